@@ -1,0 +1,2 @@
+//! The lrl command.
+fn main() {}

@@ -1,0 +1,92 @@
+//! Errors, by what a caller can do about them. Every one names the object or path that it is about.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The engine's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong in the engine.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Bytes are not what their name, digest or format promises.
+    #[error("{object} is damaged: {detail}")]
+    Corrupt {
+        /// The object's name in its store, or the file's path.
+        object: String,
+        /// What exactly does not fit.
+        detail: String,
+    },
+    /// An object that something refers to is not there.
+    #[error("{object} is missing")]
+    Missing {
+        /// The object's name in its store.
+        object: String,
+    },
+    /// Written by a newer version, or with a feature that this build does not know.
+    #[error("{what} is not supported by this version of lrl")]
+    Unsupported {
+        /// The format version or feature.
+        what: String,
+    },
+    /// Another process holds it, also after waiting.
+    #[error("{what} is locked by another process")]
+    Locked {
+        /// What is locked, with its path.
+        what: String,
+    },
+    /// No such directory, or no store in it.
+    #[error("there is no {what} at {}", path.display())]
+    NoStore {
+        /// "store" or "backup directory".
+        what: &'static str,
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The data to protect cannot be read consistently.
+    #[error("{}: {detail}", path.display())]
+    Source {
+        /// The database or upload.
+        path: PathBuf,
+        /// Why, and what to do next.
+        detail: String,
+    },
+    /// A name that the caller gave (snapshot, path inside one) matches nothing, or too much.
+    #[error("{0}")]
+    NotFound(String),
+    /// Refused because going on could lose or leak data; the text says what to do instead.
+    #[error("{0}")]
+    Refused(String),
+    /// The operating system refused an operation.
+    #[error("cannot {op} {}: {source}", path.display())]
+    Io {
+        /// A verb: "read", "create", "rename" …
+        op: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// The system's own reason.
+        source: io::Error,
+    },
+    /// The caller asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Error {
+    /// Makes an adapter for `map_err` that adds the operation and the path to an I/O error.
+    pub fn io(op: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.as_ref().to_path_buf();
+        move |source| Self::Io { op, path, source }
+    }
+
+    /// Makes a [`Error::Corrupt`].
+    pub fn corrupt(object: impl ToString, detail: impl Into<String>) -> Self {
+        Self::Corrupt { object: object.to_string(), detail: detail.into() }
+    }
+
+    /// Says whether the disk (or quota) is full.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Io { source, .. }
+            if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+    }
+}

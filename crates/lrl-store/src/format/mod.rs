@@ -1,0 +1,6 @@
+//! Pure encoding and decoding of everything that is kept on disk. Never does I/O, never panics on any input,
+//! never allocates more than a small multiple of what it was given. `docs/FORMAT.md` is the normative text.
+
+pub mod bytes;
+pub mod entry;
+pub mod snapshot;

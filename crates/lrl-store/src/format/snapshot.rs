@@ -1,0 +1,132 @@
+//! The snapshot document: what one run kept, in one small JSON file that is written last.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::entry::Time;
+use crate::error::{Error, Result};
+use crate::id::{ChunkId, PackId, SnapshotId};
+use crate::progress::Problem;
+
+/// The document's format version that this build writes.
+pub const VERSION: u32 = 1;
+
+/// One snapshot.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Format version, 1.
+    pub format: u32,
+    /// The named source that it belongs to.
+    pub source: String,
+    /// Position in its source's history, from 1; two runs may share one.
+    pub sequence: u64,
+    /// The snapshots that the halves were compared with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parents: Vec<SnapshotId>,
+    /// UTC second as `YYYYMMDD_HHMMSS`, unique in its source; names the set.
+    pub timestamp: String,
+    /// When the run began, seconds and nanoseconds since 1970 (for people and for retention).
+    pub created: Time,
+    /// The machine's name.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub host: String,
+    /// Free words from `--tag`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// The program that wrote it, e.g. `lrl 0.1.0`.
+    pub program: String,
+    /// The packs that this run added, so that a lost index can be rebuilt.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub packs: Vec<PackId>,
+    /// The database, if this snapshot holds one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<Database>,
+    /// The uploads, if this snapshot holds them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uploads: Option<Uploads>,
+    /// What was asked for but is not in it, by path.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<Problem>,
+}
+
+/// The database half.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Database {
+    /// The path as the user gave it.
+    pub path: String,
+    /// Length of the image in bytes.
+    pub size_bytes: u64,
+    /// SHA-256 of the image, lower-case hex.
+    pub sha256: String,
+    /// Root of the tree of extents.
+    pub root: ChunkId,
+    /// Bytes per page.
+    pub page_size: u32,
+    /// The file change counter of the source's header.
+    pub change_counter: u32,
+    /// Names of its tables; none if the schema could not be read.
+    pub tables: Option<Vec<String>>,
+    /// Permission bits of the source file.
+    pub mode: u32,
+    /// Owner of the source file.
+    pub uid: u32,
+    /// Group of the source file.
+    pub gid: u32,
+    /// Modification time of the source file.
+    pub mtime: Time,
+}
+
+/// The uploads half.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Uploads {
+    /// Root name in the list (`assets`, `storage`) → path as the user gave it.
+    pub roots: BTreeMap<String, String>,
+    /// Root of the tree of entries.
+    pub list: ChunkId,
+    /// Entries of every kind.
+    pub entries: u64,
+    /// Regular files as the archive has them: further names of hard links count.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The archive of this list, if a set was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive: Option<Archive>,
+}
+
+/// What archive a list becomes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Archive {
+    /// Which compressor made it; only the same one makes the same bytes.
+    pub coder: String,
+    /// Length in bytes.
+    pub size_bytes: u64,
+    /// SHA-256, lower-case hex.
+    pub sha256: String,
+}
+
+/// Encodes a snapshot as one line of JSON and names it.
+pub fn encode(snapshot: &Snapshot) -> Result<(SnapshotId, Vec<u8>)> {
+    let mut bytes = serde_json::to_vec(snapshot)
+        .map_err(|e| Error::corrupt("a new snapshot", format!("cannot be encoded: {e}")))?;
+    bytes.push(b'\n');
+    Ok((SnapshotId::of(&bytes), bytes))
+}
+
+/// Decodes a snapshot and checks it against its name.
+pub fn decode(bytes: &[u8], id: &SnapshotId, object: &str) -> Result<Snapshot> {
+    if SnapshotId::of(bytes) != *id {
+        return Err(Error::corrupt(object, "its bytes do not match its name"));
+    }
+    #[derive(Deserialize)]
+    struct Version {
+        format: u32,
+    }
+    let malformed = |e: serde_json::Error| Error::corrupt(object, format!("is not a snapshot document: {e}"));
+    let Version { format } = serde_json::from_slice(bytes).map_err(malformed)?;
+    if format != VERSION {
+        return Err(Error::Unsupported { what: format!("snapshot format {format} ({object})") });
+    }
+    serde_json::from_slice(bytes).map_err(malformed)
+}

@@ -1,0 +1,133 @@
+//! Typed 32-byte identifiers. Owns BLAKE3: nothing else in the engine hashes with it directly.
+
+use std::fmt;
+
+use crate::error::{Error, Result};
+
+macro_rules! id_type {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name([u8; 32]);
+
+        impl $name {
+            /// Wraps 32 raw bytes.
+            pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+                Self(bytes)
+            }
+
+            /// Returns the 32 raw bytes.
+            pub const fn as_bytes(&self) -> &[u8; 32] {
+                &self.0
+            }
+
+            /// Computes the id of `bytes` (BLAKE3, 32 bytes).
+            pub fn of(bytes: &[u8]) -> Self {
+                Self(*blake3::hash(bytes).as_bytes())
+            }
+
+            /// Parses 64 lower-case hexadecimal digits.
+            pub fn from_hex(text: &str) -> Result<Self> {
+                parse_hex(text).map(Self).ok_or_else(|| Error::Corrupt {
+                    object: text.chars().take(80).collect(),
+                    detail: "is not an id of 64 hexadecimal digits".into(),
+                })
+            }
+
+            /// Returns the first eight hexadecimal digits, for people.
+            pub fn short(&self) -> String {
+                self.to_string()[..8].to_string()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({self})", stringify!($name))
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+                parse_hex(&text).map(Self).ok_or_else(|| serde::de::Error::custom("expected 64 hexadecimal digits"))
+            }
+        }
+    };
+}
+
+id_type!(
+    /// Names a chunk by its plain bytes, however it is encoded.
+    ChunkId
+);
+id_type!(
+    /// Names a pack file by all of its bytes.
+    PackId
+);
+id_type!(
+    /// Names an index file by all of its bytes before its closing digest.
+    IndexId
+);
+id_type!(
+    /// Names a snapshot by its document's bytes.
+    SnapshotId
+);
+
+fn parse_hex(text: &str) -> Option<[u8; 32]> {
+    let digits = text.as_bytes();
+    if digits.len() != 64 || digits.iter().any(|d| !matches!(d, b'0'..=b'9' | b'a'..=b'f')) {
+        return None;
+    }
+    let mut bytes = [0; 32];
+    for (i, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * i..2 * i + 2)?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+/// Accumulates a BLAKE3 digest over several writes.
+#[derive(Default, Clone)]
+pub struct Hasher(blake3::Hasher);
+
+impl Hasher {
+    /// Starts an empty digest.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds bytes to the digest.
+    pub fn update(&mut self, bytes: &[u8]) -> &mut Self {
+        self.0.update(bytes);
+        self
+    }
+
+    /// Returns the 32-byte digest of all that was added.
+    pub fn finish(&self) -> [u8; 32] {
+        *self.0.finalize().as_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ChunkId;
+
+    #[test]
+    fn hex_round_trips_and_refuses_everything_else() {
+        let id = ChunkId::of(b"abc");
+        assert_eq!(ChunkId::from_hex(&id.to_string()).unwrap(), id);
+        for bad in ["", "abc", &id.to_string().to_uppercase(), &format!("{id}0"), &"é".repeat(32)] {
+            assert!(ChunkId::from_hex(bad).is_err(), "{bad}");
+        }
+    }
+}
