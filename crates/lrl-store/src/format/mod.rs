@@ -2,5 +2,9 @@
 //! never allocates more than a small multiple of what it was given. `docs/FORMAT.md` is the normative text.
 
 pub mod bytes;
+pub mod config;
 pub mod entry;
+pub mod index;
+pub mod node;
+pub mod pack;
 pub mod snapshot;

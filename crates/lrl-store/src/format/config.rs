@@ -1,0 +1,134 @@
+//! The store's `config`: what one must know to read it, and to write it. JSON that ends in its own checksum.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::id::Hasher;
+
+/// The store format that this build reads and writes.
+pub const FORMAT: u32 = 1;
+
+/// What one store is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Config {
+    /// Store format, 1.
+    pub format: u32,
+    /// 32 random bytes as hex: tells stores apart that have the same contents.
+    pub store_id: String,
+    /// Features without which the store cannot be read. None are defined in format 1.
+    pub must_know_to_read: Vec<String>,
+    /// Features without which the store must not be written. None are defined in format 1.
+    pub must_know_to_write: Vec<String>,
+    /// How contents are cut.
+    pub chunking: Chunking,
+    /// `none`: nothing is encrypted.
+    pub crypto: String,
+}
+
+/// Where chunks begin and end; fixed for the life of a store, so that like contents meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chunking {
+    /// Smallest content-defined chunk in bytes; files up to `avg_bytes` are one chunk.
+    pub min_bytes: u32,
+    /// Usual content-defined chunk in bytes.
+    pub avg_bytes: u32,
+    /// Largest content-defined chunk in bytes.
+    pub max_bytes: u32,
+    /// Bytes of database per extent, a multiple of every page size.
+    pub extent_bytes: u32,
+}
+
+impl Default for Chunking {
+    fn default() -> Self {
+        Self { min_bytes: 256 << 10, avg_bytes: 1 << 20, max_bytes: 4 << 20, extent_bytes: 64 << 10 }
+    }
+}
+
+impl Config {
+    /// Describes a new plain store.
+    pub fn new(store_id: [u8; 32]) -> Self {
+        Self {
+            format: FORMAT,
+            store_id: crate::id::ChunkId::from_bytes(store_id).to_string(),
+            must_know_to_read: Vec::new(),
+            must_know_to_write: Vec::new(),
+            chunking: Chunking::default(),
+            crypto: "none".into(),
+        }
+    }
+}
+
+const MARK: &[u8] = b",\"checksum\":\"";
+const END: &[u8] = b"\"}\n";
+
+/// Encodes a config: one line of JSON whose last member is the BLAKE3 of everything before it.
+pub fn encode(config: &Config) -> Result<Vec<u8>> {
+    let mut out = serde_json::to_vec(config).map_err(|e| Error::corrupt("config", e.to_string()))?;
+    out.pop();
+    let checksum = crate::id::ChunkId::from_bytes(Hasher::new().update(&out).finish());
+    out.extend_from_slice(MARK);
+    out.extend_from_slice(checksum.to_string().as_bytes());
+    out.extend_from_slice(END);
+    Ok(out)
+}
+
+/// Decodes a config, checks its checksum and that this build may use the store.
+pub fn decode(bytes: &[u8], object: &str) -> Result<Config> {
+    let body_len = bytes.len().checked_sub(MARK.len() + 64 + END.len());
+    let (body, tail) = body_len
+        .and_then(|len| bytes.split_at_checked(len))
+        .ok_or_else(|| Error::corrupt(object, "is not a store's config"))?;
+    let checksum = crate::id::ChunkId::from_bytes(Hasher::new().update(body).finish()).to_string();
+    if tail != [MARK, checksum.as_bytes(), END].concat() {
+        return Err(Error::corrupt(object, "does not match its checksum"));
+    }
+    let malformed = |e: serde_json::Error| Error::corrupt(object, format!("is not a store's config: {e}"));
+    #[derive(Deserialize)]
+    struct Version {
+        format: u32,
+    }
+    let Version { format } = serde_json::from_slice(bytes).map_err(malformed)?;
+    if format != FORMAT {
+        return Err(Error::Unsupported { what: format!("store format {format} ({object})") });
+    }
+    let config: Config = serde_json::from_slice(bytes).map_err(malformed)?;
+    if let Some(feature) = config.must_know_to_read.first() {
+        return Err(Error::Unsupported { what: format!("the store's feature `{feature}`") });
+    }
+    if config.crypto != "none" {
+        return Err(Error::Unsupported { what: format!("the store's encryption `{}`", config.crypto) });
+    }
+    let c = config.chunking;
+    let fits = c.min_bytes >= 64 << 10
+        && c.min_bytes <= c.avg_bytes
+        && c.avg_bytes <= c.max_bytes
+        && c.max_bytes as usize <= crate::codec::MAX_CHUNK
+        && c.extent_bytes.is_power_of_two()
+        && (64 << 10..=1 << 20).contains(&c.extent_bytes);
+    if fits { Ok(config) } else { Err(Error::Unsupported { what: format!("the chunking of {object}") }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Config, decode, encode};
+
+    #[test]
+    fn every_flip_and_every_truncation_is_seen() {
+        let config = Config::new([7; 32]);
+        let bytes = encode(&config).unwrap();
+        assert_eq!(decode(&bytes, "config").unwrap(), config);
+        for at in 0..bytes.len() {
+            let mut bad = bytes.clone();
+            bad[at] ^= 1;
+            assert!(decode(&bad, "config").is_err(), "flip at {at}");
+            assert!(decode(&bytes[..at], "config").is_err(), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_feature_to_read_is_refused() {
+        let mut config = Config::new([7; 32]);
+        config.must_know_to_read.push("later".into());
+        assert!(decode(&encode(&config).unwrap(), "config").unwrap_err().to_string().contains("`later`"));
+    }
+}

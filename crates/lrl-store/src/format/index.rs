@@ -1,0 +1,207 @@
+//! Index files: which chunk stands where, sorted by chunk id, in blocks that verify themselves, so that a look-up reads one or two
+//! blocks and no command ever loads a whole index.
+
+use super::bytes::Reader;
+use super::pack::Record;
+use crate::error::{Error, Result};
+use crate::id::{ChunkId, Hasher, PackId};
+
+/// The first bytes of an index: magic, kind, version, zeros.
+pub const HEADER: [u8; 8] = *b"LRLI\x01\0\0\0";
+/// Record count (u64), block count (u32), pack count (u32), BLAKE3 of everything before it in the file.
+pub const TRAILER_LEN: usize = 8 + 4 + 4 + 32;
+/// Every block but the last is this long, in bytes.
+pub const BLOCK_LEN: usize = 4096;
+const BLOCK_BODY: usize = BLOCK_LEN - 32;
+const PACK_LEN: usize = 32;
+
+/// One record of an index: a chunk and the pack (by its number in this index) and offset where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Located {
+    /// Position in the index's table of packs.
+    pub pack: u32,
+    /// Byte offset in the pack.
+    pub offset: u32,
+    /// The chunk.
+    pub record: Record,
+}
+
+/// Sizes and positions in one index file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layout {
+    /// Records in all blocks.
+    pub records: u64,
+    /// Blocks.
+    pub blocks: u32,
+    /// Entries of the table of packs, which follows the header.
+    pub packs: u32,
+    /// Length of the file in bytes.
+    pub file_len: u64,
+}
+
+impl Layout {
+    /// Decodes a file's last [`TRAILER_LEN`] bytes.
+    pub fn decode(trailer: &[u8], file_len: u64, object: &str) -> Result<Self> {
+        let mut reader = Reader::new(trailer, object);
+        let layout = Self { records: reader.u64()?, blocks: reader.u32()?, packs: reader.u32()?, file_len };
+        let blocks_end = file_len.checked_sub(TRAILER_LEN as u64);
+        let last_block =
+            blocks_end.and_then(|end| end.checked_sub(layout.block_offset(layout.blocks.saturating_sub(1))));
+        let fits = match last_block {
+            Some(len) if layout.blocks == 0 => len == 0 && layout.records == 0,
+            Some(len) => (34..=BLOCK_LEN as u64).contains(&len),
+            None => false,
+        };
+        if fits { Ok(layout) } else { Err(Error::corrupt(object, "has an impossible trailer")) }
+    }
+
+    /// Returns where the table of packs begins and how many bytes it has.
+    pub fn pack_table(&self) -> (u64, usize) {
+        (HEADER.len() as u64, self.packs as usize * PACK_LEN)
+    }
+
+    /// Returns where a block begins.
+    pub fn block_offset(&self, block: u32) -> u64 {
+        HEADER.len() as u64 + u64::from(self.packs) * PACK_LEN as u64 + u64::from(block) * BLOCK_LEN as u64
+    }
+
+    /// Returns how many bytes a block has.
+    pub fn block_len(&self, block: u32) -> usize {
+        let end = self.file_len - TRAILER_LEN as u64;
+        (end - self.block_offset(block)).min(BLOCK_LEN as u64) as usize
+    }
+}
+
+/// Decodes the table of packs.
+pub fn decode_packs(bytes: &[u8]) -> Vec<PackId> {
+    bytes.as_chunks::<PACK_LEN>().0.iter().map(|id| PackId::from_bytes(*id)).collect()
+}
+
+/// Decodes one block after checking its digest.
+pub fn decode_block(block: &[u8], layout: &Layout, object: &str) -> Result<Vec<Located>> {
+    let Some((body, digest)) = block.split_last_chunk::<32>() else {
+        return Err(Error::corrupt(object, "ends too early"));
+    };
+    if Hasher::new().update(body).finish() != *digest {
+        return Err(Error::corrupt(object, "a block does not match its digest"));
+    }
+    let mut reader = Reader::new(body, object);
+    let count = reader.u16()?;
+    let mut records = Vec::with_capacity(usize::from(count).min(body.len() / 51));
+    for _ in 0..count {
+        let id = ChunkId::from_bytes(reader.array()?);
+        let (pack, offset) = (reader.u32()?, reader.u32()?);
+        let record = Record::decode_tail(id, &mut reader)?;
+        if pack >= layout.packs {
+            return Err(Error::corrupt(object, "names a pack that it does not list"));
+        }
+        records.push(Located { pack, offset, record });
+    }
+    Ok(records)
+}
+
+/// Encodes an index piece by piece: header and packs at once, then records in order of their ids, then the trailer.
+pub struct Encoder {
+    hasher: Hasher,
+    packs: u32,
+    blocks: u32,
+    records: u64,
+    block: Vec<u8>,
+    in_block: u16,
+}
+
+impl Encoder {
+    /// Starts an index; the returned bytes are the first of the file.
+    pub fn new(packs: &[PackId]) -> (Self, Vec<u8>) {
+        let mut head = HEADER.to_vec();
+        packs.iter().for_each(|id| head.extend_from_slice(id.as_bytes()));
+        let mut hasher = Hasher::new();
+        hasher.update(&head);
+        let encoder = Self { hasher, packs: packs.len() as u32, blocks: 0, records: 0, block: vec![0; 2], in_block: 0 };
+        (encoder, head)
+    }
+
+    /// Adds the next record; returns a block once one is full.
+    pub fn push(&mut self, located: &Located) -> Option<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(64);
+        bytes.extend_from_slice(located.record.id.as_bytes());
+        bytes.extend_from_slice(&located.pack.to_le_bytes());
+        bytes.extend_from_slice(&located.offset.to_le_bytes());
+        located.record.encode_tail(&mut bytes);
+        let full = if self.block.len() + bytes.len() > BLOCK_BODY {
+            self.block.resize(BLOCK_BODY, 0);
+            Some(self.close_block())
+        } else {
+            None
+        };
+        self.block.extend_from_slice(&bytes);
+        self.in_block += 1;
+        self.records += 1;
+        full
+    }
+
+    fn close_block(&mut self) -> Vec<u8> {
+        self.block[..2].copy_from_slice(&self.in_block.to_le_bytes());
+        let digest = Hasher::new().update(&self.block).finish();
+        self.block.extend_from_slice(&digest);
+        self.hasher.update(&self.block);
+        self.blocks += 1;
+        self.in_block = 0;
+        std::mem::replace(&mut self.block, vec![0; 2])
+    }
+
+    /// Returns the file's last bytes and its id.
+    pub fn finish(mut self) -> (Vec<u8>, crate::id::IndexId) {
+        let mut out = if self.in_block > 0 { self.close_block() } else { Vec::new() };
+        let mut numbers = self.records.to_le_bytes().to_vec();
+        numbers.extend_from_slice(&self.blocks.to_le_bytes());
+        numbers.extend_from_slice(&self.packs.to_le_bytes());
+        let digest = self.hasher.update(&numbers).finish();
+        out.extend_from_slice(&numbers);
+        out.extend_from_slice(&digest);
+        (out, crate::id::IndexId::from_bytes(digest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Encoder, HEADER, Layout, Located, TRAILER_LEN, decode_block, decode_packs};
+    use crate::format::pack::tests::records;
+    use crate::id::{IndexId, PackId};
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn indexes_round_trip(mut records in records()) {
+            records.sort_by_key(|r| r.id);
+            let packs = [PackId::of(b"1"), PackId::of(b"2")];
+            let list: Vec<_> = records.into_iter().enumerate().map(|(i, record)| Located { pack: i as u32 % 2, offset: i as u32, record }).collect();
+            let (mut encoder, mut file) = Encoder::new(&packs);
+            for located in &list {
+                if let Some(block) = encoder.push(located) {
+                    file.extend(block);
+                }
+            }
+            let (tail, id) = encoder.finish();
+            file.extend(tail);
+            prop_assert!(file.starts_with(&HEADER));
+            prop_assert_eq!(IndexId::of(&file[..file.len() - 32]), id);
+            let layout = Layout::decode(&file[file.len() - TRAILER_LEN..], file.len() as u64, "t").unwrap();
+            let (at, len) = layout.pack_table();
+            prop_assert_eq!(decode_packs(&file[at as usize..at as usize + len]), packs);
+            let mut back = Vec::new();
+            for block in 0..layout.blocks {
+                let at = layout.block_offset(block) as usize;
+                back.extend(decode_block(&file[at..at + layout.block_len(block)], &layout, "t").unwrap());
+            }
+            prop_assert_eq!(back, list);
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
+            let layout = Layout { records: 0, blocks: 1, packs: 1, file_len: 0 };
+            let _ = decode_block(&bytes, &layout, "t");
+            let _ = Layout::decode(&bytes, bytes.len() as u64, "t");
+        }
+    }
+}

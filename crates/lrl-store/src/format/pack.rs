@@ -1,0 +1,177 @@
+//! Pack files: many encoded chunks, then their directory, then a footer. Named by the BLAKE3 of the whole file.
+
+use super::bytes::Reader;
+use crate::codec::{Encoding, MAX_BASES, MAX_CHUNK};
+use crate::error::{Error, Result};
+use crate::id::{ChunkId, Hasher};
+
+/// The first bytes of a pack: magic, kind, version, zeros.
+pub const HEADER: [u8; 8] = *b"LRLP\x01\0\0\0";
+/// Directory offset (u32), record count (u32), BLAKE3 of header, directory and these two numbers.
+pub const FOOTER_LEN: usize = 4 + 4 + 32;
+/// A pack is closed once it holds this many bytes.
+pub const TARGET_BYTES: u64 = 16 << 20;
+
+/// How one chunk stands in a pack or an index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The chunk.
+    pub id: ChunkId,
+    /// Bytes in the pack.
+    pub encoded_len: u32,
+    /// Bytes of the chunk itself.
+    pub plain_len: u32,
+    /// How they were encoded.
+    pub encoding: Encoding,
+    /// Length of the longest chain of bases below this chunk; 0 without bases.
+    pub depth: u8,
+    /// The bases of a delta, in order; empty otherwise.
+    pub bases: Vec<ChunkId>,
+}
+
+/// Deltas form chains of at most this length.
+pub const MAX_DEPTH: u8 = 8;
+
+impl Record {
+    /// Appends everything but the id.
+    pub(super) fn encode_tail(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.encoded_len.to_le_bytes());
+        out.extend_from_slice(&self.plain_len.to_le_bytes());
+        out.extend_from_slice(&[self.encoding.code(), self.depth, self.bases.len() as u8]);
+        self.bases.iter().for_each(|base| out.extend_from_slice(base.as_bytes()));
+    }
+
+    pub(super) fn decode_tail(id: ChunkId, reader: &mut Reader<'_>) -> Result<Self> {
+        let (encoded_len, plain_len) = (reader.u32()?, reader.u32()?);
+        let encoding = Encoding::from_code(reader.u8()?)
+            .ok_or_else(|| reader.malformed("holds a chunk of an unknown encoding"))?;
+        let (depth, count) = (reader.u8()?, usize::from(reader.u8()?));
+        let fits = match encoding {
+            Encoding::Delta => (1..=MAX_BASES).contains(&count) && (1..=MAX_DEPTH).contains(&depth),
+            Encoding::Zstd => count == 0 && depth == 0,
+            Encoding::Stored => count == 0 && depth == 0 && encoded_len == plain_len,
+        };
+        if !fits || plain_len as usize > MAX_CHUNK || encoded_len > plain_len {
+            return Err(reader.malformed("holds an impossible chunk record"));
+        }
+        let bases = (0..count).map(|_| Ok(ChunkId::from_bytes(reader.array()?))).collect::<Result<_>>()?;
+        Ok(Self { id, encoded_len, plain_len, encoding, depth, bases })
+    }
+}
+
+/// Encodes the directory and the footer of a pack whose encoded chunks end at `directory_offset`.
+pub fn encode_tail(records: &[Record], directory_offset: u32) -> Vec<u8> {
+    let mut out = Vec::with_capacity(records.len() * 60 + FOOTER_LEN);
+    for record in records {
+        out.extend_from_slice(record.id.as_bytes());
+        record.encode_tail(&mut out);
+    }
+    out.extend_from_slice(&directory_offset.to_le_bytes());
+    out.extend_from_slice(&(records.len() as u32).to_le_bytes());
+    let digest = Hasher::new().update(&HEADER).update(&out).finish();
+    out.extend_from_slice(&digest);
+    out
+}
+
+/// Reads where the directory begins from a pack's last [`FOOTER_LEN`] bytes; `pack_len` is the file's length.
+pub fn directory_offset(footer: &[u8], pack_len: u64, object: &str) -> Result<u64> {
+    let offset = u64::from(Reader::new(footer, object).u32()?);
+    if footer.len() != FOOTER_LEN || offset < HEADER.len() as u64 || offset + FOOTER_LEN as u64 > pack_len {
+        return Err(Error::corrupt(object, "has an impossible footer"));
+    }
+    Ok(offset)
+}
+
+/// Decodes `tail` (a pack's bytes from its directory to its end) into records with their offsets in the pack.
+pub fn decode_tail(header: &[u8], tail: &[u8], directory_offset: u64, object: &str) -> Result<Vec<(u64, Record)>> {
+    let Some((signed, digest)) = tail.split_last_chunk::<32>() else {
+        return Err(Error::corrupt(object, "ends too early"));
+    };
+    if header != HEADER {
+        return Err(if header.starts_with(b"LRLP") {
+            Error::Unsupported { what: format!("the format of {object}") }
+        } else {
+            Error::corrupt(object, "does not begin like a pack")
+        });
+    }
+    if Hasher::new().update(header).update(signed).finish() != *digest {
+        return Err(Error::corrupt(object, "its directory does not match its digest"));
+    }
+    let (directory, numbers) = signed
+        .split_at_checked(signed.len().wrapping_sub(8))
+        .ok_or_else(|| Error::corrupt(object, "ends too early"))?;
+    let mut numbers = Reader::new(numbers, object);
+    let (stated_offset, count) = (u64::from(numbers.u32()?), numbers.u32()?);
+    let mut reader = Reader::new(directory, object);
+    let mut at = HEADER.len() as u64;
+    let mut records = Vec::with_capacity((count as usize).min(directory.len() / 43));
+    for _ in 0..count {
+        let id = ChunkId::from_bytes(reader.array()?);
+        let record = Record::decode_tail(id, &mut reader)?;
+        let offset = at;
+        at += u64::from(record.encoded_len);
+        records.push((offset, record));
+    }
+    reader.finish()?;
+    if at != directory_offset || stated_offset != directory_offset {
+        return Err(Error::corrupt(object, "its chunks do not fill it"));
+    }
+    Ok(records)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::{FOOTER_LEN, HEADER, Record, decode_tail, directory_offset, encode_tail};
+    use crate::codec::Encoding;
+    use crate::id::ChunkId;
+    use proptest::prelude::*;
+
+    pub fn records() -> impl Strategy<Value = Vec<Record>> {
+        let record = (
+            any::<[u8; 32]>(),
+            0u32..5000,
+            0u32..5000,
+            0u8..3,
+            1u8..9,
+            proptest::collection::vec(any::<[u8; 32]>(), 1..5),
+        );
+        proptest::collection::vec(record, 0..300).prop_map(|list| {
+            list.into_iter()
+                .map(|(id, a, b, kind, depth, bases)| {
+                    let (encoded_len, plain_len) = (a.min(b), if kind == 0 { a.min(b) } else { a.max(b) });
+                    let encoding = Encoding::from_code(kind).unwrap();
+                    let delta = encoding == Encoding::Delta;
+                    Record {
+                        id: ChunkId::from_bytes(id),
+                        encoded_len,
+                        plain_len,
+                        encoding,
+                        depth: if delta { depth } else { 0 },
+                        bases: if delta { bases.into_iter().map(ChunkId::from_bytes).collect() } else { Vec::new() },
+                    }
+                })
+                .collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn directories_round_trip_and_every_flip_is_seen(records in records(), at: usize, bit in 0u8..8) {
+            let offset = HEADER.len() as u64 + records.iter().map(|r| u64::from(r.encoded_len)).sum::<u64>();
+            let mut tail = encode_tail(&records, offset as u32);
+            let len = offset + tail.len() as u64;
+            prop_assert_eq!(directory_offset(&tail[tail.len() - FOOTER_LEN..], len, "t").unwrap(), offset);
+            let back = decode_tail(&HEADER, &tail, offset, "t").unwrap();
+            prop_assert_eq!(back.into_iter().map(|(_, r)| r).collect::<Vec<_>>(), records);
+            let at = at % tail.len();
+            tail[at] ^= 1 << bit;
+            prop_assert!(decode_tail(&HEADER, &tail, offset, "t").is_err());
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
+            let _ = directory_offset(&bytes, bytes.len() as u64, "t");
+            let _ = decode_tail(&HEADER, &bytes, 8, "t");
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! The verbs: one file each. A verb takes plain options and an observer and returns a report; it prints nothing.
+
+pub mod select;

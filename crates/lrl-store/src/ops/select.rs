@@ -1,0 +1,91 @@
+//! Finding the snapshot that a person means: `latest`, `latest~2`, a timestamp, or the beginning of an id.
+
+use crate::error::{Error, Result};
+use crate::format::snapshot::Snapshot;
+use crate::store::{SnapshotName, Store};
+
+/// What the snapshot must hold.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Need {
+    /// A database.
+    pub database: bool,
+    /// Uploads.
+    pub uploads: bool,
+}
+
+impl Need {
+    /// Says whether a snapshot holds what is needed.
+    pub fn is_met(self, snapshot: &Snapshot) -> bool {
+        (!self.database || snapshot.database.is_some()) && (!self.uploads || snapshot.uploads.is_some())
+    }
+}
+
+/// Finds the one snapshot that `wanted` means, in one source or (`None`) in all of them.
+///
+/// `latest` is the newest that meets `need`, `latest~N` the N-th such before it. Other names are looked up as they are: whether the
+/// snapshot holds what is needed is the caller's question.
+pub fn select(store: &Store, source: Option<&str>, wanted: &str, need: Need) -> Result<(SnapshotName, Snapshot)> {
+    let names = store.snapshot_names(source)?;
+    let place = store.storage().describe();
+    if names.is_empty() {
+        let whose = source.map(|s| format!(" of source `{s}`")).unwrap_or_default();
+        return Err(Error::NotFound(format!("there is no snapshot{whose} in {place}; `lrl backup` makes one")));
+    }
+    if let Some(back) = steps_back(wanted)? {
+        let mut seen = 0;
+        for name in names.iter().rev() {
+            let snapshot = store.snapshot(name)?;
+            if need.is_met(&snapshot) {
+                if seen == back {
+                    return Ok((name.clone(), snapshot));
+                }
+                seen += 1;
+            }
+        }
+        let what = match (need.database, need.uploads) {
+            (true, true) => " with both halves",
+            (true, false) => " with a database",
+            (false, true) => " with uploads",
+            (false, false) => "",
+        };
+        return Err(Error::NotFound(format!(
+            "`{wanted}` is not there: {place} holds {seen} snapshots{what}; `lrl snapshots` lists them"
+        )));
+    }
+    let is_stamp = wanted.len() == 15 && wanted.as_bytes().get(8) == Some(&b'_');
+    let mut found = Vec::new();
+    for name in names {
+        if is_stamp {
+            let snapshot = store.snapshot(&name)?;
+            if snapshot.timestamp == wanted {
+                found.push((name, Some(snapshot)));
+            }
+        } else if name.id.to_string().starts_with(wanted) && wanted.len() >= 4 {
+            found.push((name, None));
+        }
+    }
+    match found.len() {
+        0 => Err(Error::NotFound(format!(
+            "no snapshot in {place} is called `{wanted}` (`latest`, `latest~2`, `20260114_120000` or at least four digits of an id); `lrl snapshots` lists them"
+        ))),
+        1 => {
+            let (name, snapshot) = found.remove(0);
+            let snapshot = snapshot.map_or_else(|| store.snapshot(&name), Ok)?;
+            Ok((name, snapshot))
+        }
+        n => Err(Error::NotFound(format!(
+            "`{wanted}` means {n} snapshots of {place}; give more digits of the id, or --source"
+        ))),
+    }
+}
+
+fn steps_back(wanted: &str) -> Result<Option<usize>> {
+    match wanted.strip_prefix("latest").map(|rest| (rest, rest.strip_prefix('~'))) {
+        Some(("", _)) => Ok(Some(0)),
+        Some((_, Some(number))) => match number.parse() {
+            Ok(number) => Ok(Some(number)),
+            Err(_) => Err(Error::NotFound(format!("`{wanted}`: `~` wants a number after it"))),
+        },
+        _ => Ok(None),
+    }
+}

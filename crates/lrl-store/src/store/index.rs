@@ -1,0 +1,239 @@
+//! Looking chunks up in index files, and merging those files by streaming. Never holds a whole index.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::error::{Error, Result};
+use crate::format::index::{self, Encoder, Layout, Located};
+use crate::format::pack::Record;
+use crate::id::{ChunkId, IndexId, PackId};
+use crate::storage::{Source, Storage};
+
+/// The store keeps at most so many index files; one more and the small ones are merged.
+pub const MAX_FILES: usize = 16;
+/// Decoded blocks kept per index file: about 1 MiB in all with [`MAX_FILES`] of them.
+const CACHED_BLOCKS: usize = 12;
+
+/// Where one copy of a chunk stands.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The pack.
+    pub pack: PackId,
+    /// Byte offset in it.
+    pub offset: u64,
+    /// How it is encoded.
+    pub record: Record,
+}
+
+/// An open index file.
+pub struct IndexFile {
+    name: String,
+    layout: Layout,
+    packs: Vec<PackId>,
+    cache: Mutex<HashMap<u32, Arc<Vec<Located>>>>,
+}
+
+/// Returns the object's name of an index.
+pub fn object_name(id: &IndexId) -> String {
+    format!("index/{id}")
+}
+
+impl IndexFile {
+    /// Reads an index's trailer and table of packs.
+    pub fn open(storage: &dyn Storage, name: &str) -> Result<Self> {
+        let object = storage.describe_object(name);
+        let len = storage.len(name)?;
+        let short = || Error::corrupt(&object, "ends too early");
+        let at = len.checked_sub((index::TRAILER_LEN + index::HEADER.len()) as u64).ok_or_else(short)?;
+        let trailer = storage.read_range(name, at + index::HEADER.len() as u64, index::TRAILER_LEN)?;
+        let header = storage.read_range(name, 0, index::HEADER.len())?;
+        if header != index::HEADER {
+            return Err(if header.starts_with(b"LRLI") {
+                Error::Unsupported { what: format!("the format of {object}") }
+            } else {
+                Error::corrupt(&object, "does not begin like an index")
+            });
+        }
+        let stated = name.rsplit('/').next().unwrap_or_default();
+        if !trailer.ends_with(IndexId::from_hex(stated)?.as_bytes()) {
+            return Err(Error::corrupt(&object, "its digest does not match its name"));
+        }
+        let layout = Layout::decode(&trailer, len, &object)?;
+        let (at, table_len) = layout.pack_table();
+        if at + table_len as u64 + index::TRAILER_LEN as u64 > len {
+            return Err(short());
+        }
+        let packs = index::decode_packs(&storage.read_range(name, at, table_len)?);
+        Ok(Self { name: name.into(), layout, packs, cache: Mutex::default() })
+    }
+
+    /// Returns the object's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns how many chunks it lists.
+    pub fn records(&self) -> u64 {
+        self.layout.records
+    }
+
+    /// Returns the packs it speaks of.
+    pub fn packs(&self) -> &[PackId] {
+        &self.packs
+    }
+
+    /// Finds a chunk.
+    pub fn find(&self, storage: &dyn Storage, id: &ChunkId) -> Result<Option<Place>> {
+        // Ids are uniform, so their value tells where they stand: interpolation needs two or three blocks where bisection needs twenty.
+        let value = |id: &ChunkId| u64::from_be_bytes(*id.as_bytes().first_chunk().unwrap_or(&[0; 8]));
+        let target = value(id);
+        let (mut low, mut high) = (0i64, i64::from(self.layout.blocks) - 1);
+        let (mut low_value, mut high_value) = (0u64, u64::MAX);
+        for step in 0.. {
+            if low > high {
+                return Ok(None);
+            }
+            let span = (high - low + 1) as u128;
+            let share = u128::from(target.saturating_sub(low_value)) * span
+                / (u128::from(high_value.saturating_sub(low_value)) + 1);
+            let guess = if step < 8 { low + share.min(span - 1) as i64 } else { (low + high) / 2 };
+            let block = self.block(storage, guess as u32)?;
+            let (Some(first), Some(last)) = (block.first(), block.last()) else { return Ok(None) };
+            if *id < first.record.id {
+                (high, high_value) = (guess - 1, value(&first.record.id));
+            } else if *id > last.record.id {
+                (low, low_value) = (guess + 1, value(&last.record.id));
+            } else {
+                let found =
+                    block.binary_search_by(|located| located.record.id.cmp(id)).ok().and_then(|at| block.get(at));
+                return found.map(|located| self.place(located)).transpose();
+            }
+        }
+        Ok(None)
+    }
+
+    fn place(&self, located: &Located) -> Result<Place> {
+        let pack = self
+            .packs
+            .get(located.pack as usize)
+            .ok_or_else(|| Error::corrupt(&self.name, "names a pack that it does not list"))?;
+        Ok(Place { pack: *pack, offset: u64::from(located.offset), record: located.record.clone() })
+    }
+
+    fn block(&self, storage: &dyn Storage, block: u32) -> Result<Arc<Vec<Located>>> {
+        let cached = |cache: &HashMap<u32, Arc<Vec<Located>>>| cache.get(&block).map(Arc::clone);
+        if let Some(found) = cached(&self.cache.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return Ok(found);
+        }
+        let bytes = storage.read_range(&self.name, self.layout.block_offset(block), self.layout.block_len(block))?;
+        let decoded = Arc::new(index::decode_block(&bytes, &self.layout, &storage.describe_object(&self.name))?);
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if cache.len() >= CACHED_BLOCKS {
+            cache.clear();
+        }
+        cache.insert(block, Arc::clone(&decoded));
+        Ok(decoded)
+    }
+
+    /// Calls `visit` with every chunk's place, in order of ids.
+    pub fn each(&self, storage: &dyn Storage, visit: &mut dyn FnMut(Place) -> Result<()>) -> Result<()> {
+        for located in self.stream(storage) {
+            visit(self.place(&located?)?)?;
+        }
+        Ok(())
+    }
+
+    fn stream<'a>(&'a self, storage: &'a dyn Storage) -> impl Iterator<Item = Result<Located>> + 'a {
+        (0..self.layout.blocks).flat_map(move |block| {
+            let bytes = storage.read_range(&self.name, self.layout.block_offset(block), self.layout.block_len(block));
+            let decoded =
+                bytes.and_then(|bytes| index::decode_block(&bytes, &self.layout, &storage.describe_object(&self.name)));
+            match decoded {
+                Ok(records) => records.into_iter().map(Ok).collect::<Vec<_>>(),
+                Err(e) => vec![Err(e)],
+            }
+        })
+    }
+
+    /// Checks the whole file against its name.
+    pub fn verify(&self, storage: &dyn Storage) -> Result<()> {
+        let mut hasher = crate::id::Hasher::new();
+        let end = self.layout.file_len - 32;
+        let mut at = 0;
+        while at < end {
+            let len = (end - at).min(1 << 20);
+            hasher.update(&storage.read_range(&self.name, at, len as usize)?);
+            at += len;
+        }
+        let digest = IndexId::from_bytes(hasher.finish());
+        if self.name == object_name(&digest) {
+            Ok(())
+        } else {
+            Err(Error::corrupt(storage.describe_object(&self.name), "does not match its digest"))
+        }
+    }
+}
+
+/// Writes one index of records that come in order of their ids; returns it opened, and its length in bytes.
+pub fn write(
+    storage: &dyn Storage,
+    packs: Vec<PackId>,
+    records: impl Iterator<Item = Result<Located>>,
+) -> Result<(IndexFile, u64)> {
+    let mut spool = storage.spool()?;
+    let mut len = 0u64;
+    let (mut encoder, head) = Encoder::new(&packs);
+    let mut out = std::io::BufWriter::with_capacity(64 << 10, spool.file());
+    let mut write = |bytes: &[u8]| {
+        len += bytes.len() as u64;
+        out.write_all(bytes).map_err(Error::io("write a new index in", storage.describe()))
+    };
+    write(&head)?;
+    for located in records {
+        if let Some(block) = encoder.push(&located?) {
+            write(&block)?;
+        }
+    }
+    let (tail, id) = encoder.finish();
+    write(&tail)?;
+    out.flush().map_err(Error::io("write a new index in", storage.describe()))?;
+    drop(out);
+    let name = object_name(&id);
+    storage.write_new(&name, Source::Spool(spool))?;
+    Ok((IndexFile::open(storage, &name)?, len))
+}
+
+/// Writes one index that says what `files` say; a chunk that several list is kept once for each different place.
+pub fn merge(storage: &dyn Storage, files: &[Arc<IndexFile>]) -> Result<(IndexFile, u64)> {
+    let mut packs: Vec<PackId> = files.iter().flat_map(|file| file.packs.iter().copied()).collect();
+    packs.sort_unstable();
+    packs.dedup();
+    let number: HashMap<PackId, u32> = packs.iter().enumerate().map(|(i, id)| (*id, i as u32)).collect();
+    let mut streams: Vec<_> = files.iter().map(|file| (file, file.stream(storage).peekable())).collect();
+    let mut last: Option<(ChunkId, u32, u32)> = None;
+    let merged = std::iter::from_fn(move || {
+        loop {
+            let mut least: Option<(usize, ChunkId)> = None;
+            for (i, (_, stream)) in streams.iter_mut().enumerate() {
+                match stream.peek() {
+                    Some(Ok(located)) if least.is_none_or(|(_, id)| located.record.id < id) => {
+                        least = Some((i, located.record.id))
+                    }
+                    Some(Err(_)) => return stream.next(),
+                    _ => {}
+                }
+            }
+            let (file, stream) = streams.get_mut(least?.0)?;
+            let Some(Ok(mut located)) = stream.next() else { return None };
+            let pack = file.packs.get(located.pack as usize).and_then(|id| number.get(id));
+            located.pack = pack.copied().unwrap_or(u32::MAX);
+            let key = (located.record.id, located.pack, located.offset);
+            if last != Some(key) {
+                last = Some(key);
+                return Some(Ok(located));
+            }
+        }
+    });
+    write(storage, packs, merged)
+}

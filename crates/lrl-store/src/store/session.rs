@@ -1,0 +1,280 @@
+//! Adding chunks: known ones cost nothing, new ones are encoded (in the caller's thread) and packed; then packs and index are made durable.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use super::{Store, index, pack_name};
+use crate::codec::{self, Encoding};
+use crate::error::{Error, Result};
+use crate::format::index::Located;
+use crate::format::pack::{self, MAX_DEPTH, Record};
+use crate::id::{ChunkId, Hasher, PackId};
+use crate::storage::{Source, Spool, Storage};
+
+/// After so many new chunks packs and index are written, so that memory does not grow with the first backup of a million files.
+const MAX_PENDING: usize = 64 << 10;
+/// Below this a delta saves less than its base's id costs.
+const MIN_DELTA_LEN: usize = 256;
+
+/// One run's additions to a store. What was not sealed is garbage that nothing names.
+pub struct Session<'s> {
+    store: &'s Store,
+    state: Mutex<State>,
+    added_bytes: AtomicU64,
+}
+
+#[derive(Default)]
+struct State {
+    open: Option<OpenPack>,
+    sealer: Option<Sealer>,
+    // Packs by the numbers that `pending` uses; an id is known once its pack is closed.
+    closed: Vec<PackId>,
+    pending: HashMap<ChunkId, Located>,
+    packs: Vec<PackId>,
+}
+
+struct OpenPack {
+    out: std::io::BufWriter<SpoolWriter>,
+    hasher: Hasher,
+    len: u64,
+    records: Vec<ChunkId>,
+}
+
+struct SpoolWriter(Spool);
+
+impl Write for SpoolWriter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.file().write(bytes)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+// Making a pack durable waits for the disk; the thread that compresses should not.
+struct Sealer {
+    queue: SyncSender<(PackId, Spool)>,
+    thread: JoinHandle<Result<()>>,
+}
+
+impl Sealer {
+    fn start(storage: Arc<dyn Storage>) -> Self {
+        let (queue, packs) = sync_channel::<(PackId, Spool)>(1);
+        let thread = std::thread::spawn(move || {
+            packs.into_iter().try_for_each(|(id, spool)| storage.write_new(&pack_name(&id), Source::Spool(spool)))
+        });
+        Self { queue, thread }
+    }
+
+    fn finish(self) -> Result<()> {
+        drop(self.queue);
+        self.thread.join().unwrap_or_else(|_| Err(Error::Refused("the thread that writes packs died".into())))
+    }
+}
+
+impl<'s> Session<'s> {
+    /// Begins.
+    pub fn new(store: &'s Store) -> Self {
+        Self { store, state: Mutex::default(), added_bytes: AtomicU64::new(0) }
+    }
+
+    /// Returns the store that it adds to.
+    pub fn store(&self) -> &'s Store {
+        self.store
+    }
+
+    /// Returns how many bytes of objects it has added so far.
+    pub fn added_bytes(&self) -> u64 {
+        self.added_bytes.load(Ordering::Relaxed)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says whether a chunk is in the store or was added by this session.
+    pub fn knows(&self, id: &ChunkId) -> Result<bool> {
+        Ok(self.state().pending.contains_key(id) || self.store.contains(id)?)
+    }
+
+    /// Keeps a chunk, as a delta against `bases` (chunks of sealed packs, best first) where that is smaller. Returns its id.
+    pub fn put(&self, plain: &[u8], bases: &[ChunkId]) -> Result<ChunkId> {
+        let id = ChunkId::of(plain);
+        if !self.knows(&id)? {
+            let (encoded, record) = self.encode(id, plain, bases)?;
+            self.append(encoded.as_deref().unwrap_or(plain), record)?;
+        }
+        Ok(id)
+    }
+
+    fn encode(&self, id: ChunkId, plain: &[u8], bases: &[ChunkId]) -> Result<(Option<Vec<u8>>, Record)> {
+        let plain_len = u32::try_from(plain.len()).ok().filter(|len| *len as usize <= codec::MAX_CHUNK);
+        let plain_len =
+            plain_len.ok_or_else(|| Error::Refused(format!("a chunk of {} bytes is too long", plain.len())))?;
+        let record = |encoded_len: usize, encoding, depth, bases| Record {
+            id,
+            encoded_len: encoded_len as u32,
+            plain_len,
+            encoding,
+            depth,
+            bases,
+        };
+        let delta = if plain.len() >= MIN_DELTA_LEN { self.delta(plain, bases)? } else { None };
+        // A delta this good needs no comparison with the full encoding, which would cost as much again.
+        let full = match &delta {
+            Some(delta) if !delta.rerooted && delta.encoded.len() < plain.len() / 8 => None,
+            _ => Some(codec::compress(plain)),
+        };
+        let full_len = full.as_ref().map(|full| full.as_ref().map_or(plain.len(), Vec::len));
+        Ok(match (delta, full) {
+            (Some(delta), _) if full_len.is_none_or(|full| delta.is_worth(full)) => {
+                let record = record(delta.encoded.len(), Encoding::Delta, delta.depth, delta.bases);
+                (Some(delta.encoded), record)
+            }
+            (_, Some(Some(full))) => {
+                let record = record(full.len(), Encoding::Zstd, 0, Vec::new());
+                (Some(full), record)
+            }
+            _ => (None, record(plain.len(), Encoding::Stored, 0, Vec::new())),
+        })
+    }
+
+    fn delta(&self, plain: &[u8], bases: &[ChunkId]) -> Result<Option<Delta>> {
+        let mut rerooted = false;
+        let mut used = Vec::new();
+        let mut contents = Vec::new();
+        let mut depth = 0;
+        for base in bases.iter().take(codec::MAX_BASES) {
+            let Some(mut place) = self.store.locate(base)? else { continue };
+            if place.record.depth >= MAX_DEPTH {
+                // At the bound the delta is taken against the chain's root: a full copy would cost three times as much (design, "Encoding").
+                rerooted = true;
+                while let Some(below) = place.record.bases.first() {
+                    let Some(found) = self.store.locate(below)? else { break };
+                    place = found;
+                }
+            }
+            // A base that is damaged is no base; the chunk is then kept whole, which also heals it.
+            if let Ok(content) = self.store.read(&place.record.id) {
+                depth = depth.max(place.record.depth + 1);
+                used.push(place.record.id);
+                contents.push(content);
+            }
+        }
+        if used.is_empty() {
+            return Ok(None);
+        }
+        let contents: Vec<&[u8]> = contents.iter().map(Vec::as_slice).collect();
+        let Some(encoded) = codec::compress_delta(plain, &contents) else { return Ok(None) };
+        let decoded = codec::decode(Encoding::Delta, encoded.clone(), plain.len(), &contents, "a new delta");
+        // What does not decode to what went in is not stored.
+        Ok(decoded.is_ok_and(|back| back == plain).then_some(Delta { encoded, depth, bases: used, rerooted }))
+    }
+
+    fn append(&self, bytes: &[u8], record: Record) -> Result<()> {
+        let mut state = self.state();
+        if state.pending.contains_key(&record.id) {
+            return Ok(());
+        }
+        let storage = self.store.storage();
+        let pack = state.closed.len() as u32;
+        let open = match &mut state.open {
+            Some(open) => open,
+            none => none.insert(OpenPack::start(&**storage)?),
+        };
+        let offset = open.len as u32;
+        open.write(bytes, &**storage)?;
+        open.records.push(record.id);
+        let full = open.len >= pack::TARGET_BYTES;
+        state.pending.insert(record.id, Located { pack, offset, record });
+        if state.pending.len() >= MAX_PENDING {
+            self.flush(&mut state)
+        } else if full {
+            self.close_pack(&mut state)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn close_pack(&self, state: &mut State) -> Result<()> {
+        let Some(mut open) = state.open.take() else { return Ok(()) };
+        let storage = self.store.storage();
+        let records: Vec<Record> =
+            open.records.iter().filter_map(|id| state.pending.get(id)).map(|l| l.record.clone()).collect();
+        let tail = pack::encode_tail(&records, open.len as u32);
+        open.write(&tail, &**storage)?;
+        self.added_bytes.fetch_add(open.len, Ordering::Relaxed);
+        let id = PackId::from_bytes(open.hasher.finish());
+        let spool =
+            open.out.into_inner().map_err(|e| Error::io("write a pack in", storage.describe())(e.into_error()))?.0;
+        state.closed.push(id);
+        state.packs.push(id);
+        let sealer = state.sealer.get_or_insert_with(|| Sealer::start(Arc::clone(storage)));
+        match sealer.queue.send((id, spool)) {
+            Ok(()) => Ok(()),
+            // The thread stops at its first error, which `finish` returns.
+            Err(_) => state.sealer.take().map_or(Ok(()), Sealer::finish),
+        }
+    }
+
+    fn flush(&self, state: &mut State) -> Result<()> {
+        self.close_pack(state)?;
+        state.sealer.take().map_or(Ok(()), Sealer::finish)?;
+        if state.pending.is_empty() {
+            return Ok(());
+        }
+        let mut records: Vec<Located> = std::mem::take(&mut state.pending).into_values().collect();
+        records.sort_unstable_by_key(|located| located.record.id);
+        let packs = std::mem::take(&mut state.closed);
+        let (file, len) = index::write(&**self.store.storage(), packs, records.into_iter().map(Ok))?;
+        self.added_bytes.fetch_add(len, Ordering::Relaxed);
+        self.store.add_index(file)
+    }
+
+    /// Makes everything that was put durable and readable through the store.
+    pub fn seal(&self) -> Result<()> {
+        self.flush(&mut self.state())
+    }
+
+    /// Returns the packs that this session has written; call it after [`Session::seal`].
+    pub fn packs(&self) -> Vec<PackId> {
+        self.state().packs.clone()
+    }
+
+    pub(crate) fn count_bytes(&self, bytes: u64) {
+        self.added_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+struct Delta {
+    encoded: Vec<u8>,
+    depth: u8,
+    bases: Vec<ChunkId>,
+    rerooted: bool,
+}
+
+impl Delta {
+    fn is_worth(&self, full_len: usize) -> bool {
+        let cost = self.encoded.len() + 64 * self.bases.len();
+        if self.rerooted { cost <= full_len / 2 } else { cost < full_len }
+    }
+}
+
+impl OpenPack {
+    fn start(storage: &dyn Storage) -> Result<Self> {
+        let out = std::io::BufWriter::with_capacity(256 << 10, SpoolWriter(storage.spool()?));
+        let mut pack = Self { out, hasher: Hasher::new(), len: 0, records: Vec::new() };
+        pack.write(&pack::HEADER, storage)?;
+        Ok(pack)
+    }
+
+    fn write(&mut self, bytes: &[u8], storage: &dyn Storage) -> Result<()> {
+        self.hasher.update(bytes);
+        self.len += bytes.len() as u64;
+        self.out.write_all(bytes).map_err(Error::io("write a pack in", storage.describe()))
+    }
+}

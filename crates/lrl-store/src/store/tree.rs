@@ -1,0 +1,409 @@
+//! Long lists as trees of chunks: building them so that a small change changes few nodes, and walking them without holding them.
+
+use std::collections::VecDeque;
+
+use super::Store;
+use super::session::Session;
+use crate::error::{Error, Result};
+use crate::format::entry::{Entry, Piece, compare_paths};
+use crate::format::node::{self, Child, Item, Node};
+use crate::id::ChunkId;
+
+/// Decides where a list's nodes end. Lists where items come and go are cut by content, so that an insertion moves no later cut.
+pub trait Cut: Item {
+    /// Says whether the leaf ends after its last item.
+    fn ends_leaf(leaf: &[Self], bytes: usize) -> bool;
+    /// Says whether an inner node ends after its last child.
+    fn ends_inner(children: &[Child]) -> bool;
+    /// Says whether an old node that begins at `old` (its place among its level's nodes, its first key) is still before `new`.
+    fn is_before(old: (usize, &[u8]), new: (usize, &[u8])) -> bool;
+}
+
+const FANOUT: usize = 256;
+
+impl Cut for Piece {
+    fn ends_leaf(leaf: &[Self], _: usize) -> bool {
+        leaf.len() == FANOUT
+    }
+    fn ends_inner(children: &[Child]) -> bool {
+        children.len() == FANOUT
+    }
+    fn is_before(old: (usize, &[u8]), new: (usize, &[u8])) -> bool {
+        old.0 <= new.0
+    }
+}
+
+impl Cut for Entry {
+    fn ends_leaf(leaf: &[Self], bytes: usize) -> bool {
+        let marked = leaf.last().is_some_and(|entry| ChunkId::of(&entry.path).as_bytes()[0] == 0);
+        (marked && leaf.len() >= FANOUT / 8) || leaf.len() >= 4 * FANOUT || bytes >= 256 << 10
+    }
+    fn ends_inner(children: &[Child]) -> bool {
+        let marked = children.last().is_some_and(|child| ChunkId::of(&child.first_key).as_bytes()[0] == 1);
+        (marked && children.len() >= FANOUT / 8) || children.len() >= 4 * FANOUT
+    }
+    fn is_before(old: (usize, &[u8]), new: (usize, &[u8])) -> bool {
+        compare_paths(old.1, new.1).is_le()
+    }
+}
+
+struct Level {
+    children: Vec<Child>,
+    old: OldNodes,
+}
+
+/// Builds a tree from items in order; nodes are deltas against the nodes of an older tree that stood there.
+pub struct Builder<'s, T> {
+    session: &'s Session<'s>,
+    leaf: Vec<T>,
+    leaf_bytes: usize,
+    old: OldNodes,
+    old_root: Option<ChunkId>,
+    levels: Vec<Level>,
+}
+
+impl<'s, T: Cut> Builder<'s, T> {
+    /// Starts a list; `old_root` is the tree that it resembles, if any.
+    pub fn new(session: &'s Session<'s>, old_root: Option<ChunkId>) -> Self {
+        let old = OldNodes::new::<T>(session.store(), old_root, 0);
+        Self { session, leaf: Vec::new(), leaf_bytes: 0, old, old_root, levels: Vec::new() }
+    }
+
+    /// Adds the next item.
+    pub fn push(&mut self, item: T) -> Result<()> {
+        self.leaf_bytes += 40 + item.key().len();
+        self.leaf.push(item);
+        if T::ends_leaf(&self.leaf, self.leaf_bytes) { self.close_leaf() } else { Ok(()) }
+    }
+
+    fn close_leaf(&mut self) -> Result<()> {
+        let items = std::mem::take(&mut self.leaf);
+        self.leaf_bytes = 0;
+        let first_key = items.first().map(|item| item.key().to_vec()).unwrap_or_default();
+        let weight = items.iter().map(Item::weight).sum();
+        let base = self.old.base::<T>(self.session.store(), &first_key);
+        let id = self.session.put(&node::encode_leaf(&items), base.as_slice())?;
+        self.add_child(0, Child { id, weight, first_key })
+    }
+
+    fn add_child(&mut self, level: usize, child: Child) -> Result<()> {
+        if self.levels.len() == level {
+            let old = OldNodes::new::<T>(self.session.store(), self.old_root, level as u8 + 1);
+            self.levels.push(Level { children: Vec::new(), old });
+        }
+        let children = &mut self.levels[level].children;
+        children.push(child);
+        if T::ends_inner(children) { self.close_inner(level) } else { Ok(()) }
+    }
+
+    fn close_inner(&mut self, level: usize) -> Result<()> {
+        let Level { children, old } = &mut self.levels[level];
+        let children = std::mem::take(children);
+        let first_key = children.first().map(|child| child.first_key.clone()).unwrap_or_default();
+        let weight = children.iter().map(|child| child.weight).sum();
+        let base = old.base::<T>(self.session.store(), &first_key);
+        let id = self.session.put(&node::encode_inner::<T>(level as u8 + 1, &children), base.as_slice())?;
+        self.add_child(level + 1, Child { id, weight, first_key })
+    }
+
+    /// Ends the list and returns its root.
+    pub fn finish(mut self) -> Result<ChunkId> {
+        if !self.leaf.is_empty() || self.levels.is_empty() {
+            self.close_leaf()?;
+        }
+        let mut level = 0;
+        loop {
+            let topmost = level + 1 == self.levels.len();
+            match (self.levels[level].children.as_slice(), topmost) {
+                ([only], true) => return Ok(only.id),
+                ([], false) => {}
+                _ => self.close_inner(level)?,
+            }
+            level += 1;
+        }
+    }
+}
+
+/// The nodes of one level of an older tree, in order: the bases of the new nodes. Trouble with the old tree only costs space.
+struct OldNodes {
+    stack: Vec<VecDeque<Child>>,
+    level: u8,
+    ordinal: usize,
+    current: Option<Child>,
+    next: Option<Child>,
+    // Level of the nodes that the topmost list of the stack refers to.
+    top: u8,
+}
+
+impl OldNodes {
+    fn new<T: Item>(store: &Store, root: Option<ChunkId>, level: u8) -> Self {
+        let mut nodes = Self { stack: Vec::new(), level, ordinal: 0, current: None, next: None, top: 0 };
+        let Some(root) = root else { return nodes };
+        let height = match store.read(&root).and_then(|bytes| node::decode::<T>(&bytes, "an older list")) {
+            Ok(Node::Leaf(_)) => 0,
+            Ok(Node::Inner(below, _)) => below + 1,
+            Err(_) => return nodes,
+        };
+        if height >= level {
+            nodes.top = height;
+            nodes.stack.push(VecDeque::from([Child { id: root, weight: 0, first_key: Vec::new() }]));
+            nodes.next = nodes.advance::<T>(store);
+        }
+        nodes
+    }
+
+    fn advance<T: Item>(&mut self, store: &Store) -> Option<Child> {
+        loop {
+            let at = self.top - (self.stack.len() as u8).checked_sub(1)?;
+            let Some(child) = self.stack.last_mut()?.pop_front() else {
+                self.stack.pop();
+                continue;
+            };
+            if at == self.level {
+                return Some(child);
+            }
+            match node::decode::<T>(&store.read(&child.id).ok()?, "an older list").ok()? {
+                Node::Inner(below, children) if below + 1 == at => self.stack.push(children.into()),
+                _ => return None,
+            }
+        }
+    }
+
+    /// Returns the old node that stood where the next new one begins.
+    fn base<T: Cut>(&mut self, store: &Store, first_key: &[u8]) -> Option<ChunkId> {
+        let new = (self.ordinal, first_key);
+        let mut passed = self.ordinal.saturating_sub(usize::from(self.current.is_some()));
+        while let Some(next) = &self.next {
+            let place = if self.current.is_none() { 0 } else { passed + 1 };
+            if !T::is_before((place, &next.first_key), new) {
+                break;
+            }
+            passed = place;
+            self.current = self.next.take();
+            self.next = self.advance::<T>(store);
+        }
+        self.ordinal += 1;
+        self.current.as_ref().map(|child| child.id)
+    }
+}
+
+/// Walks a tree's items in order, holding one leaf and the path to it.
+pub struct Items<'s, T> {
+    store: &'s Store,
+    stack: Vec<(u8, std::vec::IntoIter<Child>)>,
+    leaf: std::vec::IntoIter<T>,
+    failed: bool,
+}
+
+impl<'s, T: Item> Items<'s, T> {
+    /// Starts at the first item.
+    pub fn new(store: &'s Store, root: &ChunkId) -> Result<Self> {
+        Ok(Self::descend(store, root, &mut |_| 0)?.0)
+    }
+
+    /// Starts near the item at which the weights sum up to `weight`; returns the sum of those passed over.
+    pub fn from_weight(store: &'s Store, root: &ChunkId, weight: u64) -> Result<(Self, u64)> {
+        let mut left = weight;
+        Self::descend(store, root, &mut |children| {
+            let mut skip = 0;
+            while children.get(skip).is_some_and(|child| child.weight <= left) && skip + 1 < children.len() {
+                left -= children[skip].weight;
+                skip += 1;
+            }
+            skip
+        })
+    }
+
+    // `skip` says how many children of a node to pass over on the way down.
+    fn descend(store: &'s Store, root: &ChunkId, skip: &mut dyn FnMut(&[Child]) -> usize) -> Result<(Self, u64)> {
+        let mut items = Self { store, stack: Vec::new(), leaf: Vec::new().into_iter(), failed: false };
+        let mut passed = 0u64;
+        let mut id = *root;
+        loop {
+            match items.node(&id)? {
+                Node::Leaf(leaf) => {
+                    items.leaf = leaf.into_iter();
+                    return Ok((items, passed));
+                }
+                Node::Inner(below, children) => {
+                    let count = skip(&children);
+                    passed = children.iter().take(count).fold(passed, |sum, child| sum.saturating_add(child.weight));
+                    let mut rest = children.into_iter();
+                    let Some(child) = rest.nth(count) else {
+                        return Err(Error::corrupt(format!("node {id}"), "has no such child"));
+                    };
+                    id = child.id;
+                    items.stack.push((below, rest));
+                }
+            }
+        }
+    }
+
+    fn node(&self, id: &ChunkId) -> Result<Node<T>> {
+        let decoded = node::decode::<T>(&self.store.read(id)?, &format!("node {id}"))?;
+        let level = match &decoded {
+            Node::Leaf(_) => 0,
+            Node::Inner(below, _) => below + 1,
+        };
+        // A node below another is exactly one level lower: no cycle, no unbounded depth.
+        match self.stack.last() {
+            Some((expected, _)) if *expected != level => {
+                Err(Error::corrupt(format!("node {id}"), "stands at another level"))
+            }
+            _ => Ok(decoded),
+        }
+    }
+
+    fn load_next(&mut self) -> Result<bool> {
+        loop {
+            let Some((_, children)) = self.stack.last_mut() else { return Ok(false) };
+            let Some(child) = children.next() else {
+                self.stack.pop();
+                continue;
+            };
+            match self.node(&child.id)? {
+                Node::Leaf(leaf) => {
+                    self.leaf = leaf.into_iter();
+                    return Ok(true);
+                }
+                Node::Inner(below, children) => self.stack.push((below, children.into_iter())),
+            }
+        }
+    }
+}
+
+impl<'s> Items<'s, Entry> {
+    /// Starts at `path` if it is in the list, else at the first entry after it.
+    pub fn from_path(store: &'s Store, root: &ChunkId, path: &[u8]) -> Result<Self> {
+        let (mut items, _) = Self::descend(store, root, &mut |children| {
+            let after = children.iter().take_while(|child| compare_paths(&child.first_key, path).is_le()).count();
+            after.saturating_sub(1)
+        })?;
+        let rest: Vec<Entry> = items.leaf.by_ref().filter(|entry| compare_paths(&entry.path, path).is_ge()).collect();
+        items.leaf = rest.into_iter();
+        Ok(items)
+    }
+}
+
+impl<T: Item> Iterator for Items<'_, T> {
+    type Item = Result<T>;
+
+    fn next(&mut self) -> Option<Result<T>> {
+        while !self.failed {
+            if let Some(item) = self.leaf.next() {
+                return Some(Ok(item));
+            }
+            match self.load_next() {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(e) => {
+                    self.failed = true;
+                    return Some(Err(e));
+                }
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::{Builder, Items};
+    use crate::format::entry::{Entry, Kind, Piece, Time};
+    use crate::id::ChunkId;
+    use crate::progress::Silent;
+    use crate::storage::LockMode;
+    use crate::storage::memory::Memory;
+    use crate::store::session::Session;
+    use crate::store::{Store, create};
+
+    fn store() -> Store {
+        let storage = Memory::new();
+        create(&storage, [1; 32]).unwrap();
+        Store::open(Arc::new(storage), LockMode::Shared, Duration::ZERO, &Silent).unwrap()
+    }
+
+    fn build<T: super::Cut + Clone>(store: &Store, items: &[T], old: Option<ChunkId>) -> (ChunkId, u64) {
+        let session = Session::new(store);
+        let mut builder = Builder::new(&session, old);
+        items.iter().for_each(|item| builder.push(item.clone()).unwrap());
+        let root = builder.finish().unwrap();
+        session.seal().unwrap();
+        (root, session.added_bytes())
+    }
+
+    fn piece(n: u64) -> Piece {
+        Piece::Data { id: ChunkId::of(&n.to_le_bytes()), len: 10 + n % 3 }
+    }
+
+    fn entry(n: usize) -> Entry {
+        Entry {
+            path: format!("assets/{n:06}").into_bytes(),
+            kind: Kind::Dir,
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+            mtime: Time::default(),
+        }
+    }
+
+    #[test]
+    fn lists_of_any_length_come_back() {
+        let store = store();
+        for len in [0, 1, 255, 256, 257, 70_000] {
+            let pieces: Vec<Piece> = (0..len).map(piece).collect();
+            let (root, _) = build(&store, &pieces, None);
+            let back: Vec<Piece> = Items::new(&store, &root).unwrap().map(Result::unwrap).collect();
+            assert_eq!(back, pieces, "{len}");
+        }
+    }
+
+    #[test]
+    fn a_step_costs_what_changed() {
+        let store = store();
+        let mut pieces: Vec<Piece> = (0..20_000).map(piece).collect();
+        let (mut root, first) = build(&store, &pieces, None);
+        assert!(first > 600_000);
+        for step in 0..30 {
+            pieces[(step * 613) as usize] = piece(100_000 + step);
+            let (new_root, added) = build(&store, &pieces, Some(root));
+            assert!(added < 1_500, "step {step} added {added}");
+            root = new_root;
+            let back: Vec<Piece> = Items::new(&store, &root).unwrap().map(Result::unwrap).collect();
+            assert!(back == pieces);
+        }
+        let mut entries: Vec<Entry> = (0..20_000).map(|n| entry(n * 2)).collect();
+        let (root, _) = build(&store, &entries, None);
+        entries.insert(7_000, entry(13_999));
+        let (_, added) = build(&store, &entries, Some(root));
+        assert!(added < 1_500, "insertion added {added}");
+    }
+
+    #[test]
+    fn seeking_finds_the_place() {
+        let store = store();
+        let pieces: Vec<Piece> = (0..70_000).map(piece).collect();
+        let (root, _) = build(&store, &pieces, None);
+        let mut starts = Vec::new();
+        let mut at = 0;
+        for piece in &pieces {
+            starts.push(at);
+            at += piece.len();
+        }
+        for n in [0usize, 1, 255, 256, 65_535, 65_536, 69_999] {
+            let (items, passed) = Items::<Piece>::from_weight(&store, &root, starts[n]).unwrap();
+            let skip = starts.iter().position(|s| *s == passed).unwrap();
+            assert!(skip <= n && n - skip <= 256);
+            assert_eq!(items.map(Result::unwrap).next(), Some(pieces[skip]));
+        }
+        let entries: Vec<Entry> = (0..5_000).map(|n| entry(n * 2)).collect();
+        let (root, _) = build(&store, &entries, None);
+        for n in [0, 1, 2, 4_999, 5_000, 9_998, 9_999] {
+            let found = Items::from_path(&store, &root, &entry(n).path).unwrap().next().transpose().unwrap();
+            assert_eq!(found, (n <= 9_998).then(|| entry(n.div_ceil(2) * 2)), "{n}");
+        }
+    }
+}
