@@ -220,7 +220,7 @@ impl Store {
         mut len: u64,
         sink: &mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Result<()> {
-        const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+        static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
         self.each_piece(content, offset, &mut |at, piece| {
             if len == 0 {
                 return Ok(false);
