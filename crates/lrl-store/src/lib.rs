@@ -3,7 +3,9 @@
 //! Silent: no terminal, no environment, no clock of its own. Layers, lowest first: words (`id`, `error`, `progress`),
 //! bytes (`format`, `chunk`, `codec`, `sqlite`), storage, store, edges (`source`, `set`), verbs (`ops`).
 
+pub mod chunk;
 pub mod error;
 pub mod format;
 pub mod id;
 pub mod progress;
+pub mod source;
