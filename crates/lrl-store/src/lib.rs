@@ -3,6 +3,7 @@
 //! Silent: no terminal, no environment, no clock of its own. Layers, lowest first: words (`id`, `error`, `progress`),
 //! bytes (`format`, `chunk`, `codec`, `sqlite`), storage, store, edges (`source`, `set`), verbs (`ops`).
 
+pub mod chunk;
 pub mod codec;
 pub mod error;
 pub mod format;
@@ -10,5 +11,6 @@ pub mod id;
 pub mod ops;
 pub mod progress;
 pub mod set;
+pub mod source;
 pub mod storage;
 pub mod store;

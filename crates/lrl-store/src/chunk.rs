@@ -1,0 +1,200 @@
+//! Where data is cut into chunks: by content for uploads (FastCDC v2020), by position for a database image.
+//! Decides boundaries only; never reads, hashes or copies.
+//!
+//! Xia et al., "The Design of Fast Content-Defined Chunking for Data Deduplication Based Storage Systems" (2020).
+//! The boundaries are part of the store's format: other ones would find nothing of what is already stored.
+
+use std::ops::Range;
+
+use fastcdc::v2020::{Normalization, get_gear_with_seed, select_masks};
+
+/// Bounds of content-defined chunks, in bytes; all even, `min < avg < max`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct CdcParams {
+    /// No cut before this length.
+    pub min: usize,
+    /// The length that cuts gather around.
+    pub avg: usize,
+    /// Always a cut at this length.
+    pub max: usize,
+}
+
+/// How uploads larger than [`WHOLE_FILE_BYTES`] are cut in format 1.
+pub const UPLOADS: CdcParams = CdcParams { min: 256 << 10, avg: 1 << 20, max: 4 << 20 };
+
+/// A run of data up to this length is one chunk, uncut.
+pub const WHOLE_FILE_BYTES: u64 = 1 << 20;
+
+/// Finds the cut points of one stream of bytes, however the stream arrives.
+pub struct Cutter {
+    params: CdcParams,
+    mask_small: u64,
+    mask_large: u64,
+    gear: [u64; 256],
+    /// How much of the current chunk was looked at; even, because positions are tested in pairs as the paper does.
+    scanned: usize,
+    hash: u64,
+}
+
+impl Cutter {
+    /// Starts at the front of a stream.
+    pub fn new(params: CdcParams) -> Self {
+        let (mask_small, mask_large) = select_masks(params.avg, Normalization::Level1);
+        let mut gear = [0; 256];
+        gear.copy_from_slice(&get_gear_with_seed(0).0);
+        Self { params, mask_small, mask_large, gear, scanned: 0, hash: 0 }
+    }
+
+    /// Returns the length of the current chunk once it is certain, and starts the next one behind it.
+    ///
+    /// `chunk` is everything since the last cut that has arrived so far. `None` asks for more bytes behind the same
+    /// ones; at the end of the stream they are the last chunk.
+    pub fn cut(&mut self, chunk: &[u8]) -> Option<usize> {
+        let CdcParams { min, avg, max } = self.params;
+        let live = chunk.get(..max).unwrap_or(chunk);
+        // A last odd byte waits for its partner, so a stream that ends there is not cut before it.
+        let even = live.len() & !1;
+        self.scanned = self.scanned.max(min);
+        let found = match self.scan(live, avg.min(even), self.mask_small) {
+            None => self.scan(live, even, self.mask_large),
+            found => found,
+        };
+        let cut = found.or((live.len() == max).then_some(max));
+        if cut.is_some() {
+            self.restart();
+        }
+        cut
+    }
+
+    /// Forgets the current chunk: the next byte begins a new stream.
+    pub fn restart(&mut self) {
+        (self.scanned, self.hash) = (0, 0);
+    }
+
+    fn scan(&mut self, chunk: &[u8], end: usize, mask: u64) -> Option<usize> {
+        let mut hash = self.hash;
+        for (at, byte) in chunk.get(self.scanned..end)?.iter().enumerate() {
+            hash = (hash << 1).wrapping_add(self.gear[usize::from(*byte)]);
+            if hash & mask == 0 {
+                return Some(self.scanned + at);
+            }
+        }
+        self.scanned = end;
+        self.hash = hash;
+        None
+    }
+}
+
+/// Splits `len` bytes into runs of whole pages: `extent_bytes` rounded down to pages (at least one page), the last run
+/// being what is left.
+pub fn extents(len: u64, page_bytes: u32, extent_bytes: u32) -> impl ExactSizeIterator<Item = Range<u64>> + Clone {
+    let page = u64::from(page_bytes.max(1));
+    let step = (u64::from(extent_bytes) / page).max(1) * page;
+    let count = usize::try_from(len.div_ceil(step)).unwrap_or(usize::MAX);
+    (0..count).map(move |i| {
+        let start = i as u64 * step;
+        start..len.min(start + step)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CdcParams, Cutter, UPLOADS, extents};
+    use proptest::prelude::*;
+
+    const SMALL: CdcParams = CdcParams { min: 64, avg: 256, max: 1024 };
+
+    /// Repeatable noise (splitmix64), so that golden values need no file.
+    fn noise(seed: u64, len: usize) -> Vec<u8> {
+        let mut state = seed;
+        let mut next = || {
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            z ^ (z >> 31)
+        };
+        let mut out = Vec::with_capacity(len + 8);
+        while out.len() < len {
+            out.extend_from_slice(&next().to_le_bytes());
+        }
+        out.truncate(len);
+        out
+    }
+
+    /// Cuts `data` as it arrives in steps of the given lengths (the last one repeated).
+    fn cut_all(params: CdcParams, data: &[u8], steps: &[usize]) -> Vec<usize> {
+        let mut cutter = Cutter::new(params);
+        let (mut lens, mut start, mut arrived, mut step) = (Vec::new(), 0, 0, 0);
+        while arrived < data.len() {
+            arrived = data.len().min(arrived + steps[step.min(steps.len() - 1)].max(1));
+            step += 1;
+            while let Some(len) = cutter.cut(&data[start..arrived]) {
+                lens.push(len);
+                start += len;
+            }
+        }
+        if start < data.len() {
+            lens.push(data.len() - start);
+        }
+        lens
+    }
+
+    fn reference(params: CdcParams, data: &[u8]) -> Vec<usize> {
+        fastcdc::v2020::FastCDC::new(data, params.min, params.avg, params.max).map(|c| c.length).collect()
+    }
+
+    #[test]
+    fn golden_cut_points_of_uploads() {
+        let lens = cut_all(UPLOADS, &noise(2026, 16 << 20), &[256 << 10]);
+        assert_eq!(lens, GOLDEN);
+    }
+
+    /// A change here means that old stores share nothing with new snapshots: it needs a new format.
+    const GOLDEN: &[usize] = &[
+        1086676, 742449, 391116, 1553263, 1399035, 3198858, 1128075, 1641398, 1231372, 1295343, 843431, 1565750, 700450,
+    ];
+
+    #[test]
+    fn bytes_without_content_are_cut_at_the_maximum() {
+        let lens = cut_all(UPLOADS, &vec![0; (9 << 20) + 1], &[1 << 20]);
+        assert_eq!(lens, [4 << 20, 4 << 20, (1 << 20) + 1]);
+    }
+
+    #[test]
+    fn an_insertion_changes_only_the_chunks_around_it() {
+        let old = noise(7, 200_000);
+        let mut new = old.clone();
+        new.splice(100_000..100_000, *b"seventeen bytes!!");
+        let split = |data: &[u8]| {
+            let mut rest = data.to_vec();
+            cut_all(SMALL, data, &[4096]).into_iter().map(|len| rest.drain(..len).collect()).collect::<Vec<Vec<u8>>>()
+        };
+        let before: std::collections::HashSet<_> = split(&old).into_iter().collect();
+        let changed = split(&new).into_iter().filter(|chunk| !before.contains(chunk)).count();
+        assert!((1..=8).contains(&changed), "{changed} chunks changed");
+    }
+
+    #[test]
+    fn extents_cover_every_byte_once_and_start_on_pages() {
+        let all: Vec<_> = extents(200_000, 4096, 65536).collect();
+        assert_eq!(all, [0..65536, 65536..131_072, 131_072..196_608, 196_608..200_000]);
+        assert_eq!(extents(0, 4096, 65536).count(), 0);
+        assert_eq!(extents(10, 4096, 100).next(), Some(0..10));
+        assert_eq!(extents(3 * 512, 512, 1100).collect::<Vec<_>>(), [0..1024, 1024..1536]);
+    }
+
+    proptest! {
+        #[test]
+        fn cuts_depend_on_bytes_alone(
+            seed: u64, len in 0usize..20_000, level in 1u64..256, steps in prop::collection::vec(1usize..3000, 1..8)
+        ) {
+            // Few different byte values make runs and repeats, many make noise.
+            let data: Vec<u8> = noise(seed, len).into_iter().map(|b| (u64::from(b) % level) as u8).collect();
+            let lens = cut_all(SMALL, &data, &steps);
+            prop_assert_eq!(lens.iter().sum::<usize>(), len);
+            prop_assert!(lens.iter().all(|len| *len <= SMALL.max));
+            prop_assert!(lens.iter().rev().skip(1).all(|len| *len >= SMALL.min));
+            prop_assert_eq!(lens, reference(SMALL, &data));
+        }
+    }
+}

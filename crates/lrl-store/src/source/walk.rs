@@ -1,0 +1,395 @@
+//! The walk over the uploads: everything that is there, once, in the order of the snapshot's list.
+//!
+//! Works relative to open directories, so a link planted during the walk leads nowhere. Keeps the names of the
+//! directories that it is inside, never the metadata of many files; never opens anything but directories.
+
+use std::ffi::{CStr, OsString};
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{AtFlags, FileType, OFlags, fstat, readlinkat, statat};
+use rustix::io::Errno;
+
+use super::exclude::Excludes;
+use super::listing::Listing;
+use super::roots::{self, OpenRoot, Skip};
+use super::{Problems, open_quietly, unreadable};
+use crate::error::Result;
+use crate::format::entry::Time;
+use crate::progress::{Observer, Problem, checkpoint};
+
+/// A directory of uploads and the first component of its paths in the list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Root {
+    /// `assets` or `storage`.
+    pub name: String,
+    /// The directory, or a link to it.
+    pub path: PathBuf,
+}
+
+/// Metadata of one upload when it was looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// Length in bytes.
+    pub size: u64,
+    /// Permission bits (0o7777).
+    pub mode: u32,
+    /// Numeric owner.
+    pub uid: u32,
+    /// Numeric group.
+    pub gid: u32,
+    /// Last change of contents.
+    pub mtime: Time,
+    /// Last change of contents or metadata.
+    pub ctime: Time,
+    /// Inode number.
+    pub ino: u64,
+    /// File system.
+    pub dev: u64,
+    /// Number of names.
+    pub nlink: u64,
+    /// Room taken on disk, in units of 512 bytes.
+    pub blocks: u64,
+}
+
+impl Stat {
+    pub(super) fn of(raw: &rustix::fs::Stat) -> Self {
+        let time = |secs, nanos: u64| Time { secs, nanos: nanos as u32 };
+        Self {
+            size: raw.st_size as u64,
+            mode: raw.st_mode & 0o7777,
+            uid: raw.st_uid,
+            gid: raw.st_gid,
+            mtime: time(raw.st_mtime, raw.st_mtime_nsec),
+            ctime: time(raw.st_ctime, raw.st_ctime_nsec),
+            ino: raw.st_ino,
+            dev: raw.st_dev,
+            nlink: raw.st_nlink,
+            blocks: raw.st_blocks as u64,
+        }
+    }
+
+    /// Returns what tells this file from every other one: file system and inode.
+    pub fn id(&self) -> (u64, u64) {
+        (self.dev, self.ino)
+    }
+}
+
+/// What the walk found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FoundKind {
+    /// A directory; its contents follow.
+    Dir,
+    /// A regular file.
+    File,
+    /// A symbolic link, not followed.
+    Symlink {
+        /// Raw bytes.
+        target: Vec<u8>,
+    },
+}
+
+/// One upload that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Its path in the list: raw bytes that begin with the root's name.
+    pub path: Vec<u8>,
+    /// Where it lies on disk; may be longer than the system takes at once.
+    pub source: PathBuf,
+    /// What it is.
+    pub kind: FoundKind,
+    /// Its metadata.
+    pub stat: Stat,
+}
+
+/// Bytes of names that one walk holds; larger directories are read in several passes.
+const NAMES_BYTES: usize = 16 << 20;
+/// A directory gets at least so many, even deep below large ones.
+const MIN_NAMES_BYTES: usize = 16 << 10;
+/// How many directories are open at once.
+const MAX_OPEN: usize = 64;
+/// Bytes of one system call's answer about a directory.
+const BUFFER_BYTES: usize = 32 << 10;
+
+/// Calls `visit` for everything below `roots`, the roots themselves included, in the order of
+/// [`crate::format::entry::compare_paths`], and returns what was left out (the first thousand; the observer gets all).
+///
+/// `skip` names directories that are never entered, and files (the live database) that are left out. A root that cannot
+/// be opened is a problem too. Fails if `visit` does, when interrupted, or when a root is itself to be skipped.
+pub fn walk(
+    roots: &[Root],
+    excludes: &Excludes,
+    skip: &[PathBuf],
+    observer: &dyn Observer,
+    visit: &mut dyn FnMut(Found) -> Result<()>,
+) -> Result<Vec<Problem>> {
+    let mut problems = Problems::new(observer);
+    let skips = roots::skips(skip);
+    let roots = roots::open(roots, &skips, &mut problems)?;
+    let mut walker = Walker {
+        excludes,
+        skips,
+        root_ids: roots.iter().map(|root| (root.stat.id(), root.name.clone())).collect(),
+        problems,
+        observer,
+        visit,
+        path: Vec::new(),
+        source: Vec::new(),
+        inside: 0,
+        stack: Vec::new(),
+        spare: Vec::new(),
+        buffer: Vec::with_capacity(BUFFER_BYTES),
+        names_bytes: 0,
+    };
+    for root in roots {
+        walker.root(root)?;
+    }
+    Ok(walker.problems.into_report())
+}
+
+/// A directory that the walk is inside of.
+struct Frame {
+    /// Closed while the walk is far below.
+    fd: Option<OwnedFd>,
+    id: (u64, u64),
+    names: Listing,
+    path_len: usize,
+    source_len: usize,
+}
+
+struct Walker<'a> {
+    excludes: &'a Excludes,
+    skips: Vec<Skip>,
+    root_ids: Vec<((u64, u64), String)>,
+    problems: Problems<'a>,
+    observer: &'a dyn Observer,
+    visit: &'a mut dyn FnMut(Found) -> Result<()>,
+    /// List path and place on disk of what is looked at.
+    path: Vec<u8>,
+    source: Vec<u8>,
+    /// Where the path inside the root begins.
+    inside: usize,
+    stack: Vec<Frame>,
+    /// Memory of small listings for the next ones.
+    spare: Vec<Listing>,
+    buffer: Vec<u8>,
+    names_bytes: usize,
+}
+
+impl Walker<'_> {
+    fn root(&mut self, root: OpenRoot) -> Result<()> {
+        self.path = root.name.into_bytes();
+        self.source = root.path;
+        self.inside = self.path.len() + 1;
+        self.found(FoundKind::Dir, root.stat)?;
+        self.push(root.fd, root.stat);
+        loop {
+            checkpoint(self.observer)?;
+            let Some(frame) = self.stack.last_mut() else { return Ok(()) };
+            self.path.truncate(frame.path_len);
+            self.source.truncate(frame.source_len);
+            let next = match &frame.fd {
+                Some(fd) => frame.names.next().map(|(kind, name)| (fd.as_fd(), kind, name)),
+                None => None,
+            };
+            let Some((dir, kind, name)) = next else {
+                match frame.fd.is_some() && frame.names.has_more() {
+                    true => self.read_more(),
+                    false => self.leave(),
+                }
+                continue;
+            };
+            self.path.push(b'/');
+            self.path.extend_from_slice(name.to_bytes());
+            if self.source.last() != Some(&b'/') {
+                self.source.push(b'/');
+            }
+            self.source.extend_from_slice(name.to_bytes());
+            if kind != FileType::Unknown && self.excludes.matches(&self.path[self.inside..], kind.is_dir()) {
+                continue;
+            }
+            let looked = look(dir, kind, name);
+            self.take(looked, kind)?;
+        }
+    }
+
+    /// Reports what stands at the current path, and goes inside if it is a directory.
+    fn take(&mut self, looked: Result<Looked, Errno>, hint: FileType) -> Result<()> {
+        let (stat, what) = match looked {
+            Ok(Looked { stat, what }) => (stat, what),
+            Err(errno) => {
+                self.problems.lost(&self.source, unreadable(errno));
+                return Ok(());
+            }
+        };
+        let is_dir = matches!(what, What::Dir(_));
+        // The hint was wrong or missing: ask the patterns about what is really there.
+        let surprise = hint == FileType::Unknown || is_dir != hint.is_dir();
+        if surprise && self.excludes.matches(&self.path[self.inside..], is_dir) {
+            return Ok(());
+        }
+        if self.is_skipped(&stat, is_dir) {
+            self.problems.note(&self.source, "belongs to lrl or to the database and is not an upload");
+            return Ok(());
+        }
+        match what {
+            What::File => self.found(FoundKind::File, stat),
+            What::Symlink(target) => self.found(FoundKind::Symlink { target }, stat),
+            What::Special(what) => {
+                self.problems.note(&self.source, format!("is {what}, which holds no data, and is skipped"));
+                Ok(())
+            }
+            What::Dir(opened) => self.directory(opened, stat),
+        }
+    }
+
+    fn directory(&mut self, opened: Result<OwnedFd, Errno>, stat: Stat) -> Result<()> {
+        if self.stack.iter().any(|frame| frame.id == stat.id()) {
+            self.problems.note(&self.source, "is mounted inside itself; stored as an empty directory");
+            return self.found(FoundKind::Dir, stat);
+        }
+        if let Some((_, name)) = self.root_ids.iter().find(|(id, _)| *id == stat.id()) {
+            let reason = format!("is the uploads directory {name:?} and is stored only once, as that");
+            self.problems.note(&self.source, reason);
+            return Ok(());
+        }
+        self.found(FoundKind::Dir, stat)?;
+        match opened {
+            Ok(fd) => self.push(fd, stat),
+            Err(errno) => self.problems.lost(&self.source, unreadable(errno)),
+        }
+        Ok(())
+    }
+
+    fn found(&mut self, kind: FoundKind, stat: Stat) -> Result<()> {
+        let source = PathBuf::from(OsString::from_vec(self.source.clone()));
+        (self.visit)(Found { path: self.path.clone(), source, kind, stat })
+    }
+
+    fn is_skipped(&self, stat: &Stat, is_dir: bool) -> bool {
+        self.skips.iter().any(|skip| {
+            skip.id == stat.id()
+                && match &skip.file_name {
+                    None => is_dir,
+                    Some(name) => !is_dir && self.source.rsplit(|b| *b == b'/').next() == Some(name.as_slice()),
+                }
+        })
+    }
+
+    /// Goes inside the directory at the current path.
+    fn push(&mut self, fd: OwnedFd, stat: Stat) {
+        let mut names = self.spare.pop().unwrap_or_default();
+        if let Err(errno) = names.fill(fd.as_fd(), &mut self.buffer, limit(self.names_bytes)) {
+            self.problems.lost(&self.source, unreadable(errno));
+        }
+        self.names_bytes += names.size();
+        let (path_len, source_len) = (self.path.len(), self.source.len());
+        self.stack.push(Frame { fd: Some(fd), id: stat.id(), names, path_len, source_len });
+        // The root stays open: from there every other directory can be found again.
+        if let Some(far) = self.stack.len().checked_sub(MAX_OPEN).filter(|far| *far > 0) {
+            self.stack[far].fd = None;
+        }
+    }
+
+    fn read_more(&mut self) {
+        let Some(frame) = self.stack.last_mut() else { return };
+        let Some(fd) = &frame.fd else { return };
+        self.names_bytes -= frame.names.size();
+        if let Err(errno) = frame.names.refill(fd.as_fd(), &mut self.buffer, limit(self.names_bytes)) {
+            self.problems.lost(&self.source, unreadable(errno));
+        }
+        self.names_bytes += frame.names.size();
+    }
+
+    /// Leaves the current directory and opens the one around it again if it was closed.
+    fn leave(&mut self) {
+        let Some(mut done) = self.stack.pop() else { return };
+        self.names_bytes -= done.names.size();
+        if done.names.capacity() <= 4 * MIN_NAMES_BYTES && self.spare.len() < MAX_OPEN {
+            done.names.clear();
+            self.spare.push(done.names);
+        }
+        if self.stack.last().is_none_or(|parent| parent.fd.is_some()) {
+            return;
+        }
+        let found = self.reopen(done.fd);
+        let Some(parent) = self.stack.last_mut() else { return };
+        if found.is_none() && !parent.names.is_used_up() {
+            let reason = "was moved while the backup ran; the rest of it is not stored";
+            self.problems.lost(&self.source[..parent.source_len], reason);
+        }
+        parent.fd = found;
+    }
+
+    fn reopen(&self, child: Option<OwnedFd>) -> Option<OwnedFd> {
+        let id = self.stack.last()?.id;
+        let same = |fd: &OwnedFd| fstat(fd).is_ok_and(|stat| Stat::of(&stat).id() == id);
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW;
+        let above = child.and_then(|child| open_quietly(child, c"..", flags).ok()).filter(same);
+        above.or_else(|| {
+            // The child was moved away: go down again from the root, by name.
+            let mut dir: Option<OwnedFd> = None;
+            for pair in self.stack.windows(2) {
+                let name = &self.path[pair[0].path_len + 1..pair[1].path_len];
+                let from = dir.as_ref().or(pair[0].fd.as_ref())?;
+                dir = Some(open_quietly(from, name, flags).ok()?);
+            }
+            dir.filter(same)
+        })
+    }
+}
+
+/// What stands at a name.
+struct Looked {
+    stat: Stat,
+    what: What,
+}
+
+enum What {
+    File,
+    Symlink(Vec<u8>),
+    /// "a socket" …
+    Special(&'static str),
+    Dir(Result<OwnedFd, Errno>),
+}
+
+fn look(dir: BorrowedFd<'_>, hint: FileType, name: &CStr) -> Result<Looked, Errno> {
+    const FLAGS: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW);
+    let mut opened = Err(Errno::NOENT);
+    if hint.is_dir() {
+        // One call less for each of many directories: the open one tells its metadata itself.
+        opened = open_quietly(dir, name, FLAGS);
+        if let Ok(fd) = opened {
+            return Ok(Looked { stat: Stat::of(&fstat(&fd)?), what: What::Dir(Ok(fd)) });
+        }
+    }
+    let raw = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    let mut stat = Stat::of(&raw);
+    let what = match FileType::from_raw_mode(raw.st_mode) {
+        FileType::RegularFile => What::File,
+        FileType::Symlink => What::Symlink(readlinkat(dir, name, Vec::new())?.into_bytes()),
+        FileType::Fifo => What::Special("a named pipe"),
+        FileType::Socket => What::Special("a socket"),
+        FileType::CharacterDevice | FileType::BlockDevice => What::Special("a device"),
+        FileType::Directory => {
+            if !hint.is_dir() {
+                opened = open_quietly(dir, name, FLAGS);
+            }
+            if let Ok(fd) = &opened {
+                stat = Stat::of(&fstat(fd)?);
+            }
+            What::Dir(opened)
+        }
+        _ => What::Special("of an unknown kind"),
+    };
+    Ok(Looked { stat, what })
+}
+
+/// Returns how many bytes of names the next directory may take.
+fn limit(in_use: usize) -> usize {
+    (NAMES_BYTES.saturating_sub(in_use) / 4 * 3).max(MIN_NAMES_BYTES)
+}
+
+#[cfg(test)]
+mod tests;
