@@ -1,2 +1,11 @@
-//! The lrl command.
-fn main() {}
+//! The binary `lrl`; everything is in the library beside it.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lrl_cli::guard(|| {
+        lrl_cli::signal::install();
+        lrl_cli::run(&std::env::args_os().collect::<Vec<_>>())
+    })
+    .into()
+}

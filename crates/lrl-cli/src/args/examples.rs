@@ -1,0 +1,124 @@
+//! The examples at the end of each command's help. Owns text only.
+
+/// After `lrl --help`.
+pub const TOP: &str = "\
+EXAMPLES
+  lrl backup                        snapshot and set of ./data, into ./backups
+  lrl drill                         prove that the newest set can be restored
+  lrl restore                       put the newest snapshot back
+  lrl restore 20260114_120000       or an older one
+  lrl status --max-age 26h          for monitoring: exit 4 when the backup is too old
+
+EXIT CODES
+  0 done · 1 failed · 2 usage · 3 done, but something was left out
+  4 a drill or check found something wrong · 5 stored, but the set was not written
+  10 no such directory or store · 11 locked · 12 wrong key · 130 interrupted";
+
+/// After `lrl backup --help`.
+pub const BACKUP: &str = "\
+EXAMPLES
+  lrl backup                                     ./data into ./backups
+  lrl backup --data-dir /srv/lab --out /backups  other places
+  lrl backup --snapshot-only --tag hourly        cheap: no set, `lrl export` makes it later
+  lrl backup --if-older-than 20h                 at boot, on a machine without cron
+  lrl backup --exclude '*.tmp' --dry-run         what would be stored";
+
+/// After `lrl restore --help`.
+pub const RESTORE: &str = "\
+Stop the application first. What is replaced is kept as lrl.db.pre-restore and assets.pre-restore.
+
+EXAMPLES
+  lrl restore --dry-run                          what would happen
+  lrl restore                                    the newest snapshot, both halves
+  lrl restore latest~1 --db-only                 yesterday's database, today's uploads
+  lrl restore 3f9a --path assets/ab12/photo.jpg  one file
+  lrl restore --manifest ./backups/backup_manifest_20260114_120000.json
+  lrl restore --data-dir ./restored              beside the live data, to look at it";
+
+/// After `lrl drill --help`.
+pub const DRILL: &str = "\
+EXAMPLES
+  lrl drill --backup ./backups                              the newest set
+  lrl drill --manifest ./backups/backup_manifest_*.json     every set, one after another
+  lrl drill --snapshot latest                               straight from the store
+  lrl drill --json                                          for automation; exit 4 when a check fails";
+
+/// After `lrl export --help`.
+pub const EXPORT: &str = "\
+EXAMPLES
+  lrl export --out /media/usb/lab                the newest snapshot, with a RESTORE.md beside it
+  lrl export 20260114_120000 --out ./january";
+
+/// After `lrl import --help`.
+pub const IMPORT: &str = "\
+EXAMPLES
+  lrl import ./old-backups --backup ./backups    sets of scripts/backup.py become snapshots";
+
+/// After `lrl snapshots --help`.
+pub const SNAPSHOTS: &str = "\
+EXAMPLES
+  lrl snapshots
+  lrl snapshots --json | jq -r '.snapshots[].id'";
+
+/// After `lrl ls --help`.
+pub const LS: &str = "\
+EXAMPLES
+  lrl ls latest
+  lrl ls 20260114_120000 assets/ab12";
+
+/// After `lrl diff --help`.
+pub const DIFF: &str = "\
+EXAMPLES
+  lrl diff latest~1 latest";
+
+/// After `lrl find --help`.
+pub const FIND: &str = "\
+EXAMPLES
+  lrl find photo.jpg
+  lrl find 'assets/ab12/*.pdf'";
+
+/// After `lrl dump --help`.
+pub const DUMP: &str = "\
+EXAMPLES
+  lrl dump latest assets/ab12/photo.jpg > photo.jpg
+  lrl dump latest lrl.db > copy.db";
+
+/// After `lrl check --help`.
+pub const CHECK: &str = "\
+EXAMPLES
+  lrl check                             structure: every snapshot leads to chunks that are there
+  lrl check --read-data                 and every byte is what it was
+  lrl check --read-data-subset 2/7      a seventh of it, on the second day of the week";
+
+/// After `lrl stats --help`.
+pub const STATS: &str = "\
+EXAMPLES
+  lrl stats
+  lrl stats --json";
+
+/// After `lrl status --help`.
+pub const STATUS: &str = "\
+EXAMPLES
+  lrl status
+  lrl status --max-age 26h || mail -s 'the backup is late' ops@example.org";
+
+/// After `lrl init --help`.
+pub const INIT: &str = "\
+`lrl backup` makes the store itself at first use; this makes one in advance.
+
+EXAMPLES
+  lrl init --store /mnt/backup/lab";
+
+/// After `lrl config --help`.
+pub const CONFIG: &str = "\
+Takes every setting's flag as well and shows it in force. A flag wins over the environment, that over the file.
+
+EXAMPLES
+  lrl config
+  lrl config --config /etc/lrl.toml --json";
+
+/// After `lrl completions --help`.
+pub const COMPLETIONS: &str = "\
+EXAMPLES
+  lrl completions bash > ~/.local/share/bash-completion/completions/lrl
+  lrl completions fish > ~/.config/fish/completions/lrl.fish";

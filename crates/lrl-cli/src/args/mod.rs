@@ -1,0 +1,388 @@
+//! The command line: every command and flag, parsed without any I/O. Flags under the heading [`SETTINGS`] are the keys of
+//! `lrl.toml` as well: this is the one table of settings.
+
+pub mod examples;
+pub mod values;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::Resettable;
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use values::{Owner, Subset};
+
+/// The heading of flags that `lrl.toml` can set under the same name.
+pub const SETTINGS: &str = "Settings (each is also a key of lrl.toml)";
+const COMMON: &str = "Common options";
+
+/// Backups of a small site's database and uploads that cost little and are proven to restore.
+#[derive(Debug, Parser)]
+#[command(name = "lrl", version, max_term_width = 100, after_help = examples::TOP, subcommand_required = true)]
+#[command(arg_required_else_help = true, disable_help_subcommand = true)]
+pub struct Cli {
+    /// Flags of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Verb,
+}
+
+/// Flags that every command takes.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// The backup directory: sets, and the store unless --store says otherwise
+    #[arg(long, global = true, value_name = "DIR", default_value = "./backups", help_heading = SETTINGS)]
+    pub backup: PathBuf,
+    /// The store, where it is not the directory `store` in the backup directory
+    #[arg(long, global = true, value_name = "PATH", env = "LRL_STORE", hide_env_values = true, help_heading = SETTINGS)]
+    pub store: Option<PathBuf>,
+    /// Which lab's history in the store
+    #[arg(long, global = true, value_name = "NAME", default_value = "lab", value_parser = values::source, help_heading = SETTINGS)]
+    pub source: String,
+    /// How long to wait for another lrl that holds the store
+    #[arg(long, global = true, value_name = "TIME", default_value = "60s", value_parser = values::duration, help_heading = SETTINGS)]
+    pub lock_wait: Duration,
+    /// Read settings from this file [default: ./lrl.toml, else lrl/lrl.toml in the user's configuration directory]
+    #[arg(long, global = true, value_name = "FILE", help_heading = COMMON)]
+    pub config: Option<PathBuf>,
+    /// Print one JSON document on standard output, and nothing else there
+    #[arg(long, global = true, help_heading = COMMON)]
+    pub json: bool,
+    /// Print results and errors only
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = COMMON)]
+    pub quiet: bool,
+    /// Say more about what is done and why
+    #[arg(short, long, global = true, help_heading = COMMON)]
+    pub verbose: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Store a snapshot of the database and the uploads, and write its set
+    #[command(after_help = examples::BACKUP)]
+    Backup(BackupArgs),
+    /// Put a snapshot or a set back in place, keeping what was there as *.pre-restore
+    #[command(after_help = examples::RESTORE)]
+    Restore(RestoreArgs),
+    /// Prove that a set or a snapshot can be restored; changes nothing
+    #[command(after_help = examples::DRILL)]
+    Drill(DrillArgs),
+    /// Write a snapshot as a set that cp and tar can restore
+    #[command(after_help = examples::EXPORT)]
+    Export(ExportArgs),
+    /// Store sets that the old scripts wrote as snapshots with their own times
+    #[command(after_help = examples::IMPORT)]
+    Import(ImportArgs),
+    /// List the snapshots
+    #[command(after_help = examples::SNAPSHOTS)]
+    Snapshots,
+    /// List what a snapshot holds
+    #[command(after_help = examples::LS)]
+    Ls(LsArgs),
+    /// Show what changed from one snapshot to another
+    #[command(after_help = examples::DIFF)]
+    Diff(DiffArgs),
+    /// Find the snapshots that hold an upload
+    #[command(after_help = examples::FIND)]
+    Find(FindArgs),
+    /// Write one file of a snapshot to standard output
+    #[command(after_help = examples::DUMP)]
+    Dump(DumpArgs),
+    /// Verify the store
+    #[command(after_help = examples::CHECK)]
+    Check(CheckArgs),
+    /// Show what the store takes and what it saves
+    #[command(after_help = examples::STATS)]
+    Stats,
+    /// Tell the age of the last good backup and drill
+    #[command(after_help = examples::STATUS)]
+    Status(StatusArgs),
+    /// Make an empty store
+    #[command(after_help = examples::INIT)]
+    Init,
+    /// Show the settings in force and where each comes from
+    #[command(after_help = examples::CONFIG)]
+    Config,
+    /// Print a completion script for a shell
+    #[command(after_help = examples::COMPLETIONS)]
+    Completions {
+        /// The shell
+        #[arg(value_name = "SHELL")]
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Where the application keeps its data.
+#[derive(Debug, Args)]
+pub struct DataArgs {
+    /// The directory that holds lrl.db and assets/
+    #[arg(long, value_name = "DIR", default_value = "./data", env = "LAB_DATA_DIR", hide_env_values = true, help_heading = SETTINGS)]
+    pub data_dir: PathBuf,
+}
+
+/// Which half of a lab is meant; neither flag means both.
+#[derive(Debug, Args)]
+pub struct HalfArgs {
+    /// Only the database
+    #[arg(long, conflicts_with = "assets_only")]
+    pub db_only: bool,
+    /// Only the uploads
+    #[arg(long)]
+    pub assets_only: bool,
+}
+
+/// `lrl backup`.
+#[derive(Debug, Args)]
+pub struct BackupArgs {
+    /// Where the data is.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Which half.
+    #[command(flatten)]
+    pub half: HalfArgs,
+    /// The backup directory [default: what --backup says]
+    #[arg(long, value_name = "DIR", conflicts_with = "backup", help_heading = SETTINGS)]
+    pub out: Option<PathBuf>,
+    /// Store the snapshot, write no set
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(default_value = "false", hide_default_value = true, hide_possible_values = true, help_heading = SETTINGS)]
+    #[arg(action = clap::ArgAction::Set)]
+    pub snapshot_only: bool,
+    /// Leave out uploads that match, in gitignore syntax; may be given again
+    #[arg(long, value_name = "PATTERN", value_parser = values::word, help_heading = SETTINGS)]
+    pub exclude: Vec<String>,
+    /// Read such patterns from a file, one a line; may be given again
+    #[arg(long, value_name = "FILE", help_heading = SETTINGS)]
+    pub exclude_file: Vec<PathBuf>,
+    /// Mark the snapshot with a word; may be given again
+    #[arg(long, value_name = "TAG", value_parser = values::word, help_heading = SETTINGS)]
+    pub tag: Vec<String>,
+    /// Do nothing when the newest good snapshot is younger than this
+    #[arg(long, value_name = "TIME", value_parser = values::duration, help_heading = SETTINGS)]
+    pub if_older_than: Option<Duration>,
+    /// Read everything again, whatever looks unchanged
+    #[arg(long)]
+    pub rescan: bool,
+    /// Say what would be stored, write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `lrl restore`.
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// Snapshot: a prefix of its id, its timestamp, latest, or latest~N
+    #[arg(default_value = "latest")]
+    pub snapshot: String,
+    /// Where the data goes.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Which half.
+    #[command(flatten)]
+    pub half: HalfArgs,
+    /// Only this file or directory of the uploads, as `lrl ls` names it
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["db_only", "assets_only"])]
+    pub path: Option<PathBuf>,
+    /// Restore from the set of this manifest instead of a snapshot
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["snapshot", "path"])]
+    pub manifest: Option<PathBuf>,
+    /// Who shall own what is restored [default: as before, else as in the snapshot]
+    #[arg(long, value_name = "USER:GROUP", value_parser = values::owner, help_heading = SETTINGS)]
+    pub owner: Option<Owner>,
+    /// Say what would be restored, write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `lrl drill`.
+#[derive(Debug, Args)]
+pub struct DrillArgs {
+    /// Manifests of the sets to drill [default: the newest in the backup directory]
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "snapshot")]
+    pub manifest: Vec<PathBuf>,
+    /// Drill a snapshot straight from the store
+    #[arg(long, value_name = "SNAPSHOT")]
+    pub snapshot: Option<String>,
+    /// A table that the database must have, in place of users, assets and content or content_items; may be given again
+    #[arg(long, value_name = "TABLE", value_parser = values::word, help_heading = SETTINGS)]
+    pub require_table: Vec<String>,
+}
+
+/// `lrl export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// Snapshot: a prefix of its id, its timestamp, latest, or latest~N
+    #[arg(default_value = "latest")]
+    pub snapshot: String,
+    /// A directory that does not exist or is empty
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+}
+
+/// `lrl import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// The directory with the manifests and their files
+    pub dir: PathBuf,
+}
+
+/// `lrl ls`.
+#[derive(Debug, Args)]
+pub struct LsArgs {
+    /// Snapshot: a prefix of its id, its timestamp, latest, or latest~N
+    pub snapshot: String,
+    /// Only this file or directory
+    pub path: Option<PathBuf>,
+}
+
+/// `lrl diff`.
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// The older snapshot
+    pub from: String,
+    /// The newer snapshot
+    pub to: String,
+}
+
+/// `lrl find`.
+#[derive(Debug, Args)]
+pub struct FindArgs {
+    /// A name or a pattern in gitignore syntax
+    #[arg(value_parser = values::word)]
+    pub pattern: String,
+}
+
+/// `lrl dump`.
+#[derive(Debug, Args)]
+pub struct DumpArgs {
+    /// Snapshot: a prefix of its id, its timestamp, latest, or latest~N
+    pub snapshot: String,
+    /// The file, as `lrl ls` names it; lrl.db is the database
+    pub path: PathBuf,
+}
+
+/// `lrl check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Read and verify every pack as well
+    #[arg(long, conflicts_with = "read_data_subset")]
+    pub read_data: bool,
+    /// Read and verify a part of the packs: a slice (2/7), a percentage (5%) or a size (500M)
+    #[arg(long, value_name = "PART", value_parser = values::subset)]
+    pub read_data_subset: Option<Subset>,
+}
+
+/// `lrl status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Exit 4 when the newest good backup is older than this
+    #[arg(long, value_name = "TIME", value_parser = values::duration, help_heading = SETTINGS)]
+    pub max_age: Option<Duration>,
+}
+
+/// Builds the command line. `lrl config` takes every setting's flag, so that it can show it in force.
+pub fn command() -> clap::Command {
+    let mut command = Cli::command();
+    let mut known: Vec<String> = command.get_arguments().filter_map(key).collect();
+    let mut extra = Vec::new();
+    for arg in command.get_subcommands().flat_map(clap::Command::get_arguments) {
+        if let Some(name) = key(arg).filter(|name| !known.contains(name)) {
+            known.push(name);
+            extra.push(arg.clone().hide(true));
+        }
+    }
+    command = command.mut_subcommand("config", |config| config.args(extra));
+    map_args(command, &|arg| {
+        // A variable that is set but empty counts as unset, as operators and the application expect.
+        let empty = arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+        if empty { arg.env(Resettable::<clap::builder::OsStr>::Reset) } else { arg }
+    })
+}
+
+/// Returns the name under which `lrl.toml` can set this flag, if it can.
+pub fn key(arg: &clap::Arg) -> Option<String> {
+    let settable = arg.get_help_heading() == Some(SETTINGS);
+    arg.get_long().filter(|_| settable).map(str::to_string)
+}
+
+/// Changes every flag of every command.
+pub fn map_args(command: clap::Command, change: &dyn Fn(clap::Arg) -> clap::Arg) -> clap::Command {
+    command.mut_args(change).mut_subcommands(|sub| map_args(sub, change))
+}
+
+/// Returns the verb's name from arguments that were parsed, for messages.
+pub fn verb_name(matches: &clap::ArgMatches) -> &str {
+    matches.subcommand_name().unwrap_or_default()
+}
+
+/// Parses arguments without configuration; the first one is the program's name.
+pub fn parse(arguments: &[OsString]) -> Result<clap::ArgMatches, clap::Error> {
+    command().try_get_matches_from(arguments)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cli, Verb, command};
+    use clap::FromArgMatches;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        let matches = command().try_get_matches_from(line.split(' '))?;
+        Cli::from_arg_matches(&matches)
+    }
+
+    #[test]
+    fn the_command_tree_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn a_glob_after_one_flag_names_several_manifests() {
+        let cli = parse("lrl drill --manifest a.json b.json c.json --json").unwrap();
+        let Verb::Drill(drill) = cli.command else { panic!() };
+        assert_eq!(drill.manifest.len(), 3);
+        assert!(cli.global.json);
+    }
+
+    #[test]
+    fn flags_that_contradict_are_refused() {
+        for line in [
+            "lrl backup --db-only --assets-only",
+            "lrl backup --out a --backup b",
+            "lrl restore abc --manifest m.json",
+            "lrl restore --path assets/a --db-only",
+            "lrl drill --manifest m.json --snapshot latest",
+            "lrl check --read-data --read-data-subset 1/2",
+            "lrl snapshots -q -v",
+            "lrl export",
+            "lrl backup --if-older-than 20",
+            "lrl backup --exclude=",
+            "lrl",
+        ] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn common_flags_stand_before_or_after_the_command() {
+        for line in ["lrl --backup /b snapshots", "lrl snapshots --backup /b"] {
+            assert_eq!(parse(line).unwrap().global.backup.to_str(), Some("/b"), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_boolean_setting_can_be_turned_off_again() {
+        for (line, expected) in [
+            ("lrl backup", false),
+            ("lrl backup --snapshot-only", true),
+            ("lrl backup --snapshot-only=false", false),
+            ("lrl backup --snapshot-only --dry-run", true),
+        ] {
+            let Verb::Backup(backup) = parse(line).unwrap().command else { panic!() };
+            assert_eq!(backup.snapshot_only, expected, "{line}");
+        }
+    }
+}

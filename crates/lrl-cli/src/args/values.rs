@@ -1,0 +1,192 @@
+//! Values on the command line that need more than a string: durations, parts of a store, owners, names. Never does I/O.
+
+use std::time::Duration;
+
+/// How much of the data `lrl check` reads.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Subset {
+    /// The `part`-th of `of` equal slices, from 1.
+    Slice {
+        /// Which one, 1 to `of`.
+        part: u32,
+        /// How many slices there are.
+        of: u32,
+    },
+    /// So many percent, above 0 and at most 100, chosen at random.
+    Percent(f64),
+    /// About so many bytes, chosen at random.
+    Bytes(u64),
+}
+
+/// A user and a group, by name or number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// Name or number of the user.
+    pub user: String,
+    /// Name or number of the group.
+    pub group: String,
+}
+
+/// Parses `20h`, `7d`, `30m`, `90s`, `2w` or several in a row (`1h30m`); `0` is no time at all.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    const HELP: &str = "expected a number and a unit: 90s, 30m, 20h, 7d, 2w";
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let mut total = 0u64;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, tail) = rest.split_at(digits);
+        let unit = tail.chars().next().ok_or(HELP)?;
+        let scale = match unit {
+            's' => 1,
+            'm' => 60,
+            'h' => 3600,
+            'd' => 86_400,
+            'w' => 604_800,
+            _ => return Err(HELP.into()),
+        };
+        let seconds = number.parse::<u64>().ok().and_then(|n| n.checked_mul(scale));
+        total = seconds.and_then(|s| s.checked_add(total)).ok_or(HELP)?;
+        rest = tail.get(unit.len_utf8()..).unwrap_or_default();
+    }
+    if text.is_empty() { Err(HELP.into()) } else { Ok(Duration::from_secs(total)) }
+}
+
+/// Parses `2/7`, `5%` or `500M`.
+pub fn subset(text: &str) -> Result<Subset, String> {
+    const HELP: &str = "expected a slice (2/7), a percentage (5%) or a size (500M)";
+    if let Some((part, of)) = text.split_once('/') {
+        let (part, of) = (part.parse().map_err(|_| HELP)?, of.parse().map_err(|_| HELP)?);
+        return if part >= 1 && part <= of {
+            Ok(Subset::Slice { part, of })
+        } else {
+            Err(format!("there is no slice {part} of {of}: slices count from 1"))
+        };
+    }
+    if let Some(percent) = text.strip_suffix('%') {
+        let percent: f64 = percent.parse().map_err(|_| HELP)?;
+        return if percent > 0.0 && percent <= 100.0 {
+            Ok(Subset::Percent(percent))
+        } else {
+            Err("a percentage is above 0 and at most 100".into())
+        };
+    }
+    size(text).filter(|bytes| *bytes > 0).map(Subset::Bytes).ok_or_else(|| HELP.into())
+}
+
+/// Parses a size in bytes: `500`, `64K`, `500M`, `2G`, `1T`, also as `2GiB`; powers of 1024.
+pub fn size(text: &str) -> Option<u64> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.trim_end_matches("iB").trim_end_matches('B') {
+        "" if !unit.starts_with('i') => 0,
+        "K" | "k" => 10,
+        "M" => 20,
+        "G" => 30,
+        "T" => 40,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
+/// Parses `USER:GROUP`, each a name or a number.
+pub fn owner(text: &str) -> Result<Owner, String> {
+    match text.split_once(':') {
+        Some((user, group)) if !user.is_empty() && !group.is_empty() && !group.contains(':') => {
+            Ok(Owner { user: user.into(), group: group.into() })
+        }
+        _ => Err("expected USER:GROUP, each a name or a number, as in appuser:appuser or 1000:1000".into()),
+    }
+}
+
+/// Parses the name of a source: it becomes a directory's name in the store.
+pub fn source(text: &str) -> Result<String, String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if !text.is_empty() && text.len() <= 64 && text.chars().all(good) && !text.starts_with(['.', '-']) {
+        Ok(text.into())
+    } else {
+        Err("a source's name is 1 to 64 letters, digits, '-', '_' or '.', and begins with a letter, digit or '_'"
+            .into())
+    }
+}
+
+/// Parses a tag, a pattern or a table name: any text but none.
+pub fn word(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() { Err("expected some text".into()) } else { Ok(text.into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Owner, Subset, duration, owner, size, source, subset};
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    #[test]
+    fn durations_need_a_number_and_a_unit() {
+        for (text, seconds) in
+            [("90s", 90), ("30m", 1800), ("20h", 72_000), ("7d", 604_800), ("2w", 1_209_600), ("1h30m", 5400), ("0", 0)]
+        {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for bad in [
+            "",
+            "20",
+            "h",
+            "20x",
+            "-1h",
+            "1.5h",
+            " 1h",
+            "1h ",
+            "1h30",
+            "99999999999999999999s",
+            "9999999999999999w",
+            "1é",
+        ] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_powers_of_1024() {
+        for (text, bytes) in
+            [("500", 500), ("64K", 65_536), ("2M", 2 << 20), ("2MB", 2 << 20), ("2MiB", 2 << 20), ("1T", 1 << 40)]
+        {
+            assert_eq!(size(text), Some(bytes), "{text}");
+        }
+        for bad in ["", "M", "1X", "-1", "1.5G", "1iB", "99999999999T"] {
+            assert_eq!(size(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn subsets_are_slices_percentages_or_sizes() {
+        assert_eq!(subset("2/7"), Ok(Subset::Slice { part: 2, of: 7 }));
+        assert_eq!(subset("5%"), Ok(Subset::Percent(5.0)));
+        assert_eq!(subset("0.5%"), Ok(Subset::Percent(0.5)));
+        assert_eq!(subset("1M"), Ok(Subset::Bytes(1 << 20)));
+        for bad in ["", "0/7", "8/7", "1/0", "0%", "101%", "NaN%", "inf%", "0", "a/b", "%"] {
+            assert!(subset(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_that_would_leave_the_store_are_refused() {
+        assert_eq!(source("lab-2.prod"), Ok("lab-2.prod".into()));
+        for bad in ["", "..", ".hidden", "-x", "a/b", "a b", "ä", &"x".repeat(65)] {
+            assert!(source(bad).is_err(), "{bad}");
+        }
+        assert_eq!(owner("app:33"), Ok(Owner { user: "app".into(), group: "33".into() }));
+        for bad in ["", "app", "app:", ":app", "a:b:c"] {
+            assert!(owner(bad).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_parsed_or_refused(text: String) {
+            let _ = (duration(&text), subset(&text), size(&text), owner(&text), source(&text));
+        }
+    }
+}

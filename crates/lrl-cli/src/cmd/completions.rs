@@ -1,0 +1,15 @@
+//! `lrl completions`: a shell's completion script, made from the command line itself.
+
+use clap_complete::Shell;
+
+use super::Context;
+use crate::args;
+use crate::exit::{Exit, Result};
+
+/// Writes the script to standard output.
+pub fn run(context: &Context<'_>, shell: Shell) -> Result {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut args::command(), "lrl", &mut script);
+    context.term.bytes(&script)?;
+    Ok(Exit::Done)
+}

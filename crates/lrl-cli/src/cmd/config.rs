@@ -1,0 +1,53 @@
+//! `lrl config`: every setting in force, and where it comes from.
+
+use serde::Serialize;
+
+use super::Context;
+use crate::config::{self, Origin, Setting};
+use crate::exit::{Exit, Result};
+use crate::render::table::{Side, Table};
+use crate::resolve::{Paths, Storage};
+
+#[derive(Serialize)]
+struct Report {
+    file: Option<String>,
+    settings: Vec<Setting>,
+}
+
+/// Lists the settings as a table or as JSON.
+pub fn run(context: &Context<'_>) -> Result {
+    let mut settings = config::in_force(context.file, context.matches);
+    settings.extend(storage_path(&context.paths()?));
+    let file = context.file.path.as_ref().map(|path| path.display().to_string());
+    if context.term.is_json() {
+        context.term.json(&Report { file, settings })?;
+        return Ok(Exit::Done);
+    }
+    let mut table = Table::new(&[("setting", Side::Left), ("value", Side::Left), ("from", Side::Left)]);
+    for setting in settings {
+        let value = if setting.values.is_empty() { "-".into() } else { setting.values.join(", ") };
+        table.row([setting.key, value, origin(&setting.origin)]);
+    }
+    context.term.table(&table)?;
+    Ok(Exit::Done)
+}
+
+fn origin(origin: &Origin) -> String {
+    match origin {
+        Origin::Flag => "flag".into(),
+        Origin::Environment(name) => format!("environment {name}"),
+        Origin::File(path) => format!("file {}", path.display()),
+        Origin::Default => "default".into(),
+    }
+}
+
+/// The one setting that is a variable only, because the application has it so.
+fn storage_path(paths: &Paths) -> Option<Setting> {
+    let key = "STORAGE_PATH".to_string();
+    let values = vec![paths.storage.to_restore().display().to_string()];
+    Some(match &paths.storage {
+        Storage::Named(_) => Setting { origin: Origin::Environment(key.clone()), key, values },
+        Storage::Found(_) => Setting { origin: Origin::Default, key, values },
+        Storage::Absent(_) => Setting { origin: Origin::Default, key, values: Vec::new() },
+    })
+}

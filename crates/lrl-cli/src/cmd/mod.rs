@@ -1,0 +1,41 @@
+//! One file per verb: each resolves its arguments, makes one engine call and renders the result.
+
+mod completions;
+mod config;
+
+use clap::ArgMatches;
+use lrl_store::error::Error;
+
+use crate::args::{self, Cli, Verb};
+use crate::config::File;
+use crate::exit::Result;
+use crate::resolve::Paths;
+use crate::term::Term;
+
+/// What every verb works with.
+pub struct Context<'a> {
+    /// The flags.
+    pub cli: &'a Cli,
+    /// The flags as they were parsed, with the source of each value.
+    pub matches: &'a ArgMatches,
+    /// The configuration file.
+    pub file: &'a File,
+    /// Where output goes; also the engine's observer.
+    pub term: &'a Term,
+}
+
+impl Context<'_> {
+    /// Resolves where everything is.
+    pub fn paths(&self) -> Result<Paths> {
+        Ok(Paths::resolve(self.cli)?)
+    }
+}
+
+/// Runs the verb.
+pub fn run(context: &Context<'_>) -> Result {
+    match &context.cli.command {
+        Verb::Config => config::run(context),
+        Verb::Completions { shell } => completions::run(context, *shell),
+        _ => Err(Error::Unsupported { what: format!("lrl {}", args::verb_name(context.matches)) }.into()),
+    }
+}

@@ -1,0 +1,183 @@
+//! The one table of exit codes, and what a failure says: what happened, and what to do next.
+
+use std::io;
+
+use lrl_store::error::Error;
+
+/// Every way in which lrl ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// All that was asked for is done.
+    Done = 0,
+    /// Nothing, or not what was asked for, is done.
+    Failed = 1,
+    /// The command line or the configuration is wrong.
+    Usage = 2,
+    /// Done, but one half, an upload or the database's verification is missing.
+    Incomplete = 3,
+    /// A drill or check found something wrong.
+    Wrong = 4,
+    /// The snapshot is stored, its set or second store is not.
+    SetFailed = 5,
+    /// No such directory or store.
+    NoStore = 10,
+    /// Another process holds the store.
+    Locked = 11,
+    /// The key does not open the store.
+    WrongKey = 12,
+    /// Stopped by a signal.
+    Interrupted = 130,
+}
+
+/// Each code with its meaning, for the documents.
+pub const TABLE: [(Exit, &str); 10] = [
+    (Exit::Done, "done"),
+    (Exit::Failed, "failed; nothing is published"),
+    (Exit::Usage, "usage: the command line or lrl.toml is wrong"),
+    (
+        Exit::Incomplete,
+        "done, but one half is missing, an upload was unreadable, or the database could not be verified",
+    ),
+    (Exit::Wrong, "a drill or check found something wrong"),
+    (Exit::SetFailed, "the snapshot is stored, but its set or its second store could not be written"),
+    (Exit::NoStore, "no such directory or store"),
+    (Exit::Locked, "locked by another process"),
+    (Exit::WrongKey, "wrong key"),
+    (Exit::Interrupted, "interrupted"),
+];
+
+impl Exit {
+    /// Returns the number that the shell sees.
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+/// Why a command ended early.
+#[derive(Debug)]
+pub enum Failure {
+    /// The command line or the configuration is wrong; the text names what.
+    Usage(String),
+    /// The engine failed.
+    Engine(Error),
+    /// Standard output could not be written.
+    Output(io::Error),
+}
+
+/// A command's result: how it ended, or why it ended early.
+pub type Result<T = Exit, E = Failure> = std::result::Result<T, E>;
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Engine(error)
+    }
+}
+
+impl Failure {
+    /// Returns the exit code; `proving` is true for a drill or check, for which damage is a finding (4), not a failure.
+    pub fn exit(&self, proving: bool) -> Exit {
+        match self {
+            Self::Usage(_) => Exit::Usage,
+            // Who closes the pipe (`lrl ls | head`) has seen enough.
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
+            Self::Output(_) => Exit::Failed,
+            Self::Engine(error) => match error {
+                Error::NoStore { .. } => Exit::NoStore,
+                Error::Locked { .. } => Exit::Locked,
+                Error::Interrupted => Exit::Interrupted,
+                Error::Corrupt { .. } | Error::Missing { .. } if proving => Exit::Wrong,
+                _ => Exit::Failed,
+            },
+        }
+    }
+
+    /// Returns a word for automation: which kind of failure it is.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Usage(_) => "usage",
+            Self::Output(_) => "output",
+            Self::Engine(error) => match error {
+                Error::Corrupt { .. } => "corrupt",
+                Error::Missing { .. } => "missing",
+                Error::Unsupported { .. } => "unsupported",
+                Error::Locked { .. } => "locked",
+                Error::NoStore { .. } => "no_store",
+                Error::Source { .. } => "source",
+                Error::NotFound(_) => "not_found",
+                Error::Refused(_) => "refused",
+                Error::Io { .. } => "io",
+                Error::Interrupted => "interrupted",
+            },
+        }
+    }
+
+    /// Returns what happened, with the path that it happened to.
+    pub fn message(&self) -> String {
+        match self {
+            Self::Usage(text) => text.clone(),
+            Self::Engine(error) => error.to_string(),
+            Self::Output(error) => format!("cannot write to standard output: {error}"),
+        }
+    }
+
+    /// Returns what to do next, where there is something better than reading the message again.
+    pub fn hint(&self) -> Option<&'static str> {
+        let Self::Engine(error) = self else { return None };
+        match error {
+            Error::NoStore { what: "store", .. } => {
+                Some("`lrl backup` makes a store at its first run; --backup DIR or --store PATH names another place")
+            }
+            Error::NoStore { .. } => Some("--backup DIR names another place"),
+            Error::Locked { .. } => Some("wait until the other lrl is done, or give it longer with --lock-wait 10m"),
+            Error::Corrupt { .. } | Error::Missing { .. } => Some(
+                "nothing was changed; `lrl check --read-data` tells what is damaged, `lrl snapshots` what else there is",
+            ),
+            Error::Unsupported { .. } => Some("a newer lrl may know it"),
+            Error::Io { .. } if error.is_full() => {
+                Some("the disk is full: free some space there, or name another place with --backup or --store")
+            }
+            Error::Io { source, .. } => match source.kind() {
+                io::ErrorKind::PermissionDenied => Some("run lrl as the owner of that path, or as root"),
+                io::ErrorKind::ReadOnlyFilesystem => Some("name a place that can be written with --backup or --store"),
+                io::ErrorKind::NotFound => Some("check the path; relative paths start in the current directory"),
+                _ => None,
+            },
+            Error::Interrupted => Some("what had been published before is untouched; run the same command again"),
+            Error::Source { .. } | Error::NotFound(_) | Error::Refused(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Exit, Failure, TABLE};
+    use lrl_store::error::Error;
+    use std::io;
+
+    #[test]
+    fn the_codes_are_the_documented_ones() {
+        assert_eq!(TABLE.map(|(exit, _)| exit.code()), [0, 1, 2, 3, 4, 5, 10, 11, 12, 130]);
+    }
+
+    #[test]
+    fn each_failure_has_its_code() {
+        let no_store = Error::NoStore { what: "store", path: "/x".into() };
+        let damaged = || Failure::from(Error::corrupt("packs/ab", "too short"));
+        assert_eq!(Failure::from(no_store).exit(false), Exit::NoStore);
+        assert_eq!(Failure::from(Error::Locked { what: "store".into() }).exit(false), Exit::Locked);
+        assert_eq!(Failure::from(Error::Interrupted).exit(true), Exit::Interrupted);
+        assert_eq!(damaged().exit(false), Exit::Failed);
+        assert_eq!(damaged().exit(true), Exit::Wrong);
+        assert_eq!(Failure::from(Error::Refused("no".into())).exit(true), Exit::Failed);
+        assert_eq!(Failure::Usage("no".into()).exit(true), Exit::Usage);
+        assert_eq!(Failure::Output(io::ErrorKind::BrokenPipe.into()).exit(true), Exit::Done);
+        assert_eq!(Failure::Output(io::ErrorKind::StorageFull.into()).exit(true), Exit::Failed);
+    }
+}

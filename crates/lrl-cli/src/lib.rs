@@ -1,0 +1,92 @@
+//! The command `lrl`: parse → resolve → one engine call → render. A library only so that tests and documents can use its parts.
+
+pub mod args;
+pub mod cmd;
+pub mod config;
+pub mod docs;
+pub mod exit;
+pub mod render;
+pub mod resolve;
+pub mod signal;
+pub mod term;
+
+use std::ffi::OsString;
+use std::panic::{self, AssertUnwindSafe};
+
+use clap::FromArgMatches;
+
+use args::{Cli, Verb};
+use cmd::Context;
+use config::File;
+use exit::{Exit, Failure};
+use term::Term;
+
+/// Runs one command line, whose first argument is the program's name.
+pub fn run(arguments: &[OsString]) -> Exit {
+    let first = match args::parse(arguments) {
+        Ok(matches) => matches,
+        Err(error) => return usage(&error),
+    };
+    let early = match Cli::from_arg_matches(&first) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    // A completion script must not depend on the directory in which it is made.
+    let file = match early.command {
+        Verb::Completions { .. } => Ok(File::default()),
+        _ => config::load(early.global.config.as_deref(), config::user_directory().as_deref()),
+    };
+    let file = match file {
+        Ok(file) => file,
+        Err(text) => return end(&Term::new(&early.global), Err(Failure::Usage(text)), false),
+    };
+    let parsed = config::parse_over(&file, arguments, &first)
+        .and_then(|matches| Cli::from_arg_matches(&matches).map(|cli| (matches, cli)));
+    let (matches, cli) = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => return usage(&error),
+    };
+    let term = Term::new(&cli.global);
+    let result = cmd::run(&Context { cli: &cli, matches: &matches, file: &file, term: &term });
+    end(&term, result, matches!(cli.command, Verb::Check(_) | Verb::Drill(_)))
+}
+
+/// Reports a failure, writes out what is buffered, and decides the exit code.
+fn end(term: &Term, result: exit::Result, proving: bool) -> Exit {
+    let exit = result.unwrap_or_else(|failure| {
+        let exit = failure.exit(proving);
+        term.failure(&failure, exit.code());
+        exit
+    });
+    match term.finish() {
+        Err(failure) if exit == Exit::Done => {
+            let exit = failure.exit(proving);
+            term.failure(&failure, exit.code());
+            exit
+        }
+        _ => exit,
+    }
+}
+
+/// Help and version end well; everything else that the parser says is a usage error.
+fn usage(error: &clap::Error) -> Exit {
+    // Nobody is left to tell when this fails.
+    let _ = error.print();
+    if error.exit_code() == 0 { Exit::Done } else { Exit::Usage }
+}
+
+/// Runs `job`; a panic becomes one line on standard error and exit code 1.
+pub fn guard(job: impl FnOnce() -> Exit) -> Exit {
+    panic::set_hook(Box::new(|info| {
+        use std::io::Write;
+        let payload = info.payload();
+        let text = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
+        let text = text.unwrap_or("no message").replace('\n', " ");
+        let place = info.location().map(|l| format!(" ({}:{})", l.file(), l.line())).unwrap_or_default();
+        let _ = writeln!(
+            std::io::stderr(),
+            "lrl: internal error: {text}{place}; please report this line and the command that you ran"
+        );
+    }));
+    panic::catch_unwind(AssertUnwindSafe(job)).unwrap_or(Exit::Failed)
+}

@@ -1,0 +1,5 @@
+//! How results look to people: tables, units, the progress bar. Never does I/O but for the bar.
+
+pub mod progress;
+pub mod table;
+pub mod units;

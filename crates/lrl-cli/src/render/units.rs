@@ -1,0 +1,139 @@
+//! Numbers, times and names as people read them.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+use std::time::Duration;
+
+/// Writes a size in bytes: `512 B`, `1.4 MiB`, `120 MiB`.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    // 1023.5 would be written as 1024.
+    while value >= 1023.5 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let digits = if value < 9.95 { 1 } else { 0 };
+    format!("{value:.digits$} {}", UNITS[unit])
+}
+
+/// Writes a length of time in its largest unit: `0 s`, `59 s`, `3 h`, `12 d`, and two units where the first is small.
+pub fn duration(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (unit, name, next, next_name) = match seconds {
+        0..60 => return format!("{seconds} s"),
+        60..3600 => (60, "min", 1, "s"),
+        3600..86_400 => (3600, "h", 60, "min"),
+        _ => (86_400, "d", 3600, "h"),
+    };
+    let (whole, rest) = (seconds / unit, seconds % unit / next);
+    if whole < 3 && rest > 0 { format!("{whole} {name} {rest} {next_name}") } else { format!("{whole} {name}") }
+}
+
+/// Writes how long ago a moment was, both in seconds since 1970: `3 h ago`, `just now`, `in 2 d`.
+pub fn age(then: i64, now: i64) -> String {
+    match now.checked_sub(then).unwrap_or_default() {
+        0..=9 => "just now".into(),
+        passed @ 10.. => format!("{} ago", duration(Duration::from_secs(passed.unsigned_abs()))),
+        ahead => format!("in {}", duration(Duration::from_secs(ahead.unsigned_abs()))),
+    }
+}
+
+/// Writes a moment in seconds since 1970 as `2026-01-14 12:00:00` in UTC.
+pub fn moment(seconds: i64) -> String {
+    match jiff::Timestamp::from_second(seconds) {
+        Ok(time) => time.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        Err(_) => format!("@{seconds}"),
+    }
+}
+
+/// Writes a count with its noun: `1 file`, `15 files`, `2 directories` (a noun's own plural after `|`).
+pub fn count(number: u64, noun: &str) -> String {
+    match noun.split_once('|') {
+        Some((one, _)) if number == 1 => format!("{number} {one}"),
+        Some((_, many)) => format!("{number} {many}"),
+        None if number == 1 => format!("{number} {noun}"),
+        None => format!("{number} {noun}s"),
+    }
+}
+
+/// Escapes what a terminal would obey or a line would break at: names come from strangers.
+pub fn safe(text: &str) -> Cow<'_, str> {
+    // Bidirectional controls can make one name look like another.
+    let bad = |c: char| {
+        c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
+    };
+    if !text.contains(bad) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if bad(c) {
+            let _ = write!(out, "{}", c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{age, count, duration, moment, safe, size};
+    use std::time::Duration;
+
+    #[test]
+    fn sizes_keep_two_or_three_digits() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1_468_006, "1.4 MiB"),
+            (10 * 1024 - 1, "10 KiB"),
+            (1024 * 1024 - 1, "1.0 MiB"),
+            (120 << 20, "120 MiB"),
+            (u64::MAX, "16 EiB"),
+        ] {
+            assert_eq!(size(bytes), text, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn times_are_in_their_largest_unit() {
+        for (seconds, text) in [
+            (0, "0 s"),
+            (59, "59 s"),
+            (90, "1 min 30 s"),
+            (600, "10 min"),
+            (7200, "2 h"),
+            (10_800, "3 h"),
+            (90_000, "1 d 1 h"),
+            (1_000_000, "11 d"),
+        ] {
+            assert_eq!(duration(Duration::from_secs(seconds)), text, "{seconds}");
+        }
+        assert_eq!(age(100, 105), "just now");
+        assert_eq!(age(0, 3 * 3600), "3 h ago");
+        assert_eq!(age(2 * 86_400, 0), "in 2 d");
+        assert_eq!(age(i64::MIN, i64::MAX), "just now");
+        assert_eq!(moment(1_768_392_000), "2026-01-14 12:00:00");
+        assert_eq!(moment(i64::MAX), format!("@{}", i64::MAX));
+    }
+
+    #[test]
+    fn counts_agree_with_their_noun() {
+        assert_eq!(count(1, "file"), "1 file");
+        assert_eq!(count(15, "file"), "15 files");
+        assert_eq!(count(2, "directory|directories"), "2 directories");
+    }
+
+    #[test]
+    fn nothing_in_a_name_reaches_the_terminal_as_a_command() {
+        assert_eq!(safe("plain ä name"), "plain ä name");
+        assert_eq!(safe("a\x1b[2Jb\nc\u{202e}"), "a\\u{1b}[2Jb\\nc\\u{202e}");
+    }
+}

@@ -1,0 +1,224 @@
+//! Where output goes: results to standard output, everything else to standard error, the bar to a terminal only.
+//! Watches the engine for it. A closed pipe is remembered, not a failure: a backup goes on when nobody reads what it says.
+
+use std::fmt::Display;
+use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use indicatif::ProgressBar;
+use lrl_store::progress::{Observer, Phase, Problem};
+use serde::Serialize;
+
+use crate::args::Global;
+use crate::exit::{Failure, Result};
+use crate::render::{progress, table::Table, units::safe};
+use crate::signal;
+
+/// The terminal, or what stands in its place.
+pub struct Term {
+    json: bool,
+    quiet: bool,
+    verbose: bool,
+    colour_out: bool,
+    colour_err: bool,
+    bar: ProgressBar,
+    out: Mutex<Out>,
+}
+
+struct Out {
+    writer: BufWriter<Stdout>,
+    /// The first failure; nothing is written after it.
+    failed: Option<io::Error>,
+    document: bool,
+}
+
+/// A colour with one meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Colour {
+    /// Good.
+    Green,
+    /// Worth a look.
+    Yellow,
+    /// Bad.
+    Red,
+    /// Beside the point.
+    Dim,
+}
+
+impl Colour {
+    fn paint(self, on: bool, text: &str) -> String {
+        let code = match self {
+            Self::Green => 32,
+            Self::Yellow => 33,
+            Self::Red => 31,
+            Self::Dim => 2,
+        };
+        if on { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
+    }
+}
+
+impl Term {
+    /// Looks at the flags, at `NO_COLOR` and at what standard output and error are.
+    pub fn new(global: &Global) -> Self {
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+            || std::env::var_os("TERM").is_some_and(|value| value == "dumb");
+        Self {
+            json: global.json,
+            quiet: global.quiet,
+            verbose: global.verbose,
+            colour_out: !plain && io::stdout().is_terminal(),
+            colour_err: !plain && io::stderr().is_terminal(),
+            bar: progress::bar(!global.quiet && io::stderr().is_terminal()),
+            out: Mutex::new(Out { writer: BufWriter::new(io::stdout()), failed: None, document: false }),
+        }
+    }
+
+    /// Says whether the result is one JSON document.
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Tells the story of a run on standard output, at once; not with `--json` or `--quiet`.
+    pub fn say(&self, line: impl Display) {
+        if !self.json && !self.quiet {
+            self.write(|out| writeln!(out, "{line}").and_then(|()| out.flush()));
+        }
+    }
+
+    /// Writes a line of a result to standard output; not with `--json`. Fails once nobody reads any more.
+    pub fn line(&self, line: impl Display) -> Result<()> {
+        if !self.json {
+            self.write(|out| writeln!(out, "{line}"));
+        }
+        self.written()
+    }
+
+    /// Writes a table to standard output; not with `--json`.
+    pub fn table(&self, table: &Table) -> Result<()> {
+        table.lines().iter().enumerate().try_for_each(|(i, line)| match i {
+            0 => self.line(self.paint(Colour::Dim, line)),
+            _ => self.line(line),
+        })
+    }
+
+    /// Writes the one JSON document, whether asked for or not: the caller looks at [`Term::is_json`].
+    pub fn json(&self, document: &impl Serialize) -> Result<()> {
+        self.write(|out| {
+            serde_json::to_writer_pretty(&mut *out, document)?;
+            writeln!(out)
+        });
+        self.lock().document = true;
+        self.written()
+    }
+
+    /// Writes bytes to standard output as they are. Fails once nobody reads any more.
+    pub fn bytes(&self, bytes: &[u8]) -> Result<()> {
+        self.write(|out| out.write_all(bytes));
+        self.written()
+    }
+
+    /// Colours text for standard output, where that is a terminal.
+    pub fn paint(&self, colour: Colour, text: &str) -> String {
+        colour.paint(self.colour_out, text)
+    }
+
+    /// Tells on standard error what a person may want to know; not with `--quiet`.
+    pub fn note(&self, text: impl Display) {
+        if !self.quiet {
+            self.message(None, "note", &text.to_string());
+        }
+    }
+
+    /// Tells on standard error what `--verbose` asks for.
+    pub fn detail(&self, text: impl Display) {
+        if self.verbose {
+            self.message(Some(Colour::Dim), "", &text.to_string());
+        }
+    }
+
+    /// Warns on standard error.
+    pub fn warn(&self, text: impl Display) {
+        self.message(Some(Colour::Yellow), "warning", &text.to_string());
+    }
+
+    /// Reports a failure on standard error, and as the JSON document if that is still owed.
+    pub fn failure(&self, failure: &Failure, exit: u8) {
+        self.bar.finish_and_clear();
+        if let Failure::Output(error) = failure
+            && error.kind() == io::ErrorKind::BrokenPipe
+        {
+            return;
+        }
+        self.message(Some(Colour::Red), "error", &failure.message());
+        if let Some(hint) = failure.hint() {
+            self.raw_message(&format!("  hint: {hint}"));
+        }
+        if self.json && !self.lock().document {
+            let error = serde_json::json!({
+                "kind": failure.kind(), "message": failure.message(), "hint": failure.hint(), "exit_code": exit,
+            });
+            let _ = self.json(&serde_json::json!({ "success": false, "error": error }));
+        }
+    }
+
+    /// Takes the bar away and writes out what is still buffered. Fails if not all of standard output could be written.
+    pub fn finish(&self) -> Result<()> {
+        self.bar.finish_and_clear();
+        self.write(Write::flush);
+        self.written()
+    }
+
+    fn message(&self, colour: Option<Colour>, kind: &str, text: &str) {
+        let label = if kind.is_empty() { String::new() } else { format!("{kind}: ") };
+        let label = colour.map_or(label.clone(), |colour| colour.paint(self.colour_err && !kind.is_empty(), &label));
+        self.raw_message(&format!("lrl: {label}{}", safe(text)));
+    }
+
+    fn raw_message(&self, line: &str) {
+        self.write(Write::flush);
+        self.bar.suspend(|| {
+            let _ = writeln!(io::stderr(), "{line}");
+        });
+    }
+
+    fn write(&self, job: impl FnOnce(&mut BufWriter<Stdout>) -> io::Result<()>) {
+        self.bar.suspend(|| {
+            let mut out = self.lock();
+            if out.failed.is_none() {
+                out.failed = job(&mut out.writer).err();
+            }
+        });
+    }
+
+    fn written(&self) -> Result<()> {
+        match &self.lock().failed {
+            Some(error) => {
+                Err(Failure::Output(error.raw_os_error().map_or(error.kind().into(), io::Error::from_raw_os_error)))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Out> {
+        self.out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Observer for Term {
+    fn phase(&self, phase: Phase, total_bytes: Option<u64>) {
+        progress::start(&self.bar, phase, total_bytes);
+    }
+
+    fn advance(&self, bytes: u64, _files: u64) {
+        self.bar.inc(bytes);
+    }
+
+    fn problem(&self, problem: &Problem) {
+        let text = format!("{}: {}", problem.path, problem.reason);
+        if problem.lost { self.warn(text) } else { self.note(text) }
+    }
+
+    fn interrupted(&self) -> bool {
+        signal::interrupted()
+    }
+}

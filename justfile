@@ -1,0 +1,26 @@
+# The whole gate: what has to pass before a change lands.
+gate: fmt lint test
+
+# Formatting, as rustfmt.toml says.
+fmt:
+    cargo fmt --all --check
+
+# Lints at zero.
+lint:
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# All tests.
+test:
+    cargo test --workspace --locked
+
+# Licences, advisories and sources of the packages that are used (needs cargo-deny).
+deny:
+    cargo deny check
+
+# Rewrites the documents that are generated.
+docs:
+    UPDATE_DOCS=1 cargo test -p lrl-cli --test e2e docs
+
+# Makes the sample lab again.
+sample:
+    python3 examples/make_lab.py

@@ -1,0 +1,150 @@
+//! The engine's rules that the compiler does not hold: a layer uses lower ones only, and nothing prints or looks around.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::common::repository;
+
+/// Lowest first. A module may use its own layer and those before it.
+const LAYERS: [(&str, &[&str]); 6] = [
+    ("words", &["id", "error", "progress"]),
+    ("bytes", &["format", "chunk", "codec", "sqlite"]),
+    ("storage", &["storage"]),
+    ("store", &["store"]),
+    ("edges", &["source", "set"]),
+    ("verbs", &["ops"]),
+];
+
+/// What the engine never does: it is silent, without a terminal, an environment or a clock of its own.
+const FORBIDDEN: [&str; 10] = [
+    "println!",
+    "eprintln!",
+    "print!",
+    "eprint!",
+    "dbg!",
+    "stdout()",
+    "stderr()",
+    "env::var",
+    "env::args",
+    "SystemTime::now",
+];
+
+fn layer(module: &str) -> Option<usize> {
+    LAYERS.iter().position(|(_, modules)| modules.contains(&module))
+}
+
+/// Returns the code of a file: no comments, and nothing from its tests on.
+fn code(text: &str) -> String {
+    let code = text.lines().map(|line| line.split("//").next().unwrap_or_default());
+    code.take_while(|line| !line.trim_start().starts_with("#[cfg(test)]"))
+        .fold(String::new(), |all, line| all + line + "\n")
+}
+
+/// Returns the top-level modules that code names after `crate::`, also those in braces.
+fn used(code: &str) -> BTreeSet<String> {
+    let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let mut modules = BTreeSet::new();
+    for (at, path) in code.match_indices("crate::") {
+        if code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_') {
+            continue;
+        }
+        let rest = &code[at + path.len()..];
+        let Some(group) = rest.strip_prefix('{') else {
+            modules.insert(word(rest));
+            continue;
+        };
+        let mut depth = 1;
+        let mut fresh = true;
+        for (i, c) in group.char_indices() {
+            match c {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                ',' if depth == 1 => fresh = true,
+                c if fresh && !c.is_whitespace() => {
+                    modules.insert(word(&group[i..]));
+                    fresh = false;
+                }
+                _ => {}
+            }
+            if depth == 0 {
+                break;
+            }
+        }
+    }
+    modules.remove("");
+    modules
+}
+
+fn sources(directory: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(sources(&path));
+        } else if path.extension().is_some_and(|e| e == "rs") && path.file_stem().is_some_and(|s| s != "tests") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+/// Returns each engine file's name from `src/` on, its top-level module, and its code.
+fn engine() -> BTreeMap<String, (String, String)> {
+    let root = repository().join("crates/lrl-store/src");
+    let named = sources(&root).into_iter().map(|path| {
+        let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_string();
+        let module = name.split('/').next().unwrap().trim_end_matches(".rs").to_string();
+        let code = code(&fs::read_to_string(&path).unwrap());
+        (name, (module, code))
+    });
+    named.collect()
+}
+
+#[test]
+fn a_module_uses_only_its_own_layer_and_lower_ones() {
+    let mut wrong = Vec::new();
+    for (file, (module, code)) in engine().iter().filter(|(file, _)| *file != "lib.rs") {
+        let Some(own) = layer(module) else {
+            wrong.push(format!("{file}: {module} has no layer in the table"));
+            continue;
+        };
+        for other in used(code) {
+            match layer(&other) {
+                Some(used) if used <= own => {}
+                Some(used) => wrong.push(format!("{file} ({}) uses {other} ({})", LAYERS[own].0, LAYERS[used].0)),
+                None => wrong.push(format!("{file} uses {other}, which has no layer in the table")),
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_engine_is_silent_and_looks_at_nothing_by_itself() {
+    let mut wrong = Vec::new();
+    for (file, (_, code)) in engine() {
+        wrong.extend(FORBIDDEN.iter().filter(|word| code.contains(**word)).map(|word| format!("{file}: {word}")));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_file_says_first_what_it_owns() {
+    let mut silent = Vec::new();
+    for directory in ["crates/lrl-store/src", "crates/lrl-cli/src", "tests"] {
+        for path in sources(&repository().join(directory)) {
+            if !fs::read_to_string(&path).unwrap().starts_with("//! ") {
+                silent.push(path);
+            }
+        }
+    }
+    assert!(silent.is_empty(), "{silent:?}");
+}
+
+#[test]
+fn the_reader_of_use_lines_sees_every_form() {
+    let text = "use crate::error::Error;\nuse crate::{id::{ChunkId, PackId}, store};\nfn f() { crate::ops::run() }\n\
+                // use crate::comment;\nuse my_crate::other;\npub(crate) fn g() {}\n#[cfg(test)]\nmod tests { use crate::set; }";
+    assert_eq!(used(&code(text)).into_iter().collect::<Vec<_>>(), ["error", "id", "ops", "store"]);
+}

@@ -1,0 +1,11 @@
+//! End-to-end tests: the built binary on real directories and databases, and the rules that hold between source files.
+
+// A test that cannot go on should fail, in its helpers as well.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+mod config;
+mod docs;
+mod layers;
+mod sample;
+mod usage;

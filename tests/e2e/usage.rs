@@ -1,0 +1,91 @@
+//! The command line as a shell sees it: help, usage errors, exit codes, pipes.
+
+use std::process::Stdio;
+
+use crate::common::Lab;
+
+#[test]
+fn help_and_version_end_well_and_show_examples() {
+    let lab = Lab::empty();
+    let help = lab.lrl("--help").expect(0);
+    assert!(help.stdout.contains("EXAMPLES") && help.stderr.is_empty());
+    for verb in
+        "backup restore drill export import snapshots ls diff find dump check stats status init config completions"
+            .split(' ')
+    {
+        let help = lab.lrl(&format!("{verb} --help")).expect(0);
+        assert!(help.stdout.contains(&format!("\n  lrl {verb}")), "no example in lrl {verb} --help:\n{}", help.stdout);
+    }
+    assert!(lab.lrl("--version").expect(0).stdout.starts_with("lrl "));
+}
+
+#[test]
+fn usage_errors_exit_2_and_leave_standard_output_alone() {
+    let lab = Lab::empty();
+    for line in [
+        "",
+        "frobnicate",
+        "backup --no-such-flag",
+        "backup --db-only --assets-only",
+        "backup --if-older-than soon",
+        "check --read-data-subset 9/7",
+        "ls",
+        "export",
+        "completions tcsh",
+        "config --source ../x",
+    ] {
+        let run = lab.lrl(line).expect(2);
+        assert!(run.stdout.is_empty(), "{line}: {}", run.stdout);
+        assert!(!run.stderr.is_empty(), "{line}");
+    }
+}
+
+#[test]
+fn a_mistyped_word_is_met_with_the_nearest_one() {
+    let run = Lab::empty().lrl("bakcup").expect(2);
+    assert!(run.stderr.contains("backup"), "{}", run.stderr);
+}
+
+#[test]
+fn completions_name_every_verb_and_need_no_configuration() {
+    let lab = Lab::empty();
+    lab.write("lrl.toml", "no such key = 1");
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = lab.lrl(&format!("completions {shell}")).expect(0).stdout;
+        assert!(script.contains("snapshots") && script.contains("data-dir"), "{shell}");
+    }
+}
+
+#[test]
+fn who_closes_the_pipe_early_sees_no_complaint() {
+    let lab = Lab::empty();
+    let mut child = lab.command(["completions", "bash"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""));
+}
+
+#[test]
+fn a_full_device_behind_standard_output_is_a_failure() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = Lab::empty().command(["config"]).stdout(full).stderr(Stdio::piped()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("standard output"));
+}
+
+#[test]
+fn a_store_that_this_build_cannot_reach_is_named_not_made_as_a_directory() {
+    let lab = Lab::empty();
+    let run = lab.lrl("config --store s3://bucket/lab").expect(1);
+    assert!(run.stderr.contains("s3://bucket/lab") && run.stderr.contains("hint:"), "{}", run.stderr);
+    assert_eq!(std::fs::read_dir(lab.path("")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_failure_with_json_is_one_document_too() {
+    let run = Lab::empty().lrl("config --json --store s3://bucket/lab").expect(1);
+    let document = run.json();
+    assert_eq!(document["success"], false);
+    assert_eq!(document["error"]["kind"], "unsupported");
+    assert_eq!(document["error"]["exit_code"], 1);
+}
