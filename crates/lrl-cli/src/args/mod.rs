@@ -51,7 +51,7 @@ pub struct Global {
     /// Print one JSON document on standard output, and nothing else there
     #[arg(long, global = true, help_heading = COMMON)]
     pub json: bool,
-    /// Print results and errors only
+    /// Say nothing but what was asked for, warnings and errors
     #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = COMMON)]
     pub quiet: bool,
     /// Say more about what is done and why
