@@ -85,6 +85,7 @@ fn people_get_a_table_with_every_setting() {
     };
     assert_eq!(line("setting"), "setting value from");
     assert_eq!(line("exclude "), "exclude *.tmp, *.bak file ./lrl.toml");
+    assert_eq!(line("store "), "store ./backups/store default");
     assert_eq!(line("lock-wait"), "lock-wait 60s default");
     assert_eq!(line("STORAGE_PATH"), "STORAGE_PATH /srv/keys environment STORAGE_PATH");
     assert!(!run.stdout.contains('\x1b') && run.stderr.is_empty());

@@ -34,11 +34,21 @@ fn layer(module: &str) -> Option<usize> {
     LAYERS.iter().position(|(_, modules)| modules.contains(&module))
 }
 
-/// Returns the code of a file: no comments, and nothing from its tests on.
+/// Returns the code of a file without its comments and its tests.
 fn code(text: &str) -> String {
-    let code = text.lines().map(|line| line.split("//").next().unwrap_or_default());
-    code.take_while(|line| !line.trim_start().starts_with("#[cfg(test)]"))
-        .fold(String::new(), |all, line| all + line + "\n")
+    let mut all = String::new();
+    let mut lines = text.lines().map(|line| line.split("//").next().unwrap_or_default());
+    while let Some(line) = lines.next() {
+        let Some(indent) = line.find("#[cfg(test)]") else {
+            all.extend([line, "\n"]);
+            continue;
+        };
+        // The item that follows ends with a semicolon, or with a brace as far in as it began: rustfmt sees to that.
+        let end = format!("{}}}", " ".repeat(indent));
+        let single = |line: &str| line.ends_with(';') && line.find(|c| c != ' ') == Some(indent);
+        let _ = lines.find(|line| single(line) || line.trim_end() == end);
+    }
+    all
 }
 
 /// Returns the top-level modules that code names after `crate::`, also those in braces.
@@ -82,20 +92,20 @@ fn sources(directory: &Path) -> Vec<PathBuf> {
         let path = entry.unwrap().path();
         if path.is_dir() {
             files.extend(sources(&path));
-        } else if path.extension().is_some_and(|e| e == "rs") && path.file_stem().is_some_and(|s| s != "tests") {
+        } else if path.extension().is_some_and(|e| e == "rs") {
             files.push(path);
         }
     }
     files
 }
 
-/// Returns each engine file's name from `src/` on, its top-level module, and its code.
+/// Returns each engine file's name from `src/` on, its top-level module, and its code; not the files of tests alone.
 fn engine() -> BTreeMap<String, (String, String)> {
     let root = repository().join("crates/lrl-store/src");
-    let named = sources(&root).into_iter().map(|path| {
-        let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_string();
+    let names = sources(&root).into_iter().map(|path| path.strip_prefix(&root).unwrap().to_str().unwrap().to_string());
+    let named = names.filter(|name| !name.split('/').any(|part| part.trim_end_matches(".rs") == "tests")).map(|name| {
         let module = name.split('/').next().unwrap().trim_end_matches(".rs").to_string();
-        let code = code(&fs::read_to_string(&path).unwrap());
+        let code = code(&fs::read_to_string(root.join(&name)).unwrap());
         (name, (module, code))
     });
     named.collect()
@@ -145,6 +155,7 @@ fn every_file_says_first_what_it_owns() {
 #[test]
 fn the_reader_of_use_lines_sees_every_form() {
     let text = "use crate::error::Error;\nuse crate::{id::{ChunkId, PackId}, store};\nfn f() { crate::ops::run() }\n\
-                // use crate::comment;\nuse my_crate::other;\npub(crate) fn g() {}\n#[cfg(test)]\nmod tests { use crate::set; }";
-    assert_eq!(used(&code(text)).into_iter().collect::<Vec<_>>(), ["error", "id", "ops", "store"]);
+                // use crate::comment;\nuse my_crate::other;\npub(crate) fn g() {}\n#[cfg(test)]\nmod tests;\nuse crate::set;\n\
+                #[cfg(test)]\nmod more {\n    use crate::source;\n    fn h() {\n    }\n}\nuse crate::chunk;";
+    assert_eq!(used(&code(text)).into_iter().collect::<Vec<_>>(), ["chunk", "error", "id", "ops", "set", "store"]);
 }

@@ -1,6 +1,7 @@
 //! The command line as a shell sees it: help, usage errors, exit codes, pipes.
 
-use std::process::Stdio;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use crate::common::Lab;
 
@@ -76,16 +77,37 @@ fn a_full_device_behind_standard_output_is_a_failure() {
 #[test]
 fn a_store_that_this_build_cannot_reach_is_named_not_made_as_a_directory() {
     let lab = Lab::empty();
-    let run = lab.lrl("config --store s3://bucket/lab").expect(1);
+    let run = lab.lrl("snapshots --store s3://bucket/lab").expect(1);
     assert!(run.stderr.contains("s3://bucket/lab") && run.stderr.contains("hint:"), "{}", run.stderr);
     assert_eq!(std::fs::read_dir(lab.path("")).unwrap().count(), 0);
 }
 
 #[test]
 fn a_failure_with_json_is_one_document_too() {
-    let run = Lab::empty().lrl("config --json --store s3://bucket/lab").expect(1);
+    let run = Lab::empty().lrl("snapshots --json --store s3://bucket/lab").expect(1);
     let document = run.json();
     assert_eq!(document["success"], false);
     assert_eq!(document["error"]["kind"], "unsupported");
     assert_eq!(document["error"]["exit_code"], 1);
+}
+
+/// Ends the process `child` by its number, so that a failed test leaves nothing behind.
+fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill").args([format!("-{name}"), child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+#[test]
+fn a_second_signal_ends_at_once_with_130() {
+    let lab = Lab::empty();
+    assert!(Command::new("mkfifo").arg(lab.path("fifo")).status().unwrap().success());
+    let mut child = lab.command(["config", "--config", "fifo"]).spawn().unwrap();
+    // Opening returns when lrl has opened the other end, which is after it began to listen; then it waits for text.
+    let fifo = std::fs::OpenOptions::new().write(true).open(lab.path("fifo")).unwrap();
+    signal(&child, "INT");
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(child.try_wait().unwrap().is_none(), "the first signal asks, it does not kill");
+    signal(&child, "TERM");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    drop(fifo);
 }

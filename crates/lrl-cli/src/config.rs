@@ -4,7 +4,7 @@
 use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use clap::builder::OsStr;
@@ -17,6 +17,8 @@ use crate::args;
 
 /// The name of the file.
 pub const FILE: &str = "lrl.toml";
+/// A file that was named by mistake must not fill the memory.
+const MOST_BYTES: u64 = 1 << 20;
 
 /// What a configuration file sets.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -55,19 +57,28 @@ pub struct Setting {
 
 /// Reads the file that `--config` names, else `./lrl.toml`, else the user's; errors are texts for the user.
 pub fn load(named: Option<&Path>, user_directory: Option<&Path>) -> Result<File, String> {
+    let unreadable = |path: &Path, e: io::Error| format!("cannot read {}: {e}", path.display());
     if let Some(path) = named {
-        let text = std::fs::read_to_string(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
-        return read(path, &text);
+        return read(path, &text(path).map_err(|e| unreadable(path, e))?);
     }
     let candidates = [Some(Path::new(".").join(FILE)), user_directory.map(|dir| dir.join("lrl").join(FILE))];
     for path in candidates.into_iter().flatten() {
-        match std::fs::read_to_string(&path) {
+        match text(&path) {
             Ok(text) => return read(&path, &text),
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
-            Err(e) => return Err(format!("cannot read {}: {e}", path.display())),
+            Err(e) => return Err(unreadable(&path, e)),
         }
     }
     Ok(File::default())
+}
+
+fn text(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(MOST_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MOST_BYTES {
+        return Err(io::Error::new(ErrorKind::FileTooLarge, "it is larger than any lrl.toml"));
+    }
+    Ok(text)
 }
 
 /// Returns the user's configuration directory: `$XDG_CONFIG_HOME`, else `~/.config`.

@@ -90,3 +90,15 @@ pub fn guard(job: impl FnOnce() -> Exit) -> Exit {
     }));
     panic::catch_unwind(AssertUnwindSafe(job)).unwrap_or(Exit::Failed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Exit, guard};
+
+    #[test]
+    fn a_panic_is_exit_1_and_nothing_else() {
+        assert_eq!(guard(|| Exit::Locked), Exit::Locked);
+        assert_eq!(guard(|| panic!("on purpose")), Exit::Failed);
+        let _ = std::panic::take_hook();
+    }
+}

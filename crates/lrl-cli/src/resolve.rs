@@ -46,6 +46,11 @@ impl Storage {
         }
     }
 
+    /// Looks at this process's environment and current directory.
+    pub fn of_environment() -> Self {
+        Self::find(std::env::var_os("STORAGE_PATH"), Path::new("."))
+    }
+
     /// Returns the root that a backup reads, if there is one.
     pub fn to_back_up(&self) -> Option<&Path> {
         match self {
@@ -84,12 +89,12 @@ impl Paths {
             Verb::Backup(args) => args.out.as_ref().unwrap_or(&cli.global.backup),
             _ => &cli.global.backup,
         };
-        let store = cli.global.store.clone().unwrap_or_else(|| backup_dir.join("store"));
+        let store = cli.global.store.clone().unwrap_or_else(|| default_store(backup_dir));
         if let Some((scheme, _)) = store.to_str().and_then(|text| text.split_once("://")) {
             return Err(Error::Unsupported { what: format!("a store at {scheme}:// ({})", store.display()) });
         }
-        let storage = Storage::find(std::env::var_os("STORAGE_PATH"), Path::new("."));
-        Ok(Self { data_dir: data_dir.to_path_buf(), backup_dir: backup_dir.clone(), store, storage })
+        let (data_dir, backup_dir) = (data_dir.to_path_buf(), backup_dir.clone());
+        Ok(Self { data_dir, backup_dir, store, storage: Storage::of_environment() })
     }
 
     /// Returns the database's path.
@@ -101,6 +106,11 @@ impl Paths {
     pub fn assets(&self) -> PathBuf {
         self.data_dir.join("assets")
     }
+}
+
+/// Returns where the store is when nothing names it.
+pub fn default_store(backup_dir: &Path) -> PathBuf {
+    backup_dir.join("store")
 }
 
 /// Finds the numbers of an owner's user and group in `/etc/passwd` and `/etc/group`.

@@ -78,14 +78,16 @@ impl Term {
         self.json
     }
 
-    /// Tells the story of a run on standard output, at once; not with `--json` or `--quiet`.
+    /// Tells the story of a run on standard output, at once; not with `--json` or `--quiet`. Foreign names in it
+    /// have gone through [`safe`].
     pub fn say(&self, line: impl Display) {
         if !self.json && !self.quiet {
             self.write(|out| writeln!(out, "{line}").and_then(|()| out.flush()));
         }
     }
 
-    /// Writes a line of a result to standard output; not with `--json`. Fails once nobody reads any more.
+    /// Writes a line of a result to standard output; not with `--json`. Foreign names in it have gone
+    /// through [`safe`]. Fails once nobody reads any more.
     pub fn line(&self, line: impl Display) -> Result<()> {
         if !self.json {
             self.write(|out| writeln!(out, "{line}"));

@@ -6,7 +6,7 @@ use super::Context;
 use crate::config::{self, Origin, Setting};
 use crate::exit::{Exit, Result};
 use crate::render::table::{Side, Table};
-use crate::resolve::{Paths, Storage};
+use crate::resolve::{self, Storage};
 
 #[derive(Serialize)]
 struct Report {
@@ -17,7 +17,11 @@ struct Report {
 /// Lists the settings as a table or as JSON.
 pub fn run(context: &Context<'_>) -> Result {
     let mut settings = config::in_force(context.file, context.matches);
-    settings.extend(storage_path(&context.paths()?));
+    let global = &context.cli.global;
+    if let Some(store) = settings.iter_mut().find(|setting| setting.key == "store" && setting.values.is_empty()) {
+        store.values.push(resolve::default_store(&global.backup).display().to_string());
+    }
+    settings.push(storage_path());
     let file = context.file.path.as_ref().map(|path| path.display().to_string());
     if context.term.is_json() {
         context.term.json(&Report { file, settings })?;
@@ -42,12 +46,12 @@ fn origin(origin: &Origin) -> String {
 }
 
 /// The one setting that is a variable only, because the application has it so.
-fn storage_path(paths: &Paths) -> Option<Setting> {
-    let key = "STORAGE_PATH".to_string();
-    let values = vec![paths.storage.to_restore().display().to_string()];
-    Some(match &paths.storage {
-        Storage::Named(_) => Setting { origin: Origin::Environment(key.clone()), key, values },
-        Storage::Found(_) => Setting { origin: Origin::Default, key, values },
-        Storage::Absent(_) => Setting { origin: Origin::Default, key, values: Vec::new() },
-    })
+fn storage_path() -> Setting {
+    let (key, storage) = ("STORAGE_PATH".to_string(), Storage::of_environment());
+    let values = storage.to_back_up().map(|path| path.display().to_string()).into_iter().collect();
+    let origin = match storage {
+        Storage::Named(_) => Origin::Environment(key.clone()),
+        Storage::Found(_) | Storage::Absent(_) => Origin::Default,
+    };
+    Setting { key, values, origin }
 }

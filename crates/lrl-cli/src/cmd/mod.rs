@@ -36,6 +36,9 @@ pub fn run(context: &Context<'_>) -> Result {
     match &context.cli.command {
         Verb::Config => config::run(context),
         Verb::Completions { shell } => completions::run(context, *shell),
-        _ => Err(Error::Unsupported { what: format!("lrl {}", args::verb_name(context.matches)) }.into()),
+        _ => {
+            context.paths()?;
+            Err(Error::Unsupported { what: format!("lrl {}", args::verb_name(context.matches)) }.into())
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::FromArgMatches;
+use proptest::prelude::*;
 
 use super::{File, Origin, Setting, in_force, load, parse_over, read};
 use crate::args::{Cli, Verb, parse};
@@ -135,4 +136,27 @@ fn a_file_that_was_named_must_be_there_and_others_need_not() {
     std::fs::create_dir(empty.path().join("lrl")).unwrap();
     std::fs::write(empty.path().join("lrl/lrl.toml"), "source = 'mine'").unwrap();
     assert_eq!(load(None, Some(empty.path())).unwrap().values["source"], ["mine"]);
+}
+
+#[test]
+fn a_file_that_is_none_is_refused() {
+    let place = tempfile::tempdir().unwrap();
+    std::fs::write(place.path().join("big"), "#".repeat((1 << 20) + 1)).unwrap();
+    std::fs::write(place.path().join("binary"), b"\xff\xfe").unwrap();
+    for name in ["big", "binary", "."] {
+        let message = load(Some(&place.path().join(name)), None).unwrap_err();
+        assert!(message.starts_with("cannot read "), "{message}");
+    }
+    assert!(!refusal(&"[".repeat(100_000)).is_empty());
+    assert!(!refusal(&format!("exclude = {}", "[".repeat(100_000))).is_empty());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn any_text_is_read_or_refused(key in "[a-z-]{0,12}", value in "\\PC{0,40}") {
+        let _ = read(Path::new("lab.toml"), &format!("{key} = {value}"));
+        let _ = read(Path::new("lab.toml"), &value);
+        let _ = read(Path::new("lab.toml"), &format!("source = '{value}'"));
+    }
 }

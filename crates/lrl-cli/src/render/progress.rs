@@ -13,9 +13,11 @@ pub fn bar(visible: bool) -> ProgressBar {
 
 /// Starts a phase at zero; without a total there is no share and no time left.
 pub fn start(bar: &ProgressBar, phase: Phase, total_bytes: Option<u64>) {
+    bar.reset();
+    // 80 columns hold it.
     let template = match total_bytes {
-        Some(_) => "{msg} [{bar:24}] {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left",
-        None => "{msg} {binary_bytes}, {binary_bytes_per_sec}, {elapsed}",
+        Some(_) => "{msg} [{bar:16}] {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta} left",
+        None => "{msg} {binary_bytes} {binary_bytes_per_sec} {elapsed}",
     };
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style.progress_chars("#>."));
@@ -25,7 +27,6 @@ pub fn start(bar: &ProgressBar, phase: Phase, total_bytes: Option<u64>) {
         None => bar.unset_length(),
     }
     bar.set_message(name(phase));
-    bar.reset();
 }
 
 fn name(phase: Phase) -> &'static str {
