@@ -7,3 +7,4 @@ pub mod error;
 pub mod format;
 pub mod id;
 pub mod progress;
+pub mod sqlite;
