@@ -12,5 +12,6 @@ pub mod ops;
 pub mod progress;
 pub mod set;
 pub mod source;
+pub mod sqlite;
 pub mod storage;
 pub mod store;

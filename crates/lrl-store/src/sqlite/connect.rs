@@ -1,0 +1,129 @@
+//! How connections are opened and what SQLite's refusals mean. Owns the settings and the result codes; never reads a page itself.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
+
+/// Why SQLite would not let us read, by what can be done about it.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// Another process holds the lock; worth waiting for.
+    Busy,
+    /// A crash left a journal that has to be rolled back first, which a read-only connection refuses to do.
+    HotJournal,
+    /// The side files of WAL mode cannot be made (read-only directory or file system).
+    NoSideFiles(String),
+    /// Not SQLite, encrypted, or too damaged to be opened.
+    NotDatabase(String),
+    /// Anything else: I/O errors, no memory.
+    Other(String),
+}
+
+impl From<rusqlite::Error> for Refusal {
+    fn from(error: rusqlite::Error) -> Self {
+        let text = describe(&error);
+        let Some(code) = error.sqlite_error() else { return Self::Other(text) };
+        match (code.code, code.extended_code) {
+            (_, ffi::SQLITE_READONLY_ROLLBACK) => Self::HotJournal,
+            (ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed, _) => {
+                Self::Busy
+            }
+            (ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt, _) => Self::NotDatabase(text),
+            // "unsupported file format" of a schema format number that SQLite does not know.
+            (ErrorCode::Unknown, ffi::SQLITE_ERROR) => Self::NotDatabase(text),
+            (ErrorCode::CannotOpen | ErrorCode::ReadOnly, _) => Self::NoSideFiles(text),
+            _ => Self::Other(text),
+        }
+    }
+}
+
+/// Says what SQLite said, in one line.
+pub(super) fn describe(error: &rusqlite::Error) -> String {
+    let text = match error {
+        rusqlite::Error::SqliteFailure(code, Some(message)) => {
+            format!("{message} (SQLite code {})", code.extended_code)
+        }
+        rusqlite::Error::SqliteFailure(code, None) => format!("{code} (SQLite code {})", code.extended_code),
+        other => other.to_string(),
+    };
+    text.replace(['\n', '\r'], " ")
+}
+
+/// Opens the application's database so that nothing in it or beside it changes, locks apart: read-only, and no checkpoint even if
+/// ours turns out to be the last connection. Waiting is the caller's, so that it can be interrupted.
+pub(super) fn open_live(path: &Path) -> Result<Connection, rusqlite::Error> {
+    configure(Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?)
+}
+
+/// Opens our own copy of a database with its journal or WAL, which SQLite then rolls back or replays.
+pub(super) fn open_copy(path: &Path) -> Result<Connection, rusqlite::Error> {
+    configure(Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?)
+}
+
+/// Opens a file that nobody changes: no locks are taken and no side file is read or made, whatever its header says.
+pub(super) fn open_immutable(path: &Path) -> Result<Connection, rusqlite::Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    configure(Connection::open_with_flags(immutable_uri(path), flags)?)
+}
+
+fn configure(conn: Connection) -> Result<Connection, rusqlite::Error> {
+    conn.busy_timeout(Duration::ZERO)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
+    // A mapped page of a file that shrinks or has a bad sector is a SIGBUS; a read is an error code.
+    conn.pragma_update(None, "mmap_size", 0)?;
+    Ok(conn)
+}
+
+/// Returns the `file:` URI of an absolute path; every byte that could mean something in a URI is percent-encoded.
+fn immutable_uri(path: &Path) -> String {
+    let mut uri = String::from("file://");
+    for &byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' => uri.push(char::from(byte)),
+            _ => uri.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    uri.push_str("?immutable=1");
+    uri
+}
+
+/// Names of the tables, sorted. Refuses a schema with absurdly many, which only an attacker writes.
+pub(super) fn table_names(conn: &Connection) -> Result<Vec<String>, rusqlite::Error> {
+    const MOST: usize = 20_000;
+    let mut statement = conn.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name LIMIT ?1")?;
+    let names = statement.query_map([MOST as i64 + 1], |row| text_of(row.get_ref(0)?))?;
+    let names = names.collect::<Result<Vec<_>, _>>()?;
+    if names.len() > MOST {
+        return Err(rusqlite::Error::ToSqlConversionFailure(format!("more than {MOST} tables").into()));
+    }
+    Ok(names)
+}
+
+/// Returns a value as text for people; bytes that are not UTF-8 are replaced.
+pub(super) fn text_of(value: rusqlite::types::ValueRef<'_>) -> Result<String, rusqlite::Error> {
+    use rusqlite::types::ValueRef;
+    Ok(match value {
+        ValueRef::Null => String::new(),
+        ValueRef::Integer(number) => number.to_string(),
+        ValueRef::Real(number) => number.to_string(),
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    use std::path::Path;
+
+    #[test]
+    fn odd_bytes_are_percent_encoded() {
+        let path = Path::new(OsStr::from_bytes(b"/a b/c?d#e%f\xff&=.sqlite"));
+        assert_eq!(super::immutable_uri(path), "file:///a%20b/c%3fd%23e%25f%ff%26%3d.sqlite?immutable=1");
+    }
+}

@@ -1,0 +1,341 @@
+//! One consistent image of the live database. Owns the decision how it is read; never changes the database, its journal or its WAL,
+//! and never lets the application wait for longer than the copying takes.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::connect::{Refusal, describe, open_copy, open_immutable, open_live, table_names};
+use super::pages::{Copied, Transaction, page_size};
+use super::plain;
+use super::state::{Stamp, header_u32, side_file, unfinished_journal};
+use crate::error::{Error, Result};
+use crate::progress::{Observer, checkpoint};
+
+/// Bytes that the sink gets at once, at most: whole pages of every page size.
+pub(super) const PIECE_BYTES: usize = 256 << 10;
+
+/// How [`read_image`] works.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadOptions<'a> {
+    /// How long to wait for another process's lock.
+    pub busy: Duration,
+    /// A directory of ours for copies that must be made before streaming; nothing stays in it.
+    pub scratch: &'a Path,
+}
+
+/// Receives an image from its first byte to its last.
+pub trait ImageSink {
+    /// Takes the next bytes. May run while the application is locked out: it should copy, and nothing else.
+    fn bytes(&mut self, piece: &[u8]) -> Result<()>;
+
+    /// Forgets all bytes: the image comes again from its first byte, because the file changed or a faster way led nowhere. May be
+    /// called when there are none yet.
+    fn restart(&mut self) -> Result<()>;
+}
+
+/// A closure takes one image; where it would have to start again after its first bytes, reading fails.
+impl<F: FnMut(&[u8]) -> Result<()>> ImageSink for F {
+    fn bytes(&mut self, piece: &[u8]) -> Result<()> {
+        self(piece)
+    }
+
+    fn restart(&mut self) -> Result<()> {
+        Err(Error::Refused("the database changed while it was read; run the command again".into()))
+    }
+}
+
+/// Keeps `restart` away from a sink that has got nothing yet.
+struct Counting<'a> {
+    inner: &'a mut dyn ImageSink,
+    bytes: u64,
+}
+
+impl ImageSink for Counting<'_> {
+    fn bytes(&mut self, piece: &[u8]) -> Result<()> {
+        self.bytes += piece.len() as u64;
+        self.inner.bytes(piece)
+    }
+
+    fn restart(&mut self) -> Result<()> {
+        if std::mem::take(&mut self.bytes) == 0 { Ok(()) } else { self.inner.restart() }
+    }
+}
+
+/// Which way an image was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// Page by page through SQLite's own locks (`sqlite_dbpage`).
+    Pages,
+    /// SQLite's backup API into a scratch copy.
+    BackupApi,
+    /// Plain reads of a file that nobody has open or that SQLite cannot open, proved unchanged by `stat`.
+    PlainFile,
+    /// A copy of the database and its journal or WAL, rolled back or replayed by SQLite in the scratch directory.
+    RecoveredCopy,
+}
+
+/// What was streamed.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// Length in bytes.
+    pub size_bytes: u64,
+    /// Page size in bytes; 0 if the file is not a SQLite database that can be read.
+    pub page_size: u32,
+    /// The change counter of the image's header (offset 24); does not move in WAL mode.
+    pub change_counter: u32,
+    /// The schema's tables, sorted; `None` where the schema cannot be read.
+    pub tables: Option<Vec<String>>,
+    /// Why the schema cannot be read: the image is kept, but nothing vouches for it.
+    pub schema_error: Option<String>,
+    /// For how long the application could not write (in WAL mode: could not reset the WAL).
+    pub locked: Duration,
+    /// Which way it was read.
+    pub method: Method,
+}
+
+/// Streams one consistent image of the live database to `sink`: consecutive bytes from offset 0 in whole pages.
+///
+/// The file is read into the page cache first, so that the time under the lock is short. Must not run twice at once on one database
+/// in one process. Errors: [`Error::Source`] for a database that is not there, locked, or not ours to open (only its owner and root
+/// may: anyone else would leave a `-shm` that the application cannot write); [`Error::Interrupted`]; whatever `sink` returns. A file
+/// that SQLite cannot read is no error: see [`Image::schema_error`].
+pub fn read_image(
+    db: &Path,
+    options: &ReadOptions<'_>,
+    sink: &mut dyn ImageSink,
+    observer: &dyn Observer,
+) -> Result<Image> {
+    let real = fs::canonicalize(db).map_err(|error| source_error(db, format!("cannot be opened: {error}")))?;
+    let mut reader = Reader {
+        db: &real,
+        shown: db,
+        options,
+        observer,
+        started: Instant::now(),
+        sink: Counting { inner: sink, bytes: 0 },
+    };
+    reader.check_ours()?;
+    plain::warm(&real, observer)?;
+    plain::warm(&side_file(&real, "-wal"), observer)?;
+    loop {
+        if let Some(image) = reader.attempt()? {
+            return Ok(image);
+        }
+        reader.sink.restart()?;
+        reader.wait_for_quiet()?;
+    }
+}
+
+struct Reader<'a> {
+    db: &'a Path,
+    shown: &'a Path,
+    options: &'a ReadOptions<'a>,
+    observer: &'a dyn Observer,
+    started: Instant,
+    sink: Counting<'a>,
+}
+
+impl Reader<'_> {
+    /// Refuses everything but a regular file that belongs to us, or us being root.
+    fn check_ours(&self) -> Result<()> {
+        let meta = fs::metadata(self.db).map_err(|error| self.fail(format!("cannot be opened: {error}")))?;
+        if !meta.is_file() {
+            return Err(self.fail("is not a regular file"));
+        }
+        let me = rustix::process::geteuid();
+        if !me.is_root() && me.as_raw() != meta.uid() {
+            return Err(self.fail(format!(
+                "belongs to user {} and this is user {}: only its owner or root may back it up, anyone else would leave files beside \
+                 it that the application cannot write; run as that user or as root",
+                meta.uid(),
+                me.as_raw()
+            )));
+        }
+        Ok(())
+    }
+
+    /// Reads the image in the way that fits what is there now; `None` if that changed on the way.
+    fn attempt(&mut self) -> Result<Option<Image>> {
+        let Some(stamp) = Stamp::of(self.db)? else { return Err(self.fail("is not there any more")) };
+        if stamp.size == 0 && !unfinished_journal(self.db)? {
+            return Ok(Some(unreadable(&[], 0, "the file is empty (0 bytes)".into())));
+        }
+        if self.is_closed_wal(&stamp)? {
+            return self.read_closed_wal(&stamp);
+        }
+        match self.read_by_sqlite()? {
+            Ok(image) => Ok(Some(image)),
+            Err(Refusal::HotJournal) => self.read_recovered(),
+            Err(Refusal::NoSideFiles(reason)) if !is_wal(&self.header()?) => {
+                Err(self.fail(format!("cannot be opened: {reason}")))
+            }
+            // Where not even the owner can make the side files, nobody has the database open in WAL mode.
+            Err(Refusal::NoSideFiles(_)) if plain::exists(&side_file(self.db, "-wal"))? => self.read_recovered(),
+            Err(Refusal::NoSideFiles(_)) => self.settle()?.map_or(Ok(None), |stamp| self.read_closed_wal(&stamp)),
+            Err(Refusal::NotDatabase(reason)) => self.read_as_bytes(reason),
+            Err(Refusal::Busy) => self.wait_for_lock().map(|()| None),
+            Err(Refusal::Other(reason)) => Err(self.fail(format!("cannot be read: {reason}"))),
+        }
+    }
+
+    /// Through SQLite and its locks: the usual way.
+    fn read_by_sqlite(&mut self) -> Result<Result<Image, Refusal>> {
+        let conn = match open_live(self.db) {
+            Ok(conn) => conn,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        let transaction = loop {
+            match Transaction::begin(&conn) {
+                Ok(transaction) => break transaction,
+                Err(Refusal::Busy) => self.wait_for_lock()?,
+                Err(refusal) => return Ok(Err(refusal)),
+            }
+        };
+        let (size, tables) = (transaction.page_count * u64::from(transaction.page_size), transaction.tables.clone());
+        let copied = transaction.copy(self.shown, self.options.scratch, &mut self.sink, self.observer)?;
+        Ok(Ok(describe_image(copied, size, tables)))
+    }
+
+    /// Says whether this is a WAL-mode database that was closed cleanly and that nobody has opened since. Opening it through SQLite
+    /// would leave a `-wal` and a `-shm` beside it.
+    ///
+    /// No `-wal` means that the file alone is the database: the last connection removes it only after everything is checkpointed and
+    /// synced. The check lies between two equal stamps (`before` and the one after reading), so what is read is that database, also
+    /// if somebody opens it and writes to a new `-wal` meanwhile.
+    fn is_closed_wal(&self, stamp: &Stamp) -> Result<bool> {
+        Ok(is_wal(&self.header()?)
+            && !plain::exists(&side_file(self.db, "-wal"))?
+            && !unfinished_journal(self.db)?
+            && stamp.would_show_a_write(plain::file_clock(self.options.scratch)?))
+    }
+
+    fn read_closed_wal(&mut self, stamp: &Stamp) -> Result<Option<Image>> {
+        let tables = open_immutable(self.db).and_then(|conn| table_names(&conn)).map_err(|error| describe(&error));
+        let Some(header) = plain::stream(self.db, stamp, &mut self.sink, self.observer)? else { return Ok(None) };
+        let copied = Copied { header, method: Method::PlainFile, locked: Duration::ZERO };
+        Ok(Some(describe_image(copied, stamp.size, tables)))
+    }
+
+    /// Lets SQLite roll back or replay a copy: in place that is the application's business.
+    fn read_recovered(&mut self) -> Result<Option<Image>> {
+        let scratch = self.options.scratch;
+        let dir = tempfile::Builder::new().prefix("lrl-database-").tempdir_in(scratch);
+        let dir = dir.map_err(Error::io("create a directory in", scratch))?;
+        let copy = dir.path().join("database");
+        if !plain::copy_with_side_files(self.db, &copy, scratch, self.observer)? {
+            return Ok(None);
+        }
+        let conn =
+            open_copy(&copy).map_err(|error| self.fail(format!("its copy cannot be opened: {}", describe(&error))))?;
+        let transaction = match Transaction::begin(&conn) {
+            Ok(transaction) => transaction,
+            Err(Refusal::NotDatabase(reason)) => return self.read_as_bytes(reason),
+            Err(refusal) => return Err(self.fail(format!("its copy cannot be rolled back: {refusal:?}"))),
+        };
+        let (size, tables) = (transaction.page_count * u64::from(transaction.page_size), transaction.tables.clone());
+        let mut copied = transaction.copy(self.shown, scratch, &mut self.sink, self.observer)?;
+        copied.method = Method::RecoveredCopy;
+        copied.locked = Duration::ZERO;
+        if size == 0 {
+            return Ok(Some(unreadable(&[], 0, "the file is empty (0 bytes)".into())));
+        }
+        Ok(Some(describe_image(copied, size, tables)))
+    }
+
+    /// Keeps a file that SQLite cannot open, as it is.
+    fn read_as_bytes(&mut self, reason: String) -> Result<Option<Image>> {
+        let Some(stamp) = self.settle()? else { return Ok(None) };
+        let Some(header) = plain::stream(self.db, &stamp, &mut self.sink, self.observer)? else { return Ok(None) };
+        Ok(Some(unreadable(&header, stamp.size, reason)))
+    }
+
+    /// Waits until a write to the file would show in its times; `None` if the file is gone.
+    fn settle(&self) -> Result<Option<Stamp>> {
+        loop {
+            let Some(stamp) = Stamp::of(self.db)? else { return Ok(None) };
+            if stamp.would_show_a_write(plain::file_clock(self.options.scratch)?) {
+                return Ok(Some(stamp));
+            }
+            self.wait_for_quiet()?;
+        }
+    }
+
+    /// Reads the first 100 bytes; fewer if there are fewer. Only while SQLite does not have the file open.
+    fn header(&self) -> Result<Vec<u8>> {
+        let mut header = Vec::with_capacity(100);
+        let file = File::open(self.db).map_err(|error| self.fail(format!("cannot be opened: {error}")))?;
+        file.take(100).read_to_end(&mut header).map_err(Error::io("read", self.shown))?;
+        if header.len() < 100 {
+            header.clear();
+        }
+        Ok(header)
+    }
+
+    /// Sleeps a moment for another process's lock, or fails once the caller's patience is over.
+    fn wait_for_lock(&self) -> Result<()> {
+        let advice =
+            "look for a long transaction or a program that holds it open (fuser, lsof), then run the command again";
+        self.wait("is locked by another process", advice, self.options.busy)
+    }
+
+    /// Sleeps a moment while file times are too recent to prove anything, which takes two seconds whatever the caller's patience.
+    fn wait_for_quiet(&self) -> Result<()> {
+        let patience = self.options.busy.max(Duration::from_secs(4));
+        self.wait(
+            "keeps changing and has no lock to hold",
+            "stop the program that writes it, then run the command again",
+            patience,
+        )
+    }
+
+    fn wait(&self, what: &str, advice: &str, patience: Duration) -> Result<()> {
+        checkpoint(self.observer)?;
+        let waited = self.started.elapsed();
+        if waited >= patience {
+            return Err(self.fail(format!("{what} (waited {:.0} s): {advice}", waited.as_secs_f64())));
+        }
+        // Briefly at first, because a busy application leaves short gaps; later it costs too many tries.
+        let nap = (waited / 50).clamp(Duration::from_millis(1), Duration::from_millis(20));
+        thread::sleep(nap.min(patience - waited));
+        Ok(())
+    }
+
+    fn fail(&self, detail: impl Into<String>) -> Error {
+        source_error(self.shown, detail)
+    }
+}
+
+/// Says whether a header (of 100 bytes) asks for WAL mode.
+fn is_wal(header: &[u8]) -> bool {
+    page_size(header) > 0 && header[18..20] == [2, 2]
+}
+
+fn source_error(path: &Path, detail: impl Into<String>) -> Error {
+    Error::Source { path: PathBuf::from(path), detail: detail.into() }
+}
+
+fn describe_image(copied: Copied, size_bytes: u64, tables: Result<Vec<String>, String>) -> Image {
+    let (tables, schema_error) = match tables {
+        Ok(tables) => (Some(tables), None),
+        Err(reason) => (None, Some(reason)),
+    };
+    Image {
+        size_bytes,
+        page_size: page_size(&copied.header),
+        change_counter: header_u32(&copied.header, 24),
+        tables,
+        schema_error,
+        locked: copied.locked,
+        method: copied.method,
+    }
+}
+
+fn unreadable(header: &[u8], size_bytes: u64, reason: String) -> Image {
+    let copied = Copied { header: header.to_vec(), method: Method::PlainFile, locked: Duration::ZERO };
+    describe_image(copied, size_bytes, Err(reason))
+}

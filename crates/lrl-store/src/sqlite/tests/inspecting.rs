@@ -1,0 +1,207 @@
+//! The inspector on good, damaged and hostile copies.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::time::{Duration, Instant};
+
+use super::Lab;
+use crate::error::Error;
+use crate::format::entry::compare_paths;
+use crate::progress::{Observer, Silent};
+use crate::sqlite::inspect::{AssetRow, AssetRows, Inspector, Value};
+
+const SCHEMA: &str = "CREATE TABLE users(id TEXT PRIMARY KEY); CREATE TABLE assets(id TEXT PRIMARY KEY, filename_original TEXT, \
+                      mime_type TEXT, size_bytes INTEGER, sha256 TEXT, storage_path TEXT, visibility TEXT, \
+                      created_by_user_id TEXT REFERENCES users(id), created_at DATETIME);";
+
+impl Lab {
+    fn sql(&self, sql: &str) {
+        self.python(&format!("c = sqlite3.connect(db)\nc.executescript({sql:?})\nc.commit()\nc.close()"));
+    }
+
+    fn inspect(&self) -> Inspector<'static> {
+        Inspector::open(&self.db(), &Silent).unwrap()
+    }
+
+    fn rows(&self) -> (AssetRows, Vec<AssetRow>) {
+        let mut rows = vec![];
+        let found = self.inspect().asset_rows(&mut |row| {
+            rows.push(row);
+            Ok(())
+        });
+        (found.unwrap(), rows)
+    }
+}
+
+#[test]
+fn asset_rows_come_in_the_order_of_the_uploads_list() {
+    for encoding in ["UTF-8", "UTF-16le"] {
+        let lab = Lab::new();
+        let paths = ["b/c", "a/x.png", "a-b/y", "a", "é/z", "", "\u{10000}x", "\u{ff00}y", "B", "a/x"];
+        let values: String = paths
+            .iter()
+            .enumerate()
+            .map(|(at, path)| {
+                format!(
+                    "INSERT INTO assets(id, size_bytes, sha256, storage_path) VALUES('{at}', {at}, 'd{at}', '{path}');"
+                )
+            })
+            .collect();
+        lab.sql(&format!("PRAGMA encoding='{encoding}'; {SCHEMA} {values} INSERT INTO assets(id) VALUES('none');"));
+        let (found, rows) = lab.rows();
+        assert_eq!(found, AssetRows::Rows(11));
+        assert!(
+            rows.is_sorted_by(|a, b| compare_paths(&a.storage_path, &b.storage_path).is_le()),
+            "{encoding}: {rows:?}"
+        );
+        let row = rows.iter().find(|row| row.id == "4").unwrap();
+        assert_eq!(
+            (row.size_bytes, row.sha256.as_deref(), row.storage_path.as_slice()),
+            (Some(4), Some("d4"), "é/z".as_bytes())
+        );
+        let row = rows.iter().find(|row| row.id == "none").unwrap();
+        assert_eq!((row.size_bytes, row.sha256.as_deref(), row.storage_path.as_slice()), (None, None, &b""[..]));
+    }
+}
+
+#[test]
+fn tables_without_the_columns_do_not_apply() {
+    let lab = Lab::new();
+    lab.sql("CREATE TABLE users(id)");
+    assert_eq!(lab.rows().0, AssetRows::NotApplicable("there is no table assets".into()));
+    lab.sql("CREATE TABLE assets(id, filename)");
+    assert_eq!(
+        lab.rows().0,
+        AssetRows::NotApplicable("the table assets has no column storage_path, size_bytes, sha256".into())
+    );
+    assert_eq!(lab.inspect().tables().unwrap(), ["assets", "users"]);
+}
+
+#[test]
+fn a_sinks_error_comes_back() {
+    let lab = Lab::new();
+    lab.sql(&format!("{SCHEMA} INSERT INTO assets(id) VALUES(1), (2);"));
+    let result = lab.inspect().asset_rows(&mut |_| Err(Error::NotFound("enough".into())));
+    assert!(matches!(result, Err(Error::NotFound(text)) if text == "enough"));
+}
+
+#[test]
+fn findings_are_listed_and_limited() {
+    let lab = Lab::new();
+    lab.sql(&format!("PRAGMA foreign_keys=OFF; {SCHEMA} INSERT INTO assets(id, created_by_user_id) VALUES(1, 'x'), (2, 'y'), (3, NULL);"));
+    let inspector = lab.inspect();
+    assert_eq!(inspector.integrity_check(10).unwrap(), Vec::<String>::new());
+    let found = inspector.foreign_key_check(10).unwrap();
+    assert_eq!(
+        found,
+        [
+            "assets: row 1 refers to a row of users that is not there",
+            "assets: row 2 refers to a row of users that is not there"
+        ]
+    );
+    assert_eq!(inspector.foreign_key_check(1).unwrap().len(), 1);
+    let counts = inspector.rows_per_table().unwrap();
+    let counts: Vec<_> = counts.into_iter().map(|count| (count.table, count.rows.unwrap())).collect();
+    assert_eq!(counts, [("assets".into(), 3), ("users".into(), 0)]);
+    drop(inspector);
+    // Every page but the first is noise.
+    let mut bytes = fs::read(lab.db()).unwrap();
+    bytes[4096..].fill(0xa5);
+    fs::write(lab.db(), bytes).unwrap();
+    let inspector = lab.inspect();
+    assert!(!inspector.integrity_check(10).unwrap().is_empty());
+    assert!(!inspector.foreign_key_check(10).unwrap().is_empty());
+    assert!(inspector.rows_per_table().unwrap().iter().all(|count| count.rows.is_err()));
+    assert!(matches!(inspector.asset_rows(&mut |_| Ok(())), Err(Error::Corrupt { .. })));
+}
+
+#[test]
+fn assertions_yield_a_value_or_refuse() {
+    let lab = Lab::new();
+    lab.sql(&format!("{SCHEMA} INSERT INTO users VALUES('u');"));
+    let inspector = lab.inspect();
+    assert_eq!(inspector.assert("SELECT count(*) FROM users").unwrap(), Value::Integer(1));
+    assert_eq!(inspector.assert("SELECT id FROM users").unwrap(), Value::Text("u".into()));
+    assert_eq!(inspector.assert("SELECT id FROM users WHERE 0").unwrap(), Value::Null);
+    let other = lab.dir.path().join("other.db");
+    for bad in [
+        "SELECT nothing",
+        "DELETE FROM users",
+        &format!("ATTACH '{}' AS o", other.display()),
+        "",
+        "SELECT load_extension('x')",
+    ] {
+        let result = inspector.assert(bad);
+        assert!(
+            matches!(result, Err(Error::Refused(_)) | Ok(Value::Null)) && (bad.is_empty() || result.is_err()),
+            "{bad}: {result:?}"
+        );
+    }
+    assert!(!other.exists());
+}
+
+#[test]
+fn a_wal_copy_under_an_odd_name_opens_and_leaves_nothing() {
+    let lab = Lab::new();
+    lab.make_bank("wal", 4096);
+    for name in [
+        &b"a?b#c%41 d&immutable=0.sqlite"[..],
+        b"caf\xe9.sqlite",
+        "été.sqlite".as_bytes(),
+        b":memory:",
+        b"file:x?mode=rwc",
+    ] {
+        let dir = lab.dir.path().join("copies");
+        fs::create_dir(&dir).unwrap();
+        let path = dir.join(OsStr::from_bytes(name));
+        fs::copy(lab.db(), &path).unwrap();
+        let inspector = Inspector::open(&path, &Silent).unwrap();
+        assert_eq!(inspector.tables().unwrap(), ["a", "b", "counter", "log"]);
+        assert!(inspector.integrity_check(5).unwrap().is_empty());
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
+        drop(inspector);
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
+        fs::remove_dir_all(dir).unwrap();
+    }
+}
+
+#[test]
+fn what_is_no_database_is_an_error_with_its_path() {
+    let lab = Lab::new();
+    assert!(matches!(Inspector::open(&lab.db(), &Silent), Err(Error::Io { .. })));
+    fs::write(lab.db(), vec![7; 10_000]).unwrap();
+    let error = Inspector::open(&lab.db(), &Silent).err().unwrap();
+    assert!(matches!(&error, Error::Corrupt { object, .. } if object.ends_with("lrl.db")), "{error}");
+    fs::write(lab.db(), b"").unwrap();
+    assert!(lab.inspect().tables().unwrap().is_empty());
+}
+
+#[test]
+fn hostile_schemas_are_contained() {
+    let lab = Lab::new();
+    // A view in place of the table, a check that would take gigabytes, more objects than anyone has.
+    lab.sql("CREATE VIEW assets AS SELECT 1 AS id, 2 AS storage_path, 3 AS size_bytes, 4 AS sha256");
+    assert_eq!(lab.rows().0, AssetRows::NotApplicable("there is no table assets".into()));
+    lab.sql("CREATE TABLE t(x CHECK(length(zeroblob(900000000)) > x)); PRAGMA ignore_check_constraints=ON; INSERT INTO t VALUES(1)");
+    assert!(!lab.inspect().integrity_check(10).unwrap().is_empty());
+    lab.python("c = sqlite3.connect(db)\nfor i in range(25000): c.execute('CREATE TABLE t%d(x)' % i)\nc.commit()");
+    assert!(matches!(Inspector::open(&lab.db(), &Silent), Err(Error::Corrupt { .. })));
+}
+
+#[test]
+fn a_long_check_can_be_interrupted() {
+    struct Stop(Instant);
+    impl Observer for Stop {
+        fn interrupted(&self) -> bool {
+            self.0.elapsed() > Duration::from_millis(100)
+        }
+    }
+    let lab = Lab::new();
+    lab.sql("CREATE TABLE t(x)");
+    let stop = Stop(Instant::now());
+    let inspector = Inspector::open(&lab.db(), &stop).unwrap();
+    let endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c";
+    assert!(matches!(inspector.assert(endless), Err(Error::Interrupted)));
+    assert!(stop.0.elapsed() < Duration::from_secs(5));
+}
