@@ -1,7 +1,9 @@
 //! One file per verb: each resolves its arguments, makes one engine call and renders the result.
 
+mod backup;
 mod completions;
 mod config;
+mod store;
 
 use clap::ArgMatches;
 use lrl_store::error::Error;
@@ -34,6 +36,7 @@ impl Context<'_> {
 /// Runs the verb.
 pub fn run(context: &Context<'_>) -> Result {
     match &context.cli.command {
+        Verb::Backup(args) => backup::run(context, args),
         Verb::Config => config::run(context),
         Verb::Completions { shell } => completions::run(context, *shell),
         _ => {

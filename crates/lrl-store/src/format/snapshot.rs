@@ -95,6 +95,13 @@ pub struct Uploads {
     pub archive: Option<Archive>,
 }
 
+impl Uploads {
+    /// Returns the path of the uploads for people: that of `assets`, else of the other root.
+    pub fn shown_source(&self) -> String {
+        self.roots.get("assets").or_else(|| self.roots.values().next()).cloned().unwrap_or_default()
+    }
+}
+
 /// What archive a list becomes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Archive {

@@ -4,8 +4,19 @@
 pub mod archive;
 pub mod deflate;
 pub mod extract;
+pub mod image;
+pub mod manifest;
 mod names;
 mod plan;
 pub mod tar;
 pub mod unpack;
 pub mod untar;
+
+/// Writes bytes as lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}

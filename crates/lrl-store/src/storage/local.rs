@@ -136,6 +136,19 @@ pub fn persist(file: tempfile::NamedTempFile, path: &Path) -> Result<()> {
     sync_dir(path.parent().unwrap_or(path))
 }
 
+/// Moves a finished temporary file to a name that nothing has yet, as durably as [`persist`].
+pub fn persist_new(file: tempfile::NamedTempFile, path: &Path) -> Result<()> {
+    file.as_file().sync_all().map_err(Error::io("sync", path))?;
+    file.persist_noclobber(path).map_err(|e| Error::io("rename into place", path)(e.error))?;
+    sync_dir(path.parent().unwrap_or(path))
+}
+
+/// Waits for the right to write into a directory; no file is left in it.
+pub fn lock_dir(path: &Path, wait: Duration, interrupted: &dyn Fn() -> bool) -> Result<Option<Box<dyn Guard>>> {
+    let dir = File::open(path).map_err(Error::io("open", path))?;
+    wait_for(dir, path, LockMode::Exclusive, wait, interrupted)
+}
+
 /// Opens (or creates, 0600) a lock file and waits for it.
 pub fn lock_file(
     path: &Path,
@@ -149,6 +162,16 @@ pub fn lock_file(
         Err(e) if mode == LockMode::Shared && is_read_only(&e) => return Ok(None),
         Err(e) => return Err(Error::io("open", path)(e)),
     };
+    wait_for(file, path, mode, wait, interrupted)
+}
+
+fn wait_for(
+    file: File,
+    path: &Path,
+    mode: LockMode,
+    wait: Duration,
+    interrupted: &dyn Fn() -> bool,
+) -> Result<Option<Box<dyn Guard>>> {
     let until = Instant::now() + wait;
     loop {
         let taken = match mode {

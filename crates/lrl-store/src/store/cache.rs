@@ -1,1 +1,342 @@
-//! What makes the next run cheap: states of files, of the database and of outputs, and archive segments. Only a cache: losing it costs time.
+//! What makes the next run cheap: states of files, of the database and of outputs, and archive segments. Only a cache: it never says that
+//! a chunk exists, every answer is checked against the snapshot or a digest, and losing it (or any part) costs time only.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::path::Path;
+
+use rusqlite::{Connection, params};
+
+use crate::error::{Error, Result};
+use crate::format::entry::{Entry, Time};
+use crate::id::ChunkId;
+use crate::sqlite::State;
+
+const VERSION: i64 = 1;
+const SCAN_ROWS: usize = 1024;
+
+const SCHEMA: &str = "
+    CREATE TABLE files(source TEXT, path BLOB, ino INTEGER, ctime_s INTEGER, ctime_n INTEGER, tag INTEGER, PRIMARY KEY(source, path)) WITHOUT ROWID;
+    CREATE TABLE databases(source TEXT PRIMARY KEY, state TEXT, root BLOB);
+    CREATE TABLE segments(key BLOB PRIMARY KEY, offset INTEGER, len INTEGER, digest BLOB, crc INTEGER, plain_len INTEGER) WITHOUT ROWID;
+    CREATE TABLE archive(path BLOB, coder TEXT);
+    CREATE TABLE outputs(path BLOB PRIMARY KEY, stamp TEXT, sha256 TEXT) WITHOUT ROWID;
+";
+
+/// The cache of one store.
+pub struct Cache {
+    db: Connection,
+}
+
+/// What was true of a file when its list entry was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileState {
+    /// Inode number.
+    pub ino: u64,
+    /// Time of the last change of its inode.
+    pub ctime: Time,
+    /// Ties the state to one entry: see [`tag`].
+    pub tag: i64,
+}
+
+/// Where a segment of the newest archive stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SegmentState {
+    /// Offset in the archive.
+    pub offset: u64,
+    /// Compressed length.
+    pub len: u64,
+    /// Digest of the compressed bytes.
+    pub digest: [u8; 32],
+    /// CRC-32 of the plain bytes.
+    pub crc32: u32,
+    /// Plain length.
+    pub plain_len: u64,
+}
+
+/// Identifies the version of an output file: size, inode and times.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp(String);
+
+impl Stamp {
+    /// Takes the stamp of a file that lies still.
+    pub fn of(path: &Path) -> Result<Self> {
+        use std::os::unix::fs::MetadataExt;
+        let m = fs::symlink_metadata(path).map_err(Error::io("look at", path))?;
+        Ok(Self(format!(
+            "{} {} {} {}.{} {}.{}",
+            m.len(),
+            m.dev(),
+            m.ino(),
+            m.mtime(),
+            m.mtime_nsec(),
+            m.ctime(),
+            m.ctime_nsec()
+        )))
+    }
+}
+
+/// Returns a short digest of an entry: a file state counts only together with the very entry that it was recorded for.
+pub fn tag(entry: &Entry) -> i64 {
+    let mut bytes = Vec::with_capacity(128);
+    entry.encode(&mut bytes);
+    i64::from_le_bytes(*ChunkId::of(&bytes).as_bytes().first_chunk().unwrap_or(&[0; 8]))
+}
+
+/// Paths sort in SQLite as lists do: `/` below every other byte.
+fn key(path: &[u8]) -> Vec<u8> {
+    path.iter().map(|b| if *b == b'/' { 0 } else { *b }).collect()
+}
+
+impl Cache {
+    /// Opens the cache in `dir`, starting anew where it is damaged or of another version; `None` where that cannot be done.
+    pub fn open(dir: &Path) -> Option<Self> {
+        let tag = dir.join("CACHEDIR.TAG");
+        if !tag.exists() {
+            let text = "Signature: 8a477f597d28d172789f06886806bc55\n# This directory can be deleted at any time: the next backup takes longer, nothing is lost.\n";
+            fs::write(&tag, text).ok()?;
+        }
+        let path = dir.join("cache.db");
+        Self::open_file(&path)
+            .or_else(|_| {
+                for suffix in ["", "-wal", "-shm"] {
+                    let mut side = path.clone().into_os_string();
+                    side.push(suffix);
+                    let _ = fs::remove_file(side);
+                }
+                Self::open_file(&path)
+            })
+            .ok()
+    }
+
+    fn open_file(path: &Path) -> rusqlite::Result<Self> {
+        use std::os::unix::fs::OpenOptionsExt;
+        // SQLite would make it readable for everyone; it holds names.
+        let _ = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        let db = Connection::open(path)?;
+        db.busy_timeout(std::time::Duration::from_secs(10))?;
+        // WAL with synchronous=NORMAL: a power cut takes back whole commits, never halves of them, and no commit waits for the disk.
+        db.execute_batch(
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-4096; PRAGMA mmap_size=0;",
+        )?;
+        let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        match version {
+            VERSION => {}
+            0 => db.execute_batch(&format!("BEGIN; {SCHEMA} PRAGMA user_version={VERSION}; COMMIT;"))?,
+            _ => return Err(rusqlite::Error::InvalidQuery),
+        }
+        Ok(Self { db })
+    }
+
+    /// Begins to note what a run learns; it counts from [`Cache::commit`] on.
+    pub fn begin(&self) -> rusqlite::Result<()> {
+        self.db.execute_batch("BEGIN IMMEDIATE")
+    }
+
+    /// Keeps what was noted since [`Cache::begin`].
+    pub fn commit(&self) -> rusqlite::Result<()> {
+        self.db.execute_batch("COMMIT")
+    }
+
+    /// Starts reading the file states of a source in list order.
+    pub fn files(&self, source: &str) -> FileStates {
+        FileStates { source: source.into(), rows: VecDeque::new(), after: Vec::new(), done: false }
+    }
+
+    /// Notes the state of a file.
+    pub fn put_file(&self, source: &str, path: &[u8], state: &FileState) -> rusqlite::Result<()> {
+        self.db
+            .prepare_cached("INSERT OR REPLACE INTO files VALUES(?,?,?,?,?,?)")?
+            .execute(params![source, key(path), state.ino as i64, state.ctime.secs, state.ctime.nanos, state.tag])
+            .map(|_| ())
+    }
+
+    fn remove_file(&self, source: &str, key: &[u8]) -> rusqlite::Result<()> {
+        self.db.prepare_cached("DELETE FROM files WHERE source=? AND path=?")?.execute(params![source, key]).map(|_| ())
+    }
+
+    /// Returns the state in which the database was when the tree at the returned root was made of it.
+    pub fn database(&self, source: &str) -> Option<(State, ChunkId)> {
+        let row = self.db.query_row("SELECT state, root FROM databases WHERE source=?", [source], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, [u8; 32]>(1)?))
+        });
+        let (state, root) = row.ok()?;
+        Some((serde_json::from_str(&state).ok()?, ChunkId::from_bytes(root)))
+    }
+
+    /// Notes the database's state, or that nothing is known of it.
+    pub fn put_database(&self, source: &str, state: Option<(&State, &ChunkId)>) -> rusqlite::Result<()> {
+        match state.and_then(|(state, root)| Some((serde_json::to_string(state).ok()?, root))) {
+            Some((state, root)) => self
+                .db
+                .execute("INSERT OR REPLACE INTO databases VALUES(?,?,?)", params![source, state, root.as_bytes()]),
+            None => self.db.execute("DELETE FROM databases WHERE source=?", [source]),
+        }
+        .map(|_| ())
+    }
+
+    /// Returns the newest archive's path and coder.
+    pub fn archive(&self) -> Option<(std::path::PathBuf, String)> {
+        use std::os::unix::ffi::OsStringExt;
+        let row = self
+            .db
+            .query_row("SELECT path, coder FROM archive", [], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?)));
+        row.ok().map(|(path, coder)| (std::ffi::OsString::from_vec(path).into(), coder))
+    }
+
+    /// Forgets all segments: those of a new archive follow.
+    pub fn start_archive(&self, path: &Path, coder: &str) -> rusqlite::Result<()> {
+        use std::os::unix::ffi::OsStrExt;
+        self.db.execute_batch("DELETE FROM archive; DELETE FROM segments;")?;
+        self.db.execute("INSERT INTO archive VALUES(?,?)", params![path.as_os_str().as_bytes(), coder]).map(|_| ())
+    }
+
+    /// Finds a segment of the newest archive.
+    pub fn segment(&self, key: &[u8; 32]) -> Option<SegmentState> {
+        let mut statement =
+            self.db.prepare_cached("SELECT offset, len, digest, crc, plain_len FROM segments WHERE key=?").ok()?;
+        let row = statement.query_row([key], |row| {
+            Ok(SegmentState {
+                offset: row.get::<_, i64>(0)? as u64,
+                len: row.get::<_, i64>(1)? as u64,
+                digest: row.get(2)?,
+                crc32: row.get(3)?,
+                plain_len: row.get::<_, i64>(4)? as u64,
+            })
+        });
+        row.ok()
+    }
+
+    /// Notes a segment of the new archive.
+    pub fn put_segment(&self, key: &[u8; 32], s: &SegmentState) -> rusqlite::Result<()> {
+        self.db
+            .prepare_cached("INSERT OR REPLACE INTO segments VALUES(?,?,?,?,?,?)")?
+            .execute(params![key, s.offset as i64, s.len as i64, s.digest, s.crc32, s.plain_len as i64])
+            .map(|_| ())
+    }
+
+    /// Finds an output file in `dir` that has this SHA-256 and is still the version that was written.
+    pub fn find_output(&self, sha256: &str, dir: &Path) -> Option<std::path::PathBuf> {
+        use std::os::unix::ffi::OsStringExt;
+        let mut statement = self.db.prepare_cached("SELECT path, stamp FROM outputs WHERE sha256=?").ok()?;
+        let rows =
+            statement.query_map([sha256], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, String>(1)?))).ok()?;
+        rows.flatten()
+            .map(|(path, stamp)| (std::path::PathBuf::from(std::ffi::OsString::from_vec(path)), stamp))
+            .find(|(path, stamp)| path.parent() == Some(dir) && Stamp::of(path).is_ok_and(|now| now.0 == *stamp))
+            .map(|(path, _)| path)
+    }
+
+    /// Notes an output file that was just written.
+    pub fn put_output(&self, path: &Path, sha256: &str) -> rusqlite::Result<()> {
+        use std::os::unix::ffi::OsStrExt;
+        let Ok(stamp) = Stamp::of(path) else { return Ok(()) };
+        self.db
+            .execute(
+                "INSERT OR REPLACE INTO outputs VALUES(?,?,?)",
+                params![path.as_os_str().as_bytes(), stamp.0, sha256],
+            )
+            .map(|_| ())
+    }
+}
+
+/// File states in list order, beside a walk in the same order.
+pub struct FileStates {
+    source: String,
+    rows: VecDeque<(Vec<u8>, FileState)>,
+    after: Vec<u8>,
+    done: bool,
+}
+
+impl FileStates {
+    /// Returns the state recorded for `path`, forgetting those of paths before it: they are gone from the source.
+    pub fn find(&mut self, cache: &Cache, path: &[u8]) -> rusqlite::Result<Option<FileState>> {
+        let wanted = key(path);
+        loop {
+            if self.rows.is_empty() && !self.fill(cache)? {
+                return Ok(None);
+            }
+            match self.rows.front() {
+                Some((found, state)) if *found == wanted => {
+                    let state = *state;
+                    self.rows.pop_front();
+                    return Ok(Some(state));
+                }
+                Some((found, _)) if *found < wanted => {
+                    cache.remove_file(&self.source, found)?;
+                    self.rows.pop_front();
+                }
+                _ => return Ok(None),
+            }
+        }
+    }
+
+    /// Forgets the states of all paths that are left: the walk is over.
+    pub fn finish(mut self, cache: &Cache) -> rusqlite::Result<()> {
+        loop {
+            while let Some((gone, _)) = self.rows.pop_front() {
+                cache.remove_file(&self.source, &gone)?;
+            }
+            if !self.fill(cache)? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn fill(&mut self, cache: &Cache) -> rusqlite::Result<bool> {
+        if self.done {
+            return Ok(false);
+        }
+        let mut statement = cache.db.prepare_cached(
+            "SELECT path, ino, ctime_s, ctime_n, tag FROM files WHERE source=? AND path>? ORDER BY path LIMIT ?",
+        )?;
+        let mut rows = statement.query(params![self.source, self.after, SCAN_ROWS as i64])?;
+        while let Some(row) = rows.next()? {
+            let state = FileState {
+                ino: row.get::<_, i64>(1)? as u64,
+                ctime: Time { secs: row.get(2)?, nanos: row.get(3)? },
+                tag: row.get(4)?,
+            };
+            self.rows.push_back((row.get(0)?, state));
+        }
+        self.done = self.rows.len() < SCAN_ROWS;
+        if let Some((last, _)) = self.rows.back() {
+            self.after.clone_from(last);
+        }
+        Ok(!self.rows.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cache, FileState};
+    use crate::format::entry::Time;
+
+    #[test]
+    fn states_come_in_list_order_and_vanished_ones_are_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(dir.path()).unwrap();
+        let state = |ino| FileState { ino, ctime: Time { secs: 5, nanos: 6 }, tag: -7 };
+        for (n, path) in ["a/z", "a", "a-b", "b"].iter().enumerate() {
+            cache.put_file("lab", path.as_bytes(), &state(n as u64)).unwrap();
+        }
+        cache.put_file("other", b"c", &state(9)).unwrap();
+        let mut files = cache.files("lab");
+        assert_eq!(files.find(&cache, b"a").unwrap(), Some(state(1)));
+        assert_eq!(files.find(&cache, b"a-a").unwrap(), None);
+        assert_eq!(files.find(&cache, b"a-b").unwrap(), Some(state(2)));
+        files.finish(&cache).unwrap();
+        let mut files = cache.files("lab");
+        assert_eq!(files.find(&cache, b"a/z").unwrap(), None, "it stands before a-b, and was passed over");
+        assert_eq!(files.find(&cache, b"a-b").unwrap(), Some(state(2)));
+        assert_eq!(files.find(&cache, b"b").unwrap(), None);
+    }
+
+    #[test]
+    fn a_damaged_cache_starts_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("cache.db"), vec![b'x'; 9000]).unwrap();
+        let cache = Cache::open(dir.path()).unwrap();
+        assert!(cache.database("lab").is_none());
+    }
+}

@@ -1,0 +1,227 @@
+//! `lrl backup`: the snapshot and the manual's set, and what the manual prints.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use lrl_store::error::Error;
+use lrl_store::ops::backup::{self, Options, Report};
+use lrl_store::source::exclude::Excludes;
+use lrl_store::source::walk::Root;
+use lrl_store::storage::local;
+use serde::Serialize;
+
+use super::{Context, store};
+use crate::args::BackupArgs;
+use crate::exit::{Exit, Result};
+use crate::render::units;
+use crate::resolve::Paths;
+
+/// Waiting longer than this for the application's own lock helps nobody: it means that the application hangs.
+const BUSY: Duration = Duration::from_secs(30);
+/// The application's users notice a lock that is held for longer.
+const LONG_LOCK: Duration = Duration::from_secs(4);
+
+/// Backs up, unless a young enough snapshot is there.
+pub fn run(context: &Context<'_>, args: &BackupArgs) -> Result {
+    let paths = context.paths()?;
+    let term = context.term;
+    if !paths.data_dir.is_dir() {
+        return Err(Error::NoStore { what: "data directory", path: paths.data_dir }.into());
+    }
+    let options = options(context, args, &paths)?;
+    local::create_dir(&paths.backup_dir)?;
+    let created = store::create_if_missing(&paths.store, context.cli.global.lock_wait)?;
+    let store = store::open(context, &paths)?;
+    heading(context);
+    if created {
+        term.detail(format!("made a new store at {}", paths.store.display()));
+    }
+    if !args.half.db_only
+        && let Some(notice) = paths.storage.notice()
+    {
+        term.note(notice);
+    }
+    let report = backup::backup(&store, &options, term)?;
+    render(context, &paths, args, &report)
+}
+
+/// Prints the manual's heading.
+pub fn heading(context: &Context<'_>) {
+    let rule = "=".repeat(60);
+    context.term.say(format!("{rule}\nLittle Research Lab: Backup\n{rule}\n"));
+}
+
+fn options(context: &Context<'_>, args: &BackupArgs, paths: &Paths) -> Result<Options> {
+    let mut roots = vec![Root { name: "assets".into(), path: paths.assets() }];
+    if let Some(path) = paths.storage.to_back_up() {
+        roots.push(Root { name: "storage".into(), path: path.to_path_buf() });
+    }
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    Ok(Options {
+        database: (!args.half.assets_only).then(|| paths.database()),
+        uploads: (!args.half.db_only).then_some(roots),
+        skip: vec![paths.backup_dir.clone(), paths.store.clone()],
+        excludes: Excludes::new(&args.exclude, &args.exclude_file)?,
+        out: (!args.snapshot_only).then(|| paths.backup_dir.clone()),
+        scratch: paths.backup_dir.clone(),
+        source: context.cli.global.source.clone(),
+        tags: args.tag.clone(),
+        host: host.trim().to_string(),
+        program: concat!("lrl ", env!("CARGO_PKG_VERSION")).into(),
+        rescan: args.rescan,
+        lock_wait: context.cli.global.lock_wait,
+        busy: context.cli.global.lock_wait.min(BUSY),
+        now: SystemTime::now(),
+    })
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    success: bool,
+    timestamp: &'a str,
+    backup_dir: String,
+    snapshot: String,
+    sequence: u64,
+    source: &'a str,
+    added_bytes: u64,
+    manifest: Option<String>,
+    backups: serde_json::Value,
+    database_read: Option<serde_json::Value>,
+    uploads_read: Option<serde_json::Value>,
+    problems: &'a [lrl_store::progress::Problem],
+    set_error: Option<String>,
+}
+
+fn render(context: &Context<'_>, paths: &Paths, args: &BackupArgs, report: &Report) -> Result {
+    let term = context.term;
+    let lost = report.problems.iter().filter(|problem| problem.lost).count();
+    let exit = match (&report.set_error, lost) {
+        (Some(_), _) => Exit::SetFailed,
+        (None, 0) => Exit::Done,
+        (None, _) => Exit::Incomplete,
+    };
+    let snapshot = &report.snapshot;
+    let set = report.set.as_ref();
+    if let Some(half) = &snapshot.database {
+        term.say(format!("Backing up database: {}", units::safe(&half.path)));
+        match set.and_then(|set| set.database.as_ref()) {
+            Some(out) => term.say(format!("  -> {} ({} bytes)", out.path.display(), out.size_bytes)),
+            None => term.say(format!("  -> snapshot ({} bytes)", half.size_bytes)),
+        }
+    }
+    if let Some(half) = &snapshot.uploads {
+        term.say(format!("Backing up assets: {}", units::safe(&half.shown_source())));
+        match set.and_then(|set| set.assets.as_ref()) {
+            Some(out) => {
+                term.say(format!(
+                    "  -> {} ({} files, {} bytes)",
+                    out.path.display(),
+                    out.file_count,
+                    out.archive_size_bytes
+                ));
+            }
+            None => term.say(format!("  -> snapshot ({} files, {} bytes)", half.files, half.bytes)),
+        }
+    }
+    if let Some(set) = set {
+        term.say(format!("\nManifest: {}", set.manifest.display()));
+    }
+    match exit {
+        Exit::Done => term.say("\nBackup completed successfully!"),
+        Exit::SetFailed => term.say("\nThe snapshot is stored, but its set could not be written."),
+        _ => term.say(format!(
+            "\nBackup completed, but {} missing from it (see above).",
+            units::count(lost as u64, "thing is|things are")
+        )),
+    }
+    term.say(format!("Backup directory: {}", paths.backup_dir.display()));
+    let (added, place) = (units::size(report.added_bytes), paths.store.display());
+    term.say(format!(
+        "Snapshot: {} (number {} of {}), {added} added to {place}",
+        report.name.id.short(),
+        snapshot.sequence,
+        snapshot.source
+    ));
+    cost(context, report);
+    if let Some(error) = &report.set_error {
+        term.warn(format!("the set was not written: {error}"));
+        term.note(format!("`lrl export {} --out DIR` makes it from the snapshot", report.name.id.short()));
+    }
+    if term.is_json() {
+        term.json(&document(paths, report, exit))?;
+    }
+    let _ = args;
+    Ok(exit)
+}
+
+/// Says what was read, what was proved unchanged, and how long the application had to wait.
+fn cost(context: &Context<'_>, report: &Report) {
+    let term = context.term;
+    if report.snapshot.database.is_some() {
+        match &report.database_read {
+            None => term.say("Database: unchanged, not read"),
+            Some(read) => {
+                term.say(format!(
+                    "Database: read; the application's writes waited {} ms at most",
+                    read.locked.as_millis()
+                ));
+                if read.locked > LONG_LOCK {
+                    term.warn(format!("the database was locked for {:.1} s", read.locked.as_secs_f64()));
+                }
+            }
+        }
+    }
+    if report.snapshot.uploads.is_some() {
+        let read = report.uploads_read;
+        let unchanged = units::count(read.files_proved, "file");
+        term.say(format!(
+            "Uploads: {} read ({}), {unchanged} unchanged, not read",
+            units::count(read.files_read, "file"),
+            units::size(read.bytes_read)
+        ));
+    }
+}
+
+fn document<'a>(paths: &Paths, report: &'a Report, exit: Exit) -> Document<'a> {
+    let snapshot = &report.snapshot;
+    let mut backups = Vec::new();
+    let path = |path: Option<&PathBuf>| path.map(|path| path.display().to_string());
+    if let Some(half) = &snapshot.database {
+        let out = report.set.as_ref().and_then(|set| set.database.as_ref());
+        backups.push(serde_json::json!({
+            "type": "database", "source": half.path, "backup": path(out.map(|out| &out.path)),
+            "size_bytes": half.size_bytes, "sha256": half.sha256,
+        }));
+    }
+    if let Some(half) = &snapshot.uploads {
+        let out = report.set.as_ref().and_then(|set| set.assets.as_ref());
+        backups.push(serde_json::json!({
+            "type": "assets", "source": half.shown_source(), "backup": path(out.map(|out| &out.path)),
+            "file_count": half.files, "total_source_size_bytes": half.bytes,
+            "archive_size_bytes": half.archive.as_ref().map(|a| a.size_bytes), "sha256": half.archive.as_ref().map(|a| a.sha256.as_str()),
+        }));
+    }
+    let read = report.uploads_read;
+    Document {
+        success: exit == Exit::Done,
+        timestamp: &snapshot.timestamp,
+        backup_dir: paths.backup_dir.display().to_string(),
+        snapshot: report.name.id.to_string(),
+        sequence: snapshot.sequence,
+        source: &snapshot.source,
+        added_bytes: report.added_bytes,
+        manifest: path(report.set.as_ref().map(|set| &set.manifest)),
+        backups: backups.into(),
+        database_read: report.database_read.as_ref().map(|read| {
+            serde_json::json!({ "method": read.method, "locked_ms": read.locked.as_millis() as u64, "schema_error": read.schema_error })
+        }),
+        uploads_read: snapshot.uploads.as_ref().map(|_| {
+            serde_json::json!({
+                "files_read": read.files_read, "bytes_read": read.bytes_read,
+                "files_unchanged": read.files_proved, "bytes_unchanged": read.bytes_proved,
+            })
+        }),
+        problems: &report.problems,
+        set_error: report.set_error.as_ref().map(ToString::to_string),
+    }
+}

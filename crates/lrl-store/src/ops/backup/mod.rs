@@ -1,0 +1,259 @@
+//! The verb `backup`: one snapshot of the source, and the set that the manual documents. This file is the product's road on one screen.
+
+mod database;
+mod publish;
+mod uploads;
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use crate::error::{Error, Result};
+use crate::format::entry::Time;
+use crate::format::snapshot::{self, Snapshot};
+use crate::id::SnapshotId;
+use crate::progress::{Observer, Phase, Problem};
+use crate::source::exclude::Excludes;
+use crate::source::walk::Root;
+use crate::storage::LockMode;
+use crate::storage::local;
+use crate::store::cache::Cache;
+use crate::store::session::Session;
+use crate::store::{SnapshotName, Store, is_source_name};
+pub use publish::{AssetsOutput, DatabaseOutput, SetOutput};
+pub use uploads::Read as UploadsRead;
+
+/// What to back up and how.
+pub struct Options {
+    /// The database file; `None` leaves it out.
+    pub database: Option<PathBuf>,
+    /// The uploads' directories by name; `None` leaves them out.
+    pub uploads: Option<Vec<Root>>,
+    /// Directories that are never walked: the backup directory and the store.
+    pub skip: Vec<PathBuf>,
+    /// What is left out of the uploads.
+    pub excludes: Excludes,
+    /// Where the set goes; `None` makes no set.
+    pub out: Option<PathBuf>,
+    /// A directory on which temporary copies of the database fit.
+    pub scratch: PathBuf,
+    /// The named source that the snapshot belongs to.
+    pub source: String,
+    /// Words for people.
+    pub tags: Vec<String>,
+    /// The machine's name.
+    pub host: String,
+    /// The program's name and version.
+    pub program: String,
+    /// Reads everything, whatever the cache says.
+    pub rescan: bool,
+    /// How long to wait for another run.
+    pub lock_wait: Duration,
+    /// How long to wait for the database's own lock.
+    pub busy: Duration,
+    /// The moment of the run.
+    pub now: SystemTime,
+}
+
+/// What a run did.
+#[derive(Debug)]
+pub struct Report {
+    /// The new snapshot's name.
+    pub name: SnapshotName,
+    /// The new snapshot.
+    pub snapshot: Snapshot,
+    /// Bytes of objects that the run added to the store, the snapshot included.
+    pub added_bytes: u64,
+    /// How the database was read; `None` if it was provably unchanged or not asked for.
+    pub database_read: Option<DatabaseRead>,
+    /// How much of the uploads was read.
+    pub uploads_read: UploadsRead,
+    /// The set, if one was asked for and written.
+    pub set: Option<SetOutput>,
+    /// Why the set that was asked for is not there.
+    pub set_error: Option<Error>,
+    /// What is missing from the result, and notes.
+    pub problems: Vec<Problem>,
+}
+
+/// How the database was read.
+#[derive(Debug, Clone)]
+pub struct DatabaseRead {
+    /// For how long the application could not write.
+    pub locked: Duration,
+    /// By which means.
+    pub method: crate::sqlite::Method,
+    /// Why its schema could not be read; the copy is kept, unverified.
+    pub schema_error: Option<String>,
+}
+
+/// Backs the source up into `store`.
+pub fn backup(store: &Store, options: &Options, observer: &dyn Observer) -> Result<Report> {
+    if !is_source_name(&options.source) {
+        return Err(Error::Refused(format!(
+            "`{}` cannot be a source's name: use letters, digits, `-`, `_`, `.`",
+            options.source
+        )));
+    }
+    let storage = store.storage();
+    let interrupted = || observer.interrupted();
+    let _one_run =
+        storage.lock(&format!("lock-{}", options.source), LockMode::Exclusive, options.lock_wait, &interrupted)?;
+    let _one_set =
+        options.out.as_deref().map(|out| local::lock_dir(out, options.lock_wait, &interrupted)).transpose()?;
+    let cache = storage.cache_dir().and_then(|dir| Cache::open(&dir));
+    let cache = cache.filter(|cache| cache.begin().is_ok());
+    let history = History::read(store, &options.source)?;
+    let timestamp = history.free_timestamp(store, options)?;
+    let session = Session::new(store);
+    let mut problems = Vec::new();
+
+    observer.phase(Phase::Database, None);
+    let database = database::keep(&session, cache.as_ref(), &history, options, &mut problems, observer)?;
+    observer.phase(Phase::Uploads, None);
+    let uploads = uploads::keep(&session, cache.as_ref(), &history, options, &mut problems, observer)?;
+    if database.is_none() && uploads.is_none() {
+        let path = options
+            .database
+            .clone()
+            .or_else(|| options.uploads.as_ref().and_then(|roots| Some(roots.first()?.path.clone())));
+        return Err(Error::Source {
+            path: path.unwrap_or_default(),
+            detail: "nothing to back up is there; look at --data-dir".into(),
+        });
+    }
+    session.seal()?;
+
+    let mut snapshot = Snapshot {
+        format: snapshot::VERSION,
+        source: options.source.clone(),
+        sequence: history.next_sequence,
+        parents: history.parents(database.is_some(), uploads.is_some()),
+        timestamp,
+        created: time_of(options.now),
+        host: options.host.clone(),
+        tags: options.tags.clone(),
+        program: options.program.clone(),
+        packs: session.packs(),
+        database: database.as_ref().map(|half| half.record.clone()),
+        uploads: uploads.as_ref().map(|half| half.record.clone()),
+        problems: problems.iter().filter(|p| p.lost).take(MAX_PROBLEMS).cloned().collect(),
+    };
+    // The archive is written from the store, so it proves that what was just stored can be read back; its digest is part of the snapshot.
+    let (staged_image, database_read) = database.map_or((None, None), |half| (half.staged, half.read));
+    let staged = options.out.as_deref().map(|out| {
+        publish::stage(store, cache.as_ref(), &history, &mut snapshot, staged_image, out, &mut problems, observer)
+    });
+    if let Some(Err(Error::Interrupted)) = staged {
+        return Err(Error::Interrupted);
+    }
+    let (name, bytes) = store.publish(&snapshot)?;
+    session.count_bytes(bytes);
+    let published = staged.map(|staged| publish::publish(staged?, &name, &snapshot, cache.as_ref()));
+    if let Some(cache) = &cache {
+        let _ = cache.commit();
+    }
+    let (set, set_error) = match published {
+        None => (None, None),
+        Some(Ok(set)) => (Some(set), None),
+        Some(Err(e)) => (None, Some(e)),
+    };
+    let uploads_read = uploads.map(|half| half.read).unwrap_or_default();
+    Ok(Report {
+        name,
+        snapshot,
+        added_bytes: session.added_bytes(),
+        database_read,
+        uploads_read,
+        set,
+        set_error,
+        problems,
+    })
+}
+
+/// A snapshot names so many of its problems; the run's report names all.
+const MAX_PROBLEMS: usize = 100;
+
+/// Adds a problem to the report and tells the observer.
+fn report(problems: &mut Vec<Problem>, observer: &dyn Observer, path: &std::path::Path, reason: &str, lost: bool) {
+    let problem = Problem { path: path.display().to_string(), reason: reason.into(), lost };
+    observer.problem(&problem);
+    problems.push(problem);
+}
+
+/// Converts a system time.
+pub(crate) fn time_of(time: SystemTime) -> Time {
+    match time.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(since) => Time { secs: since.as_secs() as i64, nanos: since.subsec_nanos() },
+        Err(before) => Time { secs: -(before.duration().as_secs() as i64) - 1, nanos: 0 },
+    }
+}
+
+/// What the source's earlier snapshots say: the next place in the sequence, and what each half is compared with.
+struct History {
+    next_sequence: u64,
+    newest_stamp: Option<String>,
+    database: Option<(SnapshotId, snapshot::Database)>,
+    uploads: Option<(SnapshotId, snapshot::Uploads)>,
+}
+
+impl History {
+    fn read(store: &Store, source: &str) -> Result<Self> {
+        let names = store.snapshot_names(Some(source))?;
+        let next_sequence = names.last().map_or(1, |name| name.sequence + 1);
+        let mut history = Self { next_sequence, newest_stamp: None, database: None, uploads: None };
+        for name in names.iter().rev() {
+            // A damaged snapshot is no parent; the new one is complete without it.
+            let snapshot = match store.snapshot(name) {
+                Err(Error::Corrupt { .. } | Error::Missing { .. }) => continue,
+                other => other?,
+            };
+            history.newest_stamp.get_or_insert(snapshot.timestamp);
+            history.database = history.database.or(snapshot.database.map(|half| (name.id, half)));
+            history.uploads = history.uploads.or(snapshot.uploads.map(|half| (name.id, half)));
+            if history.database.is_some() && history.uploads.is_some() {
+                break;
+            }
+        }
+        Ok(history)
+    }
+
+    fn parents(&self, database: bool, uploads: bool) -> Vec<SnapshotId> {
+        let database = self.database.as_ref().filter(|_| database).map(|(id, _)| *id);
+        let uploads = self.uploads.as_ref().filter(|_| uploads).map(|(id, _)| *id);
+        let mut parents: Vec<_> = database.into_iter().chain(uploads).collect();
+        parents.dedup();
+        parents
+    }
+
+    /// Finds the first second from now on that no snapshot of the source and no set in the directory has.
+    fn free_timestamp(&self, store: &Store, options: &Options) -> Result<String> {
+        // Only a clock that went back makes a look at every snapshot necessary.
+        let mut taken = None;
+        let mut second = time_of(options.now).secs;
+        loop {
+            let stamp = jiff::Timestamp::from_second(second)
+                .map_err(|_| Error::Refused("the clock shows a year that cannot be written".into()))?
+                .strftime("%Y%m%d_%H%M%S")
+                .to_string();
+            let in_source = match &self.newest_stamp {
+                Some(newest) if stamp <= *newest => {
+                    if taken.is_none() {
+                        taken = Some(all_timestamps(store, &options.source)?);
+                    }
+                    taken.as_ref().is_some_and(|taken| taken.contains(&stamp))
+                }
+                _ => false,
+            };
+            let in_out = options.out.as_ref().is_some_and(|out| publish::is_taken(out, &stamp));
+            if !in_source && !in_out {
+                return Ok(stamp);
+            }
+            second += 1;
+        }
+    }
+}
+
+fn all_timestamps(store: &Store, source: &str) -> Result<std::collections::HashSet<String>> {
+    let names = store.snapshot_names(Some(source))?;
+    Ok(names.iter().filter_map(|name| store.snapshot(name).ok()).map(|snapshot| snapshot.timestamp).collect())
+}

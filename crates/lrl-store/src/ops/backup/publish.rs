@@ -1,0 +1,330 @@
+//! The set: staged beside its place before the snapshot is written, made visible after it, the manifest last.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tempfile::NamedTempFile;
+
+use super::History;
+use crate::error::{Error, Result};
+use crate::format::entry::{Content, Entry, Kind, Piece};
+use crate::format::snapshot::{self, Snapshot};
+use crate::progress::{Observer, Phase, Problem};
+use crate::set::archive::{self, Contents, Record, Segments};
+use crate::set::deflate::CODER;
+use crate::set::manifest::{Backup, Extra, Manifest};
+use crate::storage::local::{persist_new, temporary_file};
+use crate::store::cache::{Cache, SegmentState};
+use crate::store::tree::Items;
+use crate::store::{SnapshotName, Store};
+
+/// A set that was written.
+#[derive(Debug, Clone)]
+pub struct SetOutput {
+    /// The manifest's path.
+    pub manifest: PathBuf,
+    /// The database's copy.
+    pub database: Option<DatabaseOutput>,
+    /// The uploads' archive.
+    pub assets: Option<AssetsOutput>,
+}
+
+/// The `.sqlite` of a set.
+#[derive(Debug, Clone)]
+pub struct DatabaseOutput {
+    /// Its path.
+    pub path: PathBuf,
+    /// Its length in bytes.
+    pub size_bytes: u64,
+}
+
+/// The `.tar.gz` of a set.
+#[derive(Debug, Clone)]
+pub struct AssetsOutput {
+    /// Its path.
+    pub path: PathBuf,
+    /// Regular members.
+    pub file_count: u64,
+    /// Its length in bytes.
+    pub archive_size_bytes: u64,
+    /// How many of those were taken from the archive before.
+    pub reused_bytes: u64,
+}
+
+/// The names of a set's three files.
+struct Names {
+    database: PathBuf,
+    assets: PathBuf,
+    manifest: PathBuf,
+}
+
+impl Names {
+    fn new(out: &Path, timestamp: &str) -> Self {
+        Self {
+            database: out.join(format!("lrl_db_{timestamp}.sqlite")),
+            assets: out.join(format!("lrl_assets_{timestamp}.tar.gz")),
+            manifest: out.join(format!("backup_manifest_{timestamp}.json")),
+        }
+    }
+}
+
+/// Says whether a set, or a part of one, has this timestamp.
+pub(super) fn is_taken(out: &Path, timestamp: &str) -> bool {
+    let names = Names::new(out, timestamp);
+    [names.database, names.assets, names.manifest].iter().any(|path| path.symlink_metadata().is_ok())
+}
+
+/// A file that has its bytes, but not yet its name.
+enum Ready {
+    New(NamedTempFile),
+    /// The same bytes stand under another name; nobody edits an archive in place.
+    LinkTo(PathBuf),
+}
+
+/// A set that lacks only its names.
+pub(super) struct StagedSet {
+    names: Names,
+    database: Option<Ready>,
+    archive: Option<(Ready, u64)>,
+}
+
+/// Writes the set's files under temporary names, the archive from the store; notes the archive's digest in `snapshot`.
+pub(super) fn stage(
+    store: &Store,
+    cache: Option<&Cache>,
+    history: &History,
+    snapshot: &mut Snapshot,
+    image: Option<NamedTempFile>,
+    out: &Path,
+    problems: &mut Vec<Problem>,
+    observer: &dyn Observer,
+) -> Result<StagedSet> {
+    let names = Names::new(out, &snapshot.timestamp);
+    let mut staged = StagedSet { names, database: None, archive: None };
+    if let Some(database) = &snapshot.database {
+        let image = match image {
+            Some(image) => image,
+            None => stage_database(store, cache, database, out)?,
+        };
+        staged.database = Some(Ready::New(image));
+    }
+    if let Some(uploads) = &mut snapshot.uploads {
+        observer.phase(Phase::Archive, Some(uploads.bytes));
+        let before = history.uploads.as_ref().map(|(_, half)| half).filter(|half| half.list == uploads.list);
+        let same = before.and_then(|half| half.archive.clone()).filter(|archive| archive.coder == CODER);
+        if let Some((archive, path)) =
+            same.and_then(|archive| Some((cache?.find_output(&archive.sha256, out)?, archive)).map(|(p, a)| (a, p)))
+        {
+            let ready = match reflink(&path, out)? {
+                Some(copy) => Ready::New(copy),
+                None => Ready::LinkTo(path),
+            };
+            staged.archive = Some((ready, archive.size_bytes));
+            uploads.archive = Some(archive);
+        } else {
+            let (file, written) = write_archive(store, cache, uploads, &staged.names.assets, out, observer)?;
+            problems.extend(written.notes);
+            staged.archive = Some((Ready::New(file), written.reused_bytes));
+            uploads.archive =
+                Some(snapshot::Archive { coder: CODER.into(), size_bytes: written.size_bytes, sha256: written.sha256 });
+        }
+    }
+    Ok(staged)
+}
+
+/// Copies the unchanged database from the set before, or writes it from the store.
+fn stage_database(
+    store: &Store,
+    cache: Option<&Cache>,
+    database: &snapshot::Database,
+    out: &Path,
+) -> Result<NamedTempFile> {
+    if let Some(path) = cache.and_then(|cache| cache.find_output(&database.sha256, out)) {
+        if let Some(copy) = reflink(&path, out)? {
+            return Ok(copy);
+        }
+        let mut copy = temporary_file(out)?;
+        let mut source = File::open(&path).map_err(Error::io("open", &path))?;
+        std::io::copy(&mut source, copy.as_file_mut()).map_err(Error::io("copy", &path))?;
+        return Ok(copy);
+    }
+    let mut file = temporary_file(out)?;
+    crate::set::image::write(store, database, &mut file)?;
+    Ok(file)
+}
+
+fn reflink(path: &Path, out: &Path) -> Result<Option<NamedTempFile>> {
+    let copy = temporary_file(out)?;
+    let source = File::open(path).map_err(Error::io("open", path))?;
+    Ok(rustix::fs::ioctl_ficlone(copy.as_file(), &source).is_ok().then_some(copy))
+}
+
+fn write_archive(
+    store: &Store,
+    cache: Option<&Cache>,
+    uploads: &snapshot::Uploads,
+    name: &Path,
+    out: &Path,
+    observer: &dyn Observer,
+) -> Result<(NamedTempFile, archive::Written)> {
+    let file = temporary_file(out)?;
+    let earlier =
+        cache.and_then(Cache::archive).filter(|(_, coder)| coder == CODER).and_then(|(path, _)| File::open(path).ok());
+    let mut segments = CachedSegments { cache, earlier: earlier.map(Arc::new), fresh: Vec::new() };
+    let entries = Items::<Entry>::new(store, &uploads.list)?;
+    let contents = StoredContents { store, list: uploads };
+    let options = archive::Options { path: name, workers: rayon::current_num_threads(), observer };
+    let mut writer = std::io::BufWriter::with_capacity(256 << 10, file.as_file());
+    let written = archive::write(entries, &contents, &mut segments, &mut writer, &options)?;
+    writer.into_inner().map_err(|e| Error::io("write", name)(e.into_error()))?;
+    if let Some(cache) = cache {
+        let note = || {
+            cache.start_archive(name, CODER)?;
+            segments.fresh.iter().try_for_each(|(key, state)| cache.put_segment(key, state))
+        };
+        let _: rusqlite::Result<()> = note();
+    }
+    Ok((file, written))
+}
+
+/// The contents of a snapshot's list, from the store.
+pub(crate) struct StoredContents<'a> {
+    pub store: &'a Store,
+    pub list: &'a snapshot::Uploads,
+}
+
+impl StoredContents<'_> {
+    fn content<'e>(&self, entry: &'e Entry) -> Result<&'e Content> {
+        match &entry.kind {
+            Kind::File { content, .. } => Ok(content),
+            _ => Err(Error::corrupt(String::from_utf8_lossy(&entry.path), "is not a regular file")),
+        }
+    }
+}
+
+impl Contents for StoredContents<'_> {
+    fn read(&self, entry: &Entry, offset: u64, len: u64, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        self.store.read_content(self.content(entry)?, offset, len, sink)
+    }
+
+    fn pieces(&self, entry: &Entry, sink: &mut dyn FnMut(Piece) -> Result<()>) -> Result<()> {
+        self.store.each_piece(self.content(entry)?, 0, &mut |_, piece| sink(piece).map(|()| true))
+    }
+
+    fn find(&self, path: &[u8]) -> Result<Option<Entry>> {
+        let found = Items::from_path(self.store, &self.list.list, path)?.next().transpose()?;
+        Ok(found.filter(|entry| entry.path == path))
+    }
+}
+
+/// Segments of the archive before, as the cache knows them. The new archive's are noted once it is whole.
+struct CachedSegments<'a> {
+    cache: Option<&'a Cache>,
+    earlier: Option<Arc<File>>,
+    fresh: Vec<([u8; 32], SegmentState)>,
+}
+
+impl Segments for CachedSegments<'_> {
+    fn find(&mut self, key: &[u8; 32]) -> Option<(Arc<File>, Record)> {
+        let s = self.cache?.segment(key)?;
+        let record = Record {
+            key: *key,
+            offset: s.offset,
+            len: s.len,
+            digest: s.digest,
+            crc32: s.crc32,
+            plain_len: s.plain_len,
+        };
+        Some((Arc::clone(self.earlier.as_ref()?), record))
+    }
+
+    fn record(&mut self, r: &Record) -> Result<()> {
+        self.fresh.push((
+            r.key,
+            SegmentState { offset: r.offset, len: r.len, digest: r.digest, crc32: r.crc32, plain_len: r.plain_len },
+        ));
+        Ok(())
+    }
+}
+
+/// Gives the staged files their names, then writes the manifest.
+pub(super) fn publish(
+    staged: StagedSet,
+    name: &SnapshotName,
+    snapshot: &Snapshot,
+    cache: Option<&Cache>,
+) -> Result<SetOutput> {
+    let StagedSet { names, database, archive } = staged;
+    let mut output = SetOutput { manifest: names.manifest, database: None, assets: None };
+    let mut backups = Vec::new();
+    if let (Some(ready), Some(half)) = (database, &snapshot.database) {
+        place(ready, &names.database)?;
+        note(cache, &names.database, &half.sha256);
+        backups.push(Backup::Database {
+            source: half.path.clone(),
+            backup: names.database.display().to_string(),
+            size_bytes: half.size_bytes,
+            sha256: Some(half.sha256.clone()),
+        });
+        output.database = Some(DatabaseOutput { path: names.database, size_bytes: half.size_bytes });
+    }
+    if let (Some((ready, reused_bytes)), Some(half)) = (archive, &snapshot.uploads) {
+        let made = half.archive.as_ref().ok_or_else(|| Error::Missing { object: "the archive's digest".into() })?;
+        place(ready, &names.assets)?;
+        note(cache, &names.assets, &made.sha256);
+        backups.push(Backup::Assets {
+            source: half.shown_source(),
+            backup: names.assets.display().to_string(),
+            file_count: half.files,
+            total_source_size_bytes: half.bytes,
+            archive_size_bytes: made.size_bytes,
+            sha256: Some(made.sha256.clone()),
+        });
+        let (path, archive_size_bytes) = (names.assets, made.size_bytes);
+        output.assets = Some(AssetsOutput { path, file_count: half.files, archive_size_bytes, reused_bytes });
+    }
+    let manifest = Manifest {
+        timestamp_utc: snapshot.timestamp.clone(),
+        created_at: created_at(&snapshot.timestamp),
+        version: "1.0".into(),
+        backups,
+        lrl: Some(Extra {
+            snapshot: name.id.to_string(),
+            source: name.source.clone(),
+            program: snapshot.program.clone(),
+        }),
+    };
+    let dir = output.manifest.parent().unwrap_or(Path::new("."));
+    let mut file = temporary_file(dir)?;
+    std::io::Write::write_all(&mut file, &manifest.encode()?).map_err(Error::io("write", &output.manifest))?;
+    persist_new(file, &output.manifest)?;
+    Ok(output)
+}
+
+fn place(ready: Ready, path: &Path) -> Result<()> {
+    match ready {
+        Ready::New(file) => persist_new(file, path),
+        Ready::LinkTo(old) => match fs::hard_link(&old, path) {
+            Ok(()) => Ok(()),
+            Err(_) => {
+                let mut copy = temporary_file(path.parent().unwrap_or(Path::new(".")))?;
+                let mut source = File::open(&old).map_err(Error::io("open", &old))?;
+                std::io::copy(&mut source, copy.as_file_mut()).map_err(Error::io("copy", &old))?;
+                persist_new(copy, path)
+            }
+        },
+    }
+}
+
+fn note(cache: Option<&Cache>, path: &Path, sha256: &str) {
+    if let Some(cache) = cache {
+        let _ = cache.put_output(path, sha256);
+    }
+}
+
+/// `20260114_120000` as `2026-01-14T12:00:00+00:00`.
+fn created_at(timestamp: &str) -> String {
+    let t = |range: std::ops::Range<usize>| timestamp.get(range).unwrap_or_default();
+    format!("{}-{}-{}T{}:{}:{}+00:00", t(0..4), t(4..6), t(6..8), t(9..11), t(11..13), t(13..15))
+}

@@ -1,0 +1,331 @@
+//! The uploads half of a backup: walked in list order beside the parent's list and the cache; what is not provably unchanged is read,
+//! hashed and stored by several threads; the new list comes out in order.
+
+use std::collections::HashMap;
+use std::iter::Peekable;
+
+use rayon::prelude::*;
+
+use super::{History, Options, time_of};
+use crate::error::Result;
+use crate::format::entry::{Content, Entry, INLINE_PIECES, Kind, Piece, Time, compare_paths};
+use crate::format::snapshot;
+use crate::progress::{Observer, Problem, checkpoint};
+use crate::source::read::{Part, ReadOutcome, read_file};
+use crate::source::walk::{Found, FoundKind, Root, Stat, walk};
+use crate::store::cache::{Cache, FileState, FileStates, tag};
+use crate::store::session::Session;
+use crate::store::tree::{Builder, Items};
+
+/// So many found entries, or so many bytes to read, are worked on at once.
+const BATCH_ENTRIES: usize = 512;
+const BATCH_BYTES: u64 = 64 << 20;
+/// A file whose times are younger than this at the time of a run may change again without showing it.
+const RACY_SECS: i64 = 2;
+
+/// How much of the uploads had to be read.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Read {
+    /// Files taken over from the parent because their state proves that they are unchanged.
+    pub files_proved: u64,
+    /// Their bytes.
+    pub bytes_proved: u64,
+    /// Files that were read.
+    pub files_read: u64,
+    /// Their bytes.
+    pub bytes_read: u64,
+}
+
+pub(super) struct Half {
+    pub record: snapshot::Uploads,
+    pub read: Read,
+}
+
+pub(super) fn keep(
+    session: &Session<'_>,
+    cache: Option<&Cache>,
+    history: &History,
+    options: &Options,
+    problems: &mut Vec<Problem>,
+    observer: &dyn Observer,
+) -> Result<Option<Half>> {
+    let Some(roots) = options.uploads.as_deref() else { return Ok(None) };
+    let (there, gone): (Vec<&Root>, Vec<&Root>) = roots.iter().partition(|root| root.path.is_dir());
+    for root in gone {
+        super::report(problems, observer, &root.path, "Assets directory not found", true);
+    }
+    if there.is_empty() {
+        return Ok(None);
+    }
+    let there: Vec<Root> = there.into_iter().cloned().collect();
+    let parent = history.uploads.as_ref().map(|(_, half)| half.list);
+    let mut keeper = Keeper {
+        session,
+        observer,
+        cache: cache.filter(|_| !options.rescan),
+        notes: cache,
+        source: &options.source,
+        settled_before: time_of(options.now).secs - RACY_SECS,
+        old: parent.and_then(|root| Items::new(session.store(), &root).ok()).map(Iterator::peekable),
+        states: cache.map(|cache| cache.files(&options.source)),
+        builder: Builder::new(session, parent),
+        links: HashMap::new(),
+        batch: Vec::new(),
+        batch_bytes: 0,
+        problems: Vec::new(),
+        counts: Counts::default(),
+    };
+    let walked = walk(&there, &options.excludes, &options.skip, observer, &mut |found| keeper.add(found))?;
+    keeper.work()?;
+    problems.extend(walked);
+    problems.append(&mut keeper.problems);
+    if let (Some(states), Some(cache)) = (keeper.states.take(), cache) {
+        let _ = states.finish(cache);
+    }
+    let Counts { entries, files, bytes, read } = keeper.counts;
+    let list = keeper.builder.finish()?;
+    let roots = there.iter().map(|root| (root.name.clone(), root.path.display().to_string())).collect();
+    Ok(Some(Half { record: snapshot::Uploads { roots, list, entries, files, bytes, archive: None }, read }))
+}
+
+#[derive(Default)]
+struct Counts {
+    entries: u64,
+    files: u64,
+    bytes: u64,
+    read: Read,
+}
+
+struct Keeper<'a> {
+    session: &'a Session<'a>,
+    observer: &'a dyn Observer,
+    /// Believed only without `--rescan`.
+    cache: Option<&'a Cache>,
+    /// Written in any case.
+    notes: Option<&'a Cache>,
+    source: &'a str,
+    settled_before: i64,
+    old: Option<Peekable<Items<'a, Entry>>>,
+    states: Option<FileStates>,
+    builder: Builder<'a, Entry>,
+    /// Names under which files with several names were stored, by device and inode.
+    links: HashMap<(u64, u64), Vec<u8>>,
+    batch: Vec<(Found, Plan)>,
+    batch_bytes: u64,
+    problems: Vec<Problem>,
+    counts: Counts,
+}
+
+/// What to do with something that the walk found.
+enum Plan {
+    /// Its entry is known without reading.
+    Ready(Entry),
+    /// It must be read; its state as far as the cache knew it.
+    Read(Option<FileState>),
+    /// A further name of a file whose first name is in the same batch or was stored.
+    Link,
+}
+
+impl<'a> Keeper<'a> {
+    fn add(&mut self, found: Found) -> Result<()> {
+        let plan = self.plan(&found)?;
+        if matches!(plan, Plan::Read(_)) {
+            self.batch_bytes += found.stat.size;
+        }
+        self.batch.push((found, plan));
+        if self.batch.len() >= BATCH_ENTRIES || self.batch_bytes >= BATCH_BYTES { self.work() } else { Ok(()) }
+    }
+
+    fn plan(&mut self, found: &Found) -> Result<Plan> {
+        match &found.kind {
+            FoundKind::Dir => return Ok(Plan::Ready(entry(found, &found.stat, Kind::Dir))),
+            FoundKind::Symlink { target } => {
+                return Ok(Plan::Ready(entry(found, &found.stat, Kind::Symlink { target: target.clone() })));
+            }
+            FoundKind::File => {}
+        }
+        // Both streams advance for every file, so that they stay beside the walk.
+        let old = self.old_entry(&found.path)?;
+        let state = self.state(&found.path);
+        if found.stat.nlink > 1 {
+            if self.links.contains_key(&found.stat.id()) {
+                return Ok(Plan::Link);
+            }
+            self.links.insert(found.stat.id(), found.path.clone());
+        }
+        match (old, state, self.cache) {
+            (Some(old), Some(state), Some(_)) if is_unchanged(found, &old, &state) => {
+                self.counts.read.files_proved += 1;
+                self.counts.read.bytes_proved += found.stat.size;
+                Ok(Plan::Ready(entry(found, &found.stat, old.kind)))
+            }
+            (_, state, _) => Ok(Plan::Read(state)),
+        }
+    }
+
+    fn old_entry(&mut self, path: &[u8]) -> Result<Option<Entry>> {
+        let Some(old) = &mut self.old else { return Ok(None) };
+        loop {
+            match old.peek() {
+                Some(Ok(entry)) if compare_paths(&entry.path, path).is_lt() => {
+                    old.next();
+                }
+                Some(Ok(entry)) if entry.path == path => return old.next().transpose(),
+                // A parent that cannot be read is no parent: everything is read again.
+                Some(Err(_)) => {
+                    self.old = None;
+                    return Ok(None);
+                }
+                _ => return Ok(None),
+            }
+        }
+    }
+
+    fn state(&mut self, path: &[u8]) -> Option<FileState> {
+        let found = self.states.as_mut()?.find(self.notes?, path);
+        found.unwrap_or_else(|_| {
+            self.states = None;
+            None
+        })
+    }
+
+    /// Reads what must be read, in parallel, and adds the batch's entries to the list, in order.
+    fn work(&mut self) -> Result<()> {
+        checkpoint(self.observer)?;
+        let batch = std::mem::take(&mut self.batch);
+        self.batch_bytes = 0;
+        let (session, observer) = (self.session, self.observer);
+        let read: Vec<Option<Result<Kept>>> = batch
+            .par_iter()
+            .map_init(Vec::new, |scratch, (found, plan)| {
+                matches!(plan, Plan::Read(_)).then(|| store_file(session, found, scratch, observer))
+            })
+            .collect();
+        for ((found, plan), kept) in batch.into_iter().zip(read) {
+            match (plan, kept.transpose()?) {
+                (Plan::Ready(entry), _) => {
+                    if found.kind == FoundKind::File {
+                        self.observer.advance(found.stat.size, 1);
+                    }
+                    self.push(entry, found.stat.size)?;
+                }
+                (Plan::Read(state), Some(kept)) => self.push_read(&found, state, kept)?,
+                (Plan::Read(_), None) => {}
+                (Plan::Link, _) => {
+                    match self.links.get(&found.stat.id()).filter(|target| **target != found.path).cloned() {
+                        Some(target) => {
+                            self.push(entry(&found, &found.stat, Kind::Hardlink { target }), found.stat.size)?
+                        }
+                        // Its first name could not be read: this one gets its own try.
+                        None => {
+                            let kept = store_file(session, &found, &mut Vec::new(), observer)?;
+                            self.links.insert(found.stat.id(), found.path.clone());
+                            self.push_read(&found, None, kept)?;
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn push_read(&mut self, found: &Found, known: Option<FileState>, kept: Kept) -> Result<()> {
+        if let Some(problem) = kept.outcome.problem(found) {
+            self.observer.problem(&problem);
+            self.problems.push(problem);
+        }
+        let (stat, steady) = match kept.outcome {
+            ReadOutcome::Whole(stat) => (stat, true),
+            ReadOutcome::Changing(stat) => (stat, false),
+            ReadOutcome::Unreadable(_) => {
+                if self.links.get(&found.stat.id()) == Some(&found.path) {
+                    self.links.remove(&found.stat.id());
+                }
+                return Ok(());
+            }
+        };
+        self.counts.read.files_read += 1;
+        self.counts.read.bytes_read += stat.size;
+        let entry = entry(found, &stat, Kind::File { size: stat.size, content: kept.content });
+        if let Some(cache) = self.notes.filter(|_| steady && is_settled(&stat, self.settled_before)) {
+            let state = FileState { ino: stat.ino, ctime: stat.ctime, tag: tag(&entry) };
+            if known != Some(state) {
+                let _ = cache.put_file(self.source, &found.path, &state);
+            }
+        }
+        self.push(entry, stat.size)
+    }
+
+    fn push(&mut self, entry: Entry, size: u64) -> Result<()> {
+        self.counts.entries += 1;
+        if matches!(entry.kind, Kind::File { .. } | Kind::Hardlink { .. }) {
+            self.counts.files += 1;
+            self.counts.bytes += size;
+        }
+        self.builder.push(entry)
+    }
+}
+
+fn is_settled(stat: &Stat, before: i64) -> bool {
+    stat.mtime.secs < before && stat.ctime.secs < before
+}
+
+/// Size, inode, mtime and ctime are what they were when this very entry was made, and were settled then: the bytes are the same.
+fn is_unchanged(found: &Found, old: &Entry, state: &FileState) -> bool {
+    let stat = &found.stat;
+    matches!(old.kind, Kind::File { size, .. } if size == stat.size)
+        && old.mtime == stat.mtime
+        && state.ino == stat.ino
+        && state.ctime == stat.ctime
+        && state.tag == tag(old)
+}
+
+fn entry(found: &Found, stat: &Stat, kind: Kind) -> Entry {
+    let Time { secs, nanos } = stat.mtime;
+    Entry { path: found.path.clone(), kind, mode: stat.mode, uid: stat.uid, gid: stat.gid, mtime: Time { secs, nanos } }
+}
+
+struct Kept {
+    outcome: ReadOutcome,
+    content: Content,
+}
+
+/// Reads a file and stores its chunks; a long list of pieces becomes a tree of its own.
+fn store_file(session: &Session<'_>, found: &Found, scratch: &mut Vec<u8>, observer: &dyn Observer) -> Result<Kept> {
+    let mut pieces = Vec::new();
+    let mut tree: Option<Builder<'_, Piece>> = None;
+    let outcome = read_file(found, scratch, &mut |part| {
+        checkpoint(observer)?;
+        let piece = match part {
+            Part::Again => {
+                pieces.clear();
+                tree = None;
+                return Ok(());
+            }
+            Part::Hole(len) => Piece::Hole { len },
+            Part::Data(bytes) => {
+                observer.advance(bytes.len() as u64, 0);
+                Piece::Data { id: session.put(bytes, &[])?, len: bytes.len() as u64 }
+            }
+        };
+        match &mut tree {
+            Some(tree) => tree.push(piece),
+            None if pieces.len() < INLINE_PIECES => {
+                pieces.push(piece);
+                Ok(())
+            }
+            None => {
+                let tree = tree.insert(Builder::new(session, None));
+                pieces.drain(..).chain([piece]).try_for_each(|piece| tree.push(piece))
+            }
+        }
+    })?;
+    if !matches!(outcome, ReadOutcome::Unreadable(_)) {
+        observer.advance(0, 1);
+    }
+    let content = match tree {
+        Some(tree) => Content::Tree(tree.finish()?),
+        None => Content::Inline(pieces),
+    };
+    Ok(Kept { outcome, content })
+}
