@@ -1,8 +1,17 @@
 //! One file per verb: each resolves its arguments, makes one engine call and renders the result.
 
 mod backup;
+mod check;
 mod completions;
 mod config;
+mod diff;
+mod dump;
+mod export;
+mod find;
+mod init;
+mod ls;
+mod snapshots;
+mod stats;
 mod store;
 
 use clap::ArgMatches;
@@ -37,6 +46,13 @@ impl Context<'_> {
 pub fn run(context: &Context<'_>) -> Result {
     match &context.cli.command {
         Verb::Backup(args) => backup::run(context, args),
+        Verb::Snapshots => snapshots::run(context),
+        Verb::Ls(args) => ls::run(context, args),
+        Verb::Diff(args) => diff::run(context, args),
+        Verb::Find(args) => find::run(context, args),
+        Verb::Dump(args) => dump::run(context, args),
+        Verb::Stats => stats::run(context),
+        Verb::Init => init::run(context),
         Verb::Config => config::run(context),
         Verb::Completions { shell } => completions::run(context, *shell),
         _ => {
