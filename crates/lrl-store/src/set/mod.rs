@@ -4,10 +4,12 @@
 pub mod archive;
 pub mod deflate;
 pub mod extract;
+pub mod files;
 pub mod image;
 pub mod manifest;
 mod names;
 mod plan;
+pub mod stored;
 pub mod tar;
 pub mod unpack;
 pub mod untar;
