@@ -4,9 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod browse;
+mod check;
 mod common;
 mod config;
 mod docs;
+mod dry;
+mod export;
 mod layers;
 mod sample;
 mod usage;

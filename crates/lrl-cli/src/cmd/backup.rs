@@ -10,7 +10,7 @@ use lrl_store::source::walk::Root;
 use lrl_store::storage::local;
 use serde::Serialize;
 
-use super::{Context, store};
+use super::{Context, dry, store};
 use crate::args::BackupArgs;
 use crate::exit::{Exit, Result};
 use crate::render::units;
@@ -29,6 +29,9 @@ pub fn run(context: &Context<'_>, args: &BackupArgs) -> Result {
         return Err(Error::NoStore { what: "data directory", path: paths.data_dir }.into());
     }
     let options = options(context, args, &paths)?;
+    if args.dry_run {
+        return dry::run(context, &paths, options);
+    }
     local::create_dir(&paths.backup_dir)?;
     let created = store::create_if_missing(&paths.store, context.cli.global.lock_wait)?;
     let store = store::open(context, &paths)?;

@@ -5,6 +5,7 @@ mod check;
 mod completions;
 mod config;
 mod diff;
+mod dry;
 mod dump;
 mod export;
 mod find;

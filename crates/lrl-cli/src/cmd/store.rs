@@ -31,6 +31,16 @@ pub fn open(context: &Context<'_>, paths: &Paths) -> Result<Store> {
     Ok(store)
 }
 
+/// Opens a store without leaving a trace; `None` where there is none.
+pub fn look(context: &Context<'_>, paths: &Paths) -> Result<Option<Store>> {
+    let storage = Local::new(&paths.store);
+    if !store::exists(&storage)? {
+        return Ok(None);
+    }
+    let wait = context.cli.global.lock_wait;
+    Ok(Some(Store::open(Arc::new(storage), LockMode::Look, wait, context.term)?))
+}
+
 /// Fails where the backup directory that holds the store is not there.
 pub fn require_backup_dir(context: &Context<'_>, paths: &Paths) -> Result<()> {
     if context.cli.global.store.is_none() && !paths.backup_dir.is_dir() {

@@ -156,10 +156,13 @@ pub fn lock_file(
     wait: Duration,
     interrupted: &dyn Fn() -> bool,
 ) -> Result<Option<Box<dyn Guard>>> {
-    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+    let opened = match mode {
+        LockMode::Look => File::open(path),
+        _ => OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path),
+    };
     let file = match opened.or_else(|e| File::open(path).map_err(|_| e)) {
         Ok(file) => file,
-        Err(e) if mode == LockMode::Shared && is_read_only(&e) => return Ok(None),
+        Err(e) if mode != LockMode::Exclusive && is_read_only(&e) => return Ok(None),
         Err(e) => return Err(Error::io("open", path)(e)),
     };
     wait_for(file, path, mode, wait, interrupted)
@@ -175,7 +178,7 @@ fn wait_for(
     let until = Instant::now() + wait;
     loop {
         let taken = match mode {
-            LockMode::Shared => fs2::FileExt::try_lock_shared(&file),
+            LockMode::Shared | LockMode::Look => fs2::FileExt::try_lock_shared(&file),
             LockMode::Exclusive => file.try_lock_exclusive(),
         };
         match taken {

@@ -32,6 +32,8 @@ impl Spool {
 pub enum LockMode {
     /// Backing up and reading.
     Shared,
+    /// Reading that leaves no trace: a lock that nobody has made yet is not made.
+    Look,
     /// Deleting, or writing where only one may.
     Exclusive,
 }

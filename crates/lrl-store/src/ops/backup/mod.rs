@@ -1,6 +1,7 @@
 //! The verb `backup`: one snapshot of the source, and the set that the manual documents. This file is the product's road on one screen.
 
 mod database;
+mod dry;
 mod publish;
 mod uploads;
 
@@ -20,6 +21,7 @@ use crate::storage::local;
 use crate::store::cache::Cache;
 use crate::store::session::Session;
 use crate::store::{SnapshotName, Store, is_source_name};
+pub use dry::{Amount, DatabasePlan, Plan, UploadsPlan, plan};
 pub use publish::{AssetsOutput, DatabaseOutput, SetOutput};
 pub use uploads::Read as UploadsRead;
 
@@ -113,14 +115,7 @@ pub fn backup(store: &Store, options: &Options, observer: &dyn Observer) -> Resu
     observer.phase(Phase::Uploads, None);
     let uploads = uploads::keep(&session, cache.as_ref(), &history, options, &mut problems, observer)?;
     if database.is_none() && uploads.is_none() {
-        let path = options
-            .database
-            .clone()
-            .or_else(|| options.uploads.as_ref().and_then(|roots| Some(roots.first()?.path.clone())));
-        return Err(Error::Source {
-            path: path.unwrap_or_default(),
-            detail: "nothing to back up is there; look at --data-dir".into(),
-        });
+        return Err(nothing_there(options));
     }
     session.seal()?;
 
@@ -169,6 +164,15 @@ pub fn backup(store: &Store, options: &Options, observer: &dyn Observer) -> Resu
         set_error,
         problems,
     })
+}
+
+/// Both halves are missing: that is no backup.
+fn nothing_there(options: &Options) -> Error {
+    let first_root = || options.uploads.as_ref().and_then(|roots| Some(roots.first()?.path.clone()));
+    Error::Source {
+        path: options.database.clone().or_else(first_root).unwrap_or_default(),
+        detail: "nothing to back up is there; look at --data-dir".into(),
+    }
 }
 
 /// A snapshot names so many of its problems; the run's report names all.

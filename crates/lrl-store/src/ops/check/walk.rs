@@ -45,6 +45,8 @@ struct Scope<'s> {
     list: Option<&'s ChunkId>,
     /// The file whose pieces are walked.
     file: Option<&'s [u8]>,
+    /// What stands for all that a lost root takes along.
+    all: &'s [u8],
 }
 
 /// Sums over one list; they stand for the whole list only if nothing was skipped.
@@ -117,12 +119,14 @@ impl<'a> Walk<'a> {
             });
         }
         if let Some(half) = &snapshot.database {
-            let scope = Scope { name, list: None, file: Some(DATABASE.as_bytes()) };
+            let all = DATABASE.as_bytes();
+            let scope = Scope { name, list: None, file: Some(all), all };
             let stated = Stated { level: None, weight: half.size_bytes, first_key: None };
             self.tree::<Piece>(&half.root, &stated, scope, &mut Tally::default())?;
         }
         if let Some(half) = &snapshot.uploads {
-            let scope = Scope { name, list: Some(&half.list), file: None };
+            let all = half.roots.keys().next().map_or(&b"uploads"[..], |root| root.as_bytes());
+            let scope = Scope { name, list: Some(&half.list), file: None, all };
             let stated = Stated { level: None, weight: half.entries, first_key: None };
             let mut tally = Tally::default();
             let hurt = self.tree::<Entry>(&half.list, &stated, scope, &mut tally)?;
@@ -182,9 +186,9 @@ impl<'a> Walk<'a> {
             Err(Error::Interrupted) => return Err(Error::Interrupted),
             Err(error) => {
                 let cause = self.cause_of(id, &error)?;
-                let file = scope.file.or(stated.first_key);
+                let file = scope.file.or(stated.first_key).unwrap_or(scope.all);
                 let files = if scope.file.is_some() { 1 } else { stated.weight };
-                self.findings.affects(&cause.object, &cause.detail, scope.name, file, files);
+                self.findings.affects(&cause.object, &cause.detail, scope.name, Some(file), files);
                 slot.into_iter().for_each(|slot| {
                     self.seen.set(slot);
                     self.hurt.set(slot);
@@ -210,7 +214,8 @@ impl<'a> Walk<'a> {
                 hurt
             }
             Err(error) => {
-                self.findings.affects(&object, &error.to_string(), scope.name, scope.file.or(stated.first_key), 1);
+                let file = scope.file.or(stated.first_key).unwrap_or(scope.all);
+                self.findings.affects(&object, &error.to_string(), scope.name, Some(file), 1);
                 true
             }
         };

@@ -23,28 +23,30 @@ pub(super) fn text(names: &Names, name: &SnapshotName, snapshot: &Snapshot) -> S
             let _ = writeln!(out, "**This set holds no {what}.** Those of the application stay as they are.\n");
         }
     }
-    out.push_str("1. Stop the application. Nothing may have the database open.\n2. In this directory, run:\n\n```sh\n");
+    out.push_str("1. Stop the application. Nothing may have the database open.\n");
+    out.push_str("2. In the application's directory, with the path of this directory in `SET`, run:\n\n```sh\n");
+    out.push_str("set=${SET:?say where the set is, as in SET=/media/usb/lab}\n");
     out.push_str("data=${LAB_DATA_DIR:-./data}\nmkdir -p \"$data\"\n");
     if let Some(half) = &snapshot.database {
         let _ = write!(
             out,
             "\n# The database. An old -wal or -journal beside a new database would destroy it: they move away together.\n\
-             echo '{}  {database}' | sha256sum -c\n\
+             echo \"{}  $set/{database}\" | sha256sum -c\n\
              for part in '' -wal -shm -journal; do\n  \
              if [ -e \"$data/lrl.db$part\" ]; then mv -i \"$data/lrl.db$part\" \"$data/lrl.db.pre-restore$part\"; fi\n\
              done\n\
-             cp {database} \"$data/lrl.db\"\n",
+             cp \"$set/{database}\" \"$data/lrl.db\"\n",
             half.sha256
         );
     }
     if let Some(half) = &snapshot.uploads {
         let sha256 = half.archive.as_ref().map(|archive| archive.sha256.clone()).unwrap_or_default();
-        let _ = write!(out, "\n# The uploads.\necho '{sha256}  {assets}' | sha256sum -c\n");
+        let _ = write!(out, "\n# The uploads.\necho \"{sha256}  $set/{assets}\" | sha256sum -c\n");
         if half.roots.contains_key("assets") {
             let _ = write!(
                 out,
                 "if [ -e \"$data/assets\" ]; then mv -i \"$data/assets\" \"$data/assets.pre-restore\"; fi\n\
-                 tar -xzf {assets} -C \"$data\" assets\n"
+                 tar -xzf \"$set/{assets}\" -C \"$data\" assets\n"
             );
         }
         if half.roots.contains_key("storage") {
@@ -54,7 +56,7 @@ pub(super) fn text(names: &Names, name: &SnapshotName, snapshot: &Snapshot) -> S
                  storage=${{STORAGE_PATH:-./storage}}\n\
                  if [ -e \"$storage\" ]; then mv -i \"$storage\" \"${{storage%/}}.pre-restore\"; fi\n\
                  mkdir -p \"$storage\"\n\
-                 tar -xzf {assets} -C \"$storage\" --strip-components=1 storage\n"
+                 tar -xzf \"$set/{assets}\" -C \"$storage\" --strip-components=1 storage\n"
             );
         }
     }
