@@ -1,6 +1,7 @@
 //! The verb `backup`: one snapshot of the source, and the set that the manual documents. This file is the product's road on one screen.
 
 mod database;
+mod moved;
 mod publish;
 mod uploads;
 
