@@ -52,6 +52,8 @@ impl<'c> Transaction<'c> {
             (Err(refusal), _) => return Err(refusal),
         };
         let damaged = schema_error.is_some();
+        // Every page is read once: a small cache stays in the processor's.
+        conn.pragma_update(None, "cache_size", 64)?;
         let tables = match schema_error {
             Some(reason) => Err(reason),
             None => table_names(conn).map_err(|error| describe(&error)),
