@@ -3,9 +3,13 @@
 
 pub mod archive;
 pub mod deflate;
+mod disk;
 pub mod extract;
 mod names;
 mod plan;
+mod segment;
 pub mod tar;
+#[cfg(test)]
+mod tests;
 pub mod unpack;
 pub mod untar;
