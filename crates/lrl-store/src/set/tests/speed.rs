@@ -98,6 +98,68 @@ fn cpu_secs() -> f64 {
     fields[11..13].iter().map(|ticks| ticks.parse::<f64>().unwrap() / 100.0).sum()
 }
 
+fn peak() -> String {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default().to_string()
+}
+
+/// A list that nobody holds in memory, a few bytes behind each name.
+struct Generated;
+
+impl Generated {
+    fn entries(count: u64) -> impl Iterator<Item = Result<Entry>> {
+        let entry = |path: String, kind| {
+            let mtime = Time { secs: 1_700_000_000, nanos: 5 };
+            Entry { path: path.into_bytes(), kind, mode: 0o644, uid: 1, gid: 1, mtime }
+        };
+        (0..count).flat_map(move |i| {
+            let id = ChunkId::of(&i.to_le_bytes());
+            let content = Content::Inline(vec![Piece::Data { id, len: 32 }]);
+            let dir = format!("assets/{:04x}/{i:08x}", i >> 10);
+            let file = entry(format!("{dir}/v1.txt"), Kind::File { size: 32, content });
+            [Ok(entry(dir, Kind::Dir)), Ok(file)]
+        })
+    }
+}
+
+impl Contents for Generated {
+    fn read(&self, entry: &Entry, _: u64, _: u64, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        match &entry.kind {
+            Kind::File { content: Content::Inline(pieces), .. } => pieces.iter().try_for_each(|piece| match piece {
+                Piece::Data { id, .. } => sink(id.as_bytes()),
+                Piece::Hole { .. } => Ok(()),
+            }),
+            _ => Ok(()),
+        }
+    }
+    fn pieces(&self, _: &Entry, _: &mut dyn FnMut(Piece) -> Result<()>) -> Result<()> {
+        Ok(())
+    }
+    fn find(&self, _: &[u8]) -> Result<Option<Entry>> {
+        Ok(None)
+    }
+}
+
+#[test]
+#[ignore = "measures"]
+fn a_million_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("1");
+    let mut memory = Memory::default();
+    for round in ["first", "spliced"] {
+        let start = Instant::now();
+        let mut out = File::create(dir.path().join(round)).unwrap();
+        let options = Options { path: &path, workers: 2, observer: &Silent };
+        let written = write(Generated::entries(1_000_000), &Generated, &mut memory, &mut out, &options).unwrap();
+        let (secs, made) = (start.elapsed().as_secs_f64(), written.size_bytes - written.reused_bytes);
+        println!("{round}: {secs:.2} s, {} bytes, {made} made anew, {}", written.size_bytes, peak());
+        memory.turn(&dir.path().join(round));
+    }
+    let start = Instant::now();
+    let counts = verify(&dir.path().join("first"), &mut plain()).unwrap();
+    println!("verify: {:.2} s, {} files, {}", start.elapsed().as_secs_f64(), counts.files, peak());
+}
+
 #[test]
 #[ignore = "measures, needs LRL_LAB"]
 fn speed() {
@@ -121,6 +183,5 @@ fn speed() {
     let start = Instant::now();
     extract(&path("1"), &path("dest"), &mut plain()).unwrap();
     println!("extract {:.3} s", start.elapsed().as_secs_f64());
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    println!("{}", status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default());
+    println!("{}", peak());
 }

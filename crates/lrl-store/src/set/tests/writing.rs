@@ -216,6 +216,20 @@ fn everyone_reads_it() {
     }
 }
 
+#[test]
+fn a_reader_of_one_gzip_member_reads_it_whole() {
+    let uploads = lab();
+    let (_dir, path, written) = packed(&uploads);
+    let mut plain = tar::Archive::new(flate2::read::GzDecoder::new(fs::File::open(path).unwrap()));
+    let (mut files, mut bytes) = (0, 0);
+    for entry in plain.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        files += u64::from(entry.header().entry_type().is_file());
+        bytes += std::io::copy(&mut entry, &mut std::io::sink()).unwrap();
+    }
+    assert_eq!((files, bytes), (written.files, written.bytes));
+}
+
 #[derive(Default)]
 struct Sums(Vec<(Vec<u8>, u64, [u8; 32])>);
 
