@@ -203,7 +203,8 @@ fn everyone_reads_it() {
         fs::create_dir(&dest).unwrap();
         let script = format!(
             "import sys, tarfile\n\
-             with tarfile.open(sys.argv[1], '{mode}') as t: t.extractall(sys.argv[2], filter='data')\n\
+             safe = dict(filter='data') if hasattr(tarfile, 'data_filter') else dict()\n\
+             with tarfile.open(sys.argv[1], '{mode}') as t: t.extractall(sys.argv[2], **safe)\n\
              with tarfile.open(sys.argv[1], '{mode}') as t:\n\
              \x20   m = list(t)\n\
              \x20   print(sum(x.isfile() for x in m), sum(x.size for x in m), {{x.uname + x.gname for x in m}}, \
