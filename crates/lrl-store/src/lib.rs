@@ -9,5 +9,6 @@ pub mod format;
 pub mod id;
 pub mod ops;
 pub mod progress;
+pub mod set;
 pub mod storage;
 pub mod store;

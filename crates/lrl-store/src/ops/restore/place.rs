@@ -108,6 +108,12 @@ impl Place {
         ))
     }
 
+    /// Returns owner and group of what stands there, else of the directory that holds it.
+    pub fn owner(&self) -> Option<(u32, u32)> {
+        let dir = || self.dir.as_ref().and_then(|dir| statat(dir, ".", AtFlags::empty()).ok());
+        self.existing.filter(|_| !self.is(FileType::Symlink)).or_else(dir).map(|stat| (stat.st_uid, stat.st_gid))
+    }
+
     /// Returns a name under which what stands there can be kept, one that nothing has yet, the sidecars' names included.
     pub fn free_name(&self) -> Result<Vec<u8>> {
         for n in 0u32.. {

@@ -70,6 +70,15 @@ impl Staging {
         }
         cloned
     }
+
+    /// Makes a directory of its own inside, for what is unpacked by path.
+    pub fn subdir(&self, name: &str) -> Result<(Arc<OwnedFd>, PathBuf)> {
+        let path = self.path.join(name);
+        let failed = |e: Errno| Error::io("create", &path)(e.into());
+        rustix::fs::mkdirat(&self.dir, name, Mode::from_raw_mode(0o700)).map_err(failed)?;
+        let dir = openat(&self.dir, name, DIRECTORY, Mode::empty()).map_err(failed)?;
+        Ok((Arc::new(dir), path))
+    }
 }
 
 impl Drop for Staging {

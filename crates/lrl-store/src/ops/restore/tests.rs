@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::{Options, Report, What, hex, restore};
+use super::{Options, Report, What, restore};
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Entry, Kind, Piece, Time, compare_paths};
 use crate::format::snapshot::{Database, Snapshot, Uploads};
 use crate::id::SnapshotId;
 use crate::progress::{Observer, Problem, Silent};
+use crate::set::manifest::hex;
 use crate::storage::LockMode;
 use crate::storage::memory::Memory;
 use crate::store::session::Session;
@@ -25,6 +26,7 @@ use crate::store::{SnapshotName, Store, create};
 
 mod faults;
 mod random;
+mod sets;
 mod trees;
 
 /// A lab, the store that its snapshots are in, and a directory to restore to.

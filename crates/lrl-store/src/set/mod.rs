@@ -1,0 +1,12 @@
+//! The set that a snapshot becomes: the archive of the uploads, written by splicing, and its reading. Lower layers know
+//! nothing of tar or gzip.
+
+pub mod archive;
+pub mod deflate;
+pub mod extract;
+pub mod manifest;
+mod names;
+mod plan;
+pub mod tar;
+pub mod unpack;
+pub mod untar;
