@@ -202,7 +202,14 @@ impl Journal {
     fn undo(&mut self) -> Result<(), Errno> {
         while let Some(step) = self.steps.pop() {
             match step {
-                Step::Moved { from, name, to, to_name } => rename_new(&to, &to_name, &from, &name)?,
+                Step::Moved { from, name, to, to_name } => match rename_new(&to, &to_name, &from, &name) {
+                    // A staged directory that its owner may not write: it goes back to be discarded.
+                    Err(Errno::ACCESS) => {
+                        chmodat(&to, to_name.as_slice(), Mode::from_raw_mode(0o700), AtFlags::empty())?;
+                        rename_new(&to, &to_name, &from, &name)?;
+                    }
+                    done => done?,
+                },
                 Step::Replaced { dir, name, kept } => renameat(&dir, kept.as_slice(), &dir, name.as_slice())?,
                 Step::Exchanged { dir, a, b } => {
                     renameat_with(&dir, a.as_slice(), &dir, b.as_slice(), RenameFlags::EXCHANGE)?;

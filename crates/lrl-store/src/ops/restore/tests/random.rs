@@ -32,6 +32,11 @@ fn node() -> impl Strategy<Value = Node> {
     })
 }
 
+// Root looks into everything; others must be able to compare.
+fn seen(mode: u16, needed: u32) -> u32 {
+    u32::from(mode) | if rustix::process::geteuid().is_root() { 0 } else { needed }
+}
+
 fn make(path: &Path, node: &Node, first: &mut Option<PathBuf>) {
     if fs::symlink_metadata(path).is_ok() {
         return;
@@ -39,7 +44,7 @@ fn make(path: &Path, node: &Node, first: &mut Option<PathBuf>) {
     match node {
         Node::File(bytes, mode, secs, nanos) => {
             fs::write(path, bytes).unwrap();
-            set_mode(path, u32::from(*mode));
+            set_mode(path, seen(*mode, 0o400));
             set_mtime(path, i64::from(*secs), *nanos);
             first.get_or_insert_with(|| path.to_path_buf());
         }
@@ -48,8 +53,7 @@ fn make(path: &Path, node: &Node, first: &mut Option<PathBuf>) {
             for (name, child) in children {
                 make(&path.join(OsStr::from_bytes(name)), child, first);
             }
-            // Root looks into everything; others must be able to compare.
-            set_mode(path, u32::from(*mode) | if rustix::process::geteuid().is_root() { 0 } else { 0o700 });
+            set_mode(path, seen(*mode, 0o500));
             set_mtime(path, i64::from(*secs), *nanos);
         }
         Node::Link(target) => symlink(OsStr::from_bytes(target), path).unwrap(),

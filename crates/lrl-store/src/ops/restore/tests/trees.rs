@@ -22,8 +22,10 @@ fn every_kind_of_upload_comes_back_exactly() {
     sparse.set_len(50 << 20).unwrap();
     set_mtime(&assets.join("dangling"), 7, 8);
     set_mtime(&assets.join("plain.txt"), -5, 999_999_999);
-    set_mode(&assets.join("b/locked/inside"), 0o000);
-    for (path, mode) in [("b/locked", 0o000), ("b/empty", 0o3777), ("b", 0o555), ("", 0o555)] {
+    // Root alone can look into what nobody may enter.
+    let locked = if rustix::process::geteuid().is_root() { 0 } else { 0o500 };
+    set_mode(&assets.join("b/locked/inside"), locked);
+    for (path, mode) in [("b/locked", locked), ("b/empty", 0o3777), ("b", 0o555), ("", 0o555)] {
         set_mtime(&assets.join(path), 1_600_000_000, 123_456_789);
         set_mode(&assets.join(path), mode);
     }
@@ -240,4 +242,137 @@ fn without_room_right_files_are_shared_and_the_report_says_so() {
     let holes = lab.snapshot_of(vec![entry("assets", Kind::Dir), entry("assets/hole", hole)]);
     assert_eq!(tree(&holes).weigh(4096, None, &Silent).unwrap().needed, 4096 + (1 << 30));
     assert_eq!(tree(&holes).weigh(4096, Some(None), &Silent).unwrap().needed, 4096);
+}
+
+#[test]
+fn all_of_this_holds_for_others_than_root() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    set_mode(home.path(), 0o777);
+    let test = home.path().join("test");
+    fs::copy(std::env::current_exe().unwrap(), &test).unwrap();
+    set_mode(&test, 0o755);
+    let output = std::process::Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(&test)
+        .arg("ops::restore::")
+        .env("TMPDIR", home.path())
+        .output();
+    match output {
+        Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout)),
+        Err(e) => assert_eq!(e.kind(), std::io::ErrorKind::NotFound, "{e}"),
+    }
+}
+
+#[test]
+fn directories_that_nobody_may_enter_are_made_by_others_than_root_too() {
+    let lab = Lab::new();
+    let mut list = vec![entry("assets", Kind::Dir), entry("assets/d", Kind::Dir), entry("assets/d/e", Kind::Dir)];
+    list.iter_mut().for_each(|entry| entry.mode = 0);
+    list.push(entry("assets/d/e/f", file()));
+    list.push(entry("assets/d/g", Kind::Hardlink { target: b"assets/d/e/f".to_vec() }));
+    let snapshot = lab.snapshot_of(list);
+    lab.restore(&snapshot, What::Whole).unwrap();
+    lab.restore(&snapshot, What::Whole).unwrap();
+    for kept in ["assets", "assets.pre-restore"] {
+        for path in ["", "d", "d/e"] {
+            let path = lab.data().join(kept).join(path);
+            assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0);
+            set_mode(&path, 0o700);
+        }
+        assert_eq!(fs::metadata(lab.data().join(kept).join("d/e/f")).unwrap().nlink(), 2);
+    }
+}
+
+/// A small disk of its own; only root can have one.
+struct Disk(tempfile::TempDir);
+
+impl Disk {
+    fn new(size: &str) -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let mount = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
+            .arg(dir.path())
+            .output();
+        mount.is_ok_and(|output| output.status.success()).then(|| Self(dir))
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(self.0.path()).output();
+    }
+}
+
+#[test]
+fn a_disk_without_room_for_two_takes_what_is_right_over_or_refuses() {
+    let Some(disk) = Disk::new("8m") else { return };
+    let lab = Lab::new();
+    for n in 0..20 {
+        lab.write(&format!("assets/{n}/file"), &[n; 200_000]);
+    }
+    lab.write("assets/gone", b"gone");
+    lab.write("lrl.db", &[1; 100_000]);
+    let snapshot = lab.snapshot();
+    let options = Options { data_dir: disk.0.path().join("data"), ..lab.options(What::Whole) };
+    assert_eq!(lab.restore_with(&snapshot, &options).unwrap().linked, (0, 0));
+
+    let changed = options.data_dir.join("assets/3/file");
+    fs::write(&changed, [99; 200_000]).unwrap();
+    let kept_mtime = mtime(&fs::metadata(lab.source().join("assets/3/file")).unwrap());
+    // The same size and time: only reading it tells.
+    set_mtime(&changed, kept_mtime.secs, kept_mtime.nanos);
+    fs::remove_file(options.data_dir.join("assets/gone")).unwrap();
+    let report = lab.restore_with(&snapshot, &options).unwrap();
+    assert_eq!(report.linked, (19, 19 * 200_000));
+    assert!(report.notes.iter().any(|note| note.contains("hard links")), "{:?}", report.notes);
+    assert_eq!(look(&options.data_dir.join("assets")), look(&lab.source().join("assets")));
+    assert_eq!(fs::read(options.data_dir.join("assets.pre-restore/3/file")).unwrap(), [99; 200_000]);
+
+    // Nothing is there to take over, and no room for another copy.
+    fs::remove_dir_all(options.data_dir.join("assets.pre-restore")).unwrap();
+    for n in 0..20 {
+        set_mtime(&options.data_dir.join(format!("assets/{n}/file")), 1, 1);
+    }
+    let before = look_inside(&options.data_dir);
+    let Err(Error::Refused(text)) = lab.restore_with(&snapshot, &options) else { panic!() };
+    assert!(text.contains("more than the disk"), "{text}");
+    assert_eq!(look_inside(&options.data_dir), before);
+    // A part of it still fits.
+    lab.restore_with(&snapshot, &Options { what: What::Path(b"assets/7".to_vec()), ..options }).unwrap();
+}
+
+#[test]
+fn a_mount_point_is_refused_before_anything_is_written() {
+    let Some(disk) = Disk::new("8m") else { return };
+    let lab = Lab::new();
+    lab.write("storage/x", b"x");
+    let snapshot = lab.snapshot();
+    let options = Options { storage_dir: disk.0.path().to_path_buf(), ..lab.options(What::Whole) };
+    let Err(Error::Refused(text)) = lab.restore_with(&snapshot, &options) else { panic!() };
+    assert!(text.contains("mount point"), "{text}");
+    assert!(!lab.data().exists() && names_in(disk.0.path()).is_empty());
+}
+
+#[test]
+fn a_disk_that_fills_up_meanwhile_is_left_with_room() {
+    let Some(disk) = Disk::new("8m") else { return };
+    let lab = Lab::new();
+    let data: Vec<u8> = (0..5 << 20).map(|n: u32| (n >> 3) as u8).collect();
+    lab.write("lrl.db", &data);
+    let snapshot = lab.snapshot();
+    let options = Options { data_dir: disk.0.path().join("data"), ..lab.options(What::Whole) };
+    /// Another program takes the room as soon as the restore has begun to write.
+    struct Greedy<'a>(&'a Path);
+    impl Observer for Greedy<'_> {
+        fn phase(&self, _: crate::progress::Phase, _: Option<u64>) {
+            fs::write(self.0.join("greedy"), vec![1; 4 << 20]).unwrap();
+        }
+    }
+    let result = restore(&lab.store, &name(), &snapshot, &options, &Greedy(disk.0.path()));
+    let Err(Error::Refused(text)) = result else { panic!("{result:?}") };
+    assert!(text.contains("nearly full"), "{text}");
+    assert_eq!(names_in(disk.0.path()), ["greedy"]);
 }
