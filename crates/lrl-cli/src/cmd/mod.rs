@@ -3,6 +3,9 @@
 mod backup;
 mod completions;
 mod config;
+mod drill;
+mod import;
+mod status;
 mod store;
 
 use clap::ArgMatches;
@@ -37,6 +40,9 @@ impl Context<'_> {
 pub fn run(context: &Context<'_>) -> Result {
     match &context.cli.command {
         Verb::Backup(args) => backup::run(context, args),
+        Verb::Drill(args) => drill::run(context, args),
+        Verb::Import(args) => import::run(context, args),
+        Verb::Status(args) => status::run(context, args),
         Verb::Config => config::run(context),
         Verb::Completions { shell } => completions::run(context, *shell),
         _ => {

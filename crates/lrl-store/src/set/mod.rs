@@ -4,6 +4,7 @@
 pub mod archive;
 pub mod deflate;
 pub mod extract;
+pub mod found;
 pub mod image;
 pub mod manifest;
 mod names;
