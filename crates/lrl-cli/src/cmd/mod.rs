@@ -3,7 +3,10 @@
 mod backup;
 mod completions;
 mod config;
+mod drill;
+mod import;
 mod restore;
+mod status;
 mod store;
 
 use clap::ArgMatches;
@@ -39,6 +42,9 @@ pub fn run(context: &Context<'_>) -> Result {
     match &context.cli.command {
         Verb::Backup(args) => backup::run(context, args),
         Verb::Restore(args) => restore::run(context, args),
+        Verb::Drill(args) => drill::run(context, args),
+        Verb::Import(args) => import::run(context, args),
+        Verb::Status(args) => status::run(context, args),
         Verb::Config => config::run(context),
         Verb::Completions { shell } => completions::run(context, *shell),
         _ => {

@@ -18,12 +18,16 @@ pub fn open(context: &Context<'_>, paths: &Paths) -> Result<Store> {
     if context.cli.global.store.is_none() && !paths.backup_dir.is_dir() {
         return Err(Error::NoStore { what: "backup directory", path: paths.backup_dir.clone() }.into());
     }
-    let store =
-        Store::open(Arc::new(Local::new(&paths.store)), LockMode::Shared, context.cli.global.lock_wait, context.term)?;
+    let store = open_at(context, &paths.store)?;
     if !store.is_locked() {
         context.term.note(format!("{} cannot be written: read without a lock", paths.store.display()));
     }
     Ok(store)
+}
+
+/// Opens the store at `path`, if there is one.
+pub fn open_at(context: &Context<'_>, path: &Path) -> Result<Store, Error> {
+    Store::open(Arc::new(Local::new(path)), LockMode::Shared, context.cli.global.lock_wait, context.term)
 }
 
 /// Creates a store where there is none; says whether it did.

@@ -1,6 +1,7 @@
 //! The store: verified chunks by id, snapshots by name, over any storage. Small outside, deep inside.
 
 pub mod cache;
+pub mod drills;
 pub mod index;
 pub mod session;
 pub mod tree;
