@@ -65,7 +65,7 @@ fn pages_equal_the_backup_of_the_same_transaction() {
             let transaction = loop {
                 match Transaction::begin(&conn) {
                     Ok(transaction) => break transaction,
-                    Err(Refusal::Busy) => std::thread::sleep(Duration::from_millis(1)),
+                    Err(Refusal::Busy | Refusal::HotJournal) => std::thread::sleep(Duration::from_millis(1)),
                     Err(other) => panic!("{mode}: {other:?}"),
                 }
             };
