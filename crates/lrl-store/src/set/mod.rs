@@ -3,10 +3,14 @@
 
 pub mod archive;
 pub mod deflate;
+mod disk;
 pub mod extract;
 pub mod manifest;
 mod names;
 mod plan;
+mod segment;
 pub mod tar;
+#[cfg(test)]
+mod tests;
 pub mod unpack;
 pub mod untar;
