@@ -4,6 +4,7 @@
 mod cursor;
 mod database;
 mod file;
+mod guard;
 mod holders;
 mod homes;
 mod place;

@@ -9,10 +9,11 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, mkdirat, statat};
 use rustix::io::Errno;
 
 use super::cursor::to_path;
+use super::guard::{refuse_overlap, storage_home, watch_database, watch_tree};
 use super::holders::{self, Holder, Watched};
 use super::homes::Homes;
 use super::place::Place;
-use super::plan::{ASSETS, DATABASE, STORAGE, refuse_overlap, storage_home, watch_database, watch_tree};
+use super::plan::{ASSETS, DATABASE, STORAGE};
 use super::report::refuse_holders;
 use super::room::free_at;
 use super::stage::{TakeOver, Taken};
@@ -46,11 +47,11 @@ pub fn restore_set(manifest_path: &Path, options: &Options, observer: &dyn Obser
     if let Some((assets, archive)) = &set.assets {
         prove(archive, assets.sha256.as_deref(), assets.archive_size_bytes, observer, &mut report.notes)?;
     }
+    set.find_room()?;
     if options.dry_run {
         set.rehearse(options, &mut report, observer)?;
         return Ok(report);
     }
-    set.find_room()?;
 
     let mut made = Made::default();
     let mut homes = Homes::default();
@@ -153,7 +154,8 @@ impl<'a> Set<'a> {
     }
 
     fn find_room(&self) -> Result<()> {
-        let Some((_, place)) = self.roots.first() else { return Ok(()) };
+        let root = self.roots.first().map(|(_, place)| place);
+        let Some(place) = root.or(self.database.as_ref().map(|(_, _, place)| place)) else { return Ok(()) };
         let free = free_at(&place.home)?;
         let files = self.assets.as_ref().and_then(|(assets, _)| assets.file_count).unwrap_or(0);
         let needed = self.bytes().unwrap_or(0).saturating_add(files.saturating_mul(free.block / 2));

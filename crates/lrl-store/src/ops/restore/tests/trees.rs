@@ -290,6 +290,20 @@ fn directories_that_nobody_may_enter_are_made_by_others_than_root_too() {
 struct Disk(tempfile::TempDir);
 
 impl Disk {
+    /// One that can share blocks between files.
+    fn cloning() -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let image = dir.path().with_extension("image");
+        File::create(&image).unwrap().set_len(256 << 20).unwrap();
+        let run = |command: &str, args: &[&Path]| {
+            std::process::Command::new(command).args(args).output().is_ok_and(|output| output.status.success())
+        };
+        let mounted = run("mkfs.btrfs", &[Path::new("-q"), &image])
+            && run("mount", &[Path::new("-o"), Path::new("loop"), &image, dir.path()]);
+        fs::remove_file(&image).unwrap();
+        mounted.then(|| Self(dir))
+    }
+
     fn new(size: &str) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let mount = std::process::Command::new("mount")
@@ -375,4 +389,36 @@ fn a_disk_that_fills_up_meanwhile_is_left_with_room() {
     let Err(Error::Refused(text)) = result else { panic!("{result:?}") };
     assert!(text.contains("nearly full"), "{text}");
     assert_eq!(names_in(disk.0.path()), ["greedy"]);
+}
+
+#[test]
+fn right_files_are_cloned_where_the_disk_can() {
+    let Some(disk) = Disk::cloning() else { return };
+    let lab = Lab::new();
+    for n in 0..20 {
+        lab.write(&format!("assets/{n}/file"), &vec![n; 300_000]);
+    }
+    lab.write("assets/empty", b"");
+    lab.write("assets/other-size", b"size");
+    let sparse = File::create(lab.source().join("assets/sparse")).unwrap();
+    sparse.write_all_at(b"begin", 0).unwrap();
+    sparse.set_len(5 << 20).unwrap();
+    let snapshot = lab.snapshot();
+    let options = Options { data_dir: disk.0.path().join("data"), ..lab.options(What::Whole) };
+    assert_eq!(lab.restore_with(&snapshot, &options).unwrap().cloned, (0, 0));
+    let assets = options.data_dir.join("assets");
+    fs::write(assets.join("3/file"), vec![99; 300_000]).unwrap();
+    fs::write(assets.join("other-size"), b"another size").unwrap();
+    // Touched, but right: its bytes are taken, not its time.
+    set_mtime(&assets.join("4/file"), 1, 1);
+    set_mode(&assets.join("4/file"), 0o600);
+    fs::remove_file(assets.join("5/file")).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, assets.join("5/file"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    let sparse = File::options().write(true).open(assets.join("sparse")).unwrap();
+    sparse.write_all_at(b"not a hole", 3 << 20).unwrap();
+    drop(sparse);
+    let report = lab.restore_with(&snapshot, &options).unwrap();
+    assert_eq!(report.cloned, (18, 18 * 300_000));
+    assert_eq!(look(&assets), look(&lab.source().join("assets")));
+    assert_eq!(fs::read(options.data_dir.join("assets.pre-restore/3/file")).unwrap(), vec![99; 300_000]);
 }
