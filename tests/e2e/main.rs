@@ -6,6 +6,8 @@
 mod common;
 mod config;
 mod docs;
+mod document;
+mod format;
 mod layers;
 mod sample;
 mod usage;

@@ -63,8 +63,10 @@ impl PageMap {
                 return Ok(Some(map));
             }
             // An extent that cannot be read is no base.
-            let digests: Vec<Vec<u64>> =
-                batch.par_iter().map(|id| store.read(id).map(|plain| map.digests(&plain)).unwrap_or_default()).collect();
+            let digests: Vec<Vec<u64>> = batch
+                .par_iter()
+                .map(|id| store.read(id).map(|plain| map.digests(&plain)).unwrap_or_default())
+                .collect();
             for (id, digests) in batch.into_iter().zip(digests) {
                 let at = map.extents.len() as u32;
                 map.extents.push(id);
