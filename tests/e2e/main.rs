@@ -9,5 +9,6 @@ mod docs;
 mod document;
 mod format;
 mod layers;
+mod reader;
 mod sample;
 mod usage;
