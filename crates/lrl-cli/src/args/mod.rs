@@ -196,6 +196,9 @@ pub struct RestoreArgs {
     /// Say what would be restored, write nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Restore even while a process has the database or the uploads open
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// `lrl drill`.

@@ -3,6 +3,7 @@
 mod backup;
 mod completions;
 mod config;
+mod restore;
 mod store;
 
 use clap::ArgMatches;
@@ -37,6 +38,7 @@ impl Context<'_> {
 pub fn run(context: &Context<'_>) -> Result {
     match &context.cli.command {
         Verb::Backup(args) => backup::run(context, args),
+        Verb::Restore(args) => restore::run(context, args),
         Verb::Config => config::run(context),
         Verb::Completions { shell } => completions::run(context, *shell),
         _ => {

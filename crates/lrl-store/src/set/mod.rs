@@ -3,12 +3,16 @@
 
 pub mod archive;
 pub mod deflate;
+mod disk;
 pub mod extract;
 pub mod image;
 pub mod manifest;
 mod names;
 mod plan;
+mod segment;
 pub mod tar;
+#[cfg(test)]
+mod tests;
 pub mod unpack;
 pub mod untar;
 

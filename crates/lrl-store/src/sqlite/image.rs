@@ -196,9 +196,11 @@ impl Reader<'_> {
                 Err(refusal) => return Ok(Err(refusal)),
             }
         };
-        let (size, tables) = (transaction.page_count * u64::from(transaction.page_size), transaction.tables.clone());
-        let copied = transaction.copy(self.shown, self.options.scratch, &mut self.sink, self.observer)?;
-        Ok(Ok(describe_image(copied, size, tables)))
+        let (size, tables) = (transaction.size_bytes(), transaction.tables.clone());
+        match transaction.copy(self.shown, self.options.scratch, &mut self.sink, self.observer)? {
+            Some(copied) => Ok(Ok(describe_image(copied, size, tables))),
+            None => Ok(Err(Refusal::NotDatabase(tables.err().unwrap_or_default()))),
+        }
     }
 
     /// Says whether this is a WAL-mode database that was closed cleanly and that nobody has opened since. Opening it through SQLite
@@ -227,7 +229,11 @@ impl Reader<'_> {
         let dir = tempfile::Builder::new().prefix("lrl-database-").tempdir_in(scratch);
         let dir = dir.map_err(Error::io("create a directory in", scratch))?;
         let copy = dir.path().join("database");
-        if !plain::copy_with_side_files(self.db, &copy, scratch, self.observer)? {
+        // Waiting happens here and not in another attempt: as root, SQLite's own look at a journal sets its owner, and so its ctime.
+        while !plain::side_files_are_quiet(self.db, scratch)? {
+            self.wait_for_quiet()?;
+        }
+        if !plain::copy_with_side_files(self.db, &copy, self.observer)? {
             return Ok(None);
         }
         let conn =
@@ -237,8 +243,10 @@ impl Reader<'_> {
             Err(Refusal::NotDatabase(reason)) => return self.read_as_bytes(reason),
             Err(refusal) => return Err(self.fail(format!("its copy cannot be rolled back: {refusal:?}"))),
         };
-        let (size, tables) = (transaction.page_count * u64::from(transaction.page_size), transaction.tables.clone());
-        let mut copied = transaction.copy(self.shown, scratch, &mut self.sink, self.observer)?;
+        let (size, tables) = (transaction.size_bytes(), transaction.tables.clone());
+        let Some(mut copied) = transaction.copy(self.shown, scratch, &mut self.sink, self.observer)? else {
+            return self.read_as_bytes(tables.err().unwrap_or_default());
+        };
         copied.method = Method::RecoveredCopy;
         copied.locked = Duration::ZERO;
         if size == 0 {
@@ -248,7 +256,12 @@ impl Reader<'_> {
     }
 
     /// Keeps a file that SQLite cannot open, as it is.
-    fn read_as_bytes(&mut self, reason: String) -> Result<Option<Image>> {
+    fn read_as_bytes(&mut self, mut reason: String) -> Result<Option<Image>> {
+        for suffix in ["-wal", "-journal"] {
+            if Stamp::of(&side_file(self.db, suffix))?.is_some_and(|stamp| stamp.size > 0) {
+                reason.push_str(&format!("; its {suffix} file is not part of the copy"));
+            }
+        }
         let Some(stamp) = self.settle()? else { return Ok(None) };
         let Some(header) = plain::stream(self.db, &stamp, &mut self.sink, self.observer)? else { return Ok(None) };
         Ok(Some(unreadable(&header, stamp.size, reason)))

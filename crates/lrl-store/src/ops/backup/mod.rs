@@ -101,6 +101,8 @@ pub fn backup(store: &Store, options: &Options, observer: &dyn Observer) -> Resu
         storage.lock(&format!("lock-{}", options.source), LockMode::Exclusive, options.lock_wait, &interrupted)?;
     let _one_set =
         options.out.as_deref().map(|out| local::lock_dir(out, options.lock_wait, &interrupted)).transpose()?;
+    storage.reclaim()?;
+    options.out.as_deref().map_or(Ok(0), local::reclaim)?;
     let cache = storage.cache_dir().and_then(|dir| Cache::open(&dir));
     let cache = cache.filter(|cache| cache.begin().is_ok());
     let history = History::read(store, &options.source)?;
