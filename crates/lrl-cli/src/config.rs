@@ -29,6 +29,13 @@ pub struct File {
     values: BTreeMap<String, Vec<String>>,
 }
 
+impl File {
+    /// Says whether the file sets this key.
+    pub fn sets(&self, key: &str) -> bool {
+        self.values.contains_key(key)
+    }
+}
+
 /// Where a setting's value comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "origin", content = "from", rename_all = "lowercase")]

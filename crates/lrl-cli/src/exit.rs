@@ -127,6 +127,13 @@ impl Failure {
         }
     }
 
+    /// Returns all that automation may want to know, with the exit code that follows.
+    pub fn json(&self, exit: u8) -> serde_json::Value {
+        serde_json::json!({
+            "kind": self.kind(), "message": self.message(), "hint": self.hint(), "exit_code": exit,
+        })
+    }
+
     /// Returns what to do next, where there is something better than reading the message again.
     pub fn hint(&self) -> Option<&'static str> {
         let Self::Engine(error) = self else { return None };

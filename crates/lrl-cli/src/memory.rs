@@ -19,7 +19,7 @@ fn set_allocator() {
     // SAFETY: mallopt only sets parameters of the allocator, and no other thread is running yet.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 2);
-        libc::mallopt(libc::M_MMAP_THRESHOLD, 128 << 10);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 20);
     }
 }
 

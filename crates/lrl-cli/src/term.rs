@@ -113,6 +113,15 @@ impl Term {
         self.written()
     }
 
+    /// Writes a part of the one JSON document, whose writer sees to its form; nothing else is written as a document after it.
+    pub fn json_part(&self, part: &str) -> Result<()> {
+        if self.json {
+            self.lock().document = true;
+            self.write(|out| out.write_all(part.as_bytes()));
+        }
+        self.written()
+    }
+
     /// Writes bytes to standard output as they are. Fails once nobody reads any more.
     pub fn bytes(&self, bytes: &[u8]) -> Result<()> {
         self.write(|out| out.write_all(bytes));
@@ -156,10 +165,7 @@ impl Term {
             self.raw_message(&format!("  hint: {hint}"));
         }
         if self.json && !self.lock().document {
-            let error = serde_json::json!({
-                "kind": failure.kind(), "message": failure.message(), "hint": failure.hint(), "exit_code": exit,
-            });
-            let _ = self.json(&serde_json::json!({ "success": false, "error": error }));
+            let _ = self.json(&serde_json::json!({ "success": false, "error": failure.json(exit) }));
         }
     }
 

@@ -1,9 +1,21 @@
 //! One file per verb: each resolves its arguments, makes one engine call and renders the result.
 
 mod backup;
+mod check;
 mod completions;
 mod config;
+mod diff;
+mod drill;
+mod dump;
+mod export;
+mod find;
+mod import;
+mod init;
+mod ls;
 mod restore;
+mod snapshots;
+mod stats;
+mod status;
 mod store;
 
 use clap::ArgMatches;
@@ -39,6 +51,16 @@ pub fn run(context: &Context<'_>) -> Result {
     match &context.cli.command {
         Verb::Backup(args) => backup::run(context, args),
         Verb::Restore(args) => restore::run(context, args),
+        Verb::Drill(args) => drill::run(context, args),
+        Verb::Import(args) => import::run(context, args),
+        Verb::Status(args) => status::run(context, args),
+        Verb::Snapshots => snapshots::run(context),
+        Verb::Ls(args) => ls::run(context, args),
+        Verb::Diff(args) => diff::run(context, args),
+        Verb::Find(args) => find::run(context, args),
+        Verb::Dump(args) => dump::run(context, args),
+        Verb::Stats => stats::run(context),
+        Verb::Init => init::run(context),
         Verb::Config => config::run(context),
         Verb::Completions { shell } => completions::run(context, *shell),
         _ => {

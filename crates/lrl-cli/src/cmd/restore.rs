@@ -4,12 +4,12 @@ use std::os::unix::ffi::OsStrExt;
 
 use lrl_store::error::Error;
 use lrl_store::ops::restore::{self, Options, Part, Report, What};
-use lrl_store::ops::select::{self, Need};
+use lrl_store::ops::select::Need;
 use serde_json::json;
 
 use super::{Context, store};
 use crate::args::RestoreArgs;
-use crate::exit::{Exit, Result};
+use crate::exit::{Exit, Failure, Result};
 use crate::render::units::{self, safe};
 use crate::resolve;
 
@@ -34,15 +34,14 @@ pub fn run(context: &Context<'_>, args: &RestoreArgs) -> Result {
         (restore::restore_set(manifest, &options, context.term)?, format!("set {}", manifest.display()))
     } else {
         let store = store::open(context, &paths)?;
-        let source = Some(context.cli.global.source.as_str());
-        let (name, snapshot) = match select::select(&store, source, &args.snapshot, need(&options.what)) {
+        let (name, snapshot) = match store::select(context, &store, &args.snapshot, need(&options.what)) {
             // No snapshot has both halves: then the newest half is better than nothing, and the report says what it lacks.
-            Err(Error::NotFound(_)) if options.what == What::Whole => {
-                select::select(&store, source, &args.snapshot, Need::default())?
+            Err(Failure::Engine(Error::NotFound(_))) if options.what == What::Whole => {
+                store::select(context, &store, &args.snapshot, Need::default())?
             }
             found => found?,
         };
-        let newest = store.snapshot_names(source)?.pop();
+        let newest = store.snapshot_names(Some(&name.source))?.pop();
         if args.snapshot == "latest"
             && let Some(newest) = newest.filter(|newest| *newest != name)
         {

@@ -4,10 +4,13 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
+use clap::parser::ValueSource;
 use lrl_store::error::Error;
+use lrl_store::format::snapshot::Snapshot;
+use lrl_store::ops::select::{self, Need};
 use lrl_store::storage::LockMode;
 use lrl_store::storage::local::{self, Local};
-use lrl_store::store::{self, Store};
+use lrl_store::store::{self, SnapshotName, Store};
 
 use super::Context;
 use crate::exit::Result;
@@ -15,15 +18,29 @@ use crate::resolve::Paths;
 
 /// Opens an existing store for reading or adding.
 pub fn open(context: &Context<'_>, paths: &Paths) -> Result<Store> {
-    if context.cli.global.store.is_none() && !paths.backup_dir.is_dir() {
-        return Err(Error::NoStore { what: "backup directory", path: paths.backup_dir.clone() }.into());
-    }
-    let store =
-        Store::open(Arc::new(Local::new(&paths.store)), LockMode::Shared, context.cli.global.lock_wait, context.term)?;
+    require_backup_dir(context, paths)?;
+    let store = open_at(context, &paths.store)?;
     if !store.is_locked() {
         context.term.note(format!("{} cannot be written: read without a lock", paths.store.display()));
     }
+    for damaged in store.damaged_indexes() {
+        context.term.warn(&damaged.reason);
+        context.term.note("what it lists is read from the packs themselves; `lrl check` tells more");
+    }
     Ok(store)
+}
+
+/// Opens the store at `path`, if there is one.
+pub fn open_at(context: &Context<'_>, path: &Path) -> Result<Store, Error> {
+    Store::open(Arc::new(Local::new(path)), LockMode::Shared, context.cli.global.lock_wait, context.term)
+}
+
+/// Fails where the backup directory that holds the store is not there.
+pub fn require_backup_dir(context: &Context<'_>, paths: &Paths) -> Result<()> {
+    if context.cli.global.store.is_none() && !paths.backup_dir.is_dir() {
+        return Err(Error::NoStore { what: "backup directory", path: paths.backup_dir.clone() }.into());
+    }
+    Ok(())
 }
 
 /// Creates a store where there is none; says whether it did.
@@ -55,4 +72,25 @@ pub fn create_if_missing(path: &Path, wait: std::time::Duration) -> Result<bool>
     store::create(&storage, id)?;
     drop(lock);
     Ok(true)
+}
+
+/// Returns the source that the user named, by flag or file; `None` where only the default stands: then all are meant.
+pub fn named_source<'a>(context: &'a Context<'_>) -> Option<&'a str> {
+    let matches = context.matches.subcommand().map_or(context.matches, |(_, sub)| sub);
+    let named = matches.value_source("source") == Some(ValueSource::CommandLine) || context.file.sets("source");
+    named.then_some(context.cli.global.source.as_str())
+}
+
+/// Finds the snapshot that the user means: `latest` in the source, anything else in all of them unless one was named.
+pub fn select(context: &Context<'_>, store: &Store, wanted: &str, need: Need) -> Result<(SnapshotName, Snapshot)> {
+    let source = match wanted.starts_with("latest") {
+        true => Some(context.cli.global.source.as_str()),
+        false => named_source(context),
+    };
+    Ok(select::select(store, source, wanted, need)?)
+}
+
+/// Opens the store of a verb that takes no paths of its own.
+pub fn open_default(context: &Context<'_>) -> Result<Store> {
+    open(context, &context.paths()?)
 }

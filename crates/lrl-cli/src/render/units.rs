@@ -81,9 +81,29 @@ pub fn safe(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// Writes a path's raw bytes for a terminal: what is not UTF-8 as `\xff`, what a terminal would obey escaped.
+pub fn path(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        out.push_str(&safe(chunk.valid()));
+        chunk.invalid().iter().for_each(|byte| {
+            let _ = write!(out, "\\x{byte:02x}");
+        });
+    }
+    out
+}
+
+/// Writes bytes as lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{age, count, duration, moment, safe, size};
+    use super::{age, count, duration, moment, path, safe, size};
     use std::time::Duration;
 
     #[test]
@@ -129,6 +149,12 @@ mod tests {
         assert_eq!(count(1, "file"), "1 file");
         assert_eq!(count(15, "file"), "15 files");
         assert_eq!(count(2, "directory|directories"), "2 directories");
+    }
+
+    #[test]
+    fn names_of_any_bytes_are_shown() {
+        assert_eq!(path("Überblick 2026.txt".as_bytes()), "Überblick 2026.txt");
+        assert_eq!(path(b"bad\xff\xfe.txt\n"), "bad\\xff\\xfe.txt\\n");
     }
 
     #[test]

@@ -34,14 +34,15 @@ pub const MAX_DEPTH: u8 = 8;
 
 impl Record {
     /// Appends everything but the id.
-    pub(super) fn encode_tail(&self, out: &mut Vec<u8>) {
+    pub(crate) fn encode_tail(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.encoded_len.to_le_bytes());
         out.extend_from_slice(&self.plain_len.to_le_bytes());
         out.extend_from_slice(&[self.encoding.code(), self.depth, self.bases.len() as u8]);
         self.bases.iter().for_each(|base| out.extend_from_slice(base.as_bytes()));
     }
 
-    pub(super) fn decode_tail(id: ChunkId, reader: &mut Reader<'_>) -> Result<Self> {
+    /// Reads what [`Record::encode_tail`] wrote.
+    pub(crate) fn decode_tail(id: ChunkId, reader: &mut Reader<'_>) -> Result<Self> {
         let (encoded_len, plain_len) = (reader.u32()?, reader.u32()?);
         let encoding = Encoding::from_code(reader.u8()?)
             .ok_or_else(|| reader.malformed("holds a chunk of an unknown encoding"))?;

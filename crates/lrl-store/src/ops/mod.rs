@@ -1,5 +1,17 @@
 //! The verbs: one file each. A verb takes plain options and an observer and returns a report; it prints nothing.
 
 pub mod backup;
+pub mod check;
+pub mod diff;
+pub mod drill;
+pub mod dump;
+pub mod export;
+pub mod find;
+pub mod import;
+pub mod ls;
 pub mod restore;
+mod scratch;
 pub mod select;
+pub mod snapshots;
+pub mod stats;
+pub mod status;

@@ -20,6 +20,11 @@ pub trait Watch {
         let _ = (path, target);
         Ok(())
     }
+    /// A symbolic link with its raw target.
+    fn symlink(&mut self, path: &[u8], target: &[u8]) -> Result<()> {
+        let _ = (path, target);
+        Ok(())
+    }
 }
 
 /// How an archive is unpacked.
@@ -121,6 +126,7 @@ fn read(archive: &Path, options: &mut Options<'_>, write: &mut Write<'_>) -> Res
         match (&mut *watch, contents.sha256) {
             (Some(watch), Some(sha256)) => watch.file(&checked.path, member.size, &sha256.finalize().into()),
             (Some(watch), None) if member.kind == MemberKind::Hardlink => watch.hardlink(&checked.path, &checked.link),
+            (Some(watch), None) if member.kind == MemberKind::Symlink => watch.symlink(&checked.path, &checked.link),
             _ => Ok(()),
         }
     })?;

@@ -5,6 +5,7 @@ pub mod archive;
 pub mod deflate;
 mod disk;
 pub mod extract;
+pub mod found;
 pub mod image;
 pub mod manifest;
 mod names;

@@ -26,9 +26,31 @@ pub struct Place {
     pub record: Record,
 }
 
+/// Where a record stands: tells one copy of a chunk from every other without holding ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Slot {
+    /// The first bytes of the index's id; 0 for what was read from the packs themselves.
+    pub file: u64,
+    /// The record's number there; numbers have gaps, but are at most 128 times the index's blocks.
+    pub at: u64,
+}
+
+/// One copy of a chunk.
+#[derive(Debug, Clone)]
+pub struct Copy {
+    /// Its record.
+    pub slot: Slot,
+    /// Where its bytes are.
+    pub place: Place,
+}
+
+/// A block of 4096 bytes holds 79 records at most.
+const BLOCK_SLOTS: u64 = 128;
+
 /// An open index file.
 pub struct IndexFile {
     name: String,
+    tag: u64,
     layout: Layout,
     packs: Vec<PackId>,
     cache: Mutex<HashMap<u32, Arc<Vec<Located>>>>,
@@ -37,6 +59,11 @@ pub struct IndexFile {
 /// Returns the object's name of an index.
 pub fn object_name(id: &IndexId) -> String {
     format!("index/{id}")
+}
+
+/// Says whether an object's name is one that an index can have; whatever else lies there is none.
+pub fn is_object_name(name: &str) -> bool {
+    name.strip_prefix("index/").is_some_and(|id| IndexId::from_hex(id).is_ok())
 }
 
 impl IndexFile {
@@ -56,7 +83,8 @@ impl IndexFile {
             });
         }
         let stated = name.rsplit('/').next().unwrap_or_default();
-        if !trailer.ends_with(IndexId::from_hex(stated)?.as_bytes()) {
+        let id = IndexId::from_hex(stated)?;
+        if !trailer.ends_with(id.as_bytes()) {
             return Err(Error::corrupt(&object, "its digest does not match its name"));
         }
         let layout = Layout::decode(&trailer, len, &object)?;
@@ -65,7 +93,8 @@ impl IndexFile {
             return Err(short());
         }
         let packs = index::decode_packs(&storage.read_range(name, at, table_len)?);
-        Ok(Self { name: name.into(), layout, packs, cache: Mutex::default() })
+        let tag = u64::from_be_bytes(*id.as_bytes().first_chunk().unwrap_or(&[0; 8]));
+        Ok(Self { name: name.into(), tag, layout, packs, cache: Mutex::default() })
     }
 
     /// Returns the object's name.
@@ -85,6 +114,42 @@ impl IndexFile {
 
     /// Finds a chunk.
     pub fn find(&self, storage: &dyn Storage, id: &ChunkId) -> Result<Option<Place>> {
+        let Some((_, block)) = self.find_block(storage, id)? else { return Ok(None) };
+        let found = block.binary_search_by(|located| located.record.id.cmp(id)).ok().and_then(|at| block.get(at));
+        found.map(|located| self.place(located)).transpose()
+    }
+
+    /// Finds every copy of a chunk.
+    pub fn find_all(&self, storage: &dyn Storage, id: &ChunkId) -> Result<Vec<Copy>> {
+        let mut copies = Vec::new();
+        let Some((mut number, mut block)) = self.find_block(storage, id)? else { return Ok(copies) };
+        while number > 0 && block.first().is_some_and(|first| first.record.id == *id) {
+            let before = self.block(storage, number - 1)?;
+            if before.last().is_none_or(|last| last.record.id != *id) {
+                break;
+            }
+            (number, block) = (number - 1, before);
+        }
+        loop {
+            for (at, located) in block.iter().enumerate().filter(|(_, located)| located.record.id == *id) {
+                copies.push(self.copy(number, at, located)?);
+            }
+            let goes_on = block.last().is_some_and(|last| last.record.id == *id) && number + 1 < self.layout.blocks;
+            if !goes_on {
+                return Ok(copies);
+            }
+            number += 1;
+            block = self.block(storage, number)?;
+        }
+    }
+
+    fn copy(&self, block: u32, at: usize, located: &Located) -> Result<Copy> {
+        let slot = Slot { file: self.tag, at: u64::from(block) * BLOCK_SLOTS + at as u64 };
+        Ok(Copy { slot, place: self.place(located)? })
+    }
+
+    /// Finds a block in which the chunk stands.
+    fn find_block(&self, storage: &dyn Storage, id: &ChunkId) -> Result<Option<(u32, Arc<Vec<Located>>)>> {
         // Ids are uniform, so their value tells where they stand: interpolation needs two or three blocks where bisection needs twenty.
         let value = |id: &ChunkId| u64::from_be_bytes(*id.as_bytes().first_chunk().unwrap_or(&[0; 8]));
         let target = value(id);
@@ -105,9 +170,8 @@ impl IndexFile {
             } else if *id > last.record.id {
                 (low, low_value) = (guess + 1, value(&last.record.id));
             } else {
-                let found =
-                    block.binary_search_by(|located| located.record.id.cmp(id)).ok().and_then(|at| block.get(at));
-                return found.map(|located| self.place(located)).transpose();
+                let holds = block.binary_search_by(|located| located.record.id.cmp(id)).is_ok();
+                return Ok(holds.then_some((guess as u32, block)));
             }
         }
         Ok(None)
@@ -136,21 +200,15 @@ impl IndexFile {
         Ok(decoded)
     }
 
-    /// Calls `visit` with every chunk's place, in order of ids.
-    pub fn each(&self, storage: &dyn Storage, visit: &mut dyn FnMut(Place) -> Result<()>) -> Result<()> {
-        for located in self.stream(storage) {
-            visit(self.place(&located?)?)?;
-        }
-        Ok(())
-    }
-
-    fn stream<'a>(&'a self, storage: &'a dyn Storage) -> impl Iterator<Item = Result<Located>> + 'a {
+    fn stream<'a>(&'a self, storage: &'a dyn Storage) -> impl Iterator<Item = Result<Copy>> + 'a {
         (0..self.layout.blocks).flat_map(move |block| {
             let bytes = storage.read_range(&self.name, self.layout.block_offset(block), self.layout.block_len(block));
             let decoded =
                 bytes.and_then(|bytes| index::decode_block(&bytes, &self.layout, &storage.describe_object(&self.name)));
             match decoded {
-                Ok(records) => records.into_iter().map(Ok).collect::<Vec<_>>(),
+                Ok(records) => {
+                    records.iter().enumerate().map(|(at, located)| self.copy(block, at, located)).collect::<Vec<_>>()
+                }
                 Err(e) => vec![Err(e)],
             }
         })
@@ -204,36 +262,54 @@ pub fn write(
     Ok((IndexFile::open(storage, &name)?, len))
 }
 
+/// Walks all chunks in order of their ids, each with all its copies by pack and offset; a copy that several files list comes once for
+/// each of them.
+pub fn groups<'a>(
+    storage: &'a dyn Storage,
+    files: &'a [Arc<IndexFile>],
+) -> impl Iterator<Item = Result<Vec<Copy>>> + 'a {
+    let mut streams: Vec<_> = files.iter().map(|file| file.stream(storage).peekable()).collect();
+    std::iter::from_fn(move || {
+        let mut least: Option<ChunkId> = None;
+        for stream in &mut streams {
+            match stream.peek() {
+                Some(Ok(copy)) if least.is_none_or(|id| copy.place.record.id < id) => {
+                    least = Some(copy.place.record.id)
+                }
+                Some(Err(_)) => return stream.next().map(|failed| failed.map(|copy| vec![copy])),
+                _ => {}
+            }
+        }
+        let least = least?;
+        let mut group = Vec::new();
+        for stream in &mut streams {
+            while let Some(Ok(copy)) = stream.next_if(|next| next.as_ref().is_ok_and(|c| c.place.record.id == least)) {
+                group.push(copy);
+            }
+        }
+        group.sort_by_key(|copy| (copy.place.pack, copy.place.offset));
+        Some(Ok(group))
+    })
+}
+
 /// Writes one index that says what `files` say; a chunk that several list is kept once for each different place.
 pub fn merge(storage: &dyn Storage, files: &[Arc<IndexFile>]) -> Result<(IndexFile, u64)> {
     let mut packs: Vec<PackId> = files.iter().flat_map(|file| file.packs.iter().copied()).collect();
     packs.sort_unstable();
     packs.dedup();
     let number: HashMap<PackId, u32> = packs.iter().enumerate().map(|(i, id)| (*id, i as u32)).collect();
-    let mut streams: Vec<_> = files.iter().map(|file| (file, file.stream(storage).peekable())).collect();
-    let mut last: Option<(ChunkId, u32, u32)> = None;
-    let merged = std::iter::from_fn(move || {
-        loop {
-            let mut least: Option<(usize, ChunkId)> = None;
-            for (i, (_, stream)) in streams.iter_mut().enumerate() {
-                match stream.peek() {
-                    Some(Ok(located)) if least.is_none_or(|(_, id)| located.record.id < id) => {
-                        least = Some((i, located.record.id))
-                    }
-                    Some(Err(_)) => return stream.next(),
-                    _ => {}
-                }
-            }
-            let (file, stream) = streams.get_mut(least?.0)?;
-            let Some(Ok(mut located)) = stream.next() else { return None };
-            let pack = file.packs.get(located.pack as usize).and_then(|id| number.get(id));
-            located.pack = pack.copied().unwrap_or(u32::MAX);
-            let key = (located.record.id, located.pack, located.offset);
-            if last != Some(key) {
-                last = Some(key);
-                return Some(Ok(located));
-            }
+    let located = |copy: Copy| {
+        let Place { pack, offset, record } = copy.place;
+        let numbers = number.get(&pack).copied().zip(u32::try_from(offset).ok());
+        let (pack, offset) = numbers.ok_or_else(|| Error::corrupt(pack, "cannot be named by an index"))?;
+        Ok(Located { pack, offset, record })
+    };
+    let merged = groups(storage, files).flat_map(|group| match group {
+        Ok(mut copies) => {
+            copies.dedup_by_key(|copy| (copy.place.pack, copy.place.offset));
+            copies.into_iter().map(located).collect()
         }
+        Err(e) => vec![Err(e)],
     });
     write(storage, packs, merged)
 }

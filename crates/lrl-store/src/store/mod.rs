@@ -1,30 +1,46 @@
 //! The store: verified chunks by id, snapshots by name, over any storage. Small outside, deep inside.
 
 pub mod cache;
+pub mod compare;
+pub mod drills;
 pub mod index;
+mod read;
+mod salvage;
 pub mod session;
 pub mod tree;
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use crate::codec;
 use crate::error::{Error, Result};
 use crate::format::config::{self, Config};
-use crate::format::entry::{Content, Piece};
 use crate::format::snapshot::{self, Snapshot};
-use crate::id::{ChunkId, PackId, SnapshotId};
+use crate::id::{PackId, SnapshotId};
 use crate::progress::Observer;
 use crate::storage::{Guard, LockMode, Source, Storage};
-use index::{IndexFile, Place};
+use index::IndexFile;
+use salvage::Salvage;
+
+pub(crate) use salvage::{directory as pack_directory, pack_id};
 
 /// An open store; holds its lock until it is dropped.
 pub struct Store {
     storage: Arc<dyn Storage>,
     config: Config,
     indexes: RwLock<Vec<Arc<IndexFile>>>,
+    damaged: RwLock<Vec<DamagedIndex>>,
+    salvage: RwLock<Option<Arc<Salvage>>>,
     locked: bool,
     _lock: Option<Box<dyn Guard>>,
+}
+
+/// An index file that is not believed: what its packs hold is read from the packs themselves where nothing else lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DamagedIndex {
+    /// The object's name.
+    pub name: String,
+    /// What is wrong, for people, with its path.
+    pub reason: String,
 }
 
 /// The name of a snapshot's object, taken apart.
@@ -80,16 +96,63 @@ pub fn exists(storage: &dyn Storage) -> Result<bool> {
     }
 }
 
+fn read_config(storage: &dyn Storage) -> Result<Config> {
+    let bytes = storage.read("config").map_err(|e| match e {
+        Error::Missing { .. } => Error::NoStore { what: "store", path: storage.describe().into() },
+        other => other,
+    })?;
+    config::decode(&bytes, &storage.describe_object("config"))
+}
+
 impl Store {
-    /// Opens a store and takes its lock, waiting up to `wait`.
+    /// Opens a store and takes its lock, waiting up to `wait`. Damaged index files do not keep it shut: see [`Store::damaged_indexes`].
     pub fn open(storage: Arc<dyn Storage>, mode: LockMode, wait: Duration, observer: &dyn Observer) -> Result<Self> {
-        let bytes = storage.read("config").map_err(|e| match e {
-            Error::Missing { .. } => Error::NoStore { what: "store", path: storage.describe().into() },
-            other => other,
-        })?;
-        let config = config::decode(&bytes, &storage.describe_object("config"))?;
+        let config = read_config(&*storage)?;
+        Self::open_with(storage, config, mode, wait, observer)
+    }
+
+    /// Opens a store for examining it, even where its config is damaged or gone; also returns why.
+    pub fn examine(
+        storage: Arc<dyn Storage>,
+        wait: Duration,
+        observer: &dyn Observer,
+    ) -> Result<(Self, Option<Error>)> {
+        let (config, error) = match read_config(&*storage) {
+            Ok(config) => (config, None),
+            Err(error @ Error::Corrupt { .. }) => (Config::new([0; 32]), Some(error)),
+            Err(error @ Error::NoStore { .. }) => {
+                let mut objects = 0;
+                let listed = storage.list("snapshots", &mut |_, _| {
+                    objects += 1;
+                    Ok(())
+                });
+                if listed.is_err() || objects == 0 {
+                    return Err(error);
+                }
+                (Config::new([0; 32]), Some(Error::Missing { object: storage.describe_object("config") }))
+            }
+            Err(error) => return Err(error),
+        };
+        Ok((Self::open_with(storage, config, LockMode::Shared, wait, observer)?, error))
+    }
+
+    fn open_with(
+        storage: Arc<dyn Storage>,
+        config: Config,
+        mode: LockMode,
+        wait: Duration,
+        observer: &dyn Observer,
+    ) -> Result<Self> {
         let lock = storage.lock("lock", mode, wait, &|| observer.interrupted())?;
-        let store = Self { storage, config, indexes: RwLock::default(), locked: lock.is_some(), _lock: lock };
+        let store = Self {
+            storage,
+            config,
+            indexes: RwLock::default(),
+            damaged: RwLock::default(),
+            salvage: RwLock::default(),
+            locked: lock.is_some(),
+            _lock: lock,
+        };
         store.reload_indexes()?;
         Ok(store)
     }
@@ -114,25 +177,56 @@ impl Store {
         self.indexes.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn reload_indexes(&self) -> Result<()> {
+    /// Returns the index files that are not believed.
+    pub fn damaged_indexes(&self) -> Vec<DamagedIndex> {
+        self.damaged.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Looks again which index files there are.
+    pub(crate) fn reload_indexes(&self) -> Result<()> {
         // A merge in another process may replace files between the listing and the opening: list again.
         for attempt in 0.. {
             let mut names = Vec::new();
             self.storage.list("index", &mut |name, _| {
-                names.push(name.to_string());
+                names.extend(index::is_object_name(name).then(|| name.to_string()));
                 Ok(())
             })?;
-            let opened: Result<Vec<_>> =
-                names.iter().map(|name| IndexFile::open(&*self.storage, name).map(Arc::new)).collect();
-            match opened {
-                Err(Error::Missing { .. }) if attempt < 10 => {}
-                Err(e) => return Err(e),
-                Ok(files) => {
-                    *self.indexes.write().unwrap_or_else(PoisonError::into_inner) = files;
-                    return Ok(());
+            let (mut files, mut damaged, mut vanished) = (Vec::new(), Vec::new(), None);
+            for name in names {
+                match IndexFile::open(&*self.storage, &name) {
+                    Ok(file) => files.push(Arc::new(file)),
+                    Err(e @ Error::Corrupt { .. }) => damaged.push(DamagedIndex { name, reason: e.to_string() }),
+                    Err(e @ Error::Missing { .. }) => vanished = Some(e),
+                    Err(e) => return Err(e),
                 }
             }
+            match vanished {
+                Some(_) if attempt < 10 => continue,
+                Some(e) => return Err(e),
+                None => {}
+            }
+            *self.indexes.write().unwrap_or_else(PoisonError::into_inner) = files;
+            *self.damaged.write().unwrap_or_else(PoisonError::into_inner) = damaged;
+            break;
         }
+        Ok(())
+    }
+
+    /// Reads every index file whole; those that are damaged are not believed from here on.
+    pub(crate) fn verify_indexes(&self, observer: &dyn Observer) -> Result<()> {
+        let (mut good, mut bad) = (Vec::new(), Vec::new());
+        for file in self.indexes() {
+            crate::progress::checkpoint(observer)?;
+            match file.verify(&*self.storage) {
+                Ok(()) => good.push(file),
+                Err(e @ (Error::Corrupt { .. } | Error::Io { .. })) => {
+                    bad.push(DamagedIndex { name: file.name().into(), reason: e.to_string() });
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        *self.indexes.write().unwrap_or_else(PoisonError::into_inner) = good;
+        self.damaged.write().unwrap_or_else(PoisonError::into_inner).extend(bad);
         Ok(())
     }
 
@@ -152,138 +246,15 @@ impl Store {
             take
         });
         let count = count.count();
-        let (merged, _) = index::merge(&*self.storage, &files[..count])?;
-        let merged = Arc::new(merged);
+        let merged = match index::merge(&*self.storage, &files[..count]) {
+            Ok((merged, _)) => Arc::new(merged),
+            // A rewrite of a damaged index would lose what it still says.
+            Err(Error::Corrupt { .. }) => return Ok(()),
+            Err(e) => return Err(e),
+        };
         let old: Vec<_> = files.drain(..count).filter(|file| file.name() != merged.name()).collect();
         files.push(merged);
         old.iter().try_for_each(|file| self.storage.remove(file.name()))
-    }
-
-    /// Says whether a chunk is in the index.
-    pub fn contains(&self, id: &ChunkId) -> Result<bool> {
-        Ok(self.locate(id)?.is_some())
-    }
-
-    /// Finds one copy of a chunk.
-    pub fn locate(&self, id: &ChunkId) -> Result<Option<Place>> {
-        for file in self.indexes() {
-            if let Some(place) = file.find(&*self.storage, id)? {
-                return Ok(Some(place));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Reads a chunk, verified against its id. Every copy is tried before giving up.
-    pub fn read(&self, id: &ChunkId) -> Result<Vec<u8>> {
-        let mut failed = None;
-        for file in self.indexes() {
-            let Some(place) = file.find(&*self.storage, id)? else { continue };
-            match self.read_place(&place, 0) {
-                Ok(plain) if ChunkId::of(&plain) == *id => return Ok(plain),
-                Ok(_) => failed = Some(Error::corrupt(self.describe_chunk(&place), "its bytes do not match its id")),
-                Err(e @ (Error::Corrupt { .. } | Error::Missing { .. })) => failed = Some(e),
-                Err(e) => return Err(e),
-            }
-        }
-        Err(failed.unwrap_or_else(|| Error::Missing { object: format!("chunk {id} in {}", self.storage.describe()) }))
-    }
-
-    fn describe_chunk(&self, place: &Place) -> String {
-        format!("chunk {} in {}", place.record.id, self.storage.describe_object(&pack_name(&place.pack)))
-    }
-
-    // Only the final chunk is verified: a wrong base cannot give the right bytes, and hashing every link would cost more than decoding.
-    fn read_place(&self, place: &Place, below: u8) -> Result<Vec<u8>> {
-        let record = &place.record;
-        let object = self.describe_chunk(place);
-        if below > crate::format::pack::MAX_DEPTH {
-            return Err(Error::corrupt(object, "its chain of bases is too long"));
-        }
-        let encoded = self.storage.read_range(&pack_name(&place.pack), place.offset, record.encoded_len as usize)?;
-        let mut bases = Vec::with_capacity(record.bases.len());
-        for base in &record.bases {
-            let place = self
-                .locate(base)?
-                .ok_or_else(|| Error::Missing { object: format!("chunk {base}, a base of {object}") })?;
-            bases.push(self.read_place(&place, below + 1)?);
-        }
-        let bases: Vec<&[u8]> = bases.iter().map(Vec::as_slice).collect();
-        codec::decode(record.encoding, encoded, record.plain_len as usize, &bases, &object)
-    }
-
-    /// Feeds `len` bytes of a content from `offset` on to `sink`, verified, in order; holes as zeros.
-    pub fn read_content(
-        &self,
-        content: &Content,
-        mut offset: u64,
-        mut len: u64,
-        sink: &mut dyn FnMut(&[u8]) -> Result<()>,
-    ) -> Result<()> {
-        static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
-        self.each_piece(content, offset, &mut |at, piece| {
-            if len == 0 {
-                return Ok(false);
-            }
-            let skip = offset - at;
-            let take = (piece.len() - skip).min(len);
-            match piece {
-                Piece::Data { id, len: stated } => {
-                    let plain = self.read(&id)?;
-                    if plain.len() as u64 != stated {
-                        return Err(Error::corrupt(format!("chunk {id}"), "has another length than its list says"));
-                    }
-                    sink(&plain[skip as usize..(skip + take) as usize])?;
-                }
-                Piece::Hole { .. } => {
-                    let mut left = take;
-                    while left > 0 {
-                        let now = left.min(ZEROS.len() as u64);
-                        sink(&ZEROS[..now as usize])?;
-                        left -= now;
-                    }
-                }
-            }
-            offset += take;
-            len -= take;
-            Ok(len > 0)
-        })?;
-        if len == 0 { Ok(()) } else { Err(Error::corrupt("a list of pieces", "ends before its file does")) }
-    }
-
-    /// Calls `visit` with each piece that ends after `from`, and its offset, until it returns false.
-    pub fn each_piece(
-        &self,
-        content: &Content,
-        from: u64,
-        visit: &mut dyn FnMut(u64, Piece) -> Result<bool>,
-    ) -> Result<()> {
-        let mut at = 0;
-        match content {
-            Content::Inline(pieces) => {
-                for piece in pieces {
-                    let next = at + piece.len();
-                    if next > from && !visit(at, *piece)? {
-                        break;
-                    }
-                    at = next;
-                }
-            }
-            Content::Tree(root) => {
-                let (mut pieces, start) = tree::Items::<Piece>::from_weight(self, root, from)?;
-                at = start;
-                while let Some(piece) = pieces.next().transpose()? {
-                    let next = at
-                        .checked_add(piece.len())
-                        .ok_or_else(|| Error::corrupt("a list of pieces", "is impossibly long"))?;
-                    if next > from && !visit(at, piece)? {
-                        break;
-                    }
-                    at = next;
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Lists the names of snapshots, by source and sequence.

@@ -189,10 +189,11 @@ impl OldNodes {
 
 /// Walks a tree's items in order, holding one leaf and the path to it.
 pub struct Items<'s, T> {
-    store: &'s Store,
-    stack: Vec<(u8, std::vec::IntoIter<Child>)>,
-    leaf: std::vec::IntoIter<T>,
-    failed: bool,
+    pub(super) store: &'s Store,
+    /// Nodes that are still to come, with their level, the lowest last.
+    pub(super) stack: Vec<(u8, std::vec::IntoIter<Child>)>,
+    pub(super) leaf: std::vec::IntoIter<T>,
+    pub(super) failed: bool,
 }
 
 impl<'s, T: Item> Items<'s, T> {
@@ -239,7 +240,7 @@ impl<'s, T: Item> Items<'s, T> {
         }
     }
 
-    fn node(&self, id: &ChunkId) -> Result<Node<T>> {
+    pub(super) fn node(&self, id: &ChunkId) -> Result<Node<T>> {
         let decoded = node::decode::<T>(&self.store.read(id)?, &format!("node {id}"))?;
         let level = match &decoded {
             Node::Leaf(_) => 0,

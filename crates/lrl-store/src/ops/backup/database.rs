@@ -122,7 +122,7 @@ impl ImageSink for Staged<'_> {
 }
 
 /// Cuts the staged image into extents and keeps the new ones; returns the root of their tree and the image's SHA-256.
-fn store_image(
+pub(in crate::ops) fn store_image(
     session: &Session<'_>,
     image: &mut File,
     shape: &Image,

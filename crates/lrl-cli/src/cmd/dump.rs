@@ -1,0 +1,36 @@
+//! `lrl dump`: one file of a snapshot on standard output, byte for byte.
+
+use std::os::unix::ffi::OsStrExt;
+
+use lrl_store::error::Error;
+use lrl_store::ops::select::Need;
+use lrl_store::ops::{dump, ls};
+
+use super::{Context, store};
+use crate::args::DumpArgs;
+use crate::exit::{Exit, Failure, Result};
+
+/// Writes the file.
+pub fn run(context: &Context<'_>, args: &DumpArgs) -> Result {
+    let term = context.term;
+    if term.is_json() {
+        return Err(Failure::Usage("lrl dump writes the file itself: there is no JSON to write with --json".into()));
+    }
+    let store = store::open_default(context)?;
+    let path = args.path.as_os_str().as_bytes();
+    let is_database = ls::clean(path) == ls::DATABASE.as_bytes();
+    let need = Need { database: is_database, uploads: !is_database };
+    let (_, snapshot) = store::select(context, &store, &args.snapshot, need)?;
+    let mut closed = None;
+    let dumped = dump::dump(&store, &snapshot, path, term, &mut |bytes| {
+        term.bytes(bytes).map_err(|failure| {
+            closed = Some(failure);
+            // The engine only has to stop.
+            Error::Interrupted
+        })
+    });
+    match (closed, dumped) {
+        (Some(failure), _) => Err(failure),
+        (None, dumped) => dumped.map(|_| Exit::Done).map_err(Failure::from),
+    }
+}

@@ -1,0 +1,127 @@
+//! How one upload looks: a line as `ls -l` writes it, and its JSON. Names are raw bytes; what is not UTF-8 is shown escaped, and whole
+//! in `path_hex`.
+
+use lrl_store::format::entry::{Entry, Kind, Time};
+use lrl_store::format::snapshot::Database;
+use lrl_store::ops::ls::DATABASE;
+use serde_json::{Map, Value, json};
+
+use super::units;
+
+/// Writes the ten letters for kind and permissions.
+pub fn mode(kind: u8, mode: u32) -> String {
+    let mut text = String::with_capacity(10);
+    text.push(char::from(kind));
+    for (shift, special, letter) in [(6, 0o4000, 's'), (3, 0o2000, 's'), (0, 0o1000, 't')] {
+        let bits = mode >> shift;
+        text.push(if bits & 4 != 0 { 'r' } else { '-' });
+        text.push(if bits & 2 != 0 { 'w' } else { '-' });
+        text.push(match (bits & 1 != 0, mode & special != 0) {
+            (false, false) => '-',
+            (true, false) => 'x',
+            (true, true) => letter,
+            (false, true) => letter.to_ascii_uppercase(),
+        });
+    }
+    text
+}
+
+/// Writes an entry as one line.
+pub fn line(entry: &Entry) -> String {
+    let target = match &entry.kind {
+        Kind::Dir | Kind::File { .. } => String::new(),
+        Kind::Symlink { target } => format!(" -> {}", units::path(target)),
+        Kind::Hardlink { target } => format!(" link to {}", units::path(target)),
+    };
+    format!("{} {}{target}", facts(entry), units::path(&entry.path))
+}
+
+/// Writes kind, mode, owner, size and time of an entry.
+pub fn facts(entry: &Entry) -> String {
+    let kind = match &entry.kind {
+        Kind::Dir => b'd',
+        Kind::File { .. } => b'-',
+        Kind::Symlink { .. } => b'l',
+        Kind::Hardlink { .. } => b'h',
+    };
+    row(&mode(kind, entry.mode), (entry.uid, entry.gid), entry.size(), entry.mtime)
+}
+
+/// Writes the database as one line of the same form.
+pub fn database_line(half: &Database) -> String {
+    format!("{} {DATABASE}", row(&mode(b'-', half.mode), (half.uid, half.gid), half.size_bytes, half.mtime))
+}
+
+fn row(mode: &str, (uid, gid): (u32, u32), size: u64, mtime: Time) -> String {
+    format!("{mode} {:>11} {size:>12} {}", format!("{uid}:{gid}"), units::moment(mtime.secs))
+}
+
+/// Writes a moment to the nanosecond as ISO 8601 in UTC.
+pub fn iso(time: Time) -> String {
+    match jiff::Timestamp::new(time.secs, time.nanos as i32) {
+        Ok(moment) => moment.to_string(),
+        Err(_) => format!("@{}", time.secs),
+    }
+}
+
+/// Adds a name to an object: as text, and in hexadecimal digits where it is not UTF-8.
+pub fn put_name(object: &mut Map<String, Value>, key: &str, name: &[u8]) {
+    object.insert(key.into(), String::from_utf8_lossy(name).into());
+    if std::str::from_utf8(name).is_err() {
+        object.insert(format!("{key}_hex"), units::hex(name).into());
+    }
+}
+
+/// Returns an entry as JSON.
+pub fn to_json(entry: &Entry) -> Value {
+    let mut object = Map::new();
+    put_name(&mut object, "path", &entry.path);
+    let kind = match &entry.kind {
+        Kind::Dir => "directory",
+        Kind::File { .. } => "file",
+        Kind::Symlink { .. } => "symlink",
+        Kind::Hardlink { .. } => "hardlink",
+    };
+    object.insert("type".into(), kind.into());
+    if let Kind::File { size, .. } = &entry.kind {
+        object.insert("size_bytes".into(), (*size).into());
+    }
+    if let Kind::Symlink { target } | Kind::Hardlink { target } = &entry.kind {
+        put_name(&mut object, "target", target);
+    }
+    put_metadata(&mut object, entry.mode, (entry.uid, entry.gid), entry.mtime);
+    Value::Object(object)
+}
+
+/// Returns the database as JSON of the same form.
+pub fn database_json(half: &Database) -> Value {
+    let mut object = Map::new();
+    object.insert("path".into(), DATABASE.into());
+    object.insert("type".into(), "database".into());
+    object.insert("size_bytes".into(), half.size_bytes.into());
+    object.insert("sha256".into(), half.sha256.clone().into());
+    put_metadata(&mut object, half.mode, (half.uid, half.gid), half.mtime);
+    Value::Object(object)
+}
+
+fn put_metadata(object: &mut Map<String, Value>, mode: u32, (uid, gid): (u32, u32), mtime: Time) {
+    object.insert("mode".into(), format!("{mode:04o}").into());
+    object.insert("uid".into(), json!(uid));
+    object.insert("gid".into(), json!(gid));
+    object.insert("mtime".into(), iso(mtime).into());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{iso, mode};
+    use lrl_store::format::entry::Time;
+
+    #[test]
+    fn modes_and_times_are_written_as_people_know_them() {
+        assert_eq!(mode(b'd', 0o755), "drwxr-xr-x");
+        assert_eq!(mode(b'-', 0o640), "-rw-r-----");
+        assert_eq!(mode(b'-', 0o7711), "-rws--s--t");
+        assert_eq!(mode(b'-', 0o7000), "---S--S--T");
+        assert_eq!(iso(Time { secs: 1_768_392_000, nanos: 5_000 }), "2026-01-14T12:00:00.000005Z");
+    }
+}

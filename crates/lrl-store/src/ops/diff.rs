@@ -1,0 +1,138 @@
+//! The verb `diff`: what changed from one snapshot to another, uploads in list order.
+
+use crate::error::{Error, Result};
+use crate::format::entry::{Entry, Kind};
+use crate::format::snapshot::{Database, Snapshot};
+use crate::progress::{Observer, checkpoint};
+use crate::store::Store;
+use crate::store::compare;
+pub use crate::store::compare::Change;
+
+/// What happened to the database.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(tag = "change", rename_all = "snake_case")]
+pub enum DatabaseChange {
+    /// Neither snapshot holds one.
+    Absent,
+    /// Only the newer one holds it.
+    Added {
+        /// Bytes.
+        size_bytes: u64,
+    },
+    /// Only the older one holds it.
+    Removed {
+        /// Bytes.
+        size_bytes: u64,
+    },
+    /// The same bytes in both.
+    Same {
+        /// Bytes.
+        size_bytes: u64,
+    },
+    /// Other bytes.
+    Changed {
+        /// Bytes in the older one.
+        from_bytes: u64,
+        /// Bytes in the newer one.
+        to_bytes: u64,
+        /// Bytes of extents in the newer one that are not what stood there in the older one.
+        extents_bytes: u64,
+        /// Tables that only the newer one has.
+        tables_added: Vec<String>,
+        /// Tables that only the older one has.
+        tables_removed: Vec<String>,
+    },
+}
+
+/// In what a changed upload differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Aspects {
+    /// Its kind, bytes or link target.
+    pub content: bool,
+    /// Its mode, owner or time.
+    pub metadata: bool,
+}
+
+/// How many uploads differ in which way.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Counts {
+    /// Only in the newer snapshot.
+    pub added: u64,
+    /// Only in the older snapshot.
+    pub removed: u64,
+    /// With other contents.
+    pub changed: u64,
+    /// With the same contents, but other metadata.
+    pub metadata: u64,
+    /// Bytes of files that are new or have other contents.
+    pub added_bytes: u64,
+    /// Bytes of files that are gone or had other contents.
+    pub removed_bytes: u64,
+}
+
+/// Compares the databases.
+pub fn database(store: &Store, from: &Snapshot, to: &Snapshot) -> Result<DatabaseChange> {
+    let (from, to) = match (&from.database, &to.database) {
+        (None, None) => return Ok(DatabaseChange::Absent),
+        (None, Some(to)) => return Ok(DatabaseChange::Added { size_bytes: to.size_bytes }),
+        (Some(from), None) => return Ok(DatabaseChange::Removed { size_bytes: from.size_bytes }),
+        (Some(from), Some(to)) => (from, to),
+    };
+    if from.sha256 == to.sha256 && from.size_bytes == to.size_bytes {
+        return Ok(DatabaseChange::Same { size_bytes: to.size_bytes });
+    }
+    let only = |here: &Database, there: &Database| match (&here.tables, &there.tables) {
+        (Some(here), Some(there)) => here.iter().filter(|table| !there.contains(table)).cloned().collect(),
+        _ => Vec::new(),
+    };
+    Ok(DatabaseChange::Changed {
+        from_bytes: from.size_bytes,
+        to_bytes: to.size_bytes,
+        extents_bytes: compare::changed_bytes(store, &from.root, &to.root)?,
+        tables_added: only(to, from),
+        tables_removed: only(from, to),
+    })
+}
+
+/// Compares the uploads; a snapshot without uploads counts as one with none.
+pub fn uploads<E: From<Error>>(
+    store: &Store,
+    from: &Snapshot,
+    to: &Snapshot,
+    observer: &dyn Observer,
+    visit: &mut dyn FnMut(&Change) -> Result<(), E>,
+) -> Result<Counts, E> {
+    let list = |snapshot: &Snapshot| snapshot.uploads.as_ref().map(|half| half.list);
+    let mut counts = Counts::default();
+    compare::entries(store, list(from).as_ref(), list(to).as_ref(), &mut |change| {
+        checkpoint(observer)?;
+        match &change {
+            Change::Added(entry) => {
+                counts.added += 1;
+                counts.added_bytes += entry.size();
+            }
+            Change::Removed(entry) => {
+                counts.removed += 1;
+                counts.removed_bytes += entry.size();
+            }
+            Change::Changed(old, new) if aspects(old, new).content => {
+                counts.changed += 1;
+                counts.added_bytes += new.size();
+                counts.removed_bytes += old.size();
+            }
+            Change::Changed(..) => counts.metadata += 1,
+        }
+        visit(&change)
+    })?;
+    Ok(counts)
+}
+
+/// Tells in what two versions of one upload differ. The same bytes are the same chunks: cutting depends on the bytes alone.
+pub fn aspects(old: &Entry, new: &Entry) -> Aspects {
+    let same = match (&old.kind, &new.kind) {
+        (Kind::File { size: a, content: x }, Kind::File { size: b, content: y }) => a == b && x == y,
+        (a, b) => a == b,
+    };
+    let metadata = (old.mode, old.uid, old.gid, old.mtime) != (new.mode, new.uid, new.gid, new.mtime);
+    Aspects { content: !same, metadata }
+}

@@ -1,0 +1,53 @@
+//! The verb `dump`: the bytes of one file of a snapshot, each verified before it is handed out.
+
+use super::ls;
+use crate::error::{Error, Result};
+use crate::format::entry::{Content, Kind};
+use crate::format::snapshot::Snapshot;
+use crate::progress::{Observer, checkpoint};
+use crate::store::Store;
+use sha2::{Digest, Sha256};
+
+/// Feeds the bytes of `path` (`lrl.db`: the database) to `sink`; returns how many there were.
+///
+/// The database's SHA-256 is known only at its end: where it does not fit, the error comes after the bytes.
+pub fn dump(
+    store: &Store,
+    snapshot: &Snapshot,
+    path: &[u8],
+    observer: &dyn Observer,
+    sink: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<u64> {
+    let mut feed = |bytes: &[u8]| {
+        checkpoint(observer)?;
+        sink(bytes)
+    };
+    if let Some(half) = snapshot.database.as_ref().filter(|_| ls::clean(path) == ls::DATABASE.as_bytes()) {
+        let mut sha = Sha256::new();
+        store.read_content(&Content::Tree(half.root), 0, half.size_bytes, &mut |bytes| {
+            sha.update(bytes);
+            feed(bytes)
+        })?;
+        return if crate::set::hex(&sha.finalize()) == half.sha256 {
+            Ok(half.size_bytes)
+        } else {
+            Err(Error::corrupt("the database in the snapshot", "does not match its SHA-256"))
+        };
+    }
+    let mut entry = ls::find(store, snapshot, path)?;
+    if let Kind::Hardlink { target } = &entry.kind {
+        entry = ls::find(store, snapshot, target)?;
+    }
+    let shown = String::from_utf8_lossy(&entry.path).into_owned();
+    match &entry.kind {
+        Kind::File { size, content } => store.read_content(content, 0, *size, &mut feed).map(|()| *size),
+        Kind::Dir => Err(Error::Refused(format!(
+            "{shown} is a directory; `lrl restore {} --path {shown}` brings it back",
+            snapshot.timestamp
+        ))),
+        Kind::Symlink { target } => {
+            Err(Error::Refused(format!("{shown} is a symbolic link to {}", String::from_utf8_lossy(target))))
+        }
+        Kind::Hardlink { .. } => Err(Error::corrupt(shown, "is a further name of a further name")),
+    }
+}

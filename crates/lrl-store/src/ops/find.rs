@@ -1,0 +1,249 @@
+//! The verb `find`: which snapshots hold an upload of a name, and in which versions. Goes from the newest snapshot back and reads only
+//! what differs from the one after it; matches wait in a temporary database on disk, so that memory does not grow with them.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::ls;
+use crate::error::{Error, Result};
+use crate::format::bytes::Reader;
+use crate::format::entry::{Entry, Kind};
+use crate::format::snapshot::Snapshot;
+use crate::id::ChunkId;
+use crate::progress::{Observer, Problem, checkpoint};
+use crate::source::exclude::Excludes;
+use crate::store::compare::{self, Change};
+use crate::store::{SnapshotName, Store};
+
+/// What a pattern means: a name or a path in gitignore syntax.
+pub struct Pattern(Excludes);
+
+impl Pattern {
+    /// Reads a pattern.
+    pub fn new(text: &str) -> Result<Self> {
+        // gitignore gives these a meaning that makes no sense in a search.
+        if text.starts_with(['!', '#']) {
+            return Self::new(&format!("\\{text}"));
+        }
+        Excludes::new(&[text.strip_prefix("./").unwrap_or(text).to_string()], &[])
+            .map(Self)
+            .map_err(|e| Error::Refused(e.to_string().replacen("exclude pattern", "pattern", 1)))
+    }
+
+    fn matches(&self, entry: &Entry) -> bool {
+        self.0.matches(&entry.path, entry.kind == Kind::Dir)
+    }
+}
+
+/// One version of an upload (or of the database), and the run of snapshots that hold it.
+#[derive(Debug, Clone)]
+pub struct Version {
+    /// Its path.
+    pub path: Vec<u8>,
+    /// What it was.
+    pub what: What,
+    /// The newest snapshot that holds it.
+    pub newest: Held,
+    /// The oldest snapshot of the same run that holds it.
+    pub oldest: Held,
+    /// How many snapshots hold it, from the oldest to the newest.
+    pub snapshots: u64,
+}
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// An upload.
+    Upload(Entry),
+    /// The database.
+    Database {
+        /// Bytes.
+        size_bytes: u64,
+        /// SHA-256, lower-case hex.
+        sha256: String,
+    },
+}
+
+/// A snapshot that holds something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Its name.
+    pub name: SnapshotName,
+    /// Its timestamp.
+    pub timestamp: String,
+}
+
+/// What a search looked at.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Searched {
+    /// Snapshots.
+    pub snapshots: u64,
+    /// Versions found.
+    pub versions: u64,
+    /// Snapshots that could not be searched, and why.
+    pub problems: Vec<Problem>,
+}
+
+/// Finds what matches, in all snapshots of a source; versions come by path, the newest first.
+pub fn find<E: From<Error>>(
+    store: &Store,
+    source: &str,
+    pattern: &Pattern,
+    observer: &dyn Observer,
+    each: &mut dyn FnMut(&Version) -> Result<(), E>,
+) -> Result<Searched, E> {
+    let mut matches = Matches::new()?;
+    let mut searched = Searched::default();
+    let mut last_list = None;
+    for name in store.snapshot_names(Some(source))?.into_iter().rev() {
+        checkpoint(observer)?;
+        let read = store.snapshot(&name).and_then(|snapshot| {
+            matches.add(store, &name, &snapshot, &last_list, pattern, observer)?;
+            Ok(snapshot)
+        });
+        match read {
+            Ok(snapshot) => {
+                searched.snapshots += 1;
+                last_list = snapshot.uploads.map(|half| half.list);
+            }
+            Err(e @ (Error::Corrupt { .. } | Error::Missing { .. })) => {
+                let reason = format!("cannot be searched: {e}");
+                let problem = Problem { path: name.object(), reason, lost: true };
+                observer.problem(&problem);
+                searched.problems.push(problem);
+            }
+            Err(e) => return Err(e.into()),
+        }
+    }
+    matches.each(store, &mut |version| {
+        searched.versions += 1;
+        each(version)
+    })?;
+    Ok(searched)
+}
+
+struct Matches {
+    db: Connection,
+    seen: Vec<(SnapshotName, String)>,
+}
+
+impl Matches {
+    fn new() -> Result<Self> {
+        let db = Connection::open("").map_err(failed)?;
+        db.execute_batch(
+            "PRAGMA journal_mode=MEMORY; PRAGMA synchronous=OFF; PRAGMA cache_size=-4096;
+             CREATE TABLE versions(path BLOB, newest INTEGER, oldest INTEGER, what BLOB, open INTEGER);
+             CREATE INDEX by_path ON versions(path, newest);",
+        )
+        .map_err(failed)?;
+        Ok(Self { db, seen: Vec::new() })
+    }
+
+    /// Notes what changed on the way from the snapshot after this one; all of it or, if it cannot be read, nothing.
+    fn add(
+        &mut self,
+        store: &Store,
+        name: &SnapshotName,
+        snapshot: &Snapshot,
+        after: &Option<ChunkId>,
+        pattern: &Pattern,
+        observer: &dyn Observer,
+    ) -> Result<()> {
+        self.db.execute_batch("SAVEPOINT step").map_err(failed)?;
+        let number = self.seen.len() as i64;
+        let list = snapshot.uploads.as_ref().map(|half| half.list);
+        let compared = compare::entries(store, after.as_ref(), list.as_ref(), &mut |change| {
+            checkpoint(observer)?;
+            let (gone, come) = match change {
+                Change::Removed(gone) => (Some(gone), None),
+                Change::Added(come) => (None, Some(come)),
+                Change::Changed(gone, come) => (Some(gone), Some(come)),
+            };
+            if let Some(gone) = gone.filter(|entry| pattern.matches(entry)) {
+                self.close(&gone.path, number)?;
+            }
+            if let Some(come) = come.filter(|entry| pattern.matches(entry)) {
+                let mut what = vec![0];
+                come.encode(&mut what);
+                self.open(&come.path, number, &what)?;
+            }
+            Result::Ok(())
+        });
+        let compared = compared.and_then(|()| self.add_database(snapshot, number, pattern));
+        let end = if compared.is_ok() { "RELEASE step" } else { "ROLLBACK TO step; RELEASE step" };
+        self.db.execute_batch(end).map_err(failed)?;
+        compared?;
+        self.seen.push((name.clone(), snapshot.timestamp.clone()));
+        Ok(())
+    }
+
+    fn add_database(&self, snapshot: &Snapshot, number: i64, pattern: &Pattern) -> Result<()> {
+        let path = ls::DATABASE.as_bytes();
+        if !pattern.0.matches(path, false) {
+            return Ok(());
+        }
+        let now = snapshot.database.as_ref().map(|half| {
+            let mut what = vec![1];
+            what.extend_from_slice(&half.size_bytes.to_le_bytes());
+            what.extend_from_slice(half.sha256.as_bytes());
+            what
+        });
+        let before: Option<Vec<u8>> = self
+            .db
+            .query_row("SELECT what FROM versions WHERE path=? AND open", [path], |row| row.get(0))
+            .optional()
+            .map_err(failed)?;
+        if before == now {
+            return Ok(());
+        }
+        self.close(path, number)?;
+        now.map_or(Ok(()), |what| self.open(path, number, &what))
+    }
+
+    fn open(&self, path: &[u8], number: i64, what: &[u8]) -> Result<()> {
+        let mut insert = self.db.prepare_cached("INSERT INTO versions VALUES(?,?,0,?,1)").map_err(failed)?;
+        insert.execute(params![path, number, what]).map(drop).map_err(failed)
+    }
+
+    fn close(&self, path: &[u8], number: i64) -> Result<()> {
+        let sql = "UPDATE versions SET oldest=?, open=0 WHERE path=? AND open";
+        self.db.prepare_cached(sql).map_err(failed)?.execute(params![number - 1, path]).map(drop).map_err(failed)
+    }
+
+    fn each<E: From<Error>>(&self, store: &Store, each: &mut dyn FnMut(&Version) -> Result<(), E>) -> Result<(), E> {
+        let held = |number: i64| {
+            let found = usize::try_from(number).ok().and_then(|n| self.seen.get(n));
+            let (name, timestamp) =
+                found.ok_or_else(|| Error::corrupt(store.storage().describe(), "changed while it was searched"))?;
+            Ok::<_, Error>(Held { name: name.clone(), timestamp: timestamp.clone() })
+        };
+        let last = self.seen.len() as i64 - 1;
+        let sql =
+            "SELECT path, newest, CASE WHEN open THEN ? ELSE oldest END, what FROM versions ORDER BY path, newest";
+        let mut statement = self.db.prepare(sql).map_err(failed)?;
+        let mut rows = statement.query([last]).map_err(failed)?;
+        while let Some(row) = rows.next().map_err(failed)? {
+            let get = |at| row.get::<_, i64>(at).map_err(failed);
+            let (path, newest, oldest) = (row.get::<_, Vec<u8>>(0).map_err(failed)?, get(1)?, get(2)?);
+            let what = decode(&row.get::<_, Vec<u8>>(3).map_err(failed)?)?;
+            let snapshots = (oldest - newest + 1).max(0) as u64;
+            each(&Version { path, what, newest: held(newest)?, oldest: held(oldest)?, snapshots })?;
+        }
+        Ok(())
+    }
+}
+
+fn decode(bytes: &[u8]) -> Result<What> {
+    let mut reader = Reader::new(bytes, "a match");
+    if reader.u8()? == 0 {
+        return Ok(What::Upload(Entry::decode(&mut reader)?));
+    }
+    let size_bytes = reader.u64()?;
+    let sha256 = String::from_utf8_lossy(reader.take(reader.remaining())?).into_owned();
+    Ok(What::Database { size_bytes, sha256 })
+}
+
+fn failed(error: rusqlite::Error) -> Error {
+    Error::Refused(format!(
+        "matches cannot be gathered in a temporary database ({error}); look for room in the directory for temporary files"
+    ))
+}

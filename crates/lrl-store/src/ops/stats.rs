@@ -1,0 +1,122 @@
+//! The verb `stats`: what the store takes, what it holds, and what full copies would take. Reads indexes and snapshots only.
+
+use crate::error::{Error, Result};
+use crate::progress::{Observer, checkpoint};
+use crate::store::{SnapshotName, Store, pack_name};
+
+/// Objects of one kind.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Objects {
+    /// How many.
+    pub count: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Objects {
+    fn add(&mut self, bytes: u64) {
+        self.count += 1;
+        self.bytes += bytes;
+    }
+}
+
+/// What there is in a store.
+#[derive(Debug, Default, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Stats {
+    /// Packs of chunks.
+    pub packs: Objects,
+    /// Index files.
+    pub index: Objects,
+    /// Snapshot documents.
+    pub snapshots: Objects,
+    /// Records of drills.
+    pub drills: Objects,
+    /// Everything else: config, cache.
+    pub other: Objects,
+    /// Different chunks: bytes as they stand in packs.
+    pub chunks: Objects,
+    /// Bytes of those chunks themselves.
+    pub plain_bytes: u64,
+    /// Copies of chunks beyond the first.
+    pub duplicates: Objects,
+    /// What the snapshots would take as full copies of database and uploads.
+    pub full_copies: Objects,
+    /// Snapshots that cannot be read; they are not in `full_copies`.
+    pub damaged_snapshots: u64,
+}
+
+impl Stats {
+    /// Returns the bytes of all objects but the cache, which costs only time to lose.
+    pub fn store_bytes(&self) -> u64 {
+        self.packs.bytes + self.index.bytes + self.snapshots.bytes + self.drills.bytes
+    }
+}
+
+/// What one snapshot took when it was made.
+#[derive(Debug, Clone)]
+pub struct Added {
+    /// The snapshot.
+    pub name: SnapshotName,
+    /// Its timestamp.
+    pub timestamp: String,
+    /// Bytes of the packs that its run wrote and that are still there, and of its document.
+    pub bytes: u64,
+    /// Bytes of its database and uploads.
+    pub full_bytes: u64,
+}
+
+/// Counts; `each` is called for every snapshot, by source and oldest first.
+pub fn stats<E: From<Error>>(
+    store: &Store,
+    observer: &dyn Observer,
+    each: &mut dyn FnMut(&Added) -> Result<(), E>,
+) -> Result<Stats, E> {
+    let storage = store.storage();
+    let mut stats = Stats::default();
+    storage.list("", &mut |name, bytes| {
+        match name.split('/').next().unwrap_or_default() {
+            "packs" => stats.packs.add(bytes),
+            "index" => stats.index.add(bytes),
+            "snapshots" => stats.snapshots.add(bytes),
+            "drills" => stats.drills.add(bytes),
+            _ => stats.other.add(bytes),
+        }
+        checkpoint(observer)
+    })?;
+    store.each_chunk(&mut |copies| {
+        for (n, copy) in copies.iter().enumerate() {
+            let record = &copy.place.record;
+            if n == 0 {
+                stats.chunks.add(u64::from(record.encoded_len));
+                stats.plain_bytes += u64::from(record.plain_len);
+            } else {
+                stats.duplicates.add(u64::from(record.encoded_len));
+            }
+        }
+        checkpoint(observer)
+    })?;
+    for name in store.snapshot_names(None)? {
+        let snapshot = match store.snapshot(&name) {
+            Err(Error::Corrupt { .. } | Error::Missing { .. }) => {
+                stats.damaged_snapshots += 1;
+                continue;
+            }
+            other => other?,
+        };
+        let halves = [
+            snapshot.database.as_ref().map_or(0, |half| half.size_bytes),
+            snapshot.uploads.as_ref().map_or(0, |half| half.bytes),
+        ];
+        let full_bytes = halves.iter().sum();
+        stats.full_copies.add(full_bytes);
+        let mut bytes = storage.len(&name.object())?;
+        for pack in &snapshot.packs {
+            bytes += match storage.len(&pack_name(pack)) {
+                Err(Error::Missing { .. }) => 0,
+                other => other?,
+            };
+        }
+        each(&Added { name, timestamp: snapshot.timestamp, bytes, full_bytes })?;
+    }
+    Ok(stats)
+}

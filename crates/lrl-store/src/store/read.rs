@@ -1,0 +1,242 @@
+//! Reading: chunks by id, verified, from whichever copy is whole; contents as runs of bytes. Fast where nothing is damaged; where
+//! something is, every copy of every base is tried before giving up.
+
+use std::sync::{Arc, PoisonError};
+
+use super::index::{self, Copy, Place};
+use super::salvage::Salvage;
+use super::{Store, pack_name, tree};
+use crate::codec;
+use crate::error::{Error, Result};
+use crate::format::entry::{Content, Piece};
+use crate::format::pack::MAX_DEPTH;
+use crate::id::ChunkId;
+
+impl Store {
+    /// Says whether a chunk is in the index.
+    pub fn contains(&self, id: &ChunkId) -> Result<bool> {
+        Ok(self.locate(id)?.is_some())
+    }
+
+    /// Finds one copy of a chunk. A damaged part of an index counts as one that does not list it.
+    pub fn locate(&self, id: &ChunkId) -> Result<Option<Place>> {
+        for attempt in 0.. {
+            let mut vanished = None;
+            for file in self.indexes() {
+                match file.find(&**self.storage(), id) {
+                    Ok(Some(place)) => return Ok(Some(place)),
+                    Ok(None) | Err(Error::Corrupt { .. }) => {}
+                    Err(e @ Error::Missing { .. }) => vanished = Some(e),
+                    Err(e) => return Err(e),
+                }
+            }
+            match vanished {
+                None => break,
+                // Another process has merged it into a new one.
+                Some(_) if attempt < 3 => self.reload_indexes()?,
+                Some(e) => return Err(e),
+            }
+        }
+        match self.salvaged() {
+            Some(salvage) => Ok(salvage.find(id)?.into_iter().next().map(|copy| copy.place)),
+            None => Ok(None),
+        }
+    }
+
+    /// Finds every copy of a chunk.
+    pub(crate) fn copies(&self, id: &ChunkId) -> Result<Vec<Copy>> {
+        let mut copies = Vec::new();
+        for file in self.indexes() {
+            match file.find_all(&**self.storage(), id) {
+                Ok(found) => copies.extend(found),
+                Err(Error::Corrupt { .. } | Error::Missing { .. }) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        if let Some(salvage) = self.salvaged() {
+            copies.extend(salvage.find(id)?);
+        }
+        Ok(copies)
+    }
+
+    /// Calls `visit` with all copies of every chunk that the index files list, in order of ids.
+    pub(crate) fn each_chunk(&self, visit: &mut dyn FnMut(&[Copy]) -> Result<()>) -> Result<()> {
+        let files = self.indexes();
+        index::groups(&**self.storage(), &files).try_for_each(|group| visit(&group?))
+    }
+
+    fn salvaged(&self) -> Option<Arc<Salvage>> {
+        self.salvage.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads the directories of all packs that no sound index lists, once; what they hold is found from here on.
+    pub(crate) fn salvage(&self) -> Result<Arc<Salvage>> {
+        let mut made = self.salvage.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(salvage) = &*made {
+            return Ok(Arc::clone(salvage));
+        }
+        // An index with a damaged block is still asked, but no longer trusted to list all of its packs' chunks.
+        let files = self.indexes();
+        let sound = files.iter().filter(|file| file.verify(&**self.storage()).is_ok());
+        let listed = sound.flat_map(|file| file.packs().iter().copied()).collect();
+        let salvage = Arc::new(Salvage::build(&**self.storage(), &listed)?);
+        Ok(Arc::clone(made.insert(salvage)))
+    }
+
+    /// Reads a chunk, verified against its id. Every copy is tried before giving up.
+    pub fn read(&self, id: &ChunkId) -> Result<Vec<u8>> {
+        let first = self.locate(id).and_then(|place| place.map(|place| self.decode(&place, 0)).transpose());
+        match first {
+            Ok(Some(plain)) if ChunkId::of(&plain) == *id => Ok(plain),
+            Err(Error::Interrupted) => Err(Error::Interrupted),
+            _ => self.read_any(id, 0),
+        }
+    }
+
+    /// Reads a chunk from the first copy that is whole.
+    fn read_any(&self, id: &ChunkId, below: u8) -> Result<Vec<u8>> {
+        let mut failed = None;
+        let mut tried = Vec::new();
+        for last_resort in [false, true] {
+            if last_resort {
+                self.salvage()?;
+            }
+            for copy in self.copies(id)? {
+                if tried.contains(&copy.slot) {
+                    continue;
+                }
+                tried.push(copy.slot);
+                match self.read_at(&copy.place, below) {
+                    Err(Error::Interrupted) => return Err(Error::Interrupted),
+                    Err(e) => failed = failed.or(Some(e)),
+                    plain => return plain,
+                }
+            }
+        }
+        Err(failed.unwrap_or_else(|| Error::Missing { object: format!("chunk {id} in {}", self.storage().describe()) }))
+    }
+
+    /// Reads one copy of a chunk, verified; its bases from whichever copies of them are whole.
+    pub(crate) fn read_copy(&self, place: &Place) -> Result<Vec<u8>> {
+        match self.decode(place, 0) {
+            Ok(plain) if ChunkId::of(&plain) == place.record.id => Ok(plain),
+            Err(e) if place.record.bases.is_empty() => Err(e),
+            _ => self.read_at(place, 0),
+        }
+    }
+
+    fn read_at(&self, place: &Place, below: u8) -> Result<Vec<u8>> {
+        let object = self.describe_chunk(place);
+        if below > MAX_DEPTH {
+            return Err(Error::corrupt(object, "its chain of bases is too long"));
+        }
+        let bases = place.record.bases.iter().map(|base| self.read_any(base, below + 1)).collect::<Result<Vec<_>>>();
+        let plain = self.decode_over(place, &bases?, &object)?;
+        if ChunkId::of(&plain) == place.record.id {
+            Ok(plain)
+        } else {
+            Err(Error::corrupt(object, "its bytes do not match its id"))
+        }
+    }
+
+    // Only the final chunk is verified: a wrong base cannot give the right bytes, and hashing every link would cost more than decoding.
+    fn decode(&self, place: &Place, below: u8) -> Result<Vec<u8>> {
+        let object = self.describe_chunk(place);
+        if below > MAX_DEPTH {
+            return Err(Error::corrupt(object, "its chain of bases is too long"));
+        }
+        let mut bases = Vec::with_capacity(place.record.bases.len());
+        for base in &place.record.bases {
+            let place = self
+                .locate(base)?
+                .ok_or_else(|| Error::Missing { object: format!("chunk {base}, a base of {object}") })?;
+            bases.push(self.decode(&place, below + 1)?);
+        }
+        self.decode_over(place, &bases, &object)
+    }
+
+    fn decode_over(&self, place: &Place, bases: &[Vec<u8>], object: &str) -> Result<Vec<u8>> {
+        let record = &place.record;
+        let encoded = self.storage().read_range(&pack_name(&place.pack), place.offset, record.encoded_len as usize)?;
+        let bases: Vec<&[u8]> = bases.iter().map(Vec::as_slice).collect();
+        codec::decode(record.encoding, encoded, record.plain_len as usize, &bases, object)
+    }
+
+    fn describe_chunk(&self, place: &Place) -> String {
+        format!("chunk {} in {}", place.record.id, self.storage().describe_object(&pack_name(&place.pack)))
+    }
+
+    /// Feeds `len` bytes of a content from `offset` on to `sink`, verified, in order; holes as zeros.
+    pub fn read_content(
+        &self,
+        content: &Content,
+        mut offset: u64,
+        mut len: u64,
+        sink: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+        self.each_piece(content, offset, &mut |at, piece| {
+            if len == 0 {
+                return Ok(false);
+            }
+            let skip = offset - at;
+            let take = (piece.len() - skip).min(len);
+            match piece {
+                Piece::Data { id, len: stated } => {
+                    let plain = self.read(&id)?;
+                    if plain.len() as u64 != stated {
+                        return Err(Error::corrupt(format!("chunk {id}"), "has another length than its list says"));
+                    }
+                    sink(&plain[skip as usize..(skip + take) as usize])?;
+                }
+                Piece::Hole { .. } => {
+                    let mut left = take;
+                    while left > 0 {
+                        let now = left.min(ZEROS.len() as u64);
+                        sink(&ZEROS[..now as usize])?;
+                        left -= now;
+                    }
+                }
+            }
+            offset += take;
+            len -= take;
+            Ok(len > 0)
+        })?;
+        if len == 0 { Ok(()) } else { Err(Error::corrupt("a list of pieces", "ends before its file does")) }
+    }
+
+    /// Calls `visit` with each piece that ends after `from`, and its offset, until it returns false.
+    pub fn each_piece(
+        &self,
+        content: &Content,
+        from: u64,
+        visit: &mut dyn FnMut(u64, Piece) -> Result<bool>,
+    ) -> Result<()> {
+        let mut at = 0;
+        match content {
+            Content::Inline(pieces) => {
+                for piece in pieces {
+                    let next = at + piece.len();
+                    if next > from && !visit(at, *piece)? {
+                        break;
+                    }
+                    at = next;
+                }
+            }
+            Content::Tree(root) => {
+                let (mut pieces, start) = tree::Items::<Piece>::from_weight(self, root, from)?;
+                at = start;
+                while let Some(piece) = pieces.next().transpose()? {
+                    let next = at
+                        .checked_add(piece.len())
+                        .ok_or_else(|| Error::corrupt("a list of pieces", "is impossibly long"))?;
+                    if next > from && !visit(at, piece)? {
+                        break;
+                    }
+                    at = next;
+                }
+            }
+        }
+        Ok(())
+    }
+}
