@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use lrl_store::codec::Encoding;
 use lrl_store::format::config::{self, Config};
+use lrl_store::format::drill;
 use lrl_store::format::entry::{Content, Entry, Kind, Piece, Time};
 use lrl_store::format::node::{Child, encode_inner, encode_leaf};
 use lrl_store::format::snapshot::{self, Snapshot};
@@ -303,7 +304,7 @@ fn sample_snapshot(pack: PackId, list: ChunkId, root: ChunkId) -> Snapshot {
             files: 2,
             bytes: 8216,
             archive: Some(snapshot::Archive {
-                coder: text("zlib-rs/0.6.8/6/segments-1"),
+                coder: text("zlib-rs/0.6.8/4/segments-1"),
                 size_bytes: 412,
                 sha256: crate::common::sha256(b"the archive"),
             }),
@@ -314,6 +315,26 @@ fn sample_snapshot(pack: PackId, list: ChunkId, root: ChunkId) -> Snapshot {
             lost: true,
         }],
     }
+}
+
+fn drill_record(snapshot: SnapshotId) -> String {
+    let record = drill::Drill {
+        format: drill::VERSION,
+        source: "lab".into(),
+        finished: Time { secs: 1_768_395_600, nanos: 0 },
+        snapshot: Some(snapshot),
+        timestamp: "20260114_120000".into(),
+        passed: false,
+        failed_checks: vec!["database: foreign_keys".into()],
+        seconds: 0.5,
+        rows: Some([("assets".to_string(), 2), ("users".to_string(), 1)].into()),
+        database_sha256: Some(crate::common::sha256(b"the image")),
+        archive_sha256: Some(crate::common::sha256(b"the archive")),
+        program: "lrl 0.1.0".into(),
+    };
+    let (id, _) = drill::encode(&record).unwrap();
+    let pretty = serde_json::to_string_pretty(&record).unwrap();
+    format!("drills/lab/{:016x}-{id}\n\n{pretty}\n", record.finished.secs)
 }
 
 #[test]
@@ -344,5 +365,6 @@ fn the_examples_in_format_md_are_what_the_encoder_writes() {
     let same: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
     assert_eq!(serde_json::from_str::<serde_json::Value>(&pretty).unwrap(), same);
     document.expect("snapshot", &format!("snapshots/lab/{:016x}-{id}\n\n{pretty}\n", snapshot.sequence));
+    document.expect("drill", &drill_record(id));
     document.close();
 }
