@@ -6,7 +6,12 @@
 mod browse;
 mod common;
 mod config;
+mod dependencies;
 mod docs;
+mod document;
+mod format;
 mod layers;
+mod operations;
+mod reader;
 mod sample;
 mod usage;
