@@ -6,6 +6,10 @@
 mod common;
 mod config;
 mod docs;
+mod drill;
+mod import;
 mod layers;
 mod sample;
+mod sets;
+mod status;
 mod usage;
