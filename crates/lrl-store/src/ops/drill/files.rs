@@ -15,6 +15,13 @@ pub(super) struct Files {
     hardlink_bytes: u64,
 }
 
+/// What stands at one path: a file, or a symbolic link.
+struct Row {
+    size: Option<i64>,
+    sha256: Option<[u8; 32]>,
+    target: Option<Vec<u8>>,
+}
+
 /// Paths in the order of the list that rows and archives come in, so that both insert and look up go forward.
 fn key(path: &[u8]) -> Vec<u8> {
     path.iter().map(|byte| if *byte == b'/' { 0 } else { *byte }).collect()
@@ -73,10 +80,8 @@ impl Files {
     pub fn find(&self, path: &[u8]) -> Result<Option<Facts>> {
         let mut path = path.to_vec();
         for _ in 0..8 {
-            if let Some(row) = self.row(&path)? {
-                if let (Some(size), Some(sha256)) = (row.0, row.1) {
-                    return Ok(Some((size.cast_unsigned(), sha256)));
-                }
+            if let Some(Row { size: Some(size), sha256: Some(sha256), .. }) = self.row(&path)? {
+                return Ok(Some((size.cast_unsigned(), sha256)));
             }
             let Some(next) = self.follow(&path)? else { return Ok(None) };
             path = next;
@@ -84,10 +89,11 @@ impl Files {
         Ok(None)
     }
 
-    fn row(&self, path: &[u8]) -> Result<Option<(Option<i64>, Option<[u8; 32]>, Option<Vec<u8>>)>> {
+    fn row(&self, path: &[u8]) -> Result<Option<Row>> {
         let select = "SELECT size, sha256, target FROM files WHERE path = ?1";
         let row = self.conn.prepare_cached(select).and_then(|mut select| {
-            select.query_row([key(path)], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()
+            let row = |row: &rusqlite::Row<'_>| Ok(Row { size: row.get(0)?, sha256: row.get(1)?, target: row.get(2)? });
+            select.query_row([key(path)], row).optional()
         });
         row.map_err(failed)
     }
@@ -96,7 +102,7 @@ impl Files {
     fn follow(&self, path: &[u8]) -> Result<Option<Vec<u8>>> {
         let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at).chain([path.len()]);
         for end in ends {
-            let Some((_, _, Some(target))) = self.row(&path[..end])? else { continue };
+            let Some(Row { target: Some(target), .. }) = self.row(&path[..end])? else { continue };
             let parent = path[..end].iter().rposition(|byte| *byte == b'/').map_or(&b""[..], |slash| &path[..slash]);
             return Ok(join(parent, &target, &path[end..]));
         }
