@@ -59,6 +59,8 @@ pub fn run(context: &Context<'_>) -> Result {
         Verb::Diff(args) => diff::run(context, args),
         Verb::Find(args) => find::run(context, args),
         Verb::Dump(args) => dump::run(context, args),
+        Verb::Check(args) => check::run(context, args),
+        Verb::Export(args) => export::run(context, args),
         Verb::Stats => stats::run(context),
         Verb::Init => init::run(context),
         Verb::Config => config::run(context),

@@ -6,11 +6,13 @@ pub mod deflate;
 mod disk;
 pub mod extract;
 pub mod found;
+pub mod files;
 pub mod image;
 pub mod manifest;
 mod names;
 mod plan;
 mod segment;
+pub mod stored;
 pub mod tar;
 #[cfg(test)]
 mod tests;

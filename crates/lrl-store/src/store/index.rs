@@ -112,11 +112,11 @@ impl IndexFile {
         &self.packs
     }
 
-    /// Finds a chunk.
-    pub fn find(&self, storage: &dyn Storage, id: &ChunkId) -> Result<Option<Place>> {
-        let Some((_, block)) = self.find_block(storage, id)? else { return Ok(None) };
-        let found = block.binary_search_by(|located| located.record.id.cmp(id)).ok().and_then(|at| block.get(at));
-        found.map(|located| self.place(located)).transpose()
+    /// Finds one copy of a chunk.
+    pub fn find(&self, storage: &dyn Storage, id: &ChunkId) -> Result<Option<Copy>> {
+        let Some((number, block)) = self.find_block(storage, id)? else { return Ok(None) };
+        let at = block.partition_point(|located| located.record.id < *id);
+        block.get(at).map(|located| self.copy(number, at, located)).transpose()
     }
 
     /// Finds every copy of a chunk.

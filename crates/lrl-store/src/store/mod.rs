@@ -60,7 +60,8 @@ impl SnapshotName {
         format!("snapshots/{}/{:016x}-{}", self.source, self.sequence, self.id)
     }
 
-    fn parse(object: &str) -> Option<Self> {
+    /// Takes an object's name apart; `None` for what is no snapshot's name.
+    pub(crate) fn parse(object: &str) -> Option<Self> {
         let mut parts = object.strip_prefix("snapshots/")?.split('/');
         let (source, file, None) = (parts.next()?, parts.next()?, parts.next()) else { return None };
         let (sequence, id) = file.split_once('-')?;

@@ -20,11 +20,16 @@ impl Store {
 
     /// Finds one copy of a chunk. A damaged part of an index counts as one that does not list it.
     pub fn locate(&self, id: &ChunkId) -> Result<Option<Place>> {
+        Ok(self.first_copy(id)?.map(|copy| copy.place))
+    }
+
+    /// Finds the copy of a chunk that is read first.
+    pub(crate) fn first_copy(&self, id: &ChunkId) -> Result<Option<Copy>> {
         for attempt in 0.. {
             let mut vanished = None;
             for file in self.indexes() {
                 match file.find(&**self.storage(), id) {
-                    Ok(Some(place)) => return Ok(Some(place)),
+                    Ok(Some(copy)) => return Ok(Some(copy)),
                     Ok(None) | Err(Error::Corrupt { .. }) => {}
                     Err(e @ Error::Missing { .. }) => vanished = Some(e),
                     Err(e) => return Err(e),
@@ -38,7 +43,7 @@ impl Store {
             }
         }
         match self.salvaged() {
-            Some(salvage) => Ok(salvage.find(id)?.into_iter().next().map(|copy| copy.place)),
+            Some(salvage) => Ok(salvage.find(id)?.into_iter().next()),
             None => Ok(None),
         }
     }

@@ -13,6 +13,7 @@ use crate::format::entry::Time;
 use crate::format::snapshot::{self, Snapshot};
 use crate::id::SnapshotId;
 use crate::progress::{Observer, Phase, Problem};
+use crate::set::files::Names;
 use crate::source::exclude::Excludes;
 use crate::source::walk::Root;
 use crate::storage::LockMode;
@@ -247,7 +248,7 @@ impl History {
                 }
                 _ => false,
             };
-            let in_out = options.out.as_ref().is_some_and(|out| publish::is_taken(out, &stamp));
+            let in_out = options.out.as_ref().is_some_and(|out| Names::new(out, &stamp).is_taken());
             if !in_source && !in_out {
                 return Ok(stamp);
             }

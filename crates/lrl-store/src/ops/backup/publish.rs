@@ -8,15 +8,15 @@ use tempfile::NamedTempFile;
 
 use super::History;
 use crate::error::{Error, Result};
-use crate::format::entry::{Content, Entry, Kind, Piece};
 use crate::format::snapshot::{self, Snapshot};
 use crate::progress::{Observer, Phase, Problem};
-use crate::set::archive::{self, Contents, Record, Segments};
+use crate::set::archive::{self, Record, Segments};
 use crate::set::deflate::CODER;
 use crate::set::manifest::{self, Backup, Manifest, Origin};
+use crate::set::files::{self, Names};
+use crate::set::stored;
 use crate::storage::local::{persist_new, temporary_file};
 use crate::store::cache::{Cache, SegmentState};
-use crate::store::tree::Items;
 use crate::store::{SnapshotName, Store};
 
 /// A set that was written.
@@ -50,29 +50,6 @@ pub struct AssetsOutput {
     pub archive_size_bytes: u64,
     /// How many of those were taken from the archive before.
     pub reused_bytes: u64,
-}
-
-/// The names of a set's three files.
-struct Names {
-    database: PathBuf,
-    assets: PathBuf,
-    manifest: PathBuf,
-}
-
-impl Names {
-    fn new(out: &Path, timestamp: &str) -> Self {
-        Self {
-            database: out.join(format!("lrl_db_{timestamp}.sqlite")),
-            assets: out.join(format!("lrl_assets_{timestamp}.tar.gz")),
-            manifest: out.join(format!("backup_manifest_{timestamp}.json")),
-        }
-    }
-}
-
-/// Says whether a set, or a part of one, has this timestamp.
-pub(super) fn is_taken(out: &Path, timestamp: &str) -> bool {
-    let names = Names::new(out, timestamp);
-    [names.database, names.assets, names.manifest].iter().any(|path| path.symlink_metadata().is_ok())
 }
 
 /// A file that has its bytes, but not yet its name.
@@ -123,7 +100,7 @@ pub(super) fn stage(
             staged.archive = Some((ready, archive.size_bytes));
             uploads.archive = Some(archive);
         } else {
-            let (file, written) = write_archive(store, cache, uploads, &staged.names.assets, out, observer)?;
+            let (file, written) = write_archive(store, cache, uploads, &staged.names.assets, observer)?;
             problems.extend(written.notes);
             staged.archive = Some((Ready::New(file), written.reused_bytes));
             uploads.archive =
@@ -165,19 +142,12 @@ fn write_archive(
     cache: Option<&Cache>,
     uploads: &snapshot::Uploads,
     name: &Path,
-    out: &Path,
     observer: &dyn Observer,
 ) -> Result<(NamedTempFile, archive::Written)> {
-    let file = temporary_file(out)?;
     let earlier =
         cache.and_then(Cache::archive).filter(|(_, coder)| coder == CODER).and_then(|(path, _)| File::open(path).ok());
     let mut segments = CachedSegments { cache, earlier: earlier.map(Arc::new), fresh: Vec::new() };
-    let entries = Items::<Entry>::new(store, &uploads.list)?;
-    let contents = StoredContents { store, list: uploads };
-    let options = archive::Options { path: name, workers: rayon::current_num_threads(), observer };
-    let mut writer = std::io::BufWriter::with_capacity(256 << 10, file.as_file());
-    let written = archive::write(entries, &contents, &mut segments, &mut writer, &options)?;
-    writer.into_inner().map_err(|e| Error::io("write", name)(e.into_error()))?;
+    let made = stored::write_archive(store, uploads, &mut segments, name, observer)?;
     if let Some(cache) = cache {
         let note = || {
             cache.start_archive(name, CODER)?;
@@ -185,37 +155,7 @@ fn write_archive(
         };
         let _: rusqlite::Result<()> = note();
     }
-    Ok((file, written))
-}
-
-/// The contents of a snapshot's list, from the store.
-pub(crate) struct StoredContents<'a> {
-    pub store: &'a Store,
-    pub list: &'a snapshot::Uploads,
-}
-
-impl StoredContents<'_> {
-    fn content<'e>(&self, entry: &'e Entry) -> Result<&'e Content> {
-        match &entry.kind {
-            Kind::File { content, .. } => Ok(content),
-            _ => Err(Error::corrupt(String::from_utf8_lossy(&entry.path), "is not a regular file")),
-        }
-    }
-}
-
-impl Contents for StoredContents<'_> {
-    fn read(&self, entry: &Entry, offset: u64, len: u64, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
-        self.store.read_content(self.content(entry)?, offset, len, sink)
-    }
-
-    fn pieces(&self, entry: &Entry, sink: &mut dyn FnMut(Piece) -> Result<()>) -> Result<()> {
-        self.store.each_piece(self.content(entry)?, 0, &mut |_, piece| sink(piece).map(|()| true))
-    }
-
-    fn find(&self, path: &[u8]) -> Result<Option<Entry>> {
-        let found = Items::from_path(self.store, &self.list.list, path)?.next().transpose()?;
-        Ok(found.filter(|entry| entry.path == path))
-    }
+    Ok(made)
 }
 
 /// Segments of the archive before, as the cache knows them. The new archive's are noted once it is whole.
@@ -256,8 +196,8 @@ pub(super) fn publish(
     cache: Option<&Cache>,
 ) -> Result<SetOutput> {
     let StagedSet { names, database, archive } = staged;
-    let mut output = SetOutput { manifest: names.manifest, database: None, assets: None };
-    let mut backups = Vec::new();
+    let mut output = SetOutput { manifest: names.manifest.clone(), database: None, assets: None };
+    let manifest = files::manifest(&names, name, snapshot, &snapshot.program)?;
     if let (Some(ready), Some(half)) = (database, &snapshot.database) {
         place(ready, &names.database)?;
         note(cache, &names.database, &half.sha256);
@@ -268,9 +208,11 @@ pub(super) fn publish(
             sha256: Some(half.sha256.clone()),
         }));
         output.database = Some(DatabaseOutput { path: names.database, size_bytes: half.size_bytes });
+        output.database = Some(DatabaseOutput { path: names.database.clone(), size_bytes: half.size_bytes });
     }
-    if let (Some((ready, reused_bytes)), Some(half)) = (archive, &snapshot.uploads) {
-        let made = half.archive.as_ref().ok_or_else(|| Error::Missing { object: "the archive's digest".into() })?;
+    if let (Some((ready, reused_bytes)), Some(half), Some(made)) =
+        (archive, &snapshot.uploads, snapshot.uploads.as_ref().and_then(|half| half.archive.as_ref()))
+    {
         place(ready, &names.assets)?;
         note(cache, &names.assets, &made.sha256);
         backups.push(Backup::Assets(manifest::Assets {
@@ -299,6 +241,10 @@ pub(super) fn publish(
     let mut file = temporary_file(dir)?;
     std::io::Write::write_all(&mut file, &manifest.encode()).map_err(Error::io("write", &output.manifest))?;
     persist_new(file, &output.manifest)?;
+        let (path, archive_size_bytes) = (names.assets.clone(), made.size_bytes);
+        output.assets = Some(AssetsOutput { path, file_count: half.files, archive_size_bytes, reused_bytes });
+    }
+    files::write_manifest(&names, &manifest)?;
     Ok(output)
 }
 
@@ -321,10 +267,4 @@ fn note(cache: Option<&Cache>, path: &Path, sha256: &str) {
     if let Some(cache) = cache {
         let _ = cache.put_output(path, sha256);
     }
-}
-
-/// `20260114_120000` as `2026-01-14T12:00:00+00:00`.
-fn created_at(timestamp: &str) -> String {
-    let t = |range: std::ops::Range<usize>| timestamp.get(range).unwrap_or_default();
-    format!("{}-{}-{}T{}:{}:{}+00:00", t(0..4), t(4..6), t(6..8), t(9..11), t(11..13), t(13..15))
 }

@@ -1,0 +1,119 @@
+//! What a check found, by object, in bounded memory: so many findings, and in each so many snapshots and files.
+
+use std::collections::BTreeMap;
+
+use crate::store::SnapshotName;
+
+const MOST: usize = 1000;
+const MOST_SNAPSHOTS: usize = 10;
+const MOST_FILES: usize = 5;
+
+/// Something about one object.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Finding {
+    /// The object, with its path.
+    pub object: String,
+    /// What is wrong with it, or what there is to note.
+    pub detail: String,
+    /// False for a note: nothing is lost by it.
+    pub wrong: bool,
+    /// Some of the snapshots that it affects, the newest first, as `source number (short id)`.
+    pub snapshots: Vec<String>,
+    /// How many more it affects.
+    pub more_snapshots: u64,
+    /// Some of the files that cannot be restored because of it; `lrl.db` is the database.
+    pub files: Vec<String>,
+    /// How many more there are in the newest snapshot that it affects.
+    pub more_files: u64,
+}
+
+/// A finding, and what was said of it last: the same file of the same snapshot counts once.
+struct Entry {
+    finding: Finding,
+    snapshot: Option<SnapshotName>,
+    file: Option<Vec<u8>>,
+}
+
+/// Findings on their way into the report.
+#[derive(Default)]
+pub(super) struct Findings {
+    by_object: BTreeMap<String, Entry>,
+    more: u64,
+    wrong: bool,
+}
+
+impl Findings {
+    /// Adds what is wrong with an object; the first word on an object stands.
+    pub fn wrong(&mut self, object: &str, detail: impl Into<String>) {
+        self.wrong = true;
+        self.add(object, detail.into(), true);
+    }
+
+    /// Adds a note.
+    pub fn note(&mut self, object: &str, detail: impl Into<String>) {
+        self.add(object, detail.into(), false);
+    }
+
+    fn add(&mut self, object: &str, detail: String, wrong: bool) -> Option<&mut Entry> {
+        if !self.by_object.contains_key(object) {
+            if self.by_object.len() >= MOST {
+                self.more += 1;
+                return None;
+            }
+            let object = object.to_string();
+            let finding = Finding {
+                object: object.clone(),
+                detail: String::new(),
+                wrong,
+                snapshots: Vec::new(),
+                more_snapshots: 0,
+                files: Vec::new(),
+                more_files: 0,
+            };
+            self.by_object.insert(object, Entry { finding, snapshot: None, file: None });
+        }
+        let entry = self.by_object.get_mut(object)?;
+        entry.finding.wrong |= wrong;
+        if entry.finding.detail.is_empty() {
+            entry.finding.detail = detail;
+        }
+        Some(entry)
+    }
+
+    /// Adds that an object's damage affects a snapshot, and in it a file. Snapshots come one after another.
+    pub fn affects(&mut self, object: &str, detail: &str, name: &SnapshotName, file: Option<&[u8]>, files: u64) {
+        self.wrong = true;
+        let Some(Entry { finding, snapshot, file: last }) = self.add(object, detail.to_string(), true) else { return };
+        if snapshot.as_ref() != Some(name) {
+            *snapshot = Some(name.clone());
+            *last = None;
+            if finding.snapshots.len() < MOST_SNAPSHOTS {
+                finding.snapshots.push(format!("{} {} ({})", name.source, name.sequence, name.id.short()));
+            } else {
+                finding.more_snapshots += 1;
+            }
+        }
+        let Some(file) = file.filter(|file| last.as_deref() != Some(file)) else { return };
+        *last = Some(file.to_vec());
+        let shown = String::from_utf8_lossy(file);
+        if finding.files.iter().any(|known| *known == shown) {
+            return;
+        }
+        let mut more = files;
+        if finding.files.len() < MOST_FILES {
+            finding.files.push(shown.into_owned());
+            more = more.saturating_sub(1);
+        }
+        if finding.snapshots.len() == 1 {
+            finding.more_files += more;
+        }
+    }
+
+    /// Returns the findings, how many more there were, and whether anything is wrong.
+    pub fn finish(self) -> (Vec<Finding>, u64, bool) {
+        let mut all: Vec<Finding> = self.by_object.into_values().map(|entry| entry.finding).collect();
+        // What is wrong comes first.
+        all.sort_by_key(|finding| !finding.wrong);
+        (all, self.more, self.wrong)
+    }
+}

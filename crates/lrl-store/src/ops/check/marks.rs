@@ -1,0 +1,25 @@
+//! One bit for each copy of a chunk: 16 bytes for each 4096 of index, however many snapshots share what is marked.
+
+use std::collections::HashMap;
+
+use crate::store::index::Slot;
+
+/// A set of copies.
+#[derive(Default)]
+pub(super) struct Marks(HashMap<u64, Vec<u64>>);
+
+impl Marks {
+    pub fn set(&mut self, slot: Slot) {
+        let bits = self.0.entry(slot.file).or_default();
+        let word = (slot.at / 64) as usize;
+        if bits.len() <= word {
+            bits.resize(word + 1, 0);
+        }
+        bits[word] |= 1 << (slot.at % 64);
+    }
+
+    pub fn has(&self, slot: Slot) -> bool {
+        let word = self.0.get(&slot.file).and_then(|bits| bits.get((slot.at / 64) as usize));
+        word.is_some_and(|word| word & 1 << (slot.at % 64) != 0)
+    }
+}

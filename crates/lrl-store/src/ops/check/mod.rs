@@ -1,0 +1,210 @@
+//! The verb `check`: proves that the store can give back every snapshot, and says what is damaged and whom that concerns. Reads only.
+//! Damage to one object hides no other; what could not be restored is never called clean.
+
+mod findings;
+mod marks;
+mod packs;
+mod walk;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use findings::Finding;
+use findings::Findings;
+
+use crate::error::{Error, Result};
+use crate::id::PackId;
+use crate::progress::{Observer, Phase, checkpoint};
+use crate::storage::Storage;
+use crate::store::{SnapshotName, Store, index};
+
+/// Which packs are read whole.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ReadData {
+    /// None: only what leads to data is read.
+    No,
+    /// All.
+    All,
+    /// The `part`-th of `of` slices (from 1); together the slices are all packs.
+    Slice {
+        /// Which one.
+        part: u32,
+        /// How many there are.
+        of: u32,
+    },
+    /// So many percent of the packs, by chance.
+    Percent(f64),
+    /// Packs of about so many bytes, by chance.
+    Bytes(u64),
+}
+
+/// How to check.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// How much data to read.
+    pub read_data: ReadData,
+    /// Decides which packs are chosen by chance.
+    pub seed: u64,
+    /// How long to wait for the store's lock.
+    pub lock_wait: Duration,
+}
+
+/// How much was looked at.
+#[derive(Debug, Default, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Checked {
+    /// Snapshot documents.
+    pub snapshots: u64,
+    /// Index files.
+    pub index_files: u64,
+    /// Records in them.
+    pub index_records: u64,
+    /// Packs whose directories were compared with the index.
+    pub packs: u64,
+    /// Their bytes.
+    pub pack_bytes: u64,
+    /// Packs that were read whole, each chunk decoded.
+    pub packs_read: u64,
+    /// Their bytes.
+    pub bytes_read: u64,
+    /// Database images that were compared with their SHA-256.
+    pub databases_read: u64,
+}
+
+/// What a check found.
+#[derive(Debug)]
+pub struct Report {
+    /// How much was looked at.
+    pub checked: Checked,
+    /// What is wrong, and notes; by object.
+    pub findings: Vec<Finding>,
+    /// Findings beyond those that fit in here.
+    pub more: u64,
+    /// True if anything is wrong; notes do not count.
+    pub wrong: bool,
+}
+
+/// Checks the store in `storage`.
+pub fn check(storage: Arc<dyn Storage>, options: &Options, observer: &dyn Observer) -> Result<Report> {
+    let (store, config_error) = Store::examine(storage, options.lock_wait, observer)?;
+    let mut findings = Findings::default();
+    let mut checked = Checked::default();
+    observer.phase(Phase::Verify, None);
+    if let Some(error) = config_error {
+        let name = store.storage().describe_object("config");
+        findings.wrong(&name, format!("{error}; other commands refuse the store, its data is checked all the same"));
+    }
+    if !store.is_locked() {
+        let text = "cannot be locked: what another lrl removes meanwhile seems to be missing";
+        findings.note(&store.storage().describe(), text);
+    }
+    // First the snapshots, then the indexes, then the packs: a run that adds to the store meanwhile writes them in the opposite order.
+    let names = snapshot_names(&store, &mut findings)?;
+    let mut packs = check_indexes(&store, &mut findings, &mut checked, observer)?;
+    packs.compare(&store, &mut findings, &mut checked, observer)?;
+    packs.read(&store, options, &mut findings, &mut checked, observer)?;
+    packs.read_suspects(&store, observer)?;
+    let mut walk = walk::Walk::new(&store, packs, &mut findings, observer);
+    let whole = options.read_data != ReadData::No;
+    let mut read_database_of = Vec::new();
+    for name in names.iter().rev() {
+        checkpoint(observer)?;
+        let snapshot = match store.snapshot(name) {
+            Ok(snapshot) => snapshot,
+            Err(Error::Interrupted) => return Err(Error::Interrupted),
+            // Forgotten by another process since the listing.
+            Err(Error::Missing { .. }) => continue,
+            Err(error) => {
+                walk.damaged_snapshot(name, &error);
+                continue;
+            }
+        };
+        checked.snapshots += 1;
+        walk.snapshot(name, &snapshot)?;
+        // All chunks and lists are proved one by one; the image as a whole once for each source, because its cost is its length.
+        if whole && snapshot.database.is_some() && !read_database_of.contains(&name.source) {
+            read_database_of.push(name.source.clone());
+            checked.databases_read += u64::from(walk.database(name, &snapshot)?);
+        }
+    }
+    walk.finish();
+    let (findings, more, wrong) = findings.finish();
+    Ok(Report { checked, findings, more, wrong })
+}
+
+fn snapshot_names(store: &Store, findings: &mut Findings) -> Result<Vec<SnapshotName>> {
+    let storage = store.storage();
+    storage.list("snapshots", &mut |name, _| {
+        if SnapshotName::parse(name).is_none() {
+            findings.note(&storage.describe_object(name), "is not a name that lrl gives to a snapshot: not looked at");
+        }
+        Ok(())
+    })?;
+    store.snapshot_names(None)
+}
+
+fn check_indexes(
+    store: &Store,
+    findings: &mut Findings,
+    checked: &mut Checked,
+    observer: &dyn Observer,
+) -> Result<packs::Packs> {
+    let storage = store.storage();
+    storage.list("index", &mut |name, _| {
+        if !index::is_object_name(name) {
+            findings.note(&storage.describe_object(name), "is not a name that lrl gives to an index: not looked at");
+        }
+        Ok(())
+    })?;
+    let mut attempt = 0;
+    let packs = loop {
+        store.reload_indexes()?;
+        let verified = store.verify_indexes(observer).and_then(|()| {
+            let mut packs = packs::Packs::list(store, findings)?;
+            packs.read_index(store, observer)?;
+            Ok(packs)
+        });
+        match verified {
+            // Another process has merged some into a new one.
+            Err(Error::Missing { .. }) if attempt < 10 => attempt += 1,
+            other => break other?,
+        }
+    };
+    for damaged in store.damaged_indexes() {
+        let text = format!("{}; what it lists is found in the packs themselves", damaged.reason);
+        findings.wrong(&storage.describe_object(&damaged.name), text);
+    }
+    for file in store.indexes() {
+        checked.index_files += 1;
+        checked.index_records += file.records();
+    }
+    Ok(packs)
+}
+
+impl ReadData {
+    /// Says how many of all packs are chosen, between 0 and 1.
+    fn share(self, all_bytes: u64) -> f64 {
+        match self {
+            Self::No | Self::Slice { .. } => 0.0,
+            Self::All => 1.0,
+            Self::Percent(percent) => percent / 100.0,
+            Self::Bytes(bytes) => bytes as f64 / all_bytes.max(1) as f64,
+        }
+    }
+
+    fn takes(self, pack: &PackId, seed: u64, all_bytes: u64) -> bool {
+        if let Self::Slice { part, of } = self {
+            let value = u64::from_be_bytes(*pack.as_bytes().first_chunk().unwrap_or(&[0; 8]));
+            return value % u64::from(of.max(1)) + 1 == u64::from(part);
+        }
+        (chance(pack, seed) as f64) < self.share(all_bytes) * u64::MAX as f64 || self == Self::All
+    }
+}
+
+/// A number that is the same for a pack and a seed, and as good as random.
+fn chance(pack: &PackId, seed: u64) -> u64 {
+    let digest = crate::id::Hasher::new().update(&seed.to_le_bytes()).update(pack.as_bytes()).finish();
+    u64::from_le_bytes(*digest.first_chunk().unwrap_or(&[0; 8]))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,246 @@
+//! Packs against their names, their own directories and the index. Knows afterwards which packs are there and which copies of chunks
+//! cannot be read.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Mutex;
+
+use rayon::prelude::*;
+
+use super::findings::Findings;
+use super::marks::Marks;
+use super::{Checked, Options, ReadData, chance};
+use crate::error::{Error, Result};
+use crate::format::pack::Record;
+use crate::id::{Hasher, PackId};
+use crate::progress::{Observer, Phase, checkpoint};
+use crate::store::index::{Copy, Place};
+use crate::store::{Store, pack_directory, pack_id, pack_name};
+
+/// All packs that are there or that something speaks of.
+pub(super) struct Packs {
+    known: HashMap<PackId, Pack>,
+    /// Copies that cannot be read, or not as what they should be.
+    pub bad: Marks,
+}
+
+#[derive(Default)]
+struct Pack {
+    /// Its length, if it is there.
+    len: Option<u64>,
+    /// What the index says of it.
+    index: Sum,
+    /// Its directory is damaged, or says something else than the index.
+    suspect: bool,
+}
+
+/// Stands for a set of records in any order: how many there are, and the sum of their digests.
+#[derive(Default, PartialEq, Eq, Clone, Copy)]
+struct Sum {
+    count: u64,
+    digests: u128,
+}
+
+impl Sum {
+    fn add(&mut self, offset: u64, record: &Record) {
+        let mut bytes = Vec::with_capacity(96);
+        bytes.extend_from_slice(record.id.as_bytes());
+        bytes.extend_from_slice(&offset.to_le_bytes());
+        record.encode_tail(&mut bytes);
+        let digest = Hasher::new().update(&bytes).finish();
+        self.count += 1;
+        self.digests = self.digests.wrapping_add(u128::from_le_bytes(*digest.first_chunk().unwrap_or(&[0; 16])));
+    }
+}
+
+impl Packs {
+    /// Lists the packs that are there.
+    pub fn list(store: &Store, findings: &mut Findings) -> Result<Self> {
+        let storage = store.storage();
+        let mut packs = Self { known: HashMap::new(), bad: Marks::default() };
+        storage.list("packs", &mut |name, len| {
+            match pack_id(name) {
+                Some(id) => packs.known.entry(id).or_default().len = Some(len),
+                None => findings
+                    .note(&storage.describe_object(name), "is not a name that lrl gives to a pack: not looked at"),
+            }
+            Ok(())
+        })?;
+        Ok(packs)
+    }
+
+    /// Returns a pack's length, if it is there.
+    pub fn len(&self, id: &PackId) -> Option<u64> {
+        self.known.get(id)?.len
+    }
+
+    /// Returns the packs that are there, but that no sound index lists.
+    pub fn unlisted(&self) -> HashSet<PackId> {
+        self.known.iter().filter(|(_, pack)| pack.len.is_some() && pack.index.count == 0).map(|(id, _)| *id).collect()
+    }
+
+    /// Sums up what the index says of each pack.
+    pub fn read_index(&mut self, store: &Store, observer: &dyn Observer) -> Result<()> {
+        store.each_chunk(&mut |copies| {
+            let mut last = None;
+            for Copy { place, .. } in copies {
+                if last.replace((place.pack, place.offset)) != Some((place.pack, place.offset)) {
+                    self.known.entry(place.pack).or_default().index.add(place.offset, &place.record);
+                }
+            }
+            checkpoint(observer)
+        })
+    }
+
+    /// Compares every pack's directory with what the index says of it.
+    pub fn compare(
+        &mut self,
+        store: &Store,
+        findings: &mut Findings,
+        checked: &mut Checked,
+        observer: &dyn Observer,
+    ) -> Result<()> {
+        for (id, pack) in &mut self.known {
+            checkpoint(observer)?;
+            let object = store.storage().describe_object(&pack_name(id));
+            let Some(len) = pack.len else {
+                findings.wrong(&object, "is missing");
+                continue;
+            };
+            checked.packs += 1;
+            checked.pack_bytes += len;
+            match pack_directory(&**store.storage(), id) {
+                Ok(records) => {
+                    let mut own = Sum::default();
+                    records.iter().for_each(|(offset, record)| own.add(*offset, record));
+                    if pack.index.count > 0 && own != pack.index {
+                        pack.suspect = true;
+                        findings.wrong(&object, "its directory does not say what the index says of it");
+                    }
+                }
+                Err(Error::Interrupted) => return Err(Error::Interrupted),
+                Err(error) if pack.index.count == 0 => {
+                    pack.suspect = true;
+                    findings.note(&object, format!("{error}; no index lists it"));
+                }
+                Err(error) => {
+                    pack.suspect = true;
+                    findings.wrong(&object, error.to_string());
+                }
+            }
+        }
+        if !self.unlisted().is_empty() {
+            store.salvage()?;
+        }
+        Ok(())
+    }
+
+    fn chosen(&self, options: &Options) -> Vec<(PackId, u64)> {
+        let there: Vec<(PackId, u64)> = self.known.iter().filter_map(|(id, pack)| Some((*id, pack.len?))).collect();
+        let all = there.iter().map(|(_, len)| len).sum();
+        let takes = |id: &PackId| options.read_data.takes(id, options.seed, all);
+        let mut chosen: Vec<_> = there.iter().filter(|(id, _)| takes(id)).copied().collect();
+        let by_chance = matches!(options.read_data, ReadData::Percent(_) | ReadData::Bytes(_));
+        if chosen.is_empty() && by_chance {
+            // Few packs, small share: one is read all the same, each in its turn.
+            chosen.extend(there.iter().min_by_key(|(id, _)| chance(id, options.seed)));
+        }
+        chosen.sort_unstable();
+        chosen
+    }
+
+    /// Reads the chosen packs whole: the file against its name, every chunk against its id.
+    pub fn read(
+        &mut self,
+        store: &Store,
+        options: &Options,
+        findings: &mut Findings,
+        checked: &mut Checked,
+        observer: &dyn Observer,
+    ) -> Result<()> {
+        if options.read_data == ReadData::No {
+            return Ok(());
+        }
+        let chosen = self.chosen(options);
+        observer.phase(Phase::Verify, Some(chosen.iter().map(|(_, len)| len).sum()));
+        for (id, len) in chosen {
+            let (object, is_listed) = (
+                store.storage().describe_object(&pack_name(&id)),
+                self.known.get(&id).is_some_and(|pack| pack.index.count > 0),
+            );
+            let whole = match hash_file(store, &id, len, observer) {
+                Ok(found) if found == id => true,
+                Err(Error::Interrupted) => return Err(Error::Interrupted),
+                other => {
+                    let text = other.map_or_else(|e| e.to_string(), |_| "its bytes do not match its name".into());
+                    if is_listed {
+                        findings.wrong(&object, text)
+                    } else {
+                        findings.note(&object, text)
+                    }
+                    false
+                }
+            };
+            checked.packs_read += 1;
+            checked.bytes_read += len;
+            // Where the directory is damaged, the chunks are read as the index lists them: see below.
+            let Ok(records) = pack_directory(&**store.storage(), &id) else { continue };
+            let failed = Mutex::new(Vec::new());
+            records.par_iter().try_for_each(|(offset, record)| {
+                checkpoint(observer)?;
+                let place = Place { pack: id, offset: *offset, record: record.clone() };
+                match store.read_copy(&place) {
+                    Ok(_) => {}
+                    Err(Error::Interrupted) => return Err(Error::Interrupted),
+                    Err(error) => failed.lock().unwrap_or_else(|e| e.into_inner()).push((place, error)),
+                }
+                Ok(())
+            })?;
+            for (place, error) in failed.into_inner().unwrap_or_else(|e| e.into_inner()) {
+                for copy in store.copies(&place.record.id)? {
+                    if (copy.place.pack, copy.place.offset) == (place.pack, place.offset) {
+                        self.bad.set(copy.slot);
+                    }
+                }
+                if whole && is_listed {
+                    findings.wrong(&format!("chunk {} in {object}", place.record.id), error.to_string());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds out which chunks of packs with a damaged directory can still be read.
+    pub fn read_suspects(&mut self, store: &Store, observer: &dyn Observer) -> Result<()> {
+        let suspects: HashSet<PackId> =
+            self.known.iter().filter(|(_, pack)| pack.suspect && pack.len.is_some()).map(|(id, _)| *id).collect();
+        if suspects.is_empty() {
+            return Ok(());
+        }
+        let bad = &mut self.bad;
+        store.each_chunk(&mut |copies| {
+            checkpoint(observer)?;
+            for copy in copies.iter().filter(|copy| suspects.contains(&copy.place.pack)) {
+                match store.read_copy(&copy.place) {
+                    Ok(_) => {}
+                    Err(Error::Interrupted) => return Err(Error::Interrupted),
+                    Err(_) => bad.set(copy.slot),
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+fn hash_file(store: &Store, id: &PackId, len: u64, observer: &dyn Observer) -> Result<PackId> {
+    const RUN: u64 = 1 << 20;
+    let mut hasher = Hasher::new();
+    let mut at = 0;
+    while at < len {
+        checkpoint(observer)?;
+        let run = (len - at).min(RUN);
+        hasher.update(&store.storage().read_range(&pack_name(id), at, run as usize)?);
+        observer.advance(run, 0);
+        at += run;
+    }
+    Ok(PackId::from_bytes(hasher.finish()))
+}

@@ -1,0 +1,379 @@
+//! Every snapshot's lists, down to every chunk that they name. What several snapshots share is walked once; where it leads to damage it
+//! is walked again for each of them, so that each is named.
+
+use std::collections::HashSet;
+
+use super::findings::Findings;
+use super::marks::Marks;
+use super::packs::Packs;
+use crate::error::{Error, Result};
+use crate::format::entry::{Content, Entry, Kind, Piece, compare_paths};
+use crate::format::node::{self, Child, Item, Node};
+use crate::format::pack::MAX_DEPTH;
+use crate::format::snapshot::Snapshot;
+use crate::id::{ChunkId, PackId};
+use crate::ops::ls::DATABASE;
+use crate::progress::{Observer, checkpoint};
+use crate::store::index::Copy;
+use crate::store::tree::Items;
+use crate::store::{SnapshotName, Store, pack_name};
+
+/// Why something cannot be restored.
+struct Cause {
+    object: String,
+    detail: String,
+}
+
+pub(super) struct Walk<'a> {
+    store: &'a Store,
+    packs: Packs,
+    unlisted: HashSet<PackId>,
+    findings: &'a mut Findings,
+    observer: &'a dyn Observer,
+    /// Copies that can be read, as far as is known.
+    sound: Marks,
+    /// Nodes that were walked, and those of them that lead to damage.
+    seen: Marks,
+    hurt: Marks,
+}
+
+/// What a walk is for: names it where something is damaged.
+#[derive(Clone, Copy)]
+struct Scope<'s> {
+    name: &'s SnapshotName,
+    /// The list in which entries look up others.
+    list: Option<&'s ChunkId>,
+    /// The file whose pieces are walked.
+    file: Option<&'s [u8]>,
+}
+
+/// Sums over one list; they stand for the whole list only if nothing was skipped.
+#[derive(Default)]
+struct Tally {
+    skipped: bool,
+    links: bool,
+    files: u64,
+    bytes: u64,
+}
+
+/// What the node above says of a node.
+struct Stated<'k> {
+    level: Option<u8>,
+    weight: u64,
+    first_key: Option<&'k [u8]>,
+}
+
+trait Leaf: Item {
+    /// Checks one item of a leaf; says whether it leads to damage.
+    fn check(&self, walk: &mut Walk<'_>, scope: Scope<'_>, tally: &mut Tally) -> Result<bool>;
+    fn is_before(&self, next: &Self) -> bool;
+    const WHAT: &'static str;
+}
+
+impl Leaf for Piece {
+    const WHAT: &'static str = "a list of pieces";
+    fn check(&self, walk: &mut Walk<'_>, scope: Scope<'_>, _: &mut Tally) -> Result<bool> {
+        walk.piece(self, scope)
+    }
+    fn is_before(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Leaf for Entry {
+    const WHAT: &'static str = "the list of uploads";
+    fn check(&self, walk: &mut Walk<'_>, scope: Scope<'_>, tally: &mut Tally) -> Result<bool> {
+        walk.entry(self, scope, tally)
+    }
+    fn is_before(&self, next: &Self) -> bool {
+        compare_paths(&self.path, &next.path).is_lt()
+    }
+}
+
+impl<'a> Walk<'a> {
+    pub fn new(store: &'a Store, packs: Packs, findings: &'a mut Findings, observer: &'a dyn Observer) -> Self {
+        let unlisted = packs.unlisted();
+        let marks = Marks::default;
+        Self { store, packs, unlisted, findings, observer, sound: marks(), seen: marks(), hurt: marks() }
+    }
+
+    /// Notes a document that cannot be read.
+    pub fn damaged_snapshot(&mut self, name: &SnapshotName, error: &Error) {
+        let object = self.store.storage().describe_object(&name.object());
+        self.findings.affects(&object, &error.to_string(), name, None, 0);
+    }
+
+    /// Walks everything that a snapshot names.
+    pub fn snapshot(&mut self, name: &SnapshotName, snapshot: &Snapshot) -> Result<()> {
+        let lost_index = snapshot.packs.iter().any(|pack| self.unlisted.contains(pack));
+        if lost_index {
+            let object = self.store.storage().describe_object("index");
+            let detail = "no sound index file lists all packs that snapshots name: an index is missing or damaged; \
+                          reading finds their chunks in the packs themselves, which is slow";
+            self.findings.affects(&object, detail, name, None, 0);
+            // What is left in the end is named by no snapshot.
+            snapshot.packs.iter().for_each(|pack| {
+                self.unlisted.remove(pack);
+            });
+        }
+        if let Some(half) = &snapshot.database {
+            let scope = Scope { name, list: None, file: Some(DATABASE.as_bytes()) };
+            let stated = Stated { level: None, weight: half.size_bytes, first_key: None };
+            self.tree::<Piece>(&half.root, &stated, scope, &mut Tally::default())?;
+        }
+        if let Some(half) = &snapshot.uploads {
+            let scope = Scope { name, list: Some(&half.list), file: None };
+            let stated = Stated { level: None, weight: half.entries, first_key: None };
+            let mut tally = Tally::default();
+            let hurt = self.tree::<Entry>(&half.list, &stated, scope, &mut tally)?;
+            let fits = half.files == tally.files && (tally.links || half.bytes == tally.bytes);
+            if !hurt && !tally.skipped && !fits {
+                let object = self.store.storage().describe_object(&name.object());
+                let detail = format!(
+                    "says {} files of {} bytes, but its list holds {} of {}",
+                    half.files, half.bytes, tally.files, tally.bytes
+                );
+                self.findings.affects(&object, &detail, name, None, 0);
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares a database's image with its SHA-256; says whether it could.
+    pub fn database(&mut self, name: &SnapshotName, snapshot: &Snapshot) -> Result<bool> {
+        match crate::ops::dump::dump(self.store, snapshot, DATABASE.as_bytes(), self.observer, &mut |_| Ok(())) {
+            Ok(_) => Ok(true),
+            Err(Error::Interrupted) => Err(Error::Interrupted),
+            Err(error) => {
+                let object = self.store.storage().describe_object(&name.object());
+                let detail = format!("its database cannot be read whole: {error}");
+                self.findings.affects(&object, &detail, name, Some(DATABASE.as_bytes()), 1);
+                Ok(false)
+            }
+        }
+    }
+
+    /// Names what no snapshot needs.
+    pub fn finish(self) {
+        for pack in &self.unlisted {
+            let object = self.store.storage().describe_object(&pack_name(pack));
+            let text =
+                "is in no index and named by no snapshot: left by a run that did not finish, or of one that still runs";
+            self.findings.note(&object, text);
+        }
+    }
+
+    fn tree<T: Leaf>(
+        &mut self,
+        id: &ChunkId,
+        stated: &Stated<'_>,
+        scope: Scope<'_>,
+        tally: &mut Tally,
+    ) -> Result<bool> {
+        checkpoint(self.observer)?;
+        let slot = self.store.first_copy(id)?.map(|copy| copy.slot);
+        if slot.is_some_and(|slot| self.seen.has(slot) && !self.hurt.has(slot)) {
+            tally.skipped = true;
+            return Ok(false);
+        }
+        let object = format!("node {id}");
+        let node = match self.store.read(id) {
+            Ok(bytes) => node::decode::<T>(&bytes, &object),
+            Err(Error::Interrupted) => return Err(Error::Interrupted),
+            Err(error) => {
+                let cause = self.cause_of(id, &error)?;
+                let file = scope.file.or(stated.first_key);
+                let files = if scope.file.is_some() { 1 } else { stated.weight };
+                self.findings.affects(&cause.object, &cause.detail, scope.name, file, files);
+                slot.into_iter().for_each(|slot| {
+                    self.seen.set(slot);
+                    self.hurt.set(slot);
+                });
+                return Ok(true);
+            }
+        };
+        let hurt = match node.and_then(|node| fits(&node, stated, &object).map(|()| node)) {
+            Ok(Node::Leaf(items)) => {
+                let mut hurt = false;
+                for item in &items {
+                    hurt |= item.check(self, scope, tally)?;
+                }
+                hurt
+            }
+            Ok(Node::Inner(below, children)) => {
+                let mut hurt = false;
+                for Child { id, weight, first_key } in &children {
+                    let key = (!first_key.is_empty()).then_some(first_key.as_slice());
+                    let stated = Stated { level: Some(below), weight: *weight, first_key: key };
+                    hurt |= self.tree::<T>(id, &stated, scope, tally)?;
+                }
+                hurt
+            }
+            Err(error) => {
+                self.findings.affects(&object, &error.to_string(), scope.name, scope.file.or(stated.first_key), 1);
+                true
+            }
+        };
+        if let Some(slot) = slot {
+            self.seen.set(slot);
+            if hurt {
+                self.hurt.set(slot);
+            }
+        }
+        Ok(hurt)
+    }
+
+    fn piece(&mut self, piece: &Piece, scope: Scope<'_>) -> Result<bool> {
+        let Piece::Data { id, len } = piece else { return Ok(false) };
+        let cause = match self.alive(id, 0)? {
+            Ok(plain_len) if u64::from(plain_len) == *len => return Ok(false),
+            Ok(plain_len) => {
+                Cause { object: format!("chunk {id}"), detail: format!("has {plain_len} bytes, but a list says {len}") }
+            }
+            Err(cause) => cause,
+        };
+        self.findings.affects(&cause.object, &cause.detail, scope.name, scope.file, 1);
+        Ok(true)
+    }
+
+    fn entry(&mut self, entry: &Entry, scope: Scope<'_>, tally: &mut Tally) -> Result<bool> {
+        let scope = Scope { file: Some(&entry.path), ..scope };
+        match &entry.kind {
+            Kind::Dir | Kind::Symlink { .. } => Ok(false),
+            Kind::File { size, content } => {
+                tally.files += 1;
+                tally.bytes = tally.bytes.saturating_add(*size);
+                match content {
+                    Content::Inline(pieces) => {
+                        let mut hurt = false;
+                        for piece in pieces {
+                            hurt |= self.piece(piece, scope)?;
+                        }
+                        Ok(hurt)
+                    }
+                    Content::Tree(root) => {
+                        let stated = Stated { level: None, weight: *size, first_key: None };
+                        self.tree::<Piece>(root, &stated, scope, &mut Tally::default())
+                    }
+                }
+            }
+            Kind::Hardlink { target } => {
+                tally.files += 1;
+                tally.links = true;
+                let Some(list) = scope.list else { return Ok(false) };
+                let found = Items::from_path(self.store, list, target).and_then(|mut items| items.next().transpose());
+                match found {
+                    Ok(Some(found)) if found.path == *target && matches!(found.kind, Kind::File { .. }) => Ok(false),
+                    Err(Error::Interrupted) => Err(Error::Interrupted),
+                    // The damage is named where the list leads to it.
+                    Err(_) => Ok(true),
+                    Ok(_) => {
+                        let object = self.store.storage().describe_object(&scope.name.object());
+                        let detail = "its list holds a further name of a file that it does not hold";
+                        self.findings.affects(&object, detail, scope.name, scope.file, 1);
+                        Ok(true)
+                    }
+                }
+            }
+        }
+    }
+
+    /// Says whether a chunk can be read, as far as is known without reading it: some copy is in a pack that is there, was not found
+    /// damaged, and has bases of which the same is true. Returns its plain length.
+    fn alive(&mut self, id: &ChunkId, below: u8) -> Result<Result<u32, Cause>> {
+        let mut first_cause = None;
+        if let Some(copy) = self.store.first_copy(id)? {
+            match self.copy(&copy, below)? {
+                Ok(()) => return Ok(Ok(copy.place.record.plain_len)),
+                Err(cause) => first_cause = Some(cause),
+            }
+        }
+        for last_resort in [false, true] {
+            if last_resort {
+                self.store.salvage()?;
+            }
+            for copy in self.store.copies(id)? {
+                match self.copy(&copy, below)? {
+                    Ok(()) => return Ok(Ok(copy.place.record.plain_len)),
+                    Err(cause) => first_cause = first_cause.or(Some(cause)),
+                }
+            }
+        }
+        Ok(Err(first_cause.unwrap_or_else(|| Cause {
+            object: format!("chunks in {}", self.store.storage().describe()),
+            detail: format!("some are in no index and in no pack, for one {id}"),
+        })))
+    }
+
+    fn copy(&mut self, copy: &Copy, below: u8) -> Result<Result<(), Cause>> {
+        let place = &copy.place;
+        let damaged = |detail: &str| {
+            let object = self.store.storage().describe_object(&pack_name(&place.pack));
+            Ok(Err(Cause { object, detail: detail.to_string() }))
+        };
+        let bad = self.packs.bad.has(copy.slot);
+        if !bad && self.sound.has(copy.slot) {
+            return Ok(Ok(()));
+        }
+        let Some(len) = self.packs.len(&place.pack) else { return damaged("is missing") };
+        if place.offset + u64::from(place.record.encoded_len) > len {
+            return damaged("is shorter than the index says");
+        }
+        if below > MAX_DEPTH {
+            return damaged("holds a chunk whose chain of bases is too long");
+        }
+        for base in &place.record.bases {
+            if let Err(cause) = self.alive(base, below + 1)? {
+                return Ok(Err(cause));
+            }
+        }
+        if bad {
+            let object = self.store.storage().describe_object(&pack_name(&place.pack));
+            return Ok(Err(Cause { object, detail: format!("chunk {} in it cannot be read", place.record.id) }));
+        }
+        self.sound.set(copy.slot);
+        Ok(Ok(()))
+    }
+
+    /// Names the object to blame for a node that could not be read.
+    fn cause_of(&mut self, id: &ChunkId, error: &Error) -> Result<Cause> {
+        if let Err(cause) = self.alive(id, 0)? {
+            return Ok(cause);
+        }
+        let copy = self.store.first_copy(id)?;
+        let object = copy.map(|copy| self.store.storage().describe_object(&pack_name(&copy.place.pack)));
+        Ok(Cause { object: object.unwrap_or_else(|| format!("chunk {id}")), detail: error.to_string() })
+    }
+}
+
+/// Compares a node with what the one above says of it.
+fn fits<T: Leaf>(node: &Node<T>, stated: &Stated<'_>, object: &str) -> Result<()> {
+    let wrong = |detail: &str| Err(Error::corrupt(format!("{}: {object}", T::WHAT), detail));
+    let (level, weight, first, in_order) = match node {
+        Node::Leaf(items) => {
+            let weight = items.iter().try_fold(0u64, |sum, item| sum.checked_add(item.weight()));
+            let in_order = items.windows(2).all(|pair| pair[0].is_before(&pair[1]));
+            (0, weight, items.first().map(Item::key), in_order)
+        }
+        Node::Inner(below, children) => {
+            let weight = children.iter().try_fold(0u64, |sum, child| sum.checked_add(child.weight));
+            let less = |pair: &[Child]| compare_paths(&pair[0].first_key, &pair[1].first_key).is_lt();
+            let keyed = children.iter().any(|child| !child.first_key.is_empty());
+            let in_order = !keyed || children.windows(2).all(less);
+            (below + 1, weight, children.first().map(|child| child.first_key.as_slice()), in_order)
+        }
+    };
+    if stated.level.is_some_and(|stated| stated != level) {
+        return wrong("stands at another level than the one above says");
+    }
+    if weight != Some(stated.weight) {
+        return wrong("does not add up to what is stated above it");
+    }
+    if stated.first_key.is_some_and(|stated| Some(stated) != first) {
+        return wrong("does not begin where the one above says");
+    }
+    if !in_order {
+        return wrong("is not in order");
+    }
+    Ok(())
+}

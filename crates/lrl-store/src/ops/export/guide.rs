@@ -1,0 +1,70 @@
+//! The text beside an exported set: how to restore it with `cp` and `tar` alone, on a machine that has never heard of lrl.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use crate::format::snapshot::Snapshot;
+use crate::set::files::Names;
+use crate::store::SnapshotName;
+
+/// Writes the text.
+pub(super) fn text(names: &Names, name: &SnapshotName, snapshot: &Snapshot) -> String {
+    let file = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let (database, assets) = (file(&names.database), file(&names.assets));
+    let mut out = format!(
+        "# Restoring this set by hand\n\n\
+         Little Research Lab as it was at {} UTC (snapshot {}). Nothing but `cp`, `mv` and `tar` is needed.\n\
+         `data` is the directory with `lrl.db` and `assets/`, `./data` unless `LAB_DATA_DIR` says otherwise.\n\n",
+        snapshot.timestamp,
+        name.id.short()
+    );
+    for (half, what) in [(snapshot.database.is_some(), "database"), (snapshot.uploads.is_some(), "uploads")] {
+        if !half {
+            let _ = writeln!(out, "**This set holds no {what}.** Those of the application stay as they are.\n");
+        }
+    }
+    out.push_str("1. Stop the application. Nothing may have the database open.\n2. In this directory, run:\n\n```sh\n");
+    out.push_str("data=${LAB_DATA_DIR:-./data}\nmkdir -p \"$data\"\n");
+    if let Some(half) = &snapshot.database {
+        let _ = write!(
+            out,
+            "\n# The database. An old -wal or -journal beside a new database would destroy it: they move away together.\n\
+             echo '{}  {database}' | sha256sum -c\n\
+             for part in '' -wal -shm -journal; do\n  \
+             if [ -e \"$data/lrl.db$part\" ]; then mv -i \"$data/lrl.db$part\" \"$data/lrl.db.pre-restore$part\"; fi\n\
+             done\n\
+             cp {database} \"$data/lrl.db\"\n",
+            half.sha256
+        );
+    }
+    if let Some(half) = &snapshot.uploads {
+        let sha256 = half.archive.as_ref().map(|archive| archive.sha256.clone()).unwrap_or_default();
+        let _ = write!(out, "\n# The uploads.\necho '{sha256}  {assets}' | sha256sum -c\n");
+        if half.roots.contains_key("assets") {
+            let _ = write!(
+                out,
+                "if [ -e \"$data/assets\" ]; then mv -i \"$data/assets\" \"$data/assets.pre-restore\"; fi\n\
+                 tar -xzf {assets} -C \"$data\" assets\n"
+            );
+        }
+        if half.roots.contains_key("storage") {
+            let _ = write!(
+                out,
+                "\n# The second directory of uploads, STORAGE_PATH.\n\
+                 storage=${{STORAGE_PATH:-./storage}}\n\
+                 if [ -e \"$storage\" ]; then mv -i \"$storage\" \"${{storage%/}}.pre-restore\"; fi\n\
+                 mkdir -p \"$storage\"\n\
+                 tar -xzf {assets} -C \"$storage\" --strip-components=1 storage\n"
+            );
+        }
+    }
+    out.push_str("```\n\n3. Let the files belong to the user that the application runs as, for example:\n\n");
+    out.push_str("       chown -R appuser: \"$data\"\n\n");
+    out.push_str(
+        "4. If the application is newer than this set, run its migrations. Then start it.\n\
+         5. When all is well, remove what ends in `.pre-restore`.\n\n\
+         With lrl all of this is one command: ",
+    );
+    let _ = writeln!(out, "`lrl restore --manifest {}`.", file(&names.manifest));
+    out
+}

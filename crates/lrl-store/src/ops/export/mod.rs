@@ -1,0 +1,138 @@
+//! The verb `export`: a snapshot as a set in a directory of its own, which `cp` and `tar` alone can restore. The same coder makes the
+//! same archive, byte for byte, as the backup run made; the manifest is written last.
+
+mod guide;
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::format::snapshot::{self, Snapshot};
+use crate::progress::{Observer, Phase, Problem};
+use crate::set::archive::NoSegments;
+use crate::set::deflate::CODER;
+use crate::set::files::{self, Names};
+use crate::set::{image, stored};
+use crate::storage::local::{create_dir, persist_new, temporary_file};
+use crate::store::{SnapshotName, Store};
+
+/// The name of the text that tells how to restore.
+pub const GUIDE: &str = "RESTORE.md";
+
+/// How an exported archive relates to the one that the backup run wrote.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(tag = "archive", rename_all = "snake_case")]
+pub enum Sameness {
+    /// The same bytes.
+    Same,
+    /// The run wrote no set: there is nothing to compare with.
+    FirstOfItsKind,
+    /// Another coder made that one: the same contents in other bytes.
+    OtherCoder {
+        /// That coder.
+        coder: String,
+    },
+    /// The same coder made other bytes of the same contents; that should not be.
+    Differs,
+}
+
+/// What was exported.
+#[derive(Debug)]
+pub struct Report {
+    /// The files' names.
+    pub names: Names,
+    /// The snapshot, with the exported archive's digest.
+    pub snapshot: Snapshot,
+    /// How the archive relates to the run's own, if there are uploads.
+    pub sameness: Option<Sameness>,
+    /// What is not in the set, and notes.
+    pub problems: Vec<Problem>,
+}
+
+/// Exports a snapshot to `out`, which must not exist or be empty. After a failure nothing of the set is left there.
+pub fn export(
+    store: &Store,
+    name: &SnapshotName,
+    snapshot: Snapshot,
+    out: &Path,
+    program: &str,
+    observer: &dyn Observer,
+) -> Result<Report> {
+    let created = make_fresh(out)?;
+    let mut placed = Vec::new();
+    let written = write(store, name, snapshot, out, program, &mut placed, observer);
+    if written.is_err() {
+        // What cannot be removed is not worth more than the first error.
+        placed.iter().for_each(|path| {
+            let _ = fs::remove_file(path);
+        });
+        if created {
+            let _ = fs::remove_dir(out);
+        }
+    }
+    written
+}
+
+fn write(
+    store: &Store,
+    name: &SnapshotName,
+    mut snapshot: Snapshot,
+    out: &Path,
+    program: &str,
+    placed: &mut Vec<PathBuf>,
+    observer: &dyn Observer,
+) -> Result<Report> {
+    let names = Names::new(out, &snapshot.timestamp);
+    let mut problems = Vec::new();
+    let mut ready = Vec::new();
+    if let Some(half) = &snapshot.database {
+        observer.phase(Phase::Database, Some(half.size_bytes));
+        let mut file = temporary_file(out)?;
+        image::write(store, half, &mut file)?;
+        ready.push((file, names.database.clone()));
+    }
+    let mut sameness = None;
+    if let Some(half) = &mut snapshot.uploads {
+        observer.phase(Phase::Archive, Some(half.bytes));
+        let (file, made) = stored::write_archive(store, half, &mut NoSegments, &names.assets, observer)?;
+        problems.extend(made.notes);
+        let archive = snapshot::Archive { coder: CODER.into(), size_bytes: made.size_bytes, sha256: made.sha256 };
+        sameness = Some(compare(half.archive.as_ref(), &archive));
+        half.archive = Some(archive);
+        ready.push((file, names.assets.clone()));
+    }
+    let manifest = files::manifest(&names, name, &snapshot, program)?;
+    let guide = out.join(GUIDE);
+    let mut file = temporary_file(out)?;
+    file.write_all(guide::text(&names, name, &snapshot).as_bytes()).map_err(Error::io("write", &guide))?;
+    ready.push((file, guide));
+    for (file, path) in ready {
+        persist_new(file, &path)?;
+        placed.push(path);
+    }
+    files::write_manifest(&names, &manifest)?;
+    Ok(Report { names, snapshot, sameness, problems })
+}
+
+fn compare(run: Option<&snapshot::Archive>, made: &snapshot::Archive) -> Sameness {
+    match run {
+        None => Sameness::FirstOfItsKind,
+        Some(run) if run == made => Sameness::Same,
+        Some(run) if run.coder != made.coder => Sameness::OtherCoder { coder: run.coder.clone() },
+        Some(_) => Sameness::Differs,
+    }
+}
+
+/// Makes the directory, or sees that it is empty; says whether it made it.
+fn make_fresh(out: &Path) -> Result<bool> {
+    match fs::read_dir(out).map(|mut entries| entries.next()) {
+        Ok(None) => Ok(false),
+        Ok(Some(_)) => Err(Error::Refused(format!(
+            "{} is not empty; an export wants a directory of its own: name one that does not exist",
+            out.display()
+        ))),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => create_dir(out).map(|()| true),
+        Err(e) => Err(Error::io("list", out)(e)),
+    }
+}

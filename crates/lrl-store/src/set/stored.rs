@@ -1,0 +1,64 @@
+//! The archive of a snapshot's list, its contents read from the store and verified on the way.
+
+use std::path::Path;
+
+use tempfile::NamedTempFile;
+
+use super::archive::{self, Contents, Segments};
+use crate::error::{Error, Result};
+use crate::format::entry::{Content, Entry, Kind, Piece};
+use crate::format::snapshot::Uploads;
+use crate::progress::Observer;
+use crate::storage::local::temporary_file;
+use crate::store::Store;
+use crate::store::tree::Items;
+
+/// Writes the archive beside `name`, under a temporary name.
+pub fn write_archive(
+    store: &Store,
+    uploads: &Uploads,
+    segments: &mut dyn Segments,
+    name: &Path,
+    observer: &dyn Observer,
+) -> Result<(NamedTempFile, archive::Written)> {
+    let file = temporary_file(name.parent().unwrap_or(Path::new(".")))?;
+    let entries = Items::<Entry>::new(store, &uploads.list)?;
+    let contents = StoredContents { store, list: uploads };
+    let options = archive::Options { path: name, workers: rayon::current_num_threads(), observer };
+    let mut writer = std::io::BufWriter::with_capacity(256 << 10, file.as_file());
+    let written = archive::write(entries, &contents, segments, &mut writer, &options)?;
+    writer.into_inner().map_err(|e| Error::io("write", name)(e.into_error()))?;
+    Ok((file, written))
+}
+
+/// The contents of a snapshot's list, from the store.
+pub struct StoredContents<'a> {
+    /// The store.
+    pub store: &'a Store,
+    /// The uploads whose list it is.
+    pub list: &'a Uploads,
+}
+
+impl StoredContents<'_> {
+    fn content<'e>(&self, entry: &'e Entry) -> Result<&'e Content> {
+        match &entry.kind {
+            Kind::File { content, .. } => Ok(content),
+            _ => Err(Error::corrupt(String::from_utf8_lossy(&entry.path), "is not a regular file")),
+        }
+    }
+}
+
+impl Contents for StoredContents<'_> {
+    fn read(&self, entry: &Entry, offset: u64, len: u64, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        self.store.read_content(self.content(entry)?, offset, len, sink)
+    }
+
+    fn pieces(&self, entry: &Entry, sink: &mut dyn FnMut(Piece) -> Result<()>) -> Result<()> {
+        self.store.each_piece(self.content(entry)?, 0, &mut |_, piece| sink(piece).map(|()| true))
+    }
+
+    fn find(&self, path: &[u8]) -> Result<Option<Entry>> {
+        let found = Items::from_path(self.store, &self.list.list, path)?.next().transpose()?;
+        Ok(found.filter(|entry| entry.path == path))
+    }
+}
