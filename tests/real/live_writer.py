@@ -32,7 +32,7 @@ def make(data, migrations, wal):
 
 def row(con, columns, table, **values):
     """Inserts a row, filling NOT NULL columns that are not given."""
-    known = {"status": "published" if table == "content_items" else "active", "visibility": "public", "theme": "system"}
+    known = {"status": "published" if table == "content_items" else "active", "visibility": "public", "tier": "free"}
     for name, kind, required in columns[table]:
         if name not in values and required:
             values[name] = known.get(name, 0 if "INT" in kind.upper() else f"{name}-{values.get('id')}")
@@ -103,6 +103,7 @@ def main():
     writer = subprocess.Popen([sys.executable, os.path.abspath(__file__), *sys.argv[1:], "--as-writer", work])
     try:
         while committed(work + "/log") < 3:
+            assert writer.poll() is None, "the writer died"
             time.sleep(0.1)
         states = []
         for _ in range(a.rounds):

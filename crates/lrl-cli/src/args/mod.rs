@@ -317,11 +317,6 @@ pub fn map_args(command: clap::Command, change: &dyn Fn(clap::Arg) -> clap::Arg)
     command.mut_args(change).mut_subcommands(|sub| map_args(sub, change))
 }
 
-/// Returns the verb's name from arguments that were parsed, for messages.
-pub fn verb_name(matches: &clap::ArgMatches) -> &str {
-    matches.subcommand_name().unwrap_or_default()
-}
-
 /// Parses arguments without configuration; the first one is the program's name.
 pub fn parse(arguments: &[OsString]) -> Result<clap::ArgMatches, clap::Error> {
     command().try_get_matches_from(arguments)

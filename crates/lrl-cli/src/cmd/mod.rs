@@ -19,9 +19,8 @@ mod status;
 mod store;
 
 use clap::ArgMatches;
-use lrl_store::error::Error;
 
-use crate::args::{self, Cli, Verb};
+use crate::args::{Cli, Verb};
 use crate::config::File;
 use crate::exit::Result;
 use crate::resolve::Paths;
@@ -65,9 +64,5 @@ pub fn run(context: &Context<'_>) -> Result {
         Verb::Init => init::run(context),
         Verb::Config => config::run(context),
         Verb::Completions { shell } => completions::run(context, *shell),
-        _ => {
-            context.paths()?;
-            Err(Error::Unsupported { what: format!("lrl {}", args::verb_name(context.matches)) }.into())
-        }
     }
 }

@@ -12,7 +12,6 @@ use crate::format::snapshot::{self, Snapshot};
 use crate::progress::{Observer, Phase, Problem};
 use crate::set::archive::{self, Record, Segments};
 use crate::set::deflate::CODER;
-use crate::set::manifest::{self, Backup, Manifest, Origin};
 use crate::set::files::{self, Names};
 use crate::set::stored;
 use crate::storage::local::{persist_new, temporary_file};
@@ -201,13 +200,6 @@ pub(super) fn publish(
     if let (Some(ready), Some(half)) = (database, &snapshot.database) {
         place(ready, &names.database)?;
         note(cache, &names.database, &half.sha256);
-        backups.push(Backup::Database(manifest::Database {
-            source: half.path.clone(),
-            backup: names.database.display().to_string(),
-            size_bytes: Some(half.size_bytes),
-            sha256: Some(half.sha256.clone()),
-        }));
-        output.database = Some(DatabaseOutput { path: names.database, size_bytes: half.size_bytes });
         output.database = Some(DatabaseOutput { path: names.database.clone(), size_bytes: half.size_bytes });
     }
     if let (Some((ready, reused_bytes)), Some(half), Some(made)) =
@@ -215,32 +207,6 @@ pub(super) fn publish(
     {
         place(ready, &names.assets)?;
         note(cache, &names.assets, &made.sha256);
-        backups.push(Backup::Assets(manifest::Assets {
-            source: half.shown_source(),
-            backup: names.assets.display().to_string(),
-            file_count: Some(half.files),
-            total_source_size_bytes: Some(half.bytes),
-            archive_size_bytes: Some(made.size_bytes),
-            sha256: Some(made.sha256.clone()),
-        }));
-        let (path, archive_size_bytes) = (names.assets, made.size_bytes);
-        output.assets = Some(AssetsOutput { path, file_count: half.files, archive_size_bytes, reused_bytes });
-    }
-    let manifest = Manifest {
-        timestamp_utc: snapshot.timestamp.clone(),
-        created_at: created_at(&snapshot.timestamp),
-        version: manifest::VERSION.into(),
-        backups,
-        lrl: Some(Origin {
-            snapshot: name.id.to_string(),
-            source: name.source.clone(),
-            program: snapshot.program.clone(),
-        }),
-    };
-    let dir = output.manifest.parent().unwrap_or(Path::new("."));
-    let mut file = temporary_file(dir)?;
-    std::io::Write::write_all(&mut file, &manifest.encode()).map_err(Error::io("write", &output.manifest))?;
-    persist_new(file, &output.manifest)?;
         let (path, archive_size_bytes) = (names.assets.clone(), made.size_bytes);
         output.assets = Some(AssetsOutput { path, file_count: half.files, archive_size_bytes, reused_bytes });
     }
