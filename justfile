@@ -19,7 +19,11 @@ deny:
 
 # Rewrites the documents that are generated.
 docs:
-    UPDATE_DOCS=1 cargo test -p lrl-cli --test e2e docs
+    UPDATE_DOCS=1 cargo test -p lrl-cli --test e2e -- docs format
+
+# Builds lrl, backs the sample lab up and drills the backup.
+demo:
+    ./demo
 
 # Makes the sample lab again.
 sample:

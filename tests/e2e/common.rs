@@ -108,6 +108,11 @@ impl Lab {
         self.environment.insert(name.into(), value.into());
     }
 
+    /// Returns the variables that were set for runs.
+    pub fn environment(&self) -> &BTreeMap<String, String> {
+        &self.environment
+    }
+
     /// Prepares a run without starting it: nothing of this process's environment but `PATH`, a home of its own.
     pub fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lrl"));

@@ -3,6 +3,7 @@
 use lrl_cli::docs::cli_reference;
 
 use crate::common::repository;
+use crate::document::Document;
 
 #[test]
 fn docs_cli_md_is_what_the_help_says() {
@@ -23,4 +24,12 @@ fn the_table_of_exit_codes_is_in_the_help() {
         let code = exit.code().to_string();
         assert!(help.split_whitespace().any(|word| word == code), "exit code {code} is not in lrl --help");
     }
+}
+
+#[test]
+fn the_table_of_exit_codes_in_compat_md_is_the_programs() {
+    let mut document = Document::open("docs/COMPAT.md");
+    let lines = lrl_cli::exit::TABLE.map(|(exit, meaning)| format!("{:>3}  {meaning}\n", exit.code()));
+    document.expect("exit-codes", &lines.concat());
+    document.close();
 }

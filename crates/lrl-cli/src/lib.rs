@@ -5,6 +5,7 @@ pub mod cmd;
 pub mod config;
 pub mod docs;
 pub mod exit;
+pub mod memory;
 pub mod render;
 pub mod resolve;
 pub mod signal;

@@ -83,6 +83,10 @@ id_type!(
     /// Names a snapshot by its document's bytes.
     SnapshotId
 );
+id_type!(
+    /// Names a drill's record by its document's bytes.
+    DrillId
+);
 
 fn parse_hex(text: &str) -> Option<[u8; 32]> {
     let digits = text.as_bytes();

@@ -51,8 +51,12 @@ EXAMPLES
 
 /// After `lrl import --help`.
 pub const IMPORT: &str = "\
+Oldest first, each verified before it is kept; sets that are there already are passed over. A set older than the newest
+snapshot is refused, so that `latest` stays the newest: --source puts such sets into a history of their own.
+
 EXAMPLES
-  lrl import ./old-backups --backup ./backups    sets of scripts/backup.py become snapshots";
+  lrl import ./old-backups --backup ./backups    sets of scripts/backup.py become snapshots
+  lrl import ./old-backups --source before       beside a history that lrl has begun already";
 
 /// After `lrl snapshots --help`.
 pub const SNAPSHOTS: &str = "\
@@ -98,6 +102,9 @@ EXAMPLES
 
 /// After `lrl status --help`.
 pub const STATUS: &str = "\
+Exits 4 when there is no good backup, or when the one of either half is older than --max-age. A backup is good when nothing
+is missing from it and its database could be read; one with a time in the future does not count.
+
 EXAMPLES
   lrl status
   lrl status --max-age 26h || mail -s 'the backup is late' ops@example.org";

@@ -196,6 +196,9 @@ pub struct RestoreArgs {
     /// Say what would be restored, write nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Restore even while a process has the database or the uploads open
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// `lrl drill`.
@@ -312,11 +315,6 @@ pub fn key(arg: &clap::Arg) -> Option<String> {
 /// Changes every flag of every command.
 pub fn map_args(command: clap::Command, change: &dyn Fn(clap::Arg) -> clap::Arg) -> clap::Command {
     command.mut_args(change).mut_subcommands(|sub| map_args(sub, change))
-}
-
-/// Returns the verb's name from arguments that were parsed, for messages.
-pub fn verb_name(matches: &clap::ArgMatches) -> &str {
-    matches.subcommand_name().unwrap_or_default()
 }
 
 /// Parses arguments without configuration; the first one is the program's name.

@@ -5,12 +5,13 @@ use std::time::{Duration, SystemTime};
 
 use lrl_store::error::Error;
 use lrl_store::ops::backup::{self, Options, Report};
+use lrl_store::ops::select::Need;
 use lrl_store::source::exclude::Excludes;
 use lrl_store::source::walk::Root;
 use lrl_store::storage::local;
 use serde::Serialize;
 
-use super::{Context, dry, store};
+use super::{Context, dry, status, store};
 use crate::args::BackupArgs;
 use crate::exit::{Exit, Result};
 use crate::render::units;
@@ -27,6 +28,17 @@ pub fn run(context: &Context<'_>, args: &BackupArgs) -> Result {
     let term = context.term;
     if !paths.data_dir.is_dir() {
         return Err(Error::NoStore { what: "data directory", path: paths.data_dir }.into());
+    }
+    if let Some(age) = args.if_older_than {
+        let need = Need { database: !args.half.assets_only, uploads: !args.half.db_only };
+        if let Some(young) = status::younger_than(context, &paths, age, need)? {
+            let text = format!("Nothing to do: {young}");
+            if term.is_json() {
+                term.json(&serde_json::json!({ "success": true, "skipped": true, "reason": young }))?;
+            }
+            term.say(text);
+            return Ok(Exit::Done);
+        }
     }
     let options = options(context, args, &paths)?;
     if args.dry_run {

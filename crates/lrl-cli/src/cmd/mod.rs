@@ -5,20 +5,23 @@ mod check;
 mod completions;
 mod config;
 mod diff;
+mod drill;
 mod dry;
 mod dump;
 mod export;
 mod find;
+mod import;
 mod init;
 mod ls;
+mod restore;
 mod snapshots;
 mod stats;
+mod status;
 mod store;
 
 use clap::ArgMatches;
-use lrl_store::error::Error;
 
-use crate::args::{self, Cli, Verb};
+use crate::args::{Cli, Verb};
 use crate::config::File;
 use crate::exit::Result;
 use crate::resolve::Paths;
@@ -47,6 +50,10 @@ impl Context<'_> {
 pub fn run(context: &Context<'_>) -> Result {
     match &context.cli.command {
         Verb::Backup(args) => backup::run(context, args),
+        Verb::Restore(args) => restore::run(context, args),
+        Verb::Drill(args) => drill::run(context, args),
+        Verb::Import(args) => import::run(context, args),
+        Verb::Status(args) => status::run(context, args),
         Verb::Snapshots => snapshots::run(context),
         Verb::Ls(args) => ls::run(context, args),
         Verb::Diff(args) => diff::run(context, args),
@@ -58,9 +65,5 @@ pub fn run(context: &Context<'_>) -> Result {
         Verb::Init => init::run(context),
         Verb::Config => config::run(context),
         Verb::Completions { shell } => completions::run(context, *shell),
-        _ => {
-            context.paths()?;
-            Err(Error::Unsupported { what: format!("lrl {}", args::verb_name(context.matches)) }.into())
-        }
     }
 }

@@ -19,8 +19,7 @@ use crate::resolve::Paths;
 /// Opens an existing store for reading or adding.
 pub fn open(context: &Context<'_>, paths: &Paths) -> Result<Store> {
     require_backup_dir(context, paths)?;
-    let store =
-        Store::open(Arc::new(Local::new(&paths.store)), LockMode::Shared, context.cli.global.lock_wait, context.term)?;
+    let store = open_at(context, &paths.store)?;
     if !store.is_locked() {
         context.term.note(format!("{} cannot be written: read without a lock", paths.store.display()));
     }
@@ -39,6 +38,11 @@ pub fn look(context: &Context<'_>, paths: &Paths) -> Result<Option<Store>> {
     }
     let wait = context.cli.global.lock_wait;
     Ok(Some(Store::open(Arc::new(storage), LockMode::Look, wait, context.term)?))
+}
+
+/// Opens the store at `path`, if there is one.
+pub fn open_at(context: &Context<'_>, path: &Path) -> Result<Store, Error> {
+    Store::open(Arc::new(Local::new(path)), LockMode::Shared, context.cli.global.lock_wait, context.term)
 }
 
 /// Fails where the backup directory that holds the store is not there.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::chunk::{CdcParams, UPLOADS};
 use crate::error::{Error, Result};
 use crate::id::Hasher;
 
@@ -40,7 +41,8 @@ pub struct Chunking {
 
 impl Default for Chunking {
     fn default() -> Self {
-        Self { min_bytes: 256 << 10, avg_bytes: 1 << 20, max_bytes: 4 << 20, extent_bytes: 64 << 10 }
+        let CdcParams { min, avg, max } = UPLOADS;
+        Self { min_bytes: min as u32, avg_bytes: avg as u32, max_bytes: max as u32, extent_bytes: 64 << 10 }
     }
 }
 
@@ -99,12 +101,8 @@ pub fn decode(bytes: &[u8], object: &str) -> Result<Config> {
         return Err(Error::Unsupported { what: format!("the store's encryption `{}`", config.crypto) });
     }
     let c = config.chunking;
-    let fits = c.min_bytes >= 64 << 10
-        && c.min_bytes <= c.avg_bytes
-        && c.avg_bytes <= c.max_bytes
-        && c.max_bytes as usize <= crate::codec::MAX_CHUNK
-        && c.extent_bytes.is_power_of_two()
-        && (64 << 10..=1 << 20).contains(&c.extent_bytes);
+    let cutter = Chunking { extent_bytes: c.extent_bytes, ..Chunking::default() };
+    let fits = c == cutter && c.extent_bytes.is_power_of_two() && (64 << 10..=1 << 20).contains(&c.extent_bytes);
     if fits { Ok(config) } else { Err(Error::Unsupported { what: format!("the chunking of {object}") }) }
 }
 
@@ -123,6 +121,15 @@ mod tests {
             assert!(decode(&bad, "config").is_err(), "flip at {at}");
             assert!(decode(&bytes[..at], "config").is_err(), "cut at {at}");
         }
+    }
+
+    #[test]
+    fn a_chunking_that_this_build_does_not_cut_is_refused() {
+        let mut config = Config::new([7; 32]);
+        config.chunking.extent_bytes = 128 << 10;
+        assert!(decode(&encode(&config).unwrap(), "config").is_ok());
+        config.chunking.avg_bytes += 1;
+        assert!(decode(&encode(&config).unwrap(), "config").is_err());
     }
 
     #[test]

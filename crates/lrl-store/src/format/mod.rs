@@ -3,6 +3,7 @@
 
 pub mod bytes;
 pub mod config;
+pub mod drill;
 pub mod entry;
 pub mod index;
 pub mod node;

@@ -3,10 +3,15 @@
 pub mod backup;
 pub mod check;
 pub mod diff;
+pub mod drill;
 pub mod dump;
 pub mod export;
 pub mod find;
+pub mod import;
 pub mod ls;
+pub mod restore;
+mod scratch;
 pub mod select;
 pub mod snapshots;
 pub mod stats;
+pub mod status;

@@ -4,21 +4,18 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
+use std::io::Write;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Arc, Mutex};
 
 use sha2::{Digest, Sha256};
 
-use super::deflate::{Coder, FINAL_BLOCK, GZIP_HEADER, JoinedCrc, PROBE_MIN, crc32, gzip_trailer, store};
-use super::plan::{Plan, Planner, SEGMENT_MAX, Segment};
-use super::tar::{self, Header, Type};
+use super::deflate::{FINAL_BLOCK, GZIP_HEADER, JoinedCrc, gzip_trailer};
+use super::plan::{Planner, Segment};
+use super::segment::{Made, Workshop};
 use crate::error::{Error, Result};
-use crate::format::entry::{Entry, Kind, Piece};
-use crate::id::Hasher;
+use crate::format::entry::{Entry, Piece};
 use crate::progress::{Observer, Problem, checkpoint};
 
 /// Plain bytes of segments that are being made or wait for their turn.
@@ -119,12 +116,12 @@ pub fn write(
         .thread_name(|i| format!("archive-{i}"))
         .build()
         .map_err(|e| Error::Refused(format!("cannot start {workers} threads to write the archive: {e}")))?;
-    let shop = Workshop { contents, stop: AtomicBool::new(false), benches: Mutex::default(), spare: Mutex::default() };
+    let shop = Workshop::new(contents);
     pool.in_place_scope(|scope| {
         let mut joiner = Joiner::new(segments, out, options);
-        let done = join_all(entries, &shop, scope, &mut joiner);
+        let done = join_all(entries, contents, &shop, scope, &mut joiner);
         if done.is_err() {
-            shop.stop.store(true, Ordering::Relaxed);
+            shop.stop();
         }
         done.map(|()| joiner.written)
     })
@@ -133,6 +130,7 @@ pub fn write(
 /// Plans segments, keeps the workers busy with them, and joins what they made in order.
 fn join_all<'s>(
     entries: impl Iterator<Item = Result<Entry>>,
+    contents: &dyn Contents,
     shop: &'s Workshop<'_>,
     scope: &rayon::Scope<'s>,
     joiner: &mut Joiner<'_>,
@@ -143,7 +141,7 @@ fn join_all<'s>(
     let mut notes = Vec::new();
     let mut submit = |segment: Segment| {
         while waiting.len() >= WAITING || in_flight > 0 && in_flight + segment.weight > IN_FLIGHT {
-            in_flight -= join_next(&mut waiting, shop, joiner)?;
+            in_flight -= join_next(&mut waiting, joiner)?;
         }
         let found = joiner.segments.find(&segment.key);
         let (sender, receiver) = sync_channel(1);
@@ -154,16 +152,15 @@ fn join_all<'s>(
             // The receiver is gone only when the run has failed.
             let _ = sender.send(shop.produce(&key, &plan, found));
         });
-        // What is ready is written at once; the workers go on meanwhile.
         Ok(())
     };
-    let mut planner = Planner::new(shop.contents);
+    let mut planner = Planner::new(contents);
     for entry in entries {
         notes.extend(planner.add(entry?, &mut submit)?);
     }
     planner.finish(&mut submit)?;
     while !waiting.is_empty() {
-        join_next(&mut waiting, shop, joiner)?;
+        join_next(&mut waiting, joiner)?;
     }
     for note in &notes {
         joiner.options.observer.problem(note);
@@ -181,160 +178,13 @@ struct Waiting {
     receiver: Receiver<Result<Made>>,
 }
 
-fn join_next(waiting: &mut VecDeque<Waiting>, shop: &Workshop<'_>, joiner: &mut Joiner<'_>) -> Result<u64> {
+fn join_next(waiting: &mut VecDeque<Waiting>, joiner: &mut Joiner<'_>) -> Result<u64> {
     let Some(next) = waiting.pop_front() else { return Ok(0) };
     checkpoint(joiner.options.observer)?;
     let made =
         next.receiver.recv().map_err(|_| Error::Refused("a thread that writes the archive stopped".into()))??;
     joiner.add(&next, &made)?;
-    if let Ok(mut spare) = shop.spare.lock() {
-        spare.push(made.bytes);
-    }
     Ok(next.weight)
-}
-
-/// A segment's compressed bytes.
-struct Made {
-    bytes: Vec<u8>,
-    crc32: u32,
-    plain_len: u64,
-    digest: [u8; 32],
-    reused: bool,
-}
-
-/// Digest of a segment as its record has it: a record whose fields were mixed up does not pass either.
-fn digest_of(bytes: &[u8], key: &[u8; 32], crc32: u32, plain_len: u64) -> [u8; 32] {
-    let mut hasher = Hasher::new();
-    hasher.update(bytes).update(key).update(&crc32.to_le_bytes()).update(&plain_len.to_le_bytes());
-    hasher.finish()
-}
-
-/// What the workers share.
-struct Workshop<'a> {
-    contents: &'a dyn Contents,
-    stop: AtomicBool,
-    benches: Mutex<Vec<Bench>>,
-    spare: Mutex<Vec<Vec<u8>>>,
-}
-
-/// What one worker needs at a time.
-#[derive(Default)]
-struct Bench {
-    coder: Coder,
-    plain: Vec<u8>,
-}
-
-impl Workshop<'_> {
-    fn produce(&self, key: &[u8; 32], plan: &Plan, found: Option<(Arc<File>, Record)>) -> Result<Made> {
-        if self.stop.load(Ordering::Relaxed) {
-            return Err(Error::Interrupted);
-        }
-        let mut bytes = self.spare.lock().ok().and_then(|mut spare| spare.pop()).unwrap_or_default();
-        bytes.clear();
-        if let Some((archive, record)) = found
-            && let Some(made) = reuse(key, &archive, &record, &mut bytes)
-        {
-            return Ok(Made { bytes, ..made });
-        }
-        bytes.clear();
-        let mut bench = self.benches.lock().ok().and_then(|mut benches| benches.pop()).unwrap_or_default();
-        let built = bench.build(plan, self.contents, &mut bytes);
-        let (crc32, plain_len) = (crc32(&bench.plain), bench.plain.len() as u64);
-        if let Ok(mut benches) = self.benches.lock() {
-            benches.push(bench);
-        }
-        built?;
-        let digest = digest_of(&bytes, key, crc32, plain_len);
-        Ok(Made { bytes, crc32, plain_len, digest, reused: false })
-    }
-}
-
-/// Reads a segment from an earlier archive; `None` if it is not there as recorded.
-fn reuse(key: &[u8; 32], archive: &File, record: &Record, bytes: &mut Vec<u8>) -> Option<Made> {
-    let len = usize::try_from(record.len).ok().filter(|_| record.len <= 2 * SEGMENT_MAX)?;
-    bytes.resize(len, 0);
-    archive.read_exact_at(bytes, record.offset).ok()?;
-    let (crc32, plain_len) = (record.crc32, record.plain_len);
-    let digest = digest_of(bytes, key, crc32, plain_len);
-    (digest == record.digest).then_some(Made { bytes: Vec::new(), crc32, plain_len, digest, reused: true })
-}
-
-impl Bench {
-    /// Leaves the segment's plain bytes in `self.plain` and appends its compressed bytes to `out`.
-    fn build(&mut self, plan: &Plan, contents: &dyn Contents, out: &mut Vec<u8>) -> Result<()> {
-        self.plain.clear();
-        let mut done = 0;
-        match plan {
-            Plan::End => self.plain.extend_from_slice(&tar::END),
-            Plan::Part { len, hole: true, padding, .. } => self.plain.resize(*len as usize + padding, 0),
-            Plan::Part { entry, offset, len, padding, hole: false } => {
-                self.contents(entry, *offset, *len, *padding, contents, &mut done, out)?;
-            }
-            Plan::Bundle(items) => {
-                for item in items {
-                    let entry = &item.entry;
-                    tar::encode(&header(entry), &mut self.plain);
-                    if item.with_contents && entry.size() > 0 {
-                        let padding = tar::padding(entry.size());
-                        self.contents(entry, 0, entry.size(), padding, contents, &mut done, out)?;
-                    }
-                }
-            }
-        }
-        self.coder.deflate(&self.plain[done..], out).map_err(coder_failed)
-    }
-
-    /// Appends a run of a file's bytes to `plain`; what does not compress is flushed to `out` as stored blocks.
-    #[allow(clippy::too_many_arguments)]
-    fn contents(
-        &mut self,
-        entry: &Entry,
-        offset: u64,
-        len: u64,
-        padding: usize,
-        contents: &dyn Contents,
-        done: &mut usize,
-        out: &mut Vec<u8>,
-    ) -> Result<()> {
-        let start = self.plain.len();
-        let end = start + len as usize;
-        self.plain.reserve(len as usize + padding);
-        let plain = &mut self.plain;
-        let wrong =
-            || Error::corrupt(String::from_utf8_lossy(&entry.path), "its contents do not have the listed length");
-        contents.read(entry, offset, len, &mut |run| {
-            if plain.len() + run.len() > end {
-                return Err(wrong());
-            }
-            plain.extend_from_slice(run);
-            Ok(())
-        })?;
-        if self.plain.len() != end {
-            return Err(wrong());
-        }
-        if len as usize >= PROBE_MIN && !self.coder.squeezes(&self.plain[start..end]).map_err(coder_failed)? {
-            self.coder.deflate(&self.plain[*done..start], out).map_err(coder_failed)?;
-            store(&self.plain[start..end], out);
-            *done = end;
-        }
-        self.plain.resize(end + padding, 0);
-        Ok(())
-    }
-}
-
-fn coder_failed(source: io::Error) -> Error {
-    Error::Io { op: "compress a segment of", path: "the archive".into(), source }
-}
-
-/// An entry's tar header; a further name has become a regular file before it comes here.
-fn header(entry: &Entry) -> Header<'_> {
-    let (kind, link) = match &entry.kind {
-        Kind::Dir => (Type::Dir, &b""[..]),
-        Kind::Symlink { target } => (Type::Symlink, target.as_slice()),
-        Kind::File { .. } | Kind::Hardlink { .. } => (Type::File, &b""[..]),
-    };
-    let Entry { path, mode, uid, gid, mtime, .. } = entry;
-    Header { path, kind, size: entry.size(), mode: *mode, uid: *uid, gid: *gid, mtime: *mtime, link }
 }
 
 /// Writes segments one after the other, and keeps the sums.

@@ -7,9 +7,11 @@ use flate2::{Compress, Compression, FlushCompress, Status};
 
 /// Names the compressor, its version and level, and the rules by which segments are cut and probed. Archives have equal
 /// bytes only under an equal coder; a change in any rule of `deflate`, `plan` or `tar` needs a new name here.
-pub const CODER: &str = "zlib-rs/0.6.8/6/segments-1";
+pub const CODER: &str = "zlib-rs/0.6.8/4/segments-1";
 
-const LEVEL: u32 = 6;
+/// Measured against `gzip -6`: level 3 is 0.8 % (made-up lab) to 2.7 % (source code, documents) larger, 4 is 0.0 to 1.6 %,
+/// 5 is -0.2 to 0.5 %, 6 is -0.6 to 0.3 % at 1.7 times the work of 4.
+const LEVEL: u32 = 4;
 
 /// The fixed header of the one gzip member: no name, no time, unknown system.
 pub const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];

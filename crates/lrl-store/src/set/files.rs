@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::manifest::{Backup, Extra, Manifest};
+use super::manifest::{self, Backup, Manifest, Origin};
 use crate::error::{Error, Result};
 use crate::format::snapshot::Snapshot;
 use crate::storage::local::{persist_new, temporary_file};
@@ -40,37 +40,37 @@ impl Names {
 pub fn manifest(names: &Names, name: &SnapshotName, snapshot: &Snapshot, program: &str) -> Result<Manifest> {
     let mut backups = Vec::new();
     if let Some(half) = &snapshot.database {
-        backups.push(Backup::Database {
+        backups.push(Backup::Database(manifest::Database {
             source: half.path.clone(),
             backup: names.database.display().to_string(),
-            size_bytes: half.size_bytes,
+            size_bytes: Some(half.size_bytes),
             sha256: Some(half.sha256.clone()),
-        });
+        }));
     }
     if let Some(half) = &snapshot.uploads {
         let made = half.archive.as_ref().ok_or_else(|| Error::Missing { object: "the archive's digest".into() })?;
-        backups.push(Backup::Assets {
+        backups.push(Backup::Assets(manifest::Assets {
             source: half.shown_source(),
             backup: names.assets.display().to_string(),
-            file_count: half.files,
-            total_source_size_bytes: half.bytes,
-            archive_size_bytes: made.size_bytes,
+            file_count: Some(half.files),
+            total_source_size_bytes: Some(half.bytes),
+            archive_size_bytes: Some(made.size_bytes),
             sha256: Some(made.sha256.clone()),
-        });
+        }));
     }
     Ok(Manifest {
         timestamp_utc: snapshot.timestamp.clone(),
         created_at: created_at(&snapshot.timestamp),
-        version: "1.0".into(),
+        version: manifest::VERSION.into(),
         backups,
-        lrl: Some(Extra { snapshot: name.id.to_string(), source: name.source.clone(), program: program.into() }),
+        lrl: Some(Origin { snapshot: name.id.to_string(), source: name.source.clone(), program: program.into() }),
     })
 }
 
 /// Writes the manifest: from here on the set is whole, and its other files must be in place.
 pub fn write_manifest(names: &Names, manifest: &Manifest) -> Result<()> {
     let mut file = temporary_file(names.manifest.parent().unwrap_or(Path::new(".")))?;
-    file.write_all(&manifest.encode()?).map_err(Error::io("write", &names.manifest))?;
+    file.write_all(&manifest.encode()).map_err(Error::io("write", &names.manifest))?;
     persist_new(file, &names.manifest)
 }
 

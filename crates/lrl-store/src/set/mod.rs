@@ -3,14 +3,19 @@
 
 pub mod archive;
 pub mod deflate;
+mod disk;
 pub mod extract;
 pub mod files;
+pub mod found;
 pub mod image;
 pub mod manifest;
 mod names;
 mod plan;
+mod segment;
 pub mod stored;
 pub mod tar;
+#[cfg(test)]
+mod tests;
 pub mod unpack;
 pub mod untar;
 

@@ -234,6 +234,9 @@ fn leads_outside(path: &[u8], target: &[u8], contents: &dyn Contents) -> Result<
     }
     let mut place: Vec<&[u8]> = path.split(|b| *b == b'/').collect();
     place.pop();
+    if place.is_empty() {
+        return Ok(true);
+    }
     let mut climbed_down = false;
     for part in target.split(|b| *b == b'/') {
         match part {
@@ -257,5 +260,5 @@ fn leads_outside(path: &[u8], target: &[u8], contents: &dyn Contents) -> Result<
             }
         }
     }
-    Ok(place.is_empty())
+    Ok(false)
 }

@@ -2,6 +2,7 @@
 //! Only reads; never follows a link inside the uploads, never stores anything.
 
 pub mod exclude;
+mod found;
 mod listing;
 pub mod read;
 mod roots;

@@ -6,7 +6,7 @@ use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{Advice, FileType, OFlags, SeekFrom, fadvise, fstat, seek};
 use rustix::io::{Errno, pread};
 
-use super::walk::{Found, Stat};
+use super::found::{Found, Stat};
 use super::{open_any_length, unreadable};
 use crate::chunk::{Cutter, UPLOADS, WHOLE_FILE_BYTES};
 use crate::error::Result;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, OFlags, fstat};
 
-use super::walk::{Root, Stat};
+use super::found::{Root, Stat};
 use super::{Problems, open_quietly, unreadable};
 use crate::error::{Error, Result};
 

@@ -90,9 +90,10 @@ impl<'a> Inspector<'a> {
         self.watched(table_names)
     }
 
-    /// Runs SQLite's own check of its structure; returns up to `limit` findings, none if it is whole.
+    /// Runs SQLite's own check of its structure; returns up to `limit` findings, none if it is whole. (`CHECK` constraints are not
+    /// evaluated: SQLite does not parse them in a database that is open read-only.)
     pub fn integrity_check(&self, limit: u32) -> Result<Vec<String>> {
-        let sql = format!("PRAGMA integrity_check({})", limit.max(1));
+        let sql = format!("PRAGMA main.integrity_check({})", limit.max(1));
         let mut found = self.findings(&sql, limit, |row| text_of(row.get_ref(0)?))?;
         found.retain(|line| line != "ok");
         Ok(found)
@@ -100,7 +101,7 @@ impl<'a> Inspector<'a> {
 
     /// Looks for rows whose foreign key leads nowhere; returns up to `limit` descriptions.
     pub fn foreign_key_check(&self, limit: u32) -> Result<Vec<String>> {
-        self.findings("PRAGMA foreign_key_check", limit, |row| {
+        self.findings("PRAGMA main.foreign_key_check", limit, |row| {
             let row_id = match row.get_ref(1)? {
                 ValueRef::Null => "a row".to_string(),
                 id => format!("row {}", text_of(id)?),

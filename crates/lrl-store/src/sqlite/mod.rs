@@ -9,6 +9,7 @@ pub mod image;
 pub mod inspect;
 mod pages;
 mod plain;
+mod reader;
 pub mod state;
 
 pub use image::{Image, ImageSink, Method, ReadOptions, read_image};

@@ -23,6 +23,7 @@ pub(super) struct Transaction<'c> {
     pub(super) page_size: u32,
     pub(super) page_count: u64,
     pub(super) tables: Result<Vec<String>, String>,
+    damaged: bool,
 }
 
 /// What was streamed, and for how long the lock was held.
@@ -50,28 +51,34 @@ impl<'c> Transaction<'c> {
             (Err(Refusal::NotDatabase(_)), Some(first)) => return Err(Refusal::NotDatabase(first)),
             (Err(refusal), _) => return Err(refusal),
         };
+        let damaged = schema_error.is_some();
+        // Every page is read once: a small cache stays in the processor's.
+        conn.pragma_update(None, "cache_size", 64)?;
         let tables = match schema_error {
             Some(reason) => Err(reason),
             None => table_names(conn).map_err(|error| describe(&error)),
         };
-        Ok(Self { conn, since, page_size, page_count, tables })
+        Ok(Self { conn, since, page_size, page_count, tables, damaged })
     }
 
     /// Streams the image and ends the transaction. Any doubt about `sqlite_dbpage` leads to the backup API, whose copy is made under
-    /// the lock in `scratch` and streamed after it.
+    /// the lock in `scratch` and streamed after it. `None` if the database is so damaged that the file's bytes say more.
     pub(super) fn copy(
         self,
         path: &Path,
         scratch: &Path,
         sink: &mut dyn ImageSink,
         observer: &dyn Observer,
-    ) -> Result<Copied> {
+    ) -> Result<Option<Copied>> {
         if let Some(header) = self.stream_pages(sink, observer)? {
             let locked = self.end();
-            return Ok(Copied { header, method: Method::Pages, locked });
+            return Ok(Some(Copied { header, method: Method::Pages, locked }));
         }
         sink.restart()?;
-        self.copy_by_backup(path, scratch, sink, observer)
+        if self.damaged {
+            return Ok(None);
+        }
+        self.copy_by_backup(path, scratch, sink, observer).map(Some)
     }
 
     /// Streams the image page by page; `None` on any doubt.
@@ -118,6 +125,11 @@ impl<'c> Transaction<'c> {
         Ok(Some(header))
     }
 
+    /// Returns the length of the image in bytes.
+    pub(super) fn size_bytes(&self) -> u64 {
+        self.page_count * u64::from(self.page_size)
+    }
+
     /// Says whether the header agrees with what SQLite says about the sizes.
     fn fits(&self, header: &[u8]) -> bool {
         let in_header = u64::from(header_u32(header, 28));
@@ -160,7 +172,7 @@ impl<'c> Transaction<'c> {
                 }
             }
         }
-        let expected = self.page_count * u64::from(self.page_size);
+        let expected = self.size_bytes();
         let locked = self.end();
         target.close().map_err(|(_, error)| failed(error))?;
         let changed = || Error::corrupt(copy.display(), "is not what SQLite's backup wrote");

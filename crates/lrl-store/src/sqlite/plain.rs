@@ -88,19 +88,26 @@ fn fill(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(filled)
 }
 
-/// Copies the database with its journal and WAL to `to` (and `to-journal`, `to-wal`); false if any of them changed meanwhile.
-pub(super) fn copy_with_side_files(db: &Path, to: &Path, scratch: &Path, observer: &dyn Observer) -> Result<bool> {
-    let paths =
-        |base: &Path| -> [PathBuf; 3] { [base.to_path_buf(), side_file(base, "-journal"), side_file(base, "-wal")] };
-    let from = paths(db);
-    let stamps =
-        |from: &[PathBuf; 3]| -> Result<Vec<Option<Stamp>>> { from.iter().map(|path| Stamp::of(path)).collect() };
-    let before = stamps(&from)?;
+/// The database, its journal and its WAL.
+fn family(db: &Path) -> [PathBuf; 3] {
+    [db.to_path_buf(), side_file(db, "-journal"), side_file(db, "-wal")]
+}
+
+fn stamps(paths: &[PathBuf; 3]) -> Result<Vec<Option<Stamp>>> {
+    paths.iter().map(|path| Stamp::of(path)).collect()
+}
+
+/// Says whether a write to the database, its journal or its WAL would show in their times.
+pub(super) fn side_files_are_quiet(db: &Path, scratch: &Path) -> Result<bool> {
     let now = file_clock(scratch)?;
-    if !before.iter().flatten().all(|stamp| stamp.would_show_a_write(now)) {
-        return Ok(false);
-    }
-    for ((from, to), stamp) in from.iter().zip(paths(to)).zip(&before) {
+    Ok(stamps(&family(db))?.iter().flatten().all(|stamp| stamp.would_show_a_write(now)))
+}
+
+/// Copies the database with its journal and WAL to `to` (and `to-journal`, `to-wal`); false if any of them changed meanwhile.
+pub(super) fn copy_with_side_files(db: &Path, to: &Path, observer: &dyn Observer) -> Result<bool> {
+    let from = family(db);
+    let before = stamps(&from)?;
+    for ((from, to), stamp) in from.iter().zip(family(to)).zip(&before) {
         if stamp.is_some() {
             copy(from, &to, observer)?;
         }

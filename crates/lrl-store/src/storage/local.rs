@@ -14,6 +14,7 @@ use super::{Guard, LockMode, Source, Spool, Storage};
 use crate::error::{Error, Result};
 
 const SPOOL_PREFIX: &str = ".tmp-";
+const RECLAIM_AGE: Duration = Duration::from_secs(10);
 const OPEN_FILES: usize = 16;
 
 /// A store's directory.
@@ -43,24 +44,6 @@ impl Local {
     /// Returns the directory.
     pub fn root(&self) -> &Path {
         &self.root
-    }
-
-    /// Removes temporary files that dead runs left behind; those of running ones are locked and stay.
-    pub fn reclaim(&self) -> Result<u64> {
-        let mut freed = 0;
-        for entry in fs::read_dir(&self.root).map_err(Error::io("list", &self.root))? {
-            let entry = entry.map_err(Error::io("list", &self.root))?;
-            if !entry.file_name().to_string_lossy().starts_with(SPOOL_PREFIX) {
-                continue;
-            }
-            let path = entry.path();
-            let Ok(file) = File::open(&path) else { continue };
-            if file.try_lock_exclusive().is_ok() {
-                freed += file.metadata().map(|m| m.len()).unwrap_or(0);
-                fs::remove_file(&path).map_err(Error::io("remove", &path))?;
-            }
-        }
-        Ok(freed)
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -127,6 +110,27 @@ pub fn temporary_file(dir: &Path) -> Result<tempfile::NamedTempFile> {
     // Some network file systems cannot lock; then nothing is ever reclaimed, which is the safe side.
     let _ = file.as_file().try_lock_exclusive();
     Ok(file)
+}
+
+/// Removes the temporary files that dead runs left in `dir`; returns their bytes. Those of living ones are locked, or too young to tell.
+pub fn reclaim(dir: &Path) -> Result<u64> {
+    let mut freed = 0;
+    for entry in fs::read_dir(dir).map_err(Error::io("list", dir))? {
+        let entry = entry.map_err(Error::io("list", dir))?;
+        if !entry.file_name().as_encoded_bytes().starts_with(SPOOL_PREFIX.as_bytes()) {
+            continue;
+        }
+        let path = entry.path();
+        let Ok(file) = File::open(&path) else { continue };
+        let Ok(meta) = file.metadata() else { continue };
+        // A file is locked a moment after it was made.
+        let settled = meta.modified().ok().and_then(|time| time.elapsed().ok()).is_some_and(|age| age > RECLAIM_AGE);
+        if meta.is_file() && settled && file.try_lock_exclusive().is_ok() {
+            freed += meta.len();
+            fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+        }
+    }
+    Ok(freed)
 }
 
 /// Moves a finished temporary file to its name: its bytes are durable before the name is, and the name before this returns.
@@ -299,9 +303,37 @@ impl Storage for Local {
         lock_file(&self.path(name), mode, wait, interrupted)
     }
 
+    fn reclaim(&self) -> Result<u64> {
+        reclaim(&self.root)
+    }
+
     fn cache_dir(&self) -> Option<PathBuf> {
         let dir = self.root.join("cache");
         create_dir(&dir).ok()?;
         Some(dir)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::time::{Duration, SystemTime};
+
+    use super::{reclaim, temporary_file};
+
+    #[test]
+    fn only_what_the_dead_left_is_reclaimed() {
+        let dir = tempfile::tempdir().unwrap();
+        let hour_ago = SystemTime::now() - Duration::from_secs(3600);
+        let dead = dir.path().join(".tmp-dead");
+        fs::write(&dead, b"12345").unwrap();
+        File::options().write(true).open(&dead).unwrap().set_modified(hour_ago).unwrap();
+        fs::write(dir.path().join(".tmp-young"), b"1").unwrap();
+        fs::write(dir.path().join("lrl_db.sqlite"), b"1").unwrap();
+        let alive = temporary_file(dir.path()).unwrap();
+        alive.as_file().set_modified(hour_ago).unwrap();
+        assert_eq!(reclaim(dir.path()).unwrap(), 5);
+        assert!(!dead.exists() && alive.path().exists());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
     }
 }

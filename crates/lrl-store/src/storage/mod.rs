@@ -82,6 +82,11 @@ pub trait Storage: Send + Sync {
         interrupted: &dyn Fn() -> bool,
     ) -> Result<Option<Box<dyn Guard>>>;
 
+    /// Removes what dead runs left half-written; returns how many bytes that frees.
+    fn reclaim(&self) -> Result<u64> {
+        Ok(0)
+    }
+
     /// Returns the directory for caches, if this storage has one that can be written.
     fn cache_dir(&self) -> Option<std::path::PathBuf>;
 }

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 
 use rusqlite::{Connection, params};
@@ -88,13 +89,19 @@ fn key(path: &[u8]) -> Vec<u8> {
     path.iter().map(|b| if *b == b'/' { 0 } else { *b }).collect()
 }
 
+/// Creates a file that only its owner can read.
+fn private(path: &Path) -> Option<fs::File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).ok()
+}
+
 impl Cache {
     /// Opens the cache in `dir`, starting anew where it is damaged or of another version; `None` where that cannot be done.
     pub fn open(dir: &Path) -> Option<Self> {
         let tag = dir.join("CACHEDIR.TAG");
         if !tag.exists() {
             let text = "Signature: 8a477f597d28d172789f06886806bc55\n# This directory can be deleted at any time: the next backup takes longer, nothing is lost.\n";
-            fs::write(&tag, text).ok()?;
+            private(&tag)?.write_all(text.as_bytes()).ok()?;
         }
         let path = dir.join("cache.db");
         Self::open_file(&path)
@@ -110,9 +117,8 @@ impl Cache {
     }
 
     fn open_file(path: &Path) -> rusqlite::Result<Self> {
-        use std::os::unix::fs::OpenOptionsExt;
         // SQLite would make it readable for everyone; it holds names.
-        let _ = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        let _ = private(path);
         let db = Connection::open(path)?;
         db.busy_timeout(std::time::Duration::from_secs(10))?;
         // WAL with synchronous=NORMAL: a power cut takes back whole commits, never halves of them, and no commit waits for the disk.

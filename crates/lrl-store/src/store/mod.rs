@@ -2,6 +2,7 @@
 
 pub mod cache;
 pub mod compare;
+pub mod drills;
 pub mod index;
 mod read;
 mod salvage;
@@ -279,8 +280,19 @@ impl Store {
         Ok(found)
     }
 
+    /// Fails where the store has a feature that a writer must know and this build does not.
+    pub(crate) fn check_writable(&self) -> Result<()> {
+        match self.config.must_know_to_write.first() {
+            None => Ok(()),
+            Some(feature) => {
+                Err(Error::Unsupported { what: format!("writing to a store with the feature `{feature}`") })
+            }
+        }
+    }
+
     /// Writes a snapshot: from here on it is listed, and all that it names must be durable already.
     pub(crate) fn publish(&self, snapshot: &Snapshot) -> Result<(SnapshotName, u64)> {
+        self.check_writable()?;
         let (id, bytes) = snapshot::encode(snapshot)?;
         let name = SnapshotName { source: snapshot.source.clone(), sequence: snapshot.sequence, id };
         self.storage.write_new(&name.object(), Source::Bytes(&bytes))?;

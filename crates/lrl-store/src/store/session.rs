@@ -176,6 +176,7 @@ impl<'s> Session<'s> {
     }
 
     fn append(&self, bytes: &[u8], record: Record) -> Result<()> {
+        self.store.check_writable()?;
         let mut state = self.state();
         if state.pending.contains_key(&record.id) {
             return Ok(());
@@ -276,5 +277,73 @@ impl OpenPack {
         self.hasher.update(bytes);
         self.len += bytes.len() as u64;
         self.out.write_all(bytes).map_err(Error::io("write a pack in", storage.describe()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::Session;
+    use crate::error::Error;
+    use crate::format::config::{Config, encode};
+    use crate::progress::Silent;
+    use crate::storage::memory::Memory;
+    use crate::storage::{LockMode, Source, Storage};
+    use crate::store::{Store, create};
+
+    #[test]
+    fn a_store_with_a_feature_unknown_to_writers_is_read_but_not_written() {
+        let storage = Memory::new();
+        let mut config = Config::new([1; 32]);
+        config.must_know_to_write.push("later".into());
+        storage.write_new("config", Source::Bytes(&encode(&config).unwrap())).unwrap();
+        let store = Store::open(Arc::new(storage), LockMode::Shared, Duration::ZERO, &Silent).unwrap();
+        assert!(store.snapshot_names(None).unwrap().is_empty());
+        assert!(matches!(Session::new(&store).put(b"x", &[]), Err(Error::Unsupported { .. })));
+    }
+
+    #[test]
+    fn chains_are_rerooted_at_the_bound_and_damage_of_a_base_is_healed() {
+        let storage = Arc::new(Memory::new());
+        create(&*storage, [1; 32]).unwrap();
+        let store =
+            Store::open(Arc::clone(&storage) as Arc<dyn Storage>, LockMode::Shared, Duration::ZERO, &Silent).unwrap();
+        let mut x = 7u64;
+        let mut plain: Vec<u8> = std::iter::repeat_with(|| {
+            x = x.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (x >> 33) as u8
+        })
+        .take(64 << 10)
+        .collect();
+        let mut last = None;
+        let mut depths = Vec::new();
+        for step in 0..20usize {
+            plain[step * 100] ^= 0xff;
+            let session = Session::new(&store);
+            let id = session.put(&plain, last.as_slice()).unwrap();
+            session.seal().unwrap();
+            assert_eq!(store.read(&id).unwrap(), plain);
+            depths.push(store.locate(&id).unwrap().unwrap().record.depth);
+            last = Some(id);
+        }
+        assert_eq!(depths[..10], [0, 1, 2, 3, 4, 5, 6, 7, 8, 1]);
+        assert!(depths.iter().all(|depth| *depth <= 8));
+        // Every pack is emptied: no base can be read any more, so the next chunk is kept whole.
+        let mut names = Vec::new();
+        storage
+            .list("packs", &mut |name, _| {
+                names.push(name.to_string());
+                Ok(())
+            })
+            .unwrap();
+        names.iter().for_each(|name| storage.remove(name).unwrap());
+        plain[5] ^= 1;
+        let session = Session::new(&store);
+        let id = session.put(&plain, last.as_slice()).unwrap();
+        session.seal().unwrap();
+        assert_eq!(store.locate(&id).unwrap().unwrap().record.depth, 0);
+        assert_eq!(store.read(&id).unwrap(), plain);
     }
 }

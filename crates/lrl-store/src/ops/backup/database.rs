@@ -9,7 +9,9 @@ use std::path::Path;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
+use super::moved::PageMap;
 use super::{DatabaseRead, History, Options};
+use crate::codec::MAX_BASES;
 use crate::error::{Error, Result};
 use crate::format::entry::{Piece, Time};
 use crate::format::snapshot;
@@ -48,13 +50,12 @@ pub(super) fn keep(
     let parent = history.database.as_ref().map(|(_, half)| half);
     let before = sqlite::observe(path)?;
     let settled = before.as_ref().is_some_and(|state| state.is_settled(options.now));
-    if let (Some(state), Some(parent), Some((known, root)), false) =
-        (&before, parent, cache.and_then(|c| c.database(&options.source)), options.rescan)
+    let known = cache.filter(|_| !options.rescan).and_then(|cache| cache.database(&options.source));
+    if let (Some(state), Some(parent), Some(known)) = (&before, parent, known)
+        && known == (state.clone(), parent.root)
     {
-        if *state == known && root == parent.root {
-            let record = snapshot::Database { path: shown, ..parent.clone() };
-            return Ok(Some(Half { record, staged: None, read: None }));
-        }
+        let record = snapshot::Database { path: shown, ..parent.clone() };
+        return Ok(Some(Half { record, staged: None, read: None }));
     }
     let mut staged = Staged { file: temporary_file(&options.scratch)?, observer };
     let image = sqlite::read_image(
@@ -121,7 +122,7 @@ impl ImageSink for Staged<'_> {
 }
 
 /// Cuts the staged image into extents and keeps the new ones; returns the root of their tree and the image's SHA-256.
-fn store_image(
+pub(in crate::ops) fn store_image(
     session: &Session<'_>,
     image: &mut File,
     shape: &Image,
@@ -134,6 +135,15 @@ fn store_image(
     let extent_bytes = store.config().chunking.extent_bytes as usize;
     // Trouble with the parent only costs space: its extents are bases, never contents.
     let mut old = parent.and_then(|parent| Items::<Piece>::new(store, &parent.root).ok());
+    let moved = match parent {
+        Some(parent) => PageMap::if_moved(store, parent, image, shape.size_bytes, observer).unwrap_or_default(),
+        None => None,
+    };
+    checkpoint(observer)?;
+    let bases = |extent: &[u8], old: Option<ChunkId>| {
+        let found = moved.as_ref().map(|map| map.bases(extent, MAX_BASES)).unwrap_or_default();
+        if found.is_empty() { old.into_iter().collect() } else { found }
+    };
     let mut builder = Builder::new(session, parent.map(|parent| parent.root));
     let mut sha = Sha256::new();
     let mut batch = vec![0; BATCH_BYTES];
@@ -156,7 +166,7 @@ fn store_image(
                 .map(|(extent, old)| {
                     // The parent is complete: what it holds need not be looked up.
                     let id = ChunkId::of(extent);
-                    if *old == Some(id) { Ok(id) } else { session.put(extent, old.as_slice()) }
+                    if *old == Some(id) { Ok(id) } else { session.put(extent, &bases(extent, *old)) }
                 })
                 .collect::<Result<Vec<ChunkId>>>()
         };

@@ -1,9 +1,10 @@
 //! The verb `backup`: one snapshot of the source, and the set that the manual documents. This file is the product's road on one screen.
 
-mod database;
+pub(super) mod database;
 mod dry;
+mod moved;
 mod publish;
-mod uploads;
+pub(super) mod uploads;
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -103,6 +104,8 @@ pub fn backup(store: &Store, options: &Options, observer: &dyn Observer) -> Resu
         storage.lock(&format!("lock-{}", options.source), LockMode::Exclusive, options.lock_wait, &interrupted)?;
     let _one_set =
         options.out.as_deref().map(|out| local::lock_dir(out, options.lock_wait, &interrupted)).transpose()?;
+    storage.reclaim()?;
+    options.out.as_deref().map_or(Ok(0), local::reclaim)?;
     let cache = storage.cache_dir().and_then(|dir| Cache::open(&dir));
     let cache = cache.filter(|cache| cache.begin().is_ok());
     let history = History::read(store, &options.source)?;
@@ -186,7 +189,7 @@ fn report(problems: &mut Vec<Problem>, observer: &dyn Observer, path: &std::path
 }
 
 /// Converts a system time.
-pub(crate) fn time_of(time: SystemTime) -> Time {
+pub fn time_of(time: SystemTime) -> Time {
     match time.duration_since(SystemTime::UNIX_EPOCH) {
         Ok(since) => Time { secs: since.as_secs() as i64, nanos: since.subsec_nanos() },
         Err(before) => Time { secs: -(before.duration().as_secs() as i64) - 1, nanos: 0 },
@@ -194,15 +197,15 @@ pub(crate) fn time_of(time: SystemTime) -> Time {
 }
 
 /// What the source's earlier snapshots say: the next place in the sequence, and what each half is compared with.
-struct History {
-    next_sequence: u64,
+pub(super) struct History {
+    pub next_sequence: u64,
     newest_stamp: Option<String>,
-    database: Option<(SnapshotId, snapshot::Database)>,
+    pub database: Option<(SnapshotId, snapshot::Database)>,
     uploads: Option<(SnapshotId, snapshot::Uploads)>,
 }
 
 impl History {
-    fn read(store: &Store, source: &str) -> Result<Self> {
+    pub fn read(store: &Store, source: &str) -> Result<Self> {
         let names = store.snapshot_names(Some(source))?;
         let next_sequence = names.last().map_or(1, |name| name.sequence + 1);
         let mut history = Self { next_sequence, newest_stamp: None, database: None, uploads: None };
@@ -222,7 +225,7 @@ impl History {
         Ok(history)
     }
 
-    fn parents(&self, database: bool, uploads: bool) -> Vec<SnapshotId> {
+    pub fn parents(&self, database: bool, uploads: bool) -> Vec<SnapshotId> {
         let database = self.database.as_ref().filter(|_| database).map(|(id, _)| *id);
         let uploads = self.uploads.as_ref().filter(|_| uploads).map(|(id, _)| *id);
         let mut parents: Vec<_> = database.into_iter().chain(uploads).collect();
@@ -258,7 +261,8 @@ impl History {
     }
 }
 
-fn all_timestamps(store: &Store, source: &str) -> Result<std::collections::HashSet<String>> {
+/// Returns the timestamps of all of a source's snapshots.
+pub(super) fn all_timestamps(store: &Store, source: &str) -> Result<std::collections::HashSet<String>> {
     let names = store.snapshot_names(Some(source))?;
     Ok(names.iter().filter_map(|name| store.snapshot(name).ok()).map(|snapshot| snapshot.timestamp).collect())
 }

@@ -187,18 +187,36 @@ impl Segments for CachedSegments<'_> {
     }
 }
 
-/// Gives the staged files their names, then writes the manifest.
+/// Gives the staged files their names, then writes the manifest; a set that cannot be finished is taken away again.
 pub(super) fn publish(
     staged: StagedSet,
     name: &SnapshotName,
     snapshot: &Snapshot,
     cache: Option<&Cache>,
 ) -> Result<SetOutput> {
+    let mut placed = Vec::new();
+    let done = place_all(staged, name, snapshot, cache, &mut placed);
+    if done.is_err() {
+        for path in placed {
+            let _ = fs::remove_file(path);
+        }
+    }
+    done
+}
+
+fn place_all(
+    staged: StagedSet,
+    name: &SnapshotName,
+    snapshot: &Snapshot,
+    cache: Option<&Cache>,
+    placed: &mut Vec<PathBuf>,
+) -> Result<SetOutput> {
     let StagedSet { names, database, archive } = staged;
     let mut output = SetOutput { manifest: names.manifest.clone(), database: None, assets: None };
     let manifest = files::manifest(&names, name, snapshot, &snapshot.program)?;
     if let (Some(ready), Some(half)) = (database, &snapshot.database) {
         place(ready, &names.database)?;
+        placed.push(names.database.clone());
         note(cache, &names.database, &half.sha256);
         output.database = Some(DatabaseOutput { path: names.database.clone(), size_bytes: half.size_bytes });
     }
@@ -206,6 +224,7 @@ pub(super) fn publish(
         (archive, &snapshot.uploads, snapshot.uploads.as_ref().and_then(|half| half.archive.as_ref()))
     {
         place(ready, &names.assets)?;
+        placed.push(names.assets.clone());
         note(cache, &names.assets, &made.sha256);
         let (path, archive_size_bytes) = (names.assets.clone(), made.size_bytes);
         output.assets = Some(AssetsOutput { path, file_count: half.files, archive_size_bytes, reused_bytes });

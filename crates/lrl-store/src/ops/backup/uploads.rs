@@ -36,12 +36,12 @@ pub struct Read {
     pub bytes_read: u64,
 }
 
-pub(super) struct Half {
+pub(in crate::ops) struct Half {
     pub record: snapshot::Uploads,
     pub read: Read,
 }
 
-pub(super) fn keep(
+pub(in crate::ops) fn keep(
     session: &Session<'_>,
     cache: Option<&Cache>,
     history: &History,

@@ -1,3 +1,5 @@
+//! Files that stay, change, hide holes or are not what they were.
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::symlink;
@@ -144,7 +146,7 @@ fn a_file_that_changes_once_is_read_again() {
                 std::thread::sleep(std::time::Duration::from_millis(20));
                 let mut file = OpenOptions::new().write(true).open(&path).unwrap();
                 match change {
-                    "grow" => drop(file.seek(SeekFrom::End(0)).and_then(|_| file.write_all(b"more")).unwrap()),
+                    "grow" => file.seek(SeekFrom::End(0)).and_then(|_| file.write_all(b"more")).unwrap(),
                     "shrink" => file.set_len(2 << 20).unwrap(),
                     _ => file.write_all(b"other").unwrap(),
                 }

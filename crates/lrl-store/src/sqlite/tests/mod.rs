@@ -1,5 +1,6 @@
 //! Tests of the whole module against other processes. Owns the helpers; the writers are Python's `sqlite3`, another build of SQLite.
 
+mod big;
 mod faults;
 mod inspecting;
 mod live;

@@ -38,8 +38,12 @@ fn every_commit_changes_the_state_and_reading_does_not() {
             run(match round % 4 {
                 0 => "c.execute('UPDATE counter SET v = v + 1')",
                 1 => "c.execute('UPDATE counter SET v = v - 1')",
-                2 => "c.execute('PRAGMA wal_checkpoint(RESTART)').fetchall(); c.execute('UPDATE counter SET v = v')",
-                _ => "c.execute('PRAGMA wal_checkpoint(TRUNCATE)').fetchall(); c.execute('UPDATE counter SET v = v')",
+                2 => {
+                    "c.execute('PRAGMA wal_checkpoint(RESTART)').fetchall(); c.execute('UPDATE counter SET v = v + 1')"
+                }
+                _ => {
+                    "c.execute('PRAGMA wal_checkpoint(TRUNCATE)').fetchall(); c.execute('UPDATE counter SET v = v - 1')"
+                }
             });
         }
         drop(worker);

@@ -1,0 +1,100 @@
+//! `lrl import`: sets of the old script become snapshots; says of each what became of it.
+
+use std::time::SystemTime;
+
+use lrl_store::error::Error;
+use lrl_store::ops::import::{self, Options, Report, Skipped};
+use lrl_store::storage::local;
+use serde_json::{Value, json};
+
+use super::{Context, store};
+use crate::args::ImportArgs;
+use crate::exit::{Exit, Result};
+use crate::render::units;
+
+/// Imports every set of a directory.
+pub fn run(context: &Context<'_>, args: &ImportArgs) -> Result {
+    let paths = context.paths()?;
+    let global = &context.cli.global;
+    if !args.dir.is_dir() {
+        return Err(Error::NoStore { what: "backup directory", path: args.dir.clone() }.into());
+    }
+    local::create_dir(&paths.backup_dir)?;
+    store::create_if_missing(&paths.store, global.lock_wait)?;
+    let store = store::open(context, &paths)?;
+    let options = Options {
+        dir: args.dir.clone(),
+        scratch: paths.backup_dir.clone(),
+        source: global.source.clone(),
+        program: concat!("lrl ", env!("CARGO_PKG_VERSION")).into(),
+        lock_wait: global.lock_wait,
+        now: SystemTime::now(),
+    };
+    let report = import::import(&store, &options, context.term)?;
+    let exit = match (report.failed.is_empty(), report.imported.is_empty() && report.known.is_empty()) {
+        (true, _) => Exit::Done,
+        (false, false) => Exit::Incomplete,
+        (false, true) => Exit::Failed,
+    };
+    if context.term.is_json() {
+        context.term.json(&document(&report, exit))?;
+    }
+    render(context, &report);
+    Ok(exit)
+}
+
+fn render(context: &Context<'_>, report: &Report) {
+    let term = context.term;
+    for set in &report.imported {
+        let (snapshot, shown) = (&set.snapshot, set.manifest.display().to_string());
+        term.say(format!("Imported: {}", units::safe(&shown)));
+        let halves = [
+            snapshot.database.as_ref().map(|half| format!("database of {}", units::size(half.size_bytes))),
+            snapshot
+                .uploads
+                .as_ref()
+                .map(|half| format!("{}, {}", units::count(half.files, "file"), units::size(half.bytes))),
+        ];
+        let halves: Vec<String> = halves.into_iter().flatten().collect();
+        term.say(format!(
+            "  -> snapshot {} of {} (number {}; {}), {} added",
+            set.name.id.short(),
+            snapshot.timestamp,
+            snapshot.sequence,
+            halves.join(", "),
+            units::size(set.added_bytes)
+        ));
+    }
+    for set in &report.known {
+        term.say(format!("Already there: {} ({})", units::safe(&set.manifest.display().to_string()), set.reason));
+    }
+    for set in &report.failed {
+        term.warn(format!("{} was not imported: {}", set.manifest.display(), set.reason));
+    }
+    term.say(format!(
+        "\n{} imported, {} already there, {} left out",
+        units::count(report.imported.len() as u64, "set"),
+        report.known.len(),
+        report.failed.len()
+    ));
+}
+
+fn document(report: &Report, exit: Exit) -> Value {
+    let skipped = |sets: &[Skipped]| {
+        let set = |set: &Skipped| json!({ "manifest": set.manifest.display().to_string(), "reason": set.reason });
+        sets.iter().map(set).collect::<Vec<_>>()
+    };
+    json!({
+        "success": exit == Exit::Done,
+        "imported": report.imported.iter().map(|set| json!({
+            "manifest": set.manifest.display().to_string(),
+            "snapshot": set.name.id.to_string(),
+            "sequence": set.snapshot.sequence,
+            "timestamp": set.snapshot.timestamp,
+            "created": units::moment(set.snapshot.created.secs),
+            "added_bytes": set.added_bytes,
+        })).collect::<Vec<_>>(),
+        "already_there": skipped(&report.known),
+        "failed": skipped(&report.failed),
+    })
+}

@@ -1,0 +1,124 @@
+//! `lrl restore`: a snapshot or a set back in place; says what is where now, and under which name the old state is kept.
+
+use std::os::unix::ffi::OsStrExt;
+
+use lrl_store::error::Error;
+use lrl_store::ops::restore::{self, Options, Part, Report, What};
+use lrl_store::ops::select::Need;
+use serde_json::json;
+
+use super::{Context, store};
+use crate::args::RestoreArgs;
+use crate::exit::{Exit, Failure, Result};
+use crate::render::units::{self, safe};
+use crate::resolve;
+
+/// Restores, or says what a restore would do.
+pub fn run(context: &Context<'_>, args: &RestoreArgs) -> Result {
+    let paths = context.paths()?;
+    let what = match (&args.path, args.half.db_only, args.half.assets_only) {
+        (Some(path), _, _) => What::Path(path.as_os_str().as_bytes().to_vec()),
+        (None, true, _) => What::DbOnly,
+        (None, _, true) => What::AssetsOnly,
+        (None, false, false) => What::Whole,
+    };
+    let options = Options {
+        data_dir: paths.data_dir.clone(),
+        storage_dir: paths.storage.to_restore().to_path_buf(),
+        what,
+        owner: args.owner.as_ref().map(resolve::owner_ids).transpose()?,
+        dry_run: args.dry_run,
+        force: args.force,
+    };
+    let (report, from) = if let Some(manifest) = &args.manifest {
+        (restore::restore_set(manifest, &options, context.term)?, format!("set {}", manifest.display()))
+    } else {
+        let store = store::open(context, &paths)?;
+        let (name, snapshot) = match store::select(context, &store, &args.snapshot, need(&options.what)) {
+            // No snapshot has both halves: then the newest half is better than nothing, and the report says what it lacks.
+            Err(Failure::Engine(Error::NotFound(_))) if options.what == What::Whole => {
+                store::select(context, &store, &args.snapshot, Need::default())?
+            }
+            found => found?,
+        };
+        let newest = store.snapshot_names(Some(&name.source))?.pop();
+        if args.snapshot == "latest"
+            && let Some(newest) = newest.filter(|newest| *newest != name)
+        {
+            context.term.note(format!("snapshot {} is newer, but lacks a half of what is restored", newest.id.short()));
+        }
+        let report = restore::restore(&store, &name, &snapshot, &options, context.term)?;
+        (report, format!("snapshot {} of {}", name.id.short(), snapshot.timestamp))
+    };
+    render(context, &report, &from)
+}
+
+/// `latest` is the newest that holds what is asked for.
+fn need(what: &What) -> Need {
+    match what {
+        What::Whole => Need { database: true, uploads: true },
+        What::DbOnly => Need { database: true, uploads: false },
+        What::AssetsOnly => Need { database: false, uploads: true },
+        What::Path(path) if path == b"lrl.db" => Need { database: true, uploads: false },
+        What::Path(_) => Need { database: false, uploads: true },
+    }
+}
+
+fn render(context: &Context<'_>, report: &Report, from: &str) -> Result {
+    let term = context.term;
+    let (done, kept) = if report.dry_run { ("Would restore", "would be kept as") } else { ("Restored", "is kept as") };
+    term.say(format!("{done} from {from}:"));
+    for restored in &report.restored {
+        let path = safe(&restored.path.to_string_lossy()).into_owned();
+        let what = match restored.part {
+            Part::Database => format!("database, {} bytes", restored.bytes),
+            Part::Uploads | Part::Path => {
+                format!("{}, {} bytes", units::count(restored.files, "file"), restored.bytes)
+            }
+        };
+        term.say(format!("  -> {path} ({what})"));
+        for (was, now) in &restored.kept {
+            term.say(format!("     {} {kept} {}", safe(&was.to_string_lossy()), safe(&now.to_string_lossy())));
+        }
+    }
+    for holder in &report.holders {
+        term.warn(holder);
+    }
+    for note in &report.notes {
+        term.note(note);
+    }
+    if report.dry_run {
+        term.say("\nNothing was written.");
+    } else {
+        term.say("\nRestore completed successfully! Start the application, look at it, then remove what is kept.");
+    }
+    if term.is_json() {
+        term.json(&document(report, from))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn document(report: &Report, from: &str) -> serde_json::Value {
+    let restored: Vec<_> = report
+        .restored
+        .iter()
+        .map(|r| {
+            let kept: Vec<_> = r
+                .kept
+                .iter()
+                .map(|(was, now)| json!({ "was": was.to_string_lossy(), "kept_as": now.to_string_lossy() }))
+                .collect();
+            let part = match r.part {
+                Part::Database => "database",
+                Part::Uploads => "uploads",
+                Part::Path => "path",
+            };
+            json!({ "part": part, "path": r.path.to_string_lossy(), "files": r.files, "bytes": r.bytes, "kept": kept })
+        })
+        .collect();
+    json!({
+        "success": true, "dry_run": report.dry_run, "from": from, "timestamp": report.timestamp, "restored": restored,
+        "files": report.files, "directories": report.dirs, "links": report.links, "bytes": report.bytes,
+        "holders": report.holders.iter().map(ToString::to_string).collect::<Vec<_>>(), "notes": report.notes,
+    })
+}

@@ -1,0 +1,140 @@
+//! `lrl status`: the age of the last good backup and of the last passed drill; also what `--if-older-than` asks.
+
+use std::time::{Duration, SystemTime};
+
+use lrl_store::error::Error;
+use lrl_store::ops::backup::time_of;
+use lrl_store::ops::select::Need;
+use lrl_store::ops::status::{self, Good, Half, Status};
+use serde_json::{Value, json};
+
+use super::{Context, store};
+use crate::args::StatusArgs;
+use crate::exit::{Exit, Failure, Result};
+use crate::render::units;
+use crate::resolve::Paths;
+
+/// Tells how the source stands.
+pub fn run(context: &Context<'_>, args: &StatusArgs) -> Result {
+    let paths = context.paths()?;
+    let store = store::open(context, &paths)?;
+    let source = &context.cli.global.source;
+    let now = time_of(SystemTime::now());
+    let status = status::status(&store, source, now)?;
+    let age = status.age_secs(now);
+    let limit = args.max_age.map(|limit| i64::try_from(limit.as_secs()).unwrap_or(i64::MAX));
+    let (exit, verdict) = match (age, limit) {
+        (None, _) => (Exit::Wrong, "there is no good backup".to_string()),
+        (Some(age), Some(limit)) if age > limit => {
+            let [age, limit] = [age, limit].map(|secs| units::duration(Duration::from_secs(secs.unsigned_abs())));
+            (Exit::Wrong, format!("the last good backup is {age} old, more than {limit}"))
+        }
+        _ => (Exit::Done, String::new()),
+    };
+    if context.term.is_json() {
+        context.term.json(&json!({
+            "success": exit == Exit::Done,
+            "source": source,
+            "snapshots": status.snapshots,
+            "age_seconds": age,
+            "max_age_seconds": limit,
+            "last_good_backup": status.good.as_ref().map(|good| document(good, now.secs)),
+            "database": half(&status.database, now.secs),
+            "uploads": half(&status.uploads, now.secs),
+            "last_passed_drill": status.passed_drill.as_ref().map(|drill| record(drill, now.secs)),
+            "last_drill": status.drill.as_ref().map(|drill| record(drill, now.secs)),
+            "from_the_future": status.future,
+            "unreadable": status.unreadable,
+            "error": (exit != Exit::Done).then_some(&verdict),
+        }))?;
+    } else {
+        render(context, &status, now.secs)?;
+    }
+    for name in &status.future {
+        context.term.warn(format!("{name} has a time in the future: it does not count (is the clock right?)"));
+    }
+    for name in &status.unreadable {
+        context.term.warn(format!("{name} cannot be read; `lrl check` tells more"));
+    }
+    if exit != Exit::Done {
+        context.term.warn(verdict);
+    }
+    Ok(exit)
+}
+
+fn render(context: &Context<'_>, status: &Status, now: i64) -> Result<()> {
+    let term = context.term;
+    term.line(format!("Source: {} ({})", context.cli.global.source, units::count(status.snapshots, "snapshot")))?;
+    term.line(format!("Last good backup: {}", status.good.as_ref().map_or("none".into(), |good| text(good, now))))?;
+    // One line is enough where one snapshot has both halves.
+    for (name, half) in [("database", &status.database), ("uploads", &status.uploads)] {
+        if half.known && half.good != status.good {
+            term.line(format!(
+                "  of the {name}: {}",
+                half.good.as_ref().map_or("none".into(), |good| text(good, now))
+            ))?;
+        }
+    }
+    let drilled = |drill: &lrl_store::format::drill::Drill| {
+        format!(
+            "{} ({}), of {}",
+            units::age(drill.finished.secs, now),
+            units::moment(drill.finished.secs),
+            drill.timestamp
+        )
+    };
+    term.line(format!("Last passed drill: {}", status.passed_drill.as_ref().map_or("none".into(), drilled)))?;
+    if let Some(failed) = status.drill.as_ref().filter(|drill| !drill.passed) {
+        let what = failed.failed_checks.join(", ");
+        term.line(format!("Last drill FAILED: {}: {}", drilled(failed), units::safe(&what)))?;
+    }
+    Ok(())
+}
+
+fn text(good: &Good, now: i64) -> String {
+    let created = good.created.secs;
+    let half = match good.halves {
+        Need { database: true, uploads: true } => "",
+        Need { database: true, uploads: false } => ", database only",
+        Need { .. } => ", uploads only",
+    };
+    format!("{} ({}), snapshot {}{half}", units::age(created, now), units::moment(created), good.name.id.short())
+}
+
+fn document(good: &Good, now: i64) -> Value {
+    json!({
+        "snapshot": good.name.id.to_string(),
+        "timestamp": good.timestamp,
+        "created": units::moment(good.created.secs),
+        "age_seconds": (now - good.created.secs).max(0),
+        "database": good.halves.database,
+        "uploads": good.halves.uploads,
+    })
+}
+
+fn half(half: &Half, now: i64) -> Value {
+    if half.known { half.good.as_ref().map_or(Value::Null, |good| document(good, now)) } else { json!("not backed up") }
+}
+
+fn record(drill: &lrl_store::format::drill::Drill, now: i64) -> Value {
+    json!({
+        "finished": units::moment(drill.finished.secs),
+        "age_seconds": (now - drill.finished.secs).max(0),
+        "passed": drill.passed,
+        "failed_checks": drill.failed_checks,
+        "snapshot": drill.snapshot.map(|id| id.to_string()),
+        "timestamp": drill.timestamp,
+    })
+}
+
+/// Says which good snapshot with the halves that are needed is younger than `age`, if one is. No store is no snapshot.
+pub fn younger_than(context: &Context<'_>, paths: &Paths, age: Duration, need: Need) -> Result<Option<String>> {
+    let store = match store::open(context, paths) {
+        Err(Failure::Engine(Error::NoStore { .. })) => return Ok(None),
+        other => other?,
+    };
+    let now = time_of(SystemTime::now());
+    let Some(good) = status::newest_good(&store, &context.cli.global.source, need, now)? else { return Ok(None) };
+    let passed = Duration::from_secs(u64::try_from(now.secs - good.created.secs).unwrap_or_default());
+    Ok((passed < age).then(|| format!("snapshot {} is {} old", good.name.id.short(), units::duration(passed))))
+}

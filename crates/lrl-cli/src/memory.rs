@@ -1,0 +1,27 @@
+//! How much memory the process may keep: few threads, and an allocator that gives large buffers back. The one place with `unsafe`.
+
+/// More threads would take more memory than the budget of 64 MiB has.
+const MAX_THREADS: usize = 4;
+
+/// Sets the process up; called once, before any thread is started.
+pub fn limit() {
+    set_allocator();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
+    // Fails only if a pool is there already; then that one is used.
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+}
+
+/// By default glibc keeps what each thread has freed, and raises the length from which buffers go back to the system to the
+/// longest one it has seen: with chunks of up to 4 MiB that doubles the peak.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[allow(unsafe_code)]
+fn set_allocator() {
+    // SAFETY: mallopt only sets parameters of the allocator, and no other thread is running yet.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 2);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 20);
+    }
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn set_allocator() {}

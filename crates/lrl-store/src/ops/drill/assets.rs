@@ -1,0 +1,104 @@
+//! The checks of an archive: unpacked into a temporary directory as the manual says, or, where that has no room, read by the same
+//! code without writing. Every file is hashed as it passes, once, for the rows that name it.
+
+use std::path::Path;
+
+use super::{Check, Files, Options, Uploads, Verification, finding};
+use crate::error::{Error, Result};
+use crate::ops::scratch::{self, Scratch};
+use crate::progress::{Observer, Silent};
+use crate::set::extract::{self, Counts};
+use crate::set::found::FoundFile;
+use crate::source::exclude::Excludes;
+use crate::source::walk::{FoundKind, Root, walk};
+
+/// Room on disk that a file takes beyond its bytes, at most.
+const FILE_COST: u64 = 8 << 10;
+
+/// How an archive was read.
+struct Unpacked {
+    counts: Counts,
+    files: Files,
+    /// Regular files on disk; `None` if nothing was written.
+    on_disk: Option<u64>,
+    note: Option<String>,
+}
+
+/// Unpacks the archive and adds the checks after its hash; returns its files.
+pub(super) fn check(
+    path: &Path,
+    file: &FoundFile,
+    options: &Options<'_>,
+    found: &mut Verification,
+    observer: &dyn Observer,
+) -> Result<Uploads> {
+    let unpacked = match finding(unpack(path, file, &options.temp, observer))? {
+        Ok(unpacked) => unpacked,
+        Err(error) => {
+            found.push(Check::new("extract_archive", Some(error)));
+            return Ok(Uploads::Unreadable);
+        }
+    };
+    let Unpacked { counts, files, on_disk, note } = unpacked;
+    let (names, names_bytes) = files.hardlinks();
+    let expected = counts.files + names;
+    let mut extract = Check::new("extract_archive", None)
+        .with("file_count", expected)
+        .with("total_bytes", counts.bytes + names_bytes)
+        .with("extracted", on_disk.is_some());
+    extract.note = note;
+    found.push(extract);
+    let actual = on_disk.unwrap_or(expected);
+    let error = (actual != expected).then(|| format!("{actual} files were extracted, the archive has {expected}"));
+    let mut extracted = Check::new("files_extracted", error).with("expected", expected).with("actual", actual);
+    if let Some(stated) = file.file_count.filter(|stated| *stated != expected) {
+        extracted.note = Some(format!("the manifest counts {stated} files (the script counts links to files too)"));
+    }
+    found.push(extracted);
+    Ok(Uploads::Known(files))
+}
+
+fn unpack(path: &Path, file: &FoundFile, temp: &Path, observer: &dyn Observer) -> Result<Unpacked> {
+    let stated = file.source_bytes.unwrap_or(0).saturating_add(file.file_count.unwrap_or(0).saturating_mul(FILE_COST));
+    let no_room = |why: String| format!("verified without writing: {why}");
+    let note = match scratch::room(temp) {
+        Ok(room) if stated <= room => match extract(path, temp, room, observer) {
+            Err(error) if error.is_full() => no_room(format!("{} has no room for it", temp.display())),
+            Err(Error::Io { op, path, source }) if path.starts_with(temp) => {
+                no_room(Error::Io { op, path, source }.to_string())
+            }
+            other => return other,
+        },
+        Ok(_) => no_room(format!("{} has no room for {stated} bytes", temp.display())),
+        Err(error) => no_room(error.to_string()),
+    };
+    let mut files = Files::new()?;
+    let mut options = extract::Options { owners: false, limit: None, watch: Some(&mut files), observer };
+    let counts = extract::verify(path, &mut options)?;
+    Ok(Unpacked { counts, files, on_disk: None, note: Some(note) })
+}
+
+fn extract(path: &Path, temp: &Path, room: u64, observer: &dyn Observer) -> Result<Unpacked> {
+    let scratch = Scratch::new(temp, "lrl-drill-")?;
+    let mut files = Files::new()?;
+    // What the manifest says may be wrong; the disk must not fill up in any case.
+    let limit = |bytes: u64| {
+        let full = || Error::io("unpack into", temp)(std::io::ErrorKind::StorageFull.into());
+        if bytes <= room { Ok(()) } else { Err(full()) }
+    };
+    let mut options = extract::Options { owners: false, limit: Some(&limit), watch: Some(&mut files), observer };
+    let counts = extract::extract(path, scratch.path(), &mut options)?;
+    let on_disk = count(scratch.path(), observer)?;
+    Ok(Unpacked { counts, files, on_disk: Some(on_disk), note: None })
+}
+
+/// Counts the regular files that are there, further names included.
+fn count(dir: &Path, observer: &dyn Observer) -> Result<u64> {
+    let root = Root { name: "x".into(), path: dir.to_path_buf() };
+    let mut files = 0;
+    walk(&[root], &Excludes::none(), &[], &Silent, &mut |found| {
+        files += u64::from(found.kind == FoundKind::File);
+        crate::progress::checkpoint(observer)
+    })?;
+    Ok(files)
+}

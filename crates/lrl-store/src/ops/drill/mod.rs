@@ -1,0 +1,391 @@
+//! The verb `drill`: proof that a set, or a snapshot, can be restored. Owns the order of the checks and the report; never writes
+//! anything but its own temporary files and, where it is asked to, the record of the drill.
+
+mod assets;
+mod database;
+mod files;
+mod rows;
+mod snapshot;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Result};
+use crate::format::drill::{self, Drill};
+use crate::format::entry::Time;
+use crate::format::snapshot::Snapshot;
+use crate::id::SnapshotId;
+use crate::progress::{Observer, Phase, checkpoint};
+use crate::set::found::{FoundFile, FoundSet};
+use crate::store::Store;
+use files::Files;
+
+pub use snapshot::drill_snapshot;
+
+/// How to drill.
+pub struct Options<'a> {
+    /// Where an archive is unpacked, and removed again.
+    pub temp: PathBuf,
+    /// Tables that the database must have; none means `users`, `assets` and one of `content`, `content_items`.
+    pub required_tables: Vec<String>,
+    /// The store with the set's snapshot, or why there is none to compare with.
+    pub store: Result<&'a Store, String>,
+}
+
+/// What a drill found.
+#[derive(Debug)]
+pub struct Report {
+    /// The manifest that was drilled; `None` for a snapshot.
+    pub manifest: Option<PathBuf>,
+    /// The snapshot that was drilled, or that the set shows and the store holds, with its source.
+    pub snapshot: Option<(SnapshotId, String)>,
+    /// The set's or snapshot's timestamp as it stands there.
+    pub timestamp: Option<String>,
+    /// Whether everything passed.
+    pub success: bool,
+    /// One for each file.
+    pub verifications: Vec<Verification>,
+    /// What is wrong with the set as a whole.
+    pub errors: Vec<String>,
+    /// True if the manifest is not there at all.
+    pub missing: bool,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+}
+
+/// What was found about one file.
+#[derive(Debug, Clone, Serialize)]
+pub struct Verification {
+    /// The file's own name, for people.
+    #[serde(skip)]
+    pub name: String,
+    /// The file's path, or what was drilled in its place.
+    pub file: String,
+    /// `database` or `assets`, or what the manifest says.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The checks in their order.
+    pub checks: Vec<Check>,
+    /// Whether all passed.
+    pub success: bool,
+    /// Why there are no checks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Rows of each table that could be counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows: Option<BTreeMap<String, u64>>,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+    /// SHA-256 of the file as it was read.
+    #[serde(skip)]
+    pub sha256: Option<String>,
+}
+
+/// One check.
+#[derive(Debug, Clone, Serialize)]
+pub struct Check {
+    /// Its documented name.
+    pub name: &'static str,
+    /// Whether it passed; also true where it does not apply.
+    pub passed: bool,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// What else there is to say, e.g. that it does not apply.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// Its documented further keys.
+    #[serde(flatten)]
+    pub facts: Map<String, Value>,
+}
+
+impl Check {
+    /// Makes a check that passed if there is no error.
+    fn new(name: &'static str, error: Option<String>) -> Self {
+        Self { name, passed: error.is_none(), error, note: None, facts: Map::new() }
+    }
+
+    fn not_applicable(name: &'static str, why: impl std::fmt::Display) -> Self {
+        Self::new(name, None).noted(format!("not applicable: {why}"))
+    }
+
+    fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.facts.insert(key.into(), value.into());
+        self
+    }
+
+    fn noted(mut self, note: impl Into<String>) -> Self {
+        self.note = Some(note.into());
+        self
+    }
+}
+
+impl Verification {
+    fn new(kind: &str, name: impl Into<String>, file: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            file: file.into(),
+            kind: kind.into(),
+            checks: Vec::new(),
+            success: true,
+            error: None,
+            rows: None,
+            seconds: 0.0,
+            sha256: None,
+        }
+    }
+
+    fn push(&mut self, check: Check) {
+        self.success &= check.passed;
+        self.checks.push(check);
+    }
+
+    fn fail(mut self, error: impl Into<String>) -> Self {
+        self.error = Some(error.into());
+        self.success = false;
+        self
+    }
+}
+
+/// What is known of the uploads when the database's rows are looked up.
+enum Uploads {
+    Known(Files),
+    /// They could not be read to their end.
+    Unreadable,
+    /// There are none.
+    Absent(&'static str),
+}
+
+/// Drills one set. Damage is in the report; the error is [`Error::Interrupted`].
+pub fn drill_set(manifest: &Path, options: &Options<'_>, observer: &dyn Observer) -> Result<Report> {
+    let started = Instant::now();
+    let mut report = Report::new(Some(manifest.to_path_buf()));
+    let set = match FoundSet::load(manifest) {
+        Ok(set) => set,
+        Err(error) => {
+            report.missing =
+                matches!(&error, Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound);
+            report.errors.push(format!("Failed to load manifest: {error}"));
+            return Ok(report.ended(started));
+        }
+    };
+    report.timestamp = Some(set.timestamp.clone());
+    report.errors.extend(set.error.as_ref().map(|why| format!("Manifest {}: {why}", manifest.display())));
+    let total = set.files.iter().filter_map(|file| file.source_bytes.or(file.size_bytes)).fold(0, u64::saturating_add);
+    observer.phase(Phase::Verify, Some(total));
+    let shown = shown_snapshot(&set, options)?;
+    if let Ok((id, snapshot)) = &shown {
+        report.snapshot = Some((*id, snapshot.source.clone()));
+    }
+    // The rows of the database need the archive's files, whichever stands first in the manifest.
+    let mut uploads = Uploads::Absent("the set holds no uploads");
+    let mut done: Vec<Option<Verification>> = vec![None; set.files.len()];
+    let is_first = |at: usize, kind: &str| set.files.iter().position(|file| file.kind == kind) == Some(at);
+    for (kind, is_database) in [("assets", false), ("database", true)] {
+        for (at, file) in set.files.iter().enumerate().filter(|(at, _)| is_first(*at, kind)) {
+            let since = Instant::now();
+            let mut found = Verification::new(kind, file.name(), shown_path(file));
+            let Some(path) = file.there() else {
+                if !is_database {
+                    uploads = Uploads::Unreadable;
+                }
+                done[at] = Some(found.fail("File not found"));
+                continue;
+            };
+            hash_verification(path, file, &mut found, observer)?;
+            if is_database {
+                database::check(path, options, &uploads, &mut found, observer)?;
+                found.push(matches_database(&shown, &found));
+            } else {
+                uploads = assets::check(path, file, options, &mut found, observer)?;
+                found.push(matches_uploads(&shown, &found));
+            }
+            found.seconds = since.elapsed().as_secs_f64();
+            done[at] = Some(found);
+        }
+    }
+    for (file, done) in set.files.iter().zip(done) {
+        report.verifications.push(done.unwrap_or_else(|| {
+            let found = Verification::new(&file.kind, file.name(), shown_path(file));
+            match file.kind.as_str() {
+                kind @ ("database" | "assets") => found.fail(format!("A set has only one file of type {kind}")),
+                other => found.fail(format!("Unknown backup type: {other}")),
+            }
+        }));
+    }
+    Ok(report.ended(started))
+}
+
+impl Report {
+    fn new(manifest: Option<PathBuf>) -> Self {
+        Self {
+            manifest,
+            snapshot: None,
+            timestamp: None,
+            success: false,
+            verifications: Vec::new(),
+            errors: Vec::new(),
+            missing: false,
+            seconds: 0.0,
+        }
+    }
+
+    fn ended(mut self, started: Instant) -> Self {
+        self.success = self.errors.is_empty() && self.verifications.iter().all(|found| found.success);
+        self.seconds = started.elapsed().as_secs_f64();
+        self
+    }
+
+    /// Makes the record of this drill. `source` is what it belongs to where the drill itself does not know.
+    pub fn record(&self, source: &str, finished: Time, program: &str) -> Drill {
+        let failed = self.verifications.iter().flat_map(|found| {
+            let whole = found.error.iter().map(|error| format!("{}: {error}", found.kind));
+            let failed = found.checks.iter().filter(|check| !check.passed);
+            whole.chain(failed.map(|check| format!("{}: {}", found.kind, check.name)))
+        });
+        let of = |kind: &str| self.verifications.iter().find(|found| found.kind == kind);
+        Drill {
+            format: drill::VERSION,
+            source: self.snapshot.as_ref().map_or_else(|| source.into(), |(_, source)| source.clone()),
+            finished,
+            snapshot: self.snapshot.as_ref().map(|(id, _)| *id),
+            timestamp: self.timestamp.clone().unwrap_or_default().chars().take(40).collect(),
+            passed: self.success,
+            failed_checks: failed.chain(self.errors.iter().map(|_| "manifest".into())).take(20).collect(),
+            seconds: self.seconds,
+            rows: of("database").and_then(|found| found.rows.clone()),
+            database_sha256: of("database").and_then(|found| found.sha256.clone()),
+            archive_sha256: of("assets").and_then(|found| found.sha256.clone()),
+            program: program.into(),
+        }
+    }
+}
+
+fn shown_path(file: &FoundFile) -> String {
+    file.path.as_ref().map_or_else(|| file.stated.clone(), |path| path.display().to_string())
+}
+
+/// Damage is a finding; only an interruption ends the drill.
+fn finding<T>(result: Result<T>) -> Result<Result<T, String>> {
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(Error::Interrupted) => Err(Error::Interrupted),
+        Err(error) => Ok(Err(error.to_string())),
+    }
+}
+
+fn hash_verification(path: &Path, file: &FoundFile, found: &mut Verification, observer: &dyn Observer) -> Result<()> {
+    let actual = finding(hash_file(path, observer))?;
+    let (actual, size) = match actual {
+        Ok(actual) => actual,
+        Err(error) => {
+            found.push(Check::new("hash_verification", Some(error)));
+            return Ok(());
+        }
+    };
+    if let Some(expected) = &file.sha256 {
+        let error = (!expected.eq_ignore_ascii_case(&actual))
+            .then(|| format!("its SHA-256 is {actual}, the manifest says {expected}"));
+        found.push(
+            Check::new("hash_verification", error).with("expected", expected.as_str()).with("actual", actual.as_str()),
+        );
+    } else if let Some(stated) = file.size_bytes.filter(|stated| *stated != size) {
+        found.push(Check::new("size", Some(format!("it has {size} bytes, the manifest says {stated}"))));
+    }
+    found.sha256 = Some(actual);
+    Ok(())
+}
+
+/// Returns a file's SHA-256 and length in bytes.
+pub(super) fn hash_file(path: &Path, observer: &dyn Observer) -> Result<(String, u64)> {
+    let mut file = File::open(path).map_err(Error::io("open", path))?;
+    let (mut sha, mut size) = (Sha256::new(), 0);
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        checkpoint(observer)?;
+        match file.read(&mut buffer).map_err(Error::io("read", path))? {
+            0 => return Ok((crate::set::hex(&sha.finalize()), size)),
+            n => {
+                sha.update(&buffer[..n]);
+                size += n as u64;
+            }
+        }
+    }
+}
+
+/// Finds the snapshot that the set shows; the text says why there is none to compare with.
+fn shown_snapshot(set: &FoundSet, options: &Options<'_>) -> Result<Result<(SnapshotId, Snapshot), String>> {
+    let Some(id) = set.snapshot else { return Ok(Err("the set names no snapshot".into())) };
+    let store = match &options.store {
+        Ok(store) => store,
+        Err(why) => return Ok(Err(why.clone())),
+    };
+    finding(store.snapshot_names(None).and_then(|names| match names.iter().find(|name| name.id == id) {
+        Some(name) => Ok((id, store.snapshot(name)?)),
+        None => Err(Error::NotFound(format!("{} does not hold snapshot {}", store.storage().describe(), id.short()))),
+    }))
+}
+
+const MATCHES: &str = "matches_snapshot";
+
+fn matches_database(shown: &Result<(SnapshotId, Snapshot), String>, found: &Verification) -> Check {
+    let (id, snapshot) = match shown {
+        Ok(shown) => shown,
+        Err(why) => return Check::not_applicable(MATCHES, why),
+    };
+    let error = match (&snapshot.database, &found.sha256) {
+        (None, _) => Some("the snapshot holds no database".into()),
+        (Some(half), Some(actual)) if half.sha256 == *actual => None,
+        (Some(half), actual) => Some(format!(
+            "the snapshot's database has SHA-256 {}, this file {}",
+            half.sha256,
+            actual.as_deref().unwrap_or("could not be read")
+        )),
+    };
+    Check::new(MATCHES, error).with("snapshot", id.to_string())
+}
+
+fn matches_uploads(shown: &Result<(SnapshotId, Snapshot), String>, found: &Verification) -> Check {
+    let (id, snapshot) = match shown {
+        Ok(shown) => shown,
+        Err(why) => return Check::not_applicable(MATCHES, why),
+    };
+    let Some(half) = &snapshot.uploads else {
+        return Check::new(MATCHES, Some("the snapshot holds no uploads".into())).with("snapshot", id.to_string());
+    };
+    let fact = |name: &str, key: &str| {
+        found.checks.iter().find(|check| check.name == name).and_then(|check| check.facts.get(key)?.as_u64())
+    };
+    let (files, bytes) = (fact("extract_archive", "file_count"), fact("extract_archive", "total_bytes"));
+    let counted = (files, bytes) == (Some(half.files), Some(half.bytes));
+    let digest = half.archive.as_ref().map(|archive| archive.sha256.as_str());
+    let mut check = Check::new(MATCHES, None);
+    if !counted {
+        let show = |number: Option<u64>| number.map_or_else(|| "?".into(), |number| number.to_string());
+        check = Check::new(
+            MATCHES,
+            Some(format!(
+                "the snapshot has {} files of {} bytes, the archive {} of {}",
+                half.files,
+                half.bytes,
+                show(files),
+                show(bytes)
+            )),
+        );
+    } else if digest != found.sha256.as_deref() {
+        let same_coder = half.archive.as_ref().is_some_and(|archive| archive.coder == crate::set::deflate::CODER);
+        if same_coder {
+            check = Check::new(MATCHES, Some("the archive's SHA-256 is not the one that the snapshot records".into()));
+        } else {
+            check.note = Some("another compressor wrote this archive: files and bytes were compared".into());
+        }
+    }
+    check.with("snapshot", id.to_string())
+}

@@ -1,0 +1,155 @@
+//! The drill of a snapshot straight from the store: no set is needed, and every byte is read back.
+
+use std::path::Path;
+use std::time::Instant;
+
+use sha2::{Digest, Sha256};
+
+use super::{Check, Files, Options, Report, Uploads, Verification, database, finding};
+use crate::error::{Error, Result};
+use crate::format::entry::{Entry, Kind};
+use crate::format::snapshot::{self, Snapshot};
+use crate::ops::scratch;
+use crate::progress::{Observer, Phase, checkpoint};
+use crate::storage::local::temporary_file;
+use crate::store::tree::Items;
+use crate::store::{SnapshotName, Store};
+
+/// Drills a snapshot of `store`. Damage is in the report. Errors: interrupted, or no room for a copy of the database.
+pub fn drill_snapshot(
+    store: &Store,
+    name: &SnapshotName,
+    snapshot: &Snapshot,
+    options: &Options<'_>,
+    observer: &dyn Observer,
+) -> Result<Report> {
+    let started = Instant::now();
+    let mut report = Report::new(None);
+    report.timestamp = Some(snapshot.timestamp.clone());
+    report.snapshot = Some((name.id, name.source.clone()));
+    let bytes = |half: &snapshot::Uploads| half.bytes;
+    let total =
+        snapshot.uploads.as_ref().map_or(0, bytes) + snapshot.database.as_ref().map_or(0, |half| half.size_bytes);
+    observer.phase(Phase::Verify, Some(total));
+    let mut uploads = Uploads::Absent("the snapshot holds no uploads");
+    let label = |what: &str| format!("snapshot {} {what}", name.id.short());
+    let second = match &snapshot.uploads {
+        None => None,
+        Some(half) => {
+            let since = Instant::now();
+            let mut found = Verification::new("assets", label("uploads"), label("uploads"));
+            uploads = read_uploads(store, half, &mut found, observer)?;
+            found.seconds = since.elapsed().as_secs_f64();
+            Some(found)
+        }
+    };
+    if let Some(half) = &snapshot.database {
+        let since = Instant::now();
+        let mut found = Verification::new("database", label("database"), label("database"));
+        read_database(store, half, options, &uploads, &mut found, observer)?;
+        found.seconds = since.elapsed().as_secs_f64();
+        report.verifications.push(found);
+    }
+    report.verifications.extend(second);
+    Ok(report.ended(started))
+}
+
+fn read_database(
+    store: &Store,
+    half: &snapshot::Database,
+    options: &Options<'_>,
+    uploads: &Uploads,
+    found: &mut Verification,
+    observer: &dyn Observer,
+) -> Result<()> {
+    let room = scratch::room(&options.temp)?;
+    if half.size_bytes > room {
+        return Err(no_room(&options.temp, half.size_bytes));
+    }
+    let mut file = temporary_file(&options.temp)?;
+    let written = crate::set::image::write(store, half, &mut file);
+    if let Err(error) = &written
+        && error.is_full()
+    {
+        return Err(no_room(&options.temp, half.size_bytes));
+    }
+    observer.advance(half.size_bytes, 0);
+    let error = finding(written)?.err();
+    let readable = error.is_none();
+    found.push(Check::new("hash_verification", error).with("expected", half.sha256.as_str()));
+    if readable {
+        found.sha256 = Some(half.sha256.clone());
+        database::check(file.path(), options, uploads, found, observer)?;
+    }
+    Ok(())
+}
+
+fn no_room(temp: &Path, bytes: u64) -> Error {
+    Error::Refused(format!(
+        "{} has no room for a copy of the database ({bytes} bytes): set TMPDIR to a directory that has",
+        temp.display()
+    ))
+}
+
+/// Reads every file of the list, each chunk against its id.
+fn read_uploads(
+    store: &Store,
+    half: &snapshot::Uploads,
+    found: &mut Verification,
+    observer: &dyn Observer,
+) -> Result<Uploads> {
+    let mut files = Files::new()?;
+    let mut damaged = Vec::new();
+    let (mut count, mut bad, mut bytes) = (0u64, 0u64, 0u64);
+    let mut read = || {
+        for entry in Items::<Entry>::new(store, &half.list)? {
+            let entry = entry?;
+            checkpoint(observer)?;
+            match &entry.kind {
+                Kind::Dir => {}
+                Kind::Symlink { target } => files.add_link(&entry.path, target)?,
+                Kind::Hardlink { target } => {
+                    count += 1;
+                    files.add_name(&entry.path, target)?;
+                }
+                Kind::File { size, content } => {
+                    let mut sha = Sha256::new();
+                    let done = store.read_content(content, 0, *size, &mut |piece| {
+                        sha.update(piece);
+                        observer.advance(piece.len() as u64, 0);
+                        checkpoint(observer)
+                    });
+                    match finding(done)? {
+                        Ok(()) => {
+                            count += 1;
+                            bytes += size;
+                            observer.advance(0, 1);
+                            files.add(&entry.path, *size, &sha.finalize().into())?;
+                        }
+                        Err(error) => {
+                            bad += 1;
+                            if damaged.len() < 20 {
+                                damaged.push(format!("{}: {error}", String::from_utf8_lossy(&entry.path)));
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    };
+    let listed = finding(read())?;
+    let bytes = bytes + files.hardlinks().1;
+    let error = listed.err().or_else(|| (bad > 0).then(|| format!("{bad} files cannot be read back whole")));
+    let readable = error.is_none();
+    let mut check = Check::new("hash_verification", error).with("file_count", count).with("total_bytes", bytes);
+    if !damaged.is_empty() {
+        check = check.with("findings", damaged);
+    }
+    found.push(check);
+    let error = ((count, bytes) != (half.files, half.bytes)).then(|| {
+        format!("{count} files of {bytes} bytes were read, the snapshot has {} of {}", half.files, half.bytes)
+    });
+    found.push(Check::new("files_extracted", error).with("expected", half.files).with("actual", count));
+    Ok(if readable { Uploads::Known(files) } else { Uploads::Unreadable })
+}

@@ -1,0 +1,409 @@
+//! The verb `import`: sets that the old script wrote become snapshots with their own times, each verified before it is published.
+//! Unpacks an archive into a private directory and goes the road of a backup from there; never touches the sets.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use crate::error::{Error, Result};
+use crate::format::entry::Time;
+use crate::format::snapshot::{self, Snapshot};
+use crate::ops::backup::{self, History, database, time_of, uploads};
+use crate::ops::drill::hash_file;
+use crate::ops::scratch::{self, Scratch};
+use crate::progress::{Observer, Phase, Silent};
+use crate::set::extract;
+use crate::set::found::{FoundFile, FoundSet, manifests};
+use crate::source::exclude::Excludes;
+use crate::source::walk::{FoundKind, Root, walk};
+use crate::sqlite::{Image, Inspector, Method};
+use crate::storage::LockMode;
+use crate::store::session::Session;
+use crate::store::{SnapshotName, Store};
+
+/// What to import.
+pub struct Options {
+    /// The directory with the sets.
+    pub dir: PathBuf,
+    /// A directory on which an unpacked archive fits.
+    pub scratch: PathBuf,
+    /// The named source that the snapshots will belong to.
+    pub source: String,
+    /// The program's name and version.
+    pub program: String,
+    /// How long to wait for another run.
+    pub lock_wait: Duration,
+    /// The moment of the run.
+    pub now: SystemTime,
+}
+
+/// A set that became a snapshot.
+#[derive(Debug)]
+pub struct Imported {
+    /// Its manifest.
+    pub manifest: PathBuf,
+    /// The new snapshot's name.
+    pub name: SnapshotName,
+    /// The new snapshot.
+    pub snapshot: Snapshot,
+    /// Bytes of objects that it added to the store.
+    pub added_bytes: u64,
+}
+
+/// A set that did not.
+#[derive(Debug)]
+pub struct Skipped {
+    /// Its manifest.
+    pub manifest: PathBuf,
+    /// Why.
+    pub reason: String,
+}
+
+/// What a run did.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Sets that became snapshots, oldest first.
+    pub imported: Vec<Imported>,
+    /// Sets whose timestamp the source has already.
+    pub known: Vec<Skipped>,
+    /// Sets that are damaged or cannot be put in order.
+    pub failed: Vec<Skipped>,
+}
+
+/// Imports every set in a directory. Errors are those of the store, the disk and the caller; a damaged set is in the report.
+pub fn import(store: &Store, options: &Options, observer: &dyn Observer) -> Result<Report> {
+    let interrupted = || observer.interrupted();
+    let _one_run = store.storage().lock(
+        &format!("lock-{}", options.source),
+        LockMode::Exclusive,
+        options.lock_wait,
+        &interrupted,
+    )?;
+    let found = manifests(&options.dir)?;
+    if found.is_empty() {
+        return Err(Error::NotFound(format!("No manifest found in {}", options.dir.display())));
+    }
+    let mut report = Report::default();
+    let mut sets = Vec::new();
+    for manifest in found {
+        match FoundSet::load(&manifest).map_err(|e| e.to_string()).and_then(|set| Ok((checked(&set)?, set))) {
+            Ok(set) => sets.push(set),
+            Err(reason) => report.failed.push(Skipped { manifest, reason }),
+        }
+    }
+    sets.sort_by(|a, b| (a.0, &a.1.manifest).cmp(&(b.0, &b.1.manifest)));
+    let mut taken = backup::all_timestamps(store, &options.source)?;
+    for (created, set) in sets {
+        let manifest = set.manifest.clone();
+        if taken.contains(&set.timestamp) {
+            let reason = format!("source {} has a snapshot of {}", options.source, set.timestamp);
+            report.known.push(Skipped { manifest, reason });
+            continue;
+        }
+        match import_one(store, &set, created, options, &taken, observer)? {
+            Ok(imported) => {
+                taken.insert(set.timestamp);
+                report.imported.push(imported);
+            }
+            Err(reason) => report.failed.push(Skipped { manifest, reason }),
+        }
+    }
+    Ok(report)
+}
+
+/// Checks what the manifest says for itself; returns the set's time.
+fn checked(set: &FoundSet) -> Result<Time, String> {
+    if let Some(error) = &set.error {
+        return Err(error.clone());
+    }
+    for (at, file) in set.files.iter().enumerate() {
+        if !matches!(file.kind.as_str(), "database" | "assets") {
+            return Err(format!("Unknown backup type: {}", file.kind));
+        }
+        if set.files[..at].iter().any(|other| other.kind == file.kind) {
+            return Err(format!("it has two files of type {}", file.kind));
+        }
+        if file.there().is_none() {
+            return Err(format!("File not found: {}", file.name()));
+        }
+    }
+    let stamp = jiff::civil::DateTime::strptime("%Y%m%d_%H%M%S", &set.timestamp)
+        .ok()
+        .filter(|time| time.strftime("%Y%m%d_%H%M%S").to_string() == set.timestamp)
+        .and_then(|time| jiff::tz::TimeZone::UTC.to_timestamp(time).ok())
+        .ok_or_else(|| format!("its timestamp_utc {:?} is no time", set.timestamp))?;
+    // The finer time counts if it tells of the same run.
+    let finer = set.created_at.as_ref().and_then(|text| text.parse::<jiff::Timestamp>().ok());
+    let time = finer.filter(|time| (time.as_second() - stamp.as_second()).abs() <= 86_400).unwrap_or(stamp);
+    let nanos = u32::try_from(time.subsec_nanosecond()).unwrap_or_default();
+    Ok(Time { secs: time.as_second(), nanos })
+}
+
+/// Imports one set. The inner error is the set's own fault.
+fn import_one(
+    store: &Store,
+    set: &FoundSet,
+    created: Time,
+    options: &Options,
+    taken: &HashSet<String>,
+    observer: &dyn Observer,
+) -> Result<Result<Imported, String>> {
+    // A later place in the sequence means newer: what is older than what is there already would become `latest`.
+    if let Some(newer) = taken.iter().filter(|stamp| **stamp > set.timestamp).max() {
+        return Ok(Err(format!(
+            "source {} already holds newer snapshots ({newer}): import it into a source of its own with --source NAME",
+            options.source
+        )));
+    }
+    let file = |kind: &str| set.files.iter().find(|file| file.kind == kind);
+    let history = History::read(store, &options.source)?;
+    let session = Session::new(store);
+    observer.phase(Phase::Database, file("database").and_then(|file| file.size_bytes));
+    let database = match file("database") {
+        None => None,
+        Some(file) => match keep_database(&session, file, created, &history, observer)? {
+            Ok(half) => Some(half),
+            Err(reason) => return Ok(Err(reason)),
+        },
+    };
+    observer.phase(Phase::Uploads, file("assets").and_then(|file| file.source_bytes));
+    let uploads = match file("assets") {
+        None => None,
+        Some(file) => match keep_uploads(&session, file, &history, options, observer)? {
+            Ok(half) => Some(half),
+            Err(reason) => return Ok(Err(reason)),
+        },
+    };
+    session.seal()?;
+    let snapshot = Snapshot {
+        format: snapshot::VERSION,
+        source: options.source.clone(),
+        sequence: history.next_sequence,
+        parents: history.parents(database.is_some(), uploads.is_some()),
+        timestamp: set.timestamp.clone(),
+        created,
+        host: String::new(),
+        tags: vec!["imported".into()],
+        program: options.program.clone(),
+        packs: session.packs(),
+        database,
+        uploads,
+        problems: Vec::new(),
+    };
+    let (name, bytes) = store.publish(&snapshot)?;
+    session.count_bytes(bytes);
+    let manifest = set.manifest.clone();
+    Ok(Ok(Imported { manifest, name, snapshot, added_bytes: session.added_bytes() }))
+}
+
+/// Damage of the set is the set's; an interruption is the caller's.
+fn of_the_set<T>(result: Result<T>) -> Result<Result<T, String>> {
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(Error::Interrupted) => Err(Error::Interrupted),
+        Err(error) => Ok(Err(error.to_string())),
+    }
+}
+
+fn verified(file: &FoundFile, observer: &dyn Observer) -> Result<PathBuf> {
+    let path = file.there().ok_or_else(|| Error::Missing { object: file.name() })?;
+    let (actual, size) = hash_file(path, observer)?;
+    match (&file.sha256, file.size_bytes) {
+        (Some(stated), _) if !stated.eq_ignore_ascii_case(&actual) => {
+            Err(Error::corrupt(path.display(), "does not match the SHA-256 in its manifest"))
+        }
+        (_, Some(stated)) if stated != size => {
+            Err(Error::corrupt(path.display(), format!("has {size} bytes, its manifest says {stated}")))
+        }
+        _ => Ok(path.to_path_buf()),
+    }
+}
+
+fn keep_database(
+    session: &Session<'_>,
+    file: &FoundFile,
+    created: Time,
+    history: &History,
+    observer: &dyn Observer,
+) -> Result<Result<snapshot::Database, String>> {
+    let look = || {
+        let path = verified(file, observer)?;
+        let tables = Inspector::open(&path, observer)?.tables()?;
+        let mut image = File::open(&path).map_err(Error::io("open", &path))?;
+        let mut header = [0; 100];
+        image.read_exact(&mut header).map_err(Error::io("read", &path))?;
+        let meta = image.metadata().map_err(Error::io("look at", &path))?;
+        Ok((path, tables, image, header, meta))
+    };
+    let (path, tables, mut image, header, meta) = match of_the_set(look())? {
+        Ok(found) => found,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let page_size = match u16::from_be_bytes([header[16], header[17]]) {
+        1 => 65_536,
+        size => u32::from(size),
+    };
+    let shape = Image {
+        size_bytes: meta.len(),
+        page_size,
+        change_counter: u32::from_be_bytes([header[24], header[25], header[26], header[27]]),
+        tables: Some(tables),
+        schema_error: None,
+        locked: Duration::ZERO,
+        method: Method::PlainFile,
+    };
+    let parent = history.database.as_ref().map(|(_, half)| half);
+    let (root, sha256) = database::store_image(session, &mut image, &shape, parent, observer)?;
+    if file.sha256.as_ref().is_some_and(|stated| !stated.eq_ignore_ascii_case(&sha256)) {
+        return Ok(Err(format!("{} changed while it was imported", path.display())));
+    }
+    Ok(Ok(snapshot::Database {
+        path: file.source.clone().unwrap_or_default(),
+        size_bytes: shape.size_bytes,
+        sha256,
+        root,
+        page_size,
+        change_counter: shape.change_counter,
+        tables: shape.tables,
+        // The script leaves its copies readable for everybody; the database, which holds password hashes, is not restored so.
+        mode: meta.mode() & 0o660,
+        uid: meta.uid(),
+        gid: meta.gid(),
+        mtime: created,
+    }))
+}
+
+fn keep_uploads(
+    session: &Session<'_>,
+    file: &FoundFile,
+    history: &History,
+    options: &Options,
+    observer: &dyn Observer,
+) -> Result<Result<snapshot::Uploads, String>> {
+    let scratch = Scratch::new(&options.scratch, ".lrl-import-")?;
+    let unpacked =
+        of_the_set(verified(file, observer).and_then(|path| unpack(&path, file, &scratch, options, observer)))?;
+    let roots = match unpacked {
+        Ok(roots) => roots,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let names: Vec<String> = roots.iter().map(|root| root.name.clone()).collect();
+    let like_a_backup = backup::Options {
+        database: None,
+        uploads: Some(roots),
+        skip: Vec::new(),
+        excludes: Excludes::none(),
+        out: None,
+        scratch: options.scratch.clone(),
+        source: options.source.clone(),
+        tags: Vec::new(),
+        host: String::new(),
+        program: options.program.clone(),
+        rescan: true,
+        lock_wait: options.lock_wait,
+        busy: Duration::ZERO,
+        now: options.now,
+    };
+    let mut problems = Vec::new();
+    let half = uploads::keep(session, None, history, &like_a_backup, &mut problems, observer)?;
+    match (half, problems.into_iter().find(|problem| problem.lost)) {
+        (Some(half), None) => {
+            let shown = |name: String| match name.as_str() {
+                "assets" => (name, file.source.clone().unwrap_or_default()),
+                _ => (name.clone(), name),
+            };
+            Ok(Ok(snapshot::Uploads { roots: names.into_iter().map(shown).collect(), ..half.record }))
+        }
+        (_, problem) => {
+            let problem = problem.map(|problem| format!("{}: {}", problem.path, problem.reason));
+            Ok(Err(format!("its uploads cannot be read back: {}", problem.unwrap_or_default())))
+        }
+    }
+}
+
+/// Unpacks an archive and returns the roots that were in it.
+fn unpack(
+    path: &Path,
+    file: &FoundFile,
+    scratch: &Scratch,
+    options: &Options,
+    observer: &dyn Observer,
+) -> Result<Vec<Root>> {
+    let room = scratch::room(&options.scratch)?;
+    let limit = |bytes: u64| {
+        let full = || Error::io("unpack an archive into", &options.scratch)(std::io::ErrorKind::StorageFull.into());
+        if bytes <= room { Ok(()) } else { Err(full()) }
+    };
+    limit(file.source_bytes.unwrap_or(0))?;
+    let owners = rustix::process::geteuid().is_root();
+    let mut unpacking = extract::Options { owners, limit: Some(&limit), watch: None, observer };
+    extract::extract(path, scratch.path(), &mut unpacking)?;
+    let mut roots = Vec::new();
+    for entry in fs::read_dir(scratch.path()).map_err(Error::io("list", scratch.path()))? {
+        let entry = entry.map_err(Error::io("list", scratch.path()))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_dir = entry.file_type().map_err(Error::io("look at", entry.path()))?.is_dir();
+        if !is_dir || !matches!(name.as_str(), "assets" | "storage") {
+            return Err(Error::corrupt(
+                path.display(),
+                format!("it holds {name}, which is neither assets/ nor storage/"),
+            ));
+        }
+        roots.push(Root { name, path: entry.path() });
+    }
+    if roots.is_empty() {
+        // The script leaves directories out: no file at all is an archive without a member.
+        let empty = scratch.path().join("assets");
+        fs::create_dir(&empty).map_err(Error::io("create", &empty))?;
+        roots.push(Root { name: "assets".into(), path: empty });
+    }
+    roots.sort_by(|a, b| a.name.cmp(&b.name));
+    date_directories(&roots, time_of(options.now).secs)?;
+    Ok(roots)
+}
+
+/// Gives directories that the archive does not describe the time of the newest thing in them: the time of the unpacking would make
+/// each import differ from the next.
+fn date_directories(roots: &[Root], since: i64) -> Result<()> {
+    let mut inside: Vec<(Vec<u8>, PathBuf, bool, Time)> = Vec::new();
+    let leave = |inside: &mut Vec<(Vec<u8>, PathBuf, bool, Time)>| {
+        let Some((_, dir, is_new, newest)) = inside.pop() else { return };
+        if let Some(above) = inside.last_mut() {
+            above.3 = above.3.max(newest);
+        }
+        if is_new {
+            let time = rustix::fs::Timespec { tv_sec: newest.secs, tv_nsec: newest.nanos.into() };
+            let times = rustix::fs::Timestamps { last_access: time, last_modification: time };
+            // A time is not worth failing for.
+            let _ = rustix::fs::utimensat(rustix::fs::CWD, &dir, &times, rustix::fs::AtFlags::SYMLINK_NOFOLLOW);
+        }
+    };
+    walk(roots, &Excludes::none(), &[], &Silent, &mut |found| {
+        while inside.last().is_some_and(|(path, ..)| {
+            !found.path.strip_prefix(path.as_slice()).is_some_and(|rest| rest.starts_with(b"/"))
+        }) {
+            leave(&mut inside);
+        }
+        let mtime = found.stat.mtime;
+        match found.kind {
+            FoundKind::Dir => {
+                let is_new = mtime.secs >= since;
+                let newest = if is_new { Time::default() } else { mtime };
+                inside.push((found.path, found.source, is_new, newest));
+            }
+            _ => {
+                if let Some(above) = inside.last_mut() {
+                    above.3 = above.3.max(mtime);
+                }
+            }
+        }
+        Ok(())
+    })?;
+    while !inside.is_empty() {
+        leave(&mut inside);
+    }
+    Ok(())
+}

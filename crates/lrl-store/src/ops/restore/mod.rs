@@ -1,0 +1,219 @@
+//! The verb `restore`: plan, stage beside the target, prove, swap by rename. Owns the road; what it replaces is kept, and a
+//! restore that fails leaves everything as it was.
+
+mod cursor;
+mod database;
+mod file;
+mod guard;
+mod holders;
+mod homes;
+mod place;
+mod plan;
+mod report;
+mod room;
+mod set;
+mod stage;
+mod staging;
+mod swap;
+mod tree;
+mod unpacked;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::error::{Error, Result};
+use crate::format::snapshot::Snapshot;
+use crate::progress::{Observer, Phase, Problem, checkpoint};
+use crate::store::{SnapshotName, Store};
+use file::Owners;
+pub use holders::Holder;
+use homes::Homes;
+use plan::{Plan, TreePlan};
+use report::refuse_holders;
+pub use report::{Part, Report, Restored};
+pub use set::restore_set;
+use stage::{Stage, TakeOver, Taken};
+use staging::Made;
+use swap::Incoming;
+pub use swap::Moved;
+
+/// What of a snapshot is restored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// All that it holds.
+    Whole,
+    /// The database.
+    DbOnly,
+    /// The uploads.
+    AssetsOnly,
+    /// One file or directory by its raw path in the snapshot: `assets/ab12/photo.jpg`, or `lrl.db`.
+    Path(Vec<u8>),
+}
+
+/// How to restore.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where `lrl.db` and `assets` go; created if it is not there.
+    pub data_dir: PathBuf,
+    /// Where `storage/…` goes.
+    pub storage_dir: PathBuf,
+    /// Which parts.
+    pub what: What,
+    /// Owner and group of everything that is restored, instead of the recorded ones.
+    pub owner: Option<(u32, u32)>,
+    /// Says what would happen and writes nothing.
+    pub dry_run: bool,
+    /// Restores also while processes have the files open.
+    pub force: bool,
+}
+
+/// Restores from a snapshot.
+pub fn restore(
+    store: &Store,
+    name: &SnapshotName,
+    snapshot: &Snapshot,
+    options: &Options,
+    observer: &dyn Observer,
+) -> Result<Report> {
+    let owners = owners(options);
+    let mut plan = Plan::make(store, snapshot, options, owners, observer)?;
+    let mut report = Report { timestamp: snapshot.timestamp.clone(), ..Report::default() };
+    report.notes.append(&mut plan.notes);
+    let found = plan.holders()?;
+    report.admit(found, options)?;
+    report.count(&plan)?;
+    if options.dry_run {
+        return Ok(report);
+    }
+    observer.phase(Phase::Restore, Some(report.bytes));
+
+    let mut made = Made::default();
+    let database_owner = plan.database.as_ref().map(|(database, _)| (database.uid, database.gid));
+    let home_owner = options.owner.or_else(|| database_owner.filter(|_| owners.recorded));
+    let mut homes = Homes::default();
+    open_homes(&mut plan, &mut homes, &mut made, home_owner)?;
+
+    let taken = Taken::default();
+    let object = name.object();
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).clamp(1, 4);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(workers).build();
+    let pool = pool.map_err(|e| Error::Refused(format!("the threads of a restore cannot be started: {e}")))?;
+    let take_over = match plan.take_over {
+        TakeOver::Clone if !homes.all.iter().all(|home| home.staging.can_clone()) => TakeOver::No,
+        // Clones need no room either, and leave the old tree alone.
+        TakeOver::Link if homes.all.iter().all(|home| home.staging.can_clone()) => TakeOver::Clone,
+        other => other,
+    };
+    let observer = &Either { observer, failed: AtomicBool::new(false) };
+    let staged = pool.install(|| {
+        let database = || {
+            plan.database.as_ref().map_or(Ok(()), |(database, place)| {
+                let writer = homes.writer(place, store, observer)?;
+                database::stage(&writer, homes.of(place)?, database, place, owners, &object)
+            })
+        };
+        let uploads = || {
+            plan.trees.iter().try_for_each(|tree| stage_tree(tree, &homes, store, owners, take_over, &taken, observer))
+        };
+        let (database, uploads) = rayon::join(|| observer.watch(database()), || observer.watch(uploads()));
+        // Whoever stopped because of the other half's failure has the lesser reason.
+        match (database, uploads) {
+            (Err(Error::Interrupted), Err(other)) | (Err(other), _) | (Ok(()), Err(other)) => Err(other),
+            (Ok(()), Ok(())) => Ok(()),
+        }
+    });
+    staged?;
+    checkpoint(observer)?;
+    homes.sync()?;
+    if !options.force {
+        refuse_holders(&plan.holders()?)?;
+    }
+    let incoming = incoming(&plan, &homes)?;
+    let mut moved = swap::swap(&incoming)?;
+    // The report begins with the database.
+    moved.rotate_right(plan.database.iter().count());
+    made.keep();
+    report.restored.iter_mut().zip(moved).for_each(|(restored, moved)| restored.kept = moved);
+    report.finish(take_over, &taken, owners);
+    Ok(report)
+}
+
+/// Interrupts one half of a restore when the other has failed.
+struct Either<'a> {
+    observer: &'a dyn Observer,
+    failed: AtomicBool,
+}
+
+impl Either<'_> {
+    fn watch(&self, done: Result<()>) -> Result<()> {
+        self.failed.fetch_or(done.is_err(), Ordering::Relaxed);
+        done
+    }
+}
+
+impl Observer for Either<'_> {
+    fn phase(&self, phase: Phase, total_bytes: Option<u64>) {
+        self.observer.phase(phase, total_bytes);
+    }
+    fn advance(&self, bytes: u64, files: u64) {
+        self.observer.advance(bytes, files);
+    }
+    fn problem(&self, problem: &Problem) {
+        self.observer.problem(problem);
+    }
+    fn interrupted(&self) -> bool {
+        self.failed.load(Ordering::Relaxed) || self.observer.interrupted()
+    }
+}
+
+fn owners(options: &Options) -> Owners {
+    Owners { all: options.owner, recorded: rustix::process::geteuid().is_root() }
+}
+
+fn open_homes(plan: &mut Plan<'_>, homes: &mut Homes, made: &mut Made, owner: Option<(u32, u32)>) -> Result<()> {
+    let places =
+        plan.database.iter_mut().map(|(_, place)| place).chain(plan.trees.iter_mut().map(|tree| &mut tree.place));
+    for place in places {
+        homes.open(&place.home, made, owner)?;
+        if place.dir.is_none() {
+            place.dir = staging::open_home(&place.home)?;
+        }
+    }
+    Ok(())
+}
+
+fn incoming<'a>(plan: &'a Plan<'_>, homes: &'a Homes) -> Result<Vec<Incoming<'a>>> {
+    // Uploads first: every row of the database then finds its file the moment it is there.
+    let trees = plan.trees.iter().map(|tree| (&tree.place, false));
+    let all = trees.chain(plan.database.iter().map(|(_, place)| (place, true)));
+    all.map(|(place, is_database)| {
+        Ok(Incoming { place, from: &homes.of(place)?.staging.dir, name: &place.name, is_database })
+    })
+    .collect()
+}
+
+fn stage_tree(
+    plan: &TreePlan<'_>,
+    homes: &Homes,
+    store: &Store,
+    owners: Owners,
+    take_over: TakeOver,
+    taken: &Taken,
+    observer: &dyn Observer,
+) -> Result<()> {
+    let home = homes.of(&plan.place)?;
+    let stage = Stage {
+        tree: &plan.tree,
+        dir: &home.staging.dir,
+        path: &home.staging.path,
+        old: plan.place.old_tree(),
+        take_over,
+        writer: homes.writer(&plan.place, store, observer)?,
+        owners,
+        taken,
+    };
+    stage.write(&plan.weight)
+}

@@ -1,0 +1,135 @@
+//! Owns what a restore tells: what went where, what is kept under which name, who had it open, what an operator should know.
+
+use std::path::PathBuf;
+
+use super::cursor::to_path;
+use super::file::Owners;
+use super::place::Place;
+use super::plan::Plan;
+use super::stage::{TakeOver, Taken};
+use super::{Holder, Moved, Options};
+use crate::error::{Error, Result};
+
+/// A part of a restore.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The database.
+    Database,
+    /// A whole root of uploads.
+    Uploads,
+    /// One file or directory.
+    Path,
+}
+
+/// One target that was restored.
+#[derive(Debug, Clone)]
+pub struct Restored {
+    /// What it is.
+    pub part: Part,
+    /// Where it is now; for a path whose parents were missing, the first of them.
+    pub path: PathBuf,
+    /// Regular files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// What stood there, and the name under which it is kept: the thing itself first, then what lay beside a database.
+    pub kept: Vec<Moved>,
+}
+
+/// What a restore did, or would do.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// True if nothing was written.
+    pub dry_run: bool,
+    /// The snapshot's or set's timestamp.
+    pub timestamp: String,
+    /// Every target.
+    pub restored: Vec<Restored>,
+    /// Regular files, the database included.
+    pub files: u64,
+    /// Directories.
+    pub dirs: u64,
+    /// Symbolic links and further names of files.
+    pub links: u64,
+    /// Bytes of the regular files.
+    pub bytes: u64,
+    /// Files and bytes that were right already and were cloned, sharing their blocks.
+    pub cloned: (u64, u64),
+    /// Files and bytes that were right already and got a further name, for want of room.
+    pub linked: (u64, u64),
+    /// Who has the files open (with `force` or `dry_run`; otherwise they are a reason to refuse).
+    pub holders: Vec<Holder>,
+    /// What an operator should know.
+    pub notes: Vec<String>,
+}
+
+impl Report {
+    pub(super) fn admit(&mut self, found: Vec<Holder>, options: &Options) -> Result<()> {
+        self.dry_run = options.dry_run;
+        self.holders = found;
+        if options.dry_run || options.force { Ok(()) } else { refuse_holders(&self.holders) }
+    }
+
+    pub(super) fn count(&mut self, plan: &Plan<'_>) -> Result<()> {
+        if let Some((database, place)) = &plan.database {
+            self.add(Part::Database, place, 1, database.size_bytes)?;
+        }
+        for tree in &plan.trees {
+            self.add(tree.part, &tree.place, tree.weight.files, tree.weight.bytes)?;
+            self.dirs += tree.weight.dirs;
+            self.links += tree.weight.links;
+        }
+        Ok(())
+    }
+
+    pub(super) fn add(&mut self, part: Part, place: &Place, files: u64, bytes: u64) -> Result<()> {
+        self.files += files;
+        self.bytes = self.bytes.saturating_add(bytes);
+        let mut kept = Vec::new();
+        let name = place.free_name()?;
+        let path = |suffix: &str| place.dir_path.join(to_path(&[name.as_slice(), suffix.as_bytes()].concat()));
+        if place.existing.is_some() {
+            kept.push((place.path(), path("")));
+        }
+        if part == Part::Database {
+            for suffix in place.sidecars()? {
+                let was = place.dir_path.join(to_path(&[place.name.as_slice(), suffix.as_bytes()].concat()));
+                kept.push((was, path(suffix)));
+            }
+        }
+        self.restored.push(Restored { part, path: place.path(), files, bytes, kept });
+        Ok(())
+    }
+
+    pub(super) fn finish(&mut self, take_over: TakeOver, taken: &Taken, owners: Owners) {
+        match take_over {
+            TakeOver::No => {}
+            TakeOver::Clone => self.cloned = taken.get(),
+            TakeOver::Link => {
+                self.linked = taken.get();
+                self.notes.push(format!(
+                    "the disk has no room for a second copy: {} files ({} bytes) that were right already are now shared with \
+                     what is kept as *.pre-restore (hard links)",
+                    self.linked.0, self.linked.1
+                ));
+            }
+        }
+        if !owners.recorded && owners.all.is_none() {
+            self.notes.push("owners were not restored: only root can give files away".into());
+        }
+    }
+}
+
+/// Refuses to replace what somebody has open.
+pub(super) fn refuse_holders(holders: &[Holder]) -> Result<()> {
+    let Some(first) = holders.first() else { return Ok(()) };
+    let more = match holders.len() {
+        1 => String::new(),
+        n => format!(
+            " (and {} more: {})",
+            n - 1,
+            holders[1..].iter().map(Holder::to_string).collect::<Vec<_>>().join("; ")
+        ),
+    };
+    Err(Error::Refused(format!("{first}{more}: stop it before restoring, or say --force; nothing was changed")))
+}

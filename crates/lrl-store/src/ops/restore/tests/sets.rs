@@ -1,0 +1,185 @@
+//! Sets: those that Python wrote as the manual says, damaged ones, hostile ones.
+
+use std::process::Command;
+
+use super::super::restore_set;
+use super::*;
+
+// Written to the manual: sqlite3's backup, tarfile with files only, json.dump.
+const SCRIPT: &str = r#"
+import hashlib, json, os, sqlite3, sys, tarfile
+source, out = sys.argv[1:3]
+digest = lambda p: hashlib.sha256(open(p, 'rb').read()).hexdigest()
+backups = []
+db = os.path.join(out, 'lrl_db_20260114_120000.sqlite')
+a, b = sqlite3.connect(source + '/lrl.db'), sqlite3.connect(db)
+a.backup(b); a.close(); b.close()
+backups.append({'type': 'database', 'source': './data/lrl.db', 'backup': '../elsewhere/' + os.path.basename(db),
+                'size_bytes': os.path.getsize(db), 'sha256': digest(db)})
+archive = os.path.join(out, 'lrl_assets_20260114_120000.tar.gz')
+count = size = 0
+with tarfile.open(archive, 'w:gz') as tar:
+    for root, dirs, files in os.walk(source + '/assets'):
+        for f in sorted(files):
+            p = os.path.join(root, f)
+            tar.add(p, arcname=os.path.relpath(p, source)); count += 1; size += os.path.getsize(p)
+    if os.path.isdir(source + '/storage'):
+        tar.add(source + '/storage', arcname='storage'); count += 1
+backups.append({'type': 'assets', 'source': './data/assets', 'backup': archive, 'file_count': count,
+                'total_source_size_bytes': size, 'archive_size_bytes': os.path.getsize(archive), 'sha256': digest(archive)})
+json.dump({'timestamp_utc': '20260114_120000', 'created_at': '2026-01-14T12:00:00+00:00', 'version': '1.0',
+           'backups': backups}, open(out + '/backup_manifest_20260114_120000.json', 'w'), indent=2)
+"#;
+
+const MAKE: &str = "import sqlite3,sys\nc=sqlite3.connect(sys.argv[1])\nc.execute('create table users(n)')\n\
+                    c.executemany('insert into users values(?)',[(n,) for n in range(500)])\nc.commit()\nc.close()";
+
+fn python(script: &str, args: &[&Path]) -> String {
+    let output = Command::new("python3").arg("-c").arg(script).args(args).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A set of a small lab; returns its manifest.
+fn set(lab: &Lab) -> PathBuf {
+    python(MAKE, &[&lab.source().join("lrl.db")]);
+    set_mtime(&lab.write("assets/ab/x.txt", b"x"), 1_700_000_000, 0);
+    lab.write("assets/cd/y.bin", &[9; 100_000]);
+    let out = lab.dir.path().join("backups");
+    fs::create_dir(&out).unwrap();
+    python(SCRIPT, &[&lab.source(), &out]);
+    out.join("backup_manifest_20260114_120000.json")
+}
+
+fn run(lab: &Lab, manifest: &Path, what: What) -> Result<Report> {
+    restore_set(manifest, &lab.options(what), &Silent)
+}
+
+#[test]
+fn a_set_that_python_wrote_is_restored() {
+    let lab = Lab::new();
+    lab.write("storage/key.bin", b"key");
+    let manifest = set(&lab);
+    fs::create_dir_all(lab.data().join("assets")).unwrap();
+    fs::write(lab.data().join("assets/later"), b"later").unwrap();
+    fs::write(lab.data().join("lrl.db"), b"old").unwrap();
+    fs::write(lab.data().join("lrl.db-wal"), b"old wal").unwrap();
+    set_mode(&lab.data().join("lrl.db"), 0o640);
+    let is_root = rustix::process::geteuid().is_root();
+    if is_root {
+        std::os::unix::fs::chown(lab.data().join("assets"), Some(1234), Some(2345)).unwrap();
+    }
+    let before = look(&lab.dir.path().join("backups"));
+    let dry = restore_set(&manifest, &Options { dry_run: true, ..lab.options(What::Whole) }, &Silent).unwrap();
+    assert_eq!(fs::read(lab.data().join("lrl.db")).unwrap(), b"old");
+    let report = run(&lab, &manifest, What::Whole).unwrap();
+    assert_eq!((dry.files, dry.restored.len()), (report.files, report.restored.len()));
+    assert_eq!((report.files, report.restored.len()), (4, 3));
+    assert_eq!((&*report.timestamp, report.restored[0].kept.len()), ("20260114_120000", 2));
+    assert_eq!(look(&lab.dir.path().join("backups")), before, "the set was touched");
+    let count =
+        "import sqlite3,sys\nprint(sqlite3.connect(sys.argv[1]).execute('select count(*) from users').fetchone()[0])";
+    assert_eq!(python(count, &[&lab.data().join("lrl.db")]).trim(), "500");
+    assert_eq!(fs::metadata(lab.data().join("lrl.db")).unwrap().mode() & 0o777, 0o640);
+    assert_eq!(fs::read(lab.data().join("assets/ab/x.txt")).unwrap(), b"x");
+    let x = fs::metadata(lab.data().join("assets/ab/x.txt")).unwrap();
+    assert_eq!(x.mtime(), 1_700_000_000);
+    assert_eq!(fs::read(lab.dir.path().join("kept/storage/key.bin")).unwrap(), b"key");
+    assert_eq!(
+        names_in(&lab.data()),
+        ["assets", "assets.pre-restore", "lrl.db", "lrl.db.pre-restore", "lrl.db.pre-restore-wal"]
+    );
+    if is_root {
+        // No directory is in such an archive: the application must still be able to write into them.
+        assert_eq!(fs::metadata(lab.data().join("assets/ab")).unwrap().uid(), 1234);
+        assert_eq!(x.uid(), 0);
+    }
+}
+
+#[test]
+fn halves_of_a_set_and_sets_without_one() {
+    let lab = Lab::new();
+    let manifest = set(&lab);
+    run(&lab, &manifest, What::AssetsOnly).unwrap();
+    assert_eq!(names_in(&lab.data()), ["assets"]);
+    run(&lab, &manifest, What::DbOnly).unwrap();
+    assert_eq!(names_in(&lab.data()), ["assets", "lrl.db"]);
+    assert_eq!(fs::metadata(lab.data().join("lrl.db")).unwrap().mode() & 0o777, 0o600);
+    assert!(matches!(run(&lab, &manifest, What::Path(b"assets/x".to_vec())), Err(Error::Refused(_))));
+    let mut text: serde_json::Value = serde_json::from_slice(&fs::read(&manifest).unwrap()).unwrap();
+    text["backups"].as_array_mut().unwrap().remove(0);
+    fs::write(&manifest, text.to_string()).unwrap();
+    let report = run(&lab, &manifest, What::Whole).unwrap();
+    assert!(report.notes.iter().any(|note| note.contains("no database")));
+    assert!(matches!(run(&lab, &manifest, What::DbOnly), Err(Error::NotFound(_))));
+}
+
+#[test]
+fn a_damaged_or_hostile_set_changes_nothing() {
+    let lab = Lab::new();
+    let manifest = set(&lab);
+    let good = fs::read_to_string(&manifest).unwrap();
+    let out = manifest.parent().unwrap();
+    let (database, archive) =
+        (out.join("lrl_db_20260114_120000.sqlite"), out.join("lrl_assets_20260114_120000.tar.gz"));
+    fs::create_dir_all(lab.data().join("assets")).unwrap();
+    fs::write(lab.data().join("lrl.db"), b"old").unwrap();
+    let before = look_inside(&lab.data());
+    let refused = |what: &str| {
+        let result = run(&lab, &manifest, What::Whole);
+        let expected = matches!(result, Err(Error::Corrupt { .. } | Error::Missing { .. } | Error::Refused(_)));
+        assert!(expected, "{what}: {result:?}");
+        assert_eq!(look_inside(&lab.data()), before, "{what}");
+    };
+    for path in [&database, &archive] {
+        let bytes = fs::read(path).unwrap();
+        let mut flipped = bytes.clone();
+        flipped[bytes.len() / 2] ^= 1;
+        for (what, damaged) in [("flipped", &flipped[..]), ("cut", &bytes[..bytes.len() - 1]), ("empty", &[])] {
+            fs::write(path, damaged).unwrap();
+            refused(what);
+        }
+        fs::remove_file(path).unwrap();
+        refused("gone");
+        symlink("/etc/passwd", path).unwrap();
+        refused("a link");
+        fs::remove_file(path).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        refused("a FIFO");
+        fs::remove_file(path).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+    // Without a digest in the manifest the archive's own checks are left, and its members' names.
+    let mut text: serde_json::Value = serde_json::from_str(&good).unwrap();
+    text["backups"][1].as_object_mut().unwrap().retain(|key, _| matches!(&**key, "type" | "backup"));
+    fs::write(&manifest, text.to_string()).unwrap();
+    let hostile = "import tarfile,sys,io\nt=tarfile.open(sys.argv[1],'w:gz')\nfor n in ['assets/ok','../evil']:\n\
+                   \x20i=tarfile.TarInfo(n); i.size=1; t.addfile(i, io.BytesIO(b'x'))\nt.close()";
+    python(hostile, &[&archive]);
+    refused("a member that climbs");
+    let file = "import tarfile,sys,io\nt=tarfile.open(sys.argv[1],'w:gz')\ni=tarfile.TarInfo('assets')\ni.size=1\n\
+                t.addfile(i, io.BytesIO(b'x'))\nt.close()";
+    python(file, &[&archive]);
+    refused("a root that is a file");
+    let link = "import tarfile,sys\nt=tarfile.open(sys.argv[1],'w:gz')\ni=tarfile.TarInfo('assets')\ni.type=b'2'\n\
+                i.linkname='/etc'\nt.addfile(i)\nt.close()";
+    python(link, &[&archive]);
+    refused("a root that is a link");
+    let empty = "import tarfile,sys\ntarfile.open(sys.argv[1],'w:gz').close()";
+    python(empty, &[&archive]);
+    let report = run(&lab, &manifest, What::Whole).unwrap();
+    assert!(report.notes.iter().any(|note| note.contains("no SHA-256")), "{:?}", report.notes);
+    assert!(names_in(&lab.data().join("assets")).is_empty());
+    assert_eq!(names_in(lab.dir.path()), ["backups", "data", "source"]);
+}
+
+#[test]
+fn a_set_inside_the_uploads_is_not_carried_away() {
+    let lab = Lab::new();
+    let manifest = set(&lab);
+    fs::create_dir_all(lab.data().join("assets")).unwrap();
+    let inside = lab.data().join("assets/backups");
+    fs::rename(manifest.parent().unwrap(), &inside).unwrap();
+    let result = run(&lab, &inside.join(manifest.file_name().unwrap()), What::Whole);
+    assert!(matches!(result, Err(Error::Refused(_))), "{result:?}");
+}

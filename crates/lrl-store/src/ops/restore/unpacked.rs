@@ -1,0 +1,155 @@
+//! Owns the staging of a set's files: the copy of the database and the unpacked archive, each proved by its SHA-256. Never
+//! touches the set.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::{AtFlags, CWD, Gid, Uid, chownat, ioctl_ficlone};
+use sha2::{Digest, Sha256};
+
+use super::cursor::to_path;
+use super::database::adopt;
+use super::file::{Owners, create};
+use super::homes::Home;
+use super::place::Place;
+use crate::error::{Error, Result};
+use crate::progress::{Observer, checkpoint};
+use crate::set::extract::{self, Counts, extract};
+use crate::set::manifest::{Assets, Database, hex, sha256_of};
+
+/// Notes it where the archive and its manifest disagree.
+pub(super) fn note_count(assets: &Assets, counts: &Counts, notes: &mut Vec<String>) {
+    if let Some(stated) = assets.file_count.filter(|stated| *stated != counts.files) {
+        notes.push(format!("the archive holds {} regular files, its manifest says {stated}", counts.files));
+    }
+}
+
+/// Proves one file of a set and returns its length in bytes.
+pub(super) fn prove(
+    path: &Path,
+    sha256: Option<&str>,
+    len: Option<u64>,
+    observer: &dyn Observer,
+    notes: &mut Vec<String>,
+) -> Result<u64> {
+    let (found, found_len) = sha256_of(path, observer)?;
+    compare(path, (&found, found_len), sha256, len, notes)
+}
+
+fn compare(
+    path: &Path,
+    found: (&str, u64),
+    sha256: Option<&str>,
+    len: Option<u64>,
+    notes: &mut Vec<String>,
+) -> Result<u64> {
+    match sha256 {
+        Some(stated) if !stated.eq_ignore_ascii_case(found.0) => {
+            return Err(Error::corrupt(path.display(), "does not have the SHA-256 that its manifest says"));
+        }
+        Some(_) => {}
+        None => notes.push(format!("the manifest has no SHA-256 of {}: it could not be proved", path.display())),
+    }
+    match len {
+        Some(stated) if stated != found.1 => {
+            Err(Error::corrupt(path.display(), format!("has {} bytes, its manifest says {stated}", found.1)))
+        }
+        _ => Ok(found.1),
+    }
+}
+
+/// Copies the database of a set into the staging directory and returns its length; the copy is what is proved.
+pub(super) fn stage_copy(
+    database: &Database,
+    copy: &Path,
+    place: &Place,
+    home: &Home,
+    owners: Owners,
+    observer: &dyn Observer,
+    notes: &mut Vec<String>,
+) -> Result<u64> {
+    let path = home.staging.path.join(to_path(&place.name));
+    let mut source = File::open(copy).map_err(Error::io("open", copy))?;
+    let file = create(&home.staging.dir, &place.name).map_err(|e| Error::io("create", &path)(e.into()))?;
+    let cloned = ioctl_ficlone(&file, &source).is_ok();
+    if cloned {
+        source = file.try_clone().map_err(Error::io("open", &path))?;
+    }
+    let (mut sha256, mut at) = (Sha256::new(), 0);
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        checkpoint(observer)?;
+        let read = source.read(&mut buffer).map_err(Error::io("read", copy))?;
+        if read == 0 {
+            break;
+        }
+        sha256.update(&buffer[..read]);
+        if !cloned {
+            home.room.spend(read as u64)?;
+            file.write_all_at(&buffer[..read], at).map_err(Error::io("write", &path))?;
+        }
+        at += read as u64;
+        observer.advance(read as u64, 0);
+    }
+    compare(copy, (&hex(&sha256.finalize()), at), database.sha256.as_deref(), database.size_bytes, notes)?;
+    observer.advance(0, 1);
+    adopt(&file, place, None, None, owners, &path)?;
+    Ok(at)
+}
+
+/// Unpacks an archive into a staging directory.
+pub(super) fn unpack(
+    archive: &Path,
+    home: &Home,
+    owners: Owners,
+    observer: &dyn Observer,
+) -> Result<(Arc<OwnedFd>, PathBuf, Counts)> {
+    let (dir, path) = home.staging.subdir("archive")?;
+    let before = AtomicU64::new(0);
+    let limit = |total: u64| home.room.spend(total.saturating_sub(before.swap(total, Ordering::Relaxed)));
+    let recorded = owners.recorded && owners.all.is_none();
+    let mut how = extract::Options { owners: recorded, limit: Some(&limit), watch: None, observer };
+    let counts = extract(archive, &path, &mut how)?;
+    Ok((dir, path, counts))
+}
+
+/// Gives everything to the owner that was asked for. Sets of other programs have no directories in them: theirs go to the owner
+/// of what they replace, because the application could write nothing into root's.
+pub(super) fn give_away(top: &Path, place: &Place, owners: Owners, of_others: bool) -> Result<()> {
+    let (owner, only_dirs) = match owners.all {
+        Some(owner) => (owner, false),
+        None if owners.recorded && of_others => match place.owner() {
+            Some(owner) => (owner, true),
+            None => return Ok(()),
+        },
+        None => return Ok(()),
+    };
+    for entry in walkdir::WalkDir::new(top) {
+        let failed = |e: walkdir::Error| {
+            let path = e.path().unwrap_or(top).to_path_buf();
+            Error::io("look at", path)(e.into())
+        };
+        let entry = entry.map_err(failed)?;
+        if only_dirs && !entry.file_type().is_dir() {
+            continue;
+        }
+        let (uid, gid) = (Some(Uid::from_raw(owner.0)), Some(Gid::from_raw(owner.1)));
+        chownat(CWD, entry.path(), uid, gid, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|e| Error::io("give away", entry.path())(e.into()))?;
+    }
+    Ok(())
+}
+
+/// Counts the regular files below a directory, and their bytes.
+pub(super) fn count(top: &Path) -> Counts {
+    let files = walkdir::WalkDir::new(top).into_iter().flatten().filter(|entry| entry.file_type().is_file());
+    files.fold(Counts::default(), |sum, entry| Counts {
+        files: sum.files + 1,
+        bytes: sum.bytes + entry.metadata().map_or(0, |meta| meta.len()),
+    })
+}

@@ -1,0 +1,258 @@
+//! The verb `status`: how old the last good backup and the last passed drill are. Only reads; never trusts a time in the future.
+
+use crate::error::{Error, Result};
+use crate::format::drill::Drill;
+use crate::format::entry::Time;
+use crate::format::snapshot::Snapshot;
+use crate::ops::select::Need;
+use crate::store::{SnapshotName, Store};
+
+/// A clock may be corrected by so many seconds without any time counting as in the future.
+const SKEW_SECS: i64 = 60;
+
+/// A snapshot that holds all that it was asked to hold.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Good {
+    /// Its name.
+    pub name: SnapshotName,
+    /// Its timestamp.
+    pub timestamp: String,
+    /// When its run began.
+    pub created: Time,
+    /// Which halves it holds.
+    pub halves: Need,
+}
+
+/// One half of the lab.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Half {
+    /// Whether any snapshot that was looked at holds it.
+    pub known: bool,
+    /// The newest good snapshot with it.
+    pub good: Option<Good>,
+}
+
+/// How a source stands.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Status {
+    /// Snapshots of the source.
+    pub snapshots: u64,
+    /// The newest good snapshot.
+    pub good: Option<Good>,
+    /// The database.
+    pub database: Half,
+    /// The uploads.
+    pub uploads: Half,
+    /// The newest drill that passed.
+    pub passed_drill: Option<Drill>,
+    /// The newest drill.
+    pub drill: Option<Drill>,
+    /// Names of snapshots and drills whose time is in the future; they do not count.
+    pub future: Vec<String>,
+    /// Names of snapshots and drills that cannot be read.
+    pub unreadable: Vec<String>,
+}
+
+impl Status {
+    /// Returns the age in seconds of the last good backup: of the half that has waited longest. `None` if a half has none.
+    pub fn age_secs(&self, now: Time) -> Option<i64> {
+        let known = [&self.database, &self.uploads].into_iter().filter(|half| half.known);
+        let ages: Option<Vec<i64>> =
+            known.map(|half| half.good.as_ref().map(|good| (now.secs - good.created.secs).max(0))).collect();
+        ages?.into_iter().max()
+    }
+}
+
+/// Says whether a snapshot is complete and its database could be verified.
+pub fn is_good(snapshot: &Snapshot) -> bool {
+    !snapshot.problems.iter().any(|problem| problem.lost)
+        && snapshot.database.as_ref().is_none_or(|half| half.tables.is_some())
+}
+
+fn is_future(time: Time, now: Time) -> bool {
+    time.secs > now.secs.saturating_add(SKEW_SECS)
+}
+
+fn good(name: &SnapshotName, snapshot: &Snapshot) -> Good {
+    let halves = Need { database: snapshot.database.is_some(), uploads: snapshot.uploads.is_some() };
+    Good { name: name.clone(), timestamp: snapshot.timestamp.clone(), created: snapshot.created, halves }
+}
+
+/// Passes over what is damaged or of a later format: it is no proof of anything.
+fn readable<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(Error::Corrupt { .. } | Error::Missing { .. } | Error::Unsupported { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Finds the newest good snapshot that holds what is needed and is not from the future.
+pub fn newest_good(store: &Store, source: &str, need: Need, now: Time) -> Result<Option<Good>> {
+    for name in store.snapshot_names(Some(source))?.iter().rev() {
+        let Some(snapshot) = readable(store.snapshot(name))? else { continue };
+        if need.is_met(&snapshot) && is_good(&snapshot) && !is_future(snapshot.created, now) {
+            return Ok(Some(good(name, &snapshot)));
+        }
+    }
+    Ok(None)
+}
+
+/// Looks at a source's snapshots and drills, newest first, as far as needed.
+pub fn status(store: &Store, source: &str, now: Time) -> Result<Status> {
+    let names = store.snapshot_names(Some(source))?;
+    let mut status = Status { snapshots: names.len() as u64, ..Status::default() };
+    for name in names.iter().rev() {
+        let Some(snapshot) = readable(store.snapshot(name))? else {
+            status.unreadable.push(name.object());
+            continue;
+        };
+        if is_future(snapshot.created, now) {
+            status.future.push(name.object());
+            continue;
+        }
+        let found = is_good(&snapshot).then(|| good(name, &snapshot));
+        status.good = status.good.or_else(|| found.clone());
+        for (half, there) in
+            [(&mut status.database, snapshot.database.is_some()), (&mut status.uploads, snapshot.uploads.is_some())]
+        {
+            half.known |= there;
+            if there && half.good.is_none() {
+                half.good.clone_from(&found);
+            }
+        }
+        if status.database.good.is_some() && status.uploads.good.is_some() {
+            break;
+        }
+    }
+    for name in store.drill_names(source)?.iter().rev() {
+        let Some(drill) = readable(store.drill(name))? else {
+            status.unreadable.push(name.object());
+            continue;
+        };
+        if is_future(drill.finished, now) {
+            status.future.push(name.object());
+            continue;
+        }
+        let passed = drill.passed;
+        status.drill.get_or_insert_with(|| drill.clone());
+        if passed {
+            status.passed_drill = Some(drill);
+            break;
+        }
+    }
+    Ok(status)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::{newest_good, status};
+    use crate::format::drill::{self, Drill};
+    use crate::format::entry::Time;
+    use crate::format::snapshot::{self, Database, Snapshot, Uploads};
+    use crate::id::ChunkId;
+    use crate::ops::select::Need;
+    use crate::progress::{Problem, Silent};
+    use crate::storage::memory::Memory;
+    use crate::storage::{LockMode, Source, Storage};
+    use crate::store::{Store, create};
+
+    const DATABASE: Need = Need { database: true, uploads: false };
+    const BOTH: Need = Need { database: true, uploads: true };
+
+    fn store() -> (Arc<Memory>, Store) {
+        let storage = Memory::new();
+        create(&storage, [1; 32]).unwrap();
+        let storage = Arc::new(storage);
+        (storage.clone(), Store::open(storage, LockMode::Shared, Duration::ZERO, &Silent).unwrap())
+    }
+
+    fn at(secs: i64) -> Time {
+        Time { secs, nanos: 0 }
+    }
+
+    fn publish(store: &Store, sequence: u64, created: i64, need: Need, change: impl FnOnce(&mut Snapshot)) {
+        let database = Database {
+            path: "x".into(),
+            size_bytes: 0,
+            sha256: String::new(),
+            root: ChunkId::of(b""),
+            page_size: 4096,
+            change_counter: 1,
+            tables: Some(Vec::new()),
+            mode: 0,
+            uid: 0,
+            gid: 0,
+            mtime: at(0),
+        };
+        let list = ChunkId::of(b"");
+        let uploads = Uploads { roots: [].into(), list, entries: 0, files: 0, bytes: 0, archive: None };
+        let mut snapshot = Snapshot {
+            format: snapshot::VERSION,
+            source: "lab".into(),
+            sequence,
+            parents: Vec::new(),
+            timestamp: format!("t{sequence}"),
+            created: at(created),
+            host: String::new(),
+            tags: Vec::new(),
+            program: "test".into(),
+            packs: Vec::new(),
+            database: need.database.then_some(database),
+            uploads: need.uploads.then_some(uploads),
+            problems: Vec::new(),
+        };
+        change(&mut snapshot);
+        store.publish(&snapshot).unwrap();
+    }
+
+    #[test]
+    fn only_good_snapshots_that_are_not_from_the_future_count() {
+        let (storage, store) = store();
+        publish(&store, 1, 100, BOTH, |_| {});
+        publish(&store, 2, 200, DATABASE, |_| {});
+        publish(&store, 3, 300, BOTH, |s| {
+            s.problems.push(Problem { path: "a".into(), reason: "gone".into(), lost: true });
+        });
+        publish(&store, 4, 400, BOTH, |s| s.database.as_mut().unwrap().tables = None);
+        publish(&store, 5, 99_999, BOTH, |_| {});
+        storage.write_new(&format!("snapshots/lab/{:016x}-{}", 6, ChunkId::of(b"x")), Source::Bytes(b"junk")).unwrap();
+        let find = |need| newest_good(&store, "lab", need, at(1000)).unwrap().map(|good| good.timestamp);
+        assert_eq!(find(DATABASE).as_deref(), Some("t2"));
+        assert_eq!(find(BOTH).as_deref(), Some("t1"));
+        let found = status(&store, "lab", at(1000)).unwrap();
+        assert_eq!((found.snapshots, found.future.len(), found.unreadable.len()), (6, 1, 1));
+        assert_eq!(found.good.as_ref().unwrap().timestamp, "t2");
+        assert_eq!(found.age_secs(at(1000)), Some(900), "the uploads have waited longest");
+        assert_eq!(status(&store, "other", at(1000)).unwrap().age_secs(at(1000)), None);
+    }
+
+    #[test]
+    fn the_last_passed_drill_is_found_behind_failed_and_future_ones() {
+        let (_, store) = store();
+        for (secs, passed) in [(100, true), (200, true), (300, false), (99_999, true)] {
+            let drill = Drill {
+                format: drill::VERSION,
+                source: "lab".into(),
+                finished: at(secs),
+                snapshot: None,
+                timestamp: "t".into(),
+                passed,
+                failed_checks: Vec::new(),
+                seconds: 0.0,
+                rows: None,
+                database_sha256: None,
+                archive_sha256: None,
+                program: "test".into(),
+            };
+            store.add_drill(&drill).unwrap();
+        }
+        let found = status(&store, "lab", at(1000)).unwrap();
+        assert_eq!(found.passed_drill.unwrap().finished, at(200));
+        assert_eq!(found.drill.unwrap().finished, at(300));
+        assert_eq!(found.future.len(), 1);
+    }
+}

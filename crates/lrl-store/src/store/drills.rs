@@ -1,0 +1,65 @@
+//! Records of drills in the store: small objects beside the snapshots, by source and time. Never deletes one.
+
+use super::Store;
+use crate::error::{Error, Result};
+use crate::format::drill::{self, Drill};
+use crate::id::DrillId;
+use crate::storage::Source;
+
+/// The name of a drill's record, taken apart.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DrillName {
+    /// The source whose backup was drilled.
+    pub source: String,
+    /// When the drill ended, in seconds since 1970.
+    pub finished: u64,
+    /// The record's id.
+    pub id: DrillId,
+}
+
+impl DrillName {
+    /// Returns the object's name.
+    pub fn object(&self) -> String {
+        format!("drills/{}/{:016x}-{}", self.source, self.finished, self.id)
+    }
+
+    fn parse(object: &str) -> Option<Self> {
+        let mut parts = object.strip_prefix("drills/")?.split('/');
+        let (source, file, None) = (parts.next()?, parts.next()?, parts.next()) else { return None };
+        let (finished, id) = file.split_once('-')?;
+        let finished = u64::from_str_radix(finished, 16).ok().filter(|_| finished.len() == 16)?;
+        Some(Self { source: source.into(), finished, id: DrillId::from_hex(id).ok()? })
+    }
+}
+
+impl Store {
+    /// Writes a drill's record.
+    pub fn add_drill(&self, drill: &Drill) -> Result<DrillName> {
+        let (id, bytes) = drill::encode(drill)?;
+        let finished = u64::try_from(drill.finished.secs).unwrap_or_default();
+        let name = DrillName { source: drill.source.clone(), finished, id };
+        self.storage.write_new(&name.object(), Source::Bytes(&bytes))?;
+        Ok(name)
+    }
+
+    /// Lists the names of a source's drills, oldest first.
+    pub fn drill_names(&self, source: &str) -> Result<Vec<DrillName>> {
+        let mut names = Vec::new();
+        self.storage.list(&format!("drills/{source}"), &mut |name, _| {
+            names.extend(DrillName::parse(name));
+            Ok(())
+        })?;
+        names.sort();
+        Ok(names)
+    }
+
+    /// Reads one record, verified against its name.
+    pub fn drill(&self, name: &DrillName) -> Result<Drill> {
+        let object = name.object();
+        let found = drill::decode(&self.storage.read(&object)?, &name.id, &self.storage.describe_object(&object))?;
+        if found.source != name.source {
+            return Err(Error::corrupt(self.storage.describe_object(&object), "stands under another source"));
+        }
+        Ok(found)
+    }
+}

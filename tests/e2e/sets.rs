@@ -1,0 +1,106 @@
+//! Sets as a Python script written to the manual makes and drills them, for tests of what reads and writes sets.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::SystemTime;
+
+use crate::common::{Lab, sha256};
+
+/// Writes the set of a data directory: `WRITER data out stamp`.
+const WRITER: &str = r#"
+import hashlib, json, pathlib, sqlite3, sys, tarfile
+data, out, stamp = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), sys.argv[3]
+out.mkdir(parents=True, exist_ok=True)
+digest = lambda path: hashlib.sha256(path.read_bytes()).hexdigest()
+copy, archive = out / f"lrl_db_{stamp}.sqlite", out / f"lrl_assets_{stamp}.tar.gz"
+live, twin = sqlite3.connect(data / "lrl.db"), sqlite3.connect(copy)
+live.backup(twin)
+live.close(); twin.close()
+files = [path for path in (data / "assets").rglob("*") if path.is_file()]
+with tarfile.open(archive, "w:gz") as tar:
+    for path in files:
+        tar.add(path, arcname=str(path.relative_to(data)))
+day, time = stamp.split("_")
+iso = f"{day[:4]}-{day[4:6]}-{day[6:]}T{time[:2]}:{time[2:4]}:{time[4:]}.250000+00:00"
+manifest = {"timestamp_utc": stamp, "created_at": iso, "version": "1.0", "backups": [
+    {"type": "database", "source": str(data / "lrl.db"), "backup": str(copy),
+     "size_bytes": copy.stat().st_size, "sha256": digest(copy)},
+    {"type": "assets", "source": str(data / "assets"), "backup": str(archive), "file_count": len(files),
+     "total_source_size_bytes": sum(path.stat().st_size for path in files),
+     "archive_size_bytes": archive.stat().st_size, "sha256": digest(archive)}]}
+(out / f"backup_manifest_{stamp}.json").write_text(json.dumps(manifest, indent=2))
+"#;
+
+/// Drills a set as the manual describes it: `DRILL manifest`; the files are where the manifest says. Exit code 1 if anything is wrong.
+const DRILL: &str = r#"
+import hashlib, json, pathlib, sqlite3, sys, tarfile, tempfile
+manifest = json.loads(pathlib.Path(sys.argv[1]).read_text())
+assert list(manifest)[:4] == ["timestamp_utc", "created_at", "version", "backups"], list(manifest)
+for entry in manifest["backups"]:
+    path = pathlib.Path(entry["backup"])
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == entry["sha256"], path
+    if entry["type"] == "database":
+        assert path.stat().st_size == entry["size_bytes"]
+        tables = {row[0] for row in sqlite3.connect(path).execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        assert {"users", "assets"} <= tables and tables & {"content", "content_items"}, tables
+    else:
+        assert path.stat().st_size == entry["archive_size_bytes"]
+        with tempfile.TemporaryDirectory() as place, tarfile.open(path, "r:gz") as tar:
+            count = sum(member.isfile() for member in tar.getmembers())
+            tar.extractall(place)
+            found = [path for path in pathlib.Path(place).rglob("*") if path.is_file() and not path.is_symlink()]
+            assert count == len(found) == entry["file_count"], (count, len(found), entry)
+            assert sum(path.stat().st_size for path in found) == entry["total_source_size_bytes"]
+        with tarfile.open(path, "r|gz") as tar:
+            assert sum(member.isfile() for member in tar) == count
+"#;
+
+fn python(script: &str, arguments: &[&Path], directory: &Path) -> Output {
+    Command::new("python3").arg("-c").arg(script).args(arguments).current_dir(directory).output().unwrap()
+}
+
+/// Writes the lab's set under `out` with Python; returns the manifest's path relative to the lab.
+#[track_caller]
+pub fn write_with_python(lab: &Lab, out: &str, stamp: &str) -> PathBuf {
+    let output = python(WRITER, &[Path::new("./data"), Path::new(out), Path::new(stamp)], &lab.path(""));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Path::new(out).join(format!("backup_manifest_{stamp}.json"))
+}
+
+/// Drills a set with Python; returns what it complains about.
+pub fn drill_with_python(lab: &Lab, manifest: &Path) -> Result<(), String> {
+    let output = python(DRILL, &[manifest], &lab.path(""));
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+}
+
+/// Finds the manifests in a directory of the lab, oldest first, relative to the lab.
+pub fn manifests(lab: &Lab, directory: &str) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = fs::read_dir(lab.path(directory)).unwrap().map(|e| e.unwrap().path()).collect();
+    found.retain(|path| path.extension().is_some_and(|e| e == "json"));
+    found.sort();
+    found.iter().map(|path| path.strip_prefix(lab.path("")).unwrap().to_path_buf()).collect()
+}
+
+/// Changes a file of the lab in place.
+pub fn change(lab: &Lab, path: impl AsRef<Path>, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = fs::read(lab.path(&path)).unwrap();
+    change(&mut bytes);
+    fs::write(lab.path(&path), bytes).unwrap();
+}
+
+/// Returns every file below a directory with its bytes and time.
+pub fn state(directory: &Path) -> BTreeMap<String, (String, SystemTime)> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(state(&path));
+        } else {
+            let time = path.metadata().unwrap().modified().unwrap();
+            files.insert(path.display().to_string(), (sha256(&fs::read(&path).unwrap()), time));
+        }
+    }
+    files
+}
