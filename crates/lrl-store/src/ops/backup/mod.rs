@@ -2,8 +2,11 @@
 
 pub(super) mod database;
 mod dry;
+mod intake;
 mod moved;
 mod publish;
+#[cfg(test)]
+mod tests;
 pub(super) mod uploads;
 
 use std::path::PathBuf;
