@@ -140,7 +140,8 @@ pub fn backup(store: &Store, options: &Options, observer: &dyn Observer) -> Resu
     // The archive is written from the store, so it proves that what was just stored can be read back; its digest is part of the snapshot.
     let (staged_image, database_read) = database.map_or((None, None), |half| (half.staged, half.read));
     let staged = options.out.as_deref().map(|out| {
-        publish::stage(store, cache.as_ref(), &history, &mut snapshot, staged_image, out, &mut problems, observer)
+        publish::stage(store, cache.as_ref(), &history, &mut snapshot, staged_image, out, observer)
+            .inspect(|staged| problems.extend(staged.notes.iter().cloned()))
     });
     if let Some(Err(Error::Interrupted)) = staged {
         return Err(Error::Interrupted);
