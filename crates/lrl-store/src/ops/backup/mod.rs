@@ -116,7 +116,8 @@ pub fn backup(store: &Store, options: &Options, observer: &dyn Observer) -> Resu
     let session = Session::new(store);
     let mut problems = Vec::new();
 
-    observer.phase(Phase::Database, None);
+    let size = options.database.as_ref().and_then(|path| path.metadata().ok()).map(|meta| meta.len());
+    observer.phase(Phase::Database, size);
     let database = database::keep(&session, cache.as_ref(), &history, options, &mut problems, observer)?;
     observer.phase(Phase::Uploads, None);
     let uploads = uploads::keep(&session, cache.as_ref(), &history, options, &mut problems, observer)?;
@@ -143,7 +144,8 @@ pub fn backup(store: &Store, options: &Options, observer: &dyn Observer) -> Resu
     // The archive is written from the store, so it proves that what was just stored can be read back; its digest is part of the snapshot.
     let (staged_image, database_read) = database.map_or((None, None), |half| (half.staged, half.read));
     let staged = options.out.as_deref().map(|out| {
-        publish::stage(store, cache.as_ref(), &history, &mut snapshot, staged_image, out, &mut problems, observer)
+        publish::stage(store, cache.as_ref(), &history, &mut snapshot, staged_image, out, observer)
+            .inspect(|staged| problems.extend(staged.notes.iter().cloned()))
     });
     if let Some(Err(Error::Interrupted)) = staged {
         return Err(Error::Interrupted);

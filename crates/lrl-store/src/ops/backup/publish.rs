@@ -63,6 +63,8 @@ pub(super) struct StagedSet {
     names: Names,
     database: Option<Ready>,
     archive: Option<(Ready, u64)>,
+    /// What stays out of the archive.
+    pub notes: Vec<Problem>,
 }
 
 /// Writes the set's files under temporary names, the archive from the store; notes the archive's digest in `snapshot`.
@@ -73,11 +75,10 @@ pub(super) fn stage(
     snapshot: &mut Snapshot,
     image: Option<NamedTempFile>,
     out: &Path,
-    problems: &mut Vec<Problem>,
     observer: &dyn Observer,
 ) -> Result<StagedSet> {
     let names = Names::new(out, &snapshot.timestamp);
-    let mut staged = StagedSet { names, database: None, archive: None };
+    let mut staged = StagedSet { names, database: None, archive: None, notes: Vec::new() };
     if let Some(database) = &snapshot.database {
         let image = match image {
             Some(image) => image,
@@ -100,7 +101,7 @@ pub(super) fn stage(
             uploads.archive = Some(archive);
         } else {
             let (file, written) = write_archive(store, cache, uploads, &staged.names.assets, observer)?;
-            problems.extend(written.notes);
+            staged.notes = written.notes;
             staged.archive = Some((Ready::New(file), written.reused_bytes));
             uploads.archive =
                 Some(snapshot::Archive { coder: CODER.into(), size_bytes: written.size_bytes, sha256: written.sha256 });
@@ -211,7 +212,7 @@ fn place_all(
     cache: Option<&Cache>,
     placed: &mut Vec<PathBuf>,
 ) -> Result<SetOutput> {
-    let StagedSet { names, database, archive } = staged;
+    let StagedSet { names, database, archive, .. } = staged;
     let mut output = SetOutput { manifest: names.manifest.clone(), database: None, assets: None };
     let manifest = files::manifest(&names, name, snapshot, &snapshot.program)?;
     if let (Some(ready), Some(half)) = (database, &snapshot.database) {
