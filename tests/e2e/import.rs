@@ -19,6 +19,16 @@ fn history() -> Lab {
 }
 
 #[test]
+fn nothing_to_import_makes_no_store() {
+    let lab = Lab::empty();
+    lab.write("old/notes.txt", "no set");
+    let run = lab.lrl("import old").expect(1);
+    assert!(run.stderr.contains("No manifest found in old"), "{}", run.stderr);
+    assert!(lab.lrl("import nowhere").expect(10).stderr.contains("no directory of sets at nowhere"));
+    assert!(!lab.path("backups").exists());
+}
+
+#[test]
 fn sets_become_snapshots_with_their_own_times_and_little_more() {
     let lab = history();
     let before = state(&lab.path("old"));

@@ -52,10 +52,21 @@ fn a_snapshot_that_lacks_something_is_not_good() {
     lab.lrl("backup").expect(3);
     let found = status(&lab, "", 4);
     assert!(found["last_good_backup"].is_null(), "{found:#}");
+    lab.lrl("backup --if-older-than 20h").expect(3);
+    assert_eq!(status(&lab, "", 4)["snapshots"], 2);
+}
+
+#[test]
+fn the_half_that_no_good_backup_holds_is_named() {
+    let lab = Lab::small();
+    fs::rename(lab.path("data/lrl.db"), lab.path("away")).unwrap();
+    lab.lrl("backup").expect(3);
+    assert_eq!(status(&lab, "", 4)["error"], "there is no good backup");
+    fs::rename(lab.path("away"), lab.path("data/lrl.db")).unwrap();
     lab.lrl("backup --db-only").expect(0);
     assert_eq!(status(&lab, "", 4)["error"], "there is no good backup of the uploads");
-    lab.lrl("backup --if-older-than 20h").expect(3);
-    assert_eq!(status(&lab, "", 4)["snapshots"], 3);
+    lab.lrl("backup --assets-only").expect(0);
+    assert!(status(&lab, "", 0)["error"].is_null());
 }
 
 #[test]

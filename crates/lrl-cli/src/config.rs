@@ -73,10 +73,16 @@ pub fn load(named: Option<&Path>, user_directory: Option<&Path>) -> Result<File,
         match text(&path) {
             Ok(text) => return read(&path, &text),
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+            // `sudo -u` and services keep the `HOME` of another user: what this one cannot even look for is not its own.
+            Err(e) if e.kind() == ErrorKind::PermissionDenied && is_out_of_sight(&path) => {}
             Err(e) => return Err(unreadable(&path, e)),
         }
     }
     Ok(File::default())
+}
+
+fn is_out_of_sight(path: &Path) -> bool {
+    path.symlink_metadata().is_err_and(|e| e.kind() == ErrorKind::PermissionDenied)
 }
 
 fn text(path: &Path) -> io::Result<String> {

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use lrl_store::error::Error;
 use lrl_store::ops::import::{self, Options, Report, Skipped};
+use lrl_store::set::found::manifests;
 use lrl_store::storage::local;
 use serde_json::{Value, json};
 
@@ -18,6 +19,10 @@ pub fn run(context: &Context<'_>, args: &ImportArgs) -> Result {
     let global = &context.cli.global;
     if !args.dir.is_dir() {
         return Err(Error::NoStore { what: "directory of sets", path: args.dir.clone() }.into());
+    }
+    // No store comes into being for nothing.
+    if manifests(&args.dir)?.is_empty() {
+        return Err(Error::NotFound(format!("No manifest found in {}", args.dir.display())).into());
     }
     local::create_dir(&paths.backup_dir)?;
     store::create_if_missing(&paths.store, global.lock_wait)?;

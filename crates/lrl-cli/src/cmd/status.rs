@@ -64,7 +64,7 @@ pub fn run(context: &Context<'_>, args: &StatusArgs) -> Result {
 
 /// Names what no good backup holds: one of the other half alone is not enough.
 fn none(status: &Status) -> String {
-    let lacks = |half: &Half| half.known && half.good.is_none();
+    let lacks = |half: &Half| status.good.is_some() && half.known && half.good.is_none();
     match (lacks(&status.database), lacks(&status.uploads)) {
         (true, false) => "there is no good backup of the database".into(),
         (false, true) => "there is no good backup of the uploads".into(),

@@ -92,7 +92,7 @@ impl<'a> Plan<'a> {
         let lost: Vec<&str> = snapshot.problems.iter().filter(|p| p.lost).map(|p| p.path.as_str()).collect();
         if let (Some(first), false) = (lost.first(), plan.trees.is_empty()) {
             plan.note(format!(
-                "something was missing or unreadable when snapshot {stamp} was made, and is not in it: {} in all, first {first}",
+                "something was missing or unreadable when snapshot {stamp} was made, and is not in it: {} in all, the first is {first}",
                 lost.len()
             ));
         }
