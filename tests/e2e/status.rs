@@ -52,8 +52,10 @@ fn a_snapshot_that_lacks_something_is_not_good() {
     lab.lrl("backup").expect(3);
     let found = status(&lab, "", 4);
     assert!(found["last_good_backup"].is_null(), "{found:#}");
+    lab.lrl("backup --db-only").expect(0);
+    assert_eq!(status(&lab, "", 4)["error"], "there is no good backup of the uploads");
     lab.lrl("backup --if-older-than 20h").expect(3);
-    assert_eq!(status(&lab, "", 4)["snapshots"], 2);
+    assert_eq!(status(&lab, "", 4)["snapshots"], 3);
 }
 
 #[test]

@@ -91,6 +91,44 @@ fn a_failure_with_json_is_one_document_too() {
     assert_eq!(document["error"]["exit_code"], 1);
 }
 
+#[test]
+fn with_json_a_usage_error_and_a_script_are_documents_too() {
+    let lab = Lab::empty();
+    for line in ["--json", "frobnicate --json", "backup --json --no-such-flag", "export --json"] {
+        let run = lab.lrl(line).expect(2);
+        let document = run.json();
+        assert_eq!((&document["success"], &document["error"]["kind"]), (&false.into(), &"usage".into()), "{line}");
+        assert!(!document["error"]["message"].as_str().unwrap().is_empty() && !run.stderr.is_empty(), "{line}");
+    }
+    assert!(lab.lrl("ls -- --json").expect(10).stdout.is_empty());
+    let script = lab.lrl("completions bash --json").expect(0).json();
+    assert_eq!(script["script"], lab.lrl("completions bash").expect(0).stdout);
+    assert_eq!(lab.lrl("config --json").expect(0).json()["success"], true);
+}
+
+#[test]
+fn verbose_says_which_settings_store_and_snapshot_are_used() {
+    let lab = Lab::small();
+    lab.write("lrl.toml", "source = 'this'");
+    let run = lab.lrl("backup -v").expect(0);
+    assert!(
+        run.stderr.contains("settings from ./lrl.toml") && run.stderr.contains("store ./backups/store"),
+        "{}",
+        run.stderr
+    );
+    let run = lab.lrl("ls latest -v").expect(0);
+    assert!(run.stderr.contains("`latest` is snapshot ") && run.stderr.contains("number 1 of this"), "{}", run.stderr);
+    assert!(lab.lrl("ls latest").expect(0).stderr.is_empty());
+}
+
+#[test]
+fn a_restore_says_how_to_go_back_only_where_something_is_kept() {
+    let lab = Lab::small();
+    lab.lrl("backup").expect(0);
+    assert!(lab.lrl("restore").expect(0).stdout.contains("To go back"));
+    assert!(!lab.lrl("restore --data-dir fresh").expect(0).stdout.contains("To go back"));
+}
+
 /// Ends the process `child` by its number, so that a failed test leaves nothing behind.
 fn signal(child: &Child, name: &str) {
     let status = Command::new("kill").args([format!("-{name}"), child.id().to_string()]).status().unwrap();

@@ -141,6 +141,9 @@ impl Failure {
             Error::NoStore { what: "store", .. } => {
                 Some("`lrl backup` makes a store at its first run; --backup DIR or --store PATH names another place")
             }
+            Error::NoStore { what: "directory of sets", .. } => {
+                Some("check the path; relative paths start in the current directory")
+            }
             Error::NoStore { what: "data directory", .. } => Some("--data-dir DIR or LAB_DATA_DIR names another place"),
             Error::NoStore { .. } => Some("--backup DIR names another place"),
             Error::Locked { .. } => Some("wait until the other lrl is done, or give it longer with --lock-wait 10m"),

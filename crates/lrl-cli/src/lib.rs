@@ -12,6 +12,7 @@ pub mod signal;
 pub mod term;
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::panic::{self, AssertUnwindSafe};
 
 use clap::FromArgMatches;
@@ -26,11 +27,11 @@ use term::Term;
 pub fn run(arguments: &[OsString]) -> Exit {
     let first = match args::parse(arguments) {
         Ok(matches) => matches,
-        Err(error) => return usage(&error),
+        Err(error) => return usage(arguments, &error),
     };
     let early = match Cli::from_arg_matches(&first) {
         Ok(cli) => cli,
-        Err(error) => return usage(&error),
+        Err(error) => return usage(arguments, &error),
     };
     // A completion script must not depend on the directory in which it is made.
     let file = match early.command {
@@ -45,9 +46,12 @@ pub fn run(arguments: &[OsString]) -> Exit {
         .and_then(|matches| Cli::from_arg_matches(&matches).map(|cli| (matches, cli)));
     let (matches, cli) = match parsed {
         Ok(parsed) => parsed,
-        Err(error) => return usage(&error),
+        Err(error) => return usage(arguments, &error),
     };
     let term = Term::new(&cli.global);
+    if let Some(path) = &file.path {
+        term.detail(format!("settings from {}", path.display()));
+    }
     let result = cmd::run(&Context { cli: &cli, matches: &matches, file: &file, term: &term });
     end(&term, result, matches!(cli.command, Verb::Check(_) | Verb::Drill(_)))
 }
@@ -69,17 +73,27 @@ fn end(term: &Term, result: exit::Result, proving: bool) -> Exit {
     }
 }
 
-/// Help and version end well; everything else that the parser says is a usage error.
-fn usage(error: &clap::Error) -> Exit {
+/// Help and version end well; everything else that the parser says is a usage error, with `--json` also as a document.
+fn usage(arguments: &[OsString], error: &clap::Error) -> Exit {
     // Nobody is left to tell when this fails.
     let _ = error.print();
-    if error.exit_code() == 0 { Exit::Done } else { Exit::Usage }
+    if error.exit_code() == 0 {
+        return Exit::Done;
+    }
+    // The parser gave no flags back, so they are looked for by hand; what follows `--` is no flag.
+    if arguments.iter().take_while(|argument| *argument != "--").any(|argument| argument == "--json") {
+        let text = error.to_string();
+        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_string();
+        let document = Failure::Usage(message).json(Exit::Usage.code());
+        let document = serde_json::json!({ "success": false, "error": document });
+        let _ = writeln!(std::io::stdout(), "{document:#}");
+    }
+    Exit::Usage
 }
 
 /// Runs `job`; a panic becomes one line on standard error and exit code 1.
 pub fn guard(job: impl FnOnce() -> Exit) -> Exit {
     panic::set_hook(Box::new(|info| {
-        use std::io::Write;
         let payload = info.payload();
         let text = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
         let text = text.unwrap_or("no message").replace('\n', " ");

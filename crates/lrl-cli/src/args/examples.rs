@@ -26,6 +26,7 @@ EXAMPLES
 /// After `lrl restore --help`.
 pub const RESTORE: &str = "\
 Stop the application first. What is replaced is kept as lrl.db.pre-restore and assets.pre-restore.
+Uploads of the second adapter go to $STORAGE_PATH, else to ./storage, wherever --data-dir points.
 
 EXAMPLES
   lrl restore --dry-run                          what would happen
@@ -37,11 +38,14 @@ EXAMPLES
 
 /// After `lrl drill --help`.
 pub const DRILL: &str = "\
+Exits 4 when a check fails, 1 when there is no set to drill. A record of the drill goes into the
+store, where there is one.
+
 EXAMPLES
   lrl drill --backup ./backups                              the newest set
   lrl drill --manifest ./backups/backup_manifest_*.json     every set, one after another
   lrl drill --snapshot latest                               straight from the store
-  lrl drill --json                                          for automation; exit 4 when a check fails";
+  lrl drill --json                                          for automation";
 
 /// After `lrl export --help`.
 pub const EXPORT: &str = "\
@@ -51,8 +55,9 @@ EXAMPLES
 
 /// After `lrl import --help`.
 pub const IMPORT: &str = "\
-Oldest first, each verified before it is kept; sets that are there already are passed over. A set older than the newest
-snapshot is refused, so that `latest` stays the newest: --source puts such sets into a history of their own.
+Oldest first, each verified before it is kept; sets that are there already are passed over.
+A set older than the newest snapshot is refused, so that `latest` stays the newest: --source puts
+such sets into a history of their own.
 
 EXAMPLES
   lrl import ./old-backups --backup ./backups    sets of scripts/backup.py become snapshots
@@ -60,6 +65,8 @@ EXAMPLES
 
 /// After `lrl snapshots --help`.
 pub const SNAPSHOTS: &str = "\
+Lists those of every source, unless --source or lrl.toml names one.
+
 EXAMPLES
   lrl snapshots
   lrl snapshots --json | jq -r '.snapshots[].id'";
@@ -83,6 +90,8 @@ EXAMPLES
 
 /// After `lrl dump --help`.
 pub const DUMP: &str = "\
+The bytes of the file are all that is written: there is no --json.
+
 EXAMPLES
   lrl dump latest assets/ab12/photo.jpg > photo.jpg
   lrl dump latest lrl.db > copy.db";
@@ -102,8 +111,9 @@ EXAMPLES
 
 /// After `lrl status --help`.
 pub const STATUS: &str = "\
-Exits 4 when there is no good backup, or when the one of either half is older than --max-age. A backup is good when nothing
-is missing from it and its database could be read; one with a time in the future does not count.
+Exits 4 when there is no good backup, or when the one of either half is older than --max-age.
+A backup is good when nothing is missing from it and its database could be read; one with a time
+in the future does not count.
 
 EXAMPLES
   lrl status
@@ -118,7 +128,8 @@ EXAMPLES
 
 /// After `lrl config --help`.
 pub const CONFIG: &str = "\
-Takes every setting's flag as well and shows it in force. A flag wins over the environment, that over the file.
+Takes every setting's flag as well and shows it in force. A flag wins over the environment, that
+over the file.
 
 EXAMPLES
   lrl config

@@ -39,10 +39,10 @@ pub struct Global {
     /// The store, where it is not the directory `store` in the backup directory
     #[arg(long, global = true, value_name = "PATH", env = "LRL_STORE", hide_env_values = true, help_heading = SETTINGS)]
     pub store: Option<PathBuf>,
-    /// Which lab's history in the store
+    /// Which lab's history in the store; check and stats look at all
     #[arg(long, global = true, value_name = "NAME", default_value = "lab", value_parser = values::source, help_heading = SETTINGS)]
     pub source: String,
-    /// How long to wait for another lrl that holds the store
+    /// How long to wait for another lrl that holds the store (as in 90s, 30m, 2h; 0 is not at all)
     #[arg(long, global = true, value_name = "TIME", default_value = "60s", value_parser = values::duration, help_heading = SETTINGS)]
     pub lock_wait: Duration,
     /// Read settings from this file [default: ./lrl.toml, else lrl/lrl.toml in the user's configuration directory]
@@ -54,7 +54,7 @@ pub struct Global {
     /// Say nothing but what was asked for, warnings and errors
     #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = COMMON)]
     pub quiet: bool,
-    /// Say more about what is done and why
+    /// Say more on standard error: which settings, store and snapshot are used
     #[arg(short, long, global = true, help_heading = COMMON)]
     pub verbose: bool,
 }
@@ -161,7 +161,7 @@ pub struct BackupArgs {
     /// Mark the snapshot with a word; may be given again
     #[arg(long, value_name = "TAG", value_parser = values::word, help_heading = SETTINGS)]
     pub tag: Vec<String>,
-    /// Do nothing when the newest good snapshot is younger than this
+    /// Do nothing when the newest good snapshot is younger than this (as in 30m, 20h, 7d)
     #[arg(long, value_name = "TIME", value_parser = values::duration, help_heading = SETTINGS)]
     pub if_older_than: Option<Duration>,
     /// Read everything again, whatever looks unchanged
@@ -282,7 +282,7 @@ pub struct CheckArgs {
 /// `lrl status`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
-    /// Exit 4 when the newest good backup is older than this
+    /// Exit 4 when the newest good backup is older than this (as in 30m, 26h, 7d)
     #[arg(long, value_name = "TIME", value_parser = values::duration, help_heading = SETTINGS)]
     pub max_age: Option<Duration>,
 }

@@ -8,6 +8,7 @@ use lrl_store::ops::backup::{self, Options, Report};
 use lrl_store::ops::select::Need;
 use lrl_store::source::exclude::Excludes;
 use lrl_store::source::walk::Root;
+use lrl_store::sqlite::Method;
 use lrl_store::storage::local;
 use serde::Serialize;
 
@@ -57,7 +58,7 @@ pub fn run(context: &Context<'_>, args: &BackupArgs) -> Result {
         term.note(notice);
     }
     let report = backup::backup(&store, &options, term)?;
-    render(context, &paths, args, &report)
+    render(context, &paths, &report)
 }
 
 /// Prints the manual's heading.
@@ -107,7 +108,7 @@ struct Document<'a> {
     set_error: Option<String>,
 }
 
-fn render(context: &Context<'_>, paths: &Paths, args: &BackupArgs, report: &Report) -> Result {
+fn render(context: &Context<'_>, paths: &Paths, report: &Report) -> Result {
     let term = context.term;
     let lost = report.problems.iter().filter(|problem| problem.lost).count();
     let exit = match (&report.set_error, lost) {
@@ -144,10 +145,8 @@ fn render(context: &Context<'_>, paths: &Paths, args: &BackupArgs, report: &Repo
     match exit {
         Exit::Done => term.say("\nBackup completed successfully!"),
         Exit::SetFailed => term.say("\nThe snapshot is stored, but its set could not be written."),
-        _ => term.say(format!(
-            "\nBackup completed, but {} missing from it (see above).",
-            units::count(lost as u64, "thing is|things are")
-        )),
+        _ => term
+            .say(format!("\nBackup completed, but with {} (see the warnings).", units::count(lost as u64, "problem"))),
     }
     term.say(format!("Backup directory: {}", paths.backup_dir.display()));
     let (added, place) = (units::size(report.added_bytes), paths.store.display());
@@ -165,7 +164,6 @@ fn render(context: &Context<'_>, paths: &Paths, args: &BackupArgs, report: &Repo
     if term.is_json() {
         term.json(&document(paths, report, exit))?;
     }
-    let _ = args;
     Ok(exit)
 }
 
@@ -180,6 +178,12 @@ fn cost(context: &Context<'_>, report: &Report) {
                     "Database: read; the application's writes waited {} ms at most",
                     read.locked.as_millis()
                 ));
+                term.detail(match read.method {
+                    Method::Pages => "the database was read page by page, under SQLite's own lock",
+                    Method::BackupApi => "the database was read by SQLite's backup API",
+                    Method::PlainFile => "the database was read as a plain file",
+                    Method::RecoveredCopy => "a crash left a journal: the database was recovered in a copy of both",
+                });
                 if read.locked > LONG_LOCK {
                     term.warn(format!("the database was locked for {:.1} s", read.locked.as_secs_f64()));
                 }

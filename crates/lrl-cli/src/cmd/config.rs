@@ -10,6 +10,7 @@ use crate::resolve::{self, Storage};
 
 #[derive(Serialize)]
 struct Report {
+    success: bool,
     file: Option<String>,
     settings: Vec<Setting>,
 }
@@ -24,7 +25,7 @@ pub fn run(context: &Context<'_>) -> Result {
     settings.push(storage_path());
     let file = context.file.path.as_ref().map(|path| path.display().to_string());
     if context.term.is_json() {
-        context.term.json(&Report { file, settings })?;
+        context.term.json(&Report { success: true, file, settings })?;
         return Ok(Exit::Done);
     }
     let mut table = Table::new(&[("setting", Side::Left), ("value", Side::Left), ("from", Side::Left)]);

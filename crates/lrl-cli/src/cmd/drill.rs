@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use lrl_store::error::Error;
 use lrl_store::ops::backup::time_of;
 use lrl_store::ops::drill::{self, Check, Options, Report, Verification};
-use lrl_store::ops::select::{Need, select};
+use lrl_store::ops::select::Need;
 use lrl_store::set::found::manifests;
 use lrl_store::store::Store;
 use serde_json::{Value, json};
@@ -26,7 +26,7 @@ pub fn run(context: &Context<'_>, args: &DrillArgs) -> Result {
     let rule = "=".repeat(60);
     if let Some(wanted) = &args.snapshot {
         let store = store::open(context, &paths)?;
-        let (name, snapshot) = select(&store, Some(&context.cli.global.source), wanted, Need::default())?;
+        let (name, snapshot) = store::select(context, &store, wanted, Need::default())?;
         context.term.say(format!("{rule}\nLittle Research Lab: Restore Drill\n{rule}\n"));
         context.term.say(format!("Using snapshot: {} of {}", name.id.short(), name.source));
         let options = options(args, Ok(&store));
@@ -116,7 +116,9 @@ fn none(context: &Context<'_>, paths: &Paths, rule: &str) -> Result {
         context.term.json(&json!({ "success": false, "verifications": [], "errors": [error], "sets": [] }))?;
     } else {
         verdict(context, false, std::slice::from_ref(&error));
-        context.term.warn(error);
+        if context.cli.global.quiet {
+            context.term.warn(error);
+        }
         context.term.note("`lrl backup` makes a set; --backup DIR names another directory");
     }
     Ok(Exit::Failed)

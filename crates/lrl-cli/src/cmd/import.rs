@@ -17,7 +17,7 @@ pub fn run(context: &Context<'_>, args: &ImportArgs) -> Result {
     let paths = context.paths()?;
     let global = &context.cli.global;
     if !args.dir.is_dir() {
-        return Err(Error::NoStore { what: "backup directory", path: args.dir.clone() }.into());
+        return Err(Error::NoStore { what: "directory of sets", path: args.dir.clone() }.into());
     }
     local::create_dir(&paths.backup_dir)?;
     store::create_if_missing(&paths.store, global.lock_wait)?;

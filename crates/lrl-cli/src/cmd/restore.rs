@@ -90,7 +90,12 @@ fn render(context: &Context<'_>, report: &Report, from: &str) -> Result {
     if report.dry_run {
         term.say("\nNothing was written.");
     } else {
-        term.say("\nRestore completed successfully! Start the application, look at it, then remove what is kept.");
+        term.say("\nRestore completed successfully! Start the application, and look at it.");
+        if report.restored.iter().any(|restored| !restored.kept.is_empty()) {
+            term.say(
+                "When all is well, remove what is kept. To go back, stop the application and rename it to what it was.",
+            );
+        }
     }
     if term.is_json() {
         term.json(&document(report, from))?;

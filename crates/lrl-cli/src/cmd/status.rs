@@ -24,7 +24,7 @@ pub fn run(context: &Context<'_>, args: &StatusArgs) -> Result {
     let age = status.age_secs(now);
     let limit = args.max_age.map(|limit| i64::try_from(limit.as_secs()).unwrap_or(i64::MAX));
     let (exit, verdict) = match (age, limit) {
-        (None, _) => (Exit::Wrong, "there is no good backup".to_string()),
+        (None, _) => (Exit::Wrong, none(&status)),
         (Some(age), Some(limit)) if age > limit => {
             let [age, limit] = [age, limit].map(|secs| units::duration(Duration::from_secs(secs.unsigned_abs())));
             (Exit::Wrong, format!("the last good backup is {age} old, more than {limit}"))
@@ -60,6 +60,16 @@ pub fn run(context: &Context<'_>, args: &StatusArgs) -> Result {
         context.term.warn(verdict);
     }
     Ok(exit)
+}
+
+/// Names what no good backup holds: one of the other half alone is not enough.
+fn none(status: &Status) -> String {
+    let lacks = |half: &Half| half.known && half.good.is_none();
+    match (lacks(&status.database), lacks(&status.uploads)) {
+        (true, false) => "there is no good backup of the database".into(),
+        (false, true) => "there is no good backup of the uploads".into(),
+        _ => "there is no good backup".into(),
+    }
 }
 
 fn render(context: &Context<'_>, status: &Status, now: i64) -> Result<()> {

@@ -20,6 +20,7 @@ use crate::resolve::Paths;
 pub fn open(context: &Context<'_>, paths: &Paths) -> Result<Store> {
     require_backup_dir(context, paths)?;
     let store = open_at(context, &paths.store)?;
+    context.term.detail(format!("store {}", paths.store.display()));
     if !store.is_locked() {
         context.term.note(format!("{} cannot be written: read without a lock", paths.store.display()));
     }
@@ -97,7 +98,10 @@ pub fn select(context: &Context<'_>, store: &Store, wanted: &str, need: Need) ->
         true => Some(context.cli.global.source.as_str()),
         false => named_source(context),
     };
-    Ok(select::select(store, source, wanted, need)?)
+    let (name, snapshot) = select::select(store, source, wanted, need)?;
+    let (id, number, time) = (name.id.short(), name.sequence, &snapshot.timestamp);
+    context.term.detail(format!("`{wanted}` is snapshot {id}, number {number} of {}, of {time}", name.source));
+    Ok((name, snapshot))
 }
 
 /// Opens the store of a verb that takes no paths of its own.

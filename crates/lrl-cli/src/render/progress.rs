@@ -13,7 +13,7 @@ pub fn bar(visible: bool) -> ProgressBar {
 
 /// Starts a phase at zero; without a total there is no share and no time left.
 pub fn start(bar: &ProgressBar, phase: Phase, total_bytes: Option<u64>) {
-    bar.reset();
+    bar.set_message(name(phase));
     // 80 columns hold it.
     let template = match total_bytes {
         Some(_) => "{msg} [{bar:16}] {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta} left",
@@ -26,7 +26,7 @@ pub fn start(bar: &ProgressBar, phase: Phase, total_bytes: Option<u64>) {
         Some(total) => bar.set_length(total),
         None => bar.unset_length(),
     }
-    bar.set_message(name(phase));
+    bar.reset();
 }
 
 fn name(phase: Phase) -> &'static str {

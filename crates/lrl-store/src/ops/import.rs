@@ -19,7 +19,7 @@ use crate::set::extract;
 use crate::set::found::{FoundFile, FoundSet, manifests};
 use crate::source::exclude::Excludes;
 use crate::source::walk::{FoundKind, Root, walk};
-use crate::sqlite::{Image, Inspector, Method};
+use crate::sqlite::Inspector;
 use crate::storage::LockMode;
 use crate::store::session::Session;
 use crate::store::{SnapshotName, Store};
@@ -164,7 +164,7 @@ fn import_one(
     observer.phase(Phase::Database, file("database").and_then(|file| file.size_bytes));
     let database = match file("database") {
         None => None,
-        Some(file) => match keep_database(&session, file, created, &history, observer)? {
+        Some(file) => match keep_database(&session, file, created, &history, options, observer)? {
             Ok(half) => Some(half),
             Err(reason) => return Ok(Err(reason)),
         },
@@ -227,6 +227,7 @@ fn keep_database(
     file: &FoundFile,
     created: Time,
     history: &History,
+    options: &Options,
     observer: &dyn Observer,
 ) -> Result<Result<snapshot::Database, String>> {
     let look = || {
@@ -246,28 +247,19 @@ fn keep_database(
         1 => 65_536,
         size => u32::from(size),
     };
-    let shape = Image {
-        size_bytes: meta.len(),
-        page_size,
-        change_counter: u32::from_be_bytes([header[24], header[25], header[26], header[27]]),
-        tables: Some(tables),
-        schema_error: None,
-        locked: Duration::ZERO,
-        method: Method::PlainFile,
-    };
     let parent = history.database.as_ref().map(|(_, half)| half);
-    let (root, sha256) = database::store_image(session, &mut image, &shape, parent, observer)?;
+    let (root, sha256) = database::keep_file(session, &mut image, page_size, parent, &options.scratch, observer)?;
     if file.sha256.as_ref().is_some_and(|stated| !stated.eq_ignore_ascii_case(&sha256)) {
         return Ok(Err(format!("{} changed while it was imported", path.display())));
     }
     Ok(Ok(snapshot::Database {
         path: file.source.clone().unwrap_or_default(),
-        size_bytes: shape.size_bytes,
+        size_bytes: meta.len(),
         sha256,
         root,
         page_size,
-        change_counter: shape.change_counter,
-        tables: shape.tables,
+        change_counter: u32::from_be_bytes([header[24], header[25], header[26], header[27]]),
+        tables: Some(tables),
         // The script leaves its copies readable for everybody; the database, which holds password hashes, is not restored so.
         mode: meta.mode() & 0o660,
         uid: meta.uid(),

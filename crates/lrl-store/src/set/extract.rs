@@ -46,6 +46,8 @@ pub struct Counts {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Links, symbolic and hard: scripts count some of them as files.
+    pub links: u64,
 }
 
 /// Unpacks `archive` into the empty directory `dest`. Does not sync. After an error, what was written stays there.
@@ -123,6 +125,7 @@ fn read(archive: &Path, options: &mut Options<'_>, write: &mut Write<'_>) -> Res
             counts.bytes += member.size;
             observer.advance(0, 1);
         }
+        counts.links += u64::from(matches!(member.kind, MemberKind::Hardlink | MemberKind::Symlink));
         match (&mut *watch, contents.sha256) {
             (Some(watch), Some(sha256)) => watch.file(&checked.path, member.size, &sha256.finalize().into()),
             (Some(watch), None) if member.kind == MemberKind::Hardlink => watch.hardlink(&checked.path, &checked.link),

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::io::Write;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use super::index::Place;
 use super::{Store, index, pack_name};
 use crate::codec::{self, Encoding};
 use crate::error::{Error, Result};
@@ -17,6 +18,11 @@ use crate::storage::{Source, Spool, Storage};
 
 /// After so many new chunks packs and index are written, so that memory does not grow with the first backup of a million files.
 const MAX_PENDING: usize = 64 << 10;
+/// Decoding a chunk decodes at most so many others: without a bound, chains of chunks with several bases each would double their cost
+/// with every link.
+const MAX_WORK: usize = 32;
+/// Lengths of so many packs are remembered.
+const KNOWN_PACKS: usize = 16 << 10;
 /// Below this a delta saves less than its base's id costs.
 const MIN_DELTA_LEN: usize = 256;
 
@@ -25,6 +31,8 @@ pub struct Session<'s> {
     store: &'s Store,
     state: Mutex<State>,
     added_bytes: AtomicU64,
+    doubts: AtomicBool,
+    lengths: Mutex<HashMap<PackId, u64>>,
 }
 
 #[derive(Default)]
@@ -35,6 +43,8 @@ struct State {
     closed: Vec<PackId>,
     pending: HashMap<ChunkId, Located>,
     packs: Vec<PackId>,
+    // Set before each step that writes and cleared after it: what a failed step left must never come into an index.
+    broken: bool,
 }
 
 struct OpenPack {
@@ -79,7 +89,23 @@ impl Sealer {
 impl<'s> Session<'s> {
     /// Begins.
     pub fn new(store: &'s Store) -> Self {
-        Self { store, state: Mutex::default(), added_bytes: AtomicU64::new(0) }
+        Self {
+            store,
+            state: Mutex::default(),
+            added_bytes: AtomicU64::new(0),
+            doubts: AtomicBool::new(false),
+            lengths: Mutex::default(),
+        }
+    }
+
+    /// From here on a chunk counts as known only if it can be read: the store has shown damage, and this run can heal it.
+    pub fn doubt(&self) {
+        self.doubts.store(true, Ordering::Relaxed);
+    }
+
+    /// Says whether the store has shown damage.
+    pub fn doubts(&self) -> bool {
+        self.doubts.load(Ordering::Relaxed)
     }
 
     /// Returns the store that it adds to.
@@ -96,9 +122,61 @@ impl<'s> Session<'s> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says whether a chunk is in the store or was added by this session.
+    /// Says whether a chunk was added by this session or is in the store: listed there, in a pack that reaches so far, and its bases too.
     pub fn knows(&self, id: &ChunkId) -> Result<bool> {
-        Ok(self.state().pending.contains_key(id) || self.store.contains(id)?)
+        if self.state().pending.contains_key(id) {
+            return Ok(true);
+        }
+        if !self.doubts() {
+            return self.stands(id, 0);
+        }
+        match self.store.read(id) {
+            Ok(_) => Ok(true),
+            Err(Error::Interrupted) => Err(Error::Interrupted),
+            Err(_) => Ok(false),
+        }
+    }
+
+    fn stands(&self, id: &ChunkId, below: u8) -> Result<bool> {
+        let Some(first) = self.store.first_copy(id)? else { return Ok(false) };
+        if self.place_stands(&first.place, below)? {
+            return Ok(true);
+        }
+        for copy in self.store.copies(id)? {
+            if copy.slot != first.slot && self.place_stands(&copy.place, below)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn place_stands(&self, place: &Place, below: u8) -> Result<bool> {
+        if below > MAX_DEPTH || self.pack_len(&place.pack)? < place.offset + u64::from(place.record.encoded_len) {
+            return Ok(false);
+        }
+        for base in &place.record.bases {
+            if !self.stands(base, below + 1)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Returns a pack's length; 0 if it is gone.
+    fn pack_len(&self, id: &PackId) -> Result<u64> {
+        let mut lengths = self.lengths.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(len) = lengths.get(id) {
+            return Ok(*len);
+        }
+        let len = match self.store.storage().len(&pack_name(id)) {
+            Err(Error::Missing { .. }) => 0,
+            other => other?,
+        };
+        if lengths.len() >= KNOWN_PACKS {
+            lengths.clear();
+        }
+        lengths.insert(*id, len);
+        Ok(len)
     }
 
     /// Keeps a chunk, as a delta against `bases` (chunks of sealed packs, best first) where that is smaller. Returns its id.
@@ -148,18 +226,24 @@ impl<'s> Session<'s> {
         let mut used = Vec::new();
         let mut contents = Vec::new();
         let mut depth = 0;
+        let mut left = MAX_WORK;
         for base in bases.iter().take(codec::MAX_BASES) {
             let Some(mut place) = self.store.locate(base)? else { continue };
-            if place.record.depth >= MAX_DEPTH {
+            let mut cost = self.work(&place.record, left)?;
+            if place.record.depth >= MAX_DEPTH || cost.is_none() && used.is_empty() {
                 // At the bound the delta is taken against the chain's root: a full copy would cost three times as much (design, "Encoding").
                 rerooted = true;
-                while let Some(below) = place.record.bases.first() {
+                for _ in 0..=MAX_DEPTH {
+                    let Some(below) = place.record.bases.first() else { break };
                     let Some(found) = self.store.locate(below)? else { break };
                     place = found;
                 }
+                cost = self.work(&place.record, left)?;
             }
+            let Some(cost) = cost.filter(|_| !used.contains(&place.record.id)) else { continue };
             // A base that is damaged is no base; the chunk is then kept whole, which also heals it.
             if let Ok(content) = self.store.read(&place.record.id) {
+                left -= cost;
                 depth = depth.max(place.record.depth + 1);
                 used.push(place.record.id);
                 contents.push(content);
@@ -175,12 +259,27 @@ impl<'s> Session<'s> {
         Ok(decoded.is_ok_and(|back| back == plain).then_some(Delta { encoded, depth, bases: used, rerooted }))
     }
 
+    /// Counts the chunks that are decoded for this one, itself included; `None` if they are more than `limit`.
+    fn work(&self, record: &Record, limit: usize) -> Result<Option<usize>> {
+        let mut count = 1;
+        let mut below = record.bases.clone();
+        while let Some(id) = below.pop() {
+            count += 1;
+            if count > limit {
+                return Ok(None);
+            }
+            below.extend(self.store.locate(&id)?.map(|place| place.record.bases).unwrap_or_default());
+        }
+        Ok((count <= limit).then_some(count))
+    }
+
     fn append(&self, bytes: &[u8], record: Record) -> Result<()> {
         self.store.check_writable()?;
         let mut state = self.state();
         if state.pending.contains_key(&record.id) {
             return Ok(());
         }
+        state.begin()?;
         let storage = self.store.storage();
         let pack = state.closed.len() as u32;
         let open = match &mut state.open {
@@ -193,12 +292,12 @@ impl<'s> Session<'s> {
         let full = open.len >= pack::TARGET_BYTES;
         state.pending.insert(record.id, Located { pack, offset, record });
         if state.pending.len() >= MAX_PENDING {
-            self.flush(&mut state)
+            self.flush(&mut state)?;
         } else if full {
-            self.close_pack(&mut state)
-        } else {
-            Ok(())
+            self.close_pack(&mut state)?;
         }
+        state.broken = false;
+        Ok(())
     }
 
     fn close_pack(&self, state: &mut State) -> Result<()> {
@@ -238,7 +337,11 @@ impl<'s> Session<'s> {
 
     /// Makes everything that was put durable and readable through the store.
     pub fn seal(&self) -> Result<()> {
-        self.flush(&mut self.state())
+        let mut state = self.state();
+        state.begin()?;
+        self.flush(&mut state)?;
+        state.broken = false;
+        Ok(())
     }
 
     /// Returns the packs that this session has written; call it after [`Session::seal`].
@@ -248,6 +351,15 @@ impl<'s> Session<'s> {
 
     pub(crate) fn count_bytes(&self, bytes: u64) {
         self.added_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+impl State {
+    fn begin(&mut self) -> Result<()> {
+        if std::mem::replace(&mut self.broken, true) {
+            return Err(Error::Refused("nothing more is stored after a write has failed".into()));
+        }
+        Ok(())
     }
 }
 
@@ -345,5 +457,118 @@ mod tests {
         session.seal().unwrap();
         assert_eq!(store.locate(&id).unwrap().unwrap().record.depth, 0);
         assert_eq!(store.read(&id).unwrap(), plain);
+    }
+
+    fn noise(seed: u64, len: usize) -> Vec<u8> {
+        let mut x = seed;
+        let next = || {
+            x = x.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (x >> 33) as u8
+        };
+        std::iter::repeat_with(next).take(len).collect()
+    }
+
+    fn open(storage: &Arc<impl Storage + 'static>) -> Store {
+        Store::open(Arc::clone(storage) as Arc<dyn Storage>, LockMode::Shared, Duration::ZERO, &Silent).unwrap()
+    }
+
+    fn names(storage: &dyn Storage, prefix: &str) -> Vec<String> {
+        let mut names = Vec::new();
+        let list = &mut |name: &str, _| {
+            names.push(name.to_string());
+            Ok(())
+        };
+        storage.list(prefix, list).unwrap();
+        names
+    }
+
+    #[test]
+    fn what_a_lost_or_shortened_pack_held_is_stored_again() {
+        let storage = Arc::new(Memory::new());
+        create(&*storage, [1; 32]).unwrap();
+        let store = open(&storage);
+        let base = noise(3, 64 << 10);
+        let mut plain = base.clone();
+        plain[7] ^= 1;
+        let put = |plain: &[u8], bases: &[_]| {
+            let session = Session::new(&store);
+            let id = session.put(plain, bases).unwrap();
+            session.seal().unwrap();
+            (id, session.packs())
+        };
+        let (base_id, packs) = put(&base, &[]);
+        let (id, _) = put(&plain, &[base_id]);
+        let pack = super::pack_name(&packs[0]);
+        for shortened in [false, true] {
+            let bytes = storage.read(&pack).unwrap();
+            storage.remove(&pack).unwrap();
+            if shortened {
+                storage.write_new(&pack, Source::Bytes(&bytes[..bytes.len() / 2])).unwrap();
+            }
+            assert!(!Session::new(&store).knows(&id).unwrap(), "its base is gone");
+            assert_eq!(put(&base, &[]).1.len(), 1);
+            assert_eq!(store.read(&id).unwrap(), plain);
+            assert!(put(&base, &[]).1.is_empty(), "healed once, not each time");
+            storage.write_new(&pack, Source::Bytes(&bytes)).unwrap();
+        }
+    }
+
+    #[test]
+    fn in_doubt_a_chunk_is_known_only_if_it_can_be_read() {
+        let storage = Arc::new(Memory::new());
+        create(&*storage, [1; 32]).unwrap();
+        let store = open(&storage);
+        let plain = noise(3, 1000);
+        let session = Session::new(&store);
+        let id = session.put(&plain, &[]).unwrap();
+        session.seal().unwrap();
+        let pack = names(&*storage, "packs").remove(0);
+        let mut bytes = storage.read(&pack).unwrap();
+        bytes[100] ^= 1;
+        storage.write_new(&pack, Source::Bytes(&bytes)).unwrap();
+        assert!(store.read(&id).is_err());
+        let session = Session::new(&store);
+        session.doubt();
+        session.put(&plain, &[]).unwrap();
+        session.seal().unwrap();
+        assert_eq!(store.read(&id).unwrap(), plain);
+    }
+
+    #[test]
+    fn chains_of_several_bases_stay_cheap_to_read() {
+        let storage = Arc::new(Memory::new());
+        create(&*storage, [1; 32]).unwrap();
+        let store = open(&storage);
+        let mut last: Vec<(crate::id::ChunkId, Vec<u8>)> = Vec::new();
+        for n in 0..4 {
+            let plain = noise(n, 8 << 10);
+            let session = Session::new(&store);
+            last.push((session.put(&plain, &[]).unwrap(), plain));
+            session.seal().unwrap();
+        }
+        for step in 0..12 {
+            let session = Session::new(&store);
+            let bases: Vec<_> = last.iter().map(|(id, _)| *id).collect();
+            // Each chunk takes a quarter from each of the last, as after a VACUUM.
+            let next: Vec<(crate::id::ChunkId, Vec<u8>)> = (0..4)
+                .map(|n| {
+                    let mut plain: Vec<u8> = last
+                        .iter()
+                        .enumerate()
+                        .flat_map(|(i, (_, p))| p[(i + n) % 4 * 2048..][..2048].to_vec())
+                        .collect();
+                    plain[step * 7 + n] ^= 0x55;
+                    (session.put(&plain, &bases).unwrap(), plain)
+                })
+                .collect();
+            session.seal().unwrap();
+            for (id, plain) in &next {
+                let record = store.locate(id).unwrap().unwrap().record;
+                let work = session.work(&record, 1 << 20).unwrap().unwrap();
+                assert!(work <= super::MAX_WORK + 1, "step {step}: {work} chunks are decoded");
+                assert_eq!(store.read(id).unwrap(), *plain);
+            }
+            last = next;
+        }
     }
 }

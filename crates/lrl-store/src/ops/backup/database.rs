@@ -1,14 +1,14 @@
-//! The database half of a backup: nothing where it is provably the same; else one consistent image, staged, cut into extents, and each
-//! changed extent kept as a delta against the one that stood there.
+//! The database half of a backup: nothing where it is provably the same; else one consistent image, cut into extents, and each changed
+//! extent stored as a delta against the one that stood there.
 
 use std::fs::File;
-use std::io::{Read, Seek, Write};
+use std::io::{Read, Seek};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rayon::prelude::*;
-use sha2::{Digest, Sha256};
 
+use super::intake::{Intake, Kept, Old};
 use super::moved::PageMap;
 use super::{DatabaseRead, History, Options};
 use crate::codec::MAX_BASES;
@@ -17,18 +17,17 @@ use crate::format::entry::{Piece, Time};
 use crate::format::snapshot;
 use crate::id::ChunkId;
 use crate::progress::{Observer, Problem, checkpoint};
-use crate::sqlite::{self, Image, ImageSink, ReadOptions};
-use crate::storage::local::temporary_file;
+use crate::sqlite::{self, ImageSink, ReadOptions};
 use crate::store::cache::Cache;
 use crate::store::session::Session;
-use crate::store::tree::{Builder, Items};
+use crate::store::tree::Builder;
 
-/// Bytes of extents that are hashed and encoded at once.
-const BATCH_BYTES: usize = 4 << 20;
+/// So many extents are encoded at once.
+const BATCH_EXTENTS: usize = 64;
 
 pub(super) struct Half {
     pub record: snapshot::Database,
-    /// The image as a file, if it had to be copied.
+    /// The image as a file, if all of it had to be copied.
     pub staged: Option<tempfile::NamedTempFile>,
     pub read: Option<DatabaseRead>,
 }
@@ -57,14 +56,11 @@ pub(super) fn keep(
         let record = snapshot::Database { path: shown, ..parent.clone() };
         return Ok(Some(Half { record, staged: None, read: None }));
     }
-    let mut staged = Staged { file: temporary_file(&options.scratch)?, observer };
-    let image = sqlite::read_image(
-        path,
-        &ReadOptions { busy: options.busy, scratch: &options.scratch },
-        &mut staged,
-        observer,
-    )?;
-    let (root, sha256) = store_image(session, staged.file.as_file_mut(), &image, parent, observer)?;
+    let mut intake = Intake::new(session.store(), parent, &options.scratch, observer);
+    let read_options = ReadOptions { busy: options.busy, scratch: &options.scratch };
+    let image = sqlite::read_image(path, &read_options, &mut intake, observer)?;
+    let kept = intake.finish()?;
+    let root = store_image(session, &kept, image.page_size, parent, observer)?;
     // Only if nothing was committed since the first look does that look describe this image.
     let same = settled && before.is_some() && sqlite::observe(path)? == before;
     if let Some(cache) = cache {
@@ -83,7 +79,7 @@ pub(super) fn keep(
     let record = snapshot::Database {
         path: shown,
         size_bytes: image.size_bytes,
-        sha256,
+        sha256: kept.sha256.clone(),
         root,
         page_size: image.page_size,
         change_counter: image.change_counter,
@@ -94,86 +90,86 @@ pub(super) fn keep(
         mtime: Time { secs: meta.mtime(), nanos: meta.mtime_nsec() as u32 },
     };
     let read = DatabaseRead { locked: image.locked, method: image.method, schema_error: image.schema_error };
-    Ok(Some(Half { record, staged: Some(staged.file), read: Some(read) }))
+    Ok(Some(Half { record, staged: kept.into_image(), read: Some(read) }))
 }
 
-struct Staged<'a> {
-    file: tempfile::NamedTempFile,
-    observer: &'a dyn Observer,
-}
-
-impl Staged<'_> {
-    fn path(&self) -> &Path {
-        self.file.path()
-    }
-}
-
-impl ImageSink for Staged<'_> {
-    fn bytes(&mut self, piece: &[u8]) -> Result<()> {
-        self.file.write_all(piece).map_err(Error::io("write", self.path()))?;
-        self.observer.advance(piece.len() as u64, 0);
-        Ok(())
-    }
-
-    fn restart(&mut self) -> Result<()> {
-        let file = self.file.as_file_mut();
-        file.set_len(0).and_then(|()| file.rewind()).map_err(Error::io("write", self.file.path()))
-    }
-}
-
-/// Cuts the staged image into extents and keeps the new ones; returns the root of their tree and the image's SHA-256.
-pub(in crate::ops) fn store_image(
+/// Keeps the image in `file`; returns the root of its tree and its SHA-256.
+pub(in crate::ops) fn keep_file(
     session: &Session<'_>,
-    image: &mut File,
-    shape: &Image,
+    file: &mut File,
+    page_size: u32,
     parent: Option<&snapshot::Database>,
+    scratch: &Path,
     observer: &dyn Observer,
 ) -> Result<(ChunkId, String)> {
-    let fail = |e| Error::Io { op: "read back", path: "the staged copy of the database".into(), source: e };
-    image.rewind().map_err(fail)?;
+    let mut intake = Intake::new(session.store(), parent, scratch, observer);
+    let mut piece = vec![0; 256 << 10];
+    file.rewind().map_err(Error::io("read an image below", scratch))?;
+    loop {
+        match file.read(&mut piece).map_err(Error::io("read an image below", scratch))? {
+            0 => break,
+            len => intake.bytes(&piece[..len])?,
+        }
+    }
+    let kept = intake.finish()?;
+    Ok((store_image(session, &kept, page_size, parent, observer)?, kept.sha256))
+}
+
+/// Stores the kept extents and returns the root of the tree of all.
+fn store_image(
+    session: &Session<'_>,
+    kept: &Kept,
+    page_size: u32,
+    parent: Option<&snapshot::Database>,
+    observer: &dyn Observer,
+) -> Result<ChunkId> {
     let store = session.store();
-    let extent_bytes = store.config().chunking.extent_bytes as usize;
-    // Trouble with the parent only costs space: its extents are bases, never contents.
-    let mut old = parent.and_then(|parent| Items::<Piece>::new(store, &parent.root).ok());
+    let extent_bytes = u64::from(store.config().chunking.extent_bytes);
+    let extents = kept.len.div_ceil(extent_bytes);
     let moved = match parent {
-        Some(parent) => PageMap::if_moved(store, parent, image, shape.size_bytes, observer).unwrap_or_default(),
-        None => None,
+        Some(parent) if parent.page_size == page_size => {
+            PageMap::if_moved(store, parent, kept, extent_bytes, observer).unwrap_or_default()
+        }
+        _ => None,
     };
-    checkpoint(observer)?;
     let bases = |extent: &[u8], old: Option<ChunkId>| {
         let found = moved.as_ref().map(|map| map.bases(extent, MAX_BASES)).unwrap_or_default();
         if found.is_empty() { old.into_iter().collect() } else { found }
     };
     let mut builder = Builder::new(session, parent.map(|parent| parent.root));
-    let mut sha = Sha256::new();
-    let mut batch = vec![0; BATCH_BYTES];
-    let mut left = shape.size_bytes;
-    while left > 0 {
+    let mut old = Old::new(store, parent);
+    let mut offset = 0;
+    let mut next = 0;
+    while next < extents {
         checkpoint(observer)?;
-        batch.truncate(left.min(BATCH_BYTES as u64) as usize);
-        image.read_exact(&mut batch).map_err(fail)?;
-        left -= batch.len() as u64;
-        let extents: Vec<(&[u8], Option<ChunkId>)> = batch
-            .chunks(extent_bytes)
-            .map(|extent| match old.as_mut().and_then(Iterator::next) {
-                Some(Ok(Piece::Data { id, .. })) => (extent, Some(id)),
-                _ => (extent, None),
+        let mut batch = Vec::new();
+        while next < extents && batch.len() < BATCH_EXTENTS {
+            let len = extent_bytes.min(kept.len - next * extent_bytes);
+            let bytes = if kept.is_kept(next) {
+                let mut bytes = vec![0; len as usize];
+                kept.read_at(offset, &mut bytes)?;
+                offset += len;
+                Some(bytes)
+            } else {
+                None
+            };
+            batch.push((old.next(), len, bytes));
+            next += 1;
+        }
+        // An extent that was not kept is the parent's, and the parent is complete.
+        let ids: Vec<ChunkId> = batch
+            .par_iter()
+            .map(|(old, _, bytes)| match (bytes, old) {
+                (Some(bytes), old) => session.put(bytes, &bases(bytes, *old)),
+                (None, Some(id)) => Ok(*id),
+                (None, None) => {
+                    Err(Error::corrupt("the list of the parent's extents", "reads differently a second time"))
+                }
             })
-            .collect();
-        let keep = || {
-            extents
-                .par_iter()
-                .map(|(extent, old)| {
-                    // The parent is complete: what it holds need not be looked up.
-                    let id = ChunkId::of(extent);
-                    if *old == Some(id) { Ok(id) } else { session.put(extent, &bases(extent, *old)) }
-                })
-                .collect::<Result<Vec<ChunkId>>>()
-        };
-        let (ids, ()) = rayon::join(keep, || sha.update(&batch));
-        for (id, (extent, _)) in ids?.into_iter().zip(&extents) {
-            builder.push(Piece::Data { id, len: extent.len() as u64 })?;
+            .collect::<Result<_>>()?;
+        for (id, (_, len, _)) in ids.into_iter().zip(batch) {
+            builder.push(Piece::Data { id, len })?;
         }
     }
-    Ok((builder.finish()?, crate::set::hex(&sha.finalize())))
+    builder.finish()
 }

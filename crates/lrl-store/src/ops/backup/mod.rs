@@ -2,8 +2,11 @@
 
 pub(super) mod database;
 mod dry;
+mod intake;
 mod moved;
 mod publish;
+#[cfg(test)]
+mod tests;
 pub(super) mod uploads;
 
 use std::path::PathBuf;
@@ -113,7 +116,8 @@ pub fn backup(store: &Store, options: &Options, observer: &dyn Observer) -> Resu
     let session = Session::new(store);
     let mut problems = Vec::new();
 
-    observer.phase(Phase::Database, None);
+    let size = options.database.as_ref().and_then(|path| path.metadata().ok()).map(|meta| meta.len());
+    observer.phase(Phase::Database, size);
     let database = database::keep(&session, cache.as_ref(), &history, options, &mut problems, observer)?;
     observer.phase(Phase::Uploads, None);
     let uploads = uploads::keep(&session, cache.as_ref(), &history, options, &mut problems, observer)?;

@@ -2,11 +2,10 @@
 //! that held them are better bases than the extent that stood at the same place.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 
 use rayon::prelude::*;
 
+use super::intake::Kept;
 use crate::error::Result;
 use crate::format::entry::{Content, Piece};
 use crate::format::snapshot;
@@ -15,8 +14,10 @@ use crate::progress::{Observer, checkpoint};
 use crate::store::Store;
 use crate::store::tree::Items;
 
-/// So many extents, evenly spread, tell whether pages have moved.
-const SAMPLES: u64 = 32;
+/// So many of the changed extents, evenly spread, tell whether pages have moved.
+const SAMPLES: usize = 32;
+/// With fewer changed extents a map of the parent costs more than it saves.
+const MIN_CHANGED: usize = SAMPLES;
 /// The map holds at most so many pages (about 8 MiB); of a larger database it knows every second, fourth … page.
 const MAX_PAGES: u64 = 256 << 10;
 /// Extents whose bytes are decoded at once.
@@ -36,13 +37,12 @@ impl PageMap {
     pub(super) fn if_moved(
         store: &Store,
         parent: &snapshot::Database,
-        image: &File,
-        image_bytes: u64,
+        kept: &Kept,
+        extent_bytes: u64,
         observer: &dyn Observer,
     ) -> Result<Option<Self>> {
-        let extent_bytes = u64::from(store.config().chunking.extent_bytes);
         let page_size = parent.page_size as usize;
-        if page_size == 0 || !looks_moved(store, parent, image, image_bytes, extent_bytes) {
+        if page_size == 0 || !looks_moved(store, parent, kept, extent_bytes) {
             return Ok(None);
         }
         let pages = parent.size_bytes / page_size as u64;
@@ -98,24 +98,30 @@ impl PageMap {
     }
 }
 
-/// Compares extents of both images at the same places: pages that differ there, but for a few, have moved.
-fn looks_moved(store: &Store, parent: &snapshot::Database, image: &File, image_bytes: u64, extent_bytes: u64) -> bool {
-    let extents = image_bytes.min(parent.size_bytes) / extent_bytes;
-    let step = (extents / SAMPLES).max(1);
+/// Compares some of the changed extents with the parent's at the same places: where hardly any page is the same, pages have moved.
+fn looks_moved(store: &Store, parent: &snapshot::Database, kept: &Kept, extent_bytes: u64) -> bool {
+    let whole = kept.len.min(parent.size_bytes) / extent_bytes;
+    let changed: Vec<u64> = (0..whole).filter(|n| kept.is_kept(*n)).collect();
+    if changed.len() < MIN_CHANGED {
+        return false;
+    }
     let content = Content::Tree(parent.root);
-    let moved = (0..extents).step_by(step as usize).filter(|n| {
+    let page = parent.page_size as usize;
+    let step = changed.len() / SAMPLES;
+    // Kept extents lie end to end: the n-th one is at n times their length.
+    let samples: Vec<(u64, u64)> = changed.iter().zip(0..).step_by(step).map(|(at, n)| (*at, n)).collect();
+    let moved = samples.iter().filter(|(at, n)| {
         let mut new = vec![0; extent_bytes as usize];
         let mut old = Vec::with_capacity(new.len());
-        let read = image.read_exact_at(&mut new, n * extent_bytes).is_ok()
+        let read = kept.read_at(n * extent_bytes, &mut new).is_ok()
             && store
-                .read_content(&content, n * extent_bytes, extent_bytes, &mut |bytes| {
+                .read_content(&content, at * extent_bytes, extent_bytes, &mut |bytes| {
                     old.extend_from_slice(bytes);
                     Ok(())
                 })
                 .is_ok();
-        let page = parent.page_size as usize;
         let same = new.chunks(page).zip(old.chunks(page)).filter(|(a, b)| a == b).count();
         read && same * 2 < new.len() / page
     });
-    moved.count() as u64 * 4 >= extents.div_ceil(step)
+    moved.count() * 2 >= samples.len()
 }

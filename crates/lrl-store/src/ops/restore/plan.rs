@@ -92,7 +92,7 @@ impl<'a> Plan<'a> {
         let lost: Vec<&str> = snapshot.problems.iter().filter(|p| p.lost).map(|p| p.path.as_str()).collect();
         if let (Some(first), false) = (lost.first(), plan.trees.is_empty()) {
             plan.note(format!(
-                "{} uploads could not be read when snapshot {stamp} was made and are not in it, such as {first}",
+                "something was missing or unreadable when snapshot {stamp} was made, and is not in it: {} in all, first {first}",
                 lost.len()
             ));
         }

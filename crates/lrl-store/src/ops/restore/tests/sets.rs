@@ -97,6 +97,25 @@ fn a_set_that_python_wrote_is_restored() {
 }
 
 #[test]
+fn links_that_a_script_counts_as_files_are_no_discrepancy() {
+    let lab = Lab::new();
+    lab.write("assets/ab/z.txt", b"z");
+    fs::hard_link(lab.source().join("assets/ab/z.txt"), lab.source().join("assets/ab/again.txt")).unwrap();
+    std::os::unix::fs::symlink("z.txt", lab.source().join("assets/ab/link.txt")).unwrap();
+    let manifest = set(&lab);
+    for dry_run in [true, false] {
+        let options = Options { dry_run, ..lab.options(What::AssetsOnly) };
+        let report = restore_set(&manifest, &options, &Silent).unwrap();
+        assert!(report.notes.iter().all(|note| !note.contains("its manifest says")), "{:?}", report.notes);
+    }
+    let mut text: serde_json::Value = serde_json::from_slice(&fs::read(&manifest).unwrap()).unwrap();
+    text["backups"][1]["file_count"] = 99.into();
+    fs::write(&manifest, text.to_string()).unwrap();
+    let report = run(&lab, &manifest, What::AssetsOnly).unwrap();
+    assert!(report.notes.iter().any(|note| note.contains("its manifest says 99")), "{:?}", report.notes);
+}
+
+#[test]
 fn halves_of_a_set_and_sets_without_one() {
     let lab = Lab::new();
     let manifest = set(&lab);

@@ -1,0 +1,114 @@
+//! The database's road into the store and back, on images that grow, shrink, move and repeat.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use super::database::keep_file;
+use crate::format::entry::{Content, Time};
+use crate::format::snapshot::Database;
+use crate::id::ChunkId;
+use crate::progress::Silent;
+use crate::storage::LockMode;
+use crate::storage::memory::Memory;
+use crate::store::session::Session;
+use crate::store::{Store, create};
+
+const PAGE: usize = 4096;
+
+fn store() -> Store {
+    let storage = Memory::new();
+    create(&storage, [1; 32]).unwrap();
+    Store::open(Arc::new(storage), LockMode::Shared, Duration::ZERO, &Silent).unwrap()
+}
+
+/// Pages with contents of their own that do not compress.
+fn page(seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 24) as u8
+    })
+    .take(PAGE)
+    .collect()
+}
+
+/// Keeps an image, reads it back, and returns its record and how many bytes it added.
+fn keep(store: &Store, image: &[u8], parent: Option<&Database>) -> (Database, u64) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(image).unwrap();
+    let session = Session::new(store);
+    let (root, sha256) = keep_file(&session, &mut file, PAGE as u32, parent, dir.path(), &Silent).unwrap();
+    session.seal().unwrap();
+    assert_eq!(sha256, crate::set::hex(&Sha256::digest(image)));
+    let mut back = Vec::new();
+    store
+        .read_content(&Content::Tree(root), 0, image.len() as u64, &mut |bytes| {
+            back.extend_from_slice(bytes);
+            Ok(())
+        })
+        .unwrap();
+    assert!(back == image);
+    let record = Database {
+        path: "lrl.db".into(),
+        size_bytes: image.len() as u64,
+        sha256,
+        root,
+        page_size: PAGE as u32,
+        change_counter: 0,
+        tables: None,
+        mode: 0o600,
+        uid: 0,
+        gid: 0,
+        mtime: Time::default(),
+    };
+    (record, session.added_bytes())
+}
+
+#[test]
+fn steps_cost_what_changed_and_every_image_comes_back() {
+    let store = store();
+    // 20 MiB: more than stays in memory while it is taken in.
+    let mut pages: Vec<Vec<u8>> = (0..5120).map(page).collect();
+    let (first, full) = keep(&store, &pages.concat(), None);
+    assert!(full > 20 << 20);
+    let (same, added) = keep(&store, &pages.concat(), Some(&first));
+    assert_eq!((same.root, added), (first.root, 0));
+    pages[700][17] ^= 1;
+    pages[5000] = page(1 << 40);
+    let (second, added) = keep(&store, &pages.concat(), Some(&first));
+    assert!(added < 8_000, "{added}");
+    pages.extend((0..3).map(|n| page((1 << 41) + n)));
+    let (grown, added) = keep(&store, &pages.concat(), Some(&second));
+    assert!(added < 20_000, "{added}");
+    pages.truncate(100);
+    keep(&store, &pages.concat(), Some(&grown));
+    keep(&store, &[], Some(&grown));
+    keep(&store, &page(3)[..512], Some(&grown));
+}
+
+#[test]
+fn pages_that_moved_are_found_by_content() {
+    let store = store();
+    let pages: Vec<Vec<u8>> = (0..4096).map(page).collect();
+    let (first, full) = keep(&store, &pages.concat(), None);
+    // What a VACUUM does: a few pages go, all others follow each other closer, in runs.
+    let moved: Vec<Vec<u8>> = pages.iter().enumerate().filter(|(n, _)| n % 50 != 7).map(|(_, p)| p.clone()).collect();
+    let (_, added) = keep(&store, &moved.concat(), Some(&first));
+    assert!(added < full / 20, "{added} of {full}");
+}
+
+#[test]
+fn a_damaged_parent_costs_space_only() {
+    let store = store();
+    let pages: Vec<Vec<u8>> = (0..256).map(page).collect();
+    let (mut parent, full) = keep(&store, &pages.concat(), None);
+    parent.root = ChunkId::of(b"not there");
+    let (_, added) = keep(&store, &pages.concat(), Some(&parent));
+    assert!(added < full / 100, "known chunks are known without a parent: {added}");
+}
