@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::Write;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, Result};
@@ -54,6 +55,7 @@ pub struct IndexFile {
     layout: Layout,
     packs: Vec<PackId>,
     cache: Mutex<HashMap<u32, Arc<Vec<Located>>>>,
+    cached_blocks: AtomicUsize,
 }
 
 /// Returns the object's name of an index.
@@ -94,12 +96,18 @@ impl IndexFile {
         }
         let packs = index::decode_packs(&storage.read_range(name, at, table_len)?);
         let tag = u64::from_be_bytes(*id.as_bytes().first_chunk().unwrap_or(&[0; 8]));
-        Ok(Self { name: name.into(), tag, layout, packs, cache: Mutex::default() })
+        let cached_blocks = AtomicUsize::new(CACHED_BLOCKS);
+        Ok(Self { name: name.into(), tag, layout, packs, cache: Mutex::default(), cached_blocks })
     }
 
     /// Returns the object's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Keeps more decoded blocks, of about 6 KiB each: for a caller that looks most chunks up.
+    pub fn keep_blocks(&self, blocks: usize) {
+        self.cached_blocks.store(blocks.max(CACHED_BLOCKS), Ordering::Relaxed);
     }
 
     /// Returns how many chunks it lists.
@@ -193,7 +201,7 @@ impl IndexFile {
         let bytes = storage.read_range(&self.name, self.layout.block_offset(block), self.layout.block_len(block))?;
         let decoded = Arc::new(index::decode_block(&bytes, &self.layout, &storage.describe_object(&self.name))?);
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        if cache.len() >= CACHED_BLOCKS {
+        if cache.len() >= self.cached_blocks.load(Ordering::Relaxed) {
             cache.clear();
         }
         cache.insert(block, Arc::clone(&decoded));

@@ -94,7 +94,7 @@ impl<'a> Intake<'a> {
     }
 
     fn close_extent(&mut self, extent: &[u8]) -> Result<()> {
-        if self.count % 64 == 0 {
+        if self.count.is_multiple_of(64) {
             self.marks.push(0);
         }
         if self.old.next() != Some(ChunkId::of(extent)) {

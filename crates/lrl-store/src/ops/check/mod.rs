@@ -83,6 +83,9 @@ pub struct Report {
     pub wrong: bool,
 }
 
+/// Blocks of all index files that are kept decoded, 12 MiB: every chunk is looked up, in no order.
+const CACHED_BLOCKS: usize = 2048;
+
 /// Checks the store in `storage`.
 pub fn check(storage: Arc<dyn Storage>, options: &Options, observer: &dyn Observer) -> Result<Report> {
     let (store, config_error) = Store::examine(storage, options.lock_wait, observer)?;
@@ -173,7 +176,9 @@ fn check_indexes(
         let text = format!("{}; what it lists is found in the packs themselves", damaged.reason);
         findings.wrong(&storage.describe_object(&damaged.name), text);
     }
-    for file in store.indexes() {
+    let files = store.indexes();
+    for file in &files {
+        file.keep_blocks(CACHED_BLOCKS / files.len());
         checked.index_files += 1;
         checked.index_records += file.records();
     }
