@@ -11,6 +11,7 @@ mod docs;
 mod document;
 mod drill;
 mod format;
+mod heal;
 mod import;
 mod layers;
 mod operations;

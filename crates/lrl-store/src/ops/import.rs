@@ -256,7 +256,7 @@ fn keep_database(
         method: Method::PlainFile,
     };
     let parent = history.database.as_ref().map(|(_, half)| half);
-    let (root, sha256) = database::store_image(session, &mut image, &shape, parent, observer)?;
+    let (root, sha256) = database::store_image(session, &mut image, &shape, parent, false, observer)?;
     if file.sha256.as_ref().is_some_and(|stated| !stated.eq_ignore_ascii_case(&sha256)) {
         return Ok(Err(format!("{} changed while it was imported", path.display())));
     }

@@ -571,4 +571,25 @@ mod tests {
             last = next;
         }
     }
+
+    #[test]
+    fn an_index_that_another_process_merged_meanwhile_is_no_failure() {
+        let storage = Arc::new(Memory::new());
+        create(&*storage, [1; 32]).unwrap();
+        let add = |store: &Store, n: u64| {
+            let session = Session::new(store);
+            let id = session.put(&noise(n, 100), &[]).unwrap();
+            session.seal().unwrap();
+            id
+        };
+        let one = open(&storage);
+        let mut ids: Vec<_> = (0..16).map(|n| add(&one, n)).collect();
+        let other = open(&storage);
+        ids.push(add(&one, 16));
+        assert!(names(&*storage, "index").len() < 16, "it has merged");
+        ids.push(add(&other, 17));
+        for store in [&one, &other, &open(&storage)] {
+            assert!(ids.iter().all(|id| store.read(id).is_ok()));
+        }
+    }
 }

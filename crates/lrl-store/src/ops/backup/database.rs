@@ -50,9 +50,12 @@ pub(super) fn keep(
     let parent = history.database.as_ref().map(|(_, half)| half);
     let before = sqlite::observe(path)?;
     let settled = before.as_ref().is_some_and(|state| state.is_settled(options.now));
-    let known = cache.filter(|_| !options.rescan).and_then(|cache| cache.database(&options.source));
+    let distrust = options.rescan || session.doubts();
+    let known = cache.filter(|_| !distrust).and_then(|cache| cache.database(&options.source));
     if let (Some(state), Some(parent), Some(known)) = (&before, parent, known)
         && known == (state.clone(), parent.root)
+        // A copy whose schema could not be read is tried, and complained about, each time.
+        && parent.tables.is_some()
     {
         let record = snapshot::Database { path: shown, ..parent.clone() };
         return Ok(Some(Half { record, staged: None, read: None }));
@@ -64,7 +67,7 @@ pub(super) fn keep(
         &mut staged,
         observer,
     )?;
-    let (root, sha256) = store_image(session, staged.file.as_file_mut(), &image, parent, observer)?;
+    let (root, sha256) = store_image(session, staged.file.as_file_mut(), &image, parent, distrust, observer)?;
     // Only if nothing was committed since the first look does that look describe this image.
     let same = settled && before.is_some() && sqlite::observe(path)? == before;
     if let Some(cache) = cache {
@@ -121,12 +124,14 @@ impl ImageSink for Staged<'_> {
     }
 }
 
-/// Cuts the staged image into extents and keeps the new ones; returns the root of their tree and the image's SHA-256.
+/// Cuts the staged image into extents and keeps the new ones; returns the root of their tree and the image's SHA-256. With `distrust`
+/// the parent's own extents are looked up as well.
 pub(in crate::ops) fn store_image(
     session: &Session<'_>,
     image: &mut File,
     shape: &Image,
     parent: Option<&snapshot::Database>,
+    distrust: bool,
     observer: &dyn Observer,
 ) -> Result<(ChunkId, String)> {
     let fail = |e| Error::Io { op: "read back", path: "the staged copy of the database".into(), source: e };
@@ -166,7 +171,7 @@ pub(in crate::ops) fn store_image(
                 .map(|(extent, old)| {
                     // The parent is complete: what it holds need not be looked up.
                     let id = ChunkId::of(extent);
-                    if *old == Some(id) { Ok(id) } else { session.put(extent, &bases(extent, *old)) }
+                    if *old == Some(id) && !distrust { Ok(id) } else { session.put(extent, &bases(extent, *old)) }
                 })
                 .collect::<Result<Vec<ChunkId>>>()
         };

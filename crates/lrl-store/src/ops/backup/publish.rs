@@ -1,9 +1,11 @@
 //! The set: staged beside its place before the snapshot is written, made visible after it, the manifest last.
 
 use std::fs::{self, File};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use super::History;
@@ -121,13 +123,29 @@ fn stage_database(
             return Ok(copy);
         }
         let mut copy = temporary_file(out)?;
-        let mut source = File::open(&path).map_err(Error::io("open", &path))?;
-        std::io::copy(&mut source, copy.as_file_mut()).map_err(Error::io("copy", &path))?;
-        return Ok(copy);
+        // One that the disk has damaged since is not handed on.
+        if copy_hashed(&path, copy.as_file_mut())? == database.sha256 {
+            return Ok(copy);
+        }
     }
     let mut file = temporary_file(out)?;
     crate::set::image::write(store, database, &mut file)?;
     Ok(file)
+}
+
+/// Copies a file; returns its SHA-256.
+fn copy_hashed(from: &Path, to: &mut File) -> Result<String> {
+    let mut source = File::open(from).map_err(Error::io("open", from))?;
+    let mut sha = Sha256::new();
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        let len = source.read(&mut buffer).map_err(Error::io("copy", from))?;
+        if len == 0 {
+            return Ok(crate::set::hex(&sha.finalize()));
+        }
+        sha.update(&buffer[..len]);
+        to.write_all(&buffer[..len]).map_err(Error::io("copy", from))?;
+    }
 }
 
 fn reflink(path: &Path, out: &Path) -> Result<Option<NamedTempFile>> {
@@ -145,14 +163,11 @@ fn write_archive(
 ) -> Result<(NamedTempFile, archive::Written)> {
     let earlier =
         cache.and_then(Cache::archive).filter(|(_, coder)| coder == CODER).and_then(|(path, _)| File::open(path).ok());
-    let mut segments = CachedSegments { cache, earlier: earlier.map(Arc::new), fresh: Vec::new() };
+    let notes = cache.filter(|cache| cache.start_archive().is_ok());
+    let mut segments = CachedSegments { cache, earlier: earlier.map(Arc::new), notes };
     let made = stored::write_archive(store, uploads, &mut segments, name, observer)?;
-    if let Some(cache) = cache {
-        let note = || {
-            cache.start_archive(name, CODER)?;
-            segments.fresh.iter().try_for_each(|(key, state)| cache.put_segment(key, state))
-        };
-        let _: rusqlite::Result<()> = note();
+    if let Some(cache) = segments.notes {
+        let _ = cache.finish_archive(name, CODER);
     }
     Ok(made)
 }
@@ -161,7 +176,7 @@ fn write_archive(
 struct CachedSegments<'a> {
     cache: Option<&'a Cache>,
     earlier: Option<Arc<File>>,
-    fresh: Vec<([u8; 32], SegmentState)>,
+    notes: Option<&'a Cache>,
 }
 
 impl Segments for CachedSegments<'_> {
@@ -179,10 +194,9 @@ impl Segments for CachedSegments<'_> {
     }
 
     fn record(&mut self, r: &Record) -> Result<()> {
-        self.fresh.push((
-            r.key,
-            SegmentState { offset: r.offset, len: r.len, digest: r.digest, crc32: r.crc32, plain_len: r.plain_len },
-        ));
+        let state =
+            SegmentState { offset: r.offset, len: r.len, digest: r.digest, crc32: r.crc32, plain_len: r.plain_len };
+        self.notes = self.notes.filter(|cache| cache.put_segment(&r.key, &state).is_ok());
         Ok(())
     }
 }
