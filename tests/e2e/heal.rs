@@ -63,3 +63,23 @@ fn uploads_that_are_all_gone_are_mentioned() {
     let run = lab.run(["backup"]).expect(0);
     assert!(run.stderr.contains("is its disk mounted?"), "{}", run.stderr);
 }
+
+#[test]
+fn a_damaged_snapshot_does_not_hide_another_that_is_named_by_its_time() {
+    let lab = Lab::small();
+    let first = lab.run(["backup", "--json"]).expect(0).json();
+    let second = lab.run(["backup", "--json"]).expect(0).json();
+    let id = first["snapshot"].as_str().unwrap();
+    fs::write(lab.path(format!("backups/store/snapshots/lab/{:016x}-{id}", 1)), b"{}").unwrap();
+    lab.run(["ls", second["timestamp"].as_str().unwrap()]).expect(0);
+    let run = lab.run(["ls", first["timestamp"].as_str().unwrap()]).expect(1);
+    assert!(run.stderr.contains(id), "{}", run.stderr);
+}
+
+#[test]
+fn a_store_whose_making_was_killed_is_made() {
+    let lab = Lab::small();
+    lab.write("backups/store/lock", "");
+    lab.write("backups/store/.tmp-killed", "{");
+    lab.run(["backup"]).expect(0);
+}

@@ -13,7 +13,8 @@ use fs2::FileExt as _;
 use super::{Guard, LockMode, Source, Spool, Storage};
 use crate::error::{Error, Result};
 
-const SPOOL_PREFIX: &str = ".tmp-";
+/// How the names of temporary files begin.
+pub const SPOOL_PREFIX: &str = ".tmp-";
 const RECLAIM_AGE: Duration = Duration::from_secs(10);
 const OPEN_FILES: usize = 16;
 
