@@ -228,7 +228,7 @@ impl<'a> Joiner<'a> {
         self.put(&gzip_trailer(self.crc.value(), self.plain_len))?;
         self.out.flush().map_err(Error::io("write", self.options.path))?;
         let digest = std::mem::take(&mut self.sha256).finalize();
-        self.written.sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.written.sha256 = super::hex(&digest);
         Ok(())
     }
 }

@@ -272,21 +272,41 @@ impl<'s, T: Item> Items<'s, T> {
         }
     }
 
-    fn load_next(&mut self) -> Result<bool> {
-        loop {
-            let Some((_, children)) = self.stack.last_mut() else { return Ok(false) };
-            let Some(child) = children.next() else {
-                self.stack.pop();
-                continue;
-            };
-            match self.node(&child.id)? {
-                Node::Leaf(leaf) => {
-                    self.leaf = leaf.into_iter();
-                    return Ok(true);
-                }
+    /// Returns the level and the id of the node that comes next.
+    pub(super) fn next_node(&mut self) -> Option<(u8, ChunkId)> {
+        while let Some((level, children)) = self.stack.last() {
+            if let Some(child) = children.as_slice().first() {
+                return Some((*level, child.id));
+            }
+            self.stack.pop();
+        }
+        None
+    }
+
+    pub(super) fn skip_node(&mut self) {
+        if let Some((_, children)) = self.stack.last_mut() {
+            children.next();
+        }
+    }
+
+    pub(super) fn open_node(&mut self) -> Result<()> {
+        if let Some((_, id)) = self.next_node() {
+            let node = self.node(&id)?;
+            self.skip_node();
+            match node {
+                Node::Leaf(leaf) => self.leaf = leaf.into_iter(),
                 Node::Inner(below, children) => self.stack.push((below, children.into_iter())),
             }
         }
+        Ok(())
+    }
+
+    /// Returns the next item without taking it.
+    pub(super) fn peek(&mut self) -> Result<Option<&T>> {
+        while self.leaf.as_slice().is_empty() && self.next_node().is_some() {
+            self.open_node()?;
+        }
+        Ok(self.leaf.as_slice().first())
     }
 }
 
@@ -307,20 +327,16 @@ impl<T: Item> Iterator for Items<'_, T> {
     type Item = Result<T>;
 
     fn next(&mut self) -> Option<Result<T>> {
-        while !self.failed {
-            if let Some(item) = self.leaf.next() {
-                return Some(Ok(item));
-            }
-            match self.load_next() {
-                Ok(true) => {}
-                Ok(false) => return None,
-                Err(e) => {
-                    self.failed = true;
-                    return Some(Err(e));
-                }
+        if self.failed {
+            return None;
+        }
+        match self.peek() {
+            Ok(_) => self.leaf.next().map(Ok),
+            Err(e) => {
+                self.failed = true;
+                Some(Err(e))
             }
         }
-        None
     }
 }
 

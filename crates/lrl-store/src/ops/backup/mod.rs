@@ -187,9 +187,13 @@ fn make(
     };
     // The archive is written from the store, so it proves that what was just stored can be read back; its digest is part of the snapshot.
     let (staged_image, database_read) = database.map_or((None, None), |half| (half.staged, half.read));
-    let staged = options.out.as_deref().map(|out| {
-        publish::stage(session.store(), cache, history, &mut snapshot, staged_image, out, &mut problems, observer)
-    });
+    let mut staged = options
+        .out
+        .as_deref()
+        .map(|out| publish::stage(session.store(), cache, history, &mut snapshot, staged_image, out, observer));
+    if let Some(Ok(staged)) = &mut staged {
+        problems.append(&mut staged.notes);
+    }
     let uploads_read = uploads.map(|half| half.read).unwrap_or_default();
     Ok(Made { snapshot, staged, database_read, uploads_read, problems })
 }

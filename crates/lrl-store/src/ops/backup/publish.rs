@@ -1,11 +1,10 @@
 //! The set: staged beside its place before the snapshot is written, made visible after it, the manifest last.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use super::History;
@@ -15,6 +14,7 @@ use crate::progress::{Observer, Phase, Problem};
 use crate::set::archive::{self, Record, Segments};
 use crate::set::deflate::CODER;
 use crate::set::files::{self, Names};
+use crate::set::hash::read_hashed;
 use crate::set::stored;
 use crate::storage::local::{persist_new, temporary_file};
 use crate::store::cache::{Cache, SegmentState};
@@ -65,6 +65,8 @@ pub(super) struct StagedSet {
     names: Names,
     database: Option<Ready>,
     archive: Option<(Ready, u64)>,
+    /// What is not in the archive, and why.
+    pub notes: Vec<Problem>,
 }
 
 /// Writes the set's files under temporary names, the archive from the store; notes the archive's digest in `snapshot`.
@@ -75,15 +77,14 @@ pub(super) fn stage(
     snapshot: &mut Snapshot,
     image: Option<NamedTempFile>,
     out: &Path,
-    problems: &mut Vec<Problem>,
     observer: &dyn Observer,
 ) -> Result<StagedSet> {
     let names = Names::new(out, &snapshot.timestamp);
-    let mut staged = StagedSet { names, database: None, archive: None };
+    let mut staged = StagedSet { names, database: None, archive: None, notes: Vec::new() };
     if let Some(database) = &snapshot.database {
         let image = match image {
             Some(image) => image,
-            None => stage_database(store, cache, database, out)?,
+            None => stage_database(store, cache, database, out, observer)?,
         };
         staged.database = Some(Ready::New(image));
     }
@@ -102,7 +103,7 @@ pub(super) fn stage(
             uploads.archive = Some(archive);
         } else {
             let (file, written) = write_archive(store, cache, uploads, &staged.names.assets, observer)?;
-            problems.extend(written.notes);
+            staged.notes = written.notes;
             staged.archive = Some((Ready::New(file), written.reused_bytes));
             uploads.archive =
                 Some(snapshot::Archive { coder: CODER.into(), size_bytes: written.size_bytes, sha256: written.sha256 });
@@ -117,6 +118,7 @@ fn stage_database(
     cache: Option<&Cache>,
     database: &snapshot::Database,
     out: &Path,
+    observer: &dyn Observer,
 ) -> Result<NamedTempFile> {
     if let Some(path) = cache.and_then(|cache| cache.find_output(&database.sha256, out)) {
         if let Some(copy) = reflink(&path, out)? {
@@ -124,28 +126,15 @@ fn stage_database(
         }
         let mut copy = temporary_file(out)?;
         // One that the disk has damaged since is not handed on.
-        if copy_hashed(&path, copy.as_file_mut())? == database.sha256 {
+        let failed = |e| Error::io("copy", &path)(e);
+        let (sha256, _) = read_hashed(&path, observer, &mut |bytes| copy.write_all(bytes).map_err(failed))?;
+        if sha256 == database.sha256 {
             return Ok(copy);
         }
     }
     let mut file = temporary_file(out)?;
     crate::set::image::write(store, database, &mut file)?;
     Ok(file)
-}
-
-/// Copies a file; returns its SHA-256.
-fn copy_hashed(from: &Path, to: &mut File) -> Result<String> {
-    let mut source = File::open(from).map_err(Error::io("open", from))?;
-    let mut sha = Sha256::new();
-    let mut buffer = vec![0; 256 << 10];
-    loop {
-        let len = source.read(&mut buffer).map_err(Error::io("copy", from))?;
-        if len == 0 {
-            return Ok(crate::set::hex(&sha.finalize()));
-        }
-        sha.update(&buffer[..len]);
-        to.write_all(&buffer[..len]).map_err(Error::io("copy", from))?;
-    }
 }
 
 fn reflink(path: &Path, out: &Path) -> Result<Option<NamedTempFile>> {
@@ -225,7 +214,7 @@ fn place_all(
     cache: Option<&Cache>,
     placed: &mut Vec<PathBuf>,
 ) -> Result<SetOutput> {
-    let StagedSet { names, database, archive } = staged;
+    let StagedSet { names, database, archive, notes: _ } = staged;
     let mut output = SetOutput { manifest: names.manifest.clone(), database: None, assets: None };
     let manifest = files::manifest(&names, name, snapshot, &snapshot.program)?;
     if let (Some(ready), Some(half)) = (database, &snapshot.database) {

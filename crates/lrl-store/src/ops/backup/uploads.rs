@@ -140,10 +140,9 @@ enum Plan {
 impl<'a> Keeper<'a> {
     fn add(&mut self, found: Found) -> Result<()> {
         if found.path.len() > LONGEST_PATH {
-            let mut path = found.source.to_string_lossy().into_owned();
-            path.truncate(path.floor_char_boundary(200));
+            let path: String = found.source.to_string_lossy().chars().take(200).chain(['…']).collect();
             let reason = format!("lies so deep that its path has {} bytes; it is not stored", found.path.len());
-            self.problems.push(Problem { path: path + "…", reason, lost: true });
+            self.problems.push(Problem { path, reason, lost: true });
             return Ok(());
         }
         let plan = self.plan(&found)?;
