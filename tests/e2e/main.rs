@@ -14,6 +14,7 @@ mod drill;
 mod dry;
 mod export;
 mod format;
+mod heal;
 mod import;
 mod layers;
 mod operations;

@@ -1,5 +1,6 @@
 //! Compression of chunks. Owns zstd. What it encodes it decodes again; ids never depend on it.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 
 use zstd::zstd_safe::{CCtx, CParameter, DCtx};
@@ -84,14 +85,7 @@ fn looks_compressible(plain: &[u8]) -> bool {
 
 /// Compresses `plain` against `bases`; nothing if that does not make it smaller.
 pub fn compress_delta(plain: &[u8], bases: &[&[u8]]) -> Option<Vec<u8>> {
-    let joined;
-    let prefix = match bases {
-        [one] => one,
-        _ => {
-            joined = bases.concat();
-            joined.as_slice()
-        }
-    };
+    let prefix = &*joined(bases);
     let mut context = CCtx::create();
     context.set_parameter(CParameter::CompressionLevel(DELTA_LEVEL)).ok()?;
     context.set_parameter(CParameter::WindowLog(window_log(prefix.len() + plain.len()))).ok()?;
@@ -100,6 +94,14 @@ pub fn compress_delta(plain: &[u8], bases: &[&[u8]]) -> Option<Vec<u8>> {
     context.compress2(&mut out, plain).ok()?;
     out.shrink_to_fit();
     Some(out)
+}
+
+/// What stands before a delta in its window: the bases one after the other.
+fn joined<'a>(bases: &[&'a [u8]]) -> Cow<'a, [u8]> {
+    match bases {
+        [one] => Cow::Borrowed(one),
+        _ => Cow::Owned(bases.concat()),
+    }
 }
 
 /// The window must reach from a chunk's last byte to its bases' first.
@@ -125,14 +127,7 @@ pub fn decode(
             context.decompress(&mut out, &encoded).map(|_| out).map_err(|code| broken_frame(object, code))
         })?,
         Encoding::Delta => {
-            let joined;
-            let prefix = match bases {
-                [one] => one,
-                _ => {
-                    joined = bases.concat();
-                    joined.as_slice()
-                }
-            };
+            let prefix = &*joined(bases);
             let mut context = DCtx::create();
             context.ref_prefix(prefix).map_err(|code| broken_frame(object, code))?;
             let mut out = Vec::with_capacity(plain_len);

@@ -61,8 +61,10 @@ pub fn create_if_missing(path: &Path, wait: std::time::Duration) -> Result<bool>
         return Ok(false);
     }
     // A directory with other things in it, or a store whose config is gone, must not become a new store by a slip of the finger.
+    // What a run leaves that was killed while it made the store: its locks and a temporary file.
+    let of_ours = |name: &str| name.starts_with("lock") || name.starts_with(local::SPOOL_PREFIX);
     let foreign = std::fs::read_dir(path).ok().and_then(|mut entries| {
-        entries.find_map(|entry| entry.ok().filter(|e| !e.file_name().to_string_lossy().starts_with("lock")))
+        entries.find_map(|entry| entry.ok().filter(|e| !of_ours(&e.file_name().to_string_lossy())))
     });
     if let Some(entry) = foreign {
         let text = format!(

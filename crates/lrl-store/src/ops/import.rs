@@ -12,11 +12,11 @@ use crate::error::{Error, Result};
 use crate::format::entry::Time;
 use crate::format::snapshot::{self, Snapshot};
 use crate::ops::backup::{self, History, database, time_of, uploads};
-use crate::ops::drill::hash_file;
 use crate::ops::scratch::{self, Scratch};
 use crate::progress::{Observer, Phase, Silent};
 use crate::set::extract;
 use crate::set::found::{FoundFile, FoundSet, manifests};
+use crate::set::hash::sha256_of;
 use crate::source::exclude::Excludes;
 use crate::source::walk::{FoundKind, Root, walk};
 use crate::sqlite::Inspector;
@@ -210,7 +210,7 @@ fn of_the_set<T>(result: Result<T>) -> Result<Result<T, String>> {
 
 fn verified(file: &FoundFile, observer: &dyn Observer) -> Result<PathBuf> {
     let path = file.there().ok_or_else(|| Error::Missing { object: file.name() })?;
-    let (actual, size) = hash_file(path, observer)?;
+    let (actual, size) = sha256_of(path, observer)?;
     match (&file.sha256, file.size_bytes) {
         (Some(stated), _) if !stated.eq_ignore_ascii_case(&actual) => {
             Err(Error::corrupt(path.display(), "does not match the SHA-256 in its manifest"))

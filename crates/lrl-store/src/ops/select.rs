@@ -54,26 +54,33 @@ pub fn select(store: &Store, source: Option<&str>, wanted: &str, need: Need) -> 
     }
     let is_stamp = wanted.len() == 15 && wanted.as_bytes().get(8) == Some(&b'_');
     let mut found = Vec::new();
+    let mut damaged = None;
     for name in names {
         if is_stamp {
-            let snapshot = store.snapshot(&name)?;
-            if snapshot.timestamp == wanted {
-                found.push((name, Some(snapshot)));
+            match store.snapshot(&name) {
+                Ok(snapshot) if snapshot.timestamp == wanted => found.push((name, Some(snapshot))),
+                Ok(_) => {}
+                // A damaged snapshot hides no other.
+                Err(e @ (Error::Corrupt { .. } | Error::Missing { .. } | Error::Unsupported { .. })) => {
+                    damaged = damaged.or(Some(e));
+                }
+                Err(e) => return Err(e),
             }
         } else if name.id.to_string().starts_with(wanted) && wanted.len() >= 4 {
             found.push((name, None));
         }
     }
-    match found.len() {
-        0 => Err(Error::NotFound(format!(
+    match (found.len(), damaged) {
+        (0, Some(damaged)) => Err(damaged),
+        (0, None) => Err(Error::NotFound(format!(
             "no snapshot in {place} is called `{wanted}` (`latest`, `latest~2`, `20260114_120000` or at least four digits of an id); `lrl snapshots` lists them"
         ))),
-        1 => {
+        (1, _) => {
             let (name, snapshot) = found.remove(0);
             let snapshot = snapshot.map_or_else(|| store.snapshot(&name), Ok)?;
             Ok((name, snapshot))
         }
-        n => Err(Error::NotFound(format!(
+        (n, _) => Err(Error::NotFound(format!(
             "`{wanted}` means {n} snapshots of {place}; give more digits of the id, or --source"
         ))),
     }

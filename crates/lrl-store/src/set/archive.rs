@@ -16,7 +16,7 @@ use super::plan::{Planner, Segment};
 use super::segment::{Made, Workshop};
 use crate::error::{Error, Result};
 use crate::format::entry::{Entry, Piece};
-use crate::progress::{Observer, Problem, checkpoint};
+use crate::progress::{Observer, Problem, Problems, checkpoint};
 
 /// Plain bytes of segments that are being made or wait for their turn.
 const IN_FLIGHT: u64 = 16 << 20;
@@ -98,7 +98,7 @@ pub struct Written {
     pub bytes: u64,
     /// Bytes of the archive that were taken from an earlier one.
     pub reused_bytes: u64,
-    /// Entries that stay out of the archive, and why.
+    /// Entries that stay out of the archive, and why: the first thousand.
     pub notes: Vec<Problem>,
 }
 
@@ -138,7 +138,7 @@ fn join_all<'s>(
     joiner.put(&GZIP_HEADER)?;
     let mut waiting = VecDeque::new();
     let mut in_flight = 0;
-    let mut notes = Vec::new();
+    let mut notes = Problems::new(joiner.options.observer);
     let mut submit = |segment: Segment| {
         while waiting.len() >= WAITING || in_flight > 0 && in_flight + segment.weight > IN_FLIGHT {
             in_flight -= join_next(&mut waiting, joiner)?;
@@ -156,16 +156,13 @@ fn join_all<'s>(
     };
     let mut planner = Planner::new(contents);
     for entry in entries {
-        notes.extend(planner.add(entry?, &mut submit)?);
+        planner.add(entry?, &mut submit)?.into_iter().for_each(|note| notes.push(note));
     }
     planner.finish(&mut submit)?;
     while !waiting.is_empty() {
         join_next(&mut waiting, joiner)?;
     }
-    for note in &notes {
-        joiner.options.observer.problem(note);
-    }
-    joiner.written.notes = notes;
+    joiner.written.notes = notes.into_report();
     joiner.finish()
 }
 
@@ -231,7 +228,7 @@ impl<'a> Joiner<'a> {
         self.put(&gzip_trailer(self.crc.value(), self.plain_len))?;
         self.out.flush().map_err(Error::io("write", self.options.path))?;
         let digest = std::mem::take(&mut self.sha256).finalize();
-        self.written.sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.written.sha256 = super::hex(&digest);
         Ok(())
     }
 }

@@ -1,5 +1,5 @@
 //! Owns the manifest of a set: the manual's fields, values, order and layout (Python's `json.dump(…, indent=2)`), and where the
-//! files that it names are looked for: beside it, nowhere else. Never opens those files, but to compute their SHA-256.
+//! files that it names are looked for: beside it, nowhere else. Never opens those files.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -9,10 +9,8 @@ use std::path::{Path, PathBuf};
 use serde::de::{Deserializer, Error as _};
 use serde::ser::{SerializeStruct, Serializer};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
-use crate::progress::{Observer, checkpoint};
 
 /// The layout's version that the manual documents.
 pub const VERSION: &str = "1.0";
@@ -248,36 +246,12 @@ pub fn find_beside(manifest: &Path, backup: &str) -> Result<PathBuf> {
     }
 }
 
-/// Computes a file's SHA-256 (lower-case hex) and length in bytes.
-pub fn sha256_of(path: &Path, observer: &dyn Observer) -> Result<(String, u64)> {
-    let mut file = File::open(path).map_err(Error::io("open", path))?;
-    let (mut sha256, mut len) = (Sha256::new(), 0);
-    let mut buffer = vec![0; 256 << 10];
-    loop {
-        checkpoint(observer)?;
-        let read = file.read(&mut buffer).map_err(Error::io("read", path))?;
-        if read == 0 {
-            return Ok((hex(&sha256.finalize()), len));
-        }
-        len += read as u64;
-        sha256.update(&buffer[..read]);
-        observer.advance(read as u64, 0);
-    }
-}
-
-/// Writes bytes as lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Assets, Backup, Database, Manifest, Origin, find_beside, sha256_of};
+    use super::{Assets, Backup, Database, Manifest, Origin, find_beside};
     use crate::error::Error;
     use crate::progress::Silent;
+    use crate::set::hash::sha256_of;
     use std::path::Path;
 
     fn sample() -> Manifest {

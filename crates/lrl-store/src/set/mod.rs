@@ -7,6 +7,7 @@ mod disk;
 pub mod extract;
 pub mod files;
 pub mod found;
+pub mod hash;
 pub mod image;
 pub mod manifest;
 mod names;

@@ -16,51 +16,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 
-use crate::progress::{Observer, Problem};
-
-/// How many problems a call keeps for its report; the observer gets all of them.
-const KEPT_PROBLEMS: usize = 1000;
-
-/// Collects problems in bounded memory and passes each on to the observer.
-pub(crate) struct Problems<'a> {
-    observer: &'a dyn Observer,
-    kept: Vec<Problem>,
-    more: u64,
-    more_lost: bool,
-}
-
-impl<'a> Problems<'a> {
-    pub(crate) fn new(observer: &'a dyn Observer) -> Self {
-        Self { observer, kept: Vec::new(), more: 0, more_lost: false }
-    }
-
-    pub(crate) fn lost(&mut self, path: &[u8], reason: impl Into<String>) {
-        self.add(path, reason.into(), true);
-    }
-
-    pub(crate) fn note(&mut self, path: &[u8], reason: impl Into<String>) {
-        self.add(path, reason.into(), false);
-    }
-
-    fn add(&mut self, path: &[u8], reason: String, lost: bool) {
-        let problem = Problem { path: String::from_utf8_lossy(path).into_owned(), reason, lost };
-        self.observer.problem(&problem);
-        if self.kept.len() < KEPT_PROBLEMS {
-            self.kept.push(problem);
-        } else {
-            self.more += 1;
-            self.more_lost |= lost;
-        }
-    }
-
-    pub(crate) fn into_report(mut self) -> Vec<Problem> {
-        if self.more > 0 {
-            let reason = format!("{} more problems, not listed here", self.more);
-            self.kept.push(Problem { path: String::new(), reason, lost: self.more_lost });
-        }
-        self.kept
-    }
-}
+use crate::progress::Problems;
 
 /// Says in words why something could not be read.
 pub(crate) fn unreadable(errno: Errno) -> String {

@@ -13,7 +13,8 @@ use fs2::FileExt as _;
 use super::{Guard, LockMode, Source, Spool, Storage};
 use crate::error::{Error, Result};
 
-const SPOOL_PREFIX: &str = ".tmp-";
+/// How the names of temporary files begin.
+pub const SPOOL_PREFIX: &str = ".tmp-";
 const RECLAIM_AGE: Duration = Duration::from_secs(10);
 const OPEN_FILES: usize = 16;
 
@@ -126,8 +127,12 @@ pub fn reclaim(dir: &Path) -> Result<u64> {
         // A file is locked a moment after it was made.
         let settled = meta.modified().ok().and_then(|time| time.elapsed().ok()).is_some_and(|age| age > RECLAIM_AGE);
         if meta.is_file() && settled && file.try_lock_exclusive().is_ok() {
-            freed += meta.len();
-            fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+            match fs::remove_file(&path) {
+                // Another run reclaimed it, or its owner gave it its name, after it was opened here.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(Error::io("remove", &path)(e)),
+                Ok(()) => freed += meta.len(),
+            }
         }
     }
     Ok(freed)

@@ -6,7 +6,7 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, ErrorCode, params};
 
 use crate::error::{Error, Result};
 use crate::format::entry::{Entry, Time};
@@ -105,7 +105,11 @@ impl Cache {
         }
         let path = dir.join("cache.db");
         Self::open_file(&path)
-            .or_else(|_| {
+            .or_else(|error| {
+                // Another process works with it: that is no damage.
+                if matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)) {
+                    return Err(error);
+                }
                 for suffix in ["", "-wal", "-shm"] {
                     let mut side = path.clone().into_os_string();
                     side.push(suffix);
@@ -125,11 +129,17 @@ impl Cache {
         db.execute_batch(
             "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-4096; PRAGMA mmap_size=0;",
         )?;
-        let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-        match version {
-            VERSION => {}
-            0 => db.execute_batch(&format!("BEGIN; {SCHEMA} PRAGMA user_version={VERSION}; COMMIT;"))?,
-            _ => return Err(rusqlite::Error::InvalidQuery),
+        let version = || db.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
+        if version()? == 0 {
+            db.execute_batch("BEGIN IMMEDIATE")?;
+            // Another process may have made the tables meanwhile.
+            if version()? == 0 {
+                db.execute_batch(&format!("{SCHEMA} PRAGMA user_version={VERSION};"))?;
+            }
+            db.execute_batch("COMMIT")?;
+        }
+        if version()? != VERSION {
+            return Err(rusqlite::Error::InvalidQuery);
         }
         Ok(Self { db })
     }
@@ -190,10 +200,20 @@ impl Cache {
         row.ok().map(|(path, coder)| (std::ffi::OsString::from_vec(path).into(), coder))
     }
 
-    /// Forgets all segments: those of a new archive follow.
-    pub fn start_archive(&self, path: &Path, coder: &str) -> rusqlite::Result<()> {
+    /// Begins to note the segments of a new archive, on disk and beside those of the one before.
+    pub fn start_archive(&self) -> rusqlite::Result<()> {
+        self.db.execute_batch(
+            "DROP TABLE IF EXISTS temp.fresh; CREATE TEMP TABLE fresh AS SELECT * FROM segments LIMIT 0;",
+        )
+    }
+
+    /// Forgets the segments of the archive before: the new one, whose segments were noted, is whole.
+    pub fn finish_archive(&self, path: &Path, coder: &str) -> rusqlite::Result<()> {
         use std::os::unix::ffi::OsStrExt;
-        self.db.execute_batch("DELETE FROM archive; DELETE FROM segments;")?;
+        self.db.execute_batch(
+            "DELETE FROM archive; DELETE FROM segments;
+             INSERT OR REPLACE INTO segments SELECT * FROM temp.fresh; DROP TABLE temp.fresh;",
+        )?;
         self.db.execute("INSERT INTO archive VALUES(?,?)", params![path.as_os_str().as_bytes(), coder]).map(|_| ())
     }
 
@@ -216,7 +236,7 @@ impl Cache {
     /// Notes a segment of the new archive.
     pub fn put_segment(&self, key: &[u8; 32], s: &SegmentState) -> rusqlite::Result<()> {
         self.db
-            .prepare_cached("INSERT OR REPLACE INTO segments VALUES(?,?,?,?,?,?)")?
+            .prepare_cached("INSERT INTO temp.fresh VALUES(?,?,?,?,?,?)")?
             .execute(params![key, s.offset as i64, s.len as i64, s.digest, s.crc32, s.plain_len as i64])
             .map(|_| ())
     }

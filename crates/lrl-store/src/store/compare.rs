@@ -111,43 +111,6 @@ impl<'s, T: Item> Items<'s, T> {
         }
         Ok(items)
     }
-
-    /// Returns the level and the id of the node that comes next.
-    fn next_node(&mut self) -> Option<(u8, ChunkId)> {
-        while let Some((level, children)) = self.stack.last() {
-            if let Some(child) = children.as_slice().first() {
-                return Some((*level, child.id));
-            }
-            self.stack.pop();
-        }
-        None
-    }
-
-    fn skip_node(&mut self) {
-        if let Some((_, children)) = self.stack.last_mut() {
-            children.next();
-        }
-    }
-
-    fn open_node(&mut self) -> Result<()> {
-        if let Some((_, id)) = self.next_node() {
-            let node = self.node(&id)?;
-            self.skip_node();
-            match node {
-                Node::Leaf(leaf) => self.leaf = leaf.into_iter(),
-                Node::Inner(below, children) => self.stack.push((below, children.into_iter())),
-            }
-        }
-        Ok(())
-    }
-
-    /// Returns the next item without taking it.
-    fn peek(&mut self) -> Result<Option<&T>> {
-        while self.leaf.as_slice().is_empty() && self.next_node().is_some() {
-            self.open_node()?;
-        }
-        Ok(self.leaf.as_slice().first())
-    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ pub mod cache;
 pub mod compare;
 pub mod drills;
 pub mod index;
+pub mod links;
 mod read;
 mod salvage;
 pub mod session;
@@ -251,6 +252,11 @@ impl Store {
             Ok((merged, _)) => Arc::new(merged),
             // A rewrite of a damaged index would lose what it still says.
             Err(Error::Corrupt { .. }) => return Ok(()),
+            // Another process has merged some of them meanwhile. What this run added is durable already.
+            Err(Error::Missing { .. }) => {
+                drop(files);
+                return self.reload_indexes();
+            }
             Err(e) => return Err(e),
         };
         let old: Vec<_> = files.drain(..count).filter(|file| file.name() != merged.name()).collect();

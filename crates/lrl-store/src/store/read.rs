@@ -51,12 +51,21 @@ impl Store {
     /// Finds every copy of a chunk.
     pub(crate) fn copies(&self, id: &ChunkId) -> Result<Vec<Copy>> {
         let mut copies = Vec::new();
-        for file in self.indexes() {
-            match file.find_all(&**self.storage(), id) {
-                Ok(found) => copies.extend(found),
-                Err(Error::Corrupt { .. } | Error::Missing { .. }) => {}
-                Err(e) => return Err(e),
+        for attempt in 0.. {
+            copies.clear();
+            let mut vanished = false;
+            for file in self.indexes() {
+                match file.find_all(&**self.storage(), id) {
+                    Ok(found) => copies.extend(found),
+                    Err(Error::Missing { .. }) => vanished = true,
+                    Err(Error::Corrupt { .. }) => {}
+                    Err(e) => return Err(e),
+                }
             }
+            if !vanished || attempt == 3 {
+                break;
+            }
+            self.reload_indexes()?;
         }
         if let Some(salvage) = self.salvaged() {
             copies.extend(salvage.find(id)?);

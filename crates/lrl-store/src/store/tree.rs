@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::Store;
 use super::session::Session;
 use crate::error::{Error, Result};
-use crate::format::entry::{Entry, Piece, compare_paths};
+use crate::format::entry::{Entry, Kind, Piece, compare_paths};
 use crate::format::node::{self, Child, Item, Node};
 use crate::id::ChunkId;
 
@@ -13,6 +13,10 @@ use crate::id::ChunkId;
 pub trait Cut: Item {
     /// Says whether the leaf ends after its last item.
     fn ends_leaf(leaf: &[Self], bytes: usize) -> bool;
+    /// Returns about how many bytes the item takes in a leaf.
+    fn room(&self) -> usize {
+        40 + self.key().len()
+    }
     /// Says whether an inner node ends after its last child.
     fn ends_inner(children: &[Child]) -> bool;
     /// Says whether an old node that begins at `old` (its place among its level's nodes, its first key) is still before `new`.
@@ -20,6 +24,8 @@ pub trait Cut: Item {
 }
 
 const FANOUT: usize = 256;
+/// Long names must not make a node longer than a chunk can be.
+const INNER_KEY_BYTES: usize = 1 << 20;
 
 impl Cut for Piece {
     fn ends_leaf(leaf: &[Self], _: usize) -> bool {
@@ -38,9 +44,20 @@ impl Cut for Entry {
         let marked = leaf.last().is_some_and(|entry| ChunkId::of(&entry.path).as_bytes()[0] == 0);
         (marked && leaf.len() >= FANOUT / 8) || leaf.len() >= 4 * FANOUT || bytes >= 256 << 10
     }
+    fn room(&self) -> usize {
+        // Lists cut by an earlier count of the usual kinds keep their shape; only targets, which may be as long as paths, are added.
+        40 + self.path.len()
+            + match &self.kind {
+                Kind::Symlink { target } | Kind::Hardlink { target } if target.len() > 256 => target.len(),
+                _ => 0,
+            }
+    }
     fn ends_inner(children: &[Child]) -> bool {
         let marked = children.last().is_some_and(|child| ChunkId::of(&child.first_key).as_bytes()[0] == 1);
-        (marked && children.len() >= FANOUT / 8) || children.len() >= 4 * FANOUT
+        let bytes: usize = children.iter().map(|child| child.first_key.len()).sum();
+        (marked && children.len() >= FANOUT / 8)
+            || children.len() >= 4 * FANOUT
+            || bytes >= INNER_KEY_BYTES && children.len() > 1
     }
     fn is_before(old: (usize, &[u8]), new: (usize, &[u8])) -> bool {
         compare_paths(old.1, new.1).is_le()
@@ -71,7 +88,7 @@ impl<'s, T: Cut> Builder<'s, T> {
 
     /// Adds the next item.
     pub fn push(&mut self, item: T) -> Result<()> {
-        self.leaf_bytes += 40 + item.key().len();
+        self.leaf_bytes += item.room();
         self.leaf.push(item);
         if T::ends_leaf(&self.leaf, self.leaf_bytes) { self.close_leaf() } else { Ok(()) }
     }
@@ -255,21 +272,41 @@ impl<'s, T: Item> Items<'s, T> {
         }
     }
 
-    fn load_next(&mut self) -> Result<bool> {
-        loop {
-            let Some((_, children)) = self.stack.last_mut() else { return Ok(false) };
-            let Some(child) = children.next() else {
-                self.stack.pop();
-                continue;
-            };
-            match self.node(&child.id)? {
-                Node::Leaf(leaf) => {
-                    self.leaf = leaf.into_iter();
-                    return Ok(true);
-                }
+    /// Returns the level and the id of the node that comes next.
+    pub(super) fn next_node(&mut self) -> Option<(u8, ChunkId)> {
+        while let Some((level, children)) = self.stack.last() {
+            if let Some(child) = children.as_slice().first() {
+                return Some((*level, child.id));
+            }
+            self.stack.pop();
+        }
+        None
+    }
+
+    pub(super) fn skip_node(&mut self) {
+        if let Some((_, children)) = self.stack.last_mut() {
+            children.next();
+        }
+    }
+
+    pub(super) fn open_node(&mut self) -> Result<()> {
+        if let Some((_, id)) = self.next_node() {
+            let node = self.node(&id)?;
+            self.skip_node();
+            match node {
+                Node::Leaf(leaf) => self.leaf = leaf.into_iter(),
                 Node::Inner(below, children) => self.stack.push((below, children.into_iter())),
             }
         }
+        Ok(())
+    }
+
+    /// Returns the next item without taking it.
+    pub(super) fn peek(&mut self) -> Result<Option<&T>> {
+        while self.leaf.as_slice().is_empty() && self.next_node().is_some() {
+            self.open_node()?;
+        }
+        Ok(self.leaf.as_slice().first())
     }
 }
 
@@ -290,20 +327,16 @@ impl<T: Item> Iterator for Items<'_, T> {
     type Item = Result<T>;
 
     fn next(&mut self) -> Option<Result<T>> {
-        while !self.failed {
-            if let Some(item) = self.leaf.next() {
-                return Some(Ok(item));
-            }
-            match self.load_next() {
-                Ok(true) => {}
-                Ok(false) => return None,
-                Err(e) => {
-                    self.failed = true;
-                    return Some(Err(e));
-                }
+        if self.failed {
+            return None;
+        }
+        match self.peek() {
+            Ok(_) => self.leaf.next().map(Ok),
+            Err(e) => {
+                self.failed = true;
+                Some(Err(e))
             }
         }
-        None
     }
 }
 
@@ -381,6 +414,23 @@ mod tests {
         entries.insert(7_000, entry(13_999));
         let (_, added) = build(&store, &entries, Some(root));
         assert!(added < 1_500, "insertion added {added}");
+    }
+
+    #[test]
+    fn long_names_and_targets_make_no_node_too_long() {
+        let store = store();
+        let link = |n: usize| Entry { kind: Kind::Symlink { target: vec![b't'; 4095] }, ..entry(n) };
+        let links: Vec<Entry> = (0..3000).map(link).collect();
+        let (root, _) = build(&store, &links, None);
+        assert_eq!(Items::<Entry>::new(&store, &root).unwrap().count(), 3000);
+        let deep = |n: usize| {
+            let mut path = entry(n).path;
+            path.extend(b"/d".repeat(100 << 10));
+            Entry { path, ..entry(n) }
+        };
+        let (root, _) = build(&store, &(0..100).map(deep).collect::<Vec<_>>(), None);
+        assert!(Items::<Entry>::new(&store, &root).unwrap().all(|entry| entry.is_ok()));
+        assert_eq!(Items::<Entry>::new(&store, &root).unwrap().count(), 100);
     }
 
     #[test]

@@ -49,14 +49,18 @@ pub(super) fn keep(
     let parent = history.database.as_ref().map(|(_, half)| half);
     let before = sqlite::observe(path)?;
     let settled = before.as_ref().is_some_and(|state| state.is_settled(options.now));
-    let known = cache.filter(|_| !options.rescan).and_then(|cache| cache.database(&options.source));
+    let distrust = options.rescan || session.doubts();
+    let known = cache.filter(|_| !distrust).and_then(|cache| cache.database(&options.source));
     if let (Some(state), Some(parent), Some(known)) = (&before, parent, known)
         && known == (state.clone(), parent.root)
+        // A copy whose schema could not be read is tried, and complained about, each time.
+        && parent.tables.is_some()
     {
         let record = snapshot::Database { path: shown, ..parent.clone() };
         return Ok(Some(Half { record, staged: None, read: None }));
     }
-    let mut intake = Intake::new(session.store(), parent, &options.scratch, observer);
+    // With distrust every extent is looked up; the parent's are still bases.
+    let mut intake = Intake::new(session.store(), parent.filter(|_| !distrust), &options.scratch, observer);
     let read_options = ReadOptions { busy: options.busy, scratch: &options.scratch };
     let image = sqlite::read_image(path, &read_options, &mut intake, observer)?;
     let kept = intake.finish()?;

@@ -114,13 +114,56 @@ pub fn backup(store: &Store, options: &Options, observer: &dyn Observer) -> Resu
     let history = History::read(store, &options.source)?;
     let timestamp = history.free_timestamp(store, options)?;
     let session = Session::new(store);
-    let mut problems = Vec::new();
+    let cache = cache.as_ref();
+    let mut made = make(&session, cache, &history, &timestamp, options, observer)?;
+    if let Some(Err(Error::Corrupt { .. } | Error::Missing { .. })) = made.staged {
+        // The archive shows that the store has damage below this snapshot: once more, and what cannot be read is stored again.
+        session.doubt();
+        made = make(&session, cache, &history, &timestamp, options, observer)?;
+    }
+    let Made { snapshot, staged, database_read, uploads_read, problems } = made;
+    if let Some(Err(Error::Interrupted)) = staged {
+        return Err(Error::Interrupted);
+    }
+    let (name, bytes) = store.publish(&snapshot)?;
+    session.count_bytes(bytes);
+    let published = staged.map(|staged| publish::publish(staged?, &name, &snapshot, cache));
+    if let Some(cache) = cache {
+        let _ = cache.commit();
+    }
+    let (set, set_error) = match published {
+        None => (None, None),
+        Some(Ok(set)) => (Some(set), None),
+        Some(Err(e)) => (None, Some(e)),
+    };
+    let added_bytes = session.added_bytes();
+    Ok(Report { name, snapshot, added_bytes, database_read, uploads_read, set, set_error, problems })
+}
 
+/// What is ready to be published.
+struct Made {
+    snapshot: Snapshot,
+    staged: Option<Result<publish::StagedSet>>,
+    database_read: Option<DatabaseRead>,
+    uploads_read: UploadsRead,
+    problems: Vec<Problem>,
+}
+
+/// Stores both halves durably and stages the set.
+fn make(
+    session: &Session<'_>,
+    cache: Option<&Cache>,
+    history: &History,
+    timestamp: &str,
+    options: &Options,
+    observer: &dyn Observer,
+) -> Result<Made> {
+    let mut problems = Vec::new();
     let size = options.database.as_ref().and_then(|path| path.metadata().ok()).map(|meta| meta.len());
     observer.phase(Phase::Database, size);
-    let database = database::keep(&session, cache.as_ref(), &history, options, &mut problems, observer)?;
+    let database = database::keep(session, cache, history, options, &mut problems, observer)?;
     observer.phase(Phase::Uploads, None);
-    let uploads = uploads::keep(&session, cache.as_ref(), &history, options, &mut problems, observer)?;
+    let uploads = uploads::keep(session, cache, history, options, &mut problems, observer)?;
     if database.is_none() && uploads.is_none() {
         return Err(nothing_there(options));
     }
@@ -131,7 +174,7 @@ pub fn backup(store: &Store, options: &Options, observer: &dyn Observer) -> Resu
         source: options.source.clone(),
         sequence: history.next_sequence,
         parents: history.parents(database.is_some(), uploads.is_some()),
-        timestamp,
+        timestamp: timestamp.into(),
         created: time_of(options.now),
         host: options.host.clone(),
         tags: options.tags.clone(),
@@ -143,35 +186,15 @@ pub fn backup(store: &Store, options: &Options, observer: &dyn Observer) -> Resu
     };
     // The archive is written from the store, so it proves that what was just stored can be read back; its digest is part of the snapshot.
     let (staged_image, database_read) = database.map_or((None, None), |half| (half.staged, half.read));
-    let staged = options.out.as_deref().map(|out| {
-        publish::stage(store, cache.as_ref(), &history, &mut snapshot, staged_image, out, observer)
-            .inspect(|staged| problems.extend(staged.notes.iter().cloned()))
-    });
-    if let Some(Err(Error::Interrupted)) = staged {
-        return Err(Error::Interrupted);
+    let mut staged = options
+        .out
+        .as_deref()
+        .map(|out| publish::stage(session.store(), cache, history, &mut snapshot, staged_image, out, observer));
+    if let Some(Ok(staged)) = &mut staged {
+        problems.append(&mut staged.notes);
     }
-    let (name, bytes) = store.publish(&snapshot)?;
-    session.count_bytes(bytes);
-    let published = staged.map(|staged| publish::publish(staged?, &name, &snapshot, cache.as_ref()));
-    if let Some(cache) = &cache {
-        let _ = cache.commit();
-    }
-    let (set, set_error) = match published {
-        None => (None, None),
-        Some(Ok(set)) => (Some(set), None),
-        Some(Err(e)) => (None, Some(e)),
-    };
     let uploads_read = uploads.map(|half| half.read).unwrap_or_default();
-    Ok(Report {
-        name,
-        snapshot,
-        added_bytes: session.added_bytes(),
-        database_read,
-        uploads_read,
-        set,
-        set_error,
-        problems,
-    })
+    Ok(Made { snapshot, staged, database_read, uploads_read, problems })
 }
 
 /// Both halves are missing: that is no backup.
@@ -212,7 +235,9 @@ pub(super) struct History {
 impl History {
     pub fn read(store: &Store, source: &str) -> Result<Self> {
         let names = store.snapshot_names(Some(source))?;
-        let next_sequence = names.last().map_or(1, |name| name.sequence + 1);
+        let next_sequence = names.last().map_or(Some(1), |name| name.sequence.checked_add(1));
+        let next_sequence = next_sequence
+            .ok_or_else(|| Error::corrupt(store.storage().describe(), "holds a snapshot of the last number"))?;
         let mut history = Self { next_sequence, newest_stamp: None, database: None, uploads: None };
         for name in names.iter().rev() {
             // A damaged snapshot is no parent; the new one is complete without it.

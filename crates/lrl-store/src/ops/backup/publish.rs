@@ -1,6 +1,7 @@
 //! The set: staged beside its place before the snapshot is written, made visible after it, the manifest last.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use crate::progress::{Observer, Phase, Problem};
 use crate::set::archive::{self, Record, Segments};
 use crate::set::deflate::CODER;
 use crate::set::files::{self, Names};
+use crate::set::hash::read_hashed;
 use crate::set::stored;
 use crate::storage::local::{persist_new, temporary_file};
 use crate::store::cache::{Cache, SegmentState};
@@ -63,7 +65,7 @@ pub(super) struct StagedSet {
     names: Names,
     database: Option<Ready>,
     archive: Option<(Ready, u64)>,
-    /// What stays out of the archive.
+    /// What is not in the archive, and why.
     pub notes: Vec<Problem>,
 }
 
@@ -82,7 +84,7 @@ pub(super) fn stage(
     if let Some(database) = &snapshot.database {
         let image = match image {
             Some(image) => image,
-            None => stage_database(store, cache, database, out)?,
+            None => stage_database(store, cache, database, out, observer)?,
         };
         staged.database = Some(Ready::New(image));
     }
@@ -116,15 +118,19 @@ fn stage_database(
     cache: Option<&Cache>,
     database: &snapshot::Database,
     out: &Path,
+    observer: &dyn Observer,
 ) -> Result<NamedTempFile> {
     if let Some(path) = cache.and_then(|cache| cache.find_output(&database.sha256, out)) {
         if let Some(copy) = reflink(&path, out)? {
             return Ok(copy);
         }
         let mut copy = temporary_file(out)?;
-        let mut source = File::open(&path).map_err(Error::io("open", &path))?;
-        std::io::copy(&mut source, copy.as_file_mut()).map_err(Error::io("copy", &path))?;
-        return Ok(copy);
+        // One that the disk has damaged since is not handed on.
+        let failed = |e| Error::io("copy", &path)(e);
+        let (sha256, _) = read_hashed(&path, observer, &mut |bytes| copy.write_all(bytes).map_err(failed))?;
+        if sha256 == database.sha256 {
+            return Ok(copy);
+        }
     }
     let mut file = temporary_file(out)?;
     crate::set::image::write(store, database, &mut file)?;
@@ -146,14 +152,11 @@ fn write_archive(
 ) -> Result<(NamedTempFile, archive::Written)> {
     let earlier =
         cache.and_then(Cache::archive).filter(|(_, coder)| coder == CODER).and_then(|(path, _)| File::open(path).ok());
-    let mut segments = CachedSegments { cache, earlier: earlier.map(Arc::new), fresh: Vec::new() };
+    let notes = cache.filter(|cache| cache.start_archive().is_ok());
+    let mut segments = CachedSegments { cache, earlier: earlier.map(Arc::new), notes };
     let made = stored::write_archive(store, uploads, &mut segments, name, observer)?;
-    if let Some(cache) = cache {
-        let note = || {
-            cache.start_archive(name, CODER)?;
-            segments.fresh.iter().try_for_each(|(key, state)| cache.put_segment(key, state))
-        };
-        let _: rusqlite::Result<()> = note();
+    if let Some(cache) = segments.notes {
+        let _ = cache.finish_archive(name, CODER);
     }
     Ok(made)
 }
@@ -162,7 +165,7 @@ fn write_archive(
 struct CachedSegments<'a> {
     cache: Option<&'a Cache>,
     earlier: Option<Arc<File>>,
-    fresh: Vec<([u8; 32], SegmentState)>,
+    notes: Option<&'a Cache>,
 }
 
 impl Segments for CachedSegments<'_> {
@@ -180,10 +183,9 @@ impl Segments for CachedSegments<'_> {
     }
 
     fn record(&mut self, r: &Record) -> Result<()> {
-        self.fresh.push((
-            r.key,
-            SegmentState { offset: r.offset, len: r.len, digest: r.digest, crc32: r.crc32, plain_len: r.plain_len },
-        ));
+        let state =
+            SegmentState { offset: r.offset, len: r.len, digest: r.digest, crc32: r.crc32, plain_len: r.plain_len };
+        self.notes = self.notes.filter(|cache| cache.put_segment(&r.key, &state).is_ok());
         Ok(())
     }
 }
@@ -212,7 +214,7 @@ fn place_all(
     cache: Option<&Cache>,
     placed: &mut Vec<PathBuf>,
 ) -> Result<SetOutput> {
-    let StagedSet { names, database, archive, .. } = staged;
+    let StagedSet { names, database, archive, notes: _ } = staged;
     let mut output = SetOutput { manifest: names.manifest.clone(), database: None, assets: None };
     let manifest = files::manifest(&names, name, snapshot, &snapshot.program)?;
     if let (Some(ready), Some(half)) = (database, &snapshot.database) {

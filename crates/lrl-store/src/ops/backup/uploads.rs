@@ -1,7 +1,6 @@
 //! The uploads half of a backup: walked in list order beside the parent's list and the cache; what is not provably unchanged is read,
 //! hashed and stored by several threads; the new list comes out in order.
 
-use std::collections::HashMap;
 use std::iter::Peekable;
 
 use rayon::prelude::*;
@@ -10,16 +9,21 @@ use super::{History, Options, time_of};
 use crate::error::Result;
 use crate::format::entry::{Content, Entry, INLINE_PIECES, Kind, Piece, Time, compare_paths};
 use crate::format::snapshot;
-use crate::progress::{Observer, Problem, checkpoint};
+use crate::id::ChunkId;
+use crate::progress::{Observer, Problem, Problems, checkpoint};
 use crate::source::read::{Part, ReadOutcome, read_file};
 use crate::source::walk::{Found, FoundKind, Root, Stat, walk};
 use crate::store::cache::{Cache, FileState, FileStates, tag};
+use crate::store::links::Links;
 use crate::store::session::Session;
 use crate::store::tree::{Builder, Items};
 
-/// So many found entries, or so many bytes to read, are worked on at once.
+/// So many found entries, so many bytes to read, or so many bytes of names are worked on at once.
 const BATCH_ENTRIES: usize = 512;
 const BATCH_BYTES: u64 = 64 << 20;
+const BATCH_NAMES: usize = 4 << 20;
+/// Lists of longer paths would need nodes that are longer than chunks, or more levels than trees have. The system opens 4096 bytes at once.
+const LONGEST_PATH: usize = 64 << 10;
 /// A file whose times are younger than this at the time of a run may change again without showing it.
 const RACY_SECS: i64 = 2;
 
@@ -62,27 +66,33 @@ pub(in crate::ops) fn keep(
     let mut keeper = Keeper {
         session,
         observer,
-        cache: cache.filter(|_| !options.rescan),
+        cache: cache.filter(|_| !options.rescan && !session.doubts()),
         notes: cache,
         source: &options.source,
         settled_before: time_of(options.now).secs - RACY_SECS,
-        old: parent.and_then(|root| Items::new(session.store(), &root).ok()).map(Iterator::peekable),
+        old: parent.and_then(|root| readable(session, &root)).map(Iterator::peekable),
         states: cache.map(|cache| cache.files(&options.source)),
         builder: Builder::new(session, parent),
-        links: HashMap::new(),
+        links: Links::default(),
         batch: Vec::new(),
         batch_bytes: 0,
-        problems: Vec::new(),
+        batch_names: 0,
+        problems: Problems::new(observer),
         counts: Counts::default(),
     };
     let walked = walk(&there, &options.excludes, &options.skip, observer, &mut |found| keeper.add(found))?;
     keeper.work()?;
     problems.extend(walked);
-    problems.append(&mut keeper.problems);
+    problems.extend(keeper.problems.into_report());
     if let (Some(states), Some(cache)) = (keeper.states.take(), cache) {
         let _ = states.finish(cache);
     }
     let Counts { entries, files, bytes, read } = keeper.counts;
+    let had = history.uploads.as_ref().map_or(0, |(_, half)| half.files);
+    if files == 0 && had > 0 {
+        let reason = format!("holds no file, though the snapshot before had {had}: is its disk mounted?");
+        super::report(problems, observer, &there[0].path, &reason, false);
+    }
     let list = keeper.builder.finish()?;
     let roots = there.iter().map(|root| (root.name.clone(), root.path.display().to_string())).collect();
     Ok(Some(Half { record: snapshot::Uploads { roots, list, entries, files, bytes, archive: None }, read }))
@@ -109,10 +119,11 @@ struct Keeper<'a> {
     states: Option<FileStates>,
     builder: Builder<'a, Entry>,
     /// Names under which files with several names were stored, by device and inode.
-    links: HashMap<(u64, u64), Vec<u8>>,
+    links: Links,
     batch: Vec<(Found, Plan)>,
     batch_bytes: u64,
-    problems: Vec<Problem>,
+    batch_names: usize,
+    problems: Problems<'a>,
     counts: Counts,
 }
 
@@ -128,12 +139,21 @@ enum Plan {
 
 impl<'a> Keeper<'a> {
     fn add(&mut self, found: Found) -> Result<()> {
+        if found.path.len() > LONGEST_PATH {
+            let path: String = found.source.to_string_lossy().chars().take(200).chain(['…']).collect();
+            let reason = format!("lies so deep that its path has {} bytes; it is not stored", found.path.len());
+            self.problems.push(Problem { path, reason, lost: true });
+            return Ok(());
+        }
         let plan = self.plan(&found)?;
         if matches!(plan, Plan::Read(_)) {
             self.batch_bytes += found.stat.size;
         }
+        self.batch_names += found.path.len() + found.source.as_os_str().len();
         self.batch.push((found, plan));
-        if self.batch.len() >= BATCH_ENTRIES || self.batch_bytes >= BATCH_BYTES { self.work() } else { Ok(()) }
+        let full =
+            self.batch.len() >= BATCH_ENTRIES || self.batch_bytes >= BATCH_BYTES || self.batch_names >= BATCH_NAMES;
+        if full { self.work() } else { Ok(()) }
     }
 
     fn plan(&mut self, found: &Found) -> Result<Plan> {
@@ -148,10 +168,10 @@ impl<'a> Keeper<'a> {
         let old = self.old_entry(&found.path)?;
         let state = self.state(&found.path);
         if found.stat.nlink > 1 {
-            if self.links.contains_key(&found.stat.id()) {
+            if self.links.get(found.stat.id())?.is_some() {
                 return Ok(Plan::Link);
             }
-            self.links.insert(found.stat.id(), found.path.clone());
+            self.links.put(found.stat.id(), &found.path)?;
         }
         match (old, state, self.cache) {
             (Some(old), Some(state), Some(_)) if is_unchanged(found, &old, &state) => {
@@ -173,6 +193,7 @@ impl<'a> Keeper<'a> {
                 Some(Ok(entry)) if entry.path == path => return old.next().transpose(),
                 // A parent that cannot be read is no parent: everything is read again.
                 Some(Err(_)) => {
+                    self.session.doubt();
                     self.old = None;
                     return Ok(None);
                 }
@@ -193,7 +214,7 @@ impl<'a> Keeper<'a> {
     fn work(&mut self) -> Result<()> {
         checkpoint(self.observer)?;
         let batch = std::mem::take(&mut self.batch);
-        self.batch_bytes = 0;
+        (self.batch_bytes, self.batch_names) = (0, 0);
         let (session, observer) = (self.session, self.observer);
         let read: Vec<Option<Result<Kept>>> = batch
             .par_iter()
@@ -212,14 +233,14 @@ impl<'a> Keeper<'a> {
                 (Plan::Read(state), Some(kept)) => self.push_read(&found, state, kept)?,
                 (Plan::Read(_), None) => {}
                 (Plan::Link, _) => {
-                    match self.links.get(&found.stat.id()).filter(|target| **target != found.path).cloned() {
+                    match self.links.get(found.stat.id())?.filter(|target| *target != found.path) {
                         Some(target) => {
                             self.push(entry(&found, &found.stat, Kind::Hardlink { target }), found.stat.size)?
                         }
                         // Its first name could not be read: this one gets its own try.
                         None => {
                             let kept = store_file(session, &found, &mut Vec::new(), observer)?;
-                            self.links.insert(found.stat.id(), found.path.clone());
+                            self.links.put(found.stat.id(), &found.path)?;
                             self.push_read(&found, None, kept)?;
                         }
                     }
@@ -231,15 +252,14 @@ impl<'a> Keeper<'a> {
 
     fn push_read(&mut self, found: &Found, known: Option<FileState>, kept: Kept) -> Result<()> {
         if let Some(problem) = kept.outcome.problem(found) {
-            self.observer.problem(&problem);
             self.problems.push(problem);
         }
         let (stat, steady) = match kept.outcome {
             ReadOutcome::Whole(stat) => (stat, true),
             ReadOutcome::Changing(stat) => (stat, false),
             ReadOutcome::Unreadable(_) => {
-                if self.links.get(&found.stat.id()) == Some(&found.path) {
-                    self.links.remove(&found.stat.id());
+                if self.links.get(found.stat.id())?.as_ref() == Some(&found.path) {
+                    self.links.remove(found.stat.id())?;
                 }
                 return Ok(());
             }
@@ -264,6 +284,11 @@ impl<'a> Keeper<'a> {
         }
         self.builder.push(entry)
     }
+}
+
+/// Opens the parent's list. One that cannot be read means that the store is damaged: this run heals what it can.
+fn readable<'s>(session: &Session<'s>, root: &ChunkId) -> Option<Items<'s, Entry>> {
+    Items::new(session.store(), root).map_err(|_| session.doubt()).ok()
 }
 
 fn is_settled(stat: &Stat, before: i64) -> bool {

@@ -8,22 +8,20 @@ mod rows;
 mod snapshot;
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 use crate::format::drill::{self, Drill};
 use crate::format::entry::Time;
 use crate::format::snapshot::Snapshot;
 use crate::id::SnapshotId;
-use crate::progress::{Observer, Phase, checkpoint};
+use crate::progress::{Observer, Phase};
 use crate::set::found::{FoundFile, FoundSet};
+use crate::set::hash::sha256_of;
 use crate::store::Store;
 use files::Files;
 
@@ -282,7 +280,7 @@ fn finding<T>(result: Result<T>) -> Result<Result<T, String>> {
 }
 
 fn hash_verification(path: &Path, file: &FoundFile, found: &mut Verification, observer: &dyn Observer) -> Result<()> {
-    let actual = finding(hash_file(path, observer))?;
+    let actual = finding(sha256_of(path, observer))?;
     let (actual, size) = match actual {
         Ok(actual) => actual,
         Err(error) => {
@@ -301,23 +299,6 @@ fn hash_verification(path: &Path, file: &FoundFile, found: &mut Verification, ob
     }
     found.sha256 = Some(actual);
     Ok(())
-}
-
-/// Returns a file's SHA-256 and length in bytes.
-pub(super) fn hash_file(path: &Path, observer: &dyn Observer) -> Result<(String, u64)> {
-    let mut file = File::open(path).map_err(Error::io("open", path))?;
-    let (mut sha, mut size) = (Sha256::new(), 0);
-    let mut buffer = vec![0; 256 << 10];
-    loop {
-        checkpoint(observer)?;
-        match file.read(&mut buffer).map_err(Error::io("read", path))? {
-            0 => return Ok((crate::set::hex(&sha.finalize()), size)),
-            n => {
-                sha.update(&buffer[..n]);
-                size += n as u64;
-            }
-        }
-    }
 }
 
 /// Finds the snapshot that the set shows; the text says why there is none to compare with.

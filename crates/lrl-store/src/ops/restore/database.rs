@@ -11,7 +11,7 @@ use super::place::Place;
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Time};
 use crate::format::snapshot::Database;
-use crate::set::manifest::hex;
+use crate::set::hex;
 
 /// Writes the image of a snapshot's database, named as its target.
 pub(super) fn stage(

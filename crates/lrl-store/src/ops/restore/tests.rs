@@ -17,7 +17,7 @@ use crate::format::entry::{Content, Entry, Kind, Piece, Time, compare_paths};
 use crate::format::snapshot::{Database, Snapshot, Uploads};
 use crate::id::SnapshotId;
 use crate::progress::{Observer, Problem, Silent};
-use crate::set::manifest::hex;
+use crate::set::hex;
 use crate::storage::LockMode;
 use crate::storage::memory::Memory;
 use crate::store::session::Session;

@@ -20,7 +20,9 @@ use super::place::Place;
 use crate::error::{Error, Result};
 use crate::progress::{Observer, checkpoint};
 use crate::set::extract::{self, Counts, extract};
-use crate::set::manifest::{Assets, Database, hex, sha256_of};
+use crate::set::hash::read_hashed;
+use crate::set::hex;
+use crate::set::manifest::{Assets, Database};
 
 /// Notes it where the archive and its manifest disagree; links may count as files or not.
 pub(super) fn note_count(assets: &Assets, counts: &Counts, notes: &mut Vec<String>) {
@@ -39,7 +41,10 @@ pub(super) fn prove(
     observer: &dyn Observer,
     notes: &mut Vec<String>,
 ) -> Result<u64> {
-    let (found, found_len) = sha256_of(path, observer)?;
+    let (found, found_len) = read_hashed(path, observer, &mut |bytes| {
+        observer.advance(bytes.len() as u64, 0);
+        Ok(())
+    })?;
     compare(path, (&found, found_len), sha256, len, notes)
 }
 

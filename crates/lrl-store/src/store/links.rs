@@ -1,0 +1,78 @@
+//! Under which name a file with several names was stored first. In a temporary database on disk: there may be a million of them, and the
+//! memory that a run takes must not grow with them. Lives for one run, says nothing about the store.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::error::{Error, Result};
+
+/// First names by device and inode.
+#[derive(Default)]
+pub struct Links {
+    // Made when the first file with several names is met: most uploads have none.
+    db: Option<Connection>,
+}
+
+impl Links {
+    /// Returns the name noted for a file.
+    pub fn get(&self, (dev, ino): (u64, u64)) -> Result<Option<Vec<u8>>> {
+        let Some(db) = &self.db else { return Ok(None) };
+        db.prepare_cached("SELECT path FROM links WHERE dev=? AND ino=?")
+            .and_then(|mut found| found.query_row(params![dev as i64, ino as i64], |row| row.get(0)).optional())
+            .map_err(failed)
+    }
+
+    /// Notes a file's name, in place of an earlier one.
+    pub fn put(&mut self, (dev, ino): (u64, u64), path: &[u8]) -> Result<()> {
+        let db = match &self.db {
+            Some(db) => db,
+            None => self.db.insert(open().map_err(failed)?),
+        };
+        db.prepare_cached("INSERT OR REPLACE INTO links VALUES(?,?,?)")
+            .and_then(|mut put| put.execute(params![dev as i64, ino as i64, path]))
+            .map(|_| ())
+            .map_err(failed)
+    }
+
+    /// Forgets a file.
+    pub fn remove(&mut self, (dev, ino): (u64, u64)) -> Result<()> {
+        let Some(db) = &self.db else { return Ok(()) };
+        db.prepare_cached("DELETE FROM links WHERE dev=? AND ino=?")
+            .and_then(|mut gone| gone.execute(params![dev as i64, ino as i64]))
+            .map(|_| ())
+            .map_err(failed)
+    }
+}
+
+fn open() -> rusqlite::Result<Connection> {
+    let db = Connection::open("")?;
+    db.execute_batch(
+        "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-2048;
+         CREATE TABLE links(dev INTEGER, ino INTEGER, path BLOB, PRIMARY KEY(dev, ino)) WITHOUT ROWID;
+         BEGIN;",
+    )?;
+    Ok(db)
+}
+
+fn failed(error: rusqlite::Error) -> Error {
+    Error::Refused(format!(
+        "names of hard links cannot be noted in a temporary database ({error}); look for room in the directory for temporary files"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Links;
+
+    #[test]
+    fn names_are_kept_replaced_and_forgotten() {
+        let mut links = Links::default();
+        assert_eq!(links.get((1, 2)).unwrap(), None);
+        links.put((1, u64::MAX), b"a").unwrap();
+        links.put((2, u64::MAX), b"b").unwrap();
+        links.put((1, u64::MAX), b"c\xff").unwrap();
+        assert_eq!(links.get((1, u64::MAX)).unwrap().as_deref(), Some(&b"c\xff"[..]));
+        links.remove((1, u64::MAX)).unwrap();
+        assert_eq!(links.get((1, u64::MAX)).unwrap(), None);
+        assert_eq!(links.get((2, u64::MAX)).unwrap().as_deref(), Some(&b"b"[..]));
+    }
+}

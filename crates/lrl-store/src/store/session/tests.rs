@@ -1,0 +1,197 @@
+//! Sessions: what is stored, what counts as known, and what damage does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Session;
+use crate::error::Error;
+use crate::format::config::{Config, encode};
+use crate::progress::Silent;
+use crate::storage::memory::Memory;
+use crate::storage::{LockMode, Source, Storage};
+use crate::store::{Store, create};
+
+#[test]
+fn a_store_with_a_feature_unknown_to_writers_is_read_but_not_written() {
+    let storage = Memory::new();
+    let mut config = Config::new([1; 32]);
+    config.must_know_to_write.push("later".into());
+    storage.write_new("config", Source::Bytes(&encode(&config).unwrap())).unwrap();
+    let store = Store::open(Arc::new(storage), LockMode::Shared, Duration::ZERO, &Silent).unwrap();
+    assert!(store.snapshot_names(None).unwrap().is_empty());
+    assert!(matches!(Session::new(&store).put(b"x", &[]), Err(Error::Unsupported { .. })));
+}
+
+#[test]
+fn chains_are_rerooted_at_the_bound_and_damage_of_a_base_is_healed() {
+    let storage = Arc::new(Memory::new());
+    create(&*storage, [1; 32]).unwrap();
+    let store =
+        Store::open(Arc::clone(&storage) as Arc<dyn Storage>, LockMode::Shared, Duration::ZERO, &Silent).unwrap();
+    let mut x = 7u64;
+    let mut plain: Vec<u8> = std::iter::repeat_with(|| {
+        x = x.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (x >> 33) as u8
+    })
+    .take(64 << 10)
+    .collect();
+    let mut last = None;
+    let mut depths = Vec::new();
+    for step in 0..20usize {
+        plain[step * 100] ^= 0xff;
+        let session = Session::new(&store);
+        let id = session.put(&plain, last.as_slice()).unwrap();
+        session.seal().unwrap();
+        assert_eq!(store.read(&id).unwrap(), plain);
+        depths.push(store.locate(&id).unwrap().unwrap().record.depth);
+        last = Some(id);
+    }
+    assert_eq!(depths[..10], [0, 1, 2, 3, 4, 5, 6, 7, 8, 1]);
+    assert!(depths.iter().all(|depth| *depth <= 8));
+    // Every pack is emptied: no base can be read any more, so the next chunk is kept whole.
+    let mut names = Vec::new();
+    storage
+        .list("packs", &mut |name, _| {
+            names.push(name.to_string());
+            Ok(())
+        })
+        .unwrap();
+    names.iter().for_each(|name| storage.remove(name).unwrap());
+    plain[5] ^= 1;
+    let session = Session::new(&store);
+    let id = session.put(&plain, last.as_slice()).unwrap();
+    session.seal().unwrap();
+    assert_eq!(store.locate(&id).unwrap().unwrap().record.depth, 0);
+    assert_eq!(store.read(&id).unwrap(), plain);
+}
+
+fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut x = seed;
+    let next = || {
+        x = x.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (x >> 33) as u8
+    };
+    std::iter::repeat_with(next).take(len).collect()
+}
+
+fn open(storage: &Arc<impl Storage + 'static>) -> Store {
+    Store::open(Arc::clone(storage) as Arc<dyn Storage>, LockMode::Shared, Duration::ZERO, &Silent).unwrap()
+}
+
+fn names(storage: &dyn Storage, prefix: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let list = &mut |name: &str, _| {
+        names.push(name.to_string());
+        Ok(())
+    };
+    storage.list(prefix, list).unwrap();
+    names
+}
+
+#[test]
+fn what_a_lost_or_shortened_pack_held_is_stored_again() {
+    let storage = Arc::new(Memory::new());
+    create(&*storage, [1; 32]).unwrap();
+    let store = open(&storage);
+    let base = noise(3, 64 << 10);
+    let mut plain = base.clone();
+    plain[7] ^= 1;
+    let put = |plain: &[u8], bases: &[_]| {
+        let session = Session::new(&store);
+        let id = session.put(plain, bases).unwrap();
+        session.seal().unwrap();
+        (id, session.packs())
+    };
+    let (base_id, packs) = put(&base, &[]);
+    let (id, _) = put(&plain, &[base_id]);
+    let pack = super::pack_name(&packs[0]);
+    for shortened in [false, true] {
+        let bytes = storage.read(&pack).unwrap();
+        storage.remove(&pack).unwrap();
+        if shortened {
+            storage.write_new(&pack, Source::Bytes(&bytes[..bytes.len() / 2])).unwrap();
+        }
+        assert!(!Session::new(&store).knows(&id).unwrap(), "its base is gone");
+        assert_eq!(put(&base, &[]).1.len(), 1);
+        assert_eq!(store.read(&id).unwrap(), plain);
+        assert!(put(&base, &[]).1.is_empty(), "healed once, not each time");
+        storage.write_new(&pack, Source::Bytes(&bytes)).unwrap();
+    }
+}
+
+#[test]
+fn in_doubt_a_chunk_is_known_only_if_it_can_be_read() {
+    let storage = Arc::new(Memory::new());
+    create(&*storage, [1; 32]).unwrap();
+    let store = open(&storage);
+    let plain = noise(3, 1000);
+    let session = Session::new(&store);
+    let id = session.put(&plain, &[]).unwrap();
+    session.seal().unwrap();
+    let pack = names(&*storage, "packs").remove(0);
+    let mut bytes = storage.read(&pack).unwrap();
+    bytes[100] ^= 1;
+    storage.write_new(&pack, Source::Bytes(&bytes)).unwrap();
+    assert!(store.read(&id).is_err());
+    let session = Session::new(&store);
+    session.doubt();
+    session.put(&plain, &[]).unwrap();
+    session.seal().unwrap();
+    assert_eq!(store.read(&id).unwrap(), plain);
+}
+
+#[test]
+fn chains_of_several_bases_stay_cheap_to_read() {
+    let storage = Arc::new(Memory::new());
+    create(&*storage, [1; 32]).unwrap();
+    let store = open(&storage);
+    let mut last: Vec<(crate::id::ChunkId, Vec<u8>)> = Vec::new();
+    for n in 0..4 {
+        let plain = noise(n, 8 << 10);
+        let session = Session::new(&store);
+        last.push((session.put(&plain, &[]).unwrap(), plain));
+        session.seal().unwrap();
+    }
+    for step in 0..12 {
+        let session = Session::new(&store);
+        let bases: Vec<_> = last.iter().map(|(id, _)| *id).collect();
+        // Each chunk takes a quarter from each of the last, as after a VACUUM.
+        let next: Vec<(crate::id::ChunkId, Vec<u8>)> = (0..4)
+            .map(|n| {
+                let mut plain: Vec<u8> =
+                    last.iter().enumerate().flat_map(|(i, (_, p))| p[(i + n) % 4 * 2048..][..2048].to_vec()).collect();
+                plain[step * 7 + n] ^= 0x55;
+                (session.put(&plain, &bases).unwrap(), plain)
+            })
+            .collect();
+        session.seal().unwrap();
+        for (id, plain) in &next {
+            let record = store.locate(id).unwrap().unwrap().record;
+            let work = session.work(&record, 1 << 20).unwrap().unwrap();
+            assert!(work <= super::MAX_WORK + 1, "step {step}: {work} chunks are decoded");
+            assert_eq!(store.read(id).unwrap(), *plain);
+        }
+        last = next;
+    }
+}
+
+#[test]
+fn an_index_that_another_process_merged_meanwhile_is_no_failure() {
+    let storage = Arc::new(Memory::new());
+    create(&*storage, [1; 32]).unwrap();
+    let add = |store: &Store, n: u64| {
+        let session = Session::new(store);
+        let id = session.put(&noise(n, 100), &[]).unwrap();
+        session.seal().unwrap();
+        id
+    };
+    let one = open(&storage);
+    let mut ids: Vec<_> = (0..16).map(|n| add(&one, n)).collect();
+    let other = open(&storage);
+    ids.push(add(&one, 16));
+    assert!(names(&*storage, "index").len() < 16, "it has merged");
+    ids.push(add(&other, 17));
+    for store in [&one, &other, &open(&storage)] {
+        assert!(ids.iter().all(|id| store.read(id).is_ok()));
+    }
+}
