@@ -32,7 +32,7 @@ pub struct Options {
     pub database: Option<PathBuf>,
     /// The uploads' directories by name; `None` leaves them out.
     pub uploads: Option<Vec<Root>>,
-    /// Directories that are never walked: the backup directory and the store.
+    /// Directories that are never walked (the backup directory, the store), and files that are no uploads (the database).
     pub skip: Vec<PathBuf>,
     /// What is left out of the uploads.
     pub excludes: Excludes,
