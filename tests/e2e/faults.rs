@@ -1,6 +1,9 @@
 //! Faults from outside: signals and kills at any moment, full disks, locks, damaged objects. What was listed before stays whole,
 //! the next run completes. `LRL_TEST_ROUNDS=all` tries every system call as a kill point.
 
+// A log says what could not be tried here, and how many states were.
+#![allow(clippy::print_stdout)]
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -298,6 +301,34 @@ fn damage_to_any_object_is_found_named_and_never_restored() {
     }
     assert_whole(&lab, "backups");
     println!("{states} damaged states");
+}
+
+#[test]
+fn what_cannot_be_read_back_is_never_listed() {
+    let lab = Lab::small();
+    lab.lrl("backup").expect(0);
+    let snapshots = names(lab.path("backups/store/snapshots/lab"));
+    let pack = files_with(&lab.path("backups/store"), "packs/").remove(0);
+    let good = fs::read(&pack).unwrap();
+    for archive in outputs(&lab, "backups", ".tar.gz") {
+        fs::remove_file(archive).unwrap();
+    }
+    let mut bad = good.clone();
+    bad[good.len() / 2] ^= 1;
+    for bytes in [Some(bad), None] {
+        match &bytes {
+            Some(bytes) => fs::write(&pack, bytes).unwrap(),
+            None => fs::remove_file(&pack).unwrap(),
+        }
+        for line in ["backup", "backup --rescan"] {
+            let run = lab.lrl(line).expect(1);
+            assert!(run.stderr.contains("packs/"), "{}", run.stderr);
+        }
+        assert_eq!(names(lab.path("backups/store/snapshots/lab")), snapshots);
+    }
+    fs::write(&pack, &good).unwrap();
+    lab.lrl("backup").expect(0);
+    lab.lrl("check --read-data").expect(0);
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! What tests of faults need beside the harness: a tree seen with all that a restore gives back, a lab that belongs to nobody,
 //! a small disk, and a store that must be whole.
 
+// A log says what could not be tried here, and how many states were.
+#![allow(clippy::print_stdout)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;

@@ -142,9 +142,11 @@ pub fn backup(store: &Store, options: &Options, observer: &dyn Observer) -> Resu
     let staged = options.out.as_deref().map(|out| {
         publish::stage(store, cache.as_ref(), &history, &mut snapshot, staged_image, out, &mut problems, observer)
     });
-    if let Some(Err(Error::Interrupted)) = staged {
-        return Err(Error::Interrupted);
-    }
+    let staged = match staged {
+        // What was stored earlier cannot be read back, so this snapshot would not be whole: it must not be listed.
+        Some(Err(e @ (Error::Interrupted | Error::Corrupt { .. } | Error::Missing { .. }))) => return Err(e),
+        staged => staged,
+    };
     let (name, bytes) = store.publish(&snapshot)?;
     session.count_bytes(bytes);
     let published = staged.map(|staged| publish::publish(staged?, &name, &snapshot, cache.as_ref()));
