@@ -3,23 +3,29 @@
 // A test that cannot go on should fail, in its helpers as well.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod backup;
 mod browse;
 mod check;
 mod common;
 mod config;
+mod defects;
 mod dependencies;
 mod docs;
 mod document;
 mod drill;
 mod dry;
 mod export;
+mod faults;
 mod format;
 mod heal;
 mod import;
 mod layers;
+mod odd;
 mod operations;
 mod reader;
+mod restore;
 mod sample;
 mod sets;
 mod status;
+mod tools;
 mod usage;

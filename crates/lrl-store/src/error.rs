@@ -72,16 +72,32 @@ pub enum Error {
     Interrupted,
 }
 
+/// Takes the system's own error out of one that repeats the path of a temporary file.
+fn plain(error: io::Error) -> io::Error {
+    let inner = error.get_ref().and_then(std::error::Error::source).and_then(|e| e.downcast_ref::<io::Error>());
+    inner.and_then(io::Error::raw_os_error).map_or(error, io::Error::from_raw_os_error)
+}
+
 impl Error {
     /// Makes an adapter for `map_err` that adds the operation and the path to an I/O error.
     pub fn io(op: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
         let path = path.as_ref().to_path_buf();
-        move |source| Self::Io { op, path, source }
+        move |source| Self::Io { op, path, source: plain(source) }
     }
 
     /// Makes a [`Error::Corrupt`].
     pub fn corrupt(object: impl ToString, detail: impl Into<String>) -> Self {
         Self::Corrupt { object: object.to_string(), detail: detail.into() }
+    }
+
+    /// Adds which file a damaged or missing object was needed for.
+    pub(crate) fn needed_for(self, path: &[u8]) -> Self {
+        let path = String::from_utf8_lossy(path);
+        match self {
+            Self::Corrupt { object, detail } => Self::Corrupt { object, detail: format!("{detail}; {path} needs it") },
+            Self::Missing { object } => Self::Missing { object: format!("{object}, which {path} needs,") },
+            other => other,
+        }
     }
 
     /// Says whether the disk (or quota) is full.

@@ -1,6 +1,6 @@
 //! `lrl backup`: the snapshot and the manual's set, and what the manual prints.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use lrl_store::error::Error;
@@ -45,6 +45,7 @@ pub fn run(context: &Context<'_>, args: &BackupArgs) -> Result {
     if args.dry_run {
         return dry::run(context, &paths, options);
     }
+    refuse_uploads_as_target(&options, &paths)?;
     local::create_dir(&paths.backup_dir)?;
     let created = store::create_if_missing(&paths.store, context.cli.global.lock_wait)?;
     let store = store::open(context, &paths)?;
@@ -67,16 +68,37 @@ pub fn heading(context: &Context<'_>) {
     context.term.say(format!("{rule}\nLittle Research Lab: Backup\n{rule}\n"));
 }
 
+/// Refuses, before anything is made there, to keep backups in an uploads directory itself: they would be backed up, and restored away.
+fn refuse_uploads_as_target(options: &Options, paths: &Paths) -> Result<()> {
+    let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    for root in options.uploads.iter().flatten() {
+        if let Some(place) = [&paths.backup_dir, &paths.store].into_iter().find(|place| real(place) == real(&root.path))
+        {
+            let text =
+                format!("{} is the uploads directory itself; keep backups in another directory", place.display());
+            return Err(Error::Refused(text).into());
+        }
+    }
+    Ok(())
+}
+
 fn options(context: &Context<'_>, args: &BackupArgs, paths: &Paths) -> Result<Options> {
     let mut roots = vec![Root { name: "assets".into(), path: paths.assets() }];
     if let Some(path) = paths.storage.to_back_up() {
         roots.push(Root { name: "storage".into(), path: path.to_path_buf() });
     }
+    let mut skip = vec![paths.backup_dir.clone(), paths.store.clone()];
+    // STORAGE_PATH may name the data directory: the live database is no upload, whichever half is asked for.
+    skip.extend(["", "-wal", "-shm", "-journal"].map(|suffix| {
+        let mut path = paths.database().into_os_string();
+        path.push(suffix);
+        PathBuf::from(path)
+    }));
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     Ok(Options {
         database: (!args.half.assets_only).then(|| paths.database()),
         uploads: (!args.half.db_only).then_some(roots),
-        skip: vec![paths.backup_dir.clone(), paths.store.clone()],
+        skip,
         excludes: Excludes::new(&args.exclude, &args.exclude_file)?,
         out: (!args.snapshot_only).then(|| paths.backup_dir.clone()),
         scratch: paths.backup_dir.clone(),

@@ -18,6 +18,8 @@ use crate::progress::{Observer, checkpoint};
 
 /// How often a hot journal must be seen before it is believed.
 const HOT_TRIES: u64 = 10;
+/// How long to wait until the times of a database that was closed a moment ago prove that nobody writes to it.
+const CLOSED_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Keeps `restart` away from a sink that has got nothing yet.
 struct Counting<'a> {
@@ -98,8 +100,14 @@ impl<'a> Reader<'a> {
         if stamp.size == 0 && !unfinished_journal(&self.db)? {
             return Ok(Some(unreadable(&[], 0, "the file is empty (0 bytes)".into())));
         }
-        if self.is_closed_wal(&stamp)? {
-            return self.read_closed_wal(&stamp);
+        if self.is_closed_wal()? {
+            if stamp.would_show_a_write(plain::file_clock(self.options.scratch)?) {
+                return self.read_closed_wal(&stamp);
+            }
+            // Closed a moment ago: SQLite would leave a `-wal` and a `-shm` there, two seconds of patience leave nothing.
+            if self.started.elapsed() < CLOSED_PATIENCE {
+                return Ok(None);
+            }
         }
         match self.read_by_sqlite()? {
             Ok(image) => Ok(Some(image)),
@@ -150,11 +158,8 @@ impl<'a> Reader<'a> {
     /// No `-wal` means that the file alone is the database: the last connection removes it only after everything is checkpointed and
     /// synced. The check lies between two equal stamps (`before` and the one after reading), so what is read is that database, also
     /// if somebody opens it and writes to a new `-wal` meanwhile.
-    fn is_closed_wal(&self, stamp: &Stamp) -> Result<bool> {
-        Ok(is_wal(&self.header()?)
-            && !plain::exists(&side_file(&self.db, "-wal"))?
-            && !unfinished_journal(&self.db)?
-            && stamp.would_show_a_write(plain::file_clock(self.options.scratch)?))
+    fn is_closed_wal(&self) -> Result<bool> {
+        Ok(is_wal(&self.header()?) && !plain::exists(&side_file(&self.db, "-wal"))? && !unfinished_journal(&self.db)?)
     }
 
     fn read_closed_wal(&mut self, stamp: &Stamp) -> Result<Option<Image>> {

@@ -35,7 +35,7 @@ pub struct Options {
     pub database: Option<PathBuf>,
     /// The uploads' directories by name; `None` leaves them out.
     pub uploads: Option<Vec<Root>>,
-    /// Directories that are never walked: the backup directory and the store.
+    /// Directories that are never walked (the backup directory, the store), and files that are no uploads (the database).
     pub skip: Vec<PathBuf>,
     /// What is left out of the uploads.
     pub excludes: Excludes,
@@ -122,9 +122,11 @@ pub fn backup(store: &Store, options: &Options, observer: &dyn Observer) -> Resu
         made = make(&session, cache, &history, &timestamp, options, observer)?;
     }
     let Made { snapshot, staged, database_read, uploads_read, problems } = made;
-    if let Some(Err(Error::Interrupted)) = staged {
-        return Err(Error::Interrupted);
-    }
+    let staged = match staged {
+        // What was stored earlier cannot be read back, so this snapshot would not be whole: it must not be listed.
+        Some(Err(e @ (Error::Interrupted | Error::Corrupt { .. } | Error::Missing { .. }))) => return Err(e),
+        staged => staged,
+    };
     let (name, bytes) = store.publish(&snapshot)?;
     session.count_bytes(bytes);
     let published = staged.map(|staged| publish::publish(staged?, &name, &snapshot, cache));

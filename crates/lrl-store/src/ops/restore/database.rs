@@ -26,7 +26,8 @@ pub(super) fn stage(
     let file = create(&home.staging.dir, &place.name).map_err(|e| Error::io("create", &path)(e.into()))?;
     let mut sha256 = Sha256::new();
     let content = Content::Tree(database.root);
-    writer.write(&file, &content, database.size_bytes, &path, &mut |bytes| sha256.update(bytes))?;
+    let written = writer.write(&file, &content, database.size_bytes, &path, &mut |bytes| sha256.update(bytes));
+    written.map_err(|e| e.needed_for(super::plan::DATABASE))?;
     if hex(&sha256.finalize()) != database.sha256 {
         return Err(Error::corrupt(
             format!("the database of {snapshot}"),

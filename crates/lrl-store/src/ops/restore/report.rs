@@ -107,11 +107,14 @@ impl Report {
             TakeOver::Clone => self.cloned = taken.get(),
             TakeOver::Link => {
                 self.linked = taken.get();
-                self.notes.push(format!(
-                    "the disk has no room for a second copy: {} files ({} bytes) that were right already are now shared with \
-                     what is kept as *.pre-restore (hard links)",
-                    self.linked.0, self.linked.1
-                ));
+                // None where only the estimate was too careful: of what has holes, or of an empty target.
+                if self.linked.0 > 0 {
+                    self.notes.push(format!(
+                        "the disk has no room for a second copy: {} files ({} bytes) that were right already are now shared \
+                         with what is kept as *.pre-restore (hard links)",
+                        self.linked.0, self.linked.1
+                    ));
+                }
             }
         }
         if !owners.recorded && owners.all.is_none() {

@@ -163,7 +163,8 @@ impl Stage<'_> {
                     .map_err(|e| Error::io("remove", &job.path)(e.into()))?;
                 file = self.created(create(&job.dir, staged_name), entry, &job.path)?;
             }
-            self.writer.write(&file, content, *size, &job.path, &mut |_| {})?;
+            let written = self.writer.write(&file, content, *size, &job.path, &mut |_| {});
+            written.map_err(|e| e.needed_for(&entry.path))?;
         }
         dress(&file, &self.meta(entry), false, &job.path)?;
         self.writer.observer.advance(0, 1);

@@ -1,0 +1,367 @@
+//! Faults from outside: signals and kills at any moment, full disks, locks, damaged objects. What was listed before stays whole,
+//! the next run completes. `LRL_TEST_ROUNDS=all` tries every system call as a kill point.
+
+// A log says what could not be tried here, and how many states were.
+#![allow(clippy::print_stdout)]
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::common::{Lab, noise};
+use crate::sets::change;
+use crate::tools::{Disk, assert_same, assert_whole, files_with, look, names, outputs, there_is};
+
+/// The calls that change something on a disk; a kill point is the n-th of one of them in any one thread.
+const MUTATING: [&str; 16] = [
+    "rename",
+    "renameat",
+    "renameat2",
+    "linkat",
+    "unlink",
+    "unlinkat",
+    "mkdir",
+    "mkdirat",
+    "write",
+    "pwrite64",
+    "ftruncate",
+    "fsync",
+    "fdatasync",
+    "syncfs",
+    "fchmod",
+    "utimensat",
+];
+
+fn lab_of_some_size() -> Lab {
+    let lab = Lab::small();
+    for n in 0..120 {
+        lab.write(format!("data/assets/d{}/{n}", n % 10), noise(20_000 + n as usize * 300, n));
+    }
+    lab
+}
+
+/// Runs `attempt` at kill points until it says that the command was not killed any more: at all, or at some far apart.
+/// Returns how many there were.
+fn each_kill_point(mut attempt: impl FnMut(&str, u32) -> bool) -> u32 {
+    let all = std::env::var("LRL_TEST_ROUNDS").as_deref() == Ok("all");
+    let mut points = 0;
+    for call in MUTATING {
+        let mut n = 1;
+        while attempt(call, n) {
+            points += 1;
+            n += if all { 1 } else { 2 * n };
+        }
+    }
+    points
+}
+
+/// Runs a command that is killed before one thread's n-th use of a system call; says whether it got that far.
+fn killed(lab: &Lab, line: &str, call: &str, n: u32) -> bool {
+    let mut command = Command::new("strace");
+    // The question mark: not every machine has every one of them.
+    command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace=?{call}")]);
+    command.arg("-e").arg(format!("inject=?{call}:signal=KILL:when={n}"));
+    command.arg(env!("CARGO_BIN_EXE_lrl")).args(line.split_whitespace());
+    let output = command.current_dir(lab.path("")).env("HOME", lab.path("home")).env_remove("STORAGE_PATH").output();
+    let status = output.unwrap().status;
+    assert!(matches!(status.code(), None | Some(0)), "{call} {n}: {status}");
+    status.code().is_none()
+}
+
+#[test]
+fn a_kill_at_any_change_of_the_disk_loses_nothing_that_was_listed() {
+    if !there_is("strace") {
+        return;
+    }
+    let lab = Lab::small();
+    lab.lrl("backup").expect(0);
+    let points = each_kill_point(|call, n| {
+        lab.write(format!("data/assets/kill/{call}-{n}"), noise(3000, n.into()));
+        lab.database().execute("UPDATE users SET status = ?1", [n]).unwrap();
+        if !killed(&lab, "backup", call, n) {
+            return false;
+        }
+        lab.lrl("check --read-data").expect(0);
+        lab.lrl("drill").expect(0);
+        lab.lrl("backup").expect(0);
+        lab.lrl("restore --data-dir new").expect(0);
+        assert_same(&look(&lab.path("new/assets")), &look(&lab.path("data/assets")), &format!("killed at {call} {n}"));
+        fs::remove_dir_all(lab.path("new")).unwrap();
+        true
+    });
+    assert!(points > 5, "{points} kill points");
+    assert_whole(&lab, "backups");
+    println!("{points} kill points of backup");
+}
+
+#[test]
+fn a_restore_that_is_killed_leaves_old_or_new() {
+    if !there_is("strace") {
+        return;
+    }
+    let lab = Lab::small();
+    lab.lrl("backup").expect(0);
+    let new = (look(&lab.path("data/assets")), fs::read(lab.path("data/lrl.db")).unwrap());
+    lab.database().execute("DELETE FROM users", []).unwrap();
+    lab.write("data/assets/later", b"later");
+    let old = (look(&lab.path("data/assets")), fs::read(lab.path("data/lrl.db")).unwrap());
+    let points = each_kill_point(|call, n| {
+        let _ = fs::remove_dir_all(lab.path("target"));
+        assert!(
+            Command::new("cp").args(["-a", "data", "target"]).current_dir(lab.path("")).status().unwrap().success()
+        );
+        lab.write("target/lrl.db-journal", b"");
+        let was_killed = killed(&lab, "restore --data-dir target", call, n);
+        let uploads = look(&lab.path("target/assets"));
+        assert!(uploads == new.0 || uploads == old.0, "killed at {call} {n}: {:?}", names(lab.path("target")));
+        let database = fs::read(lab.path("target/lrl.db")).unwrap();
+        assert!(database == new.1 || database == old.1, "killed at {call} {n}");
+        if !was_killed {
+            return false;
+        }
+        lab.lrl("restore --data-dir target").expect(0);
+        assert_same(&look(&lab.path("target/assets")), &new.0, &format!("killed at {call} {n}"));
+        assert!(fs::read(lab.path("target/lrl.db")).unwrap() == new.1);
+        let kept = outputs(&lab, "target", ".pre-restore").len();
+        assert!(kept >= 2, "killed at {call} {n}: {:?}", names(lab.path("target")));
+        true
+    });
+    assert!(points > 5, "{points} kill points");
+    println!("{points} kill points of restore");
+}
+
+#[test]
+fn a_signal_at_any_moment_ends_with_130_and_leaves_no_litter() {
+    let lab = lab_of_some_size();
+    lab.lrl("backup").expect(0);
+    let manifest = outputs(&lab, "backups", ".json").remove(0);
+    let from_set = format!("restore --data-dir target --manifest {}", manifest.display());
+    let lines = ["backup", "restore --data-dir target", "drill", "export --out copy", "check --read-data", &from_set];
+    let mut interrupted = 0;
+    for (round, delay) in [5, 30, 70, 150].into_iter().enumerate() {
+        for (at, line) in lines.iter().enumerate() {
+            lab.write(format!("data/assets/new/{round}-{at}"), noise(900_000, delay + at as u64));
+            let mut child =
+                lab.command(line.split_whitespace()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+            std::thread::sleep(Duration::from_millis(delay));
+            let signal = ["-INT", "-TERM", "-HUP"][(round + at) % 3];
+            let _ =
+                Command::new("kill").arg(signal).arg(child.id().to_string()).stderr(Stdio::null()).status().unwrap();
+            let status = child.wait().unwrap();
+            // A signal that comes before lrl listens ends it as the system does.
+            assert!(matches!(status.code(), Some(0 | 130) | None), "{line}: {status}");
+            interrupted += u32::from(status.code() == Some(130));
+            let _ = fs::remove_dir_all(lab.path("copy"));
+            if status.code().is_some() {
+                for place in ["", "backups", "backups/store", "target"].map(|place| lab.path(place)) {
+                    let found = if place.exists() { names(&place) } else { Vec::new() };
+                    assert!(!found.iter().any(|name| name.starts_with('.')), "{line} after {delay} ms: {found:?}");
+                }
+            }
+        }
+    }
+    assert!(interrupted > 2, "only {interrupted} runs were interrupted");
+    assert_whole(&lab, "backups");
+    lab.lrl("backup").expect(0);
+    lab.lrl("restore --data-dir target").expect(0);
+    assert_same(&look(&lab.path("target/assets")), &look(&lab.path("data/assets")), "restored");
+    println!("{interrupted} of 24 runs were interrupted");
+}
+
+#[test]
+fn a_full_disk_keeps_what_is_listed_and_needs_only_room() {
+    let lab = lab_of_some_size();
+    let Some(disk) = Disk::mount(lab.path("backups"), "12m") else { return };
+    lab.lrl("backup").expect(0);
+    let mut codes = Vec::new();
+    for n in 0..12 {
+        lab.write(format!("data/assets/more/{n}"), noise(700_000, 1000 + n));
+        let run = lab.lrl("backup");
+        if run.code != 0 {
+            assert!(run.stderr.contains("No space left") && !run.stderr.contains("panic"), "{}", run.stderr);
+            assert_eq!(run.stderr.matches("No space left").count(), 1, "{}", run.stderr);
+            assert_eq!(run.stderr.matches(".tmp-").count(), 0, "a temporary name says nothing: {}", run.stderr);
+        }
+        codes.push(run.code);
+        lab.lrl("check --read-data").expect(0);
+        let litter = files_with(&lab.path("backups"), ".tmp");
+        assert!(litter.is_empty(), "{litter:?}");
+        assert_eq!(outputs(&lab, "backups", ".tar.gz").len(), outputs(&lab, "backups", ".json").len());
+    }
+    assert!(codes.iter().all(|code| [0, 1, 5].contains(code)) && codes.iter().any(|code| *code != 0), "{codes:?}");
+    // No byte free at all: reading works.
+    let _ = Command::new("dd")
+        .args(["if=/dev/zero", "bs=4k"])
+        .arg(format!("of={}", lab.path("backups/fill").display()))
+        .output();
+    let run = lab.lrl("backup");
+    assert!([1, 5].contains(&run.code), "{}", run.code);
+    for line in ["check --read-data", "snapshots", "restore --data-dir new", "drill --snapshot latest"] {
+        lab.lrl(line).expect(0);
+    }
+    fs::remove_file(lab.path("backups/fill")).unwrap();
+    disk.remount("size=80m");
+    lab.lrl("backup").expect(0);
+    assert_whole(&lab, "backups");
+    println!("exit codes while the disk filled up: {codes:?}");
+}
+
+#[test]
+fn a_locked_store_is_exit_11_and_no_store_is_exit_10() {
+    let lab = Lab::small();
+    for line in
+        ["snapshots", "restore", "check", "stats", "ls latest", "export --out copy", "drill --snapshot latest", "drill"]
+    {
+        lab.lrl(line).expect(10);
+    }
+    lab.write("foreign/backups/readme", b"");
+    for line in ["snapshots", "restore", "check"] {
+        lab.lrl(&format!("{line} --backup foreign/backups")).expect(10);
+    }
+    lab.lrl("backup --out foreign --store foreign/backups").expect(1);
+    lab.lrl("backup").expect(0);
+    let script = "import fcntl, sys; f = open('backups/store/lock', 'r+'); fcntl.flock(f, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()";
+    let mut holder = Command::new("python3");
+    let holder = holder.args(["-c", script]).current_dir(lab.path("")).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut holder = holder.spawn().unwrap();
+    std::io::Read::read_exact(holder.stdout.as_mut().unwrap(), &mut [0; 5]).unwrap();
+    for line in ["backup", "restore", "snapshots", "check", "export --out copy", "drill --snapshot latest"] {
+        let run = lab.lrl(&format!("{line} --lock-wait 1s"));
+        assert_eq!(run.code, 11, "{line}: {}", run.stderr);
+        assert!(run.stderr.contains("backups/store/lock"), "{line}: {}", run.stderr);
+    }
+    drop(holder.stdin.take());
+    holder.wait().unwrap();
+    lab.lrl("backup").expect(0);
+    assert!(!lab.path("copy").exists());
+}
+
+/// Damages every object, each in several ways: check finds it and names it, restore gives right bytes or none.
+#[test]
+fn damage_to_any_object_is_found_named_and_never_restored() {
+    let lab = Lab::small();
+    lab.lrl("backup").expect(0);
+    lab.upload("ab12/v3.txt", &noise(9000, 5));
+    lab.lrl("backup").expect(0);
+    let right = (look(&lab.path("data/assets")), fs::read(lab.path("data/lrl.db")).unwrap());
+    let store = lab.path("backups/store");
+    let objects = files_with(&store, "");
+    let objects: Vec<_> = objects
+        .iter()
+        .filter(|path| !path.to_string_lossy().contains("/lock") && !path.starts_with(store.join("cache")))
+        .collect();
+    assert!(objects.len() >= 7, "{objects:?}");
+    let mut states = 0;
+    for object in objects {
+        let name = object.strip_prefix(&store).unwrap().to_string_lossy().into_owned();
+        let good = fs::read(object).unwrap();
+        let flipped = |at: usize| {
+            let mut bytes = good.clone();
+            bytes[at] ^= 0x10;
+            Some(bytes)
+        };
+        let ways = [
+            None,
+            Some(Vec::new()),
+            Some(good[..good.len() - 1].to_vec()),
+            flipped(0),
+            flipped(good.len() / 2),
+            flipped(good.len() - 1),
+        ];
+        for (way, bytes) in ways.into_iter().enumerate() {
+            match &bytes {
+                None => fs::remove_file(object).unwrap(),
+                Some(bytes) => fs::write(object, bytes).unwrap(),
+            }
+            states += 1;
+            // A snapshot or index that is gone leaves no trace but in what refers to it.
+            let run = lab.lrl("check --read-data");
+            let unseen = bytes.is_none()
+                && (name.starts_with("snapshots") || name.starts_with("index") || name.starts_with("drills"));
+            assert!(run.code == 4 || unseen, "{name}, way {way}: {} {} {}", run.code, run.stdout, run.stderr);
+            assert!(
+                unseen || format!("{}{}", run.stdout, run.stderr).contains(&name),
+                "{name}, way {way}: {}{}",
+                run.stdout,
+                run.stderr
+            );
+            let _ = fs::remove_dir_all(lab.path("new"));
+            let run = lab.lrl("restore --data-dir new");
+            assert!([0, 1, 10].contains(&run.code), "{name}, way {way}: {} {}", run.code, run.stderr);
+            if run.code == 0 && !name.starts_with("snapshots") {
+                assert_same(&look(&lab.path("new/assets")), &right.0, &format!("{name}, way {way}"));
+                assert!(fs::read(lab.path("new/lrl.db")).unwrap() == right.1, "{name}, way {way}");
+            } else {
+                assert!(!lab.path("new/lrl.db").exists() || run.code == 0, "{name}, way {way}");
+            }
+            fs::write(object, &good).unwrap();
+        }
+    }
+    assert_whole(&lab, "backups");
+    println!("{states} damaged states");
+}
+
+#[test]
+fn what_cannot_be_read_back_is_never_listed() {
+    let lab = Lab::small();
+    lab.lrl("backup").expect(0);
+    let snapshots = names(lab.path("backups/store/snapshots/lab"));
+    let pack = files_with(&lab.path("backups/store"), "packs/").remove(0);
+    let good = fs::read(&pack).unwrap();
+    for archive in outputs(&lab, "backups", ".tar.gz") {
+        fs::remove_file(archive).unwrap();
+    }
+    let mut bad = good.clone();
+    bad[good.len() / 2] ^= 1;
+    for bytes in [Some(bad), None] {
+        match &bytes {
+            Some(bytes) => fs::write(&pack, bytes).unwrap(),
+            None => fs::remove_file(&pack).unwrap(),
+        }
+        for line in ["backup", "backup --rescan"] {
+            let run = lab.lrl(line).expect(1);
+            assert!(run.stderr.contains("packs/"), "{}", run.stderr);
+        }
+        assert_eq!(names(lab.path("backups/store/snapshots/lab")), snapshots);
+    }
+    fs::write(&pack, &good).unwrap();
+    lab.lrl("backup").expect(0);
+    lab.lrl("check --read-data").expect(0);
+}
+
+#[test]
+fn a_truncated_archive_and_a_manifest_that_points_elsewhere_fail_the_drill() {
+    let lab = Lab::small();
+    lab.lrl("backup").expect(0);
+    let archive = outputs(&lab, "backups", ".tar.gz").remove(0);
+    let manifest = outputs(&lab, "backups", ".json").remove(0);
+    let good = fs::read(&archive).unwrap();
+    for len in [0, 10, good.len() / 2, good.len() - 1] {
+        fs::write(&archive, &good[..len]).unwrap();
+        lab.lrl("drill").expect(4);
+    }
+    fs::remove_file(&archive).unwrap();
+    lab.lrl("drill").expect(4);
+    symlink("/etc/hostname", &archive).unwrap();
+    lab.lrl("drill").expect(4);
+    fs::remove_file(&archive).unwrap();
+    fs::write(&archive, &good).unwrap();
+    lab.lrl("drill").expect(0);
+    let text = fs::read_to_string(&manifest).unwrap();
+    fs::create_dir(lab.path("elsewhere")).unwrap();
+    let name = archive.file_name().unwrap().to_str().unwrap();
+    fs::rename(&archive, lab.path("elsewhere").join(name)).unwrap();
+    for place in ["./elsewhere/", "../elsewhere/", lab.path("elsewhere/").to_str().unwrap()] {
+        fs::write(&manifest, text.replace(&format!("./backups/{name}"), &format!("{place}{name}"))).unwrap();
+        lab.lrl("drill").expect(4);
+        let before = look(&lab.path("data"));
+        lab.run(["restore".as_ref(), "--manifest".as_ref(), manifest.as_os_str()]).expect(1);
+        assert_same(&look(&lab.path("data")), &before, "the tree as it was");
+    }
+    change(&lab, &manifest, |bytes| bytes.truncate(20));
+    lab.run(["drill".as_ref(), "--manifest".as_ref(), manifest.as_os_str()]).expect(4);
+    lab.lrl("drill --backup elsewhere").expect(1);
+    assert!(Path::new(&archive).parent().unwrap().exists());
+}
