@@ -100,6 +100,18 @@ impl Error {
         }
     }
 
+    /// Returns an error that says the same, for a second caller that fails for the same reason.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::Interrupted => Self::Interrupted,
+            Self::Io { op, path, source } => {
+                let source = source.raw_os_error().map_or(source.kind().into(), io::Error::from_raw_os_error);
+                Self::Io { op, path: path.clone(), source }
+            }
+            other => Self::Refused(other.to_string()),
+        }
+    }
+
     /// Says whether the disk (or quota) is full.
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Io { source, .. }

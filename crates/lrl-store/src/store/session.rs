@@ -44,7 +44,7 @@ struct State {
     pending: HashMap<ChunkId, Located>,
     packs: Vec<PackId>,
     // Set before each step that writes and cleared after it: what a failed step left must never come into an index.
-    broken: bool,
+    failed: Option<Error>,
 }
 
 struct OpenPack {
@@ -275,29 +275,41 @@ impl<'s> Session<'s> {
 
     fn append(&self, bytes: &[u8], record: Record) -> Result<()> {
         self.store.check_writable()?;
+        self.step(|state| {
+            if state.pending.contains_key(&record.id) {
+                return Ok(());
+            }
+            let storage = self.store.storage();
+            let pack = state.closed.len() as u32;
+            let open = match &mut state.open {
+                Some(open) => open,
+                none => none.insert(OpenPack::start(&**storage)?),
+            };
+            let offset = open.len as u32;
+            open.write(bytes, &**storage)?;
+            open.records.push(record.id);
+            let full = open.len >= pack::TARGET_BYTES;
+            state.pending.insert(record.id, Located { pack, offset, record });
+            if state.pending.len() >= MAX_PENDING {
+                self.flush(state)
+            } else if full {
+                self.close_pack(state)
+            } else {
+                Ok(())
+            }
+        })
+    }
+
+    /// Runs a step that writes. After one that failed, all others fail as it did.
+    fn step(&self, act: impl FnOnce(&mut State) -> Result<()>) -> Result<()> {
         let mut state = self.state();
-        if state.pending.contains_key(&record.id) {
-            return Ok(());
+        if let Some(first) = &state.failed {
+            return Err(first.again());
         }
-        state.begin()?;
-        let storage = self.store.storage();
-        let pack = state.closed.len() as u32;
-        let open = match &mut state.open {
-            Some(open) => open,
-            none => none.insert(OpenPack::start(&**storage)?),
-        };
-        let offset = open.len as u32;
-        open.write(bytes, &**storage)?;
-        open.records.push(record.id);
-        let full = open.len >= pack::TARGET_BYTES;
-        state.pending.insert(record.id, Located { pack, offset, record });
-        if state.pending.len() >= MAX_PENDING {
-            self.flush(&mut state)?;
-        } else if full {
-            self.close_pack(&mut state)?;
-        }
-        state.broken = false;
-        Ok(())
+        state.failed = Some(Error::Refused("nothing more is stored after a write has failed".into()));
+        let done = act(&mut state);
+        state.failed = done.as_ref().err().map(Error::again);
+        done
     }
 
     fn close_pack(&self, state: &mut State) -> Result<()> {
@@ -337,11 +349,7 @@ impl<'s> Session<'s> {
 
     /// Makes everything that was put durable and readable through the store.
     pub fn seal(&self) -> Result<()> {
-        let mut state = self.state();
-        state.begin()?;
-        self.flush(&mut state)?;
-        state.broken = false;
-        Ok(())
+        self.step(|state| self.flush(state))
     }
 
     /// Returns the packs that this session has written; call it after [`Session::seal`].
@@ -351,15 +359,6 @@ impl<'s> Session<'s> {
 
     pub(crate) fn count_bytes(&self, bytes: u64) {
         self.added_bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-}
-
-impl State {
-    fn begin(&mut self) -> Result<()> {
-        if std::mem::replace(&mut self.broken, true) {
-            return Err(Error::Refused("nothing more is stored after a write has failed".into()));
-        }
-        Ok(())
     }
 }
 
