@@ -307,7 +307,7 @@ fn damage_to_any_object_is_found_named_and_never_restored() {
 fn what_cannot_be_read_back_is_never_listed() {
     let lab = Lab::small();
     lab.lrl("backup").expect(0);
-    let snapshots = names(lab.path("backups/store/snapshots/lab"));
+    let mut snapshots = names(lab.path("backups/store/snapshots/lab")).len();
     let pack = files_with(&lab.path("backups/store"), "packs/").remove(0);
     let good = fs::read(&pack).unwrap();
     for archive in outputs(&lab, "backups", ".tar.gz") {
@@ -320,11 +320,14 @@ fn what_cannot_be_read_back_is_never_listed() {
             Some(bytes) => fs::write(&pack, bytes).unwrap(),
             None => fs::remove_file(&pack).unwrap(),
         }
-        for line in ["backup", "backup --rescan"] {
-            let run = lab.lrl(line).expect(1);
-            assert!(run.stderr.contains("packs/"), "{}", run.stderr);
+        // Stored again from the source, or refused: never a snapshot that lacks something.
+        let run = lab.lrl("backup");
+        let listed = names(lab.path("backups/store/snapshots/lab")).len();
+        match run.code {
+            0 => drop(lab.lrl("drill --snapshot latest").expect(0)),
+            code => assert!(code == 1 && listed == snapshots && run.stderr.contains("packs/"), "{code} {}", run.stderr),
         }
-        assert_eq!(names(lab.path("backups/store/snapshots/lab")), snapshots);
+        snapshots = listed;
     }
     fs::write(&pack, &good).unwrap();
     lab.lrl("backup").expect(0);

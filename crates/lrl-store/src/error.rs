@@ -100,6 +100,19 @@ impl Error {
         }
     }
 
+    /// Says the same to another caller that cannot go on for the same reason.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::Io { op, path, source } => {
+                let copy = || io::Error::new(source.kind(), source.to_string());
+                let source = source.raw_os_error().map_or_else(copy, io::Error::from_raw_os_error);
+                Self::Io { op, path: path.clone(), source }
+            }
+            Self::Interrupted => Self::Interrupted,
+            other => Self::Refused(other.to_string()),
+        }
+    }
+
     /// Says whether the disk (or quota) is full.
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Io { source, .. }

@@ -45,6 +45,8 @@ struct State {
     packs: Vec<PackId>,
     // Set before each step that writes and cleared after it: what a failed step left must never come into an index.
     broken: bool,
+    // Why, so that a worker that comes later does not hide the reason behind its own failure.
+    failure: Option<Error>,
 }
 
 struct OpenPack {
@@ -280,6 +282,11 @@ impl<'s> Session<'s> {
             return Ok(());
         }
         state.begin()?;
+        let done = self.append_to(&mut state, bytes, record);
+        state.end(done)
+    }
+
+    fn append_to(&self, state: &mut State, bytes: &[u8], record: Record) -> Result<()> {
         let storage = self.store.storage();
         let pack = state.closed.len() as u32;
         let open = match &mut state.open {
@@ -292,11 +299,10 @@ impl<'s> Session<'s> {
         let full = open.len >= pack::TARGET_BYTES;
         state.pending.insert(record.id, Located { pack, offset, record });
         if state.pending.len() >= MAX_PENDING {
-            self.flush(&mut state)?;
+            self.flush(state)?;
         } else if full {
-            self.close_pack(&mut state)?;
+            self.close_pack(state)?;
         }
-        state.broken = false;
         Ok(())
     }
 
@@ -339,9 +345,8 @@ impl<'s> Session<'s> {
     pub fn seal(&self) -> Result<()> {
         let mut state = self.state();
         state.begin()?;
-        self.flush(&mut state)?;
-        state.broken = false;
-        Ok(())
+        let done = self.flush(&mut state);
+        state.end(done)
     }
 
     /// Returns the packs that this session has written; call it after [`Session::seal`].
@@ -357,9 +362,16 @@ impl<'s> Session<'s> {
 impl State {
     fn begin(&mut self) -> Result<()> {
         if std::mem::replace(&mut self.broken, true) {
-            return Err(Error::Refused("nothing more is stored after a write has failed".into()));
+            let unknown = || Error::Refused("nothing more is stored after a write has failed".into());
+            return Err(self.failure.as_ref().map_or_else(unknown, Error::again));
         }
         Ok(())
+    }
+
+    fn end(&mut self, done: Result<()>) -> Result<()> {
+        self.broken = done.is_err();
+        self.failure = done.as_ref().err().map(Error::again);
+        done
     }
 }
 
