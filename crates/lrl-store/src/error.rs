@@ -100,15 +100,14 @@ impl Error {
         }
     }
 
-    /// Says the same to another caller that cannot go on for the same reason.
+    /// Returns an error that says the same, for a second caller that fails for the same reason.
     pub(crate) fn again(&self) -> Self {
         match self {
+            Self::Interrupted => Self::Interrupted,
             Self::Io { op, path, source } => {
-                let copy = || io::Error::new(source.kind(), source.to_string());
-                let source = source.raw_os_error().map_or_else(copy, io::Error::from_raw_os_error);
+                let source = source.raw_os_error().map_or(source.kind().into(), io::Error::from_raw_os_error);
                 Self::Io { op, path: path.clone(), source }
             }
-            Self::Interrupted => Self::Interrupted,
             other => Self::Refused(other.to_string()),
         }
     }

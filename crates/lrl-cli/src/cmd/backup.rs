@@ -181,14 +181,7 @@ fn render(context: &Context<'_>, paths: &Paths, report: &Report) -> Result {
     cost(context, report);
     if let Some(error) = &report.set_error {
         term.warn(format!("the set was not written: {error}"));
-        match error {
-            // No export can succeed either, and no snapshot that shares what is damaged can be relied on.
-            Error::Corrupt { .. } | Error::Missing { .. } => term.warn(
-                "the store is damaged: do not rely on this snapshot; `lrl check --read-data` tells what is lost, \
-                 `lrl backup --store PATH` makes a whole backup in a new store",
-            ),
-            _ => term.note(format!("`lrl export {} --out DIR` makes it from the snapshot", report.name.id.short())),
-        }
+        term.note(format!("`lrl export {} --out DIR` makes it from the snapshot", report.name.id.short()));
     }
     if term.is_json() {
         term.json(&document(paths, report, exit))?;

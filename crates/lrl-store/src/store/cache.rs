@@ -10,10 +10,10 @@ use rusqlite::{Connection, ErrorCode, params};
 
 use crate::error::{Error, Result};
 use crate::format::entry::{Entry, Time};
-use crate::id::ChunkId;
+use crate::id::{ChunkId, PackId};
 use crate::sqlite::State;
 
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 const SCAN_ROWS: usize = 1024;
 
 const SCHEMA: &str = "
@@ -21,6 +21,7 @@ const SCHEMA: &str = "
     CREATE TABLE databases(source TEXT PRIMARY KEY, state TEXT, root BLOB);
     CREATE TABLE segments(key BLOB PRIMARY KEY, offset INTEGER, len INTEGER, digest BLOB, crc INTEGER, plain_len INTEGER) WITHOUT ROWID;
     CREATE TABLE archive(path BLOB, coder TEXT);
+    CREATE TABLE lost_packs(pack BLOB PRIMARY KEY) WITHOUT ROWID;
     CREATE TABLE outputs(path BLOB PRIMARY KEY, stamp TEXT, sha256 TEXT) WITHOUT ROWID;
 ";
 
@@ -189,6 +190,17 @@ impl Cache {
             None => self.db.execute("DELETE FROM databases WHERE source=?", [source]),
         }
         .map(|_| ())
+    }
+
+    /// Says whether a run has already stored again what this lost pack held, as far as the source still had it.
+    pub fn is_healed(&self, pack: &PackId) -> bool {
+        let found = self.db.query_row("SELECT 1 FROM lost_packs WHERE pack=?", [pack.as_bytes()], |_| Ok(()));
+        found.is_ok()
+    }
+
+    /// Notes that a run has done so.
+    pub fn put_healed(&self, pack: &PackId) -> rusqlite::Result<()> {
+        self.db.execute("INSERT OR IGNORE INTO lost_packs VALUES(?)", [pack.as_bytes()]).map(|_| ())
     }
 
     /// Returns the newest archive's path and coder.

@@ -5,6 +5,7 @@ pub mod compare;
 pub mod drills;
 pub mod index;
 pub mod links;
+mod lost;
 mod read;
 mod salvage;
 pub mod session;

@@ -44,9 +44,7 @@ struct State {
     pending: HashMap<ChunkId, Located>,
     packs: Vec<PackId>,
     // Set before each step that writes and cleared after it: what a failed step left must never come into an index.
-    broken: bool,
-    // Why, so that a worker that comes later does not hide the reason behind its own failure.
-    failure: Option<Error>,
+    failed: Option<Error>,
 }
 
 struct OpenPack {
@@ -277,33 +275,41 @@ impl<'s> Session<'s> {
 
     fn append(&self, bytes: &[u8], record: Record) -> Result<()> {
         self.store.check_writable()?;
-        let mut state = self.state();
-        if state.pending.contains_key(&record.id) {
-            return Ok(());
-        }
-        state.begin()?;
-        let done = self.append_to(&mut state, bytes, record);
-        state.end(done)
+        self.step(|state| {
+            if state.pending.contains_key(&record.id) {
+                return Ok(());
+            }
+            let storage = self.store.storage();
+            let pack = state.closed.len() as u32;
+            let open = match &mut state.open {
+                Some(open) => open,
+                none => none.insert(OpenPack::start(&**storage)?),
+            };
+            let offset = open.len as u32;
+            open.write(bytes, &**storage)?;
+            open.records.push(record.id);
+            let full = open.len >= pack::TARGET_BYTES;
+            state.pending.insert(record.id, Located { pack, offset, record });
+            if state.pending.len() >= MAX_PENDING {
+                self.flush(state)
+            } else if full {
+                self.close_pack(state)
+            } else {
+                Ok(())
+            }
+        })
     }
 
-    fn append_to(&self, state: &mut State, bytes: &[u8], record: Record) -> Result<()> {
-        let storage = self.store.storage();
-        let pack = state.closed.len() as u32;
-        let open = match &mut state.open {
-            Some(open) => open,
-            none => none.insert(OpenPack::start(&**storage)?),
-        };
-        let offset = open.len as u32;
-        open.write(bytes, &**storage)?;
-        open.records.push(record.id);
-        let full = open.len >= pack::TARGET_BYTES;
-        state.pending.insert(record.id, Located { pack, offset, record });
-        if state.pending.len() >= MAX_PENDING {
-            self.flush(state)?;
-        } else if full {
-            self.close_pack(state)?;
+    /// Runs a step that writes. After one that failed, all others fail as it did.
+    fn step(&self, act: impl FnOnce(&mut State) -> Result<()>) -> Result<()> {
+        let mut state = self.state();
+        if let Some(first) = &state.failed {
+            return Err(first.again());
         }
-        Ok(())
+        state.failed = Some(Error::Refused("nothing more is stored after a write has failed".into()));
+        let done = act(&mut state);
+        state.failed = done.as_ref().err().map(Error::again);
+        done
     }
 
     fn close_pack(&self, state: &mut State) -> Result<()> {
@@ -343,10 +349,7 @@ impl<'s> Session<'s> {
 
     /// Makes everything that was put durable and readable through the store.
     pub fn seal(&self) -> Result<()> {
-        let mut state = self.state();
-        state.begin()?;
-        let done = self.flush(&mut state);
-        state.end(done)
+        self.step(|state| self.flush(state))
     }
 
     /// Returns the packs that this session has written; call it after [`Session::seal`].
@@ -356,22 +359,6 @@ impl<'s> Session<'s> {
 
     pub(crate) fn count_bytes(&self, bytes: u64) {
         self.added_bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-}
-
-impl State {
-    fn begin(&mut self) -> Result<()> {
-        if std::mem::replace(&mut self.broken, true) {
-            let unknown = || Error::Refused("nothing more is stored after a write has failed".into());
-            return Err(self.failure.as_ref().map_or_else(unknown, Error::again));
-        }
-        Ok(())
-    }
-
-    fn end(&mut self, done: Result<()>) -> Result<()> {
-        self.broken = done.is_err();
-        self.failure = done.as_ref().err().map(Error::again);
-        done
     }
 }
 

@@ -24,7 +24,7 @@ use crate::storage::LockMode;
 use crate::storage::local;
 use crate::store::cache::Cache;
 use crate::store::session::Session;
-use crate::store::{SnapshotName, Store, is_source_name};
+use crate::store::{SnapshotName, Store, is_source_name, pack_name};
 pub use dry::{Amount, DatabasePlan, Plan, UploadsPlan, plan};
 pub use publish::{AssetsOutput, DatabaseOutput, SetOutput};
 pub use uploads::Read as UploadsRead;
@@ -115,13 +115,23 @@ pub fn backup(store: &Store, options: &Options, observer: &dyn Observer) -> Resu
     let timestamp = history.free_timestamp(store, options)?;
     let session = Session::new(store);
     let cache = cache.as_ref();
+    let lost = store.lost_packs()?;
+    if lost.iter().any(|pack| !cache.is_some_and(|cache| cache.is_healed(pack))) {
+        // Nothing is taken over unread until one run has stored again what the source still has of them.
+        session.doubt();
+    }
     let mut made = make(&session, cache, &history, &timestamp, options, observer)?;
     if let Some(Err(Error::Corrupt { .. } | Error::Missing { .. })) = made.staged {
         // The archive shows that the store has damage below this snapshot: once more, and what cannot be read is stored again.
         session.doubt();
         made = make(&session, cache, &history, &timestamp, options, observer)?;
     }
-    let Made { snapshot, staged, database_read, uploads_read, problems } = made;
+    let Made { snapshot, staged, database_read, uploads_read, mut problems } = made;
+    for pack in &lost {
+        let path = storage.describe_object(&pack_name(pack));
+        let reason = "is missing or cut short: this snapshot does without it, earlier ones may have lost files; `lrl check` tells";
+        report(&mut problems, observer, path.as_ref(), reason, false);
+    }
     let staged = match staged {
         // What was stored earlier cannot be read back, so this snapshot would not be whole: it must not be listed.
         Some(Err(e @ (Error::Interrupted | Error::Corrupt { .. } | Error::Missing { .. }))) => return Err(e),
@@ -131,7 +141,7 @@ pub fn backup(store: &Store, options: &Options, observer: &dyn Observer) -> Resu
     session.count_bytes(bytes);
     let published = staged.map(|staged| publish::publish(staged?, &name, &snapshot, cache));
     if let Some(cache) = cache {
-        let _ = cache.commit();
+        let _ = lost.iter().try_for_each(|pack| cache.put_healed(pack)).and_then(|()| cache.commit());
     }
     let (set, set_error) = match published {
         None => (None, None),
