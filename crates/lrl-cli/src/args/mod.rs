@@ -20,7 +20,7 @@ const COMMON: &str = "Common options";
 /// Backups of a small site's database and uploads that cost little and are proven to restore.
 #[derive(Debug, Parser)]
 #[command(name = "lrl", version, max_term_width = 100, after_help = examples::TOP, subcommand_required = true)]
-#[command(arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(arg_required_else_help = true)]
 pub struct Cli {
     /// Flags of every command.
     #[command(flatten)]
