@@ -26,6 +26,22 @@ fn lost_packs_are_stored_again_by_a_rescan() {
 }
 
 #[test]
+fn flipped_bits_are_stored_again_by_a_rescan() {
+    let lab = Lab::small();
+    lab.run(["backup", "--snapshot-only"]).expect(0);
+    for pack in packs(&lab) {
+        let mut bytes = fs::read(&pack).unwrap();
+        for at in (64..bytes.len() * 3 / 4).step_by(999) {
+            bytes[at] ^= 0x10;
+        }
+        fs::write(&pack, bytes).unwrap();
+    }
+    lab.run(["drill", "--snapshot", "latest"]).expect(4);
+    lab.run(["backup", "--snapshot-only", "--rescan"]).expect(0);
+    lab.run(["drill", "--snapshot", "latest"]).expect(0);
+}
+
+#[test]
 fn damage_that_the_archive_shows_is_healed_in_the_same_run() {
     let lab = Lab::small();
     lab.upload("ef56/v1.bin", &noise(300_000, 7));

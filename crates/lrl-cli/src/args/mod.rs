@@ -164,7 +164,7 @@ pub struct BackupArgs {
     /// Do nothing when the newest good snapshot is younger than this (as in 30m, 20h, 7d)
     #[arg(long, value_name = "TIME", value_parser = values::duration, help_heading = SETTINGS)]
     pub if_older_than: Option<Duration>,
-    /// Read everything again, whatever looks unchanged
+    /// Read everything again, whatever looks unchanged, and store again what the store has lost
     #[arg(long)]
     pub rescan: bool,
     /// Say what would be stored, write nothing

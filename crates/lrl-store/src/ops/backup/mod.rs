@@ -116,8 +116,8 @@ pub fn backup(store: &Store, options: &Options, observer: &dyn Observer) -> Resu
     let session = Session::new(store);
     let cache = cache.as_ref();
     let lost = store.lost_packs()?;
-    if lost.iter().any(|pack| !cache.is_some_and(|cache| cache.is_healed(pack))) {
-        // Nothing is taken over unread until one run has stored again what the source still has of them.
+    if options.rescan || lost.iter().any(|pack| !cache.is_some_and(|cache| cache.is_healed(pack))) {
+        // Nothing is taken over unread, neither from the source nor from the store: what the store has lost is stored again.
         session.doubt();
     }
     let mut made = make(&session, cache, &history, &timestamp, options, observer)?;
