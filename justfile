@@ -13,6 +13,11 @@ lint:
 test:
     cargo test --workspace --locked
 
+# The same tests with larger bounds, and the ones too large for the gate: live databases of over 1 GiB, 700 rounds beside writers.
+long:
+    LRL_TEST_ROUNDS=700 cargo test -p lrl-store --locked sqlite::
+    cargo test -p lrl-store --locked -- --ignored the_lock_byte_page_is_zero_and_nothing_else_differs
+
 # Licences, advisories and sources of the packages that are used (needs cargo-deny).
 deny:
     cargo deny check

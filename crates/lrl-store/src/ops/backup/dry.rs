@@ -12,7 +12,7 @@ use crate::format::entry::{Content, Entry, Kind, Piece, compare_paths};
 use crate::id::ChunkId;
 use crate::progress::{Observer, Phase, Problem};
 use crate::source::read::{Part, ReadOutcome, read_file};
-use crate::source::walk::{Found, FoundKind, Root, walk};
+use crate::source::walk::{Found, FoundKind, walk};
 use crate::sqlite::{self, ImageSink, ReadOptions};
 use crate::store::Store;
 use crate::store::tree::Items;
@@ -181,14 +181,10 @@ fn uploads(
     observer: &dyn Observer,
 ) -> Result<Option<UploadsPlan>> {
     let Some(roots) = options.uploads.as_deref() else { return Ok(None) };
-    let (there, gone): (Vec<&Root>, Vec<&Root>) = roots.iter().partition(|root| root.path.is_dir());
-    for root in gone {
-        super::report(problems, observer, &root.path, "Assets directory not found", true);
-    }
+    let there = super::roots_there(roots, problems, observer);
     if there.is_empty() {
         return Ok(None);
     }
-    let there: Vec<Root> = there.into_iter().cloned().collect();
     let list = history.and_then(|history| history.uploads.as_ref()).map(|(_, half)| half.list);
     let paths = there.iter().map(|root| shown(&root.path)).collect();
     let mut beside = Beside {

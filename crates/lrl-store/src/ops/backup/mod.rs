@@ -221,6 +221,15 @@ fn nothing_there(options: &Options) -> Error {
 /// A snapshot names so many of its problems; the run's report names all.
 const MAX_PROBLEMS: usize = 100;
 
+/// Returns the uploads' directories that are there; those that are not are problems.
+fn roots_there(roots: &[Root], problems: &mut Vec<Problem>, observer: &dyn Observer) -> Vec<Root> {
+    let (there, gone): (Vec<Root>, Vec<Root>) = roots.iter().cloned().partition(|root| root.path.is_dir());
+    for root in gone {
+        report(problems, observer, &root.path, "Assets directory not found", true);
+    }
+    there
+}
+
 /// Adds a problem to the report and tells the observer.
 fn report(problems: &mut Vec<Problem>, observer: &dyn Observer, path: &std::path::Path, reason: &str, lost: bool) {
     let problem = Problem { path: path.display().to_string(), reason: reason.into(), lost };

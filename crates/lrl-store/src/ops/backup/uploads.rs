@@ -12,7 +12,7 @@ use crate::format::snapshot;
 use crate::id::ChunkId;
 use crate::progress::{Observer, Problem, Problems, checkpoint};
 use crate::source::read::{Part, ReadOutcome, read_file};
-use crate::source::walk::{Found, FoundKind, Root, Stat, walk};
+use crate::source::walk::{Found, FoundKind, Stat, walk};
 use crate::store::cache::{Cache, FileState, FileStates, tag};
 use crate::store::links::Links;
 use crate::store::session::Session;
@@ -54,14 +54,10 @@ pub(in crate::ops) fn keep(
     observer: &dyn Observer,
 ) -> Result<Option<Half>> {
     let Some(roots) = options.uploads.as_deref() else { return Ok(None) };
-    let (there, gone): (Vec<&Root>, Vec<&Root>) = roots.iter().partition(|root| root.path.is_dir());
-    for root in gone {
-        super::report(problems, observer, &root.path, "Assets directory not found", true);
-    }
+    let there = super::roots_there(roots, problems, observer);
     if there.is_empty() {
         return Ok(None);
     }
-    let there: Vec<Root> = there.into_iter().cloned().collect();
     let parent = history.uploads.as_ref().map(|(_, half)| half.list);
     let mut keeper = Keeper {
         session,

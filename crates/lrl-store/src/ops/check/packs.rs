@@ -31,6 +31,8 @@ struct Pack {
     index: Sum,
     /// Its directory is damaged, or says something else than the index.
     suspect: bool,
+    /// The index knows a chunk of it that stands in no pack that is there.
+    holds_the_only_copy: bool,
 }
 
 /// Stands for a set of records in any order: how many there are, and the sum of their digests.
@@ -81,10 +83,13 @@ impl Packs {
     /// Sums up what the index says of each pack.
     pub fn read_index(&mut self, store: &Store, observer: &dyn Observer) -> Result<()> {
         store.each_chunk(&mut |copies| {
+            let safe = copies.iter().any(|Copy { place, .. }| self.len(&place.pack).is_some());
             let mut last = None;
             for Copy { place, .. } in copies {
                 if last.replace((place.pack, place.offset)) != Some((place.pack, place.offset)) {
-                    self.known.entry(place.pack).or_default().index.add(place.offset, &place.record);
+                    let pack = self.known.entry(place.pack).or_default();
+                    pack.index.add(place.offset, &place.record);
+                    pack.holds_the_only_copy |= !safe;
                 }
             }
             checkpoint(observer)
@@ -103,7 +108,11 @@ impl Packs {
             checkpoint(observer)?;
             let object = store.storage().describe_object(&pack_name(id));
             let Some(len) = pack.len else {
-                findings.wrong(&object, "is missing");
+                // What a later run has stored again is not lost; whether it can be read is the snapshots' walk's question.
+                match pack.holds_the_only_copy {
+                    true => findings.wrong(&object, "is missing"),
+                    false => findings.note(&object, "is missing; all that it held stands in other packs as well"),
+                }
                 continue;
             };
             checked.packs += 1;
