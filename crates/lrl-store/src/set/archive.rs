@@ -9,9 +9,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
-use sha2::{Digest, Sha256};
-
 use super::deflate::{FINAL_BLOCK, GZIP_HEADER, JoinedCrc, gzip_trailer};
+use super::hash::Sha256Thread;
 use super::plan::{Planner, Segment};
 use super::segment::{Made, Workshop};
 use crate::error::{Error, Result};
@@ -123,7 +122,7 @@ pub fn write(
         if done.is_err() {
             shop.stop();
         }
-        done.map(|()| joiner.written)
+        done.and_then(|()| joiner.finish())
     })
 }
 
@@ -135,7 +134,7 @@ fn join_all<'s>(
     scope: &rayon::Scope<'s>,
     joiner: &mut Joiner<'_>,
 ) -> Result<()> {
-    joiner.put(&GZIP_HEADER)?;
+    joiner.put(GZIP_HEADER.to_vec())?;
     let mut waiting = VecDeque::new();
     let mut in_flight = 0;
     let mut notes = Problems::new(joiner.options.observer);
@@ -163,7 +162,7 @@ fn join_all<'s>(
         join_next(&mut waiting, joiner)?;
     }
     joiner.written.notes = notes.into_report();
-    joiner.finish()
+    Ok(())
 }
 
 /// A segment that a worker makes, in its place in the queue.
@@ -180,7 +179,7 @@ fn join_next(waiting: &mut VecDeque<Waiting>, joiner: &mut Joiner<'_>) -> Result
     checkpoint(joiner.options.observer)?;
     let made =
         next.receiver.recv().map_err(|_| Error::Refused("a thread that writes the archive stopped".into()))??;
-    joiner.add(&next, &made)?;
+    joiner.add(&next, made)?;
     Ok(next.weight)
 }
 
@@ -189,7 +188,7 @@ struct Joiner<'a> {
     segments: &'a mut dyn Segments,
     out: &'a mut dyn Write,
     options: &'a Options<'a>,
-    sha256: Sha256,
+    sha256: Sha256Thread,
     crc: JoinedCrc,
     plain_len: u64,
     written: Written,
@@ -199,36 +198,33 @@ impl<'a> Joiner<'a> {
     fn new(segments: &'a mut dyn Segments, out: &'a mut dyn Write, options: &'a Options<'a>) -> Self {
         let (sha256, notes) = (String::new(), Vec::new());
         let written = Written { size_bytes: 0, sha256, files: 0, bytes: 0, reused_bytes: 0, notes };
-        Self { segments, out, options, sha256: Sha256::new(), crc: JoinedCrc::default(), plain_len: 0, written }
+        Self { segments, out, options, sha256: Sha256Thread::start(), crc: JoinedCrc::default(), plain_len: 0, written }
     }
 
-    fn put(&mut self, bytes: &[u8]) -> Result<()> {
-        self.out.write_all(bytes).map_err(Error::io("write", self.options.path))?;
-        self.sha256.update(bytes);
+    fn put(&mut self, bytes: Vec<u8>) -> Result<()> {
+        self.out.write_all(&bytes).map_err(Error::io("write", self.options.path))?;
         self.written.size_bytes += bytes.len() as u64;
-        Ok(())
+        self.sha256.add(bytes)
     }
 
-    fn add(&mut self, place: &Waiting, made: &Made) -> Result<()> {
+    fn add(&mut self, place: &Waiting, made: Made) -> Result<()> {
         let Made { bytes, crc32, plain_len, digest, reused } = made;
         let (offset, len) = (self.written.size_bytes, bytes.len() as u64);
         self.put(bytes)?;
-        self.crc.add(*crc32, *plain_len);
+        self.crc.add(crc32, plain_len);
         self.plain_len += plain_len;
         self.written.files += place.files;
         self.written.bytes += place.bytes;
-        self.written.reused_bytes += if *reused { len } else { 0 };
+        self.written.reused_bytes += if reused { len } else { 0 };
         self.options.observer.advance(place.bytes, place.files);
-        let (key, digest, crc32, plain_len) = (place.key, *digest, *crc32, *plain_len);
+        let key = place.key;
         self.segments.record(&Record { key, offset, len, digest, crc32, plain_len })
     }
 
-    fn finish(&mut self) -> Result<()> {
-        self.put(&FINAL_BLOCK)?;
-        self.put(&gzip_trailer(self.crc.value(), self.plain_len))?;
+    fn finish(mut self) -> Result<Written> {
+        self.put(FINAL_BLOCK.to_vec())?;
+        self.put(gzip_trailer(self.crc.value(), self.plain_len).to_vec())?;
         self.out.flush().map_err(Error::io("write", self.options.path))?;
-        let digest = std::mem::take(&mut self.sha256).finalize();
-        self.written.sha256 = super::hex(&digest);
-        Ok(())
+        Ok(Written { sha256: self.sha256.finish()?, ..self.written })
     }
 }

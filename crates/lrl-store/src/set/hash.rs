@@ -1,8 +1,10 @@
-//! SHA-256 of the files of a set: the one place that reads such a file for its digest. Never decides what a digest should be.
+//! SHA-256 of the files of a set: of one that is there, and of one that is being written. Never decides what a digest should be.
 
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::JoinHandle;
 
 use sha2::{Digest, Sha256};
 
@@ -33,4 +35,37 @@ pub fn read_hashed(
 /// Computes a file's SHA-256 (lower-case hex) and length in bytes; its bytes do not count as progress.
 pub fn sha256_of(path: &Path, observer: &dyn Observer) -> Result<(String, u64)> {
     read_hashed(path, observer, &mut |_| Ok(()))
+}
+
+/// Computes a SHA-256 in a thread of its own, beside the one that reads or writes the bytes: on one core it takes as long as they do.
+pub(crate) struct Sha256Thread {
+    queue: SyncSender<Vec<u8>>,
+    thread: JoinHandle<String>,
+}
+
+impl Sha256Thread {
+    pub fn start() -> Self {
+        let (queue, pieces) = sync_channel::<Vec<u8>>(4);
+        let thread = std::thread::spawn(move || {
+            let mut sha256 = Sha256::new();
+            pieces.into_iter().for_each(|piece| sha256.update(&piece));
+            super::hex(&sha256.finalize())
+        });
+        Self { queue, thread }
+    }
+
+    /// Adds the next bytes; waits while the thread is far behind.
+    pub fn add(&self, piece: Vec<u8>) -> Result<()> {
+        self.queue.send(piece).map_err(|_| died())
+    }
+
+    /// Returns the digest, lower-case hex.
+    pub fn finish(self) -> Result<String> {
+        drop(self.queue);
+        self.thread.join().map_err(|_| died())
+    }
+}
+
+fn died() -> Error {
+    Error::Refused("the thread that computes a SHA-256 died".into())
 }

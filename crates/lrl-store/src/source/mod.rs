@@ -1,12 +1,15 @@
 //! Where uploads come from: a walk over directories in list order and the reading of one file.
 //! Only reads; never follows a link inside the uploads, never stores anything.
 
+mod ahead;
 pub mod exclude;
 mod found;
 mod listing;
 pub mod read;
 mod roots;
 pub mod walk;
+
+pub(crate) use ahead::walk_ahead;
 
 use std::io;
 use std::os::unix::ffi::OsStrExt;

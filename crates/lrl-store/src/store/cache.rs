@@ -265,6 +265,16 @@ impl Cache {
             .map(|(path, _)| path)
     }
 
+    /// Finds the newest output file in `dir` whose name ends so; only its place is known, not that it is still what was written.
+    pub fn newest_output(&self, dir: &Path, extension: &str) -> Option<std::path::PathBuf> {
+        use std::os::unix::ffi::OsStringExt;
+        let mut statement = self.db.prepare_cached("SELECT path FROM outputs ORDER BY path DESC").ok()?;
+        let rows = statement.query_map([], |row| row.get::<_, Vec<u8>>(0)).ok()?;
+        rows.flatten().map(|path| std::path::PathBuf::from(std::ffi::OsString::from_vec(path))).find(|path| {
+            path.parent() == Some(dir) && path.extension().is_some_and(|e| e == extension) && path.exists()
+        })
+    }
+
     /// Notes an output file that was just written.
     pub fn put_output(&self, path: &Path, sha256: &str) -> rusqlite::Result<()> {
         use std::os::unix::ffi::OsStrExt;

@@ -5,10 +5,7 @@ use std::collections::VecDeque;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::thread::JoinHandle;
 
-use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};
@@ -16,6 +13,7 @@ use crate::format::entry::Piece;
 use crate::format::snapshot;
 use crate::id::ChunkId;
 use crate::progress::Observer;
+use crate::set::hash::Sha256Thread;
 use crate::sqlite::ImageSink;
 use crate::storage::local::temporary_file;
 use crate::store::Store;
@@ -66,7 +64,7 @@ pub(super) struct Intake<'a> {
     marks: Vec<u64>,
     spool: Spool,
     len: u64,
-    sha: ShaThread,
+    sha: Sha256Thread,
 }
 
 impl<'a> Intake<'a> {
@@ -89,7 +87,7 @@ impl<'a> Intake<'a> {
             marks: Vec::new(),
             spool: Spool::default(),
             len: 0,
-            sha: ShaThread::start(),
+            sha: Sha256Thread::start(),
         }
     }
 
@@ -121,7 +119,7 @@ impl ImageSink for Intake<'_> {
     fn bytes(&mut self, mut piece: &[u8]) -> Result<()> {
         self.observer.advance(piece.len() as u64, 0);
         self.len += piece.len() as u64;
-        self.sha.add(piece)?;
+        self.sha.add(piece.to_vec())?;
         while !piece.is_empty() {
             let room = self.extent_bytes - self.extent.len();
             let (head, rest) = piece.split_at(room.min(piece.len()));
@@ -218,35 +216,4 @@ impl Spool {
             }
         }
     }
-}
-
-/// Computes the image's SHA-256 beside the reading.
-struct ShaThread {
-    queue: SyncSender<Vec<u8>>,
-    thread: JoinHandle<String>,
-}
-
-impl ShaThread {
-    fn start() -> Self {
-        let (queue, pieces) = sync_channel::<Vec<u8>>(8);
-        let thread = std::thread::spawn(move || {
-            let mut sha = Sha256::new();
-            pieces.into_iter().for_each(|piece| sha.update(&piece));
-            crate::set::hex(&sha.finalize())
-        });
-        Self { queue, thread }
-    }
-
-    fn add(&self, piece: &[u8]) -> Result<()> {
-        self.queue.send(piece.to_vec()).map_err(|_| died())
-    }
-
-    fn finish(self) -> Result<String> {
-        drop(self.queue);
-        self.thread.join().map_err(|_| died())
-    }
-}
-
-fn died() -> Error {
-    Error::Refused("the thread that computes the database's SHA-256 died".into())
 }

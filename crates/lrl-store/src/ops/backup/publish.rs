@@ -1,7 +1,6 @@
 //! The set: staged beside its place before the snapshot is written, made visible after it, the manifest last.
 
 use std::fs::{self, File};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,7 +13,6 @@ use crate::progress::{Observer, Phase, Problem};
 use crate::set::archive::{self, Record, Segments};
 use crate::set::deflate::CODER;
 use crate::set::files::{self, Names};
-use crate::set::hash::read_hashed;
 use crate::set::stored;
 use crate::storage::local::{persist_new, temporary_file};
 use crate::store::cache::{Cache, SegmentState};
@@ -60,6 +58,14 @@ enum Ready {
     LinkTo(PathBuf),
 }
 
+impl Ready {
+    /// Waits until the disk has the file's bytes.
+    fn synced(file: NamedTempFile, path: &Path) -> Result<Self> {
+        file.as_file().sync_all().map_err(Error::io("sync", path))?;
+        Ok(Self::New(file))
+    }
+}
+
 /// A set that lacks only its names.
 pub(super) struct StagedSet {
     names: Names,
@@ -81,60 +87,90 @@ pub(super) fn stage(
 ) -> Result<StagedSet> {
     let names = Names::new(out, &snapshot.timestamp);
     let mut staged = StagedSet { names, database: None, archive: None, notes: Vec::new() };
-    if let Some(database) = &snapshot.database {
-        let image = match image {
-            Some(image) => image,
-            None => stage_database(store, cache, database, out, observer)?,
-        };
-        staged.database = Some(Ready::New(image));
-    }
-    if let Some(uploads) = &mut snapshot.uploads {
-        observer.phase(Phase::Archive, Some(uploads.bytes));
-        let before = history.uploads.as_ref().map(|(_, half)| half).filter(|half| half.list == uploads.list);
-        let same = before.and_then(|half| half.archive.clone()).filter(|archive| archive.coder == CODER);
-        if let Some((archive, path)) =
-            same.and_then(|archive| Some((cache?.find_output(&archive.sha256, out)?, archive)).map(|(p, a)| (a, p)))
-        {
-            let ready = match reflink(&path, out)? {
-                Some(copy) => Ready::New(copy),
-                None => Ready::LinkTo(path),
-            };
-            staged.archive = Some((ready, archive.size_bytes));
-            uploads.archive = Some(archive);
-        } else {
-            let (file, written) = write_archive(store, cache, uploads, &staged.names.assets, observer)?;
-            staged.notes = written.notes;
-            staged.archive = Some((Ready::New(file), written.reused_bytes));
-            uploads.archive =
-                Some(snapshot::Archive { coder: CODER.into(), size_bytes: written.size_bytes, sha256: written.sha256 });
-        }
-    }
+    let database = snapshot.database.clone().map(|half| Image::find(half, image, cache, out));
+    // Both files are made at once and synced as soon as each is written: neither waits for the other's disk.
+    let (database, archive) = std::thread::scope(|scope| {
+        let database = database.map(|image| scope.spawn(move || image.stage(store, out, observer)));
+        let archive = snapshot
+            .uploads
+            .as_mut()
+            .map(|uploads| stage_archive(store, cache, history, uploads, out, &mut staged, observer))
+            .transpose();
+        let database = database.map(|thread| {
+            thread.join().unwrap_or_else(|_| Err(Error::Refused("the thread that copies the database died".into())))
+        });
+        (database.transpose(), archive)
+    });
+    (staged.database, staged.archive) = (database?, archive?);
     Ok(staged)
 }
 
-/// Copies the unchanged database from the set before, or writes it from the store.
-fn stage_database(
+/// What the set's database can be made of.
+struct Image {
+    half: snapshot::Database,
+    /// All of it, just taken in.
+    taken: Option<NamedTempFile>,
+    /// The same bytes in a set before.
+    same: Option<PathBuf>,
+    /// Any other image, most of whose extents are likely the same.
+    earlier: Option<PathBuf>,
+}
+
+impl Image {
+    fn find(half: snapshot::Database, taken: Option<NamedTempFile>, cache: Option<&Cache>, out: &Path) -> Self {
+        let same = cache.and_then(|cache| cache.find_output(&half.sha256, out));
+        let earlier = cache.and_then(|cache| cache.newest_output(out, "sqlite"));
+        Self { half, taken, same, earlier }
+    }
+
+    fn stage(self, store: &Store, out: &Path, observer: &dyn Observer) -> Result<Ready> {
+        if let Some(path) = &self.same
+            && let Some(copy) = reflink(path, out)?
+        {
+            return Ready::synced(copy, path);
+        }
+        let file = match self.taken {
+            Some(image) => image,
+            None => {
+                let mut file = temporary_file(out)?;
+                let earlier = self.same.or(self.earlier).and_then(|path| File::open(path).ok());
+                crate::set::image::write(store, &self.half, earlier.as_ref(), &mut file, observer)?;
+                file
+            }
+        };
+        Ready::synced(file, out)
+    }
+}
+
+/// Writes the archive, or finds the same one in a set before; notes its digest in `uploads`.
+fn stage_archive(
     store: &Store,
     cache: Option<&Cache>,
-    database: &snapshot::Database,
+    history: &History,
+    uploads: &mut snapshot::Uploads,
     out: &Path,
+    staged: &mut StagedSet,
     observer: &dyn Observer,
-) -> Result<NamedTempFile> {
-    if let Some(path) = cache.and_then(|cache| cache.find_output(&database.sha256, out)) {
-        if let Some(copy) = reflink(&path, out)? {
-            return Ok(copy);
-        }
-        let mut copy = temporary_file(out)?;
-        // One that the disk has damaged since is not handed on.
-        let failed = |e| Error::io("copy", &path)(e);
-        let (sha256, _) = read_hashed(&path, observer, &mut |bytes| copy.write_all(bytes).map_err(failed))?;
-        if sha256 == database.sha256 {
-            return Ok(copy);
-        }
+) -> Result<(Ready, u64)> {
+    observer.phase(Phase::Archive, Some(uploads.bytes));
+    let before = history.uploads.as_ref().map(|(_, half)| half).filter(|half| half.list == uploads.list);
+    let same = before.and_then(|half| half.archive.clone()).filter(|archive| archive.coder == CODER);
+    if let Some(archive) = same
+        && let Some(path) = cache.and_then(|cache| cache.find_output(&archive.sha256, out))
+    {
+        let ready = match reflink(&path, out)? {
+            Some(copy) => Ready::synced(copy, &path)?,
+            None => Ready::LinkTo(path),
+        };
+        let size = archive.size_bytes;
+        uploads.archive = Some(archive);
+        return Ok((ready, size));
     }
-    let mut file = temporary_file(out)?;
-    crate::set::image::write(store, database, &mut file)?;
-    Ok(file)
+    let (file, written) = write_archive(store, cache, uploads, &staged.names.assets, observer)?;
+    staged.notes = written.notes;
+    uploads.archive =
+        Some(snapshot::Archive { coder: CODER.into(), size_bytes: written.size_bytes, sha256: written.sha256 });
+    Ok((Ready::synced(file, &staged.names.assets)?, written.reused_bytes))
 }
 
 fn reflink(path: &Path, out: &Path) -> Result<Option<NamedTempFile>> {

@@ -12,7 +12,8 @@ use crate::format::snapshot;
 use crate::id::ChunkId;
 use crate::progress::{Observer, Problem, Problems, checkpoint};
 use crate::source::read::{Part, ReadOutcome, read_file};
-use crate::source::walk::{Found, FoundKind, Stat, walk};
+use crate::source::walk::{Found, FoundKind, Stat};
+use crate::source::walk_ahead;
 use crate::store::cache::{Cache, FileState, FileStates, tag};
 use crate::store::links::Links;
 use crate::store::session::Session;
@@ -76,7 +77,7 @@ pub(in crate::ops) fn keep(
         problems: Problems::new(observer),
         counts: Counts::default(),
     };
-    let walked = walk(&there, &options.excludes, &options.skip, observer, &mut |found| keeper.add(found))?;
+    let walked = walk_ahead(&there, &options.excludes, &options.skip, observer, &mut |found| keeper.add(found))?;
     keeper.work()?;
     problems.extend(walked);
     problems.extend(keeper.problems.into_report());
@@ -212,12 +213,17 @@ impl<'a> Keeper<'a> {
         let batch = std::mem::take(&mut self.batch);
         (self.batch_bytes, self.batch_names) = (0, 0);
         let (session, observer) = (self.session, self.observer);
-        let read: Vec<Option<Result<Kept>>> = batch
-            .par_iter()
-            .map_init(Vec::new, |scratch, (found, plan)| {
-                matches!(plan, Plan::Read(_)).then(|| store_file(session, found, scratch, observer))
-            })
-            .collect();
+        let to_read = |plan: &Plan| matches!(plan, Plan::Read(_));
+        let read: Vec<Option<Result<Kept>>> = match batch.iter().any(|(_, plan)| to_read(plan)) {
+            true => batch
+                .par_iter()
+                .map_init(Vec::new, |scratch, (found, plan)| {
+                    to_read(plan).then(|| store_file(session, found, scratch, observer))
+                })
+                .collect(),
+            // Waking the other threads would cost more than all else does for unchanged files.
+            false => batch.iter().map(|_| None).collect(),
+        };
         for ((found, plan), kept) in batch.into_iter().zip(read) {
             match (plan, kept.transpose()?) {
                 (Plan::Ready(entry), _) => {

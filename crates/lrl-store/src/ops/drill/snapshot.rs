@@ -67,7 +67,7 @@ fn read_database(
         return Err(no_room(&options.temp, half.size_bytes));
     }
     let mut file = temporary_file(&options.temp)?;
-    let written = crate::set::image::write(store, half, &mut file);
+    let written = crate::set::image::write(store, half, None, &mut file, observer);
     if let Err(error) = &written
         && error.is_full()
     {

@@ -89,7 +89,7 @@ fn write(
     if let Some(half) = &snapshot.database {
         observer.phase(Phase::Database, Some(half.size_bytes));
         let mut file = temporary_file(out)?;
-        image::write(store, half, &mut file)?;
+        image::write(store, half, None, &mut file, observer)?;
         ready.push((file, names.database.clone()));
     }
     let mut sameness = None;
