@@ -148,6 +148,11 @@ fn values_of(arg: &Arg, value: &DeValue<'_>) -> Result<Vec<String>, &'static str
     if arg.get_value_parser().type_id() == TypeId::of::<bool>() {
         return value.as_bool().map(|on| vec![on.to_string()]).ok_or("true or false");
     }
+    if arg.get_value_parser().type_id() == TypeId::of::<args::values::KeepSets>()
+        && let Some(number) = value.as_integer()
+    {
+        return Ok(vec![number.to_string()]);
+    }
     if !is_list(arg) {
         return value.as_str().map(|text| vec![text.to_string()]).ok_or("one string in quotes");
     }

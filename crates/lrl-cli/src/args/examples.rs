@@ -21,6 +21,7 @@ EXAMPLES
   lrl backup --data-dir /srv/lab --out /backups  other places
   lrl backup --snapshot-only --tag hourly        cheap: no set, `lrl export` makes it later
   lrl backup --if-older-than 20h                 at boot, on a machine without cron
+  lrl backup --keep-sets 3                       older sets go; lrl export makes them again
   lrl backup --exclude '*.tmp' --dry-run         what would be stored";
 
 /// After `lrl restore --help`.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::builder::Resettable;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use values::{Owner, Subset};
+use values::{Every, KeepSets, Owner, Subset};
 
 /// The heading of flags that `lrl.toml` can set under the same name.
 pub const SETTINGS: &str = "Settings (each is also a key of lrl.toml)";
@@ -164,9 +164,15 @@ pub struct BackupArgs {
     /// Do nothing when the newest good snapshot is younger than this (as in 30m, 20h, 7d)
     #[arg(long, value_name = "TIME", value_parser = values::duration, help_heading = SETTINGS)]
     pub if_older_than: Option<Duration>,
+    /// Once the set is written, remove older ones that the store can give back byte for byte: so many stay (or all)
+    #[arg(long, value_name = "N", value_parser = values::keep_sets, default_value = "all", help_heading = SETTINGS)]
+    pub keep_sets: KeepSets,
     /// Read everything again, whatever looks unchanged, and store again what the store has lost
     #[arg(long)]
     pub rescan: bool,
+    /// Do so by itself when the last time was so long ago (as in 12h, 7d, or never)
+    #[arg(long, value_name = "TIME", value_parser = values::every, default_value = "7d", help_heading = SETTINGS)]
+    pub rescan_every: Every,
     /// Say what would be stored, write nothing
     #[arg(long)]
     pub dry_run: bool,

@@ -34,6 +34,10 @@ fn flags_that_contradict_are_refused() {
         "lrl export",
         "lrl backup --if-older-than 20",
         "lrl backup --exclude=",
+        "lrl backup --keep-sets 0",
+        "lrl backup --keep-sets -1",
+        "lrl backup --keep-sets some",
+        "lrl backup --rescan-every sometimes",
         "lrl",
     ] {
         assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");

@@ -1,5 +1,6 @@
 //! Values on the command line that need more than a string: durations, parts of a store, owners, names. Never does I/O.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 /// How much of the data `lrl check` reads.
@@ -16,6 +17,24 @@ pub enum Subset {
     Percent(f64),
     /// About so many bytes, chosen at random.
     Bytes(u64),
+}
+
+/// How many sets stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeepSets {
+    /// All.
+    All,
+    /// So many of each half, the newest.
+    Newest(NonZeroUsize),
+}
+
+/// How often something happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Every {
+    /// Not at all.
+    Never,
+    /// When the last time was so long ago.
+    Time(Duration),
 }
 
 /// A user and a group, by name or number.
@@ -52,6 +71,26 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         rest = tail.get(unit.len_utf8()..).unwrap_or_default();
     }
     if text.is_empty() { Err(HELP.into()) } else { Ok(Duration::from_secs(total)) }
+}
+
+/// Parses a number of sets, or `all`.
+pub fn keep_sets(text: &str) -> Result<KeepSets, String> {
+    if text == "all" {
+        return Ok(KeepSets::All);
+    }
+    let number: usize = text.parse().map_err(|_| "expected a number of sets, or all")?;
+    let newest = NonZeroUsize::new(number);
+    newest
+        .map(KeepSets::Newest)
+        .ok_or_else(|| "the set that was just written always stays: the least is 1; --snapshot-only writes none".into())
+}
+
+/// Parses a duration, or `never`.
+pub fn every(text: &str) -> Result<Every, String> {
+    match text {
+        "never" => Ok(Every::Never),
+        _ => duration(text).map(Every::Time).map_err(|help| format!("{help}, or never")),
+    }
 }
 
 /// Parses `2/7`, `5%` or `500M`.

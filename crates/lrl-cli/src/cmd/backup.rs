@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use lrl_store::error::Error;
-use lrl_store::ops::backup::{self, Options, Report};
+use lrl_store::ops::backup::{self, FullScan, Options, Report, Sets};
 use lrl_store::ops::select::Need;
 use lrl_store::source::exclude::Excludes;
 use lrl_store::source::walk::Root;
@@ -12,8 +12,9 @@ use lrl_store::sqlite::Method;
 use lrl_store::storage::local;
 use serde::Serialize;
 
-use super::{Context, dry, status, store};
+use super::{Context, dry, sets, status, store};
 use crate::args::BackupArgs;
+use crate::args::values::{Every, KeepSets};
 use crate::exit::{Exit, Result};
 use crate::render::units;
 use crate::resolve::Paths;
@@ -107,6 +108,14 @@ fn options(context: &Context<'_>, args: &BackupArgs, paths: &Paths) -> Result<Op
         host: host.trim().to_string(),
         program: concat!("lrl ", env!("CARGO_PKG_VERSION")).into(),
         rescan: args.rescan,
+        rescan_every: match args.rescan_every {
+            Every::Never => None,
+            Every::Time(time) => Some(time),
+        },
+        keep_sets: match args.keep_sets {
+            KeepSets::All => None,
+            KeepSets::Newest(count) => Some(count),
+        },
         lock_wait: context.cli.global.lock_wait,
         busy: context.cli.global.lock_wait.min(BUSY),
         now: SystemTime::now(),
@@ -125,7 +134,10 @@ struct Document<'a> {
     manifest: Option<String>,
     backups: serde_json::Value,
     database_read: Option<serde_json::Value>,
+    database_unchanged: Option<bool>,
     uploads_read: Option<serde_json::Value>,
+    full_scan: Option<serde_json::Value>,
+    sets: Option<&'a Sets>,
     problems: &'a [lrl_store::progress::Problem],
     set_error: Option<String>,
 }
@@ -179,6 +191,9 @@ fn render(context: &Context<'_>, paths: &Paths, report: &Report) -> Result {
         snapshot.source
     ));
     cost(context, report);
+    if let Some(found) = &report.sets {
+        sets::render(context, found);
+    }
     if let Some(error) = &report.set_error {
         term.warn(format!("the set was not written: {error}"));
         term.note(format!("`lrl export {} --out DIR` makes it from the snapshot", report.name.id.short()));
@@ -192,9 +207,9 @@ fn render(context: &Context<'_>, paths: &Paths, report: &Report) -> Result {
 /// Says what was read, what was proved unchanged, and how long the application had to wait.
 fn cost(context: &Context<'_>, report: &Report) {
     let term = context.term;
-    if report.snapshot.database.is_some() {
+    if let Some(half) = &report.snapshot.database {
         match &report.database_read {
-            None => term.say("Database: unchanged, not read"),
+            None => term.say(format!("Database: unchanged, not read ({})", units::size(half.size_bytes))),
             Some(read) => {
                 term.say(format!(
                     "Database: read; the application's writes waited {} ms at most",
@@ -214,12 +229,17 @@ fn cost(context: &Context<'_>, report: &Report) {
     }
     if report.snapshot.uploads.is_some() {
         let read = report.uploads_read;
-        let unchanged = units::count(read.files_proved, "file");
-        term.say(format!(
-            "Uploads: {} read ({}), {unchanged} unchanged, not read",
-            units::count(read.files_read, "file"),
-            units::size(read.bytes_read)
-        ));
+        let amount = |files, bytes| (units::count(files, "file"), units::size(bytes));
+        let (files_read, bytes_read) = amount(read.files_read, read.bytes_read);
+        let (files, bytes) = amount(read.files_proved, read.bytes_proved);
+        term.say(format!("Uploads: {files_read} read ({bytes_read}), {files} unchanged, not read ({bytes})"));
+    }
+    match report.full_scan {
+        Some(FullScan::Due(age)) => {
+            term.say(format!("Full scan: everything was read, the last time was {} ago", units::duration(age)));
+        }
+        Some(FullScan::Unknown) => term.say("Full scan: everything was read, the last time is not known"),
+        Some(FullScan::Asked) | None => {}
     }
 }
 
@@ -254,14 +274,25 @@ fn document<'a>(paths: &Paths, report: &'a Report, exit: Exit) -> Document<'a> {
         manifest: path(report.set.as_ref().map(|set| &set.manifest)),
         backups: backups.into(),
         database_read: report.database_read.as_ref().map(|read| {
-            serde_json::json!({ "method": read.method, "locked_ms": read.locked.as_millis() as u64, "schema_error": read.schema_error })
+            serde_json::json!({
+                "method": read.method, "locked_ms": read.locked.as_millis() as u64, "schema_error": read.schema_error,
+                "changed_unseen": read.changed_unseen,
+            })
         }),
+        database_unchanged: snapshot.database.as_ref().map(|_| report.database_read.is_none()),
         uploads_read: snapshot.uploads.as_ref().map(|_| {
             serde_json::json!({
                 "files_read": read.files_read, "bytes_read": read.bytes_read,
                 "files_unchanged": read.files_proved, "bytes_unchanged": read.bytes_proved,
+                "files_changed_unseen": read.files_changed_unseen,
             })
         }),
+        full_scan: report.full_scan.map(|scan| match scan {
+            FullScan::Asked => serde_json::json!({ "because": "asked", "last_seconds_ago": null }),
+            FullScan::Due(age) => serde_json::json!({ "because": "due", "last_seconds_ago": age.as_secs() }),
+            FullScan::Unknown => serde_json::json!({ "because": "unknown", "last_seconds_ago": null }),
+        }),
+        sets: report.sets.as_ref(),
         problems: &report.problems,
         set_error: report.set_error.as_ref().map(ToString::to_string),
     }

@@ -3,7 +3,7 @@
 use lrl_store::ops::backup::{self, Amount, Options, Plan};
 use serde_json::json;
 
-use super::{Context, store};
+use super::{Context, sets, store};
 use crate::exit::{Exit, Result};
 use crate::render::units;
 use crate::resolve::Paths;
@@ -19,7 +19,7 @@ pub fn run(context: &Context<'_>, paths: &Paths, options: Options) -> Result {
     if term.is_json() {
         term.json(&json!({
             "success": exit == Exit::Done, "dry_run": true, "store_exists": store.is_some(), "database": plan.database,
-            "uploads": plan.uploads, "problems": plan.problems,
+            "uploads": plan.uploads, "sets": plan.sets, "problems": plan.problems,
         }))?;
         return Ok(exit);
     }
@@ -28,6 +28,7 @@ pub fn run(context: &Context<'_>, paths: &Paths, options: Options) -> Result {
         term.line(format!("There is no store at {} yet; the backup would make it.", paths.store.display()))?;
     }
     render(context, &plan)?;
+    plan.sets.iter().try_for_each(|found| sets::plan(context, found))?;
     Ok(exit)
 }
 

@@ -14,6 +14,7 @@ mod import;
 mod init;
 mod ls;
 mod restore;
+mod sets;
 mod snapshots;
 mod stats;
 mod status;

@@ -7,6 +7,7 @@ use clap::FromArgMatches;
 use proptest::prelude::*;
 
 use super::{File, Origin, Setting, in_force, load, parse_over, read};
+use crate::args::values::KeepSets;
 use crate::args::{Cli, Verb, parse};
 
 fn file(text: &str) -> File {
@@ -50,6 +51,16 @@ fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
     assert_eq!(backup.exclude, ["x"]);
     let Verb::Backup(backup) = cli(&File::default(), "lrl backup").command else { panic!() };
     assert_eq!(backup.data.data_dir, Path::new("./data"));
+}
+
+#[test]
+fn a_number_of_sets_needs_no_quotes() {
+    for text in ["keep-sets = 3", "keep-sets = '3'"] {
+        let Verb::Backup(backup) = cli(&file(text), "lrl backup").command else { panic!() };
+        assert_eq!(backup.keep_sets, KeepSets::Newest(3.try_into().unwrap()));
+        let Verb::Backup(backup) = cli(&file(text), "lrl backup --keep-sets all").command else { panic!() };
+        assert_eq!(backup.keep_sets, KeepSets::All);
+    }
 }
 
 #[test]
@@ -108,6 +119,9 @@ fn a_wrong_type_or_value_is_named_with_its_place() {
         ("tag = ['ok', '']", "tag cannot be \"\""),
         ("source = 'a'\nsource = 'b'", "lab.toml:2: duplicate key"),
         ("source = ", "lab.toml:1: "),
+        ("keep-sets = 0", "keep-sets cannot be \"0\": the set that was just written always stays"),
+        ("keep-sets = 1.5", "keep-sets expects one string"),
+        ("rescan-every = 'often'", "rescan-every cannot be \"often\": expected a number and a unit"),
     ] {
         let message = refusal(text);
         assert!(message.contains(expected), "{text:?}: {message}");

@@ -295,6 +295,8 @@ fn keep_uploads(
         host: String::new(),
         program: options.program.clone(),
         rescan: true,
+        rescan_every: None,
+        keep_sets: None,
         lock_wait: options.lock_wait,
         busy: Duration::ZERO,
         now: options.now,

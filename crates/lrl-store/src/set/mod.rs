@@ -9,10 +9,12 @@ pub mod files;
 pub mod found;
 pub mod hash;
 pub mod image;
+pub mod keep;
 pub mod manifest;
 mod names;
 mod plan;
 mod segment;
+pub mod shelf;
 pub mod stored;
 pub mod tar;
 #[cfg(test)]

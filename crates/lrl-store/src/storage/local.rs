@@ -158,6 +158,13 @@ pub fn lock_dir(path: &Path, wait: Duration, interrupted: &dyn Fn() -> bool) -> 
     wait_for(dir, path, LockMode::Exclusive, wait, interrupted)
 }
 
+/// Keeps the set of a manifest from being removed while it is read, as far as the file system can lock and the file is there.
+pub fn hold(manifest: &Path) -> Option<Box<dyn Guard>> {
+    // A pipe would hold up the open.
+    let is_file = fs::metadata(manifest).is_ok_and(|meta| meta.is_file());
+    is_file.then(|| lock_file(manifest, LockMode::Look, Duration::ZERO, &|| false).ok().flatten()).flatten()
+}
+
 /// Opens (or creates, 0600) a lock file and waits for it.
 pub fn lock_file(
     path: &Path,

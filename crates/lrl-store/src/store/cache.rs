@@ -13,11 +13,12 @@ use crate::format::entry::{Entry, Time};
 use crate::id::{ChunkId, PackId};
 use crate::sqlite::State;
 
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 const SCAN_ROWS: usize = 1024;
 
 const SCHEMA: &str = "
     CREATE TABLE files(source TEXT, path BLOB, ino INTEGER, ctime_s INTEGER, ctime_n INTEGER, tag INTEGER, PRIMARY KEY(source, path)) WITHOUT ROWID;
+    CREATE TABLE scans(source TEXT, half TEXT, at INTEGER, PRIMARY KEY(source, half)) WITHOUT ROWID;
     CREATE TABLE databases(source TEXT PRIMARY KEY, state TEXT, root BLOB);
     CREATE TABLE segments(key BLOB PRIMARY KEY, offset INTEGER, len INTEGER, digest BLOB, crc INTEGER, plain_len INTEGER) WITHOUT ROWID;
     CREATE TABLE archive(path BLOB, coder TEXT);
@@ -75,6 +76,10 @@ impl Stamp {
             m.ctime(),
             m.ctime_nsec()
         )))
+    }
+
+    fn but_ctime(&self) -> Option<&str> {
+        self.0.rsplit_once(' ').map(|(rest, _)| rest)
     }
 }
 
@@ -172,6 +177,16 @@ impl Cache {
         self.db.prepare_cached("DELETE FROM files WHERE source=? AND path=?")?.execute(params![source, key]).map(|_| ())
     }
 
+    /// Returns when a half of a source was last read whole, in seconds since 1970.
+    pub fn scanned(&self, source: &str, half: &str) -> Option<i64> {
+        self.db.query_row("SELECT at FROM scans WHERE source=? AND half=?", [source, half], |row| row.get(0)).ok()
+    }
+
+    /// Notes that a half of a source was read whole.
+    pub fn put_scanned(&self, source: &str, half: &str, at: i64) -> rusqlite::Result<()> {
+        self.db.execute("INSERT OR REPLACE INTO scans VALUES(?,?,?)", params![source, half, at]).map(|_| ())
+    }
+
     /// Returns the state in which the database was when the tree at the returned root was made of it.
     pub fn database(&self, source: &str) -> Option<(State, ChunkId)> {
         let row = self.db.query_row("SELECT state, root FROM databases WHERE source=?", [source], |row| {
@@ -255,12 +270,9 @@ impl Cache {
 
     /// Finds an output file in `dir` that has this SHA-256 and is still the version that was written.
     pub fn find_output(&self, sha256: &str, dir: &Path) -> Option<std::path::PathBuf> {
-        use std::os::unix::ffi::OsStringExt;
-        let mut statement = self.db.prepare_cached("SELECT path, stamp FROM outputs WHERE sha256=?").ok()?;
-        let rows =
-            statement.query_map([sha256], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, String>(1)?))).ok()?;
-        rows.flatten()
-            .map(|(path, stamp)| (std::path::PathBuf::from(std::ffi::OsString::from_vec(path)), stamp))
+        self.names_of(sha256)
+            .unwrap_or_default()
+            .into_iter()
             .find(|(path, stamp)| path.parent() == Some(dir) && Stamp::of(path).is_ok_and(|now| now.0 == *stamp))
             .map(|(path, _)| path)
     }
@@ -273,6 +285,48 @@ impl Cache {
         rows.flatten().map(|path| std::path::PathBuf::from(std::ffi::OsString::from_vec(path))).find(|path| {
             path.parent() == Some(dir) && path.extension().is_some_and(|e| e == extension) && path.exists()
         })
+    }
+
+    /// Returns the SHA-256 of an output file that is still the version whose bytes were known, under this name or another one of the same file.
+    pub fn output_sha256(&self, path: &Path) -> Option<String> {
+        let stamp = Stamp::of(path).ok()?;
+        self.db.query_row("SELECT sha256 FROM outputs WHERE stamp=?", [stamp.0], |row| row.get(0)).ok()
+    }
+
+    /// Removes an output file. Losing a name moves the ctime of the file's other names: what is known of those stays known, and the segments of
+    /// the newest archive are looked for under one of them.
+    pub fn remove_output(
+        &self,
+        path: &Path,
+        sha256: &str,
+        remove: impl FnOnce() -> std::io::Result<()>,
+    ) -> std::io::Result<()> {
+        use std::os::unix::ffi::OsStrExt;
+        let before = Stamp::of(path).ok();
+        remove()?;
+        // From here on trouble costs the next run time, no more.
+        for (name, stamp) in self.names_of(sha256).unwrap_or_default() {
+            let known = before.as_ref().is_some_and(|before| before.0 == stamp);
+            if known && Stamp::of(&name).is_ok_and(|now| now.but_ctime() == Stamp(stamp).but_ctime()) {
+                let _ = self.put_output(&name, sha256);
+            }
+        }
+        let gone = path.as_os_str().as_bytes();
+        let _ = self.db.execute("DELETE FROM outputs WHERE path=?", [gone]);
+        if let Some(left) = path.parent().and_then(|dir| self.find_output(sha256, dir)) {
+            let left = left.as_os_str().as_bytes();
+            let _ = self.db.execute("UPDATE archive SET path=? WHERE path=?", [left, gone]);
+        }
+        Ok(())
+    }
+
+    fn names_of(&self, sha256: &str) -> rusqlite::Result<Vec<(std::path::PathBuf, String)>> {
+        use std::os::unix::ffi::OsStringExt;
+        let mut statement = self.db.prepare_cached("SELECT path, stamp FROM outputs WHERE sha256=?")?;
+        let rows = statement.query_map([sha256], |row| {
+            Ok((std::ffi::OsString::from_vec(row.get::<_, Vec<u8>>(0)?).into(), row.get::<_, String>(1)?))
+        })?;
+        rows.collect()
     }
 
     /// Notes an output file that was just written.
@@ -359,6 +413,36 @@ impl FileStates {
 mod tests {
     use super::{Cache, FileState};
     use crate::format::entry::Time;
+
+    #[test]
+    fn names_of_one_file_stay_known_when_another_one_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(dir.path()).unwrap();
+        let name = |name: &str| dir.path().join(name);
+        let linked = |from: &str, to: &str| {
+            std::fs::hard_link(name(from), name(to)).unwrap();
+            cache.put_output(&name(to), "ab").unwrap();
+        };
+        std::fs::write(name("1"), b"bytes").unwrap();
+        cache.put_output(&name("1"), "ab").unwrap();
+        cache.start_archive().unwrap();
+        cache.finish_archive(&name("1"), "coder").unwrap();
+        linked("1", "2");
+        linked("2", "3");
+        // Each link moved the ctime, yet it is one file.
+        assert_eq!(cache.output_sha256(&name("1")).as_deref(), Some("ab"));
+        let remove = |gone: &str| cache.remove_output(&name(gone), "ab", || std::fs::remove_file(name(gone))).unwrap();
+        remove("1");
+        assert_eq!(cache.find_output("ab", dir.path()), Some(name("3")));
+        assert_eq!(cache.archive().unwrap().0, name("3"));
+        remove("2");
+        assert_eq!(cache.output_sha256(&name("3")).as_deref(), Some("ab"));
+        // What was edited before is not believed because of it.
+        linked("3", "4");
+        std::fs::write(name("3"), b"other").unwrap();
+        remove("4");
+        assert_eq!((cache.output_sha256(&name("3")), cache.find_output("ab", dir.path())), (None, None));
+    }
 
     #[test]
     fn states_come_in_list_order_and_vanished_ones_are_forgotten() {

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::intake::{Intake, Kept, Old};
 use super::moved::PageMap;
-use super::{DatabaseRead, History, Options};
+use super::{DatabaseRead, History, Options, scan};
 use crate::codec::MAX_BASES;
 use crate::error::{Error, Result};
 use crate::format::entry::{Piece, Time};
@@ -50,12 +50,13 @@ pub(super) fn keep(
     let before = sqlite::observe(path)?;
     let settled = before.as_ref().is_some_and(|state| state.is_settled(options.now));
     let distrust = options.rescan || session.doubts();
-    let known = cache.filter(|_| !distrust).and_then(|cache| cache.database(&options.source));
-    if let (Some(state), Some(parent), Some(known)) = (&before, parent, known)
-        && known == (state.clone(), parent.root)
+    let known = cache.and_then(|cache| cache.database(&options.source));
+    let proved = parent.filter(|parent| {
+        let state = before.as_ref().filter(|_| parent.tables.is_some());
         // A copy whose schema could not be read is tried, and complained about, each time.
-        && parent.tables.is_some()
-    {
+        state.is_some_and(|state| known == Some((state.clone(), parent.root)))
+    });
+    if let Some(parent) = proved.filter(|_| !distrust) {
         let record = snapshot::Database { path: shown, ..parent.clone() };
         return Ok(Some(Half { record, staged: None, read: None }));
     }
@@ -69,6 +70,10 @@ pub(super) fn keep(
     let same = settled && before.is_some() && sqlite::observe(path)? == before;
     if let Some(cache) = cache {
         let _ = cache.put_database(&options.source, before.as_ref().filter(|_| same).map(|state| (state, &root)));
+    }
+    let changed_unseen = same && proved.is_some_and(|parent| scan::image_differs(session.store(), parent, &kept));
+    if changed_unseen {
+        super::report(problems, observer, path, scan::UNSEEN, false);
     }
     if let Some(error) = &image.schema_error {
         super::report(
@@ -93,7 +98,8 @@ pub(super) fn keep(
         gid: meta.gid(),
         mtime: Time { secs: meta.mtime(), nanos: meta.mtime_nsec() as u32 },
     };
-    let read = DatabaseRead { locked: image.locked, method: image.method, schema_error: image.schema_error };
+    let read =
+        DatabaseRead { locked: image.locked, method: image.method, schema_error: image.schema_error, changed_unseen };
     Ok(Some(Half { record, staged: kept.into_image(), read: Some(read) }))
 }
 

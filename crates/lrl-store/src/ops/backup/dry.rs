@@ -5,12 +5,14 @@ use std::collections::HashSet;
 use std::iter::Peekable;
 use std::path::Path;
 
-use super::{History, Options};
+use super::retire::{Newest, Retire};
+use super::{History, Options, Sets};
 use crate::error::{Error, Result};
 use crate::format::config::Chunking;
 use crate::format::entry::{Content, Entry, Kind, Piece, compare_paths};
 use crate::id::ChunkId;
 use crate::progress::{Observer, Phase, Problem};
+use crate::set::keep::Halves;
 use crate::source::read::{Part, ReadOutcome, read_file};
 use crate::source::walk::{Found, FoundKind, walk};
 use crate::sqlite::{self, ImageSink, ReadOptions};
@@ -24,6 +26,8 @@ pub struct Plan {
     pub database: Option<DatabasePlan>,
     /// The uploads, if they are there and asked for.
     pub uploads: Option<UploadsPlan>,
+    /// The backup directory's sets as they are, and those that would be removed.
+    pub sets: Option<Sets>,
     /// What would be missing from the snapshot, and notes.
     pub problems: Vec<Problem>,
 }
@@ -85,7 +89,14 @@ pub fn plan(store: Option<&Store>, options: &Options, observer: &dyn Observer) -
     if database.is_none() && uploads.is_none() {
         return Err(super::nothing_there(options));
     }
-    Ok(Plan { database, uploads, problems })
+    let halves = Halves { database: database.is_some(), uploads: uploads.is_some() };
+    let there = options.out.as_deref().filter(|out| out.is_dir());
+    let sets = store.zip(there).map(|(store, out)| {
+        let lost = store.lost_packs()?;
+        Retire::new(store, options, out, None, &lost, observer).plan(&Newest::Supposed(halves))
+    });
+    let sets = sets.transpose()?;
+    Ok(Plan { database, uploads, sets, problems })
 }
 
 fn database(

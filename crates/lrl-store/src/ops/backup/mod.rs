@@ -5,10 +5,13 @@ mod dry;
 mod intake;
 mod moved;
 mod publish;
+mod retire;
+mod scan;
 #[cfg(test)]
 mod tests;
 pub(super) mod uploads;
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -27,6 +30,8 @@ use crate::store::session::Session;
 use crate::store::{SnapshotName, Store, is_source_name, pack_name};
 pub use dry::{Amount, DatabasePlan, Plan, UploadsPlan, plan};
 pub use publish::{AssetsOutput, DatabaseOutput, SetOutput};
+pub use retire::{Kept, Removed, Sets};
+pub use scan::FullScan;
 pub use uploads::Read as UploadsRead;
 
 /// What to back up and how.
@@ -53,6 +58,10 @@ pub struct Options {
     pub program: String,
     /// Reads everything, whatever the cache says.
     pub rescan: bool,
+    /// Reads everything as well if the last time is so long ago; `None`: never.
+    pub rescan_every: Option<Duration>,
+    /// So many sets of each half stay in `out` once this one is written; `None`: all.
+    pub keep_sets: Option<NonZeroUsize>,
     /// How long to wait for another run.
     pub lock_wait: Duration,
     /// How long to wait for the database's own lock.
@@ -74,10 +83,14 @@ pub struct Report {
     pub database_read: Option<DatabaseRead>,
     /// How much of the uploads was read.
     pub uploads_read: UploadsRead,
+    /// Why everything was read, if it was.
+    pub full_scan: Option<FullScan>,
     /// The set, if one was asked for and written.
     pub set: Option<SetOutput>,
     /// Why the set that was asked for is not there.
     pub set_error: Option<Error>,
+    /// The backup directory's sets, if this one's was written.
+    pub sets: Option<Sets>,
     /// What is missing from the result, and notes.
     pub problems: Vec<Problem>,
 }
@@ -91,6 +104,8 @@ pub struct DatabaseRead {
     pub method: crate::sqlite::Method,
     /// Why its schema could not be read; the copy is kept, unverified.
     pub schema_error: Option<String>,
+    /// Its contents differ from the parent's though its state says that they cannot: see [`FullScan`].
+    pub changed_unseen: bool,
 }
 
 /// Backs the source up into `store`.
@@ -116,7 +131,8 @@ pub fn backup(store: &Store, options: &Options, observer: &dyn Observer) -> Resu
     let session = Session::new(store);
     let cache = cache.as_ref();
     let lost = store.lost_packs()?;
-    if options.rescan || lost.iter().any(|pack| !cache.is_some_and(|cache| cache.is_healed(pack))) {
+    let full_scan = scan::due(cache, &history, options);
+    if full_scan.is_some() || lost.iter().any(|pack| !cache.is_some_and(|cache| cache.is_healed(pack))) {
         // Nothing is taken over unread, neither from the source nor from the store: what the store has lost is stored again.
         session.doubt();
     }
@@ -140,6 +156,12 @@ pub fn backup(store: &Store, options: &Options, observer: &dyn Observer) -> Resu
     let (name, bytes) = store.publish(&snapshot)?;
     session.count_bytes(bytes);
     let published = staged.map(|staged| publish::publish(staged?, &name, &snapshot, cache));
+    let written = published.as_ref().is_some_and(Result::is_ok);
+    let sets = options.out.as_deref().filter(|_| written).and_then(|out| {
+        let retire = retire::Retire::new(store, options, out, cache, &lost, observer);
+        retire.after(&name, &snapshot, &mut problems)
+    });
+    scan::note(cache, options, &snapshot, database_read.is_some(), uploads_read.files_proved);
     if let Some(cache) = cache {
         let _ = lost.iter().try_for_each(|pack| cache.put_healed(pack)).and_then(|()| cache.commit());
     }
@@ -149,7 +171,7 @@ pub fn backup(store: &Store, options: &Options, observer: &dyn Observer) -> Resu
         Some(Err(e)) => (None, Some(e)),
     };
     let added_bytes = session.added_bytes();
-    Ok(Report { name, snapshot, added_bytes, database_read, uploads_read, set, set_error, problems })
+    Ok(Report { name, snapshot, added_bytes, database_read, uploads_read, full_scan, set, set_error, sets, problems })
 }
 
 /// What is ready to be published.

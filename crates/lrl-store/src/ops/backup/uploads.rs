@@ -5,7 +5,7 @@ use std::iter::Peekable;
 
 use rayon::prelude::*;
 
-use super::{History, Options, time_of};
+use super::{History, Options, scan, time_of};
 use crate::error::Result;
 use crate::format::entry::{Content, Entry, INLINE_PIECES, Kind, Piece, Time, compare_paths};
 use crate::format::snapshot;
@@ -39,6 +39,8 @@ pub struct Read {
     pub files_read: u64,
     /// Their bytes.
     pub bytes_read: u64,
+    /// Of those, files whose contents differ from the parent's though their state says that they cannot.
+    pub files_changed_unseen: u64,
 }
 
 pub(in crate::ops) struct Half {
@@ -128,8 +130,8 @@ struct Keeper<'a> {
 enum Plan {
     /// Its entry is known without reading.
     Ready(Entry),
-    /// It must be read; its state as far as the cache knew it.
-    Read(Option<FileState>),
+    /// It must be read; its state as far as the cache knew it, and the contents that it should have by that.
+    Read(Option<FileState>, Option<Content>),
     /// A further name of a file whose first name is in the same batch or was stored.
     Link,
 }
@@ -143,7 +145,7 @@ impl<'a> Keeper<'a> {
             return Ok(());
         }
         let plan = self.plan(&found)?;
-        if matches!(plan, Plan::Read(_)) {
+        if matches!(plan, Plan::Read(..)) {
             self.batch_bytes += found.stat.size;
         }
         self.batch_names += found.path.len() + found.source.as_os_str().len();
@@ -170,13 +172,15 @@ impl<'a> Keeper<'a> {
             }
             self.links.put(found.stat.id(), &found.path)?;
         }
-        match (old, state, self.cache) {
-            (Some(old), Some(state), Some(_)) if is_unchanged(found, &old, &state) => {
+        let proved = old.zip(state).filter(|(old, state)| is_unchanged(found, old, state)).map(|(old, _)| old.kind);
+        match (proved, self.cache) {
+            (Some(kind), Some(_)) => {
                 self.counts.read.files_proved += 1;
                 self.counts.read.bytes_proved += found.stat.size;
-                Ok(Plan::Ready(entry(found, &found.stat, old.kind)))
+                Ok(Plan::Ready(entry(found, &found.stat, kind)))
             }
-            (_, state, _) => Ok(Plan::Read(state)),
+            (Some(Kind::File { content, .. }), None) => Ok(Plan::Read(state, Some(content))),
+            _ => Ok(Plan::Read(state, None)),
         }
     }
 
@@ -213,7 +217,7 @@ impl<'a> Keeper<'a> {
         let batch = std::mem::take(&mut self.batch);
         (self.batch_bytes, self.batch_names) = (0, 0);
         let (session, observer) = (self.session, self.observer);
-        let to_read = |plan: &Plan| matches!(plan, Plan::Read(_));
+        let to_read = |plan: &Plan| matches!(plan, Plan::Read(..));
         let read: Vec<Option<Result<Kept>>> = match batch.iter().any(|(_, plan)| to_read(plan)) {
             true => batch
                 .par_iter()
@@ -232,8 +236,8 @@ impl<'a> Keeper<'a> {
                     }
                     self.push(entry, found.stat.size)?;
                 }
-                (Plan::Read(state), Some(kept)) => self.push_read(&found, state, kept)?,
-                (Plan::Read(_), None) => {}
+                (Plan::Read(state, proved), Some(kept)) => self.push_read(&found, state, proved, kept)?,
+                (Plan::Read(..), None) => {}
                 (Plan::Link, _) => {
                     match self.links.get(found.stat.id())?.filter(|target| *target != found.path) {
                         Some(target) => {
@@ -243,7 +247,7 @@ impl<'a> Keeper<'a> {
                         None => {
                             let kept = store_file(session, &found, &mut Vec::new(), observer)?;
                             self.links.put(found.stat.id(), &found.path)?;
-                            self.push_read(&found, None, kept)?;
+                            self.push_read(&found, None, None, kept)?;
                         }
                     }
                 }
@@ -252,7 +256,13 @@ impl<'a> Keeper<'a> {
         Ok(())
     }
 
-    fn push_read(&mut self, found: &Found, known: Option<FileState>, kept: Kept) -> Result<()> {
+    fn push_read(
+        &mut self,
+        found: &Found,
+        known: Option<FileState>,
+        proved: Option<Content>,
+        kept: Kept,
+    ) -> Result<()> {
         if let Some(problem) = kept.outcome.problem(found) {
             self.problems.push(problem);
         }
@@ -268,6 +278,15 @@ impl<'a> Keeper<'a> {
         };
         self.counts.read.files_read += 1;
         self.counts.read.bytes_read += stat.size;
+        let is_as_found =
+            steady && (stat.size, stat.mtime, stat.ctime) == (found.stat.size, found.stat.mtime, found.stat.ctime);
+        if let Some(proved) = proved.filter(|_| is_as_found)
+            && scan::content_differs(self.session.store(), &proved, &kept.content, kept.has_holes)
+        {
+            self.counts.read.files_changed_unseen += 1;
+            let path = found.source.display().to_string();
+            self.problems.push(Problem { path, reason: scan::UNSEEN.into(), lost: false });
+        }
         let entry = entry(found, &stat, Kind::File { size: stat.size, content: kept.content });
         if let Some(cache) = self.notes.filter(|_| steady && is_settled(&stat, self.settled_before)) {
             let state = FileState { ino: stat.ino, ctime: stat.ctime, tag: tag(&entry) };
@@ -315,12 +334,14 @@ fn entry(found: &Found, stat: &Stat, kind: Kind) -> Entry {
 struct Kept {
     outcome: ReadOutcome,
     content: Content,
+    has_holes: bool,
 }
 
 /// Reads a file and stores its chunks; a long list of pieces becomes a tree of its own.
 fn store_file(session: &Session<'_>, found: &Found, scratch: &mut Vec<u8>, observer: &dyn Observer) -> Result<Kept> {
     let mut pieces = Vec::new();
     let mut tree: Option<Builder<'_, Piece>> = None;
+    let mut has_holes = false;
     let outcome = read_file(found, scratch, &mut |part| {
         checkpoint(observer)?;
         let piece = match part {
@@ -329,7 +350,10 @@ fn store_file(session: &Session<'_>, found: &Found, scratch: &mut Vec<u8>, obser
                 tree = None;
                 return Ok(());
             }
-            Part::Hole(len) => Piece::Hole { len },
+            Part::Hole(len) => {
+                has_holes = true;
+                Piece::Hole { len }
+            }
             Part::Data(bytes) => {
                 observer.advance(bytes.len() as u64, 0);
                 Piece::Data { id: session.put(bytes, &[])?, len: bytes.len() as u64 }
@@ -354,5 +378,5 @@ fn store_file(session: &Session<'_>, found: &Found, scratch: &mut Vec<u8>, obser
         Some(tree) => Content::Tree(tree.finish()?),
         None => Content::Inline(pieces),
     };
-    Ok(Kept { outcome, content })
+    Ok(Kept { outcome, content, has_holes })
 }

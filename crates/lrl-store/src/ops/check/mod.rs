@@ -6,6 +6,7 @@ mod marks;
 mod packs;
 mod walk;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ pub use findings::Finding;
 use findings::Findings;
 
 use crate::error::{Error, Result};
+use crate::format::snapshot::Snapshot;
 use crate::id::PackId;
 use crate::progress::{Observer, Phase, checkpoint};
 use crate::storage::Storage;
@@ -106,7 +108,8 @@ pub fn check(storage: Arc<dyn Storage>, options: &Options, observer: &dyn Observ
     packs.compare(&store, &mut findings, &mut checked, observer)?;
     packs.read(&store, options, &mut findings, &mut checked, observer)?;
     packs.read_suspects(&store, observer)?;
-    let mut walk = walk::Walk::new(&store, packs, &mut findings, observer);
+    let unlisted = packs.unlisted();
+    let mut walk = walk::Walk::new(&store, packs, unlisted, &mut findings, observer);
     let whole = options.read_data != ReadData::No;
     let mut read_database_of = Vec::new();
     for name in names.iter().rev() {
@@ -132,6 +135,34 @@ pub fn check(storage: Arc<dyn Storage>, options: &Options, observer: &dyn Observ
     walk.finish();
     let (findings, more, wrong) = findings.finish();
     Ok(Report { checked, findings, more, wrong })
+}
+
+/// Says of each snapshot what keeps the store from giving it back; `None` where every list reads and every chunk is in a pack that is there.
+/// Nothing but the lists is read.
+pub(super) fn damage_of(
+    store: &Store,
+    snapshots: &[(SnapshotName, Snapshot)],
+    lost: &[PackId],
+    observer: &dyn Observer,
+) -> Result<Vec<Option<String>>> {
+    if snapshots.is_empty() {
+        return Ok(Vec::new());
+    }
+    keep_blocks(store);
+    let mut findings = Findings::default();
+    let mut packs = packs::Packs::list(store, &mut Findings::default())?;
+    packs.lose(lost);
+    let mut walk = walk::Walk::new(store, packs, HashSet::new(), &mut findings, observer);
+    let one = |(name, snapshot): &(SnapshotName, Snapshot)| {
+        walk.snapshot(name, snapshot)?;
+        Ok(walk.take_damage())
+    };
+    snapshots.iter().map(one).collect()
+}
+
+fn keep_blocks(store: &Store) {
+    let files = store.indexes();
+    files.iter().for_each(|file| file.keep_blocks(CACHED_BLOCKS / files.len()));
 }
 
 fn snapshot_names(store: &Store, findings: &mut Findings) -> Result<Vec<SnapshotName>> {
@@ -176,9 +207,8 @@ fn check_indexes(
         let text = format!("{}; what it lists is found in the packs themselves", damaged.reason);
         findings.wrong(&storage.describe_object(&damaged.name), text);
     }
-    let files = store.indexes();
-    for file in &files {
-        file.keep_blocks(CACHED_BLOCKS / files.len());
+    keep_blocks(store);
+    for file in store.indexes() {
         checked.index_files += 1;
         checked.index_records += file.records();
     }

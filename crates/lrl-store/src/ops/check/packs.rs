@@ -70,6 +70,11 @@ impl Packs {
         Ok(packs)
     }
 
+    /// Takes packs for missing that are known not to be whole.
+    pub fn lose(&mut self, lost: &[PackId]) {
+        lost.iter().filter_map(|id| self.known.remove(id)).for_each(drop);
+    }
+
     /// Returns a pack's length, if it is there.
     pub fn len(&self, id: &PackId) -> Option<u64> {
         self.known.get(id)?.len

@@ -34,6 +34,8 @@ fn back_up(storage: &Arc<dyn Storage>, dir: &Path, second: u64) {
         host: String::new(),
         program: "test".into(),
         rescan: false,
+        rescan_every: None,
+        keep_sets: None,
         lock_wait: Duration::ZERO,
         busy: Duration::ZERO,
         now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + second),

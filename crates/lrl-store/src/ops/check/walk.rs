@@ -93,10 +93,23 @@ impl Leaf for Entry {
 }
 
 impl<'a> Walk<'a> {
-    pub fn new(store: &'a Store, packs: Packs, findings: &'a mut Findings, observer: &'a dyn Observer) -> Self {
-        let unlisted = packs.unlisted();
+    /// Starts; `unlisted` are the packs that are there but in no index.
+    pub fn new(
+        store: &'a Store,
+        packs: Packs,
+        unlisted: HashSet<PackId>,
+        findings: &'a mut Findings,
+        observer: &'a dyn Observer,
+    ) -> Self {
         let marks = Marks::default;
         Self { store, packs, unlisted, findings, observer, sound: marks(), seen: marks(), hurt: marks() }
+    }
+
+    /// Takes what was found so far: what is wrong first, in words.
+    pub fn take_damage(&mut self) -> Option<String> {
+        let (found, _, wrong) = std::mem::take(self.findings).finish();
+        let first = found.into_iter().next().filter(|_| wrong)?;
+        Some(format!("{}: {}", first.object, first.detail))
     }
 
     /// Notes a document that cannot be read.

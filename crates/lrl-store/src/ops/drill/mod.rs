@@ -22,6 +22,7 @@ use crate::id::SnapshotId;
 use crate::progress::{Observer, Phase};
 use crate::set::found::{FoundFile, FoundSet};
 use crate::set::hash::sha256_of;
+use crate::storage::local;
 use crate::store::Store;
 use files::Files;
 
@@ -165,6 +166,7 @@ enum Uploads {
 pub fn drill_set(manifest: &Path, options: &Options<'_>, observer: &dyn Observer) -> Result<Report> {
     let started = Instant::now();
     let mut report = Report::new(Some(manifest.to_path_buf()));
+    let _held = local::hold(manifest);
     let set = match FoundSet::load(manifest) {
         Ok(set) => set,
         Err(error) => {

@@ -10,7 +10,7 @@ mod homes;
 mod place;
 mod plan;
 mod report;
-mod room;
+pub(in crate::ops) mod room;
 mod set;
 mod stage;
 mod staging;

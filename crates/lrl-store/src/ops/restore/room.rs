@@ -17,7 +17,7 @@ const STEP: u64 = 4 << 20;
 
 /// What one disk can take.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Free {
+pub(in crate::ops) struct Free {
     /// Bytes, the reserve taken off.
     pub bytes: u64,
     /// Files and directories.
@@ -35,7 +35,7 @@ fn free(stat: &rustix::fs::StatVfs) -> Free {
 }
 
 /// Asks the disk that holds `path`, or its nearest parent that exists.
-pub(super) fn free_at(path: &Path) -> Result<Free> {
+pub(in crate::ops) fn free_at(path: &Path) -> Result<Free> {
     let mut at = path;
     loop {
         let place = if at.as_os_str().is_empty() { Path::new(".") } else { at };

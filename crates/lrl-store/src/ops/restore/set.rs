@@ -25,6 +25,7 @@ use crate::error::{Error, Result};
 use crate::progress::{Observer, Phase, checkpoint};
 use crate::set::extract::{self, verify};
 use crate::set::manifest::{Assets, Database, Manifest, find_beside};
+use crate::storage::local;
 
 /// The files of a set and where they go.
 struct Set<'a> {
@@ -37,6 +38,7 @@ struct Set<'a> {
 
 /// Restores from the set that a manifest describes.
 pub fn restore_set(manifest_path: &Path, options: &Options, observer: &dyn Observer) -> Result<Report> {
+    let _held = local::hold(manifest_path);
     let manifest = Manifest::read(manifest_path)?;
     let owners = owners(options);
     let mut report = Report { timestamp: manifest.timestamp_utc.clone(), ..Report::default() };

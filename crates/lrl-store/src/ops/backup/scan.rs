@@ -1,0 +1,131 @@
+//! Full scans: when one is due, and what it shows. A scan reads all that "unchanged" was proved for without reading; where contents differ
+//! though the proof held, something changed bytes that the file system does not know of.
+
+use std::time::Duration;
+
+use super::intake::Kept;
+use super::{History, Options, time_of};
+use crate::format::entry::{Content, Piece};
+use crate::format::snapshot::{self, Snapshot};
+use crate::id::ChunkId;
+use crate::store::Store;
+use crate::store::cache::Cache;
+use crate::store::tree::Items;
+
+/// What is said of a file or database whose contents differ though its state is the recorded one.
+pub(super) const UNSEEN: &str = "has other contents than before, though its size, inode and times are the same: the disk, or something \
+    that writes past the file system, changed them; this snapshot has them as they are now, earlier ones as they were";
+
+/// Why a run reads everything, whatever looks unchanged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FullScan {
+    /// The caller asked for it.
+    Asked,
+    /// The last one was so long ago.
+    Due(Duration),
+    /// When the last one was is not known, or is said to be in the future.
+    Unknown,
+}
+
+const DATABASE: &str = "database";
+const UPLOADS: &str = "uploads";
+
+/// Says whether this run must read everything. Without a cache everything is read anyway, and what was never backed up has no proof yet.
+pub(super) fn due(cache: Option<&Cache>, history: &History, options: &Options) -> Option<FullScan> {
+    if options.rescan {
+        return Some(FullScan::Asked);
+    }
+    let (cache, every) = (cache?, options.rescan_every?);
+    let now = time_of(options.now).secs;
+    let age = |half| cache.scanned(&options.source, half).and_then(|at| u64::try_from(now.checked_sub(at)?).ok());
+    let halves = [
+        (DATABASE, options.database.is_some() && history.database.is_some()),
+        (UPLOADS, options.uploads.is_some() && history.uploads.is_some()),
+    ];
+    let ages: Option<Vec<u64>> = halves.into_iter().filter(|(_, asked)| *asked).map(|(half, _)| age(half)).collect();
+    let Some(ages) = ages else { return Some(FullScan::Unknown) };
+    ages.into_iter().max().map(Duration::from_secs).filter(|age| *age >= every).map(FullScan::Due)
+}
+
+/// Notes which halves were read whole, whatever the reason.
+pub(super) fn note(
+    cache: Option<&Cache>,
+    options: &Options,
+    snapshot: &Snapshot,
+    database_read: bool,
+    files_proved: u64,
+) {
+    let now = time_of(options.now).secs;
+    let read = [
+        (DATABASE, snapshot.database.is_some() && database_read),
+        (UPLOADS, snapshot.uploads.is_some() && files_proved == 0),
+    ];
+    for (half, _) in read.into_iter().filter(|(_, read)| *read) {
+        // Without the note the next run reads everything once more.
+        let _ = cache.map(|cache| cache.put_scanned(&options.source, half, now));
+    }
+}
+
+/// Says whether a file's contents differ from those stored. Where there are holes the same bytes may be divided otherwise: nothing is said.
+pub(super) fn content_differs(store: &Store, stored: &Content, read: &Content, read_has_holes: bool) -> bool {
+    let is_hole = |piece: &Piece| matches!(piece, Piece::Hole { .. });
+    let has_holes = || match stored {
+        Content::Inline(pieces) => pieces.iter().any(is_hole),
+        Content::Tree(root) => Items::<Piece>::new(store, root)
+            .is_ok_and(|mut pieces| pieces.any(|piece| piece.is_ok_and(|p| is_hole(&p)))),
+    };
+    stored != read && !read_has_holes && !has_holes()
+}
+
+/// The lock-byte page begins here; it holds nothing.
+const LOCK_BYTE: u64 = 1 << 30;
+
+/// Says whether an image, all of which was kept, differs from the parent's. Bytes that depend on how an image was read do not count.
+pub(super) fn image_differs(store: &Store, parent: &snapshot::Database, kept: &Kept) -> bool {
+    if kept.sha256 == parent.sha256 {
+        return false;
+    }
+    let extent_bytes = u64::from(store.config().chunking.extent_bytes);
+    let Ok(mut old) = Items::<Piece>::new(store, &parent.root) else { return true };
+    kept.len != parent.size_bytes
+        || (0..kept.len.div_ceil(extent_bytes)).any(|n| {
+            let at = n * extent_bytes;
+            let mut new = vec![0; extent_bytes.min(kept.len - at) as usize];
+            let Some(Ok(Piece::Data { id, .. })) = old.next() else { return true };
+            if kept.read_at(at, &mut new).is_err() || ChunkId::of(&new) == id {
+                return false;
+            }
+            let Ok(mut old) = store.read(&id) else { return true };
+            [&mut old, &mut new].into_iter().for_each(|extent| blank(extent, at, u64::from(parent.page_size)));
+            old != new
+        })
+}
+
+/// Clears the counters of commits and of SQLite's version in page 1, and the lock-byte page.
+fn blank(extent: &mut [u8], at: u64, page: u64) {
+    for (from, to) in [(24, 28), (40, 44), (92, 96), (LOCK_BYTE, LOCK_BYTE + page)] {
+        let inside = |place: u64| (place.saturating_sub(at) as usize).min(extent.len());
+        let (from, to) = (inside(from), inside(to));
+        extent[from..to].fill(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::blank;
+
+    #[test]
+    fn only_what_depends_on_the_reader_is_blanked() {
+        let mut first = vec![1; 200];
+        blank(&mut first, 0, 4096);
+        let cleared: Vec<usize> = (0..200).filter(|at| first[*at] == 0).collect();
+        assert_eq!(cleared, [24, 25, 26, 27, 40, 41, 42, 43, 92, 93, 94, 95]);
+        let mut other = vec![1; 200];
+        blank(&mut other, 65536, 4096);
+        assert!(other.iter().all(|byte| *byte == 1));
+        let mut lock = vec![1; 65536];
+        blank(&mut lock, 1 << 30, 4096);
+        assert_eq!(lock.iter().filter(|byte| **byte == 0).count(), 4096);
+        assert!(lock[..4096].iter().all(|byte| *byte == 0));
+    }
+}
