@@ -245,7 +245,10 @@ impl Tool {
         match task {
             Task::Snapshot => command.arg(at.data.join("lrl.db")).arg(at.data.join("assets")),
             Task::Restore => command.arg("latest").arg(&at.target),
-            Task::RestoreDatabase => command.args(["latest", "--glob", "lrl.db"]).arg(&at.target),
+            Task::RestoreDatabase => {
+                let file = format!("latest:{}", at.data.join("lrl.db").display());
+                command.arg(file).arg(at.target.join("lrl.db"))
+            }
             _ => &mut command,
         };
         Some(command)
