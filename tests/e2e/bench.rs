@@ -98,7 +98,8 @@ fn the_document_is_what_its_results_say() {
     let mut names: Vec<_> = fs::read_dir(docs.path().join("bench")).unwrap().map(|e| e.unwrap().file_name()).collect();
     let mut committed: Vec<_> =
         fs::read_dir(repository().join("docs/bench")).unwrap().map(|e| e.unwrap().file_name()).collect();
-    (names.sort(), committed.sort());
+    names.sort();
+    committed.sort();
     assert_eq!(names, committed);
     let names = names.iter().map(|name| Path::new("bench").join(name)).chain(["BENCHMARKS.md".into()]);
     for name in names {

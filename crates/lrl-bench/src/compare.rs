@@ -7,9 +7,10 @@ use std::process::Command;
 
 use clap::Args;
 
-use crate::cases::{self, Plan};
+use crate::cases;
 use crate::error::{At, Result};
 use crate::machine;
+use crate::plan::Plan;
 use crate::report;
 use crate::results::{Fact, Results};
 use crate::tools::{self, NAMES, Programs};

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::error::{At, Result};
+use crate::kind::Kind;
 use crate::rng::{Rng, Words};
 
 const SCHEMA: &str = "
@@ -26,8 +27,6 @@ CREATE TABLE assets (id TEXT PRIMARY KEY, filename_original TEXT, mime_type TEXT
 
 const MIB: f64 = (1 << 20) as f64;
 const LARGEST_UPLOAD: f64 = 64.0 * MIB;
-/// What is in memory of a file that is being made: this process has to stay smaller than what it measures.
-const PIECE: usize = 64 << 10;
 /// Rows that a step appends to the log of visits, at scale 1.
 const EVENTS_A_STEP: f64 = 2000.0;
 
@@ -262,7 +261,7 @@ impl Lab {
         fs::create_dir_all(dir).at(dir)?;
         let mut file = File::create(path).at(path)?;
         let mut digest = Sha256::new();
-        let mut piece = Vec::with_capacity(2 * PIECE);
+        let mut piece = Vec::new();
         let mut left = len;
         while left > 0 {
             piece.clear();
@@ -273,61 +272,6 @@ impl Lab {
             left -= piece.len();
         }
         Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
-    }
-}
-
-/// What an upload is.
-#[derive(Clone, Copy)]
-enum Kind {
-    Picture,
-    Document,
-    Text,
-    Records,
-    Drawing,
-}
-
-impl Kind {
-    const NOISE: [Self; 3] = [Self::Picture, Self::Picture, Self::Document];
-    const TEXT: [Self; 3] = [Self::Text, Self::Records, Self::Drawing];
-
-    fn extension(self) -> &'static str {
-        match self {
-            Self::Picture => "jpg",
-            Self::Document => "pdf",
-            Self::Text => "txt",
-            Self::Records => "json",
-            Self::Drawing => "svg",
-        }
-    }
-
-    fn mime(self) -> &'static str {
-        match self {
-            Self::Picture => "image/jpeg",
-            Self::Document => "application/pdf",
-            Self::Text => "text/plain",
-            Self::Records => "application/json",
-            Self::Drawing => "image/svg+xml",
-        }
-    }
-
-    /// Appends at least [`PIECE`] bytes of its kind.
-    fn fill(self, rng: &mut Rng, words: &Words, out: &mut Vec<u8>) {
-        while out.len() < PIECE {
-            match self {
-                Self::Picture | Self::Document => rng.noise(PIECE, out),
-                Self::Text => words.text(rng, PIECE, out),
-                Self::Records => {
-                    let (id, value, title) = (rng.id(), rng.below(100_000), words.string(rng, 60));
-                    out.extend_from_slice(
-                        format!("{{\"id\": \"{id}\", \"value\": {value}, \"title\": {title:?}}},\n").as_bytes(),
-                    );
-                }
-                Self::Drawing => {
-                    let [a, b, c, d] = [(); 4].map(|()| rng.below(1000));
-                    out.extend_from_slice(format!("<line x1=\"{a}\" y1=\"{b}\" x2=\"{c}\" y2=\"{d}\"/>\n").as_bytes());
-                }
-            }
-        }
     }
 }
 

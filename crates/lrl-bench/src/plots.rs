@@ -1,6 +1,6 @@
 //! Which plots there are, and what each shows.
 
-use crate::cases::CASES;
+use crate::plan::CASES;
 use crate::results::{Measure, Results};
 use crate::svg::{Axes, Bar, Line, Panel, bars, lines};
 use crate::tools::NAMES;
@@ -112,7 +112,7 @@ fn depth(results: &Results) -> Vec<Line> {
     let depths = depths(results);
     named(results, |tool| {
         let point = |depth: &u32| {
-            let wall = results.median(&crate::cases::restore_database(*depth), tool, Measure::Wall)?;
+            let wall = results.median(&crate::plan::restore_database(*depth), tool, Measure::Wall)?;
             Some((f64::from(*depth), wall))
         };
         depths.iter().filter_map(point).collect()

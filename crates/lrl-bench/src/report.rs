@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-use crate::cases::{CASES, restore_database};
 use crate::error::{At, Result};
+use crate::plan::{CASES, restore_database};
 use crate::plots;
 use crate::results::{Measure, Results};
 use crate::targets;

@@ -56,7 +56,7 @@ pub struct Fact {
 /// One run of one tool.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Row {
-    /// The case's key, as in [`crate::cases::CASES`].
+    /// The case's key, as in [`crate::plan::CASES`].
     pub case: String,
     /// The tool's name.
     pub tool: String,

@@ -20,7 +20,7 @@ impl Rng {
 
     /// Returns a number below `bound`, or 0.
     pub fn below(&mut self, bound: u64) -> u64 {
-        (u128::from(self.next()) * u128::from(bound) >> 64) as u64
+        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
     }
 
     /// Returns a number above 0, at most 1.

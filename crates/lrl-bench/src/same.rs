@@ -105,12 +105,14 @@ mod tests {
     use super::lab;
     use crate::corpus::Lab;
 
+    type Spoil<'a> = (&'a str, &'a dyn Fn(&Path));
+
     #[test]
     fn every_kind_of_difference_is_seen() {
         let dir = tempfile::tempdir().unwrap();
         let make = |name: &str| Lab::tiny_files(&dir.path().join(name), 1, 0.0005).unwrap();
         let source = make("source");
-        let spoilt: [(&str, &dyn Fn(&Path)); 5] = [
+        let spoilt: [Spoil<'_>; 5] = [
             ("a row", &|root| {
                 let database = rusqlite::Connection::open(root.join("lrl.db")).unwrap();
                 database.execute("UPDATE users SET status = 'gone' WHERE rowid = 3", []).unwrap();

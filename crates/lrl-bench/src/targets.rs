@@ -1,7 +1,7 @@
 //! What lrl is to reach, as ratios within one run, and whether it did.
 
-use crate::cases::{CASES, restore_database};
 use crate::corpus::Size;
+use crate::plan::{CASES, restore_database};
 use crate::results::{Measure, Results, Row};
 use crate::units::{bytes, number, seconds};
 
