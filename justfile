@@ -18,6 +18,15 @@ long:
     LRL_TEST_ROUNDS=700 cargo test -p lrl-store --locked sqlite::
     cargo test -p lrl-store --locked -- --ignored the_lock_byte_page_is_zero_and_nothing_else_differs
 
+# lrl beside its peers, as docs/BENCHMARKS.md shows it: on a quiet machine, with restic and borg installed. Takes about 25 minutes.
+bench *ARGS:
+    cargo build --release --locked -p lrl-cli -p lrl-bench
+    target/release/lrl-bench compare {{ARGS}}
+
+# The engine's stages one by one, as a table.
+bench-micro *ARGS:
+    cargo run --release --locked -p lrl-bench -- micro {{ARGS}}
+
 # Licences, advisories and sources of the packages that are used (needs cargo-deny).
 deny:
     cargo deny check

@@ -142,7 +142,7 @@ fn the_engine_is_silent_and_looks_at_nothing_by_itself() {
 #[test]
 fn every_file_says_first_what_it_owns() {
     let mut silent = Vec::new();
-    for directory in ["crates/lrl-store/src", "crates/lrl-cli/src", "tests"] {
+    for directory in ["crates/lrl-store/src", "crates/lrl-cli/src", "crates/lrl-bench/src", "tests"] {
         for path in sources(&repository().join(directory)) {
             if !fs::read_to_string(&path).unwrap().starts_with("//! ") {
                 silent.push(path);

@@ -1,0 +1,109 @@
+//! The benchmarks work from end to end, and their document says what was measured.
+
+use std::fs;
+use std::path::Path;
+
+use crate::common::repository;
+
+/// Runs `lrl-bench` on the built binary.
+fn bench(arguments: &[&str]) -> Result<(), String> {
+    lrl_bench::run([&["lrl-bench"], arguments].concat()).map_err(|error| error.to_string())
+}
+
+fn text(path: impl AsRef<Path>) -> String {
+    fs::read_to_string(path.as_ref()).unwrap_or_else(|error| panic!("{}: {error}", path.as_ref().display()))
+}
+
+/// A tiny comparison of all cases. restic and borg take half a second for each command: they are left to `just bench`.
+fn compare(lrl: &str, root: &Path) -> Result<(), String> {
+    let (docs, work) = (root.join("docs"), root.join("work"));
+    let places = ["--lrl", lrl, "--docs", docs.to_str().unwrap(), "--work", work.to_str().unwrap()];
+    let sizes = [
+        "--scale",
+        "0.005",
+        "--rounds",
+        "1",
+        "--steps",
+        "3",
+        "--large-steps",
+        "2",
+        "--only",
+        "lrl,tar+gzip",
+        "--quiet",
+    ];
+    bench(&[&["compare"], &places[..], &sizes[..]].concat())
+}
+
+#[test]
+fn a_tiny_comparison_measures_every_case_and_renders_again() {
+    let root = tempfile::tempdir().unwrap();
+    compare(env!("CARGO_BIN_EXE_lrl"), root.path()).unwrap();
+    let docs = root.path().join("docs");
+    let results: serde_json::Value = serde_json::from_str(&text(docs.join("bench/results.json"))).unwrap();
+    let rows = results["rows"].as_array().unwrap();
+    assert!(rows.iter().all(|row| row["failed"].is_null()), "{rows:?}");
+    let measured =
+        |case: &str, tool: &str| rows.iter().filter(|row| row["case"] == case && row["tool"] == tool).count();
+    for case in
+        ["first", "unchanged", "churn", "vacuum", "restore", "restore_deep", "restore_end", "verify", "tiny_unchanged"]
+    {
+        assert_eq!(measured(case, "lrl"), 1, "{case}");
+    }
+    assert_eq!(
+        (measured("small_step", "lrl"), measured("large_step", "lrl"), measured("restore_db_3", "lrl")),
+        (3, 2, 1)
+    );
+    let page = text(docs.join("BENCHMARKS.md"));
+    let baseline = results["tools"].as_array().unwrap().len() == 2;
+    for case in ["set_first", "set_little", "set_unchanged", "set_restore"] {
+        assert_eq!((measured(case, "lrl"), measured(case, "tar+gzip")), (1, usize::from(baseline)), "{case}");
+    }
+    for part in
+        ["**A trial at 0.005", "| restic | **left out**", "## To reach", "## What lrl loses", "No run failed", "`/"]
+    {
+        assert_eq!(page.contains(part), part != "`/", "{part} in\n{page}");
+    }
+    assert!(!page.contains(root.path().to_str().unwrap()), "names this machine's directories:\n{page}");
+    assert_eq!(fs::read_dir(root.path().join("work")).unwrap().count(), 0, "leaves something behind");
+
+    fs::remove_file(docs.join("BENCHMARKS.md")).unwrap();
+    bench(&["render", "--docs", docs.to_str().unwrap()]).unwrap();
+    assert_eq!(text(docs.join("BENCHMARKS.md")), page);
+}
+
+#[test]
+fn a_wrong_result_counts_for_nothing() {
+    use std::os::unix::fs::PermissionsExt;
+    let root = tempfile::tempdir().unwrap();
+    // Restores everything, then adds a byte to an upload.
+    let script = "#!/bin/sh\n\"LRL\" \"$@\" || exit\ncase \"$1 $5\" in 'restore --data-dir') \
+                  file=$(find \"$6\" -name 'v1.*' | head -1); printf x >> \"$file\";; esac\n";
+    let lrl = root.path().join("lrl");
+    fs::write(&lrl, script.replace("LRL", env!("CARGO_BIN_EXE_lrl"))).unwrap();
+    fs::set_permissions(&lrl, fs::Permissions::from_mode(0o755)).unwrap();
+    let error = compare(lrl.to_str().unwrap(), root.path()).unwrap_err();
+    assert!(error.contains("runs failed"), "{error}");
+    let page = text(root.path().join("docs/BENCHMARKS.md"));
+    assert!(page.contains("## What failed") && page.contains("has other bytes"), "{page}");
+    assert!(page.contains("| restore, on disk: faster than restic | at least 1.5 × | not measured |"), "{page}");
+}
+
+#[test]
+fn the_document_is_what_its_results_say() {
+    let docs = tempfile::tempdir().unwrap();
+    let results = "bench/results.json";
+    fs::create_dir(docs.path().join("bench")).unwrap();
+    fs::copy(repository().join("docs").join(results), docs.path().join(results)).unwrap();
+    bench(&["render", "--docs", docs.path().to_str().unwrap()]).unwrap();
+    let mut names: Vec<_> = fs::read_dir(docs.path().join("bench")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let mut committed: Vec<_> =
+        fs::read_dir(repository().join("docs/bench")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    names.sort();
+    committed.sort();
+    assert_eq!(names, committed);
+    let names = names.iter().map(|name| Path::new("bench").join(name)).chain(["BENCHMARKS.md".into()]);
+    for name in names {
+        let (made, kept) = (text(docs.path().join(&name)), text(repository().join("docs").join(&name)));
+        assert!(made == kept, "{} is not what the results say: run `lrl-bench render`", name.display());
+    }
+}
