@@ -155,22 +155,19 @@ fn store_image(
         let mut batch = Vec::new();
         while next < extents && batch.len() < BATCH_EXTENTS {
             let len = extent_bytes.min(kept.len - next * extent_bytes);
-            let bytes = if kept.is_kept(next) {
-                let mut bytes = vec![0; len as usize];
-                kept.read_at(offset, &mut bytes)?;
-                offset += len;
-                Some(bytes)
-            } else {
-                None
-            };
-            batch.push((old.next(), len, bytes));
+            batch.push((old.next(), len, kept.is_kept(next).then_some(offset)));
+            offset += if kept.is_kept(next) { len } else { 0 };
             next += 1;
         }
         // An extent that was not kept is the parent's, and the parent is complete.
         let ids: Vec<ChunkId> = batch
             .par_iter()
-            .map(|(old, _, bytes)| match (bytes, old) {
-                (Some(bytes), old) => session.put(bytes, &bases(bytes, *old)),
+            .map_init(Vec::new, |extent, (old, len, kept_at)| match (kept_at, old) {
+                (Some(at), old) => {
+                    extent.resize(*len as usize, 0);
+                    kept.read_at(*at, extent)?;
+                    session.put(extent, &bases(extent, *old))
+                }
                 (None, Some(id)) => Ok(*id),
                 (None, None) => {
                     Err(Error::corrupt("the list of the parent's extents", "reads differently a second time"))

@@ -1,6 +1,8 @@
 //! The uploads half of a backup: walked in list order beside the parent's list and the cache; what is not provably unchanged is read,
 //! hashed and stored by several threads; the new list comes out in order.
 
+use std::cell::Cell;
+use std::cmp::Reverse;
 use std::iter::Peekable;
 
 use rayon::prelude::*;
@@ -23,6 +25,9 @@ use crate::store::tree::{Builder, Items};
 const BATCH_ENTRIES: usize = 512;
 const BATCH_BYTES: u64 = 64 << 20;
 const BATCH_NAMES: usize = 4 << 20;
+/// The chunks of longer files are stored by several threads, so many bytes at a time. Few files of a batch are that long, so what waits is little.
+const SHARED_FROM: u64 = 16 << 20;
+const SHARED_BYTES: usize = 4 << 20;
 /// Lists of longer paths would need nodes that are longer than chunks, or more levels than trees have. The system opens 4096 bytes at once.
 const LONGEST_PATH: usize = 64 << 10;
 /// A file whose times are younger than this at the time of a run may change again without showing it.
@@ -217,17 +222,13 @@ impl<'a> Keeper<'a> {
         let batch = std::mem::take(&mut self.batch);
         (self.batch_bytes, self.batch_names) = (0, 0);
         let (session, observer) = (self.session, self.observer);
-        let to_read = |plan: &Plan| matches!(plan, Plan::Read(..));
-        let read: Vec<Option<Result<Kept>>> = match batch.iter().any(|(_, plan)| to_read(plan)) {
-            true => batch
-                .par_iter()
-                .map_init(Vec::new, |scratch, (found, plan)| {
-                    to_read(plan).then(|| store_file(session, found, scratch, observer))
-                })
-                .collect(),
-            // Waking the other threads would cost more than all else does for unchanged files.
-            false => batch.iter().map(|_| None).collect(),
-        };
+        // The longest first, so that no thread is left alone with one at the end. None at all wakes no other thread.
+        let mut order: Vec<usize> = (0..batch.len()).filter(|at| matches!(batch[*at].1, Plan::Read(..))).collect();
+        order.sort_by_key(|at| Reverse(batch[*at].0.stat.size));
+        let store = |at: &usize| (*at, store_file(session, &batch[*at].0, observer));
+        let done: Vec<(usize, Result<Kept>)> = order.par_iter().with_max_len(1).map(store).collect();
+        let mut read: Vec<Option<Result<Kept>>> = batch.iter().map(|_| None).collect();
+        done.into_iter().for_each(|(at, kept)| read[at] = Some(kept));
         for ((found, plan), kept) in batch.into_iter().zip(read) {
             match (plan, kept.transpose()?) {
                 (Plan::Ready(entry), _) => {
@@ -245,7 +246,7 @@ impl<'a> Keeper<'a> {
                         }
                         // Its first name could not be read: this one gets its own try.
                         None => {
-                            let kept = store_file(session, &found, &mut Vec::new(), observer)?;
+                            let kept = store_file(session, &found, observer)?;
                             self.links.put(found.stat.id(), &found.path)?;
                             self.push_read(&found, None, None, kept)?;
                         }
@@ -337,46 +338,89 @@ struct Kept {
     has_holes: bool,
 }
 
+thread_local! {
+    /// Memory for the bytes of a file, kept from file to file; taken out while it is in use.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
 /// Reads a file and stores its chunks; a long list of pieces becomes a tree of its own.
-fn store_file(session: &Session<'_>, found: &Found, scratch: &mut Vec<u8>, observer: &dyn Observer) -> Result<Kept> {
-    let mut pieces = Vec::new();
-    let mut tree: Option<Builder<'_, Piece>> = None;
-    let mut has_holes = false;
-    let outcome = read_file(found, scratch, &mut |part| {
+fn store_file(session: &Session<'_>, found: &Found, observer: &dyn Observer) -> Result<Kept> {
+    let mut pieces = Pieces::new(session, observer);
+    let ahead = if found.stat.size >= SHARED_FROM { SHARED_BYTES } else { 0 };
+    let mut scratch = SCRATCH.take();
+    let outcome = read_file(found, &mut scratch, &mut |part| {
         checkpoint(observer)?;
-        let piece = match part {
-            Part::Again => {
-                pieces.clear();
-                tree = None;
-                return Ok(());
-            }
+        match part {
+            Part::Again => pieces = Pieces::new(session, observer),
             Part::Hole(len) => {
-                has_holes = true;
-                Piece::Hole { len }
+                pieces.has_holes = true;
+                pieces.store_waiting()?;
+                pieces.push(Piece::Hole { len })?;
             }
+            Part::Data(bytes) if ahead == 0 => pieces.push(pieces.store(bytes)?)?,
             Part::Data(bytes) => {
-                observer.advance(bytes.len() as u64, 0);
-                Piece::Data { id: session.put(bytes, &[])?, len: bytes.len() as u64 }
-            }
-        };
-        match &mut tree {
-            Some(tree) => tree.push(piece),
-            None if pieces.len() < INLINE_PIECES => {
-                pieces.push(piece);
-                Ok(())
-            }
-            None => {
-                let tree = tree.insert(Builder::new(session, None));
-                pieces.drain(..).chain([piece]).try_for_each(|piece| tree.push(piece))
+                pieces.bytes += bytes.len();
+                pieces.waiting.push(bytes.to_vec());
+                if pieces.bytes >= ahead {
+                    pieces.store_waiting()?;
+                }
             }
         }
-    })?;
+        Ok(())
+    });
+    SCRATCH.set(scratch);
+    let outcome = outcome?;
+    pieces.store_waiting()?;
     if !matches!(outcome, ReadOutcome::Unreadable(_)) {
         observer.advance(0, 1);
     }
-    let content = match tree {
+    let content = match pieces.tree {
         Some(tree) => Content::Tree(tree.finish()?),
-        None => Content::Inline(pieces),
+        None => Content::Inline(pieces.list),
     };
-    Ok(Kept { outcome, content, has_holes })
+    Ok(Kept { outcome, content, has_holes: pieces.has_holes })
+}
+
+/// The pieces of one file so far.
+struct Pieces<'a> {
+    session: &'a Session<'a>,
+    observer: &'a dyn Observer,
+    list: Vec<Piece>,
+    tree: Option<Builder<'a, Piece>>,
+    has_holes: bool,
+    /// Chunks of a long file that several threads will store at once.
+    waiting: Vec<Vec<u8>>,
+    bytes: usize,
+}
+
+impl<'a> Pieces<'a> {
+    fn new(session: &'a Session<'a>, observer: &'a dyn Observer) -> Self {
+        Self { session, observer, list: Vec::new(), tree: None, has_holes: false, waiting: Vec::new(), bytes: 0 }
+    }
+
+    fn store(&self, bytes: &[u8]) -> Result<Piece> {
+        self.observer.advance(bytes.len() as u64, 0);
+        Ok(Piece::Data { id: self.session.put(bytes, &[])?, len: bytes.len() as u64 })
+    }
+
+    fn store_waiting(&mut self) -> Result<()> {
+        self.bytes = 0;
+        let waiting = std::mem::take(&mut self.waiting);
+        let stored: Vec<Piece> = waiting.par_iter().map(|bytes| self.store(bytes)).collect::<Result<_>>()?;
+        stored.into_iter().try_for_each(|piece| self.push(piece))
+    }
+
+    fn push(&mut self, piece: Piece) -> Result<()> {
+        match &mut self.tree {
+            Some(tree) => tree.push(piece),
+            None if self.list.len() < INLINE_PIECES => {
+                self.list.push(piece);
+                Ok(())
+            }
+            None => {
+                let tree = self.tree.insert(Builder::new(self.session, None));
+                self.list.drain(..).chain([piece]).try_for_each(|piece| tree.push(piece))
+            }
+        }
+    }
 }
