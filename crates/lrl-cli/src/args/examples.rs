@@ -103,6 +103,18 @@ EXAMPLES
   lrl check --read-data                 and every byte is what it was
   lrl check --read-data-subset 2/7      a seventh of it, on the second day of the week";
 
+/// After `lrl forget --help`.
+pub const FORGET: &str = "\
+Each source has its own history, and each rule keeps what it keeps: what no rule keeps is removed. The
+newest with a database, the newest with uploads and the newest that passed a drill always stay, and so
+does one whose time is in the future. Sets and records of drills stay; `lrl prune` gives room back.
+
+EXAMPLES
+  lrl forget --keep-daily 7 --keep-weekly 5 --keep-monthly 12 --dry-run
+  lrl forget --keep-daily 7 --keep-weekly 5 --keep-monthly 12 --prune
+  lrl forget --keep-within 30d --keep-tag before-upgrade
+  lrl forget 3f9a 20260114_120000        these two";
+
 /// After `lrl stats --help`.
 pub const STATS: &str = "\
 EXAMPLES

@@ -54,6 +54,20 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     if text.is_empty() { Err(HELP.into()) } else { Ok(Duration::from_secs(total)) }
 }
 
+/// Parses how old something may be: `36h`, `30d`, `8w`, `1y` (366 days) or several in a row. No minutes: elsewhere `6m` is half a year,
+/// and here more would be deleted than was meant.
+pub fn age(text: &str) -> Result<Duration, String> {
+    const HELP: &str = "expected a number and a unit: 36h, 30d, 8w, 1y (a month is about 31d)";
+    if text.contains(['m', 's']) {
+        return Err(HELP.into());
+    }
+    let (years, rest) = text.split_once('y').map_or((Ok(0), text), |(years, rest)| (years.parse::<u64>(), rest));
+    let years = years.ok().and_then(|years| years.checked_mul(366 * 86_400)).map(Duration::from_secs);
+    let rest = if rest.is_empty() && !text.is_empty() { Ok(Duration::ZERO) } else { duration(rest) };
+    let total = years.zip(rest.ok()).and_then(|(years, rest)| years.checked_add(rest));
+    total.filter(|total| !total.is_zero()).ok_or_else(|| HELP.into())
+}
+
 /// Parses `2/7`, `5%` or `500M`.
 pub fn subset(text: &str) -> Result<Subset, String> {
     const HELP: &str = "expected a slice (2/7), a percentage (5%) or a size (500M)";
@@ -119,7 +133,7 @@ pub fn word(text: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Owner, Subset, duration, owner, size, source, subset};
+    use super::{Owner, Subset, age, duration, owner, size, source, subset};
     use proptest::prelude::*;
     use std::time::Duration;
 
@@ -145,6 +159,16 @@ mod tests {
             "1é",
         ] {
             assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn ages_have_no_minutes_that_could_be_meant_as_months() {
+        for (text, hours) in [("36h", 36), ("30d", 720), ("8w", 1344), ("1y", 8784), ("1y1d", 8808), ("2d12h", 60)] {
+            assert_eq!(age(text), Ok(Duration::from_secs(hours * 3600)), "{text}");
+        }
+        for bad in ["", "6m", "1y5m", "90s", "y", "0", "0d", "0y", "30", "1d1y", "-1d", "99999999999999999999y"] {
+            assert!(age(bad).is_err(), "{bad}");
         }
     }
 
@@ -186,7 +210,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_parsed_or_refused(text: String) {
-            let _ = (duration(&text), subset(&text), size(&text), owner(&text), source(&text));
+            let _ = (duration(&text), age(&text), subset(&text), size(&text), owner(&text), source(&text));
         }
     }
 }

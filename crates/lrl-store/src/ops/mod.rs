@@ -7,6 +7,7 @@ pub mod drill;
 pub mod dump;
 pub mod export;
 pub mod find;
+pub mod forget;
 pub mod import;
 pub mod ls;
 pub mod restore;

@@ -297,6 +297,12 @@ impl Store {
         }
     }
 
+    /// Removes a snapshot's document; what it alone reaches is garbage from here on.
+    pub(crate) fn forget(&self, name: &SnapshotName) -> Result<()> {
+        self.check_writable()?;
+        self.storage.remove(&name.object())
+    }
+
     /// Writes a snapshot: from here on it is listed, and all that it names must be durable already.
     pub(crate) fn publish(&self, snapshot: &Snapshot) -> Result<(SnapshotName, u64)> {
         self.check_writable()?;
