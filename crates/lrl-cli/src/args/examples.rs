@@ -115,6 +115,18 @@ EXAMPLES
   lrl forget --keep-within 30d --keep-tag before-upgrade
   lrl forget 3f9a 20260114_120000        these two";
 
+/// After `lrl prune --help`.
+pub const PRUNE: &str = "\
+Nobody else uses the store meanwhile: others wait, or end with 11 (--lock-wait). Packs of which nothing
+is needed go first, so a full disk is no hindrance. What is needed of wasteful packs is moved into new
+ones, and many small packs become few. In doubt nothing is deleted, and the message says why.
+
+EXAMPLES
+  lrl prune --dry-run
+  lrl prune
+  lrl prune --max-unused 0               as small as it gets
+  lrl prune --max-unused unlimited       as fast as it gets: move nothing because of waste";
+
 /// After `lrl stats --help`.
 pub const STATS: &str = "\
 EXAMPLES

@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::builder::Resettable;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use lrl_store::ops::prune::MaxUnused;
 use values::{Owner, Subset};
 
 /// The heading of flags that `lrl.toml` can set under the same name.
@@ -98,6 +99,9 @@ pub enum Verb {
     /// Remove snapshots, by name or by a policy
     #[command(after_help = examples::FORGET)]
     Forget(ForgetArgs),
+    /// Give back the room of what no snapshot needs
+    #[command(after_help = examples::PRUNE)]
+    Prune(PruneArgs),
     /// Show what the store takes and what it saves
     #[command(after_help = examples::STATS)]
     Stats,
@@ -315,6 +319,9 @@ pub struct ForgetArgs {
     /// Then give the room back, as lrl prune does
     #[arg(long)]
     pub prune: bool,
+    /// How packs are moved by --prune.
+    #[command(flatten)]
+    pub unused: UnusedArgs,
     /// Say what would be removed and why the rest is kept, change nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -323,17 +330,28 @@ pub struct ForgetArgs {
     pub force: bool,
 }
 
+/// `lrl prune`.
+#[derive(Debug, Args)]
+pub struct PruneArgs {
+    /// Say what would be removed, change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How packs are moved.
+    #[command(flatten)]
+    pub unused: UnusedArgs,
+}
+
+/// How much waste is worth moving what stands beside it.
+#[derive(Debug, Args)]
+pub struct UnusedArgs {
+    /// Leave so much unused room, in packs that hold something needed as well: 5%, 500M, or unlimited
+    #[arg(long, value_name = "AMOUNT", default_value = "5%", value_parser = values::unused)]
+    pub max_unused: MaxUnused,
+}
+
 /// The flags that make a policy.
-const KEEP: [&str; 8] = [
-    "keep_last",
-    "keep_hourly",
-    "keep_daily",
-    "keep_weekly",
-    "keep_monthly",
-    "keep_yearly",
-    "keep_within",
-    "keep_tag",
-];
+const KEEP: [&str; 8] =
+    ["keep_last", "keep_hourly", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly", "keep_within", "keep_tag"];
 
 /// `lrl status`.
 #[derive(Debug, Args)]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use lrl_store::ops::prune::MaxUnused;
+
 /// How much of the data `lrl check` reads.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Subset {
@@ -90,6 +92,17 @@ pub fn subset(text: &str) -> Result<Subset, String> {
     size(text).filter(|bytes| *bytes > 0).map(Subset::Bytes).ok_or_else(|| HELP.into())
 }
 
+/// Parses `5%`, `500M`, `0` or `unlimited`.
+pub fn unused(text: &str) -> Result<MaxUnused, String> {
+    const HELP: &str = "expected a percentage (5%), a size (500M) or `unlimited`";
+    match text.strip_suffix('%').map(str::parse::<f64>) {
+        Some(Ok(percent)) if (0.0..=100.0).contains(&percent) => Ok(MaxUnused::Percent(percent)),
+        Some(_) => Err(HELP.into()),
+        None if text == "unlimited" => Ok(MaxUnused::Unlimited),
+        None => size(text).map(MaxUnused::Bytes).ok_or_else(|| HELP.into()),
+    }
+}
+
 /// Parses a size in bytes: `500`, `64K`, `500M`, `2G`, `1T`, also as `2GiB`; powers of 1024.
 pub fn size(text: &str) -> Option<u64> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -133,7 +146,7 @@ pub fn word(text: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Owner, Subset, age, duration, owner, size, source, subset};
+    use super::{MaxUnused, Owner, Subset, age, duration, owner, size, source, subset, unused};
     use proptest::prelude::*;
     use std::time::Duration;
 
@@ -192,6 +205,17 @@ mod tests {
         assert_eq!(subset("1M"), Ok(Subset::Bytes(1 << 20)));
         for bad in ["", "0/7", "8/7", "1/0", "0%", "101%", "NaN%", "inf%", "0", "a/b", "%"] {
             assert!(subset(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn unused_room_is_a_percentage_a_size_or_unlimited() {
+        assert_eq!(unused("5%"), Ok(MaxUnused::Percent(5.0)));
+        assert_eq!(unused("0"), Ok(MaxUnused::Bytes(0)));
+        assert_eq!(unused("2M"), Ok(MaxUnused::Bytes(2 << 20)));
+        assert_eq!(unused("unlimited"), Ok(MaxUnused::Unlimited));
+        for bad in ["", "%", "101%", "-1%", "NaN%", "all", "1.5M"] {
+            assert!(unused(bad).is_err(), "{bad}");
         }
     }
 

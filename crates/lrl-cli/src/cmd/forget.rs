@@ -6,7 +6,7 @@ use lrl_store::ops::backup::time_of;
 use lrl_store::ops::forget::{self, Decision, Options, Plan, Policy};
 use serde_json::{Value, json};
 
-use super::{Context, store};
+use super::{Context, prune, store};
 use crate::args::ForgetArgs;
 use crate::exit::{Exit, Failure, Result};
 use crate::render::table::{Side, Table};
@@ -25,7 +25,8 @@ pub fn run(context: &Context<'_>, args: &ForgetArgs) -> Result {
         tags: args.keep_tag.clone(),
     };
     if policy.is_empty() && args.snapshots.is_empty() {
-        let text = "lrl forget needs a policy that keeps something, as --keep-daily 7, or the names of snapshots to remove";
+        let text =
+            "lrl forget needs a policy that keeps something, as --keep-daily 7, or the names of snapshots to remove";
         return Err(Failure::Usage(text.into()));
     }
     let store = store::open_to_delete(context, &context.paths()?, args.dry_run)?;
@@ -39,21 +40,20 @@ pub fn run(context: &Context<'_>, args: &ForgetArgs) -> Result {
         now: time_of(SystemTime::now()).secs,
     };
     let plan = forget::plan(&store, &options, context.term)?;
-    show(context, args, &plan, |context| {
+    show(context, args, &plan, || {
         if !args.dry_run {
             forget::apply(&store, &plan, context.term)?;
         }
-        Ok(json!({}))
+        if !args.prune {
+            return Ok(json!({}));
+        }
+        let forgotten = plan.removed().map(|name| name.id).collect();
+        Ok(json!({ "prune": prune::prune(context, &store, args.unused.max_unused, &forgotten, args.dry_run)? }))
     })
 }
 
 /// Shows the plan, runs `act`, which returns what else belongs into the document, and says how it ended.
-fn show(
-    context: &Context<'_>,
-    args: &ForgetArgs,
-    plan: &Plan,
-    act: impl FnOnce(&Context<'_>) -> Result<Value>,
-) -> Result {
+fn show(context: &Context<'_>, args: &ForgetArgs, plan: &Plan, act: impl FnOnce() -> Result<Value>) -> Result {
     let term = context.term;
     let removed = plan.removed().count() as u64;
     let kept = plan.decisions.len() as u64 - removed;
@@ -67,12 +67,12 @@ fn show(
         if args.dry_run {
             term.line(format!("Dry run: {count} would be removed, {kept} kept."))?;
         }
-        let tail = act(context)?;
         if !args.dry_run {
-            term.say(format!("Removed {count}, kept {kept}."));
-            if removed > 0 && !args.prune {
-                term.say("Sets stay, and so does the room that is taken: `lrl prune` gives it back.");
-            }
+            term.say(format!("Removing {count}, keeping {kept}."));
+        }
+        let tail = act()?;
+        if !args.dry_run && removed > 0 && !args.prune {
+            term.say("Their room is still taken: `lrl prune` gives it back. Sets stay.");
         }
         Ok((tail, Exit::Done))
     })

@@ -14,6 +14,7 @@ mod forget;
 mod import;
 mod init;
 mod ls;
+mod prune;
 mod restore;
 mod snapshots;
 mod stats;
@@ -63,6 +64,7 @@ pub fn run(context: &Context<'_>) -> Result {
         Verb::Check(args) => check::run(context, args),
         Verb::Export(args) => export::run(context, args),
         Verb::Forget(args) => forget::run(context, args),
+        Verb::Prune(args) => prune::run(context, args),
         Verb::Stats => stats::run(context),
         Verb::Init => init::run(context),
         Verb::Config => config::run(context),

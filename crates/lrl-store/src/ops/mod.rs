@@ -10,6 +10,7 @@ pub mod find;
 pub mod forget;
 pub mod import;
 pub mod ls;
+pub mod prune;
 pub mod restore;
 mod scratch;
 pub mod select;

@@ -128,7 +128,8 @@ fn by_name(store: &Store, options: &Options, observer: &dyn Observer) -> Result<
                 Err(Error::Corrupt { .. } | Error::Missing { .. } | Error::Unsupported { .. }) => None,
                 Err(error) => return Err(error),
             };
-            let nothing = Candidate { name: name.clone(), created: 0, tags: Vec::new(), database: false, uploads: false };
+            let nothing =
+                Candidate { name: name.clone(), created: 0, tags: Vec::new(), database: false, uploads: false };
             candidates.push(read.as_ref().map_or(nothing, |snapshot| candidate(&name, snapshot)));
             stamps.push(read.map(|snapshot| (snapshot.timestamp, snapshot.created.secs)));
         }

@@ -93,7 +93,8 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
             time += step;
             let mut c = candidate(n as u64 + 1, time);
             (c.database, c.uploads) = (database, uploads || !database);
-            c.tags = [(tag, "keep"), (other, "other")].into_iter().filter(|(has, _)| *has).map(|(_, t)| t.into()).collect();
+            c.tags =
+                [(tag, "keep"), (other, "other")].into_iter().filter(|(has, _)| *has).map(|(_, t)| t.into()).collect();
             c
         };
         list.into_iter().enumerate().map(make).collect()
