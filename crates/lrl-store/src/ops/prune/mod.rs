@@ -292,6 +292,13 @@ fn choose(packs: &HashMap<PackId, Pack>, max_unused: MaxUnused) -> HashSet<PackI
     chosen
 }
 
+/// On a full disk the cache is room that costs only time.
+fn drop_cache(store: &Store) {
+    if let Some(dir) = store.storage().cache_dir() {
+        let _ = std::fs::remove_dir_all(dir);
+    }
+}
+
 /// Does what the plan says.
 pub fn apply(store: &Store, plan: Plan, observer: &dyn Observer) -> Result<Report> {
     let Plan { numbers, unlisted, dead, alive, kept, rewrite, repack, lengths } = plan;
@@ -312,8 +319,9 @@ pub fn apply(store: &Store, plan: Plan, observer: &dyn Observer) -> Result<Repor
         };
         match replace() {
             // No room for the new index: what is dead goes first. Until the index is written it lists packs that nothing needs.
-            Err(error) if error.is_full() && !dead.is_empty() => {
+            Err(error) if error.is_full() => {
                 remove(&dead)?;
+                drop_cache(store);
                 replace()?;
             }
             done => {
@@ -326,16 +334,16 @@ pub fn apply(store: &Store, plan: Plan, observer: &dyn Observer) -> Result<Repor
     let mut report = Report { numbers, notes: Vec::new(), failed: None };
     (report.numbers.repacked, report.numbers.written) = Default::default();
     observer.phase(Phase::Repack, Some(repack.iter().map(|(_, bytes)| bytes).sum()));
-    let mut left = &repack[..];
+    let (mut left, mut limit) = (repack, ROUND_BYTES);
     while !left.is_empty() && report.failed.is_none() {
         let mut bytes = 0;
         let count = left.iter().take_while(|(_, alive)| {
-            let fits = bytes < ROUND_BYTES;
+            let fits = bytes < limit;
             bytes += alive;
             fits
         });
-        let (round, rest) = left.split_at(count.count());
-        left = rest;
+        let count = count.count();
+        let round = &left[..count];
         let packs: Vec<_> = round.iter().map(|(id, _)| (*id, lengths.get(id).copied().unwrap_or_default())).collect();
         match repack::repack(store, &packs, observer) {
             Ok(moved) => {
@@ -351,8 +359,16 @@ pub fn apply(store: &Store, plan: Plan, observer: &dyn Observer) -> Result<Repor
                         .iter()
                         .map(|(id, why)| format!("{} stays as it is: {why}", storage.describe_object(&pack_name(id)))),
                 );
+                left.drain(..count);
+                limit = limit.saturating_mul(2).min(ROUND_BYTES);
             }
             Err(Error::Interrupted) => return Err(Error::Interrupted),
+            // No room for so much at once: packs with little in them first, one by one, and each makes room for the next.
+            Err(error) if error.is_full() && limit > 1 => {
+                drop_cache(store);
+                left.sort_by_key(|(id, alive)| (*alive, *id));
+                limit = 1;
+            }
             Err(error) => report.failed = Some(error),
         }
     }

@@ -2,12 +2,13 @@
 //! index are durable.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use super::Packs;
 use crate::error::{Error, Result};
 use crate::id::PackId;
 use crate::progress::{Observer, checkpoint};
-use crate::store::index::Place;
+use crate::store::index::{IndexFile, Place};
 use crate::store::session::Session;
 use crate::store::{Store, pack_directory, pack_name};
 
@@ -24,16 +25,35 @@ pub(super) struct Moved {
 
 /// Moves what the index lists in `packs`, in this order.
 pub(super) fn repack(store: &Store, packs: &[(PackId, u64)], observer: &dyn Observer) -> Result<Moved> {
+    let before = store.indexes();
     let session = Session::new(store);
     let done = move_all(store, &session, packs, observer);
     if done.is_err() {
-        // What was written is in no index: on a full disk it must not take the room until the next prune.
-        let listed: HashSet<PackId> = store.indexes().iter().flat_map(|file| file.packs().to_vec()).collect();
-        for pack in session.packs().iter().filter(|pack| !listed.contains(pack)) {
-            let _ = store.storage().remove(&pack_name(pack));
-        }
+        take_back(store, &session, &before);
     }
     done
+}
+
+/// Removes what was written for nothing: on a full disk it must not take the room until the next prune. Where that fails too, it is
+/// garbage, or second copies, for the next prune.
+fn take_back(store: &Store, session: &Session<'_>, before: &[Arc<IndexFile>]) {
+    let storage = store.storage();
+    if store.reload_indexes().is_err() {
+        return;
+    }
+    let now = store.indexes();
+    let (old, new): (Vec<_>, Vec<_>) = now.iter().partition(|file| before.iter().any(|old| old.name() == file.name()));
+    // If the old ones are gone, what is new speaks for all.
+    if old.len() == before.len() {
+        let removed = new.iter().try_for_each(|file| storage.remove(file.name()));
+        if removed.and_then(|()| store.reload_indexes()).is_err() {
+            return;
+        }
+    }
+    let listed: HashSet<PackId> = store.indexes().iter().flat_map(|file| file.packs().to_vec()).collect();
+    for pack in session.packs().iter().filter(|pack| !listed.contains(pack)) {
+        let _ = storage.remove(&pack_name(pack));
+    }
 }
 
 fn move_all(store: &Store, session: &Session<'_>, packs: &[(PackId, u64)], observer: &dyn Observer) -> Result<Moved> {
