@@ -105,9 +105,10 @@ EXAMPLES
 
 /// After `lrl forget --help`.
 pub const FORGET: &str = "\
-Each source has its own history, and each rule keeps what it keeps: what no rule keeps is removed. The
-newest with a database, the newest with uploads and the newest that passed a drill always stay, and so
-does one whose time is in the future. Sets and records of drills stay; `lrl prune` gives room back.
+Each rule keeps what it keeps, in each source for itself (--source or lrl.toml name one alone): what no
+rule keeps is removed. The newest with a database, the newest with uploads and the newest that passed a
+drill always stay, and so does one whose time is in the future. Sets and records of drills stay, too;
+`lrl prune` gives the room back.
 
 EXAMPLES
   lrl forget --keep-daily 7 --keep-weekly 5 --keep-monthly 12 --dry-run
