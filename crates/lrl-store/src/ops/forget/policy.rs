@@ -111,7 +111,7 @@ pub enum Reason {
     Tag(String),
     /// Its time is in the future: nobody knows how old it is.
     Future,
-    /// The clock leapt after it, so it may be younger than it looks.
+    /// The clock leapt after it, so it may be younger than it looks; or to it.
     Leap,
     /// The newest that holds the database.
     Database,
@@ -144,7 +144,7 @@ impl fmt::Display for Reason {
             Self::Within => f.write_str("within"),
             Self::Tag(tag) => write!(f, "tag {tag}"),
             Self::Future => f.write_str("time in the future"),
-            Self::Leap => f.write_str("before a leap of the clock"),
+            Self::Leap => f.write_str("up to a leap of the clock"),
             Self::Database => f.write_str("newest database"),
             Self::Uploads => f.write_str("newest uploads"),
             Self::Proven => f.write_str("newest that passed a drill"),
@@ -197,14 +197,15 @@ pub fn apply(policy: &Policy, candidates: &[Candidate], now: i64) -> Vec<Vec<Rea
     reasons
 }
 
-/// Returns those, newest first in `by_sequence`, after which the clock leapt further than any policy leaves a gap.
+/// Returns those, newest first in `by_sequence`, after which the clock leapt further than any policy leaves a gap, and the one to which it
+/// leapt: without it nobody could tell the next time.
 fn before_leap<'a>(candidates: &[Candidate], by_sequence: &'a [usize]) -> &'a [usize] {
     let mut latest = None;
     let mut first = by_sequence.len();
     for (n, at) in by_sequence.iter().enumerate().rev() {
         let created = candidates[*at].created;
         if latest.is_some_and(|latest: i64| created.saturating_sub(latest) > LEAP_SECS) {
-            first = n + 1;
+            first = n;
         }
         latest = latest.max(Some(created));
     }

@@ -75,6 +75,15 @@ fn a_clock_that_was_wrong_for_a_while_deletes_nothing_but_what_the_right_one_wou
 }
 
 #[test]
+fn what_shows_that_the_clock_leapt_stays_with_what_was_before() {
+    let mut candidates: Vec<_> =
+        [-2000, -1200, 61 / DAY_SECS + 1].iter().zip(1..).map(|(d, n)| candidate(n, NOW + d * DAY_SECS)).collect();
+    candidates[1].tags = vec!["other".into()];
+    let policy = Policy { tags: vec!["keep".into()], ..Policy::default() };
+    assert_eq!(sequences(policy, &candidates), [1, 2, 3]);
+}
+
+#[test]
 fn times_that_no_calendar_has_are_no_panic() {
     let candidates = [i64::MIN, -1, 0, i64::MAX].map(|created| candidate(1, created));
     let policy = Policy { monthly: 9, yearly: 9, weekly: 9, within_secs: u64::MAX, ..Policy::default() };
