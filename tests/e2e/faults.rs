@@ -44,7 +44,7 @@ fn lab_of_some_size() -> Lab {
 
 /// Runs `attempt` at kill points until it says that the command was not killed any more: at all, or at some far apart.
 /// Returns how many there were.
-fn each_kill_point(mut attempt: impl FnMut(&str, u32) -> bool) -> u32 {
+pub fn each_kill_point(mut attempt: impl FnMut(&str, u32) -> bool) -> u32 {
     let all = std::env::var("LRL_TEST_ROUNDS").as_deref() == Ok("all");
     let mut points = 0;
     for call in MUTATING {
@@ -58,7 +58,7 @@ fn each_kill_point(mut attempt: impl FnMut(&str, u32) -> bool) -> u32 {
 }
 
 /// Runs a command that is killed before one thread's n-th use of a system call; says whether it got that far.
-fn killed(lab: &Lab, line: &str, call: &str, n: u32) -> bool {
+pub fn killed(lab: &Lab, line: &str, call: &str, n: u32) -> bool {
     let mut command = Command::new("strace");
     // The question mark: not every machine has every one of them.
     command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace=?{call}")]);
@@ -211,9 +211,19 @@ fn a_full_disk_keeps_what_is_listed_and_needs_only_room() {
 #[test]
 fn a_locked_store_is_exit_11_and_no_store_is_exit_10() {
     let lab = Lab::small();
-    for line in
-        ["snapshots", "restore", "check", "stats", "ls latest", "export --out copy", "drill --snapshot latest", "drill"]
-    {
+    for line in [
+        "snapshots",
+        "restore",
+        "check",
+        "stats",
+        "ls latest",
+        "export --out copy",
+        "drill --snapshot latest",
+        "drill",
+        "forget --keep-last 1",
+        "prune",
+        "prune --dry-run",
+    ] {
         lab.lrl(line).expect(10);
     }
     lab.write("foreign/backups/readme", b"");
@@ -227,7 +237,9 @@ fn a_locked_store_is_exit_11_and_no_store_is_exit_10() {
     let holder = holder.args(["-c", script]).current_dir(lab.path("")).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut holder = holder.spawn().unwrap();
     std::io::Read::read_exact(holder.stdout.as_mut().unwrap(), &mut [0; 5]).unwrap();
-    for line in ["backup", "restore", "snapshots", "check", "export --out copy", "drill --snapshot latest"] {
+    let lines = ["backup", "restore", "snapshots", "check", "export --out copy", "drill --snapshot latest"];
+    for line in lines.into_iter().chain(["forget --keep-last 1", "forget latest --dry-run", "prune", "prune --dry-run"])
+    {
         let run = lab.lrl(&format!("{line} --lock-wait 1s"));
         assert_eq!(run.code, 11, "{line}: {}", run.stderr);
         assert!(run.stderr.contains("backups/store/lock"), "{line}: {}", run.stderr);

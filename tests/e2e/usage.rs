@@ -11,7 +11,7 @@ fn help_and_version_end_well_and_show_examples() {
     let help = lab.lrl("--help").expect(0);
     assert!(help.stdout.contains("EXAMPLES") && help.stderr.is_empty());
     for verb in
-        "backup restore drill export import snapshots ls diff find dump check stats status init config completions"
+        "backup restore drill export import snapshots ls diff find dump check forget prune stats status init config completions"
             .split(' ')
     {
         let help = lab.lrl(&format!("{verb} --help")).expect(0);
@@ -30,6 +30,16 @@ fn usage_errors_exit_2_and_leave_standard_output_alone() {
         "backup --db-only --assets-only",
         "backup --if-older-than soon",
         "check --read-data-subset 9/7",
+        "forget",
+        "forget --prune",
+        "forget --keep-last 0",
+        "forget --keep-last",
+        "forget --keep-last -1",
+        "forget --keep-within 6m",
+        "forget --keep-within 0d",
+        "forget --keep-tag=",
+        "forget latest --keep-last 3",
+        "prune --max-unused 200%",
         "ls",
         "export",
         "completions tcsh",

@@ -62,6 +62,7 @@ pub fn run(plan: &Plan, tools: &[Tool], work: &Path) -> Result<Outcome> {
 
     bench.enter(tools, &lab, "sets");
     bench.first("set_first", Task::Set, rounds)?;
+    bench.aged("set_rows", Task::Set, rounds, || lab.edit(0.0002))?;
     bench.aged("set_little", Task::Set, rounds, || lab.edit(0.0002).and_then(|()| lab.add_upload()))?;
     bench.repeat("set_unchanged", Task::Set, rounds)?;
     bench.repeat("set_restore", Task::RestoreSet, rounds)?;

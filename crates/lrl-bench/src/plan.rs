@@ -1,7 +1,7 @@
 //! What is measured, and how much of it.
 
 /// Key, heading and explanation of each case, in the order of the document. `restore_db_N` follows `N` small steps.
-pub const CASES: [(&str, &str, &str); 17] = [
+pub const CASES: [(&str, &str, &str); 18] = [
     ("first", "First snapshot", "Into an empty repository; making that is not counted."),
     ("unchanged", "Unchanged, 1,400 files", "The same lab again."),
     ("tiny_first", "First snapshot, 100,000 files", "Files of 0.5 to 1 KB beside a small database."),
@@ -27,7 +27,8 @@ pub const CASES: [(&str, &str, &str); 17] = [
     ("restore_end", "Restore at the end", "The newest snapshot after all steps, `VACUUM` included."),
     ("verify", "Verify everything", "All data that is stored, after all steps."),
     ("set_first", "First set", "The database's copy and the archive as two files; for lrl with its first snapshot."),
-    ("set_little", "Set, little changed", "0.02 % of the content rows edited, one new upload."),
+    ("set_rows", "Set, rows changed", "0.02 % of the content rows edited, 2,000 visits logged, no upload changed."),
+    ("set_little", "Set, rows changed and an upload added", "The same, and one new upload."),
     ("set_unchanged", "Set, unchanged", "The same lab again."),
     (
         "set_restore",

@@ -124,7 +124,7 @@ fn adds(case: &str) -> bool {
 }
 
 fn makes_set(case: &str) -> bool {
-    matches!(case, "set_first" | "set_little" | "set_unchanged")
+    matches!(case, "set_first" | "set_rows" | "set_little" | "set_unchanged")
 }
 
 fn cases(results: &Results, out: &mut String) -> std::fmt::Result {

@@ -15,6 +15,8 @@ pub enum Phase {
     Restore,
     /// Reading and verifying.
     Verify,
+    /// Moving what is alive into new packs.
+    Repack,
 }
 
 /// Something that was left out or looks wrong, but did not stop the run.

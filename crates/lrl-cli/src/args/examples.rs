@@ -104,6 +104,31 @@ EXAMPLES
   lrl check --read-data                 and every byte is what it was
   lrl check --read-data-subset 2/7      a seventh of it, on the second day of the week";
 
+/// After `lrl forget --help`.
+pub const FORGET: &str = "\
+Each rule keeps what it keeps, in each source for itself (--source or lrl.toml name one alone): what no
+rule keeps is removed. The newest with a database, the newest with uploads and the newest that passed a
+drill always stay, and so does one whose time is in the future. Sets and records of drills stay, too;
+`lrl prune` gives the room back.
+
+EXAMPLES
+  lrl forget --keep-daily 7 --keep-weekly 5 --keep-monthly 12 --dry-run
+  lrl forget --keep-daily 7 --keep-weekly 5 --keep-monthly 12 --prune
+  lrl forget --keep-within 30d --keep-tag before-upgrade
+  lrl forget 3f9a 20260114_120000        these two";
+
+/// After `lrl prune --help`.
+pub const PRUNE: &str = "\
+Nobody else uses the store meanwhile: others wait, or end with 11 (--lock-wait). Packs of which nothing
+is needed go first, so a full disk is no hindrance. What is needed of wasteful packs is moved into new
+ones, and many small packs become few. In doubt nothing is deleted, and the message says why.
+
+EXAMPLES
+  lrl prune --dry-run
+  lrl prune
+  lrl prune --max-unused 0               as small as it gets
+  lrl prune --max-unused unlimited       as fast as it gets: move nothing because of waste";
+
 /// After `lrl stats --help`.
 pub const STATS: &str = "\
 EXAMPLES

@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::builder::Resettable;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use lrl_store::ops::prune::MaxUnused;
 use values::{Every, KeepSets, Owner, Subset};
 
 /// The heading of flags that `lrl.toml` can set under the same name.
@@ -95,6 +96,12 @@ pub enum Verb {
     /// Verify the store
     #[command(after_help = examples::CHECK)]
     Check(CheckArgs),
+    /// Remove snapshots, by name or by a policy
+    #[command(after_help = examples::FORGET)]
+    Forget(ForgetArgs),
+    /// Give back the room of what no snapshot needs
+    #[command(after_help = examples::PRUNE)]
+    Prune(PruneArgs),
     /// Show what the store takes and what it saves
     #[command(after_help = examples::STATS)]
     Stats,
@@ -284,6 +291,73 @@ pub struct CheckArgs {
     #[arg(long, value_name = "PART", value_parser = values::subset)]
     pub read_data_subset: Option<Subset>,
 }
+
+/// `lrl forget`.
+#[derive(Debug, Args)]
+pub struct ForgetArgs {
+    /// Snapshots: a prefix of their id, their timestamp, latest, or latest~N
+    #[arg(value_name = "SNAPSHOT", conflicts_with_all = KEEP)]
+    pub snapshots: Vec<String>,
+    /// Keep the last N
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub keep_last: u32,
+    /// Keep the newest of each of the last N hours that have one (in UTC, as all that follow)
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub keep_hourly: u32,
+    /// Keep the newest of each of the last N days that have one
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub keep_daily: u32,
+    /// Keep the newest of each of the last N weeks that have one
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub keep_weekly: u32,
+    /// Keep the newest of each of the last N months that have one
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub keep_monthly: u32,
+    /// Keep the newest of each of the last N years that have one
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub keep_yearly: u32,
+    /// Keep all that are not older than this, counted from the newest (as in 36h, 30d, 8w, 1y)
+    #[arg(long, value_name = "TIME", value_parser = values::age)]
+    pub keep_within: Option<Duration>,
+    /// Keep all that are marked with this word; may be given again
+    #[arg(long, value_name = "TAG", value_parser = values::word)]
+    pub keep_tag: Vec<String>,
+    /// Then give the room back, as lrl prune does
+    #[arg(long)]
+    pub prune: bool,
+    /// How packs are moved by --prune.
+    #[command(flatten)]
+    pub unused: UnusedArgs,
+    /// Say what would be removed and why the rest is kept, change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Remove also what is protected: the newest that passed a drill, and if it was named the newest with a half
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `lrl prune`.
+#[derive(Debug, Args)]
+pub struct PruneArgs {
+    /// Say what would be removed, change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How packs are moved.
+    #[command(flatten)]
+    pub unused: UnusedArgs,
+}
+
+/// How much waste is worth moving what stands beside it.
+#[derive(Debug, Args)]
+pub struct UnusedArgs {
+    /// Leave so much unused room, in packs that hold something needed as well: 5%, 500M, or unlimited
+    #[arg(long, value_name = "AMOUNT", default_value = "5%", value_parser = values::unused)]
+    pub max_unused: MaxUnused,
+}
+
+/// The flags that make a policy.
+const KEEP: [&str; 8] =
+    ["keep_last", "keep_hourly", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly", "keep_within", "keep_tag"];
 
 /// `lrl status`.
 #[derive(Debug, Args)]

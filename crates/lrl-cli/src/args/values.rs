@@ -3,6 +3,8 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use lrl_store::ops::prune::MaxUnused;
+
 /// How much of the data `lrl check` reads.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Subset {
@@ -93,6 +95,20 @@ pub fn every(text: &str) -> Result<Every, String> {
     }
 }
 
+/// Parses how old something may be: `36h`, `30d`, `8w`, `1y` (366 days) or several in a row. No minutes: elsewhere `6m` is half a year,
+/// and here more would be deleted than was meant.
+pub fn age(text: &str) -> Result<Duration, String> {
+    const HELP: &str = "expected a number and a unit: 36h, 30d, 8w, 1y (a month is about 31d)";
+    if text.contains(['m', 's']) {
+        return Err(HELP.into());
+    }
+    let (years, rest) = text.split_once('y').map_or((Ok(0), text), |(years, rest)| (years.parse::<u64>(), rest));
+    let years = years.ok().and_then(|years| years.checked_mul(366 * 86_400)).map(Duration::from_secs);
+    let rest = if rest.is_empty() && !text.is_empty() { Ok(Duration::ZERO) } else { duration(rest) };
+    let total = years.zip(rest.ok()).and_then(|(years, rest)| years.checked_add(rest));
+    total.filter(|total| !total.is_zero()).ok_or_else(|| HELP.into())
+}
+
 /// Parses `2/7`, `5%` or `500M`.
 pub fn subset(text: &str) -> Result<Subset, String> {
     const HELP: &str = "expected a slice (2/7), a percentage (5%) or a size (500M)";
@@ -113,6 +129,17 @@ pub fn subset(text: &str) -> Result<Subset, String> {
         };
     }
     size(text).filter(|bytes| *bytes > 0).map(Subset::Bytes).ok_or_else(|| HELP.into())
+}
+
+/// Parses `5%`, `500M`, `0` or `unlimited`.
+pub fn unused(text: &str) -> Result<MaxUnused, String> {
+    const HELP: &str = "expected a percentage (5%), a size (500M) or `unlimited`";
+    match text.strip_suffix('%').map(str::parse::<f64>) {
+        Some(Ok(percent)) if (0.0..=100.0).contains(&percent) => Ok(MaxUnused::Percent(percent)),
+        Some(_) => Err(HELP.into()),
+        None if text == "unlimited" => Ok(MaxUnused::Unlimited),
+        None => size(text).map(MaxUnused::Bytes).ok_or_else(|| HELP.into()),
+    }
 }
 
 /// Parses a size in bytes: `500`, `64K`, `500M`, `2G`, `1T`, also as `2GiB`; powers of 1024.
@@ -158,7 +185,7 @@ pub fn word(text: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Owner, Subset, duration, owner, size, source, subset};
+    use super::{MaxUnused, Owner, Subset, age, duration, owner, size, source, subset, unused};
     use proptest::prelude::*;
     use std::time::Duration;
 
@@ -188,6 +215,16 @@ mod tests {
     }
 
     #[test]
+    fn ages_have_no_minutes_that_could_be_meant_as_months() {
+        for (text, hours) in [("36h", 36), ("30d", 720), ("8w", 1344), ("1y", 8784), ("1y1d", 8808), ("2d12h", 60)] {
+            assert_eq!(age(text), Ok(Duration::from_secs(hours * 3600)), "{text}");
+        }
+        for bad in ["", "6m", "1y5m", "90s", "y", "0", "0d", "0y", "30", "1d1y", "-1d", "99999999999999999999y"] {
+            assert!(age(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn sizes_are_powers_of_1024() {
         for (text, bytes) in
             [("500", 500), ("64K", 65_536), ("2M", 2 << 20), ("2MB", 2 << 20), ("2MiB", 2 << 20), ("1T", 1 << 40)]
@@ -211,6 +248,17 @@ mod tests {
     }
 
     #[test]
+    fn unused_room_is_a_percentage_a_size_or_unlimited() {
+        assert_eq!(unused("5%"), Ok(MaxUnused::Percent(5.0)));
+        assert_eq!(unused("0"), Ok(MaxUnused::Bytes(0)));
+        assert_eq!(unused("2M"), Ok(MaxUnused::Bytes(2 << 20)));
+        assert_eq!(unused("unlimited"), Ok(MaxUnused::Unlimited));
+        for bad in ["", "%", "101%", "-1%", "NaN%", "all", "1.5M"] {
+            assert!(unused(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn names_that_would_leave_the_store_are_refused() {
         assert_eq!(source("lab-2.prod"), Ok("lab-2.prod".into()));
         for bad in ["", "..", ".hidden", "-x", "a/b", "a b", "ä", &"x".repeat(65)] {
@@ -225,7 +273,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_parsed_or_refused(text: String) {
-            let _ = (duration(&text), subset(&text), size(&text), owner(&text), source(&text));
+            let _ = (duration(&text), age(&text), subset(&text), size(&text), owner(&text), source(&text));
         }
     }
 }

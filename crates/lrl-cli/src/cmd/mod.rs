@@ -10,9 +10,11 @@ mod dry;
 mod dump;
 mod export;
 mod find;
+mod forget;
 mod import;
 mod init;
 mod ls;
+mod prune;
 mod restore;
 mod sets;
 mod snapshots;
@@ -62,6 +64,8 @@ pub fn run(context: &Context<'_>) -> Result {
         Verb::Dump(args) => dump::run(context, args),
         Verb::Check(args) => check::run(context, args),
         Verb::Export(args) => export::run(context, args),
+        Verb::Forget(args) => forget::run(context, args),
+        Verb::Prune(args) => prune::run(context, args),
         Verb::Stats => stats::run(context),
         Verb::Init => init::run(context),
         Verb::Config => config::run(context),

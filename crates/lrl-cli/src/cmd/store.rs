@@ -18,8 +18,18 @@ use crate::resolve::Paths;
 
 /// Opens an existing store for reading or adding.
 pub fn open(context: &Context<'_>, paths: &Paths) -> Result<Store> {
+    open_as(context, paths, LockMode::Shared)
+}
+
+/// Opens an existing store for deleting from it: nobody else uses it meanwhile. For a dry run, without a trace.
+pub fn open_to_delete(context: &Context<'_>, paths: &Paths, dry_run: bool) -> Result<Store> {
+    open_as(context, paths, if dry_run { LockMode::Look } else { LockMode::Exclusive })
+}
+
+fn open_as(context: &Context<'_>, paths: &Paths, mode: LockMode) -> Result<Store> {
     require_backup_dir(context, paths)?;
-    let store = open_at(context, &paths.store)?;
+    let storage = Arc::new(Local::new(&paths.store));
+    let store = Store::open(storage, mode, context.cli.global.lock_wait, context.term)?;
     context.term.detail(format!("store {}", paths.store.display()));
     if !store.is_locked() {
         context.term.note(format!("{} cannot be written: read without a lock", paths.store.display()));

@@ -36,5 +36,6 @@ fn name(phase: Phase) -> &'static str {
         Phase::Archive => "archive",
         Phase::Restore => "restoring",
         Phase::Verify => "verifying",
+        Phase::Repack => "repacking",
     }
 }

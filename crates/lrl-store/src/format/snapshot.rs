@@ -36,7 +36,7 @@ pub struct Snapshot {
     pub tags: Vec<String>,
     /// The program that wrote it, e.g. `lrl 0.1.0`.
     pub program: String,
-    /// The packs that this run added, so that a lost index can be rebuilt.
+    /// The packs that this run added, for people: a prune may have replaced them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub packs: Vec<PackId>,
     /// The database, if this snapshot holds one.

@@ -305,6 +305,23 @@ impl Storage for Local {
         }
     }
 
+    fn sync(&self, dir: &str) -> Result<()> {
+        let path = self.path(dir);
+        match fs::read_dir(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(e) => return Err(Error::io("list", &path)(e)),
+            Ok(entries) => {
+                for entry in entries {
+                    let entry = entry.map_err(Error::io("list", &path))?;
+                    if entry.file_type().map_err(Error::io("look at", entry.path()))?.is_dir() {
+                        sync_dir(&entry.path())?;
+                    }
+                }
+            }
+        }
+        sync_dir(&path)
+    }
+
     fn lock(
         &self,
         name: &str,

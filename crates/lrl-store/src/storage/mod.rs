@@ -73,6 +73,12 @@ pub trait Storage: Send + Sync {
     /// Removes an object; one that is not there is no error.
     fn remove(&self, name: &str) -> Result<()>;
 
+    /// Makes removals below a directory durable; what was written is so already.
+    fn sync(&self, dir: &str) -> Result<()> {
+        let _ = dir;
+        Ok(())
+    }
+
     /// Waits up to `wait` for the named lock; `None` where the storage cannot lock (read-only, or remote).
     fn lock(
         &self,

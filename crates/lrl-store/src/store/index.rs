@@ -36,6 +36,13 @@ pub struct Slot {
     pub at: u64,
 }
 
+impl Slot {
+    /// Says whether no index lists it: it was read from the packs themselves.
+    pub fn is_salvaged(self) -> bool {
+        self.file == 0
+    }
+}
+
 /// One copy of a chunk.
 #[derive(Debug, Clone)]
 pub struct Copy {
@@ -302,7 +309,17 @@ pub fn groups<'a>(
 
 /// Writes one index that says what `files` say; a chunk that several list is kept once for each different place.
 pub fn merge(storage: &dyn Storage, files: &[Arc<IndexFile>]) -> Result<(IndexFile, u64)> {
-    let mut packs: Vec<PackId> = files.iter().flat_map(|file| file.packs.iter().copied()).collect();
+    let packs = files.iter().flat_map(|file| file.packs.iter().copied()).collect();
+    select(storage, files, packs, &mut |_| Ok(()))
+}
+
+/// Writes one index of what `keep` leaves of each chunk's copies; they must stand in `packs`.
+pub fn select(
+    storage: &dyn Storage,
+    files: &[Arc<IndexFile>],
+    mut packs: Vec<PackId>,
+    keep: &mut dyn FnMut(&mut Vec<Copy>) -> Result<()>,
+) -> Result<(IndexFile, u64)> {
     packs.sort_unstable();
     packs.dedup();
     let number: HashMap<PackId, u32> = packs.iter().enumerate().map(|(i, id)| (*id, i as u32)).collect();
@@ -312,12 +329,16 @@ pub fn merge(storage: &dyn Storage, files: &[Arc<IndexFile>]) -> Result<(IndexFi
         let (pack, offset) = numbers.ok_or_else(|| Error::corrupt(pack, "cannot be named by an index"))?;
         Ok(Located { pack, offset, record })
     };
-    let merged = groups(storage, files).flat_map(|group| match group {
-        Ok(mut copies) => {
+    let selected = groups(storage, files).flat_map(|group| {
+        let left = group.and_then(|mut copies| {
+            keep(&mut copies)?;
             copies.dedup_by_key(|copy| (copy.place.pack, copy.place.offset));
-            copies.into_iter().map(located).collect()
+            Ok(copies)
+        });
+        match left {
+            Ok(copies) => copies.into_iter().map(located).collect(),
+            Err(e) => vec![Err(e)],
         }
-        Err(e) => vec![Err(e)],
     });
-    write(storage, packs, merged)
+    write(storage, packs, selected)
 }

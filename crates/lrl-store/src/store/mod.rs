@@ -6,6 +6,7 @@ pub mod drills;
 pub mod index;
 pub mod links;
 mod lost;
+pub(crate) mod marks;
 mod read;
 mod salvage;
 pub mod session;
@@ -16,11 +17,12 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::format::config::{self, Config};
+use crate::format::index::Located;
 use crate::format::snapshot::{self, Snapshot};
 use crate::id::{PackId, SnapshotId};
 use crate::progress::Observer;
 use crate::storage::{Guard, LockMode, Source, Storage};
-use index::IndexFile;
+use index::{Copy, IndexFile};
 use salvage::Salvage;
 
 pub(crate) use salvage::{directory as pack_directory, pack_id};
@@ -265,6 +267,65 @@ impl Store {
         old.iter().try_for_each(|file| self.storage.remove(file.name()))
     }
 
+    /// Writes one index of what `keep` leaves of each chunk's copies, in `packs`; then removes all other index files, durably. A failure
+    /// before that changes nothing. Where it is known how many records there must be, another number is a failure.
+    pub(crate) fn replace_indexes(
+        &self,
+        packs: Vec<PackId>,
+        records: Option<u64>,
+        keep: &mut dyn FnMut(&mut Vec<Copy>) -> Result<()>,
+    ) -> Result<()> {
+        self.check_writable()?;
+        let old = self.indexes();
+        let mut files = Vec::new();
+        if !packs.is_empty() {
+            let (new, _) = index::select(&*self.storage, &old, packs, keep)?;
+            // The old ones go for good: what is said in their place is read back first.
+            new.verify(&*self.storage)?;
+            if records.is_some_and(|records| new.records() != records) {
+                return Err(Error::corrupt(
+                    self.storage.describe_object(new.name()),
+                    "does not list all that it should",
+                ));
+            }
+            files.push(Arc::new(new));
+        }
+        *self.indexes.write().unwrap_or_else(PoisonError::into_inner) = files.clone();
+        *self.salvage.write().unwrap_or_else(PoisonError::into_inner) = None;
+        for file in old.iter().filter(|file| files.iter().all(|new| new.name() != file.name())) {
+            self.storage.remove(file.name())?;
+        }
+        self.storage.sync("index")
+    }
+
+    /// Lists the packs whose own directories are sound in the index; returns those whose directories are not.
+    pub(crate) fn index_packs(&self, packs: &[PackId]) -> Result<Vec<PackId>> {
+        self.check_writable()?;
+        let (mut damaged, mut listed, mut records) = (Vec::new(), Vec::new(), Vec::new());
+        for (n, id) in packs.iter().enumerate() {
+            match pack_directory(&*self.storage, id) {
+                Ok(found) => {
+                    let pack = listed.len() as u32;
+                    records.extend(found.into_iter().map(|(offset, record)| Located {
+                        pack,
+                        offset: offset as u32,
+                        record,
+                    }));
+                    listed.push(*id);
+                }
+                Err(Error::Corrupt { .. } | Error::Unsupported { .. }) => damaged.push(*id),
+                Err(e) => return Err(e),
+            }
+            if records.len() >= session::MAX_PENDING || n + 1 == packs.len() && !listed.is_empty() {
+                records.sort_by_key(|located| located.record.id);
+                let (packs, records) = (std::mem::take(&mut listed), std::mem::take(&mut records));
+                self.add_index(index::write(&*self.storage, packs, records.into_iter().map(Ok))?.0)?;
+            }
+        }
+        *self.salvage.write().unwrap_or_else(PoisonError::into_inner) = None;
+        Ok(damaged)
+    }
+
     /// Lists the names of snapshots, by source and sequence.
     pub fn snapshot_names(&self, source: Option<&str>) -> Result<Vec<SnapshotName>> {
         let mut names = Vec::new();
@@ -295,6 +356,12 @@ impl Store {
                 Err(Error::Unsupported { what: format!("writing to a store with the feature `{feature}`") })
             }
         }
+    }
+
+    /// Removes a snapshot's document; what it alone reaches is garbage from here on.
+    pub(crate) fn forget(&self, name: &SnapshotName) -> Result<()> {
+        self.check_writable()?;
+        self.storage.remove(&name.object())
     }
 
     /// Writes a snapshot: from here on it is listed, and all that it names must be durable already.

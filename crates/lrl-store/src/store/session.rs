@@ -17,7 +17,7 @@ use crate::id::{ChunkId, Hasher, PackId};
 use crate::storage::{Source, Spool, Storage};
 
 /// After so many new chunks packs and index are written, so that memory does not grow with the first backup of a million files.
-const MAX_PENDING: usize = 64 << 10;
+pub(super) const MAX_PENDING: usize = 64 << 10;
 /// Decoding a chunk decodes at most so many others: without a bound, chains of chunks with several bases each would double their cost
 /// with every link.
 const MAX_WORK: usize = 32;
@@ -273,7 +273,8 @@ impl<'s> Session<'s> {
         Ok((count <= limit).then_some(count))
     }
 
-    fn append(&self, bytes: &[u8], record: Record) -> Result<()> {
+    /// Keeps a chunk as it is encoded already.
+    pub(crate) fn append(&self, bytes: &[u8], record: Record) -> Result<()> {
         self.store.check_writable()?;
         self.step(|state| {
             if state.pending.contains_key(&record.id) {

@@ -2,7 +2,6 @@
 //! Damage to one object hides no other; what could not be restored is never called clean.
 
 mod findings;
-mod marks;
 mod packs;
 mod walk;
 

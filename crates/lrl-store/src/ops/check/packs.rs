@@ -7,13 +7,13 @@ use std::sync::Mutex;
 use rayon::prelude::*;
 
 use super::findings::Findings;
-use super::marks::Marks;
 use super::{Checked, Options, ReadData, chance};
 use crate::error::{Error, Result};
 use crate::format::pack::Record;
 use crate::id::{Hasher, PackId};
 use crate::progress::{Observer, Phase, checkpoint};
 use crate::store::index::{Copy, Place};
+use crate::store::marks::Marks;
 use crate::store::{Store, pack_directory, pack_id, pack_name};
 
 /// All packs that are there or that something speaks of.
@@ -31,8 +31,6 @@ struct Pack {
     index: Sum,
     /// Its directory is damaged, or says something else than the index.
     suspect: bool,
-    /// The index knows a chunk of it that stands in no pack that is there.
-    holds_the_only_copy: bool,
 }
 
 /// Stands for a set of records in any order: how many there are, and the sum of their digests.
@@ -88,13 +86,11 @@ impl Packs {
     /// Sums up what the index says of each pack.
     pub fn read_index(&mut self, store: &Store, observer: &dyn Observer) -> Result<()> {
         store.each_chunk(&mut |copies| {
-            let safe = copies.iter().any(|Copy { place, .. }| self.len(&place.pack).is_some());
             let mut last = None;
             for Copy { place, .. } in copies {
                 if last.replace((place.pack, place.offset)) != Some((place.pack, place.offset)) {
                     let pack = self.known.entry(place.pack).or_default();
                     pack.index.add(place.offset, &place.record);
-                    pack.holds_the_only_copy |= !safe;
                 }
             }
             checkpoint(observer)
@@ -113,11 +109,8 @@ impl Packs {
             checkpoint(observer)?;
             let object = store.storage().describe_object(&pack_name(id));
             let Some(len) = pack.len else {
-                // What a later run has stored again is not lost; whether it can be read is the snapshots' walk's question.
-                match pack.holds_the_only_copy {
-                    true => findings.wrong(&object, "is missing"),
-                    false => findings.note(&object, "is missing; all that it held stands in other packs as well"),
-                }
+                // What a later run has stored again is not lost, nor what no snapshot needs: that is the question of the snapshots' walk.
+                findings.note(&object, "is missing");
                 continue;
             };
             checked.packs += 1;
@@ -126,6 +119,15 @@ impl Packs {
                 Ok(records) => {
                     let mut own = Sum::default();
                     records.iter().for_each(|(offset, record)| own.add(*offset, record));
+                    if pack.index.count > 0 && own != pack.index {
+                        // A prune takes what is dead out of the index, also where it stays in its pack.
+                        own = Sum::default();
+                        for (offset, record) in &records {
+                            if is_listed(store, id, *offset, record)? {
+                                own.add(*offset, record);
+                            }
+                        }
+                    }
                     if pack.index.count > 0 && own != pack.index {
                         pack.suspect = true;
                         findings.wrong(&object, "its directory does not say what the index says of it");
@@ -210,13 +212,16 @@ impl Packs {
                 Ok(())
             })?;
             for (place, error) in failed.into_inner().unwrap_or_else(|e| e.into_inner()) {
+                let mut is_listed = false;
                 for copy in store.copies(&place.record.id)? {
                     if (copy.place.pack, copy.place.offset) == (place.pack, place.offset) {
                         self.bad.set(copy.slot);
+                        is_listed |= !copy.slot.is_salvaged();
                     }
                 }
+                // What is dead may lean on bases that are gone; what a snapshot needs is wrong, as its walk finds.
                 if whole && is_listed {
-                    findings.wrong(&format!("chunk {} in {object}", place.record.id), error.to_string());
+                    findings.note(&format!("chunk {} in {object}", place.record.id), error.to_string());
                 }
             }
         }
@@ -243,6 +248,12 @@ impl Packs {
             Ok(())
         })
     }
+}
+
+/// Says whether the index lists a record of a pack's directory.
+fn is_listed(store: &Store, pack: &PackId, offset: u64, record: &Record) -> Result<bool> {
+    let here = |place: &Place| (place.pack, place.offset) == (*pack, offset) && place.record == *record;
+    Ok(store.copies(&record.id)?.iter().any(|copy| here(&copy.place)))
 }
 
 fn hash_file(store: &Store, id: &PackId, len: u64, observer: &dyn Observer) -> Result<PackId> {

@@ -4,7 +4,6 @@
 use std::collections::HashSet;
 
 use super::findings::Findings;
-use super::marks::Marks;
 use super::packs::Packs;
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Entry, Kind, Piece, compare_paths};
@@ -15,6 +14,7 @@ use crate::id::{ChunkId, PackId};
 use crate::ops::ls::DATABASE;
 use crate::progress::{Observer, checkpoint};
 use crate::store::index::Copy;
+use crate::store::marks::Marks;
 use crate::store::tree::Items;
 use crate::store::{SnapshotName, Store, pack_name};
 
@@ -120,17 +120,6 @@ impl<'a> Walk<'a> {
 
     /// Walks everything that a snapshot names.
     pub fn snapshot(&mut self, name: &SnapshotName, snapshot: &Snapshot) -> Result<()> {
-        let lost_index = snapshot.packs.iter().any(|pack| self.unlisted.contains(pack));
-        if lost_index {
-            let object = self.store.storage().describe_object("index");
-            let detail = "no sound index file lists all packs that snapshots name: an index is missing or damaged; \
-                          reading finds their chunks in the packs themselves, which is slow";
-            self.findings.affects(&object, detail, name, None, 0);
-            // What is left in the end is named by no snapshot.
-            snapshot.packs.iter().for_each(|pack| {
-                self.unlisted.remove(pack);
-            });
-        }
         if let Some(half) = &snapshot.database {
             let all = DATABASE.as_bytes();
             let scope = Scope { name, list: None, file: Some(all), all };
@@ -174,8 +163,7 @@ impl<'a> Walk<'a> {
     pub fn finish(self) {
         for pack in &self.unlisted {
             let object = self.store.storage().describe_object(&pack_name(pack));
-            let text =
-                "is in no index and named by no snapshot: left by a run that did not finish, or of one that still runs";
+            let text = "is in no index, and no snapshot needs it: left by a run that did not finish, or of one that still runs";
             self.findings.note(&object, text);
         }
     }
@@ -188,7 +176,9 @@ impl<'a> Walk<'a> {
         tally: &mut Tally,
     ) -> Result<bool> {
         checkpoint(self.observer)?;
-        let slot = self.store.first_copy(id)?.map(|copy| copy.slot);
+        let first = self.store.first_copy(id)?;
+        first.iter().for_each(|copy| self.lost_index(copy, scope.name));
+        let slot = first.map(|copy| copy.slot);
         if slot.is_some_and(|slot| self.seen.has(slot) && !self.hurt.has(slot)) {
             tally.skipped = true;
             return Ok(false);
@@ -198,7 +188,7 @@ impl<'a> Walk<'a> {
             Ok(bytes) => node::decode::<T>(&bytes, &object),
             Err(Error::Interrupted) => return Err(Error::Interrupted),
             Err(error) => {
-                let cause = self.cause_of(id, &error)?;
+                let cause = self.cause_of(id, &error, scope.name)?;
                 let file = scope.file.or(stated.first_key).unwrap_or(scope.all);
                 let files = if scope.file.is_some() { 1 } else { stated.weight };
                 self.findings.affects(&cause.object, &cause.detail, scope.name, Some(file), files);
@@ -243,7 +233,7 @@ impl<'a> Walk<'a> {
 
     fn piece(&mut self, piece: &Piece, scope: Scope<'_>) -> Result<bool> {
         let Piece::Data { id, len } = piece else { return Ok(false) };
-        let cause = match self.alive(id, 0)? {
+        let cause = match self.alive(id, 0, scope.name)? {
             Ok(plain_len) if u64::from(plain_len) == *len => return Ok(false),
             Ok(plain_len) => {
                 Cause { object: format!("chunk {id}"), detail: format!("has {plain_len} bytes, but a list says {len}") }
@@ -298,10 +288,10 @@ impl<'a> Walk<'a> {
 
     /// Says whether a chunk can be read, as far as is known without reading it: some copy is in a pack that is there, was not found
     /// damaged, and has bases of which the same is true. Returns its plain length.
-    fn alive(&mut self, id: &ChunkId, below: u8) -> Result<Result<u32, Cause>> {
+    fn alive(&mut self, id: &ChunkId, below: u8, name: &SnapshotName) -> Result<Result<u32, Cause>> {
         let mut first_cause = None;
         if let Some(copy) = self.store.first_copy(id)? {
-            match self.copy(&copy, below)? {
+            match self.copy(&copy, below, name)? {
                 Ok(()) => return Ok(Ok(copy.place.record.plain_len)),
                 Err(cause) => first_cause = Some(cause),
             }
@@ -311,7 +301,7 @@ impl<'a> Walk<'a> {
                 self.store.salvage()?;
             }
             for copy in self.store.copies(id)? {
-                match self.copy(&copy, below)? {
+                match self.copy(&copy, below, name)? {
                     Ok(()) => return Ok(Ok(copy.place.record.plain_len)),
                     Err(cause) => first_cause = first_cause.or(Some(cause)),
                 }
@@ -323,7 +313,7 @@ impl<'a> Walk<'a> {
         })))
     }
 
-    fn copy(&mut self, copy: &Copy, below: u8) -> Result<Result<(), Cause>> {
+    fn copy(&mut self, copy: &Copy, below: u8, name: &SnapshotName) -> Result<Result<(), Cause>> {
         let place = &copy.place;
         let damaged = |detail: &str| {
             let object = self.store.storage().describe_object(&pack_name(&place.pack));
@@ -341,7 +331,7 @@ impl<'a> Walk<'a> {
             return damaged("holds a chunk whose chain of bases is too long");
         }
         for base in &place.record.bases {
-            if let Err(cause) = self.alive(base, below + 1)? {
+            if let Err(cause) = self.alive(base, below + 1, name)? {
                 return Ok(Err(cause));
             }
         }
@@ -349,13 +339,26 @@ impl<'a> Walk<'a> {
             let object = self.store.storage().describe_object(&pack_name(&place.pack));
             return Ok(Err(Cause { object, detail: format!("chunk {} in it cannot be read", place.record.id) }));
         }
+        self.lost_index(copy, name);
         self.sound.set(copy.slot);
         Ok(Ok(()))
     }
 
+    /// Tells that what a snapshot needs is in a pack, but in no index.
+    fn lost_index(&mut self, copy: &Copy, name: &SnapshotName) {
+        if copy.slot.is_salvaged() {
+            let object = self.store.storage().describe_object("index");
+            let detail = "no sound index file lists all packs that snapshots need: an index is missing or damaged; \
+                          reading finds their chunks in the packs themselves, which is slow";
+            self.findings.affects(&object, detail, name, None, 0);
+            // What is left in the end is needed by no snapshot.
+            self.unlisted.remove(&copy.place.pack);
+        }
+    }
+
     /// Names the object to blame for a node that could not be read.
-    fn cause_of(&mut self, id: &ChunkId, error: &Error) -> Result<Cause> {
-        if let Err(cause) = self.alive(id, 0)? {
+    fn cause_of(&mut self, id: &ChunkId, error: &Error, name: &SnapshotName) -> Result<Cause> {
+        if let Err(cause) = self.alive(id, 0, name)? {
             return Ok(cause);
         }
         let copy = self.store.first_copy(id)?;

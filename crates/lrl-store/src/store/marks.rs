@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
-use crate::store::index::Slot;
+use super::index::Slot;
 
 /// A set of copies.
 #[derive(Default)]
-pub(super) struct Marks(HashMap<u64, Vec<u64>>);
+pub(crate) struct Marks(HashMap<u64, Vec<u64>>);
 
 impl Marks {
+    /// Adds a copy.
     pub fn set(&mut self, slot: Slot) {
         let bits = self.0.entry(slot.file).or_default();
         let word = (slot.at / 64) as usize;
@@ -18,6 +19,7 @@ impl Marks {
         bits[word] |= 1 << (slot.at % 64);
     }
 
+    /// Says whether a copy is in it.
     pub fn has(&self, slot: Slot) -> bool {
         let word = self.0.get(&slot.file).and_then(|bits| bits.get((slot.at / 64) as usize));
         word.is_some_and(|word| word & 1 << (slot.at % 64) != 0)

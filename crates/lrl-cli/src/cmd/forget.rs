@@ -1,0 +1,111 @@
+//! `lrl forget`: which snapshots go, and why the others stay.
+
+use std::time::SystemTime;
+
+use lrl_store::ops::backup::time_of;
+use lrl_store::ops::forget::{self, Decision, Options, Plan, Policy};
+use serde_json::{Value, json};
+
+use super::{Context, prune, store};
+use crate::args::ForgetArgs;
+use crate::exit::{Exit, Failure, Result};
+use crate::render::table::{Side, Table};
+use crate::render::{document, units};
+
+/// Plans, shows the plan, and follows it.
+pub fn run(context: &Context<'_>, args: &ForgetArgs) -> Result {
+    let policy = Policy {
+        last: args.keep_last,
+        hourly: args.keep_hourly,
+        daily: args.keep_daily,
+        weekly: args.keep_weekly,
+        monthly: args.keep_monthly,
+        yearly: args.keep_yearly,
+        within_secs: args.keep_within.map_or(0, |within| within.as_secs()),
+        tags: args.keep_tag.clone(),
+    };
+    if policy.is_empty() && args.snapshots.is_empty() {
+        let text =
+            "lrl forget needs a policy that keeps something, as --keep-daily 7, or the names of snapshots to remove";
+        return Err(Failure::Usage(text.into()));
+    }
+    let store = store::open_to_delete(context, &context.paths()?, args.dry_run)?;
+    let latest_of = args.snapshots.iter().any(|name| name.starts_with("latest"));
+    let source = if latest_of { Some(context.cli.global.source.as_str()) } else { store::named_source(context) };
+    let options = Options {
+        source: source.map(str::to_string),
+        names: args.snapshots.clone(),
+        policy,
+        force: args.force,
+        now: time_of(SystemTime::now()).secs,
+    };
+    let plan = forget::plan(&store, &options, context.term)?;
+    show(context, args, &plan, || {
+        if !args.dry_run {
+            forget::apply(&store, &plan, context.term)?;
+        }
+        if !args.prune {
+            return Ok(json!({}));
+        }
+        let forgotten = plan.removed().map(|name| name.id).collect();
+        Ok(json!({ "prune": prune::prune(context, &store, args.unused.max_unused, &forgotten, args.dry_run)? }))
+    })
+}
+
+/// Shows the plan, runs `act`, which returns what else belongs into the document, and says how it ended.
+fn show(context: &Context<'_>, args: &ForgetArgs, plan: &Plan, act: impl FnOnce() -> Result<Value>) -> Result {
+    let term = context.term;
+    let removed = plan.removed().count() as u64;
+    let kept = plan.decisions.len() as u64 - removed;
+    let head = json!({ "dry_run": args.dry_run, "kept": kept, "removed": removed });
+    document::list(term, head, "snapshots", |list| {
+        plan.decisions.iter().try_for_each(|decision| list.item(|| to_json(decision)))?;
+        if !term.is_json() {
+            table(context, args, plan)?;
+        }
+        let count = units::count(removed, "snapshot");
+        if args.dry_run {
+            term.line(format!("Dry run: {count} would be removed, {kept} kept."))?;
+        }
+        if !args.dry_run {
+            term.say(format!("Removing {count}, keeping {kept}."));
+        }
+        let tail = act()?;
+        if !args.dry_run && removed > 0 && !args.prune {
+            term.say("Their room is still taken: `lrl prune` gives it back. Sets stay.");
+        }
+        Ok((tail, Exit::Done))
+    })
+}
+
+fn table(context: &Context<'_>, args: &ForgetArgs, plan: &Plan) -> Result<()> {
+    let columns = ["", "id", "time (UTC)", "number", "source", "kept as", "tags"];
+    let mut table = Table::new(&columns.map(|name| (name, if name == "number" { Side::Right } else { Side::Left })));
+    // Of those that were not named only the fate of the named is news.
+    let shown = plan.decisions.iter().filter(|decision| decision.remove || args.snapshots.is_empty());
+    for Decision { name, time, tags, kept, remove } in shown {
+        let time = time.as_ref().map_or("cannot be read".into(), |(_, secs)| units::moment(*secs));
+        let reasons: Vec<String> = kept.iter().map(ToString::to_string).collect();
+        table.row([
+            if *remove { "remove" } else { "keep" }.into(),
+            name.id.short(),
+            time,
+            name.sequence.to_string(),
+            name.source.clone(),
+            reasons.join(", "),
+            tags.join(" "),
+        ]);
+    }
+    context.term.table(&table)
+}
+
+fn to_json(decision: &Decision) -> Value {
+    let reasons: Vec<String> = decision.kept.iter().map(ToString::to_string).collect();
+    let (timestamp, secs) = decision.time.clone().unzip();
+    json!({
+        "action": if decision.remove { "remove" } else { "keep" },
+        "id": decision.name.id, "short_id": decision.name.id.short(), "source": decision.name.source,
+        "sequence": decision.name.sequence, "timestamp": timestamp, "time": secs.map(units::moment),
+        "tags": decision.tags, "reasons": reasons,
+    })
+}

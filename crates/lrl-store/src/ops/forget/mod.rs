@@ -1,0 +1,210 @@
+//! The verb `forget`: removes snapshots, by name or by policy; plan, then apply. Never touches chunks (that is `prune`'s), nor sets,
+//! nor records of drills: they are evidence of what was proved when. Stops at the first doubt.
+
+mod policy;
+
+use crate::error::{Error, Result};
+use crate::format::snapshot::Snapshot;
+use crate::id::SnapshotId;
+use crate::ops::select::{self, Need};
+use crate::progress::{Observer, checkpoint};
+use crate::store::{SnapshotName, Store};
+pub use policy::{Candidate, Policy, Reason};
+
+/// What to forget.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// One source's; `None` means each source for itself.
+    pub source: Option<String>,
+    /// These and no others; empty means: by policy.
+    pub names: Vec<String>,
+    /// What to keep, where no names are given.
+    pub policy: Policy,
+    /// Removes also what is protected: the newest that passed a drill; if it was named, the newest of a half, and one that cannot be read.
+    pub force: bool,
+    /// Now, in seconds since 1970.
+    pub now: i64,
+}
+
+/// What becomes of one snapshot.
+#[derive(Debug, Clone)]
+pub struct Decision {
+    /// The snapshot.
+    pub name: SnapshotName,
+    /// Its timestamp and moment in seconds since 1970; `None` if it cannot be read.
+    pub time: Option<(String, i64)>,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// Why it is kept; none means that it is removed.
+    pub kept: Vec<Reason>,
+    /// True if it is removed.
+    pub remove: bool,
+}
+
+/// What would be done.
+#[derive(Debug)]
+pub struct Plan {
+    /// All snapshots that were looked at, by source and then oldest first.
+    pub decisions: Vec<Decision>,
+}
+
+impl Plan {
+    /// Returns the names of those that go, oldest first in each source.
+    pub fn removed(&self) -> impl Iterator<Item = &SnapshotName> {
+        self.decisions.iter().filter(|decision| decision.remove).map(|decision| &decision.name)
+    }
+}
+
+/// Decides what to forget; changes nothing.
+pub fn plan(store: &Store, options: &Options, observer: &dyn Observer) -> Result<Plan> {
+    if options.names.is_empty() { by_policy(store, options, observer) } else { by_name(store, options, observer) }
+}
+
+/// Removes what the plan says, oldest first: a run that is killed has removed a part of it, and nothing else.
+pub fn apply(store: &Store, plan: &Plan, observer: &dyn Observer) -> Result<()> {
+    let mut done = Ok(());
+    for name in plan.removed() {
+        done = checkpoint(observer).and_then(|()| store.forget(name));
+        if done.is_err() {
+            break;
+        }
+    }
+    done.and(store.storage().sync("snapshots"))
+}
+
+fn by_policy(store: &Store, options: &Options, observer: &dyn Observer) -> Result<Plan> {
+    let mut decisions = Vec::new();
+    let mut names = store.snapshot_names(options.source.as_deref())?;
+    names.reverse();
+    while let Some(source) = names.last().map(|name| name.source.clone()) {
+        let mut group = Vec::new();
+        while let Some(name) = names.pop_if(|name| name.source == source) {
+            checkpoint(observer)?;
+            let snapshot = store.snapshot(&name).map_err(|error| unreadable(store, &name, &error))?;
+            group.push((candidate(&name, &snapshot), snapshot.timestamp));
+        }
+        let (candidates, stamps): (Vec<_>, Vec<_>) = group.into_iter().unzip();
+        let mut reasons = policy::apply(&options.policy, &candidates, options.now);
+        if !reasons.iter().flatten().any(Reason::is_policy) {
+            return Err(Error::Refused(format!(
+                "the policy keeps none of the {} snapshots of source `{source}`: nothing was forgotten; is a tag mistyped, \
+                 or should --source name another?",
+                candidates.len()
+            )));
+        }
+        if !options.force
+            && let Some(proven) = newest_proven(store, &source, &candidates)?
+        {
+            reasons[proven].push(Reason::Proven);
+        }
+        decisions.extend(candidates.into_iter().zip(stamps).zip(reasons).map(|((candidate, stamp), kept)| Decision {
+            time: Some((stamp, candidate.created)),
+            name: candidate.name,
+            tags: candidate.tags,
+            remove: kept.is_empty(),
+            kept,
+        }));
+    }
+    Ok(Plan { decisions })
+}
+
+fn by_name(store: &Store, options: &Options, observer: &dyn Observer) -> Result<Plan> {
+    let mut wanted = Vec::new();
+    for word in &options.names {
+        wanted.push(find(store, options, word)?);
+    }
+    let mut decisions = Vec::new();
+    let mut sources: Vec<&str> = wanted.iter().map(|name| name.source.as_str()).collect();
+    sources.sort_unstable();
+    sources.dedup();
+    for source in sources {
+        let mut candidates = Vec::new();
+        let mut stamps = Vec::new();
+        for name in store.snapshot_names(Some(source))? {
+            checkpoint(observer)?;
+            // One that cannot be read holds nothing that another could be forgotten for.
+            let read = match store.snapshot(&name) {
+                Ok(snapshot) => Some(snapshot),
+                Err(Error::Corrupt { .. } | Error::Missing { .. } | Error::Unsupported { .. }) => None,
+                Err(error) => return Err(error),
+            };
+            let nothing =
+                Candidate { name: name.clone(), created: 0, tags: Vec::new(), database: false, uploads: false };
+            candidates.push(read.as_ref().map_or(nothing, |snapshot| candidate(&name, snapshot)));
+            stamps.push(read.map(|snapshot| (snapshot.timestamp, snapshot.created.secs)));
+        }
+        let mut protected = policy::newest_halves(&candidates);
+        if !options.force {
+            protected.extend(newest_proven(store, source, &candidates)?.map(|at| (at, Reason::Proven)));
+        }
+        for (at, (candidate, time)) in candidates.into_iter().zip(stamps).enumerate() {
+            let remove = wanted.contains(&candidate.name);
+            let kept: Vec<Reason> = protected.iter().filter(|(n, _)| *n == at).map(|(_, why)| why.clone()).collect();
+            if let (true, false, Some(why)) = (remove, options.force, kept.first()) {
+                let which = candidate.name.id.short();
+                return Err(Error::Refused(format!(
+                    "snapshot {which} is the {why} of source `{source}`: nothing was forgotten; --force removes it all the same"
+                )));
+            }
+            let kept = if remove { Vec::new() } else { kept };
+            decisions.push(Decision { name: candidate.name, time, tags: candidate.tags, kept, remove });
+        }
+    }
+    Ok(Plan { decisions })
+}
+
+/// Finds the snapshot that is meant; with force also one that cannot be read, by its id.
+fn find(store: &Store, options: &Options, word: &str) -> Result<SnapshotName> {
+    let error = match select::select(store, options.source.as_deref(), word, Need::default()) {
+        Ok((name, _)) => return Ok(name),
+        Err(error @ (Error::Corrupt { .. } | Error::Missing { .. } | Error::Unsupported { .. })) => error,
+        Err(error) => return Err(error),
+    };
+    let mut names = store.snapshot_names(options.source.as_deref())?;
+    names.retain(|name| name.id.to_string().starts_with(word));
+    match (names.pop(), names.is_empty()) {
+        (Some(name), true) if options.force => Ok(name),
+        (Some(name), true) => Err(unreadable(store, &name, &error)),
+        _ => Err(error),
+    }
+}
+
+fn unreadable(store: &Store, name: &SnapshotName, error: &Error) -> Error {
+    match error {
+        Error::Interrupted => Error::Interrupted,
+        error => Error::Refused(format!(
+            "{error}: nothing was forgotten, because nobody can tell what {} holds; bring it back from a copy of the store, \
+             or give it up with `lrl forget {} --force`",
+            store.storage().describe_object(&name.object()),
+            name.id.short()
+        )),
+    }
+}
+
+fn candidate(name: &SnapshotName, snapshot: &Snapshot) -> Candidate {
+    Candidate {
+        name: name.clone(),
+        created: snapshot.created.secs,
+        tags: snapshot.tags.clone(),
+        database: snapshot.database.is_some(),
+        uploads: snapshot.uploads.is_some(),
+    }
+}
+
+/// Finds the newest snapshot, by sequence, of which a record says that its drill passed.
+fn newest_proven(store: &Store, source: &str, candidates: &[Candidate]) -> Result<Option<usize>> {
+    let mut newest: Option<usize> = None;
+    let positions: std::collections::HashMap<SnapshotId, usize> =
+        candidates.iter().enumerate().map(|(at, candidate)| (candidate.name.id, at)).collect();
+    for record in store.drill_names(source)? {
+        let drill = store.drill(&record).map_err(|error| match error {
+            Error::Interrupted => error,
+            error => Error::Refused(format!(
+                "{error}: nothing was forgotten, because that record may say which snapshot is proven; move it away, or use --force"
+            )),
+        })?;
+        let proven = drill.snapshot.filter(|_| drill.passed).and_then(|id| positions.get(&id).copied());
+        newest = newest.into_iter().chain(proven).max_by_key(|at| &candidates[*at].name);
+    }
+    Ok(newest)
+}

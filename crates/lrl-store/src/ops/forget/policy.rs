@@ -1,0 +1,225 @@
+//! Which snapshots of one source a policy keeps, and why. A pure function: no store, no clock. What it cannot judge it keeps.
+
+use std::fmt;
+
+use crate::store::SnapshotName;
+
+/// A clock may be corrected by so many seconds without any time counting as in the future.
+const SKEW_SECS: i64 = 60;
+/// One snapshot a year leaves gaps of almost two years; a time further ahead of all before it is taken for a clock that leapt.
+const LEAP_SECS: i64 = 731 * DAY_SECS;
+const HOUR_SECS: i64 = 3600;
+const DAY_SECS: i64 = 24 * HOUR_SECS;
+
+/// What to keep. Zero and nothing mean: this rule was not given.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// So many of the newest, by sequence.
+    pub last: u32,
+    /// The newest of each of the last so many hours that have any, in UTC, as all that follow.
+    pub hourly: u32,
+    /// … days.
+    pub daily: u32,
+    /// … weeks, which begin on Monday.
+    pub weekly: u32,
+    /// … months.
+    pub monthly: u32,
+    /// … years.
+    pub yearly: u32,
+    /// All that are at most so many seconds older than the newest one.
+    pub within_secs: u64,
+    /// All that have one of these tags.
+    pub tags: Vec<String>,
+}
+
+impl Policy {
+    /// Says whether no rule was given.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn periods(&self) -> [(Period, u32); 5] {
+        [
+            (Period::Hour, self.hourly),
+            (Period::Day, self.daily),
+            (Period::Week, self.weekly),
+            (Period::Month, self.monthly),
+            (Period::Year, self.yearly),
+        ]
+    }
+}
+
+/// What a policy looks at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// The snapshot.
+    pub name: SnapshotName,
+    /// When its run began, in seconds since 1970.
+    pub created: i64,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// Whether it holds a database.
+    pub database: bool,
+    /// Whether it holds uploads.
+    pub uploads: bool,
+}
+
+/// A stretch of the calendar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Period {
+    /// An hour.
+    Hour,
+    /// A day.
+    Day,
+    /// A week.
+    Week,
+    /// A month.
+    Month,
+    /// A year.
+    Year,
+}
+
+impl Period {
+    /// Numbers the stretch in which a moment lies.
+    fn number(self, secs: i64) -> i64 {
+        let days = secs.div_euclid(DAY_SECS);
+        // Moments that no calendar has are told apart all the same.
+        let date = jiff::Timestamp::from_second(secs).ok().map(|moment| moment.to_zoned(jiff::tz::TimeZone::UTC));
+        match self {
+            Self::Hour => secs.div_euclid(HOUR_SECS),
+            Self::Day => days,
+            // 1970 began on a Thursday.
+            Self::Week => (days + 3).div_euclid(7),
+            Self::Month => date.map_or(days, |d| i64::from(d.year()) * 12 + i64::from(d.month())),
+            Self::Year => date.map_or(days, |d| i64::from(d.year())),
+        }
+    }
+}
+
+/// Why a snapshot is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// Among the last.
+    Last,
+    /// The newest of its hour, day, …
+    Newest(Period),
+    /// The oldest: a rule for the calendar was not used up.
+    Oldest(Period),
+    /// Young enough.
+    Within,
+    /// It has this tag.
+    Tag(String),
+    /// Its time is in the future: nobody knows how old it is.
+    Future,
+    /// The clock leapt after it, so it may be younger than it looks; or to it.
+    Leap,
+    /// The newest that holds the database.
+    Database,
+    /// The newest that holds the uploads.
+    Uploads,
+    /// The newest whose drill passed.
+    Proven,
+}
+
+impl Reason {
+    /// Says whether a rule of the policy, or a doubt about clocks, keeps it; the others only protect it.
+    pub fn is_policy(&self) -> bool {
+        !matches!(self, Self::Database | Self::Uploads | Self::Proven)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = |period: &Period| match period {
+            Period::Hour => "hourly",
+            Period::Day => "daily",
+            Period::Week => "weekly",
+            Period::Month => "monthly",
+            Period::Year => "yearly",
+        };
+        match self {
+            Self::Last => f.write_str("last"),
+            Self::Newest(period) => f.write_str(name(period)),
+            Self::Oldest(period) => write!(f, "oldest, for {}", name(period)),
+            Self::Within => f.write_str("within"),
+            Self::Tag(tag) => write!(f, "tag {tag}"),
+            Self::Future => f.write_str("time in the future"),
+            Self::Leap => f.write_str("up to a leap of the clock"),
+            Self::Database => f.write_str("newest database"),
+            Self::Uploads => f.write_str("newest uploads"),
+            Self::Proven => f.write_str("newest that passed a drill"),
+        }
+    }
+}
+
+/// Returns for each candidate of one source why it is kept; nothing means that it goes. `now` is in seconds since 1970.
+///
+/// A snapshot with a time in the future is kept and counts for no rule, so it pushes no other out.
+pub fn apply(policy: &Policy, candidates: &[Candidate], now: i64) -> Vec<Vec<Reason>> {
+    let mut reasons = vec![Vec::new(); candidates.len()];
+    let is_future = |at: usize| candidates[at].created > now.saturating_add(SKEW_SECS);
+    let mut by_sequence: Vec<usize> = (0..candidates.len()).collect();
+    by_sequence.sort_unstable_by(|a, b| candidates[*b].name.cmp(&candidates[*a].name));
+    by_sequence.iter().copied().filter(|at| is_future(*at)).for_each(|at| reasons[at].push(Reason::Future));
+    by_sequence.retain(|at| !is_future(*at));
+    let mut by_time = by_sequence.clone();
+    by_time.sort_by_key(|at| std::cmp::Reverse(candidates[*at].created));
+
+    by_sequence.iter().take(policy.last as usize).for_each(|at| reasons[*at].push(Reason::Last));
+    for (period, count) in policy.periods() {
+        let mut left = count;
+        let mut last = None;
+        for (n, at) in by_time.iter().enumerate() {
+            let number = period.number(candidates[*at].created);
+            let is_oldest = n + 1 == by_time.len();
+            if left == 0 || last == Some(number) && !is_oldest {
+                continue;
+            }
+            left -= 1;
+            reasons[*at].push(if last == Some(number) { Reason::Oldest(period) } else { Reason::Newest(period) });
+            last = Some(number);
+        }
+    }
+    if let (Some(newest), 1..) = (by_time.first(), policy.within_secs) {
+        let within = i64::try_from(policy.within_secs).unwrap_or(i64::MAX);
+        let limit = candidates[*newest].created.saturating_sub(within);
+        let young = by_time.iter().filter(|at| candidates[**at].created >= limit);
+        young.for_each(|at| reasons[*at].push(Reason::Within));
+    }
+    for (candidate, reasons) in candidates.iter().zip(&mut reasons) {
+        let tags = candidate.tags.iter().filter(|tag| policy.tags.contains(tag));
+        reasons.extend(tags.map(|tag| Reason::Tag(tag.clone())));
+    }
+    before_leap(candidates, &by_sequence).iter().for_each(|at| reasons[*at].push(Reason::Leap));
+    for (at, reason) in newest_halves(candidates) {
+        reasons[at].push(reason);
+    }
+    reasons
+}
+
+/// Returns those, newest first in `by_sequence`, after which the clock leapt further than any policy leaves a gap, and the one to which it
+/// leapt: without it nobody could tell the next time.
+fn before_leap<'a>(candidates: &[Candidate], by_sequence: &'a [usize]) -> &'a [usize] {
+    let mut latest = None;
+    let mut first = by_sequence.len();
+    for (n, at) in by_sequence.iter().enumerate().rev() {
+        let created = candidates[*at].created;
+        if latest.is_some_and(|latest: i64| created.saturating_sub(latest) > LEAP_SECS) {
+            first = n;
+        }
+        latest = latest.max(Some(created));
+    }
+    &by_sequence[first..]
+}
+
+/// Returns the positions of the newest snapshots, by sequence, that hold each half.
+pub fn newest_halves(candidates: &[Candidate]) -> Vec<(usize, Reason)> {
+    let newest = |holds: fn(&Candidate) -> bool| {
+        (0..candidates.len()).filter(|at| holds(&candidates[*at])).max_by_key(|at| &candidates[*at].name)
+    };
+    let database = newest(|candidate| candidate.database).map(|at| (at, Reason::Database));
+    database.into_iter().chain(newest(|candidate| candidate.uploads).map(|at| (at, Reason::Uploads))).collect()
+}
+
+#[cfg(test)]
+mod tests;

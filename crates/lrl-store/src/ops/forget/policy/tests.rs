@@ -1,0 +1,177 @@
+//! Properties of the policy, and the documented meaning of each rule.
+
+use proptest::prelude::*;
+
+use super::{Candidate, DAY_SECS, HOUR_SECS, Policy, Reason, apply};
+use crate::id::SnapshotId;
+use crate::store::SnapshotName;
+
+const NOW: i64 = 1_768_392_000;
+
+fn candidate(sequence: u64, created: i64) -> Candidate {
+    let id = SnapshotId::of(&[sequence.to_le_bytes(), created.to_le_bytes()].concat());
+    let name = SnapshotName { source: "lab".into(), sequence, id };
+    Candidate { name, created, tags: Vec::new(), database: true, uploads: true }
+}
+
+fn kept(policy: &Policy, candidates: &[Candidate]) -> Vec<Candidate> {
+    let reasons = apply(policy, candidates, NOW);
+    candidates.iter().zip(reasons).filter(|(_, reasons)| !reasons.is_empty()).map(|(c, _)| c.clone()).collect()
+}
+
+fn sequences(policy: Policy, candidates: &[Candidate]) -> Vec<u64> {
+    kept(&policy, candidates).iter().map(|c| c.name.sequence).collect()
+}
+
+#[test]
+fn each_rule_keeps_what_restics_keeps() {
+    // Four a day for twenty days, at 0, 6, 12 and 18 hours before the last one, which is at noon.
+    let candidates: Vec<_> = (0..80).map(|n| candidate(n + 1, NOW - (79 - n as i64) * 6 * HOUR_SECS)).collect();
+    let policy = Policy::default;
+    assert_eq!(sequences(Policy { last: 3, ..policy() }, &candidates), [78, 79, 80]);
+    // The newest of each of the last three days: 12:00 today, 18:00 before.
+    assert_eq!(sequences(Policy { daily: 3, ..policy() }, &candidates), [73, 77, 80]);
+    assert_eq!(sequences(Policy { hourly: 2, ..policy() }, &candidates), [79, 80]);
+    // 2026-01-14 was a Wednesday: its week, and the one that ended on Sunday the 11th at 18:00.
+    assert_eq!(sequences(Policy { weekly: 2, ..policy() }, &candidates), [69, 80]);
+    // January and December; the oldest too, as long as the rule is not used up.
+    assert_eq!(sequences(Policy { monthly: 2, ..policy() }, &candidates), [25, 80]);
+    assert_eq!(sequences(Policy { monthly: 3, ..policy() }, &candidates), [1, 25, 80]);
+    assert_eq!(sequences(Policy { yearly: 9, ..policy() }, &candidates), [1, 25, 80]);
+    assert_eq!(sequences(Policy { within_secs: 12 * 3600, ..policy() }, &candidates), [78, 79, 80]);
+    let mut tagged = candidates.clone();
+    tagged[4].tags = vec!["x".into(), "keep".into()];
+    assert_eq!(sequences(Policy { tags: vec!["keep".into()], ..policy() }, &tagged), [5, 80]);
+    assert_eq!(apply(&Policy { tags: vec!["keep".into()], ..policy() }, &tagged, NOW)[4], [Reason::Tag("keep".into())]);
+}
+
+#[test]
+fn the_newest_of_each_half_stays_whatever_the_policy_says() {
+    let mut candidates: Vec<_> = (1..=6).map(|n| candidate(n, NOW - 100 + n as i64)).collect();
+    candidates[2].uploads = true;
+    candidates[3..].iter_mut().for_each(|c| c.uploads = false);
+    assert_eq!(sequences(Policy { last: 1, ..Policy::default() }, &candidates), [3, 6]);
+}
+
+#[test]
+fn a_clock_that_was_wrong_for_a_while_deletes_nothing_but_what_the_right_one_would() {
+    let year = 365 * DAY_SECS;
+    let policy = Policy { within_secs: 30 * DAY_SECS as u64, ..Policy::default() };
+    let mut candidates: Vec<_> = (1..=20).map(|n| candidate(n, NOW - (30 - n as i64) * DAY_SECS)).collect();
+    // The clock is ten years ahead, and so is `now`: what was made before the leap stays.
+    candidates.push(candidate(21, NOW + 10 * year));
+    let reasons = apply(&policy, &candidates, NOW + 10 * year);
+    assert!(reasons.iter().all(|reasons| !reasons.is_empty()), "{reasons:?}");
+    assert_eq!(reasons[0], [Reason::Leap]);
+    // Corrected, the snapshot of the future counts for nothing, and stays.
+    let reasons = apply(&policy, &candidates, NOW);
+    assert!(reasons[20].contains(&Reason::Future) && reasons[..20].iter().all(|r| *r == [Reason::Within]));
+    // A clock without a battery, back in 1970: neither that snapshot nor what follows makes the others old.
+    candidates[20] = candidate(21, 5);
+    candidates.push(candidate(22, NOW));
+    let reasons = apply(&policy, &candidates, NOW);
+    assert!(reasons.iter().enumerate().all(|(n, reasons)| n == 20 || !reasons.is_empty()), "{reasons:?}");
+    assert!(!reasons[0].contains(&Reason::Leap));
+}
+
+#[test]
+fn what_shows_that_the_clock_leapt_stays_with_what_was_before() {
+    let mut candidates: Vec<_> =
+        [-2000, -1200, 61 / DAY_SECS + 1].iter().zip(1..).map(|(d, n)| candidate(n, NOW + d * DAY_SECS)).collect();
+    candidates[1].tags = vec!["other".into()];
+    let policy = Policy { tags: vec!["keep".into()], ..Policy::default() };
+    assert_eq!(sequences(policy, &candidates), [1, 2, 3]);
+}
+
+#[test]
+fn times_that_no_calendar_has_are_no_panic() {
+    let candidates = [i64::MIN, -1, 0, i64::MAX].map(|created| candidate(1, created));
+    let policy = Policy { monthly: 9, yearly: 9, weekly: 9, within_secs: u64::MAX, ..Policy::default() };
+    for now in [i64::MIN, 0, i64::MAX] {
+        apply(&policy, &candidates, now);
+    }
+}
+
+fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
+    // Mostly hours apart, at times years, at times with a clock that went back or ahead.
+    let step = prop_oneof![8 => 0i64..40 * HOUR_SECS, 1 => 0i64..400 * DAY_SECS, 1 => -900 * DAY_SECS..900 * DAY_SECS];
+    let one = (step, any::<[bool; 4]>());
+    (0i64..3000 * DAY_SECS, proptest::collection::vec(one, 1..40)).prop_map(|(start, list)| {
+        let mut time = NOW - start;
+        let make = |(n, (step, [database, uploads, tag, other])): (usize, (i64, [bool; 4]))| {
+            time += step;
+            let mut c = candidate(n as u64 + 1, time);
+            (c.database, c.uploads) = (database, uploads || !database);
+            c.tags =
+                [(tag, "keep"), (other, "other")].into_iter().filter(|(has, _)| *has).map(|(_, t)| t.into()).collect();
+            c
+        };
+        list.into_iter().enumerate().map(make).collect()
+    })
+}
+
+fn policies() -> impl Strategy<Value = Policy> {
+    ([0u32..4, 0..4, 0..4, 0..4, 0..4, 0..4], 0u64..40 * DAY_SECS as u64, any::<bool>()).prop_map(
+        |([last, hourly, daily, weekly, monthly, yearly], within_secs, tagged)| {
+            let tags = if tagged { vec!["keep".into()] } else { Vec::new() };
+            Policy { last, hourly, daily, weekly, monthly, yearly, within_secs, tags }
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn the_newest_stays_and_so_no_group_is_emptied(policy in policies(), candidates in candidates()) {
+        let kept = kept(&policy, &candidates);
+        prop_assert!(kept.contains(candidates.last().unwrap()));
+        for half in [|c: &Candidate| c.database, |c: &Candidate| c.uploads] {
+            prop_assert_eq!(kept.iter().rfind(|c| half(c)), candidates.iter().rfind(|c| half(c)));
+        }
+    }
+
+    #[test]
+    fn a_larger_number_keeps_no_less(policy in policies(), more in policies(), candidates in candidates()) {
+        let mut larger = policy.clone();
+        larger.last += more.last;
+        larger.hourly += more.hourly;
+        larger.daily += more.daily;
+        larger.weekly += more.weekly;
+        larger.monthly += more.monthly;
+        larger.yearly += more.yearly;
+        larger.within_secs += more.within_secs;
+        larger.tags.extend(more.tags);
+        let all = kept(&larger, &candidates);
+        for candidate in kept(&policy, &candidates) {
+            prop_assert!(all.contains(&candidate), "{candidate:?}");
+        }
+    }
+
+    #[test]
+    fn a_second_time_removes_nothing(policy in policies(), candidates in candidates()) {
+        let once = kept(&policy, &candidates);
+        prop_assert_eq!(kept(&policy, &once), once);
+    }
+
+    #[test]
+    fn the_order_in_which_they_are_listed_does_not_matter(policy in policies(), (candidates, shuffled) in candidates().prop_flat_map(|c| (Just(c.clone()), Just(c).prop_shuffle()))) {
+        let mut other = kept(&policy, &shuffled);
+        other.sort_by_key(|c| c.name.clone());
+        prop_assert_eq!(kept(&policy, &candidates), other);
+    }
+
+    #[test]
+    fn times_in_the_future_push_nothing_out(policy in policies(), candidates in candidates(), ahead in proptest::collection::vec((1u64..60, 61i64..4000 * DAY_SECS), 1..5)) {
+        let present: Vec<_> = candidates.into_iter().filter(|c| c.created <= NOW).collect();
+        prop_assume!(!present.is_empty());
+        let mut mixed = present.clone();
+        for (sequence, secs) in ahead {
+            let mut c = candidate(sequence, NOW + secs);
+            // Protection of the newest half is not the clock's matter.
+            (c.database, c.uploads) = (false, false);
+            mixed.push(c);
+        }
+        let kept_mixed = kept(&policy, &mixed);
+        prop_assert_eq!(&kept_mixed[..kept_mixed.len() - (mixed.len() - present.len())], &kept(&policy, &present)[..]);
+        prop_assert!(mixed[present.len()..].iter().all(|c| kept_mixed.contains(c)));
+    }
+}

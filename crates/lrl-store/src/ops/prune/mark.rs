@@ -1,0 +1,208 @@
+//! What is alive: every chunk that a snapshot reaches, and the bases of its deltas. One bit for each copy in the index; what snapshots
+//! share is walked once. Any doubt about what a snapshot reaches is an error: then nothing may be deleted.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::error::{Error, Result};
+use crate::format::entry::{Content, Entry, Kind, Piece};
+use crate::format::node::{self, Item, Node};
+use crate::id::{ChunkId, PackId, SnapshotId};
+use crate::progress::{Observer, checkpoint};
+use crate::store::index::Copy;
+use crate::store::marks::Marks;
+use crate::store::{SnapshotName, Store};
+
+/// What the marking found.
+#[derive(Default)]
+pub(super) struct Marked {
+    /// One copy of each chunk that is alive; all of them where none can be read.
+    pub kept: Marks,
+    /// Snapshots that were walked.
+    pub snapshots: u64,
+    /// References to chunks that no index lists.
+    pub missing: u64,
+    /// A node of a list among them.
+    pub missing_node: Option<String>,
+    /// Packs by the order in which snapshots added them.
+    pub ages: HashMap<PackId, u32>,
+}
+
+struct Walk<'a> {
+    store: &'a Store,
+    observer: &'a dyn Observer,
+    marked: Marked,
+    /// Copies of chunks that stand in several places.
+    several: Marks,
+    /// First copies of chunks that are marked already, and of nodes whose children are.
+    seen: Marks,
+    walked: Marks,
+    /// Chunks whose bases are being marked.
+    path: Vec<ChunkId>,
+}
+
+/// Marks all that the snapshots reach, but for the `forgotten` ones.
+pub(super) fn mark(store: &Store, forgotten: &HashSet<SnapshotId>, observer: &dyn Observer) -> Result<Marked> {
+    let mut several = Marks::default();
+    store.each_chunk(&mut |copies| {
+        let place = |copy: &Copy| (copy.place.pack, copy.place.offset);
+        if copies.windows(2).any(|pair| place(&pair[0]) != place(&pair[1])) {
+            copies.iter().for_each(|copy| several.set(copy.slot));
+        }
+        checkpoint(observer)
+    })?;
+    let (seen, walked) = (Marks::default(), Marks::default());
+    let mut walk = Walk { store, observer, marked: Marked::default(), several, seen, walked, path: Vec::new() };
+    for name in store.snapshot_names(None)?.iter().filter(|name| !forgotten.contains(&name.id)) {
+        walk.snapshot(name)?;
+    }
+    Ok(walk.marked)
+}
+
+trait Leaf: Item {
+    fn mark(&self, walk: &mut Walk<'_>, name: &SnapshotName) -> Result<()>;
+}
+
+impl Leaf for Piece {
+    fn mark(&self, walk: &mut Walk<'_>, _: &SnapshotName) -> Result<()> {
+        match self {
+            Self::Data { id, .. } => walk.chunk(id).map(drop),
+            Self::Hole { .. } => Ok(()),
+        }
+    }
+}
+
+impl Leaf for Entry {
+    fn mark(&self, walk: &mut Walk<'_>, name: &SnapshotName) -> Result<()> {
+        match &self.kind {
+            Kind::File { content: Content::Inline(pieces), .. } => {
+                pieces.iter().try_for_each(|piece| piece.mark(walk, name))
+            }
+            Kind::File { content: Content::Tree(root), .. } => walk.node::<Piece>(root, None, name),
+            Kind::Dir | Kind::Symlink { .. } | Kind::Hardlink { .. } => Ok(()),
+        }
+    }
+}
+
+impl Walk<'_> {
+    fn snapshot(&mut self, name: &SnapshotName) -> Result<()> {
+        let snapshot = self.store.snapshot(name).map_err(|error| {
+            let give_up = format!("`lrl forget {} --force` gives it up", name.id.short());
+            doubt(error, &format!("what it holds cannot be told; {give_up}"))
+        })?;
+        for pack in &snapshot.packs {
+            let age = self.marked.ages.len() as u32 + 1;
+            self.marked.ages.entry(*pack).or_insert(age);
+        }
+        if let Some(half) = &snapshot.database {
+            self.node::<Piece>(&half.root, None, name)?;
+        }
+        if let Some(half) = &snapshot.uploads {
+            self.node::<Entry>(&half.list, None, name)?;
+        }
+        self.marked.snapshots += 1;
+        Ok(())
+    }
+
+    fn node<T: Leaf>(&mut self, id: &ChunkId, level: Option<u8>, name: &SnapshotName) -> Result<()> {
+        checkpoint(self.observer)?;
+        self.chunk(id)?;
+        let Some(first) = self.listed(id)? else {
+            let text = || {
+                format!(
+                    "{}: node {id} of its lists is in no index",
+                    self.store.storage().describe_object(&name.object())
+                )
+            };
+            self.marked.missing_node.get_or_insert_with(text);
+            return Ok(());
+        };
+        // Contents may have the very bytes of a node: that a chunk is marked does not mean that its children are.
+        if self.walked.has(first.slot) {
+            return Ok(());
+        }
+        let which =
+            format!("snapshot {} of {} needs it; `lrl check --read-data` tells more", name.id.short(), name.source);
+        let node = self.store.read(id).and_then(|bytes| node::decode::<T>(&bytes, &format!("node {id}")));
+        let (found, children) = match node.map_err(|error| doubt(error, &which))? {
+            Node::Leaf(items) => {
+                items.iter().try_for_each(|item| item.mark(self, name))?;
+                (0, Vec::new())
+            }
+            Node::Inner(below, children) => (below + 1, children),
+        };
+        if level.is_some_and(|level| level != found) {
+            return Err(doubt(Error::corrupt(format!("node {id}"), "stands at another level"), &which));
+        }
+        for child in &children {
+            self.node::<T>(&child.id, Some(found - 1), name)?;
+        }
+        self.walked.set(first.slot);
+        Ok(())
+    }
+
+    /// Finds the first copy that an index lists.
+    fn listed(&self, id: &ChunkId) -> Result<Option<Copy>> {
+        Ok(self.store.first_copy(id)?.filter(|copy| !copy.slot.is_salvaged()))
+    }
+
+    /// Marks a chunk and its bases. False if it is not listed, or is marked already on the way to this very chunk.
+    fn chunk(&mut self, id: &ChunkId) -> Result<bool> {
+        let Some(first) = self.listed(id)? else {
+            self.marked.missing += 1;
+            return Ok(false);
+        };
+        if self.seen.has(first.slot) {
+            return Ok(true);
+        }
+        if self.path.contains(id) {
+            return Ok(false);
+        }
+        self.path.push(*id);
+        let all = if self.several.has(first.slot) { self.one_of_several(id)? } else { self.keep(&first)? };
+        self.path.pop();
+        self.seen.set(first.slot);
+        Ok(all)
+    }
+
+    fn keep(&mut self, copy: &Copy) -> Result<bool> {
+        self.marked.kept.set(copy.slot);
+        self.bases(copy)
+    }
+
+    fn bases(&mut self, copy: &Copy) -> Result<bool> {
+        let mut all = true;
+        for base in &copy.place.record.bases {
+            all &= self.chunk(base)?;
+        }
+        Ok(all)
+    }
+
+    /// Keeps one copy: the others go, so it must have been read, and must not lean on a chunk that leans on this one. The shorter its
+    /// chain the better. Where no copy can be read, all stay.
+    fn one_of_several(&mut self, id: &ChunkId) -> Result<bool> {
+        checkpoint(self.observer)?;
+        let mut copies = self.store.copies(id)?;
+        copies.retain(|copy| !copy.slot.is_salvaged());
+        copies.sort_by_key(|copy| (copy.place.record.depth, copy.place.pack, copy.place.offset));
+        copies.dedup_by_key(|copy| (copy.place.pack, copy.place.offset));
+        for copy in &copies {
+            match self.store.read_copy(&copy.place) {
+                Ok(_) if self.bases(copy)? => return self.keep(copy),
+                Err(Error::Interrupted) => return Err(Error::Interrupted),
+                _ => {}
+            }
+        }
+        for copy in &copies {
+            self.keep(copy)?;
+        }
+        Ok(false)
+    }
+}
+
+/// Turns an error into the refusal to delete anything.
+fn doubt(error: Error, why: &str) -> Error {
+    match error {
+        Error::Interrupted => Error::Interrupted,
+        error => Error::Refused(format!("{error}: nothing was pruned, because {why}")),
+    }
+}

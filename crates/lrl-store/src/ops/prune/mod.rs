@@ -1,0 +1,380 @@
+//! The verb `prune`: gives back the room of what no snapshot reaches; plan, then apply. Marks first, and stops at the first doubt. Then in
+//! this order: the new index, without what is dead; the old indexes go; the dead packs go; what is left in wasteful packs is moved.
+//! Whenever it ends, every snapshot reads, and the next prune goes on.
+
+mod mark;
+mod repack;
+
+use std::collections::{HashMap, HashSet};
+
+use crate::error::{Error, Result};
+use crate::format::pack::{FOOTER_LEN, HEADER, TARGET_BYTES};
+use crate::id::{PackId, SnapshotId};
+use crate::progress::{Observer, Phase, checkpoint};
+use crate::store::marks::Marks;
+use crate::store::{SnapshotName, Store, index, pack_id, pack_name};
+
+/// How much room may stay taken by what nothing reaches, because moving the rest costs more than it frees.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum MaxUnused {
+    /// So many percent of what is alive.
+    Percent(f64),
+    /// So many bytes.
+    Bytes(u64),
+    /// Any: only packs that are wholly dead go.
+    Unlimited,
+}
+
+/// Packs: how many, and their bytes.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Packs {
+    /// How many.
+    pub count: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Packs {
+    fn add(&mut self, bytes: u64) {
+        self.count += 1;
+        self.bytes += bytes;
+    }
+}
+
+/// What a plan or a run comes to.
+#[derive(Debug, Default, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Numbers {
+    /// Snapshots that were walked.
+    pub snapshots: u64,
+    /// Chunks that they reach, bases included.
+    pub chunks: u64,
+    /// Packs that are removed as they are.
+    pub dead: Packs,
+    /// Packs whose live chunks are moved, before they are removed.
+    pub repacked: Packs,
+    /// Packs that are written for them; in a plan, their bytes only.
+    pub written: Packs,
+    /// Bytes in the packs that stay that nothing reaches.
+    pub unused_bytes: u64,
+    /// References to chunks that are lost: they make no difference here.
+    pub missing: u64,
+}
+
+impl Numbers {
+    /// Returns the bytes of packs that become free.
+    pub fn freed_bytes(&self) -> u64 {
+        (self.dead.bytes + self.repacked.bytes).saturating_sub(self.written.bytes)
+    }
+}
+
+/// What would be done.
+pub struct Plan {
+    /// What it comes to.
+    pub numbers: Numbers,
+    /// Packs that are in no index.
+    unlisted: Vec<PackId>,
+    /// Packs of which nothing is alive.
+    dead: Vec<PackId>,
+    /// Packs of which something is.
+    alive: Vec<PackId>,
+    kept: Marks,
+    /// The index lists something that is dead.
+    rewrite: bool,
+    /// Packs to move, in order, with the bytes that are alive in them.
+    repack: Vec<(PackId, u64)>,
+    lengths: HashMap<PackId, u64>,
+}
+
+/// What was done.
+#[derive(Debug)]
+pub struct Report {
+    /// What it came to.
+    pub numbers: Numbers,
+    /// What was left as it was, and why.
+    pub notes: Vec<String>,
+    /// Why not all that was planned could be moved; what was removed before is.
+    pub failed: Option<Error>,
+}
+
+/// So many bytes are moved before the index is written and the old packs go: that much more room is needed at most.
+const ROUND_BYTES: u64 = 1 << 30;
+/// Packs below this are small.
+const SMALL_BYTES: u64 = TARGET_BYTES / 4;
+/// So few small packs are left alone.
+const FEW_SMALL: usize = 8;
+/// Blocks of all index files that are kept decoded, 12 MiB: every chunk is looked up, in no order.
+const CACHED_BLOCKS: usize = 2048;
+
+/// One pack.
+#[derive(Default)]
+struct Pack {
+    len: Option<u64>,
+    is_listed: bool,
+    chunks: u64,
+    /// Bytes of what is alive, with its records.
+    alive: u64,
+}
+
+impl Pack {
+    /// Its length if nothing in it were dead.
+    fn needed(&self) -> u64 {
+        self.alive + (HEADER.len() + FOOTER_LEN) as u64
+    }
+
+    fn unused(&self) -> u64 {
+        self.len.unwrap_or_default().saturating_sub(self.needed())
+    }
+}
+
+/// Decides what to remove and what to move, as if the `forgotten` snapshots were gone. May only add to the store: where a snapshot needs
+/// what no index lists, but a pack holds, that pack is listed first; a `dry_run` refuses then.
+pub fn plan(
+    store: &Store,
+    max_unused: MaxUnused,
+    forgotten: &HashSet<SnapshotId>,
+    dry_run: bool,
+    observer: &dyn Observer,
+) -> Result<Plan> {
+    store.check_writable()?;
+    observer.phase(Phase::Verify, None);
+    refuse_foreign_names(store)?;
+    let (mut packs, mut marked) = look(store, forgotten, observer)?;
+    let unlisted: Vec<PackId> = packs.iter().filter(|(_, pack)| !pack.is_listed).map(|(id, _)| *id).collect();
+    let mut kept_unlisted = Vec::new();
+    if marked.missing > 0 && !unlisted.is_empty() {
+        if dry_run {
+            let text = "an index is lost, but its packs are there: `lrl prune` without --dry-run lists them again, then decides";
+            return Err(Error::Refused(text.into()));
+        }
+        kept_unlisted = store.index_packs(&unlisted)?;
+        (packs, marked) = look(store, forgotten, observer)?;
+    }
+    if let Some(text) = &marked.missing_node {
+        return Err(Error::Refused(format!(
+            "{text}: nothing was pruned, because what lies below it cannot be told; `lrl check` tells more"
+        )));
+    }
+    let mut rewrite = false;
+    let mut chunks = 0;
+    store.each_chunk(&mut |copies| {
+        for copy in copies {
+            let record = &copy.place.record;
+            let pack = packs.entry(copy.place.pack).or_default();
+            if marked.kept.has(copy.slot) {
+                chunks += 1;
+                pack.chunks += 1;
+                pack.alive += u64::from(record.encoded_len) + 43 + 32 * record.bases.len() as u64;
+            } else {
+                rewrite = true;
+            }
+        }
+        checkpoint(observer)
+    })?;
+    // What may hold a chunk that is missed, but cannot tell, stays.
+    packs.retain(|id, _| !kept_unlisted.contains(id));
+    let mut plan = Plan {
+        numbers: Numbers { snapshots: marked.snapshots, chunks, missing: marked.missing, ..Numbers::default() },
+        unlisted: Vec::new(),
+        dead: Vec::new(),
+        alive: Vec::new(),
+        kept: marked.kept,
+        rewrite,
+        repack: Vec::new(),
+        lengths: packs.iter().filter_map(|(id, pack)| Some((*id, pack.len?))).collect(),
+    };
+    for (id, pack) in &packs {
+        match (pack.is_listed, pack.chunks) {
+            (_, 1..) => plan.alive.push(*id),
+            (true, 0) => plan.dead.push(*id),
+            (false, 0) => plan.unlisted.push(*id),
+        }
+        if let (0, Some(len)) = (pack.chunks, pack.len) {
+            plan.numbers.dead.add(len);
+        }
+    }
+    plan.rewrite |= !plan.dead.is_empty();
+    packs.retain(|_, pack| pack.chunks > 0 && pack.len.is_some());
+    let chosen = choose(&packs, max_unused);
+    for (id, pack) in &packs {
+        if chosen.contains(id) {
+            plan.numbers.repacked.add(pack.len.unwrap_or_default());
+            plan.numbers.written.bytes += pack.needed();
+            plan.repack.push((*id, pack.alive));
+        } else {
+            plan.numbers.unused_bytes += pack.unused();
+        }
+    }
+    // What was stored together stays together; what no snapshot says it added is older.
+    plan.repack.sort_by_key(|(id, _)| (marked.ages.get(id).copied().unwrap_or_default(), *id));
+    Ok(plan)
+}
+
+/// Lists the packs, verifies the indexes, and marks what is alive.
+fn look(
+    store: &Store,
+    forgotten: &HashSet<SnapshotId>,
+    observer: &dyn Observer,
+) -> Result<(HashMap<PackId, Pack>, mark::Marked)> {
+    store.verify_indexes(observer)?;
+    if let Some(damaged) = store.damaged_indexes().first() {
+        return Err(Error::Refused(format!(
+            "{}: nothing was pruned; move that file out of the store, and the next prune finds what it listed in the packs themselves",
+            damaged.reason
+        )));
+    }
+    let mut packs: HashMap<PackId, Pack> = HashMap::new();
+    store.storage().list("packs", &mut |name, len| {
+        if let Some(id) = pack_id(name) {
+            packs.entry(id).or_default().len = Some(len);
+        }
+        Ok(())
+    })?;
+    let files = store.indexes();
+    for file in &files {
+        file.keep_blocks(CACHED_BLOCKS / files.len());
+        file.packs().iter().for_each(|id| packs.entry(*id).or_default().is_listed = true);
+    }
+    let marked = mark::mark(store, forgotten, observer)?;
+    files.iter().for_each(|file| file.keep_blocks(0));
+    Ok((packs, marked))
+}
+
+/// An object under a name that lrl does not give may be a snapshot, or what one needs, that somebody renamed.
+fn refuse_foreign_names(store: &Store) -> Result<()> {
+    let check = |prefix: &str, is_ours: &dyn Fn(&str) -> bool| {
+        store.storage().list(prefix, &mut |name, _| match is_ours(name) {
+            true => Ok(()),
+            false => Err(Error::Refused(format!(
+                "{} is not a name that lrl gives: nothing was pruned; move it out of the store, or give it its name back",
+                store.storage().describe_object(name)
+            ))),
+        })
+    };
+    check("packs", &|name| pack_id(name).is_some())?;
+    check("index", &index::is_object_name)?;
+    check("snapshots", &|name| SnapshotName::parse(name).is_some())
+}
+
+/// Chooses the packs to move: the most wasteful until little enough is wasted, and small ones where there are many.
+fn choose(packs: &HashMap<PackId, Pack>, max_unused: MaxUnused) -> HashSet<PackId> {
+    let alive: u64 = packs.values().map(|pack| pack.alive).sum();
+    let limit = match max_unused {
+        MaxUnused::Percent(percent) => (alive as f64 * percent / 100.0) as u64,
+        MaxUnused::Bytes(bytes) => bytes,
+        MaxUnused::Unlimited => u64::MAX,
+    };
+    let mut unused: u64 = packs.values().map(Pack::unused).sum();
+    let mut by_waste: Vec<(&PackId, &Pack)> = packs.iter().filter(|(_, pack)| pack.unused() > 0).collect();
+    let share = |pack: &Pack| pack.unused() as f64 / pack.len.unwrap_or(1).max(1) as f64;
+    by_waste.sort_by(|(a_id, a), (b_id, b)| share(b).total_cmp(&share(a)).then_with(|| a_id.cmp(b_id)));
+    let mut chosen = HashSet::new();
+    for (id, pack) in by_waste {
+        if unused <= limit {
+            break;
+        }
+        unused -= pack.unused();
+        chosen.insert(*id);
+    }
+    // A pack is moved only with as much of smaller ones: so a chunk is moved a few times in its life, however often packs are added.
+    let mut small: Vec<(u64, PackId)> = packs.iter().map(|(id, pack)| (pack.needed(), *id)).collect();
+    small.retain(|(len, id)| *len < SMALL_BYTES && !chosen.contains(id));
+    small.sort_unstable();
+    let mut sum = 0;
+    let taken = small.iter().enumerate().take_while(|(n, (len, _))| {
+        let take = *n < FEW_SMALL || *len <= sum;
+        sum += len;
+        take
+    });
+    let taken = taken.count();
+    if taken > FEW_SMALL {
+        chosen.extend(small[..taken].iter().map(|(_, id)| *id));
+    }
+    chosen
+}
+
+/// On a full disk the cache is room that costs only time.
+fn drop_cache(store: &Store) {
+    if let Some(dir) = store.storage().cache_dir() {
+        let _ = std::fs::remove_dir_all(dir);
+    }
+}
+
+/// Does what the plan says.
+pub fn apply(store: &Store, plan: Plan, observer: &dyn Observer) -> Result<Report> {
+    let Plan { numbers, unlisted, dead, alive, kept, rewrite, repack, lengths } = plan;
+    let storage = store.storage();
+    storage.reclaim()?;
+    // A forgotten snapshot must not come back by a power cut when its packs are gone.
+    storage.sync("snapshots")?;
+    let remove = |packs: &[PackId]| {
+        packs.iter().filter(|id| lengths.contains_key(id)).try_for_each(|id| storage.remove(&pack_name(id)))
+    };
+    remove(&unlisted)?;
+    if rewrite {
+        let replace = || {
+            store.replace_indexes(alive.clone(), Some(numbers.chunks), &mut |copies| {
+                copies.retain(|copy| kept.has(copy.slot));
+                checkpoint(observer)
+            })
+        };
+        match replace() {
+            // No room for the new index: what is dead goes first. Until the index is written it lists packs that nothing needs.
+            Err(error) if error.is_full() => {
+                remove(&dead)?;
+                drop_cache(store);
+                replace()?;
+            }
+            done => {
+                done?;
+                remove(&dead)?;
+            }
+        }
+    }
+    drop(kept);
+    let mut report = Report { numbers, notes: Vec::new(), failed: None };
+    (report.numbers.repacked, report.numbers.written) = Default::default();
+    observer.phase(Phase::Repack, Some(repack.iter().map(|(_, bytes)| bytes).sum()));
+    let (mut left, mut limit) = (repack, ROUND_BYTES);
+    while !left.is_empty() && report.failed.is_none() {
+        let mut bytes = 0;
+        let count = left.iter().take_while(|(_, alive)| {
+            let fits = bytes < limit;
+            bytes += alive;
+            fits
+        });
+        let count = count.count();
+        let round = &left[..count];
+        let packs: Vec<_> = round.iter().map(|(id, _)| (*id, lengths.get(id).copied().unwrap_or_default())).collect();
+        match repack::repack(store, &packs, observer) {
+            Ok(moved) => {
+                for (into, from) in
+                    [(&mut report.numbers.repacked, moved.gone), (&mut report.numbers.written, moved.written)]
+                {
+                    into.count += from.count;
+                    into.bytes += from.bytes;
+                }
+                report.notes.extend(
+                    moved
+                        .stayed
+                        .iter()
+                        .map(|(id, why)| format!("{} stays as it is: {why}", storage.describe_object(&pack_name(id)))),
+                );
+                left.drain(..count);
+                limit = limit.saturating_mul(2).min(ROUND_BYTES);
+            }
+            Err(Error::Interrupted) => return Err(Error::Interrupted),
+            // No room for so much at once: packs with little in them first, one by one, and each makes room for the next.
+            Err(error) if error.is_full() && limit > 1 => {
+                drop_cache(store);
+                left.sort_by_key(|(id, alive)| (*alive, *id));
+                limit = 1;
+            }
+            Err(error) => report.failed = Some(error),
+        }
+    }
+    storage.sync("packs")?;
+    Ok(report)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,114 @@
+//! Moving what is alive out of packs that hold much waste, or little at all, into full ones. The old packs go when the new ones and their
+//! index are durable.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::Packs;
+use crate::error::{Error, Result};
+use crate::id::PackId;
+use crate::progress::{Observer, checkpoint};
+use crate::store::index::{IndexFile, Place};
+use crate::store::session::Session;
+use crate::store::{Store, pack_directory, pack_name};
+
+/// What one round did.
+#[derive(Default)]
+pub(super) struct Moved {
+    /// Packs that are gone.
+    pub gone: Packs,
+    /// Packs that were written in their place.
+    pub written: Packs,
+    /// Packs that stay where they are, and why.
+    pub stayed: Vec<(PackId, Error)>,
+}
+
+/// Moves what the index lists in `packs`, in this order.
+pub(super) fn repack(store: &Store, packs: &[(PackId, u64)], observer: &dyn Observer) -> Result<Moved> {
+    let before = store.indexes();
+    let session = Session::new(store);
+    let done = move_all(store, &session, packs, observer);
+    if done.is_err() {
+        take_back(store, &session, &before);
+    }
+    done
+}
+
+/// Removes what was written for nothing: on a full disk it must not take the room until the next prune. Where that fails too, it is
+/// garbage, or second copies, for the next prune.
+fn take_back(store: &Store, session: &Session<'_>, before: &[Arc<IndexFile>]) {
+    let storage = store.storage();
+    if store.reload_indexes().is_err() {
+        return;
+    }
+    let now = store.indexes();
+    let (old, new): (Vec<_>, Vec<_>) = now.iter().partition(|file| before.iter().any(|old| old.name() == file.name()));
+    // If the old ones are gone, what is new speaks for all.
+    if old.len() == before.len() {
+        let removed = new.iter().try_for_each(|file| storage.remove(file.name()));
+        if removed.and_then(|()| store.reload_indexes()).is_err() {
+            return;
+        }
+    }
+    let listed: HashSet<PackId> = store.indexes().iter().flat_map(|file| file.packs().to_vec()).collect();
+    for pack in session.packs().iter().filter(|pack| !listed.contains(pack)) {
+        let _ = storage.remove(&pack_name(pack));
+    }
+}
+
+fn move_all(store: &Store, session: &Session<'_>, packs: &[(PackId, u64)], observer: &dyn Observer) -> Result<Moved> {
+    let mut moved = Moved::default();
+    let mut gone = HashSet::new();
+    for (pack, len) in packs {
+        match move_pack(store, session, pack, observer)? {
+            None => drop(gone.insert(*pack)),
+            Some(why) => moved.stayed.push((*pack, why)),
+        }
+        observer.advance(*len, 0);
+    }
+    session.seal()?;
+    let written: HashSet<PackId> = session.packs().into_iter().collect();
+    gone.retain(|pack| !written.contains(pack));
+    let mut left: Vec<PackId> = store.indexes().iter().flat_map(|file| file.packs().to_vec()).collect();
+    left.retain(|pack| !gone.contains(pack));
+    store.replace_indexes(left, None, &mut |copies| {
+        copies.retain(|copy| !gone.contains(&copy.place.pack));
+        match copies.first() {
+            Some(_) => Ok(()),
+            None => Err(Error::Refused("a chunk was not moved: nothing was removed".into())),
+        }
+    })?;
+    for (pack, len) in packs.iter().filter(|(pack, _)| gone.contains(pack)) {
+        store.storage().remove(&pack_name(pack))?;
+        moved.gone.add(*len);
+    }
+    for pack in &written {
+        moved.written.add(store.storage().len(&pack_name(pack))?);
+    }
+    Ok(moved)
+}
+
+/// Copies what the index lists of a pack, each chunk verified. What cannot be read stays where it is, and its pack with it.
+fn move_pack(store: &Store, session: &Session<'_>, pack: &PackId, observer: &dyn Observer) -> Result<Option<Error>> {
+    let records = match pack_directory(&**store.storage(), pack) {
+        Ok(records) => records,
+        Err(error) => return Ok(Some(error)),
+    };
+    let mut stays = None;
+    for (offset, record) in records {
+        checkpoint(observer)?;
+        let here = |place: &Place| (place.pack, place.offset) == (*pack, offset);
+        if !store.copies(&record.id)?.iter().any(|copy| here(&copy.place)) {
+            continue;
+        }
+        let place = Place { pack: *pack, offset, record };
+        let len = place.record.encoded_len as usize;
+        let read = store.read_copy(&place).and_then(|_| store.storage().read_range(&pack_name(pack), offset, len));
+        match read {
+            Ok(encoded) => session.append(&encoded, place.record)?,
+            Err(Error::Interrupted) => return Err(Error::Interrupted),
+            Err(error) => stays = stays.or(Some(error)),
+        }
+    }
+    Ok(stays)
+}

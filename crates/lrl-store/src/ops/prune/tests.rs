@@ -1,0 +1,634 @@
+//! Prune on stores that were changed, damaged and cut off at every call that changes something: every snapshot reads as before.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, SystemTime};
+
+use proptest::prelude::*;
+
+use super::{MaxUnused, Numbers, Report, apply, plan};
+use crate::error::{Error, Result};
+use crate::id::{ChunkId, Hasher, SnapshotId};
+use crate::ops::check::{self, ReadData, check};
+use crate::ops::{backup, dump, ls};
+use crate::progress::Silent;
+use crate::source::exclude::Excludes;
+use crate::source::walk::Root;
+use crate::storage::memory::Memory;
+use crate::storage::{Guard, LockMode, Source, Spool, Storage};
+use crate::store::session::Session;
+use crate::store::{Store, create};
+
+/// What goes wrong at one call that changes the storage.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Fault {
+    /// The call does nothing and fails, the next ones work.
+    Fails,
+    /// The call works, and is the last thing that does.
+    DiesAfter,
+    /// Nothing can be written from here on; reading and removing work.
+    Full,
+}
+
+struct Faulty {
+    inner: Arc<dyn Storage>,
+    fault: Fault,
+    left: AtomicU32,
+    tripped: AtomicBool,
+}
+
+impl Faulty {
+    fn error(&self, full: bool) -> Error {
+        let source = if full { std::io::ErrorKind::StorageFull.into() } else { std::io::Error::other("injected") };
+        Error::Io { op: "use", path: "memory".into(), source }
+    }
+
+    fn alive(&self) -> Result<()> {
+        let dead = self.fault == Fault::DiesAfter && self.tripped.load(Ordering::SeqCst);
+        if dead { Err(self.error(false)) } else { Ok(()) }
+    }
+
+    fn change(&self, is_write: bool, act: impl FnOnce() -> Result<()>) -> Result<()> {
+        self.alive()?;
+        let before = self.tripped.load(Ordering::SeqCst);
+        let now = !before && self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_err();
+        self.tripped.fetch_or(now, Ordering::SeqCst);
+        match self.fault {
+            Fault::Fails if now => Err(self.error(false)),
+            Fault::Full if (now || before) && is_write => Err(self.error(true)),
+            _ => act(),
+        }
+    }
+}
+
+impl Storage for Faulty {
+    fn describe(&self) -> String {
+        self.inner.describe()
+    }
+    fn read(&self, name: &str) -> Result<Vec<u8>> {
+        self.alive()?;
+        self.inner.read(name)
+    }
+    fn read_range(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>> {
+        self.alive()?;
+        self.inner.read_range(name, offset, len)
+    }
+    fn len(&self, name: &str) -> Result<u64> {
+        self.alive()?;
+        self.inner.len(name)
+    }
+    fn write_new(&self, name: &str, source: Source<'_>) -> Result<()> {
+        self.change(true, || self.inner.write_new(name, source))
+    }
+    fn spool(&self) -> Result<Spool> {
+        self.inner.spool()
+    }
+    fn list(&self, prefix: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+        self.alive()?;
+        self.inner.list(prefix, visit)
+    }
+    fn remove(&self, name: &str) -> Result<()> {
+        self.change(false, || self.inner.remove(name))
+    }
+    fn lock(&self, _: &str, _: LockMode, _: Duration, _: &dyn Fn() -> bool) -> Result<Option<Box<dyn Guard>>> {
+        Ok(None)
+    }
+    fn cache_dir(&self) -> Option<std::path::PathBuf> {
+        None
+    }
+}
+
+fn open(storage: &Arc<dyn Storage>) -> Store {
+    Store::open(Arc::clone(storage), LockMode::Exclusive, Duration::ZERO, &Silent).unwrap()
+}
+
+fn try_prune(storage: &Arc<dyn Storage>, max_unused: MaxUnused) -> Result<Report> {
+    let store = Store::open(Arc::clone(storage), LockMode::Exclusive, Duration::ZERO, &Silent)?;
+    let plan = plan(&store, max_unused, &HashSet::new(), false, &Silent)?;
+    apply(&store, plan, &Silent)
+}
+
+fn prune(storage: &Arc<dyn Storage>, max_unused: MaxUnused) -> Numbers {
+    let report = try_prune(storage, max_unused).unwrap();
+    assert!(report.failed.is_none() && report.notes.is_empty(), "{report:?}");
+    report.numbers
+}
+
+fn names(storage: &Arc<dyn Storage>, prefix: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let list = &mut |name: &str, _| {
+        names.push(name.to_string());
+        Ok(())
+    };
+    storage.list(prefix, list).unwrap();
+    names
+}
+
+fn twin(storage: &Arc<dyn Storage>) -> Arc<dyn Storage> {
+    let memory = Memory::new();
+    for name in names(storage, "") {
+        memory.write_new(&name, Source::Bytes(&storage.read(&name).unwrap())).unwrap();
+    }
+    Arc::new(memory)
+}
+
+fn pack_bytes(storage: &Arc<dyn Storage>) -> u64 {
+    names(storage, "packs").iter().map(|name| storage.len(name).unwrap()).sum()
+}
+
+/// A lab whose database and uploads change, in a store in memory.
+struct Lab {
+    storage: Arc<dyn Storage>,
+    dir: tempfile::TempDir,
+    runs: u64,
+}
+
+impl Lab {
+    fn new() -> Self {
+        let memory = Memory::new();
+        create(&memory, [1; 32]).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("assets")).unwrap();
+        let db = rusqlite::Connection::open(dir.path().join("lrl.db")).unwrap();
+        db.execute_batch("CREATE TABLE users(id INTEGER PRIMARY KEY, name)").unwrap();
+        let rows = (0..4000).map(|n| format!("({n}, hex(randomblob(20)))")).collect::<Vec<_>>().join(",");
+        db.execute_batch(&format!("INSERT INTO users VALUES {rows}")).unwrap();
+        Self { storage: Arc::new(memory), dir, runs: 0 }
+    }
+
+    fn upload(&self, name: &str, seed: u64, len: usize) {
+        let mut x = seed | 1;
+        let next = || {
+            x = x.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (x >> 33) as u8
+        };
+        std::fs::write(
+            self.dir.path().join("assets").join(name),
+            std::iter::repeat_with(next).take(len).collect::<Vec<_>>(),
+        )
+        .unwrap();
+    }
+
+    fn back_up(&mut self) {
+        self.runs += 1;
+        back_up(&self.storage, self.dir.path(), "lab", self.runs);
+    }
+
+    /// Changes some rows and one upload, replaces another, and backs up.
+    fn step(&mut self) {
+        let db = rusqlite::Connection::open(self.dir.path().join("lrl.db")).unwrap();
+        let at = (self.runs * 397 % 4000) as i64;
+        db.execute("UPDATE users SET name = hex(randomblob(20)) WHERE id BETWEEN ?1 AND ?1 + 3", [at]).unwrap();
+        self.upload("changes", self.runs, 60_000);
+        self.upload(&format!("file-{}", self.runs % 4), self.runs * 31, 5000);
+        self.back_up();
+    }
+
+    fn forget(&self, goes: impl Fn(u64) -> bool) {
+        let store = open(&self.storage);
+        let names = store.snapshot_names(None).unwrap();
+        names.iter().filter(|name| goes(name.sequence)).for_each(|name| store.forget(name).unwrap());
+    }
+}
+
+fn back_up(storage: &Arc<dyn Storage>, dir: &Path, source: &str, second: u64) {
+    let options = backup::Options {
+        database: Some(dir.join("lrl.db")),
+        uploads: Some(vec![Root { name: "assets".into(), path: dir.join("assets") }]),
+        skip: Vec::new(),
+        excludes: Excludes::none(),
+        out: None,
+        scratch: dir.to_path_buf(),
+        source: source.into(),
+        tags: Vec::new(),
+        host: String::new(),
+        program: "test".into(),
+        rescan_every: None,
+        keep_sets: None,
+        rescan: false,
+        lock_wait: Duration::ZERO,
+        busy: Duration::ZERO,
+        now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + second),
+    };
+    backup::backup(&open(storage), &options, &Silent).unwrap();
+}
+
+/// Returns a digest of all that each snapshot holds.
+fn contents(storage: &Arc<dyn Storage>) -> BTreeMap<SnapshotId, [u8; 32]> {
+    let store = open(storage);
+    let digest = |name| {
+        let snapshot = store.snapshot(name).unwrap();
+        let mut hasher = Hasher::new();
+        let mut feed = |path: &[u8]| {
+            hasher.update(path);
+            let sink = &mut |bytes: &[u8]| {
+                hasher.update(bytes);
+                Ok(())
+            };
+            dump::dump(&store, &snapshot, path, &Silent, sink).unwrap();
+        };
+        feed(b"lrl.db");
+        let entries: Vec<_> = ls::ls(&store, &snapshot, b"").unwrap().entries.map(Result::unwrap).collect();
+        entries.iter().filter(|entry| entry.size() > 0).for_each(|entry| feed(&entry.path));
+        hasher.finish()
+    };
+    store.snapshot_names(None).unwrap().iter().map(|name| (name.id, digest(name))).collect()
+}
+
+#[track_caller]
+fn assert_clean(storage: &Arc<dyn Storage>, what: &str) {
+    let options = check::Options { read_data: ReadData::All, seed: 1, lock_wait: Duration::ZERO };
+    let report = check(Arc::clone(storage), &options, &Silent).unwrap();
+    assert!(!report.wrong, "{what}: {:#?}", report.findings);
+}
+
+/// After a prune the index lists what is alive, once each, and there are no other packs.
+#[track_caller]
+fn assert_exact(storage: &Arc<dyn Storage>, what: &str) {
+    let store = open(storage);
+    let marked = super::mark::mark(&store, &HashSet::new(), &Silent).unwrap();
+    let mut listed = HashSet::new();
+    store
+        .each_chunk(&mut |copies| {
+            assert!(copies.len() == 1 && marked.kept.has(copies[0].slot), "{what}: {copies:?}");
+            listed.insert(super::pack_name(&copies[0].place.pack));
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(names(storage, "packs").into_iter().collect::<HashSet<_>>(), listed, "{what}");
+    assert_eq!(marked.missing, 0, "{what}");
+}
+
+/// Twelve snapshots, of which four are left, one of another source, which is not, and a pack that a dead run left.
+fn worn() -> Lab {
+    let mut lab = Lab::new();
+    lab.upload("constant", 5, 200_000);
+    (0..12).for_each(|_| lab.step());
+    // Another source, of which nothing is left.
+    let other = Lab::new();
+    other.upload("alone", 8, 100_000);
+    back_up(&lab.storage, other.dir.path(), "other", 1);
+    lab.forget(|sequence| ![3, 7, 11, 12].contains(&sequence));
+    let before = names(&lab.storage, "index");
+    let store = open(&lab.storage);
+    let session = Session::new(&store);
+    session.put(b"what a dead run left", &[]).unwrap();
+    session.seal().unwrap();
+    for index in names(&lab.storage, "index").iter().filter(|name| !before.contains(name)) {
+        lab.storage.remove(index).unwrap();
+    }
+    lab
+}
+
+#[test]
+fn what_nothing_reaches_goes_and_a_second_time_there_is_nothing_to_do() {
+    let mut lab = worn();
+    let (right, before) = (contents(&lab.storage), pack_bytes(&lab.storage));
+    assert_clean(&lab.storage, "before");
+    let tolerant = twin(&lab.storage);
+    let numbers = prune(&lab.storage, MaxUnused::Bytes(0));
+    assert_eq!((numbers.snapshots, numbers.unused_bytes, numbers.missing), (4, 0, 0));
+    assert!(numbers.dead.count > 1 && numbers.repacked.count > 0, "{numbers:?}");
+    assert_eq!(before - pack_bytes(&lab.storage), numbers.freed_bytes());
+    assert!(pack_bytes(&lab.storage) < before * 3 / 4, "{before} {}", pack_bytes(&lab.storage));
+    assert_eq!(contents(&lab.storage), right);
+    assert_clean(&lab.storage, "after");
+    assert_exact(&lab.storage, "after");
+    let objects = names(&lab.storage, "");
+    let again = prune(&lab.storage, MaxUnused::Bytes(0));
+    assert_eq!((again.dead.count, again.repacked.count), (0, 0));
+    assert_eq!(names(&lab.storage, ""), objects);
+
+    // Packs that waste something may stay; what is dead in them is no longer listed.
+    let numbers = prune(&tolerant, MaxUnused::Unlimited);
+    assert!(numbers.unused_bytes > 0 && numbers.repacked.count == 0);
+    assert_eq!(contents(&tolerant), right);
+    assert_clean(&tolerant, "with waste");
+    assert_exact(&tolerant, "with waste");
+    assert_eq!(prune(&tolerant, MaxUnused::Unlimited).unused_bytes, numbers.unused_bytes);
+    assert_eq!(prune(&tolerant, MaxUnused::Bytes(0)).unused_bytes, 0);
+    assert_exact(&tolerant, "without waste");
+    assert_eq!(contents(&tolerant), right);
+
+    // A backup goes on: what is unchanged is still known.
+    let before = pack_bytes(&lab.storage);
+    lab.back_up();
+    assert!(pack_bytes(&lab.storage) - before < 2000, "{} more bytes", pack_bytes(&lab.storage) - before);
+    lab.step();
+    assert_clean(&lab.storage, "after backups");
+    lab.forget(|_| true);
+    prune(&lab.storage, MaxUnused::Percent(5.0));
+    assert_eq!((names(&lab.storage, "packs").len(), names(&lab.storage, "index").len()), (0, 0));
+    lab.step();
+    assert_clean(&lab.storage, "begun anew");
+}
+
+#[test]
+fn a_fault_at_any_call_that_changes_something_loses_nothing() {
+    let lab = worn();
+    let right = contents(&lab.storage);
+    let mut states = 0;
+    for fault in [Fault::Fails, Fault::DiesAfter, Fault::Full] {
+        for n in 0.. {
+            let storage = twin(&lab.storage);
+            let faulty = Arc::new(Faulty {
+                inner: Arc::clone(&storage),
+                fault,
+                left: AtomicU32::new(n),
+                tripped: AtomicBool::new(false),
+            });
+            let dyn_faulty: Arc<dyn Storage> = Arc::clone(&faulty) as Arc<dyn Storage>;
+            let done = try_prune(&dyn_faulty, MaxUnused::Bytes(0));
+            let tripped = faulty.tripped.load(Ordering::SeqCst);
+            assert!(tripped || done.as_ref().is_ok_and(|report| report.failed.is_none()), "{fault:?} {n}: {done:?}");
+            let what = format!("{fault:?} at change {n}");
+            assert_eq!(contents(&storage), right, "{what}");
+            assert_clean(&storage, &what);
+            if fault == Fault::Full && n == 0 {
+                assert!(pack_bytes(&storage) < pack_bytes(&lab.storage), "{what}: the dead packs go on a full disk");
+            }
+            if n % 3 == 0 {
+                back_up(&storage, lab.dir.path(), "lab", 100);
+                assert_clean(&storage, &format!("{what}, and a backup"));
+            }
+            prune(&storage, MaxUnused::Bytes(0));
+            assert!(
+                right.iter().all(|(id, digest)| contents(&storage).get(id) == Some(digest)),
+                "{what}, pruned again"
+            );
+            assert_clean(&storage, &format!("{what}, pruned again"));
+            assert_exact(&storage, &format!("{what}, pruned again"));
+            states += 1;
+            if !tripped {
+                break;
+            }
+        }
+    }
+    assert!(states > 60, "only {states} states");
+}
+
+#[test]
+fn any_doubt_deletes_nothing() {
+    let lab = worn();
+    let node = {
+        let store = open(&lab.storage);
+        let name = store.snapshot_names(None).unwrap().remove(0);
+        let list = store.snapshot(&name).unwrap().uploads.unwrap().list;
+        store.locate(&list).unwrap().unwrap()
+    };
+    let rename = |from: &str, to: &str| {
+        let (from, to) = (from.to_string(), to.to_string());
+        move |storage: &Arc<dyn Storage>| {
+            let bytes = storage.read(&from).unwrap();
+            storage.remove(&from).unwrap();
+            storage.write_new(&to, Source::Bytes(&bytes)).unwrap();
+        }
+    };
+    let flip = |name: &str, at: u64| {
+        let name = name.to_string();
+        move |storage: &Arc<dyn Storage>| {
+            let mut bytes = storage.read(&name).unwrap();
+            bytes[at as usize] ^= 1;
+            storage.write_new(&name, Source::Bytes(&bytes)).unwrap();
+        }
+    };
+    let (snapshot, index) = (names(&lab.storage, "snapshots").remove(1), names(&lab.storage, "index").remove(0));
+    let pack = super::pack_name(&node.pack);
+    type Damage = Box<dyn Fn(&Arc<dyn Storage>)>;
+    let damages: [(&str, Damage); 7] = [
+        ("is not a name that lrl gives", Box::new(rename(&pack, &format!("{pack}.bak")))),
+        (
+            "is not a name that lrl gives",
+            Box::new(rename(&snapshot, &snapshot.to_uppercase().replace("SNAPSHOTS", "snapshots"))),
+        ),
+        ("is not a name that lrl gives", Box::new(rename(&index, "index/old"))),
+        ("gives it up", Box::new(flip(&snapshot, 40))),
+        ("move that file out of the store", Box::new(flip(&index, 300))),
+        ("needs it", Box::new(flip(&pack, node.offset + 1))),
+        (
+            "needs it",
+            Box::new({
+                let pack = pack.clone();
+                move |storage: &Arc<dyn Storage>| storage.remove(&pack).unwrap()
+            }),
+        ),
+    ];
+    for (words, damage) in damages {
+        let storage = twin(&lab.storage);
+        damage(&storage);
+        let before = names(&storage, "");
+        let error = try_prune(&storage, MaxUnused::Percent(5.0)).unwrap_err().to_string();
+        assert!(error.contains(words) && error.contains("nothing was pruned"), "{words}: {error}");
+        assert_eq!(names(&storage, ""), before, "{words}");
+    }
+    // A listing that fails is no empty one.
+    for prefix in ["packs", "index", "snapshots"] {
+        struct Unlisted(Arc<dyn Storage>, &'static str);
+        impl Storage for Unlisted {
+            fn describe(&self) -> String {
+                self.0.describe()
+            }
+            fn read(&self, name: &str) -> Result<Vec<u8>> {
+                self.0.read(name)
+            }
+            fn read_range(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>> {
+                self.0.read_range(name, offset, len)
+            }
+            fn len(&self, name: &str) -> Result<u64> {
+                self.0.len(name)
+            }
+            fn write_new(&self, name: &str, source: Source<'_>) -> Result<()> {
+                self.0.write_new(name, source)
+            }
+            fn spool(&self) -> Result<Spool> {
+                self.0.spool()
+            }
+            fn list(&self, prefix: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+                if prefix == self.1 {
+                    let source = std::io::Error::other("injected");
+                    return Err(Error::Io { op: "list", path: prefix.into(), source });
+                }
+                self.0.list(prefix, visit)
+            }
+            fn remove(&self, name: &str) -> Result<()> {
+                self.0.remove(name)
+            }
+            fn lock(&self, _: &str, _: LockMode, _: Duration, _: &dyn Fn() -> bool) -> Result<Option<Box<dyn Guard>>> {
+                Ok(None)
+            }
+            fn cache_dir(&self) -> Option<std::path::PathBuf> {
+                None
+            }
+        }
+        let storage = twin(&lab.storage);
+        let before = names(&storage, "");
+        let unlisted: Arc<dyn Storage> = Arc::new(Unlisted(Arc::clone(&storage), prefix));
+        assert!(matches!(try_prune(&unlisted, MaxUnused::Bytes(0)), Err(Error::Io { .. })), "{prefix}");
+        assert_eq!(names(&storage, ""), before, "{prefix}");
+    }
+}
+
+#[test]
+fn packs_that_a_lost_index_listed_are_listed_again_before_anything_goes() {
+    let lab = worn();
+    let right = contents(&lab.storage);
+    for all in [true, false] {
+        let storage = twin(&lab.storage);
+        let indexes = names(&storage, "index");
+        indexes.iter().take(if all { usize::MAX } else { 3 }).for_each(|name| storage.remove(name).unwrap());
+        let before = names(&storage, "");
+        let dry = plan(&open(&storage), MaxUnused::Bytes(0), &HashSet::new(), true, &Silent);
+        assert!(dry.is_err_and(|error| error.to_string().contains("lists them again")));
+        assert_eq!(names(&storage, ""), before, "a dry run changes nothing");
+        prune(&storage, MaxUnused::Bytes(0));
+        assert_eq!(contents(&storage), right);
+        assert_clean(&storage, "the index was lost");
+        assert_exact(&storage, "the index was lost");
+    }
+}
+
+#[test]
+fn of_several_copies_one_that_can_be_read_stays() {
+    let mut lab = Lab::new();
+    lab.upload("precious", 9, 50_000);
+    lab.back_up();
+    let right = contents(&lab.storage);
+    // The same contents in two more packs; one of the three stays whole, each in its turn.
+    let store = open(&lab.storage);
+    let id = ChunkId::of(&std::fs::read(lab.dir.path().join("assets/precious")).unwrap());
+    let plain = store.read(&id).unwrap();
+    for _ in 0..2 {
+        let elsewhere: Arc<dyn Storage> = Arc::new(Memory::new());
+        create(&*elsewhere, [2; 32]).unwrap();
+        let other = open(&elsewhere);
+        let session = Session::new(&other);
+        session.put(&[names(&lab.storage, "packs").len() as u8; 100], &[]).unwrap();
+        session.put(&plain, &[]).unwrap();
+        session.seal().unwrap();
+        for name in names(&elsewhere, "").iter().filter(|name| *name != "config") {
+            lab.storage.write_new(name, Source::Bytes(&elsewhere.read(name).unwrap())).unwrap();
+        }
+    }
+    let places: Vec<_> = open(&lab.storage).copies(&id).unwrap().into_iter().map(|copy| copy.place).collect();
+    assert_eq!(places.len(), 3);
+    for whole in 0..3 {
+        let storage = twin(&lab.storage);
+        for place in places.iter().enumerate().filter(|(at, _)| *at != whole).map(|(_, place)| place) {
+            let name = super::pack_name(&place.pack);
+            let mut bytes = storage.read(&name).unwrap();
+            bytes[place.offset as usize + 77] ^= 4;
+            storage.write_new(&name, Source::Bytes(&bytes)).unwrap();
+        }
+        let report = try_prune(&storage, MaxUnused::Bytes(0)).unwrap();
+        assert_eq!(contents(&storage), right, "{whole}: {report:?}");
+        assert_exact(&storage, "copies");
+    }
+    // None can be read: none goes, and the other files are not held up.
+    let storage = twin(&lab.storage);
+    for place in &places {
+        let name = super::pack_name(&place.pack);
+        let mut bytes = storage.read(&name).unwrap();
+        bytes[place.offset as usize + 77] ^= 4;
+        storage.write_new(&name, Source::Bytes(&bytes)).unwrap();
+    }
+    let report = try_prune(&storage, MaxUnused::Bytes(0)).unwrap();
+    assert_eq!(open(&storage).copies(&id).unwrap().len(), 3);
+    assert!(!report.notes.is_empty() && report.failed.is_none(), "{report:?}");
+}
+
+#[test]
+fn a_lost_chunk_of_contents_does_not_keep_the_room_of_what_is_dead() {
+    let mut lab = Lab::new();
+    lab.upload("lost", 3, 300_000);
+    lab.back_up();
+    lab.step();
+    lab.step();
+    let store = open(&lab.storage);
+    let id = ChunkId::of(&std::fs::read(lab.dir.path().join("assets/lost")).unwrap());
+    let pack = super::pack_name(&store.locate(&id).unwrap().unwrap().pack);
+    let mut bytes = lab.storage.read(&pack).unwrap();
+    let at = store.locate(&id).unwrap().unwrap().offset as usize;
+    bytes[at + 5] ^= 1;
+    lab.storage.write_new(&pack, Source::Bytes(&bytes)).unwrap();
+    lab.forget(|sequence| sequence == 2);
+    let before = pack_bytes(&lab.storage);
+    let report = try_prune(&lab.storage, MaxUnused::Bytes(0)).unwrap();
+    assert!(pack_bytes(&lab.storage) < before);
+    assert!(open(&lab.storage).contains(&id).unwrap(), "still listed, for whoever can bring it back");
+    assert!(report.notes.iter().all(|note| note.contains("stays as it is")), "{report:?}");
+    // All but that file reads.
+    let options = check::Options { read_data: ReadData::All, seed: 1, lock_wait: Duration::ZERO };
+    let report = check(Arc::clone(&lab.storage), &options, &Silent).unwrap();
+    let files: HashSet<&String> = report.findings.iter().flat_map(|finding| &finding.files).collect();
+    assert_eq!(files, HashSet::from([&"assets/lost".to_string()]), "{:?}", report.findings);
+}
+
+#[test]
+fn many_small_packs_become_few_and_are_not_moved_each_time() {
+    let mut lab = Lab::new();
+    let mut moved = 0;
+    let mut added = 0;
+    for round in 0..6 {
+        for _ in 0..12 {
+            let before = pack_bytes(&lab.storage);
+            lab.upload(&format!("new-{}", lab.runs), lab.runs, 3000);
+            lab.back_up();
+            added += pack_bytes(&lab.storage) - before;
+        }
+        let numbers = prune(&lab.storage, MaxUnused::Percent(5.0));
+        moved += numbers.written.bytes;
+        assert!(names(&lab.storage, "packs").len() <= 12, "round {round}: {:?}", names(&lab.storage, "packs").len());
+        assert_eq!(prune(&lab.storage, MaxUnused::Percent(5.0)).repacked.count, 0, "once is enough");
+    }
+    assert!(moved < 5 * added, "{moved} bytes were moved for {added} that were added");
+    assert_clean(&lab.storage, "merged");
+}
+
+#[test]
+fn a_file_with_the_bytes_of_a_node_does_not_hide_the_nodes_children() {
+    let mut lab = Lab::new();
+    lab.upload("a", 1, 3000);
+    lab.back_up();
+    // The list's own root as an upload: in the next snapshot it is contents, in the first one a node.
+    let root = {
+        let store = open(&lab.storage);
+        let name = store.snapshot_names(None).unwrap().remove(0);
+        let snapshot = store.snapshot(&name).unwrap();
+        [snapshot.uploads.unwrap().list, snapshot.database.unwrap().root].map(|id| store.read(&id).unwrap())
+    };
+    std::fs::write(lab.dir.path().join("assets/0"), &root[0]).unwrap();
+    std::fs::write(lab.dir.path().join("assets/1"), &root[1]).unwrap();
+    lab.back_up();
+    let right = contents(&lab.storage);
+    prune(&lab.storage, MaxUnused::Bytes(0));
+    assert_eq!(contents(&lab.storage), right);
+    assert_clean(&lab.storage, "nodes as contents");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_is_forgotten_the_rest_reads(steps in proptest::collection::vec(any::<(u8, u16)>(), 4..14)) {
+        let mut lab = Lab::new();
+        let mut right = BTreeMap::new();
+        for (kind, pick) in steps {
+            match kind % 5 {
+                0..=2 => lab.step(),
+                3 => lab.forget(|sequence| (sequence * 7 + u64::from(pick)) % 3 == 0),
+                _ => {
+                    let before = contents(&lab.storage);
+                    prune(&lab.storage, if pick % 2 == 0 { MaxUnused::Bytes(0) } else { MaxUnused::Percent(20.0) });
+                    assert_exact(&lab.storage, "pruned");
+                    prop_assert_eq!(contents(&lab.storage), before);
+                }
+            }
+            for (id, digest) in contents(&lab.storage) {
+                prop_assert_eq!(right.entry(id).or_insert(digest), &digest);
+            }
+        }
+        assert_clean(&lab.storage, "in the end");
+    }
+}
