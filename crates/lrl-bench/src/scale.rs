@@ -160,7 +160,11 @@ fn large_upload(path: &Path, len: u64) -> Result<()> {
     for at in (0..len).step_by(RUN as usize) {
         let run = RUN.min(len - at) as usize;
         bytes.clear();
-        if at / RUN % 2 == 0 { rng.noise(run, &mut bytes) } else { words.text(&mut rng, run, &mut bytes) }
+        if at / RUN % 2 == 0 {
+            rng.noise(run, &mut bytes)
+        } else {
+            words.text(&mut rng, run, &mut bytes)
+        }
         file.write_all(&bytes).at(path)?;
     }
     Ok(())
