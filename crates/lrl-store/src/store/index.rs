@@ -321,3 +321,6 @@ pub fn merge(storage: &dyn Storage, files: &[Arc<IndexFile>]) -> Result<(IndexFi
     });
     write(storage, packs, merged)
 }
+
+#[cfg(test)]
+mod tests;
