@@ -160,7 +160,7 @@ fn large_upload(path: &Path, len: u64) -> Result<()> {
     for at in (0..len).step_by(RUN as usize) {
         let run = RUN.min(len - at) as usize;
         bytes.clear();
-        if at / RUN % 2 == 0 {
+        if (at / RUN).is_multiple_of(2) {
             rng.noise(run, &mut bytes)
         } else {
             words.text(&mut rng, run, &mut bytes)

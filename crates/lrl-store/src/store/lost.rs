@@ -31,7 +31,7 @@ impl Store {
         self.storage.list("packs", &mut |name, len| {
             match pack_id(name).map(|id| listed.binary_search(&id).map_err(|_| id)) {
                 Some(Ok(at)) => whole[at] = self.has_footer(name, len)?,
-                Some(Err(id)) => drop(unlisted.insert(id)),
+                Some(Err(id)) => _ = unlisted.insert(id),
                 None => {}
             }
             Ok(())
@@ -69,7 +69,9 @@ impl Store {
         }
         // A run that has ended meanwhile wrote its index before its snapshot.
         self.reload_indexes()?;
-        self.indexes().iter().flat_map(|file| file.packs().to_vec()).for_each(|pack| drop(named.remove(&pack)));
+        for file in self.indexes() {
+            file.packs().iter().for_each(|pack| _ = named.remove(pack));
+        }
         let (mut count, mut packs, mut records) = (0, Vec::new(), Vec::new());
         for id in named {
             checkpoint(observer)?;
