@@ -27,6 +27,11 @@ bench *ARGS:
 bench-micro *ARGS:
     cargo run --release --locked -p lrl-bench -- micro {{ARGS}}
 
+# Time and memory of every command beside a million files, a file of 10 GB and 10,000,000 chunks. Needs 60 GB of room.
+bench-scale *ARGS:
+    cargo build --release --locked -p lrl-cli -p lrl-bench
+    target/release/lrl-bench scale {{ARGS}}
+
 # Licences, advisories and sources of the packages that are used (needs cargo-deny).
 deny:
     cargo deny check

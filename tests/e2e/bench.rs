@@ -107,3 +107,12 @@ fn the_document_is_what_its_results_say() {
         assert!(made == kept, "{} is not what the results say: run `lrl-bench render`", name.display());
     }
 }
+
+#[test]
+fn every_command_stays_within_its_memory_in_a_grown_store() {
+    let root = tempfile::tempdir().unwrap();
+    let places = ["--lrl", env!("CARGO_BIN_EXE_lrl"), "--work", root.path().to_str().unwrap()];
+    let sizes = ["--chunks", "30000", "--packs", "50", "--files", "300", "--large", "9000000"];
+    bench(&[&["scale"], &places[..], &sizes[..]].concat()).unwrap();
+    assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0, "nothing is left behind");
+}

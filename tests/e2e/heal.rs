@@ -98,3 +98,62 @@ fn a_store_whose_making_was_killed_is_made() {
     lab.write("backups/store/.tmp-killed", "{");
     lab.run(["backup"]).expect(0);
 }
+
+#[test]
+fn a_lost_index_is_written_again_without_reading_the_source() {
+    for all in [false, true] {
+        let lab = Lab::small();
+        std::thread::sleep(std::time::Duration::from_millis(3100));
+        lab.run(["backup"]).expect(0);
+        let older = indexes(&lab);
+        lab.upload("new/v1.bin", &noise(50_000, 3));
+        std::thread::sleep(std::time::Duration::from_millis(3100));
+        lab.run(["backup"]).expect(0);
+        let before = lab.run(["dump", "latest", "assets/new/v1.bin"]).expect(0).stdout_bytes;
+        let lost: Vec<_> = indexes(&lab).into_iter().filter(|path| all || !older.contains(path)).collect();
+        assert_eq!(lost.len(), if all { 2 } else { 1 });
+        lost.iter().for_each(|path| fs::remove_file(path).unwrap());
+        for command in [
+            &["snapshots"][..],
+            &["ls", "latest"],
+            &["find", "*.bin"],
+            &["diff", "latest~1", "latest"],
+            &["stats"],
+            &["status"],
+            &["drill"],
+            &["drill", "--snapshot", "latest"],
+            &["export", "latest", "--out", "exported"],
+            &["restore", "latest", "--data-dir", "restored"],
+            &["backup", "--dry-run"],
+        ] {
+            lab.run(command).expect(0);
+        }
+        assert_eq!(lab.run(["dump", "latest", "assets/new/v1.bin"]).expect(0).stdout_bytes, before);
+        let run = lab.run(["backup", "--json"]).expect(0);
+        assert!(run.stderr.contains("an index was lost, and is written again"), "{}", run.stderr);
+        let run = run.json();
+        let read = (&run["uploads_read"]["files_read"], &run["database_unchanged"]);
+        assert_eq!(read, (&0.into(), &true.into()), "{run:#}");
+        lab.run(["check", "--read-data"]).expect(0);
+        let run = lab.run(["backup", "--snapshot-only"]).expect(0);
+        assert!(!run.stderr.contains("index"), "once is enough: {}", run.stderr);
+    }
+}
+
+/// Returns every index file of the lab's store.
+fn indexes(lab: &Lab) -> Vec<PathBuf> {
+    let entries = fs::read_dir(lab.path("backups/store/index")).unwrap();
+    entries.map(|entry| entry.unwrap().path()).collect()
+}
+
+#[test]
+fn packs_that_no_snapshot_names_stay_out_of_the_index() {
+    let lab = Lab::small();
+    lab.run(["backup", "--snapshot-only"]).expect(0);
+    let snapshots = lab.path("backups/store/snapshots");
+    fs::remove_dir_all(&snapshots).unwrap();
+    indexes(&lab).iter().for_each(|path| fs::remove_file(path).unwrap());
+    let run = lab.run(["backup", "--snapshot-only"]).expect(0);
+    assert!(!run.stderr.contains("index"), "{}", run.stderr);
+    lab.run(["check", "--read-data"]).expect(0);
+}

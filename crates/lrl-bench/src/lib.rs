@@ -15,6 +15,7 @@ mod report;
 mod results;
 mod rng;
 mod same;
+mod scale;
 mod svg;
 mod targets;
 mod tools;
@@ -46,6 +47,8 @@ enum Verb {
     },
     /// Measure the engine's stages one by one, and print a table
     Micro(micro::Arguments),
+    /// Measure time and memory of every command in a very large lab and store, and print a table
+    Scale(scale::Arguments),
 }
 
 /// Runs a command line, the program's name first.
@@ -58,5 +61,6 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> 
         Verb::Compare(arguments) => compare::run(&arguments),
         Verb::Render { docs } => report::write(&results::Results::read(&docs.join(report::RESULTS))?, &docs),
         Verb::Micro(arguments) => micro::run(&arguments),
+        Verb::Scale(arguments) => scale::run(&arguments),
     }
 }

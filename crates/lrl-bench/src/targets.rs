@@ -18,7 +18,8 @@ pub struct Target {
 }
 
 const REPOSITORIES: [&str; 3] = ["restic", "borg", "rustic"];
-const MIB_ALLOWED: f64 = 64.0;
+/// What a command may take at most, in MiB.
+pub const MIB_ALLOWED: f64 = 64.0;
 
 /// Returns all demands in the order of the document.
 pub fn all(results: &Results) -> Vec<Target> {

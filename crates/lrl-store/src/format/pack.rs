@@ -55,7 +55,10 @@ impl Record {
         if !fits || plain_len as usize > MAX_CHUNK || encoded_len > plain_len {
             return Err(reader.malformed("holds an impossible chunk record"));
         }
-        let bases = (0..count).map(|_| Ok(ChunkId::from_bytes(reader.array()?))).collect::<Result<_>>()?;
+        let mut bases = Vec::with_capacity(count);
+        for _ in 0..count {
+            bases.push(ChunkId::from_bytes(reader.array()?));
+        }
         Ok(Self { id, encoded_len, plain_len, encoding, depth, bases })
     }
 }

@@ -342,3 +342,6 @@ pub fn select(
     });
     write(storage, packs, selected)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,36 +1,105 @@
-//! Packs that the index names but that are not there, or are cut short: one look at each file's end, before a backup relies on them.
+//! The index against the packs that are there, before a backup relies on either: packs that it names but that are gone or cut short, and
+//! packs that it should name. One look at each file's end.
 
-use super::{Store, pack_name};
+use std::collections::HashSet;
+
+use super::salvage::{directory, pack_id};
+use super::session::MAX_PENDING;
+use super::{Store, index};
 use crate::error::{Error, Result};
+use crate::format::index::Located;
 use crate::format::pack::{FOOTER_LEN, directory_offset};
 use crate::id::PackId;
+use crate::progress::{Observer, checkpoint};
+
+/// Where index and packs differ.
+pub(crate) struct Survey {
+    /// Packs that the index names and that cannot be whole, in order.
+    pub lost: Vec<PackId>,
+    /// Packs that are there and in no index that can be read.
+    pub unlisted: HashSet<PackId>,
+}
 
 impl Store {
-    /// Returns the packs that cannot be whole, in order.
-    pub(crate) fn lost_packs(&self) -> Result<Vec<PackId>> {
-        let mut lost = Vec::new();
-        for index in self.indexes() {
-            for pack in index.packs() {
-                if !self.has_footer(pack)? {
-                    lost.push(*pack);
-                }
+    /// Compares the index's packs with those that are there.
+    pub(crate) fn survey(&self) -> Result<Survey> {
+        let mut listed: Vec<PackId> = self.indexes().iter().flat_map(|file| file.packs().to_vec()).collect();
+        listed.sort_unstable();
+        listed.dedup();
+        let mut whole = vec![false; listed.len()];
+        let mut unlisted = HashSet::new();
+        self.storage.list("packs", &mut |name, len| {
+            match pack_id(name).map(|id| listed.binary_search(&id).map_err(|_| id)) {
+                Some(Ok(at)) => whole[at] = self.has_footer(name, len)?,
+                Some(Err(id)) => _ = unlisted.insert(id),
+                None => {}
             }
-        }
-        lost.sort_unstable();
-        lost.dedup();
-        Ok(lost)
+            Ok(())
+        })?;
+        let lost = listed.into_iter().zip(whole).filter(|(_, whole)| !whole).map(|(id, _)| id).collect();
+        Ok(Survey { lost, unlisted })
     }
 
-    fn has_footer(&self, pack: &PackId) -> Result<bool> {
-        let name = pack_name(pack);
-        let footer = self.storage.len(&name).and_then(|len| {
-            let at = len.checked_sub(FOOTER_LEN as u64).ok_or_else(|| Error::corrupt(&name, "ends too early"))?;
-            directory_offset(&self.storage.read_range(&name, at, FOOTER_LEN)?, len, &name)
-        });
-        match footer {
+    fn has_footer(&self, name: &str, len: u64) -> Result<bool> {
+        let Some(at) = len.checked_sub(FOOTER_LEN as u64) else { return Ok(false) };
+        let footer = self.storage.read_range(name, at, FOOTER_LEN);
+        match footer.and_then(|footer| directory_offset(&footer, len, name)) {
             Ok(_) => Ok(true),
             Err(Error::Missing { .. } | Error::Corrupt { .. }) => Ok(false),
             Err(e) => Err(e),
         }
+    }
+
+    /// Writes an index again that was lost, from the directories of its packs: those of `unlisted` that a snapshot names. Returns how many.
+    pub(crate) fn list_again(&self, mut unlisted: HashSet<PackId>, observer: &dyn Observer) -> Result<usize> {
+        let mut named = HashSet::new();
+        for name in self.snapshot_names(None)?.iter().rev() {
+            if unlisted.is_empty() {
+                break;
+            }
+            checkpoint(observer)?;
+            match self.snapshot(name) {
+                Ok(snapshot) => named.extend(snapshot.packs.into_iter().filter(|pack| unlisted.remove(pack))),
+                Err(Error::Corrupt { .. } | Error::Missing { .. }) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        if named.is_empty() {
+            return Ok(0);
+        }
+        // A run that has ended meanwhile wrote its index before its snapshot.
+        self.reload_indexes()?;
+        for file in self.indexes() {
+            file.packs().iter().for_each(|pack| _ = named.remove(pack));
+        }
+        let (mut count, mut packs, mut records) = (0, Vec::new(), Vec::new());
+        for id in named {
+            checkpoint(observer)?;
+            let found = match directory(&*self.storage, &id) {
+                // It cannot say what it holds; `check` names it.
+                Err(Error::Corrupt { .. } | Error::Missing { .. }) => continue,
+                other => other?,
+            };
+            let pack = packs.len() as u32;
+            records.extend(found.into_iter().map(|(offset, record)| Located { pack, offset: offset as u32, record }));
+            packs.push(id);
+            count += 1;
+            if records.len() >= MAX_PENDING {
+                self.write_index(std::mem::take(&mut packs), std::mem::take(&mut records))?;
+            }
+        }
+        if !packs.is_empty() {
+            self.write_index(packs, records)?;
+        }
+        Ok(count)
+    }
+
+    /// Writes an index of these records, in any order; returns its length in bytes.
+    pub(super) fn write_index(&self, packs: Vec<PackId>, mut records: Vec<Located>) -> Result<u64> {
+        self.check_writable()?;
+        records.sort_unstable_by_key(|located| located.record.id);
+        let (file, len) = index::write(&*self.storage, packs, records.into_iter().map(Ok))?;
+        self.add_index(file)?;
+        Ok(len)
     }
 }

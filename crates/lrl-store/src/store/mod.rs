@@ -12,6 +12,7 @@ mod salvage;
 pub mod session;
 pub mod tree;
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ use crate::storage::{Guard, LockMode, Source, Storage};
 use index::{Copy, IndexFile};
 use salvage::Salvage;
 
+pub(crate) use lost::Survey;
 pub(crate) use salvage::{directory as pack_directory, pack_id};
 
 /// An open store; holds its lock until it is dropped.
@@ -32,6 +34,8 @@ pub struct Store {
     storage: Arc<dyn Storage>,
     config: Config,
     indexes: RwLock<Vec<Arc<IndexFile>>>,
+    // The index file that gave the last answer: what was stored together is looked up together.
+    last_hit: AtomicUsize,
     damaged: RwLock<Vec<DamagedIndex>>,
     salvage: RwLock<Option<Arc<Salvage>>>,
     locked: bool,
@@ -153,6 +157,7 @@ impl Store {
             storage,
             config,
             indexes: RwLock::default(),
+            last_hit: AtomicUsize::default(),
             damaged: RwLock::default(),
             salvage: RwLock::default(),
             locked: lock.is_some(),

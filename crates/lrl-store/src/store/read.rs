@@ -1,6 +1,7 @@
 //! Reading: chunks by id, verified, from whichever copy is whole; contents as runs of bytes. Fast where nothing is damaged; where
 //! something is, every copy of every base is tried before giving up.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use super::index::{self, Copy, Place};
@@ -27,9 +28,14 @@ impl Store {
     pub(crate) fn first_copy(&self, id: &ChunkId) -> Result<Option<Copy>> {
         for attempt in 0.. {
             let mut vanished = None;
-            for file in self.indexes() {
+            let files = self.indexes();
+            let last = self.last_hit.load(Ordering::Relaxed);
+            for (n, file) in files.iter().enumerate().cycle().skip(last).take(files.len()) {
                 match file.find(&**self.storage(), id) {
-                    Ok(Some(copy)) => return Ok(Some(copy)),
+                    Ok(Some(copy)) => {
+                        self.last_hit.store(n, Ordering::Relaxed);
+                        return Ok(Some(copy));
+                    }
                     Ok(None) | Err(Error::Corrupt { .. }) => {}
                     Err(e @ Error::Missing { .. }) => vanished = Some(e),
                     Err(e) => return Err(e),

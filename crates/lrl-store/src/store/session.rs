@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use super::index::Place;
-use super::{Store, index, pack_name};
+use super::{Store, pack_name};
 use crate::codec::{self, Encoding};
 use crate::error::{Error, Result};
 use crate::format::index::Located;
@@ -340,12 +340,10 @@ impl<'s> Session<'s> {
         if state.pending.is_empty() {
             return Ok(());
         }
-        let mut records: Vec<Located> = std::mem::take(&mut state.pending).into_values().collect();
-        records.sort_unstable_by_key(|located| located.record.id);
-        let packs = std::mem::take(&mut state.closed);
-        let (file, len) = index::write(&**self.store.storage(), packs, records.into_iter().map(Ok))?;
+        let records = std::mem::take(&mut state.pending).into_values().collect();
+        let len = self.store.write_index(std::mem::take(&mut state.closed), records)?;
         self.added_bytes.fetch_add(len, Ordering::Relaxed);
-        self.store.add_index(file)
+        Ok(())
     }
 
     /// Makes everything that was put durable and readable through the store.

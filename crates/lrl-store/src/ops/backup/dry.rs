@@ -92,7 +92,7 @@ pub fn plan(store: Option<&Store>, options: &Options, observer: &dyn Observer) -
     let halves = Halves { database: database.is_some(), uploads: uploads.is_some() };
     let there = options.out.as_deref().filter(|out| out.is_dir());
     let sets = store.zip(there).map(|(store, out)| {
-        let lost = store.lost_packs()?;
+        let lost = store.survey()?.lost;
         Retire::new(store, options, out, None, &lost, observer).plan(&Newest::Supposed(halves))
     });
     let sets = sets.transpose()?;

@@ -27,7 +27,7 @@ use crate::storage::LockMode;
 use crate::storage::local;
 use crate::store::cache::Cache;
 use crate::store::session::Session;
-use crate::store::{SnapshotName, Store, is_source_name, pack_name};
+use crate::store::{SnapshotName, Store, Survey, is_source_name, pack_name};
 pub use dry::{Amount, DatabasePlan, Plan, UploadsPlan, plan};
 pub use publish::{AssetsOutput, DatabaseOutput, SetOutput};
 pub use retire::{Kept, Removed, Sets};
@@ -130,7 +130,8 @@ pub fn backup(store: &Store, options: &Options, observer: &dyn Observer) -> Resu
     let timestamp = history.free_timestamp(store, options)?;
     let session = Session::new(store);
     let cache = cache.as_ref();
-    let lost = store.lost_packs()?;
+    let Survey { lost, unlisted } = store.survey()?;
+    let listed_again = store.list_again(unlisted, observer)?;
     let full_scan = scan::due(cache, &history, options);
     if full_scan.is_some() || lost.iter().any(|pack| !cache.is_some_and(|cache| cache.is_healed(pack))) {
         // Nothing is taken over unread, neither from the source nor from the store: what the store has lost is stored again.
@@ -143,6 +144,11 @@ pub fn backup(store: &Store, options: &Options, observer: &dyn Observer) -> Resu
         made = make(&session, cache, &history, &timestamp, options, observer)?;
     }
     let Made { snapshot, staged, database_read, uploads_read, mut problems } = made;
+    if listed_again > 0 {
+        let reason =
+            format!("did not list {listed_again} packs that snapshots name: an index was lost, and is written again");
+        report(&mut problems, observer, storage.describe_object("index").as_ref(), &reason, false);
+    }
     for pack in &lost {
         let path = storage.describe_object(&pack_name(pack));
         let reason = "is missing or cut short: this snapshot does without it, earlier ones may have lost files; `lrl check` tells";

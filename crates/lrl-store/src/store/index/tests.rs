@@ -1,0 +1,115 @@
+//! How much is read: on opening a store, whatever its index holds, and for one look-up, however many files there are.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::{MAX_FILES, write};
+use crate::codec::Encoding;
+use crate::error::Result;
+use crate::format::index::{BLOCK_LEN, Located};
+use crate::format::pack::Record;
+use crate::id::{ChunkId, PackId};
+use crate::progress::Silent;
+use crate::storage::memory::Memory;
+use crate::storage::{Guard, LockMode, Source, Spool, Storage};
+use crate::store::{Store, create};
+
+/// Counts the bytes that are read from index files.
+#[derive(Default)]
+struct Counting {
+    below: Memory,
+    read: AtomicU64,
+}
+
+impl Storage for Counting {
+    fn describe(&self) -> String {
+        self.below.describe()
+    }
+    fn read(&self, name: &str) -> Result<Vec<u8>> {
+        self.below.read(name)
+    }
+    fn read_range(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>> {
+        self.read.fetch_add(if name.starts_with("index/") { len as u64 } else { 0 }, Ordering::Relaxed);
+        self.below.read_range(name, offset, len)
+    }
+    fn len(&self, name: &str) -> Result<u64> {
+        self.below.len(name)
+    }
+    fn write_new(&self, name: &str, source: Source<'_>) -> Result<()> {
+        self.below.write_new(name, source)
+    }
+    fn spool(&self) -> Result<Spool> {
+        self.below.spool()
+    }
+    fn list(&self, prefix: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+        self.below.list(prefix, visit)
+    }
+    fn remove(&self, name: &str) -> Result<()> {
+        self.below.remove(name)
+    }
+    fn lock(
+        &self,
+        name: &str,
+        mode: LockMode,
+        wait: Duration,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<Option<Box<dyn Guard>>> {
+        self.below.lock(name, mode, wait, interrupted)
+    }
+    fn cache_dir(&self) -> Option<PathBuf> {
+        None
+    }
+}
+
+fn id(file: usize, number: u32) -> ChunkId {
+    ChunkId::of(format!("{file} {number}").as_bytes())
+}
+
+/// Opens a store with full index files of so many chunks in each; also returns what counts.
+fn store(chunks: u32) -> (Store, Arc<Counting>) {
+    let storage = Arc::new(Counting::default());
+    create(&*storage, [1; 32]).unwrap();
+    for file in 0..MAX_FILES {
+        let record = |number| Record {
+            id: id(file, number),
+            encoded_len: 9,
+            plain_len: 9,
+            encoding: Encoding::Stored,
+            depth: 0,
+            bases: Vec::new(),
+        };
+        let mut all: Vec<_> =
+            (0..chunks).map(|number| Located { pack: 0, offset: 8, record: record(number) }).collect();
+        all.sort_unstable_by_key(|located| located.record.id);
+        write(&*storage, vec![PackId::of(&[file as u8])], all.into_iter().map(Ok)).unwrap();
+    }
+    storage.read.store(0, Ordering::Relaxed);
+    let below = Arc::clone(&storage) as Arc<dyn Storage>;
+    (Store::open(below, LockMode::Shared, Duration::ZERO, &Silent).unwrap(), storage)
+}
+
+#[test]
+fn opening_reads_as_little_of_a_large_index_as_of_a_small_one() {
+    let read = |chunks| store(chunks).1.read.load(Ordering::Relaxed);
+    assert_eq!(read(100), read(20_000));
+    assert!(read(20_000) < MAX_FILES as u64 * 256, "{}", read(20_000));
+}
+
+#[test]
+fn looking_up_what_was_stored_together_asks_one_file() {
+    const LOOKS: u32 = 500;
+    let (store, storage) = store(20_000);
+    for file in [3, MAX_FILES - 1, 0] {
+        store.locate(&id(file, 0)).unwrap().unwrap();
+        storage.read.store(0, Ordering::Relaxed);
+        for number in 1..=LOOKS {
+            assert_eq!(store.locate(&id(file, number)).unwrap().unwrap().record.id, id(file, number));
+        }
+        let blocks = storage.read.load(Ordering::Relaxed) / BLOCK_LEN as u64;
+        assert!(blocks < 3 * u64::from(LOOKS), "{blocks} blocks for {LOOKS} chunks");
+    }
+    // What is in no file is looked for in all of them.
+    assert!(store.locate(&id(99, 0)).unwrap().is_none());
+}
