@@ -44,7 +44,7 @@ fn lab_of_some_size() -> Lab {
 
 /// Runs `attempt` at kill points until it says that the command was not killed any more: at all, or at some far apart.
 /// Returns how many there were.
-fn each_kill_point(mut attempt: impl FnMut(&str, u32) -> bool) -> u32 {
+pub fn each_kill_point(mut attempt: impl FnMut(&str, u32) -> bool) -> u32 {
     let all = std::env::var("LRL_TEST_ROUNDS").as_deref() == Ok("all");
     let mut points = 0;
     for call in MUTATING {
@@ -58,7 +58,7 @@ fn each_kill_point(mut attempt: impl FnMut(&str, u32) -> bool) -> u32 {
 }
 
 /// Runs a command that is killed before one thread's n-th use of a system call; says whether it got that far.
-fn killed(lab: &Lab, line: &str, call: &str, n: u32) -> bool {
+pub fn killed(lab: &Lab, line: &str, call: &str, n: u32) -> bool {
     let mut command = Command::new("strace");
     // The question mark: not every machine has every one of them.
     command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace=?{call}")]);
@@ -114,6 +114,7 @@ fn a_restore_that_is_killed_leaves_old_or_new() {
         );
         lab.write("target/lrl.db-journal", b"");
         let was_killed = killed(&lab, "restore --data-dir target", call, n);
+        let was_done = lab.path("target/.lrl-undo.json").exists();
         let uploads = look(&lab.path("target/assets"));
         assert!(uploads == new.0 || uploads == old.0, "killed at {call} {n}: {:?}", names(lab.path("target")));
         let database = fs::read(lab.path("target/lrl.db")).unwrap();
@@ -126,6 +127,10 @@ fn a_restore_that_is_killed_leaves_old_or_new() {
         assert!(fs::read(lab.path("target/lrl.db")).unwrap() == new.1);
         let kept = outputs(&lab, "target", ".pre-restore").len();
         assert!(kept >= 2, "killed at {call} {n}: {:?}", names(lab.path("target")));
+        lab.lrl("restore --undo --data-dir target").expect(0);
+        let (assets, database) = if was_done { &new } else { &old };
+        assert_same(&look(&lab.path("target/assets")), assets, &format!("undone after {call} {n}"));
+        assert!(fs::read(lab.path("target/lrl.db")).unwrap() == *database, "undone after {call} {n}");
         true
     });
     assert!(points > 5, "{points} kill points");

@@ -31,4 +31,5 @@ mod scan;
 mod sets;
 mod status;
 mod tools;
+mod undo;
 mod usage;

@@ -19,6 +19,7 @@ mod snapshots;
 mod stats;
 mod status;
 mod store;
+mod undo;
 
 use clap::ArgMatches;
 

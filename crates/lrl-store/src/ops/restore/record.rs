@@ -79,7 +79,7 @@ pub(super) struct Member {
     size: u64,
     mtime: i64,
     mtime_ns: i64,
-    /// What is in a directory.
+    /// What is in a directory, or what a file takes.
     held: Option<Held>,
 }
 
@@ -123,9 +123,8 @@ impl Side {
 }
 
 impl Member {
-    /// Describes a file or directory; with `path`, also what is in a directory.
+    /// Describes a file or directory; with `path`, also what is in it and what it takes.
     pub fn new(suffix: &str, stat: &Stat, path: Option<&Path>) -> Self {
-        let is_dir = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
         Self {
             suffix: suffix.into(),
             inode: stat.st_ino,
@@ -133,7 +132,7 @@ impl Member {
             size: stat.st_size as u64,
             mtime: stat.st_mtime,
             mtime_ns: stat.st_mtime_nsec as i64,
-            held: path.filter(|_| is_dir).map(weigh),
+            held: path.map(weigh),
         }
     }
 
@@ -166,7 +165,7 @@ impl Member {
         let kind = FileType::from_raw_mode(stat.st_mode);
         let time = (stat.st_mtime, stat.st_mtime_nsec as i64);
         kind == self.kind()
-            && match &self.held {
+            && match &self.held.filter(|_| self.is_dir()) {
                 Some(held) => weigh(path).holds_the_same(held),
                 None => (stat.st_size as u64, time) == (self.size, (self.mtime, self.mtime_ns)),
             }

@@ -28,6 +28,7 @@ mod faults;
 mod random;
 mod sets;
 mod trees;
+mod undo;
 
 /// A lab, the store that its snapshots are in, and a directory to restore to.
 struct Lab {
@@ -255,9 +256,11 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
+/// Lists a directory, without the record that every restore leaves.
 fn names_in(dir: &Path) -> Vec<String> {
     let mut names: Vec<String> =
         fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    names.retain(|name| name != ".lrl-undo.json");
     names.sort();
     names
 }
