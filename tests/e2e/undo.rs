@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
-use crate::common::Lab;
+use crate::common::{Lab, Run};
 use crate::faults::{each_kill_point, killed};
 use crate::tools::{Seen, assert_same, look, names, there_is};
 
@@ -159,4 +159,37 @@ fn an_undo_that_is_killed_leaves_old_or_new_after_the_next_command() {
     });
     assert!(points > 5, "{points} kill points");
     println!("{points} kill points of restore --undo");
+}
+
+#[test]
+fn who_holds_a_lock_is_found_where_proc_does_not_show_it() {
+    let lab = changed();
+    fs::remove_file(lab.path("data/lrl.db-journal")).unwrap();
+    // A process namespace of its own, as a container has.
+    let lrl = |line: &str| -> Run {
+        let mut command = Command::new("unshare");
+        command.args(["--pid", "--fork", "--mount-proc", env!("CARGO_BIN_EXE_lrl")]).args(line.split_whitespace());
+        command.current_dir(lab.path("")).env("HOME", lab.path("home")).env_remove("STORAGE_PATH");
+        command.output().unwrap().into()
+    };
+    if !there_is("unshare") || lrl("--version").code != 0 {
+        println!("skipped: no process namespaces here");
+        return;
+    }
+    let script = "import sqlite3, sys; c = sqlite3.connect('data/lrl.db'); c.execute('pragma journal_mode = wal'); \
+                  c.execute('select 1 from users').fetchall(); print('open', flush=True); sys.stdin.read()";
+    let mut holder = Command::new("python3");
+    holder.args(["-c", script]).current_dir(lab.path("")).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut holder = holder.spawn().unwrap();
+    std::io::Read::read_exact(holder.stdout.as_mut().unwrap(), &mut [0; 5]).unwrap();
+    let before = look(&lab.path("data"));
+    let run = lrl("restore").expect(1);
+    assert!(run.stderr.contains("a process that cannot be seen from here"), "{}", run.stderr);
+    assert_same(&look(&lab.path("data")), &before, "refused");
+    // Where it can be seen it is named, once.
+    let run = lab.lrl("restore").expect(1);
+    assert!(run.stderr.contains(&format!("process {}", holder.id())) && !run.stderr.contains("more:"), "{}", run.stderr);
+    drop(holder.stdin.take());
+    holder.wait().unwrap();
+    lrl("restore").expect(0);
 }

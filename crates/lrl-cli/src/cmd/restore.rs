@@ -10,6 +10,7 @@ use serde_json::json;
 use super::{Context, store, undo};
 use crate::args::RestoreArgs;
 use crate::exit::{Exit, Failure, Result};
+use crate::locks;
 use crate::render::units::{self, safe};
 use crate::resolve;
 
@@ -32,6 +33,7 @@ pub fn run(context: &Context<'_>, args: &RestoreArgs) -> Result {
         owner: args.owner.as_ref().map(resolve::owner_ids).transpose()?,
         dry_run: args.dry_run,
         force: args.force,
+        locks: Some(locks::ask),
     };
     let (report, from) = if let Some(manifest) = &args.manifest {
         (restore::restore_set(manifest, &options, context.term)?, format!("set {}", manifest.display()))

@@ -7,6 +7,7 @@ use super::Context;
 use super::restore::kept_document;
 use crate::args::RestoreArgs;
 use crate::exit::{Exit, Result};
+use crate::locks;
 use crate::render::units::safe;
 
 /// Undoes the last restore, or says what that would do.
@@ -17,6 +18,7 @@ pub fn run(context: &Context<'_>, args: &RestoreArgs) -> Result {
         storage_dir: paths.storage.to_restore().to_path_buf(),
         dry_run: args.dry_run,
         force: args.force,
+        locks: Some(locks::ask),
     };
     render(context, &restore::undo(&options)?)
 }

@@ -9,6 +9,7 @@ mod guard;
 mod holders;
 mod homes;
 mod incoming;
+mod locks;
 mod place;
 mod plan;
 mod record;
@@ -36,6 +37,7 @@ use file::Owners;
 pub use holders::Holder;
 use homes::Homes;
 use incoming::Incoming;
+pub use locks::{AskLocks, LockHolder, lock_holder};
 use plan::{Plan, TreePlan};
 use report::refuse_holders;
 pub use report::{Older, Part, Report, Restored};
@@ -74,6 +76,8 @@ pub struct Options {
     pub dry_run: bool,
     /// Restores also while processes have the files open.
     pub force: bool,
+    /// Finds who holds SQLite's locks; `None`: only `/proc` is asked.
+    pub locks: Option<AskLocks>,
 }
 
 /// Restores from a snapshot.
@@ -90,7 +94,7 @@ pub fn restore(
     let mut report = Report { timestamp: snapshot.timestamp.clone(), ..Report::default() };
     report.notes.append(&mut notes);
     report.notes.append(&mut plan.notes);
-    let found = plan.holders()?;
+    let found = plan.holders(options.locks)?;
     report.admit(found, options)?;
     report.count(&plan)?;
     if options.dry_run {
@@ -138,7 +142,7 @@ pub fn restore(
     checkpoint(observer)?;
     homes.sync()?;
     if !options.force {
-        refuse_holders(&plan.holders()?)?;
+        refuse_holders(&plan.holders(options.locks)?)?;
     }
     let from = format!("snapshot {} of {}", name.id.short(), snapshot.timestamp);
     let placed = incoming::place(options, from, &incoming(&plan, &homes)?)?;
@@ -202,7 +206,9 @@ fn take_up(options: &Options) -> Result<Vec<String>> {
             .into_iter()
             .collect());
     }
-    let Resumed::Settled(undone) = undo::resume(data_dir, storage_dir, options.force)? else { return Ok(Vec::new()) };
+    let Resumed::Settled(undone) = undo::resume(data_dir, storage_dir, options.force, options.locks)? else {
+        return Ok(Vec::new());
+    };
     let done = if undone.restored_again { "finished" } else { "taken back" };
     let mut notes = vec![format!("a change of the data directory that was killed was {done} first: {}", undone.from)];
     let kept = undone.returned.iter().flat_map(|one| &one.kept);

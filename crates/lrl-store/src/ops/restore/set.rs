@@ -20,7 +20,7 @@ use super::room::free_at;
 use super::stage::{TakeOver, Taken};
 use super::staging::Made;
 use super::unpacked::{count, give_away, note_count, prove, stage_copy, unpack};
-use super::{Options, Part, Report, What, owners, take_up};
+use super::{AskLocks, Options, Part, Report, What, owners, take_up};
 use crate::error::{Error, Result};
 use crate::progress::{Observer, Phase, checkpoint};
 use crate::set::extract::{self, verify};
@@ -45,7 +45,7 @@ pub fn restore_set(manifest_path: &Path, options: &Options, observer: &dyn Obser
     report.notes = take_up(options)?;
     let mut set = Set::find(&manifest, manifest_path, options, &mut report.notes)?;
     set.refuse()?;
-    report.admit(set.holders()?, options)?;
+    report.admit(set.holders(options.locks)?, options)?;
     observer.phase(Phase::Verify, None);
     if let Some((assets, archive)) = &set.assets {
         prove(archive, assets.sha256.as_deref(), assets.archive_size_bytes, observer, &mut report.notes)?;
@@ -71,7 +71,7 @@ pub fn restore_set(manifest_path: &Path, options: &Options, observer: &dyn Obser
     checkpoint(observer)?;
     homes.sync()?;
     if !options.force {
-        refuse_holders(&set.holders()?)?;
+        refuse_holders(&set.holders(options.locks)?)?;
     }
     let mut incoming = Vec::new();
     for ((root, place), from) in set.roots.iter().zip(&unpacked) {
@@ -128,13 +128,13 @@ impl<'a> Set<'a> {
         refuse_overlap(&places.collect::<Vec<_>>(), &[self.manifest.to_path_buf()])
     }
 
-    fn holders(&self) -> Result<Vec<Holder>> {
+    fn holders(&self, locks: Option<AskLocks>) -> Result<Vec<Holder>> {
         let mut watched: Vec<Watched> = Vec::new();
         if let Some((_, _, place)) = &self.database {
             watch_database(place, &mut watched)?;
         }
         self.roots.iter().for_each(|(_, place)| watch_tree(place, &mut watched));
-        Ok(holders::find(&watched))
+        Ok(holders::find(&watched, locks))
     }
 
     /// Opens the directories that did not exist before.

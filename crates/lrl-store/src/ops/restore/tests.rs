@@ -65,7 +65,7 @@ impl Lab {
 
     fn options(&self, what: What) -> Options {
         let (data_dir, storage_dir) = (self.data(), self.dir.path().join("kept/storage"));
-        Options { data_dir, storage_dir, what, owner: None, dry_run: false, force: false }
+        Options { data_dir, storage_dir, what, owner: None, dry_run: false, force: false, locks: None }
     }
 
     fn restore(&self, snapshot: &Snapshot, what: What) -> Result<Report> {
@@ -460,7 +460,7 @@ fn who_has_it_open_is_named_and_force_goes_on() {
         holder.wait().unwrap();
         let Err(Error::Refused(text)) = refused else { panic!("{refused:?}") };
         assert!(text.contains("sleep") && text.contains(&pid.to_string()) && text.contains(path), "{text}");
-        assert_eq!(dry.holders[0].pid, pid);
+        assert_eq!(dry.holders[0].pid, Some(pid));
         assert_eq!(forced.unwrap().holders.len(), 1);
         assert_ne!(fs::read(&file).unwrap(), b"old");
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::desk::Desk;
 use super::guard::{watch_database, watch_tree};
 use super::holders::{self, Holder};
+use super::locks::AskLocks;
 use super::place::Place;
 use super::record::{Half, Record, Side, suffixes};
 use super::report::{Part, refuse_holders};
@@ -25,6 +26,8 @@ pub struct UndoOptions {
     pub dry_run: bool,
     /// Goes on while processes have the files open.
     pub force: bool,
+    /// Finds who holds SQLite's locks; `None`: only `/proc` is asked.
+    pub locks: Option<AskLocks>,
 }
 
 /// One target that changed.
@@ -61,7 +64,7 @@ pub struct Undone {
 pub(super) enum Resumed {
     /// There was none.
     Nothing,
-    /// Everything had been in place already; it counts as done.
+    /// A restore after which everything was in place already; it counts as done.
     Done,
     /// One side was put in place.
     Settled(Undone),
@@ -71,7 +74,7 @@ fn seats<'a>(record: &'a Record, places: &'a [Place]) -> Vec<Seat<'a>> {
     record.targets.iter().zip(places).map(|(target, place)| Seat { place, target, staged: None }).collect()
 }
 
-fn find_holders(seats: &[Seat<'_>]) -> Result<Vec<Holder>> {
+fn find_holders(seats: &[Seat<'_>], locks: Option<AskLocks>) -> Result<Vec<Holder>> {
     let mut watched = Vec::new();
     for seat in seats {
         match seat.target.part {
@@ -79,7 +82,7 @@ fn find_holders(seats: &[Seat<'_>]) -> Result<Vec<Holder>> {
             Part::Uploads | Part::Path => watch_tree(seat.place, &mut watched),
         }
     }
-    Ok(holders::find(&watched))
+    Ok(holders::find(&watched, locks))
 }
 
 impl Undone {
@@ -112,17 +115,18 @@ pub fn is_half_done(data_dir: &Path, storage_dir: &Path) -> Result<bool> {
 }
 
 /// Takes up what a dead run left half done.
-pub(super) fn resume(data_dir: &Path, storage_dir: &Path, force: bool) -> Result<Resumed> {
+pub(super) fn resume(data_dir: &Path, storage_dir: &Path, force: bool, locks: Option<AskLocks>) -> Result<Resumed> {
     let Some(desk) = Desk::open(data_dir)? else { return Ok(Resumed::Nothing) };
     let Some((intent, record)) = desk.intent()? else { return Ok(Resumed::Nothing) };
     let places = record.places(data_dir, storage_dir)?;
     let seats = seats(&record, &places);
-    if is_settled(&seats, record.live)? {
+    // An undo goes on below, though nothing is left to do: whoever asks for it again wants this one.
+    if record.settle != record.live && is_settled(&seats, record.live)? {
         settle(&seats, record.live)?;
         intent.finish()?;
         return Ok(Resumed::Done);
     }
-    let holders = find_holders(&seats)?;
+    let holders = find_holders(&seats, locks)?;
     if !force {
         refuse_holders(&holders)?;
     }
@@ -152,15 +156,16 @@ pub fn undo(options: &UndoOptions) -> Result<Undone> {
     };
     let desk = Desk::open(data_dir)?.ok_or_else(nothing)?;
     if !options.dry_run {
-        if let Resumed::Settled(undone) = resume(data_dir, storage_dir, options.force)? {
+        if let Resumed::Settled(undone) = resume(data_dir, storage_dir, options.force, options.locks)? {
             return Ok(undone);
         }
     } else if let Some(record) = desk.look()? {
         let places = record.places(data_dir, storage_dir)?;
         let seats = seats(&record, &places);
-        let side = if is_settled(&seats, record.live)? { record.live.other() } else { record.settle };
+        let done = record.settle != record.live && is_settled(&seats, record.live)?;
+        let side = if done { record.live.other() } else { record.settle };
         let note = "a run that was killed left this half done: it would be settled first".to_string();
-        let undone = Undone::new(&record, side, &seats, find_holders(&seats)?, vec![note]);
+        let undone = Undone::new(&record, side, &seats, find_holders(&seats, options.locks)?, vec![note]);
         return Ok(Undone { dry_run: true, ..undone });
     }
     let last = desk.last()?.ok_or_else(nothing)?;
@@ -170,7 +175,7 @@ pub fn undo(options: &UndoOptions) -> Result<Undone> {
     let record = turned(&last, &places, side, storage_dir, &mut notes)?;
     let seats = seats(&record, &places);
     seats.iter().try_for_each(|seat| seat.place.refuse_mount())?;
-    let holders = find_holders(&seats)?;
+    let holders = find_holders(&seats, options.locks)?;
     if options.dry_run {
         return Ok(Undone { dry_run: true, ..Undone::new(&record, side, &seats, holders, notes) });
     }
