@@ -188,7 +188,11 @@ fn who_holds_a_lock_is_found_where_proc_does_not_show_it() {
     assert_same(&look(&lab.path("data")), &before, "refused");
     // Where it can be seen it is named, once.
     let run = lab.lrl("restore").expect(1);
-    assert!(run.stderr.contains(&format!("process {}", holder.id())) && !run.stderr.contains("more:"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains(&format!("process {}", holder.id())) && !run.stderr.contains("more:"),
+        "{}",
+        run.stderr
+    );
     drop(holder.stdin.take());
     holder.wait().unwrap();
     lrl("restore").expect(0);
