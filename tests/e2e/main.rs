@@ -33,4 +33,5 @@ mod scan;
 mod sets;
 mod status;
 mod tools;
+mod undo;
 mod usage;

@@ -40,7 +40,7 @@ fn what_was_there_is_kept_each_time_under_a_name_of_its_own() {
     assert_same(&look(&lab.path("data/assets.pre-restore")), &changed, "the tree as it was");
     assert_eq!(
         (users(&lab.path("data/lrl.db")), names(lab.path("data")).len()),
-        (1, 5),
+        (1, 6),
         "{:?}",
         names(lab.path("data"))
     );
@@ -49,6 +49,7 @@ fn what_was_there_is_kept_each_time_under_a_name_of_its_own() {
     lab.lrl("restore").expect(0);
     assert_eq!(fs::read(lab.path("data/lrl.db.pre-restore.1-wal")).unwrap(), b"another");
     let expected = [
+        ".lrl-undo.json",
         "assets",
         "assets.pre-restore",
         "assets.pre-restore.1",

@@ -5,6 +5,7 @@ pub mod cmd;
 pub mod config;
 pub mod docs;
 pub mod exit;
+pub mod locks;
 pub mod memory;
 pub mod render;
 pub mod resolve;
@@ -25,6 +26,9 @@ use term::Term;
 
 /// Runs one command line, whose first argument is the program's name.
 pub fn run(arguments: &[OsString]) -> Exit {
+    if let Some(exit) = locks::answer(arguments) {
+        return exit;
+    }
     let first = match args::parse(arguments) {
         Ok(matches) => matches,
         Err(error) => return usage(arguments, &error),

@@ -26,7 +26,9 @@ EXAMPLES
 
 /// After `lrl restore --help`.
 pub const RESTORE: &str = "\
-Stop the application first. What is replaced is kept as lrl.db.pre-restore and assets.pre-restore.
+Stop the application first. What is replaced is kept as lrl.db.pre-restore and assets.pre-restore;
+--undo changes it back, and keeps what had been restored as lrl.db.undone and assets.undone. It knows
+the last restore only. After a restore that was killed, run it again, or --undo.
 Uploads of the second adapter go to $STORAGE_PATH, else to ./storage, wherever --data-dir points.
 
 EXAMPLES
@@ -35,7 +37,9 @@ EXAMPLES
   lrl restore latest~1 --db-only                 yesterday's database, today's uploads
   lrl restore 3f9a --path assets/ab12/photo.jpg  one file
   lrl restore --manifest ./backups/backup_manifest_20260114_120000.json
-  lrl restore --data-dir ./restored              beside the live data, to look at it";
+  lrl restore --data-dir ./restored              beside the live data, to look at it
+  lrl restore --undo --dry-run                   what would come back
+  lrl restore --undo                             as it was before the last restore";
 
 /// After `lrl drill --help`.
 pub const DRILL: &str = "\

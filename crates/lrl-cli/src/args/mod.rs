@@ -209,6 +209,9 @@ pub struct RestoreArgs {
     /// Say what would be restored, write nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Bring back what was there before the last restore; a second time takes that back
+    #[arg(long, conflicts_with_all = ["snapshot", "db_only", "assets_only", "path", "manifest", "owner"])]
+    pub undo: bool,
     /// Restore even while a process has the database or the uploads open
     #[arg(long)]
     pub force: bool,

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use lrl_store::error::Error;
 use lrl_store::ops::backup::{self, FullScan, Options, Report, Sets};
+use lrl_store::ops::restore;
 use lrl_store::ops::select::Need;
 use lrl_store::source::exclude::Excludes;
 use lrl_store::source::walk::Root;
@@ -41,6 +42,14 @@ pub fn run(context: &Context<'_>, args: &BackupArgs) -> Result {
             term.say(text);
             return Ok(Exit::Done);
         }
+    }
+    if restore::is_half_done(&paths.data_dir, paths.storage.to_restore())? {
+        let dir = paths.data_dir.display();
+        let text = format!(
+            "a restore into {dir} was killed half way, so that its database and uploads are no pair; nothing was backed up. \
+             `lrl restore --undo --data-dir {dir}` takes it back, or restore again"
+        );
+        return Err(Error::Refused(text).into());
     }
     let options = options(context, args, &paths)?;
     if args.dry_run {

@@ -21,6 +21,7 @@ mod snapshots;
 mod stats;
 mod status;
 mod store;
+mod undo;
 
 use clap::ArgMatches;
 

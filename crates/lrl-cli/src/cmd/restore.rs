@@ -3,18 +3,22 @@
 use std::os::unix::ffi::OsStrExt;
 
 use lrl_store::error::Error;
-use lrl_store::ops::restore::{self, Options, Part, Report, What};
+use lrl_store::ops::restore::{self, Moved, Options, Part, Report, What};
 use lrl_store::ops::select::Need;
 use serde_json::json;
 
-use super::{Context, store};
+use super::{Context, store, undo};
 use crate::args::RestoreArgs;
 use crate::exit::{Exit, Failure, Result};
+use crate::locks;
 use crate::render::units::{self, safe};
 use crate::resolve;
 
 /// Restores, or says what a restore would do.
 pub fn run(context: &Context<'_>, args: &RestoreArgs) -> Result {
+    if args.undo {
+        return undo::run(context, args);
+    }
     let paths = context.paths()?;
     let what = match (&args.path, args.half.db_only, args.half.assets_only) {
         (Some(path), _, _) => What::Path(path.as_os_str().as_bytes().to_vec()),
@@ -29,6 +33,7 @@ pub fn run(context: &Context<'_>, args: &RestoreArgs) -> Result {
         owner: args.owner.as_ref().map(resolve::owner_ids).transpose()?,
         dry_run: args.dry_run,
         force: args.force,
+        locks: Some(locks::ask),
     };
     let (report, from) = if let Some(manifest) = &args.manifest {
         (restore::restore_set(manifest, &options, context.term)?, format!("set {}", manifest.display()))
@@ -92,10 +97,18 @@ fn render(context: &Context<'_>, report: &Report, from: &str) -> Result {
     } else {
         term.say("\nRestore completed successfully! Start the application, and look at it.");
         if report.restored.iter().any(|restored| !restored.kept.is_empty()) {
-            term.say(
-                "When all is well, remove what is kept. To go back, stop the application and rename it to what it was.",
-            );
+            term.say(format!(
+                "When all is well, remove what is kept: it takes {}. To go back: `lrl restore --undo`.",
+                units::size(report.kept_bytes)
+            ));
         }
+    }
+    if report.older.copies > 0 {
+        term.note(format!(
+            "earlier restores left {} beside it, which take {}: --undo does not know them",
+            units::count(report.older.copies, "kept copy|kept copies"),
+            units::size(report.older.bytes)
+        ));
     }
     if term.is_json() {
         term.json(&document(report, from))?;
@@ -108,22 +121,19 @@ fn document(report: &Report, from: &str) -> serde_json::Value {
         .restored
         .iter()
         .map(|r| {
-            let kept: Vec<_> = r
-                .kept
-                .iter()
-                .map(|(was, now)| json!({ "was": was.to_string_lossy(), "kept_as": now.to_string_lossy() }))
-                .collect();
-            let part = match r.part {
-                Part::Database => "database",
-                Part::Uploads => "uploads",
-                Part::Path => "path",
-            };
-            json!({ "part": part, "path": r.path.to_string_lossy(), "files": r.files, "bytes": r.bytes, "kept": kept })
+            let kept = kept_document(&r.kept);
+            json!({ "part": r.part, "path": r.path.to_string_lossy(), "files": r.files, "bytes": r.bytes, "kept": kept })
         })
         .collect();
     json!({
         "success": true, "dry_run": report.dry_run, "from": from, "timestamp": report.timestamp, "restored": restored,
         "files": report.files, "directories": report.dirs, "links": report.links, "bytes": report.bytes,
+        "kept_bytes": report.kept_bytes, "older_copies": report.older.copies, "older_bytes": report.older.bytes,
         "holders": report.holders.iter().map(ToString::to_string).collect::<Vec<_>>(), "notes": report.notes,
     })
+}
+
+/// Returns what is kept under which name.
+pub(super) fn kept_document(kept: &[Moved]) -> serde_json::Value {
+    kept.iter().map(|(was, now)| json!({ "was": was.to_string_lossy(), "kept_as": now.to_string_lossy() })).collect()
 }

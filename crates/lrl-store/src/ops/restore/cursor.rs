@@ -40,7 +40,8 @@ pub(super) fn to_path(bytes: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(bytes))
 }
 
-fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+/// Takes a path apart.
+pub(super) fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     path.split(|b| *b == b'/').filter(|part| !part.is_empty())
 }
 

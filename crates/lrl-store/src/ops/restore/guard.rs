@@ -17,6 +17,9 @@ pub(super) fn watch_database(place: &Place, watched: &mut Vec<Watched>) -> Resul
         let name = [place.name.as_slice(), suffix.as_bytes()].concat();
         if let Some(stat) = place.stat_of(&name)? {
             watched.push(Watched::File(stat.st_dev, stat.st_ino, real.join(to_path(&name))));
+            if suffix.is_empty() {
+                watched.push(Watched::Locks(real.join(to_path(&name))));
+            }
         }
     }
     Ok(())

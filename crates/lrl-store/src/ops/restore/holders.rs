@@ -1,15 +1,20 @@
-//! Owns the question who has the files open that a restore would replace. Only reads `/proc`: opening and closing the database
-//! itself would drop the SQLite locks of this process. Without the right to look into a process it sees nothing of it.
+//! Owns the question who has the files open that a restore would replace. Reads `/proc` alone: opening and closing the database
+//! itself would drop the SQLite locks of this process. Without the right to look into a process it sees nothing of it; then the
+//! locks tell, which a caller has looked up from another process.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::locks::{AskLocks, LockHolder};
+
 /// Something that nobody else should have open.
 pub(super) enum Watched {
     /// One file, by device and inode, and its path for messages.
     File(u64, u64, PathBuf),
+    /// A database on which nobody should hold a lock.
+    Locks(PathBuf),
     /// Everything below a directory, by its path without links.
     Below(PathBuf),
 }
@@ -17,8 +22,8 @@ pub(super) enum Watched {
 /// A process that has such a file open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
-    /// Its id.
-    pub pid: u32,
+    /// Its id; none where it cannot be seen from here.
+    pub pid: Option<u32>,
     /// Its name.
     pub command: String,
     /// One file that it has open.
@@ -27,12 +32,16 @@ pub struct Holder {
 
 impl std::fmt::Display for Holder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} (process {}) has {} open", self.command, self.pid, self.path.display())
+        let path = self.path.display();
+        match self.pid {
+            Some(pid) => write!(f, "{} (process {pid}) has {path} open", self.command),
+            None => write!(f, "a process that cannot be seen from here (in another container?) has {path} open"),
+        }
     }
 }
 
 /// Finds the processes, other than this one, that hold any of these; one entry for each process.
-pub(super) fn find(watched: &[Watched]) -> Vec<Holder> {
+pub(super) fn find(watched: &[Watched], locks: Option<AskLocks>) -> Vec<Holder> {
     let mut holders = Vec::new();
     let Ok(processes) = fs::read_dir("/proc") else { return holders };
     for process in processes.flatten() {
@@ -40,12 +49,27 @@ pub(super) fn find(watched: &[Watched]) -> Vec<Holder> {
         let Some(pid) = pid.filter(|pid| *pid != std::process::id()) else { continue };
         let dir = process.path();
         if let Some(path) = by_descriptor(&dir, watched).or_else(|| by_mapping(&dir, watched)) {
-            let command = fs::read_to_string(dir.join("comm")).unwrap_or_default().trim().to_string();
-            holders.push(Holder { pid, command, path });
+            holders.push(Holder { pid: Some(pid), command: command(pid), path });
+        }
+    }
+    // Who holds a lock has the file open: most are known already. Where nobody can be asked, `/proc` has to do.
+    for path in watched.iter().filter_map(|one| if let Watched::Locks(path) = one { Some(path) } else { None }) {
+        let pid = match locks.and_then(|ask| ask(path).ok().flatten()) {
+            None => continue,
+            Some(LockHolder::Process(pid)) => Some(pid),
+            Some(LockHolder::Unseen) => None,
+        };
+        if !holders.iter().any(|holder| holder.pid == pid) {
+            let command = pid.map(command).unwrap_or_default();
+            holders.push(Holder { pid, command, path: path.clone() });
         }
     }
     holders.sort_by_key(|holder| holder.pid);
     holders
+}
+
+fn command(pid: u32) -> String {
+    fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_string()
 }
 
 fn by_descriptor(process: &Path, watched: &[Watched]) -> Option<PathBuf> {
@@ -56,6 +80,7 @@ fn by_descriptor(process: &Path, watched: &[Watched]) -> Option<PathBuf> {
                 Watched::File(dev, ino, path) => fs::metadata(fd.path())
                     .is_ok_and(|meta| (meta.dev(), meta.ino()) == (*dev, *ino))
                     .then(|| path.clone()),
+                Watched::Locks(_) => None,
                 Watched::Below(dir) => fs::read_link(fd.path()).ok().filter(|path| is_strictly_below(path, dir)),
             };
             if found.is_some() {
@@ -74,6 +99,7 @@ fn by_mapping(process: &Path, watched: &[Watched]) -> Option<PathBuf> {
         for one in watched {
             let held = match one {
                 Watched::File(_, _, file) => path == file,
+                Watched::Locks(_) => false,
                 Watched::Below(dir) => is_strictly_below(path, dir),
             };
             if held {

@@ -3,12 +3,16 @@
 
 mod cursor;
 mod database;
+mod desk;
 mod file;
 mod guard;
 mod holders;
 mod homes;
+mod incoming;
+mod locks;
 mod place;
 mod plan;
+mod record;
 mod report;
 pub(in crate::ops) mod room;
 mod set;
@@ -16,6 +20,7 @@ mod stage;
 mod staging;
 mod swap;
 mod tree;
+mod undo;
 mod unpacked;
 
 #[cfg(test)]
@@ -31,14 +36,17 @@ use crate::store::{SnapshotName, Store};
 use file::Owners;
 pub use holders::Holder;
 use homes::Homes;
+use incoming::Incoming;
+pub use locks::{AskLocks, LockHolder, lock_holder};
 use plan::{Plan, TreePlan};
 use report::refuse_holders;
-pub use report::{Part, Report, Restored};
+pub use report::{Older, Part, Report, Restored};
 pub use set::restore_set;
 use stage::{Stage, TakeOver, Taken};
 use staging::Made;
-use swap::Incoming;
 pub use swap::Moved;
+use undo::Resumed;
+pub use undo::{Returned, UndoOptions, Undone, is_half_done, undo};
 
 /// What of a snapshot is restored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +76,8 @@ pub struct Options {
     pub dry_run: bool,
     /// Restores also while processes have the files open.
     pub force: bool,
+    /// Finds who holds SQLite's locks; `None`: only `/proc` is asked.
+    pub locks: Option<AskLocks>,
 }
 
 /// Restores from a snapshot.
@@ -79,10 +89,12 @@ pub fn restore(
     observer: &dyn Observer,
 ) -> Result<Report> {
     let owners = owners(options);
+    let mut notes = take_up(options)?;
     let mut plan = Plan::make(store, snapshot, options, owners, observer)?;
     let mut report = Report { timestamp: snapshot.timestamp.clone(), ..Report::default() };
+    report.notes.append(&mut notes);
     report.notes.append(&mut plan.notes);
-    let found = plan.holders()?;
+    let found = plan.holders(options.locks)?;
     report.admit(found, options)?;
     report.count(&plan)?;
     if options.dry_run {
@@ -94,6 +106,7 @@ pub fn restore(
     let database_owner = plan.database.as_ref().map(|(database, _)| (database.uid, database.gid));
     let home_owner = options.owner.or_else(|| database_owner.filter(|_| owners.recorded));
     let mut homes = Homes::default();
+    made.create(&options.data_dir, home_owner)?;
     open_homes(&mut plan, &mut homes, &mut made, home_owner)?;
 
     let taken = Taken::default();
@@ -129,14 +142,12 @@ pub fn restore(
     checkpoint(observer)?;
     homes.sync()?;
     if !options.force {
-        refuse_holders(&plan.holders()?)?;
+        refuse_holders(&plan.holders(options.locks)?)?;
     }
-    let incoming = incoming(&plan, &homes)?;
-    let mut moved = swap::swap(&incoming)?;
-    // The report begins with the database.
-    moved.rotate_right(plan.database.iter().count());
+    let from = format!("snapshot {} of {}", name.id.short(), snapshot.timestamp);
+    let placed = incoming::place(options, from, &incoming(&plan, &homes)?)?;
     made.keep();
-    report.restored.iter_mut().zip(moved).for_each(|(restored, moved)| restored.kept = moved);
+    report.placed(placed, plan.database.is_some());
     report.finish(take_over, &taken, owners);
     Ok(report)
 }
@@ -185,14 +196,33 @@ fn open_homes(plan: &mut Plan<'_>, homes: &mut Homes, made: &mut Made, owner: Op
     Ok(())
 }
 
+/// Takes up what a dead run left half done, before anything is planned.
+fn take_up(options: &Options) -> Result<Vec<String>> {
+    let (data_dir, storage_dir) = (&options.data_dir, &options.storage_dir);
+    if options.dry_run {
+        let half = is_half_done(data_dir, storage_dir)?;
+        return Ok(half
+            .then(|| "a restore that was killed left this half done: it would be taken back first".into())
+            .into_iter()
+            .collect());
+    }
+    let Resumed::Settled(undone) = undo::resume(data_dir, storage_dir, options.force, options.locks)? else {
+        return Ok(Vec::new());
+    };
+    let done = if undone.restored_again { "finished" } else { "taken back" };
+    let mut notes = vec![format!("a change of the data directory that was killed was {done} first: {}", undone.from)];
+    let kept = undone.returned.iter().flat_map(|one| &one.kept);
+    notes.extend(kept.map(|(was, now)| format!("{} is kept as {}", was.display(), now.display())));
+    notes.extend(undone.notes);
+    Ok(notes)
+}
+
 fn incoming<'a>(plan: &'a Plan<'_>, homes: &'a Homes) -> Result<Vec<Incoming<'a>>> {
     // Uploads first: every row of the database then finds its file the moment it is there.
-    let trees = plan.trees.iter().map(|tree| (&tree.place, false));
-    let all = trees.chain(plan.database.iter().map(|(_, place)| (place, true)));
-    all.map(|(place, is_database)| {
-        Ok(Incoming { place, from: &homes.of(place)?.staging.dir, name: &place.name, is_database })
-    })
-    .collect()
+    let trees = plan.trees.iter().map(|tree| (&tree.place, tree.part));
+    let all = trees.chain(plan.database.iter().map(|(_, place)| (place, Part::Database)));
+    all.map(|(place, part)| Ok(Incoming { place, part, from: &homes.of(place)?.staging.dir, name: &place.name }))
+        .collect()
 }
 
 fn stage_tree(

@@ -5,10 +5,11 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, FileType, Mode, Stat, StatxAttributes, StatxFlags, openat, readlinkat, statat, statx};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, Stat, StatxAttributes, StatxFlags, openat, readlinkat, statat, statx};
 use rustix::io::Errno;
 
 use super::cursor::{DIRECTORY, to_path};
+use super::record::Side;
 use super::staging::open_home;
 use crate::error::{Error, Result};
 
@@ -114,10 +115,10 @@ impl Place {
         self.existing.filter(|_| !self.is(FileType::Symlink)).or_else(dir).map(|stat| (stat.st_uid, stat.st_gid))
     }
 
-    /// Returns a name under which what stands there can be kept, one that nothing has yet, the sidecars' names included.
-    pub fn free_name(&self) -> Result<Vec<u8>> {
+    /// Returns a name with this ending under which something can be kept, one that nothing has yet, the sidecars' names included.
+    pub fn free_name(&self, ending: &str) -> Result<Vec<u8>> {
         for n in 0u32.. {
-            let mut kept = [self.name.as_slice(), b".pre-restore"].concat();
+            let mut kept = [self.name.as_slice(), ending.as_bytes()].concat();
             if n > 0 {
                 kept.extend_from_slice(format!(".{n}").as_bytes());
             }
@@ -129,7 +130,23 @@ impl Place {
                 return Ok(kept);
             }
         }
-        Err(Error::Refused(format!("every name like {}.pre-restore is taken", self.path().display())))
+        Err(Error::Refused(format!("every name like {}{ending} is taken", self.path().display())))
+    }
+
+    /// Returns what earlier restores left beside it: everything called `name.pre-restore…` or `name.undone…`.
+    pub fn kept_before(&self) -> Result<Vec<PathBuf>> {
+        let Some(dir) = &self.dir else { return Ok(Vec::new()) };
+        let failed = |e: Errno| Error::io("list", &self.dir_path)(e.into());
+        let starts = [Side::Before, Side::Restored].map(|side| [&self.name, side.ending().as_bytes()].concat());
+        let mut found = Vec::new();
+        for entry in Dir::read_from(dir).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name().to_bytes();
+            if starts.iter().any(|start| name.starts_with(start)) {
+                found.push(self.dir_path.join(to_path(name)));
+            }
+        }
+        Ok(found)
     }
 
     /// Looks at another name in the same directory.

@@ -10,7 +10,7 @@ use super::place::Place;
 use super::room::{Free, free_at};
 use super::stage::TakeOver;
 use super::tree::{Old, Tree, Weight};
-use super::{Options, Part, What};
+use super::{AskLocks, Options, Part, What};
 use crate::error::{Error, Result};
 use crate::format::entry::is_clean_path;
 use crate::format::snapshot::{Database, Snapshot, Uploads};
@@ -252,12 +252,12 @@ impl<'a> Plan<'a> {
     }
 
     /// Returns who has open what would be replaced.
-    pub fn holders(&self) -> Result<Vec<holders::Holder>> {
+    pub fn holders(&self, locks: Option<AskLocks>) -> Result<Vec<holders::Holder>> {
         let mut watched = Vec::new();
         if let Some((_, place)) = &self.database {
             watch_database(place, &mut watched)?;
         }
         self.trees.iter().for_each(|plan| watch_tree(&plan.place, &mut watched));
-        Ok(holders::find(&watched))
+        Ok(holders::find(&watched, locks))
     }
 }

@@ -2,16 +2,22 @@
 
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use super::cursor::to_path;
 use super::file::Owners;
+use super::incoming::Placed;
 use super::place::Place;
 use super::plan::Plan;
+use super::record::Side;
 use super::stage::{TakeOver, Taken};
+use super::unpacked::weigh;
 use super::{Holder, Moved, Options};
 use crate::error::{Error, Result};
 
 /// A part of a restore.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Part {
     /// The database.
     Database,
@@ -36,6 +42,15 @@ pub struct Restored {
     pub kept: Vec<Moved>,
 }
 
+/// Kept copies that `--undo` does not go by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Older {
+    /// How many.
+    pub copies: u64,
+    /// Bytes that they take on the disk.
+    pub bytes: u64,
+}
+
 /// What a restore did, or would do.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
@@ -57,6 +72,10 @@ pub struct Report {
     pub cloned: (u64, u64),
     /// Files and bytes that were right already and got a further name, for want of room.
     pub linked: (u64, u64),
+    /// Bytes that what is kept takes on the disk.
+    pub kept_bytes: u64,
+    /// What earlier restores left beside the targets.
+    pub older: Older,
     /// Who has the files open (with `force` or `dry_run`; otherwise they are a reason to refuse).
     pub holders: Vec<Holder>,
     /// What an operator should know.
@@ -86,7 +105,7 @@ impl Report {
         self.files += files;
         self.bytes = self.bytes.saturating_add(bytes);
         let mut kept = Vec::new();
-        let name = place.free_name()?;
+        let name = place.free_name(Side::Before.ending())?;
         let path = |suffix: &str| place.dir_path.join(to_path(&[name.as_slice(), suffix.as_bytes()].concat()));
         if place.existing.is_some() {
             kept.push((place.path(), path("")));
@@ -97,8 +116,22 @@ impl Report {
                 kept.push((was, path(suffix)));
             }
         }
+        self.kept_bytes += space(&kept);
+        let own: Vec<&PathBuf> = kept.iter().map(|(_, now)| now).collect();
+        let mut older = place.kept_before()?;
+        older.retain(|path| !own.contains(&path));
+        self.older.copies += older.len() as u64;
+        self.older.bytes += older.iter().map(|path| weigh(path).space).sum::<u64>();
         self.restored.push(Restored { part, path: place.path(), files, bytes, kept });
         Ok(())
+    }
+
+    pub(super) fn placed(&mut self, mut placed: Placed, begins_with_database: bool) {
+        // Uploads come first in place, the report begins with the database.
+        placed.moved.rotate_right(usize::from(begins_with_database));
+        self.restored.iter_mut().zip(placed.moved).for_each(|(restored, moved)| restored.kept = moved);
+        self.kept_bytes = placed.kept_bytes;
+        self.notes.append(&mut placed.notes);
     }
 
     pub(super) fn finish(&mut self, take_over: TakeOver, taken: &Taken, owners: Owners) {
@@ -121,6 +154,10 @@ impl Report {
             self.notes.push("owners were not restored: only root can give files away".into());
         }
     }
+}
+
+fn space(kept: &[Moved]) -> u64 {
+    kept.iter().map(|(was, _)| weigh(was).space).sum()
 }
 
 /// Refuses to replace what somebody has open.

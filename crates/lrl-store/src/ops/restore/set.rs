@@ -12,15 +12,15 @@ use super::cursor::to_path;
 use super::guard::{refuse_overlap, storage_home, watch_database, watch_tree};
 use super::holders::{self, Holder, Watched};
 use super::homes::Homes;
+use super::incoming::{self, Incoming};
 use super::place::Place;
 use super::plan::{ASSETS, DATABASE, STORAGE};
 use super::report::refuse_holders;
 use super::room::free_at;
 use super::stage::{TakeOver, Taken};
 use super::staging::Made;
-use super::swap::{Incoming, swap};
 use super::unpacked::{count, give_away, note_count, prove, stage_copy, unpack};
-use super::{Options, Part, Report, What, owners};
+use super::{AskLocks, Options, Part, Report, What, owners, take_up};
 use crate::error::{Error, Result};
 use crate::progress::{Observer, Phase, checkpoint};
 use crate::set::extract::{self, verify};
@@ -42,9 +42,10 @@ pub fn restore_set(manifest_path: &Path, options: &Options, observer: &dyn Obser
     let manifest = Manifest::read(manifest_path)?;
     let owners = owners(options);
     let mut report = Report { timestamp: manifest.timestamp_utc.clone(), ..Report::default() };
+    report.notes = take_up(options)?;
     let mut set = Set::find(&manifest, manifest_path, options, &mut report.notes)?;
     set.refuse()?;
-    report.admit(set.holders()?, options)?;
+    report.admit(set.holders(options.locks)?, options)?;
     observer.phase(Phase::Verify, None);
     if let Some((assets, archive)) = &set.assets {
         prove(archive, assets.sha256.as_deref(), assets.archive_size_bytes, observer, &mut report.notes)?;
@@ -70,19 +71,18 @@ pub fn restore_set(manifest_path: &Path, options: &Options, observer: &dyn Obser
     checkpoint(observer)?;
     homes.sync()?;
     if !options.force {
-        refuse_holders(&set.holders()?)?;
+        refuse_holders(&set.holders(options.locks)?)?;
     }
     let mut incoming = Vec::new();
     for ((root, place), from) in set.roots.iter().zip(&unpacked) {
-        incoming.push(Incoming { place, from, name: root, is_database: false });
+        incoming.push(Incoming { place, from, name: root, part: Part::Uploads });
     }
     if let Some((_, _, place)) = &set.database {
-        incoming.push(Incoming { place, from: &homes.of(place)?.staging.dir, name: &place.name, is_database: true });
+        incoming.push(Incoming { place, from: &homes.of(place)?.staging.dir, name: &place.name, part: Part::Database });
     }
-    let mut moved = swap(&incoming)?;
-    moved.rotate_right(set.database.iter().count());
+    let placed = incoming::place(options, format!("set {}", manifest_path.display()), &incoming)?;
     made.keep();
-    report.restored.iter_mut().zip(moved).for_each(|(restored, moved)| restored.kept = moved);
+    report.placed(placed, set.database.is_some());
     report.finish(TakeOver::No, &Taken::default(), owners);
     Ok(report)
 }
@@ -128,13 +128,13 @@ impl<'a> Set<'a> {
         refuse_overlap(&places.collect::<Vec<_>>(), &[self.manifest.to_path_buf()])
     }
 
-    fn holders(&self) -> Result<Vec<Holder>> {
+    fn holders(&self, locks: Option<AskLocks>) -> Result<Vec<Holder>> {
         let mut watched: Vec<Watched> = Vec::new();
         if let Some((_, _, place)) = &self.database {
             watch_database(place, &mut watched)?;
         }
         self.roots.iter().for_each(|(_, place)| watch_tree(place, &mut watched));
-        Ok(holders::find(&watched))
+        Ok(holders::find(&watched, locks))
     }
 
     /// Opens the directories that did not exist before.

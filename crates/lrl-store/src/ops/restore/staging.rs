@@ -89,7 +89,7 @@ impl Drop for Staging {
 }
 
 /// Removes staging directories of dead runs: ours, and locked by nobody.
-fn reclaim(home: &Arc<OwnedFd>) {
+pub(super) fn reclaim(home: &Arc<OwnedFd>) {
     let Ok(listing) = Dir::read_from(home) else { return };
     for entry in listing.flatten() {
         let name = entry.file_name().to_bytes();

@@ -1,233 +1,302 @@
-//! Owns the renames that put restored things in place, and their undoing. At every point each target is wholly old or wholly
-//! new, no new database stands beside an old `-wal` or `-journal`, and what was replaced is complete under its `.pre-restore`
-//! name. Nothing that exists is overwritten, but a database that has just got a further name.
+//! Owns the renames by which one side takes the place of the other. It goes by what stands where, so that it can take up any
+//! state that a dead run left: at every point each target is wholly one side or the other, no database stands beside the `-wal`
+//! or `-journal` of another, and nothing is overwritten but a database that has just got a further name.
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, RenameFlags, chmodat, fsync, linkat, renameat, renameat_with, statat, unlinkat,
+    AtFlags, FileType, Mode, RenameFlags, Stat, chmodat, fsync, linkat, renameat, renameat_with, statat, unlinkat,
 };
 use rustix::io::Errno;
 
 use super::cursor::to_path;
-use super::place::Place;
+use super::desk::Desk;
+use super::place::{Place, SIDECARS};
+use super::record::{Half, Member, Record, Side, Target};
+use super::report::Part;
 use crate::error::{Error, Result};
-
-/// Something staged, and where it goes.
-pub(super) struct Incoming<'a> {
-    /// Where to.
-    pub place: &'a Place,
-    /// The directory that holds it now.
-    pub from: &'a Arc<OwnedFd>,
-    /// Its name there.
-    pub name: &'a [u8],
-    /// Takes the sidecars of what it replaces away.
-    pub is_database: bool,
-}
 
 /// A former path and the one under which it is kept.
 pub type Moved = (PathBuf, PathBuf);
 
 type Dir = Arc<OwnedFd>;
+type Spot = (Dir, Vec<u8>);
 
-/// One change, as it has to be known to undo it. Also what a record of an unfinished restore would hold.
-enum Step {
-    /// `name` of `from` became `to_name` of `to`.
-    Moved { from: Dir, name: Vec<u8>, to: Dir, to_name: Vec<u8> },
-    /// `name` got a further name.
-    Linked { dir: Dir, kept: Vec<u8> },
-    /// A staged file took `name`, which also stands at `kept`.
-    Replaced { dir: Dir, name: Vec<u8>, kept: Vec<u8> },
-    /// Two names of one directory changed places.
-    Exchanged { dir: Dir, a: Vec<u8>, b: Vec<u8> },
-    /// A staged directory got the right to be moved.
-    Opened { from: Dir, name: Vec<u8>, mode: u32 },
+/// A target where it is now.
+pub(super) struct Seat<'a> {
+    /// Where.
+    pub place: &'a Place,
+    /// What changes there.
+    pub target: &'a Target,
+    /// Where the restored thing was made ready, as long as this run lives.
+    pub staged: Option<Spot>,
 }
 
-#[derive(Default)]
-struct Journal {
-    steps: Vec<Step>,
-}
-
-/// Puts everything in place, or nothing. Returns, for each, what was moved away to where.
-pub(super) fn swap(incoming: &[Incoming<'_>]) -> Result<Vec<Vec<Moved>>> {
-    let mut journal = Journal::default();
-    let done = incoming.iter().map(|one| journal.put(one)).collect::<Result<Vec<_>>>();
-    let done = done.and_then(|moved| incoming.iter().try_for_each(sync).map(|()| moved));
-    done.map_err(|error| match journal.undo() {
+/// Does all of a record, or nothing. Returns what an operator should know.
+pub(super) fn swap(desk: &Desk, record: &Record, seats: &[Seat<'_>]) -> Result<Vec<String>> {
+    let intent = desk.begin(record)?;
+    let done = settle(seats, record.live).and_then(|notes| intent.finish().map(|()| notes));
+    done.map_err(|error| match settle(seats, record.live.other()).and_then(|_| intent.withdraw()) {
         Ok(()) => error,
         Err(undo) => Error::Refused(format!(
-            "{error}; and it could not be undone ({undo}): what was there is kept beside it as *.pre-restore"
+            "{error}; and it could not be taken back ({undo}). Nothing is lost: `lrl restore --undo` puts back what was there"
         )),
     })
 }
 
-fn sync(one: &Incoming<'_>) -> Result<()> {
-    let dir = one.place.dir.as_ref();
-    dir.map_or(Ok(()), |dir| step(|| fsync(dir))).map_err(|e| Error::io("sync", &one.place.dir_path)(e.into()))
+/// Puts one side in place everywhere, durably, from whatever state.
+pub(super) fn settle(seats: &[Seat<'_>], side: Side) -> Result<Vec<String>> {
+    let mut notes = Vec::new();
+    seats.iter().try_for_each(|seat| seat.put(side, &mut notes))?;
+    for seat in seats {
+        step(|| fsync(seat.dir()?)).map_err(|e| Error::io("sync", &seat.place.dir_path)(e.into()))?;
+    }
+    Ok(notes)
+}
+
+/// Says whether one side is in place everywhere, with all that belongs to it.
+pub(super) fn is_settled(seats: &[Seat<'_>], side: Side) -> Result<bool> {
+    seats.iter().try_fold(true, |all, seat| Ok(all && seat.is_settled(side)?))
 }
 
 /// Every change goes through here, so that tests can stop at each.
-fn step<T>(act: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
+pub(super) fn step<T>(act: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
     #[cfg(test)]
     faults::hit()?;
     act()
 }
 
-fn rename_new(from: &Dir, name: &[u8], to: &Dir, to_name: &[u8]) -> Result<(), Errno> {
-    match renameat_with(from, name, to, to_name, RenameFlags::NOREPLACE) {
+fn look(dir: &Dir, name: &[u8]) -> Result<Option<Stat>, Errno> {
+    match statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+fn rename_new((from, name): (&Dir, &[u8]), (to, to_name): (&Dir, &[u8])) -> Result<(), Errno> {
+    step(|| match renameat_with(from, name, to, to_name, RenameFlags::NOREPLACE) {
         // Some network file systems cannot promise it in one go: look, then move.
-        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => match statat(to, to_name, AtFlags::SYMLINK_NOFOLLOW) {
-            Err(Errno::NOENT) => renameat(from, name, to, to_name),
-            Ok(_) => Err(Errno::EXIST),
-            Err(e) => Err(e),
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => match look(to, to_name)? {
+            None => renameat(from, name, to, to_name),
+            Some(_) => Err(Errno::EXIST),
         },
         done => done,
-    }
+    })
 }
 
 fn is_unsupported(e: Errno) -> bool {
     matches!(e, Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM | Errno::MLINK | Errno::XDEV)
 }
 
-impl Journal {
-    fn put(&mut self, one: &Incoming<'_>) -> Result<Vec<Moved>> {
-        let place = one.place;
-        let Some(dir) = &place.dir else {
-            return Err(Error::io("open", &place.dir_path)(Errno::NOENT.into()));
+fn is_file(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+}
+
+impl Seat<'_> {
+    fn dir(&self) -> Result<&Dir, Errno> {
+        self.place.dir.as_ref().ok_or(Errno::NOENT)
+    }
+
+    fn failed(&self, e: Errno) -> Error {
+        match e {
+            Errno::BUSY | Errno::XDEV => self.place.mount_error(),
+            Errno::EXIST => self.changed(),
+            e => Error::io("rename", self.place.path())(e.into()),
+        }
+    }
+
+    fn changed(&self) -> Error {
+        Error::Refused(format!(
+            "{} changed while it was restored: something else writes there. Nothing was changed; stop it and try again",
+            self.place.path().display()
+        ))
+    }
+
+    fn live(&self, suffix: &str) -> Vec<u8> {
+        [self.place.name.as_slice(), suffix.as_bytes()].concat()
+    }
+
+    fn is_settled(&self, side: Side) -> Result<bool> {
+        let mine = self.target.half(side);
+        let main = self.place.stat_of(&self.place.name)?;
+        let mut settled = is_that(mine.main(), main.as_ref());
+        for member in mine.sidecars() {
+            settled &= !self.place.stat_of(&mine.kept(&member.suffix))?.is_some_and(|stat| member.is(&stat));
+        }
+        for member in self.target.half(side.other()).sidecars() {
+            settled &= !self.place.stat_of(&self.live(&member.suffix))?.is_some_and(|stat| member.is(&stat));
+        }
+        Ok(settled)
+    }
+
+    fn put(&self, side: Side, notes: &mut Vec<String>) -> Result<()> {
+        let (mine, other) = (self.target.half(side), self.target.half(side.other()));
+        let main = self.place.stat_of(&self.place.name)?;
+        if !is_that(mine.main(), main.as_ref()) {
+            if main.is_some() && !is_that(other.main(), main.as_ref()) {
+                return Err(self.changed());
+            }
+            self.change_places(side, mine, other, main.as_ref()).map_err(|e| self.failed(e))?;
+        }
+        self.tidy(side, mine, other).map_err(|e| self.failed(e))?;
+        self.keep_twin(side, mine, other).map_err(|e| self.failed(e))?;
+        self.bring_sidecars(mine, notes)
+    }
+
+    fn change_places(&self, side: Side, mine: &Half, other: &Half, live: Option<&Stat>) -> Result<(), Errno> {
+        let dir = self.dir()?;
+        let from = mine.main().map(|member| self.find(side, member).map(|spot| (member, spot))).transpose()?;
+        let (name, away) = (self.live(""), other.kept(""));
+        // First the further name: from then on the other file is complete under it, whatever happens.
+        let linked = match (&from, live) {
+            (Some((member, _)), Some(stat)) if member.is_file() && is_file(stat) => self.link(stat, &name, &away)?,
+            _ => false,
         };
-        let kept = place.free_name()?;
-        let full = |name: &[u8]| place.dir_path.join(to_path(name));
-        let failed = |e: Errno| match e {
-            Errno::BUSY | Errno::XDEV => place.mount_error(),
-            Errno::EXIST => Error::Refused(format!(
-                "{} changed while it was restored: something else writes there. Nothing was changed; stop it and try again",
-                place.path().display()
-            )),
-            e => Error::io("rename", place.path())(e.into()),
-        };
-        let mut moved = Vec::new();
-        // A database that appeared meanwhile must not be taken for nothing.
-        let existing = place.stat_of(&place.name)?;
-        let is_file = existing.is_some_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
-        // First the further name: from then on the old file is complete under it, whatever happens.
-        let linked = is_file && self.link(dir, &place.name, &kept).map_err(failed)?;
-        if one.is_database {
-            for suffix in place.sidecars()? {
-                let (was, now) = ([&place.name, suffix.as_bytes()].concat(), [&kept, suffix.as_bytes()].concat());
-                self.rename(dir, &was, dir, &now).map_err(failed)?;
-                moved.push((full(&was), full(&now)));
+        if self.target.part == Part::Database {
+            for suffix in SIDECARS {
+                if look(dir, &self.live(suffix))?.is_some() {
+                    rename_new((dir, &self.live(suffix)), (dir, &other.kept(suffix)))?;
+                }
             }
         }
-        if linked {
-            step(|| renameat(one.from, one.name, dir, place.name.as_slice())).map_err(failed)?;
-            self.steps.push(Step::Replaced { dir: Arc::clone(dir), name: place.name.clone(), kept: kept.clone() });
-        } else if existing.is_some() {
-            self.exchange(one, dir, &kept).map_err(failed)?;
-        } else {
-            self.admit(one).map_err(failed)?;
-            self.rename(one.from, one.name, dir, &place.name).map_err(failed)?;
+        match (from, live) {
+            (None, _) => rename_new((dir, &name), (dir, &away)),
+            (Some((_, (from, at))), Some(_)) if linked => step(|| renameat(&from, at, dir, name)),
+            (Some((member, spot)), None) => self.admit(member, &spot, &name),
+            (Some((member, spot)), Some(_)) => self.exchange(member, spot, mine, &away),
         }
-        self.restrict().map_err(failed)?;
-        if existing.is_some() {
-            moved.insert(0, (full(&place.name), full(&kept)));
-        }
-        Ok(moved)
     }
 
-    fn rename(&mut self, from: &Dir, name: &[u8], to: &Dir, to_name: &[u8]) -> Result<(), Errno> {
-        step(|| rename_new(from, name, to, to_name))?;
-        let (from, to) = (Arc::clone(from), Arc::clone(to));
-        self.steps.push(Step::Moved { from, name: name.to_vec(), to, to_name: to_name.to_vec() });
-        Ok(())
+    /// Finds where the thing itself stands that is not in place.
+    fn find(&self, side: Side, member: &Member) -> Result<Spot, Errno> {
+        let dir = self.dir()?;
+        let staged = self.staged.clone().filter(|_| side == Side::Restored);
+        let kept = [side, side.other()].map(|side| (Arc::clone(dir), self.target.half(side).kept("")));
+        for (dir, name) in staged.into_iter().chain(kept) {
+            if look(&dir, &name)?.is_some_and(|stat| member.is(&stat)) {
+                return Ok((dir, name));
+            }
+        }
+        Err(Errno::NOENT)
     }
 
-    fn link(&mut self, dir: &Dir, name: &[u8], kept: &[u8]) -> Result<bool, Errno> {
+    fn link(&self, stat: &Stat, name: &[u8], kept: &[u8]) -> Result<bool, Errno> {
+        let dir = self.dir()?;
         match step(|| linkat(dir, name, dir, kept, AtFlags::empty())) {
-            Ok(()) => {
-                self.steps.push(Step::Linked { dir: Arc::clone(dir), kept: kept.to_vec() });
-                Ok(true)
-            }
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST) if look(dir, kept)?.is_some_and(|there| there.st_ino == stat.st_ino) => Ok(true),
             // No links here, or not to other people's files.
             Err(e) if is_unsupported(e) || e == Errno::ACCESS => Ok(false),
             Err(e) => Err(e),
         }
     }
 
-    /// The new one takes the name `kept` for a moment, then both change places in one step.
-    fn exchange(&mut self, one: &Incoming<'_>, dir: &Dir, kept: &[u8]) -> Result<(), Errno> {
-        self.admit(one)?;
-        self.rename(one.from, one.name, dir, kept)?;
-        let name = one.place.name.as_slice();
-        match step(|| renameat_with(dir, name, dir, kept, RenameFlags::EXCHANGE)) {
-            Ok(()) => {
-                self.steps.push(Step::Exchanged { dir: Arc::clone(dir), a: name.to_vec(), b: kept.to_vec() });
-                Ok(())
-            }
+    /// Mine takes the name under which the other one is to be kept, for a moment; then both change places in one step.
+    fn exchange(&self, member: &Member, spot: Spot, mine: &Half, away: &[u8]) -> Result<(), Errno> {
+        let (dir, name) = (self.dir()?, self.live(""));
+        if spot.1 != away {
+            self.admit(member, &spot, away)?;
+        }
+        match step(|| renameat_with(dir, away, dir, name.as_slice(), RenameFlags::EXCHANGE)) {
             // Without exchange there is a moment without the name, but never one without the data.
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-                self.rename(dir, kept, one.from, one.name)?;
-                self.rename(dir, name, dir, kept)?;
-                self.rename(one.from, one.name, dir, name)
+                let aside = mine.kept("");
+                rename_new((dir, away), (dir, &aside))?;
+                rename_new((dir, &name), (dir, away))?;
+                rename_new((dir, &aside), (dir, &name))
             }
-            Err(e) => Err(e),
+            done => done,
         }
     }
 
     /// A directory that its owner may not write cannot change parents (unless for root): it gets the right until it has moved.
-    fn admit(&mut self, one: &Incoming<'_>) -> Result<(), Errno> {
-        let stat = statat(one.from, one.name, AtFlags::SYMLINK_NOFOLLOW)?;
-        let mode = stat.st_mode & 0o7777;
-        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory && mode & 0o200 == 0 {
-            chmodat(one.from, one.name, Mode::from_raw_mode(mode | 0o200), AtFlags::empty())?;
-            self.steps.push(Step::Opened { from: Arc::clone(&one.place_dir()?), name: one.place.name.clone(), mode });
+    fn admit(&self, member: &Member, (from, at): &Spot, name: &[u8]) -> Result<(), Errno> {
+        let dir = self.dir()?;
+        let mode = Mode::from_raw_mode(member.mode & 0o7777);
+        let closed = member.is_dir() && !Arc::ptr_eq(from, dir) && !mode.contains(Mode::WUSR);
+        if closed {
+            chmodat(from, at.as_slice(), mode | Mode::WUSR, AtFlags::empty())?;
         }
-        Ok(())
+        rename_new((from, at), (dir, name))?;
+        if closed { chmodat(dir, name, mode, AtFlags::empty()) } else { Ok(()) }
     }
 
-    /// Takes that right away again, where the directory stands now.
-    fn restrict(&mut self) -> Result<(), Errno> {
-        for step in &self.steps {
-            if let Step::Opened { from, name, mode } = step {
-                chmodat(from, name.as_slice(), Mode::from_raw_mode(*mode), AtFlags::empty())?;
+    /// What has come in place has no further name; what has gone stands where it is kept, or where it was made ready.
+    fn tidy(&self, side: Side, mine: &Half, other: &Half) -> Result<(), Errno> {
+        let dir = self.dir()?;
+        if let Some(member) = mine.main().filter(|member| member.is_file())
+            && look(dir, &mine.kept(""))?.is_some_and(|stat| member.is(&stat) && stat.st_nlink > 1)
+        {
+            step(|| unlinkat(dir, mine.kept(""), AtFlags::empty()))?;
+        }
+        let Some(member) = other.main() else { return Ok(()) };
+        let to = self.staged.clone().filter(|_| side == Side::Before).unwrap_or((Arc::clone(dir), other.kept("")));
+        for name in [other.kept(""), mine.kept("")] {
+            if Arc::ptr_eq(&to.0, dir) && to.1 == name || !look(dir, &name)?.is_some_and(|stat| member.is(&stat)) {
+                continue;
+            }
+            match rename_new((dir, &name), (&to.0, &to.1)) {
+                // A staged directory that its owner may not write: it goes back to be discarded.
+                Err(Errno::ACCESS) => {
+                    chmodat(dir, name.as_slice(), Mode::from_raw_mode(0o700), AtFlags::empty())?;
+                    rename_new((dir, &name), (&to.0, &to.1))?;
+                }
+                done => done?,
             }
         }
-        self.steps.retain(|step| !matches!(step, Step::Opened { .. }));
         Ok(())
     }
 
-    /// Undoes the steps, last first, up to the first that fails: what follows from there may be the only way to the old data.
-    fn undo(&mut self) -> Result<(), Errno> {
-        while let Some(step) = self.steps.pop() {
-            match step {
-                Step::Moved { from, name, to, to_name } => match rename_new(&to, &to_name, &from, &name) {
-                    // A staged directory that its owner may not write: it goes back to be discarded.
-                    Err(Errno::ACCESS) => {
-                        chmodat(&to, to_name.as_slice(), Mode::from_raw_mode(0o700), AtFlags::empty())?;
-                        rename_new(&to, &to_name, &from, &name)?;
-                    }
-                    done => done?,
-                },
-                Step::Replaced { dir, name, kept } => renameat(&dir, kept.as_slice(), &dir, name.as_slice())?,
-                Step::Exchanged { dir, a, b } => {
-                    renameat_with(&dir, a.as_slice(), &dir, b.as_slice(), RenameFlags::EXCHANGE)?;
-                }
-                Step::Linked { dir, kept } => match unlinkat(&dir, kept.as_slice(), AtFlags::empty()) {
-                    Ok(()) | Err(Errno::NOENT) => {}
-                    Err(e) => return Err(e),
-                },
-                Step::Opened { .. } => {}
+    /// For want of room both sides can be one file: then what is kept is a further name of it.
+    fn keep_twin(&self, side: Side, mine: &Half, other: &Half) -> Result<(), Errno> {
+        if let (Some(member), Some(twin), false) =
+            (mine.main(), other.main(), self.staged.is_some() && side == Side::Before)
+            && member.is_twin(twin)
+            && let Some(stat) = look(self.dir()?, &self.place.name)?
+        {
+            self.link(&stat, &self.place.name, &other.kept(""))?;
+        }
+        Ok(())
+    }
+
+    /// Puts what belongs beside a database back to it, unless somebody has written to the database without it.
+    fn bring_sidecars(&self, mine: &Half, notes: &mut Vec<String>) -> Result<()> {
+        let main = self.place.stat_of(&self.place.name)?;
+        let path = self.place.path();
+        let is_unchanged = match (mine.main(), &main) {
+            (Some(member), Some(stat)) => member.is_unchanged(stat, &path),
+            (None, None) => true,
+            _ => false,
+        };
+        for member in mine.sidecars() {
+            let (kept, live) = (mine.kept(&member.suffix), self.live(&member.suffix));
+            if !self.place.stat_of(&kept)?.is_some_and(|stat| member.is(&stat)) {
+                continue;
+            }
+            let dir = self.dir().map_err(|e| self.failed(e))?;
+            if is_unchanged && self.place.stat_of(&live)?.is_none() {
+                rename_new((dir, &kept), (dir, &live)).map_err(|e| self.failed(e))?;
+            } else {
+                notes.push(format!(
+                    "{} was written to while its {} was away: that no longer belongs to it and stays at {}",
+                    path.display(),
+                    to_path(&live).display(),
+                    self.place.dir_path.join(to_path(&kept)).display()
+                ));
             }
         }
         Ok(())
     }
 }
 
-impl Incoming<'_> {
-    fn place_dir(&self) -> Result<Arc<OwnedFd>, Errno> {
-        self.place.dir.clone().ok_or(Errno::NOENT)
+fn is_that(member: Option<&Member>, stat: Option<&Stat>) -> bool {
+    match (member, stat) {
+        (Some(member), Some(stat)) => member.is(stat),
+        (None, None) => true,
+        _ => false,
     }
 }
 

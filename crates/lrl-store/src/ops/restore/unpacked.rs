@@ -161,3 +161,35 @@ pub(super) fn count(top: &Path) -> Counts {
         links: sum.links,
     })
 }
+
+/// What a directory holds, and what it takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Held {
+    entries: u64,
+    bytes: u64,
+    /// Bytes on the disk; a file with several names counts with a part for each.
+    pub space: u64,
+}
+
+impl Held {
+    /// Says whether as much is in it.
+    pub fn holds_the_same(&self, other: &Self) -> bool {
+        (self.entries, self.bytes) == (other.entries, other.bytes)
+    }
+}
+
+/// Weighs all that is below a path, as far as it can be read.
+pub(super) fn weigh(top: &Path) -> Held {
+    use std::os::unix::fs::MetadataExt;
+    walkdir::WalkDir::new(top).into_iter().flatten().fold(Held::default(), |sum, entry| {
+        let meta = entry.metadata().ok();
+        let of = |value: &dyn Fn(&std::fs::Metadata) -> u64| meta.as_ref().map_or(0, value);
+        let is_file = entry.file_type().is_file();
+        Held {
+            entries: sum.entries + 1,
+            bytes: sum.bytes + if is_file { of(&|meta| meta.len()) } else { 0 },
+            space: sum.space + of(&|meta| meta.blocks() * 512 / if is_file { meta.nlink().max(1) } else { 1 }),
+        }
+    })
+}

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::super::swap::faults;
 use super::*;
 
-fn old_lab() -> (Lab, Snapshot) {
+pub(super) fn old_lab() -> (Lab, Snapshot) {
     let lab = Lab::new();
     lab.write("lrl.db", b"new");
     lab.write("assets/x", b"new");
