@@ -2,6 +2,7 @@
 //! packs that it should name. One look at each file's end.
 
 use std::collections::HashSet;
+use std::sync::PoisonError;
 
 use super::salvage::{directory, pack_id};
 use super::session::MAX_PENDING;
@@ -72,26 +73,35 @@ impl Store {
         for file in self.indexes() {
             file.packs().iter().for_each(|pack| _ = named.remove(pack));
         }
-        let (mut count, mut packs, mut records) = (0, Vec::new(), Vec::new());
-        for id in named {
+        // One that cannot say what it holds stays as it is; `check` names it.
+        let named: Vec<PackId> = named.into_iter().collect();
+        Ok(named.len() - self.index_packs(&named, observer)?.len())
+    }
+
+    /// Lists packs in the index, as their own directories say; returns those whose directories are damaged or gone.
+    pub(crate) fn index_packs(&self, packs: &[PackId], observer: &dyn Observer) -> Result<Vec<PackId>> {
+        let (mut damaged, mut listed, mut records) = (Vec::new(), Vec::new(), Vec::new());
+        for id in packs {
             checkpoint(observer)?;
-            let found = match directory(&*self.storage, &id) {
-                // It cannot say what it holds; `check` names it.
-                Err(Error::Corrupt { .. } | Error::Missing { .. }) => continue,
+            let found = match directory(&*self.storage, id) {
+                Err(Error::Corrupt { .. } | Error::Missing { .. } | Error::Unsupported { .. }) => {
+                    damaged.push(*id);
+                    continue;
+                }
                 other => other?,
             };
-            let pack = packs.len() as u32;
+            let pack = listed.len() as u32;
             records.extend(found.into_iter().map(|(offset, record)| Located { pack, offset: offset as u32, record }));
-            packs.push(id);
-            count += 1;
+            listed.push(*id);
             if records.len() >= MAX_PENDING {
-                self.write_index(std::mem::take(&mut packs), std::mem::take(&mut records))?;
+                self.write_index(std::mem::take(&mut listed), std::mem::take(&mut records))?;
             }
         }
-        if !packs.is_empty() {
-            self.write_index(packs, records)?;
+        if !listed.is_empty() {
+            self.write_index(listed, records)?;
         }
-        Ok(count)
+        *self.salvage.write().unwrap_or_else(PoisonError::into_inner) = None;
+        Ok(damaged)
     }
 
     /// Writes an index of these records, in any order; returns its length in bytes.

@@ -18,7 +18,6 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::format::config::{self, Config};
-use crate::format::index::Located;
 use crate::format::snapshot::{self, Snapshot};
 use crate::id::{PackId, SnapshotId};
 use crate::progress::Observer;
@@ -301,34 +300,6 @@ impl Store {
             self.storage.remove(file.name())?;
         }
         self.storage.sync("index")
-    }
-
-    /// Lists the packs whose own directories are sound in the index; returns those whose directories are not.
-    pub(crate) fn index_packs(&self, packs: &[PackId]) -> Result<Vec<PackId>> {
-        self.check_writable()?;
-        let (mut damaged, mut listed, mut records) = (Vec::new(), Vec::new(), Vec::new());
-        for (n, id) in packs.iter().enumerate() {
-            match pack_directory(&*self.storage, id) {
-                Ok(found) => {
-                    let pack = listed.len() as u32;
-                    records.extend(found.into_iter().map(|(offset, record)| Located {
-                        pack,
-                        offset: offset as u32,
-                        record,
-                    }));
-                    listed.push(*id);
-                }
-                Err(Error::Corrupt { .. } | Error::Unsupported { .. }) => damaged.push(*id),
-                Err(e) => return Err(e),
-            }
-            if records.len() >= session::MAX_PENDING || n + 1 == packs.len() && !listed.is_empty() {
-                records.sort_by_key(|located| located.record.id);
-                let (packs, records) = (std::mem::take(&mut listed), std::mem::take(&mut records));
-                self.add_index(index::write(&*self.storage, packs, records.into_iter().map(Ok))?.0)?;
-            }
-        }
-        *self.salvage.write().unwrap_or_else(PoisonError::into_inner) = None;
-        Ok(damaged)
     }
 
     /// Lists the names of snapshots, by source and sequence.

@@ -146,7 +146,7 @@ pub fn plan(
             let text = "an index is lost, but its packs are there: `lrl prune` without --dry-run lists them again, then decides";
             return Err(Error::Refused(text.into()));
         }
-        kept_unlisted = store.index_packs(&unlisted)?;
+        kept_unlisted = store.index_packs(&unlisted, observer)?;
         (packs, marked) = look(store, forgotten, observer)?;
     }
     if let Some(text) = &marked.missing_node {
