@@ -54,7 +54,7 @@ const INDEX_FILES: u64 = index::MAX_FILES as u64 - 1;
 const CHUNK_LEN: usize = 16;
 
 /// The command lines, in order. The first backup is made before the store grows.
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 24] = [
     "backup",
     "backup --snapshot-only",
     "backup --dry-run",
@@ -76,6 +76,10 @@ const COMMANDS: [&str; 20] = [
     "backup --snapshot-only --rescan",
     "backup --keep-sets 1",
     "check",
+    "forget --keep-last 2 --dry-run",
+    "forget --keep-last 2",
+    "prune",
+    "check --read-data",
 ];
 const CHANGE_BEFORE: usize = 14;
 

@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use fs2::FileExt;
 use rustix::fs::{AtFlags, Mode, OFlags, fsync, openat, renameat, statat, unlinkat};
@@ -89,12 +90,8 @@ impl Desk {
             Err(Errno::NOENT) => return Ok(None),
             Err(e) => return Err(Error::io("open", path)(e.into())),
         };
-        if lock {
-            match file.try_lock_exclusive() {
-                Err(e) if e.kind() == fs2::lock_contended_error().kind() => return Err(self.locked()),
-                // Where nothing can be locked, two runs at once cannot be told from one after the other.
-                _ => {}
-            }
+        if lock && !is_free(&file) {
+            return Err(self.locked());
         }
         let meta = file.metadata().map_err(Error::io("look at", &path))?;
         let damaged = |detail: String| Error::corrupt(path.display(), format!("{detail}; it tells of a restore"));
@@ -139,6 +136,21 @@ impl Desk {
                 let _ = intent.withdraw();
                 Err(Error::io("write", path)(e))
             }
+        }
+    }
+}
+
+/// Waits a moment for a lock: renames take milliseconds, and a child that is just being started shares its parent's locks.
+fn is_free(file: &File) -> bool {
+    let until = Instant::now() + Duration::from_secs(1);
+    loop {
+        match file.try_lock_exclusive() {
+            Err(e) if e.kind() == fs2::lock_contended_error().kind() && Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(e) => return e.kind() != fs2::lock_contended_error().kind(),
+            // Where nothing can be locked, two runs at once cannot be told from one after the other.
+            Ok(()) => return true,
         }
     }
 }
