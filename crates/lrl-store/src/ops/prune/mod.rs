@@ -157,10 +157,17 @@ pub fn plan(
     let mut rewrite = false;
     let mut chunks = 0;
     store.each_chunk(&mut |copies| {
+        let mut counted = None;
         for copy in copies {
             let record = &copy.place.record;
             let pack = packs.entry(copy.place.pack).or_default();
             if marked.kept.has(copy.slot) {
+                // Two index files may list one place, and which of them a look-up finds depends on the one before it.
+                let place = Some((copy.place.pack, copy.place.offset));
+                if counted == place {
+                    continue;
+                }
+                counted = place;
                 chunks += 1;
                 pack.chunks += 1;
                 pack.alive += u64::from(record.encoded_len) + 43 + 32 * record.bases.len() as u64;
