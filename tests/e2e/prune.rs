@@ -73,7 +73,7 @@ fn what_is_kept_restores_exactly_and_the_rest_becomes_free() {
     let run = lab.lrl("check --read-data").expect(0);
     assert!(!run.stdout.contains("note"), "{}", run.stdout);
     // What the cache knows still holds, and only the index says what there is.
-    std::thread::sleep(std::time::Duration::from_millis(2100));
+    std::thread::sleep(std::time::Duration::from_millis(3100));
     lab.lrl("backup --snapshot-only").expect(0);
     let run = lab.lrl("backup --snapshot-only --json").expect(0);
     assert!(run.stderr.is_empty(), "{}", run.stderr);
@@ -89,7 +89,7 @@ fn contents_that_were_pruned_are_stored_again_whatever_the_cache_knows() {
     step(&lab, 1);
     lab.write("data/assets/late", noise(90_000, 77));
     lab.database().execute("DELETE FROM users", []).unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(2100));
+    std::thread::sleep(std::time::Duration::from_millis(3100));
     lab.lrl("backup --snapshot-only").expect(0);
     lab.lrl("backup --snapshot-only").expect(0);
     lab.lrl("forget latest latest~1 --force --prune --max-unused 0").expect(0);
