@@ -9,6 +9,24 @@ use crate::format::snapshot::Snapshot;
 use crate::storage::local::{persist_new, temporary_file};
 use crate::store::SnapshotName;
 
+/// The names of one kind of a set's files: what stands before the timestamp, and after it.
+pub(super) struct Pattern(&'static str, &'static str);
+
+pub(super) const DATABASE: Pattern = Pattern("lrl_db_", ".sqlite");
+pub(super) const ASSETS: Pattern = Pattern("lrl_assets_", ".tar.gz");
+pub(super) const MANIFEST: Pattern = Pattern("backup_manifest_", ".json");
+
+impl Pattern {
+    fn join(&self, out: &Path, timestamp: &str) -> PathBuf {
+        out.join(format!("{}{timestamp}{}", self.0, self.1))
+    }
+
+    /// Returns what stands in the timestamp's place, if a name is of this kind.
+    pub fn stamp<'n>(&self, name: &'n str) -> Option<&'n str> {
+        name.strip_prefix(self.0)?.strip_suffix(self.1)
+    }
+}
+
 /// The names of a set's three files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Names {
@@ -24,9 +42,9 @@ impl Names {
     /// Names the files of a set in `out`, whose path is kept as the user gave it.
     pub fn new(out: &Path, timestamp: &str) -> Self {
         Self {
-            database: out.join(format!("lrl_db_{timestamp}.sqlite")),
-            assets: out.join(format!("lrl_assets_{timestamp}.tar.gz")),
-            manifest: out.join(format!("backup_manifest_{timestamp}.json")),
+            database: DATABASE.join(out, timestamp),
+            assets: ASSETS.join(out, timestamp),
+            manifest: MANIFEST.join(out, timestamp),
         }
     }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::files::MANIFEST;
 use crate::error::{Error, Result};
 use crate::id::SnapshotId;
 
@@ -145,7 +146,7 @@ pub fn manifests(dir: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in listing {
         let name = entry.map_err(Error::io("list", dir))?.file_name();
-        if name.to_str().is_some_and(|name| name.starts_with("backup_manifest_") && name.ends_with(".json")) {
+        if name.to_str().is_some_and(|name| MANIFEST.stamp(name).is_some()) {
             found.push(dir.join(name));
         }
     }

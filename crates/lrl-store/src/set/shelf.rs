@@ -5,13 +5,11 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::files::{ASSETS, DATABASE, MANIFEST};
 use crate::error::{Error, Result};
 
 /// A manifest that begins so is of a set whose removal has begun: it is no longer a set, and its other files are still named somewhere.
 const RETIRED_PREFIX: &str = ".retired-";
-const DATABASE: (&str, &str) = ("lrl_db_", ".sqlite");
-const ASSETS: (&str, &str) = ("lrl_assets_", ".tar.gz");
-const MANIFEST: (&str, &str) = ("backup_manifest_", ".json");
 
 /// What has one timestamp in its names.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -56,14 +54,11 @@ pub fn look(dir: &Path) -> Result<Shelf> {
     for entry in fs::read_dir(dir).map_err(Error::io("list", dir))? {
         let entry = entry.map_err(Error::io("list", dir))?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        let between = |(start, end): (&str, &str)| name.strip_prefix(start)?.strip_suffix(end).map(str::to_string);
         let manifest = name.strip_prefix(RETIRED_PREFIX).unwrap_or(&name);
-        if let Some(stamp) = between(DATABASE).or_else(|| between(ASSETS)) {
-            shelf.standing.entry(stamp).or_default().files = true;
-        } else if let Some(stamp) =
-            manifest.strip_prefix(MANIFEST.0).and_then(|rest| rest.strip_suffix(MANIFEST.1)).map(str::to_string)
-        {
-            let standing = shelf.standing.entry(stamp).or_default();
+        if let Some(stamp) = DATABASE.stamp(&name).or_else(|| ASSETS.stamp(&name)) {
+            shelf.standing.entry(stamp.into()).or_default().files = true;
+        } else if let Some(stamp) = MANIFEST.stamp(manifest) {
+            let standing = shelf.standing.entry(stamp.into()).or_default();
             if manifest.len() == name.len() { standing.manifest = true } else { standing.retired = true }
         } else {
             others.push(name);
