@@ -15,8 +15,8 @@ use crate::id::ChunkId;
 use crate::progress::{Observer, checkpoint};
 use crate::store::Store;
 
-/// So many extents are read at once.
-const BATCH: usize = 32;
+/// Extents of so many bytes are read at once, and no more than one of them is longer than that.
+const BATCH_BYTES: usize = 2 << 20;
 
 /// Writes the image of `database` and checks it against its SHA-256. `earlier` is any earlier image: an extent that has its bytes in the
 /// same place there is copied, which is several times faster than decoding it. It is not believed unread.
@@ -32,34 +32,35 @@ pub fn write(
     let mut len = 0;
     // One piece of memory for all batches: fresh pages from the system for each would cost more than reading does.
     let mut buffer = Vec::new();
-    let mut flush = |batch: &mut Vec<(u64, Piece)>| -> Result<()> {
+    let mut flush = |batch: &mut Vec<(u64, ChunkId, usize)>, need: usize| -> Result<()> {
         checkpoint(observer)?;
-        let need = batch.iter().map(|(_, piece)| piece.len() as usize).sum();
         buffer.resize(need, 0);
         let mut rest = buffer.as_mut_slice();
-        let mut extents = Vec::with_capacity(BATCH);
-        for (at, piece) in batch.drain(..) {
-            let (extent, after) = rest.split_at_mut(piece.len() as usize);
-            extents.push((at, piece, extent));
+        let mut extents = Vec::with_capacity(batch.len());
+        for (at, id, len) in batch.drain(..) {
+            let (extent, after) = rest.split_at_mut(len);
+            extents.push((at, id, extent));
             rest = after;
         }
-        extents.into_par_iter().try_for_each(|(at, piece, extent)| fill(store, earlier, at, &piece, extent))?;
+        extents.into_par_iter().try_for_each(|(at, id, extent)| fill(store, earlier, at, &id, extent))?;
         sha.update(&buffer);
         len += need as u64;
         file.as_file_mut().write_all(&buffer).map_err(Error::io("write", &path))
     };
-    let mut batch = Vec::with_capacity(BATCH);
+    let (mut batch, mut queued) = (Vec::new(), 0);
     store.each_piece(&Content::Tree(database.root), 0, &mut |at, piece| {
-        if !matches!(piece, Piece::Data { len, .. } if len <= MAX_CHUNK as u64) {
-            return Err(Error::corrupt("the database in the snapshot", "has no extent at one place"));
-        }
-        batch.push((at, piece));
-        if batch.len() == BATCH {
-            flush(&mut batch)?;
+        let (id, len) = match piece {
+            Piece::Data { id, len } if len <= MAX_CHUNK as u64 => (id, len as usize),
+            _ => return Err(Error::corrupt("the database in the snapshot", "has no extent at one place")),
+        };
+        batch.push((at, id, len));
+        queued += len;
+        if queued >= BATCH_BYTES {
+            flush(&mut batch, std::mem::take(&mut queued))?;
         }
         Ok(true)
     })?;
-    flush(&mut batch)?;
+    flush(&mut batch, queued)?;
     if len == database.size_bytes && crate::set::hex(&sha.finalize()) == database.sha256 {
         Ok(())
     } else {
@@ -67,8 +68,7 @@ pub fn write(
     }
 }
 
-fn fill(store: &Store, earlier: Option<&File>, at: u64, piece: &Piece, extent: &mut [u8]) -> Result<()> {
-    let Piece::Data { id, .. } = piece else { return Ok(()) };
+fn fill(store: &Store, earlier: Option<&File>, at: u64, id: &ChunkId, extent: &mut [u8]) -> Result<()> {
     if earlier.is_some_and(|file| file.read_exact_at(extent, at).is_ok()) && ChunkId::of(extent) == *id {
         return Ok(());
     }

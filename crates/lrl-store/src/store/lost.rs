@@ -22,11 +22,17 @@ pub(crate) struct Survey {
 }
 
 impl Store {
-    /// Compares the index's packs with those that are there.
-    pub(crate) fn survey(&self) -> Result<Survey> {
+    /// Returns the packs that index files name, each once, in order.
+    pub(crate) fn listed_packs(&self) -> Vec<PackId> {
         let mut listed: Vec<PackId> = self.indexes().iter().flat_map(|file| file.packs().to_vec()).collect();
         listed.sort_unstable();
         listed.dedup();
+        listed
+    }
+
+    /// Compares the index's packs with those that are there.
+    pub(crate) fn survey(&self) -> Result<Survey> {
+        let listed = self.listed_packs();
         let mut whole = vec![false; listed.len()];
         let mut unlisted = HashSet::new();
         self.storage.list("packs", &mut |name, len| {
@@ -70,9 +76,7 @@ impl Store {
         }
         // A run that has ended meanwhile wrote its index before its snapshot.
         self.reload_indexes()?;
-        for file in self.indexes() {
-            file.packs().iter().for_each(|pack| _ = named.remove(pack));
-        }
+        self.listed_packs().iter().for_each(|pack| _ = named.remove(pack));
         // One that cannot say what it holds stays as it is; `check` names it.
         let named: Vec<PackId> = named.into_iter().collect();
         Ok(named.len() - self.index_packs(&named, observer)?.len())

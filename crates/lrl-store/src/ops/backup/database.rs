@@ -52,8 +52,8 @@ pub(super) fn keep(
     let distrust = options.rescan || session.doubts();
     let known = cache.and_then(|cache| cache.database(&options.source));
     let proved = parent.filter(|parent| {
-        let state = before.as_ref().filter(|_| parent.tables.is_some());
         // A copy whose schema could not be read is tried, and complained about, each time.
+        let state = before.as_ref().filter(|_| parent.tables.is_some());
         state.is_some_and(|state| known == Some((state.clone(), parent.root)))
     });
     if let Some(parent) = proved.filter(|_| !distrust) {
@@ -155,8 +155,9 @@ fn store_image(
         let mut batch = Vec::new();
         while next < extents && batch.len() < BATCH_EXTENTS {
             let len = extent_bytes.min(kept.len - next * extent_bytes);
-            batch.push((old.next(), len, kept.is_kept(next).then_some(offset)));
-            offset += if kept.is_kept(next) { len } else { 0 };
+            let kept_at = kept.is_kept(next).then_some(offset);
+            offset += if kept_at.is_some() { len } else { 0 };
+            batch.push((old.next(), len, kept_at));
             next += 1;
         }
         // An extent that was not kept is the parent's, and the parent is complete.

@@ -86,7 +86,6 @@ pub(super) fn stage(
     observer: &dyn Observer,
 ) -> Result<StagedSet> {
     let names = Names::new(out, &snapshot.timestamp);
-    let mut staged = StagedSet { names, database: None, archive: None, notes: Vec::new() };
     let database = snapshot.database.clone().map(|half| Image::find(half, image, cache, out));
     // Both files are made at once and synced as soon as each is written: neither waits for the other's disk.
     let (database, archive) = std::thread::scope(|scope| {
@@ -94,15 +93,15 @@ pub(super) fn stage(
         let archive = snapshot
             .uploads
             .as_mut()
-            .map(|uploads| stage_archive(store, cache, history, uploads, out, &mut staged, observer))
+            .map(|uploads| stage_archive(store, cache, history, uploads, &names, observer))
             .transpose();
         let database = database.map(|thread| {
             thread.join().unwrap_or_else(|_| Err(Error::Refused("the thread that copies the database died".into())))
         });
         (database.transpose(), archive)
     });
-    (staged.database, staged.archive) = (database?, archive?);
-    Ok(staged)
+    let (database, (archive, notes)) = (database?, archive?.unzip());
+    Ok(StagedSet { names, database, archive, notes: notes.unwrap_or_default() })
 }
 
 /// What the set's database can be made of.
@@ -142,16 +141,16 @@ impl Image {
     }
 }
 
-/// Writes the archive, or finds the same one in a set before; notes its digest in `uploads`.
+/// Writes the archive, or finds the same one in a set before; notes its digest in `uploads`. Returns how many bytes it did not make, and what is not in it.
 fn stage_archive(
     store: &Store,
     cache: Option<&Cache>,
     history: &History,
     uploads: &mut snapshot::Uploads,
-    out: &Path,
-    staged: &mut StagedSet,
+    names: &Names,
     observer: &dyn Observer,
-) -> Result<(Ready, u64)> {
+) -> Result<((Ready, u64), Vec<Problem>)> {
+    let out = names.assets.parent().unwrap_or(Path::new("."));
     observer.phase(Phase::Archive, Some(uploads.bytes));
     let before = history.uploads.as_ref().map(|(_, half)| half).filter(|half| half.list == uploads.list);
     let same = before.and_then(|half| half.archive.clone()).filter(|archive| archive.coder == CODER);
@@ -164,13 +163,12 @@ fn stage_archive(
         };
         let size = archive.size_bytes;
         uploads.archive = Some(archive);
-        return Ok((ready, size));
+        return Ok(((ready, size), Vec::new()));
     }
-    let (file, written) = write_archive(store, cache, uploads, &staged.names.assets, observer)?;
-    staged.notes = written.notes;
+    let (file, written) = write_archive(store, cache, uploads, &names.assets, observer)?;
     uploads.archive =
         Some(snapshot::Archive { coder: CODER.into(), size_bytes: written.size_bytes, sha256: written.sha256 });
-    Ok((Ready::synced(file, &staged.names.assets)?, written.reused_bytes))
+    Ok(((Ready::synced(file, &names.assets)?, written.reused_bytes), written.notes))
 }
 
 fn reflink(path: &Path, out: &Path) -> Result<Option<NamedTempFile>> {

@@ -370,8 +370,8 @@ fn store_file(session: &Session<'_>, found: &Found, observer: &dyn Observer) -> 
     });
     SCRATCH.set(scratch);
     let outcome = outcome?;
-    pieces.store_waiting()?;
     if !matches!(outcome, ReadOutcome::Unreadable(_)) {
+        pieces.store_waiting()?;
         observer.advance(0, 1);
     }
     let content = match pieces.tree {

@@ -50,8 +50,8 @@ fn take_back(store: &Store, session: &Session<'_>, before: &[Arc<IndexFile>]) {
             return;
         }
     }
-    let listed: HashSet<PackId> = store.indexes().iter().flat_map(|file| file.packs().to_vec()).collect();
-    for pack in session.packs().iter().filter(|pack| !listed.contains(pack)) {
+    let listed = store.listed_packs();
+    for pack in session.packs().iter().filter(|pack| listed.binary_search(pack).is_err()) {
         let _ = storage.remove(&pack_name(pack));
     }
 }
@@ -69,7 +69,7 @@ fn move_all(store: &Store, session: &Session<'_>, packs: &[(PackId, u64)], obser
     session.seal()?;
     let written: HashSet<PackId> = session.packs().into_iter().collect();
     gone.retain(|pack| !written.contains(pack));
-    let mut left: Vec<PackId> = store.indexes().iter().flat_map(|file| file.packs().to_vec()).collect();
+    let mut left = store.listed_packs();
     left.retain(|pack| !gone.contains(pack));
     store.replace_indexes(left, None, &mut |copies| {
         copies.retain(|copy| !gone.contains(&copy.place.pack));
