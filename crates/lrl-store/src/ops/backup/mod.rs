@@ -8,7 +8,7 @@ mod publish;
 mod retire;
 mod scan;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 pub(super) mod uploads;
 
 use std::num::NonZeroUsize;

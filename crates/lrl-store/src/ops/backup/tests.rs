@@ -1,22 +1,48 @@
 //! The database's road into the store and back, on images that grow, shrink, move and repeat.
 
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
 
+use super::Options;
 use super::database::keep_file;
 use crate::format::entry::{Content, Time};
 use crate::format::snapshot::Database;
 use crate::id::ChunkId;
 use crate::progress::Silent;
+use crate::source::exclude::Excludes;
+use crate::source::walk::Root;
 use crate::storage::LockMode;
 use crate::storage::memory::Memory;
 use crate::store::session::Session;
 use crate::store::{Store, create};
 
 const PAGE: usize = 4096;
+
+/// What a run over `lrl.db` and `assets` in `dir` is asked, so many seconds after a moment: no set, and nobody is waited for.
+pub fn options(dir: &Path, second: u64) -> Options {
+    Options {
+        database: Some(dir.join("lrl.db")),
+        uploads: Some(vec![Root { name: "assets".into(), path: dir.join("assets") }]),
+        skip: Vec::new(),
+        excludes: Excludes::none(),
+        out: None,
+        scratch: dir.to_path_buf(),
+        source: "lab".into(),
+        tags: Vec::new(),
+        host: String::new(),
+        program: "test".into(),
+        rescan: false,
+        rescan_every: None,
+        keep_sets: None,
+        lock_wait: Duration::ZERO,
+        busy: Duration::ZERO,
+        now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + second),
+    }
+}
 
 fn store() -> Store {
     let storage = Memory::new();

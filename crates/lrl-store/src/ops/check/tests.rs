@@ -2,14 +2,12 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::{Options, ReadData, Report, check};
 use crate::error::Error;
 use crate::ops::{backup, dump, ls, snapshots};
 use crate::progress::Silent;
-use crate::source::exclude::Excludes;
-use crate::source::walk::Root;
 use crate::storage::memory::Memory;
 use crate::storage::{LockMode, Source, Storage};
 use crate::store::{Store, create};
@@ -22,24 +20,7 @@ fn open(storage: &Arc<dyn Storage>) -> Store {
 }
 
 fn back_up(storage: &Arc<dyn Storage>, dir: &Path, second: u64) {
-    let options = backup::Options {
-        database: Some(dir.join("lrl.db")),
-        uploads: Some(vec![Root { name: "assets".into(), path: dir.join("assets") }]),
-        skip: Vec::new(),
-        excludes: Excludes::none(),
-        out: None,
-        scratch: dir.to_path_buf(),
-        source: "lab".into(),
-        tags: Vec::new(),
-        host: String::new(),
-        program: "test".into(),
-        rescan: false,
-        rescan_every: None,
-        keep_sets: None,
-        lock_wait: Duration::ZERO,
-        busy: Duration::ZERO,
-        now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + second),
-    };
+    let options = backup::tests::options(dir, second);
     backup::backup(&open(storage), &options, &Silent).unwrap();
 }
 

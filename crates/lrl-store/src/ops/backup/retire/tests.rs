@@ -4,13 +4,12 @@ use std::fs;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use crate::ops::backup::tests::options;
 use crate::ops::backup::{Options, Report, backup};
 use crate::progress::Silent;
 use crate::set::files::{self, Names};
-use crate::source::exclude::Excludes;
-use crate::source::walk::Root;
 use crate::storage::local::Local;
 use crate::storage::{LockMode, Storage};
 use crate::store::{Store, create};
@@ -21,24 +20,8 @@ fn open(dir: &Path) -> Store {
 }
 
 fn back_up(dir: &Path, second: u64, keep_sets: Option<usize>) -> Report {
-    let options = Options {
-        database: None,
-        uploads: Some(vec![Root { name: "assets".into(), path: dir.join("assets") }]),
-        skip: Vec::new(),
-        excludes: Excludes::none(),
-        out: Some(dir.join("out")),
-        scratch: dir.to_path_buf(),
-        source: "lab".into(),
-        tags: Vec::new(),
-        host: String::new(),
-        program: "test".into(),
-        rescan: false,
-        rescan_every: None,
-        keep_sets: keep_sets.and_then(NonZeroUsize::new),
-        lock_wait: Duration::ZERO,
-        busy: Duration::ZERO,
-        now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + second),
-    };
+    let keep_sets = keep_sets.and_then(NonZeroUsize::new);
+    let options = Options { database: None, out: Some(dir.join("out")), keep_sets, ..options(dir, second) };
     backup(&open(dir), &options, &Silent).unwrap()
 }
 
