@@ -388,3 +388,25 @@ fn a_truncated_archive_and_a_manifest_that_points_elsewhere_fail_the_drill() {
     lab.lrl("drill --backup elsewhere").expect(1);
     assert!(Path::new(&archive).parent().unwrap().exists());
 }
+
+#[test]
+fn a_flush_that_fails_while_a_set_is_written_is_not_forgotten_by_the_last_sync() {
+    if !there_is("strace") {
+        return;
+    }
+    let lab = Lab::small();
+    lab.write("data/assets/large", noise(20 << 20, 1));
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-o", "trace", "-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO"]);
+    command.arg(env!("CARGO_BIN_EXE_lrl")).arg("backup").current_dir(lab.path("")).env_remove("STORAGE_PATH");
+    let output = command.env("HOME", lab.path("home")).output().unwrap();
+    assert!(fs::read_to_string(lab.path("trace")).unwrap().contains("INJECTED"), "no file was large enough");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(matches!(output.status.code(), Some(1 | 5)), "{:?} {text}", output.status);
+    assert!(text.contains("cannot sync"), "{text}");
+    for ending in [".json", ".tar.gz", ".sqlite"] {
+        assert!(outputs(&lab, "backups", ending).is_empty(), "{ending}");
+    }
+    lab.lrl("backup").expect(0);
+    lab.lrl("drill").expect(0);
+}

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::manifest::{self, Backup, Manifest, Origin};
 use crate::error::{Error, Result};
 use crate::format::snapshot::Snapshot;
-use crate::storage::local::{persist_new, temporary_file};
+use crate::storage::local::{Synced, temporary_file};
 use crate::store::SnapshotName;
 
 /// The names of one kind of a set's files: what stands before the timestamp, and after it.
@@ -89,7 +89,7 @@ pub fn manifest(names: &Names, name: &SnapshotName, snapshot: &Snapshot, program
 pub fn write_manifest(names: &Names, manifest: &Manifest) -> Result<()> {
     let mut file = temporary_file(names.manifest.parent().unwrap_or(Path::new(".")))?;
     file.write_all(&manifest.encode()).map_err(Error::io("write", &names.manifest))?;
-    persist_new(file, &names.manifest)
+    Synced::new(file)?.persist_new(&names.manifest)
 }
 
 /// `20260114_120000` as `2026-01-14T12:00:00+00:00`.

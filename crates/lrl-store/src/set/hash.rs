@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
@@ -39,24 +40,24 @@ pub fn sha256_of(path: &Path, observer: &dyn Observer) -> Result<(String, u64)> 
 
 /// Computes a SHA-256 in a thread of its own, beside the one that reads or writes the bytes: on one core it takes as long as they do.
 pub(crate) struct Sha256Thread {
-    queue: SyncSender<Vec<u8>>,
+    queue: SyncSender<Arc<Vec<u8>>>,
     thread: JoinHandle<String>,
 }
 
 impl Sha256Thread {
     pub fn start() -> Self {
-        let (queue, pieces) = sync_channel::<Vec<u8>>(4);
+        let (queue, pieces) = sync_channel::<Arc<Vec<u8>>>(4);
         let thread = std::thread::spawn(move || {
             let mut sha256 = Sha256::new();
-            pieces.into_iter().for_each(|piece| sha256.update(&piece));
+            pieces.into_iter().for_each(|piece| sha256.update(piece.as_slice()));
             super::hex(&sha256.finalize())
         });
         Self { queue, thread }
     }
 
     /// Adds the next bytes; waits while the thread is far behind.
-    pub fn add(&self, piece: Vec<u8>) -> Result<()> {
-        self.queue.send(piece).map_err(|_| died())
+    pub fn add(&self, piece: impl Into<Arc<Vec<u8>>>) -> Result<()> {
+        self.queue.send(piece.into()).map_err(|_| died())
     }
 
     /// Returns the digest, lower-case hex.

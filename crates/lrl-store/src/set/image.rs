@@ -1,12 +1,16 @@
 //! The set's database: its image written from the store and, where an earlier image has the same bytes, from that; whole and verified.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
 
 use rayon::prelude::*;
-use sha2::{Digest, Sha256};
 
+use super::behind::replaced;
+use super::hash::Sha256Thread;
 use crate::codec::MAX_CHUNK;
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Piece};
@@ -16,24 +20,27 @@ use crate::progress::{Observer, checkpoint};
 use crate::store::Store;
 
 /// Extents of so many bytes are read at once, and no more than one of them is longer than that.
-const BATCH_BYTES: usize = 2 << 20;
+const BATCH_BYTES: usize = 1 << 20;
+/// So many batches are in memory: one is filled and written while the digest is computed of those before.
+const BATCHES: usize = 3;
 
-/// Writes the image of `database` and checks it against its SHA-256. `earlier` is any earlier image: an extent that has its bytes in the
-/// same place there is copied, which is several times faster than decoding it. It is not believed unread.
+/// Writes the image of `database` to `out`, which is called `path`, and checks it against its SHA-256. `earlier` is any earlier image: an
+/// extent that has its bytes in the same place there is copied, which is several times faster than decoding it. It is not believed unread.
 pub fn write(
     store: &Store,
     database: &Database,
     earlier: Option<&File>,
-    file: &mut tempfile::NamedTempFile,
+    out: &mut dyn Write,
+    path: &Path,
     observer: &dyn Observer,
 ) -> Result<()> {
-    let path = file.path().to_path_buf();
-    let mut sha = Sha256::new();
+    let sha = Sha256Thread::start();
     let mut len = 0;
-    // One piece of memory for all batches: fresh pages from the system for each would cost more than reading does.
-    let mut buffer = Vec::new();
+    // The same memory for all batches: fresh pages from the system for each would cost more than reading does.
+    let mut buffers: VecDeque<Arc<Vec<u8>>> = vec![Arc::default(); BATCHES].into();
     let mut flush = |batch: &mut Vec<(u64, ChunkId, usize)>, need: usize| -> Result<()> {
         checkpoint(observer)?;
+        let mut buffer = buffers.pop_front().and_then(Arc::into_inner).unwrap_or_default();
         buffer.resize(need, 0);
         let mut rest = buffer.as_mut_slice();
         let mut extents = Vec::with_capacity(batch.len());
@@ -43,9 +50,15 @@ pub fn write(
             rest = after;
         }
         extents.into_par_iter().try_for_each(|(at, id, extent)| fill(store, earlier, at, &id, extent))?;
-        sha.update(&buffer);
+        if let Some(earlier) = earlier {
+            replaced(earlier, len, need as u64);
+        }
+        let buffer = Arc::new(buffer);
+        sha.add(Arc::clone(&buffer))?;
+        out.write_all(&buffer).map_err(Error::io("write", path))?;
+        buffers.push_back(buffer);
         len += need as u64;
-        file.as_file_mut().write_all(&buffer).map_err(Error::io("write", &path))
+        Ok(())
     };
     let (mut batch, mut queued) = (Vec::new(), 0);
     store.each_piece(&Content::Tree(database.root), 0, &mut |at, piece| {
@@ -61,7 +74,7 @@ pub fn write(
         Ok(true)
     })?;
     flush(&mut batch, queued)?;
-    if len == database.size_bytes && crate::set::hex(&sha.finalize()) == database.sha256 {
+    if len == database.size_bytes && sha.finish()? == database.sha256 {
         Ok(())
     } else {
         Err(Error::corrupt("the database in the snapshot", "does not match its SHA-256"))

@@ -2,6 +2,7 @@
 //! nothing of tar or gzip.
 
 pub mod archive;
+pub(crate) mod behind;
 pub mod deflate;
 mod disk;
 pub mod extract;

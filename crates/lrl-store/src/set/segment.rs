@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::archive::{Contents, Record};
+use super::behind::replaced;
 use super::deflate::{Coder, crc32, store};
 use super::plan::{Item, Plan, SEGMENT_MAX};
 use super::tar::{self, Header, Type};
@@ -85,6 +86,7 @@ fn reuse(key: &[u8; 32], archive: &File, record: &Record) -> Option<Made> {
     let len = usize::try_from(record.len).ok().filter(|_| record.len <= 2 * SEGMENT_MAX)?;
     let mut bytes = vec![0; len];
     archive.read_exact_at(&mut bytes, record.offset).ok()?;
+    replaced(archive, record.offset, record.len);
     let (crc32, plain_len) = (record.crc32, record.plain_len);
     let digest = digest_of(&bytes, key, crc32, plain_len);
     (digest == record.digest).then_some(Made { bytes, crc32, plain_len, digest, reused: true })

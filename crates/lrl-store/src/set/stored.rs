@@ -2,14 +2,13 @@
 
 use std::path::Path;
 
-use tempfile::NamedTempFile;
-
 use super::archive::{self, Contents, Segments};
+use super::behind::WriteBehind;
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Entry, Kind, Piece};
 use crate::format::snapshot::Uploads;
 use crate::progress::Observer;
-use crate::storage::local::temporary_file;
+use crate::storage::local::Synced;
 use crate::store::Store;
 use crate::store::tree::Items;
 
@@ -20,15 +19,15 @@ pub fn write_archive(
     segments: &mut dyn Segments,
     name: &Path,
     observer: &dyn Observer,
-) -> Result<(NamedTempFile, archive::Written)> {
-    let file = temporary_file(name.parent().unwrap_or(Path::new(".")))?;
+) -> Result<(Synced, archive::Written)> {
+    let file = WriteBehind::create(name.parent().unwrap_or(Path::new(".")))?;
     let entries = Items::<Entry>::new(store, &uploads.list)?;
     let contents = StoredContents { store, list: uploads };
     let options = archive::Options { path: name, workers: rayon::current_num_threads(), observer };
-    let mut writer = std::io::BufWriter::with_capacity(256 << 10, file.as_file());
+    let mut writer = std::io::BufWriter::with_capacity(256 << 10, file);
     let written = archive::write(entries, &contents, segments, &mut writer, &options)?;
-    writer.into_inner().map_err(|e| Error::io("write", name)(e.into_error()))?;
-    Ok((file, written))
+    let file = writer.into_inner().map_err(|e| Error::io("write", name)(e.into_error()))?;
+    Ok((file.finish()?, written))
 }
 
 /// The contents of a snapshot's list, from the store.

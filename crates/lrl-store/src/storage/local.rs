@@ -138,18 +138,27 @@ pub fn reclaim(dir: &Path) -> Result<u64> {
     Ok(freed)
 }
 
-/// Moves a finished temporary file to its name: its bytes are durable before the name is, and the name before this returns.
-pub fn persist(file: tempfile::NamedTempFile, path: &Path) -> Result<()> {
-    file.as_file().sync_all().map_err(Error::io("sync", path))?;
-    file.persist(path).map_err(|e| Error::io("rename into place", path)(e.error))?;
-    sync_dir(path.parent().unwrap_or(path))
-}
+/// A temporary file whose bytes the disk has: a name never becomes durable before them.
+pub struct Synced(tempfile::NamedTempFile);
 
-/// Moves a finished temporary file to a name that nothing has yet, as durably as [`persist`].
-pub fn persist_new(file: tempfile::NamedTempFile, path: &Path) -> Result<()> {
-    file.as_file().sync_all().map_err(Error::io("sync", path))?;
-    file.persist_noclobber(path).map_err(|e| Error::io("rename into place", path)(e.error))?;
-    sync_dir(path.parent().unwrap_or(path))
+impl Synced {
+    /// Waits until the disk has the file's bytes.
+    pub fn new(file: tempfile::NamedTempFile) -> Result<Self> {
+        file.as_file().sync_all().map_err(Error::io("sync", file.path()))?;
+        Ok(Self(file))
+    }
+
+    /// Moves it to its name, which is durable when this returns.
+    pub fn persist(self, path: &Path) -> Result<()> {
+        self.0.persist(path).map_err(|e| Error::io("rename into place", path)(e.error))?;
+        sync_dir(path.parent().unwrap_or(path))
+    }
+
+    /// Moves it to a name that nothing has yet, as durably as [`Self::persist`].
+    pub fn persist_new(self, path: &Path) -> Result<()> {
+        self.0.persist_noclobber(path).map_err(|e| Error::io("rename into place", path)(e.error))?;
+        sync_dir(path.parent().unwrap_or(path))
+    }
 }
 
 /// Waits for the right to write into a directory; no file is left in it.
@@ -256,7 +265,7 @@ impl Storage for Local {
             create_dir(parent)?;
         }
         self.forget_open(name);
-        persist(file, &path)
+        Synced::new(file)?.persist(&path)
     }
 
     fn spool(&self) -> Result<Spool> {

@@ -11,10 +11,11 @@ use crate::error::{Error, Result};
 use crate::format::snapshot::{self, Snapshot};
 use crate::progress::{Observer, Phase, Problem};
 use crate::set::archive::{self, Record, Segments};
+use crate::set::behind::WriteBehind;
 use crate::set::deflate::CODER;
 use crate::set::files::{self, Names};
 use crate::set::stored;
-use crate::storage::local::{persist_new, temporary_file};
+use crate::storage::local::{Synced, temporary_file};
 use crate::store::cache::{Cache, SegmentState};
 use crate::store::{SnapshotName, Store};
 
@@ -53,17 +54,9 @@ pub struct AssetsOutput {
 
 /// A file that has its bytes, but not yet its name.
 enum Ready {
-    New(NamedTempFile),
+    New(Synced),
     /// The same bytes stand under another name; nobody edits an archive in place.
     LinkTo(PathBuf),
-}
-
-impl Ready {
-    /// Waits until the disk has the file's bytes.
-    fn synced(file: NamedTempFile, path: &Path) -> Result<Self> {
-        file.as_file().sync_all().map_err(Error::io("sync", path))?;
-        Ok(Self::New(file))
-    }
 }
 
 /// A set that lacks only its names.
@@ -126,18 +119,15 @@ impl Image {
         if let Some(path) = &self.same
             && let Some(copy) = reflink(path, out)?
         {
-            return Ready::synced(copy, path);
+            return Synced::new(copy).map(Ready::New);
         }
-        let file = match self.taken {
-            Some(image) => image,
-            None => {
-                let mut file = temporary_file(out)?;
-                let earlier = self.same.or(self.earlier).and_then(|path| File::open(path).ok());
-                crate::set::image::write(store, &self.half, earlier.as_ref(), &mut file, observer)?;
-                file
-            }
-        };
-        Ready::synced(file, out)
+        if let Some(image) = self.taken {
+            return Synced::new(image).map(Ready::New);
+        }
+        let mut file = WriteBehind::create(out)?;
+        let earlier = self.same.or(self.earlier).and_then(|path| File::open(path).ok());
+        crate::set::image::write(store, &self.half, earlier.as_ref(), &mut file, out, observer)?;
+        file.finish().map(Ready::New)
     }
 }
 
@@ -158,7 +148,7 @@ fn stage_archive(
         && let Some(path) = cache.and_then(|cache| cache.find_output(&archive.sha256, out))
     {
         let ready = match reflink(&path, out)? {
-            Some(copy) => Ready::synced(copy, &path)?,
+            Some(copy) => Ready::New(Synced::new(copy)?),
             None => Ready::LinkTo(path),
         };
         let size = archive.size_bytes;
@@ -168,7 +158,7 @@ fn stage_archive(
     let (file, written) = write_archive(store, cache, uploads, &names.assets, observer)?;
     uploads.archive =
         Some(snapshot::Archive { coder: CODER.into(), size_bytes: written.size_bytes, sha256: written.sha256 });
-    Ok(((Ready::synced(file, &names.assets)?, written.reused_bytes), written.notes))
+    Ok(((Ready::New(file), written.reused_bytes), written.notes))
 }
 
 fn reflink(path: &Path, out: &Path) -> Result<Option<NamedTempFile>> {
@@ -183,7 +173,7 @@ fn write_archive(
     uploads: &snapshot::Uploads,
     name: &Path,
     observer: &dyn Observer,
-) -> Result<(NamedTempFile, archive::Written)> {
+) -> Result<(Synced, archive::Written)> {
     let earlier =
         cache.and_then(Cache::archive).filter(|(_, coder)| coder == CODER).and_then(|(path, _)| File::open(path).ok());
     let notes = cache.filter(|cache| cache.start_archive().is_ok());
@@ -272,14 +262,14 @@ fn place_all(
 
 fn place(ready: Ready, path: &Path) -> Result<()> {
     match ready {
-        Ready::New(file) => persist_new(file, path),
+        Ready::New(file) => file.persist_new(path),
         Ready::LinkTo(old) => match fs::hard_link(&old, path) {
             Ok(()) => Ok(()),
             Err(_) => {
                 let mut copy = temporary_file(path.parent().unwrap_or(Path::new(".")))?;
                 let mut source = File::open(&old).map_err(Error::io("open", &old))?;
                 std::io::copy(&mut source, copy.as_file_mut()).map_err(Error::io("copy", &old))?;
-                persist_new(copy, path)
+                Synced::new(copy)?.persist_new(path)
             }
         },
     }

@@ -67,7 +67,8 @@ fn read_database(
         return Err(no_room(&options.temp, half.size_bytes));
     }
     let mut file = temporary_file(&options.temp)?;
-    let written = crate::set::image::write(store, half, None, &mut file, observer);
+    let path = file.path().to_path_buf();
+    let written = crate::set::image::write(store, half, None, file.as_file_mut(), &path, observer);
     if let Err(error) = &written
         && error.is_full()
     {

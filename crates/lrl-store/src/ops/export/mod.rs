@@ -11,10 +11,11 @@ use crate::error::{Error, Result};
 use crate::format::snapshot::{self, Snapshot};
 use crate::progress::{Observer, Phase, Problem};
 use crate::set::archive::NoSegments;
+use crate::set::behind::WriteBehind;
 use crate::set::deflate::CODER;
 use crate::set::files::{self, Names};
 use crate::set::{image, stored};
-use crate::storage::local::{create_dir, persist_new, temporary_file};
+use crate::storage::local::{Synced, create_dir, temporary_file};
 use crate::store::{SnapshotName, Store};
 
 /// The name of the text that tells how to restore.
@@ -88,9 +89,9 @@ fn write(
     let mut ready = Vec::new();
     if let Some(half) = &snapshot.database {
         observer.phase(Phase::Database, Some(half.size_bytes));
-        let mut file = temporary_file(out)?;
-        image::write(store, half, None, &mut file, observer)?;
-        ready.push((file, names.database.clone()));
+        let mut file = WriteBehind::create(out)?;
+        image::write(store, half, None, &mut file, &names.database, observer)?;
+        ready.push((file.finish()?, names.database.clone()));
     }
     let mut sameness = None;
     if let Some(half) = &mut snapshot.uploads {
@@ -106,9 +107,9 @@ fn write(
     let guide = out.join(GUIDE);
     let mut file = temporary_file(out)?;
     file.write_all(guide::text(&names, name, &snapshot).as_bytes()).map_err(Error::io("write", &guide))?;
-    ready.push((file, guide));
+    ready.push((Synced::new(file)?, guide));
     for (file, path) in ready {
-        persist_new(file, &path)?;
+        file.persist_new(&path)?;
         placed.push(path);
     }
     files::write_manifest(&names, &manifest)?;
