@@ -13,8 +13,10 @@ use crate::storage::{Source, Storage};
 
 /// The store keeps at most so many index files; one more and the small ones are merged.
 pub const MAX_FILES: usize = 16;
-/// Decoded blocks kept per index file: about 1 MiB in all with [`MAX_FILES`] of them.
+/// Decoded blocks kept per index file at least: about 1 MiB in all with [`MAX_FILES`] of them.
 const CACHED_BLOCKS: usize = 12;
+/// Decoded blocks kept of all index files together, about 4 MiB: deltas over deltas look many chunks up.
+pub(super) const SHARED_BLOCKS: usize = 512;
 
 /// Where one copy of a chunk stands.
 #[derive(Debug, Clone)]

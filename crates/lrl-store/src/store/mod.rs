@@ -1,5 +1,6 @@
 //! The store: verified chunks by id, snapshots by name, over any storage. Small outside, deep inside.
 
+mod bases;
 pub mod cache;
 pub mod compare;
 pub mod drills;
@@ -35,6 +36,7 @@ pub struct Store {
     indexes: RwLock<Vec<Arc<IndexFile>>>,
     // The index file that gave the last answer: what was stored together is looked up together.
     last_hit: AtomicUsize,
+    bases: bases::Bases,
     damaged: RwLock<Vec<DamagedIndex>>,
     salvage: RwLock<Option<Arc<Salvage>>>,
     locked: bool,
@@ -157,6 +159,7 @@ impl Store {
             config,
             indexes: RwLock::default(),
             last_hit: AtomicUsize::default(),
+            bases: bases::Bases::default(),
             damaged: RwLock::default(),
             salvage: RwLock::default(),
             locked: lock.is_some(),
@@ -214,6 +217,7 @@ impl Store {
                 Some(e) => return Err(e),
                 None => {}
             }
+            files.iter().for_each(|file| file.keep_blocks(index::SHARED_BLOCKS / files.len()));
             *self.indexes.write().unwrap_or_else(PoisonError::into_inner) = files;
             *self.damaged.write().unwrap_or_else(PoisonError::into_inner) = damaged;
             break;

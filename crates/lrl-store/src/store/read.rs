@@ -113,6 +113,16 @@ impl Store {
         }
     }
 
+    /// Reads a chunk that others are likely to be deltas against, verified.
+    pub(crate) fn read_base(&self, id: &ChunkId) -> Result<Arc<Vec<u8>>> {
+        if let Some(plain) = self.bases.get(id).filter(|plain| ChunkId::of(plain) == *id) {
+            return Ok(plain);
+        }
+        let plain = Arc::new(self.read(id)?);
+        self.bases.keep(id, &plain);
+        Ok(plain)
+    }
+
     /// Reads a chunk from the first copy that is whole.
     fn read_any(&self, id: &ChunkId, below: u8) -> Result<Vec<u8>> {
         let mut failed = None;
@@ -150,7 +160,8 @@ impl Store {
         if below > MAX_DEPTH {
             return Err(Error::corrupt(object, "its chain of bases is too long"));
         }
-        let bases = place.record.bases.iter().map(|base| self.read_any(base, below + 1)).collect::<Result<Vec<_>>>();
+        let bases = place.record.bases.iter().map(|base| self.read_any(base, below + 1).map(Arc::new));
+        let bases = bases.collect::<Result<Vec<_>>>();
         let plain = self.decode_over(place, &bases?, &object)?;
         if ChunkId::of(&plain) == place.record.id {
             Ok(plain)
@@ -167,18 +178,25 @@ impl Store {
         }
         let mut bases = Vec::with_capacity(place.record.bases.len());
         for base in &place.record.bases {
-            let place = self
-                .locate(base)?
-                .ok_or_else(|| Error::Missing { object: format!("chunk {base}, a base of {object}") })?;
-            bases.push(self.decode(&place, below + 1)?);
+            bases.push(match self.bases.get(base) {
+                Some(plain) => plain,
+                None => {
+                    let place = self
+                        .locate(base)?
+                        .ok_or_else(|| Error::Missing { object: format!("chunk {base}, a base of {object}") })?;
+                    let plain = Arc::new(self.decode(&place, below + 1)?);
+                    self.bases.keep(base, &plain);
+                    plain
+                }
+            });
         }
         self.decode_over(place, &bases, &object)
     }
 
-    fn decode_over(&self, place: &Place, bases: &[Vec<u8>], object: &str) -> Result<Vec<u8>> {
+    fn decode_over(&self, place: &Place, bases: &[Arc<Vec<u8>>], object: &str) -> Result<Vec<u8>> {
         let record = &place.record;
         let encoded = self.storage().read_range(&pack_name(&place.pack), place.offset, record.encoded_len as usize)?;
-        let bases: Vec<&[u8]> = bases.iter().map(Vec::as_slice).collect();
+        let bases: Vec<&[u8]> = bases.iter().map(|base| base.as_slice()).collect();
         codec::decode(record.encoding, encoded, record.plain_len as usize, &bases, object)
     }
 

@@ -18,9 +18,9 @@ use crate::storage::{Source, Spool, Storage};
 
 /// After so many new chunks packs and index are written, so that memory does not grow with the first backup of a million files.
 pub(super) const MAX_PENDING: usize = 64 << 10;
-/// Decoding a chunk decodes at most so many others: without a bound, chains of chunks with several bases each would double their cost
+/// Decoding a chunk decodes at most so many others, most of which its neighbours need as well: without a bound, chains of chunks with several bases each would double their cost
 /// with every link.
-const MAX_WORK: usize = 32;
+const MAX_WORK: usize = 128;
 /// Lengths of so many packs are remembered.
 const KNOWN_PACKS: usize = 16 << 10;
 /// Below this a delta saves less than its base's id costs.
@@ -242,7 +242,7 @@ impl<'s> Session<'s> {
             }
             let Some(cost) = cost.filter(|_| !used.contains(&place.record.id)) else { continue };
             // A base that is damaged is no base; the chunk is then kept whole, which also heals it.
-            if let Ok(content) = self.store.read(&place.record.id) {
+            if let Ok(content) = self.store.read_base(&place.record.id) {
                 left -= cost;
                 depth = depth.max(place.record.depth + 1);
                 used.push(place.record.id);
@@ -252,7 +252,7 @@ impl<'s> Session<'s> {
         if used.is_empty() {
             return Ok(None);
         }
-        let contents: Vec<&[u8]> = contents.iter().map(Vec::as_slice).collect();
+        let contents: Vec<&[u8]> = contents.iter().map(|content| content.as_slice()).collect();
         let Some(encoded) = codec::compress_delta(plain, &contents) else { return Ok(None) };
         let decoded = codec::decode(Encoding::Delta, encoded.clone(), plain.len(), &contents, "a new delta");
         // What does not decode to what went in is not stored.
