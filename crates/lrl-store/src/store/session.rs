@@ -18,8 +18,8 @@ use crate::storage::{Source, Spool, Storage};
 
 /// After so many new chunks packs and index are written, so that memory does not grow with the first backup of a million files.
 pub(super) const MAX_PENDING: usize = 64 << 10;
-/// Decoding a chunk decodes at most so many others, most of which its neighbours need as well: without a bound, chains of chunks with several bases each would double their cost
-/// with every link.
+/// Decoding a chunk decodes at most so many others, most of which its neighbours need as well: without a bound, chains of chunks with several
+/// bases each would double their cost with every link.
 const MAX_WORK: usize = 128;
 /// Lengths of so many packs are remembered.
 const KNOWN_PACKS: usize = 16 << 10;
