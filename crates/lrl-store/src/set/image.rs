@@ -13,6 +13,7 @@ use crate::format::entry::{Content, Piece};
 use crate::format::snapshot::Database;
 use crate::id::ChunkId;
 use crate::progress::{Observer, checkpoint};
+use crate::storage::room::Room;
 use crate::store::Store;
 
 /// Extents of so many bytes are read at once, and no more than one of them is longer than that.
@@ -25,6 +26,7 @@ pub fn write(
     database: &Database,
     earlier: Option<&File>,
     file: &mut tempfile::NamedTempFile,
+    room: &Room,
     observer: &dyn Observer,
 ) -> Result<()> {
     let path = file.path().to_path_buf();
@@ -45,6 +47,7 @@ pub fn write(
         extents.into_par_iter().try_for_each(|(at, id, extent)| fill(store, earlier, at, &id, extent))?;
         sha.update(&buffer);
         len += need as u64;
+        room.spend(need as u64)?;
         file.as_file_mut().write_all(&buffer).map_err(Error::io("write", &path))
     };
     let (mut batch, mut queued) = (Vec::new(), 0);
