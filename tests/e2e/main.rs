@@ -28,6 +28,7 @@ mod prune;
 mod reader;
 mod restore;
 mod retire;
+mod room;
 mod sample;
 mod scan;
 mod sets;

@@ -80,6 +80,10 @@ impl From<Error> for Failure {
     }
 }
 
+/// What to do about a full disk.
+pub const NO_ROOM: &str = "make room on that disk: `lrl forget` with `lrl prune`, fewer sets (--keep-sets, --snapshot-only), older *.pre-restore; \
+     or name another place with --backup or --store; --reserve sets how much a backup leaves free";
+
 impl Failure {
     /// Returns the exit code; `proving` is true for a drill or check, for which damage is a finding (4), not a failure.
     pub fn exit(&self, proving: bool) -> Exit {
@@ -113,6 +117,7 @@ impl Failure {
                 Error::NotFound(_) => "not_found",
                 Error::Refused(_) => "refused",
                 Error::Io { .. } => "io",
+                Error::NoRoom { .. } => "no_room",
                 Error::Interrupted => "interrupted",
             },
         }
@@ -152,9 +157,7 @@ impl Failure {
                  `lrl restore --manifest FILE` restores a set without the store",
             ),
             Error::Unsupported { .. } => Some("a newer lrl may know it"),
-            Error::Io { .. } if error.is_full() => {
-                Some("the disk is full: free some space there, or name another place with --backup or --store")
-            }
+            error if error.is_full() => Some(NO_ROOM),
             Error::Io { source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied => Some("run lrl as the owner of that path, or as root"),
                 io::ErrorKind::ReadOnlyFilesystem => Some("name a place that can be written with --backup or --store"),
@@ -162,7 +165,7 @@ impl Failure {
                 _ => None,
             },
             Error::Interrupted => Some("what had been published before is untouched; run the same command again"),
-            Error::Source { .. } | Error::NotFound(_) | Error::Refused(_) => None,
+            Error::Source { .. } | Error::NotFound(_) | Error::Refused(_) | Error::NoRoom { .. } => None,
         }
     }
 }

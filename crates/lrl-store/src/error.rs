@@ -67,9 +67,27 @@ pub enum Error {
         /// The system's own reason.
         source: io::Error,
     },
+    /// The disk has no more room above what is kept free for the application.
+    #[error("the disk of {} is nearly full: {free} bytes are free{}", path.display(), claims(*reserve, *needed))]
+    NoRoom {
+        /// A directory on that disk.
+        path: PathBuf,
+        /// Bytes that are free, the reserve included.
+        free: u64,
+        /// Bytes that stay free.
+        reserve: u64,
+        /// Bytes that are needed at least; 0 where that is not known.
+        needed: u64,
+    },
     /// The caller asked to stop.
     #[error("interrupted")]
     Interrupted,
+}
+
+fn claims(reserve: u64, needed: u64) -> String {
+    let reserve = (reserve > 0).then(|| format!(", {reserve} of them are kept for the application"));
+    let needed = (needed > 0).then(|| format!(", at least {needed} are needed"));
+    [reserve, needed].into_iter().flatten().collect()
 }
 
 /// Takes the system's own error out of one that repeats the path of a temporary file.
@@ -108,13 +126,21 @@ impl Error {
                 let source = source.raw_os_error().map_or(source.kind().into(), io::Error::from_raw_os_error);
                 Self::Io { op, path: path.clone(), source }
             }
+            Self::NoRoom { path, free, reserve, needed } => {
+                Self::NoRoom { path: path.clone(), free: *free, reserve: *reserve, needed: *needed }
+            }
             other => Self::Refused(other.to_string()),
         }
     }
 
-    /// Says whether the disk (or quota) is full.
+    /// Says whether the disk (or quota) is full, or has no room but the reserve.
     pub fn is_full(&self) -> bool {
-        matches!(self, Self::Io { source, .. }
-            if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+        match self {
+            Self::NoRoom { .. } => true,
+            Self::Io { source, .. } => {
+                matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
+            _ => false,
+        }
     }
 }

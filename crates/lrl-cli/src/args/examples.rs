@@ -22,7 +22,8 @@ EXAMPLES
   lrl backup --snapshot-only --tag hourly        cheap: no set, `lrl export` makes it later
   lrl backup --if-older-than 20h                 at boot, on a machine without cron
   lrl backup --keep-sets 3                       older sets go; lrl export makes them again
-  lrl backup --exclude '*.tmp' --dry-run         what would be stored";
+  lrl backup --reserve 200MB                     so much of the disk stays free for the application
+  lrl backup --exclude '*.tmp' --dry-run         what would be stored, and whether it fits";
 
 /// After `lrl restore --help`.
 pub const RESTORE: &str = "\

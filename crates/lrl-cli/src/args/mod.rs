@@ -12,6 +12,7 @@ use clap::builder::Resettable;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use lrl_store::ops::prune::MaxUnused;
+use lrl_store::storage::room::Reserve;
 use values::{Every, KeepSets, Owner, Subset};
 
 /// The heading of flags that `lrl.toml` can set under the same name.
@@ -180,9 +181,20 @@ pub struct BackupArgs {
     /// Do so by itself when the last time was so long ago (as in 12h, 7d, or never)
     #[arg(long, value_name = "TIME", value_parser = values::every, default_value = "7d", help_heading = SETTINGS)]
     pub rescan_every: Every,
+    /// What it leaves free.
+    #[command(flatten)]
+    pub free: FreeArgs,
     /// Say what would be stored, write nothing
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// What stays free on the disks that are written to.
+#[derive(Debug, Args)]
+pub struct FreeArgs {
+    /// Leave so much of the disk free for the application: 5% (at most 1 GiB), 200MB, or 0
+    #[arg(long, value_name = "AMOUNT", default_value = "5%", value_parser = values::reserve, help_heading = SETTINGS)]
+    pub reserve: Reserve,
 }
 
 /// `lrl restore`.
@@ -240,6 +252,9 @@ pub struct ExportArgs {
     /// A directory that does not exist or is empty
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+    /// What it leaves free.
+    #[command(flatten)]
+    pub free: FreeArgs,
 }
 
 /// `lrl import`.
@@ -247,6 +262,9 @@ pub struct ExportArgs {
 pub struct ImportArgs {
     /// The directory with the manifests and their files
     pub dir: PathBuf,
+    /// What it leaves free.
+    #[command(flatten)]
+    pub free: FreeArgs,
 }
 
 /// `lrl ls`.
@@ -356,6 +374,9 @@ pub struct UnusedArgs {
     /// Leave so much unused room, in packs that hold something needed as well: 5%, 500M, or unlimited
     #[arg(long, value_name = "AMOUNT", default_value = "5%", value_parser = values::unused)]
     pub max_unused: MaxUnused,
+    /// What it leaves free while it moves packs; one at a time may use that as well.
+    #[command(flatten)]
+    pub free: FreeArgs,
 }
 
 /// The flags that make a policy.

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use lrl_store::ops::prune::MaxUnused;
+use lrl_store::storage::room::Reserve;
 
 /// How much of the data `lrl check` reads.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -142,6 +143,21 @@ pub fn unused(text: &str) -> Result<MaxUnused, String> {
     }
 }
 
+/// A share of a large disk would stop backups on disks that people run nearly full: a percentage comes to no more than this. Nobody's
+/// application fills a gibibyte before it is noticed, and who wants more gives a size.
+const SHARE_MAX: u64 = 1 << 30;
+
+/// Parses what stays free: `5%` (at most 1 GiB), `200MB`, or `0`.
+pub fn reserve(text: &str) -> Result<Reserve, String> {
+    const HELP: &str = "expected a percentage (5%, at most 1 GiB of any disk), a size (200MB) or 0";
+    match text.strip_suffix('%').map(str::parse::<f64>) {
+        Some(Ok(percent)) if (0.0..=100.0).contains(&percent) => Ok(Reserve { percent, most: SHARE_MAX }),
+        Some(_) => Err(HELP.into()),
+        None if size(text) == Some(0) => Ok(Reserve::NONE),
+        None => size(text).map(|most| Reserve { percent: 100.0, most }).ok_or_else(|| HELP.into()),
+    }
+}
+
 /// Parses a size in bytes: `500`, `64K`, `500M`, `2G`, `1T`, also as `2GiB`; powers of 1024.
 pub fn size(text: &str) -> Option<u64> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -185,7 +201,8 @@ pub fn word(text: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{MaxUnused, Owner, Subset, age, duration, owner, size, source, subset, unused};
+    use super::{MaxUnused, Owner, Subset, age, duration, owner, reserve, size, source, subset, unused};
+    use lrl_store::storage::room::Reserve;
     use proptest::prelude::*;
     use std::time::Duration;
 
@@ -255,6 +272,17 @@ mod tests {
         assert_eq!(unused("unlimited"), Ok(MaxUnused::Unlimited));
         for bad in ["", "%", "101%", "-1%", "NaN%", "all", "1.5M"] {
             assert!(unused(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_reserve_is_a_bounded_percentage_or_a_size() {
+        let (percent, most) = (5.0, 1 << 30);
+        assert_eq!(reserve("5%"), Ok(Reserve { percent, most }));
+        assert_eq!(reserve("200MB"), Ok(Reserve { percent: 100.0, most: 200 << 20 }));
+        assert_eq!(reserve("0"), Ok(Reserve::NONE));
+        for bad in ["", "%", "101%", "-1%", "NaN%", "1.5G", "all"] {
+            assert!(reserve(bad).is_err(), "{bad}");
         }
     }
 

@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::{Context, dry, sets, status, store};
 use crate::args::BackupArgs;
 use crate::args::values::{Every, KeepSets};
-use crate::exit::{Exit, Result};
+use crate::exit::{self, Exit, Result};
 use crate::render::units;
 use crate::resolve::Paths;
 
@@ -58,7 +58,7 @@ pub fn run(context: &Context<'_>, args: &BackupArgs) -> Result {
     refuse_uploads_as_target(&options, &paths)?;
     local::create_dir(&paths.backup_dir)?;
     let created = store::create_if_missing(&paths.store, context.cli.global.lock_wait)?;
-    let store = store::open(context, &paths)?;
+    let store = store::open_to_fill(context, &paths, args.free.reserve)?;
     heading(context);
     if created {
         term.detail(format!("made a new store at {}", paths.store.display()));
@@ -125,6 +125,7 @@ fn options(context: &Context<'_>, args: &BackupArgs, paths: &Paths) -> Result<Op
             KeepSets::All => None,
             KeepSets::Newest(count) => Some(count),
         },
+        reserve: args.free.reserve,
         lock_wait: context.cli.global.lock_wait,
         busy: context.cli.global.lock_wait.min(BUSY),
         now: SystemTime::now(),
@@ -205,6 +206,9 @@ fn render(context: &Context<'_>, paths: &Paths, report: &Report) -> Result {
     }
     if let Some(error) = &report.set_error {
         term.warn(format!("the set was not written: {error}"));
+        if error.is_full() {
+            term.note(exit::NO_ROOM);
+        }
         term.note(format!("`lrl export {} --out DIR` makes it from the snapshot", report.name.id.short()));
     }
     if term.is_json() {

@@ -14,7 +14,7 @@ pub fn run(context: &Context<'_>, args: &ExportArgs) -> Result {
     let store = store::open_default(context)?;
     let (name, snapshot) = store::select(context, &store, &args.snapshot, Need::default())?;
     let program = concat!("lrl ", env!("CARGO_PKG_VERSION"));
-    let report = export::export(&store, &name, snapshot, &args.out, program, context.term)?;
+    let report = export::export(&store, &name, snapshot, &args.out, args.free.reserve, program, context.term)?;
     let term = context.term;
     let exit = if report.sameness == Some(Sameness::Differs) { Exit::Incomplete } else { Exit::Done };
     term.say(format!(

@@ -48,7 +48,7 @@ pub fn run(context: &Context<'_>, args: &ForgetArgs) -> Result {
             return Ok(json!({}));
         }
         let forgotten = plan.removed().map(|name| name.id).collect();
-        Ok(json!({ "prune": prune::prune(context, &store, args.unused.max_unused, &forgotten, args.dry_run)? }))
+        Ok(json!({ "prune": prune::prune(context, &store, &args.unused, &forgotten, args.dry_run)? }))
     })
 }
 

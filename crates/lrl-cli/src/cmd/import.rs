@@ -26,7 +26,7 @@ pub fn run(context: &Context<'_>, args: &ImportArgs) -> Result {
     }
     local::create_dir(&paths.backup_dir)?;
     store::create_if_missing(&paths.store, global.lock_wait)?;
-    let store = store::open(context, &paths)?;
+    let store = store::open_to_fill(context, &paths, args.free.reserve)?;
     let options = Options {
         dir: args.dir.clone(),
         scratch: paths.backup_dir.clone(),

@@ -3,19 +3,20 @@
 use std::collections::HashSet;
 
 use lrl_store::id::SnapshotId;
-use lrl_store::ops::prune::{self, MaxUnused, Numbers};
+use lrl_store::ops::prune::{self, Numbers};
+use lrl_store::storage::room::Room;
 use lrl_store::store::Store;
 use serde_json::{Value, json};
 
 use super::{Context, store};
-use crate::args::PruneArgs;
+use crate::args::{PruneArgs, UnusedArgs};
 use crate::exit::{Exit, Result};
 use crate::render::units;
 
 /// Prunes the store.
 pub fn run(context: &Context<'_>, args: &PruneArgs) -> Result {
     let store = store::open_to_delete(context, &context.paths()?, args.dry_run)?;
-    let document = prune(context, &store, args.unused.max_unused, &HashSet::new(), args.dry_run)?;
+    let document = prune(context, &store, &args.unused, &HashSet::new(), args.dry_run)?;
     if context.term.is_json() {
         let mut whole = json!({ "success": true, "dry_run": args.dry_run });
         if let (Value::Object(whole), Value::Object(members)) = (&mut whole, document) {
@@ -30,12 +31,12 @@ pub fn run(context: &Context<'_>, args: &PruneArgs) -> Result {
 pub fn prune(
     context: &Context<'_>,
     store: &Store,
-    max_unused: MaxUnused,
+    unused: &UnusedArgs,
     forgotten: &HashSet<SnapshotId>,
     dry_run: bool,
 ) -> Result<Value> {
     let term = context.term;
-    let plan = prune::plan(store, max_unused, forgotten, dry_run, term)?;
+    let plan = prune::plan(store, unused.max_unused, forgotten, dry_run, term)?;
     if dry_run {
         let numbers = &plan.numbers;
         for line in lines(numbers, "would be ") {
@@ -43,7 +44,8 @@ pub fn prune(
         }
         return Ok(document(numbers, &[]));
     }
-    let report = prune::apply(store, plan, term)?;
+    let room = Room::open(&context.paths()?.store, unused.free.reserve)?;
+    let report = prune::apply(store, plan, &room, term)?;
     report.notes.iter().for_each(|note| term.warn(note));
     lines(&report.numbers, "").iter().for_each(|line| term.say(line));
     match report.failed {

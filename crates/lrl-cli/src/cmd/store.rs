@@ -10,6 +10,7 @@ use lrl_store::format::snapshot::Snapshot;
 use lrl_store::ops::select::{self, Need};
 use lrl_store::storage::LockMode;
 use lrl_store::storage::local::{self, Local};
+use lrl_store::storage::room::Reserve;
 use lrl_store::store::{self, SnapshotName, Store};
 
 use super::Context;
@@ -26,10 +27,29 @@ pub fn open_to_delete(context: &Context<'_>, paths: &Paths, dry_run: bool) -> Re
     open_as(context, paths, if dry_run { LockMode::Look } else { LockMode::Exclusive })
 }
 
+/// Opens an existing store for adding much to it: so much of its disk stays free.
+pub fn open_to_fill(context: &Context<'_>, paths: &Paths, reserve: Reserve) -> Result<Store> {
+    require_backup_dir(context, paths)?;
+    let storage = Local::new(&paths.store);
+    // A store that is not there is told as such by opening it.
+    let storage = if store::exists(&storage)? { storage.keep_free(reserve)? } else { storage };
+    let store = open_storage(context, paths, storage, LockMode::Shared)?;
+    if store.storage().room().bytes() == u64::MAX {
+        context.term.detail(format!(
+            "the disk of {} does not say how full it is: --reserve has no effect",
+            paths.store.display()
+        ));
+    }
+    Ok(store)
+}
+
 fn open_as(context: &Context<'_>, paths: &Paths, mode: LockMode) -> Result<Store> {
     require_backup_dir(context, paths)?;
-    let storage = Arc::new(Local::new(&paths.store));
-    let store = Store::open(storage, mode, context.cli.global.lock_wait, context.term)?;
+    open_storage(context, paths, Local::new(&paths.store), mode)
+}
+
+fn open_storage(context: &Context<'_>, paths: &Paths, storage: Local, mode: LockMode) -> Result<Store> {
+    let store = Store::open(Arc::new(storage), mode, context.cli.global.lock_wait, context.term)?;
     context.term.detail(format!("store {}", paths.store.display()));
     if !store.is_locked() {
         context.term.note(format!("{} cannot be written: read without a lock", paths.store.display()));

@@ -248,7 +248,9 @@ fn keep_database(
         size => u32::from(size),
     };
     let parent = history.database.as_ref().map(|(_, half)| half);
-    let (root, sha256) = database::keep_file(session, &mut image, page_size, parent, &options.scratch, observer)?;
+    let room = session.store().room_beside(&options.scratch, scratch::RESERVE)?;
+    let (root, sha256) =
+        database::keep_file(session, &mut image, page_size, parent, &options.scratch, &room, observer)?;
     if file.sha256.as_ref().is_some_and(|stated| !stated.eq_ignore_ascii_case(&sha256)) {
         return Ok(Err(format!("{} changed while it was imported", path.display())));
     }
@@ -297,6 +299,7 @@ fn keep_uploads(
         rescan: true,
         rescan_every: None,
         keep_sets: None,
+        reserve: scratch::RESERVE,
         lock_wait: options.lock_wait,
         busy: Duration::ZERO,
         now: options.now,

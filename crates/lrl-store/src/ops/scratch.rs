@@ -1,30 +1,36 @@
 //! A private directory for unpacked data: how much room there is, and its removal, whatever was unpacked into it.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::storage::room::{Reserve, free_at};
+use crate::storage::{Guard, local};
 
 /// What must stay free on the disk: an application that finds it full stops.
-const RESERVE_BYTES: u64 = 32 << 20;
+pub(super) const RESERVE: Reserve = Reserve { percent: 10.0, most: 32 << 20 };
 
 /// Returns how many bytes may be written below `dir` without filling its disk.
 pub(super) fn room(dir: &Path) -> Result<u64> {
-    let disk = rustix::fs::statvfs(dir).map_err(|e| Error::io("look at the disk of", dir)(e.into()))?;
-    let (total, free) = (disk.f_blocks.saturating_mul(disk.f_frsize), disk.f_bavail.saturating_mul(disk.f_frsize));
-    Ok(free.saturating_sub(RESERVE_BYTES.min(total / 10)))
+    Ok(free_at(dir, RESERVE)?.bytes)
 }
 
 /// A directory (0700) that is removed with all that is in it when this is dropped.
 pub(super) struct Scratch {
     dir: tempfile::TempDir,
+    // Tells a living run's directory from a dead one's.
+    _lock: Option<Box<dyn Guard>>,
 }
 
 impl Scratch {
+    /// Makes one in `parent`, and removes those of dead runs there.
     pub fn new(parent: &Path, prefix: &str) -> Result<Self> {
+        reclaim(parent, prefix);
         let dir = tempfile::Builder::new().prefix(prefix).tempdir_in(parent);
-        Ok(Self { dir: dir.map_err(Error::io("create a directory in", parent))? })
+        let dir = dir.map_err(Error::io("create a directory in", parent))?;
+        Ok(Self { _lock: lock(dir.path()), dir })
     }
 
     pub fn path(&self) -> &Path {
@@ -36,6 +42,27 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         // What cannot be removed here, tempfile tries again.
         let _ = clear(self.dir.path());
+    }
+}
+
+/// Where nothing can be locked, nothing is ever reclaimed: the safe side.
+fn lock(dir: &Path) -> Option<Box<dyn Guard>> {
+    local::lock_dir(dir, Duration::ZERO, &|| false).ok().flatten()
+}
+
+/// Removes what dead runs of this user left in `parent`. What cannot be removed is not worth failing for.
+fn reclaim(parent: &Path, prefix: &str) {
+    let Ok(entries) = fs::read_dir(parent) else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes())) {
+        let Ok(meta) = entry.path().symlink_metadata() else { continue };
+        // A directory is locked a moment after it was made.
+        let settled =
+            meta.modified().ok().and_then(|time| time.elapsed().ok()).is_some_and(|age| age > local::RECLAIM_AGE);
+        let ours = meta.is_dir() && meta.uid() == rustix::process::geteuid().as_raw();
+        if ours && settled && lock(&entry.path()).is_some() {
+            let _ = clear(&entry.path());
+            let _ = fs::remove_dir(entry.path());
+        }
     }
 }
 
@@ -86,6 +113,23 @@ mod tests {
     use super::Scratch;
     use std::fs::{self, Permissions};
     use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn what_a_dead_run_left_is_removed_by_the_next() {
+        let parent = tempfile::tempdir().unwrap();
+        let hour_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+        let age = |path: &std::path::Path| fs::File::open(path).unwrap().set_modified(hour_ago).unwrap();
+        let alive = Scratch::new(parent.path(), "x-").unwrap();
+        age(alive.path());
+        for (name, file) in [("x-dead", "file"), ("x-young", "file"), ("other", "file")] {
+            fs::create_dir(parent.path().join(name)).unwrap();
+            fs::write(parent.path().join(name).join(file), "x").unwrap();
+        }
+        ["x-dead", "other"].iter().for_each(|name| age(&parent.path().join(name)));
+        let _next = Scratch::new(parent.path(), "x-").unwrap();
+        assert!(alive.path().is_dir() && !parent.path().join("x-dead").exists());
+        assert!(parent.path().join("x-young/file").exists() && parent.path().join("other/file").exists());
+    }
 
     #[test]
     fn nothing_is_left_of_deep_trees_and_of_directories_that_refuse_writing() {

@@ -16,6 +16,7 @@ use super::segment::{Made, Workshop};
 use crate::error::{Error, Result};
 use crate::format::entry::{Entry, Piece};
 use crate::progress::{Observer, Problem, Problems, checkpoint};
+use crate::storage::room::Room;
 
 /// Plain bytes of segments that are being made or wait for their turn.
 const IN_FLIGHT: u64 = 16 << 20;
@@ -80,6 +81,8 @@ pub struct Options<'a> {
     pub path: &'a Path,
     /// Threads that compress, 1 to 4.
     pub workers: usize,
+    /// Guards the disk of the output.
+    pub room: &'a Room,
     /// Watches; its phase is the caller's to announce.
     pub observer: &'a dyn Observer,
 }
@@ -202,6 +205,7 @@ impl<'a> Joiner<'a> {
     }
 
     fn put(&mut self, bytes: Vec<u8>) -> Result<()> {
+        self.options.room.spend(bytes.len() as u64)?;
         self.out.write_all(&bytes).map_err(Error::io("write", self.options.path))?;
         self.written.size_bytes += bytes.len() as u64;
         self.sha256.add(bytes)

@@ -17,6 +17,7 @@ use crate::format::entry::{Content, Piece};
 use crate::format::snapshot::Database;
 use crate::id::ChunkId;
 use crate::progress::{Observer, checkpoint};
+use crate::storage::room::Room;
 use crate::store::Store;
 
 /// Extents of so many bytes are read at once, and no more than one of them is longer than that.
@@ -32,6 +33,7 @@ pub fn write(
     earlier: Option<&File>,
     out: &mut dyn Write,
     path: &Path,
+    room: &Room,
     observer: &dyn Observer,
 ) -> Result<()> {
     let sha = Sha256Thread::start();
@@ -55,6 +57,7 @@ pub fn write(
         }
         let buffer = Arc::new(buffer);
         sha.add(Arc::clone(&buffer))?;
+        room.spend(need as u64)?;
         out.write_all(&buffer).map_err(Error::io("write", path))?;
         buffers.push_back(buffer);
         len += need as u64;

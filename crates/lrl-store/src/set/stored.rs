@@ -9,6 +9,7 @@ use crate::format::entry::{Content, Entry, Kind, Piece};
 use crate::format::snapshot::Uploads;
 use crate::progress::Observer;
 use crate::storage::local::Synced;
+use crate::storage::room::Room;
 use crate::store::Store;
 use crate::store::tree::Items;
 
@@ -18,12 +19,13 @@ pub fn write_archive(
     uploads: &Uploads,
     segments: &mut dyn Segments,
     name: &Path,
+    room: &Room,
     observer: &dyn Observer,
 ) -> Result<(Synced, archive::Written)> {
     let file = WriteBehind::create(name.parent().unwrap_or(Path::new(".")))?;
     let entries = Items::<Entry>::new(store, &uploads.list)?;
     let contents = StoredContents { store, list: uploads };
-    let options = archive::Options { path: name, workers: rayon::current_num_threads(), observer };
+    let options = archive::Options { path: name, workers: rayon::current_num_threads(), room, observer };
     let mut writer = std::io::BufWriter::with_capacity(256 << 10, file);
     let written = archive::write(entries, &contents, segments, &mut writer, &options)?;
     let file = writer.into_inner().map_err(|e| Error::io("write", name)(e.into_error()))?;

@@ -10,12 +10,14 @@ use std::time::{Duration, Instant};
 
 use fs2::FileExt as _;
 
+use super::room::{Reserve, Room};
 use super::{Guard, LockMode, Source, Spool, Storage};
 use crate::error::{Error, Result};
 
 /// How the names of temporary files begin.
 pub const SPOOL_PREFIX: &str = ".tmp-";
-const RECLAIM_AGE: Duration = Duration::from_secs(10);
+/// A temporary file or directory is locked a moment after it was made: what is younger may be alive without a lock.
+pub(crate) const RECLAIM_AGE: Duration = Duration::from_secs(10);
 const OPEN_FILES: usize = 16;
 
 /// A store's directory.
@@ -23,18 +25,30 @@ pub struct Local {
     root: PathBuf,
     // Restores read thousands of chunks from few packs: reopening each time would cost more than the read.
     open: Mutex<VecDeque<(String, Arc<File>)>>,
+    room: Arc<Room>,
 }
 
 struct FileLock {
-    _file: File,
+    file: File,
 }
 
-impl Guard for FileLock {}
+impl Guard for FileLock {
+    fn make_exclusive(&self) -> bool {
+        self.file.try_lock_exclusive().is_ok()
+    }
+}
 
 impl Local {
     /// Names a directory; touches nothing.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), open: Mutex::new(VecDeque::new()) }
+        Self { root: root.into(), open: Mutex::new(VecDeque::new()), room: Arc::new(Room::unlimited()) }
+    }
+
+    /// Keeps room free on its disk from here on. The directory must be there. Documents of a few KiB may use it all the same: they
+    /// make what was written before them worth something.
+    pub fn keep_free(mut self, reserve: Reserve) -> Result<Self> {
+        self.room = Arc::new(Room::open(&self.root, reserve)?);
+        Ok(self)
     }
 
     /// Creates the directory and its parents (0700) if they are not there.
@@ -207,7 +221,7 @@ fn wait_for(
             LockMode::Exclusive => file.try_lock_exclusive(),
         };
         match taken {
-            Ok(()) => return Ok(Some(Box::new(FileLock { _file: file }))),
+            Ok(()) => return Ok(Some(Box::new(FileLock { file }))),
             Err(e) if e.raw_os_error() != fs2::lock_contended_error().raw_os_error() => {
                 return Err(Error::io("lock", path)(e));
             }
@@ -343,6 +357,10 @@ impl Storage for Local {
 
     fn reclaim(&self) -> Result<u64> {
         reclaim(&self.root)
+    }
+
+    fn room(&self) -> Arc<Room> {
+        Arc::clone(&self.room)
     }
 
     fn cache_dir(&self) -> Option<PathBuf> {

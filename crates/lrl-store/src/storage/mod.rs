@@ -2,10 +2,13 @@
 
 pub mod local;
 pub mod memory;
+pub mod room;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::Result;
+use room::Room;
 
 /// The bytes of a new object.
 pub enum Source<'a> {
@@ -39,7 +42,12 @@ pub enum LockMode {
 }
 
 /// A held lock; dropping it (or dying) releases it.
-pub trait Guard: Send + Sync {}
+pub trait Guard: Send + Sync {
+    /// Makes a shared lock exclusive at once, if nobody else holds it; says whether it did. A lock that cannot be made so may be lost.
+    fn make_exclusive(&self) -> bool {
+        false
+    }
+}
 
 /// Named, immutable objects. Names are relative, `/`-separated, lower-case; directories exist only as part of names.
 pub trait Storage: Send + Sync {
@@ -91,6 +99,11 @@ pub trait Storage: Send + Sync {
     /// Removes what dead runs left half-written; returns how many bytes that frees.
     fn reclaim(&self) -> Result<u64> {
         Ok(0)
+    }
+
+    /// Returns the guard of the disk below; one that guards nothing where there is no disk, or nothing is kept free.
+    fn room(&self) -> Arc<Room> {
+        Arc::new(Room::unlimited())
     }
 
     /// Returns the directory for caches, if this storage has one that can be written.

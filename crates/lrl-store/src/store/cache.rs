@@ -150,8 +150,13 @@ impl Cache {
         Ok(Self { db })
     }
 
-    /// Begins to note what a run learns; it counts from [`Cache::commit`] on.
-    pub fn begin(&self) -> rusqlite::Result<()> {
+    /// Begins to note what a run learns; it counts from [`Cache::commit`] on. It grows by no more than `room` bytes, its journal included:
+    /// beyond that nothing more is noted.
+    pub fn begin(&self, room: u64) -> rusqlite::Result<()> {
+        let number = |pragma| self.db.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get::<_, i64>(0));
+        let grown =
+            number("page_count")?.unsigned_abs().saturating_add(room / 2 / number("page_size")?.max(1).unsigned_abs());
+        self.db.pragma_update_and_check(None, "max_page_count", grown.min(i32::MAX as u64) as i64, |_| Ok(()))?;
         self.db.execute_batch("BEGIN IMMEDIATE")
     }
 

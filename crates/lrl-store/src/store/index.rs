@@ -257,11 +257,13 @@ pub fn write(
     records: impl Iterator<Item = Result<Located>>,
 ) -> Result<(IndexFile, u64)> {
     let mut spool = storage.spool()?;
+    let room = storage.room();
     let mut len = 0u64;
     let (mut encoder, head) = Encoder::new(&packs);
     let mut out = std::io::BufWriter::with_capacity(64 << 10, spool.file());
     let mut write = |bytes: &[u8]| {
         len += bytes.len() as u64;
+        room.spend(bytes.len() as u64)?;
         out.write_all(bytes).map_err(Error::io("write a new index in", storage.describe()))
     };
     write(&head)?;

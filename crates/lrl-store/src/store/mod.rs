@@ -13,6 +13,7 @@ mod salvage;
 pub mod session;
 pub mod tree;
 
+use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -22,6 +23,7 @@ use crate::format::config::{self, Config};
 use crate::format::snapshot::{self, Snapshot};
 use crate::id::{PackId, SnapshotId};
 use crate::progress::Observer;
+use crate::storage::room::{Reserve, Room};
 use crate::storage::{Guard, LockMode, Source, Storage};
 use index::{Copy, IndexFile};
 use salvage::Salvage;
@@ -39,8 +41,7 @@ pub struct Store {
     bases: bases::Bases,
     damaged: RwLock<Vec<DamagedIndex>>,
     salvage: RwLock<Option<Arc<Salvage>>>,
-    locked: bool,
-    _lock: Option<Box<dyn Guard>>,
+    lock: Option<Box<dyn Guard>>,
 }
 
 /// An index file that is not believed: what its packs hold is read from the packs themselves where nothing else lists it.
@@ -162,8 +163,7 @@ impl Store {
             bases: bases::Bases::default(),
             damaged: RwLock::default(),
             salvage: RwLock::default(),
-            locked: lock.is_some(),
-            _lock: lock,
+            lock,
         };
         store.reload_indexes()?;
         Ok(store)
@@ -179,9 +179,21 @@ impl Store {
         &self.storage
     }
 
+    /// Returns the guard of a directory's disk: the storage's own where that is the same disk.
+    pub(crate) fn room_beside(&self, dir: &Path, reserve: Reserve) -> Result<Arc<Room>> {
+        let room = self.storage.room();
+        if room.guards(dir) { Ok(room) } else { Room::open(dir, reserve).map(Arc::new) }
+    }
+
+    /// Makes the lock exclusive if nobody else uses the store, and says whether it did. Nothing but removing may follow: a lock that
+    /// cannot be made so may be lost.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.lock.as_ref().is_some_and(|lock| lock.make_exclusive())
+    }
+
     /// Says whether a lock is held; a store that cannot be written is read without one.
     pub fn is_locked(&self) -> bool {
-        self.locked
+        self.lock.is_some()
     }
 
     /// Returns the open index files.

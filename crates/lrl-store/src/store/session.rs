@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::format::index::Located;
 use crate::format::pack::{self, MAX_DEPTH, Record};
 use crate::id::{ChunkId, Hasher, PackId};
+use crate::storage::room::Room;
 use crate::storage::{Source, Spool, Storage};
 
 /// After so many new chunks packs and index are written, so that memory does not grow with the first backup of a million files.
@@ -43,6 +44,8 @@ struct State {
     closed: Vec<PackId>,
     pending: HashMap<ChunkId, Located>,
     packs: Vec<PackId>,
+    // Those of them that were not there before.
+    fresh: Vec<PackId>,
     // Set before each step that writes and cleared after it: what a failed step left must never come into an index.
     failed: Option<Error>,
 }
@@ -50,6 +53,7 @@ struct State {
 struct OpenPack {
     out: std::io::BufWriter<SpoolWriter>,
     hasher: Hasher,
+    room: Arc<Room>,
     len: u64,
     records: Vec<ChunkId>,
 }
@@ -326,6 +330,9 @@ impl<'s> Session<'s> {
             open.out.into_inner().map_err(|e| Error::io("write a pack in", storage.describe())(e.into_error()))?.0;
         state.closed.push(id);
         state.packs.push(id);
+        if matches!(storage.len(&pack_name(&id)), Err(Error::Missing { .. })) {
+            state.fresh.push(id);
+        }
         let sealer = state.sealer.get_or_insert_with(|| Sealer::start(Arc::clone(storage)));
         match sealer.queue.send((id, spool)) {
             Ok(()) => Ok(()),
@@ -356,6 +363,23 @@ impl<'s> Session<'s> {
         self.state().packs.clone()
     }
 
+    /// Removes what it wrote for nothing: on a full disk it must not take the room until the next prune. What an index lists by now stays,
+    /// and so does everything while others use the store, who may have come to the same packs. Call it last.
+    pub(crate) fn take_back(&self) {
+        let mut state = self.state();
+        state.open = None;
+        let sealed = state.sealer.take().map_or(Ok(()), Sealer::finish);
+        // Whatever the thread ended with, what it wrote is looked for.
+        drop(sealed);
+        if state.fresh.is_empty() || !self.store.is_alone() || self.store.reload_indexes().is_err() {
+            return;
+        }
+        let listed = self.store.listed_packs();
+        for pack in state.fresh.drain(..).filter(|pack| listed.binary_search(pack).is_err()) {
+            let _ = self.store.storage().remove(&pack_name(&pack));
+        }
+    }
+
     pub(crate) fn count_bytes(&self, bytes: u64) {
         self.added_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
@@ -378,12 +402,13 @@ impl Delta {
 impl OpenPack {
     fn start(storage: &dyn Storage) -> Result<Self> {
         let out = std::io::BufWriter::with_capacity(256 << 10, SpoolWriter(storage.spool()?));
-        let mut pack = Self { out, hasher: Hasher::new(), len: 0, records: Vec::new() };
+        let mut pack = Self { out, hasher: Hasher::new(), room: storage.room(), len: 0, records: Vec::new() };
         pack.write(&pack::HEADER, storage)?;
         Ok(pack)
     }
 
     fn write(&mut self, bytes: &[u8], storage: &dyn Storage) -> Result<()> {
+        self.room.spend(bytes.len() as u64)?;
         self.hasher.update(bytes);
         self.len += bytes.len() as u64;
         self.out.write_all(bytes).map_err(Error::io("write a pack in", storage.describe()))

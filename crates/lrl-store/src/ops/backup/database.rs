@@ -8,7 +8,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::intake::{Intake, Kept, Old};
+use super::intake::{IN_MEMORY, Intake, Kept, Old};
 use super::moved::PageMap;
 use super::{DatabaseRead, History, Options, scan};
 use crate::codec::MAX_BASES;
@@ -18,6 +18,7 @@ use crate::format::snapshot;
 use crate::id::ChunkId;
 use crate::progress::{Observer, Problem, checkpoint};
 use crate::sqlite::{self, ImageSink, ReadOptions};
+use crate::storage::room::Room;
 use crate::store::cache::Cache;
 use crate::store::session::Session;
 use crate::store::tree::Builder;
@@ -61,7 +62,12 @@ pub(super) fn keep(
         return Ok(Some(Half { record, staged: None, read: None }));
     }
     // With distrust every extent is looked up; the parent's are still bases.
-    let mut intake = Intake::new(session.store(), parent.filter(|_| !distrust), &options.scratch, observer);
+    let known = parent.filter(|_| !distrust);
+    let room = session.store().room_beside(&options.scratch, options.reserve)?;
+    if known.is_none() {
+        expect_copy(path, &room)?;
+    }
+    let mut intake = Intake::new(session.store(), known, &options.scratch, &room, observer);
     let read_options = ReadOptions { busy: options.busy, scratch: &options.scratch };
     let image = sqlite::read_image(path, &read_options, &mut intake, observer)?;
     let kept = intake.finish()?;
@@ -103,6 +109,16 @@ pub(super) fn keep(
     Ok(Some(Half { record, staged: kept.into_image(), read: Some(read) }))
 }
 
+/// All of the image is new, so it is copied to disk as soon as it does not fit into memory. With a WAL beside it the file's length is
+/// not the image's: then only the guard tells.
+fn expect_copy(path: &Path, room: &Room) -> Result<()> {
+    let mut wal = path.as_os_str().to_os_string();
+    wal.push("-wal");
+    let has_wal = Path::new(&wal).metadata().is_ok_and(|meta| meta.len() > 0);
+    let len = path.metadata().map_err(Error::io("look at", path))?.len();
+    if has_wal || len <= IN_MEMORY as u64 { Ok(()) } else { room.expect(len) }
+}
+
 /// Keeps the image in `file`; returns the root of its tree and its SHA-256.
 pub(in crate::ops) fn keep_file(
     session: &Session<'_>,
@@ -110,9 +126,10 @@ pub(in crate::ops) fn keep_file(
     page_size: u32,
     parent: Option<&snapshot::Database>,
     scratch: &Path,
+    room: &Room,
     observer: &dyn Observer,
 ) -> Result<(ChunkId, String)> {
-    let mut intake = Intake::new(session.store(), parent, scratch, observer);
+    let mut intake = Intake::new(session.store(), parent, scratch, room, observer);
     let mut piece = vec![0; 256 << 10];
     file.rewind().map_err(Error::io("read an image below", scratch))?;
     loop {

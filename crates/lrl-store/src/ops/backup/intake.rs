@@ -16,11 +16,12 @@ use crate::progress::Observer;
 use crate::set::hash::Sha256Thread;
 use crate::sqlite::ImageSink;
 use crate::storage::local::temporary_file;
+use crate::storage::room::Room;
 use crate::store::Store;
 use crate::store::tree::Items;
 
 /// Changed extents up to so many bytes stay in memory.
-const IN_MEMORY: usize = 8 << 20;
+pub(super) const IN_MEMORY: usize = 8 << 20;
 /// So many of the parent's extents are looked up before the database is locked (4 GiB of database).
 const AHEAD: usize = 64 << 10;
 
@@ -56,6 +57,7 @@ pub(super) struct Intake<'a> {
     store: &'a Store,
     parent: Option<&'a snapshot::Database>,
     scratch: &'a Path,
+    room: &'a Room,
     observer: &'a dyn Observer,
     old: Old<'a>,
     extent_bytes: usize,
@@ -72,6 +74,7 @@ impl<'a> Intake<'a> {
         store: &'a Store,
         parent: Option<&'a snapshot::Database>,
         scratch: &'a Path,
+        room: &'a Room,
         observer: &'a dyn Observer,
     ) -> Self {
         let extent_bytes = store.config().chunking.extent_bytes as usize;
@@ -79,6 +82,7 @@ impl<'a> Intake<'a> {
             store,
             parent,
             scratch,
+            room,
             observer,
             old: Old::new(store, parent),
             extent_bytes,
@@ -99,7 +103,7 @@ impl<'a> Intake<'a> {
             if let Some(word) = self.marks.last_mut() {
                 *word |= 1 << (self.count % 64);
             }
-            self.spool.write(extent, self.scratch)?;
+            self.spool.write(extent, self.scratch, self.room)?;
         }
         self.count += 1;
         Ok(())
@@ -140,7 +144,7 @@ impl ImageSink for Intake<'_> {
     }
 
     fn restart(&mut self) -> Result<()> {
-        *self = Self::new(self.store, self.parent, self.scratch, self.observer);
+        *self = Self::new(self.store, self.parent, self.scratch, self.room, self.observer);
         Ok(())
     }
 }
@@ -187,7 +191,7 @@ struct Spool {
 }
 
 impl Spool {
-    fn write(&mut self, bytes: &[u8], scratch: &Path) -> Result<()> {
+    fn write(&mut self, bytes: &[u8], scratch: &Path, room: &Room) -> Result<()> {
         self.len += bytes.len() as u64;
         if self.file.is_none() && self.memory.len() + bytes.len() <= IN_MEMORY {
             self.memory.extend_from_slice(bytes);
@@ -198,10 +202,12 @@ impl Spool {
             none => {
                 let file = none.insert(temporary_file(scratch)?);
                 let before = std::mem::take(&mut self.memory);
+                room.spend(before.len() as u64)?;
                 file.as_file_mut().write_all(&before).map_err(Error::io("write a copy of the database in", scratch))?;
                 file
             }
         };
+        room.spend(bytes.len() as u64)?;
         file.as_file_mut().write_all(bytes).map_err(Error::io("write a copy of the database in", scratch))
     }
 

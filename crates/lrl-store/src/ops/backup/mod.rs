@@ -25,6 +25,7 @@ use crate::source::exclude::Excludes;
 use crate::source::walk::Root;
 use crate::storage::LockMode;
 use crate::storage::local;
+use crate::storage::room::Reserve;
 use crate::store::cache::Cache;
 use crate::store::session::Session;
 use crate::store::{SnapshotName, Store, Survey, is_source_name, pack_name};
@@ -62,6 +63,8 @@ pub struct Options {
     pub rescan_every: Option<Duration>,
     /// So many sets of each half stay in `out` once this one is written; `None`: all.
     pub keep_sets: Option<NonZeroUsize>,
+    /// What stays free on the disks of `out` and `scratch`; the storage has its own guard.
+    pub reserve: Reserve,
     /// How long to wait for another run.
     pub lock_wait: Duration,
     /// How long to wait for the database's own lock.
@@ -123,13 +126,26 @@ pub fn backup(store: &Store, options: &Options, observer: &dyn Observer) -> Resu
     let _one_set =
         options.out.as_deref().map(|out| local::lock_dir(out, options.lock_wait, &interrupted)).transpose()?;
     storage.reclaim()?;
-    options.out.as_deref().map_or(Ok(0), local::reclaim)?;
+    [Some(options.scratch.as_path()), options.out.as_deref()]
+        .into_iter()
+        .flatten()
+        .try_for_each(|dir| local::reclaim(dir).map(drop))?;
     let cache = storage.cache_dir().and_then(|dir| Cache::open(&dir));
-    let cache = cache.filter(|cache| cache.begin().is_ok());
+    let cache = cache.filter(|cache| cache.begin(storage.room().bytes()).is_ok());
+    let session = Session::new(store);
+    let done = run(&session, cache.as_ref(), options, observer);
+    if done.as_ref().is_err_and(Error::is_full) {
+        session.take_back();
+    }
+    done
+}
+
+/// Backs up, all locks being held.
+fn run(session: &Session<'_>, cache: Option<&Cache>, options: &Options, observer: &dyn Observer) -> Result<Report> {
+    let store = session.store();
+    let storage = store.storage();
     let history = History::read(store, &options.source)?;
     let timestamp = history.free_timestamp(store, options)?;
-    let session = Session::new(store);
-    let cache = cache.as_ref();
     let Survey { lost, unlisted } = store.survey()?;
     let listed_again = store.list_again(unlisted, observer)?;
     let full_scan = scan::due(cache, &history, options);
@@ -137,11 +153,11 @@ pub fn backup(store: &Store, options: &Options, observer: &dyn Observer) -> Resu
         // Nothing is taken over unread, neither from the source nor from the store: what the store has lost is stored again.
         session.doubt();
     }
-    let mut made = make(&session, cache, &history, &timestamp, options, observer)?;
+    let mut made = make(session, cache, &history, &timestamp, options, observer)?;
     if let Some(Err(Error::Corrupt { .. } | Error::Missing { .. })) = made.staged {
         // The archive shows that the store has damage below this snapshot: once more, and what cannot be read is stored again.
         session.doubt();
-        made = make(&session, cache, &history, &timestamp, options, observer)?;
+        made = make(session, cache, &history, &timestamp, options, observer)?;
     }
     let Made { snapshot, staged, database_read, uploads_read, mut problems } = made;
     if listed_again > 0 {
@@ -226,10 +242,10 @@ fn make(
     };
     // The archive is written from the store, so it proves that what was just stored can be read back; its digest is part of the snapshot.
     let (staged_image, database_read) = database.map_or((None, None), |half| (half.staged, half.read));
-    let mut staged = options
-        .out
-        .as_deref()
-        .map(|out| publish::stage(session.store(), cache, history, &mut snapshot, staged_image, out, observer));
+    let mut staged = options.out.as_deref().map(|out| {
+        let room = session.store().room_beside(out, options.reserve)?;
+        publish::stage(session.store(), cache, history, &mut snapshot, staged_image, out, &room, observer)
+    });
     if let Some(Ok(staged)) = &mut staged {
         problems.append(&mut staged.notes);
     }

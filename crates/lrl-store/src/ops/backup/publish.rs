@@ -16,6 +16,7 @@ use crate::set::deflate::CODER;
 use crate::set::files::{self, Names};
 use crate::set::stored;
 use crate::storage::local::{Synced, temporary_file};
+use crate::storage::room::Room;
 use crate::store::cache::{Cache, SegmentState};
 use crate::store::{SnapshotName, Store};
 
@@ -64,6 +65,7 @@ pub(super) struct StagedSet {
     names: Names,
     database: Option<Ready>,
     archive: Option<(Ready, u64)>,
+    room: Arc<Room>,
     /// What is not in the archive, and why.
     pub notes: Vec<Problem>,
 }
@@ -76,17 +78,18 @@ pub(super) fn stage(
     snapshot: &mut Snapshot,
     image: Option<NamedTempFile>,
     out: &Path,
+    room: &Arc<Room>,
     observer: &dyn Observer,
 ) -> Result<StagedSet> {
     let names = Names::new(out, &snapshot.timestamp);
     let database = snapshot.database.clone().map(|half| Image::find(half, image, cache, out));
     // Both files are made at once and synced as soon as each is written: neither waits for the other's disk.
     let (database, archive) = std::thread::scope(|scope| {
-        let database = database.map(|image| scope.spawn(move || image.stage(store, out, observer)));
+        let database = database.map(|image| scope.spawn(move || image.stage(store, out, room, observer)));
         let archive = snapshot
             .uploads
             .as_mut()
-            .map(|uploads| stage_archive(store, cache, history, uploads, &names, observer))
+            .map(|uploads| stage_archive(store, cache, history, uploads, &names, room, observer))
             .transpose();
         let database = database.map(|thread| {
             thread.join().unwrap_or_else(|_| Err(Error::Refused("the thread that copies the database died".into())))
@@ -94,7 +97,7 @@ pub(super) fn stage(
         (database.transpose(), archive)
     });
     let (database, (archive, notes)) = (database?, archive?.unzip());
-    Ok(StagedSet { names, database, archive, notes: notes.unwrap_or_default() })
+    Ok(StagedSet { names, database, archive, room: Arc::clone(room), notes: notes.unwrap_or_default() })
 }
 
 /// What the set's database can be made of.
@@ -115,7 +118,7 @@ impl Image {
         Self { half, taken, same, earlier }
     }
 
-    fn stage(self, store: &Store, out: &Path, observer: &dyn Observer) -> Result<Ready> {
+    fn stage(self, store: &Store, out: &Path, room: &Room, observer: &dyn Observer) -> Result<Ready> {
         if let Some(path) = &self.same
             && let Some(copy) = reflink(path, out)?
         {
@@ -124,9 +127,10 @@ impl Image {
         if let Some(image) = self.taken {
             return Synced::new(image).map(Ready::New);
         }
+        room.expect(self.half.size_bytes)?;
         let mut file = WriteBehind::create(out)?;
         let earlier = self.same.or(self.earlier).and_then(|path| File::open(path).ok());
-        crate::set::image::write(store, &self.half, earlier.as_ref(), &mut file, out, observer)?;
+        crate::set::image::write(store, &self.half, earlier.as_ref(), &mut file, out, room, observer)?;
         file.finish().map(Ready::New)
     }
 }
@@ -138,6 +142,7 @@ fn stage_archive(
     history: &History,
     uploads: &mut snapshot::Uploads,
     names: &Names,
+    room: &Room,
     observer: &dyn Observer,
 ) -> Result<((Ready, u64), Vec<Problem>)> {
     let out = names.assets.parent().unwrap_or(Path::new("."));
@@ -155,10 +160,19 @@ fn stage_archive(
         uploads.archive = Some(archive);
         return Ok(((ready, size), Vec::new()));
     }
-    let (file, written) = write_archive(store, cache, uploads, &names.assets, observer)?;
+    room.expect(history.uploads.as_ref().map_or(0, |(_, before)| likely_bytes(before, uploads)))?;
+    let (file, written) = write_archive(store, cache, uploads, &names.assets, room, observer)?;
     uploads.archive =
         Some(snapshot::Archive { coder: CODER.into(), size_bytes: written.size_bytes, sha256: written.sha256 });
     Ok(((Ready::New(file), written.reused_bytes), written.notes))
+}
+
+/// Guesses the archive's length by the one before: much the same files compress much as they did. No more than that, so that a wrong
+/// guess ends no run that would have had room, unless most files were replaced; then there is no archive to guess by the next time.
+fn likely_bytes(before: &snapshot::Uploads, now: &snapshot::Uploads) -> u64 {
+    let archive = before.archive.as_ref().map_or(0, |archive| archive.size_bytes);
+    let scaled = u128::from(archive) * u128::from(now.bytes) / u128::from(before.bytes.max(1));
+    archive.min(u64::try_from(scaled).unwrap_or(u64::MAX))
 }
 
 fn reflink(path: &Path, out: &Path) -> Result<Option<NamedTempFile>> {
@@ -172,13 +186,14 @@ fn write_archive(
     cache: Option<&Cache>,
     uploads: &snapshot::Uploads,
     name: &Path,
+    room: &Room,
     observer: &dyn Observer,
 ) -> Result<(Synced, archive::Written)> {
     let earlier =
         cache.and_then(Cache::archive).filter(|(_, coder)| coder == CODER).and_then(|(path, _)| File::open(path).ok());
     let notes = cache.filter(|cache| cache.start_archive().is_ok());
     let mut segments = CachedSegments { cache, earlier: earlier.map(Arc::new), notes };
-    let made = stored::write_archive(store, uploads, &mut segments, name, observer)?;
+    let made = stored::write_archive(store, uploads, &mut segments, name, room, observer)?;
     if let Some(cache) = segments.notes {
         let _ = cache.finish_archive(name, CODER);
     }
@@ -238,11 +253,11 @@ fn place_all(
     cache: Option<&Cache>,
     placed: &mut Vec<PathBuf>,
 ) -> Result<SetOutput> {
-    let StagedSet { names, database, archive, notes: _ } = staged;
+    let StagedSet { names, database, archive, room, notes: _ } = staged;
     let mut output = SetOutput { manifest: names.manifest.clone(), database: None, assets: None };
     let manifest = files::manifest(&names, name, snapshot, &snapshot.program)?;
     if let (Some(ready), Some(half)) = (database, &snapshot.database) {
-        place(ready, &names.database)?;
+        place(ready, &names.database, &room)?;
         placed.push(names.database.clone());
         note(cache, &names.database, &half.sha256);
         output.database = Some(DatabaseOutput { path: names.database.clone(), size_bytes: half.size_bytes });
@@ -250,7 +265,7 @@ fn place_all(
     if let (Some((ready, reused_bytes)), Some(half), Some(made)) =
         (archive, &snapshot.uploads, snapshot.uploads.as_ref().and_then(|half| half.archive.as_ref()))
     {
-        place(ready, &names.assets)?;
+        place(ready, &names.assets, &room)?;
         placed.push(names.assets.clone());
         note(cache, &names.assets, &made.sha256);
         let (path, archive_size_bytes) = (names.assets.clone(), made.size_bytes);
@@ -260,7 +275,7 @@ fn place_all(
     Ok(output)
 }
 
-fn place(ready: Ready, path: &Path) -> Result<()> {
+fn place(ready: Ready, path: &Path, room: &Room) -> Result<()> {
     match ready {
         Ready::New(file) => file.persist_new(path),
         Ready::LinkTo(old) => match fs::hard_link(&old, path) {
@@ -268,6 +283,7 @@ fn place(ready: Ready, path: &Path) -> Result<()> {
             Err(_) => {
                 let mut copy = temporary_file(path.parent().unwrap_or(Path::new(".")))?;
                 let mut source = File::open(&old).map_err(Error::io("open", &old))?;
+                room.spend(source.metadata().map_err(Error::io("look at", &old))?.len())?;
                 std::io::copy(&mut source, copy.as_file_mut()).map_err(Error::io("copy", &old))?;
                 Synced::new(copy)?.persist_new(path)
             }

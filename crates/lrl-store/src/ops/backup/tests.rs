@@ -17,6 +17,7 @@ use crate::source::exclude::Excludes;
 use crate::source::walk::Root;
 use crate::storage::LockMode;
 use crate::storage::memory::Memory;
+use crate::storage::room::{Reserve, Room};
 use crate::store::session::Session;
 use crate::store::{Store, create};
 
@@ -38,6 +39,7 @@ pub fn options(dir: &Path, second: u64) -> Options {
         rescan: false,
         rescan_every: None,
         keep_sets: None,
+        reserve: Reserve::NONE,
         lock_wait: Duration::ZERO,
         busy: Duration::ZERO,
         now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + second),
@@ -69,7 +71,8 @@ fn keep(store: &Store, image: &[u8], parent: Option<&Database>) -> (Database, u6
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(image).unwrap();
     let session = Session::new(store);
-    let (root, sha256) = keep_file(&session, &mut file, PAGE as u32, parent, dir.path(), &Silent).unwrap();
+    let (root, sha256) =
+        keep_file(&session, &mut file, PAGE as u32, parent, dir.path(), &Room::unlimited(), &Silent).unwrap();
     session.seal().unwrap();
     assert_eq!(sha256, crate::set::hex(&Sha256::digest(image)));
     let mut back = Vec::new();

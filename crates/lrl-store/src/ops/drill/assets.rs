@@ -79,7 +79,7 @@ fn unpack(path: &Path, file: &FoundFile, temp: &Path, observer: &dyn Observer) -
 }
 
 fn extract(path: &Path, temp: &Path, room: u64, observer: &dyn Observer) -> Result<Unpacked> {
-    let scratch = Scratch::new(temp, "lrl-drill-")?;
+    let scratch = Scratch::new(temp, super::SCRATCH)?;
     let mut files = Files::new()?;
     // What the manifest says may be wrong; the disk must not fill up in any case.
     let limit = |bytes: u64| {

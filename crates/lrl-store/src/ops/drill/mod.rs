@@ -28,6 +28,9 @@ use files::Files;
 
 pub use snapshot::drill_snapshot;
 
+/// How the names of temporary directories begin.
+const SCRATCH: &str = "lrl-drill-";
+
 /// How to drill.
 pub struct Options<'a> {
     /// Where an archive is unpacked, and removed again.

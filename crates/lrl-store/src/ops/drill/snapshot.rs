@@ -9,9 +9,10 @@ use super::{Check, Files, Options, Report, Uploads, Verification, database, find
 use crate::error::{Error, Result};
 use crate::format::entry::{Entry, Kind};
 use crate::format::snapshot::{self, Snapshot};
-use crate::ops::scratch;
+use crate::ops::scratch::{self, Scratch};
 use crate::progress::{Observer, Phase, checkpoint};
 use crate::storage::local::temporary_file;
+use crate::storage::room::Room;
 use crate::store::tree::Items;
 use crate::store::{SnapshotName, Store};
 
@@ -62,13 +63,14 @@ fn read_database(
     found: &mut Verification,
     observer: &dyn Observer,
 ) -> Result<()> {
-    let room = scratch::room(&options.temp)?;
-    if half.size_bytes > room {
+    let guard = Room::open(&options.temp, scratch::RESERVE)?;
+    if guard.expect(half.size_bytes).is_err() {
         return Err(no_room(&options.temp, half.size_bytes));
     }
-    let mut file = temporary_file(&options.temp)?;
+    let scratch = Scratch::new(&options.temp, super::SCRATCH)?;
+    let mut file = temporary_file(scratch.path())?;
     let path = file.path().to_path_buf();
-    let written = crate::set::image::write(store, half, None, file.as_file_mut(), &path, observer);
+    let written = crate::set::image::write(store, half, None, file.as_file_mut(), &path, &guard, observer);
     if let Err(error) = &written
         && error.is_full()
     {

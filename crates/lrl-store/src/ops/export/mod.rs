@@ -16,6 +16,7 @@ use crate::set::deflate::CODER;
 use crate::set::files::{self, Names};
 use crate::set::{image, stored};
 use crate::storage::local::{Synced, create_dir, temporary_file};
+use crate::storage::room::{Reserve, Room};
 use crate::store::{SnapshotName, Store};
 
 /// The name of the text that tells how to restore.
@@ -51,18 +52,21 @@ pub struct Report {
     pub problems: Vec<Problem>,
 }
 
-/// Exports a snapshot to `out`, which must not exist or be empty. After a failure nothing of the set is left there.
+/// Exports a snapshot to `out`, which must not exist or be empty; `reserve` stays free on its disk. After a failure nothing of the set is
+/// left there.
 pub fn export(
     store: &Store,
     name: &SnapshotName,
     snapshot: Snapshot,
     out: &Path,
+    reserve: Reserve,
     program: &str,
     observer: &dyn Observer,
 ) -> Result<Report> {
     let created = make_fresh(out)?;
     let mut placed = Vec::new();
-    let written = write(store, name, snapshot, out, program, &mut placed, observer);
+    let room = Room::open(out, reserve);
+    let written = room.and_then(|room| write(store, name, snapshot, out, program, &room, &mut placed, observer));
     if written.is_err() {
         // What cannot be removed is not worth more than the first error.
         placed.iter().for_each(|path| {
@@ -81,22 +85,25 @@ fn write(
     mut snapshot: Snapshot,
     out: &Path,
     program: &str,
+    room: &Room,
     placed: &mut Vec<PathBuf>,
     observer: &dyn Observer,
 ) -> Result<Report> {
     let names = Names::new(out, &snapshot.timestamp);
     let mut problems = Vec::new();
     let mut ready = Vec::new();
+    let database = snapshot.database.as_ref().map_or(0, |half| half.size_bytes);
+    room.expect(database.saturating_add(archive_bytes(&snapshot)))?;
     if let Some(half) = &snapshot.database {
         observer.phase(Phase::Database, Some(half.size_bytes));
         let mut file = WriteBehind::create(out)?;
-        image::write(store, half, None, &mut file, &names.database, observer)?;
+        image::write(store, half, None, &mut file, &names.database, room, observer)?;
         ready.push((file.finish()?, names.database.clone()));
     }
     let mut sameness = None;
     if let Some(half) = &mut snapshot.uploads {
         observer.phase(Phase::Archive, Some(half.bytes));
-        let (file, made) = stored::write_archive(store, half, &mut NoSegments, &names.assets, observer)?;
+        let (file, made) = stored::write_archive(store, half, &mut NoSegments, &names.assets, room, observer)?;
         problems.extend(made.notes);
         let archive = snapshot::Archive { coder: CODER.into(), size_bytes: made.size_bytes, sha256: made.sha256 };
         sameness = Some(compare(half.archive.as_ref(), &archive));
@@ -114,6 +121,11 @@ fn write(
     }
     files::write_manifest(&names, &manifest)?;
     Ok(Report { names, snapshot, sameness, problems })
+}
+
+/// The archive will be as long as the one that the run wrote, if it wrote one.
+fn archive_bytes(snapshot: &Snapshot) -> u64 {
+    snapshot.uploads.as_ref().and_then(|half| half.archive.as_ref()).map_or(0, |archive| archive.size_bytes)
 }
 
 fn compare(run: Option<&snapshot::Archive>, made: &snapshot::Archive) -> Sameness {

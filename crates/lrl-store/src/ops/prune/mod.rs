@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::format::pack::{FOOTER_LEN, HEADER, TARGET_BYTES};
 use crate::id::{PackId, SnapshotId};
 use crate::progress::{Observer, Phase, checkpoint};
+use crate::storage::room::Room;
 use crate::store::marks::Marks;
 use crate::store::{SnapshotName, Store, index, pack_id, pack_name};
 
@@ -306,8 +307,8 @@ fn drop_cache(store: &Store) {
     }
 }
 
-/// Does what the plan says.
-pub fn apply(store: &Store, plan: Plan, observer: &dyn Observer) -> Result<Report> {
+/// Does what the plan says. `room` guards the store's disk: no more is moved at once than fits, but on a full disk one pack at a time is.
+pub fn apply(store: &Store, plan: Plan, room: &Room, observer: &dyn Observer) -> Result<Report> {
     let Plan { numbers, unlisted, dead, alive, kept, rewrite, repack, lengths } = plan;
     let storage = store.storage();
     storage.reclaim()?;
@@ -344,8 +345,9 @@ pub fn apply(store: &Store, plan: Plan, observer: &dyn Observer) -> Result<Repor
     let (mut left, mut limit) = (repack, ROUND_BYTES);
     while !left.is_empty() && report.failed.is_none() {
         let mut bytes = 0;
+        let most = limit.min(room.bytes()).max(1);
         let count = left.iter().take_while(|(_, alive)| {
-            let fits = bytes < limit;
+            let fits = bytes < most;
             bytes += alive;
             fits
         });

@@ -15,6 +15,7 @@ use crate::ops::check::{self, ReadData, check};
 use crate::ops::{backup, dump, ls};
 use crate::progress::Silent;
 use crate::storage::memory::Memory;
+use crate::storage::room::Room;
 use crate::storage::{Guard, LockMode, Source, Spool, Storage};
 use crate::store::session::Session;
 use crate::store::{Store, create};
@@ -105,7 +106,7 @@ fn open(storage: &Arc<dyn Storage>) -> Store {
 fn try_prune(storage: &Arc<dyn Storage>, max_unused: MaxUnused) -> Result<Report> {
     let store = Store::open(Arc::clone(storage), LockMode::Exclusive, Duration::ZERO, &Silent)?;
     let plan = plan(&store, max_unused, &HashSet::new(), false, &Silent)?;
-    apply(&store, plan, &Silent)
+    apply(&store, plan, &Room::unlimited(), &Silent)
 }
 
 fn prune(storage: &Arc<dyn Storage>, max_unused: MaxUnused) -> Numbers {

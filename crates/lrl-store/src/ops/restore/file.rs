@@ -12,11 +12,11 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::room::Room;
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Piece, Time};
 use crate::id::ChunkId;
 use crate::progress::{Observer, checkpoint};
+use crate::storage::room::Room;
 use crate::store::Store;
 
 /// Bits that give rights to whoever runs a file.

@@ -7,10 +7,10 @@ use rustix::fs::{fstat, syncfs};
 
 use super::file::Writer;
 use super::place::Place;
-use super::room::Room;
 use super::staging::{Made, Staging};
 use crate::error::{Error, Result};
 use crate::progress::Observer;
+use crate::storage::room::{Reserve, Room};
 use crate::store::Store;
 
 /// A directory in which targets are, its staging directory and the guard of its disk.
@@ -51,7 +51,7 @@ impl Homes {
         }
         let dir = made.create(path, owner)?;
         let staging = Staging::create(&dir, path)?;
-        let room = Room::new(Arc::clone(&staging.dir), path);
+        let room = Room::new(Arc::clone(&staging.dir), path, Reserve::LEAST);
         self.all.push(Home { path: path.to_path_buf(), staging, room });
         Ok(())
     }

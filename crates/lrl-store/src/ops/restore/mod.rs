@@ -14,7 +14,6 @@ mod place;
 mod plan;
 mod record;
 mod report;
-pub(in crate::ops) mod room;
 mod set;
 mod stage;
 mod staging;

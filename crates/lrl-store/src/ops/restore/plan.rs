@@ -7,7 +7,6 @@ use super::file::Owners;
 use super::guard::{refuse_overlap, storage_home, watch_database, watch_tree};
 use super::holders;
 use super::place::Place;
-use super::room::{Free, free_at};
 use super::stage::TakeOver;
 use super::tree::{Old, Tree, Weight};
 use super::{AskLocks, Options, Part, What};
@@ -16,6 +15,7 @@ use crate::format::entry::is_clean_path;
 use crate::format::snapshot::{Database, Snapshot, Uploads};
 use crate::id::ChunkId;
 use crate::progress::Observer;
+use crate::storage::room::{Free, Reserve, free_at};
 use crate::store::Store;
 
 /// The database's file name in the data directory.
@@ -186,7 +186,7 @@ impl<'a> Plan<'a> {
 
     fn weigh(&mut self, uploads: Option<&Uploads>, observer: &dyn Observer) -> Result<()> {
         for plan in &mut self.trees {
-            plan.weight = plan.tree.weigh(free_at(&plan.place.home)?.block, None, observer)?;
+            plan.weight = plan.tree.weigh(free_at(&plan.place.home, Reserve::LEAST)?.block, None, observer)?;
             if plan.weight.entries == 0 {
                 return Err(plan.tree.corrupt(&plan.tree.selected, "is not in its list"));
             }
@@ -218,7 +218,7 @@ impl<'a> Plan<'a> {
     fn find_room(&mut self, owners: Owners, observer: &dyn Observer) -> Result<()> {
         let mut homes: Vec<&Path> = self.places().map(|place| place.home.as_path()).collect();
         homes.dedup();
-        let free: Vec<Free> = homes.iter().map(|home| free_at(home)).collect::<Result<_>>()?;
+        let free: Vec<Free> = homes.iter().map(|home| free_at(home, Reserve::LEAST)).collect::<Result<_>>()?;
         let (Some(least), Some(home)) = (free.iter().min_by_key(|free| free.bytes), homes.first()) else {
             return Ok(());
         };

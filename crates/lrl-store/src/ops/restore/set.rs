@@ -16,7 +16,6 @@ use super::incoming::{self, Incoming};
 use super::place::Place;
 use super::plan::{ASSETS, DATABASE, STORAGE};
 use super::report::refuse_holders;
-use super::room::free_at;
 use super::stage::{TakeOver, Taken};
 use super::staging::Made;
 use super::unpacked::{count, give_away, note_count, prove, stage_copy, unpack};
@@ -26,6 +25,7 @@ use crate::progress::{Observer, Phase, checkpoint};
 use crate::set::extract::{self, verify};
 use crate::set::manifest::{Assets, Database, Manifest, find_beside};
 use crate::storage::local;
+use crate::storage::room::{Reserve, free_at};
 
 /// The files of a set and where they go.
 struct Set<'a> {
@@ -158,7 +158,7 @@ impl<'a> Set<'a> {
     fn find_room(&self) -> Result<()> {
         let root = self.roots.first().map(|(_, place)| place);
         let Some(place) = root.or(self.database.as_ref().map(|(_, _, place)| place)) else { return Ok(()) };
-        let free = free_at(&place.home)?;
+        let free = free_at(&place.home, Reserve::LEAST)?;
         let files = self.assets.as_ref().and_then(|(assets, _)| assets.file_count).unwrap_or(0);
         let needed = self.bytes().unwrap_or(0).saturating_add(files.saturating_mul(free.block / 2));
         if needed <= free.bytes && files <= free.inodes {

@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::format::entry::{Content, Entry, Kind, Piece, Time, compare_paths};
 use crate::id::ChunkId;
 use crate::progress::Silent;
+use crate::storage::room::Room;
 
 /// Uploads in memory, as a list and its chunks.
 #[derive(Default, Clone)]
@@ -148,7 +149,7 @@ impl Segments for Memory {
 pub fn archive(uploads: &Uploads, path: &Path, segments: &mut dyn Segments, workers: usize) -> Result<Written> {
     let mut out = File::create(path).map_err(Error::io("create", path))?;
     let entries = uploads.entries.iter().cloned().map(Ok);
-    let options = Options { path, workers, observer: &Silent };
+    let options = Options { path, workers, room: &Room::unlimited(), observer: &Silent };
     write(entries, uploads, segments, &mut out, &options)
 }
 

@@ -16,13 +16,13 @@ use crate::error::{Error, Result};
 use crate::format::snapshot::Snapshot;
 use crate::id::{PackId, SnapshotId};
 use crate::ops::check;
-use crate::ops::restore::room;
 use crate::progress::{Observer, Problem};
 use crate::set::deflate::CODER;
 use crate::set::files::Names;
 use crate::set::hash::sha256_of;
 use crate::set::keep::{Halves, stays};
 use crate::set::shelf;
+use crate::storage::room::{Reserve, free_at};
 use crate::store::cache::{Cache, Stamp};
 use crate::store::{SnapshotName, Store};
 
@@ -239,7 +239,7 @@ impl Sets {
     fn look(&mut self, out: &Path) -> Result<()> {
         let shelf = shelf::look(out)?;
         (self.count, self.disk_bytes) = (shelf.sets(), shelf.disk_bytes);
-        self.free_bytes = room::free_at(out)?.bytes;
+        self.free_bytes = free_at(out, Reserve::NONE)?.bytes;
         Ok(())
     }
 }
