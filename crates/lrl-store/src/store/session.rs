@@ -197,6 +197,12 @@ impl<'s> Session<'s> {
         Ok(id)
     }
 
+    /// Keeps a chunk in full, though it may be known: as what it is known cannot be relied on.
+    pub(crate) fn put_again(&self, plain: &[u8]) -> Result<()> {
+        let (encoded, record) = self.encode(ChunkId::of(plain), plain, &[])?;
+        self.append(encoded.as_deref().unwrap_or(plain), record)
+    }
+
     fn encode(&self, id: ChunkId, plain: &[u8], bases: &[ChunkId]) -> Result<(Option<Vec<u8>>, Record)> {
         let plain_len = u32::try_from(plain.len()).ok().filter(|len| *len as usize <= codec::MAX_CHUNK);
         let plain_len =

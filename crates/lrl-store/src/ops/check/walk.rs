@@ -339,7 +339,12 @@ impl<'a> Walk<'a> {
         }
         for base in &place.record.bases {
             if let Err(cause) = self.alive(base, below + 1, name)? {
-                return Ok(Err(cause));
+                // A delta need not use the part of its base that is damaged.
+                match self.store.read_copy(place) {
+                    Ok(_) => break,
+                    Err(Error::Interrupted) => return Err(Error::Interrupted),
+                    Err(_) => return Ok(Err(cause)),
+                }
             }
         }
         if bad {

@@ -146,12 +146,11 @@ fn apply(
 fn save_chunks(store: &Store, plan: &Plan, repaired: &mut Repaired, observer: &dyn Observer) -> Result<()> {
     observer.phase(Phase::Repack, None);
     if !plan.damaged.is_empty() {
-        repaired.saved.add(&salvage::salvage(store, &plan.damaged, observer)?);
+        repaired.saved.add(&salvage::salvage(store, &plan.damaged, &sound_packs(store, plan)?, observer)?);
     }
     let mut list = plan.list.clone();
     if plan.rebuild {
-        list = Packs::list(store, &mut Findings::default())?.there();
-        list.retain(|id| plan.damaged.binary_search(id).is_err());
+        list = sound_packs(store, plan)?;
         let moved = store.rebuild_indexes(&list, &plan.indexes, observer)?;
         repaired.moved.extend(moved.into_iter().map(|(object, to)| Moved { object, to }));
     } else if !list.is_empty() {
@@ -162,6 +161,13 @@ fn save_chunks(store: &Store, plan: &Plan, repaired: &mut Repaired, observer: &d
         repaired.moved.push(set_aside(store, &pack_name(id))?);
     }
     store.storage().sync("packs")
+}
+
+/// Lists the packs that are there and not damaged.
+fn sound_packs(store: &Store, plan: &Plan) -> Result<Vec<PackId>> {
+    let mut packs = Packs::list(store, &mut Findings::default())?.there();
+    packs.retain(|id| plan.damaged.binary_search(id).is_err());
+    Ok(packs)
 }
 
 fn plan(store: &Store, found: &Found, observer: &dyn Observer) -> Result<Plan> {

@@ -1,11 +1,11 @@
 //! What is still good in damaged packs: every chunk that verifies is copied, as it is encoded, into new packs. Where a pack's directory is
 //! damaged, what is left of it and of the index tells where chunks may stand.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::collections::HashSet;
 
-use crate::error::{Error, Result};
-use crate::id::PackId;
+use crate::error::Result;
+use crate::id::{ChunkId, PackId};
 use crate::progress::{Observer, checkpoint};
 use crate::store::index::{Copy, IndexFile, Place};
 use crate::store::session::Session;
@@ -35,17 +35,17 @@ struct Saver<'a> {
     store: &'a Store,
     session: Session<'a>,
     damaged: HashSet<PackId>,
-    /// Chunks of the last round that could not be verified.
-    left: Cell<u64>,
+    /// Chunks that could not be verified.
+    bad: RefCell<HashSet<ChunkId>>,
     observer: &'a dyn Observer,
 }
 
-/// Saves what it can: durably, and listed in an index.
-pub(super) fn salvage(store: &Store, damaged: &[PackId], observer: &dyn Observer) -> Result<Saved> {
+/// Saves what it can: durably, and listed in an index. `stay` are the packs that are not damaged.
+pub(super) fn salvage(store: &Store, damaged: &[PackId], stay: &[PackId], observer: &dyn Observer) -> Result<Saved> {
     let taken: HashSet<PackId> = damaged.iter().copied().collect();
     let session = Session::beside(store, taken.clone());
-    let saver = Saver { store, session, damaged: taken, left: Cell::new(0), observer };
-    let done = saver.rounds(damaged);
+    let saver = Saver { store, session, damaged: taken, bad: RefCell::default(), observer };
+    let done = saver.rounds(damaged).and_then(|()| saver.save_leaning(stay));
     let packs = saver.session.packs();
     if let Err(error) = done {
         // What no index lists must not take the room until the next try.
@@ -68,13 +68,38 @@ impl Saver<'_> {
     fn rounds(&self, packs: &[PackId]) -> Result<()> {
         loop {
             let before = self.session.packs().len();
-            self.left.set(0);
+            self.bad.borrow_mut().clear();
             self.all(packs)?;
             self.session.seal()?;
-            if self.left.get() == 0 || self.session.packs().len() == before {
+            if self.bad.borrow().is_empty() || self.session.packs().len() == before {
                 return Ok(());
             }
         }
+    }
+
+    /// Saves what leans on a chunk that is bad, and can be read all the same: a delta need not use all of its base. Without the base it
+    /// could not be read any more, so it is kept in full.
+    fn save_leaning(&self, packs: &[PackId]) -> Result<()> {
+        let mut bad = self.bad.take();
+        let mut is_more = !bad.is_empty();
+        while is_more {
+            is_more = false;
+            for pack in packs {
+                for (offset, record) in pack_directory(&**self.store.storage(), pack)? {
+                    checkpoint(self.observer)?;
+                    if bad.contains(&record.id) || !record.bases.iter().any(|base| bad.contains(base)) {
+                        continue;
+                    }
+                    let place = Place { pack: *pack, offset, record };
+                    match self.store.read_copy(&place) {
+                        Ok(plain) => self.session.put_again(&plain)?,
+                        Err(error) if error.is_damage() => is_more |= bad.insert(place.record.id),
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+        }
+        self.session.seal()
     }
 
     fn all(&self, packs: &[PackId]) -> Result<()> {
@@ -122,13 +147,17 @@ impl Saver<'_> {
         if self.store.copies(&place.record.id)?.iter().any(stays) {
             return Ok(());
         }
-        let len = place.record.encoded_len as usize;
-        let range = || self.store.storage().read_range(&pack_name(&place.pack), place.offset, len);
-        match self.store.read_copy(place).and_then(|_| range()) {
-            Ok(encoded) => self.session.append(&encoded, place.record.clone()),
-            Err(Error::Interrupted) => Err(Error::Interrupted),
+        match self.store.read_copy(place) {
+            Ok(plain) if !place.record.bases.iter().all(|base| self.store.read(base).is_ok()) => {
+                self.session.put_again(&plain)
+            }
+            Ok(_) => {
+                let (name, len) = (pack_name(&place.pack), place.record.encoded_len as usize);
+                let encoded = self.store.storage().read_range(&name, place.offset, len)?;
+                self.session.append(&encoded, place.record.clone())
+            }
             Err(error) if error.is_damage() => {
-                self.left.set(self.left.get() + 1);
+                self.bad.borrow_mut().insert(place.record.id);
                 Ok(())
             }
             Err(error) => Err(error),
