@@ -246,7 +246,8 @@ fn a_locked_store_is_exit_11_and_no_store_is_exit_10() {
     let holder = holder.args(["-c", script]).current_dir(lab.path("")).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut holder = holder.spawn().unwrap();
     std::io::Read::read_exact(holder.stdout.as_mut().unwrap(), &mut [0; 5]).unwrap();
-    let lines = ["backup", "restore", "snapshots", "check", "export --out copy", "drill --snapshot latest"];
+    let lines =
+        ["backup", "restore", "snapshots", "check", "check --repair", "export --out copy", "drill --snapshot latest"];
     for line in lines.into_iter().chain(["forget --keep-last 1", "forget latest --dry-run", "prune", "prune --dry-run"])
     {
         let run = lab.lrl(&format!("{line} --lock-wait 1s"));

@@ -9,6 +9,7 @@ use lrl_store::format::config::{self, Config};
 use lrl_store::format::drill;
 use lrl_store::format::entry::{Content, Entry, Kind, Piece, Time};
 use lrl_store::format::node::{Child, encode_inner, encode_leaf};
+use lrl_store::format::repair::{self, Loss};
 use lrl_store::format::snapshot::{self, Snapshot};
 use lrl_store::id::{ChunkId, PackId, SnapshotId};
 use lrl_store::progress::Silent;
@@ -337,6 +338,20 @@ fn drill_record(snapshot: SnapshotId) -> String {
     format!("drills/lab/{:016x}-{id}\n\n{pretty}\n", record.finished.secs)
 }
 
+fn repair_record(snapshot: SnapshotId) -> String {
+    let loss = Loss {
+        source: "lab".into(),
+        sequence: 42,
+        snapshot,
+        database: true,
+        files: vec!["assets/a.txt".into()],
+        more_files: 0,
+    };
+    let record = repair::Repair { format: repair::VERSION, lost: vec![loss], more: 0 };
+    let (id, _) = repair::encode(&record).unwrap();
+    format!("repairs/{id}\n\n{}\n", serde_json::to_string_pretty(&record).unwrap())
+}
+
 #[test]
 fn the_examples_in_format_md_are_what_the_encoder_writes() {
     let sample = sample();
@@ -366,5 +381,6 @@ fn the_examples_in_format_md_are_what_the_encoder_writes() {
     assert_eq!(serde_json::from_str::<serde_json::Value>(&pretty).unwrap(), same);
     document.expect("snapshot", &format!("snapshots/lab/{:016x}-{id}\n\n{pretty}\n", snapshot.sequence));
     document.expect("drill", &drill_record(id));
+    document.expect("repair", &repair_record(id));
     document.close();
 }

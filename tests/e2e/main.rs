@@ -26,6 +26,7 @@ mod odd;
 mod operations;
 mod prune;
 mod reader;
+mod repair;
 mod restore;
 mod retire;
 mod room;

@@ -153,8 +153,8 @@ impl Failure {
             Error::NoStore { .. } => Some("--backup DIR names another place"),
             Error::Locked { .. } => Some("wait until the other lrl is done, or give it longer with --lock-wait 10m"),
             Error::Corrupt { .. } | Error::Missing { .. } => Some(
-                "nothing was changed; `lrl check --read-data` tells what is damaged, `lrl snapshots` what else there is, \
-                 `lrl restore --manifest FILE` restores a set without the store",
+                "nothing was changed; `lrl check --read-data` tells what is damaged, `lrl check --repair` repairs what can be, \
+                 `lrl snapshots` tells what else there is, `lrl restore --manifest FILE` restores a set without the store",
             ),
             Error::Unsupported { .. } => Some("a newer lrl may know it"),
             error if error.is_full() => Some(NO_ROOM),

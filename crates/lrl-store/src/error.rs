@@ -133,6 +133,15 @@ impl Error {
         }
     }
 
+    /// Says whether bytes are damaged, gone, or cannot be read from a bad disk; anything else may pass, and proves nothing about them.
+    pub(crate) fn is_damage(&self) -> bool {
+        match self {
+            Self::Corrupt { .. } | Self::Missing { .. } => true,
+            Self::Io { source, .. } => source.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()),
+            _ => false,
+        }
+    }
+
     /// Says whether the disk (or quota) is full, or has no room but the reserve.
     pub fn is_full(&self) -> bool {
         match self {

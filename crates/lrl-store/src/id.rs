@@ -87,6 +87,10 @@ id_type!(
     /// Names a drill's record by its document's bytes.
     DrillId
 );
+id_type!(
+    /// Names a repair's record by its document's bytes.
+    RepairId
+);
 
 fn parse_hex(text: &str) -> Option<[u8; 32]> {
     let digits = text.as_bytes();

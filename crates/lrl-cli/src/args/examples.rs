@@ -104,10 +104,16 @@ EXAMPLES
 
 /// After `lrl check --help`.
 pub const CHECK: &str = "\
+--repair deletes nothing: what is damaged is moved to the directory quarantine in the store, and what is
+still good in it is saved first. Nobody else uses the store meanwhile. Run it again if it was killed, or
+stopped for want of room. Afterwards `lrl backup` stores again what was lost and the source still has.
+Exits 4 when something is wrong; with --repair, when something stays so.
+
 EXAMPLES
   lrl check                             structure: every snapshot leads to chunks that are there
   lrl check --read-data                 and every byte is what it was
-  lrl check --read-data-subset 2/7      a seventh of it, on the second day of the week";
+  lrl check --read-data-subset 2/7      a seventh of it, on the second day of the week
+  lrl check --read-data --repair        and repair what is found; look at it without --repair first";
 
 /// After `lrl forget --help`.
 pub const FORGET: &str = "\

@@ -311,6 +311,9 @@ pub struct CheckArgs {
     /// Read and verify a part of the packs: a slice (2/7), a percentage (5%) or a size (500M)
     #[arg(long, value_name = "PART", value_parser = values::subset)]
     pub read_data_subset: Option<Subset>,
+    /// Then repair what was found: save what is good, write the index anew, move what is damaged into quarantine
+    #[arg(long)]
+    pub repair: bool,
 }
 
 /// `lrl forget`.

@@ -1,11 +1,12 @@
-//! `lrl check`: what is damaged in the store, and whom that concerns.
+//! `lrl check`: what is damaged in the store, and whom that concerns; with `--repair`, what was done about it and what stays lost.
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use lrl_store::ops::check::{self, Checked, Finding, Options, ReadData, Report};
+use lrl_store::format::repair::Loss;
+use lrl_store::ops::check::{self, Checked, Finding, Moved, Options, ReadData, Repaired, Report};
 use lrl_store::storage::local::Local;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Context, store};
 use crate::args::CheckArgs;
@@ -14,7 +15,10 @@ use crate::exit::{Exit, Result};
 use crate::render::units;
 use crate::term::Colour;
 
-/// Checks the store; exit 4 when anything is wrong.
+/// So many names of one kind are printed; `--json` has all.
+const SHOWN: usize = 20;
+
+/// Checks the store, and repairs it if asked to; exit 4 when anything is wrong in the end.
 pub fn run(context: &Context<'_>, args: &CheckArgs) -> Result {
     let paths = context.paths()?;
     store::require_backup_dir(context, &paths)?;
@@ -27,38 +31,151 @@ pub fn run(context: &Context<'_>, args: &CheckArgs) -> Result {
     };
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let options = Options { read_data, seed: since.as_nanos() as u64, lock_wait: context.cli.global.lock_wait };
-    let report = check::check(Arc::new(Local::new(&paths.store)), &options, context.term)?;
-    render(context, &paths.store.display().to_string(), read_data, &report)
+    let storage = Arc::new(Local::new(&paths.store));
+    let place = paths.store.display().to_string();
+    if args.repair {
+        let repaired = check::repair(storage, &options, context.term)?;
+        return render_repair(context, &place, read_data, repaired);
+    }
+    let report = check::check(storage, &options, context.term)?;
+    if context.term.is_json() {
+        context.term.json(&document(&place, &report))?;
+        return Ok(exit(&report));
+    }
+    findings(context, &report)?;
+    losses(context, &report)?;
+    verdict(context, &place, read_data, &report)?;
+    if report.wrong {
+        context.term.note("`lrl check --repair` repairs what can be, and deletes nothing");
+    }
+    Ok(exit(&report))
 }
 
-fn render(context: &Context<'_>, place: &str, read_data: ReadData, report: &Report) -> Result {
-    let term = context.term;
-    let exit = if report.wrong { Exit::Wrong } else { Exit::Done };
+fn exit(report: &Report) -> Exit {
+    if report.wrong { Exit::Wrong } else { Exit::Done }
+}
+
+fn document(place: &str, report: &Report) -> Value {
     let (wrong, notes): (Vec<_>, Vec<_>) = report.findings.iter().partition(|finding| finding.wrong);
-    if term.is_json() {
-        term.json(&json!({
-            "success": exit == Exit::Done, "store": place, "checked": report.checked, "errors": wrong, "notes": notes,
-            "more_findings": report.more,
-        }))?;
-        return Ok(exit);
+    json!({
+        "success": !report.wrong, "store": place, "checked": report.checked, "errors": wrong, "notes": notes,
+        "more_findings": report.more, "lost": report.lost, "more_lost": report.more_lost,
+        "quarantine": report.quarantine,
+    })
+}
+
+fn render_repair(context: &Context<'_>, place: &str, read_data: ReadData, repaired: Repaired) -> Result {
+    let term = context.term;
+    let Repaired { found, left, renamed, moved, saved, listed, config, failed } = repaired;
+    if term.is_json() && failed.is_none() {
+        let mut document = document(place, &left);
+        document["repair"] = json!({
+            "found": self::document(place, &found), "renamed": renamed, "moved": moved, "saved": saved,
+            "listed_packs": listed, "config": config,
+        });
+        term.json(&document)?;
+        return Ok(exit(&left));
     }
-    for finding in &report.findings {
-        for line in lines(context, finding) {
-            term.line(line)?;
-        }
+    findings(context, &found)?;
+    if config {
+        term.line("The config is made again.")?;
+    }
+    names(context, "Have their own names again", &renamed)?;
+    if saved.chunks > 0 {
+        let (chunks, packs) = (units::count(saved.chunks, "chunk"), units::count(saved.packs, "new pack"));
+        term.line(format!("Saved out of damaged packs: {chunks}, in {packs} ({}).", units::size(saved.bytes)))?;
+    }
+    if listed > 0 {
+        term.line(format!("Listed in the index again: {}.", units::count(listed, "pack")))?;
+    }
+    names(context, "Moved out of the way", &moved)?;
+    if let Some(error) = failed {
+        term.warn(
+            "there is no room to repair the rest: free some and run it again; what is damaged and could not be saved \
+             stays where it is",
+        );
+        return Err(error.into());
+    }
+    losses(context, &left)?;
+    verdict(context, place, read_data, &left)?;
+    if !left.lost.is_empty() {
+        term.note("`lrl backup` stores again what the source still has; run `lrl check` after it");
+        term.note("for the rest: another copy of the store has it, or `lrl forget SNAPSHOT` gives the snapshot up");
+    }
+    Ok(exit(&left))
+}
+
+fn findings(context: &Context<'_>, report: &Report) -> Result<()> {
+    for line in report.findings.iter().flat_map(|finding| lines(context, finding)) {
+        context.term.line(line)?;
     }
     if report.more > 0 {
-        term.line(format!("{} are not shown", units::count(report.more, "more finding")))?;
+        context.term.line(format!("{} are not shown", units::count(report.more, "more finding")))?;
+    }
+    Ok(())
+}
+
+fn names(context: &Context<'_>, title: &str, moved: &[Moved]) -> Result<()> {
+    if moved.is_empty() {
+        return Ok(());
+    }
+    context.term.line(format!("{title}:"))?;
+    for Moved { object, to } in moved.iter().take(SHOWN) {
+        context.term.line(format!("  {} -> {}", units::safe(object), units::safe(to)))?;
+    }
+    match moved.len().saturating_sub(SHOWN) {
+        0 => Ok(()),
+        more => context.term.line(format!("  and {more} more")),
+    }
+}
+
+fn losses(context: &Context<'_>, report: &Report) -> Result<()> {
+    for loss in &report.lost {
+        context.term.line(lost(loss))?;
+    }
+    if report.more_lost > 0 {
+        let count = units::count(report.more_lost, "more snapshot is|more snapshots are");
+        context.term.line(format!("{count} not whole"))?;
+    }
+    Ok(())
+}
+
+fn lost(loss: &Loss) -> String {
+    let mut what = Vec::new();
+    if loss.database {
+        what.push("its database".to_string());
+    }
+    if !loss.files.is_empty() {
+        let names: Vec<_> = loss.files.iter().map(|name| units::safe(name)).collect();
+        let rest = if loss.more_files > 0 { format!(" and {} more", loss.more_files) } else { String::new() };
+        what.push(format!("{}{rest}", names.join(", ")));
+    }
+    let (source, short) = (units::safe(&loss.source), loss.snapshot.short());
+    format!("Snapshot {source} {} ({short}) has lost {}", loss.sequence, what.join(", and of its uploads "))
+}
+
+fn verdict(context: &Context<'_>, place: &str, read_data: ReadData, report: &Report) -> Result<()> {
+    let term = context.term;
+    let quarantine = &report.quarantine;
+    if quarantine.count > 0 {
+        let (count, size) = (units::count(quarantine.count, "file"), units::size(quarantine.bytes));
+        let mut text = format!("{place}/quarantine holds {count} ({size}) that a repair moved there; ");
+        if !quarantine.snapshots.is_empty() {
+            let shown: Vec<_> = quarantine.snapshots.iter().take(SHOWN).map(|name| units::safe(name)).collect();
+            text.push_str(&format!("documents of the snapshots {} are among them; ", shown.join(", ")));
+        }
+        text.push_str(&format!("once nothing is missed, `rm -r {place}/quarantine` gives the room back"));
+        term.say(format!("{}: {text}", term.paint(Colour::Yellow, "note")));
     }
     term.say(looked_at(&report.checked, read_data));
-    match exit {
-        Exit::Done => term.say(term.paint(Colour::Green, "No errors found.")),
-        _ => {
-            let count = units::count(wrong.len() as u64, "thing is|things are");
-            term.line(term.paint(Colour::Red, &format!("{count} wrong in {place}.")))?;
-        }
+    if report.wrong {
+        let wrong = report.findings.iter().filter(|finding| finding.wrong).count() as u64;
+        let count = units::count(wrong, "thing is|things are");
+        term.line(term.paint(Colour::Red, &format!("{count} wrong in {place}.")))?;
+    } else {
+        term.say(term.paint(Colour::Green, "No errors found."));
     }
-    Ok(exit)
+    Ok(())
 }
 
 fn lines(context: &Context<'_>, finding: &Finding) -> Vec<String> {

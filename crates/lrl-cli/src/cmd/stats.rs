@@ -35,7 +35,8 @@ pub fn run(context: &Context<'_>) -> Result {
         let exit = if counted.damaged_snapshots == 0 { Exit::Done } else { Exit::Incomplete };
         let tail = json!({
             "store_bytes": counted.store_bytes(), "packs": counted.packs, "index": counted.index,
-            "snapshot_documents": counted.snapshots, "drills": counted.drills, "other": counted.other,
+            "snapshot_documents": counted.snapshots, "drills": counted.drills,
+            "quarantine": counted.quarantine, "other": counted.other,
             "chunks": counted.chunks, "plain_bytes": counted.plain_bytes, "duplicates": counted.duplicates,
             "full_copies": counted.full_copies, "ratio": ratio(&counted), "damaged_snapshots": counted.damaged_snapshots,
         });
@@ -59,6 +60,9 @@ fn table(context: &Context<'_>, counted: &Stats, newest: Option<&Added>) -> Resu
     row("index files", counted.index);
     row("snapshots", counted.snapshots);
     row("drill records", counted.drills);
+    if counted.quarantine.count > 0 {
+        row("in quarantine", counted.quarantine);
+    }
     row("config, cache, lock", counted.other);
     row("chunks, encoded", counted.chunks);
     row("chunks, plain", Objects { count: counted.chunks.count, bytes: counted.plain_bytes });

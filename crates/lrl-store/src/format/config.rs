@@ -106,9 +106,35 @@ pub fn decode(bytes: &[u8], object: &str) -> Result<Config> {
     if fits { Ok(config) } else { Err(Error::Unsupported { what: format!("the chunking of {object}") }) }
 }
 
+/// What a damaged config still says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damaged {
+    /// It names features that one must know.
+    pub has_features: bool,
+    store_id: Option<[u8; 32]>,
+}
+
+impl Damaged {
+    /// Describes the plain store again; `store_id` is for one whose own cannot be read.
+    pub fn config(&self, store_id: [u8; 32]) -> Config {
+        Config::new(self.store_id.unwrap_or(store_id))
+    }
+}
+
+/// Reads what can be told of a damaged config. An id with a wrong digit in it is an id as well.
+pub fn read_damaged(bytes: &[u8]) -> Damaged {
+    let text = String::from_utf8_lossy(bytes);
+    let after = |mark: &str| text.split_once(mark).map(|(_, rest)| rest);
+    let id =
+        after("\"store_id\":\"").and_then(|rest| rest.get(..64)).and_then(|hex| crate::id::ChunkId::from_hex(hex).ok());
+    let names_one = |list: &str| after(list).is_some_and(|rest| rest.starts_with("[\""));
+    let has_features = names_one("\"must_know_to_read\":") || names_one("\"must_know_to_write\":");
+    Damaged { has_features, store_id: id.map(|id| *id.as_bytes()) }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Config, decode, encode};
+    use super::{Config, decode, encode, read_damaged};
 
     #[test]
     fn every_flip_and_every_truncation_is_seen() {
@@ -121,6 +147,27 @@ mod tests {
             assert!(decode(&bad, "config").is_err(), "flip at {at}");
             assert!(decode(&bytes[..at], "config").is_err(), "cut at {at}");
         }
+    }
+
+    #[test]
+    fn what_a_damaged_config_still_says_is_read() {
+        let mut config = Config::new([7; 32]);
+        let bytes = encode(&config).unwrap();
+        for at in 0..bytes.len() {
+            let mut bad = bytes.clone();
+            bad[at] ^= 1;
+            let damaged = read_damaged(&bad);
+            assert!(!damaged.has_features, "{at}");
+            let in_id = (12..88).contains(&at);
+            assert!(damaged.config([9; 32]) == config || in_id, "{at}: {damaged:?}");
+            assert!(
+                read_damaged(&bytes[..at]).config([9; 32])
+                    == if at < 88 { Config::new([9; 32]) } else { config.clone() },
+                "{at}"
+            );
+        }
+        config.must_know_to_write.push("later".into());
+        assert!(read_damaged(&encode(&config).unwrap()).has_features);
     }
 
     #[test]

@@ -8,4 +8,5 @@ pub mod entry;
 pub mod index;
 pub mod node;
 pub mod pack;
+pub mod repair;
 pub mod snapshot;

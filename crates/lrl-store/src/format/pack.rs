@@ -123,9 +123,27 @@ pub fn decode_tail(header: &[u8], tail: &[u8], directory_offset: u64, object: &s
     Ok(records)
 }
 
+/// Decodes as many records of a damaged `tail` as there are in a row, with their offsets; the chunk alone can prove one.
+pub fn decode_damaged(tail: &[u8], directory_offset: u64) -> Vec<(u64, Record)> {
+    let directory = &tail[..tail.len().saturating_sub(FOOTER_LEN)];
+    let mut reader = Reader::new(directory, "a damaged directory");
+    let mut at = HEADER.len() as u64;
+    let mut next = || Record::decode_tail(ChunkId::from_bytes(reader.array()?), &mut reader);
+    let mut records = Vec::new();
+    while let Ok(record) = next() {
+        let offset = at;
+        at += u64::from(record.encoded_len);
+        if at > directory_offset {
+            break;
+        }
+        records.push((offset, record));
+    }
+    records
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
-    use super::{FOOTER_LEN, HEADER, Record, decode_tail, directory_offset, encode_tail};
+    use super::{FOOTER_LEN, HEADER, Record, decode_damaged, decode_tail, directory_offset, encode_tail};
     use crate::codec::Encoding;
     use crate::id::ChunkId;
     use proptest::prelude::*;
@@ -167,6 +185,7 @@ pub(crate) mod tests {
             prop_assert_eq!(directory_offset(&tail[tail.len() - FOOTER_LEN..], len, "t").unwrap(), offset);
             let back = decode_tail(&HEADER, &tail, offset, "t").unwrap();
             prop_assert_eq!(back.into_iter().map(|(_, r)| r).collect::<Vec<_>>(), records);
+            prop_assert_eq!(decode_damaged(&tail, offset), decode_tail(&HEADER, &tail, offset, "t").unwrap());
             let at = at % tail.len();
             tail[at] ^= 1 << bit;
             prop_assert!(decode_tail(&HEADER, &tail, offset, "t").is_err());
@@ -176,6 +195,7 @@ pub(crate) mod tests {
         fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
             let _ = directory_offset(&bytes, bytes.len() as u64, "t");
             let _ = decode_tail(&HEADER, &bytes, 8, "t");
+            let _ = decode_damaged(&bytes, 8);
         }
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use crate::error::{Error, Result};
 use crate::format::entry::Time;
 use crate::format::snapshot::{self, Snapshot};
-use crate::ops::backup::{self, History, database, time_of, uploads};
+use crate::ops::backup::{self, History, Losses, database, time_of, uploads};
 use crate::ops::scratch::{self, Scratch};
 use crate::progress::{Observer, Phase, Silent};
 use crate::set::extract;
@@ -82,6 +82,9 @@ pub fn import(store: &Store, options: &Options, observer: &dyn Observer) -> Resu
         options.lock_wait,
         &interrupted,
     )?;
+    let mut notes = Vec::new();
+    let Losses { lost, repairs } = backup::survey(store, &mut notes, observer)?;
+    let is_whole = lost.is_empty() && repairs.is_empty();
     let found = manifests(&options.dir)?;
     if found.is_empty() {
         return Err(Error::NotFound(format!("No manifest found in {}", options.dir.display())));
@@ -103,7 +106,7 @@ pub fn import(store: &Store, options: &Options, observer: &dyn Observer) -> Resu
             report.known.push(Skipped { manifest, reason });
             continue;
         }
-        match import_one(store, &set, created, options, &taken, observer)? {
+        match import_one(store, &set, created, is_whole, options, &taken, observer)? {
             Ok(imported) => {
                 taken.insert(set.timestamp);
                 report.imported.push(imported);
@@ -147,6 +150,7 @@ fn import_one(
     store: &Store,
     set: &FoundSet,
     created: Time,
+    is_whole: bool,
     options: &Options,
     taken: &HashSet<String>,
     observer: &dyn Observer,
@@ -161,6 +165,9 @@ fn import_one(
     let file = |kind: &str| set.files.iter().find(|file| file.kind == kind);
     let history = History::read(store, &options.source)?;
     let session = Session::new(store);
+    if !is_whole {
+        session.doubt();
+    }
     observer.phase(Phase::Database, file("database").and_then(|file| file.size_bytes));
     let database = match file("database") {
         None => None,

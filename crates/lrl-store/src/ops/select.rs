@@ -34,7 +34,7 @@ pub fn select(store: &Store, source: Option<&str>, wanted: &str, need: Need) -> 
     if let Some(back) = steps_back(wanted)? {
         let mut seen = 0;
         for name in names.iter().rev() {
-            let snapshot = store.snapshot(name)?;
+            let snapshot = store.snapshot(name).map_err(|error| newest_readable(store, &names, wanted, need, error))?;
             if need.is_met(&snapshot) {
                 if seen == back {
                     return Ok((name.clone(), snapshot));
@@ -84,6 +84,24 @@ pub fn select(store: &Store, source: Option<&str>, wanted: &str, need: Need) -> 
             "`{wanted}` means {n} snapshots of {place}; give more digits of the id, or --source"
         ))),
     }
+}
+
+/// Says of a snapshot that cannot be read which one can be named in its place. It is not chosen silently: that would bring back older data
+/// than was asked for.
+fn newest_readable(store: &Store, names: &[SnapshotName], wanted: &str, need: Need, error: Error) -> Error {
+    let Error::Corrupt { object, detail } = error else { return error };
+    let readable =
+        |name: &SnapshotName| store.snapshot(name).ok().filter(|found| need.is_met(found)).map(|s| (name.id, s));
+    let next = match names.iter().rev().find_map(readable) {
+        Some((id, found)) => format!(
+            "the newest that can be read is `{}` (of {}): name that one to use it, or let `lrl check --repair` move the damaged \
+             document out of the way",
+            id.short(),
+            found.timestamp
+        ),
+        None => "no other can be used in its place; `lrl check` tells more".into(),
+    };
+    Error::Corrupt { object, detail: format!("{detail}; so `{wanted}` is not certain: {next}") }
 }
 
 fn steps_back(wanted: &str) -> Result<Option<usize>> {

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::progress::{Observer, checkpoint};
+use crate::store::quarantine::QUARANTINE;
 use crate::store::{SnapshotName, Store, pack_name};
 
 /// Objects of one kind.
@@ -31,6 +32,8 @@ pub struct Stats {
     pub snapshots: Objects,
     /// Records of drills.
     pub drills: Objects,
+    /// What repairs moved out of the way.
+    pub quarantine: Objects,
     /// Everything else: config, cache.
     pub other: Objects,
     /// Different chunks: bytes as they stand in packs.
@@ -79,6 +82,7 @@ pub fn stats<E: From<Error>>(
             "index" => stats.index.add(bytes),
             "snapshots" => stats.snapshots.add(bytes),
             "drills" => stats.drills.add(bytes),
+            QUARANTINE => stats.quarantine.add(bytes),
             _ => stats.other.add(bytes),
         }
         checkpoint(observer)

@@ -320,6 +320,19 @@ impl Storage for Local {
         Ok(())
     }
 
+    /// Needs no room for the object's bytes.
+    fn rename(&self, from: &str, to: &str) -> Result<()> {
+        let (old, new) = (self.path(from), self.path(to));
+        if let Some(parent) = new.parent() {
+            create_dir(parent)?;
+        }
+        self.forget_open(from);
+        self.forget_open(to);
+        fs::rename(&old, &new).map_err(|e| self.missing_or(from, "rename", e))?;
+        sync_dir(new.parent().unwrap_or(&new))?;
+        sync_dir(old.parent().unwrap_or(&old))
+    }
+
     fn remove(&self, name: &str) -> Result<()> {
         self.forget_open(name);
         match fs::remove_file(self.path(name)) {

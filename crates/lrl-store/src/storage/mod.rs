@@ -4,10 +4,11 @@ pub mod local;
 pub mod memory;
 pub mod room;
 
+use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use room::Room;
 
 /// The bytes of a new object.
@@ -78,6 +79,17 @@ pub trait Storage: Send + Sync {
     /// within a directory. A listing that fails half-way fails as a whole.
     fn list(&self, prefix: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()>;
 
+    /// Gives an object another name, durably: for what is moved out of the way. Where a storage cannot, a copy is made first, so a run
+    /// that is killed leaves both.
+    fn rename(&self, from: &str, to: &str) -> Result<()> {
+        let mut spool = self.spool()?;
+        each_run(self, from, &mut |bytes| {
+            spool.file().write_all(bytes).map_err(Error::io("write a copy in", self.describe()))
+        })?;
+        self.write_new(to, Source::Spool(spool))?;
+        self.remove(from)
+    }
+
     /// Removes an object; one that is not there is no error.
     fn remove(&self, name: &str) -> Result<()>;
 
@@ -108,4 +120,20 @@ pub trait Storage: Send + Sync {
 
     /// Returns the directory for caches, if this storage has one that can be written.
     fn cache_dir(&self) -> Option<std::path::PathBuf>;
+}
+
+/// Reads a whole object of any length, a mebibyte at a time.
+pub fn each_run<S: Storage + ?Sized>(
+    storage: &S,
+    name: &str,
+    visit: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    const RUN: u64 = 1 << 20;
+    let (mut at, len) = (0, storage.len(name)?);
+    while at < len {
+        let run = (len - at).min(RUN);
+        visit(&storage.read_range(name, at, run as usize)?)?;
+        at += run;
+    }
+    Ok(())
 }

@@ -10,10 +10,10 @@ use rusqlite::{Connection, ErrorCode, params};
 
 use crate::error::{Error, Result};
 use crate::format::entry::{Entry, Time};
-use crate::id::{ChunkId, PackId};
+use crate::id::ChunkId;
 use crate::sqlite::State;
 
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 const SCAN_ROWS: usize = 1024;
 
 const SCHEMA: &str = "
@@ -22,7 +22,7 @@ const SCHEMA: &str = "
     CREATE TABLE databases(source TEXT PRIMARY KEY, state TEXT, root BLOB);
     CREATE TABLE segments(key BLOB PRIMARY KEY, offset INTEGER, len INTEGER, digest BLOB, crc INTEGER, plain_len INTEGER) WITHOUT ROWID;
     CREATE TABLE archive(path BLOB, coder TEXT);
-    CREATE TABLE lost_packs(pack BLOB PRIMARY KEY) WITHOUT ROWID;
+    CREATE TABLE healed(source TEXT, half TEXT, lost BLOB, PRIMARY KEY(source, half, lost)) WITHOUT ROWID;
     CREATE TABLE outputs(path BLOB PRIMARY KEY, stamp TEXT, sha256 TEXT) WITHOUT ROWID;
 ";
 
@@ -212,15 +212,19 @@ impl Cache {
         .map(|_| ())
     }
 
-    /// Says whether a run has already stored again what this lost pack held, as far as the source still had it.
-    pub fn is_healed(&self, pack: &PackId) -> bool {
-        let found = self.db.query_row("SELECT 1 FROM lost_packs WHERE pack=?", [pack.as_bytes()], |_| Ok(()));
+    /// Says whether a run has already stored a half of this source again where the store had lost it; the lost pack, or the record of a repair, is known by its id.
+    pub fn is_healed(&self, source: &str, half: &str, lost: &[u8; 32]) -> bool {
+        let found = self.db.query_row(
+            "SELECT 1 FROM healed WHERE source=? AND half=? AND lost=?",
+            params![source, half, lost],
+            |_| Ok(()),
+        );
         found.is_ok()
     }
 
     /// Notes that a run has done so.
-    pub fn put_healed(&self, pack: &PackId) -> rusqlite::Result<()> {
-        self.db.execute("INSERT OR IGNORE INTO lost_packs VALUES(?)", [pack.as_bytes()]).map(|_| ())
+    pub fn put_healed(&self, source: &str, half: &str, lost: &[u8; 32]) -> rusqlite::Result<()> {
+        self.db.execute("INSERT OR IGNORE INTO healed VALUES(?,?,?)", params![source, half, lost]).map(|_| ())
     }
 
     /// Returns the newest archive's path and coder.

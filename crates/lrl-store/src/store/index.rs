@@ -217,7 +217,8 @@ impl IndexFile {
         Ok(decoded)
     }
 
-    fn stream<'a>(&'a self, storage: &'a dyn Storage) -> impl Iterator<Item = Result<Copy>> + 'a {
+    /// Walks all records in order of their chunks' ids; a block that cannot be read is one error among them.
+    pub fn stream<'a>(&'a self, storage: &'a dyn Storage) -> impl Iterator<Item = Result<Copy>> + 'a {
         (0..self.layout.blocks).flat_map(move |block| {
             let bytes = storage.read_range(&self.name, self.layout.block_offset(block), self.layout.block_len(block));
             let decoded =

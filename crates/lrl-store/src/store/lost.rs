@@ -10,7 +10,7 @@ use super::{Store, index};
 use crate::error::{Error, Result};
 use crate::format::index::Located;
 use crate::format::pack::{FOOTER_LEN, directory_offset};
-use crate::id::PackId;
+use crate::id::{PackId, RepairId};
 use crate::progress::{Observer, checkpoint};
 
 /// Where index and packs differ.
@@ -19,6 +19,8 @@ pub(crate) struct Survey {
     pub lost: Vec<PackId>,
     /// Packs that are there and in no index that can be read.
     pub unlisted: HashSet<PackId>,
+    /// Records of repairs that found something lost.
+    pub repairs: Vec<RepairId>,
 }
 
 impl Store {
@@ -44,7 +46,7 @@ impl Store {
             Ok(())
         })?;
         let lost = listed.into_iter().zip(whole).filter(|(_, whole)| !whole).map(|(id, _)| id).collect();
-        Ok(Survey { lost, unlisted })
+        Ok(Survey { lost, unlisted, repairs: self.repairs()? })
     }
 
     fn has_footer(&self, name: &str, len: u64) -> Result<bool> {
@@ -106,6 +108,53 @@ impl Store {
         }
         *self.salvage.write().unwrap_or_else(PoisonError::into_inner) = None;
         Ok(damaged)
+    }
+
+    /// Lists the names of all index files, whether or not they can be read.
+    pub(crate) fn index_names(&self) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        self.storage.list("index", &mut |name, _| {
+            names.extend(index::is_object_name(name).then(|| name.to_string()));
+            Ok(())
+        })?;
+        Ok(names)
+    }
+
+    /// Writes the index anew, from the directories of `packs`. The files in `before` go into quarantine, whatever they say, others go for
+    /// good; returns the names of the former, old and new. A failure before that changes nothing.
+    pub(crate) fn rebuild_indexes(
+        &self,
+        packs: &[PackId],
+        before: &[String],
+        observer: &dyn Observer,
+    ) -> Result<Vec<(String, String)>> {
+        let mut old = self.index_names()?;
+        self.indexes.write().unwrap_or_else(PoisonError::into_inner).clear();
+        let written = self.index_packs(packs, observer).and_then(|unread| match unread.first() {
+            None => Ok(()),
+            Some(id) => Err(Error::corrupt(
+                self.storage.describe_object(&super::pack_name(id)),
+                "its directory cannot be read: the index was left as it is",
+            )),
+        });
+        if let Err(error) = written {
+            // True, but it must not take the room until the next try.
+            let new = self.indexes();
+            let _ = new
+                .iter()
+                .filter(|file| old.iter().all(|old| old != file.name()))
+                .try_for_each(|file| self.storage.remove(file.name()));
+            self.reload_indexes()?;
+            return Err(error);
+        }
+        let new = self.indexes();
+        old.retain(|old| new.iter().all(|file| file.name() != old));
+        let (known, ours): (Vec<_>, Vec<_>) = old.into_iter().partition(|name| before.contains(name));
+        ours.iter().try_for_each(|name| self.storage.remove(name))?;
+        let moved = known.into_iter().map(|name| self.set_aside(&name).map(|to| (name, to))).collect::<Result<_>>()?;
+        self.storage.sync("index")?;
+        self.damaged.write().unwrap_or_else(PoisonError::into_inner).clear();
+        Ok(moved)
     }
 
     /// Writes an index of these records, in any order; returns its length in bytes.

@@ -8,11 +8,13 @@ pub mod index;
 pub mod links;
 mod lost;
 pub(crate) mod marks;
+pub mod quarantine;
 mod read;
 mod salvage;
 pub mod session;
 pub mod tree;
 
+use std::fmt;
 use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -29,7 +31,7 @@ use index::{Copy, IndexFile};
 use salvage::Salvage;
 
 pub(crate) use lost::Survey;
-pub(crate) use salvage::{directory as pack_directory, pack_id};
+pub(crate) use salvage::{damaged_directory, directory as pack_directory, pack_id};
 
 /// An open store; holds its lock until it is dropped.
 pub struct Store {
@@ -62,6 +64,12 @@ pub struct SnapshotName {
     pub sequence: u64,
     /// Its id.
     pub id: SnapshotId,
+}
+
+impl fmt::Display for SnapshotName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} ({})", self.source, self.sequence, self.id.short())
+    }
 }
 
 impl SnapshotName {
@@ -125,6 +133,7 @@ impl Store {
     /// Opens a store for examining it, even where its config is damaged or gone; also returns why.
     pub fn examine(
         storage: Arc<dyn Storage>,
+        mode: LockMode,
         wait: Duration,
         observer: &dyn Observer,
     ) -> Result<(Self, Option<Error>)> {
@@ -144,7 +153,7 @@ impl Store {
             }
             Err(error) => return Err(error),
         };
-        Ok((Self::open_with(storage, config, LockMode::Shared, wait, observer)?, error))
+        Ok((Self::open_with(storage, config, mode, wait, observer)?, error))
     }
 
     fn open_with(
@@ -210,11 +219,7 @@ impl Store {
     pub(crate) fn reload_indexes(&self) -> Result<()> {
         // A merge in another process may replace files between the listing and the opening: list again.
         for attempt in 0.. {
-            let mut names = Vec::new();
-            self.storage.list("index", &mut |name, _| {
-                names.extend(index::is_object_name(name).then(|| name.to_string()));
-                Ok(())
-            })?;
+            let names = self.index_names()?;
             let (mut files, mut damaged, mut vanished) = (Vec::new(), Vec::new(), None);
             for name in names {
                 match IndexFile::open(&*self.storage, &name) {
@@ -316,6 +321,13 @@ impl Store {
             self.storage.remove(file.name())?;
         }
         self.storage.sync("index")
+    }
+
+    /// Gives the cache's room back: on a full disk it is room that costs only time.
+    pub(crate) fn drop_cache(&self) {
+        if let Some(dir) = self.storage.cache_dir() {
+            let _ = std::fs::remove_dir_all(dir);
+        }
     }
 
     /// Lists the names of snapshots, by source and sequence.

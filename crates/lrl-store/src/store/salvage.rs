@@ -23,18 +23,33 @@ pub(crate) struct Salvage {
 pub(crate) fn directory(storage: &dyn Storage, id: &PackId) -> Result<Vec<(u64, Record)>> {
     let name = pack_name(id);
     let object = storage.describe_object(&name);
-    let len = storage.len(&name)?;
+    let (at, tail) = read_tail(storage, &name, &object)?;
+    pack::decode_tail(&storage.read_range(&name, 0, HEADER.len())?, &tail, at, &object)
+}
+
+/// Reads what can be told apart in a damaged pack's directory: nothing of it is certain until its chunk has been verified.
+pub(crate) fn damaged_directory(storage: &dyn Storage, id: &PackId) -> Result<Vec<(u64, Record)>> {
+    let name = pack_name(id);
+    match read_tail(storage, &name, &name) {
+        Ok((at, tail)) => Ok(pack::decode_damaged(&tail, at)),
+        Err(error) if error.is_damage() => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads a pack's bytes from its directory on, and says where that begins.
+fn read_tail(storage: &dyn Storage, name: &str, object: &str) -> Result<(u64, Vec<u8>)> {
+    let len = storage.len(name)?;
     let footer_at =
-        len.checked_sub((FOOTER_LEN + HEADER.len()) as u64).ok_or_else(|| Error::corrupt(&object, "ends too early"))?
+        len.checked_sub((FOOTER_LEN + HEADER.len()) as u64).ok_or_else(|| Error::corrupt(object, "ends too early"))?
             + HEADER.len() as u64;
-    let footer = storage.read_range(&name, footer_at, FOOTER_LEN)?;
-    let at = pack::directory_offset(&footer, len, &object)?;
+    let footer = storage.read_range(name, footer_at, FOOTER_LEN)?;
+    let at = pack::directory_offset(&footer, len, object)?;
     // A directory takes more room than this only if its footer lies: sixteen mebibytes of the shortest chunks have a shorter one.
     const LONGEST: u64 = 64 << 20;
     let tail_len = usize::try_from(len - at).ok().filter(|_| len - at <= LONGEST);
-    let tail_len = tail_len.ok_or_else(|| Error::corrupt(&object, "has an impossible footer"))?;
-    let tail = storage.read_range(&name, at, tail_len)?;
-    pack::decode_tail(&storage.read_range(&name, 0, HEADER.len())?, &tail, at, &object)
+    let tail_len = tail_len.ok_or_else(|| Error::corrupt(object, "has an impossible footer"))?;
+    Ok((at, storage.read_range(name, at, tail_len)?))
 }
 
 impl Salvage {

@@ -1,6 +1,6 @@
 //! Adding chunks: known ones cost nothing, new ones are encoded (in the caller's thread) and packed; then packs and index are made durable.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -34,6 +34,8 @@ pub struct Session<'s> {
     added_bytes: AtomicU64,
     doubts: AtomicBool,
     lengths: Mutex<HashMap<PackId, u64>>,
+    // Names that no new pack may get.
+    taken: HashSet<PackId>,
 }
 
 #[derive(Default)]
@@ -93,7 +95,13 @@ impl Sealer {
 impl<'s> Session<'s> {
     /// Begins.
     pub fn new(store: &'s Store) -> Self {
+        Self::beside(store, HashSet::new())
+    }
+
+    /// Begins where damaged packs have to stay as they are, whatever is stored: none of the new packs gets the name of one of them.
+    pub(crate) fn beside(store: &'s Store, taken: HashSet<PackId>) -> Self {
         Self {
+            taken,
             store,
             state: Mutex::default(),
             added_bytes: AtomicU64::new(0),
@@ -193,18 +201,16 @@ impl<'s> Session<'s> {
         Ok(id)
     }
 
+    /// Keeps a chunk in full, though it may be known: as what it is known cannot be relied on.
+    pub(crate) fn put_again(&self, plain: &[u8]) -> Result<()> {
+        let (encoded, record) = self.encode(ChunkId::of(plain), plain, &[])?;
+        self.append(encoded.as_deref().unwrap_or(plain), record)
+    }
+
     fn encode(&self, id: ChunkId, plain: &[u8], bases: &[ChunkId]) -> Result<(Option<Vec<u8>>, Record)> {
         let plain_len = u32::try_from(plain.len()).ok().filter(|len| *len as usize <= codec::MAX_CHUNK);
         let plain_len =
             plain_len.ok_or_else(|| Error::Refused(format!("a chunk of {} bytes is too long", plain.len())))?;
-        let record = |encoded_len: usize, encoding, depth, bases| Record {
-            id,
-            encoded_len: encoded_len as u32,
-            plain_len,
-            encoding,
-            depth,
-            bases,
-        };
         let delta = if plain.len() >= MIN_DELTA_LEN { self.delta(plain, bases)? } else { None };
         // A delta this good needs no comparison with the full encoding, which would cost as much again.
         let full = match &delta {
@@ -214,14 +220,14 @@ impl<'s> Session<'s> {
         let full_len = full.as_ref().map(|full| full.as_ref().map_or(plain.len(), Vec::len));
         Ok(match (delta, full) {
             (Some(delta), _) if full_len.is_none_or(|full| delta.is_worth(full)) => {
-                let record = record(delta.encoded.len(), Encoding::Delta, delta.depth, delta.bases);
-                (Some(delta.encoded), record)
+                let record = whole(id, plain_len, delta.encoded.len(), Encoding::Delta);
+                (Some(delta.encoded), Record { depth: delta.depth, bases: delta.bases, ..record })
             }
             (_, Some(Some(full))) => {
-                let record = record(full.len(), Encoding::Zstd, 0, Vec::new());
+                let record = whole(id, plain_len, full.len(), Encoding::Zstd);
                 (Some(full), record)
             }
-            _ => (None, record(plain.len(), Encoding::Stored, 0, Vec::new())),
+            _ => (None, whole(id, plain_len, plain.len(), Encoding::Stored)),
         })
     }
 
@@ -320,9 +326,17 @@ impl<'s> Session<'s> {
     fn close_pack(&self, state: &mut State) -> Result<()> {
         let Some(mut open) = state.open.take() else { return Ok(()) };
         let storage = self.store.storage();
-        let records: Vec<Record> =
+        let mut records: Vec<Record> =
             open.records.iter().filter_map(|id| state.pending.get(id)).map(|l| l.record.clone()).collect();
-        let tail = pack::encode_tail(&records, open.len as u32);
+        let mut tail = pack::encode_tail(&records, open.len as u32);
+        if self.taken.contains(&PackId::from_bytes(open.hasher.clone().update(&tail).finish())) {
+            // The very same chunks once more: one that nobody needs makes it another pack.
+            let plain = open.hasher.finish();
+            let record = whole(ChunkId::of(&plain), plain.len() as u32, plain.len(), Encoding::Stored);
+            open.write(&plain, &**storage)?;
+            records.push(record);
+            tail = pack::encode_tail(&records, open.len as u32);
+        }
         open.write(&tail, &**storage)?;
         self.added_bytes.fetch_add(open.len, Ordering::Relaxed);
         let id = PackId::from_bytes(open.hasher.finish());
@@ -383,6 +397,11 @@ impl<'s> Session<'s> {
     pub(crate) fn count_bytes(&self, bytes: u64) {
         self.added_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
+}
+
+/// Describes a chunk that leans on no other.
+fn whole(id: ChunkId, plain_len: u32, encoded_len: usize, encoding: Encoding) -> Record {
+    Record { id, encoded_len: encoded_len as u32, plain_len, encoding, depth: 0, bases: Vec::new() }
 }
 
 struct Delta {

@@ -129,7 +129,7 @@ pub(in crate::ops) fn keep_file(
     room: &Room,
     observer: &dyn Observer,
 ) -> Result<(ChunkId, String)> {
-    let mut intake = Intake::new(session.store(), parent, scratch, room, observer);
+    let mut intake = Intake::new(session.store(), parent.filter(|_| !session.doubts()), scratch, room, observer);
     let mut piece = vec![0; 256 << 10];
     file.rewind().map_err(Error::io("read an image below", scratch))?;
     loop {

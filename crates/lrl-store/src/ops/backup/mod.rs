@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime};
 use crate::error::{Error, Result};
 use crate::format::entry::Time;
 use crate::format::snapshot::{self, Snapshot};
-use crate::id::SnapshotId;
+use crate::id::{PackId, RepairId, SnapshotId};
 use crate::progress::{Observer, Phase, Problem};
 use crate::set::files::Names;
 use crate::source::exclude::Excludes;
@@ -27,6 +27,7 @@ use crate::storage::LockMode;
 use crate::storage::local;
 use crate::storage::room::Reserve;
 use crate::store::cache::Cache;
+use crate::store::quarantine::repair_name;
 use crate::store::session::Session;
 use crate::store::{SnapshotName, Store, Survey, is_source_name, pack_name};
 pub use dry::{Amount, DatabasePlan, Plan, UploadsPlan, plan};
@@ -146,10 +147,12 @@ fn run(session: &Session<'_>, cache: Option<&Cache>, options: &Options, observer
     let storage = store.storage();
     let history = History::read(store, &options.source)?;
     let timestamp = history.free_timestamp(store, options)?;
-    let Survey { lost, unlisted } = store.survey()?;
-    let listed_again = store.list_again(unlisted, observer)?;
+    let mut notes = Vec::new();
+    let Losses { lost, repairs } = survey(store, &mut notes, observer)?;
     let full_scan = scan::due(cache, &history, options);
-    if full_scan.is_some() || lost.iter().any(|pack| !cache.is_some_and(|cache| cache.is_healed(pack))) {
+    let healing: Vec<RepairId> =
+        repairs.iter().filter(|id| scan::heals(cache, options, id.as_bytes())).copied().collect();
+    if full_scan.is_some() || !healing.is_empty() || lost.iter().any(|id| scan::heals(cache, options, id.as_bytes())) {
         // Nothing is taken over unread, neither from the source nor from the store: what the store has lost is stored again.
         session.doubt();
     }
@@ -160,10 +163,12 @@ fn run(session: &Session<'_>, cache: Option<&Cache>, options: &Options, observer
         made = make(session, cache, &history, &timestamp, options, observer)?;
     }
     let Made { snapshot, staged, database_read, uploads_read, mut problems } = made;
-    if listed_again > 0 {
+    problems.append(&mut notes);
+    for id in &healing {
+        let path = storage.describe_object(&repair_name(id));
         let reason =
-            format!("did not list {listed_again} packs that snapshots name: an index was lost, and is written again");
-        report(&mut problems, observer, storage.describe_object("index").as_ref(), &reason, false);
+            "says what a repair found lost: this run reads everything, and stores again what the source still has";
+        report(&mut problems, observer, path.as_ref(), reason, false);
     }
     for pack in &lost {
         let path = storage.describe_object(&pack_name(pack));
@@ -185,7 +190,9 @@ fn run(session: &Session<'_>, cache: Option<&Cache>, options: &Options, observer
     });
     scan::note(cache, options, &snapshot, database_read.is_some(), uploads_read.files_proved);
     if let Some(cache) = cache {
-        let _ = lost.iter().try_for_each(|pack| cache.put_healed(pack)).and_then(|()| cache.commit());
+        let ids = lost.iter().map(|id| *id.as_bytes()).chain(repairs.iter().map(|id| *id.as_bytes()));
+        scan::note_healed(cache, &snapshot, ids);
+        let _ = cache.commit();
     }
     let (set, set_error) = match published {
         None => (None, None),
@@ -253,6 +260,27 @@ fn make(
     Ok(Made { snapshot, staged, database_read, uploads_read, problems })
 }
 
+/// What a run knows of the store's losses before it relies on it.
+pub(super) struct Losses {
+    /// Packs that the index names and that cannot be whole.
+    pub lost: Vec<PackId>,
+    /// Records of repairs that found something lost.
+    pub repairs: Vec<RepairId>,
+}
+
+/// Looks for packs that are lost; writes an index again that is.
+pub(super) fn survey(store: &Store, problems: &mut Vec<Problem>, observer: &dyn Observer) -> Result<Losses> {
+    let Survey { lost, unlisted, repairs } = store.survey()?;
+    let listed_again = store.list_again(unlisted, observer)?;
+    if listed_again > 0 {
+        let path = store.storage().describe_object("index");
+        let reason =
+            format!("did not list {listed_again} packs that snapshots name: an index was lost, and is written again");
+        report(problems, observer, path.as_ref(), &reason, false);
+    }
+    Ok(Losses { lost, repairs })
+}
+
 /// Both halves are missing: that is no backup.
 fn nothing_there(options: &Options) -> Error {
     let first_root = || options.uploads.as_ref().and_then(|roots| Some(roots.first()?.path.clone()));
@@ -300,7 +328,7 @@ pub(super) struct History {
 impl History {
     pub fn read(store: &Store, source: &str) -> Result<Self> {
         let names = store.snapshot_names(Some(source))?;
-        let next_sequence = names.last().map_or(Some(1), |name| name.sequence.checked_add(1));
+        let next_sequence = store.highest_sequence(source, &names)?.checked_add(1);
         let next_sequence = next_sequence
             .ok_or_else(|| Error::corrupt(store.storage().describe(), "holds a snapshot of the last number"))?;
         let mut history = Self { next_sequence, newest_stamp: None, database: None, uploads: None };

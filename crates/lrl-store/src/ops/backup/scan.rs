@@ -47,6 +47,23 @@ pub(super) fn due(cache: Option<&Cache>, history: &History, options: &Options) -
     ages.into_iter().max().map(Duration::from_secs).filter(|age| *age >= every).map(FullScan::Due)
 }
 
+/// Says whether this run must store again what the store has lost: no run has yet, for a half that this one is asked for.
+pub(super) fn heals(cache: Option<&Cache>, options: &Options, lost: &[u8; 32]) -> bool {
+    let halves = [(DATABASE, options.database.is_some()), (UPLOADS, options.uploads.is_some())];
+    let healed = |half| cache.is_some_and(|cache| cache.is_healed(&options.source, half, lost));
+    halves.into_iter().any(|(half, asked)| asked && !healed(half))
+}
+
+/// Notes that what was lost is stored again, as far as it was in these halves of the source.
+pub(super) fn note_healed(cache: &Cache, snapshot: &Snapshot, lost: impl Iterator<Item = [u8; 32]>) {
+    let halves = [(DATABASE, snapshot.database.is_some()), (UPLOADS, snapshot.uploads.is_some())];
+    for id in lost {
+        for (half, _) in halves.into_iter().filter(|(_, there)| *there) {
+            let _ = cache.put_healed(&snapshot.source, half, &id);
+        }
+    }
+}
+
 /// Notes which halves were read whole, whatever the reason.
 pub(super) fn note(
     cache: Option<&Cache>,

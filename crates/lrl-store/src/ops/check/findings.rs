@@ -2,11 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use super::{Checked, Report};
+use crate::format::repair::Loss;
+use crate::ops::ls::DATABASE;
 use crate::store::SnapshotName;
+use crate::store::quarantine::Quarantine;
 
 const MOST: usize = 1000;
 const MOST_SNAPSHOTS: usize = 10;
 const MOST_FILES: usize = 5;
+/// So many snapshots are told with what they have lost, and of each so many files.
+const MOST_LOSSES: usize = 200;
+const MOST_LOST_FILES: usize = 20;
 
 /// Something about one object.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -40,6 +47,41 @@ pub(super) struct Findings {
     by_object: BTreeMap<String, Entry>,
     more: u64,
     wrong: bool,
+    losses: Losses,
+}
+
+/// What each snapshot has lost.
+#[derive(Default)]
+struct Losses {
+    list: Vec<Loss>,
+    more: u64,
+    /// The snapshot and the file of which something was said last.
+    last: Option<(SnapshotName, Vec<u8>)>,
+}
+
+impl Losses {
+    fn add(&mut self, name: &SnapshotName, file: &[u8], files: u64) {
+        let is_same = self.last.as_ref().is_some_and(|(last, _)| last == name);
+        if self.last.as_ref().is_some_and(|(last, before)| last == name && before == file) {
+            return;
+        }
+        self.last = Some((name.clone(), file.to_vec()));
+        if !is_same && self.list.len() == MOST_LOSSES {
+            self.more += 1;
+        } else if !is_same {
+            let (source, sequence, snapshot) = (name.source.clone(), name.sequence, name.id);
+            self.list.push(Loss { source, sequence, snapshot, database: false, files: Vec::new(), more_files: 0 });
+        }
+        let Some(loss) = self.list.last_mut().filter(|loss| loss.snapshot == name.id) else { return };
+        let shown = String::from_utf8_lossy(file);
+        if file == DATABASE.as_bytes() {
+            loss.database = true;
+        } else if !loss.files.iter().any(|known| *known == shown) {
+            let is_room = loss.files.len() < MOST_LOST_FILES;
+            loss.more_files += files.saturating_sub(u64::from(is_room));
+            loss.files.extend(is_room.then(|| shown.into_owned()));
+        }
+    }
 }
 
 impl Findings {
@@ -83,12 +125,13 @@ impl Findings {
     /// Adds that an object's damage affects a snapshot, and in it a file. Snapshots come one after another.
     pub fn affects(&mut self, object: &str, detail: &str, name: &SnapshotName, file: Option<&[u8]>, files: u64) {
         self.wrong = true;
+        file.into_iter().for_each(|file| self.losses.add(name, file, files));
         let Some(Entry { finding, snapshot, file: last }) = self.add(object, detail.to_string(), true) else { return };
         if snapshot.as_ref() != Some(name) {
             *snapshot = Some(name.clone());
             *last = None;
             if finding.snapshots.len() < MOST_SNAPSHOTS {
-                finding.snapshots.push(format!("{} {} ({})", name.source, name.sequence, name.id.short()));
+                finding.snapshots.push(name.to_string());
             } else {
                 finding.more_snapshots += 1;
             }
@@ -109,11 +152,12 @@ impl Findings {
         }
     }
 
-    /// Returns the findings, how many more there were, and whether anything is wrong.
-    pub fn finish(self) -> (Vec<Finding>, u64, bool) {
-        let mut all: Vec<Finding> = self.by_object.into_values().map(|entry| entry.finding).collect();
+    /// Returns what was found, of a store that was looked at so far.
+    pub fn finish(self, checked: Checked, quarantine: Quarantine) -> Report {
+        let Losses { list: lost, more: more_lost, .. } = self.losses;
+        let mut findings: Vec<Finding> = self.by_object.into_values().map(|entry| entry.finding).collect();
         // What is wrong comes first.
-        all.sort_by_key(|finding| !finding.wrong);
-        (all, self.more, self.wrong)
+        findings.sort_by_key(|finding| !finding.wrong);
+        Report { checked, findings, more: self.more, lost, more_lost, quarantine, wrong: self.wrong }
     }
 }

@@ -1,8 +1,10 @@
 //! The verb `check`: proves that the store can give back every snapshot, and says what is damaged and whom that concerns. Reads only.
 //! Damage to one object hides no other; what could not be restored is never called clean.
 
+mod documents;
 mod findings;
 mod packs;
+mod repair;
 mod walk;
 
 use std::collections::HashSet;
@@ -13,11 +15,14 @@ pub use findings::Finding;
 use findings::Findings;
 
 use crate::error::{Error, Result};
+use crate::format::repair::Loss;
 use crate::format::snapshot::Snapshot;
 use crate::id::PackId;
 use crate::progress::{Observer, Phase, checkpoint};
-use crate::storage::Storage;
-use crate::store::{SnapshotName, Store, index};
+use crate::storage::{LockMode, Storage};
+use crate::store::quarantine::Quarantine;
+use crate::store::{SnapshotName, Store};
+pub use repair::{Moved, Repaired, Saved, repair};
 
 /// Which packs are read whole.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -55,6 +60,8 @@ pub struct Options {
 pub struct Checked {
     /// Snapshot documents.
     pub snapshots: u64,
+    /// Records of drills.
+    pub drills: u64,
     /// Index files.
     pub index_files: u64,
     /// Records in them.
@@ -72,7 +79,7 @@ pub struct Checked {
 }
 
 /// What a check found.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Report {
     /// How much was looked at.
     pub checked: Checked,
@@ -80,8 +87,25 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// Findings beyond those that fit in here.
     pub more: u64,
+    /// What each snapshot has lost; snapshots that are whole are not in it.
+    pub lost: Vec<Loss>,
+    /// Snapshots beyond those.
+    pub more_lost: u64,
+    /// What repairs have moved out of the way.
+    pub quarantine: Quarantine,
     /// True if anything is wrong; notes do not count.
     pub wrong: bool,
+}
+
+/// What a look at the whole store found: what to say of it, and what a repair needs to know.
+struct Found {
+    report: Report,
+    packs: packs::Packs,
+    /// Packs that are in no index though a snapshot needs them.
+    needed: HashSet<PackId>,
+    /// Documents (snapshots, records) that are damaged, and objects under names that lrl does not give.
+    documents: Vec<String>,
+    foreign: Vec<String>,
 }
 
 /// Blocks of all index files that are kept decoded, 12 MiB: every chunk is looked up, in no order.
@@ -89,7 +113,12 @@ const CACHED_BLOCKS: usize = 2048;
 
 /// Checks the store in `storage`.
 pub fn check(storage: Arc<dyn Storage>, options: &Options, observer: &dyn Observer) -> Result<Report> {
-    let (store, config_error) = Store::examine(storage, options.lock_wait, observer)?;
+    let (store, config_error) = Store::examine(storage, LockMode::Shared, options.lock_wait, observer)?;
+    Ok(look(&store, config_error.as_ref(), options, observer)?.report)
+}
+
+/// Looks at everything.
+fn look(store: &Store, config_error: Option<&Error>, options: &Options, observer: &dyn Observer) -> Result<Found> {
     let mut findings = Findings::default();
     let mut checked = Checked::default();
     observer.phase(Phase::Verify, None);
@@ -102,13 +131,15 @@ pub fn check(storage: Arc<dyn Storage>, options: &Options, observer: &dyn Observ
         findings.note(&store.storage().describe(), text);
     }
     // First the snapshots, then the indexes, then the packs: a run that adds to the store meanwhile writes them in the opposite order.
-    let names = snapshot_names(&store, &mut findings)?;
-    let mut packs = check_indexes(&store, &mut findings, &mut checked, observer)?;
-    packs.compare(&store, &mut findings, &mut checked, observer)?;
-    packs.read(&store, options, &mut findings, &mut checked, observer)?;
-    packs.read_suspects(&store, observer)?;
+    let mut foreign = documents::foreign(store, &mut findings)?;
+    let names = store.snapshot_names(None)?;
+    let mut packs = check_indexes(store, &mut findings, &mut checked, observer)?;
+    packs.compare(store, &mut findings, &mut checked, observer)?;
+    packs.read(store, options, &mut findings, &mut checked, observer)?;
+    packs.read_suspects(store, observer)?;
+    let mut damaged = documents::records(store, &mut findings, &mut checked, observer)?;
     let unlisted = packs.unlisted();
-    let mut walk = walk::Walk::new(&store, packs, unlisted, &mut findings, observer);
+    let mut walk = walk::Walk::new(store, packs, unlisted, &mut findings, observer);
     let whole = options.read_data != ReadData::No;
     let mut read_database_of = Vec::new();
     for name in names.iter().rev() {
@@ -120,6 +151,7 @@ pub fn check(storage: Arc<dyn Storage>, options: &Options, observer: &dyn Observ
             Err(Error::Missing { .. }) => continue,
             Err(error) => {
                 walk.damaged_snapshot(name, &error);
+                damaged.extend(matches!(error, Error::Corrupt { .. }).then(|| name.object()));
                 continue;
             }
         };
@@ -131,9 +163,10 @@ pub fn check(storage: Arc<dyn Storage>, options: &Options, observer: &dyn Observ
             checked.databases_read += u64::from(walk.database(name, &snapshot)?);
         }
     }
-    walk.finish();
-    let (findings, more, wrong) = findings.finish();
-    Ok(Report { checked, findings, more, wrong })
+    let (packs, needed) = walk.finish();
+    foreign.extend_from_slice(&packs.foreign);
+    let report = findings.finish(checked, store.quarantine()?);
+    Ok(Found { report, packs, needed, documents: damaged, foreign })
 }
 
 /// Says of each snapshot what keeps the store from giving it back; `None` where every list reads and every chunk is in a pack that is there.
@@ -164,17 +197,6 @@ fn keep_blocks(store: &Store) {
     files.iter().for_each(|file| file.keep_blocks(CACHED_BLOCKS / files.len()));
 }
 
-fn snapshot_names(store: &Store, findings: &mut Findings) -> Result<Vec<SnapshotName>> {
-    let storage = store.storage();
-    storage.list("snapshots", &mut |name, _| {
-        if SnapshotName::parse(name).is_none() {
-            findings.note(&storage.describe_object(name), "is not a name that lrl gives to a snapshot: not looked at");
-        }
-        Ok(())
-    })?;
-    store.snapshot_names(None)
-}
-
 fn check_indexes(
     store: &Store,
     findings: &mut Findings,
@@ -182,12 +204,6 @@ fn check_indexes(
     observer: &dyn Observer,
 ) -> Result<packs::Packs> {
     let storage = store.storage();
-    storage.list("index", &mut |name, _| {
-        if !index::is_object_name(name) {
-            findings.note(&storage.describe_object(name), "is not a name that lrl gives to an index: not looked at");
-        }
-        Ok(())
-    })?;
     let mut attempt = 0;
     let packs = loop {
         store.reload_indexes()?;

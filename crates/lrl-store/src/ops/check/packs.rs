@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::format::pack::Record;
 use crate::id::{Hasher, PackId};
 use crate::progress::{Observer, Phase, checkpoint};
+use crate::storage::each_run;
 use crate::store::index::{Copy, Place};
 use crate::store::marks::Marks;
 use crate::store::{Store, pack_directory, pack_id, pack_name};
@@ -19,6 +20,8 @@ use crate::store::{Store, pack_directory, pack_id, pack_name};
 /// All packs that are there or that something speaks of.
 pub(super) struct Packs {
     known: HashMap<PackId, Pack>,
+    /// Objects among them under names that no pack has.
+    pub foreign: Vec<String>,
     /// Copies that cannot be read, or not as what they should be.
     pub bad: Marks,
 }
@@ -31,6 +34,8 @@ struct Pack {
     index: Sum,
     /// Its directory is damaged, or says something else than the index.
     suspect: bool,
+    /// Its bytes are not what its name says.
+    damaged: bool,
 }
 
 /// Stands for a set of records in any order: how many there are, and the sum of their digests.
@@ -56,12 +61,15 @@ impl Packs {
     /// Lists the packs that are there.
     pub fn list(store: &Store, findings: &mut Findings) -> Result<Self> {
         let storage = store.storage();
-        let mut packs = Self { known: HashMap::new(), bad: Marks::default() };
+        let mut packs = Self { known: HashMap::new(), foreign: Vec::new(), bad: Marks::default() };
         storage.list("packs", &mut |name, len| {
             match pack_id(name) {
                 Some(id) => packs.known.entry(id).or_default().len = Some(len),
-                None => findings
-                    .note(&storage.describe_object(name), "is not a name that lrl gives to a pack: not looked at"),
+                None => {
+                    packs.foreign.push(name.to_string());
+                    findings
+                        .note(&storage.describe_object(name), "is not a name that lrl gives to a pack: not looked at");
+                }
             }
             Ok(())
         })?;
@@ -81,6 +89,42 @@ impl Packs {
     /// Returns the packs that are there, but that no sound index lists.
     pub fn unlisted(&self) -> HashSet<PackId> {
         self.known.iter().filter(|(_, pack)| pack.len.is_some() && pack.index.count == 0).map(|(id, _)| *id).collect()
+    }
+
+    /// Returns the packs that are there and damaged, in order.
+    pub fn damaged(&self) -> Vec<PackId> {
+        self.with(|pack| pack.damaged && pack.len.is_some())
+    }
+
+    /// Returns those that are there and that the index contradicts, though their directories are sound.
+    pub fn contradicted(&self) -> Vec<PackId> {
+        self.with(|pack| pack.suspect && !pack.damaged && pack.len.is_some() && pack.index.count > 0)
+    }
+
+    /// Returns those that are there.
+    pub fn there(&self) -> Vec<PackId> {
+        self.with(|pack| pack.len.is_some())
+    }
+
+    /// Returns those that an index lists, but that are gone.
+    pub fn gone(&self) -> Vec<PackId> {
+        self.with(|pack| pack.len.is_none())
+    }
+
+    /// Says whether a pack is there, or something speaks of it.
+    pub fn is_known(&self, id: &PackId) -> bool {
+        self.known.contains_key(id)
+    }
+
+    /// Says whether an index lists a pack.
+    pub fn is_listed(&self, id: &PackId) -> bool {
+        self.known.get(id).is_some_and(|pack| pack.index.count > 0)
+    }
+
+    fn with(&self, wanted: impl Fn(&Pack) -> bool) -> Vec<PackId> {
+        let mut ids: Vec<PackId> = self.known.iter().filter(|(_, pack)| wanted(pack)).map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        ids
     }
 
     /// Sums up what the index says of each pack.
@@ -134,13 +178,12 @@ impl Packs {
                     }
                 }
                 Err(Error::Interrupted) => return Err(Error::Interrupted),
-                Err(error) if pack.index.count == 0 => {
-                    pack.suspect = true;
-                    findings.note(&object, format!("{error}; no index lists it"));
-                }
                 Err(error) => {
-                    pack.suspect = true;
-                    findings.wrong(&object, error.to_string());
+                    (pack.suspect, pack.damaged) = (true, error.is_damage());
+                    match pack.index.count {
+                        0 => findings.note(&object, format!("{error}; no index lists it")),
+                        _ => findings.wrong(&object, error.to_string()),
+                    }
                 }
             }
         }
@@ -179,23 +222,21 @@ impl Packs {
         let chosen = self.chosen(options);
         observer.phase(Phase::Verify, Some(chosen.iter().map(|(_, len)| len).sum()));
         for (id, len) in chosen {
-            let (object, is_listed) = (
-                store.storage().describe_object(&pack_name(&id)),
-                self.known.get(&id).is_some_and(|pack| pack.index.count > 0),
-            );
-            let whole = match hash_file(store, &id, len, observer) {
-                Ok(found) if found == id => true,
+            let object = store.storage().describe_object(&pack_name(&id));
+            let hashed = hash_file(store, &pack_name(&id), observer);
+            let whole = match &hashed {
+                Ok(found) => *found == id,
                 Err(Error::Interrupted) => return Err(Error::Interrupted),
-                other => {
-                    let text = other.map_or_else(|e| e.to_string(), |_| "its bytes do not match its name".into());
-                    if is_listed {
-                        findings.wrong(&object, text)
-                    } else {
-                        findings.note(&object, text)
-                    }
-                    false
-                }
+                Err(_) => false,
             };
+            if !whole {
+                self.mark_damaged(&id, hashed.as_ref().err().is_none_or(Error::is_damage));
+                let text = hashed.map_or_else(|e| e.to_string(), |_| "its bytes do not match its name".into());
+                match self.is_listed(&id) {
+                    true => findings.wrong(&object, text),
+                    false => findings.note(&object, text),
+                }
+            }
             checked.packs_read += 1;
             checked.bytes_read += len;
             // Where the directory is damaged, the chunks are read as the index lists them: see below.
@@ -220,12 +261,20 @@ impl Packs {
                     }
                 }
                 // What is dead may lean on bases that are gone; what a snapshot needs is wrong, as its walk finds.
+                let bases_read = place.record.bases.iter().all(|base| store.read(base).is_ok());
+                self.mark_damaged(&id, bases_read && error.is_damage());
                 if whole && is_listed {
                     findings.note(&format!("chunk {} in {object}", place.record.id), error.to_string());
                 }
             }
         }
         Ok(())
+    }
+
+    fn mark_damaged(&mut self, id: &PackId, is_damaged: bool) {
+        if let Some(pack) = self.known.get_mut(id) {
+            pack.damaged |= is_damaged;
+        }
     }
 
     /// Finds out which chunks of packs with a damaged directory can still be read.
@@ -256,16 +305,13 @@ fn is_listed(store: &Store, pack: &PackId, offset: u64, record: &Record) -> Resu
     Ok(store.copies(&record.id)?.iter().any(|copy| here(&copy.place)))
 }
 
-fn hash_file(store: &Store, id: &PackId, len: u64, observer: &dyn Observer) -> Result<PackId> {
-    const RUN: u64 = 1 << 20;
+/// Returns the id of the pack that an object is by its bytes.
+pub(super) fn hash_file(store: &Store, name: &str, observer: &dyn Observer) -> Result<PackId> {
     let mut hasher = Hasher::new();
-    let mut at = 0;
-    while at < len {
-        checkpoint(observer)?;
-        let run = (len - at).min(RUN);
-        hasher.update(&store.storage().read_range(&pack_name(id), at, run as usize)?);
-        observer.advance(run, 0);
-        at += run;
-    }
+    each_run(&**store.storage(), name, &mut |bytes| {
+        hasher.update(bytes);
+        observer.advance(bytes.len() as u64, 0);
+        checkpoint(observer)
+    })?;
     Ok(PackId::from_bytes(hasher.finish()))
 }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 use super::findings::Findings;
 use super::packs::Packs;
+use super::{Checked, Report};
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Entry, Kind, Piece, compare_paths};
 use crate::format::node::{self, Child, Item, Node};
@@ -15,6 +16,7 @@ use crate::ops::ls::DATABASE;
 use crate::progress::{Observer, checkpoint};
 use crate::store::index::Copy;
 use crate::store::marks::Marks;
+use crate::store::quarantine::Quarantine;
 use crate::store::tree::Items;
 use crate::store::{SnapshotName, Store, pack_name};
 
@@ -28,6 +30,8 @@ pub(super) struct Walk<'a> {
     store: &'a Store,
     packs: Packs,
     unlisted: HashSet<PackId>,
+    /// Of those, the ones that a snapshot needs.
+    needed: HashSet<PackId>,
     findings: &'a mut Findings,
     observer: &'a dyn Observer,
     /// Copies that can be read, as far as is known.
@@ -102,13 +106,15 @@ impl<'a> Walk<'a> {
         observer: &'a dyn Observer,
     ) -> Self {
         let marks = Marks::default;
-        Self { store, packs, unlisted, findings, observer, sound: marks(), seen: marks(), hurt: marks() }
+        let needed = HashSet::new();
+        Self { store, packs, unlisted, needed, findings, observer, sound: marks(), seen: marks(), hurt: marks() }
     }
 
     /// Takes what was found so far: what is wrong first, in words.
     pub fn take_damage(&mut self) -> Option<String> {
-        let (found, _, wrong) = std::mem::take(self.findings).finish();
-        let first = found.into_iter().next().filter(|_| wrong)?;
+        let Report { findings, wrong, .. } =
+            std::mem::take(self.findings).finish(Checked::default(), Quarantine::default());
+        let first = findings.into_iter().next().filter(|_| wrong)?;
         Some(format!("{}: {}", first.object, first.detail))
     }
 
@@ -159,13 +165,14 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Names what no snapshot needs.
-    pub fn finish(self) {
+    /// Names what no snapshot needs; returns the packs, and those that are in no index though a snapshot needs them.
+    pub fn finish(self) -> (Packs, HashSet<PackId>) {
         for pack in &self.unlisted {
             let object = self.store.storage().describe_object(&pack_name(pack));
             let text = "is in no index, and no snapshot needs it: left by a run that did not finish, or of one that still runs";
             self.findings.note(&object, text);
         }
+        (self.packs, self.needed)
     }
 
     fn tree<T: Leaf>(
@@ -332,7 +339,12 @@ impl<'a> Walk<'a> {
         }
         for base in &place.record.bases {
             if let Err(cause) = self.alive(base, below + 1, name)? {
-                return Ok(Err(cause));
+                // A delta need not use the part of its base that is damaged.
+                match self.store.read_copy(place) {
+                    Ok(_) => break,
+                    Err(Error::Interrupted) => return Err(Error::Interrupted),
+                    Err(_) => return Ok(Err(cause)),
+                }
             }
         }
         if bad {
@@ -353,6 +365,7 @@ impl<'a> Walk<'a> {
             self.findings.affects(&object, detail, name, None, 0);
             // What is left in the end is needed by no snapshot.
             self.unlisted.remove(&copy.place.pack);
+            self.needed.insert(copy.place.pack);
         }
     }
 

@@ -86,7 +86,10 @@ impl Leaf for Entry {
 impl Walk<'_> {
     fn snapshot(&mut self, name: &SnapshotName) -> Result<()> {
         let snapshot = self.store.snapshot(name).map_err(|error| {
-            let give_up = format!("`lrl forget {} --force` gives it up", name.id.short());
+            let give_up = format!(
+                "`lrl check --repair` moves it out of the way, `lrl forget {} --force` gives it up",
+                name.id.short()
+            );
             doubt(error, &format!("what it holds cannot be told; {give_up}"))
         })?;
         for pack in &snapshot.packs {

@@ -226,7 +226,7 @@ fn look(
     store.verify_indexes(observer)?;
     if let Some(damaged) = store.damaged_indexes().first() {
         return Err(Error::Refused(format!(
-            "{}: nothing was pruned; move that file out of the store, and the next prune finds what it listed in the packs themselves",
+            "{}: nothing was pruned; `lrl check --repair` moves that file out of the way, and lists again what it listed",
             damaged.reason
         )));
     }
@@ -253,7 +253,8 @@ fn refuse_foreign_names(store: &Store) -> Result<()> {
         store.storage().list(prefix, &mut |name, _| match is_ours(name) {
             true => Ok(()),
             false => Err(Error::Refused(format!(
-                "{} is not a name that lrl gives: nothing was pruned; move it out of the store, or give it its name back",
+                "{} is not a name that lrl gives: nothing was pruned; give it its name back if you know it, or let \
+                 `lrl check --repair` move it out of the way",
                 store.storage().describe_object(name)
             ))),
         })
@@ -300,13 +301,6 @@ fn choose(packs: &HashMap<PackId, Pack>, max_unused: MaxUnused) -> HashSet<PackI
     chosen
 }
 
-/// On a full disk the cache is room that costs only time.
-fn drop_cache(store: &Store) {
-    if let Some(dir) = store.storage().cache_dir() {
-        let _ = std::fs::remove_dir_all(dir);
-    }
-}
-
 /// Does what the plan says. `room` guards the store's disk: no more is moved at once than fits, but on a full disk one pack at a time is.
 pub fn apply(store: &Store, plan: Plan, room: &Room, observer: &dyn Observer) -> Result<Report> {
     let Plan { numbers, unlisted, dead, alive, kept, rewrite, repack, lengths } = plan;
@@ -329,7 +323,7 @@ pub fn apply(store: &Store, plan: Plan, room: &Room, observer: &dyn Observer) ->
             // No room for the new index: what is dead goes first. Until the index is written it lists packs that nothing needs.
             Err(error) if error.is_full() => {
                 remove(&dead)?;
-                drop_cache(store);
+                store.drop_cache();
                 replace()?;
             }
             done => {
@@ -374,7 +368,7 @@ pub fn apply(store: &Store, plan: Plan, room: &Room, observer: &dyn Observer) ->
             Err(Error::Interrupted) => return Err(Error::Interrupted),
             // No room for so much at once: packs with little in them first, one by one, and each makes room for the next.
             Err(error) if error.is_full() && limit > 1 => {
-                drop_cache(store);
+                store.drop_cache();
                 left.sort_by_key(|(id, alive)| (*alive, *id));
                 limit = 1;
             }
@@ -386,4 +380,4 @@ pub fn apply(store: &Store, plan: Plan, room: &Room, observer: &dyn Observer) ->
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

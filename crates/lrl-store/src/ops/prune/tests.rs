@@ -22,7 +22,7 @@ use crate::store::{Store, create};
 
 /// What goes wrong at one call that changes the storage.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Fault {
+pub enum Fault {
     /// The call does nothing and fails, the next ones work.
     Fails,
     /// The call works, and is the last thing that does.
@@ -31,7 +31,7 @@ enum Fault {
     Full,
 }
 
-struct Faulty {
+pub struct Faulty {
     inner: Arc<dyn Storage>,
     fault: Fault,
     left: AtomicU32,
@@ -39,6 +39,17 @@ struct Faulty {
 }
 
 impl Faulty {
+    /// Stands before a storage; the fault comes after `left` calls that change something.
+    pub fn new(inner: &Arc<dyn Storage>, fault: Fault, left: u32) -> Arc<Self> {
+        let (left, tripped) = (AtomicU32::new(left), AtomicBool::new(false));
+        Arc::new(Self { inner: Arc::clone(inner), fault, left, tripped })
+    }
+
+    /// Says whether the fault has come.
+    pub fn has_tripped(&self) -> bool {
+        self.tripped.load(Ordering::SeqCst)
+    }
+
     fn error(&self, full: bool) -> Error {
         let source = if full { std::io::ErrorKind::StorageFull.into() } else { std::io::Error::other("injected") };
         Error::Io { op: "use", path: "memory".into(), source }
@@ -115,7 +126,8 @@ fn prune(storage: &Arc<dyn Storage>, max_unused: MaxUnused) -> Numbers {
     report.numbers
 }
 
-fn names(storage: &Arc<dyn Storage>, prefix: &str) -> Vec<String> {
+/// Lists the objects below a prefix.
+pub fn names(storage: &Arc<dyn Storage>, prefix: &str) -> Vec<String> {
     let mut names = Vec::new();
     let list = &mut |name: &str, _| {
         names.push(name.to_string());
@@ -125,7 +137,8 @@ fn names(storage: &Arc<dyn Storage>, prefix: &str) -> Vec<String> {
     names
 }
 
-fn twin(storage: &Arc<dyn Storage>) -> Arc<dyn Storage> {
+/// Copies a storage.
+pub fn twin(storage: &Arc<dyn Storage>) -> Arc<dyn Storage> {
     let memory = Memory::new();
     for name in names(storage, "") {
         memory.write_new(&name, Source::Bytes(&storage.read(&name).unwrap())).unwrap();
@@ -315,15 +328,10 @@ fn a_fault_at_any_call_that_changes_something_loses_nothing() {
     for fault in [Fault::Fails, Fault::DiesAfter, Fault::Full] {
         for n in 0.. {
             let storage = twin(&lab.storage);
-            let faulty = Arc::new(Faulty {
-                inner: Arc::clone(&storage),
-                fault,
-                left: AtomicU32::new(n),
-                tripped: AtomicBool::new(false),
-            });
+            let faulty = Faulty::new(&storage, fault, n);
             let dyn_faulty: Arc<dyn Storage> = Arc::clone(&faulty) as Arc<dyn Storage>;
             let done = try_prune(&dyn_faulty, MaxUnused::Bytes(0));
-            let tripped = faulty.tripped.load(Ordering::SeqCst);
+            let tripped = faulty.has_tripped();
             assert!(tripped || done.as_ref().is_ok_and(|report| report.failed.is_none()), "{fault:?} {n}: {done:?}");
             let what = format!("{fault:?} at change {n}");
             assert_eq!(contents(&storage), right, "{what}");
@@ -387,7 +395,7 @@ fn any_doubt_deletes_nothing() {
         ),
         ("is not a name that lrl gives", Box::new(rename(&index, "index/old"))),
         ("gives it up", Box::new(flip(&snapshot, 40))),
-        ("move that file out of the store", Box::new(flip(&index, 300))),
+        ("moves that file out of the way", Box::new(flip(&index, 300))),
         ("needs it", Box::new(flip(&pack, node.offset + 1))),
         (
             "needs it",

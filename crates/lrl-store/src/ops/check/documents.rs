@@ -1,0 +1,73 @@
+//! The small objects: records of drills and repairs, each against its name, and what lies among lrl's objects under other names.
+
+use super::Checked;
+use super::findings::Findings;
+use crate::error::{Error, Result};
+use crate::id::RepairId;
+use crate::progress::{Observer, checkpoint};
+use crate::store::drills::DrillName;
+use crate::store::quarantine::{repair_id, repair_name};
+use crate::store::{SnapshotName, Store, index};
+
+/// Notes and returns what lies among snapshots, indexes and records under names that lrl does not give; packs are listed by themselves.
+pub(super) fn foreign(store: &Store, findings: &mut Findings) -> Result<Vec<String>> {
+    let storage = store.storage();
+    let mut foreign = Vec::new();
+    let mut look = |prefix: &str, what: &str, is_ours: &dyn Fn(&str) -> bool| {
+        storage.list(prefix, &mut |name, _| {
+            if !is_ours(name) {
+                let text = format!("is not a name that lrl gives to {what}: not looked at");
+                findings.note(&storage.describe_object(name), text);
+                foreign.push(name.to_string());
+            }
+            Ok(())
+        })
+    };
+    look("snapshots", "a snapshot", &|name| SnapshotName::parse(name).is_some())?;
+    look("index", "an index", &index::is_object_name)?;
+    look("drills", "a drill's record", &|name| DrillName::parse(name).is_some())?;
+    look("repairs", "a repair's record", &|name| repair_id(name).is_some())?;
+    Ok(foreign)
+}
+
+/// Reads every record; returns the names of those that are damaged.
+pub(super) fn records(
+    store: &Store,
+    findings: &mut Findings,
+    checked: &mut Checked,
+    observer: &dyn Observer,
+) -> Result<Vec<String>> {
+    let storage = store.storage();
+    let mut damaged = Vec::new();
+    let mut judge = |object: String, read: Result<()>| match read {
+        Ok(()) => Ok(()),
+        Err(Error::Interrupted) => Err(Error::Interrupted),
+        // Removed since the listing.
+        Err(Error::Missing { .. }) => Ok(()),
+        Err(error) => {
+            findings.wrong(&storage.describe_object(&object), format!("{error}; no snapshot needs it"));
+            damaged.extend(matches!(error, Error::Corrupt { .. }).then_some(object));
+            Ok(())
+        }
+    };
+    let mut drills = Vec::new();
+    storage.list("drills", &mut |name, _| {
+        drills.extend(DrillName::parse(name));
+        Ok(())
+    })?;
+    for name in drills {
+        checkpoint(observer)?;
+        checked.drills += 1;
+        judge(name.object(), store.drill(&name).map(drop))?;
+    }
+    for id in store.repairs()? {
+        let name = repair_name(&id);
+        let object = storage.describe_object(&name);
+        let is_named = |bytes: Vec<u8>| match RepairId::of(&bytes) == id {
+            true => Ok(()),
+            false => Err(Error::corrupt(object, "its bytes do not match its name")),
+        };
+        judge(name.clone(), storage.read(&name).and_then(is_named))?;
+    }
+    Ok(damaged)
+}
