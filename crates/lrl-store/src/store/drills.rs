@@ -23,7 +23,8 @@ impl DrillName {
         format!("drills/{}/{:016x}-{}", self.source, self.finished, self.id)
     }
 
-    fn parse(object: &str) -> Option<Self> {
+    /// Takes an object's name apart; `None` for what is no record's name.
+    pub(crate) fn parse(object: &str) -> Option<Self> {
         let mut parts = object.strip_prefix("drills/")?.split('/');
         let (source, file, None) = (parts.next()?, parts.next()?, parts.next()) else { return None };
         let (finished, id) = file.split_once('-')?;

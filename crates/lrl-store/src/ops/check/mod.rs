@@ -17,6 +17,7 @@ use crate::format::snapshot::Snapshot;
 use crate::id::PackId;
 use crate::progress::{Observer, Phase, checkpoint};
 use crate::storage::Storage;
+use crate::store::drills::DrillName;
 use crate::store::{SnapshotName, Store, index};
 
 /// Which packs are read whole.
@@ -132,6 +133,7 @@ pub fn check(storage: Arc<dyn Storage>, options: &Options, observer: &dyn Observ
         }
     }
     walk.finish();
+    check_drills(&store, &mut findings, observer)?;
     let (findings, more, wrong) = findings.finish();
     Ok(Report { checked, findings, more, wrong })
 }
@@ -212,6 +214,21 @@ fn check_indexes(
         checked.index_records += file.records();
     }
     Ok(packs)
+}
+
+/// Records of drills lead to no data; but `forget` keeps what they say is proven.
+fn check_drills(store: &Store, findings: &mut Findings, observer: &dyn Observer) -> Result<()> {
+    let storage = store.storage();
+    storage.list("drills", &mut |name, _| {
+        checkpoint(observer)?;
+        let shown = storage.describe_object(name);
+        match DrillName::parse(name).map(|name| store.drill(&name)) {
+            None => findings.note(&shown, "is not a name that lrl gives to the record of a drill: not looked at"),
+            Some(Ok(_)) => {}
+            Some(Err(error)) => findings.wrong(&shown, format!("{error}; no snapshot needs it, but `lrl forget` does")),
+        }
+        Ok(())
+    })
 }
 
 impl ReadData {
