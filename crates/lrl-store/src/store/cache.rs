@@ -13,7 +13,7 @@ use crate::format::entry::{Entry, Time};
 use crate::id::{ChunkId, PackId};
 use crate::sqlite::State;
 
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 const SCAN_ROWS: usize = 1024;
 
 const SCHEMA: &str = "
@@ -22,7 +22,7 @@ const SCHEMA: &str = "
     CREATE TABLE databases(source TEXT PRIMARY KEY, state TEXT, root BLOB);
     CREATE TABLE segments(key BLOB PRIMARY KEY, offset INTEGER, len INTEGER, digest BLOB, crc INTEGER, plain_len INTEGER) WITHOUT ROWID;
     CREATE TABLE archive(path BLOB, coder TEXT);
-    CREATE TABLE lost_packs(pack BLOB PRIMARY KEY) WITHOUT ROWID;
+    CREATE TABLE lost_packs(pack BLOB, source TEXT, half TEXT, PRIMARY KEY(pack, source, half)) WITHOUT ROWID;
     CREATE TABLE outputs(path BLOB PRIMARY KEY, stamp TEXT, sha256 TEXT) WITHOUT ROWID;
 ";
 
@@ -207,15 +207,16 @@ impl Cache {
         .map(|_| ())
     }
 
-    /// Says whether a run has already stored again what this lost pack held, as far as the source still had it.
-    pub fn is_healed(&self, pack: &PackId) -> bool {
-        let found = self.db.query_row("SELECT 1 FROM lost_packs WHERE pack=?", [pack.as_bytes()], |_| Ok(()));
-        found.is_ok()
+    /// Says whether a run has already stored again what this lost pack held of a half of a source, as far as it was still there.
+    pub fn is_healed(&self, pack: &PackId, source: &str, half: &str) -> bool {
+        let sql = "SELECT 1 FROM lost_packs WHERE pack=? AND source=? AND half=?";
+        self.db.query_row(sql, params![pack.as_bytes(), source, half], |_| Ok(())).is_ok()
     }
 
     /// Notes that a run has done so.
-    pub fn put_healed(&self, pack: &PackId) -> rusqlite::Result<()> {
-        self.db.execute("INSERT OR IGNORE INTO lost_packs VALUES(?)", [pack.as_bytes()]).map(|_| ())
+    pub fn put_healed(&self, pack: &PackId, source: &str, half: &str) -> rusqlite::Result<()> {
+        let sql = "INSERT OR IGNORE INTO lost_packs VALUES(?,?,?)";
+        self.db.execute(sql, params![pack.as_bytes(), source, half]).map(|_| ())
     }
 
     /// Returns the newest archive's path and coder.

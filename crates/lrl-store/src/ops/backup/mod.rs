@@ -133,7 +133,7 @@ pub fn backup(store: &Store, options: &Options, observer: &dyn Observer) -> Resu
     let Survey { lost, unlisted } = store.survey()?;
     let listed_again = store.list_again(unlisted, observer)?;
     let full_scan = scan::due(cache, &history, options);
-    if full_scan.is_some() || lost.iter().any(|pack| !cache.is_some_and(|cache| cache.is_healed(pack))) {
+    if full_scan.is_some() || !scan::are_healed(cache, &lost, options) {
         // Nothing is taken over unread, neither from the source nor from the store: what the store has lost is stored again.
         session.doubt();
     }
@@ -168,9 +168,8 @@ pub fn backup(store: &Store, options: &Options, observer: &dyn Observer) -> Resu
         retire.after(&name, &snapshot, &mut problems)
     });
     scan::note(cache, options, &snapshot, database_read.is_some(), uploads_read.files_proved);
-    if let Some(cache) = cache {
-        let _ = lost.iter().try_for_each(|pack| cache.put_healed(pack)).and_then(|()| cache.commit());
-    }
+    scan::note_healed(cache, &lost, &snapshot);
+    let _ = cache.map(Cache::commit);
     let (set, set_error) = match published {
         None => (None, None),
         Some(Ok(set)) => (Some(set), None),

@@ -7,7 +7,7 @@ use super::intake::Kept;
 use super::{History, Options, time_of};
 use crate::format::entry::{Content, Piece};
 use crate::format::snapshot::{self, Snapshot};
-use crate::id::ChunkId;
+use crate::id::{ChunkId, PackId};
 use crate::store::Store;
 use crate::store::cache::Cache;
 use crate::store::tree::Items;
@@ -63,6 +63,23 @@ pub(super) fn note(
     for (half, _) in read.into_iter().filter(|(_, read)| *read) {
         // Without the note the next run reads everything once more.
         let _ = cache.map(|cache| cache.put_scanned(&options.source, half, now));
+    }
+}
+
+/// Says whether earlier runs have stored again all that the lost packs held of what this one backs up.
+pub(super) fn are_healed(cache: Option<&Cache>, lost: &[PackId], options: &Options) -> bool {
+    let halves = [(DATABASE, options.database.is_some()), (UPLOADS, options.uploads.is_some())];
+    let is_healed = |pack: &PackId, half| cache.is_some_and(|cache| cache.is_healed(pack, &options.source, half));
+    lost.iter().all(|pack| halves.iter().all(|(half, asked)| !asked || is_healed(pack, half)))
+}
+
+/// Notes that this run has done so, for the halves that it kept.
+pub(super) fn note_healed(cache: Option<&Cache>, lost: &[PackId], snapshot: &Snapshot) {
+    let halves = [(DATABASE, snapshot.database.is_some()), (UPLOADS, snapshot.uploads.is_some())];
+    for (half, _) in halves.into_iter().filter(|(_, kept)| *kept) {
+        // Without the note the next run reads everything once more.
+        let note = |pack| cache.map_or(Ok(()), |cache| cache.put_healed(pack, &snapshot.source, half));
+        let _ = lost.iter().try_for_each(note);
     }
 }
 
