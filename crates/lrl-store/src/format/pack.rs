@@ -91,15 +91,14 @@ pub fn decode_tail(header: &[u8], tail: &[u8], directory_offset: u64, object: &s
     let Some((signed, digest)) = tail.split_last_chunk::<32>() else {
         return Err(Error::corrupt(object, "ends too early"));
     };
-    if header != HEADER {
-        return Err(if header.starts_with(b"LRLP") {
-            Error::Unsupported { what: format!("the format of {object}") }
-        } else {
-            Error::corrupt(object, "does not begin like a pack")
-        });
+    if !header.starts_with(b"LRLP") {
+        return Err(Error::corrupt(object, "does not begin like a pack"));
     }
     if Hasher::new().update(header).update(signed).finish() != *digest {
         return Err(Error::corrupt(object, "its directory does not match its digest"));
+    }
+    if header != HEADER {
+        return Err(Error::Unsupported { what: format!("the format of {object}") });
     }
     let (directory, numbers) = signed
         .split_at_checked(signed.len().wrapping_sub(8))

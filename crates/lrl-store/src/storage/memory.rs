@@ -69,10 +69,15 @@ impl Storage for Memory {
     }
 
     fn list(&self, prefix: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
-        let objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // Visited without the lock: a visitor may read.
         let below =
             |name: &str| prefix.is_empty() || name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'));
-        objects.iter().filter(|(name, _)| below(name)).try_for_each(|(name, bytes)| visit(name, bytes.len() as u64))
+        let objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
+        let found =
+            objects.iter().filter(|(name, _)| below(name)).map(|(name, bytes)| (name.clone(), bytes.len() as u64));
+        let found: Vec<_> = found.collect();
+        drop(objects);
+        found.iter().try_for_each(|(name, len)| visit(name, *len))
     }
 
     fn remove(&self, name: &str) -> Result<()> {

@@ -87,7 +87,8 @@ impl IndexFile {
         let trailer = storage.read_range(name, at + index::HEADER.len() as u64, index::TRAILER_LEN)?;
         let header = storage.read_range(name, 0, index::HEADER.len())?;
         if header != index::HEADER {
-            return Err(if header.starts_with(b"LRLI") {
+            // A later version has a digest that fits; a damaged one has not.
+            return Err(if header.starts_with(b"LRLI") && digest(storage, name, len - 32)? == *name {
                 Error::Unsupported { what: format!("the format of {object}") }
             } else {
                 Error::corrupt(&object, "does not begin like an index")
@@ -234,21 +235,24 @@ impl IndexFile {
 
     /// Checks the whole file against its name.
     pub fn verify(&self, storage: &dyn Storage) -> Result<()> {
-        let mut hasher = crate::id::Hasher::new();
-        let end = self.layout.file_len - 32;
-        let mut at = 0;
-        while at < end {
-            let len = (end - at).min(1 << 20);
-            hasher.update(&storage.read_range(&self.name, at, len as usize)?);
-            at += len;
-        }
-        let digest = IndexId::from_bytes(hasher.finish());
-        if self.name == object_name(&digest) {
+        if self.name == digest(storage, &self.name, self.layout.file_len - 32)? {
             Ok(())
         } else {
             Err(Error::corrupt(storage.describe_object(&self.name), "does not match its digest"))
         }
     }
+}
+
+/// Returns the name that the first `end` bytes of an index give it.
+fn digest(storage: &dyn Storage, name: &str, end: u64) -> Result<String> {
+    let mut hasher = crate::id::Hasher::new();
+    let mut at = 0;
+    while at < end {
+        let len = (end - at).min(1 << 20);
+        hasher.update(&storage.read_range(name, at, len as usize)?);
+        at += len;
+    }
+    Ok(object_name(&IndexId::from_bytes(hasher.finish())))
 }
 
 /// Writes one index of records that come in order of their ids; returns it opened, and its length in bytes.

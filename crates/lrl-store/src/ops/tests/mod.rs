@@ -1,0 +1,3 @@
+//! Tests that cross the verbs.
+
+mod life;
