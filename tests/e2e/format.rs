@@ -319,16 +319,37 @@ fn sample_snapshot(pack: PackId, list: ChunkId, root: ChunkId) -> Snapshot {
 }
 
 fn drill_record(snapshot: SnapshotId) -> String {
+    let checked = |check: &str, passed, assertion: Option<&str>| drill::Checked {
+        of: "database".into(),
+        check: check.into(),
+        passed,
+        assertion: assertion.map(Into::into),
+    };
     let record = drill::Drill {
         format: drill::VERSION,
         source: "lab".into(),
         finished: Time { secs: 1_768_395_600, nanos: 0 },
         snapshot: Some(snapshot),
+        sequence: Some(2),
+        drilled: drill::Drilled::Set,
         timestamp: "20260114_120000".into(),
+        age_seconds: Some(3600),
         passed: false,
+        checks: vec![
+            checked("hash_verification", Some(true), None),
+            checked("foreign_keys", Some(false), None),
+            checked("asset_rows", None, None),
+            checked("assertion", Some(true), Some("SELECT count(*) FROM users >= 1")),
+        ],
         failed_checks: vec!["database: foreign_keys".into()],
         seconds: 0.5,
+        restore_seconds: Some(0.25),
         rows: Some([("assets".to_string(), 2), ("users".to_string(), 1)].into()),
+        before: Some(drill::Before {
+            snapshot: Some(SnapshotId::of(b"the one before")),
+            timestamp: "20260113_120000".into(),
+            rows: [("assets".to_string(), 2), ("users".to_string(), 1)].into(),
+        }),
         database_sha256: Some(crate::common::sha256(b"the image")),
         archive_sha256: Some(crate::common::sha256(b"the archive")),
         program: "lrl 0.1.0".into(),

@@ -15,6 +15,7 @@ mod docs;
 mod document;
 mod drill;
 mod dry;
+mod evidence;
 mod export;
 mod faults;
 mod forget;

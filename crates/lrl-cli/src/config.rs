@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use clap::builder::OsStr;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
+use lrl_store::ops::drill::Assertion;
 use serde::Serialize;
 use toml::de::{DeTable, DeValue};
 
@@ -117,8 +118,14 @@ pub fn read(path: &Path, text: &str) -> Result<File, String> {
         let flag = settable(&command).find(|arg| arg.get_long() == Some(name));
         let flag = flag.ok_or_else(|| unknown(&command, name, &place))?;
         let set = values_of(flag, value.get_ref()).map_err(|wanted| format!("{place}: {name} expects {wanted}"))?;
-        for value in &set {
-            probe(name, value).map_err(|reason| format!("{place}: {name} cannot be {value:?}: {reason}"))?;
+        if is_pairs(flag) {
+            for pair in set.chunks_exact(2) {
+                Assertion::parse(&pair[0], &pair[1]).map_err(|reason| format!("{place}: {name}: {reason}"))?;
+            }
+        } else {
+            for value in &set {
+                probe(name, value).map_err(|reason| format!("{place}: {name} cannot be {value:?}: {reason}"))?;
+            }
         }
         values.insert(name.to_string(), set);
     }
@@ -144,6 +151,11 @@ fn is_list(arg: &Arg) -> bool {
     matches!(arg.get_action(), clap::ArgAction::Append)
 }
 
+/// A flag that takes two values each time is a list of pairs in the file.
+fn is_pairs(arg: &Arg) -> bool {
+    arg.get_num_args().is_some_and(|number| number.min_values() == 2)
+}
+
 fn values_of(arg: &Arg, value: &DeValue<'_>) -> Result<Vec<String>, &'static str> {
     if arg.get_value_parser().type_id() == TypeId::of::<bool>() {
         return value.as_bool().map(|on| vec![on.to_string()]).ok_or("true or false");
@@ -152,6 +164,16 @@ fn values_of(arg: &Arg, value: &DeValue<'_>) -> Result<Vec<String>, &'static str
         && let Some(number) = value.as_integer()
     {
         return Ok(vec![number.to_string()]);
+    }
+    if is_pairs(arg) {
+        let text = |value: &DeValue<'_>| value.as_str().map(str::to_string);
+        let pair =
+            |value: &DeValue<'_>| match value.as_array().map(|pair| pair.iter().map(|v| text(v.get_ref())).collect()) {
+                Some(Some(pair)) => Some(pair).filter(|pair: &Vec<String>| pair.len() == 2),
+                _ => None,
+            };
+        let pairs: Option<Vec<_>> = value.as_array().and_then(|list| list.iter().map(|v| pair(v.get_ref())).collect());
+        return pairs.map(|pairs| pairs.concat()).ok_or("a list of pairs of strings, as in [[\"a\", \"b\"]]");
     }
     if !is_list(arg) {
         return value.as_str().map(|text| vec![text.to_string()]).ok_or("one string in quotes");
@@ -199,7 +221,12 @@ pub fn in_force(file: &File, matches: &ArgMatches) -> Vec<Setting> {
         .map(|arg| {
             let (id, key) = (arg.get_id().as_str(), args::key(arg).unwrap_or_default());
             let raw = sub.try_get_raw(id).ok().flatten();
-            let texts = raw.map(|raw| raw.map(|value| value.to_string_lossy().into_owned()).collect());
+            let texts: Option<Vec<String>> =
+                raw.map(|raw| raw.map(|value| value.to_string_lossy().into_owned()).collect());
+            let texts = texts.map(|texts| match is_pairs(arg) {
+                true => texts.chunks(2).map(|pair| pair.join(" ")).collect(),
+                false => texts,
+            });
             let origin = match (sub.value_source(id), &file.path) {
                 (Some(ValueSource::CommandLine), _) => Origin::Flag,
                 (Some(ValueSource::EnvVariable), _) => Origin::Environment(

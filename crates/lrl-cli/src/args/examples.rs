@@ -44,13 +44,18 @@ EXAMPLES
 
 /// After `lrl drill --help`.
 pub const DRILL: &str = "\
-Exits 4 when a check fails, 1 when there is no set to drill. A record of the drill goes into the
-store, where there is one.
+Exits 4 when a check fails, 1 when there is no set to drill. A record of each drill goes into the
+store, where there is one; `lrl snapshots` shows which snapshots are proven. A snapshot that fails
+stops no other. A query runs in the restored copy, read-only, for at most a minute. In lrl.toml:
+  assert = [[\"SELECT count(*) FROM users\", \">= 1\"]]
 
 EXAMPLES
   lrl drill --backup ./backups                              the newest set
   lrl drill --manifest ./backups/backup_manifest_*.json     every set, one after another
   lrl drill --snapshot latest                               straight from the store
+  lrl drill --all                                           the whole history
+  lrl drill --oldest-first --limit 3 --max-time 10m         every night a few, those that have waited longest
+  lrl drill --assert 'SELECT count(*) FROM users' '>= 1'    =, !=, <, <=, >, >= and a number or 'text'
   lrl drill --json                                          for automation";
 
 /// After `lrl export --help`.
@@ -71,11 +76,12 @@ EXAMPLES
 
 /// After `lrl snapshots --help`.
 pub const SNAPSHOTS: &str = "\
-Lists those of every source, unless --source or lrl.toml names one.
+Lists those of every source, unless --source or lrl.toml names one. `proven` says when the last drill
+passed: of the snapshot itself, or of its set.
 
 EXAMPLES
   lrl snapshots
-  lrl snapshots --json | jq -r '.snapshots[].id'";
+  lrl snapshots --json | jq -r '.snapshots[] | select(.proven | not).id'";
 
 /// After `lrl ls --help`.
 pub const LS: &str = "\

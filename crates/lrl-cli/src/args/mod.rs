@@ -238,9 +238,24 @@ pub struct DrillArgs {
     /// Drill a snapshot straight from the store
     #[arg(long, value_name = "SNAPSHOT")]
     pub snapshot: Option<String>,
+    /// Drill every snapshot, in the order of the history
+    #[arg(long, conflicts_with_all = ["manifest", "snapshot", "oldest_first"])]
+    pub all: bool,
+    /// Drill every snapshot: first those never drilled, the newest of them first, then those whose last drill is longest ago
+    #[arg(long, conflicts_with_all = ["manifest", "snapshot"])]
+    pub oldest_first: bool,
+    /// Drill at most so many snapshots
+    #[arg(long, value_name = "N", requires = "oldest_first", conflicts_with = "all", value_parser = clap::value_parser!(u64).range(1..))]
+    pub limit: Option<u64>,
+    /// Begin no drill after this time but the first (as in 90s, 30m, 2h)
+    #[arg(long, value_name = "TIME", requires = "oldest_first", conflicts_with = "all", value_parser = values::duration)]
+    pub max_time: Option<Duration>,
     /// A table that the database must have, in place of users, assets and content or content_items; may be given again
     #[arg(long, value_name = "TABLE", value_parser = values::word, help_heading = SETTINGS)]
     pub require_table: Vec<String>,
+    /// What the database must answer: a query that gives one value, and what it is compared with; may be given again
+    #[arg(long, num_args = 2, value_names = ["QUERY", "COMPARISON"], action = clap::ArgAction::Append, help_heading = SETTINGS)]
+    pub assert: Vec<String>,
 }
 
 /// `lrl export`.

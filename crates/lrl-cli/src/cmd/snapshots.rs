@@ -2,9 +2,12 @@
 
 use std::time::SystemTime;
 
+use lrl_store::format::drill::Drilled;
 use lrl_store::format::snapshot::Snapshot;
+use lrl_store::ops::backup::time_of;
+use lrl_store::ops::drill::evidence::{Evidence, Proof};
 use lrl_store::ops::snapshots;
-use lrl_store::store::SnapshotName;
+use lrl_store::store::{SnapshotName, Store};
 use serde_json::{Value, json};
 
 use super::{Context, store};
@@ -17,8 +20,9 @@ use crate::term::Colour;
 pub fn run(context: &Context<'_>) -> Result {
     let store = store::open_default(context)?;
     let term = context.term;
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
-    let (mut listed, mut damaged) = (0u64, 0u64);
+    let now = time_of(SystemTime::now()).secs;
+    let (mut listed, mut damaged, mut proven) = (0u64, 0u64, 0u64);
+    let mut records = None;
     document::list(term, json!({}), "snapshots", |list| {
         for (name, read) in snapshots::snapshots(&store, store::named_source(context))? {
             match read {
@@ -27,8 +31,10 @@ pub fn run(context: &Context<'_>) -> Result {
                         term.line(term.paint(Colour::Dim, &heading()))?;
                     }
                     listed += 1;
-                    list.item(|| to_json(&name, &snapshot))?;
-                    term.line(row(&name, &snapshot, now))?;
+                    let proof = proof(context, &store, &name, &mut records)?;
+                    proven += u64::from(proof.is_some_and(|proof| proof.passed));
+                    list.item(|| to_json(&name, &snapshot, proof))?;
+                    term.line(row(&name, &snapshot, proof, now))?;
                 }
                 Err(error) => {
                     damaged += 1;
@@ -46,15 +52,39 @@ pub fn run(context: &Context<'_>) -> Result {
             term.warn(format!("{} cannot be read; `lrl check` tells more", units::count(damaged, "snapshot")));
         }
         let exit = if damaged == 0 { Exit::Done } else { Exit::Incomplete };
-        Ok((json!({ "damaged": damaged }), exit))
+        Ok((json!({ "damaged": damaged, "proven": proven }), exit))
     })
 }
 
-fn heading() -> String {
-    line(["id", "time (UTC)", "age", "number", "database", "files", "uploads", "source", "tags, host"])
+/// Finds the newest drill of a snapshot; the records of a source are read when its first one comes.
+fn proof(
+    context: &Context<'_>,
+    store: &Store,
+    name: &SnapshotName,
+    records: &mut Option<(String, Evidence)>,
+) -> Result<Option<Proof>> {
+    if records.as_ref().is_none_or(|(source, _)| *source != name.source) {
+        let evidence = Evidence::read(store, &name.source, time_of(SystemTime::now()), context.term)?;
+        *records = Some((name.source.clone(), evidence));
+    }
+    Ok(records.as_ref().and_then(|(_, evidence)| evidence.of(&name.id)))
 }
 
-fn row(name: &SnapshotName, snapshot: &Snapshot, now: i64) -> String {
+/// Says whether it is proven that a snapshot can be restored, and since when; of a set, that its set can.
+fn proven(proof: Option<Proof>, now: i64) -> String {
+    match proof {
+        None => "-".into(),
+        Some(Proof { passed: false, finished, .. }) => format!("FAILED {}", units::age(finished.secs, now)),
+        Some(Proof { drilled: Drilled::Set, finished, .. }) => format!("{}, set", units::age(finished.secs, now)),
+        Some(Proof { finished, .. }) => units::age(finished.secs, now),
+    }
+}
+
+fn heading() -> String {
+    line(["id", "time (UTC)", "age", "number", "database", "files", "uploads", "proven", "source", "tags, host"])
+}
+
+fn row(name: &SnapshotName, snapshot: &Snapshot, proof: Option<Proof>, now: i64) -> String {
     let time = snapshot.created.secs;
     let database = snapshot.database.as_ref().map_or("-".into(), |half| units::size(half.size_bytes));
     let (files, uploads) = match &snapshot.uploads {
@@ -73,26 +103,32 @@ fn row(name: &SnapshotName, snapshot: &Snapshot, now: i64) -> String {
         &database,
         &files,
         &uploads,
+        &proven(proof, now),
         &units::safe(&snapshot.source),
         &units::safe(&more.join(" ")),
     ])
 }
 
 /// Fixed widths: a row is written before the next is known.
-fn line(cells: [&str; 9]) -> String {
-    let [id, time, age, number, database, files, uploads, source, more] = cells;
+fn line(cells: [&str; 10]) -> String {
+    let [id, time, age, number, database, files, uploads, proven, source, more] = cells;
     let text = format!(
-        "{id:<8}  {time:<19}  {age:<13}  {number:>6}  {database:>8}  {files:>8}  {uploads:>8}  {source:<8}  {more}"
+        "{id:<8}  {time:<19}  {age:<13}  {number:>6}  {database:>8}  {files:>8}  {uploads:>8}  {proven:<17}  {source:<8}  {more}"
     );
     text.trim_end().to_string()
 }
 
 /// Returns everything in the document, under the names that it has there, and the id.
-fn to_json(name: &SnapshotName, snapshot: &Snapshot) -> Value {
+fn to_json(name: &SnapshotName, snapshot: &Snapshot, proof: Option<Proof>) -> Value {
     let mut value = serde_json::to_value(snapshot).unwrap_or_default();
     if let Value::Object(members) = &mut value {
         members.insert("id".into(), name.id.to_string().into());
         members.insert("short_id".into(), name.id.short().into());
+        members.insert("proven".into(), proof.is_some_and(|proof| proof.passed).into());
+        let drill = proof.map(|Proof { finished, drilled, passed }| {
+            json!({ "finished": crate::render::entry::iso(finished), "drilled": drilled, "passed": passed })
+        });
+        members.insert("last_drill".into(), drill.into());
         members.insert("time".into(), crate::render::entry::iso(snapshot.created).into());
     }
     value

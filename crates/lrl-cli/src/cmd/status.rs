@@ -43,6 +43,8 @@ pub fn run(context: &Context<'_>, args: &StatusArgs) -> Result {
             "uploads": half(&status.uploads, now.secs),
             "last_passed_drill": status.passed_drill.as_ref().map(|drill| record(drill, now.secs)),
             "last_drill": status.drill.as_ref().map(|drill| record(drill, now.secs)),
+            "proven": status.proven,
+            "oldest_unproven": status.oldest_unproven.as_ref().map(|name| name.id.to_string()),
             "from_the_future": status.future,
             "unreadable": status.unreadable,
             "error": (exit != Exit::Done).then_some(&verdict),
@@ -94,6 +96,14 @@ fn render(context: &Context<'_>, status: &Status, now: i64) -> Result<()> {
         )
     };
     term.line(format!("Last passed drill: {}", status.passed_drill.as_ref().map_or("none".into(), drilled)))?;
+    let unproven =
+        status.oldest_unproven.as_ref().map(|name| format!("; the oldest that is not is {}", name.id.short()));
+    term.line(format!(
+        "Proven: {} of {}{}",
+        status.proven,
+        units::count(status.snapshots, "snapshot"),
+        unproven.unwrap_or_default()
+    ))?;
     if let Some(failed) = status.drill.as_ref().filter(|drill| !drill.passed) {
         let what = failed.failed_checks.join(", ");
         term.line(format!("Last drill FAILED: {}: {}", drilled(failed), units::safe(&what)))?;

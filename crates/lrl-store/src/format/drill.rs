@@ -23,18 +23,36 @@ pub struct Drill {
     /// The snapshot that was drilled, or that the set shows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<SnapshotId>,
+    /// That snapshot's number in its source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<u64>,
+    /// Whether its set was drilled, or it itself.
+    #[serde(default)]
+    pub drilled: Drilled,
     /// The set's or snapshot's timestamp.
     pub timestamp: String,
+    /// How old the data was, in seconds; not known where a clock was wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age_seconds: Option<u64>,
     /// Whether every check passed.
     pub passed: bool,
+    /// Every check that was made, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<Checked>,
     /// The checks that failed, as `database: integrity_check`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed_checks: Vec<String>,
     /// How long it took.
     pub seconds: f64,
+    /// How long of that it took to bring the data back, without the checks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore_seconds: Option<f64>,
     /// Rows of each table of the database, where they were counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<BTreeMap<String, u64>>,
+    /// What the nearest snapshot before it held that was drilled with its rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Before>,
     /// SHA-256 of the database as it was read, lower-case hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database_sha256: Option<String>,
@@ -43,6 +61,47 @@ pub struct Drill {
     pub archive_sha256: Option<String>,
     /// The program that drilled, e.g. `lrl 0.1.0`.
     pub program: String,
+}
+
+/// What was drilled.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Drilled {
+    /// A set: the files beside its manifest.
+    Set,
+    /// A snapshot, straight from the store.
+    Snapshot,
+    /// Older records do not say, and later ones may say something else.
+    #[default]
+    #[serde(other)]
+    Unknown,
+}
+
+/// One check with its result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checked {
+    /// `database` or `assets`.
+    pub of: String,
+    /// Its name.
+    pub check: String,
+    /// How it ended; none where it does not apply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passed: Option<bool>,
+    /// What was asserted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assertion: Option<String>,
+}
+
+/// What the drill before found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Before {
+    /// The snapshot that was drilled then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<SnapshotId>,
+    /// Its timestamp.
+    pub timestamp: String,
+    /// Rows of each table then.
+    pub rows: BTreeMap<String, u64>,
 }
 
 /// Encodes a record as one line of JSON and names it.
@@ -71,27 +130,78 @@ pub fn decode(bytes: &[u8], id: &DrillId, object: &str) -> Result<Drill> {
 }
 
 #[cfg(test)]
+impl Drill {
+    /// A record of a drill of nothing that passed, for tests.
+    pub fn sample(source: &str, finished: Time) -> Self {
+        Self {
+            format: VERSION,
+            source: source.into(),
+            finished,
+            snapshot: None,
+            sequence: None,
+            drilled: Drilled::Unknown,
+            timestamp: "t".into(),
+            age_seconds: None,
+            passed: true,
+            checks: Vec::new(),
+            failed_checks: Vec::new(),
+            seconds: 0.0,
+            restore_seconds: None,
+            rows: None,
+            before: None,
+            database_sha256: None,
+            archive_sha256: None,
+            program: "test".into(),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
-    use super::{Drill, VERSION, decode, encode};
+    use super::{Before, Checked, Drill, Drilled, decode, encode};
     use crate::error::Error;
     use crate::format::entry::Time;
     use crate::id::{DrillId, SnapshotId};
 
     fn drill() -> Drill {
+        let checked = |check: &str, passed| Checked {
+            of: "database".into(),
+            check: check.into(),
+            passed,
+            assertion: (check == "assertion").then(|| "SELECT count(*) FROM users >= 1".into()),
+        };
         Drill {
-            format: VERSION,
-            source: "lab".into(),
-            finished: Time { secs: 1_768_392_000, nanos: 5 },
             snapshot: Some(SnapshotId::of(b"x")),
-            timestamp: "20260114_120000".into(),
+            sequence: Some(7),
+            drilled: Drilled::Snapshot,
+            age_seconds: Some(3600),
             passed: false,
+            checks: vec![
+                checked("integrity_check", Some(false)),
+                checked("asset_rows", None),
+                checked("assertion", Some(true)),
+            ],
             failed_checks: vec!["database: integrity_check".into()],
-            seconds: 0.5,
+            restore_seconds: Some(0.25),
             rows: Some([("users".to_string(), 3)].into()),
+            before: Some(Before { snapshot: None, timestamp: "t".into(), rows: [("users".to_string(), 2)].into() }),
             database_sha256: Some("ab".repeat(32)),
-            archive_sha256: None,
-            program: "lrl 0.1.0".into(),
+            ..Drill::sample("lab", Time { secs: 1_768_392_000, nanos: 5 })
         }
+    }
+
+    /// What lrl wrote before records had checks.
+    #[test]
+    fn older_records_and_words_of_later_ones_are_read() {
+        let old = br#"{"format":1,"source":"lab","finished":{"secs":5,"nanos":0},"timestamp":"t","passed":true,"seconds":0.5,"rows":{"users":3},"program":"lrl 0.1.0"}
+"#;
+        let read = decode(old, &DrillId::of(old), "drills/x").unwrap();
+        assert_eq!((read.drilled, read.checks.len(), read.before, read.passed), (Drilled::Unknown, 0, None, true));
+        let later = String::from_utf8(old.to_vec())
+            .unwrap()
+            .replace("\"passed\"", "\"drilled\":\"copy\",\"more\":[1],\"passed\"");
+        let read = decode(later.as_bytes(), &DrillId::of(later.as_bytes()), "drills/x").unwrap();
+        assert_eq!((read.drilled, read.passed), (Drilled::Unknown, true));
     }
 
     #[test]

@@ -255,7 +255,7 @@ fn keep_database(
         size => u32::from(size),
     };
     let parent = history.database.as_ref().map(|(_, half)| half);
-    let room = session.store().room_beside(&options.scratch, scratch::RESERVE)?;
+    let room = session.store().target(&options.scratch, scratch::RESERVE)?.room;
     let (root, sha256) =
         database::keep_file(session, &mut image, page_size, parent, &options.scratch, &room, observer)?;
     if file.sha256.as_ref().is_some_and(|stated| !stated.eq_ignore_ascii_case(&sha256)) {

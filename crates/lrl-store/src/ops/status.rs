@@ -4,11 +4,13 @@ use crate::error::{Error, Result};
 use crate::format::drill::Drill;
 use crate::format::entry::Time;
 use crate::format::snapshot::Snapshot;
+use crate::ops::drill::evidence::Evidence;
 use crate::ops::select::Need;
+use crate::progress::Silent;
 use crate::store::{SnapshotName, Store};
 
 /// A clock may be corrected by so many seconds without any time counting as in the future.
-const SKEW_SECS: i64 = 60;
+pub(super) const SKEW_SECS: i64 = 60;
 
 /// A snapshot that holds all that it was asked to hold.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,6 +49,10 @@ pub struct Status {
     pub passed_drill: Option<Drill>,
     /// The newest drill.
     pub drill: Option<Drill>,
+    /// How many snapshots are proven: their newest drill passed.
+    pub proven: u64,
+    /// The oldest snapshot that is not.
+    pub oldest_unproven: Option<SnapshotName>,
     /// Names of snapshots and drills whose time is in the future; they do not count.
     pub future: Vec<String>,
     /// Names of snapshots and drills that cannot be read.
@@ -69,7 +75,8 @@ pub fn is_good(snapshot: &Snapshot) -> bool {
         && snapshot.database.as_ref().is_none_or(|half| half.tables.is_some())
 }
 
-fn is_future(time: Time, now: Time) -> bool {
+/// Says whether a time lies so far ahead that a clock was wrong.
+pub(super) fn is_future(time: Time, now: Time) -> bool {
     time.secs > now.secs.saturating_add(SKEW_SECS)
 }
 
@@ -141,6 +148,10 @@ pub fn status(store: &Store, source: &str, now: Time) -> Result<Status> {
             break;
         }
     }
+    let evidence = Evidence::read(store, source, now, &Silent)?;
+    let is_proven = |name: &&SnapshotName| evidence.of(&name.id).is_some_and(|proof| proof.passed);
+    status.proven = names.iter().filter(is_proven).count() as u64;
+    status.oldest_unproven = names.iter().find(|name| !is_proven(name)).cloned();
     Ok(status)
 }
 
@@ -150,7 +161,7 @@ mod tests {
     use std::time::Duration;
 
     use super::{newest_good, status};
-    use crate::format::drill::{self, Drill};
+    use crate::format::drill::Drill;
     use crate::format::entry::Time;
     use crate::format::snapshot::{self, Database, Snapshot, Uploads};
     use crate::id::ChunkId;
@@ -234,20 +245,7 @@ mod tests {
     fn the_last_passed_drill_is_found_behind_failed_and_future_ones() {
         let (_, store) = store();
         for (secs, passed) in [(100, true), (200, true), (300, false), (99_999, true)] {
-            let drill = Drill {
-                format: drill::VERSION,
-                source: "lab".into(),
-                finished: at(secs),
-                snapshot: None,
-                timestamp: "t".into(),
-                passed,
-                failed_checks: Vec::new(),
-                seconds: 0.0,
-                rows: None,
-                database_sha256: None,
-                archive_sha256: None,
-                program: "test".into(),
-            };
+            let drill = Drill { passed, ..Drill::sample("lab", at(secs)) };
             store.add_drill(&drill).unwrap();
         }
         let found = status(&store, "lab", at(1000)).unwrap();

@@ -3,15 +3,17 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
+use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, ErrorCode, Row};
+use rusqlite::{Batch, Connection, ErrorCode, Row};
 
 use super::connect::{describe, open_immutable, table_names, text_of};
 use crate::error::{Error, Result};
@@ -160,24 +162,46 @@ impl<'a> Inspector<'a> {
         Ok(counts)
     }
 
-    /// Runs a user's query and returns the first column of its first row. Errors: [`Error::Refused`] for SQL that fails.
-    pub fn assert(&self, sql: &str) -> Result<Value> {
-        let value = self.watched(|conn| {
-            let mut statement = conn.prepare(sql)?;
+    /// Runs a user's query, which reads, and gives one value: one column of one row, or no row. `stop` is asked often; a query for
+    /// which it has a reason ends. Errors: [`Error::Refused`] with what is wrong.
+    pub fn scalar(&self, sql: &str, stop: &(dyn Fn() -> Option<String> + Sync)) -> Result<Value> {
+        let stopped = OnceLock::new();
+        let ask = || match stop() {
+            Some(reason) => stopped.set(reason).is_ok() || stopped.get().is_some(),
+            None => false,
+        };
+        let mut wrong = None;
+        let value = self.watched_until(&ask, |conn| {
+            let mut statements = Batch::new(conn, sql);
+            let (Some(mut statement), None) = (statements.next()?, statements.next()?) else {
+                wrong = Some("it must be one query");
+                return Ok(Value::Null);
+            };
+            if !statement.readonly() || statement.column_count() != 1 {
+                wrong = Some("it must read, and give one column");
+                return Ok(Value::Null);
+            }
             let mut rows = statement.query([])?;
             let Some(row) = rows.next()? else { return Ok(Value::Null) };
-            Ok(match row.get_ref(0)? {
+            let value = match row.get_ref(0)? {
                 ValueRef::Null => Value::Null,
                 ValueRef::Integer(number) => Value::Integer(number),
                 ValueRef::Real(number) => Value::Real(number),
                 text @ ValueRef::Text(_) => Value::Text(text_of(text)?),
                 ValueRef::Blob(bytes) => Value::Blob(bytes.len()),
-            })
+            };
+            if rows.next()?.is_some() {
+                wrong = Some("it gives more than one row");
+            }
+            Ok(value)
         });
-        value.map_err(|error| match error {
-            Error::Corrupt { detail, .. } => Error::Refused(format!("the query `{sql}` fails: {detail}")),
-            other => other,
-        })
+        match (value, wrong, stopped.into_inner()) {
+            (Ok(value), None, _) => Ok(value),
+            (Ok(_), Some(wrong), _) => Err(Error::Refused(wrong.into())),
+            (Err(Error::Interrupted), _, Some(reason)) => Err(Error::Refused(reason)),
+            (Err(Error::Corrupt { detail, .. }), ..) => Err(Error::Refused(detail)),
+            (Err(other), ..) => Err(other),
+        }
     }
 
     /// Collects up to `limit` rows of a check; an error on the way is a finding too.
@@ -208,13 +232,21 @@ impl<'a> Inspector<'a> {
     /// Runs `work` while a second thread asks the observer, and interrupts SQLite as soon as it says so. (SQLite's own progress
     /// handler would have to own the observer.)
     fn watched<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        self.watched_until(&|| false, work)
+    }
+
+    fn watched_until<T>(
+        &self,
+        stop: &(dyn Fn() -> bool + Sync),
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T> {
         let handle = self.conn.get_interrupt_handle();
         let observer = self.observer;
         let (done, waiting) = mpsc::channel::<()>();
         let result = thread::scope(|scope| {
             scope.spawn(move || {
                 while waiting.recv_timeout(Duration::from_millis(20)) == Err(RecvTimeoutError::Timeout) {
-                    if observer.interrupted() {
+                    if observer.interrupted() || stop() {
                         handle.interrupt();
                     }
                 }
@@ -228,6 +260,30 @@ impl<'a> Inspector<'a> {
             _ => Error::corrupt(self.path.display(), describe(&error)),
         })
     }
+}
+
+/// Looks at a user's query without the database that it is meant for; an error says what is wrong with it.
+pub fn check_query(sql: &str) -> Result<(), String> {
+    const VERBS: [&str; 3] = ["SELECT", "WITH", "VALUES"];
+    let first: String = sql.trim_start().chars().take_while(char::is_ascii_alphabetic).collect();
+    if !VERBS.contains(&first.to_ascii_uppercase().as_str()) {
+        return Err("does not read: it must begin with SELECT, WITH or VALUES".into());
+    }
+    if sql.contains('\0') {
+        return Err("holds a NUL".into());
+    }
+    let conn = Connection::open_in_memory().map_err(|error| describe(&error))?;
+    let mut statements = Batch::new(&conn, sql);
+    let (first, second) = (statements.next().map(drop), statements.next().map(|more| more.is_some()));
+    // Tables and columns are not there: only what is no SQL at all is wrong by itself.
+    let grammar = ["syntax error", "incomplete input", "unrecognized token"];
+    match first.map_err(|error| describe(&error)) {
+        Err(text) if grammar.iter().any(|word| text.contains(word)) => return Err(format!("is no SQL: {text}")),
+        Err(_) => {}
+        Ok(()) if second.is_ok_and(|more| !more) => {}
+        Ok(()) => return Err("is more than one".into()),
+    }
+    Ok(())
 }
 
 /// Takes from the connection what a hostile schema could use against us, and bounds its memory.

@@ -13,7 +13,7 @@ mod reader;
 pub mod state;
 
 pub use image::{Image, ImageSink, Method, ReadOptions, read_image};
-pub use inspect::{AssetRow, AssetRows, Inspector, TableRows, Value};
+pub use inspect::{AssetRow, AssetRows, Inspector, TableRows, Value, check_query};
 pub use state::{State, observe};
 
 #[cfg(test)]

@@ -149,6 +149,15 @@ impl Room {
     }
 }
 
+/// A directory that is written to, and the guard of its disk.
+#[derive(Clone)]
+pub struct Target<'a> {
+    /// Its path as the user gave it.
+    pub dir: &'a Path,
+    /// The guard.
+    pub room: Arc<Room>,
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;

@@ -25,7 +25,7 @@ use crate::format::config::{self, Config};
 use crate::format::snapshot::{self, Snapshot};
 use crate::id::{PackId, SnapshotId};
 use crate::progress::Observer;
-use crate::storage::room::{Reserve, Room};
+use crate::storage::room::{Reserve, Room, Target};
 use crate::storage::{Guard, LockMode, Source, Storage};
 use index::{Copy, IndexFile};
 use salvage::Salvage;
@@ -188,10 +188,11 @@ impl Store {
         &self.storage
     }
 
-    /// Returns the guard of a directory's disk: the storage's own where that is the same disk.
-    pub(crate) fn room_beside(&self, dir: &Path, reserve: Reserve) -> Result<Arc<Room>> {
+    /// Guards a directory's disk: by the storage's own guard where that is the same disk.
+    pub(crate) fn target<'a>(&self, dir: &'a Path, reserve: Reserve) -> Result<Target<'a>> {
         let room = self.storage.room();
-        if room.guards(dir) { Ok(room) } else { Room::open(dir, reserve).map(Arc::new) }
+        let room = if room.guards(dir) { room } else { Arc::new(Room::open(dir, reserve)?) };
+        Ok(Target { dir, room })
     }
 
     /// Makes the lock exclusive if nobody else uses the store, and says whether it did. Nothing but removing may follow: a lock that

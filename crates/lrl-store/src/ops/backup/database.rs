@@ -18,7 +18,7 @@ use crate::format::snapshot;
 use crate::id::ChunkId;
 use crate::progress::{Observer, Problem, checkpoint};
 use crate::sqlite::{self, ImageSink, ReadOptions};
-use crate::storage::room::Room;
+use crate::storage::room::{Room, Target};
 use crate::store::cache::Cache;
 use crate::store::session::Session;
 use crate::store::tree::Builder;
@@ -63,11 +63,11 @@ pub(super) fn keep(
     }
     // With distrust every extent is looked up; the parent's are still bases.
     let known = parent.filter(|_| !distrust);
-    let room = session.store().room_beside(&options.scratch, options.reserve)?;
+    let Target { dir: scratch, room } = session.store().target(&options.scratch, options.reserve)?;
     if known.is_none() {
         expect_copy(path, &room)?;
     }
-    let mut intake = Intake::new(session.store(), known, &options.scratch, &room, observer);
+    let mut intake = Intake::new(session.store(), known, scratch, &room, observer);
     let read_options = ReadOptions { busy: options.busy, scratch: &options.scratch };
     let image = sqlite::read_image(path, &read_options, &mut intake, observer)?;
     let kept = intake.finish()?;

@@ -250,8 +250,8 @@ fn make(
     // The archive is written from the store, so it proves that what was just stored can be read back; its digest is part of the snapshot.
     let (staged_image, database_read) = database.map_or((None, None), |half| (half.staged, half.read));
     let mut staged = options.out.as_deref().map(|out| {
-        let room = session.store().room_beside(out, options.reserve)?;
-        publish::stage(session.store(), cache, history, &mut snapshot, staged_image, out, &room, observer)
+        let out = session.store().target(out, options.reserve)?;
+        publish::stage(session.store(), cache, history, &mut snapshot, staged_image, &out, observer)
     });
     if let Some(Ok(staged)) = &mut staged {
         problems.append(&mut staged.notes);

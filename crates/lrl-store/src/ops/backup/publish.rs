@@ -16,7 +16,7 @@ use crate::set::deflate::CODER;
 use crate::set::files::{self, Names};
 use crate::set::stored;
 use crate::storage::local::{Synced, temporary_file};
-use crate::storage::room::Room;
+use crate::storage::room::{Room, Target};
 use crate::store::cache::{Cache, SegmentState};
 use crate::store::{SnapshotName, Store};
 
@@ -77,19 +77,18 @@ pub(super) fn stage(
     history: &History,
     snapshot: &mut Snapshot,
     image: Option<NamedTempFile>,
-    out: &Path,
-    room: &Arc<Room>,
+    out: &Target<'_>,
     observer: &dyn Observer,
 ) -> Result<StagedSet> {
-    let names = Names::new(out, &snapshot.timestamp);
-    let database = snapshot.database.clone().map(|half| Image::find(half, image, cache, out));
+    let names = Names::new(out.dir, &snapshot.timestamp);
+    let database = snapshot.database.clone().map(|half| Image::find(half, image, cache, out.dir));
     // Both files are made at once and synced as soon as each is written: neither waits for the other's disk.
     let (database, archive) = std::thread::scope(|scope| {
-        let database = database.map(|image| scope.spawn(move || image.stage(store, out, room, observer)));
+        let database = database.map(|image| scope.spawn(move || image.stage(store, out, observer)));
         let archive = snapshot
             .uploads
             .as_mut()
-            .map(|uploads| stage_archive(store, cache, history, uploads, &names, room, observer))
+            .map(|uploads| stage_archive(store, cache, history, uploads, &names, &out.room, observer))
             .transpose();
         let database = database.map(|thread| {
             thread.join().unwrap_or_else(|_| Err(Error::Refused("the thread that copies the database died".into())))
@@ -97,7 +96,7 @@ pub(super) fn stage(
         (database.transpose(), archive)
     });
     let (database, (archive, notes)) = (database?, archive?.unzip());
-    Ok(StagedSet { names, database, archive, room: Arc::clone(room), notes: notes.unwrap_or_default() })
+    Ok(StagedSet { names, database, archive, room: Arc::clone(&out.room), notes: notes.unwrap_or_default() })
 }
 
 /// What the set's database can be made of.
@@ -118,7 +117,8 @@ impl Image {
         Self { half, taken, same, earlier }
     }
 
-    fn stage(self, store: &Store, out: &Path, room: &Room, observer: &dyn Observer) -> Result<Ready> {
+    fn stage(self, store: &Store, out: &Target<'_>, observer: &dyn Observer) -> Result<Ready> {
+        let Target { dir: out, room } = out;
         if let Some(path) = &self.same
             && let Some(copy) = reflink(path, out)?
         {

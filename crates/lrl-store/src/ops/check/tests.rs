@@ -44,7 +44,13 @@ fn store() -> Arc<dyn Storage> {
     let store = open(&storage);
     let (name, snapshot) = select::select(&store, None, "latest", select::Need::default()).unwrap();
     let temp = dir.path().to_path_buf();
-    let options = drill::Options { temp, required_tables: vec!["users".into()], store: Err("none".into()) };
+    let options = drill::Options {
+        temp,
+        required_tables: vec!["users".into()],
+        assertions: &[],
+        assertion_limit: drill::TIME_LIMIT,
+        store: Err("none".into()),
+    };
     let report = drill::drill_snapshot(&store, &name, &snapshot, &options, &Silent).unwrap();
     store.add_drill(&report.record("lab", Time { secs: 5, nanos: 0 }, "test")).unwrap();
     storage

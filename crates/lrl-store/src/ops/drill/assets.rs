@@ -2,6 +2,7 @@
 //! code without writing. Every file is hashed as it passes, once, for the rows that name it.
 
 use std::path::Path;
+use std::time::Instant;
 
 use super::{Check, Files, Options, Uploads, Verification, finding};
 use crate::error::{Error, Result};
@@ -32,13 +33,17 @@ pub(super) fn check(
     found: &mut Verification,
     observer: &dyn Observer,
 ) -> Result<Uploads> {
+    let since = Instant::now();
     let unpacked = match finding(unpack(path, file, &options.temp, observer))? {
         Ok(unpacked) => unpacked,
         Err(error) => {
             found.push(Check::new("extract_archive", Some(error)));
+            found.restore_seconds = None;
             return Ok(Uploads::Unreadable);
         }
     };
+    // The hash was one reading of it already.
+    found.restore_seconds = Some(since.elapsed().as_secs_f64());
     let Unpacked { counts, files, on_disk, note } = unpacked;
     let (names, names_bytes) = files.hardlinks();
     let expected = counts.files + names;

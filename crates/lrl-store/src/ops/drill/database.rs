@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Check, Options, Uploads, Verification, finding, rows};
+use super::{Check, Options, Uploads, Verification, assertion, finding, rows};
 use crate::error::Result;
 use crate::progress::Observer;
 use crate::sqlite::Inspector;
@@ -31,6 +31,9 @@ pub(super) fn check(
     found.push(listed("integrity_check", finding(inspector.integrity_check(FINDINGS))?, "finding"));
     found.push(listed("foreign_keys", finding(inspector.foreign_key_check(FINDINGS))?, "row without its parent"));
     found.push(rows::check(&inspector, uploads)?);
+    for assertion in options.assertions {
+        found.push(assertion::check(&inspector, assertion, options)?);
+    }
     if let Ok(counts) = finding(inspector.rows_per_table())? {
         found.rows = Some(counts.into_iter().filter_map(|count| Some((count.table, count.rows.ok()?))).collect());
     }

@@ -1,31 +1,30 @@
 //! The verb `drill`: proof that a set, or a snapshot, can be restored. Owns the order of the checks and the report; never writes
 //! anything but its own temporary files and, where it is asked to, the record of the drill.
 
+mod assertion;
 mod assets;
 mod database;
+pub mod evidence;
 mod files;
+mod report;
 mod rows;
 mod snapshot;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
-
-use serde::Serialize;
-use serde_json::{Map, Value};
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
-use crate::format::drill::{self, Drill};
-use crate::format::entry::Time;
 use crate::format::snapshot::Snapshot;
 use crate::id::SnapshotId;
 use crate::progress::{Observer, Phase};
 use crate::set::found::{FoundFile, FoundSet};
 use crate::set::hash::sha256_of;
 use crate::storage::local;
-use crate::store::Store;
+use crate::store::{SnapshotName, Store};
 use files::Files;
 
+pub use assertion::{Assertion, TIME_LIMIT};
+pub use report::{Check, Report, Verification};
 pub use snapshot::drill_snapshot;
 
 /// How the names of temporary directories begin.
@@ -37,123 +36,12 @@ pub struct Options<'a> {
     pub temp: PathBuf,
     /// Tables that the database must have; none means `users`, `assets` and one of `content`, `content_items`.
     pub required_tables: Vec<String>,
+    /// What the database must answer.
+    pub assertions: &'a [Assertion],
+    /// How long the query of each may run.
+    pub assertion_limit: Duration,
     /// The store with the set's snapshot, or why there is none to compare with.
     pub store: Result<&'a Store, String>,
-}
-
-/// What a drill found.
-#[derive(Debug)]
-pub struct Report {
-    /// The manifest that was drilled; `None` for a snapshot.
-    pub manifest: Option<PathBuf>,
-    /// The snapshot that was drilled, or that the set shows and the store holds, with its source.
-    pub snapshot: Option<(SnapshotId, String)>,
-    /// The set's or snapshot's timestamp as it stands there.
-    pub timestamp: Option<String>,
-    /// Whether everything passed.
-    pub success: bool,
-    /// One for each file.
-    pub verifications: Vec<Verification>,
-    /// What is wrong with the set as a whole.
-    pub errors: Vec<String>,
-    /// True if the manifest is not there at all.
-    pub missing: bool,
-    /// How long it took, in seconds.
-    pub seconds: f64,
-}
-
-/// What was found about one file.
-#[derive(Debug, Clone, Serialize)]
-pub struct Verification {
-    /// The file's own name, for people.
-    #[serde(skip)]
-    pub name: String,
-    /// The file's path, or what was drilled in its place.
-    pub file: String,
-    /// `database` or `assets`, or what the manifest says.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// The checks in their order.
-    pub checks: Vec<Check>,
-    /// Whether all passed.
-    pub success: bool,
-    /// Why there are no checks.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-    /// Rows of each table that could be counted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rows: Option<BTreeMap<String, u64>>,
-    /// How long it took, in seconds.
-    pub seconds: f64,
-    /// SHA-256 of the file as it was read.
-    #[serde(skip)]
-    pub sha256: Option<String>,
-}
-
-/// One check.
-#[derive(Debug, Clone, Serialize)]
-pub struct Check {
-    /// Its documented name.
-    pub name: &'static str,
-    /// Whether it passed; also true where it does not apply.
-    pub passed: bool,
-    /// Why it failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-    /// What else there is to say, e.g. that it does not apply.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub note: Option<String>,
-    /// Its documented further keys.
-    #[serde(flatten)]
-    pub facts: Map<String, Value>,
-}
-
-impl Check {
-    /// Makes a check that passed if there is no error.
-    fn new(name: &'static str, error: Option<String>) -> Self {
-        Self { name, passed: error.is_none(), error, note: None, facts: Map::new() }
-    }
-
-    fn not_applicable(name: &'static str, why: impl std::fmt::Display) -> Self {
-        Self::new(name, None).noted(format!("not applicable: {why}"))
-    }
-
-    fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
-        self.facts.insert(key.into(), value.into());
-        self
-    }
-
-    fn noted(mut self, note: impl Into<String>) -> Self {
-        self.note = Some(note.into());
-        self
-    }
-}
-
-impl Verification {
-    fn new(kind: &str, name: impl Into<String>, file: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            file: file.into(),
-            kind: kind.into(),
-            checks: Vec::new(),
-            success: true,
-            error: None,
-            rows: None,
-            seconds: 0.0,
-            sha256: None,
-        }
-    }
-
-    fn push(&mut self, check: Check) {
-        self.success &= check.passed;
-        self.checks.push(check);
-    }
-
-    fn fail(mut self, error: impl Into<String>) -> Self {
-        self.error = Some(error.into());
-        self.success = false;
-        self
-    }
 }
 
 /// What is known of the uploads when the database's rows are looked up.
@@ -185,7 +73,7 @@ pub fn drill_set(manifest: &Path, options: &Options<'_>, observer: &dyn Observer
     observer.phase(Phase::Verify, Some(total));
     let shown = shown_snapshot(&set, options)?;
     if let Ok((id, snapshot)) = &shown {
-        report.snapshot = Some((*id, snapshot.source.clone()));
+        report.snapshot = Some(SnapshotName { source: snapshot.source.clone(), sequence: snapshot.sequence, id: *id });
     }
     // The rows of the database need the archive's files, whichever stands first in the manifest.
     let mut uploads = Uploads::Absent("the set holds no uploads");
@@ -226,51 +114,6 @@ pub fn drill_set(manifest: &Path, options: &Options<'_>, observer: &dyn Observer
     Ok(report.ended(started))
 }
 
-impl Report {
-    fn new(manifest: Option<PathBuf>) -> Self {
-        Self {
-            manifest,
-            snapshot: None,
-            timestamp: None,
-            success: false,
-            verifications: Vec::new(),
-            errors: Vec::new(),
-            missing: false,
-            seconds: 0.0,
-        }
-    }
-
-    fn ended(mut self, started: Instant) -> Self {
-        self.success = self.errors.is_empty() && self.verifications.iter().all(|found| found.success);
-        self.seconds = started.elapsed().as_secs_f64();
-        self
-    }
-
-    /// Makes the record of this drill. `source` is what it belongs to where the drill itself does not know.
-    pub fn record(&self, source: &str, finished: Time, program: &str) -> Drill {
-        let failed = self.verifications.iter().flat_map(|found| {
-            let whole = found.error.iter().map(|error| format!("{}: {error}", found.kind));
-            let failed = found.checks.iter().filter(|check| !check.passed);
-            whole.chain(failed.map(|check| format!("{}: {}", found.kind, check.name)))
-        });
-        let of = |kind: &str| self.verifications.iter().find(|found| found.kind == kind);
-        Drill {
-            format: drill::VERSION,
-            source: self.snapshot.as_ref().map_or_else(|| source.into(), |(_, source)| source.clone()),
-            finished,
-            snapshot: self.snapshot.as_ref().map(|(id, _)| *id),
-            timestamp: self.timestamp.clone().unwrap_or_default().chars().take(40).collect(),
-            passed: self.success,
-            failed_checks: failed.chain(self.errors.iter().map(|_| "manifest".into())).take(20).collect(),
-            seconds: self.seconds,
-            rows: of("database").and_then(|found| found.rows.clone()),
-            database_sha256: of("database").and_then(|found| found.sha256.clone()),
-            archive_sha256: of("assets").and_then(|found| found.sha256.clone()),
-            program: program.into(),
-        }
-    }
-}
-
 fn shown_path(file: &FoundFile) -> String {
     file.path.as_ref().map_or_else(|| file.stated.clone(), |path| path.display().to_string())
 }
@@ -285,6 +128,7 @@ fn finding<T>(result: Result<T>) -> Result<Result<T, String>> {
 }
 
 fn hash_verification(path: &Path, file: &FoundFile, found: &mut Verification, observer: &dyn Observer) -> Result<()> {
+    let since = Instant::now();
     let actual = finding(sha256_of(path, observer))?;
     let (actual, size) = match actual {
         Ok(actual) => actual,
@@ -303,6 +147,7 @@ fn hash_verification(path: &Path, file: &FoundFile, found: &mut Verification, ob
         found.push(Check::new("size", Some(format!("it has {size} bytes, the manifest says {stated}"))));
     }
     found.sha256 = Some(actual);
+    found.restore_seconds = Some(since.elapsed().as_secs_f64());
     Ok(())
 }
 

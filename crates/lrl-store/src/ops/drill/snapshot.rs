@@ -27,7 +27,7 @@ pub fn drill_snapshot(
     let started = Instant::now();
     let mut report = Report::new(None);
     report.timestamp = Some(snapshot.timestamp.clone());
-    report.snapshot = Some((name.id, name.source.clone()));
+    report.snapshot = Some(name.clone());
     let bytes = |half: &snapshot::Uploads| half.bytes;
     let total =
         snapshot.uploads.as_ref().map_or(0, bytes) + snapshot.database.as_ref().map_or(0, |half| half.size_bytes);
@@ -41,6 +41,7 @@ pub fn drill_snapshot(
             let mut found = Verification::new("assets", label("uploads"), label("uploads"));
             uploads = read_uploads(store, half, &mut found, observer)?;
             found.seconds = since.elapsed().as_secs_f64();
+            found.restore_seconds = found.success.then_some(found.seconds);
             Some(found)
         }
     };
@@ -68,6 +69,7 @@ fn read_database(
         return Err(no_room(&options.temp, half.size_bytes));
     }
     let scratch = Scratch::new(&options.temp, super::SCRATCH)?;
+    let since = Instant::now();
     let mut file = temporary_file(scratch.path())?;
     let path = file.path().to_path_buf();
     let written = crate::set::image::write(store, half, None, file.as_file_mut(), &path, &guard, observer);
@@ -82,6 +84,7 @@ fn read_database(
     found.push(Check::new("hash_verification", error).with("expected", half.sha256.as_str()));
     if readable {
         found.sha256 = Some(half.sha256.clone());
+        found.restore_seconds = Some(since.elapsed().as_secs_f64());
         database::check(file.path(), options, uploads, found, observer)?;
     }
     Ok(())

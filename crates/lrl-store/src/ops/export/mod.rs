@@ -16,7 +16,7 @@ use crate::set::deflate::CODER;
 use crate::set::files::{self, Names};
 use crate::set::{image, stored};
 use crate::storage::local::{Synced, create_dir, temporary_file};
-use crate::storage::room::{Reserve, Room};
+use crate::storage::room::{Reserve, Target};
 use crate::store::{SnapshotName, Store};
 
 /// The name of the text that tells how to restore.
@@ -65,8 +65,8 @@ pub fn export(
 ) -> Result<Report> {
     let created = make_fresh(out)?;
     let mut placed = Vec::new();
-    let room = Room::open(out, reserve);
-    let written = room.and_then(|room| write(store, name, snapshot, out, program, &room, &mut placed, observer));
+    let target = store.target(out, reserve);
+    let written = target.and_then(|target| write(store, name, snapshot, &target, program, &mut placed, observer));
     if written.is_err() {
         // What cannot be removed is not worth more than the first error.
         placed.iter().for_each(|path| {
@@ -83,12 +83,12 @@ fn write(
     store: &Store,
     name: &SnapshotName,
     mut snapshot: Snapshot,
-    out: &Path,
+    target: &Target<'_>,
     program: &str,
-    room: &Room,
     placed: &mut Vec<PathBuf>,
     observer: &dyn Observer,
 ) -> Result<Report> {
+    let Target { dir: out, room } = target;
     let names = Names::new(out, &snapshot.timestamp);
     let mut problems = Vec::new();
     let mut ready = Vec::new();

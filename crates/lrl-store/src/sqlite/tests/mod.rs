@@ -88,7 +88,7 @@ impl Lab {
         fs::write(&path, image).unwrap();
         let inspector = Inspector::open(&path, &Silent).unwrap();
         assert_eq!(inspector.integrity_check(10).unwrap(), Vec::<String>::new());
-        let int = |sql: &str| match inspector.assert(sql).unwrap() {
+        let int = |sql: &str| match inspector.scalar(sql, &|| None).unwrap() {
             Value::Integer(number) => number,
             other => panic!("{sql}: {other:?}"),
         };

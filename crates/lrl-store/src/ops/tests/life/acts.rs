@@ -231,7 +231,13 @@ impl World {
 
     fn drill_options(&self) -> drill::Options<'static> {
         let temp = self.dir.path().to_path_buf();
-        drill::Options { temp, required_tables: vec!["rows".into()], store: Err("not asked".into()) }
+        drill::Options {
+            temp,
+            required_tables: vec!["rows".into()],
+            assertions: &[],
+            assertion_limit: drill::TIME_LIMIT,
+            store: Err("not asked".into()),
+        }
     }
 
     fn forget(&mut self, policy: &forget::Policy, trouble: Option<&Trouble>) {

@@ -1,0 +1,217 @@
+//! `lrl drill`: proof that sets or snapshots can be restored: which are drilled, one after another, and how that ends.
+
+mod books;
+mod history;
+mod render;
+
+use std::path::{Path, PathBuf};
+use std::time::{Instant, SystemTime};
+
+use lrl_store::error::Error;
+use lrl_store::format::entry::Time;
+use lrl_store::ops::backup::time_of;
+use lrl_store::ops::drill::{self, Assertion, Options, Report, TIME_LIMIT};
+use lrl_store::ops::select::Need;
+use lrl_store::set::found::manifests;
+use lrl_store::store::Store;
+use serde_json::{Value, json};
+
+use self::books::Books;
+use self::render::Ended;
+use super::{Context, store};
+use crate::args::DrillArgs;
+use crate::exit::{Exit, Failure, Result};
+use crate::render::document::{self, List};
+use crate::render::units;
+use crate::resolve::{self, Paths};
+
+/// Drills the manifests that are named, else the newest in the backup directory, or snapshots.
+pub fn run(context: &Context<'_>, args: &DrillArgs) -> Result {
+    let run = Run { context, args, assertions: assertions(args)?, started: Instant::now() };
+    let paths = context.paths()?;
+    if args.all || args.oldest_first {
+        let store = store::open(context, &paths)?;
+        return run.each(|drills, list| history::drill(&run, &store, drills, list));
+    }
+    if let Some(wanted) = &args.snapshot {
+        let store = store::open(context, &paths)?;
+        let (name, snapshot) = store::select(context, &store, wanted, Need::default())?;
+        return run.each(|drills, list| {
+            context.term.say(format!("Using snapshot: {} of {}", name.id.short(), name.source));
+            let report = drill::drill_snapshot(&store, &name, &snapshot, &run.options(Ok(&store)), context.term)?;
+            drills.add(&run, report, Ok(&store), list)?;
+            Ok(json!({}))
+        });
+    }
+    let wanted = if args.manifest.is_empty() {
+        let newest = found(context, &paths)?.into_iter().rfind(|path| path.is_file());
+        let Some(newest) = newest else { return none(context, &paths) };
+        vec![newest]
+    } else {
+        args.manifest.clone()
+    };
+    run.each(|drills, list| {
+        let mut stores = Stores { context, paths: &paths, open: None };
+        for manifest in &wanted {
+            context.term.say(format!("Using manifest: {}", units::safe(&manifest.display().to_string())));
+            let (store, is_its_own) = stores.of(manifest)?;
+            let report = drill::drill_set(manifest, &run.options(store.clone()), context.term)?;
+            let belongs = is_its_own || report.snapshot.is_some();
+            let store = if belongs { store } else { Err("the set does not belong to the store".into()) };
+            drills.add(&run, report, store, list)?;
+        }
+        Ok(json!({}))
+    })
+}
+
+/// Says what is wrong with the words, before anything is drilled.
+fn assertions(args: &DrillArgs) -> Result<Vec<Assertion>> {
+    let pairs = args.assert.chunks_exact(2).map(|pair| Assertion::parse(&pair[0], &pair[1]));
+    pairs.collect::<Result<_, _>>().map_err(|text| Failure::Usage(format!("--assert: {text}")))
+}
+
+/// One run of the command.
+struct Run<'a> {
+    context: &'a Context<'a>,
+    args: &'a DrillArgs,
+    assertions: Vec<Assertion>,
+    started: Instant,
+}
+
+impl Run<'_> {
+    fn options<'o>(&'o self, store: Result<&'o Store, String>) -> Options<'o> {
+        Options {
+            temp: std::env::temp_dir(),
+            required_tables: self.args.require_table.clone(),
+            assertions: &self.assertions,
+            assertion_limit: TIME_LIMIT,
+            store,
+        }
+    }
+
+    /// Prints the heading, lets `act` drill, which returns what else belongs into the document, and tells how it ended.
+    fn each(&self, act: impl FnOnce(&mut Drills, &mut List<'_>) -> Result<Value>) -> Result {
+        let term = self.context.term;
+        render::heading(term);
+        document::list(term, json!({}), "verifications", |list| {
+            let mut drills = Drills { ended: Vec::new(), undrilled: 0, books: Books::default() };
+            let more = act(&mut drills, list)?;
+            drills.end(self, more)
+        })
+    }
+}
+
+/// What the drills came to so far.
+struct Drills {
+    ended: Vec<Ended>,
+    /// How many could not be drilled at all, for reasons that are not theirs.
+    undrilled: u64,
+    books: Books,
+}
+
+impl Drills {
+    /// Tells of one drill and records it.
+    fn add(
+        &mut self,
+        run: &Run<'_>,
+        mut report: Report,
+        store: Result<&Store, String>,
+        list: &mut List<'_>,
+    ) -> Result<()> {
+        let (context, now) = (run.context, now());
+        render::report(context, &report);
+        self.books.enter(context, &mut report, store, now);
+        render::warnings(context, &report, !run.assertions.is_empty());
+        render::verifications(&report).try_for_each(|value| list.item(|| value))?;
+        self.ended.push(Ended::of(report, now.secs));
+        Ok(())
+    }
+
+    fn end(self, run: &Run<'_>, more: Value) -> Result<(Value, Exit)> {
+        let success = self.undrilled == 0 && self.ended.iter().all(|ended| ended.success);
+        let damaged = self.ended.iter().any(|ended| !ended.success && !ended.missing);
+        let errors: Vec<&String> = self.ended.iter().flat_map(|ended| &ended.errors).collect();
+        render::verdict(run.context.term, success, &errors);
+        self.ended.iter().for_each(|ended| run.context.term.say(ended.line()));
+        let mut tail = json!({ "errors": errors, "sets": self.ended });
+        if let (Value::Object(tail), Value::Object(more)) = (&mut tail, more) {
+            more.get("history").and_then(Value::as_object).into_iter().for_each(|history| {
+                run.context.term.say(history::line(history));
+            });
+            tail.extend(more);
+        }
+        let exit = match (success, damaged) {
+            (true, _) => Exit::Done,
+            (false, true) => Exit::Wrong,
+            (false, false) => Exit::Failed,
+        };
+        Ok((tail, exit))
+    }
+}
+
+fn now() -> Time {
+    time_of(SystemTime::now())
+}
+
+/// Lists the manifests of the backup directory. The shape of the document stays where there is no directory.
+fn found(context: &Context<'_>, paths: &Paths) -> Result<Vec<PathBuf>> {
+    let found = manifests(&paths.backup_dir);
+    if let (Err(error @ Error::NoStore { .. }), true) = (&found, context.term.is_json()) {
+        nothing(context, &error.to_string())?;
+    }
+    Ok(found?)
+}
+
+fn nothing(context: &Context<'_>, error: &str) -> Result<()> {
+    context.term.json(&json!({ "success": false, "verifications": [], "errors": [error], "sets": [] }))
+}
+
+fn none(context: &Context<'_>, paths: &Paths) -> Result {
+    let error = format!("No manifest found in {}", paths.backup_dir.display());
+    render::heading(context.term);
+    if context.term.is_json() {
+        nothing(context, &error)?;
+    } else {
+        render::verdict(context.term, false, &[&error]);
+        if context.cli.global.quiet {
+            context.term.warn(error);
+        }
+        context.term.note("`lrl backup` makes a set; --backup DIR names another directory");
+    }
+    Ok(Exit::Failed)
+}
+
+/// The store beside a manifest, opened once for all manifests that share it.
+struct Stores<'a> {
+    context: &'a Context<'a>,
+    paths: &'a Paths,
+    open: Option<(PathBuf, Result<Store, String>)>,
+}
+
+impl Stores<'_> {
+    /// Returns the store, or why there is none: a set can be drilled without, and only an interruption is an error. Says also
+    /// whether the store is the set's own: beside it, or named.
+    fn of(&mut self, manifest: &Path) -> Result<(Result<&Store, String>, bool)> {
+        let beside = resolve::default_store(manifest.parent().unwrap_or(Path::new("")));
+        let named = self.context.cli.global.store.is_some();
+        let is_beside = !named && beside.join("config").is_file();
+        let path = if is_beside { beside } else { self.paths.store.clone() };
+        if self.open.as_ref().is_none_or(|(open, _)| *open != path) {
+            // A second store is not opened before the first has given its lock back.
+            self.open = None;
+            let store = match store::open_at(self.context, &path) {
+                Err(Error::Interrupted) => return Err(Error::Interrupted.into()),
+                Err(Error::NoStore { .. }) => Err("there is no store beside it".into()),
+                other => other.map_err(|error| error.to_string()),
+            };
+            self.open = Some((path, store));
+        }
+        let store = match &self.open {
+            Some((_, Ok(store))) => Ok(store),
+            Some((_, Err(why))) => Err(why.clone()),
+            None => Err("there is no store beside it".into()),
+        };
+        let is_its_own = named || is_beside || store.is_err();
+        Ok((store, is_its_own))
+    }
+}

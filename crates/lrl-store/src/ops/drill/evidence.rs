@@ -1,0 +1,180 @@
+//! What records of drills say together: which snapshots are proven, when, and what the one drilled before held. Only reads; a record from the
+//! future proves nothing.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+
+use crate::error::{Error, Result};
+use crate::format::drill::{Drill, Drilled};
+use crate::format::entry::Time;
+use crate::id::SnapshotId;
+use crate::ops::status::is_future;
+use crate::progress::{Observer, checkpoint};
+use crate::store::drills::DrillName;
+use crate::store::{SnapshotName, Store};
+
+/// The newest word on one snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Proof {
+    /// When the drill ended.
+    pub finished: Time,
+    /// What was drilled.
+    pub drilled: Drilled,
+    /// Whether it passed.
+    pub passed: bool,
+}
+
+/// A table that has far fewer rows than it had in the snapshot that was drilled before.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Shrunk {
+    /// The table.
+    pub table: String,
+    /// Rows now; a table that is gone has none.
+    pub rows: u64,
+    /// Rows then.
+    pub rows_before: u64,
+}
+
+/// The records of one source.
+#[derive(Debug, Default)]
+pub struct Evidence {
+    /// By snapshot: the newest drill of it, and when it was last drilled straight from the store.
+    last: HashMap<SnapshotId, (Proof, Option<Time>)>,
+    /// By the snapshot's number: the newest record with rows.
+    rows: BTreeMap<u64, (Time, DrillName)>,
+}
+
+impl Evidence {
+    /// Reads the records of a source; those that cannot be read prove nothing.
+    pub fn read(store: &Store, source: &str, now: Time, observer: &dyn Observer) -> Result<Self> {
+        let numbers: HashMap<SnapshotId, u64> =
+            store.snapshot_names(Some(source))?.into_iter().map(|name| (name.id, name.sequence)).collect();
+        let mut evidence = Self::default();
+        for name in store.drill_names(source)? {
+            checkpoint(observer)?;
+            match store.drill(&name) {
+                // Records did not always have the snapshot's number.
+                Ok(drill) if !is_future(drill.finished, now) => {
+                    let number = drill.snapshot.and_then(|id| numbers.get(&id).copied());
+                    evidence.add(&name, &Drill { sequence: drill.sequence.or(number), ..drill });
+                }
+                Ok(_) | Err(Error::Corrupt { .. } | Error::Missing { .. } | Error::Unsupported { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(evidence)
+    }
+
+    /// Adds a record. Names tell the second only, so those of one second come in no order.
+    pub fn add(&mut self, name: &DrillName, drill: &Drill) {
+        let Some(id) = drill.snapshot else { return };
+        let finished = drill.finished;
+        let from_store = (drill.drilled == Drilled::Snapshot).then_some(finished);
+        let proof = Proof { finished, drilled: drill.drilled, passed: drill.passed };
+        let (newest, last_from_store) = self.last.entry(id).or_insert((proof, from_store));
+        if newest.finished <= finished {
+            *newest = proof;
+        }
+        *last_from_store = from_store.max(*last_from_store);
+        if let (Some(sequence), Some(_)) = (drill.sequence, &drill.rows) {
+            let newest = self.rows.entry(sequence).or_insert((finished, name.clone()));
+            if newest.0 <= finished {
+                *newest = (finished, name.clone());
+            }
+        }
+    }
+
+    /// Returns the newest word on a snapshot.
+    pub fn of(&self, id: &SnapshotId) -> Option<Proof> {
+        self.last.get(id).map(|(proof, _)| *proof)
+    }
+
+    /// Reads the record with rows of the nearest snapshot before this number.
+    pub fn before(&self, store: &Store, sequence: u64) -> Result<Option<Drill>> {
+        let Some((_, (_, name))) = self.rows.range(..sequence).next_back() else { return Ok(None) };
+        match store.drill(name) {
+            Ok(drill) => Ok(Some(drill)),
+            Err(Error::Corrupt { .. } | Error::Missing { .. } | Error::Unsupported { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Says where a snapshot stands among those that wait for a drill straight from the store: first those that never had one, the newest of
+    /// them first, then by the time of the last one, whichever way it ended. So one that fails each time keeps no other waiting.
+    pub fn urgency(&self, name: &SnapshotName) -> (Option<Time>, Reverse<u64>) {
+        (self.last.get(&name.id).and_then(|(_, from_store)| *from_store), Reverse(name.sequence))
+    }
+}
+
+/// Names the tables that lost all rows, or more than half of at least twenty.
+pub(super) fn shrunk(before: &BTreeMap<String, u64>, now: &BTreeMap<String, u64>) -> Vec<Shrunk> {
+    let far_fewer = |table: &String, had: u64| {
+        let rows = now.get(table).copied().unwrap_or(0);
+        let shrunk = had > 0 && (rows == 0 || had >= 20 && rows < had / 2);
+        shrunk.then(|| Shrunk { table: table.clone(), rows, rows_before: had })
+    };
+    before.iter().filter_map(|(table, had)| far_fewer(table, *had)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::{Evidence, shrunk};
+    use crate::format::drill::{Drill, Drilled};
+    use crate::format::entry::Time;
+    use crate::id::SnapshotId;
+    use crate::progress::Silent;
+    use crate::storage::LockMode;
+    use crate::storage::memory::Memory;
+    use crate::store::{SnapshotName, Store, create};
+
+    fn snapshot(sequence: u64) -> SnapshotName {
+        SnapshotName { source: "lab".into(), sequence, id: SnapshotId::of(&sequence.to_le_bytes()) }
+    }
+
+    fn record(store: &Store, secs: i64, sequence: u64, drilled: Drilled, passed: bool) {
+        let drill = Drill {
+            snapshot: Some(snapshot(sequence).id),
+            sequence: Some(sequence),
+            drilled,
+            passed,
+            rows: Some([("users".to_string(), sequence)].into()),
+            ..Drill::sample("lab", Time { secs, nanos: 0 })
+        };
+        store.add_drill(&drill).unwrap();
+    }
+
+    #[test]
+    fn the_newest_word_counts_and_what_waits_longest_comes_first() {
+        let storage = Memory::new();
+        create(&storage, [1; 32]).unwrap();
+        let store = Store::open(Arc::new(storage), LockMode::Shared, Duration::ZERO, &Silent).unwrap();
+        record(&store, 100, 3, Drilled::Snapshot, true);
+        record(&store, 200, 1, Drilled::Snapshot, false);
+        record(&store, 300, 3, Drilled::Set, false);
+        record(&store, 400, 2, Drilled::Set, true);
+        record(&store, 99_999, 5, Drilled::Snapshot, true);
+        let now = Time { secs: 1000, nanos: 0 };
+        let evidence = Evidence::read(&store, "lab", now, &Silent).unwrap();
+        let last = |number| evidence.of(&snapshot(number).id).map(|proof| (proof.finished.secs, proof.passed));
+        assert_eq!([1, 2, 3, 4, 5].map(last), [Some((200, false)), Some((400, true)), Some((300, false)), None, None]);
+        let mut names = [1, 2, 3, 4, 5].map(snapshot);
+        names.sort_by_key(|name| evidence.urgency(name));
+        assert_eq!(names.map(|name| name.sequence), [5, 4, 2, 3, 1], "sets prove no snapshot");
+        let before = |number| evidence.before(&store, number).unwrap().and_then(|drill| drill.sequence);
+        assert_eq!([1, 2, 3, 4, 9].map(before), [None, Some(1), Some(2), Some(3), Some(3)]);
+        assert_eq!(evidence.before(&store, 4).unwrap().unwrap().finished.secs, 300);
+    }
+
+    #[test]
+    fn tables_that_lost_much_are_named() {
+        let rows = |list: &[(&str, u64)]| list.iter().map(|(table, rows)| (table.to_string(), *rows)).collect();
+        let before =
+            rows(&[("gone", 1), ("empty", 3), ("half", 20), ("less", 21), ("few", 19), ("none", 0), ("more", 5)]);
+        let now = rows(&[("empty", 0), ("half", 10), ("less", 9), ("few", 1), ("more", 50), ("new", 1)]);
+        let found: Vec<_> = shrunk(&before, &now).into_iter().map(|table| table.table).collect();
+        assert_eq!(found, ["empty", "gone", "less"]);
+    }
+}

@@ -1,0 +1,240 @@
+//! What a drill found: files, checks, and the record that is made of them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::assertion::NAME as ASSERTION;
+use super::evidence::{self, Evidence, Shrunk};
+use crate::error::{Error, Result};
+use crate::format::drill::{self, Before, Checked, Drill, Drilled};
+use crate::format::entry::Time;
+use crate::ops::status::SKEW_SECS;
+use crate::store::{SnapshotName, Store};
+
+/// What a drill found.
+#[derive(Debug)]
+pub struct Report {
+    /// The manifest that was drilled; `None` for a snapshot.
+    pub manifest: Option<PathBuf>,
+    /// The snapshot that was drilled, or that the set shows and the store holds.
+    pub snapshot: Option<SnapshotName>,
+    /// What the drill before found: see [`Report::compare`].
+    pub before: Option<Before>,
+    /// The set's or snapshot's timestamp as it stands there.
+    pub timestamp: Option<String>,
+    /// Whether everything passed.
+    pub success: bool,
+    /// One for each file.
+    pub verifications: Vec<Verification>,
+    /// What is wrong with the set as a whole.
+    pub errors: Vec<String>,
+    /// True if the manifest is not there at all.
+    pub missing: bool,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+}
+
+/// What was found about one file.
+#[derive(Debug, Clone, Serialize)]
+pub struct Verification {
+    /// The file's own name, for people.
+    #[serde(skip)]
+    pub name: String,
+    /// The file's path, or what was drilled in its place.
+    pub file: String,
+    /// `database` or `assets`, or what the manifest says.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The checks in their order.
+    pub checks: Vec<Check>,
+    /// Whether all passed.
+    pub success: bool,
+    /// Why there are no checks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// How long it took to read the data back, written out or unpacked, without the checks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restore_seconds: Option<f64>,
+    /// Rows of each table that could be counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows: Option<BTreeMap<String, u64>>,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+    /// SHA-256 of the file as it was read.
+    #[serde(skip)]
+    pub sha256: Option<String>,
+}
+
+/// One check.
+#[derive(Debug, Clone, Serialize)]
+pub struct Check {
+    /// Its documented name.
+    pub name: &'static str,
+    /// Whether it passed; also true where it does not apply.
+    pub passed: bool,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Whether there was anything to check.
+    #[serde(skip)]
+    pub applies: bool,
+    /// What else there is to say, e.g. that it does not apply.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// Its documented further keys.
+    #[serde(flatten)]
+    pub facts: Map<String, Value>,
+}
+
+impl Check {
+    /// Makes a check that passed if there is no error.
+    pub(super) fn new(name: &'static str, error: Option<String>) -> Self {
+        Self { name, passed: error.is_none(), error, applies: true, note: None, facts: Map::new() }
+    }
+
+    pub(super) fn not_applicable(name: &'static str, why: impl std::fmt::Display) -> Self {
+        Self { applies: false, ..Self::new(name, None).noted(format!("not applicable: {why}")) }
+    }
+
+    pub(super) fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.facts.insert(key.into(), value.into());
+        self
+    }
+
+    pub(super) fn noted(mut self, note: impl Into<String>) -> Self {
+        self.note = Some(note.into());
+        self
+    }
+}
+
+impl Verification {
+    pub(super) fn new(kind: &str, name: impl Into<String>, file: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            file: file.into(),
+            kind: kind.into(),
+            checks: Vec::new(),
+            success: true,
+            error: None,
+            restore_seconds: None,
+            rows: None,
+            seconds: 0.0,
+            sha256: None,
+        }
+    }
+
+    pub(super) fn push(&mut self, check: Check) {
+        self.success &= check.passed;
+        self.checks.push(check);
+    }
+
+    pub(super) fn fail(mut self, error: impl Into<String>) -> Self {
+        self.error = Some(error.into());
+        self.success = false;
+        self
+    }
+}
+
+impl Report {
+    pub(super) fn new(manifest: Option<PathBuf>) -> Self {
+        Self {
+            manifest,
+            snapshot: None,
+            before: None,
+            timestamp: None,
+            success: false,
+            verifications: Vec::new(),
+            errors: Vec::new(),
+            missing: false,
+            seconds: 0.0,
+        }
+    }
+
+    pub(super) fn ended(mut self, started: Instant) -> Self {
+        self.success = self.errors.is_empty() && self.verifications.iter().all(|found| found.success);
+        self.seconds = started.elapsed().as_secs_f64();
+        self
+    }
+
+    /// Reports a snapshot that cannot even be read.
+    pub fn unreadable(name: &SnapshotName, error: &Error) -> Self {
+        Self { snapshot: Some(name.clone()), errors: vec![error.to_string()], ..Self::new(None) }
+    }
+
+    /// Notes what the nearest snapshot before this one held that was drilled with its rows.
+    pub fn compare(&mut self, store: &Store, evidence: &Evidence) -> Result<()> {
+        let Some(name) = &self.snapshot else { return Ok(()) };
+        let before = evidence.before(store, name.sequence)?;
+        self.before = before
+            .and_then(|drill| Some(Before { snapshot: drill.snapshot, timestamp: drill.timestamp, rows: drill.rows? }));
+        Ok(())
+    }
+
+    /// Names the tables that have far fewer rows than before. No failure: rows may be deleted on purpose.
+    pub fn shrunk(&self) -> Vec<Shrunk> {
+        let rows = self.verifications.iter().find_map(|found| found.rows.as_ref());
+        self.before.as_ref().zip(rows).map_or_else(Vec::new, |(before, rows)| evidence::shrunk(&before.rows, rows))
+    }
+
+    /// Returns how long it took to bring the data back, without the checks; `None` if some of it did not come.
+    pub fn restore_seconds(&self) -> Option<f64> {
+        let seconds: Option<Vec<f64>> = self.verifications.iter().map(|found| found.restore_seconds).collect();
+        seconds.filter(|seconds| !seconds.is_empty()).map(|seconds| seconds.iter().sum())
+    }
+
+    /// Returns how old the data is at a moment in seconds since 1970; `None` if a clock was wrong.
+    pub fn age_seconds(&self, now: i64) -> Option<u64> {
+        let time = jiff::civil::DateTime::strptime("%Y%m%d_%H%M%S", self.timestamp.as_deref()?).ok()?;
+        let then = jiff::tz::TimeZone::UTC.to_timestamp(time).ok()?;
+        // Runs within one second are named by the seconds that follow.
+        let age = now.checked_sub(then.as_second()).filter(|age| *age >= -SKEW_SECS)?;
+        Some(age.max(0).unsigned_abs())
+    }
+
+    /// Makes the record of this drill. `source` is what it belongs to where the drill itself does not know.
+    pub fn record(&self, source: &str, finished: Time, program: &str) -> Drill {
+        let failed = self.verifications.iter().flat_map(|found| {
+            let whole = found.error.iter().map(|error| format!("{}: {error}", found.kind));
+            let failed = found.checks.iter().filter(|check| !check.passed);
+            whole.chain(failed.map(|check| format!("{}: {}", found.kind, check.name)))
+        });
+        let whole = if self.manifest.is_some() { "manifest" } else { "snapshot" };
+        let of = |kind: &str| self.verifications.iter().find(|found| found.kind == kind);
+        Drill {
+            format: drill::VERSION,
+            source: self.snapshot.as_ref().map_or_else(|| source.into(), |name| name.source.clone()),
+            finished,
+            snapshot: self.snapshot.as_ref().map(|name| name.id),
+            sequence: self.snapshot.as_ref().map(|name| name.sequence),
+            drilled: if self.manifest.is_some() { Drilled::Set } else { Drilled::Snapshot },
+            age_seconds: self.age_seconds(finished.secs),
+            checks: self.verifications.iter().flat_map(checked).take(MOST_CHECKS).collect(),
+            restore_seconds: self.restore_seconds(),
+            before: self.before.clone(),
+            timestamp: self.timestamp.clone().unwrap_or_default().chars().take(40).collect(),
+            passed: self.success,
+            failed_checks: failed.chain(self.errors.iter().map(|_| whole.into())).take(20).collect(),
+            seconds: self.seconds,
+            rows: of("database").and_then(|found| found.rows.clone()),
+            database_sha256: of("database").and_then(|found| found.sha256.clone()),
+            archive_sha256: of("assets").and_then(|found| found.sha256.clone()),
+            program: program.into(),
+        }
+    }
+}
+
+/// A record names so many checks.
+const MOST_CHECKS: usize = 200;
+
+fn checked(found: &Verification) -> impl Iterator<Item = Checked> {
+    found.checks.iter().map(|check| Checked {
+        of: found.kind.chars().take(40).collect(),
+        check: check.name.into(),
+        passed: check.applies.then_some(check.passed),
+        assertion: check.note.clone().filter(|_| check.name == ASSERTION),
+    })
+}
