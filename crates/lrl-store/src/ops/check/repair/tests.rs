@@ -354,7 +354,9 @@ fn every_flip_and_every_truncation_of_every_object() {
 fn objects_that_are_gone_swapped_or_doubled_alone_and_in_pairs() {
     let lab = Lab::new();
     let objects = names(&lab.storage, "");
-    let mut damages: Vec<(String, Vec<(String, Option<Vec<u8>>)>)> = Vec::new();
+    // What is done, and the new bytes of each object; none if it goes.
+    type Changes = Vec<(String, Option<Vec<u8>>)>;
+    let mut damages: Vec<(String, Changes)> = Vec::new();
     let read = |name: &str| lab.storage.read(name).unwrap();
     for (n, one) in objects.iter().enumerate() {
         damages.push((format!("{one} is gone"), vec![(one.clone(), None)]));
