@@ -98,7 +98,8 @@ pub fn create_if_missing(path: &Path, wait: std::time::Duration) -> Result<bool>
     });
     if let Some(entry) = foreign {
         let text = format!(
-            "{} is not a store (it has no config), but not empty either: it holds {}; name another place with --store",
+            "{} is not a store (it has no config), but not empty either: it holds {}; name another place with --store, \
+             or let `lrl check --repair` make the config again if this was a store",
             path.display(),
             entry.file_name().to_string_lossy()
         );

@@ -12,10 +12,13 @@ use std::time::Duration;
 
 use rayon::prelude::*;
 
+use sha2::Digest;
+
 use super::{Repaired, repair};
 use crate::error::{Error, Result};
 use crate::format::drill::{self, Drill};
-use crate::format::entry::Time;
+use crate::format::entry::{Piece, Time};
+use crate::format::snapshot;
 use crate::id::{Hasher, SnapshotId};
 use crate::ops::check::{Options, ReadData, Report, check};
 use crate::ops::prune::tests::{Fault, Faulty, names, twin};
@@ -25,6 +28,8 @@ use crate::progress::Silent;
 use crate::storage::memory::Memory;
 use crate::storage::room::Room;
 use crate::storage::{LockMode, Source, Storage};
+use crate::store::session::Session;
+use crate::store::tree::Builder;
 use crate::store::{SnapshotName, Store, create};
 
 const EVERYTHING: Options = Options { read_data: ReadData::All, seed: 1, lock_wait: Duration::ZERO };
@@ -356,7 +361,9 @@ fn every_flip_and_every_truncation_of_every_object() {
 fn objects_that_are_gone_swapped_or_doubled_alone_and_in_pairs() {
     let lab = Lab::new();
     let objects = names(&lab.storage, "");
-    let mut damages: Vec<(String, Vec<(String, Option<Vec<u8>>)>)> = Vec::new();
+    // What is done, and the new bytes of each object; none if it goes.
+    type Changes = Vec<(String, Option<Vec<u8>>)>;
+    let mut damages: Vec<(String, Changes)> = Vec::new();
     let read = |name: &str| lab.storage.read(name).unwrap();
     for (n, one) in objects.iter().enumerate() {
         damages.push((format!("{one} is gone"), vec![(one.clone(), None)]));
@@ -533,6 +540,86 @@ fn an_index_that_says_what_no_pack_says_is_written_anew() {
         try_prune(&storage).unwrap();
         assert_eq!(contents(&storage), lab.truth, "{what}");
     }
+}
+
+#[test]
+fn a_pack_of_which_every_chunk_is_good_is_not_overwritten_by_what_is_saved_of_it() {
+    let lab = Lab::new();
+    let storage = twin(&lab.storage);
+    for pack in names(&storage, "packs") {
+        let mut bytes = storage.read(&pack).unwrap();
+        bytes[2] ^= 1;
+        put(&storage, &pack, &bytes);
+    }
+    let damaged: Vec<_> = names(&storage, "packs").iter().map(|pack| storage.read(pack).unwrap()).collect();
+    let done = repaired(&storage, &STRUCTURE, "headers");
+    assert!(!done.left.wrong && done.saved.chunks > 0, "{done:#?}");
+    assert_eq!(contents(&storage), lab.truth);
+    let moved: Vec<_> = names(&storage, "quarantine/packs").iter().map(|pack| storage.read(pack).unwrap()).collect();
+    assert_eq!(moved, damaged);
+}
+
+/// A snapshot of a database that is one chunk, which leans on the part of its base that is not damaged.
+#[test]
+fn what_does_not_use_the_damaged_part_of_its_base_is_not_lost_with_it() {
+    let storage: Arc<dyn Storage> = Arc::new(Memory::new());
+    create(&*storage, [1; 32]).unwrap();
+    let store = Store::open(Arc::clone(&storage), LockMode::Shared, Duration::ZERO, &Silent).unwrap();
+    let base = noise(1, 5000);
+    let image = [&base[..2000], &noise(2, 100)].concat();
+    let first = Session::new(&store);
+    let base_id = first.put(&base, &[]).unwrap();
+    first.seal().unwrap();
+    let second = Session::new(&store);
+    let id = second.put(&image, &[base_id]).unwrap();
+    let mut list = Builder::<Piece>::new(&second, None);
+    list.push(Piece::Data { id, len: image.len() as u64 }).unwrap();
+    let root = list.finish().unwrap();
+    second.seal().unwrap();
+    assert_eq!(store.locate(&id).unwrap().unwrap().record.bases, [base_id]);
+    let time = Time { secs: 1_700_000_000, nanos: 0 };
+    let database = snapshot::Database {
+        path: "lrl.db".into(),
+        size_bytes: image.len() as u64,
+        sha256: crate::set::hex(&sha2::Sha256::digest(&image)),
+        root,
+        page_size: 0,
+        change_counter: 0,
+        tables: None,
+        mode: 0o600,
+        uid: 0,
+        gid: 0,
+        mtime: time,
+    };
+    let snapshot = snapshot::Snapshot {
+        format: snapshot::VERSION,
+        source: "lab".into(),
+        sequence: 1,
+        parents: Vec::new(),
+        timestamp: "20231114_221320".into(),
+        created: time,
+        host: String::new(),
+        tags: Vec::new(),
+        program: "test".into(),
+        packs: Vec::new(),
+        database: Some(database),
+        uploads: None,
+        problems: Vec::new(),
+    };
+    store.publish(&snapshot).unwrap();
+    let place = store.locate(&base_id).unwrap().unwrap();
+    let pack = crate::store::pack_name(&place.pack);
+    let mut bytes = storage.read(&pack).unwrap();
+    bytes[place.offset as usize + 4000] ^= 1;
+    put(&storage, &pack, &bytes);
+    drop(store);
+    let before = contents(&storage);
+    assert_eq!(before.values().map(BTreeMap::len).sum::<usize>(), 1);
+    let report = check(Arc::clone(&storage), &EVERYTHING, &Silent).unwrap();
+    assert!(report.wrong && report.lost.is_empty(), "{report:#?}");
+    let done = repaired(&storage, &EVERYTHING, "a base");
+    assert!(!done.left.wrong && done.saved.chunks == 1, "{done:#?}");
+    assert_eq!(contents(&storage), before);
 }
 
 /// What the source holds, as it would be read from a snapshot of it.
