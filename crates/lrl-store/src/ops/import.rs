@@ -82,6 +82,7 @@ pub fn import(store: &Store, options: &Options, observer: &dyn Observer) -> Resu
         options.lock_wait,
         &interrupted,
     )?;
+    store.storage().reclaim()?;
     let found = manifests(&options.dir)?;
     if found.is_empty() {
         return Err(Error::NotFound(format!("No manifest found in {}", options.dir.display())));

@@ -17,3 +17,6 @@ pub mod select;
 pub mod snapshots;
 pub mod stats;
 pub mod status;
+
+#[cfg(test)]
+mod tests;

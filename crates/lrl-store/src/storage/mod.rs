@@ -1,8 +1,13 @@
 //! Where objects live. A narrow trait that a directory and an object store can both implement; objects are written once, whole.
 
+mod disk;
 pub mod local;
+#[cfg(test)]
 pub mod memory;
+#[cfg(test)]
+mod tests;
 
+use std::io::{self, Write};
 use std::time::Duration;
 
 use crate::error::Result;
@@ -16,14 +21,14 @@ pub enum Source<'a> {
 }
 
 /// A temporary file on the storage's own disk, removed unless it becomes an object.
-pub struct Spool {
-    pub(crate) file: tempfile::NamedTempFile,
-}
+pub struct Spool(Box<dyn disk::Temporary>);
 
-impl Spool {
-    /// Gives the open file.
-    pub fn file(&mut self) -> &mut std::fs::File {
-        self.file.as_file_mut()
+impl Write for Spool {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 

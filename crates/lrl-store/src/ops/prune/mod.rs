@@ -384,4 +384,4 @@ pub fn apply(store: &Store, plan: Plan, observer: &dyn Observer) -> Result<Repor
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -1,9 +1,8 @@
-//! Prune on stores that were changed, damaged and cut off at every call that changes something: every snapshot reads as before.
+//! Prune on stores that were changed and damaged: every snapshot reads as before. Where the disk fails, see `ops/tests`.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -18,85 +17,6 @@ use crate::storage::memory::Memory;
 use crate::storage::{Guard, LockMode, Source, Spool, Storage};
 use crate::store::session::Session;
 use crate::store::{Store, create};
-
-/// What goes wrong at one call that changes the storage.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Fault {
-    /// The call does nothing and fails, the next ones work.
-    Fails,
-    /// The call works, and is the last thing that does.
-    DiesAfter,
-    /// Nothing can be written from here on; reading and removing work.
-    Full,
-}
-
-struct Faulty {
-    inner: Arc<dyn Storage>,
-    fault: Fault,
-    left: AtomicU32,
-    tripped: AtomicBool,
-}
-
-impl Faulty {
-    fn error(&self, full: bool) -> Error {
-        let source = if full { std::io::ErrorKind::StorageFull.into() } else { std::io::Error::other("injected") };
-        Error::Io { op: "use", path: "memory".into(), source }
-    }
-
-    fn alive(&self) -> Result<()> {
-        let dead = self.fault == Fault::DiesAfter && self.tripped.load(Ordering::SeqCst);
-        if dead { Err(self.error(false)) } else { Ok(()) }
-    }
-
-    fn change(&self, is_write: bool, act: impl FnOnce() -> Result<()>) -> Result<()> {
-        self.alive()?;
-        let before = self.tripped.load(Ordering::SeqCst);
-        let now = !before && self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_err();
-        self.tripped.fetch_or(now, Ordering::SeqCst);
-        match self.fault {
-            Fault::Fails if now => Err(self.error(false)),
-            Fault::Full if (now || before) && is_write => Err(self.error(true)),
-            _ => act(),
-        }
-    }
-}
-
-impl Storage for Faulty {
-    fn describe(&self) -> String {
-        self.inner.describe()
-    }
-    fn read(&self, name: &str) -> Result<Vec<u8>> {
-        self.alive()?;
-        self.inner.read(name)
-    }
-    fn read_range(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>> {
-        self.alive()?;
-        self.inner.read_range(name, offset, len)
-    }
-    fn len(&self, name: &str) -> Result<u64> {
-        self.alive()?;
-        self.inner.len(name)
-    }
-    fn write_new(&self, name: &str, source: Source<'_>) -> Result<()> {
-        self.change(true, || self.inner.write_new(name, source))
-    }
-    fn spool(&self) -> Result<Spool> {
-        self.inner.spool()
-    }
-    fn list(&self, prefix: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
-        self.alive()?;
-        self.inner.list(prefix, visit)
-    }
-    fn remove(&self, name: &str) -> Result<()> {
-        self.change(false, || self.inner.remove(name))
-    }
-    fn lock(&self, _: &str, _: LockMode, _: Duration, _: &dyn Fn() -> bool) -> Result<Option<Box<dyn Guard>>> {
-        Ok(None)
-    }
-    fn cache_dir(&self) -> Option<std::path::PathBuf> {
-        None
-    }
-}
 
 fn open(storage: &Arc<dyn Storage>) -> Store {
     Store::open(Arc::clone(storage), LockMode::Exclusive, Duration::ZERO, &Silent).unwrap()
@@ -227,7 +147,7 @@ fn assert_clean(storage: &Arc<dyn Storage>, what: &str) {
 
 /// After a prune the index lists what is alive, once each, and there are no other packs.
 #[track_caller]
-fn assert_exact(storage: &Arc<dyn Storage>, what: &str) {
+pub fn assert_exact(storage: &Arc<dyn Storage>, what: &str) {
     let store = open(storage);
     let marked = super::mark::mark(&store, &HashSet::new(), &Silent).unwrap();
     let mut listed = HashSet::new();
@@ -304,50 +224,6 @@ fn what_nothing_reaches_goes_and_a_second_time_there_is_nothing_to_do() {
     assert_eq!((names(&lab.storage, "packs").len(), names(&lab.storage, "index").len()), (0, 0));
     lab.step();
     assert_clean(&lab.storage, "begun anew");
-}
-
-#[test]
-fn a_fault_at_any_call_that_changes_something_loses_nothing() {
-    let lab = worn();
-    let right = contents(&lab.storage);
-    let mut states = 0;
-    for fault in [Fault::Fails, Fault::DiesAfter, Fault::Full] {
-        for n in 0.. {
-            let storage = twin(&lab.storage);
-            let faulty = Arc::new(Faulty {
-                inner: Arc::clone(&storage),
-                fault,
-                left: AtomicU32::new(n),
-                tripped: AtomicBool::new(false),
-            });
-            let dyn_faulty: Arc<dyn Storage> = Arc::clone(&faulty) as Arc<dyn Storage>;
-            let done = try_prune(&dyn_faulty, MaxUnused::Bytes(0));
-            let tripped = faulty.tripped.load(Ordering::SeqCst);
-            assert!(tripped || done.as_ref().is_ok_and(|report| report.failed.is_none()), "{fault:?} {n}: {done:?}");
-            let what = format!("{fault:?} at change {n}");
-            assert_eq!(contents(&storage), right, "{what}");
-            assert_clean(&storage, &what);
-            if fault == Fault::Full && n == 0 {
-                assert!(pack_bytes(&storage) < pack_bytes(&lab.storage), "{what}: the dead packs go on a full disk");
-            }
-            if n % 3 == 0 {
-                back_up(&storage, lab.dir.path(), "lab", 100);
-                assert_clean(&storage, &format!("{what}, and a backup"));
-            }
-            prune(&storage, MaxUnused::Bytes(0));
-            assert!(
-                right.iter().all(|(id, digest)| contents(&storage).get(id) == Some(digest)),
-                "{what}, pruned again"
-            );
-            assert_clean(&storage, &format!("{what}, pruned again"));
-            assert_exact(&storage, &format!("{what}, pruned again"));
-            states += 1;
-            if !tripped {
-                break;
-            }
-        }
-    }
-    assert!(states > 60, "only {states} states");
 }
 
 #[test]

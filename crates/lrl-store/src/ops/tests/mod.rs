@@ -1,0 +1,4 @@
+//! Tests of several verbs together.
+
+mod cases;
+mod faults;
