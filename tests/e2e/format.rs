@@ -13,7 +13,7 @@ use lrl_store::format::repair::{self, Loss};
 use lrl_store::format::snapshot::{self, Snapshot};
 use lrl_store::id::{ChunkId, PackId, SnapshotId};
 use lrl_store::progress::Silent;
-use lrl_store::storage::memory::Memory;
+use lrl_store::storage::local::Local;
 use lrl_store::storage::{LockMode, Source, Storage};
 use lrl_store::store::Store;
 use lrl_store::store::session::Session;
@@ -84,9 +84,10 @@ impl<'a> Dump<'a> {
     }
 }
 
-/// A store in memory that two sessions have written to.
+/// A store that two sessions have written to.
 struct Sample {
-    storage: Arc<Memory>,
+    storage: Arc<Local>,
+    _dir: tempfile::TempDir,
     packs: Vec<(PackId, Vec<u8>)>,
     index: (String, Vec<u8>),
     stored: ChunkId,
@@ -95,7 +96,8 @@ struct Sample {
 const STORED: &[u8] = b"a few words\n";
 
 fn sample() -> Sample {
-    let storage = Arc::new(Memory::new());
+    let dir = tempfile::tempdir().unwrap();
+    let storage = Arc::new(Local::new(dir.path()));
     storage.write_new("config", Source::Bytes(&config::encode(&Config::new([7; 32])).unwrap())).unwrap();
     let store =
         Store::open(Arc::clone(&storage) as Arc<dyn Storage>, LockMode::Shared, Duration::ZERO, &Silent).unwrap();
@@ -127,7 +129,7 @@ fn sample() -> Sample {
     assert_eq!(store.read(&delta[0]).unwrap(), changed);
     assert_eq!(store.locate(&delta[0]).unwrap().unwrap().record.encoding, Encoding::Delta);
     drop(store);
-    Sample { storage, packs, index, stored: ids[0] }
+    Sample { storage, _dir: dir, packs, index, stored: ids[0] }
 }
 
 fn record_tail(dump: &mut Dump<'_>) -> usize {

@@ -82,6 +82,7 @@ pub fn import(store: &Store, options: &Options, observer: &dyn Observer) -> Resu
         options.lock_wait,
         &interrupted,
     )?;
+    store.storage().reclaim()?;
     let mut notes = Vec::new();
     let Losses { lost, repairs } = backup::survey(store, &mut notes, observer)?;
     let is_whole = lost.is_empty() && repairs.is_empty();

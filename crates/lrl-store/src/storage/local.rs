@@ -2,14 +2,15 @@
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use fs2::FileExt as _;
 
+use super::disk::{Disk, Os};
 use super::room::{Reserve, Room};
 use super::{Guard, LockMode, Source, Spool, Storage};
 use crate::error::{Error, Result};
@@ -21,10 +22,11 @@ pub(crate) const RECLAIM_AGE: Duration = Duration::from_secs(10);
 const OPEN_FILES: usize = 16;
 
 /// A store's directory.
-pub struct Local {
+pub struct Local<D: Disk = Os> {
+    disk: D,
     root: PathBuf,
     // Restores read thousands of chunks from few packs: reopening each time would cost more than the read.
-    open: Mutex<VecDeque<(String, Arc<File>)>>,
+    open: Mutex<VecDeque<(String, Arc<D::File>)>>,
     room: Arc<Room>,
 }
 
@@ -41,7 +43,7 @@ impl Guard for FileLock {
 impl Local {
     /// Names a directory; touches nothing.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), open: Mutex::new(VecDeque::new()), room: Arc::new(Room::unlimited()) }
+        Self::on(Os, root)
     }
 
     /// Keeps room free on its disk from here on. The directory must be there. Documents of a few KiB may use it all the same: they
@@ -55,6 +57,13 @@ impl Local {
     pub fn create(&self) -> Result<()> {
         create_dir(&self.root)
     }
+}
+
+impl<D: Disk> Local<D> {
+    /// Names a directory of a disk.
+    pub(super) fn on(disk: D, root: impl Into<PathBuf>) -> Self {
+        Self { disk, root: root.into(), open: Mutex::new(VecDeque::new()), room: Arc::new(Room::unlimited()) }
+    }
 
     /// Returns the directory.
     pub fn root(&self) -> &Path {
@@ -65,14 +74,13 @@ impl Local {
         self.root.join(name)
     }
 
-    fn opened(&self, name: &str) -> Result<Arc<File>> {
+    fn opened(&self, name: &str) -> Result<Arc<D::File>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = open.iter().position(|(n, _)| n == name) {
             let found = open.remove(at);
             open.extend(found);
         } else {
-            let path = self.path(name);
-            let file = File::open(&path).map_err(|e| self.missing_or(name, "open", e))?;
+            let file = self.disk.open(&self.path(name)).map_err(|e| self.missing_or(name, "open", e))?;
             if open.len() == OPEN_FILES {
                 open.pop_front();
             }
@@ -96,23 +104,32 @@ impl Local {
 
 /// Creates a directory and its missing parents, readable by the owner alone, durably.
 pub fn create_dir(path: &Path) -> Result<()> {
-    if path.is_dir() {
+    create_dir_on(&Os, path)
+}
+
+fn create_dir_on<D: Disk>(disk: &D, path: &Path) -> Result<()> {
+    if disk.is_dir(path) {
         return Ok(());
     }
     if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-        create_dir(parent)?;
+        create_dir_on(disk, parent)?;
     }
-    match fs::DirBuilder::new().mode(0o700).create(path) {
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+    match disk.create_dir(path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && disk.is_dir(path) => Ok(()),
         Err(e) => Err(Error::io("create", path)(e)),
-        Ok(()) => sync_dir(path.parent().unwrap_or(path)),
+        // One whose name may not be durable must not be taken for one that is.
+        Ok(()) => sync_dir_on(disk, path.parent().unwrap_or(path)).inspect_err(|_| _ = disk.remove_dir(path)),
     }
 }
 
 /// Makes the names in a directory durable.
 pub fn sync_dir(path: &Path) -> Result<()> {
+    sync_dir_on(&Os, path)
+}
+
+fn sync_dir_on<D: Disk>(disk: &D, path: &Path) -> Result<()> {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    File::open(path).and_then(|dir| dir.sync_all()).map_err(Error::io("sync", path))
+    disk.sync_dir(path).map_err(Error::io("sync", path))
 }
 
 /// Makes a temporary file in `dir` (0600), locked for as long as its owner lives, so that what dead runs leave can be told apart.
@@ -122,20 +139,33 @@ pub fn temporary_file(dir: &Path) -> Result<tempfile::NamedTempFile> {
         .permissions(fs::Permissions::from_mode(0o600))
         .tempfile_in(dir)
         .map_err(Error::io("create a temporary file in", dir))?;
-    // Some network file systems cannot lock; then nothing is ever reclaimed, which is the safe side.
-    let _ = file.as_file().try_lock_exclusive();
+    // Some network file systems cannot lock; then nothing is ever reclaimed, which is the safe side. Nobody else holds it for long.
+    let _ = file.as_file().lock_exclusive();
     Ok(file)
+}
+
+fn temporary_files(dir: &Path) -> Result<impl Iterator<Item = Result<PathBuf>>> {
+    let is_temporary = |entry: &fs::DirEntry| entry.file_name().as_encoded_bytes().starts_with(SPOOL_PREFIX.as_bytes());
+    let entries = fs::read_dir(dir).map_err(Error::io("list", dir))?;
+    let found = entries.filter(move |entry| entry.as_ref().map_or(true, is_temporary));
+    Ok(found.map(move |entry| entry.map(|entry| entry.path()).map_err(Error::io("list", dir))))
+}
+
+/// Says whether a dead run left a temporary file in `dir`, or one begins to live in this moment.
+pub(super) fn has_dead(dir: &Path) -> Result<bool> {
+    for path in temporary_files(dir)? {
+        if File::open(path?).is_ok_and(|file| fs2::FileExt::try_lock_shared(&file).is_ok()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Removes the temporary files that dead runs left in `dir`; returns their bytes. Those of living ones are locked, or too young to tell.
 pub fn reclaim(dir: &Path) -> Result<u64> {
     let mut freed = 0;
-    for entry in fs::read_dir(dir).map_err(Error::io("list", dir))? {
-        let entry = entry.map_err(Error::io("list", dir))?;
-        if !entry.file_name().as_encoded_bytes().starts_with(SPOOL_PREFIX.as_bytes()) {
-            continue;
-        }
-        let path = entry.path();
+    for path in temporary_files(dir)? {
+        let path = path?;
         let Ok(file) = File::open(&path) else { continue };
         let Ok(meta) = file.metadata() else { continue };
         // A file is locked a moment after it was made.
@@ -162,13 +192,7 @@ impl Synced {
         Ok(Self(file))
     }
 
-    /// Moves it to its name, which is durable when this returns.
-    pub fn persist(self, path: &Path) -> Result<()> {
-        self.0.persist(path).map_err(|e| Error::io("rename into place", path)(e.error))?;
-        sync_dir(path.parent().unwrap_or(path))
-    }
-
-    /// Moves it to a name that nothing has yet, as durably as [`Self::persist`].
+    /// Moves it to a name that nothing has yet, which is durable when this returns.
     pub fn persist_new(self, path: &Path) -> Result<()> {
         self.0.persist_noclobber(path).map_err(|e| Error::io("rename into place", path)(e.error))?;
         sync_dir(path.parent().unwrap_or(path))
@@ -236,22 +260,18 @@ fn is_read_only(e: &io::Error) -> bool {
     matches!(e.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::NotFound)
 }
 
-impl Storage for Local {
+impl<D: Disk> Storage for Local<D> {
     fn describe(&self) -> String {
         self.root.display().to_string()
     }
 
     fn read(&self, name: &str) -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        File::open(self.path(name))
-            .and_then(|mut file| file.read_to_end(&mut bytes))
-            .map_err(|e| self.missing_or(name, "read", e))?;
-        Ok(bytes)
+        self.disk.read(&self.path(name)).map_err(|e| self.missing_or(name, "read", e))
     }
 
     fn read_range(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>> {
         let mut bytes = vec![0; len];
-        self.opened(name)?.read_exact_at(&mut bytes, offset).map_err(|e| {
+        self.disk.read_exact_at(&*self.opened(name)?, &mut bytes, offset).map_err(|e| {
             if e.kind() == io::ErrorKind::UnexpectedEof {
                 Error::corrupt(self.describe_object(name), "ends too early")
             } else {
@@ -262,46 +282,49 @@ impl Storage for Local {
     }
 
     fn len(&self, name: &str) -> Result<u64> {
-        fs::metadata(self.path(name)).map(|m| m.len()).map_err(|e| self.missing_or(name, "look at", e))
+        self.disk.len(&self.path(name)).map_err(|e| self.missing_or(name, "look at", e))
     }
 
     fn write_new(&self, name: &str, source: Source<'_>) -> Result<()> {
         let path = self.path(name);
-        let file = match source {
-            Source::Spool(spool) => spool.file,
+        let mut file = match source {
+            Source::Spool(spool) => spool.0,
             Source::Bytes(bytes) => {
-                let mut file = temporary_file(&self.root)?;
+                let mut file = self.disk.temporary(&self.root)?;
                 file.write_all(bytes).map_err(Error::io("write", &path))?;
                 file
             }
         };
-        if let Some(parent) = path.parent() {
-            create_dir(parent)?;
-        }
+        let dir = path.parent().unwrap_or(&self.root);
+        create_dir_on(&self.disk, dir)?;
         self.forget_open(name);
-        Synced::new(file)?.persist(&path)
+        // A run that is killed before the name is durable leaves this behind: see `reclaim`.
+        let _unsure = self.disk.temporary(&self.root).ok();
+        // Its bytes are durable before its name is, and the name before this returns.
+        file.sync().map_err(Error::io("sync", &path))?;
+        file.rename(&path).map_err(Error::io("rename into place", &path))?;
+        // A later run would take it for durable.
+        sync_dir_on(&self.disk, dir).inspect_err(|_| _ = self.disk.remove_file(&path))
     }
 
     fn spool(&self) -> Result<Spool> {
-        Ok(Spool { file: temporary_file(&self.root)? })
+        self.disk.temporary(&self.root).map(Spool)
     }
 
     fn list(&self, prefix: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
         let dir = self.path(prefix);
-        let listing = match fs::read_dir(&dir) {
+        let listing = match self.disk.read_dir(&dir) {
             Ok(listing) => listing,
             // A directory exists only as part of names: none there means no objects, but only if the store itself is there.
-            Err(e) if e.kind() == io::ErrorKind::NotFound && self.root.is_dir() => return Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound && self.disk.is_dir(&self.root) => return Ok(()),
             Err(e) => return Err(Error::io("list", &dir)(e)),
         };
         let mut names = Vec::new();
         for entry in listing {
-            let entry = entry.map_err(Error::io("list", &dir))?;
-            let name = entry.file_name();
+            let (name, is_dir) = entry.map_err(Error::io("list", &dir))?;
             // Names that lrl never writes are not objects.
             let Some(name) = name.to_str().filter(|n| !n.starts_with('.')) else { continue };
-            let kind = entry.file_type().map_err(Error::io("look at", entry.path()))?;
-            names.push((name.to_string(), kind.is_dir()));
+            names.push((name.to_string(), is_dir));
         }
         names.sort_unstable();
         for (name, is_dir) in names {
@@ -309,8 +332,8 @@ impl Storage for Local {
             if is_dir {
                 self.list(&full, visit)?;
             } else {
-                match fs::metadata(self.path(&full)) {
-                    Ok(meta) => visit(&full, meta.len())?,
+                match self.disk.len(&self.path(&full)) {
+                    Ok(len) => visit(&full, len)?,
                     // Another process removed it after the listing began.
                     Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                     Err(e) => return Err(Error::io("look at", self.path(&full))(e)),
@@ -324,18 +347,18 @@ impl Storage for Local {
     fn rename(&self, from: &str, to: &str) -> Result<()> {
         let (old, new) = (self.path(from), self.path(to));
         if let Some(parent) = new.parent() {
-            create_dir(parent)?;
+            create_dir_on(&self.disk, parent)?;
         }
         self.forget_open(from);
         self.forget_open(to);
-        fs::rename(&old, &new).map_err(|e| self.missing_or(from, "rename", e))?;
-        sync_dir(new.parent().unwrap_or(&new))?;
-        sync_dir(old.parent().unwrap_or(&old))
+        self.disk.rename(&old, &new).map_err(|e| self.missing_or(from, "rename", e))?;
+        sync_dir_on(&self.disk, new.parent().unwrap_or(&new))?;
+        sync_dir_on(&self.disk, old.parent().unwrap_or(&old))
     }
 
     fn remove(&self, name: &str) -> Result<()> {
         self.forget_open(name);
-        match fs::remove_file(self.path(name)) {
+        match self.disk.remove_file(&self.path(name)) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", self.path(name))(e)),
             _ => Ok(()),
         }
@@ -343,19 +366,19 @@ impl Storage for Local {
 
     fn sync(&self, dir: &str) -> Result<()> {
         let path = self.path(dir);
-        match fs::read_dir(&path) {
+        match self.disk.read_dir(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(e) => return Err(Error::io("list", &path)(e)),
             Ok(entries) => {
                 for entry in entries {
-                    let entry = entry.map_err(Error::io("list", &path))?;
-                    if entry.file_type().map_err(Error::io("look at", entry.path()))?.is_dir() {
-                        sync_dir(&entry.path())?;
+                    let (name, is_dir) = entry.map_err(Error::io("list", &path))?;
+                    if is_dir {
+                        sync_dir_on(&self.disk, &path.join(name))?;
                     }
                 }
             }
         }
-        sync_dir(&path)
+        sync_dir_on(&self.disk, &path)
     }
 
     fn lock(
@@ -365,11 +388,15 @@ impl Storage for Local {
         wait: Duration,
         interrupted: &dyn Fn() -> bool,
     ) -> Result<Option<Box<dyn Guard>>> {
-        lock_file(&self.path(name), mode, wait, interrupted)
+        self.disk.lock(&self.path(name), mode, wait, interrupted)
     }
 
     fn reclaim(&self) -> Result<u64> {
-        reclaim(&self.root)
+        if self.disk.has_dead(&self.root)? {
+            // It may have died between giving a name and making it durable: nobody may lean on what a power cut can still take away.
+            ["", "packs", "snapshots"].into_iter().try_for_each(|dir| self.sync(dir))?;
+        }
+        self.disk.reclaim(&self.root)
     }
 
     fn room(&self) -> Arc<Room> {
@@ -377,9 +404,7 @@ impl Storage for Local {
     }
 
     fn cache_dir(&self) -> Option<PathBuf> {
-        let dir = self.root.join("cache");
-        create_dir(&dir).ok()?;
-        Some(dir)
+        self.disk.keeps_caches().then(|| self.root.join("cache")).filter(|dir| create_dir(dir).is_ok())
     }
 }
 

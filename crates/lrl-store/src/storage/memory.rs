@@ -1,95 +1,339 @@
-//! Objects in memory, for tests of the layers above.
+//! A disk in memory, for tests: it takes the steps of a directory of objects one by one, fails where it is told to, and remembers how it was
+//! before each step that changes something, for kills and power cuts there.
 
-use std::collections::BTreeMap;
-use std::io::{Read, Seek};
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{Guard, LockMode, Source, Spool, Storage};
+use super::disk::{Disk, Temporary};
+use super::local::{Local, SPOOL_PREFIX};
+use super::tests::image::{Dice, Id, Image};
+use super::{Guard, LockMode};
 use crate::error::{Error, Result};
 
 /// A storage that is gone when it is dropped.
-#[derive(Default)]
-pub struct Memory {
-    objects: Mutex<BTreeMap<String, Vec<u8>>>,
-}
+pub type Memory = Local<Ram>;
+
+const ROOT: &str = "memory";
 
 impl Memory {
     /// Makes an empty one.
     pub fn new() -> Self {
-        Self::default()
-    }
-
-    fn with<T>(&self, name: &str, act: impl FnOnce(&[u8]) -> T) -> Result<T> {
-        let objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
-        objects.get(name).map(|bytes| act(bytes)).ok_or_else(|| Error::Missing { object: name.into() })
+        Ram::new().storage()
     }
 }
 
-impl Storage for Memory {
-    fn describe(&self) -> String {
-        "memory".into()
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What goes wrong, from or at one call of its kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// One call fails with EIO, whichever it is.
+    Fails,
+    /// All calls fail with EIO from one on.
+    Dies,
+    /// From one call on that needs room there is none: ENOSPC. Reading and removing work.
+    Full,
+    /// One write takes a part of its bytes.
+    Short,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Call {
+    Reads,
+    Removes,
+    Grows,
+    Writes,
+    Syncs,
+}
+
+#[derive(Default)]
+struct State {
+    image: Image,
+    /// As it was before each step that changed something, if that is asked for.
+    before: Option<Vec<Image>>,
+    fault: Option<(Fault, usize)>,
+    calls: usize,
+    tripped: bool,
+    temporary: usize,
+    living: BTreeSet<PathBuf>,
+}
+
+/// A disk in memory; clones share it.
+#[derive(Clone, Default)]
+pub struct Ram(Arc<Mutex<State>>);
+
+struct NoGuard;
+impl Guard for NoGuard {}
+
+impl Ram {
+    /// Makes an empty one.
+    pub fn new() -> Self {
+        let mut image = Image::default();
+        image.create_dir(Path::new(ROOT), 0o700).map(drop).unwrap_or_default();
+        image.sync_all();
+        Self::of(image)
     }
 
-    fn read(&self, name: &str) -> Result<Vec<u8>> {
-        self.with(name, <[u8]>::to_vec)
+    /// Makes one with these contents, which no running program uses.
+    pub fn of(image: Image) -> Self {
+        Self(Arc::new(Mutex::new(State { image, ..State::default() })))
     }
 
-    fn read_range(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>> {
-        let found = self.with(name, |bytes| {
-            let from = usize::try_from(offset).ok()?;
-            bytes.get(from..from.checked_add(len)?).map(<[u8]>::to_vec)
-        })?;
-        found.ok_or_else(|| Error::corrupt(name, "ends too early"))
+    /// Opens a storage on it, as a new process does.
+    pub fn storage(&self) -> Memory {
+        Local::on(self.clone(), ROOT)
     }
 
-    fn len(&self, name: &str) -> Result<u64> {
-        self.with(name, |bytes| bytes.len() as u64)
+    /// Returns its contents.
+    pub fn image(&self) -> Image {
+        self.state().image.clone()
     }
 
-    fn write_new(&self, name: &str, source: Source<'_>) -> Result<()> {
-        let bytes = match source {
-            Source::Bytes(bytes) => bytes.to_vec(),
-            Source::Spool(mut spool) => {
-                let mut bytes = Vec::new();
-                spool
-                    .file()
-                    .rewind()
-                    .and_then(|()| spool.file().read_to_end(&mut bytes))
-                    .map_err(Error::io("read", name))?;
-                bytes
-            }
+    /// Returns another disk with the same contents, all of them durable.
+    pub fn twin(&self) -> Self {
+        let mut image = self.image();
+        image.sync_all();
+        Self::of(image)
+    }
+
+    /// Returns what a power cut may leave.
+    pub fn after_power_cut(&self, seed: u64) -> Self {
+        Self::of(self.state().image.after_power_cut(&mut Dice::new(seed)))
+    }
+
+    /// Remembers from now on how it was before each step that changed something.
+    pub fn record(&self) {
+        self.state().before = Some(Vec::new());
+    }
+
+    /// Returns what was remembered.
+    pub fn recorded(&self) -> Vec<Image> {
+        self.state().before.take().unwrap_or_default()
+    }
+
+    /// Lets the `n`-th call from now on go wrong, counted from 0 among those that the fault concerns.
+    pub fn arm(&self, fault: Fault, n: usize) {
+        let mut state = self.state();
+        (state.fault, state.calls, state.tripped) = (Some((fault, n)), 0, false);
+    }
+
+    /// Returns how many calls there were that the fault concerns.
+    pub fn calls(&self) -> usize {
+        self.state().calls
+    }
+
+    /// Lets everything work again; says whether something had gone wrong.
+    pub fn disarm(&self) -> bool {
+        let mut state = self.state();
+        state.fault = None;
+        state.tripped
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One call; `Ok(true)` means that it does half of its work.
+    fn call(&self, call: Call) -> io::Result<(MutexGuard<'_, State>, bool)> {
+        let mut state = self.state();
+        let State { image, before, .. } = &mut *state;
+        before.as_mut().filter(|_| call != Call::Reads).into_iter().for_each(|before| before.push(image.clone()));
+        let Some((fault, n)) = state.fault else { return Ok((state, false)) };
+        let concerned = match fault {
+            Fault::Fails | Fault::Dies => true,
+            Fault::Full => matches!(call, Call::Grows | Call::Writes),
+            Fault::Short => call == Call::Writes,
         };
-        self.objects.lock().unwrap_or_else(PoisonError::into_inner).insert(name.into(), bytes);
+        if !concerned {
+            return Ok((state, false));
+        }
+        state.calls += 1;
+        let hit = state.calls - 1 == n || state.calls > n && matches!(fault, Fault::Dies | Fault::Full);
+        state.tripped |= hit;
+        match fault {
+            _ if !hit => Ok((state, false)),
+            Fault::Short => Ok((state, true)),
+            Fault::Full => Err(io::ErrorKind::StorageFull.into()),
+            Fault::Fails | Fault::Dies => Err(io::Error::other("injected")),
+        }
+    }
+
+    fn dead(&self, dir: &Path) -> Result<Vec<PathBuf>> {
+        let names = self.read_dir(dir).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+        let names = names.map_err(Error::io("list", dir))?.into_iter().map(|(name, _)| name);
+        let temporary = names.filter(|name| name.as_encoded_bytes().starts_with(SPOOL_PREFIX.as_bytes()));
+        Ok(temporary.map(|name| dir.join(name)).filter(|path| !self.state().living.contains(path)).collect())
+    }
+
+    fn reading(&self) -> io::Result<MutexGuard<'_, State>> {
+        self.call(Call::Reads).map(|(state, _)| state)
+    }
+
+    fn changing(&self, call: Call) -> io::Result<MutexGuard<'_, State>> {
+        self.call(call).map(|(state, _)| state)
+    }
+}
+
+impl Disk for Ram {
+    type File = Id;
+
+    fn open(&self, path: &Path) -> io::Result<Id> {
+        self.reading()?.image.find(path)
+    }
+
+    fn read_exact_at(&self, file: &Id, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        let state = self.reading()?;
+        let (all, from) = (state.image.bytes(*file), usize::try_from(offset).unwrap_or(usize::MAX));
+        let found = from.checked_add(bytes.len()).and_then(|to| all.get(from..to));
+        bytes.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
     }
 
-    fn spool(&self) -> Result<Spool> {
-        Ok(Spool { file: super::local::temporary_file(&std::env::temp_dir())? })
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let state = self.reading()?;
+        state.image.find(path).map(|id| state.image.bytes(id).to_vec())
     }
 
-    fn list(&self, prefix: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
-        // Visited without the lock: a visitor may read.
-        let below =
-            |name: &str| prefix.is_empty() || name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'));
-        let objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
-        let found =
-            objects.iter().filter(|(name, _)| below(name)).map(|(name, bytes)| (name.clone(), bytes.len() as u64));
-        let found: Vec<_> = found.collect();
-        drop(objects);
-        found.iter().try_for_each(|(name, len)| visit(name, *len))
+    fn len(&self, path: &Path) -> io::Result<u64> {
+        let state = self.reading()?;
+        state.image.find(path).map(|id| state.image.bytes(id).len() as u64)
     }
 
-    fn remove(&self, name: &str) -> Result<()> {
-        self.objects.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    fn is_dir(&self, path: &Path) -> bool {
+        self.reading().is_ok_and(|state| state.image.find(path).is_ok_and(|id| state.image.is_dir(id)))
+    }
+
+    fn read_dir(&self, path: &Path) -> io::Result<impl Iterator<Item = io::Result<(OsString, bool)>>> {
+        let names = {
+            let state = self.reading()?;
+            let names = state.image.names(state.image.find(path)?)?;
+            names.into_iter().map(|(name, id)| (name, state.image.is_dir(id))).collect::<Vec<_>>()
+        };
+        // Each page of a listing is a call that can fail.
+        Ok(names.into_iter().map(|name| self.reading().map(|_| name)))
+    }
+
+    fn temporary(&self, dir: &Path) -> Result<Box<dyn Temporary>> {
+        let create = || {
+            let mut state = self.changing(Call::Grows)?;
+            state.temporary += 1;
+            let mut path = dir.join(format!("{SPOOL_PREFIX}{}", state.temporary));
+            while state.image.find(&path).is_ok() {
+                state.temporary += 1;
+                path = dir.join(format!("{SPOOL_PREFIX}{}", state.temporary));
+            }
+            let id = state.image.create(&path, 0o600)?;
+            state.living.insert(path.clone());
+            Ok(RamFile { disk: self.clone(), id, path, is_named: false })
+        };
+        Ok(Box::new(create().map_err(Error::io("create a temporary file in", dir))?))
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.changing(Call::Grows)?.image.create_dir(path, 0o700).map(drop)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.remove_file(path)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.changing(Call::Removes)?.image.remove(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.changing(Call::Removes)?.image.rename(from, to)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        // Names that a failed sync left are tried again by a later one: they are in the journal, not in the cache.
+        let mut state = self.changing(Call::Syncs)?;
+        let dir = state.image.find(path)?;
+        state.image.sync(dir);
         Ok(())
     }
 
-    fn lock(&self, _: &str, _: LockMode, _: Duration, _: &dyn Fn() -> bool) -> Result<Option<Box<dyn Guard>>> {
-        Ok(None)
+    fn lock(&self, path: &Path, _: LockMode, _: Duration, _: &dyn Fn() -> bool) -> Result<Option<Box<dyn Guard>>> {
+        drop(self.reading().map_err(Error::io("open", path))?);
+        Ok(Some(Box::new(NoGuard)))
     }
 
-    fn cache_dir(&self) -> Option<std::path::PathBuf> {
-        None
+    fn has_dead(&self, dir: &Path) -> Result<bool> {
+        self.dead(dir).map(|dead| !dead.is_empty())
+    }
+
+    fn reclaim(&self, dir: &Path) -> Result<u64> {
+        let mut freed = 0;
+        for path in self.dead(dir)? {
+            freed += self.len(&path).map_err(Error::io("look at", &path))?;
+            self.remove_file(&path).map_err(Error::io("remove", &path))?;
+        }
+        Ok(freed)
+    }
+
+    fn keeps_caches(&self) -> bool {
+        false
+    }
+}
+
+struct RamFile {
+    disk: Ram,
+    id: Id,
+    path: PathBuf,
+    is_named: bool,
+}
+
+impl Write for RamFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let (mut state, is_short) = self.disk.call(Call::Writes)?;
+        let len = if is_short { bytes.len().div_ceil(2) } else { bytes.len() };
+        let end = state.image.bytes(self.id).len();
+        state.image.write(self.id, end, &bytes[..len]);
+        Ok(len)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Temporary for RamFile {
+    fn sync(&mut self) -> io::Result<()> {
+        match self.disk.changing(Call::Syncs) {
+            Ok(mut state) => {
+                state.image.sync(self.id);
+                Ok(())
+            }
+            Err(e) => {
+                self.disk.state().image.lose(self.id);
+                Err(e)
+            }
+        }
+    }
+
+    fn rename(mut self: Box<Self>, path: &Path) -> io::Result<()> {
+        let mut state = self.disk.changing(Call::Grows)?;
+        state.image.rename(&self.path, path)?;
+        state.living.remove(&self.path);
+        drop(state);
+        self.is_named = true;
+        Ok(())
+    }
+}
+
+impl Drop for RamFile {
+    fn drop(&mut self) {
+        if !self.is_named {
+            let _ = self.disk.remove_file(&self.path);
+            self.disk.state().living.remove(&self.path);
+        }
     }
 }

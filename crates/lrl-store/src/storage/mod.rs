@@ -1,10 +1,14 @@
 //! Where objects live. A narrow trait that a directory and an object store can both implement; objects are written once, whole.
 
+mod disk;
 pub mod local;
+#[cfg(test)]
 pub mod memory;
 pub mod room;
+#[cfg(test)]
+mod tests;
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,14 +24,14 @@ pub enum Source<'a> {
 }
 
 /// A temporary file on the storage's own disk, removed unless it becomes an object.
-pub struct Spool {
-    pub(crate) file: tempfile::NamedTempFile,
-}
+pub struct Spool(Box<dyn disk::Temporary>);
 
-impl Spool {
-    /// Gives the open file.
-    pub fn file(&mut self) -> &mut std::fs::File {
-        self.file.as_file_mut()
+impl Write for Spool {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 
@@ -84,7 +88,7 @@ pub trait Storage: Send + Sync {
     fn rename(&self, from: &str, to: &str) -> Result<()> {
         let mut spool = self.spool()?;
         each_run(self, from, &mut |bytes| {
-            spool.file().write_all(bytes).map_err(Error::io("write a copy in", self.describe()))
+            spool.write_all(bytes).map_err(Error::io("write a copy in", self.describe()))
         })?;
         self.write_new(to, Source::Spool(spool))?;
         self.remove(from)

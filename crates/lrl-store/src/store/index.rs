@@ -265,7 +265,7 @@ pub fn write(
     let room = storage.room();
     let mut len = 0u64;
     let (mut encoder, head) = Encoder::new(&packs);
-    let mut out = std::io::BufWriter::with_capacity(64 << 10, spool.file());
+    let mut out = std::io::BufWriter::with_capacity(64 << 10, &mut spool);
     let mut write = |bytes: &[u8]| {
         len += bytes.len() as u64;
         room.spend(bytes.len() as u64)?;

@@ -59,29 +59,32 @@ impl Store {
         }
     }
 
-    /// Writes an index again that was lost, from the directories of its packs: those of `unlisted` that a snapshot names. Returns how many.
+    /// If a snapshot names one of the `unlisted` packs, an index was lost: writes it again, from the directories of all of them, because
+    /// snapshots also need packs of others that are forgotten. Returns how many it lists.
     pub(crate) fn list_again(&self, mut unlisted: HashSet<PackId>, observer: &dyn Observer) -> Result<usize> {
-        let mut named = HashSet::new();
-        for name in self.snapshot_names(None)?.iter().rev() {
-            if unlisted.is_empty() {
-                break;
+        let names_one = |unlisted: &HashSet<PackId>| -> Result<bool> {
+            for name in self.snapshot_names(None)?.iter().rev().take_while(|_| !unlisted.is_empty()) {
+                checkpoint(observer)?;
+                match self.snapshot(name) {
+                    Ok(snapshot) if snapshot.packs.iter().any(|pack| unlisted.contains(pack)) => return Ok(true),
+                    Ok(_) | Err(Error::Corrupt { .. } | Error::Missing { .. }) => {}
+                    Err(e) => return Err(e),
+                }
             }
-            checkpoint(observer)?;
-            match self.snapshot(name) {
-                Ok(snapshot) => named.extend(snapshot.packs.into_iter().filter(|pack| unlisted.remove(pack))),
-                Err(Error::Corrupt { .. } | Error::Missing { .. }) => {}
-                Err(e) => return Err(e),
-            }
-        }
-        if named.is_empty() {
+            Ok(false)
+        };
+        if !names_one(&unlisted)? {
             return Ok(0);
         }
         // A run that has ended meanwhile wrote its index before its snapshot.
         self.reload_indexes()?;
-        self.listed_packs().iter().for_each(|pack| _ = named.remove(pack));
+        self.listed_packs().iter().for_each(|pack| _ = unlisted.remove(pack));
+        if !names_one(&unlisted)? {
+            return Ok(0);
+        }
         // One that cannot say what it holds stays as it is; `check` names it.
-        let named: Vec<PackId> = named.into_iter().collect();
-        Ok(named.len() - self.index_packs(&named, observer)?.len())
+        let unlisted: Vec<PackId> = unlisted.into_iter().collect();
+        Ok(unlisted.len() - self.index_packs(&unlisted, observer)?.len())
     }
 
     /// Lists packs in the index, as their own directories say; returns those whose directories are damaged or gone.

@@ -13,6 +13,15 @@ use crate::format::entry::{Content, Piece};
 use crate::format::pack::MAX_DEPTH;
 use crate::id::ChunkId;
 
+/// Which packs are asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum From {
+    /// Those that an index lists.
+    Listed,
+    /// All that are there.
+    AnyPack,
+}
+
 impl Store {
     /// Says whether a chunk is in the index.
     pub fn contains(&self, id: &ChunkId) -> Result<bool> {
@@ -52,6 +61,11 @@ impl Store {
             Some(salvage) => Ok(salvage.find(id)?.into_iter().next()),
             None => Ok(None),
         }
+    }
+
+    /// Finds a copy that an index lists.
+    pub(crate) fn listed_copy(&self, id: &ChunkId) -> Result<Option<Copy>> {
+        Ok(self.first_copy(id)?.filter(|copy| !copy.slot.is_salvaged()))
     }
 
     /// Finds every copy of a chunk.
@@ -109,34 +123,47 @@ impl Store {
         match first {
             Ok(Some(plain)) if ChunkId::of(&plain) == *id => Ok(plain),
             Err(Error::Interrupted) => Err(Error::Interrupted),
-            _ => self.read_any(id, 0),
+            _ => self.read_any(id, 0, From::AnyPack),
         }
     }
 
-    /// Reads a chunk that others are likely to be deltas against, verified.
-    pub(crate) fn read_base(&self, id: &ChunkId) -> Result<Arc<Vec<u8>>> {
-        if let Some(plain) = self.bases.get(id).filter(|plain| ChunkId::of(plain) == *id) {
+    /// Reads a chunk as [`Store::read`] does, but it and its bases only from where an index lists them. What is new may lean on such chunks
+    /// alone: in a pack that no index lists a dead run may have left its bytes, and nothing says that they are durable.
+    pub(crate) fn read_listed(&self, id: &ChunkId) -> Result<Arc<Vec<u8>>> {
+        let trusts_kept = self.salvaged().is_none();
+        if let Some(plain) = self.bases.get(id).filter(|plain| trusts_kept && ChunkId::of(plain) == *id) {
             return Ok(plain);
         }
-        let plain = Arc::new(self.read(id)?);
+        let plain = Arc::new(self.read_from_listed(id)?);
         self.bases.keep(id, &plain);
         Ok(plain)
     }
 
+    fn read_from_listed(&self, id: &ChunkId) -> Result<Vec<u8>> {
+        let first = self.locate(id).and_then(|place| place.map(|place| self.decode(&place, 0)).transpose());
+        match first {
+            Ok(Some(plain)) if ChunkId::of(&plain) == *id && self.salvaged().is_none() => Ok(plain),
+            Err(Error::Interrupted) => Err(Error::Interrupted),
+            _ => self.read_any(id, 0, From::Listed),
+        }
+    }
+
     /// Reads a chunk from the first copy that is whole.
-    fn read_any(&self, id: &ChunkId, below: u8) -> Result<Vec<u8>> {
+    fn read_any(&self, id: &ChunkId, below: u8, from: From) -> Result<Vec<u8>> {
         let mut failed = None;
         let mut tried = Vec::new();
         for last_resort in [false, true] {
-            if last_resort {
-                self.salvage()?;
+            match (last_resort, from) {
+                (true, From::Listed) => break,
+                (true, From::AnyPack) => drop(self.salvage()?),
+                (false, _) => {}
             }
             for copy in self.copies(id)? {
-                if tried.contains(&copy.slot) {
+                if tried.contains(&copy.slot) || copy.slot.is_salvaged() && from == From::Listed {
                     continue;
                 }
                 tried.push(copy.slot);
-                match self.read_at(&copy.place, below) {
+                match self.read_at(&copy.place, below, from) {
                     Err(Error::Interrupted) => return Err(Error::Interrupted),
                     Err(e) => failed = failed.or(Some(e)),
                     plain => return plain,
@@ -151,16 +178,16 @@ impl Store {
         match self.decode(place, 0) {
             Ok(plain) if ChunkId::of(&plain) == place.record.id => Ok(plain),
             Err(e) if place.record.bases.is_empty() => Err(e),
-            _ => self.read_at(place, 0),
+            _ => self.read_at(place, 0, From::AnyPack),
         }
     }
 
-    fn read_at(&self, place: &Place, below: u8) -> Result<Vec<u8>> {
+    fn read_at(&self, place: &Place, below: u8, from: From) -> Result<Vec<u8>> {
         let object = self.describe_chunk(place);
         if below > MAX_DEPTH {
             return Err(Error::corrupt(object, "its chain of bases is too long"));
         }
-        let bases = place.record.bases.iter().map(|base| self.read_any(base, below + 1).map(Arc::new));
+        let bases = place.record.bases.iter().map(|base| self.read_any(base, below + 1, from).map(Arc::new));
         let bases = bases.collect::<Result<Vec<_>>>();
         let plain = self.decode_over(place, &bases?, &object)?;
         if ChunkId::of(&plain) == place.record.id {

@@ -7,7 +7,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use super::index::Place;
+use super::index::{Copy, Place};
 use super::{Store, pack_name};
 use crate::codec::{self, Encoding};
 use crate::error::{Error, Result};
@@ -53,22 +53,11 @@ struct State {
 }
 
 struct OpenPack {
-    out: std::io::BufWriter<SpoolWriter>,
+    out: std::io::BufWriter<Spool>,
     hasher: Hasher,
     room: Arc<Room>,
     len: u64,
     records: Vec<ChunkId>,
-}
-
-struct SpoolWriter(Spool);
-
-impl Write for SpoolWriter {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.file().write(bytes)
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 // Making a pack durable waits for the disk; the thread that compresses should not.
@@ -142,7 +131,7 @@ impl<'s> Session<'s> {
         if !self.doubts() {
             return self.stands(id, 0);
         }
-        match self.store.read(id) {
+        match self.store.read_listed(id) {
             Ok(_) => Ok(true),
             Err(Error::Interrupted) => Err(Error::Interrupted),
             Err(_) => Ok(false),
@@ -150,12 +139,12 @@ impl<'s> Session<'s> {
     }
 
     fn stands(&self, id: &ChunkId, below: u8) -> Result<bool> {
-        let Some(first) = self.store.first_copy(id)? else { return Ok(false) };
+        let Some(first) = self.store.listed_copy(id)? else { return Ok(false) };
         if self.place_stands(&first.place, below)? {
             return Ok(true);
         }
         for copy in self.store.copies(id)? {
-            if copy.slot != first.slot && self.place_stands(&copy.place, below)? {
+            if copy.slot != first.slot && !copy.slot.is_salvaged() && self.place_stands(&copy.place, below)? {
                 return Ok(true);
             }
         }
@@ -238,21 +227,21 @@ impl<'s> Session<'s> {
         let mut depth = 0;
         let mut left = MAX_WORK;
         for base in bases.iter().take(codec::MAX_BASES) {
-            let Some(mut place) = self.store.locate(base)? else { continue };
+            let Some(Copy { mut place, .. }) = self.store.listed_copy(base)? else { continue };
             let mut cost = self.work(&place.record, left)?;
             if place.record.depth >= MAX_DEPTH || cost.is_none() && used.is_empty() {
                 // At the bound the delta is taken against the chain's root: a full copy would cost three times as much (design, "Encoding").
                 rerooted = true;
                 for _ in 0..=MAX_DEPTH {
                     let Some(below) = place.record.bases.first() else { break };
-                    let Some(found) = self.store.locate(below)? else { break };
-                    place = found;
+                    let Some(found) = self.store.listed_copy(below)? else { break };
+                    place = found.place;
                 }
                 cost = self.work(&place.record, left)?;
             }
             let Some(cost) = cost.filter(|_| !used.contains(&place.record.id)) else { continue };
             // A base that is damaged is no base; the chunk is then kept whole, which also heals it.
-            if let Ok(content) = self.store.read_base(&place.record.id) {
+            if let Ok(content) = self.store.read_listed(&place.record.id) {
                 left -= cost;
                 depth = depth.max(place.record.depth + 1);
                 used.push(place.record.id);
@@ -341,7 +330,7 @@ impl<'s> Session<'s> {
         self.added_bytes.fetch_add(open.len, Ordering::Relaxed);
         let id = PackId::from_bytes(open.hasher.finish());
         let spool =
-            open.out.into_inner().map_err(|e| Error::io("write a pack in", storage.describe())(e.into_error()))?.0;
+            open.out.into_inner().map_err(|e| Error::io("write a pack in", storage.describe())(e.into_error()))?;
         state.closed.push(id);
         state.packs.push(id);
         if matches!(storage.len(&pack_name(&id)), Err(Error::Missing { .. })) {
@@ -420,7 +409,7 @@ impl Delta {
 
 impl OpenPack {
     fn start(storage: &dyn Storage) -> Result<Self> {
-        let out = std::io::BufWriter::with_capacity(256 << 10, SpoolWriter(storage.spool()?));
+        let out = std::io::BufWriter::with_capacity(256 << 10, storage.spool()?);
         let mut pack = Self { out, hasher: Hasher::new(), room: storage.room(), len: 0, records: Vec::new() };
         pack.write(&pack::HEADER, storage)?;
         Ok(pack)

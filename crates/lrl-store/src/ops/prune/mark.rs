@@ -109,7 +109,7 @@ impl Walk<'_> {
     fn node<T: Leaf>(&mut self, id: &ChunkId, level: Option<u8>, name: &SnapshotName) -> Result<()> {
         checkpoint(self.observer)?;
         self.chunk(id)?;
-        let Some(first) = self.listed(id)? else {
+        let Some(first) = self.store.listed_copy(id)? else {
             let text = || {
                 format!(
                     "{}: node {id} of its lists is in no index",
@@ -143,14 +143,9 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Finds the first copy that an index lists.
-    fn listed(&self, id: &ChunkId) -> Result<Option<Copy>> {
-        Ok(self.store.first_copy(id)?.filter(|copy| !copy.slot.is_salvaged()))
-    }
-
     /// Marks a chunk and its bases. False if it is not listed, or is marked already on the way to this very chunk.
     fn chunk(&mut self, id: &ChunkId) -> Result<bool> {
-        let Some(first) = self.listed(id)? else {
+        let Some(first) = self.store.listed_copy(id)? else {
             self.marked.missing += 1;
             return Ok(false);
         };

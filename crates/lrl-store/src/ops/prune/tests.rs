@@ -241,7 +241,7 @@ fn assert_clean(storage: &Arc<dyn Storage>, what: &str) {
 
 /// After a prune the index lists what is alive, once each, and there are no other packs.
 #[track_caller]
-fn assert_exact(storage: &Arc<dyn Storage>, what: &str) {
+pub fn assert_exact(storage: &Arc<dyn Storage>, what: &str) {
     let store = open(storage);
     let marked = super::mark::mark(&store, &HashSet::new(), &Silent).unwrap();
     let mut listed = HashSet::new();

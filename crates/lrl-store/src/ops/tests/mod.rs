@@ -1,3 +1,5 @@
 //! Tests that cross the verbs.
 
+mod cases;
+mod faults;
 mod life;

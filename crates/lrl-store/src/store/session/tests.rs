@@ -195,3 +195,31 @@ fn an_index_that_another_process_merged_meanwhile_is_no_failure() {
         assert!(ids.iter().all(|id| store.read(id).is_ok()));
     }
 }
+
+#[test]
+fn what_only_an_unlisted_pack_holds_is_not_known_and_no_base() {
+    // A killed run left a pack, perhaps not durable: nothing that is listed later may lean on it.
+    let storage = Arc::new(Memory::new());
+    create(&*storage, [1; 32]).unwrap();
+    let (base, mut plain) = (noise(3, 64 << 10), noise(3, 64 << 10));
+    plain[7] ^= 1;
+    let store = open(&storage);
+    let session = Session::new(&store);
+    let dead = session.put(&base, &[]).unwrap();
+    session.seal().unwrap();
+    names(&*storage, "index").iter().for_each(|name| storage.remove(name).unwrap());
+    for doubts in [true, false] {
+        let store = open(&storage);
+        // A read finds it there, and from then on so does every look-up.
+        assert_eq!(store.read(&dead).unwrap(), base);
+        let session = Session::new(&store);
+        if doubts {
+            session.doubt();
+        }
+        assert!(!session.knows(&dead).unwrap());
+        let id = session.put(&plain, &[dead]).unwrap();
+        session.seal().unwrap();
+        assert_eq!(store.locate(&id).unwrap().unwrap().record.bases, []);
+        plain[8] ^= 1;
+    }
+}

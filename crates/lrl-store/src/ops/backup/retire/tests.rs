@@ -15,7 +15,7 @@ use crate::storage::{LockMode, Storage};
 use crate::store::{Store, create};
 
 fn open(dir: &Path) -> Store {
-    let storage: Arc<dyn Storage> = Arc::new(Local::new(dir.join("store")));
+    let storage: Arc<dyn Storage> = Arc::new(<Local>::new(dir.join("store")));
     Store::open(storage, LockMode::Shared, Duration::ZERO, &Silent).unwrap()
 }
 
@@ -32,7 +32,7 @@ fn a_set_of_another_coder_stays_and_counts() {
     fs::create_dir(dir.join("assets")).unwrap();
     fs::create_dir(dir.join("out")).unwrap();
     fs::write(dir.join("assets/a"), b"a").unwrap();
-    let storage = Local::new(dir.join("store"));
+    let storage = <Local>::new(dir.join("store"));
     storage.create().unwrap();
     create(&storage, [1; 32]).unwrap();
     let first = back_up(dir, 0, None);

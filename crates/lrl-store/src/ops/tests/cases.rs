@@ -1,0 +1,299 @@
+//! Labs on a disk in memory, and a verb to run in each: what tests of faults try at every step.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::id::{ChunkId, SnapshotId};
+use crate::ops::check::{self, ReadData};
+use crate::ops::{backup, dump, forget, ls, prune};
+use crate::progress::Silent;
+use crate::storage::memory::Ram;
+use crate::storage::{LockMode, Storage};
+use crate::store::session::Session;
+use crate::store::{Store, create};
+
+/// What a snapshot holds: the digest of each file, `lrl.db` among them.
+pub type Contents = BTreeMap<Vec<u8>, ChunkId>;
+
+/// What snapshots hold.
+pub type Held = BTreeMap<SnapshotId, Contents>;
+
+/// A verb over a storage.
+pub type Verb = fn(&Case, &Arc<dyn Storage>) -> Result<()>;
+
+/// A store as it is before a verb, the lab that it is of, and the verb.
+pub struct Case {
+    pub name: &'static str,
+    pub verb: Verb,
+    /// The store. All of it is durable.
+    pub ram: Ram,
+    /// Snapshots that must stay, whatever happens.
+    pub promised: HashSet<SnapshotId>,
+    /// All that were ever made, as the source was then.
+    pub held: Held,
+    /// The store has lost something that the source still has: a check says so until the next backup.
+    pub is_damaged: bool,
+    dir: tempfile::TempDir,
+    runs: u64,
+}
+
+/// Opens a store.
+pub fn open(storage: &Arc<dyn Storage>) -> Result<Store> {
+    Store::open(Arc::clone(storage), LockMode::Exclusive, Duration::ZERO, &Silent)
+}
+
+fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let next = || {
+        x = x.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (x >> 33) as u8
+    };
+    std::iter::repeat_with(next).take(len).collect()
+}
+
+/// Reads the database and the uploads in a directory.
+pub fn files(dir: &Path) -> Contents {
+    let digest = |path: &str| ChunkId::of(&std::fs::read(dir.join(path)).unwrap());
+    let entries = std::fs::read_dir(dir.join("assets")).unwrap();
+    let assets = entries.map(|entry| format!("assets/{}", entry.unwrap().file_name().to_str().unwrap()));
+    assets.chain(["lrl.db".into()]).map(|path| (path.clone().into_bytes(), digest(&path))).collect()
+}
+
+/// Reads every file of every snapshot that is listed.
+pub fn contents(storage: &Arc<dyn Storage>) -> Result<Held> {
+    let store = open(storage)?;
+    let mut held = Held::new();
+    for name in store.snapshot_names(None)? {
+        let snapshot = store.snapshot(&name)?;
+        let mut files = Contents::new();
+        let mut add = |path: &[u8]| -> Result<()> {
+            let mut bytes = Vec::new();
+            let sink = &mut |piece: &[u8]| {
+                bytes.extend_from_slice(piece);
+                Ok(())
+            };
+            dump::dump(&store, &snapshot, path, &Silent, sink)?;
+            files.insert(path.to_vec(), ChunkId::of(&bytes));
+            Ok(())
+        };
+        add(b"lrl.db")?;
+        for entry in ls::ls(&store, &snapshot, b"assets")?.entries {
+            let path = entry?.path;
+            if path != b"assets" {
+                add(&path)?;
+            }
+        }
+        held.insert(name.id, files);
+    }
+    Ok(held)
+}
+
+pub fn back_up(case: &Case, storage: &Arc<dyn Storage>) -> Result<()> {
+    backup_at(storage, case.dir.path(), case.runs + 1)
+}
+
+fn backup_at(storage: &Arc<dyn Storage>, dir: &Path, second: u64) -> Result<()> {
+    backup::backup(&open(storage)?, &backup::tests::options(dir, second), &Silent).map(drop)
+}
+
+fn begin(case: &Case, storage: &Arc<dyn Storage>) -> Result<()> {
+    create(&**storage, [1; 32])?;
+    back_up(case, storage)
+}
+
+pub fn forget(_: &Case, storage: &Arc<dyn Storage>) -> Result<()> {
+    let store = open(storage)?;
+    let policy = forget::Policy { last: 2, ..forget::Policy::default() };
+    let options = forget::Options { source: None, names: Vec::new(), policy, force: false, now: 1_800_000_000 };
+    let plan = forget::plan(&store, &options, &Silent)?;
+    forget::apply(&store, &plan, &Silent)
+}
+
+pub fn prune(_: &Case, storage: &Arc<dyn Storage>) -> Result<()> {
+    let store = open(storage)?;
+    let plan = prune::plan(&store, prune::MaxUnused::Bytes(0), &HashSet::new(), false, &Silent)?;
+    prune::apply(&store, plan, &crate::storage::room::Room::unlimited(), &Silent)?.failed.map_or(Ok(()), Err)
+}
+
+fn forget_and_prune(case: &Case, storage: &Arc<dyn Storage>) -> Result<()> {
+    forget(case, storage)?;
+    prune(case, storage)
+}
+
+/// Checks everything; an error if anything is wrong.
+pub fn check(_: &Case, storage: &Arc<dyn Storage>) -> Result<()> {
+    let options = check::Options { read_data: ReadData::All, seed: 1, lock_wait: Duration::ZERO };
+    let report = check::check(Arc::clone(storage), &options, &Silent)?;
+    if report.wrong { Err(Error::corrupt("the store", format!("{:#?}", report.findings))) } else { Ok(()) }
+}
+
+impl Case {
+    /// A lab with a database and uploads, and an empty directory for its store.
+    fn new(name: &'static str, verb: Verb) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("assets")).unwrap();
+        let case = Self {
+            name,
+            verb,
+            ram: Ram::new(),
+            promised: HashSet::new(),
+            held: Held::new(),
+            is_damaged: false,
+            dir,
+            runs: 0,
+        };
+        let db = case.database();
+        db.execute_batch("CREATE TABLE users(id INTEGER PRIMARY KEY, name)").unwrap();
+        let mut insert = db.prepare("INSERT INTO users VALUES (?1, ?2)").unwrap();
+        db.execute_batch("BEGIN").unwrap();
+        (0..600u64).for_each(|n| _ = insert.execute((n as i64, noise(n, 60))).unwrap());
+        db.execute_batch("COMMIT").unwrap();
+        drop(insert);
+        (0..3).for_each(|n| case.upload(&format!("file-{n}"), n, 4000));
+        case
+    }
+
+    fn database(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.dir.path().join("lrl.db")).unwrap()
+    }
+
+    fn upload(&self, name: &str, seed: u64, len: usize) {
+        std::fs::write(self.dir.path().join("assets").join(name), noise(seed + 1000, len)).unwrap();
+    }
+
+    /// What the lab holds now.
+    pub fn source(&self) -> Contents {
+        files(self.dir.path())
+    }
+
+    pub fn storage(&self) -> Arc<dyn Storage> {
+        Arc::new(self.ram.storage())
+    }
+
+    /// Some rows and an upload change, one comes, and one goes.
+    fn change(&self) {
+        let at = (self.runs * 397 % 600) as i64;
+        let update = "UPDATE users SET name = ?2 WHERE id BETWEEN ?1 AND ?1 + 3";
+        self.database().execute(update, (at, noise(self.runs, 60))).unwrap();
+        self.upload("changes", self.runs, 20_000);
+        self.upload(&format!("file-{}", self.runs % 4), self.runs * 31, 3000);
+    }
+
+    /// Backs up as the lab is; the new snapshot is promised from here on.
+    fn keep(&mut self) {
+        let storage = self.storage();
+        backup_at(&storage, self.dir.path(), self.runs + 1).unwrap();
+        self.runs += 1;
+        self.hold(&storage);
+    }
+
+    /// Takes what is listed now for promised.
+    fn hold(&mut self, storage: &Arc<dyn Storage>) {
+        let listed = contents(storage).unwrap();
+        self.promised = listed.keys().copied().collect();
+        let source = self.source();
+        for (id, files) in listed {
+            let right = self.held.entry(id).or_insert(source.clone());
+            assert_eq!(*right, files);
+        }
+    }
+
+    /// A lab with so many snapshots.
+    fn with(name: &'static str, snapshots: u64, verb: Verb) -> Self {
+        let mut case = Self::new(name, verb);
+        create(&*case.storage(), [1; 32]).unwrap();
+        for n in 0..snapshots {
+            if n > 0 {
+                case.change();
+            }
+            case.keep();
+        }
+        case
+    }
+
+    /// Forgets all but the last two; they are not promised any more.
+    fn forgotten(mut self) -> Self {
+        forget(&self, &self.storage()).unwrap();
+        self.hold(&self.storage());
+        self
+    }
+
+    fn settled(self) -> Self {
+        Self { ram: self.ram.twin(), ..self }
+    }
+}
+
+fn names(storage: &Arc<dyn Storage>, prefix: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let list = &mut |name: &str, _| {
+        names.push(name.to_string());
+        Ok(())
+    };
+    storage.list(prefix, list).unwrap();
+    names
+}
+
+/// A lab to restore from.
+pub fn restorable() -> Case {
+    Case::with("restore", 2, check).settled()
+}
+
+/// All cases. A new verb that writes is one more line.
+pub fn all() -> Vec<Case> {
+    let first = Case::new("the first backup", begin);
+    let step = Case::with("a small step", 2, back_up);
+    step.change();
+    let unchanged = Case::with("nothing changed", 2, back_up);
+    let merge = Case::with("a backup that merges indexes", 2, back_up);
+    merge.change();
+    for n in 0..14 {
+        let (storage, plain) = (merge.storage(), noise(n, 500));
+        let store = open(&storage).unwrap();
+        let session = Session::new(&store);
+        session.put(&plain, &[]).unwrap();
+        session.seal().unwrap();
+    }
+    assert_eq!(names(&merge.storage(), "index").len(), 16);
+    let mut lost_pack = Case::with("a backup that heals a lost pack", 1, back_up);
+    lost_pack.keep();
+    let storage = lost_pack.storage();
+    storage.remove(&names(&storage, "packs")[0]).unwrap();
+    (lost_pack.is_damaged, lost_pack.promised) = (true, HashSet::new());
+    let mut lost_index = Case::with("a backup that heals a lost index", 3, back_up);
+    lost_index.change();
+    lost_index.is_damaged = true;
+    let storage = lost_index.storage();
+    names(&storage, "index").iter().skip(1).for_each(|name| storage.remove(name).unwrap());
+    let mut forgets = Case::with("forget", 6, forget);
+    forgets.promised = Case::last_two(&forgets);
+    let prunes = Case::with("prune", 12, prune).forgotten();
+    // What a killed run left: a pack in no index.
+    let (storage, before) = (prunes.storage(), names(&prunes.storage(), "index"));
+    let store = open(&storage).unwrap();
+    let session = Session::new(&store);
+    session.put(b"what a dead run left", &[]).unwrap();
+    session.seal().unwrap();
+    names(&storage, "index")
+        .iter()
+        .filter(|name| !before.contains(name))
+        .for_each(|name| storage.remove(name).unwrap());
+    let mut prunes_lost_index = Case::with("prune without an index", 6, prune).forgotten();
+    prunes_lost_index.is_damaged = true;
+    let storage = prunes_lost_index.storage();
+    names(&storage, "index").iter().for_each(|name| storage.remove(name).unwrap());
+    let mut both = Case::with("forget and prune", 5, forget_and_prune);
+    both.promised = Case::last_two(&both);
+    let checks = Case::with("check", 3, check);
+    let all = [first, step, unchanged, merge, lost_pack, lost_index, forgets, prunes, prunes_lost_index, both, checks];
+    all.into_iter().map(Case::settled).collect()
+}
+
+impl Case {
+    fn last_two(&self) -> HashSet<SnapshotId> {
+        let names = open(&self.storage()).unwrap().snapshot_names(None).unwrap();
+        names.iter().rev().take(2).map(|name| name.id).collect()
+    }
+}

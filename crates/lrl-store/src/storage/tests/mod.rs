@@ -1,0 +1,76 @@
+//! What is durable when, on a disk in memory that is killed, fails and loses its power.
+
+pub mod image;
+
+use super::memory::{Fault, Memory, Ram};
+use super::{Source, Storage};
+
+const NAME: &str = "packs/ab/abcd";
+
+fn names(storage: &Memory) -> Vec<String> {
+    let mut names = Vec::new();
+    let visit = &mut |name: &str, _| {
+        names.push(name.to_string());
+        Ok(())
+    };
+    storage.list("", visit).unwrap();
+    names
+}
+
+#[test]
+fn an_object_is_durable_and_whole_once_it_is_written_and_never_half() {
+    let ram = Ram::new();
+    ram.record();
+    ram.storage().write_new(NAME, Source::Bytes(b"some bytes")).unwrap();
+    let states = ram.recorded();
+    assert!(states.len() > 8, "{}", states.len());
+    for image in states.into_iter().map(Ram::of) {
+        for seed in 0..50 {
+            let storage = image.after_power_cut(seed).storage();
+            assert!(names(&storage).is_empty() || storage.read(NAME).unwrap() == b"some bytes");
+        }
+    }
+    for seed in 0..50 {
+        assert_eq!(ram.after_power_cut(seed).storage().read(NAME).unwrap(), b"some bytes");
+    }
+}
+
+#[test]
+fn what_a_killed_run_did_not_make_durable_the_next_one_does() {
+    let ram = Ram::new();
+    ram.record();
+    ram.storage().write_new(NAME, Source::Bytes(b"some bytes")).unwrap();
+    for image in ram.recorded() {
+        let ram = Ram::of(image);
+        let storage = ram.storage();
+        storage.reclaim().unwrap();
+        let seen = names(&storage);
+        storage.write_new("packs/ab/ef01", Source::Bytes(b"more")).unwrap();
+        for seed in 0..50 {
+            let after = names(&ram.after_power_cut(seed).storage());
+            assert!(
+                seen.iter().all(|name| after.contains(name)) && after.contains(&"packs/ab/ef01".into()),
+                "{after:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_write_that_fails_leaves_no_name_that_a_later_one_takes_for_durable() {
+    for n in 0.. {
+        let ram = Ram::new();
+        ram.arm(Fault::Fails, n);
+        let done = ram.storage().write_new(NAME, Source::Bytes(b"some bytes"));
+        if !ram.disarm() {
+            done.unwrap();
+            break;
+        }
+        // One call that is only a help may fail.
+        assert!(names(&ram.storage()).is_empty() || done.is_ok(), "call {n}");
+        ram.storage().write_new("packs/ab/ef01", Source::Bytes(b"more")).unwrap();
+        for seed in 0..20 {
+            assert_eq!(ram.after_power_cut(seed).storage().read("packs/ab/ef01").unwrap(), b"more");
+        }
+    }
+}
