@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::locks::{AskLocks, LockHolder};
 
@@ -40,8 +41,20 @@ impl std::fmt::Display for Holder {
     }
 }
 
-/// Finds the processes, other than this one, that hold any of these; one entry for each process.
+/// Finds the processes, other than this one, that hold any of these; one entry for each process. Goes on looking for a moment before it
+/// names one: a program that is just being started shares what its parent had open, until it runs.
 pub(super) fn find(watched: &[Watched], locks: Option<AskLocks>) -> Vec<Holder> {
+    let until = Instant::now() + Duration::from_millis(500);
+    loop {
+        let holders = look(watched, locks);
+        if holders.is_empty() || Instant::now() >= until {
+            return holders;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn look(watched: &[Watched], locks: Option<AskLocks>) -> Vec<Holder> {
     let mut holders = Vec::new();
     let Ok(processes) = fs::read_dir("/proc") else { return holders };
     for process in processes.flatten() {

@@ -6,7 +6,9 @@ use std::fs::{self, File};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -507,4 +509,37 @@ fn an_interrupted_restore_changes_nothing() {
         after += 1;
     }
     assert!(after > 60, "was only asked {after} times");
+}
+
+#[test]
+fn a_program_that_is_just_being_started_holds_nothing() {
+    // Until it runs, a child shares what any thread of its parent has open.
+    let lab = Lab::new();
+    lab.write("lrl.db", &[3; 3000]);
+    let snapshot = lab.snapshot();
+    fs::create_dir_all(lab.data()).unwrap();
+    fs::write(lab.data().join("lrl.db"), b"old").unwrap();
+    let done = AtomicBool::new(false);
+    // It looks for its program in many places first.
+    let path = "/nowhere:".repeat(20_000);
+    std::thread::scope(|threads| {
+        for _ in 0..3 {
+            threads.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let _ = Command::new("no-such-program").env("PATH", &path).status();
+                }
+            });
+        }
+        let options = Options { dry_run: true, ..lab.options(What::Whole) };
+        let found: usize = (0..30)
+            .map(|_| {
+                let open = File::open(lab.data().join("lrl.db")).unwrap();
+                std::thread::sleep(Duration::from_millis(5));
+                drop(open);
+                lab.restore_with(&snapshot, &options).unwrap().holders.len()
+            })
+            .sum();
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(found, 0);
+    });
 }
