@@ -13,6 +13,13 @@ use crate::format::entry::{Content, Piece};
 use crate::format::pack::MAX_DEPTH;
 use crate::id::ChunkId;
 
+/// Whether copies count that no index lists.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Listed {
+    Only,
+    OrNot,
+}
+
 impl Store {
     /// Says whether a chunk is in the index.
     pub fn contains(&self, id: &ChunkId) -> Result<bool> {
@@ -109,24 +116,32 @@ impl Store {
         match first {
             Ok(Some(plain)) if ChunkId::of(&plain) == *id => Ok(plain),
             Err(Error::Interrupted) => Err(Error::Interrupted),
-            _ => self.read_any(id, 0),
+            _ => self.read_any(id, 0, Listed::OrNot),
         }
     }
 
+    /// Reads a chunk, it and all that it leans on verified and in the index: slower, and proof that a snapshot may rely on it.
+    pub(crate) fn read_with_bases(&self, id: &ChunkId) -> Result<Vec<u8>> {
+        self.read_any(id, 0, Listed::Only)
+    }
+
     /// Reads a chunk from the first copy that is whole.
-    fn read_any(&self, id: &ChunkId, below: u8) -> Result<Vec<u8>> {
+    fn read_any(&self, id: &ChunkId, below: u8, listed: Listed) -> Result<Vec<u8>> {
         let mut failed = None;
         let mut tried = Vec::new();
         for last_resort in [false, true] {
+            if last_resort && listed == Listed::Only {
+                break;
+            }
             if last_resort {
                 self.salvage()?;
             }
             for copy in self.copies(id)? {
-                if tried.contains(&copy.slot) {
+                if tried.contains(&copy.slot) || listed == Listed::Only && copy.slot.is_salvaged() {
                     continue;
                 }
                 tried.push(copy.slot);
-                match self.read_at(&copy.place, below) {
+                match self.read_at(&copy.place, below, listed) {
                     Err(Error::Interrupted) => return Err(Error::Interrupted),
                     Err(e) => failed = failed.or(Some(e)),
                     plain => return plain,
@@ -141,16 +156,17 @@ impl Store {
         match self.decode(place, 0) {
             Ok(plain) if ChunkId::of(&plain) == place.record.id => Ok(plain),
             Err(e) if place.record.bases.is_empty() => Err(e),
-            _ => self.read_at(place, 0),
+            _ => self.read_at(place, 0, Listed::OrNot),
         }
     }
 
-    fn read_at(&self, place: &Place, below: u8) -> Result<Vec<u8>> {
+    fn read_at(&self, place: &Place, below: u8, listed: Listed) -> Result<Vec<u8>> {
         let object = self.describe_chunk(place);
         if below > MAX_DEPTH {
             return Err(Error::corrupt(object, "its chain of bases is too long"));
         }
-        let bases = place.record.bases.iter().map(|base| self.read_any(base, below + 1)).collect::<Result<Vec<_>>>();
+        let bases =
+            place.record.bases.iter().map(|base| self.read_any(base, below + 1, listed)).collect::<Result<Vec<_>>>();
         let plain = self.decode_over(place, &bases?, &object)?;
         if ChunkId::of(&plain) == place.record.id {
             Ok(plain)
@@ -159,7 +175,7 @@ impl Store {
         }
     }
 
-    // Only the final chunk is verified: a wrong base cannot give the right bytes, and hashing every link would cost more than decoding.
+    // Only the final chunk is verified: bytes of a wrong base that are used cannot give the right ones, and hashing every link would cost more than decoding.
     fn decode(&self, place: &Place, below: u8) -> Result<Vec<u8>> {
         let object = self.describe_chunk(place);
         if below > MAX_DEPTH {
