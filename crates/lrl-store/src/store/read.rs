@@ -148,6 +148,11 @@ impl Store {
         }
     }
 
+    /// Reads a chunk, it and all that it leans on verified and in the index: slower, and proof that a snapshot may rely on it.
+    pub(crate) fn read_with_bases(&self, id: &ChunkId) -> Result<Vec<u8>> {
+        self.read_any(id, 0, From::Listed)
+    }
+
     /// Reads a chunk from the first copy that is whole.
     fn read_any(&self, id: &ChunkId, below: u8, from: From) -> Result<Vec<u8>> {
         let mut failed = None;
@@ -197,7 +202,7 @@ impl Store {
         }
     }
 
-    // Only the final chunk is verified: a wrong base cannot give the right bytes, and hashing every link would cost more than decoding.
+    // Only the final chunk is verified: bytes of a wrong base that are used cannot give the right ones, and hashing every link would cost more than decoding.
     fn decode(&self, place: &Place, below: u8) -> Result<Vec<u8>> {
         let object = self.describe_chunk(place);
         if below > MAX_DEPTH {

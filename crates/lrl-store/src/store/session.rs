@@ -131,11 +131,16 @@ impl<'s> Session<'s> {
         if !self.doubts() {
             return self.stands(id, 0);
         }
-        match self.store.read_listed(id) {
+        match self.read(id) {
             Ok(_) => Ok(true),
             Err(Error::Interrupted) => Err(Error::Interrupted),
             Err(_) => Ok(false),
         }
+    }
+
+    /// Reads a chunk; in doubt its bases must be whole too, also where it makes no use of what is damaged in them.
+    fn read(&self, id: &ChunkId) -> Result<Arc<Vec<u8>>> {
+        if self.doubts() { self.store.read_with_bases(id).map(Arc::new) } else { self.store.read_listed(id) }
     }
 
     fn stands(&self, id: &ChunkId, below: u8) -> Result<bool> {
@@ -241,7 +246,7 @@ impl<'s> Session<'s> {
             }
             let Some(cost) = cost.filter(|_| !used.contains(&place.record.id)) else { continue };
             // A base that is damaged is no base; the chunk is then kept whole, which also heals it.
-            if let Ok(content) = self.store.read_listed(&place.record.id) {
+            if let Ok(content) = self.read(&place.record.id) {
                 left -= cost;
                 depth = depth.max(place.record.depth + 1);
                 used.push(place.record.id);

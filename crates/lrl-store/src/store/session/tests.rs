@@ -141,6 +141,61 @@ fn in_doubt_a_chunk_is_known_only_if_it_can_be_read() {
 }
 
 #[test]
+fn in_doubt_too_only_the_index_says_what_is_known() {
+    let storage = Arc::new(Memory::new());
+    create(&*storage, [1; 32]).unwrap();
+    let plain = noise(3, 1000);
+    let add = |in_doubt: bool| {
+        let store = open(&storage);
+        let session = Session::new(&store);
+        if in_doubt {
+            session.doubt();
+        }
+        let id = session.put(&plain, &[]).unwrap();
+        session.seal().unwrap();
+        id
+    };
+    add(false);
+    // A run that died between its packs and its index.
+    names(&*storage, "index").iter().for_each(|name| storage.remove(name).unwrap());
+    let id = add(true);
+    assert!(open(&storage).contains(&id).unwrap(), "what leans on it is not listed");
+}
+
+#[test]
+fn in_doubt_a_chunk_must_not_lean_on_a_damaged_one() {
+    let storage = Arc::new(Memory::new());
+    create(&*storage, [1; 32]).unwrap();
+    let store = open(&storage);
+    let put = |plain: &[u8], bases: &[crate::id::ChunkId], in_doubt: bool| {
+        let session = Session::new(&store);
+        if in_doubt {
+            session.doubt();
+        }
+        let id = session.put(plain, bases).unwrap();
+        session.seal().unwrap();
+        id
+    };
+    // Two deltas that use the first half of their base, whose second half is damaged then.
+    let base = noise(1, 64 << 10);
+    let base_id = put(&base, &[], false);
+    let pack = names(&*storage, "packs").remove(0);
+    let half = [&base[..32 << 10], &noise(2, 100)].concat();
+    let id = put(&half, &[base_id], false);
+    let mut bytes = storage.read(&pack).unwrap();
+    bytes[40 << 10] ^= 1;
+    storage.write_new(&pack, Source::Bytes(&bytes)).unwrap();
+    assert!(store.read(&base_id).is_err() && store.read(&id).is_ok(), "what is damaged is not what is used");
+    put(&half, &[base_id], true);
+    let other = [&half[..], b"and more"].concat();
+    let other_id = put(&other, &[id], true);
+    // Whoever takes the damaged pack away, as the next step of a repair, must lose nothing of this.
+    storage.remove(&pack).unwrap();
+    let store = open(&storage);
+    assert_eq!((store.read(&id).unwrap(), store.read(&other_id).unwrap()), (half, other));
+}
+
+#[test]
 fn chains_of_several_bases_stay_cheap_to_read() {
     let storage = Arc::new(Memory::new());
     create(&*storage, [1; 32]).unwrap();

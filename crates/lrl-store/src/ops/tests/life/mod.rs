@@ -10,6 +10,7 @@ mod shaky;
 mod world;
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 
 use proptest::collection::vec;
@@ -94,6 +95,11 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
+fn text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref().copied());
+    text.unwrap_or_default().into()
+}
+
 /// How many lives, and how long they are.
 fn bounds() -> (u32, std::ops::Range<usize>) {
     match std::env::var("LRL_TEST_ROUNDS").as_deref() {
@@ -111,7 +117,11 @@ fn a_long_random_life_loses_nothing() {
     let mut runner = TestRunner::new(ProptestConfig { source_file: Some(file!()), ..config });
     let result = runner.run(&vec(op(), ops), |ops| {
         let mut world = World::new();
-        ops.iter().for_each(|op| world.act(op));
+        for (n, op) in ops.iter().enumerate() {
+            // What follows the failure has nothing to do with it.
+            let done = catch_unwind(AssertUnwindSafe(|| world.act(op)));
+            done.map_err(|why| TestCaseError::fail(format!("operation {n}: {}", text(&*why))))?;
+        }
         let mut counts = counts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         *counts.entry("operations").or_default() += ops.len() as u64;
         world.counts.into_iter().for_each(|(what, n)| *counts.entry(what).or_default() += n);
@@ -121,7 +131,7 @@ fn a_long_random_life_loses_nothing() {
     match result {
         Ok(()) => {}
         Err(TestError::Fail(why, ops)) => {
-            let ops: Vec<String> = ops.iter().map(|op| format!("{op:?}")).collect();
+            let ops: Vec<String> = ops.iter().enumerate().map(|(n, op)| format!("{n}: {op:?}")).collect();
             panic!("{why}; the shortest life that fails (its seed is in proptest-regressions):\n{}", ops.join("\n"));
         }
         Err(other) => panic!("{other}"),

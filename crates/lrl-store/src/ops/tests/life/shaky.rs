@@ -32,11 +32,13 @@ pub struct Shaky {
     inner: Memory,
     cache: PathBuf,
     armed: Mutex<Option<Armed>>,
+    /// Names in the order of their first writing: those of packs are as good as random, and differ from run to run.
+    born: Mutex<Vec<String>>,
 }
 
 impl Shaky {
     pub fn new(cache: PathBuf) -> Self {
-        Self { inner: Memory::new(), cache, armed: Mutex::default() }
+        Self { inner: Memory::new(), cache, armed: Mutex::default(), born: Mutex::default() }
     }
 
     /// Lets `left` calls pass, then the fault begins.
@@ -59,6 +61,12 @@ impl Shaky {
 
     pub fn get(&self, name: &str) -> Option<Vec<u8>> {
         self.inner.read(name).ok()
+    }
+
+    /// Lists all objects, the oldest first.
+    pub fn names_by_age(&self) -> Vec<String> {
+        let born = self.born.lock().unwrap();
+        born.iter().filter(|name| self.get(name).is_some()).cloned().collect()
     }
 
     pub fn names(&self, prefix: &str) -> Vec<String> {
@@ -105,7 +113,14 @@ impl Storage for Shaky {
         self.call(false, || self.inner.len(name))
     }
     fn write_new(&self, name: &str, source: Source<'_>) -> Result<()> {
-        self.call(true, || self.inner.write_new(name, source))
+        self.call(true, || {
+            self.inner.write_new(name, source)?;
+            let mut born = self.born.lock().unwrap();
+            if !born.iter().any(|known| known == name) {
+                born.push(name.into());
+            }
+            Ok(())
+        })
     }
     fn spool(&self) -> Result<Spool> {
         self.call(true, || self.inner.spool())
