@@ -15,6 +15,22 @@ pub struct Time {
     pub nanos: u32,
 }
 
+impl Time {
+    const STAMP: &str = "%Y%m%d_%H%M%S";
+
+    /// Writes the second as a timestamp, `20260114_120000` in UTC; `None` for a year that cannot be written.
+    pub fn stamp(self) -> Option<String> {
+        Some(jiff::Timestamp::from_second(self.secs).ok()?.strftime(Self::STAMP).to_string())
+    }
+
+    /// Reads a timestamp, which must be written as [`Time::stamp`] writes it.
+    pub fn of_stamp(stamp: &str) -> Option<Self> {
+        let time = jiff::civil::DateTime::strptime(Self::STAMP, stamp).ok()?;
+        let secs = jiff::tz::TimeZone::UTC.to_timestamp(time).ok()?.as_second();
+        Some(Self { secs, nanos: 0 }).filter(|time| time.stamp().as_deref() == Some(stamp))
+    }
+}
+
 /// A run of a file's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Piece {

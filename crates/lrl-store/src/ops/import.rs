@@ -134,16 +134,15 @@ fn checked(set: &FoundSet) -> Result<Time, String> {
             return Err(format!("File not found: {}", file.name()));
         }
     }
-    let stamp = jiff::civil::DateTime::strptime("%Y%m%d_%H%M%S", &set.timestamp)
-        .ok()
-        .filter(|time| time.strftime("%Y%m%d_%H%M%S").to_string() == set.timestamp)
-        .and_then(|time| jiff::tz::TimeZone::UTC.to_timestamp(time).ok())
-        .ok_or_else(|| format!("its timestamp_utc {:?} is no time", set.timestamp))?;
+    let stamp =
+        Time::of_stamp(&set.timestamp).ok_or_else(|| format!("its timestamp_utc {:?} is no time", set.timestamp))?;
     // The finer time counts if it tells of the same run.
     let finer = set.created_at.as_ref().and_then(|text| text.parse::<jiff::Timestamp>().ok());
-    let time = finer.filter(|time| (time.as_second() - stamp.as_second()).abs() <= 86_400).unwrap_or(stamp);
-    let nanos = u32::try_from(time.subsec_nanosecond()).unwrap_or_default();
-    Ok(Time { secs: time.as_second(), nanos })
+    let finer = finer.filter(|time| (time.as_second() - stamp.secs).abs() <= 86_400);
+    Ok(finer.map_or(stamp, |time| Time {
+        secs: time.as_second(),
+        nanos: u32::try_from(time.subsec_nanosecond()).unwrap_or_default(),
+    }))
 }
 
 /// Imports one set. The inner error is the set's own fault.

@@ -127,10 +127,8 @@ pub fn backup(store: &Store, options: &Options, observer: &dyn Observer) -> Resu
     let _one_set =
         options.out.as_deref().map(|out| local::lock_dir(out, options.lock_wait, &interrupted)).transpose()?;
     storage.reclaim()?;
-    [Some(options.scratch.as_path()), options.out.as_deref()]
-        .into_iter()
-        .flatten()
-        .try_for_each(|dir| local::reclaim(dir).map(drop))?;
+    let out = options.out.as_deref().filter(|out| *out != options.scratch);
+    [Some(options.scratch.as_path()), out].into_iter().flatten().try_for_each(|dir| local::reclaim(dir).map(drop))?;
     let cache = storage.cache_dir().and_then(|dir| Cache::open(&dir));
     let cache = cache.filter(|cache| cache.begin(storage.room().bytes()).is_ok());
     let session = Session::new(store);
@@ -362,10 +360,8 @@ impl History {
         let mut taken = None;
         let mut second = time_of(options.now).secs;
         loop {
-            let stamp = jiff::Timestamp::from_second(second)
-                .map_err(|_| Error::Refused("the clock shows a year that cannot be written".into()))?
-                .strftime("%Y%m%d_%H%M%S")
-                .to_string();
+            let stamp = Time { secs: second, nanos: 0 }.stamp();
+            let stamp = stamp.ok_or_else(|| Error::Refused("the clock shows a year that cannot be written".into()))?;
             let in_source = match &self.newest_stamp {
                 Some(newest) if stamp <= *newest => {
                     if taken.is_none() {

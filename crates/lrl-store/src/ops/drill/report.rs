@@ -188,10 +188,9 @@ impl Report {
 
     /// Returns how old the data is at a moment in seconds since 1970; `None` if a clock was wrong.
     pub fn age_seconds(&self, now: i64) -> Option<u64> {
-        let time = jiff::civil::DateTime::strptime("%Y%m%d_%H%M%S", self.timestamp.as_deref()?).ok()?;
-        let then = jiff::tz::TimeZone::UTC.to_timestamp(time).ok()?;
+        let then = Time::of_stamp(self.timestamp.as_deref()?)?;
         // Runs within one second are named by the seconds that follow.
-        let age = now.checked_sub(then.as_second()).filter(|age| *age >= -SKEW_SECS)?;
+        let age = now.checked_sub(then.secs).filter(|age| *age >= -SKEW_SECS)?;
         Some(age.max(0).unsigned_abs())
     }
 

@@ -7,6 +7,7 @@ use super::Session;
 use crate::error::Error;
 use crate::format::config::{Config, encode};
 use crate::progress::Silent;
+use crate::storage::local::Local;
 use crate::storage::memory::Memory;
 use crate::storage::{LockMode, Source, Storage};
 use crate::store::{Store, create};
@@ -277,4 +278,39 @@ fn what_only_an_unlisted_pack_holds_is_not_known_and_no_base() {
         assert_eq!(store.locate(&id).unwrap().unwrap().record.bases, []);
         plain[8] ^= 1;
     }
+}
+
+#[test]
+fn what_was_stored_for_nothing_goes_only_if_nobody_else_uses_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = Arc::new(<Local>::new(dir.path()));
+    create(&*storage, [1; 32]).unwrap();
+    let open = || {
+        let storage: Arc<dyn Storage> = Arc::clone(&storage) as Arc<dyn Storage>;
+        Store::open(storage, LockMode::Shared, Duration::ZERO, &Silent).unwrap()
+    };
+    let packs = || {
+        let mut packs = Vec::new();
+        storage.list("packs", &mut |name, _| Ok(packs.push(name.to_string()))).unwrap();
+        packs
+    };
+    // One pack that an index lists, and one that none does.
+    let fill = |store: &Store, word: &str, is_alone: bool, left: usize| {
+        let session = Session::new(store);
+        session.put(format!("{word}, listed").as_bytes(), &[]).unwrap();
+        session.seal().unwrap();
+        session.put(format!("{word}, unlisted").as_bytes(), &[]).unwrap();
+        session.step(|state| session.close_pack(state)).unwrap();
+        session.take_back();
+        assert_eq!(packs().len(), left, "{word}: alone {is_alone}");
+    };
+    let other = open();
+    fill(&open(), "first", false, 2);
+    drop(other);
+    fill(&open(), "second", true, 3);
+    // The same pack was there before this run: it may be somebody's.
+    let store = open();
+    fill(&store, "first", true, 3);
+    assert!(store.read(&crate::id::ChunkId::of(b"first, listed")).is_ok());
+    assert!(store.read(&crate::id::ChunkId::of(b"second, listed")).is_ok());
 }
