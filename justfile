@@ -13,11 +13,16 @@ lint:
 test:
     cargo test --workspace --locked
 
+# Every fault and damage, at every step and byte, and 100,000 random operations: hours. A number instead of `all` bounds each kind:
+# `just soak 200`. It prints how many states were tried; a failure prints what tries that state again.
+soak ROUNDS="all":
+    LRL_TEST_ROUNDS={{ROUNDS}} cargo test --workspace --locked --lib -- ops::tests check::repair --nocapture
+    LRL_TEST_ROUNDS={{ROUNDS}} cargo test --workspace --locked --test e2e -- kill --nocapture
+
 # The same tests with larger bounds, and the ones too large for the gate: live databases of over 1 GiB, 700 rounds beside writers, every
 # flipped byte and every truncation of a small store.
 long:
     LRL_TEST_ROUNDS=700 cargo test -p lrl-store --locked sqlite::
-    LRL_TEST_ROUNDS=all cargo test --workspace --locked --lib -- check::repair --nocapture
     cargo test -p lrl-store --locked -- --ignored the_lock_byte_page_is_zero_and_nothing_else_differs
 
 # lrl beside its peers, as docs/BENCHMARKS.md shows it: on a quiet machine, with restic and borg installed. Takes about 25 minutes.

@@ -113,7 +113,7 @@ impl Disk for Os {
     }
 
     fn temporary(&self, dir: &Path) -> Result<Box<dyn Temporary>> {
-        Ok(Box::new(local::temporary_file(dir)?))
+        Ok(Box::new(OsFile(local::temporary_file(dir)?)))
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
@@ -155,12 +155,24 @@ impl Disk for Os {
     }
 }
 
-impl Temporary for tempfile::NamedTempFile {
+struct OsFile(tempfile::NamedTempFile);
+
+impl Write for OsFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // Through the file itself: the other way errors get the temporary name, which tells people nothing.
+        self.0.as_file_mut().write(bytes)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Temporary for OsFile {
     fn sync(&mut self) -> io::Result<()> {
-        self.as_file().sync_all()
+        self.0.as_file().sync_all()
     }
 
     fn rename(self: Box<Self>, path: &Path) -> io::Result<()> {
-        self.persist(path).map(drop).map_err(|e| e.error)
+        self.0.persist(path).map(drop).map_err(|e| e.error)
     }
 }
