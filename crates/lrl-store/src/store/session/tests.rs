@@ -291,7 +291,12 @@ fn what_was_stored_for_nothing_goes_only_if_nobody_else_uses_the_store() {
     };
     let packs = || {
         let mut packs = Vec::new();
-        storage.list("packs", &mut |name, _| Ok(packs.push(name.to_string()))).unwrap();
+        storage
+            .list("packs", &mut |name, _| {
+                packs.push(name.to_string());
+                Ok(())
+            })
+            .unwrap();
         packs
     };
     // One pack that an index lists, and one that none does.

@@ -47,7 +47,7 @@ pub enum Harm {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Place {
     Fresh,
-    InPlace,
+    Over,
     /// In place, and back.
     Undone,
 }

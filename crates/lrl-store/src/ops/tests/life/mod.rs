@@ -76,7 +76,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => index().prop_map(Harm::Cut),
         1 => Just(Harm::Remove),
     ];
-    let place = prop_oneof![3 => Just(Place::Fresh), 1 => Just(Place::InPlace), 2 => Just(Place::Undone)];
+    let place = prop_oneof![3 => Just(Place::Fresh), 1 => Just(Place::Over), 2 => Just(Place::Undone)];
     let jump = prop_oneof![Just(1i64), Just(-1), Just(3600), Just(86_400), Just(YEARS), Just(-YEARS)];
     prop_oneof![
         40 => (any::<bool>(), step()).prop_map(|(lab, step)| Op::Step { lab, step }),
