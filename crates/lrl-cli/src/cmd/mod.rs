@@ -1,6 +1,7 @@
 //! One file per verb: each resolves its arguments, makes one engine call and renders the result.
 
 mod backup;
+mod books;
 mod check;
 mod completions;
 mod config;

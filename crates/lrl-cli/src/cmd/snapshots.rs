@@ -5,11 +5,12 @@ use std::time::SystemTime;
 use lrl_store::format::drill::Drilled;
 use lrl_store::format::snapshot::Snapshot;
 use lrl_store::ops::backup::time_of;
-use lrl_store::ops::drill::evidence::{Evidence, Proof};
+use lrl_store::ops::drill::evidence::Proof;
 use lrl_store::ops::snapshots;
-use lrl_store::store::{SnapshotName, Store};
+use lrl_store::store::SnapshotName;
 use serde_json::{Value, json};
 
+use super::books::Books;
 use super::{Context, store};
 use crate::exit::{Exit, Result};
 use crate::render::document;
@@ -20,9 +21,9 @@ use crate::term::Colour;
 pub fn run(context: &Context<'_>) -> Result {
     let store = store::open_default(context)?;
     let term = context.term;
-    let now = time_of(SystemTime::now()).secs;
+    let now = time_of(SystemTime::now());
     let (mut listed, mut damaged, mut proven) = (0u64, 0u64, 0u64);
-    let mut records = None;
+    let mut books = Books::default();
     document::list(term, json!({}), "snapshots", |list| {
         for (name, read) in snapshots::snapshots(&store, store::named_source(context))? {
             match read {
@@ -31,10 +32,10 @@ pub fn run(context: &Context<'_>) -> Result {
                         term.line(term.paint(Colour::Dim, &heading()))?;
                     }
                     listed += 1;
-                    let proof = proof(context, &store, &name, &mut records)?;
+                    let proof = books.of(context, &store, &name.source, now)?.of(&name.id);
                     proven += u64::from(proof.is_some_and(|proof| proof.passed));
                     list.item(|| to_json(&name, &snapshot, proof))?;
-                    term.line(row(&name, &snapshot, proof, now))?;
+                    term.line(row(&name, &snapshot, proof, now.secs))?;
                 }
                 Err(error) => {
                     damaged += 1;
@@ -54,20 +55,6 @@ pub fn run(context: &Context<'_>) -> Result {
         let exit = if damaged == 0 { Exit::Done } else { Exit::Incomplete };
         Ok((json!({ "damaged": damaged, "proven": proven }), exit))
     })
-}
-
-/// Finds the newest drill of a snapshot; the records of a source are read when its first one comes.
-fn proof(
-    context: &Context<'_>,
-    store: &Store,
-    name: &SnapshotName,
-    records: &mut Option<(String, Evidence)>,
-) -> Result<Option<Proof>> {
-    if records.as_ref().is_none_or(|(source, _)| *source != name.source) {
-        let evidence = Evidence::read(store, &name.source, time_of(SystemTime::now()), context.term)?;
-        *records = Some((name.source.clone(), evidence));
-    }
-    Ok(records.as_ref().and_then(|(_, evidence)| evidence.of(&name.id)))
 }
 
 /// Says whether it is proven that a snapshot can be restored, and since when; of a set, that its set can.

@@ -55,11 +55,8 @@ fn reclaim(parent: &Path, prefix: &str) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     for entry in entries.flatten().filter(|entry| entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes())) {
         let Ok(meta) = entry.path().symlink_metadata() else { continue };
-        // A directory is locked a moment after it was made.
-        let settled =
-            meta.modified().ok().and_then(|time| time.elapsed().ok()).is_some_and(|age| age > local::RECLAIM_AGE);
         let ours = meta.is_dir() && meta.uid() == rustix::process::geteuid().as_raw();
-        if ours && settled && lock(&entry.path()).is_some() {
+        if ours && local::is_settled(&meta) && lock(&entry.path()).is_some() {
             let _ = clear(&entry.path());
             let _ = fs::remove_dir(entry.path());
         }

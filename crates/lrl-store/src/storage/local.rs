@@ -161,6 +161,11 @@ pub(super) fn has_dead(dir: &Path) -> Result<bool> {
     Ok(false)
 }
 
+/// Says whether a file or directory is old enough for its owner to have locked it, which comes a moment after it was made.
+pub(crate) fn is_settled(meta: &fs::Metadata) -> bool {
+    meta.modified().ok().and_then(|time| time.elapsed().ok()).is_some_and(|age| age > RECLAIM_AGE)
+}
+
 /// Removes the temporary files that dead runs left in `dir`; returns their bytes. Those of living ones are locked, or too young to tell.
 pub fn reclaim(dir: &Path) -> Result<u64> {
     let mut freed = 0;
@@ -168,9 +173,7 @@ pub fn reclaim(dir: &Path) -> Result<u64> {
         let path = path?;
         let Ok(file) = File::open(&path) else { continue };
         let Ok(meta) = file.metadata() else { continue };
-        // A file is locked a moment after it was made.
-        let settled = meta.modified().ok().and_then(|time| time.elapsed().ok()).is_some_and(|age| age > RECLAIM_AGE);
-        if meta.is_file() && settled && file.try_lock_exclusive().is_ok() {
+        if meta.is_file() && is_settled(&meta) && file.try_lock_exclusive().is_ok() {
             match fs::remove_file(&path) {
                 // Another run reclaimed it, or its owner gave it its name, after it was opened here.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}

@@ -6,13 +6,14 @@ pub mod local;
 pub mod memory;
 pub mod room;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::id::Hasher;
 use room::Room;
 
 /// The bytes of a new object.
@@ -87,7 +88,7 @@ pub trait Storage: Send + Sync {
     /// that is killed leaves both.
     fn rename(&self, from: &str, to: &str) -> Result<()> {
         let mut spool = self.spool()?;
-        each_run(self, from, &mut |bytes| {
+        each_run(self, from, self.len(from)?, &mut |bytes| {
             spool.write_all(bytes).map_err(Error::io("write a copy in", self.describe()))
         })?;
         self.write_new(to, Source::Spool(spool))?;
@@ -126,18 +127,39 @@ pub trait Storage: Send + Sync {
     fn cache_dir(&self) -> Option<std::path::PathBuf>;
 }
 
-/// Reads a whole object of any length, a mebibyte at a time.
+/// Lists what `parse` makes of the objects' names below `prefix`, in the order of [`Storage::list`].
+pub fn collect<T>(storage: &dyn Storage, prefix: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Vec<T>> {
+    let mut found = Vec::new();
+    storage.list(prefix, &mut |name, _| {
+        found.extend(parse(name));
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// Reads the first `len` bytes of an object, a mebibyte at a time.
 pub fn each_run<S: Storage + ?Sized>(
     storage: &S,
     name: &str,
+    len: u64,
     visit: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
     const RUN: u64 = 1 << 20;
-    let (mut at, len) = (0, storage.len(name)?);
+    let mut at = 0;
     while at < len {
         let run = (len - at).min(RUN);
         visit(&storage.read_range(name, at, run as usize)?)?;
         at += run;
     }
     Ok(())
+}
+
+/// Returns the BLAKE3 of the first `len` bytes of an object.
+pub fn hash_start(storage: &dyn Storage, name: &str, len: u64) -> Result<[u8; 32]> {
+    let mut hasher = Hasher::new();
+    each_run(storage, name, len, &mut |bytes| {
+        hasher.update(bytes);
+        Ok(())
+    })?;
+    Ok(hasher.finish())
 }

@@ -212,7 +212,8 @@ impl Cache {
         .map(|_| ())
     }
 
-    /// Says whether a run has already stored a half of this source again where the store had lost it; the lost pack, or the record of a repair, is known by its id.
+    /// Says whether a run has already stored a half of this source again where the store had lost it; the lost pack, or the record of a
+    /// repair, is known by its id.
     pub fn is_healed(&self, source: &str, half: &str, lost: &[u8; 32]) -> bool {
         let found = self.db.query_row(
             "SELECT 1 FROM healed WHERE source=? AND half=? AND lost=?",

@@ -4,7 +4,7 @@ use super::Store;
 use crate::error::{Error, Result};
 use crate::format::drill::{self, Drill};
 use crate::id::DrillId;
-use crate::storage::Source;
+use crate::storage::{Source, collect};
 
 /// The name of a drill's record, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,11 +45,7 @@ impl Store {
 
     /// Lists the names of a source's drills, oldest first.
     pub fn drill_names(&self, source: &str) -> Result<Vec<DrillName>> {
-        let mut names = Vec::new();
-        self.storage.list(&format!("drills/{source}"), &mut |name, _| {
-            names.extend(DrillName::parse(name));
-            Ok(())
-        })?;
+        let mut names = collect(&*self.storage, &format!("drills/{source}"), DrillName::parse)?;
         names.sort();
         Ok(names)
     }

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::format::index::{self, Encoder, Layout, Located};
 use crate::format::pack::Record;
 use crate::id::{ChunkId, IndexId, PackId};
-use crate::storage::{Source, Storage};
+use crate::storage::{Source, Storage, hash_start};
 
 /// The store keeps at most so many index files; one more and the small ones are merged.
 pub const MAX_FILES: usize = 16;
@@ -245,14 +245,7 @@ impl IndexFile {
 
 /// Returns the name that the first `end` bytes of an index give it.
 fn digest(storage: &dyn Storage, name: &str, end: u64) -> Result<String> {
-    let mut hasher = crate::id::Hasher::new();
-    let mut at = 0;
-    while at < end {
-        let len = (end - at).min(1 << 20);
-        hasher.update(&storage.read_range(name, at, len as usize)?);
-        at += len;
-    }
-    Ok(object_name(&IndexId::from_bytes(hasher.finish())))
+    Ok(object_name(&IndexId::from_bytes(hash_start(storage, name, end)?)))
 }
 
 /// Writes one index of records that come in order of their ids; returns it opened, and its length in bytes.

@@ -12,6 +12,7 @@ use crate::format::index::Located;
 use crate::format::pack::{FOOTER_LEN, directory_offset};
 use crate::id::{PackId, RepairId};
 use crate::progress::{Observer, checkpoint};
+use crate::storage::collect;
 
 /// Where index and packs differ.
 pub(crate) struct Survey {
@@ -115,12 +116,7 @@ impl Store {
 
     /// Lists the names of all index files, whether or not they can be read.
     pub(crate) fn index_names(&self) -> Result<Vec<String>> {
-        let mut names = Vec::new();
-        self.storage.list("index", &mut |name, _| {
-            names.extend(index::is_object_name(name).then(|| name.to_string()));
-            Ok(())
-        })?;
-        Ok(names)
+        collect(&*self.storage, "index", |name| index::is_object_name(name).then(|| name.to_string()))
     }
 
     /// Writes the index anew, from the directories of `packs`. The files in `before` go into quarantine, whatever they say, others go for

@@ -26,7 +26,7 @@ use crate::format::snapshot::{self, Snapshot};
 use crate::id::{PackId, SnapshotId};
 use crate::progress::Observer;
 use crate::storage::room::{Reserve, Room, Target};
-use crate::storage::{Guard, LockMode, Source, Storage};
+use crate::storage::{Guard, LockMode, Source, Storage, collect};
 use index::{Copy, IndexFile};
 use salvage::Salvage;
 
@@ -333,12 +333,8 @@ impl Store {
 
     /// Lists the names of snapshots, by source and sequence.
     pub fn snapshot_names(&self, source: Option<&str>) -> Result<Vec<SnapshotName>> {
-        let mut names = Vec::new();
         let prefix = source.map_or_else(|| "snapshots".into(), |source| format!("snapshots/{source}"));
-        self.storage.list(&prefix, &mut |name, _| {
-            names.extend(SnapshotName::parse(name));
-            Ok(())
-        })?;
+        let mut names = collect(&*self.storage, &prefix, SnapshotName::parse)?;
         names.sort();
         Ok(names)
     }

@@ -5,7 +5,7 @@ use super::{SnapshotName, Store};
 use crate::error::{Error, Result};
 use crate::format::repair::{self, Repair};
 use crate::id::RepairId;
-use crate::storage::Source;
+use crate::storage::{Source, collect, hash_start};
 
 /// The directory of what was moved.
 pub(crate) const QUARANTINE: &str = "quarantine";
@@ -69,16 +69,9 @@ impl Store {
 
     /// Says whether two objects are known to have the same bytes.
     fn are_same(&self, one: &str, other: &str) -> bool {
-        let digest = |name: &str| {
-            let mut hasher = crate::id::Hasher::new();
-            crate::storage::each_run(&*self.storage, name, &mut |bytes| {
-                hasher.update(bytes);
-                Ok(())
-            })
-            .map(|()| hasher.finish())
-        };
-        let same_len = matches!((self.storage.len(one), self.storage.len(other)), (Ok(a), Ok(b)) if a == b);
-        same_len && matches!((digest(one), digest(other)), (Ok(a), Ok(b)) if a == b)
+        let (Ok(len), Ok(other_len)) = (self.storage.len(one), self.storage.len(other)) else { return false };
+        let digest = |name: &str| hash_start(&*self.storage, name, len);
+        len == other_len && matches!((digest(one), digest(other)), (Ok(a), Ok(b)) if a == b)
     }
 
     /// Counts what lies in quarantine.
@@ -112,12 +105,7 @@ impl Store {
 
     /// Lists the records of repairs.
     pub(crate) fn repairs(&self) -> Result<Vec<RepairId>> {
-        let mut ids = Vec::new();
-        self.storage.list(REPAIRS, &mut |name, _| {
-            ids.extend(repair_id(name));
-            Ok(())
-        })?;
-        Ok(ids)
+        collect(&*self.storage, REPAIRS, repair_id)
     }
 }
 

@@ -119,32 +119,29 @@ impl Store {
 
     /// Reads a chunk, verified against its id. Every copy is tried before giving up.
     pub fn read(&self, id: &ChunkId) -> Result<Vec<u8>> {
-        let first = self.locate(id).and_then(|place| place.map(|place| self.decode(&place, 0)).transpose());
-        match first {
-            Ok(Some(plain)) if ChunkId::of(&plain) == *id => Ok(plain),
-            Err(Error::Interrupted) => Err(Error::Interrupted),
-            _ => self.read_any(id, 0, From::AnyPack),
-        }
+        self.read_from(id, From::AnyPack)
     }
 
     /// Reads a chunk as [`Store::read`] does, but it and its bases only from where an index lists them. What is new may lean on such chunks
     /// alone: in a pack that no index lists a dead run may have left its bytes, and nothing says that they are durable.
     pub(crate) fn read_listed(&self, id: &ChunkId) -> Result<Arc<Vec<u8>>> {
-        let trusts_kept = self.salvaged().is_none();
-        if let Some(plain) = self.bases.get(id).filter(|plain| trusts_kept && ChunkId::of(plain) == *id) {
+        let kept = self.bases.get(id).filter(|plain| self.salvaged().is_none() && ChunkId::of(plain) == *id);
+        if let Some(plain) = kept {
             return Ok(plain);
         }
-        let plain = Arc::new(self.read_from_listed(id)?);
+        let plain = Arc::new(self.read_from(id, From::Listed)?);
         self.bases.keep(id, &plain);
         Ok(plain)
     }
 
-    fn read_from_listed(&self, id: &ChunkId) -> Result<Vec<u8>> {
+    fn read_from(&self, id: &ChunkId, from: From) -> Result<Vec<u8>> {
         let first = self.locate(id).and_then(|place| place.map(|place| self.decode(&place, 0)).transpose());
+        // Once packs outside the index are looked at, the first copy may come from one.
+        let counts = from == From::AnyPack || self.salvaged().is_none();
         match first {
-            Ok(Some(plain)) if ChunkId::of(&plain) == *id && self.salvaged().is_none() => Ok(plain),
+            Ok(Some(plain)) if counts && ChunkId::of(&plain) == *id => Ok(plain),
             Err(Error::Interrupted) => Err(Error::Interrupted),
-            _ => self.read_any(id, 0, From::Listed),
+            _ => self.read_any(id, 0, from),
         }
     }
 
@@ -202,7 +199,8 @@ impl Store {
         }
     }
 
-    // Only the final chunk is verified: bytes of a wrong base that are used cannot give the right ones, and hashing every link would cost more than decoding.
+    // Only the final chunk is verified: bytes of a wrong base that are used cannot give the right ones, and hashing every link would cost
+    // more than decoding.
     fn decode(&self, place: &Place, below: u8) -> Result<Vec<u8>> {
         let object = self.describe_chunk(place);
         if below > MAX_DEPTH {

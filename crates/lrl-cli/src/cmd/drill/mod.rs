@@ -1,6 +1,5 @@
 //! `lrl drill`: proof that sets or snapshots can be restored: which are drilled, one after another, and how that ends.
 
-mod books;
 mod history;
 mod render;
 
@@ -16,8 +15,8 @@ use lrl_store::set::found::manifests;
 use lrl_store::store::Store;
 use serde_json::{Value, json};
 
-use self::books::Books;
 use self::render::Ended;
+use super::books::Books;
 use super::{Context, store};
 use crate::args::DrillArgs;
 use crate::exit::{Exit, Failure, Result};

@@ -5,6 +5,7 @@ use super::findings::Findings;
 use crate::error::{Error, Result};
 use crate::id::RepairId;
 use crate::progress::{Observer, checkpoint};
+use crate::storage::collect;
 use crate::store::drills::DrillName;
 use crate::store::quarantine::{repair_id, repair_name};
 use crate::store::{SnapshotName, Store, index};
@@ -50,12 +51,7 @@ pub(super) fn records(
             Ok(())
         }
     };
-    let mut drills = Vec::new();
-    storage.list("drills", &mut |name, _| {
-        drills.extend(DrillName::parse(name));
-        Ok(())
-    })?;
-    for name in drills {
+    for name in collect(&**storage, "drills", DrillName::parse)? {
         checkpoint(observer)?;
         checked.drills += 1;
         judge(name.object(), store.drill(&name).map(drop))?;

@@ -308,7 +308,8 @@ fn is_listed(store: &Store, pack: &PackId, offset: u64, record: &Record) -> Resu
 /// Returns the id of the pack that an object is by its bytes.
 pub(super) fn hash_file(store: &Store, name: &str, observer: &dyn Observer) -> Result<PackId> {
     let mut hasher = Hasher::new();
-    each_run(&**store.storage(), name, &mut |bytes| {
+    let storage = store.storage();
+    each_run(&**storage, name, storage.len(name)?, &mut |bytes| {
         hasher.update(bytes);
         observer.advance(bytes.len() as u64, 0);
         checkpoint(observer)

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Options, ReadData, Report, check};
 use crate::format::entry::Time;
+use crate::ops::tests::faulty;
 use crate::ops::{backup, drill, dump, ls, select, snapshots};
 use crate::progress::Silent;
 use crate::storage::memory::Memory;
@@ -54,17 +55,6 @@ fn store() -> Arc<dyn Storage> {
     let report = drill::drill_snapshot(&store, &name, &snapshot, &options, &Silent).unwrap();
     store.add_drill(&report.record("lab", Time { secs: 5, nanos: 0 }, "test")).unwrap();
     storage
-}
-
-fn objects(storage: &Arc<dyn Storage>) -> Vec<String> {
-    let mut names = Vec::new();
-    storage
-        .list("", &mut |name, _| {
-            names.push(name.to_string());
-            Ok(())
-        })
-        .unwrap();
-    names
 }
 
 /// Reads every file of every snapshot; true if all could be.
@@ -116,7 +106,7 @@ fn a_sound_store_is_clean_whichever_way_it_is_checked() {
 fn every_damage_to_every_object_is_seen_and_named() {
     let storage = store();
     let mut states = 0;
-    for name in objects(&storage) {
+    for name in faulty::names(&storage, "") {
         let sound = storage.read(&name).unwrap();
         let step = (sound.len() / 40).max(1);
         let mut damages: Vec<(String, Option<Vec<u8>>)> = vec![("removed".into(), None)];
@@ -161,7 +151,7 @@ fn every_damage_to_every_object_is_seen_and_named() {
 #[test]
 fn a_lost_pack_names_the_snapshots_and_files_that_it_takes_along() {
     let storage = store();
-    let packs: Vec<String> = objects(&storage).into_iter().filter(|name| name.starts_with("packs/")).collect();
+    let packs: Vec<String> = faulty::names(&storage, "packs");
     let store = open(&storage);
     for (_, snapshot) in snapshots::snapshots(&store, None).unwrap().skip(2) {
         let snapshot = snapshot.unwrap();

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -12,6 +11,7 @@ use super::{MaxUnused, Numbers, Report, apply, plan};
 use crate::error::{Error, Result};
 use crate::id::{ChunkId, Hasher, SnapshotId};
 use crate::ops::check::{self, ReadData, check};
+use crate::ops::tests::faulty::{Fault, Faulty, names, twin};
 use crate::ops::{backup, dump, ls};
 use crate::progress::Silent;
 use crate::storage::memory::Memory;
@@ -19,96 +19,6 @@ use crate::storage::room::Room;
 use crate::storage::{Guard, LockMode, Source, Spool, Storage};
 use crate::store::session::Session;
 use crate::store::{Store, create};
-
-/// What goes wrong at one call that changes the storage.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Fault {
-    /// The call does nothing and fails, the next ones work.
-    Fails,
-    /// The call works, and is the last thing that does.
-    DiesAfter,
-    /// Nothing can be written from here on; reading and removing work.
-    Full,
-}
-
-pub struct Faulty {
-    inner: Arc<dyn Storage>,
-    fault: Fault,
-    left: AtomicU32,
-    tripped: AtomicBool,
-}
-
-impl Faulty {
-    /// Stands before a storage; the fault comes after `left` calls that change something.
-    pub fn new(inner: &Arc<dyn Storage>, fault: Fault, left: u32) -> Arc<Self> {
-        let (left, tripped) = (AtomicU32::new(left), AtomicBool::new(false));
-        Arc::new(Self { inner: Arc::clone(inner), fault, left, tripped })
-    }
-
-    /// Says whether the fault has come.
-    pub fn has_tripped(&self) -> bool {
-        self.tripped.load(Ordering::SeqCst)
-    }
-
-    fn error(&self, full: bool) -> Error {
-        let source = if full { std::io::ErrorKind::StorageFull.into() } else { std::io::Error::other("injected") };
-        Error::Io { op: "use", path: "memory".into(), source }
-    }
-
-    fn alive(&self) -> Result<()> {
-        let dead = self.fault == Fault::DiesAfter && self.tripped.load(Ordering::SeqCst);
-        if dead { Err(self.error(false)) } else { Ok(()) }
-    }
-
-    fn change(&self, is_write: bool, act: impl FnOnce() -> Result<()>) -> Result<()> {
-        self.alive()?;
-        let before = self.tripped.load(Ordering::SeqCst);
-        let now = !before && self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_err();
-        self.tripped.fetch_or(now, Ordering::SeqCst);
-        match self.fault {
-            Fault::Fails if now => Err(self.error(false)),
-            Fault::Full if (now || before) && is_write => Err(self.error(true)),
-            _ => act(),
-        }
-    }
-}
-
-impl Storage for Faulty {
-    fn describe(&self) -> String {
-        self.inner.describe()
-    }
-    fn read(&self, name: &str) -> Result<Vec<u8>> {
-        self.alive()?;
-        self.inner.read(name)
-    }
-    fn read_range(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>> {
-        self.alive()?;
-        self.inner.read_range(name, offset, len)
-    }
-    fn len(&self, name: &str) -> Result<u64> {
-        self.alive()?;
-        self.inner.len(name)
-    }
-    fn write_new(&self, name: &str, source: Source<'_>) -> Result<()> {
-        self.change(true, || self.inner.write_new(name, source))
-    }
-    fn spool(&self) -> Result<Spool> {
-        self.inner.spool()
-    }
-    fn list(&self, prefix: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
-        self.alive()?;
-        self.inner.list(prefix, visit)
-    }
-    fn remove(&self, name: &str) -> Result<()> {
-        self.change(false, || self.inner.remove(name))
-    }
-    fn lock(&self, _: &str, _: LockMode, _: Duration, _: &dyn Fn() -> bool) -> Result<Option<Box<dyn Guard>>> {
-        Ok(None)
-    }
-    fn cache_dir(&self) -> Option<std::path::PathBuf> {
-        None
-    }
-}
 
 fn open(storage: &Arc<dyn Storage>) -> Store {
     Store::open(Arc::clone(storage), LockMode::Exclusive, Duration::ZERO, &Silent).unwrap()
@@ -124,26 +34,6 @@ fn prune(storage: &Arc<dyn Storage>, max_unused: MaxUnused) -> Numbers {
     let report = try_prune(storage, max_unused).unwrap();
     assert!(report.failed.is_none() && report.notes.is_empty(), "{report:?}");
     report.numbers
-}
-
-/// Lists the objects below a prefix.
-pub fn names(storage: &Arc<dyn Storage>, prefix: &str) -> Vec<String> {
-    let mut names = Vec::new();
-    let list = &mut |name: &str, _| {
-        names.push(name.to_string());
-        Ok(())
-    };
-    storage.list(prefix, list).unwrap();
-    names
-}
-
-/// Copies a storage.
-pub fn twin(storage: &Arc<dyn Storage>) -> Arc<dyn Storage> {
-    let memory = Memory::new();
-    for name in names(storage, "") {
-        memory.write_new(&name, Source::Bytes(&storage.read(&name).unwrap())).unwrap();
-    }
-    Arc::new(memory)
 }
 
 fn pack_bytes(storage: &Arc<dyn Storage>) -> u64 {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::id::{ChunkId, SnapshotId};
 use crate::ops::check::{self, ReadData};
+use crate::ops::tests::faulty::names;
 use crate::ops::{backup, dump, forget, ls, prune};
 use crate::progress::Silent;
 use crate::storage::memory::Ram;
@@ -224,16 +225,6 @@ impl Case {
     fn settled(self) -> Self {
         Self { ram: self.ram.twin(), ..self }
     }
-}
-
-fn names(storage: &Arc<dyn Storage>, prefix: &str) -> Vec<String> {
-    let mut names = Vec::new();
-    let list = &mut |name: &str, _| {
-        names.push(name.to_string());
-        Ok(())
-    };
-    storage.list(prefix, list).unwrap();
-    names
 }
 
 /// A lab to restore from.

@@ -2,4 +2,5 @@
 
 mod cases;
 mod faults;
+pub mod faulty;
 mod life;

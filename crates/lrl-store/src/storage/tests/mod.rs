@@ -2,19 +2,14 @@
 
 pub mod image;
 
-use super::memory::{Fault, Memory, Ram};
-use super::{Source, Storage};
+use super::memory::{Fault, Ram};
+use super::{Source, Storage, collect};
 
 const NAME: &str = "packs/ab/abcd";
 
-fn names(storage: &Memory) -> Vec<String> {
-    let mut names = Vec::new();
-    let visit = &mut |name: &str, _| {
-        names.push(name.to_string());
-        Ok(())
-    };
-    storage.list("", visit).unwrap();
-    names
+/// Lists the objects below a prefix.
+pub fn names(storage: &dyn Storage, prefix: &str) -> Vec<String> {
+    collect(storage, prefix, |name| Some(name.to_string())).unwrap()
 }
 
 #[test]
@@ -27,7 +22,7 @@ fn an_object_is_durable_and_whole_once_it_is_written_and_never_half() {
     for image in states.into_iter().map(Ram::of) {
         for seed in 0..50 {
             let storage = image.after_power_cut(seed).storage();
-            assert!(names(&storage).is_empty() || storage.read(NAME).unwrap() == b"some bytes");
+            assert!(names(&storage, "").is_empty() || storage.read(NAME).unwrap() == b"some bytes");
         }
     }
     for seed in 0..50 {
@@ -44,10 +39,10 @@ fn what_a_killed_run_did_not_make_durable_the_next_one_does() {
         let ram = Ram::of(image);
         let storage = ram.storage();
         storage.reclaim().unwrap();
-        let seen = names(&storage);
+        let seen = names(&storage, "");
         storage.write_new("packs/ab/ef01", Source::Bytes(b"more")).unwrap();
         for seed in 0..50 {
-            let after = names(&ram.after_power_cut(seed).storage());
+            let after = names(&ram.after_power_cut(seed).storage(), "");
             assert!(
                 seen.iter().all(|name| after.contains(name)) && after.contains(&"packs/ab/ef01".into()),
                 "{after:?}"
@@ -67,7 +62,7 @@ fn a_write_that_fails_leaves_no_name_that_a_later_one_takes_for_durable() {
             break;
         }
         // One call that is only a help may fail.
-        assert!(names(&ram.storage()).is_empty() || done.is_ok(), "call {n}");
+        assert!(names(&ram.storage(), "").is_empty() || done.is_ok(), "call {n}");
         ram.storage().write_new("packs/ab/ef01", Source::Bytes(b"more")).unwrap();
         for seed in 0..20 {
             assert_eq!(ram.after_power_cut(seed).storage().read("packs/ab/ef01").unwrap(), b"more");

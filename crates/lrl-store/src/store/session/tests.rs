@@ -9,6 +9,7 @@ use crate::format::config::{Config, encode};
 use crate::progress::Silent;
 use crate::storage::local::Local;
 use crate::storage::memory::Memory;
+use crate::storage::tests::names;
 use crate::storage::{LockMode, Source, Storage};
 use crate::store::{Store, create};
 
@@ -50,14 +51,7 @@ fn chains_are_rerooted_at_the_bound_and_damage_of_a_base_is_healed() {
     assert_eq!(depths[..10], [0, 1, 2, 3, 4, 5, 6, 7, 8, 1]);
     assert!(depths.iter().all(|depth| *depth <= 8));
     // Every pack is emptied: no base can be read any more, so the next chunk is kept whole.
-    let mut names = Vec::new();
-    storage
-        .list("packs", &mut |name, _| {
-            names.push(name.to_string());
-            Ok(())
-        })
-        .unwrap();
-    names.iter().for_each(|name| storage.remove(name).unwrap());
+    names(&*storage, "packs").iter().for_each(|name| storage.remove(name).unwrap());
     plain[5] ^= 1;
     let session = Session::new(&store);
     let id = session.put(&plain, last.as_slice()).unwrap();
@@ -77,16 +71,6 @@ fn noise(seed: u64, len: usize) -> Vec<u8> {
 
 fn open(storage: &Arc<impl Storage + 'static>) -> Store {
     Store::open(Arc::clone(storage) as Arc<dyn Storage>, LockMode::Shared, Duration::ZERO, &Silent).unwrap()
-}
-
-fn names(storage: &dyn Storage, prefix: &str) -> Vec<String> {
-    let mut names = Vec::new();
-    let list = &mut |name: &str, _| {
-        names.push(name.to_string());
-        Ok(())
-    };
-    storage.list(prefix, list).unwrap();
-    names
 }
 
 #[test]
@@ -289,16 +273,7 @@ fn what_was_stored_for_nothing_goes_only_if_nobody_else_uses_the_store() {
         let storage: Arc<dyn Storage> = Arc::clone(&storage) as Arc<dyn Storage>;
         Store::open(storage, LockMode::Shared, Duration::ZERO, &Silent).unwrap()
     };
-    let packs = || {
-        let mut packs = Vec::new();
-        storage
-            .list("packs", &mut |name, _| {
-                packs.push(name.to_string());
-                Ok(())
-            })
-            .unwrap();
-        packs
-    };
+    let packs = || names(&*storage, "packs");
     // One pack that an index lists, and one that none does.
     let fill = |store: &Store, word: &str, is_alone: bool, left: usize| {
         let session = Session::new(store);

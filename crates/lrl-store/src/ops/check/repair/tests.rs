@@ -21,8 +21,8 @@ use crate::format::entry::{Piece, Time};
 use crate::format::snapshot;
 use crate::id::{Hasher, SnapshotId};
 use crate::ops::check::{Options, ReadData, Report, check};
-use crate::ops::prune::tests::{Fault, Faulty, names, twin};
 use crate::ops::prune::{self, MaxUnused};
+use crate::ops::tests::faulty::{Fault, Faulty, names, twin};
 use crate::ops::{backup, dump, ls};
 use crate::progress::Silent;
 use crate::storage::memory::Memory;
@@ -143,26 +143,8 @@ impl Lab {
 }
 
 fn record(snapshot: SnapshotId) -> Drill {
-    Drill {
-        format: drill::VERSION,
-        source: "lab".into(),
-        finished: Time { secs: 1_700_000_100, nanos: 0 },
-        snapshot: Some(snapshot),
-        sequence: None,
-        drilled: drill::Drilled::Snapshot,
-        timestamp: "20231114_221501".into(),
-        age_seconds: None,
-        passed: true,
-        checks: Vec::new(),
-        failed_checks: Vec::new(),
-        seconds: 1.0,
-        restore_seconds: None,
-        rows: None,
-        before: None,
-        database_sha256: None,
-        archive_sha256: None,
-        program: "test".into(),
-    }
+    let finished = Time { secs: 1_700_000_100, nanos: 0 };
+    Drill { snapshot: Some(snapshot), drilled: drill::Drilled::Snapshot, ..Drill::sample("lab", finished) }
 }
 
 /// Nothing that was read is wrong.

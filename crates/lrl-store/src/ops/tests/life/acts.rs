@@ -9,10 +9,10 @@ use proptest::sample::Index;
 use rusqlite::Connection;
 
 use super::lab::{Lab, Step, is_excluded, logical, look};
-use super::shaky::Fault;
 use super::world::{Change, Damage, Kept, SOURCES, World, assert_same};
 use crate::error::{Error, Result};
 use crate::format::entry::Time;
+use crate::ops::tests::faulty::Fault;
 use crate::ops::{backup, drill, forget, prune, restore};
 use crate::progress::{Observer, Silent};
 use crate::source::exclude::Excludes;

@@ -19,9 +19,9 @@ use proptest::sample::Index;
 use proptest::test_runner::{TestError, TestRunner};
 
 use crate::ops::forget::Policy;
+use crate::ops::tests::faulty::Fault;
 use acts::{Harm, How, Op, Place, Trouble};
 use lab::Step;
-use shaky::Fault;
 use world::World;
 
 const YEARS: i64 = 10 * 365 * 86_400;

@@ -1,4 +1,4 @@
-//! The records of drills: what earlier ones say is set beside a new one, and that one is entered.
+//! The records of drills: what they say of snapshots, and the entry of a new one, beside which earlier ones are set.
 
 use lrl_store::error::{Error, Result};
 use lrl_store::format::entry::Time;
