@@ -25,6 +25,11 @@ long:
     LRL_TEST_ROUNDS=700 cargo test -p lrl-store --locked sqlite::
     cargo test -p lrl-store --locked -- --ignored the_lock_byte_page_is_zero_and_nothing_else_differs
 
+# Every fault at every step: kills, power cuts, failing calls. Prints how many states were tried. Takes hours; a number tries so many of each.
+soak ROUNDS="all":
+    LRL_TEST_ROUNDS={{ROUNDS}} cargo test --workspace --locked --lib -- --nocapture ops::tests
+    LRL_TEST_ROUNDS={{ROUNDS}} cargo test --workspace --locked --test e2e -- --nocapture kill power_cut fails
+
 # lrl beside its peers, as docs/BENCHMARKS.md shows it: on a quiet machine, with restic and borg installed. Takes about 25 minutes.
 bench *ARGS:
     cargo build --release --locked -p lrl-cli -p lrl-bench

@@ -10,9 +10,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::common::{Lab, noise};
+use crate::common::{Lab, Run, noise};
 use crate::sets::change;
-use crate::tools::{Disk, assert_same, assert_whole, files_with, look, names, outputs, there_is};
+use crate::tools::{Disk, assert_same, assert_whole, files_with, look, names, outputs, strace, there_is};
 
 /// The calls that change something on a disk; a kill point is the n-th of one of them in any one thread.
 const MUTATING: [&str; 16] = [
@@ -59,15 +59,136 @@ pub fn each_kill_point(mut attempt: impl FnMut(&str, u32) -> bool) -> u32 {
 
 /// Runs a command that is killed before one thread's n-th use of a system call; says whether it got that far.
 pub fn killed(lab: &Lab, line: &str, call: &str, n: u32) -> bool {
-    let mut command = Command::new("strace");
     // The question mark: not every machine has every one of them.
-    command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace=?{call}")]);
-    command.arg("-e").arg(format!("inject=?{call}:signal=KILL:when={n}"));
-    command.arg(env!("CARGO_BIN_EXE_lrl")).args(line.split_whitespace());
-    let output = command.current_dir(lab.path("")).env("HOME", lab.path("home")).env_remove("STORAGE_PATH").output();
-    let status = output.unwrap().status;
+    let (trace, inject) = (format!("trace=?{call}"), format!("inject=?{call}:signal=KILL:when={n}"));
+    let status = strace(lab, &["-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject], line).status;
     assert!(matches!(status.code(), None | Some(0)), "{call} {n}: {status}");
     status.code().is_none()
+}
+
+/// Runs a command in which one thread's n-th use of a system call fails; returns how it ended, or `None` if it never got that far.
+fn failing(lab: &Lab, line: &str, call: &str, error: &str, n: u32) -> Option<Run> {
+    let log = lab.path("strace.log");
+    let (trace, inject) = (format!("trace=?{call}"), format!("inject=?{call}:error={error}:when={n}"));
+    let run = strace(lab, &["-f", "-qq", "-o", log.to_str().unwrap(), "-e", &trace, "-e", &inject], line);
+    let hit = fs::read_to_string(&log).unwrap().contains("(INJECTED)");
+    let run: Run = run.into();
+    assert!(!run.stderr.contains("panicked"), "{error} of {call} {n}: {}", run.stderr);
+    assert!(hit || run.code == 0, "{line}: {} {}", run.code, run.stderr);
+    hit.then_some(run)
+}
+
+/// Runs `attempt` with one call that fails: EIO and ENOSPC at every use of every call that changes something, or one of them at some.
+fn each_failing_call(attempt: impl Fn(&str, &str, u32) -> bool) -> usize {
+    let all = std::env::var("LRL_TEST_ROUNDS").as_deref() == Ok("all");
+    let mut tried = 0;
+    each_kill_point(|call, n| {
+        let errors: &[&str] = match n {
+            _ if all => &["ENOSPC", "EIO"],
+            1 => &["ENOSPC"],
+            _ => &["EIO"],
+        };
+        let hit = errors.iter().filter(|error| attempt(call, error, n)).count();
+        tried += hit;
+        hit > 0
+    });
+    tried
+}
+
+#[test]
+fn a_call_that_fails_is_told_and_nothing_half_is_published() {
+    if !there_is("strace") {
+        return;
+    }
+    let lab = Lab::small();
+    lab.lrl("backup").expect(0);
+    let points = each_failing_call(|call, error, n| {
+        let what = format!("{error} of {call} {n}");
+        lab.write(format!("data/assets/fails/{call}-{n}"), noise(3000, n.into()));
+        lab.database().execute("UPDATE users SET status = ?1", [n]).unwrap();
+        let before = names(lab.path("backups/store/snapshots/lab")).len();
+        let Some(run) = failing(&lab, "backup", call, error, n) else { return false };
+        let after = names(lab.path("backups/store/snapshots/lab")).len();
+        assert!([0, 1, 3, 5].contains(&run.code), "{what}: {} {}", run.code, run.stderr);
+        assert!(![0, 3, 5].contains(&run.code) || after == before + 1, "{what}: {} {}", run.code, run.stderr);
+        assert_whole(&lab, "backups");
+        lab.lrl("backup").expect(0);
+        lab.lrl("restore --data-dir new").expect(0);
+        assert_same(&look(&lab.path("new/assets")), &look(&lab.path("data/assets")), &what);
+        fs::remove_dir_all(lab.path("new")).unwrap();
+        true
+    });
+    assert!(points > 5, "{points} calls");
+    println!("{points} failing calls of backup");
+}
+
+#[test]
+fn a_restore_in_which_a_call_fails_changes_nothing_or_is_done() {
+    if !there_is("strace") {
+        return;
+    }
+    let lab = Lab::small();
+    lab.lrl("backup").expect(0);
+    let live = |data: &str| (look(&lab.path(data).join("assets")), fs::read(lab.path(data).join("lrl.db")).unwrap());
+    let new = live("data");
+    lab.database().execute("DELETE FROM users", []).unwrap();
+    lab.write("data/assets/later", b"later");
+    let old = live("data");
+    let points = each_failing_call(|call, error, n| {
+        let _ = fs::remove_dir_all(lab.path("target"));
+        let copied = Command::new("cp").args(["-a", "data", "target"]).current_dir(lab.path("")).status().unwrap();
+        assert!(copied.success());
+        let Some(run) = failing(&lab, "restore --data-dir target", call, error, n) else { return false };
+        let what = format!("{error} of {call} {n}: {} {}", run.code, run.stderr);
+        // What was taken back may have failed half-way too; then the message names the way.
+        let undone = run.stderr.contains("lrl restore --undo");
+        if run.code != 0 && undone {
+            lab.lrl("restore --undo --data-dir target").expect(0);
+        }
+        let found = live("target");
+        assert!([0, 1].contains(&run.code), "{what}");
+        assert!(if run.code == 0 { found == new } else { found == old || !undone && found == new }, "{what}");
+        lab.lrl("restore --data-dir target").expect(0);
+        assert!(live("target") == new, "{what}");
+        true
+    });
+    assert!(points > 5, "{points} calls");
+    println!("{points} failing calls of restore");
+}
+
+#[test]
+fn a_prune_in_which_a_call_fails_deletes_nothing_that_is_needed() {
+    if !there_is("strace") {
+        return;
+    }
+    let lab = Lab::small();
+    for n in 0..6 {
+        lab.write("data/assets/changes", noise(50_000, n));
+        lab.write(format!("data/assets/new/{n}"), noise(3000, n + 500));
+        lab.lrl("backup --snapshot-only").expect(0);
+    }
+    let right = look(&lab.path("data/assets"));
+    lab.lrl("forget --keep-last 2").expect(0);
+    fs::rename(lab.path("backups"), lab.path("worn")).unwrap();
+    let points = each_failing_call(|call, error, n| {
+        let _ = fs::remove_dir_all(lab.path("backups"));
+        assert!(
+            Command::new("cp").args(["-a", "worn", "backups"]).current_dir(lab.path("")).status().unwrap().success()
+        );
+        let Some(run) = failing(&lab, "prune --max-unused 0", call, error, n) else { return false };
+        let what = format!("{error} of {call} {n}");
+        assert!([0, 1].contains(&run.code), "{what}: {} {}", run.code, run.stderr);
+        lab.lrl("check --read-data").expect(0);
+        lab.lrl("backup --snapshot-only").expect(0);
+        lab.lrl("prune --max-unused 0").expect(0);
+        lab.lrl("check --read-data").expect(0);
+        lab.lrl("restore --data-dir new").expect(0);
+        assert_same(&look(&lab.path("new/assets")), &right, &what);
+        fs::remove_dir_all(lab.path("new")).unwrap();
+        true
+    });
+    assert!(points > 5, "{points} calls");
+    println!("{points} failing calls of prune");
 }
 
 #[test]

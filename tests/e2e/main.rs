@@ -21,13 +21,17 @@ mod faults;
 mod forget;
 mod format;
 mod heal;
+#[path = "../../crates/lrl-store/src/storage/tests/image.rs"]
+mod image;
 mod import;
 mod layers;
 mod odd;
 mod operations;
+mod power_cut;
 mod prune;
 mod reader;
 mod repair;
+mod replay;
 mod restore;
 mod retire;
 mod room;

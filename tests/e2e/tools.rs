@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use crate::common::{Lab, Run, sha256};
 
@@ -140,6 +140,13 @@ pub fn as_nobody(lab: &Lab) -> Option<impl Fn(&str) -> Run + '_> {
         command.env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", lab.path("home"));
         command.output().unwrap().into()
     })
+}
+
+/// Runs lrl in a lab under strace.
+pub fn strace(lab: &Lab, options: &[&str], line: &str) -> Output {
+    let mut command = Command::new("strace");
+    command.args(options).arg(env!("CARGO_BIN_EXE_lrl")).args(line.split_whitespace()).current_dir(lab.path(""));
+    command.env("HOME", lab.path("home")).env_remove("STORAGE_PATH").output().unwrap()
 }
 
 fn is_root() -> bool {

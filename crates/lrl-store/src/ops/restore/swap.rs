@@ -161,6 +161,8 @@ impl Seat<'_> {
                     rename_new((dir, &self.live(suffix)), (dir, &other.kept(suffix)))?;
                 }
             }
+            // A power cut may keep later names and lose earlier ones: the other file must not be gone, nor its journal be left.
+            step(|| fsync(dir))?;
         }
         match (from, live) {
             (None, _) => rename_new((dir, &name), (dir, &away)),
@@ -278,6 +280,8 @@ impl Seat<'_> {
             }
             let dir = self.dir().map_err(|e| self.failed(e))?;
             if is_unchanged && self.place.stat_of(&live)?.is_none() {
+                // Not before it is sure that its own database is in place.
+                step(|| fsync(dir)).map_err(|e| self.failed(e))?;
                 rename_new((dir, &kept), (dir, &live)).map_err(|e| self.failed(e))?;
             } else {
                 notes.push(format!(

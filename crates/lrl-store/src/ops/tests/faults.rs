@@ -17,8 +17,16 @@ use crate::storage::Storage;
 use crate::storage::memory::{Fault, Ram};
 use crate::store::create;
 
+/// The one state that is to be tried, if it is one.
+fn wanted() -> Option<String> {
+    std::env::var("LRL_TEST_STATE").ok()
+}
+
 /// How many states of a kind are tried in a case: a few, or as many as are asked for. `long`: for "all".
 fn rounds(short: usize, long: usize) -> usize {
+    if wanted().is_some() {
+        return long;
+    }
     match std::env::var("LRL_TEST_ROUNDS").as_deref() {
         Ok("all") => long,
         Ok(number) => number.parse().unwrap_or(short),
@@ -35,7 +43,7 @@ impl Try {
     /// Begins one, if it is to be tried.
     fn new(kind: &str, case: &Case, step: usize, seed: u64) -> Option<Self> {
         let text = format!("{kind}/{}/{step}/{seed}", case.name);
-        std::env::var("LRL_TEST_STATE").map_or(true, |wanted| wanted == text).then_some(Self { text })
+        wanted().is_none_or(|wanted| wanted == text).then_some(Self { text })
     }
 }
 
@@ -100,7 +108,7 @@ fn assert_prunes(case: &Case, ram: &Ram, promised: &HashSet<SnapshotId>) {
 
 /// Spreads `count` numbers over those below `all`.
 fn spread(count: usize, all: usize) -> impl Iterator<Item = usize> {
-    let count = if std::env::var_os("LRL_TEST_STATE").is_some() { all } else { count.min(all) };
+    let count = count.min(all);
     (0..count).map(move |i| i * all / count)
 }
 
@@ -142,24 +150,39 @@ fn a_kill_at_any_step_loses_nothing() {
     println!("{kills} kills, and {cuts} power cuts after the run that followed one");
 }
 
+/// At which steps the power is cut, each with the seed of what is left.
+fn cuts(steps: usize) -> Vec<(usize, u64)> {
+    if let Some(text) = wanted() {
+        let mut numbers = text.rsplit('/').map_while(|number| number.parse::<u64>().ok());
+        let (seed, step) = (numbers.next(), numbers.next());
+        return step
+            .zip(seed)
+            .map(|(step, seed)| (step as usize, seed))
+            .filter(|cut| cut.0 < steps)
+            .into_iter()
+            .collect();
+    }
+    // Without steps there is nothing to choose from.
+    let count = if steps == 1 { 1 } else { rounds(24, 1000) };
+    (0..count).map(|i| (if count < steps { i * steps / count } else { i % steps }, i as u64)).collect()
+}
+
 #[test]
 fn a_power_cut_at_any_step_loses_nothing() {
-    let mut cuts = 0;
+    let mut tried = 0;
     for case in cases::all() {
         let (states, done) = steps(&case);
-        let count = if states.len() == 1 { 1 } else { rounds(24, 1000) };
-        for seed in 0..count {
-            let n = if count < states.len() { seed * states.len() / count } else { seed % states.len() };
-            let Some(_try) = Try::new("cut", &case, n, seed as u64) else { continue };
+        for (n, seed) in cuts(states.len()) {
+            let Some(_try) = Try::new("cut", &case, n, seed) else { continue };
             let promised = if n + 1 == states.len() { &done } else { &case.promised };
-            let after = states[n].after_power_cut(seed as u64);
+            let after = states[n].after_power_cut(seed);
             assert_bearable(&case, &after, promised);
             let promised = assert_recovers(&case, &after, promised);
             assert_prunes(&case, &after, &promised);
-            cuts += 1;
+            tried += 1;
         }
     }
-    println!("{cuts} power cuts");
+    println!("{tried} power cuts");
 }
 
 #[test]
@@ -179,7 +202,11 @@ fn a_disk_that_fails_at_any_call_loses_nothing_and_publishes_nothing_half() {
                 let ram = case.ram.twin();
                 ram.arm(fault, n);
                 let done: Result<()> = (case.verb)(&case, &storage(&ram));
-                assert!(ram.disarm(), "nothing went wrong");
+                if !ram.disarm() {
+                    // Threads look chunks up in another order, and so one block more or less is read.
+                    done.unwrap();
+                    continue;
+                }
                 assert!(done.is_ok() || fault != Fault::Short, "{done:?}");
                 assert_bearable(&case, &ram, &case.promised);
                 assert!(done.is_err() || assert_whole(&case, &ram, &case.promised).len() >= listed.len());

@@ -93,7 +93,7 @@ pub struct Image {
 /// What stands under a path.
 pub enum Seen<'a> {
     /// A file's bytes.
-    File(Id, &'a [u8], Meta),
+    File(&'a [u8], Meta),
     /// A directory.
     Dir(Meta),
     /// A link's target.
@@ -281,8 +281,9 @@ impl Image {
     fn sync_names(&mut self, dir: Id) {
         let mut left: Vec<Change> = Vec::new();
         for Change(mut sets) in std::mem::take(&mut self.pending) {
-            // A rename whose old name is known to be gone has arrived as a whole: nothing vanishes half-way between two directories.
-            let all = sets.iter().any(|(at, _, to)| *at == dir && to.is_none());
+            // A rename whose old name is known to be gone has arrived as a whole: nothing vanishes half-way between two directories. Nor
+            // does a directory ever have two names.
+            let all = sets.iter().any(|(at, _, to)| *at == dir && to.is_none_or(|id| self.is_dir(id)));
             let mut rest = Vec::new();
             for (at, name, to) in sets.drain(..) {
                 if at != dir && !all {
@@ -324,17 +325,25 @@ impl Image {
         let mut after = self.clone();
         let pending = std::mem::take(&mut after.pending);
         let (mood, cut) = (dice.below(4), dice.below(pending.len() + 1));
-        for (at, change) in pending.into_iter().enumerate() {
-            let arrives = match mood {
-                // The order of the journal, or any order, or all but one, or one alone.
-                0 => at < cut,
-                1 => dice.below(2) == 0,
-                2 => at != cut,
-                _ => at == cut,
-            };
-            if arrives {
-                change.0.into_iter().for_each(|(dir, name, to)| after.set_durable(dir, name, to));
+        let arrives = |at: usize| match mood {
+            // The order of the journal, or any order, or all but one, or one alone.
+            0 => at < cut,
+            1 => dice.below(2) == 0,
+            2 => at != cut,
+            _ => at == cut,
+        };
+        let mut arrived: Vec<bool> = (0..pending.len()).map(arrives).collect();
+        // A directory never has two names: where it has moved on, it has also left.
+        for at in (0..pending.len()).rev() {
+            if !arrived[at] {
+                continue;
             }
+            let moved: Vec<Id> = pending[at].0.iter().filter_map(|set| set.2).filter(|id| self.is_dir(*id)).collect();
+            let touches = |change: &Change| change.0.iter().any(|set| set.2.is_some_and(|id| moved.contains(&id)));
+            (0..at).filter(|n| touches(&pending[*n])).for_each(|n| arrived[n] = true);
+        }
+        for (change, _) in pending.into_iter().zip(arrived).filter(|(_, arrived)| *arrived) {
+            change.0.into_iter().for_each(|(dir, name, to)| after.set_durable(dir, name, to));
         }
         let mood = dice.below(4);
         for id in 0..after.inodes.len() {
@@ -352,18 +361,23 @@ impl Image {
         after
     }
 
+    /// Returns how many names a directory has.
+    pub fn count(&self, path: &Path) -> Option<usize> {
+        self.now(self.find(path).ok()?).ok().map(BTreeMap::len)
+    }
+
     /// Walks everything, directories before what is in them.
-    pub fn walk<'a>(&'a self, visit: &mut dyn FnMut(&Path, Seen<'a>)) {
+    pub fn walk<'a>(&'a self, visit: &mut dyn FnMut(&Path, Id, Seen<'a>)) {
         self.walk_below(ROOT, Path::new("/"), visit);
     }
 
-    fn walk_below<'a>(&'a self, id: Id, path: &Path, visit: &mut dyn FnMut(&Path, Seen<'a>)) {
+    fn walk_below<'a>(&'a self, id: Id, path: &Path, visit: &mut dyn FnMut(&Path, Id, Seen<'a>)) {
         let inode = &self.inodes[id];
         match &inode.kind {
-            Kind::File(content) => visit(path, Seen::File(id, &content.now, inode.meta)),
-            Kind::Link(target) => visit(path, Seen::Link(target)),
+            Kind::File(content) => visit(path, id, Seen::File(&content.now, inode.meta)),
+            Kind::Link(target) => visit(path, id, Seen::Link(target)),
             Kind::Dir { now, .. } => {
-                visit(path, Seen::Dir(inode.meta));
+                visit(path, id, Seen::Dir(inode.meta));
                 now.iter().for_each(|(name, id)| self.walk_below(*id, &path.join(name), visit));
             }
         }
