@@ -18,6 +18,17 @@ long:
     LRL_TEST_ROUNDS=700 cargo test -p lrl-store --locked sqlite::
     cargo test -p lrl-store --locked -- --ignored the_lock_byte_page_is_zero_and_nothing_else_differs
 
+# Everything that is bounded in the gate, unbounded or nearly so; hours. A failure prints the seed and the shortest case that fails.
+soak:
+    LRL_TEST_ROUNDS=all cargo test --workspace --locked --lib -- --nocapture ops::tests::life
+    LRL_TEST_ROUNDS=all cargo test --workspace --locked --test e2e -- --nocapture writers
+    LRL_TEST_ROUNDS=all cargo test --workspace --locked --test parsers -- --nocapture
+
+# One fuzz target (see fuzz/fuzz_targets) for so many seconds, guided by coverage. Needs cargo-fuzz.
+fuzz TARGET SECONDS="300":
+    cargo test --workspace --locked --test parsers -- --ignored write_the_corpus
+    RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none {{TARGET}} -- -max_total_time={{SECONDS}} -max_len=8192
+
 # lrl beside its peers, as docs/BENCHMARKS.md shows it: on a quiet machine, with restic and borg installed. Takes about 25 minutes.
 bench *ARGS:
     cargo build --release --locked -p lrl-cli -p lrl-bench

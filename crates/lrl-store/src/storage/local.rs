@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use fs2::FileExt as _;
 
-use super::{Guard, LockMode, Source, Spool, Storage};
+use super::{Guard, LockMode, MOST_WHOLE_BYTES, Source, Spool, Storage};
 use crate::error::{Error, Result};
 
 /// How the names of temporary files begin.
@@ -220,9 +220,13 @@ impl Storage for Local {
 
     fn read(&self, name: &str) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
+        // Not by the length that is stated: a file of holes has any.
         File::open(self.path(name))
-            .and_then(|mut file| file.read_to_end(&mut bytes))
+            .and_then(|file| file.take(MOST_WHOLE_BYTES + 1).read_to_end(&mut bytes))
             .map_err(|e| self.missing_or(name, "read", e))?;
+        if bytes.len() as u64 > MOST_WHOLE_BYTES {
+            return Err(Error::corrupt(self.describe_object(name), "is far too long for what it should be"));
+        }
         Ok(bytes)
     }
 

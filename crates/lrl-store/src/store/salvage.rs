@@ -29,8 +29,8 @@ pub(crate) fn directory(storage: &dyn Storage, id: &PackId) -> Result<Vec<(u64, 
             + HEADER.len() as u64;
     let footer = storage.read_range(&name, footer_at, FOOTER_LEN)?;
     let at = pack::directory_offset(&footer, len, &object)?;
-    // A directory takes more room than this only if its footer lies: sixteen mebibytes of the shortest chunks have a shorter one.
-    const LONGEST: u64 = 64 << 20;
+    // A directory takes more room than this only if its footer lies: no run puts more than 65,536 chunks into a pack.
+    const LONGEST: u64 = 16 << 20;
     let tail_len = usize::try_from(len - at).ok().filter(|_| len - at <= LONGEST);
     let tail_len = tail_len.ok_or_else(|| Error::corrupt(&object, "has an impossible footer"))?;
     let tail = storage.read_range(&name, at, tail_len)?;
