@@ -25,10 +25,16 @@ long:
     LRL_TEST_ROUNDS=700 cargo test -p lrl-store --locked sqlite::
     cargo test -p lrl-store --locked -- --ignored the_lock_byte_page_is_zero_and_nothing_else_differs
 
-# Every fault at every step: kills, power cuts, failing calls. Prints how many states were tried. Takes hours; a number tries so many of each.
+# Every fault at every step, and everything else that is bounded in the gate. Prints how many states were tried. Takes hours; a number tries so many of each.
 soak ROUNDS="all":
     LRL_TEST_ROUNDS={{ROUNDS}} cargo test --workspace --locked --lib -- --nocapture ops::tests
     LRL_TEST_ROUNDS={{ROUNDS}} cargo test --workspace --locked --test e2e -- --nocapture kill power_cut fails
+    LRL_TEST_ROUNDS={{ROUNDS}} cargo test --workspace --locked --test parsers -- --nocapture
+
+# One fuzz target (see fuzz/fuzz_targets) for so many seconds, guided by coverage. Needs cargo-fuzz.
+fuzz TARGET SECONDS="300":
+    cargo test --workspace --locked --test parsers -- --ignored write_the_corpus
+    RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none {{TARGET}} -- -max_total_time={{SECONDS}} -max_len=8192
 
 # lrl beside its peers, as docs/BENCHMARKS.md shows it: on a quiet machine, with restic and borg installed. Takes about 25 minutes.
 bench *ARGS:

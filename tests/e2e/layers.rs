@@ -13,7 +13,7 @@ const LAYERS: [(&str, &[&str]); 6] = [
     ("storage", &["storage"]),
     ("store", &["store"]),
     ("edges", &["source", "set"]),
-    ("verbs", &["ops"]),
+    ("verbs", &["ops", "fuzz"]),
 ];
 
 /// What the engine never does: it is silent, without a terminal, an environment or a clock of its own.

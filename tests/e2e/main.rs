@@ -21,7 +21,8 @@ mod faults;
 mod forget;
 mod format;
 mod heal;
-#[path = "../../crates/lrl-store/src/storage/tests/image.rs"]
+mod hostile;
+#[path = "../../crates/lrl-store/src/storage/image.rs"]
 mod image;
 mod import;
 mod layers;
@@ -42,3 +43,4 @@ mod status;
 mod tools;
 mod undo;
 mod usage;
+mod writers;

@@ -11,6 +11,7 @@ pub mod render;
 pub mod resolve;
 pub mod signal;
 pub mod term;
+pub mod umask;
 
 use std::ffi::OsString;
 use std::io::Write;

@@ -7,6 +7,8 @@ pub mod chunk;
 pub mod codec;
 pub mod error;
 pub mod format;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod id;
 pub mod ops;
 pub mod progress;

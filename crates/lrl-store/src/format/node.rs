@@ -74,6 +74,9 @@ pub enum Node<T> {
 /// Trees are never higher than this: 256 to the power of 8 items are more than any disk holds.
 pub const MAX_LEVEL: u8 = 8;
 
+/// A node of more items would take more memory than its bytes do.
+pub const MAX_ITEMS: u64 = 4096;
+
 /// Encodes a leaf.
 pub fn encode_leaf<T: Item>(items: &[T]) -> Vec<u8> {
     let mut out = vec![T::KIND, 0];
@@ -102,6 +105,9 @@ pub fn decode<T: Item>(bytes: &[u8], object: &str) -> Result<Node<T>> {
     }
     let level = reader.u8()?;
     let count = reader.varint()?;
+    if count > MAX_ITEMS {
+        return Err(reader.malformed("holds more items than a node may"));
+    }
     let node = if level == 0 {
         let mut items = Vec::new();
         for _ in 0..count {
@@ -164,6 +170,14 @@ mod tests {
                 mtime: Time { secs, nanos },
             })
             .prop_filter("clean", |e| crate::format::entry::is_clean_path(&e.path))
+    }
+
+    #[test]
+    fn a_node_that_would_burst_is_refused() {
+        // Two bytes that make an item of 48: four megabytes of them would take two hundred.
+        let bomb = encode_leaf(&vec![Piece::Hole { len: 0 }; 5000]);
+        assert!(decode::<Piece>(&bomb, "t").unwrap_err().to_string().contains("more items"));
+        assert!(decode::<Piece>(&encode_leaf(&vec![Piece::Hole { len: 1 }; 4096]), "t").is_ok());
     }
 
     proptest! {

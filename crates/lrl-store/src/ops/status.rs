@@ -175,7 +175,7 @@ mod tests {
     const BOTH: Need = Need { database: true, uploads: true };
 
     fn store() -> (Arc<Memory>, Store) {
-        let storage = Memory::new();
+        let storage = Memory::default();
         create(&storage, [1; 32]).unwrap();
         let storage = Arc::new(storage);
         (storage.clone(), Store::open(storage, LockMode::Shared, Duration::ZERO, &Silent).unwrap())

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::fallible_iterator::FallibleIterator;
@@ -24,6 +24,8 @@ pub struct Inspector<'a> {
     conn: Connection,
     path: PathBuf,
     observer: &'a dyn Observer,
+    /// No statement takes longer.
+    patience: Duration,
 }
 
 /// A row of the application's `assets` table.
@@ -82,9 +84,16 @@ impl<'a> Inspector<'a> {
         }
         let conn = open_immutable(&real).and_then(harden);
         let conn = conn.map_err(|error| Error::corrupt(path.display(), describe(&error)))?;
-        let inspector = Self { conn, path: path.to_path_buf(), observer };
+        // A slow disk reads a mebibyte in a second; a hostile schema can take any time.
+        let patience = Duration::from_secs(600 + (meta.len() >> 20));
+        let inspector = Self { conn, path: path.to_path_buf(), observer, patience };
         inspector.watched(|conn| conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())))?;
         Ok(inspector)
+    }
+
+    #[cfg(test)]
+    pub(super) fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
     }
 
     /// Names the tables, sorted.
@@ -229,8 +238,8 @@ impl<'a> Inspector<'a> {
         Ok(found)
     }
 
-    /// Runs `work` while a second thread asks the observer, and interrupts SQLite as soon as it says so. (SQLite's own progress
-    /// handler would have to own the observer.)
+    /// Runs `work` while a second thread asks the observer, and interrupts SQLite as soon as it says so, or when patience ends.
+    /// (SQLite's own progress handler would have to own the observer.)
     fn watched<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
         self.watched_until(&|| false, work)
     }
@@ -241,12 +250,13 @@ impl<'a> Inspector<'a> {
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T> {
         let handle = self.conn.get_interrupt_handle();
-        let observer = self.observer;
+        let (observer, patience, started) = (self.observer, self.patience, Instant::now());
+        let is_over = move || started.elapsed() > patience;
         let (done, waiting) = mpsc::channel::<()>();
         let result = thread::scope(|scope| {
             scope.spawn(move || {
                 while waiting.recv_timeout(Duration::from_millis(20)) == Err(RecvTimeoutError::Timeout) {
-                    if observer.interrupted() || stop() {
+                    if observer.interrupted() || is_over() || stop() {
                         handle.interrupt();
                     }
                 }
@@ -256,7 +266,10 @@ impl<'a> Inspector<'a> {
             result
         });
         result.map_err(|error| match error.sqlite_error_code() {
-            Some(ErrorCode::OperationInterrupted) => Error::Interrupted,
+            Some(ErrorCode::OperationInterrupted) if !is_over() || observer.interrupted() => Error::Interrupted,
+            Some(ErrorCode::OperationInterrupted) => {
+                Error::corrupt(self.path.display(), "takes longer to look at than any honest database of its size")
+            }
             _ => Error::corrupt(self.path.display(), describe(&error)),
         })
     }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write};
+use std::io::{self, Read as _, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::Path;
 use std::time::Duration;
@@ -21,8 +21,8 @@ pub trait Disk: Send + Sync {
     /// Fills `bytes` from `offset` on.
     fn read_exact_at(&self, file: &Self::File, bytes: &mut [u8], offset: u64) -> io::Result<()>;
 
-    /// Reads a whole file.
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    /// Reads a file's first bytes, at most so many.
+    fn read(&self, path: &Path, most: u64) -> io::Result<Vec<u8>>;
 
     /// Returns a file's length in bytes.
     fn len(&self, path: &Path) -> io::Result<u64>;
@@ -95,8 +95,11 @@ impl Disk for Os {
         file.read_exact_at(bytes, offset)
     }
 
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        fs::read(path)
+    fn read(&self, path: &Path, most: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        // Not by the length that is stated: a file of holes has any.
+        File::open(path)?.take(most).read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
 
     fn len(&self, path: &Path) -> io::Result<u64> {

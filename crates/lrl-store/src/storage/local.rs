@@ -12,7 +12,7 @@ use fs2::FileExt as _;
 
 use super::disk::{Disk, Os};
 use super::room::{Reserve, Room};
-use super::{Guard, LockMode, Source, Spool, Storage};
+use super::{Guard, LockMode, MOST_WHOLE_BYTES, Source, Spool, Storage};
 use crate::error::{Error, Result};
 
 /// How the names of temporary files begin.
@@ -269,7 +269,12 @@ impl<D: Disk> Storage for Local<D> {
     }
 
     fn read(&self, name: &str) -> Result<Vec<u8>> {
-        self.disk.read(&self.path(name)).map_err(|e| self.missing_or(name, "read", e))
+        let most = MOST_WHOLE_BYTES + 1;
+        let bytes = self.disk.read(&self.path(name), most).map_err(|e| self.missing_or(name, "read", e))?;
+        if bytes.len() as u64 == most {
+            return Err(Error::corrupt(self.describe_object(name), "is far too long for what it should be"));
+        }
+        Ok(bytes)
     }
 
     fn read_range(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>> {

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::disk::{Disk, Temporary};
+use super::image::{Dice, Id, Image};
 use super::local::{Local, SPOOL_PREFIX};
-use super::tests::image::{Dice, Id, Image};
 use super::{Guard, LockMode};
 use crate::error::{Error, Result};
 
@@ -19,16 +19,9 @@ pub type Memory = Local<Ram>;
 
 const ROOT: &str = "memory";
 
-impl Memory {
-    /// Makes an empty one.
-    pub fn new() -> Self {
-        Ram::new().storage()
-    }
-}
-
 impl Default for Memory {
     fn default() -> Self {
-        Self::new()
+        Ram::new().storage()
     }
 }
 
@@ -197,9 +190,12 @@ impl Disk for Ram {
         Ok(())
     }
 
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+    fn read(&self, path: &Path, most: u64) -> io::Result<Vec<u8>> {
         let state = self.reading()?;
-        state.image.find(path).map(|id| state.image.bytes(id).to_vec())
+        state.image.find(path).map(|id| {
+            let bytes = state.image.bytes(id);
+            bytes[..bytes.len().min(most as usize)].to_vec()
+        })
     }
 
     fn len(&self, path: &Path) -> io::Result<u64> {

@@ -1,8 +1,10 @@
 //! Where objects live. A narrow trait that a directory and an object store can both implement; objects are written once, whole.
 
 mod disk;
+#[doc(hidden)]
+pub mod image;
 pub mod local;
-#[cfg(test)]
+#[doc(hidden)]
 pub mod memory;
 pub mod room;
 #[cfg(test)]
@@ -15,6 +17,9 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::id::Hasher;
 use room::Room;
+
+/// No object that is read whole is longer: the document of a snapshot that added 8 TiB at once is not.
+pub const MOST_WHOLE_BYTES: u64 = 32 << 20;
 
 /// The bytes of a new object.
 pub enum Source<'a> {
@@ -65,7 +70,7 @@ pub trait Storage: Send + Sync {
         format!("{}/{name}", self.describe())
     }
 
-    /// Reads a whole small object. [`crate::Error::Missing`] if it is not there.
+    /// Reads a whole small object, at most [`MOST_WHOLE_BYTES`]. [`crate::Error::Missing`] if it is not there.
     fn read(&self, name: &str) -> Result<Vec<u8>>;
 
     /// Reads exactly `len` bytes at `offset`; an object that is shorter is [`crate::Error::Corrupt`].

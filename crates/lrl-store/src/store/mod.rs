@@ -26,7 +26,7 @@ use crate::format::snapshot::{self, Snapshot};
 use crate::id::{PackId, SnapshotId};
 use crate::progress::Observer;
 use crate::storage::room::{Reserve, Room, Target};
-use crate::storage::{Guard, LockMode, Source, Storage, collect};
+use crate::storage::{Guard, LockMode, MOST_WHOLE_BYTES, Source, Storage, collect};
 use index::{Copy, IndexFile};
 use salvage::Salvage;
 
@@ -369,6 +369,12 @@ impl Store {
     pub(crate) fn publish(&self, snapshot: &Snapshot) -> Result<(SnapshotName, u64)> {
         self.check_writable()?;
         let (id, bytes) = snapshot::encode(snapshot)?;
+        if bytes.len() as u64 > MOST_WHOLE_BYTES {
+            return Err(Error::Refused(format!(
+                "the snapshot's document would have {} bytes: too many to be read again",
+                bytes.len()
+            )));
+        }
         let name = SnapshotName { source: snapshot.source.clone(), sequence: snapshot.sequence, id };
         self.storage.write_new(&name.object(), Source::Bytes(&bytes))?;
         Ok((name, bytes.len() as u64))

@@ -45,8 +45,8 @@ fn read_tail(storage: &dyn Storage, name: &str, object: &str) -> Result<(u64, Ve
             + HEADER.len() as u64;
     let footer = storage.read_range(name, footer_at, FOOTER_LEN)?;
     let at = pack::directory_offset(&footer, len, object)?;
-    // A directory takes more room than this only if its footer lies: sixteen mebibytes of the shortest chunks have a shorter one.
-    const LONGEST: u64 = 64 << 20;
+    // A directory takes more room than this only if its footer lies: no run puts more than 65,536 chunks into a pack.
+    const LONGEST: u64 = 16 << 20;
     let tail_len = usize::try_from(len - at).ok().filter(|_| len - at <= LONGEST);
     let tail_len = tail_len.ok_or_else(|| Error::corrupt(object, "has an impossible footer"))?;
     Ok((at, storage.read_range(name, at, tail_len)?))

@@ -355,7 +355,7 @@ mod tests {
     use crate::store::{Store, create};
 
     fn store() -> Store {
-        let storage = Memory::new();
+        let storage = Memory::default();
         create(&storage, [1; 32]).unwrap();
         Store::open(Arc::new(storage), LockMode::Shared, Duration::ZERO, &Silent).unwrap()
     }

@@ -47,7 +47,7 @@ pub fn options(dir: &Path, second: u64) -> Options {
 }
 
 fn store() -> Store {
-    let storage = Memory::new();
+    let storage = Memory::default();
     create(&storage, [1; 32]).unwrap();
     Store::open(Arc::new(storage), LockMode::Shared, Duration::ZERO, &Silent).unwrap()
 }

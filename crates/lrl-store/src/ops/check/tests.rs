@@ -27,7 +27,7 @@ fn back_up(storage: &Arc<dyn Storage>, dir: &Path, second: u64) {
 
 /// Three snapshots: a file of its own in each, a database that grows, a list of several nodes; and the record of a drill.
 fn store() -> Arc<dyn Storage> {
-    let memory = Memory::new();
+    let memory = Memory::default();
     create(&memory, [1; 32]).unwrap();
     let storage: Arc<dyn Storage> = Arc::new(memory);
     let dir = tempfile::tempdir().unwrap();

@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn the_newest_word_counts_and_what_waits_longest_comes_first() {
-        let storage = Memory::new();
+        let storage = Memory::default();
         create(&storage, [1; 32]).unwrap();
         let store = Store::open(Arc::new(storage), LockMode::Shared, Duration::ZERO, &Silent).unwrap();
         record(&store, 100, 3, Drilled::Snapshot, true);

@@ -49,7 +49,7 @@ struct Lab {
 
 impl Lab {
     fn new() -> Self {
-        let memory = Memory::new();
+        let memory = Memory::default();
         create(&memory, [1; 32]).unwrap();
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("assets")).unwrap();
@@ -380,7 +380,7 @@ fn of_several_copies_one_that_can_be_read_stays() {
     let id = ChunkId::of(&std::fs::read(lab.dir.path().join("assets/precious")).unwrap());
     let plain = store.read(&id).unwrap();
     for _ in 0..2 {
-        let elsewhere: Arc<dyn Storage> = Arc::new(Memory::new());
+        let elsewhere: Arc<dyn Storage> = Arc::new(Memory::default());
         create(&*elsewhere, [2; 32]).unwrap();
         let other = open(&elsewhere);
         let session = Session::new(&other);

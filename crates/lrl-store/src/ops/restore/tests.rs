@@ -40,7 +40,7 @@ struct Lab {
 
 impl Lab {
     fn new() -> Self {
-        let storage = Memory::new();
+        let storage = Memory::default();
         create(&storage, [7; 32]).unwrap();
         let store = Store::open(Arc::new(storage), LockMode::Shared, Duration::ZERO, &Silent).unwrap();
         let dir = tempfile::tempdir().unwrap();

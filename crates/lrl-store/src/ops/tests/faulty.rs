@@ -150,7 +150,7 @@ pub fn names(storage: &Arc<dyn Storage>, prefix: &str) -> Vec<String> {
 
 /// Copies a storage.
 pub fn twin(storage: &Arc<dyn Storage>) -> Arc<dyn Storage> {
-    let memory = Memory::new();
+    let memory = Memory::default();
     for name in names(storage, "") {
         memory.write_new(&name, Source::Bytes(&storage.read(&name).unwrap())).unwrap();
     }

@@ -218,3 +218,15 @@ fn a_long_check_can_be_interrupted() {
     // What is done before it is asked stands, and the next query is not touched by what stopped the last.
     assert_eq!(inspector.scalar("SELECT 7", &|| None).unwrap(), Value::Integer(7));
 }
+
+#[test]
+fn patience_with_a_hostile_schema_ends() {
+    let lab = Lab::new();
+    lab.sql("CREATE TABLE t(x)");
+    let mut inspector = lab.inspect();
+    inspector.set_patience(Duration::from_millis(100));
+    let endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c";
+    let error = inspector.scalar(endless, &|| None).unwrap_err();
+    assert!(matches!(&error, Error::Refused(text) if text.contains("any honest database")), "{error:?}");
+    assert_eq!(inspector.tables().unwrap(), ["t"], "the next statement has its own time");
+}

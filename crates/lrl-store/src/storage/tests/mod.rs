@@ -1,7 +1,5 @@
 //! What is durable when, on a disk in memory that is killed, fails and loses its power.
 
-pub mod image;
-
 use super::memory::{Fault, Ram};
 use super::{Source, Storage, collect};
 

@@ -15,7 +15,7 @@ use crate::store::{Store, create};
 
 #[test]
 fn a_store_with_a_feature_unknown_to_writers_is_read_but_not_written() {
-    let storage = Memory::new();
+    let storage = Memory::default();
     let mut config = Config::new([1; 32]);
     config.must_know_to_write.push("later".into());
     storage.write_new("config", Source::Bytes(&encode(&config).unwrap())).unwrap();
@@ -26,7 +26,7 @@ fn a_store_with_a_feature_unknown_to_writers_is_read_but_not_written() {
 
 #[test]
 fn chains_are_rerooted_at_the_bound_and_damage_of_a_base_is_healed() {
-    let storage = Arc::new(Memory::new());
+    let storage = Arc::new(Memory::default());
     create(&*storage, [1; 32]).unwrap();
     let store =
         Store::open(Arc::clone(&storage) as Arc<dyn Storage>, LockMode::Shared, Duration::ZERO, &Silent).unwrap();
@@ -75,7 +75,7 @@ fn open(storage: &Arc<impl Storage + 'static>) -> Store {
 
 #[test]
 fn what_a_lost_or_shortened_pack_held_is_stored_again() {
-    let storage = Arc::new(Memory::new());
+    let storage = Arc::new(Memory::default());
     create(&*storage, [1; 32]).unwrap();
     let store = open(&storage);
     let base = noise(3, 64 << 10);
@@ -106,7 +106,7 @@ fn what_a_lost_or_shortened_pack_held_is_stored_again() {
 
 #[test]
 fn in_doubt_a_chunk_is_known_only_if_it_can_be_read() {
-    let storage = Arc::new(Memory::new());
+    let storage = Arc::new(Memory::default());
     create(&*storage, [1; 32]).unwrap();
     let store = open(&storage);
     let plain = noise(3, 1000);
@@ -127,7 +127,7 @@ fn in_doubt_a_chunk_is_known_only_if_it_can_be_read() {
 
 #[test]
 fn in_doubt_too_only_the_index_says_what_is_known() {
-    let storage = Arc::new(Memory::new());
+    let storage = Arc::new(Memory::default());
     create(&*storage, [1; 32]).unwrap();
     let plain = noise(3, 1000);
     let add = |in_doubt: bool| {
@@ -149,7 +149,7 @@ fn in_doubt_too_only_the_index_says_what_is_known() {
 
 #[test]
 fn in_doubt_a_chunk_must_not_lean_on_a_damaged_one() {
-    let storage = Arc::new(Memory::new());
+    let storage = Arc::new(Memory::default());
     create(&*storage, [1; 32]).unwrap();
     let store = open(&storage);
     let put = |plain: &[u8], bases: &[crate::id::ChunkId], in_doubt: bool| {
@@ -182,7 +182,7 @@ fn in_doubt_a_chunk_must_not_lean_on_a_damaged_one() {
 
 #[test]
 fn chains_of_several_bases_stay_cheap_to_read() {
-    let storage = Arc::new(Memory::new());
+    let storage = Arc::new(Memory::default());
     create(&*storage, [1; 32]).unwrap();
     let store = open(&storage);
     let mut last: Vec<(crate::id::ChunkId, Vec<u8>)> = Vec::new();
@@ -217,7 +217,7 @@ fn chains_of_several_bases_stay_cheap_to_read() {
 
 #[test]
 fn an_index_that_another_process_merged_meanwhile_is_no_failure() {
-    let storage = Arc::new(Memory::new());
+    let storage = Arc::new(Memory::default());
     create(&*storage, [1; 32]).unwrap();
     let add = |store: &Store, n: u64| {
         let session = Session::new(store);
@@ -239,7 +239,7 @@ fn an_index_that_another_process_merged_meanwhile_is_no_failure() {
 #[test]
 fn what_only_an_unlisted_pack_holds_is_not_known_and_no_base() {
     // A killed run left a pack, perhaps not durable: nothing that is listed later may lean on it.
-    let storage = Arc::new(Memory::new());
+    let storage = Arc::new(Memory::default());
     create(&*storage, [1; 32]).unwrap();
     let (base, mut plain) = (noise(3, 64 << 10), noise(3, 64 << 10));
     plain[7] ^= 1;

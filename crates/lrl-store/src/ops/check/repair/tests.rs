@@ -102,7 +102,7 @@ fn noise(seed: u64, len: u64) -> Vec<u8> {
 impl Lab {
     /// Three snapshots: a file of its own in each, one in all, one that changes, a database that grows; and the record of a drill.
     fn new() -> Self {
-        let memory = Memory::new();
+        let memory = Memory::default();
         create(&memory, [1; 32]).unwrap();
         let storage: Arc<dyn Storage> = Arc::new(memory);
         let dir = tempfile::tempdir().unwrap();
@@ -544,7 +544,7 @@ fn a_pack_of_which_every_chunk_is_good_is_not_overwritten_by_what_is_saved_of_it
 /// A snapshot of a database that is one chunk, which leans on the part of its base that is not damaged.
 #[test]
 fn what_does_not_use_the_damaged_part_of_its_base_is_not_lost_with_it() {
-    let storage: Arc<dyn Storage> = Arc::new(Memory::new());
+    let storage: Arc<dyn Storage> = Arc::new(Memory::default());
     create(&*storage, [1; 32]).unwrap();
     let store = Store::open(Arc::clone(&storage), LockMode::Shared, Duration::ZERO, &Silent).unwrap();
     let base = noise(1, 5000);

@@ -19,7 +19,7 @@ pub struct Shaky {
 
 impl Shaky {
     pub fn new(cache: PathBuf) -> Self {
-        let faulty = Faulty::before(Arc::new(Memory::new()), Counted::All);
+        let faulty = Faulty::before(Arc::new(Memory::default()), Counted::All);
         Self { faulty, cache, born: Mutex::default() }
     }
 
