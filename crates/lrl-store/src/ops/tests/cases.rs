@@ -131,6 +131,11 @@ pub fn check(_: &Case, storage: &Arc<dyn Storage>) -> Result<()> {
     if report.wrong { Err(Error::corrupt("the store", format!("{:#?}", report.findings))) } else { Ok(()) }
 }
 
+fn repair(_: &Case, storage: &Arc<dyn Storage>) -> Result<()> {
+    let options = check::Options { read_data: ReadData::All, seed: 1, lock_wait: Duration::ZERO };
+    check::repair(Arc::clone(storage), &options, &Silent)?.failed.map_or(Ok(()), Err)
+}
+
 impl Case {
     /// A lab with a database and uploads, and an empty directory for its store.
     fn new(name: &'static str, verb: Verb) -> Self {
@@ -275,10 +280,27 @@ pub fn all() -> Vec<Case> {
     prunes_lost_index.is_damaged = true;
     let storage = prunes_lost_index.storage();
     names(&storage, "index").iter().for_each(|name| storage.remove(name).unwrap());
+    let mut repairs_index = Case::with("repair of a lost index", 4, repair);
+    repairs_index.is_damaged = true;
+    let storage = repairs_index.storage();
+    names(&storage, "index").iter().for_each(|name| storage.remove(name).unwrap());
     let mut both = Case::with("forget and prune", 5, forget_and_prune);
     both.promised = Case::last_two(&both);
     let checks = Case::with("check", 3, check);
-    let all = [first, step, unchanged, merge, lost_pack, lost_index, forgets, prunes, prunes_lost_index, both, checks];
+    let all = [
+        first,
+        step,
+        unchanged,
+        merge,
+        lost_pack,
+        lost_index,
+        forgets,
+        prunes,
+        prunes_lost_index,
+        repairs_index,
+        both,
+        checks,
+    ];
     all.into_iter().map(Case::settled).collect()
 }
 
