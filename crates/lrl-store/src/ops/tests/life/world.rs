@@ -29,6 +29,8 @@ pub struct Kept {
     pub tree: Option<Tree>,
     /// Whether it could be read after the last operation. Nothing but damage may change that to the worse.
     pub is_readable: bool,
+    /// Whether a record says that its drill passed.
+    pub is_proven: bool,
 }
 
 /// An object that is not what it was.
@@ -61,10 +63,6 @@ pub struct World {
     pub damaged: BTreeMap<String, Damage>,
     /// An index was removed: check says so, and nothing is lost by it, until a prune lists again what the packs hold.
     pub is_index_lost: bool,
-    /// Repairs have put away what snapshots need.
-    pub is_something_away: bool,
-    /// The records of drills, by their objects' names; with the snapshot, if it passed.
-    pub drills: BTreeMap<String, Option<SnapshotName>>,
     /// What was done, by name.
     pub counts: BTreeMap<&'static str, u64>,
 }
@@ -92,8 +90,6 @@ impl World {
             kept: BTreeMap::new(),
             damaged: BTreeMap::new(),
             is_index_lost: false,
-            is_something_away: false,
-            drills: BTreeMap::new(),
             counts: BTreeMap::new(),
         }
     }
@@ -131,7 +127,6 @@ impl World {
         let storage = Arc::clone(&self.storage);
         // What an operation has replaced or removed is damaged no more.
         self.damaged.retain(|name, damage| storage.get(name) == damage.now);
-        self.drills.retain(|name, _| storage.get(name).is_some());
         let born = self.settle_names(change.born);
         for name in self.kept.keys().cloned().collect::<Vec<_>>() {
             if storage.get(&name.object()).is_none() {
