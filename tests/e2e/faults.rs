@@ -123,6 +123,25 @@ fn a_call_that_fails_is_told_and_nothing_half_is_published() {
 }
 
 #[test]
+fn a_sync_that_fails_leaves_no_part_of_a_set() {
+    if !there_is("strace") {
+        return;
+    }
+    let lab = Lab::small();
+    lab.lrl("backup").expect(0);
+    let mut n = 1;
+    loop {
+        lab.write("data/assets/changes", noise(3000, n.into()));
+        lab.database().execute("UPDATE users SET status = ?1", [n]).unwrap();
+        let Some(run) = failing(&lab, "backup", "fsync", "EIO", n) else { break };
+        let counts = [".sqlite", ".tar.gz", ".json"].map(|end| outputs(&lab, "backups", end).len());
+        assert!(counts.iter().all(|count| *count == counts[0]), "{n}: {counts:?} {}", run.stderr);
+        n += 1;
+    }
+    assert!(n > 5, "{n} syncs");
+}
+
+#[test]
 fn a_restore_in_which_a_call_fails_changes_nothing_or_is_done() {
     if !there_is("strace") {
         return;

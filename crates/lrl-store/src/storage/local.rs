@@ -195,10 +195,11 @@ impl Synced {
         Ok(Self(file))
     }
 
-    /// Moves it to a name that nothing has yet, which is durable when this returns.
+    /// Moves it to a name that nothing has yet, which is durable when this returns; after an error this file has it not.
     pub fn persist_new(self, path: &Path) -> Result<()> {
         self.0.persist_noclobber(path).map_err(|e| Error::io("rename into place", path)(e.error))?;
-        sync_dir(path.parent().unwrap_or(path))
+        // A manifest that could not be made sure of must not outlive the files that are taken away because of it.
+        sync_dir(path.parent().unwrap_or(path)).inspect_err(|_| _ = fs::remove_file(path))
     }
 }
 
