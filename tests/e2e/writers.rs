@@ -11,18 +11,10 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::common::{Lab, Run, noise};
+use crate::image::Dice;
 use crate::tools::{assert_same, look};
 
 const SOURCES: [&str; 4] = ["a", "b", "c", "d"];
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % limit
-    }
-}
 
 fn rounds() -> u64 {
     match std::env::var("LRL_TEST_ROUNDS").as_deref() {
@@ -42,11 +34,11 @@ fn run(lab: &Lab, store: &Path, line: &str) -> Run {
 }
 
 /// Changes an upload, adds one, takes one away, and changes a row.
-fn change(lab: &Lab, random: &mut Random, round: u64) {
-    let name = |n: u64| format!("data/assets/changing/{n}");
-    lab.write(name(random.below(6)), noise(20_000, random.below(1 << 40)));
+fn change(lab: &Lab, random: &mut Dice, round: u64) {
+    let name = |n: usize| format!("data/assets/changing/{n}");
+    lab.write(name(random.below(6)), noise(20_000, random.below(1 << 40) as u64));
     // The same bytes in several labs.
-    lab.write(name(6 + random.below(3)), noise(40_000, random.below(5)));
+    lab.write(name(6 + random.below(3)), noise(40_000, random.below(5) as u64));
     let _ = std::fs::remove_file(lab.path(name(random.below(9))));
     let sql = "UPDATE content_items SET body = ?1 WHERE id = ?2";
     lab.database().execute(sql, (format!("round {round}"), random.below(20) as i64)).unwrap();
@@ -57,18 +49,18 @@ fn four_writers_and_a_pruner_that_are_killed_at_random_lose_nothing() {
     let labs = SOURCES.map(|_| Lab::small());
     let store = labs[0].path("shared");
     let store = store.as_path();
-    let mut random = Random(1);
+    let mut random = Dice::new(1);
     let (mut kills, mut pruned) = (0, 0);
     for round in 0..rounds() {
         labs.iter().for_each(|lab| change(lab, &mut random, round));
         let mut running: Vec<(String, Child, u64)> = Vec::new();
         let pruner =
             ["forget --keep-last 2", "forget --keep-last 2 --prune --max-unused 0", "prune", "prune --max-unused 0"];
-        let pruner = pruner[random.below(4) as usize];
+        let pruner = pruner[random.below(4)];
         let lines = SOURCES.map(|source| format!("backup --snapshot-only --source {source}"));
         for (line, lab) in lines.into_iter().zip(&labs).chain([(pruner.to_string(), &labs[0])]) {
             // About half of them live to their end.
-            let lifetime = random.below(400);
+            let lifetime = random.below(400) as u64;
             let child = start(lab, store, &line);
             running.push((line, child, lifetime));
         }
@@ -107,7 +99,7 @@ fn four_writers_and_a_pruner_that_are_killed_at_random_lose_nothing() {
             check.stderr
         );
         // What was acknowledged is there.
-        if let Some(n) = whole.first().map(|_| whole[random.below(whole.len() as u64) as usize]) {
+        if let Some(n) = whole.first().map(|_| whole[random.below(whole.len())]) {
             let line = format!("restore latest --source {} --data-dir back", SOURCES[n]);
             run(&labs[n], store, &line).expect(0);
             assert_same(

@@ -19,7 +19,7 @@ pub mod shelf;
 pub mod stored;
 pub mod tar;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod unpack;
 pub mod untar;
 

@@ -1,9 +1,6 @@
 //! A file system's contents, as running programs see them and as a power cut may leave them. Only what was synced is sure: of every other
 //! byte and name any part may be there. Shared by the tests of the engine and those of the binary; uses nothing but the standard library.
 
-// Each of the two uses a part of it.
-#![allow(dead_code)]
-
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io;

@@ -46,7 +46,8 @@ pub fn open(storage: &Arc<dyn Storage>) -> Result<Store> {
     Store::open(Arc::clone(storage), LockMode::Exclusive, Duration::ZERO, &Silent)
 }
 
-fn noise(seed: u64, len: usize) -> Vec<u8> {
+/// Bytes that do not compress, the same ones for a seed.
+pub fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let next = || {
         x = x.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
@@ -124,16 +125,16 @@ fn forget_and_prune(case: &Case, storage: &Arc<dyn Storage>) -> Result<()> {
     prune(case, storage)
 }
 
+const EVERYTHING: check::Options = check::Options { read_data: ReadData::All, seed: 1, lock_wait: Duration::ZERO };
+
 /// Checks everything; an error if anything is wrong.
 pub fn check(_: &Case, storage: &Arc<dyn Storage>) -> Result<()> {
-    let options = check::Options { read_data: ReadData::All, seed: 1, lock_wait: Duration::ZERO };
-    let report = check::check(Arc::clone(storage), &options, &Silent)?;
+    let report = check::check(Arc::clone(storage), &EVERYTHING, &Silent)?;
     if report.wrong { Err(Error::corrupt("the store", format!("{:#?}", report.findings))) } else { Ok(()) }
 }
 
 fn repair(_: &Case, storage: &Arc<dyn Storage>) -> Result<()> {
-    let options = check::Options { read_data: ReadData::All, seed: 1, lock_wait: Duration::ZERO };
-    check::repair(Arc::clone(storage), &options, &Silent)?.failed.map_or(Ok(()), Err)
+    check::repair(Arc::clone(storage), &EVERYTHING, &Silent)?.failed.map_or(Ok(()), Err)
 }
 
 impl Case {
@@ -227,6 +228,13 @@ impl Case {
         self
     }
 
+    /// Removes all files of the index but so many.
+    fn lose_index(&mut self, kept: usize) {
+        self.is_damaged = true;
+        let storage = self.storage();
+        names(&storage, "index").iter().skip(kept).for_each(|name| storage.remove(name).unwrap());
+    }
+
     fn settled(self) -> Self {
         Self { ram: self.ram.twin(), ..self }
     }
@@ -260,9 +268,7 @@ pub fn all() -> Vec<Case> {
     (lost_pack.is_damaged, lost_pack.promised) = (true, HashSet::new());
     let mut lost_index = Case::with("a backup that heals a lost index", 3, back_up);
     lost_index.change();
-    lost_index.is_damaged = true;
-    let storage = lost_index.storage();
-    names(&storage, "index").iter().skip(1).for_each(|name| storage.remove(name).unwrap());
+    lost_index.lose_index(1);
     let mut forgets = Case::with("forget", 6, forget);
     forgets.promised = Case::last_two(&forgets);
     let prunes = Case::with("prune", 12, prune).forgotten();
@@ -277,13 +283,9 @@ pub fn all() -> Vec<Case> {
         .filter(|name| !before.contains(name))
         .for_each(|name| storage.remove(name).unwrap());
     let mut prunes_lost_index = Case::with("prune without an index", 6, prune).forgotten();
-    prunes_lost_index.is_damaged = true;
-    let storage = prunes_lost_index.storage();
-    names(&storage, "index").iter().for_each(|name| storage.remove(name).unwrap());
+    prunes_lost_index.lose_index(0);
     let mut repairs_index = Case::with("repair of a lost index", 4, repair);
-    repairs_index.is_damaged = true;
-    let storage = repairs_index.storage();
-    names(&storage, "index").iter().for_each(|name| storage.remove(name).unwrap());
+    repairs_index.lose_index(0);
     let mut both = Case::with("forget and prune", 5, forget_and_prune);
     both.promised = Case::last_two(&both);
     let checks = Case::with("check", 3, check);

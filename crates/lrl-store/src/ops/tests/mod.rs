@@ -1,6 +1,6 @@
 //! Tests that cross the verbs.
 
-mod cases;
+pub mod cases;
 mod faults;
 pub mod faulty;
 mod life;

@@ -13,9 +13,6 @@ use crate::storage::Source;
 use crate::store::drills::DrillName;
 use crate::store::{SnapshotName, Store, is_source_name, pack_name};
 
-/// No document of lrl is as long as this.
-const LONGEST: u64 = 64 << 20;
-
 /// Gives names back; returns which.
 pub(super) fn rename(store: &Store, found: &Found, observer: &dyn Observer) -> Result<Vec<Moved>> {
     let storage = store.storage();
@@ -66,12 +63,10 @@ pub(super) fn rename(store: &Store, found: &Found, observer: &dyn Observer) -> R
 /// Returns the name that a document should have by what it says, and the document; `None` if it has it, or is damaged.
 fn own_name(store: &Store, object: &str) -> Result<Option<(String, Vec<u8>)>> {
     let storage = store.storage();
-    let is_small = storage.len(object).map(|len| len <= LONGEST);
-    let bytes = match is_small.and_then(|small| if small { storage.read(object).map(Some) } else { Ok(None) }) {
+    let bytes = match storage.read(object) {
         Err(error) if error.is_damage() => return Ok(None),
         other => other?,
     };
-    let Some(bytes) = bytes else { return Ok(None) };
     let name = match object.split('/').next() {
         Some("snapshots") => {
             let id = SnapshotId::of(&bytes);

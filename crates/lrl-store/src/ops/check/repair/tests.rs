@@ -22,6 +22,7 @@ use crate::format::snapshot;
 use crate::id::{Hasher, SnapshotId};
 use crate::ops::check::{Options, ReadData, Report, check};
 use crate::ops::prune::{self, MaxUnused};
+use crate::ops::tests::cases::noise;
 use crate::ops::tests::faulty::{Fault, Faulty, names, twin};
 use crate::ops::{backup, dump, ls};
 use crate::progress::Silent;
@@ -88,15 +89,6 @@ fn settle(dir: &Path, second: u64) {
     for path in assets.chain([dir.join("assets"), dir.join("lrl.db")]) {
         std::fs::File::open(path).unwrap().set_modified(time).unwrap();
     }
-}
-
-fn noise(seed: u64, len: u64) -> Vec<u8> {
-    let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let next = |_| {
-        x = x.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        (x >> 33) as u8
-    };
-    (0..len).map(next).collect()
 }
 
 impl Lab {

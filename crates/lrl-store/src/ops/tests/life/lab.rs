@@ -11,6 +11,7 @@ use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 
 use crate::id::Hasher;
+use crate::set::tests::noise;
 
 pub type Digest = [u8; 32];
 
@@ -82,18 +83,6 @@ pub struct Lab {
     dir: tempfile::TempDir,
     /// Open while the database is in WAL mode, as an application's would be.
     conn: Option<Connection>,
-}
-
-/// Bytes that do not compress, the same ones for a seed.
-pub fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 24) as u8
-    };
-    std::iter::repeat_with(next).take(len).collect()
 }
 
 /// Sixteen names in three directories, some of them odd.
