@@ -4,8 +4,7 @@
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{StatVfs, fstat, fstatvfs, stat, statvfs};
 
@@ -74,7 +73,8 @@ pub fn free_at(path: &Path, reserve: Reserve) -> Result<Free> {
 /// Stops writers before the disk is full. One for each disk: two would each believe that the room is theirs.
 pub struct Room {
     disk: Option<Disk>,
-    left: AtomicI64,
+    /// What may be written before the disk is asked again; one thread asks at a time, or each would be granted the same room.
+    left: Mutex<u64>,
 }
 
 struct Disk {
@@ -97,12 +97,12 @@ impl Disk {
 impl Room {
     /// Guards nothing.
     pub const fn unlimited() -> Self {
-        Self { disk: None, left: AtomicI64::new(0) }
+        Self { disk: None, left: Mutex::new(0) }
     }
 
     /// Guards the disk of the open directory `dir`.
     pub fn new(dir: Arc<OwnedFd>, path: &Path, reserve: Reserve) -> Self {
-        Self { disk: Some(Disk { dir, path: path.to_path_buf(), reserve }), left: AtomicI64::new(0) }
+        Self { disk: Some(Disk { dir, path: path.to_path_buf(), reserve }), left: Mutex::new(0) }
     }
 
     /// Guards the disk of the directory at `path`.
@@ -126,8 +126,9 @@ impl Room {
     /// Says that `bytes` are about to be written. [`Error::NoRoom`] if that would touch the reserve; where there is none, the system tells.
     pub fn spend(&self, bytes: u64) -> Result<()> {
         let Some(disk) = self.disk.as_ref().filter(|disk| disk.reserve != Reserve::NONE) else { return Ok(()) };
-        let wanted = i64::try_from(bytes).unwrap_or(i64::MAX);
-        if self.left.fetch_sub(wanted, Ordering::Relaxed) >= wanted {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(rest) = left.checked_sub(bytes) {
+            *left = rest;
             return Ok(());
         }
         // A file system that does not answer is not guarded: a disk that cannot say how full it is must not end backups.
@@ -135,7 +136,7 @@ impl Room {
         if free.bytes < bytes {
             return Err(disk.full(&free, 0));
         }
-        self.left.store((free.bytes - bytes).min(STEP) as i64, Ordering::Relaxed);
+        *left = (free.bytes - bytes).min(STEP);
         Ok(())
     }
 
