@@ -12,6 +12,7 @@ use super::lab::{Lab, Step, is_excluded, logical, look};
 use super::world::{Change, Damage, Kept, SOURCES, World, assert_same};
 use crate::error::{Error, Result};
 use crate::format::entry::Time;
+use crate::ops::check::{self, ReadData};
 use crate::ops::tests::faulty::Fault;
 use crate::ops::{backup, drill, forget, prune, restore};
 use crate::progress::{Observer, Silent};
@@ -92,7 +93,10 @@ pub enum Op {
     },
     /// The damaged objects come back from a copy.
     PutBack,
-    Repair,
+    /// `check --repair`; and, if it is to end the trouble, all that an operator does without a copy.
+    Repair {
+        all: bool,
+    },
     Cache {
         garbled: bool,
     },
@@ -134,7 +138,7 @@ impl World {
             Op::Drill { which, trouble } => drop(self.pick(which).map(|name| self.drill(&name, trouble.as_ref()))),
             Op::Damage { object, harm } => self.damage(object, harm),
             Op::PutBack => self.put_back(),
-            Op::Repair => self.repair(),
+            Op::Repair { all } => self.repair(*all),
         }
     }
 
@@ -219,7 +223,7 @@ impl World {
             assert!(!is_calm || report.problems.iter().all(|problem| !problem.lost), "{:?}", report.problems);
             assert!(trouble.is_some() || report.set_error.is_none(), "{:?}", report.set_error);
         }
-        let kept = Kept { logical, image: None, tree, is_readable: true, is_proven: false };
+        let kept = Kept { logical, image: None, tree, is_readable: true };
         let must_be_whole = done.is_some() && heals;
         self.settle(Change { born: Some((source.into(), kept)), must_be_whole, ..Change::default() });
         if let Some(set) = done.and_then(|done| done.set) {
@@ -258,12 +262,13 @@ impl World {
             self.storage.disarm();
             return self.count("refused");
         }
+        let proven: BTreeSet<_> = self.drills.values().flatten().collect();
         for source in SOURCES {
             let of_source = |(name, _): &(&SnapshotName, &Kept)| name.source == source;
             for protected in [
                 self.kept.iter().filter(of_source).rfind(|(_, kept)| kept.logical.is_some()),
                 self.kept.iter().filter(of_source).rfind(|(_, kept)| kept.tree.is_some()),
-                self.kept.iter().filter(of_source).rfind(|(_, kept)| kept.is_proven),
+                self.kept.iter().filter(of_source).rfind(|(name, _)| proven.contains(name)),
             ] {
                 let goes = protected.is_some_and(|(name, _)| planned.contains(name));
                 assert!(!goes, "{protected:?} is the newest of its kind");
@@ -375,23 +380,31 @@ impl World {
         let observer = self.observer(trouble);
         let options = self.drill_options();
         let secs = self.clock;
+        let mut success = false;
         let done = self.open().and_then(|store| {
             let snapshot = store.snapshot(name)?;
             let report = drill::drill_snapshot(&store, name, &snapshot, &options, &*observer)?;
+            success = report.success;
             store.add_drill(&report.record(&name.source, Time { secs, nanos: 0 }, "test"))?;
             Ok(report)
         });
+        // A run that is stopped may have written it.
+        for record in self.storage.names("drills") {
+            self.drills.entry(record).or_insert_with(|| success.then(|| name.clone()));
+        }
         if let Some(report) = self.explain(done, trouble, "drill") {
-            let kept = self.kept.get_mut(name).unwrap();
+            let kept = &self.kept[name];
             assert!(trouble.is_some() || report.success || !kept.is_readable, "{report:#?}");
-            kept.is_proven |= report.success;
         }
         self.settle(Change::default());
     }
 
     fn damage(&mut self, object: &Index, harm: &Harm) {
         let mut names = self.storage.names_by_age();
-        names.retain(|name| !self.damaged.contains_key(name));
+        // What is in quarantine, and the records of repairs, nobody reads.
+        names.retain(|name| {
+            !self.damaged.contains_key(name) && !name.starts_with("quarantine/") && !name.starts_with("repairs/")
+        });
         if names.is_empty() {
             return;
         }
@@ -417,12 +430,9 @@ impl World {
         self.settle(Change { may_go: snapshot.into_iter().collect(), is_harm: true, ..Change::default() });
     }
 
-    /// What the removal of an object ends that is no damage.
+    /// What the removal of an object means that is no damage.
     fn note_removal(&mut self, name: &str, is_removed: bool) {
         self.is_index_lost |= is_removed && name.starts_with("index/");
-        if is_removed && name.starts_with("drills/") {
-            self.kept.values_mut().for_each(|kept| kept.is_proven = false);
-        }
     }
 
     fn put_back(&mut self) {
@@ -431,32 +441,40 @@ impl World {
         }
         for (name, damage) in std::mem::take(&mut self.damaged) {
             self.storage.put(&name, Some(&damage.original));
+            // A repair may have left it out of the index meanwhile.
+            self.is_index_lost |= name.starts_with("packs/");
         }
         self.count("put back");
         self.settle(Change::default());
-        assert!(!self.is_any_unreadable(), "everything is as it was");
+        assert!(self.is_something_away || !self.is_any_unreadable(), "everything is as it was");
     }
 
-    /// What an operator does without a copy. `check --repair` belongs here.
-    fn repair(&mut self) {
-        if self.damaged.is_empty() && !self.is_any_unreadable() {
+    fn repair(&mut self, all: bool) {
+        if self.damaged.is_empty() && !self.is_any_unreadable() && !self.is_index_lost {
             return;
         }
-        let mut may_go = BTreeSet::new();
-        for (name, damage) in std::mem::take(&mut self.damaged) {
-            match name.as_str() {
-                "config" => self.storage.put(&name, Some(&damage.original)),
-                _ if damage.now.is_some() => self.storage.put(&name, None),
-                _ => _ = self.damaged.insert(name.clone(), damage),
-            }
-            // What is gone is damage as long as a snapshot needs it.
-            if name.starts_with("packs/") {
-                self.damaged.entry(name.clone()).or_insert(Damage { original: Vec::new(), now: None });
-            }
-            self.note_removal(&name, true);
-            may_go.extend(SnapshotName::parse(&name));
+        let options = check::Options { read_data: ReadData::All, seed: 1, lock_wait: Duration::ZERO };
+        let mut repaired = check::repair(self.storage.clone(), &options, &Silent);
+        if let Err(Error::Refused(_) | Error::NoStore { .. }) = &repaired {
+            // No snapshot is left that shows what it said.
+            let config = self.damaged.remove("config").unwrap();
+            self.storage.put("config", Some(&config.original));
+            repaired = check::repair(self.storage.clone(), &options, &Silent);
         }
-        self.settle(Change { may_go, is_harm: true, ..Change::default() });
+        let repaired = repaired.unwrap();
+        assert!(repaired.failed.is_none(), "{:?}", repaired.failed);
+        let may_go = self.damaged.keys().filter_map(|name| SnapshotName::parse(name)).collect();
+        for name in self.damaged.keys().cloned().collect::<Vec<_>>() {
+            self.note_removal(&name, self.storage.get(&name).is_none());
+        }
+        self.is_index_lost = false;
+        self.count("repair");
+        // Nothing that was whole is lost by a repair.
+        self.settle(Change { may_go, ..Change::default() });
+        self.is_something_away |= self.is_any_unreadable();
+        if !all {
+            return;
+        }
         let how = How { database: true, uploads: true, exclude: false, tag: false, rescan: true, set: false };
         [false, true].iter().for_each(|lab| self.back_up(*lab, &how, None));
         let broken: Vec<_> =
@@ -464,7 +482,8 @@ impl World {
         broken.iter().for_each(|name| self.forget_one(name, true));
         self.prune(true, None);
         self.damaged.clear();
-        self.count("repair");
+        self.is_something_away = false;
+        self.count("end of all trouble");
         self.settle(Change::default());
         assert!(!self.is_any_unreadable());
     }

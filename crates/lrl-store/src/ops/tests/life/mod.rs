@@ -89,7 +89,7 @@ fn op() -> impl Strategy<Value = Op> {
         4 => (index(), trouble()).prop_map(|(which, trouble)| Op::Drill { which, trouble }),
         4 => (index(), harm).prop_map(|(object, harm)| Op::Damage { object, harm }),
         2 => Just(Op::PutBack),
-        2 => Just(Op::Repair),
+        2 => any::<bool>().prop_map(|all| Op::Repair { all }),
         2 => any::<bool>().prop_map(|garbled| Op::Cache { garbled }),
         6 => jump.prop_map(|secs| Op::Clock { secs }),
     ]
