@@ -72,6 +72,13 @@ fn lines(numbers: &Numbers, would_be: &str) -> Vec<String> {
             "{would_be}rewritten without what is not needed, or because they are small: {from}, into {into}."
         ));
     }
+    if numbers.full.chunks > 0 {
+        let count = units::count(numbers.full.chunks, "chunk");
+        let bytes = units::size(numbers.full.bytes);
+        lines.push(format!(
+            "{would_be}stored in full, because what they are deltas of is needed by little else: {count} ({bytes})."
+        ));
+    }
     let (freed, unused) = (units::size(numbers.freed_bytes()), units::size(numbers.unused_bytes));
     lines.push(format!("{would_be}given back: {freed}; left unused: {unused}."));
     for line in &mut lines {

@@ -36,6 +36,8 @@ pub(super) struct Walk<'a> {
     observer: &'a dyn Observer,
     /// Copies that can be read, as far as is known.
     sound: Marks,
+    /// Whether packs that no index lists are looked at.
+    last_resort: bool,
     /// Nodes that were walked, and those of them that lead to damage.
     seen: Marks,
     hurt: Marks,
@@ -107,7 +109,18 @@ impl<'a> Walk<'a> {
     ) -> Self {
         let marks = Marks::default;
         let needed = HashSet::new();
-        Self { store, packs, unlisted, needed, findings, observer, sound: marks(), seen: marks(), hurt: marks() }
+        Self {
+            store,
+            packs,
+            unlisted,
+            needed,
+            findings,
+            observer,
+            sound: marks(),
+            last_resort: false,
+            seen: marks(),
+            hurt: marks(),
+        }
     }
 
     /// Takes what was found so far: what is wrong first, in words.
@@ -240,7 +253,7 @@ impl<'a> Walk<'a> {
 
     fn piece(&mut self, piece: &Piece, scope: Scope<'_>) -> Result<bool> {
         let Piece::Data { id, len } = piece else { return Ok(false) };
-        let cause = match self.alive(id, 0, scope.name)? {
+        let cause = match self.alive(id, scope.name)? {
             Ok(plain_len) if u64::from(plain_len) == *len => return Ok(false),
             Ok(plain_len) => {
                 Cause { object: format!("chunk {id}"), detail: format!("has {plain_len} bytes, but a list says {len}") }
@@ -294,21 +307,27 @@ impl<'a> Walk<'a> {
     }
 
     /// Says whether a chunk can be read, as far as is known without reading it: some copy is in a pack that is there, was not found
-    /// damaged, and has bases of which the same is true. Returns its plain length.
-    fn alive(&mut self, id: &ChunkId, below: u8, name: &SnapshotName) -> Result<Result<u32, Cause>> {
-        let mut first_cause = None;
-        if let Some(copy) = self.store.first_copy(id)? {
-            match self.copy(&copy, below, name)? {
-                Ok(()) => return Ok(Ok(copy.place.record.plain_len)),
-                Err(cause) => first_cause = Some(cause),
-            }
+    /// damaged, and has bases of which the same is true. Returns its plain length. Packs that no index lists count where nothing else does.
+    fn alive(&mut self, id: &ChunkId, name: &SnapshotName) -> Result<Result<u32, Cause>> {
+        self.last_resort = false;
+        if let Ok(len) = self.any_copy(id, 0, name)? {
+            return Ok(Ok(len));
         }
-        for last_resort in [false, true] {
-            if last_resort {
-                self.store.salvage()?;
+        self.store.salvage()?;
+        self.last_resort = true;
+        self.any_copy(id, 0, name)
+    }
+
+    fn any_copy(&mut self, id: &ChunkId, below: u8, name: &SnapshotName) -> Result<Result<u32, Cause>> {
+        let mut first_cause = None;
+        let mut copies: Vec<Copy> = self.store.first_copy(id)?.into_iter().collect();
+        for all in [false, true] {
+            if all {
+                copies = self.store.copies(id)?;
             }
-            for copy in self.store.copies(id)? {
-                match self.copy(&copy, below, name)? {
+            copies.retain(|copy| self.last_resort || !copy.slot.is_salvaged());
+            for copy in &copies {
+                match self.copy(copy, below, name)? {
                     Ok(()) => return Ok(Ok(copy.place.record.plain_len)),
                     Err(cause) => first_cause = first_cause.or(Some(cause)),
                 }
@@ -338,7 +357,10 @@ impl<'a> Walk<'a> {
             return damaged("holds a chunk whose chain of bases is too long");
         }
         for base in &place.record.bases {
-            if let Err(cause) = self.alive(base, below + 1, name)? {
+            if let Err(cause) = self.any_copy(base, below + 1, name)? {
+                if !self.last_resort {
+                    return Ok(Err(cause));
+                }
                 // A delta need not use the part of its base that is damaged.
                 match self.store.read_copy(place) {
                     Ok(_) => break,
@@ -371,7 +393,7 @@ impl<'a> Walk<'a> {
 
     /// Names the object to blame for a node that could not be read.
     fn cause_of(&mut self, id: &ChunkId, error: &Error, name: &SnapshotName) -> Result<Cause> {
-        if let Err(cause) = self.alive(id, 0, name)? {
+        if let Err(cause) = self.alive(id, name)? {
             return Ok(cause);
         }
         let copy = self.store.first_copy(id)?;

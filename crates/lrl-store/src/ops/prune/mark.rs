@@ -17,6 +17,8 @@ use crate::store::{SnapshotName, Store};
 pub(super) struct Marked {
     /// One copy of each chunk that is alive; all of them where none can be read.
     pub kept: Marks,
+    /// A copy of each chunk that a snapshot reaches itself, not only as a base.
+    pub reached: Marks,
     /// Snapshots that were walked.
     pub snapshots: u64,
     /// References to chunks that no index lists.
@@ -149,6 +151,9 @@ impl Walk<'_> {
             self.marked.missing += 1;
             return Ok(false);
         };
+        if self.path.is_empty() {
+            self.marked.reached.set(first.slot);
+        }
         if self.seen.has(first.slot) {
             return Ok(true);
         }

@@ -1,15 +1,17 @@
 //! The verb `prune`: gives back the room of what no snapshot reaches; plan, then apply. Marks first, and stops at the first doubt. Then in
-//! this order: the new index, without what is dead; the old indexes go; the dead packs go; what is left in wasteful packs is moved.
+//! this order: deltas over what nothing else needs are stored in full; the new index, without what is dead; the old indexes go; the dead
+//! packs go; what is left in wasteful packs is moved.
 //! Whenever it ends, every snapshot reads, and the next prune goes on.
 
+mod chain;
 mod mark;
 mod repack;
 
 use std::collections::{HashMap, HashSet};
 
 use crate::error::{Error, Result};
-use crate::format::pack::{FOOTER_LEN, HEADER, TARGET_BYTES};
-use crate::id::{PackId, SnapshotId};
+use crate::format::pack::{FOOTER_LEN, HEADER, Record, TARGET_BYTES};
+use crate::id::{ChunkId, PackId, SnapshotId};
 use crate::progress::{Observer, Phase, checkpoint};
 use crate::storage::room::Room;
 use crate::store::marks::Marks;
@@ -24,6 +26,16 @@ pub enum MaxUnused {
     Bytes(u64),
     /// Any: only packs that are wholly dead go.
     Unlimited,
+}
+
+impl MaxUnused {
+    fn of(self, alive_bytes: u64) -> u64 {
+        match self {
+            Self::Percent(percent) => (alive_bytes as f64 * percent / 100.0) as u64,
+            Self::Bytes(bytes) => bytes,
+            Self::Unlimited => u64::MAX,
+        }
+    }
 }
 
 /// Packs: how many, and their bytes.
@@ -42,6 +54,17 @@ impl Packs {
     }
 }
 
+/// Deltas that are stored in full, because of what they are deltas of nothing else needs most.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Full {
+    /// How many.
+    pub chunks: u64,
+    /// What they take then.
+    pub bytes: u64,
+    /// What they took, with what goes with them. Only in a plan: after a run it is among what was removed or left out.
+    pub replaced_bytes: u64,
+}
+
 /// What a plan or a run comes to.
 #[derive(Debug, Default, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Numbers {
@@ -55,6 +78,8 @@ pub struct Numbers {
     pub repacked: Packs,
     /// Packs that are written for them; in a plan, their bytes only.
     pub written: Packs,
+    /// Deltas that are stored in full.
+    pub full: Full,
     /// Bytes in the packs that stay that nothing reaches.
     pub unused_bytes: u64,
     /// References to chunks that are lost: they make no difference here.
@@ -64,7 +89,8 @@ pub struct Numbers {
 impl Numbers {
     /// Returns the bytes of packs that become free.
     pub fn freed_bytes(&self) -> u64 {
-        (self.dead.bytes + self.repacked.bytes).saturating_sub(self.written.bytes)
+        let gone = self.dead.bytes + self.repacked.bytes + self.full.replaced_bytes;
+        gone.saturating_sub(self.written.bytes + self.full.bytes)
     }
 }
 
@@ -72,6 +98,10 @@ impl Numbers {
 pub struct Plan {
     /// What it comes to.
     pub numbers: Numbers,
+    max_unused: MaxUnused,
+    forgotten: HashSet<SnapshotId>,
+    /// Deltas to store in full; then all else is planned anew.
+    chains: Vec<ChunkId>,
     /// Packs that are in no index.
     unlisted: Vec<PackId>,
     /// Packs of which nothing is alive.
@@ -106,6 +136,11 @@ const FEW_SMALL: usize = 8;
 /// Blocks of all index files that are kept decoded, 12 MiB: every chunk is looked up, in no order.
 const CACHED_BLOCKS: usize = 2048;
 
+/// What a chunk takes in its pack, its record included.
+fn bytes_of(record: &Record) -> u64 {
+    u64::from(record.encoded_len) + 43 + 32 * record.bases.len() as u64
+}
+
 /// One pack.
 #[derive(Default)]
 struct Pack {
@@ -139,17 +174,18 @@ pub fn plan(
     store.check_writable()?;
     observer.phase(Phase::Verify, None);
     refuse_foreign_names(store)?;
-    let (mut packs, mut marked) = look(store, forgotten, observer)?;
-    let unlisted: Vec<PackId> = packs.iter().filter(|(_, pack)| !pack.is_listed).map(|(id, _)| *id).collect();
+    let mut found = look(store, forgotten, observer)?;
+    let unlisted: Vec<PackId> = found.packs.iter().filter(|(_, pack)| !pack.is_listed).map(|(id, _)| *id).collect();
     let mut kept_unlisted = Vec::new();
-    if marked.missing > 0 && !unlisted.is_empty() {
+    if found.marked.missing > 0 && !unlisted.is_empty() {
         if dry_run {
             let text = "an index is lost, but its packs are there: `lrl prune` without --dry-run lists them again, then decides";
             return Err(Error::Refused(text.into()));
         }
         kept_unlisted = store.index_packs(&unlisted, observer)?;
-        (packs, marked) = look(store, forgotten, observer)?;
+        found = look(store, forgotten, observer)?;
     }
+    let Found { mut packs, marked, mut chains, mut full } = found;
     if let Some(text) = &marked.missing_node {
         return Err(Error::Refused(format!(
             "{text}: nothing was pruned, because what lies below it cannot be told; `lrl check` tells more"
@@ -171,17 +207,24 @@ pub fn plan(
                 counted = place;
                 chunks += 1;
                 pack.chunks += 1;
-                pack.alive += u64::from(record.encoded_len) + 43 + 32 * record.bases.len() as u64;
+                pack.alive += bytes_of(record);
             } else {
                 rewrite = true;
             }
         }
         checkpoint(observer)
     })?;
+    // What only deltas need is waste like any other.
+    if full.replaced_bytes.saturating_sub(full.bytes) <= max_unused.of(packs.values().map(|pack| pack.alive).sum()) {
+        (chains, full) = Default::default();
+    }
     // What may hold a chunk that is missed, but cannot tell, stays.
     packs.retain(|id, _| !kept_unlisted.contains(id));
     let mut plan = Plan {
-        numbers: Numbers { snapshots: marked.snapshots, chunks, missing: marked.missing, ..Numbers::default() },
+        numbers: Numbers { snapshots: marked.snapshots, chunks, missing: marked.missing, full, ..Numbers::default() },
+        max_unused,
+        forgotten: forgotten.clone(),
+        chains,
         unlisted: Vec::new(),
         dead: Vec::new(),
         alive: Vec::new(),
@@ -217,12 +260,16 @@ pub fn plan(
     Ok(plan)
 }
 
+/// What there is, and what of it is alive.
+struct Found {
+    packs: HashMap<PackId, Pack>,
+    marked: mark::Marked,
+    chains: Vec<ChunkId>,
+    full: Full,
+}
+
 /// Lists the packs, verifies the indexes, and marks what is alive.
-fn look(
-    store: &Store,
-    forgotten: &HashSet<SnapshotId>,
-    observer: &dyn Observer,
-) -> Result<(HashMap<PackId, Pack>, mark::Marked)> {
+fn look(store: &Store, forgotten: &HashSet<SnapshotId>, observer: &dyn Observer) -> Result<Found> {
     store.verify_indexes(observer)?;
     if let Some(damaged) = store.damaged_indexes().first() {
         return Err(Error::Refused(format!(
@@ -243,8 +290,9 @@ fn look(
         file.packs().iter().for_each(|id| packs.entry(*id).or_default().is_listed = true);
     }
     let marked = mark::mark(store, forgotten, observer)?;
+    let (chains, full) = chain::find(store, &marked, observer)?;
     files.iter().for_each(|file| file.keep_blocks(0));
-    Ok((packs, marked))
+    Ok(Found { packs, marked, chains, full })
 }
 
 /// An object under a name that lrl does not give may be a snapshot, or what one needs, that somebody renamed.
@@ -267,11 +315,7 @@ fn refuse_foreign_names(store: &Store) -> Result<()> {
 /// Chooses the packs to move: the most wasteful until little enough is wasted, and small ones where there are many.
 fn choose(packs: &HashMap<PackId, Pack>, max_unused: MaxUnused) -> HashSet<PackId> {
     let alive: u64 = packs.values().map(|pack| pack.alive).sum();
-    let limit = match max_unused {
-        MaxUnused::Percent(percent) => (alive as f64 * percent / 100.0) as u64,
-        MaxUnused::Bytes(bytes) => bytes,
-        MaxUnused::Unlimited => u64::MAX,
-    };
+    let limit = max_unused.of(alive);
     let mut unused: u64 = packs.values().map(Pack::unused).sum();
     let mut by_waste: Vec<(&PackId, &Pack)> = packs.iter().filter(|(_, pack)| pack.unused() > 0).collect();
     let share = |pack: &Pack| pack.unused() as f64 / pack.len.unwrap_or(1).max(1) as f64;
@@ -303,9 +347,10 @@ fn choose(packs: &HashMap<PackId, Pack>, max_unused: MaxUnused) -> HashSet<PackI
 
 /// Does what the plan says. `room` guards the store's disk: no more is moved at once than fits, but on a full disk one pack at a time is.
 pub fn apply(store: &Store, plan: Plan, room: &Room, observer: &dyn Observer) -> Result<Report> {
-    let Plan { numbers, unlisted, dead, alive, kept, rewrite, repack, lengths } = plan;
     let storage = store.storage();
     storage.reclaim()?;
+    let (plan, notes) = end_chains(store, plan, room, observer)?;
+    let Plan { numbers, unlisted, dead, alive, kept, rewrite, repack, lengths, .. } = plan;
     // A forgotten snapshot must not come back by a power cut when its packs are gone.
     storage.sync("snapshots")?;
     let remove = |packs: &[PackId]| {
@@ -333,7 +378,7 @@ pub fn apply(store: &Store, plan: Plan, room: &Room, observer: &dyn Observer) ->
         }
     }
     drop(kept);
-    let mut report = Report { numbers, notes: Vec::new(), failed: None };
+    let mut report = Report { numbers, notes, failed: None };
     (report.numbers.repacked, report.numbers.written) = Default::default();
     observer.phase(Phase::Repack, Some(repack.iter().map(|(_, bytes)| bytes).sum()));
     let (mut left, mut limit) = (repack, ROUND_BYTES);
@@ -377,6 +422,34 @@ pub fn apply(store: &Store, plan: Plan, room: &Room, observer: &dyn Observer) ->
     }
     storage.sync("packs")?;
     Ok(report)
+}
+
+/// Stores deltas in full as long as a plan names some, and returns the plan for what is then there, with what was left as it was.
+fn end_chains(store: &Store, mut plan: Plan, room: &Room, observer: &dyn Observer) -> Result<(Plan, Vec<String>)> {
+    let mut full = Full::default();
+    let mut notes = Vec::new();
+    while !plan.chains.is_empty() && notes.is_empty() {
+        let done = match room.bytes() < plan.numbers.full.bytes {
+            true => None,
+            false => Some(chain::store_in_full(store, &plan.chains, observer)),
+        };
+        match done {
+            Some(Ok(done)) if done.chunks == 0 => break,
+            Some(Ok(done)) => {
+                full.chunks += done.chunks;
+                full.bytes += done.bytes;
+            }
+            Some(Err(error)) if !error.is_full() => return Err(error),
+            _ => notes.push(format!(
+                "{} chunks stay deltas of what nothing else needs: there is no room to store them in full before that goes. The next prune tries again",
+                plan.numbers.full.chunks
+            )),
+        }
+        // Index files have come, or have gone again: the marks are of others.
+        plan = self::plan(store, plan.max_unused, &plan.forgotten, false, observer)?;
+    }
+    plan.numbers.full = full;
+    Ok((plan, notes))
 }
 
 #[cfg(test)]

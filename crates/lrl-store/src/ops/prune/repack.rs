@@ -36,7 +36,7 @@ pub(super) fn repack(store: &Store, packs: &[(PackId, u64)], observer: &dyn Obse
 
 /// Removes what was written for nothing: on a full disk it must not take the room until the next prune. Where that fails too, it is
 /// garbage, or second copies, for the next prune.
-fn take_back(store: &Store, session: &Session<'_>, before: &[Arc<IndexFile>]) {
+pub(super) fn take_back(store: &Store, session: &Session<'_>, before: &[Arc<IndexFile>]) {
     let storage = store.storage();
     if store.reload_indexes().is_err() {
         return;

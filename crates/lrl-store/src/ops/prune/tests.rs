@@ -15,7 +15,7 @@ use crate::ops::tests::faulty::{Fault, Faulty, names, twin};
 use crate::ops::{backup, dump, ls};
 use crate::progress::Silent;
 use crate::storage::memory::Memory;
-use crate::storage::room::Room;
+use crate::storage::room::{Reserve, Room};
 use crate::storage::{Guard, LockMode, Source, Spool, Storage};
 use crate::store::session::Session;
 use crate::store::{Store, create};
@@ -210,9 +210,97 @@ fn what_nothing_reaches_goes_and_a_second_time_there_is_nothing_to_do() {
     assert_clean(&lab.storage, "begun anew");
 }
 
+/// A history in which everything changed, of which only what `stays` names is left.
+fn chained(stays: &[u64]) -> Lab {
+    let mut lab = Lab::new();
+    lab.back_up();
+    for run in 0..7 {
+        let db = rusqlite::Connection::open(lab.dir.path().join("lrl.db")).unwrap();
+        db.execute("UPDATE users SET name = hex(randomblob(20)) WHERE id % 10 = ?1", [run]).unwrap();
+        lab.back_up();
+    }
+    lab.forget(|sequence| !stays.contains(&sequence));
+    lab
+}
+
+#[test]
+fn what_is_left_of_a_history_takes_no_more_than_if_it_had_none() {
+    let lab = chained(&[8]);
+    let (right, before) = (contents(&lab.storage), pack_bytes(&lab.storage));
+    let would_be = plan(&open(&lab.storage), MaxUnused::Bytes(0), &HashSet::new(), true, &Silent).unwrap().numbers;
+    let numbers = prune(&lab.storage, MaxUnused::Bytes(0));
+    let fresh: Arc<dyn Storage> = Arc::new(Memory::default());
+    create(&*fresh, [1; 32]).unwrap();
+    back_up(&fresh, lab.dir.path(), "lab", 1);
+    let (after, least) = (pack_bytes(&lab.storage), pack_bytes(&fresh));
+    assert!(numbers.full.chunks > 0 && would_be.full.chunks > 0, "{would_be:?}, {numbers:?}");
+    assert!(before > least * 3 / 2 && after < least * 21 / 20, "{before}, then {after}; a first backup takes {least}");
+    assert_eq!(before - after, numbers.freed_bytes());
+    let guess = would_be.freed_bytes();
+    assert!(guess.abs_diff(before - after) < (before - after) / 4, "{guess} planned, {} given back", before - after);
+    assert_eq!(contents(&lab.storage), right);
+    assert_clean(&lab.storage, "after");
+    assert_exact(&lab.storage, "after");
+    let objects = names(&lab.storage, "");
+    assert_eq!(prune(&lab.storage, MaxUnused::Bytes(0)).full, Default::default());
+    assert_eq!(names(&lab.storage, ""), objects);
+}
+
+#[test]
+fn deltas_stay_deltas_where_their_bases_serve_several_snapshots() {
+    for stays in [&[1, 8][..], &[2, 5, 8], &[6, 7, 8], &[3, 4, 5, 6, 7, 8]] {
+        let lab = chained(stays);
+        let (right, before) = (contents(&lab.storage), pack_bytes(&lab.storage));
+        prune(&lab.storage, MaxUnused::Bytes(0));
+        assert!(pack_bytes(&lab.storage) <= before, "{stays:?}: {before}, then {}", pack_bytes(&lab.storage));
+        assert_eq!(contents(&lab.storage), right);
+        assert_clean(&lab.storage, "after");
+        assert_exact(&lab.storage, "after");
+        let objects = names(&lab.storage, "");
+        prune(&lab.storage, MaxUnused::Bytes(0));
+        assert_eq!(names(&lab.storage, ""), objects, "{stays:?}");
+    }
+}
+
+#[test]
+fn without_room_for_full_copies_deltas_stay_and_the_rest_is_pruned() {
+    let lab = worn_and_chained();
+    let right = contents(&lab.storage);
+    let store = open(&lab.storage);
+    let plan = plan(&store, MaxUnused::Bytes(0), &HashSet::new(), false, &Silent).unwrap();
+    let (numbers, before) = (plan.numbers.clone(), pack_bytes(&lab.storage));
+    assert!(numbers.full.bytes > 1 && numbers.dead.bytes > 0, "{numbers:?}");
+    let report =
+        apply(&store, plan, &Room::open(lab.dir.path(), Reserve { percent: 100.0, most: u64::MAX }).unwrap(), &Silent)
+            .unwrap();
+    drop(store);
+    assert!(report.failed.is_none() && report.notes.len() == 1, "{report:?}");
+    assert_eq!(report.numbers.full, Default::default());
+    assert!(pack_bytes(&lab.storage) <= before - numbers.dead.bytes);
+    assert_eq!(contents(&lab.storage), right);
+    assert_clean(&lab.storage, "after");
+    assert!(prune(&lab.storage, MaxUnused::Bytes(0)).full.chunks > 0);
+    assert_eq!(contents(&lab.storage), right);
+    assert_exact(&lab.storage, "after the next");
+}
+
+/// Chains to end, and packs that are dead as a whole.
+fn worn_and_chained() -> Lab {
+    let mut lab = chained(&[8]);
+    lab.upload("gone", 8, 100_000);
+    lab.back_up();
+    std::fs::remove_file(lab.dir.path().join("assets/gone")).unwrap();
+    lab.back_up();
+    lab.forget(|sequence| sequence < 10);
+    lab
+}
+
 #[test]
 fn a_fault_at_any_call_that_changes_something_loses_nothing() {
-    let lab = worn();
+    [worn(), worn_and_chained()].iter().for_each(faults_lose_nothing);
+}
+
+fn faults_lose_nothing(lab: &Lab) {
     let right = contents(&lab.storage);
     let mut states = 0;
     for fault in [Fault::Fails, Fault::DiesAfter, Fault::Full] {
