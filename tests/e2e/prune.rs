@@ -61,10 +61,12 @@ fn what_is_kept_restores_exactly_and_the_rest_becomes_free() {
     assert_eq!((contents(&lab).len(), pack_bytes(&lab)), (14, before), "a dry run changes nothing");
     assert_eq!(plan["removed"], 11);
     let done = lab.lrl("forget --keep-last 3 --prune --max-unused 0 --json").expect(0).json();
-    for key in ["dead", "repacked", "chunks", "snapshots"] {
-        assert_eq!(done["prune"][key], plan["prune"][key], "{key}");
-    }
+    assert_eq!(done["prune"]["snapshots"], plan["prune"]["snapshots"]);
     let freed = done["prune"]["freed_bytes"].as_u64().unwrap();
+    // What storing deltas in full comes to is known only then.
+    let planned = plan["prune"]["freed_bytes"].as_u64().unwrap();
+    assert!(planned.abs_diff(freed) < freed / 10, "{planned} planned, {freed} given back");
+    assert!(done["prune"]["full"]["chunks"].as_u64().unwrap() > 0);
     assert_eq!(before - pack_bytes(&lab), freed);
     assert!(freed > 11 * 50_000, "{freed} of {before}");
     let now = contents(&lab);

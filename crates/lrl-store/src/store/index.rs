@@ -101,9 +101,6 @@ impl IndexFile {
         }
         let layout = Layout::decode(&trailer, len, &object)?;
         let (at, table_len) = layout.pack_table();
-        if at + table_len as u64 + index::TRAILER_LEN as u64 > len {
-            return Err(short());
-        }
         let packs = index::decode_packs(&storage.read_range(name, at, table_len)?);
         let tag = u64::from_be_bytes(*id.as_bytes().first_chunk().unwrap_or(&[0; 8]));
         let cached_blocks = AtomicUsize::new(CACHED_BLOCKS);

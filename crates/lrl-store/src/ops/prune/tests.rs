@@ -8,7 +8,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::{MaxUnused, Numbers, Report, apply, plan};
+use crate::codec::{self, Encoding};
 use crate::error::{Error, Result};
+use crate::format::pack::Record;
 use crate::id::{ChunkId, Hasher, SnapshotId};
 use crate::ops::check::{self, ReadData, check};
 use crate::ops::tests::faulty::{Fault, Faulty, names, twin};
@@ -208,6 +210,23 @@ fn what_nothing_reaches_goes_and_a_second_time_there_is_nothing_to_do() {
     assert_eq!((names(&lab.storage, "packs").len(), names(&lab.storage, "index").len()), (0, 0));
     lab.step();
     assert_clean(&lab.storage, "begun anew");
+}
+
+#[test]
+fn a_plan_says_what_a_run_then_does() {
+    let mut lab = Lab::new();
+    ["goes", "stays"].iter().zip(1..).for_each(|(name, seed)| lab.upload(name, seed, 50_000));
+    lab.back_up();
+    std::fs::remove_file(lab.dir.path().join("assets/goes")).unwrap();
+    lab.upload("new", 7, 30_000);
+    lab.back_up();
+    lab.forget(|sequence| sequence == 1);
+    let planned = plan(&open(&lab.storage), MaxUnused::Bytes(0), &HashSet::new(), true, &Silent).unwrap().numbers;
+    let done = prune(&lab.storage, MaxUnused::Bytes(0));
+    assert_eq!((planned.dead, planned.repacked, planned.full), (done.dead, done.repacked, done.full));
+    // Each pack that is moved is planned with a header and a footer of its own.
+    let (least, most) = (done.written.bytes, done.written.bytes + 100 * done.repacked.count);
+    assert!((least..=most).contains(&planned.written.bytes) && least > 50_000, "{planned:?}, then {done:?}");
 }
 
 /// A history in which everything changed, of which only what `stays` names is left.
@@ -504,6 +523,40 @@ fn of_several_copies_one_that_can_be_read_stays() {
     let report = try_prune(&storage, MaxUnused::Bytes(0)).unwrap();
     assert_eq!(open(&storage).copies(&id).unwrap().len(), 3);
     assert!(!report.notes.is_empty() && report.failed.is_none(), "{report:?}");
+}
+
+#[test]
+fn a_copy_that_leans_on_itself_is_not_the_one_that_stays() {
+    // A forged depth puts the copy first that is a delta of what is a delta of its own chunk.
+    let lab = Lab::new();
+    lab.upload("a", 9, 50_000);
+    let path = lab.dir.path().join("assets/a");
+    let a = std::fs::read(&path).unwrap();
+    let (mut b, mut c) = (a.clone(), a.clone());
+    (b[7], c[9]) = (b[7] ^ 1, c[9] ^ 1);
+    let store = open(&lab.storage);
+    let forge = |plain: &[u8], base: Option<&[u8]>, depth: u8| {
+        let session = Session::new(&store);
+        let (bytes, bases) = match base {
+            Some(base) => (codec::compress_delta(plain, &[base]).unwrap(), vec![ChunkId::of(base)]),
+            None => (plain.to_vec(), Vec::new()),
+        };
+        let encoding = if base.is_some() { Encoding::Delta } else { Encoding::Stored };
+        let (encoded_len, plain_len) = (bytes.len() as u32, plain.len() as u32);
+        let record = Record { id: ChunkId::of(plain), encoded_len, plain_len, encoding, depth, bases };
+        session.append(&bytes, record).unwrap();
+        session.seal().unwrap();
+    };
+    forge(&c, None, 0);
+    forge(&b, Some(&a), 1);
+    forge(&a, Some(&b), 1);
+    forge(&a, Some(&c), 2);
+    drop(store);
+    back_up(&lab.storage, lab.dir.path(), "lab", 1);
+    let right = contents(&lab.storage);
+    try_prune(&lab.storage, MaxUnused::Bytes(0)).unwrap();
+    assert_eq!(contents(&lab.storage), right);
+    assert_clean(&lab.storage, "after");
 }
 
 #[test]

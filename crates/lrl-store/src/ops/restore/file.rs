@@ -59,9 +59,9 @@ impl Owners {
     }
 }
 
-/// Creates a file that only we can read, where there is none.
+/// Creates a file that only we can read, where there is none. `EXCL` follows no link.
 pub(super) fn create(dir: impl AsFd, name: &[u8]) -> Result<File, Errno> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     openat(dir, name, flags, Mode::from_raw_mode(0o600)).map(File::from)
 }
 

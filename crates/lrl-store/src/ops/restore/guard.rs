@@ -30,8 +30,7 @@ pub(super) fn watch_tree(place: &Place, watched: &mut Vec<Watched>) {
     let path = real_path(&place.dir_path).join(to_path(&place.name));
     match place.existing_file() {
         Some(stat) => watched.push(Watched::File(stat.st_dev, stat.st_ino, path)),
-        None if place.old_tree().is_some() => watched.push(Watched::Below(path)),
-        None => {}
+        None => watched.push(Watched::Below(path)),
     }
 }
 

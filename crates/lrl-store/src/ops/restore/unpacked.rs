@@ -193,3 +193,33 @@ pub(super) fn weigh(top: &Path) -> Held {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::weigh;
+
+    #[test]
+    fn a_tree_weighs_what_is_in_it_and_names_of_one_file_share_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let of = |path: &str| dir.path().join(path);
+        let dirs = || {
+            weigh(&of("")).space - fs::read_dir(of("")).unwrap().map(|e| weigh(&e.unwrap().path()).space).sum::<u64>()
+        };
+        fs::write(of("a"), vec![7; 100_000]).unwrap();
+        let (one, own) = (weigh(&of("")), dirs());
+        assert!((100_000..120_000).contains(&(one.space - own)), "{one:?}");
+        fs::write(of("b"), vec![7; 50_000]).unwrap();
+        let two = weigh(&of(""));
+        assert!(two.space > one.space + 45_000 && !two.holds_the_same(&one));
+        fs::remove_file(of("b")).unwrap();
+        assert!(weigh(&of("")).holds_the_same(&one));
+        fs::write(of("a"), vec![7; 100_001]).unwrap();
+        assert!(!weigh(&of("")).holds_the_same(&one));
+        fs::hard_link(of("a"), of("c")).unwrap();
+        let shared = weigh(&of(""));
+        assert!(shared.space.abs_diff(one.space) < 8192 && !shared.holds_the_same(&one), "{shared:?}");
+        assert_eq!(weigh(&of("nothing")).space, 0);
+    }
+}

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Session;
 use crate::error::Error;
 use crate::format::config::{Config, encode};
+use crate::id::ChunkId;
 use crate::progress::Silent;
 use crate::storage::local::Local;
 use crate::storage::memory::Memory;
@@ -90,17 +91,37 @@ fn what_a_lost_or_shortened_pack_held_is_stored_again() {
     let (base_id, packs) = put(&base, &[]);
     let (id, _) = put(&plain, &[base_id]);
     let pack = super::pack_name(&packs[0]);
-    for shortened in [false, true] {
+    let place = store.locate(&base_id).unwrap().unwrap();
+    let end = place.offset as usize + place.record.encoded_len as usize;
+    for left in [None, Some(end / 2), Some(end - 1)] {
         let bytes = storage.read(&pack).unwrap();
         storage.remove(&pack).unwrap();
-        if shortened {
-            storage.write_new(&pack, Source::Bytes(&bytes[..bytes.len() / 2])).unwrap();
+        if let Some(left) = left {
+            storage.write_new(&pack, Source::Bytes(&bytes[..left])).unwrap();
         }
         assert!(!Session::new(&store).knows(&id).unwrap(), "its base is gone");
         assert_eq!(put(&base, &[]).1.len(), 1);
         assert_eq!(store.read(&id).unwrap(), plain);
         assert!(put(&base, &[]).1.is_empty(), "healed once, not each time");
         storage.write_new(&pack, Source::Bytes(&bytes)).unwrap();
+    }
+}
+
+#[test]
+fn a_pack_that_ends_with_the_chunk_still_has_it() {
+    let storage = Arc::new(Memory::default());
+    create(&*storage, [1; 32]).unwrap();
+    let store = open(&storage);
+    let session = Session::new(&store);
+    let id = session.put(&noise(3, 1000), &[]).unwrap();
+    session.seal().unwrap();
+    let place = store.locate(&id).unwrap().unwrap();
+    let end = place.offset as usize + place.record.encoded_len as usize;
+    let pack = super::pack_name(&place.pack);
+    let bytes = storage.read(&pack).unwrap();
+    for (left, is_known) in [(end, true), (end - 1, false)] {
+        storage.write_new(&pack, Source::Bytes(&bytes[..left])).unwrap();
+        assert_eq!(Session::new(&store).knows(&id).unwrap(), is_known, "{left} of {}", bytes.len());
     }
 }
 
@@ -152,7 +173,7 @@ fn in_doubt_a_chunk_must_not_lean_on_a_damaged_one() {
     let storage = Arc::new(Memory::default());
     create(&*storage, [1; 32]).unwrap();
     let store = open(&storage);
-    let put = |plain: &[u8], bases: &[crate::id::ChunkId], in_doubt: bool| {
+    let put = |plain: &[u8], bases: &[ChunkId], in_doubt: bool| {
         let session = Session::new(&store);
         if in_doubt {
             session.doubt();
@@ -180,12 +201,17 @@ fn in_doubt_a_chunk_must_not_lean_on_a_damaged_one() {
     assert_eq!((store.read(&id).unwrap(), store.read(&other_id).unwrap()), (half, other));
 }
 
+fn decoded_for(store: &Store, id: &ChunkId) -> usize {
+    let bases = store.locate(id).unwrap().unwrap().record.bases;
+    1 + bases.iter().map(|base| decoded_for(store, base)).sum::<usize>()
+}
+
 #[test]
 fn chains_of_several_bases_stay_cheap_to_read() {
     let storage = Arc::new(Memory::default());
     create(&*storage, [1; 32]).unwrap();
     let store = open(&storage);
-    let mut last: Vec<(crate::id::ChunkId, Vec<u8>)> = Vec::new();
+    let mut last: Vec<(ChunkId, Vec<u8>)> = Vec::new();
     for n in 0..4 {
         let plain = noise(n, 8 << 10);
         let session = Session::new(&store);
@@ -196,7 +222,7 @@ fn chains_of_several_bases_stay_cheap_to_read() {
         let session = Session::new(&store);
         let bases: Vec<_> = last.iter().map(|(id, _)| *id).collect();
         // Each chunk takes a quarter from each of the last, as after a VACUUM.
-        let next: Vec<(crate::id::ChunkId, Vec<u8>)> = (0..4)
+        let next: Vec<(ChunkId, Vec<u8>)> = (0..4)
             .map(|n| {
                 let mut plain: Vec<u8> =
                     last.iter().enumerate().flat_map(|(i, (_, p))| p[(i + n) % 4 * 2048..][..2048].to_vec()).collect();
@@ -206,8 +232,7 @@ fn chains_of_several_bases_stay_cheap_to_read() {
             .collect();
         session.seal().unwrap();
         for (id, plain) in &next {
-            let record = store.locate(id).unwrap().unwrap().record;
-            let work = session.work(&record, 1 << 20).unwrap().unwrap();
+            let work = decoded_for(&store, id);
             assert!(work <= super::MAX_WORK + 1, "step {step}: {work} chunks are decoded");
             assert_eq!(store.read(id).unwrap(), *plain);
         }
@@ -265,6 +290,21 @@ fn what_only_an_unlisted_pack_holds_is_not_known_and_no_base() {
 }
 
 #[test]
+fn what_was_read_while_an_index_listed_it_is_no_base_once_none_does() {
+    let storage = Arc::new(Memory::default());
+    create(&*storage, [1; 32]).unwrap();
+    let store = open(&storage);
+    let session = Session::new(&store);
+    let id = session.put(&noise(3, 1000), &[]).unwrap();
+    session.seal().unwrap();
+    store.read_listed(&id).unwrap();
+    names(&*storage, "index").iter().for_each(|name| storage.remove(name).unwrap());
+    store.reload_indexes().unwrap();
+    store.salvage().unwrap();
+    assert!(store.read_listed(&id).is_err() && store.read(&id).is_ok());
+}
+
+#[test]
 fn what_was_stored_for_nothing_goes_only_if_nobody_else_uses_the_store() {
     let dir = tempfile::tempdir().unwrap();
     let storage = Arc::new(<Local>::new(dir.path()));
@@ -291,6 +331,6 @@ fn what_was_stored_for_nothing_goes_only_if_nobody_else_uses_the_store() {
     // The same pack was there before this run: it may be somebody's.
     let store = open();
     fill(&store, "first", true, 3);
-    assert!(store.read(&crate::id::ChunkId::of(b"first, listed")).is_ok());
-    assert!(store.read(&crate::id::ChunkId::of(b"second, listed")).is_ok());
+    assert!(store.read(&ChunkId::of(b"first, listed")).is_ok());
+    assert!(store.read(&ChunkId::of(b"second, listed")).is_ok());
 }

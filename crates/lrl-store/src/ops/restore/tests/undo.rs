@@ -148,6 +148,12 @@ fn a_record_that_names_anything_else_is_refused() {
         ("assets.pre-restore\"", "../assets.pre-restore\""),
         ("lrl.db.pre-restore\"", "lrl.db\""),
         ("\"-wal\"", "\"/../x\""),
+        ("\"-wal\"", "\"-odd\""),
+        ("assets.pre-restore\"", "assets/pre-restore\""),
+        ("assets.pre-restore\"", "lrl.db.pre-restore\""),
+        ("assets.pre-restore\"", "assets.pre-restore/../../x\""),
+        ("\"in_storage\": false", "\"in_storage\": true"),
+        ("\"in_storage\": true", "\"in_storage\": false"),
         ("\"format\": 1", "\"format\": 2"),
         ("\"format\"", "\"former\""),
     ];
@@ -159,8 +165,12 @@ fn a_record_that_names_anything_else_is_refused() {
         assert_eq!(live(&lab), before);
     }
     fs::remove_file(&record).unwrap();
-    symlink("/etc/passwd", &record).unwrap();
-    lab.undo().unwrap_err();
+    let elsewhere = lab.dir.path().join("elsewhere");
+    fs::write(&elsewhere, &sound).unwrap();
+    symlink(&elsewhere, &record).unwrap();
+    let refused = lab.undo().unwrap_err().to_string();
+    assert!(refused.contains(".lrl-undo.json"), "{refused}");
+    assert_eq!(live(&lab), before);
     fs::remove_file(&record).unwrap();
     fs::write(&record, vec![b'['; 2 << 20]).unwrap();
     lab.undo().unwrap_err();
