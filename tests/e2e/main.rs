@@ -6,6 +6,7 @@
 mod backup;
 mod bench;
 mod browse;
+mod bucket;
 mod check;
 mod common;
 mod config;
@@ -33,6 +34,7 @@ mod operations;
 mod power_cut;
 mod prune;
 mod reader;
+mod remote;
 mod repair;
 mod replay;
 mod restore;

@@ -117,6 +117,7 @@ impl Failure {
                 Error::NotFound(_) => "not_found",
                 Error::Refused(_) => "refused",
                 Error::Io { .. } => "io",
+                Error::Remote { .. } => "remote",
                 Error::NoRoom { .. } => "no_room",
                 Error::Interrupted => "interrupted",
             },
@@ -143,6 +144,12 @@ impl Failure {
     pub fn hint(&self) -> Option<&'static str> {
         let Self::Engine(error) = self else { return None };
         match error {
+            Error::NoStore { what: "bucket", .. } => {
+                Some("make the bucket where its host lets you, or look at its name, ?endpoint= and ?region=")
+            }
+            Error::NoStore { what: "store", path } if path.starts_with("s3:") => {
+                Some("`lrl init --store URL` makes a store in a bucket; look at the bucket and the prefix")
+            }
             Error::NoStore { what: "store", .. } => {
                 Some("`lrl backup` makes a store at its first run; --backup DIR or --store PATH names another place")
             }
@@ -165,7 +172,11 @@ impl Failure {
                 _ => None,
             },
             Error::Interrupted => Some("what had been published before is untouched; run the same command again"),
-            Error::Source { .. } | Error::NotFound(_) | Error::Refused(_) | Error::NoRoom { .. } => None,
+            Error::Source { .. }
+            | Error::NotFound(_)
+            | Error::Refused(_)
+            | Error::Remote { .. }
+            | Error::NoRoom { .. } => None,
         }
     }
 }

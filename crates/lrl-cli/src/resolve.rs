@@ -16,10 +16,50 @@ pub struct Paths {
     pub data_dir: PathBuf,
     /// The directory with the sets.
     pub backup_dir: PathBuf,
-    /// The store's directory.
-    pub store: PathBuf,
+    /// The store.
+    pub store: Place,
     /// The second uploads root (`STORAGE_PATH`); see [`Storage`].
     pub storage: Storage,
+}
+
+/// Where a store is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A directory.
+    Directory(PathBuf),
+    /// A prefix of a bucket, by its URL.
+    Bucket(String),
+}
+
+impl Place {
+    /// Takes a path or a URL.
+    fn of(named: PathBuf) -> Result<Self, Error> {
+        match named.to_str().and_then(|text| Some((text, text.split_once("://")?.0))) {
+            None => Ok(Self::Directory(named)),
+            Some((url, "s3")) if cfg!(feature = "s3") => Ok(Self::Bucket(url.into())),
+            Some((_, scheme)) => {
+                Err(Error::Unsupported { what: format!("a store at {scheme}:// ({})", named.display()) })
+            }
+        }
+    }
+
+    /// Returns the directory, if it is one.
+    pub fn directory(&self) -> Option<&Path> {
+        match self {
+            Self::Directory(path) => Some(path),
+            Self::Bucket(_) => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Directory(path) => path.display().fmt(f),
+            // The parameters say how the bucket is reached, not which it is.
+            Self::Bucket(url) => f.write_str(url.split('?').next().unwrap_or(url).trim_end_matches('/')),
+        }
+    }
 }
 
 /// The uploads root of the application's second storage adapter.
@@ -89,10 +129,7 @@ impl Paths {
             Verb::Backup(args) => args.out.as_ref().unwrap_or(&cli.global.backup),
             _ => &cli.global.backup,
         };
-        let store = cli.global.store.clone().unwrap_or_else(|| default_store(backup_dir));
-        if let Some((scheme, _)) = store.to_str().and_then(|text| text.split_once("://")) {
-            return Err(Error::Unsupported { what: format!("a store at {scheme}:// ({})", store.display()) });
-        }
+        let store = Place::of(cli.global.store.clone().unwrap_or_else(|| default_store(backup_dir)))?;
         let (data_dir, backup_dir) = (data_dir.to_path_buf(), backup_dir.clone());
         Ok(Self { data_dir, backup_dir, store, storage: Storage::of_environment() })
     }
@@ -153,11 +190,13 @@ mod tests {
         let default = paths("lrl backup");
         assert_eq!(default.database().to_str(), Some("./data/lrl.db"));
         assert_eq!(default.assets().to_str(), Some("./data/assets"));
-        assert_eq!(default.store.to_str(), Some("./backups/store"));
+        assert_eq!(default.store.to_string(), "./backups/store");
         let given = paths("lrl backup --data-dir data/ --out ../out");
         assert_eq!(given.database().to_str(), Some("data/lrl.db"));
-        assert_eq!(given.store.to_str(), Some("../out/store"));
-        assert_eq!(paths("lrl snapshots --store /s --backup b").store.to_str(), Some("/s"));
+        assert_eq!(given.store.to_string(), "../out/store");
+        assert_eq!(paths("lrl snapshots --store /s --backup b").store.directory(), Some(Path::new("/s")));
+        let bucket = paths("lrl snapshots --store s3://lab/history/?endpoint=http://localhost:9000").store;
+        assert_eq!((bucket.directory(), bucket.to_string().as_str()), (None, "s3://lab/history"));
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub enum Error {
     /// No such directory, or no store in it.
     #[error("there is no {what} at {}", path.display())]
     NoStore {
-        /// "store" or "backup directory".
+        /// "store", "bucket" or "backup directory".
         what: &'static str,
         /// Where it was looked for.
         path: PathBuf,
@@ -66,6 +66,16 @@ pub enum Error {
         path: PathBuf,
         /// The system's own reason.
         source: io::Error,
+    },
+    /// A server refused an operation or could not be reached; the text says what to do next.
+    #[error("cannot {op} {object}: {detail}")]
+    Remote {
+        /// A verb: "read", "write", "list" …
+        op: &'static str,
+        /// The object's name, with its bucket.
+        object: String,
+        /// Why, and what to do next.
+        detail: String,
     },
     /// The disk has no more room above what is kept free for the application.
     #[error("the disk of {} is nearly full: {free} bytes are free{}", path.display(), claims(*reserve, *needed))]
@@ -131,6 +141,11 @@ impl Error {
             }
             other => Self::Refused(other.to_string()),
         }
+    }
+
+    /// Says whether another copy of what was asked for is no way out: the caller wants to stop, or the server does not answer.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(self, Self::Interrupted | Self::Remote { .. })
     }
 
     /// Says whether bytes are damaged, gone, or cannot be read from a bad disk; anything else may pass, and proves nothing about them.

@@ -167,7 +167,8 @@ pub const INIT: &str = "\
 `lrl backup` makes the store itself at first use; this makes one in advance.
 
 EXAMPLES
-  lrl init --store /mnt/backup/lab";
+  lrl init --store /mnt/backup/lab
+  lrl init --store 's3://bucket/lab?endpoint=https://s3.example.org' --no-encryption";
 
 /// After `lrl config --help`.
 pub const CONFIG: &str = "\

@@ -38,9 +38,12 @@ pub struct Global {
     /// The backup directory: sets, and the store unless --store says otherwise
     #[arg(long, global = true, value_name = "DIR", default_value = "./backups", help_heading = SETTINGS)]
     pub backup: PathBuf,
-    /// The store, where it is not the directory `store` in the backup directory
-    #[arg(long, global = true, value_name = "PATH", env = "LRL_STORE", hide_env_values = true, help_heading = SETTINGS)]
+    /// The store, where it is not the directory `store` in the backup directory; a bucket as s3://bucket/prefix?endpoint=URL&region=NAME
+    #[arg(long, global = true, value_name = "PATH|URL", env = "LRL_STORE", hide_env_values = true, help_heading = SETTINGS)]
     pub store: Option<PathBuf>,
+    /// Where copies of what a store in a bucket holds are kept [default: lrl in the user's cache directory]
+    #[arg(long, global = true, value_name = "DIR", help_heading = SETTINGS)]
+    pub cache_dir: Option<PathBuf>,
     /// Which lab's history in the store; check and stats look at all
     #[arg(long, global = true, value_name = "NAME", default_value = "lab", value_parser = values::source, help_heading = SETTINGS)]
     pub source: String,
@@ -111,7 +114,7 @@ pub enum Verb {
     Status(StatusArgs),
     /// Make an empty store
     #[command(after_help = examples::INIT)]
-    Init,
+    Init(InitArgs),
     /// Show the settings in force and where each comes from
     #[command(after_help = examples::CONFIG)]
     Config,
@@ -400,6 +403,14 @@ pub struct UnusedArgs {
 /// The flags that make a policy.
 const KEEP: [&str; 8] =
     ["keep_last", "keep_hourly", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly", "keep_within", "keep_tag"];
+
+/// `lrl init`.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// Make a store that whoever can read its files can read; a store in a bucket is made no other way yet
+    #[arg(long)]
+    pub no_encryption: bool,
+}
 
 /// `lrl status`.
 #[derive(Debug, Args)]

@@ -57,11 +57,11 @@ pub fn run(context: &Context<'_>, args: &BackupArgs) -> Result {
     }
     refuse_uploads_as_target(&options, &paths)?;
     local::create_dir(&paths.backup_dir)?;
-    let created = store::create_if_missing(&paths.store, context.cli.global.lock_wait)?;
+    let created = store::create_if_missing(context, &paths.store)?;
     let store = store::open_to_fill(context, &paths, args.free.reserve)?;
     heading(context);
     if created {
-        term.detail(format!("made a new store at {}", paths.store.display()));
+        term.detail(format!("made a new store at {}", paths.store));
     }
     if !args.half.db_only
         && let Some(notice) = paths.storage.notice()
@@ -82,8 +82,8 @@ pub fn heading(context: &Context<'_>) {
 fn refuse_uploads_as_target(options: &Options, paths: &Paths) -> Result<()> {
     let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     for root in options.uploads.iter().flatten() {
-        if let Some(place) = [&paths.backup_dir, &paths.store].into_iter().find(|place| real(place) == real(&root.path))
-        {
+        let places = paths.store.directory().into_iter().chain([&*paths.backup_dir]);
+        if let Some(place) = places.into_iter().find(|place| real(place) == real(&root.path)) {
             let text =
                 format!("{} is the uploads directory itself; keep backups in another directory", place.display());
             return Err(Error::Refused(text).into());
@@ -97,7 +97,8 @@ fn options(context: &Context<'_>, args: &BackupArgs, paths: &Paths) -> Result<Op
     if let Some(path) = paths.storage.to_back_up() {
         roots.push(Root { name: "storage".into(), path: path.to_path_buf() });
     }
-    let mut skip = vec![paths.backup_dir.clone(), paths.store.clone()];
+    let mut skip = vec![paths.backup_dir.clone()];
+    skip.extend(paths.store.directory().map(Path::to_path_buf));
     // STORAGE_PATH may name the data directory: the live database is no upload, whichever half is asked for.
     skip.extend(["", "-wal", "-shm", "-journal"].map(|suffix| {
         let mut path = paths.database().into_os_string();
@@ -193,7 +194,7 @@ fn render(context: &Context<'_>, paths: &Paths, report: &Report) -> Result {
             .say(format!("\nBackup completed, but with {} (see the warnings).", units::count(lost as u64, "problem"))),
     }
     term.say(format!("Backup directory: {}", paths.backup_dir.display()));
-    let (added, place) = (units::size(report.added_bytes), paths.store.display());
+    let (added, place) = (units::size(report.added_bytes), &paths.store);
     term.say(format!(
         "Snapshot: {} (number {} of {}), {added} added to {place}",
         report.name.id.short(),

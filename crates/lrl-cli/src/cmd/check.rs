@@ -1,11 +1,10 @@
 //! `lrl check`: what is damaged in the store, and whom that concerns; with `--repair`, what was done about it and what stays lost.
 
-use std::sync::Arc;
 use std::time::SystemTime;
 
+use lrl_store::error::Error;
 use lrl_store::format::repair::Loss;
 use lrl_store::ops::check::{self, Checked, Finding, Moved, Options, ReadData, Repaired, Report};
-use lrl_store::storage::local::Local;
 use serde_json::{Value, json};
 
 use super::{Context, store};
@@ -31,8 +30,14 @@ pub fn run(context: &Context<'_>, args: &CheckArgs) -> Result {
     };
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let options = Options { read_data, seed: since.as_nanos() as u64, lock_wait: context.cli.global.lock_wait };
-    let storage = Arc::new(Local::new(&paths.store));
-    let place = paths.store.display().to_string();
+    let place = paths.store.to_string();
+    if args.repair && paths.store.directory().is_none() {
+        let text = "this lrl cannot repair a store in a bucket yet: copy it into a directory (`aws s3 sync`, `rclone sync`), \
+                    repair it there, and copy it back; nothing was changed";
+        return Err(Error::Refused(format!("{place}: {text}")).into());
+    }
+    // Copies near at hand prove nothing about a bucket.
+    let (storage, _copies) = store::fresh_storage(context, &paths.store)?;
     if args.repair {
         let repaired = check::repair(storage, &options, context.term)?;
         return render_repair(context, &place, read_data, repaired);
@@ -45,7 +50,7 @@ pub fn run(context: &Context<'_>, args: &CheckArgs) -> Result {
     findings(context, &report)?;
     losses(context, &report)?;
     verdict(context, &place, read_data, &report)?;
-    if report.wrong {
+    if report.wrong && paths.store.directory().is_some() {
         context.term.note("`lrl check --repair` repairs what can be, and deletes nothing");
     }
     Ok(exit(&report))

@@ -28,7 +28,7 @@ pub fn run(context: &Context<'_>, paths: &Paths, options: Options) -> Result {
     }
     term.line("Dry run: nothing is written.")?;
     if store.is_none() {
-        term.line(format!("There is no store at {} yet; the backup would make it.", paths.store.display()))?;
+        term.line(format!("There is no store at {} yet; the backup would make it.", paths.store))?;
     }
     render(context, &plan)?;
     term.line(room.line())?;
@@ -53,7 +53,7 @@ impl Room {
         Ok(Self {
             store_most_bytes: database.map_or(0, |half| half.changed_bytes) + changed,
             set_most_bytes: if options.out.is_some() { set } else { 0 },
-            free_bytes: free_at(&paths.store, options.reserve)?.bytes,
+            free_bytes: free_at(paths.store.directory().unwrap_or(&paths.backup_dir), options.reserve)?.bytes,
         })
     }
 

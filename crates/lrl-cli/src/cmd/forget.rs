@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use lrl_store::ops::backup::time_of;
 use lrl_store::ops::forget::{self, Decision, Options, Plan, Policy};
+use lrl_store::ops::prune::refuse_remote;
 use serde_json::{Value, json};
 
 use super::{Context, prune, store};
@@ -30,6 +31,9 @@ pub fn run(context: &Context<'_>, args: &ForgetArgs) -> Result {
         return Err(Failure::Usage(text.into()));
     }
     let store = store::open_to_delete(context, &context.paths()?, args.dry_run)?;
+    if args.prune {
+        refuse_remote(&store)?;
+    }
     let latest_of = args.snapshots.iter().any(|name| name.starts_with("latest"));
     let source = if latest_of { Some(context.cli.global.source.as_str()) } else { store::named_source(context) };
     let options = Options {

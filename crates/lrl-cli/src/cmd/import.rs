@@ -25,7 +25,7 @@ pub fn run(context: &Context<'_>, args: &ImportArgs) -> Result {
         return Err(Error::NotFound(format!("No manifest found in {}", args.dir.display())).into());
     }
     local::create_dir(&paths.backup_dir)?;
-    store::create_if_missing(&paths.store, global.lock_wait)?;
+    store::create_if_missing(context, &paths.store)?;
     let store = store::open_to_fill(context, &paths, args.free.reserve)?;
     let options = Options {
         dir: args.dir.clone(),

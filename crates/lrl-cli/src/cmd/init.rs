@@ -4,15 +4,24 @@ use lrl_store::error::Error;
 use serde_json::json;
 
 use super::{Context, store};
+use crate::args::InitArgs;
 use crate::exit::{Exit, Result};
 
 /// Makes the store; one that is there already is an error.
-pub fn run(context: &Context<'_>) -> Result {
+pub fn run(context: &Context<'_>, args: &InitArgs) -> Result {
     let paths = context.paths()?;
-    if !store::create_if_missing(&paths.store, context.cli.global.lock_wait)? {
-        return Err(Error::Refused(format!("there is a store at {} already", paths.store.display())).into());
+    if paths.store.directory().is_none() && !args.no_encryption {
+        let text = format!(
+            "a store in a bucket should be encrypted, and this lrl cannot do that yet; with --no-encryption {} becomes a plain one: \
+             whoever can read the bucket, its host included, reads the database and every upload",
+            paths.store
+        );
+        return Err(Error::Refused(text).into());
     }
-    let shown = paths.store.display().to_string();
+    if !store::create(context, &paths.store)? {
+        return Err(Error::Refused(format!("there is a store at {} already", paths.store)).into());
+    }
+    let shown = paths.store.to_string();
     if context.term.is_json() {
         context.term.json(&json!({ "success": true, "store": shown }))?;
     }

@@ -69,7 +69,7 @@ pub fn run(context: &Context<'_>) -> Result {
         Verb::Forget(args) => forget::run(context, args),
         Verb::Prune(args) => prune::run(context, args),
         Verb::Stats => stats::run(context),
-        Verb::Init => init::run(context),
+        Verb::Init(args) => init::run(context, args),
         Verb::Config => config::run(context),
         Verb::Completions { shell } => completions::run(context, *shell),
     }

@@ -44,7 +44,10 @@ pub fn prune(
         }
         return Ok(document(numbers, &[]));
     }
-    let room = Room::open(&context.paths()?.store, unused.free.reserve)?;
+    let room = match context.paths()?.store.directory() {
+        Some(directory) => Room::open(directory, unused.free.reserve)?,
+        None => Room::unlimited(),
+    };
     let report = prune::apply(store, plan, &room, term)?;
     report.notes.iter().for_each(|note| term.warn(note));
     lines(&report.numbers, "").iter().for_each(|line| term.say(line));

@@ -15,7 +15,7 @@ pub fn run(context: &Context<'_>) -> Result {
     let store = store::open(context, &paths)?;
     let term = context.term;
     let mut newest: Option<Added> = None;
-    document::list(term, json!({ "store": paths.store.display().to_string() }), "snapshots", |list| {
+    document::list(term, json!({ "store": paths.store.to_string() }), "snapshots", |list| {
         let counted = stats::stats(&store, term, &mut |added| {
             newest = Some(added.clone());
             list.item(|| {

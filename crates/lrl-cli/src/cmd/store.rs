@@ -1,21 +1,22 @@
 //! Opening the store for a verb, and creating one at the first backup.
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::parser::ValueSource;
 use lrl_store::error::Error;
 use lrl_store::format::snapshot::Snapshot;
 use lrl_store::ops::select::{self, Need};
-use lrl_store::storage::LockMode;
+use lrl_store::storage::copies;
 use lrl_store::storage::local::{self, Local};
 use lrl_store::storage::room::Reserve;
+use lrl_store::storage::{LockMode, Storage};
 use lrl_store::store::{self, SnapshotName, Store};
 
 use super::Context;
 use crate::exit::Result;
-use crate::resolve::Paths;
+use crate::resolve::{Paths, Place};
 
 /// Opens an existing store for reading or adding.
 pub fn open(context: &Context<'_>, paths: &Paths) -> Result<Store> {
@@ -27,32 +28,36 @@ pub fn open_to_delete(context: &Context<'_>, paths: &Paths, dry_run: bool) -> Re
     open_as(context, paths, if dry_run { LockMode::Look } else { LockMode::Exclusive })
 }
 
-/// Opens an existing store for adding much to it: so much of its disk stays free.
+/// Opens an existing store for adding much to it: so much of its disk stays free, or of the one with its copies.
 pub fn open_to_fill(context: &Context<'_>, paths: &Paths, reserve: Reserve) -> Result<Store> {
     require_backup_dir(context, paths)?;
-    let storage = Local::new(&paths.store);
-    // A store that is not there is told as such by opening it.
-    let storage = if store::exists(&storage)? { storage.keep_free(reserve)? } else { storage };
+    let storage: Arc<dyn Storage> = match &paths.store {
+        Place::Bucket(url) => copied(context, url, reserve)?,
+        Place::Directory(path) => {
+            let storage = Local::new(path);
+            // A store that is not there is told as such by opening it.
+            Arc::new(if store::exists(&storage)? { storage.keep_free(reserve)? } else { storage })
+        }
+    };
     let store = open_storage(context, paths, storage, LockMode::Shared)?;
-    if store.storage().room().bytes() == u64::MAX {
-        context.term.detail(format!(
-            "the disk of {} does not say how full it is: --reserve has no effect",
-            paths.store.display()
-        ));
+    if paths.store.directory().is_some() && store.storage().room().bytes() == u64::MAX {
+        context
+            .term
+            .detail(format!("the disk of {} does not say how full it is: --reserve has no effect", paths.store));
     }
     Ok(store)
 }
 
 fn open_as(context: &Context<'_>, paths: &Paths, mode: LockMode) -> Result<Store> {
     require_backup_dir(context, paths)?;
-    open_storage(context, paths, Local::new(&paths.store), mode)
+    open_storage(context, paths, storage(context, &paths.store)?, mode)
 }
 
-fn open_storage(context: &Context<'_>, paths: &Paths, storage: Local, mode: LockMode) -> Result<Store> {
-    let store = Store::open(Arc::new(storage), mode, context.cli.global.lock_wait, context.term)?;
-    context.term.detail(format!("store {}", paths.store.display()));
-    if !store.is_locked() {
-        context.term.note(format!("{} cannot be written: read without a lock", paths.store.display()));
+fn open_storage(context: &Context<'_>, paths: &Paths, storage: Arc<dyn Storage>, mode: LockMode) -> Result<Store> {
+    let store = Store::open(storage, mode, context.cli.global.lock_wait, context.term)?;
+    context.term.detail(format!("store {}", paths.store));
+    if !store.is_locked() && paths.store.directory().is_some() {
+        context.term.note(format!("{} cannot be written: read without a lock", paths.store));
     }
     for damaged in store.damaged_indexes() {
         context.term.warn(&damaged.reason);
@@ -63,17 +68,69 @@ fn open_storage(context: &Context<'_>, paths: &Paths, storage: Local, mode: Lock
 
 /// Opens a store without leaving a trace; `None` where there is none.
 pub fn look(context: &Context<'_>, paths: &Paths) -> Result<Option<Store>> {
-    let storage = Local::new(&paths.store);
-    if !store::exists(&storage)? {
+    let storage = storage(context, &paths.store)?;
+    if !store::exists(&*storage)? {
         return Ok(None);
     }
     let wait = context.cli.global.lock_wait;
-    Ok(Some(Store::open(Arc::new(storage), LockMode::Look, wait, context.term)?))
+    Ok(Some(Store::open(storage, LockMode::Look, wait, context.term)?))
 }
 
-/// Opens the store at `path`, if there is one.
-pub fn open_at(context: &Context<'_>, path: &Path) -> Result<Store, Error> {
-    Store::open(Arc::new(Local::new(path)), LockMode::Shared, context.cli.global.lock_wait, context.term)
+/// Returns the storage of a store, with copies near at hand where it is far away.
+pub fn storage(context: &Context<'_>, place: &Place) -> Result<Arc<dyn Storage>, Error> {
+    match place {
+        Place::Directory(path) => Ok(Arc::new(Local::new(path))),
+        Place::Bucket(url) => copied(context, url, Reserve::LEAST),
+    }
+}
+
+fn copied(context: &Context<'_>, url: &str, reserve: Reserve) -> Result<Arc<dyn Storage>, Error> {
+    let dir = cache_dir(context)?;
+    copies::over(bucket(url, &dir)?, &dir, reserve)
+}
+
+/// Returns the storage of a store without what earlier runs copied, and the directory that the copies of this one are in.
+pub fn fresh_storage(
+    context: &Context<'_>,
+    place: &Place,
+) -> Result<(Arc<dyn Storage>, Option<tempfile::TempDir>), Error> {
+    let Place::Bucket(url) = place else { return Ok((storage(context, place)?, None)) };
+    let dir = cache_dir(context)?;
+    local::create_dir(&dir)?;
+    let fresh = tempfile::Builder::new().prefix(local::SPOOL_PREFIX).tempdir_in(&dir);
+    let fresh = fresh.map_err(Error::io("create a directory in", &dir))?;
+    Ok((copies::over(bucket(url, &dir)?, fresh.path(), Reserve::LEAST)?, Some(fresh)))
+}
+
+#[cfg(feature = "s3")]
+fn bucket(url: &str, scratch: &Path) -> Result<Arc<dyn Storage>, Error> {
+    use lrl_store::storage::s3::{Options, S3};
+    let aws = |name: &std::ffi::OsStr| name.to_str().filter(|name| name.starts_with("AWS_")).map(str::to_string);
+    let variables = std::env::vars_os().filter_map(|(name, value)| Some((aws(&name)?, value.into_string().ok()?)));
+    let (url, scratch, variables) = (url.into(), scratch.into(), variables.collect());
+    Ok(Arc::new(S3::new(Options { url, variables, scratch, interrupted: crate::signal::interrupted })?))
+}
+
+#[cfg(not(feature = "s3"))]
+fn bucket(url: &str, _: &Path) -> Result<Arc<dyn Storage>, Error> {
+    Err(Error::Unsupported { what: format!("a store at {url}") })
+}
+
+/// Returns where copies of remote stores are kept.
+fn cache_dir(context: &Context<'_>) -> Result<PathBuf, Error> {
+    let named = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let of_user = || named("XDG_CACHE_HOME").or_else(|| Some(named("HOME")?.join(".cache"))).map(|dir| dir.join("lrl"));
+    let dir = context.cli.global.cache_dir.clone().or_else(of_user);
+    dir.ok_or_else(|| {
+        Error::Refused(
+            "copies of a store in a bucket need a place, and HOME is not set: name one with --cache-dir".into(),
+        )
+    })
+}
+
+/// Opens the store at a place, if there is one.
+pub fn open_at(context: &Context<'_>, place: &Place) -> Result<Store, Error> {
+    Store::open(storage(context, place)?, LockMode::Shared, context.cli.global.lock_wait, context.term)
 }
 
 /// Fails where the backup directory that holds the store is not there.
@@ -84,8 +141,52 @@ pub fn require_backup_dir(context: &Context<'_>, paths: &Paths) -> Result<()> {
     Ok(())
 }
 
+/// Creates a local store where there is none; says whether it did. A remote one needs `lrl init`.
+pub fn create_if_missing(context: &Context<'_>, place: &Place) -> Result<bool> {
+    if place.directory().is_some() { create(context, place) } else { Ok(false) }
+}
+
 /// Creates a store where there is none; says whether it did.
-pub fn create_if_missing(path: &Path, wait: std::time::Duration) -> Result<bool> {
+pub fn create(context: &Context<'_>, place: &Place) -> Result<bool> {
+    match place {
+        Place::Directory(path) => create_local(path, context.cli.global.lock_wait),
+        Place::Bucket(url) => create_remote(&*bucket(url, &std::env::temp_dir())?),
+    }
+}
+
+fn create_remote(storage: &dyn Storage) -> Result<bool> {
+    if store::exists(storage)? {
+        return Ok(false);
+    }
+    let mut found = None;
+    let listed = storage.list("", &mut |name, _| {
+        found = Some(name.to_string());
+        Err(Error::Interrupted)
+    });
+    match found {
+        Some(name) => Err(not_empty(&storage.describe(), &name, "").into()),
+        None => {
+            listed?;
+            store::create(storage, random_id()?)?;
+            Ok(true)
+        }
+    }
+}
+
+fn not_empty(place: &str, found: &str, repair: &str) -> Error {
+    Error::Refused(format!(
+        "{place} is not a store (it has no config), but not empty either: it holds {found}; name another place with --store{repair}"
+    ))
+}
+
+fn random_id() -> Result<[u8; 32], Error> {
+    let mut id = [0; 32];
+    let random = Path::new("/dev/urandom");
+    std::fs::File::open(random).and_then(|mut file| file.read_exact(&mut id)).map_err(Error::io("read", random))?;
+    Ok(id)
+}
+
+fn create_local(path: &Path, wait: std::time::Duration) -> Result<bool> {
     let storage = Local::new(path);
     if store::exists(&storage)? {
         return Ok(false);
@@ -97,23 +198,16 @@ pub fn create_if_missing(path: &Path, wait: std::time::Duration) -> Result<bool>
         entries.find_map(|entry| entry.ok().filter(|e| !of_ours(&e.file_name().to_string_lossy())))
     });
     if let Some(entry) = foreign {
-        let text = format!(
-            "{} is not a store (it has no config), but not empty either: it holds {}; name another place with --store, \
-             or let `lrl check --repair` make the config again if this was a store",
-            path.display(),
-            entry.file_name().to_string_lossy()
-        );
-        return Err(Error::Refused(text).into());
+        let place = path.display().to_string();
+        let repair = ", or let `lrl check --repair` make the config again if this was a store";
+        return Err(not_empty(&place, &entry.file_name().to_string_lossy(), repair).into());
     }
     storage.create()?;
     let lock = local::lock_file(&path.join("lock"), LockMode::Exclusive, wait, &crate::signal::interrupted)?;
     if store::exists(&storage)? {
         return Ok(false);
     }
-    let mut id = [0; 32];
-    let random = Path::new("/dev/urandom");
-    std::fs::File::open(random).and_then(|mut file| file.read_exact(&mut id)).map_err(Error::io("read", random))?;
-    store::create(&storage, id)?;
+    store::create(&storage, random_id()?)?;
     drop(lock);
     Ok(true)
 }

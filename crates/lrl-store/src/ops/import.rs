@@ -210,7 +210,7 @@ fn import_one(
 fn of_the_set<T>(result: Result<T>) -> Result<Result<T, String>> {
     match result {
         Ok(value) => Ok(Ok(value)),
-        Err(Error::Interrupted) => Err(Error::Interrupted),
+        Err(e) if e.is_final() => Err(e),
         Err(error) => Ok(Err(error.to_string())),
     }
 }

@@ -79,6 +79,11 @@ pub trait Temporary: Write + Send + Sync {
 
     /// Gives it a name for good, in place of what had it.
     fn rename(self: Box<Self>, path: &Path) -> io::Result<()>;
+
+    /// Returns the file on the machine's own disk, if it is one.
+    fn on_disk(&self) -> Option<&tempfile::NamedTempFile> {
+        None
+    }
 }
 
 /// The file system of the machine.
@@ -177,5 +182,9 @@ impl Temporary for OsFile {
 
     fn rename(self: Box<Self>, path: &Path) -> io::Result<()> {
         self.0.persist(path).map(drop).map_err(|e| e.error)
+    }
+
+    fn on_disk(&self) -> Option<&tempfile::NamedTempFile> {
+        Some(&self.0)
     }
 }

@@ -1,5 +1,8 @@
 //! Where objects live. A narrow trait that a directory and an object store can both implement; objects are written once, whole.
 
+#[cfg(test)]
+mod conformance;
+pub mod copies;
 mod disk;
 #[doc(hidden)]
 pub mod image;
@@ -7,10 +10,13 @@ pub mod local;
 #[doc(hidden)]
 pub mod memory;
 pub mod room;
+#[cfg(feature = "s3")]
+pub mod s3;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +37,14 @@ pub enum Source<'a> {
 
 /// A temporary file on the storage's own disk, removed unless it becomes an object.
 pub struct Spool(Box<dyn disk::Temporary>);
+
+impl Spool {
+    /// Makes one in a directory of this machine, for a storage that is elsewhere.
+    fn in_dir(dir: &Path) -> Result<Self> {
+        local::create_dir(dir)?;
+        disk::Disk::temporary(&disk::Os, dir).map(Self)
+    }
+}
 
 impl Write for Spool {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -76,6 +90,12 @@ pub trait Storage: Send + Sync {
     /// Reads exactly `len` bytes at `offset`; an object that is shorter is [`crate::Error::Corrupt`].
     fn read_range(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>>;
 
+    /// As [`Storage::read_range`], but an object that ends sooner gives what it has.
+    fn read_up_to(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>> {
+        let left = self.len(name)?.saturating_sub(offset);
+        self.read_range(name, offset, len.min(usize::try_from(left).unwrap_or(len)))
+    }
+
     /// Returns an object's length in bytes.
     fn len(&self, name: &str) -> Result<u64>;
 
@@ -88,6 +108,16 @@ pub trait Storage: Send + Sync {
     /// Calls `visit` with the name and length of every object below `prefix` (a directory's name, or `""`), in order of names
     /// within a directory. A listing that fails half-way fails as a whole.
     fn list(&self, prefix: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()>;
+
+    /// As [`Storage::list`], but only names that come after `after` in the order of bytes.
+    fn list_after(&self, prefix: &str, after: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+        self.list(prefix, &mut |name, len| if name > after { visit(name, len) } else { Ok(()) })
+    }
+
+    /// As [`Storage::list`], for a directory in which new names come last: may leave out names before one that an earlier run saw.
+    fn list_newest(&self, dir: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+        self.list(dir, visit)
+    }
 
     /// Gives an object another name, durably: for what is moved out of the way. Where a storage cannot, a copy is made first, so a run
     /// that is killed leaves both.
@@ -121,6 +151,27 @@ pub trait Storage: Send + Sync {
     /// Removes what dead runs left half-written; returns how many bytes that frees.
     fn reclaim(&self) -> Result<u64> {
         Ok(0)
+    }
+
+    /// Says whether an operation is a request to another machine, which is slow and may cost money.
+    fn is_remote(&self) -> bool {
+        false
+    }
+
+    /// Keeps bytes near at hand, under a name that only this machine knows, where reading them again would be a request.
+    fn keep(&self, name: &str, bytes: &[u8]) {
+        let _ = (name, bytes);
+    }
+
+    /// Returns bytes that [`Storage::keep`] kept, if they still are; the caller verifies them.
+    fn kept(&self, name: &str) -> Option<Vec<u8>> {
+        let _ = name;
+        None
+    }
+
+    /// Drops what is kept near at hand, because something in it is damaged; says whether another try may do better.
+    fn drop_copies(&self) -> bool {
+        false
     }
 
     /// Returns the guard of the disk below; one that guards nothing where there is no disk, or nothing is kept free.

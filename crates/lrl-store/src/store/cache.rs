@@ -23,6 +23,7 @@ const SCHEMA: &str = "
     CREATE TABLE segments(key BLOB PRIMARY KEY, offset INTEGER, len INTEGER, digest BLOB, crc INTEGER, plain_len INTEGER) WITHOUT ROWID;
     CREATE TABLE archive(path BLOB, coder TEXT);
     CREATE TABLE healed(source TEXT, half TEXT, lost BLOB, PRIMARY KEY(source, half, lost)) WITHOUT ROWID;
+    CREATE TABLE indexes(name TEXT PRIMARY KEY) WITHOUT ROWID;
     CREATE TABLE outputs(path BLOB PRIMARY KEY, stamp TEXT, sha256 TEXT) WITHOUT ROWID;
 ";
 
@@ -226,6 +227,20 @@ impl Cache {
     /// Notes that a run has done so.
     pub fn put_healed(&self, source: &str, half: &str, lost: &[u8; 32]) -> rusqlite::Result<()> {
         self.db.execute("INSERT OR IGNORE INTO healed VALUES(?,?,?)", params![source, half, lost]).map(|_| ())
+    }
+
+    /// Returns the index files that the last run saw; `None` if that is not known.
+    pub fn indexes(&self) -> Option<Vec<String>> {
+        let mut statement = self.db.prepare_cached("SELECT name FROM indexes").ok()?;
+        let names = statement.query_map([], |row| row.get(0)).ok()?.collect::<rusqlite::Result<Vec<_>>>();
+        names.ok().filter(|names| !names.is_empty())
+    }
+
+    /// Notes the index files that there are.
+    pub fn put_indexes(&self, names: &[String]) -> rusqlite::Result<()> {
+        self.db.execute_batch("DELETE FROM indexes")?;
+        let mut insert = self.db.prepare_cached("INSERT OR IGNORE INTO indexes VALUES(?)")?;
+        names.iter().try_for_each(|name| insert.execute([name]).map(|_| ()))
     }
 
     /// Returns the newest archive's path and coder.

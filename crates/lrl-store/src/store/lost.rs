@@ -1,5 +1,5 @@
 //! The index against the packs that are there, before a backup relies on either: packs that it names but that are gone or cut short, and
-//! packs that it should name. One look at each file's end.
+//! packs that it should name. One look at each file's end; of a remote pack, which appears whole or not at all, its length is enough.
 
 use std::collections::HashSet;
 use std::sync::PoisonError;
@@ -15,6 +15,7 @@ use crate::progress::{Observer, checkpoint};
 use crate::storage::collect;
 
 /// Where index and packs differ.
+#[derive(Default)]
 pub(crate) struct Survey {
     /// Packs that the index names and that cannot be whole, in order.
     pub lost: Vec<PackId>,
@@ -52,6 +53,9 @@ impl Store {
 
     fn has_footer(&self, name: &str, len: u64) -> Result<bool> {
         let Some(at) = len.checked_sub(FOOTER_LEN as u64) else { return Ok(false) };
+        if self.storage.is_remote() {
+            return Ok(true);
+        }
         let footer = self.storage.read_range(name, at, FOOTER_LEN);
         match footer.and_then(|footer| directory_offset(&footer, len, name)) {
             Ok(_) => Ok(true),
@@ -63,6 +67,9 @@ impl Store {
     /// If a snapshot names one of the `unlisted` packs, an index was lost: writes it again, from the directories of all of them, because
     /// snapshots also need packs of others that are forgotten. Returns how many it lists.
     pub(crate) fn list_again(&self, mut unlisted: HashSet<PackId>, observer: &dyn Observer) -> Result<usize> {
+        if unlisted.is_empty() {
+            return Ok(0);
+        }
         let names_one = |unlisted: &HashSet<PackId>| -> Result<bool> {
             for name in self.snapshot_names(None)?.iter().rev().take_while(|_| !unlisted.is_empty()) {
                 checkpoint(observer)?;

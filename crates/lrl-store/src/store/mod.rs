@@ -223,7 +223,12 @@ impl Store {
             let names = self.index_names()?;
             let (mut files, mut damaged, mut vanished) = (Vec::new(), Vec::new(), None);
             for name in names {
-                match IndexFile::open(&*self.storage, &name) {
+                let opened = match IndexFile::open(&*self.storage, &name) {
+                    // The damage may be in a copy near at hand.
+                    Err(Error::Corrupt { .. }) if self.storage.drop_copies() => IndexFile::open(&*self.storage, &name),
+                    opened => opened,
+                };
+                match opened {
                     Ok(file) => files.push(Arc::new(file)),
                     Err(e @ Error::Corrupt { .. }) => damaged.push(DamagedIndex { name, reason: e.to_string() }),
                     Err(e @ Error::Missing { .. }) => vanished = Some(e),
@@ -339,10 +344,25 @@ impl Store {
         Ok(names)
     }
 
+    /// Lists the newest snapshots of a source: all of them, or from one that an earlier run saw.
+    pub(crate) fn newest_snapshot_names(&self, source: &str) -> Result<Vec<SnapshotName>> {
+        let mut names = Vec::new();
+        self.storage.list_newest(&format!("snapshots/{source}"), &mut |name, _| {
+            names.extend(SnapshotName::parse(name));
+            Ok(())
+        })?;
+        names.sort();
+        Ok(names)
+    }
+
     /// Reads one snapshot, verified against its name.
     pub fn snapshot(&self, name: &SnapshotName) -> Result<Snapshot> {
         let object = name.object();
-        let found = snapshot::decode(&self.storage.read(&object)?, &name.id, &self.storage.describe_object(&object))?;
+        let read = || snapshot::decode(&self.storage.read(&object)?, &name.id, &self.storage.describe_object(&object));
+        let found = match read() {
+            Err(Error::Corrupt { .. }) if self.storage.drop_copies() => read()?,
+            found => found?,
+        };
         if found.source != name.source || found.sequence != name.sequence {
             return Err(Error::corrupt(self.storage.describe_object(&object), "stands under another snapshot's name"));
         }
@@ -378,5 +398,18 @@ impl Store {
         let name = SnapshotName { source: snapshot.source.clone(), sequence: snapshot.sequence, id };
         self.storage.write_new(&name.object(), Source::Bytes(&bytes))?;
         Ok((name, bytes.len() as u64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_source_name;
+
+    #[test]
+    fn a_sources_name_is_plain_and_no_way_out_of_its_directory() {
+        assert!(["lab", "a", "Lab-1_x.y", &"a".repeat(64)].into_iter().all(is_source_name));
+        assert!(
+            !["", ".", "..", ".lab", "a/b", "a b", "\u{e4}", "a\0", &"a".repeat(65)].into_iter().any(is_source_name)
+        );
     }
 }

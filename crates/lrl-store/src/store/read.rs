@@ -122,6 +122,27 @@ impl Store {
         self.read_from(id, From::AnyPack)
     }
 
+    /// Reads a node of a list, verified. Every backup reads the lists, so their nodes are kept near at hand.
+    pub(crate) fn read_node(&self, id: &ChunkId) -> Result<Vec<u8>> {
+        if let Some(node) = self.kept_node(id) {
+            return Ok(node);
+        }
+        let node = self.read(id)?;
+        self.keep_node(id, &node);
+        Ok(node)
+    }
+
+    pub(crate) fn keep_node(&self, id: &ChunkId, node: &[u8]) {
+        if self.storage().is_remote() {
+            self.storage().keep(&id.to_string(), node);
+        }
+    }
+
+    fn kept_node(&self, id: &ChunkId) -> Option<Vec<u8>> {
+        let kept = self.storage().is_remote().then(|| self.storage().kept(&id.to_string())).flatten();
+        kept.filter(|node| ChunkId::of(node) == *id)
+    }
+
     /// Reads a chunk as [`Store::read`] does, but it and its bases only from where an index lists them. What is new may lean on such chunks
     /// alone: in a pack that no index lists a dead run may have left its bytes, and nothing says that they are durable.
     pub(crate) fn read_listed(&self, id: &ChunkId) -> Result<Arc<Vec<u8>>> {
@@ -129,7 +150,8 @@ impl Store {
         if let Some(plain) = kept {
             return Ok(plain);
         }
-        let plain = Arc::new(self.read_from(id, From::Listed)?);
+        let near = if self.listed_copy(id)?.is_some() { self.kept_node(id) } else { None };
+        let plain = Arc::new(near.map_or_else(|| self.read_from(id, From::Listed), Ok)?);
         self.bases.keep(id, &plain);
         Ok(plain)
     }
@@ -140,7 +162,9 @@ impl Store {
         let counts = from == From::AnyPack || self.salvaged().is_none();
         match first {
             Ok(Some(plain)) if counts && ChunkId::of(&plain) == *id => Ok(plain),
-            Err(Error::Interrupted) => Err(Error::Interrupted),
+            Err(e) if e.is_final() => Err(e),
+            // The damage may be in a copy near at hand.
+            _ if self.storage().drop_copies() => self.read_from(id, from),
             _ => self.read_any(id, 0, from),
         }
     }
@@ -166,7 +190,7 @@ impl Store {
                 }
                 tried.push(copy.slot);
                 match self.read_at(&copy.place, below, from) {
-                    Err(Error::Interrupted) => return Err(Error::Interrupted),
+                    Err(e) if e.is_final() => return Err(e),
                     Err(e) => failed = failed.or(Some(e)),
                     plain => return plain,
                 }

@@ -101,6 +101,8 @@ impl<'s> Session<'s> {
 
     /// From here on a chunk counts as known only if it can be read: the store has shown damage, and this run can heal it.
     pub fn doubt(&self) {
+        // A copy near at hand must not stand for what the storage has lost.
+        self.store.storage().drop_copies();
         self.doubts.store(true, Ordering::Relaxed);
     }
 
@@ -133,7 +135,7 @@ impl<'s> Session<'s> {
         }
         match self.read(id) {
             Ok(_) => Ok(true),
-            Err(Error::Interrupted) => Err(Error::Interrupted),
+            Err(e) if e.is_final() => Err(e),
             Err(_) => Ok(false),
         }
     }
@@ -170,6 +172,10 @@ impl<'s> Session<'s> {
 
     /// Returns a pack's length; 0 if it is gone.
     fn pack_len(&self, id: &PackId) -> Result<u64> {
+        if self.store.storage().is_remote() {
+            // A request for each pack in each run would be too many: the survey looks at all of them at once, when it is due.
+            return Ok(u64::MAX);
+        }
         let mut lengths = self.lengths.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(len) = lengths.get(id) {
             return Ok(*len);
@@ -245,12 +251,16 @@ impl<'s> Session<'s> {
                 cost = self.work(&place.record, left)?;
             }
             let Some(cost) = cost.filter(|_| !used.contains(&place.record.id)) else { continue };
-            // A base that is damaged is no base; the chunk is then kept whole, which also heals it.
-            if let Ok(content) = self.read(&place.record.id) {
-                left -= cost;
-                depth = depth.max(place.record.depth + 1);
-                used.push(place.record.id);
-                contents.push(content);
+            match self.read(&place.record.id) {
+                Ok(content) => {
+                    left -= cost;
+                    depth = depth.max(place.record.depth + 1);
+                    used.push(place.record.id);
+                    contents.push(content);
+                }
+                Err(e) if e.is_final() => return Err(e),
+                // A base that is damaged is no base; the chunk is then kept whole, which also heals it.
+                Err(_) => {}
             }
         }
         if used.is_empty() {

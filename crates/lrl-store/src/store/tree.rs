@@ -99,7 +99,7 @@ impl<'s, T: Cut> Builder<'s, T> {
         let first_key = items.first().map(|item| item.key().to_vec()).unwrap_or_default();
         let weight = items.iter().map(Item::weight).sum();
         let base = self.old.base::<T>(self.session.store(), &first_key);
-        let id = self.session.put(&node::encode_leaf(&items), base.as_slice())?;
+        let id = self.put(&node::encode_leaf(&items), base)?;
         self.add_child(0, Child { id, weight, first_key })
     }
 
@@ -119,8 +119,14 @@ impl<'s, T: Cut> Builder<'s, T> {
         let first_key = children.first().map(|child| child.first_key.clone()).unwrap_or_default();
         let weight = children.iter().map(|child| child.weight).sum();
         let base = old.base::<T>(self.session.store(), &first_key);
-        let id = self.session.put(&node::encode_inner::<T>(level as u8 + 1, &children), base.as_slice())?;
+        let id = self.put(&node::encode_inner::<T>(level as u8 + 1, &children), base)?;
         self.add_child(level + 1, Child { id, weight, first_key })
+    }
+
+    fn put(&self, node: &[u8], base: Option<ChunkId>) -> Result<ChunkId> {
+        let id = self.session.put(node, base.as_slice())?;
+        self.session.store().keep_node(&id, node);
+        Ok(id)
     }
 
     /// Ends the list and returns its root.
@@ -156,7 +162,7 @@ impl OldNodes {
     fn new<T: Item>(store: &Store, root: Option<ChunkId>, level: u8) -> Self {
         let mut nodes = Self { stack: Vec::new(), level, ordinal: 0, current: None, next: None, top: 0 };
         let Some(root) = root else { return nodes };
-        let height = match store.read(&root).and_then(|bytes| node::decode::<T>(&bytes, "an older list")) {
+        let height = match store.read_node(&root).and_then(|bytes| node::decode::<T>(&bytes, "an older list")) {
             Ok(Node::Leaf(_)) => 0,
             Ok(Node::Inner(below, _)) => below + 1,
             Err(_) => return nodes,
@@ -179,7 +185,7 @@ impl OldNodes {
             if at == self.level {
                 return Some(child);
             }
-            match node::decode::<T>(&store.read(&child.id).ok()?, "an older list").ok()? {
+            match node::decode::<T>(&store.read_node(&child.id).ok()?, "an older list").ok()? {
                 Node::Inner(below, children) if below + 1 == at => self.stack.push(children.into()),
                 _ => return None,
             }
@@ -258,7 +264,7 @@ impl<'s, T: Item> Items<'s, T> {
     }
 
     pub(super) fn node(&self, id: &ChunkId) -> Result<Node<T>> {
-        let decoded = node::decode::<T>(&self.store.read(id)?, &format!("node {id}"))?;
+        let decoded = node::decode::<T>(&self.store.read_node(id)?, &format!("node {id}"))?;
         let level = match &decoded {
             Node::Leaf(_) => 0,
             Node::Inner(below, _) => below + 1,

@@ -22,7 +22,7 @@ use crate::args::DrillArgs;
 use crate::exit::{Exit, Failure, Result};
 use crate::render::document::{self, List};
 use crate::render::units;
-use crate::resolve::{self, Paths};
+use crate::resolve::{self, Paths, Place};
 
 /// Drills the manifests that are named, else the newest in the backup directory, or snapshots.
 pub fn run(context: &Context<'_>, args: &DrillArgs) -> Result {
@@ -184,7 +184,7 @@ fn none(context: &Context<'_>, paths: &Paths) -> Result {
 struct Stores<'a> {
     context: &'a Context<'a>,
     paths: &'a Paths,
-    open: Option<(PathBuf, Result<Store, String>)>,
+    open: Option<(Place, Result<Store, String>)>,
 }
 
 impl Stores<'_> {
@@ -194,16 +194,16 @@ impl Stores<'_> {
         let beside = resolve::default_store(manifest.parent().unwrap_or(Path::new("")));
         let named = self.context.cli.global.store.is_some();
         let is_beside = !named && beside.join("config").is_file();
-        let path = if is_beside { beside } else { self.paths.store.clone() };
-        if self.open.as_ref().is_none_or(|(open, _)| *open != path) {
+        let place = if is_beside { Place::Directory(beside) } else { self.paths.store.clone() };
+        if self.open.as_ref().is_none_or(|(open, _)| *open != place) {
             // A second store is not opened before the first has given its lock back.
             self.open = None;
-            let store = match store::open_at(self.context, &path) {
+            let store = match store::open_at(self.context, &place) {
                 Err(Error::Interrupted) => return Err(Error::Interrupted.into()),
                 Err(Error::NoStore { .. }) => Err("there is no store beside it".into()),
                 other => other.map_err(|error| error.to_string()),
             };
-            self.open = Some((path, store));
+            self.open = Some((place, store));
         }
         let store = match &self.open {
             Some((_, Ok(store))) => Ok(store),

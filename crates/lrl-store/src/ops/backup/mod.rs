@@ -146,11 +146,15 @@ fn run(session: &Session<'_>, cache: Option<&Cache>, options: &Options, observer
     let history = History::read(store, &options.source)?;
     let timestamp = history.free_timestamp(store, options)?;
     let mut notes = Vec::new();
-    let Losses { lost, repairs } = survey(store, &mut notes, observer)?;
     let full_scan = scan::due(cache, &history, options);
+    let Losses { lost, repairs } = match scan::looks_at_packs(store, cache, full_scan) {
+        true => survey(store, &mut notes, observer)?,
+        false => Losses::default(),
+    };
     let healing: Vec<RepairId> =
         repairs.iter().filter(|id| scan::heals(cache, options, id.as_bytes())).copied().collect();
-    if full_scan.is_some() || !healing.is_empty() || lost.iter().any(|id| scan::heals(cache, options, id.as_bytes())) {
+    let reads_store = scan::reads_store(store, full_scan);
+    if reads_store || !healing.is_empty() || lost.iter().any(|id| scan::heals(cache, options, id.as_bytes())) {
         // Nothing is taken over unread, neither from the source nor from the store: what the store has lost is stored again.
         session.doubt();
     }
@@ -175,7 +179,9 @@ fn run(session: &Session<'_>, cache: Option<&Cache>, options: &Options, observer
     }
     let staged = match staged {
         // What was stored earlier cannot be read back, so this snapshot would not be whole: it must not be listed.
-        Some(Err(e @ (Error::Interrupted | Error::Corrupt { .. } | Error::Missing { .. }))) => return Err(e),
+        Some(Err(e @ (Error::Interrupted | Error::Remote { .. } | Error::Corrupt { .. } | Error::Missing { .. }))) => {
+            return Err(e);
+        }
         staged => staged,
     };
     let (name, bytes) = store.publish(&snapshot)?;
@@ -190,7 +196,7 @@ fn run(session: &Session<'_>, cache: Option<&Cache>, options: &Options, observer
     if let Some(cache) = cache {
         let ids = lost.iter().map(|id| *id.as_bytes()).chain(repairs.iter().map(|id| *id.as_bytes()));
         scan::note_healed(cache, &snapshot, ids);
-        let _ = cache.commit();
+        let _ = scan::note_indexes(store, cache).and_then(|()| cache.commit());
     }
     let (set, set_error) = match published {
         None => (None, None),
@@ -259,6 +265,7 @@ fn make(
 }
 
 /// What a run knows of the store's losses before it relies on it.
+#[derive(Default)]
 pub(super) struct Losses {
     /// Packs that the index names and that cannot be whole.
     pub lost: Vec<PackId>,
@@ -325,25 +332,41 @@ pub(super) struct History {
 
 impl History {
     pub fn read(store: &Store, source: &str) -> Result<Self> {
-        let names = store.snapshot_names(Some(source))?;
+        let mut names = store.newest_snapshot_names(source)?;
         let next_sequence = store.highest_sequence(source, &names)?.checked_add(1);
         let next_sequence = next_sequence
             .ok_or_else(|| Error::corrupt(store.storage().describe(), "holds a snapshot of the last number"))?;
         let mut history = Self { next_sequence, newest_stamp: None, database: None, uploads: None };
+        history.look(store, &names)?;
+        let first = names.first().filter(|first| first.sequence > 1 && !history.is_whole()).cloned();
+        if let Some(first) = first {
+            names = store.snapshot_names(Some(source))?;
+            names.retain(|name| *name < first);
+            history.look(store, &names)?;
+        }
+        Ok(history)
+    }
+
+    fn is_whole(&self) -> bool {
+        self.database.is_some() && self.uploads.is_some()
+    }
+
+    /// Looks at snapshots, the newest first, until both halves are found.
+    fn look(&mut self, store: &Store, names: &[SnapshotName]) -> Result<()> {
         for name in names.iter().rev() {
             // A damaged snapshot is no parent; the new one is complete without it.
             let snapshot = match store.snapshot(name) {
                 Err(Error::Corrupt { .. } | Error::Missing { .. }) => continue,
                 other => other?,
             };
-            history.newest_stamp.get_or_insert(snapshot.timestamp);
-            history.database = history.database.or(snapshot.database.map(|half| (name.id, half)));
-            history.uploads = history.uploads.or(snapshot.uploads.map(|half| (name.id, half)));
-            if history.database.is_some() && history.uploads.is_some() {
+            self.newest_stamp.get_or_insert(snapshot.timestamp);
+            self.database = self.database.take().or(snapshot.database.map(|half| (name.id, half)));
+            self.uploads = self.uploads.take().or(snapshot.uploads.map(|half| (name.id, half)));
+            if self.is_whole() {
                 break;
             }
         }
-        Ok(history)
+        Ok(())
     }
 
     pub fn parents(&self, database: bool, uploads: bool) -> Vec<SnapshotId> {

@@ -47,6 +47,25 @@ pub(super) fn due(cache: Option<&Cache>, history: &History, options: &Options) -
     ages.into_iter().max().map(Duration::from_secs).filter(|age| *age >= every).map(FullScan::Due)
 }
 
+/// Says whether a full scan reads the store as well. Of a remote one that is a download of everything: only who asks for it gets it.
+pub(super) fn reads_store(store: &Store, full_scan: Option<FullScan>) -> bool {
+    full_scan.is_some_and(|scan| scan == FullScan::Asked || !store.storage().is_remote())
+}
+
+/// Says whether this run compares the index with the packs that are there. On a remote storage that takes a request for each thousand packs,
+/// so it is done with a full scan, and where an index file that the run before saw is gone.
+pub(super) fn looks_at_packs(store: &Store, cache: Option<&Cache>, full_scan: Option<FullScan>) -> bool {
+    let there = store.indexes();
+    let all_there = |seen: Vec<String>| seen.iter().all(|name| there.iter().any(|file| file.name() == name));
+    !store.storage().is_remote() || full_scan.is_some() || !cache.and_then(Cache::indexes).is_some_and(all_there)
+}
+
+/// Notes which index files there are.
+pub(super) fn note_indexes(store: &Store, cache: &Cache) -> rusqlite::Result<()> {
+    let names: Vec<String> = store.indexes().iter().map(|file| file.name().to_string()).collect();
+    if store.storage().is_remote() { cache.put_indexes(&names) } else { Ok(()) }
+}
+
 /// Says whether this run must store again what the store has lost: no run has yet, for a half that this one is asked for.
 pub(super) fn heals(cache: Option<&Cache>, options: &Options, lost: &[u8; 32]) -> bool {
     let halves = [(DATABASE, options.database.is_some()), (UPLOADS, options.uploads.is_some())];

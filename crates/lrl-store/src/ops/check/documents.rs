@@ -42,7 +42,7 @@ pub(super) fn records(
     let mut damaged = Vec::new();
     let mut judge = |object: String, read: Result<()>| match read {
         Ok(()) => Ok(()),
-        Err(Error::Interrupted) => Err(Error::Interrupted),
+        Err(e) if e.is_final() => Err(e),
         // Removed since the listing.
         Err(Error::Missing { .. }) => Ok(()),
         Err(error) => {

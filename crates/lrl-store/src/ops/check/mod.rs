@@ -146,7 +146,7 @@ fn look(store: &Store, config_error: Option<&Error>, options: &Options, observer
         checkpoint(observer)?;
         let snapshot = match store.snapshot(name) {
             Ok(snapshot) => snapshot,
-            Err(Error::Interrupted) => return Err(Error::Interrupted),
+            Err(e) if e.is_final() => return Err(e),
             // Forgotten by another process since the listing.
             Err(Error::Missing { .. }) => continue,
             Err(error) => {

@@ -177,7 +177,7 @@ impl Packs {
                         findings.wrong(&object, "its directory does not say what the index says of it");
                     }
                 }
-                Err(Error::Interrupted) => return Err(Error::Interrupted),
+                Err(e) if e.is_final() => return Err(e),
                 Err(error) => {
                     (pack.suspect, pack.damaged) = (true, error.is_damage());
                     match pack.index.count {
@@ -226,7 +226,7 @@ impl Packs {
             let hashed = hash_file(store, &pack_name(&id), observer);
             let whole = match &hashed {
                 Ok(found) => *found == id,
-                Err(Error::Interrupted) => return Err(Error::Interrupted),
+                Err(e) if e.is_final() => return hashed.map(drop),
                 Err(_) => false,
             };
             if !whole {
@@ -247,7 +247,7 @@ impl Packs {
                 let place = Place { pack: id, offset: *offset, record: record.clone() };
                 match store.read_copy(&place) {
                     Ok(_) => {}
-                    Err(Error::Interrupted) => return Err(Error::Interrupted),
+                    Err(e) if e.is_final() => return Err(e),
                     Err(error) => failed.lock().unwrap_or_else(|e| e.into_inner()).push((place, error)),
                 }
                 Ok(())
@@ -290,7 +290,7 @@ impl Packs {
             for copy in copies.iter().filter(|copy| suspects.contains(&copy.place.pack)) {
                 match store.read_copy(&copy.place) {
                     Ok(_) => {}
-                    Err(Error::Interrupted) => return Err(Error::Interrupted),
+                    Err(e) if e.is_final() => return Err(e),
                     Err(_) => bad.set(copy.slot),
                 }
             }

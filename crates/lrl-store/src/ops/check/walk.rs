@@ -168,7 +168,7 @@ impl<'a> Walk<'a> {
     pub fn database(&mut self, name: &SnapshotName, snapshot: &Snapshot) -> Result<bool> {
         match crate::ops::dump::dump(self.store, snapshot, DATABASE.as_bytes(), self.observer, &mut |_| Ok(())) {
             Ok(_) => Ok(true),
-            Err(Error::Interrupted) => Err(Error::Interrupted),
+            Err(e) if e.is_final() => Err(e),
             Err(error) => {
                 let object = self.store.storage().describe_object(&name.object());
                 let detail = format!("its database cannot be read whole: {error}");
@@ -206,7 +206,7 @@ impl<'a> Walk<'a> {
         let object = format!("node {id}");
         let node = match self.store.read(id) {
             Ok(bytes) => node::decode::<T>(&bytes, &object),
-            Err(Error::Interrupted) => return Err(Error::Interrupted),
+            Err(e) if e.is_final() => return Err(e),
             Err(error) => {
                 let cause = self.cause_of(id, &error, scope.name)?;
                 let file = scope.file.or(stated.first_key).unwrap_or(scope.all);
@@ -292,7 +292,7 @@ impl<'a> Walk<'a> {
                 let found = Items::from_path(self.store, list, target).and_then(|mut items| items.next().transpose());
                 match found {
                     Ok(Some(found)) if found.path == *target && matches!(found.kind, Kind::File { .. }) => Ok(false),
-                    Err(Error::Interrupted) => Err(Error::Interrupted),
+                    Err(e) if e.is_final() => Err(e),
                     // The damage is named where the list leads to it.
                     Err(_) => Ok(true),
                     Ok(_) => {
@@ -364,7 +364,7 @@ impl<'a> Walk<'a> {
                 // A delta need not use the part of its base that is damaged.
                 match self.store.read_copy(place) {
                     Ok(_) => break,
-                    Err(Error::Interrupted) => return Err(Error::Interrupted),
+                    Err(e) if e.is_final() => return Err(e),
                     Err(_) => return Ok(Err(cause)),
                 }
             }

@@ -122,7 +122,7 @@ fn shown_path(file: &FoundFile) -> String {
 fn finding<T>(result: Result<T>) -> Result<Result<T, String>> {
     match result {
         Ok(value) => Ok(Ok(value)),
-        Err(Error::Interrupted) => Err(Error::Interrupted),
+        Err(e) if e.is_final() => Err(e),
         Err(error) => Ok(Err(error.to_string())),
     }
 }

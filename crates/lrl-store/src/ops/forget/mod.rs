@@ -171,7 +171,7 @@ fn find(store: &Store, options: &Options, word: &str) -> Result<SnapshotName> {
 
 fn unreadable(store: &Store, name: &SnapshotName, error: &Error) -> Error {
     match error {
-        Error::Interrupted => Error::Interrupted,
+        error if error.is_final() => error.again(),
         error => Error::Refused(format!(
             "{error}: nothing was forgotten, because nobody can tell what {} holds; bring it back from a copy of the store, \
              or give it up with `lrl forget {} --force`",
@@ -198,7 +198,7 @@ fn newest_proven(store: &Store, source: &str, candidates: &[Candidate]) -> Resul
         candidates.iter().enumerate().map(|(at, candidate)| (candidate.name.id, at)).collect();
     for record in store.drill_names(source)? {
         let drill = store.drill(&record).map_err(|error| match error {
-            Error::Interrupted => error,
+            Error::Interrupted | Error::Remote { .. } => error,
             error => Error::Refused(format!(
                 "{error}: nothing was forgotten, because that record may say which snapshot is proven; move it away, or use --force"
             )),

@@ -4,7 +4,7 @@
 
 use super::mark::Marked;
 use super::{Full, bytes_of, repack};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::id::ChunkId;
 use crate::progress::{Observer, checkpoint};
 use crate::store::Store;
@@ -101,7 +101,7 @@ pub(super) fn store_in_full(store: &Store, chunks: &[ChunkId], observer: &dyn Ob
                 full.chunks += 1;
                 session.put_again(&plain)
             }
-            Err(Error::Interrupted) => Err(Error::Interrupted),
+            Err(e) if e.is_final() => Err(e),
             Err(_) => Ok(()),
         }
     });

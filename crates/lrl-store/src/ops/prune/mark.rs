@@ -191,7 +191,7 @@ impl Walk<'_> {
         for copy in &copies {
             match self.store.read_copy(&copy.place) {
                 Ok(_) if self.bases(copy)? => return self.keep(copy),
-                Err(Error::Interrupted) => return Err(Error::Interrupted),
+                Err(e) if e.is_final() => return Err(e),
                 _ => {}
             }
         }

@@ -162,6 +162,16 @@ impl Pack {
     }
 }
 
+/// Fails for a store in which others may write meanwhile: without a lock, what they rely on could be deleted.
+pub fn refuse_remote(store: &Store) -> Result<()> {
+    if !store.storage().is_remote() {
+        return Ok(());
+    }
+    let text = "this lrl cannot prune a store in a bucket yet: others may write to it meanwhile, and it has no lock. Nothing was removed; \
+                `lrl forget` without --prune takes snapshots off the list, and their room stays taken";
+    Err(Error::Refused(format!("{}: {text}", store.storage().describe())))
+}
+
 /// Decides what to remove and what to move, as if the `forgotten` snapshots were gone. May only add to the store: where a snapshot needs
 /// what no index lists, but a pack holds, that pack is listed first; a `dry_run` refuses then.
 pub fn plan(
@@ -172,6 +182,7 @@ pub fn plan(
     observer: &dyn Observer,
 ) -> Result<Plan> {
     store.check_writable()?;
+    refuse_remote(store)?;
     observer.phase(Phase::Verify, None);
     refuse_foreign_names(store)?;
     let mut found = look(store, forgotten, observer)?;
@@ -410,7 +421,7 @@ pub fn apply(store: &Store, plan: Plan, room: &Room, observer: &dyn Observer) ->
                 left.drain(..count);
                 limit = limit.saturating_mul(2).min(ROUND_BYTES);
             }
-            Err(Error::Interrupted) => return Err(Error::Interrupted),
+            Err(e) if e.is_final() => return Err(e),
             // No room for so much at once: packs with little in them first, one by one, and each makes room for the next.
             Err(error) if error.is_full() && limit > 1 => {
                 store.drop_cache();

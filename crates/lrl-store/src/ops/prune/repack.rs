@@ -106,7 +106,7 @@ fn move_pack(store: &Store, session: &Session<'_>, pack: &PackId, observer: &dyn
         let read = store.read_copy(&place).and_then(|_| store.storage().read_range(&pack_name(pack), offset, len));
         match read {
             Ok(encoded) => session.append(&encoded, place.record)?,
-            Err(Error::Interrupted) => return Err(Error::Interrupted),
+            Err(e) if e.is_final() => return Err(e),
             Err(error) => stays = stays.or(Some(error)),
         }
     }

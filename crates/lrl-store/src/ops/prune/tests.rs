@@ -213,6 +213,13 @@ fn what_nothing_reaches_goes_and_a_second_time_there_is_nothing_to_do() {
 }
 
 #[test]
+fn what_may_stay_unused_is_a_share_of_what_is_needed() {
+    assert_eq!(MaxUnused::Percent(5.0).of(2000), 100);
+    assert_eq!(MaxUnused::Percent(0.0).of(u64::MAX), 0);
+    assert_eq!((MaxUnused::Bytes(7).of(2000), MaxUnused::Unlimited.of(0)), (7, u64::MAX));
+}
+
+#[test]
 fn a_plan_says_what_a_run_then_does() {
     let mut lab = Lab::new();
     ["goes", "stays"].iter().zip(1..).for_each(|(name, seed)| lab.upload(name, seed, 50_000));

@@ -1,6 +1,8 @@
 //! What is durable when, on a disk in memory that is killed, fails and loses its power.
 
-use super::memory::{Fault, Ram};
+use super::conformance::conformance;
+use super::local::Local;
+use super::memory::{Fault, Memory, Ram};
 use super::{Source, Storage, collect};
 
 const NAME: &str = "packs/ab/abcd";
@@ -8,6 +10,13 @@ const NAME: &str = "packs/ab/abcd";
 /// Lists the objects below a prefix.
 pub fn names(storage: &dyn Storage, prefix: &str) -> Vec<String> {
     collect(storage, prefix, |name| Some(name.to_string())).unwrap()
+}
+
+#[test]
+fn a_directory_and_memory_conform() {
+    let dir = tempfile::tempdir().unwrap();
+    conformance(&<Local>::new(dir.path()));
+    conformance(&Memory::default());
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use self::set::{Set, file_name};
 use super::Options;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::snapshot::Snapshot;
 use crate::id::{PackId, SnapshotId};
 use crate::ops::check;
@@ -190,7 +190,7 @@ impl<'a> Retire<'a> {
                     let before = Stamp::of(path);
                     let sha256 = match sha256_of(path, self.observer) {
                         Ok((sha256, _)) => sha256,
-                        Err(Error::Interrupted) => return Err(Error::Interrupted),
+                        Err(e) if e.is_final() => return Err(e),
                         Err(error) => return Ok(Some(error.to_string())),
                     };
                     if let (Some(cache), Ok(before), Ok(after)) = (self.cache, before, Stamp::of(path))

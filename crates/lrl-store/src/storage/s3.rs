@@ -1,0 +1,408 @@
+//! Objects in a bucket of S3-compatible storage. The one place that reaches for the network; its async runtime stays in this file.
+
+use std::future::Future;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey as Key};
+use object_store::client::{HttpError, HttpErrorKind};
+use object_store::multipart::MultipartStore;
+use object_store::path::Path as Object;
+use object_store::{BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt, RetryConfig};
+use tokio::runtime::{Builder, Runtime};
+use url::Url;
+
+use super::{Guard, LockMode, MOST_WHOLE_BYTES, Source, Spool, Storage};
+use crate::error::{Error, Result};
+
+/// Longer objects go up in parts of this size: the least that every server takes, and some want all but the last to be the same.
+const PART_BYTES: u64 = 5 << 20;
+/// So many parts are in memory at once.
+const PARTS_IN_FLIGHT: usize = 2;
+/// How soon an interruption is noticed.
+const TICK: Duration = Duration::from_millis(100);
+/// A part must get through a slow line in this time.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(300);
+/// Nobody waits longer for the end of an upload that failed.
+const ABORT_TIMEOUT: Duration = Duration::from_secs(2);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// After so long without a byte a connection is given up, and the request made again.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+const RETRIES: usize = 6;
+const RETRY_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How a bucket is reached.
+pub struct Options {
+    /// `s3://bucket/prefix?endpoint=…&region=…`
+    pub url: String,
+    /// Variables whose names begin with `AWS_`.
+    pub variables: Vec<(String, String)>,
+    /// A directory for spooled objects.
+    pub scratch: PathBuf,
+    /// Says whether to stop.
+    pub interrupted: fn() -> bool,
+}
+
+/// A prefix of a bucket.
+pub struct S3 {
+    runtime: Runtime,
+    client: Arc<AmazonS3>,
+    bucket: String,
+    endpoint: String,
+    prefix: Object,
+    scratch: PathBuf,
+    interrupted: fn() -> bool,
+}
+
+/// Returns a bucket's URL without its parameters, for messages.
+fn shown(url: &str) -> &str {
+    url.split('?').next().unwrap_or(url).trim_end_matches('/')
+}
+
+impl S3 {
+    /// Understands the URL and the variables; reaches for nothing yet.
+    pub fn new(options: Options) -> Result<Self> {
+        let wrong = |text: String| Error::Refused(format!("{}: {text}", shown(&options.url)));
+        let url = Url::parse(&options.url).map_err(|e| wrong(format!("this is no URL of a bucket: {e}")))?;
+        let bucket = url.host_str().filter(|bucket| !bucket.is_empty());
+        let bucket = bucket.ok_or_else(|| wrong("a bucket is missing, as in s3://bucket/prefix".into()))?.to_string();
+        if !url.username().is_empty() || url.password().is_some() || url.port().is_some() {
+            return Err(wrong(
+                "a URL is no place for keys or ports: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and the server by ?endpoint=".into(),
+            ));
+        }
+        let mut builder = AmazonS3Builder::new().with_bucket_name(&bucket);
+        for (name, value) in options.variables.iter().filter(|(_, value)| !value.is_empty()) {
+            if let Ok(key) = name.to_ascii_lowercase().parse::<Key>() {
+                builder = builder.with_config(key, value);
+            }
+        }
+        let (mut virtual_hosts, mut retries) = (None, RETRIES);
+        for (key, value) in url.query_pairs() {
+            match (&*key, &*value) {
+                ("endpoint", _) => builder = builder.with_config(Key::S3Endpoint, value),
+                ("region", _) => builder = builder.with_region(value),
+                ("style", "path") => virtual_hosts = Some(false),
+                ("style", "virtual") => virtual_hosts = Some(true),
+                ("retries", _) => {
+                    retries = value.parse().map_err(|_| wrong(format!("retries={value} is no number")))?;
+                }
+                _ => {
+                    return Err(wrong(format!(
+                        "`{key}={value}` is not understood; there are endpoint=URL, region=NAME, style=path|virtual, retries=N"
+                    )));
+                }
+            }
+        }
+        let named = |key| builder.get_config_value(&key).filter(|value| !value.is_empty());
+        let has_keys = named(Key::AccessKeyId).is_some() && named(Key::SecretAccessKey).is_some();
+        let elsewhere = [Key::WebIdentityTokenFile, Key::MetadataEndpoint]
+            .into_iter()
+            .chain([Key::ContainerCredentialsRelativeUri, Key::ContainerCredentialsFullUri]);
+        if !has_keys && elsewhere.into_iter().all(|key| named(key).is_none()) {
+            return Err(wrong(
+                "the key to the bucket is not set: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (docs/REMOTE.md)"
+                    .into(),
+            ));
+        }
+        let region = named(Key::Region).or_else(|| named(Key::DefaultRegion));
+        let endpoint = named(Key::S3Endpoint).or_else(|| named(Key::Endpoint));
+        let shown_endpoint = endpoint.clone().unwrap_or_else(|| {
+            format!("https://s3.{}.amazonaws.com", region.clone().unwrap_or_else(|| "us-east-1".into()))
+        });
+        if let Some(endpoint) = endpoint {
+            let at = Url::parse(&endpoint).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+            let mut at =
+                at.ok_or_else(|| wrong(format!("the endpoint `{endpoint}` must begin with https:// or http://")))?;
+            if virtual_hosts == Some(true) {
+                let host = format!("{bucket}.{}", at.host_str().unwrap_or_default());
+                at.set_host(Some(&host)).map_err(|e| wrong(format!("{host} is no host: {e}")))?;
+            }
+            builder = builder.with_config(Key::S3Endpoint, at.as_str().trim_end_matches('/'));
+        }
+        if let Some(style) = virtual_hosts {
+            builder = builder.with_virtual_hosted_style_request(style);
+        }
+        let region = region.unwrap_or_else(|| "us-east-1".into());
+        // `reqwest` is built without TLS of its own choice. A provider that is installed already is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = ClientOptions::new()
+            .with_allow_http(true)
+            .with_http1_only()
+            .with_timeout(REQUEST_TIMEOUT)
+            .with_connect_timeout(CONNECT_TIMEOUT)
+            .with_read_timeout(READ_TIMEOUT);
+        let backoff =
+            BackoffConfig { init_backoff: Duration::from_millis(100), max_backoff: Duration::from_secs(10), base: 3.0 };
+        let client = builder
+            .with_region(region)
+            .with_retry(RetryConfig { backoff, max_retries: retries, retry_timeout: RETRY_TIMEOUT })
+            .with_client_options(client)
+            // Not every server deletes many at once, and lrl never does.
+            .with_disable_bulk_delete(true)
+            .build()
+            .map_err(|e| wrong(e.to_string()))?;
+        // One thread drives the connections; the callers' threads do the rest.
+        let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("s3").enable_all().build();
+        let runtime = runtime.map_err(Error::io("start a thread for", shown(&options.url)))?;
+        Ok(Self {
+            runtime,
+            client: Arc::new(client),
+            bucket,
+            endpoint: shown_endpoint,
+            prefix: Object::from(url.path().trim_matches('/')),
+            scratch: options.scratch,
+            interrupted: options.interrupted,
+        })
+    }
+
+    fn object(&self, name: &str) -> Object {
+        name.split('/').filter(|part| !part.is_empty()).fold(self.prefix.clone(), |path, part| path.join(part))
+    }
+
+    fn name<'a>(&self, object: &'a Object) -> Option<&'a str> {
+        let name = object.as_ref().strip_prefix(self.prefix.as_ref())?.trim_start_matches('/');
+        // As in a directory: names that lrl never writes are not objects.
+        Some(name).filter(|name| !name.is_empty() && name.split('/').all(|part| !part.starts_with('.')))
+    }
+
+    /// Waits for work, but not after an interruption.
+    fn wait<T>(&self, work: impl Future<Output = T>) -> Result<T> {
+        self.runtime.block_on(async {
+            let mut work = pin!(work);
+            loop {
+                match tokio::time::timeout(TICK, work.as_mut()).await {
+                    Ok(done) => return Ok(done),
+                    Err(_) if (self.interrupted)() => return Err(Error::Interrupted),
+                    Err(_) => {}
+                }
+            }
+        })
+    }
+
+    fn run<T>(&self, op: &'static str, name: &str, work: impl Future<Output = object_store::Result<T>>) -> Result<T> {
+        self.wait(work)?.map_err(|error| self.explain(op, name, &error))
+    }
+
+    fn put_bytes(&self, name: &str, bytes: Vec<u8>) -> Result<()> {
+        self.run("write", name, self.client.put(&self.object(name), bytes.into())).map(|_| ())
+    }
+
+    /// Uploads in parts. Nothing of them is seen before all are there.
+    fn put_parts(&self, name: &str, file: &std::fs::File, len: u64) -> Result<()> {
+        let object = self.object(name);
+        let id = self.run("write", name, self.client.create_multipart(&object))?;
+        let part = |number: u64| {
+            let (object, id) = (&object, &id);
+            async move {
+                let at = number * PART_BYTES;
+                let mut bytes = vec![0; PART_BYTES.min(len - at) as usize];
+                let read = file.read_exact_at(&mut bytes, at);
+                read.map_err(|e| object_store::Error::Generic { store: "spool", source: Box::new(e) })?;
+                self.client.put_part(object, id, number as usize, bytes.into()).await
+            }
+        };
+        let parts = stream::iter((0..len.div_ceil(PART_BYTES)).map(part)).buffered(PARTS_IN_FLIGHT).try_collect();
+        let uploaded = self.run("write", name, parts);
+        let done = uploaded.and_then(|parts| {
+            self.run("write", name, self.client.complete_multipart(&object, &id, parts)).map(|_| ()).or_else(|error| {
+                // The answer may be lost while the object is there: under its name there can be nothing else.
+                let there = !matches!(error, Error::Interrupted) && self.len(name).is_ok_and(|there| there == len);
+                if there { Ok(()) } else { Err(error) }
+            })
+        });
+        if done.is_err() {
+            // What cannot be taken back now costs room until the bucket's own rule removes it.
+            let abort = async { tokio::time::timeout(ABORT_TIMEOUT, self.client.abort_multipart(&object, &id)).await };
+            let _ = self.runtime.block_on(abort);
+        }
+        done
+    }
+
+    /// Says what happened to which object, and what to do next.
+    fn explain(&self, op: &'static str, name: &str, error: &object_store::Error) -> Error {
+        let text = error.to_string();
+        let code = between(&text, "<Code>", "</Code>").unwrap_or_default();
+        let (bucket, endpoint) = (&self.bucket, &self.endpoint);
+        let detail = match (code, error) {
+            ("NoSuchBucket", _) => {
+                return Error::NoStore { what: "bucket", path: format!("s3://{bucket} on {endpoint}").into() };
+            }
+            ("RequestTimeTooSkewed" | "RequestExpired", _) => {
+                "the server's clock and this machine's differ too much; set this one right (timedatectl shows it)"
+                    .into()
+            }
+            ("InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "ExpiredToken" | "AuthFailure", _)
+            | (_, object_store::Error::Unauthenticated { .. }) => format!(
+                "{endpoint} does not accept the key ({}); look at AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, \
+                 with temporary keys at AWS_SESSION_TOKEN too",
+                if code.is_empty() { "401" } else { code }
+            ),
+            ("AuthorizationHeaderMalformed" | "PermanentRedirect" | "TemporaryRedirect", _) => format!(
+                "the bucket {bucket} is in another region{}; name it by ?region= or AWS_REGION",
+                between(&text, "<Region>", "</Region>").map(|region| format!(" ({region})")).unwrap_or_default()
+            ),
+            ("NoSuchKey", _) | ("", object_store::Error::NotFound { .. }) => {
+                return Error::Missing { object: self.describe_object(name) };
+            }
+            ("InvalidRange", _) => return Error::corrupt(self.describe_object(name), "ends too early"),
+            (_, object_store::Error::PermissionDenied { .. }) => format!(
+                "the key may not do this in the bucket {bucket} on {endpoint}, or is a wrong one; \
+                 docs/REMOTE.md lists the permissions that it needs"
+            ),
+            ("SlowDown" | "ServiceUnavailable" | "TooManyRequests" | "RequestLimitExceeded", _) => {
+                format!(
+                    "{endpoint} asked to slow down, and still does after several tries; run the same command again later"
+                )
+            }
+            _ if text.contains("redirect without LOCATION") => {
+                format!(
+                    "{endpoint} does not have the bucket {bucket}: it is in another region; name it by ?region= or AWS_REGION"
+                )
+            }
+            _ => match unreached(error) {
+                Some(reason) => format!(
+                    "{endpoint} cannot be reached ({reason}); look at the network and at ?endpoint=, then run the same command again"
+                ),
+                None => format!(
+                    "{endpoint} says {}; run the same command again, and look there if it stays so",
+                    between(&text, "<Message>", "</Message>").map_or_else(
+                        || text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(300).collect(),
+                        |message| format!("{code}: {message}")
+                    )
+                ),
+            },
+        };
+        Error::Remote { op, object: self.describe_object(name), detail }
+    }
+}
+
+fn between<'a>(text: &'a str, from: &str, to: &str) -> Option<&'a str> {
+    Some(text.split_once(from)?.1.split_once(to)?.0)
+}
+
+/// Returns why no answer came, if that is what happened: the innermost reason.
+fn unreached(error: &object_store::Error) -> Option<String> {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    let (mut no_answer, mut reason) = (false, String::new());
+    while let Some(error) = next {
+        if let Some(http) = error.downcast_ref::<HttpError>() {
+            no_answer |= !matches!(http.kind(), HttpErrorKind::Decode);
+        }
+        reason = match error.downcast_ref::<io::Error>() {
+            Some(error) if error.kind() == io::ErrorKind::TimedOut => "no answer in time".into(),
+            _ => error.to_string(),
+        };
+        next = error.source();
+    }
+    no_answer.then_some(reason)
+}
+
+impl Storage for S3 {
+    fn describe(&self) -> String {
+        format!("s3://{}/{}", self.bucket, self.prefix).trim_end_matches('/').into()
+    }
+
+    fn is_remote(&self) -> bool {
+        true
+    }
+
+    fn read(&self, name: &str) -> Result<Vec<u8>> {
+        let object = self.object(name);
+        let found = self.run("read", name, self.client.get(&object))?;
+        if found.meta.size > MOST_WHOLE_BYTES {
+            return Err(Error::corrupt(self.describe_object(name), "is longer than lrl writes it"));
+        }
+        self.run("read", name, found.bytes()).map(Vec::from)
+    }
+
+    fn read_range(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>> {
+        let bytes = self.read_up_to(name, offset, len)?;
+        if bytes.len() == len { Ok(bytes) } else { Err(Error::corrupt(self.describe_object(name), "ends too early")) }
+    }
+
+    fn read_up_to(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>> {
+        if len == 0 {
+            return self.len(name).map(|_| Vec::new());
+        }
+        let range = offset..offset + len as u64;
+        self.run("read", name, self.client.get_range(&self.object(name), range)).map(Vec::from)
+    }
+
+    fn len(&self, name: &str) -> Result<u64> {
+        self.run("look at", name, self.client.head(&self.object(name))).map(|meta| meta.size)
+    }
+
+    // Objects are named by their content, so writing one again after a lost answer changes nothing, and heals one that was cut short.
+    fn write_new(&self, name: &str, source: Source<'_>) -> Result<()> {
+        let spool = match source {
+            Source::Bytes(bytes) => return self.put_bytes(name, bytes.to_vec()),
+            Source::Spool(spool) => spool,
+        };
+        let elsewhere = || Error::Refused(format!("{name} was spooled by another storage"));
+        let temporary = spool.0.on_disk().ok_or_else(elsewhere)?;
+        let file = temporary.as_file();
+        let failed = |error| Error::io("read", temporary.path())(error);
+        let len = file.metadata().map_err(failed)?.len();
+        if len > PART_BYTES {
+            return self.put_parts(name, file, len);
+        }
+        let mut bytes = vec![0; len as usize];
+        file.read_exact_at(&mut bytes, 0).map_err(failed)?;
+        self.put_bytes(name, bytes)
+    }
+
+    fn spool(&self) -> Result<Spool> {
+        Spool::in_dir(&self.scratch)
+    }
+
+    fn list(&self, prefix: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+        self.list_after(prefix, "", visit)
+    }
+
+    fn list_after(&self, prefix: &str, after: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+        let below = self.object(prefix);
+        let mut found = match after {
+            "" => self.client.list(Some(&below)),
+            after => self.client.list_with_offset(Some(&below), &self.object(after)),
+        };
+        while let Some(meta) = self.wait(found.next())? {
+            let meta = meta.map_err(|error| match self.explain("list", prefix, &error) {
+                // A listing has nothing that could be missing: an empty one is a page without names.
+                Error::Missing { object } => Error::Remote {
+                    op: "list",
+                    object,
+                    detail: format!(
+                        "{} says that it is not there; look at ?endpoint= and the bucket's name",
+                        self.endpoint
+                    ),
+                },
+                other => other,
+            })?;
+            if let Some(name) = self.name(&meta.location) {
+                visit(name, meta.size)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> Result<()> {
+        match self.run("remove", name, self.client.delete(&self.object(name))) {
+            Err(Error::Missing { .. }) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn lock(&self, _: &str, _: LockMode, _: Duration, _: &dyn Fn() -> bool) -> Result<Option<Box<dyn Guard>>> {
+        Ok(None)
+    }
+
+    fn cache_dir(&self) -> Option<PathBuf> {
+        None
+    }
+}
