@@ -197,7 +197,12 @@ fn every_verb_works_over_the_network_and_on_a_fresh_machine() {
     assert_eq!(fresh.lrl("dump latest assets/new/words.txt").expect(0).stdout, "words\n");
     fresh.lrl("export latest --out set").expect(0);
     fresh.lrl("import set --source copy").expect(0);
-    lab.lrl("drill").expect(0);
+    let records = |bucket: &Bucket| bucket.names().iter().filter(|name| name.contains("/drills/")).count();
+    let before = records(&bucket);
+    let run = lab.lrl("drill").expect(0);
+    assert!(!run.stderr.contains("not recorded"), "{}", run.stderr);
+    assert_eq!(records(&bucket), before + 1);
+    assert!(lab.lrl("status --json").expect(0).json()["last_drill"].is_object());
     assert_eq!(lab.lrl("snapshots --json").expect(0).json()["snapshots"].as_array().unwrap().len(), 4);
 
     lab.lrl("forget latest~2").expect(0);

@@ -42,7 +42,8 @@ impl Books {
         let source = report.snapshot.as_ref().map_or(&context.cli.global.source, |name| &name.source).clone();
         let evidence = self.of(context, store, &source, now)?;
         report.compare(store, evidence)?;
-        if !store.is_locked() {
+        // A bucket has no locks, and says itself whether it can be written.
+        if !store.is_locked() && !store.storage().is_remote() {
             return Err(Error::Refused("the store cannot be written".into()));
         }
         let record = report.record(&source, now, PROGRAM);
