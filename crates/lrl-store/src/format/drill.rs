@@ -192,6 +192,21 @@ mod tests {
 
     /// What lrl wrote before records had checks.
     #[test]
+    fn times_come_back_as_they_were_written_whatever_they_are() {
+        for seconds in [0.1 + 0.2, 1.0 / 3.0, 2.222_222_222_222_222_3e122, f64::MAX, f64::MIN_POSITIVE] {
+            let record = Drill { seconds, restore_seconds: Some(seconds), ..drill() };
+            let (id, bytes) = encode(&record).unwrap();
+            assert_eq!(decode(&bytes, &id, "drill").unwrap(), record);
+        }
+        // More digits than there are bits, as a fuzzer found.
+        let (_, bytes) = encode(&Drill { seconds: 7.25, ..drill() }).unwrap();
+        let text = String::from_utf8(bytes).unwrap().replace("7.25", &"2".repeat(123));
+        let read = decode(text.as_bytes(), &DrillId::of(text.as_bytes()), "drill").unwrap();
+        let (id, again) = encode(&read).unwrap();
+        assert_eq!(decode(&again, &id, "drill").unwrap(), read);
+    }
+
+    #[test]
     fn older_records_and_words_of_later_ones_are_read() {
         let old = br#"{"format":1,"source":"lab","finished":{"secs":5,"nanos":0},"timestamp":"t","passed":true,"seconds":0.5,"rows":{"users":3},"program":"lrl 0.1.0"}
 "#;
