@@ -42,8 +42,7 @@ impl Books {
         let source = report.snapshot.as_ref().map_or(&context.cli.global.source, |name| &name.source).clone();
         let evidence = self.of(context, store, &source, now)?;
         report.compare(store, evidence)?;
-        // A bucket has no locks, and says itself whether it can be written.
-        if !store.is_locked() && !store.storage().is_remote() {
+        if store.is_read_only() {
             return Err(Error::Refused("the store cannot be written".into()));
         }
         let record = report.record(&source, now, PROGRAM);

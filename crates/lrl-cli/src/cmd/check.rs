@@ -2,7 +2,6 @@
 
 use std::time::SystemTime;
 
-use lrl_store::error::Error;
 use lrl_store::format::repair::Loss;
 use lrl_store::ops::check::{self, Checked, Finding, Moved, Options, ReadData, Repaired, Report};
 use serde_json::{Value, json};
@@ -31,11 +30,6 @@ pub fn run(context: &Context<'_>, args: &CheckArgs) -> Result {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let options = Options { read_data, seed: since.as_nanos() as u64, lock_wait: context.cli.global.lock_wait };
     let place = paths.store.to_string();
-    if args.repair && paths.store.directory().is_none() {
-        let text = "this lrl cannot repair a store in a bucket yet: copy it into a directory (`aws s3 sync`, `rclone sync`), \
-                    repair it there, and copy it back; nothing was changed";
-        return Err(Error::Refused(format!("{place}: {text}")).into());
-    }
     // Copies near at hand prove nothing about a bucket.
     let (storage, _copies) = store::fresh_storage(context, &paths.store)?;
     if args.repair {

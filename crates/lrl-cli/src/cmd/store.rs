@@ -7,6 +7,7 @@ use std::sync::Arc;
 use clap::parser::ValueSource;
 use lrl_store::error::Error;
 use lrl_store::format::snapshot::Snapshot;
+use lrl_store::ops::scratch::Scratch;
 use lrl_store::ops::select::{self, Need};
 use lrl_store::storage::copies;
 use lrl_store::storage::local::{self, Local};
@@ -56,7 +57,7 @@ fn open_as(context: &Context<'_>, paths: &Paths, mode: LockMode) -> Result<Store
 fn open_storage(context: &Context<'_>, paths: &Paths, storage: Arc<dyn Storage>, mode: LockMode) -> Result<Store> {
     let store = Store::open(storage, mode, context.cli.global.lock_wait, context.term)?;
     context.term.detail(format!("store {}", paths.store));
-    if !store.is_locked() && paths.store.directory().is_some() {
+    if store.is_read_only() {
         context.term.note(format!("{} cannot be written: read without a lock", paths.store));
     }
     for damaged in store.damaged_indexes() {
@@ -90,15 +91,11 @@ fn copied(context: &Context<'_>, url: &str, reserve: Reserve) -> Result<Arc<dyn 
 }
 
 /// Returns the storage of a store without what earlier runs copied, and the directory that the copies of this one are in.
-pub fn fresh_storage(
-    context: &Context<'_>,
-    place: &Place,
-) -> Result<(Arc<dyn Storage>, Option<tempfile::TempDir>), Error> {
+pub fn fresh_storage(context: &Context<'_>, place: &Place) -> Result<(Arc<dyn Storage>, Option<Scratch>), Error> {
     let Place::Bucket(url) = place else { return Ok((storage(context, place)?, None)) };
     let dir = cache_dir(context)?;
     local::create_dir(&dir)?;
-    let fresh = tempfile::Builder::new().prefix(local::SPOOL_PREFIX).tempdir_in(&dir);
-    let fresh = fresh.map_err(Error::io("create a directory in", &dir))?;
+    let fresh = Scratch::new(&dir, "check-")?;
     Ok((copies::over(bucket(url, &dir)?, fresh.path(), Reserve::LEAST)?, Some(fresh)))
 }
 

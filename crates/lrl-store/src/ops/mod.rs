@@ -12,7 +12,7 @@ pub mod import;
 pub mod ls;
 pub mod prune;
 pub mod restore;
-mod scratch;
+pub mod scratch;
 pub mod select;
 pub mod snapshots;
 pub mod stats;

@@ -18,7 +18,7 @@ pub(super) fn room(dir: &Path) -> Result<u64> {
 }
 
 /// A directory (0700) that is removed with all that is in it when this is dropped.
-pub(super) struct Scratch {
+pub struct Scratch {
     dir: tempfile::TempDir,
     // Tells a living run's directory from a dead one's.
     _lock: Option<Box<dyn Guard>>,
@@ -33,6 +33,7 @@ impl Scratch {
         Ok(Self { _lock: lock(dir.path()), dir })
     }
 
+    /// Returns its path.
     pub fn path(&self) -> &Path {
         self.dir.path()
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::local::{SPOOL_PREFIX, create_dir, reclaim, temporary_file};
 use super::room::{Reserve, Room};
-use super::{Guard, LockMode, Source, Spool, Storage};
+use super::{Guard, LockMode, Source, Spool, Storage, each_piece};
 use crate::error::{Error, Result};
 use crate::format::config;
 use crate::id::ChunkId;
@@ -65,7 +65,7 @@ impl Pool {
     }
 
     fn put(&self, key: &str, bytes: &[u8]) {
-        if has_room(&self.room, bytes.len() as u64) && put_file(&self.path(key), |file| file.write_all(bytes)).is_ok() {
+        if has_room(&self.room, bytes.len() as u64) && put_file(&self.path(key), |sink| sink(bytes)).is_ok() {
             self.grow(bytes.len() as u64);
         }
     }
@@ -116,11 +116,11 @@ fn files(dir: &Path) -> impl Iterator<Item = (PathBuf, fs::Metadata)> {
 }
 
 /// Writes a file that appears whole. It need not be durable: a damaged copy is noticed by who reads it.
-fn put_file(path: &Path, write: impl FnOnce(&mut File) -> std::io::Result<()>) -> Result<()> {
+fn put_file(path: &Path, fill: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()>) -> Result<()> {
     let dir = path.parent().unwrap_or(path);
     create_dir(dir)?;
     let mut file = temporary_file(dir)?;
-    write(file.as_file_mut()).map_err(Error::io("write", path))?;
+    fill(&mut |bytes| file.write_all(bytes).map_err(Error::io("write", path)))?;
     file.persist(path).map(|_| ()).map_err(|e| Error::io("rename into place", path)(e.error))
 }
 
@@ -158,12 +158,21 @@ impl Copies {
         let room = Arc::new(Room::open(&dir, reserve)?);
         let pool = |name| Pool::new(dir.join(name), &room);
         let (packs, blocks, nodes) = (pool("packs")?, pool("blocks")?, pool("nodes")?);
-        if !has_room(&room, 0) {
-            // The disk has filled up since: what can be fetched again goes first.
-            [&packs, &blocks, &nodes].into_iter().for_each(Pool::clear);
-        }
         let (lanes, dropped) = (Default::default(), false.into());
-        Ok(Self { below, dir, config: None, packs, blocks, nodes, room, lanes, dropped })
+        let copies = Self { below, dir, config: None, packs, blocks, nodes, room, lanes, dropped };
+        if !has_room(&copies.room, 0) {
+            // The disk has filled up since: what can be fetched again goes first.
+            copies.pools().into_iter().for_each(Pool::clear);
+        }
+        Ok(copies)
+    }
+
+    fn pools(&self) -> [&Pool; 3] {
+        [&self.packs, &self.blocks, &self.nodes]
+    }
+
+    fn config(&self, name: &str) -> Option<&Vec<u8>> {
+        self.config.as_ref().filter(|_| name == "config")
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -172,7 +181,7 @@ impl Copies {
 
     fn put(&self, name: &str, bytes: &[u8]) {
         if has_room(&self.room, bytes.len() as u64) {
-            let _ = put_file(&self.path(name), |file| file.write_all(bytes));
+            let _ = put_file(&self.path(name), |sink| sink(bytes));
         }
     }
 
@@ -184,20 +193,7 @@ impl Copies {
             if !has_room(&self.room, len) {
                 return Ok(None);
             }
-            let mut failed = None;
-            let written = put_file(&path, |file| {
-                for at in (0..len).step_by(PIECE as usize) {
-                    match self.below.read_range(name, at, PIECE.min(len - at) as usize) {
-                        Ok(piece) => file.write_all(&piece)?,
-                        Err(e) => {
-                            failed = Some(e);
-                            break;
-                        }
-                    }
-                }
-                if failed.is_some() { Err(std::io::ErrorKind::Interrupted.into()) } else { Ok(()) }
-            });
-            failed.map_or(written, Err)?;
+            put_file(&path, |sink| each_piece(&*self.below, name, len, PIECE, sink))?;
         }
         Ok(Some(path))
     }
@@ -277,7 +273,7 @@ impl Storage for Copies {
     }
 
     fn read(&self, name: &str) -> Result<Vec<u8>> {
-        if let Some(config) = self.config.as_ref().filter(|_| name == "config") {
+        if let Some(config) = self.config(name) {
             return Ok(config.clone());
         }
         if !is_whole(name) {
@@ -303,7 +299,7 @@ impl Storage for Copies {
     }
 
     fn len(&self, name: &str) -> Result<u64> {
-        if let Some(config) = self.config.as_ref().filter(|_| name == "config") {
+        if let Some(config) = self.config(name) {
             return Ok(config.len() as u64);
         }
         let path = self.object_path(name);
@@ -398,7 +394,7 @@ impl Storage for Copies {
 
     fn reclaim(&self) -> Result<u64> {
         let objects = self.path("index");
-        let pools = [&self.packs, &self.blocks, &self.nodes].map(|pool| &pool.dir);
+        let pools = self.pools().map(|pool| &pool.dir);
         let dirs = pools.into_iter().chain([&self.dir, &objects]).filter(|dir| dir.is_dir());
         dirs.into_iter().try_fold(0, |freed, dir| Ok(freed + reclaim(dir)?))
     }
@@ -417,7 +413,7 @@ impl Storage for Copies {
         if self.dropped.swap(true, Ordering::Relaxed) {
             return false;
         }
-        [&self.packs, &self.blocks, &self.nodes].into_iter().for_each(Pool::clear);
+        self.pools().into_iter().for_each(Pool::clear);
         let _ = fs::remove_dir_all(self.path(""));
         true
     }

@@ -200,10 +200,20 @@ pub fn each_run<S: Storage + ?Sized>(
     len: u64,
     visit: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
-    const RUN: u64 = 1 << 20;
+    each_piece(storage, name, len, 1 << 20, visit)
+}
+
+/// Reads the first `len` bytes of an object, so many at a time.
+fn each_piece<S: Storage + ?Sized>(
+    storage: &S,
+    name: &str,
+    len: u64,
+    piece: u64,
+    visit: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
     let mut at = 0;
     while at < len {
-        let run = (len - at).min(RUN);
+        let run = (len - at).min(piece);
         visit(&storage.read_range(name, at, run as usize)?)?;
         at += run;
     }

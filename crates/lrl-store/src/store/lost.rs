@@ -15,7 +15,6 @@ use crate::progress::{Observer, checkpoint};
 use crate::storage::collect;
 
 /// Where index and packs differ.
-#[derive(Default)]
 pub(crate) struct Survey {
     /// Packs that the index names and that cannot be whole, in order.
     pub lost: Vec<PackId>,

@@ -206,6 +206,11 @@ impl Store {
         self.lock.is_some()
     }
 
+    /// Says whether it is known that nothing can be written. A bucket has no locks, and says itself what it takes.
+    pub fn is_read_only(&self) -> bool {
+        self.lock.is_none() && !self.storage.is_remote()
+    }
+
     /// Returns the open index files.
     pub fn indexes(&self) -> Vec<Arc<IndexFile>> {
         self.indexes.read().unwrap_or_else(PoisonError::into_inner).clone()

@@ -198,7 +198,7 @@ fn newest_proven(store: &Store, source: &str, candidates: &[Candidate]) -> Resul
         candidates.iter().enumerate().map(|(at, candidate)| (candidate.name.id, at)).collect();
     for record in store.drill_names(source)? {
         let drill = store.drill(&record).map_err(|error| match error {
-            Error::Interrupted | Error::Remote { .. } => error,
+            error if error.is_final() => error,
             error => Error::Refused(format!(
                 "{error}: nothing was forgotten, because that record may say which snapshot is proven; move it away, or use --force"
             )),

@@ -74,6 +74,17 @@ fn open(storage: &Arc<impl Storage + 'static>) -> Store {
     Store::open(Arc::clone(storage) as Arc<dyn Storage>, LockMode::Shared, Duration::ZERO, &Silent).unwrap()
 }
 
+/// Makes a store with one chunk.
+fn with_one_chunk() -> (Arc<Memory>, Store, ChunkId) {
+    let storage = Arc::new(Memory::default());
+    create(&*storage, [1; 32]).unwrap();
+    let store = open(&storage);
+    let session = Session::new(&store);
+    let id = session.put(&noise(3, 1000), &[]).unwrap();
+    session.seal().unwrap();
+    (storage, store, id)
+}
+
 #[test]
 fn what_a_lost_or_shortened_pack_held_is_stored_again() {
     let storage = Arc::new(Memory::default());
@@ -109,12 +120,7 @@ fn what_a_lost_or_shortened_pack_held_is_stored_again() {
 
 #[test]
 fn a_pack_that_ends_with_the_chunk_still_has_it() {
-    let storage = Arc::new(Memory::default());
-    create(&*storage, [1; 32]).unwrap();
-    let store = open(&storage);
-    let session = Session::new(&store);
-    let id = session.put(&noise(3, 1000), &[]).unwrap();
-    session.seal().unwrap();
+    let (storage, store, id) = with_one_chunk();
     let place = store.locate(&id).unwrap().unwrap();
     let end = place.offset as usize + place.record.encoded_len as usize;
     let pack = super::pack_name(&place.pack);
@@ -127,13 +133,8 @@ fn a_pack_that_ends_with_the_chunk_still_has_it() {
 
 #[test]
 fn in_doubt_a_chunk_is_known_only_if_it_can_be_read() {
-    let storage = Arc::new(Memory::default());
-    create(&*storage, [1; 32]).unwrap();
-    let store = open(&storage);
-    let plain = noise(3, 1000);
-    let session = Session::new(&store);
-    let id = session.put(&plain, &[]).unwrap();
-    session.seal().unwrap();
+    let (storage, store, id) = with_one_chunk();
+    let plain = store.read(&id).unwrap();
     let pack = names(&*storage, "packs").remove(0);
     let mut bytes = storage.read(&pack).unwrap();
     bytes[100] ^= 1;
@@ -291,12 +292,7 @@ fn what_only_an_unlisted_pack_holds_is_not_known_and_no_base() {
 
 #[test]
 fn what_was_read_while_an_index_listed_it_is_no_base_once_none_does() {
-    let storage = Arc::new(Memory::default());
-    create(&*storage, [1; 32]).unwrap();
-    let store = open(&storage);
-    let session = Session::new(&store);
-    let id = session.put(&noise(3, 1000), &[]).unwrap();
-    session.seal().unwrap();
+    let (storage, store, id) = with_one_chunk();
     store.read_listed(&id).unwrap();
     names(&*storage, "index").iter().for_each(|name| storage.remove(name).unwrap());
     store.reload_indexes().unwrap();

@@ -72,6 +72,11 @@ impl Plan {
 
 /// Checks the store in `storage` and repairs what can be; nobody else uses it meanwhile.
 pub fn repair(storage: Arc<dyn Storage>, options: &Options, observer: &dyn Observer) -> Result<Repaired> {
+    if storage.is_remote() {
+        let text = "this lrl cannot repair a store in a bucket yet: copy it into a directory (`aws s3 sync`, `rclone sync`), \
+                    repair it there, and copy it back; nothing was changed";
+        return Err(Error::Refused(format!("{}: {text}", storage.describe())));
+    }
     let (store, config_error) = Store::examine(storage, LockMode::Exclusive, options.lock_wait, observer)?;
     store.check_writable()?;
     store.storage().reclaim()?;
