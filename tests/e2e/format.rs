@@ -11,7 +11,7 @@ use lrl_store::format::entry::{Content, Entry, Kind, Piece, Time};
 use lrl_store::format::node::{Child, encode_inner, encode_leaf};
 use lrl_store::format::repair::{self, Loss};
 use lrl_store::format::snapshot::{self, Snapshot};
-use lrl_store::id::{ChunkId, PackId, SnapshotId};
+use lrl_store::id::{ChunkId, Ids, PackId, SnapshotId};
 use lrl_store::progress::Silent;
 use lrl_store::storage::local::Local;
 use lrl_store::storage::{LockMode, Source, Storage};
@@ -356,7 +356,7 @@ fn drill_record(snapshot: SnapshotId) -> String {
         archive_sha256: Some(crate::common::sha256(b"the archive")),
         program: "lrl 0.1.0".into(),
     };
-    let (id, _) = drill::encode(&record).unwrap();
+    let (id, _) = drill::encode(&record, &Ids::default()).unwrap();
     let pretty = serde_json::to_string_pretty(&record).unwrap();
     format!("drills/lab/{:016x}-{id}\n\n{pretty}\n", record.finished.secs)
 }
@@ -371,7 +371,7 @@ fn repair_record(snapshot: SnapshotId) -> String {
         more_files: 0,
     };
     let record = repair::Repair { format: repair::VERSION, lost: vec![loss], more: 0 };
-    let (id, _) = repair::encode(&record).unwrap();
+    let (id, _) = repair::encode(&record, &Ids::default()).unwrap();
     format!("repairs/{id}\n\n{}\n", serde_json::to_string_pretty(&record).unwrap())
 }
 
@@ -397,7 +397,7 @@ fn the_examples_in_format_md_are_what_the_encoder_writes() {
     let inner = encode_inner::<Entry>(1, &[child(4, b"assets"), child(300, b"assets/x.txt")]);
     document.expect("inner", &inner_node(&inner));
     let snapshot = sample_snapshot(sample.packs[0].0, list, ChunkId::of(&pieces));
-    let (id, bytes) = snapshot::encode(&snapshot).unwrap();
+    let (id, bytes) = snapshot::encode(&snapshot, &Ids::default()).unwrap();
     // The file is one line; people read it better in many.
     let pretty = serde_json::to_string_pretty(&snapshot).unwrap();
     let same: serde_json::Value = serde_json::from_slice(&bytes).unwrap();

@@ -13,7 +13,7 @@ use crate::format::entry::{Content, Entry, Piece, Time};
 use crate::format::node::{self, Item, Node};
 use crate::format::snapshot::{self, Snapshot};
 use crate::format::{config, drill, index, pack};
-use crate::id::{ChunkId, DrillId, Hasher, PackId, SnapshotId};
+use crate::id::{ChunkId, DrillId, Hasher, Ids, PackId, SnapshotId};
 use crate::ops::prune;
 use crate::progress::Silent;
 use crate::set::deflate::{Coder, FINAL_BLOCK};
@@ -68,17 +68,17 @@ pub fn store_config(bytes: &[u8]) {
 
 /// A snapshot's document.
 pub fn snapshot_document(bytes: &[u8]) {
-    if let Ok(read) = snapshot::decode(bytes, &SnapshotId::of(bytes), "snapshot") {
-        let (id, again) = sure(snapshot::encode(&read));
-        assert_eq!(sure(snapshot::decode(&again, &id, "snapshot")), read);
+    if let Ok(read) = snapshot::decode(bytes, &SnapshotId::of(bytes), &Ids::default(), "snapshot") {
+        let (id, again) = sure(snapshot::encode(&read, &Ids::default()));
+        assert_eq!(sure(snapshot::decode(&again, &id, &Ids::default(), "snapshot")), read);
     }
 }
 
 /// The record of a drill.
 pub fn drill_record(bytes: &[u8]) {
-    if let Ok(read) = drill::decode(bytes, &DrillId::of(bytes), "drill") {
-        let (id, again) = sure(drill::encode(&read));
-        assert_eq!(sure(drill::decode(&again, &id, "drill")), read);
+    if let Ok(read) = drill::decode(bytes, &DrillId::of(bytes), &Ids::default(), "drill") {
+        let (id, again) = sure(drill::encode(&read, &Ids::default()));
+        assert_eq!(sure(drill::decode(&again, &id, &Ids::default(), "drill")), read);
     }
 }
 

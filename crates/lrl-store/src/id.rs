@@ -92,6 +92,41 @@ id_type!(
     RepairId
 );
 
+/// How the bytes of one store get their ids: BLAKE3, in an encrypted store keyed, so that nobody without the key can confirm a guess.
+#[derive(Clone, Default)]
+pub struct Ids(Option<[u8; 32]>);
+
+impl Ids {
+    /// Names by keyed BLAKE3.
+    pub const fn keyed(key: [u8; 32]) -> Self {
+        Self(Some(key))
+    }
+
+    fn digest(&self, bytes: &[u8]) -> [u8; 32] {
+        *self.0.as_ref().map_or_else(|| blake3::hash(bytes), |key| blake3::keyed_hash(key, bytes)).as_bytes()
+    }
+
+    /// Names a chunk by its plain bytes.
+    pub fn chunk(&self, plain: &[u8]) -> ChunkId {
+        ChunkId(self.digest(plain))
+    }
+
+    /// Names a snapshot by its document's plain bytes.
+    pub fn snapshot(&self, document: &[u8]) -> SnapshotId {
+        SnapshotId(self.digest(document))
+    }
+
+    /// Names a drill's record by its plain bytes.
+    pub fn drill(&self, document: &[u8]) -> DrillId {
+        DrillId(self.digest(document))
+    }
+
+    /// Names a repair's record by its plain bytes.
+    pub fn repair(&self, document: &[u8]) -> RepairId {
+        RepairId(self.digest(document))
+    }
+}
+
 fn parse_hex(text: &str) -> Option<[u8; 32]> {
     let digits = text.as_bytes();
     if digits.len() != 64 || digits.iter().any(|d| !matches!(d, b'0'..=b'9' | b'a'..=b'f')) {

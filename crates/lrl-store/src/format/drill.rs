@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::entry::Time;
 use crate::error::{Error, Result};
-use crate::id::{DrillId, SnapshotId};
+use crate::id::{DrillId, Ids, SnapshotId};
 
 /// The document's format version that this build writes.
 pub const VERSION: u32 = 1;
@@ -105,16 +105,16 @@ pub struct Before {
 }
 
 /// Encodes a record as one line of JSON and names it.
-pub fn encode(drill: &Drill) -> Result<(DrillId, Vec<u8>)> {
+pub fn encode(drill: &Drill, ids: &Ids) -> Result<(DrillId, Vec<u8>)> {
     let mut bytes = serde_json::to_vec(drill)
         .map_err(|e| Error::corrupt("a new record of a drill", format!("cannot be encoded: {e}")))?;
     bytes.push(b'\n');
-    Ok((DrillId::of(&bytes), bytes))
+    Ok((ids.drill(&bytes), bytes))
 }
 
 /// Decodes a record and checks it against its name.
-pub fn decode(bytes: &[u8], id: &DrillId, object: &str) -> Result<Drill> {
-    if DrillId::of(bytes) != *id {
+pub fn decode(bytes: &[u8], id: &DrillId, ids: &Ids, object: &str) -> Result<Drill> {
+    if ids.drill(bytes) != *id {
         return Err(Error::corrupt(object, "its bytes do not match its name"));
     }
     #[derive(Deserialize)]
@@ -161,7 +161,7 @@ mod tests {
     use super::{Before, Checked, Drill, Drilled, decode, encode};
     use crate::error::Error;
     use crate::format::entry::Time;
-    use crate::id::{DrillId, SnapshotId};
+    use crate::id::{DrillId, Ids, SnapshotId};
 
     fn drill() -> Drill {
         let checked = |check: &str, passed| Checked {
@@ -195,43 +195,49 @@ mod tests {
     fn times_come_back_as_they_were_written_whatever_they_are() {
         for seconds in [0.1 + 0.2, 1.0 / 3.0, 2.222_222_222_222_222_3e122, f64::MAX, f64::MIN_POSITIVE] {
             let record = Drill { seconds, restore_seconds: Some(seconds), ..drill() };
-            let (id, bytes) = encode(&record).unwrap();
-            assert_eq!(decode(&bytes, &id, "drill").unwrap(), record);
+            let (id, bytes) = encode(&record, &Ids::default()).unwrap();
+            assert_eq!(decode(&bytes, &id, &Ids::default(), "drill").unwrap(), record);
         }
         // More digits than there are bits, as a fuzzer found.
-        let (_, bytes) = encode(&Drill { seconds: 7.25, ..drill() }).unwrap();
+        let (_, bytes) = encode(&Drill { seconds: 7.25, ..drill() }, &Ids::default()).unwrap();
         let text = String::from_utf8(bytes).unwrap().replace("7.25", &"2".repeat(123));
-        let read = decode(text.as_bytes(), &DrillId::of(text.as_bytes()), "drill").unwrap();
-        let (id, again) = encode(&read).unwrap();
-        assert_eq!(decode(&again, &id, "drill").unwrap(), read);
+        let read = decode(text.as_bytes(), &DrillId::of(text.as_bytes()), &Ids::default(), "drill").unwrap();
+        let (id, again) = encode(&read, &Ids::default()).unwrap();
+        assert_eq!(decode(&again, &id, &Ids::default(), "drill").unwrap(), read);
     }
 
     #[test]
     fn older_records_and_words_of_later_ones_are_read() {
         let old = br#"{"format":1,"source":"lab","finished":{"secs":5,"nanos":0},"timestamp":"t","passed":true,"seconds":0.5,"rows":{"users":3},"program":"lrl 0.1.0"}
 "#;
-        let read = decode(old, &DrillId::of(old), "drills/x").unwrap();
+        let read = decode(old, &DrillId::of(old), &Ids::default(), "drills/x").unwrap();
         assert_eq!((read.drilled, read.checks.len(), read.before, read.passed), (Drilled::Unknown, 0, None, true));
         let later = String::from_utf8(old.to_vec())
             .unwrap()
             .replace("\"passed\"", "\"drilled\":\"copy\",\"more\":[1],\"passed\"");
-        let read = decode(later.as_bytes(), &DrillId::of(later.as_bytes()), "drills/x").unwrap();
+        let read = decode(later.as_bytes(), &DrillId::of(later.as_bytes()), &Ids::default(), "drills/x").unwrap();
         assert_eq!((read.drilled, read.passed), (Drilled::Unknown, true));
     }
 
     #[test]
     fn a_record_round_trips_and_is_held_to_its_name() {
-        let (id, mut bytes) = encode(&drill()).unwrap();
-        assert_eq!(decode(&bytes, &id, "drills/x").unwrap(), drill());
+        let (id, mut bytes) = encode(&drill(), &Ids::default()).unwrap();
+        assert_eq!(decode(&bytes, &id, &Ids::default(), "drills/x").unwrap(), drill());
         bytes[10] ^= 1;
-        assert!(matches!(decode(&bytes, &id, "drills/x"), Err(Error::Corrupt { .. })));
+        assert!(matches!(decode(&bytes, &id, &Ids::default(), "drills/x"), Err(Error::Corrupt { .. })));
     }
 
     #[test]
     fn a_later_format_is_said_to_be_one() {
         let later = br#"{"format":2,"other":"shape"}"#;
-        assert!(matches!(decode(later, &DrillId::of(later), "drills/x"), Err(Error::Unsupported { .. })));
+        assert!(matches!(
+            decode(later, &DrillId::of(later), &Ids::default(), "drills/x"),
+            Err(Error::Unsupported { .. })
+        ));
         let broken = b"[[[[";
-        assert!(matches!(decode(broken, &DrillId::of(broken), "drills/x"), Err(Error::Corrupt { .. })));
+        assert!(matches!(
+            decode(broken, &DrillId::of(broken), &Ids::default(), "drills/x"),
+            Err(Error::Corrupt { .. })
+        ));
     }
 }

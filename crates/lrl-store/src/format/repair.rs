@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use crate::error::{Error, Result};
-use crate::id::{RepairId, SnapshotId};
+use crate::id::{Ids, RepairId, SnapshotId};
 
 /// The document's format version that this build writes.
 pub const VERSION: u32 = 1;
@@ -38,9 +38,9 @@ pub struct Loss {
 }
 
 /// Encodes a record as one line of JSON and names it.
-pub fn encode(repair: &Repair) -> Result<(RepairId, Vec<u8>)> {
+pub fn encode(repair: &Repair, ids: &Ids) -> Result<(RepairId, Vec<u8>)> {
     let mut bytes = serde_json::to_vec(repair)
         .map_err(|e| Error::corrupt("a new record of a repair", format!("cannot be encoded: {e}")))?;
     bytes.push(b'\n');
-    Ok((RepairId::of(&bytes), bytes))
+    Ok((ids.repair(&bytes), bytes))
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::entry::Time;
 use crate::error::{Error, Result};
-use crate::id::{ChunkId, PackId, SnapshotId};
+use crate::id::{ChunkId, Ids, PackId, SnapshotId};
 use crate::progress::Problem;
 
 /// The document's format version that this build writes.
@@ -114,16 +114,16 @@ pub struct Archive {
 }
 
 /// Encodes a snapshot as one line of JSON and names it.
-pub fn encode(snapshot: &Snapshot) -> Result<(SnapshotId, Vec<u8>)> {
+pub fn encode(snapshot: &Snapshot, ids: &Ids) -> Result<(SnapshotId, Vec<u8>)> {
     let mut bytes = serde_json::to_vec(snapshot)
         .map_err(|e| Error::corrupt("a new snapshot", format!("cannot be encoded: {e}")))?;
     bytes.push(b'\n');
-    Ok((SnapshotId::of(&bytes), bytes))
+    Ok((ids.snapshot(&bytes), bytes))
 }
 
 /// Decodes a snapshot and checks it against its name.
-pub fn decode(bytes: &[u8], id: &SnapshotId, object: &str) -> Result<Snapshot> {
-    if SnapshotId::of(bytes) != *id {
+pub fn decode(bytes: &[u8], id: &SnapshotId, ids: &Ids, object: &str) -> Result<Snapshot> {
+    if ids.snapshot(bytes) != *id {
         return Err(Error::corrupt(object, "its bytes do not match its name"));
     }
     #[derive(Deserialize)]

@@ -85,7 +85,7 @@ pub fn write(
 }
 
 fn fill(store: &Store, earlier: Option<&File>, at: u64, id: &ChunkId, extent: &mut [u8]) -> Result<()> {
-    if earlier.is_some_and(|file| file.read_exact_at(extent, at).is_ok()) && ChunkId::of(extent) == *id {
+    if earlier.is_some_and(|file| file.read_exact_at(extent, at).is_ok()) && store.ids().chunk(extent) == *id {
         return Ok(());
     }
     let bytes = store.read(id)?;

@@ -36,7 +36,7 @@ impl DrillName {
 impl Store {
     /// Writes a drill's record.
     pub fn add_drill(&self, drill: &Drill) -> Result<DrillName> {
-        let (id, bytes) = drill::encode(drill)?;
+        let (id, bytes) = drill::encode(drill, self.ids())?;
         let finished = u64::try_from(drill.finished.secs).unwrap_or_default();
         let name = DrillName { source: drill.source.clone(), finished, id };
         self.storage.write_new(&name.object(), Source::Bytes(&bytes))?;
@@ -53,7 +53,8 @@ impl Store {
     /// Reads one record, verified against its name.
     pub fn drill(&self, name: &DrillName) -> Result<Drill> {
         let object = name.object();
-        let found = drill::decode(&self.storage.read(&object)?, &name.id, &self.storage.describe_object(&object))?;
+        let found =
+            drill::decode(&self.storage.read(&object)?, &name.id, self.ids(), &self.storage.describe_object(&object))?;
         if found.source != name.source {
             return Err(Error::corrupt(self.storage.describe_object(&object), "stands under another source"));
         }

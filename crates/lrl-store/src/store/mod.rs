@@ -23,7 +23,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::format::config::{self, Config};
 use crate::format::snapshot::{self, Snapshot};
-use crate::id::{PackId, SnapshotId};
+use crate::id::{Ids, PackId, SnapshotId};
 use crate::progress::Observer;
 use crate::storage::room::{Reserve, Room, Target};
 use crate::storage::{Guard, LockMode, MOST_WHOLE_BYTES, Source, Storage, collect};
@@ -37,6 +37,7 @@ pub(crate) use salvage::{damaged_directory, directory as pack_directory, pack_id
 pub struct Store {
     storage: Arc<dyn Storage>,
     config: Config,
+    ids: Ids,
     indexes: RwLock<Vec<Arc<IndexFile>>>,
     // The index file that gave the last answer: what was stored together is looked up together.
     last_hit: AtomicUsize,
@@ -167,6 +168,7 @@ impl Store {
         let store = Self {
             storage,
             config,
+            ids: Ids::default(),
             indexes: RwLock::default(),
             last_hit: AtomicUsize::default(),
             bases: bases::Bases::default(),
@@ -181,6 +183,11 @@ impl Store {
     /// Returns the store's config.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Returns how its chunks and documents are named.
+    pub fn ids(&self) -> &Ids {
+        &self.ids
     }
 
     /// Returns the storage below.
@@ -363,7 +370,9 @@ impl Store {
     /// Reads one snapshot, verified against its name.
     pub fn snapshot(&self, name: &SnapshotName) -> Result<Snapshot> {
         let object = name.object();
-        let read = || snapshot::decode(&self.storage.read(&object)?, &name.id, &self.storage.describe_object(&object));
+        let read = || {
+            snapshot::decode(&self.storage.read(&object)?, &name.id, &self.ids, &self.storage.describe_object(&object))
+        };
         let found = match read() {
             Err(Error::Corrupt { .. }) if self.storage.drop_copies() => read()?,
             found => found?,
@@ -393,7 +402,7 @@ impl Store {
     /// Writes a snapshot: from here on it is listed, and all that it names must be durable already.
     pub(crate) fn publish(&self, snapshot: &Snapshot) -> Result<(SnapshotName, u64)> {
         self.check_writable()?;
-        let (id, bytes) = snapshot::encode(snapshot)?;
+        let (id, bytes) = snapshot::encode(snapshot, &self.ids)?;
         if bytes.len() as u64 > MOST_WHOLE_BYTES {
             return Err(Error::Refused(format!(
                 "the snapshot's document would have {} bytes: too many to be read again",

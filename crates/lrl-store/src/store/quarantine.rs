@@ -102,7 +102,7 @@ impl Store {
 
     /// Writes the record of a repair that found something lost.
     pub(crate) fn add_repair(&self, repair: &Repair) -> Result<RepairId> {
-        let (id, bytes) = repair::encode(repair)?;
+        let (id, bytes) = repair::encode(repair, self.ids())?;
         self.storage.write_new(&repair_name(&id), Source::Bytes(&bytes))?;
         Ok(id)
     }

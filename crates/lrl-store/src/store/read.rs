@@ -140,13 +140,13 @@ impl Store {
 
     fn kept_node(&self, id: &ChunkId) -> Option<Vec<u8>> {
         let kept = self.storage().is_remote().then(|| self.storage().kept(&id.to_string())).flatten();
-        kept.filter(|node| ChunkId::of(node) == *id)
+        kept.filter(|node| self.ids().chunk(node) == *id)
     }
 
     /// Reads a chunk as [`Store::read`] does, but it and its bases only from where an index lists them. What is new may lean on such chunks
     /// alone: in a pack that no index lists a dead run may have left its bytes, and nothing says that they are durable.
     pub(crate) fn read_listed(&self, id: &ChunkId) -> Result<Arc<Vec<u8>>> {
-        let kept = self.bases.get(id).filter(|plain| self.salvaged().is_none() && ChunkId::of(plain) == *id);
+        let kept = self.bases.get(id).filter(|plain| self.salvaged().is_none() && self.ids().chunk(plain) == *id);
         if let Some(plain) = kept {
             return Ok(plain);
         }
@@ -161,7 +161,7 @@ impl Store {
         // Once packs outside the index are looked at, the first copy may come from one.
         let counts = from == From::AnyPack || self.salvaged().is_none();
         match first {
-            Ok(Some(plain)) if counts && ChunkId::of(&plain) == *id => Ok(plain),
+            Ok(Some(plain)) if counts && self.ids().chunk(&plain) == *id => Ok(plain),
             Err(e) if e.is_final() => Err(e),
             // The damage may be in a copy near at hand.
             _ if self.storage().drop_copies() => self.read_from(id, from),
@@ -202,7 +202,7 @@ impl Store {
     /// Reads one copy of a chunk, verified; its bases from whichever copies of them are whole.
     pub(crate) fn read_copy(&self, place: &Place) -> Result<Vec<u8>> {
         match self.decode(place, 0) {
-            Ok(plain) if ChunkId::of(&plain) == place.record.id => Ok(plain),
+            Ok(plain) if self.ids().chunk(&plain) == place.record.id => Ok(plain),
             Err(e) if place.record.bases.is_empty() => Err(e),
             _ => self.read_at(place, 0, From::AnyPack),
         }
@@ -216,7 +216,7 @@ impl Store {
         let bases = place.record.bases.iter().map(|base| self.read_any(base, below + 1, from).map(Arc::new));
         let bases = bases.collect::<Result<Vec<_>>>();
         let plain = self.decode_over(place, &bases?, &object)?;
-        if ChunkId::of(&plain) == place.record.id {
+        if self.ids().chunk(&plain) == place.record.id {
             Ok(plain)
         } else {
             Err(Error::corrupt(object, "its bytes do not match its id"))

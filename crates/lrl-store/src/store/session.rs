@@ -193,7 +193,7 @@ impl<'s> Session<'s> {
 
     /// Keeps a chunk, as a delta against `bases` (chunks of sealed packs, best first) where that is smaller. Returns its id.
     pub fn put(&self, plain: &[u8], bases: &[ChunkId]) -> Result<ChunkId> {
-        let id = ChunkId::of(plain);
+        let id = self.store.ids().chunk(plain);
         if !self.knows(&id)? {
             let (encoded, record) = self.encode(id, plain, bases)?;
             self.append(encoded.as_deref().unwrap_or(plain), record)?;
@@ -203,7 +203,7 @@ impl<'s> Session<'s> {
 
     /// Keeps a chunk in full, though it may be known: as what it is known cannot be relied on.
     pub(crate) fn put_again(&self, plain: &[u8]) -> Result<()> {
-        let (encoded, record) = self.encode(ChunkId::of(plain), plain, &[])?;
+        let (encoded, record) = self.encode(self.store.ids().chunk(plain), plain, &[])?;
         self.append(encoded.as_deref().unwrap_or(plain), record)
     }
 
@@ -336,7 +336,7 @@ impl<'s> Session<'s> {
         if self.taken.contains(&PackId::from_bytes(open.hasher.clone().update(&tail).finish())) {
             // The very same chunks once more: one that nobody needs makes it another pack.
             let plain = open.hasher.finish();
-            let record = whole(ChunkId::of(&plain), plain.len() as u32, plain.len(), Encoding::Stored);
+            let record = whole(self.store.ids().chunk(&plain), plain.len() as u32, plain.len(), Encoding::Stored);
             open.write(&plain, &**storage)?;
             records.push(record);
             tail = pack::encode_tail(&records, open.len as u32);

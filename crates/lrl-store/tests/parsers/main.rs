@@ -15,7 +15,7 @@ use lrl_store::format::node::{Child, encode_inner, encode_leaf};
 use lrl_store::format::pack::{self, Record};
 use lrl_store::format::snapshot::{self, Database, Snapshot, Uploads};
 use lrl_store::fuzz::{BODIES, Body};
-use lrl_store::id::{ChunkId, PackId, SnapshotId};
+use lrl_store::id::{ChunkId, Ids, PackId, SnapshotId};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -159,7 +159,7 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
                 archive_sha256: None,
                 program: "lrl".into(),
             };
-            vec![drill::encode(&record).unwrap().1]
+            vec![drill::encode(&record, &Ids::default()).unwrap().1]
         }
         "index" => {
             let (mut encoder, head) = Encoder::new(&[PackId::of(b"1"), PackId::of(b"2")]);
@@ -196,7 +196,7 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
             let (directory, footer) = whole.split_at(whole.len() - 40);
             vec![[&footer[..8], directory].concat(), whole]
         }
-        "snapshot" => vec![snapshot::encode(&document()).unwrap().1],
+        "snapshot" => vec![snapshot::encode(&document(), &Ids::default()).unwrap().1],
         other => panic!("no seeds for {other}"),
     }
 }

@@ -153,7 +153,7 @@ impl Compared<'_> {
             return;
         }
         let old = self.items.as_mut().and_then(Iterator::next);
-        let same = matches!(old, Some(Ok(Piece::Data { id, .. })) if id == ChunkId::of(&self.extent));
+        let same = matches!(old, Some(Ok(Piece::Data { id, .. })) if self.old.is_some_and(|(store, _)| store.ids().chunk(&self.extent) == id));
         if !same {
             self.changed_bytes += self.extent.len() as u64;
         }
@@ -299,7 +299,7 @@ impl Beside<'_> {
                 Part::Hole(len) => Piece::Hole { len },
                 Part::Data(bytes) => {
                     self.observer.advance(bytes.len() as u64, 0);
-                    Piece::Data { id: ChunkId::of(bytes), len: bytes.len() as u64 }
+                    Piece::Data { id: store.ids().chunk(bytes), len: bytes.len() as u64 }
                 }
             };
             same = same && old.next().transpose()? == Some(piece);

@@ -99,7 +99,7 @@ impl<'a> Intake<'a> {
         if self.count.is_multiple_of(64) {
             self.marks.push(0);
         }
-        if self.old.next() != Some(ChunkId::of(extent)) {
+        if self.old.next() != Some(self.store.ids().chunk(extent)) {
             if let Some(word) = self.marks.last_mut() {
                 *word |= 1 << (self.count % 64);
             }

@@ -7,7 +7,6 @@ use super::intake::Kept;
 use super::{History, Options, time_of};
 use crate::format::entry::{Content, Piece};
 use crate::format::snapshot::{self, Snapshot};
-use crate::id::ChunkId;
 use crate::store::Store;
 use crate::store::cache::Cache;
 use crate::store::tree::Items;
@@ -128,7 +127,7 @@ pub(super) fn image_differs(store: &Store, parent: &snapshot::Database, kept: &K
             let at = n * extent_bytes;
             let mut new = vec![0; extent_bytes.min(kept.len - at) as usize];
             let Some(Ok(Piece::Data { id, .. })) = old.next() else { return true };
-            if kept.read_at(at, &mut new).is_err() || ChunkId::of(&new) == id {
+            if kept.read_at(at, &mut new).is_err() || store.ids().chunk(&new) == id {
                 return false;
             }
             let Ok(mut old) = store.read(&id) else { return true };

@@ -3,7 +3,6 @@
 use super::Checked;
 use super::findings::Findings;
 use crate::error::{Error, Result};
-use crate::id::RepairId;
 use crate::progress::{Observer, checkpoint};
 use crate::storage::collect;
 use crate::store::drills::DrillName;
@@ -59,7 +58,7 @@ pub(super) fn records(
     for id in store.repairs()? {
         let name = repair_name(&id);
         let object = storage.describe_object(&name);
-        let is_named = |bytes: Vec<u8>| match RepairId::of(&bytes) == id {
+        let is_named = |bytes: Vec<u8>| match store.ids().repair(&bytes) == id {
             true => Ok(()),
             false => Err(Error::corrupt(object, "its bytes do not match its name")),
         };

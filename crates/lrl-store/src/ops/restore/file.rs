@@ -14,7 +14,6 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Piece, Time};
-use crate::id::ChunkId;
 use crate::progress::{Observer, checkpoint};
 use crate::storage::room::Room;
 use crate::store::Store;
@@ -143,7 +142,7 @@ impl Writer<'_> {
                     Piece::Data { id, len } => {
                         buffer.resize(usize::try_from(len).map_err(|_| wrong_size(path))?, 0);
                         file.read_exact_at(&mut buffer, at).map_err(Error::io("read", path))?;
-                        ChunkId::of(&buffer) == id
+                        self.store.ids().chunk(&buffer) == id
                     }
                     Piece::Hole { .. } => match seek(file, SeekFrom::Data(at)) {
                         Ok(data) => data >= end,

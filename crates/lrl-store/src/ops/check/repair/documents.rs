@@ -7,7 +7,7 @@ use super::super::packs::hash_file;
 use super::{Found, Moved};
 use crate::error::{Error, Result};
 use crate::format::{drill, pack, snapshot};
-use crate::id::{DrillId, PackId, SnapshotId};
+use crate::id::PackId;
 use crate::progress::Observer;
 use crate::storage::Source;
 use crate::store::drills::DrillName;
@@ -69,13 +69,15 @@ fn own_name(store: &Store, object: &str) -> Result<Option<(String, Vec<u8>)>> {
     };
     let name = match object.split('/').next() {
         Some("snapshots") => {
-            let id = SnapshotId::of(&bytes);
-            let found = snapshot::decode(&bytes, &id, object).ok().filter(|found| is_source_name(&found.source));
+            let id = store.ids().snapshot(&bytes);
+            let found =
+                snapshot::decode(&bytes, &id, store.ids(), object).ok().filter(|found| is_source_name(&found.source));
             found.map(|found| SnapshotName { source: found.source, sequence: found.sequence, id }.object())
         }
         Some("drills") => {
-            let id = DrillId::of(&bytes);
-            let found = drill::decode(&bytes, &id, object).ok().filter(|found| is_source_name(&found.source));
+            let id = store.ids().drill(&bytes);
+            let found =
+                drill::decode(&bytes, &id, store.ids(), object).ok().filter(|found| is_source_name(&found.source));
             found.map(|found| {
                 let finished = u64::try_from(found.finished.secs).unwrap_or_default();
                 DrillName { source: found.source, finished, id }.object()

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::format::drill::{self, Drill};
 use crate::format::entry::{Piece, Time};
 use crate::format::snapshot;
-use crate::id::{Hasher, SnapshotId};
+use crate::id::{Hasher, Ids, SnapshotId};
 use crate::ops::check::{Options, ReadData, Report, check};
 use crate::ops::prune::{self, MaxUnused};
 use crate::ops::tests::cases::noise;
@@ -114,7 +114,7 @@ impl Lab {
             let name = back_up(&storage, dir.path(), n, false).unwrap();
             if n == 1 {
                 let record = record(name.id);
-                let (id, bytes) = drill::encode(&record).unwrap();
+                let (id, bytes) = drill::encode(&record, &Ids::default()).unwrap();
                 let name = crate::store::drills::DrillName { source: "lab".into(), finished: 1_700_000_100, id };
                 storage.write_new(&name.object(), Source::Bytes(&bytes)).unwrap();
             }
