@@ -9,7 +9,7 @@ use crate::common::repository;
 /// Lowest first. A module may use its own layer and those before it.
 const LAYERS: [(&str, &[&str]); 6] = [
     ("words", &["id", "error", "progress"]),
-    ("bytes", &["format", "chunk", "codec", "sqlite"]),
+    ("bytes", &["format", "chunk", "codec", "crypt", "sqlite"]),
     ("storage", &["storage"]),
     ("store", &["store"]),
     ("edges", &["source", "set"]),

@@ -16,6 +16,7 @@ mod docs;
 mod document;
 mod drill;
 mod dry;
+mod encrypted;
 mod evidence;
 mod export;
 mod faults;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use lrl_store::chunk::{Cutter, UPLOADS};
+use lrl_store::chunk::{Cutter, Gear, UPLOADS};
 use lrl_store::codec::{self, Encoding};
 use lrl_store::format::entry::{Content, Entry, Kind, Piece, Time};
 use lrl_store::format::index::Located;
@@ -152,7 +152,7 @@ fn pure(bench: &mut Bench) -> Result<()> {
     words.text(&mut rng, len, &mut text);
     let all = Work::Bytes(len as u64);
     bench.stage("cut by content", all, || {
-        let (mut cutter, mut rest) = (Cutter::new(UPLOADS), &noise[..]);
+        let (mut cutter, mut rest) = (Cutter::new(UPLOADS, &Gear::default()), &noise[..]);
         while let Some(cut) = cutter.cut(rest) {
             rest = &rest[cut..];
         }

@@ -43,7 +43,7 @@ pub const TABLE: [(Exit, &str); 10] = [
     (Exit::SetFailed, "the snapshot is stored, but its set or its second store could not be written"),
     (Exit::NoStore, "no such directory or store"),
     (Exit::Locked, "locked by another process"),
-    (Exit::WrongKey, "wrong key"),
+    (Exit::WrongKey, "wrong key: none, another one, or one that only writes"),
     (Exit::Interrupted, "interrupted"),
 ];
 
@@ -96,6 +96,7 @@ impl Failure {
                 Error::NoStore { .. } => Exit::NoStore,
                 Error::Locked { .. } => Exit::Locked,
                 Error::Interrupted => Exit::Interrupted,
+                Error::WrongKey { .. } | Error::WriteOnly { .. } => Exit::WrongKey,
                 Error::Corrupt { .. } | Error::Missing { .. } if proving => Exit::Wrong,
                 _ => Exit::Failed,
             },
@@ -119,6 +120,8 @@ impl Failure {
                 Error::Io { .. } => "io",
                 Error::Remote { .. } => "remote",
                 Error::NoRoom { .. } => "no_room",
+                Error::WrongKey { .. } => "wrong_key",
+                Error::WriteOnly { .. } => "write_only",
                 Error::Interrupted => "interrupted",
             },
         }
@@ -171,6 +174,12 @@ impl Failure {
                 io::ErrorKind::NotFound => Some("check the path; relative paths start in the current directory"),
                 _ => None,
             },
+            Error::WrongKey { .. } => Some(
+                "name the passphrase's file with LRL_PASSWORD_FILE, or the key file with LRL_KEY_FILE; the recovery sheet says which it was",
+            ),
+            Error::WriteOnly { .. } => Some(
+                "restore, drill and look with the store's own key, on a machine that may read; this one only backs up",
+            ),
             Error::Interrupted => Some("what had been published before is untouched; run the same command again"),
             Error::Source { .. }
             | Error::NotFound(_)

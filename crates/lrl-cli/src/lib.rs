@@ -3,6 +3,7 @@
 pub mod args;
 pub mod cmd;
 pub mod config;
+pub mod credential;
 pub mod docs;
 pub mod exit;
 pub mod locks;

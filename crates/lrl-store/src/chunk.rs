@@ -25,13 +25,36 @@ pub const UPLOADS: CdcParams = CdcParams { min: 256 << 10, avg: 1 << 20, max: 4 
 /// A run of data up to this length is one chunk, uncut.
 pub const WHOLE_FILE_BYTES: u64 = 1 << 20;
 
+/// The numbers by which contents are cut: public ones, or in an encrypted store its own, so that lengths do not tell contents.
+#[derive(Clone)]
+pub struct Gear {
+    table: [u64; 256],
+    shifted: [u64; 256],
+}
+
+impl Default for Gear {
+    fn default() -> Self {
+        let (table, shifted) = get_gear_with_seed(0);
+        let mut gear = Self { table: [0; 256], shifted: [0; 256] };
+        gear.table.copy_from_slice(&table);
+        gear.shifted.copy_from_slice(&shifted);
+        gear
+    }
+}
+
+impl Gear {
+    /// Cuts by a secret table.
+    pub fn keyed(table: [u64; 256]) -> Self {
+        Self { shifted: table.map(|word| word << 1), table }
+    }
+}
+
 /// Finds the cut points of one stream of bytes, however the stream arrives.
 pub struct Cutter {
     params: CdcParams,
     mask_small: u64,
     mask_large: u64,
-    gear: [u64; 256],
-    gear_shifted: [u64; 256],
+    gear: Gear,
     /// How much of the current chunk was looked at; even, because positions are tested in pairs as the paper does.
     scanned: usize,
     hash: u64,
@@ -39,13 +62,9 @@ pub struct Cutter {
 
 impl Cutter {
     /// Starts at the front of a stream.
-    pub fn new(params: CdcParams) -> Self {
+    pub fn new(params: CdcParams, gear: &Gear) -> Self {
         let (mask_small, mask_large) = select_masks(params.avg, Normalization::Level1);
-        let (mut gear, mut gear_shifted) = ([0; 256], [0; 256]);
-        let (table, table_shifted) = get_gear_with_seed(0);
-        gear.copy_from_slice(&table);
-        gear_shifted.copy_from_slice(&table_shifted);
-        Self { params, mask_small, mask_large, gear, gear_shifted, scanned: 0, hash: 0 }
+        Self { params, mask_small, mask_large, gear: gear.clone(), scanned: 0, hash: 0 }
     }
 
     /// Returns the length of the current chunk once it is certain, and starts the next one behind it.
@@ -78,11 +97,11 @@ impl Cutter {
         let mut hash = self.hash;
         // Two bytes a step, the first with everything shifted by one already: a shorter chain of dependent operations.
         for (pair, bytes) in chunk.get(self.scanned..end)?.chunks_exact(2).enumerate() {
-            hash = (hash << 2).wrapping_add(self.gear_shifted[usize::from(bytes[0])]);
+            hash = (hash << 2).wrapping_add(self.gear.shifted[usize::from(bytes[0])]);
             if hash & (mask << 1) == 0 {
                 return Some(self.scanned + 2 * pair);
             }
-            hash = hash.wrapping_add(self.gear[usize::from(bytes[1])]);
+            hash = hash.wrapping_add(self.gear.table[usize::from(bytes[1])]);
             if hash & mask == 0 {
                 return Some(self.scanned + 2 * pair + 1);
             }
@@ -107,7 +126,7 @@ pub fn extents(len: u64, page_bytes: u32, extent_bytes: u32) -> impl ExactSizeIt
 
 #[cfg(test)]
 mod tests {
-    use super::{CdcParams, Cutter, UPLOADS, extents};
+    use super::{CdcParams, Cutter, Gear, UPLOADS, extents};
     use proptest::prelude::*;
 
     const SMALL: CdcParams = CdcParams { min: 64, avg: 256, max: 1024 };
@@ -131,7 +150,7 @@ mod tests {
 
     /// Cuts `data` as it arrives in steps of the given lengths (the last one repeated).
     fn cut_all(params: CdcParams, data: &[u8], steps: &[usize]) -> Vec<usize> {
-        let mut cutter = Cutter::new(params);
+        let mut cutter = Cutter::new(params, &Gear::default());
         let (mut lens, mut start, mut arrived, mut step) = (Vec::new(), 0, 0, 0);
         while arrived < data.len() {
             arrived = data.len().min(arrived + steps[step.min(steps.len() - 1)].max(1));

@@ -35,6 +35,20 @@ pub enum Error {
         /// What is locked, with its path.
         what: String,
     },
+    /// The store is encrypted, and the key that was given does not open it, or none was given.
+    #[error("{store} is encrypted, and {reason}")]
+    WrongKey {
+        /// Where the store is.
+        store: String,
+        /// What is wrong with the key, as in "no key was given".
+        reason: String,
+    },
+    /// The key adds to the store, and reads nothing of it.
+    #[error("{object} cannot be read: the key only writes")]
+    WriteOnly {
+        /// The object's name in its store.
+        object: String,
+    },
     /// No such directory, or no store in it.
     #[error("there is no {what} at {}", path.display())]
     NoStore {

@@ -127,6 +127,21 @@ impl Ids {
     }
 }
 
+/// Derives a key for one purpose, which `context` names, from secret `material` (BLAKE3 `derive_key`).
+pub(crate) fn derive_key(context: &str, material: &[u8]) -> [u8; 32] {
+    blake3::derive_key(context, material)
+}
+
+/// Fills `out` with bytes that the key alone determines (BLAKE3's extended output).
+pub(crate) fn expand(key: &[u8; 32], out: &mut [u8]) {
+    blake3::Hasher::new_keyed(key).finalize_xof().fill(out);
+}
+
+/// Returns the keyed BLAKE3 of `bytes`.
+pub(crate) fn keyed(key: &[u8; 32], bytes: &[u8]) -> [u8; 32] {
+    *blake3::keyed_hash(key, bytes).as_bytes()
+}
+
 fn parse_hex(text: &str) -> Option<[u8; 32]> {
     let digits = text.as_bytes();
     if digits.len() != 64 || digits.iter().any(|d| !matches!(d, b'0'..=b'9' | b'a'..=b'f')) {

@@ -1,10 +1,11 @@
 //! The engine of lrl: a content-addressed store of snapshots of one SQLite database and a tree of uploads.
 //!
 //! Silent: no terminal, no environment, no clock of its own. Layers, lowest first: words (`id`, `error`, `progress`),
-//! bytes (`format`, `chunk`, `codec`, `sqlite`), storage, store, edges (`source`, `set`), verbs (`ops`).
+//! bytes (`format`, `chunk`, `codec`, `crypt`, `sqlite`), storage, store, edges (`source`, `set`), verbs (`ops`).
 
 pub mod chunk;
 pub mod codec;
+pub mod crypt;
 pub mod error;
 pub mod format;
 #[doc(hidden)]

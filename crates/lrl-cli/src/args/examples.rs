@@ -164,11 +164,27 @@ EXAMPLES
 
 /// After `lrl init --help`.
 pub const INIT: &str = "\
-`lrl backup` makes the store itself at first use; this makes one in advance.
+`lrl backup` makes a plain local store itself at first use; this makes one in advance. An encrypted one
+prints its recovery sheet: keep it, and the passphrase, away from this machine.
 
 EXAMPLES
+  lrl init --encrypt --password-file /root/lrl.pass
+  LRL_KEY_FILE=/root/lrl.key lrl init --encrypt --store 's3://bucket/lab?region=eu-central-1'
   lrl init --store /mnt/backup/lab
-  lrl init --store 's3://bucket/lab?endpoint=https://s3.example.org' --no-encryption";
+  lrl init --no-encryption --store 's3://bucket/lab?endpoint=https://s3.example.org'";
+
+/// After `lrl key --help`.
+pub const KEY: &str = "\
+A key opens the same store in its own way: removing one keeps nobody out who has seen the store open.
+A key of a machine that only writes is made with --writer; docs/REMOTE.md tells what it can do.
+
+EXAMPLES
+  lrl key list
+  lrl key make-file /root/lab.key
+  lrl key add --writer --label 'the web server' --new-key-file /root/lab.key
+  lrl key add --new-password-file /root/second.pass
+  lrl key change --new-password-file /root/new.pass
+  lrl key remove 3f9a";
 
 /// After `lrl config --help`.
 pub const CONFIG: &str = "\

@@ -44,6 +44,15 @@ pub struct Global {
     /// Where copies of what a store in a bucket holds are kept [default: lrl in the user's cache directory]
     #[arg(long, global = true, value_name = "DIR", help_heading = SETTINGS)]
     pub cache_dir: Option<PathBuf>,
+    /// The file with the passphrase of an encrypted store, in its first line
+    #[arg(long, global = true, value_name = "FILE", env = "LRL_PASSWORD_FILE", hide_env_values = true, help_heading = SETTINGS)]
+    pub password_file: Option<PathBuf>,
+    /// A program that prints the passphrase, with its arguments; no shell runs it
+    #[arg(long, global = true, value_name = "COMMAND", env = "LRL_PASSWORD_COMMAND", hide_env_values = true, help_heading = SETTINGS)]
+    pub password_command: Option<String>,
+    /// The key file of an encrypted store, as `lrl key make-file` writes one
+    #[arg(long, global = true, value_name = "FILE", env = "LRL_KEY_FILE", hide_env_values = true, help_heading = SETTINGS)]
+    pub key_file: Option<PathBuf>,
     /// Which lab's history in the store; check and stats look at all
     #[arg(long, global = true, value_name = "NAME", default_value = "lab", value_parser = values::source, help_heading = SETTINGS)]
     pub source: String,
@@ -115,6 +124,9 @@ pub enum Verb {
     /// Make an empty store
     #[command(after_help = examples::INIT)]
     Init(InitArgs),
+    /// List, add, change and remove the keys of an encrypted store
+    #[command(after_help = examples::KEY, subcommand_required = true, arg_required_else_help = true)]
+    Key(KeyArgs),
     /// Show the settings in force and where each comes from
     #[command(after_help = examples::CONFIG)]
     Config,
@@ -407,9 +419,69 @@ const KEEP: [&str; 8] =
 /// `lrl init`.
 #[derive(Debug, Args)]
 pub struct InitArgs {
-    /// Make a store that whoever can read its files can read; a store in a bucket is made no other way yet
+    /// Encrypt it: with the passphrase or the key file that is given as for every other command
+    #[arg(long, conflicts_with = "no_encryption")]
+    pub encrypt: bool,
+    /// Make a store that whoever can read its files can read; of a store in a bucket this must be said
     #[arg(long)]
     pub no_encryption: bool,
+}
+
+/// `lrl key`.
+#[derive(Debug, Args)]
+pub struct KeyArgs {
+    /// What to do with them.
+    #[command(subcommand)]
+    pub command: KeyVerb,
+}
+
+/// The commands below `lrl key`.
+#[derive(Debug, Subcommand)]
+pub enum KeyVerb {
+    /// List the keys: what each can do, and how it is opened
+    List,
+    /// Add a key
+    Add(NewKeyArgs),
+    /// Remove a key; whoever has used it may still know the store's master key
+    Remove {
+        /// Its first digits, as `lrl key list` shows them
+        #[arg(value_name = "KEY")]
+        key: String,
+    },
+    /// Put a new passphrase or key file in the place of the one that is given
+    Change(NewCredentialArgs),
+    /// Write a new key file, which nobody can guess; it opens nothing before it is added
+    MakeFile {
+        /// Where; a file that is there already stays as it is
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+}
+
+/// `lrl key add`.
+#[derive(Debug, Args)]
+pub struct NewKeyArgs {
+    /// Make a key for a machine that only adds snapshots: it reads no contents, and so neither restores nor drills
+    #[arg(long)]
+    pub writer: bool,
+    /// What the list shows, as in «the server in the cellar»
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    pub label: String,
+    /// What opens it.
+    #[command(flatten)]
+    pub new: NewCredentialArgs,
+}
+
+/// What a new key is opened with.
+#[derive(Debug, Args)]
+#[group(required = true)]
+pub struct NewCredentialArgs {
+    /// The file with the new passphrase, in its first line
+    #[arg(long, value_name = "FILE", conflicts_with = "new_key_file")]
+    pub new_password_file: Option<PathBuf>,
+    /// The new key file
+    #[arg(long, value_name = "FILE")]
+    pub new_key_file: Option<PathBuf>,
 }
 
 /// `lrl status`.

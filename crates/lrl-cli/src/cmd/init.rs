@@ -1,30 +1,111 @@
-//! `lrl init`: an empty store, made in advance.
+//! `lrl init`: an empty store, made in advance; of an encrypted one its recovery sheet.
 
 use lrl_store::error::Error;
-use serde_json::json;
+use lrl_store::format::key::Credential;
+use lrl_store::store::keys;
+use serde_json::{Value, json};
 
 use super::{Context, store};
 use crate::args::InitArgs;
 use crate::exit::{Exit, Result};
+use crate::resolve::{Paths, Place};
 
 /// Makes the store; one that is there already is an error.
 pub fn run(context: &Context<'_>, args: &InitArgs) -> Result {
     let paths = context.paths()?;
-    if paths.store.directory().is_none() && !args.no_encryption {
-        let text = format!(
-            "a store in a bucket should be encrypted, and this lrl cannot do that yet; with --no-encryption {} becomes a plain one: \
-             whoever can read the bucket, its host included, reads the database and every upload",
-            paths.store
-        );
-        return Err(Error::Refused(text).into());
-    }
-    if !store::create(context, &paths.store)? {
+    let credential = credential(context, args, &paths)?;
+    if !store::create(context, &paths.store, credential.as_ref())? {
         return Err(Error::Refused(format!("there is a store at {} already", paths.store)).into());
     }
     let shown = paths.store.to_string();
+    let sheet = credential.map(|credential| recovery_sheet(context, &paths, &credential)).transpose()?;
     if context.term.is_json() {
-        context.term.json(&json!({ "success": true, "store": shown }))?;
+        let mut document = json!({ "success": true, "store": shown, "encrypted": sheet.is_some() });
+        if let (Value::Object(members), Some(sheet)) = (&mut document, &sheet) {
+            members.insert("store_id".into(), sheet.store_id.clone().into());
+            members.insert("key".into(), sheet.key.clone().into());
+            members.insert("recovery_sheet".into(), sheet.lines.join("\n").into());
+        }
+        context.term.json(&document)?;
     }
-    context.term.say(format!("Made an empty store at {shown}"));
+    context.term.say(format!("Made an empty {}store at {shown}", if sheet.is_some() { "encrypted " } else { "" }));
+    if let Some(sheet) = sheet {
+        context.term.say("");
+        sheet.lines.iter().for_each(|line| context.term.say(line));
+    }
     Ok(Exit::Done)
+}
+
+/// Returns what the store is encrypted with; none for a plain one, which must be meant.
+fn credential(context: &Context<'_>, args: &InitArgs, paths: &Paths) -> Result<Option<Credential>> {
+    let given = context.credential()?;
+    let refused = |text: String| Err(Error::Refused(text).into());
+    match (args.encrypt, args.no_encryption, given) {
+        (true, _, Some(given)) => Ok(Some(given)),
+        (true, _, None) => refused(
+            "an encrypted store needs a passphrase or a key file: put a passphrase into a file and name it with --password-file \
+             (LRL_PASSWORD_FILE), or make a key file with `lrl key make-file FILE` and name it with --key-file (LRL_KEY_FILE)"
+                .into(),
+        ),
+        (false, _, Some(_)) => refused(
+            "a key was given: say --encrypt for a store that it opens, or take the key away (LRL_PASSWORD_FILE, LRL_PASSWORD_COMMAND, \
+             LRL_KEY_FILE, lrl.toml) for a plain one"
+                .into(),
+        ),
+        (false, false, None) if paths.store.directory().is_none() => refused(format!(
+            "a store in a bucket should be encrypted: say --encrypt and give a passphrase or a key file; with --no-encryption {} becomes a \
+             plain one: whoever can read the bucket, its host included, reads the database and every upload",
+            paths.store
+        )),
+        (false, _, None) => Ok(None),
+    }
+}
+
+struct Sheet {
+    store_id: String,
+    key: String,
+    lines: Vec<String>,
+}
+
+/// Opens the new store once, as on an empty machine, and says how that is done.
+fn recovery_sheet(context: &Context<'_>, paths: &Paths, credential: &Credential) -> Result<Sheet> {
+    let storage = store::bare_storage(context, &paths.store)?;
+    let opened = keys::open(&*storage, Some(credential))?;
+    let store_id = keys::store_id(&*storage)?;
+    let (what, variable, file) = match credential {
+        Credential::Passphrase(_) => ("the passphrase", "LRL_PASSWORD_FILE", "lrl.pass"),
+        Credential::File(_) => ("the key file", "LRL_KEY_FILE", "lrl.key"),
+    };
+    let place = match &paths.store {
+        Place::Bucket(url) => url.clone(),
+        Place::Directory(path) => std::path::absolute(path).unwrap_or(path.clone()).display().to_string(),
+    };
+    let mut lines = vec![
+        "RECOVERY SHEET".to_string(),
+        "Print this page. Keep it, and a copy of the key, away from this machine: without the key nobody can".into(),
+        "read the store, and there is no other way in.".into(),
+        String::new(),
+        format!("  Store     {place}"),
+        format!("  Store id  {store_id}"),
+        format!("  Key       {}, opened by {what}: ______________________________", opened.slot.short()),
+        "            (write the passphrase here, or where the key file is kept)".into(),
+        String::new(),
+        "To restore on an empty machine:".into(),
+        String::new(),
+        "  1. Install lrl.".into(),
+        format!("  2. Put {what} into a file that only you can read, and name it:"),
+        format!("       export {variable}=/root/{file}"),
+    ];
+    if paths.store.directory().is_none() {
+        lines.push("  3. Set the bucket's own key: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.".into());
+    } else {
+        lines.push("  3. Bring back a copy of the store's directory; any copy is the store.".into());
+    }
+    lines.extend([
+        "  4. Look, and restore:".into(),
+        format!("       export LRL_STORE='{place}'"),
+        "       lrl snapshots".into(),
+        "       lrl restore --data-dir ./data".into(),
+    ]);
+    Ok(Sheet { store_id, key: opened.slot.id().to_string(), lines })
 }

@@ -14,6 +14,7 @@ mod find;
 mod forget;
 mod import;
 mod init;
+mod key;
 mod ls;
 mod prune;
 mod restore;
@@ -25,9 +26,12 @@ mod store;
 mod undo;
 
 use clap::ArgMatches;
+use lrl_store::error::Error;
+use lrl_store::format::key::Credential;
 
 use crate::args::{Cli, Verb};
 use crate::config::File;
+use crate::credential;
 use crate::exit::Result;
 use crate::resolve::Paths;
 use crate::term::Term;
@@ -45,6 +49,11 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// Reads the passphrase or the key file that was named.
+    pub fn credential(&self) -> Result<Option<Credential>, Error> {
+        credential::given(&self.cli.global)
+    }
+
     /// Resolves where everything is.
     pub fn paths(&self) -> Result<Paths> {
         Ok(Paths::resolve(self.cli)?)
@@ -70,6 +79,7 @@ pub fn run(context: &Context<'_>) -> Result {
         Verb::Prune(args) => prune::run(context, args),
         Verb::Stats => stats::run(context),
         Verb::Init(args) => init::run(context, args),
+        Verb::Key(args) => key::run(context, args),
         Verb::Config => config::run(context),
         Verb::Completions { shell } => completions::run(context, *shell),
     }

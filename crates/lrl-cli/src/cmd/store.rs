@@ -3,16 +3,20 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use clap::parser::ValueSource;
 use lrl_store::error::Error;
+use lrl_store::format::key::Credential;
 use lrl_store::format::snapshot::Snapshot;
+use lrl_store::ops::backup::time_of;
 use lrl_store::ops::scratch::Scratch;
 use lrl_store::ops::select::{self, Need};
 use lrl_store::storage::copies;
 use lrl_store::storage::local::{self, Local};
 use lrl_store::storage::room::Reserve;
 use lrl_store::storage::{LockMode, Storage};
+use lrl_store::store::keys;
 use lrl_store::store::{self, SnapshotName, Store};
 
 use super::Context;
@@ -40,7 +44,7 @@ pub fn open_to_fill(context: &Context<'_>, paths: &Paths, reserve: Reserve) -> R
             Arc::new(if store::exists(&storage)? { storage.keep_free(reserve)? } else { storage })
         }
     };
-    let store = open_storage(context, paths, storage, LockMode::Shared)?;
+    let store = open_storage(context, paths, unveiled(context, storage)?, LockMode::Shared)?;
     if paths.store.directory().is_some() && store.storage().room().bytes() == u64::MAX {
         context
             .term
@@ -79,10 +83,22 @@ pub fn look(context: &Context<'_>, paths: &Paths) -> Result<Option<Store>> {
 
 /// Returns the storage of a store, with copies near at hand where it is far away.
 pub fn storage(context: &Context<'_>, place: &Place) -> Result<Arc<dyn Storage>, Error> {
+    unveiled(context, bare_storage(context, place)?)
+}
+
+/// As [`storage`], without the keys of an encrypted store.
+pub fn bare_storage(context: &Context<'_>, place: &Place) -> Result<Arc<dyn Storage>, Error> {
     match place {
         Place::Directory(path) => Ok(Arc::new(Local::new(path))),
         Place::Bucket(url) => copied(context, url, Reserve::LEAST),
     }
+}
+
+/// Opens an encrypted store with the credential that was given; a plain one is as it is.
+fn unveiled(context: &Context<'_>, storage: Arc<dyn Storage>) -> Result<Arc<dyn Storage>, Error> {
+    let credential = context.credential()?;
+    let cache = |id: &str| cache_dir(context).ok().map(|dir| dir.join(id));
+    keys::unveil(storage, credential.as_ref(), cache)
 }
 
 fn copied(context: &Context<'_>, url: &str, reserve: Reserve) -> Result<Arc<dyn Storage>, Error> {
@@ -96,7 +112,8 @@ pub fn fresh_storage(context: &Context<'_>, place: &Place) -> Result<(Arc<dyn St
     let dir = cache_dir(context)?;
     local::create_dir(&dir)?;
     let fresh = Scratch::new(&dir, "check-")?;
-    Ok((copies::over(bucket(url, &dir)?, fresh.path(), Reserve::LEAST)?, Some(fresh)))
+    let copies = copies::over(bucket(url, &dir)?, fresh.path(), Reserve::LEAST)?;
+    Ok((unveiled(context, copies)?, Some(fresh)))
 }
 
 #[cfg(feature = "s3")]
@@ -140,18 +157,35 @@ pub fn require_backup_dir(context: &Context<'_>, paths: &Paths) -> Result<()> {
 
 /// Creates a local store where there is none; says whether it did. A remote one needs `lrl init`.
 pub fn create_if_missing(context: &Context<'_>, place: &Place) -> Result<bool> {
-    if place.directory().is_some() { create(context, place) } else { Ok(false) }
-}
-
-/// Creates a store where there is none; says whether it did.
-pub fn create(context: &Context<'_>, place: &Place) -> Result<bool> {
-    match place {
-        Place::Directory(path) => create_local(path, context.cli.global.lock_wait),
-        Place::Bucket(url) => create_remote(&*bucket(url, &std::env::temp_dir())?),
+    match place.directory() {
+        // A key says that it should be encrypted, which only `lrl init --encrypt` does.
+        Some(path) if context.credential()?.is_some() && !store::exists(&Local::new(path))? => Err(Error::Refused(format!(
+            "there is no store at {place} yet, and a key was given: make an encrypted one with `lrl init --encrypt`, or take the key away \
+             (LRL_PASSWORD_FILE, LRL_PASSWORD_COMMAND, LRL_KEY_FILE, lrl.toml) for a plain one"
+        ))
+        .into()),
+        Some(_) => create(context, place, None),
+        None => Ok(false),
     }
 }
 
-fn create_remote(storage: &dyn Storage) -> Result<bool> {
+/// Creates a store where there is none; says whether it did.
+pub fn create(context: &Context<'_>, place: &Place, credential: Option<&Credential>) -> Result<bool> {
+    match place {
+        Place::Directory(path) => create_local(path, context.cli.global.lock_wait, credential),
+        Place::Bucket(url) => create_remote(&*bucket(url, &std::env::temp_dir())?, credential),
+    }
+}
+
+fn create_in(storage: &dyn Storage, credential: Option<&Credential>) -> Result<(), Error> {
+    let id = random_id()?;
+    match credential {
+        Some(credential) => keys::create(storage, id, credential, "", time_of(SystemTime::now())).map(drop),
+        None => store::create(storage, id),
+    }
+}
+
+fn create_remote(storage: &dyn Storage, credential: Option<&Credential>) -> Result<bool> {
     if store::exists(storage)? {
         return Ok(false);
     }
@@ -164,7 +198,7 @@ fn create_remote(storage: &dyn Storage) -> Result<bool> {
         Some(name) => Err(not_empty(&storage.describe(), &name, "").into()),
         None => {
             listed?;
-            store::create(storage, random_id()?)?;
+            create_in(storage, credential)?;
             Ok(true)
         }
     }
@@ -183,7 +217,7 @@ fn random_id() -> Result<[u8; 32], Error> {
     Ok(id)
 }
 
-fn create_local(path: &Path, wait: std::time::Duration) -> Result<bool> {
+fn create_local(path: &Path, wait: std::time::Duration, credential: Option<&Credential>) -> Result<bool> {
     let storage = Local::new(path);
     if store::exists(&storage)? {
         return Ok(false);
@@ -204,7 +238,7 @@ fn create_local(path: &Path, wait: std::time::Duration) -> Result<bool> {
     if store::exists(&storage)? {
         return Ok(false);
     }
-    store::create(&storage, random_id()?)?;
+    create_in(&storage, credential)?;
     drop(lock);
     Ok(true)
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::chunk::{CdcParams, UPLOADS};
+use crate::crypt;
 use crate::error::{Error, Result};
 use crate::id::Hasher;
 
@@ -22,7 +23,7 @@ pub struct Config {
     pub must_know_to_write: Vec<String>,
     /// How contents are cut.
     pub chunking: Chunking,
-    /// `none`: nothing is encrypted.
+    /// `none`: nothing is encrypted; else [`crypt::NAME`].
     pub crypto: String,
 }
 
@@ -55,11 +56,27 @@ impl Config {
             must_know_to_read: Vec::new(),
             must_know_to_write: Vec::new(),
             chunking: Chunking::default(),
-            crypto: "none".into(),
+            crypto: PLAIN.into(),
         }
+    }
+
+    /// Describes a new encrypted store.
+    pub fn encrypted(store_id: [u8; 32]) -> Self {
+        Self { crypto: crypt::NAME.into(), ..Self::new(store_id) }
+    }
+
+    /// Says whether what is stored is encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.crypto != PLAIN
+    }
+
+    /// Returns the store's id as bytes.
+    pub fn id(&self) -> Result<[u8; 32]> {
+        crate::id::ChunkId::from_hex(&self.store_id).map(|id| *id.as_bytes())
     }
 }
 
+const PLAIN: &str = "none";
 const MARK: &[u8] = b",\"checksum\":\"";
 const END: &[u8] = b"\"}\n";
 
@@ -97,7 +114,7 @@ pub fn decode(bytes: &[u8], object: &str) -> Result<Config> {
     if let Some(feature) = config.must_know_to_read.first() {
         return Err(Error::Unsupported { what: format!("the store's feature `{feature}`") });
     }
-    if config.crypto != "none" {
+    if config.is_encrypted() && config.crypto != crypt::NAME {
         return Err(Error::Unsupported { what: format!("the store's encryption `{}`", config.crypto) });
     }
     let c = config.chunking;

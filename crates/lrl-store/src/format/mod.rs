@@ -6,6 +6,7 @@ pub mod config;
 pub mod drill;
 pub mod entry;
 pub mod index;
+pub mod key;
 pub mod node;
 pub mod pack;
 pub mod repair;

@@ -2,11 +2,14 @@
 
 use super::bytes::Reader;
 use crate::codec::{Encoding, MAX_BASES, MAX_CHUNK};
+use crate::crypt::{self, Key, Keys, SEALED_KEY_LEN, TAG_LEN};
 use crate::error::{Error, Result};
 use crate::id::{ChunkId, Hasher};
 
 /// The first bytes of a pack: magic, kind, version, zeros.
 pub const HEADER: [u8; 8] = *b"LRLP\x01\0\0\0";
+/// The first bytes of a pack in an encrypted store; the sealed key of its chunks follows.
+pub const SEALED_HEADER: [u8; 8] = *b"LRLP\x01\x01\0\0";
 /// Directory offset (u32), record count (u32), BLAKE3 of header, directory and these two numbers.
 pub const FOOTER_LEN: usize = 4 + 4 + 32;
 /// A pack is closed once it holds this many bytes.
@@ -50,9 +53,14 @@ impl Record {
         let fits = match encoding {
             Encoding::Delta => (1..=MAX_BASES).contains(&count) && (1..=MAX_DEPTH).contains(&depth),
             Encoding::Zstd => count == 0 && depth == 0,
-            Encoding::Stored => count == 0 && depth == 0 && encoded_len == plain_len,
+            // Sealed ones are longer by a tag.
+            Encoding::Stored => {
+                count == 0
+                    && depth == 0
+                    && [Some(0), Some(TAG_LEN as u32)].contains(&encoded_len.checked_sub(plain_len))
+            }
         };
-        if !fits || plain_len as usize > MAX_CHUNK || encoded_len > plain_len {
+        if !fits || plain_len as usize > MAX_CHUNK || encoded_len > plain_len + TAG_LEN as u32 {
             return Err(reader.malformed("holds an impossible chunk record"));
         }
         let mut bases = Vec::with_capacity(count);
@@ -63,18 +71,94 @@ impl Record {
     }
 }
 
-/// Encodes the directory and the footer of a pack whose encoded chunks end at `directory_offset`.
-pub fn encode_tail(records: &[Record], directory_offset: u32) -> Vec<u8> {
+/// Where the first chunk of a pack begins.
+pub fn head_len(keys: Option<&Keys>) -> usize {
+    HEADER.len() + keys.map_or(0, |_| SEALED_KEY_LEN)
+}
+
+/// Makes the head of a pack in an encrypted store.
+pub fn sealed_head(keys: &Keys, chunks: &Key) -> Result<Vec<u8>> {
+    Ok([&SEALED_HEADER[..], &keys.seal_key(chunks)?].concat())
+}
+
+/// Opens the key of a pack's chunks.
+pub fn open_head(keys: &Keys, head: &[u8], object: &str) -> Result<Key> {
+    match head.strip_prefix(&SEALED_HEADER) {
+        Some(sealed) => keys.open_key(sealed, object),
+        None => Err(Error::corrupt(object, "does not begin like a pack of an encrypted store")),
+    }
+}
+
+/// What a chunk is sealed with: the store, and all that its record says.
+fn chunk_context(keys: &Keys, record: &Record) -> Vec<u8> {
+    let mut what = record.id.as_bytes().to_vec();
+    record.encode_tail(&mut what);
+    keys.context("chunk", &what)
+}
+
+/// Seals a chunk's encoded bytes for `offset` in a pack; the record's length grows by what that adds.
+pub fn seal_chunk(keys: &Keys, key: &Key, offset: u64, record: &mut Record, bytes: &mut Vec<u8>) -> Result<()> {
+    record.encoded_len += TAG_LEN as u32;
+    key.seal(&crypt::numbered(offset), &chunk_context(keys, record), bytes)
+}
+
+/// Opens a chunk's encoded bytes.
+pub fn open_chunk(
+    keys: &Keys,
+    key: &Key,
+    offset: u64,
+    record: &Record,
+    bytes: Vec<u8>,
+    object: &str,
+) -> Result<Vec<u8>> {
+    let plain = key.open(&crypt::numbered(offset), &chunk_context(keys, record), bytes);
+    plain.ok_or_else(|| {
+        Error::corrupt(object, "its bytes do not open: they, or what the index says of them, were changed")
+    })
+}
+
+fn directory(records: &[Record]) -> Vec<u8> {
     let mut out = Vec::with_capacity(records.len() * 60 + FOOTER_LEN);
     for record in records {
         out.extend_from_slice(record.id.as_bytes());
         record.encode_tail(&mut out);
     }
-    out.extend_from_slice(&directory_offset.to_le_bytes());
-    out.extend_from_slice(&(records.len() as u32).to_le_bytes());
+    out
+}
+
+fn numbers(records: usize, directory_offset: u32) -> [u8; 8] {
+    let mut numbers = [0; 8];
+    numbers[..4].copy_from_slice(&directory_offset.to_le_bytes());
+    numbers[4..].copy_from_slice(&(records as u32).to_le_bytes());
+    numbers
+}
+
+/// Encodes the directory and the footer of a pack whose encoded chunks end at `directory_offset`.
+pub fn encode_tail(records: &[Record], directory_offset: u32) -> Vec<u8> {
+    let mut out = directory(records);
+    out.extend_from_slice(&numbers(records.len(), directory_offset));
     let digest = Hasher::new().update(&HEADER).update(&out).finish();
     out.extend_from_slice(&digest);
     out
+}
+
+/// The directory's key is the pack's alone: its head has a random public key of 32 bytes, which is used once.
+fn directory_key(keys: &Keys, head: &[u8]) -> Key {
+    let mut salt = [0; 32];
+    salt.copy_from_slice(&head[HEADER.len()..][..32]);
+    keys.structure().for_object(&salt)
+}
+
+/// As [`encode_tail`], sealed: a tag and zeros stand in the digest's place.
+pub fn seal_tail(keys: &Keys, head: &[u8], records: &[Record], directory_offset: u32) -> Result<Vec<u8>> {
+    let numbers = numbers(records.len(), directory_offset);
+    let mut out = directory(records);
+    let context = keys.context("directory", &[head, &numbers].concat());
+    let tag = directory_key(keys, head).seal_in_place(&crypt::numbered(0), &context, &mut out)?;
+    out.extend_from_slice(&numbers);
+    out.extend_from_slice(&tag);
+    out.extend_from_slice(&[0; 32 - TAG_LEN]);
+    Ok(out)
 }
 
 /// Reads where the directory begins from a pack's last [`FOOTER_LEN`] bytes; `pack_len` is the file's length.
@@ -100,13 +184,46 @@ pub fn decode_tail(header: &[u8], tail: &[u8], directory_offset: u64, object: &s
     if header != HEADER {
         return Err(Error::Unsupported { what: format!("the format of {object}") });
     }
-    let (directory, numbers) = signed
-        .split_at_checked(signed.len().wrapping_sub(8))
-        .ok_or_else(|| Error::corrupt(object, "ends too early"))?;
+    let (directory, numbers) =
+        signed.split_last_chunk::<8>().ok_or_else(|| Error::corrupt(object, "ends too early"))?;
+    records(directory, numbers, HEADER.len(), directory_offset, object)
+}
+
+/// As [`decode_tail`], of a pack in an encrypted store.
+pub fn open_tail(
+    keys: &Keys,
+    head: &[u8],
+    tail: &[u8],
+    directory_offset: u64,
+    object: &str,
+) -> Result<Vec<(u64, Record)>> {
+    let short = || Error::corrupt(object, "ends too early");
+    if !head.starts_with(&SEALED_HEADER) || head.len() != HEADER.len() + SEALED_KEY_LEN {
+        return Err(Error::corrupt(object, "does not begin like a pack of an encrypted store"));
+    }
+    let (rest, closing) = tail.split_last_chunk::<32>().ok_or_else(short)?;
+    let (sealed, numbers) = rest.split_last_chunk::<8>().ok_or_else(short)?;
+    let (tag, zeros) = closing.split_first_chunk::<TAG_LEN>().ok_or_else(short)?;
+    let mut directory = sealed.to_vec();
+    let context = keys.context("directory", &[head, numbers].concat());
+    let opened = directory_key(keys, head).open_in_place(&crypt::numbered(0), &context, &mut directory, tag);
+    if !opened || zeros.iter().any(|byte| *byte != 0) {
+        return Err(Error::corrupt(object, "its directory does not open"));
+    }
+    records(&directory, numbers, head.len(), directory_offset, object)
+}
+
+fn records(
+    directory: &[u8],
+    numbers: &[u8],
+    head_len: usize,
+    directory_offset: u64,
+    object: &str,
+) -> Result<Vec<(u64, Record)>> {
     let mut numbers = Reader::new(numbers, object);
     let (stated_offset, count) = (u64::from(numbers.u32()?), numbers.u32()?);
     let mut reader = Reader::new(directory, object);
-    let mut at = HEADER.len() as u64;
+    let mut at = head_len as u64;
     let mut records = Vec::with_capacity((count as usize).min(directory.len() / 43));
     for _ in 0..count {
         let id = ChunkId::from_bytes(reader.array()?);

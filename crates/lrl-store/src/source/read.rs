@@ -8,7 +8,7 @@ use rustix::io::{Errno, pread};
 
 use super::found::{Found, Stat};
 use super::{open_any_length, unreadable};
-use crate::chunk::{Cutter, UPLOADS, WHOLE_FILE_BYTES};
+use crate::chunk::{Cutter, Gear, UPLOADS, WHOLE_FILE_BYTES};
 use crate::error::Result;
 use crate::progress::Problem;
 
@@ -54,9 +54,10 @@ impl ReadOutcome {
 /// Reads a regular file that the walk found; `scratch` is working memory to pass along from file to file.
 ///
 /// Fails only where `sink` does. Files up to 1 MiB, and data between holes up to that length, are one piece; longer data
-/// is cut by content.
+/// is cut by content, as `gear` says.
 pub fn read_file(
     found: &Found,
+    gear: &Gear,
     scratch: &mut Vec<u8>,
     sink: &mut dyn FnMut(Part<'_>) -> Result<()>,
 ) -> Result<ReadOutcome> {
@@ -75,7 +76,7 @@ pub fn read_file(
     let mut attempt = 0;
     loop {
         let stat = Stat::of(&before);
-        let mut reading = Reading { fd: fd.as_fd(), scratch, sink, delivered: 0 };
+        let mut reading = Reading { fd: fd.as_fd(), gear, scratch, sink, delivered: 0 };
         match reading.file(&stat) {
             Ok(()) => {}
             Err(Stop::Sink(error)) => return Err(error),
@@ -116,6 +117,7 @@ impl From<Errno> for Stop {
 /// One attempt at one file.
 struct Reading<'a> {
     fd: BorrowedFd<'a>,
+    gear: &'a Gear,
     scratch: &'a mut Vec<u8>,
     sink: &'a mut dyn FnMut(Part<'_>) -> Result<()>,
     delivered: u64,
@@ -162,7 +164,7 @@ impl Reading<'_> {
 
     /// Delivers the bytes from `start` to `end`; false if the file ends before.
     fn data(&mut self, start: u64, end: u64) -> Result<bool, Stop> {
-        let mut cutter = (end - start > WHOLE_FILE_BYTES).then(|| Cutter::new(UPLOADS));
+        let mut cutter = (end - start > WHOLE_FILE_BYTES).then(|| Cutter::new(UPLOADS, self.gear));
         let (mut at, mut filled) = (start, 0);
         let mut whole = true;
         while at < end && whole {

@@ -4,8 +4,8 @@ use std::io::Write;
 
 use super::{Error, Source, Storage};
 
-fn spooled<'a>(storage: &dyn Storage, bytes: &[u8]) -> Source<'a> {
-    let mut spool = storage.spool().unwrap();
+fn spooled<'a>(storage: &dyn Storage, name: &str, bytes: &[u8]) -> Source<'a> {
+    let mut spool = storage.spool_document(name).unwrap();
     spool.write_all(bytes).unwrap();
     Source::Spool(spool)
 }
@@ -59,15 +59,15 @@ fn objects_appear_whole(storage: &dyn Storage) {
         assert!(storage.read(name).unwrap() == bytes, "{name}");
         storage.remove(name).unwrap();
         assert!(is_missing(storage.read(name)), "{name}");
-        storage.write_new(name, spooled(storage, bytes)).unwrap();
+        storage.write_new(name, spooled(storage, name, bytes)).unwrap();
         assert!(storage.read(name).unwrap() == bytes, "{name}");
         assert_eq!(storage.len(name).unwrap(), bytes.len() as u64, "{name}");
     }
     // The same object again, as after an answer that was lost; and whole in the place of a damaged one.
-    storage.write_new("packs/aa/long", spooled(storage, &long)).unwrap();
+    storage.write_new("packs/aa/long", spooled(storage, "packs/aa/long", &long)).unwrap();
     storage.write_new("packs/aa/part", Source::Bytes(b"cut")).unwrap();
     assert_eq!(storage.len("packs/aa/part").unwrap(), 3);
-    storage.write_new("packs/aa/part", spooled(storage, &long[..4 << 20])).unwrap();
+    storage.write_new("packs/aa/part", spooled(storage, "packs/aa/part", &long[..4 << 20])).unwrap();
     assert!(storage.read("packs/aa/part").unwrap() == long[..4 << 20]);
 }
 

@@ -80,6 +80,14 @@ pub trait Temporary: Write + Send + Sync {
     /// Gives it a name for good, in place of what had it.
     fn rename(self: Box<Self>, path: &Path) -> io::Result<()>;
 
+    /// Ends what is written through it; nothing can be written after that.
+    fn finish(self: Box<Self>) -> Result<Box<dyn Temporary>>;
+
+    /// Says whether what is written through it is sealed.
+    fn is_sealed(&self) -> bool {
+        false
+    }
+
     /// Returns the file on the machine's own disk, if it is one.
     fn on_disk(&self) -> Option<&tempfile::NamedTempFile> {
         None
@@ -182,6 +190,10 @@ impl Temporary for OsFile {
 
     fn rename(self: Box<Self>, path: &Path) -> io::Result<()> {
         self.0.persist(path).map(drop).map_err(|e| e.error)
+    }
+
+    fn finish(self: Box<Self>) -> Result<Box<dyn Temporary>> {
+        Ok(self)
     }
 
     fn on_disk(&self) -> Option<&tempfile::NamedTempFile> {

@@ -315,6 +315,10 @@ impl Temporary for RamFile {
         }
     }
 
+    fn finish(self: Box<Self>) -> Result<Box<dyn Temporary>> {
+        Ok(self)
+    }
+
     fn rename(mut self: Box<Self>, path: &Path) -> io::Result<()> {
         let mut state = self.disk.changing(Call::Grows)?;
         state.image.rename(&self.path, path)?;

@@ -14,12 +14,14 @@ pub mod room;
 pub mod s3;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod veil;
 
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::crypt::Keys;
 use crate::error::{Error, Result};
 use crate::id::Hasher;
 use room::Room;
@@ -104,6 +106,17 @@ pub trait Storage: Send + Sync {
 
     /// Makes a temporary file for [`Source::Spool`].
     fn spool(&self) -> Result<Spool>;
+
+    /// As [`Storage::spool`], for an object that a storage may seal as a whole: an index.
+    fn spool_document(&self, name: &str) -> Result<Spool> {
+        let _ = name;
+        self.spool()
+    }
+
+    /// Returns the keys of the encrypted store that it holds; `None` for a plain one.
+    fn keys(&self) -> Option<&Keys> {
+        None
+    }
 
     /// Calls `visit` with the name and length of every object below `prefix` (a directory's name, or `""`), in order of names
     /// within a directory. A listing that fails half-way fails as a whole.

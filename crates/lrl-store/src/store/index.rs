@@ -251,7 +251,7 @@ pub fn write(
     packs: Vec<PackId>,
     records: impl Iterator<Item = Result<Located>>,
 ) -> Result<(IndexFile, u64)> {
-    let mut spool = storage.spool()?;
+    let mut spool = storage.spool_document("index")?;
     let room = storage.room();
     let mut len = 0u64;
     let (mut encoder, head) = Encoder::new(&packs);

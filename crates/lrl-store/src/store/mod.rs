@@ -5,6 +5,7 @@ pub mod cache;
 pub mod compare;
 pub mod drills;
 pub mod index;
+pub mod keys;
 pub mod links;
 mod lost;
 pub(crate) mod marks;
@@ -14,12 +15,15 @@ mod salvage;
 pub mod session;
 pub mod tree;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use crate::chunk::Gear;
+use crate::crypt::{Key, Keys};
 use crate::error::{Error, Result};
 use crate::format::config::{self, Config};
 use crate::format::snapshot::{self, Snapshot};
@@ -38,12 +42,15 @@ pub struct Store {
     storage: Arc<dyn Storage>,
     config: Config,
     ids: Ids,
+    gear: Gear,
     indexes: RwLock<Vec<Arc<IndexFile>>>,
     // The index file that gave the last answer: what was stored together is looked up together.
     last_hit: AtomicUsize,
     bases: bases::Bases,
     damaged: RwLock<Vec<DamagedIndex>>,
     salvage: RwLock<Option<Arc<Salvage>>>,
+    // Of packs in an encrypted store.
+    pack_keys: Mutex<HashMap<PackId, Key>>,
     lock: Option<Box<dyn Guard>>,
 }
 
@@ -128,6 +135,12 @@ impl Store {
     /// Opens a store and takes its lock, waiting up to `wait`. Damaged index files do not keep it shut: see [`Store::damaged_indexes`].
     pub fn open(storage: Arc<dyn Storage>, mode: LockMode, wait: Duration, observer: &dyn Observer) -> Result<Self> {
         let config = read_config(&*storage)?;
+        if config.is_encrypted() != storage.keys().is_some() {
+            return Err(match config.is_encrypted() {
+                true => Error::WrongKey { store: storage.describe(), reason: "no key was given".into() },
+                false => keys::not_encrypted(&storage.describe()),
+            });
+        }
         Self::open_with(storage, config, mode, wait, observer)
     }
 
@@ -164,16 +177,20 @@ impl Store {
         wait: Duration,
         observer: &dyn Observer,
     ) -> Result<Self> {
+        let ids = storage.keys().map(Keys::ids).unwrap_or_default();
+        let gear = storage.keys().map(|keys| Gear::keyed(keys.gear())).unwrap_or_default();
         let lock = storage.lock("lock", mode, wait, &|| observer.interrupted())?;
         let store = Self {
             storage,
             config,
-            ids: Ids::default(),
+            ids,
+            gear,
             indexes: RwLock::default(),
             last_hit: AtomicUsize::default(),
             bases: bases::Bases::default(),
             damaged: RwLock::default(),
             salvage: RwLock::default(),
+            pack_keys: Mutex::default(),
             lock,
         };
         store.reload_indexes()?;
@@ -188,6 +205,11 @@ impl Store {
     /// Returns how its chunks and documents are named.
     pub fn ids(&self) -> &Ids {
         &self.ids
+    }
+
+    /// Returns how contents are cut.
+    pub fn gear(&self) -> &Gear {
+        &self.gear
     }
 
     /// Returns the storage below.

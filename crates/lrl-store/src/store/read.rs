@@ -1,6 +1,7 @@
 //! Reading: chunks by id, verified, from whichever copy is whole; contents as runs of bytes. Fast where nothing is damaged; where
 //! something is, every copy of every base is tried before giving up.
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
@@ -8,10 +9,14 @@ use super::index::{self, Copy, Place};
 use super::salvage::Salvage;
 use super::{Store, pack_name, tree};
 use crate::codec;
+use crate::crypt::{Key, Keys};
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Piece};
-use crate::format::pack::MAX_DEPTH;
-use crate::id::ChunkId;
+use crate::format::pack::{self, MAX_DEPTH};
+use crate::id::{ChunkId, PackId};
+
+/// So many packs' keys are remembered.
+const PACK_KEYS: usize = 8 << 10;
 
 /// Which packs are asked.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -249,9 +254,40 @@ impl Store {
 
     fn decode_over(&self, place: &Place, bases: &[Arc<Vec<u8>>], object: &str) -> Result<Vec<u8>> {
         let record = &place.record;
-        let encoded = self.storage().read_range(&pack_name(&place.pack), place.offset, record.encoded_len as usize)?;
+        let encoded = self.read_encoded(place)?;
         let bases: Vec<&[u8]> = bases.iter().map(|base| base.as_slice()).collect();
         codec::decode(record.encoding, encoded, record.plain_len as usize, &bases, object)
+    }
+
+    /// Reads a chunk's bytes as they were encoded, unsealed in an encrypted store.
+    pub(crate) fn read_encoded(&self, place: &Place) -> Result<Vec<u8>> {
+        let name = pack_name(&place.pack);
+        let bytes = self.storage().read_range(&name, place.offset, place.record.encoded_len as usize)?;
+        let Some(keys) = self.storage().keys() else { return Ok(bytes) };
+        let key = self.pack_key(keys, &place.pack)?;
+        pack::open_chunk(keys, &key, place.offset, &place.record, bytes, &self.describe_chunk(place))
+    }
+
+    /// Returns the key of a pack's chunks.
+    fn pack_key(&self, keys: &Keys, id: &PackId) -> Result<Key> {
+        let known = |keys: &HashMap<PackId, Key>| keys.get(id).cloned();
+        if let Some(key) = known(&self.pack_keys.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return Ok(key);
+        }
+        let name = pack_name(id);
+        let head = self.storage().read_range(&name, 0, pack::head_len(Some(keys)))?;
+        let key = pack::open_head(keys, &head, &self.storage().describe_object(&name))?;
+        self.keep_pack_key(id, &key);
+        Ok(key)
+    }
+
+    /// Remembers a pack's key; without the private key it is the only way to read what this run stored.
+    pub(crate) fn keep_pack_key(&self, id: &PackId, key: &Key) {
+        let mut kept = self.pack_keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= PACK_KEYS && self.storage().keys().is_some_and(Keys::can_read) {
+            kept.clear();
+        }
+        kept.insert(*id, key.clone());
     }
 
     fn describe_chunk(&self, place: &Place) -> String {

@@ -24,13 +24,20 @@ pub(crate) fn directory(storage: &dyn Storage, id: &PackId) -> Result<Vec<(u64, 
     let name = pack_name(id);
     let object = storage.describe_object(&name);
     let (at, tail) = read_tail(storage, &name, &object)?;
-    pack::decode_tail(&storage.read_range(&name, 0, HEADER.len())?, &tail, at, &object)
+    let keys = storage.keys();
+    let head = storage.read_range(&name, 0, pack::head_len(keys))?;
+    match keys {
+        Some(keys) => pack::open_tail(keys, &head, &tail, at, &object),
+        None => pack::decode_tail(&head, &tail, at, &object),
+    }
 }
 
 /// Reads what can be told apart in a damaged pack's directory: nothing of it is certain until its chunk has been verified.
 pub(crate) fn damaged_directory(storage: &dyn Storage, id: &PackId) -> Result<Vec<(u64, Record)>> {
     let name = pack_name(id);
     match read_tail(storage, &name, &name) {
+        // Without its tag nothing of a sealed one is believed.
+        Ok(_) if storage.keys().is_some() => Ok(Vec::new()),
         Ok((at, tail)) => Ok(pack::decode_damaged(&tail, at)),
         Err(error) if error.is_damage() => Ok(Vec::new()),
         Err(error) => Err(error),

@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use super::index::{Copy, Place};
 use super::{Store, pack_name};
 use crate::codec::{self, Encoding};
+use crate::crypt::Key;
 use crate::error::{Error, Result};
 use crate::format::index::Located;
 use crate::format::pack::{self, MAX_DEPTH, Record};
@@ -58,6 +59,8 @@ struct OpenPack {
     room: Arc<Room>,
     len: u64,
     records: Vec<ChunkId>,
+    // In an encrypted store: the head as it was written, and the key of the chunks.
+    sealed: Option<(Vec<u8>, Key)>,
 }
 
 // Making a pack durable waits for the disk; the thread that compresses should not.
@@ -135,6 +138,7 @@ impl<'s> Session<'s> {
         }
         match self.read(id) {
             Ok(_) => Ok(true),
+            Err(Error::WriteOnly { .. }) => self.stands(id, 0),
             Err(e) if e.is_final() => Err(e),
             Err(_) => Ok(false),
         }
@@ -287,9 +291,10 @@ impl<'s> Session<'s> {
         Ok((count <= limit).then_some(count))
     }
 
-    /// Keeps a chunk as it is encoded already.
-    pub(crate) fn append(&self, bytes: &[u8], record: Record) -> Result<()> {
+    /// Keeps a chunk as it is encoded already, from wherever its record is.
+    pub(crate) fn append(&self, bytes: &[u8], mut record: Record) -> Result<()> {
         self.store.check_writable()?;
+        record.encoded_len = bytes.len() as u32;
         self.step(|state| {
             if state.pending.contains_key(&record.id) {
                 return Ok(());
@@ -301,7 +306,14 @@ impl<'s> Session<'s> {
                 none => none.insert(OpenPack::start(&**storage)?),
             };
             let offset = open.len as u32;
-            open.write(bytes, &**storage)?;
+            match (storage.keys(), &open.sealed) {
+                (Some(keys), Some((_, key))) => {
+                    let mut bytes = bytes.to_vec();
+                    pack::seal_chunk(keys, key, open.len, &mut record, &mut bytes)?;
+                    open.write(&bytes, &**storage)?;
+                }
+                _ => open.write(bytes, &**storage)?,
+            }
             open.records.push(record.id);
             let full = open.len >= pack::TARGET_BYTES;
             state.pending.insert(record.id, Located { pack, offset, record });
@@ -332,20 +344,27 @@ impl<'s> Session<'s> {
         let storage = self.store.storage();
         let mut records: Vec<Record> =
             open.records.iter().filter_map(|id| state.pending.get(id)).map(|l| l.record.clone()).collect();
-        let mut tail = pack::encode_tail(&records, open.len as u32);
-        if self.taken.contains(&PackId::from_bytes(open.hasher.clone().update(&tail).finish())) {
+        let tail = |open: &OpenPack, records: &[Record]| match (storage.keys(), &open.sealed) {
+            (Some(keys), Some((head, _))) => pack::seal_tail(keys, head, records, open.len as u32),
+            _ => Ok(pack::encode_tail(records, open.len as u32)),
+        };
+        let mut end = tail(&open, &records)?;
+        if self.taken.contains(&PackId::from_bytes(open.hasher.clone().update(&end).finish())) {
             // The very same chunks once more: one that nobody needs makes it another pack.
             let plain = open.hasher.finish();
             let record = whole(self.store.ids().chunk(&plain), plain.len() as u32, plain.len(), Encoding::Stored);
             open.write(&plain, &**storage)?;
             records.push(record);
-            tail = pack::encode_tail(&records, open.len as u32);
+            end = tail(&open, &records)?;
         }
-        open.write(&tail, &**storage)?;
+        open.write(&end, &**storage)?;
         self.added_bytes.fetch_add(open.len, Ordering::Relaxed);
         let id = PackId::from_bytes(open.hasher.finish());
         let spool =
             open.out.into_inner().map_err(|e| Error::io("write a pack in", storage.describe())(e.into_error()))?;
+        if let Some((_, key)) = &open.sealed {
+            self.store.keep_pack_key(&id, key);
+        }
         state.closed.push(id);
         state.packs.push(id);
         if matches!(storage.len(&pack_name(&id)), Err(Error::Missing { .. })) {
@@ -425,8 +444,17 @@ impl Delta {
 impl OpenPack {
     fn start(storage: &dyn Storage) -> Result<Self> {
         let out = std::io::BufWriter::with_capacity(256 << 10, storage.spool()?);
-        let mut pack = Self { out, hasher: Hasher::new(), room: storage.room(), len: 0, records: Vec::new() };
-        pack.write(&pack::HEADER, storage)?;
+        let sealed = match storage.keys() {
+            Some(keys) => {
+                let key = Key::new()?;
+                Some((pack::sealed_head(keys, &key)?, key))
+            }
+            None => None,
+        };
+        let head = sealed.as_ref().map_or(pack::HEADER.to_vec(), |(head, _)| head.clone());
+        let room = storage.room();
+        let mut pack = Self { out, hasher: Hasher::new(), room, len: 0, records: Vec::new(), sealed };
+        pack.write(&head, storage)?;
         Ok(pack)
     }
 

@@ -289,7 +289,7 @@ impl Beside<'_> {
         };
         let mut old = start()?;
         let mut same = true;
-        let outcome = read_file(found, &mut self.scratch, &mut |part| {
+        let outcome = read_file(found, store.gear(), &mut self.scratch, &mut |part| {
             crate::progress::checkpoint(self.observer)?;
             let piece = match part {
                 Part::Again => {

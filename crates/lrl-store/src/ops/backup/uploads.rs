@@ -348,7 +348,7 @@ fn store_file(session: &Session<'_>, found: &Found, observer: &dyn Observer) -> 
     let mut pieces = Pieces::new(session, observer);
     let ahead = if found.stat.size >= SHARED_FROM { SHARED_BYTES } else { 0 };
     let mut scratch = SCRATCH.take();
-    let outcome = read_file(found, &mut scratch, &mut |part| {
+    let outcome = read_file(found, session.store().gear(), &mut scratch, &mut |part| {
         checkpoint(observer)?;
         match part {
             Part::Again => pieces = Pieces::new(session, observer),

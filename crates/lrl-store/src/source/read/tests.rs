@@ -34,7 +34,7 @@ enum Got {
 /// Reads as a caller does: starts over when told.
 fn read_with(found: &Found, each: &mut dyn FnMut(&Part<'_>)) -> (ReadOutcome, Vec<Got>, u32) {
     let (mut got, mut again, mut scratch) = (Vec::new(), 0, Vec::new());
-    let outcome = read_file(found, &mut scratch, &mut |part| {
+    let outcome = read_file(found, &crate::chunk::Gear::default(), &mut scratch, &mut |part| {
         each(&part);
         match part {
             Part::Data(data) => got.push(Got::Data(data.to_vec())),
@@ -228,7 +228,8 @@ fn the_sink_can_stop_it() -> Result<()> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("f");
     fs::write(&path, b"upload").unwrap();
-    let stopped = read_file(&found(&path), &mut Vec::new(), &mut |_| Err(Error::Interrupted));
+    let stopped =
+        read_file(&found(&path), &crate::chunk::Gear::default(), &mut Vec::new(), &mut |_| Err(Error::Interrupted));
     assert!(matches!(stopped, Err(Error::Interrupted)));
     Ok(())
 }

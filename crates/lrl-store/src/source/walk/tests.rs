@@ -330,7 +330,7 @@ fn child_walks_without_rights() {
     let (found, mut problems) = simple(Path::new(&assets));
     assert_eq!(paths(&found), ["assets", "assets/closed", "assets/names-only", "assets/plain", "assets/secret"]);
     for file in found.iter().filter(|f| f.kind == FoundKind::File) {
-        let outcome = read_file(file, &mut Vec::new(), &mut |_| Ok(())).unwrap();
+        let outcome = read_file(file, &crate::chunk::Gear::default(), &mut Vec::new(), &mut |_| Ok(())).unwrap();
         problems.extend(outcome.problem(file));
     }
     let ends: Vec<_> = problems.iter().map(|p| (p.path.rsplit("assets/").next().unwrap(), p.lost)).collect();

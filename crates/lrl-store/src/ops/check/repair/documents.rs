@@ -91,7 +91,7 @@ fn own_name(store: &Store, object: &str) -> Result<Option<(String, Vec<u8>)>> {
 /// Returns the id of the pack that an object is by its bytes; `None` for what does not even begin like one.
 fn own_pack(store: &Store, object: &str, observer: &dyn Observer) -> Result<Option<PackId>> {
     let header = store.storage().read_range(object, 0, pack::HEADER.len());
-    match header.map(|header| header == pack::HEADER) {
+    match header.map(|header| [pack::HEADER, pack::SEALED_HEADER].iter().any(|ours| header == ours)) {
         Ok(true) => {}
         Err(error) if !error.is_damage() => return Err(error),
         _ => return Ok(None),

@@ -152,8 +152,7 @@ impl Saver<'_> {
                 self.session.put_again(&plain)
             }
             Ok(_) => {
-                let (name, len) = (pack_name(&place.pack), place.record.encoded_len as usize);
-                let encoded = self.store.storage().read_range(&name, place.offset, len)?;
+                let encoded = self.store.read_encoded(place)?;
                 self.session.append(&encoded, place.record.clone())
             }
             Err(error) if error.is_damage() => {

@@ -49,7 +49,7 @@ fn five_thousand_levels_are_walked_and_read_with_few_open_directories() {
             last_dir = count;
             assert!(found.source.as_os_str().len() > 4096);
             let mut bytes = Vec::new();
-            let outcome = read_file(&found, &mut Vec::new(), &mut |part| {
+            let outcome = read_file(&found, &crate::chunk::Gear::default(), &mut Vec::new(), &mut |part| {
                 let Part::Data(data) = part else { panic!("{part:?}") };
                 bytes.extend_from_slice(data);
                 Ok(())
@@ -140,7 +140,7 @@ fn walk_speed() {
         let visit = &mut |found: Found| -> Result<()> {
             if found.kind == FoundKind::File {
                 files += 1;
-                read_file(&found, &mut scratch, &mut |_| Ok(()))?;
+                read_file(&found, &crate::chunk::Gear::default(), &mut scratch, &mut |_| Ok(()))?;
             }
             Ok(())
         };

@@ -1,0 +1,128 @@
+//! What opens an encrypted store, read from where flags, settings and environment say. Secrets come from files and programs only, never from
+//! a command line or a variable, and are wiped when they are dropped.
+
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use lrl_store::error::Error;
+use lrl_store::format::key::Credential;
+use zeroize::Zeroizing;
+
+use crate::args::Global;
+
+/// A passphrase's file that was named by mistake must not fill the memory.
+const MOST_BYTES: u64 = 64 << 10;
+
+/// Returns what was given: at most one of the three ways.
+pub fn given(global: &Global) -> Result<Option<Credential>, Error> {
+    let named = |value: Option<String>| value.filter(|value| !value.is_empty());
+    let path = |path: &Option<std::path::PathBuf>| path.clone().filter(|path| !path.as_os_str().is_empty());
+    let found = match (path(&global.password_file), named(global.password_command.clone()), path(&global.key_file)) {
+        (None, None, None) => return Ok(None),
+        (Some(file), None, None) => from_password_file(&file)?,
+        (None, Some(command), None) => from_command(&command)?,
+        (None, None, Some(file)) => from_key_file(&file)?,
+        _ => {
+            return Err(Error::Refused(
+                "a passphrase's file, a command and a key file were given: name one of them (LRL_PASSWORD_FILE, LRL_PASSWORD_COMMAND, LRL_KEY_FILE, lrl.toml)".into(),
+            ));
+        }
+    };
+    hide_from_dumps();
+    Ok(Some(found))
+}
+
+/// Reads a passphrase: the first line of a file.
+pub fn from_password_file(path: &Path) -> Result<Credential, Error> {
+    passphrase(&read(path)?, &path.display().to_string())
+}
+
+/// Reads a key file.
+pub fn from_key_file(path: &Path) -> Result<Credential, Error> {
+    let text = read(path)?;
+    let key = std::str::from_utf8(&text).ok().and_then(Credential::from_key_file);
+    key.ok_or_else(|| {
+        Error::Refused(format!(
+            "{} is no key file, which holds 64 hexadecimal digits; `lrl key make-file` makes one",
+            path.display()
+        ))
+    })
+}
+
+fn from_command(command: &str) -> Result<Credential, Error> {
+    let failed = |why: String| {
+        Error::Refused(format!("the command for the passphrase failed: {why}; look at LRL_PASSWORD_COMMAND"))
+    };
+    let words = shlex::split(command).filter(|words| !words.is_empty());
+    let words = words.ok_or_else(|| failed("its quotes do not match".into()))?;
+    let mut child = Command::new(&words[0])
+        .args(&words[1..])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|e| failed(format!("{}: {e}", words[0])))?;
+    let mut text = Zeroizing::new(Vec::with_capacity(MOST_BYTES as usize));
+    let read = child.stdout.take().map_or(Ok(0), |out| out.take(MOST_BYTES).read_to_end(&mut text));
+    let status = child.wait().map_err(|e| failed(e.to_string()))?;
+    read.map_err(|e| failed(e.to_string()))?;
+    if !status.success() {
+        return Err(failed(format!("{} ended with {status}", words[0])));
+    }
+    passphrase(&text, "the output of LRL_PASSWORD_COMMAND")
+}
+
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let mut text = Zeroizing::new(Vec::with_capacity(4096));
+    std::fs::File::open(path)
+        .and_then(|file| file.take(MOST_BYTES).read_to_end(&mut text))
+        .map_err(Error::io("read the key from", path))?;
+    Ok(text)
+}
+
+fn passphrase(text: &[u8], place: &str) -> Result<Credential, Error> {
+    let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if line.is_empty() {
+        return Err(Error::Refused(format!("{place} has no passphrase in its first line")));
+    }
+    Ok(Credential::Passphrase(Zeroizing::new(line.to_vec())))
+}
+
+/// Keys are in memory from here on: no core dump, and no other process of this user looks into it.
+fn hide_from_dumps() {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    // Where the system refuses, the keys are as safe as the rest of the process.
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+}
+
+#[cfg(test)]
+mod tests {
+    use lrl_store::format::key::Credential;
+
+    use super::{from_command, passphrase};
+
+    fn text(credential: Credential) -> Vec<u8> {
+        match credential {
+            Credential::Passphrase(bytes) => bytes.to_vec(),
+            Credential::File(_) => panic!("no passphrase"),
+        }
+    }
+
+    #[test]
+    fn a_passphrase_is_the_first_line_without_its_end() {
+        for (given, expected) in [("a b\n", "a b"), ("a\r\nrest\n", "a"), ("a", "a"), (" a ", " a ")] {
+            assert_eq!(text(passphrase(given.as_bytes(), "x").unwrap()), expected.as_bytes());
+        }
+        assert!(passphrase(b"", "x").is_err() && passphrase(b"\nrest", "x").is_err());
+    }
+
+    #[test]
+    fn a_command_is_run_without_a_shell_and_must_succeed() {
+        assert_eq!(text(from_command("printf '%s\\n' 'a  $HOME'").unwrap()), b"a  $HOME");
+        for bad in ["false", "no-such-program-here", "true", "printf 'x", ""] {
+            assert!(from_command(bad).is_err(), "{bad}");
+        }
+    }
+}

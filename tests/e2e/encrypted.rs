@@ -1,0 +1,329 @@
+//! Encrypted stores: what lies in them shows nothing, whatever is changed is refused, and the key alone brings everything back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::bucket::{Bucket, KEY};
+use crate::common::{Lab, noise};
+
+/// In the database, in contents, in names of uploads and of the source, in tags: it must be nowhere else.
+const CANARY: &str = "canary7f3a";
+
+/// A lab full of canaries, with a passphrase, and no store yet.
+fn lab() -> Lab {
+    let mut lab = Lab::small();
+    lab.write("pass", "correct horse\n");
+    lab.write("other", "another passphrase\n");
+    lab.set("LRL_PASSWORD_FILE", "pass");
+    let insert = "INSERT INTO content_items VALUES (?1, ?2, ?3, ?4)";
+    for n in 100..140 {
+        let row = (n, format!("{CANARY}-{n}"), CANARY, CANARY.repeat(200));
+        lab.database().execute(insert, row).unwrap();
+    }
+    lab.upload(&format!("{CANARY}/{CANARY}.txt"), CANARY.repeat(3000).as_bytes());
+    lab.upload("long/file.bin", &[noise(3 << 20, 5), CANARY.as_bytes().to_vec(), noise(1 << 20, 6)].concat());
+    lab
+}
+
+fn encrypted() -> Lab {
+    let lab = lab();
+    lab.lrl("init --encrypt").expect(0);
+    lab
+}
+
+/// Returns every file below a directory.
+fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(dir).into_iter().flatten().map(Result::unwrap) {
+        match entry.path().is_dir() {
+            true => found.extend(files(&entry.path())),
+            false => _ = found.insert(entry.path(), fs::read(entry.path()).unwrap()),
+        }
+    }
+    found
+}
+
+fn shows_canary(name: &str, bytes: &[u8]) -> bool {
+    let canary = CANARY.as_bytes();
+    name.contains(CANARY) || bytes.windows(canary.len()).any(|part| part == canary)
+}
+
+fn no_canary_in(dir: &Path) {
+    for (path, bytes) in files(dir) {
+        let name = path.strip_prefix(dir).unwrap().display().to_string();
+        assert!(!shows_canary(&name, &bytes), "{name}");
+    }
+}
+
+/// Fails unless the data directories hold the same: names, contents, the database byte for byte.
+fn same_data(a: &Path, b: &Path) {
+    let relative = |dir: &Path| -> BTreeMap<PathBuf, Vec<u8>> {
+        let files = files(dir).into_iter().map(|(path, bytes)| (path.strip_prefix(dir).unwrap().to_path_buf(), bytes));
+        files.filter(|(path, _)| !path.to_string_lossy().contains(".lrl-undo")).collect()
+    };
+    assert!(relative(a) == relative(b));
+}
+
+#[test]
+fn the_store_shows_no_canary_and_every_verb_works() {
+    let lab = encrypted();
+    let backup = format!("backup --source {CANARY} --tag {CANARY}");
+    lab.lrl(&backup).expect(0);
+    lab.upload("later.txt", CANARY.as_bytes());
+    lab.lrl(&backup).expect(0);
+    for line in [
+        "snapshots",
+        "ls latest",
+        "diff latest~1 latest",
+        "find later.txt",
+        "stats",
+        "check --read-data",
+        "drill",
+        "drill --snapshot latest",
+        "status",
+    ] {
+        lab.lrl(&format!("{line} --source {CANARY}")).expect(0);
+    }
+    let dumped = lab.lrl(&format!("dump latest assets/later.txt --source {CANARY}")).expect(0);
+    assert_eq!(dumped.stdout, CANARY);
+    lab.lrl(&format!("export latest --source {CANARY} --out exported")).expect(0);
+    no_canary_in(&lab.path("backups/store"));
+    lab.lrl(&format!("forget latest~1 --source {CANARY} --prune --max-unused 0")).expect(0);
+    lab.lrl("check --read-data").expect(0);
+    lab.lrl(&format!("restore --source {CANARY} --data-dir again")).expect(0);
+    same_data(&lab.path("data"), &lab.path("again"));
+    no_canary_in(&lab.path("backups/store"));
+    // The cache knows names: it lies with the user, not in the store, of which copies are made.
+    assert!(!lab.path("backups/store/cache").exists());
+    assert!(!files(&lab.path("home/.cache/lrl")).is_empty());
+}
+
+#[test]
+fn unchanged_is_cheap_and_changes_are_deltas_there_too() {
+    let lab = encrypted();
+    lab.lrl("backup").expect(0);
+    // Settled by now: only what is older than two seconds counts as unchanged.
+    std::thread::sleep(std::time::Duration::from_millis(2500));
+    lab.lrl("backup").expect(0);
+    let added = |lab: &Lab| lab.lrl("backup --json").expect(0).json()["added_bytes"].as_u64().unwrap();
+    assert!(added(&lab) < 2000);
+    lab.database().execute("UPDATE content_items SET title = 'x' WHERE id = 101", []).unwrap();
+    let delta = added(&lab);
+    assert!(delta < 8000, "{delta}");
+}
+
+#[test]
+fn a_wrong_key_or_none_is_exit_12_and_changes_nothing() {
+    let mut lab = encrypted();
+    lab.lrl("backup").expect(0);
+    lab.write("key", "0".repeat(64));
+    let before = files(&lab.path("backups/store"));
+    for variables in [
+        [("LRL_PASSWORD_FILE", ""), ("LRL_KEY_FILE", "")],
+        [("LRL_PASSWORD_FILE", "other"), ("LRL_KEY_FILE", "")],
+        [("LRL_PASSWORD_FILE", ""), ("LRL_KEY_FILE", "key")],
+    ] {
+        variables.iter().for_each(|(name, value)| lab.set(name, value));
+        for line in [
+            "backup",
+            "restore --data-dir again",
+            "snapshots",
+            "check",
+            "drill --snapshot latest",
+            "forget --keep-last 1",
+            "prune",
+            "key list",
+            "status",
+            "stats",
+        ] {
+            let run = lab.lrl(line).expect(12);
+            assert!(
+                run.stderr.contains("is encrypted") && run.stderr.contains("LRL_PASSWORD_FILE"),
+                "{line}: {}",
+                run.stderr
+            );
+        }
+    }
+    let after: BTreeMap<_, _> = files(&lab.path("backups/store"));
+    assert!(before == after);
+    assert!(!lab.path("again").exists());
+}
+
+#[test]
+fn a_set_can_be_drilled_and_restored_without_the_key() {
+    let mut lab = encrypted();
+    lab.lrl("backup").expect(0);
+    lab.set("LRL_PASSWORD_FILE", "");
+    let run = lab.lrl("drill --backup ./backups").expect(0);
+    assert!(run.stdout.contains("RESTORE DRILL PASSED"), "{}", run.stdout);
+    let manifest = fs::read_dir(lab.path("backups"))
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .find(|p| p.extension().is_some_and(|e| e == "json"))
+        .unwrap();
+    lab.run(["restore", "--manifest", manifest.to_str().unwrap(), "--data-dir", "again"]).expect(0);
+    same_data(&lab.path("data"), &lab.path("again"));
+}
+
+#[test]
+fn encryption_that_is_expected_is_never_left_out() {
+    let mut lab = lab();
+    // A key is given, and there is no store: a plain one would be a surprise.
+    let run = lab.lrl("backup").expect(1);
+    assert!(run.stderr.contains("lrl init --encrypt"), "{}", run.stderr);
+    lab.lrl("init").expect(1);
+    lab.lrl("init --encrypt --no-encryption").expect(2);
+    lab.set("LRL_PASSWORD_FILE", "");
+    lab.lrl("init --encrypt").expect(1);
+    assert!(!lab.path("backups/store/config").exists());
+    lab.lrl("backup").expect(0);
+    // Somebody put a plain store in the place of the encrypted one.
+    lab.set("LRL_PASSWORD_FILE", "pass");
+    for line in ["backup", "restore --data-dir again", "snapshots", "check"] {
+        let run = lab.lrl(line).expect(1);
+        assert!(run.stderr.contains("is not encrypted"), "{line}: {}", run.stderr);
+    }
+}
+
+#[test]
+fn the_recovery_sheet_says_all_that_is_needed_and_no_secret() {
+    let lab = lab();
+    let run = lab.lrl("init --encrypt").expect(0);
+    for part in ["RECOVERY SHEET", "Store id", "LRL_PASSWORD_FILE", "LRL_STORE", "lrl restore"] {
+        assert!(run.stdout.contains(part), "{part}\n{}", run.stdout);
+    }
+    assert!(!run.stdout.contains("correct horse") && !run.stderr.contains("correct horse"));
+    let lab = self::lab();
+    let document = lab.lrl("init --encrypt --json").expect(0).json();
+    assert_eq!(document["encrypted"], true);
+    assert!(document["recovery_sheet"].as_str().unwrap().contains(document["store_id"].as_str().unwrap()));
+}
+
+#[test]
+fn keys_are_listed_added_changed_and_removed() {
+    let mut lab = encrypted();
+    lab.lrl("backup").expect(0);
+    lab.lrl("key make-file k").expect(0);
+    lab.lrl("key make-file k").expect(1);
+    lab.lrl("key add").expect(2);
+    lab.lrl("key add --new-password-file pass --new-key-file k").expect(2);
+    lab.run(["key", "add", "--label", "the cellar", "--new-key-file", "k"]).expect(0);
+    let keys = lab.lrl("key list --json").expect(0).json();
+    let ids: BTreeSet<String> =
+        keys["keys"].as_array().unwrap().iter().map(|k| k["id"].as_str().unwrap().to_string()).collect();
+    assert_eq!(ids.len(), 2);
+    let first = keys["used"].as_str().unwrap().to_string();
+    lab.lrl("key change --new-password-file other").expect(0);
+    lab.lrl("snapshots").expect(12);
+    lab.set("LRL_PASSWORD_FILE", "");
+    lab.set("LRL_KEY_FILE", "k");
+    let listed = lab.lrl("key list").expect(0).stdout;
+    assert!(listed.contains("the cellar") && listed.contains("used now") && !listed.contains(&first[..8]), "{listed}");
+    lab.lrl("key remove ffffffffffffff").expect(1);
+    let keys = lab.lrl("key list --json").expect(0).json();
+    let by = |what: &str| {
+        keys["keys"].as_array().unwrap().iter().find(|k| k["opened_by"] == what).unwrap()["id"]
+            .as_str()
+            .unwrap()
+            .to_string()
+    };
+    lab.lrl(&format!("key remove {}", by("passphrase"))).expect(0);
+    let last = lab.lrl(&format!("key remove {}", by("key file"))).expect(1);
+    assert!(last.stderr.contains("last key"), "{}", last.stderr);
+    lab.lrl("check --read-data").expect(0);
+    lab.set("LRL_KEY_FILE", "");
+    lab.set("LRL_PASSWORD_COMMAND", "printf 'another passphrase\\n'");
+    lab.lrl("snapshots").expect(12);
+    let plain = Lab::small();
+    plain.lrl("backup").expect(0);
+    assert!(plain.lrl("key list").expect(1).stderr.contains("not encrypted"));
+}
+
+/// Every object changed, cut, swapped with another, or put back as it was before: refused, and found by `check`.
+#[test]
+fn whatever_is_changed_in_an_encrypted_store_is_seen() {
+    let lab = encrypted();
+    lab.lrl("backup").expect(0);
+    lab.upload("more.txt", &noise(5000, 9));
+    lab.lrl("backup").expect(0);
+    lab.lrl("drill --snapshot latest").expect(0);
+    let store = lab.path("backups/store");
+    let objects: BTreeMap<PathBuf, Vec<u8>> = files(&store)
+        .into_iter()
+        .filter(|(path, _)| !path.file_name().unwrap().to_string_lossy().starts_with("lock"))
+        .collect();
+    let put = |path: &Path, bytes: &[u8]| fs::write(path, bytes).unwrap();
+    let kind = |path: &Path| {
+        path.strip_prefix(&store).unwrap().components().next().unwrap().as_os_str().to_string_lossy().into_owned()
+    };
+    let mut tried = 0;
+    let mut seen = |path: &Path, bytes: &[u8], what: &str| {
+        put(path, bytes);
+        let code = lab.lrl("check --read-data").code;
+        // A slot or the config does not open then; all else is found.
+        let expected: &[i32] = if ["keys", "config"].contains(&kind(path).as_str()) { &[1, 4, 12] } else { &[4] };
+        assert!(expected.contains(&code), "{} {what}: {code}", path.display());
+        put(path, &objects[path]);
+        tried += 1;
+    };
+    for (path, bytes) in &objects {
+        let mut places = vec![0, 5, 8, 20, bytes.len() / 2, bytes.len() - 40, bytes.len() - 1];
+        if kind(path) == "keys" {
+            // Its label and times are for people; the sealed part is what counts.
+            places = vec![0, bytes.len() - 20, bytes.len() - 60];
+        }
+        for at in places {
+            let mut bad = bytes.clone();
+            bad[at.min(bytes.len() - 1)] ^= 1;
+            seen(path, &bad, &format!("flip at {at}"));
+        }
+        seen(path, &bytes[..bytes.len() / 2], "cut");
+        if let Some((other, theirs)) =
+            objects.iter().find(|(other, theirs)| kind(other) == kind(path) && theirs != &bytes)
+        {
+            seen(path, theirs, &format!("replaced by {}", other.display()));
+        }
+    }
+    assert!(tried > 60, "{tried}");
+    lab.lrl("check --read-data").expect(0);
+}
+
+fn in_bucket(bucket: &Bucket) -> Lab {
+    let mut lab = lab();
+    lab.set("LRL_STORE", &bucket.url("history/one"));
+    lab.set("AWS_ACCESS_KEY_ID", KEY);
+    lab.set("AWS_SECRET_ACCESS_KEY", "secret");
+    lab
+}
+
+#[test]
+fn a_bucket_and_the_passphrase_bring_everything_back_on_an_empty_machine() {
+    let bucket = Bucket::start();
+    let lab = in_bucket(&bucket);
+    assert!(lab.lrl("init").expect(1).stderr.contains("--encrypt"));
+    lab.lrl("init --encrypt").expect(0);
+    lab.lrl(&format!("backup --tag {CANARY}")).expect(0);
+    lab.lrl("backup").expect(0);
+    bucket.take_log();
+    lab.lrl("backup").expect(0);
+    let log = bucket.take_log();
+    assert!(log.len() <= 5, "{log:?}");
+    bucket.change(|objects| objects.iter().for_each(|(name, bytes)| assert!(!shows_canary(name, bytes), "{name}")));
+    // What is kept near at hand of the store is sealed as well; the cache of file states is not.
+    let cache = files(&lab.path("home/.cache/lrl"));
+    assert!(cache.len() > 3);
+    for (path, bytes) in
+        cache.iter().filter(|(path, _)| !path.file_name().unwrap().to_string_lossy().starts_with("cache.db"))
+    {
+        assert!(!shows_canary(&path.display().to_string(), bytes), "{}", path.display());
+    }
+    let new = in_bucket(&bucket);
+    fs::remove_dir_all(new.path("data")).unwrap();
+    new.lrl("check --read-data").expect(0);
+    new.lrl("restore").expect(0);
+    same_data(&lab.path("data"), &new.path("data"));
+    let mut stranger = in_bucket(&bucket);
+    stranger.set("LRL_PASSWORD_FILE", "other");
+    stranger.lrl("restore").expect(12);
+}
