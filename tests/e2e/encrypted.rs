@@ -327,3 +327,69 @@ fn a_bucket_and_the_passphrase_bring_everything_back_on_an_empty_machine() {
     stranger.set("LRL_PASSWORD_FILE", "other");
     stranger.lrl("restore").expect(12);
 }
+
+/// Makes an encrypted store in a bucket, and a machine that holds a key which only writes.
+fn writer_in(bucket: &Bucket) -> (Lab, Lab) {
+    let mut reader = in_bucket(bucket);
+    reader.lrl("init --encrypt").expect(0);
+    reader.lrl("key make-file wk").expect(0);
+    reader.run(["key", "add", "--writer", "--label", "web", "--new-key-file", "wk"]).expect(0);
+    let mut writer = in_bucket(bucket);
+    fs::copy(reader.path("wk"), writer.path("wk")).unwrap();
+    writer.set("LRL_PASSWORD_FILE", "");
+    writer.set("LRL_KEY_FILE", "wk");
+    reader.set("LRL_KEY_FILE", "");
+    (reader, writer)
+}
+
+#[test]
+fn a_machine_that_only_writes_backs_up_cheaply_and_reads_and_removes_nothing() {
+    let bucket = Bucket::start();
+    let (reader, writer) = writer_in(&bucket);
+    writer.lrl("backup").expect(0);
+    std::thread::sleep(std::time::Duration::from_millis(2500));
+    writer.lrl("backup").expect(0);
+    bucket.take_log();
+    let unchanged = writer.lrl("backup --json").expect(0).json();
+    let log = bucket.take_log();
+    assert!(log.len() <= 5, "{log:?}");
+    assert!(unchanged["added_bytes"].as_u64().unwrap() < 2500, "{unchanged}");
+
+    // One page of the database and one upload of many: deltas against the last set's copy, and an archive made of the uploads themselves.
+    writer.database().execute("UPDATE content_items SET title = 'x' WHERE id = 101", []).unwrap();
+    writer.upload("later.txt", b"later");
+    let small = writer.lrl("backup --json").expect(0).json();
+    assert!(small["added_bytes"].as_u64().unwrap() < 20_000, "{small}");
+    let drilled = writer.lrl("drill --backup ./backups").expect(0);
+    assert!(drilled.stdout.contains("RESTORE DRILL PASSED"), "{}", drilled.stdout);
+
+    let before = bucket.names();
+    for line in
+        ["restore --data-dir again", "dump latest lrl.db", "drill --snapshot latest", "check", "check --read-data"]
+    {
+        let run = writer.lrl(line).expect(12);
+        assert!(run.stderr.contains("only writes"), "{line}: {}", run.stderr);
+    }
+    for line in ["forget latest", "forget --keep-last 1", "prune"] {
+        let run = writer.lrl(line);
+        assert!([1, 12].contains(&run.code), "{line}: {}\n{}", run.code, run.stderr);
+    }
+    assert_eq!(bucket.names(), before);
+    assert!(!writer.path("again/lrl.db").exists());
+    writer.lrl("key add --new-password-file other").expect(1);
+
+    // The last set is gone, and the cache: everything is read and kept as a whole, and nothing is stored twice that need not be.
+    fs::remove_dir_all(writer.path("backups")).unwrap();
+    writer.lrl("backup").expect(0);
+    fs::remove_dir_all(writer.path("home/.cache")).unwrap();
+    let again = writer.lrl("backup --json").expect(0).json();
+    assert!(again["added_bytes"].as_u64().unwrap() < 300_000, "{again}");
+
+    reader.lrl("check --read-data").expect(0);
+    reader.lrl("drill --snapshot latest").expect(0);
+    reader.lrl("restore --data-dir again").expect(0);
+    same_data(&writer.path("data"), &reader.path("again"));
+    reader.lrl("restore latest~2 --data-dir earlier").expect(0);
+    let keys = writer.lrl("key list").expect(0).stdout;
+    assert!(keys.contains("only writes (used now)") && keys.contains("web"), "{keys}");
+}

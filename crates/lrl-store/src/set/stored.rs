@@ -1,5 +1,9 @@
 //! The archive of a snapshot's list, its contents read from the store and verified on the way.
 
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::archive::{self, Contents, Segments};
@@ -47,11 +51,47 @@ impl StoredContents<'_> {
             _ => Err(Error::corrupt(String::from_utf8_lossy(&entry.path), "is not a regular file")),
         }
     }
+
+    /// Reads a file's contents where the store's cannot be read: from the file that they came from, each piece checked against its id.
+    fn read_upload(
+        &self,
+        entry: &Entry,
+        content: &Content,
+        offset: u64,
+        len: u64,
+        sink: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let (root, below) = entry.path.split_at(entry.path.iter().position(|b| *b == b'/').unwrap_or(entry.path.len()));
+        let root = std::str::from_utf8(root).ok().and_then(|root| self.list.roots.get(root));
+        let below = OsStr::from_bytes(below.strip_prefix(b"/").unwrap_or(below));
+        let path = Path::new(root.map_or("", String::as_str)).join(below);
+        let file = File::open(&path).ok();
+        self.store.read_content_with(content, offset, len, sink, &mut |at, id, len| {
+            let mut bytes = vec![0; len];
+            let same = file.as_ref().is_some_and(|file| file.read_exact_at(&mut bytes, at).is_ok())
+                && self.store.ids().chunk(&bytes) == *id;
+            match same {
+                true => Ok(bytes),
+                // What this run stored it can read back.
+                false => self.store.read(id).map_err(|error| match error {
+                    Error::WriteOnly { .. } => Error::Source {
+                        path: path.clone(),
+                        detail: "has changed since it was stored, and the key only writes: its archive can be made where the store can be read (`lrl export`)".into(),
+                    },
+                    other => other,
+                }),
+            }
+        })
+    }
 }
 
 impl Contents for StoredContents<'_> {
     fn read(&self, entry: &Entry, offset: u64, len: u64, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
-        self.store.read_content(self.content(entry)?, offset, len, sink)
+        let content = self.content(entry)?;
+        if self.store.can_read() {
+            return self.store.read_content(content, offset, len, sink);
+        }
+        self.read_upload(entry, content, offset, len, sink)
     }
 
     fn pieces(&self, entry: &Entry, sink: &mut dyn FnMut(Piece) -> Result<()>) -> Result<()> {

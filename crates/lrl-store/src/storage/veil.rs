@@ -389,6 +389,10 @@ impl Storage for Veil {
     }
 
     fn remove(&self, name: &str) -> Result<()> {
+        if !self.keys.can_read() {
+            let object = self.describe_object(name);
+            return Err(Error::Refused(format!("{object} stays: the key only writes, and removes nothing")));
+        }
         self.forget(name);
         self.below.remove(&self.veiled(name)?)
     }

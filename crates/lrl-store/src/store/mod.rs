@@ -9,6 +9,7 @@ pub mod keys;
 pub mod links;
 mod lost;
 pub(crate) mod marks;
+pub(crate) mod near;
 pub mod quarantine;
 mod read;
 mod salvage;
@@ -49,6 +50,7 @@ pub struct Store {
     bases: bases::Bases,
     damaged: RwLock<Vec<DamagedIndex>>,
     salvage: RwLock<Option<Arc<Salvage>>>,
+    near: RwLock<Option<near::Near>>,
     // Of packs in an encrypted store.
     pack_keys: Mutex<HashMap<PackId, Key>>,
     lock: Option<Box<dyn Guard>>,
@@ -167,7 +169,9 @@ impl Store {
             }
             Err(error) => return Err(error),
         };
-        Ok((Self::open_with(storage, config, mode, wait, observer)?, error))
+        let store = Self::open_with(storage, config, mode, wait, observer)?;
+        store.check_readable()?;
+        Ok((store, error))
     }
 
     fn open_with(
@@ -190,6 +194,7 @@ impl Store {
             bases: bases::Bases::default(),
             damaged: RwLock::default(),
             salvage: RwLock::default(),
+            near: RwLock::default(),
             pack_keys: Mutex::default(),
             lock,
         };
@@ -304,7 +309,8 @@ impl Store {
     pub(crate) fn add_index(&self, file: IndexFile) -> Result<()> {
         let mut files = self.indexes.write().unwrap_or_else(PoisonError::into_inner);
         files.push(Arc::new(file));
-        if files.len() <= index::MAX_FILES {
+        // Merging removes what was merged, and who only writes removes nothing.
+        if files.len() <= index::MAX_FILES || !self.can_read() {
             return Ok(());
         }
         // Merging a file costs its length: take small ones, and a larger one only with as much of others. Total cost stays logarithmic.
@@ -397,6 +403,11 @@ impl Store {
         };
         let found = match read() {
             Err(Error::Corrupt { .. }) if self.storage.drop_copies() => read()?,
+            // Who only writes has kept its own.
+            Err(error @ Error::WriteOnly { .. }) => {
+                let kept = self.storage.kept(&name.id.to_string()).ok_or(error)?;
+                snapshot::decode(&kept, &name.id, &self.ids, &self.storage.describe_object(&object))?
+            }
             found => found?,
         };
         if found.source != name.source || found.sequence != name.sequence {
@@ -415,9 +426,15 @@ impl Store {
         }
     }
 
+    /// Fails for a key that only writes: it knows too little to remove or to judge anything.
+    pub(crate) fn check_readable(&self) -> Result<()> {
+        if self.can_read() { Ok(()) } else { Err(Error::WriteOnly { object: self.storage.describe() }) }
+    }
+
     /// Removes a snapshot's document; what it alone reaches is garbage from here on.
     pub(crate) fn forget(&self, name: &SnapshotName) -> Result<()> {
         self.check_writable()?;
+        self.check_readable()?;
         self.storage.remove(&name.object())
     }
 
@@ -433,6 +450,9 @@ impl Store {
         }
         let name = SnapshotName { source: snapshot.source.clone(), sequence: snapshot.sequence, id };
         self.storage.write_new(&name.object(), Source::Bytes(&bytes))?;
+        if !self.can_read() {
+            self.storage.keep(&name.id.to_string(), &bytes);
+        }
         Ok((name, bytes.len() as u64))
     }
 }

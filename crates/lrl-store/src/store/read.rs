@@ -162,6 +162,9 @@ impl Store {
     }
 
     fn read_from(&self, id: &ChunkId, from: From) -> Result<Vec<u8>> {
+        if let Some(plain) = if self.can_read() { None } else { self.read_near(id) } {
+            return Ok(plain);
+        }
         let first = self.locate(id).and_then(|place| place.map(|place| self.decode(&place, 0)).transpose());
         // Once packs outside the index are looked at, the first copy may come from one.
         let counts = from == From::AnyPack || self.salvaged().is_none();
@@ -298,9 +301,21 @@ impl Store {
     pub fn read_content(
         &self,
         content: &Content,
+        offset: u64,
+        len: u64,
+        sink: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        self.read_content_with(content, offset, len, sink, &mut |_, id, _| self.read(id))
+    }
+
+    /// As [`Store::read_content`], the chunks from wherever `read` finds them by offset, id and length; it has verified them.
+    pub(crate) fn read_content_with(
+        &self,
+        content: &Content,
         mut offset: u64,
         mut len: u64,
         sink: &mut dyn FnMut(&[u8]) -> Result<()>,
+        read: &mut dyn FnMut(u64, &ChunkId, usize) -> Result<Vec<u8>>,
     ) -> Result<()> {
         static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
         self.each_piece(content, offset, &mut |at, piece| {
@@ -311,7 +326,9 @@ impl Store {
             let take = (piece.len() - skip).min(len);
             match piece {
                 Piece::Data { id, len: stated } => {
-                    let plain = self.read(&id)?;
+                    let bounded = usize::try_from(stated).ok().filter(|len| *len <= codec::MAX_CHUNK);
+                    let too_long = || Error::corrupt(format!("chunk {id}"), "is impossibly long");
+                    let plain = read(at, &id, bounded.ok_or_else(too_long)?)?;
                     if plain.len() as u64 != stated {
                         return Err(Error::corrupt(format!("chunk {id}"), "has another length than its list says"));
                     }

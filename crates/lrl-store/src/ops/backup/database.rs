@@ -19,9 +19,11 @@ use crate::id::ChunkId;
 use crate::progress::{Observer, Problem, checkpoint};
 use crate::sqlite::{self, ImageSink, ReadOptions};
 use crate::storage::room::{Room, Target};
+use crate::store::Store;
 use crate::store::cache::Cache;
+use crate::store::near::Near;
 use crate::store::session::Session;
-use crate::store::tree::Builder;
+use crate::store::tree::{Builder, Items};
 
 /// So many extents are encoded at once.
 const BATCH_EXTENTS: usize = 64;
@@ -49,6 +51,12 @@ pub(super) fn keep(
     let shown = path.display().to_string();
     let parent = history.database.as_ref().map(|(_, half)| half);
     let before = sqlite::observe(path)?;
+    // A key that only writes reads no old extents: without a local copy the set needs the whole image.
+    let local = if session.store().can_read() { None } else { local_copy(session.store(), cache, parent, options) };
+    let parent = if session.store().can_read() || local.is_some() || options.out.is_none() { parent } else { None };
+    if let Some(near) = local {
+        session.store().put_near(near);
+    }
     let settled = before.as_ref().is_some_and(|state| state.is_settled(options.now));
     let distrust = options.rescan || session.doubts();
     let known = cache.and_then(|cache| cache.database(&options.source));
@@ -106,7 +114,28 @@ pub(super) fn keep(
     };
     let read =
         DatabaseRead { locked: image.locked, method: image.method, schema_error: image.schema_error, changed_unseen };
-    Ok(Some(Half { record, staged: kept.into_image(), read: Some(read) }))
+    let staged = match session.store().can_read() || options.out.is_none() {
+        true => kept.into_image(),
+        false => kept.into_file(scratch, &room)?,
+    };
+    Ok(Some(Half { record, staged, read: Some(read) }))
+}
+
+/// Finds the parent's image in the last set.
+fn local_copy(
+    store: &Store,
+    cache: Option<&Cache>,
+    parent: Option<&snapshot::Database>,
+    options: &Options,
+) -> Option<Near> {
+    let parent = parent?;
+    let file = File::open(cache?.newest_output(options.out.as_deref()?, "sqlite")?).ok()?;
+    let extents = Items::<Piece>::new(store, &parent.root).ok()?;
+    let extents = extents.map_while(|piece| match piece {
+        Ok(Piece::Data { id, len }) => Some((id, len)),
+        _ => None,
+    });
+    Some(Near::new(file, extents))
 }
 
 /// All of the image is new, so it is copied to disk as soon as it does not fit into memory. With a WAL beside it the file's length is

@@ -50,6 +50,17 @@ impl Kept {
     pub fn into_image(self) -> Option<NamedTempFile> {
         self.spool.file.filter(|_| self.spool.len == self.len)
     }
+
+    /// As [`Kept::into_image`], also where it fitted into memory: for who cannot read it in the store.
+    pub fn into_file(mut self, scratch: &Path, room: &Room) -> Result<Option<NamedTempFile>> {
+        if self.spool.file.is_none() && self.spool.len == self.len {
+            room.spend(self.len)?;
+            let mut file = temporary_file(scratch)?;
+            file.write_all(&self.spool.memory).map_err(Error::io("write an image below", scratch))?;
+            self.spool.file = Some(file);
+        }
+        Ok(self.into_image())
+    }
 }
 
 /// Takes an image in, from its first byte to its last.

@@ -356,7 +356,7 @@ impl History {
         for name in names.iter().rev() {
             // A damaged snapshot is no parent; the new one is complete without it.
             let snapshot = match store.snapshot(name) {
-                Err(Error::Corrupt { .. } | Error::Missing { .. }) => continue,
+                Err(Error::Corrupt { .. } | Error::Missing { .. } | Error::WriteOnly { .. }) => continue,
                 other => other?,
             };
             self.newest_stamp.get_or_insert(snapshot.timestamp);

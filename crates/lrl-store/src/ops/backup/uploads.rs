@@ -8,7 +8,7 @@ use std::iter::Peekable;
 use rayon::prelude::*;
 
 use super::{History, Options, scan, time_of};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::entry::{Content, Entry, INLINE_PIECES, Kind, Piece, Time, compare_paths};
 use crate::format::snapshot;
 use crate::id::ChunkId;
@@ -198,8 +198,8 @@ impl<'a> Keeper<'a> {
                 }
                 Some(Ok(entry)) if entry.path == path => return old.next().transpose(),
                 // A parent that cannot be read is no parent: everything is read again.
-                Some(Err(_)) => {
-                    self.session.doubt();
+                Some(Err(error)) => {
+                    distrust(self.session, error);
                     self.old = None;
                     return Ok(None);
                 }
@@ -310,7 +310,14 @@ impl<'a> Keeper<'a> {
 
 /// Opens the parent's list. One that cannot be read means that the store is damaged: this run heals what it can.
 fn readable<'s>(session: &Session<'s>, root: &ChunkId) -> Option<Items<'s, Entry>> {
-    Items::new(session.store(), root).map_err(|_| session.doubt()).ok()
+    Items::new(session.store(), root).map_err(|error| distrust(session, &error)).ok()
+}
+
+/// What a key that only writes cannot read is no damage.
+fn distrust(session: &Session<'_>, error: &Error) {
+    if !matches!(error, Error::WriteOnly { .. }) {
+        session.doubt();
+    }
 }
 
 fn is_settled(stat: &Stat, before: i64) -> bool {

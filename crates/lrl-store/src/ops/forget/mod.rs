@@ -57,6 +57,7 @@ impl Plan {
 
 /// Decides what to forget; changes nothing.
 pub fn plan(store: &Store, options: &Options, observer: &dyn Observer) -> Result<Plan> {
+    store.check_readable()?;
     if options.names.is_empty() { by_policy(store, options, observer) } else { by_name(store, options, observer) }
 }
 

@@ -182,6 +182,7 @@ pub fn plan(
     observer: &dyn Observer,
 ) -> Result<Plan> {
     store.check_writable()?;
+    store.check_readable()?;
     refuse_remote(store)?;
     observer.phase(Phase::Verify, None);
     refuse_foreign_names(store)?;
