@@ -393,3 +393,24 @@ fn a_machine_that_only_writes_backs_up_cheaply_and_reads_and_removes_nothing() {
     let keys = writer.lrl("key list").expect(0).stdout;
     assert!(keys.contains("only writes (used now)") && keys.contains("web"), "{keys}");
 }
+
+#[test]
+fn a_store_that_was_set_back_is_noticed_once_and_what_was_forgotten_on_purpose_is_not() {
+    let lab = encrypted();
+    lab.lrl("backup").expect(0);
+    let store = lab.path("backups/store");
+    let old = files(&store);
+    lab.lrl("backup").expect(0);
+    // The server gives back the store as it was before.
+    fs::remove_dir_all(&store).unwrap();
+    for (path, bytes) in &old {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+    let run = lab.lrl("backup").expect(3);
+    assert!(run.stderr.contains("number 2 of lab") && run.stderr.contains("older store"), "{}", run.stderr);
+    lab.lrl("backup").expect(0);
+    lab.lrl("forget latest --force").expect(0);
+    let run = lab.lrl("backup --json").expect(0).json();
+    assert_eq!((run["vanished"].is_null(), run["sequence"].as_u64()), (true, Some(3)));
+}

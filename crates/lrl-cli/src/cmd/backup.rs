@@ -150,13 +150,14 @@ struct Document<'a> {
     full_scan: Option<serde_json::Value>,
     sets: Option<&'a Sets>,
     problems: &'a [lrl_store::progress::Problem],
+    vanished: Option<serde_json::Value>,
     set_error: Option<String>,
 }
 
 fn render(context: &Context<'_>, paths: &Paths, report: &Report) -> Result {
     let term = context.term;
     let lost = report.problems.iter().filter(|problem| problem.lost).count();
-    let exit = match (&report.set_error, lost) {
+    let exit = match (&report.set_error, lost + usize::from(report.vanished.is_some())) {
         (Some(_), _) => Exit::SetFailed,
         (None, 0) => Exit::Done,
         (None, _) => Exit::Incomplete,
@@ -190,6 +191,7 @@ fn render(context: &Context<'_>, paths: &Paths, report: &Report) -> Result {
     match exit {
         Exit::Done => term.say("\nBackup completed successfully!"),
         Exit::SetFailed => term.say("\nThe snapshot is stored, but its set could not be written."),
+        _ if lost == 0 => term.say("\nBackup completed, but earlier snapshots have vanished (see the warning)."),
         _ => term
             .say(format!("\nBackup completed, but with {} (see the warnings).", units::count(lost as u64, "problem"))),
     }
@@ -204,6 +206,14 @@ fn render(context: &Context<'_>, paths: &Paths, report: &Report) -> Result {
     cost(context, report);
     if let Some(found) = &report.sets {
         sets::render(context, found);
+    }
+    if let Some((sequence, id)) = &report.vanished {
+        term.warn(format!(
+            "snapshot {} (number {sequence} of {}), the newest that this machine knew, is no longer in {place}: somebody removed it, or put an older \
+             store in its place; `lrl snapshots` shows what is there",
+            id.short(),
+            snapshot.source
+        ));
     }
     if let Some(error) = &report.set_error {
         term.warn(format!("the set was not written: {error}"));
@@ -308,6 +318,9 @@ fn document<'a>(paths: &Paths, report: &'a Report, exit: Exit) -> Document<'a> {
         }),
         sets: report.sets.as_ref(),
         problems: &report.problems,
+        vanished: report
+            .vanished
+            .map(|(sequence, id)| serde_json::json!({ "sequence": sequence, "snapshot": id.to_string() })),
         set_error: report.set_error.as_ref().map(ToString::to_string),
     }
 }

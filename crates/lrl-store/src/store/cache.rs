@@ -10,7 +10,7 @@ use rusqlite::{Connection, ErrorCode, params};
 
 use crate::error::{Error, Result};
 use crate::format::entry::{Entry, Time};
-use crate::id::ChunkId;
+use crate::id::{ChunkId, SnapshotId};
 use crate::sqlite::State;
 
 const VERSION: i64 = 4;
@@ -26,6 +26,10 @@ const SCHEMA: &str = "
     CREATE TABLE indexes(name TEXT PRIMARY KEY) WITHOUT ROWID;
     CREATE TABLE outputs(path BLOB PRIMARY KEY, stamp TEXT, sha256 TEXT) WITHOUT ROWID;
 ";
+
+// It came later: caches of this version may lack it.
+const NEWEST: &str =
+    "CREATE TABLE IF NOT EXISTS newest(source TEXT PRIMARY KEY, sequence INTEGER, id BLOB) WITHOUT ROWID;";
 
 /// The cache of one store.
 pub struct Cache {
@@ -148,6 +152,7 @@ impl Cache {
         if version()? != VERSION {
             return Err(rusqlite::Error::InvalidQuery);
         }
+        db.execute_batch(NEWEST)?;
         Ok(Self { db })
     }
 
@@ -191,6 +196,23 @@ impl Cache {
     /// Notes that a half of a source was read whole.
     pub fn put_scanned(&self, source: &str, half: &str, at: i64) -> rusqlite::Result<()> {
         self.db.execute("INSERT OR REPLACE INTO scans VALUES(?,?,?)", params![source, half, at]).map(|_| ())
+    }
+
+    /// Returns number and id of the newest snapshot that this machine has added or seen.
+    pub fn newest(&self, source: &str) -> Option<(u64, SnapshotId)> {
+        let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)? as u64, SnapshotId::from_bytes(row.get(1)?)));
+        self.db.query_row("SELECT sequence, id FROM newest WHERE source=?", [source], row).ok()
+    }
+
+    /// Notes the newest snapshot, or that none is known.
+    pub fn put_newest(&self, source: &str, newest: Option<(u64, SnapshotId)>) -> rusqlite::Result<()> {
+        match newest {
+            Some((sequence, id)) => {
+                let row = params![source, sequence as i64, id.as_bytes()];
+                self.db.execute("INSERT OR REPLACE INTO newest VALUES(?,?,?)", row).map(drop)
+            }
+            None => self.db.execute("DELETE FROM newest WHERE source=?", [source]).map(drop),
+        }
     }
 
     /// Returns the state in which the database was when the tree at the returned root was made of it.

@@ -95,6 +95,8 @@ pub struct Report {
     pub set_error: Option<Error>,
     /// The backup directory's sets, if this one's was written.
     pub sets: Option<Sets>,
+    /// A snapshot that was there when this machine looked last, and the newest of its source, and is there no more.
+    pub vanished: Option<(u64, SnapshotId)>,
     /// What is missing from the result, and notes.
     pub problems: Vec<Problem>,
 }
@@ -145,6 +147,7 @@ fn run(session: &Session<'_>, cache: Option<&Cache>, options: &Options, observer
     let storage = store.storage();
     let history = History::read(store, &options.source)?;
     let timestamp = history.free_timestamp(store, options)?;
+    let vanished = cache.and_then(|cache| cache.newest(&options.source)).filter(|known| !history.has(*known));
     let mut notes = Vec::new();
     let full_scan = scan::due(cache, &history, options);
     let Losses { lost, repairs } = match scan::looks_at_packs(store, cache, full_scan) {
@@ -196,6 +199,7 @@ fn run(session: &Session<'_>, cache: Option<&Cache>, options: &Options, observer
     if let Some(cache) = cache {
         let ids = lost.iter().map(|id| *id.as_bytes()).chain(repairs.iter().map(|id| *id.as_bytes()));
         scan::note_healed(cache, &snapshot, ids);
+        let _ = cache.put_newest(&options.source, Some((name.sequence, name.id)));
         let _ = scan::note_indexes(store, cache).and_then(|()| cache.commit());
     }
     let (set, set_error) = match published {
@@ -204,7 +208,19 @@ fn run(session: &Session<'_>, cache: Option<&Cache>, options: &Options, observer
         Some(Err(e)) => (None, Some(e)),
     };
     let added_bytes = session.added_bytes();
-    Ok(Report { name, snapshot, added_bytes, database_read, uploads_read, full_scan, set, set_error, sets, problems })
+    Ok(Report {
+        name,
+        snapshot,
+        added_bytes,
+        database_read,
+        uploads_read,
+        full_scan,
+        set,
+        set_error,
+        sets,
+        vanished,
+        problems,
+    })
 }
 
 /// What is ready to be published.
@@ -325,6 +341,7 @@ pub fn time_of(time: SystemTime) -> Time {
 /// What the source's earlier snapshots say: the next place in the sequence, and what each half is compared with.
 pub(super) struct History {
     pub next_sequence: u64,
+    newest: Vec<(u64, SnapshotId)>,
     newest_stamp: Option<String>,
     pub database: Option<(SnapshotId, snapshot::Database)>,
     uploads: Option<(SnapshotId, snapshot::Uploads)>,
@@ -336,7 +353,10 @@ impl History {
         let next_sequence = store.highest_sequence(source, &names)?.checked_add(1);
         let next_sequence = next_sequence
             .ok_or_else(|| Error::corrupt(store.storage().describe(), "holds a snapshot of the last number"))?;
-        let mut history = Self { next_sequence, newest_stamp: None, database: None, uploads: None };
+        let last = names.last().map_or(0, |name| name.sequence);
+        let newest = names.iter().rev().take_while(|name| name.sequence == last);
+        let newest = newest.map(|name| (name.sequence, name.id)).collect();
+        let mut history = Self { next_sequence, newest, newest_stamp: None, database: None, uploads: None };
         history.look(store, &names)?;
         let first = names.first().filter(|first| first.sequence > 1 && !history.is_whole()).cloned();
         if let Some(first) = first {
@@ -345,6 +365,11 @@ impl History {
             history.look(store, &names)?;
         }
         Ok(history)
+    }
+
+    /// Says whether a snapshot that was once the newest can still be there: not if the history has become shorter than that.
+    fn has(&self, (sequence, id): (u64, SnapshotId)) -> bool {
+        sequence + 1 < self.next_sequence || self.newest.contains(&(sequence, id))
     }
 
     fn is_whole(&self) -> bool {

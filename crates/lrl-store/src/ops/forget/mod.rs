@@ -8,6 +8,7 @@ use crate::format::snapshot::Snapshot;
 use crate::id::SnapshotId;
 use crate::ops::select::{self, Need};
 use crate::progress::{Observer, checkpoint};
+use crate::store::cache::Cache;
 use crate::store::{SnapshotName, Store};
 pub use policy::{Candidate, Policy, Reason};
 
@@ -68,6 +69,14 @@ pub fn apply(store: &Store, plan: &Plan, observer: &dyn Observer) -> Result<()> 
         done = checkpoint(observer).and_then(|()| store.forget(name));
         if done.is_err() {
             break;
+        }
+    }
+    // What is removed on purpose is not missed by the next backup.
+    let cache = store.storage().cache_dir().and_then(|dir| Cache::open(&dir));
+    for name in plan.removed() {
+        if let Some(cache) = cache.as_ref().filter(|cache| cache.newest(&name.source) == Some((name.sequence, name.id)))
+        {
+            let _ = cache.put_newest(&name.source, None);
         }
     }
     done.and(store.storage().sync("snapshots"))
