@@ -125,7 +125,7 @@ impl Credential {
 }
 
 fn context(store_id: &[u8; 32], class: Class) -> Vec<u8> {
-    [&store_id[..], b"slot", &[class as u8]].concat()
+    [&store_id[..], &[4], b"slot", &[class as u8]].concat()
 }
 
 impl Slot {
