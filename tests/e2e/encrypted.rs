@@ -289,6 +289,33 @@ fn whatever_is_changed_in_an_encrypted_store_is_seen() {
     lab.lrl("check --read-data").expect(0);
 }
 
+/// Every pack and every object has a key of its own: no nonce can come twice, whoever writes the same again.
+#[test]
+fn no_key_of_an_object_is_used_twice() {
+    let lab = encrypted();
+    let mut heads: BTreeMap<Vec<u8>, PathBuf> = BTreeMap::new();
+    let mut look = || {
+        for (path, bytes) in files(&lab.path("backups/store")) {
+            if bytes.starts_with(b"LRLP") || bytes.starts_with(b"LRLE") {
+                // The first 32 bytes of a sealed key are a public key that is used once; those of an index a salt.
+                let other = heads.insert(bytes[8..40].to_vec(), path.clone());
+                assert!(other.is_none_or(|other| other == path), "{}", path.display());
+            }
+        }
+        heads.len()
+    };
+    for n in 0..6 {
+        lab.upload("changing.txt", format!("{n}").repeat(500).as_bytes());
+        lab.lrl("backup --snapshot-only").expect(0);
+        look();
+        // The same contents again, in new objects.
+        lab.lrl("forget latest --force --prune --max-unused 0").expect(0);
+        lab.lrl("backup --snapshot-only").expect(0);
+        look();
+    }
+    assert!(look() > 20);
+}
+
 fn in_bucket(bucket: &Bucket) -> Lab {
     let mut lab = lab();
     lab.set("LRL_STORE", &bucket.url("history/one"));
