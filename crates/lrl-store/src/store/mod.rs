@@ -4,6 +4,7 @@ mod bases;
 pub mod cache;
 pub mod compare;
 pub mod drills;
+mod encoded;
 pub mod index;
 pub mod links;
 mod lost;
@@ -178,6 +179,13 @@ impl Store {
         };
         store.reload_indexes()?;
         Ok(store)
+    }
+
+    /// Names chunks and documents by other ids than its config says: what a store with a key of its own does.
+    #[cfg(test)]
+    pub(crate) fn named_by(mut self, ids: Ids) -> Self {
+        self.ids = ids;
+        self
     }
 
     /// Returns the store's config.

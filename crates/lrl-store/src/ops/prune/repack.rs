@@ -102,9 +102,7 @@ fn move_pack(store: &Store, session: &Session<'_>, pack: &PackId, observer: &dyn
             continue;
         }
         let place = Place { pack: *pack, offset, record };
-        let len = place.record.encoded_len as usize;
-        let read = store.read_copy(&place).and_then(|_| store.storage().read_range(&pack_name(pack), offset, len));
-        match read {
+        match store.read_copy(&place).and_then(|_| store.encoded(&place)) {
             Ok(encoded) => session.append(&encoded, place.record)?,
             Err(e) if e.is_final() => return Err(e),
             Err(error) => stays = stays.or(Some(error)),
