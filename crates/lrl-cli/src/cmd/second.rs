@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use lrl_store::error::Error;
 use lrl_store::ops::backup::time_of;
 use lrl_store::ops::copy::{self, Options, Report, Which, second};
 use lrl_store::store::Store;
@@ -74,8 +75,11 @@ impl Second {
         ));
         if let Some(failure) = &self.failure {
             term.warn(format!("the second store {place} does not have all: {}", failure.message()));
-            if let Some(hint) = failure.hint() {
-                term.note(hint);
+            match failure {
+                Failure::Engine(Error::NoStore { .. }) => {
+                    term.note("is its disk mounted? If it is new, `lrl init --store` makes it first");
+                }
+                failure => failure.hint().iter().for_each(|hint| term.note(hint)),
             }
             term.note("the backup itself is good; the next one copies what is missing");
         } else if !self.report.failed.is_empty() {
