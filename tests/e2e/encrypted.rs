@@ -441,3 +441,64 @@ fn a_store_that_was_set_back_is_noticed_once_and_what_was_forgotten_on_purpose_i
     let run = lab.lrl("backup --json").expect(0).json();
     assert_eq!((run["vanished"].is_null(), run["sequence"].as_u64()), (true, Some(3)));
 }
+
+#[test]
+fn snapshots_are_copied_from_plain_to_encrypted_and_back() {
+    let mut lab = lab();
+    lab.set("LRL_PASSWORD_FILE", "");
+    lab.lrl("backup").expect(0);
+    for n in 0..4 {
+        lab.database().execute("UPDATE content_items SET title = ?1 WHERE id = 101", [n]).unwrap();
+        lab.upload("changing.txt", format!("{n}").repeat(900).as_bytes());
+        lab.lrl("backup --snapshot-only").expect(0);
+    }
+    let bytes = |dir: &str| files(&lab.path(dir).join("packs")).values().map(Vec::len).sum::<usize>();
+    lab.lrl("init --encrypt --store sealed --password-file pass").expect(0);
+    let copy = "copy --from backups/store --store sealed --password-file pass";
+    lab.lrl(copy).expect(0);
+    no_canary_in(&lab.path("sealed"));
+    assert!(bytes("sealed") < bytes("backups/store") * 11 / 10, "{} {}", bytes("sealed"), bytes("backups/store"));
+    let again = lab.lrl(&format!("{copy} --json")).expect(0).json();
+    assert_eq!((again["already_there"].as_u64(), again["copied"].as_array().unwrap().len()), (Some(5), 0));
+    lab.lrl("check --read-data --store sealed --password-file pass").expect(0);
+
+    // Back, and from one key to another: the key of each is said by itself.
+    lab.lrl("copy --from sealed --store back").expect(12);
+    lab.lrl("copy --from sealed --from-password-file pass --store back").expect(0);
+    lab.lrl("init --encrypt --store third --password-file other").expect(0);
+    lab.lrl("copy --from sealed --from-password-file pass --store third --password-file other").expect(0);
+    lab.lrl("copy --from sealed --from-password-file other --store third --password-file other").expect(12);
+    for (store, key) in
+        [("backups/store", ""), ("sealed", " --password-file pass"), ("back", ""), ("third", " --password-file other")]
+    {
+        lab.lrl(&format!("restore --store {store}{key} --data-dir out/{}", store.replace('/', "-"))).expect(0);
+        same_data(&lab.path("data"), &lab.path(format!("out/{}", store.replace('/', "-"))));
+        lab.lrl(&format!("restore latest~3 --store {store}{key} --data-dir old/{}", store.replace('/', "-"))).expect(0);
+        same_data(&lab.path("old/backups-store"), &lab.path(format!("old/{}", store.replace('/', "-"))));
+    }
+    // A plain store in the place of an encrypted one gets no copy.
+    lab.lrl("copy --from backups/store --store back --password-file pass").expect(1);
+}
+
+#[test]
+fn a_second_store_is_encrypted_with_a_key_of_its_own() {
+    let bucket = Bucket::start();
+    let mut lab = in_bucket(&bucket);
+    let second = lab.environment()["LRL_STORE"].clone();
+    lab.lrl("init --encrypt").expect(0);
+    lab.set("LRL_STORE", "");
+    lab.set("LRL_PASSWORD_FILE", "");
+    lab.set("LRL_COPY_TO_PASSWORD_FILE", "other");
+    let run = lab.run(["backup", "--copy-to", &second]).expect(5);
+    assert!(run.stderr.contains("does not open it"), "{}", run.stderr);
+    lab.set("LRL_COPY_TO_PASSWORD_FILE", "pass");
+    lab.run(["backup", "--copy-to", &second]).expect(0);
+    bucket.change(|objects| objects.iter().for_each(|(name, bytes)| assert!(!shows_canary(name, bytes), "{name}")));
+    lab.run(["restore", "--store", &second, "--password-file", "pass", "--data-dir", "again"]).expect(0);
+    same_data(&lab.path("data"), &lab.path("again"));
+    // The fleet shows it; without its key as a line.
+    let fleet = second.replace("history/one", "history/*");
+    let line = lab.run(["status", "--store", &fleet, "--json"]).expect(4).json();
+    assert!(line[0]["error"].as_str().unwrap().contains("no key was given"), "{line}");
+    lab.run(["status", "--store", &fleet, "--password-file", "pass"]).expect(0);
+}

@@ -312,6 +312,7 @@ fn keep(
         tags: Vec::new(),
         program: "fuzz".into(),
         packs: session.packs(),
+        original: None,
         database: Some(database),
         uploads: None,
         problems: Vec::new(),

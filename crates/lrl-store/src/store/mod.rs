@@ -203,6 +203,13 @@ impl Store {
         Ok(store)
     }
 
+    /// Names chunks and documents by other ids than its config says: what a store with a key of its own does.
+    #[cfg(test)]
+    pub(crate) fn named_by(mut self, ids: Ids) -> Self {
+        self.ids = ids;
+        self
+    }
+
     /// Returns the store's config.
     pub fn config(&self) -> &Config {
         &self.config

@@ -72,6 +72,7 @@ fn document() -> Snapshot {
         tags: vec!["weekly".into()],
         program: "lrl".into(),
         packs: vec![PackId::of(b"pack")],
+        original: None,
         database: Some(Database {
             path: "./data/lrl.db".into(),
             size_bytes: 8192,
