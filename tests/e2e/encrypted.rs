@@ -289,6 +289,39 @@ fn whatever_is_changed_in_an_encrypted_store_is_seen() {
     lab.lrl("check --read-data").expect(0);
 }
 
+#[test]
+fn a_lost_config_and_a_lost_slot_are_made_again() {
+    let lab = lab();
+    let sheet = lab.lrl("init --encrypt").expect(0).stdout;
+    lab.lrl("backup").expect(0);
+    let config = lab.path("backups/store/config");
+    let before = fs::read(&config).unwrap();
+    let mut flipped = before.clone();
+    flipped[30] ^= 1;
+    for damaged in [None, Some(flipped), Some(b"nonsense".to_vec())] {
+        match &damaged {
+            Some(bytes) => fs::write(&config, bytes).unwrap(),
+            None => fs::remove_file(&config).unwrap(),
+        }
+        lab.lrl("restore --data-dir never").expect(if damaged.is_some() { 1 } else { 10 });
+        lab.lrl("check").expect(4);
+        // Without the key nothing shows what it was.
+        lab.lrl("check --repair --password-file other").expect(1);
+        assert_eq!(fs::read(&config).ok(), damaged);
+        lab.lrl("check --repair").expect(0);
+        assert_eq!(fs::read(&config).unwrap(), before);
+        lab.lrl("check --read-data").expect(0);
+    }
+    let slot = files(&lab.path("backups/store/keys")).into_iter().next().unwrap();
+    fs::remove_file(&slot.0).unwrap();
+    fs::remove_dir_all(lab.path("home/.cache")).unwrap();
+    lab.lrl("snapshots").expect(12);
+    let line = sheet.lines().find(|line| line.starts_with("{\"format\"")).unwrap();
+    fs::write(&slot.0, format!("{line}\n")).unwrap();
+    assert_eq!(fs::read(&slot.0).unwrap(), slot.1);
+    lab.lrl("restore --data-dir again").expect(0);
+}
+
 /// Every pack and every object has a key of its own: no nonce can come twice, whoever writes the same again.
 #[test]
 fn no_key_of_an_object_is_used_twice() {

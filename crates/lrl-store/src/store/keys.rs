@@ -107,7 +107,11 @@ pub fn slots(storage: &dyn Storage) -> Result<Vec<Named>> {
 
 /// Opens the slot that is for this credential. [`Error::WrongKey`] if there is none.
 pub fn open(storage: &dyn Storage, credential: Option<&Credential>) -> Result<Opened> {
-    let store_id = read_config(storage)?.id()?;
+    open_store(storage, Some(read_config(storage)?.id()?), credential)
+}
+
+/// Where the config is lost, each slot says itself which store it is of: what it opens shows whether that is true.
+fn open_store(storage: &dyn Storage, store_id: Option<[u8; 32]>, credential: Option<&Credential>) -> Result<Opened> {
     let wrong = |reason: &str| Error::WrongKey { store: storage.describe(), reason: reason.into() };
     let credential = credential.ok_or_else(|| wrong("no key was given"))?;
     let kept_name = match credential {
@@ -115,6 +119,7 @@ pub fn open(storage: &dyn Storage, credential: Option<&Credential>) -> Result<Op
         Credential::File(_) => KEPT[1],
     };
     let open = |slot: Named| {
+        let store_id = store_id.map_or_else(|| slot.slot.id(), Ok)?;
         let bundle = slot.slot.open(&store_id, credential, &storage.describe_object(&slot.name))?;
         Ok(bundle.map(|bundle| Opened { bundle, slot }))
     };
@@ -157,7 +162,14 @@ pub fn unveil(
 ) -> Result<Arc<dyn Storage>> {
     let config = match read_config(&*storage) {
         Ok(config) => config,
-        // Whoever opens the store is told.
+        // Whoever opens the store is told; a repair needs the keys for it.
+        Err(Error::Corrupt { .. } | Error::NoStore { .. }) if credential.is_some() => {
+            return Ok(match open_store(&*storage, None, credential) {
+                Ok(Opened { bundle, slot }) => Arc::new(Veil::new(storage, Keys::new(slot.slot.id()?, &bundle), None)),
+                Err(Error::WrongKey { .. }) => storage,
+                Err(error) => return Err(error),
+            });
+        }
         Err(Error::Corrupt { .. } | Error::NoStore { .. } | Error::Unsupported { .. }) => return Ok(storage),
         Err(error) => return Err(error),
     };
