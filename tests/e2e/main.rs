@@ -33,6 +33,7 @@ mod odd;
 mod operations;
 mod power_cut;
 mod prune;
+mod pruned_bucket;
 mod reader;
 mod remote;
 mod repair;

@@ -312,6 +312,7 @@ fn keep(
         tags: Vec::new(),
         program: "fuzz".into(),
         packs: session.packs(),
+        avoids: Vec::new(),
         database: Some(database),
         uploads: None,
         problems: Vec::new(),

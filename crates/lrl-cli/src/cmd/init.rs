@@ -22,9 +22,24 @@ pub fn run(context: &Context<'_>, args: &InitArgs) -> Result {
         return Err(Error::Refused(format!("there is a store at {} already", paths.store)).into());
     }
     let shown = paths.store.to_string();
-    if context.term.is_json() {
-        context.term.json(&json!({ "success": true, "store": shown }))?;
-    }
+    let mut document = json!({ "success": true, "store": shown });
     context.term.say(format!("Made an empty store at {shown}"));
+    if paths.store.directory().is_none() {
+        match store::keeps_first(context, &paths.store) {
+            Ok(true) => document["conditional_writes"] = true.into(),
+            Ok(false) => {
+                document["conditional_writes"] = false.into();
+                context.term.note(
+                    "its server ignores If-None-Match, so it cannot keep two prunes apart: prune from one machine only, with --only-pruner",
+                );
+            }
+            Err(error) => {
+                context.term.note(format!("whether its server keeps two prunes apart could not be tried: {error}"))
+            }
+        }
+    }
+    if context.term.is_json() {
+        context.term.json(&document)?;
+    }
     Ok(Exit::Done)
 }

@@ -8,5 +8,6 @@ pub mod entry;
 pub mod index;
 pub mod node;
 pub mod pack;
+pub mod pending;
 pub mod repair;
 pub mod snapshot;

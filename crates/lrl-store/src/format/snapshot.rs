@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::entry::Time;
 use crate::error::{Error, Result};
-use crate::id::{ChunkId, Ids, PackId, SnapshotId};
+use crate::id::{ChunkId, Ids, PackId, PendingId, SnapshotId};
 use crate::progress::Problem;
 
 /// The document's format version that this build writes.
@@ -39,6 +39,9 @@ pub struct Snapshot {
     /// The packs that this run added, for people: a prune may have replaced them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub packs: Vec<PackId>,
+    /// Lists of candidates for deletion that this run had read: nothing in the snapshot stands in their packs alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub avoids: Vec<PendingId>,
     /// The database, if this snapshot holds one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<Database>,

@@ -168,6 +168,9 @@ fn import_one(
     if !is_whole {
         session.doubt();
     }
+    if history.leans(&session)? {
+        session.be_wary();
+    }
     observer.phase(Phase::Database, file("database").and_then(|file| file.size_bytes));
     let database = match file("database") {
         None => None,
@@ -196,6 +199,7 @@ fn import_one(
         tags: vec!["imported".into()],
         program: options.program.clone(),
         packs: session.packs(),
+        avoids: Vec::new(),
         database,
         uploads,
         problems: Vec::new(),

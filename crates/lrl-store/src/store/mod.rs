@@ -2,12 +2,15 @@
 
 mod bases;
 pub mod cache;
+pub(crate) mod claim;
 pub mod compare;
 pub mod drills;
 pub mod index;
+mod lean;
 pub mod links;
 mod lost;
 pub(crate) mod marks;
+pub mod pending;
 pub mod quarantine;
 mod read;
 mod salvage;
@@ -44,6 +47,8 @@ pub struct Store {
     bases: bases::Bases,
     damaged: RwLock<Vec<DamagedIndex>>,
     salvage: RwLock<Option<Arc<Salvage>>>,
+    candidates: RwLock<Option<Arc<pending::Candidates>>>,
+    stopwatch: pending::Stopwatch,
     lock: Option<Box<dyn Guard>>,
 }
 
@@ -174,6 +179,8 @@ impl Store {
             bases: bases::Bases::default(),
             damaged: RwLock::default(),
             salvage: RwLock::default(),
+            candidates: RwLock::default(),
+            stopwatch: Arc::new(pending::stopwatch),
             lock,
         };
         store.reload_indexes()?;
@@ -399,9 +406,12 @@ impl Store {
         self.storage.remove(&name.object())
     }
 
-    /// Writes a snapshot: from here on it is listed, and all that it names must be durable already.
+    /// Writes a snapshot: from here on it is listed, and all that it names must be durable already. It says itself what it does not lean on.
     pub(crate) fn publish(&self, snapshot: &Snapshot) -> Result<(SnapshotName, u64)> {
         self.check_writable()?;
+        self.refuse_late(snapshot)?;
+        let avoids = self.candidates()?.documents.iter().map(|(id, _)| *id).collect();
+        let snapshot = &Snapshot { avoids, ..snapshot.clone() };
         let (id, bytes) = snapshot::encode(snapshot, &self.ids)?;
         if bytes.len() as u64 > MOST_WHOLE_BYTES {
             return Err(Error::Refused(format!(

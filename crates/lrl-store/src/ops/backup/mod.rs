@@ -143,7 +143,13 @@ pub fn backup(store: &Store, options: &Options, observer: &dyn Observer) -> Resu
 fn run(session: &Session<'_>, cache: Option<&Cache>, options: &Options, observer: &dyn Observer) -> Result<Report> {
     let store = session.store();
     let storage = store.storage();
+    if storage.is_remote() {
+        store.reload_candidates()?;
+    }
     let history = History::read(store, &options.source)?;
+    if history.leans(session)? {
+        session.be_wary();
+    }
     let timestamp = history.free_timestamp(store, options)?;
     let mut notes = Vec::new();
     let full_scan = scan::due(cache, &history, options);
@@ -163,6 +169,17 @@ fn run(session: &Session<'_>, cache: Option<&Cache>, options: &Options, observer
         // The archive shows that the store has damage below this snapshot: once more, and what cannot be read is stored again.
         session.doubt();
         made = make(session, cache, &history, &timestamp, options, observer)?;
+    }
+    for _ in 0..LATE_TRIES {
+        if !store.is_late()? {
+            break;
+        }
+        store.look_again()?;
+        if session.snapshot_leans(&made.snapshot)? {
+            // It took so long that a prune has written down, or deleted, some of what it found in the store.
+            session.be_wary();
+            made = make(session, cache, &history, &timestamp, options, observer)?;
+        }
     }
     let Made { snapshot, staged, database_read, uploads_read, mut problems } = made;
     problems.append(&mut notes);
@@ -207,6 +224,9 @@ fn run(session: &Session<'_>, cache: Option<&Cache>, options: &Options, observer
     Ok(Report { name, snapshot, added_bytes, database_read, uploads_read, full_scan, set, set_error, sets, problems })
 }
 
+/// So often a run that took long looks again at what it relies on.
+const LATE_TRIES: u32 = 3;
+
 /// What is ready to be published.
 struct Made {
     snapshot: Snapshot,
@@ -247,6 +267,7 @@ fn make(
         tags: options.tags.clone(),
         program: options.program.clone(),
         packs: session.packs(),
+        avoids: Vec::new(),
         database: database.as_ref().map(|half| half.record.clone()),
         uploads: uploads.as_ref().map(|half| half.record.clone()),
         problems: problems.iter().filter(|p| p.lost).take(MAX_PROBLEMS).cloned().collect(),
@@ -328,6 +349,8 @@ pub(super) struct History {
     newest_stamp: Option<String>,
     pub database: Option<(SnapshotId, snapshot::Database)>,
     uploads: Option<(SnapshotId, snapshot::Uploads)>,
+    /// One of them may lean on what is to be deleted: its run did not know of that yet.
+    is_unsure: bool,
 }
 
 impl History {
@@ -336,7 +359,7 @@ impl History {
         let next_sequence = store.highest_sequence(source, &names)?.checked_add(1);
         let next_sequence = next_sequence
             .ok_or_else(|| Error::corrupt(store.storage().describe(), "holds a snapshot of the last number"))?;
-        let mut history = Self { next_sequence, newest_stamp: None, database: None, uploads: None };
+        let mut history = Self { next_sequence, newest_stamp: None, database: None, uploads: None, is_unsure: false };
         history.look(store, &names)?;
         let first = names.first().filter(|first| first.sequence > 1 && !history.is_whole()).cloned();
         if let Some(first) = first {
@@ -359,6 +382,12 @@ impl History {
                 Err(Error::Corrupt { .. } | Error::Missing { .. }) => continue,
                 other => other?,
             };
+            let gives = |had: bool, has: bool| !had && has;
+            if gives(self.database.is_some(), snapshot.database.is_some())
+                || gives(self.uploads.is_some(), snapshot.uploads.is_some())
+            {
+                self.is_unsure |= !store.candidates()?.are_avoided_by(&snapshot);
+            }
             self.newest_stamp.get_or_insert(snapshot.timestamp);
             self.database = self.database.take().or(snapshot.database.map(|half| (name.id, half)));
             self.uploads = self.uploads.take().or(snapshot.uploads.map(|half| (name.id, half)));
@@ -367,6 +396,12 @@ impl History {
             }
         }
         Ok(())
+    }
+
+    /// Says whether what could be taken over from here leans on what is to be deleted.
+    pub fn leans(&self, session: &Session<'_>) -> Result<bool> {
+        let database = self.database.as_ref().map(|(_, half)| &half.root);
+        Ok(self.is_unsure && session.leans(database, self.uploads.as_ref().map(|(_, half)| &half.list))?)
     }
 
     pub fn parents(&self, database: bool, uploads: bool) -> Vec<SnapshotId> {

@@ -3,18 +3,21 @@
 //! packs go; what is left in wasteful packs is moved.
 //! Whenever it ends, every snapshot reads, and the next prune goes on.
 
+pub mod bucket;
 mod chain;
 mod mark;
 mod repack;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::error::{Error, Result};
 use crate::format::pack::{FOOTER_LEN, HEADER, Record, TARGET_BYTES};
-use crate::id::{ChunkId, PackId, SnapshotId};
+use crate::id::{ChunkId, PackId, PendingId, SnapshotId};
 use crate::progress::{Observer, Phase, checkpoint};
+use crate::storage::collect;
 use crate::storage::room::Room;
 use crate::store::marks::Marks;
+use crate::store::pending::PENDING;
 use crate::store::{SnapshotName, Store, index, pack_id, pack_name};
 
 /// How much room may stay taken by what nothing reaches, because moving the rest costs more than it frees.
@@ -114,6 +117,8 @@ pub struct Plan {
     /// Packs to move, in order, with the bytes that are alive in them.
     repack: Vec<(PackId, u64)>,
     lengths: HashMap<PackId, u64>,
+    /// Of each source the highest sequence, and the lists of candidates that its runs had read.
+    sources: BTreeMap<String, (u64, HashSet<PendingId>)>,
 }
 
 /// What was done.
@@ -162,16 +167,6 @@ impl Pack {
     }
 }
 
-/// Fails for a store in which others may write meanwhile: without a lock, what they rely on could be deleted.
-pub fn refuse_remote(store: &Store) -> Result<()> {
-    if !store.storage().is_remote() {
-        return Ok(());
-    }
-    let text = "this lrl cannot prune a store in a bucket yet: others may write to it meanwhile, and it has no lock. Nothing was removed; \
-                `lrl forget` without --prune takes snapshots off the list, and their room stays taken";
-    Err(Error::Refused(format!("{}: {text}", store.storage().describe())))
-}
-
 /// Decides what to remove and what to move, as if the `forgotten` snapshots were gone. May only add to the store: where a snapshot needs
 /// what no index lists, but a pack holds, that pack is listed first; a `dry_run` refuses then.
 pub fn plan(
@@ -182,11 +177,12 @@ pub fn plan(
     observer: &dyn Observer,
 ) -> Result<Plan> {
     store.check_writable()?;
-    refuse_remote(store)?;
     observer.phase(Phase::Verify, None);
     refuse_foreign_names(store)?;
+    let candidates = store.candidates()?;
     let mut found = look(store, forgotten, observer)?;
-    let unlisted: Vec<PackId> = found.packs.iter().filter(|(_, pack)| !pack.is_listed).map(|(id, _)| *id).collect();
+    let is_unlisted = |(id, pack): &(&PackId, &Pack)| !pack.is_listed && !candidates.has(id);
+    let unlisted: Vec<PackId> = found.packs.iter().filter(is_unlisted).map(|(id, _)| *id).collect();
     let mut kept_unlisted = Vec::new();
     if found.marked.missing > 0 && !unlisted.is_empty() {
         if dry_run {
@@ -196,35 +192,12 @@ pub fn plan(
         kept_unlisted = store.index_packs(&unlisted, observer)?;
         found = look(store, forgotten, observer)?;
     }
-    let Found { mut packs, marked, mut chains, mut full } = found;
+    let Found { mut packs, marked, mut chains, mut full, rewrite, chunks } = found;
     if let Some(text) = &marked.missing_node {
         return Err(Error::Refused(format!(
             "{text}: nothing was pruned, because what lies below it cannot be told; `lrl check` tells more"
         )));
     }
-    let mut rewrite = false;
-    let mut chunks = 0;
-    store.each_chunk(&mut |copies| {
-        let mut counted = None;
-        for copy in copies {
-            let record = &copy.place.record;
-            let pack = packs.entry(copy.place.pack).or_default();
-            if marked.kept.has(copy.slot) {
-                // Two index files may list one place, and which of them a look-up finds depends on the one before it.
-                let place = Some((copy.place.pack, copy.place.offset));
-                if counted == place {
-                    continue;
-                }
-                counted = place;
-                chunks += 1;
-                pack.chunks += 1;
-                pack.alive += bytes_of(record);
-            } else {
-                rewrite = true;
-            }
-        }
-        checkpoint(observer)
-    })?;
     // What only deltas need is waste like any other.
     if full.replaced_bytes.saturating_sub(full.bytes) <= max_unused.of(packs.values().map(|pack| pack.alive).sum()) {
         (chains, full) = Default::default();
@@ -243,19 +216,22 @@ pub fn plan(
         rewrite,
         repack: Vec::new(),
         lengths: packs.iter().filter_map(|(id, pack)| Some((*id, pack.len?))).collect(),
+        sources: marked.sources,
     };
     for (id, pack) in &packs {
+        let is_candidate = candidates.has(id);
         match (pack.is_listed, pack.chunks) {
             (_, 1..) => plan.alive.push(*id),
+            _ if is_candidate => {}
             (true, 0) => plan.dead.push(*id),
             (false, 0) => plan.unlisted.push(*id),
         }
-        if let (0, Some(len)) = (pack.chunks, pack.len) {
+        if let (0, Some(len), false) = (pack.chunks, pack.len, is_candidate) {
             plan.numbers.dead.add(len);
         }
     }
     plan.rewrite |= !plan.dead.is_empty();
-    packs.retain(|_, pack| pack.chunks > 0 && pack.len.is_some());
+    packs.retain(|id, pack| pack.chunks > 0 && pack.len.is_some() && !candidates.has(id));
     let chosen = choose(&packs, max_unused);
     for (id, pack) in &packs {
         if chosen.contains(id) {
@@ -277,10 +253,43 @@ struct Found {
     marked: mark::Marked,
     chains: Vec<ChunkId>,
     full: Full,
+    /// Chunks that are alive.
+    chunks: u64,
+    /// The index lists something that is dead.
+    rewrite: bool,
+}
+
+/// So often it is looked anew where others merge index files meanwhile.
+const LOOKS: u32 = 5;
+
+/// Looks what there is, at one and the same index from the beginning to the end.
+fn look(store: &Store, forgotten: &HashSet<SnapshotId>, observer: &dyn Observer) -> Result<Found> {
+    // Snapshots first: what they need was in the index before they were listed.
+    let names = || -> Result<Vec<SnapshotName>> {
+        let mut names = store.snapshot_names(None)?;
+        names.retain(|name| !forgotten.contains(&name.id));
+        Ok(names)
+    };
+    if !store.storage().is_remote() {
+        return look_once(store, &names()?, observer);
+    }
+    for _ in 0..LOOKS {
+        let names = names()?;
+        store.reload_indexes()?;
+        let files = |store: &Store| store.indexes().iter().map(|file| file.name().to_string()).collect::<Vec<_>>();
+        let before = files(store);
+        match look_once(store, &names, observer) {
+            Err(Error::Missing { .. }) => {}
+            Ok(_) if files(store) != before => {}
+            found => return found,
+        }
+    }
+    let text = "others write so much to this store that nothing was pruned; try again when they are done";
+    Err(Error::Refused(format!("{}: {text}", store.storage().describe())))
 }
 
 /// Lists the packs, verifies the indexes, and marks what is alive.
-fn look(store: &Store, forgotten: &HashSet<SnapshotId>, observer: &dyn Observer) -> Result<Found> {
+fn look_once(store: &Store, names: &[SnapshotName], observer: &dyn Observer) -> Result<Found> {
     store.verify_indexes(observer)?;
     if let Some(damaged) = store.damaged_indexes().first() {
         return Err(Error::Refused(format!(
@@ -300,10 +309,32 @@ fn look(store: &Store, forgotten: &HashSet<SnapshotId>, observer: &dyn Observer)
         file.keep_blocks(CACHED_BLOCKS / files.len());
         file.packs().iter().for_each(|id| packs.entry(*id).or_default().is_listed = true);
     }
-    let marked = mark::mark(store, forgotten, observer)?;
+    let marked = mark::mark(store, names, &*store.candidates()?, observer)?;
     let (chains, full) = chain::find(store, &marked, observer)?;
     files.iter().for_each(|file| file.keep_blocks(0));
-    Ok(Found { packs, marked, chains, full })
+    let (mut rewrite, mut chunks) = (false, 0);
+    store.each_chunk(&mut |copies| {
+        let mut counted = None;
+        for copy in copies {
+            let record = &copy.place.record;
+            let pack = packs.entry(copy.place.pack).or_default();
+            if marked.kept.has(copy.slot) {
+                // Two index files may list one place, and which of them a look-up finds depends on the one before it.
+                let place = Some((copy.place.pack, copy.place.offset));
+                if counted == place {
+                    continue;
+                }
+                counted = place;
+                chunks += 1;
+                pack.chunks += 1;
+                pack.alive += bytes_of(record);
+            } else {
+                rewrite = true;
+            }
+        }
+        checkpoint(observer)
+    })?;
+    Ok(Found { packs, marked, chains, full, chunks, rewrite })
 }
 
 /// An object under a name that lrl does not give may be a snapshot, or what one needs, that somebody renamed.
@@ -359,6 +390,9 @@ fn choose(packs: &HashMap<PackId, Pack>, max_unused: MaxUnused) -> HashSet<PackI
 /// Does what the plan says. `room` guards the store's disk: no more is moved at once than fits, but on a full disk one pack at a time is.
 pub fn apply(store: &Store, plan: Plan, room: &Room, observer: &dyn Observer) -> Result<Report> {
     let storage = store.storage();
+    if storage.is_remote() {
+        return Err(Error::Refused(format!("{}: what is dead in a bucket is written down first", storage.describe())));
+    }
     storage.reclaim()?;
     let (plan, notes) = end_chains(store, plan, room, observer)?;
     let Plan { numbers, unlisted, dead, alive, kept, rewrite, repack, lengths, .. } = plan;
@@ -432,6 +466,8 @@ pub fn apply(store: &Store, plan: Plan, room: &Room, observer: &dyn Observer) ->
         }
     }
     storage.sync("packs")?;
+    // Nobody else is here: what a bucket's prune waited for, before the store was copied into this directory, is done.
+    collect(&**storage, PENDING, |name| Some(name.to_string()))?.iter().try_for_each(|name| storage.remove(name))?;
     Ok(report)
 }
 
