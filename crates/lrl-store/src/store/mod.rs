@@ -421,6 +421,11 @@ impl Store {
         }
         let name = SnapshotName { source: snapshot.source.clone(), sequence: snapshot.sequence, id };
         self.storage.write_new(&name.object(), Source::Bytes(&bytes))?;
+        // The machine may have slept between the look and the write.
+        if let Err(error) = self.refuse_late(snapshot) {
+            self.storage.remove(&name.object())?;
+            return Err(error);
+        }
         Ok((name, bytes.len() as u64))
     }
 }

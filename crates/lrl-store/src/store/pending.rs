@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -25,11 +25,12 @@ const LOOK_AGAIN: Duration = Duration::from_secs(3600);
 /// A stopwatch, read from two clocks of which one may stand still or be set.
 pub(crate) type Stopwatch = Arc<dyn Fn() -> [Duration; 2] + Send + Sync>;
 
-/// Reads the machine's time since it started, sleep included, and its calendar.
+/// Reads the machine's time since it started, sleep included, and its calendar: for what lies between two readings, never for a moment.
 pub(super) fn stopwatch() -> [Duration; 2] {
-    let since_boot = clock_gettime(ClockId::Boottime);
-    let since_boot = Duration::new(since_boot.tv_sec.max(0) as u64, since_boot.tv_nsec.clamp(0, 999_999_999) as u32);
-    [since_boot, SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()]
+    [ClockId::Boottime, ClockId::Realtime].map(|clock| {
+        let read = clock_gettime(clock);
+        Duration::new(read.tv_sec.max(0) as u64, read.tv_nsec.clamp(0, 999_999_999) as u32)
+    })
 }
 
 /// What is to be deleted, or is.
@@ -70,6 +71,12 @@ pub(crate) fn pending_id(name: &str) -> Option<PendingId> {
 }
 
 impl Store {
+    /// Reads another clock, for tests of runs that take long.
+    #[cfg(test)]
+    pub(crate) fn with_stopwatch(self, stopwatch: Stopwatch) -> Self {
+        Self { stopwatch, ..self }
+    }
+
     /// Returns what is to be deleted; looks at the first call. Where there are locks nothing ever is: what is dead goes at once.
     pub fn candidates(&self) -> Result<Arc<Candidates>> {
         if !self.storage.is_remote() {

@@ -77,6 +77,11 @@ fn lines(report: &Report, options: &Options) -> Vec<String> {
     if moved.count > 0 {
         lines.push(done("copied out of packs that are wasteful or small", of(moved)));
     }
+    let full = report.numbers.full;
+    if full.chunks > 0 {
+        let what = format!("{} ({})", units::count(full.chunks, "chunk"), units::size(full.bytes));
+        lines.push(done("stored in full, because what they are deltas of is needed by little else", what));
+    }
     if report.candidates.count > 0 {
         lines.push(done("written down to be deleted later", of(report.candidates)));
         if !options.dry_run {

@@ -5,20 +5,22 @@
 
 pub mod bucket;
 mod chain;
+mod look;
 mod mark;
 mod repack;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::error::{Error, Result};
-use crate::format::pack::{FOOTER_LEN, HEADER, Record, TARGET_BYTES};
+use crate::format::pack::{Record, TARGET_BYTES};
 use crate::id::{ChunkId, PackId, PendingId, SnapshotId};
 use crate::progress::{Observer, Phase, checkpoint};
 use crate::storage::collect;
 use crate::storage::room::Room;
 use crate::store::marks::Marks;
 use crate::store::pending::PENDING;
-use crate::store::{SnapshotName, Store, index, pack_id, pack_name};
+use crate::store::{Store, pack_name};
+use look::{Found, Pack, look, refuse_foreign_names};
 
 /// How much room may stay taken by what nothing reaches, because moving the rest costs more than it frees.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -138,33 +140,9 @@ const ROUND_BYTES: u64 = 1 << 30;
 const SMALL_BYTES: u64 = TARGET_BYTES / 4;
 /// So few small packs are left alone.
 const FEW_SMALL: usize = 8;
-/// Blocks of all index files that are kept decoded, 12 MiB: every chunk is looked up, in no order.
-const CACHED_BLOCKS: usize = 2048;
-
 /// What a chunk takes in its pack, its record included.
 fn bytes_of(record: &Record) -> u64 {
     u64::from(record.encoded_len) + 43 + 32 * record.bases.len() as u64
-}
-
-/// One pack.
-#[derive(Default)]
-struct Pack {
-    len: Option<u64>,
-    is_listed: bool,
-    chunks: u64,
-    /// Bytes of what is alive, with its records.
-    alive: u64,
-}
-
-impl Pack {
-    /// Its length if nothing in it were dead.
-    fn needed(&self) -> u64 {
-        self.alive + (HEADER.len() + FOOTER_LEN) as u64
-    }
-
-    fn unused(&self) -> u64 {
-        self.len.unwrap_or_default().saturating_sub(self.needed())
-    }
 }
 
 /// Decides what to remove and what to move, as if the `forgotten` snapshots were gone. May only add to the store: where a snapshot needs
@@ -245,113 +223,6 @@ pub fn plan(
     // What was stored together stays together; what no snapshot says it added is older.
     plan.repack.sort_by_key(|(id, _)| (marked.ages.get(id).copied().unwrap_or_default(), *id));
     Ok(plan)
-}
-
-/// What there is, and what of it is alive.
-struct Found {
-    packs: HashMap<PackId, Pack>,
-    marked: mark::Marked,
-    chains: Vec<ChunkId>,
-    full: Full,
-    /// Chunks that are alive.
-    chunks: u64,
-    /// The index lists something that is dead.
-    rewrite: bool,
-}
-
-/// So often it is looked anew where others merge index files meanwhile.
-const LOOKS: u32 = 5;
-
-/// Looks what there is, at one and the same index from the beginning to the end.
-fn look(store: &Store, forgotten: &HashSet<SnapshotId>, observer: &dyn Observer) -> Result<Found> {
-    // Snapshots first: what they need was in the index before they were listed.
-    let names = || -> Result<Vec<SnapshotName>> {
-        let mut names = store.snapshot_names(None)?;
-        names.retain(|name| !forgotten.contains(&name.id));
-        Ok(names)
-    };
-    if !store.storage().is_remote() {
-        return look_once(store, &names()?, observer);
-    }
-    for _ in 0..LOOKS {
-        let names = names()?;
-        store.reload_indexes()?;
-        let files = |store: &Store| store.indexes().iter().map(|file| file.name().to_string()).collect::<Vec<_>>();
-        let before = files(store);
-        match look_once(store, &names, observer) {
-            Err(Error::Missing { .. }) => {}
-            Ok(_) if files(store) != before => {}
-            found => return found,
-        }
-    }
-    let text = "others write so much to this store that nothing was pruned; try again when they are done";
-    Err(Error::Refused(format!("{}: {text}", store.storage().describe())))
-}
-
-/// Lists the packs, verifies the indexes, and marks what is alive.
-fn look_once(store: &Store, names: &[SnapshotName], observer: &dyn Observer) -> Result<Found> {
-    store.verify_indexes(observer)?;
-    if let Some(damaged) = store.damaged_indexes().first() {
-        return Err(Error::Refused(format!(
-            "{}: nothing was pruned; `lrl check --repair` moves that file out of the way, and lists again what it listed",
-            damaged.reason
-        )));
-    }
-    let mut packs: HashMap<PackId, Pack> = HashMap::new();
-    store.storage().list("packs", &mut |name, len| {
-        if let Some(id) = pack_id(name) {
-            packs.entry(id).or_default().len = Some(len);
-        }
-        Ok(())
-    })?;
-    let files = store.indexes();
-    for file in &files {
-        file.keep_blocks(CACHED_BLOCKS / files.len());
-        file.packs().iter().for_each(|id| packs.entry(*id).or_default().is_listed = true);
-    }
-    let marked = mark::mark(store, names, &*store.candidates()?, observer)?;
-    let (chains, full) = chain::find(store, &marked, observer)?;
-    files.iter().for_each(|file| file.keep_blocks(0));
-    let (mut rewrite, mut chunks) = (false, 0);
-    store.each_chunk(&mut |copies| {
-        let mut counted = None;
-        for copy in copies {
-            let record = &copy.place.record;
-            let pack = packs.entry(copy.place.pack).or_default();
-            if marked.kept.has(copy.slot) {
-                // Two index files may list one place, and which of them a look-up finds depends on the one before it.
-                let place = Some((copy.place.pack, copy.place.offset));
-                if counted == place {
-                    continue;
-                }
-                counted = place;
-                chunks += 1;
-                pack.chunks += 1;
-                pack.alive += bytes_of(record);
-            } else {
-                rewrite = true;
-            }
-        }
-        checkpoint(observer)
-    })?;
-    Ok(Found { packs, marked, chains, full, chunks, rewrite })
-}
-
-/// An object under a name that lrl does not give may be a snapshot, or what one needs, that somebody renamed.
-fn refuse_foreign_names(store: &Store) -> Result<()> {
-    let check = |prefix: &str, is_ours: &dyn Fn(&str) -> bool| {
-        store.storage().list(prefix, &mut |name, _| match is_ours(name) {
-            true => Ok(()),
-            false => Err(Error::Refused(format!(
-                "{} is not a name that lrl gives: nothing was pruned; give it its name back if you know it, or let \
-                 `lrl check --repair` move it out of the way",
-                store.storage().describe_object(name)
-            ))),
-        })
-    };
-    check("packs", &|name| pack_id(name).is_some())?;
-    check("index", &index::is_object_name)?;
-    check("snapshots", &|name| SnapshotName::parse(name).is_some())
 }
 
 /// Chooses the packs to move: the most wasteful until little enough is wasted, and small ones where there are many.
