@@ -38,6 +38,28 @@ struct State {
     faults: Option<Faults>,
     page: usize,
     hanging: usize,
+    /// When objects were written, in seconds since 1970 by the server's clock.
+    written: HashMap<String, i64>,
+    /// How far that clock is ahead.
+    ahead: i64,
+    ignores_conditions: bool,
+}
+
+impl State {
+    fn now(&self) -> i64 {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        now.as_secs() as i64 + self.ahead
+    }
+
+    fn put(&mut self, key: String, bytes: Vec<u8>) {
+        self.written.insert(key.clone(), self.now());
+        self.objects.insert(key, bytes);
+    }
+
+    fn written(&self, key: &str, format: &str) -> String {
+        let secs = self.written.get(key).copied().unwrap_or_else(|| self.now());
+        jiff::Timestamp::from_second(secs).unwrap().strftime(format).to_string()
+    }
 }
 
 /// A running server; it stops when it is dropped.
@@ -106,6 +128,16 @@ impl Bucket {
         self.state.lock().unwrap().hanging
     }
 
+    /// Puts the server's clock forward.
+    pub fn pass(&self, seconds: i64) {
+        self.state.lock().unwrap().ahead += seconds;
+    }
+
+    /// Takes `If-None-Match` from here on, and does not look at it.
+    pub fn ignore_conditions(&self) {
+        self.state.lock().unwrap().ignores_conditions = true;
+    }
+
     /// Returns the requests since the last time, as `METHOD /target`.
     pub fn take_log(&self) -> Vec<String> {
         std::mem::take(&mut self.state.lock().unwrap().log)
@@ -167,7 +199,9 @@ fn serve(stream: TcpStream, state: &Mutex<State>, stop: &AtomicBool) -> std::io:
         let is_head = request.method == "HEAD";
         let mut head = format!("HTTP/1.1 {} X\r\nContent-Length: {}\r\n", answer.status, answer.body.len());
         answer.headers.iter().for_each(|(name, value)| write!(head, "{name}: {value}\r\n").unwrap());
-        head += "Last-Modified: Wed, 14 Jan 2026 12:00:00 GMT\r\nETag: \"1\"\r\n\r\n";
+        let key = request.key.trim_start_matches('/').split_once('/').map_or("", |(_, key)| key);
+        let written = state.lock().unwrap().written(key, "%a, %d %b %Y %H:%M:%S GMT");
+        write!(head, "Last-Modified: {written}\r\nETag: \"1\"\r\n\r\n").unwrap();
         writer.write_all(head.as_bytes())?;
         if !is_head {
             writer.write_all(&answer.body)?;
@@ -243,7 +277,11 @@ fn answer(state: &mut State, request: &Request) -> Answer {
         ("GET", None) if key.is_empty() => list(state, &request.query),
         ("GET" | "HEAD", None) => read(state, key, request.headers.get("range")),
         ("PUT", None) => {
-            state.objects.insert(key.into(), request.body.clone());
+            let only_new = request.headers.get("if-none-match").is_some_and(|tag| tag == "*");
+            if only_new && !state.ignores_conditions && state.objects.contains_key(key) {
+                return error(412, "PreconditionFailed");
+            }
+            state.put(key.into(), request.body.clone());
             plain(200, "")
         }
         ("DELETE", None) => {
@@ -275,7 +313,7 @@ fn answer(state: &mut State, request: &Request) -> Answer {
                 if parts.values().take(last.saturating_sub(1)).any(|part| part.len() < 5 << 20) {
                     return error(400, "EntityTooSmall");
                 }
-                state.objects.insert(key, parts.into_values().flatten().collect());
+                state.put(key, parts.into_values().flatten().collect());
                 plain(200, "<CompleteMultipartUploadResult><ETag>\"1\"</ETag></CompleteMultipartUploadResult>")
             }
         },
@@ -311,7 +349,7 @@ fn list(state: &State, query: &HashMap<String, String>) -> Answer {
         for (key, bytes) in found {
             match key[text("prefix").len()..].split_once('/') {
                 Some((name, _)) => _ = below.insert(format!("{}{name}/", text("prefix"))),
-                None => files += &contents(key, bytes),
+                None => files += &contents(state, key, bytes),
             }
         }
         let below: String =
@@ -325,12 +363,12 @@ fn list(state: &State, query: &HashMap<String, String>) -> Answer {
     if let Some((last, _)) = page.last().filter(|_| more) {
         write!(xml, "<NextContinuationToken>{last}</NextContinuationToken>").unwrap();
     }
-    page.into_iter().for_each(|(key, bytes)| xml += &contents(key, bytes));
+    page.into_iter().for_each(|(key, bytes)| xml += &contents(state, key, bytes));
     plain(200, xml + "</ListBucketResult>")
 }
 
-fn contents(key: &str, bytes: &[u8]) -> String {
-    let (len, time) = (bytes.len(), "2026-01-14T12:00:00.000Z");
+fn contents(state: &State, key: &str, bytes: &[u8]) -> String {
+    let (len, time) = (bytes.len(), state.written(key, "%Y-%m-%dT%H:%M:%S.000Z"));
     format!(
         "<Contents><Key>{key}</Key><LastModified>{time}</LastModified><ETag>\"1\"</ETag><Size>{len}</Size></Contents>"
     )

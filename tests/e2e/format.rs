@@ -9,6 +9,7 @@ use lrl_store::format::config::{self, Config};
 use lrl_store::format::drill;
 use lrl_store::format::entry::{Content, Entry, Kind, Piece, Time};
 use lrl_store::format::node::{Child, encode_inner, encode_leaf};
+use lrl_store::format::pending;
 use lrl_store::format::repair::{self, Loss};
 use lrl_store::format::snapshot::{self, Snapshot};
 use lrl_store::id::{ChunkId, Ids, PackId, SnapshotId};
@@ -288,6 +289,7 @@ fn sample_snapshot(pack: PackId, list: ChunkId, root: ChunkId) -> Snapshot {
         program: text("lrl 0.1.0"),
         packs: vec![pack],
         original: None,
+        avoids: Vec::new(),
         database: Some(snapshot::Database {
             path: text("./data/lrl.db"),
             size_bytes: 118_784,
@@ -362,6 +364,19 @@ fn drill_record(snapshot: SnapshotId) -> String {
     format!("drills/lab/{:016x}-{id}\n\n{pretty}\n", record.finished.secs)
 }
 
+fn pending_record() -> String {
+    let record = pending::Pending {
+        format: pending::VERSION,
+        written: Time { secs: 1_768_395_600, nanos: 0 },
+        gone: false,
+        sources: [("lab".to_string(), 42)].into(),
+        packs: vec![PackId::of(b"a pack")],
+        program: "lrl 0.1.0".into(),
+    };
+    let (id, _) = pending::encode(&record, &Ids::default()).unwrap();
+    format!("pending/{id}\n\n{}\n", serde_json::to_string_pretty(&record).unwrap())
+}
+
 fn repair_record(snapshot: SnapshotId) -> String {
     let loss = Loss {
         source: "lab".into(),
@@ -406,5 +421,6 @@ fn the_examples_in_format_md_are_what_the_encoder_writes() {
     document.expect("snapshot", &format!("snapshots/lab/{:016x}-{id}\n\n{pretty}\n", snapshot.sequence));
     document.expect("drill", &drill_record(id));
     document.expect("repair", &repair_record(id));
+    document.expect("pending", &pending_record());
     document.close();
 }

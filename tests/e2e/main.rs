@@ -36,6 +36,7 @@ mod odd;
 mod operations;
 mod power_cut;
 mod prune;
+mod pruned_bucket;
 mod reader;
 mod remote;
 mod repair;

@@ -359,6 +359,7 @@ fn keep(
         program: "fuzz".into(),
         packs: session.packs(),
         original: None,
+        avoids: Vec::new(),
         database: Some(database),
         uploads: None,
         problems: Vec::new(),

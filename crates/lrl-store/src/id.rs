@@ -91,6 +91,10 @@ id_type!(
     /// Names a repair's record by its document's bytes.
     RepairId
 );
+id_type!(
+    /// Names a list of candidates for deletion by its document's bytes.
+    PendingId
+);
 
 /// How the bytes of one store get their ids: BLAKE3, in an encrypted store keyed, so that nobody without the key can confirm a guess.
 #[derive(Clone, Default)]
@@ -129,6 +133,11 @@ impl Ids {
     /// Names a repair's record by its plain bytes.
     pub fn repair(&self, document: &[u8]) -> RepairId {
         RepairId(self.digest(document))
+    }
+
+    /// Names a list of candidates by its plain bytes.
+    pub fn pending(&self, document: &[u8]) -> PendingId {
+        PendingId(self.digest(document))
     }
 }
 

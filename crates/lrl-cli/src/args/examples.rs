@@ -154,9 +154,13 @@ Nobody else uses the store meanwhile: others wait, or end with 11 (--lock-wait).
 is needed go first, so a full disk is no hindrance. What is needed of wasteful packs is moved into new
 ones, and many small packs become few. In doubt nothing is deleted, and the message says why.
 
+In a bucket nobody can be made to wait. There a prune writes down what is dead, and deletes nothing. A
+later one deletes it: after --grace, when each source has made a backup since, and if it is still dead.
+
 EXAMPLES
   lrl prune --dry-run
   lrl prune
+  lrl prune --retired old-lab            in a bucket: its machine is gone for good
   lrl prune --max-unused 0               as small as it gets
   lrl prune --max-unused unlimited       as fast as it gets: move nothing because of waste";
 

@@ -434,6 +434,9 @@ pub struct ForgetArgs {
     /// How packs are moved by --prune.
     #[command(flatten)]
     pub unused: UnusedArgs,
+    /// How --prune deletes from a bucket.
+    #[command(flatten)]
+    pub bucket: BucketArgs,
     /// Say what would be removed and why the rest is kept, change nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -451,6 +454,25 @@ pub struct PruneArgs {
     /// How packs are moved.
     #[command(flatten)]
     pub unused: UnusedArgs,
+    /// How it deletes from a bucket.
+    #[command(flatten)]
+    pub bucket: BucketArgs,
+}
+
+/// How what is dead is deleted where nobody can be locked out.
+#[derive(Debug, Args)]
+pub struct BucketArgs {
+    /// In a bucket: delete what an earlier prune wrote down no sooner than this (as in 36h, 7d)
+    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "7d", help_heading = SETTINGS)]
+    pub grace: Duration,
+    /// In a bucket: do not wait for a backup of this source, which makes none any more; may be given again
+    #[arg(long, value_name = "SOURCE", value_parser = values::source, help_heading = SETTINGS)]
+    pub retired: Vec<String>,
+    /// In a bucket whose server cannot keep two prunes apart: say that nobody else prunes it
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(default_value = "false", hide_default_value = true, hide_possible_values = true, help_heading = SETTINGS)]
+    #[arg(action = clap::ArgAction::Set)]
+    pub only_pruner: bool,
 }
 
 /// How much waste is worth moving what stands beside it.

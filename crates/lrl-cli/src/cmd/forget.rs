@@ -4,7 +4,6 @@ use std::time::SystemTime;
 
 use lrl_store::ops::backup::time_of;
 use lrl_store::ops::forget::{self, Decision, Options, Plan, Policy};
-use lrl_store::ops::prune::refuse_remote;
 use serde_json::{Value, json};
 
 use super::{Context, prune, store};
@@ -31,9 +30,6 @@ pub fn run(context: &Context<'_>, args: &ForgetArgs) -> Result {
         return Err(Failure::Usage(text.into()));
     }
     let store = store::open_to_delete(context, &context.paths()?, args.dry_run)?;
-    if args.prune {
-        refuse_remote(&store)?;
-    }
     let latest_of = args.snapshots.iter().any(|name| name.starts_with("latest"));
     let source = if latest_of { Some(context.cli.global.source.as_str()) } else { store::named_source(context) };
     let options = Options {
@@ -52,7 +48,8 @@ pub fn run(context: &Context<'_>, args: &ForgetArgs) -> Result {
             return Ok(json!({}));
         }
         let forgotten = plan.removed().map(|name| name.id).collect();
-        Ok(json!({ "prune": prune::prune(context, &store, &args.unused, &forgotten, args.dry_run)? }))
+        let how = prune::How { unused: &args.unused, bucket: &args.bucket, dry_run: args.dry_run };
+        Ok(json!({ "prune": prune::prune(context, &store, &how, &forgotten)? }))
     })
 }
 

@@ -3,7 +3,7 @@
 use lrl_store::error::Error;
 use lrl_store::format::key::Credential;
 use lrl_store::store::keys;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Context, store};
 use crate::args::InitArgs;
@@ -19,19 +19,31 @@ pub fn run(context: &Context<'_>, args: &InitArgs) -> Result {
     }
     let shown = paths.store.to_string();
     let sheet = credential.map(|credential| recovery_sheet(context, &paths, &credential)).transpose()?;
-    if context.term.is_json() {
-        let mut document = json!({ "success": true, "store": shown, "encrypted": sheet.is_some() });
-        if let (Value::Object(members), Some(sheet)) = (&mut document, &sheet) {
-            members.insert("store_id".into(), sheet.store_id.clone().into());
-            members.insert("key".into(), sheet.key.clone().into());
-            members.insert("recovery_sheet".into(), sheet.lines.join("\n").into());
-        }
-        context.term.json(&document)?;
-    }
+    let mut document = json!({ "success": true, "store": shown, "encrypted": sheet.is_some() });
     context.term.say(format!("Made an empty {}store at {shown}", if sheet.is_some() { "encrypted " } else { "" }));
+    if paths.store.directory().is_none() {
+        match store::keeps_first(context, &paths.store) {
+            Ok(true) => document["conditional_writes"] = true.into(),
+            Ok(false) => {
+                document["conditional_writes"] = false.into();
+                context.term.note(
+                    "its server ignores If-None-Match, so it cannot keep two prunes apart: prune from one machine only, with --only-pruner",
+                );
+            }
+            Err(error) => {
+                context.term.note(format!("whether its server keeps two prunes apart could not be tried: {error}"))
+            }
+        }
+    }
     if let Some(sheet) = sheet {
         context.term.say("");
         sheet.lines.iter().for_each(|line| context.term.say(line));
+        document["store_id"] = sheet.store_id.into();
+        document["key"] = sheet.key.into();
+        document["recovery_sheet"] = sheet.lines.join("\n").into();
+    }
+    if context.term.is_json() {
+        context.term.json(&document)?;
     }
     Ok(Exit::Done)
 }

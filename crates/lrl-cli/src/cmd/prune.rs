@@ -1,5 +1,7 @@
 //! `lrl prune`: what is given back, and what stays unused.
 
+mod bucket;
+
 use std::collections::HashSet;
 
 use lrl_store::id::SnapshotId;
@@ -9,14 +11,15 @@ use lrl_store::store::Store;
 use serde_json::{Value, json};
 
 use super::{Context, store};
-use crate::args::{PruneArgs, UnusedArgs};
+use crate::args::{BucketArgs, PruneArgs, UnusedArgs};
 use crate::exit::{Exit, Result};
 use crate::render::units;
 
 /// Prunes the store.
 pub fn run(context: &Context<'_>, args: &PruneArgs) -> Result {
     let store = store::open_to_delete(context, &context.paths()?, args.dry_run)?;
-    let document = prune(context, &store, &args.unused, &HashSet::new(), args.dry_run)?;
+    let how = How { unused: &args.unused, bucket: &args.bucket, dry_run: args.dry_run };
+    let document = prune(context, &store, &how, &HashSet::new())?;
     if context.term.is_json() {
         let mut whole = json!({ "success": true, "dry_run": args.dry_run });
         if let (Value::Object(whole), Value::Object(members)) = (&mut whole, document) {
@@ -27,15 +30,23 @@ pub fn run(context: &Context<'_>, args: &PruneArgs) -> Result {
     Ok(Exit::Done)
 }
 
+/// How to prune.
+pub struct How<'a> {
+    /// How much waste stays.
+    pub unused: &'a UnusedArgs,
+    /// What a store in a bucket needs.
+    pub bucket: &'a BucketArgs,
+    /// Changes nothing.
+    pub dry_run: bool,
+}
+
 /// Prunes as if the forgotten snapshots were gone already; tells what is done, and returns it for the document.
-pub fn prune(
-    context: &Context<'_>,
-    store: &Store,
-    unused: &UnusedArgs,
-    forgotten: &HashSet<SnapshotId>,
-    dry_run: bool,
-) -> Result<Value> {
+pub fn prune(context: &Context<'_>, store: &Store, how: &How<'_>, forgotten: &HashSet<SnapshotId>) -> Result<Value> {
     let term = context.term;
+    let How { unused, dry_run, .. } = *how;
+    if context.paths()?.store.directory().is_none() {
+        return bucket::prune(context, store, how, forgotten);
+    }
     let plan = prune::plan(store, unused.max_unused, forgotten, dry_run, term)?;
     if dry_run {
         let numbers = &plan.numbers;

@@ -36,7 +36,7 @@ pub fn run(context: &Context<'_>) -> Result {
         let tail = json!({
             "store_bytes": counted.store_bytes(), "packs": counted.packs, "index": counted.index,
             "snapshot_documents": counted.snapshots, "drills": counted.drills,
-            "quarantine": counted.quarantine, "other": counted.other,
+            "quarantine": counted.quarantine, "candidates": counted.candidates, "other": counted.other,
             "chunks": counted.chunks, "plain_bytes": counted.plain_bytes, "duplicates": counted.duplicates,
             "full_copies": counted.full_copies, "ratio": ratio(&counted), "damaged_snapshots": counted.damaged_snapshots,
         });
@@ -62,6 +62,9 @@ fn table(context: &Context<'_>, counted: &Stats, newest: Option<&Added>) -> Resu
     row("drill records", counted.drills);
     if counted.quarantine.count > 0 {
         row("in quarantine", counted.quarantine);
+    }
+    if counted.candidates.count > 0 {
+        row("packs to be deleted", counted.candidates);
     }
     row("config, cache, lock", counted.other);
     row("chunks, encoded", counted.chunks);

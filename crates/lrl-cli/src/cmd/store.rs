@@ -21,6 +21,7 @@ use lrl_store::store::{self, SnapshotName, Store};
 
 use super::Context;
 use crate::exit::Result;
+use crate::render::units;
 use crate::resolve::{Paths, Place};
 
 /// Opens an existing store for reading or adding.
@@ -300,6 +301,17 @@ fn create_remote(storage: &dyn Storage, credential: Option<&Credential>) -> Resu
             Ok(true)
         }
     }
+}
+
+/// Says whether a bucket's server keeps the first of two that make one object.
+pub fn keeps_first(context: &Context<'_>, place: &Place) -> Result<bool, Error> {
+    let storage = storage(context, place)?;
+    lrl_store::storage::keeps_first(&*storage, &format!("claims/probe-{}", token()?))
+}
+
+/// Returns random hexadecimal digits.
+pub fn token() -> Result<String, Error> {
+    Ok(units::hex(&random_id()?[..8]))
 }
 
 fn not_empty(place: &str, found: &str, repair: &str) -> Error {

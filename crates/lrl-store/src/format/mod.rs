@@ -9,5 +9,6 @@ pub mod index;
 pub mod key;
 pub mod node;
 pub mod pack;
+pub mod pending;
 pub mod repair;
 pub mod snapshot;

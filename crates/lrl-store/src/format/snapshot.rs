@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::entry::Time;
 use crate::error::{Error, Result};
-use crate::id::{ChunkId, Ids, PackId, SnapshotId};
+use crate::id::{ChunkId, Ids, PackId, PendingId, SnapshotId};
 use crate::progress::Problem;
 
 /// The document's format version that this build writes.
@@ -42,6 +42,9 @@ pub struct Snapshot {
     /// Where it was made, if it was copied here from another store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub original: Option<Origin>,
+    /// Lists of candidates for deletion that this run had read: nothing in the snapshot stands in their packs alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub avoids: Vec<PendingId>,
     /// The database, if this snapshot holds one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<Database>,

@@ -168,6 +168,9 @@ fn import_one(
     if !is_whole {
         session.doubt();
     }
+    if history.leans(&session)? {
+        session.be_wary();
+    }
     observer.phase(Phase::Database, file("database").and_then(|file| file.size_bytes));
     let database = match file("database") {
         None => None,
@@ -197,6 +200,7 @@ fn import_one(
         program: options.program.clone(),
         packs: session.packs(),
         original: None,
+        avoids: Vec::new(),
         database,
         uploads,
         problems: Vec::new(),

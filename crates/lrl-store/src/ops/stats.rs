@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::progress::{Observer, checkpoint};
 use crate::store::quarantine::QUARANTINE;
-use crate::store::{SnapshotName, Store, pack_name};
+use crate::store::{SnapshotName, Store, pack_id, pack_name};
 
 /// Objects of one kind.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -34,6 +34,8 @@ pub struct Stats {
     pub drills: Objects,
     /// What repairs moved out of the way.
     pub quarantine: Objects,
+    /// Packs that a prune has written down to delete, and that are still there; they are among `packs`.
+    pub candidates: Objects,
     /// Everything else: config, cache.
     pub other: Objects,
     /// Different chunks: bytes as they stand in packs.
@@ -76,7 +78,11 @@ pub fn stats<E: From<Error>>(
 ) -> Result<Stats, E> {
     let storage = store.storage();
     let mut stats = Stats::default();
+    let candidates = store.candidates()?;
     storage.list("", &mut |name, bytes| {
+        if pack_id(name).is_some_and(|id| candidates.has(&id)) {
+            stats.candidates.add(bytes);
+        }
         match name.split('/').next().unwrap_or_default() {
             "packs" => stats.packs.add(bytes),
             "index" => stats.index.add(bytes),

@@ -213,6 +213,7 @@ mod tests {
             program: "test".into(),
             packs: Vec::new(),
             original: None,
+            avoids: Vec::new(),
             database: need.database.then_some(database),
             uploads: need.uploads.then_some(uploads),
             problems: Vec::new(),

@@ -36,6 +36,7 @@ pub(crate) fn conformance(storage: &dyn Storage) {
     }
 
     objects_appear_whole(storage);
+    only_the_first_makes_an_object(storage);
     ranges_are_exact(storage);
     listings_are_whole_and_in_order(storage);
 
@@ -69,6 +70,16 @@ fn objects_appear_whole(storage: &dyn Storage) {
     assert_eq!(storage.len("packs/aa/part").unwrap(), 3);
     storage.write_new("packs/aa/part", spooled(storage, "packs/aa/part", &long[..4 << 20])).unwrap();
     assert!(storage.read("packs/aa/part").unwrap() == long[..4 << 20]);
+}
+
+fn only_the_first_makes_an_object(storage: &dyn Storage) {
+    for _ in 0..2 {
+        assert!(storage.create_new("claims/prune-1", b"first").unwrap());
+        assert!(!storage.create_new("claims/prune-1", b"second").unwrap());
+        assert_eq!(storage.read("claims/prune-1").unwrap(), b"first");
+        storage.remove("claims/prune-1").unwrap();
+    }
+    assert!(is_missing(storage.read("claims/prune-1")));
 }
 
 fn ranges_are_exact(storage: &dyn Storage) {

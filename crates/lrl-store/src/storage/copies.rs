@@ -8,9 +8,9 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use super::local::{SPOOL_PREFIX, create_dir, reclaim, temporary_file};
+use super::local::{SPOOL_PREFIX, create_dir, lock_file, reclaim, temporary_file};
 use super::room::{Reserve, Room};
 use super::{Guard, LockMode, Source, Spool, Storage, each_piece};
 use crate::error::{Error, Result};
@@ -28,7 +28,7 @@ const SPARE: u64 = 64 << 20;
 /// So many blocks can be fetched at once; each only once.
 const LANES: usize = 16;
 /// Kept whole, as they are read whole or found by many small reads.
-const WHOLE: [&str; 3] = ["index/", "snapshots/", "drills/"];
+const WHOLE: [&str; 4] = ["index/", "snapshots/", "drills/", "pending/"];
 const PACKS: &str = "packs/";
 
 /// A storage with copies of what was read from it or written to it.
@@ -336,6 +336,15 @@ impl Storage for Copies {
         }
     }
 
+    fn create_new(&self, name: &str, bytes: &[u8]) -> Result<bool> {
+        self.forget(name);
+        self.below.create_new(name, bytes)
+    }
+
+    fn modified(&self, name: &str) -> Result<Option<SystemTime>> {
+        self.below.modified(name)
+    }
+
     fn spool(&self) -> Result<Spool> {
         Spool::in_dir(&self.dir)
     }
@@ -389,7 +398,14 @@ impl Storage for Copies {
         wait: Duration,
         interrupted: &dyn Fn() -> bool,
     ) -> Result<Option<Box<dyn Guard>>> {
-        self.below.lock(name, mode, wait, interrupted)
+        let lock = self.below.lock(name, mode, wait, interrupted)?;
+        // Runs of one machine queue all the same. The store's own lock would keep readers out who need none.
+        match mode {
+            LockMode::Exclusive if lock.is_none() && name != "lock" => {
+                lock_file(&self.dir.join(name), mode, wait, interrupted)
+            }
+            _ => Ok(lock),
+        }
     }
 
     fn reclaim(&self) -> Result<u64> {

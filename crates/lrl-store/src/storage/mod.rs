@@ -21,7 +21,7 @@ pub mod veil;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::crypt::Keys;
 use crate::error::{Error, Result};
@@ -105,6 +105,28 @@ pub trait Storage: Send + Sync {
 
     /// Makes a new object appear whole and durably, or not at all.
     fn write_new(&self, name: &str, source: Source<'_>) -> Result<()>;
+
+    /// Makes a small new object as [`Storage::write_new`] does, unless there is one of this name: says whether it did. Two that try at once
+    /// do not both. Remote storages that cannot promise this say so by [`crate::Error::Unsupported`], or break it: [`keeps_first`] tries.
+    fn create_new(&self, name: &str, bytes: &[u8]) -> Result<bool> {
+        if self.is_remote() {
+            return Err(Error::Unsupported {
+                what: format!("an object at {} that only one can make", self.describe()),
+            });
+        }
+        // Whoever writes here holds a lock.
+        match self.len(name) {
+            Ok(_) => Ok(false),
+            Err(Error::Missing { .. }) => self.write_new(name, Source::Bytes(bytes)).map(|()| true),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Returns when an object was written, by the clock of the machine that keeps it; `None` where nobody says.
+    fn modified(&self, name: &str) -> Result<Option<SystemTime>> {
+        let _ = name;
+        Ok(None)
+    }
 
     /// Makes a temporary file for [`Source::Spool`].
     fn spool(&self) -> Result<Spool>;
@@ -196,6 +218,22 @@ pub trait Storage: Send + Sync {
 
     /// Returns the directory for caches, if this storage has one that can be written.
     fn cache_dir(&self) -> Option<std::path::PathBuf>;
+}
+
+/// Says whether the first to make an object is the only one, by making one twice under a name that nobody has. Some servers take the condition
+/// and do not look at it.
+pub fn keeps_first(storage: &dyn Storage, name: &str) -> Result<bool> {
+    let tried = storage.create_new(name, b"first").and_then(|first| {
+        let second = first && storage.create_new(name, b"second")?;
+        Ok(first && !second && storage.read(name)? == b"first")
+    });
+    match tried {
+        Err(Error::Unsupported { .. }) => Ok(false),
+        tried => {
+            storage.remove(name)?;
+            tried
+        }
+    }
 }
 
 /// Lists what `parse` makes of the objects' names below `prefix`, in the order of [`Storage::list`].

@@ -6,14 +6,14 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey as Key};
 use object_store::client::{HttpError, HttpErrorKind};
 use object_store::multipart::MultipartStore;
 use object_store::path::Path as Object;
-use object_store::{BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt, RetryConfig};
+use object_store::{BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt, PutMode, RetryConfig};
 use tokio::runtime::{Builder, Runtime};
 use url::Url;
 
@@ -400,6 +400,28 @@ impl Storage for S3 {
         let mut bytes = vec![0; len as usize];
         file.read_exact_at(&mut bytes, 0).map_err(failed)?;
         self.put_bytes(name, bytes)
+    }
+
+    fn create_new(&self, name: &str, bytes: &[u8]) -> Result<bool> {
+        let object = self.object(name);
+        let put = self.client.put_opts(&object, bytes.to_vec().into(), PutMode::Create.into());
+        match self.wait(put)? {
+            Ok(_) => Ok(true),
+            // The answer to the first try may be lost, and this is the answer to the second.
+            Err(object_store::Error::AlreadyExists { .. }) => match self.read(name) {
+                Ok(there) => Ok(there == bytes),
+                Err(Error::Missing { .. }) => Ok(false),
+                Err(e) => Err(e),
+            },
+            Err(error) if error.to_string().contains("NotImplemented") => {
+                Err(Error::Unsupported { what: format!("a conditional write to {}", self.endpoint) })
+            }
+            Err(error) => Err(self.explain("write", name, &error)),
+        }
+    }
+
+    fn modified(&self, name: &str) -> Result<Option<SystemTime>> {
+        self.run("look at", name, self.client.head(&self.object(name))).map(|meta| Some(meta.last_modified.into()))
     }
 
     fn spool(&self) -> Result<Spool> {

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::disk::Temporary;
 use super::room::Room;
@@ -349,6 +349,19 @@ impl Storage for Veil {
             }
             Source::Spool(spool) => self.below.write_new(&veiled, Source::Spool(Spool(spool.0.finish()?))),
         }
+    }
+
+    fn create_new(&self, name: &str, bytes: &[u8]) -> Result<bool> {
+        self.forget(name);
+        let veiled = self.veiled(name)?;
+        match sealed_for(name) {
+            Some(to) => self.below.create_new(&veiled, &self.seal(to, kind(name), bytes)?),
+            None => self.below.create_new(&veiled, bytes),
+        }
+    }
+
+    fn modified(&self, name: &str) -> Result<Option<SystemTime>> {
+        self.below.modified(&self.veiled(name)?)
     }
 
     fn spool(&self) -> Result<Spool> {

@@ -46,7 +46,15 @@ impl Store {
             }
             Ok(())
         })?;
-        let lost = listed.into_iter().zip(whole).filter(|(_, whole)| !whole).map(|(id, _)| id).collect();
+        // What a prune has deleted, or is about to, an index may still name: nothing needs it.
+        let candidates = self.candidates()?;
+        unlisted.retain(|id| !candidates.has(id));
+        let lost = listed
+            .into_iter()
+            .zip(whole)
+            .filter(|(id, whole)| !whole && !candidates.has(id))
+            .map(|(id, _)| id)
+            .collect();
         Ok(Survey { lost, unlisted, repairs: self.repairs()? })
     }
 

@@ -2,14 +2,17 @@
 
 mod bases;
 pub mod cache;
+pub(crate) mod claim;
 pub mod compare;
 pub mod drills;
 pub mod index;
 pub mod keys;
+mod lean;
 pub mod links;
 mod lost;
 pub(crate) mod marks;
 pub(crate) mod near;
+pub mod pending;
 pub mod quarantine;
 mod read;
 mod salvage;
@@ -53,6 +56,8 @@ pub struct Store {
     near: RwLock<Option<near::Near>>,
     // Of packs in an encrypted store.
     pack_keys: Mutex<HashMap<PackId, Key>>,
+    candidates: RwLock<Option<Arc<pending::Candidates>>>,
+    stopwatch: pending::Stopwatch,
     lock: Option<Box<dyn Guard>>,
 }
 
@@ -197,6 +202,8 @@ impl Store {
             salvage: RwLock::default(),
             near: RwLock::default(),
             pack_keys: Mutex::default(),
+            candidates: RwLock::default(),
+            stopwatch: Arc::new(pending::stopwatch),
             lock,
         };
         store.reload_indexes()?;
@@ -446,9 +453,12 @@ impl Store {
         self.storage.remove(&name.object())
     }
 
-    /// Writes a snapshot: from here on it is listed, and all that it names must be durable already.
+    /// Writes a snapshot: from here on it is listed, and all that it names must be durable already. It says itself what it does not lean on.
     pub(crate) fn publish(&self, snapshot: &Snapshot) -> Result<(SnapshotName, u64)> {
         self.check_writable()?;
+        self.refuse_late(snapshot)?;
+        let avoids = self.candidates()?.documents.iter().map(|(id, _)| *id).collect();
+        let snapshot = &Snapshot { avoids, ..snapshot.clone() };
         let (id, bytes) = snapshot::encode(snapshot, &self.ids)?;
         if bytes.len() as u64 > MOST_WHOLE_BYTES {
             return Err(Error::Refused(format!(
@@ -458,6 +468,14 @@ impl Store {
         }
         let name = SnapshotName { source: snapshot.source.clone(), sequence: snapshot.sequence, id };
         self.storage.write_new(&name.object(), Source::Bytes(&bytes))?;
+        // The machine may have slept between the look and the write.
+        if let Err(error) = self.refuse_late(snapshot) {
+            // Who only writes removes nothing: then a check says what the snapshot lacks, if anything.
+            if self.can_read() {
+                self.storage.remove(&name.object())?;
+            }
+            return Err(error);
+        }
         if !self.can_read() {
             self.storage.keep(&name.id.to_string(), &bytes);
         }

@@ -34,6 +34,7 @@ pub struct Session<'s> {
     state: Mutex<State>,
     added_bytes: AtomicU64,
     doubts: AtomicBool,
+    wary: AtomicBool,
     lengths: Mutex<HashMap<PackId, u64>>,
     // Names that no new pack may get.
     taken: HashSet<PackId>,
@@ -98,6 +99,7 @@ impl<'s> Session<'s> {
             state: Mutex::default(),
             added_bytes: AtomicU64::new(0),
             doubts: AtomicBool::new(false),
+            wary: AtomicBool::new(false),
             lengths: Mutex::default(),
         }
     }
@@ -112,6 +114,16 @@ impl<'s> Session<'s> {
     /// Says whether the store has shown damage.
     pub fn doubts(&self) -> bool {
         self.doubts.load(Ordering::Relaxed)
+    }
+
+    /// From here on nothing is taken over from earlier snapshots unread: they lean on what is to be deleted.
+    pub(crate) fn be_wary(&self) {
+        self.wary.store(true, Ordering::Relaxed);
+    }
+
+    /// Says whether what a parent holds may be taken over without looking at each chunk.
+    pub(crate) fn takes_over(&self) -> bool {
+        !self.doubts() && !self.wary.load(Ordering::Relaxed)
     }
 
     /// Returns the store that it adds to.
@@ -135,6 +147,9 @@ impl<'s> Session<'s> {
         }
         if !self.doubts() {
             return self.stands(id, 0);
+        }
+        if self.leans_on_nothing(id)? {
+            return Ok(false);
         }
         match self.read(id) {
             Ok(_) => Ok(true),
@@ -174,11 +189,16 @@ impl<'s> Session<'s> {
         Ok(true)
     }
 
-    /// Returns a pack's length; 0 if it is gone.
+    /// Says whether a prune is about to delete all that there is of a chunk, or of what it leans on.
+    fn leans_on_nothing(&self, id: &ChunkId) -> Result<bool> {
+        Ok(!self.store.candidates()?.are_none() && !self.stands(id, 0)?)
+    }
+
+    /// Returns a pack's length; 0 if it is gone, or is to go.
     fn pack_len(&self, id: &PackId) -> Result<u64> {
         if self.store.storage().is_remote() {
             // A request for each pack in each run would be too many: the survey looks at all of them at once, when it is due.
-            return Ok(u64::MAX);
+            return Ok(if self.store.candidates()?.has(id) { 0 } else { u64::MAX });
         }
         let mut lengths = self.lengths.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(len) = lengths.get(id) {
@@ -255,6 +275,9 @@ impl<'s> Session<'s> {
                 cost = self.work(&place.record, left)?;
             }
             let Some(cost) = cost.filter(|_| !used.contains(&place.record.id)) else { continue };
+            if self.leans_on_nothing(&place.record.id)? {
+                continue;
+            }
             match self.read(&place.record.id) {
                 Ok(content) => {
                     left -= cost;
@@ -364,7 +387,9 @@ impl<'s> Session<'s> {
             _ => Ok(pack::encode_tail(records, open.len as u32)),
         };
         let mut end = tail(&open, &records)?;
-        if self.taken.contains(&PackId::from_bytes(open.hasher.clone().update(&end).finish())) {
+        let candidates = self.store.candidates()?;
+        let is_taken = |id: PackId| self.taken.contains(&id) || candidates.has(&id);
+        while is_taken(PackId::from_bytes(open.hasher.clone().update(&end).finish())) {
             // The very same chunks once more: one that nobody needs makes it another pack.
             let plain = open.hasher.finish();
             let record = whole(self.store.ids().chunk(&plain), plain.len() as u32, plain.len(), Encoding::Stored);

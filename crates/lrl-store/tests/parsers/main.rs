@@ -17,7 +17,7 @@ use lrl_store::format::node::{Child, encode_inner, encode_leaf};
 use lrl_store::format::pack::{self, Record};
 use lrl_store::format::snapshot::{self, Database, Snapshot, Uploads};
 use lrl_store::fuzz::{BODIES, Body};
-use lrl_store::id::{ChunkId, Ids, PackId, SnapshotId};
+use lrl_store::id::{ChunkId, Ids, PackId, PendingId, SnapshotId};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -75,6 +75,7 @@ fn document() -> Snapshot {
         program: "lrl".into(),
         packs: vec![PackId::of(b"pack")],
         original: None,
+        avoids: vec![PendingId::of(b"pending")],
         database: Some(Database {
             path: "./data/lrl.db".into(),
             size_bytes: 8192,

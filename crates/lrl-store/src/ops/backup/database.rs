@@ -58,7 +58,7 @@ pub(super) fn keep(
         session.store().put_near(near);
     }
     let settled = before.as_ref().is_some_and(|state| state.is_settled(options.now));
-    let distrust = options.rescan || session.doubts();
+    let distrust = options.rescan || !session.takes_over();
     let known = cache.and_then(|cache| cache.database(&options.source));
     let proved = parent.filter(|parent| {
         // A copy whose schema could not be read is tried, and complained about, each time.
@@ -158,7 +158,7 @@ pub(in crate::ops) fn keep_file(
     room: &Room,
     observer: &dyn Observer,
 ) -> Result<(ChunkId, String)> {
-    let mut intake = Intake::new(session.store(), parent.filter(|_| !session.doubts()), scratch, room, observer);
+    let mut intake = Intake::new(session.store(), parent.filter(|_| session.takes_over()), scratch, room, observer);
     let mut piece = vec![0; 256 << 10];
     file.rewind().map_err(Error::io("read an image below", scratch))?;
     loop {

@@ -145,7 +145,13 @@ pub fn backup(store: &Store, options: &Options, observer: &dyn Observer) -> Resu
 fn run(session: &Session<'_>, cache: Option<&Cache>, options: &Options, observer: &dyn Observer) -> Result<Report> {
     let store = session.store();
     let storage = store.storage();
+    if storage.is_remote() {
+        store.reload_candidates()?;
+    }
     let history = History::read(store, &options.source)?;
+    if history.leans(session)? {
+        session.be_wary();
+    }
     let timestamp = history.free_timestamp(store, options)?;
     let vanished = cache.and_then(|cache| cache.newest(&options.source)).filter(|known| !history.has(*known));
     let mut notes = Vec::new();
@@ -166,6 +172,17 @@ fn run(session: &Session<'_>, cache: Option<&Cache>, options: &Options, observer
         // The archive shows that the store has damage below this snapshot: once more, and what cannot be read is stored again.
         session.doubt();
         made = make(session, cache, &history, &timestamp, options, observer)?;
+    }
+    for _ in 0..LATE_TRIES {
+        if !store.is_late()? {
+            break;
+        }
+        store.look_again()?;
+        if session.snapshot_leans(&made.snapshot)? {
+            // It took so long that a prune has written down, or deleted, some of what it found in the store.
+            session.be_wary();
+            made = make(session, cache, &history, &timestamp, options, observer)?;
+        }
     }
     let Made { snapshot, staged, database_read, uploads_read, mut problems } = made;
     problems.append(&mut notes);
@@ -223,6 +240,9 @@ fn run(session: &Session<'_>, cache: Option<&Cache>, options: &Options, observer
     })
 }
 
+/// So often a run that took long looks again at what it relies on.
+const LATE_TRIES: u32 = 3;
+
 /// What is ready to be published.
 struct Made {
     snapshot: Snapshot,
@@ -264,6 +284,7 @@ fn make(
         program: options.program.clone(),
         packs: session.packs(),
         original: None,
+        avoids: Vec::new(),
         database: database.as_ref().map(|half| half.record.clone()),
         uploads: uploads.as_ref().map(|half| half.record.clone()),
         problems: problems.iter().filter(|p| p.lost).take(MAX_PROBLEMS).cloned().collect(),
@@ -346,6 +367,8 @@ pub(super) struct History {
     newest_stamp: Option<String>,
     pub database: Option<(SnapshotId, snapshot::Database)>,
     uploads: Option<(SnapshotId, snapshot::Uploads)>,
+    /// One of them may lean on what is to be deleted: its run did not know of that yet.
+    is_unsure: bool,
 }
 
 impl History {
@@ -357,7 +380,8 @@ impl History {
         let last = names.last().map_or(0, |name| name.sequence);
         let newest = names.iter().rev().take_while(|name| name.sequence == last);
         let newest = newest.map(|name| (name.sequence, name.id)).collect();
-        let mut history = Self { next_sequence, newest, newest_stamp: None, database: None, uploads: None };
+        let mut history =
+            Self { next_sequence, newest, newest_stamp: None, database: None, uploads: None, is_unsure: false };
         history.look(store, &names)?;
         let first = names.first().filter(|first| first.sequence > 1 && !history.is_whole()).cloned();
         if let Some(first) = first {
@@ -385,6 +409,12 @@ impl History {
                 Err(Error::Corrupt { .. } | Error::Missing { .. } | Error::WriteOnly { .. }) => continue,
                 other => other?,
             };
+            let gives = |had: bool, has: bool| !had && has;
+            if gives(self.database.is_some(), snapshot.database.is_some())
+                || gives(self.uploads.is_some(), snapshot.uploads.is_some())
+            {
+                self.is_unsure |= !store.candidates()?.are_avoided_by(&snapshot);
+            }
             self.newest_stamp.get_or_insert(snapshot.timestamp);
             self.database = self.database.take().or(snapshot.database.map(|half| (name.id, half)));
             self.uploads = self.uploads.take().or(snapshot.uploads.map(|half| (name.id, half)));
@@ -393,6 +423,12 @@ impl History {
             }
         }
         Ok(())
+    }
+
+    /// Says whether what could be taken over from here leans on what is to be deleted.
+    pub fn leans(&self, session: &Session<'_>) -> Result<bool> {
+        let database = self.database.as_ref().map(|(_, half)| &half.root);
+        Ok(self.is_unsure && session.leans(database, self.uploads.as_ref().map(|(_, half)| &half.list))?)
     }
 
     pub fn parents(&self, database: bool, uploads: bool) -> Vec<SnapshotId> {

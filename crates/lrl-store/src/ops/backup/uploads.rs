@@ -70,7 +70,7 @@ pub(in crate::ops) fn keep(
     let mut keeper = Keeper {
         session,
         observer,
-        cache: cache.filter(|_| !options.rescan && !session.doubts()),
+        cache: cache.filter(|_| !options.rescan && session.takes_over()),
         notes: cache,
         source: &options.source,
         settled_before: time_of(options.now).secs - RACY_SECS,

@@ -147,6 +147,10 @@ impl There {
         let mut found = Beside::default();
         for (name, there) in self.passed.drain(..).rev().take(LOOKED_THROUGH) {
             let (Ok(old), Ok(new)) = (from.snapshot(&name), to.snapshot(&there)) else { continue };
+            // What leans on what is to be deleted is not taken over unread.
+            if !to.candidates().is_ok_and(|candidates| candidates.are_avoided_by(&new)) {
+                continue;
+            }
             let here = both(&old, &new);
             found.database = found.database.or(here.database);
             found.uploads = found.uploads.or(here.uploads);

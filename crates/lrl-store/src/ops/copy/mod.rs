@@ -92,6 +92,9 @@ pub struct Report {
 /// Copies snapshots from one store to another. The error is of the first look at the two; whatever comes later is in the report.
 pub fn copy(from: &Store, to: &Store, options: &Options, observer: &dyn Observer) -> Result<Report> {
     to.check_writable()?;
+    if to.storage().is_remote() {
+        to.reload_candidates()?;
+    }
     let mut sources: Vec<(String, Vec<SnapshotName>)> = Vec::new();
     let names = match &options.which {
         Which::Missing(source) => from.snapshot_names(source.as_deref())?,

@@ -1,15 +1,16 @@
 //! What is alive: every chunk that a snapshot reaches, and the bases of its deltas. One bit for each copy in the index; what snapshots
 //! share is walked once. Any doubt about what a snapshot reaches is an error: then nothing may be deleted.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Entry, Kind, Piece};
 use crate::format::node::{self, Item, Node};
-use crate::id::{ChunkId, PackId, SnapshotId};
+use crate::id::{ChunkId, PackId, PendingId};
 use crate::progress::{Observer, checkpoint};
 use crate::store::index::Copy;
 use crate::store::marks::Marks;
+use crate::store::pending::Candidates;
 use crate::store::{SnapshotName, Store};
 
 /// What the marking found.
@@ -27,11 +28,14 @@ pub(super) struct Marked {
     pub missing_node: Option<String>,
     /// Packs by the order in which snapshots added them.
     pub ages: HashMap<PackId, u32>,
+    /// Of each source the highest sequence, and the lists of candidates that the runs of its snapshots had read.
+    pub sources: BTreeMap<String, (u64, HashSet<PendingId>)>,
 }
 
 struct Walk<'a> {
     store: &'a Store,
     observer: &'a dyn Observer,
+    candidates: &'a Candidates,
     marked: Marked,
     /// Copies of chunks that stand in several places.
     several: Marks,
@@ -42,8 +46,13 @@ struct Walk<'a> {
     path: Vec<ChunkId>,
 }
 
-/// Marks all that the snapshots reach, but for the `forgotten` ones.
-pub(super) fn mark(store: &Store, forgotten: &HashSet<SnapshotId>, observer: &dyn Observer) -> Result<Marked> {
+/// Marks all that these snapshots reach; of several copies none in a candidate for deletion, if another can be read.
+pub(super) fn mark(
+    store: &Store,
+    snapshots: &[SnapshotName],
+    candidates: &Candidates,
+    observer: &dyn Observer,
+) -> Result<Marked> {
     let mut several = Marks::default();
     store.each_chunk(&mut |copies| {
         let place = |copy: &Copy| (copy.place.pack, copy.place.offset);
@@ -53,8 +62,9 @@ pub(super) fn mark(store: &Store, forgotten: &HashSet<SnapshotId>, observer: &dy
         checkpoint(observer)
     })?;
     let (seen, walked) = (Marks::default(), Marks::default());
-    let mut walk = Walk { store, observer, marked: Marked::default(), several, seen, walked, path: Vec::new() };
-    for name in store.snapshot_names(None)?.iter().filter(|name| !forgotten.contains(&name.id)) {
+    let marked = Marked::default();
+    let mut walk = Walk { store, observer, candidates, marked, several, seen, walked, path: Vec::new() };
+    for name in snapshots {
         walk.snapshot(name)?;
     }
     Ok(walk.marked)
@@ -94,6 +104,9 @@ impl Walk<'_> {
             );
             doubt(error, &format!("what it holds cannot be told; {give_up}"))
         })?;
+        let (highest, avoided) = self.marked.sources.entry(name.source.clone()).or_default();
+        *highest = (*highest).max(name.sequence);
+        avoided.extend(&snapshot.avoids);
         for pack in &snapshot.packs {
             let age = self.marked.ages.len() as u32 + 1;
             self.marked.ages.entry(*pack).or_insert(age);
@@ -186,7 +199,8 @@ impl Walk<'_> {
         checkpoint(self.observer)?;
         let mut copies = self.store.copies(id)?;
         copies.retain(|copy| !copy.slot.is_salvaged());
-        copies.sort_by_key(|copy| (copy.place.record.depth, copy.place.pack, copy.place.offset));
+        let place = |copy: &Copy| (copy.place.record.depth, copy.place.pack, copy.place.offset);
+        copies.sort_by_key(|copy| (self.candidates.has(&copy.place.pack), place(copy)));
         copies.dedup_by_key(|copy| (copy.place.pack, copy.place.offset));
         for copy in &copies {
             match self.store.read_copy(&copy.place) {

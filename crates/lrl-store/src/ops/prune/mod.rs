@@ -3,19 +3,24 @@
 //! packs go; what is left in wasteful packs is moved.
 //! Whenever it ends, every snapshot reads, and the next prune goes on.
 
+pub mod bucket;
 mod chain;
+mod look;
 mod mark;
 mod repack;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::error::{Error, Result};
-use crate::format::pack::{FOOTER_LEN, HEADER, Record, TARGET_BYTES};
-use crate::id::{ChunkId, PackId, SnapshotId};
+use crate::format::pack::{Record, TARGET_BYTES};
+use crate::id::{ChunkId, PackId, PendingId, SnapshotId};
 use crate::progress::{Observer, Phase, checkpoint};
+use crate::storage::collect;
 use crate::storage::room::Room;
 use crate::store::marks::Marks;
-use crate::store::{SnapshotName, Store, index, pack_id, pack_name};
+use crate::store::pending::PENDING;
+use crate::store::{Store, pack_name};
+use look::{Found, Pack, look, refuse_foreign_names};
 
 /// How much room may stay taken by what nothing reaches, because moving the rest costs more than it frees.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -114,6 +119,8 @@ pub struct Plan {
     /// Packs to move, in order, with the bytes that are alive in them.
     repack: Vec<(PackId, u64)>,
     lengths: HashMap<PackId, u64>,
+    /// Of each source the highest sequence, and the lists of candidates that its runs had read.
+    sources: BTreeMap<String, (u64, HashSet<PendingId>)>,
 }
 
 /// What was done.
@@ -133,43 +140,9 @@ const ROUND_BYTES: u64 = 1 << 30;
 const SMALL_BYTES: u64 = TARGET_BYTES / 4;
 /// So few small packs are left alone.
 const FEW_SMALL: usize = 8;
-/// Blocks of all index files that are kept decoded, 12 MiB: every chunk is looked up, in no order.
-const CACHED_BLOCKS: usize = 2048;
-
 /// What a chunk takes in its pack, its record included.
 fn bytes_of(record: &Record) -> u64 {
     u64::from(record.encoded_len) + 43 + 32 * record.bases.len() as u64
-}
-
-/// One pack.
-#[derive(Default)]
-struct Pack {
-    len: Option<u64>,
-    is_listed: bool,
-    chunks: u64,
-    /// Bytes of what is alive, with its records.
-    alive: u64,
-}
-
-impl Pack {
-    /// Its length if nothing in it were dead.
-    fn needed(&self) -> u64 {
-        self.alive + (HEADER.len() + FOOTER_LEN) as u64
-    }
-
-    fn unused(&self) -> u64 {
-        self.len.unwrap_or_default().saturating_sub(self.needed())
-    }
-}
-
-/// Fails for a store in which others may write meanwhile: without a lock, what they rely on could be deleted.
-pub fn refuse_remote(store: &Store) -> Result<()> {
-    if !store.storage().is_remote() {
-        return Ok(());
-    }
-    let text = "this lrl cannot prune a store in a bucket yet: others may write to it meanwhile, and it has no lock. Nothing was removed; \
-                `lrl forget` without --prune takes snapshots off the list, and their room stays taken";
-    Err(Error::Refused(format!("{}: {text}", store.storage().describe())))
 }
 
 /// Decides what to remove and what to move, as if the `forgotten` snapshots were gone. May only add to the store: where a snapshot needs
@@ -183,11 +156,12 @@ pub fn plan(
 ) -> Result<Plan> {
     store.check_writable()?;
     store.check_readable()?;
-    refuse_remote(store)?;
     observer.phase(Phase::Verify, None);
     refuse_foreign_names(store)?;
+    let candidates = store.candidates()?;
     let mut found = look(store, forgotten, observer)?;
-    let unlisted: Vec<PackId> = found.packs.iter().filter(|(_, pack)| !pack.is_listed).map(|(id, _)| *id).collect();
+    let is_unlisted = |(id, pack): &(&PackId, &Pack)| !pack.is_listed && !candidates.has(id);
+    let unlisted: Vec<PackId> = found.packs.iter().filter(is_unlisted).map(|(id, _)| *id).collect();
     let mut kept_unlisted = Vec::new();
     if found.marked.missing > 0 && !unlisted.is_empty() {
         if dry_run {
@@ -197,35 +171,12 @@ pub fn plan(
         kept_unlisted = store.index_packs(&unlisted, observer)?;
         found = look(store, forgotten, observer)?;
     }
-    let Found { mut packs, marked, mut chains, mut full } = found;
+    let Found { mut packs, marked, mut chains, mut full, rewrite, chunks } = found;
     if let Some(text) = &marked.missing_node {
         return Err(Error::Refused(format!(
             "{text}: nothing was pruned, because what lies below it cannot be told; `lrl check` tells more"
         )));
     }
-    let mut rewrite = false;
-    let mut chunks = 0;
-    store.each_chunk(&mut |copies| {
-        let mut counted = None;
-        for copy in copies {
-            let record = &copy.place.record;
-            let pack = packs.entry(copy.place.pack).or_default();
-            if marked.kept.has(copy.slot) {
-                // Two index files may list one place, and which of them a look-up finds depends on the one before it.
-                let place = Some((copy.place.pack, copy.place.offset));
-                if counted == place {
-                    continue;
-                }
-                counted = place;
-                chunks += 1;
-                pack.chunks += 1;
-                pack.alive += bytes_of(record);
-            } else {
-                rewrite = true;
-            }
-        }
-        checkpoint(observer)
-    })?;
     // What only deltas need is waste like any other.
     if full.replaced_bytes.saturating_sub(full.bytes) <= max_unused.of(packs.values().map(|pack| pack.alive).sum()) {
         (chains, full) = Default::default();
@@ -244,19 +195,22 @@ pub fn plan(
         rewrite,
         repack: Vec::new(),
         lengths: packs.iter().filter_map(|(id, pack)| Some((*id, pack.len?))).collect(),
+        sources: marked.sources,
     };
     for (id, pack) in &packs {
+        let is_candidate = candidates.has(id);
         match (pack.is_listed, pack.chunks) {
             (_, 1..) => plan.alive.push(*id),
+            _ if is_candidate => {}
             (true, 0) => plan.dead.push(*id),
             (false, 0) => plan.unlisted.push(*id),
         }
-        if let (0, Some(len)) = (pack.chunks, pack.len) {
+        if let (0, Some(len), false) = (pack.chunks, pack.len, is_candidate) {
             plan.numbers.dead.add(len);
         }
     }
     plan.rewrite |= !plan.dead.is_empty();
-    packs.retain(|_, pack| pack.chunks > 0 && pack.len.is_some());
+    packs.retain(|id, pack| pack.chunks > 0 && pack.len.is_some() && !candidates.has(id));
     let chosen = choose(&packs, max_unused);
     for (id, pack) in &packs {
         if chosen.contains(id) {
@@ -270,58 +224,6 @@ pub fn plan(
     // What was stored together stays together; what no snapshot says it added is older.
     plan.repack.sort_by_key(|(id, _)| (marked.ages.get(id).copied().unwrap_or_default(), *id));
     Ok(plan)
-}
-
-/// What there is, and what of it is alive.
-struct Found {
-    packs: HashMap<PackId, Pack>,
-    marked: mark::Marked,
-    chains: Vec<ChunkId>,
-    full: Full,
-}
-
-/// Lists the packs, verifies the indexes, and marks what is alive.
-fn look(store: &Store, forgotten: &HashSet<SnapshotId>, observer: &dyn Observer) -> Result<Found> {
-    store.verify_indexes(observer)?;
-    if let Some(damaged) = store.damaged_indexes().first() {
-        return Err(Error::Refused(format!(
-            "{}: nothing was pruned; `lrl check --repair` moves that file out of the way, and lists again what it listed",
-            damaged.reason
-        )));
-    }
-    let mut packs: HashMap<PackId, Pack> = HashMap::new();
-    store.storage().list("packs", &mut |name, len| {
-        if let Some(id) = pack_id(name) {
-            packs.entry(id).or_default().len = Some(len);
-        }
-        Ok(())
-    })?;
-    let files = store.indexes();
-    for file in &files {
-        file.keep_blocks(CACHED_BLOCKS / files.len());
-        file.packs().iter().for_each(|id| packs.entry(*id).or_default().is_listed = true);
-    }
-    let marked = mark::mark(store, forgotten, observer)?;
-    let (chains, full) = chain::find(store, &marked, observer)?;
-    files.iter().for_each(|file| file.keep_blocks(0));
-    Ok(Found { packs, marked, chains, full })
-}
-
-/// An object under a name that lrl does not give may be a snapshot, or what one needs, that somebody renamed.
-fn refuse_foreign_names(store: &Store) -> Result<()> {
-    let check = |prefix: &str, is_ours: &dyn Fn(&str) -> bool| {
-        store.storage().list(prefix, &mut |name, _| match is_ours(name) {
-            true => Ok(()),
-            false => Err(Error::Refused(format!(
-                "{} is not a name that lrl gives: nothing was pruned; give it its name back if you know it, or let \
-                 `lrl check --repair` move it out of the way",
-                store.storage().describe_object(name)
-            ))),
-        })
-    };
-    check("packs", &|name| pack_id(name).is_some())?;
-    check("index", &index::is_object_name)?;
-    check("snapshots", &|name| SnapshotName::parse(name).is_some())
 }
 
 /// Chooses the packs to move: the most wasteful until little enough is wasted, and small ones where there are many.
@@ -360,6 +262,9 @@ fn choose(packs: &HashMap<PackId, Pack>, max_unused: MaxUnused) -> HashSet<PackI
 /// Does what the plan says. `room` guards the store's disk: no more is moved at once than fits, but on a full disk one pack at a time is.
 pub fn apply(store: &Store, plan: Plan, room: &Room, observer: &dyn Observer) -> Result<Report> {
     let storage = store.storage();
+    if storage.is_remote() {
+        return Err(Error::Refused(format!("{}: what is dead in a bucket is written down first", storage.describe())));
+    }
     storage.reclaim()?;
     let (plan, notes) = end_chains(store, plan, room, observer)?;
     let Plan { numbers, unlisted, dead, alive, kept, rewrite, repack, lengths, .. } = plan;
@@ -433,6 +338,8 @@ pub fn apply(store: &Store, plan: Plan, room: &Room, observer: &dyn Observer) ->
         }
     }
     storage.sync("packs")?;
+    // Nobody else is here: what a bucket's prune waited for, before the store was copied into this directory, is done.
+    collect(&**storage, PENDING, |name| Some(name.to_string()))?.iter().try_for_each(|name| storage.remove(name))?;
     Ok(report)
 }
 

@@ -1,11 +1,12 @@
 //! Moving what is alive out of packs that hold much waste, or little at all, into full ones. The old packs go when the new ones and their
 //! index are durable.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Packs;
 use crate::error::{Error, Result};
+use crate::format::pack::Record;
 use crate::id::PackId;
 use crate::progress::{Observer, checkpoint};
 use crate::store::index::{IndexFile, Place};
@@ -23,6 +24,38 @@ pub(super) struct Moved {
     pub stayed: Vec<(PackId, Error)>,
 }
 
+/// What is alive, by pack: offsets.
+pub(super) type Alive = HashMap<PackId, HashSet<u64>>;
+
+/// Copies what is alive in `packs`, in this order, into new packs, which an index lists then; nothing is removed. Returns what it did, and
+/// the packs of which nothing is needed now.
+pub(super) fn copy(
+    store: &Store,
+    packs: &[(PackId, u64)],
+    alive: &Alive,
+    observer: &dyn Observer,
+) -> Result<(Moved, Vec<PackId>)> {
+    let session = Session::new(store);
+    let mut moved = Moved::default();
+    let mut copied = Vec::new();
+    for (pack, len) in packs {
+        let here = alive.get(pack);
+        let is_alive = |_: &Record, offset: u64| Ok(here.is_some_and(|here| here.contains(&offset)));
+        match move_pack(store, &session, pack, &is_alive, observer)? {
+            None => copied.push(*pack),
+            Some(why) => moved.stayed.push((*pack, why)),
+        }
+        observer.advance(*len, 0);
+    }
+    session.seal()?;
+    for pack in session.packs() {
+        copied.retain(|old| *old != pack);
+        moved.written.add(store.storage().len(&pack_name(&pack))?);
+    }
+    packs.iter().filter(|(pack, _)| copied.contains(pack)).for_each(|(_, len)| moved.gone.add(*len));
+    Ok((moved, copied))
+}
+
 /// Moves what the index lists in `packs`, in this order.
 pub(super) fn repack(store: &Store, packs: &[(PackId, u64)], observer: &dyn Observer) -> Result<Moved> {
     let before = store.indexes();
@@ -38,7 +71,8 @@ pub(super) fn repack(store: &Store, packs: &[(PackId, u64)], observer: &dyn Obse
 /// garbage, or second copies, for the next prune.
 pub(super) fn take_back(store: &Store, session: &Session<'_>, before: &[Arc<IndexFile>]) {
     let storage = store.storage();
-    if store.reload_indexes().is_err() {
+    // In a bucket what is new may be another's.
+    if storage.is_remote() || store.reload_indexes().is_err() {
         return;
     }
     let now = store.indexes();
@@ -60,7 +94,11 @@ fn move_all(store: &Store, session: &Session<'_>, packs: &[(PackId, u64)], obser
     let mut moved = Moved::default();
     let mut gone = HashSet::new();
     for (pack, len) in packs {
-        match move_pack(store, session, pack, observer)? {
+        let is_listed = |record: &Record, offset: u64| {
+            let copies = store.copies(&record.id)?;
+            Ok(copies.iter().any(|copy| (copy.place.pack, copy.place.offset) == (*pack, offset)))
+        };
+        match move_pack(store, session, pack, &is_listed, observer)? {
             None => drop(gone.insert(*pack)),
             Some(why) => moved.stayed.push((*pack, why)),
         }
@@ -88,8 +126,14 @@ fn move_all(store: &Store, session: &Session<'_>, packs: &[(PackId, u64)], obser
     Ok(moved)
 }
 
-/// Copies what the index lists of a pack, each chunk verified. What cannot be read stays where it is, and its pack with it.
-fn move_pack(store: &Store, session: &Session<'_>, pack: &PackId, observer: &dyn Observer) -> Result<Option<Error>> {
+/// Copies what is needed of a pack, each chunk verified. What cannot be read stays where it is, and its pack with it.
+fn move_pack(
+    store: &Store,
+    session: &Session<'_>,
+    pack: &PackId,
+    is_needed: &dyn Fn(&Record, u64) -> Result<bool>,
+    observer: &dyn Observer,
+) -> Result<Option<Error>> {
     let records = match pack_directory(&**store.storage(), pack) {
         Ok(records) => records,
         Err(error) => return Ok(Some(error)),
@@ -97,8 +141,7 @@ fn move_pack(store: &Store, session: &Session<'_>, pack: &PackId, observer: &dyn
     let mut stays = None;
     for (offset, record) in records {
         checkpoint(observer)?;
-        let here = |place: &Place| (place.pack, place.offset) == (*pack, offset);
-        if !store.copies(&record.id)?.iter().any(|copy| here(&copy.place)) {
+        if !is_needed(&record, offset)? {
             continue;
         }
         let place = Place { pack: *pack, offset, record };

@@ -19,6 +19,7 @@ use crate::progress::Silent;
 use crate::storage::memory::Memory;
 use crate::storage::room::{Reserve, Room};
 use crate::storage::{Guard, LockMode, Source, Spool, Storage};
+use crate::store::pending::Candidates;
 use crate::store::session::Session;
 use crate::store::{Store, create};
 
@@ -135,7 +136,8 @@ fn assert_clean(storage: &Arc<dyn Storage>, what: &str) {
 #[track_caller]
 pub fn assert_exact(storage: &Arc<dyn Storage>, what: &str) {
     let store = open(storage);
-    let marked = super::mark::mark(&store, &HashSet::new(), &Silent).unwrap();
+    let marked =
+        super::mark::mark(&store, &store.snapshot_names(None).unwrap(), &Candidates::default(), &Silent).unwrap();
     let mut listed = HashSet::new();
     store
         .each_chunk(&mut |copies| {

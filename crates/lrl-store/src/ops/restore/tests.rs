@@ -167,6 +167,7 @@ fn document(database: Option<Database>, uploads: Option<Uploads>) -> Snapshot {
         program: "lrl test".into(),
         packs: Vec::new(),
         original: None,
+        avoids: Vec::new(),
         database,
         uploads,
         problems: Vec::new(),

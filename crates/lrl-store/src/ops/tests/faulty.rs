@@ -120,6 +120,9 @@ impl Storage for Faulty {
     fn write_new(&self, name: &str, source: Source<'_>) -> Result<()> {
         self.call(Call::Writes, || self.below.write_new(name, source))
     }
+    fn create_new(&self, name: &str, bytes: &[u8]) -> Result<bool> {
+        self.call(Call::Writes, || self.below.create_new(name, bytes))
+    }
     fn spool(&self) -> Result<Spool> {
         match self.counted {
             Counted::All => self.call(Call::Writes, || self.below.spool()),

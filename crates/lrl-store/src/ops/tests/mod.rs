@@ -3,4 +3,5 @@
 pub mod cases;
 mod faults;
 pub mod faulty;
+mod interleave;
 mod life;
