@@ -157,8 +157,10 @@ pub fn unveil(
 ) -> Result<Arc<dyn Storage>> {
     let config = match read_config(&*storage) {
         Ok(config) => config,
-        // Whoever opens the store is told.
-        Err(Error::Corrupt { .. } | Error::NoStore { .. } | Error::Unsupported { .. }) => return Ok(storage),
+        // Whoever opens the store is told; but with a key never later than now, as the next look may be shown a plain store.
+        Err(Error::Corrupt { .. } | Error::NoStore { .. } | Error::Unsupported { .. }) if credential.is_none() => {
+            return Ok(storage);
+        }
         Err(error) => return Err(error),
     };
     if !config.is_encrypted() {
