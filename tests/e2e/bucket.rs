@@ -37,6 +37,7 @@ struct State {
     log: Vec<String>,
     faults: Option<Faults>,
     page: usize,
+    hanging: usize,
 }
 
 /// A running server; it stops when it is dropped.
@@ -96,7 +97,13 @@ impl Bucket {
     }
 
     pub fn no_fault(&self) {
-        self.state.lock().unwrap().faults = None;
+        let mut state = self.state.lock().unwrap();
+        (state.faults, state.hanging) = (None, 0);
+    }
+
+    /// Counts the requests that got no answer since there were faults.
+    pub fn hanging(&self) -> usize {
+        self.state.lock().unwrap().hanging
     }
 
     /// Returns the requests since the last time, as `METHOD /target`.
@@ -145,6 +152,7 @@ fn serve(stream: TcpStream, state: &Mutex<State>, stop: &AtomicBool) -> std::io:
         let answer = match fault {
             Some(Fault::Gone) => break,
             Some(Fault::Hangs) => {
+                state.lock().unwrap().hanging += 1;
                 while !stop.load(Ordering::Relaxed) {
                     std::thread::sleep(std::time::Duration::from_millis(50));
                 }
@@ -297,16 +305,33 @@ fn list(state: &State, query: &HashMap<String, String>) -> Answer {
     let text = |name: &str| query.get(name).map(String::as_str).unwrap_or_default();
     let after = text("continuation-token").max(text("start-after"));
     let mut found = state.objects.iter().filter(|(key, _)| key.starts_with(text("prefix")) && key.as_str() > after);
+    if text("delimiter") == "/" {
+        // Paged only where lrl lists much: names one level below are few.
+        let (mut files, mut below) = (String::new(), std::collections::BTreeSet::new());
+        for (key, bytes) in found {
+            match key[text("prefix").len()..].split_once('/') {
+                Some((name, _)) => _ = below.insert(format!("{}{name}/", text("prefix"))),
+                None => files += &contents(key, bytes),
+            }
+        }
+        let below: String =
+            below.iter().map(|name| format!("<CommonPrefixes><Prefix>{name}</Prefix></CommonPrefixes>")).collect();
+        let head = format!("<ListBucketResult><Name>{BUCKET}</Name><IsTruncated>false</IsTruncated>");
+        return plain(200, format!("{head}{files}{below}</ListBucketResult>"));
+    }
     let page: Vec<_> = found.by_ref().take(state.page).collect();
     let more = found.next().is_some();
     let mut xml = format!("<ListBucketResult><Name>{BUCKET}</Name><IsTruncated>{more}</IsTruncated>");
     if let Some((last, _)) = page.last().filter(|_| more) {
         write!(xml, "<NextContinuationToken>{last}</NextContinuationToken>").unwrap();
     }
-    for (key, bytes) in page {
-        let (len, time) = (bytes.len(), "2026-01-14T12:00:00.000Z");
-        write!(xml, "<Contents><Key>{key}</Key><LastModified>{time}</LastModified><ETag>\"1\"</ETag><Size>{len}</Size></Contents>")
-            .unwrap();
-    }
+    page.into_iter().for_each(|(key, bytes)| xml += &contents(key, bytes));
     plain(200, xml + "</ListBucketResult>")
+}
+
+fn contents(key: &str, bytes: &[u8]) -> String {
+    let (len, time) = (bytes.len(), "2026-01-14T12:00:00.000Z");
+    format!(
+        "<Contents><Key>{key}</Key><LastModified>{time}</LastModified><ETag>\"1\"</ETag><Size>{len}</Size></Contents>"
+    )
 }

@@ -289,6 +289,66 @@ fn whatever_is_changed_in_an_encrypted_store_is_seen() {
     lab.lrl("check --read-data").expect(0);
 }
 
+#[test]
+fn a_lost_config_and_a_lost_slot_are_made_again() {
+    let lab = lab();
+    let sheet = lab.lrl("init --encrypt").expect(0).stdout;
+    lab.lrl("backup").expect(0);
+    let config = lab.path("backups/store/config");
+    let before = fs::read(&config).unwrap();
+    let mut flipped = before.clone();
+    flipped[30] ^= 1;
+    for damaged in [None, Some(flipped), Some(b"nonsense".to_vec())] {
+        match &damaged {
+            Some(bytes) => fs::write(&config, bytes).unwrap(),
+            None => fs::remove_file(&config).unwrap(),
+        }
+        lab.lrl("restore --data-dir never").expect(if damaged.is_some() { 1 } else { 10 });
+        lab.lrl("check").expect(4);
+        // Without the key nothing shows what it was.
+        lab.lrl("check --repair --password-file other").expect(if damaged.is_some() { 1 } else { 10 });
+        assert_eq!(fs::read(&config).ok(), damaged);
+        lab.lrl("check --repair").expect(0);
+        assert_eq!(fs::read(&config).unwrap(), before);
+        lab.lrl("check --read-data").expect(0);
+    }
+    let slot = files(&lab.path("backups/store/keys")).into_iter().next().unwrap();
+    fs::remove_file(&slot.0).unwrap();
+    fs::remove_dir_all(lab.path("home/.cache")).unwrap();
+    lab.lrl("snapshots").expect(12);
+    let line = sheet.lines().find(|line| line.starts_with("{\"format\"")).unwrap();
+    fs::write(&slot.0, format!("{line}\n")).unwrap();
+    assert_eq!(fs::read(&slot.0).unwrap(), slot.1);
+    lab.lrl("restore --data-dir again").expect(0);
+}
+
+/// Every pack and every object has a key of its own: no nonce can come twice, whoever writes the same again.
+#[test]
+fn no_key_of_an_object_is_used_twice() {
+    let lab = encrypted();
+    let mut heads: BTreeMap<Vec<u8>, PathBuf> = BTreeMap::new();
+    let mut look = || {
+        for (path, bytes) in files(&lab.path("backups/store")) {
+            if bytes.starts_with(b"LRLP") || bytes.starts_with(b"LRLE") {
+                // The first 32 bytes of a sealed key are a public key that is used once; those of an index a salt.
+                let other = heads.insert(bytes[8..40].to_vec(), path.clone());
+                assert!(other.is_none_or(|other| other == path), "{}", path.display());
+            }
+        }
+        heads.len()
+    };
+    for n in 0..6 {
+        lab.upload("changing.txt", format!("{n}").repeat(500).as_bytes());
+        lab.lrl("backup --snapshot-only").expect(0);
+        look();
+        // The same contents again, in new objects.
+        lab.lrl("forget latest --force --prune --max-unused 0").expect(0);
+        lab.lrl("backup --snapshot-only").expect(0);
+        look();
+    }
+    assert!(look() > 20);
+}
+
 fn in_bucket(bucket: &Bucket) -> Lab {
     let mut lab = lab();
     lab.set("LRL_STORE", &bucket.url("history/one"));
@@ -433,4 +493,65 @@ fn a_store_that_was_set_back_is_noticed_once_and_what_was_forgotten_on_purpose_i
     lab.lrl("forget latest --force").expect(0);
     let run = lab.lrl("backup --json").expect(0).json();
     assert_eq!((run["vanished"].is_null(), run["sequence"].as_u64()), (true, Some(3)));
+}
+
+#[test]
+fn snapshots_are_copied_from_plain_to_encrypted_and_back() {
+    let mut lab = lab();
+    lab.set("LRL_PASSWORD_FILE", "");
+    lab.lrl("backup").expect(0);
+    for n in 0..4 {
+        lab.database().execute("UPDATE content_items SET title = ?1 WHERE id = 101", [n]).unwrap();
+        lab.upload("changing.txt", format!("{n}").repeat(900).as_bytes());
+        lab.lrl("backup --snapshot-only").expect(0);
+    }
+    let bytes = |dir: &str| files(&lab.path(dir).join("packs")).values().map(Vec::len).sum::<usize>();
+    lab.lrl("init --encrypt --store sealed --password-file pass").expect(0);
+    let copy = "copy --from backups/store --store sealed --password-file pass";
+    lab.lrl(copy).expect(0);
+    no_canary_in(&lab.path("sealed"));
+    assert!(bytes("sealed") < bytes("backups/store") * 11 / 10, "{} {}", bytes("sealed"), bytes("backups/store"));
+    let again = lab.lrl(&format!("{copy} --json")).expect(0).json();
+    assert_eq!((again["already_there"].as_u64(), again["copied"].as_array().unwrap().len()), (Some(5), 0));
+    lab.lrl("check --read-data --store sealed --password-file pass").expect(0);
+
+    // Back, and from one key to another: the key of each is said by itself.
+    lab.lrl("copy --from sealed --store back").expect(12);
+    lab.lrl("copy --from sealed --from-password-file pass --store back").expect(0);
+    lab.lrl("init --encrypt --store third --password-file other").expect(0);
+    lab.lrl("copy --from sealed --from-password-file pass --store third --password-file other").expect(0);
+    lab.lrl("copy --from sealed --from-password-file other --store third --password-file other").expect(12);
+    for (store, key) in
+        [("backups/store", ""), ("sealed", " --password-file pass"), ("back", ""), ("third", " --password-file other")]
+    {
+        lab.lrl(&format!("restore --store {store}{key} --data-dir out/{}", store.replace('/', "-"))).expect(0);
+        same_data(&lab.path("data"), &lab.path(format!("out/{}", store.replace('/', "-"))));
+        lab.lrl(&format!("restore latest~3 --store {store}{key} --data-dir old/{}", store.replace('/', "-"))).expect(0);
+        same_data(&lab.path("old/backups-store"), &lab.path(format!("old/{}", store.replace('/', "-"))));
+    }
+    // A plain store in the place of an encrypted one gets no copy.
+    lab.lrl("copy --from backups/store --store back --password-file pass").expect(1);
+}
+
+#[test]
+fn a_second_store_is_encrypted_with_a_key_of_its_own() {
+    let bucket = Bucket::start();
+    let mut lab = in_bucket(&bucket);
+    let second = lab.environment()["LRL_STORE"].clone();
+    lab.lrl("init --encrypt").expect(0);
+    lab.set("LRL_STORE", "");
+    lab.set("LRL_PASSWORD_FILE", "");
+    lab.set("LRL_COPY_TO_PASSWORD_FILE", "other");
+    let run = lab.run(["backup", "--copy-to", &second]).expect(5);
+    assert!(run.stderr.contains("does not open it"), "{}", run.stderr);
+    lab.set("LRL_COPY_TO_PASSWORD_FILE", "pass");
+    lab.run(["backup", "--copy-to", &second]).expect(0);
+    bucket.change(|objects| objects.iter().for_each(|(name, bytes)| assert!(!shows_canary(name, bytes), "{name}")));
+    lab.run(["restore", "--store", &second, "--password-file", "pass", "--data-dir", "again"]).expect(0);
+    same_data(&lab.path("data"), &lab.path("again"));
+    // The fleet shows it; without its key as a line.
+    let fleet = second.replace("history/one", "history/*");
+    let line = lab.run(["status", "--store", &fleet, "--json"]).expect(4).json();
+    assert!(line[0]["error"].as_str().unwrap().contains("no key was given"), "{line}");
+    lab.run(["status", "--store", &fleet, "--password-file", "pass"]).expect(0);
 }

@@ -287,6 +287,7 @@ fn sample_snapshot(pack: PackId, list: ChunkId, root: ChunkId) -> Snapshot {
         tags: vec![text("before-upgrade")],
         program: text("lrl 0.1.0"),
         packs: vec![pack],
+        original: None,
         database: Some(snapshot::Database {
             path: text("./data/lrl.db"),
             size_bytes: 118_784,

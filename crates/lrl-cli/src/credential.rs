@@ -2,7 +2,7 @@
 //! a command line or a variable, and are wiped when they are dropped.
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use lrl_store::error::Error;
@@ -17,7 +17,7 @@ const MOST_BYTES: u64 = 64 << 10;
 /// Returns what was given: at most one of the three ways.
 pub fn given(global: &Global) -> Result<Option<Credential>, Error> {
     let named = |value: Option<String>| value.filter(|value| !value.is_empty());
-    let path = |path: &Option<std::path::PathBuf>| path.clone().filter(|path| !path.as_os_str().is_empty());
+    let path = |path: &Option<PathBuf>| path.clone().filter(|path| !path.as_os_str().is_empty());
     let found = match (path(&global.password_file), named(global.password_command.clone()), path(&global.key_file)) {
         (None, None, None) => return Ok(None),
         (Some(file), None, None) => from_password_file(&file)?,
@@ -26,6 +26,23 @@ pub fn given(global: &Global) -> Result<Option<Credential>, Error> {
         _ => {
             return Err(Error::Refused(
                 "a passphrase's file, a command and a key file were given: name one of them (LRL_PASSWORD_FILE, LRL_PASSWORD_COMMAND, LRL_KEY_FILE, lrl.toml)".into(),
+            ));
+        }
+    };
+    hide_from_dumps();
+    Ok(Some(found))
+}
+
+/// Returns what was given for another store than the one in force; none where that one's is to be tried.
+pub fn of_other(password_file: &Option<PathBuf>, key_file: &Option<PathBuf>) -> Result<Option<Credential>, Error> {
+    let named = |path: &Option<PathBuf>| path.clone().filter(|path| !path.as_os_str().is_empty());
+    let found = match (named(password_file), named(key_file)) {
+        (None, None) => return Ok(None),
+        (Some(file), None) => from_password_file(&file)?,
+        (None, Some(file)) => from_key_file(&file)?,
+        (Some(_), Some(_)) => {
+            return Err(Error::Refused(
+                "a passphrase's file and a key file were given for one store: name one of them".into(),
             ));
         }
     };

@@ -37,7 +37,7 @@ pub const TABLE: [(Exit, &str); 10] = [
     (Exit::Usage, "usage: the command line or lrl.toml is wrong"),
     (
         Exit::Incomplete,
-        "done, but one half is missing, an upload was unreadable, the database could not be verified, an old set could not be removed, or earlier snapshots have vanished from the store",
+        "done, but one half is missing, an upload was unreadable, the database could not be verified, an old set could not be removed, a snapshot could not be copied, or earlier snapshots have vanished from the store",
     ),
     (Exit::Wrong, "a drill or check found something wrong"),
     (Exit::SetFailed, "the snapshot is stored, but its set or its second store could not be written"),

@@ -33,12 +33,39 @@ pub enum Place {
 
 impl Place {
     /// Takes a path or a URL.
-    fn of(named: PathBuf) -> Result<Self, Error> {
+    pub fn of(named: PathBuf) -> Result<Self, Error> {
         match named.to_str().and_then(|text| Some((text, text.split_once("://")?.0))) {
             None => Ok(Self::Directory(named)),
             Some((url, "s3")) if cfg!(feature = "s3") => Ok(Self::Bucket(url.into())),
             Some((_, scheme)) => {
                 Err(Error::Unsupported { what: format!("a store at {scheme}:// ({})", named.display()) })
+            }
+        }
+    }
+
+    /// Returns the place above, where this one means all stores in it (`…/*`).
+    pub fn all_below(&self) -> Option<Self> {
+        match self {
+            Self::Directory(path) => path.to_str()?.strip_suffix("/*").map(|above| match above {
+                "" => Self::Directory("/".into()),
+                above => Self::Directory(above.into()),
+            }),
+            Self::Bucket(url) => {
+                let (path, query) = url.split_once('?').map_or((&**url, None), |(path, query)| (path, Some(query)));
+                let above = path.strip_suffix("/*")?;
+                Some(Self::Bucket(query.map_or_else(|| above.into(), |query| format!("{above}?{query}"))))
+            }
+        }
+    }
+
+    /// Returns the place of that name one level below.
+    pub fn below(&self, name: &str) -> Self {
+        match self {
+            Self::Directory(path) => Self::Directory(path.join(name)),
+            Self::Bucket(url) => {
+                let (path, query) = url.split_once('?').map_or((&**url, None), |(path, query)| (path, Some(query)));
+                let path = format!("{}/{name}", path.trim_end_matches('/'));
+                Self::Bucket(query.map_or_else(|| path.clone(), |query| format!("{path}?{query}")))
             }
         }
     }
@@ -130,6 +157,11 @@ impl Paths {
             _ => &cli.global.backup,
         };
         let store = Place::of(cli.global.store.clone().unwrap_or_else(|| default_store(backup_dir)))?;
+        if store.all_below().is_some() && !matches!(cli.command, Verb::Status(_) | Verb::Config) {
+            return Err(Error::Refused(format!(
+                "{store} means many stores, which only `lrl status` looks at: name one"
+            )));
+        }
         let (data_dir, backup_dir) = (data_dir.to_path_buf(), backup_dir.clone());
         Ok(Self { data_dir, backup_dir, store, storage: Storage::of_environment() })
     }
@@ -175,7 +207,7 @@ fn find_id(text: &str, name: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Paths, Storage, find_id};
+    use super::{Paths, Place, Storage, find_id};
     use crate::args::{Cli, parse};
     use clap::FromArgMatches;
     use std::path::Path;
@@ -197,6 +229,23 @@ mod tests {
         assert_eq!(paths("lrl snapshots --store /s --backup b").store.directory(), Some(Path::new("/s")));
         let bucket = paths("lrl snapshots --store s3://lab/history/?endpoint=http://localhost:9000").store;
         assert_eq!((bucket.directory(), bucket.to_string().as_str()), (None, "s3://lab/history"));
+    }
+
+    #[test]
+    fn a_star_means_all_stores_below() {
+        let all = |line| paths(line).store.all_below().map(|place| place.below("lab").to_string());
+        assert_eq!(all("lrl status --store /srv/backups/*").as_deref(), Some("/srv/backups/lab"));
+        assert_eq!(all("lrl status --store /*").as_deref(), Some("/lab"));
+        assert_eq!(all("lrl status --store s3://fleet/*?region=x").as_deref(), Some("s3://fleet/lab"));
+        assert_eq!(all("lrl status --store s3://fleet/a/*").as_deref(), Some("s3://fleet/a/lab"));
+        assert_eq!(all("lrl status --store s3://fleet/a*"), None);
+        let Some(Place::Bucket(url)) = paths("lrl status --store s3://fleet/*?region=x").store.all_below() else {
+            panic!()
+        };
+        assert_eq!(Place::Bucket(url).below("lab"), Place::Bucket("s3://fleet/lab?region=x".into()));
+        let arguments: Vec<_> = "lrl backup --store /b/*".split(' ').map(Into::into).collect();
+        let cli = Cli::from_arg_matches(&parse(&arguments).unwrap()).unwrap();
+        assert!(Paths::resolve(&cli).unwrap_err().to_string().contains("many stores"));
     }
 
     #[test]

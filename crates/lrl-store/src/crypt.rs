@@ -202,6 +202,11 @@ impl Keys {
         }
     }
 
+    /// Returns the id of the store that they are of.
+    pub fn store_id(&self) -> [u8; 32] {
+        self.store_id
+    }
+
     /// Says whether contents and documents can be read, not only written.
     pub fn can_read(&self) -> bool {
         self.secret.is_some()

@@ -7,9 +7,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 use crate::codec::{self, Encoding};
+use crate::crypt::{Bundle, Key, Keys};
 use crate::error::Result;
 use crate::format::entry::{Content, Entry, Piece, Time};
+use crate::format::key::{Credential, Slot};
 use crate::format::node::{self, Item, Node};
 use crate::format::snapshot::{self, Snapshot};
 use crate::format::{config, drill, index, pack};
@@ -22,6 +26,7 @@ use crate::set::found::FoundSet;
 use crate::set::manifest::Manifest;
 use crate::storage::memory::Memory;
 use crate::storage::room::Room;
+use crate::storage::veil::Veil;
 use crate::storage::{LockMode, Source, Storage};
 use crate::store::index::IndexFile;
 use crate::store::session::Session;
@@ -32,7 +37,7 @@ use crate::store::{SnapshotName, Store, create};
 pub type Body = fn(&[u8]);
 
 /// All of them, by the names of the fuzz targets.
-pub const BODIES: [(&str, Body); 11] = [
+pub const BODIES: [(&str, Body); 13] = [
     ("archive", archive),
     ("codec", chunk_codec),
     ("config", store_config),
@@ -43,6 +48,8 @@ pub const BODIES: [(&str, Body); 11] = [
     ("node", list_node),
     ("operations", operations),
     ("pack", pack_directory),
+    ("sealed", sealed_object),
+    ("slot", slot),
     ("snapshot", snapshot_document),
 ];
 
@@ -80,6 +87,45 @@ pub fn drill_record(bytes: &[u8]) {
         let (id, again) = sure(drill::encode(&read, &Ids::default()));
         assert_eq!(sure(drill::decode(&again, &id, &Ids::default(), "drill")), read);
     }
+}
+
+/// A slot of an encrypted store, opened with a key file.
+pub fn slot(bytes: &[u8]) {
+    let credential = Credential::from_key_file(&"5a".repeat(32));
+    if let (Ok(slot), Some(credential)) = (Slot::decode(bytes, "keys/x"), credential) {
+        assert_eq!(sure(Slot::decode(&sure(slot.encode()), "keys/x")), slot);
+        let _ = slot.id();
+        let _ = slot.open(&[7; 32], &credential, "keys/x");
+    }
+}
+
+/// Objects of an encrypted store, as they are and below a sound head, and names of sources.
+pub fn sealed_object(bytes: &[u8]) {
+    let bundle = Bundle::Full(Zeroizing::new([7; 32]));
+    let below = Arc::new(Memory::default());
+    let veil = Veil::new(Arc::clone(&below) as Arc<dyn Storage>, Keys::new([7; 32], &bundle), None);
+    for name in ["index/x", "repairs/x"] {
+        sure(veil.write_new(name, Source::Bytes(b"some text")));
+        let head = sure(below.read(name)).len() - b"some text".len() - 16;
+        let sound = sure(below.read_range(name, 0, head));
+        for object in [bytes.to_vec(), [&sound, bytes].concat()] {
+            sure(below.write_new(name, Source::Bytes(&object)));
+            veil.drop_copies();
+            assert!(veil.read(name).is_err(), "what nobody sealed does not open");
+            let len = veil.len(name).unwrap_or(100);
+            for (at, take) in [(0, 1), (len / 2, 5), (len.saturating_sub(1), 1), (u64::MAX, 2)] {
+                let _ = veil.read_range(name, at, take);
+            }
+        }
+    }
+    let keys = Keys::new([7; 32], &bundle);
+    let text = String::from_utf8_lossy(bytes);
+    if let Some(name) = keys.unveil(&text) {
+        assert_eq!(sure(keys.veil(&name)), text, "a name has one veil");
+    }
+    let head = sure(pack::sealed_head(&keys, &sure(Key::new())));
+    assert!(pack::open_tail(&keys, &head, bytes, head.len() as u64, "pack").is_err());
+    assert!(pack::open_tail(&keys, bytes, bytes, 88, "pack").is_err());
 }
 
 /// A pack's directory and footer; the digest is made to fit.
@@ -312,6 +358,7 @@ fn keep(
         tags: Vec::new(),
         program: "fuzz".into(),
         packs: session.packs(),
+        original: None,
         database: Some(database),
         uploads: None,
         problems: Vec::new(),

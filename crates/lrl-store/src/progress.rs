@@ -17,6 +17,8 @@ pub enum Phase {
     Verify,
     /// Moving what is alive into new packs.
     Repack,
+    /// Reading from one store and storing in another.
+    Copy,
 }
 
 /// Something that was left out or looks wrong, but did not stop the run.

@@ -11,7 +11,7 @@ EXAMPLES
 
 EXIT CODES
   0 done · 1 failed · 2 usage · 3 done, but something was left out
-  4 a drill or check found something wrong · 5 stored, but the set was not written
+  4 a drill or check found something wrong · 5 stored, but not the set or the second store
   10 no such directory or store · 11 locked · 12 wrong key · 130 interrupted";
 
 /// After `lrl backup --help`.
@@ -23,6 +23,7 @@ EXAMPLES
   lrl backup --if-older-than 20h                 at boot, on a machine without cron
   lrl backup --keep-sets 3                       older sets go; lrl export makes them again
   lrl backup --reserve 200MB                     so much of the disk stays free for the application
+  lrl backup --copy-to 's3://bucket/lab?endpoint=URL'  and off the machine
   lrl backup --exclude '*.tmp' --dry-run         what would be stored, and whether it fits";
 
 /// After `lrl restore --help`.
@@ -121,6 +122,19 @@ EXAMPLES
   lrl check --read-data-subset 2/7      a seventh of it, on the second day of the week
   lrl check --read-data --repair        and repair what is found; look at it without --repair first";
 
+/// After `lrl copy --help`.
+pub const COPY: &str = "\
+Oldest first. A snapshot is listed when all that it needs is there; what the other store has already is
+not sent. A run that was killed goes on where it was. Snapshots keep their numbers where they are free,
+and never overtake what is newer. Without names those of all sources are copied, unless --source or
+lrl.toml names one: also such as were forgotten there. Exits 3 when one is damaged and left out.
+
+EXAMPLES
+  lrl copy --from ./backups/store --to /mnt/usb/store
+  lrl copy --from ./backups/store --to 's3://bucket/lab?endpoint=URL' --limit-upload 500K
+  lrl copy --from 's3://bucket/lab?endpoint=URL' latest     one, into ./backups/store
+  lrl copy --from 's3://bucket/lab?endpoint=URL' --dry-run  what is missing here";
+
 /// After `lrl forget --help`.
 pub const FORGET: &str = "\
 Each rule keeps what it keeps, in each source for itself (--source or lrl.toml name one alone): what no
@@ -156,10 +170,12 @@ EXAMPLES
 pub const STATUS: &str = "\
 Exits 4 when there is no good backup, or when the one of either half is older than --max-age.
 A backup is good when nothing is missing from it and its database could be read; one with a time
-in the future does not count.
+in the future does not count. A `*` at the end of --store shows every store one level below, a line
+for each source; one that cannot be read counts as having no good backup.
 
 EXAMPLES
   lrl status
+  lrl status --store 's3://bucket/*?endpoint=URL' --max-age 26h   the whole fleet
   lrl status --max-age 26h || mail -s 'the backup is late' ops@example.org";
 
 /// After `lrl init --help`.

@@ -109,6 +109,9 @@ pub enum Verb {
     /// Verify the store
     #[command(after_help = examples::CHECK)]
     Check(CheckArgs),
+    /// Copy snapshots from one store to another
+    #[command(after_help = examples::COPY)]
+    Copy(CopyArgs),
     /// Remove snapshots, by name or by a policy
     #[command(after_help = examples::FORGET)]
     Forget(ForgetArgs),
@@ -196,10 +199,59 @@ pub struct BackupArgs {
     /// Do so by itself when the last time was so long ago (as in 12h, 7d, or never)
     #[arg(long, value_name = "TIME", value_parser = values::every, default_value = "7d", help_heading = SETTINGS)]
     pub rescan_every: Every,
+    /// Then copy the source's new snapshots to a second store; if that fails the backup is good all the same, and the next one catches up
+    #[arg(long, value_name = "PATH|URL", help_heading = SETTINGS)]
+    pub copy_to: Option<PathBuf>,
+    /// The file with the second store's passphrase, where it is another one
+    #[arg(long, value_name = "FILE", env = "LRL_COPY_TO_PASSWORD_FILE", hide_env_values = true, help_heading = SETTINGS)]
+    pub copy_to_password_file: Option<PathBuf>,
+    /// The second store's key file, where it is another one
+    #[arg(long, value_name = "FILE", env = "LRL_COPY_TO_KEY_FILE", hide_env_values = true, help_heading = SETTINGS)]
+    pub copy_to_key_file: Option<PathBuf>,
+    /// How fast.
+    #[command(flatten)]
+    pub limit: LimitArgs,
     /// What it leaves free.
     #[command(flatten)]
     pub free: FreeArgs,
     /// Say what would be stored, write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// How fast bytes go out.
+#[derive(Debug, Args)]
+pub struct LimitArgs {
+    /// Send no more than so much a second to a bucket that is copied to: 500K, 2M
+    #[arg(long, value_name = "RATE", value_parser = values::rate, help_heading = SETTINGS)]
+    pub limit_upload: Option<u64>,
+}
+
+/// `lrl copy`.
+#[derive(Debug, Args)]
+pub struct CopyArgs {
+    /// Snapshots: a prefix of their id, their timestamp, latest, or latest~N [default: all that the other store does not have]
+    #[arg(value_name = "SNAPSHOT")]
+    pub snapshots: Vec<String>,
+    /// The store to copy from
+    #[arg(long, value_name = "PATH|URL")]
+    pub from: PathBuf,
+    /// The file with the passphrase of the store to copy from, where it is another one
+    #[arg(long, value_name = "FILE", env = "LRL_FROM_PASSWORD_FILE", hide_env_values = true)]
+    pub from_password_file: Option<PathBuf>,
+    /// The key file of the store to copy from, where it is another one
+    #[arg(long, value_name = "FILE", env = "LRL_FROM_KEY_FILE", hide_env_values = true)]
+    pub from_key_file: Option<PathBuf>,
+    /// The store to copy to [default: what --store or --backup says]
+    #[arg(long, value_name = "PATH|URL")]
+    pub to: Option<PathBuf>,
+    /// How fast.
+    #[command(flatten)]
+    pub limit: LimitArgs,
+    /// What it leaves free.
+    #[command(flatten)]
+    pub free: FreeArgs,
+    /// Say what would be copied, write nothing
     #[arg(long)]
     pub dry_run: bool,
 }

@@ -173,6 +173,12 @@ pub fn size(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
+/// Parses how many bytes a second: `500K`, `2M`.
+pub fn rate(text: &str) -> Result<u64, String> {
+    const HELP: &str = "expected a size, which is meant for each second: 500K, 2M";
+    size(text).filter(|bytes| *bytes > 0).ok_or_else(|| HELP.into())
+}
+
 /// Parses `USER:GROUP`, each a name or a number.
 pub fn owner(text: &str) -> Result<Owner, String> {
     match text.split_once(':') {
@@ -201,7 +207,7 @@ pub fn word(text: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{MaxUnused, Owner, Subset, age, duration, owner, reserve, size, source, subset, unused};
+    use super::{MaxUnused, Owner, Subset, age, duration, owner, rate, reserve, size, source, subset, unused};
     use lrl_store::storage::room::Reserve;
     use proptest::prelude::*;
     use std::time::Duration;
@@ -272,6 +278,14 @@ mod tests {
         assert_eq!(unused("unlimited"), Ok(MaxUnused::Unlimited));
         for bad in ["", "%", "101%", "-1%", "NaN%", "all", "1.5M"] {
             assert!(unused(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_rate_is_a_size_and_not_nothing() {
+        assert_eq!(rate("500K"), Ok(500 << 10));
+        for bad in ["", "0", "fast", "1.5M", "-1"] {
+            assert!(rate(bad).is_err(), "{bad}");
         }
     }
 

@@ -13,6 +13,7 @@ use lrl_store::sqlite::Method;
 use lrl_store::storage::local;
 use serde::Serialize;
 
+use super::second::{self, Second};
 use super::{Context, dry, sets, status, store};
 use crate::args::BackupArgs;
 use crate::args::values::{Every, KeepSets};
@@ -35,12 +36,7 @@ pub fn run(context: &Context<'_>, args: &BackupArgs) -> Result {
     if let Some(age) = args.if_older_than {
         let need = Need { database: !args.half.assets_only, uploads: !args.half.db_only };
         if let Some(young) = status::younger_than(context, &paths, age, need)? {
-            let text = format!("Nothing to do: {young}");
-            if term.is_json() {
-                term.json(&serde_json::json!({ "success": true, "skipped": true, "reason": young }))?;
-            }
-            term.say(text);
-            return Ok(Exit::Done);
+            return nothing_to_do(context, args, &paths, &young);
         }
     }
     if restore::is_half_done(&paths.data_dir, paths.storage.to_restore())? {
@@ -69,7 +65,37 @@ pub fn run(context: &Context<'_>, args: &BackupArgs) -> Result {
         term.note(notice);
     }
     let report = backup::backup(&store, &options, term)?;
-    render(context, &paths, &report)
+    let exit = render(context, &paths, &report);
+    let second = second::copy(context, args, &store);
+    let exit = with_second(exit, second.as_ref());
+    if term.is_json() {
+        let mut document = document(&paths, &report, exit);
+        document.second_store = second.as_ref().map(Second::document);
+        term.json(&document)?;
+    }
+    Ok(exit)
+}
+
+/// The newest snapshot is young enough; the second store may still lack it.
+fn nothing_to_do(context: &Context<'_>, args: &BackupArgs, paths: &Paths, young: &str) -> Result {
+    context.term.say(format!("Nothing to do: {young}"));
+    let second = match args.copy_to.is_some() && !args.dry_run {
+        true => second::copy(context, args, &store::open(context, paths)?),
+        false => None,
+    };
+    let exit = with_second(Exit::Done, second.as_ref());
+    if context.term.is_json() {
+        context.term.json(&serde_json::json!({
+            "success": exit == Exit::Done, "skipped": true, "reason": young,
+            "second_store": second.as_ref().map(Second::document),
+        }))?;
+    }
+    Ok(exit)
+}
+
+/// What is missing from the second store weighs more than what is missing from the backup: that can be made good.
+fn with_second(exit: Exit, second: Option<&Second>) -> Exit {
+    second.map(Second::exit).filter(|second| *second != Exit::Done).unwrap_or(exit)
 }
 
 /// Prints the manual's heading.
@@ -152,9 +178,11 @@ struct Document<'a> {
     problems: &'a [lrl_store::progress::Problem],
     vanished: Option<serde_json::Value>,
     set_error: Option<String>,
+    second_store: Option<serde_json::Value>,
 }
 
-fn render(context: &Context<'_>, paths: &Paths, report: &Report) -> Result {
+/// Tells the story of a backup; returns how it ended.
+fn render(context: &Context<'_>, paths: &Paths, report: &Report) -> Exit {
     let term = context.term;
     let lost = report.problems.iter().filter(|problem| problem.lost).count();
     let exit = match (&report.set_error, lost + usize::from(report.vanished.is_some())) {
@@ -222,10 +250,7 @@ fn render(context: &Context<'_>, paths: &Paths, report: &Report) -> Result {
         }
         term.note(format!("`lrl export {} --out DIR` makes it from the snapshot", report.name.id.short()));
     }
-    if term.is_json() {
-        term.json(&document(paths, report, exit))?;
-    }
-    Ok(exit)
+    exit
 }
 
 /// Says what was read, what was proved unchanged, and how long the application had to wait.
@@ -322,5 +347,6 @@ fn document<'a>(paths: &Paths, report: &'a Report, exit: Exit) -> Document<'a> {
             .vanished
             .map(|(sequence, id)| serde_json::json!({ "sequence": sequence, "snapshot": id.to_string() })),
         set_error: report.set_error.as_ref().map(ToString::to_string),
+        second_store: None,
     }
 }

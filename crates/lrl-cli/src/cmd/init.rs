@@ -106,6 +106,12 @@ fn recovery_sheet(context: &Context<'_>, paths: &Paths, credential: &Credential)
         format!("       export LRL_STORE='{place}'"),
         "       lrl snapshots".into(),
         "       lrl restore --data-dir ./data".into(),
+        String::new(),
+        "If the store's directory `keys` is lost, the key opens nothing. This is the file that belongs there; it is no"
+            .into(),
+        format!("secret without the key. As {} in the store:", opened.slot.name),
+        String::new(),
+        String::from_utf8_lossy(&opened.slot.slot.encode()?).trim_end().to_string(),
     ]);
     Ok(Sheet { store_id, key: opened.slot.id().to_string(), lines })
 }

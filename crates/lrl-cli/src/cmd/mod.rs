@@ -5,12 +5,14 @@ mod books;
 mod check;
 mod completions;
 mod config;
+mod copy;
 mod diff;
 mod drill;
 mod dry;
 mod dump;
 mod export;
 mod find;
+mod fleet;
 mod forget;
 mod import;
 mod init;
@@ -18,6 +20,7 @@ mod key;
 mod ls;
 mod prune;
 mod restore;
+mod second;
 mod sets;
 mod snapshots;
 mod stats;
@@ -74,6 +77,7 @@ pub fn run(context: &Context<'_>) -> Result {
         Verb::Find(args) => find::run(context, args),
         Verb::Dump(args) => dump::run(context, args),
         Verb::Check(args) => check::run(context, args),
+        Verb::Copy(args) => copy::run(context, args),
         Verb::Export(args) => export::run(context, args),
         Verb::Forget(args) => forget::run(context, args),
         Verb::Prune(args) => prune::run(context, args),

@@ -3,12 +3,15 @@
 use std::time::{Duration, SystemTime};
 
 use lrl_store::error::Error;
+use lrl_store::format::entry::Time;
 use lrl_store::ops::backup::time_of;
+use lrl_store::ops::copy::second::{self, Second};
 use lrl_store::ops::select::Need;
 use lrl_store::ops::status::{self, Good, Half, Status};
+use lrl_store::store::Store;
 use serde_json::{Value, json};
 
-use super::{Context, store};
+use super::{Context, fleet, store};
 use crate::args::StatusArgs;
 use crate::exit::{Exit, Failure, Result};
 use crate::render::units;
@@ -17,40 +20,43 @@ use crate::resolve::Paths;
 /// Tells how the source stands.
 pub fn run(context: &Context<'_>, args: &StatusArgs) -> Result {
     let paths = context.paths()?;
+    if let Some(above) = paths.store.all_below() {
+        return fleet::run(context, args, &above);
+    }
     let store = store::open(context, &paths)?;
     let source = &context.cli.global.source;
     let now = time_of(SystemTime::now());
     let status = status::status(&store, source, now)?;
-    let age = status.age_secs(now);
-    let limit = args.max_age.map(|limit| i64::try_from(limit.as_secs()).unwrap_or(i64::MAX));
-    let (exit, verdict) = match (age, limit) {
-        (None, _) => (Exit::Wrong, none(&status)),
-        (Some(age), Some(limit)) if age > limit => {
-            let [age, limit] = [age, limit].map(|secs| units::duration(Duration::from_secs(secs.unsigned_abs())));
-            (Exit::Wrong, format!("the last good backup is {age} old, more than {limit}"))
-        }
-        _ => (Exit::Done, String::new()),
-    };
+    let verdict = verdict(&status, args.max_age, now);
+    let exit = if verdict.is_some() { Exit::Wrong } else { Exit::Done };
+    let copies = copies(&store, source)?;
     if context.term.is_json() {
-        context.term.json(&json!({
-            "success": exit == Exit::Done,
-            "source": source,
-            "snapshots": status.snapshots,
-            "age_seconds": age,
-            "max_age_seconds": limit,
-            "last_good_backup": status.good.as_ref().map(|good| document(good, now.secs)),
-            "database": half(&status.database, now.secs),
-            "uploads": half(&status.uploads, now.secs),
-            "last_passed_drill": status.passed_drill.as_ref().map(|drill| record(drill, now.secs)),
-            "last_drill": status.drill.as_ref().map(|drill| record(drill, now.secs)),
-            "proven": status.proven,
-            "oldest_unproven": status.oldest_unproven.as_ref().map(|name| name.id.to_string()),
-            "from_the_future": status.future,
-            "unreadable": status.unreadable,
-            "error": (exit != Exit::Done).then_some(&verdict),
-        }))?;
+        let mut whole = document(&status, now.secs);
+        whole["success"] = json!(exit == Exit::Done);
+        whole["source"] = json!(source);
+        whole["max_age_seconds"] = json!(args.max_age.map(|limit| limit.as_secs()));
+        whole["copies"] = copies
+            .iter()
+            .map(|(copy, behind)| {
+                json!({ "store": copy.place, "sequence": copy.sequence, "age_seconds": (now.secs - copy.at).max(0), "behind": behind })
+            })
+            .collect();
+        whole["error"] = json!(verdict);
+        context.term.json(&whole)?;
     } else {
         render(context, &status, now.secs)?;
+        for (copy, behind) in copies {
+            let behind = match behind {
+                0 => String::new(),
+                behind => format!("; {} behind", units::count(behind, "snapshot")),
+            };
+            context.term.line(format!(
+                "Second store: {} has all up to number {}, {}{behind}",
+                units::safe(&copy.place),
+                copy.sequence,
+                units::age(copy.at, now.secs)
+            ))?;
+        }
     }
     for name in &status.future {
         context.term.warn(format!("{name} has a time in the future: it does not count (is the clock right?)"));
@@ -58,10 +64,48 @@ pub fn run(context: &Context<'_>, args: &StatusArgs) -> Result {
     for name in &status.unreadable {
         context.term.warn(format!("{name} cannot be read; `lrl check` tells more"));
     }
-    if exit != Exit::Done {
+    if let Some(verdict) = verdict {
         context.term.warn(verdict);
     }
     Ok(exit)
+}
+
+/// Says what is wrong with a source, if something is: no good backup, or none that is young enough.
+pub fn verdict(status: &Status, max_age: Option<Duration>, now: Time) -> Option<String> {
+    let limit = max_age.map(|limit| i64::try_from(limit.as_secs()).unwrap_or(i64::MAX));
+    match (status.age_secs(now), limit) {
+        (None, _) => Some(none(status)),
+        (Some(age), Some(limit)) if age > limit => {
+            let [age, limit] = [age, limit].map(|secs| units::duration(Duration::from_secs(secs.unsigned_abs())));
+            Some(format!("the last good backup is {age} old, more than {limit}"))
+        }
+        _ => None,
+    }
+}
+
+/// Returns the stores that the source was copied to, as the cache has them, each with how many snapshots it lacks by now.
+fn copies(store: &Store, source: &str) -> Result<Vec<(Second, u64)>> {
+    let noted = second::noted(store, source);
+    let names = if noted.is_empty() { Vec::new() } else { store.snapshot_names(Some(source))? };
+    let behind = |copy: &Second| names.iter().filter(|name| name.sequence > copy.sequence).count() as u64;
+    Ok(noted.into_iter().map(|copy| (behind(&copy), copy)).map(|(behind, copy)| (copy, behind)).collect())
+}
+
+/// Tells how a source stands.
+pub fn document(status: &Status, now: i64) -> Value {
+    json!({
+        "snapshots": status.snapshots,
+        "age_seconds": status.age_secs(Time { secs: now, nanos: 0 }),
+        "last_good_backup": status.good.as_ref().map(|good| good_document(good, now)),
+        "database": half(&status.database, now),
+        "uploads": half(&status.uploads, now),
+        "last_passed_drill": status.passed_drill.as_ref().map(|drill| record(drill, now)),
+        "last_drill": status.drill.as_ref().map(|drill| record(drill, now)),
+        "proven": status.proven,
+        "oldest_unproven": status.oldest_unproven.as_ref().map(|name| name.id.to_string()),
+        "from_the_future": status.future,
+        "unreadable": status.unreadable,
+    })
 }
 
 /// Names what no good backup holds: one of the other half alone is not enough.
@@ -121,7 +165,7 @@ fn text(good: &Good, now: i64) -> String {
     format!("{} ({}), snapshot {}{half}", units::age(created, now), units::moment(created), good.name.id.short())
 }
 
-fn document(good: &Good, now: i64) -> Value {
+fn good_document(good: &Good, now: i64) -> Value {
     json!({
         "snapshot": good.name.id.to_string(),
         "timestamp": good.timestamp,
@@ -133,7 +177,11 @@ fn document(good: &Good, now: i64) -> Value {
 }
 
 fn half(half: &Half, now: i64) -> Value {
-    if half.known { half.good.as_ref().map_or(Value::Null, |good| document(good, now)) } else { json!("not backed up") }
+    if half.known {
+        half.good.as_ref().map_or(Value::Null, |good| good_document(good, now))
+    } else {
+        json!("not backed up")
+    }
 }
 
 fn record(drill: &lrl_store::format::drill::Drill, now: i64) -> Value {

@@ -53,6 +53,72 @@ pub fn open_to_fill(context: &Context<'_>, paths: &Paths, reserve: Reserve) -> R
     Ok(store)
 }
 
+/// Opens a store that is named by itself, for reading from it: with its own key, else with the one in force.
+pub fn open_place(context: &Context<'_>, place: &Place, own: Option<&Credential>) -> Result<Store> {
+    let storage = readable_storage(context, place, own)?;
+    open_storage(context, &beside(context, place)?, storage, LockMode::Shared)
+}
+
+/// Returns the storage of a store that is only read: that one is plain though a key is in force harms nothing.
+pub fn readable_storage(
+    context: &Context<'_>,
+    place: &Place,
+    own: Option<&Credential>,
+) -> Result<Arc<dyn Storage>, Error> {
+    let bare = bare_storage(context, place)?;
+    let is_plain = own.is_none() && store::exists(&*bare)? && !keys::is_encrypted(&*bare).unwrap_or(true);
+    if is_plain { Ok(bare) } else { unveiled_by(context, bare, own) }
+}
+
+/// Opens a store that is named by itself, for copying into it: so much of its disk stays free, and no more bytes a second go up. For a
+/// dry run, without a trace.
+pub fn open_to_copy(
+    context: &Context<'_>,
+    place: &Place,
+    reserve: Reserve,
+    limit: Option<u64>,
+    dry_run: bool,
+    own: Option<&Credential>,
+) -> Result<Store> {
+    let storage: Arc<dyn Storage> = match place {
+        Place::Bucket(url) => {
+            let dir = cache_dir(context)?;
+            copies::over(limited_bucket(url, &dir, limit)?, &dir, reserve)?
+        }
+        Place::Directory(path) => {
+            let storage = Local::new(path);
+            Arc::new(if !dry_run && store::exists(&storage)? { storage.keep_free(reserve)? } else { storage })
+        }
+    };
+    if limit.is_some() && place.directory().is_some() {
+        context.term.detail("--limit-upload is for buckets: a directory is written as fast as it takes it");
+    }
+    let mode = if dry_run { LockMode::Look } else { LockMode::Shared };
+    open_storage(context, &beside(context, place)?, unveiled_by(context, storage, own)?, mode)
+}
+
+fn beside(context: &Context<'_>, place: &Place) -> Result<Paths> {
+    Ok(Paths { store: place.clone(), ..context.paths()? })
+}
+
+/// Lists the places one level below that may be stores.
+pub fn directories(context: &Context<'_>, place: &Place) -> Result<Vec<Place>, Error> {
+    let mut names = match place {
+        Place::Directory(path) => {
+            let missing = || Error::NoStore { what: "directory of stores", path: path.clone() };
+            let entries = std::fs::read_dir(path).map_err(|e| match e.kind() {
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => missing(),
+                _ => Error::io("list", path)(e),
+            })?;
+            let names = entries.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
+            names.collect::<std::io::Result<Vec<_>>>().map_err(Error::io("list", path))?
+        }
+        Place::Bucket(url) => bucket_directories(url, &cache_dir(context)?)?,
+    };
+    names.sort();
+    Ok(names.iter().map(|name| place.below(name)).collect())
+}
+
 fn open_as(context: &Context<'_>, paths: &Paths, mode: LockMode) -> Result<Store> {
     require_backup_dir(context, paths)?;
     open_storage(context, paths, storage(context, &paths.store)?, mode)
@@ -96,9 +162,18 @@ pub fn bare_storage(context: &Context<'_>, place: &Place) -> Result<Arc<dyn Stor
 
 /// Opens an encrypted store with the credential that was given; a plain one is as it is.
 fn unveiled(context: &Context<'_>, storage: Arc<dyn Storage>) -> Result<Arc<dyn Storage>, Error> {
-    let credential = context.credential()?;
+    unveiled_by(context, storage, None)
+}
+
+/// The same with a credential of the store's own, if it has one.
+fn unveiled_by(
+    context: &Context<'_>,
+    storage: Arc<dyn Storage>,
+    own: Option<&Credential>,
+) -> Result<Arc<dyn Storage>, Error> {
+    let in_force = if own.is_some() { None } else { context.credential()? };
     let cache = |id: &str| cache_dir(context).ok().map(|dir| dir.join(id));
-    keys::unveil(storage, credential.as_ref(), cache)
+    keys::unveil(storage, own.or(in_force.as_ref()), cache)
 }
 
 fn copied(context: &Context<'_>, url: &str, reserve: Reserve) -> Result<Arc<dyn Storage>, Error> {
@@ -116,17 +191,40 @@ pub fn fresh_storage(context: &Context<'_>, place: &Place) -> Result<(Arc<dyn St
     Ok((unveiled(context, copies)?, Some(fresh)))
 }
 
-#[cfg(feature = "s3")]
 fn bucket(url: &str, scratch: &Path) -> Result<Arc<dyn Storage>, Error> {
+    limited_bucket(url, scratch, None)
+}
+
+#[cfg(feature = "s3")]
+fn limited_bucket(url: &str, scratch: &Path, limit: Option<u64>) -> Result<Arc<dyn Storage>, Error> {
+    let storage = s3(url, scratch)?;
+    Ok(Arc::new(match limit {
+        Some(limit) => storage.limit_upload(limit),
+        None => storage,
+    }))
+}
+
+#[cfg(feature = "s3")]
+fn bucket_directories(url: &str, scratch: &Path) -> Result<Vec<String>, Error> {
+    s3(url, scratch)?.directories()
+}
+
+#[cfg(feature = "s3")]
+fn s3(url: &str, scratch: &Path) -> Result<lrl_store::storage::s3::S3, Error> {
     use lrl_store::storage::s3::{Options, S3};
     let aws = |name: &std::ffi::OsStr| name.to_str().filter(|name| name.starts_with("AWS_")).map(str::to_string);
     let variables = std::env::vars_os().filter_map(|(name, value)| Some((aws(&name)?, value.into_string().ok()?)));
     let (url, scratch, variables) = (url.into(), scratch.into(), variables.collect());
-    Ok(Arc::new(S3::new(Options { url, variables, scratch, interrupted: crate::signal::interrupted })?))
+    S3::new(Options { url, variables, scratch, interrupted: crate::signal::interrupted })
 }
 
 #[cfg(not(feature = "s3"))]
-fn bucket(url: &str, _: &Path) -> Result<Arc<dyn Storage>, Error> {
+fn limited_bucket(url: &str, _: &Path, _: Option<u64>) -> Result<Arc<dyn Storage>, Error> {
+    Err(Error::Unsupported { what: format!("a store at {url}") })
+}
+
+#[cfg(not(feature = "s3"))]
+fn bucket_directories(url: &str, _: &Path) -> Result<Vec<String>, Error> {
     Err(Error::Unsupported { what: format!("a store at {url}") })
 }
 

@@ -37,5 +37,6 @@ fn name(phase: Phase) -> &'static str {
         Phase::Restore => "restoring",
         Phase::Verify => "verifying",
         Phase::Repack => "repacking",
+        Phase::Copy => "copying",
     }
 }

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::entry::Time;
 use crate::crypt::{self, Bundle, Class, Key, Secret};
 use crate::error::{Error, Result};
-use crate::id::derive_key;
+use crate::id::{ChunkId, derive_key};
 
 /// The document's format version that this build writes.
 pub const VERSION: u32 = 1;
@@ -23,6 +23,8 @@ const MOST: Kdf = Kdf { m_kib: 256 << 10, t: 64, p: 16, salt: [0; 16] };
 pub struct Slot {
     /// Format version, 1.
     pub format: u32,
+    /// The store's id, as in its config, which can be made again by it.
+    pub store_id: String,
     /// What the keys in it can do.
     pub class: Class,
     /// For people.
@@ -147,7 +149,13 @@ impl Slot {
         let key = key.ok_or_else(|| Error::Refused("a slot for nobody".into()))?;
         key.seal(&nonce, &context(store_id, keys.class()), &mut sealed)?;
         let sealed = to_hex(&[nonce.as_slice(), &sealed].concat());
-        Ok(Self { format: VERSION, class: keys.class(), label: label.into(), created, argon2id, sealed })
+        let store_id = ChunkId::from_bytes(*store_id).to_string();
+        Ok(Self { format: VERSION, store_id, class: keys.class(), label: label.into(), created, argon2id, sealed })
+    }
+
+    /// Returns the store's id as bytes.
+    pub fn id(&self) -> Result<[u8; 32]> {
+        ChunkId::from_hex(&self.store_id).map(|id| *id.as_bytes())
     }
 
     /// Opens it; `None` if this is not the credential for it. Slow for a passphrase, on purpose.

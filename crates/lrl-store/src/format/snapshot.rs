@@ -39,6 +39,9 @@ pub struct Snapshot {
     /// The packs that this run added, for people: a prune may have replaced them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub packs: Vec<PackId>,
+    /// Where it was made, if it was copied here from another store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub original: Option<Origin>,
     /// The database, if this snapshot holds one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<Database>,
@@ -48,6 +51,17 @@ pub struct Snapshot {
     /// What was asked for but is not in it, by path.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<Problem>,
+}
+
+/// The store that a snapshot was made in, and what it is called there. Copies of copies name the first one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The store's id, as its config has it.
+    pub store: String,
+    /// The snapshot's id there.
+    pub snapshot: SnapshotId,
+    /// Its position in its source's history there.
+    pub sequence: u64,
 }
 
 /// The database half.

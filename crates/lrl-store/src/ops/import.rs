@@ -196,6 +196,7 @@ fn import_one(
         tags: vec!["imported".into()],
         program: options.program.clone(),
         packs: session.packs(),
+        original: None,
         database,
         uploads,
         problems: Vec::new(),

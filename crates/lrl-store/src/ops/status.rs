@@ -212,6 +212,7 @@ mod tests {
             tags: Vec::new(),
             program: "test".into(),
             packs: Vec::new(),
+            original: None,
             database: need.database.then_some(database),
             uploads: need.uploads.then_some(uploads),
             problems: Vec::new(),

@@ -9,6 +9,8 @@ pub mod image;
 pub mod local;
 #[doc(hidden)]
 pub mod memory;
+#[cfg(feature = "s3")]
+mod pace;
 pub mod room;
 #[cfg(feature = "s3")]
 pub mod s3;

@@ -17,6 +17,7 @@ use object_store::{BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt, Re
 use tokio::runtime::{Builder, Runtime};
 use url::Url;
 
+use super::pace::Pace;
 use super::{Guard, LockMode, MOST_WHOLE_BYTES, Source, Spool, Storage};
 use crate::error::{Error, Result};
 
@@ -57,6 +58,7 @@ pub struct S3 {
     prefix: Object,
     scratch: PathBuf,
     interrupted: fn() -> bool,
+    pace: Option<Pace>,
 }
 
 /// Returns a bucket's URL without its parameters, for messages.
@@ -158,7 +160,28 @@ impl S3 {
             prefix: Object::from(url.path().trim_matches('/')),
             scratch: options.scratch,
             interrupted: options.interrupted,
+            pace: None,
         })
+    }
+
+    /// Sends no more than so many bytes a second, counted by objects and parts.
+    pub fn limit_upload(self, bytes_per_second: u64) -> Self {
+        Self { pace: Some(Pace::new(bytes_per_second)), ..self }
+    }
+
+    /// Lists the names one level below that have something below them.
+    pub fn directories(&self) -> Result<Vec<String>> {
+        let found = self.wait(self.client.list_with_delimiter(Some(&self.prefix)))?;
+        let found = found.map_err(|error| self.unlisted("", &error))?;
+        let last = |path: &Object| Some(self.name(path)?.trim_end_matches('/').to_string());
+        Ok(found.common_prefixes.iter().filter_map(last).collect())
+    }
+
+    /// Waits until so many bytes may be sent.
+    async fn turn(&self, bytes: u64) {
+        if let Some(pace) = &self.pace {
+            tokio::time::sleep(pace.turn(bytes)).await;
+        }
     }
 
     fn object(&self, name: &str) -> Object {
@@ -190,7 +213,12 @@ impl S3 {
     }
 
     fn put_bytes(&self, name: &str, bytes: Vec<u8>) -> Result<()> {
-        self.run("write", name, self.client.put(&self.object(name), bytes.into())).map(|_| ())
+        let object = self.object(name);
+        let sent = async {
+            self.turn(bytes.len() as u64).await;
+            self.client.put(&object, bytes.into()).await
+        };
+        self.run("write", name, sent).map(|_| ())
     }
 
     /// Uploads in parts. Nothing of them is seen before all are there.
@@ -201,6 +229,7 @@ impl S3 {
             let (object, id) = (&object, &id);
             async move {
                 let at = number * PART_BYTES;
+                self.turn(PART_BYTES.min(len - at)).await;
                 let mut bytes = vec![0; PART_BYTES.min(len - at) as usize];
                 let read = file.read_exact_at(&mut bytes, at);
                 read.map_err(|e| object_store::Error::Generic { store: "spool", source: Box::new(e) })?;
@@ -222,6 +251,22 @@ impl S3 {
             let _ = self.runtime.block_on(abort);
         }
         done
+    }
+
+    /// Explains why there is no listing.
+    fn unlisted(&self, prefix: &str, error: &object_store::Error) -> Error {
+        match self.explain("list", prefix, error) {
+            // A listing has nothing that could be missing: an empty one is a page without names.
+            Error::Missing { object } => Error::Remote {
+                op: "list",
+                object,
+                detail: format!(
+                    "{} says that it is not there; look at ?endpoint= and the bucket's name",
+                    self.endpoint
+                ),
+            },
+            other => other,
+        }
     }
 
     /// Says what happened to which object, and what to do next.
@@ -372,18 +417,7 @@ impl Storage for S3 {
             after => self.client.list_with_offset(Some(&below), &self.object(after)),
         };
         while let Some(meta) = self.wait(found.next())? {
-            let meta = meta.map_err(|error| match self.explain("list", prefix, &error) {
-                // A listing has nothing that could be missing: an empty one is a page without names.
-                Error::Missing { object } => Error::Remote {
-                    op: "list",
-                    object,
-                    detail: format!(
-                        "{} says that it is not there; look at ?endpoint= and the bucket's name",
-                        self.endpoint
-                    ),
-                },
-                other => other,
-            })?;
+            let meta = meta.map_err(|error| self.unlisted(prefix, &error))?;
             if let Some(name) = self.name(&meta.location) {
                 visit(name, meta.size)?;
             }

@@ -265,6 +265,25 @@ impl Cache {
         names.iter().try_for_each(|name| insert.execute([name]).map(|_| ()))
     }
 
+    /// Notes how far a place has a source's snapshots, as number and time.
+    pub fn put_copied(&self, source: &str, place: &str, sequence: u64, at: i64) -> rusqlite::Result<()> {
+        // Most stores have no copy, and a cache without this table is none of an older version.
+        self.db.execute_batch(
+            "CREATE TABLE IF NOT EXISTS copied(source TEXT, place TEXT, sequence INTEGER, at INTEGER, PRIMARY KEY(source, place)) WITHOUT ROWID",
+        )?;
+        let row = params![source, place, sequence as i64, at];
+        self.db.execute("INSERT OR REPLACE INTO copied VALUES(?,?,?,?)", row).map(|_| ())
+    }
+
+    /// Returns the places that have a source's snapshots, each with the number and time of the newest.
+    pub fn copied(&self, source: &str) -> Vec<(String, u64, i64)> {
+        let rows = || -> rusqlite::Result<Vec<_>> {
+            let mut found = self.db.prepare("SELECT place, sequence, at FROM copied WHERE source=? ORDER BY at")?;
+            found.query_map([source], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64, row.get(2)?)))?.collect()
+        };
+        rows().unwrap_or_default()
+    }
+
     /// Returns the newest archive's path and coder.
     pub fn archive(&self) -> Option<(std::path::PathBuf, String)> {
         use std::os::unix::ffi::OsStringExt;

@@ -107,7 +107,11 @@ pub fn slots(storage: &dyn Storage) -> Result<Vec<Named>> {
 
 /// Opens the slot that is for this credential. [`Error::WrongKey`] if there is none.
 pub fn open(storage: &dyn Storage, credential: Option<&Credential>) -> Result<Opened> {
-    let store_id = read_config(storage)?.id()?;
+    open_store(storage, Some(read_config(storage)?.id()?), credential)
+}
+
+/// Where the config is lost, each slot says itself which store it is of: what it opens shows whether that is true.
+fn open_store(storage: &dyn Storage, store_id: Option<[u8; 32]>, credential: Option<&Credential>) -> Result<Opened> {
     let wrong = |reason: &str| Error::WrongKey { store: storage.describe(), reason: reason.into() };
     let credential = credential.ok_or_else(|| wrong("no key was given"))?;
     let kept_name = match credential {
@@ -115,6 +119,7 @@ pub fn open(storage: &dyn Storage, credential: Option<&Credential>) -> Result<Op
         Credential::File(_) => KEPT[1],
     };
     let open = |slot: Named| {
+        let store_id = store_id.map_or_else(|| slot.slot.id(), Ok)?;
         let bundle = slot.slot.open(&store_id, credential, &storage.describe_object(&slot.name))?;
         Ok(bundle.map(|bundle| Opened { bundle, slot }))
     };
@@ -157,9 +162,19 @@ pub fn unveil(
 ) -> Result<Arc<dyn Storage>> {
     let config = match read_config(&*storage) {
         Ok(config) => config,
-        // Whoever opens the store is told; but with a key never later than now, as the next look may be shown a plain store.
+        // Whoever opens the store is told.
         Err(Error::Corrupt { .. } | Error::NoStore { .. } | Error::Unsupported { .. }) if credential.is_none() => {
             return Ok(storage);
+        }
+        // A repair needs the keys. Without them, but with a key given, never the storage as it is: the next look may be shown a plain store.
+        Err(error @ (Error::Corrupt { .. } | Error::NoStore { .. })) => {
+            return match open_store(&*storage, None, credential) {
+                Ok(Opened { bundle, slot }) => {
+                    Ok(Arc::new(Veil::new(storage, Keys::new(slot.slot.id()?, &bundle), None)))
+                }
+                Err(Error::WrongKey { .. }) => Err(error),
+                Err(other) => Err(other),
+            };
         }
         Err(error) => return Err(error),
     };

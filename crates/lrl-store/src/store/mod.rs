@@ -111,9 +111,10 @@ pub fn is_source_name(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
 }
 
-/// Creates a plain store where there is none. `store_id` should be random.
+/// Creates a store where there is none: a plain one, unless the storage has keys. `store_id` should be random.
 pub fn create(storage: &dyn Storage, store_id: [u8; 32]) -> Result<()> {
-    storage.write_new("config", Source::Bytes(&config::encode(&Config::new(store_id))?))
+    let config = if storage.keys().is_some() { Config::encrypted(store_id) } else { Config::new(store_id) };
+    storage.write_new("config", Source::Bytes(&config::encode(&config)?))
 }
 
 /// Says whether there is a store.
@@ -200,6 +201,13 @@ impl Store {
         };
         store.reload_indexes()?;
         Ok(store)
+    }
+
+    /// Names chunks and documents by other ids than its config says: what a store with a key of its own does.
+    #[cfg(test)]
+    pub(crate) fn named_by(mut self, ids: Ids) -> Self {
+        self.ids = ids;
+        self
     }
 
     /// Returns the store's config.

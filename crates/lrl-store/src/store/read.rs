@@ -18,6 +18,9 @@ use crate::id::{ChunkId, PackId};
 /// So many packs' keys are remembered.
 const PACK_KEYS: usize = 8 << 10;
 
+/// Finds a piece by its offset in the content, its chunk and length.
+type ReadPiece<'r> = dyn FnMut(u64, &ChunkId, usize) -> Result<Vec<u8>> + 'r;
+
 /// Which packs are asked.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum From {
@@ -315,7 +318,7 @@ impl Store {
         mut offset: u64,
         mut len: u64,
         sink: &mut dyn FnMut(&[u8]) -> Result<()>,
-        read: &mut dyn FnMut(u64, &ChunkId, usize) -> Result<Vec<u8>>,
+        read: &mut ReadPiece<'_>,
     ) -> Result<()> {
         static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
         self.each_piece(content, offset, &mut |at, piece| {

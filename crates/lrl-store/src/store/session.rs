@@ -327,6 +327,21 @@ impl<'s> Session<'s> {
         })
     }
 
+    /// Keeps a chunk as another store has it encoded, if its bases are in sealed packs here and decoding it takes no more than it may;
+    /// says whether it did. The caller has decoded it.
+    pub(crate) fn take_over(&self, bytes: &[u8], record: Record) -> Result<bool> {
+        let (mut depth, mut left) = (0, MAX_WORK);
+        for base in &record.bases {
+            let Some(Copy { place, .. }) = self.store.listed_copy(base)? else { return Ok(false) };
+            let cost = self.work(&place.record, left)?.filter(|_| place.record.depth < MAX_DEPTH && base != &record.id);
+            let (Some(cost), true) = (cost, self.knows(base)?) else { return Ok(false) };
+            left -= cost;
+            depth = depth.max(place.record.depth + 1);
+        }
+        self.append(bytes, Record { depth, ..record })?;
+        Ok(true)
+    }
+
     /// Runs a step that writes. After one that failed, all others fail as it did.
     fn step(&self, act: impl FnOnce(&mut State) -> Result<()>) -> Result<()> {
         let mut state = self.state();

@@ -7,10 +7,12 @@ use std::alloc::System;
 use std::collections::BTreeMap;
 
 use lrl_store::codec::{self, Encoding};
+use lrl_store::crypt::{Bundle, new_secret};
 use lrl_store::format::config;
 use lrl_store::format::drill::{self, Drill};
 use lrl_store::format::entry::{Content, Entry, Kind, Piece, Time};
 use lrl_store::format::index::{Encoder, Located};
+use lrl_store::format::key::{Credential, Slot};
 use lrl_store::format::node::{Child, encode_inner, encode_leaf};
 use lrl_store::format::pack::{self, Record};
 use lrl_store::format::snapshot::{self, Database, Snapshot, Uploads};
@@ -72,6 +74,7 @@ fn document() -> Snapshot {
         tags: vec!["weekly".into()],
         program: "lrl".into(),
         packs: vec![PackId::of(b"pack")],
+        original: None,
         database: Some(Database {
             path: "./data/lrl.db".into(),
             size_bytes: 8192,
@@ -195,6 +198,19 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
             let whole = pack::encode_tail(&records(), 68);
             let (directory, footer) = whole.split_at(whole.len() - 40);
             vec![[&footer[..8], directory].concat(), whole]
+        }
+        "sealed" => {
+            let blocks: Vec<u8> = (0..9000u32).map(|n| n as u8).collect();
+            vec![b"LRLE\x01\x01\0\0".to_vec(), [&b"LRLE\x01\x02\0\0"[..], &blocks].concat(), [&b"LRLP\x01\x01\0\0"[..], &blocks[..80]].concat()]
+        }
+        "slot" => {
+            let time = Time { secs: 1, nanos: 2 };
+            let keys = Bundle::Full(new_secret().unwrap());
+            let credential = Credential::from_key_file(&"5a".repeat(32)).unwrap();
+            let slot = Slot::new(&[7; 32], &keys, &credential, "a label", time).unwrap();
+            let passphrase = r#","argon2id":{"m_kib":19456,"t":3,"p":1,"salt":"00112233445566778899aabbccddeeff"},"sealed""#;
+            let whole = String::from_utf8(slot.encode().unwrap()).unwrap();
+            vec![whole.replace(",\"sealed\"", passphrase).into_bytes(), whole.into_bytes()]
         }
         "snapshot" => vec![snapshot::encode(&document(), &Ids::default()).unwrap().1],
         other => panic!("no seeds for {other}"),

@@ -263,6 +263,7 @@ fn make(
         tags: options.tags.clone(),
         program: options.program.clone(),
         packs: session.packs(),
+        original: None,
         database: database.as_ref().map(|half| half.record.clone()),
         uploads: uploads.as_ref().map(|half| half.record.clone()),
         problems: problems.iter().filter(|p| p.lost).take(MAX_PROBLEMS).cloned().collect(),

@@ -166,6 +166,7 @@ fn document(database: Option<Database>, uploads: Option<Uploads>) -> Snapshot {
         tags: Vec::new(),
         program: "lrl test".into(),
         packs: Vec::new(),
+        original: None,
         database,
         uploads,
         problems: Vec::new(),

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::crypt::{Bundle, Keys, new_secret};
 use crate::error::{Error, Result};
 use crate::id::{ChunkId, SnapshotId};
 use crate::ops::check::{self, ReadData};
@@ -12,6 +13,7 @@ use crate::ops::tests::faulty::names;
 use crate::ops::{backup, dump, forget, ls, prune};
 use crate::progress::Silent;
 use crate::storage::memory::Ram;
+use crate::storage::veil::Veil;
 use crate::storage::{LockMode, Storage};
 use crate::store::session::Session;
 use crate::store::{Store, create};
@@ -39,6 +41,8 @@ pub struct Case {
     pub is_damaged: bool,
     dir: tempfile::TempDir,
     runs: u64,
+    /// What the store is encrypted with.
+    bundle: Option<Bundle>,
 }
 
 /// Opens a store.
@@ -151,6 +155,7 @@ impl Case {
             is_damaged: false,
             dir,
             runs: 0,
+            bundle: None,
         };
         let db = case.database();
         db.execute_batch("CREATE TABLE users(id INTEGER PRIMARY KEY, name)").unwrap();
@@ -177,7 +182,21 @@ impl Case {
     }
 
     pub fn storage(&self) -> Arc<dyn Storage> {
-        Arc::new(self.ram.storage())
+        self.on(&self.ram)
+    }
+
+    /// The store on another disk.
+    pub fn on(&self, ram: &Ram) -> Arc<dyn Storage> {
+        let below: Arc<dyn Storage> = Arc::new(ram.storage());
+        match &self.bundle {
+            Some(bundle) => Arc::new(Veil::new(below, Keys::new([1; 32], bundle), None)),
+            None => below,
+        }
+    }
+
+    /// Encrypts the store, before there is one.
+    fn encrypted(self) -> Self {
+        Self { bundle: Some(Bundle::Full(new_secret().unwrap())), ..self }
     }
 
     /// Some rows and an upload change, one comes, and one goes.
@@ -210,7 +229,11 @@ impl Case {
 
     /// A lab with so many snapshots.
     fn with(name: &'static str, snapshots: u64, verb: Verb) -> Self {
-        let mut case = Self::new(name, verb);
+        Self::new(name, verb).begun(snapshots)
+    }
+
+    fn begun(self, snapshots: u64) -> Self {
+        let mut case = self;
         create(&*case.storage(), [1; 32]).unwrap();
         for n in 0..snapshots {
             if n > 0 {
@@ -289,6 +312,13 @@ pub fn all() -> Vec<Case> {
     let mut both = Case::with("forget and prune", 5, forget_and_prune);
     both.promised = Case::last_two(&both);
     let checks = Case::with("check", 3, check);
+    let first_sealed = Case::new("the first backup, encrypted", begin).encrypted();
+    let step_sealed = Case::new("a small step, encrypted", back_up).encrypted().begun(2);
+    step_sealed.change();
+    let mut both_sealed = Case::new("forget and prune, encrypted", forget_and_prune).encrypted().begun(5);
+    both_sealed.promised = Case::last_two(&both_sealed);
+    let mut repairs_sealed = Case::new("repair of a lost index, encrypted", repair).encrypted().begun(4);
+    repairs_sealed.lose_index(0);
     let all = [
         first,
         step,
@@ -302,6 +332,10 @@ pub fn all() -> Vec<Case> {
         repairs_index,
         both,
         checks,
+        first_sealed,
+        step_sealed,
+        both_sealed,
+        repairs_sealed,
     ];
     all.into_iter().map(Case::settled).collect()
 }

@@ -55,14 +55,10 @@ impl Drop for Try {
     }
 }
 
-fn storage(ram: &Ram) -> Arc<dyn Storage> {
-    Arc::new(ram.storage())
-}
-
 /// Fails unless all that is promised is listed, and all that is listed is what it was made of. Returns what is listed.
 #[track_caller]
 fn assert_whole(case: &Case, ram: &Ram, promised: &HashSet<SnapshotId>) -> HashSet<SnapshotId> {
-    let storage = storage(ram);
+    let storage = case.on(ram);
     let listed = contents(&storage).unwrap();
     check(case, &storage).unwrap();
     let source = case.source();
@@ -78,7 +74,7 @@ fn assert_whole(case: &Case, ram: &Ram, promised: &HashSet<SnapshotId>) -> HashS
 /// The same for a state that a verb left half-way: there may be no store yet, and what was lost before it may be lost still.
 #[track_caller]
 fn assert_bearable(case: &Case, ram: &Ram, promised: &HashSet<SnapshotId>) {
-    let storage = storage(ram);
+    let storage = case.on(ram);
     if case.is_damaged && check(case, &storage).is_err() || promised.is_empty() && storage.len("config").is_err() {
         return;
     }
@@ -88,7 +84,7 @@ fn assert_bearable(case: &Case, ram: &Ram, promised: &HashSet<SnapshotId>) {
 /// The next run goes through and makes everything whole; returns what is promised from here on.
 #[track_caller]
 fn assert_recovers(case: &Case, ram: &Ram, promised: &HashSet<SnapshotId>) -> HashSet<SnapshotId> {
-    let storage = storage(ram);
+    let storage = case.on(ram);
     if storage.len("config").is_err() {
         create(&*storage, [1; 32]).unwrap();
     }
@@ -101,8 +97,8 @@ fn assert_recovers(case: &Case, ram: &Ram, promised: &HashSet<SnapshotId>) -> Ha
 /// A prune deletes nothing that is needed.
 #[track_caller]
 fn assert_prunes(case: &Case, ram: &Ram, promised: &HashSet<SnapshotId>) {
-    prune(case, &storage(ram)).unwrap();
-    assert_exact(&storage(ram), case.name);
+    prune(case, &case.on(ram)).unwrap();
+    assert_exact(&case.on(ram), case.name);
     assert_whole(case, ram, promised);
 }
 
@@ -116,7 +112,7 @@ fn spread(count: usize, all: usize) -> impl Iterator<Item = usize> {
 fn steps(case: &Case) -> (Vec<Ram>, HashSet<SnapshotId>) {
     let ram = case.ram.twin();
     ram.record();
-    (case.verb)(case, &storage(&ram)).unwrap();
+    (case.verb)(case, &case.on(&ram)).unwrap();
     let mut states: Vec<Ram> = ram.recorded().into_iter().map(Ram::of).collect();
     let done = assert_whole(case, &ram, &case.promised);
     states.push(Ram::of(ram.image()));
@@ -193,7 +189,7 @@ fn a_disk_that_fails_at_any_call_loses_nothing_and_publishes_nothing_half() {
             // How many calls there are that can go wrong.
             let ram = case.ram.twin();
             ram.arm(fault, usize::MAX);
-            (case.verb)(&case, &storage(&ram)).unwrap();
+            (case.verb)(&case, &case.on(&ram)).unwrap();
             let calls = ram.calls();
             let listed = assert_whole(&case, &ram, &case.promised);
             for n in spread(rounds(12, usize::MAX), calls) {
@@ -201,7 +197,7 @@ fn a_disk_that_fails_at_any_call_loses_nothing_and_publishes_nothing_half() {
                 let Some(_try) = Try::new(&kind, &case, n, 0) else { continue };
                 let ram = case.ram.twin();
                 ram.arm(fault, n);
-                let done: Result<()> = (case.verb)(&case, &storage(&ram));
+                let done: Result<()> = (case.verb)(&case, &case.on(&ram));
                 if !ram.disarm() {
                     // Threads look chunks up in another order, and so one block more or less is read.
                     done.unwrap();
@@ -260,7 +256,7 @@ fn restore_on(ram: &Ram, fault: Fault, n: usize, target: &tempfile::TempDir) -> 
         locks: None,
     };
     let run = || {
-        let store = cases::open(&storage(ram))?;
+        let store = cases::open(&(Arc::new(ram.storage()) as Arc<dyn Storage>))?;
         let (name, snapshot) = select(&store, None, "latest", Need::default())?;
         restore::restore(&store, &name, &snapshot, &options, &Silent).map(drop)
     };

@@ -26,15 +26,18 @@ pub(super) fn make_again(store: &Store, found: &Report) -> Result<Option<Moved>>
     let names = store.snapshot_names(None)?;
     let id =
         names.first().map(|name| ChunkId::of(name.id.as_bytes())).ok_or_else(|| Error::corrupt(&object, "is gone"))?;
-    let config = match old.as_deref().map(config::read_damaged) {
-        Some(damaged) if damaged.has_features => {
+    let sealed = storage.keys().map(|keys| Config::encrypted(keys.store_id()));
+    let config = match (sealed, old.as_deref().map(config::read_damaged)) {
+        (_, Some(damaged)) if damaged.has_features => {
             return Err(Error::Refused(format!(
                 "{object} is damaged, and speaks of a feature that this lrl does not know: nothing was changed; bring it back from a copy \
                  of the store, or use a newer lrl"
             )));
         }
-        Some(damaged) => damaged.config(*id.as_bytes()),
-        None => Config::new(*id.as_bytes()),
+        // That its documents open with the keys shows what it was.
+        (Some(sealed), _) => sealed,
+        (None, Some(damaged)) => damaged.config(*id.as_bytes()),
+        (None, None) => Config::new(*id.as_bytes()),
     };
     let aside = match &old {
         Some(bytes) => Some(Moved { object: "config".into(), to: store.copy_aside("config", bytes)? }),

@@ -576,6 +576,7 @@ fn what_does_not_use_the_damaged_part_of_its_base_is_not_lost_with_it() {
         tags: Vec::new(),
         program: "test".into(),
         packs: Vec::new(),
+        original: None,
         database: Some(database),
         uploads: None,
         problems: Vec::new(),

@@ -1,0 +1,140 @@
+//! `lrl copy`: snapshots of one store become snapshots of another; says of each what became of it.
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use lrl_store::error::Error;
+use lrl_store::ops::backup::time_of;
+use lrl_store::ops::copy::{self, Options, Report, Which};
+use lrl_store::ops::select::Need;
+use lrl_store::storage::local;
+use serde_json::{Value, json};
+
+use super::{Context, store};
+use crate::args::CopyArgs;
+use crate::credential;
+use crate::exit::{Exit, Failure, Result};
+use crate::render::units;
+use crate::resolve::{Paths, Place};
+
+/// Copies.
+pub fn run(context: &Context<'_>, args: &CopyArgs) -> Result {
+    let paths = context.paths()?;
+    let from_place = Place::of(args.from.clone())?;
+    let to_place = args.to.clone().map(Place::of).transpose()?.unwrap_or_else(|| paths.store.clone());
+    if is_same(&from_place, &to_place) {
+        return Err(Error::Refused(format!("{to_place} is the store to copy from: name another one with --to")).into());
+    }
+    let own = credential::of_other(&args.from_password_file, &args.from_key_file)?;
+    let from = store::open_place(context, &from_place, own.as_ref())?;
+    if !args.dry_run {
+        make(context, args, &paths, &to_place)?;
+    }
+    let to = store::open_to_copy(context, &to_place, args.free.reserve, args.limit.limit_upload, args.dry_run, None)?;
+    let which = if args.snapshots.is_empty() {
+        Which::Missing(store::named_source(context).map(str::to_string))
+    } else {
+        let named = args.snapshots.iter().map(|wanted| store::select(context, &from, wanted, Need::default()));
+        Which::Named(named.map(|found| found.map(|(name, _)| name)).collect::<Result<_>>()?)
+    };
+    let options = Options {
+        which,
+        dry_run: args.dry_run,
+        lock_wait: context.cli.global.lock_wait,
+        now: time_of(SystemTime::now()),
+    };
+    let mut report = copy::copy(&from, &to, &options, context.term)?;
+    let stopped = report.stopped.take().map(Failure::from);
+    let exit = match (&stopped, report.failed.is_empty()) {
+        (Some(failure), _) => failure.exit(false),
+        (None, true) => Exit::Done,
+        (None, false) if report.copied.is_empty() && report.known == 0 => Exit::Failed,
+        (None, false) => Exit::Incomplete,
+    };
+    render(context, &report, &to_place, args.dry_run)?;
+    if context.term.is_json() {
+        let mut document = document(&report);
+        document["success"] = json!(exit == Exit::Done);
+        document["dry_run"] = json!(args.dry_run);
+        document["from"] = json!(from_place.to_string());
+        document["to"] = json!(to_place.to_string());
+        document["error"] = stopped.as_ref().map_or(Value::Null, |failure| failure.json(exit.code()));
+        context.term.json(&document)?;
+    }
+    stopped.map_or(Ok(exit), Err)
+}
+
+/// Makes a store in a directory at first use, as a backup does; a bucket needs `lrl init`.
+fn make(context: &Context<'_>, args: &CopyArgs, paths: &Paths, place: &Place) -> Result<()> {
+    if args.to.is_none() && context.cli.global.store.is_none() {
+        local::create_dir(&paths.backup_dir)?;
+    }
+    store::create_if_missing(context, place).map(drop)
+}
+
+/// Says whether two names mean one place; two that are copies of each other are two.
+fn is_same(one: &Place, other: &Place) -> bool {
+    let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    match (one, other) {
+        (Place::Directory(one), Place::Directory(other)) => real(one) == real(other),
+        (Place::Bucket(one), Place::Bucket(other)) => one == other,
+        _ => false,
+    }
+}
+
+fn render(context: &Context<'_>, report: &Report, to: &Place, dry_run: bool) -> Result<()> {
+    let term = context.term;
+    for copied in &report.copied {
+        let (name, snapshot) = (&copied.from, &copied.snapshot);
+        let what =
+            format!("{} of {} (number {} of {})", name.id.short(), snapshot.timestamp, name.sequence, name.source);
+        match &copied.name {
+            None => term.line(format!("Would be copied: {what}"))?,
+            Some(there) if there.sequence == name.sequence => {
+                term.say(format!("Copied: {what}, {} added", units::size(copied.added_bytes)));
+            }
+            Some(there) => term.say(format!(
+                "Copied: {what}, {} added; there it is number {}",
+                units::size(copied.added_bytes),
+                there.sequence
+            )),
+        }
+    }
+    if report.healed_bytes > 0 {
+        term.say(format!("Sent again, as {to} had lost it: {}", units::size(report.healed_bytes)));
+    }
+    let count = units::count(report.copied.len() as u64, "snapshot");
+    let rest = format!("{} already there, {} left out", report.known, report.failed.len());
+    match dry_run {
+        true => term.line(format!("{count} would be copied, {rest}"))?,
+        false => term.say(format!("{count} copied to {to}, {rest}, {} added", units::size(report.added_bytes))),
+    }
+    Ok(())
+}
+
+/// Tells what a run did.
+pub fn document(report: &Report) -> Value {
+    json!({
+        "copied": report.copied.iter().map(|copied| json!({
+            "source": copied.from.source,
+            "snapshot": copied.from.id.to_string(),
+            "sequence": copied.from.sequence,
+            "timestamp": copied.snapshot.timestamp,
+            "created": units::moment(copied.snapshot.created.secs),
+            "copy": copied.name.as_ref().map(|name| json!({
+                "snapshot": name.id.to_string(), "sequence": name.sequence,
+            })),
+            "added_bytes": copied.added_bytes,
+        })).collect::<Vec<_>>(),
+        "already_there": report.known,
+        "failed": report.failed.iter().map(|failed| json!({
+            "source": failed.name.source,
+            "snapshot": failed.name.id.to_string(),
+            "sequence": failed.name.sequence,
+            "reason": failed.reason,
+        })).collect::<Vec<_>>(),
+        "added_bytes": report.added_bytes,
+        "healed_bytes": report.healed_bytes,
+        "problems": report.problems,
+    })
+}

@@ -1,0 +1,172 @@
+//! `lrl status --store '…/*'`: every store one level below, a line for each source. One that cannot be read is a line, not the end.
+
+use std::time::{Duration, SystemTime};
+
+use lrl_store::error::Error;
+use lrl_store::ops::backup::time_of;
+use lrl_store::ops::status::{self, Status};
+use lrl_store::storage::LockMode;
+use lrl_store::store::{self as engine, Store};
+use serde_json::{Value, json};
+
+use super::{Context, status as one, store};
+use crate::args::StatusArgs;
+use crate::exit::{Exit, Result};
+use crate::render::table::{Side, Table};
+use crate::render::units;
+use crate::resolve::Place;
+use crate::term::Colour;
+
+/// How one source of one store stands; without a source, why the store tells nothing.
+struct Line {
+    place: String,
+    source: Option<String>,
+    status: Option<Status>,
+    /// What is wrong, if something is.
+    wrong: Option<String>,
+    /// What is worth a look.
+    notes: Vec<String>,
+}
+
+/// Tells how every store stands.
+pub fn run(context: &Context<'_>, args: &StatusArgs, above: &Place) -> Result {
+    let now = time_of(SystemTime::now()).secs;
+    let mut lines = Vec::new();
+    for place in store::directories(context, above)? {
+        match look(context, &place) {
+            Ok(None) => {}
+            Ok(Some(store)) => match sources(context, &store) {
+                Ok(sources) if sources.is_empty() => lines.push(Line::without(&place, "no snapshot")),
+                Ok(sources) => {
+                    for source in sources {
+                        lines.push(Line::of(&place, &store, source, args.max_age)?);
+                    }
+                }
+                Err(Error::Interrupted) => return Err(Error::Interrupted.into()),
+                Err(error) => lines.push(Line::without(&place, &reason(&error))),
+            },
+            Err(Error::Interrupted) => return Err(Error::Interrupted.into()),
+            Err(error) => lines.push(Line::without(&place, &reason(&error))),
+        }
+    }
+    if lines.is_empty() {
+        return Err(Error::NoStore { what: "store one level below", path: above.to_string().into() }.into());
+    }
+    let exit = if lines.iter().any(|line| line.wrong.is_some()) { Exit::Wrong } else { Exit::Done };
+    if context.term.is_json() {
+        context.term.json(&lines.iter().map(|line| line.document(now)).collect::<Vec<_>>())?;
+    } else {
+        render(context, &lines, now)?;
+    }
+    Ok(exit)
+}
+
+/// Opens a store without leaving a trace in it; `None` where there is none.
+fn look(context: &Context<'_>, place: &Place) -> Result<Option<Store>, Error> {
+    match engine::exists(&*store::bare_storage(context, place)?) {
+        // A file beside the stores.
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotADirectory => return Ok(None),
+        Ok(false) => return Ok(None),
+        Ok(true) => {}
+        Err(error) => return Err(error),
+    }
+    let storage = store::readable_storage(context, place, None)?;
+    Store::open(storage, LockMode::Look, context.cli.global.lock_wait, context.term).map(Some)
+}
+
+fn sources(context: &Context<'_>, store: &Store) -> Result<Vec<String>, Error> {
+    let named = store::named_source(context);
+    let mut sources: Vec<String> = store.snapshot_names(named)?.into_iter().map(|name| name.source).collect();
+    sources.dedup();
+    Ok(match named {
+        Some(named) if sources.is_empty() => vec![named.to_string()],
+        _ => sources,
+    })
+}
+
+/// Says why a store tells nothing, in a few words where that is all there is to say.
+fn reason(error: &Error) -> String {
+    match error {
+        Error::WrongKey { reason, .. } => format!("encrypted, and {reason}"),
+        error => error.to_string(),
+    }
+}
+
+impl Line {
+    fn without(place: &Place, reason: &str) -> Self {
+        Self { place: place.to_string(), source: None, status: None, wrong: Some(reason.into()), notes: Vec::new() }
+    }
+
+    fn of(place: &Place, store: &Store, source: String, max_age: Option<Duration>) -> Result<Self> {
+        let now = time_of(SystemTime::now());
+        let status = match status::status(store, &source, now) {
+            Ok(status) => status,
+            Err(Error::Interrupted) => return Err(Error::Interrupted.into()),
+            Err(error) => return Ok(Self { source: Some(source), ..Self::without(place, &reason(&error)) }),
+        };
+        let mut notes = Vec::new();
+        let mut note = |count: usize, what: &str| {
+            if count > 0 {
+                notes.push(units::count(count as u64, what));
+            }
+        };
+        note(status.unreadable.len(), "unreadable document");
+        note(status.future.len(), "time in the future|times in the future");
+        note(store.damaged_indexes().len(), "damaged index file");
+        if status.drill.as_ref().is_some_and(|drill| !drill.passed) {
+            notes.push("last drill FAILED".into());
+        }
+        let wrong = one::verdict(&status, max_age, now);
+        Ok(Self { place: place.to_string(), source: Some(source), status: Some(status), wrong, notes })
+    }
+
+    fn age(&self, now: i64) -> Option<i64> {
+        self.status.as_ref()?.good.as_ref().map(|good| (now - good.created.secs).max(0))
+    }
+
+    fn document(&self, now: i64) -> Value {
+        let status = self.status.as_ref();
+        json!({
+            "store": self.place,
+            "source": self.source,
+            "success": self.wrong.is_none(),
+            "error": self.wrong,
+            "notes": self.notes,
+            "status": status.map(|status| one::document(status, now)),
+        })
+    }
+}
+
+fn render(context: &Context<'_>, lines: &[Line], now: i64) -> Result<()> {
+    let mut table = Table::new(&[
+        ("STORE", Side::Left),
+        ("SOURCE", Side::Left),
+        ("SNAPSHOTS", Side::Right),
+        ("LAST GOOD", Side::Left),
+        ("PROVEN", Side::Left),
+        ("STATE", Side::Left),
+    ]);
+    for line in lines {
+        let status = line.status.as_ref();
+        let state: Vec<&str> = line.wrong.iter().chain(&line.notes).map(String::as_str).collect();
+        let drilled = |status: &Status| match &status.passed_drill {
+            Some(drill) => format!("{}, {}", status.proven, units::age(drill.finished.secs, now)),
+            None => "no".into(),
+        };
+        table.row([
+            line.place.clone(),
+            line.source.clone().unwrap_or_default(),
+            status.map(|status| status.snapshots.to_string()).unwrap_or_default(),
+            line.age(now).map_or_else(|| "none".into(), |age| units::age(now - age, now)),
+            status.map(drilled).unwrap_or_default(),
+            if state.is_empty() { "ok".into() } else { state.join("; ") },
+        ]);
+    }
+    context.term.table(&table)?;
+    let wrong = lines.iter().filter(|line| line.wrong.is_some()).count();
+    if wrong > 0 {
+        let text = format!("{wrong} of {} need a look", units::count(lines.len() as u64, "line"));
+        context.term.line(context.term.paint(Colour::Red, &text))?;
+    }
+    Ok(())
+}

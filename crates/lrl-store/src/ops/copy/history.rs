@@ -1,0 +1,175 @@
+//! What the destination has of a source: which snapshots are copies of which, the order of all, and the newest halves that both stores have.
+
+use std::collections::HashMap;
+
+use super::lists::Pair;
+use super::order::{self, Stand};
+use crate::error::{Error, Result};
+use crate::format::entry::Time;
+use crate::format::snapshot::{Origin, Snapshot};
+use crate::id::SnapshotId;
+use crate::progress::{Observer, checkpoint};
+use crate::store::{SnapshotName, Store};
+
+/// So many of the newest snapshots are looked through for halves that both stores have.
+const LOOKED_THROUGH: usize = 64;
+
+/// Lists that both stores have.
+#[derive(Default, Clone, Copy)]
+pub(super) struct Beside {
+    pub database: Option<Pair>,
+    pub uploads: Option<Pair>,
+}
+
+/// The destination's side of one source.
+pub(super) struct There {
+    from_id: String,
+    stands: Vec<Stand>,
+    /// By the id where a snapshot was made.
+    names: HashMap<SnapshotId, SnapshotName>,
+    used: u64,
+    /// The number, in the store that is read, of the newest that came from there.
+    newest: Option<u64>,
+    beside: Beside,
+    /// Snapshots that both have, and that may be newer than `beside`.
+    passed: Vec<(SnapshotName, SnapshotName)>,
+}
+
+impl There {
+    /// Reads what the destination has of a source; for `newer` only as far back as the newest that came from `names`.
+    pub fn read(
+        from: &Store,
+        to: &Store,
+        source: &str,
+        names: &[SnapshotName],
+        newer: bool,
+        observer: &dyn Observer,
+    ) -> Result<Self> {
+        let mut listed = if newer { to.newest_snapshot_names(source)? } else { to.snapshot_names(Some(source))? };
+        let mut there = Self {
+            from_id: from.config().store_id.clone(),
+            stands: Vec::new(),
+            names: HashMap::new(),
+            used: to.highest_sequence(source, &listed)?,
+            newest: None,
+            beside: Beside::default(),
+            passed: Vec::new(),
+        };
+        let found = there.look(to, &listed, names, newer, observer)?;
+        // A listing of the newest may have left out the others.
+        let first = listed.first().filter(|first| newer && !found && first.sequence > 1).cloned();
+        if let Some(first) = first {
+            listed = to.snapshot_names(Some(source))?;
+            listed.retain(|name| *name < first);
+            there.look(to, &listed, names, newer, observer)?;
+        }
+        Ok(there)
+    }
+
+    /// Looks at snapshots of the destination, the newest first; says whether it has seen enough.
+    fn look(
+        &mut self,
+        to: &Store,
+        listed: &[SnapshotName],
+        names: &[SnapshotName],
+        newer: bool,
+        observer: &dyn Observer,
+    ) -> Result<bool> {
+        let mut looked = 0;
+        for name in listed.iter().rev() {
+            checkpoint(observer)?;
+            let snapshot = match to.snapshot(name) {
+                // What cannot be read is not there: it is copied again.
+                Err(e) if e.is_damage() || matches!(e, Error::Unsupported { .. } | Error::WriteOnly { .. }) => continue,
+                other => other?,
+            };
+            let stand = Stand::of(&snapshot, name.id, &to.config().store_id);
+            let origin = stand.origin.clone();
+            self.note(stand, name);
+            if !newer {
+                continue;
+            }
+            if origin.store == self.from_id {
+                self.newest.get_or_insert(origin.sequence);
+            }
+            if self.newest.is_some() {
+                looked += 1;
+                if let Some(both) = names.iter().rev().find(|name| name.id == origin.snapshot) {
+                    self.passed.push((both.clone(), name.clone()));
+                    return Ok(true);
+                }
+                if looked == LOOKED_THROUGH {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(self.newest.is_some())
+    }
+
+    fn note(&mut self, stand: Stand, name: &SnapshotName) {
+        self.used = self.used.max(stand.number);
+        self.names.insert(stand.origin.snapshot, name.clone());
+        self.stands.push(stand);
+    }
+
+    /// Returns how many of `names` come before the newest that the destination has had.
+    pub fn had(&self, names: &[SnapshotName]) -> usize {
+        self.newest.map_or(0, |newest| names.partition_point(|name| name.sequence < newest))
+    }
+
+    /// Finds a snapshot by the id that it has where it was made.
+    pub fn find(&self, id: &SnapshotId) -> Option<&SnapshotName> {
+        self.names.get(id)
+    }
+
+    /// Notes that both have a snapshot, going from old to new.
+    pub fn pass(&mut self, name: &SnapshotName, there: SnapshotName) {
+        self.passed.push((name.clone(), there));
+    }
+
+    /// Returns the number that a snapshot gets, and where it was made; `None` if there is no place for it.
+    pub fn place(&self, name: &SnapshotName, snapshot: &Snapshot, now: Time) -> Option<(u64, Origin)> {
+        let new = Stand::of(snapshot, name.id, &self.from_id);
+        order::number(&new, &self.stands, self.used, now).map(|number| (number, new.origin))
+    }
+
+    /// Notes a copy.
+    pub fn add(&mut self, old: &Snapshot, name: &SnapshotName, new: &Snapshot) {
+        self.note(Stand::of(new, name.id, ""), name);
+        self.passed.clear();
+        let beside = both(old, new);
+        self.beside.database = beside.database.or(self.beside.database);
+        self.beside.uploads = beside.uploads.or(self.beside.uploads);
+    }
+
+    /// Returns the newest lists that both have of what came before.
+    pub fn beside(&mut self, from: &Store, to: &Store) -> Beside {
+        let mut found = Beside::default();
+        for (name, there) in self.passed.drain(..).rev().take(LOOKED_THROUGH) {
+            let (Ok(old), Ok(new)) = (from.snapshot(&name), to.snapshot(&there)) else { continue };
+            let here = both(&old, &new);
+            found.database = found.database.or(here.database);
+            found.uploads = found.uploads.or(here.uploads);
+            if found.database.is_some() && found.uploads.is_some() {
+                break;
+            }
+        }
+        self.beside.database = found.database.or(self.beside.database);
+        self.beside.uploads = found.uploads.or(self.beside.uploads);
+        self.beside
+    }
+}
+
+/// Pairs the lists of a snapshot and its copy.
+fn both(old: &Snapshot, new: &Snapshot) -> Beside {
+    let database = old.database.as_ref().zip(new.database.as_ref());
+    let uploads = old.uploads.as_ref().zip(new.uploads.as_ref());
+    Beside {
+        database: database
+            .filter(|(old, new)| (&old.sha256, old.size_bytes) == (&new.sha256, new.size_bytes))
+            .map(|(old, new)| Pair { from: old.root, to: new.root }),
+        uploads: uploads
+            .filter(|(old, new)| (old.entries, old.files, old.bytes) == (new.entries, new.files, new.bytes))
+            .map(|(old, new)| Pair { from: old.list, to: new.list }),
+    }
+}

@@ -1,0 +1,354 @@
+//! The verb `copy`: snapshots of one store become snapshots of another, oldest first, each listed there when all that it reaches is there,
+//! verified. What the other store has already is not sent; a run that is killed leaves what it had sealed, and the next one goes on there.
+
+mod chunks;
+mod history;
+mod lists;
+mod order;
+pub mod second;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::format::entry::Time;
+use crate::format::snapshot::{Database, Snapshot, Uploads};
+use crate::id::{PackId, RepairId};
+use crate::ops::backup::{self, Losses};
+use crate::progress::{Observer, Phase, Problem, checkpoint};
+use crate::storage::LockMode;
+use crate::store::cache::Cache;
+use crate::store::session::Session;
+use crate::store::{SnapshotName, Store};
+use chunks::{Copying, Mover, Names, Stop};
+use history::{Beside, There};
+use lists::Pair;
+
+/// Which snapshots are meant.
+#[derive(Debug, Clone)]
+pub enum Which {
+    /// All that the destination does not have, of one source or of all.
+    Missing(Option<String>),
+    /// Of one source, those after the newest that the destination has had from this store: what was forgotten there stays so.
+    Newer(String),
+    /// These.
+    Named(Vec<SnapshotName>),
+}
+
+/// What to copy and how.
+pub struct Options {
+    /// Which snapshots.
+    pub which: Which,
+    /// Says what would be copied, writes nothing.
+    pub dry_run: bool,
+    /// How long to wait for another run on a source.
+    pub lock_wait: Duration,
+    /// The moment of the run.
+    pub now: Time,
+}
+
+/// A snapshot that was copied.
+#[derive(Debug)]
+pub struct Copied {
+    /// Its name in the store that it comes from.
+    pub from: SnapshotName,
+    /// Its name in the destination; none in a dry run.
+    pub name: Option<SnapshotName>,
+    /// As the store has it that it comes from.
+    pub snapshot: Snapshot,
+    /// Bytes of objects that it added to the destination.
+    pub added_bytes: u64,
+}
+
+/// A snapshot that was not.
+#[derive(Debug)]
+pub struct Failed {
+    /// Its name in the store that it would come from.
+    pub name: SnapshotName,
+    /// Why.
+    pub reason: String,
+}
+
+/// What a run did.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Snapshots that were copied, each source's oldest first.
+    pub copied: Vec<Copied>,
+    /// How many of those that were meant were there already.
+    pub known: u64,
+    /// Snapshots that are damaged, or have no place in the destination's history.
+    pub failed: Vec<Failed>,
+    /// Bytes of objects that were added, those for failed snapshots included.
+    pub added_bytes: u64,
+    /// Of these, what snapshots that were there already had lost.
+    pub healed_bytes: u64,
+    /// Notes about the destination.
+    pub problems: Vec<Problem>,
+    /// Why not all that was meant was tried.
+    pub stopped: Option<Error>,
+}
+
+/// Copies snapshots from one store to another. The error is of the first look at the two; whatever comes later is in the report.
+pub fn copy(from: &Store, to: &Store, options: &Options, observer: &dyn Observer) -> Result<Report> {
+    to.check_writable()?;
+    let mut sources: Vec<(String, Vec<SnapshotName>)> = Vec::new();
+    let names = match &options.which {
+        Which::Missing(source) => from.snapshot_names(source.as_deref())?,
+        Which::Newer(source) => from.snapshot_names(Some(source))?,
+        Which::Named(names) => {
+            let mut names = names.clone();
+            names.sort();
+            names.dedup();
+            names
+        }
+    };
+    for name in names {
+        match sources.last_mut() {
+            Some((source, names)) if *source == name.source => names.push(name),
+            _ => sources.push((name.source.clone(), vec![name])),
+        }
+    }
+    if !options.dry_run {
+        to.storage().reclaim()?;
+    }
+    observer.phase(Phase::Copy, None);
+    let mut run = Run {
+        from,
+        to,
+        options,
+        observer,
+        names: Names::default(),
+        losses: None,
+        touched: false,
+        report: Report::default(),
+    };
+    run.report.stopped = sources.iter().try_for_each(|(source, names)| run.source(source, names)).err();
+    Ok(run.report)
+}
+
+struct Run<'a> {
+    from: &'a Store,
+    to: &'a Store,
+    options: &'a Options,
+    observer: &'a dyn Observer,
+    names: Names,
+    losses: Option<Losses>,
+    /// Something of this source was copied or sent again.
+    touched: bool,
+    report: Report,
+}
+
+impl Run<'_> {
+    fn source(&mut self, source: &str, names: &[SnapshotName]) -> Result<()> {
+        let (to, wait) = (self.to.storage(), self.options.lock_wait);
+        let interrupted = || self.observer.interrupted();
+        let _one_run = match self.options.dry_run {
+            true => None,
+            false => to.lock(&format!("lock-{source}"), LockMode::Exclusive, wait, &interrupted)?,
+        };
+        self.touched = false;
+        let newer = matches!(self.options.which, Which::Newer(_));
+        let mut there = There::read(self.from, self.to, source, names, newer, self.observer)?;
+        let had = there.had(names);
+        self.report.known += had as u64;
+        for name in &names[had..] {
+            checkpoint(self.observer)?;
+            if let Some(known) = there.find(&name.id).cloned() {
+                self.known(name, known, &mut there)?;
+                continue;
+            }
+            let snapshot = match self.from.snapshot(name) {
+                Ok(snapshot) => snapshot,
+                Err(e) if e.is_damage() || matches!(e, Error::Unsupported { .. }) => {
+                    self.fail(name, &e.to_string());
+                    continue;
+                }
+                Err(e) => return Err(e),
+            };
+            if let Some(known) = snapshot.original.as_ref().and_then(|made| there.find(&made.snapshot)).cloned() {
+                self.known(name, known, &mut there)?;
+                continue;
+            }
+            self.snapshot(name, snapshot, &mut there)?;
+        }
+        self.note_healed(source);
+        Ok(())
+    }
+
+    /// Passes over a snapshot that is there; where the destination has lost something, sends again what it misses.
+    fn known(&mut self, name: &SnapshotName, known: SnapshotName, there: &mut There) -> Result<()> {
+        self.report.known += 1;
+        there.pass(name, known);
+        let asked = !self.options.dry_run && !matches!(self.options.which, Which::Newer(_));
+        if !asked || !self.doubts(&name.source)? {
+            return Ok(());
+        }
+        let snapshot = match self.from.snapshot(name) {
+            Ok(snapshot) => snapshot,
+            Err(e) if e.is_damage() => return Ok(()),
+            Err(e) => return Err(e),
+        };
+        let session = Session::new(self.to);
+        session.doubt();
+        let mover = Mover::new(self.from, &session, &self.names, self.observer);
+        let done = halves(&mover, name, &snapshot, Beside::default());
+        let sealed = session.seal();
+        self.report.healed_bytes += session.added_bytes();
+        self.report.added_bytes += session.added_bytes();
+        match done {
+            // Neither has all of it.
+            Err(Stop::Damaged(error)) => self.fail(name, &error.to_string()),
+            Err(Stop::Failed(error)) => return Err(error),
+            Ok(_) => self.touched = true,
+        }
+        sealed
+    }
+
+    fn fail(&mut self, name: &SnapshotName, reason: &str) {
+        let path = self.from.storage().describe_object(&name.object());
+        self.observer.problem(&Problem { path, reason: format!("was not copied: {reason}"), lost: true });
+        self.report.failed.push(Failed { name: name.clone(), reason: reason.into() });
+    }
+
+    fn snapshot(&mut self, name: &SnapshotName, snapshot: Snapshot, there: &mut There) -> Result<()> {
+        let Some((number, origin)) = there.place(name, &snapshot, self.options.now) else {
+            let reason = format!(
+                "the destination holds newer snapshots of source {} from its number 1 on, and nothing can stand before that",
+                name.source
+            );
+            self.fail(name, &reason);
+            return Ok(());
+        };
+        let mut copied = Copied { from: name.clone(), name: None, snapshot, added_bytes: 0 };
+        if self.options.dry_run {
+            self.report.copied.push(copied);
+            return Ok(());
+        }
+        let beside = there.beside(self.from, self.to);
+        let doubt = self.doubts(&name.source)?;
+        let session = Session::new(self.to);
+        if doubt {
+            session.doubt();
+        }
+        let mover = Mover::new(self.from, &session, &self.names, self.observer);
+        let made = halves(&mover, name, &copied.snapshot, beside).and_then(|halves| Ok((halves, session.seal()?)));
+        let ((database, uploads), ()) = match made {
+            Ok(made) => made,
+            Err(stop) => {
+                let error = match stop {
+                    Stop::Damaged(error) => {
+                        self.fail(name, &error.to_string());
+                        None
+                    }
+                    Stop::Failed(error) => Some(error),
+                };
+                // What came over is good, and need not be sent again.
+                match &error {
+                    Some(error) if error.is_full() => session.take_back(),
+                    _ => _ = session.seal(),
+                }
+                self.report.added_bytes += session.added_bytes();
+                return error.map_or(Ok(()), Err);
+            }
+        };
+        let parents = copied.snapshot.parents.iter().filter_map(|id| there.find(id)).map(|name| name.id).collect();
+        let packs = session.packs();
+        let new = Snapshot {
+            sequence: number,
+            parents,
+            packs,
+            original: Some(origin),
+            database,
+            uploads,
+            ..copied.snapshot.clone()
+        };
+        let (published, bytes) = self.to.publish(&new)?;
+        session.count_bytes(bytes);
+        self.touched = true;
+        there.add(&copied.snapshot, &published, &new);
+        copied.added_bytes = session.added_bytes();
+        copied.name = Some(published);
+        self.report.added_bytes += copied.added_bytes;
+        self.report.copied.push(copied);
+        Ok(())
+    }
+
+    /// Says whether the destination has shown losses that no run has dealt with yet: then nothing there counts as known unread. Looks at it
+    /// once, when there is something to copy.
+    fn doubts(&mut self, source: &str) -> Result<bool> {
+        let losses = match self.losses.take() {
+            Some(losses) => losses,
+            // Of a remote storage a survey lists all packs: not after each backup.
+            None if self.to.storage().is_remote() && matches!(self.options.which, Which::Newer(_)) => Losses::default(),
+            None => backup::survey(self.to, &mut self.report.problems, self.observer)?,
+        };
+        let losses = self.losses.insert(losses);
+        if losses.lost.is_empty() && losses.repairs.is_empty() {
+            return Ok(false);
+        }
+        let cache = cache(self.to);
+        let healed = |id: &[u8; 32]| {
+            cache.as_ref().is_some_and(|cache| HALVES.iter().all(|half| cache.is_healed(source, half, id)))
+        };
+        Ok(!ids(losses).all(healed))
+    }
+
+    /// Notes that what was lost is there again, as far as these snapshots need it.
+    fn note_healed(&self, source: &str) {
+        let losses = self.losses.as_ref().filter(|losses| self.touched && ids(losses).next().is_some());
+        let Some(losses) = losses else { return };
+        if let Some(cache) = cache(self.to).filter(|cache| cache.begin(self.to.storage().room().bytes()).is_ok()) {
+            for id in ids(losses) {
+                // Without the note the next run reads what the destination has once more.
+                HALVES.iter().for_each(|half| _ = cache.put_healed(source, half, id));
+            }
+            let _ = cache.commit();
+        }
+    }
+}
+
+/// What is lost is dealt with for each half.
+const HALVES: [&str; 2] = ["database", "uploads"];
+
+fn cache(store: &Store) -> Option<Cache> {
+    store.storage().cache_dir().and_then(|dir| Cache::open(&dir))
+}
+
+fn ids(losses: &Losses) -> impl Iterator<Item = &[u8; 32]> {
+    losses.lost.iter().map(PackId::as_bytes).chain(losses.repairs.iter().map(RepairId::as_bytes))
+}
+
+/// Copies what a snapshot reaches; returns its halves as the destination has them.
+fn halves(
+    mover: &Mover<'_>,
+    name: &SnapshotName,
+    snapshot: &Snapshot,
+    beside: Beside,
+) -> Copying<(Option<Database>, Option<Uploads>)> {
+    let taken = |pair: Option<Pair>, root| pair.filter(|pair| pair.from == root && !mover.session.doubts());
+    let differs = |what: &str| {
+        let object = mover.from.storage().describe_object(&name.object());
+        Stop::Damaged(Error::corrupt(object, format!("its list of {what} does not come to what it says")))
+    };
+    let (mut database, mut uploads) = (snapshot.database.clone(), snapshot.uploads.clone());
+    if let Some(half) = &mut database {
+        half.root = match taken(beside.database, half.root) {
+            Some(pair) => pair.to,
+            None => match lists::pieces(mover, &half.root, beside.database)? {
+                (root, bytes) if bytes == half.size_bytes => root,
+                _ => return Err(differs("the database's extents")),
+            },
+        };
+    }
+    if let Some(half) = &mut uploads {
+        half.list = match taken(beside.uploads, half.list) {
+            Some(pair) => pair.to,
+            None => match lists::entries(mover, &half.list, beside.uploads)? {
+                (list, found) if (found.entries, found.files) == (half.entries, half.files) => list,
+                _ => return Err(differs("uploads")),
+            },
+        };
+    }
+    Ok((database, uploads))
+}

@@ -1,0 +1,48 @@
+//! How fast bytes go out: turns on a line that takes so many a second.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A line shared by all who send. What was not used is not saved up.
+pub struct Pace {
+    bytes_per_second: u64,
+    free_at: Mutex<Instant>,
+}
+
+impl Pace {
+    /// Makes a line that is free.
+    pub fn new(bytes_per_second: u64) -> Self {
+        Self { bytes_per_second: bytes_per_second.max(1), free_at: Mutex::new(Instant::now()) }
+    }
+
+    /// Takes a turn for so many bytes; returns how long to wait for it.
+    pub fn turn(&self, bytes: u64) -> Duration {
+        self.turn_at(Instant::now(), bytes)
+    }
+
+    fn turn_at(&self, now: Instant, bytes: u64) -> Duration {
+        let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = now.max(*free_at);
+        *free_at = start + Duration::from_secs_f64(bytes as f64 / self.bytes_per_second as f64);
+        start - now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pace;
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn turns_follow_each_other_and_no_time_is_saved_up() {
+        let pace = Pace::new(1000);
+        let start = Instant::now();
+        let at = |ms: u64, bytes| pace.turn_at(start + Duration::from_millis(ms), bytes).as_millis();
+        assert_eq!(at(100, 5000), 0);
+        assert_eq!(at(100, 500), 5000);
+        assert_eq!(at(5500, 1000), 100);
+        // Ten idle seconds later the line takes as much as ever.
+        assert_eq!(at(16_600, 3000), 0);
+        assert_eq!(at(16_600, 1), 3000);
+    }
+}
