@@ -1,60 +1,29 @@
 #!/usr/bin/env python3
 """Reads a store of lrl, written from docs/FORMAT.md alone: a second reader shows that the document is enough.
 
-It verifies every pack, every index, every snapshot and every chunk, and writes the newest snapshot's database and uploads to a
-directory. Nothing but Python 3.8 is needed, and something that unpacks zstd: Python 3.14 or the command `zstd`.
-Slow, and it holds whole files: it is a proof, not a tool.
-Usage: read_store.py STORE DIRECTORY     Exit: 0 done, 1 damaged, 77 nothing unpacks zstd
+It verifies every pack, index, snapshot and record, and every chunk that it reads, and writes the newest snapshot's database and
+uploads to a directory. Nothing but Python 3.8 is needed, and something that unpacks zstd: Python 3.14 or the command `zstd`. An
+encrypted store takes a key file or a passphrase (which alone takes a minute). It holds whole files: it is a proof, not a tool.
+Usage: read_store.py STORE DIRECTORY [--key-file FILE | --password-file FILE]
+Exit: 0 done, 1 damaged, 12 no slot opens with that, 77 nothing unpacks zstd
 """
+import argparse
 import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import struct
 import subprocess
 import sys
 import tempfile
 
-# BLAKE3, plain hash (https://github.com/BLAKE3-team/BLAKE3-specs).
-IV = (0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A, 0x510E527F, 0x9B05688C, 0x1F83D9AB, 0x5BE0CD19)
-ORDER = (2, 6, 3, 10, 7, 0, 4, 13, 1, 11, 12, 5, 9, 14, 15, 8)
-MIX = ((0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15), (0, 5, 10, 15), (1, 6, 11, 12), (2, 7, 8, 13), (3, 4, 9, 14))
-START, END, PARENT, ROOT = 1, 2, 4, 8
+sys.dont_write_bytecode = True
+import primitives
+from primitives import blake3, derive, keyed, open_box, unseal, x25519
 
-
-def compress(chaining, block, counter, flags):
-    words = list(struct.unpack("<16I", block.ljust(64, b"\0")))
-    v = [*chaining, *IV[:4], counter & 0xFFFFFFFF, counter >> 32, len(block), flags]
-    for _ in range(7):
-        for n, (a, b, c, d) in enumerate(MIX):
-            for word, turn, back in ((words[2 * n], 16, 12), (words[2 * n + 1], 8, 7)):
-                v[a] = (v[a] + v[b] + word) & 0xFFFFFFFF
-                x = v[d] ^ v[a]
-                v[d] = (x >> turn | x << 32 - turn) & 0xFFFFFFFF
-                v[c] = (v[c] + v[d]) & 0xFFFFFFFF
-                x = v[b] ^ v[c]
-                v[b] = (x >> back | x << 32 - back) & 0xFFFFFFFF
-        words = [words[i] for i in ORDER]
-    return [v[i] ^ v[i + 8] for i in range(8)]
-
-
-def subtree(data, counter, root):
-    """Hashes a subtree; the left one has the largest power of two of 1024-byte leaves that leaves something for the right."""
-    if len(data) <= 1024:
-        chaining, blocks = IV, [data[i:i + 64] for i in range(0, len(data), 64)] or [b""]
-        for n, block in enumerate(blocks):
-            last = n + 1 == len(blocks)
-            flags = (START if n == 0 else 0) | (END if last else 0) | (ROOT if last else 0) * root
-            chaining = compress(chaining, block, counter, flags)
-        return chaining
-    left = 1 << ((len(data) - 1) // 1024).bit_length() - 1
-    children = subtree(data[:left * 1024], counter, 0) + subtree(data[left * 1024:], counter + left, 0)
-    return compress(IV, struct.pack("<16I", *children), 0, PARENT | ROOT * root)
-
-
-def blake3(data):
-    return struct.pack("<8I", *subtree(bytes(data), 0, 1))
+SOURCE, ID = "[A-Za-z0-9_-][A-Za-z0-9._-]*", "[0-9a-f]{64}"
 
 
 def must(condition, what):
@@ -87,8 +56,8 @@ def find_zstd():
 class Reader:
     """Takes fields from the front of bytes."""
 
-    def __init__(self, data):
-        self.data, self.at = data, 0
+    def __init__(self, data, tag=0):
+        self.data, self.at, self.tag = data, 0, tag
 
     def take(self, count):
         must(self.at + count <= len(self.data), "it ends too early")
@@ -115,45 +84,147 @@ class Reader:
         chunk = self.take(32)
         place = (self.number("I"), self.number("I")) if placed else None
         encoded, plain, encoding, depth, bases = struct.unpack("<IIBBB", self.take(11))
-        must(plain <= 4 << 20 and encoded <= plain and encoding <= 2, "a record")
+        must(plain <= 4 << 20 and self.tag <= encoded <= plain + self.tag and encoding <= 2, "a record")
         must((1 <= bases <= 4 and 1 <= depth <= 8) if encoding == 2 else bases == depth == 0, "a record's bases")
-        must(encoding != 0 or encoded == plain, "a stored record")
-        return chunk, place, (encoded, plain, encoding, [self.take(32) for _ in range(bases)])
+        must(encoding != 0 or encoded == plain + self.tag, "a stored record")
+        return chunk, place, (encoded, plain, encoding, [self.take(32) for _ in range(bases)], depth)
 
     def done(self):
         must(self.at == len(self.data), "bytes after the end")
 
 
+class Keys:
+    """What opens an encrypted store. A reader needs no cuts and no public key."""
+
+    def __init__(self, root, store_id, secret, is_file):
+        self.store_id = store_id
+        master = None
+        for path in names(root, f"keys/{ID}"):
+            text = path.read_bytes()
+            must(blake3(text).hex() == path.name, path)
+            master = master or self.slot(json.loads(text), secret, is_file)
+        if not master:
+            print("nothing opens this store: give the key file or the passphrase of a full key", file=sys.stderr)
+            sys.exit(12)
+        writers = derive("lrl store format 1: writer's secret", master)
+        self.ids = derive("lrl store format 1: ids of chunks and documents", writers)
+        self.structure = derive("lrl store format 1: indexes and directories of packs", writers)
+        self.names = derive("lrl store format 1: names of sources", writers)
+        self.nonces = derive("lrl store format 1: nonces of names of sources", writers)
+        self.private = derive("lrl store format 1: content key pair", master)
+
+    def context(self, kind, rest=b""):
+        return self.store_id + bytes([len(kind)]) + kind.encode() + rest
+
+    def slot(self, slot, secret, is_file):
+        """Returns the master key, if it is in this slot and this secret opens it."""
+        must(slot["format"] == 1 and slot["class"] in ("full", "writer"), "a slot of another kind")
+        how = slot.get("argon2id")
+        if slot["class"] == "writer" or secret is None or is_file == bool(how):
+            return None
+        if how:
+            must(how["m_kib"] <= 256 << 10 and how["t"] <= 64 and how["p"] <= 16, "a slot asks for too much")
+            key = primitives.argon2id(secret, bytes.fromhex(how["salt"]), how["m_kib"], how["t"], how["p"])
+        else:
+            key = derive("lrl store format 1: key file", secret)
+        sealed = bytes.fromhex(slot["sealed"])
+        return unseal(key, sealed[:24], self.context("slot", b"\0"), sealed[24:])
+
+    def pack(self, data):
+        """Returns the key of a pack's chunks, and its directory."""
+        must(data[:8] == b"LRLP\1\1\0\0" and data[-16:] == bytes(16), "the head of a pack")
+        at = struct.unpack("<I", data[-40:-36])[0]
+        context = self.context("directory", data[:88] + data[-40:-32])
+        key = keyed(self.structure, data[8:40])
+        return open_box(self.private, data[8:88]), unseal(key, bytes(24), context, data[at:-40] + data[-32:-16])
+
+    def chunk(self, key, chunk, offset, record, sealed):
+        encoded, plain, encoding, bases, depth = record
+        told = struct.pack("<IIBBB", encoded, plain, encoding, depth, len(bases))
+        context = self.context("chunk", chunk + told + b"".join(bases))
+        return unseal(key, struct.pack("<Q16x", offset), context, sealed)
+
+    def document(self, data, first):
+        """Unseals an index, or what is for readers only: a snapshot or a record."""
+        if first == "index":
+            head, key = 40, keyed(self.structure, data[8:40])
+        else:
+            head, key = 88, open_box(self.private, data[8:88])
+        must(data[:8] == (b"LRLE\1\1\0\0" if first == "index" else b"LRLE\1\2\0\0") and key, f"the head of an object of {first}")
+        blocks = [data[at:at + 4112] for at in range(head, len(data), 4112)]
+        ends = [n + 1 == len(blocks) for n in range(len(blocks))]
+        context = self.context("object", first.encode())
+        texts = [unseal(key, struct.pack("<QB15x", n, end), context, block) for n, (end, block) in enumerate(zip(ends, blocks))]
+        must(texts and None not in texts, f"an object of {first}")
+        return b"".join(texts)
+
+    def source(self, veil):
+        veil = bytes.fromhex(veil)
+        padded = unseal(self.names, veil[:24], self.context("source"), veil[24:])
+        must(padded and len(padded) % 32 == 0, "the name of a source")
+        name = padded.rstrip(b"\0")
+        must(len(padded) - len(name) < 32 and keyed(self.nonces, name)[:24] == veil[:24], "the name of a source")
+        return name.decode()
+
+
+def names(root, pattern):
+    """Finds objects. Names that do not fit are not of the store."""
+    fits = re.compile(pattern).fullmatch
+    return [path for path in sorted(root.glob("/".join("*" * (pattern.count("/") + 1)))) if fits(str(path.relative_to(root)))]
+
+
 class Store:
-    def __init__(self, root, zstd):
+    def __init__(self, root, zstd, secret=None, is_file=True):
         self.root, self.zstd, self.plain = pathlib.Path(root), zstd, {}
         text = (self.root / "config").read_bytes()
         body, mark, tail = text.rpartition(b',"checksum":"')
         must(mark and tail == blake3(body).hex().encode() + b'"}\n', "config")
         config = json.loads(text)
-        must(config["format"] == 1 and config["crypto"] == "none" and not config["must_know_to_read"], "unknown format")
-        self.packs = {bytes.fromhex(p.name): self.pack(p) for p in sorted(self.root.glob("packs/??/*"))}
+        must(config["format"] == 1 and not config["must_know_to_read"], "unknown format")
+        must(config["crypto"] in ("none", "xchacha20poly1305-x25519-blake3"), "unknown crypto")
+        encrypted = config["crypto"] != "none"
+        must(encrypted or secret is None, "a key is given, and the store is not encrypted")
+        self.keys = Keys(self.root, bytes.fromhex(config["store_id"]), secret, is_file) if encrypted else None
+        self.id = (lambda data: keyed(self.keys.ids, data)) if encrypted else blake3
+        self.packs = {bytes.fromhex(p.name): self.pack(p) for p in names(self.root, f"packs/[0-9a-f]{{2}}/{ID}")}
         self.places = {}
-        for path in sorted(self.root.glob("index/*")):
+        for path in names(self.root, f"index/{ID}"):
             self.index(path)
+        # What no index tells, the directories of packs do.
+        for pack, (_, records, _) in self.packs.items():
+            for (chunk, offset), record in records.items():
+                self.places.setdefault(chunk, (pack, offset, record))
 
     def pack(self, path):
         data = path.read_bytes()
         must(path.parent.name == path.name[:2] and blake3(data).hex() == path.name, path)
-        must(data[:8] == b"LRLP\1\0\0\0", path)
-        directory, count = struct.unpack("<II", data[-40:-32])
-        must(blake3(data[:8] + data[directory:-32]) == data[-32:], f"directory of {path}")
-        reader, at, records = Reader(data[directory:-40]), 8, {}
+        at, count = struct.unpack("<II", data[-40:-32])
+        if self.keys:
+            key, directory = self.keys.pack(data)
+            must(key and directory is not None, f"the seal of {path}")
+        else:
+            key, directory = None, data[at:-40]
+            must(data[:8] == b"LRLP\1\0\0\0", path)
+            must(blake3(data[:8] + directory + data[-40:-32]) == data[-32:], f"directory of {path}")
+        reader, end, records = Reader(directory, 16 if self.keys else 0), 88 if self.keys else 8, {}
         for _ in range(count):
             chunk, _, record = reader.record(False)
-            records[chunk, at] = record
-            at += record[0]
+            records[chunk, end] = record
+            end += record[0]
         reader.done()
-        must(at == directory, f"{path} has gaps")
-        return data, records
+        must(at == end, f"{path} has gaps")
+        return data, records, key
+
+    def document(self, path):
+        """Returns the bytes of an index, a snapshot or a record, with the rest of its name."""
+        first, *rest = path.relative_to(self.root).parts
+        if not self.keys:
+            return path.read_bytes(), *rest
+        where = [self.keys.source(veil) for veil in rest[:-1]]
+        return self.keys.document(path.read_bytes(), first), *where, rest[-1]
 
     def index(self, path):
-        data = path.read_bytes()
+        data, _ = self.document(path)
         must(data[:8] == b"LRLI\1\0\0\0" and data[-32:].hex() == path.name and blake3(data[:-32]) == data[-32:], path)
         total, blocks, packs = struct.unpack("<QII", data[-48:-32])
         table = [data[8 + 32 * n:40 + 32 * n] for n in range(packs)]
@@ -162,21 +233,45 @@ class Store:
             block = data[at:at + 4096] if n + 1 < blocks else data[at:-48]
             at += len(block)
             must(blake3(block[:-32]) == block[-32:], f"block {n} of {path}")
-            reader = Reader(block[:-32])
+            reader = Reader(block[:-32], 16 if self.keys else 0)
             for _ in range(reader.number("H")):
                 chunk, (pack, offset), record = reader.record(True)
                 must(chunk >= last and pack < packs, f"{path} is out of order")
+                must(table[pack] in self.packs, f"{path} names a pack that is gone")
                 must(self.packs[table[pack]][1].get((chunk, offset)) == record, f"{path} and its pack differ")
                 self.places[chunk], last, total = (table[pack], offset, record), chunk, total - 1
         must(total == 0 and at == len(data) - 48, f"{path} has another number of records")
 
+    def snapshots(self):
+        """Reads all snapshots, and checks the records of drills and repairs."""
+        source = "[0-9a-f]{144,}" if self.keys else SOURCE
+        found = {}
+        for path in names(self.root, f"(snapshots|drills)/{source}/[0-9a-f]{{16}}-{ID}"):
+            text, source, name = self.document(path)
+            number, _, name = name.partition("-")
+            document = json.loads(text)
+            must(self.id(text).hex() == name and text.endswith(b"}\n") and document["format"] == 1, path)
+            if path.relative_to(self.root).parts[0] == "snapshots":
+                must(document["source"] == source and f"{document['sequence']:016x}" == number, path)
+                found[source, number, name] = document
+            else:
+                must(document["source"] == source and f"{document['finished']['secs']:016x}" == number, path)
+        for path in names(self.root, f"repairs/{ID}"):
+            must(self.id(self.document(path)[0]).hex() == path.name, path)
+        return found
+
     def chunk(self, chunk):
         if chunk not in self.plain:
-            pack, offset, (encoded, length, encoding, bases) = self.places[chunk]
+            must(chunk in self.places, f"chunk {chunk.hex()} is gone")
+            pack, offset, record = self.places[chunk]
+            encoded, length, encoding, bases, _ = record
             data = self.packs[pack][0][offset:offset + encoded]
+            if self.keys:
+                data = self.keys.chunk(self.packs[pack][2], chunk, offset, record, data)
+                must(data is not None, f"the seal of chunk {chunk.hex()}")
             if encoding:
                 data = self.zstd(data, b"".join(map(self.chunk, bases)))
-            must(len(data) == length and blake3(data) == chunk, f"chunk {chunk.hex()}")
+            must(len(data) == length and self.id(data) == chunk, f"chunk {chunk.hex()}")
             self.plain[chunk] = data
         return self.plain[chunk]
 
@@ -250,22 +345,30 @@ def write(store, snapshot, out):
 
 
 def main():
-    root, out = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
-    must(blake3(b"abc").hex().startswith("6437b3ac38465133"), "this program's BLAKE3")
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("store", type=pathlib.Path)
+    parser.add_argument("directory", type=pathlib.Path)
+    keys = parser.add_mutually_exclusive_group()
+    keys.add_argument("--key-file", type=pathlib.Path)
+    keys.add_argument("--password-file", type=pathlib.Path)
+    options = parser.parse_args()
+    primitives.check()
     zstd = find_zstd()
     if not zstd:
         print("nothing here unpacks zstd", file=sys.stderr)
         return 77
-    store, snapshots = Store(root, zstd), {}
-    for path in sorted(root.glob("snapshots/*/*")):
-        sequence, _, name = path.name.partition("-")
-        text = path.read_bytes()
-        snapshot = json.loads(text)
-        must(blake3(text).hex() == name and text.endswith(b"}\n") and snapshot["format"] == 1, path)
-        must(snapshot["source"] == path.parent.name and f"{snapshot['sequence']:016x}" == sequence, path)
-        snapshots[path.parent.name, sequence, name] = snapshot
-    out.mkdir()
-    write(store, snapshots[max(snapshots)], out)
+    secret = None
+    if options.key_file:
+        secret = bytes.fromhex(options.key_file.read_text())
+        must(len(secret) == 32, options.key_file)
+    elif options.password_file:
+        line = options.password_file.read_bytes().split(b"\n")[0]
+        secret = line[:-1] if line.endswith(b"\r") else line
+    store = Store(options.store, zstd, secret, bool(options.key_file))
+    snapshots = store.snapshots()
+    must(snapshots, "there is no snapshot")
+    options.directory.mkdir()
+    write(store, snapshots[max(snapshots)], options.directory)
     deltas = sum(record[2] == 2 for _, _, record in store.places.values())
     print(f"{len(snapshots)} snapshots, {len(store.packs)} packs, {len(store.places)} chunks, {deltas} of them deltas")
     return 0

@@ -140,12 +140,12 @@ fn open_storage(context: &Context<'_>, paths: &Paths, storage: Arc<dyn Storage>,
 
 /// Opens a store without leaving a trace; `None` where there is none.
 pub fn look(context: &Context<'_>, paths: &Paths) -> Result<Option<Store>> {
-    let storage = storage(context, &paths.store)?;
+    let storage = bare_storage(context, &paths.store)?;
     if !store::exists(&*storage)? {
         return Ok(None);
     }
     let wait = context.cli.global.lock_wait;
-    Ok(Some(Store::open(storage, LockMode::Look, wait, context.term)?))
+    Ok(Some(Store::open(unveiled(context, storage)?, LockMode::Look, wait, context.term)?))
 }
 
 /// Returns the storage of a store, with copies near at hand where it is far away.

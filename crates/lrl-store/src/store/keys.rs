@@ -162,15 +162,18 @@ pub fn unveil(
 ) -> Result<Arc<dyn Storage>> {
     let config = match read_config(&*storage) {
         Ok(config) => config,
-        // Whoever opens the store is told; a repair needs the keys for it.
-        Err(Error::Corrupt { .. } | Error::NoStore { .. }) if credential.is_some() => {
-            return Ok(match open_store(&*storage, None, credential) {
-                Ok(Opened { bundle, slot }) => Arc::new(Veil::new(storage, Keys::new(slot.slot.id()?, &bundle), None)),
-                Err(Error::WrongKey { .. }) => storage,
-                Err(error) => return Err(error),
-            });
+        // Whoever opens the store is told, and a repair needs its keys. With a key nothing is ever taken for a plain store here: the next look
+        // may be shown one.
+        Err(error @ (Error::Corrupt { .. } | Error::NoStore { .. })) if credential.is_some() => {
+            if collect(&*storage, "keys", |name| Some(name.to_string()))?.is_empty() {
+                return Err(error);
+            }
+            let Opened { bundle, slot } = open_store(&*storage, None, credential)?;
+            return Ok(Arc::new(Veil::new(storage, Keys::new(slot.slot.id()?, &bundle), None)));
         }
-        Err(Error::Corrupt { .. } | Error::NoStore { .. } | Error::Unsupported { .. }) => return Ok(storage),
+        Err(Error::Corrupt { .. } | Error::NoStore { .. } | Error::Unsupported { .. }) if credential.is_none() => {
+            return Ok(storage);
+        }
         Err(error) => return Err(error),
     };
     if !config.is_encrypted() {
