@@ -298,6 +298,37 @@ fn a_second_store_has_every_backup_and_a_dead_line_costs_none() {
 }
 
 #[test]
+fn two_runs_do_not_send_the_same_twice() {
+    let bucket = Bucket::start();
+    let lab = lab_beside(&bucket);
+    let to = bucket.url("copy");
+    lab.lrl("backup --snapshot-only").expect(0);
+    bucket.fault(|method, target| (method == "PUT" && target.contains("/packs/")).then_some(Fault::Hangs));
+    let mut run = lab.command(["copy", "--from", "backups/store", "--to", &to]);
+    let mut child = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while bucket.hanging() == 0 {
+        assert!(child.try_wait().unwrap().is_none());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let run = lab.lrl(&format!("backup --snapshot-only --copy-to {to} --lock-wait 0"));
+    assert!(run.expect(5).stderr.contains("locked by another process"));
+    let run = lab.lrl(&format!("copy --from backups/store --to {to} --lock-wait 0"));
+    run.expect(11);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    bucket.no_fault();
+    // No lock outlives its process.
+    let found = lab.lrl(&format!("backup --snapshot-only --copy-to {to} --lock-wait 0 --json")).expect(0).json();
+    assert_eq!(found["second_store"]["copied"].as_array().unwrap().len(), 3);
+
+    lab.lrl("init --store disk").expect(0);
+    let held = fs::File::create(lab.path("disk/lock-lab")).unwrap();
+    held.lock().unwrap();
+    lab.lrl("copy --from backups/store --to disk --lock-wait 0").expect(11);
+    lab.lrl("copy --from backups/store --to disk --lock-wait 0 --dry-run").expect(0);
+}
+
+#[test]
 fn a_second_store_that_is_not_there_is_not_made() {
     let lab = Lab::small();
     let run = lab.lrl("backup --copy-to usb/store").expect(5);

@@ -17,7 +17,7 @@ use crate::format::snapshot::{Database, Snapshot, Uploads};
 use crate::id::{PackId, RepairId};
 use crate::ops::backup::{self, Losses};
 use crate::progress::{Observer, Phase, Problem, checkpoint};
-use crate::storage::LockMode;
+use crate::storage::{Guard, LockMode, local};
 use crate::store::cache::Cache;
 use crate::store::session::Session;
 use crate::store::{SnapshotName, Store};
@@ -141,12 +141,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn source(&mut self, source: &str, names: &[SnapshotName]) -> Result<()> {
-        let (to, wait) = (self.to.storage(), self.options.lock_wait);
-        let interrupted = || self.observer.interrupted();
-        let _one_run = match self.options.dry_run {
-            true => None,
-            false => to.lock(&format!("lock-{source}"), LockMode::Exclusive, wait, &interrupted)?,
-        };
+        let _one_run = if self.options.dry_run { None } else { self.lock(source)? };
         self.touched = false;
         let newer = matches!(self.options.which, Which::Newer(_));
         let mut there = There::read(self.from, self.to, source, names, newer, self.observer)?;
@@ -174,6 +169,21 @@ impl Run<'_> {
         }
         self.note_healed(source);
         Ok(())
+    }
+
+    /// Waits for other runs on a source. Where the destination has no locks, for those of this machine: else each backup would begin anew to
+    /// send what an earlier one is still sending.
+    fn lock(&self, source: &str) -> Result<Option<Box<dyn Guard>>> {
+        let (to, wait) = (self.to.storage(), self.options.lock_wait);
+        let name = format!("lock-{source}");
+        let interrupted = || self.observer.interrupted();
+        match (to.lock(&name, LockMode::Exclusive, wait, &interrupted)?, to.cache_dir()) {
+            (None, Some(dir)) if to.is_remote() => {
+                local::create_dir(&dir)?;
+                local::lock_file(&dir.join(name), LockMode::Exclusive, wait, &interrupted)
+            }
+            (lock, _) => Ok(lock),
+        }
     }
 
     /// Passes over a snapshot that is there; where the destination has lost something, sends again what it misses.

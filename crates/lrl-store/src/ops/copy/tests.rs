@@ -517,8 +517,17 @@ fn life(acts: &[Act], key: Option<[u8; 32]>) {
     }
 }
 
+/// `LRL_TEST_ROUNDS` says how many histories are copied.
+fn cases() -> u32 {
+    match std::env::var("LRL_TEST_ROUNDS").as_deref() {
+        Ok("all") => 2000,
+        Ok(rounds) => rounds.parse().unwrap(),
+        Err(_) => 12,
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
     #[test]
     fn random_histories_are_the_same_in_the_copy(acts in acts(), keyed: bool) {
         life(&acts, KEYS[usize::from(keyed)]);
