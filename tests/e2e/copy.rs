@@ -298,6 +298,39 @@ fn a_second_store_has_every_backup_and_a_dead_line_costs_none() {
 }
 
 #[test]
+fn what_the_other_store_has_lost_is_sent_again() {
+    let bucket = Bucket::start();
+    let lab = lab_beside(&bucket);
+    let to = bucket.url("copy");
+    lab.lrl("init --store disk").expect(0);
+    (0..3).for_each(|n| _ = step(&lab, n, ""));
+    for place in [to.as_str(), "disk"] {
+        lab.lrl(&format!("copy --from backups/store --to {place}")).expect(0);
+    }
+    bucket.change(|objects| {
+        let packs = objects.iter().filter(|(name, _)| name.contains("/packs/"));
+        let largest = packs.max_by_key(|(_, bytes)| bytes.len()).unwrap().0.clone();
+        objects.remove(&largest);
+    });
+    let largest = walk(&lab, "disk/packs").into_iter().max_by_key(|path| path.metadata().unwrap().len()).unwrap();
+    fs::remove_file(largest).unwrap();
+    step(&lab, 3, "--copy-to disk");
+    for place in [to.as_str(), "disk"] {
+        lab.lrl(&format!("check --store {place}")).expect(4);
+        let run = lab.lrl(&format!("copy --from backups/store --to {place}")).expect(0);
+        assert!(run.stdout.contains("had lost it"), "{}", run.stdout);
+        for snapshot in ["latest", "latest~3"] {
+            assert_eq!(restored(&lab, "backups/store", snapshot, "one"), restored(&lab, place, snapshot, "two"));
+        }
+        let again = lab.lrl(&format!("copy --from backups/store --to {place} --json")).expect(0).json();
+        assert_eq!(again["added_bytes"], 0);
+    }
+    // What an index lists in vain goes with the next prune.
+    lab.lrl("prune --store disk").expect(0);
+    lab.lrl("check --read-data --store disk").expect(0);
+}
+
+#[test]
 fn two_runs_do_not_send_the_same_twice() {
     let bucket = Bucket::start();
     let lab = lab_beside(&bucket);

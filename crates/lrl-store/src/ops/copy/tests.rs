@@ -392,7 +392,7 @@ fn what_the_destination_has_lost_is_sent_again() {
         assert_eq!((report.copied.len(), report.known), (1, 2));
         assert!(report.problems.is_empty() && report.healed_bytes > 0);
         assert_same(&from, &open(&copied, key));
-        // Memory has no cache to note that in, so it is looked through again, and nothing is missing.
+        // Its index still lists the pack that is gone, so it is looked through again, and nothing is missing.
         let report = whole(run(&from, &open(&copied, key), Which::Missing(None)));
         assert_eq!((report.added_bytes, report.healed_bytes), (0, 0));
     }
