@@ -18,7 +18,7 @@ use crate::ops::backup::{self, Losses};
 use crate::progress::{Observer, Phase, Problem, checkpoint};
 use crate::storage::{Guard, LockMode, local};
 use crate::store::session::Session;
-use crate::store::{SnapshotName, Store};
+use crate::store::{SnapshotName, Store, is_source_name};
 use chunks::{Copying, Mover, Names, Stop};
 use history::{Beside, There};
 use lists::Pair;
@@ -101,7 +101,8 @@ pub fn copy(from: &Store, to: &Store, options: &Options, observer: &dyn Observer
             names
         }
     };
-    for name in names {
+    // The name of a source becomes a directory's name in the destination.
+    for name in names.into_iter().filter(|name| is_source_name(&name.source)) {
         match sources.last_mut() {
             Some((source, names)) if *source == name.source => names.push(name),
             _ => sources.push((name.source.clone(), vec![name])),
