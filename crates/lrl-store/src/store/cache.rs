@@ -15,6 +15,8 @@ use crate::sqlite::State;
 
 const VERSION: i64 = 4;
 const SCAN_ROWS: usize = 1024;
+/// Seconds for which it is told where something was copied to.
+const COPIES_KEPT: i64 = 30 * 86_400;
 
 const SCHEMA: &str = "
     CREATE TABLE files(source TEXT, path BLOB, ino INTEGER, ctime_s INTEGER, ctime_n INTEGER, tag INTEGER, PRIMARY KEY(source, path)) WITHOUT ROWID;
@@ -271,6 +273,8 @@ impl Cache {
         self.db.execute_batch(
             "CREATE TABLE IF NOT EXISTS copied(source TEXT, place TEXT, sequence INTEGER, at INTEGER, PRIMARY KEY(source, place)) WITHOUT ROWID",
         )?;
+        // A place that nothing is copied to any more is forgotten.
+        self.db.execute("DELETE FROM copied WHERE source=? AND at<?", params![source, at - COPIES_KEPT])?;
         let row = params![source, place, sequence as i64, at];
         self.db.execute("INSERT OR REPLACE INTO copied VALUES(?,?,?,?)", row).map(|_| ())
     }

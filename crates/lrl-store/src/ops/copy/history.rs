@@ -136,10 +136,20 @@ impl There {
     /// Notes a copy.
     pub fn add(&mut self, old: &Snapshot, name: &SnapshotName, new: &Snapshot) {
         self.note(Stand::of(new, name.id, ""), name);
+        self.check(old, new);
+    }
+
+    /// Notes that the destination has all of a snapshot.
+    pub fn check(&mut self, old: &Snapshot, new: &Snapshot) {
         self.passed.clear();
         let beside = both(old, new);
         self.beside.database = beside.database.or(self.beside.database);
         self.beside.uploads = beside.uploads.or(self.beside.uploads);
+    }
+
+    /// Returns the newest lists of which this run knows that the destination has all.
+    pub fn checked(&self) -> Beside {
+        self.beside
     }
 
     /// Returns the newest lists that both have of what came before.

@@ -14,13 +14,11 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::format::entry::Time;
 use crate::format::snapshot::{Database, Snapshot, Uploads};
-use crate::id::{PackId, RepairId};
 use crate::ops::backup::{self, Losses};
 use crate::progress::{Observer, Phase, Problem, checkpoint};
-use crate::storage::LockMode;
-use crate::store::cache::Cache;
+use crate::storage::{Guard, LockMode, local};
 use crate::store::session::Session;
-use crate::store::{SnapshotName, Store};
+use crate::store::{SnapshotName, Store, is_source_name};
 use chunks::{Copying, Mover, Names, Stop};
 use history::{Beside, There};
 use lists::Pair;
@@ -106,7 +104,8 @@ pub fn copy(from: &Store, to: &Store, options: &Options, observer: &dyn Observer
             names
         }
     };
-    for name in names {
+    // The name of a source becomes a directory's name in the destination.
+    for name in names.into_iter().filter(|name| is_source_name(&name.source)) {
         match sources.last_mut() {
             Some((source, names)) if *source == name.source => names.push(name),
             _ => sources.push((name.source.clone(), vec![name])),
@@ -116,16 +115,7 @@ pub fn copy(from: &Store, to: &Store, options: &Options, observer: &dyn Observer
         to.storage().reclaim()?;
     }
     observer.phase(Phase::Copy, None);
-    let mut run = Run {
-        from,
-        to,
-        options,
-        observer,
-        names: Names::default(),
-        losses: None,
-        touched: false,
-        report: Report::default(),
-    };
+    let mut run = Run { from, to, options, observer, names: Names::default(), lost: None, report: Report::default() };
     run.report.stopped = sources.iter().try_for_each(|(source, names)| run.source(source, names)).err();
     Ok(run.report)
 }
@@ -136,21 +126,13 @@ struct Run<'a> {
     options: &'a Options,
     observer: &'a dyn Observer,
     names: Names,
-    losses: Option<Losses>,
-    /// Something of this source was copied or sent again.
-    touched: bool,
+    lost: Option<Lost>,
     report: Report,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
     fn source(&mut self, source: &str, names: &[SnapshotName]) -> Result<()> {
-        let (to, wait) = (self.to.storage(), self.options.lock_wait);
-        let interrupted = || self.observer.interrupted();
-        let _one_run = match self.options.dry_run {
-            true => None,
-            false => to.lock(&format!("lock-{source}"), LockMode::Exclusive, wait, &interrupted)?,
-        };
-        self.touched = false;
+        let _one_run = if self.options.dry_run { None } else { self.lock(source)? };
         let newer = matches!(self.options.which, Which::Newer(_));
         let mut there = There::read(self.from, self.to, source, names, newer, self.observer)?;
         let had = there.had(names);
@@ -175,16 +157,30 @@ impl Run<'_> {
             }
             self.snapshot(name, snapshot, &mut there)?;
         }
-        self.note_healed(source);
         Ok(())
+    }
+
+    /// Waits for other runs on a source. Where the destination has no locks, for those of this machine: else each backup would begin anew to
+    /// send what an earlier one is still sending.
+    fn lock(&self, source: &str) -> Result<Option<Box<dyn Guard>>> {
+        let (to, wait) = (self.to.storage(), self.options.lock_wait);
+        let name = format!("lock-{source}");
+        let interrupted = || self.observer.interrupted();
+        match (to.lock(&name, LockMode::Exclusive, wait, &interrupted)?, to.cache_dir()) {
+            (None, Some(dir)) if to.is_remote() => {
+                local::create_dir(&dir)?;
+                local::lock_file(&dir.join(name), LockMode::Exclusive, wait, &interrupted)
+            }
+            (lock, _) => Ok(lock),
+        }
     }
 
     /// Passes over a snapshot that is there; where the destination has lost something, sends again what it misses.
     fn known(&mut self, name: &SnapshotName, known: SnapshotName, there: &mut There) -> Result<()> {
         self.report.known += 1;
-        there.pass(name, known);
-        let asked = !self.options.dry_run && !matches!(self.options.which, Which::Newer(_));
-        if !asked || !self.doubts(&name.source)? {
+        let asked = !self.options.dry_run && matches!(self.options.which, Which::Missing(_));
+        if !asked || !self.losses()?.any {
+            there.pass(name, known);
             return Ok(());
         }
         let snapshot = match self.from.snapshot(name) {
@@ -192,18 +188,20 @@ impl Run<'_> {
             Err(e) if e.is_damage() => return Ok(()),
             Err(e) => return Err(e),
         };
-        let session = Session::new(self.to);
-        session.doubt();
+        let session = self.session()?;
         let mover = Mover::new(self.from, &session, &self.names, self.observer);
-        let done = halves(&mover, name, &snapshot, Beside::default());
+        let done = halves(&mover, name, &snapshot, there.checked());
         let sealed = session.seal();
         self.report.healed_bytes += session.added_bytes();
         self.report.added_bytes += session.added_bytes();
         match done {
+            Ok((database, uploads)) => {
+                let copy = Snapshot { database, uploads, ..snapshot.clone() };
+                there.check(&snapshot, &copy);
+            }
             // Neither has all of it.
             Err(Stop::Damaged(error)) => self.fail(name, &error.to_string()),
             Err(Stop::Failed(error)) => return Err(error),
-            Ok(_) => self.touched = true,
         }
         sealed
     }
@@ -228,12 +226,9 @@ impl Run<'_> {
             self.report.copied.push(copied);
             return Ok(());
         }
-        let beside = there.beside(self.from, self.to);
-        let doubt = self.doubts(&name.source)?;
-        let session = Session::new(self.to);
-        if doubt {
-            session.doubt();
-        }
+        // Once it has shown losses, nothing that the destination had before is believed unread.
+        let beside = if self.losses()?.any { there.checked() } else { there.beside(self.from, self.to) };
+        let session = self.session()?;
         let mover = Mover::new(self.from, &session, &self.names, self.observer);
         let made = halves(&mover, name, &copied.snapshot, beside).and_then(|halves| Ok((halves, session.seal()?)));
         let ((database, uploads), ()) = match made {
@@ -268,7 +263,6 @@ impl Run<'_> {
         };
         let (published, bytes) = self.to.publish(&new)?;
         session.count_bytes(bytes);
-        self.touched = true;
         there.add(&copied.snapshot, &published, &new);
         copied.added_bytes = session.added_bytes();
         copied.name = Some(published);
@@ -277,49 +271,38 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Says whether the destination has shown losses that no run has dealt with yet: then nothing there counts as known unread. Looks at it
-    /// once, when there is something to copy.
-    fn doubts(&mut self, source: &str) -> Result<bool> {
-        let losses = match self.losses.take() {
-            Some(losses) => losses,
-            // Of a remote storage a survey lists all packs: not after each backup.
-            None if self.to.storage().is_remote() && matches!(self.options.which, Which::Newer(_)) => Losses::default(),
-            None => backup::survey(self.to, &mut self.report.problems, self.observer)?,
-        };
-        let losses = self.losses.insert(losses);
-        if losses.lost.is_empty() && losses.repairs.is_empty() {
-            return Ok(false);
+    /// Looks, once there is something to copy, whether the destination has lost something.
+    fn losses(&mut self) -> Result<Lost> {
+        if let Some(lost) = self.lost {
+            return Ok(lost);
         }
-        let cache = cache(self.to);
-        let healed = |id: &[u8; 32]| {
-            cache.as_ref().is_some_and(|cache| HALVES.iter().all(|half| cache.is_healed(source, half, id)))
+        // Of a remote storage that lists all packs: not after each backup.
+        let lost = if self.to.storage().is_remote() && matches!(self.options.which, Which::Newer(_)) {
+            Lost::default()
+        } else {
+            let Losses { lost, repairs } = backup::survey(self.to, &mut self.report.problems, self.observer)?;
+            Lost { any: !lost.is_empty() || !repairs.is_empty(), packs: !lost.is_empty() }
         };
-        Ok(!ids(losses).all(healed))
+        Ok(*self.lost.insert(lost))
     }
 
-    /// Notes that what was lost is there again, as far as these snapshots need it.
-    fn note_healed(&self, source: &str) {
-        let losses = self.losses.as_ref().filter(|losses| self.touched && ids(losses).next().is_some());
-        let Some(losses) = losses else { return };
-        if let Some(cache) = cache(self.to).filter(|cache| cache.begin(self.to.storage().room().bytes()).is_ok()) {
-            for id in ids(losses) {
-                // Without the note the next run reads what the destination has once more.
-                HALVES.iter().for_each(|half| _ = cache.put_healed(source, half, id));
-            }
-            let _ = cache.commit();
+    fn session(&mut self) -> Result<Session<'a>> {
+        let session = Session::new(self.to);
+        // Of packs on a disk a session sees by itself that they are gone.
+        if self.losses()?.packs && self.to.storage().is_remote() {
+            session.doubt();
         }
+        Ok(session)
     }
 }
 
-/// What is lost is dealt with for each half.
-const HALVES: [&str; 2] = ["database", "uploads"];
-
-fn cache(store: &Store) -> Option<Cache> {
-    store.storage().cache_dir().and_then(|dir| Cache::open(&dir))
-}
-
-fn ids(losses: &Losses) -> impl Iterator<Item = &[u8; 32]> {
-    losses.lost.iter().map(PackId::as_bytes).chain(losses.repairs.iter().map(RepairId::as_bytes))
+/// Whether the destination has lost something.
+#[derive(Default, Clone, Copy)]
+struct Lost {
+    /// Packs, now or before a repair.
+    any: bool,
+    /// Packs that the index still lists.
+    packs: bool,
 }
 
 /// Copies what a snapshot reaches; returns its halves as the destination has them.

@@ -392,7 +392,7 @@ fn what_the_destination_has_lost_is_sent_again() {
         assert_eq!((report.copied.len(), report.known), (1, 2));
         assert!(report.problems.is_empty() && report.healed_bytes > 0);
         assert_same(&from, &open(&copied, key));
-        // Memory has no cache to note that in, so it is looked through again, and nothing is missing.
+        // Its index still lists the pack that is gone, so it is looked through again, and nothing is missing.
         let report = whole(run(&from, &open(&copied, key), Which::Missing(None)));
         assert_eq!((report.added_bytes, report.healed_bytes), (0, 0));
     }
@@ -517,8 +517,17 @@ fn life(acts: &[Act], key: Option<[u8; 32]>) {
     }
 }
 
+/// `LRL_TEST_ROUNDS` says how many histories are copied.
+fn cases() -> u32 {
+    match std::env::var("LRL_TEST_ROUNDS").as_deref() {
+        Ok("all") => 2000,
+        Ok(rounds) => rounds.parse().unwrap(),
+        Err(_) => 12,
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
     #[test]
     fn random_histories_are_the_same_in_the_copy(acts in acts(), keyed: bool) {
         life(&acts, KEYS[usize::from(keyed)]);
