@@ -1,5 +1,6 @@
 //! Where objects live. A narrow trait that a directory and an object store can both implement; objects are written once, whole.
 
+mod blocks;
 #[cfg(test)]
 mod conformance;
 pub mod copies;
@@ -9,6 +10,7 @@ pub mod image;
 pub mod local;
 #[doc(hidden)]
 pub mod memory;
+mod pool;
 pub mod room;
 #[cfg(feature = "s3")]
 pub mod s3;
@@ -94,6 +96,11 @@ pub trait Storage: Send + Sync {
     fn read_up_to(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>> {
         let left = self.len(name)?.saturating_sub(offset);
         self.read_range(name, offset, len.min(usize::try_from(left).unwrap_or(len)))
+    }
+
+    /// Says that a range of a pack will be read soon: what is far away can be on its way by then.
+    fn will_read(&self, name: &str, offset: u64, len: u64) {
+        let _ = (name, offset, len);
     }
 
     /// Returns an object's length in bytes.

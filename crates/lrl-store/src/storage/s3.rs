@@ -1,7 +1,9 @@
 //! Objects in a bucket of S3-compatible storage. The one place that reaches for the network; its async runtime stays in this file.
 
+use std::fs::File;
 use std::future::Future;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -13,8 +15,9 @@ use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey as Key};
 use object_store::client::{HttpError, HttpErrorKind};
 use object_store::multipart::MultipartStore;
 use object_store::path::Path as Object;
-use object_store::{BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt, RetryConfig};
+use object_store::{BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt, PutPayload, RetryConfig};
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Semaphore;
 use url::Url;
 
 use super::{Guard, LockMode, MOST_WHOLE_BYTES, Source, Spool, Storage};
@@ -22,8 +25,8 @@ use crate::error::{Error, Result};
 
 /// Longer objects go up in parts of this size: the least that every server takes, and some want all but the last to be the same.
 const PART_BYTES: u64 = 5 << 20;
-/// So many parts are in memory at once.
-const PARTS_IN_FLIGHT: usize = 2;
+/// So many parts are in memory at once, whichever objects they are of.
+const PARTS_IN_FLIGHT: usize = 4;
 /// How soon an interruption is noticed.
 const TICK: Duration = Duration::from_millis(100);
 /// A part must get through a slow line in this time.
@@ -57,6 +60,7 @@ pub struct S3 {
     prefix: Object,
     scratch: PathBuf,
     interrupted: fn() -> bool,
+    parts: Semaphore,
 }
 
 /// Returns a bucket's URL without its parameters, for messages.
@@ -158,6 +162,7 @@ impl S3 {
             prefix: Object::from(url.path().trim_matches('/')),
             scratch: options.scratch,
             interrupted: options.interrupted,
+            parts: Semaphore::new(PARTS_IN_FLIGHT),
         })
     }
 
@@ -189,23 +194,35 @@ impl S3 {
         self.wait(work)?.map_err(|error| self.explain(op, name, &error))
     }
 
-    fn put_bytes(&self, name: &str, bytes: Vec<u8>) -> Result<()> {
-        self.run("write", name, self.client.put(&self.object(name), bytes.into())).map(|_| ())
+    /// Reads a part of a spooled object when its turn comes, and holds its place among the parts in flight until it is sent.
+    async fn send<T>(
+        &self,
+        file: &File,
+        range: Range<u64>,
+        send: impl AsyncFnOnce(PutPayload) -> object_store::Result<T>,
+    ) -> object_store::Result<T> {
+        let failed = |source| object_store::Error::Generic { store: "spool", source };
+        let _turn = self.parts.acquire().await.map_err(|e| failed(e.into()))?;
+        let mut bytes = vec![0; (range.end - range.start) as usize];
+        file.read_exact_at(&mut bytes, range.start).map_err(|e| failed(e.into()))?;
+        send(bytes.into()).await
+    }
+
+    fn put_whole(&self, name: &str, file: &File, len: u64) -> Result<()> {
+        let object = self.object(name);
+        self.run("write", name, self.send(file, 0..len, async |bytes| self.client.put(&object, bytes).await))
+            .map(|_| ())
     }
 
     /// Uploads in parts. Nothing of them is seen before all are there.
-    fn put_parts(&self, name: &str, file: &std::fs::File, len: u64) -> Result<()> {
+    fn put_parts(&self, name: &str, file: &File, len: u64) -> Result<()> {
         let object = self.object(name);
         let id = self.run("write", name, self.client.create_multipart(&object))?;
         let part = |number: u64| {
-            let (object, id) = (&object, &id);
-            async move {
-                let at = number * PART_BYTES;
-                let mut bytes = vec![0; PART_BYTES.min(len - at) as usize];
-                let read = file.read_exact_at(&mut bytes, at);
-                read.map_err(|e| object_store::Error::Generic { store: "spool", source: Box::new(e) })?;
-                self.client.put_part(object, id, number as usize, bytes.into()).await
-            }
+            let (object, id, at) = (&object, &id, number * PART_BYTES);
+            self.send(file, at..len.min(at + PART_BYTES), async move |bytes| {
+                self.client.put_part(object, id, number as usize, bytes).await
+            })
         };
         let parts = stream::iter((0..len.div_ceil(PART_BYTES)).map(part)).buffered(PARTS_IN_FLIGHT).try_collect();
         let uploaded = self.run("write", name, parts);
@@ -341,7 +358,10 @@ impl Storage for S3 {
     // Objects are named by their content, so writing one again after a lost answer changes nothing, and heals one that was cut short.
     fn write_new(&self, name: &str, source: Source<'_>) -> Result<()> {
         let spool = match source {
-            Source::Bytes(bytes) => return self.put_bytes(name, bytes.to_vec()),
+            Source::Bytes(bytes) => {
+                let object = self.object(name);
+                return self.run("write", name, self.client.put(&object, bytes.to_vec().into())).map(|_| ());
+            }
             Source::Spool(spool) => spool,
         };
         let elsewhere = || Error::Refused(format!("{name} was spooled by another storage"));
@@ -349,12 +369,7 @@ impl Storage for S3 {
         let file = temporary.as_file();
         let failed = |error| Error::io("read", temporary.path())(error);
         let len = file.metadata().map_err(failed)?.len();
-        if len > PART_BYTES {
-            return self.put_parts(name, file, len);
-        }
-        let mut bytes = vec![0; len as usize];
-        file.read_exact_at(&mut bytes, 0).map_err(failed)?;
-        self.put_bytes(name, bytes)
+        if len > PART_BYTES { self.put_parts(name, file, len) } else { self.put_whole(name, file, len) }
     }
 
     fn spool(&self) -> Result<Spool> {

@@ -1,5 +1,6 @@
 //! The store: verified chunks by id, snapshots by name, over any storage. Small outside, deep inside.
 
+pub(crate) mod ahead;
 mod bases;
 pub mod cache;
 pub mod compare;
@@ -11,6 +12,7 @@ pub(crate) mod marks;
 pub mod quarantine;
 mod read;
 mod salvage;
+mod sealer;
 pub mod session;
 pub mod tree;
 

@@ -17,6 +17,9 @@ use crate::store::index::{Copy, Place};
 use crate::store::marks::Marks;
 use crate::store::{Store, pack_directory, pack_id, pack_name};
 
+/// The ends of so many packs are asked for before they are looked at.
+const PACKS_AHEAD: usize = 4;
+
 /// All packs that are there or that something speaks of.
 pub(super) struct Packs {
     known: HashMap<PackId, Pack>,
@@ -149,8 +152,20 @@ impl Packs {
         checked: &mut Checked,
         observer: &dyn Observer,
     ) -> Result<()> {
+        let ends = |(id, pack): (&PackId, &Pack)| {
+            let (name, last) = (pack_name(id), pack.len?.saturating_sub(1));
+            Some([(name.clone(), 0), (name, last)])
+        };
+        let ends: Vec<_> = self.known.iter().map(ends).collect();
+        let mut coming = ends.into_iter();
+        let mut ask = |packs| {
+            let ends = coming.by_ref().take(packs).flatten().flatten();
+            ends.for_each(|(name, at)| store.storage().will_read(&name, at, 1));
+        };
+        ask(PACKS_AHEAD);
         for (id, pack) in &mut self.known {
             checkpoint(observer)?;
+            ask(1);
             let object = store.storage().describe_object(&pack_name(id));
             let Some(len) = pack.len else {
                 // What a later run has stored again is not lost, nor what no snapshot needs: that is the question of the snapshots' walk.
@@ -221,7 +236,10 @@ impl Packs {
         }
         let chosen = self.chosen(options);
         observer.phase(Phase::Verify, Some(chosen.iter().map(|(_, len)| len).sum()));
+        let mut coming = chosen.clone().into_iter();
+        coming.by_ref().take(1).for_each(|(id, len)| store.storage().will_read(&pack_name(&id), 0, len));
         for (id, len) in chosen {
+            coming.next().iter().for_each(|(id, len)| store.storage().will_read(&pack_name(id), 0, *len));
             let object = store.storage().describe_object(&pack_name(&id));
             let hashed = hash_file(store, &pack_name(&id), observer);
             let whole = match &hashed {
