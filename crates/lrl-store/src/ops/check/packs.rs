@@ -152,15 +152,15 @@ impl Packs {
         checked: &mut Checked,
         observer: &dyn Observer,
     ) -> Result<()> {
-        let ends = |(id, pack): (&PackId, &Pack)| {
-            let (name, last) = (pack_name(id), pack.len?.saturating_sub(1));
-            Some([(name.clone(), 0), (name, last)])
-        };
-        let ends: Vec<_> = self.known.iter().map(ends).collect();
-        let mut coming = ends.into_iter();
+        let is_remote = store.storage().is_remote();
+        let there = self.known.iter().filter_map(|(id, pack)| Some((*id, pack.len?))).filter(|_| is_remote);
+        let mut coming = there.collect::<Vec<_>>().into_iter();
         let mut ask = |packs| {
-            let ends = coming.by_ref().take(packs).flatten().flatten();
-            ends.for_each(|(name, at)| store.storage().will_read(&name, at, 1));
+            for (id, len) in coming.by_ref().take(packs) {
+                for at in [0, len.saturating_sub(1)] {
+                    store.storage().will_read(&pack_name(&id), at, 1);
+                }
+            }
         };
         ask(PACKS_AHEAD);
         for (id, pack) in &mut self.known {
