@@ -99,16 +99,17 @@ pub fn fresh_storage(context: &Context<'_>, place: &Place) -> Result<(Arc<dyn St
     Ok((copies::over(bucket(url, &dir)?, fresh.path(), Reserve::LEAST)?, Some(fresh)))
 }
 
-#[cfg(feature = "s3")]
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
 fn bucket(url: &str, scratch: &Path) -> Result<Arc<dyn Storage>, Error> {
-    use lrl_store::storage::s3::{Options, S3};
-    let aws = |name: &std::ffi::OsStr| name.to_str().filter(|name| name.starts_with("AWS_")).map(str::to_string);
-    let variables = std::env::vars_os().filter_map(|(name, value)| Some((aws(&name)?, value.into_string().ok()?)));
+    use lrl_store::storage::bucket::{Bucket, Options, VARIABLES};
+    let of_bucket = |name: String| VARIABLES.iter().any(|start| name.starts_with(start)).then_some(name);
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| Some((of_bucket(name.into_string().ok()?)?, value.into_string().ok()?)));
     let (url, scratch, variables) = (url.into(), scratch.into(), variables.collect());
-    Ok(Arc::new(S3::new(Options { url, variables, scratch, interrupted: crate::signal::interrupted })?))
+    Ok(Arc::new(Bucket::new(Options { url, variables, scratch, interrupted: crate::signal::interrupted })?))
 }
 
-#[cfg(not(feature = "s3"))]
+#[cfg(not(any(feature = "s3", feature = "gcs", feature = "azure")))]
 fn bucket(url: &str, _: &Path) -> Result<Arc<dyn Storage>, Error> {
     Err(Error::Unsupported { what: format!("a store at {url}") })
 }

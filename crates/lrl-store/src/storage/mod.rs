@@ -1,8 +1,10 @@
 //! Where objects live. A narrow trait that a directory and an object store can both implement; objects are written once, whole.
 
 mod blocks;
+#[cfg(feature = "bucket")]
+pub mod bucket;
 #[cfg(test)]
-mod conformance;
+pub(crate) mod conformance;
 pub mod copies;
 mod disk;
 #[doc(hidden)]
@@ -12,8 +14,6 @@ pub mod local;
 pub mod memory;
 mod pool;
 pub mod room;
-#[cfg(feature = "s3")]
-pub mod s3;
 #[cfg(test)]
 pub(crate) mod tests;
 
