@@ -44,7 +44,8 @@ const ABORT_TIMEOUT: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// After so long without a byte a connection is given up, and the request made again.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
-const RETRIES: usize = 6;
+/// With pauses that grow, a server's restart of some seconds is waited for.
+const RETRIES: usize = 9;
 const RETRY_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// How a bucket is reached.
@@ -106,7 +107,8 @@ impl Address {
         let bucket = bucket.ok_or_else(|| wrong(format!("a bucket is missing, as in {scheme}://bucket/prefix")))?;
         if !url.username().is_empty() || url.password().is_some() || url.port().is_some() {
             return Err(wrong(
-                "a URL is no place for keys or ports: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and the server by ?endpoint=".into(),
+                "a URL is no place for keys or ports: set the key by variables (docs/REMOTE.md), and the server by ?endpoint="
+                    .into(),
             ));
         }
         let (mut retries, mut parameters) = (RETRIES, Vec::new());

@@ -2,13 +2,9 @@
 
 mod blocks;
 
-use std::sync::Arc;
-
 use super::conformance::conformance;
-use super::copies::Copies;
 use super::local::Local;
 use super::memory::{Fault, Memory, Ram};
-use super::room::Reserve;
 use super::{Source, Storage, collect};
 
 const NAME: &str = "packs/ab/abcd";
@@ -23,8 +19,6 @@ fn a_directory_and_memory_conform() {
     let dir = tempfile::tempdir().unwrap();
     conformance(&<Local>::new(dir.path()));
     conformance(&Memory::default());
-    let dir = tempfile::tempdir().unwrap();
-    conformance(&Copies::new(Arc::new(Memory::default()), dir.path().into(), Reserve::NONE).unwrap());
 }
 
 #[test]
