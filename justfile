@@ -50,6 +50,17 @@ bench-scale *ARGS:
     cargo build --release --locked -p lrl-cli -p lrl-bench
     target/release/lrl-bench scale {{ARGS}}
 
+# A first backup into a bucket and a restore on a new machine, beside `aws s3 cp`, with 0 and 30 ms of delay in each direction, as a table. Needs
+# moto_server (pip install 'moto[server]') and the aws CLI.
+bench-remote *ARGS:
+    cargo build --release --locked -p lrl-cli -p lrl-bench
+    target/release/lrl-bench remote {{ARGS}}
+
+# Three nodes of Garage on loopback, killed and started again during backups. Needs garage (see the script).
+garage:
+    cargo build --release --locked -p lrl-cli
+    tests/garage/run
+
 # Licences, advisories and sources of the packages that are used (needs cargo-deny).
 deny:
     cargo deny check

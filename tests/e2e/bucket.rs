@@ -38,6 +38,8 @@ struct State {
     faults: Option<Faults>,
     page: usize,
     hanging: usize,
+    parts: usize,
+    most_parts: usize,
     /// When objects were written, in seconds since 1970 by the server's clock.
     written: HashMap<String, i64>,
     /// How far that clock is ahead.
@@ -156,6 +158,11 @@ impl Bucket {
         change(&mut self.state.lock().unwrap().objects);
     }
 
+    /// Returns how many parts were on their way at once at most.
+    pub fn most_parts(&self) -> usize {
+        self.state.lock().unwrap().most_parts
+    }
+
     /// Counts uploads in parts that were neither completed nor given up.
     pub fn open_uploads(&self) -> usize {
         self.state.lock().unwrap().uploads.len()
@@ -172,7 +179,7 @@ impl Drop for Bucket {
 fn serve(stream: TcpStream, state: &Mutex<State>, stop: &AtomicBool) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut writer = stream;
-    while let Some(request) = read_request(&mut reader)? {
+    while let Some((request, _part)) = read_request(&mut reader, state)? {
         if stop.load(Ordering::Relaxed) {
             break;
         }
@@ -211,7 +218,27 @@ fn serve(stream: TcpStream, state: &Mutex<State>, stop: &AtomicBool) -> std::io:
     Ok(())
 }
 
-fn read_request(reader: &mut impl BufRead) -> std::io::Result<Option<Request>> {
+/// A part that is on its way until it is answered.
+struct Part<'a>(&'a Mutex<State>);
+
+impl<'a> Part<'a> {
+    fn begins(state: &'a Mutex<State>) -> Self {
+        let mut now = state.lock().unwrap();
+        now.parts += 1;
+        now.most_parts = now.most_parts.max(now.parts);
+        Self(state)
+    }
+}
+
+impl Drop for Part<'_> {
+    fn drop(&mut self) {
+        self.0.lock().unwrap().parts -= 1;
+    }
+}
+
+type Read<'a> = (Request, Option<Part<'a>>);
+
+fn read_request<'a>(reader: &mut impl BufRead, state: &'a Mutex<State>) -> std::io::Result<Option<Read<'a>>> {
     let mut line = String::new();
     if reader.read_line(&mut line)? == 0 {
         return Ok(None);
@@ -225,13 +252,14 @@ fn read_request(reader: &mut impl BufRead) -> std::io::Result<Option<Request>> {
         let Some((name, value)) = line.trim_end().split_once(':') else { break };
         headers.insert(name.to_ascii_lowercase(), value.trim().to_string());
     }
+    let part = target.contains("partNumber").then(|| Part::begins(state));
     let mut body = vec![0; headers.get("content-length").map_or(0, |len| len.parse().unwrap())];
     reader.read_exact(&mut body)?;
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
     let query = pairs.map(|(key, value)| (decode(key), decode(value))).collect();
-    Ok(Some(Request { key: decode(path), method, query, headers, body, target }))
+    Ok(Some((Request { key: decode(path), method, query, headers, body, target }, part)))
 }
 
 fn decode(text: &str) -> String {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
+use std::io::Write;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -57,11 +58,12 @@ fn read(lab: &Lab, out: &str, options: &[&str]) -> Option<Output> {
         .args(options)
         .current_dir(lab.path("."))
         .output();
-    match read {
-        Err(_) => eprintln!("not run: there is no python3 here"),
-        Ok(read) if read.status.code() == Some(77) => eprintln!("not run: nothing here unpacks zstd for Python"),
+    let why = match read {
+        Err(_) => "there is no python3 here",
+        Ok(read) if read.status.code() == Some(77) => "nothing here unpacks zstd for Python",
         Ok(read) => return Some(read),
-    }
+    };
+    writeln!(std::io::stderr(), "not run: {why}").unwrap();
     None
 }
 

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lrl_store::error::Error;
+use lrl_store::storage::bucket::{self, Options};
 use lrl_store::storage::copies::Copies;
 use lrl_store::storage::room::Reserve;
-use lrl_store::storage::s3::{Options, S3};
 use lrl_store::storage::{Source, Storage};
 
 use crate::bucket::{BUCKET, Bucket, Fault, KEY};
@@ -38,10 +38,12 @@ fn initialised(bucket: &Bucket) -> Lab {
     lab
 }
 
-fn storage(url: String, scratch: &Path) -> S3 {
+fn storage(url: String, scratch: &Path) -> bucket::Bucket {
     let variables = [("AWS_ACCESS_KEY_ID", KEY), ("AWS_SECRET_ACCESS_KEY", "secret")];
-    let variables = variables.map(|(name, value)| (name.into(), value.into())).into();
-    S3::new(Options { url, variables, scratch: scratch.into(), interrupted: || false }).unwrap()
+    let variables = variables.map(|(name, value)| (name.to_string(), value.to_string()));
+    let of_environment = std::env::vars().filter(|(name, _)| bucket::VARIABLES.iter().any(|v| name.starts_with(v)));
+    let variables = variables.into_iter().chain(of_environment).collect();
+    bucket::Bucket::new(Options { url, variables, scratch: scratch.into(), interrupted: || false }).unwrap()
 }
 
 /// Holds an S3 storage to the suite, alone and with copies near at hand.
@@ -102,8 +104,8 @@ impl Moto {
 
 #[test]
 fn a_server_that_is_not_ours_conforms_too() {
-    // Any other server: LRL_TEST_S3='s3://bucket/prefix?endpoint=…' with AWS_ACCESS_KEY_ID=AKTEST and the secret `secret`.
-    if let Ok(url) = std::env::var("LRL_TEST_S3") {
+    // Any other server: LRL_TEST_BUCKET='s3://bucket/prefix?endpoint=…', with the variables that hold its key.
+    if let Ok(url) = std::env::var("LRL_TEST_BUCKET") {
         return conforms(&|prefix| url.replacen('?', &format!("/{prefix}?"), 1));
     }
     let Some(moto) = Moto::start() else {
@@ -229,9 +231,12 @@ fn an_error_says_what_is_wrong_and_what_to_do() {
         (503, "SlowDown", ["slow down", "later"]),
         (403, "AccessDenied", ["may not do this", "docs/REMOTE.md"]),
         (400, "AuthorizationHeaderMalformed", ["region", "AWS_REGION"]),
+        (403, "SignatureDoesNotMatch", ["does not accept the key", "AWS_SECRET_ACCESS_KEY"]),
+        (403, "ExpiredToken", ["does not accept the key", "AWS_SESSION_TOKEN"]),
+        (404, "NoSuchBucket", ["no bucket", "?endpoint="]),
     ] {
         bucket.fault(move |_, _| Some(Fault::Says(status, code)));
-        says(&lab, 1, &words);
+        says(&lab, if status == 404 { 10 } else { 1 }, &words);
     }
     bucket.fault(|_, _| Some(Fault::Gone));
     says(&lab, 1, &["cannot be reached"]);
@@ -269,6 +274,55 @@ fn a_lost_answer_and_a_hiccup_change_nothing() {
     bucket.no_fault();
     lab.lrl("check --read-data").expect(0);
     assert_eq!(lab.lrl("snapshots --json").expect(0).json()["snapshots"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn the_first_upload_that_fails_ends_them_all_and_says_why() {
+    let bucket = Bucket::start();
+    let lab = initialised(&bucket);
+    for n in 0..6 {
+        lab.upload(&format!("big/{n}.bin"), &noise(12 << 20, n));
+    }
+    for (status, code, words) in [
+        (503, "SlowDown", ["cannot write", "/packs/", "asked to slow down", "later"]),
+        (403, "AccessDenied", ["cannot write", "/packs/", "may not do this", "docs/REMOTE.md"]),
+        (403, "RequestTimeTooSkewed", ["cannot write", "/packs/", "clock", "timedatectl"]),
+    ] {
+        let mut parts = 0;
+        bucket.fault(move |method, target| {
+            parts += u32::from(method == "PUT" && target.contains("partNumber"));
+            (parts > 4 && method == "PUT").then_some(Fault::Says(status, code))
+        });
+        let run = lab.lrl("backup --snapshot-only").expect(1);
+        words.iter().for_each(|word| assert!(run.stderr.contains(word), "{word}: {}", run.stderr));
+        bucket.no_fault();
+        assert_eq!(bucket.open_uploads(), 0, "{code}: what was half up is taken back");
+        assert!(bucket.names().iter().all(|name| !name.contains("/snapshots/") && !name.contains("/index/")));
+    }
+    lab.lrl("backup --snapshot-only").expect(0);
+    assert_eq!(listed(&lab), 1);
+}
+
+#[test]
+fn a_snapshot_goes_up_after_its_index_and_that_after_all_packs() {
+    let bucket = Bucket::start();
+    let lab = initialised(&bucket);
+    for n in 0..6 {
+        lab.upload(&format!("big/{n}.bin"), &noise(12 << 20, n));
+    }
+    bucket.take_log();
+    lab.lrl("backup --snapshot-only").expect(0);
+    let log = bucket.take_log();
+    let changes: Vec<_> = log.iter().filter(|line| line.starts_with("PUT") || line.starts_with("POST")).collect();
+    let at =
+        |what: &'static str| changes.iter().enumerate().filter(move |(_, line)| line.contains(what)).map(|(n, _)| n);
+    let packs = at("/packs/").max().unwrap();
+    assert!(at("partNumber").count() >= 15, "{changes:#?}");
+    assert!(packs < at("/index/").min().unwrap() && at("/index/").max().unwrap() < at("/snapshots/").min().unwrap());
+    // Nobody is ever alone in a bucket, so nothing is looked for that could be taken back.
+    assert!(log.iter().all(|line| !line.starts_with("HEAD") || !line.contains("/packs/")), "{log:#?}");
+    let most = bucket.most_parts();
+    assert!((2..=4).contains(&most), "{most} parts were on their way at once");
 }
 
 /// Returns the snapshots that are listed, after a check that they are whole.

@@ -4,6 +4,7 @@
 mod cases;
 mod compare;
 mod corpus;
+mod delay;
 mod error;
 mod kind;
 mod machine;
@@ -11,6 +12,7 @@ mod measure;
 mod micro;
 mod plan;
 mod plots;
+mod remote;
 mod report;
 mod results;
 mod rng;
@@ -49,6 +51,8 @@ enum Verb {
     Micro(micro::Arguments),
     /// Measure time and memory of every command in a very large lab and store, and print a table
     Scale(scale::Arguments),
+    /// Measure a backup into a bucket and a restore from it beside `aws s3 cp`, on a line with a delay, and print a table
+    Remote(remote::Arguments),
 }
 
 /// Runs a command line, the program's name first.
@@ -62,5 +66,6 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> 
         Verb::Render { docs } => report::write(&results::Results::read(&docs.join(report::RESULTS))?, &docs),
         Verb::Micro(arguments) => micro::run(&arguments),
         Verb::Scale(arguments) => scale::run(&arguments),
+        Verb::Remote(arguments) => remote::run(&arguments),
     }
 }

@@ -150,7 +150,7 @@ impl Failure {
             Error::NoStore { what: "bucket", .. } => {
                 Some("make the bucket where its host lets you, or look at its name, ?endpoint= and ?region=")
             }
-            Error::NoStore { what: "store", path } if path.starts_with("s3:") => {
+            Error::NoStore { what: "store", path } if path.to_string_lossy().contains("://") => {
                 Some("`lrl init --store URL` makes a store in a bucket; look at the bucket and the prefix")
             }
             Error::NoStore { what: "store", .. } => {

@@ -196,35 +196,36 @@ fn bucket(url: &str, scratch: &Path) -> Result<Arc<dyn Storage>, Error> {
     limited_bucket(url, scratch, None)
 }
 
-#[cfg(feature = "s3")]
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
 fn limited_bucket(url: &str, scratch: &Path, limit: Option<u64>) -> Result<Arc<dyn Storage>, Error> {
-    let storage = s3(url, scratch)?;
+    let storage = reached(url, scratch)?;
     Ok(Arc::new(match limit {
         Some(limit) => storage.limit_upload(limit),
         None => storage,
     }))
 }
 
-#[cfg(feature = "s3")]
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
 fn bucket_directories(url: &str, scratch: &Path) -> Result<Vec<String>, Error> {
-    s3(url, scratch)?.directories()
+    reached(url, scratch)?.directories()
 }
 
-#[cfg(feature = "s3")]
-fn s3(url: &str, scratch: &Path) -> Result<lrl_store::storage::s3::S3, Error> {
-    use lrl_store::storage::s3::{Options, S3};
-    let aws = |name: &std::ffi::OsStr| name.to_str().filter(|name| name.starts_with("AWS_")).map(str::to_string);
-    let variables = std::env::vars_os().filter_map(|(name, value)| Some((aws(&name)?, value.into_string().ok()?)));
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+fn reached(url: &str, scratch: &Path) -> Result<lrl_store::storage::bucket::Bucket, Error> {
+    use lrl_store::storage::bucket::{Bucket, Options, VARIABLES};
+    let of_bucket = |name: String| VARIABLES.iter().any(|start| name.starts_with(start)).then_some(name);
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| Some((of_bucket(name.into_string().ok()?)?, value.into_string().ok()?)));
     let (url, scratch, variables) = (url.into(), scratch.into(), variables.collect());
-    S3::new(Options { url, variables, scratch, interrupted: crate::signal::interrupted })
+    Bucket::new(Options { url, variables, scratch, interrupted: crate::signal::interrupted })
 }
 
-#[cfg(not(feature = "s3"))]
+#[cfg(not(any(feature = "s3", feature = "gcs", feature = "azure")))]
 fn limited_bucket(url: &str, _: &Path, _: Option<u64>) -> Result<Arc<dyn Storage>, Error> {
     Err(Error::Unsupported { what: format!("a store at {url}") })
 }
 
-#[cfg(not(feature = "s3"))]
+#[cfg(not(any(feature = "s3", feature = "gcs", feature = "azure")))]
 fn bucket_directories(url: &str, _: &Path) -> Result<Vec<String>, Error> {
     Err(Error::Unsupported { what: format!("a store at {url}") })
 }

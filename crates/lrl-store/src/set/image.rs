@@ -64,7 +64,7 @@ pub fn write(
         Ok(())
     };
     let (mut batch, mut queued) = (Vec::new(), 0);
-    store.each_piece(&Content::Tree(database.root), 0, &mut |at, piece| {
+    let mut take = |at, piece| {
         let (id, len) = match piece {
             Piece::Data { id, len } if len <= MAX_CHUNK as u64 => (id, len as usize),
             _ => return Err(Error::corrupt("the database in the snapshot", "has no extent at one place")),
@@ -75,7 +75,12 @@ pub fn write(
             flush(&mut batch, std::mem::take(&mut queued))?;
         }
         Ok(true)
-    })?;
+    };
+    let content = Content::Tree(database.root);
+    match earlier {
+        None => store.each_piece_read(&content, &mut take)?,
+        Some(_) => store.each_piece(&content, 0, &mut take)?,
+    }
     flush(&mut batch, queued)?;
     if len == database.size_bytes && sha.finish()? == database.sha256 {
         Ok(())

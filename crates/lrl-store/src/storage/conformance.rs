@@ -37,8 +37,11 @@ pub(crate) fn conformance(storage: &dyn Storage) {
 
     objects_appear_whole(storage);
     only_the_first_makes_an_object(storage);
+    several_at_once_do_not_mix(storage);
     ranges_are_exact(storage);
     listings_are_whole_and_in_order(storage);
+    names_are_taken_as_they_are(storage);
+    removing_while_listing_misses_nothing(storage);
 
     // An unused spool leaves nothing, and neither does what dead runs left.
     drop(storage.spool().unwrap());
@@ -46,6 +49,7 @@ pub(crate) fn conformance(storage: &dyn Storage) {
     for (name, _) in names(storage, "") {
         storage.remove(&name).unwrap();
         assert!(is_missing(storage.len(&name)), "{name}");
+        storage.remove(&name).unwrap();
     }
     storage.sync("packs").unwrap();
     assert!(names(storage, "").is_empty());
@@ -82,10 +86,52 @@ fn only_the_first_makes_an_object(storage: &dyn Storage) {
     assert!(is_missing(storage.read("claims/prune-1")));
 }
 
+/// Returns bytes that differ from those of every other seed.
+fn bytes(len: usize, seed: u32) -> Vec<u8> {
+    (0..len as u32).map(|n| ((n ^ seed << 20).wrapping_mul(2_654_435_761) >> 24) as u8).collect()
+}
+
+fn several_at_once_do_not_mix(storage: &dyn Storage) {
+    // Whole objects beside objects in parts, the last part of any length.
+    let lens = [1, 100, (5 << 20) - 1, (5 << 20) + 1, 10 << 20, (16 << 20) + 7];
+    let name = |n: usize| format!("packs/bb/{n}");
+    std::thread::scope(|scope| {
+        for (n, len) in lens.into_iter().enumerate() {
+            scope
+                .spawn(move || storage.write_new(&name(n), spooled(storage, &name(n), &bytes(len, n as u32))).unwrap());
+        }
+    });
+    std::thread::scope(|scope| {
+        for (n, len) in lens.into_iter().enumerate() {
+            scope.spawn(move || {
+                storage.will_read(&name(n), 0, len as u64);
+                assert!(storage.read(&name(n)).unwrap() == bytes(len, n as u32), "{len}");
+                let (from, half) = (len / 3, len / 2);
+                let read = storage.read_range(&name(n), from as u64, half).unwrap();
+                assert!(read == bytes(len, n as u32)[from..from + half], "{len}");
+            });
+        }
+    });
+    // Gone for all who look, however often it is said.
+    for n in 0..lens.len() {
+        storage.remove(&name(n)).unwrap();
+        storage.remove(&name(n)).unwrap();
+        assert!(is_missing(storage.read(&name(n))) && is_missing(storage.read_range(&name(n), 0, 1)));
+        storage.will_read(&name(n), 0, 1);
+    }
+    storage.write_new("packs/bb/old", Source::Bytes(b"moved")).unwrap();
+    storage.rename("packs/bb/old", "quarantine/packs/bb/new").unwrap();
+    assert!(is_missing(storage.len("packs/bb/old")));
+    assert_eq!(storage.read("quarantine/packs/bb/new").unwrap(), b"moved");
+    storage.remove("quarantine/packs/bb/new").unwrap();
+}
+
 fn ranges_are_exact(storage: &dyn Storage) {
     let whole = storage.read("packs/aa/long").unwrap();
     let end = whole.len();
-    for (from, to) in [(0, 1), (0, end), (1000, 5 << 20), ((2 << 20) - 1, (2 << 20) + 1), (end - 10, end), (7, 7)] {
+    for (from, to) in
+        [(0, 1), (0, end), (1000, 5 << 20), ((2 << 20) - 1, (2 << 20) + 1), (end - 10, end), (7, 7), (end, end)]
+    {
         assert!(
             storage.read_range("packs/aa/long", from as u64, to - from).unwrap() == whole[from..to],
             "{from}..{to}"
@@ -124,6 +170,15 @@ fn listings_are_whole_and_in_order(storage: &dyn Storage) {
         })
         .unwrap();
     assert_eq!(after, many[1091..]);
+    for (from, count) in [("snapshots/lab/", 1100), (&many[1099], 0), ("snapshots/lab/00000000000000ff-", 845)] {
+        let mut found = 0;
+        let mut visit = |_: &str, _| {
+            found += 1;
+            Ok(())
+        };
+        storage.list_after("snapshots/lab", from, &mut visit).unwrap();
+        assert_eq!(found, count, "{from}");
+    }
     let mut newest = None;
     storage
         .list_newest("snapshots/lab", &mut |name, _| {
@@ -135,4 +190,35 @@ fn listings_are_whole_and_in_order(storage: &dyn Storage) {
     // A visitor that fails ends the listing, which fails as it did.
     let stopped = storage.list("snapshots", &mut |_, _| Err(Error::NotFound("enough".into())));
     assert!(matches!(stopped, Err(Error::NotFound(_))));
+}
+
+fn names_are_taken_as_they_are(storage: &dyn Storage) {
+    let longest = "x".repeat(64);
+    let sources = ["Lab", "lab-2", "lab.de", "lab_2", "a..b", "0", "--", &longest];
+    let name = |source: &str| format!("snapshots/{source}/0000000000000001-ab");
+    for source in sources {
+        storage.write_new(&name(source), Source::Bytes(source.as_bytes())).unwrap();
+    }
+    for source in sources {
+        assert_eq!(storage.read(&name(source)).unwrap(), source.as_bytes());
+        assert_eq!(names(storage, &format!("snapshots/{source}")), [(name(source), source.len() as u64)]);
+    }
+    // What begins like another's name is not in its directory.
+    assert_eq!(names(storage, "snapshots/lab").len(), 1100);
+    for source in sources {
+        storage.remove(&name(source)).unwrap();
+    }
+}
+
+fn removing_while_listing_misses_nothing(storage: &dyn Storage) {
+    let mut seen = 0;
+    storage
+        .list("snapshots/lab", &mut |name, _| {
+            seen += 1;
+            storage.remove(name)
+        })
+        .unwrap();
+    assert_eq!(seen, 1100);
+    assert!(names(storage, "snapshots/lab").is_empty());
+    assert_eq!(names(storage, "snapshots").len(), 1);
 }

@@ -2,31 +2,23 @@
 //! says the storage below, and losing them costs time. Objects are immutable, so a copy is never stale.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
-use std::io::Write;
-use std::os::unix::fs::FileExt;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use super::local::{SPOOL_PREFIX, create_dir, lock_file, reclaim, temporary_file};
+use super::blocks::Blocks;
+use super::local::{create_dir, lock_file, reclaim};
+use super::pool::{Pool, has_room, is_spool, put_file, read_at};
 use super::room::{Reserve, Room};
 use super::{Guard, LockMode, Source, Spool, Storage, each_piece};
 use crate::error::{Error, Result};
 use crate::format::config;
 use crate::id::ChunkId;
 
-/// Packs are read in blocks of this size: what was stored together is read together.
-const BLOCK: u64 = 2 << 20;
 /// An index is fetched in pieces of this size.
 const PIECE: u64 = 4 << 20;
-/// Each pool keeps at most so many bytes.
-const POOL_BYTES: u64 = 512 << 20;
-/// What is only kept for later leaves so much more free than the reserve: for what a run must write.
-const SPARE: u64 = 64 << 20;
-/// So many blocks can be fetched at once; each only once.
-const LANES: usize = 16;
 /// Kept whole, as they are read whole or found by many small reads.
 const WHOLE: [&str; 4] = ["index/", "snapshots/", "drills/", "pending/"];
 const PACKS: &str = "packs/";
@@ -38,96 +30,10 @@ pub struct Copies {
     // Asked for by every run, and different in the next one perhaps: kept in memory only.
     config: Option<Vec<u8>>,
     packs: Pool,
-    blocks: Pool,
+    blocks: Blocks,
     nodes: Pool,
     room: Arc<Room>,
-    lanes: [Mutex<()>; LANES],
     dropped: AtomicBool,
-}
-
-/// Files of which the oldest go when there are too many.
-struct Pool {
-    dir: PathBuf,
-    room: Arc<Room>,
-    used: AtomicU64,
-}
-
-impl Pool {
-    fn new(dir: PathBuf, room: &Arc<Room>) -> Result<Self> {
-        create_dir(&dir)?;
-        let pool = Self { dir, room: Arc::clone(room), used: AtomicU64::new(0) };
-        pool.trim();
-        Ok(pool)
-    }
-
-    fn path(&self, key: &str) -> PathBuf {
-        self.dir.join(key)
-    }
-
-    fn put(&self, key: &str, bytes: &[u8]) {
-        if has_room(&self.room, bytes.len() as u64) && put_file(&self.path(key), |sink| sink(bytes)).is_ok() {
-            self.grow(bytes.len() as u64);
-        }
-    }
-
-    fn grow(&self, bytes: u64) {
-        if self.used.fetch_add(bytes, Ordering::Relaxed) + bytes > POOL_BYTES {
-            self.trim();
-        }
-    }
-
-    /// Counts the files, and removes the oldest where they are too many.
-    fn trim(&self) {
-        let mut files: Vec<_> =
-            files(&self.dir).filter_map(|(path, meta)| Some((meta.modified().ok()?, meta.len(), path))).collect();
-        let mut used: u64 = files.iter().map(|(_, len, _)| len).sum();
-        if used > POOL_BYTES {
-            files.sort_unstable();
-            for (_, len, path) in files {
-                // Some room for what comes, so that not every new file counts them all again.
-                if used <= POOL_BYTES / 4 * 3 {
-                    break;
-                }
-                used -= if fs::remove_file(path).is_ok() { len } else { 0 };
-            }
-        }
-        self.used.store(used, Ordering::Relaxed);
-    }
-
-    fn clear(&self) {
-        files(&self.dir).for_each(|(path, _)| _ = fs::remove_file(path));
-    }
-}
-
-/// Says whether the disk can take a copy that is only kept for later.
-fn has_room(room: &Room, len: u64) -> bool {
-    room.expect(len.saturating_add(SPARE)).is_ok()
-}
-
-/// Says whether a file is on its way to its name.
-fn is_spool(name: &std::ffi::OsStr) -> bool {
-    name.as_encoded_bytes().starts_with(SPOOL_PREFIX.as_bytes())
-}
-
-fn files(dir: &Path) -> impl Iterator<Item = (PathBuf, fs::Metadata)> {
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    let entries = entries.filter(|entry| !is_spool(&entry.file_name()));
-    entries.filter_map(|entry| Some((entry.path(), entry.metadata().ok()?))).filter(|(_, meta)| meta.is_file())
-}
-
-/// Writes a file that appears whole. It need not be durable: a damaged copy is noticed by who reads it.
-fn put_file(path: &Path, fill: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()>) -> Result<()> {
-    let dir = path.parent().unwrap_or(path);
-    create_dir(dir)?;
-    let mut file = temporary_file(dir)?;
-    fill(&mut |bytes| file.write_all(bytes).map_err(Error::io("write", path)))?;
-    file.persist(path).map(|_| ()).map_err(|e| Error::io("rename into place", path)(e.error))
-}
-
-fn read_at(path: &Path, offset: u64, len: usize) -> Option<Vec<u8>> {
-    let mut bytes = vec![0; len];
-    File::open(path).ok()?.read_exact_at(&mut bytes, offset).ok()?;
-    Some(bytes)
 }
 
 /// Lays copies over a remote storage, in a directory of `root` that the store's id names; so much of its disk stays free. Where there is no
@@ -157,9 +63,9 @@ impl Copies {
         create_dir(&dir)?;
         let room = Arc::new(Room::open(&dir, reserve)?);
         let pool = |name| Pool::new(dir.join(name), &room);
-        let (packs, blocks, nodes) = (pool("packs")?, pool("blocks")?, pool("nodes")?);
-        let (lanes, dropped) = (Default::default(), false.into());
-        let copies = Self { below, dir, config: None, packs, blocks, nodes, room, lanes, dropped };
+        let (packs, nodes) = (pool("packs")?, pool("nodes")?);
+        let blocks = Blocks::new(Arc::clone(&below), pool("blocks")?);
+        let copies = Self { below, dir, config: None, packs, blocks, nodes, room, dropped: false.into() };
         if !has_room(&copies.room, 0) {
             // The disk has filled up since: what can be fetched again goes first.
             copies.pools().into_iter().for_each(Pool::clear);
@@ -168,7 +74,7 @@ impl Copies {
     }
 
     fn pools(&self) -> [&Pool; 3] {
-        [&self.packs, &self.blocks, &self.nodes]
+        [&self.packs, self.blocks.pool(), &self.nodes]
     }
 
     fn config(&self, name: &str) -> Option<&Vec<u8>> {
@@ -198,47 +104,10 @@ impl Copies {
         Ok(Some(path))
     }
 
-    fn block(&self, key: &str, name: &str, number: u64) -> Result<Vec<u8>> {
-        let file = format!("{key}-{number}");
-        let lane = &self.lanes[ChunkId::of(file.as_bytes()).as_bytes()[0] as usize % LANES];
-        let _lane = lane.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Ok(bytes) = fs::read(self.blocks.path(&file)) {
-            return Ok(bytes);
-        }
-        let bytes = self.below.read_up_to(name, number * BLOCK, BLOCK as usize)?;
-        self.blocks.put(&file, &bytes);
-        Ok(bytes)
-    }
-
-    fn read_pack(&self, key: &str, name: &str, offset: u64, len: usize) -> Result<Vec<u8>> {
-        if let Some(bytes) = read_at(&self.packs.path(key), offset, len) {
-            return Ok(bytes);
-        }
-        let end = offset + len as u64;
-        let mut bytes = Vec::with_capacity(len);
-        for number in offset / BLOCK..end.div_ceil(BLOCK).max(offset / BLOCK + 1) {
-            let start = number * BLOCK;
-            let (from, to) = (offset.max(start) - start, end.min(start + BLOCK) - start);
-            let wanted = from as usize..to as usize;
-            let part = match read_at(&self.blocks.path(&format!("{key}-{number}")), from, wanted.len()) {
-                Some(part) => part,
-                None => {
-                    let block = self.block(key, name, number)?;
-                    let short = || Error::corrupt(self.describe_object(name), "ends too early");
-                    block.get(wanted).ok_or_else(short)?.to_vec()
-                }
-            };
-            bytes.extend(part);
-        }
-        Ok(bytes)
-    }
-
     fn forget(&self, name: &str) {
         let _ = fs::remove_file(self.object_path(name));
-        if let Some(key) = pack_key(name) {
-            let is_of_it =
-                |path: &Path| path.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(key.as_bytes()));
-            files(&self.blocks.dir).filter(|(path, _)| is_of_it(path)).for_each(|(path, _)| _ = fs::remove_file(path));
+        if pack_key(name).is_some() {
+            self.blocks.forget(name);
         }
     }
 
@@ -289,12 +158,21 @@ impl Storage for Copies {
 
     fn read_range(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>> {
         match pack_key(name) {
-            Some(key) => self.read_pack(key, name, offset, len),
+            Some(key) => match read_at(&self.packs.path(key), offset, len) {
+                Some(bytes) => Ok(bytes),
+                None => self.blocks.read(name, offset, len),
+            },
             None => match if is_whole(name) { self.copy(name)? } else { None } {
                 Some(copy) => read_at(&copy, offset, len)
                     .ok_or_else(|| Error::corrupt(self.describe_object(name), "ends too early")),
                 None => self.below.read_range(name, offset, len),
             },
+        }
+    }
+
+    fn will_read(&self, name: &str, offset: u64, len: u64) {
+        if pack_key(name).is_some_and(|key| !self.packs.path(key).exists()) {
+            self.blocks.will_read(name, offset, len);
         }
     }
 

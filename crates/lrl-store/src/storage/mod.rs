@@ -1,7 +1,10 @@
 //! Where objects live. A narrow trait that a directory and an object store can both implement; objects are written once, whole.
 
+mod blocks;
+#[cfg(feature = "bucket")]
+pub mod bucket;
 #[cfg(test)]
-mod conformance;
+pub(crate) mod conformance;
 pub mod copies;
 mod disk;
 #[doc(hidden)]
@@ -9,11 +12,10 @@ pub mod image;
 pub mod local;
 #[doc(hidden)]
 pub mod memory;
-#[cfg(feature = "s3")]
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
 mod pace;
+mod pool;
 pub mod room;
-#[cfg(feature = "s3")]
-pub mod s3;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod veil;
@@ -98,6 +100,11 @@ pub trait Storage: Send + Sync {
     fn read_up_to(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>> {
         let left = self.len(name)?.saturating_sub(offset);
         self.read_range(name, offset, len.min(usize::try_from(left).unwrap_or(len)))
+    }
+
+    /// Says that a range of a pack will be read soon: what is far away can be on its way by then.
+    fn will_read(&self, name: &str, offset: u64, len: u64) {
+        let _ = (name, offset, len);
     }
 
     /// Returns an object's length in bytes.

@@ -24,6 +24,7 @@ const WRITERS: [u8; 8] = *b"LRLE\x01\x01\0\0";
 const READERS: [u8; 8] = *b"LRLE\x01\x02\0\0";
 /// Keys and lengths of so many objects are remembered: every look-up in an index needs them.
 const OPEN_OBJECTS: usize = 64;
+const QUARANTINE: &str = "quarantine/";
 /// A directory below which names begin with a source.
 const OF_SOURCES: [&str; 2] = ["snapshots", "drills"];
 
@@ -59,8 +60,9 @@ fn sealed_for(name: &str) -> Option<For> {
     }
 }
 
+/// What was moved out of the way stays what it is.
 fn kind(name: &str) -> &str {
-    name.split('/').next().unwrap_or_default()
+    name.strip_prefix(QUARANTINE).unwrap_or(name).split('/').next().unwrap_or_default()
 }
 
 fn sealed_len(head: usize, len: u64) -> u64 {
@@ -326,7 +328,9 @@ impl Storage for Veil {
     fn len(&self, name: &str) -> Result<u64> {
         let len = self.below.len(&self.veiled(name)?)?;
         match sealed_for(name) {
+            // What lies in quarantine may be damaged, and takes its room all the same.
             Some(to) => plain_len(head_len(to), len)
+                .or(name.starts_with(QUARANTINE).then_some(len))
                 .ok_or_else(|| Error::corrupt(self.describe_object(name), "has an impossible length")),
             None => Ok(len),
         }
@@ -379,6 +383,13 @@ impl Storage for Veil {
 
     fn keys(&self) -> Option<&Keys> {
         Some(&self.keys)
+    }
+
+    fn will_read(&self, name: &str, offset: u64, len: u64) {
+        // Only packs are read in the order in which they lie there.
+        if sealed_for(name).is_none() {
+            self.below.will_read(name, offset, len);
+        }
     }
 
     fn list(&self, prefix: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {

@@ -1,5 +1,6 @@
 //! The store: verified chunks by id, snapshots by name, over any storage. Small outside, deep inside.
 
+pub(crate) mod ahead;
 mod bases;
 pub mod cache;
 pub(crate) mod claim;
@@ -16,6 +17,7 @@ pub mod pending;
 pub mod quarantine;
 mod read;
 mod salvage;
+mod sealer;
 pub mod session;
 pub mod tree;
 

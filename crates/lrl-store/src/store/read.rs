@@ -2,9 +2,11 @@
 //! something is, every copy of every base is tried before giving up.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
+use super::ahead::Ahead;
 use super::index::{self, Copy, Place};
 use super::salvage::Salvage;
 use super::{Store, pack_name, tree};
@@ -321,7 +323,8 @@ impl Store {
         read: &mut ReadPiece<'_>,
     ) -> Result<()> {
         static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
-        self.each_piece(content, offset, &mut |at, piece| {
+        let until = offset.saturating_add(len);
+        self.walk_pieces(content, offset..until, true, &mut |at, piece| {
             if len == 0 {
                 return Ok(false);
             }
@@ -360,29 +363,46 @@ impl Store {
         from: u64,
         visit: &mut dyn FnMut(u64, Piece) -> Result<bool>,
     ) -> Result<()> {
-        let mut at = 0;
-        match content {
-            Content::Inline(pieces) => {
-                for piece in pieces {
-                    let next = at + piece.len();
-                    if next > from && !visit(at, *piece)? {
-                        break;
-                    }
-                    at = next;
-                }
-            }
+        self.walk_pieces(content, from..u64::MAX, false, visit)
+    }
+
+    /// As [`Store::each_piece`], for whoever reads each of the pieces: those that come next are on their way meanwhile.
+    pub(crate) fn each_piece_read(
+        &self,
+        content: &Content,
+        visit: &mut dyn FnMut(u64, Piece) -> Result<bool>,
+    ) -> Result<()> {
+        self.walk_pieces(content, 0..u64::MAX, true, visit)
+    }
+
+    fn walk_pieces(
+        &self,
+        content: &Content,
+        range: Range<u64>,
+        ahead: bool,
+        visit: &mut dyn FnMut(u64, Piece) -> Result<bool>,
+    ) -> Result<()> {
+        let (pieces, mut next): (Box<dyn Iterator<Item = Result<Piece>>>, u64) = match content {
+            Content::Inline(pieces) => (Box::new(pieces.iter().copied().map(Ok)), 0),
             Content::Tree(root) => {
-                let (mut pieces, start) = tree::Items::<Piece>::from_weight(self, root, from)?;
-                at = start;
-                while let Some(piece) = pieces.next().transpose()? {
-                    let next = at
-                        .checked_add(piece.len())
-                        .ok_or_else(|| Error::corrupt("a list of pieces", "is impossibly long"))?;
-                    if next > from && !visit(at, piece)? {
-                        break;
-                    }
-                    at = next;
-                }
+                let (pieces, start) = tree::Items::from_weight(self, root, range.start)?;
+                (Box::new(pieces), start)
+            }
+        };
+        let placed = pieces.map(|piece| {
+            let (at, piece) = (next, piece?);
+            let end = at.checked_add(piece.len());
+            next = end.ok_or_else(|| Error::corrupt("a list of pieces", "is impossibly long"))?;
+            Ok((at, piece))
+        });
+        let (from, until) = (range.start, range.end);
+        let wanted = placed
+            .take_while(|placed| placed.as_ref().map_or(true, |(at, _)| *at < until))
+            .filter(|placed| placed.as_ref().map_or(true, |(at, piece)| at + piece.len() > from));
+        for placed in Ahead::new(self, ahead, wanted) {
+            let (at, piece) = placed?;
+            if !visit(at, piece)? {
+                break;
             }
         }
         Ok(())

@@ -3,11 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 
 use super::index::{Copy, Place};
+use super::sealer::Sealer;
 use super::{Store, pack_name};
 use crate::codec::{self, Encoding};
 use crate::crypt::Key;
@@ -16,7 +15,7 @@ use crate::format::index::Located;
 use crate::format::pack::{self, MAX_DEPTH, Record};
 use crate::id::{ChunkId, Hasher, PackId};
 use crate::storage::room::Room;
-use crate::storage::{Source, Spool, Storage};
+use crate::storage::{Spool, Storage};
 
 /// After so many new chunks packs and index are written, so that memory does not grow with the first backup of a million files.
 pub(super) const MAX_PENDING: usize = 64 << 10;
@@ -62,27 +61,6 @@ struct OpenPack {
     records: Vec<ChunkId>,
     // In an encrypted store: the head as it was written, and the key of the chunks.
     sealed: Option<(Vec<u8>, Key)>,
-}
-
-// Making a pack durable waits for the disk; the thread that compresses should not.
-struct Sealer {
-    queue: SyncSender<(PackId, Spool)>,
-    thread: JoinHandle<Result<()>>,
-}
-
-impl Sealer {
-    fn start(storage: Arc<dyn Storage>) -> Self {
-        let (queue, packs) = sync_channel::<(PackId, Spool)>(1);
-        let thread = std::thread::spawn(move || {
-            packs.into_iter().try_for_each(|(id, spool)| storage.write_new(&pack_name(&id), Source::Spool(spool)))
-        });
-        Self { queue, thread }
-    }
-
-    fn finish(self) -> Result<()> {
-        drop(self.queue);
-        self.thread.join().unwrap_or_else(|_| Err(Error::Refused("the thread that writes packs died".into())))
-    }
 }
 
 impl<'s> Session<'s> {
@@ -407,14 +385,14 @@ impl<'s> Session<'s> {
         }
         state.closed.push(id);
         state.packs.push(id);
-        if matches!(storage.len(&pack_name(&id)), Err(Error::Missing { .. })) {
+        // Where nobody is ever alone nothing is taken back, and asking would be a request for each pack.
+        if !storage.is_remote() && matches!(storage.len(&pack_name(&id)), Err(Error::Missing { .. })) {
             state.fresh.push(id);
         }
-        let sealer = state.sealer.get_or_insert_with(|| Sealer::start(Arc::clone(storage)));
-        match sealer.queue.send((id, spool)) {
-            Ok(()) => Ok(()),
-            // The thread stops at its first error, which `finish` returns.
-            Err(_) => state.sealer.take().map_or(Ok(()), Sealer::finish),
+        match state.sealer.get_or_insert_with(|| Sealer::start(storage)).send(id, spool) {
+            true => Ok(()),
+            // The threads stop at the first error, which `finish` returns.
+            false => state.sealer.take().map_or(Ok(()), Sealer::finish),
         }
     }
 

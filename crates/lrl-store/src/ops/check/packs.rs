@@ -17,6 +17,9 @@ use crate::store::index::{Copy, Place};
 use crate::store::marks::Marks;
 use crate::store::{Store, pack_directory, pack_id, pack_name};
 
+/// The ends of so many packs are asked for before they are looked at.
+const PACKS_AHEAD: usize = 4;
+
 /// All packs that are there or that something speaks of.
 pub(super) struct Packs {
     known: HashMap<PackId, Pack>,
@@ -149,8 +152,20 @@ impl Packs {
         checked: &mut Checked,
         observer: &dyn Observer,
     ) -> Result<()> {
+        let is_remote = store.storage().is_remote();
+        let there = self.known.iter().filter_map(|(id, pack)| Some((*id, pack.len?))).filter(|_| is_remote);
+        let mut coming = there.collect::<Vec<_>>().into_iter();
+        let mut ask = |packs| {
+            for (id, len) in coming.by_ref().take(packs) {
+                for at in [0, len.saturating_sub(1)] {
+                    store.storage().will_read(&pack_name(&id), at, 1);
+                }
+            }
+        };
+        ask(PACKS_AHEAD);
         for (id, pack) in &mut self.known {
             checkpoint(observer)?;
+            ask(1);
             let object = store.storage().describe_object(&pack_name(id));
             let Some(len) = pack.len else {
                 // What a later run has stored again is not lost, nor what no snapshot needs: that is the question of the snapshots' walk.
@@ -221,7 +236,10 @@ impl Packs {
         }
         let chosen = self.chosen(options);
         observer.phase(Phase::Verify, Some(chosen.iter().map(|(_, len)| len).sum()));
+        let mut coming = chosen.clone().into_iter();
+        coming.by_ref().take(1).for_each(|(id, len)| store.storage().will_read(&pack_name(&id), 0, len));
         for (id, len) in chosen {
+            coming.next().iter().for_each(|(id, len)| store.storage().will_read(&pack_name(id), 0, *len));
             let object = store.storage().describe_object(&pack_name(&id));
             let hashed = hash_file(store, &pack_name(&id), observer);
             let whole = match &hashed {

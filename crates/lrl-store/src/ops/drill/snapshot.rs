@@ -13,6 +13,7 @@ use crate::ops::scratch::{self, Scratch};
 use crate::progress::{Observer, Phase, checkpoint};
 use crate::storage::local::temporary_file;
 use crate::storage::room::Room;
+use crate::store::ahead::Ahead;
 use crate::store::tree::Items;
 use crate::store::{SnapshotName, Store};
 
@@ -108,7 +109,7 @@ fn read_uploads(
     let mut damaged = Vec::new();
     let (mut count, mut bad, mut bytes) = (0u64, 0u64, 0u64);
     let mut read = || {
-        for entry in Items::<Entry>::new(store, &half.list)? {
+        for entry in Ahead::new(store, true, Items::<Entry>::new(store, &half.list)?) {
             let entry = entry?;
             checkpoint(observer)?;
             match &entry.kind {

@@ -103,7 +103,7 @@ impl Writer<'_> {
         also: &mut dyn FnMut(&[u8]),
     ) -> Result<()> {
         let (mut end, mut hole_at_end) = (0, false);
-        self.store.each_piece(content, 0, &mut |at, piece| {
+        self.store.each_piece_read(content, &mut |at, piece| {
             checkpoint(self.observer)?;
             end = at.checked_add(piece.len()).filter(|end| *end <= size).ok_or_else(|| wrong_size(path))?;
             hole_at_end = matches!(piece, Piece::Hole { .. });

@@ -18,6 +18,7 @@ use super::tree::{Lookup, Old, Tree, Weight, is_same};
 use crate::error::{Error, Result};
 use crate::format::entry::{Entry, Kind};
 use crate::progress::checkpoint;
+use crate::store::ahead::Ahead;
 
 /// How files that are right already get into the staged tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +87,8 @@ impl Stage<'_> {
             }
             _ => None,
         };
-        let entries = self.tree.entries()?;
+        // What can be taken over is not read.
+        let entries = Ahead::new(self.tree.store, lookup.is_none(), self.tree.entries()?);
         // The list is walked by whichever worker is free, one entry at a time: what is in flight is one file for each.
         let jobs = entries.filter_map(|entry| self.begin(entry, &mut cursor, lookup.as_mut()).transpose());
         jobs.par_bridge().try_for_each(|job| self.file(&job?))?;

@@ -159,3 +159,8 @@ pub fn twin(storage: &Arc<dyn Storage>) -> Arc<dyn Storage> {
     }
     Arc::new(memory)
 }
+
+#[test]
+fn a_storage_where_nothing_goes_wrong_yet_conforms() {
+    crate::storage::conformance::conformance(&Faulty::before(Arc::new(Memory::default()), Counted::All));
+}

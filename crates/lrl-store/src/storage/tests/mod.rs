@@ -1,5 +1,7 @@
 //! What is durable when, on a disk in memory that is killed, fails and loses its power.
 
+mod blocks;
+
 use super::conformance::conformance;
 use super::local::Local;
 use super::memory::{Fault, Memory, Ram};

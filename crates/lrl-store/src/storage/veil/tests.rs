@@ -47,6 +47,16 @@ fn what_is_below_shows_neither_contents_nor_names_of_sources() {
         let bytes = both.below.read(&below).unwrap();
         assert!(!bytes.windows(6).any(|part| part == b"secret"), "{below}");
     }
+    both.reader.write_new("quarantine/drills/a-secret-lab/x", Source::Bytes(b"a secret copy")).unwrap();
+    assert_eq!(both.reader.read("quarantine/drills/a-secret-lab/x").unwrap(), b"a secret copy");
+    both.reader.rename("index/x", "quarantine/index/x.1").unwrap();
+    assert_eq!(both.reader.read("quarantine/index/x.1").unwrap(), b"a secret index");
+    both.reader.rename("quarantine/index/x.1", "index/x").unwrap();
+    for below in names(&*both.below, "") {
+        assert!(!below.contains("secret"), "{below}");
+        let bytes = both.below.read(&below).unwrap();
+        assert!(!bytes.windows(6).any(|part| part == b"secret"), "{below}");
+    }
     assert_eq!(names(&both.reader, "snapshots"), [name]);
     assert_eq!(names(&both.writer, "snapshots/a-secret-lab"), [name]);
     assert_eq!(both.reader.read(name).unwrap(), b"a secret text");

@@ -1,20 +1,31 @@
-//! Objects in a bucket of S3-compatible storage. The one place that reaches for the network; its async runtime stays in this file.
+//! Objects in a bucket. The one place that reaches for the network; its async runtime stays in this file. The files beside it understand how
+//! each kind of bucket is reached, and nothing else.
 
+#[cfg(feature = "azure")]
+mod azure;
+#[cfg(feature = "gcs")]
+mod gcs;
+#[cfg(feature = "s3")]
+mod s3;
+
+use std::fs::File;
 use std::future::Future;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::pin::pin;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey as Key};
 use object_store::client::{HttpError, HttpErrorKind};
 use object_store::multipart::MultipartStore;
 use object_store::path::Path as Object;
-use object_store::{BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt, PutMode, RetryConfig};
+use object_store::{BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt, PutMode, PutPayload, RetryConfig};
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Semaphore;
 use url::Url;
 
 use super::pace::Pace;
@@ -23,8 +34,8 @@ use crate::error::{Error, Result};
 
 /// Longer objects go up in parts of this size: the least that every server takes, and some want all but the last to be the same.
 const PART_BYTES: u64 = 5 << 20;
-/// So many parts are in memory at once.
-const PARTS_IN_FLIGHT: usize = 2;
+/// So many parts are in memory at once, whichever objects they are of.
+const PARTS_IN_FLIGHT: usize = 4;
 /// How soon an interruption is noticed.
 const TICK: Duration = Duration::from_millis(100);
 /// A part must get through a slow line in this time.
@@ -34,14 +45,15 @@ const ABORT_TIMEOUT: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// After so long without a byte a connection is given up, and the request made again.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
-const RETRIES: usize = 6;
+/// With pauses that grow, a server's restart of some seconds is waited for.
+const RETRIES: usize = 9;
 const RETRY_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// How a bucket is reached.
 pub struct Options {
-    /// `s3://bucket/prefix?endpoint=…&region=…`
+    /// `s3://bucket/prefix?endpoint=…&region=…`, or the same with `gs://` or `az://` where they are built in.
     pub url: String,
-    /// Variables whose names begin with `AWS_`.
+    /// Variables whose names begin with one of [`VARIABLES`].
     pub variables: Vec<(String, String)>,
     /// A directory for spooled objects.
     pub scratch: PathBuf,
@@ -49,119 +61,130 @@ pub struct Options {
     pub interrupted: fn() -> bool,
 }
 
+/// What the names of the variables begin with that say how a bucket is reached.
+pub const VARIABLES: [&str; 3] = ["AWS_", "GOOGLE_", "AZURE_"];
+
 /// A prefix of a bucket.
-pub struct S3 {
+pub struct Bucket {
     runtime: Runtime,
-    client: Arc<AmazonS3>,
-    bucket: String,
-    endpoint: String,
-    prefix: Object,
+    reached: Reached,
+    address: Address,
     scratch: PathBuf,
     interrupted: fn() -> bool,
     pace: Option<Pace>,
+    parts: Semaphore,
 }
 
-/// Returns a bucket's URL without its parameters, for messages.
-fn shown(url: &str) -> &str {
-    url.split('?').next().unwrap_or(url).trim_end_matches('/')
+/// What every kind of bucket can do.
+trait Client: ObjectStore + MultipartStore {}
+impl<T: ObjectStore + MultipartStore> Client for T {}
+
+/// A bucket that its own kind has understood how to reach.
+struct Reached {
+    client: Arc<dyn Client>,
+    endpoint: String,
+    /// The variables that hold the key.
+    keys: &'static str,
 }
 
-impl S3 {
-    /// Understands the URL and the variables; reaches for nothing yet.
-    pub fn new(options: Options) -> Result<Self> {
-        let wrong = |text: String| Error::Refused(format!("{}: {text}", shown(&options.url)));
-        let url = Url::parse(&options.url).map_err(|e| wrong(format!("this is no URL of a bucket: {e}")))?;
+/// A bucket's URL, taken apart.
+struct Address {
+    shown: String,
+    scheme: String,
+    bucket: String,
+    prefix: Object,
+    /// Those that not all kinds have in common.
+    parameters: Vec<(String, String)>,
+    retries: usize,
+}
+
+impl Address {
+    fn parse(text: &str) -> Result<Self> {
+        // Without its parameters, for messages.
+        let shown = text.split('?').next().unwrap_or(text).trim_end_matches('/').to_string();
+        let wrong = |what: String| Error::Refused(format!("{shown}: {what}"));
+        let url = Url::parse(text).map_err(|e| wrong(format!("this is no URL of a bucket: {e}")))?;
+        let scheme = url.scheme().to_string();
         let bucket = url.host_str().filter(|bucket| !bucket.is_empty());
-        let bucket = bucket.ok_or_else(|| wrong("a bucket is missing, as in s3://bucket/prefix".into()))?.to_string();
+        let bucket = bucket.ok_or_else(|| wrong(format!("a bucket is missing, as in {scheme}://bucket/prefix")))?;
         if !url.username().is_empty() || url.password().is_some() || url.port().is_some() {
             return Err(wrong(
-                "a URL is no place for keys or ports: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and the server by ?endpoint=".into(),
-            ));
-        }
-        let mut builder = AmazonS3Builder::new().with_bucket_name(&bucket);
-        for (name, value) in options.variables.iter().filter(|(_, value)| !value.is_empty()) {
-            if let Ok(key) = name.to_ascii_lowercase().parse::<Key>() {
-                builder = builder.with_config(key, value);
-            }
-        }
-        let (mut virtual_hosts, mut retries) = (None, RETRIES);
-        for (key, value) in url.query_pairs() {
-            match (&*key, &*value) {
-                ("endpoint", _) => builder = builder.with_config(Key::S3Endpoint, value),
-                ("region", _) => builder = builder.with_region(value),
-                ("style", "path") => virtual_hosts = Some(false),
-                ("style", "virtual") => virtual_hosts = Some(true),
-                ("retries", _) => {
-                    retries = value.parse().map_err(|_| wrong(format!("retries={value} is no number")))?;
-                }
-                _ => {
-                    return Err(wrong(format!(
-                        "`{key}={value}` is not understood; there are endpoint=URL, region=NAME, style=path|virtual, retries=N"
-                    )));
-                }
-            }
-        }
-        let named = |key| builder.get_config_value(&key).filter(|value| !value.is_empty());
-        let has_keys = named(Key::AccessKeyId).is_some() && named(Key::SecretAccessKey).is_some();
-        let elsewhere = [Key::WebIdentityTokenFile, Key::MetadataEndpoint]
-            .into_iter()
-            .chain([Key::ContainerCredentialsRelativeUri, Key::ContainerCredentialsFullUri]);
-        if !has_keys && elsewhere.into_iter().all(|key| named(key).is_none()) {
-            return Err(wrong(
-                "the key to the bucket is not set: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (docs/REMOTE.md)"
+                "a URL is no place for keys or ports: set the key by variables (docs/REMOTE.md), and the server by ?endpoint="
                     .into(),
             ));
         }
-        let region = named(Key::Region).or_else(|| named(Key::DefaultRegion));
-        let endpoint = named(Key::S3Endpoint).or_else(|| named(Key::Endpoint));
-        let shown_endpoint = endpoint.clone().unwrap_or_else(|| {
-            format!("https://s3.{}.amazonaws.com", region.clone().unwrap_or_else(|| "us-east-1".into()))
-        });
-        if let Some(endpoint) = endpoint {
-            let at = Url::parse(&endpoint).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-            let mut at =
-                at.ok_or_else(|| wrong(format!("the endpoint `{endpoint}` must begin with https:// or http://")))?;
-            if virtual_hosts == Some(true) {
-                let host = format!("{bucket}.{}", at.host_str().unwrap_or_default());
-                at.set_host(Some(&host)).map_err(|e| wrong(format!("{host} is no host: {e}")))?;
+        let (mut retries, mut parameters) = (RETRIES, Vec::new());
+        for (key, value) in url.query_pairs() {
+            match &*key {
+                "retries" => {
+                    retries = value.parse().map_err(|_| wrong(format!("retries={value} is no number")))?;
+                }
+                _ => parameters.push((key.into(), value.into())),
             }
-            builder = builder.with_config(Key::S3Endpoint, at.as_str().trim_end_matches('/'));
         }
-        if let Some(style) = virtual_hosts {
-            builder = builder.with_virtual_hosted_style_request(style);
-        }
-        let region = region.unwrap_or_else(|| "us-east-1".into());
-        // `reqwest` is built without TLS of its own choice. A provider that is installed already is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = ClientOptions::new()
-            .with_allow_http(true)
-            .with_http1_only()
-            .with_timeout(REQUEST_TIMEOUT)
-            .with_connect_timeout(CONNECT_TIMEOUT)
-            .with_read_timeout(READ_TIMEOUT);
+        let (bucket, prefix) = (bucket.to_string(), Object::from(url.path().trim_matches('/')));
+        Ok(Self { shown, scheme, bucket, prefix, parameters, retries })
+    }
+
+    fn wrong(&self, what: impl std::fmt::Display) -> Error {
+        Error::Refused(format!("{}: {what}", self.shown))
+    }
+
+    fn unknown(&self, (key, value): &(String, String), known: &str) -> Error {
+        self.wrong(format!("`{key}={value}` is not understood; there are {known}, retries=N"))
+    }
+
+    fn endpoint(&self, endpoint: &str) -> Result<Url> {
+        let at = Url::parse(endpoint).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        at.ok_or_else(|| self.wrong(format!("the endpoint `{endpoint}` must begin with https:// or http://")))
+    }
+
+    fn retry(&self) -> RetryConfig {
         let backoff =
             BackoffConfig { init_backoff: Duration::from_millis(100), max_backoff: Duration::from_secs(10), base: 3.0 };
-        let client = builder
-            .with_region(region)
-            .with_retry(RetryConfig { backoff, max_retries: retries, retry_timeout: RETRY_TIMEOUT })
-            .with_client_options(client)
-            // Not every server deletes many at once, and lrl never does.
-            .with_disable_bulk_delete(true)
-            .build()
-            .map_err(|e| wrong(e.to_string()))?;
+        RetryConfig { backoff, max_retries: self.retries, retry_timeout: RETRY_TIMEOUT }
+    }
+
+    fn reach(&self, variables: &[(String, String)]) -> Result<Reached> {
+        match self.scheme.as_str() {
+            #[cfg(feature = "s3")]
+            "s3" => s3::reach(self, variables),
+            #[cfg(feature = "gcs")]
+            "gs" => gcs::reach(self, variables),
+            #[cfg(feature = "azure")]
+            "az" => azure::reach(self, variables),
+            _ => Err(Error::Unsupported { what: format!("a store at {}", self.shown) }),
+        }
+    }
+}
+
+/// Returns the variables that are set, as the keys that a kind of bucket knows.
+fn known<K: FromStr>(variables: &[(String, String)]) -> impl Iterator<Item = (K, &String)> {
+    let set = variables.iter().filter(|(_, value)| !value.is_empty());
+    set.filter_map(|(name, value)| Some((name.to_ascii_lowercase().parse().ok()?, value)))
+}
+
+fn client_options() -> ClientOptions {
+    ClientOptions::new()
+        .with_allow_http(true)
+        .with_http1_only()
+        .with_timeout(REQUEST_TIMEOUT)
+        .with_connect_timeout(CONNECT_TIMEOUT)
+        .with_read_timeout(READ_TIMEOUT)
+}
+
+impl Bucket {
+    /// Understands the URL and the variables; reaches for nothing yet.
+    pub fn new(options: Options) -> Result<Self> {
+        let address = Address::parse(&options.url)?;
+        // `reqwest` is built without TLS of its own choice. A provider that is installed already is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let reached = address.reach(&options.variables)?;
         // One thread drives the connections; the callers' threads do the rest.
-        let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("s3").enable_all().build();
-        let runtime = runtime.map_err(Error::io("start a thread for", shown(&options.url)))?;
-        Ok(Self {
-            runtime,
-            client: Arc::new(client),
-            bucket,
-            endpoint: shown_endpoint,
-            prefix: Object::from(url.path().trim_matches('/')),
-            scratch: options.scratch,
-            interrupted: options.interrupted,
-            pace: None,
-        })
+        let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("bucket").enable_all().build();
+        let runtime = runtime.map_err(Error::io("start a thread for", &address.shown))?;
+        let Options { scratch, interrupted, .. } = options;
+        Ok(Self { runtime, reached, address, scratch, interrupted, parts: Semaphore::new(PARTS_IN_FLIGHT), pace: None })
     }
 
     /// Sends no more than so many bytes a second, counted by objects and parts.
@@ -171,7 +194,7 @@ impl S3 {
 
     /// Lists the names one level below that have something below them.
     pub fn directories(&self) -> Result<Vec<String>> {
-        let found = self.wait(self.client.list_with_delimiter(Some(&self.prefix)))?;
+        let found = self.wait(self.reached.client.list_with_delimiter(Some(&self.address.prefix)))?;
         let found = found.map_err(|error| self.unlisted("", &error))?;
         let last = |path: &Object| Some(self.name(path)?.trim_end_matches('/').to_string());
         Ok(found.common_prefixes.iter().filter_map(last).collect())
@@ -185,11 +208,11 @@ impl S3 {
     }
 
     fn object(&self, name: &str) -> Object {
-        name.split('/').filter(|part| !part.is_empty()).fold(self.prefix.clone(), |path, part| path.join(part))
+        name.split('/').filter(|part| !part.is_empty()).fold(self.address.prefix.clone(), |path, part| path.join(part))
     }
 
     fn name<'a>(&self, object: &'a Object) -> Option<&'a str> {
-        let name = object.as_ref().strip_prefix(self.prefix.as_ref())?.trim_start_matches('/');
+        let name = object.as_ref().strip_prefix(self.address.prefix.as_ref())?.trim_start_matches('/');
         // As in a directory: names that lrl never writes are not objects.
         Some(name).filter(|name| !name.is_empty() && name.split('/').all(|part| !part.starts_with('.')))
     }
@@ -212,42 +235,61 @@ impl S3 {
         self.wait(work)?.map_err(|error| self.explain(op, name, &error))
     }
 
+    /// Reads a part of a spooled object when its turn comes, and holds its place among the parts in flight until it is sent.
+    async fn send<T>(
+        &self,
+        file: &File,
+        range: Range<u64>,
+        send: impl AsyncFnOnce(PutPayload) -> object_store::Result<T>,
+    ) -> object_store::Result<T> {
+        let failed = |source| object_store::Error::Generic { store: "spool", source };
+        let _turn = self.parts.acquire().await.map_err(|e| failed(e.into()))?;
+        self.turn(range.end - range.start).await;
+        let mut bytes = vec![0; (range.end - range.start) as usize];
+        file.read_exact_at(&mut bytes, range.start).map_err(|e| failed(e.into()))?;
+        send(bytes.into()).await
+    }
+
     fn put_bytes(&self, name: &str, bytes: Vec<u8>) -> Result<()> {
         let object = self.object(name);
         let sent = async {
             self.turn(bytes.len() as u64).await;
-            self.client.put(&object, bytes.into()).await
+            self.reached.client.put(&object, bytes.into()).await
         };
         self.run("write", name, sent).map(|_| ())
     }
 
-    /// Uploads in parts. Nothing of them is seen before all are there.
-    fn put_parts(&self, name: &str, file: &std::fs::File, len: u64) -> Result<()> {
+    fn put_whole(&self, name: &str, file: &File, len: u64) -> Result<()> {
         let object = self.object(name);
-        let id = self.run("write", name, self.client.create_multipart(&object))?;
+        self.run("write", name, self.send(file, 0..len, async |bytes| self.reached.client.put(&object, bytes).await))
+            .map(|_| ())
+    }
+
+    /// Uploads in parts. Nothing of them is seen before all are there.
+    fn put_parts(&self, name: &str, file: &File, len: u64) -> Result<()> {
+        let object = self.object(name);
+        let id = self.run("write", name, self.reached.client.create_multipart(&object))?;
         let part = |number: u64| {
-            let (object, id) = (&object, &id);
-            async move {
-                let at = number * PART_BYTES;
-                self.turn(PART_BYTES.min(len - at)).await;
-                let mut bytes = vec![0; PART_BYTES.min(len - at) as usize];
-                let read = file.read_exact_at(&mut bytes, at);
-                read.map_err(|e| object_store::Error::Generic { store: "spool", source: Box::new(e) })?;
-                self.client.put_part(object, id, number as usize, bytes.into()).await
-            }
+            let (object, id, at) = (&object, &id, number * PART_BYTES);
+            self.send(file, at..len.min(at + PART_BYTES), async move |bytes| {
+                self.reached.client.put_part(object, id, number as usize, bytes).await
+            })
         };
         let parts = stream::iter((0..len.div_ceil(PART_BYTES)).map(part)).buffered(PARTS_IN_FLIGHT).try_collect();
         let uploaded = self.run("write", name, parts);
         let done = uploaded.and_then(|parts| {
-            self.run("write", name, self.client.complete_multipart(&object, &id, parts)).map(|_| ()).or_else(|error| {
-                // The answer may be lost while the object is there: under its name there can be nothing else.
-                let there = !matches!(error, Error::Interrupted) && self.len(name).is_ok_and(|there| there == len);
-                if there { Ok(()) } else { Err(error) }
-            })
+            self.run("write", name, self.reached.client.complete_multipart(&object, &id, parts)).map(|_| ()).or_else(
+                |error| {
+                    // The answer may be lost while the object is there: under its name there can be nothing else.
+                    let there = !matches!(error, Error::Interrupted) && self.len(name).is_ok_and(|there| there == len);
+                    if there { Ok(()) } else { Err(error) }
+                },
+            )
         });
         if done.is_err() {
             // What cannot be taken back now costs room until the bucket's own rule removes it.
-            let abort = async { tokio::time::timeout(ABORT_TIMEOUT, self.client.abort_multipart(&object, &id)).await };
+            let abort =
+                async { tokio::time::timeout(ABORT_TIMEOUT, self.reached.client.abort_multipart(&object, &id)).await };
             let _ = self.runtime.block_on(abort);
         }
         done
@@ -262,7 +304,7 @@ impl S3 {
                 object,
                 detail: format!(
                     "{} says that it is not there; look at ?endpoint= and the bucket's name",
-                    self.endpoint
+                    self.reached.endpoint
                 ),
             },
             other => other,
@@ -273,26 +315,28 @@ impl S3 {
     fn explain(&self, op: &'static str, name: &str, error: &object_store::Error) -> Error {
         let text = error.to_string();
         let code = between(&text, "<Code>", "</Code>").unwrap_or_default();
-        let (bucket, endpoint) = (&self.bucket, &self.endpoint);
+        let (bucket, endpoint) = (&self.address.bucket, &self.reached.endpoint);
         let detail = match (code, error) {
-            ("NoSuchBucket", _) => {
-                return Error::NoStore { what: "bucket", path: format!("s3://{bucket} on {endpoint}").into() };
+            ("NoSuchBucket" | "ContainerNotFound", _) => {
+                let path = format!("{}://{bucket} on {endpoint}", self.address.scheme);
+                return Error::NoStore { what: "bucket", path: path.into() };
             }
             ("RequestTimeTooSkewed" | "RequestExpired", _) => {
                 "the server's clock and this machine's differ too much; set this one right (timedatectl shows it)"
                     .into()
             }
             ("InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "ExpiredToken" | "AuthFailure", _)
+            | ("AuthenticationFailed" | "InvalidAuthenticationInfo", _)
             | (_, object_store::Error::Unauthenticated { .. }) => format!(
-                "{endpoint} does not accept the key ({}); look at AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, \
-                 with temporary keys at AWS_SESSION_TOKEN too",
-                if code.is_empty() { "401" } else { code }
+                "{endpoint} does not accept the key ({}); look at {}",
+                if code.is_empty() { "401" } else { code },
+                self.reached.keys
             ),
             ("AuthorizationHeaderMalformed" | "PermanentRedirect" | "TemporaryRedirect", _) => format!(
                 "the bucket {bucket} is in another region{}; name it by ?region= or AWS_REGION",
                 between(&text, "<Region>", "</Region>").map(|region| format!(" ({region})")).unwrap_or_default()
             ),
-            ("NoSuchKey", _) | ("", object_store::Error::NotFound { .. }) => {
+            ("NoSuchKey" | "BlobNotFound", _) | ("", object_store::Error::NotFound { .. }) => {
                 return Error::Missing { object: self.describe_object(name) };
             }
             ("InvalidRange", _) => return Error::corrupt(self.describe_object(name), "ends too early"),
@@ -300,7 +344,7 @@ impl S3 {
                 "the key may not do this in the bucket {bucket} on {endpoint}, or is a wrong one; \
                  docs/REMOTE.md lists the permissions that it needs"
             ),
-            ("SlowDown" | "ServiceUnavailable" | "TooManyRequests" | "RequestLimitExceeded", _) => {
+            ("SlowDown" | "ServiceUnavailable" | "TooManyRequests" | "RequestLimitExceeded" | "ServerBusy", _) => {
                 format!(
                     "{endpoint} asked to slow down, and still does after several tries; run the same command again later"
                 )
@@ -348,9 +392,10 @@ fn unreached(error: &object_store::Error) -> Option<String> {
     no_answer.then_some(reason)
 }
 
-impl Storage for S3 {
+impl Storage for Bucket {
     fn describe(&self) -> String {
-        format!("s3://{}/{}", self.bucket, self.prefix).trim_end_matches('/').into()
+        let Address { scheme, bucket, prefix, .. } = &self.address;
+        format!("{scheme}://{bucket}/{prefix}").trim_end_matches('/').into()
     }
 
     fn is_remote(&self) -> bool {
@@ -359,7 +404,7 @@ impl Storage for S3 {
 
     fn read(&self, name: &str) -> Result<Vec<u8>> {
         let object = self.object(name);
-        let found = self.run("read", name, self.client.get(&object))?;
+        let found = self.run("read", name, self.reached.client.get(&object))?;
         if found.meta.size > MOST_WHOLE_BYTES {
             return Err(Error::corrupt(self.describe_object(name), "is longer than lrl writes it"));
         }
@@ -376,11 +421,11 @@ impl Storage for S3 {
             return self.len(name).map(|_| Vec::new());
         }
         let range = offset..offset + len as u64;
-        self.run("read", name, self.client.get_range(&self.object(name), range)).map(Vec::from)
+        self.run("read", name, self.reached.client.get_range(&self.object(name), range)).map(Vec::from)
     }
 
     fn len(&self, name: &str) -> Result<u64> {
-        self.run("look at", name, self.client.head(&self.object(name))).map(|meta| meta.size)
+        self.run("look at", name, self.reached.client.head(&self.object(name))).map(|meta| meta.size)
     }
 
     // Objects are named by their content, so writing one again after a lost answer changes nothing, and heals one that was cut short.
@@ -394,17 +439,12 @@ impl Storage for S3 {
         let file = temporary.as_file();
         let failed = |error| Error::io("read", temporary.path())(error);
         let len = file.metadata().map_err(failed)?.len();
-        if len > PART_BYTES {
-            return self.put_parts(name, file, len);
-        }
-        let mut bytes = vec![0; len as usize];
-        file.read_exact_at(&mut bytes, 0).map_err(failed)?;
-        self.put_bytes(name, bytes)
+        if len > PART_BYTES { self.put_parts(name, file, len) } else { self.put_whole(name, file, len) }
     }
 
     fn create_new(&self, name: &str, bytes: &[u8]) -> Result<bool> {
         let object = self.object(name);
-        let put = self.client.put_opts(&object, bytes.to_vec().into(), PutMode::Create.into());
+        let put = self.reached.client.put_opts(&object, bytes.to_vec().into(), PutMode::Create.into());
         match self.wait(put)? {
             Ok(_) => Ok(true),
             // The answer to the first try may be lost, and this is the answer to the second.
@@ -414,14 +454,15 @@ impl Storage for S3 {
                 Err(e) => Err(e),
             },
             Err(error) if error.to_string().contains("NotImplemented") => {
-                Err(Error::Unsupported { what: format!("a conditional write to {}", self.endpoint) })
+                Err(Error::Unsupported { what: format!("a conditional write to {}", self.reached.endpoint) })
             }
             Err(error) => Err(self.explain("write", name, &error)),
         }
     }
 
     fn modified(&self, name: &str) -> Result<Option<SystemTime>> {
-        self.run("look at", name, self.client.head(&self.object(name))).map(|meta| Some(meta.last_modified.into()))
+        self.run("look at", name, self.reached.client.head(&self.object(name)))
+            .map(|meta| Some(meta.last_modified.into()))
     }
 
     fn spool(&self) -> Result<Spool> {
@@ -435,8 +476,8 @@ impl Storage for S3 {
     fn list_after(&self, prefix: &str, after: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
         let below = self.object(prefix);
         let mut found = match after {
-            "" => self.client.list(Some(&below)),
-            after => self.client.list_with_offset(Some(&below), &self.object(after)),
+            "" => self.reached.client.list(Some(&below)),
+            after => self.reached.client.list_with_offset(Some(&below), &self.object(after)),
         };
         while let Some(meta) = self.wait(found.next())? {
             let meta = meta.map_err(|error| self.unlisted(prefix, &error))?;
@@ -448,7 +489,7 @@ impl Storage for S3 {
     }
 
     fn remove(&self, name: &str) -> Result<()> {
-        match self.run("remove", name, self.client.delete(&self.object(name))) {
+        match self.run("remove", name, self.reached.client.delete(&self.object(name))) {
             Err(Error::Missing { .. }) => Ok(()),
             other => other,
         }

@@ -1,0 +1,99 @@
+//! Reading ahead: from a store that is far away, what a list names next is on its way while what came before it is used.
+
+use std::collections::VecDeque;
+
+use super::{Store, pack_name};
+use crate::error::Result;
+use crate::format::entry::{Content, Entry, Kind, Piece};
+use crate::format::pack::MAX_DEPTH;
+use crate::id::ChunkId;
+
+/// So many encoded bytes are asked for before they are used: about as much as is on its way at once, and as much again.
+const BYTES: u64 = 24 << 20;
+/// So many items of a list are looked at before they are used.
+const ITEMS: usize = 2048;
+
+/// What names chunks that whoever takes it will read.
+pub(crate) trait Reads {
+    /// Calls `visit` with each of them.
+    fn each_chunk(&self, visit: &mut dyn FnMut(&ChunkId));
+}
+
+impl Reads for Piece {
+    fn each_chunk(&self, visit: &mut dyn FnMut(&ChunkId)) {
+        if let Self::Data { id, .. } = self {
+            visit(id);
+        }
+    }
+}
+
+impl Reads for (u64, Piece) {
+    fn each_chunk(&self, visit: &mut dyn FnMut(&ChunkId)) {
+        self.1.each_chunk(visit);
+    }
+}
+
+impl Reads for Entry {
+    fn each_chunk(&self, visit: &mut dyn FnMut(&ChunkId)) {
+        match &self.kind {
+            Kind::File { content: Content::Inline(pieces), .. } => pieces.iter().for_each(|p| p.each_chunk(visit)),
+            // Its pieces are looked at when it is read.
+            Kind::File { content: Content::Tree(root), .. } => visit(root),
+            _ => {}
+        }
+    }
+}
+
+/// The same items, those that follow the next one asked for already.
+pub(crate) struct Ahead<'s, I, T> {
+    store: &'s Store,
+    items: I,
+    waiting: VecDeque<(Result<T>, u64)>,
+    bytes: u64,
+    most: u64,
+}
+
+impl<'s, I, T> Ahead<'s, I, T> {
+    /// Looks ahead if the store is far away and `wanted`.
+    pub fn new(store: &'s Store, wanted: bool, items: I) -> Self {
+        let most = if wanted && store.storage().is_remote() { BYTES } else { 0 };
+        Self { store, items, waiting: VecDeque::new(), bytes: 0, most }
+    }
+}
+
+impl<I: Iterator<Item = Result<T>>, T: Reads> Iterator for Ahead<'_, I, T> {
+    type Item = Result<T>;
+
+    fn next(&mut self) -> Option<Result<T>> {
+        while self.bytes < self.most && self.waiting.len() < ITEMS {
+            let Some(item) = self.items.next() else { break };
+            let mut bytes = 0;
+            if let Ok(item) = &item {
+                item.each_chunk(&mut |id| bytes += self.store.will_read(id, 0));
+            }
+            self.bytes += bytes;
+            self.waiting.push_back((item, bytes));
+        }
+        match self.waiting.pop_front() {
+            Some((item, bytes)) => {
+                self.bytes -= bytes;
+                Some(item)
+            }
+            None => self.items.next(),
+        }
+    }
+}
+
+impl Store {
+    /// Asks for a chunk, and the bases below it, that will be read soon; returns how many bytes they take. Trouble is whose who reads.
+    fn will_read(&self, id: &ChunkId, below: u8) -> u64 {
+        if below > MAX_DEPTH || self.bases.get(id).is_some() {
+            return 0;
+        }
+        let Ok(Some(place)) = self.locate(id) else { return 0 };
+        let len = u64::from(place.record.encoded_len);
+        self.storage().will_read(&pack_name(&place.pack), place.offset, len);
+        // Neighbours mostly have the same bases: one way down is enough to have them on their way.
+        len + place.record.bases.first().map_or(0, |base| self.will_read(base, below + 1))
+    }
+}
