@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
-use std::io::Write;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -51,6 +50,8 @@ fn odd_lab() -> Lab {
 }
 
 /// Runs the reader on the lab's store; none if it cannot run here.
+// A test that is left out says so.
+#[allow(clippy::print_stderr)]
 fn read(lab: &Lab, out: &str, options: &[&str]) -> Option<Output> {
     let read = Command::new("python3")
         .arg(repository().join("tests/reader/read_store.py"))
@@ -63,7 +64,7 @@ fn read(lab: &Lab, out: &str, options: &[&str]) -> Option<Output> {
         Ok(read) if read.status.code() == Some(77) => "nothing here unpacks zstd for Python",
         Ok(read) => return Some(read),
     };
-    writeln!(std::io::stderr(), "not run: {why}").unwrap();
+    eprintln!("not run: {why}");
     None
 }
 
