@@ -153,7 +153,10 @@ fn run(session: &Session<'_>, cache: Option<&Cache>, options: &Options, observer
         session.be_wary();
     }
     let timestamp = history.free_timestamp(store, options)?;
-    let vanished = cache.and_then(|cache| cache.newest(&options.source)).filter(|known| !history.has(*known));
+    // Beside the store, as in a plain directory, the cache would be set back with it.
+    let keeps_watch = storage.is_remote() || storage.keys().is_some();
+    let known = cache.filter(|_| keeps_watch).and_then(|cache| cache.newest(&options.source));
+    let vanished = known.filter(|known| !history.has(*known));
     let mut notes = Vec::new();
     let full_scan = scan::due(cache, &history, options);
     let Losses { lost, repairs } = match scan::looks_at_packs(store, cache, full_scan) {
@@ -392,9 +395,12 @@ impl History {
         Ok(history)
     }
 
-    /// Says whether a snapshot that was once the newest can still be there: not if the history has become shorter than that.
+    /// Says whether a snapshot that was once the newest can still be there, or in quarantine: not if the history has become shorter.
     fn has(&self, (sequence, id): (u64, SnapshotId)) -> bool {
-        sequence + 1 < self.next_sequence || self.newest.contains(&(sequence, id))
+        match self.newest.first().map_or(0, |newest| newest.0) {
+            last if sequence == last => self.newest.contains(&(sequence, id)),
+            _ => sequence < self.next_sequence,
+        }
     }
 
     fn is_whole(&self) -> bool {

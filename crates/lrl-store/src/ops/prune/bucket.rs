@@ -98,6 +98,7 @@ pub fn prune(
     observer: &dyn Observer,
 ) -> Result<Report> {
     store.check_writable()?;
+    store.check_readable()?;
     let mut now = Now { here: options.now, there: None };
     let mut claim = None;
     let mut report = Report::default();
