@@ -378,18 +378,21 @@ fn killed_and_finished(world: &World, kill: Option<usize>) -> Vec<usize> {
         });
         scope.spawn(|| {
             let _part = second_part;
-            // The claim of the dead one ends.
+            // When the other is dead its claim ends, too.
+            second.list("claims", &mut |_, _| Ok(())).unwrap();
             clock.fetch_add(GRACE + DAY, Ordering::SeqCst);
-            for run in 3..9 {
-                for (n, source) in ["a", "b"].into_iter().enumerate() {
-                    fill(&world.lab(n), &[5, 3 + n as u64]);
-                    let guards = Guards { waits: true, clocks: false };
-                    back_up(&second, &world.lab(n), source, Arc::new(AtomicU64::new(run)), guards).unwrap();
+            world.pools[0].install(|| {
+                for run in 3..9 {
+                    for (n, source) in ["a", "b"].into_iter().enumerate() {
+                        fill(&world.lab(n), &[5, 3 + n as u64]);
+                        let guards = Guards { waits: true, clocks: false };
+                        back_up(&second, &world.lab(n), source, Arc::new(AtomicU64::new(run)), guards).unwrap();
+                    }
+                    let store = Store::open(Arc::clone(&second), LockMode::Exclusive, Duration::ZERO, &Silent).unwrap();
+                    one_prune(&store, &clock, &[], run).unwrap();
+                    clock.fetch_add(GRACE + DAY, Ordering::SeqCst);
                 }
-                let store = Store::open(Arc::clone(&second), LockMode::Exclusive, Duration::ZERO, &Silent).unwrap();
-                one_prune(&store, &clock, &[], run).unwrap();
-                clock.fetch_add(GRACE + DAY, Ordering::SeqCst);
-            }
+            });
         });
         stage.play(&schedule)
     });

@@ -84,6 +84,8 @@ impl Stage {
         }
         state.turn = None;
         state.waiting[actor] -= 1;
+        // Another thread of this actor may be waiting already.
+        self.changed.notify_all();
         match state.dead[actor] {
             true => Err(Error::Io { op: "use", path: "memory".into(), source: std::io::Error::other("killed") }),
             false => Ok(()),
