@@ -558,3 +558,30 @@ fn a_second_store_is_encrypted_with_a_key_of_its_own() {
     assert!(line[0]["error"].as_str().unwrap().contains("no key was given"), "{line}");
     lab.run(["status", "--store", &fleet, "--password-file", "pass"]).expect(0);
 }
+
+#[test]
+fn an_encrypted_bucket_is_pruned_beside_a_machine_that_only_writes() {
+    let bucket = Bucket::start();
+    let (reader, writer) = writer_in(&bucket);
+    for n in 0..4 {
+        writer.upload("changing.bin", &noise(300_000, 40 + n));
+        writer.lrl("backup").expect(0);
+    }
+    let written = reader.lrl("forget --keep-last 1 --prune --grace 0 --json").expect(0).json();
+    let packs = |bucket: &Bucket| bucket.names().iter().filter(|name| name.contains("/packs/")).count();
+    let before = packs(&bucket);
+    // A content that is written down comes again: it is stored again.
+    writer.upload("changing.bin", &noise(300_000, 40));
+    let again = writer.lrl("backup --json").expect(0).json();
+    assert!(again["added_bytes"].as_u64().unwrap() > 300_000, "{again}\n{written}");
+    bucket.change(|objects| {
+        let pending: Vec<_> = objects.iter().filter(|(name, _)| name.contains("/pending/")).collect();
+        assert!(pending.len() == 1 && pending[0].1.starts_with(b"LRLE"), "sealed, and for writers too");
+    });
+    reader.lrl("prune --grace 0 --json").expect(0);
+    assert!(packs(&bucket) < before, "{} {before}", packs(&bucket));
+    reader.lrl("check --read-data").expect(0);
+    writer.lrl("backup").expect(0);
+    reader.lrl("restore --data-dir again").expect(0);
+    same_data(&writer.path("data"), &reader.path("again"));
+}

@@ -166,6 +166,29 @@ mod tests {
         lens
     }
 
+    #[test]
+    fn a_secret_table_cuts_elsewhere_and_as_evenly() {
+        let data = noise(3, 24 << 20);
+        let cuts = |gear: &Gear| {
+            let (mut cutter, mut start, mut cuts) = (Cutter::new(UPLOADS, gear), 0, Vec::new());
+            while let Some(len) = cutter.cut(&data[start..]) {
+                start += len;
+                cuts.push(start);
+            }
+            cuts
+        };
+        let keys = |seed| {
+            let bundle = crate::crypt::Bundle::Full(zeroize::Zeroizing::new([seed; 32]));
+            Gear::keyed(crate::crypt::Keys::new([1; 32], &bundle).gear())
+        };
+        let (public, one, other) = (cuts(&Gear::default()), cuts(&keys(1)), cuts(&keys(2)));
+        for (a, b) in [(&public, &one), (&public, &other), (&one, &other)] {
+            assert!(a.iter().filter(|cut| b.contains(cut)).count() <= 1, "{a:?} {b:?}");
+        }
+        assert!([&one, &other].into_iter().all(|cuts| (10..60).contains(&cuts.len())), "{one:?} {other:?}");
+        assert_eq!(one, cuts(&keys(1)));
+    }
+
     fn reference(params: CdcParams, data: &[u8]) -> Vec<usize> {
         fastcdc::v2020::FastCDC::new(data, params.min, params.avg, params.max).map(|c| c.length).collect()
     }
