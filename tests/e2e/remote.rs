@@ -78,8 +78,12 @@ impl Moto {
         let mut command = Command::new("moto_server");
         command.args(["-H", "127.0.0.1", "-p", &port.to_string()]).stdout(Stdio::null()).stderr(Stdio::null());
         let child = command.spawn().ok()?;
-        let moto = Self(child, format!("127.0.0.1:{port}"));
+        let mut moto = Self(child, format!("127.0.0.1:{port}"));
         for _ in 0..600 {
+            // Its port may have been taken meanwhile, by a test that runs at the same time.
+            if moto.0.try_wait().unwrap().is_some() {
+                return Self::start();
+            }
             if let Ok(mut stream) = std::net::TcpStream::connect(&moto.1) {
                 let request = format!(
                     "PUT /{BUCKET} HTTP/1.1\r\nHost: {}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",

@@ -166,6 +166,12 @@ impl Failure {
                 "nothing was changed; `lrl check --read-data` tells what is damaged, `lrl check --repair` repairs what can be, \
                  `lrl snapshots` tells what else there is, `lrl restore --manifest FILE` restores a set without the store",
             ),
+            Error::Unsupported { what } if what.starts_with("a store at gs://") => {
+                Some("it needs the feature `gcs`: cargo install --path crates/lrl-cli --features gcs")
+            }
+            Error::Unsupported { what } if what.starts_with("a store at az://") => {
+                Some("it needs the feature `azure`: cargo install --path crates/lrl-cli --features azure")
+            }
             Error::Unsupported { .. } => Some("a newer lrl may know it"),
             error if error.is_full() => Some(NO_ROOM),
             Error::Io { source, .. } => match source.kind() {

@@ -59,6 +59,10 @@ pub trait Segments {
     fn find(&mut self, key: &[u8; 32]) -> Option<(Arc<File>, Record)>;
     /// Takes note of a segment of the archive that is being written, in order.
     fn record(&mut self, record: &Record) -> Result<()>;
+    /// Says whether all contents will be read, because there is no earlier archive.
+    fn is_none(&self) -> bool {
+        false
+    }
 }
 
 /// Knows no earlier archive and keeps nothing.
@@ -71,6 +75,9 @@ impl Segments for NoSegments {
     }
     fn record(&mut self, _: &Record) -> Result<()> {
         Ok(())
+    }
+    fn is_none(&self) -> bool {
+        true
     }
 }
 

@@ -15,6 +15,7 @@ use crate::progress::Observer;
 use crate::storage::local::Synced;
 use crate::storage::room::Room;
 use crate::store::Store;
+use crate::store::ahead::Ahead;
 use crate::store::tree::Items;
 
 /// Writes the archive beside `name`, under a temporary name.
@@ -27,7 +28,7 @@ pub fn write_archive(
     observer: &dyn Observer,
 ) -> Result<(Synced, archive::Written)> {
     let file = WriteBehind::create(name.parent().unwrap_or(Path::new(".")))?;
-    let entries = Items::<Entry>::new(store, &uploads.list)?;
+    let entries = Ahead::new(store, segments.is_none(), Items::<Entry>::new(store, &uploads.list)?);
     let contents = StoredContents { store, list: uploads };
     let options = archive::Options { path: name, workers: rayon::current_num_threads(), room, observer };
     let mut writer = std::io::BufWriter::with_capacity(256 << 10, file);

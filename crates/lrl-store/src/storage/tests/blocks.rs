@@ -40,6 +40,9 @@ impl Storage for Far {
     fn is_remote(&self) -> bool {
         true
     }
+    fn create_new(&self, name: &str, bytes: &[u8]) -> Result<bool> {
+        self.memory.create_new(name, bytes)
+    }
     fn read(&self, name: &str) -> Result<Vec<u8>> {
         self.memory.read(name)
     }
