@@ -15,6 +15,8 @@ use crate::storage::{Guard, LockMode, collect};
 pub(crate) const CLAIMS: &str = "claims";
 /// A claim this old is dead: a run that lives so long notices that it was outbid, and stops.
 const DEAD_AFTER: Duration = Duration::from_secs(24 * 3600);
+/// Nobody is still trying after so long.
+const OLD_PROBE: Duration = Duration::from_secs(3600);
 /// What the last claim of this machine was, beside its copies of the store.
 const OURS: &str = "prune-claim";
 
@@ -105,7 +107,23 @@ impl Store {
         for old in self.claims()?.into_iter().filter(|old| *old < number) {
             self.storage.remove(&name(old))?;
         }
+        self.remove_old_probes(now)?;
         Ok(claim)
+    }
+
+    /// Removes what runs left that were killed while they tried the storage.
+    fn remove_old_probes(&self, now: &Now) -> Result<()> {
+        for probe in collect(&*self.storage, CLAIMS, |name| number(name).is_none().then(|| name.to_string()))? {
+            let at = match self.storage.modified(&probe) {
+                Err(Error::Missing { .. }) => continue,
+                at => at?,
+            };
+            let age = now.there.zip(at).map(|(now, at)| now.duration_since(at).unwrap_or_default());
+            if is_object_name(&probe) && age.is_none_or(|age| age >= OLD_PROBE) {
+                self.storage.remove(&probe)?;
+            }
+        }
+        Ok(())
     }
 
     /// Fails where the run that made a claim may be alive.
