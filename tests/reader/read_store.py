@@ -102,7 +102,7 @@ class Keys:
         for path in names(root, f"keys/{ID}"):
             text = path.read_bytes()
             must(blake3(text).hex() == path.name, path)
-            master = master or self.slot(json.loads(text), secret, is_file)
+            master = master or self.slot(text, json.loads(text), secret, is_file)
         if not master:
             print("nothing opens this store: give the key file or the passphrase of a full key", file=sys.stderr)
             sys.exit(12)
@@ -116,7 +116,7 @@ class Keys:
     def context(self, kind, rest=b""):
         return self.store_id + bytes([len(kind)]) + kind.encode() + rest
 
-    def slot(self, slot, secret, is_file):
+    def slot(self, text, slot, secret, is_file):
         """Returns the master key, if it is in this slot and this secret opens it."""
         must(slot["format"] == 1 and slot["class"] in ("full", "writer"), "a slot of another kind")
         how = slot.get("argon2id")
@@ -128,7 +128,7 @@ class Keys:
         else:
             key = derive("lrl store format 1: key file", secret)
         sealed = bytes.fromhex(slot["sealed"])
-        return unseal(key, sealed[:24], self.context("slot", b"\0"), sealed[24:])
+        return unseal(key, sealed[:24], self.context("slot", text[: text.rindex(b',"sealed":"')]), sealed[24:])
 
     def pack(self, data):
         """Returns the key of a pack's chunks, and its directory."""
@@ -142,7 +142,7 @@ class Keys:
         encoded, plain, encoding, bases, depth = record
         told = struct.pack("<IIBBB", encoded, plain, encoding, depth, len(bases))
         context = self.context("chunk", chunk + told + b"".join(bases))
-        return unseal(key, struct.pack("<Q16x", offset), context, sealed)
+        return unseal(key, struct.pack("<Q", offset) + chunk[:16], context, sealed)
 
     def document(self, data, first):
         """Unseals an index, or what is for readers only: a snapshot or a record."""

@@ -5,11 +5,13 @@
 //! opens them. Both follow from one master key, so a full key holds 32 bytes.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use chacha20poly1305::aead::rand_core::RngCore;
+use chacha20poly1305::aead::rand_core::{self, CryptoRng, RngCore};
 use chacha20poly1305::aead::{AeadInPlace, KeyInit, OsRng};
 use chacha20poly1305::{Tag, XChaCha20Poly1305, XNonce};
 use crypto_box::{PublicKey, SecretKey};
+use rustix::time::{ClockId, clock_gettime};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::error::{Error, Result};
@@ -25,10 +27,43 @@ pub const SEALED_KEY_LEN: usize = 32 + crypto_box::SEALBYTES;
 /// 32 secret bytes, wiped when they are dropped.
 pub type Secret = Zeroizing<[u8; 32]>;
 
-/// Fills an array with random bytes of the operating system.
+/// Random numbers of the operating system, mixed with what a virtual machine that was set back does not repeat: its clocks.
+struct Mixed;
+
+impl RngCore for Mixed {
+    fn next_u32(&mut self) -> u32 {
+        rand_core::impls::next_u32_via_fill(self)
+    }
+    fn next_u64(&mut self) -> u64 {
+        rand_core::impls::next_u64_via_fill(self)
+    }
+    fn fill_bytes(&mut self, bytes: &mut [u8]) {
+        // Only what must be told apart is made of this, and `random` has asked the system before.
+        if self.try_fill_bytes(bytes).is_err() {
+            std::process::abort();
+        }
+    }
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), rand_core::Error> {
+        static CALLS: AtomicU64 = AtomicU64::new(0);
+        let mut seed = Zeroizing::new([0; 32]);
+        OsRng.try_fill_bytes(seed.as_mut_slice())?;
+        let mut more = CALLS.fetch_add(1, Ordering::Relaxed).to_le_bytes().to_vec();
+        for clock in [ClockId::Realtime, ClockId::Monotonic, ClockId::ProcessCPUTime] {
+            let read = clock_gettime(clock);
+            more.extend_from_slice(&read.tv_sec.to_le_bytes());
+            more.extend_from_slice(&read.tv_nsec.to_le_bytes());
+        }
+        expand(&keyed(&seed, &more), bytes);
+        Ok(())
+    }
+}
+
+impl CryptoRng for Mixed {}
+
+/// Fills an array with random bytes.
 pub fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
-    OsRng.try_fill_bytes(&mut bytes).map_err(|e| Error::Refused(format!("the system has no random numbers: {e}")))?;
+    Mixed.try_fill_bytes(&mut bytes).map_err(|e| Error::Refused(format!("the system has no random numbers: {e}")))?;
     Ok(bytes)
 }
 
@@ -240,7 +275,7 @@ impl Keys {
 
     /// Seals an object's key for those who read contents.
     pub fn seal_key(&self, key: &Key) -> Result<[u8; SEALED_KEY_LEN]> {
-        let sealed = self.public.seal(&mut OsRng, key.0.as_slice()).ok().and_then(|bytes| bytes.try_into().ok());
+        let sealed = self.public.seal(&mut Mixed, key.0.as_slice()).ok().and_then(|bytes| bytes.try_into().ok());
         sealed.ok_or_else(|| Error::Refused("an object's key could not be sealed".into()))
     }
 

@@ -93,7 +93,8 @@ pub fn drill_record(bytes: &[u8]) {
 pub fn slot(bytes: &[u8]) {
     let credential = Credential::from_key_file(&"5a".repeat(32));
     if let (Ok(slot), Some(credential)) = (Slot::decode(bytes, "keys/x"), credential) {
-        assert_eq!(sure(Slot::decode(&sure(slot.encode()), "keys/x")), slot);
+        let written = sure(slot.encode());
+        assert_eq!(sure(sure(Slot::decode(&written, "keys/x")).encode()), written);
         let _ = slot.id();
         let _ = slot.open(&[7; 32], &credential, "keys/x");
     }

@@ -37,7 +37,13 @@ pub struct Slot {
     pub argon2id: Option<Kdf>,
     /// Nonce, sealed keys and tag, as hex.
     sealed: String,
+    /// The document's bytes before that: sealed with the keys, so that none of it can be changed.
+    #[serde(skip)]
+    said: Vec<u8>,
 }
+
+/// Where the sealed part begins; it is the last.
+const SEALED: &[u8] = b",\"sealed\":\"";
 
 /// The parameters of Argon2id, version 19.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +77,9 @@ fn to_hex(bytes: &[u8]) -> String {
 }
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {
+    if !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
     let pairs = text.as_bytes().chunks(2);
     pairs
         .map(|pair| {
@@ -126,8 +135,13 @@ impl Credential {
     }
 }
 
-fn context(store_id: &[u8; 32], class: Class) -> Vec<u8> {
-    [&store_id[..], &[4], b"slot", &[class as u8]].concat()
+fn context(store_id: &[u8; 32], said: &[u8]) -> Vec<u8> {
+    [&store_id[..], &[4], b"slot", said].concat()
+}
+
+/// Returns a document's bytes before its sealed part.
+fn said(document: &[u8]) -> Option<&[u8]> {
+    document.windows(SEALED.len()).rposition(|part| part == SEALED).map(|at| &document[..at])
 }
 
 impl Slot {
@@ -143,14 +157,27 @@ impl Slot {
             Credential::Passphrase(_) => Some(Kdf { salt: crypt::random()?, ..ARGON2 }),
             Credential::File(_) => None,
         };
+        let store = ChunkId::from_bytes(*store_id).to_string();
+        let (class, label) = (keys.class(), label.to_string());
+        let mut slot = Self {
+            format: VERSION,
+            store_id: store,
+            class,
+            label,
+            created,
+            argon2id,
+            sealed: String::new(),
+            said: Vec::new(),
+        };
+        let document = slot.encode()?;
+        slot.said = said(&document).map(<[u8]>::to_vec).ok_or_else(|| Error::corrupt("a new slot", "has no end"))?;
         let nonce = crypt::random()?;
         let mut sealed = keys.to_bytes();
         let key = credential.key(argon2id.as_ref(), "a new slot")?;
         let key = key.ok_or_else(|| Error::Refused("a slot for nobody".into()))?;
-        key.seal(&nonce, &context(store_id, keys.class()), &mut sealed)?;
-        let sealed = to_hex(&[nonce.as_slice(), &sealed].concat());
-        let store_id = ChunkId::from_bytes(*store_id).to_string();
-        Ok(Self { format: VERSION, store_id, class: keys.class(), label: label.into(), created, argon2id, sealed })
+        key.seal(&nonce, &context(store_id, &slot.said), &mut sealed)?;
+        slot.sealed = to_hex(&[nonce.as_slice(), &sealed].concat());
+        Ok(slot)
     }
 
     /// Returns the store's id as bytes.
@@ -163,7 +190,7 @@ impl Slot {
         let Some(key) = credential.key(self.argon2id.as_ref(), object)? else { return Ok(None) };
         let opened = from_hex(&self.sealed).and_then(|bytes| {
             let (nonce, sealed) = bytes.split_first_chunk::<24>()?;
-            key.open(nonce, &context(store_id, self.class), sealed.to_vec()).map(Zeroizing::new)
+            key.open(nonce, &context(store_id, &self.said), sealed.to_vec()).map(Zeroizing::new)
         });
         Ok(opened.and_then(|bytes| Bundle::from_bytes(self.class, &bytes)))
     }
@@ -180,11 +207,14 @@ impl Slot {
         if bytes.len() > MAX_BYTES {
             return Err(Error::corrupt(object, "is too long for a slot"));
         }
-        let slot: Self =
+        let mut slot: Self =
             serde_json::from_slice(bytes).map_err(|e| Error::corrupt(object, format!("is not a slot: {e}")))?;
         if slot.format != VERSION {
             return Err(Error::Unsupported { what: format!("slot format {} ({object})", slot.format) });
         }
+        slot.said = said(bytes)
+            .ok_or_else(|| Error::corrupt(object, "is not a slot: its sealed part is not the last"))?
+            .to_vec();
         Ok(slot)
     }
 }

@@ -89,6 +89,13 @@ pub fn open_head(keys: &Keys, head: &[u8], object: &str) -> Result<Key> {
     }
 }
 
+/// The offset tells the chunks of a pack apart; should two packs ever have one key, the id does.
+fn chunk_nonce(offset: u64, id: &ChunkId) -> [u8; 24] {
+    let mut nonce = crypt::numbered(offset);
+    nonce[8..].copy_from_slice(&id.as_bytes()[..16]);
+    nonce
+}
+
 /// What a chunk is sealed with: the store, and all that its record says.
 fn chunk_context(keys: &Keys, record: &Record) -> Vec<u8> {
     let mut what = record.id.as_bytes().to_vec();
@@ -99,7 +106,7 @@ fn chunk_context(keys: &Keys, record: &Record) -> Vec<u8> {
 /// Seals a chunk's encoded bytes for `offset` in a pack; the record's length grows by what that adds.
 pub fn seal_chunk(keys: &Keys, key: &Key, offset: u64, record: &mut Record, bytes: &mut Vec<u8>) -> Result<()> {
     record.encoded_len += TAG_LEN as u32;
-    key.seal(&crypt::numbered(offset), &chunk_context(keys, record), bytes)
+    key.seal(&chunk_nonce(offset, &record.id), &chunk_context(keys, record), bytes)
 }
 
 /// Opens a chunk's encoded bytes.
@@ -111,7 +118,7 @@ pub fn open_chunk(
     bytes: Vec<u8>,
     object: &str,
 ) -> Result<Vec<u8>> {
-    let plain = key.open(&crypt::numbered(offset), &chunk_context(keys, record), bytes);
+    let plain = key.open(&chunk_nonce(offset, &record.id), &chunk_context(keys, record), bytes);
     plain.ok_or_else(|| {
         Error::corrupt(object, "its bytes do not open: they, or what the index says of them, were changed")
     })

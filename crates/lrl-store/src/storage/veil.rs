@@ -24,6 +24,8 @@ const WRITERS: [u8; 8] = *b"LRLE\x01\x01\0\0";
 const READERS: [u8; 8] = *b"LRLE\x01\x02\0\0";
 /// Keys and lengths of so many objects are remembered: every look-up in an index needs them.
 const OPEN_OBJECTS: usize = 64;
+/// Before the name of a source that stands there without a veil.
+const BARE: &str = "/?/";
 const QUARANTINE: &str = "quarantine/";
 /// A directory below which names begin with a source.
 const OF_SOURCES: [&str; 2] = ["snapshots", "drills"];
@@ -168,12 +170,15 @@ impl Veil {
 
     /// Gives a name's source its veil.
     fn veiled(&self, name: &str) -> Result<String> {
-        self.each_source(name, |source| self.keys.veil(source))
+        match name.split_once(BARE) {
+            Some((dir, bare)) => Ok(format!("{dir}/{bare}")),
+            None => self.each_source(name, |source| self.keys.veil(source)),
+        }
     }
 
-    /// Takes the veil off; what has none is a foreign name, and stays as it is.
+    /// Takes the veil off; what has none gets a name that no source has, so that it is seen to be foreign.
     fn unveiled(&self, name: &str) -> String {
-        let source = |veiled: &str| Ok(self.keys.unveil(veiled).unwrap_or_else(|| veiled.into()));
+        let source = |veiled: &str| Ok(self.keys.unveil(veiled).unwrap_or_else(|| format!("{}{veiled}", &BARE[1..])));
         self.each_source(name, source).unwrap_or_else(|_| name.into())
     }
 

@@ -55,8 +55,9 @@ impl Store {
         let object = name.object();
         let found =
             drill::decode(&self.storage.read(&object)?, &name.id, self.ids(), &self.storage.describe_object(&object))?;
-        if found.source != name.source {
-            return Err(Error::corrupt(self.storage.describe_object(&object), "stands under another source"));
+        let finished = u64::try_from(found.finished.secs).unwrap_or_default();
+        if found.source != name.source || finished != name.finished {
+            return Err(Error::corrupt(self.storage.describe_object(&object), "stands under another record's name"));
         }
         Ok(found)
     }

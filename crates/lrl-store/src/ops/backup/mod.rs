@@ -363,10 +363,14 @@ pub fn time_of(time: SystemTime) -> Time {
     }
 }
 
+/// So many of the newest snapshots are looked through for the one that a machine knew.
+const MOST_LISTED: usize = 4096;
+
 /// What the source's earlier snapshots say: the next place in the sequence, and what each half is compared with.
 pub(super) struct History {
     pub next_sequence: u64,
-    newest: Vec<(u64, SnapshotId)>,
+    /// The newest that are listed, in order.
+    listed: Vec<(u64, SnapshotId)>,
     newest_stamp: Option<String>,
     pub database: Option<(SnapshotId, snapshot::Database)>,
     uploads: Option<(SnapshotId, snapshot::Uploads)>,
@@ -380,11 +384,11 @@ impl History {
         let next_sequence = store.highest_sequence(source, &names)?.checked_add(1);
         let next_sequence = next_sequence
             .ok_or_else(|| Error::corrupt(store.storage().describe(), "holds a snapshot of the last number"))?;
-        let last = names.last().map_or(0, |name| name.sequence);
-        let newest = names.iter().rev().take_while(|name| name.sequence == last);
-        let newest = newest.map(|name| (name.sequence, name.id)).collect();
+        // Of a long history the newest: what this machine saw last is among them.
+        let newest = names.iter().skip(names.len().saturating_sub(MOST_LISTED));
+        let listed = newest.map(|name| (name.sequence, name.id)).collect();
         let mut history =
-            Self { next_sequence, newest, newest_stamp: None, database: None, uploads: None, is_unsure: false };
+            Self { next_sequence, listed, newest_stamp: None, database: None, uploads: None, is_unsure: false };
         history.look(store, &names)?;
         let first = names.first().filter(|first| first.sequence > 1 && !history.is_whole()).cloned();
         if let Some(first) = first {
@@ -395,12 +399,14 @@ impl History {
         Ok(history)
     }
 
-    /// Says whether a snapshot that was once the newest can still be there, or in quarantine: not if the history has become shorter.
-    fn has(&self, (sequence, id): (u64, SnapshotId)) -> bool {
-        match self.newest.first().map_or(0, |newest| newest.0) {
-            last if sequence == last => self.newest.contains(&(sequence, id)),
-            _ => sequence < self.next_sequence,
-        }
+    /// Says whether a snapshot that was once the newest is still there, or in quarantine. A listing that begins behind it begins with one that
+    /// this machine has seen since.
+    fn has(&self, known: (u64, SnapshotId)) -> bool {
+        let Some((first, last)) = self.listed.first().zip(self.listed.last()) else {
+            return known.0 < self.next_sequence;
+        };
+        let is_aside = last.0 < known.0 && known.0 < self.next_sequence;
+        known.0 < first.0 || is_aside || self.listed.contains(&known)
     }
 
     fn is_whole(&self) -> bool {

@@ -65,6 +65,21 @@ fn what_is_below_shows_neither_contents_nor_names_of_sources() {
 }
 
 #[test]
+fn what_stands_there_without_a_veil_is_foreign() {
+    let both = both();
+    for name in ["snapshots/lab/0000000000000001-x", "drills/lab", "quarantine/snapshots/lab/x"] {
+        both.below.write_new(name, Source::Bytes(b"bare")).unwrap();
+    }
+    let found = names(&both.reader, "");
+    assert_eq!(found, ["drills/?/lab", "quarantine/snapshots/?/lab/x", "snapshots/?/lab/0000000000000001-x"]);
+    assert!(names(&both.reader, "snapshots/lab").is_empty());
+    for name in found {
+        both.reader.rename(&name, &format!("quarantine/{name}")).unwrap();
+        assert!(both.below.len(&format!("quarantine/{}", name.replace("/?/", "/"))).is_ok(), "{name}");
+    }
+}
+
+#[test]
 fn every_flip_and_every_cut_of_a_sealed_object_is_seen() {
     let both = both();
     // The private key is slow: its object is short.
