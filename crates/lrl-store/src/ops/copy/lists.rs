@@ -10,8 +10,10 @@ use crate::format::node::Item;
 use crate::id::ChunkId;
 use crate::store::tree::{Builder, Items};
 
-/// So many pieces or entries are worked on at once; of entries with long names fewer.
+/// So many pieces are worked on at once, or so many bytes of them: packs are sealed between two batches.
 const BATCH: usize = 64;
+const BATCH_BYTES: u64 = 8 << 20;
+/// So many entries, or so many bytes of names.
 const BATCH_ENTRIES: usize = 512;
 const BATCH_NAMES: usize = 4 << 20;
 
@@ -57,11 +59,14 @@ pub(super) fn pieces(mover: &Mover<'_>, root: &ChunkId, pair: Option<Pair>) -> C
     let mut list = Items::<Piece>::new(mover.from, root).map_err(reading)?;
     let mut total = 0u64;
     loop {
-        let mut batch = Vec::with_capacity(BATCH);
+        let (mut batch, mut bytes) = (Vec::with_capacity(BATCH), 0u64);
         while batch.len() < BATCH
+            && bytes < BATCH_BYTES
             && let Some(piece) = list.next()
         {
-            batch.push((piece.map_err(reading)?, beside.next()));
+            let piece = piece.map_err(reading)?;
+            bytes = bytes.saturating_add(piece.len());
+            batch.push((piece, beside.next()));
         }
         if batch.is_empty() {
             return Ok((builder.finish()?, total));
@@ -160,7 +165,17 @@ fn contents(mover: &Mover<'_>, batch: Vec<(Entry, Option<(Kind, Kind)>)>) -> Cop
         }
         done.push(entry);
     }
-    for part in waiting.chunks(BATCH) {
+    let mut waiting = waiting.as_slice();
+    while !waiting.is_empty() {
+        let mut bytes = 0u64;
+        let fits = |(_, _, piece): &&(usize, usize, Piece)| {
+            let fits = bytes < BATCH_BYTES;
+            bytes = bytes.saturating_add(piece.len());
+            fits
+        };
+        let count = waiting.iter().take(BATCH).take_while(fits).count();
+        let (part, later) = waiting.split_at(count);
+        waiting = later;
         let copied: Vec<Piece> = part.par_iter().map(|(_, _, new)| piece(mover, *new, None)).collect::<Copying<_>>()?;
         for ((at, n, _), piece) in part.iter().zip(copied) {
             if let Kind::File { content: Content::Inline(pieces), .. } = &mut done[*at].kind {
