@@ -157,6 +157,7 @@ fn render(context: &Context<'_>, paths: &Paths, report: &Report) -> Result {
     let term = context.term;
     let lost = report.problems.iter().filter(|problem| problem.lost).count();
     let exit = match (&report.set_error, lost) {
+        _ if report.interrupted => Exit::Interrupted,
         (Some(_), _) => Exit::SetFailed,
         (None, 0) => Exit::Done,
         (None, _) => Exit::Incomplete,
@@ -189,6 +190,9 @@ fn render(context: &Context<'_>, paths: &Paths, report: &Report) -> Result {
     }
     match exit {
         Exit::Done => term.say("\nBackup completed successfully!"),
+        Exit::Interrupted => {
+            term.say("\nInterrupted. Snapshot and set are complete; the next backup removes the older sets that are too many.");
+        }
         Exit::SetFailed => term.say("\nThe snapshot is stored, but its set could not be written."),
         _ => term
             .say(format!("\nBackup completed, but with {} (see the warnings).", units::count(lost as u64, "problem"))),
