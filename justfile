@@ -13,21 +13,15 @@ lint:
 test:
     cargo test --workspace --locked
 
-# Every fault and damage, at every step and byte, and 100,000 random operations: hours. A number instead of `all` bounds each kind:
-# `just soak 200`. It prints how many states were tried; a failure prints what tries that state again.
-soak ROUNDS="all":
-    LRL_TEST_ROUNDS={{ROUNDS}} cargo test --workspace --locked --lib -- ops::tests check::repair --nocapture
-    LRL_TEST_ROUNDS={{ROUNDS}} cargo test --workspace --locked --test e2e -- kill --nocapture
-
-# The same tests with larger bounds, and the ones too large for the gate: live databases of over 1 GiB, 700 rounds beside writers, every
-# flipped byte and every truncation of a small store.
+# Tests of live databases with larger bounds: one of over 1 GiB, 700 rounds beside writers.
 long:
     LRL_TEST_ROUNDS=700 cargo test -p lrl-store --locked sqlite::
     cargo test -p lrl-store --locked -- --ignored the_lock_byte_page_is_zero_and_nothing_else_differs
 
-# Every fault at every step, and everything else that is bounded in the gate. Prints how many states were tried. Takes hours; a number tries so many of each.
+# Prints how many states were tried; a failure prints what tries that state again.
+# Every fault at every step, every damaged byte, 100,000 random operations: hours. A number tries so many of each kind: `just soak 200`.
 soak ROUNDS="all":
-    LRL_TEST_ROUNDS={{ROUNDS}} cargo test --workspace --locked --lib -- --nocapture ops::tests
+    LRL_TEST_ROUNDS={{ROUNDS}} cargo test --workspace --locked --lib -- --nocapture ops::tests check::repair
     LRL_TEST_ROUNDS={{ROUNDS}} cargo test --workspace --locked --test e2e -- --nocapture kill power_cut fails
     LRL_TEST_ROUNDS={{ROUNDS}} cargo test --workspace --locked --test parsers -- --nocapture
 

@@ -38,11 +38,9 @@ fn snapshots_are_listed_for_people_and_for_programs() {
     let run = lab.lrl("snapshots").expect(0);
     let lines: Vec<&str> = run.stdout.lines().collect();
     assert_eq!(lines.len(), 4, "{}", run.stdout);
-    assert!(
-        lines[0].contains("number") && lines[1].contains("first") && lines[1].contains("just now"),
-        "{}",
-        run.stdout
-    );
+    // How long ago depends on the machine.
+    let is_age = |line: &str| line.contains("just now") || line.contains(" ago");
+    assert!(lines[0].contains("number") && lines[1].contains("first") && is_age(lines[1]), "{}", run.stdout);
     let document = lab.lrl("snapshots --json").expect(0).json();
     let listed = document["snapshots"].as_array().unwrap();
     assert_eq!(document["success"], true);

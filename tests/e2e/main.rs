@@ -31,6 +31,7 @@ mod hostile;
 #[path = "../../crates/lrl-store/src/storage/image.rs"]
 mod image;
 mod import;
+mod justfile;
 mod layers;
 mod odd;
 mod operations;

@@ -58,7 +58,7 @@ fn a_damaged_pack_goes_into_quarantine_and_the_next_backup_heals_what_it_held() 
     lab.lrl("check --repair").expect(0);
     assert!(!lab.path("backups/store/quarantine").exists());
     let run = lab.lrl("check --read-data").expect(4);
-    assert!(run.stderr.contains("--repair") && pack.exists(), "{}", run.stderr);
+    assert!(run.stderr.contains("`lrl check --read-data --repair` repairs") && pack.exists(), "{}", run.stderr);
     let run = lab.lrl("check --read-data --repair").expect(4);
     assert!(run.stdout.contains(&format!("{name} -> quarantine/{name}")), "{}", run.stdout);
     assert!(run.stdout.contains("Saved out of damaged packs:"), "{}", run.stdout);
@@ -168,6 +168,11 @@ fn a_config_that_is_damaged_or_gone_is_made_again() {
     }
     fs::remove_file(&config).unwrap();
     lab.lrl("backup").expect(1);
+    for line in ["snapshots", "status", "ls latest", "restore --dry-run", "stats", "drill --snapshot latest"] {
+        let run = lab.lrl(line).expect(10);
+        let says = ["there is no config in the store at", "`lrl check --repair` makes the config again"];
+        assert!(says.iter().all(|text| run.stderr.contains(text)), "{line}: {}", run.stderr);
+    }
     lab.lrl("check --repair").expect(0);
     let first = fs::read(&config).unwrap();
     fs::remove_file(&config).unwrap();

@@ -70,6 +70,11 @@ fn halves_and_paths_are_restored_alone() {
     assert!(users(&lab.path("data/lrl.db")) == 1 && lab.path("data/assets/later").exists());
     lab.lrl("restore --path assets/ab12/v1.txt").expect(0);
     assert!(lab.path("data/assets/ab12/v1.txt").exists() && lab.path("data/assets/later").exists());
+    // What is kept of one file is an upload like any other from then on: somebody has to know.
+    lab.write("data/assets/ab12/v1.txt", b"another");
+    let run = lab.lrl("restore --path assets/ab12/v1.txt").expect(0);
+    assert!(run.stderr.contains("v1.txt.pre-restore stands among the uploads"), "{}", run.stderr);
+    fs::remove_file(lab.path("data/assets/ab12/v1.txt.pre-restore")).unwrap();
     fs::remove_dir_all(lab.path("data/assets/cd34")).unwrap();
     lab.lrl("restore --path assets/cd34").expect(0);
     assert_eq!(names(lab.path("data/assets/cd34")), ["v1.bin"]);

@@ -99,6 +99,38 @@ fn the_application_goes_on_writing_on_a_disk_that_backups_have_come_to_the_end_o
 }
 
 #[test]
+fn an_older_set_that_the_store_gives_back_makes_room_for_the_new_one() {
+    let Some((lab, _disk)) = lab_on("40m") else { return };
+    let line = |n: u32| format!("backup --out vol/backups --keep-sets {n} --json");
+    let stamps = || files_with(&lab.path("vol/backups"), ".tar.gz").len();
+    lab.write("vol/data/assets/more/large", noise(7_000_000, 1));
+    let first = lab.lrl(&line(2)).expect(0).json();
+    lab.write("vol/data/assets/more/1", noise(300_000, 2));
+    lab.lrl(&line(2)).expect(0);
+    assert_eq!(stamps(), 2);
+    // Two sets and the store take all but a few megabytes: a third set fits only where the first one stood.
+    fs::write(lab.path("vol/other"), vec![1; free(&lab.path("vol")) as usize - (5 << 20)]).unwrap();
+    lab.write("vol/data/assets/more/2", noise(300_000, 3));
+    let run = lab.lrl(&line(2)).expect(0);
+    let document = run.json();
+    assert_eq!(document["sets"]["removed"][0]["timestamp"], first["timestamp"], "{}", run.stdout);
+    assert!(run.stderr.contains("is removed to make room for the new one"), "{}", run.stderr);
+    assert_eq!((stamps(), document["sets"]["count"].as_u64()), (2, Some(2)));
+    lab.lrl("drill --backup vol/backups").expect(0);
+    // The last one that stands does not go before another is there.
+    fs::write(lab.path("vol/more"), vec![1; (free(&lab.path("vol")) as usize).saturating_sub(5 << 20)]).unwrap();
+    lab.lrl(&line(1)).expect(0);
+    assert_eq!(stamps(), 1);
+    fs::write(lab.path("vol/most"), vec![1; (free(&lab.path("vol")) as usize).saturating_sub(5 << 20)]).unwrap();
+    lab.write("vol/data/assets/more/3", noise(300_000, 4));
+    let run = lab.lrl(&line(1)).expect(5);
+    assert!(run.stderr.contains("make room on that disk"), "{}", run.stderr);
+    assert_eq!(stamps(), 1);
+    lab.lrl("drill --backup vol/backups").expect(0);
+    assert_whole(&lab, "vol/backups");
+}
+
+#[test]
 fn what_a_stopped_run_had_stored_does_not_stay() {
     let Some((lab, disk)) = lab_on("80m") else { return };
     let vol = lab.path("vol");

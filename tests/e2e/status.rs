@@ -24,7 +24,8 @@ fn the_age_of_backup_and_drill_is_told() {
     let found = status(&lab, "", 0);
     assert_eq!(found["last_passed_drill"]["passed"], true, "{found:#}");
     let run = lab.lrl("status").expect(0);
-    assert!(run.stdout.contains("Last good backup: just now") && run.stdout.contains("Last passed drill: "));
+    assert!(run.stdout.contains("\nLast good backup: ") && run.stdout.contains(", snapshot "), "{}", run.stdout);
+    assert!(run.stdout.contains("\nLast passed drill: ") && run.stdout.contains(", of 2"), "{}", run.stdout);
     std::thread::sleep(std::time::Duration::from_millis(2100));
     let late = lab.lrl("status --max-age 1s").expect(4);
     assert!(late.stderr.contains("more than 1 s"), "{}", late.stderr);

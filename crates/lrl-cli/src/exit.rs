@@ -3,6 +3,7 @@
 use std::io;
 
 use lrl_store::error::Error;
+use lrl_store::store::CONFIG;
 
 /// Every way in which lrl ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,6 +154,9 @@ impl Failure {
             Error::NoStore { what: "store", path } if path.to_string_lossy().contains("://") => {
                 Some("`lrl init --store URL` makes a store in a bucket; look at the bucket and the prefix")
             }
+            Error::NoStore { what: CONFIG, .. } => {
+                Some("all else of a store is there: `lrl check --repair` makes the config again")
+            }
             Error::NoStore { what: "store", .. } => {
                 Some("`lrl backup` makes a store at its first run; --backup DIR or --store PATH names another place")
             }
@@ -163,8 +167,8 @@ impl Failure {
             Error::NoStore { .. } => Some("--backup DIR names another place"),
             Error::Locked { .. } => Some("wait until the other lrl is done, or give it longer with --lock-wait 10m"),
             Error::Corrupt { .. } | Error::Missing { .. } => Some(
-                "nothing was changed; `lrl check --read-data` tells what is damaged, `lrl check --repair` repairs what can be, \
-                 `lrl snapshots` tells what else there is, `lrl restore --manifest FILE` restores a set without the store",
+                "nothing was changed; `lrl check --read-data` tells what is damaged, `lrl check --read-data --repair` repairs \
+                 what can be, `lrl snapshots` tells what else there is, `lrl restore --manifest FILE` restores a set without the store",
             ),
             Error::Unsupported { what } if what.starts_with("a store at gs://") => {
                 Some("it needs the feature `gcs`: cargo install --path crates/lrl-cli --features gcs")

@@ -186,6 +186,7 @@ fn render(context: &Context<'_>, paths: &Paths, report: &Report) -> Exit {
     let term = context.term;
     let lost = report.problems.iter().filter(|problem| problem.lost).count();
     let exit = match (&report.set_error, lost + usize::from(report.vanished.is_some())) {
+        _ if report.interrupted => Exit::Interrupted,
         (Some(_), _) => Exit::SetFailed,
         (None, 0) => Exit::Done,
         (None, _) => Exit::Incomplete,
@@ -218,6 +219,9 @@ fn render(context: &Context<'_>, paths: &Paths, report: &Report) -> Exit {
     }
     match exit {
         Exit::Done => term.say("\nBackup completed successfully!"),
+        Exit::Interrupted => {
+            term.say("\nInterrupted. Snapshot and set are complete; the next backup removes the older sets that are too many.");
+        }
         Exit::SetFailed => term.say("\nThe snapshot is stored, but its set could not be written."),
         _ if lost == 0 => term.say("\nBackup completed, but earlier snapshots have vanished (see the warning)."),
         _ => term

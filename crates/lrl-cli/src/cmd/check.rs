@@ -45,7 +45,9 @@ pub fn run(context: &Context<'_>, args: &CheckArgs) -> Result {
     losses(context, &report)?;
     verdict(context, &place, read_data, &report)?;
     if report.wrong && paths.store.directory().is_some() {
-        context.term.note("`lrl check --repair` repairs what can be, and deletes nothing");
+        // What only the packs' bytes show, a repair that does not read them does not see.
+        let read = if read_data == ReadData::No { "" } else { "--read-data " };
+        context.term.note(format!("`lrl check {read}--repair` repairs what can be, and deletes nothing"));
     }
     Ok(exit(&report))
 }

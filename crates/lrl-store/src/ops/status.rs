@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::format::drill::Drill;
 use crate::format::entry::Time;
 use crate::format::snapshot::Snapshot;
-use crate::ops::drill::evidence::Evidence;
+use crate::ops::drill::evidence::{Evidence, Word};
 use crate::ops::select::Need;
 use crate::progress::Silent;
 use crate::store::{SnapshotName, Store};
@@ -132,23 +132,18 @@ pub fn status(store: &Store, source: &str, now: Time) -> Result<Status> {
             break;
         }
     }
-    for name in store.drill_names(source)?.iter().rev() {
-        let Some(drill) = readable(store.drill(name))? else {
-            status.unreadable.push(name.object());
-            continue;
-        };
-        if is_future(drill.finished, now) {
-            status.future.push(name.object());
-            continue;
+    let mut proven: Option<Drill> = None;
+    let evidence = Evidence::read_each(store, source, &names, now, &Silent, |name, word| match word {
+        // What is older than the newest proof is no news.
+        _ if proven.is_some() => {}
+        Word::Future => status.future.push(name.object()),
+        Word::Unreadable => status.unreadable.push(name.object()),
+        Word::Said(drill) => {
+            status.drill.get_or_insert_with(|| drill.clone());
+            proven = drill.passed.then(|| drill.clone());
         }
-        let passed = drill.passed;
-        status.drill.get_or_insert_with(|| drill.clone());
-        if passed {
-            status.passed_drill = Some(drill);
-            break;
-        }
-    }
-    let evidence = Evidence::read(store, source, now, &Silent)?;
+    })?;
+    status.passed_drill = proven;
     let is_proven = |name: &&SnapshotName| evidence.of(&name.id).is_some_and(|proof| proof.passed);
     status.proven = names.iter().filter(is_proven).count() as u64;
     status.oldest_unproven = names.iter().find(|name| !is_proven(name)).cloned();
@@ -166,6 +161,7 @@ mod tests {
     use crate::format::snapshot::{self, Database, Snapshot, Uploads};
     use crate::id::ChunkId;
     use crate::ops::select::Need;
+    use crate::ops::tests::faulty::{Counted, Fault, Faulty};
     use crate::progress::{Problem, Silent};
     use crate::storage::memory::Memory;
     use crate::storage::{LockMode, Source, Storage};
@@ -254,5 +250,20 @@ mod tests {
         assert_eq!(found.passed_drill.unwrap().finished, at(200));
         assert_eq!(found.drill.unwrap().finished, at(300));
         assert_eq!(found.future.len(), 1);
+    }
+
+    #[test]
+    fn each_record_is_read_once() {
+        let (storage, store) = store();
+        for secs in 0..10 {
+            store.add_drill(&Drill { passed: secs % 3 == 1, ..Drill::sample("lab", at(100 + secs)) }).unwrap();
+        }
+        drop(store);
+        let counted = Arc::new(Faulty::before(storage, Counted::All));
+        let store = Store::open(counted.clone(), LockMode::Shared, Duration::ZERO, &Silent).unwrap();
+        // Two lists, and the records.
+        counted.arm(Fault::Dies, 12);
+        let found = status(&store, "lab", at(1000)).unwrap();
+        assert_eq!((found.drill.unwrap().finished, found.passed_drill.unwrap().finished), (at(109), at(107)));
     }
 }

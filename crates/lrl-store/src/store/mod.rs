@@ -133,6 +133,18 @@ pub fn exists(storage: &dyn Storage) -> Result<bool> {
     }
 }
 
+/// What [`Error::NoStore`] says is missing where all else of a store is there.
+pub const CONFIG: &str = "config in the store";
+
+fn has_snapshots(storage: &dyn Storage) -> bool {
+    let mut objects = 0;
+    let listed = storage.list("snapshots", &mut |_, _| {
+        objects += 1;
+        Ok(())
+    });
+    listed.is_ok() && objects > 0
+}
+
 fn read_config(storage: &dyn Storage) -> Result<Config> {
     let bytes = storage.read("config").map_err(|e| match e {
         Error::Missing { .. } => Error::NoStore { what: "store", path: storage.describe().into() },
@@ -144,7 +156,11 @@ fn read_config(storage: &dyn Storage) -> Result<Config> {
 impl Store {
     /// Opens a store and takes its lock, waiting up to `wait`. Damaged index files do not keep it shut: see [`Store::damaged_indexes`].
     pub fn open(storage: Arc<dyn Storage>, mode: LockMode, wait: Duration, observer: &dyn Observer) -> Result<Self> {
-        let config = read_config(&*storage)?;
+        let config = read_config(&*storage).map_err(|error| match error {
+            // Where snapshots are, there is a store: what it lacks can be made again.
+            Error::NoStore { path, .. } if has_snapshots(&*storage) => Error::NoStore { what: CONFIG, path },
+            error => error,
+        })?;
         if config.is_encrypted() != storage.keys().is_some() {
             return Err(match config.is_encrypted() {
                 true => Error::WrongKey { store: storage.describe(), reason: "no key was given".into() },
@@ -164,15 +180,7 @@ impl Store {
         let (config, error) = match read_config(&*storage) {
             Ok(config) => (config, None),
             Err(error @ Error::Corrupt { .. }) => (Config::new([0; 32]), Some(error)),
-            Err(error @ Error::NoStore { .. }) => {
-                let mut objects = 0;
-                let listed = storage.list("snapshots", &mut |_, _| {
-                    objects += 1;
-                    Ok(())
-                });
-                if listed.is_err() || objects == 0 {
-                    return Err(error);
-                }
+            Err(Error::NoStore { .. }) if has_snapshots(&*storage) => {
                 (Config::new([0; 32]), Some(Error::Missing { object: storage.describe_object("config") }))
             }
             Err(error) => return Err(error),

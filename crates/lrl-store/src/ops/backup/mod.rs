@@ -21,6 +21,7 @@ use crate::format::snapshot::{self, Snapshot};
 use crate::id::{PackId, RepairId, SnapshotId};
 use crate::progress::{Observer, Phase, Problem};
 use crate::set::files::Names;
+use crate::set::keep::Halves;
 use crate::source::exclude::Excludes;
 use crate::source::walk::Root;
 use crate::storage::LockMode;
@@ -97,6 +98,8 @@ pub struct Report {
     pub sets: Option<Sets>,
     /// A snapshot that was there when this machine looked last, and the newest of its source, and is there no more.
     pub vanished: Option<(u64, SnapshotId)>,
+    /// The caller asked to stop when all was written, before the older sets were looked at.
+    pub interrupted: bool,
     /// What is missing from the result, and notes.
     pub problems: Vec<Problem>,
 }
@@ -170,11 +173,18 @@ fn run(session: &Session<'_>, cache: Option<&Cache>, options: &Options, observer
         // Nothing is taken over unread, neither from the source nor from the store: what the store has lost is stored again.
         session.doubt();
     }
-    let mut made = make(session, cache, &history, &timestamp, options, observer)?;
+    let make = || make(session, cache, &history, &timestamp, &lost, options, observer);
+    // What was removed for the first try's room stays removed.
+    let again = |before: Made| -> Result<Made> {
+        let mut made = make()?;
+        made.removed.splice(..0, before.removed);
+        Ok(made)
+    };
+    let mut made = make()?;
     if let Some(Err(Error::Corrupt { .. } | Error::Missing { .. })) = made.staged {
         // The archive shows that the store has damage below this snapshot: once more, and what cannot be read is stored again.
         session.doubt();
-        made = make(session, cache, &history, &timestamp, options, observer)?;
+        made = again(made)?;
     }
     for _ in 0..LATE_TRIES {
         if !store.is_late()? {
@@ -184,10 +194,10 @@ fn run(session: &Session<'_>, cache: Option<&Cache>, options: &Options, observer
         if session.snapshot_leans(&made.snapshot)? {
             // It took so long that a prune has written down, or deleted, some of what it found in the store.
             session.be_wary();
-            made = make(session, cache, &history, &timestamp, options, observer)?;
+            made = again(made)?;
         }
     }
-    let Made { snapshot, staged, database_read, uploads_read, mut problems } = made;
+    let Made { snapshot, staged, removed, database_read, uploads_read, mut problems } = made;
     problems.append(&mut notes);
     for id in &healing {
         let path = storage.describe_object(&repair_name(id));
@@ -211,10 +221,12 @@ fn run(session: &Session<'_>, cache: Option<&Cache>, options: &Options, observer
     session.count_bytes(bytes);
     let published = staged.map(|staged| publish::publish(staged?, &name, &snapshot, cache));
     let written = published.as_ref().is_some_and(Result::is_ok);
-    let sets = options.out.as_deref().filter(|_| written).and_then(|out| {
+    let looked = options.out.as_deref().filter(|_| written).map(|out| {
         let retire = retire::Retire::new(store, options, out, cache, &lost, observer);
-        retire.after(&name, &snapshot, &mut problems)
+        retire.after(&name, &snapshot, removed, &mut problems)
     });
+    let interrupted = matches!(looked, Some(Err(Error::Interrupted)));
+    let sets = looked.and_then(Result::ok).flatten();
     scan::note(cache, options, &snapshot, database_read.is_some(), uploads_read.files_proved);
     if let Some(cache) = cache {
         let ids = lost.iter().map(|id| *id.as_bytes()).chain(repairs.iter().map(|id| *id.as_bytes()));
@@ -239,6 +251,7 @@ fn run(session: &Session<'_>, cache: Option<&Cache>, options: &Options, observer
         set_error,
         sets,
         vanished,
+        interrupted,
         problems,
     })
 }
@@ -250,6 +263,8 @@ const LATE_TRIES: u32 = 3;
 struct Made {
     snapshot: Snapshot,
     staged: Option<Result<publish::StagedSet>>,
+    /// Older sets that went so that this one fits.
+    removed: Vec<Removed>,
     database_read: Option<DatabaseRead>,
     uploads_read: UploadsRead,
     problems: Vec<Problem>,
@@ -261,6 +276,7 @@ fn make(
     cache: Option<&Cache>,
     history: &History,
     timestamp: &str,
+    lost: &[PackId],
     options: &Options,
     observer: &dyn Observer,
 ) -> Result<Made> {
@@ -292,17 +308,30 @@ fn make(
         uploads: uploads.as_ref().map(|half| half.record.clone()),
         problems: problems.iter().filter(|p| p.lost).take(MAX_PROBLEMS).cloned().collect(),
     };
+    let database_is_there = database.is_some();
     // The archive is written from the store, so it proves that what was just stored can be read back; its digest is part of the snapshot.
-    let (staged_image, database_read) = database.map_or((None, None), |half| (half.staged, half.read));
-    let mut staged = options.out.as_deref().map(|out| {
-        let out = session.store().target(out, options.reserve)?;
-        publish::stage(session.store(), cache, history, &mut snapshot, staged_image, &out, observer)
-    });
+    let (mut staged_image, database_read) = database.map_or((None, None), |half| (half.staged, half.read));
+    let mut stage = |out| {
+        let target = session.store().target(out, options.reserve)?;
+        publish::stage(session.store(), cache, history, &mut snapshot, staged_image.take(), &target, observer)
+    };
+    let mut staged = options.out.as_deref().map(&mut stage);
+    let mut removed = Vec::new();
+    if let (Some(out), Some(Err(error))) = (options.out.as_deref(), &staged)
+        && error.is_full()
+    {
+        let retire = retire::Retire::new(session.store(), options, out, cache, lost, observer);
+        let halves = Halves { database: database_is_there, uploads: uploads.is_some() };
+        removed = retire.make_room(halves, &mut problems)?;
+        if !removed.is_empty() {
+            staged = Some(stage(out));
+        }
+    }
     if let Some(Ok(staged)) = &mut staged {
         problems.append(&mut staged.notes);
     }
     let uploads_read = uploads.map(|half| half.read).unwrap_or_default();
-    Ok(Made { snapshot, staged, database_read, uploads_read, problems })
+    Ok(Made { snapshot, staged, removed, database_read, uploads_read, problems })
 }
 
 /// What a run knows of the store's losses before it relies on it.

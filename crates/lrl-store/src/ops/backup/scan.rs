@@ -136,9 +136,9 @@ pub(super) fn image_differs(store: &Store, parent: &snapshot::Database, kept: &K
         })
 }
 
-/// Clears the counters of commits and of SQLite's version in page 1, and the lock-byte page.
+/// Clears what the backup API writes anew in page 1, the counters of commits and the number of SQLite's version, and the lock-byte page.
 fn blank(extent: &mut [u8], at: u64, page: u64) {
-    for (from, to) in [(24, 28), (40, 44), (92, 96), (LOCK_BYTE, LOCK_BYTE + page)] {
+    for (from, to) in [(24, 28), (40, 44), (92, 100), (LOCK_BYTE, LOCK_BYTE + page)] {
         let inside = |place: u64| (place.saturating_sub(at) as usize).min(extent.len());
         let (from, to) = (inside(from), inside(to));
         extent[from..to].fill(0);
@@ -154,7 +154,7 @@ mod tests {
         let mut first = vec![1; 200];
         blank(&mut first, 0, 4096);
         let cleared: Vec<usize> = (0..200).filter(|at| first[*at] == 0).collect();
-        assert_eq!(cleared, [24, 25, 26, 27, 40, 41, 42, 43, 92, 93, 94, 95]);
+        assert_eq!(cleared, [24, 25, 26, 27, 40, 41, 42, 43, 92, 93, 94, 95, 96, 97, 98, 99]);
         let mut other = vec![1; 200];
         blank(&mut other, 65536, 4096);
         assert!(other.iter().all(|byte| *byte == 1));
@@ -162,5 +162,23 @@ mod tests {
         blank(&mut lock, 1 << 30, 4096);
         assert_eq!(lock.iter().filter(|byte| **byte == 0).count(), 4096);
         assert!(lock[..4096].iter().all(|byte| *byte == 0));
+    }
+
+    #[test]
+    fn a_copy_by_the_backup_api_of_what_another_sqlite_wrote_is_no_other_image() {
+        let dir = tempfile::tempdir().unwrap();
+        let [live, copy] = ["live", "copy"].map(|name| dir.path().join(name));
+        let database = rusqlite::Connection::open(&live).unwrap();
+        database.execute_batch("CREATE TABLE t(a); INSERT INTO t VALUES(1)").unwrap();
+        drop(database);
+        // The version that wrote last, as another program's SQLite has it.
+        let mut by_pages = std::fs::read(&live).unwrap();
+        by_pages[96..100].copy_from_slice(&3_034_001u32.to_be_bytes());
+        std::fs::write(&live, &by_pages).unwrap();
+        rusqlite::Connection::open(&live).unwrap().backup("main", &copy, None::<fn(_)>).unwrap();
+        let mut by_backup = std::fs::read(&copy).unwrap();
+        assert_ne!(by_pages[96..100], by_backup[96..100], "then nothing is shown");
+        [&mut by_pages, &mut by_backup].into_iter().for_each(|image| blank(image, 0, 4096));
+        assert!(by_pages == by_backup);
     }
 }

@@ -44,21 +44,49 @@ pub struct Evidence {
     rows: BTreeMap<u64, (Time, DrillName)>,
 }
 
+/// What came of reading one record.
+#[derive(Debug)]
+pub enum Word<'a> {
+    /// It counts.
+    Said(&'a Drill),
+    /// Its time is in the future: it proves nothing.
+    Future,
+    /// It cannot be read.
+    Unreadable,
+}
+
 impl Evidence {
     /// Reads the records of a source; those that cannot be read prove nothing.
     pub fn read(store: &Store, source: &str, now: Time, observer: &dyn Observer) -> Result<Self> {
-        let numbers: HashMap<SnapshotId, u64> =
-            store.snapshot_names(Some(source))?.into_iter().map(|name| (name.id, name.sequence)).collect();
+        let names = store.snapshot_names(Some(source))?;
+        Self::read_each(store, source, &names, now, observer, |_, _| {})
+    }
+
+    /// As [`Evidence::read`], telling of each record, the newest first. `snapshots` are the source's.
+    pub fn read_each(
+        store: &Store,
+        source: &str,
+        snapshots: &[SnapshotName],
+        now: Time,
+        observer: &dyn Observer,
+        mut each: impl FnMut(&DrillName, Word<'_>),
+    ) -> Result<Self> {
+        let numbers: HashMap<SnapshotId, u64> = snapshots.iter().map(|name| (name.id, name.sequence)).collect();
         let mut evidence = Self::default();
-        for name in store.drill_names(source)? {
+        for name in store.drill_names(source)?.iter().rev() {
             checkpoint(observer)?;
-            match store.drill(&name) {
+            match store.drill(name) {
+                Ok(drill) if is_future(drill.finished, now) => each(name, Word::Future),
                 // Records did not always have the snapshot's number.
-                Ok(drill) if !is_future(drill.finished, now) => {
+                Ok(drill) => {
                     let number = drill.snapshot.and_then(|id| numbers.get(&id).copied());
-                    evidence.add(&name, &Drill { sequence: drill.sequence.or(number), ..drill });
+                    let drill = Drill { sequence: drill.sequence.or(number), ..drill };
+                    evidence.add(name, &drill);
+                    each(name, Word::Said(&drill));
                 }
-                Ok(_) | Err(Error::Corrupt { .. } | Error::Missing { .. } | Error::Unsupported { .. }) => {}
+                Err(Error::Corrupt { .. } | Error::Missing { .. } | Error::Unsupported { .. }) => {
+                    each(name, Word::Unreadable);
+                }
                 Err(error) => return Err(error),
             }
         }

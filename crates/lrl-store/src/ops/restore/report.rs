@@ -116,6 +116,12 @@ impl Report {
                 kept.push((was, path(suffix)));
             }
         }
+        if let Some((_, kept)) = kept.first().filter(|_| place.dir_path != place.home) {
+            self.notes.push(format!(
+                "what is kept as {} stands among the uploads: the application may show it, and a backup stores it, until it is removed",
+                kept.display()
+            ));
+        }
         self.kept_bytes += space(&kept);
         let own: Vec<&PathBuf> = kept.iter().map(|(_, now)| now).collect();
         let mut older = place.kept_before()?;

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use self::set::{Set, file_name};
 use super::Options;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::snapshot::Snapshot;
 use crate::id::{PackId, SnapshotId};
 use crate::ops::check;
@@ -79,6 +79,8 @@ pub(super) struct Retire<'a> {
 pub(super) enum Newest<'s> {
     Written(&'s SnapshotName, &'s Snapshot),
     Supposed(Halves),
+    /// It does not fit yet. Of what stands, the newest of each half stays until it does.
+    Awaited(Halves),
 }
 
 impl<'a> Retire<'a> {
@@ -95,21 +97,49 @@ impl<'a> Retire<'a> {
     }
 
     /// Removes what the set just written makes one too many. What could not be removed is a problem: the backup is whole, but the disk fills.
-    pub fn after(&self, name: &SnapshotName, snapshot: &Snapshot, problems: &mut Vec<Problem>) -> Option<Sets> {
-        match self.run(&Newest::Written(name, snapshot)) {
-            Ok(sets) => {
+    /// `removed` went before it was written. The only error is that the caller asked to stop.
+    pub fn after(
+        &self,
+        name: &SnapshotName,
+        snapshot: &Snapshot,
+        removed: Vec<Removed>,
+        problems: &mut Vec<Problem>,
+    ) -> Result<Option<Sets>> {
+        Ok(match self.run(&Newest::Written(name, snapshot)) {
+            Ok(mut sets) => {
+                sets.removed.extend(removed);
                 for Kept { name, reason } in &sets.failed {
                     let reason = format!("is an old set that could not be removed: {reason}");
                     super::report(problems, self.observer, &self.out.join(name), &reason, true);
                 }
                 Some(sets)
             }
+            Err(Error::Interrupted) => return Err(Error::Interrupted),
             Err(error) => {
                 let reason = format!("its old sets were not looked at, or not removed: {error}");
                 super::report(problems, self.observer, self.out, &reason, self.newest.is_some());
                 None
             }
+        })
+    }
+
+    /// Removes what a set that does not fit will make one too many, and says so. The only error is that the caller asked to stop.
+    pub fn make_room(&self, halves: Halves, problems: &mut Vec<Problem>) -> Result<Vec<Removed>> {
+        let removed = match self.run(&Newest::Awaited(halves)) {
+            Ok(sets) => sets.removed,
+            Err(Error::Interrupted) => return Err(Error::Interrupted),
+            // That there is no room is the better reason.
+            Err(_) => Vec::new(),
+        };
+        for Removed { timestamp, snapshot } in &removed {
+            let path = Names::new(self.out, timestamp).manifest;
+            let reason = format!(
+                "was the oldest set, and is removed to make room for the new one; `lrl export {}` makes it again",
+                snapshot.short()
+            );
+            super::report(problems, self.observer, &path, &reason, false);
         }
+        Ok(removed)
     }
 
     /// Removes what `newest` does not keep, and tells how the directory stands then.
@@ -149,14 +179,17 @@ impl<'a> Retire<'a> {
         sets.sort_by_key(|set| Reverse((set.name.sequence, set.name.id)));
         let (retired, mut sets): (Vec<Set>, Vec<Set>) = sets.into_iter().partition(|set| set.retired);
         let supposed = match newest {
-            Newest::Supposed(halves) => Some(*halves),
+            Newest::Supposed(halves) | Newest::Awaited(halves) => Some(*halves),
             Newest::Written(..) => None,
         };
-        let halves: Vec<Halves> = supposed.into_iter().chain(sets.iter().map(Set::halves)).collect();
+        let standing: Vec<Halves> = sets.iter().map(Set::halves).collect();
+        let halves: Vec<Halves> = supposed.into_iter().chain(standing.iter().copied()).collect();
         let mut stay = stays(&halves, count).into_iter().skip(usize::from(supposed.is_some()));
+        let mut last = stays(&standing, NonZeroUsize::MIN).into_iter();
         sets.retain(|set| {
             let written = matches!(newest, Newest::Written(name, _) if name.id == set.name.id);
-            !stay.next().unwrap_or(true) && !written
+            let last = last.next().unwrap_or(true) && matches!(newest, Newest::Awaited(_));
+            !stay.next().unwrap_or(true) && !written && !last
         });
         sets.extend(retired);
         let mut provable = Vec::new();

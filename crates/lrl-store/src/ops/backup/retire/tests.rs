@@ -4,11 +4,13 @@ use std::fs;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use crate::error::Error;
 use crate::ops::backup::tests::options;
 use crate::ops::backup::{Options, Report, backup};
-use crate::progress::Silent;
+use crate::progress::{Observer, Silent};
 use crate::set::files::{self, Names};
 use crate::storage::local::Local;
 use crate::storage::{LockMode, Storage};
@@ -25,8 +27,7 @@ fn back_up(dir: &Path, second: u64, keep_sets: Option<usize>) -> Report {
     backup(&open(dir), &options, &Silent).unwrap()
 }
 
-#[test]
-fn a_set_of_another_coder_stays_and_counts() {
+fn lab() -> tempfile::TempDir {
     let place = tempfile::tempdir().unwrap();
     let dir = place.path();
     fs::create_dir(dir.join("assets")).unwrap();
@@ -35,6 +36,53 @@ fn a_set_of_another_coder_stays_and_counts() {
     let storage = <Local>::new(dir.join("store"));
     storage.create().unwrap();
     create(&storage, [1; 32]).unwrap();
+    place
+}
+
+/// Asks to stop at its n-th question.
+struct Stops(AtomicU32);
+
+impl Observer for Stops {
+    fn interrupted(&self) -> bool {
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some(left.saturating_sub(1))) == Ok(0)
+    }
+}
+
+#[test]
+fn who_stops_a_run_is_told_so_even_when_only_the_old_sets_are_left_to_look_at() {
+    let (mut nothing_yet, mut set_there) = (0, 0);
+    for n in 0.. {
+        let place = lab();
+        let dir = place.path();
+        let first = back_up(dir, 0, None);
+        fs::write(dir.join("assets/b"), b"b").unwrap();
+        // Without the cache the old set has to be read, which asks whether to stop.
+        fs::remove_dir_all(dir.join("store/cache")).unwrap();
+        let out = Some(dir.join("out"));
+        let options = Options { database: None, out, keep_sets: NonZeroUsize::new(1), ..options(dir, 1) };
+        let stamps = |report: &Report| fs::exists(report.set.as_ref().unwrap().manifest.as_path()).unwrap();
+        match backup(&open(dir), &options, &Stops(AtomicU32::new(n))) {
+            Err(Error::Interrupted) => nothing_yet += 1,
+            Ok(report) if report.interrupted => {
+                set_there += 1;
+                assert!(stamps(&report) && stamps(&first) && report.problems.is_empty(), "{report:?}");
+                let next = back_up(dir, 2, Some(1));
+                assert_eq!(next.sets.unwrap().count, 1, "the next run removes them");
+            }
+            Ok(report) => {
+                assert!(stamps(&report) && !stamps(&first) && report.problems.is_empty(), "{report:?}");
+                break;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(nothing_yet > 0 && set_there > 0, "{nothing_yet} {set_there}");
+}
+
+#[test]
+fn a_set_of_another_coder_stays_and_counts() {
+    let place = lab();
+    let dir = place.path();
     let first = back_up(dir, 0, None);
     // A later snapshot whose set an lrl with another compressor wrote.
     let mut other = first.snapshot.clone();

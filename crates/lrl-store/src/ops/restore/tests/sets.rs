@@ -202,3 +202,40 @@ fn a_set_inside_the_uploads_is_not_carried_away() {
     let result = run(&lab, &inside.join(manifest.file_name().unwrap()), What::Whole);
     assert!(matches!(result, Err(Error::Refused(_))), "{result:?}");
 }
+
+#[test]
+fn who_has_open_what_a_set_would_replace_is_named() {
+    let lab = Lab::new();
+    let manifest = set(&lab);
+    fs::create_dir_all(lab.data().join("assets")).unwrap();
+    for path in ["lrl.db", "assets/x"] {
+        let file = lab.data().join(path);
+        fs::write(&file, b"old").unwrap();
+        let mut holder = Command::new("sleep").arg("60").stdin(File::open(&file).unwrap()).spawn().unwrap();
+        let refused = run(&lab, &manifest, What::Whole);
+        holder.kill().unwrap();
+        holder.wait().unwrap();
+        let Err(Error::Refused(text)) = refused else { panic!("{path}: {refused:?}") };
+        assert!(text.contains("sleep") && text.contains(path), "{text}");
+        assert_eq!(fs::read(&file).unwrap(), b"old");
+    }
+    run(&lab, &manifest, What::Whole).unwrap();
+}
+
+#[test]
+fn a_set_that_does_not_fit_is_not_begun() {
+    let lab = Lab::new();
+    let manifest = set(&lab);
+    let sound = fs::read_to_string(&manifest).unwrap();
+    for (key, large) in [("total_source_size_bytes", 1u64 << 60), ("file_count", 1 << 50)] {
+        let at = sound.find(key).unwrap() + key.len() + 3;
+        let end = at + sound[at..].find(',').unwrap();
+        fs::write(&manifest, format!("{}{large}{}", &sound[..at], &sound[end..])).unwrap();
+        for dry_run in [true, false] {
+            let options = Options { dry_run, ..lab.options(What::Whole) };
+            let Err(Error::Refused(text)) = restore_set(&manifest, &options, &Silent) else { panic!("{key}") };
+            assert!(text.contains("nothing was changed") && text.contains("Make room"), "{text}");
+            assert!(!lab.data().exists());
+        }
+    }
+}
