@@ -56,7 +56,7 @@ enum For {
 /// Says for whom an object of this name is sealed; `None` for what is not sealed as a whole.
 fn sealed_for(name: &str) -> Option<For> {
     match kind(name) {
-        "index" | "pending" => Some(For::Writers),
+        "index" | "pending" | "claims" => Some(For::Writers),
         "snapshots" | "drills" | "repairs" => Some(For::Readers),
         _ => None,
     }
