@@ -1,27 +1,21 @@
 //! The storage of an encrypted store: seals every object but packs, which their writer seals chunk by chunk, and hides the names of sources.
 //! What is below sees sealed objects under veiled names; what is above sees the same names and bytes as in a plain store.
-//!
-//! A sealed object is a head and blocks of 4096 bytes, each with its tag, so that a part of it can be read alone.
+
+mod object;
 
 use std::collections::HashMap;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use super::disk::Temporary;
+use object::{BLOCK, For, SEALED_BLOCK, SealedFile, Sealer, head_len, plain_len, sealed_len};
+
 use super::room::Room;
 use super::{Guard, LockMode, MOST_WHOLE_BYTES, Source, Spool, Storage};
-use crate::crypt::{self, Key, Keys, SEALED_KEY_LEN, TAG_LEN};
+use crate::crypt::{Key, Keys};
 use crate::error::{Error, Result};
 
-/// Bytes in a block, before they are sealed.
-const BLOCK: usize = 4096;
-const SEALED_BLOCK: usize = BLOCK + TAG_LEN;
-/// The first bytes of a sealed object that writers read: magic, version, kind of key, zeros; a random salt follows.
-const WRITERS: [u8; 8] = *b"LRLE\x01\x01\0\0";
-/// The same of one that only the private key opens; a sealed key follows.
-const READERS: [u8; 8] = *b"LRLE\x01\x02\0\0";
 /// Keys and lengths of so many objects are remembered: every look-up in an index needs them.
 const OPEN_OBJECTS: usize = 64;
 /// Before the name of a source that stands there without a veil.
@@ -46,13 +40,6 @@ struct Opened {
     len: u64,
 }
 
-/// For whom an object is sealed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum For {
-    Writers,
-    Readers,
-}
-
 /// Says for whom an object of this name is sealed; `None` for what is not sealed as a whole.
 fn sealed_for(name: &str) -> Option<For> {
     match kind(name) {
@@ -65,101 +52,6 @@ fn sealed_for(name: &str) -> Option<For> {
 /// What was moved out of the way stays what it is.
 fn kind(name: &str) -> &str {
     name.strip_prefix(QUARANTINE).unwrap_or(name).split('/').next().unwrap_or_default()
-}
-
-fn sealed_len(head: usize, len: u64) -> u64 {
-    head as u64 + len + TAG_LEN as u64 * len.div_ceil(BLOCK as u64).max(1)
-}
-
-/// A number that a key sees once, as each object has its own.
-fn nonce(block: u64, is_last: bool) -> [u8; 24] {
-    let mut nonce = crypt::numbered(block);
-    nonce[8] = u8::from(is_last);
-    nonce
-}
-
-/// Seals a stream of bytes.
-struct Sealer {
-    key: Key,
-    context: Vec<u8>,
-    block: u64,
-    waiting: Vec<u8>,
-}
-
-impl Sealer {
-    /// Returns the head too.
-    fn new(keys: &Keys, to: For, kind: &str) -> Result<(Self, Vec<u8>)> {
-        let (key, head) = match to {
-            For::Writers => {
-                let salt = crypt::random()?;
-                (keys.structure().for_object(&salt), [&WRITERS[..], &salt].concat())
-            }
-            For::Readers => {
-                let key = Key::new()?;
-                let head = [&READERS[..], &keys.seal_key(&key)?].concat();
-                (key, head)
-            }
-        };
-        Ok((Self { key, context: keys.context("object", kind.as_bytes()), block: 0, waiting: Vec::new() }, head))
-    }
-
-    /// Takes bytes and returns the blocks that they complete; the last one only when it is known to be.
-    fn push(&mut self, mut bytes: &[u8]) -> Result<Vec<u8>> {
-        let mut out = Vec::new();
-        while !bytes.is_empty() {
-            if self.waiting.len() == BLOCK {
-                out.extend(self.seal(false)?);
-            }
-            let (now, rest) = bytes.split_at(bytes.len().min(BLOCK - self.waiting.len()));
-            self.waiting.extend_from_slice(now);
-            bytes = rest;
-        }
-        Ok(out)
-    }
-
-    fn seal(&mut self, is_last: bool) -> Result<Vec<u8>> {
-        let mut block = std::mem::take(&mut self.waiting);
-        self.key.seal(&nonce(self.block, is_last), &self.context, &mut block)?;
-        self.block += 1;
-        Ok(block)
-    }
-}
-
-/// A temporary file whose bytes are sealed as they come.
-struct SealedFile {
-    below: Box<dyn Temporary>,
-    sealer: Sealer,
-}
-
-impl Write for SealedFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let sealed = self.sealer.push(bytes).map_err(io::Error::other)?;
-        self.below.write_all(&sealed)?;
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        self.below.flush()
-    }
-}
-
-impl Temporary for SealedFile {
-    fn sync(&mut self) -> io::Result<()> {
-        self.below.sync()
-    }
-
-    fn rename(self: Box<Self>, path: &Path) -> io::Result<()> {
-        self.below.rename(path)
-    }
-
-    fn is_sealed(&self) -> bool {
-        true
-    }
-
-    fn finish(mut self: Box<Self>) -> Result<Box<dyn Temporary>> {
-        let last = self.sealer.seal(true)?;
-        self.below.write_all(&last).map_err(Error::io("write", "a temporary file of the store"))?;
-        self.below.finish()
-    }
 }
 
 impl Veil {
@@ -199,45 +91,6 @@ impl Veil {
         }
     }
 
-    fn seal(&self, to: For, kind: &str, bytes: &[u8]) -> Result<Vec<u8>> {
-        let (mut sealer, mut out) = Sealer::new(&self.keys, to, kind)?;
-        out.extend(sealer.push(bytes)?);
-        out.extend(sealer.seal(true)?);
-        Ok(out)
-    }
-
-    /// Finds an object's key by its head.
-    fn key(&self, to: For, head: &[u8], object: &str) -> Result<Key> {
-        let other = || Error::corrupt(object, "does not begin like a sealed object of this store");
-        match to {
-            For::Writers => {
-                let salt = head.strip_prefix(&WRITERS).and_then(|salt| salt.try_into().ok()).ok_or_else(other)?;
-                Ok(self.keys.structure().for_object(salt))
-            }
-            For::Readers => self.keys.open_key(head.strip_prefix(&READERS).ok_or_else(other)?, object),
-        }
-    }
-
-    fn open_blocks(&self, key: &Key, kind: &str, first: u64, is_end: bool, sealed: &[u8]) -> Option<Vec<u8>> {
-        let context = self.keys.context("object", kind.as_bytes());
-        let mut plain = Vec::with_capacity(sealed.len());
-        let mut blocks = sealed.chunks(SEALED_BLOCK).enumerate().peekable();
-        while let Some((n, block)) = blocks.next() {
-            let is_last = is_end && blocks.peek().is_none();
-            plain.extend(key.open(&nonce(first + n as u64, is_last), &context, block.to_vec())?);
-        }
-        Some(plain)
-    }
-
-    /// Opens a whole object.
-    fn open(&self, to: For, kind: &str, sealed: &[u8], object: &str) -> Result<Vec<u8>> {
-        let (head, blocks) =
-            sealed.split_at_checked(head_len(to)).ok_or_else(|| Error::corrupt(object, "ends too early"))?;
-        let key = self.key(to, head, object)?;
-        let plain = self.open_blocks(&key, kind, 0, true, blocks).filter(|_| !blocks.is_empty());
-        plain.ok_or_else(|| Error::corrupt(object, "its bytes do not open: they were changed"))
-    }
-
     /// Returns an object's key and length.
     fn opened(&self, to: For, name: &str) -> Result<Opened> {
         let known = |opened: &HashMap<String, Opened>| opened.get(name).cloned();
@@ -249,7 +102,7 @@ impl Veil {
         let sealed = self.below.len(&below)?;
         let opened = Opened {
             len: plain_len(head, sealed).ok_or_else(|| Error::corrupt(&object, "has an impossible length"))?,
-            key: self.key(to, &self.below.read_range(&below, 0, head)?, &object)?,
+            key: object::key(&self.keys, to, &self.below.read_range(&below, 0, head)?, &object)?,
             head: head as u64,
         };
         let mut kept = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
@@ -277,21 +130,6 @@ impl Veil {
     }
 }
 
-fn head_len(to: For) -> usize {
-    match to {
-        For::Writers => WRITERS.len() + 32,
-        For::Readers => READERS.len() + SEALED_KEY_LEN,
-    }
-}
-
-/// Returns how many bytes are sealed in an object of this length; `None` where none has it.
-fn plain_len(head: usize, sealed: u64) -> Option<u64> {
-    let body = sealed.checked_sub(head as u64)?;
-    let blocks = body.div_ceil(SEALED_BLOCK as u64).max(1);
-    let plain = body.checked_sub(blocks * TAG_LEN as u64)?;
-    (sealed_len(head, plain) == sealed).then_some(plain)
-}
-
 impl Storage for Veil {
     fn describe(&self) -> String {
         self.below.describe()
@@ -305,7 +143,7 @@ impl Storage for Veil {
     fn read(&self, name: &str) -> Result<Vec<u8>> {
         let bytes = self.below.read(&self.veiled(name)?)?;
         match sealed_for(name) {
-            Some(to) => self.open(to, kind(name), &bytes, &self.describe_object(name)),
+            Some(to) => object::open(&self.keys, to, kind(name), &bytes, &self.describe_object(name)),
             None => Ok(bytes),
         }
     }
@@ -323,7 +161,7 @@ impl Storage for Veil {
         let at = first * SEALED_BLOCK as u64;
         let below = self.veiled(name)?;
         let sealed = self.below.read_range(&below, opened.head + at, sealed_end.saturating_sub(at) as usize)?;
-        let plain = self.open_blocks(&opened.key, kind(name), first, is_end, &sealed);
+        let plain = object::open_blocks(&self.keys, &opened.key, kind(name), first, is_end, &sealed);
         let mut plain = plain.ok_or_else(|| Error::corrupt(&object, "its bytes do not open: they were changed"))?;
         plain.drain(..(offset - first * BLOCK as u64) as usize);
         plain.truncate(len);
@@ -350,7 +188,7 @@ impl Storage for Veil {
                 if sealed_len(head_len(to), bytes.len() as u64) > MOST_WHOLE_BYTES {
                     return Err(Error::Refused(format!("{name} would be too long to be read again")));
                 }
-                self.below.write_new(&veiled, Source::Bytes(&self.seal(to, kind(name), bytes)?))
+                self.below.write_new(&veiled, Source::Bytes(&object::seal(&self.keys, to, kind(name), bytes)?))
             }
             // What came by another way is not sealed.
             Source::Spool(spool) if !spool.0.is_sealed() => {
@@ -364,7 +202,7 @@ impl Storage for Veil {
         self.forget(name);
         let veiled = self.veiled(name)?;
         match sealed_for(name) {
-            Some(to) => self.below.create_new(&veiled, &self.seal(to, kind(name), bytes)?),
+            Some(to) => self.below.create_new(&veiled, &object::seal(&self.keys, to, kind(name), bytes)?),
             None => self.below.create_new(&veiled, bytes),
         }
     }
@@ -449,13 +287,13 @@ impl Storage for Veil {
     }
 
     fn keep(&self, name: &str, bytes: &[u8]) {
-        if let Ok(sealed) = self.seal(For::Writers, "kept", bytes) {
+        if let Ok(sealed) = object::seal(&self.keys, For::Writers, "kept", bytes) {
             self.below.keep(name, &sealed);
         }
     }
 
     fn kept(&self, name: &str) -> Option<Vec<u8>> {
-        self.open(For::Writers, "kept", &self.below.kept(name)?, name).ok()
+        object::open(&self.keys, For::Writers, "kept", &self.below.kept(name)?, name).ok()
     }
 
     fn drop_copies(&self) -> bool {
