@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -15,7 +16,7 @@ use crate::id::{ChunkId, Hasher, PackId, SnapshotId};
 use crate::ops::check::{self, ReadData, check};
 use crate::ops::tests::faulty::{Fault, Faulty, names, twin};
 use crate::ops::{backup, dump, ls};
-use crate::progress::Silent;
+use crate::progress::{Observer, Silent};
 use crate::storage::memory::Memory;
 use crate::storage::room::{Reserve, Room};
 use crate::storage::{Guard, LockMode, Source, Spool, Storage};
@@ -406,6 +407,40 @@ fn faults_lose_nothing(lab: &Lab) {
         }
     }
     assert!(states > 60, "only {states} states");
+}
+
+/// Asks to stop at its n-th question, and from then on.
+struct Stops(AtomicU32);
+
+impl Observer for Stops {
+    fn interrupted(&self) -> bool {
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some(left.saturating_sub(1))) == Ok(0)
+    }
+}
+
+#[test]
+fn who_stops_a_prune_is_told_so_and_loses_nothing() {
+    let lab = worn();
+    let right = contents(&lab.storage);
+    let (mut at, mut stopped) = (0, 0);
+    loop {
+        let storage = twin(&lab.storage);
+        let observer = Stops(AtomicU32::new(at));
+        let store = open(&storage);
+        let done = plan(&store, MaxUnused::Bytes(0), &HashSet::new(), false, &observer)
+            .and_then(|plan| apply(&store, plan, &Room::unlimited(), &observer));
+        drop(store);
+        assert_eq!(contents(&storage), right, "question {at}");
+        assert_clean(&storage, &format!("question {at}"));
+        match done {
+            Err(Error::Interrupted) => stopped += 1,
+            Ok(report) => break assert!(report.failed.is_none() && stopped > 10, "{report:?}, {stopped} stopped"),
+            Err(error) => panic!("question {at}: {error}"),
+        }
+        prune(&storage, MaxUnused::Bytes(0));
+        assert_exact(&storage, &format!("question {at}"));
+        at += 1 + at / 12;
+    }
 }
 
 #[test]
