@@ -156,3 +156,13 @@ fn one_that_cannot_be_read_stops_policies_and_can_be_given_up() {
     assert_eq!(left(), 1);
     lab.lrl("prune").expect(0);
 }
+
+#[test]
+fn a_source_that_was_mistyped_is_told_and_an_empty_store_has_nothing_to_forget() {
+    let lab = Lab::small();
+    lab.lrl("init").expect(0);
+    lab.lrl("forget --keep-last 1 --source other").expect(0);
+    lab.lrl("backup --snapshot-only").expect(0);
+    let run = lab.lrl("forget --keep-last 1 --source labb").expect(1);
+    assert!(run.stderr.contains("`labb`") && run.stderr.contains("some of lab"), "{}", run.stderr);
+}

@@ -85,6 +85,17 @@ pub fn apply(store: &Store, plan: &Plan, observer: &dyn Observer) -> Result<()> 
 fn by_policy(store: &Store, options: &Options, observer: &dyn Observer) -> Result<Plan> {
     let mut decisions = Vec::new();
     let mut names = store.snapshot_names(options.source.as_deref())?;
+    if let (true, Some(source)) = (names.is_empty(), &options.source) {
+        let mut others: Vec<String> = store.snapshot_names(None)?.into_iter().map(|name| name.source).collect();
+        others.dedup();
+        // A name that was mistyped must not look like one that has nothing to forget.
+        if !others.is_empty() {
+            return Err(Error::NotFound(format!(
+                "there is no snapshot of `{source}`; there are some of {}",
+                others.join(", ")
+            )));
+        }
+    }
     names.reverse();
     while let Some(source) = names.last().map(|name| name.source.clone()) {
         let mut group = Vec::new();
