@@ -530,6 +530,7 @@ fn snapshots_are_copied_from_plain_to_encrypted_and_back() {
 
     // Back, and from one key to another: the key of each is said by itself.
     lab.lrl("copy --from sealed --store back").expect(12);
+    lab.lrl("init --no-encryption --store back").expect(0);
     lab.lrl("copy --from sealed --from-password-file pass --store back").expect(0);
     lab.lrl("init --encrypt --store third --password-file other").expect(0);
     lab.lrl("copy --from sealed --from-password-file pass --store third --password-file other").expect(0);
@@ -594,4 +595,84 @@ fn an_encrypted_bucket_is_pruned_beside_a_machine_that_only_writes() {
     writer.lrl("backup").expect(0);
     reader.lrl("restore --data-dir again").expect(0);
     same_data(&writer.path("data"), &reader.path("again"));
+}
+
+#[test]
+fn a_machine_that_only_writes_into_a_directory_makes_its_sets_too() {
+    let mut lab = encrypted();
+    lab.lrl("key make-file wk").expect(0);
+    lab.lrl("key add --writer --new-key-file wk").expect(0);
+    lab.set("LRL_PASSWORD_FILE", "");
+    lab.set("LRL_KEY_FILE", "wk");
+    for n in 0..4 {
+        lab.lrl("backup").expect(0);
+        lab.database().execute("UPDATE content_items SET title = ?1 WHERE id = 101", [n]).unwrap();
+        lab.upload("changing.txt", format!("{n}").repeat(900).as_bytes());
+        if n == 2 {
+            std::thread::sleep(std::time::Duration::from_millis(2200));
+        }
+    }
+    let small = lab.lrl("backup --json").expect(0).json();
+    assert!(small["added_bytes"].as_u64().unwrap() < 20_000, "{small}");
+    lab.lrl("drill --backup ./backups").expect(0);
+    lab.lrl("status").expect(0);
+    lab.lrl("drill --all").expect(12);
+    lab.lrl("backup --if-older-than 20h").expect(0);
+    let keys = lab.lrl("key list --json").expect(0).json();
+    let full = keys["keys"].as_array().unwrap().iter().find(|key| key["class"] == "full").unwrap()["id"]
+        .as_str()
+        .unwrap()
+        .to_string();
+    lab.lrl(&format!("key remove {full}")).expect(12);
+    // Without what it kept: everything is read again.
+    fs::remove_dir_all(lab.path("home/.cache")).unwrap();
+    lab.lrl("backup --if-older-than 20h").expect(0);
+    lab.lrl("backup").expect(0);
+    lab.set("LRL_KEY_FILE", "");
+    lab.set("LRL_PASSWORD_FILE", "pass");
+    lab.lrl("check --read-data").expect(0);
+    lab.lrl("drill --all").expect(0);
+    lab.lrl("restore --data-dir again").expect(0);
+    same_data(&lab.path("data"), &lab.path("again"));
+}
+
+#[test]
+fn a_key_that_was_removed_reads_no_more_where_its_slot_is_kept_and_none_opens_twice() {
+    let bucket = Bucket::start();
+    let (reader, _) = writer_in(&bucket);
+    let mut other = in_bucket(&bucket);
+    reader.lrl("key make-file second").expect(0);
+    fs::copy(reader.path("second"), other.path("second")).unwrap();
+    reader.lrl("key add --new-key-file second").expect(0);
+    let again = reader.lrl("key add --writer --new-key-file second").expect(1);
+    assert!(again.stderr.contains("opens the store already"), "{}", again.stderr);
+    other.set("LRL_PASSWORD_FILE", "");
+    other.set("LRL_KEY_FILE", "second");
+    other.lrl("backup").expect(0);
+    other.lrl("snapshots").expect(0);
+    let keys = other.lrl("key list --json").expect(0).json();
+    reader.lrl(&format!("key remove {}", keys["used"].as_str().unwrap())).expect(0);
+    for line in ["snapshots", "restore --data-dir again", "key list", "key add --new-key-file second"] {
+        other.lrl(line).expect(12);
+    }
+    other.lrl("key make-file third").expect(0);
+    other.lrl("key add --new-key-file third").expect(12);
+}
+
+#[test]
+fn what_was_encrypted_becomes_plain_only_where_that_is_meant_and_a_store_is_no_second_one_of_itself() {
+    let mut lab = encrypted();
+    lab.lrl("backup").expect(0);
+    lab.set("LRL_PASSWORD_FILE", "");
+    lab.lrl("copy --from backups/store --from-password-file pass --store plain").expect(10);
+    assert!(!lab.path("plain").exists());
+    lab.lrl("init --no-encryption --store plain").expect(0);
+    lab.lrl("copy --from backups/store --from-password-file pass --store plain").expect(0);
+    let run = lab.lrl("backup --password-file pass --copy-to ./backups/store").expect(5);
+    assert!(run.stderr.contains("the store itself"), "{}", run.stderr);
+    let run = lab.lrl("restore --password-file pass --source web --data-dir again").expect(1);
+    assert!(run.stderr.contains("some of lab"), "{}", run.stderr);
+    fs::remove_dir_all(lab.path("backups/store/keys")).unwrap();
+    let run = lab.lrl("snapshots --password-file pass").expect(12);
+    assert!(run.stderr.contains("`keys` is empty"), "{}", run.stderr);
 }

@@ -27,7 +27,8 @@ pub fn run(context: &Context<'_>, args: &CopyArgs) -> Result {
     }
     let own = credential::of_other(&args.from_password_file, &args.from_key_file)?;
     let from = store::open_place(context, &from_place, own.as_ref())?;
-    if !args.dry_run {
+    // What was encrypted does not become plain by itself.
+    if !args.dry_run && from.storage().keys().is_none() {
         make(context, args, &paths, &to_place)?;
     }
     let to = store::open_to_copy(context, &to_place, args.free.reserve, args.limit.limit_upload, args.dry_run, None)?;
@@ -73,7 +74,7 @@ fn make(context: &Context<'_>, args: &CopyArgs, paths: &Paths, place: &Place) ->
 }
 
 /// Says whether two names mean one place; two that are copies of each other are two.
-fn is_same(one: &Place, other: &Place) -> bool {
+pub fn is_same(one: &Place, other: &Place) -> bool {
     let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     match (one, other) {
         (Place::Directory(one), Place::Directory(other)) => real(one) == real(other),

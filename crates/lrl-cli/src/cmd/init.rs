@@ -105,7 +105,7 @@ fn recovery_sheet(context: &Context<'_>, paths: &Paths, credential: &Credential)
         "To restore on an empty machine:".into(),
         String::new(),
         "  1. Install lrl.".into(),
-        format!("  2. Put {what} into a file that only you can read, and name it:"),
+        format!("  2. Put {what} where only you can read it, and name that file:"),
         format!("       export {variable}=/root/{file}"),
     ];
     if paths.store.directory().is_none() {
@@ -115,9 +115,9 @@ fn recovery_sheet(context: &Context<'_>, paths: &Paths, credential: &Credential)
     }
     lines.extend([
         "  4. Look, and restore:".into(),
-        format!("       export LRL_STORE='{place}'"),
+        format!("       export LRL_STORE={}", shlex::try_quote(&place).unwrap_or_default()),
         "       lrl snapshots".into(),
-        "       lrl restore --data-dir ./data".into(),
+        "       lrl restore --data-dir ./data        (with --source NAME, if backups were made with it)".into(),
         String::new(),
         "If the store's directory `keys` is lost, the key opens nothing. This is the file that belongs there; it is no"
             .into(),

@@ -43,16 +43,18 @@ pub fn run(context: &Context<'_>, args: &KeyArgs) -> Result {
         KeyVerb::Add(args) => {
             let class = if args.writer { Class::Writer } else { Class::Full };
             let added = keys::add(&*storage, &opened, class, &new(&args.new)?, &args.label, now)?;
-            tell(context, "Added", &added)
+            tell(context, "Added", &added)?;
+            sheet(context, &added)
         }
         KeyVerb::Change(args) => {
             let class = opened.bundle.class();
             let added = keys::add(&*storage, &opened, class, &new(args)?, &opened.slot.slot.label, now)?;
-            keys::remove(&*storage, opened.slot.id())?;
-            tell(context, "Changed; now it is", &added)
+            keys::remove(&*storage, &opened, opened.slot.id())?;
+            tell(context, "Changed; now it is", &added)?;
+            sheet(context, &added)
         }
         KeyVerb::Remove { key } => {
-            let removed = keys::remove(&*storage, key)?;
+            let removed = keys::remove(&*storage, &opened, key)?;
             if removed.slot.class == Class::Full {
                 context.term.note("whoever has used this key may have kept the master key, which stays the same");
             }
@@ -123,6 +125,13 @@ fn list(context: &Context<'_>, slots: &[Named], used: &Named) -> Result {
         ]);
     }
     context.term.table(&table)?;
+    Ok(Exit::Done)
+}
+
+/// What the recovery sheet must say of a new key.
+fn sheet(context: &Context<'_>, slot: &Named) -> Result {
+    context.term.say(format!("For the recovery sheet, {} in the store is:", slot.name));
+    context.term.say(String::from_utf8_lossy(&slot.slot.encode()?).trim_end());
     Ok(Exit::Done)
 }
 

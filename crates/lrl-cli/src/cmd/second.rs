@@ -44,6 +44,12 @@ pub fn copy(context: &Context<'_>, args: &BackupArgs, from: &Store) -> Option<Se
 }
 
 fn copy_to(context: &Context<'_>, args: &BackupArgs, from: &Store, place: &Place) -> Result<Report> {
+    if verb::is_same(place, &context.paths()?.store) {
+        return Err(Error::Refused(format!(
+            "{place} is the store itself, and no second one: name another with --copy-to"
+        ))
+        .into());
+    }
     // It is not made here: a disk that is not mounted is no new store.
     let own = credential::of_other(&args.copy_to_password_file, &args.copy_to_key_file)?;
     let to = store::open_to_copy(context, place, args.free.reserve, args.limit.limit_upload, false, own.as_ref())?;

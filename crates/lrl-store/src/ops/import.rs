@@ -75,6 +75,8 @@ pub struct Report {
 
 /// Imports every set in a directory. Errors are those of the store, the disk and the caller; a damaged set is in the report.
 pub fn import(store: &Store, options: &Options, observer: &dyn Observer) -> Result<Report> {
+    // Who cannot read what is there would store it again.
+    store.check_readable()?;
     let interrupted = || observer.interrupted();
     let _one_run = store.storage().lock(
         &format!("lock-{}", options.source),

@@ -29,7 +29,13 @@ pub fn select(store: &Store, source: Option<&str>, wanted: &str, need: Need) -> 
     let place = store.storage().describe();
     if names.is_empty() {
         let whose = source.map(|s| format!(" of source `{s}`")).unwrap_or_default();
-        return Err(Error::NotFound(format!("there is no snapshot{whose} in {place}; `lrl backup` makes one")));
+        let mut others: Vec<String> = store.snapshot_names(None)?.into_iter().map(|name| name.source).collect();
+        others.dedup();
+        let hint = match others.is_empty() {
+            true => "`lrl backup` makes one".to_string(),
+            false => format!("there are some of {}: name one with --source", others.join(", ")),
+        };
+        return Err(Error::NotFound(format!("there is no snapshot{whose} in {place}; {hint}")));
     }
     if let Some(back) = steps_back(wanted)? {
         let mut seen = 0;

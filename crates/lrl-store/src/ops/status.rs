@@ -89,7 +89,9 @@ fn good(name: &SnapshotName, snapshot: &Snapshot) -> Good {
 fn readable<T>(result: Result<T>) -> Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
-        Err(Error::Corrupt { .. } | Error::Missing { .. } | Error::Unsupported { .. }) => Ok(None),
+        Err(Error::Corrupt { .. } | Error::Missing { .. } | Error::Unsupported { .. } | Error::WriteOnly { .. }) => {
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use object::{BLOCK, For, SEALED_BLOCK, SealedFile, Sealer, head_len, plain_len, sealed_len};
 
+use super::pool::Pool;
 use super::room::Room;
 use super::{Guard, LockMode, MOST_WHOLE_BYTES, Source, Spool, Storage};
 use crate::crypt::{Key, Keys};
@@ -29,6 +30,8 @@ pub struct Veil {
     below: Arc<dyn Storage>,
     keys: Keys,
     cache: Option<PathBuf>,
+    // What who only writes keeps of a store on this machine's own disks, where there are no copies.
+    near: Option<Pool>,
     opened: Mutex<HashMap<String, Opened>>,
 }
 
@@ -57,7 +60,9 @@ fn kind(name: &str) -> &str {
 impl Veil {
     /// Lays the keys over a storage; `cache` is where caches go, instead of beside the objects.
     pub fn new(below: Arc<dyn Storage>, keys: Keys, cache: Option<PathBuf>) -> Self {
-        Self { below, keys, cache, opened: Mutex::default() }
+        let beside = cache.as_ref().filter(|_| !keys.can_read() && !below.is_remote());
+        let near = beside.and_then(|dir| Pool::new(dir.join("nodes"), &below.room()).ok());
+        Self { below, keys, cache, near, opened: Mutex::default() }
     }
 
     /// Gives a name's source its veil.
@@ -287,13 +292,20 @@ impl Storage for Veil {
     }
 
     fn keep(&self, name: &str, bytes: &[u8]) {
-        if let Ok(sealed) = object::seal(&self.keys, For::Writers, "kept", bytes) {
-            self.below.keep(name, &sealed);
+        let Ok(sealed) = object::seal(&self.keys, For::Writers, "kept", bytes) else { return };
+        match &self.near {
+            Some(near) if !near.path(name).exists() => near.put(name, &sealed),
+            Some(_) => {}
+            None => self.below.keep(name, &sealed),
         }
     }
 
     fn kept(&self, name: &str) -> Option<Vec<u8>> {
-        object::open(&self.keys, For::Writers, "kept", &self.below.kept(name)?, name).ok()
+        let sealed = match &self.near {
+            Some(near) => std::fs::read(near.path(name)).ok(),
+            None => self.below.kept(name),
+        };
+        object::open(&self.keys, For::Writers, "kept", &sealed?, name).ok()
     }
 
     fn drop_copies(&self) -> bool {

@@ -107,11 +107,25 @@ pub fn slots(storage: &dyn Storage) -> Result<Vec<Named>> {
 
 /// Opens the slot that is for this credential. [`Error::WrongKey`] if there is none.
 pub fn open(storage: &dyn Storage, credential: Option<&Credential>) -> Result<Opened> {
-    open_store(storage, Some(read_config(storage)?.id()?), credential)
+    open_store(storage, Some(read_config(storage)?.id()?), credential, Near::IfThere)
+}
+
+/// Whether a slot that is kept near at hand opens the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Near {
+    /// Only if it is still in the store: a key that was removed opens it no more.
+    IfThere,
+    /// At once: for a backup, of which each request counts. It adds to the store, and the bucket's own key says whether it may.
+    Trusted,
 }
 
 /// Where the config is lost, each slot says itself which store it is of: what it opens shows whether that is true.
-fn open_store(storage: &dyn Storage, store_id: Option<[u8; 32]>, credential: Option<&Credential>) -> Result<Opened> {
+fn open_store(
+    storage: &dyn Storage,
+    store_id: Option<[u8; 32]>,
+    credential: Option<&Credential>,
+    near_is: Near,
+) -> Result<Opened> {
     let wrong = |reason: &str| Error::WrongKey { store: storage.describe(), reason: reason.into() };
     let credential = credential.ok_or_else(|| wrong("no key was given"))?;
     let kept_name = match credential {
@@ -126,12 +140,23 @@ fn open_store(storage: &dyn Storage, store_id: Option<[u8; 32]>, credential: Opt
     let near = storage
         .kept(kept_name)
         .and_then(|bytes| Some(Named { slot: Slot::decode(&bytes, kept_name).ok()?, name: slot_name(&bytes) }));
+    let near = match near {
+        Some(slot) if near_is == Near::IfThere => match storage.len(&slot.name) {
+            Ok(_) => Some(slot),
+            Err(Error::Missing { .. }) => None,
+            Err(error) => return Err(error),
+        },
+        near => near,
+    };
     if let Some(opened) = near.and_then(|slot| open(slot).ok().flatten()) {
         return Ok(opened);
     }
     let mut damaged = None;
     let mut names = collect(storage, "keys", |name| Some(name.to_string()))?;
     names.truncate(MOST_SLOTS);
+    if names.is_empty() {
+        return Err(wrong("its directory `keys` is empty: the recovery sheet shows the file that belongs there"));
+    }
     for name in names {
         let object = storage.describe_object(&name);
         let bytes = storage.read_up_to(&name, 0, MAX_BYTES + 1)?;
@@ -158,6 +183,7 @@ fn open_store(storage: &dyn Storage, store_id: Option<[u8; 32]>, credential: Opt
 pub fn unveil(
     storage: Arc<dyn Storage>,
     credential: Option<&Credential>,
+    near: Near,
     cache: impl FnOnce(&str) -> Option<PathBuf>,
 ) -> Result<Arc<dyn Storage>> {
     let config = match read_config(&*storage) {
@@ -168,7 +194,7 @@ pub fn unveil(
             if collect(&*storage, "keys", |name| Some(name.to_string()))?.is_empty() {
                 return Err(error);
             }
-            let Opened { bundle, slot } = open_store(&*storage, None, credential)?;
+            let Opened { bundle, slot } = open_store(&*storage, None, credential, near)?;
             return Ok(Arc::new(Veil::new(storage, Keys::new(slot.slot.id()?, &bundle), None)));
         }
         Err(Error::Corrupt { .. } | Error::NoStore { .. } | Error::Unsupported { .. }) if credential.is_none() => {
@@ -182,7 +208,7 @@ pub fn unveil(
             Some(_) => Err(not_encrypted(&storage.describe())),
         };
     }
-    let opened = open(&*storage, credential)?;
+    let opened = open_store(&*storage, Some(config.id()?), credential, near)?;
     let cache = if storage.is_remote() { None } else { cache(&config.store_id) };
     let keys = Keys::new(config.id()?, &opened.bundle);
     Ok(Arc::new(Veil::new(storage, keys, cache)))
@@ -214,11 +240,21 @@ pub fn add(
             ));
         }
     };
-    write(storage, &read_config(storage)?.id()?, &bundle, credential, label, now)
+    let store_id = read_config(storage)?.id()?;
+    for slot in slots(storage)? {
+        // Which of two slots one credential opens would be left to chance, and removing one would keep nobody out.
+        if slot.slot.open(&store_id, credential, &storage.describe_object(&slot.name))?.is_some() {
+            return Err(Error::Refused(format!(
+                "this passphrase or key file opens the store already, as key {}",
+                slot.short()
+            )));
+        }
+    }
+    write(storage, &store_id, &bundle, credential, label, now)
 }
 
-/// Removes a slot by its first digits; the last one that reads everything stays.
-pub fn remove(storage: &dyn Storage, wanted: &str) -> Result<Named> {
+/// Removes a slot by its first digits; the last one that reads everything stays. Who only writes removes no other key than the own one.
+pub fn remove(storage: &dyn Storage, opened: &Opened, wanted: &str) -> Result<Named> {
     let slots = slots(storage)?;
     let digits = |slot: &Named| !wanted.is_empty() && slot.id().starts_with(wanted);
     let found: Vec<&Named> = slots.iter().filter(|slot| digits(slot)).collect();
@@ -226,6 +262,9 @@ pub fn remove(storage: &dyn Storage, wanted: &str) -> Result<Named> {
         let text = if found.is_empty() { "no key begins with" } else { "several keys begin with" };
         return Err(Error::NotFound(format!("{text} `{wanted}`; `lrl key list` shows them")));
     };
+    if opened.bundle.class() == Class::Writer && slot.name != opened.slot.name {
+        return Err(Error::WriteOnly { object: storage.describe_object(&slot.name) });
+    }
     let others = slots.iter().filter(|other| other.name != slot.name && other.slot.class == Class::Full);
     if slot.slot.class == Class::Full && others.count() == 0 {
         return Err(Error::Refused("this is the last key that reads the store: without it nobody ever could; add another one first (`lrl key add`)".into()));
@@ -242,7 +281,7 @@ mod tests {
 
     use zeroize::Zeroizing;
 
-    use super::{add, create, open, remove, slots, unveil};
+    use super::{Near, add, create, open, remove, slots, unveil};
     use crate::crypt::Class;
     use crate::error::Error;
     use crate::format::entry::Time;
@@ -263,12 +302,12 @@ mod tests {
         let wrong = |result: Result<_, Error>| matches!(result.map(drop), Err(Error::WrongKey { .. }));
         assert!(wrong(open(&*storage, None)) && wrong(open(&*storage, Some(&passphrase("other")))));
         let opened = open(&*storage, Some(&passphrase("first"))).unwrap();
-        assert!(matches!(remove(&*storage, &opened.slot.name["keys/".len()..]), Err(Error::Refused(_))));
+        assert!(matches!(remove(&*storage, &opened, &opened.slot.name["keys/".len()..]), Err(Error::Refused(_))));
         let file = Credential::from_key_file(&"ab".repeat(32)).unwrap();
         add(&*storage, &opened, Class::Writer, &file, "server", NOW).unwrap();
         add(&*storage, &opened, Class::Full, &passphrase("second"), "", NOW).unwrap();
         assert_eq!(slots(&*storage).unwrap().len(), 3);
-        remove(&*storage, &opened.slot.name["keys/".len()..]).unwrap();
+        remove(&*storage, &opened, &opened.slot.name["keys/".len()..]).unwrap();
         assert!(wrong(open(&*storage, Some(&passphrase("first")))));
         let second = open(&*storage, Some(&passphrase("second"))).unwrap();
         assert_eq!(*second.bundle.to_bytes(), *opened.bundle.to_bytes());
@@ -281,11 +320,11 @@ mod tests {
     fn a_store_that_is_not_what_was_expected_is_refused() {
         let plain: Arc<dyn Storage> = Arc::new(Memory::default());
         crate::store::create(&*plain, [1; 32]).unwrap();
-        assert!(unveil(Arc::clone(&plain), None, |_| None).unwrap().keys().is_none());
-        assert!(matches!(unveil(plain, Some(&passphrase("x")), |_| None), Err(Error::Refused(_))));
+        assert!(unveil(Arc::clone(&plain), None, Near::IfThere, |_| None).unwrap().keys().is_none());
+        assert!(matches!(unveil(plain, Some(&passphrase("x")), Near::IfThere, |_| None), Err(Error::Refused(_))));
         let sealed: Arc<dyn Storage> = Arc::new(Memory::default());
         create(&*sealed, [1; 32], &passphrase("x"), "", NOW).unwrap();
-        assert!(matches!(unveil(Arc::clone(&sealed), None, |_| None), Err(Error::WrongKey { .. })));
-        assert!(unveil(sealed, Some(&passphrase("x")), |_| None).unwrap().keys().is_some());
+        assert!(matches!(unveil(Arc::clone(&sealed), None, Near::IfThere, |_| None), Err(Error::WrongKey { .. })));
+        assert!(unveil(sealed, Some(&passphrase("x")), Near::IfThere, |_| None).unwrap().keys().is_some());
     }
 }

@@ -452,7 +452,7 @@ impl Store {
     }
 
     /// Fails for a key that only writes: it knows too little to remove or to judge anything.
-    pub(crate) fn check_readable(&self) -> Result<()> {
+    pub fn check_readable(&self) -> Result<()> {
         if self.can_read() { Ok(()) } else { Err(Error::WriteOnly { object: self.storage.describe() }) }
     }
 

@@ -143,13 +143,18 @@ impl Store {
     }
 
     pub(crate) fn keep_node(&self, id: &ChunkId, node: &[u8]) {
-        if self.storage().is_remote() {
+        if self.keeps_nodes() {
             self.storage().keep(&id.to_string(), node);
         }
     }
 
+    /// Reading a node again would be a request, or cannot be.
+    fn keeps_nodes(&self) -> bool {
+        self.storage().is_remote() || !self.can_read()
+    }
+
     fn kept_node(&self, id: &ChunkId) -> Option<Vec<u8>> {
-        let kept = self.storage().is_remote().then(|| self.storage().kept(&id.to_string())).flatten();
+        let kept = self.keeps_nodes().then(|| self.storage().kept(&id.to_string())).flatten();
         kept.filter(|node| self.ids().chunk(node) == *id)
     }
 

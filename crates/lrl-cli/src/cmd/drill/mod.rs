@@ -30,10 +30,12 @@ pub fn run(context: &Context<'_>, args: &DrillArgs) -> Result {
     let paths = context.paths()?;
     if args.all || args.oldest_first {
         let store = store::open(context, &paths)?;
+        store.check_readable()?;
         return run.each(|drills, list| history::drill(&run, &store, drills, list));
     }
     if let Some(wanted) = &args.snapshot {
         let store = store::open(context, &paths)?;
+        store.check_readable()?;
         let (name, snapshot) = store::select(context, &store, wanted, Need::default())?;
         return run.each(|drills, list| {
             context.term.say(format!("Using snapshot: {} of {}", name.id.short(), name.source));

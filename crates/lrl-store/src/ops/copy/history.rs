@@ -80,7 +80,7 @@ impl There {
             checkpoint(observer)?;
             let snapshot = match to.snapshot(name) {
                 // What cannot be read is not there: it is copied again.
-                Err(e) if e.is_damage() || matches!(e, Error::Unsupported { .. } | Error::WriteOnly { .. }) => continue,
+                Err(e) if e.is_damage() || matches!(e, Error::Unsupported { .. }) => continue,
                 other => other?,
             };
             let stand = Stand::of(&snapshot, name.id, &to.config().store_id);

@@ -90,6 +90,8 @@ pub struct Report {
 /// Copies snapshots from one store to another. The error is of the first look at the two; whatever comes later is in the report.
 pub fn copy(from: &Store, to: &Store, options: &Options, observer: &dyn Observer) -> Result<Report> {
     to.check_writable()?;
+    // Who cannot read what is there would copy it again.
+    to.check_readable()?;
     if to.storage().is_remote() {
         to.reload_candidates()?;
     }

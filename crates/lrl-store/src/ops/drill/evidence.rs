@@ -84,7 +84,9 @@ impl Evidence {
                     evidence.add(name, &drill);
                     each(name, Word::Said(&drill));
                 }
-                Err(Error::Corrupt { .. } | Error::Missing { .. } | Error::Unsupported { .. }) => {
+                Err(
+                    Error::Corrupt { .. } | Error::Missing { .. } | Error::Unsupported { .. } | Error::WriteOnly { .. },
+                ) => {
                     each(name, Word::Unreadable);
                 }
                 Err(error) => return Err(error),
@@ -122,7 +124,9 @@ impl Evidence {
         let Some((_, (_, name))) = self.rows.range(..sequence).next_back() else { return Ok(None) };
         match store.drill(name) {
             Ok(drill) => Ok(Some(drill)),
-            Err(Error::Corrupt { .. } | Error::Missing { .. } | Error::Unsupported { .. }) => Ok(None),
+            Err(
+                Error::Corrupt { .. } | Error::Missing { .. } | Error::Unsupported { .. } | Error::WriteOnly { .. },
+            ) => Ok(None),
             Err(error) => Err(error),
         }
     }
