@@ -250,6 +250,9 @@ fn a_second_store_has_every_backup_and_a_dead_line_costs_none() {
     let lab = lab_beside(&bucket);
     let to = bucket.url("copy").replace("retries=2", "retries=0");
     lab.write("lrl.toml", format!("copy-to = '{to}'\nlimit-upload = '100M'\nsnapshot-only = true\n"));
+    lab.lrl("init").expect(0);
+    let told = lab.lrl("status").expect(4);
+    assert!(told.stdout.contains("nothing has come there yet"), "{}", told.stdout);
     let run = lab.lrl("backup").expect(0);
     assert!(run.stdout.contains("Second store: 1 snapshot copied to s3://lab-bucket/copy"), "{}", run.stdout);
     assert_eq!(snapshots(&lab, &to).len(), 1);

@@ -45,6 +45,9 @@ pub fn run(context: &Context<'_>, args: &StatusArgs) -> Result {
         context.term.json(&whole)?;
     } else {
         render(context, &status, now.secs)?;
+        if copies.is_empty() && context.file.sets("copy-to") {
+            context.term.line("Second store: lrl.toml names one (copy-to), and nothing has come there yet")?;
+        }
         for (copy, behind) in copies {
             let behind = match behind {
                 0 => String::new(),
