@@ -489,7 +489,9 @@ impl History {
             let stamp = Time { secs: second, nanos: 0 }.stamp();
             let stamp = stamp.ok_or_else(|| Error::Refused("the clock shows a year that cannot be written".into()))?;
             let in_source = match &self.newest_stamp {
-                Some(newest) if stamp <= *newest => {
+                // The newest has it: what comes after that is free as it would be a second later.
+                Some(newest) if stamp == *newest => true,
+                Some(newest) if stamp < *newest => {
                     if taken.is_none() {
                         taken = Some(all_timestamps(store, &options.source)?);
                     }
