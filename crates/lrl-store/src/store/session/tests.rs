@@ -61,6 +61,36 @@ fn chains_are_rerooted_at_the_bound_and_damage_of_a_base_is_healed() {
     assert_eq!(store.read(&id).unwrap(), plain);
 }
 
+#[test]
+fn a_chunk_leans_on_another_one_where_that_is_shorter_than_the_whole() {
+    let storage = Arc::new(Memory::default());
+    create(&*storage, [1; 32]).unwrap();
+    let store = open(&storage);
+    let stored = |plain: &[u8], bases: &[ChunkId]| {
+        let session = Session::new(&store);
+        let id = session.put(plain, bases).unwrap();
+        session.seal().unwrap();
+        (id, store.locate(&id).unwrap().unwrap().record)
+    };
+    let old = noise(1, 64 << 10);
+    let (base, _) = stored(&old, &[]);
+    // More than an eighth is new, so that the whole is tried too.
+    for same in [8 << 10, 32 << 10, 48 << 10] {
+        let mut plain = noise(same as u64, 64 << 10);
+        plain[..same].copy_from_slice(&old[..same]);
+        let (_, record) = stored(&plain, &[base]);
+        let left = (64 << 10) - same;
+        assert_eq!((record.depth, record.bases), (1, vec![base]), "{same}");
+        assert!((left..left + 100).contains(&(record.encoded_len as usize)), "{same}: {}", record.encoded_len);
+    }
+    // Nothing is gained by a base that has nothing of it, nor for what is short by itself.
+    let half: Vec<u8> = noise(9, 8 << 10).repeat(2);
+    for plain in [noise(2, 64 << 10), half] {
+        let (_, record) = stored(&plain, &[base]);
+        assert_eq!((record.depth, record.bases), (0, vec![]));
+    }
+}
+
 fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut x = seed;
     let next = || {
