@@ -11,6 +11,8 @@ use proptest::prelude::*;
 use super::{FEW_SMALL, MaxUnused, Numbers, Pack, Report, SMALL_BYTES, apply, choose, plan};
 use crate::codec::{self, Encoding};
 use crate::error::{Error, Result};
+use crate::format::entry::Entry;
+use crate::format::node::{self, Node};
 use crate::format::pack::Record;
 use crate::id::{ChunkId, Hasher, PackId, SnapshotId};
 use crate::ops::check::{self, ReadData, check};
@@ -723,6 +725,27 @@ fn a_file_with_the_bytes_of_a_node_does_not_hide_the_nodes_children() {
     prune(&lab.storage, MaxUnused::Bytes(0));
     assert_eq!(contents(&lab.storage), right);
     assert_clean(&lab.storage, "nodes as contents");
+}
+
+#[test]
+fn of_a_list_of_many_leaves_every_one_is_kept() {
+    let mut lab = Lab::new();
+    for n in 0..700 {
+        lab.upload(&format!("{n:0150}"), n, 20);
+    }
+    lab.back_up();
+    lab.upload(&format!("{:0150}", 300), 1, 30);
+    lab.back_up();
+    let store = open(&lab.storage);
+    let name = store.snapshot_names(None).unwrap().remove(1);
+    let list = store.read(&store.snapshot(&name).unwrap().uploads.unwrap().list).unwrap();
+    assert!(matches!(node::decode::<Entry>(&list, "the list").unwrap(), Node::Inner(..)));
+    drop(store);
+    lab.forget(|sequence| sequence == 1);
+    let right = contents(&lab.storage);
+    prune(&lab.storage, MaxUnused::Bytes(0));
+    assert_eq!(contents(&lab.storage), right);
+    assert_clean(&lab.storage, "a list of many leaves");
 }
 
 proptest! {
