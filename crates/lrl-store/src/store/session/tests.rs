@@ -12,6 +12,7 @@ use crate::storage::local::Local;
 use crate::storage::memory::Memory;
 use crate::storage::tests::names;
 use crate::storage::{LockMode, Source, Storage};
+use crate::store::index::MAX_FILES;
 use crate::store::{Store, create};
 
 #[test]
@@ -268,6 +269,27 @@ fn chains_of_several_bases_stay_cheap_to_read() {
             assert_eq!(store.read(id).unwrap(), *plain);
         }
         last = next;
+    }
+}
+
+#[test]
+fn small_indexes_are_merged_into_one_and_a_large_one_is_not_written_again_for_them() {
+    for (large, left) in [(1, vec![17]), (40, vec![16, 40])] {
+        let storage = Arc::new(Memory::default());
+        create(&*storage, [1; 32]).unwrap();
+        let store = open(&storage);
+        let store_some = |seed: u64, count: u64| {
+            let session = Session::new(&store);
+            (0..count).for_each(|n| drop(session.put(&noise(seed * 1000 + n, 100), &[]).unwrap()));
+            session.seal().unwrap();
+        };
+        store_some(1, large);
+        (0..MAX_FILES as u64 - 1).for_each(|n| store_some(2 + n, 1));
+        assert_eq!(names(&*storage, "index").len(), MAX_FILES);
+        store_some(100, 1);
+        let mut records: Vec<u64> = store.indexes().iter().map(|file| file.records()).collect();
+        records.sort_unstable();
+        assert_eq!((records, names(&*storage, "index").len()), (left.clone(), left.len()));
     }
 }
 
