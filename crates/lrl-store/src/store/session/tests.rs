@@ -280,7 +280,9 @@ fn small_indexes_are_merged_into_one_and_a_large_one_is_not_written_again_for_th
         let store = open(&storage);
         let store_some = |seed: u64, count: u64| {
             let session = Session::new(&store);
-            (0..count).for_each(|n| drop(session.put(&noise(seed * 1000 + n, 100), &[]).unwrap()));
+            for n in 0..count {
+                session.put(&noise(seed * 1000 + n, 100), &[]).unwrap();
+            }
             session.seal().unwrap();
         };
         store_some(1, large);
