@@ -481,7 +481,7 @@ impl FileStates {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cache, FileState};
+    use super::{COPIES_KEPT, Cache, FileState};
     use crate::format::entry::Time;
 
     #[test]
@@ -532,6 +532,26 @@ mod tests {
         assert_eq!(files.find(&cache, b"a/z").unwrap(), None, "it stands before a-b, and was passed over");
         assert_eq!(files.find(&cache, b"a-b").unwrap(), Some(state(2)));
         assert_eq!(files.find(&cache, b"b").unwrap(), None);
+    }
+
+    #[test]
+    fn of_each_place_that_a_source_is_copied_to_the_newest_is_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(dir.path()).unwrap();
+        assert_eq!(cache.copied("lab"), []);
+        for (source, place, sequence, at) in
+            [("lab", "far", 3, 900), ("lab", "near", 2, 800), ("lab", "near", 4, 1000), ("other", "near", 7, 950)]
+        {
+            cache.put_copied(source, place, sequence, at).unwrap();
+        }
+        let place = |place: &str, sequence, at| (place.to_string(), sequence, at);
+        assert_eq!(cache.copied("lab"), [place("far", 3, 900), place("near", 4, 1000)]);
+        assert_eq!(cache.copied("other"), [place("near", 7, 950)]);
+        // Where nothing went for so long, nothing is looked for any more; of the other source that says nothing.
+        let later = 901 + COPIES_KEPT;
+        cache.put_copied("lab", "near", 9, later).unwrap();
+        assert_eq!(cache.copied("lab"), [place("near", 9, later)]);
+        assert_eq!(cache.copied("other"), [place("near", 7, 950)]);
     }
 
     #[test]

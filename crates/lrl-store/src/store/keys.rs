@@ -286,8 +286,8 @@ mod tests {
     use crate::error::Error;
     use crate::format::entry::Time;
     use crate::format::key::Credential;
-    use crate::storage::Storage;
     use crate::storage::memory::Memory;
+    use crate::storage::{Source, Storage};
 
     const NOW: Time = Time { secs: 1, nanos: 0 };
 
@@ -326,5 +326,20 @@ mod tests {
         create(&*sealed, [1; 32], &passphrase("x"), "", NOW).unwrap();
         assert!(matches!(unveil(Arc::clone(&sealed), None, Near::IfThere, |_| None), Err(Error::WrongKey { .. })));
         assert!(unveil(sealed, Some(&passphrase("x")), Near::IfThere, |_| None).unwrap().keys().is_some());
+    }
+
+    #[test]
+    fn without_a_key_a_store_whose_config_is_damaged_or_lost_is_left_to_whoever_opens_or_repairs_it() {
+        let plain: Arc<dyn Storage> = Arc::new(Memory::default());
+        assert!(unveil(Arc::clone(&plain), None, Near::IfThere, |_| None).unwrap().keys().is_none());
+        assert!(matches!(
+            unveil(Arc::clone(&plain), Some(&passphrase("x")), Near::IfThere, |_| None),
+            Err(Error::NoStore { .. })
+        ));
+        crate::store::create(&*plain, [1; 32]).unwrap();
+        plain.remove("config").unwrap();
+        plain.write_new("config", Source::Bytes(b"no config")).unwrap();
+        assert!(unveil(Arc::clone(&plain), None, Near::IfThere, |_| None).unwrap().keys().is_none());
+        assert!(matches!(unveil(plain, Some(&passphrase("x")), Near::IfThere, |_| None), Err(Error::Corrupt { .. })));
     }
 }

@@ -392,6 +392,8 @@ pub fn time_of(time: SystemTime) -> Time {
     }
 }
 
+/// So many seconds at most are runs ahead of the clock that follow each other at once.
+const FEW_AHEAD: i64 = 5;
 /// So many of the newest snapshots are looked through for the one that a machine knew.
 const MOST_LISTED: usize = 4096;
 
@@ -485,13 +487,14 @@ impl History {
         // Only a clock that went back makes a look at every snapshot necessary.
         let mut taken = None;
         let mut second = time_of(options.now).secs;
+        // Runs that follow each other at once are ahead of the clock: what comes after the newest is free as it would be then.
+        let is_newest = |ahead: &i64| Time { secs: second + ahead, nanos: 0 }.stamp() == self.newest_stamp;
+        second += (0..=FEW_AHEAD).find(is_newest).map_or(0, |ahead| ahead + 1);
         loop {
             let stamp = Time { secs: second, nanos: 0 }.stamp();
             let stamp = stamp.ok_or_else(|| Error::Refused("the clock shows a year that cannot be written".into()))?;
             let in_source = match &self.newest_stamp {
-                // The newest has it: what comes after that is free as it would be a second later.
-                Some(newest) if stamp == *newest => true,
-                Some(newest) if stamp < *newest => {
+                Some(newest) if stamp <= *newest => {
                     if taken.is_none() {
                         taken = Some(all_timestamps(store, &options.source)?);
                     }

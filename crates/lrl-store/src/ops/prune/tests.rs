@@ -10,19 +10,23 @@ use proptest::prelude::*;
 
 use super::{FEW_SMALL, MaxUnused, Numbers, Pack, Report, SMALL_BYTES, apply, choose, plan};
 use crate::codec::{self, Encoding};
+use crate::crypt::Class;
 use crate::error::{Error, Result};
+use crate::format::entry::{Entry, Time};
+use crate::format::key::Credential;
+use crate::format::node::{self, Node};
 use crate::format::pack::Record;
 use crate::id::{ChunkId, Hasher, PackId, SnapshotId};
 use crate::ops::check::{self, ReadData, check};
 use crate::ops::tests::faulty::{Fault, Faulty, names, twin};
-use crate::ops::{backup, dump, ls};
+use crate::ops::{backup, dump, forget, ls};
 use crate::progress::{Observer, Silent};
 use crate::storage::memory::Memory;
 use crate::storage::room::{Reserve, Room};
 use crate::storage::{Guard, LockMode, Source, Spool, Storage};
 use crate::store::pending::Candidates;
 use crate::store::session::Session;
-use crate::store::{Store, create};
+use crate::store::{Store, create, keys};
 
 fn open(storage: &Arc<dyn Storage>) -> Store {
     Store::open(Arc::clone(storage), LockMode::Exclusive, Duration::ZERO, &Silent).unwrap()
@@ -723,6 +727,69 @@ fn a_file_with_the_bytes_of_a_node_does_not_hide_the_nodes_children() {
     prune(&lab.storage, MaxUnused::Bytes(0));
     assert_eq!(contents(&lab.storage), right);
     assert_clean(&lab.storage, "nodes as contents");
+}
+
+#[test]
+fn of_a_list_of_many_leaves_every_one_is_kept() {
+    let mut lab = Lab::new();
+    for n in 0..700 {
+        lab.upload(&format!("{n:0150}"), n, 20);
+    }
+    lab.back_up();
+    lab.upload(&format!("{:0150}", 300), 1, 30);
+    lab.back_up();
+    let store = open(&lab.storage);
+    let name = store.snapshot_names(None).unwrap().remove(1);
+    let list = store.read(&store.snapshot(&name).unwrap().uploads.unwrap().list).unwrap();
+    assert!(matches!(node::decode::<Entry>(&list, "the list").unwrap(), Node::Inner(..)));
+    drop(store);
+    lab.forget(|sequence| sequence == 1);
+    let right = contents(&lab.storage);
+    prune(&lab.storage, MaxUnused::Bytes(0));
+    assert_eq!(contents(&lab.storage), right);
+    assert_clean(&lab.storage, "a list of many leaves");
+}
+
+#[test]
+fn a_key_that_only_writes_backs_up_and_can_remove_nothing() {
+    const NOW: Time = Time { secs: 1, nanos: 0 };
+    let below: Arc<dyn Storage> = Arc::new(Memory::default());
+    let key = |digit: &str| Credential::from_key_file(&digit.repeat(64)).unwrap();
+    keys::create(&*below, [1; 32], &key("a"), "", NOW).unwrap();
+    let opened = keys::open(&*below, Some(&key("a"))).unwrap();
+    keys::add(&*below, &opened, Class::Writer, &key("b"), "server", NOW).unwrap();
+    let with =
+        |digit: &str| keys::unveil(Arc::clone(&below), Some(&key(digit)), keys::Near::IfThere, |_| None).unwrap();
+    let mut lab = Lab { storage: with("b"), ..Lab::new() };
+    lab.back_up();
+    lab.step();
+    let before = names(&below, "");
+    {
+        let store = open(&lab.storage);
+        let forgets = forget::Options {
+            source: None,
+            names: vec!["lab@latest".into()],
+            policy: forget::Policy::default(),
+            force: true,
+            now: 9,
+        };
+        let refused = [
+            try_prune(&lab.storage, MaxUnused::Bytes(0)).map(drop),
+            forget::plan(&store, &forgets, &Silent).map(drop),
+            store.forget(&store.snapshot_names(None).unwrap()[0]),
+            Store::examine(Arc::clone(&lab.storage), LockMode::Shared, Duration::ZERO, &Silent).map(drop),
+        ];
+        for (n, result) in refused.into_iter().enumerate() {
+            assert!(matches!(result, Err(Error::WriteOnly { .. })), "{n}: {result:?}");
+        }
+    }
+    assert_eq!(names(&below, ""), before);
+    // With the store's own key all that goes.
+    lab.storage = with("a");
+    lab.forget(|sequence| sequence == 1);
+    let right = contents(&lab.storage);
+    prune(&lab.storage, MaxUnused::Bytes(0));
+    assert_eq!(contents(&lab.storage), right);
 }
 
 proptest! {

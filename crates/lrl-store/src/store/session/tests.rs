@@ -12,6 +12,7 @@ use crate::storage::local::Local;
 use crate::storage::memory::Memory;
 use crate::storage::tests::names;
 use crate::storage::{LockMode, Source, Storage};
+use crate::store::index::MAX_FILES;
 use crate::store::{Store, create};
 
 #[test]
@@ -59,6 +60,36 @@ fn chains_are_rerooted_at_the_bound_and_damage_of_a_base_is_healed() {
     session.seal().unwrap();
     assert_eq!(store.locate(&id).unwrap().unwrap().record.depth, 0);
     assert_eq!(store.read(&id).unwrap(), plain);
+}
+
+#[test]
+fn a_chunk_leans_on_another_one_where_that_is_shorter_than_the_whole() {
+    let storage = Arc::new(Memory::default());
+    create(&*storage, [1; 32]).unwrap();
+    let store = open(&storage);
+    let stored = |plain: &[u8], bases: &[ChunkId]| {
+        let session = Session::new(&store);
+        let id = session.put(plain, bases).unwrap();
+        session.seal().unwrap();
+        (id, store.locate(&id).unwrap().unwrap().record)
+    };
+    let old = noise(1, 64 << 10);
+    let (base, _) = stored(&old, &[]);
+    // More than an eighth is new, so that the whole is tried too.
+    for same in [8 << 10, 32 << 10, 48 << 10] {
+        let mut plain = noise(same as u64, 64 << 10);
+        plain[..same].copy_from_slice(&old[..same]);
+        let (_, record) = stored(&plain, &[base]);
+        let left = (64 << 10) - same;
+        assert_eq!((record.depth, record.bases), (1, vec![base]), "{same}");
+        assert!((left..left + 100).contains(&(record.encoded_len as usize)), "{same}: {}", record.encoded_len);
+    }
+    // Nothing is gained by a base that has nothing of it, nor for what is short by itself.
+    let half: Vec<u8> = noise(9, 8 << 10).repeat(2);
+    for plain in [noise(2, 64 << 10), half] {
+        let (_, record) = stored(&plain, &[base]);
+        assert_eq!((record.depth, record.bases), (0, vec![]));
+    }
 }
 
 fn noise(seed: u64, len: usize) -> Vec<u8> {
@@ -238,6 +269,29 @@ fn chains_of_several_bases_stay_cheap_to_read() {
             assert_eq!(store.read(id).unwrap(), *plain);
         }
         last = next;
+    }
+}
+
+#[test]
+fn small_indexes_are_merged_into_one_and_a_large_one_is_not_written_again_for_them() {
+    for (large, left) in [(1, vec![17]), (40, vec![16, 40])] {
+        let storage = Arc::new(Memory::default());
+        create(&*storage, [1; 32]).unwrap();
+        let store = open(&storage);
+        let store_some = |seed: u64, count: u64| {
+            let session = Session::new(&store);
+            for n in 0..count {
+                session.put(&noise(seed * 1000 + n, 100), &[]).unwrap();
+            }
+            session.seal().unwrap();
+        };
+        store_some(1, large);
+        (0..MAX_FILES as u64 - 1).for_each(|n| store_some(2 + n, 1));
+        assert_eq!(names(&*storage, "index").len(), MAX_FILES);
+        store_some(100, 1);
+        let mut records: Vec<u64> = store.indexes().iter().map(|file| file.records()).collect();
+        records.sort_unstable();
+        assert_eq!((records, names(&*storage, "index").len()), (left.clone(), left.len()));
     }
 }
 
