@@ -14,6 +14,7 @@ use crate::common::{Lab, Run, noise};
 use crate::image::Dice;
 use crate::remote::Moto;
 use crate::tools::{assert_same, look};
+use crate::writers::change;
 
 fn reach(lab: &mut Lab, url: &str) {
     lab.set("LRL_STORE", url);
@@ -202,17 +203,6 @@ fn rounds() -> u64 {
         Ok(number) => number.parse().unwrap_or(5),
         Err(_) => 5,
     }
-}
-
-/// Changes an upload, adds one, takes one away, and changes a row.
-fn change(lab: &Lab, random: &mut Dice, round: u64) {
-    let name = |n: usize| format!("data/assets/changing/{n}");
-    lab.write(name(random.below(6)), noise(20_000, random.below(1 << 40) as u64));
-    // The same bytes in several labs, and again later.
-    lab.write(name(6 + random.below(3)), noise(40_000, random.below(5) as u64));
-    let _ = std::fs::remove_file(lab.path(name(random.below(9))));
-    let sql = "UPDATE content_items SET body = ?1 WHERE id = ?2";
-    lab.database().execute(sql, (format!("round {round}"), random.below(20) as i64)).unwrap();
 }
 
 /// Plays writers and a pruner, killed at random, at this store; returns what a log should say.

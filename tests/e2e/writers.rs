@@ -34,10 +34,10 @@ fn run(lab: &Lab, store: &Path, line: &str) -> Run {
 }
 
 /// Changes an upload, adds one, takes one away, and changes a row.
-fn change(lab: &Lab, random: &mut Dice, round: u64) {
+pub fn change(lab: &Lab, random: &mut Dice, round: u64) {
     let name = |n: usize| format!("data/assets/changing/{n}");
     lab.write(name(random.below(6)), noise(20_000, random.below(1 << 40) as u64));
-    // The same bytes in several labs.
+    // The same bytes in several labs, and again later.
     lab.write(name(6 + random.below(3)), noise(40_000, random.below(5) as u64));
     let _ = std::fs::remove_file(lab.path(name(random.below(9))));
     let sql = "UPDATE content_items SET body = ?1 WHERE id = ?2";

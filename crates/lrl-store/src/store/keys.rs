@@ -93,10 +93,15 @@ pub fn store_id(storage: &dyn Storage) -> Result<String> {
     Ok(read_config(storage)?.store_id)
 }
 
-/// Lists the slots, by name.
-pub fn slots(storage: &dyn Storage) -> Result<Vec<Named>> {
+fn slot_names(storage: &dyn Storage) -> Result<Vec<String>> {
     let mut names = collect(storage, "keys", |name| Some(name.to_string()))?;
     names.truncate(MOST_SLOTS);
+    Ok(names)
+}
+
+/// Lists the slots, by name.
+pub fn slots(storage: &dyn Storage) -> Result<Vec<Named>> {
+    let names = slot_names(storage)?;
     let read = |name: String| {
         let object = storage.describe_object(&name);
         let bytes = storage.read_up_to(&name, 0, MAX_BYTES + 1)?;
@@ -152,8 +157,7 @@ fn open_store(
         return Ok(opened);
     }
     let mut damaged = None;
-    let mut names = collect(storage, "keys", |name| Some(name.to_string()))?;
-    names.truncate(MOST_SLOTS);
+    let names = slot_names(storage)?;
     if names.is_empty() {
         return Err(wrong("its directory `keys` is empty: the recovery sheet shows the file that belongs there"));
     }
@@ -191,7 +195,7 @@ pub fn unveil(
         // Whoever opens the store is told, and a repair needs its keys. With a key nothing is ever taken for a plain store here: the next look
         // may be shown one.
         Err(error @ (Error::Corrupt { .. } | Error::NoStore { .. })) if credential.is_some() => {
-            if collect(&*storage, "keys", |name| Some(name.to_string()))?.is_empty() {
+            if slot_names(&*storage)?.is_empty() {
                 return Err(error);
             }
             let Opened { bundle, slot } = open_store(&*storage, None, credential, near)?;
