@@ -297,6 +297,7 @@ fn sample_snapshot(pack: PackId, list: ChunkId, root: ChunkId) -> Snapshot {
             root,
             page_size: 4096,
             change_counter: 17,
+            used_pages: Some(2),
             tables: Some(["assets", "content_items", "users"].map(text).to_vec()),
             mode: 0o640,
             uid: 1000,

@@ -17,7 +17,7 @@ pub enum Exit {
     Usage = 2,
     /// Done, but one half, an upload or the database's verification is missing.
     Incomplete = 3,
-    /// A drill or check found something wrong.
+    /// A drill or check found something wrong, or a snapshot that is not good was named.
     Wrong = 4,
     /// The snapshot is stored, its set or second store is not.
     SetFailed = 5,
@@ -38,9 +38,12 @@ pub const TABLE: [(Exit, &str); 10] = [
     (Exit::Usage, "usage: the command line or lrl.toml is wrong"),
     (
         Exit::Incomplete,
-        "done, but one half is missing, an upload was unreadable, the database could not be verified, an old set could not be removed, a snapshot could not be copied, or earlier snapshots have vanished from the store",
+        "done, but the backup is much smaller than before, one half is missing, an upload was unreadable, the database could not be verified, an old set could not be removed, a snapshot could not be copied, or earlier snapshots have vanished from the store",
     ),
-    (Exit::Wrong, "a drill or check found something wrong"),
+    (
+        Exit::Wrong,
+        "a drill or check found something wrong; `lrl status` has something to report; a snapshot that is not good was named without --force",
+    ),
     (Exit::SetFailed, "the snapshot is stored, but its set or its second store could not be written"),
     (Exit::NoStore, "no such directory or store"),
     (Exit::Locked, "locked by another process"),
@@ -49,6 +52,24 @@ pub const TABLE: [(Exit, &str); 10] = [
 ];
 
 impl Exit {
+    /// Returns the worse of two ends of one run: interrupted, then failed, damage, what is missing from the backup, what is missing beside it.
+    #[must_use]
+    pub fn worse(self, other: Self) -> Self {
+        const ORDER: [Exit; 10] = [
+            Exit::Interrupted,
+            Exit::Failed,
+            Exit::Usage,
+            Exit::NoStore,
+            Exit::Locked,
+            Exit::WrongKey,
+            Exit::Wrong,
+            Exit::Incomplete,
+            Exit::SetFailed,
+            Exit::Done,
+        ];
+        ORDER.into_iter().find(|exit| *exit == self || *exit == other).unwrap_or(self)
+    }
+
     /// Returns the number that the shell sees.
     pub const fn code(self) -> u8 {
         self as u8
@@ -68,6 +89,8 @@ pub enum Failure {
     Usage(String),
     /// The engine failed.
     Engine(Error),
+    /// The snapshot that was named is not good; the text says why.
+    NotGood(String),
     /// Standard output could not be written.
     Output(io::Error),
 }
@@ -90,6 +113,7 @@ impl Failure {
     pub fn exit(&self, proving: bool) -> Exit {
         match self {
             Self::Usage(_) => Exit::Usage,
+            Self::NotGood(_) => Exit::Wrong,
             // Who closes the pipe (`lrl ls | head`) has seen enough.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
             Self::Output(_) => Exit::Failed,
@@ -108,6 +132,7 @@ impl Failure {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Usage(_) => "usage",
+            Self::NotGood(_) => "not_good",
             Self::Output(_) => "output",
             Self::Engine(error) => match error {
                 Error::Corrupt { .. } => "corrupt",
@@ -131,7 +156,7 @@ impl Failure {
     /// Returns what happened, with the path that it happened to.
     pub fn message(&self) -> String {
         match self {
-            Self::Usage(text) => text.clone(),
+            Self::Usage(text) | Self::NotGood(text) => text.clone(),
             Self::Engine(error) => error.to_string(),
             Self::Output(error) => format!("cannot write to standard output: {error}"),
         }
@@ -146,7 +171,15 @@ impl Failure {
 
     /// Returns what to do next, where there is something better than reading the message again.
     pub fn hint(&self) -> Option<&'static str> {
-        let Self::Engine(error) = self else { return None };
+        let error = match self {
+            Self::Engine(error) => error,
+            Self::NotGood(_) => {
+                return Some(
+                    "without a name the newest good one is used; `lrl snapshots` lists them; --force uses this one all the same",
+                );
+            }
+            Self::Usage(_) | Self::Output(_) => return None,
+        };
         match error {
             Error::NoStore { what: "bucket", .. } => {
                 Some("make the bucket where its host lets you, or look at its name, ?endpoint= and ?region=")

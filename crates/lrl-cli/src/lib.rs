@@ -58,7 +58,9 @@ pub fn run(arguments: &[OsString]) -> Exit {
     if let Some(path) = &file.path {
         term.detail(format!("settings from {}", path.display()));
     }
-    let result = cmd::run(&Context { cli: &cli, matches: &matches, file: &file, term: &term });
+    let context = Context { cli: &cli, matches: &matches, file: &file, term: &term };
+    let result = cmd::run(&context);
+    cmd::run_record::write(&context, &result);
     end(&term, result, matches!(cli.command, Verb::Check(_) | Verb::Drill(_)))
 }
 

@@ -341,6 +341,7 @@ fn keep(
         root: builder.finish()?,
         page_size: 4096,
         change_counter: 0,
+        used_pages: None,
         tables: None,
         mode: 0o600,
         uid: 0,
@@ -364,6 +365,7 @@ fn keep(
         database: Some(database),
         uploads: None,
         problems: Vec::new(),
+        shrunk: Vec::new(),
     })?;
     Ok(name)
 }

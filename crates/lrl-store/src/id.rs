@@ -92,6 +92,10 @@ id_type!(
     RepairId
 );
 id_type!(
+    /// Names a check's record by its document's bytes.
+    CheckId
+);
+id_type!(
     /// Names a list of candidates for deletion by its document's bytes.
     PendingId
 );
@@ -128,6 +132,11 @@ impl Ids {
     /// Names a drill's record by its plain bytes.
     pub fn drill(&self, document: &[u8]) -> DrillId {
         DrillId(self.digest(document))
+    }
+
+    /// Names a check's record by its plain bytes.
+    pub fn check(&self, document: &[u8]) -> CheckId {
+        CheckId(self.digest(document))
     }
 
     /// Names a repair's record by its plain bytes.

@@ -11,9 +11,10 @@ use std::time::Duration;
 use clap::builder::Resettable;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use lrl_store::ops::judgement::State;
 use lrl_store::ops::prune::MaxUnused;
 use lrl_store::storage::room::Reserve;
-use values::{Every, KeepSets, Owner, Subset};
+use values::{Every, KeepSets, MinFree, Owner, Subset};
 
 /// The heading of flags that `lrl.toml` can set under the same name.
 pub const SETTINGS: &str = "Settings (each is also a key of lrl.toml)";
@@ -93,7 +94,7 @@ pub enum Verb {
     Import(ImportArgs),
     /// List the snapshots
     #[command(after_help = examples::SNAPSHOTS)]
-    Snapshots,
+    Snapshots(SnapshotsArgs),
     /// List what a snapshot holds
     #[command(after_help = examples::LS)]
     Ls(LsArgs),
@@ -199,6 +200,12 @@ pub struct BackupArgs {
     /// Do so by itself when the last time was so long ago (as in 12h, 7d, or never)
     #[arg(long, value_name = "TIME", value_parser = values::every, default_value = "7d", help_heading = SETTINGS)]
     pub rescan_every: Every,
+    /// Mark the snapshot as suspect, and exit 3, when more than this share of its files, their bytes or the database is gone (0 is never)
+    #[arg(long, value_name = "PERCENT", value_parser = values::percent, default_value = "50%", help_heading = SETTINGS)]
+    pub max_shrink: u8,
+    /// Take the backup as it is, however much smaller it is: the next ones are measured against it
+    #[arg(long)]
+    pub accept_shrink: bool,
     /// Then copy the source's new snapshots to a second store; if that fails the backup is good all the same, and the next one catches up
     #[arg(long, value_name = "PATH|URL", help_heading = SETTINGS)]
     pub copy_to: Option<PathBuf>,
@@ -230,7 +237,7 @@ pub struct LimitArgs {
 /// `lrl copy`.
 #[derive(Debug, Args)]
 pub struct CopyArgs {
-    /// Snapshots: a prefix of their id, their timestamp, latest, or latest~N [default: all that the other store does not have]
+    /// Snapshots: a prefix of their id, their timestamp, good, latest, or either with ~N for the N-th before it [default: all that the other store does not have]
     #[arg(value_name = "SNAPSHOT")]
     pub snapshots: Vec<String>,
     /// The store to copy from
@@ -267,8 +274,8 @@ pub struct FreeArgs {
 /// `lrl restore`.
 #[derive(Debug, Args)]
 pub struct RestoreArgs {
-    /// Snapshot: a prefix of its id, its timestamp, latest, or latest~N
-    #[arg(default_value = "latest")]
+    /// Snapshot: a prefix of its id, its timestamp, good, latest, or either with ~N for the N-th before it
+    #[arg(default_value = "good")]
     pub snapshot: String,
     /// Where the data goes.
     #[command(flatten)]
@@ -291,7 +298,7 @@ pub struct RestoreArgs {
     /// Bring back what was there before the last restore; a second time takes that back
     #[arg(long, conflicts_with_all = ["snapshot", "db_only", "assets_only", "path", "manifest", "owner"])]
     pub undo: bool,
-    /// Restore even while a process has the database or the uploads open
+    /// Restore even while a process has the database or the uploads open, and also a snapshot that is not good
     #[arg(long)]
     pub force: bool,
 }
@@ -328,12 +335,15 @@ pub struct DrillArgs {
 /// `lrl export`.
 #[derive(Debug, Args)]
 pub struct ExportArgs {
-    /// Snapshot: a prefix of its id, its timestamp, latest, or latest~N
-    #[arg(default_value = "latest")]
+    /// Snapshot: a prefix of its id, its timestamp, good, latest, or either with ~N for the N-th before it
+    #[arg(default_value = "good")]
     pub snapshot: String,
     /// A directory that does not exist or is empty
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+    /// Export also a snapshot that is not good
+    #[arg(long)]
+    pub force: bool,
     /// What it leaves free.
     #[command(flatten)]
     pub free: FreeArgs,
@@ -349,10 +359,27 @@ pub struct ImportArgs {
     pub free: FreeArgs,
 }
 
+/// `lrl snapshots`.
+#[derive(Debug, Args)]
+pub struct SnapshotsArgs {
+    /// Only the last N of each source
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub last: Option<u32>,
+    /// Only those with this tag; may be given again, and any of them counts
+    #[arg(long, value_name = "TAG", value_parser = values::word)]
+    pub tag: Vec<String>,
+    /// Only those that are not older than this (as in 36h, 30d, 8w, 1y)
+    #[arg(long, value_name = "TIME", value_parser = values::age)]
+    pub since: Option<Duration>,
+    /// Only those in this state: good, suspect, incomplete, unreadable, failed or damaged; may be given again
+    #[arg(long, value_name = "STATE", value_parser = values::state)]
+    pub state: Vec<State>,
+}
+
 /// `lrl ls`.
 #[derive(Debug, Args)]
 pub struct LsArgs {
-    /// Snapshot: a prefix of its id, its timestamp, latest, or latest~N
+    /// Snapshot: a prefix of its id, its timestamp, good, latest, or either with ~N for the N-th before it
     pub snapshot: String,
     /// Only this file or directory
     pub path: Option<PathBuf>,
@@ -378,7 +405,7 @@ pub struct FindArgs {
 /// `lrl dump`.
 #[derive(Debug, Args)]
 pub struct DumpArgs {
-    /// Snapshot: a prefix of its id, its timestamp, latest, or latest~N
+    /// Snapshot: a prefix of its id, its timestamp, good, latest, or either with ~N for the N-th before it
     pub snapshot: String,
     /// The file, as `lrl ls` names it; lrl.db is the database
     pub path: PathBuf,
@@ -401,7 +428,7 @@ pub struct CheckArgs {
 /// `lrl forget`.
 #[derive(Debug, Args)]
 pub struct ForgetArgs {
-    /// Snapshots: a prefix of their id, their timestamp, latest, or latest~N
+    /// Snapshots: a prefix of their id, their timestamp, good, latest, or either with ~N for the N-th before it
     #[arg(value_name = "SNAPSHOT", conflicts_with_all = KEEP)]
     pub snapshots: Vec<String>,
     /// Keep the last N
@@ -428,6 +455,9 @@ pub struct ForgetArgs {
     /// Keep all that are marked with this word; may be given again
     #[arg(long, value_name = "TAG", value_parser = values::word)]
     pub keep_tag: Vec<String>,
+    /// Keep those that are not good for this long, though newer ones are good; they take no place in a rule
+    #[arg(long, value_name = "TIME", value_parser = values::age, default_value = "7d", help_heading = SETTINGS)]
+    pub keep_bad_within: Duration,
     /// Then give the room back, as lrl prune does
     #[arg(long)]
     pub prune: bool,
@@ -440,7 +470,7 @@ pub struct ForgetArgs {
     /// Say what would be removed and why the rest is kept, change nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Remove also what is protected: the newest that passed a drill, and if it was named the newest with a half
+    /// Remove also what is protected: the newest that passed a drill, and if it was named the newest with a good part
     #[arg(long)]
     pub force: bool,
 }
@@ -564,6 +594,18 @@ pub struct StatusArgs {
     /// Exit 4 when the newest good backup is older than this (as in 30m, 26h, 7d)
     #[arg(long, value_name = "TIME", value_parser = values::duration, help_heading = SETTINGS)]
     pub max_age: Option<Duration>,
+    /// Exit 4 when the last drill that passed is older than this
+    #[arg(long, value_name = "TIME", value_parser = values::duration, help_heading = SETTINGS)]
+    pub max_drill_age: Option<Duration>,
+    /// Exit 4 when a second store lacks a snapshot that is older than this
+    #[arg(long, value_name = "TIME", value_parser = values::duration, help_heading = SETTINGS)]
+    pub max_copy_age: Option<Duration>,
+    /// Exit 4 when the last check that found nothing wrong is older than this
+    #[arg(long, value_name = "TIME", value_parser = values::duration, help_heading = SETTINGS)]
+    pub max_check_age: Option<Duration>,
+    /// Exit 4 when less of the store's disk is free than this: 10%, or 2G
+    #[arg(long, value_name = "AMOUNT", value_parser = values::min_free, help_heading = SETTINGS)]
+    pub min_free: Option<MinFree>,
 }
 
 /// Builds the command line. `lrl config` takes every setting's flag, so that it can show it in force.

@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use lrl_store::ops::judgement::State;
 use lrl_store::ops::prune::MaxUnused;
 use lrl_store::storage::room::Reserve;
 
@@ -171,6 +172,37 @@ pub fn size(text: &str) -> Option<u64> {
         _ => return None,
     };
     number.parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
+/// Parses a share in whole percent: `50%`, `50`, or `0`.
+pub fn percent(text: &str) -> Result<u8, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).parse::<u8>();
+    number.ok().filter(|number| *number <= 100).ok_or_else(|| "expected a percentage from 0% to 100%".into())
+}
+
+/// How much of a disk must be free.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum MinFree {
+    /// A share of it, in percent.
+    Percent(f64),
+    /// Bytes.
+    Bytes(u64),
+}
+
+/// Parses how much of a disk must be free: `10%`, or `2G`.
+pub fn min_free(text: &str) -> Result<MinFree, String> {
+    let percent = text.strip_suffix('%').map(str::parse::<f64>);
+    let free = match percent {
+        Some(percent) => percent.ok().filter(|percent| (0.0..=100.0).contains(percent)).map(MinFree::Percent),
+        None => size(text).map(MinFree::Bytes),
+    };
+    free.ok_or_else(|| "expected a percentage (10%) or a size (2G)".into())
+}
+
+/// Parses the state of a snapshot.
+pub fn state(text: &str) -> Result<State, String> {
+    let names = || State::ALL.map(State::name).join(", ");
+    State::ALL.into_iter().find(|state| state.name() == text).ok_or_else(|| format!("expected one of {}", names()))
 }
 
 /// Parses how many bytes a second: `500K`, `2M`.

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use lrl_store::error::Error;
-use lrl_store::ops::backup::{self, FullScan, Options, Report, Sets};
+use lrl_store::format::snapshot::Shrink;
+use lrl_store::ops::backup::{self, Distrust, FullScan, Options, Report, Sets};
+use lrl_store::ops::judgement::judge;
 use lrl_store::ops::restore;
 use lrl_store::ops::select::Need;
 use lrl_store::source::exclude::Excludes;
@@ -93,9 +95,9 @@ fn nothing_to_do(context: &Context<'_>, args: &BackupArgs, paths: &Paths, young:
     Ok(exit)
 }
 
-/// What is missing from the second store weighs more than what is missing from the backup: that can be made good.
+/// The worse of the two ends counts.
 fn with_second(exit: Exit, second: Option<&Second>) -> Exit {
-    second.map(Second::exit).filter(|second| *second != Exit::Done).unwrap_or(exit)
+    second.map_or(exit, |second| exit.worse(second.exit()))
 }
 
 /// Prints the manual's heading.
@@ -144,6 +146,8 @@ fn options(context: &Context<'_>, args: &BackupArgs, paths: &Paths) -> Result<Op
         host: host.trim().to_string(),
         program: concat!("lrl ", env!("CARGO_PKG_VERSION")).into(),
         rescan: args.rescan,
+        max_shrink_percent: args.max_shrink,
+        accept_shrink: args.accept_shrink,
         rescan_every: match args.rescan_every {
             Every::Never => None,
             Every::Time(time) => Some(time),
@@ -174,6 +178,9 @@ struct Document<'a> {
     database_unchanged: Option<bool>,
     uploads_read: Option<serde_json::Value>,
     full_scan: Option<serde_json::Value>,
+    state: &'static str,
+    shrunk: &'a [Shrink],
+    because_of_failed: Option<&'static str>,
     sets: Option<&'a Sets>,
     problems: &'a [lrl_store::progress::Problem],
     vanished: Option<serde_json::Value>,
@@ -185,13 +192,15 @@ struct Document<'a> {
 fn render(context: &Context<'_>, paths: &Paths, report: &Report) -> Exit {
     let term = context.term;
     let lost = report.problems.iter().filter(|problem| problem.lost).count();
-    let exit = match (&report.set_error, lost + usize::from(report.vanished.is_some())) {
-        _ if report.interrupted => Exit::Interrupted,
-        (Some(_), _) => Exit::SetFailed,
-        (None, 0) => Exit::Done,
-        (None, _) => Exit::Incomplete,
-    };
     let snapshot = &report.snapshot;
+    let shrunk = !snapshot.shrunk.is_empty();
+    let mut exit = if report.interrupted { Exit::Interrupted } else { Exit::Done };
+    if lost > 0 || report.vanished.is_some() || shrunk {
+        exit = exit.worse(Exit::Incomplete);
+    }
+    if report.set_error.is_some() {
+        exit = exit.worse(Exit::SetFailed);
+    }
     let set = report.set.as_ref();
     if let Some(half) = &snapshot.database {
         term.say(format!("Backing up database: {}", units::safe(&half.path)));
@@ -222,7 +231,10 @@ fn render(context: &Context<'_>, paths: &Paths, report: &Report) -> Exit {
         Exit::Interrupted => {
             term.say("\nInterrupted. Snapshot and set are complete; the next backup removes the older sets that are too many.");
         }
-        Exit::SetFailed => term.say("\nThe snapshot is stored, but its set could not be written."),
+        _ if report.set_error.is_some() => term.say("\nThe snapshot is stored, but its set could not be written."),
+        _ if lost == 0 && shrunk => {
+            term.say("\nBackup completed, but it is much smaller than before (see the warning).")
+        }
         _ if lost == 0 => term.say("\nBackup completed, but earlier snapshots have vanished (see the warning)."),
         _ => term
             .say(format!("\nBackup completed, but with {} (see the warnings).", units::count(lost as u64, "problem"))),
@@ -245,6 +257,16 @@ fn render(context: &Context<'_>, paths: &Paths, report: &Report) -> Exit {
              store in its place; `lrl snapshots` shows what is there",
             id.short(),
             snapshot.source
+        ));
+    }
+    for shrink in &snapshot.shrunk {
+        term.warn(format!("{shrink} (in snapshot {})", shrink.against.short()));
+    }
+    if shrunk {
+        term.warn(format!(
+            "the backup has shrunk suspiciously: it is kept as {}, and `lrl restore` passes it over until one is accepted. Is a disk not mounted, \
+             a table emptied? If it is meant: `lrl backup --accept-shrink`",
+            judge(snapshot, None, None).state
         ));
     }
     if let Some(error) = &report.set_error {
@@ -286,6 +308,17 @@ fn cost(context: &Context<'_>, report: &Report) {
         let (files_read, bytes_read) = amount(read.files_read, read.bytes_read);
         let (files, bytes) = amount(read.files_proved, read.bytes_proved);
         term.say(format!("Uploads: {files_read} read ({bytes_read}), {files} unchanged, not read ({bytes})"));
+    }
+    match report.distrust {
+        Some(Distrust::Drill(time)) => term.say(format!(
+            "The last drill failed ({}): everything was read, and what the store had lost is stored again",
+            units::moment(time.secs)
+        )),
+        Some(Distrust::Check(time)) => term.say(format!(
+            "The last check found damage ({}): everything was read, and what the store had lost is stored again",
+            units::moment(time.secs)
+        )),
+        None => {}
     }
     match report.full_scan {
         Some(FullScan::Due(age)) => {
@@ -344,6 +377,12 @@ fn document<'a>(paths: &Paths, report: &'a Report, exit: Exit) -> Document<'a> {
             FullScan::Asked => serde_json::json!({ "because": "asked", "last_seconds_ago": null }),
             FullScan::Due(age) => serde_json::json!({ "because": "due", "last_seconds_ago": age.as_secs() }),
             FullScan::Unknown => serde_json::json!({ "because": "unknown", "last_seconds_ago": null }),
+        }),
+        state: judge(snapshot, None, None).state.name(),
+        shrunk: &snapshot.shrunk,
+        because_of_failed: report.distrust.map(|why| match why {
+            Distrust::Drill(_) => "drill",
+            Distrust::Check(_) => "check",
         }),
         sets: report.sets.as_ref(),
         problems: &report.problems,

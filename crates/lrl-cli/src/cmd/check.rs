@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use lrl_store::format::repair::Loss;
+use lrl_store::ops::backup::time_of;
 use lrl_store::ops::check::{self, Checked, Finding, Moved, Options, ReadData, Repaired, Report};
 use serde_json::{Value, json};
 
@@ -28,7 +29,8 @@ pub fn run(context: &Context<'_>, args: &CheckArgs) -> Result {
         (false, Some(Subset::Bytes(bytes))) => ReadData::Bytes(bytes),
     };
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let options = Options { read_data, seed: since.as_nanos() as u64, lock_wait: context.cli.global.lock_wait };
+    let record = Some((time_of(SystemTime::now()), concat!("lrl ", env!("CARGO_PKG_VERSION"))));
+    let options = Options { read_data, seed: since.as_nanos() as u64, lock_wait: context.cli.global.lock_wait, record };
     let place = paths.store.to_string();
     // Copies near at hand prove nothing about a bucket.
     let (storage, _copies) = store::fresh_storage(context, &paths.store)?;
@@ -37,6 +39,9 @@ pub fn run(context: &Context<'_>, args: &CheckArgs) -> Result {
         return render_repair(context, &place, read_data, repaired);
     }
     let report = check::check(storage, &options, context.term)?;
+    if let Some(why) = &report.unrecorded {
+        context.term.note(format!("the check is not recorded: {why}"));
+    }
     if context.term.is_json() {
         context.term.json(&document(&place, &report))?;
         return Ok(exit(&report));

@@ -12,7 +12,7 @@ use crate::render::units;
 /// Writes the set.
 pub fn run(context: &Context<'_>, args: &ExportArgs) -> Result {
     let store = store::open_default(context)?;
-    let (name, snapshot) = store::select(context, &store, &args.snapshot, Need::default())?;
+    let (name, snapshot) = store::choose(context, &store, &args.snapshot, Need::default(), args.force)?;
     let program = concat!("lrl ", env!("CARGO_PKG_VERSION"));
     let report = export::export(&store, &name, snapshot, &args.out, args.free.reserve, program, context.term)?;
     let term = context.term;

@@ -1,15 +1,16 @@
 //! `lrl status --store '…/*'`: every store one level below, a line for each source. One that cannot be read is a line, not the end.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use lrl_store::error::Error;
 use lrl_store::ops::backup::time_of;
-use lrl_store::ops::status::{self, Status};
+use lrl_store::ops::status::Status;
 use lrl_store::storage::LockMode;
 use lrl_store::store::{self as engine, Store};
 use serde_json::{Value, json};
 
-use super::{Context, status as one, store};
+use super::status::{self, Stand};
+use super::{Context, store};
 use crate::args::StatusArgs;
 use crate::exit::{Exit, Result};
 use crate::render::table::{Side, Table};
@@ -21,9 +22,9 @@ use crate::term::Colour;
 struct Line {
     place: String,
     source: Option<String>,
-    status: Option<Status>,
+    stand: Option<Stand>,
     /// What is wrong, if something is.
-    wrong: Option<String>,
+    wrong: Vec<String>,
     /// What is worth a look.
     notes: Vec<String>,
 }
@@ -35,11 +36,13 @@ pub fn run(context: &Context<'_>, args: &StatusArgs, above: &Place) -> Result {
     for place in store::directories(context, above)? {
         match look(context, &place) {
             Ok(None) => {}
-            Ok(Some(store)) => match sources(context, &store) {
-                Ok(sources) if sources.is_empty() => lines.push(Line::without(&place, "no snapshot")),
+            Ok(Some(store)) => match status::sources(context, &store) {
+                Ok(_) if store.snapshot_names(None).is_ok_and(|names| names.is_empty()) => {
+                    lines.push(Line::without(&place, "no snapshot"));
+                }
                 Ok(sources) => {
                     for source in sources {
-                        lines.push(Line::of(&place, &store, source, args.max_age)?);
+                        lines.push(Line::of(context, args, &place, &store, source)?);
                     }
                 }
                 Err(Error::Interrupted) => return Err(Error::Interrupted.into()),
@@ -52,9 +55,14 @@ pub fn run(context: &Context<'_>, args: &StatusArgs, above: &Place) -> Result {
     if lines.is_empty() {
         return Err(Error::NoStore { what: "store one level below", path: above.to_string().into() }.into());
     }
-    let exit = if lines.iter().any(|line| line.wrong.is_some()) { Exit::Wrong } else { Exit::Done };
+    let exit = if lines.iter().any(|line| !line.wrong.is_empty()) { Exit::Wrong } else { Exit::Done };
     if context.term.is_json() {
         context.term.json(&lines.iter().map(|line| line.document(now)).collect::<Vec<_>>())?;
+    } else if context.cli.global.quiet {
+        for line in &lines {
+            let of = line.source.as_ref().map(|source| format!(" ({source})")).unwrap_or_default();
+            line.wrong.iter().for_each(|wrong| context.term.warn(format!("{}{of}: {wrong}", line.place)));
+        }
     } else {
         render(context, &lines, now)?;
     }
@@ -74,16 +82,6 @@ fn look(context: &Context<'_>, place: &Place) -> Result<Option<Store>, Error> {
     Store::open(storage, LockMode::Look, context.cli.global.lock_wait, context.term).map(Some)
 }
 
-fn sources(context: &Context<'_>, store: &Store) -> Result<Vec<String>, Error> {
-    let named = store::named_source(context);
-    let mut sources: Vec<String> = store.snapshot_names(named)?.into_iter().map(|name| name.source).collect();
-    sources.dedup();
-    Ok(match named {
-        Some(named) if sources.is_empty() => vec![named.to_string()],
-        _ => sources,
-    })
-}
-
 /// Says why a store tells nothing, in a few words where that is all there is to say.
 fn reason(error: &Error) -> String {
     match error {
@@ -94,13 +92,13 @@ fn reason(error: &Error) -> String {
 
 impl Line {
     fn without(place: &Place, reason: &str) -> Self {
-        Self { place: place.to_string(), source: None, status: None, wrong: Some(reason.into()), notes: Vec::new() }
+        Self { place: place.to_string(), source: None, stand: None, wrong: vec![reason.into()], notes: Vec::new() }
     }
 
-    fn of(place: &Place, store: &Store, source: String, max_age: Option<Duration>) -> Result<Self> {
+    fn of(context: &Context<'_>, args: &StatusArgs, place: &Place, store: &Store, source: String) -> Result<Self> {
         let now = time_of(SystemTime::now());
-        let status = match status::status(store, &source, now) {
-            Ok(status) => status,
+        let stand = match Stand::of(context, args, store, source.clone(), false, now) {
+            Ok(stand) => stand,
             Err(Error::Interrupted) => return Err(Error::Interrupted.into()),
             Err(error) => return Ok(Self { source: Some(source), ..Self::without(place, &reason(&error)) }),
         };
@@ -110,29 +108,30 @@ impl Line {
                 notes.push(units::count(count as u64, what));
             }
         };
-        note(status.unreadable.len(), "unreadable document");
-        note(status.future.len(), "time in the future|times in the future");
+        note(stand.status.unreadable.len(), "unreadable document");
+        note(stand.status.future.len(), "time in the future|times in the future");
         note(store.damaged_indexes().len(), "damaged index file");
-        if status.drill.as_ref().is_some_and(|drill| !drill.passed) {
-            notes.push("last drill FAILED".into());
-        }
-        let wrong = one::verdict(&status, max_age, now);
-        Ok(Self { place: place.to_string(), source: Some(source), status: Some(status), wrong, notes })
+        let wrong = stand.wrong.clone();
+        Ok(Self { place: place.to_string(), source: Some(source), stand: Some(stand), wrong, notes })
+    }
+
+    fn status(&self) -> Option<&Status> {
+        self.stand.as_ref().map(|stand| &stand.status)
     }
 
     fn age(&self, now: i64) -> Option<i64> {
-        self.status.as_ref()?.good.as_ref().map(|good| (now - good.created.secs).max(0))
+        self.status()?.good.as_ref().map(|good| (now - good.created.secs).max(0))
     }
 
     fn document(&self, now: i64) -> Value {
-        let status = self.status.as_ref();
         json!({
             "store": self.place,
             "source": self.source,
-            "success": self.wrong.is_none(),
-            "error": self.wrong,
+            "success": self.wrong.is_empty(),
+            "error": self.wrong.first(),
+            "wrong": self.wrong,
             "notes": self.notes,
-            "status": status.map(|status| one::document(status, now)),
+            "status": self.status().map(|found| status::status_document(found, now)),
         })
     }
 }
@@ -147,7 +146,7 @@ fn render(context: &Context<'_>, lines: &[Line], now: i64) -> Result<()> {
         ("STATE", Side::Left),
     ]);
     for line in lines {
-        let status = line.status.as_ref();
+        let status = line.status();
         let state: Vec<&str> = line.wrong.iter().chain(&line.notes).map(String::as_str).collect();
         let drilled = |status: &Status| match &status.passed_drill {
             Some(drill) => format!("{}, {}", status.proven, units::age(drill.finished.secs, now)),
@@ -163,7 +162,7 @@ fn render(context: &Context<'_>, lines: &[Line], now: i64) -> Result<()> {
         ]);
     }
     context.term.table(&table)?;
-    let wrong = lines.iter().filter(|line| line.wrong.is_some()).count();
+    let wrong = lines.iter().filter(|line| !line.wrong.is_empty()).count();
     if wrong > 0 {
         let text = format!("{wrong} of {} need a look", units::count(lines.len() as u64, "line"));
         context.term.line(context.term.paint(Colour::Red, &text))?;

@@ -23,6 +23,7 @@ pub fn run(context: &Context<'_>, args: &ForgetArgs) -> Result {
         yearly: args.keep_yearly,
         within_secs: args.keep_within.map_or(0, |within| within.as_secs()),
         tags: args.keep_tag.clone(),
+        bad_within_secs: args.keep_bad_within.as_secs(),
     };
     if policy.is_empty() && args.snapshots.is_empty() {
         let text =
@@ -30,7 +31,7 @@ pub fn run(context: &Context<'_>, args: &ForgetArgs) -> Result {
         return Err(Failure::Usage(text.into()));
     }
     let store = store::open_to_delete(context, &context.paths()?, args.dry_run)?;
-    let latest_of = args.snapshots.iter().any(|name| name.starts_with("latest"));
+    let latest_of = args.snapshots.iter().any(|name| name.starts_with("latest") || name.starts_with("good"));
     let source = if latest_of { Some(context.cli.global.source.as_str()) } else { store::named_source(context) };
     let options = Options {
         source: source.map(str::to_string),
@@ -61,7 +62,7 @@ fn show(context: &Context<'_>, args: &ForgetArgs, plan: &Plan, act: impl FnOnce(
     let head = json!({ "dry_run": args.dry_run, "kept": kept, "removed": removed });
     document::list(term, head, "snapshots", |list| {
         plan.decisions.iter().try_for_each(|decision| list.item(|| to_json(decision)))?;
-        if !term.is_json() {
+        if !term.is_json() && (args.dry_run || !context.cli.global.quiet) {
             table(context, args, plan)?;
         }
         let count = units::count(removed, "snapshot");
@@ -80,11 +81,11 @@ fn show(context: &Context<'_>, args: &ForgetArgs, plan: &Plan, act: impl FnOnce(
 }
 
 fn table(context: &Context<'_>, args: &ForgetArgs, plan: &Plan) -> Result<()> {
-    let columns = ["", "id", "time (UTC)", "number", "source", "kept as", "tags"];
+    let columns = ["", "id", "time (UTC)", "number", "source", "state", "kept as", "tags"];
     let mut table = Table::new(&columns.map(|name| (name, if name == "number" { Side::Right } else { Side::Left })));
     // Of those that were not named only the fate of the named is news.
     let shown = plan.decisions.iter().filter(|decision| decision.remove || args.snapshots.is_empty());
-    for Decision { name, time, tags, kept, remove } in shown {
+    for Decision { name, time, tags, state, kept, remove } in shown {
         let time = time.as_ref().map_or("cannot be read".into(), |(_, secs)| units::moment(*secs));
         let reasons: Vec<String> = kept.iter().map(ToString::to_string).collect();
         table.row([
@@ -93,6 +94,7 @@ fn table(context: &Context<'_>, args: &ForgetArgs, plan: &Plan) -> Result<()> {
             time,
             name.sequence.to_string(),
             name.source.clone(),
+            state.name().into(),
             reasons.join(", "),
             tags.join(" "),
         ]);
@@ -107,6 +109,6 @@ fn to_json(decision: &Decision) -> Value {
         "action": if decision.remove { "remove" } else { "keep" },
         "id": decision.name.id, "short_id": decision.name.id.short(), "source": decision.name.source,
         "sequence": decision.name.sequence, "timestamp": timestamp, "time": secs.map(units::moment),
-        "tags": decision.tags, "reasons": reasons,
+        "tags": decision.tags, "state": decision.state, "reasons": reasons,
     })
 }

@@ -20,6 +20,7 @@ mod key;
 mod ls;
 mod prune;
 mod restore;
+pub mod run_record;
 mod second;
 mod sets;
 mod snapshots;
@@ -71,7 +72,7 @@ pub fn run(context: &Context<'_>) -> Result {
         Verb::Drill(args) => drill::run(context, args),
         Verb::Import(args) => import::run(context, args),
         Verb::Status(args) => status::run(context, args),
-        Verb::Snapshots => snapshots::run(context),
+        Verb::Snapshots(args) => snapshots::run(context, args),
         Verb::Ls(args) => ls::run(context, args),
         Verb::Diff(args) => diff::run(context, args),
         Verb::Find(args) => find::run(context, args),

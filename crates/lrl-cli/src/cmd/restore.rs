@@ -39,18 +39,20 @@ pub fn run(context: &Context<'_>, args: &RestoreArgs) -> Result {
         (restore::restore_set(manifest, &options, context.term)?, format!("set {}", manifest.display()))
     } else {
         let store = store::open(context, &paths)?;
-        let (name, snapshot) = match store::select(context, &store, &args.snapshot, need(&options.what)) {
+        let wanted = need(&options.what);
+        let (name, snapshot) = match store::choose(context, &store, &args.snapshot, wanted, args.force) {
             // No snapshot has both halves: then the newest half is better than nothing, and the report says what it lacks.
             Err(Failure::Engine(Error::NotFound(_))) if options.what == What::Whole => {
-                store::select(context, &store, &args.snapshot, Need::default())?
+                store::choose(context, &store, &args.snapshot, Need::default(), args.force)?
             }
             found => found?,
         };
         let newest = store.snapshot_names(Some(&name.source))?.pop();
-        if args.snapshot == "latest"
-            && let Some(newest) = newest.filter(|newest| *newest != name)
+        if let (true, Some(newest)) = (args.snapshot == "latest" || args.snapshot == "good", newest)
+            && newest != name
+            && store.snapshot(&newest).is_ok_and(|snapshot| !wanted.is_met(&snapshot))
         {
-            context.term.note(format!("snapshot {} is newer, but lacks a half of what is restored", newest.id.short()));
+            context.term.note(format!("snapshot {} is newer, but lacks a part of what is restored", newest.id.short()));
         }
         let report = restore::restore(&store, &name, &snapshot, &options, context.term)?;
         (report, format!("snapshot {} of {}", name.id.short(), snapshot.timestamp))

@@ -1,47 +1,63 @@
 //! `lrl snapshots`: what there is to restore, one line each, oldest first.
 
+use std::collections::HashMap;
 use std::time::SystemTime;
 
 use lrl_store::format::drill::Drilled;
 use lrl_store::format::snapshot::Snapshot;
 use lrl_store::ops::backup::time_of;
 use lrl_store::ops::drill::evidence::Proof;
+use lrl_store::ops::judgement::{Judgement, State};
 use lrl_store::ops::snapshots;
-use lrl_store::store::SnapshotName;
+use lrl_store::store::{SnapshotName, Store};
 use serde_json::{Value, json};
 
-use super::books::Books;
 use super::{Context, store};
+use crate::args::SnapshotsArgs;
 use crate::exit::{Exit, Result};
 use crate::render::document;
 use crate::render::units;
 use crate::term::Colour;
 
 /// Lists the snapshots of the source that was named, else of all.
-pub fn run(context: &Context<'_>) -> Result {
+pub fn run(context: &Context<'_>, args: &SnapshotsArgs) -> Result {
     let store = store::open_default(context)?;
     let term = context.term;
     let now = time_of(SystemTime::now());
     let (mut listed, mut damaged, mut proven) = (0u64, 0u64, 0u64);
-    let mut books = Books::default();
+    let mut judge = store::judge(&store);
+    let first = first_of_each(&store, args, store::named_source(context))?;
+    let since = args.since.map(|since| now.secs.saturating_sub(i64::try_from(since.as_secs()).unwrap_or(i64::MAX)));
+    let wanted = |snapshot: &Snapshot, state: State| {
+        since.is_none_or(|since| snapshot.created.secs >= since)
+            && (args.tag.is_empty() || snapshot.tags.iter().any(|tag| args.tag.contains(tag)))
+            && (args.state.is_empty() || args.state.contains(&state))
+    };
     document::list(term, json!({}), "snapshots", |list| {
         for (name, read) in snapshots::snapshots(&store, store::named_source(context))? {
+            if first.get(&name.source).is_some_and(|first| name < *first) {
+                continue;
+            }
             match read {
                 Ok(snapshot) => {
+                    let judgement = judge.of(&name, &snapshot, term)?;
+                    if !wanted(&snapshot, judgement.state) {
+                        continue;
+                    }
                     if listed == 0 {
                         term.line(term.paint(Colour::Dim, &heading()))?;
                     }
                     listed += 1;
-                    let proof = books.of(context, &store, &name.source, now)?.of(&name.id);
+                    let proof = judge.evidence(&name.source, term)?.of(&name.id);
                     proven += u64::from(proof.is_some_and(|proof| proof.passed));
-                    list.item(|| to_json(&name, &snapshot, proof))?;
-                    term.line(row(&name, &snapshot, proof, now.secs))?;
+                    list.item(|| to_json(&name, &snapshot, proof, &judgement))?;
+                    term.line(row(&name, &snapshot, proof, judgement.state, now.secs))?;
                 }
                 Err(error) => {
                     damaged += 1;
                     term.warn(&error);
                     list.item(|| {
-                        json!({ "id": name.id, "source": name.source, "sequence": name.sequence, "error": error.to_string() })
+                        json!({ "id": name.id, "source": name.source, "sequence": name.sequence, "state": State::Damaged, "error": error.to_string() })
                     })?;
                 }
             }
@@ -57,6 +73,21 @@ pub fn run(context: &Context<'_>) -> Result {
     })
 }
 
+/// Returns the oldest snapshot of each source that `--last` shows.
+fn first_of_each(store: &Store, args: &SnapshotsArgs, source: Option<&str>) -> Result<HashMap<String, SnapshotName>> {
+    let Some(last) = args.last else { return Ok(HashMap::new()) };
+    let mut left: HashMap<String, u32> = HashMap::new();
+    let mut first = HashMap::new();
+    for name in store.snapshot_names(source)?.into_iter().rev() {
+        let left = left.entry(name.source.clone()).or_insert(last);
+        if *left > 0 {
+            *left -= 1;
+            first.insert(name.source.clone(), name);
+        }
+    }
+    Ok(first)
+}
+
 /// Says whether it is proven that a snapshot can be restored, and since when; of a set, that its set can.
 fn proven(proof: Option<Proof>, now: i64) -> String {
     match proof {
@@ -68,10 +99,22 @@ fn proven(proof: Option<Proof>, now: i64) -> String {
 }
 
 fn heading() -> String {
-    line(["id", "time (UTC)", "age", "number", "database", "files", "uploads", "proven", "source", "tags, host"])
+    line([
+        "id",
+        "time (UTC)",
+        "age",
+        "number",
+        "state",
+        "database",
+        "files",
+        "uploads",
+        "proven",
+        "source",
+        "tags, host",
+    ])
 }
 
-fn row(name: &SnapshotName, snapshot: &Snapshot, proof: Option<Proof>, now: i64) -> String {
+fn row(name: &SnapshotName, snapshot: &Snapshot, proof: Option<Proof>, state: State, now: i64) -> String {
     let time = snapshot.created.secs;
     let database = snapshot.database.as_ref().map_or("-".into(), |half| units::size(half.size_bytes));
     let (files, uploads) = match &snapshot.uploads {
@@ -87,6 +130,7 @@ fn row(name: &SnapshotName, snapshot: &Snapshot, proof: Option<Proof>, now: i64)
         &units::moment(time),
         &units::age(time, now),
         &snapshot.sequence.to_string(),
+        state.name(),
         &database,
         &files,
         &uploads,
@@ -97,22 +141,24 @@ fn row(name: &SnapshotName, snapshot: &Snapshot, proof: Option<Proof>, now: i64)
 }
 
 /// Fixed widths: a row is written before the next is known.
-fn line(cells: [&str; 10]) -> String {
-    let [id, time, age, number, database, files, uploads, proven, source, more] = cells;
+fn line(cells: [&str; 11]) -> String {
+    let [id, time, age, number, state, database, files, uploads, proven, source, more] = cells;
     let text = format!(
-        "{id:<8}  {time:<19}  {age:<13}  {number:>6}  {database:>8}  {files:>8}  {uploads:>8}  {proven:<17}  {source:<8}  {more}"
+        "{id:<8}  {time:<19}  {age:<13}  {number:>6}  {state:<10}  {database:>8}  {files:>8}  {uploads:>8}  {proven:<17}  {source:<8}  {more}"
     );
     text.trim_end().to_string()
 }
 
 /// Returns everything in the document, under the names that it has there, and the id.
-fn to_json(name: &SnapshotName, snapshot: &Snapshot, proof: Option<Proof>) -> Value {
+fn to_json(name: &SnapshotName, snapshot: &Snapshot, proof: Option<Proof>, judgement: &Judgement) -> Value {
     let mut value = serde_json::to_value(snapshot).unwrap_or_default();
     if let Value::Object(members) = &mut value {
         members.insert("id".into(), name.id.to_string().into());
         members.insert("short_id".into(), name.id.short().into());
+        members.insert("state".into(), judgement.state.name().into());
+        members.insert("reason".into(), judgement.reason.clone().into());
         members.insert("proven".into(), proof.is_some_and(|proof| proof.passed).into());
-        let drill = proof.map(|Proof { finished, drilled, passed }| {
+        let drill = proof.map(|Proof { finished, drilled, passed, .. }| {
             json!({ "finished": crate::render::entry::iso(finished), "drilled": drilled, "passed": passed })
         });
         members.insert("last_drill".into(), drill.into());

@@ -1,5 +1,6 @@
-//! `lrl status`: the age of the last good backup and of the last passed drill; also what `--if-older-than` asks.
+//! `lrl status`: whether all is well with each source of a store, and what is not; also what `--if-older-than` asks.
 
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use lrl_store::error::Error;
@@ -7,155 +8,337 @@ use lrl_store::format::entry::Time;
 use lrl_store::ops::backup::time_of;
 use lrl_store::ops::copy::second::{self, Second};
 use lrl_store::ops::select::Need;
-use lrl_store::ops::status::{self, Good, Half, Status};
+use lrl_store::ops::status::{self, Condition, Good, Half, Limits, Newest, Status};
+use lrl_store::storage::room::{Reserve, free_at};
 use lrl_store::store::Store;
 use serde_json::{Value, json};
 
+use super::run_record::{self, RunRecord};
 use super::{Context, fleet, store};
 use crate::args::StatusArgs;
+use crate::args::values::MinFree;
 use crate::exit::{Exit, Failure, Result};
 use crate::render::units;
-use crate::resolve::Paths;
+use crate::resolve::{Paths, Place};
 
-/// Tells how the source stands.
+/// One source of a store, with all that is known of it on this machine.
+pub struct Stand {
+    /// The source.
+    pub source: String,
+    /// What the store says.
+    pub status: Status,
+    /// The stores that it was copied to, each with how many snapshots it lacks by now, and the age of the oldest of those in seconds.
+    copies: Vec<(Second, u64, Option<u64>)>,
+    /// How the last backup ended.
+    last_run: Option<RunRecord>,
+    /// Everything that is wrong, a line each.
+    pub wrong: Vec<String>,
+}
+
+/// Tells how every source stands, or the one that was named.
 pub fn run(context: &Context<'_>, args: &StatusArgs) -> Result {
     let paths = context.paths()?;
     if let Some(above) = paths.store.all_below() {
         return fleet::run(context, args, &above);
     }
     let store = store::open(context, &paths)?;
-    let source = &context.cli.global.source;
     let now = time_of(SystemTime::now());
-    let status = status::status(&store, source, now)?;
-    let verdict = verdict(&status, args.max_age, now);
-    let exit = if verdict.is_some() { Exit::Wrong } else { Exit::Done };
-    let copies = copies(&store, source)?;
+    let mut stands = Vec::new();
+    for source in sources(context, &store)? {
+        stands.push(Stand::of(context, args, &store, source, true, now)?);
+    }
+    let room = not_enough_room(args, &paths)?;
+    let exit = match stands.iter().all(|stand| stand.wrong.is_empty()) && room.is_none() {
+        true => Exit::Done,
+        false => Exit::Wrong,
+    };
     if context.term.is_json() {
-        let mut whole = document(&status, now.secs);
-        whole["success"] = json!(exit == Exit::Done);
-        whole["source"] = json!(source);
-        whole["max_age_seconds"] = json!(args.max_age.map(|limit| limit.as_secs()));
-        whole["copies"] = copies
-            .iter()
-            .map(|(copy, behind)| {
-                json!({ "store": copy.place, "sequence": copy.sequence, "age_seconds": (now.secs - copy.at).max(0), "behind": behind })
-            })
-            .collect();
-        whole["error"] = json!(verdict);
-        context.term.json(&whole)?;
-    } else {
-        render(context, &status, now.secs)?;
-        if copies.is_empty() && context.file.sets("copy-to") {
-            context.term.line("Second store: lrl.toml names one (copy-to), and nothing has come there yet")?;
-        }
-        for (copy, behind) in copies {
-            let behind = match behind {
-                0 => String::new(),
-                behind => format!("; {} behind", units::count(behind, "snapshot")),
-            };
-            context.term.line(format!(
-                "Second store: {} has all up to number {}, {}{behind}",
-                units::safe(&copy.place),
-                copy.sequence,
-                units::age(copy.at, now.secs)
-            ))?;
-        }
+        context.term.json(&document(&stands, room.as_deref(), args, exit, now))?;
+    } else if !context.cli.global.quiet {
+        stands.iter().try_for_each(|stand| stand.render(context, now.secs))?;
     }
-    for name in &status.future {
-        context.term.warn(format!("{name} has a time in the future: it does not count (is the clock right?)"));
+    for stand in &stands {
+        let of = if stands.len() > 1 { format!("{}: ", stand.source) } else { String::new() };
+        notes(context, &stand.status);
+        stand.wrong.iter().for_each(|wrong| context.term.warn(format!("{of}{wrong}")));
     }
-    for name in &status.unreadable {
-        context.term.warn(format!("{name} cannot be read; `lrl check` tells more"));
-    }
-    if let Some(verdict) = verdict {
-        context.term.warn(verdict);
-    }
+    room.iter().for_each(|room| context.term.warn(room));
     Ok(exit)
 }
 
-/// Says what is wrong with a source, if something is: no good backup, or none that is young enough.
-pub fn verdict(status: &Status, max_age: Option<Duration>, now: Time) -> Option<String> {
-    let limit = max_age.map(|limit| i64::try_from(limit.as_secs()).unwrap_or(i64::MAX));
-    match (status.age_secs(now), limit) {
-        (None, _) => Some(none(status)),
-        (Some(age), Some(limit)) if age > limit => {
-            let [age, limit] = [age, limit].map(|secs| units::duration(Duration::from_secs(secs.unsigned_abs())));
-            Some(format!("the last good backup is {age} old, more than {limit}"))
+/// Returns the source that was named, else all that the store has, else the one by default.
+pub fn sources(context: &Context<'_>, store: &Store) -> Result<Vec<String>, Error> {
+    if let Some(named) = store::named_source(context) {
+        return Ok(vec![named.to_string()]);
+    }
+    let mut sources: Vec<String> = store.snapshot_names(None)?.into_iter().map(|name| name.source).collect();
+    sources.dedup();
+    Ok(if sources.is_empty() { vec![context.cli.global.source.clone()] } else { sources })
+}
+
+/// Names what does not count; many of one kind are one line.
+fn notes(context: &Context<'_>, status: &Status) {
+    let group = |names: &[String], what: &str, advice: &str| match names {
+        [] => {}
+        [name] => context.term.warn(format!("{name} {what}; {advice}")),
+        [name, others @ ..] => {
+            context.term.warn(format!("{name} and {} {what}; {advice}", units::count(others.len() as u64, "more")));
         }
-        _ => None,
+    };
+    group(&status.future, "with a time in the future: not counted", "is the clock right?");
+    group(&status.unreadable, "cannot be read", "`lrl check` tells more");
+}
+
+impl Stand {
+    /// Looks at one source. What this machine alone knows (copies, the last run) counts for the store that is in force only.
+    pub fn of(
+        context: &Context<'_>,
+        args: &StatusArgs,
+        store: &Store,
+        source: String,
+        is_in_force: bool,
+        now: Time,
+    ) -> Result<Self, Error> {
+        let status = status::status(store, &source, now)?;
+        let limits = Limits { age: args.max_age, drill: args.max_drill_age, check: args.max_check_age };
+        let mut wrong: Vec<String> =
+            status.conditions(&limits, now).iter().map(|condition| describe(condition, now)).collect();
+        let copies = if is_in_force { copies(store, &source, now)? } else { Vec::new() };
+        if let Some(limit) = args.max_copy_age {
+            for (copy, behind, age) in &copies {
+                if let Some(age) = age.filter(|age| *age > limit.as_secs()) {
+                    wrong.push(format!(
+                        "the second store {} lacks {}, the oldest of them {} old, more than {}",
+                        units::safe(&copy.place),
+                        units::count(*behind, "snapshot"),
+                        units::duration(Duration::from_secs(age)),
+                        units::duration(limit)
+                    ));
+                }
+            }
+            if copies.is_empty() && is_in_force && context.file.sets("copy-to") {
+                wrong.push("lrl.toml names a second store (copy-to), and nothing was ever copied there".into());
+            }
+        }
+        let last_run = if is_in_force { run_record::read(context, &source) } else { None };
+        Ok(Self { source, status, copies, last_run, wrong })
+    }
+
+    fn render(&self, context: &Context<'_>, now: i64) -> Result<()> {
+        let (term, status) = (context.term, &self.status);
+        term.line(format!("Source: {} ({})", units::safe(&self.source), units::count(status.snapshots, "snapshot")))?;
+        term.line(format!("Last good backup: {}", status.good.as_ref().map_or("none".into(), |good| text(good, now))))?;
+        // One line is enough where one snapshot has both halves.
+        for (name, half) in [("database", &status.database), ("uploads", &status.uploads)] {
+            if half.known && half.good != status.good {
+                term.line(format!(
+                    "  of the {name}: {}",
+                    half.good.as_ref().map_or("none".into(), |good| text(good, now))
+                ))?;
+            }
+        }
+        if let Some(Newest { name, judgement, .. }) = status.newest.as_ref().filter(|it| !it.judgement.is_good()) {
+            term.line(format!(
+                "Newest snapshot: {}, {}: {}",
+                name.id.short(),
+                judgement.state,
+                units::safe(&judgement.reason)
+            ))?;
+        }
+        if let Some(run) = &self.last_run {
+            let how = match run.exit {
+                0 => "ended well".to_string(),
+                exit => format!("ended with exit code {exit}"),
+            };
+            let error = run.error.as_ref().map(|error| format!(": {}", units::safe(error))).unwrap_or_default();
+            term.line(format!("Last run: {} {}, {how}{error}", run.command, units::age(run.finished, now)))?;
+        }
+        let drilled = |drill: &lrl_store::format::drill::Drill| {
+            format!(
+                "{} ({}), of {}",
+                units::age(drill.finished.secs, now),
+                units::moment(drill.finished.secs),
+                units::safe(&drill.timestamp)
+            )
+        };
+        term.line(format!("Last passed drill: {}", status.passed_drill.as_ref().map_or("none".into(), drilled)))?;
+        let unproven =
+            status.oldest_unproven.as_ref().map(|name| format!("; the oldest that is not is {}", name.id.short()));
+        term.line(format!(
+            "Proven: {} of {}{}",
+            status.proven,
+            units::count(status.snapshots, "snapshot"),
+            unproven.unwrap_or_default()
+        ))?;
+        if let Some(failed) = status.drill.as_ref().filter(|drill| !drill.passed) {
+            let what = failed.failed_checks.join(", ");
+            term.line(format!("Last drill FAILED: {}: {}", drilled(failed), units::safe(&what)))?;
+        }
+        if let Some((time, passed)) = status.check {
+            let how = if passed { "nothing wrong" } else { "found damage" };
+            term.line(format!("Last check: {} ({}), {how}", units::age(time.secs, now), units::moment(time.secs)))?;
+        }
+        if self.copies.is_empty() && context.file.sets("copy-to") {
+            term.line("Second store: lrl.toml names one (copy-to), and nothing has come there yet")?;
+        }
+        for (copy, behind, _) in &self.copies {
+            let behind = match behind {
+                0 => String::new(),
+                behind => format!("; {} behind", units::count(*behind, "snapshot")),
+            };
+            term.line(format!(
+                "Second store: {} has all up to number {}, {}{behind}",
+                units::safe(&copy.place),
+                copy.sequence,
+                units::age(copy.at, now)
+            ))?;
+        }
+        Ok(())
+    }
+
+    /// Returns all of it as a document.
+    pub fn document(&self, now: i64) -> Value {
+        let mut whole = status_document(&self.status, now);
+        whole["source"] = json!(self.source);
+        whole["success"] = json!(self.wrong.is_empty());
+        whole["wrong"] = json!(self.wrong);
+        whole["error"] = json!(self.wrong.first());
+        whole["last_run"] = self.last_run.as_ref().map_or(Value::Null, |run| {
+            json!({
+                "command": run.command, "finished": units::moment(run.finished),
+                "age_seconds": (now - run.finished).max(0), "exit_code": run.exit, "error": run.error,
+            })
+        });
+        whole["copies"] = self
+            .copies
+            .iter()
+            .map(|(copy, behind, lag)| {
+                json!({
+                    "store": copy.place, "sequence": copy.sequence, "age_seconds": (now - copy.at).max(0), "behind": behind,
+                    "lag_seconds": lag.unwrap_or(0),
+                })
+            })
+            .collect();
+        whole
     }
 }
 
-/// Returns the stores that the source was copied to, as the cache has them, each with how many snapshots it lacks by now.
-fn copies(store: &Store, source: &str) -> Result<Vec<(Second, u64)>> {
-    let noted = second::noted(store, source);
-    let names = if noted.is_empty() { Vec::new() } else { store.snapshot_names(Some(source))? };
-    let behind = |copy: &Second| names.iter().filter(|name| name.sequence > copy.sequence).count() as u64;
-    Ok(noted.into_iter().map(|copy| (behind(&copy), copy)).map(|(behind, copy)| (copy, behind)).collect())
+fn document(stands: &[Stand], room: Option<&str>, args: &StatusArgs, exit: Exit, now: Time) -> Value {
+    // Of one source all stands at the top, where scripts look for it; of several there is a list.
+    let mut whole = match stands {
+        [one] => one.document(now.secs),
+        _ => json!({}),
+    };
+    whole["sources"] = stands.iter().map(|stand| stand.document(now.secs)).collect();
+    let wrong: Vec<&str> = stands.iter().flat_map(|stand| &stand.wrong).map(String::as_str).chain(room).collect();
+    whole["success"] = json!(exit == Exit::Done);
+    whole["wrong"] = json!(wrong);
+    whole["error"] = json!(wrong.first());
+    whole["max_age_seconds"] = json!(args.max_age.map(|limit| limit.as_secs()));
+    whole
 }
 
-/// Tells how a source stands.
-pub fn document(status: &Status, now: i64) -> Value {
+/// Says what is wrong, in a line.
+pub fn describe(condition: &Condition, now: Time) -> String {
+    let time = |secs: u64| units::duration(Duration::from_secs(secs));
+    match condition {
+        Condition::NoGood(Need { database: true, uploads: false }) => "there is no good backup of the database".into(),
+        Condition::NoGood(Need { database: false, uploads: true }) => "there is no good backup of the uploads".into(),
+        Condition::NoGood(_) => "there is no good backup".into(),
+        Condition::NewestNotGood(Newest { name, judgement, .. }) => {
+            format!("the newest snapshot {} is {}: {}", name.id.short(), judgement.state, judgement.reason)
+        }
+        Condition::TooOld(age, limit) => {
+            format!("the last good backup is {} old, more than {}", time(*age), units::duration(*limit))
+        }
+        Condition::DrillFailed(drill) => format!(
+            "the last drill FAILED, {}: {}",
+            units::age(drill.finished.secs, now.secs),
+            drill.failed_checks.join(", ")
+        ),
+        Condition::DrillTooOld(Some(age), limit) => {
+            format!("the last passed drill is {} old, more than {}", time(*age), units::duration(*limit))
+        }
+        Condition::DrillTooOld(None, limit) => {
+            format!("no drill has passed yet, and one every {} is asked for", units::duration(*limit))
+        }
+        Condition::CheckFailed(at) => {
+            format!("the last check found damage, {}; `lrl check` tells more", units::age(at.secs, now.secs))
+        }
+        Condition::CheckTooOld(Some(age), limit) => {
+            format!("the last check without a finding is {} old, more than {}", time(*age), units::duration(*limit))
+        }
+        Condition::CheckTooOld(None, limit) => {
+            format!("no check has passed yet, and one every {} is asked for", units::duration(*limit))
+        }
+    }
+}
+
+/// Says that the store's disk has too little room, where a limit was given and it has.
+fn not_enough_room(args: &StatusArgs, paths: &Paths) -> Result<Option<String>> {
+    let Some(limit) = args.min_free else { return Ok(None) };
+    let dir = match &paths.store {
+        Place::Directory(path) => path.as_path(),
+        Place::Bucket(_) if paths.backup_dir.is_dir() => &paths.backup_dir,
+        Place::Bucket(_) => return Ok(None),
+    };
+    room_below(dir, limit)
+}
+
+fn room_below(dir: &Path, limit: MinFree) -> Result<Option<String>> {
+    let free = free_at(dir, Reserve::NONE)?;
+    let Some(total) = free.total() else { return Ok(None) };
+    let wanted = match limit {
+        MinFree::Percent(percent) => (total as f64 * percent / 100.0) as u64,
+        MinFree::Bytes(bytes) => bytes,
+    };
+    let percent = free.bytes as f64 * 100.0 / total.max(1) as f64;
+    Ok((free.bytes < wanted).then(|| {
+        format!(
+            "the disk of {} has {} free ({percent:.1} %), less than {}",
+            dir.display(),
+            units::size(free.bytes),
+            units::size(wanted)
+        )
+    }))
+}
+
+/// Returns the stores that the source was copied to, as the cache has them, with what each lacks by now.
+fn copies(store: &Store, source: &str, now: Time) -> Result<Vec<(Second, u64, Option<u64>)>, Error> {
+    let noted = second::noted(store, source);
+    let names = if noted.is_empty() { Vec::new() } else { store.snapshot_names(Some(source))? };
+    let lacks = |copy: Second| {
+        let missing = names.iter().filter(|name| name.sequence > copy.sequence);
+        let oldest = missing.clone().next().and_then(|name| store.snapshot(name).ok());
+        let age = oldest.map(|snapshot| now.secs.saturating_sub(snapshot.created.secs).max(0).unsigned_abs());
+        (copy.clone(), missing.count() as u64, age)
+    };
+    Ok(noted.into_iter().map(lacks).collect())
+}
+
+/// Returns how a source stands as a document.
+pub fn status_document(status: &Status, now: i64) -> Value {
     json!({
         "snapshots": status.snapshots,
         "age_seconds": status.age_secs(Time { secs: now, nanos: 0 }),
         "last_good_backup": status.good.as_ref().map(|good| good_document(good, now)),
+        "newest": status.newest.as_ref().map(|newest| json!({
+            "snapshot": newest.name.id.to_string(), "sequence": newest.name.sequence,
+            "timestamp": newest.time.as_ref().map(|(timestamp, _)| timestamp),
+            "state": newest.judgement.state, "reason": newest.judgement.reason,
+        })),
         "database": half(&status.database, now),
         "uploads": half(&status.uploads, now),
         "last_passed_drill": status.passed_drill.as_ref().map(|drill| record(drill, now)),
         "last_drill": status.drill.as_ref().map(|drill| record(drill, now)),
+        "last_check": status.check.map(|(time, passed)| json!({
+            "time": units::moment(time.secs), "age_seconds": (now - time.secs).max(0), "passed": passed,
+        })),
         "proven": status.proven,
         "oldest_unproven": status.oldest_unproven.as_ref().map(|name| name.id.to_string()),
         "from_the_future": status.future,
         "unreadable": status.unreadable,
     })
-}
-
-/// Names what no good backup holds: one of the other half alone is not enough.
-fn none(status: &Status) -> String {
-    let lacks = |half: &Half| status.good.is_some() && half.known && half.good.is_none();
-    match (lacks(&status.database), lacks(&status.uploads)) {
-        (true, false) => "there is no good backup of the database".into(),
-        (false, true) => "there is no good backup of the uploads".into(),
-        _ => "there is no good backup".into(),
-    }
-}
-
-fn render(context: &Context<'_>, status: &Status, now: i64) -> Result<()> {
-    let term = context.term;
-    term.line(format!("Source: {} ({})", context.cli.global.source, units::count(status.snapshots, "snapshot")))?;
-    term.line(format!("Last good backup: {}", status.good.as_ref().map_or("none".into(), |good| text(good, now))))?;
-    // One line is enough where one snapshot has both halves.
-    for (name, half) in [("database", &status.database), ("uploads", &status.uploads)] {
-        if half.known && half.good != status.good {
-            term.line(format!(
-                "  of the {name}: {}",
-                half.good.as_ref().map_or("none".into(), |good| text(good, now))
-            ))?;
-        }
-    }
-    let drilled = |drill: &lrl_store::format::drill::Drill| {
-        format!(
-            "{} ({}), of {}",
-            units::age(drill.finished.secs, now),
-            units::moment(drill.finished.secs),
-            drill.timestamp
-        )
-    };
-    term.line(format!("Last passed drill: {}", status.passed_drill.as_ref().map_or("none".into(), drilled)))?;
-    let unproven =
-        status.oldest_unproven.as_ref().map(|name| format!("; the oldest that is not is {}", name.id.short()));
-    term.line(format!(
-        "Proven: {} of {}{}",
-        status.proven,
-        units::count(status.snapshots, "snapshot"),
-        unproven.unwrap_or_default()
-    ))?;
-    if let Some(failed) = status.drill.as_ref().filter(|drill| !drill.passed) {
-        let what = failed.failed_checks.join(", ");
-        term.line(format!("Last drill FAILED: {}: {}", drilled(failed), units::safe(&what)))?;
-    }
-    Ok(())
 }
 
 fn text(good: &Good, now: i64) -> String {
@@ -198,7 +381,7 @@ fn record(drill: &lrl_store::format::drill::Drill, now: i64) -> Value {
     })
 }
 
-/// Says which good snapshot with the halves that are needed is younger than `age`, if one is. No store is no snapshot.
+/// Returns which good snapshot with the halves that are needed is the newest and younger than `age`, if it is. No store is no snapshot.
 pub fn younger_than(context: &Context<'_>, paths: &Paths, age: Duration, need: Need) -> Result<Option<String>> {
     let store = match store::open(context, paths) {
         Err(Failure::Engine(Error::NoStore { .. })) => return Ok(None),

@@ -10,8 +10,9 @@ use lrl_store::error::Error;
 use lrl_store::format::key::Credential;
 use lrl_store::format::snapshot::Snapshot;
 use lrl_store::ops::backup::time_of;
+use lrl_store::ops::judgement::Judge;
 use lrl_store::ops::scratch::Scratch;
-use lrl_store::ops::select::{self, Need};
+use lrl_store::ops::select::{self, Need, PassedOver, Selected};
 use lrl_store::storage::copies;
 use lrl_store::storage::local::{self, Local};
 use lrl_store::storage::room::Reserve;
@@ -21,7 +22,7 @@ use lrl_store::store::{self, SnapshotName, Store};
 
 use super::Context;
 use crate::args::Verb;
-use crate::exit::Result;
+use crate::exit::{Failure, Result};
 use crate::render::units;
 use crate::resolve::{Paths, Place};
 
@@ -234,7 +235,7 @@ fn bucket_directories(url: &str, _: &Path) -> Result<Vec<String>, Error> {
 }
 
 /// Returns where copies of remote stores are kept.
-fn cache_dir(context: &Context<'_>) -> Result<PathBuf, Error> {
+pub fn cache_dir(context: &Context<'_>) -> Result<PathBuf, Error> {
     let named = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let of_user = || named("XDG_CACHE_HOME").or_else(|| Some(named("HOME")?.join(".cache"))).map(|dir| dir.join("lrl"));
     let dir = context.cli.global.cache_dir.clone().or_else(of_user);
@@ -364,16 +365,67 @@ pub fn named_source<'a>(context: &'a Context<'_>) -> Option<&'a str> {
     named.then_some(context.cli.global.source.as_str())
 }
 
-/// Finds the snapshot that the user means: `latest` in the source, anything else in all of them unless one was named.
+/// Finds the snapshot that the user means: `latest` and `good` in the source, anything else in all of them unless one was named.
 pub fn select(context: &Context<'_>, store: &Store, wanted: &str, need: Need) -> Result<(SnapshotName, Snapshot)> {
-    let source = match wanted.starts_with("latest") {
+    let Selected { name, snapshot, passed_over } = find(context, store, &mut judge(store), wanted, need)?;
+    warn_passed_over(context, &passed_over);
+    Ok((name, snapshot))
+}
+
+/// Finds the snapshot that is to be used as a backup. What `good` passes over is named; another one by name must be good, unless that is forced.
+pub fn choose(
+    context: &Context<'_>,
+    store: &Store,
+    wanted: &str,
+    need: Need,
+    force: bool,
+) -> Result<(SnapshotName, Snapshot)> {
+    let mut judge = judge(store);
+    let found = find(context, store, &mut judge, wanted, need)?;
+    let Selected { name, snapshot, passed_over } = found;
+    warn_passed_over(context, &passed_over);
+    let judgement = judge.of(&name, &snapshot, context.term)?;
+    if !judgement.serves(need.of(&snapshot)) {
+        let text = format!("snapshot {} is {}: {}", name.id.short(), judgement.state, judgement.reason);
+        if !force {
+            return Err(Failure::NotGood(text));
+        }
+        context.term.warn(text);
+    }
+    Ok((name, snapshot))
+}
+
+/// Returns what judges the snapshots of a store, as of now.
+pub fn judge(store: &Store) -> Judge<'_> {
+    Judge::new(store, time_of(SystemTime::now()))
+}
+
+fn find(context: &Context<'_>, store: &Store, judge: &mut Judge<'_>, wanted: &str, need: Need) -> Result<Selected> {
+    let source = match wanted.starts_with("latest") || wanted.starts_with("good") {
         true => Some(context.cli.global.source.as_str()),
         false => named_source(context),
     };
-    let (name, snapshot) = select::select(store, source, wanted, need)?;
-    let (id, number, time) = (name.id.short(), name.sequence, &snapshot.timestamp);
-    context.term.detail(format!("`{wanted}` is snapshot {id}, number {number} of {}, of {time}", name.source));
-    Ok((name, snapshot))
+    let found = select::select(store, source, wanted, need, judge, context.term)?;
+    let (id, number, time) = (found.name.id.short(), found.name.sequence, &found.snapshot.timestamp);
+    context.term.detail(format!("`{wanted}` is snapshot {id}, number {number} of {}, of {time}", found.name.source));
+    Ok(found)
+}
+
+/// Names the newest few snapshots that were passed over because they are not good.
+pub fn warn_passed_over(context: &Context<'_>, passed_over: &[PassedOver]) {
+    const SHOWN: usize = 5;
+    for PassedOver { name, timestamp, state, reason, good } in passed_over.iter().take(SHOWN) {
+        let of = timestamp.as_ref().map(|timestamp| format!(" of {timestamp}")).unwrap_or_default();
+        let part = match (good.database, good.uploads) {
+            (true, false) => "; its database is good",
+            (false, true) => "; its uploads are good",
+            _ => "",
+        };
+        context.term.warn(format!("passed over snapshot {}{of}: {state}: {reason}{part}", name.id.short()));
+    }
+    if let more @ 1.. = passed_over.len().saturating_sub(SHOWN) {
+        context.term.warn(format!("and {}", units::count(more as u64, "more that is not good|more that are not good")));
+    }
 }
 
 /// Opens the store of a verb that takes no paths of its own.

@@ -36,6 +36,9 @@ pub struct Drill {
     pub age_seconds: Option<u64>,
     /// Whether every check passed.
     pub passed: bool,
+    /// Whether chunks of the snapshot were missing or wrong in the store.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub damaged: bool,
     /// Every check that was made, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<Checked>,
@@ -143,6 +146,7 @@ impl Drill {
             timestamp: "t".into(),
             age_seconds: None,
             passed: true,
+            damaged: false,
             checks: Vec::new(),
             failed_checks: Vec::new(),
             seconds: 0.0,
@@ -176,6 +180,7 @@ mod tests {
             drilled: Drilled::Snapshot,
             age_seconds: Some(3600),
             passed: false,
+            damaged: false,
             checks: vec![
                 checked("integrity_check", Some(false)),
                 checked("asset_rows", None),

@@ -2,6 +2,7 @@
 //! never allocates more than a small multiple of what it was given. `docs/FORMAT.md` is the normative text.
 
 pub mod bytes;
+pub mod check;
 pub mod config;
 pub mod drill;
 pub mod entry;

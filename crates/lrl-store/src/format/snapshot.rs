@@ -54,6 +54,55 @@ pub struct Snapshot {
     /// What was asked for but is not in it, by path.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<Problem>,
+    /// By which measures it is much smaller than a good snapshot before it, unless that was accepted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shrunk: Vec<Shrink>,
+}
+
+/// One measure by which a snapshot is much smaller than an earlier one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shrink {
+    /// What was measured.
+    pub measure: Measure,
+    /// What it was in the earlier snapshot.
+    pub before: u64,
+    /// What it is in this one.
+    pub now: u64,
+    /// The earlier snapshot.
+    pub against: SnapshotId,
+}
+
+/// What is measured of a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Measure {
+    /// Regular files.
+    Files,
+    /// Bytes of regular files.
+    FileBytes,
+    /// Bytes of the database's pages that are in use.
+    DatabaseBytes,
+    /// The database's tables.
+    Tables,
+}
+
+impl Measure {
+    /// Returns whether it is one of the database.
+    pub const fn is_of_database(self) -> bool {
+        matches!(self, Self::DatabaseBytes | Self::Tables)
+    }
+}
+
+impl std::fmt::Display for Shrink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { before, now, .. } = self;
+        match self.measure {
+            Measure::Files => write!(f, "{now} files, where there were {before}"),
+            Measure::FileBytes => write!(f, "files of {now} bytes, where there were {before} bytes"),
+            Measure::DatabaseBytes => write!(f, "{now} bytes of the database in use, where there were {before} bytes"),
+            Measure::Tables => write!(f, "{now} tables in the database, where there were {before}"),
+        }
+    }
 }
 
 /// The store that a snapshot was made in, and what it is called there. Copies of copies name the first one.
@@ -82,6 +131,9 @@ pub struct Database {
     pub page_size: u32,
     /// The file change counter of the source's header.
     pub change_counter: u32,
+    /// Pages that are not on the freelist; not known of a file that is no SQLite database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used_pages: Option<u64>,
     /// Names of its tables; none if the schema could not be read.
     pub tables: Option<Vec<String>>,
     /// Permission bits of the source file.

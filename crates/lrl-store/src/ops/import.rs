@@ -19,7 +19,7 @@ use crate::set::found::{FoundFile, FoundSet, manifests};
 use crate::set::hash::sha256_of;
 use crate::source::exclude::Excludes;
 use crate::source::walk::{FoundKind, Root, walk};
-use crate::sqlite::Inspector;
+use crate::sqlite::{Inspector, used_pages};
 use crate::storage::LockMode;
 use crate::store::session::Session;
 use crate::store::{SnapshotName, Store};
@@ -206,6 +206,7 @@ fn import_one(
         database,
         uploads,
         problems: Vec::new(),
+        shrunk: Vec::new(),
     };
     let (name, bytes) = store.publish(&snapshot)?;
     session.count_bytes(bytes);
@@ -275,6 +276,7 @@ fn keep_database(
         root,
         page_size,
         change_counter: u32::from_be_bytes([header[24], header[25], header[26], header[27]]),
+        used_pages: used_pages(&header, page_size, meta.len()),
         tables: Some(tables),
         // The script leaves its copies readable for everybody; the database, which holds password hashes, is not restored so.
         mode: meta.mode() & 0o660,
@@ -308,6 +310,8 @@ fn keep_uploads(
         scratch: options.scratch.clone(),
         source: options.source.clone(),
         tags: Vec::new(),
+        max_shrink_percent: 0,
+        accept_shrink: false,
         host: String::new(),
         program: options.program.clone(),
         rescan: true,

@@ -10,6 +10,7 @@ pub mod export;
 pub mod find;
 pub mod forget;
 pub mod import;
+pub mod judgement;
 pub mod ls;
 pub mod prune;
 pub mod restore;

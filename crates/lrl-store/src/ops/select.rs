@@ -1,7 +1,9 @@
-//! Finding the snapshot that a person means: `latest`, `latest~2`, a timestamp, or the beginning of an id.
+//! Finds the snapshot that a person means: `good`, `latest`, `latest~2`, a timestamp, or the beginning of an id.
 
 use crate::error::{Error, Result};
 use crate::format::snapshot::Snapshot;
+use crate::ops::judgement::{Judge, Judgement, State};
+use crate::progress::{Observer, checkpoint};
 use crate::store::{SnapshotName, Store};
 
 /// What the snapshot must hold.
@@ -14,80 +16,212 @@ pub struct Need {
 }
 
 impl Need {
-    /// Says whether a snapshot holds what is needed.
+    /// Returns what of it a snapshot holds; all that it holds where nothing is needed.
+    #[must_use]
+    pub fn of(self, snapshot: &Snapshot) -> Self {
+        let all = self == Self::default();
+        Self {
+            database: (all || self.database) && snapshot.database.is_some(),
+            uploads: (all || self.uploads) && snapshot.uploads.is_some(),
+        }
+    }
+
+    fn with(self) -> &'static str {
+        match (self.database, self.uploads) {
+            (true, true) => " with both parts",
+            (true, false) => " with a database",
+            (false, true) => " with uploads",
+            (false, false) => "",
+        }
+    }
+
+    /// Returns whether a snapshot holds what is needed.
     pub fn is_met(self, snapshot: &Snapshot) -> bool {
         (!self.database || snapshot.database.is_some()) && (!self.uploads || snapshot.uploads.is_some())
     }
 }
 
+/// A snapshot that was found.
+#[derive(Debug, Clone)]
+pub struct Selected {
+    /// Its name.
+    pub name: SnapshotName,
+    /// Its document.
+    pub snapshot: Snapshot,
+    /// The newer ones that `good` passed over because they are not good, the newest first.
+    pub passed_over: Vec<PassedOver>,
+}
+
+/// A snapshot that is newer than the one that was found, but not good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PassedOver {
+    /// Its name.
+    pub name: SnapshotName,
+    /// Its timestamp; `None` if it cannot be read.
+    pub timestamp: Option<String>,
+    /// Its state.
+    pub state: State,
+    /// Why it is not good.
+    pub reason: String,
+    /// Which of its parts are good all the same.
+    pub good: Need,
+}
+
+/// What `wanted` asks for.
+enum Wanted {
+    /// The N-th newest that holds what is needed.
+    Latest(usize),
+    /// The N-th newest that is good.
+    Good(usize),
+    /// The one with this timestamp.
+    Stamp,
+    /// The one whose id begins so.
+    Id,
+}
+
 /// Finds the one snapshot that `wanted` means, in one source or (`None`) in all of them.
 ///
-/// `latest` is the newest that meets `need`, `latest~N` the N-th such before it. Other names are looked up as they are: whether the
-/// snapshot holds what is needed is the caller's question.
-pub fn select(store: &Store, source: Option<&str>, wanted: &str, need: Need) -> Result<(SnapshotName, Snapshot)> {
+/// `latest` is the newest that meets `need`, `latest~N` the N-th such before it; `good` and `good~N` are the same among those that are good.
+/// Other names are looked up as they are: whether the snapshot holds what is needed is the caller's question. `good` counts parts: where only
+/// the database is needed, a snapshot whose files were missing serves.
+pub fn select(
+    store: &Store,
+    source: Option<&str>,
+    wanted: &str,
+    need: Need,
+    judge: &mut Judge<'_>,
+    observer: &dyn Observer,
+) -> Result<Selected> {
     let names = store.snapshot_names(source)?;
     let place = store.storage().describe();
     if names.is_empty() {
-        let whose = source.map(|s| format!(" of source `{s}`")).unwrap_or_default();
-        let mut others: Vec<String> = store.snapshot_names(None)?.into_iter().map(|name| name.source).collect();
-        others.dedup();
-        let hint = match others.is_empty() {
-            true => "`lrl backup` makes one".to_string(),
-            false => format!("there are some of {}: name one with --source", others.join(", ")),
-        };
-        return Err(Error::NotFound(format!("there is no snapshot{whose} in {place}; {hint}")));
+        return Err(none_at_all(store, source)?);
     }
-    if let Some(back) = steps_back(wanted)? {
-        let mut seen = 0;
-        for name in names.iter().rev() {
-            let snapshot = store.snapshot(name).map_err(|error| newest_readable(store, &names, wanted, need, error))?;
-            if need.is_met(&snapshot) {
-                if seen == back {
-                    return Ok((name.clone(), snapshot));
-                }
-                seen += 1;
-            }
+    let (name, snapshot) = match parse(wanted)? {
+        Wanted::Latest(back) => return latest(store, &names, wanted, need, back),
+        Wanted::Good(back) => return good(store, &names, need, back, judge, observer),
+        Wanted::Stamp => by_stamp(store, &names, wanted, &place)?,
+        Wanted::Id => {
+            let found: Vec<_> =
+                names.iter().filter(|name| wanted.len() >= 4 && name.id.to_string().starts_with(wanted)).collect();
+            let name = only(&found, wanted, &place)?.clone();
+            let snapshot = store.snapshot(&name)?;
+            (name, snapshot)
         }
-        let what = match (need.database, need.uploads) {
-            (true, true) => " with both halves",
-            (true, false) => " with a database",
-            (false, true) => " with uploads",
-            (false, false) => "",
-        };
-        return Err(Error::NotFound(format!(
-            "`{wanted}` is not there: {place} holds {seen} snapshots{what}; `lrl snapshots` lists them"
-        )));
+    };
+    Ok(Selected { name, snapshot, passed_over: Vec::new() })
+}
+
+fn none_at_all(store: &Store, source: Option<&str>) -> Result<Error> {
+    let place = store.storage().describe();
+    let whose = source.map(|s| format!(" of source `{s}`")).unwrap_or_default();
+    let mut others: Vec<String> = store.snapshot_names(None)?.into_iter().map(|name| name.source).collect();
+    others.dedup();
+    let hint = match others.is_empty() {
+        true => "`lrl backup` makes one".to_string(),
+        false => format!("there are some of {}: name one with --source", others.join(", ")),
+    };
+    Ok(Error::NotFound(format!("there is no snapshot{whose} in {place}; {hint}")))
+}
+
+fn latest(store: &Store, names: &[SnapshotName], wanted: &str, need: Need, back: usize) -> Result<Selected> {
+    let mut seen = 0;
+    for name in names.iter().rev() {
+        let snapshot = store.snapshot(name).map_err(|error| newest_readable(store, names, wanted, need, error))?;
+        if need.is_met(&snapshot) {
+            if seen == back {
+                return Ok(Selected { name: name.clone(), snapshot, passed_over: Vec::new() });
+            }
+            seen += 1;
+        }
     }
-    let is_stamp = wanted.len() == 15 && wanted.as_bytes().get(8) == Some(&b'_');
+    let place = store.storage().describe();
+    Err(Error::NotFound(format!(
+        "`{wanted}` is not there: {place} holds {seen} snapshots{}; `lrl snapshots` lists them",
+        need.with()
+    )))
+}
+
+fn good(
+    store: &Store,
+    names: &[SnapshotName],
+    need: Need,
+    back: usize,
+    judge: &mut Judge<'_>,
+    observer: &dyn Observer,
+) -> Result<Selected> {
+    let mut seen = 0;
+    let mut passed_over = Vec::new();
+    for name in names.iter().rev() {
+        checkpoint(observer)?;
+        let mut pass = |timestamp: Option<String>, judgement: Judgement| {
+            let Judgement { state, reason, good } = judgement;
+            passed_over.push(PassedOver { name: name.clone(), timestamp, state, reason, good });
+        };
+        let snapshot = match store.snapshot(name) {
+            Err(error @ (Error::Corrupt { .. } | Error::Missing { .. } | Error::Unsupported { .. })) => {
+                pass(None, Judgement::damaged(&error));
+                continue;
+            }
+            read => read?,
+        };
+        let judgement = judge.of(name, &snapshot, observer)?;
+        if !need.is_met(&snapshot) || !judgement.serves(need) {
+            // One that was not asked to hold what is needed is not bad.
+            if !judgement.is_good() {
+                pass(Some(snapshot.timestamp), judgement);
+            }
+            continue;
+        }
+        if seen == back {
+            return Ok(Selected { name: name.clone(), snapshot, passed_over });
+        }
+        seen += 1;
+    }
+    let (place, with) = (store.storage().describe(), need.with());
+    Err(Error::NotFound(match passed_over.first() {
+        Some(PassedOver { name, state, reason, .. }) if seen == 0 => format!(
+            "there is no good snapshot{with} in {place}: the newest of {} is {} ({state}: {reason}); `lrl snapshots` lists them, and one \
+             that is named is used with --force",
+            names.len(),
+            name.id.short()
+        ),
+        _ => format!("{place} holds {seen} good snapshots{with}, no more; `lrl snapshots` lists them"),
+    }))
+}
+
+fn by_stamp(store: &Store, names: &[SnapshotName], wanted: &str, place: &str) -> Result<(SnapshotName, Snapshot)> {
     let mut found = Vec::new();
     let mut damaged = None;
     for name in names {
-        if is_stamp {
-            match store.snapshot(&name) {
-                Ok(snapshot) if snapshot.timestamp == wanted => found.push((name, Some(snapshot))),
-                Ok(_) => {}
-                // A damaged snapshot hides no other.
-                Err(e @ (Error::Corrupt { .. } | Error::Missing { .. } | Error::Unsupported { .. })) => {
-                    damaged = damaged.or(Some(e));
-                }
-                Err(e) => return Err(e),
+        match store.snapshot(name) {
+            Ok(snapshot) if snapshot.timestamp == wanted => found.push((name, snapshot)),
+            Ok(_) => {}
+            // A damaged snapshot hides no other.
+            Err(e @ (Error::Corrupt { .. } | Error::Missing { .. } | Error::Unsupported { .. })) => {
+                damaged = damaged.or(Some(e));
             }
-        } else if name.id.to_string().starts_with(wanted) && wanted.len() >= 4 {
-            found.push((name, None));
+            Err(e) => return Err(e),
         }
     }
-    match (found.len(), damaged) {
-        (0, Some(damaged)) => Err(damaged),
-        (0, None) => Err(Error::NotFound(format!(
-            "no snapshot in {place} is called `{wanted}` (`latest`, `latest~2`, `20260114_120000` or at least four digits of an id); `lrl snapshots` lists them"
+    if let (true, Some(damaged)) = (found.is_empty(), damaged) {
+        return Err(damaged);
+    }
+    let names: Vec<_> = found.iter().map(|(name, _)| *name).collect();
+    let name = only(&names, wanted, place)?.clone();
+    Ok((name, found.remove(0).1))
+}
+
+fn only<'n>(found: &[&'n SnapshotName], wanted: &str, place: &str) -> Result<&'n SnapshotName> {
+    match found {
+        [] => Err(Error::NotFound(format!(
+            "no snapshot in {place} is called `{wanted}` (`good`, `latest`, `latest~2`, `20260114_120000` or at least four digits of an id); \
+             `lrl snapshots` lists them"
         ))),
-        (1, _) => {
-            let (name, snapshot) = found.remove(0);
-            let snapshot = snapshot.map_or_else(|| store.snapshot(&name), Ok)?;
-            Ok((name, snapshot))
-        }
-        (n, _) => Err(Error::NotFound(format!(
-            "`{wanted}` means {n} snapshots of {place}; give more digits of the id, or --source"
+        [name] => Ok(name),
+        several => Err(Error::NotFound(format!(
+            "`{wanted}` means {} snapshots of {place}; give more digits of the id, or --source",
+            several.len()
         ))),
     }
 }
@@ -110,13 +244,21 @@ fn newest_readable(store: &Store, names: &[SnapshotName], wanted: &str, need: Ne
     Error::Corrupt { object, detail: format!("{detail}; so `{wanted}` is not certain: {next}") }
 }
 
-fn steps_back(wanted: &str) -> Result<Option<usize>> {
-    match wanted.strip_prefix("latest").map(|rest| (rest, rest.strip_prefix('~'))) {
-        Some(("", _)) => Ok(Some(0)),
-        Some((_, Some(number))) => match number.parse() {
-            Ok(number) => Ok(Some(number)),
-            Err(_) => Err(Error::NotFound(format!("`{wanted}`: `~` wants a number after it"))),
-        },
-        _ => Ok(None),
+fn parse(wanted: &str) -> Result<Wanted> {
+    for (word, kind) in [("latest", Wanted::Latest as fn(usize) -> Wanted), ("good", Wanted::Good)] {
+        match wanted.strip_prefix(word).map(|rest| (rest, rest.strip_prefix('~'))) {
+            Some(("", _)) => return Ok(kind(0)),
+            Some((_, Some(number))) => {
+                let number = number.parse();
+                return number
+                    .map(kind)
+                    .map_err(|_| Error::NotFound(format!("`{wanted}`: `~` wants a number after it")));
+            }
+            _ => {}
+        }
     }
+    if wanted.len() == 15 && wanted.as_bytes().get(8) == Some(&b'_') {
+        return Ok(Wanted::Stamp);
+    }
+    Ok(Wanted::Id)
 }

@@ -11,7 +11,24 @@ pub struct Halves {
     pub uploads: bool,
 }
 
-/// Says of each set, the newest first, whether it stays: for each half, the `newest` first ones that hold it. So half-sets never push out
+/// Returns for each set, the newest first, whether it stays, given what it holds and what of that is good. Good parts are counted among good
+/// ones, and the others among themselves: so a bad night never pushes out a good set, and bad sets do not fill the disk.
+pub fn stay_by_worth(newest_first: &[(Halves, Halves)], newest: NonZeroUsize) -> Vec<bool> {
+    let good: Vec<Halves> = newest_first.iter().map(|(_, good)| *good).collect();
+    let bad = newest_first.iter().map(|(holds, good)| Halves {
+        database: holds.database && !good.database,
+        uploads: holds.uploads && !good.uploads,
+    });
+    let bad: Vec<Halves> = bad.collect();
+    let holds_none = |halves: &Halves| !halves.database && !halves.uploads;
+    let counted = |list: &[Halves]| -> Vec<bool> {
+        stays(list, newest).into_iter().zip(list).map(|(stay, halves)| stay && !holds_none(halves)).collect()
+    };
+    let both = counted(&good).into_iter().zip(counted(&bad));
+    both.zip(newest_first).map(|((good, bad), (holds, _))| good || bad || holds_none(holds)).collect()
+}
+
+/// Returns for each set, the newest first, whether it stays: for each half, the `newest` first ones that hold it. So half-sets never push out
 /// the last set that holds the other half.
 pub fn stays(newest_first: &[Halves], newest: NonZeroUsize) -> Vec<bool> {
     let mut left = [newest.get(); 2];
@@ -30,7 +47,7 @@ pub fn stays(newest_first: &[Halves], newest: NonZeroUsize) -> Vec<bool> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Halves, stays};
+    use super::{Halves, stay_by_worth, stays};
     use proptest::prelude::*;
     use std::num::NonZeroUsize;
 
@@ -60,6 +77,21 @@ mod tests {
             prop_assert!(stays(&left, NonZeroUsize::new(newest).unwrap()).into_iter().all(|stay| stay));
             let more = stays(&sets, NonZeroUsize::new(newest + 1).unwrap());
             prop_assert!(stay.iter().zip(more).all(|(less, more)| !less || more));
+        }
+
+        #[test]
+        fn bad_sets_push_out_no_good_one_and_are_limited_too(sets in sets(), is_good in proptest::collection::vec(any::<bool>(), 40), newest in 1usize..5) {
+            let none = Halves { database: false, uploads: false };
+            let newest = NonZeroUsize::new(newest).unwrap();
+            let judged: Vec<(Halves, Halves)> =
+                sets.iter().zip(&is_good).map(|(set, good)| (*set, if *good { *set } else { none })).collect();
+            let stay = stay_by_worth(&judged, newest);
+            for wanted in [true, false] {
+                let of_kind: Vec<usize> = (0..sets.len()).filter(|at| is_good[*at] == wanted).collect();
+                let alone: Vec<Halves> = of_kind.iter().map(|at| sets[*at]).collect();
+                let alone = stays(&alone, newest);
+                prop_assert!(of_kind.iter().zip(alone).all(|(at, alone)| stay[*at] == alone));
+            }
         }
 
         #[test]

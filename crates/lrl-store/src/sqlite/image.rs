@@ -64,6 +64,8 @@ pub struct Image {
     pub page_size: u32,
     /// The change counter of the image's header (offset 24); does not move in WAL mode.
     pub change_counter: u32,
+    /// Pages that are not on the freelist; `None` if the file is not a SQLite database that can be read.
+    pub used_pages: Option<u64>,
     /// The schema's tables, sorted; `None` where the schema cannot be read.
     pub tables: Option<Vec<String>>,
     /// Why the schema cannot be read: the image is kept, but nothing vouches for it.

@@ -12,7 +12,7 @@ use super::connect::{Refusal, describe, open_copy, open_immutable, open_live, ta
 use super::image::{Image, ImageSink, Method, ReadOptions};
 use super::pages::{Copied, Transaction, page_size};
 use super::plain;
-use super::state::{Stamp, header_u32, side_file, unfinished_journal};
+use super::state::{Stamp, header_u32, side_file, unfinished_journal, used_pages};
 use crate::error::{Error, Result};
 use crate::progress::{Observer, checkpoint};
 
@@ -292,6 +292,7 @@ fn describe_image(copied: Copied, size_bytes: u64, tables: Result<Vec<String>, S
         size_bytes,
         page_size: page_size(&copied.header),
         change_counter: header_u32(&copied.header, 24),
+        used_pages: used_pages(&copied.header, page_size(&copied.header), size_bytes),
         tables,
         schema_error,
         locked: copied.locked,

@@ -20,7 +20,7 @@ use crate::id::ChunkId;
 /// An index is fetched in pieces of this size.
 const PIECE: u64 = 4 << 20;
 /// Kept whole, as they are read whole or found by many small reads.
-const WHOLE: [&str; 4] = ["index/", "snapshots/", "drills/", "pending/"];
+const WHOLE: [&str; 5] = ["index/", "snapshots/", "drills/", "checks/", "pending/"];
 const PACKS: &str = "packs/";
 
 /// A storage with copies of what was read from it or written to it.

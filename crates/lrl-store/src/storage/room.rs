@@ -45,6 +45,14 @@ pub struct Free {
     /// Bytes that are free, those of the reserve too.
     all: u64,
     reserve: u64,
+    total: u64,
+}
+
+impl Free {
+    /// Returns the bytes of the whole disk; `None` where the file system does not say.
+    pub fn total(&self) -> Option<u64> {
+        (self.total > 0).then_some(self.total)
+    }
 }
 
 fn free(stat: &StatVfs, reserve: Reserve) -> Free {
@@ -54,7 +62,7 @@ fn free(stat: &StatVfs, reserve: Reserve) -> Free {
     // File systems that make inodes as they need them say that there are none at all; those in user space may not know their size.
     let inodes = if stat.f_files == 0 { u64::MAX } else { stat.f_favail };
     let all = if total == 0 { u64::MAX } else { stat.f_bavail.saturating_mul(block) };
-    Free { bytes: all.saturating_sub(reserve), inodes, block, all, reserve }
+    Free { bytes: all.saturating_sub(reserve), inodes, block, all, reserve, total }
 }
 
 /// Asks the disk that holds `path`, or its nearest parent that exists.

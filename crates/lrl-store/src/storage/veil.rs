@@ -47,7 +47,7 @@ struct Opened {
 fn sealed_for(name: &str) -> Option<For> {
     match kind(name) {
         "index" | "pending" | "claims" => Some(For::Writers),
-        "snapshots" | "drills" | "repairs" => Some(For::Readers),
+        "snapshots" | "drills" | "checks" | "repairs" => Some(For::Readers),
         _ => None,
     }
 }

@@ -50,6 +50,25 @@ impl Store {
         Ok(names)
     }
 
+    /// Reads the newest record of a source's drills; `None` where there is none, or it cannot be read.
+    pub(crate) fn last_drill(&self, source: &str) -> Result<Option<(DrillId, Drill)>> {
+        let names = self.drill_names(source)?;
+        let Some(last) = names.last().map(|name| name.finished) else { return Ok(None) };
+        let mut newest: Option<(DrillId, Drill)> = None;
+        // Names tell the second only.
+        for name in names.iter().rev().take_while(|name| name.finished == last) {
+            match self.drill(name) {
+                Ok(drill) if newest.as_ref().is_none_or(|(_, other)| other.finished < drill.finished) => {
+                    newest = Some((name.id, drill));
+                }
+                Ok(_) => {}
+                Err(error) if error.is_final() => return Err(error),
+                Err(_) => {}
+            }
+        }
+        Ok(newest)
+    }
+
     /// Reads one record, verified against its name.
     pub fn drill(&self, name: &DrillName) -> Result<Drill> {
         let object = name.object();

@@ -3,6 +3,7 @@
 pub(crate) mod ahead;
 mod bases;
 pub mod cache;
+pub mod checks;
 pub(crate) mod claim;
 pub mod compare;
 pub mod drills;

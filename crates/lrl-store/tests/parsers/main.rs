@@ -83,6 +83,7 @@ fn document() -> Snapshot {
             root,
             page_size: 4096,
             change_counter: 3,
+            used_pages: Some(2),
             tables: Some(vec!["users".into()]),
             mode: 0o600,
             uid: 0,
@@ -98,6 +99,7 @@ fn document() -> Snapshot {
             archive: None,
         }),
         problems: Vec::new(),
+        shrunk: Vec::new(),
     }
 }
 
@@ -153,6 +155,7 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
                 timestamp: "20260114_120000".into(),
                 age_seconds: Some(60),
                 passed: true,
+                damaged: false,
                 checks: Vec::new(),
                 failed_checks: vec!["database: integrity_check".into()],
                 seconds: 2.0,

@@ -45,7 +45,7 @@ pub(super) fn keep(
 ) -> Result<Option<Half>> {
     let Some(path) = options.database.as_deref() else { return Ok(None) };
     if !path.try_exists().map_err(Error::io("look at", path))? {
-        super::report(problems, observer, path, "Database not found", true);
+        super::report(problems, observer, path, super::DATABASE_NOT_FOUND, true);
         return Ok(None);
     }
     let shown = path.display().to_string();
@@ -106,6 +106,7 @@ pub(super) fn keep(
         root,
         page_size: image.page_size,
         change_counter: image.change_counter,
+        used_pages: image.used_pages,
         tables: image.tables,
         mode: meta.mode() & 0o777,
         uid: meta.uid(),

@@ -7,6 +7,7 @@ mod moved;
 mod publish;
 mod retire;
 mod scan;
+mod shrink;
 #[cfg(test)]
 pub(super) mod tests;
 pub(super) mod uploads;
@@ -19,6 +20,8 @@ use crate::error::{Error, Result};
 use crate::format::entry::Time;
 use crate::format::snapshot::{self, Snapshot};
 use crate::id::{PackId, RepairId, SnapshotId};
+use crate::ops::judgement::Checks;
+use crate::ops::status::is_future;
 use crate::progress::{Observer, Phase, Problem};
 use crate::set::files::Names;
 use crate::set::keep::Halves;
@@ -35,6 +38,7 @@ pub use dry::{Amount, DatabasePlan, Plan, UploadsPlan, plan};
 pub use publish::{AssetsOutput, DatabaseOutput, SetOutput};
 pub use retire::{Kept, Removed, Sets};
 pub use scan::FullScan;
+use shrink::Baseline;
 pub use uploads::Read as UploadsRead;
 
 /// What to back up and how.
@@ -63,6 +67,11 @@ pub struct Options {
     pub rescan: bool,
     /// Reads everything as well if the last time is so long ago; `None`: never.
     pub rescan_every: Option<Duration>,
+    /// Marks the snapshot as suspect if more than this share of its files, their bytes or the database's pages in use is gone, in percent; 0
+    /// measures nothing.
+    pub max_shrink_percent: u8,
+    /// Takes the snapshot as it is, however much smaller it is: what follows is measured against it.
+    pub accept_shrink: bool,
     /// So many sets of each half stay in `out` once this one is written; `None`: all.
     pub keep_sets: Option<NonZeroUsize>,
     /// What stays free on the disks of `out` and `scratch`; the storage has its own guard.
@@ -90,6 +99,8 @@ pub struct Report {
     pub uploads_read: UploadsRead,
     /// Why everything was read, if it was.
     pub full_scan: Option<FullScan>,
+    /// The failed drill or check because of which everything was read, and stored again where the store has lost it.
+    pub distrust: Option<Distrust>,
     /// The set, if one was asked for and written.
     pub set: Option<SetOutput>,
     /// Why the set that was asked for is not there.
@@ -102,6 +113,15 @@ pub struct Report {
     pub interrupted: bool,
     /// What is missing from the result, and notes.
     pub problems: Vec<Problem>,
+}
+
+/// A record that says that what the store holds may be wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Distrust {
+    /// The last drill of the source failed.
+    Drill(Time),
+    /// The last check of the store found something wrong.
+    Check(Time),
 }
 
 /// How the database was read.
@@ -166,10 +186,15 @@ fn run(session: &Session<'_>, cache: Option<&Cache>, options: &Options, observer
         true => survey(store, &mut notes, observer)?,
         false => Losses::default(),
     };
+    let distrust = distrust(store, cache, options)?;
     let healing: Vec<RepairId> =
         repairs.iter().filter(|id| scan::heals(cache, options, id.as_bytes())).copied().collect();
     let reads_store = scan::reads_store(store, full_scan);
-    if reads_store || !healing.is_empty() || lost.iter().any(|id| scan::heals(cache, options, id.as_bytes())) {
+    if reads_store
+        || distrust.is_some()
+        || !healing.is_empty()
+        || lost.iter().any(|id| scan::heals(cache, options, id.as_bytes()))
+    {
         // Nothing is taken over unread, neither from the source nor from the store: what the store has lost is stored again.
         session.doubt();
     }
@@ -230,6 +255,7 @@ fn run(session: &Session<'_>, cache: Option<&Cache>, options: &Options, observer
     scan::note(cache, options, &snapshot, database_read.is_some(), uploads_read.files_proved);
     if let Some(cache) = cache {
         let ids = lost.iter().map(|id| *id.as_bytes()).chain(repairs.iter().map(|id| *id.as_bytes()));
+        let ids = ids.chain(distrust.map(|(_, id)| id));
         scan::note_healed(cache, &snapshot, ids);
         let _ = cache.put_newest(&options.source, Some((name.sequence, name.id)));
         let _ = scan::note_indexes(store, cache).and_then(|()| cache.commit());
@@ -247,6 +273,7 @@ fn run(session: &Session<'_>, cache: Option<&Cache>, options: &Options, observer
         database_read,
         uploads_read,
         full_scan,
+        distrust: distrust.map(|(why, _)| why),
         set,
         set_error,
         sets,
@@ -307,7 +334,9 @@ fn make(
         database: database.as_ref().map(|half| half.record.clone()),
         uploads: uploads.as_ref().map(|half| half.record.clone()),
         problems: problems.iter().filter(|p| p.lost).take(MAX_PROBLEMS).cloned().collect(),
+        shrunk: Vec::new(),
     };
+    snapshot.shrunk = shrink::found(history, &snapshot, options);
     let database_is_there = database.is_some();
     // The archive is written from the store, so it proves that what was just stored can be read back; its digest is part of the snapshot.
     let (mut staged_image, database_read) = database.map_or((None, None), |half| (half.staged, half.read));
@@ -354,6 +383,25 @@ pub(super) fn survey(store: &Store, problems: &mut Vec<Problem>, observer: &dyn 
         report(problems, observer, path.as_ref(), &reason, false);
     }
     Ok(Losses { lost, repairs })
+}
+
+/// What a snapshot says where the database was asked for and is not there.
+pub const DATABASE_NOT_FOUND: &str = "Database not found";
+
+/// Returns the failed drill or check that no backup of this machine has answered yet by reading everything.
+fn distrust(store: &Store, cache: Option<&Cache>, options: &Options) -> Result<Option<(Distrust, [u8; 32])>> {
+    if !store.can_read() {
+        return Ok(None);
+    }
+    let now = time_of(options.now);
+    let drill = store.last_drill(&options.source)?;
+    let drill = drill.filter(|(_, drill)| !drill.passed && !is_future(drill.finished, now));
+    let check = Checks::read(store, now)?.last.filter(|check| !check.passed);
+    let found = drill
+        .map(|(id, drill)| (Distrust::Drill(drill.finished), *id.as_bytes()))
+        .into_iter()
+        .chain(check.map(|check| (Distrust::Check(check.time), *check.id.as_bytes())));
+    Ok(found.into_iter().find(|(_, id)| scan::heals(cache, options, id)))
 }
 
 /// Both halves are missing: that is no backup.
@@ -405,6 +453,8 @@ pub(super) struct History {
     newest_stamp: Option<String>,
     pub database: Option<(SnapshotId, snapshot::Database)>,
     uploads: Option<(SnapshotId, snapshot::Uploads)>,
+    /// What the new snapshot is measured against.
+    baseline: Baseline,
     /// One of them may lean on what is to be deleted: its run did not know of that yet.
     is_unsure: bool,
 }
@@ -418,8 +468,15 @@ impl History {
         // Of a long history the newest: what this machine saw last is among them.
         let newest = names.iter().skip(names.len().saturating_sub(MOST_LISTED));
         let listed = newest.map(|name| (name.sequence, name.id)).collect();
-        let mut history =
-            Self { next_sequence, listed, newest_stamp: None, database: None, uploads: None, is_unsure: false };
+        let mut history = Self {
+            next_sequence,
+            listed,
+            newest_stamp: None,
+            database: None,
+            uploads: None,
+            baseline: Baseline::default(),
+            is_unsure: false,
+        };
         history.look(store, &names)?;
         let first = names.first().filter(|first| first.sequence > 1 && !history.is_whole()).cloned();
         if let Some(first) = first {
@@ -441,10 +498,10 @@ impl History {
     }
 
     fn is_whole(&self) -> bool {
-        self.database.is_some() && self.uploads.is_some()
+        self.database.is_some() && self.uploads.is_some() && self.baseline.is_whole()
     }
 
-    /// Looks at snapshots, the newest first, until both halves are found.
+    /// Looks at snapshots, the newest first, until both halves are found, and of each one that is good.
     fn look(&mut self, store: &Store, names: &[SnapshotName]) -> Result<()> {
         for name in names.iter().rev() {
             // A damaged snapshot is no parent; the new one is complete without it.
@@ -458,6 +515,7 @@ impl History {
             {
                 self.is_unsure |= !store.candidates()?.are_avoided_by(&snapshot);
             }
+            self.baseline.look(name, &snapshot);
             self.newest_stamp.get_or_insert(snapshot.timestamp);
             self.database = self.database.take().or(snapshot.database.map(|half| (name.id, half)));
             self.uploads = self.uploads.take().or(snapshot.uploads.map(|half| (name.id, half)));

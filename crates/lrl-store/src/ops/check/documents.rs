@@ -5,6 +5,7 @@ use super::findings::Findings;
 use crate::error::{Error, Result};
 use crate::progress::{Observer, checkpoint};
 use crate::storage::collect;
+use crate::store::checks::CheckName;
 use crate::store::claim::{self, CLAIMS};
 use crate::store::drills::DrillName;
 use crate::store::pending::{PENDING, pending_id, pending_name};
@@ -28,6 +29,7 @@ pub(super) fn foreign(store: &Store, findings: &mut Findings) -> Result<Vec<Stri
     look("snapshots", "a snapshot", &|name| SnapshotName::parse(name).is_some())?;
     look("index", "an index", &index::is_object_name)?;
     look("drills", "a drill's record", &|name| DrillName::parse(name).is_some())?;
+    look("checks", "a check's record", &|name| CheckName::parse(name).is_some())?;
     look("repairs", "a repair's record", &|name| repair_id(name).is_some())?;
     look(PENDING, "a list of candidates", &|name| pending_id(name).is_some())?;
     look(CLAIMS, "a claim", &claim::is_object_name)?;
@@ -58,6 +60,9 @@ pub(super) fn records(
         checkpoint(observer)?;
         checked.drills += 1;
         judge(name.object(), store.drill(&name).map(drop))?;
+    }
+    for name in store.check_names()? {
+        judge(name.object(), store.check_record(&name).map(drop))?;
     }
     for id in store.pending_ids()? {
         judge(pending_name(&id), store.pending(&id).map(drop))?;

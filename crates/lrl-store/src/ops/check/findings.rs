@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Checked, Report};
+use crate::format::check::Damaged;
 use crate::format::repair::Loss;
 use crate::ops::ls::DATABASE;
 use crate::store::SnapshotName;
@@ -14,6 +15,8 @@ const MOST_FILES: usize = 5;
 /// So many snapshots are told with what they have lost, and of each so many files.
 const MOST_LOSSES: usize = 200;
 const MOST_LOST_FILES: usize = 20;
+/// A record of a check names up to this many snapshots.
+const MOST_DAMAGED: usize = 20_000;
 
 /// Something about one object.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -55,13 +58,29 @@ pub(super) struct Findings {
 struct Losses {
     list: Vec<Loss>,
     more: u64,
+    damaged: Vec<Damaged>,
+    more_damaged: u64,
     /// The snapshot and the file of which something was said last.
     last: Option<(SnapshotName, Vec<u8>)>,
 }
 
 impl Losses {
+    /// Marks a snapshot's part as damaged.
+    fn mark(&mut self, name: &SnapshotName, database: bool, is_same: bool) {
+        if !is_same && self.damaged.len() == MOST_DAMAGED {
+            self.more_damaged += 1;
+        } else if !is_same {
+            self.damaged.push(Damaged { snapshot: name.id, database: false, files: false });
+        }
+        if let Some(damaged) = self.damaged.last_mut().filter(|damaged| damaged.snapshot == name.id) {
+            damaged.database |= database;
+            damaged.files |= !database;
+        }
+    }
+
     fn add(&mut self, name: &SnapshotName, file: &[u8], files: u64) {
         let is_same = self.last.as_ref().is_some_and(|(last, _)| last == name);
+        self.mark(name, file == DATABASE.as_bytes(), is_same);
         if self.last.as_ref().is_some_and(|(last, before)| last == name && before == file) {
             return;
         }
@@ -154,10 +173,20 @@ impl Findings {
 
     /// Returns what was found, of a store that was looked at so far.
     pub fn finish(self, checked: Checked, quarantine: Quarantine) -> Report {
-        let Losses { list: lost, more: more_lost, .. } = self.losses;
+        let Losses { list: lost, more: more_lost, damaged, more_damaged, .. } = self.losses;
         let mut findings: Vec<Finding> = self.by_object.into_values().map(|entry| entry.finding).collect();
         // What is wrong comes first.
         findings.sort_by_key(|finding| !finding.wrong);
-        Report { checked, findings, more: self.more, lost, more_lost, quarantine, wrong: self.wrong }
+        Report {
+            checked,
+            findings,
+            more: self.more,
+            lost,
+            more_lost,
+            quarantine,
+            wrong: self.wrong,
+            unrecorded: None,
+            damaged: (damaged, more_damaged),
+        }
     }
 }

@@ -15,6 +15,8 @@ pub use findings::Finding;
 use findings::Findings;
 
 use crate::error::{Error, Result};
+use crate::format::check::{self, Check, Damaged, Depth};
+use crate::format::entry::Time;
 use crate::format::repair::Loss;
 use crate::format::snapshot::Snapshot;
 use crate::id::PackId;
@@ -53,6 +55,8 @@ pub struct Options {
     pub seed: u64,
     /// How long to wait for the store's lock.
     pub lock_wait: Duration,
+    /// What the check's record says of when it began and of the program; `None` leaves no record.
+    pub record: Option<(Time, &'static str)>,
 }
 
 /// How much was looked at.
@@ -95,6 +99,10 @@ pub struct Report {
     pub quarantine: Quarantine,
     /// True if anything is wrong; notes do not count.
     pub wrong: bool,
+    /// Why the check is not on record, if it is not.
+    pub unrecorded: Option<String>,
+    /// Which parts of which snapshots are damaged, up to 20,000, the newest first in each source; and how many more there are.
+    pub(crate) damaged: (Vec<Damaged>, u64),
 }
 
 /// What a look at the whole store found: what to say of it, and what a repair needs to know.
@@ -114,7 +122,39 @@ const CACHED_BLOCKS: usize = 2048;
 /// Checks the store in `storage`.
 pub fn check(storage: Arc<dyn Storage>, options: &Options, observer: &dyn Observer) -> Result<Report> {
     let (store, config_error) = Store::examine(storage, LockMode::Shared, options.lock_wait, observer)?;
-    Ok(look(&store, config_error.as_ref(), options, observer)?.report)
+    let mut report = look(&store, config_error.as_ref(), options, observer)?.report;
+    add_check_record(&store, options, &mut report)?;
+    Ok(report)
+}
+
+/// Records a check where the store can be written; a check is none the worse without.
+fn add_check_record(store: &Store, options: &Options, report: &mut Report) -> Result<()> {
+    let Some((time, program)) = options.record else { return Ok(()) };
+    let depth = match options.read_data {
+        ReadData::No => Depth::Structure,
+        ReadData::All => Depth::All,
+        ReadData::Slice { .. } | ReadData::Percent(_) | ReadData::Bytes(_) => Depth::Part,
+    };
+    let (damaged, more_damaged) = report.damaged.clone();
+    let check = Check {
+        format: check::VERSION,
+        time,
+        depth,
+        passed: !report.wrong,
+        damaged,
+        more_damaged,
+        program: program.into(),
+    };
+    let written = match store.is_read_only() {
+        true => Err(Error::Refused("the store cannot be written".into())),
+        false => store.check_writable().and_then(|()| store.add_check(&check).map(drop)),
+    };
+    match written {
+        Err(error) if error.is_final() => return Err(error),
+        Err(error) => report.unrecorded = Some(error.to_string()),
+        Ok(()) => {}
+    }
+    Ok(())
 }
 
 /// Looks at everything.

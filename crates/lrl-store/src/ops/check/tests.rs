@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Options, ReadData, Report, check};
 use crate::format::entry::Time;
+use crate::ops::judgement::Judge;
 use crate::ops::tests::faulty;
 use crate::ops::{backup, drill, dump, ls, select, snapshots};
 use crate::progress::Silent;
@@ -13,7 +14,7 @@ use crate::storage::memory::Memory;
 use crate::storage::{LockMode, Source, Storage};
 use crate::store::{Store, create};
 
-const EVERYTHING: Options = Options { read_data: ReadData::All, seed: 1, lock_wait: Duration::ZERO };
+const EVERYTHING: Options = Options { read_data: ReadData::All, seed: 1, lock_wait: Duration::ZERO, record: None };
 const STRUCTURE: Options = Options { read_data: ReadData::No, ..EVERYTHING };
 
 fn open(storage: &Arc<dyn Storage>) -> Store {
@@ -43,7 +44,9 @@ fn store() -> Arc<dyn Storage> {
         back_up(&storage, dir.path(), n);
     }
     let store = open(&storage);
-    let (name, snapshot) = select::select(&store, None, "latest", select::Need::default()).unwrap();
+    let mut judge = Judge::new(&store, Time::default());
+    let found = select::select(&store, None, "latest", select::Need::default(), &mut judge, &Silent).unwrap();
+    let select::Selected { name, snapshot, .. } = found;
     let temp = dir.path().to_path_buf();
     let options = drill::Options {
         temp,

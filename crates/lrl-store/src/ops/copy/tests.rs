@@ -58,7 +58,7 @@ fn bytes(storage: &Shared, prefix: &str) -> u64 {
 
 #[track_caller]
 fn assert_clean(storage: &Shared, what: &str) {
-    let options = check::Options { read_data: ReadData::All, seed: 1, lock_wait: Duration::ZERO };
+    let options = check::Options { read_data: ReadData::All, seed: 1, lock_wait: Duration::ZERO, record: None };
     let report = check(Arc::clone(storage), &options, &Silent).unwrap();
     assert!(!report.wrong, "{what}: {:#?}", report.findings);
 }

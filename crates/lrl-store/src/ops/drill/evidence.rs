@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::format::drill::{Drill, Drilled};
 use crate::format::entry::Time;
 use crate::id::SnapshotId;
+use crate::ops::select::Need;
 use crate::ops::status::is_future;
 use crate::progress::{Observer, checkpoint};
 use crate::store::drills::DrillName;
@@ -22,6 +23,10 @@ pub struct Proof {
     pub drilled: Drilled,
     /// Whether it passed.
     pub passed: bool,
+    /// Whether it found chunks missing or wrong.
+    pub damaged: bool,
+    /// Which parts failed.
+    pub failed: Need,
 }
 
 /// A table that has far fewer rows than it had in the snapshot that was drilled before.
@@ -100,7 +105,8 @@ impl Evidence {
         let Some(id) = drill.snapshot else { return };
         let finished = drill.finished;
         let from_store = (drill.drilled == Drilled::Snapshot).then_some(finished);
-        let proof = Proof { finished, drilled: drill.drilled, passed: drill.passed };
+        let Drill { drilled, passed, damaged, .. } = *drill;
+        let proof = Proof { finished, drilled, passed, damaged, failed: failed_parts(drill) };
         let (newest, last_from_store) = self.last.entry(id).or_insert((proof, from_store));
         if newest.finished <= finished {
             *newest = proof;
@@ -136,6 +142,14 @@ impl Evidence {
     pub fn urgency(&self, name: &SnapshotName) -> (Option<Time>, Reverse<u64>) {
         (self.last.get(&name.id).and_then(|(_, from_store)| *from_store), Reverse(name.sequence))
     }
+}
+
+/// Returns which parts a failed drill found wrong; both where it does not tell.
+fn failed_parts(drill: &Drill) -> Need {
+    let of = |kind: &str| drill.failed_checks.iter().any(|check| check.starts_with(kind));
+    let failed = Need { database: of("database: "), uploads: of("assets: ") };
+    let tells = drill.passed || failed != Need::default();
+    if tells { failed } else { Need { database: true, uploads: true } }
 }
 
 /// Names the tables that lost all rows, or more than half of at least twenty.

@@ -194,6 +194,13 @@ impl Report {
         Some(age.max(0).unsigned_abs())
     }
 
+    /// Returns whether a snapshot could not be read back from the store as it was stored.
+    fn is_damaged(&self) -> bool {
+        let unread = |check: &Check| !check.passed && matches!(check.name, "hash_verification" | "files_extracted");
+        let mut checks = self.verifications.iter().flat_map(|found| &found.checks);
+        self.manifest.is_none() && (!self.errors.is_empty() || checks.any(unread))
+    }
+
     /// Makes the record of this drill. `source` is what it belongs to where the drill itself does not know.
     pub fn record(&self, source: &str, finished: Time, program: &str) -> Drill {
         let failed = self.verifications.iter().flat_map(|found| {
@@ -216,6 +223,7 @@ impl Report {
             before: self.before.clone(),
             timestamp: self.timestamp.clone().unwrap_or_default().chars().take(40).collect(),
             passed: self.success,
+            damaged: self.is_damaged(),
             failed_checks: failed.chain(self.errors.iter().map(|_| whole.into())).take(20).collect(),
             seconds: self.seconds,
             rows: of("database").and_then(|found| found.rows.clone()),

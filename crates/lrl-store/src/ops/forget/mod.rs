@@ -4,8 +4,10 @@
 mod policy;
 
 use crate::error::{Error, Result};
+use crate::format::entry::Time;
 use crate::format::snapshot::Snapshot;
 use crate::id::SnapshotId;
+use crate::ops::judgement::{Judge, Judgement, State};
 use crate::ops::select::{self, Need};
 use crate::progress::{Observer, checkpoint};
 use crate::store::cache::Cache;
@@ -36,6 +38,8 @@ pub struct Decision {
     pub time: Option<(String, i64)>,
     /// Its tags.
     pub tags: Vec<String>,
+    /// Its state.
+    pub state: State,
     /// Why it is kept; none means that it is removed.
     pub kept: Vec<Reason>,
     /// True if it is removed.
@@ -97,12 +101,14 @@ fn by_policy(store: &Store, options: &Options, observer: &dyn Observer) -> Resul
         }
     }
     names.reverse();
+    let mut judge = Judge::new(store, Time { secs: options.now, nanos: 0 });
     while let Some(source) = names.last().map(|name| name.source.clone()) {
         let mut group = Vec::new();
         while let Some(name) = names.pop_if(|name| name.source == source) {
             checkpoint(observer)?;
             let snapshot = store.snapshot(&name).map_err(|error| unreadable(store, &name, &error))?;
-            group.push((candidate(&name, &snapshot), snapshot.timestamp));
+            let judgement = judge.of(&name, &snapshot, observer)?;
+            group.push((candidate(&name, &snapshot, &judgement), snapshot.timestamp));
         }
         let (candidates, stamps): (Vec<_>, Vec<_>) = group.into_iter().unzip();
         let mut reasons = policy::apply(&options.policy, &candidates, options.now);
@@ -122,6 +128,7 @@ fn by_policy(store: &Store, options: &Options, observer: &dyn Observer) -> Resul
             time: Some((stamp, candidate.created)),
             name: candidate.name,
             tags: candidate.tags,
+            state: candidate.state,
             remove: kept.is_empty(),
             kept,
         }));
@@ -132,9 +139,10 @@ fn by_policy(store: &Store, options: &Options, observer: &dyn Observer) -> Resul
 fn by_name(store: &Store, options: &Options, observer: &dyn Observer) -> Result<Plan> {
     let mut wanted = Vec::new();
     for word in &options.names {
-        wanted.push(find(store, options, word)?);
+        wanted.push(find(store, options, word, observer)?);
     }
     let mut decisions = Vec::new();
+    let mut judge = Judge::new(store, Time { secs: options.now, nanos: 0 });
     let mut sources: Vec<&str> = wanted.iter().map(|name| name.source.as_str()).collect();
     sources.sort_unstable();
     sources.dedup();
@@ -149,12 +157,16 @@ fn by_name(store: &Store, options: &Options, observer: &dyn Observer) -> Result<
                 Err(Error::Corrupt { .. } | Error::Missing { .. } | Error::Unsupported { .. }) => None,
                 Err(error) => return Err(error),
             };
-            let nothing =
-                Candidate { name: name.clone(), created: 0, tags: Vec::new(), database: false, uploads: false };
-            candidates.push(read.as_ref().map_or(nothing, |snapshot| candidate(&name, snapshot)));
+            candidates.push(match &read {
+                Some(snapshot) => candidate(&name, snapshot, &judge.of(&name, snapshot, observer)?),
+                None => {
+                    let (state, good) = (State::Damaged, Need::default());
+                    Candidate { name: name.clone(), created: 0, tags: Vec::new(), state, good }
+                }
+            });
             stamps.push(read.map(|snapshot| (snapshot.timestamp, snapshot.created.secs)));
         }
-        let mut protected = policy::newest_halves(&candidates);
+        let mut protected = policy::newest_parts(&candidates);
         if !options.force {
             protected.extend(newest_proven(store, source, &candidates)?.map(|at| (at, Reason::Proven)));
         }
@@ -168,16 +180,19 @@ fn by_name(store: &Store, options: &Options, observer: &dyn Observer) -> Result<
                 )));
             }
             let kept = if remove { Vec::new() } else { kept };
-            decisions.push(Decision { name: candidate.name, time, tags: candidate.tags, kept, remove });
+            let Candidate { name, tags, state, .. } = candidate;
+            decisions.push(Decision { name, time, tags, state, kept, remove });
         }
     }
     Ok(Plan { decisions })
 }
 
 /// Finds the snapshot that is meant; with force also one that cannot be read, by its id.
-fn find(store: &Store, options: &Options, word: &str) -> Result<SnapshotName> {
-    let error = match select::select(store, options.source.as_deref(), word, Need::default()) {
-        Ok((name, _)) => return Ok(name),
+fn find(store: &Store, options: &Options, word: &str, observer: &dyn Observer) -> Result<SnapshotName> {
+    let mut judge = Judge::new(store, Time { secs: options.now, nanos: 0 });
+    let found = select::select(store, options.source.as_deref(), word, Need::default(), &mut judge, observer);
+    let error = match found {
+        Ok(selected) => return Ok(selected.name),
         Err(error @ (Error::Corrupt { .. } | Error::Missing { .. } | Error::Unsupported { .. })) => error,
         Err(error) => return Err(error),
     };
@@ -202,13 +217,13 @@ fn unreadable(store: &Store, name: &SnapshotName, error: &Error) -> Error {
     }
 }
 
-fn candidate(name: &SnapshotName, snapshot: &Snapshot) -> Candidate {
+fn candidate(name: &SnapshotName, snapshot: &Snapshot, judgement: &Judgement) -> Candidate {
     Candidate {
         name: name.clone(),
         created: snapshot.created.secs,
         tags: snapshot.tags.clone(),
-        database: snapshot.database.is_some(),
-        uploads: snapshot.uploads.is_some(),
+        state: judgement.state,
+        good: judgement.good,
     }
 }
 

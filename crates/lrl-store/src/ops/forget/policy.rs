@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::ops::judgement::State;
+use crate::ops::select::Need;
 use crate::store::SnapshotName;
 
 /// A clock may be corrected by so many seconds without any time counting as in the future.
@@ -30,12 +32,14 @@ pub struct Policy {
     pub within_secs: u64,
     /// All that have one of these tags.
     pub tags: Vec<String>,
+    /// Those that are not good stay for this long, in seconds, whatever the rules say.
+    pub bad_within_secs: u64,
 }
 
 impl Policy {
-    /// Says whether no rule was given.
+    /// Returns whether no rule was given. How long bad snapshots stay is not one: it keeps nothing good.
     pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+        Self { bad_within_secs: 0, ..self.clone() } == Self::default()
     }
 
     fn periods(&self) -> [(Period, u32); 5] {
@@ -58,10 +62,10 @@ pub struct Candidate {
     pub created: i64,
     /// Its tags.
     pub tags: Vec<String>,
-    /// Whether it holds a database.
-    pub database: bool,
-    /// Whether it holds uploads.
-    pub uploads: bool,
+    /// Its state.
+    pub state: State,
+    /// Which of its parts are there and good.
+    pub good: Need,
 }
 
 /// A stretch of the calendar.
@@ -111,20 +115,26 @@ pub enum Reason {
     Tag(String),
     /// Its time is in the future: nobody knows how old it is.
     Future,
+    /// A later one with an earlier time is kept: it shows that the time goes back.
+    Witness,
     /// The clock leapt after it, so it may be younger than it looks; or to it.
     Leap,
-    /// The newest that holds the database.
+    /// The newest with a good database.
     Database,
-    /// The newest that holds the uploads.
+    /// The newest with good uploads.
     Uploads,
+    /// It is not good, and nothing newer is.
+    NothingBetter(State),
+    /// It is not good, and young.
+    Bad(State),
     /// The newest whose drill passed.
     Proven,
 }
 
 impl Reason {
-    /// Says whether a rule of the policy, or a doubt about clocks, keeps it; the others only protect it.
+    /// Returns whether a rule of the policy, or a doubt about clocks or about newer snapshots, keeps it; the others only protect it.
     pub fn is_policy(&self) -> bool {
-        !matches!(self, Self::Database | Self::Uploads | Self::Proven)
+        !matches!(self, Self::Database | Self::Uploads | Self::Proven | Self::Bad(_))
     }
 }
 
@@ -144,9 +154,12 @@ impl fmt::Display for Reason {
             Self::Within => f.write_str("within"),
             Self::Tag(tag) => write!(f, "tag {tag}"),
             Self::Future => f.write_str("time in the future"),
+            Self::Witness => f.write_str("shows that a later time goes back"),
             Self::Leap => f.write_str("up to a leap of the clock"),
             Self::Database => f.write_str("newest database"),
             Self::Uploads => f.write_str("newest uploads"),
+            Self::NothingBetter(state) => write!(f, "{state}, but nothing newer is good"),
+            Self::Bad(state) => write!(f, "{state}, and young"),
             Self::Proven => f.write_str("newest that passed a drill"),
         }
     }
@@ -154,7 +167,9 @@ impl fmt::Display for Reason {
 
 /// Returns for each candidate of one source why it is kept; nothing means that it goes. `now` is in seconds since 1970.
 ///
-/// A snapshot with a time in the future is kept and counts for no rule, so it pushes no other out.
+/// A snapshot with a time in the future is kept and counts for no rule, so it pushes no other out. Neither does one that is not good. Rules
+/// rank by sequence: those whose time goes back against it are ranked among themselves, so that nobody who sets a clock back, or forges a
+/// time, pushes out what was there before.
 pub fn apply(policy: &Policy, candidates: &[Candidate], now: i64) -> Vec<Vec<Reason>> {
     let mut reasons = vec![Vec::new(); candidates.len()];
     let is_future = |at: usize| candidates[at].created > now.saturating_add(SKEW_SECS);
@@ -162,16 +177,79 @@ pub fn apply(policy: &Policy, candidates: &[Candidate], now: i64) -> Vec<Vec<Rea
     by_sequence.sort_unstable_by(|a, b| candidates[*b].name.cmp(&candidates[*a].name));
     by_sequence.iter().copied().filter(|at| is_future(*at)).for_each(|at| reasons[at].push(Reason::Future));
     by_sequence.retain(|at| !is_future(*at));
-    let mut by_time = by_sequence.clone();
-    by_time.sort_by_key(|at| std::cmp::Reverse(candidates[*at].created));
+    before_leap(candidates, &by_sequence).iter().for_each(|at| reasons[*at].push(Reason::Leap));
+    for (candidate, reasons) in candidates.iter().zip(&mut reasons) {
+        let tags = candidate.tags.iter().filter(|tag| policy.tags.contains(tag));
+        reasons.extend(tags.map(|tag| Reason::Tag(tag.clone())));
+    }
+    // Only what would have to be given up for it pushes anything out: a good one is not given up for a bad one.
+    let (good, bad): (Vec<usize>, Vec<usize>) =
+        by_sequence.iter().partition(|at| candidates[**at].state == State::Good);
+    let mut left = good;
+    let mut witnesses = Vec::new();
+    while !left.is_empty() {
+        let (agreeing, back) = agreeing(candidates, &left);
+        rank(policy, candidates, &agreeing, &mut reasons);
+        left = back.iter().map(|(at, _)| *at).collect();
+        witnesses.push(back);
+    }
+    if let (Some(newest), 1..) = (by_sequence.iter().map(|at| candidates[*at].created).max(), policy.within_secs) {
+        let limit = newest.saturating_sub(i64::try_from(policy.within_secs).unwrap_or(i64::MAX));
+        let young = by_sequence.iter().filter(|at| candidates[**at].created >= limit);
+        young.for_each(|at| reasons[*at].push(Reason::Within));
+    }
+    let newest_good =
+        by_sequence.iter().find(|at| candidates[**at].state == State::Good).map(|at| &candidates[*at].name);
+    let oldest_bad = now.saturating_sub(i64::try_from(policy.bad_within_secs).unwrap_or(i64::MAX));
+    for at in bad {
+        let Candidate { name, state, created, .. } = &candidates[at];
+        if newest_good.is_none_or(|good| name > good) {
+            reasons[at].push(Reason::NothingBetter(*state));
+        } else if *created > oldest_bad {
+            reasons[at].push(Reason::Bad(*state));
+        }
+    }
+    for (at, reason) in newest_parts(candidates) {
+        reasons[at].push(reason);
+    }
+    // Without the one that shows it, the next time would not be seen to go back, and count among those before it.
+    for (at, witness) in witnesses.into_iter().rev().flatten() {
+        if !reasons[at].is_empty() && !reasons[witness].contains(&Reason::Witness) {
+            reasons[witness].push(Reason::Witness);
+        }
+    }
+    reasons
+}
 
-    by_sequence.iter().take(policy.last as usize).for_each(|at| reasons[*at].push(Reason::Last));
+/// Parts positions, newest first by sequence, into those whose times never go back along the sequence, and the others, each with one that was
+/// there before it and has a later time.
+fn agreeing(candidates: &[Candidate], by_sequence: &[usize]) -> (Vec<usize>, Vec<(usize, usize)>) {
+    let mut latest: Option<usize> = None;
+    let (mut agreeing, mut back) = (Vec::new(), Vec::new());
+    for at in by_sequence.iter().rev() {
+        let created = candidates[*at].created;
+        match latest {
+            Some(latest) if created.saturating_add(SKEW_SECS) < candidates[latest].created => back.push((*at, latest)),
+            _ => {
+                latest = latest.filter(|latest| candidates[*latest].created > created).or(Some(*at));
+                agreeing.push(*at);
+            }
+        }
+    }
+    agreeing.reverse();
+    back.reverse();
+    (agreeing, back)
+}
+
+/// Applies the rules that count places to snapshots whose times agree with their sequence, the newest first.
+fn rank(policy: &Policy, candidates: &[Candidate], newest_first: &[usize], reasons: &mut [Vec<Reason>]) {
+    newest_first.iter().take(policy.last as usize).for_each(|at| reasons[*at].push(Reason::Last));
     for (period, count) in policy.periods() {
         let mut left = count;
         let mut last = None;
-        for (n, at) in by_time.iter().enumerate() {
+        for (n, at) in newest_first.iter().enumerate() {
             let number = period.number(candidates[*at].created);
-            let is_oldest = n + 1 == by_time.len();
+            let is_oldest = n + 1 == newest_first.len();
             if left == 0 || last == Some(number) && !is_oldest {
                 continue;
             }
@@ -180,21 +258,6 @@ pub fn apply(policy: &Policy, candidates: &[Candidate], now: i64) -> Vec<Vec<Rea
             last = Some(number);
         }
     }
-    if let (Some(newest), 1..) = (by_time.first(), policy.within_secs) {
-        let within = i64::try_from(policy.within_secs).unwrap_or(i64::MAX);
-        let limit = candidates[*newest].created.saturating_sub(within);
-        let young = by_time.iter().filter(|at| candidates[**at].created >= limit);
-        young.for_each(|at| reasons[*at].push(Reason::Within));
-    }
-    for (candidate, reasons) in candidates.iter().zip(&mut reasons) {
-        let tags = candidate.tags.iter().filter(|tag| policy.tags.contains(tag));
-        reasons.extend(tags.map(|tag| Reason::Tag(tag.clone())));
-    }
-    before_leap(candidates, &by_sequence).iter().for_each(|at| reasons[*at].push(Reason::Leap));
-    for (at, reason) in newest_halves(candidates) {
-        reasons[at].push(reason);
-    }
-    reasons
 }
 
 /// Returns those, newest first in `by_sequence`, after which the clock leapt further than any policy leaves a gap, and the one to which it
@@ -212,13 +275,14 @@ fn before_leap<'a>(candidates: &[Candidate], by_sequence: &'a [usize]) -> &'a [u
     &by_sequence[first..]
 }
 
-/// Returns the positions of the newest snapshots, by sequence, that hold each half.
-pub fn newest_halves(candidates: &[Candidate]) -> Vec<(usize, Reason)> {
+/// Returns the positions of the newest snapshots, by sequence, with each part good; a part
+/// that no snapshot has good has none.
+pub fn newest_parts(candidates: &[Candidate]) -> Vec<(usize, Reason)> {
     let newest = |holds: fn(&Candidate) -> bool| {
         (0..candidates.len()).filter(|at| holds(&candidates[*at])).max_by_key(|at| &candidates[*at].name)
     };
-    let database = newest(|candidate| candidate.database).map(|at| (at, Reason::Database));
-    database.into_iter().chain(newest(|candidate| candidate.uploads).map(|at| (at, Reason::Uploads))).collect()
+    let database = newest(|candidate| candidate.good.database).map(|at| (at, Reason::Database));
+    database.into_iter().chain(newest(|candidate| candidate.good.uploads).map(|at| (at, Reason::Uploads))).collect()
 }
 
 #[cfg(test)]

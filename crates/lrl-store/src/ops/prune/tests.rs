@@ -132,7 +132,7 @@ fn contents(storage: &Arc<dyn Storage>) -> BTreeMap<SnapshotId, [u8; 32]> {
 
 #[track_caller]
 fn assert_clean(storage: &Arc<dyn Storage>, what: &str) {
-    let options = check::Options { read_data: ReadData::All, seed: 1, lock_wait: Duration::ZERO };
+    let options = check::Options { read_data: ReadData::All, seed: 1, lock_wait: Duration::ZERO, record: None };
     let report = check(Arc::clone(storage), &options, &Silent).unwrap();
     assert!(!report.wrong, "{what}: {:#?}", report.findings);
 }
@@ -671,7 +671,7 @@ fn a_lost_chunk_of_contents_does_not_keep_the_room_of_what_is_dead() {
     assert!(open(&lab.storage).contains(&id).unwrap(), "still listed, for whoever can bring it back");
     assert!(report.notes.iter().all(|note| note.contains("stays as it is")), "{report:?}");
     // All but that file reads.
-    let options = check::Options { read_data: ReadData::All, seed: 1, lock_wait: Duration::ZERO };
+    let options = check::Options { read_data: ReadData::All, seed: 1, lock_wait: Duration::ZERO, record: None };
     let report = check(Arc::clone(&lab.storage), &options, &Silent).unwrap();
     let files: HashSet<&String> = report.findings.iter().flat_map(|finding| &finding.files).collect();
     assert_eq!(files, HashSet::from([&"assets/lost".to_string()]), "{:?}", report.findings);

@@ -101,6 +101,7 @@ impl Lab {
                 root: builder.finish().unwrap(),
                 page_size: 4096,
                 change_counter: 1,
+                used_pages: None,
                 tables: None,
                 mode: meta.mode() & 0o7777,
                 uid: meta.uid(),
@@ -171,6 +172,7 @@ fn document(database: Option<Database>, uploads: Option<Uploads>) -> Snapshot {
         database,
         uploads,
         problems: Vec::new(),
+        shrunk: Vec::new(),
     }
 }
 

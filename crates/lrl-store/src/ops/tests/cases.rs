@@ -129,7 +129,8 @@ fn forget_and_prune(case: &Case, storage: &Arc<dyn Storage>) -> Result<()> {
     prune(case, storage)
 }
 
-const EVERYTHING: check::Options = check::Options { read_data: ReadData::All, seed: 1, lock_wait: Duration::ZERO };
+const EVERYTHING: check::Options =
+    check::Options { read_data: ReadData::All, seed: 1, lock_wait: Duration::ZERO, record: None };
 
 /// Checks everything; an error if anything is wrong.
 pub fn check(_: &Case, storage: &Arc<dyn Storage>) -> Result<()> {

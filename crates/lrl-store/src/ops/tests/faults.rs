@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use super::cases::{self, Case, back_up, check, contents, prune};
 use crate::error::Result;
+use crate::format::entry::Time;
 use crate::id::SnapshotId;
+use crate::ops::judgement::Judge;
 use crate::ops::prune::tests::assert_exact;
 use crate::ops::restore;
-use crate::ops::select::{Need, select};
+use crate::ops::select::{Need, Selected, select};
 use crate::progress::Silent;
 use crate::storage::Storage;
 use crate::storage::memory::{Fault, Ram};
@@ -257,7 +259,9 @@ fn restore_on(ram: &Ram, fault: Fault, n: usize, target: &tempfile::TempDir) -> 
     };
     let run = || {
         let store = cases::open(&(Arc::new(ram.storage()) as Arc<dyn Storage>))?;
-        let (name, snapshot) = select(&store, None, "latest", Need::default())?;
+        let mut judge = Judge::new(&store, Time::default());
+        let found = select(&store, None, "latest", Need::default(), &mut judge, &Silent)?;
+        let Selected { name, snapshot, .. } = found;
         restore::restore(&store, &name, &snapshot, &options, &Silent).map(drop)
     };
     (run(), ram.calls())

@@ -20,7 +20,7 @@ use crate::progress::{Observer, Problem};
 use crate::set::deflate::CODER;
 use crate::set::files::Names;
 use crate::set::hash::sha256_of;
-use crate::set::keep::{Halves, stays};
+use crate::set::keep::{Halves, stay_by_worth};
 use crate::set::shelf;
 use crate::storage::room::{Reserve, free_at};
 use crate::store::cache::{Cache, Stamp};
@@ -182,10 +182,11 @@ impl<'a> Retire<'a> {
             Newest::Supposed(halves) | Newest::Awaited(halves) => Some(*halves),
             Newest::Written(..) => None,
         };
-        let standing: Vec<Halves> = sets.iter().map(Set::halves).collect();
-        let halves: Vec<Halves> = supposed.into_iter().chain(standing.iter().copied()).collect();
-        let mut stay = stays(&halves, count).into_iter().skip(usize::from(supposed.is_some()));
-        let mut last = stays(&standing, NonZeroUsize::MIN).into_iter();
+        let standing: Vec<(Halves, Halves)> = sets.iter().map(|set| (set.halves(), set.good_halves())).collect();
+        let halves: Vec<(Halves, Halves)> =
+            supposed.map(|halves| (halves, halves)).into_iter().chain(standing.iter().copied()).collect();
+        let mut stay = stay_by_worth(&halves, count).into_iter().skip(usize::from(supposed.is_some()));
+        let mut last = stay_by_worth(&standing, NonZeroUsize::MIN).into_iter();
         sets.retain(|set| {
             let written = matches!(newest, Newest::Written(name, _) if name.id == set.name.id);
             let last = last.next().unwrap_or(true) && matches!(newest, Newest::Awaited(_));

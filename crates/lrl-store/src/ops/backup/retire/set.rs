@@ -8,6 +8,7 @@ use super::Kept;
 use crate::error::Error;
 use crate::format::snapshot::Snapshot;
 use crate::id::SnapshotId;
+use crate::ops::judgement::judge;
 use crate::set::files::{self, Names};
 use crate::set::keep::Halves;
 use crate::set::manifest::{Backup, Manifest};
@@ -28,6 +29,12 @@ pub(super) struct Set {
 impl Set {
     pub fn halves(&self) -> Halves {
         Halves { database: self.snapshot.database.is_some(), uploads: self.snapshot.uploads.is_some() }
+    }
+
+    /// Returns which of them are good, as the snapshot itself tells.
+    pub fn good_halves(&self) -> Halves {
+        let good = judge(&self.snapshot, None, None).good;
+        Halves { database: good.database, uploads: good.uploads }
     }
 
     /// Returns the set's files with the length and SHA-256 that the snapshot records.

@@ -107,6 +107,7 @@ pub fn repair(storage: Arc<dyn Storage>, options: &Options, observer: &dyn Obser
             other => other?,
         }
     }
+    super::add_check_record(&store, options, &mut repaired.left)?;
     Ok(repaired)
 }
 

@@ -33,7 +33,7 @@ use crate::store::session::Session;
 use crate::store::tree::Builder;
 use crate::store::{SnapshotName, Store, create};
 
-const EVERYTHING: Options = Options { read_data: ReadData::All, seed: 1, lock_wait: Duration::ZERO };
+const EVERYTHING: Options = Options { read_data: ReadData::All, seed: 1, lock_wait: Duration::ZERO, record: None };
 const STRUCTURE: Options = Options { read_data: ReadData::No, ..EVERYTHING };
 
 /// Digests of files by their paths, of each snapshot.
@@ -559,6 +559,7 @@ fn what_does_not_use_the_damaged_part_of_its_base_is_not_lost_with_it() {
         root,
         page_size: 0,
         change_counter: 0,
+        used_pages: None,
         tables: None,
         mode: 0o600,
         uid: 0,
@@ -581,6 +582,7 @@ fn what_does_not_use_the_damaged_part_of_its_base_is_not_lost_with_it() {
         database: Some(database),
         uploads: None,
         problems: Vec::new(),
+        shrunk: Vec::new(),
     };
     store.publish(&snapshot).unwrap();
     let place = store.locate(&base_id).unwrap().unwrap();

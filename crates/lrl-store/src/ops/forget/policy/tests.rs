@@ -2,8 +2,10 @@
 
 use proptest::prelude::*;
 
-use super::{Candidate, DAY_SECS, HOUR_SECS, Policy, Reason, apply};
+use super::{Candidate, DAY_SECS, HOUR_SECS, Policy, Reason, SKEW_SECS, apply};
 use crate::id::SnapshotId;
+use crate::ops::judgement::State;
+use crate::ops::select::Need;
 use crate::store::SnapshotName;
 
 const NOW: i64 = 1_768_392_000;
@@ -11,7 +13,7 @@ const NOW: i64 = 1_768_392_000;
 fn candidate(sequence: u64, created: i64) -> Candidate {
     let id = SnapshotId::of(&[sequence.to_le_bytes(), created.to_le_bytes()].concat());
     let name = SnapshotName { source: "lab".into(), sequence, id };
-    Candidate { name, created, tags: Vec::new(), database: true, uploads: true }
+    Candidate { name, created, tags: Vec::new(), state: State::Good, good: Need { database: true, uploads: true } }
 }
 
 fn kept(policy: &Policy, candidates: &[Candidate]) -> Vec<Candidate> {
@@ -48,8 +50,8 @@ fn each_rule_keeps_what_restics_keeps() {
 #[test]
 fn the_newest_of_each_half_stays_whatever_the_policy_says() {
     let mut candidates: Vec<_> = (1..=6).map(|n| candidate(n, NOW - 100 + n as i64)).collect();
-    candidates[2].uploads = true;
-    candidates[3..].iter_mut().for_each(|c| c.uploads = false);
+    candidates[2].good.uploads = true;
+    candidates[3..].iter_mut().for_each(|c| c.good.uploads = false);
     assert_eq!(sequences(Policy { last: 1, ..Policy::default() }, &candidates), [3, 6]);
 }
 
@@ -84,6 +86,36 @@ fn what_shows_that_the_clock_leapt_stays_with_what_was_before() {
 }
 
 #[test]
+fn bad_snapshots_fill_no_place_and_good_ones_stay() {
+    let policy = Policy { daily: 7, bad_within_secs: 7 * DAY_SECS as u64, ..Policy::default() };
+    let days = |n: u64| candidate(n, NOW - (40 - n as i64) * DAY_SECS);
+    let mut candidates: Vec<_> = (1..=30).map(days).collect();
+    candidates[10..].iter_mut().for_each(|c| (c.state, c.good) = (State::Unreadable, Need::default()));
+    // Nothing newer is good: the bad ones stay, and seven good days as if they were not there.
+    assert_eq!(sequences(policy.clone(), &candidates), (4..=30).collect::<Vec<u64>>());
+    candidates.push(days(31));
+    assert_eq!(sequences(policy.clone(), &candidates), [5, 6, 7, 8, 9, 10, 31]);
+    candidates.extend([days(34), days(35), days(36)]);
+    candidates[31].state = State::Suspect;
+    candidates[32].state = State::Failed;
+    let kept = sequences(policy.clone(), &candidates);
+    assert_eq!(kept, [6, 7, 8, 9, 10, 31, 34, 35, 36], "bad ones stay for seven days");
+    // Parts that are good by themselves stay, whatever the whole is.
+    candidates[33].state = State::Incomplete;
+    candidates[33].good.uploads = false;
+    let reasons = apply(&Policy { last: 1, ..Policy::default() }, &candidates, NOW);
+    assert!(reasons[33].contains(&Reason::Database) && reasons[32].contains(&Reason::Uploads));
+}
+
+#[test]
+fn a_thief_with_a_backdated_clock_pushes_nothing_out() {
+    let policy = Policy { daily: 7, ..Policy::default() };
+    let mut candidates: Vec<_> = (1..=7).map(|n| candidate(n, NOW - (8 - n as i64) * DAY_SECS)).collect();
+    candidates.extend((8..=21).map(|n| candidate(n, NOW - ((n as i64 - 7) * 12 + 13) * HOUR_SECS)));
+    assert!((1..=7).all(|n| sequences(policy.clone(), &candidates).contains(&n)));
+}
+
+#[test]
 fn times_that_no_calendar_has_are_no_panic() {
     let candidates = [i64::MIN, -1, 0, i64::MAX].map(|created| candidate(1, created));
     let policy = Policy { monthly: 9, yearly: 9, weekly: 9, within_secs: u64::MAX, ..Policy::default() };
@@ -101,7 +133,7 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
         let make = |(n, (step, [database, uploads, tag, other])): (usize, (i64, [bool; 4]))| {
             time += step;
             let mut c = candidate(n as u64 + 1, time);
-            (c.database, c.uploads) = (database, uploads || !database);
+            c.good = Need { database, uploads: uploads || !database };
             c.tags =
                 [(tag, "keep"), (other, "other")].into_iter().filter(|(has, _)| *has).map(|(_, t)| t.into()).collect();
             c
@@ -114,7 +146,7 @@ fn policies() -> impl Strategy<Value = Policy> {
     ([0u32..4, 0..4, 0..4, 0..4, 0..4, 0..4], 0u64..40 * DAY_SECS as u64, any::<bool>()).prop_map(
         |([last, hourly, daily, weekly, monthly, yearly], within_secs, tagged)| {
             let tags = if tagged { vec!["keep".into()] } else { Vec::new() };
-            Policy { last, hourly, daily, weekly, monthly, yearly, within_secs, tags }
+            Policy { last, hourly, daily, weekly, monthly, yearly, within_secs, tags, bad_within_secs: 0 }
         },
     )
 }
@@ -124,8 +156,34 @@ proptest! {
     fn the_newest_stays_and_so_no_group_is_emptied(policy in policies(), candidates in candidates()) {
         let kept = kept(&policy, &candidates);
         prop_assert!(kept.contains(candidates.last().unwrap()));
-        for half in [|c: &Candidate| c.database, |c: &Candidate| c.uploads] {
+        for half in [|c: &Candidate| c.good.database, |c: &Candidate| c.good.uploads] {
             prop_assert_eq!(kept.iter().rfind(|c| half(c)), candidates.iter().rfind(|c| half(c)));
+        }
+    }
+
+    #[test]
+    fn times_that_go_back_push_nothing_out(policy in policies(), candidates in candidates(), forged in proptest::collection::vec(-3000 * DAY_SECS..0, 1..20)) {
+        // Whatever is added with times before the latest one there is changes nothing for what was there in order, however often forget runs.
+        let mut before = i64::MIN;
+        let mut candidates = candidates;
+        candidates.retain(|c| c.created <= NOW && c.created >= before && { before = c.created; true });
+        let latest = candidates.iter().map(|c| c.created).filter(|created| *created <= NOW).max();
+        prop_assume!(latest.is_some());
+        let latest = latest.unwrap_or_default();
+        let policy = Policy { within_secs: 0, last: 0, ..policy };
+        let mut mixed = candidates.clone();
+        for (n, back) in forged.into_iter().enumerate() {
+            let mut c = candidate(1000 + n as u64, latest - SKEW_SECS - 1 + back);
+            c.good = Need::default();
+            mixed.push(c);
+        }
+        let alone = kept(&policy, &candidates);
+        let mut with = mixed;
+        for _ in 0..3 {
+            with = kept(&policy, &with);
+            for candidate in &alone {
+                prop_assert!(with.contains(candidate), "{candidate:?}");
+            }
         }
     }
 
@@ -167,7 +225,7 @@ proptest! {
         for (sequence, secs) in ahead {
             let mut c = candidate(sequence, NOW + secs);
             // Protection of the newest half is not the clock's matter.
-            (c.database, c.uploads) = (false, false);
+            c.good = Need::default();
             mixed.push(c);
         }
         let kept_mixed = kept(&policy, &mixed);

@@ -182,7 +182,7 @@ impl World {
 
     /// Everything that is listed can be restored, and what was acknowledged holds what was there.
     fn verify(&self, storage: &Arc<dyn Storage>, made: &[(crate::store::SnapshotName, &[u64])]) -> Result<(), String> {
-        let options = check::Options { read_data: ReadData::All, seed: 1, lock_wait: Duration::ZERO };
+        let options = check::Options { read_data: ReadData::All, seed: 1, lock_wait: Duration::ZERO, record: None };
         let report = check(Arc::clone(storage), &options, &Silent).unwrap();
         if report.wrong {
             return Err(format!("{:#?}", report.findings));

@@ -453,7 +453,7 @@ impl World {
         if self.damaged.is_empty() && !self.is_any_unreadable() && !self.is_index_lost {
             return;
         }
-        let options = check::Options { read_data: ReadData::All, seed: 1, lock_wait: Duration::ZERO };
+        let options = check::Options { read_data: ReadData::All, seed: 1, lock_wait: Duration::ZERO, record: None };
         let mut repaired = check::repair(self.storage.clone(), &options, &Silent);
         if let Err(Error::Refused(_) | Error::NoStore { .. }) = &repaired {
             // No snapshot is left that shows what it said.

@@ -145,7 +145,7 @@ impl World {
         let is_harm = change.is_harm | std::mem::take(&mut self.is_harm_unseen);
         let report = check(
             storage.clone(),
-            &check::Options { read_data: ReadData::All, seed: 1, lock_wait: Duration::ZERO },
+            &check::Options { read_data: ReadData::All, seed: 1, lock_wait: Duration::ZERO, record: None },
             &Silent,
         );
         let store = match (self.open(), report) {

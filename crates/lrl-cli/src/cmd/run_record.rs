@@ -1,0 +1,75 @@
+//! How the last backup of a source ended, good or bad: a small file in the store's directory, or in the cache of a store in a bucket. Only
+//! `lrl status` reads it, and nothing depends on it.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use lrl_store::ops::backup::time_of;
+use serde::{Deserialize, Serialize};
+
+use super::{Context, store};
+use crate::args::Verb;
+use crate::exit::{Exit, Failure, Result};
+use crate::resolve::Place;
+
+/// How a run ended.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// The verb.
+    pub command: String,
+    /// When it ended, in seconds since 1970.
+    pub finished: i64,
+    /// Its exit code.
+    pub exit: u8,
+    /// The error that ended it, if one did.
+    pub error: Option<String>,
+}
+
+/// Records how a backup ended; other verbs, and what only plans, leave no record. A record that cannot be written changes nothing.
+pub fn write(context: &Context<'_>, result: &Result) {
+    let Verb::Backup(args) = &context.cli.command else { return };
+    let exit = result.as_ref().map_or_else(|failure| failure.exit(false), |exit| *exit);
+    if args.dry_run || exit == Exit::Usage || exit == Exit::WrongKey {
+        return;
+    }
+    let record = RunRecord {
+        command: "backup".into(),
+        finished: time_of(SystemTime::now()).secs,
+        exit: exit.code(),
+        error: result.as_ref().err().map(Failure::message),
+    };
+    let written = path(context, &context.cli.global.source).and_then(|path| put(&path, &record));
+    if written.is_none() {
+        context.term.detail("how this run ended could not be recorded");
+    }
+}
+
+/// Reads how the last backup of a source ended; `None` where that is not known.
+pub fn read(context: &Context<'_>, source: &str) -> Option<RunRecord> {
+    serde_json::from_slice(&fs::read(path(context, source)?).ok()?).ok()
+}
+
+fn path(context: &Context<'_>, source: &str) -> Option<PathBuf> {
+    let name = format!("last-run-{source}.json");
+    match context.paths().ok()?.store {
+        // Where no store is, nothing is made.
+        Place::Directory(path) => path.join("config").is_file().then(|| path.join(name)),
+        Place::Bucket(url) => {
+            let place: String = url.bytes().map(|b| format!("{b:02x}")).collect();
+            let start = place.len().saturating_sub(120);
+            Some(store::cache_dir(context).ok()?.join(format!("{}-{name}", &place[start..])))
+        }
+    }
+}
+
+fn put(path: &std::path::Path, record: &RunRecord) -> Option<()> {
+    let temporary = path.with_extension("json.new");
+    let _ = fs::remove_file(&temporary);
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).ok()?;
+    file.write_all(&serde_json::to_vec(record).ok()?).ok()?;
+    drop(file);
+    fs::rename(&temporary, path).ok()
+}

@@ -1,0 +1,277 @@
+//! What makes a snapshot good, decided in one place: [`judge`] is a pure function of the snapshot, the newest drill of it, and the damage
+//! that checks have found. Every verb that prefers, refuses or removes snapshots asks it.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use crate::error::{Error, Result};
+use crate::format::check::{Damaged, Depth};
+use crate::format::drill::Drilled;
+use crate::format::entry::Time;
+use crate::format::snapshot::{Measure, Snapshot};
+use crate::id::{CheckId, SnapshotId};
+use crate::ops::backup::DATABASE_NOT_FOUND;
+use crate::ops::drill::evidence::{Evidence, Proof};
+use crate::ops::select::Need;
+use crate::ops::status::is_future;
+use crate::progress::Observer;
+use crate::store::{SnapshotName, Store};
+
+/// What is known of a snapshot, the worst that applies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It holds all that it was asked to hold, and nothing speaks against it.
+    Good,
+    /// It is much smaller than the good snapshot before it.
+    Suspect,
+    /// Something was missing or unreadable when it was made.
+    Incomplete,
+    /// The header or schema of its database cannot be read, or it is empty where it was not before.
+    Unreadable,
+    /// Its last drill failed.
+    Failed,
+    /// A check or drill found its chunks missing or wrong.
+    Damaged,
+}
+
+impl State {
+    /// Every state, the best first.
+    pub const ALL: [Self; 6] =
+        [Self::Good, Self::Suspect, Self::Incomplete, Self::Unreadable, Self::Failed, Self::Damaged];
+
+    /// Returns its name, as `--json` and `lrl snapshots` show it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Suspect => "suspect",
+            Self::Incomplete => "incomplete",
+            Self::Unreadable => "unreadable",
+            Self::Failed => "failed",
+            Self::Damaged => "damaged",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The judgement on one snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judgement {
+    /// The worst that is known of it.
+    pub state: State,
+    /// Why it is not good, for people; empty if it is.
+    pub reason: String,
+    /// Which of its parts are good by themselves: what was asked for, is there, whole, and was not found bad by a drill or check.
+    pub good: Need,
+}
+
+impl Judgement {
+    /// Judges a snapshot whose document cannot be read.
+    pub fn damaged(error: &Error) -> Self {
+        Self { state: State::Damaged, reason: error.to_string(), good: Need::default() }
+    }
+
+    /// Returns whether the snapshot is good.
+    pub fn is_good(&self) -> bool {
+        self.state == State::Good
+    }
+
+    /// Returns whether each part that is needed is there and good; where both are needed, the snapshot as a whole must be.
+    pub fn serves(&self, need: Need) -> bool {
+        let parts = (!need.database || self.good.database) && (!need.uploads || self.good.uploads);
+        let one_part = need.database != need.uploads;
+        parts && (one_part || self.is_good())
+    }
+}
+
+/// Judges a snapshot by itself, its newest drill and the damage that checks found in it.
+pub fn judge(snapshot: &Snapshot, proof: Option<&Proof>, damage: Option<&Damage>) -> Judgement {
+    let mut good = Need { database: snapshot.database.is_some(), uploads: snapshot.uploads.is_some() };
+    let mut worst = (State::Good, String::new());
+    let mut found = |state: State, reason: String| {
+        if state > worst.0 {
+            worst = (state, reason);
+        }
+    };
+    for shrink in &snapshot.shrunk {
+        if shrink.measure.is_of_database() {
+            good.database = false;
+        } else {
+            good.uploads = false;
+        }
+        let state = if shrink.measure == Measure::Tables { State::Unreadable } else { State::Suspect };
+        found(state, shrink.to_string());
+    }
+    let shown = snapshot.database.as_ref().map(|half| half.path.as_str());
+    let mut missing = 0;
+    for problem in snapshot.problems.iter().filter(|problem| problem.lost) {
+        missing += 1;
+        let is_of_database = problem.reason == DATABASE_NOT_FOUND || shown == Some(problem.path.as_str());
+        if !is_of_database {
+            good.uploads = false;
+        }
+        let more = snapshot.problems.iter().filter(|problem| problem.lost).count() - 1;
+        let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+        if missing == 1 {
+            found(State::Incomplete, format!("{}: {}{more}", problem.path, problem.reason));
+        }
+    }
+    if snapshot.database.as_ref().is_some_and(|half| half.tables.is_none()) {
+        good.database = false;
+        found(State::Unreadable, "the schema of its database cannot be read".into());
+    }
+    let healed = |proof: &Proof| proof.damaged && damage.is_none_or(|damage| damage.is_whole_since(proof.finished));
+    if let Some(proof) = proof.filter(|proof| !proof.passed && !healed(proof)) {
+        good.database &= !proof.failed.database;
+        good.uploads &= !proof.failed.uploads;
+        let state = if proof.damaged { State::Damaged } else { State::Failed };
+        let what = if proof.drilled == Drilled::Set { "the drill of its set failed" } else { "its last drill failed" };
+        found(state, what.into());
+    }
+    let restored = proof.filter(|proof| proof.passed && proof.drilled == Drilled::Snapshot).map(|proof| proof.finished);
+    if let Some(lost) = damage.and_then(|damage| damage.lost.as_ref()).filter(|lost| restored <= Some(lost.time)) {
+        good.database &= !lost.database;
+        good.uploads &= !lost.files;
+        found(State::Damaged, "a check found chunks of it missing or wrong".into());
+    }
+    let (state, reason) = worst;
+    Judgement { state, reason, good }
+}
+
+/// What checks say of one snapshot.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Damage {
+    /// What is lost, and the check that found it.
+    pub lost: Option<Lost>,
+    /// When a check last read every pack; nothing was lost that is not in `lost`.
+    pub read_all: Option<Time>,
+}
+
+/// What a check found lost in a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lost {
+    /// When.
+    pub time: Time,
+    /// Whether of the database.
+    pub database: bool,
+    /// Whether files.
+    pub files: bool,
+}
+
+impl Damage {
+    /// Returns whether every pack was read since then, and nothing of the snapshot was found damaged.
+    fn is_whole_since(&self, time: Time) -> bool {
+        self.lost.is_none() && self.read_all.is_some_and(|read| read > time)
+    }
+}
+
+/// The records of checks, read once.
+#[derive(Debug, Default)]
+pub struct Checks {
+    lost: HashMap<SnapshotId, (Lost, Depth)>,
+    /// When a check last read every pack.
+    read_all: Option<Time>,
+    /// The newest check, and its record.
+    pub last: Option<Checked>,
+    /// When a check last found nothing wrong.
+    pub last_passed: Option<Time>,
+}
+
+/// The newest check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checked {
+    /// Its record.
+    pub id: CheckId,
+    /// When.
+    pub time: Time,
+    /// Whether nothing was wrong.
+    pub passed: bool,
+}
+
+impl Checks {
+    /// Reads the records of checks; those that cannot be read, or whose time is in the future, tell nothing.
+    pub fn read(store: &Store, now: Time) -> Result<Self> {
+        let mut checks = Self::default();
+        for name in store.check_names()? {
+            let check = match store.check_record(&name) {
+                Ok(check) if is_future(check.time, now) => continue,
+                Ok(check) => check,
+                Err(error) if is_unreadable(&error) => continue,
+                Err(error) => return Err(error),
+            };
+            // Every check walks what leads to data; only one that read every pack tells that what another read is whole again.
+            checks.lost.retain(|_, (_, depth)| *depth != Depth::Structure && check.depth != Depth::All);
+            for Damaged { snapshot, database, files } in &check.damaged {
+                let lost = Lost { time: check.time, database: *database, files: *files };
+                checks.lost.insert(*snapshot, (lost, check.depth));
+            }
+            checks.read_all = checks.read_all.max((check.depth == Depth::All).then_some(check.time));
+            checks.last = Some(Checked { id: name.id, time: check.time, passed: check.passed });
+            checks.last_passed = checks.last_passed.max(check.passed.then_some(check.time));
+        }
+        Ok(checks)
+    }
+
+    /// Returns what they say of a snapshot.
+    pub fn of(&self, id: &SnapshotId) -> Damage {
+        Damage { lost: self.lost.get(id).map(|(lost, _)| *lost), read_all: self.read_all }
+    }
+}
+
+/// Returns whether an object of the store is damaged, of a later format, or not for this key: it proves nothing.
+pub(super) fn is_unreadable(error: &Error) -> bool {
+    matches!(error, Error::Corrupt { .. } | Error::Missing { .. } | Error::Unsupported { .. } | Error::WriteOnly { .. })
+}
+
+/// All that is known of a store's snapshots beside themselves: the records of checks, and of one source's drills at a time.
+pub struct Judge<'s> {
+    store: &'s Store,
+    now: Time,
+    checks: Option<Checks>,
+    drills: Option<(String, Evidence)>,
+}
+
+impl<'s> Judge<'s> {
+    /// Reads nothing yet.
+    pub fn new(store: &'s Store, now: Time) -> Self {
+        Self { store, now, checks: None, drills: None }
+    }
+
+    /// Returns what the records of checks say.
+    pub fn checks(&mut self) -> Result<&Checks> {
+        if self.checks.is_none() {
+            self.checks = Some(Checks::read(self.store, self.now)?);
+        }
+        self.checks.as_ref().ok_or_else(|| Error::Missing { object: "the records of checks".into() })
+    }
+
+    /// Returns what the records of a source's drills say.
+    pub fn evidence(&mut self, source: &str, observer: &dyn Observer) -> Result<&Evidence> {
+        if self.drills.as_ref().is_none_or(|(of, _)| of != source) {
+            self.drills = Some((source.into(), Evidence::read(self.store, source, self.now, observer)?));
+        }
+        let drills = self.drills.as_ref().map(|(_, evidence)| evidence);
+        drills.ok_or_else(|| Error::Missing { object: "the records of drills".into() })
+    }
+
+    /// Gives it a source's records of drills that have been read already.
+    pub(super) fn with_evidence(mut self, source: &str, evidence: Evidence) -> Self {
+        self.drills = Some((source.into(), evidence));
+        self
+    }
+
+    /// Judges a snapshot.
+    pub fn of(&mut self, name: &SnapshotName, snapshot: &Snapshot, observer: &dyn Observer) -> Result<Judgement> {
+        let proof = self.evidence(&name.source, observer)?.of(&name.id);
+        let damage = self.checks()?.of(&name.id);
+        Ok(judge(snapshot, proof.as_ref(), Some(&damage)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,154 @@
+//! The judgement as a table: each thing that speaks against a snapshot, alone and together, and what takes it back.
+
+use super::{Damage, Judgement, Lost, State, judge};
+use crate::format::drill::Drilled;
+use crate::format::entry::Time;
+use crate::format::snapshot::{self, Database, Measure, Shrink, Snapshot, Uploads};
+use crate::id::{ChunkId, SnapshotId};
+use crate::ops::backup::DATABASE_NOT_FOUND;
+use crate::ops::drill::evidence::Proof;
+use crate::ops::select::Need;
+use crate::progress::Problem;
+
+const BOTH: Need = Need { database: true, uploads: true };
+const DATABASE: Need = Need { database: true, uploads: false };
+const UPLOADS: Need = Need { database: false, uploads: true };
+const NONE: Need = Need { database: false, uploads: false };
+
+fn at(secs: i64) -> Time {
+    Time { secs, nanos: 0 }
+}
+
+fn snapshot(change: impl FnOnce(&mut Snapshot)) -> Snapshot {
+    let database = Database {
+        path: "data/lrl.db".into(),
+        size_bytes: 0,
+        sha256: String::new(),
+        root: ChunkId::of(b""),
+        page_size: 4096,
+        change_counter: 1,
+        used_pages: None,
+        tables: Some(vec!["t".into()]),
+        mode: 0,
+        uid: 0,
+        gid: 0,
+        mtime: at(0),
+    };
+    let list = ChunkId::of(b"");
+    let uploads = Uploads { roots: [].into(), list, entries: 0, files: 0, bytes: 0, archive: None };
+    let mut snapshot = Snapshot {
+        format: snapshot::VERSION,
+        source: "lab".into(),
+        sequence: 1,
+        parents: Vec::new(),
+        timestamp: "t".into(),
+        created: at(100),
+        host: String::new(),
+        tags: Vec::new(),
+        program: "test".into(),
+        packs: Vec::new(),
+        original: None,
+        avoids: Vec::new(),
+        database: Some(database),
+        uploads: Some(uploads),
+        problems: Vec::new(),
+        shrunk: Vec::new(),
+    };
+    change(&mut snapshot);
+    snapshot
+}
+
+fn lost(path: &str, reason: &str) -> Problem {
+    Problem { path: path.into(), reason: reason.into(), lost: true }
+}
+
+fn shrink(measure: Measure) -> Shrink {
+    Shrink { measure, before: 9, now: 0, against: SnapshotId::of(b"") }
+}
+
+fn alone(change: impl FnOnce(&mut Snapshot)) -> (State, Need) {
+    let Judgement { state, good, reason } = judge(&snapshot(change), None, None);
+    assert_eq!(state == State::Good, reason.is_empty());
+    (state, good)
+}
+
+#[test]
+fn what_a_snapshot_says_of_itself() {
+    assert_eq!(alone(|_| {}), (State::Good, BOTH));
+    assert_eq!(alone(|s| s.uploads = None), (State::Good, DATABASE), "it was not asked to hold them");
+    assert_eq!(alone(|s| s.database = None), (State::Good, UPLOADS));
+    let note = |s: &mut Snapshot| s.problems.push(Problem { lost: false, ..lost("a", "odd") });
+    assert_eq!(alone(note), (State::Good, BOTH));
+    assert_eq!(alone(|s| s.problems.push(lost("assets/a", "gone"))), (State::Incomplete, DATABASE));
+    let no_database = |s: &mut Snapshot| {
+        s.database = None;
+        s.problems.push(lost("data/lrl.db", DATABASE_NOT_FOUND));
+    };
+    assert_eq!(alone(no_database), (State::Incomplete, UPLOADS));
+    let no_schema = |s: &mut Snapshot| {
+        s.database.as_mut().unwrap().tables = None;
+        s.problems.push(lost("data/lrl.db", "its schema cannot be read"));
+    };
+    assert_eq!(alone(no_schema), (State::Unreadable, UPLOADS));
+    assert_eq!(alone(|s| s.shrunk.push(shrink(Measure::Files))), (State::Suspect, DATABASE));
+    assert_eq!(alone(|s| s.shrunk.push(shrink(Measure::FileBytes))), (State::Suspect, DATABASE));
+    assert_eq!(alone(|s| s.shrunk.push(shrink(Measure::DatabaseBytes))), (State::Suspect, UPLOADS));
+    assert_eq!(alone(|s| s.shrunk.push(shrink(Measure::Tables))), (State::Unreadable, UPLOADS));
+    let all = |s: &mut Snapshot| {
+        no_schema(s);
+        s.shrunk.push(shrink(Measure::Files));
+        s.problems.push(lost("assets/a", "gone"));
+    };
+    assert_eq!(alone(all), (State::Unreadable, NONE), "the worst counts");
+}
+
+fn proof(secs: i64, passed: bool, damaged: bool, failed: Need) -> Proof {
+    Proof { finished: at(secs), drilled: Drilled::Snapshot, passed, damaged, failed }
+}
+
+fn found_by_check(secs: i64, database: bool, files: bool) -> Damage {
+    Damage { lost: Some(Lost { time: at(secs), database, files }), read_all: None }
+}
+
+fn with(proof: Option<Proof>, damage: &Damage) -> (State, Need) {
+    let found = judge(&snapshot(|_| {}), proof.as_ref(), Some(damage));
+    (found.state, found.good)
+}
+
+#[test]
+fn what_drills_and_checks_say_and_what_takes_it_back() {
+    let whole = Damage::default();
+    assert_eq!(with(Some(proof(10, true, false, NONE)), &whole), (State::Good, BOTH));
+    assert_eq!(with(Some(proof(10, false, false, DATABASE)), &whole), (State::Failed, UPLOADS));
+    assert_eq!(with(Some(proof(10, false, false, BOTH)), &whole), (State::Failed, NONE));
+    assert_eq!(with(Some(proof(10, false, true, UPLOADS)), &whole), (State::Damaged, DATABASE));
+    // Damage is over once a later check read everything and found none; a failed check of the contents is not.
+    let read = |secs| Damage { lost: None, read_all: Some(at(secs)) };
+    assert_eq!(with(Some(proof(10, false, true, UPLOADS)), &read(11)), (State::Good, BOTH));
+    assert_eq!(with(Some(proof(10, false, true, UPLOADS)), &read(10)), (State::Damaged, DATABASE));
+    assert_eq!(with(Some(proof(10, false, false, UPLOADS)), &read(11)), (State::Failed, DATABASE));
+    assert_eq!(with(None, &found_by_check(20, true, false)), (State::Damaged, UPLOADS));
+    assert_eq!(with(None, &found_by_check(20, false, true)), (State::Damaged, DATABASE));
+    // A drill straight from the store reads every chunk, one of a set none.
+    assert_eq!(with(Some(proof(21, true, false, NONE)), &found_by_check(20, true, false)), (State::Good, BOTH));
+    assert_eq!(with(Some(proof(19, true, false, NONE)), &found_by_check(20, true, false)), (State::Damaged, UPLOADS));
+    assert_eq!(with(Some(proof(20, true, false, NONE)), &found_by_check(20, true, false)), (State::Damaged, UPLOADS));
+    let of_set = Proof { drilled: Drilled::Set, ..proof(21, true, false, NONE) };
+    assert_eq!(with(Some(of_set), &found_by_check(20, true, false)), (State::Damaged, UPLOADS));
+}
+
+#[test]
+fn a_part_serves_by_itself_and_both_only_together() {
+    let judgement = judge(&snapshot(|s| s.problems.push(lost("assets/a", "gone"))), None, None);
+    assert!(judgement.serves(DATABASE) && !judgement.serves(UPLOADS) && !judgement.serves(BOTH));
+    assert!(!judgement.serves(NONE), "whatever it holds should be good");
+    assert!(judge(&snapshot(|_| {}), None, None).serves(BOTH));
+    let of_database = judge(&snapshot(|s| s.uploads = None), None, None);
+    assert!(of_database.serves(NONE) && of_database.serves(DATABASE) && !of_database.serves(BOTH));
+}
+
+#[test]
+fn states_are_ordered_from_good_to_worst() {
+    assert!(State::ALL.is_sorted());
+    assert_eq!(State::ALL.map(State::name).map(|name| name.len()), [4, 7, 10, 10, 6, 7]);
+}
