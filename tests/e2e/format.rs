@@ -340,6 +340,7 @@ fn drill_record(snapshot: SnapshotId) -> String {
         timestamp: "20260114_120000".into(),
         age_seconds: Some(3600),
         passed: false,
+        damaged: false,
         checks: vec![
             checked("hash_verification", Some(true), None),
             checked("foreign_keys", Some(false), None),

@@ -112,7 +112,7 @@ fn to_json(name: &SnapshotName, snapshot: &Snapshot, proof: Option<Proof>) -> Va
         members.insert("id".into(), name.id.to_string().into());
         members.insert("short_id".into(), name.id.short().into());
         members.insert("proven".into(), proof.is_some_and(|proof| proof.passed).into());
-        let drill = proof.map(|Proof { finished, drilled, passed }| {
+        let drill = proof.map(|Proof { finished, drilled, passed, .. }| {
             json!({ "finished": crate::render::entry::iso(finished), "drilled": drilled, "passed": passed })
         });
         members.insert("last_drill".into(), drill.into());

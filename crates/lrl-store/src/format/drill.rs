@@ -36,6 +36,9 @@ pub struct Drill {
     pub age_seconds: Option<u64>,
     /// Whether every check passed.
     pub passed: bool,
+    /// Whether chunks were missing or wrong in the store itself, as opposed to a check that failed on sound bytes.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub damaged: bool,
     /// Every check that was made, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<Checked>,
@@ -61,6 +64,10 @@ pub struct Drill {
     pub archive_sha256: Option<String>,
     /// The program that drilled, e.g. `lrl 0.1.0`.
     pub program: String,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// What was drilled.
@@ -143,6 +150,7 @@ impl Drill {
             timestamp: "t".into(),
             age_seconds: None,
             passed: true,
+            damaged: false,
             checks: Vec::new(),
             failed_checks: Vec::new(),
             seconds: 0.0,
@@ -176,6 +184,7 @@ mod tests {
             drilled: Drilled::Snapshot,
             age_seconds: Some(3600),
             passed: false,
+            damaged: true,
             checks: vec![
                 checked("integrity_check", Some(false)),
                 checked("asset_rows", None),
@@ -212,6 +221,7 @@ mod tests {
 "#;
         let read = decode(old, &DrillId::of(old), &Ids::default(), "drills/x").unwrap();
         assert_eq!((read.drilled, read.checks.len(), read.before, read.passed), (Drilled::Unknown, 0, None, true));
+        assert!(!read.damaged);
         let later = String::from_utf8(old.to_vec())
             .unwrap()
             .replace("\"passed\"", "\"drilled\":\"copy\",\"more\":[1],\"passed\"");

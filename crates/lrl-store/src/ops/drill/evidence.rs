@@ -22,6 +22,8 @@ pub struct Proof {
     pub drilled: Drilled,
     /// Whether it passed.
     pub passed: bool,
+    /// Whether it found chunks missing or wrong in the store.
+    pub damaged: bool,
 }
 
 /// A table that has far fewer rows than it had in the snapshot that was drilled before.
@@ -100,7 +102,7 @@ impl Evidence {
         let Some(id) = drill.snapshot else { return };
         let finished = drill.finished;
         let from_store = (drill.drilled == Drilled::Snapshot).then_some(finished);
-        let proof = Proof { finished, drilled: drill.drilled, passed: drill.passed };
+        let proof = Proof { finished, drilled: drill.drilled, passed: drill.passed, damaged: drill.damaged };
         let (newest, last_from_store) = self.last.entry(id).or_insert((proof, from_store));
         if newest.finished <= finished {
             *newest = proof;

@@ -127,6 +127,12 @@ fn finding<T>(result: Result<T>) -> Result<Result<T, String>> {
     }
 }
 
+/// As [`finding`]; notes whether the store's own bytes are what is wrong.
+fn finding_in_store<T>(result: Result<T>, damaged: &mut bool) -> Result<Result<T, String>> {
+    *damaged |= result.as_ref().err().is_some_and(Error::is_damage);
+    finding(result)
+}
+
 fn hash_verification(path: &Path, file: &FoundFile, found: &mut Verification, observer: &dyn Observer) -> Result<()> {
     let since = Instant::now();
     let actual = finding(sha256_of(path, observer))?;

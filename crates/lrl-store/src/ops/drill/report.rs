@@ -30,6 +30,8 @@ pub struct Report {
     pub success: bool,
     /// One for each file.
     pub verifications: Vec<Verification>,
+    /// Whether chunks were missing or wrong in the store that was read.
+    pub damaged: bool,
     /// What is wrong with the set as a whole.
     pub errors: Vec<String>,
     /// True if the manifest is not there at all.
@@ -147,6 +149,7 @@ impl Report {
             before: None,
             timestamp: None,
             success: false,
+            damaged: false,
             verifications: Vec::new(),
             errors: Vec::new(),
             missing: false,
@@ -162,7 +165,8 @@ impl Report {
 
     /// Reports a snapshot that cannot even be read.
     pub fn unreadable(name: &SnapshotName, error: &Error) -> Self {
-        Self { snapshot: Some(name.clone()), errors: vec![error.to_string()], ..Self::new(None) }
+        let damaged = error.is_damage();
+        Self { snapshot: Some(name.clone()), damaged, errors: vec![error.to_string()], ..Self::new(None) }
     }
 
     /// Notes what the nearest snapshot before this one held that was drilled with its rows.
@@ -216,6 +220,7 @@ impl Report {
             before: self.before.clone(),
             timestamp: self.timestamp.clone().unwrap_or_default().chars().take(40).collect(),
             passed: self.success,
+            damaged: self.damaged,
             failed_checks: failed.chain(self.errors.iter().map(|_| whole.into())).take(20).collect(),
             seconds: self.seconds,
             rows: of("database").and_then(|found| found.rows.clone()),

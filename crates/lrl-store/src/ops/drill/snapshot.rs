@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use sha2::{Digest, Sha256};
 
-use super::{Check, Files, Options, Report, Uploads, Verification, database, finding};
+use super::{Check, Files, Options, Report, Uploads, Verification, database, finding_in_store};
 use crate::error::{Error, Result};
 use crate::format::entry::{Entry, Kind};
 use crate::format::snapshot::{self, Snapshot};
@@ -40,7 +40,7 @@ pub fn drill_snapshot(
         Some(half) => {
             let since = Instant::now();
             let mut found = Verification::new("assets", label("uploads"), label("uploads"));
-            uploads = read_uploads(store, half, &mut found, observer)?;
+            uploads = read_uploads(store, half, &mut found, &mut report.damaged, observer)?;
             found.seconds = since.elapsed().as_secs_f64();
             found.restore_seconds = found.success.then_some(found.seconds);
             Some(found)
@@ -49,7 +49,7 @@ pub fn drill_snapshot(
     if let Some(half) = &snapshot.database {
         let since = Instant::now();
         let mut found = Verification::new("database", label("database"), label("database"));
-        read_database(store, half, options, &uploads, &mut found, observer)?;
+        report.damaged |= read_database(store, half, options, &uploads, &mut found, observer)?;
         found.seconds = since.elapsed().as_secs_f64();
         report.verifications.push(found);
     }
@@ -57,6 +57,7 @@ pub fn drill_snapshot(
     Ok(report.ended(started))
 }
 
+/// Adds the checks of the database; returns whether the store's own bytes are damaged.
 fn read_database(
     store: &Store,
     half: &snapshot::Database,
@@ -64,7 +65,7 @@ fn read_database(
     uploads: &Uploads,
     found: &mut Verification,
     observer: &dyn Observer,
-) -> Result<()> {
+) -> Result<bool> {
     let guard = Room::open(&options.temp, scratch::RESERVE)?;
     if guard.expect(half.size_bytes).is_err() {
         return Err(no_room(&options.temp, half.size_bytes));
@@ -80,7 +81,8 @@ fn read_database(
         return Err(no_room(&options.temp, half.size_bytes));
     }
     observer.advance(half.size_bytes, 0);
-    let error = finding(written)?.err();
+    let mut damaged = false;
+    let error = finding_in_store(written, &mut damaged)?.err();
     let readable = error.is_none();
     found.push(Check::new("hash_verification", error).with("expected", half.sha256.as_str()));
     if readable {
@@ -88,7 +90,7 @@ fn read_database(
         found.restore_seconds = Some(since.elapsed().as_secs_f64());
         database::check(file.path(), options, uploads, found, observer)?;
     }
-    Ok(())
+    Ok(damaged)
 }
 
 fn no_room(temp: &Path, bytes: u64) -> Error {
@@ -103,10 +105,12 @@ fn read_uploads(
     store: &Store,
     half: &snapshot::Uploads,
     found: &mut Verification,
+    damaged: &mut bool,
     observer: &dyn Observer,
 ) -> Result<Uploads> {
     let mut files = Files::new()?;
-    let mut damaged = Vec::new();
+    let mut described = Vec::new();
+    let mut lost = false;
     let (mut count, mut bad, mut bytes) = (0u64, 0u64, 0u64);
     let mut read = || {
         for entry in Ahead::new(store, true, Items::<Entry>::new(store, &half.list)?) {
@@ -126,7 +130,7 @@ fn read_uploads(
                         observer.advance(piece.len() as u64, 0);
                         checkpoint(observer)
                     });
-                    match finding(done)? {
+                    match finding_in_store(done, &mut lost)? {
                         Ok(()) => {
                             count += 1;
                             bytes += size;
@@ -135,8 +139,8 @@ fn read_uploads(
                         }
                         Err(error) => {
                             bad += 1;
-                            if damaged.len() < 20 {
-                                damaged.push(format!("{}: {error}", String::from_utf8_lossy(&entry.path)));
+                            if described.len() < 20 {
+                                described.push(format!("{}: {error}", String::from_utf8_lossy(&entry.path)));
                             }
                         }
                     }
@@ -145,13 +149,14 @@ fn read_uploads(
         }
         Ok(())
     };
-    let listed = finding(read())?;
+    let listed = finding_in_store(read(), damaged)?;
+    *damaged |= lost;
     let bytes = bytes + files.hardlinks().1;
     let error = listed.err().or_else(|| (bad > 0).then(|| format!("{bad} files cannot be read back whole")));
     let readable = error.is_none();
     let mut check = Check::new("hash_verification", error).with("file_count", count).with("total_bytes", bytes);
-    if !damaged.is_empty() {
-        check = check.with("findings", damaged);
+    if !described.is_empty() {
+        check = check.with("findings", described);
     }
     found.push(check);
     let error = ((count, bytes) != (half.files, half.bytes)).then(|| {
