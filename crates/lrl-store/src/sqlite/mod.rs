@@ -14,6 +14,7 @@ pub mod state;
 
 pub use image::{Image, ImageSink, Method, ReadOptions, read_image};
 pub use inspect::{AssetRow, AssetRows, Inspector, TableRows, Value, check_query};
+pub use plain::COPIES;
 pub use state::{State, observe};
 
 #[cfg(test)]

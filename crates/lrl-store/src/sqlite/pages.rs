@@ -145,8 +145,7 @@ impl<'c> Transaction<'c> {
         sink: &mut dyn ImageSink,
         observer: &dyn Observer,
     ) -> Result<Copied> {
-        let dir = tempfile::Builder::new().prefix("lrl-database-").tempdir_in(scratch);
-        let dir = dir.map_err(Error::io("create a directory in", scratch))?;
+        let dir = plain::CopyDir::new(scratch)?;
         let copy = dir.path().join("database");
         drop(plain::create_private(&copy)?);
         let failed = |error: rusqlite::Error| Error::Source {

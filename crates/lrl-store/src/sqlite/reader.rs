@@ -172,8 +172,7 @@ impl<'a> Reader<'a> {
     /// Lets SQLite roll back or replay a copy: in place that is the application's business.
     fn read_recovered(&mut self) -> Result<Option<Image>> {
         let scratch = self.options.scratch;
-        let dir = tempfile::Builder::new().prefix("lrl-database-").tempdir_in(scratch);
-        let dir = dir.map_err(Error::io("create a directory in", scratch))?;
+        let dir = plain::CopyDir::new(scratch)?;
         let copy = dir.path().join("database");
         // Waiting happens here and not in another attempt: as root, SQLite's own look at a journal sets its owner, and so its ctime.
         let started = Instant::now();

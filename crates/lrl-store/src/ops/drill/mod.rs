@@ -28,7 +28,7 @@ pub use report::{Check, Report, Verification};
 pub use snapshot::drill_snapshot;
 
 /// How the names of temporary directories begin.
-const SCRATCH: &str = "lrl-drill-";
+pub const SCRATCH: &str = "lrl-drill-";
 
 /// How to drill.
 pub struct Options<'a> {
