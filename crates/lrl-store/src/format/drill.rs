@@ -53,6 +53,15 @@ pub struct Drill {
     /// Rows of each table of the database, where they were counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<BTreeMap<String, u64>>,
+    /// Rows whose foreign key leads nowhere, by table, where they were counted; tables without any are left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub orphans: Option<BTreeMap<String, u64>>,
+    /// The parts that passed, `database` and `files`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<String>,
+    /// The parts that the snapshot holds and that this drill did not prove.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unproven_parts: Vec<String>,
     /// What the nearest snapshot before it held that was drilled with its rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Before>,
@@ -94,6 +103,9 @@ pub struct Checked {
     /// How it ended; none where it does not apply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passed: Option<bool>,
+    /// Whether the user asked for it to be skipped.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub skipped: bool,
     /// What was asserted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assertion: Option<String>,
@@ -156,6 +168,9 @@ impl Drill {
             seconds: 0.0,
             restore_seconds: None,
             rows: None,
+            orphans: None,
+            parts: Vec::new(),
+            unproven_parts: Vec::new(),
             before: None,
             database_sha256: None,
             archive_sha256: None,
@@ -176,6 +191,7 @@ mod tests {
             of: "database".into(),
             check: check.into(),
             passed,
+            skipped: false,
             assertion: (check == "assertion").then(|| "SELECT count(*) FROM users >= 1".into()),
         };
         Drill {
@@ -193,6 +209,9 @@ mod tests {
             failed_checks: vec!["database: integrity_check".into()],
             restore_seconds: Some(0.25),
             rows: Some([("users".to_string(), 3)].into()),
+            orphans: Some([("posts".to_string(), 1)].into()),
+            parts: vec!["files".into()],
+            unproven_parts: vec!["database".into()],
             before: Some(Before { snapshot: None, timestamp: "t".into(), rows: [("users".to_string(), 2)].into() }),
             database_sha256: Some("ab".repeat(32)),
             ..Drill::sample("lab", Time { secs: 1_768_392_000, nanos: 5 })

@@ -249,7 +249,7 @@ fn keep_database(
 ) -> Result<Result<snapshot::Database, String>> {
     let look = || {
         let path = verified(file, observer)?;
-        let tables = Inspector::open(&path, observer)?.tables()?;
+        let tables = Inspector::open(&path, observer)?.tables()?.names;
         let mut image = File::open(&path).map_err(Error::io("open", &path))?;
         let mut header = [0; 100];
         image.read_exact(&mut header).map_err(Error::io("read", &path))?;

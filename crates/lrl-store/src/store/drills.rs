@@ -43,10 +43,24 @@ impl Store {
         Ok(name)
     }
 
-    /// Lists the names of a source's drills, oldest first.
+    /// Lists the names of a source's drills, oldest first. Names tell the second: those of one second are ordered by what the records say.
     pub fn drill_names(&self, source: &str) -> Result<Vec<DrillName>> {
         let mut names = collect(&*self.storage, &format!("drills/{source}"), DrillName::parse)?;
         names.sort();
+        for same in names.chunk_by_mut(|a, b| a.finished == b.finished).filter(|same| same.len() > 1) {
+            let mut keyed = Vec::with_capacity(same.len());
+            for name in &*same {
+                let nanos = match self.drill(name) {
+                    Ok(drill) => Some(drill.finished.nanos),
+                    Err(error) if error.is_final() => return Err(error),
+                    // It is no word on anything.
+                    Err(_) => None,
+                };
+                keyed.push((nanos, name.clone()));
+            }
+            keyed.sort();
+            same.iter_mut().zip(keyed).for_each(|(place, (_, name))| *place = name);
+        }
         Ok(names)
     }
 
