@@ -505,3 +505,14 @@ fn findings_of_a_malformed_file_are_lines_of_their_own() {
     assert!(run.stdout.contains("cannot be checked: ") && !run.stdout.contains("row without"), "{}", run.stdout);
     assert!(!run.stdout.contains("\\n") && !run.stdout.contains("***"), "{}", run.stdout);
 }
+
+#[test]
+fn a_table_that_cannot_be_counted_is_not_told_to_be_empty() {
+    let lab = Lab::small();
+    lab.lrl("backup").expect(0);
+    lab.lrl("drill").expect(0);
+    change(&lab, "data/lrl.db", |bytes| bytes[8192..].fill(0xa5));
+    lab.lrl("backup");
+    let run = lab.lrl("drill -q").expect(4);
+    assert!(run.stderr.contains("integrity_check: ") && !run.stderr.contains("has 0 rows"), "{}", run.stderr);
+}

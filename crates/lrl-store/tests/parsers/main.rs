@@ -153,6 +153,7 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
                 timestamp: "20260114_120000".into(),
                 age_seconds: Some(60),
                 passed: true,
+                damaged: false,
                 checks: Vec::new(),
                 failed_checks: vec!["database: integrity_check".into()],
                 seconds: 2.0,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Map;
 
-use super::report::{ASSET_ROWS, FOREIGN_KEYS, INTEGRITY, SCHEMA_VALID};
+use super::report::{ASSET_ROWS, FOREIGN_KEYS, INTEGRITY, SCHEMA_VALID, SQLITE_OPEN};
 use super::{Check, Options, Uploads, Verification, assertion, finding, rows};
 use crate::error::Result;
 use crate::progress::Observer;
@@ -25,12 +25,12 @@ pub(super) fn check(
     let (tables, inspector) = match finding(opened)? {
         Ok(opened) => opened,
         Err(error) => {
-            found.push(Check::new("sqlite_open", Some(error)));
+            found.push(Check::new(SQLITE_OPEN, Some(error)));
             return Ok(());
         }
     };
     let count = tables.names.len() as u64 + tables.more;
-    let mut opened = Check::new("sqlite_open", None).with("tables_found", count).with("tables", tables.names.clone());
+    let mut opened = Check::new(SQLITE_OPEN, None).with("tables_found", count).with("tables", tables.names.clone());
     if tables.more > 0 {
         opened.note = Some(format!("{} more tables are not named: their names are too long, or too many", tables.more));
     }

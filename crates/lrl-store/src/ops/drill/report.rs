@@ -16,6 +16,7 @@ use crate::format::entry::Time;
 use crate::ops::status::SKEW_SECS;
 use crate::store::{SnapshotName, Store};
 
+pub(super) const SQLITE_OPEN: &str = "sqlite_open";
 pub(super) const SCHEMA_VALID: &str = "schema_valid";
 pub(super) const INTEGRITY: &str = "integrity_check";
 pub(super) const FOREIGN_KEYS: &str = "foreign_keys";
@@ -242,8 +243,15 @@ impl Report {
 
     /// Names the tables that have far fewer rows than before. No failure: rows may be deleted on purpose.
     pub fn shrunk(&self) -> Vec<Shrunk> {
-        let rows = self.verifications.iter().find_map(|found| found.rows.as_ref());
-        self.before.as_ref().zip(rows).map_or_else(Vec::new, |(before, rows)| evidence::shrunk(&before.rows, rows))
+        let counted = self.verifications.iter().find_map(|found| Some((found, found.rows.as_ref()?)));
+        let Some((before, (found, rows))) = self.before.as_ref().zip(counted) else { return Vec::new() };
+        // One that is there and cannot be counted is another check's finding.
+        let opened = found.checks.iter().find(|check| check.name == SQLITE_OPEN);
+        let tables = opened.and_then(|check| check.facts.get("tables")?.as_array());
+        let is_there = |name: &str| tables.is_some_and(|tables| tables.iter().any(|table| table == name));
+        let mut shrunk = evidence::shrunk(&before.rows, rows);
+        shrunk.retain(|lost| rows.contains_key(&lost.table) || !is_there(&lost.table));
+        shrunk
     }
 
     /// Returns how long it took to bring the data back, without the checks; `None` if some of it did not come.
