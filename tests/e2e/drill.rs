@@ -224,8 +224,10 @@ fn foreign_keys_and_tables_are_checked() {
                   INSERT INTO child VALUES (7);";
     lab.database().execute_batch(&format!("PRAGMA foreign_keys = OFF; {broken}")).unwrap();
     write_with_python(&lab, "./old", STAMP);
-    let document = drill(&lab, 4);
-    assert_eq!(check(&document, 0, "foreign_keys")["passed"], false);
+    let document = drill(&lab, 0);
+    let keys = check(&document, 0, "foreign_keys");
+    assert_eq!((&keys["passed"], &keys["orphans"]), (&json!(true), &json!({"child": 1})));
+    assert!(keys["note"].as_str().unwrap().starts_with("child: 1 row without its parent row"), "{keys:#}");
     assert_eq!(check(&document, 0, "integrity_check")["passed"], true);
     let lab = python_set();
     lab.lrl("drill --backup old --require-table users --require-table assets").expect(0);
@@ -377,4 +379,140 @@ fn a_snapshot_is_drilled_straight_from_the_store() {
     fs::write(&pack, bytes).unwrap();
     let damaged: Run = lab.lrl("drill --snapshot latest --json").expect(4);
     assert_eq!(damaged.json()["success"], false);
+}
+
+#[test]
+fn rows_without_their_parent_fail_once_there_are_more_than_in_the_drill_before() {
+    let lab = Lab::small();
+    let orphans = |rows: &str| {
+        let broken = "CREATE TABLE IF NOT EXISTS posts (u INTEGER REFERENCES parents(id)); DELETE FROM posts;
+                      CREATE TABLE IF NOT EXISTS parents (id INTEGER PRIMARY KEY);";
+        lab.database()
+            .execute_batch(&format!("PRAGMA foreign_keys = OFF; {broken} INSERT INTO posts VALUES {rows}"))
+            .unwrap();
+        lab.lrl("backup").expect(0);
+    };
+    orphans("(7), (8)");
+    let run = lab.lrl("drill").expect(0);
+    assert!(
+        run.stdout.contains("  [PASS] foreign_keys (posts: 2 rows without their parent row, as in"),
+        "{}",
+        run.stdout
+    );
+    orphans("(7)");
+    lab.lrl("drill --snapshot latest").expect(0);
+    orphans("(7), (8), (9)");
+    let run = lab.lrl("drill").expect(4);
+    assert!(run.stdout.contains("posts: 3 rows without their parent row; in 20"), "{}", run.stdout);
+    assert!(run.stdout.contains("         - posts: row 1 refers to a row of parents"), "{}", run.stdout);
+    // With --quiet the finding is told as well.
+    let run = lab.lrl("drill -q").expect(4);
+    assert!(run.stdout.is_empty() && run.stderr.contains("posts: row 1 refers to a row of parents"), "{}", run.stderr);
+    let run = lab.lrl("drill --skip-check foreign_keys").expect(0);
+    assert!(run.stdout.contains("  [SKIP] foreign_keys\n"), "{}", run.stdout);
+    let last = lab.lrl("drill --json --skip-check foreign_keys --skip-check integrity_check").expect(0).json();
+    assert_eq!(check(&last, 0, "integrity_check")["skipped"], true);
+    lab.write("lrl.toml", "skip-check = ['foreign_keys']");
+    lab.lrl("drill").expect(0);
+    lab.lrl("drill --skip-check hash_verification").expect(2);
+}
+
+#[test]
+fn what_the_application_registers_itself_is_named_and_the_rest_is_checked() {
+    let lab = Lab::small();
+    let script = "
+import sqlite3
+c = sqlite3.connect('data/lrl.db')
+c.create_collation('unicase', lambda a, b: (a.lower() > b.lower()) - (a.lower() < b.lower()))
+c.executescript('CREATE TABLE decks(id INTEGER PRIMARY KEY, n TEXT COLLATE unicase UNIQUE)')
+c.executemany('INSERT INTO decks(n) VALUES (?)', [('b',), ('A',)])
+c.commit()";
+    crate::tools::python(&lab, script, &[]);
+    lab.lrl("backup").expect(0);
+    for line in ["drill", "drill --snapshot latest"] {
+        let run = lab.lrl(line).expect(0);
+        let said = "  [PASS] integrity_check (not checkable here: decks: no such collation sequence: unicase";
+        assert!(run.stdout.contains(said), "{}", run.stdout);
+    }
+    lab.database().execute_batch("CREATE INDEX more ON content_items(body)").unwrap();
+    lab.lrl("backup").expect(0);
+    lab.lrl("drill").expect(0);
+}
+
+#[test]
+fn a_manifest_without_a_part_of_its_snapshot_proves_nothing() {
+    let lab = Lab::small();
+    lab.lrl("backup").expect(0);
+    let manifest = manifests(&lab, "backups").remove(0);
+    let whole = fs::read(lab.path(&manifest)).unwrap();
+    for (left, part) in [("database", "files"), ("assets", "database")] {
+        change(&lab, &manifest, |bytes| {
+            let mut value: Value = serde_json::from_slice(&whole).unwrap();
+            value["backups"].as_array_mut().unwrap().retain(|entry| entry["type"] == left);
+            *bytes = value.to_string().into_bytes();
+        });
+        let run = lab.lrl("drill").expect(4);
+        let at = run.stdout.find(&format!("  [FAIL] Manifest ./{}: its snapshot", manifest.display()));
+        assert!(at < run.stdout.find("Verifying"), "the cause stands first: {}", run.stdout);
+        assert!(run.stdout.contains(&format!("holds the {part}, and it has no entry")), "{}", run.stdout);
+        let listed = lab.lrl("snapshots --json").expect(0).json();
+        assert_eq!(listed["snapshots"][0]["proven"], false);
+    }
+    fs::write(lab.path(&manifest), whole).unwrap();
+    lab.lrl("drill").expect(0);
+    assert_eq!(lab.lrl("snapshots --json").expect(0).json()["snapshots"][0]["proven"], true);
+    let last = fs::read_dir(lab.path("backups/store/drills/lab")).unwrap().map(|entry| fs::read(entry.unwrap().path()));
+    let records: Vec<Value> = last.map(|bytes| serde_json::from_slice(&bytes.unwrap()).unwrap()).collect();
+    assert!(
+        records.iter().all(|record| (record["passed"] == true) == (record["parts"] == json!(["database", "files"])))
+    );
+    // A backup of one part is whole without the other.
+    lab.lrl("backup --db-only").expect(0);
+    lab.lrl("drill").expect(0);
+}
+
+#[test]
+fn sets_of_two_sources_in_one_directory_are_told_apart() {
+    let lab = Lab::small();
+    lab.lrl("backup").expect(0);
+    lab.lrl("backup --source other").expect(0);
+    let run = lab.lrl("drill").expect(2);
+    assert!(run.stderr.contains("several sources (lab, other)") && run.stderr.contains("--source"), "{}", run.stderr);
+    let of = |line: &str| lab.lrl(line).expect(0).json()["sets"][0]["manifest"].as_str().unwrap().to_string();
+    let (first, second) = (of("drill --json --source lab"), of("drill --json --source other"));
+    assert!(first < second, "{first} {second}");
+    let run = lab.lrl("drill --source third").expect(1);
+    assert!(run.stdout.contains("No manifest found in ./backups of the source third"), "{}", run.stdout);
+}
+
+#[test]
+fn a_manifest_that_is_not_there_is_told_where_it_is_drilled() {
+    let lab = python_set();
+    let run = lab.lrl("drill --manifest old/nosuch.json").expect(1);
+    let at = |text: &str| run.stdout.find(text).unwrap_or_else(|| panic!("{}", run.stdout));
+    let cause = at("  [FAIL] Failed to load manifest: cannot read old/nosuch.json");
+    assert!(at("Using manifest: old/nosuch.json") < cause && cause < at("RESTORE DRILL FAILED"), "{}", run.stdout);
+}
+
+#[test]
+fn findings_of_a_malformed_file_are_lines_of_their_own() {
+    let lab = Lab::small();
+    lab.database().execute_batch("CREATE TABLE posts (u INTEGER REFERENCES users(id))").unwrap();
+    write_with_python(&lab, "./old", STAMP);
+    let database = format!("old/lrl_db_{STAMP}.sqlite");
+    change(&lab, &database, |bytes| bytes[4096..].fill(0xa5));
+    let run = lab.lrl("drill --backup old").expect(4);
+    assert!(run.stdout.contains("cannot be checked: ") && !run.stdout.contains("row without"), "{}", run.stdout);
+    assert!(!run.stdout.contains("\\n") && !run.stdout.contains("***"), "{}", run.stdout);
+}
+
+#[test]
+fn a_table_that_cannot_be_counted_is_not_told_to_be_empty() {
+    let lab = Lab::small();
+    lab.lrl("backup").expect(0);
+    lab.lrl("drill").expect(0);
+    change(&lab, "data/lrl.db", |bytes| bytes[8192..].fill(0xa5));
+    lab.lrl("backup");
+    let run = lab.lrl("drill -q").expect(4);
+    assert!(run.stderr.contains("integrity_check: ") && !run.stderr.contains("has 0 rows"), "{}", run.stderr);
 }

@@ -63,6 +63,8 @@ fn the_whole_history_is_drilled_and_one_that_fails_stops_no_other() {
     assert_eq!(run.stdout.matches("RESTORE DRILL").count(), 1);
     let good = records(&lab).iter().filter(|record| record["passed"] == true).count();
     assert!((1..4).contains(&good), "{}", run.stdout);
+    assert!(records(&lab).iter().all(|record| record["passed"] == true || record["damaged"] == true), "{}", run.stdout);
+    assert!(records(&lab).iter().all(|record| record["passed"] == false || record.get("damaged").is_none()));
     assert!(run.stdout.ends_with(&format!("Drilled 4 of 4 snapshots: {good} passed, {} failed\n", 4 - good)));
     let document = lab.lrl("drill --all --json").expect(4).json();
     assert_eq!(drilled(&document), ids);

@@ -329,6 +329,7 @@ fn drill_record(snapshot: SnapshotId) -> String {
         of: "database".into(),
         check: check.into(),
         passed,
+        skipped: false,
         assertion: assertion.map(Into::into),
     };
     let record = drill::Drill {
@@ -341,6 +342,7 @@ fn drill_record(snapshot: SnapshotId) -> String {
         timestamp: "20260114_120000".into(),
         age_seconds: Some(3600),
         passed: false,
+        damaged: false,
         checks: vec![
             checked("hash_verification", Some(true), None),
             checked("foreign_keys", Some(false), None),
@@ -351,6 +353,9 @@ fn drill_record(snapshot: SnapshotId) -> String {
         seconds: 0.5,
         restore_seconds: Some(0.25),
         rows: Some([("assets".to_string(), 2), ("users".to_string(), 1)].into()),
+        orphans: None,
+        parts: Vec::new(),
+        unproven_parts: Vec::new(),
         before: Some(drill::Before {
             snapshot: Some(SnapshotId::of(b"the one before")),
             timestamp: "20260113_120000".into(),

@@ -252,6 +252,37 @@ fn the_drill_of_an_attackers_database_ends_and_changes_nothing() {
             "db.execute('CREATE TABLE assets(id, storage_path AS (hex(zeroblob(30000000))), size_bytes, sha256)'); db.execute(\"INSERT INTO assets(id) VALUES (1), (2), (3)\")".into(),
             false,
         ),
+        // Below the limit of one value, so that they would be read, sorted and kept.
+        (
+            "columns that are computed, each within the limit",
+            "db.execute(\"CREATE TABLE assets(id, storage_path AS (hex(zeroblob(4000000)) || id), size_bytes, sha256 AS (hex(zeroblob(4000000))))\"); db.executemany('INSERT INTO assets(id) VALUES (?)', [(n,) for n in range(40)])".into(),
+            false,
+        ),
+        (
+            "40 rows with long digests and ids",
+            format!("{assets}; db.executemany(\"INSERT INTO assets VALUES (?, 'ab12/v1.txt', 12, ?)\", [(str(n) + 'i' * 3000000, 'd' * 25000000) for n in range(40)])"),
+            false,
+        ),
+        (
+            "long ids that are a key",
+            "db.execute('CREATE TABLE assets(id TEXT PRIMARY KEY, storage_path, size_bytes, sha256)'); db.executemany(\"INSERT INTO assets VALUES (?, 'ab12/v1.txt', 12, NULL)\", [(str(n) + 'i' * 7000000,) for n in range(12)])".into(),
+            true,
+        ),
+        (
+            "an index on an expression",
+            format!("{assets}; db.execute('CREATE INDEX i ON users(zeroblob(255000000 + id))'); db.execute('INSERT INTO users VALUES (1)')"),
+            false,
+        ),
+        (
+            "an index on many long expressions",
+            format!("{assets}; db.execute('CREATE TABLE w(x); '); db.execute('CREATE INDEX i ON w(' + ', '.join('hex(zeroblob(2000000 + %d))' % n for n in range(60)) + ')')\ntry: db.execute('INSERT INTO w VALUES (1)')\nexcept Exception: pass"),
+            false,
+        ),
+        (
+            "long names of tables",
+            format!("{assets}; [db.execute('CREATE TABLE \"%d%s\"(x)' % (n, 'n' * 900000)) for n in range(22)]"),
+            true,
+        ),
         ("a default that calls an extension", format!("{assets}; db.execute(\"CREATE TABLE d(x DEFAULT (load_extension('/tmp/evil.so')))\")"), true),
         ("a schema that does not parse", format!("{assets}; {}", raw("UPDATE sqlite_master SET sql = 'CREATE TABLE users(' WHERE name = 'users'")), false),
         ("a table whose root is the schema's", format!("{assets}; {}", raw("UPDATE sqlite_master SET rootpage = 1 WHERE name = 'users'")), false),
@@ -355,4 +386,138 @@ fn a_umask_that_forbids_everything_forbids_lrl_nothing() {
     }
     let mode = |path: &str| fs::metadata(lab.path(path)).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode("new/lrl.db"), mode("new/assets")), (mode("data/lrl.db"), mode("data/assets")));
+}
+
+#[test]
+fn a_hostile_schema_costs_a_backup_no_memory_and_a_snapshot_no_room() {
+    let lab = Lab::small();
+    python(
+        &lab,
+        "
+import sqlite3
+db = sqlite3.connect('data/lrl.db', isolation_level=None)
+db.execute('BEGIN')
+for n in range(22): db.execute('CREATE TABLE \"%d%s\"(x)' % (n, 'n' * 900000))
+for n in range(4000): db.execute('CREATE TABLE \"%s\"(x)' % ('t%05d' % n * 40))
+db.commit()",
+        &[],
+    );
+    for line in ["backup", "backup --rescan"] {
+        let run = lean(&lab, line);
+        assert!([0, 3].contains(&run.code), "{}", run.stderr);
+        lab.database().execute("INSERT INTO users VALUES (?1, 'x', 'x', 'x', 'x')", [line]).unwrap();
+    }
+    let snapshots = files_with(&lab.path("backups/store/snapshots"), "lab");
+    assert!(snapshots.iter().all(|path| fs::metadata(path).unwrap().len() < 128 << 10));
+    assert!([0, 4].contains(&lean(&lab, "drill --snapshot latest").code));
+}
+
+#[test]
+fn nobody_else_reads_what_a_drill_unpacks() {
+    let mut lab = Lab::small();
+    for n in 0..3000 {
+        lab.write(format!("data/assets/f/{n:05}"), "x".repeat(100));
+    }
+    lab.write("data/assets/private.txt", "private");
+    lab.lrl("backup").expect(0);
+    fs::create_dir(lab.path("tmp")).unwrap();
+    for (dir, mode) in [("tmp", 0o1777), ("", 0o755)] {
+        fs::set_permissions(lab.path(dir), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let tmp = lab.path("tmp").to_str().unwrap().to_string();
+    lab.set("TMPDIR", &tmp);
+    // Another user looks all the time; what it sees of modes, and what it can read, is told at the end.
+    let script = "
+import os, sys, time
+os.setgid(65534) if os.getuid() == 0 else None; os.setuid(65534) if os.getuid() == 0 else None
+top, other = sys.argv[1], os.getuid() == 65534
+modes, read = set(), 0
+print('ready', flush=True)
+while not os.path.exists(top + '/done'):
+    for name in os.listdir(top):
+        if not name.startswith('lrl-drill-'): continue
+        try: modes.add('%o' % (os.lstat(top + '/' + name).st_mode & 0o7777))
+        except FileNotFoundError: continue
+        try: read += other and len(os.listdir(top + '/' + name)) >= 0
+        except (PermissionError, FileNotFoundError): pass
+print(sorted(modes), read)";
+    for umask in ["022", "000", "0777"] {
+        let _ = fs::remove_file(lab.path("tmp/done"));
+        let mut watcher = Command::new("python3");
+        watcher.args(["-c", script, &tmp]).stdout(std::process::Stdio::piped());
+        let mut watcher = watcher.spawn().unwrap();
+        let mut out = std::io::BufReader::new(watcher.stdout.take().unwrap());
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut out, &mut line).unwrap();
+        let mut drill = Command::new("sh");
+        drill.args(["-c", &format!("umask {umask}; exec \"$@\""), "sh", env!("CARGO_BIN_EXE_lrl"), "drill"]);
+        drill.current_dir(lab.path("")).env("TMPDIR", &tmp).env("HOME", lab.path("home"));
+        let run: Run = drill.output().unwrap().into();
+        run.expect(0);
+        fs::write(lab.path("tmp/done"), "").unwrap();
+        line.clear();
+        std::io::BufRead::read_line(&mut out, &mut line).unwrap();
+        watcher.wait().unwrap();
+        assert_eq!(line, "['700'] 0\n", "umask {umask}");
+    }
+}
+
+#[test]
+fn what_a_killed_drill_unpacked_is_removed_by_the_next_verb_and_traps_are_not() {
+    let mut lab = Lab::small();
+    lab.lrl("backup").expect(0);
+    lab.write("precious/file", "x");
+    lab.set("TMPDIR", lab.path("tmp").to_str().unwrap());
+    fs::create_dir(lab.path("tmp")).unwrap();
+    std::os::unix::fs::symlink(lab.path("precious"), lab.path("tmp/lrl-drill-trap")).unwrap();
+    for line in ["status", "snapshots", "backup", "check", "drill"] {
+        lab.write("tmp/lrl-drill-dead/assets/private.txt", "private");
+        lab.lrl(line).expect(0);
+        assert_eq!(crate::tools::names(lab.path("tmp")), ["lrl-drill-trap"], "{line}");
+        assert!(lab.path("precious/file").exists());
+    }
+    // A drill that lives keeps what is its own.
+    lab.write("tmp/lrl-drill-alive/file", "x");
+    let held = fs::File::open(lab.path("tmp/lrl-drill-alive")).unwrap();
+    held.lock().unwrap();
+    lab.lrl("snapshots").expect(0);
+    assert!(lab.path("tmp/lrl-drill-alive/file").exists());
+}
+
+#[test]
+fn a_snapshot_that_holds_more_than_it_states_is_damaged() {
+    let lab = Lab::small();
+    lab.lrl("backup --snapshot-only").expect(0);
+    let store = lab.path("backups/store/snapshots/lab");
+    let good = fs::read_to_string(files_with(&store, "-").remove(0)).unwrap();
+    for (member, number) in [("entries", 2), ("bytes", 70_000)] {
+        let start = good.find("\"uploads\"").unwrap();
+        let at = start + good[start..].find(&format!("\"{member}\":")).unwrap() + member.len() + 3;
+        let end = at + good[at..].find([',', '}']).unwrap();
+        let bytes = format!("{}{number}{}", &good[..at], &good[end..]);
+        let id = SnapshotId::of(bytes.as_bytes()).to_string();
+        fs::write(store.join(format!("{:016x}-{id}", 1)), bytes).unwrap();
+        let run = lean(&lab, &format!("drill --snapshot {id}"));
+        assert_eq!(run.code, 4, "{member}: {}{}", run.stdout, run.stderr);
+        assert!(run.stdout.contains("holds more than the "), "{member}: {}", run.stdout);
+        fs::remove_file(store.join(format!("{:016x}-{id}", 1))).unwrap();
+    }
+}
+
+#[test]
+fn a_tebibyte_of_hole_is_drilled_without_hashing_it() {
+    let lab = Lab::small();
+    lab.write("data/assets/sparse", "begin");
+    let file = fs::File::options().write(true).open(lab.path("data/assets/sparse")).unwrap();
+    if file.set_len(1 << 40).is_err() {
+        return;
+    }
+    lean(&lab, "backup --snapshot-only");
+    let run = lean(&lab, "drill --snapshot latest");
+    assert_eq!(run.code, 0, "{}", run.stdout);
+    assert!(
+        run.stdout.contains("files with holes of 1 GiB and more, of which no SHA-256 was computed: 1"),
+        "{}",
+        run.stdout
+    );
 }

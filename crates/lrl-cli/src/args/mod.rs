@@ -330,6 +330,9 @@ pub struct DrillArgs {
     /// What the database must answer: a query that gives one value, and what it is compared with; may be given again
     #[arg(long, num_args = 2, value_names = ["QUERY", "COMPARISON"], action = clap::ArgAction::Append, help_heading = SETTINGS)]
     pub assert: Vec<String>,
+    /// A check that is not made, because this database cannot pass it; may be given again
+    #[arg(long, value_name = "CHECK", value_parser = clap::builder::PossibleValuesParser::new(lrl_store::ops::drill::SKIPPABLE), help_heading = SETTINGS)]
+    pub skip_check: Vec<String>,
 }
 
 /// `lrl export`.

@@ -32,6 +32,8 @@ mod undo;
 use clap::ArgMatches;
 use lrl_store::error::Error;
 use lrl_store::format::key::Credential;
+use lrl_store::ops::{drill as drill_engine, import as import_engine, scratch};
+use lrl_store::sqlite::COPIES;
 
 use crate::args::{Cli, Verb};
 use crate::config::File;
@@ -64,8 +66,21 @@ impl Context<'_> {
     }
 }
 
+/// Removes what killed runs left unpacked: nobody may drill or import again for a long time.
+fn reclaim(context: &Context<'_>) {
+    let backups = context.paths().ok().map(|paths| paths.backup_dir);
+    for dir in std::iter::once(std::env::temp_dir()).chain(backups) {
+        [drill_engine::SCRATCH, import_engine::SCRATCH, COPIES]
+            .iter()
+            .for_each(|prefix| scratch::reclaim(&dir, prefix));
+    }
+}
+
 /// Runs the verb.
 pub fn run(context: &Context<'_>) -> Result {
+    if !matches!(context.cli.command, Verb::Completions { .. }) {
+        reclaim(context);
+    }
     match &context.cli.command {
         Verb::Backup(args) => backup::run(context, args),
         Verb::Restore(args) => restore::run(context, args),

@@ -36,8 +36,8 @@ pub struct Drill {
     pub age_seconds: Option<u64>,
     /// Whether every check passed.
     pub passed: bool,
-    /// Whether chunks of the snapshot were missing or wrong in the store.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    /// Whether chunks were missing or wrong in the store itself, as opposed to a check that failed on sound bytes.
+    #[serde(default, skip_serializing_if = "is_false")]
     pub damaged: bool,
     /// Every check that was made, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -53,6 +53,15 @@ pub struct Drill {
     /// Rows of each table of the database, where they were counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<BTreeMap<String, u64>>,
+    /// Rows whose foreign key leads nowhere, by table, where they were counted; tables without any are left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub orphans: Option<BTreeMap<String, u64>>,
+    /// The parts that passed, `database` and `files`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<String>,
+    /// The parts that the snapshot holds and that this drill did not prove.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unproven_parts: Vec<String>,
     /// What the nearest snapshot before it held that was drilled with its rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Before>,
@@ -64,6 +73,10 @@ pub struct Drill {
     pub archive_sha256: Option<String>,
     /// The program that drilled, e.g. `lrl 0.1.0`.
     pub program: String,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// What was drilled.
@@ -90,6 +103,9 @@ pub struct Checked {
     /// How it ended; none where it does not apply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passed: Option<bool>,
+    /// Whether the user asked for it to be skipped.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub skipped: bool,
     /// What was asserted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assertion: Option<String>,
@@ -152,6 +168,9 @@ impl Drill {
             seconds: 0.0,
             restore_seconds: None,
             rows: None,
+            orphans: None,
+            parts: Vec::new(),
+            unproven_parts: Vec::new(),
             before: None,
             database_sha256: None,
             archive_sha256: None,
@@ -172,6 +191,7 @@ mod tests {
             of: "database".into(),
             check: check.into(),
             passed,
+            skipped: false,
             assertion: (check == "assertion").then(|| "SELECT count(*) FROM users >= 1".into()),
         };
         Drill {
@@ -180,7 +200,7 @@ mod tests {
             drilled: Drilled::Snapshot,
             age_seconds: Some(3600),
             passed: false,
-            damaged: false,
+            damaged: true,
             checks: vec![
                 checked("integrity_check", Some(false)),
                 checked("asset_rows", None),
@@ -189,6 +209,9 @@ mod tests {
             failed_checks: vec!["database: integrity_check".into()],
             restore_seconds: Some(0.25),
             rows: Some([("users".to_string(), 3)].into()),
+            orphans: Some([("posts".to_string(), 1)].into()),
+            parts: vec!["files".into()],
+            unproven_parts: vec!["database".into()],
             before: Some(Before { snapshot: None, timestamp: "t".into(), rows: [("users".to_string(), 2)].into() }),
             database_sha256: Some("ab".repeat(32)),
             ..Drill::sample("lab", Time { secs: 1_768_392_000, nanos: 5 })
@@ -217,6 +240,7 @@ mod tests {
 "#;
         let read = decode(old, &DrillId::of(old), &Ids::default(), "drills/x").unwrap();
         assert_eq!((read.drilled, read.checks.len(), read.before, read.passed), (Drilled::Unknown, 0, None, true));
+        assert!(!read.damaged);
         let later = String::from_utf8(old.to_vec())
             .unwrap()
             .replace("\"passed\"", "\"drilled\":\"copy\",\"more\":[1],\"passed\"");

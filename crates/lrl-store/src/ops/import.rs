@@ -24,6 +24,9 @@ use crate::storage::LockMode;
 use crate::store::session::Session;
 use crate::store::{SnapshotName, Store};
 
+/// How the names of temporary directories begin.
+pub const SCRATCH: &str = ".lrl-import-";
+
 /// What to import.
 pub struct Options {
     /// The directory with the sets.
@@ -247,7 +250,7 @@ fn keep_database(
 ) -> Result<Result<snapshot::Database, String>> {
     let look = || {
         let path = verified(file, observer)?;
-        let tables = Inspector::open(&path, observer)?.tables()?;
+        let tables = Inspector::open(&path, observer)?.tables()?.names;
         let mut image = File::open(&path).map_err(Error::io("open", &path))?;
         let mut header = [0; 100];
         image.read_exact(&mut header).map_err(Error::io("read", &path))?;
@@ -293,7 +296,7 @@ fn keep_uploads(
     options: &Options,
     observer: &dyn Observer,
 ) -> Result<Result<snapshot::Uploads, String>> {
-    let scratch = Scratch::new(&options.scratch, ".lrl-import-")?;
+    let scratch = Scratch::new(&options.scratch, SCRATCH)?;
     let unpacked =
         of_the_set(verified(file, observer).and_then(|path| unpack(&path, file, &scratch, options, observer)))?;
     let roots = match unpacked {

@@ -126,7 +126,7 @@ pub fn judge(snapshot: &Snapshot, proof: Option<&Proof>, damage: Option<&Damage>
         found(State::Unreadable, "the schema of its database cannot be read".into());
     }
     let healed = |proof: &Proof| proof.damaged && damage.is_none_or(|damage| damage.is_whole_since(proof.finished));
-    if let Some(proof) = proof.filter(|proof| !proof.passed && !healed(proof)) {
+    if let Some(proof) = proof.filter(|proof| proof.failed != Need::default() && !healed(proof)) {
         good.database &= !proof.failed.database;
         good.uploads &= !proof.failed.uploads;
         let state = if proof.damaged { State::Damaged } else { State::Failed };

@@ -64,7 +64,10 @@ pub fn write(
         Ok(())
     };
     let (mut batch, mut queued) = (Vec::new(), 0);
-    let mut take = |at, piece| {
+    let mut take = |at: u64, piece: Piece| {
+        if at.saturating_add(piece.len()) > database.size_bytes {
+            return Err(Error::corrupt("the database in the snapshot", "is longer than the snapshot says"));
+        }
         let (id, len) = match piece {
             Piece::Data { id, len } if len <= MAX_CHUNK as u64 => (id, len as usize),
             _ => return Err(Error::corrupt("the database in the snapshot", "has no extent at one place")),

@@ -5,11 +5,12 @@ use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use super::archive::{self, Contents, Segments};
 use super::behind::WriteBehind;
 use crate::error::{Error, Result};
-use crate::format::entry::{Content, Entry, Kind, Piece};
+use crate::format::entry::{Content, Entry, Kind, Piece, compare_paths};
 use crate::format::snapshot::Uploads;
 use crate::progress::Observer;
 use crate::storage::local::Synced;
@@ -29,7 +30,7 @@ pub fn write_archive(
 ) -> Result<(Synced, archive::Written)> {
     let file = WriteBehind::create(name.parent().unwrap_or(Path::new(".")))?;
     let entries = Ahead::new(store, segments.is_none(), Items::<Entry>::new(store, &uploads.list)?);
-    let contents = StoredContents { store, list: uploads };
+    let contents = StoredContents { store, list: uploads, near: Mutex::default() };
     let options = archive::Options { path: name, workers: rayon::current_num_threads(), room, observer };
     let mut writer = std::io::BufWriter::with_capacity(256 << 10, file);
     let written = archive::write(entries, &contents, segments, &mut writer, &options)?;
@@ -43,6 +44,8 @@ pub struct StoredContents<'a> {
     pub store: &'a Store,
     /// The uploads whose list it is.
     pub list: &'a Uploads,
+    /// The entries that the last look-up read: names of hard links mostly lead to the same place.
+    near: Mutex<Vec<Entry>>,
 }
 
 impl StoredContents<'_> {
@@ -100,7 +103,14 @@ impl Contents for StoredContents<'_> {
     }
 
     fn find(&self, path: &[u8]) -> Result<Option<Entry>> {
-        let found = Items::from_path(self.store, &self.list.list, path)?.next().transpose()?;
-        Ok(found.filter(|entry| entry.path == path))
+        let mut near = self.near.lock().unwrap_or_else(PoisonError::into_inner);
+        let reaches = near.first().zip(near.last()).is_some_and(|(first, last)| {
+            compare_paths(&first.path, path).is_le() && compare_paths(path, &last.path).is_le()
+        });
+        if !reaches {
+            *near = Items::from_path(self.store, &self.list.list, path)?.into_leaf();
+        }
+        let at = near.binary_search_by(|entry| compare_paths(&entry.path, path));
+        Ok(at.ok().and_then(|at| near.get(at).cloned()))
     }
 }

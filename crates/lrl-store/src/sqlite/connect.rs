@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
+use rusqlite::limits::Limit;
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
 /// Why SQLite would not let us read, by what can be done about it.
@@ -32,6 +33,8 @@ impl From<rusqlite::Error> for Refusal {
                 Self::Busy
             }
             (ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt, _) => Self::NotDatabase(text),
+            // A schema that takes more memory than any honest one.
+            (ErrorCode::TooBig | ErrorCode::OutOfMemory, _) => Self::NotDatabase(text),
             // "unsupported file format" of a schema format number that SQLite does not know.
             (ErrorCode::Unknown, ffi::SQLITE_ERROR) => Self::NotDatabase(text),
             (ErrorCode::CannotOpen | ErrorCode::ReadOnly, _) => Self::NoSideFiles(text),
@@ -42,14 +45,23 @@ impl From<rusqlite::Error> for Refusal {
 
 /// Says what SQLite said, in one line.
 pub(super) fn describe(error: &rusqlite::Error) -> String {
+    /// A message may hold a whole definition of the schema.
+    const MOST: usize = 500;
     let text = match error {
+        rusqlite::Error::SqliteFailure(code, _) if code.code == ErrorCode::OutOfMemory => {
+            format!("it needs more than the {} MiB of memory that SQLite may take (SQLite code 7)", HEAP_BYTES >> 20)
+        }
         rusqlite::Error::SqliteFailure(code, Some(message)) => {
             format!("{message} (SQLite code {})", code.extended_code)
         }
         rusqlite::Error::SqliteFailure(code, None) => format!("{code} (SQLite code {})", code.extended_code),
         other => other.to_string(),
     };
-    text.replace(['\n', '\r'], " ")
+    let text = text.replace(['\n', '\r'], " ");
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
 }
 
 /// Opens the application's database so that nothing in it or beside it changes, locks apart: read-only, and no checkpoint even if
@@ -69,7 +81,17 @@ pub(super) fn open_immutable(path: &Path) -> Result<Connection, rusqlite::Error>
     configure(Connection::open_with_flags(immutable_uri(path), flags)?)
 }
 
+/// No value that SQLite reads or computes is longer, in bytes.
+const VALUE_BYTES: i32 = 8 << 20;
+
+/// SQLite takes no more memory in this process, in bytes: a hostile schema has no other bound.
+const HEAP_BYTES: i64 = 30 << 20;
+
 fn configure(conn: Connection) -> Result<Connection, rusqlite::Error> {
+    conn.pragma_update(None, "hard_heap_limit", HEAP_BYTES)?;
+    for (limit, value) in [(Limit::SQLITE_LIMIT_LENGTH, VALUE_BYTES), (Limit::SQLITE_LIMIT_SQL_LENGTH, 1 << 20)] {
+        conn.set_limit(limit, value)?;
+    }
     conn.busy_timeout(Duration::ZERO)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
@@ -92,14 +114,49 @@ fn immutable_uri(path: &Path) -> String {
     uri
 }
 
-/// Names of the tables, sorted. Refuses a schema with absurdly many, which only an attacker writes.
-pub(super) fn table_names(conn: &Connection) -> Result<Vec<String>, rusqlite::Error> {
-    const MOST: usize = 20_000;
-    let mut statement = conn.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name LIMIT ?1")?;
-    let names = statement.query_map([MOST as i64 + 1], |row| text_of(row.get_ref(0)?))?;
-    let names = names.collect::<Result<Vec<_>, _>>()?;
-    if names.len() > MOST {
+/// A longer name is no honest table's; in bytes.
+const NAME_BYTES: usize = 512;
+/// Names are kept up to this sum, in bytes: every snapshot and every record of a drill repeats them.
+const NAMES_BYTES: usize = 64 << 10;
+
+/// Names of the tables, sorted, up to a bound; those beyond it are only counted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tables {
+    /// The names.
+    pub names: Vec<String>,
+    /// How many tables have a name that is not among them.
+    pub more: u64,
+}
+
+/// Lists the tables. Refuses a schema with absurdly many, which only an attacker writes.
+pub(super) fn tables(conn: &Connection) -> Result<Tables, rusqlite::Error> {
+    const MOST: u64 = 20_000;
+    let count =
+        conn.query_row("SELECT count(*) FROM sqlite_schema WHERE type = 'table'", [], |row| row.get::<_, i64>(0));
+    let count = count?.unsigned_abs();
+    if count > MOST {
         return Err(rusqlite::Error::ToSqlConversionFailure(format!("more than {MOST} tables").into()));
+    }
+    let names = names_where(conn, "true")?;
+    Ok(Tables { more: count.saturating_sub(names.len() as u64), names })
+}
+
+/// Names of the tables that a condition holds for, sorted, within the bounds.
+pub(super) fn names_where(conn: &Connection, condition: &str) -> Result<Vec<String>, rusqlite::Error> {
+    // The length is known without reading the name.
+    let sql = format!(
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND octet_length(name) <= {NAME_BYTES} AND {condition} ORDER BY name"
+    );
+    let mut statement = conn.prepare(&sql)?;
+    let mut rows = statement.query([])?;
+    let (mut names, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        let name = text_of(row.get_ref(0)?)?;
+        bytes += name.len();
+        if bytes > NAMES_BYTES {
+            break;
+        }
+        names.push(name);
     }
     Ok(names)
 }

@@ -1,6 +1,7 @@
 //! A careful look into a copy of a database that an attacker may have written. Owns the checks of the drill that need SQLite; never
 //! opens a live database, never writes, leaves nothing beside the file.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -15,7 +16,8 @@ use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
 use rusqlite::{Batch, Connection, ErrorCode, Row};
 
-use super::connect::{describe, open_immutable, table_names, text_of};
+pub use super::connect::Tables;
+use super::connect::{describe, names_where, open_immutable, tables, text_of};
 use crate::error::{Error, Result};
 use crate::progress::Observer;
 
@@ -35,6 +37,8 @@ pub struct AssetRow {
     pub id: String,
     /// Where the upload is, relative to the uploads directory; empty before the application has stored it. Not trustworthy.
     pub storage_path: Vec<u8>,
+    /// How many bytes the path has, where that is so many that it was not read.
+    pub long_path: Option<u64>,
     /// The upload's length, where the row has a number.
     pub size_bytes: Option<i64>,
     /// The upload's SHA-256 as the application wrote it, where the row has one.
@@ -57,6 +61,28 @@ pub struct TableRows {
     pub table: String,
     /// The count, or why it cannot be counted.
     pub rows: Result<u64, String>,
+}
+
+/// What SQLite's check of the structure found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Integrity {
+    /// What is wrong, up to a limit.
+    pub findings: Vec<String>,
+    /// What could not be checked here, because it needs what the application registers with SQLite itself: by table, and why.
+    pub not_checkable: Vec<String>,
+}
+
+/// Rows whose foreign key leads nowhere.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Orphans {
+    /// How many there are, by table; tables without any are left out.
+    pub rows: BTreeMap<String, u64>,
+    /// Some of them, for people.
+    pub described: Vec<String>,
+    /// What could not be checked here, by table, and why.
+    pub not_checkable: Vec<String>,
+    /// Why not all rows could be read.
+    pub error: Option<String>,
 }
 
 /// A value that a user's assertion yields.
@@ -96,30 +122,113 @@ impl<'a> Inspector<'a> {
         self.patience = patience;
     }
 
-    /// Names the tables, sorted.
-    pub fn tables(&self) -> Result<Vec<String>> {
-        self.watched(table_names)
+    /// Lists the tables.
+    pub fn tables(&self) -> Result<Tables> {
+        self.watched(tables)
     }
 
-    /// Runs SQLite's own check of its structure; returns up to `limit` findings, none if it is whole. (`CHECK` constraints are not
+    /// Returns whether there is a table of this name, in any case of its letters.
+    pub fn has_table(&self, name: &str) -> Result<bool> {
+        let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND octet_length(name) = ?1 AND name = ?2 COLLATE NOCASE";
+        self.watched(|conn| conn.query_row(sql, (name.len() as i64, name), |row| row.get::<_, i64>(0)))
+            .map(|count| count > 0)
+    }
+
+    /// Runs SQLite's own check of its structure; lists up to `limit` findings, none if it is whole. (`CHECK` constraints are not
     /// evaluated: SQLite does not parse them in a database that is open read-only.)
-    pub fn integrity_check(&self, limit: u32) -> Result<Vec<String>> {
-        let sql = format!("PRAGMA main.integrity_check({})", limit.max(1));
-        let mut found = self.findings(&sql, limit, |row| text_of(row.get_ref(0)?))?;
-        found.retain(|line| line != "ok");
-        Ok(found)
+    ///
+    /// One collation or function that only the application has keeps SQLite from checking anything. Then the structure is checked without
+    /// the order of indexes, and each table by itself.
+    pub fn integrity_check(&self, limit: u32) -> Result<Integrity> {
+        let limit = limit.max(1);
+        let (mut findings, failed) = self.lines(&format!("PRAGMA main.integrity_check({limit})"), limit)?;
+        let mut not_checkable = Vec::new();
+        let Some(why) = failed else { return Ok(Integrity { findings, not_checkable }) };
+        // The full text index of a virtual table is checked last, and SQLite does not say which one it gave up on.
+        let is_virtual = why.starts_with(VIRTUAL_FAILED);
+        if !needs_the_application(&why) && !is_virtual {
+            findings.push(why);
+            return Ok(Integrity { findings, not_checkable });
+        }
+        let bare = self.without_collations()?;
+        let (found, failed) = bare.lines(&format!("PRAGMA main.quick_check({limit})"), limit)?;
+        findings.extend(found);
+        match failed {
+            Some(why) if why.starts_with(VIRTUAL_FAILED) => {}
+            Some(why) if needs_the_application(&why) => not_checkable.push(format!("the structure as a whole: {why}")),
+            failed => findings.extend(failed),
+        }
+        let virtuals = self.watched(|conn| names_where(conn, "rootpage = 0"))?;
+        for table in self.tables()?.names {
+            let (found, failed) = self.lines(&format!("PRAGMA main.integrity_check({})", quoted(&table)), limit)?;
+            findings.extend(found);
+            let Some(why) = failed else { continue };
+            if needs_the_application(&why) || why.starts_with(VIRTUAL_FAILED) && virtuals.contains(&table) {
+                not_checkable.push(format!("{table}: {why}"));
+            } else {
+                findings.push(why);
+            }
+        }
+        let mut seen = BTreeSet::new();
+        findings.retain(|line| seen.insert(line.clone()));
+        findings.truncate(limit as usize);
+        Ok(Integrity { findings, not_checkable })
     }
 
-    /// Looks for rows whose foreign key leads nowhere; returns up to `limit` descriptions.
-    pub fn foreign_key_check(&self, limit: u32) -> Result<Vec<String>> {
-        self.findings("PRAGMA main.foreign_key_check", limit, |row| {
-            let row_id = match row.get_ref(1)? {
-                ValueRef::Null => "a row".to_string(),
-                id => format!("row {}", text_of(id)?),
-            };
-            let (table, parent) = (text_of(row.get_ref(0)?)?, text_of(row.get_ref(2)?)?);
-            Ok(format!("{table}: {row_id} refers to a row of {parent} that is not there"))
-        })
+    /// Opens the copy once more; collations that SQLite does not know compare bytes there, so nothing may depend on their order.
+    fn without_collations(&self) -> Result<Self> {
+        let bare = Self::open(&self.path, self.observer)?;
+        let failed = |error| Error::corrupt(self.path.display(), describe(&error));
+        bare.conn.collation_needed(|conn, name| conn.create_collation(name, |a, b| a.cmp(b))).map_err(failed)?;
+        Ok(bare)
+    }
+
+    /// Looks for rows whose foreign key leads nowhere; describes up to `limit` and counts all.
+    pub fn foreign_key_check(&self, limit: u32) -> Result<Orphans> {
+        let mut orphans = Orphans::default();
+        let Some(why) = self.orphans("PRAGMA main.foreign_key_check", limit, &mut orphans)? else { return Ok(orphans) };
+        if !needs_the_application(&why) && !why.contains("foreign key mismatch") {
+            orphans.error = Some(why);
+            return Ok(orphans);
+        }
+        orphans = Orphans::default();
+        for table in self.tables()?.names {
+            let failed =
+                self.orphans(&format!("PRAGMA main.foreign_key_check({})", quoted(&table)), limit, &mut orphans)?;
+            match failed {
+                Some(why) if needs_the_application(&why) || why.contains("foreign key mismatch") => {
+                    orphans.not_checkable.push(format!("{table}: {why}"));
+                }
+                failed => orphans.error = orphans.error.or(failed),
+            }
+        }
+        Ok(orphans)
+    }
+
+    /// Adds the rows that one check finds; returns why it could not read them all.
+    fn orphans(&self, sql: &str, limit: u32, orphans: &mut Orphans) -> Result<Option<String>> {
+        /// Only an attacker's database has orphans in more tables.
+        const TABLES: usize = 1000;
+        let run = self.watched(|conn| {
+            let mut statement = conn.prepare(sql)?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                let table = short(row.get_ref(0)?);
+                if orphans.described.len() < limit as usize {
+                    let row_id = match row.get_ref(1)? {
+                        ValueRef::Null => "a row".to_string(),
+                        id => format!("row {}", short(id)),
+                    };
+                    let parent = short(row.get_ref(2)?);
+                    orphans.described.push(format!("{table}: {row_id} refers to a row of {parent} that is not there"));
+                }
+                if orphans.rows.len() < TABLES || orphans.rows.contains_key(&table) {
+                    *orphans.rows.entry(table).or_default() += 1;
+                }
+            }
+            Ok(())
+        });
+        reason(run)
     }
 
     /// Gives the rows of `assets` to `sink`, ordered by `storage_path` component by component (as bytes; `/` sorts first), so that
@@ -128,11 +237,18 @@ impl<'a> Inspector<'a> {
         if let Some(reason) = self.watched(why_no_assets)? {
             return Ok(AssetRows::NotApplicable(reason));
         }
+        let path = format!("CASE WHEN octet_length(storage_path) <= {PATH_BYTES} THEN storage_path END");
         let mut count = 0;
         let mut refused = None;
         self.watched(|conn| {
             let mut statement = conn.prepare(
-                "SELECT id, storage_path, size_bytes, sha256 FROM main.assets ORDER BY lrl_path_key(storage_path)",
+                // What is too long is never read: SQLite knows the length without, and sorts what is short.
+                &format!(
+                    "SELECT {}, {path}, {}, {}, octet_length(storage_path) FROM main.assets ORDER BY lrl_path_key({path})",
+                    bounded("id"),
+                    bounded("size_bytes"),
+                    bounded("sha256"),
+                ),
             )?;
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
@@ -149,18 +265,20 @@ impl<'a> Inspector<'a> {
 
     /// Counts the rows of every table that holds its own data (no virtual tables, none of SQLite's).
     pub fn rows_per_table(&self) -> Result<Vec<TableRows>> {
-        let tables = self.watched(|conn| {
-            let mut statement = conn.prepare(
-                "SELECT name FROM sqlite_schema WHERE type = 'table' AND rootpage > 0 AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
-                 ORDER BY name LIMIT 20000",
-            )?;
-            let names = statement.query_map([], |row| text_of(row.get_ref(0)?))?;
-            names.collect::<Result<Vec<_>, _>>()
-        })?;
+        let own = "rootpage > 0 AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'";
+        let tables = self.watched(|conn| names_where(conn, own))?;
         let mut counts = Vec::with_capacity(tables.len());
         for table in tables {
-            let sql = format!("SELECT count(*) FROM main.\"{}\"", table.replace('"', "\"\""));
-            let rows = match self.watched(|conn| conn.query_row(&sql, [], |row| row.get::<_, i64>(0))) {
+            let count = |how: &str| {
+                let sql = format!("SELECT count(*) FROM main.{}{how}", quoted(&table));
+                self.watched(|conn| conn.query_row(&sql, [], |row| row.get::<_, i64>(0)))
+            };
+            // SQLite counts by the smallest index, which may need the application's own collation.
+            let counted = match count("") {
+                Err(Error::Corrupt { detail, .. }) if needs_the_application(&detail) => count(" NOT INDEXED"),
+                counted => counted,
+            };
+            let rows = match counted {
                 Ok(rows) => Ok(rows.unsigned_abs()),
                 Err(Error::Interrupted) => return Err(Error::Interrupted),
                 Err(Error::Corrupt { detail, .. }) => Err(detail),
@@ -213,29 +331,28 @@ impl<'a> Inspector<'a> {
         }
     }
 
-    /// Collects up to `limit` rows of a check; an error on the way is a finding too.
-    fn findings(
-        &self,
-        sql: &str,
-        limit: u32,
-        describe_row: impl Fn(&Row<'_>) -> rusqlite::Result<String>,
-    ) -> Result<Vec<String>> {
+    /// Collects up to `limit` lines of a check, each short; and the error that ended it early.
+    fn lines(&self, sql: &str, limit: u32) -> Result<(Vec<String>, Option<String>)> {
         let mut found = Vec::new();
         let run = self.watched(|conn| {
             let mut statement = conn.prepare(sql)?;
             let mut rows = statement.query([])?;
-            while found.len() < limit as usize {
-                let Some(row) = rows.next()? else { break };
-                found.push(describe_row(row)?);
+            while let Some(row) = rows.next()? {
+                // SQLite puts what it says of the whole file into one row of several lines, under a heading.
+                let text = match row.get_ref(0)? {
+                    ValueRef::Text(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+                    other => text_of(other)?,
+                };
+                let lines = text.lines().filter(|line| *line != "ok" && !line.starts_with("*** in database "));
+                found.extend(lines.filter(|line| !line.is_empty()).take(limit as usize).map(clipped));
+                if found.len() >= limit as usize {
+                    break;
+                }
             }
             Ok(())
         });
-        match run {
-            Ok(()) => {}
-            Err(Error::Corrupt { detail, .. }) => found.push(detail),
-            Err(other) => return Err(other),
-        }
-        Ok(found)
+        found.truncate(limit as usize);
+        Ok((found, reason(run)?))
     }
 
     /// Runs `work` while a second thread asks the observer, and interrupts SQLite as soon as it says so, or when patience ends.
@@ -299,13 +416,72 @@ pub fn check_query(sql: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Values for messages and digests are read up to this length, in bytes.
+const SHORT_BYTES: usize = 200;
+/// Paths are read up to this length, in bytes: no system has longer ones.
+const PATH_BYTES: usize = 64 << 10;
+
+/// The SQL of a column's value, or of a text in place of one that is too long to be what it should.
+fn bounded(column: &str) -> String {
+    format!(
+        "CASE WHEN {column} IS NULL OR octet_length({column}) <= {SHORT_BYTES} THEN {column} \
+         ELSE '(a value of ' || octet_length({column}) || ' bytes)' END"
+    )
+}
+
+/// Quotes a name for SQL.
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Cuts a text for people.
+fn clipped(text: &str) -> String {
+    match text.char_indices().nth(SHORT_BYTES) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.into(),
+    }
+}
+
+/// Returns a value as a short text for people.
+fn short(value: ValueRef<'_>) -> String {
+    match value {
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
+            clipped(&String::from_utf8_lossy(&bytes[..bytes.len().min(4 * SHORT_BYTES)]))
+        }
+        other => text_of(other).unwrap_or_default(),
+    }
+}
+
+/// What SQLite says where a virtual table cannot be checked, for one because its tokenizer is the application's.
+const VIRTUAL_FAILED: &str = "SQL logic error";
+
+/// Says whether SQLite lacks something that applications register themselves.
+fn needs_the_application(why: &str) -> bool {
+    const LACKS: [&str; 6] = [
+        "unknown tokenizer",
+        "no such collation sequence",
+        "unknown function:",
+        "no such function:",
+        "no such tokenizer",
+        "no such module",
+    ];
+    LACKS.iter().any(|lack| why.contains(lack))
+}
+
+/// What SQLite says is wrong with a copy is a finding; anything else is an error.
+fn reason(run: Result<()>) -> Result<Option<String>> {
+    match run {
+        Ok(()) => Ok(None),
+        Err(Error::Corrupt { detail, .. }) => Ok(Some(detail)),
+        Err(other) => Err(other),
+    }
+}
+
 /// Takes from the connection what a hostile schema could use against us, and bounds its memory.
 fn harden(conn: Connection) -> rusqlite::Result<Connection> {
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
     for (limit, value) in [
-        (Limit::SQLITE_LIMIT_LENGTH, 32 << 20),
-        (Limit::SQLITE_LIMIT_SQL_LENGTH, 1 << 20),
         (Limit::SQLITE_LIMIT_VDBE_OP, 500_000),
         (Limit::SQLITE_LIMIT_SCHEMA, 20_000),
         (Limit::SQLITE_LIMIT_ATTACHED, 0),
@@ -337,6 +513,10 @@ fn asset_row(row: &Row<'_>) -> rusqlite::Result<AssetRow> {
     Ok(AssetRow {
         id: text_of(row.get_ref(0)?)?,
         storage_path: path_bytes(row.get_ref(1)?),
+        long_path: match row.get_ref(4)? {
+            ValueRef::Integer(bytes) if bytes > PATH_BYTES as i64 => Some(bytes.unsigned_abs()),
+            _ => None,
+        },
         size_bytes: match row.get_ref(2)? {
             ValueRef::Integer(size) => Some(size),
             ValueRef::Text(digits) => std::str::from_utf8(digits).ok().and_then(|digits| digits.trim().parse().ok()),
@@ -356,10 +536,12 @@ fn why_no_assets(conn: &Connection) -> rusqlite::Result<Option<String>> {
     if conn.query_row(sql, [], |row| row.get::<_, i64>(0))? == 0 {
         return Ok(Some("there is no table assets".into()));
     }
-    let mut statement = conn.prepare("SELECT lower(name) FROM pragma_table_xinfo('assets')")?;
-    let columns = statement.query_map([], |row| text_of(row.get_ref(0)?))?.collect::<Result<Vec<_>, _>>()?;
-    let missing =
-        ["id", "storage_path", "size_bytes", "sha256"].map(|name| (name, columns.iter().any(|have| have == name)));
-    let missing: Vec<&str> = missing.iter().filter(|(_, there)| !there).map(|(name, _)| *name).collect();
+    let mut has = conn.prepare("SELECT count(*) FROM pragma_table_xinfo('assets') WHERE name = ?1 COLLATE NOCASE")?;
+    let mut missing = Vec::new();
+    for name in ["id", "storage_path", "size_bytes", "sha256"] {
+        if has.query_row([name], |row| row.get::<_, i64>(0))? == 0 {
+            missing.push(name);
+        }
+    }
     Ok((!missing.is_empty()).then(|| format!("the table assets has no column {}", missing.join(", "))))
 }

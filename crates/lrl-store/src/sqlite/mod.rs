@@ -13,7 +13,8 @@ mod reader;
 pub mod state;
 
 pub use image::{Image, ImageSink, Method, ReadOptions, read_image};
-pub use inspect::{AssetRow, AssetRows, Inspector, TableRows, Value, check_query};
+pub use inspect::{AssetRow, AssetRows, Inspector, Integrity, Orphans, TableRows, Tables, Value, check_query};
+pub use plain::COPIES;
 pub(crate) use state::used_pages;
 pub use state::{State, observe};
 

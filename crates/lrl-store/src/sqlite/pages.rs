@@ -9,7 +9,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 
-use super::connect::{Refusal, describe, table_names};
+use super::connect::{Refusal, describe, tables};
 use super::image::{ImageSink, Method, PIECE_BYTES};
 use super::plain;
 use super::state::{Stamp, header_u32};
@@ -56,7 +56,7 @@ impl<'c> Transaction<'c> {
         conn.pragma_update(None, "cache_size", 64)?;
         let tables = match schema_error {
             Some(reason) => Err(reason),
-            None => table_names(conn).map_err(|error| describe(&error)),
+            None => tables(conn).map(|tables| tables.names).map_err(|error| describe(&error)),
         };
         Ok(Self { conn, since, page_size, page_count, tables, damaged })
     }
@@ -145,8 +145,7 @@ impl<'c> Transaction<'c> {
         sink: &mut dyn ImageSink,
         observer: &dyn Observer,
     ) -> Result<Copied> {
-        let dir = tempfile::Builder::new().prefix("lrl-database-").tempdir_in(scratch);
-        let dir = dir.map_err(Error::io("create a directory in", scratch))?;
+        let dir = plain::CopyDir::new(scratch)?;
         let copy = dir.path().join("database");
         drop(plain::create_private(&copy)?);
         let failed = |error: rusqlite::Error| Error::Source {

@@ -7,6 +7,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use rustix::fs::FlockOperation;
 use rustix::io::ReadWriteFlags;
 
 use super::image::{ImageSink, PIECE_BYTES};
@@ -130,6 +131,35 @@ fn copy(from: &Path, to: &Path, observer: &dyn Observer) -> Result<()> {
         if copied == 0 {
             return Ok(());
         }
+    }
+}
+
+/// How the names of directories for copies begin.
+pub const COPIES: &str = "lrl-database-";
+
+/// A directory for a copy of a database, removed when this is dropped.
+pub(super) struct CopyDir {
+    dir: tempfile::TempDir,
+    // Tells a living run's directory from a dead one's.
+    _lock: Option<File>,
+}
+
+impl CopyDir {
+    /// Makes one in `scratch` that only its owner can enter.
+    pub(super) fn new(scratch: &Path) -> Result<Self> {
+        let dir = tempfile::Builder::new()
+            .prefix(COPIES)
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700))
+            .tempdir_in(scratch)
+            .map_err(Error::io("create a directory in", scratch))?;
+        // Where nothing can be locked, nothing is ever reclaimed: the safe side.
+        let lock = File::open(dir.path()).ok();
+        let lock = lock.filter(|file| rustix::fs::flock(file, FlockOperation::LockExclusive).is_ok());
+        Ok(Self { dir, _lock: lock })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.dir.path()
     }
 }
 

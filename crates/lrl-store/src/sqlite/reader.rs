@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::connect::{Refusal, describe, open_copy, open_immutable, open_live, table_names};
+use super::connect::{Refusal, describe, open_copy, open_immutable, open_live, tables};
 use super::image::{Image, ImageSink, Method, ReadOptions};
 use super::pages::{Copied, Transaction, page_size};
 use super::plain;
@@ -163,7 +163,9 @@ impl<'a> Reader<'a> {
     }
 
     fn read_closed_wal(&mut self, stamp: &Stamp) -> Result<Option<Image>> {
-        let tables = open_immutable(&self.db).and_then(|conn| table_names(&conn)).map_err(|error| describe(&error));
+        let tables = open_immutable(&self.db)
+            .and_then(|conn| tables(&conn).map(|tables| tables.names))
+            .map_err(|error| describe(&error));
         let Some(header) = plain::stream(&self.db, stamp, &mut self.sink, self.observer)? else { return Ok(None) };
         let copied = Copied { header, method: Method::PlainFile, locked: Duration::ZERO };
         Ok(Some(describe_image(copied, stamp.size, tables)))
@@ -172,8 +174,7 @@ impl<'a> Reader<'a> {
     /// Lets SQLite roll back or replay a copy: in place that is the application's business.
     fn read_recovered(&mut self) -> Result<Option<Image>> {
         let scratch = self.options.scratch;
-        let dir = tempfile::Builder::new().prefix("lrl-database-").tempdir_in(scratch);
-        let dir = dir.map_err(Error::io("create a directory in", scratch))?;
+        let dir = plain::CopyDir::new(scratch)?;
         let copy = dir.path().join("database");
         // Waiting happens here and not in another attempt: as root, SQLite's own look at a journal sets its owner, and so its ctime.
         let started = Instant::now();

@@ -102,7 +102,8 @@ fn skip_common<T: Item>(a: &mut Items<'_, T>, b: &mut Items<'_, T>) -> Result<()
 impl<'s, T: Item> Items<'s, T> {
     /// Starts above the first item, having read the root only.
     fn above(store: &'s Store, root: Option<&ChunkId>) -> Result<Self> {
-        let mut items = Self { store, stack: Vec::new(), leaf: Vec::new().into_iter(), failed: false };
+        let mut items =
+            Self { store, stack: Vec::new(), leaf: Vec::new().into_iter(), last_key: Vec::new(), failed: false };
         if let Some(root) = root {
             match items.node(root)? {
                 Node::Leaf(leaf) => items.leaf = leaf.into_iter(),

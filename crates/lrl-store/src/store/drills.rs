@@ -43,30 +43,37 @@ impl Store {
         Ok(name)
     }
 
-    /// Lists the names of a source's drills, oldest first.
+    /// Lists the names of a source's drills, oldest first. Names tell the second: those of one second are ordered by what the records say.
     pub fn drill_names(&self, source: &str) -> Result<Vec<DrillName>> {
         let mut names = collect(&*self.storage, &format!("drills/{source}"), DrillName::parse)?;
         names.sort();
+        for same in names.chunk_by_mut(|a, b| a.finished == b.finished).filter(|same| same.len() > 1) {
+            let mut keyed = Vec::with_capacity(same.len());
+            for name in &*same {
+                let nanos = match self.drill(name) {
+                    Ok(drill) => Some(drill.finished.nanos),
+                    Err(error) if error.is_final() => return Err(error),
+                    // It is no word on anything.
+                    Err(_) => None,
+                };
+                keyed.push((nanos, name.clone()));
+            }
+            keyed.sort();
+            same.iter_mut().zip(keyed).for_each(|(place, (_, name))| *place = name);
+        }
         Ok(names)
     }
 
-    /// Reads the newest record of a source's drills; `None` where there is none, or it cannot be read.
+    /// Reads the newest record of a source's drills that can be read; `None` where there is none.
     pub(crate) fn last_drill(&self, source: &str) -> Result<Option<(DrillId, Drill)>> {
-        let names = self.drill_names(source)?;
-        let Some(last) = names.last().map(|name| name.finished) else { return Ok(None) };
-        let mut newest: Option<(DrillId, Drill)> = None;
-        // Names tell the second only.
-        for name in names.iter().rev().take_while(|name| name.finished == last) {
-            match self.drill(name) {
-                Ok(drill) if newest.as_ref().is_none_or(|(_, other)| other.finished < drill.finished) => {
-                    newest = Some((name.id, drill));
-                }
-                Ok(_) => {}
+        for name in self.drill_names(source)?.into_iter().rev() {
+            match self.drill(&name) {
+                Ok(drill) => return Ok(Some((name.id, drill))),
                 Err(error) if error.is_final() => return Err(error),
                 Err(_) => {}
             }
         }
-        Ok(newest)
+        Ok(None)
     }
 
     /// Reads one record, verified against its name.

@@ -203,7 +203,10 @@ impl OldNodes {
             }
             passed = place;
             self.current = self.next.take();
-            self.next = self.advance::<T>(store);
+            let next = self.advance::<T>(store);
+            let current = self.current.as_ref().map_or(&[][..], |child| &child.first_key);
+            // Keys that do not ascend are a crafted list's, which may have no end.
+            self.next = next.filter(|next| T::KIND == Piece::KIND || compare_paths(current, &next.first_key).is_lt());
         }
         self.ordinal += 1;
         self.current.as_ref().map(|child| child.id)
@@ -216,6 +219,8 @@ pub struct Items<'s, T> {
     /// Nodes that are still to come, with their level, the lowest last.
     pub(super) stack: Vec<(u8, std::vec::IntoIter<Child>)>,
     pub(super) leaf: std::vec::IntoIter<T>,
+    /// Key of the last item of the last leaf: the keys of a list ascend, so no node comes twice.
+    pub(super) last_key: Vec<u8>,
     pub(super) failed: bool,
 }
 
@@ -240,7 +245,8 @@ impl<'s, T: Item> Items<'s, T> {
 
     // `skip` says how many children of a node to pass over on the way down.
     fn descend(store: &'s Store, root: &ChunkId, skip: &mut dyn FnMut(&[Child]) -> usize) -> Result<(Self, u64)> {
-        let mut items = Self { store, stack: Vec::new(), leaf: Vec::new().into_iter(), failed: false };
+        let mut items =
+            Self { store, stack: Vec::new(), leaf: Vec::new().into_iter(), last_key: Vec::new(), failed: false };
         let mut passed = 0u64;
         let mut id = *root;
         loop {
@@ -263,7 +269,7 @@ impl<'s, T: Item> Items<'s, T> {
         }
     }
 
-    pub(super) fn node(&self, id: &ChunkId) -> Result<Node<T>> {
+    pub(super) fn node(&mut self, id: &ChunkId) -> Result<Node<T>> {
         let decoded = node::decode::<T>(&self.store.read_node(id)?, &format!("node {id}"))?;
         let level = match &decoded {
             Node::Leaf(_) => 0,
@@ -272,10 +278,37 @@ impl<'s, T: Item> Items<'s, T> {
         // A node below another is exactly one level lower: no cycle, no unbounded depth.
         match self.stack.last() {
             Some((expected, _)) if *expected != level => {
-                Err(Error::corrupt(format!("node {id}"), "stands at another level"))
+                return Err(Error::corrupt(format!("node {id}"), "stands at another level"));
             }
-            _ => Ok(decoded),
+            _ => {}
         }
+        if let Node::Leaf(items) = &decoded {
+            self.check_leaf(id, items)?;
+        }
+        Ok(decoded)
+    }
+
+    /// Refuses what no writer makes, and what would let a small crafted list name the same nodes without end: a leaf without items below
+    /// another node, an item without length, keys that do not ascend.
+    fn check_leaf(&mut self, id: &ChunkId, items: &[T]) -> Result<()> {
+        let wrong = |detail: &str| Err(Error::corrupt(format!("node {id}"), detail));
+        let Some((first, last)) = items.first().zip(items.last()) else {
+            return if self.stack.is_empty() { Ok(()) } else { wrong("has no items") };
+        };
+        if items.iter().any(|item| item.weight() == 0) {
+            return wrong("has an item without length");
+        }
+        // Pieces have no keys: a file may well repeat itself, up to its length.
+        if first.key().is_empty() {
+            return Ok(());
+        }
+        let ascend = |a: &[u8], b: &[u8]| compare_paths(a, b).is_lt();
+        let follows = self.last_key.is_empty() || ascend(&self.last_key, first.key());
+        if !follows || !items.windows(2).all(|pair| ascend(pair[0].key(), pair[1].key())) {
+            return wrong("has entries out of order, or twice");
+        }
+        self.last_key = last.key().to_vec();
+        Ok(())
     }
 
     /// Returns the level and the id of the node that comes next.
@@ -327,6 +360,11 @@ impl<'s> Items<'s, Entry> {
         items.leaf = rest.into_iter();
         Ok(items)
     }
+
+    /// Returns what is left of the leaf that is open.
+    pub fn into_leaf(self) -> Vec<Entry> {
+        self.leaf.collect()
+    }
 }
 
 impl<T: Item> Iterator for Items<'_, T> {
@@ -352,7 +390,9 @@ mod tests {
     use std::time::Duration;
 
     use super::{Builder, Items};
+    use crate::error::Error;
     use crate::format::entry::{Entry, Kind, Piece, Time};
+    use crate::format::node::{self, Child};
     use crate::id::ChunkId;
     use crate::progress::Silent;
     use crate::storage::LockMode;
@@ -437,6 +477,48 @@ mod tests {
         let (root, _) = build(&store, &(0..100).map(deep).collect::<Vec<_>>(), None);
         assert!(Items::<Entry>::new(&store, &root).unwrap().all(|entry| entry.is_ok()));
         assert_eq!(Items::<Entry>::new(&store, &root).unwrap().count(), 100);
+    }
+
+    #[test]
+    fn a_list_that_names_a_node_twice_ends_at_once() {
+        let store = store();
+        let inner = |kind: u8, root: ChunkId, level: u8, first_key: &[u8]| {
+            let child = Child { id: root, weight: 1, first_key: first_key.to_vec() };
+            let children = vec![child; 4096];
+            let bytes = match kind {
+                1 => node::encode_inner::<Piece>(level, &children),
+                _ => node::encode_inner::<Entry>(level, &children),
+            };
+            let session = Session::new(&store);
+            let id = session.put(&bytes, &[]).unwrap();
+            session.seal().unwrap();
+            id
+        };
+        let leaf = |bytes: Vec<u8>| {
+            let session = Session::new(&store);
+            let id = session.put(&bytes, &[]).unwrap();
+            session.seal().unwrap();
+            id
+        };
+        let tower = |kind, mut root, key: &[u8]| {
+            for level in 1..=8 {
+                root = inner(kind, root, level, key);
+            }
+            root
+        };
+        for (what, root) in [
+            ("entries", tower(2, leaf(node::encode_leaf(&[entry(1)])), &entry(1).path)),
+            ("no entries", tower(2, leaf(node::encode_leaf::<Entry>(&[])), b"")),
+        ] {
+            let items = Items::<Entry>::new(&store, &root);
+            let ended = items.and_then(|items| items.take(5000).collect::<Result<Vec<_>, _>>());
+            assert!(matches!(ended, Err(Error::Corrupt { .. })), "{what}");
+            // As the parent of a new list it costs space, and no time.
+            let (again, _) = build(&store, &[entry(1), entry(2)], Some(root));
+            assert_eq!(Items::<Entry>::new(&store, &again).unwrap().count(), 2);
+        }
+        let hollow = tower(1, leaf(node::encode_leaf(&[Piece::Hole { len: 0 }])), b"");
+        assert!(matches!(Items::<Piece>::new(&store, &hollow).map(drop), Err(Error::Corrupt { .. })));
     }
 
     #[test]

@@ -3,15 +3,17 @@
 mod history;
 mod render;
 
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
 use lrl_store::error::Error;
 use lrl_store::format::entry::Time;
+use lrl_store::id::SnapshotId;
 use lrl_store::ops::backup::time_of;
 use lrl_store::ops::drill::{self, Assertion, Options, Report, TIME_LIMIT};
 use lrl_store::ops::select::Need;
-use lrl_store::set::found::manifests;
+use lrl_store::set::found::{FoundSet, manifests};
 use lrl_store::store::Store;
 use serde_json::{Value, json};
 
@@ -45,9 +47,10 @@ pub fn run(context: &Context<'_>, args: &DrillArgs) -> Result {
         });
     }
     let wanted = if args.manifest.is_empty() {
-        let newest = found(context, &paths)?.into_iter().rfind(|path| path.is_file());
-        let Some(newest) = newest else { return none(context, &paths) };
-        vec![newest]
+        match newest(context, &paths)? {
+            Some(newest) => vec![newest],
+            None => return none(context, &paths),
+        }
     } else {
         args.manifest.clone()
     };
@@ -85,6 +88,7 @@ impl Run<'_> {
             temp: std::env::temp_dir(),
             required_tables: self.args.require_table.clone(),
             assertions: &self.assertions,
+            skip: self.args.skip_check.clone(),
             assertion_limit: TIME_LIMIT,
             store,
         }
@@ -120,8 +124,9 @@ impl Drills {
         list: &mut List<'_>,
     ) -> Result<()> {
         let (context, now) = (run.context, now());
-        render::report(context, &report);
+        // It is compared with the drill before, which may find more, and then told.
         self.books.enter(context, &mut report, store, now);
+        render::report(context, &report);
         render::warnings(context, &report, !run.assertions.is_empty());
         render::verifications(&report).try_for_each(|value| list.item(|| value))?;
         self.ended.push(Ended::of(report, now.secs));
@@ -163,12 +168,57 @@ fn found(context: &Context<'_>, paths: &Paths) -> Result<Vec<PathBuf>> {
     Ok(found?)
 }
 
+/// Finds the newest set in the backup directory; where it holds those of several sources, of the one that is named.
+fn newest(context: &Context<'_>, paths: &Paths) -> Result<Option<PathBuf>> {
+    let mut manifests: Vec<PathBuf> = found(context, paths)?.into_iter().filter(|path| path.is_file()).collect();
+    let sources = sources(context, paths, &manifests)?;
+    let several: BTreeSet<&str> = sources.iter().flatten().map(String::as_str).collect();
+    match store::named_source(context) {
+        // Without the store nothing tells whose they are.
+        Some(named) if !several.is_empty() => {
+            let mut sources = sources.iter();
+            manifests.retain(|_| sources.next().is_some_and(|source| source.as_deref() == Some(named)));
+        }
+        None if several.len() > 1 => {
+            let several: Vec<&str> = several.into_iter().collect();
+            return Err(Failure::Usage(format!(
+                "{} holds sets of several sources ({}): name one with --source, or a set with --manifest",
+                paths.backup_dir.display(),
+                several.join(", ")
+            )));
+        }
+        _ => {}
+    }
+    Ok(manifests.pop())
+}
+
+/// Returns the source of each set, as far as the store knows it.
+fn sources(context: &Context<'_>, paths: &Paths, manifests: &[PathBuf]) -> Result<Vec<Option<String>>> {
+    let unknown = vec![None; manifests.len()];
+    if manifests.len() < 2 && store::named_source(context).is_none() {
+        return Ok(unknown);
+    }
+    let mut stores = Stores { context, paths, open: None };
+    let Some(last) = manifests.last() else { return Ok(unknown) };
+    let (Ok(store), _) = stores.of(last)? else { return Ok(unknown) };
+    let names = match store.snapshot_names(None) {
+        Err(Error::Interrupted) => return Err(Error::Interrupted.into()),
+        // The drill itself tells what is wrong with the store.
+        Err(_) => return Ok(unknown),
+        Ok(names) => names,
+    };
+    let sources: HashMap<SnapshotId, String> = names.into_iter().map(|name| (name.id, name.source)).collect();
+    let source = |manifest: &PathBuf| sources.get(&FoundSet::load(manifest).ok()?.snapshot?).cloned();
+    Ok(manifests.iter().map(source).collect())
+}
+
 fn nothing(context: &Context<'_>, error: &str) -> Result<()> {
     context.term.json(&json!({ "success": false, "verifications": [], "errors": [error], "sets": [] }))
 }
 
 fn none(context: &Context<'_>, paths: &Paths) -> Result {
-    let error = format!("No manifest found in {}", paths.backup_dir.display());
+    let of = store::named_source(context).map(|source| format!(" of the source {source}"));
+    let error = format!("No manifest found in {}{}", paths.backup_dir.display(), of.unwrap_or_default());
     render::heading(context.term);
     if context.term.is_json() {
         nothing(context, &error)?;

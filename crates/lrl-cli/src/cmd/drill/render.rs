@@ -25,6 +25,12 @@ pub fn report(context: &Context<'_>, report: &Report) {
         term.say(format!("Backups to verify: {}", report.verifications.len()));
     }
     term.say("");
+    for error in &report.errors {
+        term.say(format!("  [{}] {}", term.paint(Colour::Red, "FAIL"), units::safe(error)));
+    }
+    if !report.errors.is_empty() {
+        term.say("");
+    }
     for found in &report.verifications {
         term.say(format!("Verifying {}: {}", units::safe(&found.kind), units::safe(&found.name)));
         if let Some(error) = &found.error {
@@ -37,6 +43,7 @@ pub fn report(context: &Context<'_>, report: &Report) {
 
 fn lines(term: &Term, check: &Check) -> Vec<String> {
     let status = match check.passed {
+        _ if check.skipped => term.paint(Colour::Yellow, "SKIP"),
         true => term.paint(Colour::Green, "PASS"),
         false => term.paint(Colour::Red, "FAIL"),
     };
@@ -48,12 +55,18 @@ fn lines(term: &Term, check: &Check) -> Vec<String> {
         note => (String::new(), note.as_deref()),
     };
     let mut lines = vec![format!("  [{status}] {}{beside}", check.name)];
-    let findings = check.facts.get("findings").and_then(Value::as_array).into_iter().flatten();
+    let findings = findings(check);
     let beneath =
         check.error.as_deref().into_iter().chain(beneath).map(|text| format!("         {}", units::safe(text)));
     lines.extend(beneath);
-    lines.extend(findings.filter_map(Value::as_str).map(|text| format!("         - {}", units::safe(text))));
+    lines.extend(findings.map(|text| format!("         - {}", units::safe(text))));
     lines
+}
+
+/// What a check that failed found, one by one.
+fn findings(check: &Check) -> impl Iterator<Item = &str> {
+    let findings = check.facts.get("findings").filter(|_| !check.passed).and_then(Value::as_array);
+    findings.into_iter().flatten().filter_map(Value::as_str)
 }
 
 /// Warns of what is no failure but wants a look; with `--quiet` of what failed too, because the checks' lines are not there.
@@ -74,10 +87,17 @@ pub fn warnings(context: &Context<'_>, report: &Report, asserts: bool) {
     }
 }
 
+/// Findings of one check that are shown with `--quiet`.
+const FINDINGS: usize = 5;
+
 fn complaints(report: &Report) -> impl Iterator<Item = String> {
     let wrong = |found: &Verification| {
         let failed = found.checks.iter().filter(|check| !check.passed);
-        let failed = failed.map(|check| format!("{}: {}", check.name, check.error.as_deref().unwrap_or("failed")));
+        let failed = failed.flat_map(|check| {
+            let error = format!("{}: {}", check.name, check.error.as_deref().unwrap_or("failed"));
+            let found = findings(check).take(FINDINGS).map(|text| format!("{}: {text}", check.name));
+            std::iter::once(error).chain(found)
+        });
         found.error.iter().cloned().chain(failed).map(|text| format!("{}: {text}", found.file)).collect::<Vec<_>>()
     };
     report.errors.iter().cloned().chain(report.verifications.iter().flat_map(wrong))

@@ -48,7 +48,9 @@ impl PageMap {
         let pages = parent.size_bytes / page_size as u64;
         let mask = (pages / MAX_PAGES + 1).next_power_of_two() - 1;
         let mut map = Self { extents: Vec::new(), pages: HashMap::new(), page_size, mask };
-        let mut pieces = Items::<Piece>::new(store, &parent.root)?;
+        // A crafted list may name more than the image holds.
+        let extents = usize::try_from(parent.size_bytes.div_ceil(extent_bytes)).unwrap_or(usize::MAX);
+        let mut pieces = Items::<Piece>::new(store, &parent.root)?.take(extents);
         loop {
             checkpoint(observer)?;
             let batch: Vec<ChunkId> = pieces

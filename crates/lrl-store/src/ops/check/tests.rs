@@ -52,6 +52,7 @@ fn store() -> Arc<dyn Storage> {
         temp,
         required_tables: vec!["users".into()],
         assertions: &[],
+        skip: Vec::new(),
         assertion_limit: drill::TIME_LIMIT,
         store: Err("none".into()),
     };

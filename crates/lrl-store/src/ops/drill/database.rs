@@ -2,10 +2,13 @@
 
 use std::path::Path;
 
+use serde_json::Map;
+
+use super::report::{ASSET_ROWS, FOREIGN_KEYS, INTEGRITY, SCHEMA_VALID, SQLITE_OPEN};
 use super::{Check, Options, Uploads, Verification, assertion, finding, rows};
 use crate::error::Result;
 use crate::progress::Observer;
-use crate::sqlite::Inspector;
+use crate::sqlite::{Inspector, Integrity, Orphans};
 
 /// So many findings of one check are listed.
 const FINDINGS: u32 = 20;
@@ -22,15 +25,32 @@ pub(super) fn check(
     let (tables, inspector) = match finding(opened)? {
         Ok(opened) => opened,
         Err(error) => {
-            found.push(Check::new("sqlite_open", Some(error)));
+            found.push(Check::new(SQLITE_OPEN, Some(error)));
             return Ok(());
         }
     };
-    found.push(Check::new("sqlite_open", None).with("tables_found", tables.len()).with("tables", tables.clone()));
-    found.push(schema_valid(&tables, &options.required_tables));
-    found.push(listed("integrity_check", finding(inspector.integrity_check(FINDINGS))?, "finding"));
-    found.push(listed("foreign_keys", finding(inspector.foreign_key_check(FINDINGS))?, "row without its parent"));
-    found.push(rows::check(&inspector, uploads)?);
+    let count = tables.names.len() as u64 + tables.more;
+    let mut opened = Check::new(SQLITE_OPEN, None).with("tables_found", count).with("tables", tables.names.clone());
+    if tables.more > 0 {
+        opened.note = Some(format!("{} more tables are not named: their names are too long, or too many", tables.more));
+    }
+    found.push(opened);
+    found.push_unless_skipped(options, SCHEMA_VALID, || {
+        let has = |name: &str| match tables.names.iter().any(|table| table.eq_ignore_ascii_case(name)) {
+            false if tables.more > 0 => finding(inspector.has_table(name)).map(|found| found == Ok(true)),
+            has => Ok(has),
+        };
+        schema_valid(&tables.names, has, &options.required_tables)
+    })?;
+    found.push_unless_skipped(options, INTEGRITY, || {
+        Ok(finding(inspector.integrity_check(FINDINGS))?
+            .map_or_else(|error| Check::new(INTEGRITY, Some(error)), integrity))
+    })?;
+    found.push_unless_skipped(options, FOREIGN_KEYS, || {
+        let checked = finding(inspector.foreign_key_check(FINDINGS))?;
+        Ok(checked.map_or_else(|error| Check::new(FOREIGN_KEYS, Some(error)), foreign_keys))
+    })?;
+    found.push_unless_skipped(options, ASSET_ROWS, || rows::check(&inspector, uploads))?;
     for assertion in options.assertions {
         found.push(assertion::check(&inspector, assertion, options)?);
     }
@@ -40,38 +60,86 @@ pub(super) fn check(
     Ok(())
 }
 
-fn schema_valid(tables: &[String], required: &[String]) -> Check {
-    let has = |name: &str| tables.iter().any(|table| table.eq_ignore_ascii_case(name));
+fn schema_valid(tables: &[String], has: impl Fn(&str) -> Result<bool>, required: &[String]) -> Result<Check> {
     let expected: Vec<String> = if required.is_empty() {
         // The application's own migrations make `content_items`; the manual says `content`.
-        let content = if !has("content") && has("content_items") { "content_items" } else { "content" };
+        let content = if !has("content")? && has("content_items")? { "content_items" } else { "content" };
         ["users", content, "assets"].map(String::from).into()
     } else {
         required.to_vec()
     };
-    let missing: Vec<&str> = expected.iter().map(String::as_str).filter(|name| !has(name)).collect();
-    let error = (!missing.is_empty()).then(|| format!("missing tables: {}", missing.join(", ")));
-    Check::new("schema_valid", error).with("expected_tables", expected).with("found_tables", tables)
-}
-
-fn listed(name: &'static str, findings: Result<Vec<String>, String>, what: &str) -> Check {
-    match findings {
-        Err(error) => Check::new(name, Some(error)),
-        Ok(findings) => {
-            let count = match findings.len() {
-                1 => format!("1 {what}"),
-                n if n < FINDINGS as usize => format!("{n} times: {what}"),
-                n => format!("at least {n} times: {what}"),
-            };
-            let check = Check::new(name, (!findings.is_empty()).then_some(count));
-            if findings.is_empty() { check } else { check.with("findings", findings) }
+    let mut missing = Vec::new();
+    for name in &expected {
+        if !has(name)? {
+            missing.push(name.as_str());
         }
     }
+    let error = (!missing.is_empty()).then(|| format!("missing tables: {}", missing.join(", ")));
+    Ok(Check::new(SCHEMA_VALID, error).with("expected_tables", expected).with("found_tables", tables))
+}
+
+fn integrity(found: Integrity) -> Check {
+    let error = match found.findings.len() {
+        0 => None,
+        1 => Some("1 finding".to_string()),
+        n if n < FINDINGS as usize => Some(format!("{n} findings")),
+        n => Some(format!("at least {n} findings")),
+    };
+    let mut check = Check::new(INTEGRITY, error);
+    if !found.findings.is_empty() {
+        check = check.with("findings", found.findings);
+    }
+    not_checkable(&mut check, found.not_checkable);
+    check
+}
+
+/// Rows without their parent are the application's own where they are no news: SQLite lets it write them. [`super::Report::compare`] knows
+/// the drill before.
+fn foreign_keys(found: Orphans) -> Check {
+    let mut check = Check::new(FOREIGN_KEYS, found.error.map(|why| format!("cannot be checked: {why}")));
+    if !found.rows.is_empty() {
+        let note = format!("{}, as in the application's own database", orphan_rows(found.rows.iter()));
+        check.note = Some(note);
+        check = check.with("findings", found.described);
+    }
+    not_checkable(&mut check, found.not_checkable);
+    check.with("orphans", found.rows.into_iter().map(|(table, rows)| (table, rows.into())).collect::<Map<_, _>>())
+}
+
+/// Says how many rows of which tables have no parent.
+pub(super) fn orphan_rows<'a>(tables: impl Iterator<Item = (&'a String, &'a u64)>) -> String {
+    let rows = |rows: u64| if rows == 1 { "row without its parent row" } else { "rows without their parent row" };
+    let said = tables.map(|(table, count)| format!("{table}: {count} {}", rows(*count)));
+    shortened(said.collect())
+}
+
+/// Notes what could not be checked here, in the document as well.
+fn not_checkable(check: &mut Check, tables: Vec<String>) {
+    if tables.is_empty() {
+        return;
+    }
+    let said = format!("not checkable here: {}", shortened(tables.clone()));
+    check.note = Some(check.note.take().map_or_else(|| said.clone(), |note| format!("{note}; {said}")));
+    check.facts.insert("not_checkable".into(), tables.into());
+}
+
+/// Joins a list for people: the first few, and how many more.
+fn shortened(mut list: Vec<String>) -> String {
+    const MOST: usize = 5;
+    let more = list.len().saturating_sub(MOST);
+    list.truncate(MOST);
+    let more = if more > 0 { format!("; {more} more") } else { String::new() };
+    list.join("; ") + &more
 }
 
 #[cfg(test)]
 mod tests {
-    use super::schema_valid;
+    use crate::error::Result;
+
+    fn schema_valid(tables: &[String], required: &[String]) -> super::Check {
+        let has = |name: &str| -> Result<bool> { Ok(tables.iter().any(|table| table.eq_ignore_ascii_case(name))) };
+        super::schema_valid(tables, has, required).unwrap()
+    }
 
     #[test]
     fn one_of_the_two_content_tables_is_enough() {

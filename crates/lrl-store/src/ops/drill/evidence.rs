@@ -21,11 +21,11 @@ pub struct Proof {
     pub finished: Time,
     /// What was drilled.
     pub drilled: Drilled,
-    /// Whether it passed.
+    /// Whether it passed, and proved every part that the snapshot holds.
     pub passed: bool,
-    /// Whether it found chunks missing or wrong.
+    /// Whether it found chunks missing or wrong in the store.
     pub damaged: bool,
-    /// Which parts failed.
+    /// Which parts failed; none if it passed.
     pub failed: Need,
 }
 
@@ -100,13 +100,18 @@ impl Evidence {
         Ok(evidence)
     }
 
-    /// Adds a record. Names tell the second only, so those of one second come in no order.
+    /// Adds a record, in any order.
     pub fn add(&mut self, name: &DrillName, drill: &Drill) {
         let Some(id) = drill.snapshot else { return };
         let finished = drill.finished;
         let from_store = (drill.drilled == Drilled::Snapshot).then_some(finished);
-        let Drill { drilled, passed, damaged, .. } = *drill;
-        let proof = Proof { finished, drilled, passed, damaged, failed: failed_parts(drill) };
+        let proof = Proof {
+            finished,
+            drilled: drill.drilled,
+            passed: drill.passed && drill.unproven_parts.is_empty(),
+            damaged: drill.damaged,
+            failed: failed_parts(drill),
+        };
         let (newest, last_from_store) = self.last.entry(id).or_insert((proof, from_store));
         if newest.finished <= finished {
             *newest = proof;
@@ -212,6 +217,32 @@ mod tests {
         let before = |number| evidence.before(&store, number).unwrap().and_then(|drill| drill.sequence);
         assert_eq!([1, 2, 3, 4, 9].map(before), [None, Some(1), Some(2), Some(3), Some(3)]);
         assert_eq!(evidence.before(&store, 4).unwrap().unwrap().finished.secs, 300);
+    }
+
+    #[test]
+    fn a_drill_of_one_part_proves_no_snapshot_and_the_last_of_one_second_counts() {
+        let storage = Memory::default();
+        create(&storage, [1; 32]).unwrap();
+        let store = Store::open(Arc::new(storage), LockMode::Shared, Duration::ZERO, &Silent).unwrap();
+        let now = Time { secs: 1000, nanos: 0 };
+        let add = |nanos, passed, unproven: &[&str]| {
+            let drill = Drill {
+                snapshot: Some(snapshot(1).id),
+                passed,
+                unproven_parts: unproven.iter().map(|part| part.to_string()).collect(),
+                ..Drill::sample("lab", Time { secs: 100, nanos })
+            };
+            store.add_drill(&drill).unwrap();
+            let last = store.drill(store.drill_names("lab").unwrap().last().unwrap()).unwrap();
+            let proof = Evidence::read(&store, "lab", now, &Silent).unwrap().of(&snapshot(1).id).unwrap();
+            (last.finished.nanos, proof.passed)
+        };
+        assert_eq!(add(5, true, &["files"]), (5, false));
+        // Whatever order their ids are in.
+        for nanos in 6..20 {
+            assert_eq!(add(nanos, nanos % 2 == 0, &[]), (nanos, nanos % 2 == 0));
+        }
+        assert_eq!(add(1, true, &[]), (19, false));
     }
 
     #[test]

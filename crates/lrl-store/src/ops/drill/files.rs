@@ -6,8 +6,8 @@ use rusqlite::{Connection, OptionalExtension};
 use crate::error::{Error, Result};
 use crate::set::extract::Watch;
 
-/// What is known of a file.
-pub(super) type Facts = (u64, [u8; 32]);
+/// What is known of a file: its length in bytes, and its SHA-256 unless it has very large holes.
+pub(super) type Facts = (u64, Option<[u8; 32]>);
 
 pub(super) struct Files {
     conn: Connection,
@@ -45,12 +45,11 @@ impl Files {
         Ok(Self { conn: open().map_err(failed)?, hardlinks: 0, hardlink_bytes: 0 })
     }
 
-    pub fn add(&self, path: &[u8], size_bytes: u64, sha256: &[u8; 32]) -> Result<()> {
+    pub fn add(&self, path: &[u8], size_bytes: u64, sha256: Option<&[u8; 32]>) -> Result<()> {
         let insert = "INSERT OR REPLACE INTO files (path, size, sha256) VALUES (?1, ?2, ?3)";
-        let done = self
-            .conn
-            .prepare_cached(insert)
-            .and_then(|mut insert| insert.execute((key(path), size_bytes.cast_signed(), sha256.as_slice())));
+        let done = self.conn.prepare_cached(insert).and_then(|mut insert| {
+            insert.execute((key(path), size_bytes.cast_signed(), sha256.map(<[u8; 32]>::as_slice)))
+        });
         done.map(drop).map_err(failed)
     }
 
@@ -59,7 +58,7 @@ impl Files {
         self.hardlinks += 1;
         if let Some((size_bytes, sha256)) = self.find(target)? {
             self.hardlink_bytes += size_bytes;
-            self.add(path, size_bytes, &sha256)?;
+            self.add(path, size_bytes, sha256.as_ref())?;
         }
         Ok(())
     }
@@ -80,7 +79,7 @@ impl Files {
     pub fn find(&self, path: &[u8]) -> Result<Option<Facts>> {
         let mut path = path.to_vec();
         for _ in 0..8 {
-            if let Some(Row { size: Some(size), sha256: Some(sha256), .. }) = self.row(&path)? {
+            if let Some(Row { size: Some(size), sha256, .. }) = self.row(&path)? {
                 return Ok(Some((size.cast_unsigned(), sha256)));
             }
             let Some(next) = self.follow(&path)? else { return Ok(None) };
@@ -130,7 +129,7 @@ fn join(parent: &[u8], target: &[u8], rest: &[u8]) -> Option<Vec<u8>> {
 
 impl Watch for Files {
     fn file(&mut self, path: &[u8], size_bytes: u64, sha256: &[u8; 32]) -> Result<()> {
-        self.add(path, size_bytes, sha256)
+        self.add(path, size_bytes, Some(sha256))
     }
 
     fn hardlink(&mut self, path: &[u8], target: &[u8]) -> Result<()> {
@@ -149,14 +148,14 @@ mod tests {
     #[test]
     fn files_are_found_by_every_name_that_leads_to_them() {
         let mut files = Files::new().unwrap();
-        files.add(b"assets/a/x", 5, &[1; 32]).unwrap();
+        files.add(b"assets/a/x", 5, Some(&[1; 32])).unwrap();
         files.add_name(b"assets/a/y", b"assets/a/x").unwrap();
         files.add_link(b"assets/b", b"a").unwrap();
         files.add_link(b"assets/c", b"../assets/b/./x").unwrap();
         files.add_link(b"assets/out", b"../../etc/passwd").unwrap();
         files.add_link(b"assets/loop", b"loop").unwrap();
         for path in ["assets/a/x", "assets/a/y", "assets/b/x", "assets/b/y", "assets/c"] {
-            assert_eq!(files.find(path.as_bytes()).unwrap(), Some((5, [1; 32])), "{path}");
+            assert_eq!(files.find(path.as_bytes()).unwrap(), Some((5, Some([1; 32]))), "{path}");
         }
         for path in ["assets", "assets/a", "assets/b", "assets/out", "assets/loop", "assets/loop/x", "assets/z", ""] {
             assert_eq!(files.find(path.as_bytes()).unwrap(), None, "{path}");

@@ -24,11 +24,12 @@ use crate::store::{SnapshotName, Store};
 use files::Files;
 
 pub use assertion::{Assertion, TIME_LIMIT};
-pub use report::{Check, Report, Verification};
+use report::MATCHES;
+pub use report::{Check, Report, SKIPPABLE, Verification};
 pub use snapshot::drill_snapshot;
 
 /// How the names of temporary directories begin.
-const SCRATCH: &str = "lrl-drill-";
+pub const SCRATCH: &str = "lrl-drill-";
 
 /// How to drill.
 pub struct Options<'a> {
@@ -38,6 +39,8 @@ pub struct Options<'a> {
     pub required_tables: Vec<String>,
     /// What the database must answer.
     pub assertions: &'a [Assertion],
+    /// Checks that are not made, by name: see [`SKIPPABLE`].
+    pub skip: Vec<String>,
     /// How long the query of each may run.
     pub assertion_limit: Duration,
     /// The store with the set's snapshot, or why there is none to compare with.
@@ -74,6 +77,16 @@ pub fn drill_set(manifest: &Path, options: &Options<'_>, observer: &dyn Observer
     let shown = shown_snapshot(&set, options)?;
     if let Ok((id, snapshot)) = &shown {
         report.snapshot = Some(SnapshotName { source: snapshot.source.clone(), sequence: snapshot.sequence, id: *id });
+        report.holds = holds(snapshot);
+        for (part, kind) in [("database", "database"), ("files", "assets")] {
+            if report.holds.contains(&part) && set.files.iter().all(|file| file.kind != kind) {
+                report.errors.push(format!(
+                    "Manifest {}: its snapshot {} holds the {part}, and it has no entry of type {kind}: the set is not whole",
+                    manifest.display(),
+                    id.short()
+                ));
+            }
+        }
     }
     // The rows of the database need the archive's files, whichever stands first in the manifest.
     let mut uploads = Uploads::Absent("the set holds no uploads");
@@ -93,10 +106,12 @@ pub fn drill_set(manifest: &Path, options: &Options<'_>, observer: &dyn Observer
             hash_verification(path, file, &mut found, observer)?;
             if is_database {
                 database::check(path, options, &uploads, &mut found, observer)?;
-                found.push(matches_database(&shown, &found));
+                let matches = matches_database(&shown, &found);
+                found.push_unless_skipped(options, MATCHES, || Ok(matches))?;
             } else {
                 uploads = assets::check(path, file, options, &mut found, observer)?;
-                found.push(matches_uploads(&shown, &found));
+                let matches = matches_uploads(&shown, &found);
+                found.push_unless_skipped(options, MATCHES, || Ok(matches))?;
             }
             found.seconds = since.elapsed().as_secs_f64();
             done[at] = Some(found);
@@ -114,6 +129,12 @@ pub fn drill_set(manifest: &Path, options: &Options<'_>, observer: &dyn Observer
     Ok(report.ended(started))
 }
 
+/// Names the parts that a snapshot holds.
+fn holds(snapshot: &Snapshot) -> Vec<&'static str> {
+    let parts = [("database", snapshot.database.is_some()), ("files", snapshot.uploads.is_some())];
+    parts.into_iter().filter(|(_, there)| *there).map(|(part, _)| part).collect()
+}
+
 fn shown_path(file: &FoundFile) -> String {
     file.path.as_ref().map_or_else(|| file.stated.clone(), |path| path.display().to_string())
 }
@@ -125,6 +146,12 @@ fn finding<T>(result: Result<T>) -> Result<Result<T, String>> {
         Err(e) if e.is_final() => Err(e),
         Err(error) => Ok(Err(error.to_string())),
     }
+}
+
+/// As [`finding`]; notes whether the store's own bytes are what is wrong.
+fn finding_in_store<T>(result: Result<T>, damaged: &mut bool) -> Result<Result<T, String>> {
+    *damaged |= result.as_ref().err().is_some_and(Error::is_damage);
+    finding(result)
 }
 
 fn hash_verification(path: &Path, file: &FoundFile, found: &mut Verification, observer: &dyn Observer) -> Result<()> {
@@ -163,8 +190,6 @@ fn shown_snapshot(set: &FoundSet, options: &Options<'_>) -> Result<Result<(Snaps
         None => Err(Error::NotFound(format!("{} does not hold snapshot {}", store.storage().describe(), id.short()))),
     }))
 }
-
-const MATCHES: &str = "matches_snapshot";
 
 fn matches_database(shown: &Result<(SnapshotId, Snapshot), String>, found: &Verification) -> Check {
     let (id, snapshot) = match shown {

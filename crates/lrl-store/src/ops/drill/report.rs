@@ -7,6 +7,7 @@ use std::time::Instant;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::Options;
 use super::assertion::NAME as ASSERTION;
 use super::evidence::{self, Evidence, Shrunk};
 use crate::error::{Error, Result};
@@ -14,6 +15,16 @@ use crate::format::drill::{self, Before, Checked, Drill, Drilled};
 use crate::format::entry::Time;
 use crate::ops::status::SKEW_SECS;
 use crate::store::{SnapshotName, Store};
+
+pub(super) const SQLITE_OPEN: &str = "sqlite_open";
+pub(super) const SCHEMA_VALID: &str = "schema_valid";
+pub(super) const INTEGRITY: &str = "integrity_check";
+pub(super) const FOREIGN_KEYS: &str = "foreign_keys";
+pub(super) const ASSET_ROWS: &str = "asset_rows";
+pub(super) const MATCHES: &str = "matches_snapshot";
+
+/// The checks that can be skipped; what is left without them is that every byte came back.
+pub const SKIPPABLE: [&str; 5] = [SCHEMA_VALID, INTEGRITY, FOREIGN_KEYS, ASSET_ROWS, MATCHES];
 
 /// What a drill found.
 #[derive(Debug)]
@@ -30,6 +41,10 @@ pub struct Report {
     pub success: bool,
     /// One for each file.
     pub verifications: Vec<Verification>,
+    /// Whether chunks were missing or wrong in the store that was read.
+    pub damaged: bool,
+    /// The parts that the snapshot holds, where it is known: `database`, `files`.
+    pub holds: Vec<&'static str>,
     /// What is wrong with the set as a whole.
     pub errors: Vec<String>,
     /// True if the manifest is not there at all.
@@ -82,6 +97,9 @@ pub struct Check {
     /// Whether there was anything to check.
     #[serde(skip)]
     pub applies: bool,
+    /// Whether the user asked for it to be skipped.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub skipped: bool,
     /// What else there is to say, e.g. that it does not apply.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -93,11 +111,15 @@ pub struct Check {
 impl Check {
     /// Makes a check that passed if there is no error.
     pub(super) fn new(name: &'static str, error: Option<String>) -> Self {
-        Self { name, passed: error.is_none(), error, applies: true, note: None, facts: Map::new() }
+        Self { name, passed: error.is_none(), error, applies: true, skipped: false, note: None, facts: Map::new() }
     }
 
     pub(super) fn not_applicable(name: &'static str, why: impl std::fmt::Display) -> Self {
         Self { applies: false, ..Self::new(name, None).noted(format!("not applicable: {why}")) }
+    }
+
+    fn skipped(name: &'static str) -> Self {
+        Self { applies: false, skipped: true, ..Self::new(name, None) }
     }
 
     pub(super) fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
@@ -132,6 +154,25 @@ impl Verification {
         self.checks.push(check);
     }
 
+    /// Returns the rows without their parent that were counted, by table.
+    fn orphans(&self) -> Option<BTreeMap<String, u64>> {
+        let check = self.checks.iter().find(|check| check.name == FOREIGN_KEYS)?;
+        let rows = check.facts.get("orphans")?.as_object()?;
+        Some(rows.iter().filter_map(|(table, rows)| Some((table.clone(), rows.as_u64()?))).collect())
+    }
+
+    /// Makes a check and adds it, or notes that the user wants it skipped.
+    pub(super) fn push_unless_skipped(
+        &mut self,
+        options: &Options<'_>,
+        name: &'static str,
+        make: impl FnOnce() -> Result<Check>,
+    ) -> Result<()> {
+        let skipped = options.skip.iter().any(|skip| skip == name);
+        self.push(if skipped { Check::skipped(name) } else { make()? });
+        Ok(())
+    }
+
     pub(super) fn fail(mut self, error: impl Into<String>) -> Self {
         self.error = Some(error.into());
         self.success = false;
@@ -147,6 +188,8 @@ impl Report {
             before: None,
             timestamp: None,
             success: false,
+            damaged: false,
+            holds: Vec::new(),
             verifications: Vec::new(),
             errors: Vec::new(),
             missing: false,
@@ -162,22 +205,53 @@ impl Report {
 
     /// Reports a snapshot that cannot even be read.
     pub fn unreadable(name: &SnapshotName, error: &Error) -> Self {
-        Self { snapshot: Some(name.clone()), errors: vec![error.to_string()], ..Self::new(None) }
+        let damaged = error.is_damage();
+        Self { snapshot: Some(name.clone()), damaged, errors: vec![error.to_string()], ..Self::new(None) }
     }
 
-    /// Notes what the nearest snapshot before this one held that was drilled with its rows.
+    /// Notes what the nearest snapshot before this one held that was drilled with its rows. More rows without their parent than then are a
+    /// failure.
     pub fn compare(&mut self, store: &Store, evidence: &Evidence) -> Result<()> {
         let Some(name) = &self.snapshot else { return Ok(()) };
         let before = evidence.before(store, name.sequence)?;
+        if let Some(Drill { orphans: Some(orphans), timestamp, .. }) = &before {
+            self.compare_orphans(orphans, timestamp);
+        }
         self.before = before
             .and_then(|drill| Some(Before { snapshot: drill.snapshot, timestamp: drill.timestamp, rows: drill.rows? }));
         Ok(())
     }
 
+    /// Fails the check of foreign keys if a table has more rows without their parent than in the drill before.
+    fn compare_orphans(&mut self, before: &BTreeMap<String, u64>, timestamp: &str) {
+        for found in &mut self.verifications {
+            let Some(orphans) = found.orphans() else { continue };
+            let grown = orphans.iter().filter(|(table, rows)| **rows > before.get(*table).copied().unwrap_or(0));
+            let grown: BTreeMap<String, u64> = grown.map(|(table, rows)| (table.clone(), *rows)).collect();
+            let check = found.checks.iter_mut().find(|check| check.name == FOREIGN_KEYS && check.passed);
+            let Some(check) = check.filter(|_| !grown.is_empty()) else { continue };
+            let had: u64 = grown.keys().filter_map(|table| before.get(table)).sum();
+            let said = super::database::orphan_rows(grown.iter());
+            check.passed = false;
+            check.note = None;
+            check.error =
+                Some(format!("{said}; in {timestamp}, which was drilled before it, there were {had} such rows"));
+            found.success = false;
+            self.success = false;
+        }
+    }
+
     /// Names the tables that have far fewer rows than before. No failure: rows may be deleted on purpose.
     pub fn shrunk(&self) -> Vec<Shrunk> {
-        let rows = self.verifications.iter().find_map(|found| found.rows.as_ref());
-        self.before.as_ref().zip(rows).map_or_else(Vec::new, |(before, rows)| evidence::shrunk(&before.rows, rows))
+        let counted = self.verifications.iter().find_map(|found| Some((found, found.rows.as_ref()?)));
+        let Some((before, (found, rows))) = self.before.as_ref().zip(counted) else { return Vec::new() };
+        // One that is there and cannot be counted is another check's finding.
+        let opened = found.checks.iter().find(|check| check.name == SQLITE_OPEN);
+        let tables = opened.and_then(|check| check.facts.get("tables")?.as_array());
+        let is_there = |name: &str| tables.is_some_and(|tables| tables.iter().any(|table| table == name));
+        let mut shrunk = evidence::shrunk(&before.rows, rows);
+        shrunk.retain(|lost| rows.contains_key(&lost.table) || !is_there(&lost.table));
+        shrunk
     }
 
     /// Returns how long it took to bring the data back, without the checks; `None` if some of it did not come.
@@ -194,13 +268,6 @@ impl Report {
         Some(age.max(0).unsigned_abs())
     }
 
-    /// Returns whether a snapshot could not be read back from the store as it was stored.
-    fn is_damaged(&self) -> bool {
-        let unread = |check: &Check| !check.passed && matches!(check.name, "hash_verification" | "files_extracted");
-        let mut checks = self.verifications.iter().flat_map(|found| &found.checks);
-        self.manifest.is_none() && (!self.errors.is_empty() || checks.any(unread))
-    }
-
     /// Makes the record of this drill. `source` is what it belongs to where the drill itself does not know.
     pub fn record(&self, source: &str, finished: Time, program: &str) -> Drill {
         let failed = self.verifications.iter().flat_map(|found| {
@@ -209,6 +276,12 @@ impl Report {
             whole.chain(failed.map(|check| format!("{}: {}", found.kind, check.name)))
         });
         let whole = if self.manifest.is_some() { "manifest" } else { "snapshot" };
+        let parts: Vec<&str> = [("database", "database"), ("assets", "files")]
+            .into_iter()
+            .filter(|(kind, _)| self.verifications.iter().any(|found| found.kind == *kind && found.success))
+            .map(|(_, part)| part)
+            .collect();
+        let unproven: Vec<&str> = self.holds.iter().copied().filter(|part| !parts.contains(part)).collect();
         let of = |kind: &str| self.verifications.iter().find(|found| found.kind == kind);
         Drill {
             format: drill::VERSION,
@@ -223,10 +296,13 @@ impl Report {
             before: self.before.clone(),
             timestamp: self.timestamp.clone().unwrap_or_default().chars().take(40).collect(),
             passed: self.success,
-            damaged: self.is_damaged(),
+            damaged: self.damaged,
             failed_checks: failed.chain(self.errors.iter().map(|_| whole.into())).take(20).collect(),
             seconds: self.seconds,
             rows: of("database").and_then(|found| found.rows.clone()),
+            orphans: of("database").and_then(Verification::orphans),
+            unproven_parts: unproven.into_iter().map(String::from).collect(),
+            parts: parts.into_iter().map(String::from).collect(),
             database_sha256: of("database").and_then(|found| found.sha256.clone()),
             archive_sha256: of("assets").and_then(|found| found.sha256.clone()),
             program: program.into(),
@@ -242,6 +318,7 @@ fn checked(found: &Verification) -> impl Iterator<Item = Checked> {
         of: found.kind.chars().take(40).collect(),
         check: check.name.into(),
         passed: check.applies.then_some(check.passed),
+        skipped: check.skipped,
         assertion: check.note.clone().filter(|_| check.name == ASSERTION),
     })
 }

@@ -1,12 +1,12 @@
 //! The check that no other backup tool makes: every row of `assets` leads to a stored file of its size and SHA-256.
 
 use super::files::Files;
+use super::report::ASSET_ROWS as NAME;
 use super::{Check, Uploads};
 use crate::error::Result;
 use crate::format::entry::is_clean_path;
 use crate::sqlite::{AssetRow, AssetRows, Inspector};
 
-const NAME: &str = "asset_rows";
 /// So many bad rows are described; all are counted.
 const DESCRIBED: usize = 20;
 
@@ -27,7 +27,7 @@ pub(super) fn check(inspector: &Inspector<'_>, uploads: &Uploads) -> Result<Chec
     };
     let mut tally = Tally::default();
     let rows = inspector.asset_rows(&mut |row| {
-        if row.storage_path.is_empty() {
+        if row.storage_path.is_empty() && row.long_path.is_none() {
             tally.empty += 1;
         } else if let Some(problem) = follow(&row, files)? {
             tally.bad += 1;
@@ -57,6 +57,9 @@ pub(super) fn check(inspector: &Inspector<'_>, uploads: &Uploads) -> Result<Chec
 
 /// Follows one row; says what is wrong, if anything.
 fn follow(row: &AssetRow, files: &Files) -> Result<Option<String>> {
+    if let Some(bytes) = row.long_path {
+        return Ok(Some(format!("its path has {bytes} bytes, which no file's has")));
+    }
     let parts: Vec<&[u8]> =
         row.storage_path.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")).collect();
     let path = parts.join(&b'/');
@@ -71,7 +74,7 @@ fn follow(row: &AssetRow, files: &Files) -> Result<Option<String>> {
     let mut first = None;
     for place in places {
         let Some((size, sha256)) = files.find(&place)? else { continue };
-        let problem = compare(row, size, &crate::set::hex(&sha256));
+        let problem = compare(row, size, sha256.map(|digest| crate::set::hex(&digest)).as_deref());
         if problem.is_none() {
             return Ok(None);
         }
@@ -80,10 +83,11 @@ fn follow(row: &AssetRow, files: &Files) -> Result<Option<String>> {
     Ok(Some(first.unwrap_or_else(|| "no such file".into())))
 }
 
-fn compare(row: &AssetRow, size: u64, sha256: &str) -> Option<String> {
+fn compare(row: &AssetRow, size: u64, sha256: Option<&str>) -> Option<String> {
     if let Some(expected) = row.size_bytes.filter(|expected| u64::try_from(*expected) != Ok(size)) {
         return Some(format!("the file has {size} bytes, the row says {expected}"));
     }
+    let sha256 = sha256?;
     let expected = row.sha256.as_deref().filter(|expected| !expected.eq_ignore_ascii_case(sha256))?;
     Some(format!("the file's SHA-256 is {sha256}, the row says {expected}"))
 }

@@ -87,7 +87,7 @@ impl Lab {
         let path = self.scratch().join("image.sqlite");
         fs::write(&path, image).unwrap();
         let inspector = Inspector::open(&path, &Silent).unwrap();
-        assert_eq!(inspector.integrity_check(10).unwrap(), Vec::<String>::new());
+        assert_eq!(inspector.integrity_check(10).unwrap(), crate::sqlite::Integrity::default());
         let int = |sql: &str| match inspector.scalar(sql, &|| None).unwrap() {
             Value::Integer(number) => number,
             other => panic!("{sql}: {other:?}"),

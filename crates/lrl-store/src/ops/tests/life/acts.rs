@@ -239,6 +239,7 @@ impl World {
             temp,
             required_tables: vec!["rows".into()],
             assertions: &[],
+            skip: Vec::new(),
             assertion_limit: drill::TIME_LIMIT,
             store: Err("not asked".into()),
         }
