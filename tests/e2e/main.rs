@@ -21,6 +21,7 @@ mod encrypted;
 mod evidence;
 mod export;
 mod faults;
+mod filesystems;
 mod fleet;
 mod forget;
 mod format;

@@ -24,6 +24,7 @@ use args::{Cli, Verb};
 use cmd::Context;
 use config::File;
 use exit::{Exit, Failure};
+use lrl_store::storage::lacking;
 use term::Term;
 
 /// Runs one command line, whose first argument is the program's name.
@@ -59,6 +60,12 @@ pub fn run(arguments: &[OsString]) -> Exit {
         term.detail(format!("settings from {}", path.display()));
     }
     let result = cmd::run(&Context { cli: &cli, matches: &matches, file: &file, term: &term });
+    if let Some(path) = lacking::unsynced() {
+        term.note(format!(
+            "{} cannot be synced: its file system (such as CIFS or vboxsf) does not support it; a power cut can take back the newest names there",
+            path.display()
+        ));
+    }
     end(&term, result, matches!(cli.command, Verb::Check(_) | Verb::Drill(_)))
 }
 

@@ -199,6 +199,11 @@ pub struct BackupArgs {
     /// Do so by itself when the last time was so long ago (as in 12h, 7d, or never)
     #[arg(long, value_name = "TIME", value_parser = values::every, default_value = "7d", help_heading = SETTINGS)]
     pub rescan_every: Every,
+    /// Read an upload again by the next backup while its times are younger than this: a program that writes through mmap changes files
+    /// without changing their times until the kernel has written the pages back; at least 2s
+    #[arg(long, value_name = "TIME", env = "LRL_SETTLE_TIME", hide_env_values = true, value_parser = values::duration)]
+    #[arg(default_value = "40s", help_heading = SETTINGS)]
+    pub settle_time: Duration,
     /// Then copy the source's new snapshots to a second store; if that fails the backup is good all the same, and the next one catches up
     #[arg(long, value_name = "PATH|URL", help_heading = SETTINGS)]
     pub copy_to: Option<PathBuf>,

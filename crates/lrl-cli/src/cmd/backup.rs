@@ -148,6 +148,7 @@ fn options(context: &Context<'_>, args: &BackupArgs, paths: &Paths) -> Result<Op
             Every::Never => None,
             Every::Time(time) => Some(time),
         },
+        settle: args.settle_time,
         keep_sets: match args.keep_sets {
             KeepSets::All => None,
             KeepSets::Newest(count) => Some(count),

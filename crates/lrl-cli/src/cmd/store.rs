@@ -12,10 +12,10 @@ use lrl_store::format::snapshot::Snapshot;
 use lrl_store::ops::backup::time_of;
 use lrl_store::ops::scratch::Scratch;
 use lrl_store::ops::select::{self, Need};
-use lrl_store::storage::copies;
 use lrl_store::storage::local::{self, Local};
 use lrl_store::storage::room::Reserve;
 use lrl_store::storage::{LockMode, Storage};
+use lrl_store::storage::{copies, lacking};
 use lrl_store::store::keys::{self, Near};
 use lrl_store::store::{self, SnapshotName, Store};
 
@@ -129,7 +129,12 @@ fn open_as(context: &Context<'_>, paths: &Paths, mode: LockMode) -> Result<Store
 fn open_storage(context: &Context<'_>, paths: &Paths, storage: Arc<dyn Storage>, mode: LockMode) -> Result<Store> {
     let store = Store::open(storage, mode, context.cli.global.lock_wait, context.term)?;
     context.term.detail(format!("store {}", paths.store));
-    if store.is_read_only() {
+    if let Some(path) = lacking::unlocked() {
+        context.term.note(format!(
+            "{} cannot be locked, its file system has no locks: read without one; nothing must be deleted there meanwhile",
+            path.display()
+        ));
+    } else if store.is_read_only() {
         context.term.note(format!("{} cannot be written: read without a lock", paths.store));
     }
     for damaged in store.damaged_indexes() {

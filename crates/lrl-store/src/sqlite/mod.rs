@@ -10,10 +10,12 @@ pub mod inspect;
 mod pages;
 mod plain;
 mod reader;
+mod shm;
 pub mod state;
 
 pub use image::{Image, ImageSink, Method, ReadOptions, read_image};
 pub use inspect::{AssetRow, AssetRows, Inspector, TableRows, Value, check_query};
+pub use shm::index_growth;
 pub use state::{State, observe};
 
 #[cfg(test)]

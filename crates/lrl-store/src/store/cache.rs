@@ -123,7 +123,7 @@ impl Cache {
                 if matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)) {
                     return Err(error);
                 }
-                for suffix in ["", "-wal", "-shm"] {
+                for suffix in ["", "-journal", "-wal", "-shm"] {
                     let mut side = path.clone().into_os_string();
                     side.push(suffix);
                     let _ = fs::remove_file(side);
@@ -138,9 +138,11 @@ impl Cache {
         let _ = private(path);
         let db = Connection::open(path)?;
         db.busy_timeout(std::time::Duration::from_secs(10))?;
-        // WAL with synchronous=NORMAL: a power cut takes back whole commits, never halves of them, and no commit waits for the disk.
+        // No WAL: its index is a file that SQLite maps, and on a full disk with small blocks a write to it is a SIGBUS. A run commits once.
+        // An older lrl left a cache in WAL mode: in exclusive mode it is converted without that file.
         db.execute_batch(
-            "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-4096; PRAGMA mmap_size=0;",
+            "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=TRUNCATE; PRAGMA locking_mode=NORMAL;
+             PRAGMA synchronous=NORMAL; PRAGMA cache_size=-4096; PRAGMA mmap_size=0;",
         )?;
         let version = || db.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
         if version()? == 0 {

@@ -63,6 +63,8 @@ pub struct Options {
     pub rescan: bool,
     /// Reads everything as well if the last time is so long ago; `None`: never.
     pub rescan_every: Option<Duration>,
+    /// Uploads whose times are younger than this are read again by the next run; at least two seconds. See [`SETTLE`].
+    pub settle: Duration,
     /// So many sets of each half stay in `out` once this one is written; `None`: all.
     pub keep_sets: Option<NonZeroUsize>,
     /// What stays free on the disks of `out` and `scratch`; the storage has its own guard.
@@ -74,6 +76,13 @@ pub struct Options {
     /// The moment of the run.
     pub now: SystemTime,
 }
+
+/// A file may change without a change of its times while they are younger than this. Two seconds cover the grain of every file system's
+/// clock. A write through a mapping sets the times only when the page becomes dirty, and further writes show once the kernel has written the page
+/// back: after `dirty_expire_centisecs` and `dirty_writeback_centisecs`, 30 s and 5 s by default. On tmpfs it never does.
+pub const SETTLE: Duration = Duration::from_secs(40);
+/// Shorter than this proves nothing, whatever is asked for.
+const GRAIN: Duration = Duration::from_secs(2);
 
 /// What a run did.
 #[derive(Debug)]

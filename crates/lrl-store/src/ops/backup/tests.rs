@@ -38,6 +38,7 @@ pub fn options(dir: &Path, second: u64) -> Options {
         program: "test".into(),
         rescan: false,
         rescan_every: None,
+        settle: Duration::ZERO,
         keep_sets: None,
         reserve: Reserve::NONE,
         lock_wait: Duration::ZERO,
