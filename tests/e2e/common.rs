@@ -120,7 +120,7 @@ impl Lab {
         command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         command.env("HOME", self.path("home"));
         // Tests wait until a file counts as settled.
-        command.env("LRL_SETTLE_TIME", "2s").envs(&self.environment);
+        command.env("LRL_SETTLE_TIME", "2s").env("LRL_STATE_DIR", self.path("state")).envs(&self.environment);
         command
     }
 

@@ -11,33 +11,24 @@ use crate::common::{Lab, Run, noise};
 use crate::tools::{assert_whole, strace, there_is};
 
 /// A small ext4 in a file, until it is dropped.
-pub struct Image {
-    pub file: PathBuf,
+struct Image {
+    file: PathBuf,
     at: PathBuf,
 }
 
 impl Image {
     /// Makes and mounts one; `None`, with a note, where that is not permitted.
-    pub fn mount(lab: &Lab, name: &str, size: u64, options: &[&str]) -> Option<Self> {
+    fn mount(lab: &Lab, name: &str, size: u64, options: &[&str]) -> Option<Self> {
         let image = Self { file: lab.path(format!("{name}.img")), at: lab.path(name) };
         fs::create_dir(&image.at).unwrap();
         fs::File::create(&image.file).unwrap().set_len(size).unwrap();
         let made = Command::new("mkfs.ext4").args(["-q", "-m", "0"]).args(options).arg(&image.file).status();
-        if made.is_ok_and(|status| status.success()) && image.again() {
+        let mount = || Command::new("mount").args(["-o", "loop"]).arg(&image.file).arg(&image.at).output();
+        if made.is_ok_and(|status| status.success()) && mount().is_ok_and(|run| run.status.success()) {
             return Some(image);
         }
         println!("skipped: loop mounts are not permitted here");
         None
-    }
-
-    /// Mounts it again after [`Image::unmount`].
-    pub fn again(&self) -> bool {
-        let run = Command::new("mount").args(["-o", "loop"]).arg(&self.file).arg(&self.at).output();
-        run.is_ok_and(|run| run.status.success())
-    }
-
-    pub fn unmount(&self) {
-        assert!(Command::new("umount").arg(&self.at).status().unwrap().success());
     }
 
     /// Leaves only so many KiB free.

@@ -33,6 +33,7 @@ mod hostile;
 mod image;
 mod import;
 mod justfile;
+mod known;
 mod layers;
 mod odd;
 mod operations;

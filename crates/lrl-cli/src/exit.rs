@@ -68,6 +68,10 @@ pub enum Failure {
     Usage(String),
     /// The engine failed.
     Engine(Error),
+    /// A set's manifest and the snapshot that it names contradict each other; the text says how.
+    Contradicted(String),
+    /// A place where a store is known has none, or another one; the text names both.
+    Gone(String),
     /// Standard output could not be written.
     Output(io::Error),
 }
@@ -90,6 +94,8 @@ impl Failure {
     pub fn exit(&self, proving: bool) -> Exit {
         match self {
             Self::Usage(_) => Exit::Usage,
+            Self::Gone(_) => Exit::NoStore,
+            Self::Contradicted(_) => Exit::Wrong,
             // Who closes the pipe (`lrl ls | head`) has seen enough.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
             Self::Output(_) => Exit::Failed,
@@ -108,6 +114,8 @@ impl Failure {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Usage(_) => "usage",
+            Self::Gone(_) => "store_gone",
+            Self::Contradicted(_) => "contradicted",
             Self::Output(_) => "output",
             Self::Engine(error) => match error {
                 Error::Corrupt { .. } => "corrupt",
@@ -131,7 +139,7 @@ impl Failure {
     /// Returns what happened, with the path that it happened to.
     pub fn message(&self) -> String {
         match self {
-            Self::Usage(text) => text.clone(),
+            Self::Usage(text) | Self::Gone(text) | Self::Contradicted(text) => text.clone(),
             Self::Engine(error) => error.to_string(),
             Self::Output(error) => format!("cannot write to standard output: {error}"),
         }
@@ -146,6 +154,16 @@ impl Failure {
 
     /// Returns what to do next, where there is something better than reading the message again.
     pub fn hint(&self) -> Option<&'static str> {
+        if matches!(self, Self::Contradicted(_)) {
+            return Some(
+                "nothing was changed; `lrl export SNAPSHOT` makes the set again, --force restores it as it is",
+            );
+        }
+        if matches!(self, Self::Gone(_)) {
+            return Some(
+                "is the disk mounted? If the store was moved or given up, `lrl init` begins anew at that place",
+            );
+        }
         let Self::Engine(error) = self else { return None };
         match error {
             Error::NoStore { what: "bucket", .. } => {

@@ -6,6 +6,7 @@ pub mod config;
 pub mod credential;
 pub mod docs;
 pub mod exit;
+pub mod known;
 pub mod locks;
 pub mod memory;
 pub mod render;

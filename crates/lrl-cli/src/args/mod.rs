@@ -44,6 +44,12 @@ pub struct Global {
     /// Where copies of what a store in a bucket holds are kept [default: lrl in the user's cache directory]
     #[arg(long, global = true, value_name = "DIR", help_heading = SETTINGS)]
     pub cache_dir: Option<PathBuf>,
+    /// Where the ids of stores are remembered, so that a disk that is not mounted is no new store [default: lrl in the user's state directory]
+    #[arg(long, global = true, value_name = "DIR", env = "LRL_STATE_DIR", hide_env_values = true, help_heading = SETTINGS)]
+    pub state_dir: Option<PathBuf>,
+    /// The id of the store, as `lrl init --json` and `lrl stats --json` show it, or its first digits (at least 8): another one there is refused
+    #[arg(long, global = true, value_name = "ID", value_parser = values::store_id, help_heading = SETTINGS)]
+    pub store_id: Option<String>,
     /// The file with the passphrase of an encrypted store, in its first line
     #[arg(long, global = true, value_name = "FILE", env = "LRL_PASSWORD_FILE", hide_env_values = true, help_heading = SETTINGS)]
     pub password_file: Option<PathBuf>,

@@ -320,9 +320,15 @@ fn make(
     let database_is_there = database.is_some();
     // The archive is written from the store, so it proves that what was just stored can be read back; its digest is part of the snapshot.
     let (mut staged_image, database_read) = database.map_or((None, None), |half| (half.staged, half.read));
+    let same_database =
+        snapshot.database.as_ref().map(|half| half.root) == history.database.as_ref().map(|(_, half)| half.root);
+    let same_uploads =
+        snapshot.uploads.as_ref().map(|half| half.list) == history.uploads.as_ref().map(|(_, half)| half.list);
+    let distrust = session.doubts() || options.rescan;
+    let trust = publish::Trust::of(options, distrust, same_database && same_uploads);
     let mut stage = |out| {
         let target = session.store().target(out, options.reserve)?;
-        publish::stage(session.store(), cache, history, &mut snapshot, staged_image.take(), &target, observer)
+        publish::stage(session.store(), cache, history, &mut snapshot, staged_image.take(), &target, trust, observer)
     };
     let mut staged = options.out.as_deref().map(&mut stage);
     let mut removed = Vec::new();
