@@ -325,10 +325,10 @@ fn make(
     let same_uploads =
         snapshot.uploads.as_ref().map(|half| half.list) == history.uploads.as_ref().map(|(_, half)| half.list);
     let distrust = session.doubts() || options.rescan;
-    let trust = publish::Trust::of(options, distrust, same_database && same_uploads);
+    let earlier = publish::Earlier::new(cache, options, distrust, same_database && same_uploads);
     let mut stage = |out| {
         let target = session.store().target(out, options.reserve)?;
-        publish::stage(session.store(), cache, history, &mut snapshot, staged_image.take(), &target, trust, observer)
+        publish::stage(session.store(), earlier, history, &mut snapshot, staged_image.take(), &target, observer)
     };
     let mut staged = options.out.as_deref().map(&mut stage);
     let mut removed = Vec::new();

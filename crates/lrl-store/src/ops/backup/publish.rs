@@ -73,21 +73,23 @@ pub(super) struct StagedSet {
     pub notes: Vec<Problem>,
 }
 
-/// How older outputs are believed when they are shared with a new set.
+/// Older outputs, and how they are believed when they are shared with a new set.
 #[derive(Clone, Copy)]
-pub(super) struct Trust {
+pub(super) struct Earlier<'a> {
+    /// Knows them.
+    pub cache: Option<&'a Cache>,
     /// One that was compared with its digest since then, in seconds since 1970, is not read again; `None` reads all.
     pub since: Option<i64>,
     /// The moment of the run.
     pub now: i64,
 }
 
-impl Trust {
+impl<'a> Earlier<'a> {
     /// Where nothing has changed, what a full scan reads is read as often; else an older file is no evidence, whatever its times say.
-    pub fn of(options: &Options, distrust: bool, is_unchanged: bool) -> Self {
+    pub fn new(cache: Option<&'a Cache>, options: &Options, distrust: bool, is_unchanged: bool) -> Self {
         let now = time_of(options.now).secs;
         let every = options.rescan_every.map_or(i64::MAX, |every| i64::try_from(every.as_secs()).unwrap_or(i64::MAX));
-        Self { since: (is_unchanged && !distrust).then(|| now.saturating_sub(every)), now }
+        Self { cache, since: (is_unchanged && !distrust).then(|| now.saturating_sub(every)), now }
     }
 
     /// A time that is ahead of the clock proves nothing.
@@ -99,23 +101,22 @@ impl Trust {
 /// Writes the set's files under temporary names, the archive from the store; notes the archive's digest in `snapshot`.
 pub(super) fn stage(
     store: &Store,
-    cache: Option<&Cache>,
+    earlier: Earlier<'_>,
     history: &History,
     snapshot: &mut Snapshot,
     image: Option<NamedTempFile>,
     out: &Target<'_>,
-    trust: Trust,
     observer: &dyn Observer,
 ) -> Result<StagedSet> {
     let names = Names::new(out.dir, &snapshot.timestamp);
-    let database = snapshot.database.clone().map(|half| Image::find(half, image, cache, out.dir, trust));
+    let database = snapshot.database.clone().map(|half| Image::find(half, image, earlier, out.dir));
     // Both files are made at once and synced as soon as each is written: neither waits for the other's disk.
     let (database, archive) = std::thread::scope(|scope| {
         let database = database.map(|image| scope.spawn(move || image.stage(store, out, observer)));
         let archive = snapshot
             .uploads
             .as_mut()
-            .map(|uploads| stage_archive(store, cache, history, uploads, &names, &out.room, trust, observer))
+            .map(|uploads| stage_archive(store, earlier, history, uploads, &names, &out.room, observer))
             .transpose();
         let database = database.map(|thread| {
             thread.join().unwrap_or_else(|_| Err(Error::Refused("the thread that copies the database died".into())))
@@ -138,16 +139,11 @@ struct Image {
 }
 
 impl Image {
-    fn find(
-        half: snapshot::Database,
-        taken: Option<NamedTempFile>,
-        cache: Option<&Cache>,
-        out: &Path,
-        trust: Trust,
-    ) -> Self {
+    fn find(half: snapshot::Database, taken: Option<NamedTempFile>, outputs: Earlier<'_>, out: &Path) -> Self {
+        let cache = outputs.cache;
         let same = cache.and_then(|cache| {
             let path = cache.find_output(&half.sha256, out)?;
-            let is_verified = trust.trusts(cache.verified_at(&path));
+            let is_verified = outputs.trusts(cache.verified_at(&path));
             Some((path, is_verified))
         });
         let earlier = cache.and_then(|cache| cache.newest_output(out, "sqlite"));
@@ -178,12 +174,11 @@ impl Image {
 /// Writes the archive, or finds the same one in a set before; notes its digest in `uploads`. Returns how many bytes it did not make, and what is not in it.
 fn stage_archive(
     store: &Store,
-    cache: Option<&Cache>,
+    earlier: Earlier<'_>,
     history: &History,
     uploads: &mut snapshot::Uploads,
     names: &Names,
     room: &Room,
-    trust: Trust,
     observer: &dyn Observer,
 ) -> Result<((Ready, u64), Vec<Problem>)> {
     let out = names.assets.parent().unwrap_or(Path::new("."));
@@ -192,8 +187,7 @@ fn stage_archive(
     let same = before.and_then(|half| half.archive.clone()).filter(|archive| archive.coder == CODER);
     let mut rotten = Vec::new();
     if let Some(archive) = same
-        && let Some(cache) = cache
-        && let Some(path) = sound_output(cache, &archive.sha256, out, trust, &mut rotten, observer)?
+        && let Some(path) = sound_output(earlier, &archive.sha256, out, &mut rotten, observer)?
     {
         let ready = match reflink(&path, out)? {
             Some(copy) => Ready::Clone(Synced::new(copy)?, path),
@@ -204,7 +198,7 @@ fn stage_archive(
         return Ok(((ready, size), rotten));
     }
     room.expect(history.uploads.as_ref().map_or(0, |(_, before)| likely_bytes(before, uploads)))?;
-    let (file, written) = write_archive(store, cache, uploads, &names.assets, room, observer)?;
+    let (file, written) = write_archive(store, earlier.cache, uploads, &names.assets, room, observer)?;
     uploads.archive =
         Some(snapshot::Archive { coder: CODER.into(), size_bytes: written.size_bytes, sha256: written.sha256 });
     rotten.extend(written.notes);
@@ -214,22 +208,22 @@ fn stage_archive(
 /// Finds an older output whose bytes have this digest. One whose bytes were changed though its times were not is a problem, and is never
 /// taken again.
 fn sound_output(
-    cache: &Cache,
+    earlier: Earlier<'_>,
     sha256: &str,
     out: &Path,
-    trust: Trust,
     rotten: &mut Vec<Problem>,
     observer: &dyn Observer,
 ) -> Result<Option<PathBuf>> {
+    let Some(cache) = earlier.cache else { return Ok(None) };
     while let Some(path) = cache.find_output(sha256, out) {
-        if trust.trusts(cache.verified_at(&path)) {
+        if earlier.trusts(cache.verified_at(&path)) {
             return Ok(Some(path));
         }
         let found = match sha256_of(&path, observer) {
             Err(error) if error.is_final() => return Err(error),
             Err(error) => Err(error.to_string()),
             Ok((found, _)) if found == sha256 => {
-                let _ = cache.put_verified(&path, trust.now);
+                let _ = cache.put_verified(&path, earlier.now);
                 return Ok(Some(path));
             }
             Ok((found, _)) => Ok(found),
