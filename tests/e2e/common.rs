@@ -118,7 +118,9 @@ impl Lab {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lrl"));
         command.args(arguments).current_dir(self.root.path()).env_clear().stdin(Stdio::null());
         command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
-        command.env("HOME", self.path("home")).envs(&self.environment);
+        command.env("HOME", self.path("home"));
+        // Tests wait until a file counts as settled.
+        command.env("LRL_SETTLE_TIME", "2s").env("LRL_STATE_DIR", self.path("state")).envs(&self.environment);
         command
     }
 

@@ -377,7 +377,7 @@ fn a_second_store_that_is_not_there_is_not_made() {
     lab.lrl("drill --snapshot latest --store usb/store").expect(0);
     lab.lrl("backup --copy-to gopher://there").expect(5);
     // Machines that are lost begin anew: their newest is the newest in the copy as well.
-    fs::remove_dir_all(lab.path("backups")).unwrap();
+    ["backups", "state"].iter().for_each(|name| fs::remove_dir_all(lab.path(name)).unwrap());
     std::thread::sleep(Duration::from_millis(1100));
     lab.upload("after.bin", b"after");
     lab.lrl("backup --copy-to usb/store").expect(0);

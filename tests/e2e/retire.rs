@@ -294,3 +294,83 @@ fn the_number_comes_from_the_file_too_and_is_never_none() {
     let run = lab.lrl("backup").expect(0);
     assert!(run.stdout.contains("\nSets: 4, "), "{}", run.stdout);
 }
+
+/// Flips a byte of an archive below the file system, as it were: the file keeps its names, and what is known of it its times.
+fn rot(lab: &Lab, path: &PathBuf) {
+    let mut bytes = fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    let file = fs::File::options().write(true).open(path).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &bytes, 0).unwrap();
+    let meta = fs::metadata(path).unwrap();
+    let stamp = format!(
+        "{} {} {} {}.{} {}.{}",
+        meta.len(),
+        meta.dev(),
+        meta.ino(),
+        meta.mtime(),
+        meta.mtime_nsec(),
+        meta.ctime(),
+        meta.ctime_nsec()
+    );
+    let cache = rusqlite::Connection::open(lab.path("backups/store/cache/cache.db")).unwrap();
+    let name = path.file_name().unwrap().to_str().unwrap();
+    let changed =
+        cache.execute("UPDATE outputs SET stamp = ?1 WHERE CAST(path AS TEXT) LIKE '%' || ?2", (stamp, name)).unwrap();
+    assert_eq!(changed, 1);
+}
+
+#[test]
+fn an_archive_that_rots_is_not_linked_into_the_next_set() {
+    for (flags, changes_database) in [("", true), ("--rescan", false), ("--rescan-every 0", false)] {
+        let lab = Lab::small();
+        lab.upload("big/v1.bin", &noise(400_000, 3));
+        let first = back_up(&lab, "");
+        let second = back_up(&lab, "");
+        let (archive, same) = (part(&lab, &first, ".tar.gz"), part(&lab, &second, ".tar.gz"));
+        let links = fs::metadata(&archive).unwrap().nlink() == 2;
+        lab.lrl("check --read-data").expect(0);
+        rot(&lab, &same);
+        // Nothing but reading it shows that.
+        let run = lab.lrl("check --json").expect(0).json();
+        assert_eq!((&run["checked"]["sets"], &run["checked"]["set_bytes_read"]), (&2.into(), &0.into()));
+        let run = lab.lrl("check --read-data").expect(4);
+        for path in [&archive, &same].into_iter().filter(|path| links || *path == &same) {
+            assert!(run.stdout.contains(path.file_name().unwrap().to_str().unwrap()), "{}", run.stdout);
+        }
+        assert!(!run.stderr.contains("--repair"), "the store is whole: {}", run.stderr);
+        if changes_database {
+            lab.database().execute("UPDATE users SET display_name = 'Eve'", []).unwrap();
+        }
+        let line = format!("backup --json {flags}");
+        let run = lab.lrl(&line).expect(3);
+        assert!(run.stderr.contains("is damaged: its bytes have changed"), "{}", run.stderr);
+        let stamp = run.json()["timestamp"].as_str().unwrap().to_string();
+        let fresh = lab.path(format!("backups/lrl_assets_{stamp}.tar.gz"));
+        assert_ne!(fs::metadata(&fresh).unwrap().ino(), fs::metadata(&same).unwrap().ino());
+        assert_eq!(
+            first.files.iter().find(|(name, _)| name.ends_with(".tar.gz")).unwrap().1,
+            &sha256(&fs::read(&fresh).unwrap())
+        );
+        // From then on the fresh one is shared, and nothing more is said.
+        let last = lab.lrl(&line).expect(0).json()["timestamp"].as_str().unwrap().to_string();
+        let shared = fs::metadata(lab.path(format!("backups/lrl_assets_{last}.tar.gz"))).unwrap();
+        assert!(!links || shared.ino() == fs::metadata(&fresh).unwrap().ino());
+        lab.run(["drill", "--manifest", &format!("backups/backup_manifest_{last}.json")]).expect(0);
+    }
+}
+
+#[test]
+fn a_check_names_sets_whose_files_are_gone_or_cut_short() {
+    let lab = Lab::small();
+    let [cut, torn, good]: [Written; 3] = std::array::from_fn(|n| {
+        lab.upload(&format!("n{n}/v1.txt"), b"x");
+        back_up(&lab, "")
+    });
+    let file = fs::File::options().write(true).open(part(&lab, &cut, ".sqlite")).unwrap();
+    file.set_len(4096).unwrap();
+    fs::remove_file(part(&lab, &torn, ".tar.gz")).unwrap();
+    let run = lab.lrl("check").expect(4);
+    assert!(run.stdout.contains(&cut.stamp) && run.stdout.contains(&torn.stamp), "{}", run.stdout);
+    assert!(!run.stdout.contains(&good.stamp), "{}", run.stdout);
+}

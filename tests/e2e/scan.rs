@@ -162,3 +162,22 @@ fn what_was_really_written_is_no_surprise() {
     let run = back_up(&lab, "--rescan");
     assert_eq!(run["problems"], Value::from(Vec::<Value>::new()), "{run:#}");
 }
+
+#[test]
+fn writes_through_a_mapping_are_seen_while_the_kernel_may_not_have_written_the_page_back() {
+    let lab = Lab::small();
+    lab.write("data/assets/map/v1.bin", vec![b'-'; 8192]);
+    // The page is dirty from the first write on: the second one moves no time.
+    let script = "import mmap, subprocess, sys, time
+file = open('data/assets/map/v1.bin', 'r+b')
+memory = mmap.mmap(file.fileno(), 0)
+memory[0:4] = b'once'
+time.sleep(3.1)
+subprocess.run([sys.argv[1], 'backup', '-q'], check=True)
+memory[0:4] = b'then'
+subprocess.run([sys.argv[1], 'backup', '-q'], check=True)
+";
+    crate::tools::python(&lab, script, &[std::path::Path::new(env!("CARGO_BIN_EXE_lrl"))]);
+    let run = lab.lrl("dump latest assets/map/v1.bin").expect(0);
+    assert_eq!(&run.stdout_bytes[..5], b"then-");
+}

@@ -104,3 +104,42 @@ pub fn state(directory: &Path) -> BTreeMap<String, (String, SystemTime)> {
     }
     files
 }
+
+#[test]
+fn a_set_whose_manifest_was_mended_is_compared_with_its_snapshot() {
+    let lab = Lab::small();
+    lab.lrl("backup").expect(0);
+    let manifest = lab.path(manifests(&lab, "backups").remove(0));
+    let archive = crate::tools::outputs(&lab, "backups", ".tar.gz").remove(0);
+    let good = [fs::read(&manifest).unwrap(), fs::read(&archive).unwrap()];
+    // Another archive, and a manifest that fits it.
+    lab.upload("evil/v1.txt", b"evil");
+    lab.lrl("backup --source other --out other").expect(0);
+    let other = fs::read(crate::tools::outputs(&lab, "other", ".tar.gz").remove(0)).unwrap();
+    fs::write(&archive, &other).unwrap();
+    let mut document: serde_json::Value = serde_json::from_slice(&good[0]).unwrap();
+    document["backups"][1]["sha256"] = crate::common::sha256(&other).into();
+    document["backups"][1]["archive_size_bytes"] = other.len().into();
+    fs::write(&manifest, document.to_string()).unwrap();
+    let restore = |flags: &[&str]| {
+        let line =
+            ["restore".as_ref(), "--data-dir".as_ref(), "to".as_ref(), "--manifest".as_ref(), manifest.as_os_str()];
+        lab.run(line.into_iter().chain(flags.iter().map(|flag| flag.as_ref())))
+    };
+    let run = restore(&[]).expect(4);
+    assert!(run.stderr.contains("is not what its snapshot says") && !lab.path("to").exists(), "{}", run.stderr);
+    assert!(restore(&["--force"]).expect(0).stderr.contains("is not what its snapshot says"));
+    assert!(lab.path("to/assets/evil").exists());
+    // A half that was taken out of it; with the store elsewhere, and with none.
+    document["backups"].as_array_mut().unwrap().remove(1);
+    fs::write(&manifest, document.to_string()).unwrap();
+    restore(&["--db-only"]).expect(4);
+    fs::rename(lab.path("backups/store"), lab.path("store")).unwrap();
+    let store = lab.path("store");
+    let run = restore(&["--store", store.to_str().unwrap()]).expect(4);
+    assert!(run.stderr.contains("the uploads are not there"), "{}", run.stderr);
+    restore(&[]).expect(0);
+    fs::write(&manifest, &good[0]).unwrap();
+    fs::write(&archive, &good[1]).unwrap();
+    restore(&["--store", store.to_str().unwrap()]).expect(0);
+}

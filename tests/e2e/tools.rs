@@ -138,6 +138,7 @@ pub fn as_nobody(lab: &Lab) -> Option<impl Fn(&str) -> Run + '_> {
         command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(lab.path("lrl"));
         command.args(line.split_whitespace()).current_dir(lab.path("")).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", lab.path("home"));
+        command.env("LRL_SETTLE_TIME", "2s").env("LRL_STATE_DIR", lab.path("state"));
         command.output().unwrap().into()
     })
 }
@@ -146,6 +147,7 @@ pub fn as_nobody(lab: &Lab) -> Option<impl Fn(&str) -> Run + '_> {
 pub fn strace(lab: &Lab, options: &[&str], line: &str) -> Output {
     let mut command = Command::new("strace");
     command.args(options).arg(env!("CARGO_BIN_EXE_lrl")).args(line.split_whitespace()).current_dir(lab.path(""));
+    command.env("LRL_SETTLE_TIME", "2s").env("LRL_STATE_DIR", lab.path("state"));
     command.env("HOME", lab.path("home")).env_remove("STORAGE_PATH").output().unwrap()
 }
 

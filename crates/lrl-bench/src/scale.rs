@@ -123,7 +123,11 @@ impl Bench<'_> {
     fn line(&self, line: &str) -> Result<f64> {
         let words = line.split(',').next().unwrap_or_default().split(' ');
         let usage = measure::run(
-            Command::new(&self.lrl).args(words).arg("--quiet").current_dir(self.work),
+            Command::new(&self.lrl)
+                .args(words)
+                .arg("--quiet")
+                .current_dir(self.work)
+                .env("LRL_STATE_DIR", self.work.join("state")),
             &self.work.join("log"),
             None,
         )?;

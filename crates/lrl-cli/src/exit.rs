@@ -91,6 +91,10 @@ pub enum Failure {
     Engine(Error),
     /// The snapshot that was named is not good; the text says why.
     NotGood(String),
+    /// A set's manifest and the snapshot that it names contradict each other; the text says how.
+    Contradicted(String),
+    /// A place where a store is known has none, or another one; the text names both.
+    Gone(String),
     /// Standard output could not be written.
     Output(io::Error),
 }
@@ -114,6 +118,8 @@ impl Failure {
         match self {
             Self::Usage(_) => Exit::Usage,
             Self::NotGood(_) => Exit::Wrong,
+            Self::Gone(_) => Exit::NoStore,
+            Self::Contradicted(_) => Exit::Wrong,
             // Who closes the pipe (`lrl ls | head`) has seen enough.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
             Self::Output(_) => Exit::Failed,
@@ -133,6 +139,8 @@ impl Failure {
         match self {
             Self::Usage(_) => "usage",
             Self::NotGood(_) => "not_good",
+            Self::Gone(_) => "store_gone",
+            Self::Contradicted(_) => "contradicted",
             Self::Output(_) => "output",
             Self::Engine(error) => match error {
                 Error::Corrupt { .. } => "corrupt",
@@ -156,7 +164,7 @@ impl Failure {
     /// Returns what happened, with the path that it happened to.
     pub fn message(&self) -> String {
         match self {
-            Self::Usage(text) | Self::NotGood(text) => text.clone(),
+            Self::Usage(text) | Self::NotGood(text) | Self::Gone(text) | Self::Contradicted(text) => text.clone(),
             Self::Engine(error) => error.to_string(),
             Self::Output(error) => format!("cannot write to standard output: {error}"),
         }
@@ -176,6 +184,16 @@ impl Failure {
             Self::NotGood(_) => {
                 return Some(
                     "without a name the newest good one is used; `lrl snapshots` lists them; --force uses this one all the same",
+                );
+            }
+            Self::Contradicted(_) => {
+                return Some(
+                    "nothing was changed; `lrl export SNAPSHOT` makes the set again, --force restores it as it is",
+                );
+            }
+            Self::Gone(_) => {
+                return Some(
+                    "is the disk mounted? If the store was moved or given up, `lrl init` begins anew at that place",
                 );
             }
             Self::Usage(_) | Self::Output(_) => return None,

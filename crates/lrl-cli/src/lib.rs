@@ -6,6 +6,7 @@ pub mod config;
 pub mod credential;
 pub mod docs;
 pub mod exit;
+pub mod known;
 pub mod locks;
 pub mod memory;
 pub mod render;
@@ -24,6 +25,7 @@ use args::{Cli, Verb};
 use cmd::Context;
 use config::File;
 use exit::{Exit, Failure};
+use lrl_store::storage::lacking;
 use term::Term;
 
 /// Runs one command line, whose first argument is the program's name.
@@ -61,6 +63,12 @@ pub fn run(arguments: &[OsString]) -> Exit {
     let context = Context { cli: &cli, matches: &matches, file: &file, term: &term };
     let result = cmd::run(&context);
     cmd::run_record::write(&context, &result);
+    if let Some(path) = lacking::unsynced() {
+        term.note(format!(
+            "{} cannot be synced: its file system (such as CIFS or vboxsf) does not support it; a power cut can take back the newest names there",
+            path.display()
+        ));
+    }
     end(&term, result, matches!(cli.command, Verb::Check(_) | Verb::Drill(_)))
 }
 

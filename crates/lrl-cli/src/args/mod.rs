@@ -45,6 +45,12 @@ pub struct Global {
     /// Where copies of what a store in a bucket holds are kept [default: lrl in the user's cache directory]
     #[arg(long, global = true, value_name = "DIR", help_heading = SETTINGS)]
     pub cache_dir: Option<PathBuf>,
+    /// Where the ids of stores are remembered, so that a disk that is not mounted is no new store [default: lrl in the user's state directory]
+    #[arg(long, global = true, value_name = "DIR", env = "LRL_STATE_DIR", hide_env_values = true, help_heading = SETTINGS)]
+    pub state_dir: Option<PathBuf>,
+    /// The id of the store, as `lrl init --json` and `lrl stats --json` show it, or its first digits (at least 8): another one there is refused
+    #[arg(long, global = true, value_name = "ID", value_parser = values::store_id, help_heading = SETTINGS)]
+    pub store_id: Option<String>,
     /// The file with the passphrase of an encrypted store, in its first line
     #[arg(long, global = true, value_name = "FILE", env = "LRL_PASSWORD_FILE", hide_env_values = true, help_heading = SETTINGS)]
     pub password_file: Option<PathBuf>,
@@ -206,6 +212,11 @@ pub struct BackupArgs {
     /// Take the backup as it is, however much smaller it is: the next ones are measured against it
     #[arg(long)]
     pub accept_shrink: bool,
+    /// Read an upload again by the next backup while its times are younger than this: a program that writes through mmap changes files
+    /// without changing their times until the kernel has written the pages back; at least 2s
+    #[arg(long, value_name = "TIME", env = "LRL_SETTLE_TIME", hide_env_values = true, value_parser = values::duration)]
+    #[arg(default_value = "40s", help_heading = SETTINGS)]
+    pub settle_time: Duration,
     /// Then copy the source's new snapshots to a second store; if that fails the backup is good all the same, and the next one catches up
     #[arg(long, value_name = "PATH|URL", help_heading = SETTINGS)]
     pub copy_to: Option<PathBuf>,

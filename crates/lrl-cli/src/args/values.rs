@@ -50,6 +50,15 @@ pub struct Owner {
     pub group: String,
 }
 
+/// Parses the first digits of a store's id.
+pub fn store_id(text: &str) -> Result<String, String> {
+    let is_hex = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    match text.len() {
+        8..=64 if is_hex => Ok(text.into()),
+        _ => Err("expected 8 to 64 digits of a store's id (0-9, a-f)".into()),
+    }
+}
+
 /// Parses `20h`, `7d`, `30m`, `90s`, `2w` or several in a row (`1h30m`); `0` is no time at all.
 pub fn duration(text: &str) -> Result<Duration, String> {
     const HELP: &str = "expected a number and a unit: 90s, 30m, 20h, 7d, 2w";

@@ -54,6 +54,7 @@ pub fn run(context: &Context<'_>, args: &BackupArgs) -> Result {
         return dry::run(context, &paths, options);
     }
     refuse_uploads_as_target(&options, &paths)?;
+    store::refuse_gone(context, &paths.store)?;
     local::create_dir(&paths.backup_dir)?;
     let created = store::create_if_missing(context, &paths.store)?;
     let store = store::open_to_fill(context, &paths, args.free.reserve)?;
@@ -67,6 +68,7 @@ pub fn run(context: &Context<'_>, args: &BackupArgs) -> Result {
         term.note(notice);
     }
     let report = backup::backup(&store, &options, term)?;
+    store::remember(context, &paths.store, &store.config().store_id);
     let exit = render(context, &paths, &report);
     let second = second::copy(context, args, &store);
     let exit = with_second(exit, second.as_ref());
@@ -152,6 +154,7 @@ fn options(context: &Context<'_>, args: &BackupArgs, paths: &Paths) -> Result<Op
             Every::Never => None,
             Every::Time(time) => Some(time),
         },
+        settle: args.settle_time,
         keep_sets: match args.keep_sets {
             KeepSets::All => None,
             KeepSets::Newest(count) => Some(count),

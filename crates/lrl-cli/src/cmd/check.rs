@@ -1,10 +1,12 @@
 //! `lrl check`: what is damaged in the store, and whom that concerns; with `--repair`, what was done about it and what stays lost.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use lrl_store::format::repair::Loss;
 use lrl_store::ops::backup::time_of;
 use lrl_store::ops::check::{self, Checked, Finding, Moved, Options, ReadData, Repaired, Report};
+use lrl_store::store::keys;
 use serde_json::{Value, json};
 
 use super::{Context, store};
@@ -34,13 +36,22 @@ pub fn run(context: &Context<'_>, args: &CheckArgs) -> Result {
     let place = paths.store.to_string();
     // Copies near at hand prove nothing about a bucket.
     let (storage, _copies) = store::fresh_storage(context, &paths.store)?;
+    store::compare_storage(context, &paths.store, &*storage)?;
     if args.repair {
-        let repaired = check::repair(storage, &options, context.term)?;
+        let repaired = check::repair(Arc::clone(&storage), &options, context.term)?;
+        if repaired.config {
+            // The id went with the old config.
+            store::remember(context, &paths.store, &keys::store_id(&*storage)?);
+        }
         return render_repair(context, &place, read_data, repaired);
     }
-    let report = check::check(storage, &options, context.term)?;
+    let mut report = check::check(storage, &options, context.term)?;
     if let Some(why) = &report.unrecorded {
         context.term.note(format!("the check is not recorded: {why}"));
+    }
+    let store_is_wrong = report.wrong;
+    if paths.backup_dir.is_dir() {
+        check::sets(&paths.backup_dir, read_data == ReadData::All, &mut report, context.term)?;
     }
     if context.term.is_json() {
         context.term.json(&document(&place, &report))?;
@@ -49,7 +60,7 @@ pub fn run(context: &Context<'_>, args: &CheckArgs) -> Result {
     findings(context, &report)?;
     losses(context, &report)?;
     verdict(context, &place, read_data, &report)?;
-    if report.wrong && paths.store.directory().is_some() {
+    if store_is_wrong && paths.store.directory().is_some() {
         // What only the packs' bytes show, a repair that does not read them does not see.
         let read = if read_data == ReadData::No { "" } else { "--read-data " };
         context.term.note(format!("`lrl check {read}--repair` repairs what can be, and deletes nothing"));
@@ -222,5 +233,13 @@ fn looked_at(checked: &Checked, read_data: ReadData) -> String {
             units::count(checked.databases_read, "newest database")
         ),
     });
+    if checked.sets > 0 {
+        let read = if checked.set_bytes_read > 0 {
+            format!(", {} read", units::size(checked.set_bytes_read))
+        } else {
+            String::new()
+        };
+        text.push_str(&format!("; {}{read}", units::count(checked.sets, "set")));
+    }
     text
 }

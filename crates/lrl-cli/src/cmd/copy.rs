@@ -46,6 +46,9 @@ pub fn run(context: &Context<'_>, args: &CopyArgs) -> Result {
     };
     let mut report = copy::copy(&from, &to, &options, context.term)?;
     let stopped = report.stopped.take().map(Failure::from);
+    if stopped.is_none() && !args.dry_run {
+        store::remember(context, &to_place, &to.config().store_id);
+    }
     let exit = match (&stopped, report.failed.is_empty()) {
         (Some(failure), _) => failure.exit(false),
         (None, true) => Exit::Done,
@@ -67,6 +70,7 @@ pub fn run(context: &Context<'_>, args: &CopyArgs) -> Result {
 
 /// Makes a store in a directory at first use, as a backup does; a bucket needs `lrl init`.
 fn make(context: &Context<'_>, args: &CopyArgs, paths: &Paths, place: &Place) -> Result<()> {
+    store::refuse_gone(context, place)?;
     if args.to.is_none() && context.cli.global.store.is_none() {
         local::create_dir(&paths.backup_dir)?;
     }

@@ -24,6 +24,7 @@ pub fn run(context: &Context<'_>, args: &ImportArgs) -> Result {
     if manifests(&args.dir)?.is_empty() {
         return Err(Error::NotFound(format!("No manifest found in {}", args.dir.display())).into());
     }
+    store::refuse_gone(context, &paths.store)?;
     local::create_dir(&paths.backup_dir)?;
     store::create_if_missing(context, &paths.store)?;
     let store = store::open_to_fill(context, &paths, args.free.reserve)?;
@@ -36,6 +37,7 @@ pub fn run(context: &Context<'_>, args: &ImportArgs) -> Result {
         now: SystemTime::now(),
     };
     let report = import::import(&store, &options, context.term)?;
+    store::remember(context, &paths.store, &store.config().store_id);
     let exit = match (report.failed.is_empty(), report.imported.is_empty() && report.known.is_empty()) {
         (true, _) => Exit::Done,
         (false, false) => Exit::Incomplete,

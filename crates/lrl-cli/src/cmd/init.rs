@@ -14,12 +14,16 @@ use crate::resolve::{Paths, Place};
 pub fn run(context: &Context<'_>, args: &InitArgs) -> Result {
     let paths = context.paths()?;
     let credential = credential(context, args, &paths)?;
-    if !store::create(context, &paths.store, credential.as_ref())? {
+    let created = store::create(context, &paths.store, credential.as_ref())?;
+    // From now on this one is known there, whatever was before.
+    let store_id = keys::store_id(&*store::bare_storage(context, &paths.store)?)?;
+    store::remember(context, &paths.store, &store_id);
+    if !created {
         return Err(Error::Refused(format!("there is a store at {} already", paths.store)).into());
     }
     let shown = paths.store.to_string();
     let sheet = credential.map(|credential| recovery_sheet(context, &paths, &credential)).transpose()?;
-    let mut document = json!({ "success": true, "store": shown, "encrypted": sheet.is_some() });
+    let mut document = json!({ "success": true, "store": shown, "store_id": store_id, "encrypted": sheet.is_some() });
     context.term.say(format!("Made an empty {}store at {shown}", if sheet.is_some() { "encrypted " } else { "" }));
     if paths.store.directory().is_none() {
         match store::keeps_first(context, &paths.store) {
@@ -38,7 +42,6 @@ pub fn run(context: &Context<'_>, args: &InitArgs) -> Result {
     if let Some(sheet) = sheet {
         context.term.say("");
         sheet.lines.iter().for_each(|line| context.term.say(line));
-        document["store_id"] = sheet.store_id.into();
         document["key"] = sheet.key.into();
         document["recovery_sheet"] = sheet.lines.join("\n").into();
     }
@@ -74,7 +77,6 @@ fn credential(context: &Context<'_>, args: &InitArgs, paths: &Paths) -> Result<O
 }
 
 struct Sheet {
-    store_id: String,
     key: String,
     lines: Vec<String>,
 }
@@ -125,5 +127,5 @@ fn recovery_sheet(context: &Context<'_>, paths: &Paths, credential: &Credential)
         String::new(),
         String::from_utf8_lossy(&opened.slot.slot.encode()?).trim_end().to_string(),
     ]);
-    Ok(Sheet { store_id, key: opened.slot.id().to_string(), lines })
+    Ok(Sheet { key: opened.slot.id().to_string(), lines })
 }

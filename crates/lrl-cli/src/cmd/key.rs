@@ -28,6 +28,7 @@ pub fn run(context: &Context<'_>, args: &KeyArgs) -> Result {
     let paths = context.paths()?;
     store::require_backup_dir(context, &paths)?;
     let storage = store::bare_storage(context, &paths.store)?;
+    store::compare_storage(context, &paths.store, &*storage)?;
     if !lrl_store::store::exists(&*storage)? {
         return Err(Error::NoStore { what: "store", path: paths.store.to_string().into() }.into());
     }

@@ -1,10 +1,12 @@
 //! `lrl restore`: a snapshot or a set back in place; says what is where now, and under which name the old state is kept.
 
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use lrl_store::error::Error;
 use lrl_store::ops::restore::{self, Moved, Options, Part, Report, What};
 use lrl_store::ops::select::Need;
+use lrl_store::ops::sound;
 use serde_json::json;
 
 use super::{Context, store, undo};
@@ -12,7 +14,7 @@ use crate::args::RestoreArgs;
 use crate::exit::{Exit, Failure, Result};
 use crate::locks;
 use crate::render::units::{self, safe};
-use crate::resolve;
+use crate::resolve::{self, Paths, Place};
 
 /// Restores, or says what a restore would do.
 pub fn run(context: &Context<'_>, args: &RestoreArgs) -> Result {
@@ -36,6 +38,7 @@ pub fn run(context: &Context<'_>, args: &RestoreArgs) -> Result {
         locks: Some(locks::ask),
     };
     let (report, from) = if let Some(manifest) = &args.manifest {
+        refuse_contradiction(context, &paths, manifest, args.force)?;
         (restore::restore_set(manifest, &options, context.term)?, format!("set {}", manifest.display()))
     } else {
         let store = store::open(context, &paths)?;
@@ -58,6 +61,32 @@ pub fn run(context: &Context<'_>, args: &RestoreArgs) -> Result {
         (report, format!("snapshot {} of {}", name.id.short(), snapshot.timestamp))
     };
     render(context, &report, &from)
+}
+
+/// Compares a set with the snapshot that it names, where the store beside it or the one in force has that. No store is needed for a restore.
+fn refuse_contradiction(context: &Context<'_>, paths: &Paths, manifest: &Path, force: bool) -> Result<()> {
+    let beside = Place::Directory(resolve::default_store(manifest.parent().unwrap_or(Path::new(""))));
+    let is_beside =
+        context.cli.global.store.is_none() && beside.directory().is_some_and(|dir| dir.join("config").is_file());
+    let place = if is_beside { &beside } else { &paths.store };
+    // A set restores without the network, too.
+    if place.directory().is_none() {
+        return Ok(());
+    }
+    let found = store::open_at(context, place).and_then(|store| sound::contradiction(&store, manifest));
+    match found {
+        Ok(Some(what)) => {
+            let text = format!("{} is not what its snapshot says: {what}", manifest.display());
+            if !force {
+                return Err(Failure::Contradicted(text));
+            }
+            context.term.warn(text);
+        }
+        Ok(None) => {}
+        Err(Error::Interrupted) => return Err(Error::Interrupted.into()),
+        Err(error) => context.term.detail(format!("the set is not compared with its snapshot: {error}")),
+    }
+    Ok(())
 }
 
 /// `latest` is the newest that holds what is asked for.

@@ -32,7 +32,7 @@ pub struct RunRecord {
 pub fn write(context: &Context<'_>, result: &Result) {
     let Verb::Backup(args) = &context.cli.command else { return };
     let exit = result.as_ref().map_or_else(|failure| failure.exit(false), |exit| *exit);
-    if args.dry_run || exit == Exit::Usage || exit == Exit::WrongKey {
+    if args.dry_run || matches!(exit, Exit::Usage | Exit::WrongKey | Exit::NoStore) {
         return;
     }
     let record = RunRecord {

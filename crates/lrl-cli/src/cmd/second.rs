@@ -59,7 +59,11 @@ fn copy_to(context: &Context<'_>, args: &BackupArgs, from: &Store, place: &Place
         lock_wait: context.cli.global.lock_wait,
         now: time_of(SystemTime::now()),
     };
-    Ok(copy::copy(from, &to, &options, context.term)?)
+    let report = copy::copy(from, &to, &options, context.term)?;
+    if report.stopped.is_none() {
+        store::remember(context, place, &to.config().store_id);
+    }
+    Ok(report)
 }
 
 impl Second {

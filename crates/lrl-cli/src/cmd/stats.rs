@@ -15,33 +15,38 @@ pub fn run(context: &Context<'_>) -> Result {
     let store = store::open(context, &paths)?;
     let term = context.term;
     let mut newest: Option<Added> = None;
-    document::list(term, json!({ "store": paths.store.to_string() }), "snapshots", |list| {
-        let counted = stats::stats(&store, term, &mut |added| {
-            newest = Some(added.clone());
-            list.item(|| {
-                json!({
-                    "id": added.name.id, "source": added.name.source, "sequence": added.name.sequence,
-                    "timestamp": added.timestamp, "added_bytes": added.bytes, "full_bytes": added.full_bytes,
+    document::list(
+        term,
+        json!({ "store": paths.store.to_string(), "store_id": store.config().store_id }),
+        "snapshots",
+        |list| {
+            let counted = stats::stats(&store, term, &mut |added| {
+                newest = Some(added.clone());
+                list.item(|| {
+                    json!({
+                        "id": added.name.id, "source": added.name.source, "sequence": added.name.sequence,
+                        "timestamp": added.timestamp, "added_bytes": added.bytes, "full_bytes": added.full_bytes,
+                    })
                 })
-            })
-        })?;
-        if !term.is_json() {
-            table(context, &counted, newest.as_ref())?;
-        }
-        if counted.damaged_snapshots > 0 {
-            let which = units::count(counted.damaged_snapshots, "snapshot");
-            term.warn(format!("{which} cannot be read and not counted; `lrl check` tells more"));
-        }
-        let exit = if counted.damaged_snapshots == 0 { Exit::Done } else { Exit::Incomplete };
-        let tail = json!({
-            "store_bytes": counted.store_bytes(), "packs": counted.packs, "index": counted.index,
-            "snapshot_documents": counted.snapshots, "drills": counted.drills,
-            "quarantine": counted.quarantine, "candidates": counted.candidates, "other": counted.other,
-            "chunks": counted.chunks, "plain_bytes": counted.plain_bytes, "duplicates": counted.duplicates,
-            "full_copies": counted.full_copies, "ratio": ratio(&counted), "damaged_snapshots": counted.damaged_snapshots,
-        });
-        Ok((tail, exit))
-    })
+            })?;
+            if !term.is_json() {
+                table(context, &counted, newest.as_ref())?;
+            }
+            if counted.damaged_snapshots > 0 {
+                let which = units::count(counted.damaged_snapshots, "snapshot");
+                term.warn(format!("{which} cannot be read and not counted; `lrl check` tells more"));
+            }
+            let exit = if counted.damaged_snapshots == 0 { Exit::Done } else { Exit::Incomplete };
+            let tail = json!({
+                "store_bytes": counted.store_bytes(), "packs": counted.packs, "index": counted.index,
+                "snapshot_documents": counted.snapshots, "drills": counted.drills,
+                "quarantine": counted.quarantine, "candidates": counted.candidates, "other": counted.other,
+                "chunks": counted.chunks, "plain_bytes": counted.plain_bytes, "duplicates": counted.duplicates,
+                "full_copies": counted.full_copies, "ratio": ratio(&counted), "damaged_snapshots": counted.damaged_snapshots,
+            });
+            Ok((tail, exit))
+        },
+    )
 }
 
 /// How many times smaller the store is than full copies; none where there is nothing to compare.

@@ -13,16 +13,17 @@ use lrl_store::ops::backup::time_of;
 use lrl_store::ops::judgement::Judge;
 use lrl_store::ops::scratch::Scratch;
 use lrl_store::ops::select::{self, Need, PassedOver, Selected};
-use lrl_store::storage::copies;
 use lrl_store::storage::local::{self, Local};
 use lrl_store::storage::room::Reserve;
 use lrl_store::storage::{LockMode, Storage};
+use lrl_store::storage::{copies, lacking};
 use lrl_store::store::keys::{self, Near};
 use lrl_store::store::{self, SnapshotName, Store};
 
 use super::Context;
 use crate::args::Verb;
 use crate::exit::{Failure, Result};
+use crate::known::{self, Known};
 use crate::render::units;
 use crate::resolve::{Paths, Place};
 
@@ -128,9 +129,16 @@ fn open_as(context: &Context<'_>, paths: &Paths, mode: LockMode) -> Result<Store
 }
 
 fn open_storage(context: &Context<'_>, paths: &Paths, storage: Arc<dyn Storage>, mode: LockMode) -> Result<Store> {
-    let store = Store::open(storage, mode, context.cli.global.lock_wait, context.term)?;
+    let opened = Store::open(storage, mode, context.cli.global.lock_wait, context.term);
+    let store = opened.map_err(|error| gone_or(context, &paths.store, error))?;
+    compare(context, &paths.store, &store.config().store_id)?;
     context.term.detail(format!("store {}", paths.store));
-    if store.is_read_only() {
+    if let Some(path) = lacking::unlocked() {
+        context.term.note(format!(
+            "{} cannot be locked, its file system has no locks: read without one; nothing must be deleted there meanwhile",
+            path.display()
+        ));
+    } else if store.is_read_only() {
         context.term.note(format!("{} cannot be written: read without a lock", paths.store));
     }
     for damaged in store.damaged_indexes() {
@@ -140,14 +148,81 @@ fn open_storage(context: &Context<'_>, paths: &Paths, storage: Arc<dyn Storage>,
     Ok(store)
 }
 
-/// Opens a store without leaving a trace; `None` where there is none.
+/// Opens a store without leaving a trace; `None` where there is none and none is known.
 pub fn look(context: &Context<'_>, paths: &Paths) -> Result<Option<Store>> {
     let storage = bare_storage(context, &paths.store)?;
     if !store::exists(&*storage)? {
+        refuse_gone(context, &paths.store)?;
         return Ok(None);
     }
     let wait = context.cli.global.lock_wait;
-    Ok(Some(Store::open(unveiled(context, storage)?, LockMode::Look, wait, context.term)?))
+    let store = Store::open(unveiled(context, storage)?, LockMode::Look, wait, context.term)?;
+    compare(context, &paths.store, &store.config().store_id)?;
+    Ok(Some(store))
+}
+
+/// Returns the id that the store at a place must have: the one that was named, else the one that was used there.
+fn expected_id(context: &Context<'_>, place: &Place) -> Option<String> {
+    let named = context.cli.global.store_id.clone();
+    named.filter(|_| is_main(context, place)).or_else(|| Known::new(&context.cli.global).id(place))
+}
+
+/// Returns whether a place is that of the store in force: a second store has an id of its own.
+fn is_main(context: &Context<'_>, place: &Place) -> bool {
+    context.paths().is_ok_and(|paths| paths.store == *place)
+}
+
+fn gone(place: &Place, known: &str) -> Failure {
+    Failure::Gone(format!("the store {} that was used at {place} is not there", known.get(..8).unwrap_or(known)))
+}
+
+/// Turns "there is no store" into "it is gone" where one is known.
+fn gone_or(context: &Context<'_>, place: &Place, error: Error) -> Failure {
+    match (&error, expected_id(context, place)) {
+        (Error::NoStore { what, .. }, Some(known)) if *what != store::CONFIG => gone(place, &known),
+        _ => error.into(),
+    }
+}
+
+/// Fails where a store is known, and its directory is missing or empty. To be asked before anything is created there.
+pub fn refuse_gone(context: &Context<'_>, place: &Place) -> Result<()> {
+    let Some(path) = place.directory().filter(|path| known::is_empty(path)) else { return Ok(()) };
+    match expected_id(context, place) {
+        Some(known) if !path.join("config").exists() => Err(gone(place, &known)),
+        _ => Ok(()),
+    }
+}
+
+/// Fails unless a store is the one that is known at its place.
+pub fn compare(context: &Context<'_>, place: &Place, found: &str) -> Result<()> {
+    match expected_id(context, place) {
+        Some(known) if !found.starts_with(&known) => Err(Failure::Gone(format!(
+            "{place} holds another store than the one that was used there: its id is {found}, and {known} is known"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Compares the store in a storage that is not opened as one; a config that cannot be read is the verb's own business.
+pub fn compare_storage(context: &Context<'_>, place: &Place, storage: &dyn Storage) -> Result<()> {
+    match keys::store_id(storage) {
+        Ok(found) => compare(context, place, &found),
+        Err(error @ Error::NoStore { .. }) if place.directory().is_none_or(known::is_empty) => {
+            match expected_id(context, place) {
+                Some(known) => Err(gone(place, &known)),
+                None => Err(error.into()),
+            }
+        }
+        Err(_) => Ok(()),
+    }
+}
+
+/// Remembers a store that was written to, so that it is missed when it is gone.
+pub fn remember(context: &Context<'_>, place: &Place, store_id: &str) {
+    let now = units::moment(time_of(SystemTime::now()).secs);
+    if let Err(error) = Known::new(&context.cli.global).note(place, store_id, &now) {
+        context.term.detail(format!("the store's id is not remembered: {error}"));
+    }
 }
 
 /// Returns the storage of a store, with copies near at hand where it is far away.
@@ -248,19 +323,23 @@ pub fn cache_dir(context: &Context<'_>) -> Result<PathBuf, Error> {
 
 /// Opens the store at a place, if there is one.
 pub fn open_at(context: &Context<'_>, place: &Place) -> Result<Store, Error> {
-    Store::open(storage(context, place)?, LockMode::Shared, context.cli.global.lock_wait, context.term)
+    let store = Store::open(storage(context, place)?, LockMode::Shared, context.cli.global.lock_wait, context.term)?;
+    compare(context, place, &store.config().store_id).map_err(|failure| Error::Refused(failure.message()))?;
+    Ok(store)
 }
 
 /// Fails where the backup directory that holds the store is not there.
 pub fn require_backup_dir(context: &Context<'_>, paths: &Paths) -> Result<()> {
     if context.cli.global.store.is_none() && !paths.backup_dir.is_dir() {
-        return Err(Error::NoStore { what: "backup directory", path: paths.backup_dir.clone() }.into());
+        let error = Error::NoStore { what: "backup directory", path: paths.backup_dir.clone() };
+        return Err(gone_or(context, &paths.store, error));
     }
     Ok(())
 }
 
 /// Creates a local store where there is none; says whether it did. A remote one needs `lrl init`.
 pub fn create_if_missing(context: &Context<'_>, place: &Place) -> Result<bool> {
+    refuse_gone(context, place)?;
     match place.directory() {
         // A key says that it should be encrypted, which only `lrl init --encrypt` does.
         Some(path) if context.credential()?.is_some() && !store::exists(&Local::new(path))? => Err(Error::Refused(format!(

@@ -319,6 +319,7 @@ fn keep_uploads(
         program: options.program.clone(),
         rescan: true,
         rescan_every: None,
+        settle: backup::SETTLE,
         keep_sets: None,
         reserve: scratch::RESERVE,
         lock_wait: options.lock_wait,

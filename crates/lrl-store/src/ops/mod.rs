@@ -17,6 +17,7 @@ pub mod restore;
 pub mod scratch;
 pub mod select;
 pub mod snapshots;
+pub mod sound;
 pub mod stats;
 pub mod status;
 #[cfg(test)]

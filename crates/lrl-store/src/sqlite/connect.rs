@@ -72,7 +72,11 @@ pub(super) fn open_live(path: &Path) -> Result<Connection, rusqlite::Error> {
 
 /// Opens our own copy of a database with its journal or WAL, which SQLite then rolls back or replays.
 pub(super) fn open_copy(path: &Path) -> Result<Connection, rusqlite::Error> {
-    configure(Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?)
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = configure(Connection::open_with_flags(path, flags)?)?;
+    // Nobody else has it: then SQLite keeps the WAL's index in memory, and maps no file that a full disk could not back.
+    conn.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    Ok(conn)
 }
 
 /// Opens a file that nobody changes: no locks are taken and no side file is read or made, whatever its header says.

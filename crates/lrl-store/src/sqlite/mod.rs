@@ -10,11 +10,13 @@ pub mod inspect;
 mod pages;
 mod plain;
 mod reader;
+mod shm;
 pub mod state;
 
 pub use image::{Image, ImageSink, Method, ReadOptions, read_image};
 pub use inspect::{AssetRow, AssetRows, Inspector, Integrity, Orphans, TableRows, Tables, Value, check_query};
 pub use plain::COPIES;
+pub use shm::index_growth;
 pub(crate) use state::used_pages;
 pub use state::{State, observe};
 

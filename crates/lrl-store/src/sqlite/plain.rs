@@ -43,6 +43,17 @@ pub(super) fn warm(path: &Path, observer: &dyn Observer) -> Result<()> {
     Ok(())
 }
 
+/// Reads the first 100 bytes; none if there are fewer. Only while SQLite does not have the file open.
+pub(super) fn header(path: &Path) -> Result<Vec<u8>> {
+    let mut header = Vec::with_capacity(100);
+    let file = File::open(path).map_err(Error::io("open", path))?;
+    file.take(100).read_to_end(&mut header).map_err(Error::io("read", path))?;
+    if header.len() < 100 {
+        header.clear();
+    }
+    Ok(header)
+}
+
 /// Gives all bytes of the file to `sink` and returns its first 100 bytes, or `None` if the file changed meanwhile (is no longer what
 /// `before` says): the sink then holds nothing of use.
 pub(super) fn stream(

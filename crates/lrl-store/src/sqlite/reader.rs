@@ -276,7 +276,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Says whether a header (of 100 bytes) asks for WAL mode.
-fn is_wal(header: &[u8]) -> bool {
+pub(super) fn is_wal(header: &[u8]) -> bool {
     page_size(header) > 0 && header[18..20] == [2, 2]
 }
 

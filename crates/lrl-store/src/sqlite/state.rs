@@ -9,6 +9,7 @@
 //!   ctime to the file system's clock. Were those times more than two seconds old when F1 was taken, then no later write can leave
 //!   them as they were: two seconds exceed the granularity of every file system. ctime cannot be set by a program. In rollback mode
 //!   the change counter in the header moves with each commit as well, which covers clocks that step back.
+//!   Writes through a mapping, for which uploads are given much longer, are not among them.
 //! - *The WAL.* It is compared by its content, a BLAKE3 over all bytes, so no clock is involved. Its header carries salts that change
 //!   at every reset, every frame repeats them and carries a running checksum, and a commit appends or overwrites frames: contents
 //!   never return to an earlier value. A write that races with our reading gives a mixture, which is included in the image read

@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Guard, LockMode, local};
+use super::{Guard, LockMode, lacking, local};
 use crate::error::Result;
 
 /// A file system, as far as [`local::Local`] needs one.
@@ -149,7 +149,7 @@ impl Disk for Os {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        File::open(path)?.sync_all()
+        Ok(lacking::sync_dir(File::open(path)?)?)
     }
 
     fn lock(

@@ -12,7 +12,7 @@ use fs2::FileExt as _;
 
 use super::disk::{Disk, Os};
 use super::room::{Reserve, Room};
-use super::{Guard, LockMode, MOST_WHOLE_BYTES, Source, Spool, Storage};
+use super::{Guard, LockMode, MOST_WHOLE_BYTES, Source, Spool, Storage, lacking};
 use crate::error::{Error, Result};
 
 /// How the names of temporary files begin.
@@ -250,6 +250,9 @@ fn wait_for(
         };
         match taken {
             Ok(()) => return Ok(Some(Box::new(FileLock { file }))),
+            Err(e) if lacking::has_no_locks(&e, path) => {
+                return if mode == LockMode::Exclusive { Err(no_locks(path)) } else { Ok(None) };
+            }
             Err(e) if e.raw_os_error() != fs2::lock_contended_error().raw_os_error() => {
                 return Err(Error::io("lock", path)(e));
             }
@@ -258,6 +261,16 @@ fn wait_for(
             Err(_) => std::thread::sleep(Duration::from_millis(20)),
         }
     }
+}
+
+/// Two writers that nothing keeps apart could each delete what the other has just found.
+fn no_locks(path: &Path) -> Error {
+    Error::Refused(format!(
+        "cannot lock {}: its file system has no locks (NFS without a lock service). Reading works, writing needs a lock: \
+         mount it with the option `nolock` if no other machine writes there, start the lock service (rpc.statd), or name another place \
+         with --store, --backup or --cache-dir",
+        path.display()
+    ))
 }
 
 fn is_read_only(e: &io::Error) -> bool {

@@ -9,6 +9,7 @@ pub mod copies;
 mod disk;
 #[doc(hidden)]
 pub mod image;
+pub mod lacking;
 pub mod local;
 #[doc(hidden)]
 pub mod memory;

@@ -78,6 +78,16 @@ pub fn free_at(path: &Path, reserve: Reserve) -> Result<Free> {
     }
 }
 
+/// Fails unless `bytes` more fit on the disk of `path`. What ext4 keeps for root does not count: a part of it not even root gets.
+pub fn require(path: &Path, bytes: u64) -> Result<()> {
+    match free_at(path, Reserve::NONE) {
+        Ok(free) if free.bytes < bytes => {
+            Err(Error::NoRoom { path: path.to_path_buf(), free: free.bytes, reserve: 0, needed: bytes })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Stops writers before the disk is full. One for each disk: two would each believe that the room is theirs.
 pub struct Room {
     disk: Option<Disk>,

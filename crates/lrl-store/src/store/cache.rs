@@ -33,6 +33,9 @@ const SCHEMA: &str = "
 const NEWEST: &str =
     "CREATE TABLE IF NOT EXISTS newest(source TEXT PRIMARY KEY, sequence INTEGER, id BLOB) WITHOUT ROWID;";
 
+// As this one: when a file of a set was last compared with its digest, by length, device and inode.
+const VERIFIED: &str = "CREATE TABLE IF NOT EXISTS verified(file TEXT PRIMARY KEY, at INTEGER) WITHOUT ROWID;";
+
 /// The cache of one store.
 pub struct Cache {
     db: Connection,
@@ -85,6 +88,11 @@ impl Stamp {
         )))
     }
 
+    /// Returns what stays the same when the file gets another name: length, device and inode.
+    fn file(&self) -> String {
+        self.0.split(' ').take(3).collect::<Vec<_>>().join(" ")
+    }
+
     fn but_ctime(&self) -> Option<&str> {
         self.0.rsplit_once(' ').map(|(rest, _)| rest)
     }
@@ -123,7 +131,7 @@ impl Cache {
                 if matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)) {
                     return Err(error);
                 }
-                for suffix in ["", "-wal", "-shm"] {
+                for suffix in ["", "-journal", "-wal", "-shm"] {
                     let mut side = path.clone().into_os_string();
                     side.push(suffix);
                     let _ = fs::remove_file(side);
@@ -138,9 +146,11 @@ impl Cache {
         let _ = private(path);
         let db = Connection::open(path)?;
         db.busy_timeout(std::time::Duration::from_secs(10))?;
-        // WAL with synchronous=NORMAL: a power cut takes back whole commits, never halves of them, and no commit waits for the disk.
+        // No WAL: its index is a file that SQLite maps, and on a full disk with small blocks a write to it is a SIGBUS. A run commits once.
+        // An older lrl left a cache in WAL mode: in exclusive mode it is converted without that file.
         db.execute_batch(
-            "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-4096; PRAGMA mmap_size=0;",
+            "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=TRUNCATE; PRAGMA locking_mode=NORMAL;
+             PRAGMA synchronous=NORMAL; PRAGMA cache_size=-4096; PRAGMA mmap_size=0;",
         )?;
         let version = || db.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
         if version()? == 0 {
@@ -155,6 +165,7 @@ impl Cache {
             return Err(rusqlite::Error::InvalidQuery);
         }
         db.execute_batch(NEWEST)?;
+        db.execute_batch(VERIFIED)?;
         Ok(Self { db })
     }
 
@@ -347,6 +358,18 @@ impl Cache {
             .map(|(path, _)| path)
     }
 
+    /// Returns when an output file's bytes were last compared with its digest, in seconds since 1970.
+    pub fn verified_at(&self, path: &Path) -> Option<i64> {
+        let stamp = Stamp::of(path).ok()?;
+        self.db.query_row("SELECT at FROM verified WHERE file=?", [stamp.file()], |row| row.get(0)).ok()
+    }
+
+    /// Notes that an output file's bytes were compared with its digest, or written with it.
+    pub fn put_verified(&self, path: &Path, at: i64) -> rusqlite::Result<()> {
+        let Ok(stamp) = Stamp::of(path) else { return Ok(()) };
+        self.db.execute("INSERT OR REPLACE INTO verified VALUES(?,?)", params![stamp.file(), at]).map(|_| ())
+    }
+
     /// Finds the newest output file in `dir` whose name ends so; only its place is known, not that it is still what was written.
     pub fn newest_output(&self, dir: &Path, extension: &str) -> Option<std::path::PathBuf> {
         use std::os::unix::ffi::OsStringExt;
@@ -380,6 +403,11 @@ impl Cache {
             if known && Stamp::of(&name).is_ok_and(|now| now.but_ctime() == Stamp(stamp).but_ctime()) {
                 let _ = self.put_output(&name, sha256);
             }
+        }
+        if let Some(before) =
+            before.filter(|_| path.parent().is_some_and(|dir| self.find_output(sha256, dir).is_none()))
+        {
+            let _ = self.db.execute("DELETE FROM verified WHERE file=?", [before.file()]);
         }
         let gone = path.as_os_str().as_bytes();
         let _ = self.db.execute("DELETE FROM outputs WHERE path=?", [gone]);

@@ -18,7 +18,7 @@ use crate::format::snapshot;
 use crate::id::ChunkId;
 use crate::progress::{Observer, Problem, checkpoint};
 use crate::sqlite::{self, ImageSink, ReadOptions};
-use crate::storage::room::{Room, Target};
+use crate::storage::room::{Room, Target, require};
 use crate::store::Store;
 use crate::store::cache::Cache;
 use crate::store::near::Near;
@@ -76,6 +76,7 @@ pub(super) fn keep(
         expect_copy(path, &room)?;
     }
     let mut intake = Intake::new(session.store(), known, scratch, &room, observer);
+    expect_index(path)?;
     let read_options = ReadOptions { busy: options.busy, scratch: &options.scratch };
     let image = sqlite::read_image(path, &read_options, &mut intake, observer)?;
     let kept = intake.finish()?;
@@ -147,6 +148,17 @@ fn expect_copy(path: &Path, room: &Room) -> Result<()> {
     let has_wal = Path::new(&wal).metadata().is_ok_and(|meta| meta.len() > 0);
     let len = path.metadata().map_err(Error::io("look at", path))?.len();
     if has_wal || len <= IN_MEMORY as u64 { Ok(()) } else { room.expect(len) }
+}
+
+/// Fails where SQLite could not map the index of the WAL that it has to read: that would be a SIGBUS.
+pub(super) fn expect_index(path: &Path) -> Result<()> {
+    match sqlite::index_growth(path)? {
+        0 => Ok(()),
+        bytes => {
+            let real = std::fs::canonicalize(path).map_err(Error::io("find", path))?;
+            require(real.parent().unwrap_or(&real), bytes)
+        }
+    }
 }
 
 /// Keeps the image in `file`; returns the root of its tree and its SHA-256.

@@ -122,6 +122,7 @@ fn database(
         changed_bytes: 0,
     };
     compared.restart()?;
+    super::database::expect_index(path)?;
     let read = ReadOptions { busy: options.busy, scratch: &options.scratch };
     let image = sqlite::read_image(path, &read, &mut compared, observer)?;
     compared.close_extent();

@@ -72,6 +72,8 @@ pub struct Options {
     pub max_shrink_percent: u8,
     /// Takes the snapshot as it is, however much smaller it is: what follows is measured against it.
     pub accept_shrink: bool,
+    /// Uploads whose times are younger than this are read again by the next run; at least two seconds. See [`SETTLE`].
+    pub settle: Duration,
     /// So many sets of each half stay in `out` once this one is written; `None`: all.
     pub keep_sets: Option<NonZeroUsize>,
     /// What stays free on the disks of `out` and `scratch`; the storage has its own guard.
@@ -83,6 +85,13 @@ pub struct Options {
     /// The moment of the run.
     pub now: SystemTime,
 }
+
+/// A file may change without a change of its times while they are younger than this. Two seconds cover the grain of every file system's
+/// clock. A write through a mapping sets the times only when the page becomes dirty, and further writes show once the kernel has written the page
+/// back: after `dirty_expire_centisecs` and `dirty_writeback_centisecs`, 30 s and 5 s by default. On tmpfs it never does.
+pub const SETTLE: Duration = Duration::from_secs(40);
+/// Shorter than this proves nothing, whatever is asked for.
+const GRAIN: Duration = Duration::from_secs(2);
 
 /// What a run did.
 #[derive(Debug)]
@@ -340,9 +349,15 @@ fn make(
     let database_is_there = database.is_some();
     // The archive is written from the store, so it proves that what was just stored can be read back; its digest is part of the snapshot.
     let (mut staged_image, database_read) = database.map_or((None, None), |half| (half.staged, half.read));
+    let same_database =
+        snapshot.database.as_ref().map(|half| half.root) == history.database.as_ref().map(|(_, half)| half.root);
+    let same_uploads =
+        snapshot.uploads.as_ref().map(|half| half.list) == history.uploads.as_ref().map(|(_, half)| half.list);
+    let distrust = session.doubts() || options.rescan;
+    let earlier = publish::Earlier::new(cache, options, distrust, same_database && same_uploads);
     let mut stage = |out| {
         let target = session.store().target(out, options.reserve)?;
-        publish::stage(session.store(), cache, history, &mut snapshot, staged_image.take(), &target, observer)
+        publish::stage(session.store(), earlier, history, &mut snapshot, staged_image.take(), &target, observer)
     };
     let mut staged = options.out.as_deref().map(&mut stage);
     let mut removed = Vec::new();

@@ -30,8 +30,6 @@ const SHARED_FROM: u64 = 16 << 20;
 const SHARED_BYTES: usize = 4 << 20;
 /// Lists of longer paths would need nodes that are longer than chunks, or more levels than trees have. The system opens 4096 bytes at once.
 const LONGEST_PATH: usize = 64 << 10;
-/// A file whose times are younger than this at the time of a run may change again without showing it.
-const RACY_SECS: i64 = 2;
 
 /// How much of the uploads had to be read.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +71,7 @@ pub(in crate::ops) fn keep(
         cache: cache.filter(|_| !options.rescan && session.takes_over()),
         notes: cache,
         source: &options.source,
-        settled_before: time_of(options.now).secs - RACY_SECS,
+        settled_before: time_of(options.now).secs.saturating_sub_unsigned(options.settle.max(super::GRAIN).as_secs()),
         old: parent.and_then(|root| readable(session, &root)).map(Iterator::peekable),
         states: cache.map(|cache| cache.files(&options.source)),
         builder: Builder::new(session, parent),

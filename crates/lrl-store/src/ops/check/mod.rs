@@ -5,6 +5,7 @@ mod documents;
 mod findings;
 mod packs;
 mod repair;
+mod sets;
 mod walk;
 
 use std::collections::HashSet;
@@ -25,6 +26,7 @@ use crate::storage::{LockMode, Storage};
 use crate::store::quarantine::Quarantine;
 use crate::store::{SnapshotName, Store};
 pub use repair::{Moved, Repaired, Saved, repair};
+pub use sets::sets;
 
 /// Which packs are read whole.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -80,6 +82,10 @@ pub struct Checked {
     pub bytes_read: u64,
     /// Database images that were compared with their SHA-256.
     pub databases_read: u64,
+    /// Sets whose files were compared with their manifest.
+    pub sets: u64,
+    /// Bytes of them that were read; a file with several names counts once.
+    pub set_bytes_read: u64,
 }
 
 /// What a check found.

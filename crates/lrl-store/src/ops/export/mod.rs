@@ -7,6 +7,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use super::sound::require_sound;
 use crate::error::{Error, Result};
 use crate::format::snapshot::{self, Snapshot};
 use crate::progress::{Observer, Phase, Problem};
@@ -63,6 +64,7 @@ pub fn export(
     program: &str,
     observer: &dyn Observer,
 ) -> Result<Report> {
+    require_sound(store, name, &snapshot, observer)?;
     let created = make_fresh(out)?;
     let mut placed = Vec::new();
     let target = store.target(out, reserve);

@@ -19,6 +19,7 @@ use super::record::{FORMAT, Record};
 use super::staging::open_home;
 use super::swap::step;
 use crate::error::{Error, Result};
+use crate::storage::lacking::sync_dir;
 
 const INTENT: &[u8] = b".lrl-restore.json";
 const LAST: &[u8] = b".lrl-undo.json";
@@ -128,7 +129,7 @@ impl Desk {
         let text = serde_json::to_vec_pretty(record).map(|text| [text.as_slice(), b"\n"].concat());
         let written = text.map_err(Into::into).and_then(|text| file.write_all(&text));
         let written = written.and_then(|()| step(|| fsync(&file)).map_err(Into::into));
-        let written = written.and_then(|()| step(|| fsync(&self.dir)).map_err(Into::into));
+        let written = written.and_then(|()| step(|| sync_dir(&self.dir)).map_err(Into::into));
         let intent = Intent { desk: self, _lock: file };
         match written {
             Ok(()) => Ok(intent),
@@ -162,7 +163,7 @@ impl Intent<'_> {
         let renamed = step(|| renameat(&desk.dir, INTENT, &desk.dir, LAST));
         renamed.map_err(|e| Error::io("rename", desk.path_of(INTENT))(e.into()))?;
         // Without this the intent may be back after a power cut, and is found to be done then.
-        let _ = fsync(&desk.dir);
+        let _ = sync_dir(&desk.dir);
         Ok(())
     }
 
@@ -171,7 +172,7 @@ impl Intent<'_> {
         let desk = self.desk;
         let removed = unlinkat(&desk.dir, INTENT, AtFlags::empty());
         removed.map_err(|e| Error::io("remove", desk.path_of(INTENT))(e.into()))?;
-        let _ = fsync(&desk.dir);
+        let _ = sync_dir(&desk.dir);
         Ok(())
     }
 }

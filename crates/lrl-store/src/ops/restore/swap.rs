@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, RenameFlags, Stat, chmodat, fsync, linkat, renameat, renameat_with, statat, unlinkat,
+    AtFlags, FileType, Mode, RenameFlags, Stat, chmodat, linkat, renameat, renameat_with, statat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -17,6 +17,7 @@ use super::place::{Place, SIDECARS};
 use super::record::{Half, Member, Record, Side, Target};
 use super::report::Part;
 use crate::error::{Error, Result};
+use crate::storage::lacking::sync_dir;
 
 /// A former path and the one under which it is kept.
 pub type Moved = (PathBuf, PathBuf);
@@ -51,7 +52,7 @@ pub(super) fn settle(seats: &[Seat<'_>], side: Side) -> Result<Vec<String>> {
     let mut notes = Vec::new();
     seats.iter().try_for_each(|seat| seat.put(side, &mut notes))?;
     for seat in seats {
-        step(|| fsync(seat.dir()?)).map_err(|e| Error::io("sync", &seat.place.dir_path)(e.into()))?;
+        step(|| sync_dir(seat.dir()?)).map_err(|e| Error::io("sync", &seat.place.dir_path)(e.into()))?;
     }
     Ok(notes)
 }
@@ -162,7 +163,7 @@ impl Seat<'_> {
                 }
             }
             // A power cut may keep later names and lose earlier ones: the other file must not be gone, nor its journal be left.
-            step(|| fsync(dir))?;
+            step(|| sync_dir(dir))?;
         }
         match (from, live) {
             (None, _) => rename_new((dir, &name), (dir, &away)),
@@ -281,7 +282,7 @@ impl Seat<'_> {
             let dir = self.dir().map_err(|e| self.failed(e))?;
             if is_unchanged && self.place.stat_of(&live)?.is_none() {
                 // Not before it is sure that its own database is in place.
-                step(|| fsync(dir)).map_err(|e| self.failed(e))?;
+                step(|| sync_dir(dir)).map_err(|e| self.failed(e))?;
                 rename_new((dir, &kept), (dir, &live)).map_err(|e| self.failed(e))?;
             } else {
                 notes.push(format!(

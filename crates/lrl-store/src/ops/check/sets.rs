@@ -1,0 +1,103 @@
+//! The sets beside a store: their files against the lengths and digests of their manifests. Files with several names are read once.
+
+use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::{Finding, Report};
+use crate::error::{Error, Result};
+use crate::progress::{Observer, checkpoint};
+use crate::set::files::Names;
+use crate::set::hash::sha256_of;
+use crate::set::manifest::{Manifest, find_beside};
+use crate::set::shelf;
+use crate::storage::local;
+
+/// Compares the sets of a directory with their manifests and adds what was found to the report of the store; reads their files if asked to.
+pub fn sets(dir: &Path, read: bool, report: &mut Report, observer: &dyn Observer) -> Result<()> {
+    let mut digests = HashMap::new();
+    for (stamp, standing) in shelf::look(dir)?.standing {
+        if !standing.manifest {
+            continue;
+        }
+        checkpoint(observer)?;
+        let path = Names::new(dir, &stamp).manifest;
+        // A backup removes no set that is being read.
+        let _held = local::hold(&path);
+        let manifest = match Manifest::read(&path) {
+            Ok(manifest) => manifest,
+            Err(error) if error.is_final() => return Err(error),
+            Err(_) if path.symlink_metadata().is_err() => continue,
+            Err(error) => {
+                report.add(&path, error.to_string());
+                continue;
+            }
+        };
+        report.checked.sets += 1;
+        let database = manifest.database().map(|d| (&d.backup, d.size_bytes, &d.sha256));
+        let assets = manifest.assets().map(|a| (&a.backup, a.archive_size_bytes, &a.sha256));
+        for (name, len, sha256) in [database, assets].into_iter().flatten() {
+            let file = match find_beside(&path, name) {
+                Ok(file) => file,
+                Err(error) => {
+                    report.add(&path, format!("names a file that cannot be looked at: {error}"));
+                    continue;
+                }
+            };
+            match differs(&file, len, sha256.as_deref().filter(|_| read), &mut digests, observer) {
+                Ok((None, bytes)) => report.checked.set_bytes_read += bytes,
+                Ok((Some(how), bytes)) => {
+                    report.checked.set_bytes_read += bytes;
+                    report.add(
+                        &file,
+                        format!("{how}; the next backup writes a fresh one, `lrl export` makes the set again"),
+                    );
+                }
+                Err(error) if error.is_final() => return Err(error),
+                Err(error) => report.add(&file, error.to_string()),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Says how a file differs from what its manifest says, and how many bytes were read for it.
+fn differs(
+    file: &PathBuf,
+    len: Option<u64>,
+    sha256: Option<&str>,
+    digests: &mut HashMap<(u64, u64), String>,
+    observer: &dyn Observer,
+) -> Result<(Option<String>, u64)> {
+    let meta = file.symlink_metadata().map_err(Error::io("look at", file))?;
+    if let Some(len) = len.filter(|len| *len != meta.len()) {
+        return Ok((Some(format!("has {} bytes, and its manifest says {len}", meta.len())), 0));
+    }
+    let Some(sha256) = sha256 else { return Ok((None, 0)) };
+    let id = (meta.dev(), meta.ino());
+    let (found, bytes) = match digests.get(&id) {
+        Some(found) => (found.clone(), 0),
+        None => {
+            let (found, bytes) = sha256_of(file, observer)?;
+            digests.insert(id, found.clone());
+            (found, bytes)
+        }
+    };
+    let how = (found != sha256).then(|| "has other bytes than its manifest says: its SHA-256 is another".to_string());
+    Ok((how, bytes))
+}
+
+impl Report {
+    fn add(&mut self, path: &Path, detail: String) {
+        self.wrong = true;
+        self.findings.push(Finding {
+            object: path.display().to_string(),
+            detail,
+            wrong: true,
+            snapshots: Vec::new(),
+            more_snapshots: 0,
+            files: Vec::new(),
+            more_files: 0,
+        });
+    }
+}
