@@ -51,5 +51,6 @@ mod sets;
 mod status;
 mod tools;
 mod undo;
+mod trust;
 mod usage;
 mod writers;

@@ -8,12 +8,20 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::Resettable;
+use clap::builder::{OsStringValueParser, Resettable, TypedValueParser};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use lrl_store::ops::prune::MaxUnused;
 use lrl_store::storage::room::Reserve;
 use values::{Every, KeepSets, Owner, Subset};
+
+fn place() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().try_map(values::place)
+}
+
+fn directory() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().try_map(values::directory)
+}
 
 /// The heading of flags that `lrl.toml` can set under the same name.
 pub const SETTINGS: &str = "Settings (each is also a key of lrl.toml)";
@@ -36,10 +44,10 @@ pub struct Cli {
 #[derive(Debug, Args)]
 pub struct Global {
     /// The backup directory: sets, and the store unless --store says otherwise
-    #[arg(long, global = true, value_name = "DIR", default_value = "./backups", help_heading = SETTINGS)]
+    #[arg(long, global = true, value_name = "DIR", default_value = "./backups", value_parser = directory(), help_heading = SETTINGS)]
     pub backup: PathBuf,
     /// The store, where it is not the directory `store` in the backup directory; a bucket as s3://bucket/prefix?endpoint=URL&region=NAME
-    #[arg(long, global = true, value_name = "PATH|URL", env = "LRL_STORE", hide_env_values = true, help_heading = SETTINGS)]
+    #[arg(long, global = true, value_name = "PATH|URL", value_parser = place(), env = "LRL_STORE", hide_env_values = true, help_heading = SETTINGS)]
     pub store: Option<PathBuf>,
     /// Where copies of what a store in a bucket holds are kept [default: lrl in the user's cache directory]
     #[arg(long, global = true, value_name = "DIR", help_heading = SETTINGS)]
@@ -59,7 +67,7 @@ pub struct Global {
     /// How long to wait for another lrl that holds the store (as in 90s, 30m, 2h; 0 is not at all)
     #[arg(long, global = true, value_name = "TIME", default_value = "60s", value_parser = values::duration, help_heading = SETTINGS)]
     pub lock_wait: Duration,
-    /// Read settings from this file [default: ./lrl.toml, else lrl/lrl.toml in the user's configuration directory]
+    /// Read settings from this file, whoever can write it [default: ./lrl.toml, else lrl/lrl.toml in the user's configuration directory]
     #[arg(long, global = true, value_name = "FILE", help_heading = COMMON)]
     pub config: Option<PathBuf>,
     /// Print one JSON document on standard output, and nothing else there
@@ -171,7 +179,7 @@ pub struct BackupArgs {
     #[command(flatten)]
     pub half: HalfArgs,
     /// The backup directory [default: what --backup says]
-    #[arg(long, value_name = "DIR", conflicts_with = "backup", help_heading = SETTINGS)]
+    #[arg(long, value_name = "DIR", value_parser = directory(), conflicts_with = "backup", help_heading = SETTINGS)]
     pub out: Option<PathBuf>,
     /// Store the snapshot, write no set
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -200,7 +208,7 @@ pub struct BackupArgs {
     #[arg(long, value_name = "TIME", value_parser = values::every, default_value = "7d", help_heading = SETTINGS)]
     pub rescan_every: Every,
     /// Then copy the source's new snapshots to a second store; if that fails the backup is good all the same, and the next one catches up
-    #[arg(long, value_name = "PATH|URL", help_heading = SETTINGS)]
+    #[arg(long, value_name = "PATH|URL", value_parser = place(), help_heading = SETTINGS)]
     pub copy_to: Option<PathBuf>,
     /// The file with the second store's passphrase, where it is another one
     #[arg(long, value_name = "FILE", env = "LRL_COPY_TO_PASSWORD_FILE", hide_env_values = true, help_heading = SETTINGS)]
@@ -234,7 +242,7 @@ pub struct CopyArgs {
     #[arg(value_name = "SNAPSHOT")]
     pub snapshots: Vec<String>,
     /// The store to copy from
-    #[arg(long, value_name = "PATH|URL")]
+    #[arg(long, value_name = "PATH|URL", value_parser = place())]
     pub from: PathBuf,
     /// The file with the passphrase of the store to copy from, where it is another one
     #[arg(long, value_name = "FILE", env = "LRL_FROM_PASSWORD_FILE", hide_env_values = true)]
@@ -243,7 +251,7 @@ pub struct CopyArgs {
     #[arg(long, value_name = "FILE", env = "LRL_FROM_KEY_FILE", hide_env_values = true)]
     pub from_key_file: Option<PathBuf>,
     /// The store to copy to [default: what --store or --backup says]
-    #[arg(long, value_name = "PATH|URL")]
+    #[arg(long, value_name = "PATH|URL", value_parser = place())]
     pub to: Option<PathBuf>,
     /// How fast.
     #[command(flatten)]
@@ -332,7 +340,7 @@ pub struct ExportArgs {
     #[arg(default_value = "latest")]
     pub snapshot: String,
     /// A directory that does not exist or is empty
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = directory())]
     pub out: PathBuf,
     /// What it leaves free.
     #[command(flatten)]

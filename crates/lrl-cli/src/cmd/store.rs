@@ -215,11 +215,23 @@ fn bucket_directories(url: &str, scratch: &Path) -> Result<Vec<String>, Error> {
 
 #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
 fn reached(url: &str, scratch: &Path) -> Result<lrl_store::storage::bucket::Bucket, Error> {
+/// Variables that name files with keys to buckets.
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+const CREDENTIALS_FILES: [&str; 3] =
+    ["GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_PATH"];
+
     use lrl_store::storage::bucket::{Bucket, Options, VARIABLES};
     let of_bucket = |name: String| VARIABLES.iter().any(|start| name.starts_with(start)).then_some(name);
+    use crate::trust;
     let variables = std::env::vars_os()
         .filter_map(|(name, value)| Some((of_bucket(name.into_string().ok()?)?, value.into_string().ok()?)));
-    let (url, scratch, variables) = (url.into(), scratch.into(), variables.collect());
+    let variables: Vec<(String, String)> = variables.collect();
+    for (_, file) in variables.iter().filter(|(name, _)| CREDENTIALS_FILES.contains(&name.as_str())) {
+        if let Err(trust::Refusal::Untrusted(why)) = trust::check_secret(Path::new(file)) {
+            return Err(Error::Refused(why));
+        }
+    }
+    let (url, scratch) = (url.into(), scratch.into());
     Bucket::new(Options { url, variables, scratch, interrupted: crate::signal::interrupted })
 }
 
