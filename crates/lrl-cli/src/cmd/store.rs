@@ -1,5 +1,6 @@
 //! Opening the store for a verb, and creating one at the first backup.
 
+use std::ffi::OsString;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -112,10 +113,10 @@ pub fn directories(context: &Context<'_>, place: &Place) -> Result<Vec<Place>, E
                 std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => missing(),
                 _ => Error::io("list", path)(e),
             })?;
-            let names = entries.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
+            let names = entries.map(|entry| entry.map(|entry| entry.file_name()));
             names.collect::<std::io::Result<Vec<_>>>().map_err(Error::io("list", path))?
         }
-        Place::Bucket(url) => bucket_directories(url, &cache_dir(context)?)?,
+        Place::Bucket(url) => bucket_directories(url, &cache_dir(context)?)?.into_iter().map(OsString::from).collect(),
     };
     names.sort();
     Ok(names.iter().map(|name| place.below(name)).collect())
@@ -213,8 +214,6 @@ fn bucket_directories(url: &str, scratch: &Path) -> Result<Vec<String>, Error> {
     reached(url, scratch)?.directories()
 }
 
-#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
-fn reached(url: &str, scratch: &Path) -> Result<lrl_store::storage::bucket::Bucket, Error> {
 /// Variables that name files with keys to buckets.
 #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
 const CREDENTIALS_FILES: [&str; 3] =
