@@ -186,12 +186,15 @@ pub struct BackupArgs {
     #[arg(default_value = "false", hide_default_value = true, hide_possible_values = true, help_heading = SETTINGS)]
     #[arg(action = clap::ArgAction::Set)]
     pub snapshot_only: bool,
-    /// Leave out uploads that match, in gitignore syntax; may be given again
+    /// Leave out uploads that match, in gitignore syntax, by the paths that `lrl ls` shows or inside assets/; may be given again
     #[arg(long, value_name = "PATTERN", value_parser = values::word, help_heading = SETTINGS)]
     pub exclude: Vec<String>,
     /// Read such patterns from a file, one a line; may be given again
     #[arg(long, value_name = "FILE", help_heading = SETTINGS)]
     pub exclude_file: Vec<PathBuf>,
+    /// Store the directory behind this link, which leads out of the uploads, in its place: the path as `lrl ls` shows it; may be given again
+    #[arg(long, value_name = "PATH", value_parser = values::word, help_heading = SETTINGS)]
+    pub follow_link: Vec<String>,
     /// Mark the snapshot with a word; may be given again
     #[arg(long, value_name = "TAG", value_parser = values::word, help_heading = SETTINGS)]
     pub tag: Vec<String>,

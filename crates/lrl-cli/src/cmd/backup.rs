@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use lrl_store::error::Error;
 use lrl_store::ops::backup::{self, FullScan, Options, Report, Sets};
+use lrl_store::ops::ls;
 use lrl_store::ops::restore;
 use lrl_store::ops::select::Need;
 use lrl_store::source::exclude::Excludes;
@@ -65,6 +66,7 @@ pub fn run(context: &Context<'_>, args: &BackupArgs) -> Result {
         term.note(notice);
     }
     let report = backup::backup(&store, &options, term)?;
+    unused(context, &options);
     let exit = render(context, &paths, &report);
     let second = second::copy(context, args, &store);
     let exit = with_second(exit, second.as_ref());
@@ -96,6 +98,17 @@ fn nothing_to_do(context: &Context<'_>, args: &BackupArgs, paths: &Paths, young:
 /// What is missing from the second store weighs more than what is missing from the backup: that can be made good.
 fn with_second(exit: Exit, second: Option<&Second>) -> Exit {
     second.map(Second::exit).filter(|second| *second != Exit::Done).unwrap_or(exit)
+}
+
+/// Tells which patterns left nothing out: most likely they were meant to.
+pub fn unused(context: &Context<'_>, options: &Options) {
+    for unused in options.excludes.unused().iter().filter(|_| options.uploads.is_some()) {
+        let text = format!("the exclude pattern {:?} leaves nothing out", unused.pattern);
+        match unused.in_file {
+            true => context.term.detail(text),
+            false => context.term.note(text),
+        }
+    }
 }
 
 /// Prints the manual's heading.
@@ -136,7 +149,8 @@ fn options(context: &Context<'_>, args: &BackupArgs, paths: &Paths) -> Result<Op
         database: (!args.half.assets_only).then(|| paths.database()),
         uploads: (!args.half.db_only).then_some(roots),
         skip,
-        excludes: Excludes::new(&args.exclude, &args.exclude_file)?,
+        excludes: Excludes::new(&args.exclude, &args.exclude_file)?
+            .and_follow(args.follow_link.iter().map(|path| ls::clean(&units::typed_path(path.as_bytes()))).collect()),
         out: (!args.snapshot_only).then(|| paths.backup_dir.clone()),
         scratch: paths.backup_dir.clone(),
         source: context.cli.global.source.clone(),

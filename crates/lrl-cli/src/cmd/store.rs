@@ -11,6 +11,7 @@ use lrl_store::error::Error;
 use lrl_store::format::key::Credential;
 use lrl_store::format::snapshot::Snapshot;
 use lrl_store::ops::backup::time_of;
+use lrl_store::ops::ls;
 use lrl_store::ops::scratch::Scratch;
 use lrl_store::ops::select::{self, Need};
 use lrl_store::storage::copies;
@@ -219,9 +220,11 @@ fn bucket_directories(url: &str, scratch: &Path) -> Result<Vec<String>, Error> {
 const CREDENTIALS_FILES: [&str; 3] =
     ["GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_PATH"];
 
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+fn reached(url: &str, scratch: &Path) -> Result<lrl_store::storage::bucket::Bucket, Error> {
+    use crate::trust;
     use lrl_store::storage::bucket::{Bucket, Options, VARIABLES};
     let of_bucket = |name: String| VARIABLES.iter().any(|start| name.starts_with(start)).then_some(name);
-    use crate::trust;
     let variables = std::env::vars_os()
         .filter_map(|(name, value)| Some((of_bucket(name.into_string().ok()?)?, value.into_string().ok()?)));
     let variables: Vec<(String, String)> = variables.collect();
@@ -385,6 +388,12 @@ pub fn select(context: &Context<'_>, store: &Store, wanted: &str, need: Need) ->
     let (id, number, time) = (name.id.short(), name.sequence, &snapshot.timestamp);
     context.term.detail(format!("`{wanted}` is snapshot {id}, number {number} of {}, of {time}", name.source));
     Ok((name, snapshot))
+}
+
+/// Returns the path that the user means: as lrl prints it, with escapes, where the snapshot has that, else as it was given.
+pub fn typed_path(store: &Store, snapshot: &Snapshot, given: &[u8]) -> Vec<u8> {
+    let meant = units::typed_path(given);
+    if meant != given && ls::find(store, snapshot, &meant).is_ok() { meant } else { given.to_vec() }
 }
 
 /// Opens the store of a verb that takes no paths of its own.
