@@ -589,11 +589,56 @@ pub fn command() -> clap::Command {
         }
     }
     command = command.mut_subcommand("config", |config| config.args(extra));
+    let command = unwrap_help(command);
     map_args(command, &|arg| {
         // A variable that is set but empty counts as unset, as operators and the application expect.
         let empty = arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
         if empty { arg.env(Resettable::<clap::builder::OsStr>::Reset) } else { arg }
     })
+}
+
+/// Joins the lines of each paragraph after the help: the terminal's width is where they break, not the source's as well.
+fn unwrap_help(command: clap::Command) -> clap::Command {
+    let text = command.get_after_help().map(|text| paragraphs(&text.to_string()));
+    let command = command.mut_subcommands(unwrap_help);
+    match text {
+        Some(text) => command.after_help(text),
+        None => command,
+    }
+}
+
+fn paragraphs(text: &str) -> String {
+    let is_text = |line: &str| !line.is_empty() && !line.starts_with(' ');
+    let mut out = String::with_capacity(text.len());
+    let mut before = "";
+    for (n, line) in text.lines().enumerate() {
+        if n > 0 {
+            out.push(if is_text(before) && is_text(line) { ' ' } else { '\n' });
+        }
+        out.push_str(line);
+        before = line;
+    }
+    out
+}
+
+/// Commands that overwrite or delete: none of them is what somebody is told to have meant.
+const DESTROYING: [&str; 4] = ["restore", "forget", "prune", "remove"];
+
+/// Takes commands that destroy out of the parser's suggestions: a tired operator types what he is told.
+pub fn suggest_nothing_that_destroys(mut error: clap::Error) -> clap::Error {
+    use clap::error::{ContextKind, ContextValue};
+    let kind = ContextKind::SuggestedSubcommand;
+    let left: Vec<String> = match error.get(kind) {
+        Some(ContextValue::Strings(names)) => names.clone(),
+        Some(ContextValue::String(name)) => vec![name.clone()],
+        _ => return error,
+    };
+    let left: Vec<String> = left.into_iter().filter(|name| !DESTROYING.contains(&name.as_str())).collect();
+    error.remove(kind);
+    if !left.is_empty() {
+        error.insert(kind, ContextValue::Strings(left));
+    }
+    error
 }
 
 /// Returns the name under which `lrl.toml` can set this flag, if it can.
@@ -609,7 +654,7 @@ pub fn map_args(command: clap::Command, change: &dyn Fn(clap::Arg) -> clap::Arg)
 
 /// Parses arguments without configuration; the first one is the program's name.
 pub fn parse(arguments: &[OsString]) -> Result<clap::ArgMatches, clap::Error> {
-    command().try_get_matches_from(arguments)
+    command().try_get_matches_from(arguments).map_err(suggest_nothing_that_destroys)
 }
 
 #[cfg(test)]

@@ -168,6 +168,7 @@ fn document(database: Option<Database>, uploads: Option<Uploads>) -> Snapshot {
         packs: Vec::new(),
         original: None,
         avoids: Vec::new(),
+        added_bytes: None,
         database,
         uploads,
         problems: Vec::new(),
