@@ -22,6 +22,10 @@ pub enum Fault {
     Lost,
     /// The connection ends before anything is done.
     Gone,
+    /// The connection ends in the middle of the answer.
+    Cut,
+    /// The answer lacks its second half, and does not show it.
+    Garbled,
     /// No answer comes while the server runs.
     Hangs,
 }
@@ -198,8 +202,13 @@ fn serve(stream: TcpStream, state: &Mutex<State>, stop: &AtomicBool) -> std::io:
                 break;
             }
             Some(Fault::Says(status, code)) => error(status, code),
-            Some(Fault::Lost) | None => answer(&mut state.lock().unwrap(), &request),
+            Some(Fault::Lost | Fault::Cut | Fault::Garbled) | None => answer(&mut state.lock().unwrap(), &request),
         };
+        let half = answer.body.len() / 2;
+        let mut answer = answer;
+        if matches!(fault, Some(Fault::Garbled)) {
+            answer.body.truncate(half);
+        }
         if matches!(fault, Some(Fault::Lost)) {
             break;
         }
@@ -210,6 +219,10 @@ fn serve(stream: TcpStream, state: &Mutex<State>, stop: &AtomicBool) -> std::io:
         let written = state.lock().unwrap().written(key, "%a, %d %b %Y %H:%M:%S GMT");
         write!(head, "Last-Modified: {written}\r\nETag: \"1\"\r\n\r\n").unwrap();
         writer.write_all(head.as_bytes())?;
+        if matches!(fault, Some(Fault::Cut)) {
+            writer.write_all(&answer.body[..half])?;
+            break;
+        }
         if !is_head {
             writer.write_all(&answer.body)?;
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -101,6 +102,12 @@ impl Lab {
         let path = self.path(relative);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, bytes).unwrap();
+    }
+
+    /// Writes a file that only its owner can read, as secrets are kept.
+    pub fn secret(&self, relative: impl AsRef<Path>, bytes: impl AsRef<[u8]>) {
+        self.write(&relative, bytes);
+        fs::set_permissions(self.path(relative), fs::Permissions::from_mode(0o600)).unwrap();
     }
 
     /// Sets a variable for the runs that follow.

@@ -13,8 +13,8 @@ const CANARY: &str = "canary7f3a";
 /// A lab full of canaries, with a passphrase, and no store yet.
 fn lab() -> Lab {
     let mut lab = Lab::small();
-    lab.write("pass", "correct horse\n");
-    lab.write("other", "another passphrase\n");
+    lab.secret("pass", "correct horse\n");
+    lab.secret("other", "another passphrase\n");
     lab.set("LRL_PASSWORD_FILE", "pass");
     let insert = "INSERT INTO content_items VALUES (?1, ?2, ?3, ?4)";
     for n in 100..140 {
@@ -117,7 +117,7 @@ fn unchanged_is_cheap_and_changes_are_deltas_there_too() {
 fn a_wrong_key_or_none_is_exit_12_and_changes_nothing() {
     let mut lab = encrypted();
     lab.lrl("backup").expect(0);
-    lab.write("key", "0".repeat(64));
+    lab.secret("key", "0".repeat(64));
     let before = files(&lab.path("backups/store"));
     for variables in [
         [("LRL_PASSWORD_FILE", ""), ("LRL_KEY_FILE", "")],

@@ -290,6 +290,7 @@ fn sample_snapshot(pack: PackId, list: ChunkId, root: ChunkId) -> Snapshot {
         packs: vec![pack],
         original: None,
         avoids: Vec::new(),
+        added_bytes: Some(183_412),
         database: Some(snapshot::Database {
             path: text("./data/lrl.db"),
             size_bytes: 118_784,

@@ -36,7 +36,7 @@ fn sets_become_snapshots_with_their_own_times_and_little_more() {
     let imported = document["imported"].as_array().unwrap();
     assert_eq!(imported.len(), 3, "{document:#}");
     assert_eq!(imported[0]["timestamp"], "20260114_120000");
-    assert_eq!(imported[2]["created"], "2026-01-16 12:00:00");
+    assert_eq!(imported[2]["created"], "2026-01-16T12:00:00.25Z");
     assert_eq!(imported[2]["sequence"], 3);
     // The second holds 75 KB of uploads and a database of 40 KB, nearly all of it known.
     assert!(imported[1]["added_bytes"].as_u64().unwrap() < 8_000, "{document:#}");

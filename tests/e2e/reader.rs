@@ -148,7 +148,7 @@ fn a_second_reader_opens_an_encrypted_store_with_its_key() {
     came_back(&lab, &good, 2);
     // A key that only writes is a wrong one as well.
     lab.run(["key", "add", "--writer", "--new-key-file", "other"]).expect(0);
-    fs::write(lab.path("pass"), "a passphrase that no slot has\n").unwrap();
+    lab.secret("pass", "a passphrase that no slot has\n");
     for options in [&["--key-file", "other"][..], &["--password-file", "pass"], &[]] {
         let read = read(&lab, "wrong", options).unwrap();
         assert_eq!(read.status.code(), Some(12), "{options:?}: {read:?}");

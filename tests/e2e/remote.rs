@@ -464,3 +464,95 @@ fn files(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
+
+#[test]
+fn a_prefix_is_the_keys_own_and_encoded_once() {
+    let bucket = Bucket::start();
+    let mut lab = lab_in(&bucket);
+    let prefixes = [
+        "fleet/m\u{fc}ller",
+        "fleet/kunden blog",
+        "fleet/user~1",
+        "fleet/a+b",
+        "fleet/50%25",
+        "fleet/[x]{y}^z",
+        "fleet/a%3Fb",
+        "fleet/.x",
+    ];
+    let keys = [
+        "fleet/m\u{fc}ller",
+        "fleet/kunden blog",
+        "fleet/user~1",
+        "fleet/a+b",
+        "fleet/50%",
+        "fleet/[x]{y}^z",
+        "fleet/a?b",
+        "fleet/.x",
+    ];
+    for (prefix, key) in prefixes.iter().zip(keys) {
+        lab.set("LRL_STORE", &bucket.url(prefix));
+        lab.lrl("init --no-encryption").expect(0);
+        lab.lrl("backup -q --snapshot-only").expect(0);
+        assert_eq!(lab.lrl("snapshots --json").expect(0).json()["snapshots"].as_array().unwrap().len(), 1, "{prefix}");
+        lab.lrl("check").expect(0);
+        assert!(bucket.names().contains(&format!("{key}/config")), "{key}: {:?}", bucket.names());
+    }
+    assert!(bucket.names().iter().all(|name| keys.iter().any(|key| name.starts_with(&format!("{key}/")))));
+    // Encoded or not, it is the same one.
+    lab.set("LRL_STORE", &bucket.url("fleet/kunden%20blog"));
+    assert_eq!(lab.lrl("snapshots --json").expect(0).json()["snapshots"].as_array().unwrap().len(), 1);
+    // None of them is passed over.
+    let fleet = bucket.url("fleet/*");
+    let lines = lab.run(["status", "--json", "--store", &fleet]).expect(0).json();
+    assert_eq!(lines.as_array().unwrap().len(), keys.len(), "{lines}");
+    bucket.change(|objects| {
+        objects.insert("fleet/m\u{fc}ller/config".into(), b"{".to_vec());
+    });
+    let lines = lab.run(["status", "--json", "--store", &fleet]).expect(4).json();
+    assert_eq!(lines.as_array().unwrap().iter().filter(|line| line["success"] == false).count(), 1, "{lines}");
+    for bad in ["a//b", "a/../b", "./a", "a%00b", "a%ff", "a%0Ab", "a/%20b"] {
+        lab.set("LRL_STORE", &bucket.url(bad));
+        let run = lab.lrl("init --no-encryption").expect(1);
+        assert!(run.stderr.contains("cannot be used"), "{bad}: {}", run.stderr);
+    }
+}
+
+#[test]
+fn a_url_loses_nothing_behind_a_number_sign() {
+    let bucket = Bucket::start();
+    let mut lab = lab_in(&bucket);
+    lab.set("LRL_STORE", &bucket.url("shop#1"));
+    for line in ["init --no-encryption", "snapshots"] {
+        assert!(lab.lrl(line).expect(2).stderr.contains("write %23"));
+    }
+    lab.set("LRL_STORE", &bucket.url("shop%231"));
+    lab.lrl("init --no-encryption").expect(0);
+    assert!(bucket.names().contains(&"shop#1/config".to_string()));
+}
+
+#[test]
+fn a_listing_that_is_cut_short_goes_on_where_it_broke_off() {
+    let bucket = Bucket::start();
+    let lab = initialised(&bucket);
+    for n in 0..5 {
+        lab.upload("again.txt", format!("{n}").as_bytes());
+        lab.lrl("backup -q --snapshot-only").expect(0);
+    }
+    bucket.page(2);
+    for fault in [Fault::Cut, Fault::Garbled] {
+        let mut listings = 0;
+        bucket.fault(move |method, target| {
+            let is_list = method == "GET" && target.contains("list-type");
+            listings += u32::from(is_list);
+            (is_list && listings % 2 == 0).then_some(fault)
+        });
+        assert_eq!(lab.lrl("snapshots --json").expect(0).json()["snapshots"].as_array().unwrap().len(), 5);
+        let fleet = bucket.url("history/*");
+        assert_eq!(lab.run(["status", "--json", "--store", &fleet]).expect(0).json().as_array().unwrap().len(), 1);
+        lab.lrl("check").expect(0);
+        // One that never comes whole is an error in the end.
+        bucket.fault(move |_, target| target.contains("list-type").then_some(fault));
+        assert!(lab.lrl("snapshots").expect(1).stderr.contains("cannot list"));
+        bucket.no_fault();
+    }
+}

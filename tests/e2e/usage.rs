@@ -87,11 +87,9 @@ fn a_full_device_behind_standard_output_is_a_failure() {
 #[test]
 fn a_store_that_this_build_cannot_reach_is_named_not_made_as_a_directory() {
     let lab = Lab::empty();
-    for (scheme, is_there, hint) in [
-        ("ftp", false, "a newer lrl"),
-        ("gs", cfg!(feature = "gcs"), "--features gcs"),
-        ("az", cfg!(feature = "azure"), "--features azure"),
-    ] {
+    for (scheme, is_there, hint) in
+        [("gs", cfg!(feature = "gcs"), "--features gcs"), ("az", cfg!(feature = "azure"), "--features azure")]
+    {
         let run = lab.lrl(&format!("snapshots --store {scheme}://bucket/lab")).expect(1);
         assert!(run.stderr.contains(&format!("{scheme}://bucket/lab")), "{}", run.stderr);
         assert!(is_there || run.stderr.contains("hint:") && run.stderr.contains(hint), "{}", run.stderr);
@@ -101,11 +99,11 @@ fn a_store_that_this_build_cannot_reach_is_named_not_made_as_a_directory() {
 
 #[test]
 fn a_failure_with_json_is_one_document_too() {
-    let run = Lab::empty().lrl("snapshots --json --store ftp://bucket/lab").expect(1);
+    let run = Lab::empty().lrl("snapshots --json --store nowhere").expect(10);
     let document = run.json();
     assert_eq!(document["success"], false);
-    assert_eq!(document["error"]["kind"], "unsupported");
-    assert_eq!(document["error"]["exit_code"], 1);
+    assert_eq!(document["error"]["kind"], "no_store");
+    assert_eq!(document["error"]["exit_code"], 10);
 }
 
 #[test]

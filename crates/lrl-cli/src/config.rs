@@ -15,6 +15,7 @@ use serde::Serialize;
 use toml::de::{DeTable, DeValue};
 
 use crate::args;
+use crate::trust::{self, Refusal};
 
 /// The name of the file.
 pub const FILE: &str = "lrl.toml";
@@ -63,7 +64,8 @@ pub struct Setting {
     pub origin: Origin,
 }
 
-/// Reads the file that `--config` names, else `./lrl.toml`, else the user's; errors are texts for the user.
+/// Reads the file that `--config` names, else `./lrl.toml`, else the user's; errors are texts for the user. One that nobody named says what
+/// lrl runs, stores and leaves out, so it counts only if nobody but the caller and root can have written it; ignoring it would be wrong too.
 pub fn load(named: Option<&Path>, user_directory: Option<&Path>) -> Result<File, String> {
     let unreadable = |path: &Path, e: io::Error| format!("cannot read {}: {e}", path.display());
     if let Some(path) = named {
@@ -71,24 +73,37 @@ pub fn load(named: Option<&Path>, user_directory: Option<&Path>) -> Result<File,
     }
     let candidates = [Some(Path::new(".").join(FILE)), user_directory.map(|dir| dir.join("lrl").join(FILE))];
     for path in candidates.into_iter().flatten() {
-        match text(&path) {
-            Ok(text) => return read(&path, &text),
-            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+        match path.symlink_metadata() {
+            Ok(_) => {}
             // `sudo -u` and services keep the `HOME` of another user: what this one cannot even look for is not its own.
-            Err(e) if e.kind() == ErrorKind::PermissionDenied && is_out_of_sight(&path) => {}
+            Err(e)
+                if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::PermissionDenied) =>
+            {
+                continue;
+            }
             Err(e) => return Err(unreadable(&path, e)),
         }
+        let file = trust::open_unnamed(&path).map_err(|refusal| match refusal {
+            Refusal::Io(e) => unreadable(&path, e),
+            Refusal::Untrusted(why) => format!(
+                "{path} was found, but is not trusted: {why}. Settings decide which programs lrl runs and where it stores; if these are \
+                 meant, name them with `--config {path}`",
+                path = path.display()
+            ),
+            Refusal::Interrupted => format!("reading {} was interrupted", path.display()),
+        })?;
+        return read(&path, &text_of(file).map_err(|e| unreadable(&path, e))?);
     }
     Ok(File::default())
 }
 
-fn is_out_of_sight(path: &Path) -> bool {
-    path.symlink_metadata().is_err_and(|e| e.kind() == ErrorKind::PermissionDenied)
+fn text(path: &Path) -> io::Result<String> {
+    text_of(std::fs::File::open(path)?)
 }
 
-fn text(path: &Path) -> io::Result<String> {
+fn text_of(file: std::fs::File) -> io::Result<String> {
     let mut text = String::new();
-    std::fs::File::open(path)?.take(MOST_BYTES + 1).read_to_string(&mut text)?;
+    file.take(MOST_BYTES + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MOST_BYTES {
         return Err(io::Error::new(ErrorKind::FileTooLarge, "it is larger than any lrl.toml"));
     }

@@ -10,6 +10,8 @@ use lrl_store::format::key::Credential;
 use zeroize::Zeroizing;
 
 use crate::args::Global;
+use crate::signal;
+use crate::trust::{self, Refusal};
 
 /// A passphrase's file that was named by mistake must not fill the memory.
 const MOST_BYTES: u64 = 64 << 10;
@@ -90,10 +92,13 @@ fn from_command(command: &str) -> Result<Credential, Error> {
 }
 
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let mut text = Zeroizing::new(Vec::with_capacity(4096));
-    std::fs::File::open(path)
-        .and_then(|file| file.take(MOST_BYTES).read_to_end(&mut text))
-        .map_err(Error::io("read the key from", path))?;
+    // All of it at once: what a growing buffer leaves behind is not wiped.
+    let mut text = Zeroizing::new(Vec::with_capacity(MOST_BYTES as usize));
+    trust::read_secret(path, MOST_BYTES, &mut text, &signal::interrupted).map_err(|refusal| match refusal {
+        Refusal::Io(error) => Error::io("read the key from", path)(error),
+        Refusal::Untrusted(why) => Error::Refused(why),
+        Refusal::Interrupted => Error::Interrupted,
+    })?;
     Ok(text)
 }
 

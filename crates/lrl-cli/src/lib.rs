@@ -13,6 +13,7 @@ pub mod render;
 pub mod resolve;
 pub mod signal;
 pub mod term;
+pub mod trust;
 pub mod umask;
 
 use std::ffi::OsString;

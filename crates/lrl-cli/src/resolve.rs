@@ -1,7 +1,7 @@
 //! Turns flags, configuration and environment into plain paths, which stay as the user gave them: they are printed.
 //! Knows the application's layout; touches the disk only to see whether `./storage` is there, and who an owner is.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use lrl_store::error::Error;
@@ -63,11 +63,20 @@ impl Place {
     }
 
     /// Returns the place of that name one level below.
-    pub fn below(&self, name: &str) -> Self {
+    pub fn below(&self, name: &OsStr) -> Self {
         match self {
             Self::Directory(path) => Self::Directory(path.join(name)),
             Self::Bucket(url) => {
                 let (path, query) = url.split_once('?').map_or((&**url, None), |(path, query)| (path, Some(query)));
+                // What a URL would take for something else.
+                let name: String = name
+                    .to_string_lossy()
+                    .chars()
+                    .map(|c| match c {
+                        '%' | '?' | '#' => format!("%{:02X}", u32::from(c)),
+                        c => c.to_string(),
+                    })
+                    .collect();
                 let path = format!("{}/{name}", path.trim_end_matches('/'));
                 Self::Bucket(query.map_or_else(|| path.clone(), |query| format!("{path}?{query}")))
             }
@@ -242,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_star_means_all_stores_below() {
-        let all = |line| paths(line).store.all_below().map(|place| place.below("lab").to_string());
+        let all = |line| paths(line).store.all_below().map(|place| place.below("lab".as_ref()).to_string());
         assert_eq!(all("lrl status --store /srv/backups/*").as_deref(), Some("/srv/backups/lab"));
         assert_eq!(all("lrl status --store /*").as_deref(), Some("/lab"));
         assert_eq!(all("lrl status --store s3://fleet/*?region=x").as_deref(), Some("s3://fleet/lab"));
@@ -251,7 +260,9 @@ mod tests {
         let Some(Place::Bucket(url)) = paths("lrl status --store s3://fleet/*?region=x").store.all_below() else {
             panic!()
         };
-        assert_eq!(Place::Bucket(url).below("lab"), Place::Bucket("s3://fleet/lab?region=x".into()));
+        let below = |name: &str| Place::Bucket(url.clone()).below(name.as_ref());
+        assert_eq!(below("lab"), Place::Bucket("s3://fleet/lab?region=x".into()));
+        assert_eq!(below("m\u{fc}ller 50%?#"), Place::Bucket("s3://fleet/m\u{fc}ller 50%25%3F%23?region=x".into()));
         let arguments: Vec<_> = "lrl backup --store /b/*".split(' ').map(Into::into).collect();
         let cli = Cli::from_arg_matches(&parse(&arguments).unwrap()).unwrap();
         assert!(Paths::resolve(&cli).unwrap_err().to_string().contains("many stores"));

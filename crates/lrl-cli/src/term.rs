@@ -1,6 +1,7 @@
 //! Where output goes: results to standard output, everything else to standard error, the bar to a terminal only.
 //! Watches the engine for it. A closed pipe is remembered, not a failure: a backup goes on when nobody reads what it says.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -23,6 +24,19 @@ pub struct Term {
     colour_err: bool,
     bar: ProgressBar,
     out: Mutex<Out>,
+    alike: Mutex<BTreeMap<String, Alike>>,
+}
+
+/// So many messages of one kind are written; the others are counted, unless `--verbose` asks for all.
+const MOST_ALIKE: u64 = 10;
+
+/// Messages that differ only in what they are about.
+struct Alike {
+    label: &'static str,
+    colour: Option<Colour>,
+    /// The last one, for all that are not written.
+    example: String,
+    count: u64,
 }
 
 struct Out {
@@ -70,6 +84,7 @@ impl Term {
             colour_err: !plain && io::stderr().is_terminal(),
             bar: progress::bar(!global.quiet && io::stderr().is_terminal()),
             out: Mutex::new(Out { writer: BufWriter::new(io::stdout()), failed: None, document: false }),
+            alike: Mutex::new(BTreeMap::new()),
         }
     }
 
@@ -136,7 +151,8 @@ impl Term {
     /// Tells on standard error what a person may want to know; not with `--quiet`.
     pub fn note(&self, text: impl Display) {
         if !self.quiet {
-            self.message(None, "note", &text.to_string());
+            let text = text.to_string();
+            self.grouped(None, "note", &text, &text);
         }
     }
 
@@ -149,12 +165,42 @@ impl Term {
 
     /// Warns on standard error.
     pub fn warn(&self, text: impl Display) {
-        self.message(Some(Colour::Yellow), "warning", &text.to_string());
+        let text = text.to_string();
+        self.grouped(Some(Colour::Yellow), "warning", &text, &text);
+    }
+
+    /// Writes a message, unless many of its kind have been written: hundreds of lines about one cause hide what else there is.
+    fn grouped(&self, colour: Option<Colour>, label: &'static str, text: &str, about: &str) {
+        if !self.verbose {
+            let mut alike = self.alike.lock().unwrap_or_else(PoisonError::into_inner);
+            let new = || Alike { label, colour, example: String::new(), count: 0 };
+            let same = alike.entry(format!("{label} {}", kind_of(about))).or_insert_with(new);
+            same.count += 1;
+            if same.count > MOST_ALIKE {
+                same.example = text.to_string();
+                return;
+            }
+        }
+        self.message(colour, label, text);
+    }
+
+    /// Tells of the messages that were only counted.
+    fn tell_counted(&self) {
+        let alike = std::mem::take(&mut *self.alike.lock().unwrap_or_else(PoisonError::into_inner));
+        for Alike { label, colour, example, count } in alike.into_values().filter(|same| same.count > MOST_ALIKE) {
+            let more = count - MOST_ALIKE;
+            let text = match more {
+                1 => example,
+                more => format!("{more} more like these, the last one: {example} (-v writes them all)"),
+            };
+            self.message(colour, label, &text);
+        }
     }
 
     /// Reports a failure on standard error, and as the JSON document if that is still owed.
     pub fn failure(&self, failure: &Failure, exit: u8) {
         self.bar.finish_and_clear();
+        self.tell_counted();
         if let Failure::Output(error) = failure
             && error.kind() == io::ErrorKind::BrokenPipe
         {
@@ -172,6 +218,7 @@ impl Term {
     /// Takes the bar away and writes out what is still buffered. Fails if not all of standard output could be written.
     pub fn finish(&self) -> Result<()> {
         self.bar.finish_and_clear();
+        self.tell_counted();
         self.write(Write::flush);
         self.written()
     }
@@ -212,6 +259,12 @@ impl Term {
     }
 }
 
+/// Returns what a message has in common with others of its kind: all but names and numbers.
+fn kind_of(text: &str) -> String {
+    let is_name = |word: &str| word.contains(|c: char| c.is_ascii_digit() || matches!(c, '/' | '`' | '"' | '\''));
+    text.split_whitespace().map(|word| if is_name(word) { "#" } else { word }).collect::<Vec<_>>().join(" ")
+}
+
 impl Observer for Term {
     fn phase(&self, phase: Phase, total_bytes: Option<u64>) {
         progress::start(&self.bar, phase, total_bytes);
@@ -223,7 +276,11 @@ impl Observer for Term {
 
     fn problem(&self, problem: &Problem) {
         let text = format!("{}: {}", problem.path, problem.reason);
-        if problem.lost { self.warn(text) } else { self.note(text) }
+        match problem.lost {
+            true => self.grouped(Some(Colour::Yellow), "warning", &text, &problem.reason),
+            false if !self.quiet => self.grouped(None, "note", &text, &problem.reason),
+            false => {}
+        }
     }
 
     fn interrupted(&self) -> bool {

@@ -362,6 +362,7 @@ fn keep(
         packs: session.packs(),
         original: None,
         avoids: Vec::new(),
+        added_bytes: None,
         database: Some(database),
         uploads: None,
         problems: Vec::new(),

@@ -8,13 +8,21 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::Resettable;
+use clap::builder::{OsStringValueParser, Resettable, TypedValueParser};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use lrl_store::ops::judgement::State;
 use lrl_store::ops::prune::MaxUnused;
 use lrl_store::storage::room::Reserve;
 use values::{Every, KeepSets, MinFree, Owner, Subset};
+
+fn place() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().try_map(values::place)
+}
+
+fn directory() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().try_map(values::directory)
+}
 
 /// The heading of flags that `lrl.toml` can set under the same name.
 pub const SETTINGS: &str = "Settings (each is also a key of lrl.toml)";
@@ -37,10 +45,10 @@ pub struct Cli {
 #[derive(Debug, Args)]
 pub struct Global {
     /// The backup directory: sets, and the store unless --store says otherwise
-    #[arg(long, global = true, value_name = "DIR", default_value = "./backups", help_heading = SETTINGS)]
+    #[arg(long, global = true, value_name = "DIR", default_value = "./backups", value_parser = directory(), help_heading = SETTINGS)]
     pub backup: PathBuf,
     /// The store, where it is not the directory `store` in the backup directory; a bucket as s3://bucket/prefix?endpoint=URL&region=NAME
-    #[arg(long, global = true, value_name = "PATH|URL", env = "LRL_STORE", hide_env_values = true, help_heading = SETTINGS)]
+    #[arg(long, global = true, value_name = "PATH|URL", value_parser = place(), env = "LRL_STORE", hide_env_values = true, help_heading = SETTINGS)]
     pub store: Option<PathBuf>,
     /// Where copies of what a store in a bucket holds are kept [default: lrl in the user's cache directory]
     #[arg(long, global = true, value_name = "DIR", help_heading = SETTINGS)]
@@ -66,7 +74,7 @@ pub struct Global {
     /// How long to wait for another lrl that holds the store (as in 90s, 30m, 2h; 0 is not at all)
     #[arg(long, global = true, value_name = "TIME", default_value = "60s", value_parser = values::duration, help_heading = SETTINGS)]
     pub lock_wait: Duration,
-    /// Read settings from this file [default: ./lrl.toml, else lrl/lrl.toml in the user's configuration directory]
+    /// Read settings from this file, whoever can write it [default: ./lrl.toml, else lrl/lrl.toml in the user's configuration directory]
     #[arg(long, global = true, value_name = "FILE", help_heading = COMMON)]
     pub config: Option<PathBuf>,
     /// Print one JSON document on standard output, and nothing else there
@@ -178,19 +186,22 @@ pub struct BackupArgs {
     #[command(flatten)]
     pub half: HalfArgs,
     /// The backup directory [default: what --backup says]
-    #[arg(long, value_name = "DIR", conflicts_with = "backup", help_heading = SETTINGS)]
+    #[arg(long, value_name = "DIR", value_parser = directory(), conflicts_with = "backup", help_heading = SETTINGS)]
     pub out: Option<PathBuf>,
     /// Store the snapshot, write no set
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     #[arg(default_value = "false", hide_default_value = true, hide_possible_values = true, help_heading = SETTINGS)]
     #[arg(action = clap::ArgAction::Set)]
     pub snapshot_only: bool,
-    /// Leave out uploads that match, in gitignore syntax; may be given again
+    /// Leave out uploads that match, in gitignore syntax, by the paths that `lrl ls` shows or inside assets/; may be given again
     #[arg(long, value_name = "PATTERN", value_parser = values::word, help_heading = SETTINGS)]
     pub exclude: Vec<String>,
     /// Read such patterns from a file, one a line; may be given again
     #[arg(long, value_name = "FILE", help_heading = SETTINGS)]
     pub exclude_file: Vec<PathBuf>,
+    /// Store the directory behind this link, which leads out of the uploads, in its place: the path as `lrl ls` shows it; may be given again
+    #[arg(long, value_name = "PATH", value_parser = values::word, help_heading = SETTINGS)]
+    pub follow_link: Vec<String>,
     /// Mark the snapshot with a word; may be given again
     #[arg(long, value_name = "TAG", value_parser = values::word, help_heading = SETTINGS)]
     pub tag: Vec<String>,
@@ -218,7 +229,7 @@ pub struct BackupArgs {
     #[arg(default_value = "40s", help_heading = SETTINGS)]
     pub settle_time: Duration,
     /// Then copy the source's new snapshots to a second store; if that fails the backup is good all the same, and the next one catches up
-    #[arg(long, value_name = "PATH|URL", help_heading = SETTINGS)]
+    #[arg(long, value_name = "PATH|URL", value_parser = place(), help_heading = SETTINGS)]
     pub copy_to: Option<PathBuf>,
     /// The file with the second store's passphrase, where it is another one
     #[arg(long, value_name = "FILE", env = "LRL_COPY_TO_PASSWORD_FILE", hide_env_values = true, help_heading = SETTINGS)]
@@ -252,7 +263,7 @@ pub struct CopyArgs {
     #[arg(value_name = "SNAPSHOT")]
     pub snapshots: Vec<String>,
     /// The store to copy from
-    #[arg(long, value_name = "PATH|URL")]
+    #[arg(long, value_name = "PATH|URL", value_parser = place())]
     pub from: PathBuf,
     /// The file with the passphrase of the store to copy from, where it is another one
     #[arg(long, value_name = "FILE", env = "LRL_FROM_PASSWORD_FILE", hide_env_values = true)]
@@ -261,7 +272,7 @@ pub struct CopyArgs {
     #[arg(long, value_name = "FILE", env = "LRL_FROM_KEY_FILE", hide_env_values = true)]
     pub from_key_file: Option<PathBuf>,
     /// The store to copy to [default: what --store or --backup says]
-    #[arg(long, value_name = "PATH|URL")]
+    #[arg(long, value_name = "PATH|URL", value_parser = place())]
     pub to: Option<PathBuf>,
     /// How fast.
     #[command(flatten)]
@@ -353,7 +364,7 @@ pub struct ExportArgs {
     #[arg(default_value = "good")]
     pub snapshot: String,
     /// A directory that does not exist or is empty
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = directory())]
     pub out: PathBuf,
     /// Export also a snapshot that is not good
     #[arg(long)]
@@ -634,11 +645,56 @@ pub fn command() -> clap::Command {
         }
     }
     command = command.mut_subcommand("config", |config| config.args(extra));
+    let command = unwrap_help(command);
     map_args(command, &|arg| {
         // A variable that is set but empty counts as unset, as operators and the application expect.
         let empty = arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
         if empty { arg.env(Resettable::<clap::builder::OsStr>::Reset) } else { arg }
     })
+}
+
+/// Joins the lines of each paragraph after the help: the terminal's width is where they break, not the source's as well.
+fn unwrap_help(command: clap::Command) -> clap::Command {
+    let text = command.get_after_help().map(|text| paragraphs(&text.to_string()));
+    let command = command.mut_subcommands(unwrap_help);
+    match text {
+        Some(text) => command.after_help(text),
+        None => command,
+    }
+}
+
+fn paragraphs(text: &str) -> String {
+    let is_text = |line: &str| !line.is_empty() && !line.starts_with(' ');
+    let mut out = String::with_capacity(text.len());
+    let mut before = "";
+    for (n, line) in text.lines().enumerate() {
+        if n > 0 {
+            out.push(if is_text(before) && is_text(line) { ' ' } else { '\n' });
+        }
+        out.push_str(line);
+        before = line;
+    }
+    out
+}
+
+/// Commands that overwrite or delete: none of them is what somebody is told to have meant.
+const DESTROYING: [&str; 4] = ["restore", "forget", "prune", "remove"];
+
+/// Takes commands that destroy out of the parser's suggestions: a tired operator types what he is told.
+pub fn suggest_nothing_that_destroys(mut error: clap::Error) -> clap::Error {
+    use clap::error::{ContextKind, ContextValue};
+    let kind = ContextKind::SuggestedSubcommand;
+    let left: Vec<String> = match error.get(kind) {
+        Some(ContextValue::Strings(names)) => names.clone(),
+        Some(ContextValue::String(name)) => vec![name.clone()],
+        _ => return error,
+    };
+    let left: Vec<String> = left.into_iter().filter(|name| !DESTROYING.contains(&name.as_str())).collect();
+    error.remove(kind);
+    if !left.is_empty() {
+        error.insert(kind, ContextValue::Strings(left));
+    }
+    error
 }
 
 /// Returns the name under which `lrl.toml` can set this flag, if it can.
@@ -654,7 +710,7 @@ pub fn map_args(command: clap::Command, change: &dyn Fn(clap::Arg) -> clap::Arg)
 
 /// Parses arguments without configuration; the first one is the program's name.
 pub fn parse(arguments: &[OsString]) -> Result<clap::ArgMatches, clap::Error> {
-    command().try_get_matches_from(arguments)
+    command().try_get_matches_from(arguments).map_err(suggest_nothing_that_destroys)
 }
 
 #[cfg(test)]

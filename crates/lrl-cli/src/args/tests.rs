@@ -63,3 +63,30 @@ fn a_boolean_setting_can_be_turned_off_again() {
         assert_eq!(backup.snapshot_only, expected, "{line}");
     }
 }
+
+fn refusal(line: &str) -> String {
+    super::parse(&line.split(' ').map(Into::into).collect::<Vec<_>>()).unwrap_err().to_string()
+}
+
+#[test]
+fn nobody_is_told_to_have_meant_a_command_that_destroys() {
+    for line in ["lrl history", "lrl serve", "lrl restor", "lrl forgot", "lrl prun", "lrl key remov", "lrl store"] {
+        let text = refusal(line);
+        assert!(text.contains("unrecognized subcommand"), "{text}");
+        for verb in super::DESTROYING {
+            assert!(!text.contains(&format!("'{verb}'")), "{line}: {text}");
+        }
+    }
+    assert!(refusal("lrl backp").contains("'backup'"));
+}
+
+#[test]
+fn a_help_text_breaks_where_the_terminal_does() {
+    assert_eq!(super::paragraphs("a\nb\n\nEXAMPLES\n  x\n  y"), "a b\n\nEXAMPLES\n  x\n  y");
+    let mut command = super::command().term_width(60);
+    let help = command.find_subcommand_mut("prune").unwrap().clone().term_width(60).render_help().to_string();
+    let paragraph = help.split("\n\n").find(|text| text.starts_with("Nobody else")).unwrap().to_string();
+    let lines: Vec<&str> = paragraph.lines().collect();
+    // A line that is broken twice leaves a short one in the middle.
+    assert!(lines[..lines.len() - 1].iter().all(|line| line.len() > 40), "{paragraph}");
+}

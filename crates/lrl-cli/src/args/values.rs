@@ -1,6 +1,8 @@
 //! Values on the command line that need more than a string: durations, parts of a store, owners, names. Never does I/O.
 
+use std::ffi::OsString;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use lrl_store::ops::judgement::State;
@@ -241,6 +243,55 @@ pub fn source(text: &str) -> Result<String, String> {
     }
 }
 
+/// Schemes of URLs that name a bucket.
+pub const BUCKETS: [&str; 3] = ["s3", "gs", "az"];
+
+/// Returns a value's text before its first colon, where that makes it look like a URL or a place on another machine rather than a path:
+/// `s3:bucket`, `ftp://host/x`, `user@host:/srv`. `./a:b` is a path.
+fn elsewhere(text: &str) -> Option<&str> {
+    let (word, _) = text.split_once(':')?;
+    let is_scheme = word.starts_with(|c: char| c.is_ascii_alphabetic())
+        && word.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
+    (is_scheme || (word.contains('@') && !word.contains('/'))).then_some(word)
+}
+
+/// Parses where a store is: a directory, or the URL of a bucket. What is meant as neither would become a directory of a strange name.
+pub fn place(text: OsString) -> Result<PathBuf, String> {
+    if text.is_empty() {
+        return Err("expected a directory or the URL of a bucket".into());
+    }
+    let Some((shown, word)) = text.to_str().and_then(|text| Some((text, elsewhere(text)?))) else {
+        return Ok(text.into());
+    };
+    let rest = &shown[word.len() + 1..];
+    match (BUCKETS.contains(&word), rest.strip_prefix("//")) {
+        (true, Some(_)) if shown.contains('#') => {
+            Err("what follows `#` would be lost, parameters too: write %23 for it".into())
+        }
+        (true, Some(_)) => Ok(text.into()),
+        (true, None) => Err(format!(
+            "`{word}:` is no URL of a bucket: write {word}://{} for the bucket, ./{shown} for a directory",
+            if rest.trim_matches('/').is_empty() { "bucket/prefix" } else { rest.trim_start_matches('/') }
+        )),
+        (false, _) => {
+            Err(format!("lrl knows no `{word}:`: write s3://bucket/prefix for a bucket, ./{shown} for a directory"))
+        }
+    }
+}
+
+/// Parses a backup directory: sets are never in a bucket.
+pub fn directory(text: OsString) -> Result<PathBuf, String> {
+    if text.is_empty() {
+        return Err("expected a directory".into());
+    }
+    match text.to_str().filter(|text| elsewhere(text).is_some()) {
+        Some(shown) => Err(format!(
+            "this is a directory, on this machine: write ./{shown} if that is its name; --store names a store in a bucket"
+        )),
+        None => Ok(text.into()),
+    }
+}
+
 /// Parses a tag, a pattern or a table name: any text but none.
 pub fn word(text: &str) -> Result<String, String> {
     if text.trim().is_empty() { Err("expected some text".into()) } else { Ok(text.into()) }
@@ -248,7 +299,9 @@ pub fn word(text: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{MaxUnused, Owner, Subset, age, duration, owner, rate, reserve, size, source, subset, unused};
+    use super::{
+        MaxUnused, Owner, Subset, age, directory, duration, owner, place, rate, reserve, size, source, subset, unused,
+    };
     use lrl_store::storage::room::Reserve;
     use proptest::prelude::*;
     use std::time::Duration;
@@ -351,6 +404,42 @@ mod tests {
         for bad in ["", "app", "app:", ":app", "a:b:c"] {
             assert!(owner(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_looks_like_another_place_is_no_directory() {
+        for good in [
+            "x",
+            "./s3:bucket",
+            "/srv/a:b",
+            "a/b:c",
+            "../x:y",
+            "12:30",
+            "s3://lab/x?endpoint=http://h:9000",
+            "gs://b",
+            "ä:b",
+        ] {
+            assert_eq!(place(good.into()), Ok(good.into()), "{good}");
+        }
+        for bad in [
+            "",
+            "s3:bucket",
+            "s3:/bucket",
+            "S3://bucket",
+            "b2:x",
+            "ftp://h/x",
+            "http://h",
+            "file:///x",
+            "c:x",
+            "rclone-b.x:y",
+            "a@h:/srv",
+        ] {
+            assert!(place(bad.into()).is_err() && directory(bad.into()).is_err(), "{bad}");
+        }
+        assert!(
+            place("s3:lab/x".into()).unwrap_err().contains("s3://lab/x for the bucket, ./s3:lab/x for a directory")
+        );
+        assert!(directory("s3://lab".into()).is_err());
     }
 
     proptest! {

@@ -7,6 +7,7 @@ use lrl_store::error::Error;
 use lrl_store::format::snapshot::Shrink;
 use lrl_store::ops::backup::{self, Distrust, FullScan, Options, Report, Sets};
 use lrl_store::ops::judgement::judge;
+use lrl_store::ops::ls;
 use lrl_store::ops::restore;
 use lrl_store::ops::select::Need;
 use lrl_store::source::exclude::Excludes;
@@ -69,6 +70,7 @@ pub fn run(context: &Context<'_>, args: &BackupArgs) -> Result {
     }
     let report = backup::backup(&store, &options, term)?;
     store::remember(context, &paths.store, &store.config().store_id);
+    unused(context, &options);
     let exit = render(context, &paths, &report);
     let second = second::copy(context, args, &store);
     let exit = with_second(exit, second.as_ref());
@@ -100,6 +102,17 @@ fn nothing_to_do(context: &Context<'_>, args: &BackupArgs, paths: &Paths, young:
 /// The worse of the two ends counts.
 fn with_second(exit: Exit, second: Option<&Second>) -> Exit {
     second.map_or(exit, |second| exit.worse(second.exit()))
+}
+
+/// Tells which patterns left nothing out: most likely they were meant to.
+pub fn unused(context: &Context<'_>, options: &Options) {
+    for unused in options.excludes.unused().iter().filter(|_| options.uploads.is_some()) {
+        let text = format!("the exclude pattern {:?} leaves nothing out", unused.pattern);
+        match unused.in_file {
+            true => context.term.detail(text),
+            false => context.term.note(text),
+        }
+    }
 }
 
 /// Prints the manual's heading.
@@ -140,7 +153,8 @@ fn options(context: &Context<'_>, args: &BackupArgs, paths: &Paths) -> Result<Op
         database: (!args.half.assets_only).then(|| paths.database()),
         uploads: (!args.half.db_only).then_some(roots),
         skip,
-        excludes: Excludes::new(&args.exclude, &args.exclude_file)?,
+        excludes: Excludes::new(&args.exclude, &args.exclude_file)?
+            .and_follow(args.follow_link.iter().map(|path| ls::clean(&units::typed_path(path.as_bytes()))).collect()),
         out: (!args.snapshot_only).then(|| paths.backup_dir.clone()),
         scratch: paths.backup_dir.clone(),
         source: context.cli.global.source.clone(),

@@ -14,7 +14,7 @@ use super::{Context, store};
 use crate::args::CopyArgs;
 use crate::credential;
 use crate::exit::{Exit, Failure, Result};
-use crate::render::units;
+use crate::render::{entry, units};
 use crate::resolve::{Paths, Place};
 
 /// Copies.
@@ -125,7 +125,7 @@ pub fn document(report: &Report) -> Value {
             "snapshot": copied.from.id.to_string(),
             "sequence": copied.from.sequence,
             "timestamp": copied.snapshot.timestamp,
-            "created": units::moment(copied.snapshot.created.secs),
+            "created": entry::iso(copied.snapshot.created),
             "copy": copied.name.as_ref().map(|name| json!({
                 "snapshot": name.id.to_string(), "sequence": name.sequence,
             })),

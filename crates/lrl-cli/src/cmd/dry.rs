@@ -5,6 +5,7 @@ use lrl_store::storage::room::free_at;
 use serde::Serialize;
 use serde_json::json;
 
+use super::backup::unused;
 use super::{Context, sets, store};
 use crate::exit::{Exit, Result};
 use crate::render::units;
@@ -15,6 +16,7 @@ pub fn run(context: &Context<'_>, paths: &Paths, options: Options) -> Result {
     let store = store::look(context, paths)?;
     let options = Options { scratch: std::env::temp_dir(), ..options };
     let plan = backup::plan(store.as_ref(), &options, context.term)?;
+    unused(context, &options);
     let lost = plan.problems.iter().any(|problem| problem.lost);
     let exit = if lost { Exit::Incomplete } else { Exit::Done };
     let term = context.term;

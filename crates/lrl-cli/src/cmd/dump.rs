@@ -21,6 +21,7 @@ pub fn run(context: &Context<'_>, args: &DumpArgs) -> Result {
     let is_database = ls::clean(path) == ls::DATABASE.as_bytes();
     let need = Need { database: is_database, uploads: !is_database };
     let (_, snapshot) = store::select(context, &store, &args.snapshot, need)?;
+    let path = &store::typed_path(&store, &snapshot, path);
     let mut closed = None;
     let dumped = dump::dump(&store, &snapshot, path, term, &mut |bytes| {
         term.bytes(bytes).map_err(|failure| {

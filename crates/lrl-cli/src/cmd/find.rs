@@ -10,7 +10,7 @@ use crate::render::{document, entry, units};
 
 /// Searches the snapshots of the source.
 pub fn run(context: &Context<'_>, args: &FindArgs) -> Result {
-    let pattern = Pattern::new(&args.pattern)?;
+    let pattern = Pattern::new(&args.pattern, units::typed_path(args.pattern.as_bytes()))?;
     let store = store::open_default(context)?;
     let (term, source) = (context.term, &context.cli.global.source);
     document::list(term, json!({ "pattern": args.pattern, "source": source }), "versions", |list| {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{Context, store};
 use crate::args::ImportArgs;
 use crate::exit::{Exit, Result};
-use crate::render::units;
+use crate::render::{entry, units};
 
 /// Imports every set of a directory.
 pub fn run(context: &Context<'_>, args: &ImportArgs) -> Result {
@@ -98,7 +98,7 @@ fn document(report: &Report, exit: Exit) -> Value {
             "snapshot": set.name.id.to_string(),
             "sequence": set.snapshot.sequence,
             "timestamp": set.snapshot.timestamp,
-            "created": units::moment(set.snapshot.created.secs),
+            "created": entry::iso(set.snapshot.created),
             "added_bytes": set.added_bytes,
         })).collect::<Vec<_>>(),
         "already_there": skipped(&report.known),

@@ -18,7 +18,7 @@ use crate::args::{KeyArgs, KeyVerb, NewCredentialArgs};
 use crate::credential;
 use crate::exit::{Exit, Result};
 use crate::render::table::{Side, Table};
-use crate::render::units;
+use crate::render::{entry, units};
 
 /// Does what the command below `key` says.
 pub fn run(context: &Context<'_>, args: &KeyArgs) -> Result {
@@ -92,7 +92,7 @@ fn document(slot: &Named) -> Value {
         "class": slot.slot.class,
         "opened_by": opened_by(slot),
         "label": slot.slot.label,
-        "created": units::moment(slot.slot.created.secs),
+        "created": entry::iso(slot.slot.created),
     })
 }
 

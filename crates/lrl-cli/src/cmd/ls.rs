@@ -17,7 +17,8 @@ pub fn run(context: &Context<'_>, args: &LsArgs) -> Result {
     let (name, snapshot) = store::select(context, &store, &args.snapshot, Need::default())?;
     let term = context.term;
     let path = args.path.as_deref().map_or(&b""[..], |path| path.as_os_str().as_bytes());
-    let listing = ls::ls(&store, &snapshot, path)?;
+    let path = store::typed_path(&store, &snapshot, path);
+    let listing = ls::ls(&store, &snapshot, &path)?;
     let head = json!({ "snapshot": name.id, "timestamp": snapshot.timestamp, "source": snapshot.source });
     document::list(term, head, "entries", |list| {
         if let Some(half) = listing.database {

@@ -57,6 +57,10 @@ pub fn run(context: &Context<'_>, args: &RestoreArgs) -> Result {
         {
             context.term.note(format!("snapshot {} is newer, but lacks a part of what is restored", newest.id.short()));
         }
+        let options = match &options.what {
+            What::Path(path) => Options { what: What::Path(store::typed_path(&store, &snapshot, path)), ..options },
+            _ => options,
+        };
         let report = restore::restore(&store, &name, &snapshot, &options, context.term)?;
         (report, format!("snapshot {} of {}", name.id.short(), snapshot.timestamp))
     };

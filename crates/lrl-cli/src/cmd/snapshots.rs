@@ -152,6 +152,7 @@ fn line(cells: [&str; 11]) -> String {
 /// Returns everything in the document, under the names that it has there, and the id.
 fn to_json(name: &SnapshotName, snapshot: &Snapshot, proof: Option<Proof>, judgement: &Judgement) -> Value {
     let mut value = serde_json::to_value(snapshot).unwrap_or_default();
+    crate::render::entry::plain(&mut value);
     if let Value::Object(members) = &mut value {
         members.insert("id".into(), name.id.to_string().into());
         members.insert("short_id".into(), name.id.short().into());

@@ -1,5 +1,6 @@
 //! Opening the store for a verb, and creating one at the first backup.
 
+use std::ffi::OsString;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use lrl_store::format::key::Credential;
 use lrl_store::format::snapshot::Snapshot;
 use lrl_store::ops::backup::time_of;
 use lrl_store::ops::judgement::Judge;
+use lrl_store::ops::ls;
 use lrl_store::ops::scratch::Scratch;
 use lrl_store::ops::select::{self, Need, PassedOver, Selected};
 use lrl_store::storage::local::{self, Local};
@@ -114,10 +116,10 @@ pub fn directories(context: &Context<'_>, place: &Place) -> Result<Vec<Place>, E
                 std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => missing(),
                 _ => Error::io("list", path)(e),
             })?;
-            let names = entries.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
+            let names = entries.map(|entry| entry.map(|entry| entry.file_name()));
             names.collect::<std::io::Result<Vec<_>>>().map_err(Error::io("list", path))?
         }
-        Place::Bucket(url) => bucket_directories(url, &cache_dir(context)?)?,
+        Place::Bucket(url) => bucket_directories(url, &cache_dir(context)?)?.into_iter().map(OsString::from).collect(),
     };
     names.sort();
     Ok(names.iter().map(|name| place.below(name)).collect())
@@ -289,13 +291,25 @@ fn bucket_directories(url: &str, scratch: &Path) -> Result<Vec<String>, Error> {
     reached(url, scratch)?.directories()
 }
 
+/// Variables that name files with keys to buckets.
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+const CREDENTIALS_FILES: [&str; 3] =
+    ["GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_PATH"];
+
 #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
 fn reached(url: &str, scratch: &Path) -> Result<lrl_store::storage::bucket::Bucket, Error> {
+    use crate::trust;
     use lrl_store::storage::bucket::{Bucket, Options, VARIABLES};
     let of_bucket = |name: String| VARIABLES.iter().any(|start| name.starts_with(start)).then_some(name);
     let variables = std::env::vars_os()
         .filter_map(|(name, value)| Some((of_bucket(name.into_string().ok()?)?, value.into_string().ok()?)));
-    let (url, scratch, variables) = (url.into(), scratch.into(), variables.collect());
+    let variables: Vec<(String, String)> = variables.collect();
+    for (_, file) in variables.iter().filter(|(name, _)| CREDENTIALS_FILES.contains(&name.as_str())) {
+        if let Err(trust::Refusal::Untrusted(why)) = trust::check_secret(Path::new(file)) {
+            return Err(Error::Refused(why));
+        }
+    }
+    let (url, scratch) = (url.into(), scratch.into());
     Bucket::new(Options { url, variables, scratch, interrupted: crate::signal::interrupted })
 }
 
@@ -505,6 +519,12 @@ pub fn warn_passed_over(context: &Context<'_>, passed_over: &[PassedOver]) {
     if let more @ 1.. = passed_over.len().saturating_sub(SHOWN) {
         context.term.warn(format!("and {}", units::count(more as u64, "more that is not good|more that are not good")));
     }
+}
+
+/// Returns the path that the user means: as lrl prints it, with escapes, where the snapshot has that, else as it was given.
+pub fn typed_path(store: &Store, snapshot: &Snapshot, given: &[u8]) -> Vec<u8> {
+    let meant = units::typed_path(given);
+    if meant != given && ls::find(store, snapshot, &meant).is_ok() { meant } else { given.to_vec() }
 }
 
 /// Opens the store of a verb that takes no paths of its own.

@@ -64,6 +64,25 @@ pub fn iso(time: Time) -> String {
     }
 }
 
+/// Gives times and modes in a document of the store the form that they have in all of lrl's JSON: RFC 3339 in UTC, four octal digits.
+pub fn plain(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(plain),
+        Value::Object(members) => {
+            let number = |key: &str| members.get(key).and_then(Value::as_i64);
+            if let (2, Some(secs), Some(nanos)) = (members.len(), number("secs"), number("nanos")) {
+                *value = iso(Time { secs, nanos: u32::try_from(nanos).unwrap_or(0) }).into();
+                return;
+            }
+            if let Some(mode) = members.get("mode").and_then(Value::as_u64) {
+                members.insert("mode".into(), format!("{mode:04o}").into());
+            }
+            members.values_mut().for_each(plain);
+        }
+        _ => {}
+    }
+}
+
 /// Adds a name to an object: as text, and in hexadecimal digits where it is not UTF-8.
 pub fn put_name(object: &mut Map<String, Value>, key: &str, name: &[u8]) {
     object.insert(key.into(), String::from_utf8_lossy(name).into());

@@ -81,16 +81,64 @@ pub fn safe(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Writes a path's raw bytes for a terminal: what is not UTF-8 as `\xff`, what a terminal would obey escaped.
+/// Writes a path's raw bytes for a terminal: what is not UTF-8 as `\xff`, what a terminal would obey escaped, a backslash doubled.
+/// [`typed_path`] takes it back.
 pub fn path(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
-        out.push_str(&safe(chunk.valid()));
+        out.push_str(&safe(&chunk.valid().replace('\\', "\\\\")));
         chunk.invalid().iter().for_each(|byte| {
             let _ = write!(out, "\\x{byte:02x}");
         });
     }
     out
+}
+
+/// Returns the bytes of a path that was written by [`path`]; what is no escape stays as it is.
+pub fn typed_path(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((first, tail)) = rest.split_first() {
+        match (*first == b'\\').then(|| escaped(tail)).flatten() {
+            Some((bytes, after)) => {
+                out.extend_from_slice(&bytes);
+                rest = after;
+            }
+            None => {
+                out.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    out
+}
+
+/// Reads what follows the backslash of an escape; returns what it stands for, and what comes after it.
+fn escaped(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+    let (kind, rest) = text.split_first()?;
+    let plain = |byte: u8| Some((vec![byte], rest));
+    match kind {
+        b'\\' => plain(b'\\'),
+        b'n' => plain(b'\n'),
+        b'r' => plain(b'\r'),
+        b't' => plain(b'\t'),
+        b'x' => {
+            let (digits, rest) = rest.split_at_checked(2)?;
+            Some((vec![u8::try_from(number(digits)?).ok()?], rest))
+        }
+        b'u' => {
+            let rest = rest.strip_prefix(b"{")?;
+            let (digits, rest) = rest.split_at_checked(rest.iter().position(|byte| *byte == b'}')?)?;
+            let c = char::from_u32(number(digits)?)?;
+            Some((c.to_string().into_bytes(), &rest[1..]))
+        }
+        _ => None,
+    }
+}
+
+fn number(digits: &[u8]) -> Option<u32> {
+    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit);
+    u32::from_str_radix(std::str::from_utf8(digits).ok().filter(|_| is_number)?, 16).ok()
 }
 
 /// Writes bytes as lower-case hexadecimal digits.
@@ -103,7 +151,8 @@ pub fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{age, count, duration, moment, path, safe, size};
+    use super::{age, count, duration, moment, path, safe, size, typed_path};
+    use proptest::prelude::*;
     use std::time::Duration;
 
     #[test]
@@ -161,5 +210,24 @@ mod tests {
     fn nothing_in_a_name_reaches_the_terminal_as_a_command() {
         assert_eq!(safe("plain ä name"), "plain ä name");
         assert_eq!(safe("a\x1b[2Jb\nc\u{202e}"), "a\\u{1b}[2Jb\\nc\\u{202e}");
+    }
+
+    #[test]
+    fn what_is_no_escape_is_what_it_is() {
+        for text in ["a", "\\", "\\q", "\\x", "\\xg0", "\\x+1", "\\u{", "\\u{}", "\\u{110000}", "\\u{d800}", "a\\"] {
+            assert_eq!(typed_path(text.as_bytes()), text.as_bytes(), "{text}");
+        }
+        assert_eq!(typed_path(b"a\\nb\\\\n\\xff\\u{1b}\\r\\t"), b"a\nb\\n\xff\x1b\r\t");
+    }
+
+    proptest! {
+        #[test]
+        fn a_path_that_was_printed_can_be_typed(bytes in prop::collection::vec(
+            prop_oneof![any::<u8>(), Just(b'\\'), Just(b'n'), Just(b'x'), Just(b'{'), Just(b'\n'), Just(0xe2), Just(0x80), Just(0xae)], 0..40)
+        ) {
+            let shown = path(&bytes);
+            prop_assert!(!shown.contains(char::is_control));
+            prop_assert_eq!(typed_path(shown.as_bytes()), bytes);
+        }
     }
 }

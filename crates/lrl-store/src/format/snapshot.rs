@@ -39,6 +39,9 @@ pub struct Snapshot {
     /// The packs that this run added, for people: a prune may have replaced them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub packs: Vec<PackId>,
+    /// Bytes of the objects that this run added before the document, for people: a prune may have replaced them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub added_bytes: Option<u64>,
     /// Where it was made, if it was copied here from another store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub original: Option<Origin>,

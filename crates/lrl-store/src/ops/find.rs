@@ -14,23 +14,30 @@ use crate::source::exclude::Excludes;
 use crate::store::compare::{self, Change};
 use crate::store::{SnapshotName, Store};
 
-/// What a pattern means: a name or a path in gitignore syntax.
-pub struct Pattern(Excludes);
+/// What a pattern means: a name or a path in gitignore syntax, or one path byte for byte.
+pub struct Pattern {
+    glob: Excludes,
+    path: Vec<u8>,
+}
 
 impl Pattern {
-    /// Reads a pattern.
-    pub fn new(text: &str) -> Result<Self> {
+    /// Reads a pattern; `path` is what it says as a plain path.
+    pub fn new(text: &str, path: Vec<u8>) -> Result<Self> {
         // gitignore gives these a meaning that makes no sense in a search.
         if text.starts_with(['!', '#']) {
-            return Self::new(&format!("\\{text}"));
+            return Self::new(&format!("\\{text}"), path);
         }
-        Excludes::new(&[text.strip_prefix("./").unwrap_or(text).to_string()], &[])
-            .map(Self)
-            .map_err(|e| Error::Refused(e.to_string().replacen("exclude pattern", "pattern", 1)))
+        let glob = match Excludes::new(&[text.strip_prefix("./").unwrap_or(text).to_string()], &[]) {
+            Ok(glob) => glob,
+            // A whole path that is no pattern, because of a bracket in a name.
+            Err(_) if path.contains(&b'/') => Excludes::none(),
+            Err(e) => return Err(Error::Refused(e.to_string().replacen("exclude pattern", "pattern", 1))),
+        };
+        Ok(Self { glob, path })
     }
 
     fn matches(&self, entry: &Entry) -> bool {
-        self.0.matches(&entry.path, entry.kind == Kind::Dir)
+        entry.path == self.path || self.glob.matches(&entry.path, entry.kind == Kind::Dir)
     }
 }
 
@@ -178,7 +185,7 @@ impl Matches {
 
     fn add_database(&self, snapshot: &Snapshot, number: i64, pattern: &Pattern) -> Result<()> {
         let path = ls::DATABASE.as_bytes();
-        if !pattern.0.matches(path, false) {
+        if !pattern.glob.matches(path, false) {
             return Ok(());
         }
         let now = snapshot.database.as_ref().map(|half| {

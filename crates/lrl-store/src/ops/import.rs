@@ -206,6 +206,7 @@ fn import_one(
         packs: session.packs(),
         original: None,
         avoids: Vec::new(),
+        added_bytes: Some(session.added_bytes()),
         database,
         uploads,
         problems: Vec::new(),

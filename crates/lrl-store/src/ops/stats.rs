@@ -64,7 +64,7 @@ pub struct Added {
     pub name: SnapshotName,
     /// Its timestamp.
     pub timestamp: String,
-    /// Bytes of the packs that its run wrote and that are still there, and of its document.
+    /// Bytes of the objects that its run wrote, its document included.
     pub bytes: u64,
     /// Bytes of its database and uploads.
     pub full_bytes: u64,
@@ -120,11 +120,17 @@ pub fn stats<E: From<Error>>(
         let full_bytes = halves.iter().sum();
         stats.full_copies.add(full_bytes);
         let mut bytes = storage.len(&name.object())?;
-        for pack in &snapshot.packs {
-            bytes += match storage.len(&pack_name(pack)) {
-                Err(Error::Missing { .. }) => 0,
-                other => other?,
-            };
+        match snapshot.added_bytes {
+            Some(added) => bytes = bytes.saturating_add(added),
+            // Earlier documents do not say it: what a prune moved is no longer counted.
+            None => {
+                for pack in &snapshot.packs {
+                    bytes += match storage.len(&pack_name(pack)) {
+                        Err(Error::Missing { .. }) => 0,
+                        other => other?,
+                    };
+                }
+            }
         }
         each(&Added { name, timestamp: snapshot.timestamp, bytes, full_bytes })?;
     }

@@ -320,6 +320,7 @@ mod tests {
             packs: Vec::new(),
             original: None,
             avoids: Vec::new(),
+            added_bytes: None,
             database: need.database.then_some(database),
             uploads: need.uploads.then_some(uploads),
             problems: Vec::new(),

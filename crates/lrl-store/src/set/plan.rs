@@ -77,8 +77,7 @@ impl<'a> Planner<'a> {
             Kind::Symlink { target } if leads_outside(&entry.path, target, self.contents)? => {
                 return Ok(Some(Problem {
                     path: String::from_utf8_lossy(&entry.path).into_owned(),
-                    reason: "is a link that leads outside the uploads: it is in the store, but not in the archive"
-                        .into(),
+                    reason: "is a link that leads outside the uploads: the archive leaves it out".into(),
                     lost: false,
                 }));
             }

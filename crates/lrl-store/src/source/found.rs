@@ -103,7 +103,8 @@ pub(super) struct Looked {
 /// What kind of thing it is, with what the walk needs of it.
 pub(super) enum What {
     File,
-    Symlink(Vec<u8>),
+    /// Its target, and the directory behind it if it is to be followed.
+    Symlink(Vec<u8>, Option<Result<OwnedFd, Errno>>),
     /// "a socket" …
     Special(&'static str),
     Dir(Result<OwnedFd, Errno>),
@@ -124,7 +125,7 @@ pub(super) fn look(dir: BorrowedFd<'_>, hint: FileType, name: &CStr) -> Result<L
     let mut stat = Stat::of(&raw);
     let what = match FileType::from_raw_mode(raw.st_mode) {
         FileType::RegularFile => What::File,
-        FileType::Symlink => What::Symlink(readlinkat(dir, name, Vec::new())?.into_bytes()),
+        FileType::Symlink => What::Symlink(readlinkat(dir, name, Vec::new())?.into_bytes(), None),
         FileType::Fifo => What::Special("a named pipe"),
         FileType::Socket => What::Special("a socket"),
         FileType::CharacterDevice | FileType::BlockDevice => What::Special("a device"),

@@ -1,9 +1,10 @@
 //! Where uploads come from: a walk over directories in list order and the reading of one file.
-//! Only reads; never follows a link inside the uploads, never stores anything.
+//! Only reads; never follows a link inside the uploads that the operator has not named, never stores anything.
 
 mod ahead;
 pub mod exclude;
 mod found;
+mod links;
 mod listing;
 pub mod read;
 mod roots;

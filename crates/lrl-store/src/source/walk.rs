@@ -1,6 +1,6 @@
 //! The walk over the uploads: everything that is there, once, in the order of the snapshot's list.
 //!
-//! Works relative to open directories, so a link planted during the walk leads nowhere. Keeps the names of the
+//! Works relative to open directories, so a link planted during the walk leads nowhere; only links that the operator names are followed. Keeps the names of the
 //! directories that it is inside, never the metadata of many files; never opens anything but directories.
 
 use std::ffi::OsString;
@@ -16,7 +16,7 @@ pub use super::found::{Found, FoundKind, Root, Stat};
 use super::found::{Looked, What, look};
 use super::listing::Listing;
 use super::roots::{self, OpenRoot, Skip};
-use super::{Problems, open_quietly, unreadable};
+use super::{Problems, links, open_quietly, unreadable};
 use crate::error::Result;
 use crate::progress::{Observer, Problem, checkpoint};
 
@@ -58,9 +58,13 @@ pub fn walk(
         spare: Vec::new(),
         buffer: Vec::with_capacity(BUFFER_BYTES),
         names_bytes: 0,
+        met: vec![false; excludes.to_follow().len()],
     };
     for root in roots {
         walker.root(root)?;
+    }
+    for (path, _) in excludes.to_follow().iter().zip(&walker.met).filter(|(_, met)| !**met) {
+        walker.problems.lost(path, "was to be followed, but there is no such link");
     }
     Ok(walker.problems.into_report())
 }
@@ -73,11 +77,14 @@ struct Frame {
     names: Listing,
     path_len: usize,
     source_len: usize,
+    /// A link led here.
+    is_followed: bool,
 }
 
 struct Walker<'a> {
     excludes: &'a Excludes,
     skips: Vec<Skip>,
+    /// The roots, and directories to which links led.
     root_ids: Vec<((u64, u64), String)>,
     problems: Problems<'a>,
     observer: &'a dyn Observer,
@@ -92,6 +99,8 @@ struct Walker<'a> {
     spare: Vec<Listing>,
     buffer: Vec<u8>,
     names_bytes: usize,
+    /// Which of the links to follow were there.
+    met: Vec<bool>,
 }
 
 impl Walker<'_> {
@@ -123,10 +132,15 @@ impl Walker<'_> {
                 self.source.push(b'/');
             }
             self.source.extend_from_slice(name.to_bytes());
-            if kind != FileType::Unknown && self.excludes.matches(&self.path[self.inside..], kind.is_dir()) {
+            if kind != FileType::Unknown && self.excludes.leave_out(&self.path, self.inside, kind.is_dir()) {
                 continue;
             }
-            let looked = look(dir, kind, name);
+            let mut looked = look(dir, kind, name);
+            if let Ok(Looked { what: What::Symlink(_, opened), .. }) = &mut looked
+                && self.excludes.followed(&self.path).is_some()
+            {
+                *opened = Some(open_quietly(dir, name, OFlags::DIRECTORY));
+            }
             self.take(looked, kind)?;
         }
     }
@@ -143,22 +157,83 @@ impl Walker<'_> {
         let is_dir = matches!(what, What::Dir(_));
         // The hint was wrong or missing: ask the patterns about what is really there.
         let surprise = hint == FileType::Unknown || is_dir != hint.is_dir();
-        if surprise && self.excludes.matches(&self.path[self.inside..], is_dir) {
+        if surprise && self.excludes.leave_out(&self.path, self.inside, is_dir) {
             return Ok(());
         }
         if self.is_skipped(&stat, is_dir) {
             self.problems.note(&self.source, "belongs to lrl or to the database and is not an upload");
             return Ok(());
         }
+        if let Some(which) = self.excludes.followed(&self.path) {
+            self.met[which] = true;
+            if !matches!(what, What::Symlink(..)) {
+                self.problems.note(&self.source, "was to be followed, but is no link: it is stored as what it is");
+            }
+        }
         match what {
             What::File => self.found(FoundKind::File, stat),
-            What::Symlink(target) => self.found(FoundKind::Symlink { target }, stat),
+            What::Symlink(target, Some(opened)) => self.follow(target, opened, stat),
+            What::Symlink(target, None) => {
+                if links::lead_outside(&self.source, &self.root_ids) {
+                    let path = String::from_utf8_lossy(&self.path);
+                    let reason = format!(
+                        "leads out of the uploads: only the link is stored; the files behind it are NOT backed up \
+                         (--follow-link '{path}' stores a directory in its place)"
+                    );
+                    self.problems.note(&self.source, reason);
+                }
+                self.found(FoundKind::Symlink { target }, stat)
+            }
             What::Special(what) => {
                 self.problems.note(&self.source, format!("is {what}, which holds no data, and is skipped"));
                 Ok(())
             }
             What::Dir(opened) => self.directory(opened, stat),
         }
+    }
+
+    /// Stores the directory behind a link in the link's place, unless it is stored elsewhere already.
+    fn follow(&mut self, target: Vec<u8>, opened: Result<OwnedFd, Errno>, link: Stat) -> Result<()> {
+        let opened = opened.and_then(|fd| fstat(&fd).map(|raw| (fd, Stat::of(&raw))));
+        let (fd, stat) = match opened {
+            Ok(opened) => opened,
+            Err(errno) => {
+                let reason = match errno {
+                    Errno::NOENT => "was to be followed, but leads nowhere".into(),
+                    Errno::NOTDIR => "was to be followed, but does not lead to a directory".into(),
+                    errno => format!("was to be followed, but what it leads to {}", unreadable(errno)),
+                };
+                self.problems.lost(&self.source, reason);
+                return self.found(FoundKind::Symlink { target }, link);
+            }
+        };
+        // As the kernel has it in /tmp: else whoever may write the uploads could have any directory of root's backed up.
+        if ![0, stat.uid, rustix::process::geteuid().as_raw()].contains(&link.uid) {
+            let reason = format!(
+                "was to be followed, but belongs to user {}, and the directory that it leads to belongs to user {}: make \
+                 the link as root",
+                link.uid, stat.uid
+            );
+            self.problems.lost(&self.source, reason);
+            return self.found(FoundKind::Symlink { target }, link);
+        }
+        if self.is_skipped(&stat, true) {
+            self.problems
+                .note(&self.source, "leads to what belongs to lrl and is not an upload: only the link is stored");
+            return self.found(FoundKind::Symlink { target }, link);
+        }
+        if let Some(within) = links::holder(&self.source, &self.root_ids) {
+            let reason = format!("leads into {within:?} and is stored as part of that; here only the link is stored");
+            self.problems.note(&self.source, reason);
+            return self.found(FoundKind::Symlink { target }, link);
+        }
+        self.root_ids.push((stat.id(), String::from_utf8_lossy(&self.path).into_owned()));
+        self.found(FoundKind::Dir, stat)?;
+        self.push(fd, stat);
+        if let Some(frame) = self.stack.last_mut() {
+            frame.is_followed = true;
+        }
+        Ok(())
     }
 
     fn directory(&mut self, opened: Result<OwnedFd, Errno>, stat: Stat) -> Result<()> {
@@ -202,7 +277,7 @@ impl Walker<'_> {
         }
         self.names_bytes += names.size();
         let (path_len, source_len) = (self.path.len(), self.source.len());
-        self.stack.push(Frame { fd: Some(fd), id: stat.id(), names, path_len, source_len });
+        self.stack.push(Frame { fd: Some(fd), id: stat.id(), names, path_len, source_len, is_followed: false });
         // The root stays open: from there every other directory can be found again.
         if let Some(far) = self.stack.len().checked_sub(MAX_OPEN).filter(|far| *far > 0) {
             self.stack[far].fd = None;
@@ -250,6 +325,7 @@ impl Walker<'_> {
             for pair in self.stack.windows(2) {
                 let name = &self.path[pair[0].path_len + 1..pair[1].path_len];
                 let from = dir.as_ref().or(pair[0].fd.as_ref())?;
+                let flags = if pair[1].is_followed { OFlags::DIRECTORY } else { flags };
                 dir = Some(open_quietly(from, name, flags).ok()?);
             }
             dir.filter(same)

@@ -257,7 +257,10 @@ fn wait_for(
                 return Err(Error::io("lock", path)(e));
             }
             Err(_) if interrupted() => return Err(Error::Interrupted),
-            Err(_) if Instant::now() >= until => return Err(Error::Locked { what: path.display().to_string() }),
+            Err(_) if Instant::now() >= until => {
+                let holders = super::holder::holders(&file).map(|who| format!(", by {who}")).unwrap_or_default();
+                return Err(Error::Locked { what: format!("{}{holders}", path.display()) });
+            }
             Err(_) => std::thread::sleep(Duration::from_millis(20)),
         }
     }

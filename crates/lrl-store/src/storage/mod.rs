@@ -7,6 +7,7 @@ pub mod bucket;
 pub(crate) mod conformance;
 pub mod copies;
 mod disk;
+mod holder;
 #[doc(hidden)]
 pub mod image;
 pub mod lacking;

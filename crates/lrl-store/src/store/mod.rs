@@ -90,6 +90,24 @@ impl fmt::Display for SnapshotName {
     }
 }
 
+/// No source comes to so many snapshots: who gave a higher number wanted to leave none for later ones, so it is none.
+pub const LAST_SEQUENCE: u64 = 1 << 48;
+/// How far the next number may be from the one before, and still count as the highest when the numbers are used up.
+const FARTHEST: u64 = 1 << 32;
+
+/// Returns the highest of a source's numbers, in order, that leaves one for the next snapshot: beside [`LAST_SEQUENCE`] itself, that
+/// of the last snapshot before a gap that no history has.
+pub(crate) fn highest_of(sequences: impl Iterator<Item = u64>) -> u64 {
+    let (mut highest, mut near) = (0, 0);
+    for sequence in sequences.filter(|n| *n <= LAST_SEQUENCE) {
+        highest = sequence.max(highest);
+        if sequence.saturating_sub(near) <= FARTHEST {
+            near = sequence.max(near);
+        }
+    }
+    if highest < LAST_SEQUENCE { highest } else { near.min(LAST_SEQUENCE - 1) }
+}
+
 impl SnapshotName {
     /// Returns the object's name.
     pub fn object(&self) -> String {
@@ -101,7 +119,8 @@ impl SnapshotName {
         let mut parts = object.strip_prefix("snapshots/")?.split('/');
         let (source, file, None) = (parts.next()?, parts.next()?, parts.next()) else { return None };
         let (sequence, id) = file.split_once('-')?;
-        let sequence = u64::from_str_radix(sequence, 16).ok().filter(|_| sequence.len() == 16)?;
+        let is_number = sequence.len() == 16 && sequence.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let sequence = u64::from_str_radix(sequence, 16).ok().filter(|n| is_number && *n <= LAST_SEQUENCE)?;
         Some(Self { source: source.into(), sequence, id: SnapshotId::from_hex(id).ok()? })
     }
 }
@@ -418,7 +437,11 @@ impl Store {
             Ok(())
         })?;
         names.sort();
-        Ok(names)
+        // From a number that nobody counts up to the listing shows nothing of the history before it.
+        match names.first() {
+            Some(first) if first.sequence > FARTHEST => self.snapshot_names(Some(source)),
+            _ => Ok(names),
+        }
     }
 
     /// Reads one snapshot, verified against its name.
@@ -496,7 +519,32 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use super::is_source_name;
+    use super::{LAST_SEQUENCE, SnapshotName, highest_of, is_source_name};
+
+    #[test]
+    fn a_number_that_leaves_none_for_later_ones_is_no_snapshots() {
+        let id = "0".repeat(64);
+        let parse =
+            |number: &str| SnapshotName::parse(&format!("snapshots/lab/{number}-{id}")).map(|name| name.sequence);
+        assert_eq!(parse("000000000000002a"), Some(42));
+        assert_eq!(parse("0001000000000000"), Some(LAST_SEQUENCE));
+        for bad in ["0001000000000001", "ffffffffffffffff", "000000000000002A", "+00000000000002a", "2a"] {
+            assert_eq!(parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_next_number_is_free_whatever_numbers_are_there() {
+        let highest = |numbers: &[u64]| highest_of(numbers.iter().copied());
+        assert_eq!(highest(&[]), 0);
+        assert_eq!(highest(&[1, 2, 7]), 7);
+        assert_eq!(highest(&[1, 1 << 40]), 1 << 40);
+        assert_eq!(highest(&[1, 2, LAST_SEQUENCE]), 2);
+        assert_eq!(highest(&[1, 2, LAST_SEQUENCE - 1, LAST_SEQUENCE]), 2);
+        assert_eq!(highest(&[1, u64::MAX]), 1);
+        let end = [LAST_SEQUENCE - 1, LAST_SEQUENCE];
+        assert!(highest(&end) < LAST_SEQUENCE);
+    }
 
     #[test]
     fn a_sources_name_is_plain_and_no_way_out_of_its_directory() {

@@ -1,7 +1,7 @@
 //! What is damaged is moved out of the way, never deleted: below `quarantine/`, under the name that it had, so that it can be moved back.
 //! And the records of repairs.
 
-use super::{SnapshotName, Store};
+use super::{SnapshotName, Store, highest_of};
 use crate::error::{Error, Result};
 use crate::format::repair::{self, Repair};
 use crate::id::RepairId;
@@ -88,16 +88,16 @@ impl Store {
 
     /// Returns the highest number that a snapshot of the source has, or had before it was damaged; 0 where there was none.
     pub(crate) fn highest_sequence(&self, source: &str, listed: &[SnapshotName]) -> Result<u64> {
-        let mut highest = listed.last().map_or(0, |name| name.sequence);
-        if self.storage.is_remote() {
-            // Nothing is moved there, and a look would be a request of every backup.
-            return Ok(highest);
+        let mut numbers: Vec<u64> = listed.iter().map(|name| name.sequence).collect();
+        // Nothing is moved in a bucket, and a look would be a request of every backup.
+        if !self.storage.is_remote() {
+            self.storage.list(&format!("{QUARANTINE}/snapshots/{source}"), &mut |name, _| {
+                numbers.extend(SnapshotName::parse_quarantined(name).map(|name| name.sequence));
+                Ok(())
+            })?;
         }
-        self.storage.list(&format!("{QUARANTINE}/snapshots/{source}"), &mut |name, _| {
-            highest = highest.max(SnapshotName::parse_quarantined(name).map_or(0, |name| name.sequence));
-            Ok(())
-        })?;
-        Ok(highest)
+        numbers.sort_unstable();
+        Ok(highest_of(numbers.into_iter()))
     }
 
     /// Writes the record of a repair that found something lost.

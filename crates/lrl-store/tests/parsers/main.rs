@@ -75,6 +75,7 @@ fn document() -> Snapshot {
         program: "lrl".into(),
         packs: vec![PackId::of(b"pack")],
         original: None,
+        added_bytes: Some(123_456),
         avoids: vec![PendingId::of(b"pending")],
         database: Some(Database {
             path: "./data/lrl.db".into(),

@@ -126,7 +126,7 @@ fn document(report: &Report) -> Value {
     if let Value::Object(members) = &mut document {
         let waiting = report.waiting.iter().map(|waiting| {
             let mut one = serde_json::to_value(waiting).unwrap_or_default();
-            one["written"] = units::moment(waiting.written.secs).into();
+            one["written"] = crate::render::entry::iso(waiting.written).into();
             one
         });
         let more = json!({

@@ -251,6 +251,7 @@ fn run(session: &Session<'_>, cache: Option<&Cache>, options: &Options, observer
         }
         staged => staged,
     };
+    let snapshot = Snapshot { added_bytes: Some(session.added_bytes()), ..snapshot };
     let (name, bytes) = store.publish(&snapshot)?;
     session.count_bytes(bytes);
     let published = staged.map(|staged| publish::publish(staged?, &name, &snapshot, cache));
@@ -340,6 +341,7 @@ fn make(
         packs: session.packs(),
         original: None,
         avoids: Vec::new(),
+        added_bytes: None,
         database: database.as_ref().map(|half| half.record.clone()),
         uploads: uploads.as_ref().map(|half| half.record.clone()),
         problems: problems.iter().filter(|p| p.lost).take(MAX_PROBLEMS).cloned().collect(),

@@ -258,6 +258,7 @@ impl<'a> Run<'a> {
             sequence: number,
             parents,
             packs,
+            added_bytes: Some(session.added_bytes()),
             original: Some(origin),
             database,
             uploads,

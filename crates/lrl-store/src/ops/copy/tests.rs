@@ -76,6 +76,7 @@ fn held(store: &Store, snapshot: &Snapshot) -> Held {
     (plain.sequence, plain.original) = (0, None);
     plain.parents.clear();
     plain.packs.clear();
+    plain.added_bytes = None;
     let nothing = crate::id::ChunkId::from_bytes([0; 32]);
     plain.database.iter_mut().for_each(|half| half.root = nothing);
     plain.uploads.iter_mut().for_each(|half| half.list = nothing);

@@ -169,6 +169,7 @@ fn document(database: Option<Database>, uploads: Option<Uploads>) -> Snapshot {
         packs: Vec::new(),
         original: None,
         avoids: Vec::new(),
+        added_bytes: None,
         database,
         uploads,
         problems: Vec::new(),

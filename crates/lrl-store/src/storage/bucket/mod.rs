@@ -48,6 +48,8 @@ const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// With pauses that grow, a server's restart of some seconds is waited for.
 const RETRIES: usize = 9;
 const RETRY_TIMEOUT: Duration = Duration::from_secs(120);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// How a bucket is reached.
 pub struct Options {
@@ -103,6 +105,9 @@ impl Address {
         // Without its parameters, for messages.
         let shown = text.split('?').next().unwrap_or(text).trim_end_matches('/').to_string();
         let wrong = |what: String| Error::Refused(format!("{shown}: {what}"));
+        if text.contains('#') {
+            return Err(wrong("what follows `#` would be lost: write %23 for it".into()));
+        }
         let url = Url::parse(text).map_err(|e| wrong(format!("this is no URL of a bucket: {e}")))?;
         let scheme = url.scheme().to_string();
         let bucket = url.host_str().filter(|bucket| !bucket.is_empty());
@@ -122,7 +127,7 @@ impl Address {
                 _ => parameters.push((key.into(), value.into())),
             }
         }
-        let (bucket, prefix) = (bucket.to_string(), Object::from(url.path().trim_matches('/')));
+        let (bucket, prefix) = (bucket.to_string(), prefix(&shown).map_err(wrong)?);
         Ok(Self { shown, scheme, bucket, prefix, parameters, retries })
     }
 
@@ -140,8 +145,7 @@ impl Address {
     }
 
     fn retry(&self) -> RetryConfig {
-        let backoff =
-            BackoffConfig { init_backoff: Duration::from_millis(100), max_backoff: Duration::from_secs(10), base: 3.0 };
+        let backoff = BackoffConfig { init_backoff: FIRST_PAUSE, max_backoff: LONGEST_PAUSE, base: 3.0 };
         RetryConfig { backoff, max_retries: self.retries, retry_timeout: RETRY_TIMEOUT }
     }
 
@@ -155,6 +159,21 @@ impl Address {
             "az" => azure::reach(self, variables),
             _ => Err(Error::Unsupported { what: format!("a store at {}", self.shown) }),
         }
+    }
+}
+
+/// Returns the keys' prefix in a URL without its parameters: what the user wrote, with `%20` and the like decoded once, and not a byte
+/// changed. What cannot be a key of every server is an error, in words.
+fn prefix(shown: &str) -> Result<Object, String> {
+    let path = shown.split_once("://").and_then(|(_, rest)| Some(rest.split_once('/')?.1)).unwrap_or_default();
+    let path = path.trim_matches('/');
+    let bad = |segment: &str| segment.is_empty() || segment != segment.trim() || segment.contains(char::is_control);
+    match Object::from_url_path(path) {
+        Ok(prefix) if path.is_empty() || !prefix.as_ref().split('/').any(bad) => Ok(prefix),
+        _ => Err(format!(
+            "the prefix {path:?} cannot be used: it must be UTF-8, and its parts must not be empty, `.` or `..`, nor begin or end \
+             with a blank or hold control characters"
+        )),
     }
 }
 
@@ -194,10 +213,26 @@ impl Bucket {
 
     /// Lists the names one level below that have something below them.
     pub fn directories(&self) -> Result<Vec<String>> {
-        let found = self.wait(self.reached.client.list_with_delimiter(Some(&self.address.prefix)))?;
-        let found = found.map_err(|error| self.unlisted("", &error))?;
-        let last = |path: &Object| Some(self.name(path)?.trim_end_matches('/').to_string());
-        Ok(found.common_prefixes.iter().filter_map(last).collect())
+        let mut tries = 0;
+        let found = loop {
+            match self.wait(self.reached.client.list_with_delimiter(Some(&self.address.prefix)))? {
+                Ok(found) => break found,
+                Err(error) => self.list_again("", error, &mut tries)?,
+            }
+        };
+        Ok(found.common_prefixes.iter().filter_map(|path| path.filename().map(str::to_string)).collect())
+    }
+
+    /// Waits before a listing goes on whose answer was cut short or garbled; else, and after some tries, that is the error. The
+    /// client itself makes requests again, but not those whose answer had begun.
+    fn list_again(&self, prefix: &str, error: object_store::Error, tries: &mut u32) -> Result<()> {
+        let began = matches!(error, object_store::Error::Generic { .. }) && !was_retried(&error);
+        if !began || *tries as usize >= self.address.retries {
+            return Err(self.unlisted(prefix, &error));
+        }
+        let pause = FIRST_PAUSE.saturating_mul(3u32.saturating_pow(*tries)).min(LONGEST_PAUSE);
+        *tries += 1;
+        self.wait(async { tokio::time::sleep(pause).await })
     }
 
     /// Waits until so many bytes may be sent.
@@ -208,7 +243,11 @@ impl Bucket {
     }
 
     fn object(&self, name: &str) -> Object {
-        name.split('/').filter(|part| !part.is_empty()).fold(self.address.prefix.clone(), |path, part| path.join(part))
+        let parts = || name.split('/').filter(|part| !part.is_empty());
+        let whole = [self.address.prefix.as_ref()].into_iter().filter(|prefix| !prefix.is_empty()).chain(parts());
+        // Names are keys as they are; what cannot be one is nobody's.
+        Object::parse(whole.collect::<Vec<_>>().join("/"))
+            .unwrap_or_else(|_| parts().fold(self.address.prefix.clone(), |path, part| path.join(part)))
     }
 
     fn name<'a>(&self, object: &'a Object) -> Option<&'a str> {
@@ -375,6 +414,19 @@ fn between<'a>(text: &'a str, from: &str, to: &str) -> Option<&'a str> {
     Some(text.split_once(from)?.1.split_once(to)?.0)
 }
 
+/// Returns whether the client itself has judged the failure, and made the request again where that could help. Its error type for that is
+/// private.
+fn was_retried(error: &object_store::Error) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        if error.to_string().starts_with("Error performing GET ") {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
 /// Returns why no answer came, if that is what happened: the innermost reason.
 fn unreached(error: &object_store::Error) -> Option<String> {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
@@ -475,17 +527,29 @@ impl Storage for Bucket {
 
     fn list_after(&self, prefix: &str, after: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
         let below = self.object(prefix);
-        let mut found = match after {
-            "" => self.reached.client.list(Some(&below)),
-            after => self.reached.client.list_with_offset(Some(&below), &self.object(after)),
-        };
-        while let Some(meta) = self.wait(found.next())? {
-            let meta = meta.map_err(|error| self.unlisted(prefix, &error))?;
-            if let Some(name) = self.name(&meta.location) {
-                visit(name, meta.size)?;
-            }
+        let mut last = (!after.is_empty()).then(|| self.object(after));
+        let mut tries = 0;
+        loop {
+            let mut found = match &last {
+                None => self.reached.client.list(Some(&below)),
+                Some(last) => self.reached.client.list_with_offset(Some(&below), last),
+            };
+            // Names come in order, so a listing that broke off goes on after the last of them.
+            let error = loop {
+                match self.wait(found.next())? {
+                    None => return Ok(()),
+                    Some(Err(error)) => break error,
+                    Some(Ok(meta)) => {
+                        tries = 0;
+                        if let Some(name) = self.name(&meta.location) {
+                            visit(name, meta.size)?;
+                        }
+                        last = Some(meta.location);
+                    }
+                }
+            };
+            self.list_again(prefix, error, &mut tries)?;
         }
-        Ok(())
     }
 
     fn remove(&self, name: &str) -> Result<()> {

@@ -579,6 +579,7 @@ fn what_does_not_use_the_damaged_part_of_its_base_is_not_lost_with_it() {
         packs: Vec::new(),
         original: None,
         avoids: Vec::new(),
+        added_bytes: None,
         database: Some(database),
         uploads: None,
         problems: Vec::new(),
