@@ -22,6 +22,7 @@ mod evidence;
 mod export;
 mod faults;
 mod fleet;
+mod foreign;
 mod forget;
 mod format;
 mod heal;
