@@ -23,6 +23,7 @@ mod export;
 mod faults;
 mod filesystems;
 mod fleet;
+mod foreign;
 mod forget;
 mod format;
 mod heal;

@@ -1,15 +1,14 @@
 //! Owns the writing of members below one directory. Never writes outside it, never follows a link, never replaces what is
 //! there, never sets a setuid bit. Does not sync.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid};
-use rustix::fs::{
-    chownat, fchmod, fchown, fstat, futimens, linkat, mkdirat, open, openat, statat, symlinkat, utimensat,
-};
+use rustix::fs::{chownat, fchmod, fchown, fstat, futimens, linkat, mkdirat, openat, statat, symlinkat, utimensat};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
@@ -75,6 +74,8 @@ pub(super) struct Disk {
     here: OwnedFd,
     levels: Vec<Level>,
     owners: bool,
+    /// Members that could not be given to their owner.
+    not_given: Cell<u64>,
 }
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -89,11 +90,11 @@ fn times(mtime: Time) -> Timestamps {
 }
 
 impl Disk {
-    pub fn open(dest: &Path, owners: bool) -> Result<Self> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let here = open(dest, flags, Mode::empty()).map_err(|e| Error::io("open", dest)(e.into()))?;
+    /// Starts at an open directory, which messages call `dest`.
+    pub fn new(dir: impl AsFd, dest: &Path, owners: bool) -> Result<Self> {
+        let here = dir.as_fd().try_clone_to_owned().map_err(Error::io("open", dest))?;
         let root = here.try_clone().map_err(Error::io("open", dest))?;
-        Ok(Self { dest: dest.to_path_buf(), root, here, levels: Vec::new(), owners })
+        Ok(Self { dest: dest.to_path_buf(), root, here, levels: Vec::new(), owners, not_given: Cell::new(0) })
     }
 
     fn io(&self, op: &'static str, name: &[u8]) -> impl FnOnce(Errno) -> Error {
@@ -173,10 +174,22 @@ impl Disk {
         owner: Option<(u32, u32)>,
     ) -> Result<()> {
         if let Some((uid, gid)) = owner {
-            fchown(&fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).map_err(self.io("give away", name))?;
+            let given = fchown(&fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+            self.given(given).map_err(self.io("give away", name))?;
         }
         fchmod(&fd, Mode::from_raw_mode(mode)).map_err(self.io("set the mode of", name))?;
         mtime.map_or(Ok(()), |mtime| futimens(&fd, &times(mtime))).map_err(self.io("set the time of", name))
+    }
+
+    /// Where an owner is nobody (a user namespace), or root is not root (a network file system), what is unpacked stays the caller's.
+    fn given(&self, done: Result<(), Errno>) -> Result<(), Errno> {
+        match done {
+            Err(Errno::INVAL | Errno::PERM) => {
+                self.not_given.set(self.not_given.get() + 1);
+                Ok(())
+            }
+            done => done,
+        }
     }
 
     fn symlink(&self, name: &[u8], member: &Member, target: &[u8], owner: Option<(u32, u32)>) -> Result<(), Stop> {
@@ -184,7 +197,7 @@ impl Disk {
         let itself = AtFlags::SYMLINK_NOFOLLOW;
         if let Some((uid, gid)) = owner {
             let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-            chownat(&self.here, name, uid, gid, itself).map_err(self.io("give away", name))?;
+            self.given(chownat(&self.here, name, uid, gid, itself)).map_err(self.io("give away", name))?;
         }
         Ok(utimensat(&self.here, name, &times(member.mtime), itself).map_err(self.io("set the time of", name))?)
     }
@@ -267,10 +280,11 @@ impl Disk {
         Ok(())
     }
 
-    pub fn finish(&mut self) -> Result<()> {
+    /// Leaves all directories; returns how many members could not be given to their owner.
+    pub fn finish(&mut self) -> Result<u64> {
         while !self.levels.is_empty() {
             self.leave()?;
         }
-        Ok(())
+        Ok(self.not_given.get())
     }
 }

@@ -1,8 +1,10 @@
 //! Owns what becomes of an archive's members: files under a directory, or proof that they could be written. Both check
 //! the same things in the same words, and both tell a watcher each file's SHA-256.
 
+use std::os::fd::AsFd;
 use std::path::Path;
 
+use rustix::fs::{Mode, OFlags, open};
 use sha2::{Digest, Sha256};
 
 use super::disk::{Contents, Disk, Stop};
@@ -48,6 +50,8 @@ pub struct Counts {
     pub bytes: u64,
     /// Links, symbolic and hard: scripts count some of them as files.
     pub links: u64,
+    /// Members that could not be given to their owner here, and stayed the caller's.
+    pub not_given: u64,
 }
 
 /// Unpacks `archive` into the empty directory `dest`. Does not sync. After an error, what was written stays there.
@@ -59,10 +63,17 @@ pub fn extract(archive: &Path, dest: &Path, options: &mut Options<'_>) -> Result
             dest.display()
         )));
     }
-    let mut disk = Disk::open(dest, options.owners)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dir = open(dest, flags, Mode::empty()).map_err(|e| Error::io("open", dest)(e.into()))?;
+    extract_into(archive, dir, dest, options)
+}
+
+/// Unpacks `archive` into an open, empty directory, which messages call `dest`.
+pub fn extract_into(archive: &Path, dir: impl AsFd, dest: &Path, options: &mut Options<'_>) -> Result<Counts> {
+    let mut disk = Disk::new(dir, dest, options.owners)?;
     let counts = read(archive, options, &mut |member, checked, data| disk.write(member, checked, data))?;
-    disk.finish()?;
-    Ok(counts)
+    let not_given = disk.finish()?;
+    Ok(Counts { not_given, ..counts })
 }
 
 /// Does all that [`extract`] does but for writing.

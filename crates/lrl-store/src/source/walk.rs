@@ -20,6 +20,15 @@ use super::{Problems, links, open_quietly, unreadable};
 use crate::error::Result;
 use crate::progress::{Observer, Problem, checkpoint};
 
+/// How names begin that a restore keeps directly in a root whose contents it had to exchange, or makes ready there: they are no
+/// uploads.
+pub const RESTORES: [&str; 3] = [".lrl.pre-restore", ".lrl.undone", ".lrl-restore-"];
+
+/// Checks whether a name directly in a root belongs to a restore.
+pub fn is_of_restore(name: &[u8]) -> bool {
+    RESTORES.iter().any(|start| name.starts_with(start.as_bytes()))
+}
+
 /// Bytes of names that one walk holds; larger directories are read in several passes.
 const NAMES_BYTES: usize = 16 << 20;
 /// A directory gets at least so many, even deep below large ones.
@@ -112,6 +121,7 @@ impl Walker<'_> {
         self.push(root.fd, root.stat);
         loop {
             checkpoint(self.observer)?;
+            let frame_depth = self.stack.len();
             let Some(frame) = self.stack.last_mut() else { return Ok(()) };
             self.path.truncate(frame.path_len);
             self.source.truncate(frame.source_len);
@@ -132,6 +142,9 @@ impl Walker<'_> {
                 self.source.push(b'/');
             }
             self.source.extend_from_slice(name.to_bytes());
+            if frame_depth == 1 && is_of_restore(name.to_bytes()) {
+                continue;
+            }
             if kind != FileType::Unknown && self.excludes.leave_out(&self.path, self.inside, kind.is_dir()) {
                 continue;
             }

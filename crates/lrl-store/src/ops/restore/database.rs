@@ -13,7 +13,7 @@ use crate::format::entry::{Content, Time};
 use crate::format::snapshot::Database;
 use crate::set::hex;
 
-/// Writes the image of a snapshot's database, named as its target.
+/// Writes the image of a snapshot's database, named as its target; returns whether it got its owner.
 pub(super) fn stage(
     writer: &Writer<'_>,
     home: &Home,
@@ -21,7 +21,7 @@ pub(super) fn stage(
     place: &Place,
     owners: Owners,
     snapshot: &str,
-) -> Result<()> {
+) -> Result<bool> {
     let path = home.staging.path.join(to_path(&place.name));
     let file = create(&home.staging.dir, &place.name).map_err(|e| Error::io("create", &path)(e.into()))?;
     let mut sha256 = Sha256::new();
@@ -48,12 +48,12 @@ pub(super) fn adopt(
     mtime: Option<Time>,
     owners: Owners,
     path: &Path,
-) -> Result<()> {
+) -> Result<bool> {
     let (mode, owner) = match (place.existing_file(), recorded) {
         (Some(stat), _) => (stat.st_mode & 0o777, Some((stat.st_uid, stat.st_gid))),
         (None, Some((mode, owner))) if mode & 0o600 == 0o600 => (mode & 0o777, Some(owner)),
         _ => (0o600, place.owner()),
     };
     let owner = owners.all.or(owner.filter(|_| owners.recorded));
-    dress(file, &Meta { mode, owner, mtime }, false, path)
+    dress(file, &Meta { mode, owner, is_asked: owners.all.is_some(), mtime }, false, path)
 }

@@ -15,8 +15,8 @@ use rustix::io::Errno;
 
 use super::cursor::to_path;
 use super::file::create;
+use super::reach::Doors;
 use super::record::{FORMAT, Record};
-use super::staging::open_home;
 use super::swap::step;
 use crate::error::{Error, Result};
 use crate::storage::lacking::sync_dir;
@@ -40,13 +40,13 @@ pub(super) struct Intent<'a> {
 
 impl Desk {
     /// Opens the data directory, if it is there.
-    pub fn open(data_dir: &Path) -> Result<Option<Self>> {
-        Ok(open_home(data_dir)?.map(|dir| Self { dir, path: data_dir.to_path_buf() }))
+    pub fn open(doors: &Doors, data_dir: &Path) -> Result<Option<Self>> {
+        Ok(doors.open(data_dir)?.map(|dir| Self { dir, path: data_dir.to_path_buf() }))
     }
 
     /// Opens the data directory, which is there.
-    pub fn of(data_dir: &Path) -> Result<Self> {
-        Self::open(data_dir)?.ok_or_else(|| Error::io("open", data_dir)(Errno::NOENT.into()))
+    pub fn of(doors: &Doors, data_dir: &Path) -> Result<Self> {
+        Self::open(doors, data_dir)?.ok_or_else(|| Error::io("open", data_dir)(Errno::NOENT.into()))
     }
 
     /// Returns the directory.

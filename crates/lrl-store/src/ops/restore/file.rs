@@ -7,8 +7,8 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, Gid, Mode, OFlags, SeekFrom, Timespec, Timestamps, UTIME_OMIT, Uid, chownat, fchmod, fchown, futimens,
-    openat, seek, utimensat,
+    AtFlags, Gid, Mode, OFlags, SeekFrom, Timespec, Timestamps, UTIME_OMIT, Uid, chownat, fchmod, fchown, fstat,
+    futimens, openat, seek, statat, utimensat,
 };
 use rustix::io::Errno;
 
@@ -47,6 +47,8 @@ pub(super) struct Meta {
     pub mode: u32,
     /// Owner and group, where they are known.
     pub owner: Option<(u32, u32)>,
+    /// The owner was asked for: it is an error if it cannot be set.
+    pub is_asked: bool,
     /// Time of the last change, where it is known.
     pub mtime: Option<Time>,
 }
@@ -70,26 +72,53 @@ fn times(mtime: Time) -> Timestamps {
     Timestamps { last_access: omit, last_modification: time }
 }
 
-/// Sets owner, mode and time of an open file or directory. Files lose setuid and setgid.
-pub(super) fn dress(fd: impl AsFd, meta: &Meta, is_dir: bool, path: &Path) -> Result<()> {
-    let io = |op| move |e: Errno| Error::io(op, path)(e.into());
-    if let Some((uid, gid)) = meta.owner {
-        fchown(&fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).map_err(io("give away"))?;
-    }
-    let mode = if is_dir { meta.mode } else { meta.mode & !SETID };
-    fchmod(&fd, Mode::from_raw_mode(mode & 0o7777)).map_err(io("set the mode of"))?;
-    meta.mtime.map_or(Ok(()), |mtime| futimens(&fd, &times(mtime))).map_err(io("set the time of"))
+/// Gives an open file or directory away; returns whether it has that owner now. In a user namespace most numbers stand for nobody
+/// (EINVAL), and on a network file system root may be anybody (EPERM): unless this owner was asked for, that is no error.
+pub(super) fn give(fd: impl AsFd, owner: (u32, u32), is_asked: bool) -> Result<bool, Errno> {
+    given(fchown(&fd, Some(Uid::from_raw(owner.0)), Some(Gid::from_raw(owner.1))), is_asked, || {
+        fstat(&fd).is_ok_and(|stat| (stat.st_uid, stat.st_gid) == owner)
+    })
 }
 
-/// Sets owner and time of a symbolic link itself.
-pub(super) fn dress_link(dir: &OwnedFd, name: &[u8], meta: &Meta, path: &Path) -> Result<()> {
-    let io = |op| move |e: Errno| Error::io(op, path)(e.into());
+/// Does the same for a name in an open directory, which may be a link: that itself is given away.
+pub(super) fn give_at(dir: impl AsFd, name: &[u8], owner: (u32, u32), is_asked: bool) -> Result<bool, Errno> {
     let itself = AtFlags::SYMLINK_NOFOLLOW;
-    if let Some((uid, gid)) = meta.owner {
-        chownat(dir, name, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), itself).map_err(io("give away"))?;
+    given(chownat(&dir, name, Some(Uid::from_raw(owner.0)), Some(Gid::from_raw(owner.1)), itself), is_asked, || {
+        statat(&dir, name, itself).is_ok_and(|stat| (stat.st_uid, stat.st_gid) == owner)
+    })
+}
+
+fn given(done: Result<(), Errno>, is_asked: bool, has_it: impl Fn() -> bool) -> Result<bool, Errno> {
+    match done {
+        Err(Errno::INVAL | Errno::PERM) if has_it() => Ok(true),
+        Err(Errno::INVAL | Errno::PERM) if !is_asked => Ok(false),
+        done => done.map(|()| true),
     }
+}
+
+/// Sets owner, mode and time of an open file or directory; returns whether it got its owner. Files lose setuid and setgid.
+pub(super) fn dress(fd: impl AsFd, meta: &Meta, is_dir: bool, path: &Path) -> Result<bool> {
+    let io = |op| move |e: Errno| Error::io(op, path)(e.into());
+    let has_owner = match meta.owner {
+        Some(owner) => give(&fd, owner, meta.is_asked).map_err(io("give away"))?,
+        None => true,
+    };
+    let mode = if is_dir { meta.mode } else { meta.mode & !SETID };
+    fchmod(&fd, Mode::from_raw_mode(mode & 0o7777)).map_err(io("set the mode of"))?;
+    meta.mtime.map_or(Ok(()), |mtime| futimens(&fd, &times(mtime))).map_err(io("set the time of"))?;
+    Ok(has_owner)
+}
+
+/// Sets owner and time of a symbolic link itself; returns whether it got its owner.
+pub(super) fn dress_link(dir: &OwnedFd, name: &[u8], meta: &Meta, path: &Path) -> Result<bool> {
+    let io = |op| move |e: Errno| Error::io(op, path)(e.into());
+    let has_owner = match meta.owner {
+        Some(owner) => give_at(dir, name, owner, meta.is_asked).map_err(io("give away"))?,
+        None => true,
+    };
     let mtime = meta.mtime.unwrap_or_default();
-    utimensat(dir, name, &times(mtime), itself).map_err(io("set the time of"))
+    utimensat(dir, name, &times(mtime), AtFlags::SYMLINK_NOFOLLOW).map_err(io("set the time of"))?;
+    Ok(has_owner)
 }
 
 impl Writer<'_> {

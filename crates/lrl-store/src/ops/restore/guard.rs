@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use super::cursor::to_path;
 use super::holders::Watched;
 use super::place::{Place, SIDECARS};
+use super::reach::real_path;
 use crate::error::{Error, Result};
 
 /// Watches a database and what lies beside it.
 pub(super) fn watch_database(place: &Place, watched: &mut Vec<Watched>) -> Result<()> {
-    let real = real_path(&place.dir_path);
+    let real = real_path(place.dir.as_ref(), &place.dir_path);
     for suffix in [""].iter().chain(&SIDECARS) {
         let name = [place.name.as_slice(), suffix.as_bytes()].concat();
         if let Some(stat) = place.stat_of(&name)? {
@@ -27,7 +28,7 @@ pub(super) fn watch_database(place: &Place, watched: &mut Vec<Watched>) -> Resul
 
 /// Watches a file, or all that is below a directory.
 pub(super) fn watch_tree(place: &Place, watched: &mut Vec<Watched>) {
-    let path = real_path(&place.dir_path).join(to_path(&place.name));
+    let path = real_path(place.dir.as_ref(), &place.dir_path).join(to_path(&place.name));
     match place.existing_file() {
         Some(stat) => watched.push(Watched::File(stat.st_dev, stat.st_ino, path)),
         None => watched.push(Watched::Below(path)),
@@ -45,14 +46,10 @@ pub(super) fn storage_home(storage_dir: &Path) -> Result<(PathBuf, Vec<u8>)> {
     }
 }
 
-fn real_path(path: &Path) -> PathBuf {
-    let at = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    fs::canonicalize(at).unwrap_or_else(|_| path.to_path_buf())
-}
-
 /// Refuses targets of which one would carry another away, or the source that is read from.
 pub(super) fn refuse_overlap(places: &[&Place], sources: &[PathBuf]) -> Result<()> {
-    let real: Vec<PathBuf> = places.iter().map(|place| real_path(&place.dir_path).join(to_path(&place.name))).collect();
+    let of = |place: &&Place| real_path(place.dir.as_ref(), &place.dir_path).join(to_path(&place.name));
+    let real: Vec<PathBuf> = places.iter().map(of).collect();
     for (at, target) in real.iter().enumerate() {
         if let Some(other) = real.iter().enumerate().find(|(other, path)| *other != at && path.starts_with(target)) {
             return Err(Error::Refused(format!(

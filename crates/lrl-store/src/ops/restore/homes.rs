@@ -1,12 +1,13 @@
 //! Owns the directories in which targets are: each with its staging directory and the guard of its disk.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustix::fs::{fstat, syncfs};
 
 use super::file::Writer;
 use super::place::Place;
+use super::reach::Doors;
 use super::staging::{Made, Staging};
 use crate::error::{Error, Result};
 use crate::progress::Observer;
@@ -35,8 +36,8 @@ impl Homes {
     pub fn of(&self, place: &Place) -> Result<&Home> {
         self.all
             .iter()
-            .find(|home| home.path == place.home)
-            .ok_or_else(|| Error::Refused(format!("{} was not prepared", place.home.display())))
+            .find(|home| home.path == place.base.0)
+            .ok_or_else(|| Error::Refused(format!("{} was not prepared", place.base.0.display())))
     }
 
     /// Returns what writes into its staging directory.
@@ -44,15 +45,30 @@ impl Homes {
         Ok(Writer { store, observer, room: &self.of(place)?.room })
     }
 
-    /// Opens one, created if need be, and makes its staging directory.
-    pub fn open(&mut self, path: &Path, made: &mut Made, owner: Option<(u32, u32)>) -> Result<()> {
-        if self.all.iter().any(|home| home.path == path) {
-            return Ok(());
+    /// Opens the one of a target, created if need be, and makes its staging directory; finds out how the target can change.
+    pub fn open(&mut self, place: &mut Place, doors: &Doors, made: &mut Made, owner: Option<(u32, u32)>) -> Result<()> {
+        let dir = match &place.base.1 {
+            Some(dir) => Arc::clone(dir),
+            None => made.create(doors, &place.base.0, owner)?,
+        };
+        if place.dir.is_none() {
+            place.dir = Some(Arc::clone(&dir));
         }
-        let dir = made.create(path, owner)?;
-        let staging = Staging::create(&dir, path)?;
-        let room = Room::new(Arc::clone(&staging.dir), path, Reserve::LEAST);
-        self.all.push(Home { path: path.to_path_buf(), staging, room });
+        if !self.all.iter().any(|home| home.path == place.base.0) {
+            let path = place.base.0.clone();
+            let staging = Staging::create(&dir, &path)?;
+            let room = Room::new(Arc::clone(&staging.dir), &path, Reserve::LEAST);
+            self.all.push(Home { path, staging, room });
+        }
+        #[cfg(test)]
+        if super::contents::tests::is_forced() {
+            return place.exchange_contents();
+        }
+        if let Some(dir) = place.dir.clone().filter(|_| place.is_renamed_dir())
+            && !self.of(place)?.staging.can_rename(dir, &place.name)?
+        {
+            place.exchange_contents()?;
+        }
         Ok(())
     }
 

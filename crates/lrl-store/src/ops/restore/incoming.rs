@@ -9,6 +9,7 @@ use super::Options;
 use super::cursor::to_path;
 use super::desk::Desk;
 use super::place::Place;
+use super::reach::Doors;
 use super::record::{Half, Member, Record, Side, Target};
 use super::report::Part;
 use super::swap::{Moved, Seat, swap};
@@ -37,8 +38,8 @@ pub(super) struct Placed {
 }
 
 /// Puts everything in place, or nothing. The data directory is there, also if nothing goes into it.
-pub(super) fn place(options: &Options, from: String, incoming: &[Incoming<'_>]) -> Result<Placed> {
-    let desk = Desk::of(&options.data_dir)?;
+pub(super) fn place(doors: &Doors, options: &Options, from: String, incoming: &[Incoming<'_>]) -> Result<Placed> {
+    let desk = Desk::of(doors, &options.data_dir)?;
     let targets = incoming.iter().map(|one| one.target(options)).collect::<Result<Vec<_>>>()?;
     let record = Record::new(from, &options.storage_dir, Side::Restored, Side::Before, targets);
     let seats = incoming.iter().zip(&record.targets).map(|(one, target)| Seat {

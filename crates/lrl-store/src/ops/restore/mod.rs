@@ -1,6 +1,8 @@
 //! The verb `restore`: plan, stage beside the target, prove, swap by rename. Owns the road; what it replaces is kept, and a
 //! restore that fails leaves everything as it was.
 
+mod below;
+mod contents;
 mod cursor;
 mod database;
 mod desk;
@@ -12,6 +14,7 @@ mod incoming;
 mod locks;
 mod place;
 mod plan;
+mod reach;
 mod record;
 mod report;
 mod set;
@@ -38,6 +41,7 @@ use homes::Homes;
 use incoming::Incoming;
 pub use locks::{AskLocks, LockHolder, lock_holder};
 use plan::{Plan, TreePlan};
+use reach::Doors;
 use report::refuse_holders;
 pub use report::{Older, Part, Report, Restored};
 pub use set::restore_set;
@@ -88,8 +92,9 @@ pub fn restore(
     observer: &dyn Observer,
 ) -> Result<Report> {
     let owners = owners(options);
-    let mut notes = take_up(options)?;
-    let mut plan = Plan::make(store, snapshot, options, owners, observer)?;
+    let doors = &Doors::default();
+    let mut notes = take_up(doors, options)?;
+    let mut plan = Plan::make(doors, store, snapshot, options, owners, observer)?;
     let mut report = Report { timestamp: snapshot.timestamp.clone(), ..Report::default() };
     report.notes.append(&mut notes);
     report.notes.append(&mut plan.notes);
@@ -105,8 +110,8 @@ pub fn restore(
     let database_owner = plan.database.as_ref().map(|(database, _)| (database.uid, database.gid));
     let home_owner = options.owner.or_else(|| database_owner.filter(|_| owners.recorded));
     let mut homes = Homes::default();
-    made.create(&options.data_dir, home_owner)?;
-    open_homes(&mut plan, &mut homes, &mut made, home_owner)?;
+    made.create(doors, &options.data_dir, home_owner)?;
+    open_homes(&mut plan, doors, &mut homes, &mut made, home_owner, &mut report)?;
 
     let taken = Taken::default();
     let object = name.object();
@@ -124,7 +129,8 @@ pub fn restore(
         let database = || {
             plan.database.as_ref().map_or(Ok(()), |(database, place)| {
                 let writer = homes.writer(place, store, observer)?;
-                database::stage(&writer, homes.of(place)?, database, place, owners, &object)
+                taken.owner(database::stage(&writer, homes.of(place)?, database, place, owners, &object)?);
+                Ok(())
             })
         };
         let uploads = || {
@@ -144,7 +150,7 @@ pub fn restore(
         refuse_holders(&plan.holders(options.locks)?)?;
     }
     let from = format!("snapshot {} of {}", name.id.short(), snapshot.timestamp);
-    let placed = incoming::place(options, from, &incoming(&plan, &homes)?)?;
+    let placed = incoming::place(doors, options, from, &incoming(&plan, &homes)?)?;
     made.keep();
     report.placed(placed, plan.database.is_some());
     report.finish(take_over, &taken, owners);
@@ -183,20 +189,28 @@ fn owners(options: &Options) -> Owners {
     Owners { all: options.owner, recorded: rustix::process::geteuid().is_root() }
 }
 
-fn open_homes(plan: &mut Plan<'_>, homes: &mut Homes, made: &mut Made, owner: Option<(u32, u32)>) -> Result<()> {
+fn open_homes(
+    plan: &mut Plan<'_>,
+    doors: &Doors,
+    homes: &mut Homes,
+    made: &mut Made,
+    owner: Option<(u32, u32)>,
+    report: &mut Report,
+) -> Result<()> {
     let places =
         plan.database.iter_mut().map(|(_, place)| place).chain(plan.trees.iter_mut().map(|tree| &mut tree.place));
     for place in places {
-        homes.open(&place.home, made, owner)?;
-        if place.dir.is_none() {
-            place.dir = staging::open_home(&place.home)?;
+        let was_known = place.inner.is_some();
+        homes.open(place, doors, made, owner)?;
+        if place.inner.is_some() && !was_known {
+            report.note_contents(place)?;
         }
     }
     Ok(())
 }
 
 /// Takes up what a dead run left half done, before anything is planned.
-fn take_up(options: &Options) -> Result<Vec<String>> {
+fn take_up(doors: &Doors, options: &Options) -> Result<Vec<String>> {
     let (data_dir, storage_dir) = (&options.data_dir, &options.storage_dir);
     if options.dry_run {
         let half = is_half_done(data_dir, storage_dir)?;
@@ -205,7 +219,7 @@ fn take_up(options: &Options) -> Result<Vec<String>> {
             .into_iter()
             .collect());
     }
-    let Resumed::Settled(undone) = undo::resume(data_dir, storage_dir, options.force, options.locks)? else {
+    let Resumed::Settled(undone) = undo::resume(doors, data_dir, storage_dir, options.force, options.locks)? else {
         return Ok(Vec::new());
     };
     let done = if undone.restored_again { "finished" } else { "taken back" };

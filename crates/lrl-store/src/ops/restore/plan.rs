@@ -7,6 +7,7 @@ use super::file::Owners;
 use super::guard::{refuse_overlap, storage_home, watch_database, watch_tree};
 use super::holders;
 use super::place::Place;
+use super::reach::Doors;
 use super::stage::TakeOver;
 use super::tree::{Old, Tree, Weight};
 use super::{AskLocks, Options, Part, What};
@@ -27,6 +28,8 @@ pub(super) const STORAGE: &[u8] = b"storage";
 
 /// What is to be restored, and where to.
 pub(super) struct Plan<'a> {
+    /// The directories that the caller named.
+    doors: &'a Doors,
     /// The database.
     pub database: Option<(&'a Database, Place)>,
     /// Trees of uploads, with what they weigh.
@@ -52,13 +55,14 @@ pub(super) struct TreePlan<'a> {
 impl<'a> Plan<'a> {
     /// Makes the plan, and refuses what cannot be done.
     pub fn make(
+        doors: &'a Doors,
         store: &'a Store,
         snapshot: &'a Snapshot,
         options: &Options,
         owners: Owners,
         observer: &dyn Observer,
     ) -> Result<Self> {
-        let mut plan = Self { database: None, trees: Vec::new(), take_over: TakeOver::No, notes: Vec::new() };
+        let mut plan = Self { doors, database: None, trees: Vec::new(), take_over: TakeOver::No, notes: Vec::new() };
         let stamp = &snapshot.timestamp;
         let lacks = |what: &str| {
             Error::NotFound(format!("snapshot {stamp} holds no {what}; `lrl snapshots` lists what each holds"))
@@ -115,7 +119,7 @@ impl<'a> Plan<'a> {
 
     fn add_database(&mut self, database: Option<&'a Database>, options: &Options) -> Result<()> {
         if let Some(database) = database {
-            self.database = Some((database, Place::find(&options.data_dir, &[DATABASE])?));
+            self.database = Some((database, Place::find(self.doors, &options.data_dir, &[DATABASE])?));
         }
         Ok(())
     }
@@ -177,7 +181,7 @@ impl<'a> Plan<'a> {
                 )));
             }
         };
-        let place = Place::find(&home, &components)?;
+        let place = Place::find(self.doors, &home, &components)?;
         let base = selected.split(|b| *b == b'/').take(place.depth).collect::<Vec<_>>().join(&b'/');
         let tree = Tree { store, list, base, selected: selected.to_vec(), name: place.name.clone() };
         self.trees.push(TreePlan { tree, place, weight: Weight::default(), part });
@@ -186,7 +190,7 @@ impl<'a> Plan<'a> {
 
     fn weigh(&mut self, uploads: Option<&Uploads>, observer: &dyn Observer) -> Result<()> {
         for plan in &mut self.trees {
-            plan.weight = plan.tree.weigh(free_at(&plan.place.home, Reserve::LEAST)?.block, None, observer)?;
+            plan.weight = plan.tree.weigh(free_at(&plan.place.base.0, Reserve::LEAST)?.block, None, observer)?;
             if plan.weight.entries == 0 {
                 return Err(plan.tree.corrupt(&plan.tree.selected, "is not in its list"));
             }
@@ -216,7 +220,7 @@ impl<'a> Plan<'a> {
 
     /// Decides how files get into the staged trees by what the disks have room for.
     fn find_room(&mut self, owners: Owners, observer: &dyn Observer) -> Result<()> {
-        let mut homes: Vec<&Path> = self.places().map(|place| place.home.as_path()).collect();
+        let mut homes: Vec<&Path> = self.places().map(|place| place.base.0.as_path()).collect();
         homes.dedup();
         let free: Vec<Free> = homes.iter().map(|home| free_at(home, Reserve::LEAST)).collect::<Result<_>>()?;
         let (Some(least), Some(home)) = (free.iter().min_by_key(|free| free.bytes), homes.first()) else {

@@ -1,15 +1,19 @@
 //! Owns what is written down of a restore or its undoing: which names change, and what stands or stood under each. It names
 //! nothing outside the data directory and the storage directory that the caller names again.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Arc;
 
 use rustix::fs::{FileType, Stat};
 use serde::{Deserialize, Serialize};
 
-use super::cursor::{components, to_path};
+use super::contents::BASE;
+use super::cursor::to_path;
 use super::guard::storage_home;
 use super::place::{Place, SIDECARS};
 use super::plan::{ASSETS, DATABASE};
+use super::reach::Doors;
 use super::report::Part;
 use super::swap::Moved;
 use super::unpacked::{Held, weigh};
@@ -58,6 +62,9 @@ pub(super) struct Target {
     path: Vec<Name>,
     before: Half,
     restored: Half,
+    /// The directory itself stays: what is in it changes, and is kept in it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub contents: bool,
 }
 
 /// What one side is made of, and the name under which it is kept while the other is in place.
@@ -123,8 +130,8 @@ impl Side {
 }
 
 impl Member {
-    /// Describes a file or directory; with `path`, also what is in it and what it takes.
-    pub fn new(suffix: &str, stat: &Stat, path: Option<&Path>) -> Self {
+    /// Describes a file or directory; with `spot`, also what is in it and what it takes.
+    pub fn new(suffix: &str, stat: &Stat, spot: Option<(&Arc<OwnedFd>, &[u8])>) -> Self {
         Self {
             suffix: suffix.into(),
             inode: stat.st_ino,
@@ -132,7 +139,7 @@ impl Member {
             size: stat.st_size as u64,
             mtime: stat.st_mtime,
             mtime_ns: stat.st_mtime_nsec as i64,
-            held: path.map(weigh),
+            held: spot.map(|(dir, name)| weigh(dir, name)),
         }
     }
 
@@ -161,14 +168,19 @@ impl Member {
     }
 
     /// Says whether that is as it was, also as a copy of it on another disk.
-    pub fn is_unchanged(&self, stat: &Stat, path: &Path) -> bool {
+    pub fn is_unchanged(&self, stat: &Stat, dir: &Arc<OwnedFd>, name: &[u8]) -> bool {
         let kind = FileType::from_raw_mode(stat.st_mode);
         let time = (stat.st_mtime, stat.st_mtime_nsec as i64);
         kind == self.kind()
             && match &self.held.filter(|_| self.is_dir()) {
-                Some(held) => weigh(path).holds_the_same(held),
+                Some(held) => weigh(dir, name).holds_the_same(held),
                 None => (stat.st_size as u64, time) == (self.size, (self.mtime, self.mtime_ns)),
             }
+    }
+
+    /// Returns the time of its last change.
+    pub fn time(&self) -> (i64, i64) {
+        (self.mtime, self.mtime_ns)
     }
 
     /// Returns the bytes that removing it would give back, as far as no clone shares them.
@@ -183,8 +195,12 @@ impl Half {
         let mut members = Vec::new();
         for suffix in suffixes(part) {
             let name = [name, suffix.as_bytes()].concat();
-            if let Some(stat) = place.stat_of(&name)? {
-                members.push(Member::new(suffix, &stat, Some(&place.dir_path.join(to_path(&name)))));
+            // Making ready what comes has changed the time of a directory in which that is done.
+            let seen = place.existing.filter(|_| place.inner.is_some());
+            if let (Some(stat), Some(dir)) =
+                (seen.map_or_else(|| place.stat_of(&name), |stat| Ok(Some(stat)))?, &place.dir)
+            {
+                members.push(Member::new(suffix, &stat, Some((dir, &name))));
             }
         }
         Ok(Self { kept: Name::new(kept), members })
@@ -195,8 +211,13 @@ impl Half {
         let mut members = Vec::new();
         for member in &kept.members {
             let name = kept.kept(&member.suffix);
-            if let Some(stat) = place.stat_of(&name)? {
-                members.push(Member::new(&member.suffix, &stat, Some(&place.dir_path.join(to_path(&name)))));
+            if let (Some(stat), Some(dir)) = (place.kept_stat(&name)?, place.shelf_dir()) {
+                let mut found = Member::new(&member.suffix, &stat, Some((dir, &name)));
+                // What holds the contents of a directory that stays has a time of its own.
+                if place.inner.is_some() {
+                    (found.mtime, found.mtime_ns) = member.time();
+                }
+                members.push(found);
             }
         }
         Ok(Self { kept: kept.kept.clone(), members })
@@ -231,12 +252,10 @@ pub(super) fn suffixes(part: Part) -> impl Iterator<Item = &'static str> {
 impl Target {
     /// Describes a change of what stands at a place.
     pub fn new(part: Part, place: &Place, data_dir: &Path, before: Half, restored: Half) -> Self {
-        let below = place.dir_path.strip_prefix(&place.home).unwrap_or(Path::new(""));
-        let dirs = components(std::os::unix::ffi::OsStrExt::as_bytes(below.as_os_str()));
-        let path: Vec<Name> = dirs.map(Name::new).chain([Name::new(&place.name)]).collect();
+        let path: Vec<Name> = place.wanted.iter().map(|name| Name::new(name)).collect();
         let first = path.first().map_or(b"".as_slice(), Name::as_bytes);
         let in_storage = place.home != data_dir || !(first == DATABASE || first == ASSETS);
-        Self { part, in_storage, path, before, restored }
+        Self { part, in_storage, path, before, restored, contents: place.inner.is_some() }
     }
 
     /// Returns what leaves its place when `side` goes, and the name under which it is kept then.
@@ -245,7 +264,7 @@ impl Target {
         let path = |name: &[u8]| place.dir_path.join(to_path(name));
         let moved = |member: &Member| {
             let live = [place.name.as_slice(), member.suffix.as_bytes()].concat();
-            (path(&live), path(&half.kept(&member.suffix)))
+            (path(&live), place.kept_path(&half.kept(&member.suffix)))
         };
         half.members.iter().map(moved).collect()
     }
@@ -265,27 +284,36 @@ impl Target {
 
     /// Returns the same change of the same name with other sides.
     pub fn with(&self, before: Half, restored: Half) -> Self {
-        Self { part: self.part, in_storage: self.in_storage, path: self.path.clone(), before, restored }
+        Self { path: self.path.clone(), before, restored, ..*self }
     }
 
     fn is_sound(&self, storage_name: &[u8]) -> bool {
-        let clean = |name: &[u8]| !matches!(name, b"" | b"." | b"..") && !name.contains(&b'/') && !name.contains(&0);
-        let (Some(first), Some(last)) = (self.path.first(), self.path.last()) else { return false };
-        let halves = [Side::Before, Side::Restored].map(|side| (side, self.half(side)));
+        let Some(first) = self.path.first() else { return false };
         let known = match (self.part, self.in_storage) {
             (Part::Database, _) => !self.in_storage && self.path.len() == 1 && first.as_bytes() == DATABASE,
             (_, false) => first.as_bytes() == ASSETS,
             (_, true) => first.as_bytes() == storage_name,
         };
         known
-            && self.path.iter().all(|name| clean(name.as_bytes()))
-            && halves.iter().all(|(side, half)| {
-                let start = [last.as_bytes(), side.ending().as_bytes()].concat();
-                clean(half.kept.as_bytes())
-                    && half.kept.as_bytes().starts_with(&start)
-                    && half.members.iter().all(|member| suffixes(self.part).any(|suffix| suffix == member.suffix))
-            })
+            && self.path.iter().all(|name| is_clean(name.as_bytes()))
+            && (!self.contents || self.part != Part::Database)
     }
+
+    /// Checks whether its sides are kept under names that a restore would use at this place, which may be behind a link.
+    fn is_kept_soundly(&self, place: &Place) -> bool {
+        let halves = [Side::Before, Side::Restored].map(|side| (side, self.half(side)));
+        halves.iter().all(|(side, half)| {
+            let base = if self.contents { BASE } else { place.name.as_slice() };
+            let start = [base, side.ending().as_bytes()].concat();
+            is_clean(half.kept.as_bytes())
+                && half.kept.as_bytes().starts_with(&start)
+                && half.members.iter().all(|member| suffixes(self.part).any(|suffix| suffix == member.suffix))
+        })
+    }
+}
+
+fn is_clean(name: &[u8]) -> bool {
+    !matches!(name, b"" | b"." | b"..") && !name.contains(&b'/') && !name.contains(&0)
 }
 
 impl Record {
@@ -296,21 +324,31 @@ impl Record {
     }
 
     /// Finds where its targets are now.
-    pub fn places(&self, data_dir: &Path, storage_dir: &Path) -> Result<Vec<Place>> {
+    pub fn places(&self, doors: &Doors, data_dir: &Path, storage_dir: &Path) -> Result<Vec<Place>> {
         let (storage, storage_name) = storage_home(storage_dir)?;
         let find = |target: &Target| {
             if target.in_storage && target.path.first().is_none_or(|name| name.as_bytes() != storage_name) {
                 return Err(self.other_storage(storage_dir));
             }
-            if !target.is_sound(&storage_name) {
+            let unsound = || {
                 let object = format!("the record of a restore in {}", data_dir.display());
-                return Err(Error::corrupt(object, "it names what no restore would; remove it"));
+                Error::corrupt(object, "it names what no restore would; remove it")
+            };
+            if !target.is_sound(&storage_name) {
+                return Err(unsound());
             }
             let home = if target.in_storage { &storage } else { data_dir };
             let path: Vec<&[u8]> = target.path.iter().map(Name::as_bytes).collect();
-            let place = Place::find(home, &path)?;
-            if place.dir.is_some() && place.depth == path.len() {
-                Ok(place)
+            let mut place = Place::find(doors, home, &path)?;
+            if target.contents {
+                place.exchange_contents()?;
+            } else {
+                // What is kept lies beside it, whatever was mounted there since: that cannot be brought back then.
+                place.inner = None;
+            }
+            let is_there = place.inner.is_some() || !target.contents;
+            if place.dir.is_some() && place.depth == path.len() && is_there {
+                if target.is_kept_soundly(&place) { Ok(place) } else { Err(unsound()) }
             } else if target.in_storage && path.len() == 1 {
                 Err(self.other_storage(storage_dir))
             } else {

@@ -1,5 +1,6 @@
 //! Owns what a restore tells: what went where, what is kept under which name, who had it open, what an operator should know.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -106,7 +107,7 @@ impl Report {
         self.bytes = self.bytes.saturating_add(bytes);
         let mut kept = Vec::new();
         let name = place.free_name(Side::Before.ending())?;
-        let path = |suffix: &str| place.dir_path.join(to_path(&[name.as_slice(), suffix.as_bytes()].concat()));
+        let path = |suffix: &str| place.kept_path(&[name.as_slice(), suffix.as_bytes()].concat());
         if place.existing.is_some() {
             kept.push((place.path(), path("")));
         }
@@ -116,19 +117,42 @@ impl Report {
                 kept.push((was, path(suffix)));
             }
         }
-        if let Some((_, kept)) = kept.first().filter(|_| place.dir_path != place.home) {
+        if let Some(link) = &place.via {
+            self.notes.push(format!(
+                "{} is a symbolic link: what it leads to, {}, is what is replaced; the link stays",
+                link.display(),
+                place.path().display()
+            ));
+        }
+        if place.inner.is_some() {
+            self.note_contents(place)?;
+        } else if let Some((_, kept)) = kept.first().filter(|_| place.wanted.len() > 1) {
             self.notes.push(format!(
                 "what is kept as {} stands among the uploads: the application may show it, and a backup stores it, until it is removed",
                 kept.display()
             ));
         }
-        self.kept_bytes += space(&kept);
+        self.kept_bytes += kept_space(place, &kept);
         let own: Vec<&PathBuf> = kept.iter().map(|(_, now)| now).collect();
         let mut older = place.kept_before()?;
-        older.retain(|path| !own.contains(&path));
+        older.retain(|name| !own.contains(&&place.kept_path(name)));
         self.older.copies += older.len() as u64;
-        self.older.bytes += older.iter().map(|path| weigh(path).space).sum::<u64>();
+        if let Some(shelf) = place.shelf_dir() {
+            self.older.bytes += older.iter().map(|name| weigh(shelf, name).space).sum::<u64>();
+        }
         self.restored.push(Restored { part, path: place.path(), files, bytes, kept });
+        Ok(())
+    }
+
+    /// Notes that the contents of a directory change places, not itself.
+    pub(super) fn note_contents(&mut self, place: &Place) -> Result<()> {
+        let kept = place.kept_path(&place.free_name(Side::Before.ending())?);
+        self.notes.push(format!(
+            "{} cannot be renamed (something is mounted there, or it is of a lower layer of an overlay): its contents are \
+             exchanged, and what was in it is kept inside, in {}, which backups leave out",
+            place.path().display(),
+            kept.display()
+        ));
         Ok(())
     }
 
@@ -156,14 +180,22 @@ impl Report {
                 }
             }
         }
+        if taken.without_owner() > 0 {
+            self.notes.push(format!(
+                "{} files and directories could not be given to their recorded owners and belong to who restores: in a user namespace, \
+                 or on a network file system that trusts no root, only some owners can be set. --owner USER:GROUP names one that can",
+                taken.without_owner()
+            ));
+        }
         if !owners.recorded && owners.all.is_none() {
             self.notes.push("owners were not restored: only root can give files away".into());
         }
     }
 }
 
-fn space(kept: &[Moved]) -> u64 {
-    kept.iter().map(|(was, _)| weigh(was).space).sum()
+fn kept_space(place: &Place, kept: &[Moved]) -> u64 {
+    let Some(dir) = &place.dir else { return 0 };
+    kept.iter().filter_map(|(was, _)| was.file_name()).map(|name| weigh(dir, name.as_bytes()).space).sum()
 }
 
 /// Refuses to replace what somebody has open.

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, mkdirat, statat};
 use rustix::io::Errno;
 
-use super::cursor::to_path;
 use super::guard::{refuse_overlap, storage_home, watch_database, watch_tree};
 use super::holders::{self, Holder, Watched};
 use super::homes::Homes;
 use super::incoming::{self, Incoming};
 use super::place::Place;
 use super::plan::{ASSETS, DATABASE, STORAGE};
+use super::reach::{Doors, is_other_mount};
 use super::report::refuse_holders;
 use super::stage::{TakeOver, Taken};
 use super::staging::Made;
@@ -29,6 +29,7 @@ use crate::storage::room::{Reserve, free_at};
 
 /// The files of a set and where they go.
 struct Set<'a> {
+    doors: &'a Doors,
     database: Option<(&'a Database, PathBuf, Place)>,
     assets: Option<(&'a Assets, PathBuf)>,
     /// Targets of the archive's roots, with their names in it.
@@ -42,8 +43,9 @@ pub fn restore_set(manifest_path: &Path, options: &Options, observer: &dyn Obser
     let manifest = Manifest::read(manifest_path)?;
     let owners = owners(options);
     let mut report = Report { timestamp: manifest.timestamp_utc.clone(), ..Report::default() };
-    report.notes = take_up(options)?;
-    let mut set = Set::find(&manifest, manifest_path, options, &mut report.notes)?;
+    let doors = &Doors::default();
+    report.notes = take_up(doors, options)?;
+    let mut set = Set::find(doors, &manifest, manifest_path, options, &mut report.notes)?;
     set.refuse()?;
     report.admit(set.holders(options.locks)?, options)?;
     observer.phase(Phase::Verify, None);
@@ -59,15 +61,18 @@ pub fn restore_set(manifest_path: &Path, options: &Options, observer: &dyn Obser
     let mut made = Made::default();
     let mut homes = Homes::default();
     let home_owner = options.owner;
-    homes.open(&options.data_dir, &mut made, home_owner)?;
-    set.open_dirs()?;
+    made.create(doors, &options.data_dir, home_owner)?;
+    for place in set.places_mut() {
+        homes.open(place, doors, &mut made, home_owner)?;
+    }
+    let taken = Taken::default();
     observer.phase(Phase::Restore, set.bytes());
     if let Some((database, copy, place)) = &set.database {
         let home = homes.of(place)?;
-        let len = stage_copy(database, copy, place, home, owners, observer, &mut report.notes)?;
+        let len = stage_copy(database, copy, place, home, owners, &taken, observer, &mut report.notes)?;
         report.add(Part::Database, place, 1, len)?;
     }
-    let unpacked = set.unpack(manifest.lrl.is_none(), options, &mut homes, &mut made, &mut report, observer)?;
+    let unpacked = set.unpack(manifest.lrl.is_none(), options, &mut homes, &mut made, &mut report, &taken, observer)?;
     checkpoint(observer)?;
     homes.sync()?;
     if !options.force {
@@ -80,19 +85,21 @@ pub fn restore_set(manifest_path: &Path, options: &Options, observer: &dyn Obser
     if let Some((_, _, place)) = &set.database {
         incoming.push(Incoming { place, from: &homes.of(place)?.staging.dir, name: &place.name, part: Part::Database });
     }
-    let placed = incoming::place(options, format!("set {}", manifest_path.display()), &incoming)?;
+    let placed = incoming::place(doors, options, format!("set {}", manifest_path.display()), &incoming)?;
     made.keep();
     report.placed(placed, set.database.is_some());
-    report.finish(TakeOver::No, &Taken::default(), owners);
+    report.finish(TakeOver::No, &taken, owners);
     Ok(report)
 }
 
-fn device(dir: &Arc<OwnedFd>, path: &Path) -> Result<u64> {
-    rustix::fs::fstat(dir).map(|stat| stat.st_dev).map_err(|e| Error::io("look at", path)(e.into()))
-}
-
 impl<'a> Set<'a> {
-    fn find(manifest: &'a Manifest, path: &'a Path, options: &Options, notes: &mut Vec<String>) -> Result<Self> {
+    fn find(
+        doors: &'a Doors,
+        manifest: &'a Manifest,
+        path: &'a Path,
+        options: &Options,
+        notes: &mut Vec<String>,
+    ) -> Result<Self> {
         let lacks = |what: &str| Error::NotFound(format!("the set of {} holds no {what}", path.display()));
         let (database, assets) = (manifest.database(), manifest.assets());
         let (database, assets) = match options.what {
@@ -111,14 +118,14 @@ impl<'a> Set<'a> {
             (None, Some(_), What::Whole) => notes.push("the set holds no database: the one here was left alone".into()),
             _ => {}
         }
-        let mut set = Set { database: None, assets: None, roots: Vec::new(), manifest: path };
+        let mut set = Set { doors, database: None, assets: None, roots: Vec::new(), manifest: path };
         if let Some(database) = database {
-            let place = Place::find(&options.data_dir, &[DATABASE])?;
+            let place = Place::find(doors, &options.data_dir, &[DATABASE])?;
             set.database = Some((database, find_beside(path, &database.backup)?, place));
         }
         if let Some(assets) = assets {
             set.assets = Some((assets, find_beside(path, &assets.backup)?));
-            set.roots.push((ASSETS, Place::find(&options.data_dir, &[ASSETS])?));
+            set.roots.push((ASSETS, Place::find(doors, &options.data_dir, &[ASSETS])?));
         }
         Ok(set)
     }
@@ -137,15 +144,9 @@ impl<'a> Set<'a> {
         Ok(holders::find(&watched, locks))
     }
 
-    /// Opens the directories that did not exist before.
-    fn open_dirs(&mut self) -> Result<()> {
+    fn places_mut(&mut self) -> impl Iterator<Item = &mut Place> {
         let roots = self.roots.iter_mut().map(|(_, place)| place);
-        for place in self.database.iter_mut().map(|(_, _, place)| place).chain(roots) {
-            if place.dir.is_none() {
-                place.dir = super::staging::open_home(&place.home)?;
-            }
-        }
-        Ok(())
+        self.database.iter_mut().map(|(_, _, place)| place).chain(roots)
     }
 
     /// Returns the bytes that will be written, as far as the manifest says.
@@ -158,7 +159,7 @@ impl<'a> Set<'a> {
     fn find_room(&self) -> Result<()> {
         let root = self.roots.first().map(|(_, place)| place);
         let Some(place) = root.or(self.database.as_ref().map(|(_, _, place)| place)) else { return Ok(()) };
-        let free = free_at(&place.home, Reserve::LEAST)?;
+        let free = free_at(&place.base.0, Reserve::LEAST)?;
         let files = self.assets.as_ref().and_then(|(assets, _)| assets.file_count).unwrap_or(0);
         let needed = self.bytes().unwrap_or(0).saturating_add(files.saturating_mul(free.block / 2));
         if needed <= free.bytes && files <= free.inodes {
@@ -168,7 +169,7 @@ impl<'a> Set<'a> {
             "the restored data need about {needed} bytes beside what is there, {} bytes more than the disk of {} has free. Make \
              room (older *.pre-restore, older sets), or restore to another disk with --data-dir; nothing was changed",
             needed.saturating_sub(free.bytes),
-            place.home.display()
+            place.base.0.display()
         )))
     }
 
@@ -180,31 +181,29 @@ impl<'a> Set<'a> {
         homes: &mut Homes,
         made: &mut Made,
         report: &mut Report,
+        taken: &Taken,
         observer: &dyn Observer,
     ) -> Result<Vec<Arc<OwnedFd>>> {
         let Some((assets, archive)) = self.assets.clone() else { return Ok(Vec::new()) };
         let owners = owners(options);
-        let data =
-            homes.all.first().ok_or_else(|| Error::Missing { object: options.data_dir.display().to_string() })?;
-        let (dir, path, counts) = unpack(&archive, data, owners, observer)?;
+        let none = || Error::Missing { object: options.data_dir.display().to_string() };
+        // Where most of it goes.
+        let data = self.roots.first().map(|(_, place)| homes.of(place)).ok_or_else(none)??;
+        let (dir, counts) = unpack(&archive, data, owners, taken, observer)?;
         note_count(assets, &counts, &mut report.notes);
         self.roots = self.find_roots(&dir, options, &mut report.notes)?;
-        let storage = count(&path.join(to_path(STORAGE)));
+        let storage = count(&dir, STORAGE);
         let mut unpacked = Vec::new();
         for (root, place) in &mut self.roots {
-            homes.open(&place.home, made, options.owner)?;
-            if place.dir.is_none() {
-                place.dir = super::staging::open_home(&place.home)?;
-            }
+            homes.open(place, self.doors, made, options.owner)?;
             let home = homes.of(place)?;
-            let (from, path) = if device(&home.staging.dir, &home.path)? == device(&dir, &path)? {
-                (Arc::clone(&dir), path.clone())
-            } else {
+            let from = if is_other_mount(&home.staging.dir, &dir) {
                 // Another disk: nothing can be renamed to there, so the archive is unpacked there as well.
-                let (dir, path, _) = unpack(&archive, home, owners, observer)?;
-                (dir, path)
+                unpack(&archive, home, owners, taken, observer)?.0
+            } else {
+                Arc::clone(&dir)
             };
-            give_away(&path.join(to_path(root)), place, owners, of_others)?;
+            give_away(&from, root, place, owners, of_others, taken)?;
             let (files, bytes) = match *root {
                 STORAGE => (storage.files, storage.bytes),
                 _ => (counts.files.saturating_sub(storage.files), counts.bytes.saturating_sub(storage.bytes)),
@@ -238,7 +237,7 @@ impl<'a> Set<'a> {
                 ASSETS => {}
                 STORAGE => {
                     let (home, name) = storage_home(&options.storage_dir)?;
-                    roots.push((STORAGE, Place::find(&home, &[&name])?));
+                    roots.push((STORAGE, Place::find(self.doors, &home, &[&name])?));
                 }
                 other => {
                     let other = String::from_utf8_lossy(other).into_owned();
@@ -273,7 +272,7 @@ impl<'a> Set<'a> {
         }
         if seen.storage {
             let (home, name) = storage_home(&options.storage_dir)?;
-            report.add(Part::Uploads, &Place::find(&home, &[&name])?, 0, 0)?;
+            report.add(Part::Uploads, &Place::find(self.doors, &home, &[&name])?, 0, 0)?;
         }
         Ok(())
     }

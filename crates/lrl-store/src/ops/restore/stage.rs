@@ -36,12 +36,29 @@ pub(super) enum TakeOver {
 pub(super) struct Taken {
     files: AtomicU64,
     bytes: AtomicU64,
+    /// What did not get its owner.
+    not_given: AtomicU64,
 }
 
 impl Taken {
     fn count(&self, bytes: u64) {
         self.files.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts what did not get its owner.
+    pub fn owner(&self, was_given: bool) {
+        self.not_given.fetch_add(u64::from(!was_given), Ordering::Relaxed);
+    }
+
+    /// Counts several of those.
+    pub fn not_given(&self, count: u64) {
+        self.not_given.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Returns how many did not get their owner.
+    pub fn without_owner(&self) -> u64 {
+        self.not_given.load(Ordering::Relaxed)
     }
 
     /// Returns files and bytes.
@@ -100,7 +117,7 @@ impl Stage<'_> {
 
     fn meta(&self, entry: &Entry) -> Meta {
         let owner = self.owners.of((entry.uid, entry.gid));
-        Meta { mode: entry.mode, owner, mtime: Some(entry.mtime) }
+        Meta { mode: entry.mode, owner, is_asked: self.owners.all.is_some(), mtime: Some(entry.mtime) }
     }
 
     fn enter(&self, cursor: &mut Cursor, dir: &[u8], entry: &Entry) -> Result<()> {
@@ -136,7 +153,7 @@ impl Stage<'_> {
             }
             Kind::Symlink { target } => {
                 self.created(symlinkat(target.as_slice(), cursor.here(), name), &entry, &path)?;
-                dress_link(cursor.here(), name, &self.meta(&entry), &path)?;
+                self.taken.owner(dress_link(cursor.here(), name, &self.meta(&entry), &path)?);
                 Ok(None)
             }
             Kind::File { .. } | Kind::Hardlink { .. } => {
@@ -168,7 +185,7 @@ impl Stage<'_> {
             let written = self.writer.write(&file, content, *size, &job.path, &mut |_| {});
             written.map_err(|e| e.needed_for(&entry.path))?;
         }
-        dress(&file, &self.meta(entry), false, &job.path)?;
+        self.taken.owner(dress(&file, &self.meta(entry), false, &job.path)?);
         self.writer.observer.advance(0, 1);
         Ok(())
     }
@@ -261,7 +278,7 @@ impl Stage<'_> {
     fn leave(&self, cursor: &mut Cursor, entry: Option<Entry>) -> Result<()> {
         let Some(entry) = entry else { return Ok(()) };
         let path = cursor.path_of(&self.tree.staged(&entry.path));
-        dress(cursor.here().as_fd(), &self.meta(&entry), true, &path)?;
+        self.taken.owner(dress(cursor.here().as_fd(), &self.meta(&entry), true, &path)?);
         cursor.ascend().map_err(|e| Error::io("open", path)(e.into()))
     }
 }

@@ -1,31 +1,35 @@
 //! Owns the staging directory: a fresh, locked directory beside the target that only we can enter, gone when it is dropped.
 //! Never holds the only copy of anything: what a restore replaces goes from its place to its `.pre-restore` name directly.
+//! Others may own the directory in which it stands, and exchange names there at any moment: only handles are trusted.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fs2::FileExt;
 use rustix::fs::{
-    AtFlags, Dir, FileType, Gid, Mode, OFlags, Uid, chmodat, ioctl_ficlone, open, openat, statat, unlinkat,
+    AtFlags, Dir, Mode, Timespec, Timestamps, UTIME_OMIT, fstat, fsync, futimens, ioctl_ficlone, mkdirat, openat,
+    renameat, unlinkat,
 };
 use rustix::io::Errno;
 
-use super::cursor::{Cursor, DIRECTORY};
-use super::file::create;
+use super::below::remove_tree;
+use super::cursor::{DIRECTORY, to_path};
+use super::file::{create, give};
+use super::reach::{Doors, look, set_mode};
 use crate::error::{Error, Result};
-use crate::storage::local::sync_dir;
 
-const PREFIX: &str = ".lrl-restore-";
+pub(super) const PREFIX: &str = ".lrl-restore-";
+/// Is in every staging directory: others can rename a directory of ours to such a name, but put nothing into it.
+const MARK: &[u8] = b".lrl-staging";
 
 /// A staging directory.
 pub(super) struct Staging {
     /// The directory.
     pub dir: Arc<OwnedFd>,
-    /// Its path.
+    /// Its path, for messages.
     pub path: PathBuf,
     home: Arc<OwnedFd>,
     name: Vec<u8>,
@@ -33,31 +37,73 @@ pub(super) struct Staging {
     _lock: File,
 }
 
+/// Makes a directory that only we can enter and gets hold of it. One that somebody put in its place meanwhile is refused: whatever
+/// else of ours stands around there is not empty, or is not private.
+pub(super) fn make_private(home: impl AsFd, name: &[u8], path: &Path) -> Result<OwnedFd> {
+    let failed = |e: Errno| Error::io("create", path)(e.into());
+    mkdirat(&home, name, Mode::from_raw_mode(0o700)).map_err(failed)?;
+    // A mask that takes rights from the owner would lock us out.
+    let dir = match openat(&home, name, DIRECTORY, Mode::empty()) {
+        Err(Errno::ACCESS) => {
+            set_mode(super::reach::hold(&home, name).map_err(failed)?, 0o700).map_err(failed)?;
+            openat(&home, name, DIRECTORY, Mode::empty()).map_err(failed)?
+        }
+        opened => opened.map_err(failed)?,
+    };
+    let exchanged = || Error::Refused(format!("{} was exchanged by somebody else", path.display()));
+    let stat = fstat(&dir).map_err(failed)?;
+    if stat.st_mode & 0o077 != 0 || !is_ours(&dir, stat.st_uid) || !is_empty(&dir).map_err(failed)? {
+        return Err(exchanged());
+    }
+    // A mask may have taken rights of ours; a group of the directory above may have come along.
+    set_mode(&dir, 0o700).map_err(failed)?;
+    Ok(dir)
+}
+
+/// Checks whether this user made a directory. Where a network file system makes everything of root somebody else's, a file tells.
+fn is_ours(dir: &OwnedFd, uid: u32) -> bool {
+    if uid == rustix::process::geteuid().as_raw() {
+        return true;
+    }
+    let made = create(dir, MARK).and_then(|file| fstat(&file));
+    let _ = unlinkat(dir, MARK, AtFlags::empty());
+    made.is_ok_and(|stat| stat.st_uid == uid)
+}
+
+fn is_empty(dir: &OwnedFd) -> Result<bool, Errno> {
+    for entry in Dir::read_from(dir)? {
+        if !matches!(entry?.file_name().to_bytes(), b"." | b"..") {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Returns a name that nobody has taken before.
+fn fresh_name() -> Vec<u8> {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    format!("{PREFIX}{:016x}", RandomState::new().build_hasher().finish()).into_bytes()
+}
+
 impl Staging {
     /// Makes one in `home`, and removes those of dead runs there.
     pub fn create(home: &Arc<OwnedFd>, home_path: &Path) -> Result<Self> {
-        reclaim(home);
-        let made = tempfile::Builder::new()
-            .prefix(PREFIX)
-            .rand_bytes(12)
-            .permissions(fs::Permissions::from_mode(0o700))
-            .tempdir_in(if home_path.as_os_str().is_empty() { Path::new(".") } else { home_path })
-            .map_err(Error::io("create a staging directory in", home_path))?;
-        let path = made.keep();
-        let name = path.file_name().map(|name| name.as_bytes().to_vec()).unwrap_or_default();
-        let opened = openat(home, name.as_slice(), DIRECTORY, Mode::empty());
-        let dir = opened.map_err(|e| Error::io("open", &path)(e.into()))?;
-        let lock = File::from(dir.try_clone().map_err(Error::io("open", &path))?);
-        let meta = lock.metadata().map_err(Error::io("look at", &path))?;
-        if meta.uid() != rustix::process::geteuid().as_raw() || meta.mode() & 0o077 != 0 {
-            return Err(Error::Refused(format!("{} was exchanged by somebody else", path.display())));
-        }
-        // Where nothing can be locked, nothing is ever reclaimed: the safe side.
-        let _ = lock.try_lock_exclusive();
-        Ok(Self { dir: Arc::new(dir), path, home: Arc::clone(home), name, _lock: lock })
+        quietly(home, || {
+            reclaim(home);
+            let name = fresh_name();
+            let path = home_path.join(to_path(&name));
+            let dir = make_private(home, &name, &path)?;
+            let failed = |e: std::io::Error| Error::io("open", &path)(e);
+            let lock = File::from(dir.try_clone().map_err(failed)?);
+            // Where nothing can be locked, nothing is ever reclaimed: the safe side.
+            let _ = lock.try_lock_exclusive();
+            let staging = Self { dir: Arc::new(dir), path: path.clone(), home: Arc::clone(home), name, _lock: lock };
+            create(&staging.dir, MARK).map_err(|e| Error::io("create", &path)(e.into()))?;
+            Ok(staging)
+        })
     }
 
-    /// Says whether this disk can share blocks between files.
+    /// Checks whether this disk can share blocks between files.
     pub fn can_clone(&self) -> bool {
         let (a, b) = (&b".probe-a"[..], &b".probe-b"[..]);
         let cloned = create(&self.dir, a).ok().is_some_and(|from| {
@@ -71,24 +117,73 @@ impl Staging {
         cloned
     }
 
-    /// Makes a directory of its own inside, for what is unpacked by path.
+    /// Checks whether the directory `name` in `dir` can be renamed at all: neither the root of a mount nor a directory of a lower
+    /// layer of an overlay can. The target of the attempt is not empty, so it always fails, for one reason or the other.
+    pub fn can_rename(&self, dir: impl AsFd, name: &[u8]) -> Result<bool> {
+        let probe = &b".probe-dir"[..];
+        let path = self.path.join(to_path(probe));
+        let failed = |e: Errno| Error::io("create", &path)(e.into());
+        let made = make_private(&self.dir, probe, &path)?;
+        create(&made, b"full").map_err(failed)?;
+        let tried = renameat(dir, name, &self.dir, probe);
+        let _ = remove_tree(&self.dir, probe);
+        Ok(!matches!(tried, Err(Errno::XDEV | Errno::BUSY)))
+    }
+
+    /// Makes a directory of its own inside, for what is unpacked.
     pub fn subdir(&self, name: &str) -> Result<(Arc<OwnedFd>, PathBuf)> {
         let path = self.path.join(name);
-        let failed = |e: Errno| Error::io("create", &path)(e.into());
-        rustix::fs::mkdirat(&self.dir, name, Mode::from_raw_mode(0o700)).map_err(failed)?;
-        let dir = openat(&self.dir, name, DIRECTORY, Mode::empty()).map_err(failed)?;
-        Ok((Arc::new(dir), path))
+        Ok((Arc::new(make_private(&self.dir, name.as_bytes(), &path)?), path))
     }
 }
 
 impl Drop for Staging {
     fn drop(&mut self) {
         // Best effort: the next run reclaims what stays.
-        let _ = remove_tree(&self.home, &self.name);
+        let _ = quietly(&self.home, || {
+            let _ = clear(&self.dir, &self.home, &self.name);
+            Ok(())
+        });
     }
 }
 
-/// Removes staging directories of dead runs: ours, and locked by nobody.
+/// Does something in a directory without leaving a trace in its time: it may be the uploads' own.
+fn quietly<T>(home: &Arc<OwnedFd>, act: impl FnOnce() -> Result<T>) -> Result<T> {
+    let before = fstat(home).ok();
+    let done = act();
+    if let Some(stat) = before {
+        let omit = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+        let was = Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ };
+        let _ = futimens(home, &Timestamps { last_access: omit, last_modification: was });
+    }
+    done
+}
+
+/// Removes all that is in a staging directory, through its handle, then its name if that is still it. An empty directory that
+/// somebody put there can go as well: nothing is lost with it.
+fn clear(dir: &Arc<OwnedFd>, home: &Arc<OwnedFd>, name: &[u8]) -> Result<(), Errno> {
+    loop {
+        let mut again = false;
+        for entry in Dir::read_from(dir)? {
+            let entry = entry?;
+            let child = entry.file_name().to_bytes();
+            if !matches!(child, b"." | b".." | MARK) {
+                remove_tree(dir, child)?;
+                again = true;
+            }
+        }
+        if !again {
+            break;
+        }
+    }
+    match unlinkat(dir, MARK, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(e) => return Err(e),
+    }
+    unlinkat(home, name, AtFlags::REMOVEDIR)
+}
+
+/// Removes staging directories of dead runs: ours, marked, and locked by nobody.
 pub(super) fn reclaim(home: &Arc<OwnedFd>) {
     let Ok(listing) = Dir::read_from(home) else { return };
     for entry in listing.flatten() {
@@ -98,119 +193,55 @@ pub(super) fn reclaim(home: &Arc<OwnedFd>) {
         }
         let Ok(dir) = openat(home, name, DIRECTORY, Mode::empty()) else { continue };
         let dir = File::from(dir);
-        let ours = dir
+        let is_private = dir
             .metadata()
             .is_ok_and(|meta| meta.uid() == rustix::process::geteuid().as_raw() && meta.mode() & 0o7777 == 0o700);
-        if ours && dir.try_lock_exclusive().is_ok() {
-            let _ = remove_tree(home, name);
-        }
-    }
-}
-
-/// Removes `name` in `home` and all below it, following no link, whatever the modes of its directories.
-pub(super) fn remove_tree(home: &Arc<OwnedFd>, name: &[u8]) -> Result<(), Errno> {
-    let mut cursor = Cursor::new(Arc::clone(home), Path::new(""));
-    match remove(home, name) {
-        Err(Errno::NOTEMPTY | Errno::EXIST) => descend(&mut cursor, name)?,
-        done => return done,
-    }
-    let mut names = vec![name.to_vec()];
-    while let Some(current) = names.last().cloned() {
-        let mut deeper = None;
-        // A directory is listed anew after each that had contents: what was before it is gone by then.
-        for entry in Dir::read_from(cursor.here())?.flatten() {
-            let child = entry.file_name().to_bytes();
-            if child == b"." || child == b".." {
-                continue;
-            }
-            match remove(cursor.here(), child) {
-                Err(Errno::NOTEMPTY | Errno::EXIST) => {
-                    deeper = Some(child.to_vec());
-                    break;
-                }
-                Err(Errno::ACCESS) => {
-                    chmodat(cursor.here(), ".", Mode::from_raw_mode(0o700), AtFlags::empty())?;
-                    remove(cursor.here(), child).or_else(|e| if e == Errno::NOTEMPTY { Ok(()) } else { Err(e) })?;
-                }
-                done => done?,
-            }
-        }
-        if let Some(child) = deeper {
-            descend(&mut cursor, &child)?;
-            names.push(child);
+        if !is_private || dir.try_lock_exclusive().is_err() {
             continue;
         }
-        cursor.ascend()?;
-        match remove(cursor.here(), &current) {
-            Ok(()) => _ = names.pop(),
-            Err(Errno::NOTEMPTY | Errno::EXIST) => descend(&mut cursor, &current)?,
-            Err(e) => return Err(e),
+        let dir: Arc<OwnedFd> = Arc::new(dir.into());
+        if matches!(look(&dir, MARK), Ok(Some(stat)) if stat.st_uid == rustix::process::geteuid().as_raw()) {
+            let _ = clear(&dir, home, name);
+        } else {
+            // A run that was killed before it could mark it; one that is not empty is somebody's, whatever its name.
+            let _ = unlinkat(home, name, AtFlags::REMOVEDIR);
         }
-    }
-    Ok(())
-}
-
-fn descend(cursor: &mut Cursor, name: &[u8]) -> Result<(), Errno> {
-    cursor.descend(name).or_else(|e| match e {
-        Errno::ACCESS => {
-            // A directory that even its owner may not read; it was seen to be one, and nobody else can exchange it.
-            let stat = statat(cursor.here(), name, AtFlags::SYMLINK_NOFOLLOW)?;
-            if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
-                return Err(Errno::ACCESS);
-            }
-            chmodat(cursor.here(), name, Mode::from_raw_mode(0o700), AtFlags::empty())?;
-            cursor.descend(name)
-        }
-        e => Err(e),
-    })
-}
-
-fn remove(dir: impl AsFd, name: &[u8]) -> Result<(), Errno> {
-    match unlinkat(&dir, name, AtFlags::empty()) {
-        Err(Errno::ISDIR | Errno::PERM) => unlinkat(&dir, name, AtFlags::REMOVEDIR),
-        done => done,
-    }
-}
-
-/// Opens a directory that the caller names (links on the way are the caller's own).
-pub(super) fn open_home(path: &Path) -> Result<Option<Arc<OwnedFd>>> {
-    let at = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    match open(at, flags, Mode::empty()) {
-        Ok(dir) => Ok(Some(Arc::new(dir))),
-        Err(Errno::NOENT) => Ok(None),
-        Err(e) => Err(Error::io("open", at)(e.into())),
     }
 }
 
 /// Directories that were created for a restore; they go again if it fails.
 #[derive(Default)]
 pub(super) struct Made {
-    paths: Vec<PathBuf>,
+    dirs: Vec<(Arc<OwnedFd>, Vec<u8>)>,
     kept: bool,
 }
 
 impl Made {
     /// Creates a directory and its parents (0700), given to `owner`, and opens it.
-    pub fn create(&mut self, path: &Path, owner: Option<(u32, u32)>) -> Result<Arc<OwnedFd>> {
+    pub fn create(&mut self, doors: &Doors, path: &Path, owner: Option<(u32, u32)>) -> Result<Arc<OwnedFd>> {
         let mut missing = Vec::new();
         let mut at = path;
-        while !at.as_os_str().is_empty()
-            && fs::symlink_metadata(at).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound)
-        {
-            missing.push(at);
-            at = at.parent().unwrap_or(Path::new(""));
-        }
-        for dir in missing.into_iter().rev() {
-            fs::DirBuilder::new().mode(0o700).create(dir).map_err(Error::io("create", dir))?;
-            self.paths.push(dir.to_path_buf());
-            if let Some((uid, gid)) = owner {
-                rustix::fs::chown(dir, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
-                    .map_err(|e| Error::io("give away", dir)(e.into()))?;
+        let mut dir = loop {
+            if let Some(dir) = doors.open(at)? {
+                break dir;
             }
-            sync_dir(dir.parent().unwrap_or(dir))?;
+            missing.push(at);
+            at = at.parent().ok_or_else(|| Error::io("open", path)(Errno::NOENT.into()))?;
+        };
+        for path in missing.into_iter().rev() {
+            let failed = |e: Errno| Error::io("create", path)(e.into());
+            let name =
+                path.file_name().map(std::os::unix::ffi::OsStrExt::as_bytes).ok_or_else(|| failed(Errno::INVAL))?;
+            let made = make_private(&dir, name, path)?;
+            self.dirs.push((Arc::clone(&dir), name.to_vec()));
+            if let Some(owner) = owner {
+                // Where nothing can be given away, the files' note says so.
+                give(&made, owner, false).map_err(|e| Error::io("give away", path)(e.into()))?;
+            }
+            fsync(&dir).map_err(|e| Error::io("sync", path)(e.into()))?;
+            dir = doors.know(path, Arc::new(made));
         }
-        open_home(path)?.ok_or_else(|| Error::io("open", path)(Errno::NOENT.into()))
+        Ok(dir)
     }
 
     /// Says that the restore is done: they stay.
@@ -222,7 +253,7 @@ impl Made {
 impl Drop for Made {
     fn drop(&mut self) {
         if !self.kept {
-            self.paths.iter().rev().for_each(|path| _ = fs::remove_dir(path));
+            self.dirs.iter().rev().for_each(|(dir, name)| _ = unlinkat(dir, name.as_slice(), AtFlags::REMOVEDIR));
         }
     }
 }

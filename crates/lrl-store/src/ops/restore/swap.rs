@@ -6,14 +6,14 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustix::fs::{
-    AtFlags, FileType, Mode, RenameFlags, Stat, chmodat, linkat, renameat, renameat_with, statat, unlinkat,
-};
+use rustix::fs::{AtFlags, FileType, Mode, RenameFlags, Stat, linkat, renameat, renameat_with, unlinkat};
 use rustix::io::Errno;
 
+use super::contents::Contents;
 use super::cursor::to_path;
 use super::desk::Desk;
 use super::place::{Place, SIDECARS};
+use super::reach::{hold, look, set_mode};
 use super::record::{Half, Member, Record, Side, Target};
 use super::report::Part;
 use crate::error::{Error, Result};
@@ -23,7 +23,7 @@ use crate::storage::lacking::sync_dir;
 pub type Moved = (PathBuf, PathBuf);
 
 type Dir = Arc<OwnedFd>;
-type Spot = (Dir, Vec<u8>);
+pub(super) type Spot = (Dir, Vec<u8>);
 
 /// A target where it is now.
 pub(super) struct Seat<'a> {
@@ -69,15 +69,8 @@ pub(super) fn step<T>(act: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno
     act()
 }
 
-fn look(dir: &Dir, name: &[u8]) -> Result<Option<Stat>, Errno> {
-    match statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(Some(stat)),
-        Err(Errno::NOENT) => Ok(None),
-        Err(e) => Err(e),
-    }
-}
-
-fn rename_new((from, name): (&Dir, &[u8]), (to, to_name): (&Dir, &[u8])) -> Result<(), Errno> {
+/// Renames without replacing anything.
+pub(super) fn rename_new((from, name): (&Dir, &[u8]), (to, to_name): (&Dir, &[u8])) -> Result<(), Errno> {
     step(|| match renameat_with(from, name, to, to_name, RenameFlags::NOREPLACE) {
         // Some network file systems cannot promise it in one go: look, then move.
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => match look(to, to_name)? {
@@ -103,7 +96,12 @@ impl Seat<'_> {
 
     fn failed(&self, e: Errno) -> Error {
         match e {
-            Errno::BUSY | Errno::XDEV => self.place.mount_error(),
+            Errno::BUSY => self.place.mount_error(),
+            Errno::XDEV => Error::Refused(format!(
+                "{} is on another file system or mount than the directory beside it: it cannot be renamed to there. Nothing was \
+                 changed; restore to another --data-dir",
+                self.place.path().display()
+            )),
             Errno::EXIST => self.changed(),
             e => Error::io("rename", self.place.path())(e.into()),
         }
@@ -121,6 +119,9 @@ impl Seat<'_> {
     }
 
     fn is_settled(&self, side: Side) -> Result<bool> {
+        if let Some(contents) = self.contents() {
+            return contents.is_settled(side);
+        }
         let mine = self.target.half(side);
         let main = self.place.stat_of(&self.place.name)?;
         let mut settled = is_that(mine.main(), main.as_ref());
@@ -133,7 +134,14 @@ impl Seat<'_> {
         Ok(settled)
     }
 
+    fn contents(&self) -> Option<Contents<'_>> {
+        Contents::of(self.place, self.target)
+    }
+
     fn put(&self, side: Side, notes: &mut Vec<String>) -> Result<()> {
+        if let Some(contents) = self.contents() {
+            return contents.put(side, self.staged.as_ref());
+        }
         let (mine, other) = (self.target.half(side), self.target.half(side.other()));
         let main = self.place.stat_of(&self.place.name)?;
         if !is_that(mine.main(), main.as_ref()) {
@@ -220,11 +228,11 @@ impl Seat<'_> {
         let dir = self.dir()?;
         let mode = Mode::from_raw_mode(member.mode & 0o7777);
         let closed = member.is_dir() && !Arc::ptr_eq(from, dir) && !mode.contains(Mode::WUSR);
-        if closed {
-            chmodat(from, at.as_slice(), mode | Mode::WUSR, AtFlags::empty())?;
-        }
-        rename_new((from, at), (dir, name))?;
-        if closed { chmodat(dir, name, mode, AtFlags::empty()) } else { Ok(()) }
+        // By its handle: once it has moved, another may stand under its name.
+        let held = if closed { Some(hold(from, at)?) } else { None };
+        held.as_ref().map_or(Ok(()), |held| set_mode(held, member.mode | 0o200))?;
+        let moved = rename_new((from, at), (dir, name));
+        held.map_or(Ok(()), |held| set_mode(held, member.mode)).and(moved)
     }
 
     /// What has come in place has no further name; what has gone stands where it is kept, or where it was made ready.
@@ -244,10 +252,15 @@ impl Seat<'_> {
             match rename_new((dir, &name), (&to.0, &to.1)) {
                 // A staged directory that its owner may not write: it goes back to be discarded.
                 Err(Errno::ACCESS) => {
-                    chmodat(dir, name.as_slice(), Mode::from_raw_mode(0o700), AtFlags::empty())?;
+                    set_mode(hold(dir, &name)?, 0o700)?;
                     rename_new((dir, &name), (&to.0, &to.1))?;
                 }
                 done => done?,
+            }
+            // What is made ready again is discarded. If something else had taken the name meanwhile, it is not for us to remove.
+            if !Arc::ptr_eq(&to.0, dir) && !look(&to.0, &to.1)?.is_some_and(|stat| member.is(&stat)) {
+                rename_new((&to.0, &to.1), (dir, &name))?;
+                return Err(Errno::EXIST);
             }
         }
         Ok(())
@@ -270,7 +283,7 @@ impl Seat<'_> {
         let main = self.place.stat_of(&self.place.name)?;
         let path = self.place.path();
         let is_unchanged = match (mine.main(), &main) {
-            (Some(member), Some(stat)) => member.is_unchanged(stat, &path),
+            (Some(member), Some(stat)) => self.dir().is_ok_and(|dir| member.is_unchanged(stat, dir, &self.place.name)),
             (None, None) => true,
             _ => false,
         };

@@ -478,9 +478,10 @@ fn a_store_inside_the_target_is_not_carried_away() {
     let lab = Lab::new();
     let inside = lab.data().join("assets/backups");
     fs::create_dir_all(&inside).unwrap();
-    let place = super::place::Place::find(&lab.data(), &[b"assets"]).unwrap();
+    let place = super::place::Place::find(&super::reach::Doors::default(), &lab.data(), &[b"assets"]).unwrap();
     assert!(matches!(super::guard::refuse_overlap(&[&place], &[inside]), Err(Error::Refused(_))));
-    let nested = super::place::Place::find(&lab.data().join("assets"), &[b"storage"]).unwrap();
+    let nested =
+        super::place::Place::find(&super::reach::Doors::default(), &lab.data().join("assets"), &[b"storage"]).unwrap();
     assert!(matches!(super::guard::refuse_overlap(&[&place, &nested], &[]), Err(Error::Refused(_))));
     assert!(super::guard::refuse_overlap(&[&place], &[lab.source()]).is_ok());
 }

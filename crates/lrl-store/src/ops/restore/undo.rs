@@ -9,7 +9,8 @@ use super::guard::{watch_database, watch_tree};
 use super::holders::{self, Holder};
 use super::locks::AskLocks;
 use super::place::Place;
-use super::record::{Half, Record, Side, suffixes};
+use super::reach::Doors;
+use super::record::{Half, Member, Record, Side, suffixes};
 use super::report::{Part, refuse_holders};
 use super::staging::reclaim;
 use super::swap::{Moved, Seat, is_settled, settle, swap};
@@ -107,18 +108,25 @@ impl Undone {
 
 /// Says whether a dead restore left something half done in the data directory: then it is no state to back up.
 pub fn is_half_done(data_dir: &Path, storage_dir: &Path) -> Result<bool> {
-    let Some(desk) = Desk::open(data_dir)? else { return Ok(false) };
+    let doors = Doors::default();
+    let Some(desk) = Desk::open(&doors, data_dir)? else { return Ok(false) };
     let Some(record) = desk.look()? else { return Ok(false) };
-    let places = record.places(data_dir, storage_dir)?;
+    let places = record.places(&doors, data_dir, storage_dir)?;
     let seats = seats(&record, &places);
     Ok(!is_settled(&seats, Side::Before)? && !is_settled(&seats, Side::Restored)?)
 }
 
 /// Takes up what a dead run left half done.
-pub(super) fn resume(data_dir: &Path, storage_dir: &Path, force: bool, locks: Option<AskLocks>) -> Result<Resumed> {
-    let Some(desk) = Desk::open(data_dir)? else { return Ok(Resumed::Nothing) };
+pub(super) fn resume(
+    doors: &Doors,
+    data_dir: &Path,
+    storage_dir: &Path,
+    force: bool,
+    locks: Option<AskLocks>,
+) -> Result<Resumed> {
+    let Some(desk) = Desk::open(doors, data_dir)? else { return Ok(Resumed::Nothing) };
     let Some((intent, record)) = desk.intent()? else { return Ok(Resumed::Nothing) };
-    let places = record.places(data_dir, storage_dir)?;
+    let places = record.places(doors, data_dir, storage_dir)?;
     let seats = seats(&record, &places);
     // An undo goes on below, though nothing is left to do: whoever asks for it again wants this one.
     if record.settle != record.live && is_settled(&seats, record.live)? {
@@ -141,6 +149,7 @@ pub(super) fn resume(data_dir: &Path, storage_dir: &Path, force: bool, locks: Op
         undone.returned.iter_mut().for_each(|one| one.kept.retain(|(_, kept)| kept.symlink_metadata().is_ok()));
     }
     reclaim(desk.dir());
+    places.iter().filter_map(|place| place.base.1.as_ref()).for_each(reclaim);
     Ok(Resumed::Settled(undone))
 }
 
@@ -154,13 +163,14 @@ pub fn undo(options: &UndoOptions) -> Result<Undone> {
             data_dir.display()
         ))
     };
-    let desk = Desk::open(data_dir)?.ok_or_else(nothing)?;
+    let doors = &Doors::default();
+    let desk = Desk::open(doors, data_dir)?.ok_or_else(nothing)?;
     if !options.dry_run {
-        if let Resumed::Settled(undone) = resume(data_dir, storage_dir, options.force, options.locks)? {
+        if let Resumed::Settled(undone) = resume(doors, data_dir, storage_dir, options.force, options.locks)? {
             return Ok(undone);
         }
     } else if let Some(record) = desk.look()? {
-        let places = record.places(data_dir, storage_dir)?;
+        let places = record.places(doors, data_dir, storage_dir)?;
         let seats = seats(&record, &places);
         let done = record.settle != record.live && is_settled(&seats, record.live)?;
         let side = if done { record.live.other() } else { record.settle };
@@ -169,7 +179,7 @@ pub fn undo(options: &UndoOptions) -> Result<Undone> {
         return Ok(Undone { dry_run: true, ..undone });
     }
     let last = desk.last()?.ok_or_else(nothing)?;
-    let places = last.places(data_dir, storage_dir)?;
+    let places = last.places(doors, data_dir, storage_dir)?;
     let side = last.live.other();
     let mut notes = Vec::new();
     let record = turned(&last, &places, side, storage_dir, &mut notes)?;
@@ -194,12 +204,15 @@ fn turned(last: &Record, places: &[Place], side: Side, storage: &Path, notes: &m
         let kept = target.half(side);
         for suffix in suffixes(target.part) {
             let name = kept.kept(suffix);
-            let path = place.dir_path.join(super::cursor::to_path(&name));
+            let path = place.kept_path(&name);
             let member = kept.members.iter().find(|member| member.suffix == suffix);
-            match (member, place.stat_of(&name)?) {
+            let is_same = |member: &Member, stat: &rustix::fs::Stat| {
+                place.shelf_dir().is_some_and(|dir| member.is_unchanged(stat, dir, &name))
+            };
+            match (member, place.kept_stat(&name)?) {
                 (None, None) => {}
                 (Some(_), None) => missing.push(format!("{} is not there any more", path.display())),
-                (Some(member), Some(stat)) if !member.is_unchanged(&stat, &path) => {
+                (Some(member), Some(stat)) if !is_same(member, &stat) => {
                     missing.push(format!("{} is not as it was kept", path.display()));
                 }
                 (Some(_), Some(_)) => {}

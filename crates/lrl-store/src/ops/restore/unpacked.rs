@@ -5,21 +5,25 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{AtFlags, CWD, Gid, Uid, chownat, ioctl_ficlone};
+use rustix::fs::ioctl_ficlone;
+use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
+use super::below::{Step, walk};
+use super::contents::is_own;
 use super::cursor::to_path;
 use super::database::adopt;
-use super::file::{Owners, create};
+use super::file::{Owners, create, give_at};
 use super::homes::Home;
 use super::place::Place;
+use super::stage::Taken;
 use crate::error::{Error, Result};
 use crate::progress::{Observer, checkpoint};
-use crate::set::extract::{self, Counts, extract};
+use crate::set::extract::{self, Counts, extract_into};
 use crate::set::hash::read_hashed;
 use crate::set::hex;
 use crate::set::manifest::{Assets, Database};
@@ -77,6 +81,7 @@ pub(super) fn stage_copy(
     place: &Place,
     home: &Home,
     owners: Owners,
+    taken: &Taken,
     observer: &dyn Observer,
     notes: &mut Vec<String>,
 ) -> Result<u64> {
@@ -105,7 +110,7 @@ pub(super) fn stage_copy(
     }
     compare(copy, (&hex(&sha256.finalize()), at), database.sha256.as_deref(), database.size_bytes, notes)?;
     observer.advance(0, 1);
-    adopt(&file, place, None, None, owners, &path)?;
+    taken.owner(adopt(&file, place, None, None, owners, &path)?);
     Ok(at)
 }
 
@@ -114,20 +119,30 @@ pub(super) fn unpack(
     archive: &Path,
     home: &Home,
     owners: Owners,
+    taken: &Taken,
     observer: &dyn Observer,
-) -> Result<(Arc<OwnedFd>, PathBuf, Counts)> {
+) -> Result<(Arc<OwnedFd>, Counts)> {
     let (dir, path) = home.staging.subdir("archive")?;
     let before = AtomicU64::new(0);
     let limit = |total: u64| home.room.spend(total.saturating_sub(before.swap(total, Ordering::Relaxed)));
     let recorded = owners.recorded && owners.all.is_none();
     let mut how = extract::Options { owners: recorded, limit: Some(&limit), watch: None, observer };
-    let counts = extract(archive, &path, &mut how)?;
-    Ok((dir, path, counts))
+    let counts = extract_into(archive, &dir, &path, &mut how)?;
+    taken.not_given(counts.not_given);
+    Ok((dir, counts))
 }
 
-/// Gives everything to the owner that was asked for. Sets of other programs have no directories in them: theirs go to the owner
-/// of what they replace, because the application could write nothing into root's.
-pub(super) fn give_away(top: &Path, place: &Place, owners: Owners, of_others: bool) -> Result<()> {
+/// Gives everything to the owner that was asked for, by handles: whoever owns the directory above can exchange names there. Sets
+/// of other programs have no directories in them: theirs go to the owner of what they replace, because the application could write
+/// nothing into root's.
+pub(super) fn give_away(
+    dir: &Arc<OwnedFd>,
+    name: &[u8],
+    place: &Place,
+    owners: Owners,
+    of_others: bool,
+    taken: &Taken,
+) -> Result<()> {
     let (owner, only_dirs) = match owners.all {
         Some(owner) => (owner, false),
         None if owners.recorded && of_others => match place.owner() {
@@ -136,30 +151,26 @@ pub(super) fn give_away(top: &Path, place: &Place, owners: Owners, of_others: bo
         },
         None => return Ok(()),
     };
-    for entry in walkdir::WalkDir::new(top) {
-        let failed = |e: walkdir::Error| {
-            let path = e.path().unwrap_or(top).to_path_buf();
-            Error::io("look at", path)(e.into())
-        };
-        let entry = entry.map_err(failed)?;
-        if only_dirs && !entry.file_type().is_dir() {
-            continue;
+    let given = walk(dir, name, false, &mut |step: &Step<'_>| {
+        if step.is_dir() || !only_dirs {
+            taken.owner(give_at(step.dir, step.name, owner, owners.all.is_some())?);
         }
-        let (uid, gid) = (Some(Uid::from_raw(owner.0)), Some(Gid::from_raw(owner.1)));
-        chownat(CWD, entry.path(), uid, gid, AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(|e| Error::io("give away", entry.path())(e.into()))?;
-    }
-    Ok(())
+        Ok(true)
+    });
+    given.map_err(|e: Errno| Error::io("give away", place.path())(e.into()))
 }
 
-/// Counts the regular files below a directory, and their bytes.
-pub(super) fn count(top: &Path) -> Counts {
-    let files = walkdir::WalkDir::new(top).into_iter().flatten().filter(|entry| entry.file_type().is_file());
-    files.fold(Counts::default(), |sum, entry| Counts {
-        files: sum.files + 1,
-        bytes: sum.bytes + entry.metadata().map_or(0, |meta| meta.len()),
-        links: sum.links,
-    })
+/// Counts the regular files below a name in a directory, and their bytes.
+pub(super) fn count(dir: &Arc<OwnedFd>, name: &[u8]) -> Counts {
+    let mut sum = Counts::default();
+    let _ = walk(dir, name, true, &mut |step: &Step<'_>| {
+        if step.is_file() {
+            sum.files += 1;
+            sum.bytes += step.stat.st_size as u64;
+        }
+        Ok(true)
+    });
+    sum
 }
 
 /// What a directory holds, and what it takes.
@@ -179,26 +190,35 @@ impl Held {
     }
 }
 
-/// Weighs all that is below a path, as far as it can be read.
-pub(super) fn weigh(top: &Path) -> Held {
-    use std::os::unix::fs::MetadataExt;
-    walkdir::WalkDir::new(top).into_iter().flatten().fold(Held::default(), |sum, entry| {
-        let meta = entry.metadata().ok();
-        let of = |value: &dyn Fn(&std::fs::Metadata) -> u64| meta.as_ref().map_or(0, value);
-        let is_file = entry.file_type().is_file();
-        Held {
-            entries: sum.entries + 1,
-            bytes: sum.bytes + if is_file { of(&|meta| meta.len()) } else { 0 },
-            space: sum.space + of(&|meta| meta.blocks() * 512 / if is_file { meta.nlink().max(1) } else { 1 }),
+/// Weighs a name in an open directory and all that is below it, as far as it can be read. What lrl keeps in uploads of which the
+/// contents are exchanged is not theirs.
+pub(super) fn weigh(dir: &Arc<OwnedFd>, name: &[u8]) -> Held {
+    let mut sum = Held::default();
+    let _ = walk(dir, name, true, &mut |step: &Step<'_>| {
+        if step.depth == 1 && is_own(step.name) {
+            return Ok(false);
         }
-    })
+        let (stat, is_file) = (step.stat, step.is_file());
+        sum.entries += 1;
+        sum.bytes += if is_file { stat.st_size as u64 } else { 0 };
+        sum.space += stat.st_blocks as u64 * 512 / if is_file { (stat.st_nlink as u64).max(1) } else { 1 };
+        Ok(true)
+    });
+    sum
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::path::Path;
 
-    use super::weigh;
+    use super::super::reach::Doors;
+    use super::Held;
+
+    fn weigh(path: &Path) -> Held {
+        let dir = Doors::default().open(path.parent().unwrap()).unwrap().unwrap();
+        super::weigh(&dir, std::os::unix::ffi::OsStrExt::as_bytes(path.file_name().unwrap()))
+    }
 
     #[test]
     fn a_tree_weighs_what_is_in_it_and_names_of_one_file_share_it() {

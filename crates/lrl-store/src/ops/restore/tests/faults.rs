@@ -24,6 +24,14 @@ pub(super) fn old_lab() -> (Lab, Snapshot) {
 
 #[test]
 fn a_step_that_fails_puts_everything_back() {
+    for contents in [false, true] {
+        super::super::contents::tests::force(contents);
+        each_step_fails();
+    }
+    super::super::contents::tests::force(false);
+}
+
+fn each_step_fails() {
     let mut at = 0;
     loop {
         let (lab, snapshot) = old_lab();

@@ -1,5 +1,6 @@
 //! Trees of uploads: every kind of entry, hostile lists, single paths, files that are taken over.
 
+use super::super::{UndoOptions, undo};
 use super::*;
 
 #[test]
@@ -83,7 +84,7 @@ fn one_file_or_directory_takes_its_place() {
 }
 
 #[test]
-fn a_planted_link_is_never_followed() {
+fn a_link_to_the_data_is_followed_and_stays_and_one_below_is_not() {
     let lab = Lab::new();
     lab.write("assets/ab/x.txt", b"x");
     lab.write("lrl.db", b"database");
@@ -94,15 +95,80 @@ fn a_planted_link_is_never_followed() {
     fs::write(elsewhere.join("lrl.db"), b"elsewhere").unwrap();
     symlink(&elsewhere, lab.data().join("assets")).unwrap();
     symlink(elsewhere.join("lrl.db"), lab.data().join("lrl.db")).unwrap();
+    let outside = lab.dir.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    symlink(&outside, elsewhere.join("ab")).unwrap();
     let result = lab.restore(&snapshot, What::Path(b"assets/ab/x.txt".to_vec()));
     assert!(matches!(result, Err(Error::Refused(_))), "{result:?}");
-    let before = look(&elsewhere);
+    fs::remove_file(elsewhere.join("ab")).unwrap();
+    let before = look_inside(&elsewhere);
+    let db = lab.dir.path().join("db");
+    fs::create_dir(&db).unwrap();
+    fs::rename(elsewhere.join("lrl.db"), db.join("real.db")).unwrap();
+    fs::write(db.join("real.db-wal"), b"old wal").unwrap();
+    fs::remove_file(lab.data().join("lrl.db")).unwrap();
+    symlink("../db/real.db", lab.data().join("lrl.db")).unwrap();
     let report = lab.restore(&snapshot, What::Whole).unwrap();
-    assert_eq!(look(&elsewhere), before);
-    assert_eq!(fs::read_link(lab.data().join("assets.pre-restore")).unwrap(), elsewhere);
-    assert_eq!(fs::read_link(lab.data().join("lrl.db.pre-restore")).unwrap(), elsewhere.join("lrl.db"));
-    assert_eq!(look(&lab.data().join("assets")), look(&lab.source().join("assets")));
+    let is_link = |name: &str| fs::symlink_metadata(lab.data().join(name)).unwrap().is_symlink();
+    assert!(is_link("assets") && is_link("lrl.db"));
+    assert_eq!(look(&elsewhere), look(&lab.source().join("assets")));
+    assert_eq!(fs::read(db.join("real.db")).unwrap(), b"database");
+    assert_eq!(names_in(&db), ["real.db", "real.db.pre-restore", "real.db.pre-restore-wal"]);
+    assert_eq!(names_in(&lab.data()), ["assets", "lrl.db"]);
     assert_eq!(report.notes.iter().filter(|note| note.contains("symbolic link")).count(), 2);
+    let options = lab.options(What::Whole);
+    let (data_dir, storage_dir) = (options.data_dir, options.storage_dir);
+    undo(&UndoOptions { data_dir, storage_dir, dry_run: false, force: false, locks: None }).unwrap();
+    assert!(is_link("assets") && is_link("lrl.db"));
+    assert_eq!(fs::read(db.join("real.db")).unwrap(), b"elsewhere");
+    assert_eq!(fs::read(db.join("real.db-wal")).unwrap(), b"old wal");
+    let mut back = look_inside(&elsewhere);
+    back.insert(b"lrl.db".to_vec(), before[b"lrl.db".as_slice()].clone());
+    assert_eq!(back, before);
+}
+
+#[test]
+fn a_link_that_another_user_could_have_planted_is_not_followed() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let lab = Lab::new();
+    lab.write("assets/x", b"x");
+    lab.write("lrl.db", b"database");
+    let snapshot = lab.snapshot();
+    let own = |path: &Path, uid: u32| std::os::unix::fs::lchown(path, Some(uid), Some(uid)).unwrap();
+    let victim = lab.dir.path().join("victim");
+    fs::create_dir(&victim).unwrap();
+    fs::write(victim.join("lrl.db"), b"root's").unwrap();
+    fs::create_dir_all(lab.data()).unwrap();
+    own(&lab.data(), 4321);
+    let before = look(&victim);
+    for (name, target) in
+        [("assets", victim.clone()), ("lrl.db", victim.join("lrl.db")), ("lrl.db", victim.join("new"))]
+    {
+        let link = lab.data().join(name);
+        symlink(&target, &link).unwrap();
+        own(&link, 4321);
+        let Err(Error::Refused(text)) = lab.restore(&snapshot, What::Whole) else { panic!("{name} was followed") };
+        assert!(text.contains("symbolic link of user 4321") && text.contains("--data-dir"), "{text}");
+        assert_eq!(look(&victim), before);
+        fs::remove_file(&link).unwrap();
+    }
+    // A data directory that somebody else's link leads to, the same.
+    let link = lab.dir.path().join("link");
+    symlink(&victim, &link).unwrap();
+    own(&link, 4321);
+    let options = Options { data_dir: link, ..lab.options(What::Whole) };
+    assert!(matches!(lab.restore_with(&snapshot, &options), Err(Error::Refused(_))));
+    assert_eq!(look(&victim), before);
+    // What is the same user's on both ends is theirs to arrange.
+    let volume = lab.dir.path().join("volume");
+    fs::create_dir(&volume).unwrap();
+    own(&volume, 4321);
+    symlink(&volume, lab.data().join("assets")).unwrap();
+    own(&lab.data().join("assets"), 4321);
+    lab.restore(&snapshot, What::Whole).unwrap();
+    assert_eq!(look(&volume), look(&lab.source().join("assets")));
 }
 
 fn entry(path: &str, kind: Kind) -> Entry {
@@ -183,8 +249,8 @@ fn a_very_deep_tree_comes_back_and_a_failed_one_is_cleaned_up() {
     assert!(lab.restore(&lab.snapshot_of(list), What::Whole).is_err());
     assert_eq!(names_in(&lab.data()), ["assets"]);
     // Its path is too long for most functions: leave nothing behind all the same.
-    let data = super::super::staging::open_home(&lab.data()).unwrap().unwrap();
-    super::super::staging::remove_tree(&data, b"assets").unwrap();
+    let data = super::super::reach::Doors::default().open(&lab.data()).unwrap().unwrap();
+    super::super::below::remove_tree(&data, b"assets").unwrap();
     assert!(names_in(&lab.data()).is_empty());
 }
 
@@ -195,17 +261,23 @@ fn staging_directories_of_dead_runs_go_and_those_of_others_stay() {
     let dead = lab.data().join(".lrl-restore-dead");
     fs::create_dir_all(dead.join("deep/er")).unwrap();
     fs::write(dead.join("deep/er/file"), b"rest").unwrap();
+    fs::write(dead.join(".lrl-staging"), b"").unwrap();
+    // Whoever owns the directory above can give a directory of ours such a name.
+    let renamed = lab.data().join(".lrl-restore-renamed");
+    fs::create_dir(&renamed).unwrap();
+    fs::write(renamed.join("private"), b"not a restore's").unwrap();
+    set_mode(&renamed, 0o700);
     symlink(lab.source(), dead.join("link")).unwrap();
     set_mode(&dead.join("deep"), 0o000);
     set_mode(&dead, 0o700);
     let open = lab.data().join(".lrl-restore-open");
     fs::create_dir(&open).unwrap();
     set_mode(&open, 0o755);
-    let home = super::super::staging::open_home(&lab.data()).unwrap().unwrap();
+    let home = super::super::reach::Doors::default().open(&lab.data()).unwrap().unwrap();
     let alive = super::super::staging::Staging::create(&home, &lab.data()).unwrap();
     fs::write(alive.path.join("file"), b"in use").unwrap();
     lab.restore(&lab.snapshot(), What::Whole).unwrap();
-    assert!(!dead.exists() && open.exists() && alive.path.join("file").exists());
+    assert!(!dead.exists() && open.exists() && renamed.join("private").exists() && alive.path.join("file").exists());
     assert!(lab.source().join("assets/x").exists());
 }
 
@@ -226,7 +298,7 @@ fn without_room_right_files_are_shared_and_the_report_says_so() {
     let snapshot = lab.snapshot();
     lab.restore(&snapshot, What::Whole).unwrap();
     set_mtime(&lab.data().join("assets/touched"), 5, 5);
-    let dir = super::super::staging::open_home(&lab.data()).unwrap().unwrap();
+    let dir = super::super::reach::Doors::default().open(&lab.data()).unwrap().unwrap();
     let owners = Owners { all: None, recorded: true };
     let tree = |snapshot: &Snapshot| Tree {
         store: &lab.store,
@@ -359,15 +431,45 @@ fn a_disk_without_room_for_two_takes_what_is_right_over_or_refuses() {
 }
 
 #[test]
-fn a_mount_point_is_refused_before_anything_is_written() {
+fn the_contents_of_a_mount_change_places_and_come_back() {
     let Some(disk) = Disk::new("8m") else { return };
     let lab = Lab::new();
-    lab.write("storage/x", b"x");
+    lab.write("storage/x/y", b"new");
+    lab.write("storage/z", b"new");
+    set_mode(&lab.source().join("storage"), 0o750);
     let snapshot = lab.snapshot();
-    let options = Options { storage_dir: disk.0.path().to_path_buf(), ..lab.options(What::Whole) };
-    let Err(Error::Refused(text)) = lab.restore_with(&snapshot, &options) else { panic!() };
-    assert!(text.contains("mount point"), "{text}");
-    assert!(!lab.data().exists() && names_in(disk.0.path()).is_empty());
+    let mount = disk.0.path().to_path_buf();
+    fs::create_dir(mount.join("x")).unwrap();
+    fs::write(mount.join("x/y"), b"old").unwrap();
+    set_mtime(&mount, 1_600_000_000, 7);
+    let old = look(&mount);
+    let options = Options { storage_dir: mount.clone(), ..lab.options(What::Whole) };
+    let live = || {
+        let mut seen = look(&mount);
+        seen.retain(|path, _| !path.starts_with(b".lrl."));
+        seen
+    };
+    let report = lab.restore_with(&snapshot, &options).unwrap();
+    assert_eq!(live(), look(&lab.source().join("storage")));
+    assert_eq!(report.restored[0].kept[0].1, mount.join(".lrl.pre-restore"));
+    assert_eq!(names_in(&mount), [".lrl.pre-restore", "x", "z"]);
+    assert_eq!(fs::read(mount.join(".lrl.pre-restore/x/y")).unwrap(), b"old");
+    let undo_options = UndoOptions {
+        data_dir: options.data_dir.clone(),
+        storage_dir: mount.clone(),
+        dry_run: false,
+        force: false,
+        locks: None,
+    };
+    undo(&undo_options).unwrap();
+    assert_eq!(live(), old);
+    undo(&undo_options).unwrap();
+    assert_eq!(live(), look(&lab.source().join("storage")));
+    // One file below a mount is staged on its disk.
+    let path = What::Path(b"storage/x/y".to_vec());
+    fs::write(mount.join("x/y"), b"changed").unwrap();
+    lab.restore_with(&snapshot, &Options { what: path, ..options }).unwrap();
+    assert_eq!(fs::read(mount.join("x/y")).unwrap(), b"new");
 }
 
 #[test]
