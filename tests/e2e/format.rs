@@ -322,6 +322,7 @@ fn sample_snapshot(pack: PackId, list: ChunkId, root: ChunkId) -> Snapshot {
             reason: text("cannot be read: permission denied"),
             lost: true,
         }],
+        shrunk: Vec::new(),
     }
 }
 

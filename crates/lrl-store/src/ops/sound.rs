@@ -185,6 +185,8 @@ mod tests {
             database: None,
             uploads: Some(half),
             problems: Vec::new(),
+            added_bytes: None,
+            shrunk: Vec::new(),
         };
         let (name, _) = store.publish(&snapshot).unwrap();
         let place = tempfile::tempdir().unwrap();

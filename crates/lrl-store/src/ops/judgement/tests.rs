@@ -52,6 +52,7 @@ fn snapshot(change: impl FnOnce(&mut Snapshot)) -> Snapshot {
         database: Some(database),
         uploads: Some(uploads),
         problems: Vec::new(),
+        added_bytes: None,
         shrunk: Vec::new(),
     };
     change(&mut snapshot);
