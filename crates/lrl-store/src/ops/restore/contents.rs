@@ -103,6 +103,8 @@ impl<'a> Contents<'a> {
         let (full, part) = (self.full(side), self.part(side));
         let (other_full, other_part) = (self.full(side.other()), self.part(side.other()));
         let mut state = self.state(side)?;
+        // Who is not root needs the right to write into what is emptied and filled, until the mode is set in the end.
+        open_up(self.dir).map_err(self.io("set the mode of", b""))?;
         if let (
             Some((dir, name)),
             Side::Restored,
@@ -114,8 +116,6 @@ impl<'a> Contents<'a> {
             state.full = true;
         }
         if !self.is_settled(side)? {
-            // Who is not root needs the right to write into what is emptied and filled, until the mode is set in the end.
-            open_up(self.dir).map_err(self.io("set the mode of", b""))?;
             if !state.full && !state.part {
                 let missing = Error::Missing { object: self.path_of(&full).display().to_string() };
                 return Err(missing);
@@ -133,14 +133,14 @@ impl<'a> Contents<'a> {
             }
             self.empty(&part, side)?;
         }
-        self.time(side);
         // What had been made ready, and is not wanted, goes where that was.
         if let (Some((dir, name)), Side::Before) = (staged, side)
             && self.state(side)?.other_full
         {
             move_dir((self.dir, &other_full), (dir, name)).map_err(self.io("rename", &other_full))?;
-            self.time(side);
         }
+        self.close(side)?;
+        self.time(side);
         Ok(())
     }
 
@@ -212,7 +212,11 @@ impl<'a> Contents<'a> {
         }
         // That of the record, which somebody else may have written, only as far as its owner got more rights for a while.
         let recorded = self.target.half(side).main().map_or(stat.st_mode, |member| member.mode);
-        let mode = if stat.st_mode & 0o7777 == (recorded | 0o700) & 0o7777 { recorded } else { stat.st_mode };
+        let mut mode = if stat.st_mode & 0o7777 == (recorded | 0o700) & 0o7777 { recorded } else { stat.st_mode };
+        if !rustix::process::geteuid().is_root() {
+            // There is more to remove: `close` takes the right.
+            mode |= 0o700;
+        }
         if own.st_mode & 0o7777 != mode & 0o7777 {
             set_mode(self.dir, mode).map_err(self.io("set the mode of", b""))?;
         }
@@ -220,6 +224,16 @@ impl<'a> Contents<'a> {
         let removed = step(|| unlinkat(self.dir, part, AtFlags::REMOVEDIR));
         removed.map_err(self.io("remove", part))?;
         self.sync(b".")
+    }
+
+    /// Takes back the rights that only who is not root needs.
+    fn close(&self, side: Side) -> Result<()> {
+        let Some(member) = self.target.half(side).main().filter(|_| !rustix::process::geteuid().is_root()) else {
+            return Ok(());
+        };
+        let mode = fstat(self.dir).map_err(self.io("look at", b""))?.st_mode;
+        let is_opened = mode & 0o7777 != member.mode & 0o7777 && mode & 0o7777 == (member.mode | 0o700) & 0o7777;
+        if is_opened { set_mode(self.dir, member.mode).map_err(self.io("set the mode of", b"")) } else { Ok(()) }
     }
 
     /// Gives the directory the time that it had with this side.
@@ -245,7 +259,8 @@ impl<'a> Contents<'a> {
             for entry in Dir::read_from(from).map_err(|e| Error::io("list", path)(e.into()))? {
                 let entry = entry.map_err(|e| Error::io("list", path)(e.into()))?;
                 let name = entry.file_name().to_bytes();
-                if !matches!(name, b"." | b"..") && !(skip_own && is_own(name)) {
+                let is_skipped = matches!(name, b"." | b"..") || skip_own && is_own(name);
+                if !is_skipped {
                     names.push(name.to_vec());
                 }
                 if names.len() == BATCH {

@@ -30,6 +30,7 @@ use crate::storage::room::{Reserve, free_at};
 /// The files of a set and where they go.
 struct Set<'a> {
     doors: &'a Doors,
+    taken: Taken,
     database: Option<(&'a Database, PathBuf, Place)>,
     assets: Option<(&'a Assets, PathBuf)>,
     /// Targets of the archive's roots, with their names in it.
@@ -65,14 +66,14 @@ pub fn restore_set(manifest_path: &Path, options: &Options, observer: &dyn Obser
     for place in set.places_mut() {
         homes.open(place, doors, &mut made, home_owner)?;
     }
-    let taken = Taken::default();
     observer.phase(Phase::Restore, set.bytes());
     if let Some((database, copy, place)) = &set.database {
         let home = homes.of(place)?;
-        let len = stage_copy(database, copy, place, home, owners, &taken, observer, &mut report.notes)?;
+        let (len, was_given) = stage_copy(database, copy, place, home, owners, observer, &mut report.notes)?;
+        set.taken.owner(was_given);
         report.add(Part::Database, place, 1, len)?;
     }
-    let unpacked = set.unpack(manifest.lrl.is_none(), options, &mut homes, &mut made, &mut report, &taken, observer)?;
+    let unpacked = set.unpack(manifest.lrl.is_none(), options, &mut homes, &mut made, &mut report, observer)?;
     checkpoint(observer)?;
     homes.sync()?;
     if !options.force {
@@ -88,7 +89,7 @@ pub fn restore_set(manifest_path: &Path, options: &Options, observer: &dyn Obser
     let placed = incoming::place(doors, options, format!("set {}", manifest_path.display()), &incoming)?;
     made.keep();
     report.placed(placed, set.database.is_some());
-    report.finish(TakeOver::No, &taken, owners);
+    report.finish(TakeOver::No, &set.taken, owners);
     Ok(report)
 }
 
@@ -118,7 +119,8 @@ impl<'a> Set<'a> {
             (None, Some(_), What::Whole) => notes.push("the set holds no database: the one here was left alone".into()),
             _ => {}
         }
-        let mut set = Set { doors, database: None, assets: None, roots: Vec::new(), manifest: path };
+        let mut set =
+            Set { doors, taken: Taken::default(), database: None, assets: None, roots: Vec::new(), manifest: path };
         if let Some(database) = database {
             let place = Place::find(doors, &options.data_dir, &[DATABASE])?;
             set.database = Some((database, find_beside(path, &database.backup)?, place));
@@ -181,7 +183,6 @@ impl<'a> Set<'a> {
         homes: &mut Homes,
         made: &mut Made,
         report: &mut Report,
-        taken: &Taken,
         observer: &dyn Observer,
     ) -> Result<Vec<Arc<OwnedFd>>> {
         let Some((assets, archive)) = self.assets.clone() else { return Ok(Vec::new()) };
@@ -189,7 +190,7 @@ impl<'a> Set<'a> {
         let none = || Error::Missing { object: options.data_dir.display().to_string() };
         // Where most of it goes.
         let data = self.roots.first().map(|(_, place)| homes.of(place)).ok_or_else(none)??;
-        let (dir, counts) = unpack(&archive, data, owners, taken, observer)?;
+        let (dir, counts) = unpack(&archive, data, owners, &self.taken, observer)?;
         note_count(assets, &counts, &mut report.notes);
         self.roots = self.find_roots(&dir, options, &mut report.notes)?;
         let storage = count(&dir, STORAGE);
@@ -199,11 +200,11 @@ impl<'a> Set<'a> {
             let home = homes.of(place)?;
             let from = if is_other_mount(&home.staging.dir, &dir) {
                 // Another disk: nothing can be renamed to there, so the archive is unpacked there as well.
-                unpack(&archive, home, owners, taken, observer)?.0
+                unpack(&archive, home, owners, &self.taken, observer)?.0
             } else {
                 Arc::clone(&dir)
             };
-            give_away(&from, root, place, owners, of_others, taken)?;
+            give_away(&from, root, place, owners, of_others, &self.taken)?;
             let (files, bytes) = match *root {
                 STORAGE => (storage.files, storage.bytes),
                 _ => (counts.files.saturating_sub(storage.files), counts.bytes.saturating_sub(storage.bytes)),

@@ -74,17 +74,17 @@ fn compare(
     }
 }
 
-/// Copies the database of a set into the staging directory and returns its length; the copy is what is proved.
+/// Copies the database of a set into the staging directory; returns its length, and whether it got its owner. The copy is what is
+/// proved.
 pub(super) fn stage_copy(
     database: &Database,
     copy: &Path,
     place: &Place,
     home: &Home,
     owners: Owners,
-    taken: &Taken,
     observer: &dyn Observer,
     notes: &mut Vec<String>,
-) -> Result<u64> {
+) -> Result<(u64, bool)> {
     let path = home.staging.path.join(to_path(&place.name));
     let mut source = File::open(copy).map_err(Error::io("open", copy))?;
     let file = create(&home.staging.dir, &place.name).map_err(|e| Error::io("create", &path)(e.into()))?;
@@ -110,8 +110,7 @@ pub(super) fn stage_copy(
     }
     compare(copy, (&hex(&sha256.finalize()), at), database.sha256.as_deref(), database.size_bytes, notes)?;
     observer.advance(0, 1);
-    taken.owner(adopt(&file, place, None, None, owners, &path)?);
-    Ok(at)
+    Ok((at, adopt(&file, place, None, None, owners, &path)?))
 }
 
 /// Unpacks an archive into a staging directory.
@@ -201,7 +200,7 @@ pub(super) fn weigh(dir: &Arc<OwnedFd>, name: &[u8]) -> Held {
         let (stat, is_file) = (step.stat, step.is_file());
         sum.entries += 1;
         sum.bytes += if is_file { stat.st_size as u64 } else { 0 };
-        sum.space += stat.st_blocks as u64 * 512 / if is_file { (stat.st_nlink as u64).max(1) } else { 1 };
+        sum.space += stat.st_blocks as u64 * 512 / if is_file { stat.st_nlink.max(1) } else { 1 };
         Ok(true)
     });
     sum
