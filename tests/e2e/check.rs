@@ -47,8 +47,9 @@ fn a_backup_into_a_store_that_lost_its_packs_says_so_and_is_whole() {
     let run = lab.lrl("backup").expect(0);
     assert!(run.stderr.contains("is missing or cut short"), "{}", run.stderr);
     lab.lrl("check").expect(4);
-    lab.lrl("restore latest~1 --data-dir old").expect(1);
-    lab.lrl("restore latest --data-dir new").expect(0);
+    lab.lrl("restore latest~1 --data-dir old").expect(4);
+    lab.lrl("restore latest~1 --data-dir old --force").expect(1);
+    lab.lrl("restore --data-dir new").expect(0);
     // What is lost stays lost, and is said each time; what is stored again is not stored once more.
     std::thread::sleep(std::time::Duration::from_millis(3100));
     lab.lrl("backup --snapshot-only").expect(0);

@@ -38,7 +38,7 @@ fn snapshots(lab: &Lab, store: &str) -> Vec<Value> {
 /// Restores a snapshot of a store and returns a digest of the database and of all uploads.
 fn restored(lab: &Lab, store: &str, snapshot: &str, to: &str) -> Vec<(String, String)> {
     let _ = fs::remove_dir_all(lab.path(to));
-    lab.lrl(&format!("restore {snapshot} --data-dir {to} --store {store}")).expect(0);
+    lab.lrl(&format!("restore {snapshot} --force --data-dir {to} --store {store}")).expect(0);
     let mut found = Vec::new();
     let mut waiting = vec![lab.path(to)];
     while let Some(dir) = waiting.pop() {
@@ -264,7 +264,7 @@ fn a_second_store_has_every_backup_and_a_dead_line_costs_none() {
     let found = lab.lrl("backup --json").expect(0).json();
     assert_eq!(found["second_store"]["copied"].as_array().unwrap().len(), 1, "{found:#}");
     let log = bucket.take_log();
-    assert_eq!(log.len(), 5, "{log:#?}");
+    assert_eq!(log.len(), 7, "{log:#?}");
 
     // The line is dead; the backup is not.
     bucket.fault(|_, _| Some(Fault::Gone));

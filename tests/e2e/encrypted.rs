@@ -369,7 +369,7 @@ fn a_bucket_and_the_passphrase_bring_everything_back_on_an_empty_machine() {
     bucket.take_log();
     lab.lrl("backup").expect(0);
     let log = bucket.take_log();
-    assert!(log.len() <= 5, "{log:?}");
+    assert!(log.len() <= 7, "{log:?}");
     bucket.change(|objects| objects.iter().for_each(|(name, bytes)| assert!(!shows_canary(name, bytes), "{name}")));
     // What is kept near at hand of the store is sealed as well; the cache of file states is not.
     let cache = files(&lab.path("home/.cache/lrl"));

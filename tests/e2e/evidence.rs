@@ -76,7 +76,7 @@ fn the_whole_history_is_drilled_and_one_that_fails_stops_no_other() {
     assert_eq!(listed["snapshots"][2]["proven"], false);
     assert_eq!(listed["snapshots"][2]["last_drill"]["passed"], false);
     assert!(lab.lrl("snapshots").expect(0).stdout.contains("FAILED "));
-    let status = lab.lrl("status --json").expect(0).json();
+    let status = lab.lrl("status --json").expect(4).json();
     assert_eq!(status["proven"], good as u64);
     assert!(status["oldest_unproven"].is_string());
     // A document that cannot be read is a failure like any other.

@@ -33,6 +33,7 @@ mod hostile;
 #[path = "../../crates/lrl-store/src/storage/image.rs"]
 mod image;
 mod import;
+mod judgement;
 mod justfile;
 mod known;
 mod layers;

@@ -80,7 +80,7 @@ fn what_is_dead_is_written_down_waits_and_goes() {
     bucket.take_log();
     lab.lrl("backup --snapshot-only").expect(0);
     let log = bucket.take_log();
-    assert_eq!(log.len(), 5, "unchanged, with candidates: {log:#?}");
+    assert_eq!(log.len(), 7, "unchanged, with candidates: {log:#?}");
     let plan = lab.lrl("prune --grace 0 --dry-run --json").expect(0).json();
     assert!(count(&plan, "deleted") > 0, "{plan:#}");
     let third = lab.lrl("prune --grace 0 --json").expect(0).json();

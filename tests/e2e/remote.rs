@@ -157,7 +157,7 @@ fn every_verb_works_over_the_network_and_on_a_fresh_machine() {
     let run = lab.lrl("backup --json").expect(0).json();
     let log = bucket.take_log();
     assert_eq!(run["database_unchanged"], true);
-    assert_eq!(log.len(), 5, "{log:#?}");
+    assert_eq!(log.len(), 7, "{log:#?}");
 
     lab.upload("new/words.txt", b"words\n");
     lab.database().execute("UPDATE users SET display_name = 'Bob'", []).unwrap();

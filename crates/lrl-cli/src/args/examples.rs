@@ -35,7 +35,7 @@ Uploads of the second adapter go to $STORAGE_PATH, else to ./storage, wherever -
 
 EXAMPLES
   lrl restore --dry-run                          what would happen
-  lrl restore                                    the newest snapshot, both halves
+  lrl restore                                    the newest good snapshot, both parts
   lrl restore latest~1 --db-only                 yesterday's database, today's uploads
   lrl restore 3f9a --path assets/ab12/photo.jpg  one file
   lrl restore --manifest ./backups/backup_manifest_20260114_120000.json
@@ -62,7 +62,7 @@ EXAMPLES
 /// After `lrl export --help`.
 pub const EXPORT: &str = "\
 EXAMPLES
-  lrl export --out /media/usb/lab                the newest snapshot, with a RESTORE.md beside it
+  lrl export --out /media/usb/lab                the newest good snapshot, with a RESTORE.md beside it
   lrl export 20260114_120000 --out ./january";
 
 /// After `lrl import --help`.
@@ -138,8 +138,9 @@ EXAMPLES
 /// After `lrl forget --help`.
 pub const FORGET: &str = "\
 Each rule keeps what it keeps, in each source for itself (--source or lrl.toml name one alone): what no
-rule keeps is removed. The newest with a database, the newest with uploads and the newest that passed a
-drill always stay, and so does one whose time is in the future. Sets and records of drills stay, too;
+rule keeps is removed. The newest with a good database, the newest with good uploads and the newest that
+passed a drill always stay, and so does one whose time is in the future. Snapshots that are not good
+take no place in a rule; they stay while nothing newer is good, and for --keep-bad-within. Sets and records of drills stay, too;
 `lrl prune` gives the room back.
 
 EXAMPLES
@@ -172,14 +173,16 @@ EXAMPLES
 
 /// After `lrl status --help`.
 pub const STATUS: &str = "\
-Exits 4 when there is no good backup, or when the one of either half is older than --max-age.
-A backup is good when nothing is missing from it and its database could be read; one with a time
-in the future does not count. A `*` at the end of --store shows every store one level below, a line
+Exits 4 when the newest snapshot is not good, the newest drill or check failed, there is no good
+backup, or a limit is passed; each is a line, and with -q nothing else is printed. A backup is good
+when nothing is missing from it, its database could be read, it did not shrink suspiciously, and no
+drill or check failed on it; one with a time in the future does not count for the age. A `*` at the end of --store shows every store one level below, a line
 for each source; one that cannot be read counts as having no good backup.
 
 EXAMPLES
   lrl status
   lrl status --store 's3://bucket/*?endpoint=URL' --max-age 26h   the whole fleet
+  lrl status -q --max-age 26h --max-drill-age 8d --min-free 10%   silent when all is well
   lrl status --max-age 26h || mail -s 'the backup is late' ops@example.org";
 
 /// After `lrl init --help`.

@@ -1,13 +1,16 @@
-//! How the last backup of a source ended, good or bad: a small file in the store's directory, or in the cache of a store in a bucket. Only
-//! `lrl status` reads it, and nothing depends on it.
+//! How the last backup of a source ended, good or bad: a small file in the store's cache, which for a store in a bucket and an encrypted one
+//! is the user's. Only `lrl status` reads it, and nothing depends on it.
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use lrl_store::ops::backup::time_of;
+use lrl_store::storage::local::Local;
+use lrl_store::store::keys;
 use serde::{Deserialize, Serialize};
 
 use super::{Context, store};
@@ -54,18 +57,24 @@ pub fn read(context: &Context<'_>, source: &str) -> Option<RunRecord> {
 
 fn path(context: &Context<'_>, source: &str) -> Option<PathBuf> {
     let name = format!("last-run-{source}.json");
-    match context.paths().ok()?.store {
+    let place = match context.paths().ok()?.store {
         // Where no store is, nothing is made.
-        Place::Directory(path) => path.join("config").is_file().then(|| path.join(name)),
-        Place::Bucket(url) => {
-            let place: String = url.bytes().map(|b| format!("{b:02x}")).collect();
-            let start = place.len().saturating_sub(120);
-            Some(store::cache_dir(context).ok()?.join(format!("{}-{name}", &place[start..])))
-        }
-    }
+        Place::Directory(path) => match keys::is_encrypted(&Local::new(&path)) {
+            Ok(false) => {
+                return Some(path.join("cache").join(name)).filter(|path| path.parent().is_some_and(Path::is_dir));
+            }
+            // Names of sources are nobody else's business.
+            Ok(true) => std::path::absolute(&path).ok()?.into_os_string().into_vec(),
+            Err(_) => return None,
+        },
+        Place::Bucket(url) => url.into_bytes(),
+    };
+    let digits: String = place.iter().map(|b| format!("{b:02x}")).collect();
+    let start = digits.len().saturating_sub(120);
+    Some(store::cache_dir(context).ok()?.join(format!("{}-{name}", &digits[start..])))
 }
 
-fn put(path: &std::path::Path, record: &RunRecord) -> Option<()> {
+fn put(path: &Path, record: &RunRecord) -> Option<()> {
     let temporary = path.with_extension("json.new");
     let _ = fs::remove_file(&temporary);
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).ok()?;
