@@ -38,7 +38,7 @@ pub const TABLE: [(Exit, &str); 10] = [
     (Exit::Usage, "usage: the command line or lrl.toml is wrong"),
     (
         Exit::Incomplete,
-        "done, but one half is missing, an upload was unreadable, the database could not be verified, an old set could not be removed, a snapshot could not be copied, or earlier snapshots have vanished from the store",
+        "done, but one half is missing, an upload was unreadable, the database could not be verified, an old set could not be removed, a snapshot could not be copied, something was damaged and left out (--skip-damaged), or earlier snapshots have vanished from the store",
     ),
     (Exit::Wrong, "a drill or check found something wrong"),
     (Exit::SetFailed, "the snapshot is stored, but its set or its second store could not be written"),
@@ -68,6 +68,15 @@ pub enum Failure {
     Usage(String),
     /// The engine failed.
     Engine(Error),
+    /// The engine failed, and the command knows better what to say and what to do next.
+    Advised {
+        /// What happened.
+        error: Error,
+        /// The same in words.
+        message: String,
+        /// What to do next.
+        hint: Option<String>,
+    },
     /// Standard output could not be written.
     Output(io::Error),
 }
@@ -82,7 +91,7 @@ impl From<Error> for Failure {
 }
 
 /// What to do about a full disk.
-pub const NO_ROOM: &str = "make room on that disk: `lrl forget` with `lrl prune`, fewer sets (--keep-sets, --snapshot-only), older *.pre-restore; \
+pub const NO_ROOM: &str = "make room on that disk: `lrl forget` with `lrl prune`, fewer sets (--keep-sets, --snapshot-only), older *.pre-restore (`lrl restore --clean`); \
      or name another place with --backup or --store; --reserve sets how much a backup leaves free";
 
 impl Failure {
@@ -93,7 +102,7 @@ impl Failure {
             // Who closes the pipe (`lrl ls | head`) has seen enough.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
             Self::Output(_) => Exit::Failed,
-            Self::Engine(error) => match error {
+            Self::Engine(error) | Self::Advised { error, .. } => match error {
                 Error::NoStore { .. } => Exit::NoStore,
                 Error::Locked { .. } => Exit::Locked,
                 Error::Interrupted => Exit::Interrupted,
@@ -109,7 +118,7 @@ impl Failure {
         match self {
             Self::Usage(_) => "usage",
             Self::Output(_) => "output",
-            Self::Engine(error) => match error {
+            Self::Engine(error) | Self::Advised { error, .. } => match error {
                 Error::Corrupt { .. } => "corrupt",
                 Error::Missing { .. } => "missing",
                 Error::Unsupported { .. } => "unsupported",
@@ -132,6 +141,7 @@ impl Failure {
     pub fn message(&self) -> String {
         match self {
             Self::Usage(text) => text.clone(),
+            Self::Advised { message, .. } => message.clone(),
             Self::Engine(error) => error.to_string(),
             Self::Output(error) => format!("cannot write to standard output: {error}"),
         }
@@ -145,8 +155,12 @@ impl Failure {
     }
 
     /// Returns what to do next, where there is something better than reading the message again.
-    pub fn hint(&self) -> Option<&'static str> {
-        let Self::Engine(error) = self else { return None };
+    pub fn hint(&self) -> Option<&str> {
+        let error = match self {
+            Self::Engine(error) => error,
+            Self::Advised { hint, .. } => return hint.as_deref(),
+            Self::Usage(_) | Self::Output(_) => return None,
+        };
         match error {
             Error::NoStore { what: "bucket", .. } => {
                 Some("make the bucket where its host lets you, or look at its name, ?endpoint= and ?region=")
