@@ -48,6 +48,7 @@ mod remote;
 mod repair;
 mod replay;
 mod restore;
+mod restore_parts;
 mod retire;
 mod room;
 mod sample;

@@ -77,7 +77,7 @@ fn the_application_goes_on_writing_on_a_disk_that_backups_have_come_to_the_end_o
         listed = snapshots;
         if run.code != 0 {
             assert!([1, 5].contains(&run.code), "{} {}", run.code, run.stderr);
-            assert!(run.stderr.contains("3145728 of them are kept for the application"), "{}", run.stderr);
+            assert!(run.stderr.contains("3.0 MiB of them are kept for the application"), "{}", run.stderr);
             assert!(run.stderr.contains("lrl prune") && run.stderr.contains("--reserve"), "{}", run.stderr);
         }
         assert_eq!(files_with(&vol.join("backups"), ".tmp"), Vec::<std::path::PathBuf>::new());

@@ -13,7 +13,7 @@ use std::process::{Command, Output};
 
 use crate::common::{Lab, Run, sha256};
 
-/// What a name in a tree is: kind and mode, owner, time, contents, whether it has holes, and the first name of the same file.
+/// What a name in a tree is: kind and mode, owner, time, contents, whether it has holes, and the first other name of the same file in the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
     pub mode: u32,
@@ -41,8 +41,10 @@ pub fn look(top: &Path) -> BTreeMap<Vec<u8>, Seen> {
         } else {
             contents = meta.len().to_string().into_bytes();
         }
-        let first =
-            (meta.is_file() && meta.nlink() > 1).then(|| firsts.entry(meta.ino()).or_insert(name.clone()).clone());
+        // The file's first name has none: what is shared with another tree is the same as what is not.
+        let first = (meta.is_file() && meta.nlink() > 1)
+            .then(|| firsts.entry(meta.ino()).or_insert(name.clone()).clone())
+            .filter(|first| *first != name);
         let seen_here = Seen {
             mode: meta.mode(),
             owner: (meta.uid(), meta.gid()),

@@ -32,6 +32,11 @@ pub struct File {
 }
 
 impl File {
+    /// Returns the value of a key that is no list.
+    pub fn value(&self, key: &str) -> Option<&str> {
+        self.values.get(key)?.first().map(String::as_str)
+    }
+
     /// Says whether the file sets this key.
     pub fn sets(&self, key: &str) -> bool {
         self.values.contains_key(key)

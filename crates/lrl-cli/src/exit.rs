@@ -38,7 +38,7 @@ pub const TABLE: [(Exit, &str); 10] = [
     (Exit::Usage, "usage: the command line or lrl.toml is wrong"),
     (
         Exit::Incomplete,
-        "done, but the backup is much smaller than before, one half is missing, an upload was unreadable, the database could not be verified, an old set could not be removed, a snapshot could not be copied, or earlier snapshots have vanished from the store",
+        "done, but the backup is much smaller than before, one half is missing, an upload was unreadable, the database could not be verified, an old set could not be removed, a snapshot could not be copied, something was damaged and left out (--skip-damaged), or earlier snapshots have vanished from the store",
     ),
     (
         Exit::Wrong,
@@ -95,6 +95,15 @@ pub enum Failure {
     Contradicted(String),
     /// A place where a store is known has none, or another one; the text names both.
     Gone(String),
+    /// The engine failed, and the command knows better what to say and what to do next.
+    Advised {
+        /// What happened.
+        error: Error,
+        /// The same in words.
+        message: String,
+        /// What to do next.
+        hint: Option<String>,
+    },
     /// Standard output could not be written.
     Output(io::Error),
 }
@@ -109,7 +118,7 @@ impl From<Error> for Failure {
 }
 
 /// What to do about a full disk.
-pub const NO_ROOM: &str = "make room on that disk: `lrl forget` with `lrl prune`, fewer sets (--keep-sets, --snapshot-only), older *.pre-restore; \
+pub const NO_ROOM: &str = "make room on that disk: `lrl forget` with `lrl prune`, fewer sets (--keep-sets, --snapshot-only), older *.pre-restore (`lrl restore --clean`); \
      or name another place with --backup or --store; --reserve sets how much a backup leaves free";
 
 impl Failure {
@@ -123,7 +132,7 @@ impl Failure {
             // Who closes the pipe (`lrl ls | head`) has seen enough.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
             Self::Output(_) => Exit::Failed,
-            Self::Engine(error) => match error {
+            Self::Engine(error) | Self::Advised { error, .. } => match error {
                 Error::NoStore { .. } => Exit::NoStore,
                 Error::Locked { .. } => Exit::Locked,
                 Error::Interrupted => Exit::Interrupted,
@@ -142,7 +151,7 @@ impl Failure {
             Self::Gone(_) => "store_gone",
             Self::Contradicted(_) => "contradicted",
             Self::Output(_) => "output",
-            Self::Engine(error) => match error {
+            Self::Engine(error) | Self::Advised { error, .. } => match error {
                 Error::Corrupt { .. } => "corrupt",
                 Error::Missing { .. } => "missing",
                 Error::Unsupported { .. } => "unsupported",
@@ -165,6 +174,7 @@ impl Failure {
     pub fn message(&self) -> String {
         match self {
             Self::Usage(text) | Self::NotGood(text) | Self::Gone(text) | Self::Contradicted(text) => text.clone(),
+            Self::Advised { message, .. } => message.clone(),
             Self::Engine(error) => error.to_string(),
             Self::Output(error) => format!("cannot write to standard output: {error}"),
         }
@@ -178,9 +188,10 @@ impl Failure {
     }
 
     /// Returns what to do next, where there is something better than reading the message again.
-    pub fn hint(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<&str> {
         let error = match self {
             Self::Engine(error) => error,
+            Self::Advised { hint, .. } => return hint.as_deref(),
             Self::NotGood(_) => {
                 return Some(
                     "without a name the newest good one is used; `lrl snapshots` lists them; --force uses this one all the same",

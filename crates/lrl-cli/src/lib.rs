@@ -21,6 +21,7 @@ use std::io::Write;
 use std::panic::{self, AssertUnwindSafe};
 
 use clap::FromArgMatches;
+use clap::error::{ContextKind, ContextValue};
 
 use args::{Cli, Verb};
 use cmd::Context;
@@ -36,11 +37,11 @@ pub fn run(arguments: &[OsString]) -> Exit {
     }
     let first = match args::parse(arguments) {
         Ok(matches) => matches,
-        Err(error) => return usage(arguments, &error),
+        Err(error) => return usage(arguments, error),
     };
     let early = match Cli::from_arg_matches(&first) {
         Ok(cli) => cli,
-        Err(error) => return usage(arguments, &error),
+        Err(error) => return usage(arguments, error),
     };
     // A completion script must not depend on the directory in which it is made.
     let file = match early.command {
@@ -55,7 +56,7 @@ pub fn run(arguments: &[OsString]) -> Exit {
         .and_then(|matches| Cli::from_arg_matches(&matches).map(|cli| (matches, cli)));
     let (matches, cli) = match parsed {
         Ok(parsed) => parsed,
-        Err(error) => return usage(arguments, &error),
+        Err(error) => return usage(arguments, error),
     };
     let term = Term::new(&cli.global);
     if let Some(path) = &file.path {
@@ -90,8 +91,28 @@ fn end(term: &Term, result: exit::Result, proving: bool) -> Exit {
     }
 }
 
+/// Commands that overwrite or delete.
+const DESTRUCTIVE: [&str; 4] = ["restore", "forget", "prune", "remove"];
+
+/// Whoever mistyped a command that reads must not be led to one that overwrites or deletes.
+fn suggest_no_harm(error: &mut clap::Error) {
+    let kind = ContextKind::SuggestedSubcommand;
+    let is_harmless = |name: &str| !DESTRUCTIVE.contains(&name);
+    let left: Vec<String> = match error.get(kind) {
+        Some(ContextValue::String(name)) => Some(name.clone()).into_iter().filter(|name| is_harmless(name)).collect(),
+        Some(ContextValue::Strings(names)) => names.iter().filter(|name| is_harmless(name)).cloned().collect(),
+        _ => return,
+    };
+    // An empty list would still be printed as a tip.
+    match left.is_empty() {
+        true => _ = error.remove(kind),
+        false => _ = error.insert(kind, ContextValue::Strings(left)),
+    }
+}
+
 /// Help and version end well; everything else that the parser says is a usage error, with `--json` also as a document.
-fn usage(arguments: &[OsString], error: &clap::Error) -> Exit {
+fn usage(arguments: &[OsString], mut error: clap::Error) -> Exit {
+    suggest_no_harm(&mut error);
     // Nobody is left to tell when this fails.
     let _ = error.print();
     if error.exit_code() == 0 {

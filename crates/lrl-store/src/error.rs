@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::progress::size;
+
 /// The engine's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -92,7 +94,7 @@ pub enum Error {
         detail: String,
     },
     /// The disk has no more room above what is kept free for the application.
-    #[error("the disk of {} is nearly full: {free} bytes are free{}", path.display(), claims(*reserve, *needed))]
+    #[error("the disk of {} is nearly full: {} are free{}", path.display(), size(*free), claims(*reserve, *needed))]
     NoRoom {
         /// A directory on that disk.
         path: PathBuf,
@@ -109,8 +111,8 @@ pub enum Error {
 }
 
 fn claims(reserve: u64, needed: u64) -> String {
-    let reserve = (reserve > 0).then(|| format!(", {reserve} of them are kept for the application"));
-    let needed = (needed > 0).then(|| format!(", at least {needed} are needed"));
+    let reserve = (reserve > 0).then(|| format!(", {} of them are kept for the application", size(reserve)));
+    let needed = (needed > 0).then(|| format!(", at least {} are needed", size(needed)));
     [reserve, needed].into_iter().flatten().collect()
 }
 
@@ -169,6 +171,11 @@ impl Error {
             Self::Io { source, .. } => source.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()),
             _ => false,
         }
+    }
+
+    /// Checks whether it is the system's error on this very path.
+    pub(crate) fn is_about(&self, path: &Path) -> bool {
+        matches!(self, Self::Io { path: about, .. } if about == path)
     }
 
     /// Says whether the disk (or quota) is full, or has no room but the reserve.

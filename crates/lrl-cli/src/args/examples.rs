@@ -30,8 +30,10 @@ EXAMPLES
 pub const RESTORE: &str = "\
 Stop the application first. What is replaced is kept as lrl.db.pre-restore and assets.pre-restore;
 --undo changes it back, and keeps what had been restored as lrl.db.undone and assets.undone. It knows
-the last restore only. After a restore that was killed, run it again, or --undo.
-Uploads of the second adapter go to $STORAGE_PATH, else to ./storage, wherever --data-dir points.
+the last restore only. After a restore that was killed, run it again, or --undo. --clean removes what is
+kept. Uploads that are right already are not written again.
+Uploads of the second adapter go to $STORAGE_PATH, else to ./storage; with --data-dir and no
+STORAGE_PATH to DIR/storage, and with --target always there.
 
 EXAMPLES
   lrl restore --dry-run                          what would happen
@@ -39,9 +41,11 @@ EXAMPLES
   lrl restore latest~1 --db-only                 yesterday's database, today's uploads
   lrl restore 3f9a --path assets/ab12/photo.jpg  one file
   lrl restore --manifest ./backups/backup_manifest_20260114_120000.json
-  lrl restore --data-dir ./restored              beside the live data, to look at it
+  lrl restore --target ./restored                beside the live data, to look at it
+  lrl restore --skip-damaged                     from a damaged store: everything else, and a list
   lrl restore --undo --dry-run                   what would come back
-  lrl restore --undo                             as it was before the last restore";
+  lrl restore --undo                             as it was before the last restore
+  lrl restore --clean --older-than 7d            remove what older restores kept";
 
 /// After `lrl drill --help`.
 pub const DRILL: &str = "\
@@ -120,7 +124,8 @@ EXAMPLES
   lrl check                             structure: every snapshot leads to chunks that are there
   lrl check --read-data                 and every byte is what it was
   lrl check --read-data-subset 2/7      a seventh of it, on the second day of the week
-  lrl check --read-data --repair        and repair what is found; look at it without --repair first";
+  lrl check --read-data --repair        and repair what is found; look at it without --repair first
+  lrl check --read-data --repair --from /media/usb/lab  look for what is lost in sets, live data, another store";
 
 /// After `lrl copy --help`.
 pub const COPY: &str = "\

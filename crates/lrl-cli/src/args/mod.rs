@@ -305,9 +305,12 @@ pub struct RestoreArgs {
     /// Which half.
     #[command(flatten)]
     pub half: HalfArgs,
-    /// Only this file or directory of the uploads, as `lrl ls` names it
+    /// Restore into this directory and nowhere else: DIR/lrl.db, DIR/assets, DIR/storage
+    #[arg(long, value_name = "DIR")]
+    pub target: Option<PathBuf>,
+    /// Only this file or directory, as `lrl ls` names it; may be given again
     #[arg(long, value_name = "PATH", conflicts_with_all = ["db_only", "assets_only"])]
-    pub path: Option<PathBuf>,
+    pub path: Vec<PathBuf>,
     /// Restore from the set of this manifest instead of a snapshot
     #[arg(long, value_name = "FILE", conflicts_with_all = ["snapshot", "path"])]
     pub manifest: Option<PathBuf>,
@@ -320,6 +323,18 @@ pub struct RestoreArgs {
     /// Bring back what was there before the last restore; a second time takes that back
     #[arg(long, conflicts_with_all = ["snapshot", "db_only", "assets_only", "path", "manifest", "owner"])]
     pub undo: bool,
+    /// Restore everything else where the store has lost something, list what that is, and exit 3
+    #[arg(long, conflicts_with_all = ["manifest", "undo"])]
+    pub skip_damaged: bool,
+    /// Remove what is replaced once everything is in place: saves its space, and leaves nothing to undo
+    #[arg(long, conflicts_with = "undo")]
+    pub no_keep: bool,
+    /// Remove the copies that earlier restores kept; with --older-than only older ones
+    #[arg(long, conflicts_with_all = ["snapshot", "db_only", "assets_only", "path", "manifest", "owner", "undo", "skip_damaged", "no_keep", "force"])]
+    pub clean: bool,
+    /// Keep copies that are younger than this (as in 36h, 7d)
+    #[arg(long, value_name = "TIME", value_parser = values::age, requires = "clean")]
+    pub older_than: Option<Duration>,
     /// Restore even while a process has the database or the uploads open, and also a snapshot that is not good
     #[arg(long)]
     pub force: bool,
@@ -448,6 +463,9 @@ pub struct CheckArgs {
     /// Then repair what was found: save what is good, write the index anew, move what is damaged into quarantine
     #[arg(long)]
     pub repair: bool,
+    /// With --repair: look for what is lost in this backup directory, data directory or store as well; may be given again
+    #[arg(long, value_name = "DIR|STORE", requires = "repair")]
+    pub from: Vec<PathBuf>,
 }
 
 /// `lrl forget`.

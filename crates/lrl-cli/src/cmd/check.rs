@@ -1,19 +1,26 @@
 //! `lrl check`: what is damaged in the store, and whom that concerns; with `--repair`, what was done about it and what stays lost.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
+use lrl_store::error::Error;
 use lrl_store::format::repair::Loss;
 use lrl_store::ops::backup::time_of;
 use lrl_store::ops::check::{self, Checked, Finding, Moved, Options, ReadData, Repaired, Report};
+use lrl_store::ops::heal::{Healing, Origin};
+use lrl_store::set::found::manifests;
+use lrl_store::source::walk::Root;
 use lrl_store::store::keys;
 use serde_json::{Value, json};
 
+use super::copy::is_same;
 use super::{Context, store};
 use crate::args::CheckArgs;
 use crate::args::values::Subset;
 use crate::exit::{Exit, Result};
 use crate::render::units;
+use crate::resolve::{Paths, Place, default_store};
 use crate::term::Colour;
 
 /// So many names of one kind are printed; `--json` has all.
@@ -38,7 +45,8 @@ pub fn run(context: &Context<'_>, args: &CheckArgs) -> Result {
     let (storage, _copies) = store::fresh_storage(context, &paths.store)?;
     store::compare_storage(context, &paths.store, &*storage)?;
     if args.repair {
-        let repaired = check::repair(Arc::clone(&storage), &options, context.term)?;
+        let healing = healing(context, &paths, &args.from)?;
+        let repaired = check::repair_from(Arc::clone(&storage), &options, Some(&healing), context.term)?;
         if repaired.config {
             // The id went with the old config.
             store::remember(context, &paths.store, &keys::store_id(&*storage)?);
@@ -68,6 +76,67 @@ pub fn run(context: &Context<'_>, args: &CheckArgs) -> Result {
     Ok(exit(&report))
 }
 
+/// Finds out what the places are in which a repair looks for what is lost. The sets beside the store need not be named.
+fn healing(context: &Context<'_>, paths: &Paths, from: &[PathBuf]) -> Result<Healing> {
+    let mut origins = Vec::new();
+    for named in from {
+        let before = origins.len();
+        match Place::of(named.clone())? {
+            place @ Place::Bucket(_) => {
+                origins.push(Origin::Store(Box::new(store::open_place(context, &place, None)?)))
+            }
+            Place::Directory(dir) => {
+                if dir.is_file() {
+                    origins.push(Origin::Set(dir.clone()));
+                }
+                for store_dir in [dir.clone(), default_store(&dir)] {
+                    if store_dir.join("snapshots").is_dir()
+                        && !is_same(&Place::Directory(store_dir.clone()), &paths.store)
+                    {
+                        let place = Place::Directory(store_dir);
+                        origins.push(Origin::Store(Box::new(store::open_place(context, &place, None)?)));
+                    }
+                }
+                let database = Some(dir.join("lrl.db")).filter(|path| path.is_file());
+                let mut uploads: Vec<Root> = ["assets", "storage"]
+                    .into_iter()
+                    .map(|name| Root { name: name.into(), path: dir.join(name) })
+                    .filter(|root| root.path.is_dir())
+                    .collect();
+                let second = paths.storage.to_back_up().filter(|path| path.is_dir());
+                if (database.is_some() || !uploads.is_empty()) && uploads.iter().all(|root| root.name != "storage") {
+                    uploads.extend(second.map(|path| Root { name: "storage".into(), path: path.to_path_buf() }));
+                }
+                if database.is_some() || !uploads.is_empty() {
+                    origins.push(Origin::Live { database, uploads });
+                }
+                if dir.is_dir() {
+                    origins.extend(manifests(&dir)?.into_iter().rev().map(Origin::Set));
+                }
+            }
+        }
+        if origins.len() == before {
+            return Err(Error::NotFound(format!(
+                "{} is no backup directory with sets, no data directory and no other store: nothing was changed",
+                named.display()
+            ))
+            .into());
+        }
+    }
+    let beside = Some(&paths.backup_dir).filter(|dir| dir.is_dir());
+    if let Some(dir) = beside {
+        origins.extend(manifests(dir)?.into_iter().rev().map(Origin::Set));
+    }
+    let above = paths.store.directory().and_then(Path::parent).filter(|dir| !dir.as_os_str().is_empty());
+    Ok(Healing {
+        origins,
+        scratch: beside.map(PathBuf::as_path).or(above).unwrap_or(Path::new(".")).to_path_buf(),
+        program: concat!("lrl ", env!("CARGO_PKG_VERSION")).into(),
+        busy: Duration::from_secs(30),
+        now: SystemTime::now(),
+    })
+}
+
 fn exit(report: &Report) -> Exit {
     if report.wrong { Exit::Wrong } else { Exit::Done }
 }
@@ -83,11 +152,12 @@ fn document(place: &str, report: &Report) -> Value {
 
 fn render_repair(context: &Context<'_>, place: &str, read_data: ReadData, repaired: Repaired) -> Result {
     let term = context.term;
-    let Repaired { found, left, renamed, moved, saved, listed, config, failed } = repaired;
+    let Repaired { found, left, renamed, moved, saved, healed, notes, listed, config, failed } = repaired;
     if term.is_json() && failed.is_none() {
         let mut document = document(place, &left);
         document["repair"] = json!({
             "found": self::document(place, &found), "renamed": renamed, "moved": moved, "saved": saved,
+            "healed": healed, "notes": notes,
             "listed_packs": listed, "config": config,
         });
         term.json(&document)?;
@@ -102,6 +172,11 @@ fn render_repair(context: &Context<'_>, place: &str, read_data: ReadData, repair
         let (chunks, packs) = (units::count(saved.chunks, "chunk"), units::count(saved.packs, "new pack"));
         term.line(format!("Saved out of damaged packs: {chunks}, in {packs} ({}).", units::size(saved.bytes)))?;
     }
+    if healed.chunks > 0 {
+        let (chunks, packs) = (units::count(healed.chunks, "lost chunk"), units::count(healed.packs, "new pack"));
+        term.line(format!("Found again: {chunks}, in {packs} ({}).", units::size(healed.bytes)))?;
+    }
+    notes.iter().for_each(|note| term.note(note));
     if listed > 0 {
         term.line(format!("Listed in the index again: {}.", units::count(listed, "pack")))?;
     }
@@ -117,7 +192,7 @@ fn render_repair(context: &Context<'_>, place: &str, read_data: ReadData, repair
     verdict(context, place, read_data, &left)?;
     if !left.lost.is_empty() {
         term.note("`lrl backup` stores again what the source still has; run `lrl check` after it");
-        term.note("for the rest: another copy of the store has it, or `lrl forget SNAPSHOT` gives the snapshot up");
+        term.note("for the rest: `lrl check --repair --from DIR` looks in sets, live data and other stores, or `lrl forget SNAPSHOT` gives the snapshot up");
     }
     Ok(exit(&left))
 }

@@ -39,6 +39,7 @@ pub fn run(context: &Context<'_>, args: &ImportArgs) -> Result {
     let report = import::import(&store, &options, context.term)?;
     store::remember(context, &paths.store, &store.config().store_id);
     let exit = match (report.failed.is_empty(), report.imported.is_empty() && report.known.is_empty()) {
+        (true, _) if report.still_lost => Exit::Incomplete,
         (true, _) => Exit::Done,
         (false, false) => Exit::Incomplete,
         (false, true) => Exit::Failed,
@@ -75,6 +76,16 @@ fn render(context: &Context<'_>, report: &Report) {
     for set in &report.known {
         term.say(format!("Already there: {} ({})", units::safe(&set.manifest.display().to_string()), set.reason));
     }
+    if report.healed.chunks > 0 {
+        let chunks = units::count(report.healed.chunks, "chunk");
+        term.say(format!(
+            "Healed: {chunks} of snapshots that are already there ({}); `lrl check --read-data --repair` moves what is damaged away",
+            units::size(report.healed.bytes)
+        ));
+    }
+    if report.still_lost {
+        term.warn("snapshots that are already there have lost chunks that these sets do not give back: `lrl check --read-data` names them");
+    }
     for set in &report.failed {
         term.warn(format!("{} was not imported: {}", set.manifest.display(), set.reason));
     }
@@ -101,6 +112,8 @@ fn document(report: &Report, exit: Exit) -> Value {
             "created": entry::iso(set.snapshot.created),
             "added_bytes": set.added_bytes,
         })).collect::<Vec<_>>(),
+        "healed": report.healed,
+        "still_lost": report.still_lost,
         "already_there": skipped(&report.known),
         "failed": skipped(&report.failed),
     })

@@ -3,6 +3,7 @@
 mod backup;
 mod books;
 mod check;
+mod clean;
 mod completions;
 mod config;
 mod copy;
@@ -14,6 +15,7 @@ mod export;
 mod find;
 mod fleet;
 mod forget;
+mod hint;
 mod import;
 mod init;
 mod key;

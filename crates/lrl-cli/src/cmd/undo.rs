@@ -3,8 +3,8 @@
 use lrl_store::ops::restore::{self, UndoOptions, Undone};
 use serde_json::json;
 
-use super::Context;
-use super::restore::kept_document;
+use super::restore::{Places, kept_document};
+use super::{Context, hint};
 use crate::args::RestoreArgs;
 use crate::exit::{Exit, Result};
 use crate::locks;
@@ -12,10 +12,10 @@ use crate::render::units::safe;
 
 /// Undoes the last restore, or says what that would do.
 pub fn run(context: &Context<'_>, args: &RestoreArgs) -> Result {
-    let paths = context.paths()?;
+    let places = Places::of(context, args)?;
     let options = UndoOptions {
-        data_dir: paths.data_dir.clone(),
-        storage_dir: paths.storage.to_restore().to_path_buf(),
+        data_dir: places.data_dir,
+        storage_dir: places.storage,
         dry_run: args.dry_run,
         force: args.force,
         locks: Some(locks::ask),
@@ -45,7 +45,7 @@ fn render(context: &Context<'_>, undone: &Undone) -> Result {
         }
     }
     undone.holders.iter().for_each(|holder| term.warn(holder));
-    undone.notes.iter().for_each(|note| term.note(note));
+    undone.notes.iter().for_each(|note| term.note(hint::complete(context, note)));
     term.say(if undone.dry_run { "\nNothing was changed." } else { "\nStart the application, and look at it." });
     if term.is_json() {
         let returned = undone.returned.iter().map(|one| {

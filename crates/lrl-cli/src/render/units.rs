@@ -4,22 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 use std::time::Duration;
 
-/// Writes a size in bytes: `512 B`, `1.4 MiB`, `120 MiB`.
-pub fn size(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    let mut value = bytes as f64 / 1024.0;
-    let mut unit = 0;
-    // 1023.5 would be written as 1024.
-    while value >= 1023.5 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    let digits = if value < 9.95 { 1 } else { 0 };
-    format!("{value:.digits$} {}", UNITS[unit])
-}
+pub use lrl_store::progress::size;
 
 /// Writes a length of time in its largest unit: `0 s`, `59 s`, `3 h`, `12 d`, and two units where the first is small.
 pub fn duration(time: Duration) -> String {

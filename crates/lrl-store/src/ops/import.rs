@@ -12,8 +12,10 @@ use crate::error::{Error, Result};
 use crate::format::entry::Time;
 use crate::format::snapshot::{self, Snapshot};
 use crate::ops::backup::{self, History, Losses, database, time_of, uploads};
+use crate::ops::check::{Saved, lost_chunks};
+use crate::ops::heal::{Healing, Origin};
 use crate::ops::scratch::{self, Scratch};
-use crate::progress::{Observer, Phase, Silent};
+use crate::progress::{Observer, Phase, Problem, Silent};
 use crate::set::extract;
 use crate::set::found::{FoundFile, FoundSet, manifests};
 use crate::set::hash::sha256_of;
@@ -22,6 +24,7 @@ use crate::source::walk::{FoundKind, Root, walk};
 use crate::sqlite::{Inspector, used_pages};
 use crate::storage::LockMode;
 use crate::store::session::Session;
+use crate::store::wanted::Wanted;
 use crate::store::{SnapshotName, Store};
 
 /// How the names of temporary directories begin.
@@ -74,6 +77,10 @@ pub struct Report {
     pub known: Vec<Skipped>,
     /// Sets that are damaged or cannot be put in order.
     pub failed: Vec<Skipped>,
+    /// Chunks of snapshots that are there already, which the store had lost and the sets gave back.
+    pub healed: Saved,
+    /// True if chunks of these snapshots are lost that the sets did not give back.
+    pub still_lost: bool,
 }
 
 /// Imports every set in a directory. Errors are those of the store, the disk and the caller; a damaged set is in the report.
@@ -105,10 +112,12 @@ pub fn import(store: &Store, options: &Options, observer: &dyn Observer) -> Resu
     }
     sets.sort_by(|a, b| (a.0, &a.1.manifest).cmp(&(b.0, &b.1.manifest)));
     let mut taken = backup::all_timestamps(store, &options.source)?;
+    let mut known = Vec::new();
     for (created, set) in sets {
         let manifest = set.manifest.clone();
         if taken.contains(&set.timestamp) {
             let reason = format!("source {} has a snapshot of {}", options.source, set.timestamp);
+            known.push((set.timestamp.clone(), manifest.clone()));
             report.known.push(Skipped { manifest, reason });
             continue;
         }
@@ -120,7 +129,50 @@ pub fn import(store: &Store, options: &Options, observer: &dyn Observer) -> Resu
             Err(reason) => report.failed.push(Skipped { manifest, reason }),
         }
     }
+    heal(store, &known, options, &mut report, observer)?;
     Ok(report)
+}
+
+/// Gives the store back what it has lost of snapshots whose sets are here.
+fn heal(
+    store: &Store,
+    known: &[(String, PathBuf)],
+    options: &Options,
+    report: &mut Report,
+    observer: &dyn Observer,
+) -> Result<()> {
+    let mut snapshots = Vec::new();
+    for name in if known.is_empty() { Vec::new() } else { store.snapshot_names(Some(&options.source))? } {
+        match store.snapshot(&name) {
+            Ok(snapshot) if known.iter().any(|(stamp, _)| *stamp == snapshot.timestamp) => {
+                snapshots.push((name, snapshot))
+            }
+            Ok(_) => {}
+            Err(error) if error.is_damage() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let healing = Healing {
+        origins: known.iter().map(|(_, manifest)| Origin::Set(manifest.clone())).collect(),
+        scratch: options.scratch.clone(),
+        program: options.program.clone(),
+        busy: Duration::ZERO,
+        now: options.now,
+    };
+    loop {
+        let wanted = Wanted::new()?;
+        lost_chunks(store, &snapshots, &wanted, observer)?;
+        if wanted.is_empty()? {
+            report.still_lost = false;
+            return Ok(());
+        }
+        report.still_lost = true;
+        let healed = healing.heal(store, &wanted, &mut Vec::new(), observer)?;
+        report.healed.add(&healed);
+        if healed.chunks == 0 {
+            return Ok(());
+        }
+    }
 }
 
 /// Checks what the manifest says for itself; returns the set's time.
@@ -227,7 +279,7 @@ fn of_the_set<T>(result: Result<T>) -> Result<Result<T, String>> {
     }
 }
 
-fn verified(file: &FoundFile, observer: &dyn Observer) -> Result<PathBuf> {
+pub(super) fn verified(file: &FoundFile, observer: &dyn Observer) -> Result<PathBuf> {
     let path = file.there().ok_or_else(|| Error::Missing { object: file.name() })?;
     let (actual, size) = sha256_of(path, observer)?;
     match (&file.sha256, file.size_bytes) {
@@ -298,44 +350,32 @@ fn keep_uploads(
     observer: &dyn Observer,
 ) -> Result<Result<snapshot::Uploads, String>> {
     let scratch = Scratch::new(&options.scratch, SCRATCH)?;
-    let unpacked =
-        of_the_set(verified(file, observer).and_then(|path| unpack(&path, file, &scratch, options, observer)))?;
+    let unpacked = of_the_set(
+        verified(file, observer)
+            .and_then(|path| unpack(&path, file, &scratch, &options.scratch, Some(options.now), observer)),
+    )?;
     let roots = match unpacked {
         Ok(roots) => roots,
         Err(reason) => return Ok(Err(reason)),
     };
     let names: Vec<String> = roots.iter().map(|root| root.name.clone()).collect();
-    let like_a_backup = backup::Options {
-        database: None,
-        uploads: Some(roots),
-        skip: Vec::new(),
-        excludes: Excludes::none(),
-        out: None,
-        scratch: options.scratch.clone(),
-        source: options.source.clone(),
-        tags: Vec::new(),
-        max_shrink_percent: 0,
-        accept_shrink: false,
-        host: String::new(),
-        program: options.program.clone(),
-        rescan: true,
-        rescan_every: None,
-        settle: backup::SETTLE,
-        keep_sets: None,
-        reserve: scratch::RESERVE,
+    let like_a_backup = Uploads {
+        roots,
+        scratch: &options.scratch,
+        source: &options.source,
+        program: &options.program,
         lock_wait: options.lock_wait,
-        busy: Duration::ZERO,
         now: options.now,
     };
     let mut problems = Vec::new();
-    let half = uploads::keep(session, None, history, &like_a_backup, &mut problems, observer)?;
+    let half = keep_roots(session, like_a_backup, history, &mut problems, observer)?;
     match (half, problems.into_iter().find(|problem| problem.lost)) {
         (Some(half), None) => {
             let shown = |name: String| match name.as_str() {
                 "assets" => (name, file.source.clone().unwrap_or_default()),
                 _ => (name.clone(), name),
             };
-            Ok(Ok(snapshot::Uploads { roots: names.into_iter().map(shown).collect(), ..half.record }))
+            Ok(Ok(snapshot::Uploads { roots: names.into_iter().map(shown).collect(), ..half }))
         }
         (_, problem) => {
             let problem = problem.map(|problem| format!("{}: {}", problem.path, problem.reason));
@@ -344,17 +384,62 @@ fn keep_uploads(
     }
 }
 
-/// Unpacks an archive and returns the roots that were in it.
-fn unpack(
+/// Directories of uploads that are read as a backup would.
+pub(super) struct Uploads<'a> {
+    pub roots: Vec<Root>,
+    pub scratch: &'a Path,
+    pub source: &'a str,
+    pub program: &'a str,
+    pub lock_wait: Duration,
+    pub now: SystemTime,
+}
+
+/// Keeps directories of uploads, all of them read.
+pub(super) fn keep_roots(
+    session: &Session<'_>,
+    uploads: Uploads<'_>,
+    history: &History,
+    problems: &mut Vec<Problem>,
+    observer: &dyn Observer,
+) -> Result<Option<snapshot::Uploads>> {
+    let like_a_backup = backup::Options {
+        database: None,
+        uploads: Some(uploads.roots),
+        skip: Vec::new(),
+        excludes: Excludes::none(),
+        out: None,
+        scratch: uploads.scratch.to_path_buf(),
+        source: uploads.source.into(),
+        tags: Vec::new(),
+        max_shrink_percent: 0,
+        accept_shrink: false,
+        settle: backup::SETTLE,
+        host: String::new(),
+        program: uploads.program.into(),
+        rescan: true,
+        rescan_every: None,
+        keep_sets: None,
+        reserve: scratch::RESERVE,
+        lock_wait: uploads.lock_wait,
+        busy: Duration::ZERO,
+        now: uploads.now,
+    };
+    Ok(uploads::keep(session, None, history, &like_a_backup, problems, observer)?.map(|half| half.record))
+}
+
+/// Unpacks an archive and returns the roots that were in it. Directories that are not older than `now` are those that the archive
+/// does not describe; `None`: it describes all, as lrl's own do.
+pub(super) fn unpack(
     path: &Path,
     file: &FoundFile,
     scratch: &Scratch,
-    options: &Options,
+    scratch_dir: &Path,
+    now: Option<SystemTime>,
     observer: &dyn Observer,
 ) -> Result<Vec<Root>> {
-    let room = scratch::room(&options.scratch)?;
+    let room = scratch::room(scratch_dir)?;
     let limit = |bytes: u64| {
-        let full = || Error::io("unpack an archive into", &options.scratch)(std::io::ErrorKind::StorageFull.into());
+        let full = || Error::io("unpack an archive into", scratch_dir)(std::io::ErrorKind::StorageFull.into());
         if bytes <= room { Ok(()) } else { Err(full()) }
     };
     limit(file.source_bytes.unwrap_or(0))?;
@@ -381,7 +466,7 @@ fn unpack(
         roots.push(Root { name: "assets".into(), path: empty });
     }
     roots.sort_by(|a, b| a.name.cmp(&b.name));
-    date_directories(&roots, time_of(options.now).secs)?;
+    now.map_or(Ok(()), |now| date_directories(&roots, time_of(now).secs))?;
     Ok(roots)
 }
 

@@ -9,6 +9,7 @@ pub mod dump;
 pub mod export;
 pub mod find;
 pub mod forget;
+pub mod heal;
 pub mod import;
 pub mod judgement;
 pub mod ls;

@@ -21,6 +21,7 @@ mod salvage;
 mod sealer;
 pub mod session;
 pub mod tree;
+pub(crate) mod wanted;
 
 use std::collections::HashMap;
 use std::fmt;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::index::{Copy, Place};
 use super::sealer::Sealer;
+use super::wanted::Wanted;
 use super::{Store, pack_name};
 use crate::codec::{self, Encoding};
 use crate::crypt::Key;
@@ -37,6 +38,9 @@ pub struct Session<'s> {
     lengths: Mutex<HashMap<PackId, u64>>,
     // Names that no new pack may get.
     taken: HashSet<PackId>,
+    // If set, nothing but these is stored.
+    only: Option<&'s Wanted>,
+    healed: AtomicU64,
 }
 
 #[derive(Default)]
@@ -73,6 +77,8 @@ impl<'s> Session<'s> {
     pub(crate) fn beside(store: &'s Store, taken: HashSet<PackId>) -> Self {
         Self {
             taken,
+            only: None,
+            healed: AtomicU64::new(0),
             store,
             state: Mutex::default(),
             added_bytes: AtomicU64::new(0),
@@ -80,6 +86,18 @@ impl<'s> Session<'s> {
             wary: AtomicBool::new(false),
             lengths: Mutex::default(),
         }
+    }
+
+    /// Begins one that stores lost chunks and nothing else, each in full; `taken` as in [`Session::beside`].
+    pub(crate) fn healing(store: &'s Store, wanted: &'s Wanted, taken: HashSet<PackId>) -> Self {
+        let session = Self { only: Some(wanted), ..Self::beside(store, taken) };
+        session.doubt();
+        session
+    }
+
+    /// Returns how many lost chunks it has stored.
+    pub(crate) fn healed(&self) -> u64 {
+        self.healed.load(Ordering::Relaxed)
     }
 
     /// From here on a chunk counts as known only if it can be read: the store has shown damage, and this run can heal it.
@@ -196,6 +214,13 @@ impl<'s> Session<'s> {
     /// Keeps a chunk, as a delta against `bases` (chunks of sealed packs, best first) where that is smaller. Returns its id.
     pub fn put(&self, plain: &[u8], bases: &[ChunkId]) -> Result<ChunkId> {
         let id = self.store.ids().chunk(plain);
+        if let Some(wanted) = self.only {
+            if wanted.take(&id)? {
+                self.put_again(plain)?;
+                self.healed.fetch_add(1, Ordering::Relaxed);
+            }
+            return Ok(id);
+        }
         if !self.knows(&id)? {
             let (encoded, record) = self.encode(id, plain, bases)?;
             self.append(encoded.as_deref().unwrap_or(plain), record)?;

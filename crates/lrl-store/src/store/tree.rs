@@ -365,6 +365,55 @@ impl<'s> Items<'s, Entry> {
     pub fn into_leaf(self) -> Vec<Entry> {
         self.leaf.collect()
     }
+
+    /// As [`Items::from_path`], passing over what cannot be read: `gap` gets the node, and why.
+    pub(crate) fn from_path_around(
+        store: &'s Store,
+        root: &ChunkId,
+        path: &[u8],
+        gap: &mut dyn FnMut(&Child, &Error),
+    ) -> Result<Self> {
+        let root = Child { id: *root, weight: 0, first_key: Vec::new() };
+        let mut items =
+            Self { store, stack: Vec::new(), leaf: Vec::new().into_iter(), last_key: Vec::new(), failed: false };
+        let mut next = Some(root);
+        while let Some(child) = next.take() {
+            match items.node(&child.id) {
+                Ok(Node::Leaf(leaf)) => {
+                    let rest: Vec<Entry> =
+                        leaf.into_iter().filter(|entry| compare_paths(&entry.path, path).is_ge()).collect();
+                    items.leaf = rest.into_iter();
+                }
+                Ok(Node::Inner(below, children)) => {
+                    let after =
+                        children.iter().take_while(|child| compare_paths(&child.first_key, path).is_le()).count();
+                    let mut rest = children.into_iter();
+                    next = rest.nth(after.saturating_sub(1));
+                    items.stack.push((below, rest));
+                }
+                Err(error) if error.is_damage() => gap(&child, &error),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(items)
+    }
+
+    /// Returns the next entry, passing over nodes that cannot be read: `gap` gets the node, and why.
+    pub(crate) fn next_around(&mut self, gap: &mut dyn FnMut(&Child, &Error)) -> Result<Option<Entry>> {
+        loop {
+            match self.peek() {
+                Ok(_) => return Ok(self.leaf.next()),
+                Err(error) if error.is_damage() => {
+                    let Some(child) = self.stack.last().and_then(|(_, children)| children.as_slice().first()) else {
+                        return Err(error);
+                    };
+                    gap(child, &error);
+                    self.skip_node();
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
 }
 
 impl<T: Item> Iterator for Items<'_, T> {

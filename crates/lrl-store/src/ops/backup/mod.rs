@@ -477,6 +477,19 @@ pub(super) struct History {
 }
 
 impl History {
+    /// That of a source without a snapshot.
+    pub fn none() -> Self {
+        Self {
+            next_sequence: 1,
+            listed: Vec::new(),
+            newest_stamp: None,
+            database: None,
+            uploads: None,
+            baseline: Baseline::default(),
+            is_unsure: false,
+        }
+    }
+
     pub fn read(store: &Store, source: &str) -> Result<Self> {
         let mut names = store.newest_snapshot_names(source)?;
         let next_sequence = store.highest_sequence(source, &names)?.checked_add(1);

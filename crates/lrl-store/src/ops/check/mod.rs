@@ -24,8 +24,9 @@ use crate::id::PackId;
 use crate::progress::{Observer, Phase, checkpoint};
 use crate::storage::{LockMode, Storage};
 use crate::store::quarantine::Quarantine;
+use crate::store::wanted::Wanted;
 use crate::store::{SnapshotName, Store};
-pub use repair::{Moved, Repaired, Saved, repair};
+pub use repair::{Moved, Repaired, Saved, repair, repair_from};
 pub use sets::sets;
 
 /// Which packs are read whole.
@@ -128,7 +129,7 @@ const CACHED_BLOCKS: usize = 2048;
 /// Checks the store in `storage`.
 pub fn check(storage: Arc<dyn Storage>, options: &Options, observer: &dyn Observer) -> Result<Report> {
     let (store, config_error) = Store::examine(storage, LockMode::Shared, options.lock_wait, observer)?;
-    let mut report = look(&store, config_error.as_ref(), options, observer)?.report;
+    let mut report = look(&store, config_error.as_ref(), options, None, observer)?.report;
     add_check_record(&store, options, &mut report)?;
     Ok(report)
 }
@@ -163,8 +164,14 @@ fn add_check_record(store: &Store, options: &Options, report: &mut Report) -> Re
     Ok(())
 }
 
-/// Looks at everything.
-fn look(store: &Store, config_error: Option<&Error>, options: &Options, observer: &dyn Observer) -> Result<Found> {
+/// Looks at everything; `wanted` gets the chunks that are lost.
+fn look(
+    store: &Store,
+    config_error: Option<&Error>,
+    options: &Options,
+    wanted: Option<&Wanted>,
+    observer: &dyn Observer,
+) -> Result<Found> {
     let mut findings = Findings::default();
     let mut checked = Checked::default();
     observer.phase(Phase::Verify, None);
@@ -186,6 +193,7 @@ fn look(store: &Store, config_error: Option<&Error>, options: &Options, observer
     let mut damaged = documents::records(store, &mut findings, &mut checked, observer)?;
     let unlisted = packs.unlisted();
     let mut walk = walk::Walk::new(store, packs, unlisted, &mut findings, observer);
+    walk.collect(wanted, false);
     let whole = options.read_data != ReadData::No;
     let mut read_database_of = Vec::new();
     for name in names.iter().rev() {
@@ -236,6 +244,26 @@ pub(super) fn damage_of(
         Ok(walk.take_damage())
     };
     snapshots.iter().map(one).collect()
+}
+
+/// Collects the chunks of some snapshots that cannot be read, by reading all of them; each chunk is read once.
+pub(super) fn lost_chunks(
+    store: &Store,
+    snapshots: &[(SnapshotName, Snapshot)],
+    wanted: &Wanted,
+    observer: &dyn Observer,
+) -> Result<()> {
+    keep_blocks(store);
+    let mut findings = Findings::default();
+    let packs = packs::Packs::list(store, &mut Findings::default())?;
+    let mut walk = walk::Walk::new(store, packs, HashSet::new(), &mut findings, observer);
+    walk.collect(Some(wanted), true);
+    snapshots.iter().try_for_each(|(name, snapshot)| walk.snapshot(name, snapshot))
+}
+
+/// Lists the packs that are there.
+pub(super) fn packs_there(store: &Store) -> Result<HashSet<PackId>> {
+    Ok(packs::Packs::list(store, &mut Findings::default())?.there().into_iter().collect())
 }
 
 fn keep_blocks(store: &Store) {

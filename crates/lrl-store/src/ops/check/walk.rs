@@ -18,6 +18,7 @@ use crate::store::index::Copy;
 use crate::store::marks::Marks;
 use crate::store::quarantine::Quarantine;
 use crate::store::tree::Items;
+use crate::store::wanted::Wanted;
 use crate::store::{SnapshotName, Store, pack_name};
 
 /// Why something cannot be restored.
@@ -41,6 +42,10 @@ pub(super) struct Walk<'a> {
     /// Nodes that were walked, and those of them that lead to damage.
     seen: Marks,
     hurt: Marks,
+    /// Collects the chunks that cannot be read.
+    wanted: Option<&'a Wanted>,
+    /// Reads every chunk, each once: those that were.
+    read: Option<Marks>,
 }
 
 /// What a walk is for: names it where something is damaged.
@@ -120,6 +125,35 @@ impl<'a> Walk<'a> {
             last_resort: false,
             seen: marks(),
             hurt: marks(),
+            wanted: None,
+            read: None,
+        }
+    }
+
+    /// Collects the chunks that cannot be read; with `read` by reading every one.
+    pub fn collect(&mut self, wanted: Option<&'a Wanted>, read: bool) {
+        self.wanted = wanted;
+        self.read = read.then(Marks::default);
+    }
+
+    fn want(&self, id: &ChunkId) -> Result<()> {
+        self.wanted.map_or(Ok(()), |wanted| wanted.add(id))
+    }
+
+    /// Reads a chunk that seems to be there, if all are to be read.
+    fn read_once(&mut self, id: &ChunkId) -> Result<Result<(), Cause>> {
+        let Some(read) = &mut self.read else { return Ok(Ok(())) };
+        let slot = self.store.first_copy(id)?.map(|copy| copy.slot);
+        if slot.is_some_and(|slot| read.has(slot)) {
+            return Ok(Ok(()));
+        }
+        match self.store.read(id) {
+            Ok(_) => {
+                slot.into_iter().for_each(|slot| read.set(slot));
+                Ok(Ok(()))
+            }
+            Err(e) if e.is_damage() => Ok(Err(Cause { object: format!("chunk {id}"), detail: e.to_string() })),
+            Err(e) => Err(e),
         }
     }
 
@@ -208,6 +242,7 @@ impl<'a> Walk<'a> {
             Ok(bytes) => node::decode::<T>(&bytes, &object),
             Err(e) if e.is_final() => return Err(e),
             Err(error) => {
+                self.want(id)?;
                 let cause = self.cause_of(id, &error, scope.name)?;
                 let file = scope.file.or(stated.first_key).unwrap_or(scope.all);
                 let files = if scope.file.is_some() { 1 } else { stated.weight };
@@ -254,12 +289,16 @@ impl<'a> Walk<'a> {
     fn piece(&mut self, piece: &Piece, scope: Scope<'_>) -> Result<bool> {
         let Piece::Data { id, len } = piece else { return Ok(false) };
         let cause = match self.alive(id, scope.name)? {
-            Ok(plain_len) if u64::from(plain_len) == *len => return Ok(false),
+            Ok(plain_len) if u64::from(plain_len) == *len => match self.read_once(id)? {
+                Ok(()) => return Ok(false),
+                Err(cause) => cause,
+            },
             Ok(plain_len) => {
                 Cause { object: format!("chunk {id}"), detail: format!("has {plain_len} bytes, but a list says {len}") }
             }
             Err(cause) => cause,
         };
+        self.want(id)?;
         self.findings.affects(&cause.object, &cause.detail, scope.name, scope.file, 1);
         Ok(true)
     }

@@ -82,6 +82,16 @@ impl Desk {
         Ok(self.read(LAST, false)?.and_then(|(_, record)| record))
     }
 
+    /// Forgets the last change that was finished: what it kept is about to go.
+    pub fn drop_last(&self) -> Result<()> {
+        match unlinkat(&self.dir, LAST, AtFlags::empty()) {
+            Ok(()) => {}
+            Err(Errno::NOENT) => return Ok(()),
+            Err(e) => return Err(Error::io("remove", self.path_of(LAST))(e.into())),
+        }
+        fsync(&self.dir).map_err(|e| Error::io("sync", &self.path)(e.into()))
+    }
+
     /// A document whose end is missing was never finished, and nothing was begun by it.
     fn read(&self, name: &[u8], lock: bool) -> Result<Option<(File, Option<Record>)>> {
         let path = self.path_of(name);

@@ -2,6 +2,7 @@
 //! restore that fails leaves everything as it was.
 
 mod below;
+mod clean;
 mod contents;
 mod cursor;
 mod database;
@@ -18,6 +19,7 @@ mod reach;
 mod record;
 mod report;
 mod set;
+mod skips;
 mod stage;
 mod staging;
 mod swap;
@@ -35,16 +37,20 @@ use crate::error::{Error, Result};
 use crate::format::snapshot::Snapshot;
 use crate::progress::{Observer, Phase, Problem, checkpoint};
 use crate::store::{SnapshotName, Store};
+pub use clean::{CleanOptions, Cleaned, Removed, clean};
 use file::Owners;
 pub use holders::Holder;
 use homes::Homes;
 use incoming::Incoming;
 pub use locks::{AskLocks, LockHolder, lock_holder};
+use place::Place;
 use plan::{Plan, TreePlan};
 use reach::Doors;
 use report::refuse_holders;
 pub use report::{Older, Part, Report, Restored};
 pub use set::restore_set;
+pub use skips::Skip;
+use skips::Skips;
 use stage::{Stage, TakeOver, Taken};
 use staging::Made;
 pub use swap::Moved;
@@ -60,8 +66,8 @@ pub enum What {
     DbOnly,
     /// The uploads.
     AssetsOnly,
-    /// One file or directory by its raw path in the snapshot: `assets/ab12/photo.jpg`, or `lrl.db`.
-    Path(Vec<u8>),
+    /// Files and directories by their raw paths in the snapshot: `assets/ab12/photo.jpg`, or `lrl.db`. All in one restore.
+    Paths(Vec<Vec<u8>>),
 }
 
 /// How to restore.
@@ -79,6 +85,10 @@ pub struct Options {
     pub dry_run: bool,
     /// Restores also while processes have the files open.
     pub force: bool,
+    /// Restores everything else where the store has lost something, and lists what that is. Snapshots only.
+    pub skip_damaged: bool,
+    /// Removes what is replaced, once all is in place and durable: there is no undo then.
+    pub no_keep: bool,
     /// Finds who holds SQLite's locks; `None`: only `/proc` is asked.
     pub locks: Option<AskLocks>,
 }
@@ -102,7 +112,11 @@ pub fn restore(
     report.admit(found, options)?;
     report.count(&plan)?;
     if options.dry_run {
+        plan.skips.iter().for_each(|skips| report.skip(skips.take()));
         return Ok(report);
+    }
+    if plan.database.is_none() && plan.trees.is_empty() {
+        return Err(nothing_left(plan.skips.as_deref()));
     }
     observer.phase(Phase::Restore, Some(report.bytes));
 
@@ -118,18 +132,24 @@ pub fn restore(
     let workers = std::thread::available_parallelism().map_or(1, usize::from).clamp(1, 4);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(workers).build();
     let pool = pool.map_err(|e| Error::Refused(format!("the threads of a restore cannot be started: {e}")))?;
+    // Clones need no room either, and share nothing that could change on both sides.
     let take_over = match plan.take_over {
-        TakeOver::Clone if !homes.all.iter().all(|home| home.staging.can_clone()) => TakeOver::No,
-        // Clones need no room either, and leave the old tree alone.
         TakeOver::Link if homes.all.iter().all(|home| home.staging.can_clone()) => TakeOver::Clone,
         other => other,
     };
+    let lost_database = AtomicBool::new(false);
     let observer = &Either { observer, failed: AtomicBool::new(false) };
     let staged = pool.install(|| {
         let database = || {
             plan.database.as_ref().map_or(Ok(()), |(database, place)| {
                 let writer = homes.writer(place, store, observer)?;
-                taken.owner(database::stage(&writer, homes.of(place)?, database, place, owners, &object)?);
+                match (database::stage(&writer, homes.of(place)?, database, place, owners, &object), &plan.skips) {
+                    (Err(error), Some(skips)) if error.is_damage() => {
+                        skips.add(plan::DATABASE, 1, &error);
+                        lost_database.store(true, Ordering::Relaxed);
+                    }
+                    (done, _) => taken.owner(done?),
+                }
                 Ok(())
             })
         };
@@ -144,17 +164,43 @@ pub fn restore(
         }
     });
     staged?;
+    if plan.skips.is_some() {
+        plan.without_lost();
+        if lost_database.into_inner() {
+            // A database is whole or it is none: the one that is there stays.
+            plan.database = None;
+            report.notes.push("the snapshot's database is damaged: the one here was left alone".into());
+        }
+        if plan.database.is_none() && plan.trees.is_empty() {
+            return Err(nothing_left(plan.skips.as_deref()));
+        }
+        report.count_again(&plan)?;
+    }
     checkpoint(observer)?;
     homes.sync()?;
     if !options.force {
         refuse_holders(&plan.holders(options.locks)?)?;
     }
     let from = format!("snapshot {} of {}", name.id.short(), snapshot.timestamp);
-    let placed = incoming::place(doors, options, from, &incoming(&plan, &homes)?)?;
+    let incoming = incoming(&plan, &homes)?;
+    let placed = incoming::place(doors, options, from, &incoming)?;
     made.keep();
+    let kept: Vec<(&Place, &[Moved])> =
+        incoming.iter().zip(&placed.moved).map(|(one, moved)| (one.place, moved.as_slice())).collect();
+    let dropped = if options.no_keep { Some(clean::drop_kept(doors, &options.data_dir, &kept)?) } else { None };
     report.placed(placed, plan.database.is_some());
+    report.drop_kept(dropped);
+    plan.skips.iter().for_each(|skips| report.skip(skips.take()));
     report.finish(take_over, &taken, owners);
     Ok(report)
+}
+
+/// Says what is damaged where that is all there is.
+fn nothing_left(skips: Option<&Skips>) -> Error {
+    let (skipped, _) = skips.map(Skips::take).unwrap_or_default();
+    let first = skipped.into_iter().next();
+    let reason = first.map_or_else(String::new, |first| format!(" ({}: {})", first.path, first.reason));
+    Error::Refused(format!("everything that was asked for is damaged in this snapshot{reason}: nothing was changed"))
 }
 
 /// Interrupts one half of a restore when the other has failed.
@@ -206,6 +252,10 @@ fn open_homes(
             report.note_contents(place)?;
         }
     }
+    // Two targets may have the same name.
+    for (n, tree) in plan.trees.iter_mut().enumerate() {
+        tree.staged = Some(homes.of(&tree.place)?.staging.subdir(&format!("tree-{n}"))?);
+    }
     Ok(())
 }
 
@@ -232,9 +282,11 @@ fn take_up(doors: &Doors, options: &Options) -> Result<Vec<String>> {
 
 fn incoming<'a>(plan: &'a Plan<'_>, homes: &'a Homes) -> Result<Vec<Incoming<'a>>> {
     // Uploads first: every row of the database then finds its file the moment it is there.
-    let trees = plan.trees.iter().map(|tree| (&tree.place, tree.part));
-    let all = trees.chain(plan.database.iter().map(|(_, place)| (place, Part::Database)));
-    all.map(|(place, part)| Ok(Incoming { place, part, from: &homes.of(place)?.staging.dir, name: &place.name }))
+    let trees = plan.trees.iter().map(|tree| Ok((&tree.place, tree.part, tree.staged()?.0)));
+    let database = plan.database.iter().map(|(_, place)| Ok((place, Part::Database, &homes.of(place)?.staging.dir)));
+    trees
+        .chain(database)
+        .map(|one: Result<_>| one.map(|(place, part, from)| Incoming { place, part, from, name: &place.name }))
         .collect()
 }
 
@@ -247,16 +299,17 @@ fn stage_tree(
     taken: &Taken,
     observer: &dyn Observer,
 ) -> Result<()> {
-    let home = homes.of(&plan.place)?;
+    let (dir, path) = plan.staged()?;
     let stage = Stage {
         tree: &plan.tree,
-        dir: &home.staging.dir,
-        path: &home.staging.path,
+        dir,
+        path,
         old: plan.place.old_tree(),
         take_over,
         writer: homes.writer(&plan.place, store, observer)?,
         owners,
         taken,
+        lost: &plan.lost,
     };
     stage.write(&plan.weight)
 }

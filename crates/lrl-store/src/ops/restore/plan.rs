@@ -1,21 +1,24 @@
 //! Owns what a restore will do, before anything is written: which parts of the snapshot go where, whether that is sound,
 //! whether there is room. Never changes anything.
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::file::Owners;
 use super::guard::{refuse_overlap, storage_home, watch_database, watch_tree};
 use super::holders;
 use super::place::Place;
 use super::reach::Doors;
-use super::stage::TakeOver;
-use super::tree::{Old, Tree, Weight};
+use super::skips::Skips;
+use super::stage::{TakeOver, Taken};
+use super::tree::{Old, Tree, Weight, is_below};
 use super::{AskLocks, Options, Part, What};
 use crate::error::{Error, Result};
-use crate::format::entry::is_clean_path;
+use crate::format::entry::{compare_paths, is_clean_path};
 use crate::format::snapshot::{Database, Snapshot, Uploads};
 use crate::id::ChunkId;
-use crate::progress::Observer;
+use crate::progress::{Observer, size};
 use crate::storage::room::{Free, Reserve, free_at};
 use crate::store::Store;
 
@@ -36,6 +39,8 @@ pub(super) struct Plan<'a> {
     pub trees: Vec<TreePlan<'a>>,
     /// How files that are right already are used.
     pub take_over: TakeOver,
+    /// Collects what is damaged, where that is passed over.
+    pub skips: Option<Arc<Skips>>,
     /// Notes for the report.
     pub notes: Vec<String>,
 }
@@ -50,6 +55,26 @@ pub(super) struct TreePlan<'a> {
     pub weight: Weight,
     /// How the report calls it.
     pub part: Part,
+    /// The directory in which it is made ready, with its path.
+    pub staged: Option<(Arc<OwnedFd>, PathBuf)>,
+    /// Files that were passed over because they are damaged.
+    pub lost: Taken,
+}
+
+impl TreePlan<'_> {
+    /// Returns the directory in which it is made ready, with its path.
+    pub fn staged(&self) -> Result<(&Arc<OwnedFd>, &Path)> {
+        let staged = self.staged.as_ref().map(|(dir, path)| (dir, path.as_path()));
+        staged.ok_or_else(|| Error::Refused(format!("{} was not prepared", self.place.path().display())))
+    }
+}
+
+/// Returns the paths in the list's order, without those that are below another one.
+fn outermost(paths: &[Vec<u8>]) -> Vec<&[u8]> {
+    let mut sorted: Vec<&[u8]> = paths.iter().map(|path| path.strip_suffix(b"/").unwrap_or(path)).collect();
+    sorted.sort_by(|a, b| compare_paths(a, b));
+    sorted.dedup_by(|path, before| is_below(path, before));
+    sorted
 }
 
 impl<'a> Plan<'a> {
@@ -62,7 +87,9 @@ impl<'a> Plan<'a> {
         owners: Owners,
         observer: &dyn Observer,
     ) -> Result<Self> {
-        let mut plan = Self { doors, database: None, trees: Vec::new(), take_over: TakeOver::No, notes: Vec::new() };
+        let skips = options.skip_damaged.then(Arc::default);
+        let mut plan =
+            Self { doors, database: None, trees: Vec::new(), take_over: TakeOver::No, skips, notes: Vec::new() };
         let stamp = &snapshot.timestamp;
         let lacks = |what: &str| {
             Error::NotFound(format!("snapshot {stamp} holds no {what}; `lrl snapshots` lists what each holds"))
@@ -85,12 +112,18 @@ impl<'a> Plan<'a> {
             }
             What::DbOnly => plan.add_database(Some(database.ok_or_else(|| lacks("database"))?), options)?,
             What::AssetsOnly => plan.add_roots(store, Some(uploads.ok_or_else(|| lacks("uploads"))?), options)?,
-            What::Path(path) if path.as_slice() == DATABASE => {
-                plan.add_database(Some(database.ok_or_else(|| lacks("database"))?), options)?;
-            }
-            What::Path(path) => {
-                let uploads = uploads.ok_or_else(|| lacks("uploads"))?;
-                plan.add_path(store, uploads, path, options, stamp)?;
+            What::Paths(paths) => {
+                let paths = outermost(paths);
+                if paths.is_empty() {
+                    return Err(Error::NotFound("no path was given to restore".into()));
+                }
+                for path in paths {
+                    if path == DATABASE {
+                        plan.add_database(Some(database.ok_or_else(|| lacks("database"))?), options)?;
+                    } else {
+                        plan.add_path(store, uploads.ok_or_else(|| lacks("uploads"))?, path, options, stamp)?;
+                    }
+                }
             }
         }
         let lost: Vec<&str> = snapshot.problems.iter().filter(|p| p.lost).map(|p| p.path.as_str()).collect();
@@ -140,7 +173,6 @@ impl<'a> Plan<'a> {
         options: &Options,
         stamp: &str,
     ) -> Result<()> {
-        let path = path.strip_suffix(b"/").unwrap_or(path);
         let shown = String::from_utf8_lossy(path);
         if !is_clean_path(path) {
             return Err(Error::NotFound(format!(
@@ -150,7 +182,8 @@ impl<'a> Plan<'a> {
         let part = if path.contains(&b'/') { Part::Path } else { Part::Uploads };
         self.add_tree(store, Some(uploads.list), path, options, part)?;
         let is_there = self.trees.last().map_or(Ok(None), |tree| tree.tree.find(path))?.is_some();
-        if is_there {
+        // In a damaged list nothing tells that it is not there.
+        if is_there || self.skips.is_some() {
             Ok(())
         } else {
             Err(Error::NotFound(format!("snapshot {stamp} holds no `{shown}`; `lrl ls {stamp}` lists what it holds")))
@@ -183,17 +216,38 @@ impl<'a> Plan<'a> {
         };
         let place = Place::find(self.doors, &home, &components)?;
         let base = selected.split(|b| *b == b'/').take(place.depth).collect::<Vec<_>>().join(&b'/');
-        let tree = Tree { store, list, base, selected: selected.to_vec(), name: place.name.clone() };
-        self.trees.push(TreePlan { tree, place, weight: Weight::default(), part });
+        // Of two paths whose parent is missing, the parent is the one target.
+        let same =
+            |plan: &&mut TreePlan<'_>| (&plan.place.dir_path, &plan.place.name) == (&place.dir_path, &place.name);
+        if let Some(plan) = self.trees.iter_mut().find(same) {
+            plan.tree.selected.push(selected.to_vec());
+            return Ok(());
+        }
+        let owner = options.owner.or_else(|| place.owner()).unwrap_or_default();
+        let (name, skips) = (place.name.clone(), self.skips.clone());
+        let tree = Tree { store, list, base, selected: vec![selected.to_vec()], name, skips, owner };
+        self.trees.push(TreePlan {
+            tree,
+            place,
+            weight: Weight::default(),
+            part,
+            staged: None,
+            lost: Taken::default(),
+        });
         Ok(())
     }
 
     fn weigh(&mut self, uploads: Option<&Uploads>, observer: &dyn Observer) -> Result<()> {
         for plan in &mut self.trees {
             plan.weight = plan.tree.weigh(free_at(&plan.place.base.0, Reserve::LEAST)?.block, None, observer)?;
-            if plan.weight.entries == 0 {
-                return Err(plan.tree.corrupt(&plan.tree.selected, "is not in its list"));
+            if plan.weight.entries == 0 && self.skips.is_none() {
+                return Err(plan.tree.corrupt(plan.tree.selected(), "is not in its list"));
             }
+        }
+        if self.skips.is_some() {
+            // What stands there is not replaced by nothing.
+            self.trees.retain(|plan| plan.weight.entries > 0);
+            return Ok(());
         }
         let whole = self.trees.iter().all(|plan| plan.part == Part::Uploads);
         match uploads {
@@ -218,8 +272,11 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Decides how files get into the staged trees by what the disks have room for.
+    /// Makes sure that the disks have room, for what is not there yet if not for all.
     fn find_room(&mut self, owners: Owners, observer: &dyn Observer) -> Result<()> {
+        if self.trees.iter().any(|plan| plan.place.old_tree().is_some()) {
+            self.take_over = TakeOver::Link;
+        }
         let mut homes: Vec<&Path> = self.places().map(|place| place.base.0.as_path()).collect();
         homes.dedup();
         let free: Vec<Free> = homes.iter().map(|home| free_at(home, Reserve::LEAST)).collect::<Result<_>>()?;
@@ -232,9 +289,6 @@ impl<'a> Plan<'a> {
         let inodes: u64 = 2 + weights.iter().map(|weight| weight.entries - weight.hardlinks).sum::<u64>();
         // One sum for both homes: they nearly always are one disk, and being too careful costs only speed.
         if sum(&weights) <= least.bytes && inodes <= least.inodes {
-            if self.trees.iter().any(|plan| plan.place.old_tree().is_some()) {
-                self.take_over = TakeOver::Clone;
-            }
             return Ok(());
         }
         let mut exact = Vec::new();
@@ -245,14 +299,26 @@ impl<'a> Plan<'a> {
         let needed = sum(&exact);
         if needed > least.bytes {
             return Err(Error::Refused(format!(
-                "the restored data need {needed} bytes beside what is there, {} bytes more than the disk of {} has free. Make \
-                 room (older *.pre-restore, older sets), or restore to another disk with --data-dir; nothing was changed",
-                needed - least.bytes,
+                "the restored data need {} beside what is there, {} more than the disk of {} has free. Make room (`lrl restore \
+                 --clean` removes what earlier restores kept; older sets), or restore to another disk with --target; nothing was \
+                 changed",
+                size(needed),
+                size(needed - least.bytes),
                 home.display()
             )));
         }
-        self.take_over = TakeOver::Link;
         Ok(())
+    }
+
+    /// Leaves out what turned out to be damaged: files, and a path of which nothing is left.
+    pub fn without_lost(&mut self) {
+        self.trees.retain_mut(|plan| {
+            let (files, bytes) = plan.lost.get();
+            let is_gone = plan.part == Part::Path && files > 0 && files >= plan.weight.files;
+            plan.weight.files = plan.weight.files.saturating_sub(files);
+            plan.weight.bytes = plan.weight.bytes.saturating_sub(bytes);
+            !is_gone
+        });
     }
 
     /// Returns who has open what would be replaced.

@@ -11,10 +11,12 @@ use super::incoming::Placed;
 use super::place::Place;
 use super::plan::Plan;
 use super::record::Side;
+use super::skips::Skip;
 use super::stage::{TakeOver, Taken};
 use super::unpacked::weigh;
 use super::{Holder, Moved, Options};
 use crate::error::{Error, Result};
+use crate::progress::size;
 
 /// A part of a restore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,12 +73,18 @@ pub struct Report {
     pub bytes: u64,
     /// Files and bytes that were right already and were cloned, sharing their blocks.
     pub cloned: (u64, u64),
-    /// Files and bytes that were right already and got a further name, for want of room.
+    /// Files and bytes that were right already and are hard links to what is kept.
     pub linked: (u64, u64),
     /// Bytes that what is kept takes on the disk.
     pub kept_bytes: u64,
+    /// What was removed of what had been kept, and the bytes that gave back (with `no_keep`).
+    pub dropped: Option<u64>,
     /// What earlier restores left beside the targets.
     pub older: Older,
+    /// What could not be restored because the store has lost it (with `skip_damaged`), in order.
+    pub skipped: Vec<Skip>,
+    /// How many more there are.
+    pub more_skipped: u64,
     /// Who has the files open (with `force` or `dry_run`; otherwise they are a reason to refuse).
     pub holders: Vec<Holder>,
     /// What an operator should know.
@@ -128,7 +136,7 @@ impl Report {
             self.note_contents(place)?;
         } else if let Some((_, kept)) = kept.first().filter(|_| place.wanted.len() > 1) {
             self.notes.push(format!(
-                "what is kept as {} stands among the uploads: the application may show it, and a backup stores it, until it is removed",
+                "what is kept as {} {AMONG}: the application may show it, and a backup stores it, until it is removed",
                 kept.display()
             ));
         }
@@ -164,18 +172,43 @@ impl Report {
         self.notes.append(&mut placed.notes);
     }
 
+    /// Counts what is left of a plan of which something is damaged.
+    pub(super) fn count_again(&mut self, plan: &Plan<'_>) -> Result<()> {
+        self.notes.retain(|note| !note.contains(AMONG));
+        (self.files, self.dirs, self.links, self.bytes, self.kept_bytes) = (0, 0, 0, 0, 0);
+        self.older = Older::default();
+        self.restored.clear();
+        self.count(plan)
+    }
+
+    /// Says that nothing is kept.
+    pub(super) fn drop_kept(&mut self, dropped: Option<u64>) {
+        if dropped.is_some() {
+            self.restored.iter_mut().for_each(|one| one.kept.clear());
+            self.notes.retain(|note| !note.contains(AMONG));
+            self.kept_bytes = 0;
+            self.dropped = dropped;
+        }
+    }
+
+    /// Adds what was passed over; files that were not written do not count.
+    pub(super) fn skip(&mut self, (skipped, more): (Vec<Skip>, u64)) {
+        self.skipped = skipped;
+        self.more_skipped = more;
+    }
+
     pub(super) fn finish(&mut self, take_over: TakeOver, taken: &Taken, owners: Owners) {
         match take_over {
             TakeOver::No => {}
             TakeOver::Clone => self.cloned = taken.get(),
             TakeOver::Link => {
                 self.linked = taken.get();
-                // None where only the estimate was too careful: of what has holes, or of an empty target.
-                if self.linked.0 > 0 {
+                if self.linked.0 > 0 && self.dropped.is_none() {
                     self.notes.push(format!(
-                        "the disk has no room for a second copy: {} files ({} bytes) that were right already are now shared \
-                         with what is kept as *.pre-restore (hard links)",
-                        self.linked.0, self.linked.1
+                        "{} files ({}) that were right already were not written again: they are hard links shared with what is \
+                         kept as *.pre-restore",
+                        self.linked.0,
+                        size(self.linked.1)
                     ));
                 }
             }
@@ -192,6 +225,8 @@ impl Report {
         }
     }
 }
+
+const AMONG: &str = "stands among the uploads";
 
 fn kept_space(place: &Place, kept: &[Moved]) -> u64 {
     let Some(dir) = &place.dir else { return 0 };

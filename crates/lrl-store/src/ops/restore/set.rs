@@ -19,9 +19,9 @@ use super::report::refuse_holders;
 use super::stage::{TakeOver, Taken};
 use super::staging::Made;
 use super::unpacked::{count, give_away, note_count, prove, stage_copy, unpack};
-use super::{AskLocks, Options, Part, Report, What, owners, take_up};
+use super::{AskLocks, Moved, Options, Part, Report, What, clean, owners, take_up};
 use crate::error::{Error, Result};
-use crate::progress::{Observer, Phase, checkpoint};
+use crate::progress::{Observer, Phase, checkpoint, size};
 use crate::set::extract::{self, verify};
 use crate::set::manifest::{Assets, Database, Manifest, find_beside};
 use crate::storage::local;
@@ -88,7 +88,11 @@ pub fn restore_set(manifest_path: &Path, options: &Options, observer: &dyn Obser
     }
     let placed = incoming::place(doors, options, format!("set {}", manifest_path.display()), &incoming)?;
     made.keep();
+    let kept: Vec<(&Place, &[Moved])> =
+        incoming.iter().zip(&placed.moved).map(|(one, moved)| (one.place, moved.as_slice())).collect();
+    let dropped = if options.no_keep { Some(clean::drop_kept(doors, &options.data_dir, &kept)?) } else { None };
     report.placed(placed, set.database.is_some());
+    report.drop_kept(dropped);
     report.finish(TakeOver::No, &set.taken, owners);
     Ok(report)
 }
@@ -107,7 +111,7 @@ impl<'a> Set<'a> {
             What::Whole => (database, assets),
             What::DbOnly => (Some(database.ok_or_else(|| lacks("database"))?), None),
             What::AssetsOnly => (None, Some(assets.ok_or_else(|| lacks("uploads"))?)),
-            What::Path(_) => {
+            What::Paths(_) => {
                 return Err(Error::Refused(
                     "--path works on snapshots; out of a set, `tar -xzf` with the path takes a single file".into(),
                 ));
@@ -168,9 +172,10 @@ impl<'a> Set<'a> {
             return Ok(());
         }
         Err(Error::Refused(format!(
-            "the restored data need about {needed} bytes beside what is there, {} bytes more than the disk of {} has free. Make \
-             room (older *.pre-restore, older sets), or restore to another disk with --data-dir; nothing was changed",
-            needed.saturating_sub(free.bytes),
+            "the restored data need about {} beside what is there, {} more than the disk of {} has free. Make room (`lrl restore \
+             --clean` removes what earlier restores kept; older sets), or restore to another disk with --target; nothing was changed",
+            size(needed),
+            size(needed.saturating_sub(free.bytes)),
             place.base.0.display()
         )))
     }

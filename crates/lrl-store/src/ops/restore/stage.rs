@@ -23,11 +23,11 @@ use crate::store::ahead::Ahead;
 /// How files that are right already get into the staged tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TakeOver {
-    /// Not at all: copying them saves nothing over writing them from the store.
+    /// Not at all: there are none.
     No,
     /// As clones that share their blocks.
     Clone,
-    /// As further names of the same file, where the disk has no room for more.
+    /// As hard links, where the disk cannot clone.
     Link,
 }
 
@@ -85,6 +85,8 @@ pub(super) struct Stage<'a> {
     pub owners: Owners,
     /// Counts what was taken over.
     pub taken: &'a Taken,
+    /// Counts what was passed over.
+    pub lost: &'a Taken,
 }
 
 struct Job {
@@ -183,7 +185,17 @@ impl Stage<'_> {
                 file = self.created(create(&job.dir, staged_name), entry, &job.path)?;
             }
             let written = self.writer.write(&file, content, *size, &job.path, &mut |_| {});
-            written.map_err(|e| e.needed_for(&entry.path))?;
+            match (written, &self.tree.skips) {
+                // The disk that is written to may be the bad one.
+                (Err(error), Some(skips)) if error.is_damage() && !error.is_about(&job.path) => {
+                    unlinkat(&job.dir, staged_name, AtFlags::empty())
+                        .map_err(|e| Error::io("remove", &job.path)(e.into()))?;
+                    skips.add(&entry.path, 1, &error);
+                    self.lost.count(*size);
+                    return Ok(());
+                }
+                (written, _) => written.map_err(|e| e.needed_for(&entry.path))?,
+            }
         }
         self.taken.owner(dress(&file, &self.meta(entry), false, &job.path)?);
         self.writer.observer.advance(0, 1);
@@ -234,12 +246,30 @@ impl Stage<'_> {
             checkpoint(self.writer.observer)?;
             let entry = entry?;
             let Kind::Hardlink { target } = &entry.kind else { continue };
-            let no_file = || self.tree.corrupt(&entry.path, "is a further name of a file that is not in the list");
+            let no_file = || self.tree.corrupt(&entry.path, "is a hard link to a file that is not in the list");
             let (staged, target) = (self.tree.staged(&entry.path), self.tree.staged(target));
             let ((dir, name), (target_dir, target_name)) = (split(&staged), split(&target));
             self.enter(&mut cursor, dir, &entry)?;
-            self.enter(&mut targets, target_dir, &entry)?;
-            let stat = statat(targets.here(), target_name, AtFlags::SYMLINK_NOFOLLOW).map_err(|_| no_file())?;
+            if self.tree.skips.is_none() {
+                self.enter(&mut targets, target_dir, &entry)?;
+            } else if targets.enter(target_dir).is_err() {
+                let skips = self.tree.skips.iter();
+                skips.for_each(|skips| skips.add(&entry.path, 1, &no_file()));
+                targets = Cursor::new(Arc::clone(self.dir), self.path);
+                continue;
+            }
+            let stat = match statat(targets.here(), target_name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => stat,
+                Err(_) => {
+                    let Some(skips) = &self.tree.skips else { return Err(no_file()) };
+                    skips.add(
+                        &entry.path,
+                        1,
+                        &self.tree.corrupt(&entry.path, "is a hard link to a file that is damaged"),
+                    );
+                    continue;
+                }
+            };
             if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
                 return Err(no_file());
             }

@@ -67,7 +67,18 @@ impl Lab {
 
     fn options(&self, what: What) -> Options {
         let (data_dir, storage_dir) = (self.data(), self.dir.path().join("kept/storage"));
-        Options { data_dir, storage_dir, what, owner: None, dry_run: false, force: false, locks: None }
+        let (skip_damaged, no_keep) = (false, false);
+        Options {
+            data_dir,
+            storage_dir,
+            what,
+            owner: None,
+            dry_run: false,
+            force: false,
+            skip_damaged,
+            no_keep,
+            locks: None,
+        }
     }
 
     fn restore(&self, snapshot: &Snapshot, what: What) -> Result<Report> {
@@ -355,7 +366,7 @@ fn a_missing_half_is_said_and_left_alone() {
     assert!(report.notes.iter().any(|note| note.contains("no uploads")), "{:?}", report.notes);
     assert_eq!(names_in(&lab.data()), ["assets", "lrl.db"]);
     assert!(matches!(lab.restore(&snapshot, What::AssetsOnly), Err(Error::NotFound(_))));
-    assert!(matches!(lab.restore(&snapshot, What::Path(b"assets/x".to_vec())), Err(Error::NotFound(_))));
+    assert!(matches!(lab.restore(&snapshot, What::Paths(vec![b"assets/x".to_vec()])), Err(Error::NotFound(_))));
     let mut neither = snapshot.clone();
     neither.database = None;
     assert!(matches!(lab.restore(&neither, What::DbOnly), Err(Error::NotFound(_))));
@@ -452,9 +463,11 @@ fn who_has_it_open_is_named_and_force_goes_on() {
     lab.write("assets/x", b"new");
     let snapshot = lab.snapshot();
     fs::create_dir_all(lab.data().join("assets")).unwrap();
-    for (path, what) in
-        [("lrl.db", What::DbOnly), ("assets/x", What::AssetsOnly), ("assets/x", What::Path(b"assets/x".to_vec()))]
-    {
+    for (path, what) in [
+        ("lrl.db", What::DbOnly),
+        ("assets/x", What::AssetsOnly),
+        ("assets/x", What::Paths(vec![b"assets/x".to_vec()])),
+    ] {
         let file = lab.data().join(path);
         fs::write(&file, b"old").unwrap();
         let mut holder =

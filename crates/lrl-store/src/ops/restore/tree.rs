@@ -1,6 +1,7 @@
 //! Owns which entries of a snapshot's list are restored, under which staged names, and what they weigh. Streams the list each
 //! time: nothing here grows with the number of files. Never touches a disk, but to ask what stands in the old tree.
 
+use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -8,25 +9,31 @@ use rustix::fs::{AtFlags, FileType, Stat, statat};
 
 use super::cursor::{Cursor, split};
 use super::file::Owners;
+use super::skips::Skips;
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Entry, Kind, Piece, Time, compare_paths, is_clean_path};
+use crate::format::node::Child;
 use crate::id::ChunkId;
 use crate::progress::{Observer, checkpoint};
 use crate::store::Store;
 use crate::store::tree::Items;
 
-/// One file or directory of a list, with all that it contains.
+/// Files and directories of a list that go to one target, each with all that it contains.
 pub(super) struct Tree<'a> {
     /// Where the list is.
     pub store: &'a Store,
     /// Its root.
     pub list: ChunkId,
-    /// The list's path that takes the staged name: `selected`, or the first of its parents that the target lacks.
+    /// The list's path that takes the staged name: the one selected path, or the first of its parents that the target lacks.
     pub base: Vec<u8>,
-    /// The list's path that was asked for.
-    pub selected: Vec<u8>,
+    /// The list's paths that were asked for, in the list's order; none is below another.
+    pub selected: Vec<Vec<u8>>,
     /// The name that `base` gets.
     pub name: Vec<u8>,
+    /// Collects what is damaged; `None`: damage is an error.
+    pub skips: Option<Arc<Skips>>,
+    /// Who owns directories whose own entries are lost.
+    pub owner: (u32, u32),
 }
 
 /// What a tree weighs.
@@ -63,45 +70,47 @@ impl<'a> Tree<'a> {
     }
 
     fn is_inside(&self, path: &[u8]) -> bool {
-        is_below(path, &self.selected)
+        self.selected.iter().any(|selected| is_below(path, selected))
     }
 
-    /// Finds one entry.
+    /// Returns the first selected path, for messages.
+    pub fn selected(&self) -> &[u8] {
+        self.selected.first().map_or(&self.base, |first| first)
+    }
+
+    /// Finds one entry; where damage is passed over, none is found in what cannot be read.
     pub fn find(&self, path: &[u8]) -> Result<Option<Entry>> {
-        let first = Items::from_path(self.store, &self.list, path)?.next().transpose()?;
-        Ok(first.filter(|entry| entry.path == path))
-    }
-
-    /// Streams the entries in order, the parents that the target lacks first. A further name of a file outside of the selection
-    /// comes as that file.
-    pub fn entries(&self) -> Result<impl Iterator<Item = Result<Entry>> + Send + use<'_, 'a>> {
-        let mut parents = Vec::new();
-        for (at, _) in self.selected.iter().enumerate().filter(|(at, b)| **b == b'/' && *at >= self.base.len()) {
-            let parent = self.find(&self.selected[..at])?.filter(|entry| entry.kind == Kind::Dir);
-            parents.push(parent.ok_or_else(|| self.corrupt(&self.selected, "has no directory in the list"))?);
+        let first = Items::from_path(self.store, &self.list, path).and_then(|mut items| items.next().transpose());
+        match first {
+            Err(error) if self.skips.is_some() && error.is_damage() => Ok(None),
+            first => Ok(first?.filter(|entry| entry.path == path)),
         }
-        let mut last: Option<Vec<u8>> = None;
-        let inside = Items::from_path(self.store, &self.list, &self.selected)?
-            .take_while(|entry| entry.as_ref().map_or(true, |entry| self.is_inside(&entry.path)));
-        let checked = inside.map(move |entry| {
-            let entry = entry?;
-            let in_order = last.as_ref().is_none_or(|last| compare_paths(last, &entry.path).is_lt());
-            if !in_order || !is_clean_path(&entry.path) {
-                return Err(self.corrupt(&entry.path, "stands in the wrong place of the list"));
-            }
-            last = Some(entry.path.clone());
-            self.resolve(entry)
-        });
-        Ok(parents.into_iter().map(Ok).chain(checked))
     }
 
-    fn resolve(&self, entry: Entry) -> Result<Entry> {
+    /// Streams the entries in order, the parents that the target lacks first. A hard link to a file outside of the selection
+    /// comes as that file. Where damage is passed over, directories whose own entries are lost come with usual metadata.
+    pub fn entries(&self) -> Result<impl Iterator<Item = Result<Entry>> + Send + use<'_, 'a>> {
+        let walk = Walk { tree: self, at: 0, items: None, ready: VecDeque::new(), last: None, dir: Vec::new() };
+        Ok(Fused { walk: Some(walk) })
+    }
+
+    fn stand_in(&self, path: &[u8]) -> Entry {
+        let (uid, gid) = self.owner;
+        Entry { path: path.to_vec(), kind: Kind::Dir, mode: 0o755, uid, gid, mtime: Time::default() }
+    }
+
+    fn resolve(&self, entry: Entry) -> Result<Option<Entry>> {
         match &entry.kind {
             Kind::Hardlink { target } if !self.is_inside(target) => match self.find(target)? {
-                Some(file @ Entry { kind: Kind::File { .. }, .. }) => Ok(Entry { path: entry.path, ..file }),
-                _ => Err(self.corrupt(&entry.path, "is a further name of a file that is not in the list")),
+                Some(file @ Entry { kind: Kind::File { .. }, .. }) => Ok(Some(Entry { path: entry.path, ..file })),
+                _ => {
+                    let error = self.corrupt(&entry.path, "is a hard link to a file that is not in the list");
+                    let Some(skips) = &self.skips else { return Err(error) };
+                    skips.add(&entry.path, 1, &error);
+                    Ok(None)
+                }
             },
-            _ => Ok(entry),
+            _ => Ok(Some(entry)),
         }
     }
 
@@ -135,7 +144,10 @@ impl<'a> Tree<'a> {
                     } else if old.as_mut().is_some_and(|old| old.looks_right(&entry)) {
                         0
                     } else {
-                        self.data_bytes(content)?
+                        match self.data_bytes(content) {
+                            Err(error) if self.skips.is_some() && error.is_damage() => *size,
+                            bytes => bytes?,
+                        }
                     };
                     weight.needed = weight.needed.saturating_add(on_disk(needed));
                 }
@@ -158,6 +170,96 @@ impl<'a> Tree<'a> {
             Ok(true)
         })?;
         Ok(sum)
+    }
+}
+
+/// A position in the selected entries of a tree.
+struct Walk<'t, 'a> {
+    tree: &'t Tree<'a>,
+    /// Which selected path is being walked.
+    at: usize,
+    items: Option<Items<'a, Entry>>,
+    ready: VecDeque<Entry>,
+    last: Option<Vec<u8>>,
+    /// The last directory that came; it and all above it have come.
+    dir: Vec<u8>,
+}
+
+/// Ends after the first error.
+struct Fused<'t, 'a> {
+    walk: Option<Walk<'t, 'a>>,
+}
+
+impl Iterator for Fused<'_, '_> {
+    type Item = Result<Entry>;
+
+    fn next(&mut self) -> Option<Result<Entry>> {
+        let next = self.walk.as_mut()?.next().transpose();
+        if !matches!(next, Some(Ok(_))) {
+            self.walk = None;
+        }
+        next
+    }
+}
+
+impl Walk<'_, '_> {
+    fn next(&mut self) -> Result<Option<Entry>> {
+        let tree = self.tree;
+        loop {
+            if let Some(entry) = self.ready.pop_front() {
+                return Ok(Some(entry));
+            }
+            let Some(selected) = tree.selected.get(self.at) else { return Ok(None) };
+            let mut gap = |child: &Child, error: &Error| {
+                let first = if child.first_key.is_empty() { selected } else { &child.first_key };
+                tree.skips.iter().for_each(|skips| skips.add(first, child.weight.max(1), error));
+            };
+            let Some(items) = &mut self.items else {
+                self.items = Some(match tree.skips {
+                    Some(_) => Items::from_path_around(tree.store, &tree.list, selected, &mut gap)?,
+                    None => Items::from_path(tree.store, &tree.list, selected)?,
+                });
+                self.parents(selected)?;
+                continue;
+            };
+            let next = match tree.skips {
+                Some(_) => items.next_around(&mut gap)?,
+                None => items.next().transpose()?,
+            };
+            let Some(entry) = next.filter(|entry| is_below(&entry.path, selected)) else {
+                self.items = None;
+                self.at += 1;
+                continue;
+            };
+            let in_order = self.last.as_ref().is_none_or(|last| compare_paths(last, &entry.path).is_lt());
+            if !in_order || !is_clean_path(&entry.path) {
+                return Err(tree.corrupt(&entry.path, "stands in the wrong place of the list"));
+            }
+            self.last = Some(entry.path.clone());
+            if tree.skips.is_some() {
+                self.parents(&entry.path)?;
+            }
+            if entry.kind == Kind::Dir {
+                self.dir.clone_from(&entry.path);
+            }
+            self.ready.extend(tree.resolve(entry)?);
+        }
+    }
+
+    /// Makes the directories above `path` come, as far as the target lacks them and they have not come yet.
+    fn parents(&mut self, path: &[u8]) -> Result<()> {
+        let tree = self.tree;
+        for (at, _) in path.iter().enumerate().filter(|(at, b)| **b == b'/' && *at >= tree.base.len()) {
+            let parent = &path[..at];
+            if is_below(&self.dir, parent) {
+                continue;
+            }
+            let found = tree.find(parent)?.filter(|entry| entry.kind == Kind::Dir);
+            let found = found.or_else(|| tree.skips.as_ref().map(|_| tree.stand_in(parent)));
+            self.ready.push_back(found.ok_or_else(|| tree.corrupt(path, "has no directory in the list"))?);
+            self.dir = parent.to_vec();
+        }
+        Ok(())
     }
 }
 

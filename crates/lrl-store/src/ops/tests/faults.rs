@@ -255,6 +255,8 @@ fn restore_on(ram: &Ram, fault: Fault, n: usize, target: &tempfile::TempDir) -> 
         owner: None,
         dry_run: false,
         force: true,
+        skip_damaged: false,
+        no_keep: false,
         locks: None,
     };
     let run = || {

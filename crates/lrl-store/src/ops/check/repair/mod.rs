@@ -16,9 +16,11 @@ use super::{Found, Options, Report, look};
 use crate::error::{Error, Result};
 use crate::format::repair::{Repair, VERSION};
 use crate::id::PackId;
+use crate::ops::heal::Healing;
 use crate::progress::{Observer, Phase};
 use crate::storage::{LockMode, Storage};
 use crate::store::quarantine::repair_name;
+use crate::store::wanted::Wanted;
 use crate::store::{Store, pack_name};
 
 /// An object that has another name now.
@@ -43,6 +45,10 @@ pub struct Repaired {
     pub moved: Vec<Moved>,
     /// What was still good in damaged packs.
     pub saved: Saved,
+    /// Chunks that were found again in sets, live data and other stores.
+    pub healed: Saved,
+    /// What of these could not be used, and why.
+    pub notes: Vec<String>,
     /// Packs that are in the index again, or in a new one.
     pub listed: u64,
     /// The config was made again.
@@ -72,6 +78,16 @@ impl Plan {
 
 /// Checks the store in `storage` and repairs what can be; nobody else uses it meanwhile.
 pub fn repair(storage: Arc<dyn Storage>, options: &Options, observer: &dyn Observer) -> Result<Repaired> {
+    repair_from(storage, options, None, observer)
+}
+
+/// As [`repair`]; what is lost is then looked for in sets, live data and other stores.
+pub fn repair_from(
+    storage: Arc<dyn Storage>,
+    options: &Options,
+    heal: Option<&Healing>,
+    observer: &dyn Observer,
+) -> Result<Repaired> {
     if storage.is_remote() {
         let text = "this lrl cannot repair a store in a bucket yet: copy it into a directory (`aws s3 sync`, `rclone sync`), \
                     repair it there, and copy it back; nothing was changed";
@@ -80,13 +96,16 @@ pub fn repair(storage: Arc<dyn Storage>, options: &Options, observer: &dyn Obser
     let (store, config_error) = Store::examine(storage, LockMode::Exclusive, options.lock_wait, observer)?;
     store.check_writable()?;
     store.storage().reclaim()?;
-    let mut found = look(&store, config_error.as_ref(), options, observer)?;
+    let mut wanted = Wanted::new()?;
+    let mut found = look(&store, config_error.as_ref(), options, Some(&wanted), observer)?;
     let mut repaired = Repaired {
         found: found.report.clone(),
         left: found.report.clone(),
         renamed: Vec::new(),
         moved: Vec::new(),
         saved: Saved::default(),
+        healed: Saved::default(),
+        notes: Vec::new(),
         listed: 0,
         config: false,
         failed: None,
@@ -98,8 +117,32 @@ pub fn repair(storage: Arc<dyn Storage>, options: &Options, observer: &dyn Obser
     }
     let Repaired { config, listed, saved, renamed, moved, .. } = &repaired;
     if *config || *listed > 0 || saved.packs > 0 || !renamed.is_empty() || !moved.is_empty() {
-        let config_error = config_error.filter(|_| !repaired.config);
-        repaired.left = look(&store, config_error.as_ref(), options, observer)?.report;
+        wanted = Wanted::new()?;
+        let config_error = config_error.as_ref().filter(|_| !repaired.config);
+        repaired.left = look(&store, config_error, options, Some(&wanted), observer)?.report;
+    }
+    if let (Some(heal), None) = (heal, &repaired.failed) {
+        // Lost lists hide what is below them: what they name is looked for once they are there.
+        while !wanted.is_empty()? {
+            let healed = match heal.heal(&store, &wanted, &mut repaired.notes, observer) {
+                Err(error) if error.is_full() => {
+                    repaired.failed = Some(error);
+                    break;
+                }
+                healed => healed?,
+            };
+            repaired.healed.add(&healed);
+            if healed.chunks == 0 {
+                break;
+            }
+            wanted = Wanted::new()?;
+            let structure = Options { read_data: super::ReadData::No, ..*options };
+            look(&store, None, &structure, Some(&wanted), observer)?;
+        }
+        if repaired.healed.chunks > 0 {
+            let config_error = config_error.as_ref().filter(|_| !repaired.config);
+            repaired.left = look(&store, config_error, options, None, observer)?.report;
+        }
     }
     if repaired.failed.is_none() {
         match with_room(&store, || record(&store, &repaired.left)) {
@@ -127,7 +170,7 @@ fn apply(
     let renamed = with_room(store, || documents::rename(store, found, observer))?;
     if !renamed.is_empty() {
         repaired.renamed.extend(renamed);
-        *found = look(store, None, options, observer)?;
+        *found = look(store, None, options, None, observer)?;
     }
     let plan = plan(store, found, observer)?;
     if plan.is_empty() {

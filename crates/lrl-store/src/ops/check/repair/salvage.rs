@@ -24,7 +24,7 @@ pub struct Saved {
 
 impl Saved {
     /// Adds what another round has saved.
-    pub(super) fn add(&mut self, other: &Self) {
+    pub(in crate::ops) fn add(&mut self, other: &Self) {
         self.chunks += other.chunks;
         self.packs += other.packs;
         self.bytes += other.bytes;

@@ -97,7 +97,12 @@ fn what_was_not_there_goes_again() {
 
 #[test]
 fn halves_and_paths_are_undone_alone() {
-    for what in [What::DbOnly, What::AssetsOnly, What::Path(b"assets/x".to_vec()), What::Path(b"storage/x".to_vec())] {
+    for what in [
+        What::DbOnly,
+        What::AssetsOnly,
+        What::Paths(vec![b"assets/x".to_vec()]),
+        What::Paths(vec![b"storage/x".to_vec()]),
+    ] {
         let (lab, snapshot) = old_lab();
         let old = live(&lab);
         lab.restore(&snapshot, what.clone()).unwrap();
@@ -106,7 +111,7 @@ fn halves_and_paths_are_undone_alone() {
         let paths_change_times = |seen: Vec<Seen>| {
             let top = |mut seen: Seen| {
                 seen.entry(Vec::new()).and_modify(|own| {
-                    if matches!(what, What::Path(_)) {
+                    if matches!(what, What::Paths(_)) {
                         own.3 = None
                     }
                 });

@@ -325,7 +325,7 @@ impl World {
         let what = match (part % 4, path) {
             (1, _) if kept.logical.is_some() => restore::What::DbOnly,
             (2, _) if kept.tree.is_some() => restore::What::AssetsOnly,
-            (3, Some(path)) if place == Place::Fresh => restore::What::Path(path),
+            (3, Some(path)) if place == Place::Fresh => restore::What::Paths(vec![path]),
             _ => restore::What::Whole,
         };
         let fresh = tempfile::tempdir_in(self.dir.path()).unwrap();
@@ -340,6 +340,8 @@ impl World {
             owner: None,
             dry_run: false,
             force: false,
+            skip_damaged: false,
+            no_keep: false,
             locks: None,
         };
         let observer = self.observer(trouble);
@@ -526,10 +528,10 @@ fn assert_restored(data: &Path, kept: &Kept, what: &restore::What, name: &Snapsh
         (restore::What::Whole | restore::What::AssetsOnly, Some(tree)) => {
             assert_same(Some(&look(data)), Some(tree), &text)
         }
-        (restore::What::Path(path), Some(tree)) => {
+        (restore::What::Paths(paths), Some(tree)) => {
             assert_eq!(
-                (look(data).get(path), look(data).values().filter(|s| s.kind == "file").count()),
-                (tree.get(path), 1),
+                (look(data).get(&paths[0]), look(data).values().filter(|s| s.kind == "file").count()),
+                (tree.get(&paths[0]), 1),
                 "{text}"
             );
         }

@@ -1,0 +1,315 @@
+//! Owns the removal of what restores keep: `restore --no-keep` and `restore --clean`. Goes by directory handles and follows no
+//! link; enters no mount. Names are those that a restore gives, or that its record has; nothing else is ever removed.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, Stat, StatxAttributes, StatxFlags, fsync, openat, statat, statx};
+use rustix::io::Errno;
+
+use super::below::remove_tree;
+use super::cursor::{Cursor, DIRECTORY, to_path};
+use super::desk::Desk;
+use super::guard::storage_home;
+use super::place::{Place, SIDECARS};
+use super::plan::{ASSETS, DATABASE};
+use super::reach::Doors;
+use super::record::Side;
+use super::staging::reclaim;
+use super::swap::Moved;
+use super::unpacked::weigh;
+use crate::error::{Error, Result};
+
+/// What to remove.
+#[derive(Debug, Clone)]
+pub struct CleanOptions {
+    /// Where `lrl.db` and `assets` are.
+    pub data_dir: PathBuf,
+    /// Where `storage/…` is.
+    pub storage_dir: PathBuf,
+    /// What was kept later than this before `now` stays.
+    pub older_than: Duration,
+    /// The time of the run.
+    pub now: SystemTime,
+    /// Says what would be removed and removes nothing.
+    pub dry_run: bool,
+}
+
+/// A copy that was removed.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Removed {
+    /// Its path.
+    pub path: PathBuf,
+    /// Bytes that it took on the disk; what hard links share counts in part.
+    pub bytes: u64,
+}
+
+/// What a cleaning did, or would do.
+#[derive(Debug, Clone, Default)]
+pub struct Cleaned {
+    /// What was removed.
+    pub removed: Vec<Removed>,
+    /// Copies that stay, because they are younger.
+    pub younger: u64,
+    /// The last restore cannot be undone any more.
+    pub undo_gone: bool,
+}
+
+/// One thing that is kept, with what lay beside a database.
+struct Copy {
+    dir: Arc<OwnedFd>,
+    dir_path: PathBuf,
+    names: Vec<Vec<u8>>,
+    /// When it was moved away, or changed since: seconds.
+    since: i64,
+}
+
+/// Removes what restores have kept in a data directory and beside its second root of uploads.
+pub fn clean(options: &CleanOptions) -> Result<Cleaned> {
+    let mut cleaned = Cleaned::default();
+    let no_dir = || Error::NoStore { what: "data directory", path: options.data_dir.clone() };
+    let doors = &Doors::default();
+    let desk = Desk::open(doors, &options.data_dir)?.ok_or_else(no_dir)?;
+    if desk.look()?.is_some() {
+        return Err(Error::Refused(format!(
+            "a restore of {} was killed half way: `lrl restore --undo` takes it back first; nothing was removed",
+            options.data_dir.display()
+        )));
+    }
+    let mut copies = BTreeMap::new();
+    find(desk.dir(), &options.data_dir, &[DATABASE, ASSETS], &mut copies)?;
+    let (home, name) = storage_home(&options.storage_dir)?;
+    if let Some(dir) = doors.open(&home)? {
+        find(&dir, &home, &[&name], &mut copies)?;
+    }
+    let recorded = recorded(doors, &desk, options, &mut copies)?;
+    let now = options.now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
+    let limit = i64::try_from(options.older_than.as_secs()).unwrap_or(i64::MAX);
+    let (old, young): (Vec<_>, Vec<_>) =
+        copies.into_iter().partition(|(_, copy)| limit == 0 || now.saturating_sub(copy.since) >= limit);
+    cleaned.younger = young.len() as u64;
+    cleaned.undo_gone = old.iter().any(|(path, _)| recorded.contains(path));
+    let named = old.iter().flat_map(|(_, copy)| copy.names.iter().map(move |name| (copy, name)));
+    let removed = |(copy, name): (&Copy, &Vec<u8>)| Removed {
+        bytes: weigh(&copy.dir, name).space,
+        path: copy.dir_path.join(to_path(name)),
+    };
+    cleaned.removed = named.map(removed).collect();
+    if options.dry_run {
+        return Ok(cleaned);
+    }
+    old.iter().try_for_each(|(_, copy)| {
+        copy.names.iter().try_for_each(|name| enters_no_mount(&copy.dir, name, &copy.dir_path))
+    })?;
+    if cleaned.undo_gone {
+        desk.drop_last()?;
+    }
+    for (_, copy) in &old {
+        copy.names.iter().try_for_each(|name| remove(&copy.dir, name, &copy.dir_path))?;
+        let _ = fsync(&copy.dir);
+    }
+    reclaim(desk.dir());
+    Ok(cleaned)
+}
+
+/// Removes what a restore that has just ended kept; returns how many bytes that gave back.
+pub(super) fn drop_kept(doors: &Doors, data_dir: &Path, kept: &[(&Place, &[Moved])]) -> Result<u64> {
+    let named = kept.iter().flat_map(|(place, moved)| {
+        moved.iter().filter_map(move |(_, now)| {
+            // What is kept of exchanged contents is inside the target.
+            let dir = place.inner.as_ref().or(place.dir.as_ref())?;
+            Some((dir, now.parent()?, now.file_name()?.as_bytes()))
+        })
+    });
+    let named: Vec<_> = named.collect();
+    // Whatever happens from here on, nothing says that it could be undone.
+    Desk::of(doors, data_dir)?.drop_last()?;
+    let mut bytes = 0;
+    for (dir, dir_path, name) in named {
+        enters_no_mount(dir, name, dir_path)?;
+        bytes += weigh(dir, name).space;
+        remove(dir, name, dir_path)?;
+        let _ = fsync(dir);
+    }
+    Ok(bytes)
+}
+
+/// Finds what is called as a restore would call it: `lrl.db.pre-restore`, `assets.undone.2`, `lrl.db.pre-restore-wal`.
+fn find(dir: &Arc<OwnedFd>, dir_path: &Path, names: &[&[u8]], copies: &mut BTreeMap<PathBuf, Copy>) -> Result<()> {
+    let failed = |e: Errno| Error::io("list", dir_path)(e.into());
+    for entry in Dir::read_from(dir).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name().to_bytes();
+        let kept = names.iter().find_map(|of| kept_name(name, of));
+        if let (Some(kept), Some(stat)) = (kept, look(dir, name).map_err(failed)?) {
+            add(dir, dir_path, kept, name, &stat, copies);
+        }
+    }
+    Ok(())
+}
+
+fn look(dir: &Arc<OwnedFd>, name: &[u8]) -> Result<Option<Stat>, Errno> {
+    match statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+fn add(
+    dir: &Arc<OwnedFd>,
+    dir_path: &Path,
+    kept: &[u8],
+    name: &[u8],
+    stat: &Stat,
+    copies: &mut BTreeMap<PathBuf, Copy>,
+) {
+    let copy = copies.entry(dir_path.join(to_path(kept))).or_insert_with(|| Copy {
+        dir: Arc::clone(dir),
+        dir_path: dir_path.to_path_buf(),
+        names: Vec::new(),
+        since: i64::MIN,
+    });
+    // No program can set it back, and the rename sets it.
+    copy.since = copy.since.max(stat.st_ctime);
+    copy.names.push(name.to_vec());
+}
+
+/// Returns the name of the kept thing of which `name` is a part, if it is one of `of`.
+fn kept_name<'n>(name: &'n [u8], of: &[u8]) -> Option<&'n [u8]> {
+    let rest = name.strip_prefix(of)?;
+    let ending = [Side::Before, Side::Restored].into_iter().find_map(|side| {
+        let ending = side.ending().as_bytes();
+        rest.starts_with(ending).then_some(ending.len())
+    })?;
+    let mut rest = &rest[ending..];
+    let mut len = of.len() + ending;
+    if let Some(number) = rest.strip_prefix(b".") {
+        let digits = number.iter().take_while(|b| b.is_ascii_digit()).count();
+        if digits == 0 || number[0] == b'0' {
+            return None;
+        }
+        len += 1 + digits;
+        rest = &number[digits..];
+    }
+    let is_sidecar = of == DATABASE && SIDECARS.iter().any(|suffix| suffix.as_bytes() == rest);
+    (rest.is_empty() || is_sidecar).then_some(&name[..len])
+}
+
+/// Adds what the record of the last restore has, which may be among the uploads; returns all that is in the record.
+fn recorded(
+    doors: &Doors,
+    desk: &Desk,
+    options: &CleanOptions,
+    copies: &mut BTreeMap<PathBuf, Copy>,
+) -> Result<Vec<PathBuf>> {
+    let Some(last) = desk.last()? else { return Ok(Vec::new()) };
+    // A record of directories that are gone keeps nothing.
+    let Ok(places) = last.places(doors, &options.data_dir, &options.storage_dir) else { return Ok(Vec::new()) };
+    let mut recorded = Vec::new();
+    for (target, place) in last.targets.iter().zip(&places) {
+        let Some(dir) = &place.dir else { continue };
+        let moved = target.moved(place, last.live.other());
+        let Some((_, main)) = moved.first() else { continue };
+        let Some(kept) = main.file_name().map(OsStrExt::as_bytes) else { continue };
+        recorded.push(main.clone());
+        if copies.contains_key(main) {
+            continue;
+        }
+        for name in moved.iter().filter_map(|(_, now)| now.file_name()).map(OsStrExt::as_bytes) {
+            if let Some(stat) = place.stat_of(name)? {
+                add(dir, &place.dir_path, kept, name, &stat, copies);
+            }
+        }
+    }
+    Ok(recorded)
+}
+
+fn remove(dir: &Arc<OwnedFd>, name: &[u8], dir_path: &Path) -> Result<()> {
+    match remove_tree(dir, name) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(e) => Err(Error::io("remove", dir_path.join(to_path(name)))(e.into())),
+    }
+}
+
+/// Refuses what has a mount in it: that is another disk, which was moved along with its directory.
+fn enters_no_mount(dir: &Arc<OwnedFd>, name: &[u8], dir_path: &Path) -> Result<()> {
+    let top = dir_path.join(to_path(name));
+    let failed = |e: Errno| Error::io("look at", &top)(e.into());
+    let Some(stat) = look(dir, name).map_err(failed)? else { return Ok(()) };
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+        return Ok(());
+    }
+    let mut cursor = Cursor::new(Arc::clone(dir), dir_path);
+    let mut waiting = vec![vec![name.to_vec()]];
+    while let Some(level) = waiting.last_mut() {
+        let Some(next) = level.pop() else {
+            waiting.pop();
+            if !waiting.is_empty() {
+                cursor.ascend().map_err(failed)?;
+            }
+            continue;
+        };
+        let found =
+            statx(cursor.here(), next.as_slice(), AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty()).map_err(failed)?;
+        let opened = openat(cursor.here(), next.as_slice(), DIRECTORY, Mode::empty());
+        let inside = match opened {
+            Ok(inside) => inside,
+            // Nobody but root can have mounted something there, and root may read it.
+            Err(Errno::ACCESS | Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
+            Err(e) => return Err(failed(e)),
+        };
+        let device = rustix::fs::fstat(&inside).map_err(failed)?.st_dev;
+        if found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) || device != stat.st_dev {
+            return Err(Error::Refused(format!(
+                "{} holds a mount ({}), which is not removed with it: unmount it first",
+                top.display(),
+                to_path(&next).display()
+            )));
+        }
+        let mut below = Vec::new();
+        for entry in Dir::read_from(&inside).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let child = entry.file_name().to_bytes();
+            if child != b"." && child != b".." && matches!(entry.file_type(), FileType::Directory | FileType::Unknown) {
+                below.push(child.to_vec());
+            }
+        }
+        cursor.descend(&next).map_err(failed)?;
+        waiting.push(below);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::kept_name;
+
+    #[test]
+    fn only_names_that_a_restore_gives_are_kept_copies() {
+        let database =
+            |name: &str| kept_name(name.as_bytes(), b"lrl.db").map(|kept| String::from_utf8(kept.to_vec()).unwrap());
+        for (name, kept) in [
+            ("lrl.db.pre-restore", Some("lrl.db.pre-restore")),
+            ("lrl.db.pre-restore-wal", Some("lrl.db.pre-restore")),
+            ("lrl.db.pre-restore.12", Some("lrl.db.pre-restore.12")),
+            ("lrl.db.pre-restore.1-journal", Some("lrl.db.pre-restore.1")),
+            ("lrl.db.undone", Some("lrl.db.undone")),
+            ("lrl.db", None),
+            ("lrl.db-wal", None),
+            ("lrl.db.pre-restore.old", None),
+            ("lrl.db.pre-restore.01", None),
+            ("lrl.db.pre-restore2", None),
+            ("lrl.db.pre-restore.1.gz", None),
+            ("xlrl.db.pre-restore", None),
+        ] {
+            assert_eq!(database(name).as_deref(), kept, "{name}");
+        }
+        assert_eq!(kept_name(b"assets.pre-restore-wal", b"assets"), None);
+        assert!(kept_name(b"assets.undone.3", b"assets").is_some());
+    }
+}
