@@ -136,9 +136,13 @@ fn a_damaged_newest_snapshot_is_refused_with_the_name_of_the_next_and_its_number
     let documents = names(lab.path("backups/store/snapshots/lab"));
     let (older, newest) = (documents[0].clone(), lab.path("backups/store/snapshots/lab").join(&documents[1]));
     flip(&newest, 50);
-    for line in ["restore", "restore --db-only", "export --out copy", "ls latest", "dump latest~1 lrl.db"] {
+    let next = &older.split('-').next_back().unwrap()[..8];
+    for line in ["restore --dry-run", "restore --db-only --dry-run", "export --out copy"] {
+        let run = lab.lrl(line).expect(0);
+        assert!(run.stdout.contains(next) && run.stderr.contains("passed over snapshot"), "{line}: {}", run.stderr);
+    }
+    for line in ["restore latest", "export latest --out copy", "ls latest", "dump latest~1 lrl.db"] {
         let run = lab.lrl(line).expect(1);
-        let next = &older.split('-').next_back().unwrap()[..8];
         assert!(run.stderr.contains(next) && run.stderr.contains("lrl check --repair"), "{line}: {}", run.stderr);
     }
     lab.lrl("check").expect(4);

@@ -75,10 +75,10 @@ fn a_failed_drill_is_told_and_does_not_count() {
     let lab = Lab::small();
     lab.lrl("backup").expect(0);
     lab.lrl("drill --require-table nothing").expect(4);
-    let found = status(&lab, "", 0);
+    let found = status(&lab, "", 4);
     assert!(found["last_passed_drill"].is_null(), "{found:#}");
     assert_eq!(found["last_drill"]["failed_checks"][0], "database: schema_valid");
-    assert!(lab.lrl("status").expect(0).stdout.contains("Last drill FAILED"));
+    assert!(lab.lrl("status").expect(4).stdout.contains("Last drill FAILED"));
 }
 
 #[test]

@@ -209,8 +209,8 @@ mod tests {
         refused(&good, &|half| half.entries += 1, "says 6 entries");
         refused(&good, &|half| half.files -= 1, "2 files");
         refused(&good[..4], &|half| half.bytes = 9, "2 files of 9 bytes");
-        refused(&[root(), file("assets/b"), file("assets/a")], &|_| (), "in the wrong place");
-        refused(&[root(), file("assets/a"), file("assets/a")], &|_| (), "in the wrong place");
+        refused(&[root(), file("assets/b"), file("assets/a")], &|_| (), "out of order");
+        refused(&[root(), file("assets/a"), file("assets/a")], &|_| (), "out of order");
         refused(&[root(), file("assets/a/1")], &|_| (), "not the directory");
         refused(&[root(), file("assets/a"), file("assets/a/1")], &|_| (), "not the directory");
         refused(&[file("assets/a")], &|_| (), "not the directory");

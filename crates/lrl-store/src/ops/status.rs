@@ -125,7 +125,7 @@ impl Status {
         let age = |time: Time| now.secs.saturating_sub(time.secs).max(0).unsigned_abs();
         let older = |age: u64, limit: Duration| age > limit.as_secs();
         let backup = self.age_secs(now).map(i64::unsigned_abs);
-        if backup.is_none() {
+        if backup.is_none() || self.good.is_none() {
             let lacks = |half: &Half| self.good.is_some() && half.known && half.good.is_none();
             found.push(Condition::NoGood(Need { database: lacks(&self.database), uploads: lacks(&self.uploads) }));
         }
