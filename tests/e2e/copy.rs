@@ -264,7 +264,7 @@ fn a_second_store_has_every_backup_and_a_dead_line_costs_none() {
     let found = lab.lrl("backup --json").expect(0).json();
     assert_eq!(found["second_store"]["copied"].as_array().unwrap().len(), 1, "{found:#}");
     let log = bucket.take_log();
-    assert_eq!(log.len(), 7, "{log:#?}");
+    assert_eq!(log.len(), 5, "{log:#?}");
 
     // The line is dead; the backup is not.
     bucket.fault(|_, _| Some(Fault::Gone));

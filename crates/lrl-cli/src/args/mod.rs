@@ -499,7 +499,7 @@ pub struct ForgetArgs {
     #[arg(long, value_name = "TAG", value_parser = values::word)]
     pub keep_tag: Vec<String>,
     /// Keep those that are not good for this long, though newer ones are good; they take no place in a rule
-    #[arg(long, value_name = "TIME", value_parser = values::age, default_value = "7d", help_heading = SETTINGS)]
+    #[arg(long, value_name = "TIME", value_parser = values::age_or_zero, default_value = "7d", help_heading = SETTINGS)]
     pub keep_bad_within: Duration,
     /// Then give the room back, as lrl prune does
     #[arg(long)]

@@ -122,6 +122,14 @@ pub fn age(text: &str) -> Result<Duration, String> {
     total.filter(|total| !total.is_zero()).ok_or_else(|| HELP.into())
 }
 
+/// As [`age`], or 0 for no time at all.
+pub fn age_or_zero(text: &str) -> Result<Duration, String> {
+    match text.trim_end_matches(|c: char| c.is_ascii_alphabetic()) {
+        "0" => Ok(Duration::ZERO),
+        _ => age(text),
+    }
+}
+
 /// Parses `2/7`, `5%` or `500M`.
 pub fn subset(text: &str) -> Result<Subset, String> {
     const HELP: &str = "expected a slice (2/7), a percentage (5%) or a size (500M)";

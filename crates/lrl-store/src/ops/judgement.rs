@@ -197,13 +197,18 @@ impl Checks {
     /// Reads the records of checks; those that cannot be read, or whose time is in the future, tell nothing.
     pub fn read(store: &Store, now: Time) -> Result<Self> {
         let mut checks = Self::default();
+        let mut records = Vec::new();
         for name in store.check_names()? {
-            let check = match store.check_record(&name) {
-                Ok(check) if is_future(check.time, now) => continue,
-                Ok(check) => check,
-                Err(error) if is_unreadable(&error) => continue,
+            match store.check_record(&name) {
+                Ok(check) if is_future(check.time, now) => {}
+                Ok(check) => records.push((check.time, name.id, check)),
+                Err(error) if is_unreadable(&error) => {}
                 Err(error) => return Err(error),
-            };
+            }
+        }
+        // Names tell the second only.
+        records.sort_by_key(|(time, id, _)| (*time, *id));
+        for (_, id, check) in records {
             // Every check walks what leads to data; only one that read every pack tells that what another read is whole again.
             checks.lost.retain(|_, (_, depth)| *depth != Depth::Structure && check.depth != Depth::All);
             for Damaged { snapshot, database, files } in &check.damaged {
@@ -211,7 +216,7 @@ impl Checks {
                 checks.lost.insert(*snapshot, (lost, check.depth));
             }
             checks.read_all = checks.read_all.max((check.depth == Depth::All).then_some(check.time));
-            checks.last = Some(Checked { id: name.id, time: check.time, passed: check.passed });
+            checks.last = Some(Checked { id, time: check.time, passed: check.passed });
             checks.last_passed = checks.last_passed.max(check.passed.then_some(check.time));
         }
         Ok(checks)

@@ -36,10 +36,10 @@ impl Store {
         let (id, bytes) = check::encode(check, self.ids())?;
         let name = CheckName { time: u64::try_from(check.time.secs).unwrap_or_default(), id };
         self.storage.write_new(&name.object(), Source::Bytes(&bytes))?;
-        for other in self.check_names()? {
-            let is_older = other < name;
-            let replaced = |old: &Check| check.depth == Depth::All || old.passed && old.depth <= check.depth;
-            if is_older && self.check_record(&other).is_ok_and(|old| replaced(&old)) {
+        for other in self.check_names()?.into_iter().filter(|other| *other != name) {
+            let read_more = |old: &Check| check.depth == Depth::All || old.passed && old.depth <= check.depth;
+            let replaced = |old: &Check| old.time <= check.time && read_more(old);
+            if self.check_record(&other).is_ok_and(|old| replaced(&old)) {
                 self.storage.remove(&other.object())?;
             }
         }

@@ -1,6 +1,10 @@
 //! The judgement as a table: each thing that speaks against a snapshot, alone and together, and what takes it back.
 
-use super::{Damage, Judgement, Lost, State, judge};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Checks, Damage, Judgement, Lost, State, judge};
+use crate::format::check::{self, Check, Damaged, Depth};
 use crate::format::drill::Drilled;
 use crate::format::entry::Time;
 use crate::format::snapshot::{self, Database, Measure, Shrink, Snapshot, Uploads};
@@ -8,7 +12,10 @@ use crate::id::{ChunkId, SnapshotId};
 use crate::ops::backup::DATABASE_NOT_FOUND;
 use crate::ops::drill::evidence::Proof;
 use crate::ops::select::Need;
-use crate::progress::Problem;
+use crate::progress::{Problem, Silent};
+use crate::storage::LockMode;
+use crate::storage::memory::Memory;
+use crate::store::{Store, create};
 
 const BOTH: Need = Need { database: true, uploads: true };
 const DATABASE: Need = Need { database: true, uploads: false };
@@ -136,6 +143,42 @@ fn what_drills_and_checks_say_and_what_takes_it_back() {
     assert_eq!(with(Some(proof(20, true, false, NONE)), &found_by_check(20, true, false)), (State::Damaged, UPLOADS));
     let of_set = Proof { drilled: Drilled::Set, ..proof(21, true, false, NONE) };
     assert_eq!(with(Some(of_set), &found_by_check(20, true, false)), (State::Damaged, UPLOADS));
+}
+
+#[test]
+fn of_checks_within_one_second_the_later_one_counts() {
+    let storage = Memory::default();
+    create(&storage, [1; 32]).unwrap();
+    let store = Store::open(Arc::new(storage), LockMode::Shared, Duration::ZERO, &Silent).unwrap();
+    let id = SnapshotId::of(b"x");
+    let now = at(1000);
+    // Ids are as good as random: in either order some of these would come out wrong.
+    for n in 0..8u32 {
+        let record = |nanos, depth, damaged: bool| Check {
+            format: check::VERSION,
+            time: Time { secs: 100 + i64::from(n), nanos },
+            depth,
+            passed: !damaged,
+            damaged: damaged.then_some(Damaged { snapshot: id, database: true, files: false }).into_iter().collect(),
+            more_damaged: 0,
+            program: format!("test {n}"),
+        };
+        store.add_check(&record(1, Depth::All, true)).unwrap();
+        assert!(Checks::read(&store, now).unwrap().of(&id).lost.is_some());
+        // What another read whole, a look at the structure does not take back.
+        store.add_check(&record(2, Depth::Structure, false)).unwrap();
+        assert!(Checks::read(&store, now).unwrap().of(&id).lost.is_some());
+        assert!(Checks::read(&store, now).unwrap().last.unwrap().passed);
+        store.add_check(&record(3, Depth::All, false)).unwrap();
+        let checks = Checks::read(&store, now).unwrap();
+        assert_eq!((checks.of(&id).lost, checks.last_passed.unwrap().nanos), (None, 3));
+        assert_eq!(store.check_names().unwrap().len(), 1, "older ones are replaced");
+    }
+    // A time in the future tells nothing.
+    let future =
+        Check { time: at(9999), passed: false, ..store.check_record(&store.check_names().unwrap()[0]).unwrap() };
+    store.add_check(&future).unwrap();
+    assert!(Checks::read(&store, now).unwrap().last.unwrap().passed);
 }
 
 #[test]
