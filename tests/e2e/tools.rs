@@ -26,7 +26,7 @@ pub struct Seen {
 
 /// Looks at everything below a directory, itself included.
 pub fn look(top: &Path) -> BTreeMap<Vec<u8>, Seen> {
-    fn walk(top: &Path, path: &Path, seen: &mut BTreeMap<Vec<u8>, Seen>, firsts: &mut BTreeMap<u64, Vec<u8>>) {
+    fn walk(top: &Path, path: &Path, seen: &mut BTreeMap<Vec<u8>, Seen>, firsts: &mut BTreeMap<(u64, bool), Vec<u8>>) {
         let meta = fs::symlink_metadata(path).unwrap();
         let name = path.strip_prefix(top).unwrap().as_os_str().as_bytes().to_vec();
         let mut names: Vec<PathBuf> = Vec::new();
@@ -41,9 +41,10 @@ pub fn look(top: &Path) -> BTreeMap<Vec<u8>, Seen> {
         } else {
             contents = meta.len().to_string().into_bytes();
         }
-        // The file's first name has none: what is shared with another tree is the same as what is not.
+        // The file's first name has none: what is shared with another tree, or with what a restore keeps, is the same as what is not.
+        let is_kept = name.split(|b| *b == b'/').any(|part| part.starts_with(b".lrl."));
         let first = (meta.is_file() && meta.nlink() > 1)
-            .then(|| firsts.entry(meta.ino()).or_insert(name.clone()).clone())
+            .then(|| firsts.entry((meta.ino(), is_kept)).or_insert(name.clone()).clone())
             .filter(|first| *first != name);
         let seen_here = Seen {
             mode: meta.mode(),
