@@ -53,7 +53,8 @@ pub fn run(context: &Context<'_>, args: &StatusArgs) -> Result {
         false => Exit::Wrong,
     };
     if context.term.is_json() {
-        context.term.json(&document(&stands, room.as_deref(), args, exit, now))?;
+        let usual = &context.cli.global.source;
+        context.term.json(&document(&stands, usual, room.as_deref(), args, exit, now))?;
     } else if !context.cli.global.quiet {
         stands.iter().try_for_each(|stand| stand.render(context, now.secs))?;
     }
@@ -223,12 +224,10 @@ impl Stand {
     }
 }
 
-fn document(stands: &[Stand], room: Option<&str>, args: &StatusArgs, exit: Exit, now: Time) -> Value {
-    // Of one source all stands at the top, where scripts look for it; of several there is a list.
-    let mut whole = match stands {
-        [one] => one.document(now.secs),
-        _ => json!({}),
-    };
+fn document(stands: &[Stand], usual: &str, room: Option<&str>, args: &StatusArgs, exit: Exit, now: Time) -> Value {
+    // The only source, or the usual one of several, is also at the top, where scripts look for it.
+    let at_top = if let [one] = stands { Some(one) } else { stands.iter().find(|stand| stand.source == usual) };
+    let mut whole = at_top.map_or_else(|| json!({}), |stand| stand.document(now.secs));
     whole["sources"] = stands.iter().map(|stand| stand.document(now.secs)).collect();
     let wrong: Vec<&str> = stands.iter().flat_map(|stand| &stand.wrong).map(String::as_str).chain(room).collect();
     whole["success"] = json!(exit == Exit::Done);
