@@ -175,8 +175,12 @@ fn of_checks_within_one_second_the_later_one_counts() {
         assert_eq!(store.check_names().unwrap().len(), 1, "older ones are replaced");
     }
     // A time in the future tells nothing.
-    let future =
-        Check { time: at(9999), passed: false, ..store.check_record(&store.check_names().unwrap()[0]).unwrap() };
+    let future = Check {
+        time: at(9999),
+        depth: Depth::Structure,
+        passed: false,
+        ..store.check_record(&store.check_names().unwrap()[0]).unwrap()
+    };
     store.add_check(&future).unwrap();
     assert!(Checks::read(&store, now).unwrap().last.unwrap().passed);
 }

@@ -234,7 +234,7 @@ fn scan(session: &Session<'_>, top: &Path, path: &Path, list: &mut Vec<Entry>) {
 type Seen = BTreeMap<Vec<u8>, (u32, u32, u32, Option<Time>, Vec<u8>, Vec<u8>)>;
 
 fn look(top: &Path) -> Seen {
-    fn walk(top: &Path, path: &Path, seen: &mut Seen, first: &mut BTreeMap<u64, Vec<u8>>) {
+    fn walk(top: &Path, path: &Path, seen: &mut Seen, first: &mut BTreeMap<(u64, bool), Vec<u8>>) {
         let Ok(meta) = fs::symlink_metadata(path) else { return };
         let relative = path.strip_prefix(top).unwrap().as_os_str().as_bytes().to_vec();
         let (mut bytes, mut same) = (Vec::new(), Vec::new());
@@ -242,7 +242,9 @@ fn look(top: &Path) -> Seen {
             bytes = fs::read_link(path).unwrap().into_os_string().into_vec();
         } else if meta.is_file() {
             bytes = fs::read(path).unwrap();
-            same.clone_from(first.entry(meta.ino()).or_insert_with(|| relative.clone()));
+            // What is kept inside uploads whose contents were exchanged is another tree, though files may be shared with it.
+            let is_kept = relative.split(|b| *b == b'/').any(|part| part.starts_with(b".lrl."));
+            same.clone_from(first.entry((meta.ino(), is_kept)).or_insert_with(|| relative.clone()));
         }
         seen.insert(relative, (meta.mode(), meta.uid(), meta.gid(), Some(mtime(&meta)), bytes, same));
         if meta.is_dir() {
