@@ -300,6 +300,12 @@ fn restores_over(lab: &Lab) {
     let set = set_of(lab);
     lab.run(["restore".as_ref(), "--manifest".as_ref(), set.as_os_str()]).expect(0);
     assert_same(&uploads(lab), &backed_up, "restored from a set");
+    let run = lab.lrl("restore --clean").expect(0);
+    assert!(run.stdout.contains("data/assets/.lrl.pre-restore"), "{}", run.stdout);
+    assert_same(&look(&lab.path("data/assets")), &backed_up, "cleaned");
+    let run = lab.lrl("restore --no-keep").expect(0);
+    assert!(!run.stderr.contains("kept"), "{}", run.stderr);
+    assert_same(&look(&lab.path("data/assets")), &backed_up, "restored, and nothing kept");
     assert!(!names(lab.path("data/assets")).iter().any(|name| name.starts_with(".lrl-")));
 }
 

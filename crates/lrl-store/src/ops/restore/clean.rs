@@ -8,10 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, Stat, StatxAttributes, StatxFlags, fsync, openat, statat, statx};
+use rustix::fs::{
+    AtFlags, Dir, FileType, Mode, Stat, StatxAttributes, StatxFlags, Timespec, Timestamps, UTIME_OMIT, fstat, fsync,
+    futimens, openat, statat, statx,
+};
 use rustix::io::Errno;
 
 use super::below::remove_tree;
+use super::contents::BASE;
 use super::cursor::{Cursor, DIRECTORY, to_path};
 use super::desk::Desk;
 use super::guard::storage_home;
@@ -81,11 +85,10 @@ pub fn clean(options: &CleanOptions) -> Result<Cleaned> {
         )));
     }
     let mut copies = BTreeMap::new();
-    find(desk.dir(), &options.data_dir, &[DATABASE, ASSETS], &mut copies)?;
+    find_all(doors, &options.data_dir, DATABASE, true, &mut copies)?;
+    find_all(doors, &options.data_dir, ASSETS, false, &mut copies)?;
     let (home, name) = storage_home(&options.storage_dir)?;
-    if let Some(dir) = doors.open(&home)? {
-        find(&dir, &home, &[&name], &mut copies)?;
-    }
+    find_all(doors, &home, &name, false, &mut copies)?;
     let recorded = recorded(doors, &desk, options, &mut copies)?;
     let now = options.now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
     let limit = i64::try_from(options.older_than.as_secs()).unwrap_or(i64::MAX);
@@ -119,11 +122,7 @@ pub fn clean(options: &CleanOptions) -> Result<Cleaned> {
 /// Removes what a restore that has just ended kept; returns how many bytes that gave back.
 pub(super) fn drop_kept(doors: &Doors, data_dir: &Path, kept: &[(&Place, &[Moved])]) -> Result<u64> {
     let named = kept.iter().flat_map(|(place, moved)| {
-        moved.iter().filter_map(move |(_, now)| {
-            // What is kept of exchanged contents is inside the target.
-            let dir = place.inner.as_ref().or(place.dir.as_ref())?;
-            Some((dir, now.parent()?, now.file_name()?.as_bytes()))
-        })
+        moved.iter().filter_map(move |(_, now)| Some((place.shelf_dir()?, now.parent()?, now.file_name()?.as_bytes())))
     });
     let named: Vec<_> = named.collect();
     // Whatever happens from here on, nothing says that it could be undone.
@@ -138,13 +137,45 @@ pub(super) fn drop_kept(doors: &Doors, data_dir: &Path, kept: &[(&Place, &[Moved
     Ok(bytes)
 }
 
+/// Finds what restores kept of one target: beside it, beside what a link there leads to, and inside a directory whose contents
+/// were exchanged.
+fn find_all(
+    doors: &Doors,
+    home: &Path,
+    name: &[u8],
+    is_database: bool,
+    copies: &mut BTreeMap<PathBuf, Copy>,
+) -> Result<()> {
+    let Some(dir) = doors.open(home)? else { return Ok(()) };
+    find(&dir, home, name, is_database, copies)?;
+    // Through a link that a restore would not follow, none has kept anything.
+    let Ok(mut place) = Place::find(doors, home, &[name]) else { return Ok(()) };
+    if let (Some(dir), Some(_)) = (&place.dir, &place.via) {
+        find(dir, &place.dir_path, &place.name, is_database, copies)?;
+    }
+    // Nor in a directory that cannot be opened.
+    if !is_database
+        && place.exchange_contents().is_ok()
+        && let Some(inside) = &place.inner
+    {
+        find(inside, &place.path(), BASE, false, copies)?;
+    }
+    Ok(())
+}
+
 /// Finds what is called as a restore would call it: `lrl.db.pre-restore`, `assets.undone.2`, `lrl.db.pre-restore-wal`.
-fn find(dir: &Arc<OwnedFd>, dir_path: &Path, names: &[&[u8]], copies: &mut BTreeMap<PathBuf, Copy>) -> Result<()> {
+fn find(
+    dir: &Arc<OwnedFd>,
+    dir_path: &Path,
+    of: &[u8],
+    is_database: bool,
+    copies: &mut BTreeMap<PathBuf, Copy>,
+) -> Result<()> {
     let failed = |e: Errno| Error::io("list", dir_path)(e.into());
     for entry in Dir::read_from(dir).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name().to_bytes();
-        let kept = names.iter().find_map(|of| kept_name(name, of));
+        let kept = kept_name(name, of, is_database);
         if let (Some(kept), Some(stat)) = (kept, look(dir, name).map_err(failed)?) {
             add(dir, dir_path, kept, name, &stat, copies);
         }
@@ -180,7 +211,7 @@ fn add(
 }
 
 /// Returns the name of the kept thing of which `name` is a part, if it is one of `of`.
-fn kept_name<'n>(name: &'n [u8], of: &[u8]) -> Option<&'n [u8]> {
+fn kept_name<'n>(name: &'n [u8], of: &[u8], is_database: bool) -> Option<&'n [u8]> {
     let rest = name.strip_prefix(of)?;
     let ending = [Side::Before, Side::Restored].into_iter().find_map(|side| {
         let ending = side.ending().as_bytes();
@@ -196,7 +227,7 @@ fn kept_name<'n>(name: &'n [u8], of: &[u8]) -> Option<&'n [u8]> {
         len += 1 + digits;
         rest = &number[digits..];
     }
-    let is_sidecar = of == DATABASE && SIDECARS.iter().any(|suffix| suffix.as_bytes() == rest);
+    let is_sidecar = is_database && SIDECARS.iter().any(|suffix| suffix.as_bytes() == rest);
     (rest.is_empty() || is_sidecar).then_some(&name[..len])
 }
 
@@ -212,17 +243,17 @@ fn recorded(
     let Ok(places) = last.places(doors, &options.data_dir, &options.storage_dir) else { return Ok(Vec::new()) };
     let mut recorded = Vec::new();
     for (target, place) in last.targets.iter().zip(&places) {
-        let Some(dir) = &place.dir else { continue };
+        let Some(dir) = place.shelf_dir() else { continue };
         let moved = target.moved(place, last.live.other());
         let Some((_, main)) = moved.first() else { continue };
-        let Some(kept) = main.file_name().map(OsStrExt::as_bytes) else { continue };
+        let Some((kept, dir_path)) = main.file_name().map(OsStrExt::as_bytes).zip(main.parent()) else { continue };
         recorded.push(main.clone());
         if copies.contains_key(main) {
             continue;
         }
         for name in moved.iter().filter_map(|(_, now)| now.file_name()).map(OsStrExt::as_bytes) {
-            if let Some(stat) = place.stat_of(name)? {
-                add(dir, &place.dir_path, kept, name, &stat, copies);
+            if let Some(stat) = place.kept_stat(name)? {
+                add(dir, dir_path, kept, name, &stat, copies);
             }
         }
     }
@@ -230,10 +261,18 @@ fn recorded(
 }
 
 fn remove(dir: &Arc<OwnedFd>, name: &[u8], dir_path: &Path) -> Result<()> {
+    let before = fstat(dir).ok().filter(|_| name.starts_with(BASE));
     match remove_tree(dir, name) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(e) => Err(Error::io("remove", dir_path.join(to_path(name)))(e.into())),
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(e) => return Err(Error::io("remove", dir_path.join(to_path(name)))(e.into())),
     }
+    // The uploads in which it was kept have the time that was restored.
+    if let Some(stat) = before {
+        let omit = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+        let was = Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ };
+        let _ = futimens(dir, &Timestamps { last_access: omit, last_modification: was });
+    }
+    Ok(())
 }
 
 /// Refuses what has a mount in it: that is another disk, which was moved along with its directory.
@@ -263,7 +302,7 @@ fn enters_no_mount(dir: &Arc<OwnedFd>, name: &[u8], dir_path: &Path) -> Result<(
             Err(Errno::ACCESS | Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
             Err(e) => return Err(failed(e)),
         };
-        let device = rustix::fs::fstat(&inside).map_err(failed)?.st_dev;
+        let device = fstat(&inside).map_err(failed)?.st_dev;
         if found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) || device != stat.st_dev {
             return Err(Error::Refused(format!(
                 "{} holds a mount ({}), which is not removed with it: unmount it first",
@@ -291,8 +330,9 @@ mod tests {
 
     #[test]
     fn only_names_that_a_restore_gives_are_kept_copies() {
-        let database =
-            |name: &str| kept_name(name.as_bytes(), b"lrl.db").map(|kept| String::from_utf8(kept.to_vec()).unwrap());
+        let database = |name: &str| {
+            kept_name(name.as_bytes(), b"lrl.db", true).map(|kept| String::from_utf8(kept.to_vec()).unwrap())
+        };
         for (name, kept) in [
             ("lrl.db.pre-restore", Some("lrl.db.pre-restore")),
             ("lrl.db.pre-restore-wal", Some("lrl.db.pre-restore")),
@@ -309,7 +349,9 @@ mod tests {
         ] {
             assert_eq!(database(name).as_deref(), kept, "{name}");
         }
-        assert_eq!(kept_name(b"assets.pre-restore-wal", b"assets"), None);
-        assert!(kept_name(b"assets.undone.3", b"assets").is_some());
+        assert_eq!(kept_name(b"assets.pre-restore-wal", b"assets", false), None);
+        assert!(kept_name(b"assets.undone.3", b"assets", false).is_some());
+        assert!(kept_name(b".lrl.pre-restore.2", b".lrl", false).is_some());
+        assert_eq!(kept_name(b".lrl.pre-restore.part", b".lrl", false), None);
     }
 }

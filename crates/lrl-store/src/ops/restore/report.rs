@@ -1,5 +1,6 @@
 //! Owns what a restore tells: what went where, what is kept under which name, who had it open, what an operator should know.
 
+use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -157,7 +158,7 @@ impl Report {
         let kept = place.kept_path(&place.free_name(Side::Before.ending())?);
         self.notes.push(format!(
             "{} cannot be renamed (something is mounted there, or it is of a lower layer of an overlay): its contents are \
-             exchanged, and what was in it is kept inside, in {}, which backups leave out",
+             exchanged, and what was in it {INSIDE}, in {}, which backups leave out",
             place.path().display(),
             kept.display()
         ));
@@ -178,14 +179,17 @@ impl Report {
         (self.files, self.dirs, self.links, self.bytes, self.kept_bytes) = (0, 0, 0, 0, 0);
         self.older = Older::default();
         self.restored.clear();
-        self.count(plan)
+        self.count(plan)?;
+        let mut seen = BTreeSet::new();
+        self.notes.retain(|note| seen.insert(note.clone()));
+        Ok(())
     }
 
     /// Says that nothing is kept.
     pub(super) fn drop_kept(&mut self, dropped: Option<u64>) {
         if dropped.is_some() {
             self.restored.iter_mut().for_each(|one| one.kept.clear());
-            self.notes.retain(|note| !note.contains(AMONG));
+            self.notes.retain(|note| !note.contains(AMONG) && !note.contains(INSIDE));
             self.kept_bytes = 0;
             self.dropped = dropped;
         }
@@ -227,6 +231,7 @@ impl Report {
 }
 
 const AMONG: &str = "stands among the uploads";
+const INSIDE: &str = "is kept inside";
 
 fn kept_space(place: &Place, kept: &[Moved]) -> u64 {
     let Some(dir) = &place.dir else { return 0 };

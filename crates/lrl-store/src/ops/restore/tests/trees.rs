@@ -1,6 +1,7 @@
 //! Trees of uploads: every kind of entry, hostile lists, single paths, files that are taken over.
 
-use super::super::{UndoOptions, undo};
+use super::super::contents::tests::force;
+use super::super::{CleanOptions, UndoOptions, clean, undo};
 use super::*;
 
 #[test]
@@ -473,6 +474,65 @@ fn the_contents_of_a_mount_change_places_and_come_back() {
     fs::write(mount.join("x/y"), b"changed").unwrap();
     lab.restore_with(&snapshot, &Options { what: path, ..options }).unwrap();
     assert_eq!(fs::read(mount.join("x/y")).unwrap(), b"new");
+}
+
+#[test]
+fn what_is_kept_inside_the_uploads_or_behind_a_link_can_be_removed() {
+    let lab = Lab::new();
+    lab.write("lrl.db", b"new");
+    lab.write("assets/x", b"new");
+    lab.write("storage/y", b"new");
+    let snapshot = lab.snapshot();
+    let elsewhere = lab.dir.path().join("elsewhere");
+    fs::create_dir_all(elsewhere.join("files")).unwrap();
+    fs::write(elsewhere.join("files/x"), b"old").unwrap();
+    fs::write(elsewhere.join("app.sqlite"), b"old").unwrap();
+    fs::create_dir_all(lab.data()).unwrap();
+    symlink(elsewhere.join("files"), lab.data().join("assets")).unwrap();
+    symlink(elsewhere.join("app.sqlite"), lab.data().join("lrl.db")).unwrap();
+    let options = lab.options(What::Whole);
+    let cleaning = |dry_run| {
+        let (data_dir, storage_dir) = (options.data_dir.clone(), options.storage_dir.clone());
+        let now = std::time::SystemTime::now();
+        let cleaned = clean(&CleanOptions { data_dir, storage_dir, older_than: Duration::ZERO, now, dry_run }).unwrap();
+        (cleaned.removed.into_iter().map(|one| one.path).collect::<Vec<_>>(), cleaned.undo_gone)
+    };
+    for inside in [false, true] {
+        // Two of them: the record of the last restore knows only one.
+        for _ in 0..2 {
+            fs::write(elsewhere.join("app.sqlite-wal"), b"").unwrap();
+            force(inside);
+            let report = lab.restore_with(&snapshot, &options);
+            force(false);
+            report.unwrap();
+        }
+        let uploads = if inside { "files/.lrl.pre-restore" } else { "files.pre-restore" };
+        let storage = if inside { "storage/.lrl.pre-restore" } else { "storage.pre-restore" };
+        let databases = ["", "-wal", ".1", ".1-wal"].map(|end| format!("app.sqlite.pre-restore{end}"));
+        let mut expected: Vec<PathBuf> = databases.iter().map(|name| elsewhere.join(name)).collect();
+        expected.extend(["", ".1"].map(|end| elsewhere.join(format!("{uploads}{end}"))));
+        // The first of all restores found no second directory.
+        let ends: &[&str] = if inside { &["", ".1"] } else { &[""] };
+        let kept = options.storage_dir.parent().unwrap();
+        expected.extend(ends.iter().map(|end| kept.join(format!("{storage}{end}"))));
+        expected.sort();
+        let (mut would, undo_gone) = cleaning(true);
+        would.sort();
+        assert_eq!((would, undo_gone), (expected.clone(), true));
+        assert!(expected.iter().all(|path| path.exists()));
+        assert_eq!(cleaning(false).0.len(), expected.len());
+        assert_eq!(look(&elsewhere.join("files")), look(&lab.source().join("assets")), "its time included");
+        assert_eq!(names_in(&elsewhere), ["app.sqlite", "files"]);
+        assert_eq!(names_in(&options.storage_dir), ["y"]);
+        assert_eq!(cleaning(false), (Vec::new(), false));
+    }
+    force(true);
+    let report = lab.restore_with(&snapshot, &Options { no_keep: true, ..options.clone() });
+    force(false);
+    let report = report.unwrap();
+    assert!(!report.notes.iter().any(|note| note.contains("kept")), "{:?}", report.notes);
+    assert_eq!(look(&elsewhere.join("files")), look(&lab.source().join("assets")));
+    assert_eq!(names_in(&elsewhere), ["app.sqlite", "files"]);
 }
 
 #[test]
