@@ -15,13 +15,13 @@ test:
 
 # Tests of live databases with larger bounds: one of over 1 GiB, 700 rounds beside writers.
 long:
-    LRL_TEST_ROUNDS=700 cargo test -p lrl-store --locked sqlite::
+    LRL_TEST_ROUNDS=700 cargo test --workspace --locked --lib source::database::
     cargo test -p lrl-store --locked -- --ignored the_lock_byte_page_is_zero_and_nothing_else_differs
 
 # Prints how many states were tried; a failure prints what tries that state again.
 # Every fault at every step, every damaged byte, 100,000 random operations: hours. A number tries so many of each kind: `just soak 200`.
 soak ROUNDS="all":
-    LRL_TEST_ROUNDS={{ROUNDS}} cargo test --workspace --locked --lib -- --nocapture ops::tests check::repair
+    LRL_TEST_ROUNDS={{ROUNDS}} cargo test --workspace --locked --lib -- --nocapture ops::tests ops::repair
     LRL_TEST_ROUNDS={{ROUNDS}} cargo test --workspace --locked --test e2e -- --nocapture kill power_cut fails
     LRL_TEST_ROUNDS={{ROUNDS}} cargo test --workspace --locked --test parsers -- --nocapture
 

@@ -4,6 +4,8 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lrl_store::backend::local::Local;
+use lrl_store::backend::{LockMode, Source, Storage};
 use lrl_store::codec::Encoding;
 use lrl_store::format::config::{self, Config};
 use lrl_store::format::drill;
@@ -14,10 +16,8 @@ use lrl_store::format::repair::{self, Loss};
 use lrl_store::format::snapshot::{self, Snapshot};
 use lrl_store::id::{ChunkId, Ids, PackId, SnapshotId};
 use lrl_store::progress::Silent;
-use lrl_store::storage::local::Local;
-use lrl_store::storage::{LockMode, Source, Storage};
 use lrl_store::store::Store;
-use lrl_store::store::session::Session;
+use lrl_store::store::write::Session;
 
 use crate::document::Document;
 

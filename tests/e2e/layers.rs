@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use crate::common::repository;
 
 /// Lowest first. A module may use its own layer and those before it.
-const LAYERS: [(&str, &[&str]); 6] = [
+const LAYERS: [(&str, &[&str]); 8] = [
     ("words", &["id", "error", "progress"]),
-    ("bytes", &["format", "chunk", "codec", "crypt", "sqlite"]),
-    ("storage", &["storage"]),
+    ("bytes", &["format", "chunk", "codec", "crypt"]),
+    ("system", &["fs"]),
+    ("source", &["source"]),
+    ("backend", &["backend"]),
     ("store", &["store"]),
-    ("edges", &["source", "set"]),
+    ("set", &["set"]),
     ("verbs", &["ops", "fuzz"]),
 ];
 

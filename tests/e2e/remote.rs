@@ -6,17 +6,18 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use lrl_store::backend::bucket;
+use lrl_store::backend::bucket::Options;
+use lrl_store::backend::cache::Copies;
+use lrl_store::backend::{Source, Storage};
 use lrl_store::error::Error;
-use lrl_store::storage::bucket::{self, Options};
-use lrl_store::storage::copies::Copies;
-use lrl_store::storage::room::Reserve;
-use lrl_store::storage::{Source, Storage};
+use lrl_store::fs::space::Reserve;
 
 use crate::bucket::{BUCKET, Bucket, Fault, KEY};
 use crate::common::{Lab, Run, noise};
 use crate::tools::Disk;
 
-#[path = "../../crates/lrl-store/src/storage/conformance.rs"]
+#[path = "../../crates/lrl-store/src/backend/conformance.rs"]
 mod conformance;
 
 /// A lab whose store is in the bucket.

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use lrl_store::storage::room::{Reserve, free_at};
+use lrl_store::fs::space::{Reserve, free_at};
 
 use crate::common::{Lab, noise};
 use crate::tools::{Disk, assert_whole, files_with, names, outputs};

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use lrl_store::backend::local::Local;
+use lrl_store::backend::{LockMode, Storage};
 use lrl_store::chunk::{Cutter, Gear, UPLOADS};
 use lrl_store::codec::{self, Encoding};
 use lrl_store::format::entry::{Content, Entry, Kind, Piece, Time};
@@ -15,16 +17,16 @@ use lrl_store::format::index::Located;
 use lrl_store::format::pack::Record;
 use lrl_store::id::{ChunkId, PackId};
 use lrl_store::progress::Silent;
-use lrl_store::set::deflate::{self, Coder};
-use lrl_store::set::tar;
-use lrl_store::source::exclude::Excludes;
-use lrl_store::source::walk::{Root, walk};
-use lrl_store::sqlite::{ReadOptions, read_image};
-use lrl_store::storage::local::Local;
-use lrl_store::storage::{LockMode, Storage};
-use lrl_store::store::session::Session;
+use lrl_store::set::archive::deflate;
+use lrl_store::set::archive::deflate::Coder;
+use lrl_store::set::archive::tar;
+use lrl_store::source::database::{ReadOptions, read_image};
+use lrl_store::source::files::exclude::Excludes;
+use lrl_store::source::files::walk::{Root, walk};
+use lrl_store::store::tree::diff;
 use lrl_store::store::tree::{Builder, Items};
-use lrl_store::store::{Store, compare, create, index};
+use lrl_store::store::write::Session;
+use lrl_store::store::{Store, create, index};
 use rusqlite::Connection;
 use rusqlite::backup::Backup;
 use sha2::{Digest, Sha256};
@@ -281,7 +283,7 @@ fn lists(bench: &mut Bench, path: &Path) -> Result<()> {
     })?;
     bench.stage("two lists compared, one entry changed", work(), || {
         let mut changes = 0;
-        compare::entries::<lrl_store::error::Error>(&store, Some(&first), Some(&second), &mut |_| {
+        diff::entries::<lrl_store::error::Error>(&store, Some(&first), Some(&second), &mut |_| {
             changes += 1;
             Ok(())
         })?;

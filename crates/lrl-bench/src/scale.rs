@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use lrl_store::backend::local::{Local, create_dir};
+use lrl_store::backend::{LockMode, Storage};
 use lrl_store::codec::Encoding;
 use lrl_store::format::index::Located;
 use lrl_store::format::pack::{self, Record};
 use lrl_store::id::{ChunkId, PackId};
 use lrl_store::progress::Silent;
-use lrl_store::storage::local::{Local, create_dir};
-use lrl_store::storage::{LockMode, Storage};
 use lrl_store::store::{Store, index, pack_name};
 
 use crate::corpus::Lab;

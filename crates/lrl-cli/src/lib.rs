@@ -27,7 +27,7 @@ use args::{Cli, Verb};
 use cmd::Context;
 use config::File;
 use exit::{Exit, Failure};
-use lrl_store::storage::lacking;
+use lrl_store::fs::unsupported;
 use term::Term;
 
 /// Runs one command line, whose first argument is the program's name.
@@ -65,7 +65,7 @@ pub fn run(arguments: &[OsString]) -> Exit {
     let context = Context { cli: &cli, matches: &matches, file: &file, term: &term };
     let result = cmd::run(&context);
     cmd::run_record::write(&context, &result);
-    if let Some(path) = lacking::unsynced() {
+    if let Some(path) = unsupported::unsynced() {
         term.note(format!(
             "{} cannot be synced: its file system (such as CIFS or vboxsf) does not support it; a power cut can take back the newest names there",
             path.display()

@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use crate::backend::encrypted::Veil;
+use crate::backend::memory::Memory;
+use crate::backend::{LockMode, Source, Storage};
 use crate::codec::{self, Encoding};
 use crate::crypt::{Bundle, Key, Keys};
 use crate::error::Result;
@@ -17,20 +20,17 @@ use crate::format::key::{Credential, Slot};
 use crate::format::node::{self, Item, Node};
 use crate::format::snapshot::{self, Snapshot};
 use crate::format::{config, drill, index, pack};
+use crate::fs::space::Room;
 use crate::id::{ChunkId, DrillId, Hasher, Ids, PackId, SnapshotId};
 use crate::ops::prune;
 use crate::progress::Silent;
-use crate::set::deflate::{Coder, FINAL_BLOCK};
-use crate::set::extract::{Options, verify};
-use crate::set::found::FoundSet;
+use crate::set::archive::deflate::{Coder, FINAL_BLOCK};
+use crate::set::archive::extract::{Options, verify};
 use crate::set::manifest::Manifest;
-use crate::storage::memory::Memory;
-use crate::storage::room::Room;
-use crate::storage::veil::Veil;
-use crate::storage::{LockMode, Source, Storage};
+use crate::set::manifest::read::FoundSet;
 use crate::store::index::IndexFile;
-use crate::store::session::Session;
 use crate::store::tree::{Builder, Items};
+use crate::store::write::Session;
 use crate::store::{SnapshotName, Store, create};
 
 /// A body; any bytes are its input.

@@ -1,13 +1,16 @@
 //! The engine of lrl: a content-addressed store of snapshots of one SQLite database and a tree of uploads.
 //!
 //! Silent: no terminal, no environment, no clock of its own. Layers, lowest first: words (`id`, `error`, `progress`),
-//! bytes (`format`, `chunk`, `codec`, `crypt`, `sqlite`), storage, store, edges (`source`, `set`), verbs (`ops`).
+//! bytes (`format`, `chunk`, `codec`, `crypt`), the system (`fs`), what is backed up (`source`), where objects are kept (`backend`),
+//! the store, sets (`set`), verbs (`ops`).
 
+pub mod backend;
 pub mod chunk;
 pub mod codec;
 pub mod crypt;
 pub mod error;
 pub mod format;
+pub mod fs;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod id;
@@ -15,6 +18,4 @@ pub mod ops;
 pub mod progress;
 pub mod set;
 pub mod source;
-pub mod sqlite;
-pub mod storage;
 pub mod store;

@@ -11,9 +11,9 @@ use std::time::Duration;
 use clap::builder::{OsStringValueParser, Resettable, TypedValueParser};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use lrl_store::fs::space::Reserve;
 use lrl_store::ops::judgement::State;
 use lrl_store::ops::prune::MaxUnused;
-use lrl_store::storage::room::Reserve;
 use values::{Every, KeepSets, MinFree, Owner, Subset};
 
 fn place() -> impl TypedValueParser<Value = PathBuf> {

@@ -5,9 +5,9 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use lrl_store::fs::space::Reserve;
 use lrl_store::ops::judgement::State;
 use lrl_store::ops::prune::MaxUnused;
-use lrl_store::storage::room::Reserve;
 
 /// How much of the data `lrl check` reads.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -310,7 +310,7 @@ mod tests {
     use super::{
         MaxUnused, Owner, Subset, age, directory, duration, owner, place, rate, reserve, size, source, subset, unused,
     };
-    use lrl_store::storage::room::Reserve;
+    use lrl_store::fs::space::Reserve;
     use proptest::prelude::*;
     use std::time::Duration;
 

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use lrl_store::backend::local;
 use lrl_store::error::Error;
 use lrl_store::format::snapshot::Shrink;
 use lrl_store::ops::backup::{self, Distrust, FullScan, Options, Report, Sets};
@@ -10,10 +11,9 @@ use lrl_store::ops::judgement::judge;
 use lrl_store::ops::ls;
 use lrl_store::ops::restore;
 use lrl_store::ops::select::Need;
-use lrl_store::source::exclude::Excludes;
-use lrl_store::source::walk::Root;
-use lrl_store::sqlite::Method;
-use lrl_store::storage::local;
+use lrl_store::source::database::Method;
+use lrl_store::source::files::exclude::Excludes;
+use lrl_store::source::files::walk::Root;
 use serde::Serialize;
 
 use super::second::{self, Second};

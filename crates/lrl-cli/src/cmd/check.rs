@@ -9,9 +9,9 @@ use lrl_store::format::repair::Loss;
 use lrl_store::ops::backup::time_of;
 use lrl_store::ops::check::{self, Checked, Finding, Moved, Options, ReadData, Repaired, Report};
 use lrl_store::ops::heal::{Healing, Origin};
-use lrl_store::set::found::manifests;
-use lrl_store::source::walk::Root;
-use lrl_store::store::keys;
+use lrl_store::set::manifest::read::manifests;
+use lrl_store::source::files::walk::Root;
+use lrl_store::store::key_slots;
 use serde_json::{Value, json};
 
 use super::copy::is_same;
@@ -49,7 +49,7 @@ pub fn run(context: &Context<'_>, args: &CheckArgs) -> Result {
         let repaired = check::repair_from(Arc::clone(&storage), &options, Some(&healing), context.term)?;
         if repaired.config {
             // The id went with the old config.
-            store::remember(context, &paths.store, &keys::store_id(&*storage)?);
+            store::remember(context, &paths.store, &key_slots::store_id(&*storage)?);
         }
         return render_repair(context, &place, read_data, repaired);
     }

@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::time::SystemTime;
 
+use lrl_store::backend::local;
 use lrl_store::error::Error;
 use lrl_store::ops::backup::time_of;
 use lrl_store::ops::copy::{self, Options, Report, Which};
 use lrl_store::ops::select::Need;
-use lrl_store::storage::local;
 use serde_json::{Value, json};
 
 use super::{Context, store};

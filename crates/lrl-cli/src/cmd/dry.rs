@@ -1,7 +1,7 @@
 //! `lrl backup --dry-run`: what would be stored. Nothing is written, also where there is no store or backup directory yet.
 
+use lrl_store::fs::space::free_at;
 use lrl_store::ops::backup::{self, Amount, Options, Plan};
-use lrl_store::storage::room::free_at;
 use serde::Serialize;
 use serde_json::json;
 

@@ -2,10 +2,10 @@
 
 use std::time::SystemTime;
 
+use lrl_store::backend::local;
 use lrl_store::error::Error;
 use lrl_store::ops::import::{self, Options, Report, Skipped};
-use lrl_store::set::found::manifests;
-use lrl_store::storage::local;
+use lrl_store::set::manifest::read::manifests;
 use serde_json::{Value, json};
 
 use super::{Context, store};

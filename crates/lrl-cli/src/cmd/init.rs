@@ -2,7 +2,7 @@
 
 use lrl_store::error::Error;
 use lrl_store::format::key::Credential;
-use lrl_store::store::keys;
+use lrl_store::store::key_slots;
 use serde_json::json;
 
 use super::{Context, store};
@@ -16,7 +16,7 @@ pub fn run(context: &Context<'_>, args: &InitArgs) -> Result {
     let credential = credential(context, args, &paths)?;
     let created = store::create(context, &paths.store, credential.as_ref())?;
     // From now on this one is known there, whatever was before.
-    let store_id = keys::store_id(&*store::bare_storage(context, &paths.store)?)?;
+    let store_id = key_slots::store_id(&*store::bare_storage(context, &paths.store)?)?;
     store::remember(context, &paths.store, &store_id);
     if !created {
         return Err(Error::Refused(format!("there is a store at {} already", paths.store)).into());
@@ -84,8 +84,8 @@ struct Sheet {
 /// Opens the new store once, as on an empty machine, and says how that is done.
 fn recovery_sheet(context: &Context<'_>, paths: &Paths, credential: &Credential) -> Result<Sheet> {
     let storage = store::bare_storage(context, &paths.store)?;
-    let opened = keys::open(&*storage, Some(credential))?;
-    let store_id = keys::store_id(&*storage)?;
+    let opened = key_slots::open(&*storage, Some(credential))?;
+    let store_id = key_slots::store_id(&*storage)?;
     let (what, variable, file) = match credential {
         Credential::Passphrase(_) => ("the passphrase", "LRL_PASSWORD_FILE", "lrl.pass"),
         Credential::File(_) => ("the key file", "LRL_KEY_FILE", "lrl.key"),

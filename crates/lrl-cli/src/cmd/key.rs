@@ -10,7 +10,8 @@ use lrl_store::crypt::Class;
 use lrl_store::error::Error;
 use lrl_store::format::key::Credential;
 use lrl_store::ops::backup::time_of;
-use lrl_store::store::keys::{self, Named};
+use lrl_store::store::key_slots;
+use lrl_store::store::key_slots::Named;
 use serde_json::{Value, json};
 
 use super::{Context, store};
@@ -32,30 +33,30 @@ pub fn run(context: &Context<'_>, args: &KeyArgs) -> Result {
     if !lrl_store::store::exists(&*storage)? {
         return Err(Error::NoStore { what: "store", path: paths.store.to_string().into() }.into());
     }
-    if !keys::is_encrypted(&*storage)? {
+    if !key_slots::is_encrypted(&*storage)? {
         return Err(Error::Refused(format!("{} is not encrypted: it has no keys", paths.store)).into());
     }
     let now = time_of(SystemTime::now());
     // Also for the list: who may see it has a key.
     let given = context.credential()?;
-    let opened = keys::open(&*storage, given.as_ref())?;
+    let opened = key_slots::open(&*storage, given.as_ref())?;
     match &args.command {
-        KeyVerb::MakeFile { .. } | KeyVerb::List => list(context, &keys::slots(&*storage)?, &opened.slot),
+        KeyVerb::MakeFile { .. } | KeyVerb::List => list(context, &key_slots::slots(&*storage)?, &opened.slot),
         KeyVerb::Add(args) => {
             let class = if args.writer { Class::Writer } else { Class::Full };
-            let added = keys::add(&*storage, &opened, class, &new(&args.new)?, &args.label, now)?;
+            let added = key_slots::add(&*storage, &opened, class, &new(&args.new)?, &args.label, now)?;
             tell(context, "Added", &added)?;
             sheet(context, &added)
         }
         KeyVerb::Change(args) => {
             let class = opened.bundle.class();
-            let added = keys::add(&*storage, &opened, class, &new(args)?, &opened.slot.slot.label, now)?;
-            keys::remove(&*storage, &opened, opened.slot.id())?;
+            let added = key_slots::add(&*storage, &opened, class, &new(args)?, &opened.slot.slot.label, now)?;
+            key_slots::remove(&*storage, &opened, opened.slot.id())?;
             tell(context, "Changed; now it is", &added)?;
             sheet(context, &added)
         }
         KeyVerb::Remove { key } => {
-            let removed = keys::remove(&*storage, &opened, key)?;
+            let removed = key_slots::remove(&*storage, &opened, key)?;
             if removed.slot.class == Class::Full {
                 context.term.note("whoever has used this key may have kept the master key, which stays the same");
             }

@@ -34,8 +34,9 @@ mod undo;
 use clap::ArgMatches;
 use lrl_store::error::Error;
 use lrl_store::format::key::Credential;
-use lrl_store::ops::{drill as drill_engine, import as import_engine, scratch};
-use lrl_store::sqlite::COPIES;
+use lrl_store::fs::temp_dir;
+use lrl_store::ops::{drill as drill_engine, import as import_engine};
+use lrl_store::source::database::COPIES;
 
 use crate::args::{Cli, Verb};
 use crate::config::File;
@@ -74,7 +75,7 @@ fn reclaim(context: &Context<'_>) {
     for dir in std::iter::once(std::env::temp_dir()).chain(backups) {
         [drill_engine::SCRATCH, import_engine::SCRATCH, COPIES]
             .iter()
-            .for_each(|prefix| scratch::reclaim(&dir, prefix));
+            .for_each(|prefix| temp_dir::reclaim(&dir, prefix));
     }
 }
 

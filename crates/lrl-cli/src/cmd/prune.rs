@@ -4,9 +4,9 @@ mod bucket;
 
 use std::collections::HashSet;
 
+use lrl_store::fs::space::Room;
 use lrl_store::id::SnapshotId;
 use lrl_store::ops::prune::{self, Numbers};
-use lrl_store::storage::room::Room;
 use lrl_store::store::Store;
 use serde_json::{Value, json};
 

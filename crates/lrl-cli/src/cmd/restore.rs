@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
 use lrl_store::error::Error;
+use lrl_store::ops::consistency;
 use lrl_store::ops::restore::{self, Moved, Options, Part, Report, What};
 use lrl_store::ops::select::Need;
-use lrl_store::ops::sound;
 use serde_json::json;
 
 use super::{Context, clean, hint, store, undo};
@@ -161,7 +161,7 @@ fn refuse_contradiction(context: &Context<'_>, paths: &Paths, manifest: &Path, f
     if place.directory().is_none() {
         return Ok(());
     }
-    let found = store::open_at(context, place).and_then(|store| sound::contradiction(&store, manifest));
+    let found = store::open_at(context, place).and_then(|store| consistency::contradiction(&store, manifest));
     match found {
         Ok(Some(what)) => {
             let text = format!("{} is not what its snapshot says: {what}", manifest.display());

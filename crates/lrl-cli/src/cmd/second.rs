@@ -4,7 +4,8 @@ use std::time::SystemTime;
 
 use lrl_store::error::Error;
 use lrl_store::ops::backup::time_of;
-use lrl_store::ops::copy::{self, Options, Report, Which, second};
+use lrl_store::ops::copy;
+use lrl_store::ops::copy::{Options, Report, Which, last_copied};
 use lrl_store::store::Store;
 use serde_json::{Value, json};
 
@@ -38,7 +39,7 @@ pub fn copy(context: &Context<'_>, args: &BackupArgs, from: &Store) -> Option<Se
     second.failure = second.report.stopped.take().map(Failure::from).or(second.failure);
     second.render(context);
     if second.exit() == Exit::Done {
-        second::note(from, &context.cli.global.source, &second.place, time_of(SystemTime::now()));
+        last_copied::note(from, &context.cli.global.source, &second.place, time_of(SystemTime::now()));
     }
     Some(second)
 }

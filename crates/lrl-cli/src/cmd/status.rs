@@ -5,11 +5,12 @@ use std::time::{Duration, SystemTime};
 
 use lrl_store::error::Error;
 use lrl_store::format::entry::Time;
+use lrl_store::fs::space::{Reserve, free_at};
 use lrl_store::ops::backup::time_of;
-use lrl_store::ops::copy::second::{self, Second};
+use lrl_store::ops::copy::last_copied;
+use lrl_store::ops::copy::last_copied::Second;
 use lrl_store::ops::select::Need;
 use lrl_store::ops::status::{self, Condition, Good, Half, Limits, Newest, Status};
-use lrl_store::storage::room::{Reserve, free_at};
 use lrl_store::store::Store;
 use serde_json::{Value, json};
 
@@ -304,7 +305,7 @@ fn room_below(dir: &Path, limit: MinFree) -> Result<Option<String>> {
 
 /// Returns the stores that the source was copied to, as the cache has them, with what each lacks by now.
 fn copies(store: &Store, source: &str, now: Time) -> Result<Vec<(Second, u64, Option<u64>)>, Error> {
-    let noted = second::noted(store, source);
+    let noted = last_copied::noted(store, source);
     let names = if noted.is_empty() { Vec::new() } else { store.snapshot_names(Some(source))? };
     let lacks = |copy: Second| {
         let missing = names.iter().filter(|name| name.sequence > copy.sequence);

@@ -7,19 +7,22 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use clap::parser::ValueSource;
+use lrl_store::backend::cache;
+use lrl_store::backend::local;
+use lrl_store::backend::local::Local;
+use lrl_store::backend::{LockMode, Storage};
 use lrl_store::error::Error;
 use lrl_store::format::key::Credential;
 use lrl_store::format::snapshot::Snapshot;
+use lrl_store::fs::space::Reserve;
+use lrl_store::fs::temp_dir::Scratch;
+use lrl_store::fs::unsupported;
 use lrl_store::ops::backup::time_of;
 use lrl_store::ops::judgement::Judge;
 use lrl_store::ops::ls;
-use lrl_store::ops::scratch::Scratch;
 use lrl_store::ops::select::{self, Need, PassedOver, Selected};
-use lrl_store::storage::local::{self, Local};
-use lrl_store::storage::room::Reserve;
-use lrl_store::storage::{LockMode, Storage};
-use lrl_store::storage::{copies, lacking};
-use lrl_store::store::keys::{self, Near};
+use lrl_store::store::key_slots;
+use lrl_store::store::key_slots::Near;
 use lrl_store::store::{self, SnapshotName, Store};
 
 use super::Context;
@@ -72,7 +75,7 @@ pub fn readable_storage(
     own: Option<&Credential>,
 ) -> Result<Arc<dyn Storage>, Error> {
     let bare = bare_storage(context, place)?;
-    let is_plain = own.is_none() && store::exists(&*bare)? && !keys::is_encrypted(&*bare).unwrap_or(true);
+    let is_plain = own.is_none() && store::exists(&*bare)? && !key_slots::is_encrypted(&*bare).unwrap_or(true);
     if is_plain { Ok(bare) } else { unveiled_by(context, bare, own) }
 }
 
@@ -89,7 +92,7 @@ pub fn open_to_copy(
     let storage: Arc<dyn Storage> = match place {
         Place::Bucket(url) => {
             let dir = cache_dir(context)?;
-            copies::over(limited_bucket(url, &dir, limit)?, &dir, reserve)?
+            cache::over(limited_bucket(url, &dir, limit)?, &dir, reserve)?
         }
         Place::Directory(path) => {
             let storage = Local::new(path);
@@ -135,7 +138,7 @@ fn open_storage(context: &Context<'_>, paths: &Paths, storage: Arc<dyn Storage>,
     let store = opened.map_err(|error| gone_or(context, &paths.store, error))?;
     compare(context, &paths.store, &store.config().store_id)?;
     context.term.detail(format!("store {}", paths.store));
-    if let Some(path) = lacking::unlocked() {
+    if let Some(path) = unsupported::unlocked() {
         context.term.note(format!(
             "{} cannot be locked, its file system has no locks: read without one; nothing must be deleted there meanwhile",
             path.display()
@@ -207,7 +210,7 @@ pub fn compare(context: &Context<'_>, place: &Place, found: &str) -> Result<()> 
 
 /// Compares the store in a storage that is not opened as one; a config that cannot be read is the verb's own business.
 pub fn compare_storage(context: &Context<'_>, place: &Place, storage: &dyn Storage) -> Result<()> {
-    match keys::store_id(storage) {
+    match key_slots::store_id(storage) {
         Ok(found) => compare(context, place, &found),
         Err(error @ Error::NoStore { .. }) if place.directory().is_none_or(known::is_empty) => {
             match expected_id(context, place) {
@@ -255,12 +258,12 @@ fn unveiled_by(
     let cache = |id: &str| cache_dir(context).ok().map(|dir| dir.join(id));
     // Each request of a backup counts.
     let near = if matches!(context.cli.command, Verb::Backup(_)) { Near::Trusted } else { Near::IfThere };
-    keys::unveil(storage, own.or(in_force.as_ref()), near, cache)
+    key_slots::unveil(storage, own.or(in_force.as_ref()), near, cache)
 }
 
 fn copied(context: &Context<'_>, url: &str, reserve: Reserve) -> Result<Arc<dyn Storage>, Error> {
     let dir = cache_dir(context)?;
-    copies::over(bucket(url, &dir)?, &dir, reserve)
+    cache::over(bucket(url, &dir)?, &dir, reserve)
 }
 
 /// Returns the storage of a store without what earlier runs copied, and the directory that the copies of this one are in.
@@ -269,7 +272,7 @@ pub fn fresh_storage(context: &Context<'_>, place: &Place) -> Result<(Arc<dyn St
     let dir = cache_dir(context)?;
     local::create_dir(&dir)?;
     let fresh = Scratch::new(&dir, "check-")?;
-    let copies = copies::over(bucket(url, &dir)?, fresh.path(), Reserve::LEAST)?;
+    let copies = cache::over(bucket(url, &dir)?, fresh.path(), Reserve::LEAST)?;
     Ok((unveiled(context, copies)?, Some(fresh)))
 }
 
@@ -297,9 +300,9 @@ const CREDENTIALS_FILES: [&str; 3] =
     ["GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_PATH"];
 
 #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
-fn reached(url: &str, scratch: &Path) -> Result<lrl_store::storage::bucket::Bucket, Error> {
+fn reached(url: &str, scratch: &Path) -> Result<lrl_store::backend::bucket::Bucket, Error> {
     use crate::trust;
-    use lrl_store::storage::bucket::{Bucket, Options, VARIABLES};
+    use lrl_store::backend::bucket::{Bucket, Options, VARIABLES};
     let of_bucket = |name: String| VARIABLES.iter().any(|start| name.starts_with(start)).then_some(name);
     let variables = std::env::vars_os()
         .filter_map(|(name, value)| Some((of_bucket(name.into_string().ok()?)?, value.into_string().ok()?)));
@@ -377,7 +380,7 @@ pub fn create(context: &Context<'_>, place: &Place, credential: Option<&Credenti
 fn create_in(storage: &dyn Storage, credential: Option<&Credential>) -> Result<(), Error> {
     let id = random_id()?;
     match credential {
-        Some(credential) => keys::create(storage, id, credential, "", time_of(SystemTime::now())).map(drop),
+        Some(credential) => key_slots::create(storage, id, credential, "", time_of(SystemTime::now())).map(drop),
         None => store::create(storage, id),
     }
 }
@@ -404,7 +407,7 @@ fn create_remote(storage: &dyn Storage, credential: Option<&Credential>) -> Resu
 /// Says whether a bucket's server keeps the first of two that make one object.
 pub fn keeps_first(context: &Context<'_>, place: &Place) -> Result<bool, Error> {
     let storage = storage(context, place)?;
-    lrl_store::storage::keeps_first(&*storage, &format!("claims/probe-{}", token()?))
+    lrl_store::backend::keeps_first(&*storage, &format!("claims/probe-{}", token()?))
 }
 
 /// Returns random hexadecimal digits.

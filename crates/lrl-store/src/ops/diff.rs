@@ -5,8 +5,8 @@ use crate::format::entry::{Entry, Kind};
 use crate::format::snapshot::{Database, Snapshot};
 use crate::progress::{Observer, checkpoint};
 use crate::store::Store;
-use crate::store::compare;
-pub use crate::store::compare::Change;
+use crate::store::tree::diff;
+pub use crate::store::tree::diff::Change;
 
 /// What happened to the database.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -88,7 +88,7 @@ pub fn database(store: &Store, from: &Snapshot, to: &Snapshot) -> Result<Databas
     Ok(DatabaseChange::Changed {
         from_bytes: from.size_bytes,
         to_bytes: to.size_bytes,
-        extents_bytes: compare::changed_bytes(store, &from.root, &to.root)?,
+        extents_bytes: diff::changed_bytes(store, &from.root, &to.root)?,
         tables_added: only(to, from),
         tables_removed: only(from, to),
     })
@@ -104,7 +104,7 @@ pub fn uploads<E: From<Error>>(
 ) -> Result<Counts, E> {
     let list = |snapshot: &Snapshot| snapshot.uploads.as_ref().map(|half| half.list);
     let mut counts = Counts::default();
-    compare::entries(store, list(from).as_ref(), list(to).as_ref(), &mut |change| {
+    diff::entries(store, list(from).as_ref(), list(to).as_ref(), &mut |change| {
         checkpoint(observer)?;
         match &change {
             Change::Added(entry) => {

@@ -10,8 +10,9 @@ use crate::format::entry::{Entry, Kind};
 use crate::format::snapshot::Snapshot;
 use crate::id::ChunkId;
 use crate::progress::{Observer, Problem, checkpoint};
-use crate::source::exclude::Excludes;
-use crate::store::compare::{self, Change};
+use crate::source::files::exclude::Excludes;
+use crate::store::tree::diff;
+use crate::store::tree::diff::Change;
 use crate::store::{SnapshotName, Store};
 
 /// What a pattern means: a name or a path in gitignore syntax, or one path byte for byte.
@@ -158,7 +159,7 @@ impl Matches {
         self.db.execute_batch("SAVEPOINT step").map_err(failed)?;
         let number = self.seen.len() as i64;
         let list = snapshot.uploads.as_ref().map(|half| half.list);
-        let compared = compare::entries(store, after.as_ref(), list.as_ref(), &mut |change| {
+        let compared = diff::entries(store, after.as_ref(), list.as_ref(), &mut |change| {
             checkpoint(observer)?;
             let (gone, come) = match change {
                 Change::Removed(gone) => (Some(gone), None),

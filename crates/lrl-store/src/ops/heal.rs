@@ -11,18 +11,20 @@ use tempfile::NamedTempFile;
 use super::backup::History;
 use super::check::{Saved, packs_there};
 use super::import::{Uploads, keep_roots, unpack, verified};
-use super::scratch::{self, Scratch};
+use crate::backend::local::temporary_file;
 use crate::error::{Error, Result};
 use crate::format::entry::Piece;
+use crate::fs::space::Room;
+use crate::fs::temp_dir;
+use crate::fs::temp_dir::Scratch;
 use crate::progress::{Observer, Phase, checkpoint};
-use crate::set::found::FoundSet;
-use crate::source::walk::Root;
-use crate::sqlite::{self, ImageSink, ReadOptions};
-use crate::storage::local::temporary_file;
-use crate::storage::room::Room;
-use crate::store::session::Session;
+use crate::set::manifest::read::FoundSet;
+use crate::source::database;
+use crate::source::database::{ImageSink, ReadOptions};
+use crate::source::files::walk::Root;
+use crate::store::repair::lost_chunks::Wanted;
 use crate::store::tree::Builder;
-use crate::store::wanted::Wanted;
+use crate::store::write::Session;
 use crate::store::{Store, pack_name};
 
 /// Ids that are asked for at once.
@@ -147,10 +149,10 @@ impl Healing {
     }
 
     fn cut_live(&self, session: &Session<'_>, path: &Path, observer: &dyn Observer) -> Result<()> {
-        let room = session.store().target(&self.scratch, scratch::RESERVE)?.room;
+        let room = session.store().target(&self.scratch, temp_dir::RESERVE)?.room;
         let mut copy = ImageCopy { file: temporary_file(&self.scratch)?, room: &room, dir: &self.scratch };
         let options = ReadOptions { busy: self.busy, scratch: &self.scratch };
-        sqlite::read_image(path, &options, &mut copy, observer)?;
+        database::read_image(path, &options, &mut copy, observer)?;
         let ImageCopy { mut file, .. } = copy;
         file.rewind().map_err(Error::io("read an image below", &self.scratch))?;
         cut_image(session, file.as_file_mut(), path, observer)

@@ -8,23 +8,25 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use crate::backend::LockMode;
 use crate::error::{Error, Result};
 use crate::format::entry::Time;
 use crate::format::snapshot::{self, Snapshot};
-use crate::ops::backup::{self, History, Losses, database, time_of, uploads};
+use crate::fs::temp_dir;
+use crate::fs::temp_dir::Scratch;
+use crate::ops::backup;
+use crate::ops::backup::{History, Losses, database, files, time_of};
 use crate::ops::check::{Saved, lost_chunks};
 use crate::ops::heal::{Healing, Origin};
-use crate::ops::scratch::{self, Scratch};
 use crate::progress::{Observer, Phase, Problem, Silent};
-use crate::set::extract;
-use crate::set::found::{FoundFile, FoundSet, manifests};
-use crate::set::hash::sha256_of;
-use crate::source::exclude::Excludes;
-use crate::source::walk::{FoundKind, Root, walk};
-use crate::sqlite::{Inspector, used_pages};
-use crate::storage::LockMode;
-use crate::store::session::Session;
-use crate::store::wanted::Wanted;
+use crate::set::archive::extract;
+use crate::set::manifest::read::{FoundFile, FoundSet, manifests};
+use crate::set::sha256::sha256_of;
+use crate::source::database::{Inspector, used_pages};
+use crate::source::files::exclude::Excludes;
+use crate::source::files::walk::{FoundKind, Root, walk};
+use crate::store::repair::lost_chunks::Wanted;
+use crate::store::write::Session;
 use crate::store::{SnapshotName, Store};
 
 /// How the names of temporary directories begin.
@@ -319,7 +321,7 @@ fn keep_database(
         size => u32::from(size),
     };
     let parent = history.database.as_ref().map(|(_, half)| half);
-    let room = session.store().target(&options.scratch, scratch::RESERVE)?.room;
+    let room = session.store().target(&options.scratch, temp_dir::RESERVE)?.room;
     let (root, sha256) =
         database::keep_file(session, &mut image, page_size, parent, &options.scratch, &room, observer)?;
     if file.sha256.as_ref().is_some_and(|stated| !stated.eq_ignore_ascii_case(&sha256)) {
@@ -419,12 +421,12 @@ pub(super) fn keep_roots(
         rescan: true,
         rescan_every: None,
         keep_sets: None,
-        reserve: scratch::RESERVE,
+        reserve: temp_dir::RESERVE,
         lock_wait: uploads.lock_wait,
         busy: Duration::ZERO,
         now: uploads.now,
     };
-    Ok(uploads::keep(session, None, history, &like_a_backup, problems, observer)?.map(|half| half.record))
+    Ok(files::keep(session, None, history, &like_a_backup, problems, observer)?.map(|half| half.record))
 }
 
 /// Unpacks an archive and returns the roots that were in it. Directories that are not older than `now` are those that the archive
@@ -437,7 +439,7 @@ pub(super) fn unpack(
     now: Option<SystemTime>,
     observer: &dyn Observer,
 ) -> Result<Vec<Root>> {
-    let room = scratch::room(scratch_dir)?;
+    let room = temp_dir::room(scratch_dir)?;
     let limit = |bytes: u64| {
         let full = || Error::io("unpack an archive into", scratch_dir)(std::io::ErrorKind::StorageFull.into());
         if bytes <= room { Ok(()) } else { Err(full()) }

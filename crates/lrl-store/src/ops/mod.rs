@@ -2,6 +2,7 @@
 
 pub mod backup;
 pub mod check;
+pub mod consistency;
 pub mod copy;
 pub mod diff;
 pub mod drill;
@@ -14,11 +15,11 @@ pub mod import;
 pub mod judgement;
 pub mod ls;
 pub mod prune;
+pub(crate) mod repair;
 pub mod restore;
-pub mod scratch;
 pub mod select;
+pub(crate) mod sets;
 pub mod snapshots;
-pub mod sound;
 pub mod stats;
 pub mod status;
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::progress::{Observer, checkpoint};
-use crate::store::quarantine::QUARANTINE;
+use crate::store::repair::quarantine::QUARANTINE;
 use crate::store::{SnapshotName, Store, pack_id, pack_name};
 
 /// Objects of one kind.

@@ -264,6 +264,8 @@ mod tests {
     use std::time::Duration;
 
     use super::{Limits, newest_good, status};
+    use crate::backend::memory::Memory;
+    use crate::backend::{LockMode, Source, Storage};
     use crate::format::drill::Drill;
     use crate::format::entry::Time;
     use crate::format::snapshot::{self, Database, Snapshot, Uploads};
@@ -272,8 +274,6 @@ mod tests {
     use crate::ops::select::Need;
     use crate::ops::tests::faulty::{Counted, Fault, Faulty};
     use crate::progress::{Problem, Silent};
-    use crate::storage::memory::Memory;
-    use crate::storage::{LockMode, Source, Storage};
     use crate::store::{Store, create};
 
     const DATABASE: Need = Need { database: true, uploads: false };

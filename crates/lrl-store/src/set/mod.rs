@@ -2,26 +2,15 @@
 //! nothing of tar or gzip.
 
 pub mod archive;
-pub(crate) mod behind;
-pub mod deflate;
-mod disk;
-pub mod extract;
-pub mod files;
-pub mod found;
-pub mod hash;
-pub mod image;
-pub mod keep;
+pub mod directory;
+pub(crate) mod flush;
+pub mod layout;
 pub mod manifest;
-mod names;
-mod plan;
-mod segment;
-pub mod shelf;
-pub mod stored;
-pub mod tar;
+pub mod retention;
+pub mod sha256;
+pub mod sqlite_file;
 #[cfg(test)]
 pub(crate) mod tests;
-pub mod unpack;
-pub mod untar;
 
 /// Writes bytes as lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {

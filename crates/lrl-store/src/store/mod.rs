@@ -1,27 +1,20 @@
 //! The store: verified chunks by id, snapshots by name, over any storage. Small outside, deep inside.
 
-pub(crate) mod ahead;
-mod bases;
-pub mod cache;
-pub mod checks;
-pub(crate) mod claim;
-pub mod compare;
-pub mod drills;
+pub mod check_records;
+mod chunk_cache;
+pub(crate) mod chunk_set;
+pub mod deletion;
+pub mod drill_records;
 pub mod index;
-pub mod keys;
-mod lean;
-pub mod links;
-mod lost;
-pub(crate) mod marks;
-pub(crate) mod near;
-pub mod pending;
-pub mod quarantine;
+pub mod key_slots;
+pub(crate) mod local_bases;
+pub(crate) mod prefetch;
 mod read;
-mod salvage;
-mod sealer;
-pub mod session;
+pub mod repair;
+pub mod run_cache;
 pub mod tree;
-pub(crate) mod wanted;
+mod upload;
+pub mod write;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -30,20 +23,20 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use crate::backend::{Guard, LockMode, MOST_WHOLE_BYTES, Source, Storage, collect};
 use crate::chunk::Gear;
 use crate::crypt::{Key, Keys};
 use crate::error::{Error, Result};
 use crate::format::config::{self, Config};
 use crate::format::snapshot::{self, Snapshot};
+use crate::fs::space::{Reserve, Room, Target};
 use crate::id::{Ids, PackId, SnapshotId};
 use crate::progress::Observer;
-use crate::storage::room::{Reserve, Room, Target};
-use crate::storage::{Guard, LockMode, MOST_WHOLE_BYTES, Source, Storage, collect};
 use index::{Copy, IndexFile};
-use salvage::Salvage;
+use repair::pack_scan::Salvage;
 
-pub(crate) use lost::Survey;
-pub(crate) use salvage::{damaged_directory, directory as pack_directory, pack_id};
+pub(crate) use repair::missing_packs::Survey;
+pub(crate) use repair::pack_scan::{damaged_directory, directory as pack_directory, pack_id};
 
 /// An open store; holds its lock until it is dropped.
 pub struct Store {
@@ -54,14 +47,14 @@ pub struct Store {
     indexes: RwLock<Vec<Arc<IndexFile>>>,
     // The index file that gave the last answer: what was stored together is looked up together.
     last_hit: AtomicUsize,
-    bases: bases::Bases,
+    bases: chunk_cache::Bases,
     damaged: RwLock<Vec<DamagedIndex>>,
     salvage: RwLock<Option<Arc<Salvage>>>,
-    near: RwLock<Option<near::Near>>,
+    near: RwLock<Option<local_bases::Near>>,
     // Of packs in an encrypted store.
     pack_keys: Mutex<HashMap<PackId, Key>>,
-    candidates: RwLock<Option<Arc<pending::Candidates>>>,
-    stopwatch: pending::Stopwatch,
+    candidates: RwLock<Option<Arc<deletion::pending::Candidates>>>,
+    stopwatch: deletion::pending::Stopwatch,
     lock: Option<Box<dyn Guard>>,
 }
 
@@ -185,7 +178,7 @@ impl Store {
         if config.is_encrypted() != storage.keys().is_some() {
             return Err(match config.is_encrypted() {
                 true => Error::WrongKey { store: storage.describe(), reason: "no key was given".into() },
-                false => keys::not_encrypted(&storage.describe()),
+                false => key_slots::not_encrypted(&storage.describe()),
             });
         }
         Self::open_with(storage, config, mode, wait, observer)
@@ -228,13 +221,13 @@ impl Store {
             gear,
             indexes: RwLock::default(),
             last_hit: AtomicUsize::default(),
-            bases: bases::Bases::default(),
+            bases: chunk_cache::Bases::default(),
             damaged: RwLock::default(),
             salvage: RwLock::default(),
             near: RwLock::default(),
             pack_keys: Mutex::default(),
             candidates: RwLock::default(),
-            stopwatch: Arc::new(pending::stopwatch),
+            stopwatch: Arc::new(deletion::pending::stopwatch),
             lock,
         };
         store.reload_indexes()?;

@@ -6,9 +6,9 @@ use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
-use super::ahead::Ahead;
 use super::index::{self, Copy, Place};
-use super::salvage::Salvage;
+use super::prefetch::Ahead;
+use super::repair::pack_scan::Salvage;
 use super::{Store, pack_name, tree};
 use crate::codec;
 use crate::crypt::{Key, Keys};

@@ -13,7 +13,7 @@ use lrl_store::id::SnapshotId;
 use lrl_store::ops::backup::time_of;
 use lrl_store::ops::drill::{self, Assertion, Options, Report, TIME_LIMIT};
 use lrl_store::ops::select::Need;
-use lrl_store::set::found::{FoundSet, manifests};
+use lrl_store::set::manifest::read::{FoundSet, manifests};
 use lrl_store::store::Store;
 use serde_json::{Value, json};
 

@@ -3,11 +3,12 @@
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
+use lrl_store::fs::space::Room;
 use lrl_store::id::SnapshotId;
 use lrl_store::ops::backup::time_of;
 use lrl_store::ops::prune::Packs;
-use lrl_store::ops::prune::bucket::{self, Options, Report, Waiting};
-use lrl_store::storage::room::Room;
+use lrl_store::ops::prune::two_phase;
+use lrl_store::ops::prune::two_phase::{Options, Report, Waiting};
 use lrl_store::store::Store;
 use serde_json::{Value, json};
 
@@ -40,7 +41,7 @@ pub fn prune(context: &Context<'_>, store: &Store, how: &How<'_>, forgotten: &Ha
         lock_wait: context.cli.global.lock_wait,
         dry_run: how.dry_run,
     };
-    let report = bucket::prune(store, &options, forgotten, &Room::unlimited(), term)?;
+    let report = two_phase::prune(store, &options, forgotten, &Room::unlimited(), term)?;
     report.notes.iter().for_each(|note| term.warn(note));
     for line in lines(&report, &options) {
         // What would be done is what a dry run is asked for.

@@ -8,22 +8,23 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::intake::{IN_MEMORY, Intake, Kept, Old};
-use super::moved::PageMap;
-use super::{DatabaseRead, History, Options, scan};
+use super::image_buffer::{IN_MEMORY, Intake, Kept, Old};
+use super::page_moves::PageMap;
+use super::{DatabaseRead, History, Options, full_scan};
 use crate::codec::MAX_BASES;
 use crate::error::{Error, Result};
 use crate::format::entry::{Piece, Time};
 use crate::format::snapshot;
+use crate::fs::space::{Room, Target, require};
 use crate::id::ChunkId;
 use crate::progress::{Observer, Problem, checkpoint};
-use crate::sqlite::{self, ImageSink, ReadOptions};
-use crate::storage::room::{Room, Target, require};
+use crate::source::database;
+use crate::source::database::{ImageSink, ReadOptions};
 use crate::store::Store;
-use crate::store::cache::Cache;
-use crate::store::near::Near;
-use crate::store::session::Session;
+use crate::store::local_bases::Near;
+use crate::store::run_cache::Cache;
 use crate::store::tree::{Builder, Items};
+use crate::store::write::Session;
 
 /// So many extents are encoded at once.
 const BATCH_EXTENTS: usize = 64;
@@ -50,7 +51,7 @@ pub(super) fn keep(
     }
     let shown = path.display().to_string();
     let parent = history.database.as_ref().map(|(_, half)| half);
-    let before = sqlite::observe(path)?;
+    let before = database::observe(path)?;
     // A key that only writes reads no old extents: without a local copy the set needs the whole image.
     let local = if session.store().can_read() { None } else { local_copy(session.store(), cache, parent, options) };
     let parent = if session.store().can_read() || local.is_some() || options.out.is_none() { parent } else { None };
@@ -78,17 +79,17 @@ pub(super) fn keep(
     let mut intake = Intake::new(session.store(), known, scratch, &room, observer);
     expect_index(path)?;
     let read_options = ReadOptions { busy: options.busy, scratch: &options.scratch };
-    let image = sqlite::read_image(path, &read_options, &mut intake, observer)?;
+    let image = database::read_image(path, &read_options, &mut intake, observer)?;
     let kept = intake.finish()?;
     let root = store_image(session, &kept, image.page_size, parent, observer)?;
     // Only if nothing was committed since the first look does that look describe this image.
-    let same = settled && before.is_some() && sqlite::observe(path)? == before;
+    let same = settled && before.is_some() && database::observe(path)? == before;
     if let Some(cache) = cache {
         let _ = cache.put_database(&options.source, before.as_ref().filter(|_| same).map(|state| (state, &root)));
     }
-    let changed_unseen = same && proved.is_some_and(|parent| scan::image_differs(session.store(), parent, &kept));
+    let changed_unseen = same && proved.is_some_and(|parent| full_scan::image_differs(session.store(), parent, &kept));
     if changed_unseen {
-        super::report(problems, observer, path, scan::UNSEEN, false);
+        super::report(problems, observer, path, full_scan::UNSEEN, false);
     }
     if let Some(error) = &image.schema_error {
         super::report(
@@ -152,7 +153,7 @@ fn expect_copy(path: &Path, room: &Room) -> Result<()> {
 
 /// Fails where SQLite could not map the index of the WAL that it has to read: that would be a SIGBUS.
 pub(super) fn expect_index(path: &Path) -> Result<()> {
-    match sqlite::index_growth(path)? {
+    match database::index_growth(path)? {
         0 => Ok(()),
         bytes => {
             let real = std::fs::canonicalize(path).map_err(Error::io("find", path))?;

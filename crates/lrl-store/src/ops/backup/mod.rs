@@ -1,45 +1,44 @@
 //! The verb `backup`: one snapshot of the source, and the set that the manual documents. This file is the product's road on one screen.
 
 pub(super) mod database;
-mod dry;
-mod intake;
-mod moved;
-mod publish;
-mod retire;
-mod scan;
+mod dry_run;
+pub(super) mod files;
+mod full_scan;
+mod image_buffer;
+mod page_moves;
 mod shrink;
 #[cfg(test)]
 pub(super) mod tests;
-pub(super) mod uploads;
+mod write_set;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use crate::backend::LockMode;
+use crate::backend::local;
 use crate::error::{Error, Result};
 use crate::format::entry::Time;
 use crate::format::snapshot::{self, Snapshot};
+use crate::fs::space::Reserve;
 use crate::id::{PackId, RepairId, SnapshotId};
 use crate::ops::judgement::Checks;
+pub use crate::ops::sets::{Kept, Removed, Sets};
 use crate::ops::status::is_future;
 use crate::progress::{Observer, Phase, Problem};
-use crate::set::files::Names;
-use crate::set::keep::Halves;
-use crate::source::exclude::Excludes;
-use crate::source::walk::Root;
-use crate::storage::LockMode;
-use crate::storage::local;
-use crate::storage::room::Reserve;
-use crate::store::cache::Cache;
-use crate::store::quarantine::repair_name;
-use crate::store::session::Session;
+use crate::set::layout::Names;
+use crate::set::retention::Halves;
+use crate::source::files::exclude::Excludes;
+use crate::source::files::walk::Root;
+use crate::store::repair::quarantine::repair_name;
+use crate::store::run_cache::Cache;
+use crate::store::write::Session;
 use crate::store::{SnapshotName, Store, Survey, is_source_name, pack_name};
-pub use dry::{Amount, DatabasePlan, Plan, UploadsPlan, plan};
-pub use publish::{AssetsOutput, DatabaseOutput, SetOutput};
-pub use retire::{Kept, Removed, Sets};
-pub use scan::FullScan;
+pub use dry_run::{Amount, DatabasePlan, Plan, UploadsPlan, plan};
+pub use files::Read as UploadsRead;
+pub use full_scan::FullScan;
 use shrink::Baseline;
-pub use uploads::Read as UploadsRead;
+pub use write_set::{AssetsOutput, DatabaseOutput, SetOutput};
 
 /// What to back up and how.
 pub struct Options {
@@ -139,7 +138,7 @@ pub struct DatabaseRead {
     /// For how long the application could not write.
     pub locked: Duration,
     /// By which means.
-    pub method: crate::sqlite::Method,
+    pub method: crate::source::database::Method,
     /// Why its schema could not be read; the copy is kept, unverified.
     pub schema_error: Option<String>,
     /// Its contents differ from the parent's though its state says that they cannot: see [`FullScan`].
@@ -190,19 +189,19 @@ fn run(session: &Session<'_>, cache: Option<&Cache>, options: &Options, observer
     let known = cache.filter(|_| keeps_watch).and_then(|cache| cache.newest(&options.source));
     let vanished = known.filter(|known| !history.has(*known));
     let mut notes = Vec::new();
-    let full_scan = scan::due(cache, &history, options);
-    let Losses { lost, repairs } = match scan::looks_at_packs(store, cache, full_scan) {
+    let full_scan = full_scan::due(cache, &history, options);
+    let Losses { lost, repairs } = match full_scan::looks_at_packs(store, cache, full_scan) {
         true => survey(store, &mut notes, observer)?,
         false => Losses::default(),
     };
     let distrust = distrust(store, cache, options)?;
     let healing: Vec<RepairId> =
-        repairs.iter().filter(|id| scan::heals(cache, options, id.as_bytes())).copied().collect();
-    let reads_store = scan::reads_store(store, full_scan);
+        repairs.iter().filter(|id| full_scan::heals(cache, options, id.as_bytes())).copied().collect();
+    let reads_store = full_scan::reads_store(store, full_scan);
     if reads_store
         || distrust.is_some()
         || !healing.is_empty()
-        || lost.iter().any(|id| scan::heals(cache, options, id.as_bytes()))
+        || lost.iter().any(|id| full_scan::heals(cache, options, id.as_bytes()))
     {
         // Nothing is taken over unread, neither from the source nor from the store: what the store has lost is stored again.
         session.doubt();
@@ -254,21 +253,21 @@ fn run(session: &Session<'_>, cache: Option<&Cache>, options: &Options, observer
     let snapshot = Snapshot { added_bytes: Some(session.added_bytes()), ..snapshot };
     let (name, bytes) = store.publish(&snapshot)?;
     session.count_bytes(bytes);
-    let published = staged.map(|staged| publish::publish(staged?, &name, &snapshot, cache));
+    let published = staged.map(|staged| write_set::publish(staged?, &name, &snapshot, cache));
     let written = published.as_ref().is_some_and(Result::is_ok);
     let looked = options.out.as_deref().filter(|_| written).map(|out| {
-        let retire = retire::Retire::new(store, options, out, cache, &lost, observer);
+        let retire = crate::ops::sets::Retire::new(store, options, out, cache, &lost, observer);
         retire.after(&name, &snapshot, removed, &mut problems)
     });
     let interrupted = matches!(looked, Some(Err(Error::Interrupted)));
     let sets = looked.and_then(Result::ok).flatten();
-    scan::note(cache, options, &snapshot, database_read.is_some(), uploads_read.files_proved);
+    full_scan::note(cache, options, &snapshot, database_read.is_some(), uploads_read.files_proved);
     if let Some(cache) = cache {
         let ids = lost.iter().map(|id| *id.as_bytes()).chain(repairs.iter().map(|id| *id.as_bytes()));
         let ids = ids.chain(distrust.map(|(_, id)| id));
-        scan::note_healed(cache, &snapshot, ids);
+        full_scan::note_healed(cache, &snapshot, ids);
         let _ = cache.put_newest(&options.source, Some((name.sequence, name.id)));
-        let _ = scan::note_indexes(store, cache).and_then(|()| cache.commit());
+        let _ = full_scan::note_indexes(store, cache).and_then(|()| cache.commit());
     }
     let (set, set_error) = match published {
         None => (None, None),
@@ -299,7 +298,7 @@ const LATE_TRIES: u32 = 3;
 /// What is ready to be published.
 struct Made {
     snapshot: Snapshot,
-    staged: Option<Result<publish::StagedSet>>,
+    staged: Option<Result<write_set::StagedSet>>,
     /// Older sets that went so that this one fits.
     removed: Vec<Removed>,
     database_read: Option<DatabaseRead>,
@@ -322,7 +321,7 @@ fn make(
     observer.phase(Phase::Database, size);
     let database = database::keep(session, cache, history, options, &mut problems, observer)?;
     observer.phase(Phase::Uploads, None);
-    let uploads = uploads::keep(session, cache, history, options, &mut problems, observer)?;
+    let uploads = files::keep(session, cache, history, options, &mut problems, observer)?;
     if database.is_none() && uploads.is_none() {
         return Err(nothing_there(options));
     }
@@ -356,17 +355,17 @@ fn make(
     let same_uploads =
         snapshot.uploads.as_ref().map(|half| half.list) == history.uploads.as_ref().map(|(_, half)| half.list);
     let distrust = session.doubts() || options.rescan;
-    let earlier = publish::Earlier::new(cache, options, distrust, same_database && same_uploads);
+    let earlier = write_set::Earlier::new(cache, options, distrust, same_database && same_uploads);
     let mut stage = |out| {
         let target = session.store().target(out, options.reserve)?;
-        publish::stage(session.store(), earlier, history, &mut snapshot, staged_image.take(), &target, observer)
+        write_set::stage(session.store(), earlier, history, &mut snapshot, staged_image.take(), &target, observer)
     };
     let mut staged = options.out.as_deref().map(&mut stage);
     let mut removed = Vec::new();
     if let (Some(out), Some(Err(error))) = (options.out.as_deref(), &staged)
         && error.is_full()
     {
-        let retire = retire::Retire::new(session.store(), options, out, cache, lost, observer);
+        let retire = crate::ops::sets::Retire::new(session.store(), options, out, cache, lost, observer);
         let halves = Halves { database: database_is_there, uploads: uploads.is_some() };
         removed = retire.make_room(halves, &mut problems)?;
         if !removed.is_empty() {
@@ -418,7 +417,7 @@ fn distrust(store: &Store, cache: Option<&Cache>, options: &Options) -> Result<O
         .map(|(id, drill)| (Distrust::Drill(drill.finished), *id.as_bytes()))
         .into_iter()
         .chain(check.map(|check| (Distrust::Check(check.time), *check.id.as_bytes())));
-    Ok(found.into_iter().find(|(_, id)| scan::heals(cache, options, id)))
+    Ok(found.into_iter().find(|(_, id)| full_scan::heals(cache, options, id)))
 }
 
 /// Both halves are missing: that is no backup.
@@ -443,7 +442,13 @@ fn roots_there(roots: &[Root], problems: &mut Vec<Problem>, observer: &dyn Obser
 }
 
 /// Adds a problem to the report and tells the observer.
-fn report(problems: &mut Vec<Problem>, observer: &dyn Observer, path: &std::path::Path, reason: &str, lost: bool) {
+pub(crate) fn report(
+    problems: &mut Vec<Problem>,
+    observer: &dyn Observer,
+    path: &std::path::Path,
+    reason: &str,
+    lost: bool,
+) {
     let problem = Problem { path: path.display().to_string(), reason: reason.into(), lost };
     observer.problem(&problem);
     problems.push(problem);

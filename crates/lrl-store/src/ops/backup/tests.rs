@@ -9,16 +9,16 @@ use sha2::{Digest, Sha256};
 
 use super::Options;
 use super::database::keep_file;
+use crate::backend::LockMode;
+use crate::backend::memory::Memory;
 use crate::format::entry::{Content, Time};
 use crate::format::snapshot::Database;
+use crate::fs::space::{Reserve, Room};
 use crate::id::ChunkId;
 use crate::progress::Silent;
-use crate::source::exclude::Excludes;
-use crate::source::walk::Root;
-use crate::storage::LockMode;
-use crate::storage::memory::Memory;
-use crate::storage::room::{Reserve, Room};
-use crate::store::session::Session;
+use crate::source::files::exclude::Excludes;
+use crate::source::files::walk::Root;
+use crate::store::write::Session;
 use crate::store::{Store, create};
 
 const PAGE: usize = 4096;

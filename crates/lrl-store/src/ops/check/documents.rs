@@ -2,18 +2,19 @@
 
 use super::Checked;
 use super::findings::Findings;
+use crate::backend::collect;
 use crate::error::{Error, Result};
 use crate::progress::{Observer, checkpoint};
-use crate::storage::collect;
-use crate::store::checks::CheckName;
-use crate::store::claim::{self, CLAIMS};
-use crate::store::drills::DrillName;
-use crate::store::pending::{PENDING, pending_id, pending_name};
-use crate::store::quarantine::{repair_id, repair_name};
+use crate::store::check_records::CheckName;
+use crate::store::deletion::pending::{PENDING, pending_id, pending_name};
+use crate::store::deletion::prune_lease;
+use crate::store::deletion::prune_lease::CLAIMS;
+use crate::store::drill_records::DrillName;
+use crate::store::repair::quarantine::{repair_id, repair_name};
 use crate::store::{SnapshotName, Store, index};
 
 /// Notes and returns what lies among snapshots, indexes and records under names that lrl does not give; packs are listed by themselves.
-pub(super) fn foreign(store: &Store, findings: &mut Findings) -> Result<Vec<String>> {
+pub(crate) fn foreign(store: &Store, findings: &mut Findings) -> Result<Vec<String>> {
     let storage = store.storage();
     let mut foreign = Vec::new();
     let mut look = |prefix: &str, what: &str, is_ours: &dyn Fn(&str) -> bool| {
@@ -32,12 +33,12 @@ pub(super) fn foreign(store: &Store, findings: &mut Findings) -> Result<Vec<Stri
     look("checks", "a check's record", &|name| CheckName::parse(name).is_some())?;
     look("repairs", "a repair's record", &|name| repair_id(name).is_some())?;
     look(PENDING, "a list of candidates", &|name| pending_id(name).is_some())?;
-    look(CLAIMS, "a claim", &claim::is_object_name)?;
+    look(CLAIMS, "a claim", &prune_lease::is_object_name)?;
     Ok(foreign)
 }
 
 /// Reads every record; returns the names of those that are damaged.
-pub(super) fn records(
+pub(crate) fn records(
     store: &Store,
     findings: &mut Findings,
     checked: &mut Checked,

@@ -7,7 +7,7 @@ use crate::format::check::Damaged;
 use crate::format::repair::Loss;
 use crate::ops::ls::DATABASE;
 use crate::store::SnapshotName;
-use crate::store::quarantine::Quarantine;
+use crate::store::repair::quarantine::Quarantine;
 
 const MOST: usize = 1000;
 const MOST_SNAPSHOTS: usize = 10;
@@ -46,7 +46,7 @@ struct Entry {
 
 /// Findings on their way into the report.
 #[derive(Default)]
-pub(super) struct Findings {
+pub(crate) struct Findings {
     by_object: BTreeMap<String, Entry>,
     more: u64,
     wrong: bool,

@@ -2,9 +2,8 @@
 //! Damage to one object hides no other; what could not be restored is never called clean.
 
 mod documents;
-mod findings;
-mod packs;
-mod repair;
+pub(crate) mod findings;
+pub(crate) mod packs;
 mod sets;
 mod walk;
 
@@ -15,18 +14,18 @@ use std::time::Duration;
 pub use findings::Finding;
 use findings::Findings;
 
+use crate::backend::{LockMode, Storage};
 use crate::error::{Error, Result};
 use crate::format::check::{self, Check, Damaged, Depth};
 use crate::format::entry::Time;
 use crate::format::repair::Loss;
 use crate::format::snapshot::Snapshot;
 use crate::id::PackId;
+pub use crate::ops::repair::{Moved, Repaired, Saved, repair, repair_from};
 use crate::progress::{Observer, Phase, checkpoint};
-use crate::storage::{LockMode, Storage};
-use crate::store::quarantine::Quarantine;
-use crate::store::wanted::Wanted;
+use crate::store::repair::lost_chunks::Wanted;
+use crate::store::repair::quarantine::Quarantine;
 use crate::store::{SnapshotName, Store};
-pub use repair::{Moved, Repaired, Saved, repair, repair_from};
 pub use sets::sets;
 
 /// Which packs are read whole.
@@ -113,14 +112,14 @@ pub struct Report {
 }
 
 /// What a look at the whole store found: what to say of it, and what a repair needs to know.
-struct Found {
-    report: Report,
-    packs: packs::Packs,
+pub(crate) struct Found {
+    pub(crate) report: Report,
+    pub(crate) packs: packs::Packs,
     /// Packs that are in no index though a snapshot needs them.
-    needed: HashSet<PackId>,
+    pub(crate) needed: HashSet<PackId>,
     /// Documents (snapshots, records) that are damaged, and objects under names that lrl does not give.
-    documents: Vec<String>,
-    foreign: Vec<String>,
+    pub(crate) documents: Vec<String>,
+    pub(crate) foreign: Vec<String>,
 }
 
 /// Blocks of all index files that are kept decoded, 12 MiB: every chunk is looked up, in no order.
@@ -135,7 +134,7 @@ pub fn check(storage: Arc<dyn Storage>, options: &Options, observer: &dyn Observ
 }
 
 /// Records a check where the store can be written; a check is none the worse without.
-fn add_check_record(store: &Store, options: &Options, report: &mut Report) -> Result<()> {
+pub(crate) fn add_check_record(store: &Store, options: &Options, report: &mut Report) -> Result<()> {
     let Some((time, program)) = options.record else { return Ok(()) };
     let depth = match options.read_data {
         ReadData::No => Depth::Structure,
@@ -165,7 +164,7 @@ fn add_check_record(store: &Store, options: &Options, report: &mut Report) -> Re
 }
 
 /// Looks at everything; `wanted` gets the chunks that are lost.
-fn look(
+pub(crate) fn look(
     store: &Store,
     config_error: Option<&Error>,
     options: &Options,
@@ -225,7 +224,7 @@ fn look(
 
 /// Says of each snapshot what keeps the store from giving it back; `None` where every list reads and every chunk is in a pack that is there.
 /// Nothing but the lists is read.
-pub(super) fn damage_of(
+pub(crate) fn damage_of(
     store: &Store,
     snapshots: &[(SnapshotName, Snapshot)],
     lost: &[PackId],
@@ -247,7 +246,7 @@ pub(super) fn damage_of(
 }
 
 /// Collects the chunks of some snapshots that cannot be read, by reading all of them; each chunk is read once.
-pub(super) fn lost_chunks(
+pub(crate) fn lost_chunks(
     store: &Store,
     snapshots: &[(SnapshotName, Snapshot)],
     wanted: &Wanted,
@@ -262,7 +261,7 @@ pub(super) fn lost_chunks(
 }
 
 /// Lists the packs that are there.
-pub(super) fn packs_there(store: &Store) -> Result<HashSet<PackId>> {
+pub(crate) fn packs_there(store: &Store) -> Result<HashSet<PackId>> {
     Ok(packs::Packs::list(store, &mut Findings::default())?.there().into_iter().collect())
 }
 

@@ -8,20 +8,20 @@ use rayon::prelude::*;
 
 use super::findings::Findings;
 use super::{Checked, Options, ReadData, chance};
+use crate::backend::each_run;
 use crate::error::{Error, Result};
 use crate::format::pack::Record;
 use crate::id::{Hasher, PackId};
 use crate::progress::{Observer, Phase, checkpoint};
-use crate::storage::each_run;
+use crate::store::chunk_set::Marks;
 use crate::store::index::{Copy, Place};
-use crate::store::marks::Marks;
 use crate::store::{Store, pack_directory, pack_id, pack_name};
 
 /// The ends of so many packs are asked for before they are looked at.
 const PACKS_AHEAD: usize = 4;
 
 /// All packs that are there or that something speaks of.
-pub(super) struct Packs {
+pub(crate) struct Packs {
     known: HashMap<PackId, Pack>,
     /// Objects among them under names that no pack has.
     pub foreign: Vec<String>,
@@ -324,7 +324,7 @@ fn is_listed(store: &Store, pack: &PackId, offset: u64, record: &Record) -> Resu
 }
 
 /// Returns the id of the pack that an object is by its bytes.
-pub(super) fn hash_file(store: &Store, name: &str, observer: &dyn Observer) -> Result<PackId> {
+pub(crate) fn hash_file(store: &Store, name: &str, observer: &dyn Observer) -> Result<PackId> {
     let mut hasher = Hasher::new();
     let storage = store.storage();
     each_run(&**storage, name, storage.len(name)?, &mut |bytes| {

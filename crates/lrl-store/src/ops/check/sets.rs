@@ -5,18 +5,18 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::{Finding, Report};
+use crate::backend::local;
 use crate::error::{Error, Result};
 use crate::progress::{Observer, checkpoint};
-use crate::set::files::Names;
-use crate::set::hash::sha256_of;
+use crate::set::directory;
+use crate::set::layout::Names;
 use crate::set::manifest::{Manifest, find_beside};
-use crate::set::shelf;
-use crate::storage::local;
+use crate::set::sha256::sha256_of;
 
 /// Compares the sets of a directory with their manifests and adds what was found to the report of the store; reads their files if asked to.
 pub fn sets(dir: &Path, read: bool, report: &mut Report, observer: &dyn Observer) -> Result<()> {
     let mut digests = HashMap::new();
-    for (stamp, standing) in shelf::look(dir)?.standing {
+    for (stamp, standing) in directory::look(dir)?.standing {
         if !standing.manifest {
             continue;
         }

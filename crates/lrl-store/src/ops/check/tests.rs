@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Options, ReadData, Report, check};
+use crate::backend::memory::Memory;
+use crate::backend::{LockMode, Source, Storage};
 use crate::format::entry::Time;
 use crate::ops::judgement::Judge;
 use crate::ops::tests::faulty;
 use crate::ops::{backup, drill, dump, ls, select, snapshots};
 use crate::progress::Silent;
-use crate::storage::memory::Memory;
-use crate::storage::{LockMode, Source, Storage};
 use crate::store::{Store, create};
 
 const EVERYTHING: Options = Options { read_data: ReadData::All, seed: 1, lock_wait: Duration::ZERO, record: None };
@@ -176,7 +176,7 @@ fn leftovers_of_a_dead_run_are_notes() {
     let names = |store: &Store| store.indexes().iter().map(|file| file.name().to_string()).collect::<Vec<_>>();
     let session_store = open(&storage);
     let before = names(&session_store);
-    let session = crate::store::session::Session::new(&session_store);
+    let session = crate::store::write::Session::new(&session_store);
     session.put(b"never named by anything", &[]).unwrap();
     session.seal().unwrap();
     let new_index = names(&session_store);

@@ -14,11 +14,11 @@ use crate::format::snapshot::Snapshot;
 use crate::id::{ChunkId, PackId};
 use crate::ops::ls::DATABASE;
 use crate::progress::{Observer, checkpoint};
+use crate::store::chunk_set::Marks;
 use crate::store::index::Copy;
-use crate::store::marks::Marks;
-use crate::store::quarantine::Quarantine;
+use crate::store::repair::lost_chunks::Wanted;
+use crate::store::repair::quarantine::Quarantine;
 use crate::store::tree::Items;
-use crate::store::wanted::Wanted;
 use crate::store::{SnapshotName, Store, pack_name};
 
 /// Why something cannot be restored.
@@ -27,7 +27,7 @@ struct Cause {
     detail: String,
 }
 
-pub(super) struct Walk<'a> {
+pub(crate) struct Walk<'a> {
     store: &'a Store,
     packs: Packs,
     unlisted: HashSet<PackId>,

@@ -12,7 +12,7 @@ use crate::id::ChunkId;
 use crate::progress::{Observer, checkpoint};
 use crate::store::Store;
 use crate::store::index::Place;
-use crate::store::session::Session;
+use crate::store::write::Session;
 
 /// After so many new bytes packs and index are written: what is sealed need not be sent again by the next run if this one is killed.
 const SEAL_BYTES: u64 = 64 << 20;

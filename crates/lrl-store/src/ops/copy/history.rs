@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use super::lists::Pair;
-use super::order::{self, Stand};
+use super::numbering;
+use super::numbering::Stand;
 use crate::error::{Error, Result};
 use crate::format::entry::Time;
 use crate::format::snapshot::{Origin, Snapshot};
@@ -130,7 +131,7 @@ impl There {
     /// Returns the number that a snapshot gets, and where it was made; `None` if there is no place for it.
     pub fn place(&self, name: &SnapshotName, snapshot: &Snapshot, now: Time) -> Option<(u64, Origin)> {
         let new = Stand::of(snapshot, name.id, &self.from_id);
-        order::number(&new, &self.stands, self.used, now).map(|number| (number, new.origin))
+        numbering::number(&new, &self.stands, self.used, now).map(|number| (number, new.origin))
     }
 
     /// Notes a copy.

@@ -3,21 +3,21 @@
 
 mod chunks;
 mod history;
+pub mod last_copied;
 mod lists;
-mod order;
-pub mod second;
+mod numbering;
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
+use crate::backend::{Guard, LockMode, local};
 use crate::error::{Error, Result};
 use crate::format::entry::Time;
 use crate::format::snapshot::{Database, Snapshot, Uploads};
 use crate::ops::backup::{self, Losses};
 use crate::progress::{Observer, Phase, Problem, checkpoint};
-use crate::storage::{Guard, LockMode, local};
-use crate::store::session::Session;
+use crate::store::write::Session;
 use crate::store::{SnapshotName, Store, is_source_name};
 use chunks::{Copying, Mover, Names, Stop};
 use history::{Beside, There};

@@ -7,6 +7,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::{Options, Report, Which, copy};
+use crate::backend::memory::Memory;
+use crate::backend::{LockMode, Source, Storage};
 use crate::error::Error;
 use crate::format::entry::{Entry, Kind, Time};
 use crate::format::snapshot::Snapshot;
@@ -17,8 +19,6 @@ use crate::ops::dump;
 use crate::ops::ls;
 use crate::ops::tests::faulty::{Fault, Faulty, names};
 use crate::progress::Silent;
-use crate::storage::memory::Memory;
-use crate::storage::{LockMode, Source, Storage};
 use crate::store::{Store, create, pack_name};
 
 type Shared = Arc<dyn Storage>;

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::{Check, Options};
 use crate::error::{Error, Result};
-use crate::ops::scratch;
-use crate::sqlite::{Inspector, Value, check_query};
+use crate::fs::temp_dir;
+use crate::source::database::{Inspector, Value, check_query};
 
 /// No query runs for longer: whoever wrote the database may have made a table into a view that never ends.
 pub const TIME_LIMIT: Duration = Duration::from_secs(60);
@@ -118,7 +118,7 @@ pub(super) fn check(inspector: &Inspector<'_>, assertion: &Assertion, options: &
     let since = Instant::now();
     let stop = || {
         // What the query sorts goes to a temporary file.
-        if scratch::room(&options.temp).is_ok_and(|room| room == 0) {
+        if temp_dir::room(&options.temp).is_ok_and(|room| room == 0) {
             return Some(format!("it left no room in {}", options.temp.display()));
         }
         let limit = options.assertion_limit;

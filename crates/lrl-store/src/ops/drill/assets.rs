@@ -6,12 +6,14 @@ use std::time::Instant;
 
 use super::{Check, Files, Options, Uploads, Verification, finding};
 use crate::error::{Error, Result};
-use crate::ops::scratch::{self, Scratch};
+use crate::fs::temp_dir;
+use crate::fs::temp_dir::Scratch;
 use crate::progress::{Observer, Silent};
-use crate::set::extract::{self, Counts};
-use crate::set::found::FoundFile;
-use crate::source::exclude::Excludes;
-use crate::source::walk::{FoundKind, Root, walk};
+use crate::set::archive::extract;
+use crate::set::archive::extract::Counts;
+use crate::set::manifest::read::FoundFile;
+use crate::source::files::exclude::Excludes;
+use crate::source::files::walk::{FoundKind, Root, walk};
 
 /// Room on disk that a file takes beyond its bytes, at most.
 const FILE_COST: u64 = 8 << 10;
@@ -66,7 +68,7 @@ pub(super) fn check(
 fn unpack(path: &Path, file: &FoundFile, temp: &Path, observer: &dyn Observer) -> Result<Unpacked> {
     let stated = file.source_bytes.unwrap_or(0).saturating_add(file.file_count.unwrap_or(0).saturating_mul(FILE_COST));
     let no_room = |why: String| format!("verified without writing: {why}");
-    let note = match scratch::room(temp) {
+    let note = match temp_dir::room(temp) {
         Ok(room) if stated <= room => match extract(path, temp, room, observer) {
             Err(error) if error.is_full() => no_room(format!("{} has no room for it", temp.display())),
             Err(Error::Io { op, path, source }) if path.starts_with(temp) => {

@@ -8,7 +8,7 @@ use super::report::{ASSET_ROWS, FOREIGN_KEYS, INTEGRITY, SCHEMA_VALID, SQLITE_OP
 use super::{Check, Options, Uploads, Verification, assertion, finding, rows};
 use crate::error::Result;
 use crate::progress::Observer;
-use crate::sqlite::{Inspector, Integrity, Orphans};
+use crate::source::database::{Inspector, Integrity, Orphans};
 
 /// So many findings of one check are listed.
 const FINDINGS: u32 = 20;

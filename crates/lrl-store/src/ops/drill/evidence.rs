@@ -11,7 +11,7 @@ use crate::id::SnapshotId;
 use crate::ops::select::Need;
 use crate::ops::status::is_future;
 use crate::progress::{Observer, checkpoint};
-use crate::store::drills::DrillName;
+use crate::store::drill_records::DrillName;
 use crate::store::{SnapshotName, Store};
 
 /// The newest word on one snapshot.
@@ -173,12 +173,12 @@ mod tests {
     use std::time::Duration;
 
     use super::{Evidence, shrunk};
+    use crate::backend::LockMode;
+    use crate::backend::memory::Memory;
     use crate::format::drill::{Drill, Drilled};
     use crate::format::entry::Time;
     use crate::id::SnapshotId;
     use crate::progress::Silent;
-    use crate::storage::LockMode;
-    use crate::storage::memory::Memory;
     use crate::store::{SnapshotName, Store, create};
 
     fn snapshot(sequence: u64) -> SnapshotName {

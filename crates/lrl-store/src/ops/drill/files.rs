@@ -4,7 +4,7 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::error::{Error, Result};
-use crate::set::extract::Watch;
+use crate::set::archive::extract::Watch;
 
 /// What is known of a file: its length in bytes, and its SHA-256 unless it has very large holes.
 pub(super) type Facts = (u64, Option<[u8; 32]>);

@@ -13,13 +13,13 @@ mod snapshot;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::backend::local;
 use crate::error::{Error, Result};
 use crate::format::snapshot::Snapshot;
 use crate::id::SnapshotId;
 use crate::progress::{Observer, Phase};
-use crate::set::found::{FoundFile, FoundSet};
-use crate::set::hash::sha256_of;
-use crate::storage::local;
+use crate::set::manifest::read::{FoundFile, FoundSet};
+use crate::set::sha256::sha256_of;
 use crate::store::{SnapshotName, Store};
 use files::Files;
 
@@ -236,7 +236,8 @@ fn matches_uploads(shown: &Result<(SnapshotId, Snapshot), String>, found: &Verif
             )),
         );
     } else if digest != found.sha256.as_deref() {
-        let same_coder = half.archive.as_ref().is_some_and(|archive| archive.coder == crate::set::deflate::CODER);
+        let same_coder =
+            half.archive.as_ref().is_some_and(|archive| archive.coder == crate::set::archive::deflate::CODER);
         if same_coder {
             check = Check::new(MATCHES, Some("the archive's SHA-256 is not the one that the snapshot records".into()));
         } else {

@@ -5,7 +5,7 @@ use super::report::ASSET_ROWS as NAME;
 use super::{Check, Uploads};
 use crate::error::Result;
 use crate::format::entry::is_clean_path;
-use crate::sqlite::{AssetRow, AssetRows, Inspector};
+use crate::source::database::{AssetRow, AssetRows, Inspector};
 
 /// So many bad rows are described; all are counted.
 const DESCRIBED: usize = 20;

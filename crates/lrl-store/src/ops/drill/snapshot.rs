@@ -6,14 +6,15 @@ use std::time::Instant;
 use sha2::{Digest, Sha256};
 
 use super::{Check, Files, Options, Report, Uploads, Verification, database, finding_in_store};
+use crate::backend::local::temporary_file;
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Entry, Kind, Piece};
 use crate::format::snapshot::{self, Snapshot};
-use crate::ops::scratch::{self, Scratch};
+use crate::fs::space::Room;
+use crate::fs::temp_dir;
+use crate::fs::temp_dir::Scratch;
 use crate::progress::{Observer, Phase, checkpoint};
-use crate::storage::local::temporary_file;
-use crate::storage::room::Room;
-use crate::store::ahead::Ahead;
+use crate::store::prefetch::Ahead;
 use crate::store::tree::Items;
 use crate::store::{SnapshotName, Store};
 
@@ -67,7 +68,7 @@ fn read_database(
     found: &mut Verification,
     observer: &dyn Observer,
 ) -> Result<bool> {
-    let guard = Room::open(&options.temp, scratch::RESERVE)?;
+    let guard = Room::open(&options.temp, temp_dir::RESERVE)?;
     if guard.expect(half.size_bytes).is_err() {
         return Err(no_room(&options.temp, half.size_bytes));
     }
@@ -75,7 +76,7 @@ fn read_database(
     let since = Instant::now();
     let mut file = temporary_file(scratch.path())?;
     let path = file.path().to_path_buf();
-    let written = crate::set::image::write(store, half, None, file.as_file_mut(), &path, &guard, observer);
+    let written = crate::set::sqlite_file::write(store, half, None, file.as_file_mut(), &path, &guard, observer);
     if let Err(error) = &written
         && error.is_full()
     {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use crate::format::snapshot::Snapshot;
-use crate::set::files::Names;
+use crate::set::layout::Names;
 use crate::store::SnapshotName;
 
 /// Writes the text.

@@ -7,17 +7,19 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::sound::require_sound;
+use super::consistency::require_sound;
+use crate::backend::local::{Synced, create_dir, temporary_file};
 use crate::error::{Error, Result};
 use crate::format::snapshot::{self, Snapshot};
+use crate::fs::space::{Reserve, Target};
 use crate::progress::{Observer, Phase, Problem};
-use crate::set::archive::NoSegments;
-use crate::set::behind::WriteBehind;
-use crate::set::deflate::CODER;
-use crate::set::files::{self, Names};
-use crate::set::{image, stored};
-use crate::storage::local::{Synced, create_dir, temporary_file};
-use crate::storage::room::{Reserve, Target};
+use crate::set::archive::content;
+use crate::set::archive::deflate::CODER;
+use crate::set::archive::write::NoSegments;
+use crate::set::flush::WriteBehind;
+use crate::set::layout;
+use crate::set::layout::Names;
+use crate::set::sqlite_file;
 use crate::store::{SnapshotName, Store};
 
 /// The name of the text that tells how to restore.
@@ -99,20 +101,20 @@ fn write(
     if let Some(half) = &snapshot.database {
         observer.phase(Phase::Database, Some(half.size_bytes));
         let mut file = WriteBehind::create(out)?;
-        image::write(store, half, None, &mut file, &names.database, room, observer)?;
+        sqlite_file::write(store, half, None, &mut file, &names.database, room, observer)?;
         ready.push((file.finish()?, names.database.clone()));
     }
     let mut sameness = None;
     if let Some(half) = &mut snapshot.uploads {
         observer.phase(Phase::Archive, Some(half.bytes));
-        let (file, made) = stored::write_archive(store, half, &mut NoSegments, &names.assets, room, observer)?;
+        let (file, made) = content::write_archive(store, half, &mut NoSegments, &names.assets, room, observer)?;
         problems.extend(made.notes);
         let archive = snapshot::Archive { coder: CODER.into(), size_bytes: made.size_bytes, sha256: made.sha256 };
         sameness = Some(compare(half.archive.as_ref(), &archive));
         half.archive = Some(archive);
         ready.push((file, names.assets.clone()));
     }
-    let manifest = files::manifest(&names, name, &snapshot, program)?;
+    let manifest = layout::manifest(&names, name, &snapshot, program)?;
     let guide = out.join(GUIDE);
     let mut file = temporary_file(out)?;
     file.write_all(guide::text(&names, name, &snapshot).as_bytes()).map_err(Error::io("write", &guide))?;
@@ -121,7 +123,7 @@ fn write(
         file.persist_new(&path)?;
         placed.push(path);
     }
-    files::write_manifest(&names, &manifest)?;
+    layout::write_manifest(&names, &manifest)?;
     Ok(Report { names, snapshot, sameness, problems })
 }
 

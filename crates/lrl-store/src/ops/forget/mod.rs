@@ -10,7 +10,7 @@ use crate::id::SnapshotId;
 use crate::ops::judgement::{Judge, Judgement, State};
 use crate::ops::select::{self, Need};
 use crate::progress::{Observer, checkpoint};
-use crate::store::cache::Cache;
+use crate::store::run_cache::Cache;
 use crate::store::{SnapshotName, Store};
 pub use policy::{Candidate, Policy, Reason};
 

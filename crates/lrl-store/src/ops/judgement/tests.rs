@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Checks, Damage, Judgement, Lost, State, judge};
+use crate::backend::LockMode;
+use crate::backend::memory::Memory;
 use crate::format::check::{self, Check, Damaged, Depth};
 use crate::format::drill::Drilled;
 use crate::format::entry::Time;
@@ -13,8 +15,6 @@ use crate::ops::backup::DATABASE_NOT_FOUND;
 use crate::ops::drill::evidence::Proof;
 use crate::ops::select::Need;
 use crate::progress::{Problem, Silent};
-use crate::storage::LockMode;
-use crate::storage::memory::Memory;
 use crate::store::{Store, create};
 
 const BOTH: Need = Need { database: true, uploads: true };

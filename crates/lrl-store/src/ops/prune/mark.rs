@@ -8,9 +8,9 @@ use crate::format::entry::{Content, Entry, Kind, Piece};
 use crate::format::node::{self, Item, Node};
 use crate::id::{ChunkId, PackId, PendingId};
 use crate::progress::{Observer, checkpoint};
+use crate::store::chunk_set::Marks;
+use crate::store::deletion::pending::Candidates;
 use crate::store::index::Copy;
-use crate::store::marks::Marks;
-use crate::store::pending::Candidates;
 use crate::store::{SnapshotName, Store};
 
 /// What the marking found.

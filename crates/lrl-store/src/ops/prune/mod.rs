@@ -3,24 +3,24 @@
 //! packs go; what is left in wasteful packs is moved.
 //! Whenever it ends, every snapshot reads, and the next prune goes on.
 
-pub mod bucket;
-mod chain;
-mod look;
+mod deltas;
+mod inventory;
 mod mark;
 mod repack;
+pub mod two_phase;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use crate::backend::collect;
 use crate::error::{Error, Result};
 use crate::format::pack::{Record, TARGET_BYTES};
+use crate::fs::space::Room;
 use crate::id::{ChunkId, PackId, PendingId, SnapshotId};
 use crate::progress::{Observer, Phase, checkpoint};
-use crate::storage::collect;
-use crate::storage::room::Room;
-use crate::store::marks::Marks;
-use crate::store::pending::PENDING;
+use crate::store::chunk_set::Marks;
+use crate::store::deletion::pending::PENDING;
 use crate::store::{Store, pack_name};
-use look::{Found, Pack, look, refuse_foreign_names};
+use inventory::{Found, Pack, look, refuse_foreign_names};
 
 /// How much room may stay taken by what nothing reaches, because moving the rest costs more than it frees.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -350,7 +350,7 @@ fn end_chains(store: &Store, mut plan: Plan, room: &Room, observer: &dyn Observe
     while !plan.chains.is_empty() && notes.is_empty() {
         let done = match room.bytes() < plan.numbers.full.bytes {
             true => None,
-            false => Some(chain::store_in_full(store, &plan.chains, observer)),
+            false => Some(deltas::store_in_full(store, &plan.chains, observer)),
         };
         match done {
             Some(Ok(done)) if done.chunks == 0 => break,

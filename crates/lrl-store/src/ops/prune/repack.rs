@@ -10,7 +10,7 @@ use crate::format::pack::Record;
 use crate::id::PackId;
 use crate::progress::{Observer, checkpoint};
 use crate::store::index::{IndexFile, Place};
-use crate::store::session::Session;
+use crate::store::write::Session;
 use crate::store::{Store, pack_directory, pack_name};
 
 /// What one round did.

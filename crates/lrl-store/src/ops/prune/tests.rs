@@ -9,6 +9,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::{FEW_SMALL, MaxUnused, Numbers, Pack, Report, SMALL_BYTES, apply, choose, plan};
+use crate::backend::memory::Memory;
+use crate::backend::{Guard, LockMode, Source, Spool, Storage};
 use crate::codec::{self, Encoding};
 use crate::crypt::Class;
 use crate::error::{Error, Result};
@@ -16,17 +18,15 @@ use crate::format::entry::{Entry, Time};
 use crate::format::key::Credential;
 use crate::format::node::{self, Node};
 use crate::format::pack::Record;
+use crate::fs::space::{Reserve, Room};
 use crate::id::{ChunkId, Hasher, PackId, SnapshotId};
 use crate::ops::check::{self, ReadData, check};
 use crate::ops::tests::faulty::{Fault, Faulty, names, twin};
 use crate::ops::{backup, dump, forget, ls};
 use crate::progress::{Observer, Silent};
-use crate::storage::memory::Memory;
-use crate::storage::room::{Reserve, Room};
-use crate::storage::{Guard, LockMode, Source, Spool, Storage};
-use crate::store::pending::Candidates;
-use crate::store::session::Session;
-use crate::store::{Store, create, keys};
+use crate::store::deletion::pending::Candidates;
+use crate::store::write::Session;
+use crate::store::{Store, create, key_slots};
 
 fn open(storage: &Arc<dyn Storage>) -> Store {
     Store::open(Arc::clone(storage), LockMode::Exclusive, Duration::ZERO, &Silent).unwrap()
@@ -755,11 +755,12 @@ fn a_key_that_only_writes_backs_up_and_can_remove_nothing() {
     const NOW: Time = Time { secs: 1, nanos: 0 };
     let below: Arc<dyn Storage> = Arc::new(Memory::default());
     let key = |digit: &str| Credential::from_key_file(&digit.repeat(64)).unwrap();
-    keys::create(&*below, [1; 32], &key("a"), "", NOW).unwrap();
-    let opened = keys::open(&*below, Some(&key("a"))).unwrap();
-    keys::add(&*below, &opened, Class::Writer, &key("b"), "server", NOW).unwrap();
-    let with =
-        |digit: &str| keys::unveil(Arc::clone(&below), Some(&key(digit)), keys::Near::IfThere, |_| None).unwrap();
+    key_slots::create(&*below, [1; 32], &key("a"), "", NOW).unwrap();
+    let opened = key_slots::open(&*below, Some(&key("a"))).unwrap();
+    key_slots::add(&*below, &opened, Class::Writer, &key("b"), "server", NOW).unwrap();
+    let with = |digit: &str| {
+        key_slots::unveil(Arc::clone(&below), Some(&key(digit)), key_slots::Near::IfThere, |_| None).unwrap()
+    };
     let mut lab = Lab { storage: with("b"), ..Lab::new() };
     lab.back_up();
     lab.step();

@@ -14,19 +14,19 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::below::remove_tree;
-use super::contents::BASE;
-use super::cursor::{Cursor, DIRECTORY, to_path};
-use super::desk::Desk;
-use super::guard::storage_home;
-use super::place::{Place, SIDECARS};
+use super::journal::Desk;
+use super::journal_record::Side;
 use super::plan::{ASSETS, DATABASE};
-use super::reach::Doors;
-use super::record::Side;
-use super::staging::reclaim;
+use super::safety::storage_home;
+use super::stage_set::weigh;
+use super::staging_dir::reclaim;
 use super::swap::Moved;
-use super::unpacked::weigh;
+use super::swap_contents::BASE;
+use super::target::{Place, SIDECARS};
 use crate::error::{Error, Result};
+use crate::fs::dir::{Cursor, DIRECTORY, to_path};
+use crate::fs::remove::remove_tree;
+use crate::fs::resolve::Doors;
 
 /// What to remove.
 #[derive(Debug, Clone)]

@@ -1,31 +1,28 @@
 //! The verb `restore`: plan, stage beside the target, prove, swap by rename. Owns the road; what it replaces is kept, and a
 //! restore that fails leaves everything as it was.
 
-mod below;
 mod clean;
-mod contents;
-mod cursor;
-mod database;
-mod desk;
-mod file;
-mod guard;
-mod holders;
-mod homes;
-mod incoming;
-mod locks;
-mod place;
+mod commit;
+mod from_set;
+mod journal;
+mod journal_record;
+mod open_files;
 mod plan;
-mod reach;
-mod record;
 mod report;
-mod set;
+mod safety;
+mod selection;
 mod skips;
-mod stage;
-mod staging;
+mod sqlite_locks;
+mod stage_database;
+mod stage_file;
+mod stage_set;
+mod stage_tree;
+mod staging_dir;
+mod staging_dirs;
 mod swap;
-mod tree;
+mod swap_contents;
+mod target;
 mod undo;
-mod unpacked;
 
 #[cfg(test)]
 mod tests;
@@ -35,25 +32,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, Result};
 use crate::format::snapshot::Snapshot;
+use crate::fs::resolve::Doors;
 use crate::progress::{Observer, Phase, Problem, checkpoint};
 use crate::store::{SnapshotName, Store};
 pub use clean::{CleanOptions, Cleaned, Removed, clean};
-use file::Owners;
-pub use holders::Holder;
-use homes::Homes;
-use incoming::Incoming;
-pub use locks::{AskLocks, LockHolder, lock_holder};
-use place::Place;
+use commit::Incoming;
+pub use from_set::restore_set;
+pub use open_files::Holder;
 use plan::{Plan, TreePlan};
-use reach::Doors;
 use report::refuse_holders;
 pub use report::{Older, Part, Report, Restored};
-pub use set::restore_set;
 pub use skips::Skip;
 use skips::Skips;
-use stage::{Stage, TakeOver, Taken};
-use staging::Made;
+pub use sqlite_locks::{AskLocks, LockHolder, lock_holder};
+use stage_file::Owners;
+use stage_tree::{Stage, TakeOver, Taken};
+use staging_dir::Made;
+use staging_dirs::Homes;
 pub use swap::Moved;
+use target::Place;
 use undo::Resumed;
 pub use undo::{Returned, UndoOptions, Undone, is_half_done, undo};
 
@@ -143,7 +140,8 @@ pub fn restore(
         let database = || {
             plan.database.as_ref().map_or(Ok(()), |(database, place)| {
                 let writer = homes.writer(place, store, observer)?;
-                match (database::stage(&writer, homes.of(place)?, database, place, owners, &object), &plan.skips) {
+                match (stage_database::stage(&writer, homes.of(place)?, database, place, owners, &object), &plan.skips)
+                {
                     (Err(error), Some(skips)) if error.is_damage() => {
                         skips.add(plan::DATABASE, 1, &error);
                         lost_database.store(true, Ordering::Relaxed);
@@ -183,7 +181,7 @@ pub fn restore(
     }
     let from = format!("snapshot {} of {}", name.id.short(), snapshot.timestamp);
     let incoming = incoming(&plan, &homes)?;
-    let placed = incoming::place(doors, options, from, &incoming)?;
+    let placed = commit::place(doors, options, from, &incoming)?;
     made.keep();
     let kept: Vec<(&Place, &[Moved])> =
         incoming.iter().zip(&placed.moved).map(|(one, moved)| (one.place, moved.as_slice())).collect();

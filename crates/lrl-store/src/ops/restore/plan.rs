@@ -5,21 +5,21 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::file::Owners;
-use super::guard::{refuse_overlap, storage_home, watch_database, watch_tree};
-use super::holders;
-use super::place::Place;
-use super::reach::Doors;
+use super::open_files;
+use super::safety::{refuse_overlap, storage_home, watch_database, watch_tree};
+use super::selection::{Old, Tree, Weight, is_below};
 use super::skips::Skips;
-use super::stage::{TakeOver, Taken};
-use super::tree::{Old, Tree, Weight, is_below};
+use super::stage_file::Owners;
+use super::stage_tree::{TakeOver, Taken};
+use super::target::Place;
 use super::{AskLocks, Options, Part, What};
 use crate::error::{Error, Result};
 use crate::format::entry::{compare_paths, is_clean_path};
 use crate::format::snapshot::{Database, Snapshot, Uploads};
+use crate::fs::resolve::Doors;
+use crate::fs::space::{Free, Reserve, free_at};
 use crate::id::ChunkId;
 use crate::progress::{Observer, size};
-use crate::storage::room::{Free, Reserve, free_at};
 use crate::store::Store;
 
 /// The database's file name in the data directory.
@@ -322,12 +322,12 @@ impl<'a> Plan<'a> {
     }
 
     /// Returns who has open what would be replaced.
-    pub fn holders(&self, locks: Option<AskLocks>) -> Result<Vec<holders::Holder>> {
+    pub fn holders(&self, locks: Option<AskLocks>) -> Result<Vec<open_files::Holder>> {
         let mut watched = Vec::new();
         if let Some((_, place)) = &self.database {
             watch_database(place, &mut watched)?;
         }
         self.trees.iter().for_each(|plan| watch_tree(&plan.place, &mut watched));
-        Ok(holders::find(&watched, locks))
+        Ok(open_files::find(&watched, locks))
     }
 }

@@ -6,17 +6,17 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::cursor::to_path;
-use super::file::Owners;
-use super::incoming::Placed;
-use super::place::Place;
+use super::commit::Placed;
+use super::journal_record::Side;
 use super::plan::Plan;
-use super::record::Side;
 use super::skips::Skip;
-use super::stage::{TakeOver, Taken};
-use super::unpacked::weigh;
+use super::stage_file::Owners;
+use super::stage_set::weigh;
+use super::stage_tree::{TakeOver, Taken};
+use super::target::Place;
 use super::{Holder, Moved, Options};
 use crate::error::{Error, Result};
+use crate::fs::dir::to_path;
 use crate::progress::size;
 
 /// A part of a restore.

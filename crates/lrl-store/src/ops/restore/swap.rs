@@ -9,15 +9,15 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, FileType, Mode, RenameFlags, Stat, linkat, renameat, renameat_with, unlinkat};
 use rustix::io::Errno;
 
-use super::contents::Contents;
-use super::cursor::to_path;
-use super::desk::Desk;
-use super::place::{Place, SIDECARS};
-use super::reach::{hold, look, set_mode};
-use super::record::{Half, Member, Record, Side, Target};
+use super::journal::Desk;
+use super::journal_record::{Half, Member, Record, Side, Target};
 use super::report::Part;
+use super::swap_contents::Contents;
+use super::target::{Place, SIDECARS};
 use crate::error::{Error, Result};
-use crate::storage::lacking::sync_dir;
+use crate::fs::dir::to_path;
+use crate::fs::resolve::{hold, look, set_mode};
+use crate::fs::unsupported::sync_dir;
 
 /// A former path and the one under which it is kept.
 pub type Moved = (PathBuf, PathBuf);

@@ -4,17 +4,18 @@
 
 use std::path::{Path, PathBuf};
 
-use super::desk::Desk;
-use super::guard::{watch_database, watch_tree};
-use super::holders::{self, Holder};
-use super::locks::AskLocks;
-use super::place::Place;
-use super::reach::Doors;
-use super::record::{Half, Member, Record, Side, suffixes};
+use super::journal::Desk;
+use super::journal_record::{Half, Member, Record, Side, suffixes};
+use super::open_files;
+use super::open_files::Holder;
 use super::report::{Part, refuse_holders};
-use super::staging::reclaim;
+use super::safety::{watch_database, watch_tree};
+use super::sqlite_locks::AskLocks;
+use super::staging_dir::reclaim;
 use super::swap::{Moved, Seat, is_settled, settle, swap};
+use super::target::Place;
 use crate::error::{Error, Result};
+use crate::fs::resolve::Doors;
 
 /// How to undo.
 #[derive(Debug, Clone)]
@@ -83,7 +84,7 @@ fn find_holders(seats: &[Seat<'_>], locks: Option<AskLocks>) -> Result<Vec<Holde
             Part::Uploads | Part::Path => watch_tree(seat.place, &mut watched),
         }
     }
-    Ok(holders::find(&watched, locks))
+    Ok(open_files::find(&watched, locks))
 }
 
 impl Undone {

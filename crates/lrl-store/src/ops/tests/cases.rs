@@ -5,6 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::backend::encrypted::Veil;
+use crate::backend::memory::Ram;
+use crate::backend::{LockMode, Storage};
 use crate::crypt::{Bundle, Keys, new_secret};
 use crate::error::{Error, Result};
 use crate::id::{ChunkId, SnapshotId};
@@ -12,10 +15,7 @@ use crate::ops::check::{self, ReadData};
 use crate::ops::tests::faulty::names;
 use crate::ops::{backup, dump, forget, ls, prune};
 use crate::progress::Silent;
-use crate::storage::memory::Ram;
-use crate::storage::veil::Veil;
-use crate::storage::{LockMode, Storage};
-use crate::store::session::Session;
+use crate::store::write::Session;
 use crate::store::{Store, create};
 
 /// What a snapshot holds: the digest of each file, `lrl.db` among them.
@@ -121,7 +121,7 @@ pub fn forget(_: &Case, storage: &Arc<dyn Storage>) -> Result<()> {
 pub fn prune(_: &Case, storage: &Arc<dyn Storage>) -> Result<()> {
     let store = open(storage)?;
     let plan = prune::plan(&store, prune::MaxUnused::Bytes(0), &HashSet::new(), false, &Silent)?;
-    prune::apply(&store, plan, &crate::storage::room::Room::unlimited(), &Silent)?.failed.map_or(Ok(()), Err)
+    prune::apply(&store, plan, &crate::fs::space::Room::unlimited(), &Silent)?.failed.map_or(Ok(()), Err)
 }
 
 fn forget_and_prune(case: &Case, storage: &Arc<dyn Storage>) -> Result<()> {

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::cases::{self, Case, back_up, check, contents, prune};
+use crate::backend::Storage;
+use crate::backend::memory::{Fault, Ram};
 use crate::error::Result;
 use crate::format::entry::Time;
 use crate::id::SnapshotId;
@@ -15,8 +17,6 @@ use crate::ops::prune::tests::assert_exact;
 use crate::ops::restore;
 use crate::ops::select::{Need, Selected, select};
 use crate::progress::Silent;
-use crate::storage::Storage;
-use crate::storage::memory::{Fault, Ram};
 use crate::store::create;
 
 /// The one state that is to be tried, if it is one.

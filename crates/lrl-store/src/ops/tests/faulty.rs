@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::backend::memory::Memory;
+use crate::backend::{Guard, LockMode, Source, Spool, Storage};
 use crate::error::{Error, Result};
-use crate::storage::memory::Memory;
-use crate::storage::{Guard, LockMode, Source, Spool, Storage};
 
 /// What goes wrong from the chosen call on.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -148,7 +148,7 @@ impl Storage for Faulty {
 
 /// Lists the objects below a prefix.
 pub fn names(storage: &Arc<dyn Storage>, prefix: &str) -> Vec<String> {
-    crate::storage::tests::names(&**storage, prefix)
+    crate::backend::tests::names(&**storage, prefix)
 }
 
 /// Copies a storage.
@@ -162,5 +162,5 @@ pub fn twin(storage: &Arc<dyn Storage>) -> Arc<dyn Storage> {
 
 #[test]
 fn a_storage_where_nothing_goes_wrong_yet_conforms() {
-    crate::storage::conformance::conformance(&Faulty::before(Arc::new(Memory::default()), Counted::All));
+    crate::backend::conformance::conformance(&Faulty::before(Arc::new(Memory::default()), Counted::All));
 }

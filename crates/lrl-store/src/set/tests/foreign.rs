@@ -4,10 +4,10 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 
-use super::super::extract::{Options, Watch, extract, verify};
-use super::super::unpack::{MemberKind, walk};
 use super::{plain, python, run};
 use crate::error::{Error, Result};
+use crate::set::archive::extract::{Options, Watch, extract, verify};
+use crate::set::archive::read::{MemberKind, walk};
 
 fn uploads(dir: &Path) {
     let assets = dir.join("assets");

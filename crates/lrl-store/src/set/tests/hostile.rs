@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 
-use super::super::extract::{Options, Watch, extract, verify};
-use super::super::tar::{BLOCK, END, Header, Type, encode, padding};
 use super::{MTIME, Seen, Uploads, noise, packed, plain, text};
 use crate::error::{Error, Result};
+use crate::set::archive::extract::{Options, Watch, extract, verify};
+use crate::set::archive::tar::{BLOCK, END, Header, Type, encode, padding};
 
 /// A member of any type, its checksum right.
 pub fn member(flag: u8, name: &[u8], link: &[u8], data: &[u8]) -> Vec<u8> {

@@ -12,13 +12,13 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::archive::{Contents, NoSegments, Options, Record, Segments, Written, write};
-use super::extract;
+use super::archive::extract;
+use super::archive::write::{Contents, NoSegments, Options, Record, Segments, Written, write};
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Entry, Kind, Piece, Time, compare_paths};
+use crate::fs::space::Room;
 use crate::id::ChunkId;
 use crate::progress::Silent;
-use crate::storage::room::Room;
 
 /// Uploads in memory, as a list and its chunks.
 #[derive(Default, Clone)]

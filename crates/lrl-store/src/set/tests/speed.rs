@@ -8,14 +8,14 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::super::archive::{Contents, NoSegments, Options, Segments, Written, write};
-use super::super::extract::{extract, verify};
 use super::{Memory, plain};
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Entry, Kind, Piece, Time, compare_paths};
+use crate::fs::space::Room;
 use crate::id::ChunkId;
 use crate::progress::Silent;
-use crate::storage::room::Room;
+use crate::set::archive::extract::{extract, verify};
+use crate::set::archive::write::{Contents, NoSegments, Options, Segments, Written, write};
 
 struct Tree {
     root: PathBuf,

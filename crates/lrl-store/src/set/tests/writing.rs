@@ -5,12 +5,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use super::super::archive::{NoSegments, Written};
-use super::super::extract::{Counts, Options, Watch, extract, verify};
-use super::super::tar::END;
 use super::{Content, Entry, MTIME, Memory, Record, Uploads, archive, noise, packed, plain, python, run, text};
 use crate::error::{Error, Result};
 use crate::format::entry::{Kind, Piece, Time};
+use crate::set::archive::extract::{Counts, Options, Watch, extract, verify};
+use crate::set::archive::tar::END;
+use crate::set::archive::write::{NoSegments, Written};
 
 /// Every kind of entry, sizes at every boundary.
 fn lab() -> Uploads {

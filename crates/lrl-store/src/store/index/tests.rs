@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{MAX_FILES, write};
+use crate::backend::memory::Memory;
+use crate::backend::{Guard, LockMode, Source, Spool, Storage};
 use crate::codec::Encoding;
 use crate::error::Result;
 use crate::format::index::{BLOCK_LEN, Located};
 use crate::format::pack::Record;
 use crate::id::{ChunkId, PackId};
 use crate::progress::Silent;
-use crate::storage::memory::Memory;
-use crate::storage::{Guard, LockMode, Source, Spool, Storage};
 use crate::store::{Store, create};
 
 /// Counts the bytes that are read from index files.

@@ -2,8 +2,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::super::swap::faults;
 use super::*;
+use crate::ops::restore::swap::faults;
 
 pub(super) fn old_lab() -> (Lab, Snapshot) {
     let lab = Lab::new();
@@ -25,10 +25,10 @@ pub(super) fn old_lab() -> (Lab, Snapshot) {
 #[test]
 fn a_step_that_fails_puts_everything_back() {
     for contents in [false, true] {
-        super::super::contents::tests::force(contents);
+        crate::ops::restore::swap_contents::tests::force(contents);
         each_step_fails();
     }
-    super::super::contents::tests::force(false);
+    crate::ops::restore::swap_contents::tests::force(false);
 }
 
 fn each_step_fails() {

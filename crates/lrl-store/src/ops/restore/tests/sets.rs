@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-use super::super::restore_set;
 use super::*;
+use crate::ops::restore::restore_set;
 
 // Written to the manual: sqlite3's backup, tarfile with files only, json.dump.
 const SCRIPT: &str = r#"

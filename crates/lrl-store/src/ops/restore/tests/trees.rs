@@ -1,8 +1,8 @@
 //! Trees of uploads: every kind of entry, hostile lists, single paths, files that are taken over.
 
-use super::super::contents::tests::force;
-use super::super::{CleanOptions, UndoOptions, clean, undo};
 use super::*;
+use crate::ops::restore::swap_contents::tests::force;
+use crate::ops::restore::{CleanOptions, UndoOptions, clean, undo};
 
 #[test]
 fn every_kind_of_upload_comes_back_exactly() {
@@ -250,8 +250,8 @@ fn a_very_deep_tree_comes_back_and_a_failed_one_is_cleaned_up() {
     assert!(lab.restore(&lab.snapshot_of(list), What::Whole).is_err());
     assert_eq!(names_in(&lab.data()), ["assets"]);
     // Its path is too long for most functions: leave nothing behind all the same.
-    let data = super::super::reach::Doors::default().open(&lab.data()).unwrap().unwrap();
-    super::super::below::remove_tree(&data, b"assets").unwrap();
+    let data = crate::fs::resolve::Doors::default().open(&lab.data()).unwrap().unwrap();
+    crate::fs::remove::remove_tree(&data, b"assets").unwrap();
     assert!(names_in(&lab.data()).is_empty());
 }
 
@@ -274,8 +274,8 @@ fn staging_directories_of_dead_runs_go_and_those_of_others_stay() {
     let open = lab.data().join(".lrl-restore-open");
     fs::create_dir(&open).unwrap();
     set_mode(&open, 0o755);
-    let home = super::super::reach::Doors::default().open(&lab.data()).unwrap().unwrap();
-    let alive = super::super::staging::Staging::create(&home, &lab.data()).unwrap();
+    let home = crate::fs::resolve::Doors::default().open(&lab.data()).unwrap().unwrap();
+    let alive = crate::ops::restore::staging_dir::Staging::create(&home, &lab.data()).unwrap();
     fs::write(alive.path.join("file"), b"in use").unwrap();
     lab.restore(&lab.snapshot(), What::Whole).unwrap();
     assert!(!dead.exists() && open.exists() && renamed.join("private").exists() && alive.path.join("file").exists());
@@ -285,8 +285,8 @@ fn staging_directories_of_dead_runs_go_and_those_of_others_stay() {
 #[test]
 fn without_room_right_files_are_shared_and_the_report_says_so() {
     // Through the parts: a disk that is nearly full cannot be had everywhere.
-    use super::super::file::Owners;
-    use super::super::tree::{Old, Tree};
+    use super::super::selection::{Old, Tree};
+    use super::super::stage_file::Owners;
     let lab = Lab::new();
     lab.write("assets/same", &[1; 100_000]);
     lab.write("assets/changed", &[2; 100_000]);
@@ -299,7 +299,7 @@ fn without_room_right_files_are_shared_and_the_report_says_so() {
     let snapshot = lab.snapshot();
     lab.restore(&snapshot, What::Whole).unwrap();
     set_mtime(&lab.data().join("assets/touched"), 5, 5);
-    let dir = super::super::reach::Doors::default().open(&lab.data()).unwrap().unwrap();
+    let dir = crate::fs::resolve::Doors::default().open(&lab.data()).unwrap().unwrap();
     let owners = Owners { all: None, recorded: true };
     let tree = |snapshot: &Snapshot| Tree {
         store: &lab.store,

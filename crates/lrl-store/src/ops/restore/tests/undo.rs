@@ -2,11 +2,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::super::contents::tests::force;
-use super::super::swap::faults;
-use super::super::{UndoOptions, Undone, is_half_done, undo};
 use super::faults::old_lab;
 use super::*;
+use crate::ops::restore::swap::faults;
+use crate::ops::restore::swap_contents::tests::force;
+use crate::ops::restore::{UndoOptions, Undone, is_half_done, undo};
 
 impl Lab {
     fn undo(&self) -> Result<Undone> {
@@ -261,7 +261,7 @@ fn restores_that_are_killed() {
         half.set(half.get() + u32::from(!is_whole));
         // A database whose -wal is away is half done, though what stands there is all old.
         // With contents that change places, more is done before the first file moves.
-        let exact = !super::super::contents::tests::is_forced();
+        let exact = !crate::ops::restore::swap_contents::tests::is_forced();
         let is_half_done = lab.is_half_done();
         assert!(is_half_done != is_whole || !exact && is_whole, "step {at}");
         match lab.undo() {

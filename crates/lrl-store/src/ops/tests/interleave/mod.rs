@@ -16,18 +16,18 @@ use std::time::Duration;
 use stage::{Schedule, Stage, Stepped};
 
 use super::faulty::{names, twin};
+use crate::backend::image::Dice;
+use crate::backend::memory::Memory;
+use crate::backend::{LockMode, Storage};
 use crate::error::{Error, Result};
 use crate::format::entry::Time;
+use crate::fs::space::Room;
 use crate::ops::check::{self, ReadData, check};
 use crate::ops::prune::MaxUnused;
-use crate::ops::prune::bucket::{Options, prune};
+use crate::ops::prune::two_phase::{Options, prune};
 use crate::ops::{backup, dump, ls};
 use crate::progress::Silent;
 use crate::set::tests::noise;
-use crate::storage::image::Dice;
-use crate::storage::memory::Memory;
-use crate::storage::room::Room;
-use crate::storage::{LockMode, Storage};
 use crate::store::{Store, create};
 
 const DAY: u64 = 86_400;

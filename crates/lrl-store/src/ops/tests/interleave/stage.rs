@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
+use crate::backend::{Guard, LockMode, Source, Spool, Storage};
 use crate::error::{Error, Result};
-use crate::storage::{Guard, LockMode, Source, Spool, Storage};
 
 /// Who moves when. As text: actors by commas, switches as `step:actor`, the kill as `actor:step`, with `;` between.
 #[derive(Debug, Default, Clone, PartialEq)]

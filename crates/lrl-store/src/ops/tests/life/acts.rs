@@ -12,12 +12,12 @@ use super::lab::{Lab, Step, is_excluded, logical, look};
 use super::world::{Change, Damage, Kept, SOURCES, World, assert_same};
 use crate::error::{Error, Result};
 use crate::format::entry::Time;
+use crate::fs::space::Room;
 use crate::ops::check::{self, ReadData};
 use crate::ops::tests::faulty::Fault;
 use crate::ops::{backup, drill, forget, prune, restore};
 use crate::progress::{Observer, Silent};
-use crate::source::exclude::Excludes;
-use crate::storage::room::Room;
+use crate::source::files::exclude::Excludes;
 use crate::store::SnapshotName;
 
 /// What cuts an operation short.

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::backend::memory::Memory;
+use crate::backend::{Guard, LockMode, Source, Spool, Storage};
 use crate::error::Result;
 use crate::ops::tests::faulty::{Counted, Fault, Faulty};
-use crate::storage::memory::Memory;
-use crate::storage::{Guard, LockMode, Source, Spool, Storage};
 
 /// See the module.
 pub struct Shaky {
@@ -52,7 +52,7 @@ impl Shaky {
     }
 
     pub fn names(&self, prefix: &str) -> Vec<String> {
-        crate::storage::tests::names(self.faulty.below(), prefix)
+        crate::backend::tests::names(self.faulty.below(), prefix)
     }
 }
 

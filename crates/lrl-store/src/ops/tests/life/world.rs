@@ -9,11 +9,11 @@ use rusqlite::Connection;
 
 use super::lab::{Digest, Lab, Seen, Tree, digest, logical};
 use super::shaky::Shaky;
+use crate::backend::{LockMode, Storage};
 use crate::error::Result;
 use crate::format::entry::{Content, Entry, Kind};
 use crate::ops::check::{self, ReadData, check};
 use crate::progress::Silent;
-use crate::storage::{LockMode, Storage};
 use crate::store::tree::Items;
 use crate::store::{SnapshotName, Store, create};
 

@@ -1,0 +1,327 @@
+//! The storage of an encrypted store: seals every object but packs, which their writer seals chunk by chunk, and hides the names of sources.
+//! What is below sees sealed objects under veiled names; what is above sees the same names and bytes as in a plain store.
+
+mod sealed_object;
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use sealed_object::{BLOCK, For, SEALED_BLOCK, SealedFile, Sealer, head_len, plain_len, sealed_len};
+
+use super::cache::disk_lru::Pool;
+use super::{Guard, LockMode, MOST_WHOLE_BYTES, Source, Spool, Storage};
+use crate::crypt::{Key, Keys};
+use crate::error::{Error, Result};
+use crate::fs::space::Room;
+
+/// Keys and lengths of so many objects are remembered: every look-up in an index needs them.
+const OPEN_OBJECTS: usize = 64;
+/// Before the name of a source that stands there without a veil.
+const BARE: &str = "/?/";
+const QUARANTINE: &str = "quarantine/";
+/// A directory below which names begin with a source.
+const OF_SOURCES: [&str; 2] = ["snapshots", "drills"];
+
+/// A storage that seals what goes into another one.
+pub struct Veil {
+    below: Arc<dyn Storage>,
+    keys: Keys,
+    cache: Option<PathBuf>,
+    // What who only writes keeps of a store on this machine's own disks, where there are no copies.
+    near: Option<Pool>,
+    opened: Mutex<HashMap<String, Opened>>,
+}
+
+#[derive(Clone)]
+struct Opened {
+    key: Key,
+    head: u64,
+    /// Bytes of what is sealed.
+    len: u64,
+}
+
+/// Says for whom an object of this name is sealed; `None` for what is not sealed as a whole.
+fn sealed_for(name: &str) -> Option<For> {
+    match kind(name) {
+        "index" | "pending" | "claims" => Some(For::Writers),
+        "snapshots" | "drills" | "checks" | "repairs" => Some(For::Readers),
+        _ => None,
+    }
+}
+
+/// What was moved out of the way stays what it is.
+fn kind(name: &str) -> &str {
+    name.strip_prefix(QUARANTINE).unwrap_or(name).split('/').next().unwrap_or_default()
+}
+
+impl Veil {
+    /// Lays the keys over a storage; `cache` is where caches go, instead of beside the objects.
+    pub fn new(below: Arc<dyn Storage>, keys: Keys, cache: Option<PathBuf>) -> Self {
+        let beside = cache.as_ref().filter(|_| !keys.can_read() && !below.is_remote());
+        let near = beside.and_then(|dir| Pool::new(dir.join("nodes"), &below.room()).ok());
+        Self { below, keys, cache, near, opened: Mutex::default() }
+    }
+
+    /// Gives a name's source its veil.
+    fn veiled(&self, name: &str) -> Result<String> {
+        match name.split_once(BARE) {
+            Some((dir, bare)) => Ok(format!("{dir}/{bare}")),
+            None => self.each_source(name, |source| self.keys.veil(source)),
+        }
+    }
+
+    /// Takes the veil off; what has none gets a name that no source has, so that it is seen to be foreign.
+    fn unveiled(&self, name: &str) -> String {
+        let source = |veiled: &str| Ok(self.keys.unveil(veiled).unwrap_or_else(|| format!("{}{veiled}", &BARE[1..])));
+        self.each_source(name, source).unwrap_or_else(|_| name.into())
+    }
+
+    fn each_source(&self, name: &str, change: impl Fn(&str) -> Result<String>) -> Result<String> {
+        if let Some(source) = name.strip_prefix("lock-") {
+            return Ok(format!("lock-{}", change(source)?));
+        }
+        let parts: Vec<&str> = name.split('/').collect();
+        let of_sources = parts.iter().take(2).position(|part| OF_SOURCES.contains(part));
+        let at = of_sources.filter(|at| *at == 0 || parts[0] == "quarantine").map(|at| at + 1);
+        match at.and_then(|at| Some((at, *parts.get(at).filter(|part| !part.is_empty())?))) {
+            Some((at, source)) => {
+                let source = change(source)?;
+                let parts = parts.iter().enumerate().map(|(n, part)| if n == at { &source } else { *part });
+                Ok(parts.collect::<Vec<_>>().join("/"))
+            }
+            None => Ok(name.into()),
+        }
+    }
+
+    /// Returns an object's key and length.
+    fn opened(&self, to: For, name: &str) -> Result<Opened> {
+        let known = |opened: &HashMap<String, Opened>| opened.get(name).cloned();
+        if let Some(opened) = known(&self.opened.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return Ok(opened);
+        }
+        let (below, object) = (self.veiled(name)?, self.describe_object(name));
+        let head = head_len(to);
+        let sealed = self.below.len(&below)?;
+        let opened = Opened {
+            len: plain_len(head, sealed).ok_or_else(|| Error::corrupt(&object, "has an impossible length"))?,
+            key: sealed_object::key(&self.keys, to, &self.below.read_range(&below, 0, head)?, &object)?,
+            head: head as u64,
+        };
+        let mut kept = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= OPEN_OBJECTS {
+            kept.clear();
+        }
+        kept.insert(name.into(), opened.clone());
+        Ok(opened)
+    }
+
+    fn forget(&self, name: &str) {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    fn list_with(
+        &self,
+        visit: &mut dyn FnMut(&str, u64) -> Result<()>,
+        list: impl FnOnce(&mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()>,
+    ) -> Result<()> {
+        list(&mut |name, len| {
+            let name = self.unveiled(name);
+            let plain = sealed_for(&name).and_then(|to| plain_len(head_len(to), len));
+            visit(&name, plain.unwrap_or(len))
+        })
+    }
+}
+
+impl Storage for Veil {
+    fn describe(&self) -> String {
+        self.below.describe()
+    }
+
+    // As it is called there: who looks for it finds it.
+    fn describe_object(&self, name: &str) -> String {
+        self.below.describe_object(&self.veiled(name).unwrap_or_else(|_| name.into()))
+    }
+
+    fn read(&self, name: &str) -> Result<Vec<u8>> {
+        let bytes = self.below.read(&self.veiled(name)?)?;
+        match sealed_for(name) {
+            Some(to) => sealed_object::open(&self.keys, to, kind(name), &bytes, &self.describe_object(name)),
+            None => Ok(bytes),
+        }
+    }
+
+    fn read_range(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>> {
+        let Some(to) = sealed_for(name) else { return self.below.read_range(&self.veiled(name)?, offset, len) };
+        let object = self.describe_object(name);
+        let opened = self.opened(to, name)?;
+        let end = offset.checked_add(len as u64).filter(|end| *end <= opened.len);
+        let end = end.ok_or_else(|| Error::corrupt(&object, "ends too early"))?;
+        let first = offset / BLOCK as u64;
+        let blocks = end.div_ceil(BLOCK as u64).max(first + 1);
+        let is_end = blocks * BLOCK as u64 >= opened.len;
+        let sealed_end = sealed_len(0, opened.len).min(blocks * SEALED_BLOCK as u64);
+        let at = first * SEALED_BLOCK as u64;
+        let below = self.veiled(name)?;
+        let sealed = self.below.read_range(&below, opened.head + at, sealed_end.saturating_sub(at) as usize)?;
+        let plain = sealed_object::open_blocks(&self.keys, &opened.key, kind(name), first, is_end, &sealed);
+        let mut plain = plain.ok_or_else(|| Error::corrupt(&object, "its bytes do not open: they were changed"))?;
+        plain.drain(..(offset - first * BLOCK as u64) as usize);
+        plain.truncate(len);
+        if plain.len() == len { Ok(plain) } else { Err(Error::corrupt(object, "ends too early")) }
+    }
+
+    fn len(&self, name: &str) -> Result<u64> {
+        let len = self.below.len(&self.veiled(name)?)?;
+        match sealed_for(name) {
+            // What lies in quarantine may be damaged, and takes its room all the same.
+            Some(to) => plain_len(head_len(to), len)
+                .or(name.starts_with(QUARANTINE).then_some(len))
+                .ok_or_else(|| Error::corrupt(self.describe_object(name), "has an impossible length")),
+            None => Ok(len),
+        }
+    }
+
+    fn write_new(&self, name: &str, source: Source<'_>) -> Result<()> {
+        let veiled = self.veiled(name)?;
+        let Some(to) = sealed_for(name) else { return self.below.write_new(&veiled, source) };
+        self.forget(name);
+        match source {
+            Source::Bytes(bytes) => {
+                if sealed_len(head_len(to), bytes.len() as u64) > MOST_WHOLE_BYTES {
+                    return Err(Error::Refused(format!("{name} would be too long to be read again")));
+                }
+                self.below.write_new(&veiled, Source::Bytes(&sealed_object::seal(&self.keys, to, kind(name), bytes)?))
+            }
+            // What came by another way is not sealed.
+            Source::Spool(spool) if !spool.0.is_sealed() => {
+                Err(Error::Refused(format!("{name} would be stored unsealed: nothing was written")))
+            }
+            Source::Spool(spool) => self.below.write_new(&veiled, Source::Spool(Spool(spool.0.finish()?))),
+        }
+    }
+
+    fn create_new(&self, name: &str, bytes: &[u8]) -> Result<bool> {
+        self.forget(name);
+        let veiled = self.veiled(name)?;
+        match sealed_for(name) {
+            Some(to) => self.below.create_new(&veiled, &sealed_object::seal(&self.keys, to, kind(name), bytes)?),
+            None => self.below.create_new(&veiled, bytes),
+        }
+    }
+
+    fn modified(&self, name: &str) -> Result<Option<SystemTime>> {
+        self.below.modified(&self.veiled(name)?)
+    }
+
+    fn spool(&self) -> Result<Spool> {
+        self.below.spool()
+    }
+
+    fn spool_document(&self, name: &str) -> Result<Spool> {
+        let spool = self.below.spool()?;
+        let Some(to) = sealed_for(name) else { return Ok(spool) };
+        let (sealer, head) = Sealer::new(&self.keys, to, kind(name))?;
+        let mut below = spool.0;
+        below.write_all(&head).map_err(Error::io("write a new object in", self.describe()))?;
+        Ok(Spool(Box::new(SealedFile { below, sealer })))
+    }
+
+    fn keys(&self) -> Option<&Keys> {
+        Some(&self.keys)
+    }
+
+    fn will_read(&self, name: &str, offset: u64, len: u64) {
+        // Only packs are read in the order in which they lie there.
+        if sealed_for(name).is_none() {
+            self.below.will_read(name, offset, len);
+        }
+    }
+
+    fn list(&self, prefix: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+        let prefix = self.veiled(prefix)?;
+        self.list_with(visit, |visit| self.below.list(&prefix, visit))
+    }
+
+    fn list_after(&self, prefix: &str, after: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+        let (prefix, after) = (self.veiled(prefix)?, self.veiled(after)?);
+        self.list_with(visit, |visit| self.below.list_after(&prefix, &after, visit))
+    }
+
+    fn list_newest(&self, dir: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+        let dir = self.veiled(dir)?;
+        self.list_with(visit, |visit| self.below.list_newest(&dir, visit))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<()> {
+        self.forget(from);
+        self.below.rename(&self.veiled(from)?, &self.veiled(to)?)
+    }
+
+    fn remove(&self, name: &str) -> Result<()> {
+        if !self.keys.can_read() {
+            let object = self.describe_object(name);
+            return Err(Error::Refused(format!("{object} stays: the key only writes, and removes nothing")));
+        }
+        self.forget(name);
+        self.below.remove(&self.veiled(name)?)
+    }
+
+    fn sync(&self, dir: &str) -> Result<()> {
+        self.below.sync(&self.veiled(dir)?)
+    }
+
+    fn lock(
+        &self,
+        name: &str,
+        mode: LockMode,
+        wait: Duration,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<Option<Box<dyn Guard>>> {
+        self.below.lock(&self.veiled(name)?, mode, wait, interrupted)
+    }
+
+    fn reclaim(&self) -> Result<u64> {
+        self.below.reclaim()
+    }
+
+    fn is_remote(&self) -> bool {
+        self.below.is_remote()
+    }
+
+    fn keep(&self, name: &str, bytes: &[u8]) {
+        let Ok(sealed) = sealed_object::seal(&self.keys, For::Writers, "kept", bytes) else { return };
+        match &self.near {
+            Some(near) if !near.path(name).exists() => near.put(name, &sealed),
+            Some(_) => {}
+            None => self.below.keep(name, &sealed),
+        }
+    }
+
+    fn kept(&self, name: &str) -> Option<Vec<u8>> {
+        let sealed = match &self.near {
+            Some(near) => std::fs::read(near.path(name)).ok(),
+            None => self.below.kept(name),
+        };
+        sealed_object::open(&self.keys, For::Writers, "kept", &sealed?, name).ok()
+    }
+
+    fn drop_copies(&self) -> bool {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.below.drop_copies()
+    }
+
+    fn room(&self) -> Arc<Room> {
+        self.below.room()
+    }
+
+    fn cache_dir(&self) -> Option<PathBuf> {
+        let beside = || self.below.cache_dir().filter(|_| self.below.is_remote());
+        self.cache.clone().filter(|dir| super::local::create_dir(dir).is_ok()).or_else(beside)
+    }
+}
+
+#[cfg(test)]
+mod tests;

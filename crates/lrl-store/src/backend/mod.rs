@@ -1,0 +1,286 @@
+//! Where objects live. A narrow trait that a directory and an object store can both implement; objects are written once, whole.
+
+#[cfg(feature = "bucket")]
+pub mod bucket;
+pub mod cache;
+#[cfg(test)]
+pub(crate) mod conformance;
+mod disk;
+pub mod encrypted;
+#[doc(hidden)]
+pub mod image;
+pub mod local;
+#[doc(hidden)]
+pub mod memory;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::crypt::Keys;
+use crate::error::{Error, Result};
+use crate::fs::space::Room;
+use crate::id::Hasher;
+
+/// No object that is read whole is longer: the document of a snapshot that added 8 TiB at once is not.
+pub const MOST_WHOLE_BYTES: u64 = 32 << 20;
+
+/// The bytes of a new object.
+pub enum Source<'a> {
+    /// In memory.
+    Bytes(&'a [u8]),
+    /// In a file that [`Storage::spool`] made; it is consumed.
+    Spool(Spool),
+}
+
+/// A temporary file on the storage's own disk, removed unless it becomes an object.
+pub struct Spool(Box<dyn disk::Temporary>);
+
+impl Spool {
+    /// Makes one in a directory of this machine, for a storage that is elsewhere.
+    fn in_dir(dir: &Path) -> Result<Self> {
+        local::create_dir(dir)?;
+        disk::Disk::temporary(&disk::Os, dir).map(Self)
+    }
+}
+
+impl Write for Spool {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// Whether a lock can be held by several at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockMode {
+    /// Backing up and reading.
+    Shared,
+    /// Reading that leaves no trace: a lock that nobody has made yet is not made.
+    Look,
+    /// Deleting, or writing where only one may.
+    Exclusive,
+}
+
+/// A held lock; dropping it (or dying) releases it.
+pub trait Guard: Send + Sync {
+    /// Makes a shared lock exclusive at once, if nobody else holds it; says whether it did. A lock that cannot be made so may be lost.
+    fn make_exclusive(&self) -> bool {
+        false
+    }
+}
+
+/// Named, immutable objects. Names are relative, `/`-separated, lower-case; directories exist only as part of names.
+pub trait Storage: Send + Sync {
+    /// Says where it is, for messages.
+    fn describe(&self) -> String;
+
+    /// Names an object as a person would look for it.
+    fn describe_object(&self, name: &str) -> String {
+        format!("{}/{name}", self.describe())
+    }
+
+    /// Reads a whole small object, at most [`MOST_WHOLE_BYTES`]. [`crate::Error::Missing`] if it is not there.
+    fn read(&self, name: &str) -> Result<Vec<u8>>;
+
+    /// Reads exactly `len` bytes at `offset`; an object that is shorter is [`crate::Error::Corrupt`].
+    fn read_range(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>>;
+
+    /// As [`Storage::read_range`], but an object that ends sooner gives what it has.
+    fn read_up_to(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>> {
+        let left = self.len(name)?.saturating_sub(offset);
+        self.read_range(name, offset, len.min(usize::try_from(left).unwrap_or(len)))
+    }
+
+    /// Says that a range of a pack will be read soon: what is far away can be on its way by then.
+    fn will_read(&self, name: &str, offset: u64, len: u64) {
+        let _ = (name, offset, len);
+    }
+
+    /// Returns an object's length in bytes.
+    fn len(&self, name: &str) -> Result<u64>;
+
+    /// Makes a new object appear whole and durably, or not at all.
+    fn write_new(&self, name: &str, source: Source<'_>) -> Result<()>;
+
+    /// Makes a small new object as [`Storage::write_new`] does, unless there is one of this name: says whether it did. Two that try at once
+    /// do not both. Remote storages that cannot promise this say so by [`crate::Error::Unsupported`], or break it: [`keeps_first`] tries.
+    fn create_new(&self, name: &str, bytes: &[u8]) -> Result<bool> {
+        if self.is_remote() {
+            return Err(Error::Unsupported {
+                what: format!("an object at {} that only one can make", self.describe()),
+            });
+        }
+        // Whoever writes here holds a lock.
+        match self.len(name) {
+            Ok(_) => Ok(false),
+            Err(Error::Missing { .. }) => self.write_new(name, Source::Bytes(bytes)).map(|()| true),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Returns when an object was written, by the clock of the machine that keeps it; `None` where nobody says.
+    fn modified(&self, name: &str) -> Result<Option<SystemTime>> {
+        let _ = name;
+        Ok(None)
+    }
+
+    /// Makes a temporary file for [`Source::Spool`].
+    fn spool(&self) -> Result<Spool>;
+
+    /// As [`Storage::spool`], for an object that a storage may seal as a whole: an index.
+    fn spool_document(&self, name: &str) -> Result<Spool> {
+        let _ = name;
+        self.spool()
+    }
+
+    /// Returns the keys of the encrypted store that it holds; `None` for a plain one.
+    fn keys(&self) -> Option<&Keys> {
+        None
+    }
+
+    /// Calls `visit` with the name and length of every object below `prefix` (a directory's name, or `""`), in order of names
+    /// within a directory. A listing that fails half-way fails as a whole.
+    fn list(&self, prefix: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()>;
+
+    /// As [`Storage::list`], but only names that come after `after` in the order of bytes.
+    fn list_after(&self, prefix: &str, after: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+        self.list(prefix, &mut |name, len| if name > after { visit(name, len) } else { Ok(()) })
+    }
+
+    /// As [`Storage::list`], for a directory in which new names come last: may leave out names before one that an earlier run saw.
+    fn list_newest(&self, dir: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+        self.list(dir, visit)
+    }
+
+    /// Gives an object another name, durably: for what is moved out of the way. Where a storage cannot, a copy is made first, so a run
+    /// that is killed leaves both.
+    fn rename(&self, from: &str, to: &str) -> Result<()> {
+        let mut spool = self.spool()?;
+        each_run(self, from, self.len(from)?, &mut |bytes| {
+            spool.write_all(bytes).map_err(Error::io("write a copy in", self.describe()))
+        })?;
+        self.write_new(to, Source::Spool(spool))?;
+        self.remove(from)
+    }
+
+    /// Removes an object; one that is not there is no error.
+    fn remove(&self, name: &str) -> Result<()>;
+
+    /// Makes removals below a directory durable; what was written is so already.
+    fn sync(&self, dir: &str) -> Result<()> {
+        let _ = dir;
+        Ok(())
+    }
+
+    /// Waits up to `wait` for the named lock; `None` where the storage cannot lock (read-only, or remote).
+    fn lock(
+        &self,
+        name: &str,
+        mode: LockMode,
+        wait: Duration,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<Option<Box<dyn Guard>>>;
+
+    /// Removes what dead runs left half-written; returns how many bytes that frees.
+    fn reclaim(&self) -> Result<u64> {
+        Ok(0)
+    }
+
+    /// Says whether an operation is a request to another machine, which is slow and may cost money.
+    fn is_remote(&self) -> bool {
+        false
+    }
+
+    /// Keeps bytes near at hand, under a name that only this machine knows, where reading them again would be a request.
+    fn keep(&self, name: &str, bytes: &[u8]) {
+        let _ = (name, bytes);
+    }
+
+    /// Returns bytes that [`Storage::keep`] kept, if they still are; the caller verifies them.
+    fn kept(&self, name: &str) -> Option<Vec<u8>> {
+        let _ = name;
+        None
+    }
+
+    /// Drops what is kept near at hand, because something in it is damaged; says whether another try may do better.
+    fn drop_copies(&self) -> bool {
+        false
+    }
+
+    /// Returns the guard of the disk below; one that guards nothing where there is no disk, or nothing is kept free.
+    fn room(&self) -> Arc<Room> {
+        Arc::new(Room::unlimited())
+    }
+
+    /// Returns the directory for caches, if this storage has one that can be written.
+    fn cache_dir(&self) -> Option<std::path::PathBuf>;
+}
+
+/// Says whether the first to make an object is the only one, by making one twice under a name that nobody has. Some servers take the condition
+/// and do not look at it.
+pub fn keeps_first(storage: &dyn Storage, name: &str) -> Result<bool> {
+    let tried = storage.create_new(name, b"first").and_then(|first| {
+        let second = first && storage.create_new(name, b"second")?;
+        Ok(first && !second && storage.read(name)? == b"first")
+    });
+    match tried {
+        Err(Error::Unsupported { .. }) => Ok(false),
+        tried => {
+            storage.remove(name)?;
+            tried
+        }
+    }
+}
+
+/// Lists what `parse` makes of the objects' names below `prefix`, in the order of [`Storage::list`].
+pub fn collect<T>(storage: &dyn Storage, prefix: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Vec<T>> {
+    let mut found = Vec::new();
+    storage.list(prefix, &mut |name, _| {
+        found.extend(parse(name));
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// Reads the first `len` bytes of an object, a mebibyte at a time.
+pub fn each_run<S: Storage + ?Sized>(
+    storage: &S,
+    name: &str,
+    len: u64,
+    visit: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    each_piece(storage, name, len, 1 << 20, visit)
+}
+
+/// Reads the first `len` bytes of an object, so many at a time.
+fn each_piece<S: Storage + ?Sized>(
+    storage: &S,
+    name: &str,
+    len: u64,
+    piece: u64,
+    visit: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    let mut at = 0;
+    while at < len {
+        let run = (len - at).min(piece);
+        visit(&storage.read_range(name, at, run as usize)?)?;
+        at += run;
+    }
+    Ok(())
+}
+
+/// Returns the BLAKE3 of the first `len` bytes of an object.
+pub fn hash_start(storage: &dyn Storage, name: &str, len: u64) -> Result<[u8; 32]> {
+    let mut hasher = Hasher::new();
+    each_run(storage, name, len, &mut |bytes| {
+        hasher.update(bytes);
+        Ok(())
+    })?;
+    Ok(hasher.finish())
+}

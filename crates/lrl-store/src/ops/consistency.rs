@@ -1,0 +1,220 @@
+//! Whether a snapshot's document and lists agree, and whether a set's manifest agrees with the snapshot that it names. For verbs that would
+//! otherwise write what a restore refuses.
+
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::format::entry::{Entry, Kind, compare_paths, is_clean_path};
+use crate::format::snapshot::{Snapshot, Uploads};
+use crate::id::SnapshotId;
+use crate::progress::{Observer, checkpoint};
+use crate::set::archive::deflate::CODER;
+use crate::set::manifest::Manifest;
+use crate::store::tree::Items;
+use crate::store::{SnapshotName, Store};
+
+/// Fails unless the uploads' list is one that can be restored: in order, each entry in a directory of the list, each further name that of a
+/// file, and as many entries, files and bytes as the document says. Reads the lists, no contents. The database is compared with its length
+/// and digest by whoever reads it.
+pub(super) fn require_sound(
+    store: &Store,
+    name: &SnapshotName,
+    snapshot: &Snapshot,
+    observer: &dyn Observer,
+) -> Result<()> {
+    let Some(half) = &snapshot.uploads else { return Ok(()) };
+    let object = store.storage().describe_object(&name.object());
+    let wrong = |entry: &Entry, what: &str| {
+        Err(Error::corrupt(&object, format!("its list holds {}, {what}", String::from_utf8_lossy(&entry.path))))
+    };
+    let mut found = Uploads { entries: 0, files: 0, bytes: 0, ..half.clone() };
+    let mut links = false;
+    let mut last: Vec<u8> = Vec::new();
+    // The directories that lead to where the walk is.
+    let mut parents: Vec<Vec<u8>> = Vec::new();
+    for entry in Items::<Entry>::new(store, &half.list)? {
+        checkpoint(observer)?;
+        let entry = entry?;
+        if !is_clean_path(&entry.path) || (found.entries > 0 && compare_paths(&last, &entry.path).is_ge()) {
+            return wrong(&entry, "which stands in the wrong place");
+        }
+        let slash = entry.path.iter().rposition(|byte| *byte == b'/');
+        let parent = slash.map(|at| &entry.path[..at]);
+        while parents.last().is_some_and(|dir| Some(dir.as_slice()) != parent) {
+            parents.pop();
+        }
+        let is_root = || std::str::from_utf8(&entry.path).is_ok_and(|root| half.roots.contains_key(root));
+        if if parent.is_none() { !is_root() } else { parents.is_empty() } {
+            return wrong(&entry, "but not the directory that it is in");
+        }
+        found.entries += 1;
+        match &entry.kind {
+            Kind::Dir => parents.push(entry.path.clone()),
+            Kind::Symlink { .. } => {}
+            Kind::File { size, .. } => {
+                found.files += 1;
+                found.bytes = found.bytes.saturating_add(*size);
+            }
+            Kind::Hardlink { target } => {
+                found.files += 1;
+                links = true;
+                match Items::<Entry>::from_path(store, &half.list, target)?.next().transpose()? {
+                    Some(file) if file.path == *target && matches!(file.kind, Kind::File { .. }) => {}
+                    _ => return wrong(&entry, "a further name of a file that it does not hold"),
+                }
+            }
+        }
+        last = entry.path;
+    }
+    let counted = (found.entries, found.files) == (half.entries, half.files);
+    if counted && (links || found.bytes == half.bytes) {
+        return Ok(());
+    }
+    Err(Error::corrupt(
+        object,
+        format!(
+            "says {} entries, {} files of {} bytes, but its list holds {}, {} of {}",
+            half.entries, half.files, half.bytes, found.entries, found.files, found.bytes
+        ),
+    ))
+}
+
+/// Compares a set's manifest with the snapshot that it names; returns what differs. `None` where it names none, or none of this store.
+pub fn contradiction(store: &Store, manifest: &Path) -> Result<Option<String>> {
+    let manifest = Manifest::read(manifest)?;
+    let Some(id) = manifest.lrl.as_ref().and_then(|origin| SnapshotId::from_hex(&origin.snapshot).ok()) else {
+        return Ok(None);
+    };
+    let Some(name) = store.snapshot_names(None)?.into_iter().find(|name| name.id == id) else { return Ok(None) };
+    let snapshot = store.snapshot(&name)?;
+    let says = |what: &str, said: &dyn std::fmt::Display, recorded: &dyn std::fmt::Display| {
+        Ok(Some(format!(
+            "it says {what} {said}, and snapshot {} of {} says {recorded}",
+            name.id.short(),
+            snapshot.timestamp
+        )))
+    };
+    if manifest.timestamp_utc != snapshot.timestamp {
+        return says("timestamp", &manifest.timestamp_utc, &snapshot.timestamp);
+    }
+    let there = |is: bool| if is { "there" } else { "not there" };
+    let (database, assets) = (manifest.database(), manifest.assets());
+    if database.is_some() != snapshot.database.is_some() {
+        return says("the database is", &there(database.is_some()), &there(snapshot.database.is_some()));
+    }
+    if assets.is_some() != snapshot.uploads.is_some() {
+        return says("the uploads are", &there(assets.is_some()), &there(snapshot.uploads.is_some()));
+    }
+    if let Some((said, recorded)) = database.zip(snapshot.database.as_ref())
+        && said.sha256.as_deref() != Some(&recorded.sha256)
+    {
+        return says("the database's SHA-256 is", &said.sha256.as_deref().unwrap_or("unknown"), &recorded.sha256);
+    }
+    if let Some((said, recorded)) = assets.zip(snapshot.uploads.as_ref()) {
+        if said.file_count != Some(recorded.files) {
+            return says("the number of files is", &said.file_count.unwrap_or(0), &recorded.files);
+        }
+        // An export by another coder makes another archive of the same files.
+        let made = recorded.archive.as_ref().filter(|made| made.coder == CODER);
+        if let Some(made) = made.filter(|made| said.sha256.as_deref() != Some(&made.sha256)) {
+            return says("the archive's SHA-256 is", &said.sha256.as_deref().unwrap_or("unknown"), &made.sha256);
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use crate::backend::LockMode;
+    use crate::backend::memory::Memory;
+    use crate::error::Error;
+    use crate::format::entry::{Content, Entry, Kind, Time};
+    use crate::format::snapshot::{self, Snapshot, Uploads};
+    use crate::fs::space::Reserve;
+    use crate::ops::export;
+    use crate::progress::Silent;
+    use crate::store::tree::Builder;
+    use crate::store::write::Session;
+    use crate::store::{Store, create};
+
+    fn entry(path: &str, kind: Kind) -> Entry {
+        Entry { path: path.into(), kind, mode: 0o644, uid: 0, gid: 0, mtime: Time::default() }
+    }
+
+    fn file(path: &str) -> Entry {
+        entry(path, Kind::File { size: 0, content: Content::Inline(Vec::new()) })
+    }
+
+    /// Exports a snapshot of these entries, whose document is changed by hand.
+    fn exported(entries: &[Entry], edit: &dyn Fn(&mut Uploads)) -> Result<(), Error> {
+        let storage = Memory::default();
+        create(&storage, [1; 32]).unwrap();
+        let store = Store::open(Arc::new(storage), LockMode::Shared, Duration::ZERO, &Silent).unwrap();
+        let session = Session::new(&store);
+        let mut builder = Builder::new(&session, None);
+        entries.iter().for_each(|entry| builder.push(entry.clone()).unwrap());
+        let list = builder.finish().unwrap();
+        session.seal().unwrap();
+        let files = entries.iter().filter(|entry| matches!(entry.kind, Kind::File { .. } | Kind::Hardlink { .. }));
+        let roots = [("assets".to_string(), "data/assets".to_string())].into();
+        let mut half = Uploads {
+            roots,
+            list,
+            entries: entries.len() as u64,
+            files: files.count() as u64,
+            bytes: 0,
+            archive: None,
+        };
+        edit(&mut half);
+        let snapshot = Snapshot {
+            format: snapshot::VERSION,
+            source: "lab".into(),
+            sequence: 1,
+            parents: Vec::new(),
+            timestamp: "20260114_120000".into(),
+            created: Time::default(),
+            host: String::new(),
+            tags: Vec::new(),
+            program: "test".into(),
+            packs: Vec::new(),
+            original: None,
+            avoids: Vec::new(),
+            database: None,
+            uploads: Some(half),
+            problems: Vec::new(),
+            added_bytes: None,
+            shrunk: Vec::new(),
+        };
+        let (name, _) = store.publish(&snapshot).unwrap();
+        let place = tempfile::tempdir().unwrap();
+        let out = place.path().join("out");
+        let done = export::export(&store, &name, snapshot, &out, Reserve::NONE, "test", &Silent);
+        assert_eq!(done.is_ok(), out.exists(), "what is refused leaves nothing");
+        done.map(drop)
+    }
+
+    #[test]
+    fn what_a_restore_refuses_is_not_exported() {
+        let root = || entry("assets", Kind::Dir);
+        let link = |target: &str| entry("assets/z", Kind::Hardlink { target: target.into() });
+        let good = [root(), entry("assets/a", Kind::Dir), file("assets/a/1"), file("assets/b"), link("assets/b")];
+        exported(&good, &|_| ()).unwrap();
+        let refused = |entries: &[Entry], edit: &dyn Fn(&mut Uploads), why: &str| {
+            let error = exported(entries, edit).unwrap_err();
+            assert!(matches!(error, Error::Corrupt { .. }) && error.to_string().contains(why), "{error}");
+        };
+        refused(&good, &|half| half.entries += 1, "says 6 entries");
+        refused(&good, &|half| half.files -= 1, "2 files");
+        refused(&good[..4], &|half| half.bytes = 9, "2 files of 9 bytes");
+        refused(&[root(), file("assets/b"), file("assets/a")], &|_| (), "out of order");
+        refused(&[root(), file("assets/a"), file("assets/a")], &|_| (), "out of order");
+        refused(&[root(), file("assets/a/1")], &|_| (), "not the directory");
+        refused(&[root(), file("assets/a"), file("assets/a/1")], &|_| (), "not the directory");
+        refused(&[file("assets/a")], &|_| (), "not the directory");
+        refused(&[root(), entry("other", Kind::Dir)], &|_| (), "not the directory");
+        refused(&[root(), link("assets/y")], &|_| (), "further name");
+    }
+}

@@ -1,0 +1,146 @@
+//! A look at the whole store before anything goes: which packs there are, what the index says, and what of it is alive. Stops at the first
+//! doubt.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{Full, bytes_of, deltas, mark};
+use crate::error::{Error, Result};
+use crate::format::pack::{FOOTER_LEN, head_len};
+use crate::id::{ChunkId, PackId, SnapshotId};
+use crate::progress::{Observer, checkpoint};
+use crate::store::{SnapshotName, Store, index, pack_id};
+
+/// Blocks of all index files that are kept decoded, 12 MiB: every chunk is looked up, in no order.
+const CACHED_BLOCKS: usize = 2048;
+
+/// One pack.
+#[derive(Default)]
+pub(super) struct Pack {
+    pub len: Option<u64>,
+    /// Bytes before its first chunk, if it is there.
+    pub head: u64,
+    pub is_listed: bool,
+    pub chunks: u64,
+    /// Bytes of what is alive, with its records.
+    pub alive: u64,
+}
+
+impl Pack {
+    /// Its length if nothing in it were dead.
+    pub fn needed(&self) -> u64 {
+        self.alive + self.head + FOOTER_LEN as u64
+    }
+
+    pub fn unused(&self) -> u64 {
+        self.len.unwrap_or_default().saturating_sub(self.needed())
+    }
+}
+
+/// What there is, and what of it is alive.
+pub(super) struct Found {
+    pub packs: HashMap<PackId, Pack>,
+    pub marked: mark::Marked,
+    pub chains: Vec<ChunkId>,
+    pub full: Full,
+    /// Chunks that are alive.
+    pub chunks: u64,
+    /// The index lists something that is dead.
+    pub rewrite: bool,
+}
+
+/// So often it is looked anew where others merge index files meanwhile.
+const LOOKS: u32 = 5;
+
+/// Looks what there is, at one and the same index from the beginning to the end.
+pub(super) fn look(store: &Store, forgotten: &HashSet<SnapshotId>, observer: &dyn Observer) -> Result<Found> {
+    // Snapshots first: what they need was in the index before they were listed.
+    let names = || -> Result<Vec<SnapshotName>> {
+        let mut names = store.snapshot_names(None)?;
+        names.retain(|name| !forgotten.contains(&name.id));
+        Ok(names)
+    };
+    if !store.storage().is_remote() {
+        return look_once(store, &names()?, observer);
+    }
+    for _ in 0..LOOKS {
+        let names = names()?;
+        store.reload_indexes()?;
+        let files = |store: &Store| store.indexes().iter().map(|file| file.name().to_string()).collect::<Vec<_>>();
+        let before = files(store);
+        match look_once(store, &names, observer) {
+            Err(Error::Missing { .. }) => {}
+            Ok(_) if files(store) != before => {}
+            found => return found,
+        }
+    }
+    let text = "others write so much to this store that nothing was pruned; try again when they are done";
+    Err(Error::Refused(format!("{}: {text}", store.storage().describe())))
+}
+
+/// Lists the packs, verifies the indexes, and marks what is alive.
+fn look_once(store: &Store, names: &[SnapshotName], observer: &dyn Observer) -> Result<Found> {
+    store.verify_indexes(observer)?;
+    if let Some(damaged) = store.damaged_indexes().first() {
+        return Err(Error::Refused(format!(
+            "{}: nothing was pruned; `lrl check --repair` moves that file out of the way, and lists again what it listed",
+            damaged.reason
+        )));
+    }
+    let mut packs: HashMap<PackId, Pack> = HashMap::new();
+    let head = head_len(store.storage().keys()) as u64;
+    store.storage().list("packs", &mut |name, len| {
+        if let Some(id) = pack_id(name) {
+            let pack = packs.entry(id).or_default();
+            (pack.len, pack.head) = (Some(len), head);
+        }
+        Ok(())
+    })?;
+    let files = store.indexes();
+    for file in &files {
+        file.keep_blocks(CACHED_BLOCKS / files.len());
+        file.packs().iter().for_each(|id| packs.entry(*id).or_default().is_listed = true);
+    }
+    let marked = mark::mark(store, names, &*store.candidates()?, observer)?;
+    let (chains, full) = deltas::find(store, &marked, observer)?;
+    files.iter().for_each(|file| file.keep_blocks(0));
+    let (mut rewrite, mut chunks) = (false, 0);
+    store.each_chunk(&mut |copies| {
+        let mut counted = None;
+        for copy in copies {
+            let record = &copy.place.record;
+            let pack = packs.entry(copy.place.pack).or_default();
+            if marked.kept.has(copy.slot) {
+                // Two index files may list one place, and which of them a look-up finds depends on the one before it.
+                let place = Some((copy.place.pack, copy.place.offset));
+                if counted == place {
+                    continue;
+                }
+                counted = place;
+                chunks += 1;
+                pack.chunks += 1;
+                pack.alive += bytes_of(record);
+            } else {
+                rewrite = true;
+            }
+        }
+        checkpoint(observer)
+    })?;
+    Ok(Found { packs, marked, chains, full, chunks, rewrite })
+}
+
+/// An object under a name that lrl does not give may be a snapshot, or what one needs, that somebody renamed.
+pub(super) fn refuse_foreign_names(store: &Store) -> Result<()> {
+    let check = |prefix: &str, is_ours: &dyn Fn(&str) -> bool| {
+        store.storage().list(prefix, &mut |name, _| match is_ours(name) {
+            true => Ok(()),
+            false => Err(Error::Refused(format!(
+                "{} is not a name that lrl gives: nothing was pruned; give it its name back if you know it, or let \
+                 `lrl check --repair` move it out of the way",
+                store.storage().describe_object(name)
+            ))),
+        })
+    };
+    check("packs", &|name| pack_id(name).is_some())?;
+    check("index", &index::is_object_name)?;
+    check("snapshots", &|name| SnapshotName::parse(name).is_some())
+}

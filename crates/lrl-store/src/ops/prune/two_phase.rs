@@ -1,0 +1,345 @@
+//! Prune where nobody can be locked out: a store in a bucket. What is dead is written down first, and nothing is deleted. A later run deletes
+//! it: after a grace period, when every source has made a snapshot whose run had read that list, and only what is still dead. `docs/FORMAT.md`
+//! has the rule, `docs/ARCHITECTURE.md` the argument.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+
+use super::repack::{self, Alive};
+use super::{MaxUnused, Numbers, Packs, Plan, ROUND_BYTES, end_chains};
+use crate::backend::keeps_first;
+use crate::error::{Error, Result};
+use crate::format::entry::Time;
+use crate::format::pending::{Pending, VERSION};
+use crate::fs::space::Room;
+use crate::id::{PackId, PendingId, SnapshotId};
+use crate::progress::{Observer, Phase, checkpoint};
+use crate::store::deletion::pending::{Candidates, pending_name};
+use crate::store::deletion::prune_lease::{Claim, Now, probe_name};
+use crate::store::{Store, pack_name};
+
+/// How to prune a store without locks.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How much waste stays.
+    pub max_unused: MaxUnused,
+    /// So long a list of candidates waits at least.
+    pub grace: Duration,
+    /// Sources that will never back up again: they are not waited for.
+    pub retired: Vec<String>,
+    /// Nobody else prunes this store; needed where the storage does not keep the first of two that make one object.
+    pub only_pruner: bool,
+    /// Who prunes, for people.
+    pub owner: String,
+    /// Random hexadecimal digits.
+    pub token: String,
+    /// The program's name and version.
+    pub program: String,
+    /// The moment of the run.
+    pub now: Time,
+    /// How long to wait for another run of this machine.
+    pub lock_wait: Duration,
+    /// Says what would be done, and changes nothing.
+    pub dry_run: bool,
+}
+
+/// A list of candidates that stays, and why.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Waiting {
+    /// The list.
+    pub id: PendingId,
+    /// When it was written.
+    #[serde(skip)]
+    pub written: Time,
+    /// Its packs that are there and that nothing needs.
+    pub packs: Packs,
+    /// Its packs are deleted already; what waits is only the record of it, for writers.
+    pub deleted: bool,
+    /// So many seconds of the grace period are left.
+    pub grace_left_seconds: u64,
+    /// The sources of which no snapshot has been made yet by a run that had read it, with their last sequence then.
+    pub sources: BTreeMap<String, u64>,
+}
+
+/// What a run did, or would do.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// What is needed, and what is newly dead or wasteful: that is what was written down.
+    pub numbers: Numbers,
+    /// The list that was written.
+    pub written: Option<PendingId>,
+    /// What it lists.
+    pub candidates: Packs,
+    /// What was deleted.
+    pub deleted: Packs,
+    /// Packs of lists whose time had come, that are needed again: they stay.
+    pub needed_again: Packs,
+    /// Lists that wait.
+    pub waiting: Vec<Waiting>,
+    /// Packs that nothing needs, but that are so new that a run may be about to.
+    pub young: Packs,
+    /// Whether the storage keeps the first of two that make one object; not tried in a dry run.
+    pub conditional_writes: Option<bool>,
+    /// What was left as it was, and why.
+    pub notes: Vec<String>,
+}
+
+/// So many packs are written down at once.
+const MOST_PACKS: usize = 100_000;
+/// So often the index is written anew where others merge it meanwhile.
+const TRIES: u32 = 5;
+
+/// Prunes, or says what would be done, as if the `forgotten` snapshots were gone.
+pub fn prune(
+    store: &Store,
+    options: &Options,
+    forgotten: &HashSet<SnapshotId>,
+    room: &Room,
+    observer: &dyn Observer,
+) -> Result<Report> {
+    store.check_writable()?;
+    store.check_readable()?;
+    let mut now = Now { here: options.now, there: None };
+    let mut claim = None;
+    let mut report = Report::default();
+    if !options.dry_run {
+        let (keeps_first, there) = probe(store, &options.token)?;
+        now.there = there;
+        report.conditional_writes = Some(keeps_first);
+        if !keeps_first && !options.only_pruner {
+            return Err(Error::Refused(format!(
+                "{}: this server does not keep two prunes apart (it ignores If-None-Match); nothing was removed. Prune from one machine only, \
+                 and say so there with --only-pruner",
+                store.storage().describe()
+            )));
+        }
+        if keeps_first {
+            let wait = options.lock_wait;
+            claim = Some(store.claim(&options.owner, &options.token, &now, wait, &|| observer.interrupted())?);
+        }
+        store.storage().reclaim()?;
+    }
+    let candidates = store.reload_candidates()?;
+    let plan = super::plan(store, options.max_unused, forgotten, options.dry_run, observer)?;
+    let (plan, notes) = match options.dry_run {
+        true => (plan, Vec::new()),
+        false => end_chains(store, plan, room, observer)?,
+    };
+    report.notes = notes;
+    // The marks are of these index files: all that they say is asked before any is replaced.
+    let alive = alive_in(store, &plan, observer)?;
+    let run = Run { store, options, now, claim, candidates: &candidates };
+    run.sweep(&plan, &mut report)?;
+    run.write_down(plan, &alive, &mut report, observer)?;
+    Ok(report)
+}
+
+/// Tries whether the storage keeps the first of two that make one object; also returns its time.
+fn probe(store: &Store, token: &str) -> Result<(bool, Option<std::time::SystemTime>)> {
+    let storage = store.storage();
+    let name = probe_name(token);
+    let keeps_first = keeps_first(&**storage, &name)?;
+    storage.write_new(&name, crate::backend::Source::Bytes(b"time"))?;
+    let there = storage.modified(&name);
+    storage.remove(&name)?;
+    Ok((keeps_first, there?))
+}
+
+/// Returns where what is alive stands in the packs that are to be moved, as far as one run moves them.
+fn alive_in(store: &Store, plan: &Plan, observer: &dyn Observer) -> Result<Alive> {
+    let mut alive: Alive = round(plan).iter().map(|(pack, _)| (*pack, HashSet::new())).collect();
+    if !alive.is_empty() {
+        store.each_chunk(&mut |copies| {
+            for copy in copies.iter().filter(|copy| plan.kept.has(copy.slot)) {
+                if let Some(offsets) = alive.get_mut(&copy.place.pack) {
+                    offsets.insert(copy.place.offset);
+                }
+            }
+            checkpoint(observer)
+        })?;
+    }
+    Ok(alive)
+}
+
+/// Returns the packs that one run moves: their contents stand twice until the old ones go.
+fn round(plan: &Plan) -> &[(PackId, u64)] {
+    let mut bytes = 0;
+    let count = plan.repack.iter().take_while(|(_, alive)| {
+        let fits = bytes < ROUND_BYTES;
+        bytes += alive;
+        fits
+    });
+    &plan.repack[..count.count().min(MOST_PACKS)]
+}
+
+struct Run<'a> {
+    store: &'a Store,
+    options: &'a Options,
+    now: Now,
+    claim: Option<Claim<'a>>,
+    candidates: &'a Candidates,
+}
+
+impl Run<'_> {
+    fn check_claim(&self) -> Result<()> {
+        self.claim.as_ref().map_or(Ok(()), Claim::check)
+    }
+
+    /// Says what a list waits for; nothing if its time has come.
+    fn waits_for(&self, id: &PendingId, document: &Pending, plan: &Plan) -> Result<(u64, BTreeMap<String, u64>)> {
+        let age = self.now.age(self.store, &pending_name(id), document.written)?;
+        let left = self.options.grace.saturating_sub(age);
+        let known = document.sources.iter().map(|(source, sequence)| (source.clone(), *sequence));
+        // One that came later may have begun earlier.
+        let later = plan.sources.keys().filter(|source| !document.sources.contains_key(*source));
+        let all = known.chain(later.map(|source| (source.clone(), 0)));
+        let has_read = |source: &String| plan.sources.get(source).is_some_and(|(_, avoided)| avoided.contains(id));
+        let waited = all.filter(|(source, _)| !has_read(source) && !self.options.retired.contains(source)).collect();
+        Ok((left.as_secs() + u64::from(left.subsec_nanos() > 0), waited))
+    }
+
+    /// Deletes what lists name whose time has come, and that is dead still.
+    fn sweep(&self, plan: &Plan, report: &mut Report) -> Result<()> {
+        let alive: HashSet<&PackId> = plan.alive.iter().collect();
+        let packs_of = |packs: &mut dyn Iterator<Item = &PackId>| {
+            let mut sum = Packs::default();
+            packs.filter_map(|pack| plan.lengths.get(pack)).for_each(|len| sum.add(*len));
+            sum
+        };
+        let (mut due, mut deleted): (Vec<&PendingId>, Vec<(&PendingId, &Pending, bool)>) = Default::default();
+        // Packs to delete; those of them of which no record says yet that they are gone; those that nothing lists any more.
+        let (mut going, mut gone): (HashSet<PackId>, HashSet<PackId>) = Default::default();
+        for (id, document) in &self.candidates.documents {
+            let (grace_left_seconds, sources) = self.waits_for(id, document, plan)?;
+            let dead = document.packs.iter().filter(|pack| !alive.contains(pack));
+            let is_due = grace_left_seconds == 0 && sources.is_empty();
+            match (document.gone, is_due) {
+                (true, _) => {
+                    gone.extend(dead.clone());
+                    deleted.push((id, document, is_due));
+                }
+                (false, true) => {
+                    going.extend(dead.clone());
+                    let again = packs_of(&mut document.packs.iter().filter(|pack| alive.contains(pack)));
+                    report.needed_again.count += again.count;
+                    report.needed_again.bytes += again.bytes;
+                    due.push(id);
+                }
+                (false, false) => {}
+            }
+            if !is_due {
+                let (written, deleted) = (document.written, document.gone);
+                let packs = packs_of(&mut dead.into_iter());
+                report.waiting.push(Waiting { id: *id, written, packs, deleted, grace_left_seconds, sources });
+            }
+        }
+        let all: HashSet<PackId> = going.union(&gone).copied().collect();
+        let listed = self.store.listed_packs();
+        let is_listed = |pack: &PackId| listed.binary_search(pack).is_ok();
+        report.deleted = packs_of(&mut all.iter());
+        if self.options.dry_run {
+            return Ok(());
+        }
+        if all.iter().any(is_listed) {
+            self.check_claim()?;
+            self.unlist(&all)?;
+        }
+        // Whoever begins from here on finds them in no index, but a run that has begun may still merge what it has read into a new one.
+        let come_back = |document: &Pending| document.packs.iter().any(|pack| gone.contains(pack) && is_listed(pack));
+        let mut anew: Vec<PackId> = going.difference(&gone).copied().collect();
+        for (_, document, _) in deleted.iter().filter(|(_, document, _)| come_back(document)) {
+            anew.extend(document.packs.iter().filter(|pack| gone.contains(pack)));
+        }
+        anew.sort_unstable();
+        anew.dedup();
+        if !anew.is_empty() {
+            self.record(anew, true, plan)?;
+        }
+        self.check_claim()?;
+        for pack in all.iter().filter(|pack| plan.lengths.contains_key(pack)) {
+            self.store.storage().remove(&pack_name(pack))?;
+        }
+        due.into_iter().try_for_each(|id| self.store.remove_pending(id))?;
+        let done = deleted.iter().filter(|(_, document, is_due)| *is_due || come_back(document));
+        done.map(|(id, ..)| id).try_for_each(|id| self.store.remove_pending(id))
+    }
+
+    /// Takes packs out of the index.
+    fn unlist(&self, packs: &HashSet<PackId>) -> Result<()> {
+        for attempt in 0.. {
+            let mut left = self.store.listed_packs();
+            left.retain(|pack| !packs.contains(pack));
+            let replaced = self.store.replace_indexes(left, None, &mut |copies| {
+                copies.retain(|copy| !packs.contains(&copy.place.pack));
+                Ok(())
+            });
+            match replaced {
+                // Another run has merged some of them meanwhile.
+                Err(Error::Missing { .. }) if attempt < TRIES => self.store.reload_indexes()?,
+                done => return done,
+            }
+        }
+        Ok(())
+    }
+
+    fn record(&self, packs: Vec<PackId>, gone: bool, plan: &Plan) -> Result<PendingId> {
+        let sources = plan.sources.iter().map(|(source, (highest, _))| (source.clone(), *highest)).collect();
+        let (written, program) = (self.options.now, self.options.program.clone());
+        self.store.add_pending(&Pending { format: VERSION, written, gone, sources, packs, program })
+    }
+
+    /// Writes down what is dead, and what is moved out of wasteful packs.
+    fn write_down(&self, plan: Plan, alive: &Alive, report: &mut Report, observer: &dyn Observer) -> Result<()> {
+        let round = round(&plan);
+        report.numbers = plan.numbers.clone();
+        let mut packs = Vec::new();
+        for pack in plan.dead.iter().chain(&plan.unlisted).take(MOST_PACKS - round.len()) {
+            checkpoint(observer)?;
+            let Some(len) = plan.lengths.get(pack) else { continue };
+            if self.is_young(pack)? {
+                report.young.add(*len);
+                continue;
+            }
+            packs.push(*pack);
+            report.candidates.add(*len);
+        }
+        report.numbers.dead = report.candidates;
+        let lengths = |pack: &PackId| plan.lengths.get(pack).copied().unwrap_or_default();
+        if self.options.dry_run {
+            report.numbers.repacked = Packs::default();
+            round.iter().for_each(|(pack, _)| report.numbers.repacked.add(lengths(pack)));
+            report.candidates.count += report.numbers.repacked.count;
+            report.candidates.bytes += report.numbers.repacked.bytes;
+            return Ok(());
+        }
+        (report.numbers.repacked, report.numbers.written) = Default::default();
+        if !round.is_empty() {
+            observer.phase(Phase::Repack, Some(round.iter().map(|(_, bytes)| bytes).sum()));
+            let moving: Vec<_> = round.iter().map(|(pack, _)| (*pack, lengths(pack))).collect();
+            let (moved, copied) = repack::copy(self.store, &moving, alive, observer)?;
+            (report.numbers.repacked, report.numbers.written) = (moved.gone, moved.written);
+            report.candidates.count += moved.gone.count;
+            report.candidates.bytes += moved.gone.bytes;
+            let storage = self.store.storage();
+            let stays = |(id, why)| format!("{} stays as it is: {why}", storage.describe_object(&pack_name(&id)));
+            report.notes.extend(moved.stayed.into_iter().map(stays));
+            packs.extend(copied);
+        }
+        if !packs.is_empty() {
+            packs.sort_unstable();
+            self.check_claim()?;
+            report.written = Some(self.record(packs, false, &plan)?);
+        }
+        Ok(())
+    }
+
+    /// Says whether a pack is so new that the run that wrote it may not have listed its snapshot yet.
+    fn is_young(&self, pack: &PackId) -> Result<bool> {
+        let Some(now) = self.now.there else { return Ok(false) };
+        match self.store.storage().modified(&pack_name(pack)) {
+            Ok(at) => Ok(at.is_some_and(|at| now.duration_since(at).unwrap_or_default() < self.options.grace)),
+            Err(Error::Missing { .. }) => Ok(true),
+            Err(e) => Err(e),
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! `check --repair`: a check is the plan, this applies it. What is damaged is moved into quarantine, after what is still good of it has been
+//! saved; the index is written anew from the packs. Deletes nothing but its own records. Whenever it ends, all that could be read can be read,
+//! and the next one goes on.
+
+mod config;
+mod documents;
+mod packs;
+
+use std::sync::Arc;
+
+pub use packs::Saved;
+
+use super::check::findings::Findings;
+use super::check::packs::{Packs, hash_file};
+use super::check::{Found, Options, Report, look};
+use crate::backend::{LockMode, Storage};
+use crate::error::{Error, Result};
+use crate::format::repair::{Repair, VERSION};
+use crate::id::PackId;
+use crate::ops::heal::Healing;
+use crate::progress::{Observer, Phase};
+use crate::store::repair::lost_chunks::Wanted;
+use crate::store::repair::quarantine::repair_name;
+use crate::store::{Store, pack_name};
+
+/// An object that has another name now.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Moved {
+    /// The name that it had.
+    pub object: String,
+    /// The name that it has.
+    pub to: String,
+}
+
+/// What a repair did.
+#[derive(Debug)]
+pub struct Repaired {
+    /// What was found before.
+    pub found: Report,
+    /// What is left.
+    pub left: Report,
+    /// Objects that stood under other names than their own, and got these back.
+    pub renamed: Vec<Moved>,
+    /// What was moved out of the way.
+    pub moved: Vec<Moved>,
+    /// What was still good in damaged packs.
+    pub saved: Saved,
+    /// Chunks that were found again in sets, live data and other stores.
+    pub healed: Saved,
+    /// What of these could not be used, and why.
+    pub notes: Vec<String>,
+    /// Packs that are in the index again, or in a new one.
+    pub listed: u64,
+    /// The config was made again.
+    pub config: bool,
+    /// Why not all of it could be done: there is no room. What was done before is.
+    pub failed: Option<Error>,
+}
+
+/// What is to be done.
+struct Plan {
+    /// The index has to be written anew, from all packs that stay.
+    rebuild: bool,
+    /// Packs to be listed where it has not.
+    list: Vec<PackId>,
+    damaged: Vec<PackId>,
+    /// The index files as they were found.
+    indexes: Vec<String>,
+    /// Objects to be moved out of the way.
+    aside: Vec<String>,
+}
+
+impl Plan {
+    fn is_empty(&self) -> bool {
+        !self.rebuild && self.list.is_empty() && self.damaged.is_empty() && self.aside.is_empty()
+    }
+}
+
+/// Checks the store in `storage` and repairs what can be; nobody else uses it meanwhile.
+pub fn repair(storage: Arc<dyn Storage>, options: &Options, observer: &dyn Observer) -> Result<Repaired> {
+    repair_from(storage, options, None, observer)
+}
+
+/// As [`repair`]; what is lost is then looked for in sets, live data and other stores.
+pub fn repair_from(
+    storage: Arc<dyn Storage>,
+    options: &Options,
+    heal: Option<&Healing>,
+    observer: &dyn Observer,
+) -> Result<Repaired> {
+    if storage.is_remote() {
+        let text = "this lrl cannot repair a store in a bucket yet: copy it into a directory (`aws s3 sync`, `rclone sync`), \
+                    repair it there, and copy it back; nothing was changed";
+        return Err(Error::Refused(format!("{}: {text}", storage.describe())));
+    }
+    let (store, config_error) = Store::examine(storage, LockMode::Exclusive, options.lock_wait, observer)?;
+    store.check_writable()?;
+    store.storage().reclaim()?;
+    let mut wanted = Wanted::new()?;
+    let mut found = look(&store, config_error.as_ref(), options, Some(&wanted), observer)?;
+    let mut repaired = Repaired {
+        found: found.report.clone(),
+        left: found.report.clone(),
+        renamed: Vec::new(),
+        moved: Vec::new(),
+        saved: Saved::default(),
+        healed: Saved::default(),
+        notes: Vec::new(),
+        listed: 0,
+        config: false,
+        failed: None,
+    };
+    let done = apply(&store, &mut found, config_error.is_some(), options, &mut repaired, observer);
+    match done {
+        Err(error) if error.is_full() => repaired.failed = Some(error),
+        other => other?,
+    }
+    let Repaired { config, listed, saved, renamed, moved, .. } = &repaired;
+    if *config || *listed > 0 || saved.packs > 0 || !renamed.is_empty() || !moved.is_empty() {
+        wanted = Wanted::new()?;
+        let config_error = config_error.as_ref().filter(|_| !repaired.config);
+        repaired.left = look(&store, config_error, options, Some(&wanted), observer)?.report;
+    }
+    if let (Some(heal), None) = (heal, &repaired.failed) {
+        // Lost lists hide what is below them: what they name is looked for once they are there.
+        while !wanted.is_empty()? {
+            let healed = match heal.heal(&store, &wanted, &mut repaired.notes, observer) {
+                Err(error) if error.is_full() => {
+                    repaired.failed = Some(error);
+                    break;
+                }
+                healed => healed?,
+            };
+            repaired.healed.add(&healed);
+            if healed.chunks == 0 {
+                break;
+            }
+            wanted = Wanted::new()?;
+            let structure = Options { read_data: super::check::ReadData::No, ..*options };
+            look(&store, None, &structure, Some(&wanted), observer)?;
+        }
+        if repaired.healed.chunks > 0 {
+            let config_error = config_error.as_ref().filter(|_| !repaired.config);
+            repaired.left = look(&store, config_error, options, None, observer)?.report;
+        }
+    }
+    if repaired.failed.is_none() {
+        match with_room(&store, || record(&store, &repaired.left)) {
+            Err(error) if error.is_full() => repaired.failed = Some(error),
+            other => other?,
+        }
+    }
+    super::check::add_check_record(&store, options, &mut repaired.left)?;
+    Ok(repaired)
+}
+
+fn apply(
+    store: &Store,
+    found: &mut Found,
+    make_config: bool,
+    options: &Options,
+    repaired: &mut Repaired,
+    observer: &dyn Observer,
+) -> Result<()> {
+    if make_config {
+        let aside = with_room(store, || config::make_again(store, &found.report))?;
+        repaired.moved.extend(aside);
+        repaired.config = true;
+    }
+    let renamed = with_room(store, || documents::rename(store, found, observer))?;
+    if !renamed.is_empty() {
+        repaired.renamed.extend(renamed);
+        *found = look(store, None, options, None, observer)?;
+    }
+    let plan = plan(store, found, observer)?;
+    if plan.is_empty() {
+        return Ok(());
+    }
+    let chunks = with_room(store, || {
+        if !found.report.lost.is_empty() {
+            // A backup must not take over what is lost, also if this run is killed when the index no longer tells.
+            add_record(store, &found.report)?;
+        }
+        save_chunks(store, &plan, repaired, observer)
+    });
+    // What is left is moved by its name alone, which needs no room on a disk.
+    for name in &plan.aside {
+        repaired.moved.push(set_aside(store, name)?);
+    }
+    chunks
+}
+
+/// Saves what is good in damaged packs, writes the index, and moves the damaged packs away; in this order, so that all that can be read
+/// stays readable.
+fn save_chunks(store: &Store, plan: &Plan, repaired: &mut Repaired, observer: &dyn Observer) -> Result<()> {
+    observer.phase(Phase::Repack, None);
+    if !plan.damaged.is_empty() {
+        repaired.saved.add(&packs::salvage(store, &plan.damaged, &sound_packs(store, plan)?, observer)?);
+    }
+    let mut list = plan.list.clone();
+    if plan.rebuild {
+        list = sound_packs(store, plan)?;
+        let moved = store.rebuild_indexes(&list, &plan.indexes, observer)?;
+        repaired.moved.extend(moved.into_iter().map(|(object, to)| Moved { object, to }));
+    } else if !list.is_empty() {
+        store.index_packs(&list, observer)?;
+    }
+    repaired.listed = list.len() as u64;
+    for id in &plan.damaged {
+        repaired.moved.push(set_aside(store, &pack_name(id))?);
+    }
+    store.storage().sync("packs")
+}
+
+/// Lists the packs that are there and not damaged.
+fn sound_packs(store: &Store, plan: &Plan) -> Result<Vec<PackId>> {
+    let mut packs = Packs::list(store, &mut Findings::default())?.there();
+    packs.retain(|id| plan.damaged.binary_search(id).is_err());
+    Ok(packs)
+}
+
+fn plan(store: &Store, found: &Found, observer: &dyn Observer) -> Result<Plan> {
+    let packs = &found.packs;
+    let mut damaged = packs.damaged();
+    let contradicted = packs.contradicted();
+    for id in &contradicted {
+        // One of the two is wrong; the pack's own name tells which.
+        match hash_file(store, &pack_name(id), observer) {
+            Ok(hash) if hash == *id => {}
+            Err(error) if !error.is_damage() => return Err(error),
+            _ => damaged.push(*id),
+        }
+    }
+    damaged.sort_unstable();
+    // Where something is lost, an index may have lost it that says nothing wrong.
+    let rebuild = !contradicted.is_empty()
+        || !store.damaged_indexes().is_empty()
+        || !packs.gone().is_empty()
+        || !found.report.lost.is_empty()
+        || damaged.iter().any(|id| packs.is_listed(id));
+    let is_good = |id: &&PackId| !rebuild && damaged.binary_search(id).is_err();
+    let list = found.needed.iter().filter(is_good).copied().collect();
+    let aside = found.documents.iter().chain(&found.foreign).cloned().collect();
+    Ok(Plan { rebuild, list, damaged, indexes: store.index_names()?, aside })
+}
+
+fn set_aside(store: &Store, name: &str) -> Result<Moved> {
+    Ok(Moved { object: name.to_string(), to: store.set_aside(name)? })
+}
+
+/// Does something that writes; where there is no room, once more without the cache, which is room that costs only time.
+fn with_room<T>(store: &Store, mut act: impl FnMut() -> Result<T>) -> Result<T> {
+    match act() {
+        Err(error) if error.is_full() => {
+            store.drop_cache();
+            act()
+        }
+        other => other,
+    }
+}
+
+/// Leaves the record of what is lost, and no other; none where nothing is.
+fn record(store: &Store, left: &Report) -> Result<()> {
+    let id = if left.lost.is_empty() { None } else { Some(add_record(store, left)?) };
+    let mut others = store.repairs()?;
+    others.retain(|other| Some(*other) != id);
+    others.iter().try_for_each(|other| store.storage().remove(&repair_name(other)))
+}
+
+fn add_record(store: &Store, report: &Report) -> Result<crate::id::RepairId> {
+    store.add_repair(&Repair { format: VERSION, lost: report.lost.clone(), more: report.more_lost })
+}
+
+#[cfg(test)]
+mod tests;

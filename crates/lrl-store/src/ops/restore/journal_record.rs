@@ -1,0 +1,368 @@
+//! Owns what is written down of a restore or its undoing: which names change, and what stands or stood under each. It names
+//! nothing outside the data directory and the storage directory that the caller names again.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::{FileType, Stat};
+use serde::{Deserialize, Serialize};
+
+use super::plan::{ASSETS, DATABASE};
+use super::report::Part;
+use super::safety::storage_home;
+use super::stage_set::{Held, weigh};
+use super::swap::Moved;
+use super::swap_contents::BASE;
+use super::target::{Place, SIDECARS};
+use crate::error::{Error, Result};
+use crate::fs::dir::to_path;
+use crate::fs::resolve::Doors;
+
+/// The format of the document.
+pub(super) const FORMAT: u32 = 1;
+
+/// A restore or its undoing.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Record {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// What was restored, in words.
+    pub from: String,
+    /// Where the second root of uploads was, for messages.
+    pub storage_dir: String,
+    /// Which side is in place once all is done.
+    pub live: Side,
+    /// Which side a run that was cut short is settled to.
+    pub settle: Side,
+    /// Every name that changes.
+    pub targets: Vec<Target>,
+}
+
+/// One of the two things that a name can stand for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Side {
+    /// What was there before the restore.
+    Before,
+    /// What the restore put there.
+    Restored,
+}
+
+/// One name, and what stands or stood for it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Target {
+    /// What it is.
+    pub part: Part,
+    /// Below the storage directory's parent, not below the data directory.
+    pub in_storage: bool,
+    /// The components of its path.
+    path: Vec<Name>,
+    before: Half,
+    restored: Half,
+    /// The directory itself stays: what is in it changes, and is kept in it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub contents: bool,
+}
+
+/// What one side is made of, and the name under which it is kept while the other is in place.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Half {
+    kept: Name,
+    /// The thing itself, with an empty suffix, and what SQLite keeps beside a database; none: nothing stood there.
+    pub members: Vec<Member>,
+}
+
+/// A file or directory, as it can be known again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Member {
+    pub suffix: String,
+    inode: u64,
+    pub mode: u32,
+    size: u64,
+    mtime: i64,
+    mtime_ns: i64,
+    /// What is in a directory, or what a file takes.
+    held: Option<Held>,
+}
+
+/// A file name, which need not be text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Name {
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+impl Name {
+    fn new(bytes: &[u8]) -> Self {
+        std::str::from_utf8(bytes).map_or_else(|_| Self::Bytes(bytes.to_vec()), |text| Self::Text(text.into()))
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Bytes(bytes) => bytes,
+        }
+    }
+}
+
+impl Side {
+    /// Returns the other one.
+    pub fn other(self) -> Self {
+        match self {
+            Self::Before => Self::Restored,
+            Self::Restored => Self::Before,
+        }
+    }
+
+    /// Returns how names under which it is kept end.
+    pub fn ending(self) -> &'static str {
+        match self {
+            Self::Before => ".pre-restore",
+            Self::Restored => ".undone",
+        }
+    }
+}
+
+impl Member {
+    /// Describes a file or directory; with `spot`, also what is in it and what it takes.
+    pub fn new(suffix: &str, stat: &Stat, spot: Option<(&Arc<OwnedFd>, &[u8])>) -> Self {
+        Self {
+            suffix: suffix.into(),
+            inode: stat.st_ino,
+            mode: stat.st_mode,
+            size: stat.st_size as u64,
+            mtime: stat.st_mtime,
+            mtime_ns: stat.st_mtime_nsec as i64,
+            held: spot.map(|(dir, name)| weigh(dir, name)),
+        }
+    }
+
+    fn kind(&self) -> FileType {
+        FileType::from_raw_mode(self.mode)
+    }
+
+    /// Says whether this is a directory.
+    pub fn is_dir(&self) -> bool {
+        self.kind() == FileType::Directory
+    }
+
+    /// Says whether this is a regular file.
+    pub fn is_file(&self) -> bool {
+        self.kind() == FileType::RegularFile
+    }
+
+    /// Says whether that is the same file, whatever was written to it since. The device's number may change with each start.
+    pub fn is(&self, stat: &Stat) -> bool {
+        (self.inode, self.kind()) == (stat.st_ino, FileType::from_raw_mode(stat.st_mode))
+    }
+
+    /// Says whether both sides are one and the same file.
+    pub fn is_twin(&self, other: &Self) -> bool {
+        self.is_file() && (self.inode, self.mode) == (other.inode, other.mode)
+    }
+
+    /// Says whether that is as it was, also as a copy of it on another disk.
+    pub fn is_unchanged(&self, stat: &Stat, dir: &Arc<OwnedFd>, name: &[u8]) -> bool {
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        let time = (stat.st_mtime, stat.st_mtime_nsec as i64);
+        kind == self.kind()
+            && match &self.held.filter(|_| self.is_dir()) {
+                Some(held) => weigh(dir, name).holds_the_same(held),
+                None => (stat.st_size as u64, time) == (self.size, (self.mtime, self.mtime_ns)),
+            }
+    }
+
+    /// Returns the time of its last change.
+    pub fn time(&self) -> (i64, i64) {
+        (self.mtime, self.mtime_ns)
+    }
+
+    /// Returns the bytes that removing it would give back, as far as no clone shares them.
+    fn space(&self) -> u64 {
+        self.held.as_ref().map_or(self.size, |held| held.space)
+    }
+}
+
+impl Half {
+    /// Describes what stands under `name`.
+    pub fn find(place: &Place, name: &[u8], kept: &[u8], part: Part) -> Result<Self> {
+        let mut members = Vec::new();
+        for suffix in suffixes(part) {
+            let name = [name, suffix.as_bytes()].concat();
+            // Making ready what comes has changed the time of a directory in which that is done.
+            let seen = place.existing.filter(|_| place.inner.is_some());
+            if let (Some(stat), Some(dir)) =
+                (seen.map_or_else(|| place.stat_of(&name), |stat| Ok(Some(stat)))?, &place.dir)
+            {
+                members.push(Member::new(suffix, &stat, Some((dir, &name))));
+            }
+        }
+        Ok(Self { kept: Name::new(kept), members })
+    }
+
+    /// Describes the members of a side that is kept as they are now: on another disk, inodes are others.
+    pub fn find_again(place: &Place, kept: &Self) -> Result<Self> {
+        let mut members = Vec::new();
+        for member in &kept.members {
+            let name = kept.kept(&member.suffix);
+            if let (Some(stat), Some(dir)) = (place.kept_stat(&name)?, place.shelf_dir()) {
+                let mut found = Member::new(&member.suffix, &stat, Some((dir, &name)));
+                // What holds the contents of a directory that stays has a time of its own.
+                if place.inner.is_some() {
+                    (found.mtime, found.mtime_ns) = member.time();
+                }
+                members.push(found);
+            }
+        }
+        Ok(Self { kept: kept.kept.clone(), members })
+    }
+
+    /// Describes one thing alone.
+    pub fn of(member: Member, kept: &[u8]) -> Self {
+        Self { kept: Name::new(kept), members: vec![member] }
+    }
+
+    /// Returns the name under which a member is kept.
+    pub fn kept(&self, suffix: &str) -> Vec<u8> {
+        [self.kept.as_bytes(), suffix.as_bytes()].concat()
+    }
+
+    /// Returns the thing itself.
+    pub fn main(&self) -> Option<&Member> {
+        self.members.iter().find(|member| member.suffix.is_empty())
+    }
+
+    /// Returns what lies beside it.
+    pub fn sidecars(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().filter(|member| !member.suffix.is_empty())
+    }
+}
+
+/// Returns the endings of what belongs to a target.
+pub(super) fn suffixes(part: Part) -> impl Iterator<Item = &'static str> {
+    [""].into_iter().chain(SIDECARS.into_iter().filter(move |_| part == Part::Database))
+}
+
+impl Target {
+    /// Describes a change of what stands at a place.
+    pub fn new(part: Part, place: &Place, data_dir: &Path, before: Half, restored: Half) -> Self {
+        let path: Vec<Name> = place.wanted.iter().map(|name| Name::new(name)).collect();
+        let first = path.first().map_or(b"".as_slice(), Name::as_bytes);
+        let in_storage = place.home != data_dir || !(first == DATABASE || first == ASSETS);
+        Self { part, in_storage, path, before, restored, contents: place.inner.is_some() }
+    }
+
+    /// Returns what leaves its place when `side` goes, and the name under which it is kept then.
+    pub fn moved(&self, place: &Place, side: Side) -> Vec<Moved> {
+        let half = self.half(side);
+        let path = |name: &[u8]| place.dir_path.join(to_path(name));
+        let moved = |member: &Member| {
+            let live = [place.name.as_slice(), member.suffix.as_bytes()].concat();
+            (path(&live), place.kept_path(&half.kept(&member.suffix)))
+        };
+        half.members.iter().map(moved).collect()
+    }
+
+    /// Returns the bytes that removing what is kept of `side` gives back.
+    pub fn space(&self, side: Side) -> u64 {
+        self.half(side).members.iter().map(Member::space).sum()
+    }
+
+    /// Returns one side.
+    pub fn half(&self, side: Side) -> &Half {
+        match side {
+            Side::Before => &self.before,
+            Side::Restored => &self.restored,
+        }
+    }
+
+    /// Returns the same change of the same name with other sides.
+    pub fn with(&self, before: Half, restored: Half) -> Self {
+        Self { path: self.path.clone(), before, restored, ..*self }
+    }
+
+    fn is_sound(&self, storage_name: &[u8]) -> bool {
+        let Some(first) = self.path.first() else { return false };
+        let known = match (self.part, self.in_storage) {
+            (Part::Database, _) => !self.in_storage && self.path.len() == 1 && first.as_bytes() == DATABASE,
+            (_, false) => first.as_bytes() == ASSETS,
+            (_, true) => first.as_bytes() == storage_name,
+        };
+        known
+            && self.path.iter().all(|name| is_clean(name.as_bytes()))
+            && (!self.contents || self.part != Part::Database)
+    }
+
+    /// Checks whether its sides are kept under names that a restore would use at this place, which may be behind a link.
+    fn is_kept_soundly(&self, place: &Place) -> bool {
+        let halves = [Side::Before, Side::Restored].map(|side| (side, self.half(side)));
+        halves.iter().all(|(side, half)| {
+            let base = if self.contents { BASE } else { place.name.as_slice() };
+            let start = [base, side.ending().as_bytes()].concat();
+            is_clean(half.kept.as_bytes())
+                && half.kept.as_bytes().starts_with(&start)
+                && half.members.iter().all(|member| suffixes(self.part).any(|suffix| suffix == member.suffix))
+        })
+    }
+}
+
+fn is_clean(name: &[u8]) -> bool {
+    !matches!(name, b"" | b"." | b"..") && !name.contains(&b'/') && !name.contains(&0)
+}
+
+impl Record {
+    /// Describes a change that has not begun.
+    pub fn new(from: String, storage_dir: &Path, live: Side, settle: Side, targets: Vec<Target>) -> Self {
+        let storage_dir = std::path::absolute(storage_dir).unwrap_or_else(|_| storage_dir.to_path_buf());
+        Self { format: FORMAT, from, storage_dir: storage_dir.display().to_string(), live, settle, targets }
+    }
+
+    /// Finds where its targets are now.
+    pub fn places(&self, doors: &Doors, data_dir: &Path, storage_dir: &Path) -> Result<Vec<Place>> {
+        let (storage, storage_name) = storage_home(storage_dir)?;
+        let find = |target: &Target| {
+            if target.in_storage && target.path.first().is_none_or(|name| name.as_bytes() != storage_name) {
+                return Err(self.other_storage(storage_dir));
+            }
+            let unsound = || {
+                let object = format!("the record of a restore in {}", data_dir.display());
+                Error::corrupt(object, "it names what no restore would; remove it")
+            };
+            if !target.is_sound(&storage_name) {
+                return Err(unsound());
+            }
+            let home = if target.in_storage { &storage } else { data_dir };
+            let path: Vec<&[u8]> = target.path.iter().map(Name::as_bytes).collect();
+            let mut place = Place::find(doors, home, &path)?;
+            if target.contents {
+                place.exchange_contents()?;
+            } else {
+                // What is kept lies beside it, whatever was mounted there since: that cannot be brought back then.
+                place.inner = None;
+            }
+            let is_there = place.inner.is_some() || !target.contents;
+            if place.dir.is_some() && place.depth == path.len() && is_there {
+                if target.is_kept_soundly(&place) { Ok(place) } else { Err(unsound()) }
+            } else if target.in_storage && path.len() == 1 {
+                Err(self.other_storage(storage_dir))
+            } else {
+                Err(Error::Refused(format!("the directory of {} is not there any more", place.path().display())))
+            }
+        };
+        self.targets.iter().map(find).collect()
+    }
+
+    fn other_storage(&self, now: &Path) -> Error {
+        Error::Refused(format!(
+            "the second uploads directory was {}, and now it would be {}: set STORAGE_PATH as it was",
+            self.storage_dir,
+            now.display()
+        ))
+    }
+}

@@ -1,0 +1,305 @@
+//! Owns which entries of a snapshot's list are restored, under which staged names, and what they weigh. Streams the list each
+//! time: nothing here grows with the number of files. Never touches a disk, but to ask what stands in the old tree.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, FileType, Stat, statat};
+
+use super::skips::Skips;
+use super::stage_file::Owners;
+use crate::error::{Error, Result};
+use crate::format::entry::{Content, Entry, Kind, Piece, Time, compare_paths, is_clean_path};
+use crate::format::node::Child;
+use crate::fs::dir::{Cursor, split};
+use crate::id::ChunkId;
+use crate::progress::{Observer, checkpoint};
+use crate::store::Store;
+use crate::store::tree::Items;
+
+/// Files and directories of a list that go to one target, each with all that it contains.
+pub(super) struct Tree<'a> {
+    /// Where the list is.
+    pub store: &'a Store,
+    /// Its root.
+    pub list: ChunkId,
+    /// The list's path that takes the staged name: the one selected path, or the first of its parents that the target lacks.
+    pub base: Vec<u8>,
+    /// The list's paths that were asked for, in the list's order; none is below another.
+    pub selected: Vec<Vec<u8>>,
+    /// The name that `base` gets.
+    pub name: Vec<u8>,
+    /// Collects what is damaged; `None`: damage is an error.
+    pub skips: Option<Arc<Skips>>,
+    /// Who owns directories whose own entries are lost.
+    pub owner: (u32, u32),
+}
+
+/// What a tree weighs.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Weight {
+    /// Entries of the list, without the parents of the selected one.
+    pub entries: u64,
+    /// Regular files.
+    pub files: u64,
+    /// Directories.
+    pub dirs: u64,
+    /// Symbolic links and further names of files.
+    pub links: u64,
+    /// Further names alone.
+    pub hardlinks: u64,
+    /// Bytes of the regular files.
+    pub bytes: u64,
+    /// Bytes that they need on disk, in whole blocks, directories included.
+    pub needed: u64,
+}
+
+/// The old tree that stands where a new one goes: what is right in it need not be written again.
+pub(super) struct Old<'a> {
+    /// The directory that holds the old tree.
+    pub dir: &'a Arc<OwnedFd>,
+    /// The owners that restored files get.
+    pub owners: Owners,
+}
+
+impl<'a> Tree<'a> {
+    /// Returns the path in the staging directory.
+    pub fn staged(&self, path: &[u8]) -> Vec<u8> {
+        [&self.name, path.get(self.base.len()..).unwrap_or_default()].concat()
+    }
+
+    fn is_inside(&self, path: &[u8]) -> bool {
+        self.selected.iter().any(|selected| is_below(path, selected))
+    }
+
+    /// Returns the first selected path, for messages.
+    pub fn selected(&self) -> &[u8] {
+        self.selected.first().map_or(&self.base, |first| first)
+    }
+
+    /// Finds one entry; where damage is passed over, none is found in what cannot be read.
+    pub fn find(&self, path: &[u8]) -> Result<Option<Entry>> {
+        let first = Items::from_path(self.store, &self.list, path).and_then(|mut items| items.next().transpose());
+        match first {
+            Err(error) if self.skips.is_some() && error.is_damage() => Ok(None),
+            first => Ok(first?.filter(|entry| entry.path == path)),
+        }
+    }
+
+    /// Streams the entries in order, the parents that the target lacks first. A hard link to a file outside of the selection
+    /// comes as that file. Where damage is passed over, directories whose own entries are lost come with usual metadata.
+    pub fn entries(&self) -> Result<impl Iterator<Item = Result<Entry>> + Send + use<'_, 'a>> {
+        let walk = Walk { tree: self, at: 0, items: None, ready: VecDeque::new(), last: None, dir: Vec::new() };
+        Ok(Fused { walk: Some(walk) })
+    }
+
+    fn stand_in(&self, path: &[u8]) -> Entry {
+        let (uid, gid) = self.owner;
+        Entry { path: path.to_vec(), kind: Kind::Dir, mode: 0o755, uid, gid, mtime: Time::default() }
+    }
+
+    fn resolve(&self, entry: Entry) -> Result<Option<Entry>> {
+        match &entry.kind {
+            Kind::Hardlink { target } if !self.is_inside(target) => match self.find(target)? {
+                Some(file @ Entry { kind: Kind::File { .. }, .. }) => Ok(Some(Entry { path: entry.path, ..file })),
+                _ => {
+                    let error = self.corrupt(&entry.path, "is a hard link to a file that is not in the list");
+                    let Some(skips) = &self.skips else { return Err(error) };
+                    skips.add(&entry.path, 1, &error);
+                    Ok(None)
+                }
+            },
+            _ => Ok(Some(entry)),
+        }
+    }
+
+    /// Makes an error about an entry.
+    pub fn corrupt(&self, path: &[u8], detail: &str) -> Error {
+        Error::corrupt(format!("the snapshot's entry {}", String::from_utf8_lossy(path)), detail)
+    }
+
+    /// Adds up what is to be restored; with `exact`, holes count as nothing, and neither do files that could be taken over from
+    /// the old tree as they are.
+    pub fn weigh(&self, block: u64, exact: Option<Option<Old<'_>>>, observer: &dyn Observer) -> Result<Weight> {
+        let mut weight = Weight::default();
+        let on_disk = |len: u64| len.checked_next_multiple_of(block).unwrap_or(u64::MAX);
+        let mut old = exact.as_ref().and_then(|old| old.as_ref()).map(|old| Lookup::new(old, self));
+        for entry in self.entries()? {
+            checkpoint(observer)?;
+            let entry = entry?;
+            if self.is_inside(&entry.path) {
+                weight.entries += 1;
+            }
+            match &entry.kind {
+                Kind::Dir => {
+                    weight.dirs += 1;
+                    weight.needed += block;
+                }
+                Kind::File { size, content } => {
+                    weight.files += 1;
+                    weight.bytes = weight.bytes.saturating_add(*size);
+                    let needed = if exact.is_none() {
+                        *size
+                    } else if old.as_mut().is_some_and(|old| old.looks_right(&entry)) {
+                        0
+                    } else {
+                        match self.data_bytes(content) {
+                            Err(error) if self.skips.is_some() && error.is_damage() => *size,
+                            bytes => bytes?,
+                        }
+                    };
+                    weight.needed = weight.needed.saturating_add(on_disk(needed));
+                }
+                Kind::Symlink { .. } => weight.links += 1,
+                Kind::Hardlink { .. } => {
+                    weight.links += 1;
+                    weight.hardlinks += 1;
+                }
+            }
+        }
+        Ok(weight)
+    }
+
+    fn data_bytes(&self, content: &Content) -> Result<u64> {
+        let mut sum = 0u64;
+        self.store.each_piece(content, 0, &mut |_, piece| {
+            if let Piece::Data { len, .. } = piece {
+                sum = sum.saturating_add(len);
+            }
+            Ok(true)
+        })?;
+        Ok(sum)
+    }
+}
+
+/// A position in the selected entries of a tree.
+struct Walk<'t, 'a> {
+    tree: &'t Tree<'a>,
+    /// Which selected path is being walked.
+    at: usize,
+    items: Option<Items<'a, Entry>>,
+    ready: VecDeque<Entry>,
+    last: Option<Vec<u8>>,
+    /// The last directory that came; it and all above it have come.
+    dir: Vec<u8>,
+}
+
+/// Ends after the first error.
+struct Fused<'t, 'a> {
+    walk: Option<Walk<'t, 'a>>,
+}
+
+impl Iterator for Fused<'_, '_> {
+    type Item = Result<Entry>;
+
+    fn next(&mut self) -> Option<Result<Entry>> {
+        let next = self.walk.as_mut()?.next().transpose();
+        if !matches!(next, Some(Ok(_))) {
+            self.walk = None;
+        }
+        next
+    }
+}
+
+impl Walk<'_, '_> {
+    fn next(&mut self) -> Result<Option<Entry>> {
+        let tree = self.tree;
+        loop {
+            if let Some(entry) = self.ready.pop_front() {
+                return Ok(Some(entry));
+            }
+            let Some(selected) = tree.selected.get(self.at) else { return Ok(None) };
+            let mut gap = |child: &Child, error: &Error| {
+                let first = if child.first_key.is_empty() { selected } else { &child.first_key };
+                tree.skips.iter().for_each(|skips| skips.add(first, child.weight.max(1), error));
+            };
+            let Some(items) = &mut self.items else {
+                self.items = Some(match tree.skips {
+                    Some(_) => Items::from_path_around(tree.store, &tree.list, selected, &mut gap)?,
+                    None => Items::from_path(tree.store, &tree.list, selected)?,
+                });
+                self.parents(selected)?;
+                continue;
+            };
+            let next = match tree.skips {
+                Some(_) => items.next_around(&mut gap)?,
+                None => items.next().transpose()?,
+            };
+            let Some(entry) = next.filter(|entry| is_below(&entry.path, selected)) else {
+                self.items = None;
+                self.at += 1;
+                continue;
+            };
+            let in_order = self.last.as_ref().is_none_or(|last| compare_paths(last, &entry.path).is_lt());
+            if !in_order || !is_clean_path(&entry.path) {
+                return Err(tree.corrupt(&entry.path, "stands in the wrong place of the list"));
+            }
+            self.last = Some(entry.path.clone());
+            if tree.skips.is_some() {
+                self.parents(&entry.path)?;
+            }
+            if entry.kind == Kind::Dir {
+                self.dir.clone_from(&entry.path);
+            }
+            self.ready.extend(tree.resolve(entry)?);
+        }
+    }
+
+    /// Makes the directories above `path` come, as far as the target lacks them and they have not come yet.
+    fn parents(&mut self, path: &[u8]) -> Result<()> {
+        let tree = self.tree;
+        for (at, _) in path.iter().enumerate().filter(|(at, b)| **b == b'/' && *at >= tree.base.len()) {
+            let parent = &path[..at];
+            if is_below(&self.dir, parent) {
+                continue;
+            }
+            let found = tree.find(parent)?.filter(|entry| entry.kind == Kind::Dir);
+            let found = found.or_else(|| tree.skips.as_ref().map(|_| tree.stand_in(parent)));
+            self.ready.push_back(found.ok_or_else(|| tree.corrupt(path, "has no directory in the list"))?);
+            self.dir = parent.to_vec();
+        }
+        Ok(())
+    }
+}
+
+/// Says whether `path` is `base` or below it.
+pub(super) fn is_below(path: &[u8], base: &[u8]) -> bool {
+    path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+}
+
+/// Looks files up in the old tree; trouble with it only means that there is nothing to take over.
+pub(super) struct Lookup<'a> {
+    cursor: Cursor,
+    tree: &'a Tree<'a>,
+    owners: Owners,
+}
+
+impl<'a> Lookup<'a> {
+    /// Starts at the directory that holds the old tree.
+    pub fn new(old: &Old<'_>, tree: &'a Tree<'a>) -> Self {
+        Self { cursor: Cursor::new(Arc::clone(old.dir), std::path::Path::new("")), tree, owners: old.owners }
+    }
+
+    /// Returns the directory where an entry of the list would stand, if it is there.
+    pub fn dir_of(&mut self, path: &[u8]) -> Option<&Arc<OwnedFd>> {
+        let staged = self.tree.staged(path);
+        self.cursor.enter(split(&staged).0).ok()?;
+        Some(self.cursor.here())
+    }
+
+    fn looks_right(&mut self, entry: &Entry) -> bool {
+        let owners = self.owners;
+        let Some(dir) = self.dir_of(&entry.path) else { return false };
+        statat(dir, split(&entry.path).1, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| is_same(&stat, entry, owners))
+    }
+}
+
+/// Says whether a file has an entry's size, mode, owner and time; its bytes are another question.
+pub(super) fn is_same(stat: &Stat, entry: &Entry, owners: Owners) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+        && stat.st_size as u64 == entry.size()
+        && stat.st_mode & 0o7777 == entry.mode & !0o6000
+        && owners.of((entry.uid, entry.gid)).is_none_or(|owner| owner == (stat.st_uid, stat.st_gid))
+        && Time { secs: stat.st_mtime, nanos: stat.st_mtime_nsec as u32 } == entry.mtime
+}

@@ -1,0 +1,251 @@
+//! Owns where a restored thing goes: a name in an open directory, what stands there now, and under which name that is kept.
+//! Follows no link below the directories that the caller names, but for the database and the uploads' roots themselves: they may be
+//! links to where the data is, and then that is the target. Never changes anything.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, Stat, openat, readlinkat, statat};
+use rustix::io::Errno;
+
+use super::journal_record::Side;
+use super::swap_contents::{BASE, PART};
+use crate::error::{Error, Result};
+use crate::fs::dir::{DIRECTORY, to_path};
+use crate::fs::resolve;
+use crate::fs::resolve::{Doors, follow, is_mount_root, is_other_mount};
+
+fn is_kind(stat: &Stat, kind: FileType) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == kind
+}
+
+/// What SQLite keeps beside a database.
+pub(super) const SIDECARS: [&str; 3] = ["-wal", "-journal", "-shm"];
+
+/// A target.
+pub(super) struct Place {
+    /// The directory that the caller named. Created if it is missing.
+    pub home: PathBuf,
+    /// The components below it that `dir` and `name` stand for.
+    pub wanted: Vec<Vec<u8>>,
+    /// Where staging happens: the home, or below it the root of the mount on which the target is; with its handle, if it is there.
+    pub base: (PathBuf, Option<Arc<OwnedFd>>),
+    /// The target itself, where it cannot be renamed: its contents are exchanged.
+    pub inner: Option<Arc<OwnedFd>>,
+    /// The link by which the target was found.
+    pub via: Option<PathBuf>,
+    /// The directory that holds the name; none if the home is missing.
+    pub dir: Option<Arc<OwnedFd>>,
+    /// Its path.
+    pub dir_path: PathBuf,
+    /// The name.
+    pub name: Vec<u8>,
+    /// What stands there now.
+    pub existing: Option<Stat>,
+    /// How many of the wanted components `dir` and `name` stand for.
+    pub depth: usize,
+}
+
+impl Place {
+    /// Finds the target `components` below `home`, or the first part of it that is missing.
+    pub fn find(doors: &Doors, home: &Path, components: &[&[u8]]) -> Result<Self> {
+        let mut dir = doors.open(home)?;
+        let mut dir_path = home.to_path_buf();
+        let mut base = (dir_path.clone(), dir.clone());
+        let (mut depth, mut existing, mut via) = (0, None, None);
+        let mut name: &[u8] = components.first().copied().unwrap_or_default();
+        let mut real;
+        for (at, component) in components.iter().enumerate() {
+            depth = at + 1;
+            name = component;
+            let Some(here) = dir.clone() else { break };
+            let path = dir_path.join(to_path(name));
+            existing = resolve::look(&here, name).map_err(|e| Error::io("look at", &path)(e.into()))?;
+            if at == 0 && existing.as_ref().is_some_and(|stat| is_kind(stat, FileType::Symlink)) {
+                let found = follow(&here, &dir_path, name)?;
+                (dir_path, existing, real) = (found.dir_path, found.stat, found.name);
+                via = Some(path);
+                name = &real;
+                base = (dir_path.clone(), Some(Arc::clone(&found.dir)));
+                dir = Some(found.dir);
+            }
+            let Some(here) = dir.clone() else { break };
+            let path = dir_path.join(to_path(name));
+            if existing.is_none() || depth == components.len() {
+                break;
+            }
+            let below = openat(&here, name, DIRECTORY, Mode::empty()).map_err(|e| match e {
+                Errno::LOOP | Errno::NOTDIR => Error::Refused(format!(
+                    "{} is a link or a file, not a directory: nothing is restored through it",
+                    path.display()
+                )),
+                e => Error::io("open", &path)(e.into()),
+            })?;
+            let below = Arc::new(below);
+            if is_other_mount(&here, &below) {
+                base = (path.clone(), Some(Arc::clone(&below)));
+            }
+            dir = Some(below);
+            dir_path = path;
+        }
+        let wanted = components.iter().take(depth.max(1)).map(|name| name.to_vec()).collect();
+        let home = home.to_path_buf();
+        let mut place =
+            Self { home, wanted, base, inner: None, via, dir, dir_path, name: name.to_vec(), existing, depth };
+        if place.is(FileType::Directory) {
+            let below = place.open_inside();
+            // What we may not enter is nothing that could be restored into; that says why when it is tried.
+            if let (Some(dir), Ok(below)) = (&place.dir, below)
+                && (is_other_mount(dir, &below) || is_mount_root(dir, &place.name))
+            {
+                place.base = (place.path(), Some(Arc::clone(&below)));
+                place.inner = Some(below);
+            }
+        }
+        Ok(place)
+    }
+
+    fn open_inside(&self) -> Result<Arc<OwnedFd>> {
+        let failed = |e: Errno| Error::io("open", self.path())(e.into());
+        let dir = self.dir.as_ref().ok_or(Errno::NOENT).map_err(failed)?;
+        openat(dir, self.name.as_slice(), DIRECTORY, Mode::empty()).map(Arc::new).map_err(failed)
+    }
+
+    /// From now on it is the contents of the directory that change places, not itself.
+    pub fn exchange_contents(&mut self) -> Result<()> {
+        if self.inner.is_none() && self.is(FileType::Directory) {
+            self.inner = Some(self.open_inside()?);
+        }
+        Ok(())
+    }
+
+    /// Checks whether a directory stands there that is exchanged by renaming it.
+    pub fn is_renamed_dir(&self) -> bool {
+        self.is(FileType::Directory) && self.inner.is_none()
+    }
+
+    /// Returns the target's path.
+    pub fn path(&self) -> PathBuf {
+        self.dir_path.join(to_path(&self.name))
+    }
+
+    fn is(&self, kind: FileType) -> bool {
+        self.existing.as_ref().is_some_and(|stat| is_kind(stat, kind))
+    }
+
+    /// Returns the regular file that stands there now.
+    pub fn existing_file(&self) -> Option<&Stat> {
+        self.existing.as_ref().filter(|_| self.is(FileType::RegularFile))
+    }
+
+    /// Returns the directory to find an old tree in, if one stands there.
+    pub fn old_tree(&self) -> Option<&Arc<OwnedFd>> {
+        self.dir.as_ref().filter(|_| self.existing.is_some() && !self.is(FileType::Symlink))
+    }
+
+    /// Returns where the link leads that stands there, for a note.
+    pub fn link_target(&self) -> Option<PathBuf> {
+        let dir = self.dir.as_ref().filter(|_| self.is(FileType::Symlink))?;
+        let target = readlinkat(dir, self.name.as_slice(), Vec::new()).ok()?;
+        Some(to_path(target.as_bytes()).to_path_buf())
+    }
+
+    /// Refuses what can neither be renamed nor have its contents exchanged: a file that is mounted.
+    pub fn refuse_mount(&self) -> Result<()> {
+        let Some(dir) = self.dir.as_ref().filter(|_| self.existing.is_some() && self.inner.is_none()) else {
+            return Ok(());
+        };
+        if is_mount_root(dir, &self.name) { Err(self.mount_error()) } else { Ok(()) }
+    }
+
+    /// Says that the target is a mount and what to do.
+    pub fn mount_error(&self) -> Error {
+        Error::Refused(format!(
+            "{} is a file that is mounted there, which cannot be exchanged for another one; nothing was changed. Mount the directory \
+             that holds it, or restore into another --data-dir",
+            self.path().display()
+        ))
+    }
+
+    /// Returns owner and group of what stands there, else of the directory that holds it.
+    pub fn owner(&self) -> Option<(u32, u32)> {
+        let dir = || self.dir.as_ref().and_then(|dir| statat(dir, ".", AtFlags::empty()).ok());
+        self.existing.filter(|_| !self.is(FileType::Symlink)).or_else(dir).map(|stat| (stat.st_uid, stat.st_gid))
+    }
+
+    /// Returns where things are kept, and how their names begin.
+    fn shelf(&self) -> (Option<&Arc<OwnedFd>>, PathBuf, &[u8]) {
+        match &self.inner {
+            Some(inner) => (Some(inner), self.path(), BASE),
+            None => (self.dir.as_ref(), self.dir_path.clone(), &self.name),
+        }
+    }
+
+    /// Returns the directory where things are kept.
+    pub fn shelf_dir(&self) -> Option<&Arc<OwnedFd>> {
+        self.shelf().0
+    }
+
+    /// Returns the path of something that is kept.
+    pub fn kept_path(&self, name: &[u8]) -> PathBuf {
+        self.shelf().1.join(to_path(name))
+    }
+
+    /// Looks at something that is kept.
+    pub fn kept_stat(&self, name: &[u8]) -> Result<Option<Stat>> {
+        let Some(dir) = self.shelf_dir() else { return Ok(None) };
+        resolve::look(dir, name).map_err(|e| Error::io("look at", self.kept_path(name))(e.into()))
+    }
+
+    /// Returns a name with this ending under which something can be kept, one that nothing has yet, the sidecars' names included.
+    pub fn free_name(&self, ending: &str) -> Result<Vec<u8>> {
+        for n in 0u32.. {
+            let mut kept = [self.shelf().2, ending.as_bytes()].concat();
+            if n > 0 {
+                kept.extend_from_slice(format!(".{n}").as_bytes());
+            }
+            let mut taken = false;
+            for suffix in SIDECARS.iter().map(|suffix| suffix.as_bytes()).chain([&b""[..], PART]) {
+                taken |= self.kept_stat(&[kept.as_slice(), suffix].concat())?.is_some();
+            }
+            if !taken {
+                return Ok(kept);
+            }
+        }
+        Err(Error::Refused(format!("every name like {}{ending} is taken", self.path().display())))
+    }
+
+    /// Returns what earlier restores left beside it: everything called `name.pre-restore…` or `name.undone…`.
+    pub fn kept_before(&self) -> Result<Vec<Vec<u8>>> {
+        let (Some(dir), path, base) = self.shelf() else { return Ok(Vec::new()) };
+        let failed = |e: Errno| Error::io("list", &path)(e.into());
+        let starts = [Side::Before, Side::Restored].map(|side| [base, side.ending().as_bytes()].concat());
+        let mut found = Vec::new();
+        for entry in Dir::read_from(dir).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name().to_bytes();
+            if starts.iter().any(|start| name.starts_with(start)) {
+                found.push(name.to_vec());
+            }
+        }
+        Ok(found)
+    }
+
+    /// Looks at another name in the same directory.
+    pub fn stat_of(&self, name: &[u8]) -> Result<Option<Stat>> {
+        let Some(dir) = &self.dir else { return Ok(None) };
+        resolve::look(dir, name).map_err(|e| Error::io("look at", self.dir_path.join(to_path(name)))(e.into()))
+    }
+
+    /// Returns the names of the sidecars that are there, as suffixes.
+    pub fn sidecars(&self) -> Result<Vec<&'static str>> {
+        let mut found = Vec::new();
+        for suffix in SIDECARS {
+            if self.stat_of(&[self.name.as_slice(), suffix.as_bytes()].concat())?.is_some() {
+                found.push(suffix);
+            }
+        }
+        Ok(found)
+    }
+}

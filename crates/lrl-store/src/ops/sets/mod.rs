@@ -1,0 +1,285 @@
+//! Older sets are removed once a newer one is written: those, and only those, that the store gives back byte for byte. Plan, then apply; whatever
+//! cannot be proved stays, with the reason.
+
+mod remove;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+use std::cmp::Reverse;
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use self::verify::{Set, file_name};
+use super::backup::Options;
+use crate::error::{Error, Result};
+use crate::format::snapshot::Snapshot;
+use crate::fs::space::{Reserve, free_at};
+use crate::id::{PackId, SnapshotId};
+use crate::ops::check;
+use crate::progress::{Observer, Problem};
+use crate::set::archive::deflate::CODER;
+use crate::set::directory;
+use crate::set::layout::Names;
+use crate::set::retention::{Halves, stay_by_worth};
+use crate::set::sha256::sha256_of;
+use crate::store::run_cache::{Cache, Stamp};
+use crate::store::{SnapshotName, Store};
+
+/// The sets of the backup directory, and what became of the older ones.
+#[derive(Debug, Default, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Sets {
+    /// How many there are now; every manifest is one, whoever wrote it.
+    pub count: u64,
+    /// What they take on disk, parts of sets included; a file with several names counts once.
+    pub disk_bytes: u64,
+    /// What is free on their disk.
+    pub free_bytes: u64,
+    /// What was removed, the newest first (in a plan: what would be).
+    pub removed: Vec<Removed>,
+    /// What would have been removed, or is no set of this source, and why it stays.
+    pub kept: Vec<Kept>,
+    /// What should have been removed and could not be; told as problems.
+    #[serde(skip)]
+    pub failed: Vec<Kept>,
+}
+
+/// A set that was removed.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Removed {
+    /// Its timestamp.
+    pub timestamp: String,
+    /// The snapshot that it is made of again.
+    pub snapshot: SnapshotId,
+}
+
+/// A set, or a part of one, that stays.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Kept {
+    /// The name of its manifest, or its timestamp if it has none.
+    pub name: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What to keep, and by which knowledge.
+pub(crate) struct Retire<'a> {
+    store: &'a Store,
+    source: &'a str,
+    out: &'a Path,
+    /// `None` keeps all.
+    newest: Option<NonZeroUsize>,
+    cache: Option<&'a Cache>,
+    /// Packs that are not whole.
+    lost: &'a [PackId],
+    observer: &'a dyn Observer,
+}
+
+/// The set that is in place already, or that a plan supposes.
+pub(crate) enum Newest<'s> {
+    Written(&'s SnapshotName, &'s Snapshot),
+    Supposed(Halves),
+    /// It does not fit yet. Of what stands, the newest of each half stays until it does.
+    Awaited(Halves),
+}
+
+impl<'a> Retire<'a> {
+    /// Takes what a backup into `out` knows.
+    pub fn new(
+        store: &'a Store,
+        options: &'a Options,
+        out: &'a Path,
+        cache: Option<&'a Cache>,
+        lost: &'a [PackId],
+        observer: &'a dyn Observer,
+    ) -> Self {
+        Self { store, source: &options.source, out, newest: options.keep_sets, cache, lost, observer }
+    }
+
+    /// Removes what the set just written makes one too many. What could not be removed is a problem: the backup is whole, but the disk fills.
+    /// `removed` went before it was written. The only error is that the caller asked to stop.
+    pub fn after(
+        &self,
+        name: &SnapshotName,
+        snapshot: &Snapshot,
+        removed: Vec<Removed>,
+        problems: &mut Vec<Problem>,
+    ) -> Result<Option<Sets>> {
+        Ok(match self.run(&Newest::Written(name, snapshot)) {
+            Ok(mut sets) => {
+                sets.removed.extend(removed);
+                for Kept { name, reason } in &sets.failed {
+                    let reason = format!("is an old set that could not be removed: {reason}");
+                    super::backup::report(problems, self.observer, &self.out.join(name), &reason, true);
+                }
+                Some(sets)
+            }
+            Err(Error::Interrupted) => return Err(Error::Interrupted),
+            Err(error) => {
+                let reason = format!("its old sets were not looked at, or not removed: {error}");
+                super::backup::report(problems, self.observer, self.out, &reason, self.newest.is_some());
+                None
+            }
+        })
+    }
+
+    /// Removes what a set that does not fit will make one too many, and says so. The only error is that the caller asked to stop.
+    pub fn make_room(&self, halves: Halves, problems: &mut Vec<Problem>) -> Result<Vec<Removed>> {
+        let removed = match self.run(&Newest::Awaited(halves)) {
+            Ok(sets) => sets.removed,
+            Err(Error::Interrupted) => return Err(Error::Interrupted),
+            // That there is no room is the better reason.
+            Err(_) => Vec::new(),
+        };
+        for Removed { timestamp, snapshot } in &removed {
+            let path = Names::new(self.out, timestamp).manifest;
+            let reason = format!(
+                "was the oldest set, and is removed to make room for the new one; `lrl export {}` makes it again",
+                snapshot.short()
+            );
+            super::backup::report(problems, self.observer, &path, &reason, false);
+        }
+        Ok(removed)
+    }
+
+    /// Removes what `newest` does not keep, and tells how the directory stands then.
+    fn run(&self, newest: &Newest<'_>) -> Result<Sets> {
+        let mut sets = Sets::default();
+        if let Some(count) = self.newest {
+            let found = self.find(count, newest, &mut sets.kept)?;
+            let found = self.lock(found, &mut sets.kept);
+            self.remove(&found, &mut sets);
+        }
+        sets.look(self.out)?;
+        Ok(sets)
+    }
+
+    /// Tells what [`Retire::run`] would do. Nothing is written.
+    pub fn plan(&self, newest: &Newest<'_>) -> Result<Sets> {
+        let mut sets = Sets::default();
+        if let Some(count) = self.newest {
+            let found = self.find(count, newest, &mut sets.kept)?;
+            sets.removed = found.iter().map(Removed::of).collect();
+        }
+        sets.look(self.out)?;
+        Ok(sets)
+    }
+
+    /// Finds the sets that are too many and that the store can give back.
+    fn find(&self, count: NonZeroUsize, newest: &Newest<'_>, kept: &mut Vec<Kept>) -> Result<Vec<Set>> {
+        let known = self.store.snapshot_names(Some(self.source))?;
+        let mut sets = Vec::new();
+        for (stamp, standing) in directory::look(self.out)?.standing {
+            let names = Names::new(self.out, &stamp);
+            match Set::recognise(self.store, self.source, &known, names, &stamp, standing) {
+                Ok(set) => sets.push(set),
+                Err(stays) => kept.push(stays),
+            }
+        }
+        sets.sort_by_key(|set| Reverse((set.name.sequence, set.name.id)));
+        let (retired, mut sets): (Vec<Set>, Vec<Set>) = sets.into_iter().partition(|set| set.retired);
+        let supposed = match newest {
+            Newest::Supposed(halves) | Newest::Awaited(halves) => Some(*halves),
+            Newest::Written(..) => None,
+        };
+        let standing: Vec<(Halves, Halves)> = sets.iter().map(|set| (set.halves(), set.good_halves())).collect();
+        let halves: Vec<(Halves, Halves)> =
+            supposed.map(|halves| (halves, halves)).into_iter().chain(standing.iter().copied()).collect();
+        let mut stay = stay_by_worth(&halves, count).into_iter().skip(usize::from(supposed.is_some()));
+        let mut last = stay_by_worth(&standing, NonZeroUsize::MIN).into_iter();
+        sets.retain(|set| {
+            let written = matches!(newest, Newest::Written(name, _) if name.id == set.name.id);
+            let last = last.next().unwrap_or(true) && matches!(newest, Newest::Awaited(_));
+            !stay.next().unwrap_or(true) && !written && !last
+        });
+        sets.extend(retired);
+        let mut provable = Vec::new();
+        for set in sets {
+            match self.is_untouched(&set)? {
+                Some(reason) => kept.push(set.kept(reason)),
+                None => provable.push(set),
+            }
+        }
+        self.stored(provable, newest, kept)
+    }
+
+    /// Compares every byte of a set with what the snapshot records, and the coder with this build's; says what differs. A file that the cache
+    /// knows to be as it was read or written last is not read again.
+    fn is_untouched(&self, set: &Set) -> Result<Option<String>> {
+        let archive = set.snapshot.uploads.as_ref().and_then(|half| half.archive.as_ref());
+        if let Some(made) = archive.filter(|made| made.coder != CODER) {
+            return Ok(Some(format!("another coder made its archive ({}): an export has other bytes", made.coder)));
+        }
+        if let Some(other) = set.beside.first() {
+            return Ok(Some(format!("{other} stands beside it")));
+        }
+        for (path, _, expected) in set.files() {
+            // Of a set whose removal began a file may be gone already.
+            if set.retired && path.symlink_metadata().is_err() {
+                continue;
+            }
+            let sha256 = match self.cache.and_then(|cache| cache.output_sha256(path)) {
+                Some(sha256) => sha256,
+                None => {
+                    let before = Stamp::of(path);
+                    let sha256 = match sha256_of(path, self.observer) {
+                        Ok((sha256, _)) => sha256,
+                        Err(e) if e.is_final() => return Err(e),
+                        Err(error) => return Ok(Some(error.to_string())),
+                    };
+                    if let (Some(cache), Ok(before), Ok(after)) = (self.cache, before, Stamp::of(path))
+                        && before == after
+                    {
+                        // Also that of an edited one: it is not read again in every run.
+                        let _ = cache.put_output(path, &sha256);
+                    }
+                    sha256
+                }
+            };
+            if sha256 != expected {
+                return Ok(Some(format!("{} was changed: its SHA-256 is not the snapshot's", file_name(path))));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Leaves the sets all of whose chunks are where the store can find them. The packs are not read: that is `check --read-data`.
+    fn stored(&self, sets: Vec<Set>, newest: &Newest<'_>, kept: &mut Vec<Kept>) -> Result<Vec<Set>> {
+        // A half that is the same in the set just written stays there, with the same bytes: nothing depends on the store.
+        let needed = |set: &Set| {
+            let mut needed = set.snapshot.clone();
+            if let Newest::Written(_, newest) = newest {
+                needed.database =
+                    needed.database.filter(|half| newest.database.as_ref().map(|n| n.root) != Some(half.root));
+                needed.uploads =
+                    needed.uploads.filter(|half| newest.uploads.as_ref().map(|n| n.list) != Some(half.list));
+            }
+            (set.name.clone(), needed)
+        };
+        let snapshots: Vec<(SnapshotName, Snapshot)> = sets.iter().map(needed).collect();
+        let damage = check::damage_of(self.store, &snapshots, self.lost, self.observer)?;
+        let mut whole = Vec::new();
+        for (set, damage) in sets.into_iter().zip(damage) {
+            match damage {
+                None => whole.push(set),
+                Some(damage) => kept.push(set.kept(format!("the store cannot give all of it back: {damage}"))),
+            }
+        }
+        Ok(whole)
+    }
+}
+
+impl Sets {
+    fn look(&mut self, out: &Path) -> Result<()> {
+        let shelf = directory::look(out)?;
+        (self.count, self.disk_bytes) = (shelf.sets(), shelf.disk_bytes);
+        self.free_bytes = free_at(out, Reserve::NONE)?.bytes;
+        Ok(())
+    }
+}
+
+impl Removed {
+    fn of(set: &Set) -> Self {
+        Self { timestamp: set.snapshot.timestamp.clone(), snapshot: set.name.id }
+    }
+}

@@ -1,0 +1,84 @@
+//! The removal itself, in the order in which a kill or a power cut at any moment leaves no half of a set that looks like a whole one, and
+//! nothing that the next run does not know.
+
+use std::fs;
+use std::time::Duration;
+
+use super::verify::Set;
+use super::{Kept, Removed, Retire, Sets};
+use crate::backend::Guard;
+use crate::backend::local::{lock_dir, sync_dir};
+use crate::error::{Error, Result};
+use crate::set::directory;
+
+/// A set with the lock on its manifest.
+type Locked = (Set, Option<Box<dyn Guard>>);
+
+impl Retire<'_> {
+    /// Leaves out what a drill or a restore is reading.
+    pub(crate) fn lock(&self, sets: Vec<Set>, kept: &mut Vec<Kept>) -> Vec<Locked> {
+        let mut locked = Vec::new();
+        for set in sets {
+            let path = if set.retired { directory::retired(&set.names.manifest) } else { set.names.manifest.clone() };
+            match lock_dir(&path, Duration::ZERO, &|| false) {
+                Ok(guard) => locked.push((set, guard)),
+                Err(Error::Locked { .. }) => kept.push(set.kept("another lrl is reading it")),
+                Err(error) => kept.push(set.kept(error.to_string())),
+            }
+        }
+        locked
+    }
+
+    /// Removes sets. The manifest loses its name first and goes last: no half of a set is ever listed as a whole one, and what a run that is
+    /// killed leaves is known to the next one.
+    pub(crate) fn remove(&self, sets: &[Locked], report: &mut Sets) {
+        let mut begun = Vec::new();
+        for (set, _) in sets {
+            let hidden = directory::retired(&set.names.manifest);
+            let renamed = if set.retired { Ok(()) } else { fs::rename(&set.names.manifest, &hidden) };
+            match renamed.map_err(Error::io("remove", &set.names.manifest)) {
+                Ok(()) => begun.push((set, hidden)),
+                Err(error) => report.failed.push(set.kept(error.to_string())),
+            }
+        }
+        if begun.is_empty() {
+            return;
+        }
+        // A power cut must not bring a manifest back whose files are gone.
+        if let Err(error) = sync_dir(self.out) {
+            report.failed.extend(begun.iter().map(|(set, _)| set.kept(error.to_string())));
+            return;
+        }
+        begun.retain(|(set, _)| match self.remove_files(set) {
+            Ok(()) => true,
+            Err(error) => {
+                report.failed.push(set.kept(error.to_string()));
+                false
+            }
+        });
+        // Nor may the last word on a set go before its files.
+        let synced = sync_dir(self.out);
+        for (set, hidden) in begun {
+            let gone = synced.as_ref().map_err(Error::again);
+            match gone.and_then(|()| fs::remove_file(&hidden).map_err(Error::io("remove", &hidden))) {
+                Ok(()) => report.removed.push(Removed::of(set)),
+                Err(error) => report.failed.push(set.kept(error.to_string())),
+            }
+        }
+    }
+
+    fn remove_files(&self, set: &Set) -> Result<()> {
+        for (path, _, sha256) in set.files() {
+            let remove = || match fs::remove_file(path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),
+                _ => Ok(()),
+            };
+            let done = match self.cache {
+                Some(cache) => cache.remove_output(path, sha256, remove),
+                None => remove(),
+            };
+            done.map_err(Error::io("remove", path))?;
+        }
+        Ok(())
+    }
+}

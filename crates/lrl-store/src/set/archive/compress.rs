@@ -1,0 +1,168 @@
+//! Owns the making of one segment's compressed bytes, on any of several threads: anew from contents, or from an earlier
+//! archive if its digest holds. Knows nothing of a segment's place.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::deflate::{Coder, crc32, store};
+use super::segments::{Item, Plan, SEGMENT_MAX};
+use super::tar::{self, Header, Type};
+use super::write::{Contents, Record};
+use crate::error::{Error, Result};
+use crate::format::entry::{Entry, Kind};
+use crate::id::Hasher;
+use crate::set::flush::replaced;
+
+/// A segment's compressed bytes.
+pub(crate) struct Made {
+    pub bytes: Vec<u8>,
+    pub crc32: u32,
+    pub plain_len: u64,
+    pub digest: [u8; 32],
+    pub reused: bool,
+}
+
+/// Digest of a segment as its record has it: a record whose fields were mixed up does not pass either.
+fn digest_of(bytes: &[u8], key: &[u8; 32], crc32: u32, plain_len: u64) -> [u8; 32] {
+    let mut hasher = Hasher::new();
+    hasher.update(bytes).update(key).update(&crc32.to_le_bytes()).update(&plain_len.to_le_bytes());
+    hasher.finish()
+}
+
+/// What the workers share.
+pub(crate) struct Workshop<'a> {
+    contents: &'a dyn Contents,
+    stop: AtomicBool,
+    benches: Mutex<Vec<Bench>>,
+}
+
+/// What one worker needs at a time.
+#[derive(Default)]
+struct Bench {
+    coder: Coder,
+    plain: Vec<u8>,
+    out: Vec<u8>,
+    /// How much of `plain` is in `out`.
+    done: usize,
+}
+
+impl<'a> Workshop<'a> {
+    pub fn new(contents: &'a dyn Contents) -> Self {
+        Self { contents, stop: AtomicBool::new(false), benches: Mutex::default() }
+    }
+
+    /// Makes what is not yet begun fail at once.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Makes or reuses one segment.
+    pub fn produce(&self, key: &[u8; 32], plan: &Plan, found: Option<(Arc<File>, Record)>) -> Result<Made> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
+        if let Some(made) = found.and_then(|(archive, record)| reuse(key, &archive, &record)) {
+            return Ok(made);
+        }
+        let mut bench = self.benches.lock().ok().and_then(|mut benches| benches.pop()).unwrap_or_default();
+        let built = bench.build(plan, self.contents);
+        let (crc32, plain_len) = (crc32(&bench.plain), bench.plain.len() as u64);
+        // A copy of the exact length: what waits for its turn must not hold on to a buffer of the greatest.
+        let bytes = bench.out.as_slice().to_vec();
+        if let Ok(mut benches) = self.benches.lock() {
+            benches.push(bench);
+        }
+        built?;
+        let digest = digest_of(&bytes, key, crc32, plain_len);
+        Ok(Made { bytes, crc32, plain_len, digest, reused: false })
+    }
+}
+
+/// Reads a segment from an earlier archive; `None` if it is not there as recorded.
+fn reuse(key: &[u8; 32], archive: &File, record: &Record) -> Option<Made> {
+    let len = usize::try_from(record.len).ok().filter(|_| record.len <= 2 * SEGMENT_MAX)?;
+    let mut bytes = vec![0; len];
+    archive.read_exact_at(&mut bytes, record.offset).ok()?;
+    replaced(archive, record.offset, record.len);
+    let (crc32, plain_len) = (record.crc32, record.plain_len);
+    let digest = digest_of(&bytes, key, crc32, plain_len);
+    (digest == record.digest).then_some(Made { bytes, crc32, plain_len, digest, reused: true })
+}
+
+impl Bench {
+    /// Leaves the segment's plain bytes in `plain` and its compressed bytes in `out`.
+    fn build(&mut self, plan: &Plan, contents: &dyn Contents) -> Result<()> {
+        self.plain.clear();
+        self.out.clear();
+        self.done = 0;
+        match plan {
+            Plan::End => self.plain.extend_from_slice(&tar::END),
+            Plan::Part { len, hole: true, padding, .. } => self.plain.resize(*len as usize + padding, 0),
+            Plan::Part { entry, offset, len, padding, hole: false } => {
+                self.contents(entry, *offset, *len, contents)?;
+                self.plain.resize(self.plain.len() + padding, 0);
+            }
+            Plan::Bundle(items) => {
+                for Item { entry, with_contents } in items {
+                    tar::encode(&header(entry), &mut self.plain);
+                    if *with_contents && entry.size() > 0 {
+                        self.contents(entry, 0, entry.size(), contents)?;
+                        self.plain.resize(self.plain.len() + tar::padding(entry.size()), 0);
+                    }
+                }
+            }
+        }
+        self.deflate_to(self.plain.len())
+    }
+
+    /// Appends a run of a file's bytes to `plain`; what does not compress goes to `out` at once, as stored blocks.
+    fn contents(&mut self, entry: &Entry, offset: u64, len: u64, contents: &dyn Contents) -> Result<()> {
+        let start = self.plain.len();
+        let end = start + len as usize;
+        let plain = &mut self.plain;
+        plain.reserve(len as usize + tar::BLOCK);
+        let wrong =
+            || Error::corrupt(String::from_utf8_lossy(&entry.path), "its contents do not have the listed length");
+        contents.read(entry, offset, len, &mut |run| {
+            if plain.len() + run.len() > end {
+                return Err(wrong());
+            }
+            plain.extend_from_slice(run);
+            Ok(())
+        })?;
+        if self.plain.len() != end {
+            return Err(wrong());
+        }
+        if !self.coder.squeezes(&self.plain[start..end]).map_err(coder_failed)? {
+            self.deflate_to(start)?;
+            store(&self.plain[start..end], &mut self.out);
+            self.done = end;
+        }
+        Ok(())
+    }
+
+    /// Deflates what is not yet in `out`, up to `end`.
+    fn deflate_to(&mut self, end: usize) -> Result<()> {
+        let run = &self.plain[self.done..end];
+        self.done = end;
+        self.coder.deflate(run, &mut self.out).map_err(coder_failed)
+    }
+}
+
+fn coder_failed(source: io::Error) -> Error {
+    Error::Io { op: "compress a segment of", path: "the archive".into(), source }
+}
+
+/// An entry's tar header; a further name has become a regular file before it comes here.
+fn header(entry: &Entry) -> Header<'_> {
+    let (kind, link) = match &entry.kind {
+        Kind::Dir => (Type::Dir, &b""[..]),
+        Kind::Symlink { target } => (Type::Symlink, target.as_slice()),
+        Kind::File { .. } | Kind::Hardlink { .. } => (Type::File, &b""[..]),
+    };
+    let Entry { path, mode, uid, gid, mtime, .. } = entry;
+    Header { path, kind, size: entry.size(), mode: *mode, uid: *uid, gid: *gid, mtime: *mtime, link }
+}

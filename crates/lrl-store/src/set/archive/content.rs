@@ -1,0 +1,117 @@
+//! The archive of a snapshot's list, its contents read from the store and verified on the way.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use super::write;
+use super::write::{Contents, Segments};
+use crate::backend::local::Synced;
+use crate::error::{Error, Result};
+use crate::format::entry::{Content, Entry, Kind, Piece, compare_paths};
+use crate::format::snapshot::Uploads;
+use crate::fs::space::Room;
+use crate::progress::Observer;
+use crate::set::flush::WriteBehind;
+use crate::store::Store;
+use crate::store::prefetch::Ahead;
+use crate::store::tree::Items;
+
+/// Writes the archive beside `name`, under a temporary name.
+pub fn write_archive(
+    store: &Store,
+    uploads: &Uploads,
+    segments: &mut dyn Segments,
+    name: &Path,
+    room: &Room,
+    observer: &dyn Observer,
+) -> Result<(Synced, write::Written)> {
+    let file = WriteBehind::create(name.parent().unwrap_or(Path::new(".")))?;
+    let entries = Ahead::new(store, segments.is_none(), Items::<Entry>::new(store, &uploads.list)?);
+    let contents = StoredContents { store, list: uploads, near: Mutex::default() };
+    let options = write::Options { path: name, workers: rayon::current_num_threads(), room, observer };
+    let mut writer = std::io::BufWriter::with_capacity(256 << 10, file);
+    let written = write::write(entries, &contents, segments, &mut writer, &options)?;
+    let file = writer.into_inner().map_err(|e| Error::io("write", name)(e.into_error()))?;
+    Ok((file.finish()?, written))
+}
+
+/// The contents of a snapshot's list, from the store.
+pub struct StoredContents<'a> {
+    /// The store.
+    pub store: &'a Store,
+    /// The uploads whose list it is.
+    pub list: &'a Uploads,
+    /// The entries that the last look-up read: names of hard links mostly lead to the same place.
+    near: Mutex<Vec<Entry>>,
+}
+
+impl StoredContents<'_> {
+    fn content<'e>(&self, entry: &'e Entry) -> Result<&'e Content> {
+        match &entry.kind {
+            Kind::File { content, .. } => Ok(content),
+            _ => Err(Error::corrupt(String::from_utf8_lossy(&entry.path), "is not a regular file")),
+        }
+    }
+
+    /// Reads a file's contents where the store's cannot be read: from the file that they came from, each piece checked against its id.
+    fn read_upload(
+        &self,
+        entry: &Entry,
+        content: &Content,
+        offset: u64,
+        len: u64,
+        sink: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let (root, below) = entry.path.split_at(entry.path.iter().position(|b| *b == b'/').unwrap_or(entry.path.len()));
+        let root = std::str::from_utf8(root).ok().and_then(|root| self.list.roots.get(root));
+        let below = OsStr::from_bytes(below.strip_prefix(b"/").unwrap_or(below));
+        let path = Path::new(root.map_or("", String::as_str)).join(below);
+        let file = File::open(&path).ok();
+        self.store.read_content_with(content, offset, len, sink, &mut |at, id, len| {
+            let mut bytes = vec![0; len];
+            let same = file.as_ref().is_some_and(|file| file.read_exact_at(&mut bytes, at).is_ok())
+                && self.store.ids().chunk(&bytes) == *id;
+            match same {
+                true => Ok(bytes),
+                // What this run stored it can read back.
+                false => self.store.read(id).map_err(|error| match error {
+                    Error::WriteOnly { .. } => Error::Source {
+                        path: path.clone(),
+                        detail: "has changed since it was stored, and the key only writes: its archive can be made where the store can be read (`lrl export`)".into(),
+                    },
+                    other => other,
+                }),
+            }
+        })
+    }
+}
+
+impl Contents for StoredContents<'_> {
+    fn read(&self, entry: &Entry, offset: u64, len: u64, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let content = self.content(entry)?;
+        if self.store.can_read() {
+            return self.store.read_content(content, offset, len, sink);
+        }
+        self.read_upload(entry, content, offset, len, sink)
+    }
+
+    fn pieces(&self, entry: &Entry, sink: &mut dyn FnMut(Piece) -> Result<()>) -> Result<()> {
+        self.store.each_piece(self.content(entry)?, 0, &mut |_, piece| sink(piece).map(|()| true))
+    }
+
+    fn find(&self, path: &[u8]) -> Result<Option<Entry>> {
+        let mut near = self.near.lock().unwrap_or_else(PoisonError::into_inner);
+        let reaches = near.first().zip(near.last()).is_some_and(|(first, last)| {
+            compare_paths(&first.path, path).is_le() && compare_paths(path, &last.path).is_le()
+        });
+        if !reaches {
+            *near = Items::from_path(self.store, &self.list.list, path)?.into_leaf();
+        }
+        let at = near.binary_search_by(|entry| compare_paths(&entry.path, path));
+        Ok(at.ok().and_then(|at| near.get(at).cloned()))
+    }
+}

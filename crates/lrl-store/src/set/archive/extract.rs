@@ -1,0 +1,148 @@
+//! Owns what becomes of an archive's members: files under a directory, or proof that they could be written. Both check
+//! the same things in the same words, and both tell a watcher each file's SHA-256.
+
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags, open};
+use sha2::{Digest, Sha256};
+
+use super::paths::{Checked, Names, Refusal, check};
+use super::read::{Limit, Member, MemberKind, walk};
+use super::write_tree::{Contents, Disk, Stop};
+use crate::error::{Error, Result};
+use crate::progress::Observer;
+
+/// Is told of every file while an archive is read.
+pub trait Watch {
+    /// A regular member was read whole; `path` is clean and relative.
+    fn file(&mut self, path: &[u8], size_bytes: u64, sha256: &[u8; 32]) -> Result<()>;
+    /// A further name of an earlier file.
+    fn hardlink(&mut self, path: &[u8], target: &[u8]) -> Result<()> {
+        let _ = (path, target);
+        Ok(())
+    }
+    /// A symbolic link with its raw target.
+    fn symlink(&mut self, path: &[u8], target: &[u8]) -> Result<()> {
+        let _ = (path, target);
+        Ok(())
+    }
+}
+
+/// How an archive is unpacked.
+pub struct Options<'a> {
+    /// Gives files to the owners that the archive names (needs root).
+    pub owners: bool,
+    /// Asked with the count of plain bytes so far; an error stops.
+    pub limit: Option<&'a Limit<'a>>,
+    /// Is told of every file; without it no SHA-256 is computed.
+    pub watch: Option<&'a mut dyn Watch>,
+    /// Watches; its phase is the caller's to announce.
+    pub observer: &'a dyn Observer,
+}
+
+/// What an archive holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Regular members; hard links do not count.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Links, symbolic and hard: scripts count some of them as files.
+    pub links: u64,
+    /// Members that could not be given to their owner here, and stayed the caller's.
+    pub not_given: u64,
+}
+
+/// Unpacks `archive` into the empty directory `dest`. Does not sync. After an error, what was written stays there.
+pub fn extract(archive: &Path, dest: &Path, options: &mut Options<'_>) -> Result<Counts> {
+    let mut entries = std::fs::read_dir(dest).map_err(Error::io("read", dest))?;
+    if entries.next().is_some() {
+        return Err(Error::Refused(format!(
+            "{} is not empty: an archive is unpacked into an empty directory",
+            dest.display()
+        )));
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dir = open(dest, flags, Mode::empty()).map_err(|e| Error::io("open", dest)(e.into()))?;
+    extract_into(archive, dir, dest, options)
+}
+
+/// Unpacks `archive` into an open, empty directory, which messages call `dest`.
+pub fn extract_into(archive: &Path, dir: impl AsFd, dest: &Path, options: &mut Options<'_>) -> Result<Counts> {
+    let mut disk = Disk::new(dir, dest, options.owners)?;
+    let counts = read(archive, options, &mut |member, checked, data| disk.write(member, checked, data))?;
+    let not_given = disk.finish()?;
+    Ok(Counts { not_given, ..counts })
+}
+
+/// Does all that [`extract`] does but for writing.
+pub fn verify(archive: &Path, options: &mut Options<'_>) -> Result<Counts> {
+    let mut names = Names::new();
+    read(archive, options, &mut |member, checked, data| {
+        let taken = match names.take(member, checked) {
+            Ok(taken) => taken,
+            Err(_) => {
+                names = remembered(archive, names.count())?;
+                names.take(member, checked).unwrap_or(Ok(()))
+            }
+        };
+        taken.map_err(Stop::Member)?;
+        while data.run()?.is_some() {}
+        Ok(())
+    })
+}
+
+/// Reads the first `count` members once more, for their names.
+fn remembered(archive: &Path, count: u64) -> Result<Names> {
+    let mut names = Names::remember();
+    let done = walk(archive, &|_| Ok(()), &mut |member, _| {
+        if names.count() == count {
+            return Err(Error::Interrupted);
+        }
+        let refused = |why: Refusal| refuse(archive, member, &why);
+        let checked = check(member).map_err(refused)?;
+        names.take(member, &checked).unwrap_or(Ok(())).map_err(refused)
+    });
+    match done {
+        Err(Error::Interrupted) if names.count() == count => Ok(names),
+        other => other.map(|()| names),
+    }
+}
+
+fn refuse(archive: &Path, member: &Member, why: &str) -> Error {
+    Error::corrupt(archive.display(), format!("its member {} {why}", String::from_utf8_lossy(&member.path)))
+}
+
+type Write<'w> = dyn FnMut(&Member, &Checked, &mut Contents<'_, '_, '_>) -> Result<(), Stop> + 'w;
+
+/// The walk that both verbs share.
+fn read(archive: &Path, options: &mut Options<'_>, write: &mut Write<'_>) -> Result<Counts> {
+    let mut counts = Counts::default();
+    let observer = options.observer;
+    let watch = &mut options.watch;
+    let limit = |total| options.limit.map_or(Ok(()), |limit| limit(total));
+    walk(archive, &limit, &mut |member, data| {
+        let checked = check(member).map_err(|why| refuse(archive, member, &why))?;
+        let is_file = member.kind == MemberKind::File;
+        let sha256 = (is_file && watch.is_some()).then(Sha256::new);
+        let mut contents = Contents { data, sha256, observer };
+        write(member, &checked, &mut contents).map_err(|stop| match stop {
+            Stop::Member(why) => refuse(archive, member, &why),
+            Stop::Engine(error) => error,
+        })?;
+        if is_file {
+            counts.files += 1;
+            counts.bytes += member.size;
+            observer.advance(0, 1);
+        }
+        counts.links += u64::from(matches!(member.kind, MemberKind::Hardlink | MemberKind::Symlink));
+        match (&mut *watch, contents.sha256) {
+            (Some(watch), Some(sha256)) => watch.file(&checked.path, member.size, &sha256.finalize().into()),
+            (Some(watch), None) if member.kind == MemberKind::Hardlink => watch.hardlink(&checked.path, &checked.link),
+            (Some(watch), None) if member.kind == MemberKind::Symlink => watch.symlink(&checked.path, &checked.link),
+            _ => Ok(()),
+        }
+    })?;
+    Ok(counts)
+}

@@ -1,0 +1,13 @@
+//! The `.tar.gz` of a set: written by splicing compressed segments, read in bounded memory.
+
+pub(crate) mod compress;
+pub mod content;
+pub mod deflate;
+pub mod extract;
+pub mod headers;
+pub(crate) mod paths;
+pub mod read;
+pub(crate) mod segments;
+pub mod tar;
+pub mod write;
+pub(crate) mod write_tree;

@@ -1,0 +1,127 @@
+//! What stands in a backup directory, by the names of its files: sets, parts of sets, and what stands beside them. Opens none of them.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::layout::{ASSETS, DATABASE, MANIFEST};
+use crate::error::{Error, Result};
+
+/// A manifest that begins so is of a set whose removal has begun: it is no longer a set, and its other files are still named somewhere.
+const RETIRED_PREFIX: &str = ".retired-";
+
+/// What has one timestamp in its names.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// A manifest is there.
+    pub manifest: bool,
+    /// A manifest of a set whose removal has begun is there.
+    pub retired: bool,
+    /// A database or an archive is there.
+    pub files: bool,
+    /// Names of other files that hold the timestamp, as `lrl_db_….sqlite-wal` does.
+    pub beside: Vec<String>,
+}
+
+/// A backup directory.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Shelf {
+    /// By timestamp, or whatever stands in the names in its place.
+    pub standing: BTreeMap<String, Standing>,
+    /// What all sets and parts of sets take on disk; a file with several names counts once, one that shares blocks by reflink in full.
+    pub disk_bytes: u64,
+}
+
+impl Shelf {
+    /// Counts the sets: every manifest is one.
+    pub fn sets(&self) -> u64 {
+        self.standing.values().filter(|standing| standing.manifest).count() as u64
+    }
+}
+
+/// Returns where the manifest of a set stands while the set is being removed.
+pub fn retired(manifest: &Path) -> PathBuf {
+    let name = manifest.file_name().unwrap_or_default().to_string_lossy();
+    manifest.with_file_name(format!("{RETIRED_PREFIX}{name}"))
+}
+
+/// Looks at the names in a directory, and at the sizes of what belongs to sets.
+pub fn look(dir: &Path) -> Result<Shelf> {
+    let mut shelf = Shelf::default();
+    let mut seen = HashSet::new();
+    let mut others = Vec::new();
+    for entry in fs::read_dir(dir).map_err(Error::io("list", dir))? {
+        let entry = entry.map_err(Error::io("list", dir))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let manifest = name.strip_prefix(RETIRED_PREFIX).unwrap_or(&name);
+        if let Some(stamp) = DATABASE.stamp(&name).or_else(|| ASSETS.stamp(&name)) {
+            shelf.standing.entry(stamp.into()).or_default().files = true;
+        } else if let Some(stamp) = MANIFEST.stamp(manifest) {
+            let standing = shelf.standing.entry(stamp.into()).or_default();
+            if manifest.len() == name.len() { standing.manifest = true } else { standing.retired = true }
+        } else {
+            others.push(name);
+            continue;
+        }
+        match entry.metadata() {
+            Ok(meta) if seen.insert((meta.dev(), meta.ino())) => shelf.disk_bytes += meta.blocks() * 512,
+            // Removed since it was listed.
+            _ => {}
+        }
+    }
+    for name in others {
+        if let Some(standing) = stamp_in(&name).and_then(|stamp| shelf.standing.get_mut(stamp)) {
+            standing.beside.push(name);
+        }
+    }
+    shelf.standing.values_mut().for_each(|standing| standing.beside.sort_unstable());
+    Ok(shelf)
+}
+
+/// Finds the first `YYYYMMDD_HHMMSS` in a name.
+fn stamp_in(name: &str) -> Option<&str> {
+    let is_stamp = |part: &&str| {
+        part.bytes().enumerate().all(|(at, byte)| if at == 8 { byte == b'_' } else { byte.is_ascii_digit() })
+    };
+    (0..name.len()).filter_map(|at| name.get(at..at + 15)).find(is_stamp)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{look, retired, stamp_in};
+    use std::fs;
+    use std::path::Path;
+
+    #[test]
+    fn names_are_put_together_by_timestamp_and_links_count_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, len: usize| fs::write(dir.path().join(name), vec![1; len]).unwrap();
+        write("lrl_db_20260114_120000.sqlite", 5000);
+        write("lrl_assets_20260114_120000.tar.gz", 100_000);
+        write("backup_manifest_20260114_120000.json", 10);
+        write("lrl_db_20260114_120000.sqlite-wal", 10);
+        write("lrl_db_20260115_120000.sqlite", 0);
+        write(".retired-backup_manifest_20260113_120000.json", 10);
+        write("notes of 20260101_000000", 1 << 20);
+        fs::create_dir(dir.path().join("store")).unwrap();
+        let once = look(dir.path()).unwrap();
+        let first = dir.path().join("lrl_assets_20260114_120000.tar.gz");
+        fs::hard_link(first, dir.path().join("lrl_assets_20260115_120000.tar.gz")).unwrap();
+        let shelf = look(dir.path()).unwrap();
+        assert!(shelf.disk_bytes == once.disk_bytes && (105_000..200_000).contains(&shelf.disk_bytes), "{shelf:?}");
+        assert_eq!((shelf.sets(), shelf.standing.len()), (1, 3));
+        let of = |stamp: &str| shelf.standing[stamp].clone();
+        assert_eq!(of("20260114_120000").beside, ["lrl_db_20260114_120000.sqlite-wal"]);
+        assert!(of("20260115_120000").files && !of("20260115_120000").manifest);
+        assert!(of("20260113_120000").retired && !of("20260113_120000").manifest);
+    }
+
+    #[test]
+    fn a_timestamp_is_found_in_any_name() {
+        assert_eq!(stamp_in("ä20260114_120000.x"), Some("20260114_120000"));
+        assert_eq!(stamp_in("lrl_db_2026011_1200001"), None);
+        assert_eq!(stamp_in(""), None);
+        assert_eq!(retired(Path::new("b/m.json")), Path::new("b/.retired-m.json"));
+    }
+}

@@ -1,0 +1,66 @@
+//! Owns the way of a set's large files to the disk: what is written goes there while the rest is being made, so that the last sync
+//! waits for little. Never decides what a file is called.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use crate::backend::local::{Synced, temporary_file};
+use crate::error::{Error, Result};
+
+/// So many bytes are left for one flush: fewer make more journal commits, more leave the disk idle.
+const FLUSH_BYTES: usize = 8 << 20;
+
+/// A new file, being written.
+pub(crate) struct WriteBehind {
+    file: tempfile::NamedTempFile,
+    unflushed: usize,
+    flush: SyncSender<()>,
+    thread: JoinHandle<io::Result<()>>,
+}
+
+impl WriteBehind {
+    /// Makes a temporary file in `dir`.
+    pub fn create(dir: &Path) -> Result<Self> {
+        let file = temporary_file(dir)?;
+        let same = file.as_file().try_clone().map_err(Error::io("open", file.path()))?;
+        // One flush may wait while another is under way; a third would find nothing to do that the second does not.
+        let (flush, asked) = sync_channel(1);
+        let thread = std::thread::spawn(move || asked.into_iter().try_for_each(|()| same.sync_data()));
+        Ok(Self { file, unflushed: 0, flush, thread })
+    }
+
+    /// Waits until the disk has every byte. A flush that failed counts: the system tells of it only once.
+    pub fn finish(self) -> Result<Synced> {
+        let Self { file, flush, thread, .. } = self;
+        drop(flush);
+        let flushed = thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread that flushes it died")));
+        flushed.map_err(Error::io("sync", file.path()))?;
+        Synced::new(file)
+    }
+}
+
+impl Write for WriteBehind {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.as_file_mut().write(bytes)?;
+        self.unflushed += written;
+        if self.unflushed >= FLUSH_BYTES && self.flush.try_send(()).is_ok() {
+            self.unflushed = 0;
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Lets the system forget a range of an earlier file that was read to write a new one with the same bytes: the new one takes its place in
+/// memory, where it would else push the application's own pages out.
+pub(crate) fn replaced(earlier: &File, offset: u64, len: u64) {
+    let len = std::num::NonZeroU64::new(len);
+    // Only advice: a file system that does not take it keeps the pages.
+    let _ = len.map(|len| rustix::fs::fadvise(earlier, offset, Some(len), rustix::fs::Advice::DontNeed));
+}

@@ -1,0 +1,24 @@
+//! Everything that touches SQLite files: the consistent image of the live database, the proof that it has not changed, and the
+//! careful look into a copy. Owns rusqlite for application data; never writes to the application's files.
+//!
+//! One rule binds the whole module: within this process, no file descriptor on the live database is opened or closed while a SQLite
+//! connection to it is open, because closing any descriptor drops all of the process's POSIX locks on the file.
+
+mod connect;
+pub mod image;
+pub mod inspect;
+mod pages;
+mod plain_file;
+mod read;
+mod shm;
+pub mod state;
+
+pub use image::{Image, ImageSink, Method, ReadOptions, read_image};
+pub use inspect::{AssetRow, AssetRows, Inspector, Integrity, Orphans, TableRows, Tables, Value, check_query};
+pub use plain_file::COPIES;
+pub use shm::index_growth;
+pub(crate) use state::used_pages;
+pub use state::{State, observe};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,66 @@
+//! Records of checks in the store. Removes only those that a newer record replaces.
+
+use super::Store;
+use crate::backend::{Source, collect};
+use crate::error::{Error, Result};
+use crate::format::check::{self, Check, Depth};
+use crate::id::CheckId;
+
+/// The name of a check's record, taken apart.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CheckName {
+    /// When the check began, in seconds since 1970.
+    pub time: u64,
+    /// The record's id.
+    pub id: CheckId,
+}
+
+impl CheckName {
+    /// Returns the object's name.
+    pub fn object(&self) -> String {
+        format!("checks/{:016x}-{}", self.time, self.id)
+    }
+
+    /// Takes an object's name apart; `None` for what is no record's name.
+    pub(crate) fn parse(object: &str) -> Option<Self> {
+        let (time, id) = object.strip_prefix("checks/")?.split_once('-')?;
+        let time = u64::from_str_radix(time, 16).ok().filter(|_| time.len() == 16)?;
+        Some(Self { time, id: CheckId::from_hex(id).ok()? })
+    }
+}
+
+impl Store {
+    /// Writes a check's record, and removes those that it replaces: all older ones if every pack was read, else older ones that found
+    /// nothing and read no more.
+    pub(crate) fn add_check(&self, check: &Check) -> Result<CheckName> {
+        let (id, bytes) = check::encode(check, self.ids())?;
+        let name = CheckName { time: u64::try_from(check.time.secs).unwrap_or_default(), id };
+        self.storage.write_new(&name.object(), Source::Bytes(&bytes))?;
+        for other in self.check_names()?.into_iter().filter(|other| *other != name) {
+            let read_more = |old: &Check| check.depth == Depth::All || old.passed && old.depth <= check.depth;
+            let replaced = |old: &Check| old.time <= check.time && read_more(old);
+            if self.check_record(&other).is_ok_and(|old| replaced(&old)) {
+                self.storage.remove(&other.object())?;
+            }
+        }
+        Ok(name)
+    }
+
+    /// Lists the names of the records of checks, oldest first.
+    pub fn check_names(&self) -> Result<Vec<CheckName>> {
+        let mut names = collect(&*self.storage, "checks", CheckName::parse)?;
+        names.sort();
+        Ok(names)
+    }
+
+    /// Reads one record, verified against its name.
+    pub fn check_record(&self, name: &CheckName) -> Result<Check> {
+        let object = name.object();
+        let shown = self.storage.describe_object(&object);
+        let found = check::decode(&self.storage.read(&object)?, &name.id, self.ids(), &shown)?;
+        if u64::try_from(found.time.secs).unwrap_or_default() != name.time {
+            return Err(Error::corrupt(shown, "has another record's name"));
+        }
+        Ok(found)
+    }
+}

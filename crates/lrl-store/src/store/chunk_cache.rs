@@ -1,0 +1,43 @@
+//! Chunks that were decoded as bases of others, for the neighbours that have the same bases: after a `VACUUM` most have. Bounded in bytes;
+//! never believed, a reader checks what it gets.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::id::ChunkId;
+
+/// All of them together hold at most so many bytes.
+const MAX_BYTES: usize = 8 << 20;
+
+/// Decoded chunks; the first to come is the first to go.
+#[derive(Default)]
+pub(crate) struct Bases(Mutex<Held>);
+
+#[derive(Default)]
+struct Held {
+    chunks: HashMap<ChunkId, Arc<Vec<u8>>>,
+    order: VecDeque<ChunkId>,
+    bytes: usize,
+}
+
+impl Bases {
+    pub fn get(&self, id: &ChunkId) -> Option<Arc<Vec<u8>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).chunks.get(id).cloned()
+    }
+
+    pub fn keep(&self, id: &ChunkId, plain: &Arc<Vec<u8>>) {
+        if plain.len() > MAX_BYTES / 16 {
+            return;
+        }
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.chunks.insert(*id, Arc::clone(plain)).is_none() {
+            held.order.push_back(*id);
+            held.bytes += plain.len();
+        }
+        while held.bytes > MAX_BYTES
+            && let Some(first) = held.order.pop_front()
+        {
+            held.bytes -= held.chunks.remove(&first).map_or(0, |chunk| chunk.len());
+        }
+    }
+}

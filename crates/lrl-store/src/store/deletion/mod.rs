@@ -1,0 +1,6 @@
+//! Deletion in a store without locks: one prune at a time, and what writers must not depend on meanwhile.
+//! `docs/FORMAT.md` has the protocol.
+
+pub mod pending;
+pub(crate) mod prune_lease;
+pub(crate) mod reaches;

@@ -1,0 +1,182 @@
+//! Who prunes a store that has no locks: an object that only one can make. Claims are numbered, and the highest number has the store; one
+//! that its run left behind is outbid by the next number. Holds nothing but the claim.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use crate::backend::{Guard, LockMode, collect};
+use crate::error::{Error, Result};
+use crate::format::entry::Time;
+use crate::store::Store;
+
+/// The directory of claims.
+pub(crate) const CLAIMS: &str = "claims";
+/// A claim this old is dead: a run that lives so long notices that it was outbid, and stops.
+const DEAD_AFTER: Duration = Duration::from_secs(24 * 3600);
+/// Nobody is still trying after so long.
+const OLD_PROBE: Duration = Duration::from_secs(3600);
+/// What the last claim of this machine was, beside its copies of the store.
+const OURS: &str = "prune-claim";
+
+/// Who claims, and when.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Document {
+    format: u32,
+    /// For people.
+    owner: String,
+    /// Random, so that a run knows its own claim.
+    token: String,
+    written: Time,
+}
+
+/// A claim that is held; dropping it gives the store back.
+pub(crate) struct Claim<'s> {
+    store: &'s Store,
+    number: u64,
+    bytes: Vec<u8>,
+    // Runs of one machine queue here, so that what it left behind is known to be dead.
+    _queue: Option<Box<dyn Guard>>,
+}
+
+/// Now, by the clock of this machine, and of the one that keeps the objects.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Now {
+    pub here: Time,
+    pub there: Option<SystemTime>,
+}
+
+impl Now {
+    /// Returns how old an object is that says itself when it was written: the less of what both clocks say, so that no wrong one makes
+    /// anything older than it is.
+    pub fn age(&self, store: &Store, object: &str, written: Time) -> Result<Duration> {
+        let here = Duration::from_secs(u64::try_from(self.here.secs.saturating_sub(written.secs)).unwrap_or_default());
+        let Some(now) = self.there else { return Ok(here) };
+        let there = store.storage.modified(object)?.map(|at| now.duration_since(at).unwrap_or_default());
+        Ok(there.map_or(here, |there| there.min(here)))
+    }
+}
+
+fn name(number: u64) -> String {
+    format!("{CLAIMS}/prune-{number:016x}")
+}
+
+fn number(name: &str) -> Option<u64> {
+    let digits = name.strip_prefix(CLAIMS)?.strip_prefix("/prune-")?;
+    u64::from_str_radix(digits, 16).ok().filter(|_| digits.len() == 16)
+}
+
+/// Says whether an object's name is one that a claim has, or what is left of a try whether the storage keeps the first.
+pub(crate) fn is_object_name(object: &str) -> bool {
+    number(object).is_some() || object.strip_prefix(CLAIMS).is_some_and(|rest| rest.starts_with("/probe-"))
+}
+
+/// Returns the name of an object for trying, which nobody has.
+pub(crate) fn probe_name(token: &str) -> String {
+    format!("{CLAIMS}/probe-{token}")
+}
+
+impl Store {
+    /// Claims the store for pruning; the storage must keep the first of two that make one object.
+    pub(crate) fn claim(
+        &self,
+        owner: &str,
+        token: &str,
+        now: &Now,
+        wait: Duration,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<Claim<'_>> {
+        let queue = self.storage.lock("lock-prune", LockMode::Exclusive, wait, interrupted)?;
+        let note = self.storage.cache_dir().filter(|_| queue.is_some()).map(|dir| dir.join(OURS));
+        let last = self.claims()?.last().copied();
+        if let Some(last) = last {
+            self.refuse_living(last, note.as_ref(), now)?;
+        }
+        let document = Document { format: 1, owner: owner.into(), token: token.into(), written: now.here };
+        let bytes = serde_json::to_vec(&document).map_err(|e| Error::corrupt("a new claim", e.to_string()))?;
+        if let Some(note) = &note {
+            // Before the claim: a note without one does no harm.
+            std::fs::write(note, &bytes).map_err(Error::io("write", note))?;
+        }
+        let number = last.map_or(1, |last| last + 1);
+        if !self.storage.create_new(&name(number), &bytes)? {
+            return Err(Error::Locked { what: format!("the pruning of {}", self.storage.describe()) });
+        }
+        let claim = Claim { store: self, number, bytes, _queue: queue };
+        for old in self.claims()?.into_iter().filter(|old| *old < number) {
+            self.storage.remove(&name(old))?;
+        }
+        self.remove_old_probes(now)?;
+        Ok(claim)
+    }
+
+    /// Removes what runs left that were killed while they tried the storage.
+    fn remove_old_probes(&self, now: &Now) -> Result<()> {
+        for probe in collect(&*self.storage, CLAIMS, |name| number(name).is_none().then(|| name.to_string()))? {
+            let at = match self.storage.modified(&probe) {
+                Err(Error::Missing { .. }) => continue,
+                at => at?,
+            };
+            let age = now.there.zip(at).map(|(now, at)| now.duration_since(at).unwrap_or_default());
+            if is_object_name(&probe) && age.is_none_or(|age| age >= OLD_PROBE) {
+                self.storage.remove(&probe)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Fails where the run that made a claim may be alive.
+    fn refuse_living(&self, last: u64, note: Option<&PathBuf>, now: &Now) -> Result<()> {
+        let bytes = match self.storage.read(&name(last)) {
+            // Its run has ended since.
+            Err(Error::Missing { .. }) => return Ok(()),
+            bytes => bytes?,
+        };
+        if note.is_some_and(|note| std::fs::read(note).is_ok_and(|ours| ours == bytes)) {
+            return Ok(());
+        }
+        let object = self.storage.describe_object(&name(last));
+        let document: Document =
+            serde_json::from_slice(&bytes).map_err(|e| Error::corrupt(&object, format!("is no claim: {e}")))?;
+        if now.age(self, &name(last), document.written)? >= DEAD_AFTER {
+            return Ok(());
+        }
+        let since = document.written.stamp().unwrap_or_default();
+        Err(Error::Locked {
+            what: format!(
+                "the pruning of {} (claimed by {} since {since} UTC; where that run is dead its claim {object} ends after 24 hours)",
+                self.storage.describe(),
+                document.owner
+            ),
+        })
+    }
+
+    fn claims(&self) -> Result<Vec<u64>> {
+        let mut numbers = collect(&*self.storage, CLAIMS, number)?;
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+}
+
+impl Claim<'_> {
+    /// Fails where another run has taken the store over, because this one took so long.
+    pub fn check(&self) -> Result<()> {
+        let storage = &self.store.storage;
+        let is_last = self.store.claims()?.last() == Some(&self.number);
+        match if is_last { storage.read(&name(self.number)) } else { Ok(Vec::new()) } {
+            Ok(bytes) if bytes == self.bytes => Ok(()),
+            Err(e) if e.is_final() => Err(e),
+            _ => Err(Error::Refused(format!(
+                "{}: another prune has taken this one for dead and goes on in its place; nothing more was removed",
+                storage.describe()
+            ))),
+        }
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        let _ = self.store.storage.remove(&name(self.number));
+    }
+}

@@ -1,0 +1,90 @@
+//! Records of drills in the store: small objects beside the snapshots, by source and time. Never deletes one.
+
+use super::Store;
+use crate::backend::{Source, collect};
+use crate::error::{Error, Result};
+use crate::format::drill::{self, Drill};
+use crate::id::DrillId;
+
+/// The name of a drill's record, taken apart.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DrillName {
+    /// The source whose backup was drilled.
+    pub source: String,
+    /// When the drill ended, in seconds since 1970.
+    pub finished: u64,
+    /// The record's id.
+    pub id: DrillId,
+}
+
+impl DrillName {
+    /// Returns the object's name.
+    pub fn object(&self) -> String {
+        format!("drills/{}/{:016x}-{}", self.source, self.finished, self.id)
+    }
+
+    /// Takes an object's name apart; `None` for what is no record's name.
+    pub(crate) fn parse(object: &str) -> Option<Self> {
+        let mut parts = object.strip_prefix("drills/")?.split('/');
+        let (source, file, None) = (parts.next()?, parts.next()?, parts.next()) else { return None };
+        let (finished, id) = file.split_once('-')?;
+        let finished = u64::from_str_radix(finished, 16).ok().filter(|_| finished.len() == 16)?;
+        Some(Self { source: source.into(), finished, id: DrillId::from_hex(id).ok()? })
+    }
+}
+
+impl Store {
+    /// Writes a drill's record.
+    pub fn add_drill(&self, drill: &Drill) -> Result<DrillName> {
+        let (id, bytes) = drill::encode(drill, self.ids())?;
+        let finished = u64::try_from(drill.finished.secs).unwrap_or_default();
+        let name = DrillName { source: drill.source.clone(), finished, id };
+        self.storage.write_new(&name.object(), Source::Bytes(&bytes))?;
+        Ok(name)
+    }
+
+    /// Lists the names of a source's drills, oldest first. Names tell the second: those of one second are ordered by what the records say.
+    pub fn drill_names(&self, source: &str) -> Result<Vec<DrillName>> {
+        let mut names = collect(&*self.storage, &format!("drills/{source}"), DrillName::parse)?;
+        names.sort();
+        for same in names.chunk_by_mut(|a, b| a.finished == b.finished).filter(|same| same.len() > 1) {
+            let mut keyed = Vec::with_capacity(same.len());
+            for name in &*same {
+                let nanos = match self.drill(name) {
+                    Ok(drill) => Some(drill.finished.nanos),
+                    Err(error) if error.is_final() => return Err(error),
+                    // It is no word on anything.
+                    Err(_) => None,
+                };
+                keyed.push((nanos, name.clone()));
+            }
+            keyed.sort();
+            same.iter_mut().zip(keyed).for_each(|(place, (_, name))| *place = name);
+        }
+        Ok(names)
+    }
+
+    /// Reads the newest record of a source's drills that can be read; `None` where there is none.
+    pub(crate) fn last_drill(&self, source: &str) -> Result<Option<(DrillId, Drill)>> {
+        for name in self.drill_names(source)?.into_iter().rev() {
+            match self.drill(&name) {
+                Ok(drill) => return Ok(Some((name.id, drill))),
+                Err(error) if error.is_final() => return Err(error),
+                Err(_) => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads one record, verified against its name.
+    pub fn drill(&self, name: &DrillName) -> Result<Drill> {
+        let object = name.object();
+        let found =
+            drill::decode(&self.storage.read(&object)?, &name.id, self.ids(), &self.storage.describe_object(&object))?;
+        let finished = u64::try_from(found.finished.secs).unwrap_or_default();
+        if found.source != name.source || finished != name.finished {
+            return Err(Error::corrupt(self.storage.describe_object(&object), "stands under another record's name"));
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,346 @@
+//! Looking chunks up in index files, and merging those files by streaming. Never holds a whole index.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::backend::{Source, Storage, hash_start};
+use crate::error::{Error, Result};
+use crate::format::index::{self, Encoder, Layout, Located};
+use crate::format::pack::Record;
+use crate::id::{ChunkId, IndexId, PackId};
+
+/// The store keeps at most so many index files; one more and the small ones are merged.
+pub const MAX_FILES: usize = 16;
+/// Decoded blocks kept per index file at least: about 1 MiB in all with [`MAX_FILES`] of them.
+const CACHED_BLOCKS: usize = 12;
+/// Decoded blocks kept of all index files together, about 4 MiB: deltas over deltas look many chunks up.
+pub(super) const SHARED_BLOCKS: usize = 512;
+
+/// Where one copy of a chunk stands.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The pack.
+    pub pack: PackId,
+    /// Byte offset in it.
+    pub offset: u64,
+    /// How it is encoded.
+    pub record: Record,
+}
+
+/// Where a record stands: tells one copy of a chunk from every other without holding ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Slot {
+    /// The first bytes of the index's id; 0 for what was read from the packs themselves.
+    pub file: u64,
+    /// The record's number there; numbers have gaps, but are at most 128 times the index's blocks.
+    pub at: u64,
+}
+
+impl Slot {
+    /// Says whether no index lists it: it was read from the packs themselves.
+    pub fn is_salvaged(self) -> bool {
+        self.file == 0
+    }
+}
+
+/// One copy of a chunk.
+#[derive(Debug, Clone)]
+pub struct Copy {
+    /// Its record.
+    pub slot: Slot,
+    /// Where its bytes are.
+    pub place: Place,
+}
+
+/// A block of 4096 bytes holds 79 records at most.
+const BLOCK_SLOTS: u64 = 128;
+
+/// An open index file.
+pub struct IndexFile {
+    name: String,
+    tag: u64,
+    layout: Layout,
+    packs: Vec<PackId>,
+    cache: Mutex<HashMap<u32, Arc<Vec<Located>>>>,
+    cached_blocks: AtomicUsize,
+}
+
+/// Returns the object's name of an index.
+pub fn object_name(id: &IndexId) -> String {
+    format!("index/{id}")
+}
+
+/// Says whether an object's name is one that an index can have; whatever else lies there is none.
+pub fn is_object_name(name: &str) -> bool {
+    name.strip_prefix("index/").is_some_and(|id| IndexId::from_hex(id).is_ok())
+}
+
+impl IndexFile {
+    /// Reads an index's trailer and table of packs.
+    pub fn open(storage: &dyn Storage, name: &str) -> Result<Self> {
+        let object = storage.describe_object(name);
+        let len = storage.len(name)?;
+        let short = || Error::corrupt(&object, "ends too early");
+        let at = len.checked_sub((index::TRAILER_LEN + index::HEADER.len()) as u64).ok_or_else(short)?;
+        let trailer = storage.read_range(name, at + index::HEADER.len() as u64, index::TRAILER_LEN)?;
+        let header = storage.read_range(name, 0, index::HEADER.len())?;
+        if header != index::HEADER {
+            // A later version has a digest that fits; a damaged one has not.
+            return Err(if header.starts_with(b"LRLI") && digest(storage, name, len - 32)? == *name {
+                Error::Unsupported { what: format!("the format of {object}") }
+            } else {
+                Error::corrupt(&object, "does not begin like an index")
+            });
+        }
+        let stated = name.rsplit('/').next().unwrap_or_default();
+        let id = IndexId::from_hex(stated)?;
+        if !trailer.ends_with(id.as_bytes()) {
+            return Err(Error::corrupt(&object, "its digest does not match its name"));
+        }
+        let layout = Layout::decode(&trailer, len, &object)?;
+        let (at, table_len) = layout.pack_table();
+        let packs = index::decode_packs(&storage.read_range(name, at, table_len)?);
+        let tag = u64::from_be_bytes(*id.as_bytes().first_chunk().unwrap_or(&[0; 8]));
+        let cached_blocks = AtomicUsize::new(CACHED_BLOCKS);
+        Ok(Self { name: name.into(), tag, layout, packs, cache: Mutex::default(), cached_blocks })
+    }
+
+    /// Returns the object's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Keeps more decoded blocks, of about 6 KiB each: for a caller that looks most chunks up.
+    pub fn keep_blocks(&self, blocks: usize) {
+        self.cached_blocks.store(blocks.max(CACHED_BLOCKS), Ordering::Relaxed);
+    }
+
+    /// Returns how many chunks it lists.
+    pub fn records(&self) -> u64 {
+        self.layout.records
+    }
+
+    /// Returns the packs it speaks of.
+    pub fn packs(&self) -> &[PackId] {
+        &self.packs
+    }
+
+    /// Finds one copy of a chunk.
+    pub fn find(&self, storage: &dyn Storage, id: &ChunkId) -> Result<Option<Copy>> {
+        let Some((number, block)) = self.find_block(storage, id)? else { return Ok(None) };
+        let at = block.partition_point(|located| located.record.id < *id);
+        block.get(at).map(|located| self.copy(number, at, located)).transpose()
+    }
+
+    /// Finds every copy of a chunk.
+    pub fn find_all(&self, storage: &dyn Storage, id: &ChunkId) -> Result<Vec<Copy>> {
+        let mut copies = Vec::new();
+        let Some((mut number, mut block)) = self.find_block(storage, id)? else { return Ok(copies) };
+        while number > 0 && block.first().is_some_and(|first| first.record.id == *id) {
+            let before = self.block(storage, number - 1)?;
+            if before.last().is_none_or(|last| last.record.id != *id) {
+                break;
+            }
+            (number, block) = (number - 1, before);
+        }
+        loop {
+            for (at, located) in block.iter().enumerate().filter(|(_, located)| located.record.id == *id) {
+                copies.push(self.copy(number, at, located)?);
+            }
+            let goes_on = block.last().is_some_and(|last| last.record.id == *id) && number + 1 < self.layout.blocks;
+            if !goes_on {
+                return Ok(copies);
+            }
+            number += 1;
+            block = self.block(storage, number)?;
+        }
+    }
+
+    fn copy(&self, block: u32, at: usize, located: &Located) -> Result<Copy> {
+        let slot = Slot { file: self.tag, at: u64::from(block) * BLOCK_SLOTS + at as u64 };
+        Ok(Copy { slot, place: self.place(located)? })
+    }
+
+    /// Finds a block in which the chunk stands.
+    fn find_block(&self, storage: &dyn Storage, id: &ChunkId) -> Result<Option<(u32, Arc<Vec<Located>>)>> {
+        // Ids are uniform, so their value tells where they stand: interpolation needs two or three blocks where bisection needs twenty.
+        let value = |id: &ChunkId| u64::from_be_bytes(*id.as_bytes().first_chunk().unwrap_or(&[0; 8]));
+        let target = value(id);
+        let (mut low, mut high) = (0i64, i64::from(self.layout.blocks) - 1);
+        let (mut low_value, mut high_value) = (0u64, u64::MAX);
+        for step in 0.. {
+            if low > high {
+                return Ok(None);
+            }
+            let span = (high - low + 1) as u128;
+            let share = u128::from(target.saturating_sub(low_value)) * span
+                / (u128::from(high_value.saturating_sub(low_value)) + 1);
+            let guess = if step < 8 { low + share.min(span - 1) as i64 } else { (low + high) / 2 };
+            let block = self.block(storage, guess as u32)?;
+            let (Some(first), Some(last)) = (block.first(), block.last()) else { return Ok(None) };
+            if *id < first.record.id {
+                (high, high_value) = (guess - 1, value(&first.record.id));
+            } else if *id > last.record.id {
+                (low, low_value) = (guess + 1, value(&last.record.id));
+            } else {
+                let holds = block.binary_search_by(|located| located.record.id.cmp(id)).is_ok();
+                return Ok(holds.then_some((guess as u32, block)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn place(&self, located: &Located) -> Result<Place> {
+        let pack = self
+            .packs
+            .get(located.pack as usize)
+            .ok_or_else(|| Error::corrupt(&self.name, "names a pack that it does not list"))?;
+        Ok(Place { pack: *pack, offset: u64::from(located.offset), record: located.record.clone() })
+    }
+
+    fn block(&self, storage: &dyn Storage, block: u32) -> Result<Arc<Vec<Located>>> {
+        let cached = |cache: &HashMap<u32, Arc<Vec<Located>>>| cache.get(&block).map(Arc::clone);
+        if let Some(found) = cached(&self.cache.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return Ok(found);
+        }
+        let bytes = storage.read_range(&self.name, self.layout.block_offset(block), self.layout.block_len(block))?;
+        let decoded = Arc::new(index::decode_block(&bytes, &self.layout, &storage.describe_object(&self.name))?);
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if cache.len() >= self.cached_blocks.load(Ordering::Relaxed) {
+            cache.clear();
+        }
+        cache.insert(block, Arc::clone(&decoded));
+        Ok(decoded)
+    }
+
+    /// Walks all records in order of their chunks' ids; a block that cannot be read is one error among them.
+    pub fn stream<'a>(&'a self, storage: &'a dyn Storage) -> impl Iterator<Item = Result<Copy>> + 'a {
+        (0..self.layout.blocks).flat_map(move |block| {
+            let bytes = storage.read_range(&self.name, self.layout.block_offset(block), self.layout.block_len(block));
+            let decoded =
+                bytes.and_then(|bytes| index::decode_block(&bytes, &self.layout, &storage.describe_object(&self.name)));
+            match decoded {
+                Ok(records) => {
+                    records.iter().enumerate().map(|(at, located)| self.copy(block, at, located)).collect::<Vec<_>>()
+                }
+                Err(e) => vec![Err(e)],
+            }
+        })
+    }
+
+    /// Checks the whole file against its name.
+    pub fn verify(&self, storage: &dyn Storage) -> Result<()> {
+        if self.name == digest(storage, &self.name, self.layout.file_len - 32)? {
+            Ok(())
+        } else {
+            Err(Error::corrupt(storage.describe_object(&self.name), "does not match its digest"))
+        }
+    }
+}
+
+/// Returns the name that the first `end` bytes of an index give it.
+fn digest(storage: &dyn Storage, name: &str, end: u64) -> Result<String> {
+    Ok(object_name(&IndexId::from_bytes(hash_start(storage, name, end)?)))
+}
+
+/// Writes one index of records that come in order of their ids; returns it opened, and its length in bytes.
+pub fn write(
+    storage: &dyn Storage,
+    packs: Vec<PackId>,
+    records: impl Iterator<Item = Result<Located>>,
+) -> Result<(IndexFile, u64)> {
+    let mut spool = storage.spool_document("index")?;
+    let room = storage.room();
+    let mut len = 0u64;
+    let (mut encoder, head) = Encoder::new(&packs);
+    let mut out = std::io::BufWriter::with_capacity(64 << 10, &mut spool);
+    let mut write = |bytes: &[u8]| {
+        len += bytes.len() as u64;
+        room.spend(bytes.len() as u64)?;
+        out.write_all(bytes).map_err(Error::io("write a new index in", storage.describe()))
+    };
+    write(&head)?;
+    for located in records {
+        if let Some(block) = encoder.push(&located?) {
+            write(&block)?;
+        }
+    }
+    let (tail, id) = encoder.finish();
+    write(&tail)?;
+    out.flush().map_err(Error::io("write a new index in", storage.describe()))?;
+    drop(out);
+    let name = object_name(&id);
+    storage.write_new(&name, Source::Spool(spool))?;
+    Ok((IndexFile::open(storage, &name)?, len))
+}
+
+/// Walks all chunks in order of their ids, each with all its copies by pack and offset; a copy that several files list comes once for
+/// each of them.
+pub fn groups<'a>(
+    storage: &'a dyn Storage,
+    files: &'a [Arc<IndexFile>],
+) -> impl Iterator<Item = Result<Vec<Copy>>> + 'a {
+    let mut streams: Vec<_> = files.iter().map(|file| file.stream(storage).peekable()).collect();
+    std::iter::from_fn(move || {
+        let mut least: Option<ChunkId> = None;
+        for stream in &mut streams {
+            match stream.peek() {
+                Some(Ok(copy)) if least.is_none_or(|id| copy.place.record.id < id) => {
+                    least = Some(copy.place.record.id)
+                }
+                Some(Err(_)) => return stream.next().map(|failed| failed.map(|copy| vec![copy])),
+                _ => {}
+            }
+        }
+        let least = least?;
+        let mut group = Vec::new();
+        for stream in &mut streams {
+            while let Some(Ok(copy)) = stream.next_if(|next| next.as_ref().is_ok_and(|c| c.place.record.id == least)) {
+                group.push(copy);
+            }
+        }
+        group.sort_by_key(|copy| (copy.place.pack, copy.place.offset));
+        Some(Ok(group))
+    })
+}
+
+/// Writes one index that says what `files` say; a chunk that several list is kept once for each different place.
+pub fn merge(storage: &dyn Storage, files: &[Arc<IndexFile>]) -> Result<(IndexFile, u64)> {
+    let packs = files.iter().flat_map(|file| file.packs.iter().copied()).collect();
+    select(storage, files, packs, &mut |_| Ok(()))
+}
+
+/// Writes one index of what `keep` leaves of each chunk's copies; they must stand in `packs`.
+pub fn select(
+    storage: &dyn Storage,
+    files: &[Arc<IndexFile>],
+    mut packs: Vec<PackId>,
+    keep: &mut dyn FnMut(&mut Vec<Copy>) -> Result<()>,
+) -> Result<(IndexFile, u64)> {
+    packs.sort_unstable();
+    packs.dedup();
+    let number: HashMap<PackId, u32> = packs.iter().enumerate().map(|(i, id)| (*id, i as u32)).collect();
+    let located = |copy: Copy| {
+        let Place { pack, offset, record } = copy.place;
+        let numbers = number.get(&pack).copied().zip(u32::try_from(offset).ok());
+        let (pack, offset) = numbers.ok_or_else(|| Error::corrupt(pack, "cannot be named by an index"))?;
+        Ok(Located { pack, offset, record })
+    };
+    let selected = groups(storage, files).flat_map(|group| {
+        let left = group.and_then(|mut copies| {
+            keep(&mut copies)?;
+            copies.dedup_by_key(|copy| (copy.place.pack, copy.place.offset));
+            Ok(copies)
+        });
+        match left {
+            Ok(copies) => copies.into_iter().map(located).collect(),
+            Err(e) => vec![Err(e)],
+        }
+    });
+    write(storage, packs, selected)
+}
+
+#[cfg(test)]
+mod tests;

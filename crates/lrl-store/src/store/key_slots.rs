@@ -1,0 +1,349 @@
+//! The slots of an encrypted store: opening it, and adding, listing and removing who may. Slots are objects like others, but sealed by
+//! themselves; the master key in them never changes, so who has seen it once has it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::read_config;
+use crate::backend::encrypted::Veil;
+use crate::backend::{Source, Storage, collect};
+use crate::crypt::{Bundle, Class, Keys, new_secret};
+use crate::error::{Error, Result};
+use crate::format::config::{self, Config};
+use crate::format::entry::Time;
+use crate::format::key::{Credential, MAX_BYTES, Slot};
+use crate::id::Hasher;
+
+/// So many slots are tried: each may take a derivation.
+const MOST_SLOTS: usize = 64;
+/// Under these names the slot that opened the store last is kept near at hand, so that opening it again is no request.
+const KEPT: [&str; 2] = ["slot-of-a-passphrase", "slot-of-a-key-file"];
+
+/// A slot and its name.
+#[derive(Debug, Clone)]
+pub struct Named {
+    /// The object's name.
+    pub name: String,
+    /// The slot.
+    pub slot: Slot,
+}
+
+impl Named {
+    /// Returns the digits of its name.
+    pub fn id(&self) -> &str {
+        self.name.strip_prefix("keys/").unwrap_or(&self.name)
+    }
+
+    /// Returns its first digits, for people.
+    pub fn short(&self) -> &str {
+        self.id().get(..8).unwrap_or(&self.name)
+    }
+}
+
+/// An encrypted store that was opened.
+pub struct Opened {
+    /// What the credential opens.
+    pub bundle: Bundle,
+    /// The slot that it opened.
+    pub slot: Named,
+}
+
+fn slot_name(bytes: &[u8]) -> String {
+    let id = crate::id::ChunkId::from_bytes(Hasher::new().update(bytes).finish());
+    format!("keys/{id}")
+}
+
+/// Creates an encrypted store where there is none, which this credential opens.
+pub fn create(
+    storage: &dyn Storage,
+    store_id: [u8; 32],
+    credential: &Credential,
+    label: &str,
+    now: Time,
+) -> Result<Named> {
+    let bundle = Bundle::Full(new_secret()?);
+    // The config comes last: before it there is no store.
+    let slot = write(storage, &store_id, &bundle, credential, label, now)?;
+    storage.write_new("config", Source::Bytes(&config::encode(&Config::encrypted(store_id))?))?;
+    Ok(slot)
+}
+
+fn write(
+    storage: &dyn Storage,
+    store_id: &[u8; 32],
+    bundle: &Bundle,
+    credential: &Credential,
+    label: &str,
+    now: Time,
+) -> Result<Named> {
+    let slot = Slot::new(store_id, bundle, credential, label, now)?;
+    let bytes = slot.encode()?;
+    let name = slot_name(&bytes);
+    storage.write_new(&name, Source::Bytes(&bytes))?;
+    Ok(Named { name, slot })
+}
+
+/// Says whether what is there is an encrypted store.
+pub fn is_encrypted(storage: &dyn Storage) -> Result<bool> {
+    Ok(read_config(storage)?.is_encrypted())
+}
+
+/// Returns the id of the store that is there.
+pub fn store_id(storage: &dyn Storage) -> Result<String> {
+    Ok(read_config(storage)?.store_id)
+}
+
+fn slot_names(storage: &dyn Storage) -> Result<Vec<String>> {
+    let mut names = collect(storage, "keys", |name| Some(name.to_string()))?;
+    names.truncate(MOST_SLOTS);
+    Ok(names)
+}
+
+/// Lists the slots, by name.
+pub fn slots(storage: &dyn Storage) -> Result<Vec<Named>> {
+    let names = slot_names(storage)?;
+    let read = |name: String| {
+        let object = storage.describe_object(&name);
+        let bytes = storage.read_up_to(&name, 0, MAX_BYTES + 1)?;
+        Ok(Named { slot: Slot::decode(&bytes, &object)?, name })
+    };
+    names.into_iter().map(read).collect()
+}
+
+/// Opens the slot that is for this credential. [`Error::WrongKey`] if there is none.
+pub fn open(storage: &dyn Storage, credential: Option<&Credential>) -> Result<Opened> {
+    open_store(storage, Some(read_config(storage)?.id()?), credential, Near::IfThere)
+}
+
+/// Whether a slot that is kept near at hand opens the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Near {
+    /// Only if it is still in the store: a key that was removed opens it no more.
+    IfThere,
+    /// At once: for a backup, of which each request counts. It adds to the store, and the bucket's own key says whether it may.
+    Trusted,
+}
+
+/// Where the config is lost, each slot says itself which store it is of: what it opens shows whether that is true.
+fn open_store(
+    storage: &dyn Storage,
+    store_id: Option<[u8; 32]>,
+    credential: Option<&Credential>,
+    near_is: Near,
+) -> Result<Opened> {
+    let wrong = |reason: &str| Error::WrongKey { store: storage.describe(), reason: reason.into() };
+    let credential = credential.ok_or_else(|| wrong("no key was given"))?;
+    let kept_name = match credential {
+        Credential::Passphrase(_) => KEPT[0],
+        Credential::File(_) => KEPT[1],
+    };
+    let open = |slot: Named| {
+        let store_id = store_id.map_or_else(|| slot.slot.id(), Ok)?;
+        let bundle = slot.slot.open(&store_id, credential, &storage.describe_object(&slot.name))?;
+        Ok(bundle.map(|bundle| Opened { bundle, slot }))
+    };
+    let near = storage
+        .kept(kept_name)
+        .and_then(|bytes| Some(Named { slot: Slot::decode(&bytes, kept_name).ok()?, name: slot_name(&bytes) }));
+    let near = match near {
+        Some(slot) if near_is == Near::IfThere => match storage.len(&slot.name) {
+            Ok(_) => Some(slot),
+            Err(Error::Missing { .. }) => None,
+            Err(error) => return Err(error),
+        },
+        near => near,
+    };
+    if let Some(opened) = near.and_then(|slot| open(slot).ok().flatten()) {
+        return Ok(opened);
+    }
+    let mut damaged = None;
+    let names = slot_names(storage)?;
+    if names.is_empty() {
+        return Err(wrong("its directory `keys` is empty: the recovery sheet shows the file that belongs there"));
+    }
+    for name in names {
+        let object = storage.describe_object(&name);
+        let bytes = storage.read_up_to(&name, 0, MAX_BYTES + 1)?;
+        let found = Slot::decode(&bytes, &object).and_then(|slot| open(Named { name, slot }));
+        match found {
+            Ok(Some(opened)) => {
+                storage.keep(kept_name, &bytes);
+                return Ok(opened);
+            }
+            Ok(None) => {}
+            // Another slot may be the right one.
+            Err(error @ (Error::Corrupt { .. } | Error::Unsupported { .. })) => damaged = damaged.or(Some(error)),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(damaged.map_or_else(
+        || wrong("the key that was given does not open it"),
+        |error| wrong(&format!("the key that was given opens no slot that can be read ({error})")),
+    ))
+}
+
+/// Opens what a storage holds: an encrypted store with its keys, a plain one as it is. Caches of a local one go to `cache`, since they hold
+/// names in the clear.
+pub fn unveil(
+    storage: Arc<dyn Storage>,
+    credential: Option<&Credential>,
+    near: Near,
+    cache: impl FnOnce(&str) -> Option<PathBuf>,
+) -> Result<Arc<dyn Storage>> {
+    let config = match read_config(&*storage) {
+        Ok(config) => config,
+        // Whoever opens the store is told, and a repair needs its keys. With a key nothing is ever taken for a plain store here: the next look
+        // may be shown one.
+        Err(error @ (Error::Corrupt { .. } | Error::NoStore { .. })) if credential.is_some() => {
+            if slot_names(&*storage)?.is_empty() {
+                return Err(error);
+            }
+            let Opened { bundle, slot } = open_store(&*storage, None, credential, near)?;
+            return Ok(Arc::new(Veil::new(storage, Keys::new(slot.slot.id()?, &bundle), None)));
+        }
+        Err(Error::Corrupt { .. } | Error::NoStore { .. } | Error::Unsupported { .. }) if credential.is_none() => {
+            return Ok(storage);
+        }
+        Err(error) => return Err(error),
+    };
+    if !config.is_encrypted() {
+        return match credential {
+            None => Ok(storage),
+            Some(_) => Err(not_encrypted(&storage.describe())),
+        };
+    }
+    let opened = open_store(&*storage, Some(config.id()?), credential, near)?;
+    let cache = if storage.is_remote() { None } else { cache(&config.store_id) };
+    let keys = Keys::new(config.id()?, &opened.bundle);
+    Ok(Arc::new(Veil::new(storage, keys, cache)))
+}
+
+/// A key was given, so what follows is expected to be encrypted.
+pub fn not_encrypted(store: &str) -> Error {
+    Error::Refused(format!(
+        "{store} is not encrypted, though a key was given: nothing was done. If it should be, somebody has put another store in its place, or it \
+         was made without `lrl init --encrypt`; if it should not, take the key away (LRL_PASSWORD_FILE, LRL_PASSWORD_COMMAND, LRL_KEY_FILE, lrl.toml)"
+    ))
+}
+
+/// Adds a slot of the opened one's class, or of the writer's.
+pub fn add(
+    storage: &dyn Storage,
+    opened: &Opened,
+    class: Class,
+    credential: &Credential,
+    label: &str,
+    now: Time,
+) -> Result<Named> {
+    let bundle = match (class, opened.bundle.class()) {
+        (Class::Writer, _) => opened.bundle.to_writer(),
+        (Class::Full, Class::Full) => opened.bundle.clone(),
+        (Class::Full, Class::Writer) => {
+            return Err(Error::Refused(
+                "a key that only writes cannot make one that reads; use the store's own key".into(),
+            ));
+        }
+    };
+    let store_id = read_config(storage)?.id()?;
+    for slot in slots(storage)? {
+        // Which of two slots one credential opens would be left to chance, and removing one would keep nobody out.
+        if slot.slot.open(&store_id, credential, &storage.describe_object(&slot.name))?.is_some() {
+            return Err(Error::Refused(format!(
+                "this passphrase or key file opens the store already, as key {}",
+                slot.short()
+            )));
+        }
+    }
+    write(storage, &store_id, &bundle, credential, label, now)
+}
+
+/// Removes a slot by its first digits; the last one that reads everything stays. Who only writes removes no other key than the own one.
+pub fn remove(storage: &dyn Storage, opened: &Opened, wanted: &str) -> Result<Named> {
+    let slots = slots(storage)?;
+    let digits = |slot: &Named| !wanted.is_empty() && slot.id().starts_with(wanted);
+    let found: Vec<&Named> = slots.iter().filter(|slot| digits(slot)).collect();
+    let [slot] = found.as_slice() else {
+        let text = if found.is_empty() { "no key begins with" } else { "several keys begin with" };
+        return Err(Error::NotFound(format!("{text} `{wanted}`; `lrl key list` shows them")));
+    };
+    if opened.bundle.class() == Class::Writer && slot.name != opened.slot.name {
+        return Err(Error::WriteOnly { object: storage.describe_object(&slot.name) });
+    }
+    let others = slots.iter().filter(|other| other.name != slot.name && other.slot.class == Class::Full);
+    if slot.slot.class == Class::Full && others.count() == 0 {
+        return Err(Error::Refused("this is the last key that reads the store: without it nobody ever could; add another one first (`lrl key add`)".into()));
+    }
+    storage.remove(&slot.name)?;
+    // A copy near at hand would go on opening the store here.
+    storage.drop_copies();
+    Ok((*slot).clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use zeroize::Zeroizing;
+
+    use super::{Near, add, create, open, remove, slots, unveil};
+    use crate::backend::memory::Memory;
+    use crate::backend::{Source, Storage};
+    use crate::crypt::Class;
+    use crate::error::Error;
+    use crate::format::entry::Time;
+    use crate::format::key::Credential;
+
+    const NOW: Time = Time { secs: 1, nanos: 0 };
+
+    fn passphrase(text: &str) -> Credential {
+        Credential::Passphrase(Zeroizing::new(text.as_bytes().to_vec()))
+    }
+
+    #[test]
+    fn keys_are_added_and_removed_and_the_last_one_stays() {
+        let storage: Arc<dyn Storage> = Arc::new(Memory::default());
+        create(&*storage, [1; 32], &passphrase("first"), "", NOW).unwrap();
+        let wrong = |result: Result<_, Error>| matches!(result.map(drop), Err(Error::WrongKey { .. }));
+        assert!(wrong(open(&*storage, None)) && wrong(open(&*storage, Some(&passphrase("other")))));
+        let opened = open(&*storage, Some(&passphrase("first"))).unwrap();
+        assert!(matches!(remove(&*storage, &opened, &opened.slot.name["keys/".len()..]), Err(Error::Refused(_))));
+        let file = Credential::from_key_file(&"ab".repeat(32)).unwrap();
+        add(&*storage, &opened, Class::Writer, &file, "server", NOW).unwrap();
+        add(&*storage, &opened, Class::Full, &passphrase("second"), "", NOW).unwrap();
+        assert_eq!(slots(&*storage).unwrap().len(), 3);
+        remove(&*storage, &opened, &opened.slot.name["keys/".len()..]).unwrap();
+        assert!(wrong(open(&*storage, Some(&passphrase("first")))));
+        let second = open(&*storage, Some(&passphrase("second"))).unwrap();
+        assert_eq!(*second.bundle.to_bytes(), *opened.bundle.to_bytes());
+        let writer = open(&*storage, Some(&file)).unwrap();
+        assert_eq!(writer.bundle.class(), Class::Writer);
+        assert!(matches!(add(&*storage, &writer, Class::Full, &file, "", NOW), Err(Error::Refused(_))));
+    }
+
+    #[test]
+    fn a_store_that_is_not_what_was_expected_is_refused() {
+        let plain: Arc<dyn Storage> = Arc::new(Memory::default());
+        crate::store::create(&*plain, [1; 32]).unwrap();
+        assert!(unveil(Arc::clone(&plain), None, Near::IfThere, |_| None).unwrap().keys().is_none());
+        assert!(matches!(unveil(plain, Some(&passphrase("x")), Near::IfThere, |_| None), Err(Error::Refused(_))));
+        let sealed: Arc<dyn Storage> = Arc::new(Memory::default());
+        create(&*sealed, [1; 32], &passphrase("x"), "", NOW).unwrap();
+        assert!(matches!(unveil(Arc::clone(&sealed), None, Near::IfThere, |_| None), Err(Error::WrongKey { .. })));
+        assert!(unveil(sealed, Some(&passphrase("x")), Near::IfThere, |_| None).unwrap().keys().is_some());
+    }
+
+    #[test]
+    fn without_a_key_a_store_whose_config_is_damaged_or_lost_is_left_to_whoever_opens_or_repairs_it() {
+        let plain: Arc<dyn Storage> = Arc::new(Memory::default());
+        assert!(unveil(Arc::clone(&plain), None, Near::IfThere, |_| None).unwrap().keys().is_none());
+        assert!(matches!(
+            unveil(Arc::clone(&plain), Some(&passphrase("x")), Near::IfThere, |_| None),
+            Err(Error::NoStore { .. })
+        ));
+        crate::store::create(&*plain, [1; 32]).unwrap();
+        plain.remove("config").unwrap();
+        plain.write_new("config", Source::Bytes(b"no config")).unwrap();
+        assert!(unveil(Arc::clone(&plain), None, Near::IfThere, |_| None).unwrap().keys().is_none());
+        assert!(matches!(unveil(plain, Some(&passphrase("x")), Near::IfThere, |_| None), Err(Error::Corrupt { .. })));
+    }
+}

@@ -1,0 +1,181 @@
+//! The index against the packs that are there, before a backup relies on either: packs that it names but that are gone or cut short, and
+//! packs that it should name. One look at each file's end; of a remote pack, which appears whole or not at all, its length is enough.
+
+use std::collections::HashSet;
+use std::sync::PoisonError;
+
+use super::pack_scan::{directory, pack_id};
+use crate::backend::collect;
+use crate::error::{Error, Result};
+use crate::format::index::Located;
+use crate::format::pack::{FOOTER_LEN, directory_offset};
+use crate::id::{PackId, RepairId};
+use crate::progress::{Observer, checkpoint};
+use crate::store::write::MAX_PENDING;
+use crate::store::{Store, index};
+
+/// Where index and packs differ.
+pub(crate) struct Survey {
+    /// Packs that the index names and that cannot be whole, in order.
+    pub lost: Vec<PackId>,
+    /// Packs that are there and in no index that can be read.
+    pub unlisted: HashSet<PackId>,
+    /// Records of repairs that found something lost.
+    pub repairs: Vec<RepairId>,
+}
+
+impl Store {
+    /// Returns the packs that index files name, each once, in order.
+    pub(crate) fn listed_packs(&self) -> Vec<PackId> {
+        let mut listed: Vec<PackId> = self.indexes().iter().flat_map(|file| file.packs().to_vec()).collect();
+        listed.sort_unstable();
+        listed.dedup();
+        listed
+    }
+
+    /// Compares the index's packs with those that are there.
+    pub(crate) fn survey(&self) -> Result<Survey> {
+        let listed = self.listed_packs();
+        let mut whole = vec![false; listed.len()];
+        let mut unlisted = HashSet::new();
+        self.storage.list("packs", &mut |name, len| {
+            match pack_id(name).map(|id| listed.binary_search(&id).map_err(|_| id)) {
+                Some(Ok(at)) => whole[at] = self.has_footer(name, len)?,
+                Some(Err(id)) => _ = unlisted.insert(id),
+                None => {}
+            }
+            Ok(())
+        })?;
+        // What a prune has deleted, or is about to, an index may still name: nothing needs it.
+        let candidates = self.candidates()?;
+        unlisted.retain(|id| !candidates.has(id));
+        let lost = listed
+            .into_iter()
+            .zip(whole)
+            .filter(|(id, whole)| !whole && !candidates.has(id))
+            .map(|(id, _)| id)
+            .collect();
+        Ok(Survey { lost, unlisted, repairs: self.repairs()? })
+    }
+
+    fn has_footer(&self, name: &str, len: u64) -> Result<bool> {
+        let Some(at) = len.checked_sub(FOOTER_LEN as u64) else { return Ok(false) };
+        if self.storage.is_remote() {
+            return Ok(true);
+        }
+        let footer = self.storage.read_range(name, at, FOOTER_LEN);
+        match footer.and_then(|footer| directory_offset(&footer, len, name)) {
+            Ok(_) => Ok(true),
+            Err(Error::Missing { .. } | Error::Corrupt { .. }) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// If a snapshot names one of the `unlisted` packs, an index was lost: writes it again, from the directories of all of them, because
+    /// snapshots also need packs of others that are forgotten. Returns how many it lists.
+    pub(crate) fn list_again(&self, mut unlisted: HashSet<PackId>, observer: &dyn Observer) -> Result<usize> {
+        if unlisted.is_empty() {
+            return Ok(0);
+        }
+        let names_one = |unlisted: &HashSet<PackId>| -> Result<bool> {
+            for name in self.snapshot_names(None)?.iter().rev().take_while(|_| !unlisted.is_empty()) {
+                checkpoint(observer)?;
+                match self.snapshot(name) {
+                    Ok(snapshot) if snapshot.packs.iter().any(|pack| unlisted.contains(pack)) => return Ok(true),
+                    Ok(_) | Err(Error::Corrupt { .. } | Error::Missing { .. }) => {}
+                    Err(e) => return Err(e),
+                }
+            }
+            Ok(false)
+        };
+        if !names_one(&unlisted)? {
+            return Ok(0);
+        }
+        // A run that has ended meanwhile wrote its index before its snapshot.
+        self.reload_indexes()?;
+        self.listed_packs().iter().for_each(|pack| _ = unlisted.remove(pack));
+        if !names_one(&unlisted)? {
+            return Ok(0);
+        }
+        // One that cannot say what it holds stays as it is; `check` names it.
+        let unlisted: Vec<PackId> = unlisted.into_iter().collect();
+        Ok(unlisted.len() - self.index_packs(&unlisted, observer)?.len())
+    }
+
+    /// Lists packs in the index, as their own directories say; returns those whose directories are damaged or gone.
+    pub(crate) fn index_packs(&self, packs: &[PackId], observer: &dyn Observer) -> Result<Vec<PackId>> {
+        let (mut damaged, mut listed, mut records) = (Vec::new(), Vec::new(), Vec::new());
+        for id in packs {
+            checkpoint(observer)?;
+            let found = match directory(&*self.storage, id) {
+                Err(Error::Corrupt { .. } | Error::Missing { .. } | Error::Unsupported { .. }) => {
+                    damaged.push(*id);
+                    continue;
+                }
+                other => other?,
+            };
+            let pack = listed.len() as u32;
+            records.extend(found.into_iter().map(|(offset, record)| Located { pack, offset: offset as u32, record }));
+            listed.push(*id);
+            if records.len() >= MAX_PENDING {
+                self.write_index(std::mem::take(&mut listed), std::mem::take(&mut records))?;
+            }
+        }
+        if !listed.is_empty() {
+            self.write_index(listed, records)?;
+        }
+        *self.salvage.write().unwrap_or_else(PoisonError::into_inner) = None;
+        Ok(damaged)
+    }
+
+    /// Lists the names of all index files, whether or not they can be read.
+    pub(crate) fn index_names(&self) -> Result<Vec<String>> {
+        collect(&*self.storage, "index", |name| index::is_object_name(name).then(|| name.to_string()))
+    }
+
+    /// Writes the index anew, from the directories of `packs`. The files in `before` go into quarantine, whatever they say, others go for
+    /// good; returns the names of the former, old and new. A failure before that changes nothing.
+    pub(crate) fn rebuild_indexes(
+        &self,
+        packs: &[PackId],
+        before: &[String],
+        observer: &dyn Observer,
+    ) -> Result<Vec<(String, String)>> {
+        let mut old = self.index_names()?;
+        self.indexes.write().unwrap_or_else(PoisonError::into_inner).clear();
+        let written = self.index_packs(packs, observer).and_then(|unread| match unread.first() {
+            None => Ok(()),
+            Some(id) => Err(Error::corrupt(
+                self.storage.describe_object(&crate::store::pack_name(id)),
+                "its directory cannot be read: the index was left as it is",
+            )),
+        });
+        if let Err(error) = written {
+            // True, but it must not take the room until the next try.
+            let new = self.indexes();
+            let _ = new
+                .iter()
+                .filter(|file| old.iter().all(|old| old != file.name()))
+                .try_for_each(|file| self.storage.remove(file.name()));
+            self.reload_indexes()?;
+            return Err(error);
+        }
+        let new = self.indexes();
+        old.retain(|old| new.iter().all(|file| file.name() != old));
+        let (known, ours): (Vec<_>, Vec<_>) = old.into_iter().partition(|name| before.contains(name));
+        ours.iter().try_for_each(|name| self.storage.remove(name))?;
+        let moved = known.into_iter().map(|name| self.set_aside(&name).map(|to| (name, to))).collect::<Result<_>>()?;
+        self.storage.sync("index")?;
+        self.damaged.write().unwrap_or_else(PoisonError::into_inner).clear();
+        Ok(moved)
+    }
+
+    /// Writes an index of these records, in any order; returns its length in bytes.
+    pub(crate) fn write_index(&self, packs: Vec<PackId>, mut records: Vec<Located>) -> Result<u64> {
+        self.check_writable()?;
+        records.sort_unstable_by_key(|located| located.record.id);
+        let (file, len) = index::write(&*self.storage, packs, records.into_iter().map(Ok))?;
+        self.add_index(file)?;
+        Ok(len)
+    }
+}

@@ -1,0 +1,119 @@
+//! What packs say for themselves, for when no sound index lists them: their directories, in a temporary database on disk, so that
+//! memory does not grow with them. Reads packs only, writes nothing to the store.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
+use rusqlite::{Connection, params};
+
+use crate::backend::Storage;
+use crate::error::{Error, Result};
+use crate::format::bytes::Reader;
+use crate::format::pack::{self, FOOTER_LEN, HEADER, Record};
+use crate::id::{ChunkId, PackId};
+use crate::store::index::{Copy, Place, Slot};
+use crate::store::pack_name;
+
+/// The chunks of packs that no index speaks for.
+pub(crate) struct Salvage {
+    db: Mutex<Connection>,
+}
+
+/// Reads a pack's directory: each chunk's offset and record, in order; the chunks fill the pack without gaps.
+pub(crate) fn directory(storage: &dyn Storage, id: &PackId) -> Result<Vec<(u64, Record)>> {
+    let name = pack_name(id);
+    let object = storage.describe_object(&name);
+    let (at, tail) = read_tail(storage, &name, &object)?;
+    let keys = storage.keys();
+    let head = storage.read_range(&name, 0, pack::head_len(keys))?;
+    match keys {
+        Some(keys) => pack::open_tail(keys, &head, &tail, at, &object),
+        None => pack::decode_tail(&head, &tail, at, &object),
+    }
+}
+
+/// Reads what can be told apart in a damaged pack's directory: nothing of it is certain until its chunk has been verified.
+pub(crate) fn damaged_directory(storage: &dyn Storage, id: &PackId) -> Result<Vec<(u64, Record)>> {
+    let name = pack_name(id);
+    match read_tail(storage, &name, &name) {
+        // Without its tag nothing of a sealed one is believed.
+        Ok(_) if storage.keys().is_some() => Ok(Vec::new()),
+        Ok((at, tail)) => Ok(pack::decode_damaged(&tail, at)),
+        Err(error) if error.is_damage() => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads a pack's bytes from its directory on, and says where that begins.
+fn read_tail(storage: &dyn Storage, name: &str, object: &str) -> Result<(u64, Vec<u8>)> {
+    let len = storage.len(name)?;
+    let footer_at =
+        len.checked_sub((FOOTER_LEN + HEADER.len()) as u64).ok_or_else(|| Error::corrupt(object, "ends too early"))?
+            + HEADER.len() as u64;
+    let footer = storage.read_range(name, footer_at, FOOTER_LEN)?;
+    let at = pack::directory_offset(&footer, len, object)?;
+    // A directory takes more room than this only if its footer lies: no run puts more than 65,536 chunks into a pack.
+    const LONGEST: u64 = 16 << 20;
+    let tail_len = usize::try_from(len - at).ok().filter(|_| len - at <= LONGEST);
+    let tail_len = tail_len.ok_or_else(|| Error::corrupt(object, "has an impossible footer"))?;
+    Ok((at, storage.read_range(name, at, tail_len)?))
+}
+
+impl Salvage {
+    /// Reads the directories of all packs but those in `listed`; a pack whose own directory is damaged stays out.
+    pub fn build(storage: &dyn Storage, listed: &HashSet<PackId>) -> Result<Self> {
+        let db = Connection::open("").map_err(failed)?;
+        db.execute_batch(
+            "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-4096;
+             CREATE TABLE chunks(id BLOB, pack BLOB, offset INTEGER, record BLOB);
+             BEGIN;",
+        )
+        .map_err(failed)?;
+        storage.list("packs", &mut |name, _| {
+            let Some(id) = pack_id(name).filter(|id| !listed.contains(id)) else { return Ok(()) };
+            let records = match directory(storage, &id) {
+                Err(Error::Corrupt { .. } | Error::Missing { .. } | Error::Io { .. }) => return Ok(()),
+                other => other?,
+            };
+            let mut insert = db.prepare_cached("INSERT INTO chunks VALUES(?,?,?,?)").map_err(failed)?;
+            for (offset, record) in records {
+                let mut bytes = Vec::with_capacity(64);
+                record.encode_tail(&mut bytes);
+                insert.execute(params![record.id.as_bytes(), id.as_bytes(), offset as i64, bytes]).map_err(failed)?;
+            }
+            Ok(())
+        })?;
+        db.execute_batch("CREATE INDEX by_id ON chunks(id); COMMIT;").map_err(failed)?;
+        Ok(Self { db: Mutex::new(db) })
+    }
+
+    /// Finds every copy of a chunk.
+    pub fn find(&self, id: &ChunkId) -> Result<Vec<Copy>> {
+        let db = self.db.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut statement =
+            db.prepare_cached("SELECT rowid, pack, offset, record FROM chunks WHERE id=?").map_err(failed)?;
+        let rows = statement.query_map([id.as_bytes()], |row| {
+            let (at, pack, offset) = (row.get::<_, i64>(0)?, row.get::<_, [u8; 32]>(1)?, row.get::<_, i64>(2)?);
+            Ok((at as u64, PackId::from_bytes(pack), offset as u64, row.get::<_, Vec<u8>>(3)?))
+        });
+        let mut copies = Vec::new();
+        for row in rows.map_err(failed)? {
+            let (at, pack, offset, bytes) = row.map_err(failed)?;
+            let record = Record::decode_tail(*id, &mut Reader::new(&bytes, "the salvaged directory"))?;
+            copies.push(Copy { slot: Slot { file: 0, at }, place: Place { pack, offset, record } });
+        }
+        Ok(copies)
+    }
+}
+
+/// Takes the id out of a pack's object name; `None` for what is no pack's name.
+pub(crate) fn pack_id(name: &str) -> Option<PackId> {
+    let id = PackId::from_hex(name.rsplit('/').next()?).ok()?;
+    (pack_name(&id) == name).then_some(id)
+}
+
+fn failed(error: rusqlite::Error) -> Error {
+    Error::Refused(format!(
+        "the packs' directories cannot be gathered in a temporary database ({error}); look for room in the directory for temporary files"
+    ))
+}

@@ -1,0 +1,124 @@
+//! What is damaged is moved out of the way, never deleted: below `quarantine/`, under the name that it had, so that it can be moved back.
+//! And the records of repairs.
+
+use crate::backend::{Source, collect, hash_start};
+use crate::error::{Error, Result};
+use crate::format::repair::{self, Repair};
+use crate::id::RepairId;
+use crate::store::{SnapshotName, Store, highest_of};
+
+/// The directory of what was moved.
+pub(crate) const QUARANTINE: &str = "quarantine";
+const REPAIRS: &str = "repairs";
+
+/// What lies in quarantine.
+#[derive(Debug, Default, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Quarantine {
+    /// Objects.
+    pub count: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Documents of snapshots among them, as `source number (short id)`.
+    pub snapshots: Vec<String>,
+}
+
+impl SnapshotName {
+    /// Takes the name of a document in quarantine apart, which may have a number at its end.
+    fn parse_quarantined(object: &str) -> Option<Self> {
+        let name = object.strip_prefix(QUARANTINE)?.strip_prefix('/')?;
+        let plain = || name.rsplit_once('.').filter(|(_, n)| n.parse::<u32>().is_ok()).map(|(plain, _)| plain);
+        Self::parse(name).or_else(|| Self::parse(plain()?))
+    }
+}
+
+impl Store {
+    /// Moves an object into quarantine; returns the name that it has there.
+    pub(crate) fn set_aside(&self, name: &str) -> Result<String> {
+        let (to, is_there) = self.quarantine_name(name)?;
+        match is_there {
+            // A run that was killed had copied it.
+            true => self.storage.remove(name)?,
+            false => self.storage.rename(name, &to)?,
+        }
+        Ok(to)
+    }
+
+    /// Copies a small object into quarantine, before something else gets its name.
+    pub(crate) fn copy_aside(&self, name: &str, bytes: &[u8]) -> Result<String> {
+        let (to, is_there) = self.quarantine_name(name)?;
+        if !is_there {
+            self.storage.write_new(&to, Source::Bytes(bytes))?;
+        }
+        Ok(to)
+    }
+
+    /// Finds a name in quarantine that is free, or that has the very same bytes.
+    fn quarantine_name(&self, name: &str) -> Result<(String, bool)> {
+        for n in 0u32.. {
+            let ending = if n == 0 { String::new() } else { format!(".{n}") };
+            let to = format!("{QUARANTINE}/{name}{ending}");
+            match self.storage.len(&to) {
+                Err(Error::Missing { .. }) => return Ok((to, false)),
+                Err(e) => return Err(e),
+                Ok(_) if self.are_same(name, &to) => return Ok((to, true)),
+                Ok(_) => {}
+            }
+        }
+        Err(Error::Refused(format!("there are too many copies of {name} in quarantine")))
+    }
+
+    /// Says whether two objects are known to have the same bytes.
+    fn are_same(&self, one: &str, other: &str) -> bool {
+        let (Ok(len), Ok(other_len)) = (self.storage.len(one), self.storage.len(other)) else { return false };
+        let digest = |name: &str| hash_start(&*self.storage, name, len);
+        len == other_len && matches!((digest(one), digest(other)), (Ok(a), Ok(b)) if a == b)
+    }
+
+    /// Counts what lies in quarantine.
+    pub fn quarantine(&self) -> Result<Quarantine> {
+        let mut found = Quarantine::default();
+        self.storage.list(QUARANTINE, &mut |name, bytes| {
+            found.count += 1;
+            found.bytes += bytes;
+            found.snapshots.extend(SnapshotName::parse_quarantined(name).map(|name| name.to_string()));
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// Returns the highest number that a snapshot of the source has, or had before it was damaged; 0 where there was none.
+    pub(crate) fn highest_sequence(&self, source: &str, listed: &[SnapshotName]) -> Result<u64> {
+        let mut numbers: Vec<u64> = listed.iter().map(|name| name.sequence).collect();
+        // Nothing is moved in a bucket, and a look would be a request of every backup.
+        if !self.storage.is_remote() {
+            self.storage.list(&format!("{QUARANTINE}/snapshots/{source}"), &mut |name, _| {
+                numbers.extend(SnapshotName::parse_quarantined(name).map(|name| name.sequence));
+                Ok(())
+            })?;
+        }
+        numbers.sort_unstable();
+        Ok(highest_of(numbers.into_iter()))
+    }
+
+    /// Writes the record of a repair that found something lost.
+    pub(crate) fn add_repair(&self, repair: &Repair) -> Result<RepairId> {
+        let (id, bytes) = repair::encode(repair, self.ids())?;
+        self.storage.write_new(&repair_name(&id), Source::Bytes(&bytes))?;
+        Ok(id)
+    }
+
+    /// Lists the records of repairs.
+    pub(crate) fn repairs(&self) -> Result<Vec<RepairId>> {
+        collect(&*self.storage, REPAIRS, repair_id)
+    }
+}
+
+/// Returns the object's name of a repair's record.
+pub(crate) fn repair_name(id: &RepairId) -> String {
+    format!("{REPAIRS}/{id}")
+}
+
+/// Takes the id out of the name of a repair's record; `None` for what is none.
+pub(crate) fn repair_id(name: &str) -> Option<RepairId> {
+    RepairId::from_hex(name.strip_prefix(REPAIRS)?.strip_prefix('/')?).ok()
+}

@@ -1,0 +1,217 @@
+//! What differs between two lists, read side by side. Where both name the same node, neither reads it: comparing two snapshots costs
+//! what changed from one to the other.
+
+use std::cmp::Ordering;
+
+use super::Items;
+use crate::error::Result;
+use crate::format::entry::{Entry, Piece, compare_paths};
+use crate::format::node::{Item, Node};
+use crate::id::ChunkId;
+use crate::store::Store;
+
+/// An entry that is not the same in two lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Only in the older list.
+    Removed(Entry),
+    /// Only in the newer list.
+    Added(Entry),
+    /// In both, with another kind, content or metadata: the older, then the newer.
+    Changed(Entry, Entry),
+}
+
+/// Calls `visit` with everything that differs between the lists at `old` and `new` (`None`: an empty list), in list order.
+pub fn entries<E: From<crate::error::Error>>(
+    store: &Store,
+    old: Option<&ChunkId>,
+    new: Option<&ChunkId>,
+    visit: &mut dyn FnMut(Change) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut old = Items::<Entry>::above(store, old)?;
+    let mut new = Items::<Entry>::above(store, new)?;
+    loop {
+        skip_common(&mut old, &mut new)?;
+        let order = match (old.peek()?, new.peek()?) {
+            (None, None) => return Ok(()),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(a), Some(b)) => compare_paths(&a.path, &b.path),
+        };
+        match order {
+            Ordering::Less => old.leaf.next().map_or(Ok(()), |a| visit(Change::Removed(a)))?,
+            Ordering::Greater => new.leaf.next().map_or(Ok(()), |b| visit(Change::Added(b)))?,
+            Ordering::Equal => match (old.leaf.next(), new.leaf.next()) {
+                (Some(a), Some(b)) if a != b => visit(Change::Changed(a, b))?,
+                _ => {}
+            },
+        }
+    }
+}
+
+/// Sums up the bytes of `new` that are not the same chunk at the same place in `old`.
+pub fn changed_bytes(store: &Store, old: &ChunkId, new: &ChunkId) -> Result<u64> {
+    let mut old = Items::<Piece>::above(store, Some(old))?;
+    let mut new = Items::<Piece>::above(store, Some(new))?;
+    let (mut old_at, mut new_at, mut changed) = (0u64, 0u64, 0u64);
+    loop {
+        if old_at == new_at {
+            skip_common(&mut old, &mut new)?;
+        }
+        let Some(piece) = new.peek()?.copied() else { return Ok(changed) };
+        // Weights of skipped nodes do not move the places: both sides skip the same bytes.
+        match old.peek()?.copied() {
+            Some(before) if old_at < new_at => {
+                old_at = old_at.saturating_add(before.len());
+                old.leaf.next();
+                continue;
+            }
+            Some(before) if old_at == new_at && before == piece => {
+                old_at = old_at.saturating_add(before.len());
+                old.leaf.next();
+            }
+            _ => changed = changed.saturating_add(piece.len()),
+        }
+        new_at = new_at.saturating_add(piece.len());
+        new.leaf.next();
+    }
+}
+
+/// Moves both lists past nodes that they share, as long as both stand before one.
+fn skip_common<T: Item>(a: &mut Items<'_, T>, b: &mut Items<'_, T>) -> Result<()> {
+    while a.leaf.as_slice().is_empty() && b.leaf.as_slice().is_empty() {
+        match (a.next_node(), b.next_node()) {
+            (Some(x), Some(y)) if x == y => {
+                a.skip_node();
+                b.skip_node();
+            }
+            (Some((0, _)), Some((0, _))) | (None, _) | (_, None) => break,
+            (Some((level, _)), Some((other, _))) => {
+                if level >= other {
+                    a.open_node()?;
+                }
+                if other >= level {
+                    b.open_node()?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+impl<'s, T: Item> Items<'s, T> {
+    /// Starts above the first item, having read the root only.
+    fn above(store: &'s Store, root: Option<&ChunkId>) -> Result<Self> {
+        let mut items =
+            Self { store, stack: Vec::new(), leaf: Vec::new().into_iter(), last_key: Vec::new(), failed: false };
+        if let Some(root) = root {
+            match items.node(root)? {
+                Node::Leaf(leaf) => items.leaf = leaf.into_iter(),
+                Node::Inner(below, children) => items.stack.push((below, children.into_iter())),
+            }
+        }
+        Ok(items)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::{Change, changed_bytes, entries};
+    use crate::backend::LockMode;
+    use crate::backend::memory::Memory;
+    use crate::error::Error;
+    use crate::format::entry::{Entry, Kind, Piece, Time};
+    use crate::id::ChunkId;
+    use crate::progress::Silent;
+    use crate::store::tree::{Builder, Cut};
+    use crate::store::write::Session;
+    use crate::store::{Store, create};
+    use proptest::prelude::*;
+
+    fn store() -> Store {
+        let storage = Memory::default();
+        create(&storage, [1; 32]).unwrap();
+        Store::open(Arc::new(storage), LockMode::Shared, Duration::ZERO, &Silent).unwrap()
+    }
+
+    fn build<T: Cut + Clone>(store: &Store, items: &[T]) -> ChunkId {
+        let session = Session::new(store);
+        let mut builder = Builder::new(&session, None);
+        items.iter().for_each(|item| builder.push(item.clone()).unwrap());
+        let root = builder.finish().unwrap();
+        session.seal().unwrap();
+        root
+    }
+
+    fn entry(n: u32, mode: u32) -> Entry {
+        let path = format!("assets/{n:06}").into_bytes();
+        Entry { path, kind: Kind::Dir, mode, uid: 0, gid: 0, mtime: Time::default() }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn differences_are_those_of_plain_lists(
+            gone in proptest::collection::btree_set(0u32..3000, 0..40),
+            touched in proptest::collection::btree_set(0u32..3000, 0..40),
+            len in 0u32..3000,
+        ) {
+            let store = store();
+            let old: Vec<Entry> = (0..len).filter(|n| !gone.contains(&(n + 1))).map(|n| entry(n, 0o755)).collect();
+            let new: Vec<Entry> = (0..len).filter(|n| !gone.contains(n))
+                .map(|n| entry(n, if touched.contains(&n) { 0o700 } else { 0o755 })).collect();
+            let (a, b) = (build(&store, &old), build(&store, &new));
+            let mut found = Vec::new();
+            entries::<Error>(&store, Some(&a), Some(&b), &mut |change| {
+                found.push(change);
+                Ok(())
+            }).unwrap();
+            let mut expected = Vec::new();
+            for n in 0..len {
+                let (was, is) = (entry(n, 0o755), new.iter().find(|e| e.path == entry(n, 0).path));
+                match (old.contains(&was), is) {
+                    (true, None) => expected.push(Change::Removed(was)),
+                    (false, Some(is)) => expected.push(Change::Added(is.clone())),
+                    (true, Some(is)) if *is != was => expected.push(Change::Changed(was, is.clone())),
+                    _ => {}
+                }
+            }
+            prop_assert_eq!(found, expected);
+        }
+
+        #[test]
+        fn changed_bytes_are_those_of_plain_lists(changed in proptest::collection::btree_set(0u64..2000, 0..30), len in 0u64..2000, more in 0u64..600) {
+            let store = store();
+            let piece = |n: u64| Piece::Data { id: ChunkId::of(&n.to_le_bytes()), len: 100 };
+            let old: Vec<Piece> = (0..len).map(piece).collect();
+            let new: Vec<Piece> = (0..len + more).map(|n| piece(if changed.contains(&n) { n + 9999 } else { n })).collect();
+            let bytes = changed_bytes(&store, &build(&store, &old), &build(&store, &new)).unwrap();
+            let count = changed.iter().filter(|n| **n < len).count() as u64 + more;
+            prop_assert_eq!(bytes, count * 100);
+        }
+    }
+
+    #[test]
+    fn a_small_difference_between_large_lists_reads_few_nodes() {
+        let store = store();
+        let mut list: Vec<Entry> = (0..20_000).map(|n| entry(n, 0o755)).collect();
+        let a = build(&store, &list);
+        list[9_000].mode = 0o700;
+        let b = build(&store, &list);
+        let mut count = 0;
+        let started = std::time::Instant::now();
+        entries::<Error>(&store, Some(&a), Some(&b), &mut |_| {
+            count += 1;
+            Ok(())
+        })
+        .unwrap();
+        let few = started.elapsed();
+        assert_eq!(count, 1);
+        let started = std::time::Instant::now();
+        entries::<Error>(&store, Some(&a), None, &mut |_| Ok(())).unwrap();
+        assert!(few < started.elapsed(), "skipping what is shared must cost less than reading it");
+    }
+}

@@ -1,0 +1,65 @@
+//! The threads that make finished packs durable, so that whoever compresses need not wait: one for a disk, where order costs nothing and two
+//! would only fight for its head; several where each pack is a few round trips to another machine.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use super::pack_name;
+use crate::backend::{Source, Spool, Storage};
+use crate::error::{Error, Result};
+use crate::id::PackId;
+
+/// So many packs are on their way to another machine at once; what of them is in memory, its storage bounds.
+const REMOTE_THREADS: usize = 4;
+
+type Pack = (PackId, Spool);
+
+/// Packs on their way.
+pub(crate) struct Sealer {
+    queue: SyncSender<Pack>,
+    threads: Vec<JoinHandle<Result<()>>>,
+    failed: Arc<AtomicBool>,
+}
+
+impl Sealer {
+    pub fn start(storage: &Arc<dyn Storage>) -> Self {
+        let (queue, packs) = sync_channel(1);
+        let (packs, failed) = (Arc::new(Mutex::new(packs)), Arc::new(AtomicBool::new(false)));
+        let threads = if storage.is_remote() { REMOTE_THREADS } else { 1 };
+        let thread = |_| {
+            let (storage, packs, failed) = (Arc::clone(storage), Arc::clone(&packs), Arc::clone(&failed));
+            std::thread::spawn(move || write(&*storage, &packs, &failed))
+        };
+        Self { queue, threads: (0..threads).map(thread).collect(), failed }
+    }
+
+    /// Hands a pack over, waiting for a free thread; says whether it will be written if nothing fails.
+    pub fn send(&self, id: PackId, spool: Spool) -> bool {
+        !self.failed.load(Ordering::Relaxed) && self.queue.send((id, spool)).is_ok()
+    }
+
+    /// Waits for all packs; the first error of any thread ends them all.
+    pub fn finish(self) -> Result<()> {
+        drop(self.queue);
+        let died = || Err(Error::Refused("the thread that writes packs died".into()));
+        let ended: Vec<_> = self.threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| died())).collect();
+        ended.into_iter().collect()
+    }
+}
+
+fn write(storage: &dyn Storage, packs: &Mutex<Receiver<Pack>>, failed: &AtomicBool) -> Result<()> {
+    loop {
+        let next = packs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        // What waits after an error is not written: nothing will name it.
+        let Ok((id, spool)) = next else { return Ok(()) };
+        if failed.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        if let Err(error) = storage.write_new(&pack_name(&id), Source::Spool(spool)) {
+            failed.store(true, Ordering::Relaxed);
+            return Err(error);
+        }
+    }
+}

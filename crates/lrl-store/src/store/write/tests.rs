@@ -1,0 +1,386 @@
+//! Sessions: what is stored, what counts as known, and what damage does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Session;
+use crate::backend::local::Local;
+use crate::backend::memory::Memory;
+use crate::backend::tests::names;
+use crate::backend::{LockMode, Source, Storage};
+use crate::error::Error;
+use crate::format::config::{Config, encode};
+use crate::id::ChunkId;
+use crate::progress::Silent;
+use crate::store::index::MAX_FILES;
+use crate::store::{Store, create};
+
+#[test]
+fn a_store_with_a_feature_unknown_to_writers_is_read_but_not_written() {
+    let storage = Memory::default();
+    let mut config = Config::new([1; 32]);
+    config.must_know_to_write.push("later".into());
+    storage.write_new("config", Source::Bytes(&encode(&config).unwrap())).unwrap();
+    let store = Store::open(Arc::new(storage), LockMode::Shared, Duration::ZERO, &Silent).unwrap();
+    assert!(store.snapshot_names(None).unwrap().is_empty());
+    assert!(matches!(Session::new(&store).put(b"x", &[]), Err(Error::Unsupported { .. })));
+}
+
+#[test]
+fn chains_are_rerooted_at_the_bound_and_damage_of_a_base_is_healed() {
+    let storage = Arc::new(Memory::default());
+    create(&*storage, [1; 32]).unwrap();
+    let store =
+        Store::open(Arc::clone(&storage) as Arc<dyn Storage>, LockMode::Shared, Duration::ZERO, &Silent).unwrap();
+    let mut x = 7u64;
+    let mut plain: Vec<u8> = std::iter::repeat_with(|| {
+        x = x.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (x >> 33) as u8
+    })
+    .take(64 << 10)
+    .collect();
+    let mut last = None;
+    let mut depths = Vec::new();
+    for step in 0..20usize {
+        plain[step * 100] ^= 0xff;
+        let session = Session::new(&store);
+        let id = session.put(&plain, last.as_slice()).unwrap();
+        session.seal().unwrap();
+        assert_eq!(store.read(&id).unwrap(), plain);
+        depths.push(store.locate(&id).unwrap().unwrap().record.depth);
+        last = Some(id);
+    }
+    assert_eq!(depths[..10], [0, 1, 2, 3, 4, 5, 6, 7, 8, 1]);
+    assert!(depths.iter().all(|depth| *depth <= 8));
+    // Every pack is emptied: no base can be read any more, so the next chunk is kept whole.
+    names(&*storage, "packs").iter().for_each(|name| storage.remove(name).unwrap());
+    plain[5] ^= 1;
+    let session = Session::new(&store);
+    let id = session.put(&plain, last.as_slice()).unwrap();
+    session.seal().unwrap();
+    assert_eq!(store.locate(&id).unwrap().unwrap().record.depth, 0);
+    assert_eq!(store.read(&id).unwrap(), plain);
+}
+
+#[test]
+fn a_chunk_leans_on_another_one_where_that_is_shorter_than_the_whole() {
+    let storage = Arc::new(Memory::default());
+    create(&*storage, [1; 32]).unwrap();
+    let store = open(&storage);
+    let stored = |plain: &[u8], bases: &[ChunkId]| {
+        let session = Session::new(&store);
+        let id = session.put(plain, bases).unwrap();
+        session.seal().unwrap();
+        (id, store.locate(&id).unwrap().unwrap().record)
+    };
+    let old = noise(1, 64 << 10);
+    let (base, _) = stored(&old, &[]);
+    // More than an eighth is new, so that the whole is tried too.
+    for same in [8 << 10, 32 << 10, 48 << 10] {
+        let mut plain = noise(same as u64, 64 << 10);
+        plain[..same].copy_from_slice(&old[..same]);
+        let (_, record) = stored(&plain, &[base]);
+        let left = (64 << 10) - same;
+        assert_eq!((record.depth, record.bases), (1, vec![base]), "{same}");
+        assert!((left..left + 100).contains(&(record.encoded_len as usize)), "{same}: {}", record.encoded_len);
+    }
+    // Nothing is gained by a base that has nothing of it, nor for what is short by itself.
+    let half: Vec<u8> = noise(9, 8 << 10).repeat(2);
+    for plain in [noise(2, 64 << 10), half] {
+        let (_, record) = stored(&plain, &[base]);
+        assert_eq!((record.depth, record.bases), (0, vec![]));
+    }
+}
+
+fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut x = seed;
+    let next = || {
+        x = x.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (x >> 33) as u8
+    };
+    std::iter::repeat_with(next).take(len).collect()
+}
+
+fn open(storage: &Arc<impl Storage + 'static>) -> Store {
+    Store::open(Arc::clone(storage) as Arc<dyn Storage>, LockMode::Shared, Duration::ZERO, &Silent).unwrap()
+}
+
+/// Makes a store with one chunk.
+fn with_one_chunk() -> (Arc<Memory>, Store, ChunkId) {
+    let storage = Arc::new(Memory::default());
+    create(&*storage, [1; 32]).unwrap();
+    let store = open(&storage);
+    let session = Session::new(&store);
+    let id = session.put(&noise(3, 1000), &[]).unwrap();
+    session.seal().unwrap();
+    (storage, store, id)
+}
+
+#[test]
+fn what_a_lost_or_shortened_pack_held_is_stored_again() {
+    let storage = Arc::new(Memory::default());
+    create(&*storage, [1; 32]).unwrap();
+    let store = open(&storage);
+    let base = noise(3, 64 << 10);
+    let mut plain = base.clone();
+    plain[7] ^= 1;
+    let put = |plain: &[u8], bases: &[_]| {
+        let session = Session::new(&store);
+        let id = session.put(plain, bases).unwrap();
+        session.seal().unwrap();
+        (id, session.packs())
+    };
+    let (base_id, packs) = put(&base, &[]);
+    let (id, _) = put(&plain, &[base_id]);
+    let pack = super::pack_name(&packs[0]);
+    let place = store.locate(&base_id).unwrap().unwrap();
+    let end = place.offset as usize + place.record.encoded_len as usize;
+    for left in [None, Some(end / 2), Some(end - 1)] {
+        let bytes = storage.read(&pack).unwrap();
+        storage.remove(&pack).unwrap();
+        if let Some(left) = left {
+            storage.write_new(&pack, Source::Bytes(&bytes[..left])).unwrap();
+        }
+        assert!(!Session::new(&store).knows(&id).unwrap(), "its base is gone");
+        assert_eq!(put(&base, &[]).1.len(), 1);
+        assert_eq!(store.read(&id).unwrap(), plain);
+        assert!(put(&base, &[]).1.is_empty(), "healed once, not each time");
+        storage.write_new(&pack, Source::Bytes(&bytes)).unwrap();
+    }
+}
+
+#[test]
+fn a_pack_that_ends_with_the_chunk_still_has_it() {
+    let (storage, store, id) = with_one_chunk();
+    let place = store.locate(&id).unwrap().unwrap();
+    let end = place.offset as usize + place.record.encoded_len as usize;
+    let pack = super::pack_name(&place.pack);
+    let bytes = storage.read(&pack).unwrap();
+    for (left, is_known) in [(end, true), (end - 1, false)] {
+        storage.write_new(&pack, Source::Bytes(&bytes[..left])).unwrap();
+        assert_eq!(Session::new(&store).knows(&id).unwrap(), is_known, "{left} of {}", bytes.len());
+    }
+}
+
+#[test]
+fn in_doubt_a_chunk_is_known_only_if_it_can_be_read() {
+    let (storage, store, id) = with_one_chunk();
+    let plain = store.read(&id).unwrap();
+    let pack = names(&*storage, "packs").remove(0);
+    let mut bytes = storage.read(&pack).unwrap();
+    bytes[100] ^= 1;
+    storage.write_new(&pack, Source::Bytes(&bytes)).unwrap();
+    assert!(store.read(&id).is_err());
+    let session = Session::new(&store);
+    session.doubt();
+    session.put(&plain, &[]).unwrap();
+    session.seal().unwrap();
+    assert_eq!(store.read(&id).unwrap(), plain);
+}
+
+#[test]
+fn in_doubt_too_only_the_index_says_what_is_known() {
+    let storage = Arc::new(Memory::default());
+    create(&*storage, [1; 32]).unwrap();
+    let plain = noise(3, 1000);
+    let add = |in_doubt: bool| {
+        let store = open(&storage);
+        let session = Session::new(&store);
+        if in_doubt {
+            session.doubt();
+        }
+        let id = session.put(&plain, &[]).unwrap();
+        session.seal().unwrap();
+        id
+    };
+    add(false);
+    // A run that died between its packs and its index.
+    names(&*storage, "index").iter().for_each(|name| storage.remove(name).unwrap());
+    let id = add(true);
+    assert!(open(&storage).contains(&id).unwrap(), "what leans on it is not listed");
+}
+
+#[test]
+fn in_doubt_a_chunk_must_not_lean_on_a_damaged_one() {
+    let storage = Arc::new(Memory::default());
+    create(&*storage, [1; 32]).unwrap();
+    let store = open(&storage);
+    let put = |plain: &[u8], bases: &[ChunkId], in_doubt: bool| {
+        let session = Session::new(&store);
+        if in_doubt {
+            session.doubt();
+        }
+        let id = session.put(plain, bases).unwrap();
+        session.seal().unwrap();
+        id
+    };
+    // Two deltas that use the first half of their base, whose second half is damaged then.
+    let base = noise(1, 64 << 10);
+    let base_id = put(&base, &[], false);
+    let pack = names(&*storage, "packs").remove(0);
+    let half = [&base[..32 << 10], &noise(2, 100)].concat();
+    let id = put(&half, &[base_id], false);
+    let mut bytes = storage.read(&pack).unwrap();
+    bytes[40 << 10] ^= 1;
+    storage.write_new(&pack, Source::Bytes(&bytes)).unwrap();
+    assert!(store.read(&base_id).is_err() && store.read(&id).is_ok(), "what is damaged is not what is used");
+    put(&half, &[base_id], true);
+    let other = [&half[..], b"and more"].concat();
+    let other_id = put(&other, &[id], true);
+    // Whoever takes the damaged pack away, as the next step of a repair, must lose nothing of this.
+    storage.remove(&pack).unwrap();
+    let store = open(&storage);
+    assert_eq!((store.read(&id).unwrap(), store.read(&other_id).unwrap()), (half, other));
+}
+
+fn decoded_for(store: &Store, id: &ChunkId) -> usize {
+    let bases = store.locate(id).unwrap().unwrap().record.bases;
+    1 + bases.iter().map(|base| decoded_for(store, base)).sum::<usize>()
+}
+
+#[test]
+fn chains_of_several_bases_stay_cheap_to_read() {
+    let storage = Arc::new(Memory::default());
+    create(&*storage, [1; 32]).unwrap();
+    let store = open(&storage);
+    let mut last: Vec<(ChunkId, Vec<u8>)> = Vec::new();
+    for n in 0..4 {
+        let plain = noise(n, 8 << 10);
+        let session = Session::new(&store);
+        last.push((session.put(&plain, &[]).unwrap(), plain));
+        session.seal().unwrap();
+    }
+    for step in 0..12 {
+        let session = Session::new(&store);
+        let bases: Vec<_> = last.iter().map(|(id, _)| *id).collect();
+        // Each chunk takes a quarter from each of the last, as after a VACUUM.
+        let next: Vec<(ChunkId, Vec<u8>)> = (0..4)
+            .map(|n| {
+                let mut plain: Vec<u8> =
+                    last.iter().enumerate().flat_map(|(i, (_, p))| p[(i + n) % 4 * 2048..][..2048].to_vec()).collect();
+                plain[step * 7 + n] ^= 0x55;
+                (session.put(&plain, &bases).unwrap(), plain)
+            })
+            .collect();
+        session.seal().unwrap();
+        for (id, plain) in &next {
+            let work = decoded_for(&store, id);
+            assert!(work <= super::MAX_WORK + 1, "step {step}: {work} chunks are decoded");
+            assert_eq!(store.read(id).unwrap(), *plain);
+        }
+        last = next;
+    }
+}
+
+#[test]
+fn small_indexes_are_merged_into_one_and_a_large_one_is_not_written_again_for_them() {
+    for (large, left) in [(1, vec![17]), (40, vec![16, 40])] {
+        let storage = Arc::new(Memory::default());
+        create(&*storage, [1; 32]).unwrap();
+        let store = open(&storage);
+        let store_some = |seed: u64, count: u64| {
+            let session = Session::new(&store);
+            for n in 0..count {
+                session.put(&noise(seed * 1000 + n, 100), &[]).unwrap();
+            }
+            session.seal().unwrap();
+        };
+        store_some(1, large);
+        (0..MAX_FILES as u64 - 1).for_each(|n| store_some(2 + n, 1));
+        assert_eq!(names(&*storage, "index").len(), MAX_FILES);
+        store_some(100, 1);
+        let mut records: Vec<u64> = store.indexes().iter().map(|file| file.records()).collect();
+        records.sort_unstable();
+        assert_eq!((records, names(&*storage, "index").len()), (left.clone(), left.len()));
+    }
+}
+
+#[test]
+fn an_index_that_another_process_merged_meanwhile_is_no_failure() {
+    let storage = Arc::new(Memory::default());
+    create(&*storage, [1; 32]).unwrap();
+    let add = |store: &Store, n: u64| {
+        let session = Session::new(store);
+        let id = session.put(&noise(n, 100), &[]).unwrap();
+        session.seal().unwrap();
+        id
+    };
+    let one = open(&storage);
+    let mut ids: Vec<_> = (0..16).map(|n| add(&one, n)).collect();
+    let other = open(&storage);
+    ids.push(add(&one, 16));
+    assert!(names(&*storage, "index").len() < 16, "it has merged");
+    ids.push(add(&other, 17));
+    for store in [&one, &other, &open(&storage)] {
+        assert!(ids.iter().all(|id| store.read(id).is_ok()));
+    }
+}
+
+#[test]
+fn what_only_an_unlisted_pack_holds_is_not_known_and_no_base() {
+    // A killed run left a pack, perhaps not durable: nothing that is listed later may lean on it.
+    let storage = Arc::new(Memory::default());
+    create(&*storage, [1; 32]).unwrap();
+    let (base, mut plain) = (noise(3, 64 << 10), noise(3, 64 << 10));
+    plain[7] ^= 1;
+    let store = open(&storage);
+    let session = Session::new(&store);
+    let dead = session.put(&base, &[]).unwrap();
+    session.seal().unwrap();
+    names(&*storage, "index").iter().for_each(|name| storage.remove(name).unwrap());
+    for doubts in [true, false] {
+        let store = open(&storage);
+        // A read finds it there, and from then on so does every look-up.
+        assert_eq!(store.read(&dead).unwrap(), base);
+        let session = Session::new(&store);
+        if doubts {
+            session.doubt();
+        }
+        assert!(!session.knows(&dead).unwrap());
+        let id = session.put(&plain, &[dead]).unwrap();
+        session.seal().unwrap();
+        assert_eq!(store.locate(&id).unwrap().unwrap().record.bases, []);
+        plain[8] ^= 1;
+    }
+}
+
+#[test]
+fn what_was_read_while_an_index_listed_it_is_no_base_once_none_does() {
+    let (storage, store, id) = with_one_chunk();
+    store.read_listed(&id).unwrap();
+    names(&*storage, "index").iter().for_each(|name| storage.remove(name).unwrap());
+    store.reload_indexes().unwrap();
+    store.salvage().unwrap();
+    assert!(store.read_listed(&id).is_err() && store.read(&id).is_ok());
+}
+
+#[test]
+fn what_was_stored_for_nothing_goes_only_if_nobody_else_uses_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = Arc::new(<Local>::new(dir.path()));
+    create(&*storage, [1; 32]).unwrap();
+    let open = || {
+        let storage: Arc<dyn Storage> = Arc::clone(&storage) as Arc<dyn Storage>;
+        Store::open(storage, LockMode::Shared, Duration::ZERO, &Silent).unwrap()
+    };
+    let packs = || names(&*storage, "packs");
+    // One pack that an index lists, and one that none does.
+    let fill = |store: &Store, word: &str, is_alone: bool, left: usize| {
+        let session = Session::new(store);
+        session.put(format!("{word}, listed").as_bytes(), &[]).unwrap();
+        session.seal().unwrap();
+        session.put(format!("{word}, unlisted").as_bytes(), &[]).unwrap();
+        session.step(|state| session.close_pack(state)).unwrap();
+        session.take_back();
+        assert_eq!(packs().len(), left, "{word}: alone {is_alone}");
+    };
+    let other = open();
+    fill(&open(), "first", false, 2);
+    drop(other);
+    fill(&open(), "second", true, 3);
+    // The same pack was there before this run: it may be somebody's.
+    let store = open();
+    fill(&store, "first", true, 3);
+    assert!(store.read(&ChunkId::of(b"first, listed")).is_ok());
+    assert!(store.read(&ChunkId::of(b"second, listed")).is_ok());
+}
