@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lrl_store::backend::local::Local;
-use lrl_store::backend::{LockMode, Source, Storage};
+use lrl_store::backend::local::LocalBackend;
+use lrl_store::backend::{Backend, LockMode, Payload};
 use lrl_store::codec::Encoding;
 use lrl_store::format::config::{self, Config};
 use lrl_store::format::drill;
@@ -17,7 +17,7 @@ use lrl_store::format::snapshot::{self, Snapshot};
 use lrl_store::id::{ChunkId, Ids, PackId, SnapshotId};
 use lrl_store::progress::Silent;
 use lrl_store::store::Store;
-use lrl_store::store::write::Session;
+use lrl_store::store::write::WriteSession;
 
 use crate::document::Document;
 
@@ -87,7 +87,7 @@ impl<'a> Dump<'a> {
 
 /// A store that two sessions have written to.
 struct Sample {
-    storage: Arc<Local>,
+    storage: Arc<LocalBackend>,
     _dir: tempfile::TempDir,
     packs: Vec<(PackId, Vec<u8>)>,
     index: (String, Vec<u8>),
@@ -98,13 +98,13 @@ const STORED: &[u8] = b"a few words\n";
 
 fn sample() -> Sample {
     let dir = tempfile::tempdir().unwrap();
-    let storage = Arc::new(Local::new(dir.path()));
-    storage.write_new("config", Source::Bytes(&config::encode(&Config::new([7; 32])).unwrap())).unwrap();
+    let storage = Arc::new(LocalBackend::new(dir.path()));
+    storage.put("config", Payload::Bytes(&config::encode(&Config::new([7; 32])).unwrap())).unwrap();
     let store =
-        Store::open(Arc::clone(&storage) as Arc<dyn Storage>, LockMode::Shared, Duration::ZERO, &Silent).unwrap();
+        Store::open(Arc::clone(&storage) as Arc<dyn Backend>, LockMode::Shared, Duration::ZERO, &Silent).unwrap();
     let mut packs = Vec::new();
     let mut add = |chunks: &[(&[u8], Vec<ChunkId>)]| {
-        let session = Session::new(&store);
+        let session = WriteSession::new(&store);
         let ids: Vec<ChunkId> = chunks.iter().map(|(plain, bases)| session.put(plain, bases).unwrap()).collect();
         session.seal().unwrap();
         for id in session.packs() {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use crate::common::{Lab, noise};
-use crate::image::Dice;
+use crate::image::Rng;
 use crate::replay::record;
 use crate::tools::{Seen, assert_same, assert_whole, look, names, outputs, there_is};
 
@@ -57,7 +57,7 @@ fn each_power_cut(name: &str, lab: &Lab, line: &str, mut attempt: impl FnMut(&La
     };
     for (step, seed) in &tries {
         let again = Again(format!("{name}/{step}/{seed}"));
-        let after = states[*step].after_power_cut(&mut Dice::new(*seed));
+        let after = states[*step].after_power_cut(&mut Rng::new(*seed));
         attempt(&recording.build(&after), *seed, step + 1 == states.len());
         drop(again);
     }

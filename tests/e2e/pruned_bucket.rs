@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::bucket::{Bucket, KEY};
 use crate::common::{Lab, Run, noise};
-use crate::image::Dice;
+use crate::image::Rng;
 use crate::remote::Moto;
 use crate::tools::{assert_same, look};
 use crate::writers::change;
@@ -209,7 +209,7 @@ fn rounds() -> u64 {
 fn play(url: &str, rounds: u64, millis: u64, seed: u64) -> String {
     let mut labs = SOURCES.map(|_| Lab::small());
     labs.iter_mut().for_each(|lab| reach(lab, url));
-    let mut random = Dice::new(seed);
+    let mut random = Rng::new(seed);
     labs[0].lrl("init --no-encryption").expect(0);
     // Without a grace period only sources that are known are safe from a prune.
     for (source, lab) in SOURCES.iter().zip(&labs) {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use lrl_store::backend::bucket;
 use lrl_store::backend::bucket::Options;
-use lrl_store::backend::cache::Copies;
-use lrl_store::backend::{Source, Storage};
+use lrl_store::backend::cache::CachedBackend;
+use lrl_store::backend::{Backend, Payload};
 use lrl_store::error::Error;
 use lrl_store::fs::space::Reserve;
 
@@ -52,7 +52,9 @@ fn conforms(url: &dyn Fn(&str) -> String) {
     let scratch = tempfile::tempdir().unwrap();
     conformance::conformance(&storage(url("plain"), scratch.path()));
     let below = storage(url("copied"), scratch.path());
-    conformance::conformance(&Copies::new(Arc::new(below), scratch.path().join("copies"), Reserve::NONE).unwrap());
+    conformance::conformance(
+        &CachedBackend::new(Arc::new(below), scratch.path().join("copies"), Reserve::NONE).unwrap(),
+    );
 }
 
 #[test]

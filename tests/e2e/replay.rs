@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::common::Lab;
-use crate::image::{Id, Image, Meta, Seen};
+use crate::image::{DiskImage, Id, Meta, Seen};
 use crate::tools::strace;
 
 /// What changes names or bytes, and what moves the place where a file is written.
@@ -20,7 +20,7 @@ const TRACED: &str = "trace=openat,?openat2,?creat,?open,write,pwrite64,writev,p
 /// A recorded run.
 pub struct Recording {
     /// The disk before each change, and in the end.
-    pub states: Vec<Image>,
+    pub states: Vec<DiskImage>,
     /// Which file an inode was in the recorded lab: what lrl notes about files names them so.
     inodes: HashMap<u64, Id>,
 }
@@ -56,7 +56,7 @@ pub fn record(lab: &Lab, line: &str) -> Recording {
 
 impl Recording {
     /// Builds a state as a lab of its own.
-    pub fn build(&self, image: &Image) -> Lab {
+    pub fn build(&self, image: &DiskImage) -> Lab {
         let lab = Lab::empty();
         let root = lab.path("");
         let mut made: HashMap<Id, PathBuf> = HashMap::new();
@@ -129,8 +129,8 @@ fn below(root: &Path, path: &Path) -> PathBuf {
 }
 
 /// Reads a directory tree, all of it durable.
-fn load(root: &Path) -> Image {
-    fn add(image: &mut Image, firsts: &mut HashMap<u64, Id>, from: &Path, to: &Path) {
+fn load(root: &Path) -> DiskImage {
+    fn add(image: &mut DiskImage, firsts: &mut HashMap<u64, Id>, from: &Path, to: &Path) {
         for entry in fs::read_dir(from).unwrap() {
             let entry = entry.unwrap();
             let (from, to, meta) = (entry.path(), to.join(entry.file_name()), entry.metadata().unwrap());
@@ -154,14 +154,14 @@ fn load(root: &Path) -> Image {
             }
         }
     }
-    let mut image = Image::default();
+    let mut image = DiskImage::default();
     add(&mut image, &mut HashMap::new(), root, Path::new("/"));
     image.sync_all();
     image
 }
 
 /// A call that was missed would make every state wrong. What SQLite maps into memory is not seen, and not needed.
-fn assert_same_disk(image: &Image, root: &Path) {
+fn assert_same_disk(image: &DiskImage, root: &Path) {
     image.walk(&mut |path, _, seen| {
         let real = below(root, path);
         let meta = fs::symlink_metadata(&real).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
@@ -180,9 +180,9 @@ fn assert_same_disk(image: &Image, root: &Path) {
 }
 
 struct Replay {
-    image: Image,
+    image: DiskImage,
     root: PathBuf,
-    states: Vec<Image>,
+    states: Vec<DiskImage>,
     /// Which place in a file a descriptor writes at; copies of a descriptor share it.
     places: HashMap<String, usize>,
     offsets: Vec<usize>,
@@ -281,7 +281,7 @@ impl Replay {
         &mut self.offsets[at]
     }
 
-    fn change(&mut self, act: impl FnOnce(&mut Image)) {
+    fn change(&mut self, act: impl FnOnce(&mut DiskImage)) {
         self.states.push(self.image.clone());
         act(&mut self.image);
     }
@@ -356,7 +356,7 @@ impl Replay {
                     self.change(|image| image.sync(id));
                 }
             }
-            "syncfs" => self.change(Image::sync_all),
+            "syncfs" => self.change(DiskImage::sync_all),
             "fchmod" | "chmod" | "fchmodat" => {
                 let id = self.target(&call, at || call.name == "chmod", dir(0));
                 let mode = call.octal(if at { 2 } else { 1 });

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::common::{Lab, Run, noise};
-use crate::image::Dice;
+use crate::image::Rng;
 use crate::tools::{assert_same, look};
 
 const SOURCES: [&str; 4] = ["a", "b", "c", "d"];
@@ -34,7 +34,7 @@ fn run(lab: &Lab, store: &Path, line: &str) -> Run {
 }
 
 /// Changes an upload, adds one, takes one away, and changes a row.
-pub fn change(lab: &Lab, random: &mut Dice, round: u64) {
+pub fn change(lab: &Lab, random: &mut Rng, round: u64) {
     let name = |n: usize| format!("data/assets/changing/{n}");
     lab.write(name(random.below(6)), noise(20_000, random.below(1 << 40) as u64));
     // The same bytes in several labs, and again later.
@@ -49,7 +49,7 @@ fn four_writers_and_a_pruner_that_are_killed_at_random_lose_nothing() {
     let labs = SOURCES.map(|_| Lab::small());
     let store = labs[0].path("shared");
     let store = store.as_path();
-    let mut random = Dice::new(1);
+    let mut random = Rng::new(1);
     let (mut kills, mut pruned) = (0, 0);
     for round in 0..rounds() {
         labs.iter().for_each(|lab| change(lab, &mut random, round));

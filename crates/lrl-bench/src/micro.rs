@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use lrl_store::backend::local::Local;
-use lrl_store::backend::{LockMode, Storage};
+use lrl_store::backend::local::LocalBackend;
+use lrl_store::backend::{Backend, LockMode};
 use lrl_store::chunk::{Cutter, Gear, UPLOADS};
 use lrl_store::codec::{self, Encoding};
 use lrl_store::format::entry::{Content, Entry, Kind, Piece, Time};
@@ -24,8 +24,8 @@ use lrl_store::source::database::{ReadOptions, read_image};
 use lrl_store::source::files::exclude::Excludes;
 use lrl_store::source::files::walk::{Root, walk};
 use lrl_store::store::tree::diff;
-use lrl_store::store::tree::{Builder, Items};
-use lrl_store::store::write::Session;
+use lrl_store::store::tree::{TreeBuilder, TreeItems};
+use lrl_store::store::write::WriteSession;
 use lrl_store::store::{Store, create, index};
 use rusqlite::Connection;
 use rusqlite::backup::Backup;
@@ -243,14 +243,14 @@ fn archive(bench: &mut Bench) -> Result<()> {
     })
 }
 
-fn new_store(path: &Path) -> Result<Arc<dyn Storage>> {
-    let storage = Local::new(path);
+fn new_store(path: &Path) -> Result<Arc<dyn Backend>> {
+    let storage = LocalBackend::new(path);
     storage.create()?;
     create(&storage, [7; 32])?;
     Ok(Arc::new(storage))
 }
 
-fn open(storage: &Arc<dyn Storage>) -> Result<Store> {
+fn open(storage: &Arc<dyn Backend>) -> Result<Store> {
     Ok(Store::open(Arc::clone(storage), LockMode::Shared, Duration::ZERO, &Silent)?)
 }
 
@@ -266,8 +266,8 @@ fn lists(bench: &mut Bench, path: &Path) -> Result<()> {
         Entry { path, kind: Kind::File { size: 700, content }, mode, uid: 1, gid: 1, mtime: Time::default() }
     };
     let build = |old: Option<ChunkId>, changed: Option<u64>| -> Result<ChunkId> {
-        let session = Session::new(&store);
-        let mut builder = Builder::new(&session, old);
+        let session = WriteSession::new(&store);
+        let mut builder = TreeBuilder::new(&session, old);
         (0..count).try_for_each(|n| builder.push(entry(n, if changed == Some(n) { 0o600 } else { 0o644 })))?;
         let root = builder.finish()?;
         session.seal()?;
@@ -278,7 +278,7 @@ fn lists(bench: &mut Bench, path: &Path) -> Result<()> {
     bench.stage("list of uploads, built again", work(), || build(Some(first), None).map(|_| ()))?;
     let second = build(Some(first), Some(count / 2))?;
     bench.stage("list of uploads, read", work(), || {
-        Items::<Entry>::new(&store, &first)?.try_for_each(|entry| entry.map(|entry| drop(black_box(entry))))?;
+        TreeItems::<Entry>::new(&store, &first)?.try_for_each(|entry| entry.map(|entry| drop(black_box(entry))))?;
         Ok(())
     })?;
     bench.stage("two lists compared, one entry changed", work(), || {

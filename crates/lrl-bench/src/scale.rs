@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use lrl_store::backend::local::{Local, create_dir};
-use lrl_store::backend::{LockMode, Storage};
+use lrl_store::backend::local::{LocalBackend, create_dir};
+use lrl_store::backend::{Backend, LockMode};
 use lrl_store::codec::Encoding;
 use lrl_store::format::index::Located;
 use lrl_store::format::pack::{self, Record};
@@ -141,7 +141,7 @@ impl Bench<'_> {
 
     /// Prints how long the store takes to open.
     fn open(&self) -> Result<()> {
-        let storage: Arc<dyn Storage> = Arc::new(Local::new(self.work.join("backups/store")));
+        let storage: Arc<dyn Backend> = Arc::new(LocalBackend::new(self.work.join("backups/store")));
         let (mut walls, mut records) = (Vec::new(), 0);
         for _ in 0..9 {
             let start = Instant::now();
@@ -180,7 +180,7 @@ fn large_upload(path: &Path, len: u64) -> Result<()> {
 
 /// Adds tiny chunks that no snapshot reaches, in packs and index files as sound as any.
 fn grow(root: &Path, chunks: u64, packs: u64) -> Result<()> {
-    let storage = Local::new(root);
+    let storage = LocalBackend::new(root);
     let in_pack = chunks.div_ceil(packs);
     for part in 0..INDEX_FILES {
         let (mut ids, mut all) = (Vec::new(), Vec::new());

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use crate::backend::encrypted::Veil;
+use crate::backend::encrypted::EncryptedBackend;
 use crate::backend::memory::Memory;
-use crate::backend::{LockMode, Source, Storage};
+use crate::backend::{Backend, LockMode, Payload};
 use crate::codec::{self, Encoding};
 use crate::crypt::{Bundle, Key, Keys};
 use crate::error::Result;
@@ -20,7 +20,7 @@ use crate::format::key::{Credential, Slot};
 use crate::format::node::{self, Item, Node};
 use crate::format::snapshot::{self, Snapshot};
 use crate::format::{config, drill, index, pack};
-use crate::fs::space::Room;
+use crate::fs::space::SpaceGuard;
 use crate::id::{ChunkId, DrillId, Hasher, Ids, PackId, SnapshotId};
 use crate::ops::prune;
 use crate::progress::Silent;
@@ -29,8 +29,8 @@ use crate::set::archive::extract::{Options, verify};
 use crate::set::manifest::Manifest;
 use crate::set::manifest::read::FoundSet;
 use crate::store::index::IndexFile;
-use crate::store::tree::{Builder, Items};
-use crate::store::write::Session;
+use crate::store::tree::{TreeBuilder, TreeItems};
+use crate::store::write::WriteSession;
 use crate::store::{SnapshotName, Store, create};
 
 /// A body; any bytes are its input.
@@ -104,14 +104,14 @@ pub fn slot(bytes: &[u8]) {
 pub fn sealed_object(bytes: &[u8]) {
     let bundle = Bundle::Full(Zeroizing::new([7; 32]));
     let below = Arc::new(Memory::default());
-    let veil = Veil::new(Arc::clone(&below) as Arc<dyn Storage>, Keys::new([7; 32], &bundle), None);
+    let veil = EncryptedBackend::new(Arc::clone(&below) as Arc<dyn Backend>, Keys::new([7; 32], &bundle), None);
     for name in ["index/x", "repairs/x"] {
-        sure(veil.write_new(name, Source::Bytes(b"some text")));
+        sure(veil.put(name, Payload::Bytes(b"some text")));
         let head = sure(below.read(name)).len() - b"some text".len() - 16;
         let sound = sure(below.read_range(name, 0, head));
         for object in [bytes.to_vec(), [&sound, bytes].concat()] {
-            sure(below.write_new(name, Source::Bytes(&object)));
-            veil.drop_copies();
+            sure(below.put(name, Payload::Bytes(&object)));
+            veil.cache_clear();
             assert!(veil.read(name).is_err(), "what nobody sealed does not open");
             let len = veil.len(name).unwrap_or(100);
             for (at, take) in [(0, 1), (len / 2, 5), (len.saturating_sub(1), 1), (u64::MAX, 2)] {
@@ -172,7 +172,7 @@ pub fn index_file(bytes: &[u8]) {
     file[len - 32..].copy_from_slice(&digest);
     let storage = Memory::default();
     let name = format!("index/{}", PackId::from_bytes(digest));
-    sure(storage.write_new(&name, Source::Bytes(&file)));
+    sure(storage.put(&name, Payload::Bytes(&file)));
     if let Ok(opened) = IndexFile::open(&storage, &name) {
         sure(opened.verify(&storage));
         for id in [[0; 32], [0x7f; 32], [0xff; 32], digest] {
@@ -261,7 +261,7 @@ pub fn chunk_codec(bytes: &[u8]) {
 
 /// A program for a store: each byte is an operation, or says how it is done. What snapshots hold is compared with what was put in.
 pub fn operations(bytes: &[u8]) {
-    let storage: Arc<dyn Storage> = Arc::new(Memory::default());
+    let storage: Arc<dyn Backend> = Arc::new(Memory::default());
     sure(create(&*storage, [1; 32]));
     let open = || sure(Store::open(Arc::clone(&storage), LockMode::Exclusive, Duration::ZERO, &Silent));
     let mut kept: Vec<(SnapshotName, Vec<u8>)> = Vec::new();
@@ -292,7 +292,7 @@ pub fn operations(bytes: &[u8]) {
                 let store = open();
                 let limit = if next() % 2 == 0 { prune::MaxUnused::Bytes(0) } else { prune::MaxUnused::Percent(20.0) };
                 let plan = sure(prune::plan(&store, limit, &HashSet::new(), false, &Silent));
-                let report = sure(prune::apply(&store, plan, &Room::unlimited(), &Silent));
+                let report = sure(prune::apply(&store, plan, &SpaceGuard::unlimited(), &Silent));
                 assert!(report.failed.is_none() && report.numbers.missing == 0, "{report:?}");
             }
         }
@@ -324,9 +324,9 @@ fn keep(
     parent: Option<&(SnapshotName, Vec<u8>)>,
 ) -> Result<SnapshotName> {
     let parent = parent.map(|(name, _)| store.snapshot(name)).transpose()?.and_then(|snapshot| snapshot.database);
-    let mut old = parent.as_ref().map(|half| Items::<Piece>::new(store, &half.root)).transpose()?;
-    let session = Session::new(store);
-    let mut builder = Builder::new(&session, parent.as_ref().map(|half| half.root));
+    let mut old = parent.as_ref().map(|half| TreeItems::<Piece>::new(store, &half.root)).transpose()?;
+    let session = WriteSession::new(store);
+    let mut builder = TreeBuilder::new(&session, parent.as_ref().map(|half| half.root));
     for piece in contents.chunks(len) {
         let base = match old.as_mut().and_then(Iterator::next).transpose()? {
             Some(Piece::Data { id, .. }) => vec![id],

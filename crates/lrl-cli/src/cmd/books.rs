@@ -19,7 +19,7 @@ pub struct Books {
 impl Books {
     /// Returns what the records of a source say.
     pub fn of(&mut self, context: &Context<'_>, store: &Store, source: &str, now: Time) -> Result<&mut Evidence> {
-        let place = store.storage().describe();
+        let place = store.storage().location();
         if self.open.as_ref().is_none_or(|(at, of, _)| *at != place || of != source) {
             let evidence = Evidence::read(store, source, now, context.term)?;
             self.open = Some((place, source.to_string(), evidence));

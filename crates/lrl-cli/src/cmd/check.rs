@@ -8,7 +8,7 @@ use lrl_store::error::Error;
 use lrl_store::format::repair::Loss;
 use lrl_store::ops::backup::time_of;
 use lrl_store::ops::check::{self, Checked, Finding, Moved, Options, ReadData, Repaired, Report};
-use lrl_store::ops::heal::{Healing, Origin};
+use lrl_store::ops::heal::{HealSources, Origin};
 use lrl_store::set::manifest::read::manifests;
 use lrl_store::source::files::walk::Root;
 use lrl_store::store::key_slots;
@@ -77,7 +77,7 @@ pub fn run(context: &Context<'_>, args: &CheckArgs) -> Result {
 }
 
 /// Finds out what the places are in which a repair looks for what is lost. The sets beside the store need not be named.
-fn healing(context: &Context<'_>, paths: &Paths, from: &[PathBuf]) -> Result<Healing> {
+fn healing(context: &Context<'_>, paths: &Paths, from: &[PathBuf]) -> Result<HealSources> {
     let mut origins = Vec::new();
     for named in from {
         let before = origins.len();
@@ -128,7 +128,7 @@ fn healing(context: &Context<'_>, paths: &Paths, from: &[PathBuf]) -> Result<Hea
         origins.extend(manifests(dir)?.into_iter().rev().map(Origin::Set));
     }
     let above = paths.store.directory().and_then(Path::parent).filter(|dir| !dir.as_os_str().is_empty());
-    Ok(Healing {
+    Ok(HealSources {
         origins,
         scratch: beside.map(PathBuf::as_path).or(above).unwrap_or(Path::new(".")).to_path_buf(),
         program: concat!("lrl ", env!("CARGO_PKG_VERSION")).into(),

@@ -79,7 +79,7 @@ fn look(context: &Context<'_>, place: &Place) -> Result<Option<Store>, Error> {
         Err(error) => return Err(error),
     }
     let storage = store::readable_storage(context, place, None)?;
-    Store::open(storage, LockMode::Look, context.cli.global.lock_wait, context.term).map(Some)
+    Store::open(storage, LockMode::ReadOnly, context.cli.global.lock_wait, context.term).map(Some)
 }
 
 /// Says why a store tells nothing, in a few words where that is all there is to say.

@@ -49,7 +49,7 @@ pub fn run(context: &Context<'_>, args: &ForgetArgs) -> Result {
             return Ok(json!({}));
         }
         let forgotten = plan.removed().map(|name| name.id).collect();
-        let how = prune::How { unused: &args.unused, bucket: &args.bucket, dry_run: args.dry_run };
+        let how = prune::Settings { unused: &args.unused, bucket: &args.bucket, dry_run: args.dry_run };
         Ok(json!({ "prune": prune::prune(context, &store, &how, &forgotten)? }))
     })
 }

@@ -4,7 +4,7 @@ mod bucket;
 
 use std::collections::HashSet;
 
-use lrl_store::fs::space::Room;
+use lrl_store::fs::space::SpaceGuard;
 use lrl_store::id::SnapshotId;
 use lrl_store::ops::prune::{self, Numbers};
 use lrl_store::store::Store;
@@ -18,7 +18,7 @@ use crate::render::units;
 /// Prunes the store.
 pub fn run(context: &Context<'_>, args: &PruneArgs) -> Result {
     let store = store::open_to_delete(context, &context.paths()?, args.dry_run)?;
-    let how = How { unused: &args.unused, bucket: &args.bucket, dry_run: args.dry_run };
+    let how = Settings { unused: &args.unused, bucket: &args.bucket, dry_run: args.dry_run };
     let document = prune(context, &store, &how, &HashSet::new())?;
     if context.term.is_json() {
         let mut whole = json!({ "success": true, "dry_run": args.dry_run });
@@ -31,7 +31,7 @@ pub fn run(context: &Context<'_>, args: &PruneArgs) -> Result {
 }
 
 /// How to prune.
-pub struct How<'a> {
+pub struct Settings<'a> {
     /// How much waste stays.
     pub unused: &'a UnusedArgs,
     /// What a store in a bucket needs.
@@ -41,9 +41,14 @@ pub struct How<'a> {
 }
 
 /// Prunes as if the forgotten snapshots were gone already; tells what is done, and returns it for the document.
-pub fn prune(context: &Context<'_>, store: &Store, how: &How<'_>, forgotten: &HashSet<SnapshotId>) -> Result<Value> {
+pub fn prune(
+    context: &Context<'_>,
+    store: &Store,
+    how: &Settings<'_>,
+    forgotten: &HashSet<SnapshotId>,
+) -> Result<Value> {
     let term = context.term;
-    let How { unused, dry_run, .. } = *how;
+    let Settings { unused, dry_run, .. } = *how;
     if context.paths()?.store.directory().is_none() {
         return bucket::prune(context, store, how, forgotten);
     }
@@ -56,8 +61,8 @@ pub fn prune(context: &Context<'_>, store: &Store, how: &How<'_>, forgotten: &Ha
         return Ok(document(numbers, &[]));
     }
     let room = match context.paths()?.store.directory() {
-        Some(directory) => Room::open(directory, unused.free.reserve)?,
-        None => Room::unlimited(),
+        Some(directory) => SpaceGuard::open(directory, unused.free.reserve)?,
+        None => SpaceGuard::unlimited(),
     };
     let report = prune::apply(store, plan, &room, term)?;
     report.notes.iter().for_each(|note| term.warn(note));

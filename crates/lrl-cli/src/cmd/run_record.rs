@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use lrl_store::backend::local::Local;
+use lrl_store::backend::local::LocalBackend;
 use lrl_store::ops::backup::time_of;
 use lrl_store::store::key_slots;
 use serde::{Deserialize, Serialize};
@@ -59,7 +59,7 @@ fn path(context: &Context<'_>, source: &str) -> Option<PathBuf> {
     let name = format!("last-run-{source}.json");
     let place = match context.paths().ok()?.store {
         // Where no store is, nothing is made.
-        Place::Directory(path) => match key_slots::is_encrypted(&Local::new(&path)) {
+        Place::Directory(path) => match key_slots::is_encrypted(&LocalBackend::new(&path)) {
             Ok(false) => {
                 return Some(path.join("cache").join(name)).filter(|path| path.parent().is_some_and(Path::is_dir));
             }

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use lrl_store::format::drill::Drilled;
 use lrl_store::format::snapshot::Snapshot;
 use lrl_store::ops::backup::time_of;
-use lrl_store::ops::drill::evidence::Proof;
+use lrl_store::ops::drill::evidence::LastDrill;
 use lrl_store::ops::judgement::{Judgement, State};
 use lrl_store::ops::snapshots;
 use lrl_store::store::{SnapshotName, Store};
@@ -89,12 +89,12 @@ fn first_of_each(store: &Store, args: &SnapshotsArgs, source: Option<&str>) -> R
 }
 
 /// Says whether it is proven that a snapshot can be restored, and since when; of a set, that its set can.
-fn proven(proof: Option<Proof>, now: i64) -> String {
+fn proven(proof: Option<LastDrill>, now: i64) -> String {
     match proof {
         None => "-".into(),
-        Some(Proof { passed: false, finished, .. }) => format!("FAILED {}", units::age(finished.secs, now)),
-        Some(Proof { drilled: Drilled::Set, finished, .. }) => format!("{}, set", units::age(finished.secs, now)),
-        Some(Proof { finished, .. }) => units::age(finished.secs, now),
+        Some(LastDrill { passed: false, finished, .. }) => format!("FAILED {}", units::age(finished.secs, now)),
+        Some(LastDrill { drilled: Drilled::Set, finished, .. }) => format!("{}, set", units::age(finished.secs, now)),
+        Some(LastDrill { finished, .. }) => units::age(finished.secs, now),
     }
 }
 
@@ -114,7 +114,7 @@ fn heading() -> String {
     ])
 }
 
-fn row(name: &SnapshotName, snapshot: &Snapshot, proof: Option<Proof>, state: State, now: i64) -> String {
+fn row(name: &SnapshotName, snapshot: &Snapshot, proof: Option<LastDrill>, state: State, now: i64) -> String {
     let time = snapshot.created.secs;
     let database = snapshot.database.as_ref().map_or("-".into(), |half| units::size(half.size_bytes));
     let (files, uploads) = match &snapshot.uploads {
@@ -150,7 +150,7 @@ fn line(cells: [&str; 11]) -> String {
 }
 
 /// Returns everything in the document, under the names that it has there, and the id.
-fn to_json(name: &SnapshotName, snapshot: &Snapshot, proof: Option<Proof>, judgement: &Judgement) -> Value {
+fn to_json(name: &SnapshotName, snapshot: &Snapshot, proof: Option<LastDrill>, judgement: &Judgement) -> Value {
     let mut value = serde_json::to_value(snapshot).unwrap_or_default();
     crate::render::entry::plain(&mut value);
     if let Value::Object(members) = &mut value {
@@ -159,7 +159,7 @@ fn to_json(name: &SnapshotName, snapshot: &Snapshot, proof: Option<Proof>, judge
         members.insert("state".into(), judgement.state.name().into());
         members.insert("reason".into(), judgement.reason.clone().into());
         members.insert("proven".into(), proof.is_some_and(|proof| proof.passed).into());
-        let drill = proof.map(|Proof { finished, drilled, passed, .. }| {
+        let drill = proof.map(|LastDrill { finished, drilled, passed, .. }| {
             json!({ "finished": crate::render::entry::iso(finished), "drilled": drilled, "passed": passed })
         });
         members.insert("last_drill".into(), drill.into());

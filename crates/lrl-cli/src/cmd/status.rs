@@ -8,9 +8,9 @@ use lrl_store::format::entry::Time;
 use lrl_store::fs::space::{Reserve, free_at};
 use lrl_store::ops::backup::time_of;
 use lrl_store::ops::copy::last_copied;
-use lrl_store::ops::copy::last_copied::Second;
+use lrl_store::ops::copy::last_copied::LastCopied;
 use lrl_store::ops::select::Need;
-use lrl_store::ops::status::{self, Condition, Good, Half, Limits, Newest, Status};
+use lrl_store::ops::status::{self, Condition, Good, Limits, Newest, PartAge, Status};
 use lrl_store::store::Store;
 use serde_json::{Value, json};
 
@@ -29,7 +29,7 @@ pub struct Stand {
     /// What the store says.
     pub status: Status,
     /// The stores that it was copied to, each with how many snapshots it lacks by now, and the age of the oldest of those in seconds.
-    copies: Vec<(Second, u64, Option<u64>)>,
+    copies: Vec<(LastCopied, u64, Option<u64>)>,
     /// How the last backup ended.
     last_run: Option<RunRecord>,
     /// Everything that is wrong, a line each.
@@ -304,10 +304,10 @@ fn room_below(dir: &Path, limit: MinFree) -> Result<Option<String>> {
 }
 
 /// Returns the stores that the source was copied to, as the cache has them, with what each lacks by now.
-fn copies(store: &Store, source: &str, now: Time) -> Result<Vec<(Second, u64, Option<u64>)>, Error> {
+fn copies(store: &Store, source: &str, now: Time) -> Result<Vec<(LastCopied, u64, Option<u64>)>, Error> {
     let noted = last_copied::noted(store, source);
     let names = if noted.is_empty() { Vec::new() } else { store.snapshot_names(Some(source))? };
-    let lacks = |copy: Second| {
+    let lacks = |copy: LastCopied| {
         let missing = names.iter().filter(|name| name.sequence > copy.sequence);
         let oldest = missing.clone().next().and_then(|name| store.snapshot(name).ok());
         let age = oldest.map(|snapshot| now.secs.saturating_sub(snapshot.created.secs).max(0).unsigned_abs());
@@ -362,7 +362,7 @@ fn good_document(good: &Good, now: i64) -> Value {
     })
 }
 
-fn half(half: &Half, now: i64) -> Value {
+fn half(half: &PartAge, now: i64) -> Value {
     if half.known {
         half.good.as_ref().map_or(Value::Null, |good| good_document(good, now))
     } else {

@@ -9,20 +9,20 @@ use std::time::SystemTime;
 use clap::parser::ValueSource;
 use lrl_store::backend::cache;
 use lrl_store::backend::local;
-use lrl_store::backend::local::Local;
-use lrl_store::backend::{LockMode, Storage};
+use lrl_store::backend::local::LocalBackend;
+use lrl_store::backend::{Backend, LockMode};
 use lrl_store::error::Error;
 use lrl_store::format::key::Credential;
 use lrl_store::format::snapshot::Snapshot;
 use lrl_store::fs::space::Reserve;
-use lrl_store::fs::temp_dir::Scratch;
+use lrl_store::fs::temp_dir::TempDir;
 use lrl_store::fs::unsupported;
 use lrl_store::ops::backup::time_of;
 use lrl_store::ops::judgement::Judge;
 use lrl_store::ops::ls;
 use lrl_store::ops::select::{self, Need, PassedOver, Selected};
 use lrl_store::store::key_slots;
-use lrl_store::store::key_slots::Near;
+use lrl_store::store::key_slots::LocalSlot;
 use lrl_store::store::{self, SnapshotName, Store};
 
 use super::Context;
@@ -39,22 +39,22 @@ pub fn open(context: &Context<'_>, paths: &Paths) -> Result<Store> {
 
 /// Opens an existing store for deleting from it: nobody else uses it meanwhile. For a dry run, without a trace.
 pub fn open_to_delete(context: &Context<'_>, paths: &Paths, dry_run: bool) -> Result<Store> {
-    open_as(context, paths, if dry_run { LockMode::Look } else { LockMode::Exclusive })
+    open_as(context, paths, if dry_run { LockMode::ReadOnly } else { LockMode::Exclusive })
 }
 
 /// Opens an existing store for adding much to it: so much of its disk stays free, or of the one with its copies.
 pub fn open_to_fill(context: &Context<'_>, paths: &Paths, reserve: Reserve) -> Result<Store> {
     require_backup_dir(context, paths)?;
-    let storage: Arc<dyn Storage> = match &paths.store {
+    let storage: Arc<dyn Backend> = match &paths.store {
         Place::Bucket(url) => copied(context, url, reserve)?,
         Place::Directory(path) => {
-            let storage = Local::new(path);
+            let storage = LocalBackend::new(path);
             // A store that is not there is told as such by opening it.
             Arc::new(if store::exists(&storage)? { storage.keep_free(reserve)? } else { storage })
         }
     };
     let store = open_storage(context, paths, unveiled(context, storage)?, LockMode::Shared)?;
-    if paths.store.directory().is_some() && store.storage().room().bytes() == u64::MAX {
+    if paths.store.directory().is_some() && store.storage().space().bytes() == u64::MAX {
         context
             .term
             .detail(format!("the disk of {} does not say how full it is: --reserve has no effect", paths.store));
@@ -73,7 +73,7 @@ pub fn readable_storage(
     context: &Context<'_>,
     place: &Place,
     own: Option<&Credential>,
-) -> Result<Arc<dyn Storage>, Error> {
+) -> Result<Arc<dyn Backend>, Error> {
     let bare = bare_storage(context, place)?;
     let is_plain = own.is_none() && store::exists(&*bare)? && !key_slots::is_encrypted(&*bare).unwrap_or(true);
     if is_plain { Ok(bare) } else { unveiled_by(context, bare, own) }
@@ -89,20 +89,20 @@ pub fn open_to_copy(
     dry_run: bool,
     own: Option<&Credential>,
 ) -> Result<Store> {
-    let storage: Arc<dyn Storage> = match place {
+    let storage: Arc<dyn Backend> = match place {
         Place::Bucket(url) => {
             let dir = cache_dir(context)?;
             cache::over(limited_bucket(url, &dir, limit)?, &dir, reserve)?
         }
         Place::Directory(path) => {
-            let storage = Local::new(path);
+            let storage = LocalBackend::new(path);
             Arc::new(if !dry_run && store::exists(&storage)? { storage.keep_free(reserve)? } else { storage })
         }
     };
     if limit.is_some() && place.directory().is_some() {
         context.term.detail("--limit-upload is for buckets: a directory is written as fast as it takes it");
     }
-    let mode = if dry_run { LockMode::Look } else { LockMode::Shared };
+    let mode = if dry_run { LockMode::ReadOnly } else { LockMode::Shared };
     open_storage(context, &beside(context, place)?, unveiled_by(context, storage, own)?, mode)
 }
 
@@ -133,7 +133,7 @@ fn open_as(context: &Context<'_>, paths: &Paths, mode: LockMode) -> Result<Store
     open_storage(context, paths, storage(context, &paths.store)?, mode)
 }
 
-fn open_storage(context: &Context<'_>, paths: &Paths, storage: Arc<dyn Storage>, mode: LockMode) -> Result<Store> {
+fn open_storage(context: &Context<'_>, paths: &Paths, storage: Arc<dyn Backend>, mode: LockMode) -> Result<Store> {
     let opened = Store::open(storage, mode, context.cli.global.lock_wait, context.term);
     let store = opened.map_err(|error| gone_or(context, &paths.store, error))?;
     compare(context, &paths.store, &store.config().store_id)?;
@@ -161,7 +161,7 @@ pub fn look(context: &Context<'_>, paths: &Paths) -> Result<Option<Store>> {
         return Ok(None);
     }
     let wait = context.cli.global.lock_wait;
-    let store = Store::open(unveiled(context, storage)?, LockMode::Look, wait, context.term)?;
+    let store = Store::open(unveiled(context, storage)?, LockMode::ReadOnly, wait, context.term)?;
     compare(context, &paths.store, &store.config().store_id)?;
     Ok(Some(store))
 }
@@ -209,7 +209,7 @@ pub fn compare(context: &Context<'_>, place: &Place, found: &str) -> Result<()> 
 }
 
 /// Compares the store in a storage that is not opened as one; a config that cannot be read is the verb's own business.
-pub fn compare_storage(context: &Context<'_>, place: &Place, storage: &dyn Storage) -> Result<()> {
+pub fn compare_storage(context: &Context<'_>, place: &Place, storage: &dyn Backend) -> Result<()> {
     match key_slots::store_id(storage) {
         Ok(found) => compare(context, place, &found),
         Err(error @ Error::NoStore { .. }) if place.directory().is_none_or(known::is_empty) => {
@@ -231,57 +231,57 @@ pub fn remember(context: &Context<'_>, place: &Place, store_id: &str) {
 }
 
 /// Returns the storage of a store, with copies near at hand where it is far away.
-pub fn storage(context: &Context<'_>, place: &Place) -> Result<Arc<dyn Storage>, Error> {
+pub fn storage(context: &Context<'_>, place: &Place) -> Result<Arc<dyn Backend>, Error> {
     unveiled(context, bare_storage(context, place)?)
 }
 
 /// As [`storage`], without the keys of an encrypted store.
-pub fn bare_storage(context: &Context<'_>, place: &Place) -> Result<Arc<dyn Storage>, Error> {
+pub fn bare_storage(context: &Context<'_>, place: &Place) -> Result<Arc<dyn Backend>, Error> {
     match place {
-        Place::Directory(path) => Ok(Arc::new(Local::new(path))),
+        Place::Directory(path) => Ok(Arc::new(LocalBackend::new(path))),
         Place::Bucket(url) => copied(context, url, Reserve::LEAST),
     }
 }
 
 /// Opens an encrypted store with the credential that was given; a plain one is as it is.
-fn unveiled(context: &Context<'_>, storage: Arc<dyn Storage>) -> Result<Arc<dyn Storage>, Error> {
+fn unveiled(context: &Context<'_>, storage: Arc<dyn Backend>) -> Result<Arc<dyn Backend>, Error> {
     unveiled_by(context, storage, None)
 }
 
 /// The same with a credential of the store's own, if it has one.
 fn unveiled_by(
     context: &Context<'_>,
-    storage: Arc<dyn Storage>,
+    storage: Arc<dyn Backend>,
     own: Option<&Credential>,
-) -> Result<Arc<dyn Storage>, Error> {
+) -> Result<Arc<dyn Backend>, Error> {
     let in_force = if own.is_some() { None } else { context.credential()? };
     let cache = |id: &str| cache_dir(context).ok().map(|dir| dir.join(id));
     // Each request of a backup counts.
-    let near = if matches!(context.cli.command, Verb::Backup(_)) { Near::Trusted } else { Near::IfThere };
+    let near = if matches!(context.cli.command, Verb::Backup(_)) { LocalSlot::Trusted } else { LocalSlot::IfThere };
     key_slots::unveil(storage, own.or(in_force.as_ref()), near, cache)
 }
 
-fn copied(context: &Context<'_>, url: &str, reserve: Reserve) -> Result<Arc<dyn Storage>, Error> {
+fn copied(context: &Context<'_>, url: &str, reserve: Reserve) -> Result<Arc<dyn Backend>, Error> {
     let dir = cache_dir(context)?;
     cache::over(bucket(url, &dir)?, &dir, reserve)
 }
 
 /// Returns the storage of a store without what earlier runs copied, and the directory that the copies of this one are in.
-pub fn fresh_storage(context: &Context<'_>, place: &Place) -> Result<(Arc<dyn Storage>, Option<Scratch>), Error> {
+pub fn fresh_storage(context: &Context<'_>, place: &Place) -> Result<(Arc<dyn Backend>, Option<TempDir>), Error> {
     let Place::Bucket(url) = place else { return Ok((storage(context, place)?, None)) };
     let dir = cache_dir(context)?;
     local::create_dir(&dir)?;
-    let fresh = Scratch::new(&dir, "check-")?;
+    let fresh = TempDir::new(&dir, "check-")?;
     let copies = cache::over(bucket(url, &dir)?, fresh.path(), Reserve::LEAST)?;
     Ok((unveiled(context, copies)?, Some(fresh)))
 }
 
-fn bucket(url: &str, scratch: &Path) -> Result<Arc<dyn Storage>, Error> {
+fn bucket(url: &str, scratch: &Path) -> Result<Arc<dyn Backend>, Error> {
     limited_bucket(url, scratch, None)
 }
 
 #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
-fn limited_bucket(url: &str, scratch: &Path, limit: Option<u64>) -> Result<Arc<dyn Storage>, Error> {
+fn limited_bucket(url: &str, scratch: &Path, limit: Option<u64>) -> Result<Arc<dyn Backend>, Error> {
     let storage = reached(url, scratch)?;
     Ok(Arc::new(match limit {
         Some(limit) => storage.limit_upload(limit),
@@ -317,7 +317,7 @@ fn reached(url: &str, scratch: &Path) -> Result<lrl_store::backend::bucket::Buck
 }
 
 #[cfg(not(any(feature = "s3", feature = "gcs", feature = "azure")))]
-fn limited_bucket(url: &str, _: &Path, _: Option<u64>) -> Result<Arc<dyn Storage>, Error> {
+fn limited_bucket(url: &str, _: &Path, _: Option<u64>) -> Result<Arc<dyn Backend>, Error> {
     Err(Error::Unsupported { what: format!("a store at {url}") })
 }
 
@@ -359,7 +359,7 @@ pub fn create_if_missing(context: &Context<'_>, place: &Place) -> Result<bool> {
     refuse_gone(context, place)?;
     match place.directory() {
         // A key says that it should be encrypted, which only `lrl init --encrypt` does.
-        Some(path) if context.credential()?.is_some() && !store::exists(&Local::new(path))? => Err(Error::Refused(format!(
+        Some(path) if context.credential()?.is_some() && !store::exists(&LocalBackend::new(path))? => Err(Error::Refused(format!(
             "there is no store at {place} yet, and a key was given: make an encrypted one with `lrl init --encrypt`, or take the key away \
              (LRL_PASSWORD_FILE, LRL_PASSWORD_COMMAND, LRL_KEY_FILE, lrl.toml) for a plain one"
         ))
@@ -377,7 +377,7 @@ pub fn create(context: &Context<'_>, place: &Place, credential: Option<&Credenti
     }
 }
 
-fn create_in(storage: &dyn Storage, credential: Option<&Credential>) -> Result<(), Error> {
+fn create_in(storage: &dyn Backend, credential: Option<&Credential>) -> Result<(), Error> {
     let id = random_id()?;
     match credential {
         Some(credential) => key_slots::create(storage, id, credential, "", time_of(SystemTime::now())).map(drop),
@@ -385,7 +385,7 @@ fn create_in(storage: &dyn Storage, credential: Option<&Credential>) -> Result<(
     }
 }
 
-fn create_remote(storage: &dyn Storage, credential: Option<&Credential>) -> Result<bool> {
+fn create_remote(storage: &dyn Backend, credential: Option<&Credential>) -> Result<bool> {
     if store::exists(storage)? {
         return Ok(false);
     }
@@ -395,7 +395,7 @@ fn create_remote(storage: &dyn Storage, credential: Option<&Credential>) -> Resu
         Err(Error::Interrupted)
     });
     match found {
-        Some(name) => Err(not_empty(&storage.describe(), &name, "").into()),
+        Some(name) => Err(not_empty(&storage.location(), &name, "").into()),
         None => {
             listed?;
             create_in(storage, credential)?;
@@ -407,7 +407,7 @@ fn create_remote(storage: &dyn Storage, credential: Option<&Credential>) -> Resu
 /// Says whether a bucket's server keeps the first of two that make one object.
 pub fn keeps_first(context: &Context<'_>, place: &Place) -> Result<bool, Error> {
     let storage = storage(context, place)?;
-    lrl_store::backend::keeps_first(&*storage, &format!("claims/probe-{}", token()?))
+    lrl_store::backend::probe_put_if_absent(&*storage, &format!("claims/probe-{}", token()?))
 }
 
 /// Returns random hexadecimal digits.
@@ -429,13 +429,13 @@ fn random_id() -> Result<[u8; 32], Error> {
 }
 
 fn create_local(path: &Path, wait: std::time::Duration, credential: Option<&Credential>) -> Result<bool> {
-    let storage = Local::new(path);
+    let storage = LocalBackend::new(path);
     if store::exists(&storage)? {
         return Ok(false);
     }
     // A directory with other things in it, or a store whose config is gone, must not become a new store by a slip of the finger.
     // What a run leaves that was killed while it made the store: its locks and a temporary file.
-    let of_ours = |name: &str| name.starts_with("lock") || name.starts_with(local::SPOOL_PREFIX);
+    let of_ours = |name: &str| name.starts_with("lock") || name.starts_with(local::TEMP_PREFIX);
     let foreign = std::fs::read_dir(path).ok().and_then(|mut entries| {
         entries.find_map(|entry| entry.ok().filter(|e| !of_ours(&e.file_name().to_string_lossy())))
     });

@@ -2,15 +2,15 @@
 
 use std::io::Write;
 
-use super::{Error, Source, Storage};
+use super::{Backend, Error, Payload};
 
-fn spooled<'a>(storage: &dyn Storage, name: &str, bytes: &[u8]) -> Source<'a> {
-    let mut spool = storage.spool_document(name).unwrap();
+fn spooled<'a>(storage: &dyn Backend, name: &str, bytes: &[u8]) -> Payload<'a> {
+    let mut spool = storage.temp_document(name).unwrap();
     spool.write_all(bytes).unwrap();
-    Source::Spool(spool)
+    Payload::TempObject(spool)
 }
 
-fn names(storage: &dyn Storage, prefix: &str) -> Vec<(String, u64)> {
+fn names(storage: &dyn Backend, prefix: &str) -> Vec<(String, u64)> {
     let mut names = Vec::new();
     storage
         .list(prefix, &mut |name, len| {
@@ -26,7 +26,7 @@ fn is_missing<T: std::fmt::Debug>(result: Result<T, Error>) -> bool {
 }
 
 /// Holds an empty storage to the trait's promises.
-pub(crate) fn conformance(storage: &dyn Storage) {
+pub(crate) fn conformance(storage: &dyn Backend) {
     assert!(names(storage, "").is_empty() && names(storage, "packs").is_empty());
     for name in ["config", "packs/ab/none", "index/none"] {
         assert!(is_missing(storage.read(name)), "{name}");
@@ -44,7 +44,7 @@ pub(crate) fn conformance(storage: &dyn Storage) {
     removing_while_listing_misses_nothing(storage);
 
     // An unused spool leaves nothing, and neither does what dead runs left.
-    drop(storage.spool().unwrap());
+    drop(storage.temp_object().unwrap());
     storage.reclaim().unwrap();
     for (name, _) in names(storage, "") {
         storage.remove(&name).unwrap();
@@ -55,31 +55,31 @@ pub(crate) fn conformance(storage: &dyn Storage) {
     assert!(names(storage, "").is_empty());
 }
 
-fn objects_appear_whole(storage: &dyn Storage) {
+fn objects_appear_whole(storage: &dyn Backend) {
     let long: Vec<u8> = (0..11 << 20).map(|n: u32| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     for (name, bytes) in
         [("config", &b"{}"[..]), ("index/empty", b""), ("packs/aa/long", &long), ("packs/aa/part", &long[..5 << 20])]
     {
-        storage.write_new(name, Source::Bytes(bytes)).unwrap();
+        storage.put(name, Payload::Bytes(bytes)).unwrap();
         assert!(storage.read(name).unwrap() == bytes, "{name}");
         storage.remove(name).unwrap();
         assert!(is_missing(storage.read(name)), "{name}");
-        storage.write_new(name, spooled(storage, name, bytes)).unwrap();
+        storage.put(name, spooled(storage, name, bytes)).unwrap();
         assert!(storage.read(name).unwrap() == bytes, "{name}");
         assert_eq!(storage.len(name).unwrap(), bytes.len() as u64, "{name}");
     }
     // The same object again, as after an answer that was lost; and whole in the place of a damaged one.
-    storage.write_new("packs/aa/long", spooled(storage, "packs/aa/long", &long)).unwrap();
-    storage.write_new("packs/aa/part", Source::Bytes(b"cut")).unwrap();
+    storage.put("packs/aa/long", spooled(storage, "packs/aa/long", &long)).unwrap();
+    storage.put("packs/aa/part", Payload::Bytes(b"cut")).unwrap();
     assert_eq!(storage.len("packs/aa/part").unwrap(), 3);
-    storage.write_new("packs/aa/part", spooled(storage, "packs/aa/part", &long[..4 << 20])).unwrap();
+    storage.put("packs/aa/part", spooled(storage, "packs/aa/part", &long[..4 << 20])).unwrap();
     assert!(storage.read("packs/aa/part").unwrap() == long[..4 << 20]);
 }
 
-fn only_the_first_makes_an_object(storage: &dyn Storage) {
+fn only_the_first_makes_an_object(storage: &dyn Backend) {
     for _ in 0..2 {
-        assert!(storage.create_new("claims/prune-1", b"first").unwrap());
-        assert!(!storage.create_new("claims/prune-1", b"second").unwrap());
+        assert!(storage.put_if_absent("claims/prune-1", b"first").unwrap());
+        assert!(!storage.put_if_absent("claims/prune-1", b"second").unwrap());
         assert_eq!(storage.read("claims/prune-1").unwrap(), b"first");
         storage.remove("claims/prune-1").unwrap();
     }
@@ -91,20 +91,19 @@ fn bytes(len: usize, seed: u32) -> Vec<u8> {
     (0..len as u32).map(|n| ((n ^ seed << 20).wrapping_mul(2_654_435_761) >> 24) as u8).collect()
 }
 
-fn several_at_once_do_not_mix(storage: &dyn Storage) {
+fn several_at_once_do_not_mix(storage: &dyn Backend) {
     // Whole objects beside objects in parts, the last part of any length.
     let lens = [1, 100, (5 << 20) - 1, (5 << 20) + 1, 10 << 20, (16 << 20) + 7];
     let name = |n: usize| format!("packs/bb/{n}");
     std::thread::scope(|scope| {
         for (n, len) in lens.into_iter().enumerate() {
-            scope
-                .spawn(move || storage.write_new(&name(n), spooled(storage, &name(n), &bytes(len, n as u32))).unwrap());
+            scope.spawn(move || storage.put(&name(n), spooled(storage, &name(n), &bytes(len, n as u32))).unwrap());
         }
     });
     std::thread::scope(|scope| {
         for (n, len) in lens.into_iter().enumerate() {
             scope.spawn(move || {
-                storage.will_read(&name(n), 0, len as u64);
+                storage.prefetch(&name(n), 0, len as u64);
                 assert!(storage.read(&name(n)).unwrap() == bytes(len, n as u32), "{len}");
                 let (from, half) = (len / 3, len / 2);
                 let read = storage.read_range(&name(n), from as u64, half).unwrap();
@@ -117,16 +116,16 @@ fn several_at_once_do_not_mix(storage: &dyn Storage) {
         storage.remove(&name(n)).unwrap();
         storage.remove(&name(n)).unwrap();
         assert!(is_missing(storage.read(&name(n))) && is_missing(storage.read_range(&name(n), 0, 1)));
-        storage.will_read(&name(n), 0, 1);
+        storage.prefetch(&name(n), 0, 1);
     }
-    storage.write_new("packs/bb/old", Source::Bytes(b"moved")).unwrap();
+    storage.put("packs/bb/old", Payload::Bytes(b"moved")).unwrap();
     storage.rename("packs/bb/old", "quarantine/packs/bb/new").unwrap();
     assert!(is_missing(storage.len("packs/bb/old")));
     assert_eq!(storage.read("quarantine/packs/bb/new").unwrap(), b"moved");
     storage.remove("quarantine/packs/bb/new").unwrap();
 }
 
-fn ranges_are_exact(storage: &dyn Storage) {
+fn ranges_are_exact(storage: &dyn Backend) {
     let whole = storage.read("packs/aa/long").unwrap();
     let end = whole.len();
     for (from, to) in
@@ -144,13 +143,13 @@ fn ranges_are_exact(storage: &dyn Storage) {
     assert_eq!(storage.read_up_to("packs/aa/long", end as u64 - 5, 100).unwrap(), whole[end - 5..]);
 }
 
-fn listings_are_whole_and_in_order(storage: &dyn Storage) {
+fn listings_are_whole_and_in_order(storage: &dyn Backend) {
     // More than a server gives in one answer.
     let many: Vec<String> = (0..1100).map(|n| format!("snapshots/lab/{n:016x}-{n}")).collect();
     for name in &many {
-        storage.write_new(name, Source::Bytes(b"x")).unwrap();
+        storage.put(name, Payload::Bytes(b"x")).unwrap();
     }
-    storage.write_new("snapshots/lab2/0-0", Source::Bytes(b"other")).unwrap();
+    storage.put("snapshots/lab2/0-0", Payload::Bytes(b"other")).unwrap();
     let found = names(storage, "snapshots/lab");
     assert!(found.iter().map(|(name, _)| name).eq(&many), "{} names", found.len());
     assert!(found.iter().all(|(_, len)| *len == 1));
@@ -192,12 +191,12 @@ fn listings_are_whole_and_in_order(storage: &dyn Storage) {
     assert!(matches!(stopped, Err(Error::NotFound(_))));
 }
 
-fn names_are_taken_as_they_are(storage: &dyn Storage) {
+fn names_are_taken_as_they_are(storage: &dyn Backend) {
     let longest = "x".repeat(64);
     let sources = ["Lab", "lab-2", "lab.de", "lab_2", "a..b", "0", "--", &longest];
     let name = |source: &str| format!("snapshots/{source}/0000000000000001-ab");
     for source in sources {
-        storage.write_new(&name(source), Source::Bytes(source.as_bytes())).unwrap();
+        storage.put(&name(source), Payload::Bytes(source.as_bytes())).unwrap();
     }
     for source in sources {
         assert_eq!(storage.read(&name(source)).unwrap(), source.as_bytes());
@@ -210,7 +209,7 @@ fn names_are_taken_as_they_are(storage: &dyn Storage) {
     }
 }
 
-fn removing_while_listing_misses_nothing(storage: &dyn Storage) {
+fn removing_while_listing_misses_nothing(storage: &dyn Backend) {
     let mut seen = 0;
     storage
         .list("snapshots/lab", &mut |name, _| {

@@ -11,8 +11,8 @@ use super::{Guard, LockMode, local};
 use crate::error::Result;
 use crate::fs::unsupported;
 
-/// A file system, as far as [`local::Local`] needs one.
-pub trait Disk: Send + Sync {
+/// A file system, as far as [`local::LocalBackend`] needs one.
+pub trait Vfs: Send + Sync {
     /// A file that is open for reading.
     type File: Send + Sync;
 
@@ -34,8 +34,8 @@ pub trait Disk: Send + Sync {
     /// Lists the names in a directory, and whether each is one too.
     fn read_dir(&self, path: &Path) -> io::Result<impl Iterator<Item = io::Result<(OsString, bool)>>>;
 
-    /// Makes a temporary file in `dir`, which dead runs leave there, and which [`Disk::reclaim`] then removes.
-    fn temporary(&self, dir: &Path) -> Result<Box<dyn Temporary>>;
+    /// Makes a temporary file in `dir`, which dead runs leave there, and which [`Vfs::reclaim`] then removes.
+    fn temporary(&self, dir: &Path) -> Result<Box<dyn TempFile>>;
 
     /// Makes a directory (0700).
     fn create_dir(&self, path: &Path) -> io::Result<()>;
@@ -74,7 +74,7 @@ pub trait Disk: Send + Sync {
 }
 
 /// A temporary file; dropping it removes it.
-pub trait Temporary: Write + Send + Sync {
+pub trait TempFile: Write + Send + Sync {
     /// Makes its bytes durable.
     fn sync(&mut self) -> io::Result<()>;
 
@@ -82,7 +82,7 @@ pub trait Temporary: Write + Send + Sync {
     fn rename(self: Box<Self>, path: &Path) -> io::Result<()>;
 
     /// Ends what is written through it; nothing can be written after that.
-    fn finish(self: Box<Self>) -> Result<Box<dyn Temporary>>;
+    fn finish(self: Box<Self>) -> Result<Box<dyn TempFile>>;
 
     /// Says whether what is written through it is sealed.
     fn is_sealed(&self) -> bool {
@@ -96,9 +96,9 @@ pub trait Temporary: Write + Send + Sync {
 }
 
 /// The file system of the machine.
-pub struct Os;
+pub struct OsFs;
 
-impl Disk for Os {
+impl Vfs for OsFs {
     type File = File;
 
     fn open(&self, path: &Path) -> io::Result<File> {
@@ -129,8 +129,8 @@ impl Disk for Os {
             .map(|entry| entry.and_then(|entry| Ok((entry.file_name(), entry.file_type()?.is_dir())))))
     }
 
-    fn temporary(&self, dir: &Path) -> Result<Box<dyn Temporary>> {
-        Ok(Box::new(OsFile(local::temporary_file(dir)?)))
+    fn temporary(&self, dir: &Path) -> Result<Box<dyn TempFile>> {
+        Ok(Box::new(OsTempFile(local::temporary_file(dir)?)))
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
@@ -172,9 +172,9 @@ impl Disk for Os {
     }
 }
 
-struct OsFile(tempfile::NamedTempFile);
+struct OsTempFile(tempfile::NamedTempFile);
 
-impl Write for OsFile {
+impl Write for OsTempFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         // Through the file itself: the other way errors get the temporary name, which tells people nothing.
         self.0.as_file_mut().write(bytes)
@@ -184,7 +184,7 @@ impl Write for OsFile {
     }
 }
 
-impl Temporary for OsFile {
+impl TempFile for OsTempFile {
     fn sync(&mut self) -> io::Result<()> {
         self.0.as_file().sync_all()
     }
@@ -193,7 +193,7 @@ impl Temporary for OsFile {
         self.0.persist(path).map(drop).map_err(|e| e.error)
     }
 
-    fn finish(self: Box<Self>) -> Result<Box<dyn Temporary>> {
+    fn finish(self: Box<Self>) -> Result<Box<dyn TempFile>> {
         Ok(self)
     }
 

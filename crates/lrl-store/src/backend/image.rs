@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 /// Chooses at random, the same for a seed.
 #[derive(Clone)]
-pub struct Dice(u64);
+pub struct Rng(u64);
 
-impl Dice {
+impl Rng {
     /// Begins.
     pub fn new(seed: u64) -> Self {
         Self(seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
@@ -82,7 +82,7 @@ struct Change(Vec<(Id, OsString, Option<Id>)>);
 
 /// A file system.
 #[derive(Clone)]
-pub struct Image {
+pub struct DiskImage {
     inodes: Vec<Arc<Inode>>,
     pending: Vec<Change>,
 }
@@ -103,7 +103,7 @@ fn not_found() -> io::Error {
     io::ErrorKind::NotFound.into()
 }
 
-impl Default for Image {
+impl Default for DiskImage {
     fn default() -> Self {
         let mut image = Self { inodes: Vec::new(), pending: Vec::new() };
         image.add(Kind::Dir { now: BTreeMap::new(), durable: BTreeMap::new() }, 0o755);
@@ -111,7 +111,7 @@ impl Default for Image {
     }
 }
 
-impl Image {
+impl DiskImage {
     fn add(&mut self, kind: Kind, mode: u32) -> Id {
         let meta = Meta { mode, time: None };
         self.inodes.push(Arc::new(Inode { kind, meta, durable_meta: meta }));
@@ -318,7 +318,7 @@ impl Image {
     }
 
     /// Returns what may be there after a power cut: all that is durable, and of the rest what the dice say.
-    pub fn after_power_cut(&self, dice: &mut Dice) -> Self {
+    pub fn after_power_cut(&self, dice: &mut Rng) -> Self {
         let mut after = self.clone();
         let pending = std::mem::take(&mut after.pending);
         let (mood, cut) = (dice.below(4), dice.below(pending.len() + 1));
@@ -382,7 +382,7 @@ impl Image {
 }
 
 impl Content {
-    fn cut(&mut self, mood: usize, dice: &mut Dice) {
+    fn cut(&mut self, mood: usize, dice: &mut Rng) {
         let unsure: Vec<Range<usize>> = self.lost.drain(..).chain(self.dirty.drain(..)).collect();
         if unsure.is_empty() {
             return;

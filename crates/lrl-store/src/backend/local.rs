@@ -10,25 +10,25 @@ use std::time::{Duration, Instant};
 
 use fs2::FileExt as _;
 
-use super::disk::{Disk, Os};
-use super::{Guard, LockMode, MOST_WHOLE_BYTES, Source, Spool, Storage};
+use super::disk::{OsFs, Vfs};
+use super::{Backend, Guard, LockMode, MOST_WHOLE_BYTES, Payload, TempObject};
 use crate::error::{Error, Result};
-use crate::fs::space::{Reserve, Room};
+use crate::fs::space::{Reserve, SpaceGuard};
 use crate::fs::unsupported;
 
 /// How the names of temporary files begin.
-pub const SPOOL_PREFIX: &str = ".tmp-";
+pub const TEMP_PREFIX: &str = ".tmp-";
 /// A temporary file or directory is locked a moment after it was made: what is younger may be alive without a lock.
 pub(crate) const RECLAIM_AGE: Duration = Duration::from_secs(10);
 const OPEN_FILES: usize = 16;
 
 /// A store's directory.
-pub struct Local<D: Disk = Os> {
+pub struct LocalBackend<D: Vfs = OsFs> {
     disk: D,
     root: PathBuf,
     // Restores read thousands of chunks from few packs: reopening each time would cost more than the read.
     open: Mutex<VecDeque<(String, Arc<D::File>)>>,
-    room: Arc<Room>,
+    room: Arc<SpaceGuard>,
 }
 
 struct FileLock {
@@ -41,16 +41,16 @@ impl Guard for FileLock {
     }
 }
 
-impl Local {
+impl LocalBackend {
     /// Names a directory; touches nothing.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self::on(Os, root)
+        Self::on(OsFs, root)
     }
 
     /// Keeps room free on its disk from here on. The directory must be there. Documents of a few KiB may use it all the same: they
     /// make what was written before them worth something.
     pub fn keep_free(mut self, reserve: Reserve) -> Result<Self> {
-        self.room = Arc::new(Room::open(&self.root, reserve)?);
+        self.room = Arc::new(SpaceGuard::open(&self.root, reserve)?);
         Ok(self)
     }
 
@@ -60,10 +60,10 @@ impl Local {
     }
 }
 
-impl<D: Disk> Local<D> {
+impl<D: Vfs> LocalBackend<D> {
     /// Names a directory of a disk.
     pub(super) fn on(disk: D, root: impl Into<PathBuf>) -> Self {
-        Self { disk, root: root.into(), open: Mutex::new(VecDeque::new()), room: Arc::new(Room::unlimited()) }
+        Self { disk, root: root.into(), open: Mutex::new(VecDeque::new()), room: Arc::new(SpaceGuard::unlimited()) }
     }
 
     /// Returns the directory.
@@ -96,7 +96,7 @@ impl<D: Disk> Local<D> {
 
     fn missing_or(&self, name: &str, op: &'static str, source: io::Error) -> Error {
         if source.kind() == io::ErrorKind::NotFound {
-            Error::Missing { object: self.describe_object(name) }
+            Error::Missing { object: self.object_location(name) }
         } else {
             Error::io(op, self.path(name))(source)
         }
@@ -105,10 +105,10 @@ impl<D: Disk> Local<D> {
 
 /// Creates a directory and its missing parents, readable by the owner alone, durably.
 pub fn create_dir(path: &Path) -> Result<()> {
-    create_dir_on(&Os, path)
+    create_dir_on(&OsFs, path)
 }
 
-fn create_dir_on<D: Disk>(disk: &D, path: &Path) -> Result<()> {
+fn create_dir_on<D: Vfs>(disk: &D, path: &Path) -> Result<()> {
     if disk.is_dir(path) {
         return Ok(());
     }
@@ -125,10 +125,10 @@ fn create_dir_on<D: Disk>(disk: &D, path: &Path) -> Result<()> {
 
 /// Makes the names in a directory durable.
 pub fn sync_dir(path: &Path) -> Result<()> {
-    sync_dir_on(&Os, path)
+    sync_dir_on(&OsFs, path)
 }
 
-fn sync_dir_on<D: Disk>(disk: &D, path: &Path) -> Result<()> {
+fn sync_dir_on<D: Vfs>(disk: &D, path: &Path) -> Result<()> {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     disk.sync_dir(path).map_err(Error::io("sync", path))
 }
@@ -136,7 +136,7 @@ fn sync_dir_on<D: Disk>(disk: &D, path: &Path) -> Result<()> {
 /// Makes a temporary file in `dir` (0600), locked for as long as its owner lives, so that what dead runs leave can be told apart.
 pub fn temporary_file(dir: &Path) -> Result<tempfile::NamedTempFile> {
     let file = tempfile::Builder::new()
-        .prefix(SPOOL_PREFIX)
+        .prefix(TEMP_PREFIX)
         .permissions(fs::Permissions::from_mode(0o600))
         .tempfile_in(dir)
         .map_err(Error::io("create a temporary file in", dir))?;
@@ -146,7 +146,7 @@ pub fn temporary_file(dir: &Path) -> Result<tempfile::NamedTempFile> {
 }
 
 fn temporary_files(dir: &Path) -> Result<impl Iterator<Item = Result<PathBuf>>> {
-    let is_temporary = |entry: &fs::DirEntry| entry.file_name().as_encoded_bytes().starts_with(SPOOL_PREFIX.as_bytes());
+    let is_temporary = |entry: &fs::DirEntry| entry.file_name().as_encoded_bytes().starts_with(TEMP_PREFIX.as_bytes());
     let entries = fs::read_dir(dir).map_err(Error::io("list", dir))?;
     let found = entries.filter(move |entry| entry.as_ref().map_or(true, is_temporary));
     Ok(found.map(move |entry| entry.map(|entry| entry.path()).map_err(Error::io("list", dir))))
@@ -187,9 +187,9 @@ pub fn reclaim(dir: &Path) -> Result<u64> {
 }
 
 /// A temporary file whose bytes the disk has: a name never becomes durable before them.
-pub struct Synced(tempfile::NamedTempFile);
+pub struct SyncedFile(tempfile::NamedTempFile);
 
-impl Synced {
+impl SyncedFile {
     /// Waits until the disk has the file's bytes.
     pub fn new(file: tempfile::NamedTempFile) -> Result<Self> {
         file.as_file().sync_all().map_err(Error::io("sync", file.path()))?;
@@ -214,7 +214,7 @@ pub fn lock_dir(path: &Path, wait: Duration, interrupted: &dyn Fn() -> bool) -> 
 pub fn hold(manifest: &Path) -> Option<Box<dyn Guard>> {
     // A pipe would hold up the open.
     let is_file = fs::metadata(manifest).is_ok_and(|meta| meta.is_file());
-    is_file.then(|| lock_file(manifest, LockMode::Look, Duration::ZERO, &|| false).ok().flatten()).flatten()
+    is_file.then(|| lock_file(manifest, LockMode::ReadOnly, Duration::ZERO, &|| false).ok().flatten()).flatten()
 }
 
 /// Opens (or creates, 0600) a lock file and waits for it.
@@ -225,7 +225,7 @@ pub fn lock_file(
     interrupted: &dyn Fn() -> bool,
 ) -> Result<Option<Box<dyn Guard>>> {
     let opened = match mode {
-        LockMode::Look => File::open(path),
+        LockMode::ReadOnly => File::open(path),
         _ => OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path),
     };
     let file = match opened.or_else(|e| File::open(path).map_err(|_| e)) {
@@ -246,7 +246,7 @@ fn wait_for(
     let until = Instant::now() + wait;
     loop {
         let taken = match mode {
-            LockMode::Shared | LockMode::Look => fs2::FileExt::try_lock_shared(&file),
+            LockMode::Shared | LockMode::ReadOnly => fs2::FileExt::try_lock_shared(&file),
             LockMode::Exclusive => file.try_lock_exclusive(),
         };
         match taken {
@@ -282,8 +282,8 @@ fn is_read_only(e: &io::Error) -> bool {
     matches!(e.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::NotFound)
 }
 
-impl<D: Disk> Storage for Local<D> {
-    fn describe(&self) -> String {
+impl<D: Vfs> Backend for LocalBackend<D> {
+    fn location(&self) -> String {
         self.root.display().to_string()
     }
 
@@ -291,7 +291,7 @@ impl<D: Disk> Storage for Local<D> {
         let most = MOST_WHOLE_BYTES + 1;
         let bytes = self.disk.read(&self.path(name), most).map_err(|e| self.missing_or(name, "read", e))?;
         if bytes.len() as u64 == most {
-            return Err(Error::corrupt(self.describe_object(name), "is far too long for what it should be"));
+            return Err(Error::corrupt(self.object_location(name), "is far too long for what it should be"));
         }
         Ok(bytes)
     }
@@ -300,7 +300,7 @@ impl<D: Disk> Storage for Local<D> {
         let mut bytes = vec![0; len];
         self.disk.read_exact_at(&*self.opened(name)?, &mut bytes, offset).map_err(|e| {
             if e.kind() == io::ErrorKind::UnexpectedEof {
-                Error::corrupt(self.describe_object(name), "ends too early")
+                Error::corrupt(self.object_location(name), "ends too early")
             } else {
                 Error::io("read", self.path(name))(e)
             }
@@ -312,11 +312,11 @@ impl<D: Disk> Storage for Local<D> {
         self.disk.len(&self.path(name)).map_err(|e| self.missing_or(name, "look at", e))
     }
 
-    fn write_new(&self, name: &str, source: Source<'_>) -> Result<()> {
+    fn put(&self, name: &str, source: Payload<'_>) -> Result<()> {
         let path = self.path(name);
         let mut file = match source {
-            Source::Spool(spool) => spool.0,
-            Source::Bytes(bytes) => {
+            Payload::TempObject(spool) => spool.0,
+            Payload::Bytes(bytes) => {
                 let mut file = self.disk.temporary(&self.root)?;
                 file.write_all(bytes).map_err(Error::io("write", &path))?;
                 file
@@ -334,8 +334,8 @@ impl<D: Disk> Storage for Local<D> {
         sync_dir_on(&self.disk, dir).inspect_err(|_| _ = self.disk.remove_file(&path))
     }
 
-    fn spool(&self) -> Result<Spool> {
-        self.disk.temporary(&self.root).map(Spool)
+    fn temp_object(&self) -> Result<TempObject> {
+        self.disk.temporary(&self.root).map(TempObject)
     }
 
     fn list(&self, prefix: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
@@ -426,7 +426,7 @@ impl<D: Disk> Storage for Local<D> {
         self.disk.reclaim(&self.root)
     }
 
-    fn room(&self) -> Arc<Room> {
+    fn space(&self) -> Arc<SpaceGuard> {
         Arc::clone(&self.room)
     }
 

@@ -8,20 +8,20 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::disk::{Disk, Temporary};
-use super::image::{Dice, Id, Image};
-use super::local::{Local, SPOOL_PREFIX};
+use super::disk::{TempFile, Vfs};
+use super::image::{DiskImage, Id, Rng};
+use super::local::{LocalBackend, TEMP_PREFIX};
 use super::{Guard, LockMode};
 use crate::error::{Error, Result};
 
 /// A storage that is gone when it is dropped.
-pub type Memory = Local<Ram>;
+pub type Memory = LocalBackend<MemoryFs>;
 
 const ROOT: &str = "memory";
 
 impl Default for Memory {
     fn default() -> Self {
-        Ram::new().storage()
+        MemoryFs::new().storage()
     }
 }
 
@@ -49,9 +49,9 @@ enum Call {
 
 #[derive(Default)]
 struct State {
-    image: Image,
+    image: DiskImage,
     /// As it was before each step that changed something, if that is asked for.
-    before: Option<Vec<Image>>,
+    before: Option<Vec<DiskImage>>,
     fault: Option<(Fault, usize)>,
     calls: usize,
     tripped: bool,
@@ -61,32 +61,32 @@ struct State {
 
 /// A disk in memory; clones share it.
 #[derive(Clone, Default)]
-pub struct Ram(Arc<Mutex<State>>);
+pub struct MemoryFs(Arc<Mutex<State>>);
 
 struct NoGuard;
 impl Guard for NoGuard {}
 
-impl Ram {
+impl MemoryFs {
     /// Makes an empty one.
     pub fn new() -> Self {
-        let mut image = Image::default();
+        let mut image = DiskImage::default();
         image.create_dir(Path::new(ROOT), 0o700).map(drop).unwrap_or_default();
         image.sync_all();
         Self::of(image)
     }
 
     /// Makes one with these contents, which no running program uses.
-    pub fn of(image: Image) -> Self {
+    pub fn of(image: DiskImage) -> Self {
         Self(Arc::new(Mutex::new(State { image, ..State::default() })))
     }
 
     /// Opens a storage on it, as a new process does.
     pub fn storage(&self) -> Memory {
-        Local::on(self.clone(), ROOT)
+        LocalBackend::on(self.clone(), ROOT)
     }
 
     /// Returns its contents.
-    pub fn image(&self) -> Image {
+    pub fn image(&self) -> DiskImage {
         self.state().image.clone()
     }
 
@@ -99,7 +99,7 @@ impl Ram {
 
     /// Returns what a power cut may leave.
     pub fn after_power_cut(&self, seed: u64) -> Self {
-        Self::of(self.state().image.after_power_cut(&mut Dice::new(seed)))
+        Self::of(self.state().image.after_power_cut(&mut Rng::new(seed)))
     }
 
     /// Remembers from now on how it was before each step that changed something.
@@ -108,7 +108,7 @@ impl Ram {
     }
 
     /// Returns what was remembered.
-    pub fn recorded(&self) -> Vec<Image> {
+    pub fn recorded(&self) -> Vec<DiskImage> {
         self.state().before.take().unwrap_or_default()
     }
 
@@ -162,7 +162,7 @@ impl Ram {
     fn dead(&self, dir: &Path) -> Result<Vec<PathBuf>> {
         let names = self.read_dir(dir).and_then(Iterator::collect::<io::Result<Vec<_>>>);
         let names = names.map_err(Error::io("list", dir))?.into_iter().map(|(name, _)| name);
-        let temporary = names.filter(|name| name.as_encoded_bytes().starts_with(SPOOL_PREFIX.as_bytes()));
+        let temporary = names.filter(|name| name.as_encoded_bytes().starts_with(TEMP_PREFIX.as_bytes()));
         Ok(temporary.map(|name| dir.join(name)).filter(|path| !self.state().living.contains(path)).collect())
     }
 
@@ -175,7 +175,7 @@ impl Ram {
     }
 }
 
-impl Disk for Ram {
+impl Vfs for MemoryFs {
     type File = Id;
 
     fn open(&self, path: &Path) -> io::Result<Id> {
@@ -217,18 +217,18 @@ impl Disk for Ram {
         Ok(names.into_iter().map(|name| self.reading().map(|_| name)))
     }
 
-    fn temporary(&self, dir: &Path) -> Result<Box<dyn Temporary>> {
+    fn temporary(&self, dir: &Path) -> Result<Box<dyn TempFile>> {
         let create = || {
             let mut state = self.changing(Call::Grows)?;
             state.temporary += 1;
-            let mut path = dir.join(format!("{SPOOL_PREFIX}{}", state.temporary));
+            let mut path = dir.join(format!("{TEMP_PREFIX}{}", state.temporary));
             while state.image.find(&path).is_ok() {
                 state.temporary += 1;
-                path = dir.join(format!("{SPOOL_PREFIX}{}", state.temporary));
+                path = dir.join(format!("{TEMP_PREFIX}{}", state.temporary));
             }
             let id = state.image.create(&path, 0o600)?;
             state.living.insert(path.clone());
-            Ok(RamFile { disk: self.clone(), id, path, is_named: false })
+            Ok(MemoryTempFile { disk: self.clone(), id, path, is_named: false })
         };
         Ok(Box::new(create().map_err(Error::io("create a temporary file in", dir))?))
     }
@@ -280,14 +280,14 @@ impl Disk for Ram {
     }
 }
 
-struct RamFile {
-    disk: Ram,
+struct MemoryTempFile {
+    disk: MemoryFs,
     id: Id,
     path: PathBuf,
     is_named: bool,
 }
 
-impl Write for RamFile {
+impl Write for MemoryTempFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let (mut state, is_short) = self.disk.call(Call::Writes)?;
         let len = if is_short { bytes.len().div_ceil(2) } else { bytes.len() };
@@ -301,7 +301,7 @@ impl Write for RamFile {
     }
 }
 
-impl Temporary for RamFile {
+impl TempFile for MemoryTempFile {
     fn sync(&mut self) -> io::Result<()> {
         match self.disk.changing(Call::Syncs) {
             Ok(mut state) => {
@@ -315,7 +315,7 @@ impl Temporary for RamFile {
         }
     }
 
-    fn finish(self: Box<Self>) -> Result<Box<dyn Temporary>> {
+    fn finish(self: Box<Self>) -> Result<Box<dyn TempFile>> {
         Ok(self)
     }
 
@@ -329,7 +329,7 @@ impl Temporary for RamFile {
     }
 }
 
-impl Drop for RamFile {
+impl Drop for MemoryTempFile {
     fn drop(&mut self) {
         if !self.is_named {
             let _ = self.disk.remove_file(&self.path);

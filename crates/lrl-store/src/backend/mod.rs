@@ -22,32 +22,32 @@ use std::time::{Duration, SystemTime};
 
 use crate::crypt::Keys;
 use crate::error::{Error, Result};
-use crate::fs::space::Room;
+use crate::fs::space::SpaceGuard;
 use crate::id::Hasher;
 
 /// No object that is read whole is longer: the document of a snapshot that added 8 TiB at once is not.
 pub const MOST_WHOLE_BYTES: u64 = 32 << 20;
 
 /// The bytes of a new object.
-pub enum Source<'a> {
+pub enum Payload<'a> {
     /// In memory.
     Bytes(&'a [u8]),
-    /// In a file that [`Storage::spool`] made; it is consumed.
-    Spool(Spool),
+    /// In a file that [`Backend::temp_object`] made; it is consumed.
+    TempObject(TempObject),
 }
 
 /// A temporary file on the storage's own disk, removed unless it becomes an object.
-pub struct Spool(Box<dyn disk::Temporary>);
+pub struct TempObject(Box<dyn disk::TempFile>);
 
-impl Spool {
+impl TempObject {
     /// Makes one in a directory of this machine, for a storage that is elsewhere.
     fn in_dir(dir: &Path) -> Result<Self> {
         local::create_dir(dir)?;
-        disk::Disk::temporary(&disk::Os, dir).map(Self)
+        disk::Vfs::temporary(&disk::OsFs, dir).map(Self)
     }
 }
 
-impl Write for Spool {
+impl Write for TempObject {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.write(bytes)
     }
@@ -62,7 +62,7 @@ pub enum LockMode {
     /// Backing up and reading.
     Shared,
     /// Reading that leaves no trace: a lock that nobody has made yet is not made.
-    Look,
+    ReadOnly,
     /// Deleting, or writing where only one may.
     Exclusive,
 }
@@ -76,29 +76,29 @@ pub trait Guard: Send + Sync {
 }
 
 /// Named, immutable objects. Names are relative, `/`-separated, lower-case; directories exist only as part of names.
-pub trait Storage: Send + Sync {
+pub trait Backend: Send + Sync {
     /// Says where it is, for messages.
-    fn describe(&self) -> String;
+    fn location(&self) -> String;
 
     /// Names an object as a person would look for it.
-    fn describe_object(&self, name: &str) -> String {
-        format!("{}/{name}", self.describe())
+    fn object_location(&self, name: &str) -> String {
+        format!("{}/{name}", self.location())
     }
 
-    /// Reads a whole small object, at most [`MOST_WHOLE_BYTES`]. [`crate::Error::Missing`] if it is not there.
+    /// Reads a whole small object, at most [`MOST_WHOLE_BYTES`]. [`crate::error::Error::Missing`] if it is not there.
     fn read(&self, name: &str) -> Result<Vec<u8>>;
 
-    /// Reads exactly `len` bytes at `offset`; an object that is shorter is [`crate::Error::Corrupt`].
+    /// Reads exactly `len` bytes at `offset`; an object that is shorter is [`crate::error::Error::Corrupt`].
     fn read_range(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>>;
 
-    /// As [`Storage::read_range`], but an object that ends sooner gives what it has.
+    /// As [`Backend::read_range`], but an object that ends sooner gives what it has.
     fn read_up_to(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>> {
         let left = self.len(name)?.saturating_sub(offset);
         self.read_range(name, offset, len.min(usize::try_from(left).unwrap_or(len)))
     }
 
     /// Says that a range of a pack will be read soon: what is far away can be on its way by then.
-    fn will_read(&self, name: &str, offset: u64, len: u64) {
+    fn prefetch(&self, name: &str, offset: u64, len: u64) {
         let _ = (name, offset, len);
     }
 
@@ -106,20 +106,20 @@ pub trait Storage: Send + Sync {
     fn len(&self, name: &str) -> Result<u64>;
 
     /// Makes a new object appear whole and durably, or not at all.
-    fn write_new(&self, name: &str, source: Source<'_>) -> Result<()>;
+    fn put(&self, name: &str, source: Payload<'_>) -> Result<()>;
 
-    /// Makes a small new object as [`Storage::write_new`] does, unless there is one of this name: says whether it did. Two that try at once
-    /// do not both. Remote storages that cannot promise this say so by [`crate::Error::Unsupported`], or break it: [`keeps_first`] tries.
-    fn create_new(&self, name: &str, bytes: &[u8]) -> Result<bool> {
+    /// Makes a small new object as [`Backend::put`] does, unless there is one of this name: says whether it did. Two that try at once
+    /// do not both. Remote storages that cannot promise this say so by [`crate::error::Error::Unsupported`], or break it: [`probe_put_if_absent`] tries.
+    fn put_if_absent(&self, name: &str, bytes: &[u8]) -> Result<bool> {
         if self.is_remote() {
             return Err(Error::Unsupported {
-                what: format!("an object at {} that only one can make", self.describe()),
+                what: format!("an object at {} that only one can make", self.location()),
             });
         }
         // Whoever writes here holds a lock.
         match self.len(name) {
             Ok(_) => Ok(false),
-            Err(Error::Missing { .. }) => self.write_new(name, Source::Bytes(bytes)).map(|()| true),
+            Err(Error::Missing { .. }) => self.put(name, Payload::Bytes(bytes)).map(|()| true),
             Err(e) => Err(e),
         }
     }
@@ -130,13 +130,13 @@ pub trait Storage: Send + Sync {
         Ok(None)
     }
 
-    /// Makes a temporary file for [`Source::Spool`].
-    fn spool(&self) -> Result<Spool>;
+    /// Makes a temporary file for [`Payload::TempObject`].
+    fn temp_object(&self) -> Result<TempObject>;
 
-    /// As [`Storage::spool`], for an object that a storage may seal as a whole: an index.
-    fn spool_document(&self, name: &str) -> Result<Spool> {
+    /// As [`Backend::temp_object`], for an object that a storage may seal as a whole: an index.
+    fn temp_document(&self, name: &str) -> Result<TempObject> {
         let _ = name;
-        self.spool()
+        self.temp_object()
     }
 
     /// Returns the keys of the encrypted store that it holds; `None` for a plain one.
@@ -148,12 +148,12 @@ pub trait Storage: Send + Sync {
     /// within a directory. A listing that fails half-way fails as a whole.
     fn list(&self, prefix: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()>;
 
-    /// As [`Storage::list`], but only names that come after `after` in the order of bytes.
+    /// As [`Backend::list`], but only names that come after `after` in the order of bytes.
     fn list_after(&self, prefix: &str, after: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
         self.list(prefix, &mut |name, len| if name > after { visit(name, len) } else { Ok(()) })
     }
 
-    /// As [`Storage::list`], for a directory in which new names come last: may leave out names before one that an earlier run saw.
+    /// As [`Backend::list`], for a directory in which new names come last: may leave out names before one that an earlier run saw.
     fn list_newest(&self, dir: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
         self.list(dir, visit)
     }
@@ -161,11 +161,11 @@ pub trait Storage: Send + Sync {
     /// Gives an object another name, durably: for what is moved out of the way. Where a storage cannot, a copy is made first, so a run
     /// that is killed leaves both.
     fn rename(&self, from: &str, to: &str) -> Result<()> {
-        let mut spool = self.spool()?;
+        let mut spool = self.temp_object()?;
         each_run(self, from, self.len(from)?, &mut |bytes| {
-            spool.write_all(bytes).map_err(Error::io("write a copy in", self.describe()))
+            spool.write_all(bytes).map_err(Error::io("write a copy in", self.location()))
         })?;
-        self.write_new(to, Source::Spool(spool))?;
+        self.put(to, Payload::TempObject(spool))?;
         self.remove(from)
     }
 
@@ -198,24 +198,24 @@ pub trait Storage: Send + Sync {
     }
 
     /// Keeps bytes near at hand, under a name that only this machine knows, where reading them again would be a request.
-    fn keep(&self, name: &str, bytes: &[u8]) {
+    fn cache_put(&self, name: &str, bytes: &[u8]) {
         let _ = (name, bytes);
     }
 
-    /// Returns bytes that [`Storage::keep`] kept, if they still are; the caller verifies them.
-    fn kept(&self, name: &str) -> Option<Vec<u8>> {
+    /// Returns bytes that [`Backend::cache_put`] kept, if they still are; the caller verifies them.
+    fn cache_get(&self, name: &str) -> Option<Vec<u8>> {
         let _ = name;
         None
     }
 
     /// Drops what is kept near at hand, because something in it is damaged; says whether another try may do better.
-    fn drop_copies(&self) -> bool {
+    fn cache_clear(&self) -> bool {
         false
     }
 
     /// Returns the guard of the disk below; one that guards nothing where there is no disk, or nothing is kept free.
-    fn room(&self) -> Arc<Room> {
-        Arc::new(Room::unlimited())
+    fn space(&self) -> Arc<SpaceGuard> {
+        Arc::new(SpaceGuard::unlimited())
     }
 
     /// Returns the directory for caches, if this storage has one that can be written.
@@ -224,9 +224,9 @@ pub trait Storage: Send + Sync {
 
 /// Says whether the first to make an object is the only one, by making one twice under a name that nobody has. Some servers take the condition
 /// and do not look at it.
-pub fn keeps_first(storage: &dyn Storage, name: &str) -> Result<bool> {
-    let tried = storage.create_new(name, b"first").and_then(|first| {
-        let second = first && storage.create_new(name, b"second")?;
+pub fn probe_put_if_absent(storage: &dyn Backend, name: &str) -> Result<bool> {
+    let tried = storage.put_if_absent(name, b"first").and_then(|first| {
+        let second = first && storage.put_if_absent(name, b"second")?;
         Ok(first && !second && storage.read(name)? == b"first")
     });
     match tried {
@@ -238,8 +238,8 @@ pub fn keeps_first(storage: &dyn Storage, name: &str) -> Result<bool> {
     }
 }
 
-/// Lists what `parse` makes of the objects' names below `prefix`, in the order of [`Storage::list`].
-pub fn collect<T>(storage: &dyn Storage, prefix: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Vec<T>> {
+/// Lists what `parse` makes of the objects' names below `prefix`, in the order of [`Backend::list`].
+pub fn collect<T>(storage: &dyn Backend, prefix: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Vec<T>> {
     let mut found = Vec::new();
     storage.list(prefix, &mut |name, _| {
         found.extend(parse(name));
@@ -249,7 +249,7 @@ pub fn collect<T>(storage: &dyn Storage, prefix: &str, parse: impl Fn(&str) -> O
 }
 
 /// Reads the first `len` bytes of an object, a mebibyte at a time.
-pub fn each_run<S: Storage + ?Sized>(
+pub fn each_run<S: Backend + ?Sized>(
     storage: &S,
     name: &str,
     len: u64,
@@ -259,7 +259,7 @@ pub fn each_run<S: Storage + ?Sized>(
 }
 
 /// Reads the first `len` bytes of an object, so many at a time.
-fn each_piece<S: Storage + ?Sized>(
+fn each_piece<S: Backend + ?Sized>(
     storage: &S,
     name: &str,
     len: u64,
@@ -276,7 +276,7 @@ fn each_piece<S: Storage + ?Sized>(
 }
 
 /// Returns the BLAKE3 of the first `len` bytes of an object.
-pub fn hash_start(storage: &dyn Storage, name: &str, len: u64) -> Result<[u8; 32]> {
+pub fn hash_start(storage: &dyn Backend, name: &str, len: u64) -> Result<[u8; 32]> {
     let mut hasher = Hasher::new();
     each_run(storage, name, len, &mut |bytes| {
         hasher.update(bytes);

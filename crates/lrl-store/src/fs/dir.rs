@@ -19,7 +19,7 @@ pub(crate) const DIRECTORY: OFlags =
 const KEPT: usize = 64;
 
 /// A position in a tree.
-pub(crate) struct Cursor {
+pub(crate) struct DirCursor {
     root: Arc<OwnedFd>,
     root_path: PathBuf,
     names: Vec<Vec<u8>>,
@@ -45,7 +45,7 @@ pub(crate) fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     path.split(|b| *b == b'/').filter(|part| !part.is_empty())
 }
 
-impl Cursor {
+impl DirCursor {
     /// Starts at `root`, which messages call `root_path`.
     pub fn new(root: Arc<OwnedFd>, root_path: &Path) -> Self {
         let here = Arc::clone(&root);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, Dir, FileType, Stat, unlinkat};
 use rustix::io::Errno;
 
-use super::dir::Cursor;
+use super::dir::DirCursor;
 use super::resolve::{hold, look, set_mode};
 
 /// What a walk has come to: the directory that holds it, its name, what it is, and how many levels it is below the start.
@@ -55,7 +55,7 @@ pub(crate) fn walk(
     if !visit(&Step { dir, name, stat: &stat, depth: 0 })? || !is_dir(&stat) {
         return Ok(());
     }
-    let mut cursor = Cursor::new(Arc::clone(dir), Path::new(""));
+    let mut cursor = DirCursor::new(Arc::clone(dir), Path::new(""));
     if let Err(e) = cursor.descend(name) {
         return pass(e);
     }
@@ -81,7 +81,7 @@ pub(crate) fn walk(
 
 /// Visits what is in the directory where the cursor stands; returns the directories.
 fn list(
-    cursor: &Cursor,
+    cursor: &DirCursor,
     depth: usize,
     lenient: bool,
     visit: &mut dyn FnMut(&Step<'_>) -> Result<bool, Errno>,
@@ -117,7 +117,7 @@ fn list(
 
 /// Removes `name` in `home` and all below it, whatever the modes of its directories.
 pub(crate) fn remove_tree(home: &Arc<OwnedFd>, name: &[u8]) -> Result<(), Errno> {
-    let mut cursor = Cursor::new(Arc::clone(home), Path::new(""));
+    let mut cursor = DirCursor::new(Arc::clone(home), Path::new(""));
     match remove(home, name) {
         Err(Errno::NOTEMPTY | Errno::EXIST) => descend(&mut cursor, name)?,
         done => return done,
@@ -158,7 +158,7 @@ pub(crate) fn remove_tree(home: &Arc<OwnedFd>, name: &[u8]) -> Result<(), Errno>
     Ok(())
 }
 
-fn descend(cursor: &mut Cursor, name: &[u8]) -> Result<(), Errno> {
+fn descend(cursor: &mut DirCursor, name: &[u8]) -> Result<(), Errno> {
     cursor.descend(name).or_else(|e| match e {
         // A directory that even its owner may not read.
         Errno::ACCESS => {

@@ -24,12 +24,12 @@ const PASS: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC)
 
 /// The directories that were opened by path, each once.
 #[derive(Default)]
-pub(crate) struct Doors {
+pub(crate) struct OpenDirs {
     opened: RefCell<Vec<(PathBuf, Arc<OwnedFd>)>>,
 }
 
 /// Where a path leads.
-pub(crate) struct Found {
+pub(crate) struct Resolved {
     /// The directory that holds the last component.
     pub dir: Arc<OwnedFd>,
     /// Its path, without the links that were followed.
@@ -40,7 +40,7 @@ pub(crate) struct Found {
     pub stat: Option<Stat>,
 }
 
-impl Doors {
+impl OpenDirs {
     /// Opens a directory that the caller names; none if it is not there.
     pub fn open(&self, path: &Path) -> Result<Option<Arc<OwnedFd>>> {
         let known = self.opened.borrow().iter().find(|(known, _)| known == path).map(|(_, dir)| Arc::clone(dir));
@@ -66,7 +66,7 @@ impl Doors {
 }
 
 /// Follows the link `name` in `dir`.
-pub(crate) fn follow(dir: &Arc<OwnedFd>, dir_path: &Path, name: &[u8]) -> Result<Found> {
+pub(crate) fn follow(dir: &Arc<OwnedFd>, dir_path: &Path, name: &[u8]) -> Result<Resolved> {
     let path = dir_path.join(to_path(name));
     resolve(Arc::clone(dir), dir_path.to_path_buf(), name, &path)?.ok_or_else(|| {
         Error::Refused(format!(
@@ -78,7 +78,7 @@ pub(crate) fn follow(dir: &Arc<OwnedFd>, dir_path: &Path, name: &[u8]) -> Result
 }
 
 /// Resolves a path from an open directory; none if a directory on the way is missing.
-fn resolve(mut dir: Arc<OwnedFd>, mut dir_path: PathBuf, path: &[u8], asked: &Path) -> Result<Option<Found>> {
+fn resolve(mut dir: Arc<OwnedFd>, mut dir_path: PathBuf, path: &[u8], asked: &Path) -> Result<Option<Resolved>> {
     let failed = |e: Errno| Error::io("open", asked)(e.into());
     let split = |path: &[u8]| path.split(|b| *b == b'/').map(<[u8]>::to_vec).collect::<Vec<_>>();
     let is_step = |part: &Vec<u8>| !matches!(part.as_slice(), b"" | b".");
@@ -88,7 +88,7 @@ fn resolve(mut dir: Arc<OwnedFd>, mut dir_path: PathBuf, path: &[u8], asked: &Pa
     let found = loop {
         let Some(name) = left.pop_front() else {
             let stat = fstat(&dir).map_err(failed)?;
-            break Found { dir, dir_path, name: b".".to_vec(), stat: Some(stat) };
+            break Resolved { dir, dir_path, name: b".".to_vec(), stat: Some(stat) };
         };
         if name == b".." {
             dir = Arc::new(openat(&dir, "..", PASS | OFlags::DIRECTORY, Mode::empty()).map_err(failed)?);
@@ -98,7 +98,7 @@ fn resolve(mut dir: Arc<OwnedFd>, mut dir_path: PathBuf, path: &[u8], asked: &Pa
         // One handle for all questions: whose the link is and where it leads cannot be of two different links.
         let here = match openat(&dir, name.as_slice(), PASS, Mode::empty()) {
             Ok(here) => here,
-            Err(Errno::NOENT) if left.is_empty() => break Found { dir, dir_path, name, stat: None },
+            Err(Errno::NOENT) if left.is_empty() => break Resolved { dir, dir_path, name, stat: None },
             Err(Errno::NOENT) => return Ok(None),
             Err(e) => return Err(failed(e)),
         };
@@ -119,7 +119,7 @@ fn resolve(mut dir: Arc<OwnedFd>, mut dir_path: PathBuf, path: &[u8], asked: &Pa
                     dir_path = PathBuf::from("/");
                 }
             }
-            _ if left.is_empty() => break Found { dir, dir_path, name, stat: Some(stat) },
+            _ if left.is_empty() => break Resolved { dir, dir_path, name, stat: Some(stat) },
             FileType::Directory => {
                 dir = Arc::new(here);
                 dir_path.push(to_path(&name));
@@ -130,12 +130,12 @@ fn resolve(mut dir: Arc<OwnedFd>, mut dir_path: PathBuf, path: &[u8], asked: &Pa
     planted.iter().try_for_each(|(owner, link, target)| trust(*owner, link, target, &found))?;
     // What was only passed so far is listed and synced from now on; where nobody may, this says so.
     let dir = openat(&found.dir, ".", DIRECTORY, Mode::empty()).map(Arc::new);
-    Ok(Some(Found { dir: dir.unwrap_or(found.dir), ..found }))
+    Ok(Some(Resolved { dir: dir.unwrap_or(found.dir), ..found }))
 }
 
 /// Refuses a link by which somebody could make the caller change what is not theirs. Links of root and of the caller are meant;
 /// anybody else's may lead to what belongs to its owner as well.
-fn trust(owner: u32, link: &Path, target: &Path, found: &Found) -> Result<()> {
+fn trust(owner: u32, link: &Path, target: &Path, found: &Resolved) -> Result<()> {
     if owner == 0 || owner == rustix::process::geteuid().as_raw() {
         return Ok(());
     }

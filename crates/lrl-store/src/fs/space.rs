@@ -35,7 +35,7 @@ impl Reserve {
 
 /// What one disk can take.
 #[derive(Debug, Clone, Copy)]
-pub struct Free {
+pub struct FreeSpace {
     /// Bytes, the reserve taken off; the most there can be where the file system does not say.
     pub bytes: u64,
     /// Files and directories.
@@ -48,25 +48,25 @@ pub struct Free {
     total: u64,
 }
 
-impl Free {
+impl FreeSpace {
     /// Returns the bytes of the whole disk; `None` where the file system does not say.
     pub fn total(&self) -> Option<u64> {
         (self.total > 0).then_some(self.total)
     }
 }
 
-fn free(stat: &StatVfs, reserve: Reserve) -> Free {
+fn free(stat: &StatVfs, reserve: Reserve) -> FreeSpace {
     let block = stat.f_frsize.max(1);
     let total = stat.f_blocks.saturating_mul(block);
     let reserve = reserve.of(total);
     // File systems that make inodes as they need them say that there are none at all; those in user space may not know their size.
     let inodes = if stat.f_files == 0 { u64::MAX } else { stat.f_favail };
     let all = if total == 0 { u64::MAX } else { stat.f_bavail.saturating_mul(block) };
-    Free { bytes: all.saturating_sub(reserve), inodes, block, all, reserve, total }
+    FreeSpace { bytes: all.saturating_sub(reserve), inodes, block, all, reserve, total }
 }
 
 /// Asks the disk that holds `path`, or its nearest parent that exists.
-pub fn free_at(path: &Path, reserve: Reserve) -> Result<Free> {
+pub fn free_at(path: &Path, reserve: Reserve) -> Result<FreeSpace> {
     let mut at = path;
     loop {
         let place = if at.as_os_str().is_empty() { Path::new(".") } else { at };
@@ -89,7 +89,7 @@ pub fn require(path: &Path, bytes: u64) -> Result<()> {
 }
 
 /// Stops writers before the disk is full. One for each disk: two would each believe that the room is theirs.
-pub struct Room {
+pub struct SpaceGuard {
     disk: Option<Disk>,
     /// What may be written before the disk is asked again; one thread asks at a time, or each would be granted the same room.
     left: Mutex<u64>,
@@ -102,17 +102,17 @@ struct Disk {
 }
 
 impl Disk {
-    fn free(&self) -> Result<Free> {
+    fn free(&self) -> Result<FreeSpace> {
         let stat = fstatvfs(&self.dir).map_err(|e| Error::io("look at the disk of", &self.path)(e.into()))?;
         Ok(free(&stat, self.reserve))
     }
 
-    fn full(&self, free: &Free, needed: u64) -> Error {
+    fn full(&self, free: &FreeSpace, needed: u64) -> Error {
         Error::NoRoom { path: self.path.clone(), free: free.all, reserve: free.reserve, needed }
     }
 }
 
-impl Room {
+impl SpaceGuard {
     /// Guards nothing.
     pub const fn unlimited() -> Self {
         Self { disk: None, left: Mutex::new(0) }
@@ -142,7 +142,7 @@ impl Room {
     }
 
     /// Says that `bytes` are about to be written. [`Error::NoRoom`] if that would touch the reserve; where there is none, the system tells.
-    pub fn spend(&self, bytes: u64) -> Result<()> {
+    pub fn charge(&self, bytes: u64) -> Result<()> {
         let Some(disk) = self.disk.as_ref().filter(|disk| disk.reserve != Reserve::NONE) else { return Ok(()) };
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(rest) = left.checked_sub(bytes) {
@@ -159,7 +159,7 @@ impl Room {
     }
 
     /// Says that at least `bytes` will be written; [`Error::NoRoom`] at once if they do not fit.
-    pub fn expect(&self, bytes: u64) -> Result<()> {
+    pub fn require(&self, bytes: u64) -> Result<()> {
         let Some(disk) = &self.disk else { return Ok(()) };
         match disk.free() {
             Ok(free) if free.bytes < bytes => Err(disk.full(&free, bytes)),
@@ -170,18 +170,18 @@ impl Room {
 
 /// A directory that is written to, and the guard of its disk.
 #[derive(Clone)]
-pub struct Target<'a> {
+pub struct GuardedDir<'a> {
     /// Its path as the user gave it.
     pub dir: &'a Path,
     /// The guard.
-    pub room: Arc<Room>,
+    pub room: Arc<SpaceGuard>,
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
-    use super::{Reserve, Room, free_at};
+    use super::{Reserve, SpaceGuard, free_at};
     use crate::error::Error;
 
     const ALL: Reserve = Reserve { percent: 100.0, most: u64::MAX };
@@ -198,23 +198,23 @@ mod tests {
     #[test]
     fn nothing_is_written_into_the_reserve() {
         let dir = tempfile::tempdir().unwrap();
-        let full = Room::open(dir.path(), ALL).unwrap();
-        let error = full.spend(1).unwrap_err();
+        let full = SpaceGuard::open(dir.path(), ALL).unwrap();
+        let error = full.charge(1).unwrap_err();
         assert!(matches!(&error, Error::NoRoom { path, reserve, .. } if path == dir.path() && *reserve > 0), "{error}");
         assert!(error.is_full() && error.again().is_full());
-        assert!(full.expect(1).is_err() && full.expect(0).is_ok());
+        assert!(full.require(1).is_err() && full.require(0).is_ok());
         assert_eq!(full.bytes(), 0);
-        let none = Room::open(dir.path(), Reserve::NONE).unwrap();
-        assert!((0..10_000).all(|_| none.spend(1000).is_ok()));
-        assert!(none.expect(u64::MAX).is_err() && none.spend(u64::MAX).is_ok());
+        let none = SpaceGuard::open(dir.path(), Reserve::NONE).unwrap();
+        assert!((0..10_000).all(|_| none.charge(1000).is_ok()));
+        assert!(none.require(u64::MAX).is_err() && none.charge(u64::MAX).is_ok());
         assert!(none.guards(&dir.path().join(".")) && !none.guards(Path::new("/proc")));
     }
 
     #[test]
     fn a_file_system_that_does_not_know_its_size_is_not_guarded() {
-        let room = Room::open(Path::new("/proc"), ALL).unwrap();
-        assert!(room.spend(1 << 40).is_ok() && room.expect(1 << 40).is_ok());
+        let room = SpaceGuard::open(Path::new("/proc"), ALL).unwrap();
+        assert!(room.charge(1 << 40).is_ok() && room.require(1 << 40).is_ok());
         assert!(free_at(Path::new("/proc/none"), ALL).unwrap().bytes > 1 << 60);
-        assert!(Room::unlimited().spend(u64::MAX).is_ok() && Room::unlimited().bytes() == u64::MAX);
+        assert!(SpaceGuard::unlimited().charge(u64::MAX).is_ok() && SpaceGuard::unlimited().bytes() == u64::MAX);
     }
 }

@@ -21,12 +21,12 @@ pub(crate) const RESERVE: Reserve = Reserve { percent: 10.0, most: 32 << 20 };
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Returns how many bytes may be written below `dir` without filling its disk.
-pub(crate) fn room(dir: &Path) -> Result<u64> {
+pub(crate) fn free_bytes(dir: &Path) -> Result<u64> {
     Ok(free_at(dir, RESERVE)?.bytes)
 }
 
 /// A directory (0700) that is removed with all that is in it when this is dropped.
-pub struct Scratch {
+pub struct TempDir {
     path: PathBuf,
     name: Vec<u8>,
     parent: OwnedFd,
@@ -34,7 +34,7 @@ pub struct Scratch {
     dir: File,
 }
 
-impl Scratch {
+impl TempDir {
     /// Makes one in `parent`, and removes those of dead runs there. Errors: [`Error::Refused`] where others could exchange it.
     pub fn new(parent: &Path, prefix: &str) -> Result<Self> {
         let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
@@ -75,7 +75,7 @@ impl Scratch {
     }
 }
 
-impl Drop for Scratch {
+impl Drop for TempDir {
     fn drop(&mut self) {
         // Best effort: the next run reclaims what stays.
         let _ = clear(&self.dir);
@@ -196,7 +196,7 @@ fn free_name(top: &File, moved: &mut u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Scratch, reclaim};
+    use super::{TempDir, reclaim};
     use std::fs::{self, Permissions};
     use std::os::unix::fs::PermissionsExt;
 
@@ -205,7 +205,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let hour_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
         let age = |path: &std::path::Path| fs::File::open(path).unwrap().set_modified(hour_ago).unwrap();
-        let alive = Scratch::new(parent.path(), "x-").unwrap();
+        let alive = TempDir::new(parent.path(), "x-").unwrap();
         fs::write(alive.path().join("file"), "x").unwrap();
         age(alive.path());
         for name in ["x-dead", "x-dead-and-young", "other"] {
@@ -231,7 +231,7 @@ mod tests {
         fs::create_dir(parent.path().join("x-theirs")).unwrap();
         fs::write(parent.path().join("x-theirs/file"), "x").unwrap();
         let theirs = std::os::unix::fs::chown(parent.path().join("x-theirs"), Some(65534), Some(65534)).is_ok();
-        drop(Scratch::new(parent.path(), "x-").unwrap());
+        drop(TempDir::new(parent.path(), "x-").unwrap());
         assert!(precious.path().join("file").exists() && parent.path().join("x-trap").is_symlink());
         assert_eq!(parent.path().join("x-theirs/file").exists(), theirs);
     }
@@ -239,18 +239,18 @@ mod tests {
     #[test]
     fn it_is_private_whatever_the_umask_and_never_where_others_could_exchange_it() {
         let parent = tempfile::tempdir().unwrap();
-        let scratch = Scratch::new(parent.path(), "x-").unwrap();
+        let scratch = TempDir::new(parent.path(), "x-").unwrap();
         assert_eq!(fs::metadata(scratch.path()).unwrap().permissions().mode() & 0o7777, 0o700);
         fs::set_permissions(parent.path(), Permissions::from_mode(0o777)).unwrap();
-        assert!(Scratch::new(parent.path(), "x-").is_err_and(|error| error.to_string().contains("sticky")));
+        assert!(TempDir::new(parent.path(), "x-").is_err_and(|error| error.to_string().contains("sticky")));
         fs::set_permissions(parent.path(), Permissions::from_mode(0o1777)).unwrap();
-        assert!(Scratch::new(parent.path(), "x-").is_ok());
+        assert!(TempDir::new(parent.path(), "x-").is_ok());
     }
 
     #[test]
     fn nothing_is_left_of_deep_trees_and_of_directories_that_refuse_writing() {
         let parent = tempfile::tempdir().unwrap();
-        let scratch = Scratch::new(parent.path(), "x-").unwrap();
+        let scratch = TempDir::new(parent.path(), "x-").unwrap();
         // A chain longer than the longest path that the system takes, made from its inner end.
         let spare = scratch.path().join("spare");
         let chain = scratch.path().join("chain");

@@ -10,7 +10,7 @@ use crate::id::SnapshotId;
 use crate::progress::{Observer, checkpoint};
 use crate::set::archive::deflate::CODER;
 use crate::set::manifest::Manifest;
-use crate::store::tree::Items;
+use crate::store::tree::TreeItems;
 use crate::store::{SnapshotName, Store};
 
 /// Fails unless the uploads' list is one that can be restored: in order, each entry in a directory of the list, each further name that of a
@@ -23,7 +23,7 @@ pub(super) fn require_sound(
     observer: &dyn Observer,
 ) -> Result<()> {
     let Some(half) = &snapshot.uploads else { return Ok(()) };
-    let object = store.storage().describe_object(&name.object());
+    let object = store.storage().object_location(&name.object());
     let wrong = |entry: &Entry, what: &str| {
         Err(Error::corrupt(&object, format!("its list holds {}, {what}", String::from_utf8_lossy(&entry.path))))
     };
@@ -32,7 +32,7 @@ pub(super) fn require_sound(
     let mut last: Vec<u8> = Vec::new();
     // The directories that lead to where the walk is.
     let mut parents: Vec<Vec<u8>> = Vec::new();
-    for entry in Items::<Entry>::new(store, &half.list)? {
+    for entry in TreeItems::<Entry>::new(store, &half.list)? {
         checkpoint(observer)?;
         let entry = entry?;
         if !is_clean_path(&entry.path) || (found.entries > 0 && compare_paths(&last, &entry.path).is_ge()) {
@@ -58,7 +58,7 @@ pub(super) fn require_sound(
             Kind::Hardlink { target } => {
                 found.files += 1;
                 links = true;
-                match Items::<Entry>::from_path(store, &half.list, target)?.next().transpose()? {
+                match TreeItems::<Entry>::from_path(store, &half.list, target)?.next().transpose()? {
                     Some(file) if file.path == *target && matches!(file.kind, Kind::File { .. }) => {}
                     _ => return wrong(&entry, "a further name of a file that it does not hold"),
                 }
@@ -136,8 +136,8 @@ mod tests {
     use crate::fs::space::Reserve;
     use crate::ops::export;
     use crate::progress::Silent;
-    use crate::store::tree::Builder;
-    use crate::store::write::Session;
+    use crate::store::tree::TreeBuilder;
+    use crate::store::write::WriteSession;
     use crate::store::{Store, create};
 
     fn entry(path: &str, kind: Kind) -> Entry {
@@ -153,8 +153,8 @@ mod tests {
         let storage = Memory::default();
         create(&storage, [1; 32]).unwrap();
         let store = Store::open(Arc::new(storage), LockMode::Shared, Duration::ZERO, &Silent).unwrap();
-        let session = Session::new(&store);
-        let mut builder = Builder::new(&session, None);
+        let session = WriteSession::new(&store);
+        let mut builder = TreeBuilder::new(&session, None);
         entries.iter().for_each(|entry| builder.push(entry.clone()).unwrap());
         let list = builder.finish().unwrap();
         session.seal().unwrap();

@@ -221,7 +221,7 @@ impl Matches {
         let held = |number: i64| {
             let found = usize::try_from(number).ok().and_then(|n| self.seen.get(n));
             let (name, timestamp) =
-                found.ok_or_else(|| Error::corrupt(store.storage().describe(), "changed while it was searched"))?;
+                found.ok_or_else(|| Error::corrupt(store.storage().location(), "changed while it was searched"))?;
             Ok::<_, Error>(Held { name: name.clone(), timestamp: timestamp.clone() })
         };
         let last = self.seen.len() as i64 - 1;

@@ -14,17 +14,17 @@ use super::import::{Uploads, keep_roots, unpack, verified};
 use crate::backend::local::temporary_file;
 use crate::error::{Error, Result};
 use crate::format::entry::Piece;
-use crate::fs::space::Room;
+use crate::fs::space::SpaceGuard;
 use crate::fs::temp_dir;
-use crate::fs::temp_dir::Scratch;
+use crate::fs::temp_dir::TempDir;
 use crate::progress::{Observer, Phase, checkpoint};
 use crate::set::manifest::read::FoundSet;
 use crate::source::database;
 use crate::source::database::{ImageSink, ReadOptions};
 use crate::source::files::walk::Root;
-use crate::store::repair::lost_chunks::Wanted;
-use crate::store::tree::Builder;
-use crate::store::write::Session;
+use crate::store::repair::lost_chunks::LostChunks;
+use crate::store::tree::TreeBuilder;
+use crate::store::write::WriteSession;
 use crate::store::{Store, pack_name};
 
 /// Ids that are asked for at once.
@@ -46,7 +46,7 @@ pub enum Origin {
 }
 
 /// Where to look for what is lost.
-pub struct Healing {
+pub struct HealSources {
     /// In this order.
     pub origins: Vec<Origin>,
     /// A directory on which an unpacked archive fits.
@@ -59,18 +59,18 @@ pub struct Healing {
     pub now: SystemTime,
 }
 
-impl Healing {
+impl HealSources {
     /// Looks once through all origins for what is wanted, and stores what is found; `notes` gets what could not be used.
     pub(super) fn heal(
         &self,
         store: &Store,
-        wanted: &Wanted,
+        wanted: &LostChunks,
         notes: &mut Vec<String>,
         observer: &dyn Observer,
     ) -> Result<Saved> {
         observer.phase(Phase::Repack, None);
         // A damaged pack that still stands there must not be taken for the new one.
-        let session = Session::healing(store, wanted, packs_there(store)?);
+        let session = WriteSession::healing(store, wanted, packs_there(store)?);
         for origin in &self.origins {
             if wanted.is_empty()? {
                 break;
@@ -94,8 +94,8 @@ impl Healing {
     fn look_through(
         &self,
         origin: &Origin,
-        session: &Session<'_>,
-        wanted: &Wanted,
+        session: &WriteSession<'_>,
+        wanted: &LostChunks,
         note: &mut dyn FnMut(String),
         observer: &dyn Observer,
     ) -> Result<()> {
@@ -121,7 +121,7 @@ impl Healing {
                             cut_image(session, &mut image, path, observer)
                         }),
                         "assets" if file.there().is_some() => verified(file, observer).and_then(|path| {
-                            let scratch = Scratch::new(&self.scratch, ".lrl-import-")?;
+                            let scratch = TempDir::new(&self.scratch, ".lrl-import-")?;
                             let roots = unpack(&path, file, &scratch, &self.scratch, since, observer)?;
                             self.cut_uploads(session, roots, observer)
                         }),
@@ -142,13 +142,13 @@ impl Healing {
                 Ok(())
             }
             Origin::Store(other) => {
-                let what = other.storage().describe();
+                let what = other.storage().location();
                 tried(what, copy_chunks(session, other, wanted, observer))
             }
         }
     }
 
-    fn cut_live(&self, session: &Session<'_>, path: &Path, observer: &dyn Observer) -> Result<()> {
+    fn cut_live(&self, session: &WriteSession<'_>, path: &Path, observer: &dyn Observer) -> Result<()> {
         let room = session.store().target(&self.scratch, temp_dir::RESERVE)?.room;
         let mut copy = ImageCopy { file: temporary_file(&self.scratch)?, room: &room, dir: &self.scratch };
         let options = ReadOptions { busy: self.busy, scratch: &self.scratch };
@@ -158,7 +158,7 @@ impl Healing {
         cut_image(session, file.as_file_mut(), path, observer)
     }
 
-    fn cut_uploads(&self, session: &Session<'_>, roots: Vec<Root>, observer: &dyn Observer) -> Result<()> {
+    fn cut_uploads(&self, session: &WriteSession<'_>, roots: Vec<Root>, observer: &dyn Observer) -> Result<()> {
         let uploads = Uploads {
             roots,
             scratch: &self.scratch,
@@ -173,9 +173,9 @@ impl Healing {
 }
 
 /// Cuts an image into extents and their list.
-fn cut_image(session: &Session<'_>, file: &mut File, path: &Path, observer: &dyn Observer) -> Result<()> {
+fn cut_image(session: &WriteSession<'_>, file: &mut File, path: &Path, observer: &dyn Observer) -> Result<()> {
     let mut extent = vec![0; session.store().config().chunking.extent_bytes as usize];
-    let mut builder = Builder::<Piece>::new(session, None);
+    let mut builder = TreeBuilder::<Piece>::new(session, None);
     loop {
         checkpoint(observer)?;
         let mut len = 0;
@@ -196,7 +196,7 @@ fn cut_image(session: &Session<'_>, file: &mut File, path: &Path, observer: &dyn
 }
 
 /// Takes lost chunks from another store.
-fn copy_chunks(session: &Session<'_>, other: &Store, wanted: &Wanted, observer: &dyn Observer) -> Result<()> {
+fn copy_chunks(session: &WriteSession<'_>, other: &Store, wanted: &LostChunks, observer: &dyn Observer) -> Result<()> {
     if session.store().ids().same_as(other.ids()) {
         let mut last = None;
         loop {
@@ -228,13 +228,13 @@ fn copy_chunks(session: &Session<'_>, other: &Store, wanted: &Wanted, observer: 
 /// A copy of a live database's image, made while it is locked; it is cut afterwards.
 struct ImageCopy<'a> {
     file: NamedTempFile,
-    room: &'a Room,
+    room: &'a SpaceGuard,
     dir: &'a Path,
 }
 
 impl ImageSink for ImageCopy<'_> {
     fn bytes(&mut self, piece: &[u8]) -> Result<()> {
-        self.room.spend(piece.len() as u64)?;
+        self.room.charge(piece.len() as u64)?;
         self.file.as_file_mut().write_all(piece).map_err(Error::io("write a copy of the database in", self.dir))
     }
 

@@ -13,11 +13,11 @@ use crate::error::{Error, Result};
 use crate::format::entry::Time;
 use crate::format::snapshot::{self, Snapshot};
 use crate::fs::temp_dir;
-use crate::fs::temp_dir::Scratch;
+use crate::fs::temp_dir::TempDir;
 use crate::ops::backup;
-use crate::ops::backup::{History, Losses, database, files, time_of};
+use crate::ops::backup::{History, KnownLosses, database, files, time_of};
 use crate::ops::check::{Saved, lost_chunks};
-use crate::ops::heal::{Healing, Origin};
+use crate::ops::heal::{HealSources, Origin};
 use crate::progress::{Observer, Phase, Problem, Silent};
 use crate::set::archive::extract;
 use crate::set::manifest::read::{FoundFile, FoundSet, manifests};
@@ -25,8 +25,8 @@ use crate::set::sha256::sha256_of;
 use crate::source::database::{Inspector, used_pages};
 use crate::source::files::exclude::Excludes;
 use crate::source::files::walk::{FoundKind, Root, walk};
-use crate::store::repair::lost_chunks::Wanted;
-use crate::store::write::Session;
+use crate::store::repair::lost_chunks::LostChunks;
+use crate::store::write::WriteSession;
 use crate::store::{SnapshotName, Store};
 
 /// How the names of temporary directories begin.
@@ -98,7 +98,7 @@ pub fn import(store: &Store, options: &Options, observer: &dyn Observer) -> Resu
     )?;
     store.storage().reclaim()?;
     let mut notes = Vec::new();
-    let Losses { lost, repairs } = backup::survey(store, &mut notes, observer)?;
+    let KnownLosses { lost, repairs } = backup::survey(store, &mut notes, observer)?;
     let is_whole = lost.is_empty() && repairs.is_empty();
     let found = manifests(&options.dir)?;
     if found.is_empty() {
@@ -154,7 +154,7 @@ fn heal(
             Err(error) => return Err(error),
         }
     }
-    let healing = Healing {
+    let healing = HealSources {
         origins: known.iter().map(|(_, manifest)| Origin::Set(manifest.clone())).collect(),
         scratch: options.scratch.clone(),
         program: options.program.clone(),
@@ -162,7 +162,7 @@ fn heal(
         now: options.now,
     };
     loop {
-        let wanted = Wanted::new()?;
+        let wanted = LostChunks::new()?;
         lost_chunks(store, &snapshots, &wanted, observer)?;
         if wanted.is_empty()? {
             report.still_lost = false;
@@ -223,12 +223,12 @@ fn import_one(
     }
     let file = |kind: &str| set.files.iter().find(|file| file.kind == kind);
     let history = History::read(store, &options.source)?;
-    let session = Session::new(store);
+    let session = WriteSession::new(store);
     if !is_whole {
         session.doubt();
     }
-    if history.leans(&session)? {
-        session.be_wary();
+    if history.depends_on_pending_deletion(&session)? {
+        session.check_each_chunk();
     }
     observer.phase(Phase::Database, file("database").and_then(|file| file.size_bytes));
     let database = match file("database") {
@@ -296,7 +296,7 @@ pub(super) fn verified(file: &FoundFile, observer: &dyn Observer) -> Result<Path
 }
 
 fn keep_database(
-    session: &Session<'_>,
+    session: &WriteSession<'_>,
     file: &FoundFile,
     created: Time,
     history: &History,
@@ -345,13 +345,13 @@ fn keep_database(
 }
 
 fn keep_uploads(
-    session: &Session<'_>,
+    session: &WriteSession<'_>,
     file: &FoundFile,
     history: &History,
     options: &Options,
     observer: &dyn Observer,
 ) -> Result<Result<snapshot::Uploads, String>> {
-    let scratch = Scratch::new(&options.scratch, SCRATCH)?;
+    let scratch = TempDir::new(&options.scratch, SCRATCH)?;
     let unpacked = of_the_set(
         verified(file, observer)
             .and_then(|path| unpack(&path, file, &scratch, &options.scratch, Some(options.now), observer)),
@@ -398,7 +398,7 @@ pub(super) struct Uploads<'a> {
 
 /// Keeps directories of uploads, all of them read.
 pub(super) fn keep_roots(
-    session: &Session<'_>,
+    session: &WriteSession<'_>,
     uploads: Uploads<'_>,
     history: &History,
     problems: &mut Vec<Problem>,
@@ -434,12 +434,12 @@ pub(super) fn keep_roots(
 pub(super) fn unpack(
     path: &Path,
     file: &FoundFile,
-    scratch: &Scratch,
+    scratch: &TempDir,
     scratch_dir: &Path,
     now: Option<SystemTime>,
     observer: &dyn Observer,
 ) -> Result<Vec<Root>> {
-    let room = temp_dir::room(scratch_dir)?;
+    let room = temp_dir::free_bytes(scratch_dir)?;
     let limit = |bytes: u64| {
         let full = || Error::io("unpack an archive into", scratch_dir)(std::io::ErrorKind::StorageFull.into());
         if bytes <= room { Ok(()) } else { Err(full()) }

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::format::entry::Entry;
 use crate::format::snapshot::{Database, Snapshot};
 use crate::store::Store;
-use crate::store::tree::Items;
+use crate::store::tree::TreeItems;
 
 /// The name under which a snapshot's database is listed and dumped; the first component of an upload is its root's name instead.
 pub const DATABASE: &str = "lrl.db";
@@ -19,7 +19,7 @@ pub struct Listing<'s> {
 
 /// Upload entries below one path.
 pub struct Entries<'s> {
-    items: Option<std::iter::Peekable<Items<'s, Entry>>>,
+    items: Option<std::iter::Peekable<TreeItems<'s, Entry>>>,
     below: Vec<u8>,
 }
 
@@ -29,7 +29,7 @@ pub fn ls<'s>(store: &'s Store, snapshot: &'s Snapshot, path: &[u8]) -> Result<L
     let is_database = below == DATABASE.as_bytes();
     let database = snapshot.database.as_ref().filter(|_| is_database || below.is_empty());
     let mut items = match &snapshot.uploads {
-        Some(half) if !is_database => Some(Items::from_path(store, &half.list, &below)?.peekable()),
+        Some(half) if !is_database => Some(TreeItems::from_path(store, &half.list, &below)?.peekable()),
         _ => None,
     };
     if !below.is_empty() && database.is_none() {
@@ -50,7 +50,7 @@ pub fn ls<'s>(store: &'s Store, snapshot: &'s Snapshot, path: &[u8]) -> Result<L
 pub fn find(store: &Store, snapshot: &Snapshot, path: &[u8]) -> Result<Entry> {
     let path = clean(path);
     let found = match &snapshot.uploads {
-        Some(half) => Items::from_path(store, &half.list, &path)?.next().transpose()?,
+        Some(half) => TreeItems::from_path(store, &half.list, &path)?.next().transpose()?,
         None => None,
     };
     found.filter(|entry| entry.path == path).ok_or_else(|| not_there(snapshot, &path))

@@ -93,7 +93,7 @@ pub fn select(
     observer: &dyn Observer,
 ) -> Result<Selected> {
     let names = store.snapshot_names(source)?;
-    let place = store.storage().describe();
+    let place = store.storage().location();
     if names.is_empty() {
         return Err(none_at_all(store, source)?);
     }
@@ -113,7 +113,7 @@ pub fn select(
 }
 
 fn none_at_all(store: &Store, source: Option<&str>) -> Result<Error> {
-    let place = store.storage().describe();
+    let place = store.storage().location();
     let whose = source.map(|s| format!(" of source `{s}`")).unwrap_or_default();
     let mut others: Vec<String> = store.snapshot_names(None)?.into_iter().map(|name| name.source).collect();
     others.dedup();
@@ -135,7 +135,7 @@ fn latest(store: &Store, names: &[SnapshotName], wanted: &str, need: Need, back:
             seen += 1;
         }
     }
-    let place = store.storage().describe();
+    let place = store.storage().location();
     Err(Error::NotFound(format!(
         "`{wanted}` is not there: {place} holds {seen} snapshots{}; `lrl snapshots` lists them",
         need.with()
@@ -178,7 +178,7 @@ fn good(
         }
         seen += 1;
     }
-    let (place, with) = (store.storage().describe(), need.with());
+    let (place, with) = (store.storage().location(), need.with());
     Err(Error::NotFound(match passed_over.first() {
         Some(PassedOver { name, state, reason, .. }) if seen == 0 => format!(
             "there is no good snapshot{with} in {place}: the newest of {} is {} ({state}: {reason}); `lrl snapshots` lists them, and one \

@@ -78,7 +78,7 @@ pub fn stats<E: From<Error>>(
 ) -> Result<Stats, E> {
     let storage = store.storage();
     let mut stats = Stats::default();
-    let candidates = store.candidates()?;
+    let candidates = store.pending_deletions()?;
     storage.list("", &mut |name, bytes| {
         if pack_id(name).is_some_and(|id| candidates.has(&id)) {
             stats.candidates.add(bytes);

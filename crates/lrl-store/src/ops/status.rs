@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::format::drill::Drill;
 use crate::format::entry::Time;
 use crate::format::snapshot::Snapshot;
-use crate::ops::drill::evidence::{Evidence, Word};
+use crate::ops::drill::evidence::{DrillOutcome, Evidence};
 use crate::ops::judgement::{Judge, Judgement, is_unreadable};
 use crate::ops::select::Need;
 use crate::progress::Silent;
@@ -31,7 +31,7 @@ pub struct Good {
 
 /// One half of the lab.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Half {
+pub struct PartAge {
     /// Whether any snapshot that was looked at holds it.
     pub known: bool,
     /// The newest good snapshot with it.
@@ -59,9 +59,9 @@ pub struct Status {
     /// The newest good snapshot.
     pub good: Option<Good>,
     /// The database.
-    pub database: Half,
+    pub database: PartAge,
     /// The uploads.
-    pub uploads: Half,
+    pub uploads: PartAge,
     /// The newest drill that passed.
     pub passed_drill: Option<Drill>,
     /// The newest drill.
@@ -126,7 +126,7 @@ impl Status {
         let older = |age: u64, limit: Duration| age > limit.as_secs();
         let backup = self.age_secs(now).map(i64::unsigned_abs);
         if backup.is_none() || self.good.is_none() {
-            let lacks = |half: &Half| self.good.is_some() && half.known && half.good.is_none();
+            let lacks = |half: &PartAge| self.good.is_some() && half.known && half.good.is_none();
             found.push(Condition::NoGood(Need { database: lacks(&self.database), uploads: lacks(&self.uploads) }));
         }
         found.extend(self.newest.clone().filter(|newest| !newest.judgement.is_good()).map(Condition::NewestNotGood));
@@ -195,9 +195,9 @@ pub fn status(store: &Store, source: &str, now: Time) -> Result<Status> {
     let evidence = Evidence::read_each(store, source, &names, now, &Silent, |name, word| match word {
         // What is older than the newest proof is no news.
         _ if proven.is_some() => {}
-        Word::Future => future.push(name.object()),
-        Word::Unreadable => unreadable.push(name.object()),
-        Word::Said(drill) => {
+        DrillOutcome::Future => future.push(name.object()),
+        DrillOutcome::Unreadable => unreadable.push(name.object()),
+        DrillOutcome::Said(drill) => {
             status.drill.get_or_insert_with(|| drill.clone());
             proven = drill.passed.then(|| drill.clone());
         }
@@ -265,7 +265,7 @@ mod tests {
 
     use super::{Limits, newest_good, status};
     use crate::backend::memory::Memory;
-    use crate::backend::{LockMode, Source, Storage};
+    use crate::backend::{Backend, LockMode, Payload};
     use crate::format::drill::Drill;
     use crate::format::entry::Time;
     use crate::format::snapshot::{self, Database, Snapshot, Uploads};
@@ -342,7 +342,7 @@ mod tests {
         publish(&store, 5, 99_999, BOTH, |_| {});
         let find = |need| newest_good(&store, "lab", need, at(1000)).unwrap().map(|good| good.timestamp);
         assert_eq!((find(DATABASE), find(BOTH)), (None, None), "what came after the good ones is not good");
-        storage.write_new(&format!("snapshots/lab/{:016x}-{}", 6, ChunkId::of(b"x")), Source::Bytes(b"junk")).unwrap();
+        storage.put(&format!("snapshots/lab/{:016x}-{}", 6, ChunkId::of(b"x")), Payload::Bytes(b"junk")).unwrap();
         let found = status(&store, "lab", at(1000)).unwrap();
         assert_eq!((found.snapshots, found.future.len(), found.unreadable.len()), (6, 1, 1));
         assert_eq!(found.newest.as_ref().unwrap().judgement.state, State::Damaged);

@@ -13,7 +13,7 @@ const RETIRED_PREFIX: &str = ".retired-";
 
 /// What has one timestamp in its names.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Standing {
+pub struct SetFiles {
     /// A manifest is there.
     pub manifest: bool,
     /// A manifest of a set whose removal has begun is there.
@@ -26,14 +26,14 @@ pub struct Standing {
 
 /// A backup directory.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Shelf {
+pub struct BackupDir {
     /// By timestamp, or whatever stands in the names in its place.
-    pub standing: BTreeMap<String, Standing>,
+    pub standing: BTreeMap<String, SetFiles>,
     /// What all sets and parts of sets take on disk; a file with several names counts once, one that shares blocks by reflink in full.
     pub disk_bytes: u64,
 }
 
-impl Shelf {
+impl BackupDir {
     /// Counts the sets: every manifest is one.
     pub fn sets(&self) -> u64 {
         self.standing.values().filter(|standing| standing.manifest).count() as u64
@@ -47,8 +47,8 @@ pub fn retired(manifest: &Path) -> PathBuf {
 }
 
 /// Looks at the names in a directory, and at the sizes of what belongs to sets.
-pub fn look(dir: &Path) -> Result<Shelf> {
-    let mut shelf = Shelf::default();
+pub fn look(dir: &Path) -> Result<BackupDir> {
+    let mut shelf = BackupDir::default();
     let mut seen = HashSet::new();
     let mut others = Vec::new();
     for entry in fs::read_dir(dir).map_err(Error::io("list", dir))? {

@@ -7,21 +7,21 @@ use std::path::Path;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use crate::backend::local::{Synced, temporary_file};
+use crate::backend::local::{SyncedFile, temporary_file};
 use crate::error::{Error, Result};
 
 /// So many bytes are left for one flush: fewer make more journal commits, more leave the disk idle.
 const FLUSH_BYTES: usize = 8 << 20;
 
 /// A new file, being written.
-pub(crate) struct WriteBehind {
+pub(crate) struct BackgroundSync {
     file: tempfile::NamedTempFile,
     unflushed: usize,
     flush: SyncSender<()>,
     thread: JoinHandle<io::Result<()>>,
 }
 
-impl WriteBehind {
+impl BackgroundSync {
     /// Makes a temporary file in `dir`.
     pub fn create(dir: &Path) -> Result<Self> {
         let file = temporary_file(dir)?;
@@ -33,16 +33,16 @@ impl WriteBehind {
     }
 
     /// Waits until the disk has every byte. A flush that failed counts: the system tells of it only once.
-    pub fn finish(self) -> Result<Synced> {
+    pub fn finish(self) -> Result<SyncedFile> {
         let Self { file, flush, thread, .. } = self;
         drop(flush);
         let flushed = thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread that flushes it died")));
         flushed.map_err(Error::io("sync", file.path()))?;
-        Synced::new(file)
+        SyncedFile::new(file)
     }
 }
 
-impl Write for WriteBehind {
+impl Write for BackgroundSync {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.file.as_file_mut().write(bytes)?;
         self.unflushed += written;

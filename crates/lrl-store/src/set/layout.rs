@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::manifest::{self, Backup, Manifest, Origin};
-use crate::backend::local::{Synced, temporary_file};
+use super::manifest::{self, Manifest, ManifestEntry, Origin};
+use crate::backend::local::{SyncedFile, temporary_file};
 use crate::error::{Error, Result};
 use crate::format::snapshot::Snapshot;
 use crate::store::SnapshotName;
@@ -58,7 +58,7 @@ impl Names {
 pub fn manifest(names: &Names, name: &SnapshotName, snapshot: &Snapshot, program: &str) -> Result<Manifest> {
     let mut backups = Vec::new();
     if let Some(half) = &snapshot.database {
-        backups.push(Backup::Database(manifest::Database {
+        backups.push(ManifestEntry::Database(manifest::Database {
             source: half.path.clone(),
             backup: names.database.display().to_string(),
             size_bytes: Some(half.size_bytes),
@@ -67,7 +67,7 @@ pub fn manifest(names: &Names, name: &SnapshotName, snapshot: &Snapshot, program
     }
     if let Some(half) = &snapshot.uploads {
         let made = half.archive.as_ref().ok_or_else(|| Error::Missing { object: "the archive's digest".into() })?;
-        backups.push(Backup::Assets(manifest::Assets {
+        backups.push(ManifestEntry::Assets(manifest::Assets {
             source: half.shown_source(),
             backup: names.assets.display().to_string(),
             file_count: Some(half.files),
@@ -89,7 +89,7 @@ pub fn manifest(names: &Names, name: &SnapshotName, snapshot: &Snapshot, program
 pub fn write_manifest(names: &Names, manifest: &Manifest) -> Result<()> {
     let mut file = temporary_file(names.manifest.parent().unwrap_or(Path::new(".")))?;
     file.write_all(&manifest.encode()).map_err(Error::io("write", &names.manifest))?;
-    Synced::new(file)?.persist_new(&names.manifest)
+    SyncedFile::new(file)?.persist_new(&names.manifest)
 }
 
 /// `20260114_120000` as `2026-01-14T12:00:00+00:00`.

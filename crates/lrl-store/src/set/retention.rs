@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 /// The halves that a set holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Halves {
+pub struct Parts {
     /// It has a database.
     pub database: bool,
     /// It has the uploads' archive.
@@ -13,15 +13,15 @@ pub struct Halves {
 
 /// Returns for each set, the newest first, whether it stays, given what it holds and what of that is good. Good parts are counted among good
 /// ones, and the others among themselves: so a bad night never pushes out a good set, and bad sets do not fill the disk.
-pub fn stay_by_worth(newest_first: &[(Halves, Halves)], newest: NonZeroUsize) -> Vec<bool> {
-    let good: Vec<Halves> = newest_first.iter().map(|(_, good)| *good).collect();
-    let bad = newest_first.iter().map(|(holds, good)| Halves {
+pub fn sets_to_keep(newest_first: &[(Parts, Parts)], newest: NonZeroUsize) -> Vec<bool> {
+    let good: Vec<Parts> = newest_first.iter().map(|(_, good)| *good).collect();
+    let bad = newest_first.iter().map(|(holds, good)| Parts {
         database: holds.database && !good.database,
         uploads: holds.uploads && !good.uploads,
     });
-    let bad: Vec<Halves> = bad.collect();
-    let holds_none = |halves: &Halves| !halves.database && !halves.uploads;
-    let counted = |list: &[Halves]| -> Vec<bool> {
+    let bad: Vec<Parts> = bad.collect();
+    let holds_none = |halves: &Parts| !halves.database && !halves.uploads;
+    let counted = |list: &[Parts]| -> Vec<bool> {
         stays(list, newest).into_iter().zip(list).map(|(stay, halves)| stay && !holds_none(halves)).collect()
     };
     let both = counted(&good).into_iter().zip(counted(&bad));
@@ -30,9 +30,9 @@ pub fn stay_by_worth(newest_first: &[(Halves, Halves)], newest: NonZeroUsize) ->
 
 /// Returns for each set, the newest first, whether it stays: for each half, the `newest` first ones that hold it. So half-sets never push out
 /// the last set that holds the other half.
-pub fn stays(newest_first: &[Halves], newest: NonZeroUsize) -> Vec<bool> {
+pub fn stays(newest_first: &[Parts], newest: NonZeroUsize) -> Vec<bool> {
     let mut left = [newest.get(); 2];
-    let mut stays = |set: &Halves| {
+    let mut stays = |set: &Parts| {
         let mut stay = !set.database && !set.uploads;
         for (left, holds) in left.iter_mut().zip([set.database, set.uploads]) {
             if holds && *left > 0 {
@@ -47,12 +47,12 @@ pub fn stays(newest_first: &[Halves], newest: NonZeroUsize) -> Vec<bool> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Halves, stay_by_worth, stays};
+    use super::{Parts, sets_to_keep, stays};
     use proptest::prelude::*;
     use std::num::NonZeroUsize;
 
-    fn sets() -> impl Strategy<Value = Vec<Halves>> {
-        let set = (any::<bool>(), any::<bool>()).prop_map(|(database, uploads)| Halves { database, uploads });
+    fn sets() -> impl Strategy<Value = Vec<Parts>> {
+        let set = (any::<bool>(), any::<bool>()).prop_map(|(database, uploads)| Parts { database, uploads });
         proptest::collection::vec(set, 0..40)
     }
 
@@ -61,8 +61,8 @@ mod tests {
         fn of_each_half_the_newest_stay_and_nothing_else(sets in sets(), newest in 1usize..12) {
             let stay = stays(&sets, NonZeroUsize::new(newest).unwrap());
             prop_assert_eq!(stay.len(), sets.len());
-            let database: fn(&Halves) -> bool = |set| set.database;
-            let uploads: fn(&Halves) -> bool = |set| set.uploads;
+            let database: fn(&Parts) -> bool = |set| set.database;
+            let uploads: fn(&Parts) -> bool = |set| set.uploads;
             let mut wanted = vec![false; sets.len()];
             for holds in [database, uploads] {
                 let with_it: Vec<usize> = (0..sets.len()).filter(|at| holds(&sets[*at])).collect();
@@ -73,7 +73,7 @@ mod tests {
                 prop_assert_eq!(stay[at], wanted[at] || empty);
             }
             // What stayed stays, and a larger number takes nothing more.
-            let left: Vec<Halves> = sets.iter().zip(&stay).filter(|(_, stay)| **stay).map(|(set, _)| *set).collect();
+            let left: Vec<Parts> = sets.iter().zip(&stay).filter(|(_, stay)| **stay).map(|(set, _)| *set).collect();
             prop_assert!(stays(&left, NonZeroUsize::new(newest).unwrap()).into_iter().all(|stay| stay));
             let more = stays(&sets, NonZeroUsize::new(newest + 1).unwrap());
             prop_assert!(stay.iter().zip(more).all(|(less, more)| !less || more));
@@ -81,14 +81,14 @@ mod tests {
 
         #[test]
         fn bad_sets_push_out_no_good_one_and_are_limited_too(sets in sets(), is_good in proptest::collection::vec(any::<bool>(), 40), newest in 1usize..5) {
-            let none = Halves { database: false, uploads: false };
+            let none = Parts { database: false, uploads: false };
             let newest = NonZeroUsize::new(newest).unwrap();
-            let judged: Vec<(Halves, Halves)> =
+            let judged: Vec<(Parts, Parts)> =
                 sets.iter().zip(&is_good).map(|(set, good)| (*set, if *good { *set } else { none })).collect();
-            let stay = stay_by_worth(&judged, newest);
+            let stay = sets_to_keep(&judged, newest);
             for wanted in [true, false] {
                 let of_kind: Vec<usize> = (0..sets.len()).filter(|at| is_good[*at] == wanted).collect();
-                let alone: Vec<Halves> = of_kind.iter().map(|at| sets[*at]).collect();
+                let alone: Vec<Parts> = of_kind.iter().map(|at| sets[*at]).collect();
                 let alone = stays(&alone, newest);
                 prop_assert!(of_kind.iter().zip(alone).all(|(at, alone)| stay[*at] == alone));
             }
@@ -96,7 +96,7 @@ mod tests {
 
         #[test]
         fn whole_sets_are_counted_as_everyone_expects(count in 0usize..30, newest in 1usize..12) {
-            let sets = vec![Halves { database: true, uploads: true }; count];
+            let sets = vec![Parts { database: true, uploads: true }; count];
             let stay = stays(&sets, NonZeroUsize::new(newest).unwrap());
             prop_assert!(stay.iter().enumerate().all(|(at, stay)| *stay == (at < newest)));
         }

@@ -15,7 +15,7 @@ use crate::codec::MAX_CHUNK;
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Piece};
 use crate::format::snapshot::Database;
-use crate::fs::space::Room;
+use crate::fs::space::SpaceGuard;
 use crate::id::ChunkId;
 use crate::progress::{Observer, checkpoint};
 use crate::store::Store;
@@ -33,7 +33,7 @@ pub fn write(
     earlier: Option<&File>,
     out: &mut dyn Write,
     path: &Path,
-    room: &Room,
+    room: &SpaceGuard,
     observer: &dyn Observer,
 ) -> Result<()> {
     let sha = Sha256Thread::start();
@@ -57,7 +57,7 @@ pub fn write(
         }
         let buffer = Arc::new(buffer);
         sha.add(Arc::clone(&buffer))?;
-        room.spend(need as u64)?;
+        room.charge(need as u64)?;
         out.write_all(&buffer).map_err(Error::io("write", path))?;
         buffers.push_back(buffer);
         len += need as u64;

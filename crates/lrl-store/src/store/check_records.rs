@@ -1,7 +1,7 @@
 //! Records of checks in the store. Removes only those that a newer record replaces.
 
 use super::Store;
-use crate::backend::{Source, collect};
+use crate::backend::{Payload, collect};
 use crate::error::{Error, Result};
 use crate::format::check::{self, Check, Depth};
 use crate::id::CheckId;
@@ -35,7 +35,7 @@ impl Store {
     pub(crate) fn add_check(&self, check: &Check) -> Result<CheckName> {
         let (id, bytes) = check::encode(check, self.ids())?;
         let name = CheckName { time: u64::try_from(check.time.secs).unwrap_or_default(), id };
-        self.storage.write_new(&name.object(), Source::Bytes(&bytes))?;
+        self.storage.put(&name.object(), Payload::Bytes(&bytes))?;
         for other in self.check_names()?.into_iter().filter(|other| *other != name) {
             let read_more = |old: &Check| check.depth == Depth::All || old.passed && old.depth <= check.depth;
             let replaced = |old: &Check| old.time <= check.time && read_more(old);
@@ -56,7 +56,7 @@ impl Store {
     /// Reads one record, verified against its name.
     pub fn check_record(&self, name: &CheckName) -> Result<Check> {
         let object = name.object();
-        let shown = self.storage.describe_object(&object);
+        let shown = self.storage.object_location(&object);
         let found = check::decode(&self.storage.read(&object)?, &name.id, self.ids(), &shown)?;
         if u64::try_from(found.time.secs).unwrap_or_default() != name.time {
             return Err(Error::corrupt(shown, "has another record's name"));

@@ -11,7 +11,7 @@ const MAX_BYTES: usize = 8 << 20;
 
 /// Decoded chunks; the first to come is the first to go.
 #[derive(Default)]
-pub(crate) struct Bases(Mutex<Held>);
+pub(crate) struct ChunkCache(Mutex<Held>);
 
 #[derive(Default)]
 struct Held {
@@ -20,7 +20,7 @@ struct Held {
     bytes: usize,
 }
 
-impl Bases {
+impl ChunkCache {
     pub fn get(&self, id: &ChunkId) -> Option<Arc<Vec<u8>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).chunks.get(id).cloned()
     }

@@ -2,15 +2,15 @@
 
 use std::collections::HashMap;
 
-use super::index::Slot;
+use super::index::IndexSlot;
 
 /// A set of copies.
 #[derive(Default)]
-pub(crate) struct Marks(HashMap<u64, Vec<u64>>);
+pub(crate) struct ChunkSet(HashMap<u64, Vec<u64>>);
 
-impl Marks {
+impl ChunkSet {
     /// Adds a copy.
-    pub fn set(&mut self, slot: Slot) {
+    pub fn set(&mut self, slot: IndexSlot) {
         let bits = self.0.entry(slot.file).or_default();
         let word = (slot.at / 64) as usize;
         if bits.len() <= word {
@@ -20,7 +20,7 @@ impl Marks {
     }
 
     /// Says whether a copy is in it.
-    pub fn has(&self, slot: Slot) -> bool {
+    pub fn has(&self, slot: IndexSlot) -> bool {
         let word = self.0.get(&slot.file).and_then(|bits| bits.get((slot.at / 64) as usize));
         word.is_some_and(|word| word & 1 << (slot.at % 64) != 0)
     }

@@ -1,7 +1,7 @@
 //! Records of drills in the store: small objects beside the snapshots, by source and time. Never deletes one.
 
 use super::Store;
-use crate::backend::{Source, collect};
+use crate::backend::{Payload, collect};
 use crate::error::{Error, Result};
 use crate::format::drill::{self, Drill};
 use crate::id::DrillId;
@@ -39,7 +39,7 @@ impl Store {
         let (id, bytes) = drill::encode(drill, self.ids())?;
         let finished = u64::try_from(drill.finished.secs).unwrap_or_default();
         let name = DrillName { source: drill.source.clone(), finished, id };
-        self.storage.write_new(&name.object(), Source::Bytes(&bytes))?;
+        self.storage.put(&name.object(), Payload::Bytes(&bytes))?;
         Ok(name)
     }
 
@@ -80,10 +80,10 @@ impl Store {
     pub fn drill(&self, name: &DrillName) -> Result<Drill> {
         let object = name.object();
         let found =
-            drill::decode(&self.storage.read(&object)?, &name.id, self.ids(), &self.storage.describe_object(&object))?;
+            drill::decode(&self.storage.read(&object)?, &name.id, self.ids(), &self.storage.object_location(&object))?;
         let finished = u64::try_from(found.finished.secs).unwrap_or_default();
         if found.source != name.source || finished != name.finished {
-            return Err(Error::corrupt(self.storage.describe_object(&object), "stands under another record's name"));
+            return Err(Error::corrupt(self.storage.object_location(&object), "stands under another record's name"));
         }
         Ok(found)
     }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::read_config;
-use crate::backend::encrypted::Veil;
-use crate::backend::{Source, Storage, collect};
+use crate::backend::encrypted::EncryptedBackend;
+use crate::backend::{Backend, Payload, collect};
 use crate::crypt::{Bundle, Class, Keys, new_secret};
 use crate::error::{Error, Result};
 use crate::format::config::{self, Config};
@@ -55,7 +55,7 @@ fn slot_name(bytes: &[u8]) -> String {
 
 /// Creates an encrypted store where there is none, which this credential opens.
 pub fn create(
-    storage: &dyn Storage,
+    storage: &dyn Backend,
     store_id: [u8; 32],
     credential: &Credential,
     label: &str,
@@ -64,12 +64,12 @@ pub fn create(
     let bundle = Bundle::Full(new_secret()?);
     // The config comes last: before it there is no store.
     let slot = write(storage, &store_id, &bundle, credential, label, now)?;
-    storage.write_new("config", Source::Bytes(&config::encode(&Config::encrypted(store_id))?))?;
+    storage.put("config", Payload::Bytes(&config::encode(&Config::encrypted(store_id))?))?;
     Ok(slot)
 }
 
 fn write(
-    storage: &dyn Storage,
+    storage: &dyn Backend,
     store_id: &[u8; 32],
     bundle: &Bundle,
     credential: &Credential,
@@ -79,31 +79,31 @@ fn write(
     let slot = Slot::new(store_id, bundle, credential, label, now)?;
     let bytes = slot.encode()?;
     let name = slot_name(&bytes);
-    storage.write_new(&name, Source::Bytes(&bytes))?;
+    storage.put(&name, Payload::Bytes(&bytes))?;
     Ok(Named { name, slot })
 }
 
 /// Says whether what is there is an encrypted store.
-pub fn is_encrypted(storage: &dyn Storage) -> Result<bool> {
+pub fn is_encrypted(storage: &dyn Backend) -> Result<bool> {
     Ok(read_config(storage)?.is_encrypted())
 }
 
 /// Returns the id of the store that is there.
-pub fn store_id(storage: &dyn Storage) -> Result<String> {
+pub fn store_id(storage: &dyn Backend) -> Result<String> {
     Ok(read_config(storage)?.store_id)
 }
 
-fn slot_names(storage: &dyn Storage) -> Result<Vec<String>> {
+fn slot_names(storage: &dyn Backend) -> Result<Vec<String>> {
     let mut names = collect(storage, "keys", |name| Some(name.to_string()))?;
     names.truncate(MOST_SLOTS);
     Ok(names)
 }
 
 /// Lists the slots, by name.
-pub fn slots(storage: &dyn Storage) -> Result<Vec<Named>> {
+pub fn slots(storage: &dyn Backend) -> Result<Vec<Named>> {
     let names = slot_names(storage)?;
     let read = |name: String| {
-        let object = storage.describe_object(&name);
+        let object = storage.object_location(&name);
         let bytes = storage.read_up_to(&name, 0, MAX_BYTES + 1)?;
         Ok(Named { slot: Slot::decode(&bytes, &object)?, name })
     };
@@ -111,13 +111,13 @@ pub fn slots(storage: &dyn Storage) -> Result<Vec<Named>> {
 }
 
 /// Opens the slot that is for this credential. [`Error::WrongKey`] if there is none.
-pub fn open(storage: &dyn Storage, credential: Option<&Credential>) -> Result<Opened> {
-    open_store(storage, Some(read_config(storage)?.id()?), credential, Near::IfThere)
+pub fn open(storage: &dyn Backend, credential: Option<&Credential>) -> Result<Opened> {
+    open_store(storage, Some(read_config(storage)?.id()?), credential, LocalSlot::IfThere)
 }
 
 /// Whether a slot that is kept near at hand opens the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Near {
+pub enum LocalSlot {
     /// Only if it is still in the store: a key that was removed opens it no more.
     IfThere,
     /// At once: for a backup, of which each request counts. It adds to the store, and the bucket's own key says whether it may.
@@ -126,12 +126,12 @@ pub enum Near {
 
 /// Where the config is lost, each slot says itself which store it is of: what it opens shows whether that is true.
 fn open_store(
-    storage: &dyn Storage,
+    storage: &dyn Backend,
     store_id: Option<[u8; 32]>,
     credential: Option<&Credential>,
-    near_is: Near,
+    near_is: LocalSlot,
 ) -> Result<Opened> {
-    let wrong = |reason: &str| Error::WrongKey { store: storage.describe(), reason: reason.into() };
+    let wrong = |reason: &str| Error::WrongKey { store: storage.location(), reason: reason.into() };
     let credential = credential.ok_or_else(|| wrong("no key was given"))?;
     let kept_name = match credential {
         Credential::Passphrase(_) => KEPT[0],
@@ -139,14 +139,14 @@ fn open_store(
     };
     let open = |slot: Named| {
         let store_id = store_id.map_or_else(|| slot.slot.id(), Ok)?;
-        let bundle = slot.slot.open(&store_id, credential, &storage.describe_object(&slot.name))?;
+        let bundle = slot.slot.open(&store_id, credential, &storage.object_location(&slot.name))?;
         Ok(bundle.map(|bundle| Opened { bundle, slot }))
     };
     let near = storage
-        .kept(kept_name)
+        .cache_get(kept_name)
         .and_then(|bytes| Some(Named { slot: Slot::decode(&bytes, kept_name).ok()?, name: slot_name(&bytes) }));
     let near = match near {
-        Some(slot) if near_is == Near::IfThere => match storage.len(&slot.name) {
+        Some(slot) if near_is == LocalSlot::IfThere => match storage.len(&slot.name) {
             Ok(_) => Some(slot),
             Err(Error::Missing { .. }) => None,
             Err(error) => return Err(error),
@@ -162,12 +162,12 @@ fn open_store(
         return Err(wrong("its directory `keys` is empty: the recovery sheet shows the file that belongs there"));
     }
     for name in names {
-        let object = storage.describe_object(&name);
+        let object = storage.object_location(&name);
         let bytes = storage.read_up_to(&name, 0, MAX_BYTES + 1)?;
         let found = Slot::decode(&bytes, &object).and_then(|slot| open(Named { name, slot }));
         match found {
             Ok(Some(opened)) => {
-                storage.keep(kept_name, &bytes);
+                storage.cache_put(kept_name, &bytes);
                 return Ok(opened);
             }
             Ok(None) => {}
@@ -185,11 +185,11 @@ fn open_store(
 /// Opens what a storage holds: an encrypted store with its keys, a plain one as it is. Caches of a local one go to `cache`, since they hold
 /// names in the clear.
 pub fn unveil(
-    storage: Arc<dyn Storage>,
+    storage: Arc<dyn Backend>,
     credential: Option<&Credential>,
-    near: Near,
+    near: LocalSlot,
     cache: impl FnOnce(&str) -> Option<PathBuf>,
-) -> Result<Arc<dyn Storage>> {
+) -> Result<Arc<dyn Backend>> {
     let config = match read_config(&*storage) {
         Ok(config) => config,
         // Whoever opens the store is told, and a repair needs its keys. With a key nothing is ever taken for a plain store here: the next look
@@ -199,7 +199,7 @@ pub fn unveil(
                 return Err(error);
             }
             let Opened { bundle, slot } = open_store(&*storage, None, credential, near)?;
-            return Ok(Arc::new(Veil::new(storage, Keys::new(slot.slot.id()?, &bundle), None)));
+            return Ok(Arc::new(EncryptedBackend::new(storage, Keys::new(slot.slot.id()?, &bundle), None)));
         }
         Err(Error::Corrupt { .. } | Error::NoStore { .. } | Error::Unsupported { .. }) if credential.is_none() => {
             return Ok(storage);
@@ -209,13 +209,13 @@ pub fn unveil(
     if !config.is_encrypted() {
         return match credential {
             None => Ok(storage),
-            Some(_) => Err(not_encrypted(&storage.describe())),
+            Some(_) => Err(not_encrypted(&storage.location())),
         };
     }
     let opened = open_store(&*storage, Some(config.id()?), credential, near)?;
     let cache = if storage.is_remote() { None } else { cache(&config.store_id) };
     let keys = Keys::new(config.id()?, &opened.bundle);
-    Ok(Arc::new(Veil::new(storage, keys, cache)))
+    Ok(Arc::new(EncryptedBackend::new(storage, keys, cache)))
 }
 
 /// A key was given, so what follows is expected to be encrypted.
@@ -228,7 +228,7 @@ pub fn not_encrypted(store: &str) -> Error {
 
 /// Adds a slot of the opened one's class, or of the writer's.
 pub fn add(
-    storage: &dyn Storage,
+    storage: &dyn Backend,
     opened: &Opened,
     class: Class,
     credential: &Credential,
@@ -247,7 +247,7 @@ pub fn add(
     let store_id = read_config(storage)?.id()?;
     for slot in slots(storage)? {
         // Which of two slots one credential opens would be left to chance, and removing one would keep nobody out.
-        if slot.slot.open(&store_id, credential, &storage.describe_object(&slot.name))?.is_some() {
+        if slot.slot.open(&store_id, credential, &storage.object_location(&slot.name))?.is_some() {
             return Err(Error::Refused(format!(
                 "this passphrase or key file opens the store already, as key {}",
                 slot.short()
@@ -258,7 +258,7 @@ pub fn add(
 }
 
 /// Removes a slot by its first digits; the last one that reads everything stays. Who only writes removes no other key than the own one.
-pub fn remove(storage: &dyn Storage, opened: &Opened, wanted: &str) -> Result<Named> {
+pub fn remove(storage: &dyn Backend, opened: &Opened, wanted: &str) -> Result<Named> {
     let slots = slots(storage)?;
     let digits = |slot: &Named| !wanted.is_empty() && slot.id().starts_with(wanted);
     let found: Vec<&Named> = slots.iter().filter(|slot| digits(slot)).collect();
@@ -267,7 +267,7 @@ pub fn remove(storage: &dyn Storage, opened: &Opened, wanted: &str) -> Result<Na
         return Err(Error::NotFound(format!("{text} `{wanted}`; `lrl key list` shows them")));
     };
     if opened.bundle.class() == Class::Writer && slot.name != opened.slot.name {
-        return Err(Error::WriteOnly { object: storage.describe_object(&slot.name) });
+        return Err(Error::WriteOnly { object: storage.object_location(&slot.name) });
     }
     let others = slots.iter().filter(|other| other.name != slot.name && other.slot.class == Class::Full);
     if slot.slot.class == Class::Full && others.count() == 0 {
@@ -275,7 +275,7 @@ pub fn remove(storage: &dyn Storage, opened: &Opened, wanted: &str) -> Result<Na
     }
     storage.remove(&slot.name)?;
     // A copy near at hand would go on opening the store here.
-    storage.drop_copies();
+    storage.cache_clear();
     Ok((*slot).clone())
 }
 
@@ -285,9 +285,9 @@ mod tests {
 
     use zeroize::Zeroizing;
 
-    use super::{Near, add, create, open, remove, slots, unveil};
+    use super::{LocalSlot, add, create, open, remove, slots, unveil};
     use crate::backend::memory::Memory;
-    use crate::backend::{Source, Storage};
+    use crate::backend::{Backend, Payload};
     use crate::crypt::Class;
     use crate::error::Error;
     use crate::format::entry::Time;
@@ -301,7 +301,7 @@ mod tests {
 
     #[test]
     fn keys_are_added_and_removed_and_the_last_one_stays() {
-        let storage: Arc<dyn Storage> = Arc::new(Memory::default());
+        let storage: Arc<dyn Backend> = Arc::new(Memory::default());
         create(&*storage, [1; 32], &passphrase("first"), "", NOW).unwrap();
         let wrong = |result: Result<_, Error>| matches!(result.map(drop), Err(Error::WrongKey { .. }));
         assert!(wrong(open(&*storage, None)) && wrong(open(&*storage, Some(&passphrase("other")))));
@@ -322,28 +322,31 @@ mod tests {
 
     #[test]
     fn a_store_that_is_not_what_was_expected_is_refused() {
-        let plain: Arc<dyn Storage> = Arc::new(Memory::default());
+        let plain: Arc<dyn Backend> = Arc::new(Memory::default());
         crate::store::create(&*plain, [1; 32]).unwrap();
-        assert!(unveil(Arc::clone(&plain), None, Near::IfThere, |_| None).unwrap().keys().is_none());
-        assert!(matches!(unveil(plain, Some(&passphrase("x")), Near::IfThere, |_| None), Err(Error::Refused(_))));
-        let sealed: Arc<dyn Storage> = Arc::new(Memory::default());
+        assert!(unveil(Arc::clone(&plain), None, LocalSlot::IfThere, |_| None).unwrap().keys().is_none());
+        assert!(matches!(unveil(plain, Some(&passphrase("x")), LocalSlot::IfThere, |_| None), Err(Error::Refused(_))));
+        let sealed: Arc<dyn Backend> = Arc::new(Memory::default());
         create(&*sealed, [1; 32], &passphrase("x"), "", NOW).unwrap();
-        assert!(matches!(unveil(Arc::clone(&sealed), None, Near::IfThere, |_| None), Err(Error::WrongKey { .. })));
-        assert!(unveil(sealed, Some(&passphrase("x")), Near::IfThere, |_| None).unwrap().keys().is_some());
+        assert!(matches!(unveil(Arc::clone(&sealed), None, LocalSlot::IfThere, |_| None), Err(Error::WrongKey { .. })));
+        assert!(unveil(sealed, Some(&passphrase("x")), LocalSlot::IfThere, |_| None).unwrap().keys().is_some());
     }
 
     #[test]
     fn without_a_key_a_store_whose_config_is_damaged_or_lost_is_left_to_whoever_opens_or_repairs_it() {
-        let plain: Arc<dyn Storage> = Arc::new(Memory::default());
-        assert!(unveil(Arc::clone(&plain), None, Near::IfThere, |_| None).unwrap().keys().is_none());
+        let plain: Arc<dyn Backend> = Arc::new(Memory::default());
+        assert!(unveil(Arc::clone(&plain), None, LocalSlot::IfThere, |_| None).unwrap().keys().is_none());
         assert!(matches!(
-            unveil(Arc::clone(&plain), Some(&passphrase("x")), Near::IfThere, |_| None),
+            unveil(Arc::clone(&plain), Some(&passphrase("x")), LocalSlot::IfThere, |_| None),
             Err(Error::NoStore { .. })
         ));
         crate::store::create(&*plain, [1; 32]).unwrap();
         plain.remove("config").unwrap();
-        plain.write_new("config", Source::Bytes(b"no config")).unwrap();
-        assert!(unveil(Arc::clone(&plain), None, Near::IfThere, |_| None).unwrap().keys().is_none());
-        assert!(matches!(unveil(plain, Some(&passphrase("x")), Near::IfThere, |_| None), Err(Error::Corrupt { .. })));
+        plain.put("config", Payload::Bytes(b"no config")).unwrap();
+        assert!(unveil(Arc::clone(&plain), None, LocalSlot::IfThere, |_| None).unwrap().keys().is_none());
+        assert!(matches!(
+            unveil(plain, Some(&passphrase("x")), LocalSlot::IfThere, |_| None),
+            Err(Error::Corrupt { .. })
+        ));
     }
 }

@@ -14,12 +14,12 @@ use crate::id::ChunkId;
 const MOST: usize = 128 << 10;
 
 /// Chunks in a local file.
-pub(crate) struct Near {
+pub(crate) struct LocalBases {
     file: File,
     places: HashMap<ChunkId, (u64, u32)>,
 }
 
-impl Near {
+impl LocalBases {
     /// Expects in `file` these chunks, one after the other, each with its length.
     pub fn new(file: File, chunks: impl Iterator<Item = (ChunkId, u64)>) -> Self {
         let mut at = 0;
@@ -46,7 +46,7 @@ impl Store {
     }
 
     /// Names what this machine has of its own, from here on.
-    pub(crate) fn put_near(&self, near: Near) {
+    pub(crate) fn put_near(&self, near: LocalBases) {
         *self.near.write().unwrap_or_else(PoisonError::into_inner) = Some(near);
     }
 

@@ -23,37 +23,37 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use crate::backend::{Guard, LockMode, MOST_WHOLE_BYTES, Source, Storage, collect};
+use crate::backend::{Backend, Guard, LockMode, MOST_WHOLE_BYTES, Payload, collect};
 use crate::chunk::Gear;
 use crate::crypt::{Key, Keys};
 use crate::error::{Error, Result};
 use crate::format::config::{self, Config};
 use crate::format::snapshot::{self, Snapshot};
-use crate::fs::space::{Reserve, Room, Target};
+use crate::fs::space::{GuardedDir, Reserve, SpaceGuard};
 use crate::id::{Ids, PackId, SnapshotId};
 use crate::progress::Observer;
-use index::{Copy, IndexFile};
-use repair::pack_scan::Salvage;
+use index::{ChunkCopy, IndexFile};
+use repair::pack_scan::PackScan;
 
-pub(crate) use repair::missing_packs::Survey;
+pub(crate) use repair::missing_packs::MissingPacks;
 pub(crate) use repair::pack_scan::{damaged_directory, directory as pack_directory, pack_id};
 
 /// An open store; holds its lock until it is dropped.
 pub struct Store {
-    storage: Arc<dyn Storage>,
+    storage: Arc<dyn Backend>,
     config: Config,
     ids: Ids,
     gear: Gear,
     indexes: RwLock<Vec<Arc<IndexFile>>>,
     // The index file that gave the last answer: what was stored together is looked up together.
     last_hit: AtomicUsize,
-    bases: chunk_cache::Bases,
+    bases: chunk_cache::ChunkCache,
     damaged: RwLock<Vec<DamagedIndex>>,
-    salvage: RwLock<Option<Arc<Salvage>>>,
-    near: RwLock<Option<local_bases::Near>>,
+    salvage: RwLock<Option<Arc<PackScan>>>,
+    near: RwLock<Option<local_bases::LocalBases>>,
     // Of packs in an encrypted store.
     pack_keys: Mutex<HashMap<PackId, Key>>,
-    candidates: RwLock<Option<Arc<deletion::pending::Candidates>>>,
+    candidates: RwLock<Option<Arc<deletion::pending::PendingDeletions>>>,
     stopwatch: deletion::pending::Stopwatch,
     lock: Option<Box<dyn Guard>>,
 }
@@ -133,13 +133,13 @@ pub fn is_source_name(name: &str) -> bool {
 }
 
 /// Creates a store where there is none: a plain one, unless the storage has keys. `store_id` should be random.
-pub fn create(storage: &dyn Storage, store_id: [u8; 32]) -> Result<()> {
+pub fn create(storage: &dyn Backend, store_id: [u8; 32]) -> Result<()> {
     let config = if storage.keys().is_some() { Config::encrypted(store_id) } else { Config::new(store_id) };
-    storage.write_new("config", Source::Bytes(&config::encode(&config)?))
+    storage.put("config", Payload::Bytes(&config::encode(&config)?))
 }
 
 /// Says whether there is a store.
-pub fn exists(storage: &dyn Storage) -> Result<bool> {
+pub fn exists(storage: &dyn Backend) -> Result<bool> {
     match storage.len("config") {
         Ok(_) => Ok(true),
         Err(Error::Missing { .. }) => Ok(false),
@@ -150,7 +150,7 @@ pub fn exists(storage: &dyn Storage) -> Result<bool> {
 /// What [`Error::NoStore`] says is missing where all else of a store is there.
 pub const CONFIG: &str = "config in the store";
 
-fn has_snapshots(storage: &dyn Storage) -> bool {
+fn has_snapshots(storage: &dyn Backend) -> bool {
     let mut objects = 0;
     let listed = storage.list("snapshots", &mut |_, _| {
         objects += 1;
@@ -159,17 +159,17 @@ fn has_snapshots(storage: &dyn Storage) -> bool {
     listed.is_ok() && objects > 0
 }
 
-fn read_config(storage: &dyn Storage) -> Result<Config> {
+fn read_config(storage: &dyn Backend) -> Result<Config> {
     let bytes = storage.read("config").map_err(|e| match e {
-        Error::Missing { .. } => Error::NoStore { what: "store", path: storage.describe().into() },
+        Error::Missing { .. } => Error::NoStore { what: "store", path: storage.location().into() },
         other => other,
     })?;
-    config::decode(&bytes, &storage.describe_object("config"))
+    config::decode(&bytes, &storage.object_location("config"))
 }
 
 impl Store {
     /// Opens a store and takes its lock, waiting up to `wait`. Damaged index files do not keep it shut: see [`Store::damaged_indexes`].
-    pub fn open(storage: Arc<dyn Storage>, mode: LockMode, wait: Duration, observer: &dyn Observer) -> Result<Self> {
+    pub fn open(storage: Arc<dyn Backend>, mode: LockMode, wait: Duration, observer: &dyn Observer) -> Result<Self> {
         let config = read_config(&*storage).map_err(|error| match error {
             // Where snapshots are, there is a store: what it lacks can be made again.
             Error::NoStore { path, .. } if has_snapshots(&*storage) => Error::NoStore { what: CONFIG, path },
@@ -177,8 +177,8 @@ impl Store {
         })?;
         if config.is_encrypted() != storage.keys().is_some() {
             return Err(match config.is_encrypted() {
-                true => Error::WrongKey { store: storage.describe(), reason: "no key was given".into() },
-                false => key_slots::not_encrypted(&storage.describe()),
+                true => Error::WrongKey { store: storage.location(), reason: "no key was given".into() },
+                false => key_slots::not_encrypted(&storage.location()),
             });
         }
         Self::open_with(storage, config, mode, wait, observer)
@@ -186,7 +186,7 @@ impl Store {
 
     /// Opens a store for examining it, even where its config is damaged or gone; also returns why.
     pub fn examine(
-        storage: Arc<dyn Storage>,
+        storage: Arc<dyn Backend>,
         mode: LockMode,
         wait: Duration,
         observer: &dyn Observer,
@@ -195,7 +195,7 @@ impl Store {
             Ok(config) => (config, None),
             Err(error @ Error::Corrupt { .. }) => (Config::new([0; 32]), Some(error)),
             Err(Error::NoStore { .. }) if has_snapshots(&*storage) => {
-                (Config::new([0; 32]), Some(Error::Missing { object: storage.describe_object("config") }))
+                (Config::new([0; 32]), Some(Error::Missing { object: storage.object_location("config") }))
             }
             Err(error) => return Err(error),
         };
@@ -205,7 +205,7 @@ impl Store {
     }
 
     fn open_with(
-        storage: Arc<dyn Storage>,
+        storage: Arc<dyn Backend>,
         config: Config,
         mode: LockMode,
         wait: Duration,
@@ -221,7 +221,7 @@ impl Store {
             gear,
             indexes: RwLock::default(),
             last_hit: AtomicUsize::default(),
-            bases: chunk_cache::Bases::default(),
+            bases: chunk_cache::ChunkCache::default(),
             damaged: RwLock::default(),
             salvage: RwLock::default(),
             near: RwLock::default(),
@@ -257,15 +257,15 @@ impl Store {
     }
 
     /// Returns the storage below.
-    pub fn storage(&self) -> &Arc<dyn Storage> {
+    pub fn storage(&self) -> &Arc<dyn Backend> {
         &self.storage
     }
 
     /// Guards a directory's disk: by the storage's own guard where that is the same disk.
-    pub(crate) fn target<'a>(&self, dir: &'a Path, reserve: Reserve) -> Result<Target<'a>> {
-        let room = self.storage.room();
-        let room = if room.guards(dir) { room } else { Arc::new(Room::open(dir, reserve)?) };
-        Ok(Target { dir, room })
+    pub(crate) fn target<'a>(&self, dir: &'a Path, reserve: Reserve) -> Result<GuardedDir<'a>> {
+        let room = self.storage.space();
+        let room = if room.guards(dir) { room } else { Arc::new(SpaceGuard::open(dir, reserve)?) };
+        Ok(GuardedDir { dir, room })
     }
 
     /// Makes the lock exclusive if nobody else uses the store, and says whether it did. Nothing but removing may follow: a lock that
@@ -303,7 +303,7 @@ impl Store {
             for name in names {
                 let opened = match IndexFile::open(&*self.storage, &name) {
                     // The damage may be in a copy near at hand.
-                    Err(Error::Corrupt { .. }) if self.storage.drop_copies() => IndexFile::open(&*self.storage, &name),
+                    Err(Error::Corrupt { .. }) if self.storage.cache_clear() => IndexFile::open(&*self.storage, &name),
                     opened => opened,
                 };
                 match opened {
@@ -383,7 +383,7 @@ impl Store {
         &self,
         packs: Vec<PackId>,
         records: Option<u64>,
-        keep: &mut dyn FnMut(&mut Vec<Copy>) -> Result<()>,
+        keep: &mut dyn FnMut(&mut Vec<ChunkCopy>) -> Result<()>,
     ) -> Result<()> {
         self.check_writable()?;
         let old = self.indexes();
@@ -394,7 +394,7 @@ impl Store {
             new.verify(&*self.storage)?;
             if records.is_some_and(|records| new.records() != records) {
                 return Err(Error::corrupt(
-                    self.storage.describe_object(new.name()),
+                    self.storage.object_location(new.name()),
                     "does not list all that it should",
                 ));
             }
@@ -442,19 +442,19 @@ impl Store {
     pub fn snapshot(&self, name: &SnapshotName) -> Result<Snapshot> {
         let object = name.object();
         let read = || {
-            snapshot::decode(&self.storage.read(&object)?, &name.id, &self.ids, &self.storage.describe_object(&object))
+            snapshot::decode(&self.storage.read(&object)?, &name.id, &self.ids, &self.storage.object_location(&object))
         };
         let found = match read() {
-            Err(Error::Corrupt { .. }) if self.storage.drop_copies() => read()?,
+            Err(Error::Corrupt { .. }) if self.storage.cache_clear() => read()?,
             // Who only writes has kept its own.
             Err(error @ Error::WriteOnly { .. }) => {
-                let kept = self.storage.kept(&name.id.to_string()).ok_or(error)?;
-                snapshot::decode(&kept, &name.id, &self.ids, &self.storage.describe_object(&object))?
+                let kept = self.storage.cache_get(&name.id.to_string()).ok_or(error)?;
+                snapshot::decode(&kept, &name.id, &self.ids, &self.storage.object_location(&object))?
             }
             found => found?,
         };
         if found.source != name.source || found.sequence != name.sequence {
-            return Err(Error::corrupt(self.storage.describe_object(&object), "stands under another snapshot's name"));
+            return Err(Error::corrupt(self.storage.object_location(&object), "stands under another snapshot's name"));
         }
         Ok(found)
     }
@@ -471,7 +471,7 @@ impl Store {
 
     /// Fails for a key that only writes: it knows too little to remove or to judge anything.
     pub fn check_readable(&self) -> Result<()> {
-        if self.can_read() { Ok(()) } else { Err(Error::WriteOnly { object: self.storage.describe() }) }
+        if self.can_read() { Ok(()) } else { Err(Error::WriteOnly { object: self.storage.location() }) }
     }
 
     /// Removes a snapshot's document; what it alone reaches is garbage from here on.
@@ -485,7 +485,7 @@ impl Store {
     pub(crate) fn publish(&self, snapshot: &Snapshot) -> Result<(SnapshotName, u64)> {
         self.check_writable()?;
         self.refuse_late(snapshot)?;
-        let avoids = self.candidates()?.documents.iter().map(|(id, _)| *id).collect();
+        let avoids = self.pending_deletions()?.documents.iter().map(|(id, _)| *id).collect();
         let snapshot = &Snapshot { avoids, ..snapshot.clone() };
         let (id, bytes) = snapshot::encode(snapshot, &self.ids)?;
         if bytes.len() as u64 > MOST_WHOLE_BYTES {
@@ -495,7 +495,7 @@ impl Store {
             )));
         }
         let name = SnapshotName { source: snapshot.source.clone(), sequence: snapshot.sequence, id };
-        self.storage.write_new(&name.object(), Source::Bytes(&bytes))?;
+        self.storage.put(&name.object(), Payload::Bytes(&bytes))?;
         // The machine may have slept between the look and the write.
         if let Err(error) = self.refuse_late(snapshot) {
             // Who only writes removes nothing: then a check says what the snapshot lacks, if anything.
@@ -505,7 +505,7 @@ impl Store {
             return Err(error);
         }
         if !self.can_read() {
-            self.storage.keep(&name.id.to_string(), &bytes);
+            self.storage.cache_put(&name.id.to_string(), &bytes);
         }
         Ok((name, bytes.len() as u64))
     }

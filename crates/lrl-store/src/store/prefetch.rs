@@ -14,12 +14,12 @@ const BYTES: u64 = 24 << 20;
 const ITEMS: usize = 2048;
 
 /// What names chunks that whoever takes it will read.
-pub(crate) trait Reads {
+pub(crate) trait References {
     /// Calls `visit` with each of them.
     fn each_chunk(&self, visit: &mut dyn FnMut(&ChunkId));
 }
 
-impl Reads for Piece {
+impl References for Piece {
     fn each_chunk(&self, visit: &mut dyn FnMut(&ChunkId)) {
         if let Self::Data { id, .. } = self {
             visit(id);
@@ -27,13 +27,13 @@ impl Reads for Piece {
     }
 }
 
-impl Reads for (u64, Piece) {
+impl References for (u64, Piece) {
     fn each_chunk(&self, visit: &mut dyn FnMut(&ChunkId)) {
         self.1.each_chunk(visit);
     }
 }
 
-impl Reads for Entry {
+impl References for Entry {
     fn each_chunk(&self, visit: &mut dyn FnMut(&ChunkId)) {
         match &self.kind {
             Kind::File { content: Content::Inline(pieces), .. } => pieces.iter().for_each(|p| p.each_chunk(visit)),
@@ -45,7 +45,7 @@ impl Reads for Entry {
 }
 
 /// The same items, those that follow the next one asked for already.
-pub(crate) struct Ahead<'s, I, T> {
+pub(crate) struct Prefetched<'s, I, T> {
     store: &'s Store,
     items: I,
     waiting: VecDeque<(Result<T>, u64)>,
@@ -53,7 +53,7 @@ pub(crate) struct Ahead<'s, I, T> {
     most: u64,
 }
 
-impl<'s, I, T> Ahead<'s, I, T> {
+impl<'s, I, T> Prefetched<'s, I, T> {
     /// Looks ahead if the store is far away and `wanted`.
     pub fn new(store: &'s Store, wanted: bool, items: I) -> Self {
         let most = if wanted && store.storage().is_remote() { BYTES } else { 0 };
@@ -61,7 +61,7 @@ impl<'s, I, T> Ahead<'s, I, T> {
     }
 }
 
-impl<I: Iterator<Item = Result<T>>, T: Reads> Iterator for Ahead<'_, I, T> {
+impl<I: Iterator<Item = Result<T>>, T: References> Iterator for Prefetched<'_, I, T> {
     type Item = Result<T>;
 
     fn next(&mut self) -> Option<Result<T>> {
@@ -92,7 +92,7 @@ impl Store {
         }
         let Ok(Some(place)) = self.locate(id) else { return 0 };
         let len = u64::from(place.record.encoded_len);
-        self.storage().will_read(&pack_name(&place.pack), place.offset, len);
+        self.storage().prefetch(&pack_name(&place.pack), place.offset, len);
         // Neighbours mostly have the same bases: one way down is enough to have them on their way.
         len + place.record.bases.first().map_or(0, |base| self.will_read(base, below + 1))
     }

@@ -6,9 +6,9 @@ use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
-use super::index::{self, Copy, Place};
-use super::prefetch::Ahead;
-use super::repair::pack_scan::Salvage;
+use super::index::{self, ChunkCopy, Location};
+use super::prefetch::Prefetched;
+use super::repair::pack_scan::PackScan;
 use super::{Store, pack_name, tree};
 use crate::codec;
 use crate::crypt::{Key, Keys};
@@ -39,12 +39,12 @@ impl Store {
     }
 
     /// Finds one copy of a chunk. A damaged part of an index counts as one that does not list it.
-    pub fn locate(&self, id: &ChunkId) -> Result<Option<Place>> {
+    pub fn locate(&self, id: &ChunkId) -> Result<Option<Location>> {
         Ok(self.first_copy(id)?.map(|copy| copy.place))
     }
 
     /// Finds the copy of a chunk that is read first.
-    pub(crate) fn first_copy(&self, id: &ChunkId) -> Result<Option<Copy>> {
+    pub(crate) fn first_copy(&self, id: &ChunkId) -> Result<Option<ChunkCopy>> {
         for attempt in 0.. {
             let mut vanished = None;
             let files = self.indexes();
@@ -67,19 +67,19 @@ impl Store {
                 Some(e) => return Err(e),
             }
         }
-        match self.salvaged() {
+        match self.scanned_packs() {
             Some(salvage) => Ok(salvage.find(id)?.into_iter().next()),
             None => Ok(None),
         }
     }
 
     /// Finds a copy that an index lists.
-    pub(crate) fn listed_copy(&self, id: &ChunkId) -> Result<Option<Copy>> {
-        Ok(self.first_copy(id)?.filter(|copy| !copy.slot.is_salvaged()))
+    pub(crate) fn listed_copy(&self, id: &ChunkId) -> Result<Option<ChunkCopy>> {
+        Ok(self.first_copy(id)?.filter(|copy| !copy.slot.is_pack_scan()))
     }
 
     /// Finds every copy of a chunk.
-    pub(crate) fn copies(&self, id: &ChunkId) -> Result<Vec<Copy>> {
+    pub(crate) fn copies(&self, id: &ChunkId) -> Result<Vec<ChunkCopy>> {
         let mut copies = Vec::new();
         for attempt in 0.. {
             copies.clear();
@@ -97,24 +97,24 @@ impl Store {
             }
             self.reload_indexes()?;
         }
-        if let Some(salvage) = self.salvaged() {
+        if let Some(salvage) = self.scanned_packs() {
             copies.extend(salvage.find(id)?);
         }
         Ok(copies)
     }
 
     /// Calls `visit` with all copies of every chunk that the index files list, in order of ids.
-    pub(crate) fn each_chunk(&self, visit: &mut dyn FnMut(&[Copy]) -> Result<()>) -> Result<()> {
+    pub(crate) fn each_chunk(&self, visit: &mut dyn FnMut(&[ChunkCopy]) -> Result<()>) -> Result<()> {
         let files = self.indexes();
         index::groups(&**self.storage(), &files).try_for_each(|group| visit(&group?))
     }
 
-    fn salvaged(&self) -> Option<Arc<Salvage>> {
+    fn scanned_packs(&self) -> Option<Arc<PackScan>> {
         self.salvage.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Reads the directories of all packs that no sound index lists, once; what they hold is found from here on.
-    pub(crate) fn salvage(&self) -> Result<Arc<Salvage>> {
+    pub(crate) fn salvage(&self) -> Result<Arc<PackScan>> {
         let mut made = self.salvage.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(salvage) = &*made {
             return Ok(Arc::clone(salvage));
@@ -123,7 +123,7 @@ impl Store {
         let files = self.indexes();
         let sound = files.iter().filter(|file| file.verify(&**self.storage()).is_ok());
         let listed = sound.flat_map(|file| file.packs().iter().copied()).collect();
-        let salvage = Arc::new(Salvage::build(&**self.storage(), &listed)?);
+        let salvage = Arc::new(PackScan::build(&**self.storage(), &listed)?);
         Ok(Arc::clone(made.insert(salvage)))
     }
 
@@ -144,7 +144,7 @@ impl Store {
 
     pub(crate) fn keep_node(&self, id: &ChunkId, node: &[u8]) {
         if self.keeps_nodes() {
-            self.storage().keep(&id.to_string(), node);
+            self.storage().cache_put(&id.to_string(), node);
         }
     }
 
@@ -154,14 +154,14 @@ impl Store {
     }
 
     fn kept_node(&self, id: &ChunkId) -> Option<Vec<u8>> {
-        let kept = self.keeps_nodes().then(|| self.storage().kept(&id.to_string())).flatten();
+        let kept = self.keeps_nodes().then(|| self.storage().cache_get(&id.to_string())).flatten();
         kept.filter(|node| self.ids().chunk(node) == *id)
     }
 
     /// Reads a chunk as [`Store::read`] does, but it and its bases only from where an index lists them. What is new may lean on such chunks
     /// alone: in a pack that no index lists a dead run may have left its bytes, and nothing says that they are durable.
     pub(crate) fn read_listed(&self, id: &ChunkId) -> Result<Arc<Vec<u8>>> {
-        let kept = self.bases.get(id).filter(|plain| self.salvaged().is_none() && self.ids().chunk(plain) == *id);
+        let kept = self.bases.get(id).filter(|plain| self.scanned_packs().is_none() && self.ids().chunk(plain) == *id);
         if let Some(plain) = kept {
             return Ok(plain);
         }
@@ -177,12 +177,12 @@ impl Store {
         }
         let first = self.locate(id).and_then(|place| place.map(|place| self.decode(&place, 0)).transpose());
         // Once packs outside the index are looked at, the first copy may come from one.
-        let counts = from == From::AnyPack || self.salvaged().is_none();
+        let counts = from == From::AnyPack || self.scanned_packs().is_none();
         match first {
             Ok(Some(plain)) if counts && self.ids().chunk(&plain) == *id => Ok(plain),
             Err(e) if e.is_final() => Err(e),
             // The damage may be in a copy near at hand.
-            _ if self.storage().drop_copies() => self.read_from(id, from),
+            _ if self.storage().cache_clear() => self.read_from(id, from),
             _ => self.read_any(id, 0, from),
         }
     }
@@ -203,7 +203,7 @@ impl Store {
                 (false, _) => {}
             }
             for copy in self.copies(id)? {
-                if tried.contains(&copy.slot) || copy.slot.is_salvaged() && from == From::Listed {
+                if tried.contains(&copy.slot) || copy.slot.is_pack_scan() && from == From::Listed {
                     continue;
                 }
                 tried.push(copy.slot);
@@ -214,11 +214,11 @@ impl Store {
                 }
             }
         }
-        Err(failed.unwrap_or_else(|| Error::Missing { object: format!("chunk {id} in {}", self.storage().describe()) }))
+        Err(failed.unwrap_or_else(|| Error::Missing { object: format!("chunk {id} in {}", self.storage().location()) }))
     }
 
     /// Reads one copy of a chunk, verified; its bases from whichever copies of them are whole.
-    pub(crate) fn read_copy(&self, place: &Place) -> Result<Vec<u8>> {
+    pub(crate) fn read_copy(&self, place: &Location) -> Result<Vec<u8>> {
         match self.decode(place, 0) {
             Ok(plain) if self.ids().chunk(&plain) == place.record.id => Ok(plain),
             Err(e) if place.record.bases.is_empty() => Err(e),
@@ -226,7 +226,7 @@ impl Store {
         }
     }
 
-    fn read_at(&self, place: &Place, below: u8, from: From) -> Result<Vec<u8>> {
+    fn read_at(&self, place: &Location, below: u8, from: From) -> Result<Vec<u8>> {
         let object = self.describe_chunk(place);
         if below > MAX_DEPTH {
             return Err(Error::corrupt(object, "its chain of bases is too long"));
@@ -243,7 +243,7 @@ impl Store {
 
     // Only the final chunk is verified: bytes of a wrong base that are used cannot give the right ones, and hashing every link would cost
     // more than decoding.
-    fn decode(&self, place: &Place, below: u8) -> Result<Vec<u8>> {
+    fn decode(&self, place: &Location, below: u8) -> Result<Vec<u8>> {
         let object = self.describe_chunk(place);
         if below > MAX_DEPTH {
             return Err(Error::corrupt(object, "its chain of bases is too long"));
@@ -265,7 +265,7 @@ impl Store {
         self.decode_over(place, &bases, &object)
     }
 
-    fn decode_over(&self, place: &Place, bases: &[Arc<Vec<u8>>], object: &str) -> Result<Vec<u8>> {
+    fn decode_over(&self, place: &Location, bases: &[Arc<Vec<u8>>], object: &str) -> Result<Vec<u8>> {
         let record = &place.record;
         let encoded = self.read_encoded(place)?;
         let bases: Vec<&[u8]> = bases.iter().map(|base| base.as_slice()).collect();
@@ -273,7 +273,7 @@ impl Store {
     }
 
     /// Reads a chunk's bytes as they were encoded, unsealed in an encrypted store.
-    pub(crate) fn read_encoded(&self, place: &Place) -> Result<Vec<u8>> {
+    pub(crate) fn read_encoded(&self, place: &Location) -> Result<Vec<u8>> {
         let name = pack_name(&place.pack);
         let bytes = self.storage().read_range(&name, place.offset, place.record.encoded_len as usize)?;
         let Some(keys) = self.storage().keys() else { return Ok(bytes) };
@@ -289,7 +289,7 @@ impl Store {
         }
         let name = pack_name(id);
         let head = self.storage().read_range(&name, 0, pack::head_len(Some(keys)))?;
-        let key = pack::open_head(keys, &head, &self.storage().describe_object(&name))?;
+        let key = pack::open_head(keys, &head, &self.storage().object_location(&name))?;
         self.keep_pack_key(id, &key);
         Ok(key)
     }
@@ -303,8 +303,8 @@ impl Store {
         kept.insert(*id, key.clone());
     }
 
-    fn describe_chunk(&self, place: &Place) -> String {
-        format!("chunk {} in {}", place.record.id, self.storage().describe_object(&pack_name(&place.pack)))
+    fn describe_chunk(&self, place: &Location) -> String {
+        format!("chunk {} in {}", place.record.id, self.storage().object_location(&pack_name(&place.pack)))
     }
 
     /// Feeds `len` bytes of a content from `offset` on to `sink`, verified, in order; holes as zeros.
@@ -390,7 +390,7 @@ impl Store {
         let (pieces, mut next): (Box<dyn Iterator<Item = Result<Piece>>>, u64) = match content {
             Content::Inline(pieces) => (Box::new(pieces.iter().copied().map(Ok)), 0),
             Content::Tree(root) => {
-                let (pieces, start) = tree::Items::from_weight(self, root, range.start)?;
+                let (pieces, start) = tree::TreeItems::from_weight(self, root, range.start)?;
                 (Box::new(pieces), start)
             }
         };
@@ -404,7 +404,7 @@ impl Store {
         let wanted = placed
             .take_while(|placed| placed.as_ref().map_or(true, |(at, _)| *at < until))
             .filter(|placed| placed.as_ref().map_or(true, |(at, piece)| at + piece.len() > from));
-        for placed in Ahead::new(self, ahead, wanted) {
+        for placed in Prefetched::new(self, ahead, wanted) {
             let (at, piece) = placed?;
             if !visit(at, piece)? {
                 break;

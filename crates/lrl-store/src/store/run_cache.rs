@@ -37,7 +37,7 @@ const NEWEST: &str =
 const VERIFIED: &str = "CREATE TABLE IF NOT EXISTS verified(file TEXT PRIMARY KEY, at INTEGER) WITHOUT ROWID;";
 
 /// The cache of one store.
-pub struct Cache {
+pub struct RunCache {
     db: Connection,
 }
 
@@ -116,7 +116,7 @@ fn private(path: &Path) -> Option<fs::File> {
     fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).ok()
 }
 
-impl Cache {
+impl RunCache {
     /// Opens the cache in `dir`, starting anew where it is damaged or of another version; `None` where that cannot be done.
     pub fn open(dir: &Path) -> Option<Self> {
         let tag = dir.join("CACHEDIR.TAG");
@@ -169,7 +169,7 @@ impl Cache {
         Ok(Self { db })
     }
 
-    /// Begins to note what a run learns; it counts from [`Cache::commit`] on. It grows by no more than `room` bytes, its journal included:
+    /// Begins to note what a run learns; it counts from [`RunCache::commit`] on. It grows by no more than `room` bytes, its journal included:
     /// beyond that nothing more is noted.
     pub fn begin(&self, room: u64) -> rusqlite::Result<()> {
         let number = |pragma| self.db.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get::<_, i64>(0));
@@ -179,7 +179,7 @@ impl Cache {
         self.db.execute_batch("BEGIN IMMEDIATE")
     }
 
-    /// Keeps what was noted since [`Cache::begin`].
+    /// Keeps what was noted since [`RunCache::begin`].
     pub fn commit(&self) -> rusqlite::Result<()> {
         self.db.execute_batch("COMMIT")
     }
@@ -450,7 +450,7 @@ pub struct FileStates {
 
 impl FileStates {
     /// Returns the state recorded for `path`, forgetting those of paths before it: they are gone from the source.
-    pub fn find(&mut self, cache: &Cache, path: &[u8]) -> rusqlite::Result<Option<FileState>> {
+    pub fn find(&mut self, cache: &RunCache, path: &[u8]) -> rusqlite::Result<Option<FileState>> {
         let wanted = key(path);
         loop {
             if self.rows.is_empty() && !self.fill(cache)? {
@@ -472,7 +472,7 @@ impl FileStates {
     }
 
     /// Forgets the states of all paths that are left: the walk is over.
-    pub fn finish(mut self, cache: &Cache) -> rusqlite::Result<()> {
+    pub fn finish(mut self, cache: &RunCache) -> rusqlite::Result<()> {
         loop {
             while let Some((gone, _)) = self.rows.pop_front() {
                 cache.remove_file(&self.source, &gone)?;
@@ -483,7 +483,7 @@ impl FileStates {
         }
     }
 
-    fn fill(&mut self, cache: &Cache) -> rusqlite::Result<bool> {
+    fn fill(&mut self, cache: &RunCache) -> rusqlite::Result<bool> {
         if self.done {
             return Ok(false);
         }
@@ -509,13 +509,13 @@ impl FileStates {
 
 #[cfg(test)]
 mod tests {
-    use super::{COPIES_KEPT, Cache, FileState};
+    use super::{COPIES_KEPT, FileState, RunCache};
     use crate::format::entry::Time;
 
     #[test]
     fn names_of_one_file_stay_known_when_another_one_goes() {
         let dir = tempfile::tempdir().unwrap();
-        let cache = Cache::open(dir.path()).unwrap();
+        let cache = RunCache::open(dir.path()).unwrap();
         let name = |name: &str| dir.path().join(name);
         let linked = |from: &str, to: &str| {
             std::fs::hard_link(name(from), name(to)).unwrap();
@@ -545,7 +545,7 @@ mod tests {
     #[test]
     fn states_come_in_list_order_and_vanished_ones_are_forgotten() {
         let dir = tempfile::tempdir().unwrap();
-        let cache = Cache::open(dir.path()).unwrap();
+        let cache = RunCache::open(dir.path()).unwrap();
         let state = |ino| FileState { ino, ctime: Time { secs: 5, nanos: 6 }, tag: -7 };
         for (n, path) in ["a/z", "a", "a-b", "b"].iter().enumerate() {
             cache.put_file("lab", path.as_bytes(), &state(n as u64)).unwrap();
@@ -565,7 +565,7 @@ mod tests {
     #[test]
     fn of_each_place_that_a_source_is_copied_to_the_newest_is_known() {
         let dir = tempfile::tempdir().unwrap();
-        let cache = Cache::open(dir.path()).unwrap();
+        let cache = RunCache::open(dir.path()).unwrap();
         assert_eq!(cache.copied("lab"), []);
         for (source, place, sequence, at) in
             [("lab", "far", 3, 900), ("lab", "near", 2, 800), ("lab", "near", 4, 1000), ("other", "near", 7, 950)]
@@ -586,7 +586,7 @@ mod tests {
     fn a_damaged_cache_starts_anew() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("cache.db"), vec![b'x'; 9000]).unwrap();
-        let cache = Cache::open(dir.path()).unwrap();
+        let cache = RunCache::open(dir.path()).unwrap();
         assert!(cache.database("lab").is_none());
     }
 }

@@ -7,24 +7,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use super::pack_name;
-use crate::backend::{Source, Spool, Storage};
+use crate::backend::{Backend, Payload, TempObject};
 use crate::error::{Error, Result};
 use crate::id::PackId;
 
 /// So many packs are on their way to another machine at once; what of them is in memory, its storage bounds.
 const REMOTE_THREADS: usize = 4;
 
-type Pack = (PackId, Spool);
+type Pack = (PackId, TempObject);
 
 /// Packs on their way.
-pub(crate) struct Sealer {
+pub(crate) struct PackUploader {
     queue: SyncSender<Pack>,
     threads: Vec<JoinHandle<Result<()>>>,
     failed: Arc<AtomicBool>,
 }
 
-impl Sealer {
-    pub fn start(storage: &Arc<dyn Storage>) -> Self {
+impl PackUploader {
+    pub fn start(storage: &Arc<dyn Backend>) -> Self {
         let (queue, packs) = sync_channel(1);
         let (packs, failed) = (Arc::new(Mutex::new(packs)), Arc::new(AtomicBool::new(false)));
         let threads = if storage.is_remote() { REMOTE_THREADS } else { 1 };
@@ -36,7 +36,7 @@ impl Sealer {
     }
 
     /// Hands a pack over, waiting for a free thread; says whether it will be written if nothing fails.
-    pub fn send(&self, id: PackId, spool: Spool) -> bool {
+    pub fn send(&self, id: PackId, spool: TempObject) -> bool {
         !self.failed.load(Ordering::Relaxed) && self.queue.send((id, spool)).is_ok()
     }
 
@@ -49,7 +49,7 @@ impl Sealer {
     }
 }
 
-fn write(storage: &dyn Storage, packs: &Mutex<Receiver<Pack>>, failed: &AtomicBool) -> Result<()> {
+fn write(storage: &dyn Backend, packs: &Mutex<Receiver<Pack>>, failed: &AtomicBool) -> Result<()> {
     loop {
         let next = packs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         // What waits after an error is not written: nothing will name it.
@@ -57,7 +57,7 @@ fn write(storage: &dyn Storage, packs: &Mutex<Receiver<Pack>>, failed: &AtomicBo
         if failed.load(Ordering::Relaxed) {
             return Ok(());
         }
-        if let Err(error) = storage.write_new(&pack_name(&id), Source::Spool(spool)) {
+        if let Err(error) = storage.put(&pack_name(&id), Payload::TempObject(spool)) {
             failed.store(true, Ordering::Relaxed);
             return Err(error);
         }

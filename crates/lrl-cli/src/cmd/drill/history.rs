@@ -16,7 +16,7 @@ pub fn drill(run: &Run<'_>, store: &Store, drills: &mut Drills, list: &mut List<
     let (context, args) = (run.context, run.args);
     let mut names = store.snapshot_names(store::named_source(context))?;
     if names.is_empty() {
-        let text = format!("there is no snapshot in {}; `lrl backup` makes one", store.storage().describe());
+        let text = format!("there is no snapshot in {}; `lrl backup` makes one", store.storage().location());
         return Err(Error::NotFound(text).into());
     }
     let all = names.len();

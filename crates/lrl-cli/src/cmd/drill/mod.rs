@@ -17,7 +17,7 @@ use lrl_store::set::manifest::read::{FoundSet, manifests};
 use lrl_store::store::Store;
 use serde_json::{Value, json};
 
-use self::render::Ended;
+use self::render::DrillOutcome;
 use super::books::Books;
 use super::{Context, store};
 use crate::args::DrillArgs;
@@ -108,7 +108,7 @@ impl Run<'_> {
 
 /// What the drills came to so far.
 struct Drills {
-    ended: Vec<Ended>,
+    ended: Vec<DrillOutcome>,
     /// How many could not be drilled at all, for reasons that are not theirs.
     undrilled: u64,
     books: Books,
@@ -129,7 +129,7 @@ impl Drills {
         render::report(context, &report);
         render::warnings(context, &report, !run.assertions.is_empty());
         render::verifications(&report).try_for_each(|value| list.item(|| value))?;
-        self.ended.push(Ended::of(report, now.secs));
+        self.ended.push(DrillOutcome::of(report, now.secs));
         Ok(())
     }
 

@@ -137,7 +137,7 @@ pub fn verifications(report: &Report) -> impl Iterator<Item = Value> {
 
 /// What stays of one drill when the next begins.
 #[derive(Serialize)]
-pub struct Ended {
+pub struct DrillOutcome {
     manifest: Option<String>,
     snapshot: Option<String>,
     timestamp: Option<String>,
@@ -153,7 +153,7 @@ pub struct Ended {
     pub errors: Vec<String>,
 }
 
-impl Ended {
+impl DrillOutcome {
     pub fn of(report: Report, now: i64) -> Self {
         Self {
             manifest: report.manifest.as_ref().map(|path| path.display().to_string()),

@@ -3,16 +3,16 @@
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
-use lrl_store::fs::space::Room;
+use lrl_store::fs::space::SpaceGuard;
 use lrl_store::id::SnapshotId;
 use lrl_store::ops::backup::time_of;
 use lrl_store::ops::prune::Packs;
 use lrl_store::ops::prune::two_phase;
-use lrl_store::ops::prune::two_phase::{Options, Report, Waiting};
+use lrl_store::ops::prune::two_phase::{Options, Report, WaitingDeletion};
 use lrl_store::store::Store;
 use serde_json::{Value, json};
 
-use super::{How, Numbers};
+use super::{Numbers, Settings};
 use crate::cmd::{Context, store};
 use crate::exit::Result;
 use crate::render::units;
@@ -21,7 +21,12 @@ use crate::render::units;
 const SHORT: Duration = Duration::from_secs(2 * 3600);
 
 /// Prunes, and tells what was done and what comes next.
-pub fn prune(context: &Context<'_>, store: &Store, how: &How<'_>, forgotten: &HashSet<SnapshotId>) -> Result<Value> {
+pub fn prune(
+    context: &Context<'_>,
+    store: &Store,
+    how: &Settings<'_>,
+    forgotten: &HashSet<SnapshotId>,
+) -> Result<Value> {
     let term = context.term;
     let args = how.bucket;
     if args.grace < SHORT {
@@ -41,7 +46,7 @@ pub fn prune(context: &Context<'_>, store: &Store, how: &How<'_>, forgotten: &Ha
         lock_wait: context.cli.global.lock_wait,
         dry_run: how.dry_run,
     };
-    let report = two_phase::prune(store, &options, forgotten, &Room::unlimited(), term)?;
+    let report = two_phase::prune(store, &options, forgotten, &SpaceGuard::unlimited(), term)?;
     report.notes.iter().for_each(|note| term.warn(note));
     for line in lines(&report, &options) {
         // What would be done is what a dry run is asked for.
@@ -101,7 +106,7 @@ fn lines(report: &Report, options: &Options) -> Vec<String> {
 }
 
 /// Says what a list of candidates waits for.
-fn waits(waiting: &Waiting) -> String {
+fn waits(waiting: &WaitingDeletion) -> String {
     let since = units::moment(waiting.written.secs);
     let mut why = Vec::new();
     if waiting.grace_left_seconds > 0 {

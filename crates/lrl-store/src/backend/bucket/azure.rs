@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use object_store::azure::{AzureConfigKey as Key, MicrosoftAzureBuilder};
 
-use super::{Address, Reached, client_options, known};
+use super::{Address, Connection, client_options, known};
 use crate::error::Result;
 
-pub(super) fn reach(address: &Address, variables: &[(String, String)]) -> Result<Reached> {
+pub(super) fn reach(address: &Address, variables: &[(String, String)]) -> Result<Connection> {
     let mut builder = MicrosoftAzureBuilder::new().with_container_name(&address.bucket);
     for (key, value) in known::<Key>(variables) {
         builder = builder.with_config(key, value);
@@ -38,5 +38,5 @@ pub(super) fn reach(address: &Address, variables: &[(String, String)]) -> Result
     });
     let client = builder.with_retry(address.retry()).with_client_options(client_options()).build();
     let client = Arc::new(client.map_err(|e| address.wrong(e))?);
-    Ok(Reached { client, endpoint, keys: "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY" })
+    Ok(Connection { client, endpoint, keys: "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY" })
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey as Key};
 
-use super::{Address, Reached, client_options, known};
+use super::{Address, Connection, client_options, known};
 use crate::error::Result;
 
-pub(super) fn reach(address: &Address, variables: &[(String, String)]) -> Result<Reached> {
+pub(super) fn reach(address: &Address, variables: &[(String, String)]) -> Result<Connection> {
     let mut builder = GoogleCloudStorageBuilder::new().with_bucket_name(&address.bucket);
     for (key, value) in known::<Key>(variables) {
         builder = builder.with_config(key, value);
@@ -32,5 +32,5 @@ pub(super) fn reach(address: &Address, variables: &[(String, String)]) -> Result
     }
     let client = builder.with_retry(address.retry()).with_client_options(client_options()).build();
     let client = Arc::new(client.map_err(|e| address.wrong(e))?);
-    Ok(Reached { client, endpoint, keys: "the file that GOOGLE_APPLICATION_CREDENTIALS names" })
+    Ok(Connection { client, endpoint, keys: "the file that GOOGLE_APPLICATION_CREDENTIALS names" })
 }

@@ -30,8 +30,8 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 use url::Url;
 
-use super::bucket::rate_limit::Pace;
-use super::{Guard, LockMode, MOST_WHOLE_BYTES, Source, Spool, Storage};
+use super::bucket::rate_limit::RateLimit;
+use super::{Backend, Guard, LockMode, MOST_WHOLE_BYTES, Payload, TempObject};
 use crate::error::{Error, Result};
 
 /// Longer objects go up in parts of this size: the least that every server takes, and some want all but the last to be the same.
@@ -71,11 +71,11 @@ pub const VARIABLES: [&str; 3] = ["AWS_", "GOOGLE_", "AZURE_"];
 /// A prefix of a bucket.
 pub struct Bucket {
     runtime: Runtime,
-    reached: Reached,
+    reached: Connection,
     address: Address,
     scratch: PathBuf,
     interrupted: fn() -> bool,
-    pace: Option<Pace>,
+    pace: Option<RateLimit>,
     parts: Semaphore,
 }
 
@@ -84,7 +84,7 @@ trait Client: ObjectStore + MultipartStore {}
 impl<T: ObjectStore + MultipartStore> Client for T {}
 
 /// A bucket that its own kind has understood how to reach.
-struct Reached {
+struct Connection {
     client: Arc<dyn Client>,
     endpoint: String,
     /// The variables that hold the key.
@@ -151,7 +151,7 @@ impl Address {
         RetryConfig { backoff, max_retries: self.retries, retry_timeout: RETRY_TIMEOUT }
     }
 
-    fn reach(&self, variables: &[(String, String)]) -> Result<Reached> {
+    fn reach(&self, variables: &[(String, String)]) -> Result<Connection> {
         match self.scheme.as_str() {
             #[cfg(feature = "s3")]
             "s3" => s3::reach(self, variables),
@@ -210,7 +210,7 @@ impl Bucket {
 
     /// Sends no more than so many bytes a second, counted by objects and parts.
     pub fn limit_upload(self, bytes_per_second: u64) -> Self {
-        Self { pace: Some(Pace::new(bytes_per_second)), ..self }
+        Self { pace: Some(RateLimit::new(bytes_per_second)), ..self }
     }
 
     /// Lists the names one level below that have something below them.
@@ -378,9 +378,9 @@ impl Bucket {
                 between(&text, "<Region>", "</Region>").map(|region| format!(" ({region})")).unwrap_or_default()
             ),
             ("NoSuchKey" | "BlobNotFound", _) | ("", object_store::Error::NotFound { .. }) => {
-                return Error::Missing { object: self.describe_object(name) };
+                return Error::Missing { object: self.object_location(name) };
             }
-            ("InvalidRange", _) => return Error::corrupt(self.describe_object(name), "ends too early"),
+            ("InvalidRange", _) => return Error::corrupt(self.object_location(name), "ends too early"),
             (_, object_store::Error::PermissionDenied { .. }) => format!(
                 "the key may not do this in the bucket {bucket} on {endpoint}, or is a wrong one; \
                  docs/REMOTE.md lists the permissions that it needs"
@@ -408,7 +408,7 @@ impl Bucket {
                 ),
             },
         };
-        Error::Remote { op, object: self.describe_object(name), detail }
+        Error::Remote { op, object: self.object_location(name), detail }
     }
 }
 
@@ -446,8 +446,8 @@ fn unreached(error: &object_store::Error) -> Option<String> {
     no_answer.then_some(reason)
 }
 
-impl Storage for Bucket {
-    fn describe(&self) -> String {
+impl Backend for Bucket {
+    fn location(&self) -> String {
         let Address { scheme, bucket, prefix, .. } = &self.address;
         format!("{scheme}://{bucket}/{prefix}").trim_end_matches('/').into()
     }
@@ -460,14 +460,14 @@ impl Storage for Bucket {
         let object = self.object(name);
         let found = self.run("read", name, self.reached.client.get(&object))?;
         if found.meta.size > MOST_WHOLE_BYTES {
-            return Err(Error::corrupt(self.describe_object(name), "is longer than lrl writes it"));
+            return Err(Error::corrupt(self.object_location(name), "is longer than lrl writes it"));
         }
         self.run("read", name, found.bytes()).map(Vec::from)
     }
 
     fn read_range(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>> {
         let bytes = self.read_up_to(name, offset, len)?;
-        if bytes.len() == len { Ok(bytes) } else { Err(Error::corrupt(self.describe_object(name), "ends too early")) }
+        if bytes.len() == len { Ok(bytes) } else { Err(Error::corrupt(self.object_location(name), "ends too early")) }
     }
 
     fn read_up_to(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>> {
@@ -483,10 +483,10 @@ impl Storage for Bucket {
     }
 
     // Objects are named by their content, so writing one again after a lost answer changes nothing, and heals one that was cut short.
-    fn write_new(&self, name: &str, source: Source<'_>) -> Result<()> {
+    fn put(&self, name: &str, source: Payload<'_>) -> Result<()> {
         let spool = match source {
-            Source::Bytes(bytes) => return self.put_bytes(name, bytes.to_vec()),
-            Source::Spool(spool) => spool,
+            Payload::Bytes(bytes) => return self.put_bytes(name, bytes.to_vec()),
+            Payload::TempObject(spool) => spool,
         };
         let elsewhere = || Error::Refused(format!("{name} was spooled by another storage"));
         let temporary = spool.0.on_disk().ok_or_else(elsewhere)?;
@@ -496,7 +496,7 @@ impl Storage for Bucket {
         if len > PART_BYTES { self.put_parts(name, file, len) } else { self.put_whole(name, file, len) }
     }
 
-    fn create_new(&self, name: &str, bytes: &[u8]) -> Result<bool> {
+    fn put_if_absent(&self, name: &str, bytes: &[u8]) -> Result<bool> {
         let object = self.object(name);
         let put = self.reached.client.put_opts(&object, bytes.to_vec().into(), PutMode::Create.into());
         match self.wait(put)? {
@@ -519,8 +519,8 @@ impl Storage for Bucket {
             .map(|meta| Some(meta.last_modified.into()))
     }
 
-    fn spool(&self) -> Result<Spool> {
-        Spool::in_dir(&self.scratch)
+    fn temp_object(&self) -> Result<TempObject> {
+        TempObject::in_dir(&self.scratch)
     }
 
     fn list(&self, prefix: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {

@@ -4,12 +4,12 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A line shared by all who send. What was not used is not saved up.
-pub struct Pace {
+pub struct RateLimit {
     bytes_per_second: u64,
     free_at: Mutex<Instant>,
 }
 
-impl Pace {
+impl RateLimit {
     /// Makes a line that is free.
     pub fn new(bytes_per_second: u64) -> Self {
         Self { bytes_per_second: bytes_per_second.max(1), free_at: Mutex::new(Instant::now()) }
@@ -30,12 +30,12 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
-    use super::Pace;
+    use super::RateLimit;
     use std::time::{Duration, Instant};
 
     #[test]
     fn turns_follow_each_other_and_no_time_is_saved_up() {
-        let pace = Pace::new(1000);
+        let pace = RateLimit::new(1000);
         let start = Instant::now();
         let at = |ms: u64, bytes| pace.turn_at(start + Duration::from_millis(ms), bytes).as_millis();
         assert_eq!(at(100, 5000), 0);

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey as Key};
 
-use super::{Address, Reached, client_options, known};
+use super::{Address, Connection, client_options, known};
 use crate::error::Result;
 
-pub(super) fn reach(address: &Address, variables: &[(String, String)]) -> Result<Reached> {
+pub(super) fn reach(address: &Address, variables: &[(String, String)]) -> Result<Connection> {
     let mut builder = AmazonS3Builder::new().with_bucket_name(&address.bucket);
     for (key, value) in known::<Key>(variables) {
         builder = builder.with_config(key, value);
@@ -55,5 +55,5 @@ pub(super) fn reach(address: &Address, variables: &[(String, String)]) -> Result
         .build();
     let client = Arc::new(client.map_err(|e| address.wrong(e))?);
     let keys = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, with temporary keys at AWS_SESSION_TOKEN too";
-    Ok(Reached { client, endpoint, keys })
+    Ok(Connection { client, endpoint, keys })
 }

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::backend::local::{SPOOL_PREFIX, create_dir, temporary_file};
+use crate::backend::local::{TEMP_PREFIX, create_dir, temporary_file};
 use crate::error::{Error, Result};
-use crate::fs::space::Room;
+use crate::fs::space::SpaceGuard;
 
 /// Each pool keeps at most so many bytes.
 const POOL_BYTES: u64 = 512 << 20;
@@ -17,14 +17,14 @@ const POOL_BYTES: u64 = 512 << 20;
 const SPARE: u64 = 64 << 20;
 
 /// Files of which the oldest go when there are too many.
-pub(crate) struct Pool {
+pub(crate) struct DiskLru {
     pub dir: PathBuf,
-    pub room: Arc<Room>,
+    pub room: Arc<SpaceGuard>,
     used: AtomicU64,
 }
 
-impl Pool {
-    pub fn new(dir: PathBuf, room: &Arc<Room>) -> Result<Self> {
+impl DiskLru {
+    pub fn new(dir: PathBuf, room: &Arc<SpaceGuard>) -> Result<Self> {
         create_dir(&dir)?;
         let pool = Self { dir, room: Arc::clone(room), used: AtomicU64::new(0) };
         pool.trim();
@@ -71,13 +71,13 @@ impl Pool {
 }
 
 /// Says whether the disk can take a copy that is only kept for later.
-pub(crate) fn has_room(room: &Room, len: u64) -> bool {
-    room.expect(len.saturating_add(SPARE)).is_ok()
+pub(crate) fn has_room(room: &SpaceGuard, len: u64) -> bool {
+    room.require(len.saturating_add(SPARE)).is_ok()
 }
 
 /// Says whether a file is on its way to its name.
 pub(crate) fn is_spool(name: &std::ffi::OsStr) -> bool {
-    name.as_encoded_bytes().starts_with(SPOOL_PREFIX.as_bytes())
+    name.as_encoded_bytes().starts_with(TEMP_PREFIX.as_bytes())
 }
 
 pub(crate) fn files(dir: &Path) -> impl Iterator<Item = (PathBuf, fs::Metadata)> {

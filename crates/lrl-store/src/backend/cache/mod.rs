@@ -11,13 +11,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use super::cache::disk_lru::{Pool, has_room, is_spool, put_file, read_at};
-use super::cache::prefetch::Blocks;
+use super::cache::disk_lru::{DiskLru, has_room, is_spool, put_file, read_at};
+use super::cache::prefetch::BlockCache;
 use super::local::{create_dir, lock_file, reclaim};
-use super::{Guard, LockMode, Source, Spool, Storage, each_piece};
+use super::{Backend, Guard, LockMode, Payload, TempObject, each_piece};
 use crate::error::{Error, Result};
 use crate::format::config;
-use crate::fs::space::{Reserve, Room};
+use crate::fs::space::{Reserve, SpaceGuard};
 use crate::id::ChunkId;
 
 /// An index is fetched in pieces of this size.
@@ -27,29 +27,32 @@ const WHOLE: [&str; 5] = ["index/", "snapshots/", "drills/", "checks/", "pending
 const PACKS: &str = "packs/";
 
 /// A storage with copies of what was read from it or written to it.
-pub struct Copies {
-    below: Arc<dyn Storage>,
+pub struct CachedBackend {
+    below: Arc<dyn Backend>,
     dir: PathBuf,
     // Asked for by every run, and different in the next one perhaps: kept in memory only.
     config: Option<Vec<u8>>,
-    packs: Pool,
-    blocks: Blocks,
-    nodes: Pool,
-    room: Arc<Room>,
+    packs: DiskLru,
+    blocks: BlockCache,
+    nodes: DiskLru,
+    room: Arc<SpaceGuard>,
     dropped: AtomicBool,
 }
 
 /// Lays copies over a remote storage, in a directory of `root` that the store's id names; so much of its disk stays free. Where there is no
 /// store there are no copies.
-pub fn over(below: Arc<dyn Storage>, root: &Path, reserve: Reserve) -> Result<Arc<dyn Storage>> {
+pub fn over(below: Arc<dyn Backend>, root: &Path, reserve: Reserve) -> Result<Arc<dyn Backend>> {
     let config = match below.read("config") {
         Err(Error::Missing { .. }) => return Ok(below),
         other => other?,
     };
     // A damaged config names no store, but its place does. What a server says becomes a directory's name only as an id.
     let id = config::decode(&config, "config").and_then(|config| ChunkId::from_hex(&config.store_id));
-    let id = id.unwrap_or_else(|_| ChunkId::of(below.describe().as_bytes()));
-    Ok(Arc::new(Copies { config: Some(config), ..Copies::new(below, root.join(id.to_string()), reserve)? }))
+    let id = id.unwrap_or_else(|_| ChunkId::of(below.location().as_bytes()));
+    Ok(Arc::new(CachedBackend {
+        config: Some(config),
+        ..CachedBackend::new(below, root.join(id.to_string()), reserve)?
+    }))
 }
 
 fn pack_key(name: &str) -> Option<&str> {
@@ -60,23 +63,23 @@ fn is_whole(name: &str) -> bool {
     WHOLE.iter().any(|dir| name.starts_with(dir))
 }
 
-impl Copies {
+impl CachedBackend {
     /// Lays copies over a storage, in a directory that no other storage has.
-    pub fn new(below: Arc<dyn Storage>, dir: PathBuf, reserve: Reserve) -> Result<Self> {
+    pub fn new(below: Arc<dyn Backend>, dir: PathBuf, reserve: Reserve) -> Result<Self> {
         create_dir(&dir)?;
-        let room = Arc::new(Room::open(&dir, reserve)?);
-        let pool = |name| Pool::new(dir.join(name), &room);
+        let room = Arc::new(SpaceGuard::open(&dir, reserve)?);
+        let pool = |name| DiskLru::new(dir.join(name), &room);
         let (packs, nodes) = (pool("packs")?, pool("nodes")?);
-        let blocks = Blocks::new(Arc::clone(&below), pool("blocks")?);
+        let blocks = BlockCache::new(Arc::clone(&below), pool("blocks")?);
         let copies = Self { below, dir, config: None, packs, blocks, nodes, room, dropped: false.into() };
         if !has_room(&copies.room, 0) {
             // The disk has filled up since: what can be fetched again goes first.
-            copies.pools().into_iter().for_each(Pool::clear);
+            copies.pools().into_iter().for_each(DiskLru::clear);
         }
         Ok(copies)
     }
 
-    fn pools(&self) -> [&Pool; 3] {
+    fn pools(&self) -> [&DiskLru; 3] {
         [&self.packs, self.blocks.pool(), &self.nodes]
     }
 
@@ -135,9 +138,9 @@ impl Copies {
     }
 }
 
-impl Storage for Copies {
-    fn describe(&self) -> String {
-        self.below.describe()
+impl Backend for CachedBackend {
+    fn location(&self) -> String {
+        self.below.location()
     }
 
     fn is_remote(&self) -> bool {
@@ -167,13 +170,13 @@ impl Storage for Copies {
             },
             None => match if is_whole(name) { self.copy(name)? } else { None } {
                 Some(copy) => read_at(&copy, offset, len)
-                    .ok_or_else(|| Error::corrupt(self.describe_object(name), "ends too early")),
+                    .ok_or_else(|| Error::corrupt(self.object_location(name), "ends too early")),
                 None => self.below.read_range(name, offset, len),
             },
         }
     }
 
-    fn will_read(&self, name: &str, offset: u64, len: u64) {
+    fn prefetch(&self, name: &str, offset: u64, len: u64) {
         if pack_key(name).is_some_and(|key| !self.packs.path(key).exists()) {
             self.blocks.will_read(name, offset, len);
         }
@@ -187,18 +190,18 @@ impl Storage for Copies {
         fs::metadata(path).map_or_else(|_| self.below.len(name), |meta| Ok(meta.len()))
     }
 
-    fn write_new(&self, name: &str, source: Source<'_>) -> Result<()> {
+    fn put(&self, name: &str, source: Payload<'_>) -> Result<()> {
         // What was there under this name, if anything, was damaged.
         self.forget(name);
         match source {
-            Source::Bytes(bytes) => {
-                self.below.write_new(name, Source::Bytes(bytes))?;
+            Payload::Bytes(bytes) => {
+                self.below.put(name, Payload::Bytes(bytes))?;
                 if is_whole(name) {
                     self.put(name, bytes);
                 }
                 Ok(())
             }
-            Source::Spool(spool) => {
+            Payload::TempObject(spool) => {
                 let path = self.object_path(name);
                 let file = spool.0.on_disk();
                 let len = file.and_then(|file| file.as_file().metadata().ok()).map_or(0, |meta| meta.len());
@@ -206,7 +209,7 @@ impl Storage for Copies {
                 let linked = has_room(&self.room, 0)
                     && path.parent().is_some_and(|dir| create_dir(dir).is_ok())
                     && file.is_some_and(|file| fs::hard_link(file.path(), &path).is_ok());
-                let written = self.below.write_new(name, Source::Spool(spool));
+                let written = self.below.put(name, Payload::TempObject(spool));
                 match &written {
                     Err(_) if linked => _ = fs::remove_file(path),
                     Ok(()) if linked && pack_key(name).is_some() => self.packs.grow(len),
@@ -217,17 +220,17 @@ impl Storage for Copies {
         }
     }
 
-    fn create_new(&self, name: &str, bytes: &[u8]) -> Result<bool> {
+    fn put_if_absent(&self, name: &str, bytes: &[u8]) -> Result<bool> {
         self.forget(name);
-        self.below.create_new(name, bytes)
+        self.below.put_if_absent(name, bytes)
     }
 
     fn modified(&self, name: &str) -> Result<Option<SystemTime>> {
         self.below.modified(name)
     }
 
-    fn spool(&self) -> Result<Spool> {
-        Spool::in_dir(&self.dir)
+    fn temp_object(&self) -> Result<TempObject> {
+        TempObject::in_dir(&self.dir)
     }
 
     fn list(&self, prefix: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
@@ -296,26 +299,26 @@ impl Storage for Copies {
         dirs.into_iter().try_fold(0, |freed, dir| Ok(freed + reclaim(dir)?))
     }
 
-    fn keep(&self, name: &str, bytes: &[u8]) {
+    fn cache_put(&self, name: &str, bytes: &[u8]) {
         if !self.nodes.path(name).exists() {
             self.nodes.put(name, bytes);
         }
     }
 
-    fn kept(&self, name: &str) -> Option<Vec<u8>> {
+    fn cache_get(&self, name: &str) -> Option<Vec<u8>> {
         fs::read(self.nodes.path(name)).ok()
     }
 
-    fn drop_copies(&self) -> bool {
+    fn cache_clear(&self) -> bool {
         if self.dropped.swap(true, Ordering::Relaxed) {
             return false;
         }
-        self.pools().into_iter().for_each(Pool::clear);
+        self.pools().into_iter().for_each(DiskLru::clear);
         let _ = fs::remove_dir_all(self.path(""));
         true
     }
 
-    fn room(&self) -> Arc<Room> {
+    fn space(&self) -> Arc<SpaceGuard> {
         Arc::clone(&self.room)
     }
 

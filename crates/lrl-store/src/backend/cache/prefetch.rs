@@ -4,8 +4,8 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
-use super::disk_lru::{Pool, files, has_room, read_at};
-use crate::backend::Storage;
+use super::disk_lru::{DiskLru, files, has_room, read_at};
+use crate::backend::Backend;
 use crate::error::{Error, Result};
 
 /// Packs are read in blocks of this size: what was stored together is read together.
@@ -16,11 +16,11 @@ const THREADS: usize = 6;
 const WANTED: usize = 64;
 
 /// Blocks at hand and on their way.
-pub(crate) struct Blocks(Arc<Shared>);
+pub(crate) struct BlockCache(Arc<Shared>);
 
 struct Shared {
-    below: Arc<dyn Storage>,
-    pool: Pool,
+    below: Arc<dyn Backend>,
+    pool: DiskLru,
     traffic: Mutex<Traffic>,
     changed: Condvar,
     // What is fetched for nobody must not appear in a directory that its owner removes.
@@ -57,13 +57,13 @@ fn numbers(offset: u64, len: u64) -> std::ops::Range<u64> {
     offset / BLOCK..(offset + len).div_ceil(BLOCK).max(offset / BLOCK + 1)
 }
 
-impl Blocks {
-    pub fn new(below: Arc<dyn Storage>, pool: Pool) -> Self {
+impl BlockCache {
+    pub fn new(below: Arc<dyn Backend>, pool: DiskLru) -> Self {
         let (traffic, changed, closed) = (Mutex::default(), Condvar::new(), RwLock::new(false));
         Self(Arc::new(Shared { below, pool, traffic, changed, closed }))
     }
 
-    pub fn pool(&self) -> &Pool {
+    pub fn pool(&self) -> &DiskLru {
         &self.0.pool
     }
 
@@ -115,7 +115,7 @@ impl Blocks {
     }
 }
 
-impl Drop for Blocks {
+impl Drop for BlockCache {
     fn drop(&mut self) {
         *self.0.closed.write().unwrap_or_else(PoisonError::into_inner) = true;
         let mut traffic = self.0.traffic();
@@ -154,7 +154,7 @@ impl Shared {
             }
             let bytes = self.fetch(fetching)?;
             let wanted = from as usize..from as usize + len;
-            let short = || Error::corrupt(self.below.describe_object(&block.name), "ends too early");
+            let short = || Error::corrupt(self.below.object_location(&block.name), "ends too early");
             return bytes.get(wanted).ok_or_else(short).map(<[u8]>::to_vec);
         }
     }

@@ -9,13 +9,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use sealed_object::{BLOCK, For, SEALED_BLOCK, SealedFile, Sealer, head_len, plain_len, sealed_len};
+use sealed_object::{BLOCK, Recipient, SEALED_BLOCK, SealedFile, Sealer, head_len, plain_len, sealed_len};
 
-use super::cache::disk_lru::Pool;
-use super::{Guard, LockMode, MOST_WHOLE_BYTES, Source, Spool, Storage};
+use super::cache::disk_lru::DiskLru;
+use super::{Backend, Guard, LockMode, MOST_WHOLE_BYTES, Payload, TempObject};
 use crate::crypt::{Key, Keys};
 use crate::error::{Error, Result};
-use crate::fs::space::Room;
+use crate::fs::space::SpaceGuard;
 
 /// Keys and lengths of so many objects are remembered: every look-up in an index needs them.
 const OPEN_OBJECTS: usize = 64;
@@ -26,12 +26,12 @@ const QUARANTINE: &str = "quarantine/";
 const OF_SOURCES: [&str; 2] = ["snapshots", "drills"];
 
 /// A storage that seals what goes into another one.
-pub struct Veil {
-    below: Arc<dyn Storage>,
+pub struct EncryptedBackend {
+    below: Arc<dyn Backend>,
     keys: Keys,
     cache: Option<PathBuf>,
     // What who only writes keeps of a store on this machine's own disks, where there are no copies.
-    near: Option<Pool>,
+    near: Option<DiskLru>,
     opened: Mutex<HashMap<String, Opened>>,
 }
 
@@ -44,10 +44,10 @@ struct Opened {
 }
 
 /// Says for whom an object of this name is sealed; `None` for what is not sealed as a whole.
-fn sealed_for(name: &str) -> Option<For> {
+fn sealed_for(name: &str) -> Option<Recipient> {
     match kind(name) {
-        "index" | "pending" | "claims" => Some(For::Writers),
-        "snapshots" | "drills" | "checks" | "repairs" => Some(For::Readers),
+        "index" | "pending" | "claims" => Some(Recipient::Writers),
+        "snapshots" | "drills" | "checks" | "repairs" => Some(Recipient::Readers),
         _ => None,
     }
 }
@@ -57,11 +57,11 @@ fn kind(name: &str) -> &str {
     name.strip_prefix(QUARANTINE).unwrap_or(name).split('/').next().unwrap_or_default()
 }
 
-impl Veil {
+impl EncryptedBackend {
     /// Lays the keys over a storage; `cache` is where caches go, instead of beside the objects.
-    pub fn new(below: Arc<dyn Storage>, keys: Keys, cache: Option<PathBuf>) -> Self {
+    pub fn new(below: Arc<dyn Backend>, keys: Keys, cache: Option<PathBuf>) -> Self {
         let beside = cache.as_ref().filter(|_| !keys.can_read() && !below.is_remote());
-        let near = beside.and_then(|dir| Pool::new(dir.join("nodes"), &below.room()).ok());
+        let near = beside.and_then(|dir| DiskLru::new(dir.join("nodes"), &below.space()).ok());
         Self { below, keys, cache, near, opened: Mutex::default() }
     }
 
@@ -97,12 +97,12 @@ impl Veil {
     }
 
     /// Returns an object's key and length.
-    fn opened(&self, to: For, name: &str) -> Result<Opened> {
+    fn opened(&self, to: Recipient, name: &str) -> Result<Opened> {
         let known = |opened: &HashMap<String, Opened>| opened.get(name).cloned();
         if let Some(opened) = known(&self.opened.lock().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(opened);
         }
-        let (below, object) = (self.veiled(name)?, self.describe_object(name));
+        let (below, object) = (self.veiled(name)?, self.object_location(name));
         let head = head_len(to);
         let sealed = self.below.len(&below)?;
         let opened = Opened {
@@ -135,27 +135,27 @@ impl Veil {
     }
 }
 
-impl Storage for Veil {
-    fn describe(&self) -> String {
-        self.below.describe()
+impl Backend for EncryptedBackend {
+    fn location(&self) -> String {
+        self.below.location()
     }
 
     // As it is called there: who looks for it finds it.
-    fn describe_object(&self, name: &str) -> String {
-        self.below.describe_object(&self.veiled(name).unwrap_or_else(|_| name.into()))
+    fn object_location(&self, name: &str) -> String {
+        self.below.object_location(&self.veiled(name).unwrap_or_else(|_| name.into()))
     }
 
     fn read(&self, name: &str) -> Result<Vec<u8>> {
         let bytes = self.below.read(&self.veiled(name)?)?;
         match sealed_for(name) {
-            Some(to) => sealed_object::open(&self.keys, to, kind(name), &bytes, &self.describe_object(name)),
+            Some(to) => sealed_object::open(&self.keys, to, kind(name), &bytes, &self.object_location(name)),
             None => Ok(bytes),
         }
     }
 
     fn read_range(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>> {
         let Some(to) = sealed_for(name) else { return self.below.read_range(&self.veiled(name)?, offset, len) };
-        let object = self.describe_object(name);
+        let object = self.object_location(name);
         let opened = self.opened(to, name)?;
         let end = offset.checked_add(len as u64).filter(|end| *end <= opened.len);
         let end = end.ok_or_else(|| Error::corrupt(&object, "ends too early"))?;
@@ -179,36 +179,36 @@ impl Storage for Veil {
             // What lies in quarantine may be damaged, and takes its room all the same.
             Some(to) => plain_len(head_len(to), len)
                 .or(name.starts_with(QUARANTINE).then_some(len))
-                .ok_or_else(|| Error::corrupt(self.describe_object(name), "has an impossible length")),
+                .ok_or_else(|| Error::corrupt(self.object_location(name), "has an impossible length")),
             None => Ok(len),
         }
     }
 
-    fn write_new(&self, name: &str, source: Source<'_>) -> Result<()> {
+    fn put(&self, name: &str, source: Payload<'_>) -> Result<()> {
         let veiled = self.veiled(name)?;
-        let Some(to) = sealed_for(name) else { return self.below.write_new(&veiled, source) };
+        let Some(to) = sealed_for(name) else { return self.below.put(&veiled, source) };
         self.forget(name);
         match source {
-            Source::Bytes(bytes) => {
+            Payload::Bytes(bytes) => {
                 if sealed_len(head_len(to), bytes.len() as u64) > MOST_WHOLE_BYTES {
                     return Err(Error::Refused(format!("{name} would be too long to be read again")));
                 }
-                self.below.write_new(&veiled, Source::Bytes(&sealed_object::seal(&self.keys, to, kind(name), bytes)?))
+                self.below.put(&veiled, Payload::Bytes(&sealed_object::seal(&self.keys, to, kind(name), bytes)?))
             }
             // What came by another way is not sealed.
-            Source::Spool(spool) if !spool.0.is_sealed() => {
+            Payload::TempObject(spool) if !spool.0.is_sealed() => {
                 Err(Error::Refused(format!("{name} would be stored unsealed: nothing was written")))
             }
-            Source::Spool(spool) => self.below.write_new(&veiled, Source::Spool(Spool(spool.0.finish()?))),
+            Payload::TempObject(spool) => self.below.put(&veiled, Payload::TempObject(TempObject(spool.0.finish()?))),
         }
     }
 
-    fn create_new(&self, name: &str, bytes: &[u8]) -> Result<bool> {
+    fn put_if_absent(&self, name: &str, bytes: &[u8]) -> Result<bool> {
         self.forget(name);
         let veiled = self.veiled(name)?;
         match sealed_for(name) {
-            Some(to) => self.below.create_new(&veiled, &sealed_object::seal(&self.keys, to, kind(name), bytes)?),
-            None => self.below.create_new(&veiled, bytes),
+            Some(to) => self.below.put_if_absent(&veiled, &sealed_object::seal(&self.keys, to, kind(name), bytes)?),
+            None => self.below.put_if_absent(&veiled, bytes),
         }
     }
 
@@ -216,27 +216,27 @@ impl Storage for Veil {
         self.below.modified(&self.veiled(name)?)
     }
 
-    fn spool(&self) -> Result<Spool> {
-        self.below.spool()
+    fn temp_object(&self) -> Result<TempObject> {
+        self.below.temp_object()
     }
 
-    fn spool_document(&self, name: &str) -> Result<Spool> {
-        let spool = self.below.spool()?;
+    fn temp_document(&self, name: &str) -> Result<TempObject> {
+        let spool = self.below.temp_object()?;
         let Some(to) = sealed_for(name) else { return Ok(spool) };
         let (sealer, head) = Sealer::new(&self.keys, to, kind(name))?;
         let mut below = spool.0;
-        below.write_all(&head).map_err(Error::io("write a new object in", self.describe()))?;
-        Ok(Spool(Box::new(SealedFile { below, sealer })))
+        below.write_all(&head).map_err(Error::io("write a new object in", self.location()))?;
+        Ok(TempObject(Box::new(SealedFile { below, sealer })))
     }
 
     fn keys(&self) -> Option<&Keys> {
         Some(&self.keys)
     }
 
-    fn will_read(&self, name: &str, offset: u64, len: u64) {
+    fn prefetch(&self, name: &str, offset: u64, len: u64) {
         // Only packs are read in the order in which they lie there.
         if sealed_for(name).is_none() {
-            self.below.will_read(name, offset, len);
+            self.below.prefetch(name, offset, len);
         }
     }
 
@@ -262,7 +262,7 @@ impl Storage for Veil {
 
     fn remove(&self, name: &str) -> Result<()> {
         if !self.keys.can_read() {
-            let object = self.describe_object(name);
+            let object = self.object_location(name);
             return Err(Error::Refused(format!("{object} stays: the key only writes, and removes nothing")));
         }
         self.forget(name);
@@ -291,30 +291,30 @@ impl Storage for Veil {
         self.below.is_remote()
     }
 
-    fn keep(&self, name: &str, bytes: &[u8]) {
-        let Ok(sealed) = sealed_object::seal(&self.keys, For::Writers, "kept", bytes) else { return };
+    fn cache_put(&self, name: &str, bytes: &[u8]) {
+        let Ok(sealed) = sealed_object::seal(&self.keys, Recipient::Writers, "kept", bytes) else { return };
         match &self.near {
             Some(near) if !near.path(name).exists() => near.put(name, &sealed),
             Some(_) => {}
-            None => self.below.keep(name, &sealed),
+            None => self.below.cache_put(name, &sealed),
         }
     }
 
-    fn kept(&self, name: &str) -> Option<Vec<u8>> {
+    fn cache_get(&self, name: &str) -> Option<Vec<u8>> {
         let sealed = match &self.near {
             Some(near) => std::fs::read(near.path(name)).ok(),
-            None => self.below.kept(name),
+            None => self.below.cache_get(name),
         };
-        sealed_object::open(&self.keys, For::Writers, "kept", &sealed?, name).ok()
+        sealed_object::open(&self.keys, Recipient::Writers, "kept", &sealed?, name).ok()
     }
 
-    fn drop_copies(&self) -> bool {
+    fn cache_clear(&self) -> bool {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.below.drop_copies()
+        self.below.cache_clear()
     }
 
-    fn room(&self) -> Arc<Room> {
-        self.below.room()
+    fn space(&self) -> Arc<SpaceGuard> {
+        self.below.space()
     }
 
     fn cache_dir(&self) -> Option<PathBuf> {

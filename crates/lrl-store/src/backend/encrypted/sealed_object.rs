@@ -4,7 +4,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use crate::backend::disk::Temporary;
+use crate::backend::disk::TempFile;
 use crate::crypt::{self, Key, Keys, SEALED_KEY_LEN, TAG_LEN};
 use crate::error::{Error, Result};
 
@@ -18,7 +18,7 @@ const READERS: [u8; 8] = *b"LRLE\x01\x02\0\0";
 
 /// For whom an object is sealed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum For {
+pub(crate) enum Recipient {
     Writers,
     Readers,
 }
@@ -34,10 +34,10 @@ fn nonce(block: u64, is_last: bool) -> [u8; 24] {
     nonce
 }
 
-pub(crate) fn head_len(to: For) -> usize {
+pub(crate) fn head_len(to: Recipient) -> usize {
     match to {
-        For::Writers => WRITERS.len() + 32,
-        For::Readers => READERS.len() + SEALED_KEY_LEN,
+        Recipient::Writers => WRITERS.len() + 32,
+        Recipient::Readers => READERS.len() + SEALED_KEY_LEN,
     }
 }
 
@@ -50,7 +50,7 @@ pub(crate) fn plain_len(head: usize, sealed: u64) -> Option<u64> {
 }
 
 /// Seals a whole object.
-pub(crate) fn seal(keys: &Keys, to: For, kind: &str, bytes: &[u8]) -> Result<Vec<u8>> {
+pub(crate) fn seal(keys: &Keys, to: Recipient, kind: &str, bytes: &[u8]) -> Result<Vec<u8>> {
     let (mut sealer, mut out) = Sealer::new(keys, to, kind)?;
     out.extend(sealer.push(bytes)?);
     out.extend(sealer.seal(true)?);
@@ -58,14 +58,14 @@ pub(crate) fn seal(keys: &Keys, to: For, kind: &str, bytes: &[u8]) -> Result<Vec
 }
 
 /// Finds an object's key by its head.
-pub(crate) fn key(keys: &Keys, to: For, head: &[u8], object: &str) -> Result<Key> {
+pub(crate) fn key(keys: &Keys, to: Recipient, head: &[u8], object: &str) -> Result<Key> {
     let other = || Error::corrupt(object, "does not begin like a sealed object of this store");
     match to {
-        For::Writers => {
+        Recipient::Writers => {
             let salt = head.strip_prefix(&WRITERS).and_then(|salt| salt.try_into().ok()).ok_or_else(other)?;
             Ok(keys.structure().for_object(salt))
         }
-        For::Readers => keys.open_key(head.strip_prefix(&READERS).ok_or_else(other)?, object),
+        Recipient::Readers => keys.open_key(head.strip_prefix(&READERS).ok_or_else(other)?, object),
     }
 }
 
@@ -89,7 +89,7 @@ pub(crate) fn open_blocks(
 }
 
 /// Opens a whole object.
-pub(crate) fn open(keys: &Keys, to: For, kind: &str, sealed: &[u8], object: &str) -> Result<Vec<u8>> {
+pub(crate) fn open(keys: &Keys, to: Recipient, kind: &str, sealed: &[u8], object: &str) -> Result<Vec<u8>> {
     let (head, blocks) =
         sealed.split_at_checked(head_len(to)).ok_or_else(|| Error::corrupt(object, "ends too early"))?;
     let key = self::key(keys, to, head, object)?;
@@ -107,13 +107,13 @@ pub(crate) struct Sealer {
 
 impl Sealer {
     /// Returns the head too.
-    pub fn new(keys: &Keys, to: For, kind: &str) -> Result<(Self, Vec<u8>)> {
+    pub fn new(keys: &Keys, to: Recipient, kind: &str) -> Result<(Self, Vec<u8>)> {
         let (key, head) = match to {
-            For::Writers => {
+            Recipient::Writers => {
                 let salt = crypt::random()?;
                 (keys.structure().for_object(&salt), [&WRITERS[..], &salt].concat())
             }
-            For::Readers => {
+            Recipient::Readers => {
                 let key = Key::new()?;
                 let head = [&READERS[..], &keys.seal_key(&key)?].concat();
                 (key, head)
@@ -146,7 +146,7 @@ impl Sealer {
 
 /// A temporary file whose bytes are sealed as they come.
 pub(crate) struct SealedFile {
-    pub below: Box<dyn Temporary>,
+    pub below: Box<dyn TempFile>,
     pub sealer: Sealer,
 }
 
@@ -161,7 +161,7 @@ impl Write for SealedFile {
     }
 }
 
-impl Temporary for SealedFile {
+impl TempFile for SealedFile {
     fn sync(&mut self) -> io::Result<()> {
         self.below.sync()
     }
@@ -174,7 +174,7 @@ impl Temporary for SealedFile {
         true
     }
 
-    fn finish(mut self: Box<Self>) -> Result<Box<dyn Temporary>> {
+    fn finish(mut self: Box<Self>) -> Result<Box<dyn TempFile>> {
         let last = self.sealer.seal(true)?;
         self.below.write_all(&last).map_err(Error::io("write", "a temporary file of the store"))?;
         self.below.finish()

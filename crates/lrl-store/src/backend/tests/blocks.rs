@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use crate::backend::cache::Copies;
+use crate::backend::cache::CachedBackend;
 use crate::backend::conformance::conformance;
 use crate::backend::memory::Memory;
-use crate::backend::{Guard, LockMode, Source, Spool, Storage};
+use crate::backend::{Backend, Guard, LockMode, Payload, TempObject};
 use crate::error::{Error, Result};
 use crate::fs::space::Reserve;
 
@@ -33,15 +33,15 @@ struct Reads {
     most: usize,
 }
 
-impl Storage for Far {
-    fn describe(&self) -> String {
+impl Backend for Far {
+    fn location(&self) -> String {
         "far".into()
     }
     fn is_remote(&self) -> bool {
         true
     }
-    fn create_new(&self, name: &str, bytes: &[u8]) -> Result<bool> {
-        self.memory.create_new(name, bytes)
+    fn put_if_absent(&self, name: &str, bytes: &[u8]) -> Result<bool> {
+        self.memory.put_if_absent(name, bytes)
     }
     fn read(&self, name: &str) -> Result<Vec<u8>> {
         self.memory.read(name)
@@ -68,18 +68,18 @@ impl Storage for Far {
     fn len(&self, name: &str) -> Result<u64> {
         self.memory.len(name)
     }
-    fn write_new(&self, name: &str, source: Source<'_>) -> Result<()> {
+    fn put(&self, name: &str, source: Payload<'_>) -> Result<()> {
         match source {
-            Source::Bytes(bytes) => self.memory.write_new(name, Source::Bytes(bytes)),
+            Payload::Bytes(bytes) => self.memory.put(name, Payload::Bytes(bytes)),
             // A spool of this machine's disk goes up as its bytes.
-            Source::Spool(spool) => {
+            Payload::TempObject(spool) => {
                 let bytes = std::fs::read(spool.0.on_disk().unwrap().path()).unwrap();
-                self.memory.write_new(name, Source::Bytes(&bytes))
+                self.memory.put(name, Payload::Bytes(&bytes))
             }
         }
     }
-    fn spool(&self) -> Result<Spool> {
-        self.memory.spool()
+    fn temp_object(&self) -> Result<TempObject> {
+        self.memory.temp_object()
     }
     fn list(&self, prefix: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
         self.memory.list(prefix, visit)
@@ -98,12 +98,12 @@ impl Storage for Far {
 fn far() -> (Arc<Far>, Vec<u8>) {
     let far = Arc::new(Far { waits: true, ..Far::default() });
     let bytes: Vec<u8> = (0..(BLOCKS << 21) as u32 - 77).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-    far.memory.write_new(PACK, Source::Bytes(&bytes)).unwrap();
+    far.memory.put(PACK, Payload::Bytes(&bytes)).unwrap();
     (far, bytes)
 }
 
-fn near(far: &Arc<Far>, dir: &std::path::Path) -> Copies {
-    Copies::new(Arc::clone(far) as Arc<dyn Storage>, dir.into(), Reserve::NONE).unwrap()
+fn near(far: &Arc<Far>, dir: &std::path::Path) -> CachedBackend {
+    CachedBackend::new(Arc::clone(far) as Arc<dyn Backend>, dir.into(), Reserve::NONE).unwrap()
 }
 
 #[test]
@@ -117,13 +117,13 @@ fn what_is_asked_for_ahead_comes_once_and_several_at_a_time() {
     let (far, bytes) = far();
     let dir = tempfile::tempdir().unwrap();
     let near = near(&far, dir.path());
-    near.will_read(PACK, 0, bytes.len() as u64);
+    near.prefetch(PACK, 0, bytes.len() as u64);
     std::thread::scope(|scope| {
         for reader in 0..4 {
             let (near, bytes) = (&near, &bytes);
             scope.spawn(move || {
                 for at in (reader * 1000..bytes.len() - 70_000).step_by(50_000) {
-                    near.will_read(PACK, at as u64, 70_000);
+                    near.prefetch(PACK, at as u64, 70_000);
                     assert!(near.read_range(PACK, at as u64, 70_000).unwrap() == bytes[at..at + 70_000]);
                 }
             });
@@ -142,12 +142,12 @@ fn what_cannot_be_fetched_ahead_is_told_to_who_reads_it_and_may_come_later() {
     let dir = tempfile::tempdir().unwrap();
     let near = near(&far, dir.path());
     far.fails.store(true, Ordering::Relaxed);
-    near.will_read(PACK, 0, bytes.len() as u64);
-    near.will_read("packs/ab/none", 0, 1);
+    near.prefetch(PACK, 0, bytes.len() as u64);
+    near.prefetch("packs/ab/none", 0, 1);
     let cut = near.read_range(PACK, 5, 5).unwrap_err().to_string();
     assert!(cut.contains("the line is cut"), "{cut}");
     far.fails.store(false, Ordering::Relaxed);
-    near.will_read(PACK, 0, bytes.len() as u64);
+    near.prefetch(PACK, 0, bytes.len() as u64);
     assert!(near.read_range(PACK, 5, bytes.len() - 5).unwrap() == bytes[5..]);
     assert!(matches!(near.read_range(PACK, bytes.len() as u64 - 1, 2), Err(Error::Corrupt { .. })));
     assert!(matches!(near.read_range("packs/ab/none", 0, 1), Err(Error::Missing { .. })));
@@ -160,7 +160,7 @@ fn what_is_still_on_its_way_at_the_end_leaves_nothing_behind() {
         let dir = tempfile::tempdir().unwrap();
         let copies = dir.path().join("copies");
         let near = near(&far, &copies);
-        near.will_read(PACK, 0, bytes.len() as u64);
+        near.prefetch(PACK, 0, bytes.len() as u64);
         near.read_range(PACK, 0, 10).unwrap();
         drop(near);
         std::fs::remove_dir_all(&copies).unwrap();

@@ -3,32 +3,32 @@
 mod blocks;
 
 use super::conformance::conformance;
-use super::local::Local;
-use super::memory::{Fault, Memory, Ram};
-use super::{Source, Storage, collect};
+use super::local::LocalBackend;
+use super::memory::{Fault, Memory, MemoryFs};
+use super::{Backend, Payload, collect};
 
 const NAME: &str = "packs/ab/abcd";
 
 /// Lists the objects below a prefix.
-pub fn names(storage: &dyn Storage, prefix: &str) -> Vec<String> {
+pub fn names(storage: &dyn Backend, prefix: &str) -> Vec<String> {
     collect(storage, prefix, |name| Some(name.to_string())).unwrap()
 }
 
 #[test]
 fn a_directory_and_memory_conform() {
     let dir = tempfile::tempdir().unwrap();
-    conformance(&<Local>::new(dir.path()));
+    conformance(&<LocalBackend>::new(dir.path()));
     conformance(&Memory::default());
 }
 
 #[test]
 fn an_object_is_durable_and_whole_once_it_is_written_and_never_half() {
-    let ram = Ram::new();
+    let ram = MemoryFs::new();
     ram.record();
-    ram.storage().write_new(NAME, Source::Bytes(b"some bytes")).unwrap();
+    ram.storage().put(NAME, Payload::Bytes(b"some bytes")).unwrap();
     let states = ram.recorded();
     assert!(states.len() > 8, "{}", states.len());
-    for image in states.into_iter().map(Ram::of) {
+    for image in states.into_iter().map(MemoryFs::of) {
         for seed in 0..50 {
             let storage = image.after_power_cut(seed).storage();
             assert!(names(&storage, "").is_empty() || storage.read(NAME).unwrap() == b"some bytes");
@@ -41,15 +41,15 @@ fn an_object_is_durable_and_whole_once_it_is_written_and_never_half() {
 
 #[test]
 fn what_a_killed_run_did_not_make_durable_the_next_one_does() {
-    let ram = Ram::new();
+    let ram = MemoryFs::new();
     ram.record();
-    ram.storage().write_new(NAME, Source::Bytes(b"some bytes")).unwrap();
+    ram.storage().put(NAME, Payload::Bytes(b"some bytes")).unwrap();
     for image in ram.recorded() {
-        let ram = Ram::of(image);
+        let ram = MemoryFs::of(image);
         let storage = ram.storage();
         storage.reclaim().unwrap();
         let seen = names(&storage, "");
-        storage.write_new("packs/ab/ef01", Source::Bytes(b"more")).unwrap();
+        storage.put("packs/ab/ef01", Payload::Bytes(b"more")).unwrap();
         for seed in 0..50 {
             let after = names(&ram.after_power_cut(seed).storage(), "");
             assert!(
@@ -63,16 +63,16 @@ fn what_a_killed_run_did_not_make_durable_the_next_one_does() {
 #[test]
 fn a_write_that_fails_leaves_no_name_that_a_later_one_takes_for_durable() {
     for n in 0.. {
-        let ram = Ram::new();
+        let ram = MemoryFs::new();
         ram.arm(Fault::Fails, n);
-        let done = ram.storage().write_new(NAME, Source::Bytes(b"some bytes"));
+        let done = ram.storage().put(NAME, Payload::Bytes(b"some bytes"));
         if !ram.disarm() {
             done.unwrap();
             break;
         }
         // One call that is only a help may fail.
         assert!(names(&ram.storage(), "").is_empty() || done.is_ok(), "call {n}");
-        ram.storage().write_new("packs/ab/ef01", Source::Bytes(b"more")).unwrap();
+        ram.storage().put("packs/ab/ef01", Payload::Bytes(b"more")).unwrap();
         for seed in 0..20 {
             assert_eq!(ram.after_power_cut(seed).storage().read("packs/ab/ef01").unwrap(), b"more");
         }

@@ -8,28 +8,28 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::image_buffer::{IN_MEMORY, Intake, Kept, Old};
-use super::page_moves::PageMap;
+use super::image_buffer::{ChangedExtents, IN_MEMORY, ImageBuffer, ParentExtents};
+use super::page_moves::PageMoves;
 use super::{DatabaseRead, History, Options, full_scan};
 use crate::codec::MAX_BASES;
 use crate::error::{Error, Result};
 use crate::format::entry::{Piece, Time};
 use crate::format::snapshot;
-use crate::fs::space::{Room, Target, require};
+use crate::fs::space::{GuardedDir, SpaceGuard, require};
 use crate::id::ChunkId;
 use crate::progress::{Observer, Problem, checkpoint};
 use crate::source::database;
 use crate::source::database::{ImageSink, ReadOptions};
 use crate::store::Store;
-use crate::store::local_bases::Near;
-use crate::store::run_cache::Cache;
-use crate::store::tree::{Builder, Items};
-use crate::store::write::Session;
+use crate::store::local_bases::LocalBases;
+use crate::store::run_cache::RunCache;
+use crate::store::tree::{TreeBuilder, TreeItems};
+use crate::store::write::WriteSession;
 
 /// So many extents are encoded at once.
 const BATCH_EXTENTS: usize = 64;
 
-pub(super) struct Half {
+pub(super) struct DatabasePart {
     pub record: snapshot::Database,
     /// The image as a file, if all of it had to be copied.
     pub staged: Option<tempfile::NamedTempFile>,
@@ -37,13 +37,13 @@ pub(super) struct Half {
 }
 
 pub(super) fn keep(
-    session: &Session<'_>,
-    cache: Option<&Cache>,
+    session: &WriteSession<'_>,
+    cache: Option<&RunCache>,
     history: &History,
     options: &Options,
     problems: &mut Vec<Problem>,
     observer: &dyn Observer,
-) -> Result<Option<Half>> {
+) -> Result<Option<DatabasePart>> {
     let Some(path) = options.database.as_deref() else { return Ok(None) };
     if !path.try_exists().map_err(Error::io("look at", path))? {
         super::report(problems, observer, path, super::DATABASE_NOT_FOUND, true);
@@ -68,15 +68,15 @@ pub(super) fn keep(
     });
     if let Some(parent) = proved.filter(|_| !distrust) {
         let record = snapshot::Database { path: shown, ..parent.clone() };
-        return Ok(Some(Half { record, staged: None, read: None }));
+        return Ok(Some(DatabasePart { record, staged: None, read: None }));
     }
     // With distrust every extent is looked up; the parent's are still bases.
     let known = parent.filter(|_| !distrust);
-    let Target { dir: scratch, room } = session.store().target(&options.scratch, options.reserve)?;
+    let GuardedDir { dir: scratch, room } = session.store().target(&options.scratch, options.reserve)?;
     if known.is_none() {
         expect_copy(path, &room)?;
     }
-    let mut intake = Intake::new(session.store(), known, scratch, &room, observer);
+    let mut intake = ImageBuffer::new(session.store(), known, scratch, &room, observer);
     expect_index(path)?;
     let read_options = ReadOptions { busy: options.busy, scratch: &options.scratch };
     let image = database::read_image(path, &read_options, &mut intake, observer)?;
@@ -121,34 +121,34 @@ pub(super) fn keep(
         true => kept.into_image(),
         false => kept.into_file(scratch, &room)?,
     };
-    Ok(Some(Half { record, staged, read: Some(read) }))
+    Ok(Some(DatabasePart { record, staged, read: Some(read) }))
 }
 
 /// Finds the parent's image in the last set.
 fn local_copy(
     store: &Store,
-    cache: Option<&Cache>,
+    cache: Option<&RunCache>,
     parent: Option<&snapshot::Database>,
     options: &Options,
-) -> Option<Near> {
+) -> Option<LocalBases> {
     let parent = parent?;
     let file = File::open(cache?.newest_output(options.out.as_deref()?, "sqlite")?).ok()?;
-    let extents = Items::<Piece>::new(store, &parent.root).ok()?;
+    let extents = TreeItems::<Piece>::new(store, &parent.root).ok()?;
     let extents = extents.map_while(|piece| match piece {
         Ok(Piece::Data { id, len }) => Some((id, len)),
         _ => None,
     });
-    Some(Near::new(file, extents))
+    Some(LocalBases::new(file, extents))
 }
 
 /// All of the image is new, so it is copied to disk as soon as it does not fit into memory. With a WAL beside it the file's length is
 /// not the image's: then only the guard tells.
-fn expect_copy(path: &Path, room: &Room) -> Result<()> {
+fn expect_copy(path: &Path, room: &SpaceGuard) -> Result<()> {
     let mut wal = path.as_os_str().to_os_string();
     wal.push("-wal");
     let has_wal = Path::new(&wal).metadata().is_ok_and(|meta| meta.len() > 0);
     let len = path.metadata().map_err(Error::io("look at", path))?.len();
-    if has_wal || len <= IN_MEMORY as u64 { Ok(()) } else { room.expect(len) }
+    if has_wal || len <= IN_MEMORY as u64 { Ok(()) } else { room.require(len) }
 }
 
 /// Fails where SQLite could not map the index of the WAL that it has to read: that would be a SIGBUS.
@@ -164,15 +164,16 @@ pub(super) fn expect_index(path: &Path) -> Result<()> {
 
 /// Keeps the image in `file`; returns the root of its tree and its SHA-256.
 pub(in crate::ops) fn keep_file(
-    session: &Session<'_>,
+    session: &WriteSession<'_>,
     file: &mut File,
     page_size: u32,
     parent: Option<&snapshot::Database>,
     scratch: &Path,
-    room: &Room,
+    room: &SpaceGuard,
     observer: &dyn Observer,
 ) -> Result<(ChunkId, String)> {
-    let mut intake = Intake::new(session.store(), parent.filter(|_| session.takes_over()), scratch, room, observer);
+    let mut intake =
+        ImageBuffer::new(session.store(), parent.filter(|_| session.takes_over()), scratch, room, observer);
     let mut piece = vec![0; 256 << 10];
     file.rewind().map_err(Error::io("read an image below", scratch))?;
     loop {
@@ -187,8 +188,8 @@ pub(in crate::ops) fn keep_file(
 
 /// Stores the kept extents and returns the root of the tree of all.
 fn store_image(
-    session: &Session<'_>,
-    kept: &Kept,
+    session: &WriteSession<'_>,
+    kept: &ChangedExtents,
     page_size: u32,
     parent: Option<&snapshot::Database>,
     observer: &dyn Observer,
@@ -198,7 +199,7 @@ fn store_image(
     let extents = kept.len.div_ceil(extent_bytes);
     let moved = match parent {
         Some(parent) if parent.page_size == page_size => {
-            PageMap::if_moved(store, parent, kept, extent_bytes, observer).unwrap_or_default()
+            PageMoves::if_moved(store, parent, kept, extent_bytes, observer).unwrap_or_default()
         }
         _ => None,
     };
@@ -206,8 +207,8 @@ fn store_image(
         let found = moved.as_ref().map(|map| map.bases(extent, MAX_BASES)).unwrap_or_default();
         if found.is_empty() { old.into_iter().collect() } else { found }
     };
-    let mut builder = Builder::new(session, parent.map(|parent| parent.root));
-    let mut old = Old::new(store, parent);
+    let mut builder = TreeBuilder::new(session, parent.map(|parent| parent.root));
+    let mut old = ParentExtents::new(store, parent);
     let mut offset = 0;
     let mut next = 0;
     while next < extents {

@@ -10,15 +10,15 @@ use crate::error::{Error, Result};
 use crate::format::config::Chunking;
 use crate::format::entry::{Content, Entry, Kind, Piece, compare_paths};
 use crate::id::ChunkId;
-use crate::ops::sets::{Newest, Retire};
+use crate::ops::sets::{Newest, RemovePolicy};
 use crate::progress::{Observer, Phase, Problem};
-use crate::set::retention::Halves;
+use crate::set::retention::Parts;
 use crate::source::database;
 use crate::source::database::{ImageSink, ReadOptions};
 use crate::source::files::read::{Part, ReadOutcome, read_file};
 use crate::source::files::walk::{Found, FoundKind, walk};
 use crate::store::Store;
-use crate::store::tree::Items;
+use crate::store::tree::TreeItems;
 
 /// What a backup would do.
 #[derive(Debug)]
@@ -90,11 +90,11 @@ pub fn plan(store: Option<&Store>, options: &Options, observer: &dyn Observer) -
     if database.is_none() && uploads.is_none() {
         return Err(super::nothing_there(options));
     }
-    let halves = Halves { database: database.is_some(), uploads: uploads.is_some() };
+    let halves = Parts { database: database.is_some(), uploads: uploads.is_some() };
     let there = options.out.as_deref().filter(|out| out.is_dir());
     let sets = store.zip(there).map(|(store, out)| {
-        let lost = store.survey()?.lost;
-        Retire::new(store, options, out, None, &lost, observer).plan(&Newest::Supposed(halves))
+        let lost = store.find_missing()?.lost;
+        RemovePolicy::new(store, options, out, None, &lost, observer).plan(&Newest::Supposed(halves))
     });
     let sets = sets.transpose()?;
     Ok(Plan { database, uploads, sets, problems })
@@ -143,7 +143,7 @@ fn database(
 struct Compared<'a> {
     observer: &'a dyn Observer,
     old: Option<(&'a Store, ChunkId)>,
-    items: Option<Items<'a, Piece>>,
+    items: Option<TreeItems<'a, Piece>>,
     extent: Vec<u8>,
     extent_bytes: usize,
     changed_bytes: u64,
@@ -179,7 +179,7 @@ impl ImageSink for Compared<'_> {
 
     fn restart(&mut self) -> Result<()> {
         // A parent that cannot be read is no parent, here as in a backup.
-        self.items = self.old.and_then(|(store, root)| Items::new(store, &root).ok());
+        self.items = self.old.and_then(|(store, root)| TreeItems::new(store, &root).ok());
         self.extent.clear();
         self.changed_bytes = 0;
         Ok(())
@@ -200,9 +200,9 @@ fn uploads(
     }
     let list = history.and_then(|history| history.uploads.as_ref()).map(|(_, half)| half.list);
     let paths = there.iter().map(|root| shown(&root.path)).collect();
-    let mut beside = Beside {
+    let mut beside = ParentWalk {
         store,
-        old: store.zip(list).and_then(|(store, list)| Items::new(store, &list).ok()).map(Iterator::peekable),
+        old: store.zip(list).and_then(|(store, list)| TreeItems::new(store, &list).ok()).map(Iterator::peekable),
         links: HashSet::new(),
         observer,
         scratch: Vec::new(),
@@ -223,9 +223,9 @@ fn shown(path: &Path) -> String {
 }
 
 /// The walk beside the newest snapshot's list.
-struct Beside<'a> {
+struct ParentWalk<'a> {
     store: Option<&'a Store>,
-    old: Option<Peekable<Items<'a, Entry>>>,
+    old: Option<Peekable<TreeItems<'a, Entry>>>,
     links: HashSet<(u64, u64)>,
     observer: &'a dyn Observer,
     scratch: Vec<u8>,
@@ -233,7 +233,7 @@ struct Beside<'a> {
     plan: UploadsPlan,
 }
 
-impl Beside<'_> {
+impl ParentWalk<'_> {
     /// Takes the next entry of the list, if it stands before `path` (or at all).
     fn next_old(&mut self, path: Option<&[u8]>) -> Option<Entry> {
         let next = self.old.as_mut()?.next_if(|next| match (next, path) {
@@ -286,7 +286,7 @@ impl Beside<'_> {
         let start = || -> Result<Box<dyn Iterator<Item = Result<Piece>> + '_>> {
             Ok(match content {
                 Content::Inline(pieces) => Box::new(pieces.iter().map(|piece| Ok(*piece))),
-                Content::Tree(root) => Box::new(Items::<Piece>::new(store, root)?),
+                Content::Tree(root) => Box::new(TreeItems::<Piece>::new(store, root)?),
             })
         };
         let mut old = start()?;

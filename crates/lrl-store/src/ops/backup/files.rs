@@ -13,13 +13,13 @@ use crate::format::entry::{Content, Entry, INLINE_PIECES, Kind, Piece, Time, com
 use crate::format::snapshot;
 use crate::id::ChunkId;
 use crate::progress::{Observer, Problem, Problems, checkpoint};
-use crate::source::files::hard_links::Links;
+use crate::source::files::hard_links::HardLinks;
 use crate::source::files::read::{Part, ReadOutcome, read_file};
 use crate::source::files::walk::{Found, FoundKind, Stat};
 use crate::source::files::walk_ahead;
-use crate::store::run_cache::{Cache, FileState, FileStates, tag};
-use crate::store::tree::{Builder, Items};
-use crate::store::write::Session;
+use crate::store::run_cache::{FileState, FileStates, RunCache, tag};
+use crate::store::tree::{TreeBuilder, TreeItems};
+use crate::store::write::WriteSession;
 
 /// So many found entries, so many bytes to read, or so many bytes of names are worked on at once.
 const BATCH_ENTRIES: usize = 512;
@@ -46,26 +46,26 @@ pub struct Read {
     pub files_changed_unseen: u64,
 }
 
-pub(in crate::ops) struct Half {
+pub(in crate::ops) struct FilesPart {
     pub record: snapshot::Uploads,
     pub read: Read,
 }
 
 pub(in crate::ops) fn keep(
-    session: &Session<'_>,
-    cache: Option<&Cache>,
+    session: &WriteSession<'_>,
+    cache: Option<&RunCache>,
     history: &History,
     options: &Options,
     problems: &mut Vec<Problem>,
     observer: &dyn Observer,
-) -> Result<Option<Half>> {
+) -> Result<Option<FilesPart>> {
     let Some(roots) = options.uploads.as_deref() else { return Ok(None) };
     let there = super::roots_there(roots, problems, observer);
     if there.is_empty() {
         return Ok(None);
     }
     let parent = history.uploads.as_ref().map(|(_, half)| half.list);
-    let mut keeper = Keeper {
+    let mut keeper = FilesWriter {
         session,
         observer,
         cache: cache.filter(|_| !options.rescan && session.takes_over()),
@@ -74,8 +74,8 @@ pub(in crate::ops) fn keep(
         settled_before: time_of(options.now).secs.saturating_sub_unsigned(options.settle.max(super::GRAIN).as_secs()),
         old: parent.and_then(|root| readable(session, &root)).map(Iterator::peekable),
         states: cache.map(|cache| cache.files(&options.source)),
-        builder: Builder::new(session, parent),
-        links: Links::default(),
+        builder: TreeBuilder::new(session, parent),
+        links: HardLinks::default(),
         batch: Vec::new(),
         batch_bytes: 0,
         batch_names: 0,
@@ -97,7 +97,7 @@ pub(in crate::ops) fn keep(
     }
     let list = keeper.builder.finish()?;
     let roots = there.iter().map(|root| (root.name.clone(), root.path.display().to_string())).collect();
-    Ok(Some(Half { record: snapshot::Uploads { roots, list, entries, files, bytes, archive: None }, read }))
+    Ok(Some(FilesPart { record: snapshot::Uploads { roots, list, entries, files, bytes, archive: None }, read }))
 }
 
 #[derive(Default)]
@@ -108,20 +108,20 @@ struct Counts {
     read: Read,
 }
 
-struct Keeper<'a> {
-    session: &'a Session<'a>,
+struct FilesWriter<'a> {
+    session: &'a WriteSession<'a>,
     observer: &'a dyn Observer,
     /// Believed only without `--rescan`.
-    cache: Option<&'a Cache>,
+    cache: Option<&'a RunCache>,
     /// Written in any case.
-    notes: Option<&'a Cache>,
+    notes: Option<&'a RunCache>,
     source: &'a str,
     settled_before: i64,
-    old: Option<Peekable<Items<'a, Entry>>>,
+    old: Option<Peekable<TreeItems<'a, Entry>>>,
     states: Option<FileStates>,
-    builder: Builder<'a, Entry>,
+    builder: TreeBuilder<'a, Entry>,
     /// Names under which files with several names were stored, by device and inode.
-    links: Links,
+    links: HardLinks,
     batch: Vec<(Found, Plan)>,
     batch_bytes: u64,
     batch_names: usize,
@@ -139,7 +139,7 @@ enum Plan {
     Link,
 }
 
-impl<'a> Keeper<'a> {
+impl<'a> FilesWriter<'a> {
     fn add(&mut self, found: Found) -> Result<()> {
         if found.path.len() > LONGEST_PATH {
             let path: String = found.source.to_string_lossy().chars().take(200).chain(['…']).collect();
@@ -224,8 +224,8 @@ impl<'a> Keeper<'a> {
         let mut order: Vec<usize> = (0..batch.len()).filter(|at| matches!(batch[*at].1, Plan::Read(..))).collect();
         order.sort_by_key(|at| Reverse(batch[*at].0.stat.size));
         let store = |at: &usize| (*at, store_file(session, &batch[*at].0, observer));
-        let done: Vec<(usize, Result<Kept>)> = order.par_iter().with_max_len(1).map(store).collect();
-        let mut read: Vec<Option<Result<Kept>>> = batch.iter().map(|_| None).collect();
+        let done: Vec<(usize, Result<StoredFile>)> = order.par_iter().with_max_len(1).map(store).collect();
+        let mut read: Vec<Option<Result<StoredFile>>> = batch.iter().map(|_| None).collect();
         done.into_iter().for_each(|(at, kept)| read[at] = Some(kept));
         for ((found, plan), kept) in batch.into_iter().zip(read) {
             match (plan, kept.transpose()?) {
@@ -260,7 +260,7 @@ impl<'a> Keeper<'a> {
         found: &Found,
         known: Option<FileState>,
         proved: Option<Content>,
-        kept: Kept,
+        kept: StoredFile,
     ) -> Result<()> {
         if let Some(problem) = kept.outcome.problem(found) {
             self.problems.push(problem);
@@ -307,12 +307,12 @@ impl<'a> Keeper<'a> {
 }
 
 /// Opens the parent's list. One that cannot be read means that the store is damaged: this run heals what it can.
-fn readable<'s>(session: &Session<'s>, root: &ChunkId) -> Option<Items<'s, Entry>> {
-    Items::new(session.store(), root).map_err(|error| distrust(session, &error)).ok()
+fn readable<'s>(session: &WriteSession<'s>, root: &ChunkId) -> Option<TreeItems<'s, Entry>> {
+    TreeItems::new(session.store(), root).map_err(|error| distrust(session, &error)).ok()
 }
 
 /// What a key that only writes cannot read is no damage.
-fn distrust(session: &Session<'_>, error: &Error) {
+fn distrust(session: &WriteSession<'_>, error: &Error) {
     if !matches!(error, Error::WriteOnly { .. }) {
         session.doubt();
     }
@@ -337,7 +337,7 @@ fn entry(found: &Found, stat: &Stat, kind: Kind) -> Entry {
     Entry { path: found.path.clone(), kind, mode: stat.mode, uid: stat.uid, gid: stat.gid, mtime: Time { secs, nanos } }
 }
 
-struct Kept {
+struct StoredFile {
     outcome: ReadOutcome,
     content: Content,
     has_holes: bool,
@@ -349,7 +349,7 @@ thread_local! {
 }
 
 /// Reads a file and stores its chunks; a long list of pieces becomes a tree of its own.
-fn store_file(session: &Session<'_>, found: &Found, observer: &dyn Observer) -> Result<Kept> {
+fn store_file(session: &WriteSession<'_>, found: &Found, observer: &dyn Observer) -> Result<StoredFile> {
     let mut pieces = Pieces::new(session, observer);
     let ahead = if found.stat.size >= SHARED_FROM { SHARED_BYTES } else { 0 };
     let mut scratch = SCRATCH.take();
@@ -383,15 +383,15 @@ fn store_file(session: &Session<'_>, found: &Found, observer: &dyn Observer) -> 
         Some(tree) => Content::Tree(tree.finish()?),
         None => Content::Inline(pieces.list),
     };
-    Ok(Kept { outcome, content, has_holes: pieces.has_holes })
+    Ok(StoredFile { outcome, content, has_holes: pieces.has_holes })
 }
 
 /// The pieces of one file so far.
 struct Pieces<'a> {
-    session: &'a Session<'a>,
+    session: &'a WriteSession<'a>,
     observer: &'a dyn Observer,
     list: Vec<Piece>,
-    tree: Option<Builder<'a, Piece>>,
+    tree: Option<TreeBuilder<'a, Piece>>,
     has_holes: bool,
     /// Chunks of a long file that several threads will store at once.
     waiting: Vec<Vec<u8>>,
@@ -399,7 +399,7 @@ struct Pieces<'a> {
 }
 
 impl<'a> Pieces<'a> {
-    fn new(session: &'a Session<'a>, observer: &'a dyn Observer) -> Self {
+    fn new(session: &'a WriteSession<'a>, observer: &'a dyn Observer) -> Self {
         Self { session, observer, list: Vec::new(), tree: None, has_holes: false, waiting: Vec::new(), bytes: 0 }
     }
 
@@ -423,7 +423,7 @@ impl<'a> Pieces<'a> {
                 Ok(())
             }
             None => {
-                let tree = self.tree.insert(Builder::new(self.session, None));
+                let tree = self.tree.insert(TreeBuilder::new(self.session, None));
                 self.list.drain(..).chain([piece]).try_for_each(|piece| tree.push(piece))
             }
         }

@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use super::image_buffer::Kept;
+use super::image_buffer::ChangedExtents;
 use super::{History, Options, time_of};
 use crate::format::entry::{Content, Piece};
 use crate::format::snapshot::{self, Snapshot};
 use crate::store::Store;
-use crate::store::run_cache::Cache;
-use crate::store::tree::Items;
+use crate::store::run_cache::RunCache;
+use crate::store::tree::TreeItems;
 
 /// What is said of a file or database whose contents differ though its state is the recorded one.
 pub(super) const UNSEEN: &str = "has other contents than before, though its size, inode and times are the same: the disk, or something \
@@ -30,7 +30,7 @@ const DATABASE: &str = "database";
 const UPLOADS: &str = "uploads";
 
 /// Says whether this run must read everything. Without a cache everything is read anyway, and what was never backed up has no proof yet.
-pub(super) fn due(cache: Option<&Cache>, history: &History, options: &Options) -> Option<FullScan> {
+pub(super) fn due(cache: Option<&RunCache>, history: &History, options: &Options) -> Option<FullScan> {
     if options.rescan {
         return Some(FullScan::Asked);
     }
@@ -53,27 +53,27 @@ pub(super) fn reads_store(store: &Store, full_scan: Option<FullScan>) -> bool {
 
 /// Says whether this run compares the index with the packs that are there. On a remote storage that takes a request for each thousand packs,
 /// so it is done with a full scan, and where an index file that the run before saw is gone.
-pub(super) fn looks_at_packs(store: &Store, cache: Option<&Cache>, full_scan: Option<FullScan>) -> bool {
+pub(super) fn looks_at_packs(store: &Store, cache: Option<&RunCache>, full_scan: Option<FullScan>) -> bool {
     let there = store.indexes();
     let all_there = |seen: Vec<String>| seen.iter().all(|name| there.iter().any(|file| file.name() == name));
-    !store.storage().is_remote() || full_scan.is_some() || !cache.and_then(Cache::indexes).is_some_and(all_there)
+    !store.storage().is_remote() || full_scan.is_some() || !cache.and_then(RunCache::indexes).is_some_and(all_there)
 }
 
 /// Notes which index files there are.
-pub(super) fn note_indexes(store: &Store, cache: &Cache) -> rusqlite::Result<()> {
+pub(super) fn note_indexes(store: &Store, cache: &RunCache) -> rusqlite::Result<()> {
     let names: Vec<String> = store.indexes().iter().map(|file| file.name().to_string()).collect();
     if store.storage().is_remote() { cache.put_indexes(&names) } else { Ok(()) }
 }
 
 /// Says whether this run must store again what the store has lost: no run has yet, for a half that this one is asked for.
-pub(super) fn heals(cache: Option<&Cache>, options: &Options, lost: &[u8; 32]) -> bool {
+pub(super) fn heals(cache: Option<&RunCache>, options: &Options, lost: &[u8; 32]) -> bool {
     let halves = [(DATABASE, options.database.is_some()), (UPLOADS, options.uploads.is_some())];
     let healed = |half| cache.is_some_and(|cache| cache.is_healed(&options.source, half, lost));
     halves.into_iter().any(|(half, asked)| asked && !healed(half))
 }
 
 /// Notes that what was lost is stored again, as far as it was in these halves of the source.
-pub(super) fn note_healed(cache: &Cache, snapshot: &Snapshot, lost: impl Iterator<Item = [u8; 32]>) {
+pub(super) fn note_healed(cache: &RunCache, snapshot: &Snapshot, lost: impl Iterator<Item = [u8; 32]>) {
     let halves = [(DATABASE, snapshot.database.is_some()), (UPLOADS, snapshot.uploads.is_some())];
     for id in lost {
         for (half, _) in halves.into_iter().filter(|(_, there)| *there) {
@@ -84,7 +84,7 @@ pub(super) fn note_healed(cache: &Cache, snapshot: &Snapshot, lost: impl Iterato
 
 /// Notes which halves were read whole, whatever the reason.
 pub(super) fn note(
-    cache: Option<&Cache>,
+    cache: Option<&RunCache>,
     options: &Options,
     snapshot: &Snapshot,
     database_read: bool,
@@ -106,7 +106,7 @@ pub(super) fn content_differs(store: &Store, stored: &Content, read: &Content, r
     let is_hole = |piece: &Piece| matches!(piece, Piece::Hole { .. });
     let has_holes = || match stored {
         Content::Inline(pieces) => pieces.iter().any(is_hole),
-        Content::Tree(root) => Items::<Piece>::new(store, root)
+        Content::Tree(root) => TreeItems::<Piece>::new(store, root)
             .is_ok_and(|mut pieces| pieces.any(|piece| piece.is_ok_and(|p| is_hole(&p)))),
     };
     stored != read && !read_has_holes && !has_holes()
@@ -116,12 +116,12 @@ pub(super) fn content_differs(store: &Store, stored: &Content, read: &Content, r
 const LOCK_BYTE: u64 = 1 << 30;
 
 /// Says whether an image, all of which was kept, differs from the parent's. Bytes that depend on how an image was read do not count.
-pub(super) fn image_differs(store: &Store, parent: &snapshot::Database, kept: &Kept) -> bool {
+pub(super) fn image_differs(store: &Store, parent: &snapshot::Database, kept: &ChangedExtents) -> bool {
     if kept.sha256 == parent.sha256 {
         return false;
     }
     let extent_bytes = u64::from(store.config().chunking.extent_bytes);
-    let Ok(mut old) = Items::<Piece>::new(store, &parent.root) else { return true };
+    let Ok(mut old) = TreeItems::<Piece>::new(store, &parent.root) else { return true };
     kept.len != parent.size_bytes
         || (0..kept.len.div_ceil(extent_bytes)).any(|n| {
             let at = n * extent_bytes;

@@ -12,13 +12,13 @@ use crate::backend::local::temporary_file;
 use crate::error::{Error, Result};
 use crate::format::entry::Piece;
 use crate::format::snapshot;
-use crate::fs::space::Room;
+use crate::fs::space::SpaceGuard;
 use crate::id::ChunkId;
 use crate::progress::Observer;
 use crate::set::sha256::Sha256Thread;
 use crate::source::database::ImageSink;
 use crate::store::Store;
-use crate::store::tree::Items;
+use crate::store::tree::TreeItems;
 
 /// Changed extents up to so many bytes stay in memory.
 pub(super) const IN_MEMORY: usize = 8 << 20;
@@ -26,16 +26,16 @@ pub(super) const IN_MEMORY: usize = 8 << 20;
 const AHEAD: usize = 64 << 10;
 
 /// The extents of an image that differ from the parent's, and which ones they are.
-pub(super) struct Kept {
+pub(super) struct ChangedExtents {
     /// Length of the whole image in bytes.
     pub len: u64,
     /// SHA-256 of the whole image, lower-case hex.
     pub sha256: String,
-    spool: Spool,
+    spool: SpillBuffer,
     marks: Vec<u64>,
 }
 
-impl Kept {
+impl ChangedExtents {
     /// Says whether the extent is not what the parent has in its place.
     pub fn is_kept(&self, ordinal: u64) -> bool {
         self.marks.get((ordinal / 64) as usize).is_some_and(|word| word >> (ordinal % 64) & 1 == 1)
@@ -51,10 +51,10 @@ impl Kept {
         self.spool.file.filter(|_| self.spool.len == self.len)
     }
 
-    /// As [`Kept::into_image`], also where it fitted into memory: for who cannot read it in the store.
-    pub fn into_file(mut self, scratch: &Path, room: &Room) -> Result<Option<NamedTempFile>> {
+    /// As [`ChangedExtents::into_image`], also where it fitted into memory: for who cannot read it in the store.
+    pub fn into_file(mut self, scratch: &Path, room: &SpaceGuard) -> Result<Option<NamedTempFile>> {
         if self.spool.file.is_none() && self.spool.len == self.len {
-            room.spend(self.len)?;
+            room.charge(self.len)?;
             let mut file = temporary_file(scratch)?;
             file.write_all(&self.spool.memory).map_err(Error::io("write an image below", scratch))?;
             self.spool.file = Some(file);
@@ -64,28 +64,28 @@ impl Kept {
 }
 
 /// Takes an image in, from its first byte to its last.
-pub(super) struct Intake<'a> {
+pub(super) struct ImageBuffer<'a> {
     store: &'a Store,
     parent: Option<&'a snapshot::Database>,
     scratch: &'a Path,
-    room: &'a Room,
+    room: &'a SpaceGuard,
     observer: &'a dyn Observer,
-    old: Old<'a>,
+    old: ParentExtents<'a>,
     extent_bytes: usize,
     extent: Vec<u8>,
     count: u64,
     marks: Vec<u64>,
-    spool: Spool,
+    spool: SpillBuffer,
     len: u64,
     sha: Sha256Thread,
 }
 
-impl<'a> Intake<'a> {
+impl<'a> ImageBuffer<'a> {
     pub fn new(
         store: &'a Store,
         parent: Option<&'a snapshot::Database>,
         scratch: &'a Path,
-        room: &'a Room,
+        room: &'a SpaceGuard,
         observer: &'a dyn Observer,
     ) -> Self {
         let extent_bytes = store.config().chunking.extent_bytes as usize;
@@ -95,12 +95,12 @@ impl<'a> Intake<'a> {
             scratch,
             room,
             observer,
-            old: Old::new(store, parent),
+            old: ParentExtents::new(store, parent),
             extent_bytes,
             extent: Vec::with_capacity(extent_bytes),
             count: 0,
             marks: Vec::new(),
-            spool: Spool::default(),
+            spool: SpillBuffer::default(),
             len: 0,
             sha: Sha256Thread::start(),
         }
@@ -121,16 +121,16 @@ impl<'a> Intake<'a> {
     }
 
     /// Ends the image.
-    pub fn finish(mut self) -> Result<Kept> {
+    pub fn finish(mut self) -> Result<ChangedExtents> {
         if !self.extent.is_empty() {
             let last = std::mem::take(&mut self.extent);
             self.close_extent(&last)?;
         }
-        Ok(Kept { len: self.len, sha256: self.sha.finish()?, spool: self.spool, marks: self.marks })
+        Ok(ChangedExtents { len: self.len, sha256: self.sha.finish()?, spool: self.spool, marks: self.marks })
     }
 }
 
-impl ImageSink for Intake<'_> {
+impl ImageSink for ImageBuffer<'_> {
     fn bytes(&mut self, mut piece: &[u8]) -> Result<()> {
         self.observer.advance(piece.len() as u64, 0);
         self.len += piece.len() as u64;
@@ -161,15 +161,15 @@ impl ImageSink for Intake<'_> {
 }
 
 /// The parent's extents in order. Trouble with them only costs space: what cannot be compared is kept.
-pub(super) struct Old<'a> {
+pub(super) struct ParentExtents<'a> {
     ahead: VecDeque<ChunkId>,
-    rest: Option<Items<'a, Piece>>,
+    rest: Option<TreeItems<'a, Piece>>,
 }
 
-impl<'a> Old<'a> {
+impl<'a> ParentExtents<'a> {
     pub fn new(store: &'a Store, parent: Option<&snapshot::Database>) -> Self {
         let mut old =
-            Self { ahead: VecDeque::new(), rest: parent.and_then(|parent| Items::new(store, &parent.root).ok()) };
+            Self { ahead: VecDeque::new(), rest: parent.and_then(|parent| TreeItems::new(store, &parent.root).ok()) };
         while old.ahead.len() < AHEAD
             && let Some(id) = old.read()
         {
@@ -195,14 +195,14 @@ impl<'a> Old<'a> {
 
 /// Bytes in memory as long as they are few, then in a file.
 #[derive(Default)]
-struct Spool {
+struct SpillBuffer {
     memory: Vec<u8>,
     file: Option<NamedTempFile>,
     len: u64,
 }
 
-impl Spool {
-    fn write(&mut self, bytes: &[u8], scratch: &Path, room: &Room) -> Result<()> {
+impl SpillBuffer {
+    fn write(&mut self, bytes: &[u8], scratch: &Path, room: &SpaceGuard) -> Result<()> {
         self.len += bytes.len() as u64;
         if self.file.is_none() && self.memory.len() + bytes.len() <= IN_MEMORY {
             self.memory.extend_from_slice(bytes);
@@ -213,12 +213,12 @@ impl Spool {
             none => {
                 let file = none.insert(temporary_file(scratch)?);
                 let before = std::mem::take(&mut self.memory);
-                room.spend(before.len() as u64)?;
+                room.charge(before.len() as u64)?;
                 file.as_file_mut().write_all(&before).map_err(Error::io("write a copy of the database in", scratch))?;
                 file
             }
         };
-        room.spend(bytes.len() as u64)?;
+        room.charge(bytes.len() as u64)?;
         file.as_file_mut().write_all(bytes).map_err(Error::io("write a copy of the database in", scratch))
     }
 

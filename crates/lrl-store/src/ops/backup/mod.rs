@@ -27,13 +27,13 @@ pub use crate::ops::sets::{Kept, Removed, Sets};
 use crate::ops::status::is_future;
 use crate::progress::{Observer, Phase, Problem};
 use crate::set::layout::Names;
-use crate::set::retention::Halves;
+use crate::set::retention::Parts;
 use crate::source::files::exclude::Excludes;
 use crate::source::files::walk::Root;
 use crate::store::repair::quarantine::repair_name;
-use crate::store::run_cache::Cache;
-use crate::store::write::Session;
-use crate::store::{SnapshotName, Store, Survey, is_source_name, pack_name};
+use crate::store::run_cache::RunCache;
+use crate::store::write::WriteSession;
+use crate::store::{MissingPacks, SnapshotName, Store, is_source_name, pack_name};
 pub use dry_run::{Amount, DatabasePlan, Plan, UploadsPlan, plan};
 pub use files::Read as UploadsRead;
 pub use full_scan::FullScan;
@@ -162,9 +162,9 @@ pub fn backup(store: &Store, options: &Options, observer: &dyn Observer) -> Resu
     storage.reclaim()?;
     let out = options.out.as_deref().filter(|out| *out != options.scratch);
     [Some(options.scratch.as_path()), out].into_iter().flatten().try_for_each(|dir| local::reclaim(dir).map(drop))?;
-    let cache = storage.cache_dir().and_then(|dir| Cache::open(&dir));
-    let cache = cache.filter(|cache| cache.begin(storage.room().bytes()).is_ok());
-    let session = Session::new(store);
+    let cache = storage.cache_dir().and_then(|dir| RunCache::open(&dir));
+    let cache = cache.filter(|cache| cache.begin(storage.space().bytes()).is_ok());
+    let session = WriteSession::new(store);
     let done = run(&session, cache.as_ref(), options, observer);
     if done.as_ref().is_err_and(Error::is_full) {
         session.take_back();
@@ -173,15 +173,20 @@ pub fn backup(store: &Store, options: &Options, observer: &dyn Observer) -> Resu
 }
 
 /// Backs up, all locks being held.
-fn run(session: &Session<'_>, cache: Option<&Cache>, options: &Options, observer: &dyn Observer) -> Result<Report> {
+fn run(
+    session: &WriteSession<'_>,
+    cache: Option<&RunCache>,
+    options: &Options,
+    observer: &dyn Observer,
+) -> Result<Report> {
     let store = session.store();
     let storage = store.storage();
     if storage.is_remote() {
         store.reload_candidates()?;
     }
     let history = History::read(store, &options.source)?;
-    if history.leans(session)? {
-        session.be_wary();
+    if history.depends_on_pending_deletion(session)? {
+        session.check_each_chunk();
     }
     let timestamp = history.free_timestamp(store, options)?;
     // Beside the store, as in a plain directory, the cache would be set back with it.
@@ -190,9 +195,9 @@ fn run(session: &Session<'_>, cache: Option<&Cache>, options: &Options, observer
     let vanished = known.filter(|known| !history.has(*known));
     let mut notes = Vec::new();
     let full_scan = full_scan::due(cache, &history, options);
-    let Losses { lost, repairs } = match full_scan::looks_at_packs(store, cache, full_scan) {
+    let KnownLosses { lost, repairs } = match full_scan::looks_at_packs(store, cache, full_scan) {
         true => survey(store, &mut notes, observer)?,
-        false => Losses::default(),
+        false => KnownLosses::default(),
     };
     let distrust = distrust(store, cache, options)?;
     let healing: Vec<RepairId> =
@@ -208,7 +213,7 @@ fn run(session: &Session<'_>, cache: Option<&Cache>, options: &Options, observer
     }
     let make = || make(session, cache, &history, &timestamp, &lost, options, observer);
     // What was removed for the first try's room stays removed.
-    let again = |before: Made| -> Result<Made> {
+    let again = |before: Attempt| -> Result<Attempt> {
         let mut made = make()?;
         made.removed.splice(..0, before.removed);
         Ok(made)
@@ -224,22 +229,22 @@ fn run(session: &Session<'_>, cache: Option<&Cache>, options: &Options, observer
             break;
         }
         store.look_again()?;
-        if session.snapshot_leans(&made.snapshot)? {
+        if session.snapshot_depends_on_pending_deletion(&made.snapshot)? {
             // It took so long that a prune has written down, or deleted, some of what it found in the store.
-            session.be_wary();
+            session.check_each_chunk();
             made = again(made)?;
         }
     }
-    let Made { snapshot, staged, removed, database_read, uploads_read, mut problems } = made;
+    let Attempt { snapshot, staged, removed, database_read, uploads_read, mut problems } = made;
     problems.append(&mut notes);
     for id in &healing {
-        let path = storage.describe_object(&repair_name(id));
+        let path = storage.object_location(&repair_name(id));
         let reason =
             "says what a repair found lost: this run reads everything, and stores again what the source still has";
         report(&mut problems, observer, path.as_ref(), reason, false);
     }
     for pack in &lost {
-        let path = storage.describe_object(&pack_name(pack));
+        let path = storage.object_location(&pack_name(pack));
         let reason = "is missing or cut short: this snapshot does without it, earlier ones may have lost files; `lrl check` tells";
         report(&mut problems, observer, path.as_ref(), reason, false);
     }
@@ -256,7 +261,7 @@ fn run(session: &Session<'_>, cache: Option<&Cache>, options: &Options, observer
     let published = staged.map(|staged| write_set::publish(staged?, &name, &snapshot, cache));
     let written = published.as_ref().is_some_and(Result::is_ok);
     let looked = options.out.as_deref().filter(|_| written).map(|out| {
-        let retire = crate::ops::sets::Retire::new(store, options, out, cache, &lost, observer);
+        let retire = crate::ops::sets::RemovePolicy::new(store, options, out, cache, &lost, observer);
         retire.after(&name, &snapshot, removed, &mut problems)
     });
     let interrupted = matches!(looked, Some(Err(Error::Interrupted)));
@@ -296,7 +301,7 @@ fn run(session: &Session<'_>, cache: Option<&Cache>, options: &Options, observer
 const LATE_TRIES: u32 = 3;
 
 /// What is ready to be published.
-struct Made {
+struct Attempt {
     snapshot: Snapshot,
     staged: Option<Result<write_set::StagedSet>>,
     /// Older sets that went so that this one fits.
@@ -308,14 +313,14 @@ struct Made {
 
 /// Stores both halves durably and stages the set.
 fn make(
-    session: &Session<'_>,
-    cache: Option<&Cache>,
+    session: &WriteSession<'_>,
+    cache: Option<&RunCache>,
     history: &History,
     timestamp: &str,
     lost: &[PackId],
     options: &Options,
     observer: &dyn Observer,
-) -> Result<Made> {
+) -> Result<Attempt> {
     let mut problems = Vec::new();
     let size = options.database.as_ref().and_then(|path| path.metadata().ok()).map(|meta| meta.len());
     observer.phase(Phase::Database, size);
@@ -365,8 +370,8 @@ fn make(
     if let (Some(out), Some(Err(error))) = (options.out.as_deref(), &staged)
         && error.is_full()
     {
-        let retire = crate::ops::sets::Retire::new(session.store(), options, out, cache, lost, observer);
-        let halves = Halves { database: database_is_there, uploads: uploads.is_some() };
+        let retire = crate::ops::sets::RemovePolicy::new(session.store(), options, out, cache, lost, observer);
+        let halves = Parts { database: database_is_there, uploads: uploads.is_some() };
         removed = retire.make_room(halves, &mut problems)?;
         if !removed.is_empty() {
             staged = Some(stage(out));
@@ -376,12 +381,12 @@ fn make(
         problems.append(&mut staged.notes);
     }
     let uploads_read = uploads.map(|half| half.read).unwrap_or_default();
-    Ok(Made { snapshot, staged, removed, database_read, uploads_read, problems })
+    Ok(Attempt { snapshot, staged, removed, database_read, uploads_read, problems })
 }
 
 /// What a run knows of the store's losses before it relies on it.
 #[derive(Default)]
-pub(super) struct Losses {
+pub(super) struct KnownLosses {
     /// Packs that the index names and that cannot be whole.
     pub lost: Vec<PackId>,
     /// Records of repairs that found something lost.
@@ -389,23 +394,23 @@ pub(super) struct Losses {
 }
 
 /// Looks for packs that are lost; writes an index again that is.
-pub(super) fn survey(store: &Store, problems: &mut Vec<Problem>, observer: &dyn Observer) -> Result<Losses> {
-    let Survey { lost, unlisted, repairs } = store.survey()?;
+pub(super) fn survey(store: &Store, problems: &mut Vec<Problem>, observer: &dyn Observer) -> Result<KnownLosses> {
+    let MissingPacks { lost, unlisted, repairs } = store.find_missing()?;
     let listed_again = store.list_again(unlisted, observer)?;
     if listed_again > 0 {
-        let path = store.storage().describe_object("index");
+        let path = store.storage().object_location("index");
         let reason =
             format!("did not list {listed_again} packs that snapshots name: an index was lost, and is written again");
         report(problems, observer, path.as_ref(), &reason, false);
     }
-    Ok(Losses { lost, repairs })
+    Ok(KnownLosses { lost, repairs })
 }
 
 /// What a snapshot says where the database was asked for and is not there.
 pub const DATABASE_NOT_FOUND: &str = "Database not found";
 
 /// Returns the failed drill or check that no backup of this machine has answered yet by reading everything.
-fn distrust(store: &Store, cache: Option<&Cache>, options: &Options) -> Result<Option<(Distrust, [u8; 32])>> {
+fn distrust(store: &Store, cache: Option<&RunCache>, options: &Options) -> Result<Option<(Distrust, [u8; 32])>> {
     if !store.can_read() {
         return Ok(None);
     }
@@ -499,7 +504,7 @@ impl History {
         let mut names = store.newest_snapshot_names(source)?;
         let next_sequence = store.highest_sequence(source, &names)?.checked_add(1);
         let next_sequence = next_sequence
-            .ok_or_else(|| Error::corrupt(store.storage().describe(), "holds a snapshot of the last number"))?;
+            .ok_or_else(|| Error::corrupt(store.storage().location(), "holds a snapshot of the last number"))?;
         // Of a long history the newest: what this machine saw last is among them.
         let newest = names.iter().skip(names.len().saturating_sub(MOST_LISTED));
         let listed = newest.map(|name| (name.sequence, name.id)).collect();
@@ -548,7 +553,7 @@ impl History {
             if gives(self.database.is_some(), snapshot.database.is_some())
                 || gives(self.uploads.is_some(), snapshot.uploads.is_some())
             {
-                self.is_unsure |= !store.candidates()?.are_avoided_by(&snapshot);
+                self.is_unsure |= !store.pending_deletions()?.are_avoided_by(&snapshot);
             }
             self.baseline.look(name, &snapshot);
             self.newest_stamp.get_or_insert(snapshot.timestamp);
@@ -562,9 +567,10 @@ impl History {
     }
 
     /// Says whether what could be taken over from here leans on what is to be deleted.
-    pub fn leans(&self, session: &Session<'_>) -> Result<bool> {
+    pub fn depends_on_pending_deletion(&self, session: &WriteSession<'_>) -> Result<bool> {
         let database = self.database.as_ref().map(|(_, half)| &half.root);
-        Ok(self.is_unsure && session.leans(database, self.uploads.as_ref().map(|(_, half)| &half.list))?)
+        Ok(self.is_unsure
+            && session.depends_on_pending_deletion(database, self.uploads.as_ref().map(|(_, half)| &half.list))?)
     }
 
     pub fn parents(&self, database: bool, uploads: bool) -> Vec<SnapshotId> {

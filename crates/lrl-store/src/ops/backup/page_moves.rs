@@ -5,14 +5,14 @@ use std::collections::HashMap;
 
 use rayon::prelude::*;
 
-use super::image_buffer::Kept;
+use super::image_buffer::ChangedExtents;
 use crate::error::Result;
 use crate::format::entry::{Content, Piece};
 use crate::format::snapshot;
 use crate::id::ChunkId;
 use crate::progress::{Observer, checkpoint};
 use crate::store::Store;
-use crate::store::tree::Items;
+use crate::store::tree::TreeItems;
 
 /// So many of the changed extents, evenly spread, tell whether pages have moved.
 const SAMPLES: usize = 32;
@@ -24,7 +24,7 @@ const MAX_PAGES: u64 = 256 << 10;
 const BATCH: usize = 64;
 
 /// Pages of the parent by content, each with the extent that holds it.
-pub(super) struct PageMap {
+pub(super) struct PageMoves {
     extents: Vec<ChunkId>,
     pages: HashMap<u64, u32>,
     page_size: usize,
@@ -32,12 +32,12 @@ pub(super) struct PageMap {
     mask: u64,
 }
 
-impl PageMap {
+impl PageMoves {
     /// Maps the parent's pages if a sample of the new image says that they have moved.
     pub(super) fn if_moved(
         store: &Store,
         parent: &snapshot::Database,
-        kept: &Kept,
+        kept: &ChangedExtents,
         extent_bytes: u64,
         observer: &dyn Observer,
     ) -> Result<Option<Self>> {
@@ -50,7 +50,7 @@ impl PageMap {
         let mut map = Self { extents: Vec::new(), pages: HashMap::new(), page_size, mask };
         // A crafted list may name more than the image holds.
         let extents = usize::try_from(parent.size_bytes.div_ceil(extent_bytes)).unwrap_or(usize::MAX);
-        let mut pieces = Items::<Piece>::new(store, &parent.root)?.take(extents);
+        let mut pieces = TreeItems::<Piece>::new(store, &parent.root)?.take(extents);
         loop {
             checkpoint(observer)?;
             let batch: Vec<ChunkId> = pieces
@@ -101,7 +101,7 @@ impl PageMap {
 }
 
 /// Compares some of the changed extents with the parent's at the same places: where hardly any page is the same, pages have moved.
-fn looks_moved(store: &Store, parent: &snapshot::Database, kept: &Kept, extent_bytes: u64) -> bool {
+fn looks_moved(store: &Store, parent: &snapshot::Database, kept: &ChangedExtents, extent_bytes: u64) -> bool {
     let whole = kept.len.min(parent.size_bytes) / extent_bytes;
     let changed: Vec<u64> = (0..whole).filter(|n| kept.is_kept(*n)).collect();
     if changed.len() < MIN_CHANGED {

@@ -13,12 +13,12 @@ use crate::backend::LockMode;
 use crate::backend::memory::Memory;
 use crate::format::entry::{Content, Time};
 use crate::format::snapshot::Database;
-use crate::fs::space::{Reserve, Room};
+use crate::fs::space::{Reserve, SpaceGuard};
 use crate::id::ChunkId;
 use crate::progress::Silent;
 use crate::source::files::exclude::Excludes;
 use crate::source::files::walk::Root;
-use crate::store::write::Session;
+use crate::store::write::WriteSession;
 use crate::store::{Store, create};
 
 const PAGE: usize = 4096;
@@ -73,9 +73,9 @@ fn keep(store: &Store, image: &[u8], parent: Option<&Database>) -> (Database, u6
     let dir = tempfile::tempdir().unwrap();
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(image).unwrap();
-    let session = Session::new(store);
+    let session = WriteSession::new(store);
     let (root, sha256) =
-        keep_file(&session, &mut file, PAGE as u32, parent, dir.path(), &Room::unlimited(), &Silent).unwrap();
+        keep_file(&session, &mut file, PAGE as u32, parent, dir.path(), &SpaceGuard::unlimited(), &Silent).unwrap();
     session.seal().unwrap();
     assert_eq!(sha256, crate::set::hex(&Sha256::digest(image)));
     let mut back = Vec::new();

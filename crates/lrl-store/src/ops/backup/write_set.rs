@@ -7,20 +7,20 @@ use std::sync::Arc;
 use tempfile::NamedTempFile;
 
 use super::{History, Options, time_of};
-use crate::backend::local::{Synced, temporary_file};
+use crate::backend::local::{SyncedFile, temporary_file};
 use crate::error::{Error, Result};
 use crate::format::snapshot::{self, Snapshot};
-use crate::fs::space::{Room, Target};
+use crate::fs::space::{GuardedDir, SpaceGuard};
 use crate::progress::{Observer, Phase, Problem};
 use crate::set::archive::content;
 use crate::set::archive::deflate::CODER;
 use crate::set::archive::write;
 use crate::set::archive::write::{Record, Segments};
-use crate::set::flush::WriteBehind;
+use crate::set::flush::BackgroundSync;
 use crate::set::layout;
 use crate::set::layout::Names;
 use crate::set::sha256::sha256_of;
-use crate::store::run_cache::{Cache, SegmentState};
+use crate::store::run_cache::{RunCache, SegmentState};
 use crate::store::{SnapshotName, Store};
 
 /// A set that was written.
@@ -58,9 +58,9 @@ pub struct AssetsOutput {
 
 /// A file that has its bytes, but not yet its name.
 enum Ready {
-    New(Synced),
+    New(SyncedFile),
     /// A clone of an older file, of whose blocks it is known when they were compared with their digest.
-    Clone(Synced, PathBuf),
+    Clone(SyncedFile, PathBuf),
     /// The same bytes stand under another name; nobody edits an archive in place.
     LinkTo(PathBuf),
 }
@@ -70,7 +70,7 @@ pub(super) struct StagedSet {
     names: Names,
     database: Option<Ready>,
     archive: Option<(Ready, u64)>,
-    room: Arc<Room>,
+    room: Arc<SpaceGuard>,
     /// What is not in the archive, and why.
     pub notes: Vec<Problem>,
 }
@@ -79,7 +79,7 @@ pub(super) struct StagedSet {
 #[derive(Clone, Copy)]
 pub(super) struct Earlier<'a> {
     /// Knows them.
-    pub cache: Option<&'a Cache>,
+    pub cache: Option<&'a RunCache>,
     /// One that was compared with its digest since then, in seconds since 1970, is not read again; `None` reads all.
     pub since: Option<i64>,
     /// The moment of the run.
@@ -88,7 +88,7 @@ pub(super) struct Earlier<'a> {
 
 impl<'a> Earlier<'a> {
     /// Where nothing has changed, what a full scan reads is read as often; else an older file is no evidence, whatever its times say.
-    pub fn new(cache: Option<&'a Cache>, options: &Options, distrust: bool, is_unchanged: bool) -> Self {
+    pub fn new(cache: Option<&'a RunCache>, options: &Options, distrust: bool, is_unchanged: bool) -> Self {
         let now = time_of(options.now).secs;
         let every = options.rescan_every.map_or(i64::MAX, |every| i64::try_from(every.as_secs()).unwrap_or(i64::MAX));
         Self { cache, since: (is_unchanged && !distrust).then(|| now.saturating_sub(every)), now }
@@ -107,7 +107,7 @@ pub(super) fn stage(
     history: &History,
     snapshot: &mut Snapshot,
     image: Option<NamedTempFile>,
-    out: &Target<'_>,
+    out: &GuardedDir<'_>,
     observer: &dyn Observer,
 ) -> Result<StagedSet> {
     let names = Names::new(out.dir, &snapshot.timestamp);
@@ -152,21 +152,21 @@ impl Image {
         Self { half, taken, same, earlier }
     }
 
-    fn stage(self, store: &Store, out: &Target<'_>, observer: &dyn Observer) -> Result<Ready> {
-        let Target { dir: out, room } = out;
+    fn stage(self, store: &Store, out: &GuardedDir<'_>, observer: &dyn Observer) -> Result<Ready> {
+        let GuardedDir { dir: out, room } = out;
         // The copy has the same blocks: what is read of it is what the older file has.
         if let Some((path, is_verified)) = &self.same
             && let Some(copy) = reflink(path, out)?
             && (*is_verified || sha256_of(copy.path(), observer)?.0 == self.half.sha256)
         {
-            let copy = Synced::new(copy)?;
+            let copy = SyncedFile::new(copy)?;
             return Ok(if *is_verified { Ready::Clone(copy, path.clone()) } else { Ready::New(copy) });
         }
         if let Some(image) = self.taken {
-            return Synced::new(image).map(Ready::New);
+            return SyncedFile::new(image).map(Ready::New);
         }
-        room.expect(self.half.size_bytes)?;
-        let mut file = WriteBehind::create(out)?;
+        room.require(self.half.size_bytes)?;
+        let mut file = BackgroundSync::create(out)?;
         let earlier = self.same.map(|(path, _)| path).or(self.earlier).and_then(|path| File::open(path).ok());
         crate::set::sqlite_file::write(store, &self.half, earlier.as_ref(), &mut file, out, room, observer)?;
         file.finish().map(Ready::New)
@@ -180,7 +180,7 @@ fn stage_archive(
     history: &History,
     uploads: &mut snapshot::Uploads,
     names: &Names,
-    room: &Room,
+    room: &SpaceGuard,
     observer: &dyn Observer,
 ) -> Result<((Ready, u64), Vec<Problem>)> {
     let out = names.assets.parent().unwrap_or(Path::new("."));
@@ -192,14 +192,14 @@ fn stage_archive(
         && let Some(path) = sound_output(earlier, &archive.sha256, out, &mut rotten, observer)?
     {
         let ready = match reflink(&path, out)? {
-            Some(copy) => Ready::Clone(Synced::new(copy)?, path),
+            Some(copy) => Ready::Clone(SyncedFile::new(copy)?, path),
             None => Ready::LinkTo(path),
         };
         let size = archive.size_bytes;
         uploads.archive = Some(archive);
         return Ok(((ready, size), rotten));
     }
-    room.expect(history.uploads.as_ref().map_or(0, |(_, before)| likely_bytes(before, uploads)))?;
+    room.require(history.uploads.as_ref().map_or(0, |(_, before)| likely_bytes(before, uploads)))?;
     let (file, written) = write_archive(store, earlier.cache, uploads, &names.assets, room, observer)?;
     uploads.archive =
         Some(snapshot::Archive { coder: CODER.into(), size_bytes: written.size_bytes, sha256: written.sha256 });
@@ -261,14 +261,16 @@ fn reflink(path: &Path, out: &Path) -> Result<Option<NamedTempFile>> {
 
 fn write_archive(
     store: &Store,
-    cache: Option<&Cache>,
+    cache: Option<&RunCache>,
     uploads: &snapshot::Uploads,
     name: &Path,
-    room: &Room,
+    room: &SpaceGuard,
     observer: &dyn Observer,
-) -> Result<(Synced, write::Written)> {
-    let earlier =
-        cache.and_then(Cache::archive).filter(|(_, coder)| coder == CODER).and_then(|(path, _)| File::open(path).ok());
+) -> Result<(SyncedFile, write::Written)> {
+    let earlier = cache
+        .and_then(RunCache::archive)
+        .filter(|(_, coder)| coder == CODER)
+        .and_then(|(path, _)| File::open(path).ok());
     let notes = cache.filter(|cache| cache.start_archive().is_ok());
     let mut segments = CachedSegments { cache, earlier: earlier.map(Arc::new), notes };
     let made = content::write_archive(store, uploads, &mut segments, name, room, observer)?;
@@ -280,9 +282,9 @@ fn write_archive(
 
 /// Segments of the archive before, as the cache knows them. The new archive's are noted once it is whole.
 struct CachedSegments<'a> {
-    cache: Option<&'a Cache>,
+    cache: Option<&'a RunCache>,
     earlier: Option<Arc<File>>,
-    notes: Option<&'a Cache>,
+    notes: Option<&'a RunCache>,
 }
 
 impl Segments for CachedSegments<'_> {
@@ -312,7 +314,7 @@ pub(super) fn publish(
     staged: StagedSet,
     name: &SnapshotName,
     snapshot: &Snapshot,
-    cache: Option<&Cache>,
+    cache: Option<&RunCache>,
 ) -> Result<SetOutput> {
     let mut placed = Vec::new();
     let done = place_all(staged, name, snapshot, cache, &mut placed);
@@ -328,7 +330,7 @@ fn place_all(
     staged: StagedSet,
     name: &SnapshotName,
     snapshot: &Snapshot,
-    cache: Option<&Cache>,
+    cache: Option<&RunCache>,
     placed: &mut Vec<PathBuf>,
 ) -> Result<SetOutput> {
     let StagedSet { names, database, archive, room, notes: _ } = staged;
@@ -355,7 +357,7 @@ fn place_all(
     Ok(output)
 }
 
-fn place(ready: Ready, path: &Path, room: &Room) -> Result<()> {
+fn place(ready: Ready, path: &Path, room: &SpaceGuard) -> Result<()> {
     match ready {
         Ready::New(file) | Ready::Clone(file, _) => file.persist_new(path),
         Ready::LinkTo(old) => match fs::hard_link(&old, path) {
@@ -363,9 +365,9 @@ fn place(ready: Ready, path: &Path, room: &Room) -> Result<()> {
             Err(_) => {
                 let mut copy = temporary_file(path.parent().unwrap_or(Path::new(".")))?;
                 let mut source = File::open(&old).map_err(Error::io("open", &old))?;
-                room.spend(source.metadata().map_err(Error::io("look at", &old))?.len())?;
+                room.charge(source.metadata().map_err(Error::io("look at", &old))?.len())?;
                 std::io::copy(&mut source, copy.as_file_mut()).map_err(Error::io("copy", &old))?;
-                Synced::new(copy)?.persist_new(path)
+                SyncedFile::new(copy)?.persist_new(path)
             }
         },
     }
@@ -388,7 +390,7 @@ impl Origin {
     }
 }
 
-fn note(cache: Option<&Cache>, path: &Path, sha256: &str, origin: &Origin) {
+fn note(cache: Option<&RunCache>, path: &Path, sha256: &str, origin: &Origin) {
     let Some(cache) = cache else { return };
     let _ = cache.put_output(path, sha256);
     let _ = match origin {

@@ -21,7 +21,7 @@ pub(crate) fn foreign(store: &Store, findings: &mut Findings) -> Result<Vec<Stri
         storage.list(prefix, &mut |name, _| {
             if !is_ours(name) {
                 let text = format!("is not a name that lrl gives to {what}: not looked at");
-                findings.note(&storage.describe_object(name), text);
+                findings.note(&storage.object_location(name), text);
                 foreign.push(name.to_string());
             }
             Ok(())
@@ -52,7 +52,7 @@ pub(crate) fn records(
         // Removed since the listing.
         Err(Error::Missing { .. }) => Ok(()),
         Err(error) => {
-            findings.wrong(&storage.describe_object(&object), format!("{error}; no snapshot needs it"));
+            findings.wrong(&storage.object_location(&object), format!("{error}; no snapshot needs it"));
             damaged.extend(matches!(error, Error::Corrupt { .. }).then_some(object));
             Ok(())
         }
@@ -70,7 +70,7 @@ pub(crate) fn records(
     }
     for id in store.repairs()? {
         let name = repair_name(&id);
-        let object = storage.describe_object(&name);
+        let object = storage.object_location(&name);
         let is_named = |bytes: Vec<u8>| match store.ids().repair(&bytes) == id {
             true => Ok(()),
             false => Err(Error::corrupt(object, "its bytes do not match its name")),

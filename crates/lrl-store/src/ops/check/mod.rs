@@ -14,7 +14,7 @@ use std::time::Duration;
 pub use findings::Finding;
 use findings::Findings;
 
-use crate::backend::{LockMode, Storage};
+use crate::backend::{Backend, LockMode};
 use crate::error::{Error, Result};
 use crate::format::check::{self, Check, Damaged, Depth};
 use crate::format::entry::Time;
@@ -23,7 +23,7 @@ use crate::format::snapshot::Snapshot;
 use crate::id::PackId;
 pub use crate::ops::repair::{Moved, Repaired, Saved, repair, repair_from};
 use crate::progress::{Observer, Phase, checkpoint};
-use crate::store::repair::lost_chunks::Wanted;
+use crate::store::repair::lost_chunks::LostChunks;
 use crate::store::repair::quarantine::Quarantine;
 use crate::store::{SnapshotName, Store};
 pub use sets::sets;
@@ -126,7 +126,7 @@ pub(crate) struct Found {
 const CACHED_BLOCKS: usize = 2048;
 
 /// Checks the store in `storage`.
-pub fn check(storage: Arc<dyn Storage>, options: &Options, observer: &dyn Observer) -> Result<Report> {
+pub fn check(storage: Arc<dyn Backend>, options: &Options, observer: &dyn Observer) -> Result<Report> {
     let (store, config_error) = Store::examine(storage, LockMode::Shared, options.lock_wait, observer)?;
     let mut report = look(&store, config_error.as_ref(), options, None, observer)?.report;
     add_check_record(&store, options, &mut report)?;
@@ -168,19 +168,19 @@ pub(crate) fn look(
     store: &Store,
     config_error: Option<&Error>,
     options: &Options,
-    wanted: Option<&Wanted>,
+    wanted: Option<&LostChunks>,
     observer: &dyn Observer,
 ) -> Result<Found> {
     let mut findings = Findings::default();
     let mut checked = Checked::default();
     observer.phase(Phase::Verify, None);
     if let Some(error) = config_error {
-        let name = store.storage().describe_object("config");
+        let name = store.storage().object_location("config");
         findings.wrong(&name, format!("{error}; other commands refuse the store, its data is checked all the same"));
     }
     if !store.is_locked() {
         let text = "cannot be locked: what another lrl removes meanwhile seems to be missing";
-        findings.note(&store.storage().describe(), text);
+        findings.note(&store.storage().location(), text);
     }
     // First the snapshots, then the indexes, then the packs: a run that adds to the store meanwhile writes them in the opposite order.
     let mut foreign = documents::foreign(store, &mut findings)?;
@@ -249,7 +249,7 @@ pub(crate) fn damage_of(
 pub(crate) fn lost_chunks(
     store: &Store,
     snapshots: &[(SnapshotName, Snapshot)],
-    wanted: &Wanted,
+    wanted: &LostChunks,
     observer: &dyn Observer,
 ) -> Result<()> {
     keep_blocks(store);
@@ -293,7 +293,7 @@ fn check_indexes(
     };
     for damaged in store.damaged_indexes() {
         let text = format!("{}; what it lists is found in the packs themselves", damaged.reason);
-        findings.wrong(&storage.describe_object(&damaged.name), text);
+        findings.wrong(&storage.object_location(&damaged.name), text);
     }
     keep_blocks(store);
     for file in store.indexes() {

@@ -13,8 +13,8 @@ use crate::error::{Error, Result};
 use crate::format::pack::Record;
 use crate::id::{Hasher, PackId};
 use crate::progress::{Observer, Phase, checkpoint};
-use crate::store::chunk_set::Marks;
-use crate::store::index::{Copy, Place};
+use crate::store::chunk_set::ChunkSet;
+use crate::store::index::{ChunkCopy, Location};
 use crate::store::{Store, pack_directory, pack_id, pack_name};
 
 /// The ends of so many packs are asked for before they are looked at.
@@ -26,7 +26,7 @@ pub(crate) struct Packs {
     /// Objects among them under names that no pack has.
     pub foreign: Vec<String>,
     /// Copies that cannot be read, or not as what they should be.
-    pub bad: Marks,
+    pub bad: ChunkSet,
 }
 
 #[derive(Default)]
@@ -64,14 +64,14 @@ impl Packs {
     /// Lists the packs that are there.
     pub fn list(store: &Store, findings: &mut Findings) -> Result<Self> {
         let storage = store.storage();
-        let mut packs = Self { known: HashMap::new(), foreign: Vec::new(), bad: Marks::default() };
+        let mut packs = Self { known: HashMap::new(), foreign: Vec::new(), bad: ChunkSet::default() };
         storage.list("packs", &mut |name, len| {
             match pack_id(name) {
                 Some(id) => packs.known.entry(id).or_default().len = Some(len),
                 None => {
                     packs.foreign.push(name.to_string());
                     findings
-                        .note(&storage.describe_object(name), "is not a name that lrl gives to a pack: not looked at");
+                        .note(&storage.object_location(name), "is not a name that lrl gives to a pack: not looked at");
                 }
             }
             Ok(())
@@ -134,7 +134,7 @@ impl Packs {
     pub fn read_index(&mut self, store: &Store, observer: &dyn Observer) -> Result<()> {
         store.each_chunk(&mut |copies| {
             let mut last = None;
-            for Copy { place, .. } in copies {
+            for ChunkCopy { place, .. } in copies {
                 if last.replace((place.pack, place.offset)) != Some((place.pack, place.offset)) {
                     let pack = self.known.entry(place.pack).or_default();
                     pack.index.add(place.offset, &place.record);
@@ -158,7 +158,7 @@ impl Packs {
         let mut ask = |packs| {
             for (id, len) in coming.by_ref().take(packs) {
                 for at in [0, len.saturating_sub(1)] {
-                    store.storage().will_read(&pack_name(&id), at, 1);
+                    store.storage().prefetch(&pack_name(&id), at, 1);
                 }
             }
         };
@@ -166,7 +166,7 @@ impl Packs {
         for (id, pack) in &mut self.known {
             checkpoint(observer)?;
             ask(1);
-            let object = store.storage().describe_object(&pack_name(id));
+            let object = store.storage().object_location(&pack_name(id));
             let Some(len) = pack.len else {
                 // What a later run has stored again is not lost, nor what no snapshot needs: that is the question of the snapshots' walk.
                 findings.note(&object, "is missing");
@@ -237,10 +237,10 @@ impl Packs {
         let chosen = self.chosen(options);
         observer.phase(Phase::Verify, Some(chosen.iter().map(|(_, len)| len).sum()));
         let mut coming = chosen.clone().into_iter();
-        coming.by_ref().take(1).for_each(|(id, len)| store.storage().will_read(&pack_name(&id), 0, len));
+        coming.by_ref().take(1).for_each(|(id, len)| store.storage().prefetch(&pack_name(&id), 0, len));
         for (id, len) in chosen {
-            coming.next().iter().for_each(|(id, len)| store.storage().will_read(&pack_name(id), 0, *len));
-            let object = store.storage().describe_object(&pack_name(&id));
+            coming.next().iter().for_each(|(id, len)| store.storage().prefetch(&pack_name(id), 0, *len));
+            let object = store.storage().object_location(&pack_name(&id));
             let hashed = hash_file(store, &pack_name(&id), observer);
             let whole = match &hashed {
                 Ok(found) => *found == id,
@@ -262,7 +262,7 @@ impl Packs {
             let failed = Mutex::new(Vec::new());
             records.par_iter().try_for_each(|(offset, record)| {
                 checkpoint(observer)?;
-                let place = Place { pack: id, offset: *offset, record: record.clone() };
+                let place = Location { pack: id, offset: *offset, record: record.clone() };
                 match store.read_copy(&place) {
                     Ok(_) => {}
                     Err(e) if e.is_final() => return Err(e),
@@ -275,7 +275,7 @@ impl Packs {
                 for copy in store.copies(&place.record.id)? {
                     if (copy.place.pack, copy.place.offset) == (place.pack, place.offset) {
                         self.bad.set(copy.slot);
-                        is_listed |= !copy.slot.is_salvaged();
+                        is_listed |= !copy.slot.is_pack_scan();
                     }
                 }
                 // What is dead may lean on bases that are gone; what a snapshot needs is wrong, as its walk finds.
@@ -319,7 +319,7 @@ impl Packs {
 
 /// Says whether the index lists a record of a pack's directory.
 fn is_listed(store: &Store, pack: &PackId, offset: u64, record: &Record) -> Result<bool> {
-    let here = |place: &Place| (place.pack, place.offset) == (*pack, offset) && place.record == *record;
+    let here = |place: &Location| (place.pack, place.offset) == (*pack, offset) && place.record == *record;
     Ok(store.copies(&record.id)?.iter().any(|copy| here(&copy.place)))
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Options, ReadData, Report, check};
 use crate::backend::memory::Memory;
-use crate::backend::{LockMode, Source, Storage};
+use crate::backend::{Backend, LockMode, Payload};
 use crate::format::entry::Time;
 use crate::ops::judgement::Judge;
 use crate::ops::tests::faulty;
@@ -17,20 +17,20 @@ use crate::store::{Store, create};
 const EVERYTHING: Options = Options { read_data: ReadData::All, seed: 1, lock_wait: Duration::ZERO, record: None };
 const STRUCTURE: Options = Options { read_data: ReadData::No, ..EVERYTHING };
 
-fn open(storage: &Arc<dyn Storage>) -> Store {
+fn open(storage: &Arc<dyn Backend>) -> Store {
     Store::open(Arc::clone(storage), LockMode::Shared, Duration::ZERO, &Silent).unwrap()
 }
 
-fn back_up(storage: &Arc<dyn Storage>, dir: &Path, second: u64) {
+fn back_up(storage: &Arc<dyn Backend>, dir: &Path, second: u64) {
     let options = backup::tests::options(dir, second);
     backup::backup(&open(storage), &options, &Silent).unwrap();
 }
 
 /// Three snapshots: a file of its own in each, a database that grows, a list of several nodes; and the record of a drill.
-fn store() -> Arc<dyn Storage> {
+fn store() -> Arc<dyn Backend> {
     let memory = Memory::default();
     create(&memory, [1; 32]).unwrap();
-    let storage: Arc<dyn Storage> = Arc::new(memory);
+    let storage: Arc<dyn Backend> = Arc::new(memory);
     let dir = tempfile::tempdir().unwrap();
     let db = rusqlite::Connection::open(dir.path().join("lrl.db")).unwrap();
     db.execute_batch("CREATE TABLE users(id, name)").unwrap();
@@ -62,7 +62,7 @@ fn store() -> Arc<dyn Storage> {
 }
 
 /// Reads every file of every snapshot; true if all could be.
-fn all_can_be_read(storage: &Arc<dyn Storage>) -> bool {
+fn all_can_be_read(storage: &Arc<dyn Backend>) -> bool {
     let read = |store: &Store| -> crate::error::Result<()> {
         for (_, snapshot) in snapshots::snapshots(store, None)? {
             let snapshot = snapshot?;
@@ -124,7 +124,7 @@ fn every_damage_to_every_object_is_seen_and_named() {
         for (what, damaged) in damages {
             states += 1;
             match damaged {
-                Some(bytes) => storage.write_new(&name, Source::Bytes(&bytes)).unwrap(),
+                Some(bytes) => storage.put(&name, Payload::Bytes(&bytes)).unwrap(),
                 None => storage.remove(&name).unwrap(),
             }
             let leaves_no_trace = name.starts_with("snapshots/") || name.starts_with("drills/");
@@ -146,7 +146,7 @@ fn every_damage_to_every_object_is_seen_and_named() {
             let structure = check(Arc::clone(&storage), &STRUCTURE, &Silent).unwrap();
             assert!(readable || structure.wrong || name.starts_with("packs/"), "{name} {what}: clean but unrestorable");
         }
-        storage.write_new(&name, Source::Bytes(&sound)).unwrap();
+        storage.put(&name, Payload::Bytes(&sound)).unwrap();
     }
     assert!(states > 400, "{states}");
     assert!(!check(storage, &EVERYTHING, &Silent).unwrap().wrong);
@@ -176,7 +176,7 @@ fn leftovers_of_a_dead_run_are_notes() {
     let names = |store: &Store| store.indexes().iter().map(|file| file.name().to_string()).collect::<Vec<_>>();
     let session_store = open(&storage);
     let before = names(&session_store);
-    let session = crate::store::write::Session::new(&session_store);
+    let session = crate::store::write::WriteSession::new(&session_store);
     session.put(b"never named by anything", &[]).unwrap();
     session.seal().unwrap();
     let new_index = names(&session_store);

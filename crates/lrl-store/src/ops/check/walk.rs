@@ -14,11 +14,11 @@ use crate::format::snapshot::Snapshot;
 use crate::id::{ChunkId, PackId};
 use crate::ops::ls::DATABASE;
 use crate::progress::{Observer, checkpoint};
-use crate::store::chunk_set::Marks;
-use crate::store::index::Copy;
-use crate::store::repair::lost_chunks::Wanted;
+use crate::store::chunk_set::ChunkSet;
+use crate::store::index::ChunkCopy;
+use crate::store::repair::lost_chunks::LostChunks;
 use crate::store::repair::quarantine::Quarantine;
-use crate::store::tree::Items;
+use crate::store::tree::TreeItems;
 use crate::store::{SnapshotName, Store, pack_name};
 
 /// Why something cannot be restored.
@@ -36,16 +36,16 @@ pub(crate) struct Walk<'a> {
     findings: &'a mut Findings,
     observer: &'a dyn Observer,
     /// Copies that can be read, as far as is known.
-    sound: Marks,
+    sound: ChunkSet,
     /// Whether packs that no index lists are looked at.
     last_resort: bool,
     /// Nodes that were walked, and those of them that lead to damage.
-    seen: Marks,
-    hurt: Marks,
+    seen: ChunkSet,
+    hurt: ChunkSet,
     /// Collects the chunks that cannot be read.
-    wanted: Option<&'a Wanted>,
+    wanted: Option<&'a LostChunks>,
     /// Reads every chunk, each once: those that were.
-    read: Option<Marks>,
+    read: Option<ChunkSet>,
 }
 
 /// What a walk is for: names it where something is damaged.
@@ -76,14 +76,14 @@ struct Stated<'k> {
     first_key: Option<&'k [u8]>,
 }
 
-trait Leaf: Item {
+trait References: Item {
     /// Checks one item of a leaf; says whether it leads to damage.
     fn check(&self, walk: &mut Walk<'_>, scope: Scope<'_>, tally: &mut Tally) -> Result<bool>;
     fn is_before(&self, next: &Self) -> bool;
     const WHAT: &'static str;
 }
 
-impl Leaf for Piece {
+impl References for Piece {
     const WHAT: &'static str = "a list of pieces";
     fn check(&self, walk: &mut Walk<'_>, scope: Scope<'_>, _: &mut Tally) -> Result<bool> {
         walk.piece(self, scope)
@@ -93,7 +93,7 @@ impl Leaf for Piece {
     }
 }
 
-impl Leaf for Entry {
+impl References for Entry {
     const WHAT: &'static str = "the list of uploads";
     fn check(&self, walk: &mut Walk<'_>, scope: Scope<'_>, tally: &mut Tally) -> Result<bool> {
         walk.entry(self, scope, tally)
@@ -112,7 +112,7 @@ impl<'a> Walk<'a> {
         findings: &'a mut Findings,
         observer: &'a dyn Observer,
     ) -> Self {
-        let marks = Marks::default;
+        let marks = ChunkSet::default;
         let needed = HashSet::new();
         Self {
             store,
@@ -131,9 +131,9 @@ impl<'a> Walk<'a> {
     }
 
     /// Collects the chunks that cannot be read; with `read` by reading every one.
-    pub fn collect(&mut self, wanted: Option<&'a Wanted>, read: bool) {
+    pub fn collect(&mut self, wanted: Option<&'a LostChunks>, read: bool) {
         self.wanted = wanted;
-        self.read = read.then(Marks::default);
+        self.read = read.then(ChunkSet::default);
     }
 
     fn want(&self, id: &ChunkId) -> Result<()> {
@@ -167,7 +167,7 @@ impl<'a> Walk<'a> {
 
     /// Notes a document that cannot be read.
     pub fn damaged_snapshot(&mut self, name: &SnapshotName, error: &Error) {
-        let object = self.store.storage().describe_object(&name.object());
+        let object = self.store.storage().object_location(&name.object());
         self.findings.affects(&object, &error.to_string(), name, None, 0);
     }
 
@@ -187,7 +187,7 @@ impl<'a> Walk<'a> {
             let hurt = self.tree::<Entry>(&half.list, &stated, scope, &mut tally)?;
             let fits = half.files == tally.files && (tally.links || half.bytes == tally.bytes);
             if !hurt && !tally.skipped && !fits {
-                let object = self.store.storage().describe_object(&name.object());
+                let object = self.store.storage().object_location(&name.object());
                 let detail = format!(
                     "says {} files of {} bytes, but its list holds {} of {}",
                     half.files, half.bytes, tally.files, tally.bytes
@@ -204,7 +204,7 @@ impl<'a> Walk<'a> {
             Ok(_) => Ok(true),
             Err(e) if e.is_final() => Err(e),
             Err(error) => {
-                let object = self.store.storage().describe_object(&name.object());
+                let object = self.store.storage().object_location(&name.object());
                 let detail = format!("its database cannot be read whole: {error}");
                 self.findings.affects(&object, &detail, name, Some(DATABASE.as_bytes()), 1);
                 Ok(false)
@@ -215,14 +215,14 @@ impl<'a> Walk<'a> {
     /// Names what no snapshot needs; returns the packs, and those that are in no index though a snapshot needs them.
     pub fn finish(self) -> (Packs, HashSet<PackId>) {
         for pack in &self.unlisted {
-            let object = self.store.storage().describe_object(&pack_name(pack));
+            let object = self.store.storage().object_location(&pack_name(pack));
             let text = "is in no index, and no snapshot needs it: left by a run that did not finish, or of one that still runs";
             self.findings.note(&object, text);
         }
         (self.packs, self.needed)
     }
 
-    fn tree<T: Leaf>(
+    fn tree<T: References>(
         &mut self,
         id: &ChunkId,
         stated: &Stated<'_>,
@@ -328,14 +328,15 @@ impl<'a> Walk<'a> {
                 tally.files += 1;
                 tally.links = true;
                 let Some(list) = scope.list else { return Ok(false) };
-                let found = Items::from_path(self.store, list, target).and_then(|mut items| items.next().transpose());
+                let found =
+                    TreeItems::from_path(self.store, list, target).and_then(|mut items| items.next().transpose());
                 match found {
                     Ok(Some(found)) if found.path == *target && matches!(found.kind, Kind::File { .. }) => Ok(false),
                     Err(e) if e.is_final() => Err(e),
                     // The damage is named where the list leads to it.
                     Err(_) => Ok(true),
                     Ok(_) => {
-                        let object = self.store.storage().describe_object(&scope.name.object());
+                        let object = self.store.storage().object_location(&scope.name.object());
                         let detail = "its list holds a further name of a file that it does not hold";
                         self.findings.affects(&object, detail, scope.name, scope.file, 1);
                         Ok(true)
@@ -359,12 +360,12 @@ impl<'a> Walk<'a> {
 
     fn any_copy(&mut self, id: &ChunkId, below: u8, name: &SnapshotName) -> Result<Result<u32, Cause>> {
         let mut first_cause = None;
-        let mut copies: Vec<Copy> = self.store.first_copy(id)?.into_iter().collect();
+        let mut copies: Vec<ChunkCopy> = self.store.first_copy(id)?.into_iter().collect();
         for all in [false, true] {
             if all {
                 copies = self.store.copies(id)?;
             }
-            copies.retain(|copy| self.last_resort || !copy.slot.is_salvaged());
+            copies.retain(|copy| self.last_resort || !copy.slot.is_pack_scan());
             for copy in &copies {
                 match self.copy(copy, below, name)? {
                     Ok(()) => return Ok(Ok(copy.place.record.plain_len)),
@@ -373,15 +374,15 @@ impl<'a> Walk<'a> {
             }
         }
         Ok(Err(first_cause.unwrap_or_else(|| Cause {
-            object: format!("chunks in {}", self.store.storage().describe()),
+            object: format!("chunks in {}", self.store.storage().location()),
             detail: format!("some are in no index and in no pack, for one {id}"),
         })))
     }
 
-    fn copy(&mut self, copy: &Copy, below: u8, name: &SnapshotName) -> Result<Result<(), Cause>> {
+    fn copy(&mut self, copy: &ChunkCopy, below: u8, name: &SnapshotName) -> Result<Result<(), Cause>> {
         let place = &copy.place;
         let damaged = |detail: &str| {
-            let object = self.store.storage().describe_object(&pack_name(&place.pack));
+            let object = self.store.storage().object_location(&pack_name(&place.pack));
             Ok(Err(Cause { object, detail: detail.to_string() }))
         };
         let bad = self.packs.bad.has(copy.slot);
@@ -409,7 +410,7 @@ impl<'a> Walk<'a> {
             }
         }
         if bad {
-            let object = self.store.storage().describe_object(&pack_name(&place.pack));
+            let object = self.store.storage().object_location(&pack_name(&place.pack));
             return Ok(Err(Cause { object, detail: format!("chunk {} in it cannot be read", place.record.id) }));
         }
         self.lost_index(copy, name);
@@ -418,9 +419,9 @@ impl<'a> Walk<'a> {
     }
 
     /// Tells that what a snapshot needs is in a pack, but in no index.
-    fn lost_index(&mut self, copy: &Copy, name: &SnapshotName) {
-        if copy.slot.is_salvaged() {
-            let object = self.store.storage().describe_object("index");
+    fn lost_index(&mut self, copy: &ChunkCopy, name: &SnapshotName) {
+        if copy.slot.is_pack_scan() {
+            let object = self.store.storage().object_location("index");
             let detail = "no sound index file lists all packs that snapshots need: an index is missing or damaged; \
                           reading finds their chunks in the packs themselves, which is slow";
             self.findings.affects(&object, detail, name, None, 0);
@@ -436,13 +437,13 @@ impl<'a> Walk<'a> {
             return Ok(cause);
         }
         let copy = self.store.first_copy(id)?;
-        let object = copy.map(|copy| self.store.storage().describe_object(&pack_name(&copy.place.pack)));
+        let object = copy.map(|copy| self.store.storage().object_location(&pack_name(&copy.place.pack)));
         Ok(Cause { object: object.unwrap_or_else(|| format!("chunk {id}")), detail: error.to_string() })
     }
 }
 
 /// Compares a node with what the one above says of it.
-fn fits<T: Leaf>(node: &Node<T>, stated: &Stated<'_>, object: &str) -> Result<()> {
+fn fits<T: References>(node: &Node<T>, stated: &Stated<'_>, object: &str) -> Result<()> {
     let wrong = |detail: &str| Err(Error::corrupt(format!("{}: {object}", T::WHAT), detail));
     let (level, weight, first, in_order) = match node {
         Node::Leaf(items) => {

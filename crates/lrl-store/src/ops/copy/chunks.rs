@@ -11,8 +11,8 @@ use crate::format::pack::Record;
 use crate::id::ChunkId;
 use crate::progress::{Observer, checkpoint};
 use crate::store::Store;
-use crate::store::index::Place;
-use crate::store::write::Session;
+use crate::store::index::Location;
+use crate::store::write::WriteSession;
 
 /// After so many new bytes packs and index are written: what is sealed need not be sent again by the next run if this one is killed.
 const SEAL_BYTES: u64 = 64 << 20;
@@ -62,17 +62,17 @@ impl Names {
 }
 
 /// Copies the chunks of one snapshot; shared by threads.
-pub(super) struct Mover<'a> {
+pub(super) struct ChunkCopier<'a> {
     pub from: &'a Store,
-    pub session: &'a Session<'a>,
+    pub session: &'a WriteSession<'a>,
     pub observer: &'a dyn Observer,
     names: &'a Names,
     alike: bool,
     sealed_at: AtomicU64,
 }
 
-impl<'a> Mover<'a> {
-    pub fn new(from: &'a Store, session: &'a Session<'a>, names: &'a Names, observer: &'a dyn Observer) -> Self {
+impl<'a> ChunkCopier<'a> {
+    pub fn new(from: &'a Store, session: &'a WriteSession<'a>, names: &'a Names, observer: &'a dyn Observer) -> Self {
         let alike = from.ids().same_as(session.store().ids());
         Self { from, session, observer, names, alike, sealed_at: AtomicU64::new(0) }
     }
@@ -100,7 +100,7 @@ impl<'a> Mover<'a> {
     }
 
     /// Reads a chunk, verified; also says where its bytes stand, if it was read from the first place.
-    fn read(&self, id: &ChunkId) -> Result<(Vec<u8>, Option<Place>)> {
+    fn read(&self, id: &ChunkId) -> Result<(Vec<u8>, Option<Location>)> {
         if let Some(place) = self.from.locate(id)? {
             match self.from.read_copy(&place) {
                 Ok(plain) => return Ok((plain, Some(place))),
@@ -111,7 +111,7 @@ impl<'a> Mover<'a> {
         Ok((self.from.read(id)?, None))
     }
 
-    fn keep(&self, new: ChunkId, plain: &[u8], place: Option<&Place>, beside: Option<ChunkId>) -> Copying<()> {
+    fn keep(&self, new: ChunkId, plain: &[u8], place: Option<&Location>, beside: Option<ChunkId>) -> Copying<()> {
         let mut bases = Vec::new();
         if let Some(place) = place {
             let record = &place.record;

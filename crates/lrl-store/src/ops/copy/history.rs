@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::lists::Pair;
 use super::numbering;
-use super::numbering::Stand;
+use super::numbering::SnapshotKey;
 use crate::error::{Error, Result};
 use crate::format::entry::Time;
 use crate::format::snapshot::{Origin, Snapshot};
@@ -17,26 +17,26 @@ const LOOKED_THROUGH: usize = 64;
 
 /// Lists that both stores have.
 #[derive(Default, Clone, Copy)]
-pub(super) struct Beside {
+pub(super) struct CommonLists {
     pub database: Option<Pair>,
     pub uploads: Option<Pair>,
 }
 
 /// The destination's side of one source.
-pub(super) struct There {
+pub(super) struct Destination {
     from_id: String,
-    stands: Vec<Stand>,
+    stands: Vec<SnapshotKey>,
     /// By the id where a snapshot was made.
     names: HashMap<SnapshotId, SnapshotName>,
     used: u64,
     /// The number, in the store that is read, of the newest that came from there.
     newest: Option<u64>,
-    beside: Beside,
+    beside: CommonLists,
     /// Snapshots that both have, and that may be newer than `beside`.
     passed: Vec<(SnapshotName, SnapshotName)>,
 }
 
-impl There {
+impl Destination {
     /// Reads what the destination has of a source; for `newer` only as far back as the newest that came from `names`.
     pub fn read(
         from: &Store,
@@ -53,7 +53,7 @@ impl There {
             names: HashMap::new(),
             used: to.highest_sequence(source, &listed)?,
             newest: None,
-            beside: Beside::default(),
+            beside: CommonLists::default(),
             passed: Vec::new(),
         };
         let found = there.look(to, &listed, names, newer, observer)?;
@@ -84,7 +84,7 @@ impl There {
                 Err(e) if e.is_damage() || matches!(e, Error::Unsupported { .. }) => continue,
                 other => other?,
             };
-            let stand = Stand::of(&snapshot, name.id, &to.config().store_id);
+            let stand = SnapshotKey::of(&snapshot, name.id, &to.config().store_id);
             let origin = stand.origin.clone();
             self.note(stand, name);
             if !newer {
@@ -107,7 +107,7 @@ impl There {
         Ok(self.newest.is_some())
     }
 
-    fn note(&mut self, stand: Stand, name: &SnapshotName) {
+    fn note(&mut self, stand: SnapshotKey, name: &SnapshotName) {
         self.used = self.used.max(stand.number);
         self.names.insert(stand.origin.snapshot, name.clone());
         self.stands.push(stand);
@@ -130,13 +130,13 @@ impl There {
 
     /// Returns the number that a snapshot gets, and where it was made; `None` if there is no place for it.
     pub fn place(&self, name: &SnapshotName, snapshot: &Snapshot, now: Time) -> Option<(u64, Origin)> {
-        let new = Stand::of(snapshot, name.id, &self.from_id);
+        let new = SnapshotKey::of(snapshot, name.id, &self.from_id);
         numbering::number(&new, &self.stands, self.used, now).map(|number| (number, new.origin))
     }
 
     /// Notes a copy.
     pub fn add(&mut self, old: &Snapshot, name: &SnapshotName, new: &Snapshot) {
-        self.note(Stand::of(new, name.id, ""), name);
+        self.note(SnapshotKey::of(new, name.id, ""), name);
         self.check(old, new);
     }
 
@@ -149,17 +149,17 @@ impl There {
     }
 
     /// Returns the newest lists of which this run knows that the destination has all.
-    pub fn checked(&self) -> Beside {
+    pub fn checked(&self) -> CommonLists {
         self.beside
     }
 
     /// Returns the newest lists that both have of what came before.
-    pub fn beside(&mut self, from: &Store, to: &Store) -> Beside {
-        let mut found = Beside::default();
+    pub fn beside(&mut self, from: &Store, to: &Store) -> CommonLists {
+        let mut found = CommonLists::default();
         for (name, there) in self.passed.drain(..).rev().take(LOOKED_THROUGH) {
             let (Ok(old), Ok(new)) = (from.snapshot(&name), to.snapshot(&there)) else { continue };
             // What leans on what is to be deleted is not taken over unread.
-            if !to.candidates().is_ok_and(|candidates| candidates.are_avoided_by(&new)) {
+            if !to.pending_deletions().is_ok_and(|candidates| candidates.are_avoided_by(&new)) {
                 continue;
             }
             let here = both(&old, &new);
@@ -176,10 +176,10 @@ impl There {
 }
 
 /// Pairs the lists of a snapshot and its copy.
-fn both(old: &Snapshot, new: &Snapshot) -> Beside {
+fn both(old: &Snapshot, new: &Snapshot) -> CommonLists {
     let database = old.database.as_ref().zip(new.database.as_ref());
     let uploads = old.uploads.as_ref().zip(new.uploads.as_ref());
-    Beside {
+    CommonLists {
         database: database
             .filter(|(old, new)| (&old.sha256, old.size_bytes) == (&new.sha256, new.size_bytes))
             .map(|(old, new)| Pair { from: old.root, to: new.root }),

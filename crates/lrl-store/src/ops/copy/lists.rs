@@ -3,12 +3,12 @@
 
 use rayon::prelude::*;
 
-use super::chunks::{Copying, Mover, Stop, reading};
+use super::chunks::{ChunkCopier, Copying, Stop, reading};
 use crate::error::Error;
 use crate::format::entry::{Content, Entry, Kind, Piece, compare_paths};
 use crate::format::node::Item;
 use crate::id::ChunkId;
-use crate::store::tree::{Builder, Items};
+use crate::store::tree::{TreeBuilder, TreeItems};
 
 /// So many pieces are worked on at once, or so many bytes of them: packs are sealed between two batches.
 const BATCH: usize = 64;
@@ -25,15 +25,15 @@ pub(super) struct Pair {
 }
 
 /// The items of such lists, step by step; nothing more once they differ or cannot be read.
-struct Beside<'s, T>(Option<(Items<'s, T>, Items<'s, T>)>);
+struct CommonItems<'s, T>(Option<(TreeItems<'s, T>, TreeItems<'s, T>)>);
 
-impl<'s, T: Item> Beside<'s, T> {
-    fn new(mover: &Mover<'s>, pair: Option<Pair>) -> Self {
+impl<'s, T: Item> CommonItems<'s, T> {
+    fn new(mover: &ChunkCopier<'s>, pair: Option<Pair>) -> Self {
         // In doubt nothing that the destination has is believed unread.
         let pair = pair.filter(|_| !mover.session.doubts());
         let open = |pair: Pair| {
-            let there = Items::new(mover.session.store(), &pair.to).ok()?;
-            Some((Items::new(mover.from, &pair.from).ok()?, there))
+            let there = TreeItems::new(mover.session.store(), &pair.to).ok()?;
+            Some((TreeItems::new(mover.from, &pair.from).ok()?, there))
         };
         Self(pair.and_then(open))
     }
@@ -53,10 +53,10 @@ impl<'s, T: Item> Beside<'s, T> {
 }
 
 /// Copies a list of pieces; returns its root in the destination and the bytes of its file.
-pub(super) fn pieces(mover: &Mover<'_>, root: &ChunkId, pair: Option<Pair>) -> Copying<(ChunkId, u64)> {
-    let mut beside = Beside::<Piece>::new(mover, pair);
-    let mut builder = Builder::new(mover.session, pair.map(|pair| pair.to));
-    let mut list = Items::<Piece>::new(mover.from, root).map_err(reading)?;
+pub(super) fn pieces(mover: &ChunkCopier<'_>, root: &ChunkId, pair: Option<Pair>) -> Copying<(ChunkId, u64)> {
+    let mut beside = CommonItems::<Piece>::new(mover, pair);
+    let mut builder = TreeBuilder::new(mover.session, pair.map(|pair| pair.to));
+    let mut list = TreeItems::<Piece>::new(mover.from, root).map_err(reading)?;
     let mut total = 0u64;
     loop {
         let (mut batch, mut bytes) = (Vec::with_capacity(BATCH), 0u64);
@@ -81,7 +81,7 @@ pub(super) fn pieces(mover: &Mover<'_>, root: &ChunkId, pair: Option<Pair>) -> C
     }
 }
 
-fn piece(mover: &Mover<'_>, new: Piece, old: Option<(Piece, Piece)>) -> Copying<Piece> {
+fn piece(mover: &ChunkCopier<'_>, new: Piece, old: Option<(Piece, Piece)>) -> Copying<Piece> {
     match (new, old) {
         (new, Some((before, there))) if new == before => Ok(there),
         (Piece::Data { id, len }, old) => {
@@ -105,11 +105,11 @@ pub(super) struct Uploads {
 }
 
 /// Copies a list of entries; returns its root in the destination.
-pub(super) fn entries(mover: &Mover<'_>, root: &ChunkId, pair: Option<Pair>) -> Copying<(ChunkId, Uploads)> {
-    let mut beside = Beside::<Entry>::new(mover, pair);
+pub(super) fn entries(mover: &ChunkCopier<'_>, root: &ChunkId, pair: Option<Pair>) -> Copying<(ChunkId, Uploads)> {
+    let mut beside = CommonItems::<Entry>::new(mover, pair);
     let mut old = beside.next();
-    let mut builder = Builder::new(mover.session, pair.map(|pair| pair.to));
-    let mut list = Items::<Entry>::new(mover.from, root).map_err(reading)?;
+    let mut builder = TreeBuilder::new(mover.session, pair.map(|pair| pair.to));
+    let mut list = TreeItems::<Entry>::new(mover.from, root).map_err(reading)?;
     let mut found = Uploads::default();
     loop {
         let mut batch: Vec<(Entry, Option<(Kind, Kind)>)> = Vec::new();
@@ -142,7 +142,7 @@ pub(super) fn entries(mover: &Mover<'_>, root: &ChunkId, pair: Option<Pair>) -> 
 }
 
 /// Copies the contents of entries; returns the entries as the destination has them.
-fn contents(mover: &Mover<'_>, batch: Vec<(Entry, Option<(Kind, Kind)>)>) -> Copying<Vec<Entry>> {
+fn contents(mover: &ChunkCopier<'_>, batch: Vec<(Entry, Option<(Kind, Kind)>)>) -> Copying<Vec<Entry>> {
     let mut done = Vec::with_capacity(batch.len());
     // The pieces of short files, by the places of their entry and of themselves.
     let mut waiting = Vec::new();

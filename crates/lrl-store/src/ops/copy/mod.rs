@@ -15,12 +15,12 @@ use crate::backend::{Guard, LockMode, local};
 use crate::error::{Error, Result};
 use crate::format::entry::Time;
 use crate::format::snapshot::{Database, Snapshot, Uploads};
-use crate::ops::backup::{self, Losses};
+use crate::ops::backup::{self, KnownLosses};
 use crate::progress::{Observer, Phase, Problem, checkpoint};
-use crate::store::write::Session;
+use crate::store::write::WriteSession;
 use crate::store::{SnapshotName, Store, is_source_name};
-use chunks::{Copying, Mover, Names, Stop};
-use history::{Beside, There};
+use chunks::{ChunkCopier, Copying, Names, Stop};
+use history::{CommonLists, Destination};
 use lists::Pair;
 
 /// Which snapshots are meant.
@@ -136,7 +136,7 @@ impl<'a> Run<'a> {
     fn source(&mut self, source: &str, names: &[SnapshotName]) -> Result<()> {
         let _one_run = if self.options.dry_run { None } else { self.lock(source)? };
         let newer = matches!(self.options.which, Which::Newer(_));
-        let mut there = There::read(self.from, self.to, source, names, newer, self.observer)?;
+        let mut there = Destination::read(self.from, self.to, source, names, newer, self.observer)?;
         let had = there.had(names);
         self.report.known += had as u64;
         for name in &names[had..] {
@@ -178,7 +178,7 @@ impl<'a> Run<'a> {
     }
 
     /// Passes over a snapshot that is there; where the destination has lost something, sends again what it misses.
-    fn known(&mut self, name: &SnapshotName, known: SnapshotName, there: &mut There) -> Result<()> {
+    fn known(&mut self, name: &SnapshotName, known: SnapshotName, there: &mut Destination) -> Result<()> {
         self.report.known += 1;
         let asked = !self.options.dry_run && matches!(self.options.which, Which::Missing(_));
         if !asked || !self.losses()?.any {
@@ -191,7 +191,7 @@ impl<'a> Run<'a> {
             Err(e) => return Err(e),
         };
         let session = self.session()?;
-        let mover = Mover::new(self.from, &session, &self.names, self.observer);
+        let mover = ChunkCopier::new(self.from, &session, &self.names, self.observer);
         let done = halves(&mover, name, &snapshot, there.checked());
         let sealed = session.seal();
         self.report.healed_bytes += session.added_bytes();
@@ -209,12 +209,12 @@ impl<'a> Run<'a> {
     }
 
     fn fail(&mut self, name: &SnapshotName, reason: &str) {
-        let path = self.from.storage().describe_object(&name.object());
+        let path = self.from.storage().object_location(&name.object());
         self.observer.problem(&Problem { path, reason: format!("was not copied: {reason}"), lost: true });
         self.report.failed.push(Failed { name: name.clone(), reason: reason.into() });
     }
 
-    fn snapshot(&mut self, name: &SnapshotName, snapshot: Snapshot, there: &mut There) -> Result<()> {
+    fn snapshot(&mut self, name: &SnapshotName, snapshot: Snapshot, there: &mut Destination) -> Result<()> {
         let Some((number, origin)) = there.place(name, &snapshot, self.options.now) else {
             let reason = format!(
                 "the destination holds newer snapshots of source {} from its number 1 on, and nothing can stand before that",
@@ -231,7 +231,7 @@ impl<'a> Run<'a> {
         // Once it has shown losses, nothing that the destination had before is believed unread.
         let beside = if self.losses()?.any { there.checked() } else { there.beside(self.from, self.to) };
         let session = self.session()?;
-        let mover = Mover::new(self.from, &session, &self.names, self.observer);
+        let mover = ChunkCopier::new(self.from, &session, &self.names, self.observer);
         let made = halves(&mover, name, &copied.snapshot, beside).and_then(|halves| Ok((halves, session.seal()?)));
         let ((database, uploads), ()) = match made {
             Ok(made) => made,
@@ -283,14 +283,14 @@ impl<'a> Run<'a> {
         let lost = if self.to.storage().is_remote() && matches!(self.options.which, Which::Newer(_)) {
             Lost::default()
         } else {
-            let Losses { lost, repairs } = backup::survey(self.to, &mut self.report.problems, self.observer)?;
+            let KnownLosses { lost, repairs } = backup::survey(self.to, &mut self.report.problems, self.observer)?;
             Lost { any: !lost.is_empty() || !repairs.is_empty(), packs: !lost.is_empty() }
         };
         Ok(*self.lost.insert(lost))
     }
 
-    fn session(&mut self) -> Result<Session<'a>> {
-        let session = Session::new(self.to);
+    fn session(&mut self) -> Result<WriteSession<'a>> {
+        let session = WriteSession::new(self.to);
         // Of packs on a disk a session sees by itself that they are gone.
         if self.losses()?.packs && self.to.storage().is_remote() {
             session.doubt();
@@ -310,14 +310,14 @@ struct Lost {
 
 /// Copies what a snapshot reaches; returns its halves as the destination has them.
 fn halves(
-    mover: &Mover<'_>,
+    mover: &ChunkCopier<'_>,
     name: &SnapshotName,
     snapshot: &Snapshot,
-    beside: Beside,
+    beside: CommonLists,
 ) -> Copying<(Option<Database>, Option<Uploads>)> {
     let taken = |pair: Option<Pair>, root| pair.filter(|pair| pair.from == root && !mover.session.doubts());
     let differs = |what: &str| {
-        let object = mover.from.storage().describe_object(&name.object());
+        let object = mover.from.storage().object_location(&name.object());
         Stop::Damaged(Error::corrupt(object, format!("its list of {what} does not come to what it says")))
     };
     let (mut database, mut uploads) = (snapshot.database.clone(), snapshot.uploads.clone());

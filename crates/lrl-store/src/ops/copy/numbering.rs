@@ -7,7 +7,7 @@ use crate::id::SnapshotId;
 
 /// What tells the order of two snapshots of a source.
 #[derive(Debug, Clone)]
-pub(super) struct Stand {
+pub(super) struct SnapshotKey {
     /// Its number in the store that it is in.
     pub number: u64,
     /// Where it was made.
@@ -16,7 +16,7 @@ pub(super) struct Stand {
     pub created: Time,
 }
 
-impl Stand {
+impl SnapshotKey {
     /// Looks at a snapshot that stands in a store.
     pub fn of(snapshot: &Snapshot, id: SnapshotId, store: &str) -> Self {
         let here = || Origin { store: store.into(), snapshot: id, sequence: snapshot.sequence };
@@ -33,17 +33,18 @@ impl Stand {
 
 /// Finds the number of a new snapshot among those that are there, `used` being the highest that one had: its own if that is free, since
 /// people know it by that. `None` if there is none before something later.
-pub(super) fn number(new: &Stand, there: &[Stand], used: u64, now: Time) -> Option<u64> {
-    let (ours, others): (Vec<&Stand>, Vec<&Stand>) =
+pub(super) fn number(new: &SnapshotKey, there: &[SnapshotKey], used: u64, now: Time) -> Option<u64> {
+    let (ours, others): (Vec<&SnapshotKey>, Vec<&SnapshotKey>) =
         there.iter().partition(|stand| stand.origin.store == new.origin.store);
-    let (before, after): (Vec<&Stand>, Vec<&Stand>) = ours.into_iter().partition(|stand| stand.is_before(new));
+    let (before, after): (Vec<&SnapshotKey>, Vec<&SnapshotKey>) =
+        ours.into_iter().partition(|stand| stand.is_before(new));
     let mut lowest = before.iter().map(|stand| stand.number).max().unwrap_or(0);
     let later = after.iter().map(|stand| stand.number).min();
     // Of another store's those count as earlier that stand before one that is: a clock that was wrong once moves nothing. A time in the
     // future says nothing.
     let is_open = |number: u64| number > lowest && later.is_none_or(|later| number < later);
-    let earlier = |stand: &&&Stand| stand.created <= new.created || stand.created > now;
-    let others: Vec<&Stand> = others.into_iter().filter(|stand| is_open(stand.number)).collect();
+    let earlier = |stand: &&&SnapshotKey| stand.created <= new.created || stand.created > now;
+    let others: Vec<&SnapshotKey> = others.into_iter().filter(|stand| is_open(stand.number)).collect();
     lowest = others.iter().filter(earlier).map(|stand| stand.number).max().unwrap_or(lowest);
     let next = others.iter().map(|stand| stand.number).filter(|number| *number > lowest).chain(later).min();
     let least = lowest.checked_add(1)?;
@@ -57,19 +58,23 @@ pub(super) fn number(new: &Stand, there: &[Stand], used: u64, now: Time) -> Opti
 
 #[cfg(test)]
 mod tests {
-    use super::Stand;
+    use super::SnapshotKey;
     use crate::format::entry::Time;
     use crate::format::snapshot::Origin;
     use crate::id::SnapshotId;
 
-    fn stand(number: u64, store: &str, sequence: u64, secs: i64) -> Stand {
+    fn stand(number: u64, store: &str, sequence: u64, secs: i64) -> SnapshotKey {
         let snapshot = SnapshotId::of(format!("{store} {sequence} {secs}").as_bytes());
-        Stand { number, origin: Origin { store: store.into(), snapshot, sequence }, created: Time { secs, nanos: 0 } }
+        SnapshotKey {
+            number,
+            origin: Origin { store: store.into(), snapshot, sequence },
+            created: Time { secs, nanos: 0 },
+        }
     }
 
     const NOW: Time = Time { secs: 10_000, nanos: 0 };
 
-    fn number(new: &Stand, there: &[Stand], used: u64) -> Option<u64> {
+    fn number(new: &SnapshotKey, there: &[SnapshotKey], used: u64) -> Option<u64> {
         super::number(new, there, used, NOW)
     }
 
@@ -121,7 +126,7 @@ mod tests {
             there in proptest::collection::vec((1u64..20, 0u8..3, 1u64..20, 0i64..40), 0..8),
             new in (1u64..20, 0u8..3, 0i64..40),
         ) {
-            let there: Vec<Stand> = there.iter().map(|(n, store, seq, secs)| stand(*n, &store.to_string(), *seq, *secs)).collect();
+            let there: Vec<SnapshotKey> = there.iter().map(|(n, store, seq, secs)| stand(*n, &store.to_string(), *seq, *secs)).collect();
             let new = stand(new.0, &new.1.to_string(), new.0, new.2);
             let used = there.iter().map(|s| s.number).max().unwrap_or(0);
             let later = there.iter().filter(|s| s.origin.store == new.origin.store && !s.is_before(&new));

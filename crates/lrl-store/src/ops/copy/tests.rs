@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::{Options, Report, Which, copy};
 use crate::backend::memory::Memory;
-use crate::backend::{LockMode, Source, Storage};
+use crate::backend::{Backend, LockMode, Payload};
 use crate::error::Error;
 use crate::format::entry::{Entry, Kind, Time};
 use crate::format::snapshot::Snapshot;
@@ -21,7 +21,7 @@ use crate::ops::tests::faulty::{Fault, Faulty, names};
 use crate::progress::Silent;
 use crate::store::{Store, create, pack_name};
 
-type Shared = Arc<dyn Storage>;
+type Shared = Arc<dyn Backend>;
 
 /// How a store names its chunks.
 const KEYS: [Option<[u8; 32]>; 2] = [None, Some([7; 32])];
@@ -322,7 +322,7 @@ fn flip(storage: &Shared, name: &str, at: usize) {
     let mut bytes = storage.read(name).unwrap();
     bytes[at] ^= 1;
     storage.remove(name).unwrap();
-    storage.write_new(name, Source::Bytes(&bytes)).unwrap();
+    storage.put(name, Payload::Bytes(&bytes)).unwrap();
 }
 
 #[test]

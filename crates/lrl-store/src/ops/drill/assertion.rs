@@ -118,7 +118,7 @@ pub(super) fn check(inspector: &Inspector<'_>, assertion: &Assertion, options: &
     let since = Instant::now();
     let stop = || {
         // What the query sorts goes to a temporary file.
-        if temp_dir::room(&options.temp).is_ok_and(|room| room == 0) {
+        if temp_dir::free_bytes(&options.temp).is_ok_and(|room| room == 0) {
             return Some(format!("it left no room in {}", options.temp.display()));
         }
         let limit = options.assertion_limit;

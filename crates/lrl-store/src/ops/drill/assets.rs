@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::{Check, Files, Options, Uploads, Verification, finding};
 use crate::error::{Error, Result};
 use crate::fs::temp_dir;
-use crate::fs::temp_dir::Scratch;
+use crate::fs::temp_dir::TempDir;
 use crate::progress::{Observer, Silent};
 use crate::set::archive::extract;
 use crate::set::archive::extract::Counts;
@@ -68,7 +68,7 @@ pub(super) fn check(
 fn unpack(path: &Path, file: &FoundFile, temp: &Path, observer: &dyn Observer) -> Result<Unpacked> {
     let stated = file.source_bytes.unwrap_or(0).saturating_add(file.file_count.unwrap_or(0).saturating_mul(FILE_COST));
     let no_room = |why: String| format!("verified without writing: {why}");
-    let note = match temp_dir::room(temp) {
+    let note = match temp_dir::free_bytes(temp) {
         Ok(room) if stated <= room => match extract(path, temp, room, observer) {
             Err(error) if error.is_full() => no_room(format!("{} has no room for it", temp.display())),
             Err(Error::Io { op, path, source }) if path.starts_with(temp) => {
@@ -86,7 +86,7 @@ fn unpack(path: &Path, file: &FoundFile, temp: &Path, observer: &dyn Observer) -
 }
 
 fn extract(path: &Path, temp: &Path, room: u64, observer: &dyn Observer) -> Result<Unpacked> {
-    let scratch = Scratch::new(temp, super::SCRATCH)?;
+    let scratch = TempDir::new(temp, super::SCRATCH)?;
     let mut files = Files::new()?;
     // What the manifest says may be wrong; the disk must not fill up in any case.
     let limit = |bytes: u64| {

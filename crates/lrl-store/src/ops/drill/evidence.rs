@@ -16,7 +16,7 @@ use crate::store::{SnapshotName, Store};
 
 /// The newest word on one snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Proof {
+pub struct LastDrill {
     /// When the drill ended.
     pub finished: Time,
     /// What was drilled.
@@ -44,14 +44,14 @@ pub struct Shrunk {
 #[derive(Debug, Default)]
 pub struct Evidence {
     /// By snapshot: the newest drill of it, and when it was last drilled straight from the store.
-    last: HashMap<SnapshotId, (Proof, Option<Time>)>,
+    last: HashMap<SnapshotId, (LastDrill, Option<Time>)>,
     /// By the snapshot's number: the newest record with rows.
     rows: BTreeMap<u64, (Time, DrillName)>,
 }
 
 /// What came of reading one record.
 #[derive(Debug)]
-pub enum Word<'a> {
+pub enum DrillOutcome<'a> {
     /// It counts.
     Said(&'a Drill),
     /// Its time is in the future: it proves nothing.
@@ -74,25 +74,25 @@ impl Evidence {
         snapshots: &[SnapshotName],
         now: Time,
         observer: &dyn Observer,
-        mut each: impl FnMut(&DrillName, Word<'_>),
+        mut each: impl FnMut(&DrillName, DrillOutcome<'_>),
     ) -> Result<Self> {
         let numbers: HashMap<SnapshotId, u64> = snapshots.iter().map(|name| (name.id, name.sequence)).collect();
         let mut evidence = Self::default();
         for name in store.drill_names(source)?.iter().rev() {
             checkpoint(observer)?;
             match store.drill(name) {
-                Ok(drill) if is_future(drill.finished, now) => each(name, Word::Future),
+                Ok(drill) if is_future(drill.finished, now) => each(name, DrillOutcome::Future),
                 // Records did not always have the snapshot's number.
                 Ok(drill) => {
                     let number = drill.snapshot.and_then(|id| numbers.get(&id).copied());
                     let drill = Drill { sequence: drill.sequence.or(number), ..drill };
                     evidence.add(name, &drill);
-                    each(name, Word::Said(&drill));
+                    each(name, DrillOutcome::Said(&drill));
                 }
                 Err(
                     Error::Corrupt { .. } | Error::Missing { .. } | Error::Unsupported { .. } | Error::WriteOnly { .. },
                 ) => {
-                    each(name, Word::Unreadable);
+                    each(name, DrillOutcome::Unreadable);
                 }
                 Err(error) => return Err(error),
             }
@@ -105,7 +105,7 @@ impl Evidence {
         let Some(id) = drill.snapshot else { return };
         let finished = drill.finished;
         let from_store = (drill.drilled == Drilled::Snapshot).then_some(finished);
-        let proof = Proof {
+        let proof = LastDrill {
             finished,
             drilled: drill.drilled,
             passed: drill.passed && drill.unproven_parts.is_empty(),
@@ -126,7 +126,7 @@ impl Evidence {
     }
 
     /// Returns the newest word on a snapshot.
-    pub fn of(&self, id: &SnapshotId) -> Option<Proof> {
+    pub fn of(&self, id: &SnapshotId) -> Option<LastDrill> {
         self.last.get(id).map(|(proof, _)| *proof)
     }
 

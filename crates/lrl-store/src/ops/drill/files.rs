@@ -4,7 +4,7 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::error::{Error, Result};
-use crate::set::archive::extract::Watch;
+use crate::set::archive::extract::FileVisitor;
 
 /// What is known of a file: its length in bytes, and its SHA-256 unless it has very large holes.
 pub(super) type Facts = (u64, Option<[u8; 32]>);
@@ -127,7 +127,7 @@ fn join(parent: &[u8], target: &[u8], rest: &[u8]) -> Option<Vec<u8>> {
     Some(parts.join(&b'/'))
 }
 
-impl Watch for Files {
+impl FileVisitor for Files {
     fn file(&mut self, path: &[u8], size_bytes: u64, sha256: &[u8; 32]) -> Result<()> {
         self.add(path, size_bytes, Some(sha256))
     }

@@ -187,7 +187,7 @@ fn shown_snapshot(set: &FoundSet, options: &Options<'_>) -> Result<Result<(Snaps
     };
     finding(store.snapshot_names(None).and_then(|names| match names.iter().find(|name| name.id == id) {
         Some(name) => Ok((id, store.snapshot(name)?)),
-        None => Err(Error::NotFound(format!("{} does not hold snapshot {}", store.storage().describe(), id.short()))),
+        None => Err(Error::NotFound(format!("{} does not hold snapshot {}", store.storage().location(), id.short()))),
     }))
 }
 

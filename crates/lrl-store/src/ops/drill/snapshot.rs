@@ -10,12 +10,12 @@ use crate::backend::local::temporary_file;
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Entry, Kind, Piece};
 use crate::format::snapshot::{self, Snapshot};
-use crate::fs::space::Room;
+use crate::fs::space::SpaceGuard;
 use crate::fs::temp_dir;
-use crate::fs::temp_dir::Scratch;
+use crate::fs::temp_dir::TempDir;
 use crate::progress::{Observer, Phase, checkpoint};
-use crate::store::prefetch::Ahead;
-use crate::store::tree::Items;
+use crate::store::prefetch::Prefetched;
+use crate::store::tree::TreeItems;
 use crate::store::{SnapshotName, Store};
 
 /// Drills a snapshot of `store`. Damage is in the report. Errors: interrupted, or no room for a copy of the database.
@@ -68,11 +68,11 @@ fn read_database(
     found: &mut Verification,
     observer: &dyn Observer,
 ) -> Result<bool> {
-    let guard = Room::open(&options.temp, temp_dir::RESERVE)?;
-    if guard.expect(half.size_bytes).is_err() {
+    let guard = SpaceGuard::open(&options.temp, temp_dir::RESERVE)?;
+    if guard.require(half.size_bytes).is_err() {
         return Err(no_room(&options.temp, half.size_bytes));
     }
-    let scratch = Scratch::new(&options.temp, super::SCRATCH)?;
+    let scratch = TempDir::new(&options.temp, super::SCRATCH)?;
     let since = Instant::now();
     let mut file = temporary_file(scratch.path())?;
     let path = file.path().to_path_buf();
@@ -116,7 +116,7 @@ fn read_uploads(
     let (mut count, mut bad, mut bytes) = (0u64, 0u64, 0u64);
     let (mut entries, mut stated, mut sparse) = (0u64, 0u64, 0u64);
     let mut read = || {
-        for entry in Ahead::new(store, true, Items::<Entry>::new(store, &half.list)?) {
+        for entry in Prefetched::new(store, true, TreeItems::<Entry>::new(store, &half.list)?) {
             let entry = entry?;
             checkpoint(observer)?;
             entries += 1;

@@ -8,15 +8,15 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::consistency::require_sound;
-use crate::backend::local::{Synced, create_dir, temporary_file};
+use crate::backend::local::{SyncedFile, create_dir, temporary_file};
 use crate::error::{Error, Result};
 use crate::format::snapshot::{self, Snapshot};
-use crate::fs::space::{Reserve, Target};
+use crate::fs::space::{GuardedDir, Reserve};
 use crate::progress::{Observer, Phase, Problem};
 use crate::set::archive::content;
 use crate::set::archive::deflate::CODER;
 use crate::set::archive::write::NoSegments;
-use crate::set::flush::WriteBehind;
+use crate::set::flush::BackgroundSync;
 use crate::set::layout;
 use crate::set::layout::Names;
 use crate::set::sqlite_file;
@@ -87,20 +87,20 @@ fn write(
     store: &Store,
     name: &SnapshotName,
     mut snapshot: Snapshot,
-    target: &Target<'_>,
+    target: &GuardedDir<'_>,
     program: &str,
     placed: &mut Vec<PathBuf>,
     observer: &dyn Observer,
 ) -> Result<Report> {
-    let Target { dir: out, room } = target;
+    let GuardedDir { dir: out, room } = target;
     let names = Names::new(out, &snapshot.timestamp);
     let mut problems = Vec::new();
     let mut ready = Vec::new();
     let database = snapshot.database.as_ref().map_or(0, |half| half.size_bytes);
-    room.expect(database.saturating_add(archive_bytes(&snapshot)))?;
+    room.require(database.saturating_add(archive_bytes(&snapshot)))?;
     if let Some(half) = &snapshot.database {
         observer.phase(Phase::Database, Some(half.size_bytes));
-        let mut file = WriteBehind::create(out)?;
+        let mut file = BackgroundSync::create(out)?;
         sqlite_file::write(store, half, None, &mut file, &names.database, room, observer)?;
         ready.push((file.finish()?, names.database.clone()));
     }
@@ -118,7 +118,7 @@ fn write(
     let guide = out.join(GUIDE);
     let mut file = temporary_file(out)?;
     file.write_all(guide::text(&names, name, &snapshot).as_bytes()).map_err(Error::io("write", &guide))?;
-    ready.push((Synced::new(file)?, guide));
+    ready.push((SyncedFile::new(file)?, guide));
     for (file, path) in ready {
         file.persist_new(&path)?;
         placed.push(path);

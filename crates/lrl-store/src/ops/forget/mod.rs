@@ -10,7 +10,7 @@ use crate::id::SnapshotId;
 use crate::ops::judgement::{Judge, Judgement, State};
 use crate::ops::select::{self, Need};
 use crate::progress::{Observer, checkpoint};
-use crate::store::run_cache::Cache;
+use crate::store::run_cache::RunCache;
 use crate::store::{SnapshotName, Store};
 pub use policy::{Candidate, Policy, Reason};
 
@@ -76,7 +76,7 @@ pub fn apply(store: &Store, plan: &Plan, observer: &dyn Observer) -> Result<()> 
         }
     }
     // What is removed on purpose is not missed by the next backup.
-    let cache = store.storage().cache_dir().and_then(|dir| Cache::open(&dir));
+    let cache = store.storage().cache_dir().and_then(|dir| RunCache::open(&dir));
     for name in plan.removed() {
         if let Some(cache) = cache.as_ref().filter(|cache| cache.newest(&name.source) == Some((name.sequence, name.id)))
         {
@@ -211,7 +211,7 @@ fn unreadable(store: &Store, name: &SnapshotName, error: &Error) -> Error {
         error => Error::Refused(format!(
             "{error}: nothing was forgotten, because nobody can tell what {} holds; bring it back from a copy of the store, \
              or give it up with `lrl forget {} --force`",
-            store.storage().describe_object(&name.object()),
+            store.storage().object_location(&name.object()),
             name.id.short()
         )),
     }

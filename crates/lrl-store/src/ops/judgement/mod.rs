@@ -11,7 +11,7 @@ use crate::format::entry::Time;
 use crate::format::snapshot::{Measure, Snapshot};
 use crate::id::{CheckId, SnapshotId};
 use crate::ops::backup::DATABASE_NOT_FOUND;
-use crate::ops::drill::evidence::{Evidence, Proof};
+use crate::ops::drill::evidence::{Evidence, LastDrill};
 use crate::ops::select::Need;
 use crate::ops::status::is_future;
 use crate::progress::Observer;
@@ -90,7 +90,7 @@ impl Judgement {
 }
 
 /// Judges a snapshot by itself, its newest drill and the damage that checks found in it.
-pub fn judge(snapshot: &Snapshot, proof: Option<&Proof>, damage: Option<&Damage>) -> Judgement {
+pub fn judge(snapshot: &Snapshot, proof: Option<&LastDrill>, damage: Option<&Damage>) -> Judgement {
     let mut good = Need { database: snapshot.database.is_some(), uploads: snapshot.uploads.is_some() };
     let mut worst = (State::Good, String::new());
     let mut found = |state: State, reason: String| {
@@ -125,7 +125,7 @@ pub fn judge(snapshot: &Snapshot, proof: Option<&Proof>, damage: Option<&Damage>
         good.database = false;
         found(State::Unreadable, "the schema of its database cannot be read".into());
     }
-    let healed = |proof: &Proof| proof.damaged && damage.is_none_or(|damage| damage.is_whole_since(proof.finished));
+    let healed = |proof: &LastDrill| proof.damaged && damage.is_none_or(|damage| damage.is_whole_since(proof.finished));
     if let Some(proof) = proof.filter(|proof| proof.failed != Need::default() && !healed(proof)) {
         good.database &= !proof.failed.database;
         good.uploads &= !proof.failed.uploads;

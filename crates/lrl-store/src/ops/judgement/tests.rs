@@ -12,7 +12,7 @@ use crate::format::entry::Time;
 use crate::format::snapshot::{self, Database, Measure, Shrink, Snapshot, Uploads};
 use crate::id::{ChunkId, SnapshotId};
 use crate::ops::backup::DATABASE_NOT_FOUND;
-use crate::ops::drill::evidence::Proof;
+use crate::ops::drill::evidence::LastDrill;
 use crate::ops::select::Need;
 use crate::progress::{Problem, Silent};
 use crate::store::{Store, create};
@@ -110,15 +110,15 @@ fn what_a_snapshot_says_of_itself() {
     assert_eq!(alone(all), (State::Unreadable, NONE), "the worst counts");
 }
 
-fn proof(secs: i64, passed: bool, damaged: bool, failed: Need) -> Proof {
-    Proof { finished: at(secs), drilled: Drilled::Snapshot, passed, damaged, failed }
+fn proof(secs: i64, passed: bool, damaged: bool, failed: Need) -> LastDrill {
+    LastDrill { finished: at(secs), drilled: Drilled::Snapshot, passed, damaged, failed }
 }
 
 fn found_by_check(secs: i64, database: bool, files: bool) -> Damage {
     Damage { lost: Some(Lost { time: at(secs), database, files }), read_all: None }
 }
 
-fn with(proof: Option<Proof>, damage: &Damage) -> (State, Need) {
+fn with(proof: Option<LastDrill>, damage: &Damage) -> (State, Need) {
     let found = judge(&snapshot(|_| {}), proof.as_ref(), Some(damage));
     (found.state, found.good)
 }
@@ -141,7 +141,7 @@ fn what_drills_and_checks_say_and_what_takes_it_back() {
     assert_eq!(with(Some(proof(21, true, false, NONE)), &found_by_check(20, true, false)), (State::Good, BOTH));
     assert_eq!(with(Some(proof(19, true, false, NONE)), &found_by_check(20, true, false)), (State::Damaged, UPLOADS));
     assert_eq!(with(Some(proof(20, true, false, NONE)), &found_by_check(20, true, false)), (State::Damaged, UPLOADS));
-    let of_set = Proof { drilled: Drilled::Set, ..proof(21, true, false, NONE) };
+    let of_set = LastDrill { drilled: Drilled::Set, ..proof(21, true, false, NONE) };
     assert_eq!(with(Some(of_set), &found_by_check(20, true, false)), (State::Damaged, UPLOADS));
 }
 

@@ -2,23 +2,23 @@
 //! in full where that takes less than it and what goes with it. Adds copies and deletes nothing: the marking then keeps the copy with the
 //! shortest chain.
 
-use super::mark::Marked;
+use super::mark::Reachable;
 use super::{Full, bytes_of, repack};
 use crate::error::Result;
 use crate::id::ChunkId;
 use crate::progress::{Observer, checkpoint};
 use crate::store::Store;
-use crate::store::chunk_set::Marks;
-use crate::store::index::Copy;
-use crate::store::write::Session;
+use crate::store::chunk_set::ChunkSet;
+use crate::store::index::ChunkCopy;
+use crate::store::write::WriteSession;
 
 /// So many are found at once, 8 MiB of ids.
 const MOST: usize = 1 << 18;
 
 /// Finds the deltas to store in full, and what that comes to.
-pub(super) fn find(store: &Store, marked: &Marked, observer: &dyn Observer) -> Result<(Vec<ChunkId>, Full)> {
-    let chains = Chains { store, marked, observer };
-    let (mut once, mut shared) = (Marks::default(), Marks::default());
+pub(super) fn find(store: &Store, marked: &Reachable, observer: &dyn Observer) -> Result<(Vec<ChunkId>, Full)> {
+    let chains = DeltaChains { store, marked, observer };
+    let (mut once, mut shared) = (ChunkSet::default(), ChunkSet::default());
     chains.each(&mut |_, below| {
         for copy in below {
             let marks = if once.has(copy.slot) { &mut shared } else { &mut once };
@@ -45,15 +45,15 @@ pub(super) fn find(store: &Store, marked: &Marked, observer: &dyn Observer) -> R
     Ok((found, full))
 }
 
-struct Chains<'a> {
+struct DeltaChains<'a> {
     store: &'a Store,
-    marked: &'a Marked,
+    marked: &'a Reachable,
     observer: &'a dyn Observer,
 }
 
-impl Chains<'_> {
+impl DeltaChains<'_> {
     /// Visits each delta that a snapshot reaches, with the chunks below it that none does.
-    fn each(&self, visit: &mut dyn FnMut(&Copy, &[Copy])) -> Result<()> {
+    fn each(&self, visit: &mut dyn FnMut(&ChunkCopy, &[ChunkCopy])) -> Result<()> {
         self.store.each_chunk(&mut |copies| {
             checkpoint(self.observer)?;
             let kept = copies.iter().find(|copy| self.marked.kept.has(copy.slot));
@@ -67,8 +67,8 @@ impl Chains<'_> {
         })
     }
 
-    fn below(&self, delta: &Copy) -> Result<Vec<Copy>> {
-        let mut found: Vec<Copy> = Vec::new();
+    fn below(&self, delta: &ChunkCopy) -> Result<Vec<ChunkCopy>> {
+        let mut found: Vec<ChunkCopy> = Vec::new();
         let mut left = delta.place.record.bases.clone();
         while let Some(id) = left.pop() {
             let copies = self.store.copies(&id)?;
@@ -84,7 +84,7 @@ impl Chains<'_> {
     }
 
     /// Which of several copies was marked depends on the look-up.
-    fn is_reached(&self, copies: &[Copy]) -> bool {
+    fn is_reached(&self, copies: &[ChunkCopy]) -> bool {
         copies.iter().any(|copy| self.marked.reached.has(copy.slot))
     }
 }
@@ -92,7 +92,7 @@ impl Chains<'_> {
 /// Adds a full copy of each chunk; one that cannot be read stays as it is. What it wrote is taken back if it fails.
 pub(super) fn store_in_full(store: &Store, chunks: &[ChunkId], observer: &dyn Observer) -> Result<Full> {
     let before = store.indexes();
-    let session = Session::new(store);
+    let session = WriteSession::new(store);
     let mut full = Full::default();
     let mut done = chunks.iter().try_for_each(|id| {
         checkpoint(observer)?;

@@ -37,9 +37,9 @@ impl Pack {
 }
 
 /// What there is, and what of it is alive.
-pub(super) struct Found {
+pub(super) struct Inventory {
     pub packs: HashMap<PackId, Pack>,
-    pub marked: mark::Marked,
+    pub marked: mark::Reachable,
     pub chains: Vec<ChunkId>,
     pub full: Full,
     /// Chunks that are alive.
@@ -52,7 +52,7 @@ pub(super) struct Found {
 const LOOKS: u32 = 5;
 
 /// Looks what there is, at one and the same index from the beginning to the end.
-pub(super) fn look(store: &Store, forgotten: &HashSet<SnapshotId>, observer: &dyn Observer) -> Result<Found> {
+pub(super) fn look(store: &Store, forgotten: &HashSet<SnapshotId>, observer: &dyn Observer) -> Result<Inventory> {
     // Snapshots first: what they need was in the index before they were listed.
     let names = || -> Result<Vec<SnapshotName>> {
         let mut names = store.snapshot_names(None)?;
@@ -60,25 +60,25 @@ pub(super) fn look(store: &Store, forgotten: &HashSet<SnapshotId>, observer: &dy
         Ok(names)
     };
     if !store.storage().is_remote() {
-        return look_once(store, &names()?, observer);
+        return take_inventory(store, &names()?, observer);
     }
     for _ in 0..LOOKS {
         let names = names()?;
         store.reload_indexes()?;
         let files = |store: &Store| store.indexes().iter().map(|file| file.name().to_string()).collect::<Vec<_>>();
         let before = files(store);
-        match look_once(store, &names, observer) {
+        match take_inventory(store, &names, observer) {
             Err(Error::Missing { .. }) => {}
             Ok(_) if files(store) != before => {}
             found => return found,
         }
     }
     let text = "others write so much to this store that nothing was pruned; try again when they are done";
-    Err(Error::Refused(format!("{}: {text}", store.storage().describe())))
+    Err(Error::Refused(format!("{}: {text}", store.storage().location())))
 }
 
 /// Lists the packs, verifies the indexes, and marks what is alive.
-fn look_once(store: &Store, names: &[SnapshotName], observer: &dyn Observer) -> Result<Found> {
+fn take_inventory(store: &Store, names: &[SnapshotName], observer: &dyn Observer) -> Result<Inventory> {
     store.verify_indexes(observer)?;
     if let Some(damaged) = store.damaged_indexes().first() {
         return Err(Error::Refused(format!(
@@ -100,7 +100,7 @@ fn look_once(store: &Store, names: &[SnapshotName], observer: &dyn Observer) -> 
         file.keep_blocks(CACHED_BLOCKS / files.len());
         file.packs().iter().for_each(|id| packs.entry(*id).or_default().is_listed = true);
     }
-    let marked = mark::mark(store, names, &*store.candidates()?, observer)?;
+    let marked = mark::mark(store, names, &*store.pending_deletions()?, observer)?;
     let (chains, full) = deltas::find(store, &marked, observer)?;
     files.iter().for_each(|file| file.keep_blocks(0));
     let (mut rewrite, mut chunks) = (false, 0);
@@ -125,7 +125,7 @@ fn look_once(store: &Store, names: &[SnapshotName], observer: &dyn Observer) -> 
         }
         checkpoint(observer)
     })?;
-    Ok(Found { packs, marked, chains, full, chunks, rewrite })
+    Ok(Inventory { packs, marked, chains, full, chunks, rewrite })
 }
 
 /// An object under a name that lrl does not give may be a snapshot, or what one needs, that somebody renamed.
@@ -136,7 +136,7 @@ pub(super) fn refuse_foreign_names(store: &Store) -> Result<()> {
             false => Err(Error::Refused(format!(
                 "{} is not a name that lrl gives: nothing was pruned; give it its name back if you know it, or let \
                  `lrl check --repair` move it out of the way",
-                store.storage().describe_object(name)
+                store.storage().object_location(name)
             ))),
         })
     };

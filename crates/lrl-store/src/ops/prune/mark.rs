@@ -8,18 +8,18 @@ use crate::format::entry::{Content, Entry, Kind, Piece};
 use crate::format::node::{self, Item, Node};
 use crate::id::{ChunkId, PackId, PendingId};
 use crate::progress::{Observer, checkpoint};
-use crate::store::chunk_set::Marks;
-use crate::store::deletion::pending::Candidates;
-use crate::store::index::Copy;
+use crate::store::chunk_set::ChunkSet;
+use crate::store::deletion::pending::PendingDeletions;
+use crate::store::index::ChunkCopy;
 use crate::store::{SnapshotName, Store};
 
 /// What the marking found.
 #[derive(Default)]
-pub(super) struct Marked {
+pub(super) struct Reachable {
     /// One copy of each chunk that is alive; all of them where none can be read.
-    pub kept: Marks,
+    pub kept: ChunkSet,
     /// A copy of each chunk that a snapshot reaches itself, not only as a base.
-    pub reached: Marks,
+    pub reached: ChunkSet,
     /// Snapshots that were walked.
     pub snapshots: u64,
     /// References to chunks that no index lists.
@@ -35,13 +35,13 @@ pub(super) struct Marked {
 struct Walk<'a> {
     store: &'a Store,
     observer: &'a dyn Observer,
-    candidates: &'a Candidates,
-    marked: Marked,
+    candidates: &'a PendingDeletions,
+    marked: Reachable,
     /// Copies of chunks that stand in several places.
-    several: Marks,
+    several: ChunkSet,
     /// First copies of chunks that are marked already, and of nodes whose children are.
-    seen: Marks,
-    walked: Marks,
+    seen: ChunkSet,
+    walked: ChunkSet,
     /// Chunks whose bases are being marked.
     path: Vec<ChunkId>,
 }
@@ -50,19 +50,19 @@ struct Walk<'a> {
 pub(super) fn mark(
     store: &Store,
     snapshots: &[SnapshotName],
-    candidates: &Candidates,
+    candidates: &PendingDeletions,
     observer: &dyn Observer,
-) -> Result<Marked> {
-    let mut several = Marks::default();
+) -> Result<Reachable> {
+    let mut several = ChunkSet::default();
     store.each_chunk(&mut |copies| {
-        let place = |copy: &Copy| (copy.place.pack, copy.place.offset);
+        let place = |copy: &ChunkCopy| (copy.place.pack, copy.place.offset);
         if copies.windows(2).any(|pair| place(&pair[0]) != place(&pair[1])) {
             copies.iter().for_each(|copy| several.set(copy.slot));
         }
         checkpoint(observer)
     })?;
-    let (seen, walked) = (Marks::default(), Marks::default());
-    let marked = Marked::default();
+    let (seen, walked) = (ChunkSet::default(), ChunkSet::default());
+    let marked = Reachable::default();
     let mut walk = Walk { store, observer, candidates, marked, several, seen, walked, path: Vec::new() };
     for name in snapshots {
         walk.snapshot(name)?;
@@ -70,11 +70,11 @@ pub(super) fn mark(
     Ok(walk.marked)
 }
 
-trait Leaf: Item {
+trait References: Item {
     fn mark(&self, walk: &mut Walk<'_>, name: &SnapshotName) -> Result<()>;
 }
 
-impl Leaf for Piece {
+impl References for Piece {
     fn mark(&self, walk: &mut Walk<'_>, _: &SnapshotName) -> Result<()> {
         match self {
             Self::Data { id, .. } => walk.chunk(id).map(drop),
@@ -83,7 +83,7 @@ impl Leaf for Piece {
     }
 }
 
-impl Leaf for Entry {
+impl References for Entry {
     fn mark(&self, walk: &mut Walk<'_>, name: &SnapshotName) -> Result<()> {
         match &self.kind {
             Kind::File { content: Content::Inline(pieces), .. } => {
@@ -121,14 +121,14 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn node<T: Leaf>(&mut self, id: &ChunkId, level: Option<u8>, name: &SnapshotName) -> Result<()> {
+    fn node<T: References>(&mut self, id: &ChunkId, level: Option<u8>, name: &SnapshotName) -> Result<()> {
         checkpoint(self.observer)?;
         self.chunk(id)?;
         let Some(first) = self.store.listed_copy(id)? else {
             let text = || {
                 format!(
                     "{}: node {id} of its lists is in no index",
-                    self.store.storage().describe_object(&name.object())
+                    self.store.storage().object_location(&name.object())
                 )
             };
             self.marked.missing_node.get_or_insert_with(text);
@@ -180,12 +180,12 @@ impl Walk<'_> {
         Ok(all)
     }
 
-    fn keep(&mut self, copy: &Copy) -> Result<bool> {
+    fn keep(&mut self, copy: &ChunkCopy) -> Result<bool> {
         self.marked.kept.set(copy.slot);
         self.bases(copy)
     }
 
-    fn bases(&mut self, copy: &Copy) -> Result<bool> {
+    fn bases(&mut self, copy: &ChunkCopy) -> Result<bool> {
         let mut all = true;
         for base in &copy.place.record.bases {
             all &= self.chunk(base)?;
@@ -198,8 +198,8 @@ impl Walk<'_> {
     fn one_of_several(&mut self, id: &ChunkId) -> Result<bool> {
         checkpoint(self.observer)?;
         let mut copies = self.store.copies(id)?;
-        copies.retain(|copy| !copy.slot.is_salvaged());
-        let place = |copy: &Copy| (copy.place.record.depth, copy.place.pack, copy.place.offset);
+        copies.retain(|copy| !copy.slot.is_pack_scan());
+        let place = |copy: &ChunkCopy| (copy.place.record.depth, copy.place.pack, copy.place.offset);
         copies.sort_by_key(|copy| (self.candidates.has(&copy.place.pack), place(copy)));
         copies.dedup_by_key(|copy| (copy.place.pack, copy.place.offset));
         for copy in &copies {

@@ -14,13 +14,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use crate::backend::collect;
 use crate::error::{Error, Result};
 use crate::format::pack::{Record, TARGET_BYTES};
-use crate::fs::space::Room;
+use crate::fs::space::SpaceGuard;
 use crate::id::{ChunkId, PackId, PendingId, SnapshotId};
 use crate::progress::{Observer, Phase, checkpoint};
-use crate::store::chunk_set::Marks;
+use crate::store::chunk_set::ChunkSet;
 use crate::store::deletion::pending::PENDING;
 use crate::store::{Store, pack_name};
-use inventory::{Found, Pack, look, refuse_foreign_names};
+use inventory::{Inventory, Pack, look, refuse_foreign_names};
 
 /// How much room may stay taken by what nothing reaches, because moving the rest costs more than it frees.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -113,7 +113,7 @@ pub struct Plan {
     dead: Vec<PackId>,
     /// Packs of which something is.
     alive: Vec<PackId>,
-    kept: Marks,
+    kept: ChunkSet,
     /// The index lists something that is dead.
     rewrite: bool,
     /// Packs to move, in order, with the bytes that are alive in them.
@@ -158,7 +158,7 @@ pub fn plan(
     store.check_readable()?;
     observer.phase(Phase::Verify, None);
     refuse_foreign_names(store)?;
-    let candidates = store.candidates()?;
+    let candidates = store.pending_deletions()?;
     let mut found = look(store, forgotten, observer)?;
     let is_unlisted = |(id, pack): &(&PackId, &Pack)| !pack.is_listed && !candidates.has(id);
     let unlisted: Vec<PackId> = found.packs.iter().filter(is_unlisted).map(|(id, _)| *id).collect();
@@ -171,7 +171,7 @@ pub fn plan(
         kept_unlisted = store.index_packs(&unlisted, observer)?;
         found = look(store, forgotten, observer)?;
     }
-    let Found { mut packs, marked, mut chains, mut full, rewrite, chunks } = found;
+    let Inventory { mut packs, marked, mut chains, mut full, rewrite, chunks } = found;
     if let Some(text) = &marked.missing_node {
         return Err(Error::Refused(format!(
             "{text}: nothing was pruned, because what lies below it cannot be told; `lrl check` tells more"
@@ -260,10 +260,10 @@ fn choose(packs: &HashMap<PackId, Pack>, max_unused: MaxUnused) -> HashSet<PackI
 }
 
 /// Does what the plan says. `room` guards the store's disk: no more is moved at once than fits, but on a full disk one pack at a time is.
-pub fn apply(store: &Store, plan: Plan, room: &Room, observer: &dyn Observer) -> Result<Report> {
+pub fn apply(store: &Store, plan: Plan, room: &SpaceGuard, observer: &dyn Observer) -> Result<Report> {
     let storage = store.storage();
     if storage.is_remote() {
-        return Err(Error::Refused(format!("{}: what is dead in a bucket is written down first", storage.describe())));
+        return Err(Error::Refused(format!("{}: what is dead in a bucket is written down first", storage.location())));
     }
     storage.reclaim()?;
     let (plan, notes) = end_chains(store, plan, room, observer)?;
@@ -322,7 +322,7 @@ pub fn apply(store: &Store, plan: Plan, room: &Room, observer: &dyn Observer) ->
                     moved
                         .stayed
                         .iter()
-                        .map(|(id, why)| format!("{} stays as it is: {why}", storage.describe_object(&pack_name(id)))),
+                        .map(|(id, why)| format!("{} stays as it is: {why}", storage.object_location(&pack_name(id)))),
                 );
                 left.drain(..count);
                 limit = limit.saturating_mul(2).min(ROUND_BYTES);
@@ -344,7 +344,12 @@ pub fn apply(store: &Store, plan: Plan, room: &Room, observer: &dyn Observer) ->
 }
 
 /// Stores deltas in full as long as a plan names some, and returns the plan for what is then there, with what was left as it was.
-fn end_chains(store: &Store, mut plan: Plan, room: &Room, observer: &dyn Observer) -> Result<(Plan, Vec<String>)> {
+fn end_chains(
+    store: &Store,
+    mut plan: Plan,
+    room: &SpaceGuard,
+    observer: &dyn Observer,
+) -> Result<(Plan, Vec<String>)> {
     let mut full = Full::default();
     let mut notes = Vec::new();
     while !plan.chains.is_empty() && notes.is_empty() {

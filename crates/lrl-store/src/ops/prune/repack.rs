@@ -9,8 +9,8 @@ use crate::error::{Error, Result};
 use crate::format::pack::Record;
 use crate::id::PackId;
 use crate::progress::{Observer, checkpoint};
-use crate::store::index::{IndexFile, Place};
-use crate::store::write::Session;
+use crate::store::index::{IndexFile, Location};
+use crate::store::write::WriteSession;
 use crate::store::{Store, pack_directory, pack_name};
 
 /// What one round did.
@@ -35,7 +35,7 @@ pub(super) fn copy(
     alive: &Alive,
     observer: &dyn Observer,
 ) -> Result<(Moved, Vec<PackId>)> {
-    let session = Session::new(store);
+    let session = WriteSession::new(store);
     let mut moved = Moved::default();
     let mut copied = Vec::new();
     for (pack, len) in packs {
@@ -59,7 +59,7 @@ pub(super) fn copy(
 /// Moves what the index lists in `packs`, in this order.
 pub(super) fn repack(store: &Store, packs: &[(PackId, u64)], observer: &dyn Observer) -> Result<Moved> {
     let before = store.indexes();
-    let session = Session::new(store);
+    let session = WriteSession::new(store);
     let done = move_all(store, &session, packs, observer);
     if done.is_err() {
         take_back(store, &session, &before);
@@ -69,7 +69,7 @@ pub(super) fn repack(store: &Store, packs: &[(PackId, u64)], observer: &dyn Obse
 
 /// Removes what was written for nothing: on a full disk it must not take the room until the next prune. Where that fails too, it is
 /// garbage, or second copies, for the next prune.
-pub(super) fn take_back(store: &Store, session: &Session<'_>, before: &[Arc<IndexFile>]) {
+pub(super) fn take_back(store: &Store, session: &WriteSession<'_>, before: &[Arc<IndexFile>]) {
     let storage = store.storage();
     // In a bucket what is new may be another's.
     if storage.is_remote() || store.reload_indexes().is_err() {
@@ -90,7 +90,12 @@ pub(super) fn take_back(store: &Store, session: &Session<'_>, before: &[Arc<Inde
     }
 }
 
-fn move_all(store: &Store, session: &Session<'_>, packs: &[(PackId, u64)], observer: &dyn Observer) -> Result<Moved> {
+fn move_all(
+    store: &Store,
+    session: &WriteSession<'_>,
+    packs: &[(PackId, u64)],
+    observer: &dyn Observer,
+) -> Result<Moved> {
     let mut moved = Moved::default();
     let mut gone = HashSet::new();
     for (pack, len) in packs {
@@ -129,7 +134,7 @@ fn move_all(store: &Store, session: &Session<'_>, packs: &[(PackId, u64)], obser
 /// Copies what is needed of a pack, each chunk verified. What cannot be read stays where it is, and its pack with it.
 fn move_pack(
     store: &Store,
-    session: &Session<'_>,
+    session: &WriteSession<'_>,
     pack: &PackId,
     is_needed: &dyn Fn(&Record, u64) -> Result<bool>,
     observer: &dyn Observer,
@@ -144,7 +149,7 @@ fn move_pack(
         if !is_needed(&record, offset)? {
             continue;
         }
-        let place = Place { pack: *pack, offset, record };
+        let place = Location { pack: *pack, offset, record };
         match store.read_copy(&place).and_then(|_| store.read_encoded(&place)) {
             Ok(encoded) => session.append(&encoded, place.record)?,
             Err(e) if e.is_final() => return Err(e),

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use super::{FEW_SMALL, MaxUnused, Numbers, Pack, Report, SMALL_BYTES, apply, choose, plan};
 use crate::backend::memory::Memory;
-use crate::backend::{Guard, LockMode, Source, Spool, Storage};
+use crate::backend::{Backend, Guard, LockMode, Payload, TempObject};
 use crate::codec::{self, Encoding};
 use crate::crypt::Class;
 use crate::error::{Error, Result};
@@ -18,39 +18,39 @@ use crate::format::entry::{Entry, Time};
 use crate::format::key::Credential;
 use crate::format::node::{self, Node};
 use crate::format::pack::Record;
-use crate::fs::space::{Reserve, Room};
+use crate::fs::space::{Reserve, SpaceGuard};
 use crate::id::{ChunkId, Hasher, PackId, SnapshotId};
 use crate::ops::check::{self, ReadData, check};
 use crate::ops::tests::faulty::{Fault, Faulty, names, twin};
 use crate::ops::{backup, dump, forget, ls};
 use crate::progress::{Observer, Silent};
-use crate::store::deletion::pending::Candidates;
-use crate::store::write::Session;
+use crate::store::deletion::pending::PendingDeletions;
+use crate::store::write::WriteSession;
 use crate::store::{Store, create, key_slots};
 
-fn open(storage: &Arc<dyn Storage>) -> Store {
+fn open(storage: &Arc<dyn Backend>) -> Store {
     Store::open(Arc::clone(storage), LockMode::Exclusive, Duration::ZERO, &Silent).unwrap()
 }
 
-fn try_prune(storage: &Arc<dyn Storage>, max_unused: MaxUnused) -> Result<Report> {
+fn try_prune(storage: &Arc<dyn Backend>, max_unused: MaxUnused) -> Result<Report> {
     let store = Store::open(Arc::clone(storage), LockMode::Exclusive, Duration::ZERO, &Silent)?;
     let plan = plan(&store, max_unused, &HashSet::new(), false, &Silent)?;
-    apply(&store, plan, &Room::unlimited(), &Silent)
+    apply(&store, plan, &SpaceGuard::unlimited(), &Silent)
 }
 
-fn prune(storage: &Arc<dyn Storage>, max_unused: MaxUnused) -> Numbers {
+fn prune(storage: &Arc<dyn Backend>, max_unused: MaxUnused) -> Numbers {
     let report = try_prune(storage, max_unused).unwrap();
     assert!(report.failed.is_none() && report.notes.is_empty(), "{report:?}");
     report.numbers
 }
 
-fn pack_bytes(storage: &Arc<dyn Storage>) -> u64 {
+fn pack_bytes(storage: &Arc<dyn Backend>) -> u64 {
     names(storage, "packs").iter().map(|name| storage.len(name).unwrap()).sum()
 }
 
 /// A lab whose database and uploads change, in a store in memory.
 struct Lab {
-    storage: Arc<dyn Storage>,
+    storage: Arc<dyn Backend>,
     dir: tempfile::TempDir,
     runs: u64,
 }
@@ -103,13 +103,13 @@ impl Lab {
     }
 }
 
-fn back_up(storage: &Arc<dyn Storage>, dir: &Path, source: &str, second: u64) {
+fn back_up(storage: &Arc<dyn Backend>, dir: &Path, source: &str, second: u64) {
     let options = backup::Options { source: source.into(), ..backup::tests::options(dir, second) };
     backup::backup(&open(storage), &options, &Silent).unwrap();
 }
 
 /// Returns a digest of all that each snapshot holds.
-fn contents(storage: &Arc<dyn Storage>) -> BTreeMap<SnapshotId, [u8; 32]> {
+fn contents(storage: &Arc<dyn Backend>) -> BTreeMap<SnapshotId, [u8; 32]> {
     let store = open(storage);
     let digest = |name| {
         let snapshot = store.snapshot(name).unwrap();
@@ -131,7 +131,7 @@ fn contents(storage: &Arc<dyn Storage>) -> BTreeMap<SnapshotId, [u8; 32]> {
 }
 
 #[track_caller]
-fn assert_clean(storage: &Arc<dyn Storage>, what: &str) {
+fn assert_clean(storage: &Arc<dyn Backend>, what: &str) {
     let options = check::Options { read_data: ReadData::All, seed: 1, lock_wait: Duration::ZERO, record: None };
     let report = check(Arc::clone(storage), &options, &Silent).unwrap();
     assert!(!report.wrong, "{what}: {:#?}", report.findings);
@@ -139,10 +139,10 @@ fn assert_clean(storage: &Arc<dyn Storage>, what: &str) {
 
 /// After a prune the index lists what is alive, once each, and there are no other packs.
 #[track_caller]
-pub fn assert_exact(storage: &Arc<dyn Storage>, what: &str) {
+pub fn assert_exact(storage: &Arc<dyn Backend>, what: &str) {
     let store = open(storage);
     let marked =
-        super::mark::mark(&store, &store.snapshot_names(None).unwrap(), &Candidates::default(), &Silent).unwrap();
+        super::mark::mark(&store, &store.snapshot_names(None).unwrap(), &PendingDeletions::default(), &Silent).unwrap();
     let mut listed = HashSet::new();
     store
         .each_chunk(&mut |copies| {
@@ -167,7 +167,7 @@ fn worn() -> Lab {
     lab.forget(|sequence| ![3, 7, 11, 12].contains(&sequence));
     let before = names(&lab.storage, "index");
     let store = open(&lab.storage);
-    let session = Session::new(&store);
+    let session = WriteSession::new(&store);
     session.put(b"what a dead run left", &[]).unwrap();
     session.seal().unwrap();
     for index in names(&lab.storage, "index").iter().filter(|name| !before.contains(name)) {
@@ -305,7 +305,7 @@ fn what_is_left_of_a_history_takes_no_more_than_if_it_had_none() {
     let (right, before) = (contents(&lab.storage), pack_bytes(&lab.storage));
     let would_be = plan(&open(&lab.storage), MaxUnused::Bytes(0), &HashSet::new(), true, &Silent).unwrap().numbers;
     let numbers = prune(&lab.storage, MaxUnused::Bytes(0));
-    let fresh: Arc<dyn Storage> = Arc::new(Memory::default());
+    let fresh: Arc<dyn Backend> = Arc::new(Memory::default());
     create(&*fresh, [1; 32]).unwrap();
     back_up(&fresh, lab.dir.path(), "lab", 1);
     let (after, least) = (pack_bytes(&lab.storage), pack_bytes(&fresh));
@@ -346,9 +346,13 @@ fn without_room_for_full_copies_deltas_stay_and_the_rest_is_pruned() {
     let plan = plan(&store, MaxUnused::Bytes(0), &HashSet::new(), false, &Silent).unwrap();
     let (numbers, before) = (plan.numbers.clone(), pack_bytes(&lab.storage));
     assert!(numbers.full.bytes > 1 && numbers.dead.bytes > 0, "{numbers:?}");
-    let report =
-        apply(&store, plan, &Room::open(lab.dir.path(), Reserve { percent: 100.0, most: u64::MAX }).unwrap(), &Silent)
-            .unwrap();
+    let report = apply(
+        &store,
+        plan,
+        &SpaceGuard::open(lab.dir.path(), Reserve { percent: 100.0, most: u64::MAX }).unwrap(),
+        &Silent,
+    )
+    .unwrap();
     drop(store);
     assert!(report.failed.is_none() && report.notes.len() == 1, "{report:?}");
     assert_eq!(report.numbers.full, Default::default());
@@ -383,7 +387,7 @@ fn faults_lose_nothing(lab: &Lab) {
         for n in 0.. {
             let storage = twin(&lab.storage);
             let faulty = Faulty::new(&storage, fault, n);
-            let dyn_faulty: Arc<dyn Storage> = Arc::clone(&faulty) as Arc<dyn Storage>;
+            let dyn_faulty: Arc<dyn Backend> = Arc::clone(&faulty) as Arc<dyn Backend>;
             let done = try_prune(&dyn_faulty, MaxUnused::Bytes(0));
             let tripped = faulty.has_tripped();
             assert!(tripped || done.as_ref().is_ok_and(|report| report.failed.is_none()), "{fault:?} {n}: {done:?}");
@@ -432,7 +436,7 @@ fn who_stops_a_prune_is_told_so_and_loses_nothing() {
         let observer = Stops(AtomicU32::new(at));
         let store = open(&storage);
         let done = plan(&store, MaxUnused::Bytes(0), &HashSet::new(), false, &observer)
-            .and_then(|plan| apply(&store, plan, &Room::unlimited(), &observer));
+            .and_then(|plan| apply(&store, plan, &SpaceGuard::unlimited(), &observer));
         drop(store);
         assert_eq!(contents(&storage), right, "question {at}");
         assert_clean(&storage, &format!("question {at}"));
@@ -458,23 +462,23 @@ fn any_doubt_deletes_nothing() {
     };
     let rename = |from: &str, to: &str| {
         let (from, to) = (from.to_string(), to.to_string());
-        move |storage: &Arc<dyn Storage>| {
+        move |storage: &Arc<dyn Backend>| {
             let bytes = storage.read(&from).unwrap();
             storage.remove(&from).unwrap();
-            storage.write_new(&to, Source::Bytes(&bytes)).unwrap();
+            storage.put(&to, Payload::Bytes(&bytes)).unwrap();
         }
     };
     let flip = |name: &str, at: u64| {
         let name = name.to_string();
-        move |storage: &Arc<dyn Storage>| {
+        move |storage: &Arc<dyn Backend>| {
             let mut bytes = storage.read(&name).unwrap();
             bytes[at as usize] ^= 1;
-            storage.write_new(&name, Source::Bytes(&bytes)).unwrap();
+            storage.put(&name, Payload::Bytes(&bytes)).unwrap();
         }
     };
     let (snapshot, index) = (names(&lab.storage, "snapshots").remove(1), names(&lab.storage, "index").remove(0));
     let pack = super::pack_name(&node.pack);
-    type Damage = Box<dyn Fn(&Arc<dyn Storage>)>;
+    type Damage = Box<dyn Fn(&Arc<dyn Backend>)>;
     let damages: [(&str, Damage); 7] = [
         ("is not a name that lrl gives", Box::new(rename(&pack, &format!("{pack}.bak")))),
         (
@@ -489,7 +493,7 @@ fn any_doubt_deletes_nothing() {
             "needs it",
             Box::new({
                 let pack = pack.clone();
-                move |storage: &Arc<dyn Storage>| storage.remove(&pack).unwrap()
+                move |storage: &Arc<dyn Backend>| storage.remove(&pack).unwrap()
             }),
         ),
     ];
@@ -503,10 +507,10 @@ fn any_doubt_deletes_nothing() {
     }
     // A listing that fails is no empty one.
     for prefix in ["packs", "index", "snapshots"] {
-        struct Unlisted(Arc<dyn Storage>, &'static str);
-        impl Storage for Unlisted {
-            fn describe(&self) -> String {
-                self.0.describe()
+        struct Unlisted(Arc<dyn Backend>, &'static str);
+        impl Backend for Unlisted {
+            fn location(&self) -> String {
+                self.0.location()
             }
             fn read(&self, name: &str) -> Result<Vec<u8>> {
                 self.0.read(name)
@@ -517,11 +521,11 @@ fn any_doubt_deletes_nothing() {
             fn len(&self, name: &str) -> Result<u64> {
                 self.0.len(name)
             }
-            fn write_new(&self, name: &str, source: Source<'_>) -> Result<()> {
-                self.0.write_new(name, source)
+            fn put(&self, name: &str, source: Payload<'_>) -> Result<()> {
+                self.0.put(name, source)
             }
-            fn spool(&self) -> Result<Spool> {
-                self.0.spool()
+            fn temp_object(&self) -> Result<TempObject> {
+                self.0.temp_object()
             }
             fn list(&self, prefix: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
                 if prefix == self.1 {
@@ -542,7 +546,7 @@ fn any_doubt_deletes_nothing() {
         }
         let storage = twin(&lab.storage);
         let before = names(&storage, "");
-        let unlisted: Arc<dyn Storage> = Arc::new(Unlisted(Arc::clone(&storage), prefix));
+        let unlisted: Arc<dyn Backend> = Arc::new(Unlisted(Arc::clone(&storage), prefix));
         assert!(matches!(try_prune(&unlisted, MaxUnused::Bytes(0)), Err(Error::Io { .. })), "{prefix}");
         assert_eq!(names(&storage, ""), before, "{prefix}");
     }
@@ -578,15 +582,15 @@ fn of_several_copies_one_that_can_be_read_stays() {
     let id = ChunkId::of(&std::fs::read(lab.dir.path().join("assets/precious")).unwrap());
     let plain = store.read(&id).unwrap();
     for _ in 0..2 {
-        let elsewhere: Arc<dyn Storage> = Arc::new(Memory::default());
+        let elsewhere: Arc<dyn Backend> = Arc::new(Memory::default());
         create(&*elsewhere, [2; 32]).unwrap();
         let other = open(&elsewhere);
-        let session = Session::new(&other);
+        let session = WriteSession::new(&other);
         session.put(&[names(&lab.storage, "packs").len() as u8; 100], &[]).unwrap();
         session.put(&plain, &[]).unwrap();
         session.seal().unwrap();
         for name in names(&elsewhere, "").iter().filter(|name| *name != "config") {
-            lab.storage.write_new(name, Source::Bytes(&elsewhere.read(name).unwrap())).unwrap();
+            lab.storage.put(name, Payload::Bytes(&elsewhere.read(name).unwrap())).unwrap();
         }
     }
     let places: Vec<_> = open(&lab.storage).copies(&id).unwrap().into_iter().map(|copy| copy.place).collect();
@@ -597,7 +601,7 @@ fn of_several_copies_one_that_can_be_read_stays() {
             let name = super::pack_name(&place.pack);
             let mut bytes = storage.read(&name).unwrap();
             bytes[place.offset as usize + 77] ^= 4;
-            storage.write_new(&name, Source::Bytes(&bytes)).unwrap();
+            storage.put(&name, Payload::Bytes(&bytes)).unwrap();
         }
         let report = try_prune(&storage, MaxUnused::Bytes(0)).unwrap();
         assert_eq!(contents(&storage), right, "{whole}: {report:?}");
@@ -609,7 +613,7 @@ fn of_several_copies_one_that_can_be_read_stays() {
         let name = super::pack_name(&place.pack);
         let mut bytes = storage.read(&name).unwrap();
         bytes[place.offset as usize + 77] ^= 4;
-        storage.write_new(&name, Source::Bytes(&bytes)).unwrap();
+        storage.put(&name, Payload::Bytes(&bytes)).unwrap();
     }
     let report = try_prune(&storage, MaxUnused::Bytes(0)).unwrap();
     assert_eq!(open(&storage).copies(&id).unwrap().len(), 3);
@@ -627,7 +631,7 @@ fn a_copy_that_leans_on_itself_is_not_the_one_that_stays() {
     (b[7], c[9]) = (b[7] ^ 1, c[9] ^ 1);
     let store = open(&lab.storage);
     let forge = |plain: &[u8], base: Option<&[u8]>, depth: u8| {
-        let session = Session::new(&store);
+        let session = WriteSession::new(&store);
         let (bytes, bases) = match base {
             Some(base) => (codec::compress_delta(plain, &[base]).unwrap(), vec![ChunkId::of(base)]),
             None => (plain.to_vec(), Vec::new()),
@@ -663,7 +667,7 @@ fn a_lost_chunk_of_contents_does_not_keep_the_room_of_what_is_dead() {
     let mut bytes = lab.storage.read(&pack).unwrap();
     let at = store.locate(&id).unwrap().unwrap().offset as usize;
     bytes[at + 5] ^= 1;
-    lab.storage.write_new(&pack, Source::Bytes(&bytes)).unwrap();
+    lab.storage.put(&pack, Payload::Bytes(&bytes)).unwrap();
     lab.forget(|sequence| sequence == 2);
     let before = pack_bytes(&lab.storage);
     let report = try_prune(&lab.storage, MaxUnused::Bytes(0)).unwrap();
@@ -753,13 +757,13 @@ fn of_a_list_of_many_leaves_every_one_is_kept() {
 #[test]
 fn a_key_that_only_writes_backs_up_and_can_remove_nothing() {
     const NOW: Time = Time { secs: 1, nanos: 0 };
-    let below: Arc<dyn Storage> = Arc::new(Memory::default());
+    let below: Arc<dyn Backend> = Arc::new(Memory::default());
     let key = |digit: &str| Credential::from_key_file(&digit.repeat(64)).unwrap();
     key_slots::create(&*below, [1; 32], &key("a"), "", NOW).unwrap();
     let opened = key_slots::open(&*below, Some(&key("a"))).unwrap();
     key_slots::add(&*below, &opened, Class::Writer, &key("b"), "server", NOW).unwrap();
     let with = |digit: &str| {
-        key_slots::unveil(Arc::clone(&below), Some(&key(digit)), key_slots::Near::IfThere, |_| None).unwrap()
+        key_slots::unveil(Arc::clone(&below), Some(&key(digit)), key_slots::LocalSlot::IfThere, |_| None).unwrap()
     };
     let mut lab = Lab { storage: with("b"), ..Lab::new() };
     lab.back_up();

@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use super::repack::{self, Alive};
 use super::{MaxUnused, Numbers, Packs, Plan, ROUND_BYTES, end_chains};
-use crate::backend::keeps_first;
+use crate::backend::probe_put_if_absent;
 use crate::error::{Error, Result};
 use crate::format::entry::Time;
 use crate::format::pending::{Pending, VERSION};
-use crate::fs::space::Room;
+use crate::fs::space::SpaceGuard;
 use crate::id::{PackId, PendingId, SnapshotId};
 use crate::progress::{Observer, Phase, checkpoint};
-use crate::store::deletion::pending::{Candidates, pending_name};
-use crate::store::deletion::prune_lease::{Claim, Now, probe_name};
+use crate::store::deletion::pending::{PendingDeletions, pending_name};
+use crate::store::deletion::prune_lease::{Now, PruneLease, probe_name};
 use crate::store::{Store, pack_name};
 
 /// How to prune a store without locks.
@@ -45,7 +45,7 @@ pub struct Options {
 
 /// A list of candidates that stays, and why.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Waiting {
+pub struct WaitingDeletion {
     /// The list.
     pub id: PendingId,
     /// When it was written.
@@ -75,7 +75,7 @@ pub struct Report {
     /// Packs of lists whose time had come, that are needed again: they stay.
     pub needed_again: Packs,
     /// Lists that wait.
-    pub waiting: Vec<Waiting>,
+    pub waiting: Vec<WaitingDeletion>,
     /// Packs that nothing needs, but that are so new that a run may be about to.
     pub young: Packs,
     /// Whether the storage keeps the first of two that make one object; not tried in a dry run.
@@ -94,7 +94,7 @@ pub fn prune(
     store: &Store,
     options: &Options,
     forgotten: &HashSet<SnapshotId>,
-    room: &Room,
+    room: &SpaceGuard,
     observer: &dyn Observer,
 ) -> Result<Report> {
     store.check_writable()?;
@@ -110,7 +110,7 @@ pub fn prune(
             return Err(Error::Refused(format!(
                 "{}: this server does not keep two prunes apart (it ignores If-None-Match); nothing was removed. Prune from one machine only, \
                  and say so there with --only-pruner",
-                store.storage().describe()
+                store.storage().location()
             )));
         }
         if keeps_first {
@@ -130,7 +130,7 @@ pub fn prune(
     let alive = alive_in(store, &plan, observer)?;
     let run = Run { store, options, now, claim, candidates: &candidates };
     run.sweep(&plan, &mut report)?;
-    run.write_down(plan, &alive, &mut report, observer)?;
+    run.record_deletions(plan, &alive, &mut report, observer)?;
     Ok(report)
 }
 
@@ -138,8 +138,8 @@ pub fn prune(
 fn probe(store: &Store, token: &str) -> Result<(bool, Option<std::time::SystemTime>)> {
     let storage = store.storage();
     let name = probe_name(token);
-    let keeps_first = keeps_first(&**storage, &name)?;
-    storage.write_new(&name, crate::backend::Source::Bytes(b"time"))?;
+    let keeps_first = probe_put_if_absent(&**storage, &name)?;
+    storage.put(&name, crate::backend::Payload::Bytes(b"time"))?;
     let there = storage.modified(&name);
     storage.remove(&name)?;
     Ok((keeps_first, there?))
@@ -176,13 +176,13 @@ struct Run<'a> {
     store: &'a Store,
     options: &'a Options,
     now: Now,
-    claim: Option<Claim<'a>>,
-    candidates: &'a Candidates,
+    claim: Option<PruneLease<'a>>,
+    candidates: &'a PendingDeletions,
 }
 
 impl Run<'_> {
     fn check_claim(&self) -> Result<()> {
-        self.claim.as_ref().map_or(Ok(()), Claim::check)
+        self.claim.as_ref().map_or(Ok(()), PruneLease::check)
     }
 
     /// Says what a list waits for; nothing if its time has come.
@@ -230,7 +230,7 @@ impl Run<'_> {
             if !is_due {
                 let (written, deleted) = (document.written, document.gone);
                 let packs = packs_of(&mut dead.into_iter());
-                report.waiting.push(Waiting { id: *id, written, packs, deleted, grace_left_seconds, sources });
+                report.waiting.push(WaitingDeletion { id: *id, written, packs, deleted, grace_left_seconds, sources });
             }
         }
         let all: HashSet<PackId> = going.union(&gone).copied().collect();
@@ -242,7 +242,7 @@ impl Run<'_> {
         }
         if all.iter().any(is_listed) {
             self.check_claim()?;
-            self.unlist(&all)?;
+            self.remove_record(&all)?;
         }
         // Whoever begins from here on finds them in no index, but a run that has begun may still merge what it has read into a new one.
         let come_back = |document: &Pending| document.packs.iter().any(|pack| gone.contains(pack) && is_listed(pack));
@@ -265,7 +265,7 @@ impl Run<'_> {
     }
 
     /// Takes packs out of the index.
-    fn unlist(&self, packs: &HashSet<PackId>) -> Result<()> {
+    fn remove_record(&self, packs: &HashSet<PackId>) -> Result<()> {
         for attempt in 0.. {
             let mut left = self.store.listed_packs();
             left.retain(|pack| !packs.contains(pack));
@@ -289,7 +289,7 @@ impl Run<'_> {
     }
 
     /// Writes down what is dead, and what is moved out of wasteful packs.
-    fn write_down(&self, plan: Plan, alive: &Alive, report: &mut Report, observer: &dyn Observer) -> Result<()> {
+    fn record_deletions(&self, plan: Plan, alive: &Alive, report: &mut Report, observer: &dyn Observer) -> Result<()> {
         let round = round(&plan);
         report.numbers = plan.numbers.clone();
         let mut packs = Vec::new();
@@ -321,7 +321,7 @@ impl Run<'_> {
             report.candidates.count += moved.gone.count;
             report.candidates.bytes += moved.gone.bytes;
             let storage = self.store.storage();
-            let stays = |(id, why)| format!("{} stays as it is: {why}", storage.describe_object(&pack_name(&id)));
+            let stays = |(id, why)| format!("{} stays as it is: {why}", storage.object_location(&pack_name(&id)));
             report.notes.extend(moved.stayed.into_iter().map(stays));
             packs.extend(copied);
         }

@@ -1,7 +1,7 @@
 //! A config that is damaged or gone, made again. A plain store's config says nothing that its objects do not show, but for its id.
 
 use super::{Moved, Report};
-use crate::backend::Source;
+use crate::backend::Payload;
 use crate::error::{Error, Result};
 use crate::format::config::{self, Config};
 use crate::id::ChunkId;
@@ -10,7 +10,7 @@ use crate::store::Store;
 /// Writes the config again; returns where the damaged one is, if there was one. Refuses where nothing shows that the store is plain.
 pub(crate) fn make_again(store: &Store, found: &Report) -> Result<Option<Moved>> {
     let storage = store.storage();
-    let object = storage.describe_object("config");
+    let object = storage.object_location("config");
     let old = match storage.read("config") {
         Ok(bytes) => Some(bytes),
         Err(Error::Missing { .. }) => None,
@@ -43,6 +43,6 @@ pub(crate) fn make_again(store: &Store, found: &Report) -> Result<Option<Moved>>
         Some(bytes) => Some(Moved { object: "config".into(), to: store.copy_aside("config", bytes)? }),
         None => None,
     };
-    storage.write_new("config", Source::Bytes(&config::encode(&config)?))?;
+    storage.put("config", Payload::Bytes(&config::encode(&config)?))?;
     Ok(aside)
 }

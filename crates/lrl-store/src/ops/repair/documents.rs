@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use super::Moved;
-use crate::backend::Source;
+use crate::backend::Payload;
 use crate::error::{Error, Result};
 use crate::format::{drill, pack, snapshot};
 use crate::id::PackId;
@@ -50,7 +50,7 @@ pub(crate) fn rename(store: &Store, found: &Found, observer: &dyn Observer) -> R
         store.copy_aside(to, &storage.read(to)?)?;
     }
     for (_, to, bytes) in &misnamed {
-        storage.write_new(to, Source::Bytes(bytes))?;
+        storage.put(to, Payload::Bytes(bytes))?;
     }
     for (object, to, _) in &misnamed {
         if misnamed.iter().all(|(_, to, _)| to != *object) {

@@ -13,13 +13,13 @@ pub use packs::Saved;
 use super::check::findings::Findings;
 use super::check::packs::{Packs, hash_file};
 use super::check::{Found, Options, Report, look};
-use crate::backend::{LockMode, Storage};
+use crate::backend::{Backend, LockMode};
 use crate::error::{Error, Result};
 use crate::format::repair::{Repair, VERSION};
 use crate::id::PackId;
-use crate::ops::heal::Healing;
+use crate::ops::heal::HealSources;
 use crate::progress::{Observer, Phase};
-use crate::store::repair::lost_chunks::Wanted;
+use crate::store::repair::lost_chunks::LostChunks;
 use crate::store::repair::quarantine::repair_name;
 use crate::store::{Store, pack_name};
 
@@ -77,26 +77,26 @@ impl Plan {
 }
 
 /// Checks the store in `storage` and repairs what can be; nobody else uses it meanwhile.
-pub fn repair(storage: Arc<dyn Storage>, options: &Options, observer: &dyn Observer) -> Result<Repaired> {
+pub fn repair(storage: Arc<dyn Backend>, options: &Options, observer: &dyn Observer) -> Result<Repaired> {
     repair_from(storage, options, None, observer)
 }
 
 /// As [`repair`]; what is lost is then looked for in sets, live data and other stores.
 pub fn repair_from(
-    storage: Arc<dyn Storage>,
+    storage: Arc<dyn Backend>,
     options: &Options,
-    heal: Option<&Healing>,
+    heal: Option<&HealSources>,
     observer: &dyn Observer,
 ) -> Result<Repaired> {
     if storage.is_remote() {
         let text = "this lrl cannot repair a store in a bucket yet: copy it into a directory (`aws s3 sync`, `rclone sync`), \
                     repair it there, and copy it back; nothing was changed";
-        return Err(Error::Refused(format!("{}: {text}", storage.describe())));
+        return Err(Error::Refused(format!("{}: {text}", storage.location())));
     }
     let (store, config_error) = Store::examine(storage, LockMode::Exclusive, options.lock_wait, observer)?;
     store.check_writable()?;
     store.storage().reclaim()?;
-    let mut wanted = Wanted::new()?;
+    let mut wanted = LostChunks::new()?;
     let mut found = look(&store, config_error.as_ref(), options, Some(&wanted), observer)?;
     let mut repaired = Repaired {
         found: found.report.clone(),
@@ -117,7 +117,7 @@ pub fn repair_from(
     }
     let Repaired { config, listed, saved, renamed, moved, .. } = &repaired;
     if *config || *listed > 0 || saved.packs > 0 || !renamed.is_empty() || !moved.is_empty() {
-        wanted = Wanted::new()?;
+        wanted = LostChunks::new()?;
         let config_error = config_error.as_ref().filter(|_| !repaired.config);
         repaired.left = look(&store, config_error, options, Some(&wanted), observer)?.report;
     }
@@ -135,7 +135,7 @@ pub fn repair_from(
             if healed.chunks == 0 {
                 break;
             }
-            wanted = Wanted::new()?;
+            wanted = LostChunks::new()?;
             let structure = Options { read_data: super::check::ReadData::No, ..*options };
             look(&store, None, &structure, Some(&wanted), observer)?;
         }

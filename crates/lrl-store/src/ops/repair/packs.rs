@@ -7,8 +7,8 @@ use std::collections::HashSet;
 use crate::error::Result;
 use crate::id::{ChunkId, PackId};
 use crate::progress::{Observer, checkpoint};
-use crate::store::index::{Copy, IndexFile, Place};
-use crate::store::write::Session;
+use crate::store::index::{ChunkCopy, IndexFile, Location};
+use crate::store::write::WriteSession;
 use crate::store::{Store, damaged_directory, pack_directory, pack_name};
 
 /// Chunks that were copied out of damaged packs.
@@ -33,7 +33,7 @@ impl Saved {
 
 struct Saver<'a> {
     store: &'a Store,
-    session: Session<'a>,
+    session: WriteSession<'a>,
     damaged: HashSet<PackId>,
     /// Chunks that could not be verified.
     bad: RefCell<HashSet<ChunkId>>,
@@ -43,7 +43,7 @@ struct Saver<'a> {
 /// Saves what it can: durably, and listed in an index. `stay` are the packs that are not damaged.
 pub(crate) fn salvage(store: &Store, damaged: &[PackId], stay: &[PackId], observer: &dyn Observer) -> Result<Saved> {
     let taken: HashSet<PackId> = damaged.iter().copied().collect();
-    let session = Session::beside(store, taken.clone());
+    let session = WriteSession::beside(store, taken.clone());
     let saver = Saver { store, session, damaged: taken, bad: RefCell::default(), observer };
     let done = saver.rounds(damaged).and_then(|()| saver.save_leaning(stay));
     let packs = saver.session.packs();
@@ -90,7 +90,7 @@ impl Saver<'_> {
                     if bad.contains(&record.id) || !record.bases.iter().any(|base| bad.contains(base)) {
                         continue;
                     }
-                    let place = Place { pack: *pack, offset, record };
+                    let place = Location { pack: *pack, offset, record };
                     match self.store.read_copy(&place) {
                         Ok(plain) => self.session.put_again(&plain)?,
                         Err(error) if error.is_damage() => is_more |= bad.insert(place.record.id),
@@ -114,7 +114,7 @@ impl Saver<'_> {
                 other => other?,
             };
             for (offset, record) in records {
-                self.save(&Place { pack: *pack, offset, record })?;
+                self.save(&Location { pack: *pack, offset, record })?;
             }
         }
         if unclear.is_empty() {
@@ -131,7 +131,7 @@ impl Saver<'_> {
             }
             for copy in file.stream(&**storage) {
                 match copy {
-                    Ok(Copy { place, .. }) if unclear.contains(&place.pack) => self.save(&place)?,
+                    Ok(ChunkCopy { place, .. }) if unclear.contains(&place.pack) => self.save(&place)?,
                     Err(error) if !error.is_damage() => return Err(error),
                     _ => {}
                 }
@@ -141,9 +141,10 @@ impl Saver<'_> {
     }
 
     /// Copies a chunk if it verifies, and stands in no pack that stays.
-    fn save(&self, place: &Place) -> Result<()> {
+    fn save(&self, place: &Location) -> Result<()> {
         checkpoint(self.observer)?;
-        let stays = |copy: &Copy| !self.damaged.contains(&copy.place.pack) && self.store.read_copy(&copy.place).is_ok();
+        let stays =
+            |copy: &ChunkCopy| !self.damaged.contains(&copy.place.pack) && self.store.read_copy(&copy.place).is_ok();
         if self.store.copies(&place.record.id)?.iter().any(stays) {
             return Ok(());
         }

@@ -16,12 +16,12 @@ use sha2::Digest;
 
 use super::{Repaired, repair};
 use crate::backend::memory::Memory;
-use crate::backend::{LockMode, Source, Storage};
+use crate::backend::{Backend, LockMode, Payload};
 use crate::error::{Error, Result};
 use crate::format::drill::{self, Drill};
 use crate::format::entry::{Piece, Time};
 use crate::format::snapshot;
-use crate::fs::space::Room;
+use crate::fs::space::SpaceGuard;
 use crate::id::{Hasher, Ids, SnapshotId};
 use crate::ops::check::{Options, ReadData, Report, check};
 use crate::ops::prune::{self, MaxUnused};
@@ -29,8 +29,8 @@ use crate::ops::tests::cases::noise;
 use crate::ops::tests::faulty::{Fault, Faulty, names, twin};
 use crate::ops::{backup, dump, ls};
 use crate::progress::Silent;
-use crate::store::tree::Builder;
-use crate::store::write::Session;
+use crate::store::tree::TreeBuilder;
+use crate::store::write::WriteSession;
 use crate::store::{SnapshotName, Store, create};
 
 const EVERYTHING: Options = Options { read_data: ReadData::All, seed: 1, lock_wait: Duration::ZERO, record: None };
@@ -41,23 +41,23 @@ type Contents = BTreeMap<SnapshotId, BTreeMap<Vec<u8>, [u8; 32]>>;
 
 /// A store with what its snapshots hold, and the source as it was backed up last.
 struct Lab {
-    storage: Arc<dyn Storage>,
+    storage: Arc<dyn Backend>,
     dir: tempfile::TempDir,
     truth: Contents,
 }
 
-fn examine(storage: &Arc<dyn Storage>) -> Result<Store> {
+fn examine(storage: &Arc<dyn Backend>) -> Result<Store> {
     Store::examine(Arc::clone(storage), LockMode::Exclusive, Duration::ZERO, &Silent).map(|(store, _)| store)
 }
 
-fn back_up(storage: &Arc<dyn Storage>, dir: &Path, second: u64, rescan: bool) -> Result<SnapshotName> {
+fn back_up(storage: &Arc<dyn Backend>, dir: &Path, second: u64, rescan: bool) -> Result<SnapshotName> {
     let store = Store::open(Arc::clone(storage), LockMode::Shared, Duration::ZERO, &Silent)?;
     let options = backup::Options { rescan, ..backup::tests::options(dir, second) };
     backup::backup(&store, &options, &Silent).map(|report| report.name)
 }
 
 /// Reads all that can be read.
-fn contents(storage: &Arc<dyn Storage>) -> Contents {
+fn contents(storage: &Arc<dyn Backend>) -> Contents {
     let Ok(store) = examine(storage) else { return Contents::new() };
     let read = |name: &SnapshotName| {
         let snapshot = store.snapshot(name).ok()?;
@@ -96,7 +96,7 @@ impl Lab {
     fn new() -> Self {
         let memory = Memory::default();
         create(&memory, [1; 32]).unwrap();
-        let storage: Arc<dyn Storage> = Arc::new(memory);
+        let storage: Arc<dyn Backend> = Arc::new(memory);
         let dir = tempfile::tempdir().unwrap();
         let db = rusqlite::Connection::open(dir.path().join("lrl.db")).unwrap();
         db.execute_batch("CREATE TABLE users(id, name)").unwrap();
@@ -116,7 +116,7 @@ impl Lab {
                 let record = record(name.id);
                 let (id, bytes) = drill::encode(&record, &Ids::default()).unwrap();
                 let name = crate::store::drill_records::DrillName { source: "lab".into(), finished: 1_700_000_100, id };
-                storage.write_new(&name.object(), Source::Bytes(&bytes)).unwrap();
+                storage.put(&name.object(), Payload::Bytes(&bytes)).unwrap();
             }
             truth = contents(&storage);
         }
@@ -188,22 +188,22 @@ fn assert_named(lab: &Lab, report: &Report, readable: &Contents, what: &str) {
 }
 
 /// Prunes; returns how many packs had to stay as they were.
-fn try_prune(storage: &Arc<dyn Storage>) -> Result<usize> {
+fn try_prune(storage: &Arc<dyn Backend>) -> Result<usize> {
     let store = Store::open(Arc::clone(storage), LockMode::Exclusive, Duration::ZERO, &Silent)?;
     let plan = prune::plan(&store, MaxUnused::Bytes(0), &HashSet::new(), false, &Silent)?;
-    let report = prune::apply(&store, plan, &Room::unlimited(), &Silent)?;
+    let report = prune::apply(&store, plan, &SpaceGuard::unlimited(), &Silent)?;
     report.failed.map_or(Ok(report.notes.len()), Err)
 }
 
 #[track_caller]
-fn repaired(storage: &Arc<dyn Storage>, options: &Options, what: &str) -> Repaired {
+fn repaired(storage: &Arc<dyn Backend>, options: &Options, what: &str) -> Repaired {
     let done = repair(Arc::clone(storage), options, &Silent).unwrap_or_else(|e| panic!("{what}: {e}"));
     assert!(done.failed.is_none(), "{what}: {:?}", done.failed);
     done
 }
 
 /// The whole road of one damaged store: seen, named, repaired, pruned, healed.
-fn judge(lab: &Lab, storage: &Arc<dyn Storage>, is_seen: bool, what: &str) {
+fn judge(lab: &Lab, storage: &Arc<dyn Backend>, is_seen: bool, what: &str) {
     let before = contents(storage);
     assert_true(lab, &before, what);
     let report = match check(Arc::clone(storage), &EVERYTHING, &Silent) {
@@ -296,8 +296,8 @@ fn try_all<T: Sync>(states: &[T], what: &str, attempt: impl Fn(&T) + Sync) {
     assert_eq!(failed, 0, "of {} {what}", states.len());
 }
 
-fn put(storage: &Arc<dyn Storage>, name: &str, bytes: &[u8]) {
-    storage.write_new(name, Source::Bytes(bytes)).unwrap();
+fn put(storage: &Arc<dyn Backend>, name: &str, bytes: &[u8]) {
+    storage.put(name, Payload::Bytes(bytes)).unwrap();
 }
 
 #[test]
@@ -384,7 +384,7 @@ fn objects_that_are_gone_swapped_or_doubled_alone_and_in_pairs() {
 }
 
 /// A store with a damage of every kind.
-fn battered(lab: &Lab) -> Arc<dyn Storage> {
+fn battered(lab: &Lab) -> Arc<dyn Backend> {
     let storage = twin(&lab.storage);
     let flip = |name: &str, at: usize| {
         let mut bytes = storage.read(name).unwrap();
@@ -420,7 +420,7 @@ fn a_fault_at_any_step_of_a_repair_loses_nothing() {
         for n in 0.. {
             let storage = twin(&damaged);
             let faulty = Faulty::new(&storage, fault, n);
-            let tried = repair(Arc::clone(&faulty) as Arc<dyn Storage>, &EVERYTHING, &Silent);
+            let tried = repair(Arc::clone(&faulty) as Arc<dyn Backend>, &EVERYTHING, &Silent);
             let what = format!("{fault:?} at change {n}");
             match &tried {
                 // On a full disk things can still be removed, and the last steps may be no more than that.
@@ -536,17 +536,17 @@ fn a_pack_of_which_every_chunk_is_good_is_not_overwritten_by_what_is_saved_of_it
 /// A snapshot of a database that is one chunk, which leans on the part of its base that is not damaged.
 #[test]
 fn what_does_not_use_the_damaged_part_of_its_base_is_not_lost_with_it() {
-    let storage: Arc<dyn Storage> = Arc::new(Memory::default());
+    let storage: Arc<dyn Backend> = Arc::new(Memory::default());
     create(&*storage, [1; 32]).unwrap();
     let store = Store::open(Arc::clone(&storage), LockMode::Shared, Duration::ZERO, &Silent).unwrap();
     let base = noise(1, 5000);
     let image = [&base[..2000], &noise(2, 100)].concat();
-    let first = Session::new(&store);
+    let first = WriteSession::new(&store);
     let base_id = first.put(&base, &[]).unwrap();
     first.seal().unwrap();
-    let second = Session::new(&store);
+    let second = WriteSession::new(&store);
     let id = second.put(&image, &[base_id]).unwrap();
-    let mut list = Builder::<Piece>::new(&second, None);
+    let mut list = TreeBuilder::<Piece>::new(&second, None);
     list.push(Piece::Data { id, len: image.len() as u64 }).unwrap();
     let root = list.finish().unwrap();
     second.seal().unwrap();

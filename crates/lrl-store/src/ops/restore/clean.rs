@@ -14,19 +14,19 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::journal::Desk;
-use super::journal_record::Side;
+use super::journal::Journal;
+use super::journal_record::Version;
 use super::plan::{ASSETS, DATABASE};
 use super::safety::storage_home;
-use super::stage_set::weigh;
+use super::stage_set::measure;
 use super::staging_dir::reclaim;
 use super::swap::Moved;
 use super::swap_contents::BASE;
-use super::target::{Place, SIDECARS};
+use super::target::{SIDECARS, Target};
 use crate::error::{Error, Result};
-use crate::fs::dir::{Cursor, DIRECTORY, to_path};
+use crate::fs::dir::{DIRECTORY, DirCursor, to_path};
 use crate::fs::remove::remove_tree;
-use crate::fs::resolve::Doors;
+use crate::fs::resolve::OpenDirs;
 
 /// What to remove.
 #[derive(Debug, Clone)]
@@ -76,8 +76,8 @@ struct Copy {
 pub fn clean(options: &CleanOptions) -> Result<Cleaned> {
     let mut cleaned = Cleaned::default();
     let no_dir = || Error::NoStore { what: "data directory", path: options.data_dir.clone() };
-    let doors = &Doors::default();
-    let desk = Desk::open(doors, &options.data_dir)?.ok_or_else(no_dir)?;
+    let doors = &OpenDirs::default();
+    let desk = Journal::open(doors, &options.data_dir)?.ok_or_else(no_dir)?;
     if desk.look()?.is_some() {
         return Err(Error::Refused(format!(
             "a restore of {} was killed half way: `lrl restore --undo` takes it back first; nothing was removed",
@@ -98,7 +98,7 @@ pub fn clean(options: &CleanOptions) -> Result<Cleaned> {
     cleaned.undo_gone = old.iter().any(|(path, _)| recorded.contains(path));
     let named = old.iter().flat_map(|(_, copy)| copy.names.iter().map(move |name| (copy, name)));
     let removed = |(copy, name): (&Copy, &Vec<u8>)| Removed {
-        bytes: weigh(&copy.dir, name).space,
+        bytes: measure(&copy.dir, name).space,
         path: copy.dir_path.join(to_path(name)),
     };
     cleaned.removed = named.map(removed).collect();
@@ -120,17 +120,17 @@ pub fn clean(options: &CleanOptions) -> Result<Cleaned> {
 }
 
 /// Removes what a restore that has just ended kept; returns how many bytes that gave back.
-pub(super) fn drop_kept(doors: &Doors, data_dir: &Path, kept: &[(&Place, &[Moved])]) -> Result<u64> {
+pub(super) fn drop_kept(doors: &OpenDirs, data_dir: &Path, kept: &[(&Target, &[Moved])]) -> Result<u64> {
     let named = kept.iter().flat_map(|(place, moved)| {
-        moved.iter().filter_map(move |(_, now)| Some((place.shelf_dir()?, now.parent()?, now.file_name()?.as_bytes())))
+        moved.iter().filter_map(move |(_, now)| Some((place.kept_dir()?, now.parent()?, now.file_name()?.as_bytes())))
     });
     let named: Vec<_> = named.collect();
     // Whatever happens from here on, nothing says that it could be undone.
-    Desk::of(doors, data_dir)?.drop_last()?;
+    Journal::of(doors, data_dir)?.drop_last()?;
     let mut bytes = 0;
     for (dir, dir_path, name) in named {
         enters_no_mount(dir, name, dir_path)?;
-        bytes += weigh(dir, name).space;
+        bytes += measure(dir, name).space;
         remove(dir, name, dir_path)?;
         let _ = fsync(dir);
     }
@@ -140,7 +140,7 @@ pub(super) fn drop_kept(doors: &Doors, data_dir: &Path, kept: &[(&Place, &[Moved
 /// Finds what restores kept of one target: beside it, beside what a link there leads to, and inside a directory whose contents
 /// were exchanged.
 fn find_all(
-    doors: &Doors,
+    doors: &OpenDirs,
     home: &Path,
     name: &[u8],
     is_database: bool,
@@ -149,7 +149,7 @@ fn find_all(
     let Some(dir) = doors.open(home)? else { return Ok(()) };
     find(&dir, home, name, is_database, copies)?;
     // Through a link that a restore would not follow, none has kept anything.
-    let Ok(mut place) = Place::find(doors, home, &[name]) else { return Ok(()) };
+    let Ok(mut place) = Target::find(doors, home, &[name]) else { return Ok(()) };
     if let (Some(dir), Some(_)) = (&place.dir, &place.via) {
         find(dir, &place.dir_path, &place.name, is_database, copies)?;
     }
@@ -213,7 +213,7 @@ fn add(
 /// Returns the name of the kept thing of which `name` is a part, if it is one of `of`.
 fn kept_name<'n>(name: &'n [u8], of: &[u8], is_database: bool) -> Option<&'n [u8]> {
     let rest = name.strip_prefix(of)?;
-    let ending = [Side::Before, Side::Restored].into_iter().find_map(|side| {
+    let ending = [Version::Before, Version::Restored].into_iter().find_map(|side| {
         let ending = side.ending().as_bytes();
         rest.starts_with(ending).then_some(ending.len())
     })?;
@@ -233,8 +233,8 @@ fn kept_name<'n>(name: &'n [u8], of: &[u8], is_database: bool) -> Option<&'n [u8
 
 /// Adds what the record of the last restore has, which may be among the uploads; returns all that is in the record.
 fn recorded(
-    doors: &Doors,
-    desk: &Desk,
+    doors: &OpenDirs,
+    desk: &Journal,
     options: &CleanOptions,
     copies: &mut BTreeMap<PathBuf, Copy>,
 ) -> Result<Vec<PathBuf>> {
@@ -243,7 +243,7 @@ fn recorded(
     let Ok(places) = last.places(doors, &options.data_dir, &options.storage_dir) else { return Ok(Vec::new()) };
     let mut recorded = Vec::new();
     for (target, place) in last.targets.iter().zip(&places) {
-        let Some(dir) = place.shelf_dir() else { continue };
+        let Some(dir) = place.kept_dir() else { continue };
         let moved = target.moved(place, last.live.other());
         let Some((_, main)) = moved.first() else { continue };
         let Some((kept, dir_path)) = main.file_name().map(OsStrExt::as_bytes).zip(main.parent()) else { continue };
@@ -283,7 +283,7 @@ fn enters_no_mount(dir: &Arc<OwnedFd>, name: &[u8], dir_path: &Path) -> Result<(
     if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
         return Ok(());
     }
-    let mut cursor = Cursor::new(Arc::clone(dir), dir_path);
+    let mut cursor = DirCursor::new(Arc::clone(dir), dir_path);
     let mut waiting = vec![vec![name.to_vec()]];
     while let Some(level) = waiting.last_mut() {
         let Some(next) = level.pop() else {

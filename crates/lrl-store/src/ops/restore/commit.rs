@@ -6,19 +6,19 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, statat};
 
 use super::Options;
-use super::journal::Desk;
-use super::journal_record::{Half, Member, Record, Side, Target};
+use super::journal::Journal;
+use super::journal_record::{FileIdentity, Record, TargetRecord, Version, VersionRecord};
 use super::report::Part;
-use super::swap::{Moved, Seat, swap};
-use super::target::Place;
+use super::swap::{Moved, SwapTarget, swap};
+use super::target::Target;
 use crate::error::{Error, Result};
 use crate::fs::dir::to_path;
-use crate::fs::resolve::Doors;
+use crate::fs::resolve::OpenDirs;
 
 /// Something staged, and where it goes.
-pub(super) struct Incoming<'a> {
+pub(super) struct Staged<'a> {
     /// Where to.
-    pub place: &'a Place,
+    pub place: &'a Target,
     /// What it is.
     pub part: Part,
     /// The directory that holds it now.
@@ -28,7 +28,7 @@ pub(super) struct Incoming<'a> {
 }
 
 /// What is where once all is in place.
-pub(super) struct Placed {
+pub(super) struct Committed {
     /// For each, what was moved away to where.
     pub moved: Vec<Vec<Moved>>,
     /// Bytes that it takes.
@@ -38,30 +38,31 @@ pub(super) struct Placed {
 }
 
 /// Puts everything in place, or nothing. The data directory is there, also if nothing goes into it.
-pub(super) fn place(doors: &Doors, options: &Options, from: String, incoming: &[Incoming<'_>]) -> Result<Placed> {
-    let desk = Desk::of(doors, &options.data_dir)?;
+pub(super) fn place(doors: &OpenDirs, options: &Options, from: String, incoming: &[Staged<'_>]) -> Result<Committed> {
+    let desk = Journal::of(doors, &options.data_dir)?;
     let targets = incoming.iter().map(|one| one.target(options)).collect::<Result<Vec<_>>>()?;
-    let record = Record::new(from, &options.storage_dir, Side::Restored, Side::Before, targets);
-    let seats = incoming.iter().zip(&record.targets).map(|(one, target)| Seat {
+    let record = Record::new(from, &options.storage_dir, Version::Restored, Version::Before, targets);
+    let seats = incoming.iter().zip(&record.targets).map(|(one, target)| SwapTarget {
         place: one.place,
         target,
         staged: Some((Arc::clone(one.from), one.name.to_vec())),
     });
-    let seats: Vec<Seat<'_>> = seats.collect();
+    let seats: Vec<SwapTarget<'_>> = seats.collect();
     let notes = swap(&desk, &record, &seats)?;
-    let moved = seats.iter().map(|seat| seat.target.moved(seat.place, Side::Before)).collect();
-    let kept_bytes = record.targets.iter().map(|target| target.space(Side::Before)).sum();
-    Ok(Placed { moved, kept_bytes, notes })
+    let moved = seats.iter().map(|seat| seat.target.moved(seat.place, Version::Before)).collect();
+    let kept_bytes = record.targets.iter().map(|target| target.space(Version::Before)).sum();
+    Ok(Committed { moved, kept_bytes, notes })
 }
 
-impl Incoming<'_> {
-    fn target(&self, options: &Options) -> Result<Target> {
+impl Staged<'_> {
+    fn target(&self, options: &Options) -> Result<TargetRecord> {
         let place = self.place;
         let stat = statat(self.from, self.name, AtFlags::SYMLINK_NOFOLLOW);
         let stat = stat.map_err(|e| Error::io("look at", to_path(self.name))(e.into()))?;
         // A database that appeared meanwhile must not be taken for nothing: what is there is looked at now.
-        let before = Half::find(place, &place.name, &place.free_name(Side::Before.ending())?, self.part)?;
-        let restored = Half::of(Member::new("", &stat, None), &place.free_name(Side::Restored.ending())?);
-        Ok(Target::new(self.part, place, &options.data_dir, before, restored))
+        let before = VersionRecord::find(place, &place.name, &place.free_name(Version::Before.ending())?, self.part)?;
+        let restored =
+            VersionRecord::of(FileIdentity::new("", &stat, None), &place.free_name(Version::Restored.ending())?);
+        Ok(TargetRecord::new(self.part, place, &options.data_dir, before, restored))
     }
 }

@@ -9,21 +9,21 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, mkdirat, statat};
 use rustix::io::Errno;
 
 use super::commit;
-use super::commit::Incoming;
+use super::commit::Staged;
 use super::open_files;
-use super::open_files::{Holder, Watched};
+use super::open_files::{Process, Watched};
 use super::plan::{ASSETS, DATABASE, STORAGE};
 use super::report::refuse_holders;
 use super::safety::{refuse_overlap, storage_home, watch_database, watch_tree};
 use super::stage_set::{count, give_away, note_count, prove, stage_copy, unpack};
-use super::stage_tree::{TakeOver, Taken};
-use super::staging_dir::Made;
-use super::staging_dirs::Homes;
-use super::target::Place;
-use super::{AskLocks, Moved, Options, Part, Report, What, clean, owners, take_up};
+use super::stage_tree::{Reuse, ReuseCounts};
+use super::staging_dir::CreatedDirs;
+use super::staging_dirs::StagingDirs;
+use super::target::Target;
+use super::{AskLocks, Moved, Options, Part, Report, What, clean, owners, resume_interrupted};
 use crate::backend::local;
 use crate::error::{Error, Result};
-use crate::fs::resolve::{Doors, is_other_mount};
+use crate::fs::resolve::{OpenDirs, is_other_mount};
 use crate::fs::space::{Reserve, free_at};
 use crate::progress::{Observer, Phase, checkpoint, size};
 use crate::set::archive::extract;
@@ -32,12 +32,12 @@ use crate::set::manifest::{Assets, Database, Manifest, find_beside};
 
 /// The files of a set and where they go.
 struct Set<'a> {
-    doors: &'a Doors,
-    taken: Taken,
-    database: Option<(&'a Database, PathBuf, Place)>,
+    doors: &'a OpenDirs,
+    taken: ReuseCounts,
+    database: Option<(&'a Database, PathBuf, Target)>,
     assets: Option<(&'a Assets, PathBuf)>,
     /// Targets of the archive's roots, with their names in it.
-    roots: Vec<(&'static [u8], Place)>,
+    roots: Vec<(&'static [u8], Target)>,
     manifest: &'a Path,
 }
 
@@ -47,23 +47,23 @@ pub fn restore_set(manifest_path: &Path, options: &Options, observer: &dyn Obser
     let manifest = Manifest::read(manifest_path)?;
     let owners = owners(options);
     let mut report = Report { timestamp: manifest.timestamp_utc.clone(), ..Report::default() };
-    let doors = &Doors::default();
-    report.notes = take_up(doors, options)?;
+    let doors = &OpenDirs::default();
+    report.notes = resume_interrupted(doors, options)?;
     let mut set = Set::find(doors, &manifest, manifest_path, options, &mut report.notes)?;
     set.refuse()?;
-    report.admit(set.holders(options.locks)?, options)?;
+    report.check_open_files(set.holders(options.locks)?, options)?;
     observer.phase(Phase::Verify, None);
     if let Some((assets, archive)) = &set.assets {
         prove(archive, assets.sha256.as_deref(), assets.archive_size_bytes, observer, &mut report.notes)?;
     }
     set.find_room()?;
     if options.dry_run {
-        set.rehearse(options, &mut report, observer)?;
+        set.dry_run(options, &mut report, observer)?;
         return Ok(report);
     }
 
-    let mut made = Made::default();
-    let mut homes = Homes::default();
+    let mut made = CreatedDirs::default();
+    let mut homes = StagingDirs::default();
     let home_owner = options.owner;
     made.create(doors, &options.data_dir, home_owner)?;
     for place in set.places_mut() {
@@ -84,25 +84,25 @@ pub fn restore_set(manifest_path: &Path, options: &Options, observer: &dyn Obser
     }
     let mut incoming = Vec::new();
     for ((root, place), from) in set.roots.iter().zip(&unpacked) {
-        incoming.push(Incoming { place, from, name: root, part: Part::Uploads });
+        incoming.push(Staged { place, from, name: root, part: Part::Uploads });
     }
     if let Some((_, _, place)) = &set.database {
-        incoming.push(Incoming { place, from: &homes.of(place)?.staging.dir, name: &place.name, part: Part::Database });
+        incoming.push(Staged { place, from: &homes.of(place)?.staging.dir, name: &place.name, part: Part::Database });
     }
     let placed = commit::place(doors, options, format!("set {}", manifest_path.display()), &incoming)?;
     made.keep();
-    let kept: Vec<(&Place, &[Moved])> =
+    let kept: Vec<(&Target, &[Moved])> =
         incoming.iter().zip(&placed.moved).map(|(one, moved)| (one.place, moved.as_slice())).collect();
     let dropped = if options.no_keep { Some(clean::drop_kept(doors, &options.data_dir, &kept)?) } else { None };
     report.placed(placed, set.database.is_some());
     report.drop_kept(dropped);
-    report.finish(TakeOver::No, &set.taken, owners);
+    report.finish(Reuse::No, &set.taken, owners);
     Ok(report)
 }
 
 impl<'a> Set<'a> {
     fn find(
-        doors: &'a Doors,
+        doors: &'a OpenDirs,
         manifest: &'a Manifest,
         path: &'a Path,
         options: &Options,
@@ -126,15 +126,21 @@ impl<'a> Set<'a> {
             (None, Some(_), What::Whole) => notes.push("the set holds no database: the one here was left alone".into()),
             _ => {}
         }
-        let mut set =
-            Set { doors, taken: Taken::default(), database: None, assets: None, roots: Vec::new(), manifest: path };
+        let mut set = Set {
+            doors,
+            taken: ReuseCounts::default(),
+            database: None,
+            assets: None,
+            roots: Vec::new(),
+            manifest: path,
+        };
         if let Some(database) = database {
-            let place = Place::find(doors, &options.data_dir, &[DATABASE])?;
+            let place = Target::find(doors, &options.data_dir, &[DATABASE])?;
             set.database = Some((database, find_beside(path, &database.backup)?, place));
         }
         if let Some(assets) = assets {
             set.assets = Some((assets, find_beside(path, &assets.backup)?));
-            set.roots.push((ASSETS, Place::find(doors, &options.data_dir, &[ASSETS])?));
+            set.roots.push((ASSETS, Target::find(doors, &options.data_dir, &[ASSETS])?));
         }
         Ok(set)
     }
@@ -144,7 +150,7 @@ impl<'a> Set<'a> {
         refuse_overlap(&places.collect::<Vec<_>>(), &[self.manifest.to_path_buf()])
     }
 
-    fn holders(&self, locks: Option<AskLocks>) -> Result<Vec<Holder>> {
+    fn holders(&self, locks: Option<AskLocks>) -> Result<Vec<Process>> {
         let mut watched: Vec<Watched> = Vec::new();
         if let Some((_, _, place)) = &self.database {
             watch_database(place, &mut watched)?;
@@ -153,7 +159,7 @@ impl<'a> Set<'a> {
         Ok(open_files::find(&watched, locks))
     }
 
-    fn places_mut(&mut self) -> impl Iterator<Item = &mut Place> {
+    fn places_mut(&mut self) -> impl Iterator<Item = &mut Target> {
         let roots = self.roots.iter_mut().map(|(_, place)| place);
         self.database.iter_mut().map(|(_, _, place)| place).chain(roots)
     }
@@ -188,8 +194,8 @@ impl<'a> Set<'a> {
         &mut self,
         of_others: bool,
         options: &Options,
-        homes: &mut Homes,
-        made: &mut Made,
+        homes: &mut StagingDirs,
+        made: &mut CreatedDirs,
         report: &mut Report,
         observer: &dyn Observer,
     ) -> Result<Vec<Arc<OwnedFd>>> {
@@ -230,7 +236,7 @@ impl<'a> Set<'a> {
         dir: &Arc<OwnedFd>,
         options: &Options,
         notes: &mut Vec<String>,
-    ) -> Result<Vec<(&'static [u8], Place)>> {
+    ) -> Result<Vec<(&'static [u8], Target)>> {
         let mut roots = std::mem::take(&mut self.roots);
         let archive = self.assets.as_ref().map(|(_, archive)| archive.display().to_string()).unwrap_or_default();
         let failed = |e: Errno| Error::io("list", &archive)(e.into());
@@ -246,7 +252,7 @@ impl<'a> Set<'a> {
                 ASSETS => {}
                 STORAGE => {
                     let (home, name) = storage_home(&options.storage_dir)?;
-                    roots.push((STORAGE, Place::find(self.doors, &home, &[&name])?));
+                    roots.push((STORAGE, Target::find(self.doors, &home, &[&name])?));
                 }
                 other => {
                     let other = String::from_utf8_lossy(other).into_owned();
@@ -266,7 +272,7 @@ impl<'a> Set<'a> {
     }
 
     /// Proves without writing that the set could be restored.
-    fn rehearse(&mut self, options: &Options, report: &mut Report, observer: &dyn Observer) -> Result<()> {
+    fn dry_run(&mut self, options: &Options, report: &mut Report, observer: &dyn Observer) -> Result<()> {
         if let Some((database, copy, place)) = &self.database {
             let len = prove(copy, database.sha256.as_deref(), database.size_bytes, observer, &mut report.notes)?;
             report.add(Part::Database, place, 1, len)?;
@@ -281,7 +287,7 @@ impl<'a> Set<'a> {
         }
         if seen.storage {
             let (home, name) = storage_home(&options.storage_dir)?;
-            report.add(Part::Uploads, &Place::find(self.doors, &home, &[&name])?, 0, 0)?;
+            report.add(Part::Uploads, &Target::find(self.doors, &home, &[&name])?, 0, 0)?;
         }
         Ok(())
     }
@@ -293,7 +299,7 @@ struct Roots {
     storage: bool,
 }
 
-impl extract::Watch for Roots {
+impl extract::FileVisitor for Roots {
     fn file(&mut self, path: &[u8], _: u64, _: &[u8; 32]) -> Result<()> {
         self.storage |= path.starts_with(b"storage/");
         Ok(())

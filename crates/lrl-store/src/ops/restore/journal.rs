@@ -18,7 +18,7 @@ use super::stage_file::create;
 use super::swap::step;
 use crate::error::{Error, Result};
 use crate::fs::dir::to_path;
-use crate::fs::resolve::Doors;
+use crate::fs::resolve::OpenDirs;
 use crate::fs::unsupported::sync_dir;
 
 const INTENT: &[u8] = b".lrl-restore.json";
@@ -27,25 +27,25 @@ const LAST: &[u8] = b".lrl-undo.json";
 const MAX_BYTES: u64 = 1 << 20;
 
 /// The data directory as the place of these documents.
-pub(super) struct Desk {
+pub(super) struct Journal {
     dir: Arc<OwnedFd>,
     path: PathBuf,
 }
 
 /// An intent that is there, held by this process until it is dropped.
-pub(super) struct Intent<'a> {
-    desk: &'a Desk,
+pub(super) struct PendingSwap<'a> {
+    desk: &'a Journal,
     _lock: File,
 }
 
-impl Desk {
+impl Journal {
     /// Opens the data directory, if it is there.
-    pub fn open(doors: &Doors, data_dir: &Path) -> Result<Option<Self>> {
+    pub fn open(doors: &OpenDirs, data_dir: &Path) -> Result<Option<Self>> {
         Ok(doors.open(data_dir)?.map(|dir| Self { dir, path: data_dir.to_path_buf() }))
     }
 
     /// Opens the data directory, which is there.
-    pub fn of(doors: &Doors, data_dir: &Path) -> Result<Self> {
+    pub fn of(doors: &OpenDirs, data_dir: &Path) -> Result<Self> {
         Self::open(doors, data_dir)?.ok_or_else(|| Error::io("open", data_dir)(Errno::NOENT.into()))
     }
 
@@ -63,9 +63,9 @@ impl Desk {
     }
 
     /// Takes the intent that a dead run left; none also where it had not begun with anything.
-    pub fn intent(&self) -> Result<Option<(Intent<'_>, Record)>> {
+    pub fn intent(&self) -> Result<Option<(PendingSwap<'_>, Record)>> {
         let Some((file, record)) = self.read(INTENT, true)? else { return Ok(None) };
-        let intent = Intent { desk: self, _lock: file };
+        let intent = PendingSwap { desk: self, _lock: file };
         match record {
             Some(record) => Ok(Some((intent, record))),
             None => intent.withdraw().map(|()| None),
@@ -122,7 +122,7 @@ impl Desk {
     }
 
     /// Makes an intent durable.
-    pub fn begin(&self, record: &Record) -> Result<Intent<'_>> {
+    pub fn begin(&self, record: &Record) -> Result<PendingSwap<'_>> {
         let path = self.path_of(INTENT);
         let mut file = step(|| create(&self.dir, INTENT)).map_err(|e| match e {
             Errno::EXIST => self.locked(),
@@ -140,7 +140,7 @@ impl Desk {
         let written = text.map_err(Into::into).and_then(|text| file.write_all(&text));
         let written = written.and_then(|()| step(|| fsync(&file)).map_err(Into::into));
         let written = written.and_then(|()| step(|| sync_dir(&self.dir)).map_err(Into::into));
-        let intent = Intent { desk: self, _lock: file };
+        let intent = PendingSwap { desk: self, _lock: file };
         match written {
             Ok(()) => Ok(intent),
             Err(e) => {
@@ -166,7 +166,7 @@ fn is_free(file: &File) -> bool {
     }
 }
 
-impl Intent<'_> {
+impl PendingSwap<'_> {
     /// Everything is in place and durable: from now on this is what `--undo` goes by.
     pub fn finish(&self) -> Result<()> {
         let desk = self.desk;

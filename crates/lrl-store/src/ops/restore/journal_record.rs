@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 use super::plan::{ASSETS, DATABASE};
 use super::report::Part;
 use super::safety::storage_home;
-use super::stage_set::{Held, weigh};
+use super::stage_set::{TreeSize, measure};
 use super::swap::Moved;
 use super::swap_contents::BASE;
-use super::target::{Place, SIDECARS};
+use super::target::{SIDECARS, Target};
 use crate::error::{Error, Result};
 use crate::fs::dir::to_path;
-use crate::fs::resolve::Doors;
+use crate::fs::resolve::OpenDirs;
 
 /// The format of the document.
 pub(super) const FORMAT: u32 = 1;
@@ -33,17 +33,17 @@ pub(super) struct Record {
     /// Where the second root of uploads was, for messages.
     pub storage_dir: String,
     /// Which side is in place once all is done.
-    pub live: Side,
+    pub live: Version,
     /// Which side a run that was cut short is settled to.
-    pub settle: Side,
+    pub settle: Version,
     /// Every name that changes.
-    pub targets: Vec<Target>,
+    pub targets: Vec<TargetRecord>,
 }
 
 /// One of the two things that a name can stand for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Side {
+pub(super) enum Version {
     /// What was there before the restore.
     Before,
     /// What the restore put there.
@@ -53,15 +53,15 @@ pub(super) enum Side {
 /// One name, and what stands or stood for it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Target {
+pub(super) struct TargetRecord {
     /// What it is.
     pub part: Part,
     /// Below the storage directory's parent, not below the data directory.
     pub in_storage: bool,
     /// The components of its path.
     path: Vec<Name>,
-    before: Half,
-    restored: Half,
+    before: VersionRecord,
+    restored: VersionRecord,
     /// The directory itself stays: what is in it changes, and is kept in it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub contents: bool,
@@ -70,16 +70,16 @@ pub(super) struct Target {
 /// What one side is made of, and the name under which it is kept while the other is in place.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Half {
+pub(super) struct VersionRecord {
     kept: Name,
     /// The thing itself, with an empty suffix, and what SQLite keeps beside a database; none: nothing stood there.
-    pub members: Vec<Member>,
+    pub members: Vec<FileIdentity>,
 }
 
 /// A file or directory, as it can be known again.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Member {
+pub(super) struct FileIdentity {
     pub suffix: String,
     inode: u64,
     pub mode: u32,
@@ -87,7 +87,7 @@ pub(super) struct Member {
     mtime: i64,
     mtime_ns: i64,
     /// What is in a directory, or what a file takes.
-    held: Option<Held>,
+    held: Option<TreeSize>,
 }
 
 /// A file name, which need not be text.
@@ -111,7 +111,7 @@ impl Name {
     }
 }
 
-impl Side {
+impl Version {
     /// Returns the other one.
     pub fn other(self) -> Self {
         match self {
@@ -129,7 +129,7 @@ impl Side {
     }
 }
 
-impl Member {
+impl FileIdentity {
     /// Describes a file or directory; with `spot`, also what is in it and what it takes.
     pub fn new(suffix: &str, stat: &Stat, spot: Option<(&Arc<OwnedFd>, &[u8])>) -> Self {
         Self {
@@ -139,7 +139,7 @@ impl Member {
             size: stat.st_size as u64,
             mtime: stat.st_mtime,
             mtime_ns: stat.st_mtime_nsec as i64,
-            held: spot.map(|(dir, name)| weigh(dir, name)),
+            held: spot.map(|(dir, name)| measure(dir, name)),
         }
     }
 
@@ -173,7 +173,7 @@ impl Member {
         let time = (stat.st_mtime, stat.st_mtime_nsec as i64);
         kind == self.kind()
             && match &self.held.filter(|_| self.is_dir()) {
-                Some(held) => weigh(dir, name).holds_the_same(held),
+                Some(held) => measure(dir, name).holds_the_same(held),
                 None => (stat.st_size as u64, time) == (self.size, (self.mtime, self.mtime_ns)),
             }
     }
@@ -189,9 +189,9 @@ impl Member {
     }
 }
 
-impl Half {
+impl VersionRecord {
     /// Describes what stands under `name`.
-    pub fn find(place: &Place, name: &[u8], kept: &[u8], part: Part) -> Result<Self> {
+    pub fn find(place: &Target, name: &[u8], kept: &[u8], part: Part) -> Result<Self> {
         let mut members = Vec::new();
         for suffix in suffixes(part) {
             let name = [name, suffix.as_bytes()].concat();
@@ -200,19 +200,19 @@ impl Half {
             if let (Some(stat), Some(dir)) =
                 (seen.map_or_else(|| place.stat_of(&name), |stat| Ok(Some(stat)))?, &place.dir)
             {
-                members.push(Member::new(suffix, &stat, Some((dir, &name))));
+                members.push(FileIdentity::new(suffix, &stat, Some((dir, &name))));
             }
         }
         Ok(Self { kept: Name::new(kept), members })
     }
 
     /// Describes the members of a side that is kept as they are now: on another disk, inodes are others.
-    pub fn find_again(place: &Place, kept: &Self) -> Result<Self> {
+    pub fn find_again(place: &Target, kept: &Self) -> Result<Self> {
         let mut members = Vec::new();
         for member in &kept.members {
             let name = kept.kept(&member.suffix);
-            if let (Some(stat), Some(dir)) = (place.kept_stat(&name)?, place.shelf_dir()) {
-                let mut found = Member::new(&member.suffix, &stat, Some((dir, &name)));
+            if let (Some(stat), Some(dir)) = (place.kept_stat(&name)?, place.kept_dir()) {
+                let mut found = FileIdentity::new(&member.suffix, &stat, Some((dir, &name)));
                 // What holds the contents of a directory that stays has a time of its own.
                 if place.inner.is_some() {
                     (found.mtime, found.mtime_ns) = member.time();
@@ -224,7 +224,7 @@ impl Half {
     }
 
     /// Describes one thing alone.
-    pub fn of(member: Member, kept: &[u8]) -> Self {
+    pub fn of(member: FileIdentity, kept: &[u8]) -> Self {
         Self { kept: Name::new(kept), members: vec![member] }
     }
 
@@ -234,12 +234,12 @@ impl Half {
     }
 
     /// Returns the thing itself.
-    pub fn main(&self) -> Option<&Member> {
+    pub fn main(&self) -> Option<&FileIdentity> {
         self.members.iter().find(|member| member.suffix.is_empty())
     }
 
     /// Returns what lies beside it.
-    pub fn sidecars(&self) -> impl Iterator<Item = &Member> {
+    pub fn sidecars(&self) -> impl Iterator<Item = &FileIdentity> {
         self.members.iter().filter(|member| !member.suffix.is_empty())
     }
 }
@@ -249,9 +249,9 @@ pub(super) fn suffixes(part: Part) -> impl Iterator<Item = &'static str> {
     [""].into_iter().chain(SIDECARS.into_iter().filter(move |_| part == Part::Database))
 }
 
-impl Target {
+impl TargetRecord {
     /// Describes a change of what stands at a place.
-    pub fn new(part: Part, place: &Place, data_dir: &Path, before: Half, restored: Half) -> Self {
+    pub fn new(part: Part, place: &Target, data_dir: &Path, before: VersionRecord, restored: VersionRecord) -> Self {
         let path: Vec<Name> = place.wanted.iter().map(|name| Name::new(name)).collect();
         let first = path.first().map_or(b"".as_slice(), Name::as_bytes);
         let in_storage = place.home != data_dir || !(first == DATABASE || first == ASSETS);
@@ -259,10 +259,10 @@ impl Target {
     }
 
     /// Returns what leaves its place when `side` goes, and the name under which it is kept then.
-    pub fn moved(&self, place: &Place, side: Side) -> Vec<Moved> {
+    pub fn moved(&self, place: &Target, side: Version) -> Vec<Moved> {
         let half = self.half(side);
         let path = |name: &[u8]| place.dir_path.join(to_path(name));
-        let moved = |member: &Member| {
+        let moved = |member: &FileIdentity| {
             let live = [place.name.as_slice(), member.suffix.as_bytes()].concat();
             (path(&live), place.kept_path(&half.kept(&member.suffix)))
         };
@@ -270,20 +270,20 @@ impl Target {
     }
 
     /// Returns the bytes that removing what is kept of `side` gives back.
-    pub fn space(&self, side: Side) -> u64 {
-        self.half(side).members.iter().map(Member::space).sum()
+    pub fn space(&self, side: Version) -> u64 {
+        self.half(side).members.iter().map(FileIdentity::space).sum()
     }
 
     /// Returns one side.
-    pub fn half(&self, side: Side) -> &Half {
+    pub fn half(&self, side: Version) -> &VersionRecord {
         match side {
-            Side::Before => &self.before,
-            Side::Restored => &self.restored,
+            Version::Before => &self.before,
+            Version::Restored => &self.restored,
         }
     }
 
     /// Returns the same change of the same name with other sides.
-    pub fn with(&self, before: Half, restored: Half) -> Self {
+    pub fn with(&self, before: VersionRecord, restored: VersionRecord) -> Self {
         Self { path: self.path.clone(), before, restored, ..*self }
     }
 
@@ -300,8 +300,8 @@ impl Target {
     }
 
     /// Checks whether its sides are kept under names that a restore would use at this place, which may be behind a link.
-    fn is_kept_soundly(&self, place: &Place) -> bool {
-        let halves = [Side::Before, Side::Restored].map(|side| (side, self.half(side)));
+    fn is_kept_soundly(&self, place: &Target) -> bool {
+        let halves = [Version::Before, Version::Restored].map(|side| (side, self.half(side)));
         halves.iter().all(|(side, half)| {
             let base = if self.contents { BASE } else { place.name.as_slice() };
             let start = [base, side.ending().as_bytes()].concat();
@@ -318,15 +318,15 @@ fn is_clean(name: &[u8]) -> bool {
 
 impl Record {
     /// Describes a change that has not begun.
-    pub fn new(from: String, storage_dir: &Path, live: Side, settle: Side, targets: Vec<Target>) -> Self {
+    pub fn new(from: String, storage_dir: &Path, live: Version, settle: Version, targets: Vec<TargetRecord>) -> Self {
         let storage_dir = std::path::absolute(storage_dir).unwrap_or_else(|_| storage_dir.to_path_buf());
         Self { format: FORMAT, from, storage_dir: storage_dir.display().to_string(), live, settle, targets }
     }
 
     /// Finds where its targets are now.
-    pub fn places(&self, doors: &Doors, data_dir: &Path, storage_dir: &Path) -> Result<Vec<Place>> {
+    pub fn places(&self, doors: &OpenDirs, data_dir: &Path, storage_dir: &Path) -> Result<Vec<Target>> {
         let (storage, storage_name) = storage_home(storage_dir)?;
-        let find = |target: &Target| {
+        let find = |target: &TargetRecord| {
             if target.in_storage && target.path.first().is_none_or(|name| name.as_bytes() != storage_name) {
                 return Err(self.other_storage(storage_dir));
             }
@@ -339,7 +339,7 @@ impl Record {
             }
             let home = if target.in_storage { &storage } else { data_dir };
             let path: Vec<&[u8]> = target.path.iter().map(Name::as_bytes).collect();
-            let mut place = Place::find(doors, home, &path)?;
+            let mut place = Target::find(doors, home, &path)?;
             if target.contents {
                 place.exchange_contents()?;
             } else {

@@ -32,13 +32,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, Result};
 use crate::format::snapshot::Snapshot;
-use crate::fs::resolve::Doors;
+use crate::fs::resolve::OpenDirs;
 use crate::progress::{Observer, Phase, Problem, checkpoint};
 use crate::store::{SnapshotName, Store};
 pub use clean::{CleanOptions, Cleaned, Removed, clean};
-use commit::Incoming;
+use commit::Staged;
 pub use from_set::restore_set;
-pub use open_files::Holder;
+pub use open_files::Process;
 use plan::{Plan, TreePlan};
 use report::refuse_holders;
 pub use report::{Older, Part, Report, Restored};
@@ -46,11 +46,11 @@ pub use skips::Skip;
 use skips::Skips;
 pub use sqlite_locks::{AskLocks, LockHolder, lock_holder};
 use stage_file::Owners;
-use stage_tree::{Stage, TakeOver, Taken};
-use staging_dir::Made;
-use staging_dirs::Homes;
+use stage_tree::{Reuse, ReuseCounts, Stage};
+use staging_dir::CreatedDirs;
+use staging_dirs::StagingDirs;
 pub use swap::Moved;
-use target::Place;
+use target::Target;
 use undo::Resumed;
 pub use undo::{Returned, UndoOptions, Undone, is_half_done, undo};
 
@@ -99,14 +99,14 @@ pub fn restore(
     observer: &dyn Observer,
 ) -> Result<Report> {
     let owners = owners(options);
-    let doors = &Doors::default();
-    let mut notes = take_up(doors, options)?;
+    let doors = &OpenDirs::default();
+    let mut notes = resume_interrupted(doors, options)?;
     let mut plan = Plan::make(doors, store, snapshot, options, owners, observer)?;
     let mut report = Report { timestamp: snapshot.timestamp.clone(), ..Report::default() };
     report.notes.append(&mut notes);
     report.notes.append(&mut plan.notes);
     let found = plan.holders(options.locks)?;
-    report.admit(found, options)?;
+    report.check_open_files(found, options)?;
     report.count(&plan)?;
     if options.dry_run {
         plan.skips.iter().for_each(|skips| report.skip(skips.take()));
@@ -117,21 +117,21 @@ pub fn restore(
     }
     observer.phase(Phase::Restore, Some(report.bytes));
 
-    let mut made = Made::default();
+    let mut made = CreatedDirs::default();
     let database_owner = plan.database.as_ref().map(|(database, _)| (database.uid, database.gid));
     let home_owner = options.owner.or_else(|| database_owner.filter(|_| owners.recorded));
-    let mut homes = Homes::default();
+    let mut homes = StagingDirs::default();
     made.create(doors, &options.data_dir, home_owner)?;
-    open_homes(&mut plan, doors, &mut homes, &mut made, home_owner, &mut report)?;
+    open_staging_dirs(&mut plan, doors, &mut homes, &mut made, home_owner, &mut report)?;
 
-    let taken = Taken::default();
+    let taken = ReuseCounts::default();
     let object = name.object();
     let workers = std::thread::available_parallelism().map_or(1, usize::from).clamp(1, 4);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(workers).build();
     let pool = pool.map_err(|e| Error::Refused(format!("the threads of a restore cannot be started: {e}")))?;
     // Clones need no room either, and share nothing that could change on both sides.
     let take_over = match plan.take_over {
-        TakeOver::Link if homes.all.iter().all(|home| home.staging.can_clone()) => TakeOver::Clone,
+        Reuse::Link if homes.all.iter().all(|home| home.staging.can_clone()) => Reuse::Clone,
         other => other,
     };
     let lost_database = AtomicBool::new(false);
@@ -183,7 +183,7 @@ pub fn restore(
     let incoming = incoming(&plan, &homes)?;
     let placed = commit::place(doors, options, from, &incoming)?;
     made.keep();
-    let kept: Vec<(&Place, &[Moved])> =
+    let kept: Vec<(&Target, &[Moved])> =
         incoming.iter().zip(&placed.moved).map(|(one, moved)| (one.place, moved.as_slice())).collect();
     let dropped = if options.no_keep { Some(clean::drop_kept(doors, &options.data_dir, &kept)?) } else { None };
     report.placed(placed, plan.database.is_some());
@@ -233,11 +233,11 @@ fn owners(options: &Options) -> Owners {
     Owners { all: options.owner, recorded: rustix::process::geteuid().is_root() }
 }
 
-fn open_homes(
+fn open_staging_dirs(
     plan: &mut Plan<'_>,
-    doors: &Doors,
-    homes: &mut Homes,
-    made: &mut Made,
+    doors: &OpenDirs,
+    homes: &mut StagingDirs,
+    made: &mut CreatedDirs,
     owner: Option<(u32, u32)>,
     report: &mut Report,
 ) -> Result<()> {
@@ -258,7 +258,7 @@ fn open_homes(
 }
 
 /// Takes up what a dead run left half done, before anything is planned.
-fn take_up(doors: &Doors, options: &Options) -> Result<Vec<String>> {
+fn resume_interrupted(doors: &OpenDirs, options: &Options) -> Result<Vec<String>> {
     let (data_dir, storage_dir) = (&options.data_dir, &options.storage_dir);
     if options.dry_run {
         let half = is_half_done(data_dir, storage_dir)?;
@@ -278,23 +278,23 @@ fn take_up(doors: &Doors, options: &Options) -> Result<Vec<String>> {
     Ok(notes)
 }
 
-fn incoming<'a>(plan: &'a Plan<'_>, homes: &'a Homes) -> Result<Vec<Incoming<'a>>> {
+fn incoming<'a>(plan: &'a Plan<'_>, homes: &'a StagingDirs) -> Result<Vec<Staged<'a>>> {
     // Uploads first: every row of the database then finds its file the moment it is there.
     let trees = plan.trees.iter().map(|tree| Ok((&tree.place, tree.part, tree.staged()?.0)));
     let database = plan.database.iter().map(|(_, place)| Ok((place, Part::Database, &homes.of(place)?.staging.dir)));
     trees
         .chain(database)
-        .map(|one: Result<_>| one.map(|(place, part, from)| Incoming { place, part, from, name: &place.name }))
+        .map(|one: Result<_>| one.map(|(place, part, from)| Staged { place, part, from, name: &place.name }))
         .collect()
 }
 
 fn stage_tree(
     plan: &TreePlan<'_>,
-    homes: &Homes,
+    homes: &StagingDirs,
     store: &Store,
     owners: Owners,
-    take_over: TakeOver,
-    taken: &Taken,
+    take_over: Reuse,
+    taken: &ReuseCounts,
     observer: &dyn Observer,
 ) -> Result<()> {
     let (dir, path) = plan.staged()?;

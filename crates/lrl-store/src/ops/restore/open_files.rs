@@ -22,7 +22,7 @@ pub(super) enum Watched {
 
 /// A process that has such a file open.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Holder {
+pub struct Process {
     /// Its id; none where it cannot be seen from here.
     pub pid: Option<u32>,
     /// Its name.
@@ -31,7 +31,7 @@ pub struct Holder {
     pub path: PathBuf,
 }
 
-impl std::fmt::Display for Holder {
+impl std::fmt::Display for Process {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let path = self.path.display();
         match self.pid {
@@ -43,7 +43,7 @@ impl std::fmt::Display for Holder {
 
 /// Finds the processes, other than this one, that hold any of these; one entry for each process. Goes on looking for a moment before it
 /// names one: a program that is just being started shares what its parent had open, until it runs.
-pub(super) fn find(watched: &[Watched], locks: Option<AskLocks>) -> Vec<Holder> {
+pub(super) fn find(watched: &[Watched], locks: Option<AskLocks>) -> Vec<Process> {
     let until = Instant::now() + Duration::from_millis(500);
     loop {
         let holders = look(watched, locks);
@@ -54,7 +54,7 @@ pub(super) fn find(watched: &[Watched], locks: Option<AskLocks>) -> Vec<Holder> 
     }
 }
 
-fn look(watched: &[Watched], locks: Option<AskLocks>) -> Vec<Holder> {
+fn look(watched: &[Watched], locks: Option<AskLocks>) -> Vec<Process> {
     let mut holders = Vec::new();
     let Ok(processes) = fs::read_dir("/proc") else { return holders };
     for process in processes.flatten() {
@@ -62,7 +62,7 @@ fn look(watched: &[Watched], locks: Option<AskLocks>) -> Vec<Holder> {
         let Some(pid) = pid.filter(|pid| *pid != std::process::id()) else { continue };
         let dir = process.path();
         if let Some(path) = by_descriptor(&dir, watched).or_else(|| by_mapping(&dir, watched)) {
-            holders.push(Holder { pid: Some(pid), command: command(pid), path });
+            holders.push(Process { pid: Some(pid), command: command(pid), path });
         }
     }
     // Who holds a lock has the file open: most are known already. Where nobody can be asked, `/proc` has to do.
@@ -74,7 +74,7 @@ fn look(watched: &[Watched], locks: Option<AskLocks>) -> Vec<Holder> {
         };
         if !holders.iter().any(|holder| holder.pid == pid) {
             let command = pid.map(command).unwrap_or_default();
-            holders.push(Holder { pid, command, path: path.clone() });
+            holders.push(Process { pid, command, path: path.clone() });
         }
     }
     holders.sort_by_key(|holder| holder.pid);

@@ -7,17 +7,17 @@ use std::sync::Arc;
 
 use super::open_files;
 use super::safety::{refuse_overlap, storage_home, watch_database, watch_tree};
-use super::selection::{Old, Tree, Weight, is_below};
+use super::selection::{OldTree, Selection, TreeSize, is_below};
 use super::skips::Skips;
 use super::stage_file::Owners;
-use super::stage_tree::{TakeOver, Taken};
-use super::target::Place;
+use super::stage_tree::{Reuse, ReuseCounts};
+use super::target::Target;
 use super::{AskLocks, Options, Part, What};
 use crate::error::{Error, Result};
 use crate::format::entry::{compare_paths, is_clean_path};
 use crate::format::snapshot::{Database, Snapshot, Uploads};
-use crate::fs::resolve::Doors;
-use crate::fs::space::{Free, Reserve, free_at};
+use crate::fs::resolve::OpenDirs;
+use crate::fs::space::{FreeSpace, Reserve, free_at};
 use crate::id::ChunkId;
 use crate::progress::{Observer, size};
 use crate::store::Store;
@@ -32,13 +32,13 @@ pub(super) const STORAGE: &[u8] = b"storage";
 /// What is to be restored, and where to.
 pub(super) struct Plan<'a> {
     /// The directories that the caller named.
-    doors: &'a Doors,
+    doors: &'a OpenDirs,
     /// The database.
-    pub database: Option<(&'a Database, Place)>,
+    pub database: Option<(&'a Database, Target)>,
     /// Trees of uploads, with what they weigh.
     pub trees: Vec<TreePlan<'a>>,
     /// How files that are right already are used.
-    pub take_over: TakeOver,
+    pub take_over: Reuse,
     /// Collects what is damaged, where that is passed over.
     pub skips: Option<Arc<Skips>>,
     /// Notes for the report.
@@ -48,17 +48,17 @@ pub(super) struct Plan<'a> {
 /// One tree of a plan.
 pub(super) struct TreePlan<'a> {
     /// Which entries.
-    pub tree: Tree<'a>,
+    pub tree: Selection<'a>,
     /// Where to.
-    pub place: Place,
+    pub place: Target,
     /// How much.
-    pub weight: Weight,
+    pub weight: TreeSize,
     /// How the report calls it.
     pub part: Part,
     /// The directory in which it is made ready, with its path.
     pub staged: Option<(Arc<OwnedFd>, PathBuf)>,
     /// Files that were passed over because they are damaged.
-    pub lost: Taken,
+    pub lost: ReuseCounts,
 }
 
 impl TreePlan<'_> {
@@ -80,7 +80,7 @@ fn outermost(paths: &[Vec<u8>]) -> Vec<&[u8]> {
 impl<'a> Plan<'a> {
     /// Makes the plan, and refuses what cannot be done.
     pub fn make(
-        doors: &'a Doors,
+        doors: &'a OpenDirs,
         store: &'a Store,
         snapshot: &'a Snapshot,
         options: &Options,
@@ -89,7 +89,7 @@ impl<'a> Plan<'a> {
     ) -> Result<Self> {
         let skips = options.skip_damaged.then(Arc::default);
         let mut plan =
-            Self { doors, database: None, trees: Vec::new(), take_over: TakeOver::No, skips, notes: Vec::new() };
+            Self { doors, database: None, trees: Vec::new(), take_over: Reuse::No, skips, notes: Vec::new() };
         let stamp = &snapshot.timestamp;
         let lacks = |what: &str| {
             Error::NotFound(format!("snapshot {stamp} holds no {what}; `lrl snapshots` lists what each holds"))
@@ -133,9 +133,9 @@ impl<'a> Plan<'a> {
                 lost.len()
             ));
         }
-        plan.weigh(uploads, observer)?;
-        let targets: Vec<&Place> = plan.places().collect();
-        refuse_overlap(&targets, &[PathBuf::from(store.storage().describe())])?;
+        plan.measure(uploads, observer)?;
+        let targets: Vec<&Target> = plan.places().collect();
+        refuse_overlap(&targets, &[PathBuf::from(store.storage().location())])?;
         plan.note_links();
         plan.find_room(owners, observer)?;
         Ok(plan)
@@ -146,13 +146,13 @@ impl<'a> Plan<'a> {
     }
 
     /// Returns every target.
-    pub fn places(&self) -> impl Iterator<Item = &Place> {
+    pub fn places(&self) -> impl Iterator<Item = &Target> {
         self.database.iter().map(|(_, place)| place).chain(self.trees.iter().map(|tree| &tree.place))
     }
 
     fn add_database(&mut self, database: Option<&'a Database>, options: &Options) -> Result<()> {
         if let Some(database) = database {
-            self.database = Some((database, Place::find(self.doors, &options.data_dir, &[DATABASE])?));
+            self.database = Some((database, Target::find(self.doors, &options.data_dir, &[DATABASE])?));
         }
         Ok(())
     }
@@ -214,7 +214,7 @@ impl<'a> Plan<'a> {
                 )));
             }
         };
-        let place = Place::find(self.doors, &home, &components)?;
+        let place = Target::find(self.doors, &home, &components)?;
         let base = selected.split(|b| *b == b'/').take(place.depth).collect::<Vec<_>>().join(&b'/');
         // Of two paths whose parent is missing, the parent is the one target.
         let same =
@@ -225,21 +225,21 @@ impl<'a> Plan<'a> {
         }
         let owner = options.owner.or_else(|| place.owner()).unwrap_or_default();
         let (name, skips) = (place.name.clone(), self.skips.clone());
-        let tree = Tree { store, list, base, selected: vec![selected.to_vec()], name, skips, owner };
+        let tree = Selection { store, list, base, selected: vec![selected.to_vec()], name, skips, owner };
         self.trees.push(TreePlan {
             tree,
             place,
-            weight: Weight::default(),
+            weight: TreeSize::default(),
             part,
             staged: None,
-            lost: Taken::default(),
+            lost: ReuseCounts::default(),
         });
         Ok(())
     }
 
-    fn weigh(&mut self, uploads: Option<&Uploads>, observer: &dyn Observer) -> Result<()> {
+    fn measure(&mut self, uploads: Option<&Uploads>, observer: &dyn Observer) -> Result<()> {
         for plan in &mut self.trees {
-            plan.weight = plan.tree.weigh(free_at(&plan.place.base.0, Reserve::LEAST)?.block, None, observer)?;
+            plan.weight = plan.tree.measure(free_at(&plan.place.base.0, Reserve::LEAST)?.block, None, observer)?;
             if plan.weight.entries == 0 && self.skips.is_none() {
                 return Err(plan.tree.corrupt(plan.tree.selected(), "is not in its list"));
             }
@@ -275,17 +275,17 @@ impl<'a> Plan<'a> {
     /// Makes sure that the disks have room, for what is not there yet if not for all.
     fn find_room(&mut self, owners: Owners, observer: &dyn Observer) -> Result<()> {
         if self.trees.iter().any(|plan| plan.place.old_tree().is_some()) {
-            self.take_over = TakeOver::Link;
+            self.take_over = Reuse::Link;
         }
         let mut homes: Vec<&Path> = self.places().map(|place| place.base.0.as_path()).collect();
         homes.dedup();
-        let free: Vec<Free> = homes.iter().map(|home| free_at(home, Reserve::LEAST)).collect::<Result<_>>()?;
+        let free: Vec<FreeSpace> = homes.iter().map(|home| free_at(home, Reserve::LEAST)).collect::<Result<_>>()?;
         let (Some(least), Some(home)) = (free.iter().min_by_key(|free| free.bytes), homes.first()) else {
             return Ok(());
         };
         let database = self.database.as_ref().map_or(0, |(database, _)| database.size_bytes);
-        let sum = |weights: &[Weight]| weights.iter().fold(database, |sum, weight| sum.saturating_add(weight.needed));
-        let weights: Vec<Weight> = self.trees.iter().map(|plan| plan.weight).collect();
+        let sum = |weights: &[TreeSize]| weights.iter().fold(database, |sum, weight| sum.saturating_add(weight.needed));
+        let weights: Vec<TreeSize> = self.trees.iter().map(|plan| plan.weight).collect();
         let inodes: u64 = 2 + weights.iter().map(|weight| weight.entries - weight.hardlinks).sum::<u64>();
         // One sum for both homes: they nearly always are one disk, and being too careful costs only speed.
         if sum(&weights) <= least.bytes && inodes <= least.inodes {
@@ -293,8 +293,8 @@ impl<'a> Plan<'a> {
         }
         let mut exact = Vec::new();
         for plan in &self.trees {
-            let old = plan.place.old_tree().map(|dir| Old { dir, owners });
-            exact.push(plan.tree.weigh(least.block, Some(old), observer)?);
+            let old = plan.place.old_tree().map(|dir| OldTree { dir, owners });
+            exact.push(plan.tree.measure(least.block, Some(old), observer)?);
         }
         let needed = sum(&exact);
         if needed > least.bytes {
@@ -322,7 +322,7 @@ impl<'a> Plan<'a> {
     }
 
     /// Returns who has open what would be replaced.
-    pub fn holders(&self, locks: Option<AskLocks>) -> Result<Vec<open_files::Holder>> {
+    pub fn holders(&self, locks: Option<AskLocks>) -> Result<Vec<open_files::Process>> {
         let mut watched = Vec::new();
         if let Some((_, place)) = &self.database {
             watch_database(place, &mut watched)?;

@@ -6,15 +6,15 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::commit::Placed;
-use super::journal_record::Side;
+use super::commit::Committed;
+use super::journal_record::Version;
 use super::plan::Plan;
 use super::skips::Skip;
 use super::stage_file::Owners;
-use super::stage_set::weigh;
-use super::stage_tree::{TakeOver, Taken};
-use super::target::Place;
-use super::{Holder, Moved, Options};
+use super::stage_set::measure;
+use super::stage_tree::{Reuse, ReuseCounts};
+use super::target::Target;
+use super::{Moved, Options, Process};
 use crate::error::{Error, Result};
 use crate::fs::dir::to_path;
 use crate::progress::size;
@@ -87,13 +87,13 @@ pub struct Report {
     /// How many more there are.
     pub more_skipped: u64,
     /// Who has the files open (with `force` or `dry_run`; otherwise they are a reason to refuse).
-    pub holders: Vec<Holder>,
+    pub holders: Vec<Process>,
     /// What an operator should know.
     pub notes: Vec<String>,
 }
 
 impl Report {
-    pub(super) fn admit(&mut self, found: Vec<Holder>, options: &Options) -> Result<()> {
+    pub(super) fn check_open_files(&mut self, found: Vec<Process>, options: &Options) -> Result<()> {
         self.dry_run = options.dry_run;
         self.holders = found;
         if options.dry_run || options.force { Ok(()) } else { refuse_holders(&self.holders) }
@@ -111,11 +111,11 @@ impl Report {
         Ok(())
     }
 
-    pub(super) fn add(&mut self, part: Part, place: &Place, files: u64, bytes: u64) -> Result<()> {
+    pub(super) fn add(&mut self, part: Part, place: &Target, files: u64, bytes: u64) -> Result<()> {
         self.files += files;
         self.bytes = self.bytes.saturating_add(bytes);
         let mut kept = Vec::new();
-        let name = place.free_name(Side::Before.ending())?;
+        let name = place.free_name(Version::Before.ending())?;
         let path = |suffix: &str| place.kept_path(&[name.as_slice(), suffix.as_bytes()].concat());
         if place.existing.is_some() {
             kept.push((place.path(), path("")));
@@ -146,16 +146,16 @@ impl Report {
         let mut older = place.kept_before()?;
         older.retain(|name| !own.contains(&&place.kept_path(name)));
         self.older.copies += older.len() as u64;
-        if let Some(shelf) = place.shelf_dir() {
-            self.older.bytes += older.iter().map(|name| weigh(shelf, name).space).sum::<u64>();
+        if let Some(shelf) = place.kept_dir() {
+            self.older.bytes += older.iter().map(|name| measure(shelf, name).space).sum::<u64>();
         }
         self.restored.push(Restored { part, path: place.path(), files, bytes, kept });
         Ok(())
     }
 
     /// Notes that the contents of a directory change places, not itself.
-    pub(super) fn note_contents(&mut self, place: &Place) -> Result<()> {
-        let kept = place.kept_path(&place.free_name(Side::Before.ending())?);
+    pub(super) fn note_contents(&mut self, place: &Target) -> Result<()> {
+        let kept = place.kept_path(&place.free_name(Version::Before.ending())?);
         self.notes.push(format!(
             "{} cannot be renamed (something is mounted there, or it is of a lower layer of an overlay): its contents are \
              exchanged, and what was in it {INSIDE}, in {}, which backups leave out",
@@ -165,7 +165,7 @@ impl Report {
         Ok(())
     }
 
-    pub(super) fn placed(&mut self, mut placed: Placed, begins_with_database: bool) {
+    pub(super) fn placed(&mut self, mut placed: Committed, begins_with_database: bool) {
         // Uploads come first in place, the report begins with the database.
         placed.moved.rotate_right(usize::from(begins_with_database));
         self.restored.iter_mut().zip(placed.moved).for_each(|(restored, moved)| restored.kept = moved);
@@ -201,11 +201,11 @@ impl Report {
         self.more_skipped = more;
     }
 
-    pub(super) fn finish(&mut self, take_over: TakeOver, taken: &Taken, owners: Owners) {
+    pub(super) fn finish(&mut self, take_over: Reuse, taken: &ReuseCounts, owners: Owners) {
         match take_over {
-            TakeOver::No => {}
-            TakeOver::Clone => self.cloned = taken.get(),
-            TakeOver::Link => {
+            Reuse::No => {}
+            Reuse::Clone => self.cloned = taken.get(),
+            Reuse::Link => {
                 self.linked = taken.get();
                 if self.linked.0 > 0 && self.dropped.is_none() {
                     self.notes.push(format!(
@@ -233,20 +233,20 @@ impl Report {
 const AMONG: &str = "stands among the uploads";
 const INSIDE: &str = "is kept inside";
 
-fn kept_space(place: &Place, kept: &[Moved]) -> u64 {
+fn kept_space(place: &Target, kept: &[Moved]) -> u64 {
     let Some(dir) = &place.dir else { return 0 };
-    kept.iter().filter_map(|(was, _)| was.file_name()).map(|name| weigh(dir, name.as_bytes()).space).sum()
+    kept.iter().filter_map(|(was, _)| was.file_name()).map(|name| measure(dir, name.as_bytes()).space).sum()
 }
 
 /// Refuses to replace what somebody has open.
-pub(super) fn refuse_holders(holders: &[Holder]) -> Result<()> {
+pub(super) fn refuse_holders(holders: &[Process]) -> Result<()> {
     let Some(first) = holders.first() else { return Ok(()) };
     let more = match holders.len() {
         1 => String::new(),
         n => format!(
             " (and {} more: {})",
             n - 1,
-            holders[1..].iter().map(Holder::to_string).collect::<Vec<_>>().join("; ")
+            holders[1..].iter().map(Process::to_string).collect::<Vec<_>>().join("; ")
         ),
     };
     Err(Error::Refused(format!("{first}{more}: stop it before restoring, or say --force; nothing was changed")))

@@ -6,13 +6,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::open_files::Watched;
-use super::target::{Place, SIDECARS};
+use super::target::{SIDECARS, Target};
 use crate::error::{Error, Result};
 use crate::fs::dir::to_path;
 use crate::fs::resolve::real_path;
 
 /// Watches a database and what lies beside it.
-pub(super) fn watch_database(place: &Place, watched: &mut Vec<Watched>) -> Result<()> {
+pub(super) fn watch_database(place: &Target, watched: &mut Vec<Watched>) -> Result<()> {
     let real = real_path(place.dir.as_ref(), &place.dir_path);
     for suffix in [""].iter().chain(&SIDECARS) {
         let name = [place.name.as_slice(), suffix.as_bytes()].concat();
@@ -27,7 +27,7 @@ pub(super) fn watch_database(place: &Place, watched: &mut Vec<Watched>) -> Resul
 }
 
 /// Watches a file, or all that is below a directory.
-pub(super) fn watch_tree(place: &Place, watched: &mut Vec<Watched>) {
+pub(super) fn watch_tree(place: &Target, watched: &mut Vec<Watched>) {
     let path = real_path(place.dir.as_ref(), &place.dir_path).join(to_path(&place.name));
     match place.existing_file() {
         Some(stat) => watched.push(Watched::File(stat.st_dev, stat.st_ino, path)),
@@ -47,8 +47,8 @@ pub(super) fn storage_home(storage_dir: &Path) -> Result<(PathBuf, Vec<u8>)> {
 }
 
 /// Refuses targets of which one would carry another away, or the source that is read from.
-pub(super) fn refuse_overlap(places: &[&Place], sources: &[PathBuf]) -> Result<()> {
-    let of = |place: &&Place| real_path(place.dir.as_ref(), &place.dir_path).join(to_path(&place.name));
+pub(super) fn refuse_overlap(places: &[&Target], sources: &[PathBuf]) -> Result<()> {
+    let of = |place: &&Target| real_path(place.dir.as_ref(), &place.dir_path).join(to_path(&place.name));
     let real: Vec<PathBuf> = places.iter().map(of).collect();
     for (at, target) in real.iter().enumerate() {
         if let Some(other) = real.iter().enumerate().find(|(other, path)| *other != at && path.starts_with(target)) {

@@ -12,14 +12,14 @@ use super::stage_file::Owners;
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Entry, Kind, Piece, Time, compare_paths, is_clean_path};
 use crate::format::node::Child;
-use crate::fs::dir::{Cursor, split};
+use crate::fs::dir::{DirCursor, split};
 use crate::id::ChunkId;
 use crate::progress::{Observer, checkpoint};
 use crate::store::Store;
-use crate::store::tree::Items;
+use crate::store::tree::TreeItems;
 
 /// Files and directories of a list that go to one target, each with all that it contains.
-pub(super) struct Tree<'a> {
+pub(super) struct Selection<'a> {
     /// Where the list is.
     pub store: &'a Store,
     /// Its root.
@@ -38,7 +38,7 @@ pub(super) struct Tree<'a> {
 
 /// What a tree weighs.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Weight {
+pub(super) struct TreeSize {
     /// Entries of the list, without the parents of the selected one.
     pub entries: u64,
     /// Regular files.
@@ -56,14 +56,14 @@ pub(super) struct Weight {
 }
 
 /// The old tree that stands where a new one goes: what is right in it need not be written again.
-pub(super) struct Old<'a> {
+pub(super) struct OldTree<'a> {
     /// The directory that holds the old tree.
     pub dir: &'a Arc<OwnedFd>,
     /// The owners that restored files get.
     pub owners: Owners,
 }
 
-impl<'a> Tree<'a> {
+impl<'a> Selection<'a> {
     /// Returns the path in the staging directory.
     pub fn staged(&self, path: &[u8]) -> Vec<u8> {
         [&self.name, path.get(self.base.len()..).unwrap_or_default()].concat()
@@ -80,7 +80,7 @@ impl<'a> Tree<'a> {
 
     /// Finds one entry; where damage is passed over, none is found in what cannot be read.
     pub fn find(&self, path: &[u8]) -> Result<Option<Entry>> {
-        let first = Items::from_path(self.store, &self.list, path).and_then(|mut items| items.next().transpose());
+        let first = TreeItems::from_path(self.store, &self.list, path).and_then(|mut items| items.next().transpose());
         match first {
             Err(error) if self.skips.is_some() && error.is_damage() => Ok(None),
             first => Ok(first?.filter(|entry| entry.path == path)),
@@ -121,8 +121,8 @@ impl<'a> Tree<'a> {
 
     /// Adds up what is to be restored; with `exact`, holes count as nothing, and neither do files that could be taken over from
     /// the old tree as they are.
-    pub fn weigh(&self, block: u64, exact: Option<Option<Old<'_>>>, observer: &dyn Observer) -> Result<Weight> {
-        let mut weight = Weight::default();
+    pub fn measure(&self, block: u64, exact: Option<Option<OldTree<'_>>>, observer: &dyn Observer) -> Result<TreeSize> {
+        let mut weight = TreeSize::default();
         let on_disk = |len: u64| len.checked_next_multiple_of(block).unwrap_or(u64::MAX);
         let mut old = exact.as_ref().and_then(|old| old.as_ref()).map(|old| Lookup::new(old, self));
         for entry in self.entries()? {
@@ -175,10 +175,10 @@ impl<'a> Tree<'a> {
 
 /// A position in the selected entries of a tree.
 struct Walk<'t, 'a> {
-    tree: &'t Tree<'a>,
+    tree: &'t Selection<'a>,
     /// Which selected path is being walked.
     at: usize,
-    items: Option<Items<'a, Entry>>,
+    items: Option<TreeItems<'a, Entry>>,
     ready: VecDeque<Entry>,
     last: Option<Vec<u8>>,
     /// The last directory that came; it and all above it have come.
@@ -216,8 +216,8 @@ impl Walk<'_, '_> {
             };
             let Some(items) = &mut self.items else {
                 self.items = Some(match tree.skips {
-                    Some(_) => Items::from_path_around(tree.store, &tree.list, selected, &mut gap)?,
-                    None => Items::from_path(tree.store, &tree.list, selected)?,
+                    Some(_) => TreeItems::from_path_around(tree.store, &tree.list, selected, &mut gap)?,
+                    None => TreeItems::from_path(tree.store, &tree.list, selected)?,
                 });
                 self.parents(selected)?;
                 continue;
@@ -270,15 +270,15 @@ pub(super) fn is_below(path: &[u8], base: &[u8]) -> bool {
 
 /// Looks files up in the old tree; trouble with it only means that there is nothing to take over.
 pub(super) struct Lookup<'a> {
-    cursor: Cursor,
-    tree: &'a Tree<'a>,
+    cursor: DirCursor,
+    tree: &'a Selection<'a>,
     owners: Owners,
 }
 
 impl<'a> Lookup<'a> {
     /// Starts at the directory that holds the old tree.
-    pub fn new(old: &Old<'_>, tree: &'a Tree<'a>) -> Self {
-        Self { cursor: Cursor::new(Arc::clone(old.dir), std::path::Path::new("")), tree, owners: old.owners }
+    pub fn new(old: &OldTree<'_>, tree: &'a Selection<'a>) -> Self {
+        Self { cursor: DirCursor::new(Arc::clone(old.dir), std::path::Path::new("")), tree, owners: old.owners }
     }
 
     /// Returns the directory where an entry of the list would stand, if it is there.

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::stage_file::{Meta, Owners, Writer, create, dress};
-use super::staging_dirs::Home;
-use super::target::Place;
+use super::stage_file::{Meta, Owners, Writer, create, set_metadata};
+use super::staging_dirs::StagingHome;
+use super::target::Target;
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Time};
 use crate::format::snapshot::Database;
@@ -16,9 +16,9 @@ use crate::set::hex;
 /// Writes the image of a snapshot's database, named as its target; returns whether it got its owner.
 pub(super) fn stage(
     writer: &Writer<'_>,
-    home: &Home,
+    home: &StagingHome,
     database: &Database,
-    place: &Place,
+    place: &Target,
     owners: Owners,
     snapshot: &str,
 ) -> Result<bool> {
@@ -43,7 +43,7 @@ pub(super) fn stage(
 /// directory.
 pub(super) fn adopt(
     file: &std::fs::File,
-    place: &Place,
+    place: &Target,
     recorded: Option<(u32, (u32, u32))>,
     mtime: Option<Time>,
     owners: Owners,
@@ -55,5 +55,5 @@ pub(super) fn adopt(
         _ => (0o600, place.owner()),
     };
     let owner = owners.all.or(owner.filter(|_| owners.recorded));
-    dress(file, &Meta { mode, owner, is_asked: owners.all.is_some(), mtime }, false, path)
+    set_metadata(file, &Meta { mode, owner, is_asked: owners.all.is_some(), mtime }, false, path)
 }

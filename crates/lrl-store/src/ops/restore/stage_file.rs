@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Piece, Time};
-use crate::fs::space::Room;
+use crate::fs::space::SpaceGuard;
 use crate::progress::{Observer, checkpoint};
 use crate::store::Store;
 
@@ -28,7 +28,7 @@ pub(super) struct Writer<'a> {
     /// Asked whether to stop, told what is done.
     pub observer: &'a dyn Observer,
     /// Keeps the disk from filling up.
-    pub room: &'a Room,
+    pub room: &'a SpaceGuard,
 }
 
 /// Whose the restored files become.
@@ -97,7 +97,7 @@ fn given(done: Result<(), Errno>, is_asked: bool, has_it: impl Fn() -> bool) -> 
 }
 
 /// Sets owner, mode and time of an open file or directory; returns whether it got its owner. Files lose setuid and setgid.
-pub(super) fn dress(fd: impl AsFd, meta: &Meta, is_dir: bool, path: &Path) -> Result<bool> {
+pub(super) fn set_metadata(fd: impl AsFd, meta: &Meta, is_dir: bool, path: &Path) -> Result<bool> {
     let io = |op| move |e: Errno| Error::io(op, path)(e.into());
     let has_owner = match meta.owner {
         Some(owner) => give(&fd, owner, meta.is_asked).map_err(io("give away"))?,
@@ -142,7 +142,7 @@ impl Writer<'_> {
                     if plain.len() as u64 != len {
                         return Err(Error::corrupt(format!("chunk {id}"), "has another length than its list says"));
                     }
-                    self.room.spend(len)?;
+                    self.room.charge(len)?;
                     also(&plain);
                     file.write_all_at(&plain, at).map_err(Error::io("write", path))?;
                 }

@@ -15,10 +15,10 @@ use sha2::{Digest, Sha256};
 
 use super::stage_database::adopt;
 use super::stage_file::{Owners, create, give_at};
-use super::stage_tree::Taken;
-use super::staging_dirs::Home;
+use super::stage_tree::ReuseCounts;
+use super::staging_dirs::StagingHome;
 use super::swap_contents::is_own;
-use super::target::Place;
+use super::target::Target;
 use crate::error::{Error, Result};
 use crate::fs::dir::to_path;
 use crate::fs::remove::{Step, walk};
@@ -80,8 +80,8 @@ fn compare(
 pub(super) fn stage_copy(
     database: &Database,
     copy: &Path,
-    place: &Place,
-    home: &Home,
+    place: &Target,
+    home: &StagingHome,
     owners: Owners,
     observer: &dyn Observer,
     notes: &mut Vec<String>,
@@ -103,7 +103,7 @@ pub(super) fn stage_copy(
         }
         sha256.update(&buffer[..read]);
         if !cloned {
-            home.room.spend(read as u64)?;
+            home.room.charge(read as u64)?;
             file.write_all_at(&buffer[..read], at).map_err(Error::io("write", &path))?;
         }
         at += read as u64;
@@ -117,14 +117,14 @@ pub(super) fn stage_copy(
 /// Unpacks an archive into a staging directory.
 pub(super) fn unpack(
     archive: &Path,
-    home: &Home,
+    home: &StagingHome,
     owners: Owners,
-    taken: &Taken,
+    taken: &ReuseCounts,
     observer: &dyn Observer,
 ) -> Result<(Arc<OwnedFd>, Counts)> {
     let (dir, path) = home.staging.subdir("archive")?;
     let before = AtomicU64::new(0);
-    let limit = |total: u64| home.room.spend(total.saturating_sub(before.swap(total, Ordering::Relaxed)));
+    let limit = |total: u64| home.room.charge(total.saturating_sub(before.swap(total, Ordering::Relaxed)));
     let recorded = owners.recorded && owners.all.is_none();
     let mut how = extract::Options { owners: recorded, limit: Some(&limit), watch: None, observer };
     let counts = extract_into(archive, &dir, &path, &mut how)?;
@@ -138,10 +138,10 @@ pub(super) fn unpack(
 pub(super) fn give_away(
     dir: &Arc<OwnedFd>,
     name: &[u8],
-    place: &Place,
+    place: &Target,
     owners: Owners,
     of_others: bool,
-    taken: &Taken,
+    taken: &ReuseCounts,
 ) -> Result<()> {
     let (owner, only_dirs) = match owners.all {
         Some(owner) => (owner, false),
@@ -176,14 +176,14 @@ pub(super) fn count(dir: &Arc<OwnedFd>, name: &[u8]) -> Counts {
 /// What a directory holds, and what it takes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Held {
+pub(super) struct TreeSize {
     entries: u64,
     bytes: u64,
     /// Bytes on the disk; a file with several names counts with a part for each.
     pub space: u64,
 }
 
-impl Held {
+impl TreeSize {
     /// Says whether as much is in it.
     pub fn holds_the_same(&self, other: &Self) -> bool {
         (self.entries, self.bytes) == (other.entries, other.bytes)
@@ -192,8 +192,8 @@ impl Held {
 
 /// Weighs a name in an open directory and all that is below it, as far as it can be read. What lrl keeps in uploads of which the
 /// contents are exchanged is not theirs.
-pub(super) fn weigh(dir: &Arc<OwnedFd>, name: &[u8]) -> Held {
-    let mut sum = Held::default();
+pub(super) fn measure(dir: &Arc<OwnedFd>, name: &[u8]) -> TreeSize {
+    let mut sum = TreeSize::default();
     let _ = walk(dir, name, true, &mut |step: &Step<'_>| {
         if step.depth == 1 && is_own(step.name) {
             return Ok(false);
@@ -212,12 +212,12 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    use super::Held;
-    use crate::fs::resolve::Doors;
+    use super::TreeSize;
+    use crate::fs::resolve::OpenDirs;
 
-    fn weigh(path: &Path) -> Held {
-        let dir = Doors::default().open(path.parent().unwrap()).unwrap().unwrap();
-        super::weigh(&dir, std::os::unix::ffi::OsStrExt::as_bytes(path.file_name().unwrap()))
+    fn weigh(path: &Path) -> TreeSize {
+        let dir = OpenDirs::default().open(path.parent().unwrap()).unwrap().unwrap();
+        super::measure(&dir, std::os::unix::ffi::OsStrExt::as_bytes(path.file_name().unwrap()))
     }
 
     #[test]

@@ -12,17 +12,17 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::selection::{Lookup, Old, Tree, Weight, is_same};
-use super::stage_file::{Meta, Owners, Writer, create, dress, dress_link};
+use super::selection::{Lookup, OldTree, Selection, TreeSize, is_same};
+use super::stage_file::{Meta, Owners, Writer, create, dress_link, set_metadata};
 use crate::error::{Error, Result};
 use crate::format::entry::{Entry, Kind};
-use crate::fs::dir::{Cursor, split};
+use crate::fs::dir::{DirCursor, split};
 use crate::progress::checkpoint;
-use crate::store::prefetch::Ahead;
+use crate::store::prefetch::Prefetched;
 
 /// How files that are right already get into the staged tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum TakeOver {
+pub(super) enum Reuse {
     /// Not at all: there are none.
     No,
     /// As clones that share their blocks.
@@ -33,14 +33,14 @@ pub(super) enum TakeOver {
 
 /// Files that were taken over.
 #[derive(Debug, Default)]
-pub(super) struct Taken {
+pub(super) struct ReuseCounts {
     files: AtomicU64,
     bytes: AtomicU64,
     /// What did not get its owner.
     not_given: AtomicU64,
 }
 
-impl Taken {
+impl ReuseCounts {
     fn count(&self, bytes: u64) {
         self.files.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -70,7 +70,7 @@ impl Taken {
 /// Where and how a tree is staged.
 pub(super) struct Stage<'a> {
     /// What is restored.
-    pub tree: &'a Tree<'a>,
+    pub tree: &'a Selection<'a>,
     /// The staging directory.
     pub dir: &'a Arc<OwnedFd>,
     /// Its path.
@@ -78,15 +78,15 @@ pub(super) struct Stage<'a> {
     /// The directory that holds the old tree, if there is one.
     pub old: Option<&'a Arc<OwnedFd>>,
     /// What to do with what is right in it.
-    pub take_over: TakeOver,
+    pub take_over: Reuse,
     /// Writes bytes.
     pub writer: Writer<'a>,
     /// Whose the files become.
     pub owners: Owners,
     /// Counts what was taken over.
-    pub taken: &'a Taken,
+    pub taken: &'a ReuseCounts,
     /// Counts what was passed over.
-    pub lost: &'a Taken,
+    pub lost: &'a ReuseCounts,
 }
 
 struct Job {
@@ -98,16 +98,16 @@ struct Job {
 
 impl Stage<'_> {
     /// Writes the whole tree, with up to the current pool's threads.
-    pub fn write(&self, weight: &Weight) -> Result<()> {
-        let mut cursor = Cursor::new(Arc::clone(self.dir), self.path);
+    pub fn write(&self, weight: &TreeSize) -> Result<()> {
+        let mut cursor = DirCursor::new(Arc::clone(self.dir), self.path);
         let mut lookup = match self.old {
-            Some(dir) if self.take_over != TakeOver::No => {
-                Some(Lookup::new(&Old { dir, owners: self.owners }, self.tree))
+            Some(dir) if self.take_over != Reuse::No => {
+                Some(Lookup::new(&OldTree { dir, owners: self.owners }, self.tree))
             }
             _ => None,
         };
         // What can be taken over is not read.
-        let entries = Ahead::new(self.tree.store, lookup.is_none(), self.tree.entries()?);
+        let entries = Prefetched::new(self.tree.store, lookup.is_none(), self.tree.entries()?);
         // The list is walked by whichever worker is free, one entry at a time: what is in flight is one file for each.
         let jobs = entries.filter_map(|entry| self.begin(entry, &mut cursor, lookup.as_mut()).transpose());
         jobs.par_bridge().try_for_each(|job| self.file(&job?))?;
@@ -122,7 +122,7 @@ impl Stage<'_> {
         Meta { mode: entry.mode, owner, is_asked: self.owners.all.is_some(), mtime: Some(entry.mtime) }
     }
 
-    fn enter(&self, cursor: &mut Cursor, dir: &[u8], entry: &Entry) -> Result<()> {
+    fn enter(&self, cursor: &mut DirCursor, dir: &[u8], entry: &Entry) -> Result<()> {
         cursor.enter(dir).map_err(|e| match e {
             Errno::LOOP | Errno::NOTDIR => self.tree.corrupt(&entry.path, "leads through a link or a file"),
             Errno::NOENT => self.tree.corrupt(&entry.path, "has no directory in the list"),
@@ -138,7 +138,12 @@ impl Stage<'_> {
     }
 
     /// Makes directories and symbolic links at once and returns files as work to be done.
-    fn begin(&self, entry: Result<Entry>, cursor: &mut Cursor, lookup: Option<&mut Lookup<'_>>) -> Result<Option<Job>> {
+    fn begin(
+        &self,
+        entry: Result<Entry>,
+        cursor: &mut DirCursor,
+        lookup: Option<&mut Lookup<'_>>,
+    ) -> Result<Option<Job>> {
         checkpoint(self.writer.observer)?;
         let entry = entry?;
         let staged = self.tree.staged(&entry.path);
@@ -170,12 +175,12 @@ impl Stage<'_> {
         let Kind::File { size, content } = &entry.kind else { return Ok(()) };
         let name = split(&entry.path).1;
         let staged_name = job.path.file_name().map(std::os::unix::ffi::OsStrExt::as_bytes).unwrap_or_default();
-        if self.take_over == TakeOver::Link && self.link(job, name, staged_name)? {
+        if self.take_over == Reuse::Link && self.link(job, name, staged_name)? {
             self.writer.observer.advance(0, 1);
             return Ok(());
         }
         let mut file = self.created(create(&job.dir, staged_name), entry, &job.path)?;
-        let cloned = self.take_over == TakeOver::Clone && self.clone_from(job, name, &file)?;
+        let cloned = self.take_over == Reuse::Clone && self.clone_from(job, name, &file)?;
         if cloned {
             self.taken.count(*size);
         } else {
@@ -197,7 +202,7 @@ impl Stage<'_> {
                 (written, _) => written.map_err(|e| e.needed_for(&entry.path))?,
             }
         }
-        self.taken.owner(dress(&file, &self.meta(entry), false, &job.path)?);
+        self.taken.owner(set_metadata(&file, &self.meta(entry), false, &job.path)?);
         self.writer.observer.advance(0, 1);
         Ok(())
     }
@@ -240,8 +245,8 @@ impl Stage<'_> {
     }
 
     fn hardlinks(&self) -> Result<()> {
-        let mut cursor = Cursor::new(Arc::clone(self.dir), self.path);
-        let mut targets = Cursor::new(Arc::clone(self.dir), self.path);
+        let mut cursor = DirCursor::new(Arc::clone(self.dir), self.path);
+        let mut targets = DirCursor::new(Arc::clone(self.dir), self.path);
         for entry in self.tree.entries()? {
             checkpoint(self.writer.observer)?;
             let entry = entry?;
@@ -255,7 +260,7 @@ impl Stage<'_> {
             } else if targets.enter(target_dir).is_err() {
                 let skips = self.tree.skips.iter();
                 skips.for_each(|skips| skips.add(&entry.path, 1, &no_file()));
-                targets = Cursor::new(Arc::clone(self.dir), self.path);
+                targets = DirCursor::new(Arc::clone(self.dir), self.path);
                 continue;
             }
             let stat = match statat(targets.here(), target_name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -282,7 +287,7 @@ impl Stage<'_> {
     /// Sets the metadata of directories once nothing more is created in them, leaves first: one without the right to enter it
     /// would lock us out.
     fn finish_dirs(&self) -> Result<()> {
-        let mut cursor = Cursor::new(Arc::clone(self.dir), self.path);
+        let mut cursor = DirCursor::new(Arc::clone(self.dir), self.path);
         let mut open: Vec<Entry> = Vec::new();
         for entry in self.tree.entries()? {
             let entry = entry?;
@@ -305,10 +310,10 @@ impl Stage<'_> {
         Ok(())
     }
 
-    fn leave(&self, cursor: &mut Cursor, entry: Option<Entry>) -> Result<()> {
+    fn leave(&self, cursor: &mut DirCursor, entry: Option<Entry>) -> Result<()> {
         let Some(entry) = entry else { return Ok(()) };
         let path = cursor.path_of(&self.tree.staged(&entry.path));
-        self.taken.owner(dress(cursor.here().as_fd(), &self.meta(&entry), true, &path)?);
+        self.taken.owner(set_metadata(cursor.here().as_fd(), &self.meta(&entry), true, &path)?);
         cursor.ascend().map_err(|e| Error::io("open", path)(e.into()))
     }
 }

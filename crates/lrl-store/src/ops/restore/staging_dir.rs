@@ -19,14 +19,14 @@ use super::stage_file::{create, give};
 use crate::error::{Error, Result};
 use crate::fs::dir::{DIRECTORY, to_path};
 use crate::fs::remove::remove_tree;
-use crate::fs::resolve::{Doors, look, set_mode};
+use crate::fs::resolve::{OpenDirs, look, set_mode};
 
 pub(super) const PREFIX: &str = ".lrl-restore-";
 /// Is in every staging directory: others can rename a directory of ours to such a name, but put nothing into it.
 const MARK: &[u8] = b".lrl-staging";
 
 /// A staging directory.
-pub(super) struct Staging {
+pub(super) struct StagingDir {
     /// The directory.
     pub dir: Arc<OwnedFd>,
     /// Its path, for messages.
@@ -85,7 +85,7 @@ fn fresh_name() -> Vec<u8> {
     format!("{PREFIX}{:016x}", RandomState::new().build_hasher().finish()).into_bytes()
 }
 
-impl Staging {
+impl StagingDir {
     /// Makes one in `home`, and removes those of dead runs there.
     pub fn create(home: &Arc<OwnedFd>, home_path: &Path) -> Result<Self> {
         quietly(home, || {
@@ -137,7 +137,7 @@ impl Staging {
     }
 }
 
-impl Drop for Staging {
+impl Drop for StagingDir {
     fn drop(&mut self) {
         // Best effort: the next run reclaims what stays.
         let _ = quietly(&self.home, || {
@@ -211,14 +211,14 @@ pub(super) fn reclaim(home: &Arc<OwnedFd>) {
 
 /// Directories that were created for a restore; they go again if it fails.
 #[derive(Default)]
-pub(super) struct Made {
+pub(super) struct CreatedDirs {
     dirs: Vec<(Arc<OwnedFd>, Vec<u8>)>,
     kept: bool,
 }
 
-impl Made {
+impl CreatedDirs {
     /// Creates a directory and its parents (0700), given to `owner`, and opens it.
-    pub fn create(&mut self, doors: &Doors, path: &Path, owner: Option<(u32, u32)>) -> Result<Arc<OwnedFd>> {
+    pub fn create(&mut self, doors: &OpenDirs, path: &Path, owner: Option<(u32, u32)>) -> Result<Arc<OwnedFd>> {
         let mut missing = Vec::new();
         let mut at = path;
         let mut dir = loop {
@@ -250,7 +250,7 @@ impl Made {
     }
 }
 
-impl Drop for Made {
+impl Drop for CreatedDirs {
     fn drop(&mut self) {
         if !self.kept {
             self.dirs.iter().rev().for_each(|(dir, name)| _ = unlinkat(dir, name.as_slice(), AtFlags::REMOVEDIR));

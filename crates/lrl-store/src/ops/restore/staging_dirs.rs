@@ -6,34 +6,34 @@ use std::sync::Arc;
 use rustix::fs::{fstat, syncfs};
 
 use super::stage_file::Writer;
-use super::staging_dir::{Made, Staging};
-use super::target::Place;
+use super::staging_dir::{CreatedDirs, StagingDir};
+use super::target::Target;
 use crate::error::{Error, Result};
-use crate::fs::resolve::Doors;
-use crate::fs::space::{Reserve, Room};
+use crate::fs::resolve::OpenDirs;
+use crate::fs::space::{Reserve, SpaceGuard};
 use crate::progress::Observer;
 use crate::store::Store;
 
 /// A directory in which targets are, its staging directory and the guard of its disk.
-pub(super) struct Home {
+pub(super) struct StagingHome {
     /// Its path.
     pub path: PathBuf,
     /// Where things are made ready.
-    pub staging: Staging,
+    pub staging: StagingDir,
     /// Keeps its disk from filling up.
-    pub room: Room,
+    pub room: SpaceGuard,
 }
 
 /// All of them.
 #[derive(Default)]
-pub(super) struct Homes {
+pub(super) struct StagingDirs {
     /// In the order in which they were opened.
-    pub all: Vec<Home>,
+    pub all: Vec<StagingHome>,
 }
 
-impl Homes {
+impl StagingDirs {
     /// Returns the one that a target is in.
-    pub fn of(&self, place: &Place) -> Result<&Home> {
+    pub fn of(&self, place: &Target) -> Result<&StagingHome> {
         self.all
             .iter()
             .find(|home| home.path == place.base.0)
@@ -41,12 +41,18 @@ impl Homes {
     }
 
     /// Returns what writes into its staging directory.
-    pub fn writer<'a>(&'a self, place: &Place, store: &'a Store, observer: &'a dyn Observer) -> Result<Writer<'a>> {
+    pub fn writer<'a>(&'a self, place: &Target, store: &'a Store, observer: &'a dyn Observer) -> Result<Writer<'a>> {
         Ok(Writer { store, observer, room: &self.of(place)?.room })
     }
 
     /// Opens the one of a target, created if need be, and makes its staging directory; finds out how the target can change.
-    pub fn open(&mut self, place: &mut Place, doors: &Doors, made: &mut Made, owner: Option<(u32, u32)>) -> Result<()> {
+    pub fn open(
+        &mut self,
+        place: &mut Target,
+        doors: &OpenDirs,
+        made: &mut CreatedDirs,
+        owner: Option<(u32, u32)>,
+    ) -> Result<()> {
         let dir = match &place.base.1 {
             Some(dir) => Arc::clone(dir),
             None => made.create(doors, &place.base.0, owner)?,
@@ -56,9 +62,9 @@ impl Homes {
         }
         if !self.all.iter().any(|home| home.path == place.base.0) {
             let path = place.base.0.clone();
-            let staging = Staging::create(&dir, &path)?;
-            let room = Room::new(Arc::clone(&staging.dir), &path, Reserve::LEAST);
-            self.all.push(Home { path, staging, room });
+            let staging = StagingDir::create(&dir, &path)?;
+            let room = SpaceGuard::new(Arc::clone(&staging.dir), &path, Reserve::LEAST);
+            self.all.push(StagingHome { path, staging, room });
         }
         #[cfg(test)]
         if super::swap_contents::tests::is_forced() {

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, FileType, Mode, RenameFlags, Stat, linkat, renameat, renameat_with, unlinkat};
 use rustix::io::Errno;
 
-use super::journal::Desk;
-use super::journal_record::{Half, Member, Record, Side, Target};
+use super::journal::Journal;
+use super::journal_record::{FileIdentity, Record, TargetRecord, Version, VersionRecord};
 use super::report::Part;
-use super::swap_contents::Contents;
-use super::target::{Place, SIDECARS};
+use super::swap_contents::ContentsSwap;
+use super::target::{SIDECARS, Target};
 use crate::error::{Error, Result};
 use crate::fs::dir::to_path;
 use crate::fs::resolve::{hold, look, set_mode};
@@ -26,17 +26,17 @@ type Dir = Arc<OwnedFd>;
 pub(super) type Spot = (Dir, Vec<u8>);
 
 /// A target where it is now.
-pub(super) struct Seat<'a> {
+pub(super) struct SwapTarget<'a> {
     /// Where.
-    pub place: &'a Place,
+    pub place: &'a Target,
     /// What changes there.
-    pub target: &'a Target,
+    pub target: &'a TargetRecord,
     /// Where the restored thing was made ready, as long as this run lives.
     pub staged: Option<Spot>,
 }
 
 /// Does all of a record, or nothing. Returns what an operator should know.
-pub(super) fn swap(desk: &Desk, record: &Record, seats: &[Seat<'_>]) -> Result<Vec<String>> {
+pub(super) fn swap(desk: &Journal, record: &Record, seats: &[SwapTarget<'_>]) -> Result<Vec<String>> {
     let intent = desk.begin(record)?;
     let done = settle(seats, record.live).and_then(|notes| intent.finish().map(|()| notes));
     done.map_err(|error| match settle(seats, record.live.other()).and_then(|_| intent.withdraw()) {
@@ -48,7 +48,7 @@ pub(super) fn swap(desk: &Desk, record: &Record, seats: &[Seat<'_>]) -> Result<V
 }
 
 /// Puts one side in place everywhere, durably, from whatever state.
-pub(super) fn settle(seats: &[Seat<'_>], side: Side) -> Result<Vec<String>> {
+pub(super) fn settle(seats: &[SwapTarget<'_>], side: Version) -> Result<Vec<String>> {
     let mut notes = Vec::new();
     seats.iter().try_for_each(|seat| seat.put(side, &mut notes))?;
     for seat in seats {
@@ -58,7 +58,7 @@ pub(super) fn settle(seats: &[Seat<'_>], side: Side) -> Result<Vec<String>> {
 }
 
 /// Says whether one side is in place everywhere, with all that belongs to it.
-pub(super) fn is_settled(seats: &[Seat<'_>], side: Side) -> Result<bool> {
+pub(super) fn is_settled(seats: &[SwapTarget<'_>], side: Version) -> Result<bool> {
     seats.iter().try_fold(true, |all, seat| Ok(all && seat.is_settled(side)?))
 }
 
@@ -89,7 +89,7 @@ fn is_file(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
 }
 
-impl Seat<'_> {
+impl SwapTarget<'_> {
     fn dir(&self) -> Result<&Dir, Errno> {
         self.place.dir.as_ref().ok_or(Errno::NOENT)
     }
@@ -118,7 +118,7 @@ impl Seat<'_> {
         [self.place.name.as_slice(), suffix.as_bytes()].concat()
     }
 
-    fn is_settled(&self, side: Side) -> Result<bool> {
+    fn is_settled(&self, side: Version) -> Result<bool> {
         if let Some(contents) = self.contents() {
             return contents.is_settled(side);
         }
@@ -134,11 +134,11 @@ impl Seat<'_> {
         Ok(settled)
     }
 
-    fn contents(&self) -> Option<Contents<'_>> {
-        Contents::of(self.place, self.target)
+    fn contents(&self) -> Option<ContentsSwap<'_>> {
+        ContentsSwap::of(self.place, self.target)
     }
 
-    fn put(&self, side: Side, notes: &mut Vec<String>) -> Result<()> {
+    fn put(&self, side: Version, notes: &mut Vec<String>) -> Result<()> {
         if let Some(contents) = self.contents() {
             return contents.put(side, self.staged.as_ref());
         }
@@ -155,7 +155,13 @@ impl Seat<'_> {
         self.bring_sidecars(mine, notes)
     }
 
-    fn change_places(&self, side: Side, mine: &Half, other: &Half, live: Option<&Stat>) -> Result<(), Errno> {
+    fn change_places(
+        &self,
+        side: Version,
+        mine: &VersionRecord,
+        other: &VersionRecord,
+        live: Option<&Stat>,
+    ) -> Result<(), Errno> {
         let dir = self.dir()?;
         let from = mine.main().map(|member| self.find(side, member).map(|spot| (member, spot))).transpose()?;
         let (name, away) = (self.live(""), other.kept(""));
@@ -176,15 +182,15 @@ impl Seat<'_> {
         match (from, live) {
             (None, _) => rename_new((dir, &name), (dir, &away)),
             (Some((_, (from, at))), Some(_)) if linked => step(|| renameat(&from, at, dir, name)),
-            (Some((member, spot)), None) => self.admit(member, &spot, &name),
+            (Some((member, spot)), None) => self.move_in(member, &spot, &name),
             (Some((member, spot)), Some(_)) => self.exchange(member, spot, mine, &away),
         }
     }
 
     /// Finds where the thing itself stands that is not in place.
-    fn find(&self, side: Side, member: &Member) -> Result<Spot, Errno> {
+    fn find(&self, side: Version, member: &FileIdentity) -> Result<Spot, Errno> {
         let dir = self.dir()?;
-        let staged = self.staged.clone().filter(|_| side == Side::Restored);
+        let staged = self.staged.clone().filter(|_| side == Version::Restored);
         let kept = [side, side.other()].map(|side| (Arc::clone(dir), self.target.half(side).kept("")));
         for (dir, name) in staged.into_iter().chain(kept) {
             if look(&dir, &name)?.is_some_and(|stat| member.is(&stat)) {
@@ -206,10 +212,10 @@ impl Seat<'_> {
     }
 
     /// Mine takes the name under which the other one is to be kept, for a moment; then both change places in one step.
-    fn exchange(&self, member: &Member, spot: Spot, mine: &Half, away: &[u8]) -> Result<(), Errno> {
+    fn exchange(&self, member: &FileIdentity, spot: Spot, mine: &VersionRecord, away: &[u8]) -> Result<(), Errno> {
         let (dir, name) = (self.dir()?, self.live(""));
         if spot.1 != away {
-            self.admit(member, &spot, away)?;
+            self.move_in(member, &spot, away)?;
         }
         match step(|| renameat_with(dir, away, dir, name.as_slice(), RenameFlags::EXCHANGE)) {
             // Without exchange there is a moment without the name, but never one without the data.
@@ -224,7 +230,7 @@ impl Seat<'_> {
     }
 
     /// A directory that its owner may not write cannot change parents (unless for root): it gets the right until it has moved.
-    fn admit(&self, member: &Member, (from, at): &Spot, name: &[u8]) -> Result<(), Errno> {
+    fn move_in(&self, member: &FileIdentity, (from, at): &Spot, name: &[u8]) -> Result<(), Errno> {
         let dir = self.dir()?;
         let mode = Mode::from_raw_mode(member.mode & 0o7777);
         let closed = member.is_dir() && !Arc::ptr_eq(from, dir) && !mode.contains(Mode::WUSR);
@@ -236,7 +242,7 @@ impl Seat<'_> {
     }
 
     /// What has come in place has no further name; what has gone stands where it is kept, or where it was made ready.
-    fn tidy(&self, side: Side, mine: &Half, other: &Half) -> Result<(), Errno> {
+    fn tidy(&self, side: Version, mine: &VersionRecord, other: &VersionRecord) -> Result<(), Errno> {
         let dir = self.dir()?;
         if let Some(member) = mine.main().filter(|member| member.is_file())
             && look(dir, &mine.kept(""))?.is_some_and(|stat| member.is(&stat) && stat.st_nlink > 1)
@@ -244,7 +250,7 @@ impl Seat<'_> {
             step(|| unlinkat(dir, mine.kept(""), AtFlags::empty()))?;
         }
         let Some(member) = other.main() else { return Ok(()) };
-        let to = self.staged.clone().filter(|_| side == Side::Before).unwrap_or((Arc::clone(dir), other.kept("")));
+        let to = self.staged.clone().filter(|_| side == Version::Before).unwrap_or((Arc::clone(dir), other.kept("")));
         for name in [other.kept(""), mine.kept("")] {
             if Arc::ptr_eq(&to.0, dir) && to.1 == name || !look(dir, &name)?.is_some_and(|stat| member.is(&stat)) {
                 continue;
@@ -267,9 +273,9 @@ impl Seat<'_> {
     }
 
     /// For want of room both sides can be one file: then what is kept is a further name of it.
-    fn keep_twin(&self, side: Side, mine: &Half, other: &Half) -> Result<(), Errno> {
+    fn keep_twin(&self, side: Version, mine: &VersionRecord, other: &VersionRecord) -> Result<(), Errno> {
         if let (Some(member), Some(twin), false) =
-            (mine.main(), other.main(), self.staged.is_some() && side == Side::Before)
+            (mine.main(), other.main(), self.staged.is_some() && side == Version::Before)
             && member.is_twin(twin)
             && let Some(stat) = look(self.dir()?, &self.place.name)?
         {
@@ -279,7 +285,7 @@ impl Seat<'_> {
     }
 
     /// Puts what belongs beside a database back to it, unless somebody has written to the database without it.
-    fn bring_sidecars(&self, mine: &Half, notes: &mut Vec<String>) -> Result<()> {
+    fn bring_sidecars(&self, mine: &VersionRecord, notes: &mut Vec<String>) -> Result<()> {
         let main = self.place.stat_of(&self.place.name)?;
         let path = self.place.path();
         let is_unchanged = match (mine.main(), &main) {
@@ -310,7 +316,7 @@ impl Seat<'_> {
     }
 }
 
-fn is_that(member: Option<&Member>, stat: Option<&Stat>) -> bool {
+fn is_that(member: Option<&FileIdentity>, stat: Option<&Stat>) -> bool {
     match (member, stat) {
         (Some(member), Some(stat)) => member.is(stat),
         (None, None) => true,

@@ -15,11 +15,11 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::journal_record::{Side, Target};
+use super::journal_record::{TargetRecord, Version};
 use super::stage_file::give;
 use super::staging_dir::make_private;
 use super::swap::{Spot, rename_new, step};
-use super::target::Place;
+use super::target::Target;
 use crate::error::{Error, Result};
 use crate::fs::dir::{DIRECTORY, to_path};
 use crate::fs::resolve::{hold, look, set_mode};
@@ -36,9 +36,9 @@ pub(super) fn is_own(name: &[u8]) -> bool {
 }
 
 /// The directory whose contents are exchanged.
-pub(super) struct Contents<'a> {
-    place: &'a Place,
-    target: &'a Target,
+pub(super) struct ContentsSwap<'a> {
+    place: &'a Target,
+    target: &'a TargetRecord,
     dir: &'a Arc<OwnedFd>,
     path: PathBuf,
 }
@@ -52,18 +52,18 @@ struct State {
     other_part: bool,
 }
 
-impl<'a> Contents<'a> {
+impl<'a> ContentsSwap<'a> {
     /// Returns the directory if it is the contents that change places.
-    pub fn of(place: &'a Place, target: &'a Target) -> Option<Self> {
+    pub fn of(place: &'a Target, target: &'a TargetRecord) -> Option<Self> {
         let dir = place.inner.as_ref().filter(|_| target.contents)?;
         Some(Self { place, target, dir, path: place.path() })
     }
 
-    fn full(&self, side: Side) -> Vec<u8> {
+    fn full(&self, side: Version) -> Vec<u8> {
         self.target.half(side).kept("")
     }
 
-    fn part(&self, side: Side) -> Vec<u8> {
+    fn part(&self, side: Version) -> Vec<u8> {
         [self.full(side).as_slice(), PART].concat()
     }
 
@@ -76,7 +76,7 @@ impl<'a> Contents<'a> {
         move |e| Error::io(op, path)(e.into())
     }
 
-    fn state(&self, side: Side) -> Result<State> {
+    fn state(&self, side: Version) -> Result<State> {
         let is_there = |name: Vec<u8>| {
             let stat = look(self.dir, &name).map_err(self.io("look at", &name))?;
             Ok(stat.is_some_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory))
@@ -91,15 +91,15 @@ impl<'a> Contents<'a> {
     }
 
     /// Checks whether one side is in place, whole.
-    pub fn is_settled(&self, side: Side) -> Result<bool> {
+    pub fn is_settled(&self, side: Version) -> Result<bool> {
         let state = self.state(side)?;
         // Before anything has begun, what is restored is still where it was made ready.
-        let other = state.other_full || side == Side::Before;
+        let other = state.other_full || side == Version::Before;
         Ok(!state.full && !state.part && !state.other_part && other)
     }
 
     /// Puts one side in place, from whatever state.
-    pub fn put(&self, side: Side, staged: Option<&Spot>) -> Result<()> {
+    pub fn put(&self, side: Version, staged: Option<&Spot>) -> Result<()> {
         let (full, part) = (self.full(side), self.part(side));
         let (other_full, other_part) = (self.full(side.other()), self.part(side.other()));
         let mut state = self.state(side)?;
@@ -107,7 +107,7 @@ impl<'a> Contents<'a> {
         open_up(self.dir).map_err(self.io("set the mode of", b""))?;
         if let (
             Some((dir, name)),
-            Side::Restored,
+            Version::Restored,
             State { full: false, part: false, other_full: false, other_part: false },
         ) = (staged, side, state)
         {
@@ -134,7 +134,7 @@ impl<'a> Contents<'a> {
             self.empty(&part, side)?;
         }
         // What had been made ready, and is not wanted, goes where that was.
-        if let (Some((dir, name)), Side::Before) = (staged, side)
+        if let (Some((dir, name)), Version::Before) = (staged, side)
             && self.state(side)?.other_full
         {
             move_dir((self.dir, &other_full), (dir, name)).map_err(self.io("rename", &other_full))?;
@@ -171,7 +171,7 @@ impl<'a> Contents<'a> {
     }
 
     /// Moves all that is in place into what it is kept in.
-    fn fill(&self, part: &[u8], side: Side) -> Result<()> {
+    fn fill(&self, part: &[u8], side: Version) -> Result<()> {
         let own = fstat(self.dir).map_err(self.io("look at", b""))?;
         let (to, is_new) = match openat(self.dir, part, DIRECTORY, Mode::empty()) {
             Ok(dir) => (dir, false),
@@ -201,7 +201,7 @@ impl<'a> Contents<'a> {
     }
 
     /// Moves all that is kept in one into place, which gets its owner and mode as well.
-    fn empty(&self, part: &[u8], side: Side) -> Result<()> {
+    fn empty(&self, part: &[u8], side: Version) -> Result<()> {
         let from = Arc::new(openat(self.dir, part, DIRECTORY, Mode::empty()).map_err(self.io("open", part))?);
         open_up(&from).map_err(self.io("set the mode of", part))?;
         self.move_all(&from, self.dir, &self.path_of(part), false)?;
@@ -227,7 +227,7 @@ impl<'a> Contents<'a> {
     }
 
     /// Takes back the rights that only who is not root needs.
-    fn close(&self, side: Side) -> Result<()> {
+    fn close(&self, side: Version) -> Result<()> {
         let Some(member) = self.target.half(side).main().filter(|_| !rustix::process::geteuid().is_root()) else {
             return Ok(());
         };
@@ -237,12 +237,12 @@ impl<'a> Contents<'a> {
     }
 
     /// Gives the directory the time that it had with this side.
-    fn time(&self, side: Side) {
+    fn time(&self, side: Version) {
         self.set_time(self.dir, side);
     }
 
     /// That a time can be set is of little weight.
-    fn set_time(&self, dir: &Arc<OwnedFd>, side: Side) {
+    fn set_time(&self, dir: &Arc<OwnedFd>, side: Version) {
         if let Some(member) = self.target.half(side).main() {
             let omit = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
             let (tv_sec, tv_nsec) = member.time();
@@ -371,8 +371,8 @@ pub(super) mod tests {
 
     #[test]
     fn a_backup_leaves_out_all_names_that_a_restore_uses() {
-        use super::super::journal_record::Side;
-        for side in [Side::Before, Side::Restored] {
+        use super::super::journal_record::Version;
+        for side in [Version::Before, Version::Restored] {
             assert!(super::is_own(&[super::BASE, side.ending().as_bytes()].concat()));
         }
         assert!(super::is_own(crate::ops::restore::staging_dir::PREFIX.as_bytes()));

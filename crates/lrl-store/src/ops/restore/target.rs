@@ -9,12 +9,12 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, Stat, openat, readlinkat, statat};
 use rustix::io::Errno;
 
-use super::journal_record::Side;
+use super::journal_record::Version;
 use super::swap_contents::{BASE, PART};
 use crate::error::{Error, Result};
 use crate::fs::dir::{DIRECTORY, to_path};
 use crate::fs::resolve;
-use crate::fs::resolve::{Doors, follow, is_mount_root, is_other_mount};
+use crate::fs::resolve::{OpenDirs, follow, is_mount_root, is_other_mount};
 
 fn is_kind(stat: &Stat, kind: FileType) -> bool {
     FileType::from_raw_mode(stat.st_mode) == kind
@@ -24,7 +24,7 @@ fn is_kind(stat: &Stat, kind: FileType) -> bool {
 pub(super) const SIDECARS: [&str; 3] = ["-wal", "-journal", "-shm"];
 
 /// A target.
-pub(super) struct Place {
+pub(super) struct Target {
     /// The directory that the caller named. Created if it is missing.
     pub home: PathBuf,
     /// The components below it that `dir` and `name` stand for.
@@ -47,9 +47,9 @@ pub(super) struct Place {
     pub depth: usize,
 }
 
-impl Place {
+impl Target {
     /// Finds the target `components` below `home`, or the first part of it that is missing.
-    pub fn find(doors: &Doors, home: &Path, components: &[&[u8]]) -> Result<Self> {
+    pub fn find(doors: &OpenDirs, home: &Path, components: &[&[u8]]) -> Result<Self> {
         let mut dir = doors.open(home)?;
         let mut dir_path = home.to_path_buf();
         let mut base = (dir_path.clone(), dir.clone());
@@ -175,7 +175,7 @@ impl Place {
     }
 
     /// Returns where things are kept, and how their names begin.
-    fn shelf(&self) -> (Option<&Arc<OwnedFd>>, PathBuf, &[u8]) {
+    fn kept_dir_path(&self) -> (Option<&Arc<OwnedFd>>, PathBuf, &[u8]) {
         match &self.inner {
             Some(inner) => (Some(inner), self.path(), BASE),
             None => (self.dir.as_ref(), self.dir_path.clone(), &self.name),
@@ -183,25 +183,25 @@ impl Place {
     }
 
     /// Returns the directory where things are kept.
-    pub fn shelf_dir(&self) -> Option<&Arc<OwnedFd>> {
-        self.shelf().0
+    pub fn kept_dir(&self) -> Option<&Arc<OwnedFd>> {
+        self.kept_dir_path().0
     }
 
     /// Returns the path of something that is kept.
     pub fn kept_path(&self, name: &[u8]) -> PathBuf {
-        self.shelf().1.join(to_path(name))
+        self.kept_dir_path().1.join(to_path(name))
     }
 
     /// Looks at something that is kept.
     pub fn kept_stat(&self, name: &[u8]) -> Result<Option<Stat>> {
-        let Some(dir) = self.shelf_dir() else { return Ok(None) };
+        let Some(dir) = self.kept_dir() else { return Ok(None) };
         resolve::look(dir, name).map_err(|e| Error::io("look at", self.kept_path(name))(e.into()))
     }
 
     /// Returns a name with this ending under which something can be kept, one that nothing has yet, the sidecars' names included.
     pub fn free_name(&self, ending: &str) -> Result<Vec<u8>> {
         for n in 0u32.. {
-            let mut kept = [self.shelf().2, ending.as_bytes()].concat();
+            let mut kept = [self.kept_dir_path().2, ending.as_bytes()].concat();
             if n > 0 {
                 kept.extend_from_slice(format!(".{n}").as_bytes());
             }
@@ -218,9 +218,9 @@ impl Place {
 
     /// Returns what earlier restores left beside it: everything called `name.pre-restore…` or `name.undone…`.
     pub fn kept_before(&self) -> Result<Vec<Vec<u8>>> {
-        let (Some(dir), path, base) = self.shelf() else { return Ok(Vec::new()) };
+        let (Some(dir), path, base) = self.kept_dir_path() else { return Ok(Vec::new()) };
         let failed = |e: Errno| Error::io("list", &path)(e.into());
-        let starts = [Side::Before, Side::Restored].map(|side| [base, side.ending().as_bytes()].concat());
+        let starts = [Version::Before, Version::Restored].map(|side| [base, side.ending().as_bytes()].concat());
         let mut found = Vec::new();
         for entry in Dir::read_from(dir).map_err(failed)? {
             let entry = entry.map_err(failed)?;

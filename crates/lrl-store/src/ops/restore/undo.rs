@@ -4,18 +4,18 @@
 
 use std::path::{Path, PathBuf};
 
-use super::journal::Desk;
-use super::journal_record::{Half, Member, Record, Side, suffixes};
+use super::journal::Journal;
+use super::journal_record::{FileIdentity, Record, Version, VersionRecord, suffixes};
 use super::open_files;
-use super::open_files::Holder;
+use super::open_files::Process;
 use super::report::{Part, refuse_holders};
 use super::safety::{watch_database, watch_tree};
 use super::sqlite_locks::AskLocks;
 use super::staging_dir::reclaim;
-use super::swap::{Moved, Seat, is_settled, settle, swap};
-use super::target::Place;
+use super::swap::{Moved, SwapTarget, is_settled, settle, swap};
+use super::target::Target;
 use crate::error::{Error, Result};
-use crate::fs::resolve::Doors;
+use crate::fs::resolve::OpenDirs;
 
 /// How to undo.
 #[derive(Debug, Clone)]
@@ -57,7 +57,7 @@ pub struct Undone {
     /// Every target.
     pub returned: Vec<Returned>,
     /// Who has the files open (with `force` or `dry_run`; otherwise they are a reason to refuse).
-    pub holders: Vec<Holder>,
+    pub holders: Vec<Process>,
     /// What an operator should know.
     pub notes: Vec<String>,
 }
@@ -72,11 +72,11 @@ pub(super) enum Resumed {
     Settled(Undone),
 }
 
-fn seats<'a>(record: &'a Record, places: &'a [Place]) -> Vec<Seat<'a>> {
-    record.targets.iter().zip(places).map(|(target, place)| Seat { place, target, staged: None }).collect()
+fn seats<'a>(record: &'a Record, places: &'a [Target]) -> Vec<SwapTarget<'a>> {
+    record.targets.iter().zip(places).map(|(target, place)| SwapTarget { place, target, staged: None }).collect()
 }
 
-fn find_holders(seats: &[Seat<'_>], locks: Option<AskLocks>) -> Result<Vec<Holder>> {
+fn find_holders(seats: &[SwapTarget<'_>], locks: Option<AskLocks>) -> Result<Vec<Process>> {
     let mut watched = Vec::new();
     for seat in seats {
         match seat.target.part {
@@ -88,7 +88,13 @@ fn find_holders(seats: &[Seat<'_>], locks: Option<AskLocks>) -> Result<Vec<Holde
 }
 
 impl Undone {
-    fn new(record: &Record, side: Side, seats: &[Seat<'_>], holders: Vec<Holder>, notes: Vec<String>) -> Self {
+    fn new(
+        record: &Record,
+        side: Version,
+        seats: &[SwapTarget<'_>],
+        holders: Vec<Process>,
+        notes: Vec<String>,
+    ) -> Self {
         let returned = seats.iter().map(|seat| Returned {
             part: seat.target.part,
             path: seat.place.path(),
@@ -98,7 +104,7 @@ impl Undone {
         Self {
             dry_run: false,
             from: record.from.clone(),
-            restored_again: side == Side::Restored,
+            restored_again: side == Version::Restored,
             // Uploads change first; a report begins with the database.
             returned: returned.rev().collect(),
             holders,
@@ -109,23 +115,23 @@ impl Undone {
 
 /// Says whether a dead restore left something half done in the data directory: then it is no state to back up.
 pub fn is_half_done(data_dir: &Path, storage_dir: &Path) -> Result<bool> {
-    let doors = Doors::default();
-    let Some(desk) = Desk::open(&doors, data_dir)? else { return Ok(false) };
+    let doors = OpenDirs::default();
+    let Some(desk) = Journal::open(&doors, data_dir)? else { return Ok(false) };
     let Some(record) = desk.look()? else { return Ok(false) };
     let places = record.places(&doors, data_dir, storage_dir)?;
     let seats = seats(&record, &places);
-    Ok(!is_settled(&seats, Side::Before)? && !is_settled(&seats, Side::Restored)?)
+    Ok(!is_settled(&seats, Version::Before)? && !is_settled(&seats, Version::Restored)?)
 }
 
 /// Takes up what a dead run left half done.
 pub(super) fn resume(
-    doors: &Doors,
+    doors: &OpenDirs,
     data_dir: &Path,
     storage_dir: &Path,
     force: bool,
     locks: Option<AskLocks>,
 ) -> Result<Resumed> {
-    let Some(desk) = Desk::open(doors, data_dir)? else { return Ok(Resumed::Nothing) };
+    let Some(desk) = Journal::open(doors, data_dir)? else { return Ok(Resumed::Nothing) };
     let Some((intent, record)) = desk.intent()? else { return Ok(Resumed::Nothing) };
     let places = record.places(doors, data_dir, storage_dir)?;
     let seats = seats(&record, &places);
@@ -164,8 +170,8 @@ pub fn undo(options: &UndoOptions) -> Result<Undone> {
             data_dir.display()
         ))
     };
-    let doors = &Doors::default();
-    let desk = Desk::open(doors, data_dir)?.ok_or_else(nothing)?;
+    let doors = &OpenDirs::default();
+    let desk = Journal::open(doors, data_dir)?.ok_or_else(nothing)?;
     if !options.dry_run {
         if let Resumed::Settled(undone) = resume(doors, data_dir, storage_dir, options.force, options.locks)? {
             return Ok(undone);
@@ -198,7 +204,7 @@ pub fn undo(options: &UndoOptions) -> Result<Undone> {
 }
 
 /// Describes the way back, and refuses one on which something is missing.
-fn turned(last: &Record, places: &[Place], side: Side, storage: &Path, notes: &mut Vec<String>) -> Result<Record> {
+fn turned(last: &Record, places: &[Target], side: Version, storage: &Path, notes: &mut Vec<String>) -> Result<Record> {
     let mut targets = Vec::new();
     let mut missing = Vec::new();
     for (target, place) in last.targets.iter().zip(places) {
@@ -207,8 +213,8 @@ fn turned(last: &Record, places: &[Place], side: Side, storage: &Path, notes: &m
             let name = kept.kept(suffix);
             let path = place.kept_path(&name);
             let member = kept.members.iter().find(|member| member.suffix == suffix);
-            let is_same = |member: &Member, stat: &rustix::fs::Stat| {
-                place.shelf_dir().is_some_and(|dir| member.is_unchanged(stat, dir, &name))
+            let is_same = |member: &FileIdentity, stat: &rustix::fs::Stat| {
+                place.kept_dir().is_some_and(|dir| member.is_unchanged(stat, dir, &name))
             };
             match (member, place.kept_stat(&name)?) {
                 (None, None) => {}
@@ -220,11 +226,11 @@ fn turned(last: &Record, places: &[Place], side: Side, storage: &Path, notes: &m
                 (None, Some(_)) => notes.push(format!("{} came later and stays where it is", path.display())),
             }
         }
-        let live = Half::find(place, &place.name, &place.free_name(side.other().ending())?, target.part)?;
-        let back = Half::find_again(place, kept)?;
+        let live = VersionRecord::find(place, &place.name, &place.free_name(side.other().ending())?, target.part)?;
+        let back = VersionRecord::find_again(place, kept)?;
         targets.push(match side {
-            Side::Before => target.with(back, live),
-            Side::Restored => target.with(live, back),
+            Version::Before => target.with(back, live),
+            Version::Restored => target.with(live, back),
         });
     }
     if missing.is_empty() {

@@ -21,9 +21,9 @@ use crate::progress::{Observer, Problem};
 use crate::set::archive::deflate::CODER;
 use crate::set::directory;
 use crate::set::layout::Names;
-use crate::set::retention::{Halves, stay_by_worth};
+use crate::set::retention::{Parts, sets_to_keep};
 use crate::set::sha256::sha256_of;
-use crate::store::run_cache::{Cache, Stamp};
+use crate::store::run_cache::{RunCache, Stamp};
 use crate::store::{SnapshotName, Store};
 
 /// The sets of the backup directory, and what became of the older ones.
@@ -63,13 +63,13 @@ pub struct Kept {
 }
 
 /// What to keep, and by which knowledge.
-pub(crate) struct Retire<'a> {
+pub(crate) struct RemovePolicy<'a> {
     store: &'a Store,
     source: &'a str,
     out: &'a Path,
     /// `None` keeps all.
     newest: Option<NonZeroUsize>,
-    cache: Option<&'a Cache>,
+    cache: Option<&'a RunCache>,
     /// Packs that are not whole.
     lost: &'a [PackId],
     observer: &'a dyn Observer,
@@ -78,18 +78,18 @@ pub(crate) struct Retire<'a> {
 /// The set that is in place already, or that a plan supposes.
 pub(crate) enum Newest<'s> {
     Written(&'s SnapshotName, &'s Snapshot),
-    Supposed(Halves),
+    Supposed(Parts),
     /// It does not fit yet. Of what stands, the newest of each half stays until it does.
-    Awaited(Halves),
+    Awaited(Parts),
 }
 
-impl<'a> Retire<'a> {
+impl<'a> RemovePolicy<'a> {
     /// Takes what a backup into `out` knows.
     pub fn new(
         store: &'a Store,
         options: &'a Options,
         out: &'a Path,
-        cache: Option<&'a Cache>,
+        cache: Option<&'a RunCache>,
         lost: &'a [PackId],
         observer: &'a dyn Observer,
     ) -> Self {
@@ -124,7 +124,7 @@ impl<'a> Retire<'a> {
     }
 
     /// Removes what a set that does not fit will make one too many, and says so. The only error is that the caller asked to stop.
-    pub fn make_room(&self, halves: Halves, problems: &mut Vec<Problem>) -> Result<Vec<Removed>> {
+    pub fn make_room(&self, halves: Parts, problems: &mut Vec<Problem>) -> Result<Vec<Removed>> {
         let removed = match self.run(&Newest::Awaited(halves)) {
             Ok(sets) => sets.removed,
             Err(Error::Interrupted) => return Err(Error::Interrupted),
@@ -154,7 +154,7 @@ impl<'a> Retire<'a> {
         Ok(sets)
     }
 
-    /// Tells what [`Retire::run`] would do. Nothing is written.
+    /// Tells what [`RemovePolicy::run`] would do. Nothing is written.
     pub fn plan(&self, newest: &Newest<'_>) -> Result<Sets> {
         let mut sets = Sets::default();
         if let Some(count) = self.newest {
@@ -182,11 +182,11 @@ impl<'a> Retire<'a> {
             Newest::Supposed(halves) | Newest::Awaited(halves) => Some(*halves),
             Newest::Written(..) => None,
         };
-        let standing: Vec<(Halves, Halves)> = sets.iter().map(|set| (set.halves(), set.good_halves())).collect();
-        let halves: Vec<(Halves, Halves)> =
+        let standing: Vec<(Parts, Parts)> = sets.iter().map(|set| (set.halves(), set.good_halves())).collect();
+        let halves: Vec<(Parts, Parts)> =
             supposed.map(|halves| (halves, halves)).into_iter().chain(standing.iter().copied()).collect();
-        let mut stay = stay_by_worth(&halves, count).into_iter().skip(usize::from(supposed.is_some()));
-        let mut last = stay_by_worth(&standing, NonZeroUsize::MIN).into_iter();
+        let mut stay = sets_to_keep(&halves, count).into_iter().skip(usize::from(supposed.is_some()));
+        let mut last = sets_to_keep(&standing, NonZeroUsize::MIN).into_iter();
         sets.retain(|set| {
             let written = matches!(newest, Newest::Written(name, _) if name.id == set.name.id);
             let last = last.next().unwrap_or(true) && matches!(newest, Newest::Awaited(_));

@@ -5,7 +5,7 @@ use std::fs;
 use std::time::Duration;
 
 use super::verify::Set;
-use super::{Kept, Removed, Retire, Sets};
+use super::{Kept, RemovePolicy, Removed, Sets};
 use crate::backend::Guard;
 use crate::backend::local::{lock_dir, sync_dir};
 use crate::error::{Error, Result};
@@ -14,7 +14,7 @@ use crate::set::directory;
 /// A set with the lock on its manifest.
 type Locked = (Set, Option<Box<dyn Guard>>);
 
-impl Retire<'_> {
+impl RemovePolicy<'_> {
     /// Leaves out what a drill or a restore is reading.
     pub(crate) fn lock(&self, sets: Vec<Set>, kept: &mut Vec<Kept>) -> Vec<Locked> {
         let mut locked = Vec::new();

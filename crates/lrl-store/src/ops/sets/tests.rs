@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use crate::backend::local::Local;
-use crate::backend::{LockMode, Storage};
+use crate::backend::local::LocalBackend;
+use crate::backend::{Backend, LockMode};
 use crate::error::Error;
 use crate::ops::backup::tests::options;
 use crate::ops::backup::{Options, Report, backup};
@@ -18,7 +18,7 @@ use crate::set::layout::Names;
 use crate::store::{Store, create};
 
 fn open(dir: &Path) -> Store {
-    let storage: Arc<dyn Storage> = Arc::new(<Local>::new(dir.join("store")));
+    let storage: Arc<dyn Backend> = Arc::new(<LocalBackend>::new(dir.join("store")));
     Store::open(storage, LockMode::Shared, Duration::ZERO, &Silent).unwrap()
 }
 
@@ -34,7 +34,7 @@ fn lab() -> tempfile::TempDir {
     fs::create_dir(dir.join("assets")).unwrap();
     fs::create_dir(dir.join("out")).unwrap();
     fs::write(dir.join("assets/a"), b"a").unwrap();
-    let storage = <Local>::new(dir.join("store"));
+    let storage = <LocalBackend>::new(dir.join("store"));
     storage.create().unwrap();
     create(&storage, [1; 32]).unwrap();
     place

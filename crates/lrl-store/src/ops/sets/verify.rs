@@ -10,11 +10,11 @@ use crate::format::snapshot::Snapshot;
 use crate::id::SnapshotId;
 use crate::ops::judgement::judge;
 use crate::set::directory;
-use crate::set::directory::Standing;
+use crate::set::directory::SetFiles;
 use crate::set::layout;
 use crate::set::layout::Names;
-use crate::set::manifest::{Backup, Manifest};
-use crate::set::retention::Halves;
+use crate::set::manifest::{Manifest, ManifestEntry};
+use crate::set::retention::Parts;
 use crate::store::{SnapshotName, Store};
 
 /// A set of this source whose manifest and files are, by name and size, what its snapshot says.
@@ -29,14 +29,14 @@ pub(crate) struct Set {
 }
 
 impl Set {
-    pub fn halves(&self) -> Halves {
-        Halves { database: self.snapshot.database.is_some(), uploads: self.snapshot.uploads.is_some() }
+    pub fn halves(&self) -> Parts {
+        Parts { database: self.snapshot.database.is_some(), uploads: self.snapshot.uploads.is_some() }
     }
 
     /// Returns which of them are good, as the snapshot itself tells.
-    pub fn good_halves(&self) -> Halves {
+    pub fn good_halves(&self) -> Parts {
         let good = judge(&self.snapshot, None, None).good;
-        Halves { database: good.database, uploads: good.uploads }
+        Parts { database: good.database, uploads: good.uploads }
     }
 
     /// Returns the set's files with the length and SHA-256 that the snapshot records.
@@ -59,7 +59,7 @@ impl Set {
         known: &[SnapshotName],
         names: Names,
         stamp: &str,
-        standing: Standing,
+        standing: SetFiles,
     ) -> std::result::Result<Self, Kept> {
         let kept = |name: String, reason: &str| Kept { name, reason: reason.into() };
         let (path, retired) = match (standing.manifest, standing.retired) {
@@ -137,9 +137,9 @@ fn read(
 fn by_name(mut manifest: Manifest) -> Manifest {
     for backup in &mut manifest.backups {
         let path = match backup {
-            Backup::Database(entry) => &mut entry.backup,
-            Backup::Assets(entry) => &mut entry.backup,
-            Backup::Unknown { .. } => continue,
+            ManifestEntry::Database(entry) => &mut entry.backup,
+            ManifestEntry::Assets(entry) => &mut entry.backup,
+            ManifestEntry::Unknown { .. } => continue,
         };
         *path = file_name(Path::new(path.as_str()));
     }

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::encrypted::Veil;
-use crate::backend::memory::Ram;
-use crate::backend::{LockMode, Storage};
+use crate::backend::encrypted::EncryptedBackend;
+use crate::backend::memory::MemoryFs;
+use crate::backend::{Backend, LockMode};
 use crate::crypt::{Bundle, Keys, new_secret};
 use crate::error::{Error, Result};
 use crate::id::{ChunkId, SnapshotId};
@@ -15,7 +15,7 @@ use crate::ops::check::{self, ReadData};
 use crate::ops::tests::faulty::names;
 use crate::ops::{backup, dump, forget, ls, prune};
 use crate::progress::Silent;
-use crate::store::write::Session;
+use crate::store::write::WriteSession;
 use crate::store::{Store, create};
 
 /// What a snapshot holds: the digest of each file, `lrl.db` among them.
@@ -25,14 +25,14 @@ pub type Contents = BTreeMap<Vec<u8>, ChunkId>;
 pub type Held = BTreeMap<SnapshotId, Contents>;
 
 /// A verb over a storage.
-pub type Verb = fn(&Case, &Arc<dyn Storage>) -> Result<()>;
+pub type Verb = fn(&Case, &Arc<dyn Backend>) -> Result<()>;
 
 /// A store as it is before a verb, the lab that it is of, and the verb.
 pub struct Case {
     pub name: &'static str,
     pub verb: Verb,
     /// The store. All of it is durable.
-    pub ram: Ram,
+    pub ram: MemoryFs,
     /// Snapshots that must stay, whatever happens.
     pub promised: HashSet<SnapshotId>,
     /// All that were ever made, as the source was then.
@@ -46,7 +46,7 @@ pub struct Case {
 }
 
 /// Opens a store.
-pub fn open(storage: &Arc<dyn Storage>) -> Result<Store> {
+pub fn open(storage: &Arc<dyn Backend>) -> Result<Store> {
     Store::open(Arc::clone(storage), LockMode::Exclusive, Duration::ZERO, &Silent)
 }
 
@@ -69,7 +69,7 @@ pub fn files(dir: &Path) -> Contents {
 }
 
 /// Reads every file of every snapshot that is listed.
-pub fn contents(storage: &Arc<dyn Storage>) -> Result<Held> {
+pub fn contents(storage: &Arc<dyn Backend>) -> Result<Held> {
     let store = open(storage)?;
     let mut held = Held::new();
     for name in store.snapshot_names(None)? {
@@ -97,20 +97,20 @@ pub fn contents(storage: &Arc<dyn Storage>) -> Result<Held> {
     Ok(held)
 }
 
-pub fn back_up(case: &Case, storage: &Arc<dyn Storage>) -> Result<()> {
+pub fn back_up(case: &Case, storage: &Arc<dyn Backend>) -> Result<()> {
     backup_at(storage, case.dir.path(), case.runs + 1)
 }
 
-fn backup_at(storage: &Arc<dyn Storage>, dir: &Path, second: u64) -> Result<()> {
+fn backup_at(storage: &Arc<dyn Backend>, dir: &Path, second: u64) -> Result<()> {
     backup::backup(&open(storage)?, &backup::tests::options(dir, second), &Silent).map(drop)
 }
 
-fn begin(case: &Case, storage: &Arc<dyn Storage>) -> Result<()> {
+fn begin(case: &Case, storage: &Arc<dyn Backend>) -> Result<()> {
     create(&**storage, [1; 32])?;
     back_up(case, storage)
 }
 
-pub fn forget(_: &Case, storage: &Arc<dyn Storage>) -> Result<()> {
+pub fn forget(_: &Case, storage: &Arc<dyn Backend>) -> Result<()> {
     let store = open(storage)?;
     let policy = forget::Policy { last: 2, ..forget::Policy::default() };
     let options = forget::Options { source: None, names: Vec::new(), policy, force: false, now: 1_800_000_000 };
@@ -118,13 +118,13 @@ pub fn forget(_: &Case, storage: &Arc<dyn Storage>) -> Result<()> {
     forget::apply(&store, &plan, &Silent)
 }
 
-pub fn prune(_: &Case, storage: &Arc<dyn Storage>) -> Result<()> {
+pub fn prune(_: &Case, storage: &Arc<dyn Backend>) -> Result<()> {
     let store = open(storage)?;
     let plan = prune::plan(&store, prune::MaxUnused::Bytes(0), &HashSet::new(), false, &Silent)?;
-    prune::apply(&store, plan, &crate::fs::space::Room::unlimited(), &Silent)?.failed.map_or(Ok(()), Err)
+    prune::apply(&store, plan, &crate::fs::space::SpaceGuard::unlimited(), &Silent)?.failed.map_or(Ok(()), Err)
 }
 
-fn forget_and_prune(case: &Case, storage: &Arc<dyn Storage>) -> Result<()> {
+fn forget_and_prune(case: &Case, storage: &Arc<dyn Backend>) -> Result<()> {
     forget(case, storage)?;
     prune(case, storage)
 }
@@ -133,12 +133,12 @@ const EVERYTHING: check::Options =
     check::Options { read_data: ReadData::All, seed: 1, lock_wait: Duration::ZERO, record: None };
 
 /// Checks everything; an error if anything is wrong.
-pub fn check(_: &Case, storage: &Arc<dyn Storage>) -> Result<()> {
+pub fn check(_: &Case, storage: &Arc<dyn Backend>) -> Result<()> {
     let report = check::check(Arc::clone(storage), &EVERYTHING, &Silent)?;
     if report.wrong { Err(Error::corrupt("the store", format!("{:#?}", report.findings))) } else { Ok(()) }
 }
 
-fn repair(_: &Case, storage: &Arc<dyn Storage>) -> Result<()> {
+fn repair(_: &Case, storage: &Arc<dyn Backend>) -> Result<()> {
     check::repair(Arc::clone(storage), &EVERYTHING, &Silent)?.failed.map_or(Ok(()), Err)
 }
 
@@ -150,7 +150,7 @@ impl Case {
         let case = Self {
             name,
             verb,
-            ram: Ram::new(),
+            ram: MemoryFs::new(),
             promised: HashSet::new(),
             held: Held::new(),
             is_damaged: false,
@@ -182,15 +182,15 @@ impl Case {
         files(self.dir.path())
     }
 
-    pub fn storage(&self) -> Arc<dyn Storage> {
+    pub fn storage(&self) -> Arc<dyn Backend> {
         self.on(&self.ram)
     }
 
     /// The store on another disk.
-    pub fn on(&self, ram: &Ram) -> Arc<dyn Storage> {
-        let below: Arc<dyn Storage> = Arc::new(ram.storage());
+    pub fn on(&self, ram: &MemoryFs) -> Arc<dyn Backend> {
+        let below: Arc<dyn Backend> = Arc::new(ram.storage());
         match &self.bundle {
-            Some(bundle) => Arc::new(Veil::new(below, Keys::new([1; 32], bundle), None)),
+            Some(bundle) => Arc::new(EncryptedBackend::new(below, Keys::new([1; 32], bundle), None)),
             None => below,
         }
     }
@@ -218,7 +218,7 @@ impl Case {
     }
 
     /// Takes what is listed now for promised.
-    fn hold(&mut self, storage: &Arc<dyn Storage>) {
+    fn hold(&mut self, storage: &Arc<dyn Backend>) {
         let listed = contents(storage).unwrap();
         self.promised = listed.keys().copied().collect();
         let source = self.source();
@@ -280,7 +280,7 @@ pub fn all() -> Vec<Case> {
     for n in 0..14 {
         let (storage, plain) = (merge.storage(), noise(n, 500));
         let store = open(&storage).unwrap();
-        let session = Session::new(&store);
+        let session = WriteSession::new(&store);
         session.put(&plain, &[]).unwrap();
         session.seal().unwrap();
     }
@@ -299,7 +299,7 @@ pub fn all() -> Vec<Case> {
     // What a killed run left: a pack in no index.
     let (storage, before) = (prunes.storage(), names(&prunes.storage(), "index"));
     let store = open(&storage).unwrap();
-    let session = Session::new(&store);
+    let session = WriteSession::new(&store);
     session.put(b"what a dead run left", &[]).unwrap();
     session.seal().unwrap();
     names(&storage, "index")

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::cases::{self, Case, back_up, check, contents, prune};
-use crate::backend::Storage;
-use crate::backend::memory::{Fault, Ram};
+use crate::backend::Backend;
+use crate::backend::memory::{Fault, MemoryFs};
 use crate::error::Result;
 use crate::format::entry::Time;
 use crate::id::SnapshotId;
@@ -59,7 +59,7 @@ impl Drop for Try {
 
 /// Fails unless all that is promised is listed, and all that is listed is what it was made of. Returns what is listed.
 #[track_caller]
-fn assert_whole(case: &Case, ram: &Ram, promised: &HashSet<SnapshotId>) -> HashSet<SnapshotId> {
+fn assert_whole(case: &Case, ram: &MemoryFs, promised: &HashSet<SnapshotId>) -> HashSet<SnapshotId> {
     let storage = case.on(ram);
     let listed = contents(&storage).unwrap();
     check(case, &storage).unwrap();
@@ -75,7 +75,7 @@ fn assert_whole(case: &Case, ram: &Ram, promised: &HashSet<SnapshotId>) -> HashS
 
 /// The same for a state that a verb left half-way: there may be no store yet, and what was lost before it may be lost still.
 #[track_caller]
-fn assert_bearable(case: &Case, ram: &Ram, promised: &HashSet<SnapshotId>) {
+fn assert_bearable(case: &Case, ram: &MemoryFs, promised: &HashSet<SnapshotId>) {
     let storage = case.on(ram);
     if case.is_damaged && check(case, &storage).is_err() || promised.is_empty() && storage.len("config").is_err() {
         return;
@@ -85,7 +85,7 @@ fn assert_bearable(case: &Case, ram: &Ram, promised: &HashSet<SnapshotId>) {
 
 /// The next run goes through and makes everything whole; returns what is promised from here on.
 #[track_caller]
-fn assert_recovers(case: &Case, ram: &Ram, promised: &HashSet<SnapshotId>) -> HashSet<SnapshotId> {
+fn assert_recovers(case: &Case, ram: &MemoryFs, promised: &HashSet<SnapshotId>) -> HashSet<SnapshotId> {
     let storage = case.on(ram);
     if storage.len("config").is_err() {
         create(&*storage, [1; 32]).unwrap();
@@ -98,7 +98,7 @@ fn assert_recovers(case: &Case, ram: &Ram, promised: &HashSet<SnapshotId>) -> Ha
 
 /// A prune deletes nothing that is needed.
 #[track_caller]
-fn assert_prunes(case: &Case, ram: &Ram, promised: &HashSet<SnapshotId>) {
+fn assert_prunes(case: &Case, ram: &MemoryFs, promised: &HashSet<SnapshotId>) {
     prune(case, &case.on(ram)).unwrap();
     assert_exact(&case.on(ram), case.name);
     assert_whole(case, ram, promised);
@@ -111,13 +111,13 @@ fn spread(count: usize, all: usize) -> impl Iterator<Item = usize> {
 }
 
 /// Runs the verb; returns how the disk was before each step that changed it and in the end, and what is promised then.
-fn steps(case: &Case) -> (Vec<Ram>, HashSet<SnapshotId>) {
+fn steps(case: &Case) -> (Vec<MemoryFs>, HashSet<SnapshotId>) {
     let ram = case.ram.twin();
     ram.record();
     (case.verb)(case, &case.on(&ram)).unwrap();
-    let mut states: Vec<Ram> = ram.recorded().into_iter().map(Ram::of).collect();
+    let mut states: Vec<MemoryFs> = ram.recorded().into_iter().map(MemoryFs::of).collect();
     let done = assert_whole(case, &ram, &case.promised);
-    states.push(Ram::of(ram.image()));
+    states.push(MemoryFs::of(ram.image()));
     (states, done)
 }
 
@@ -246,7 +246,7 @@ fn a_restore_from_a_disk_that_fails_leaves_old_or_new() {
 }
 
 /// Restores the newest snapshot; returns also how many calls could go wrong.
-fn restore_on(ram: &Ram, fault: Fault, n: usize, target: &tempfile::TempDir) -> (Result<()>, usize) {
+fn restore_on(ram: &MemoryFs, fault: Fault, n: usize, target: &tempfile::TempDir) -> (Result<()>, usize) {
     ram.arm(fault, n);
     let options = restore::Options {
         data_dir: target.path().to_path_buf(),
@@ -260,7 +260,7 @@ fn restore_on(ram: &Ram, fault: Fault, n: usize, target: &tempfile::TempDir) -> 
         locks: None,
     };
     let run = || {
-        let store = cases::open(&(Arc::new(ram.storage()) as Arc<dyn Storage>))?;
+        let store = cases::open(&(Arc::new(ram.storage()) as Arc<dyn Backend>))?;
         let mut judge = Judge::new(&store, Time::default());
         let found = select(&store, None, "latest", Need::default(), &mut judge, &Silent)?;
         let Selected { name, snapshot, .. } = found;

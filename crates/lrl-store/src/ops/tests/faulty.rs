@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::backend::memory::Memory;
-use crate::backend::{Guard, LockMode, Source, Spool, Storage};
+use crate::backend::{Backend, Guard, LockMode, Payload, TempObject};
 use crate::error::{Error, Result};
 
 /// What goes wrong from the chosen call on.
@@ -44,19 +44,19 @@ struct Armed {
 
 /// See the module.
 pub struct Faulty {
-    below: Arc<dyn Storage>,
+    below: Arc<dyn Backend>,
     counted: Counted,
     armed: Mutex<Option<Armed>>,
 }
 
 impl Faulty {
     /// Stands before a storage; nothing goes wrong yet.
-    pub fn before(below: Arc<dyn Storage>, counted: Counted) -> Self {
+    pub fn before(below: Arc<dyn Backend>, counted: Counted) -> Self {
         Self { below, counted, armed: Mutex::default() }
     }
 
     /// Stands before a storage; the fault comes after `left` calls that change something.
-    pub fn new(below: &Arc<dyn Storage>, fault: Fault, left: u32) -> Arc<Self> {
+    pub fn new(below: &Arc<dyn Backend>, fault: Fault, left: u32) -> Arc<Self> {
         let faulty = Self::before(Arc::clone(below), Counted::Changes);
         faulty.arm(fault, left);
         Arc::new(faulty)
@@ -78,7 +78,7 @@ impl Faulty {
     }
 
     /// The storage behind, where nothing goes wrong.
-    pub fn below(&self) -> &dyn Storage {
+    pub fn below(&self) -> &dyn Backend {
         &*self.below
     }
 
@@ -104,9 +104,9 @@ impl Faulty {
     }
 }
 
-impl Storage for Faulty {
-    fn describe(&self) -> String {
-        self.below.describe()
+impl Backend for Faulty {
+    fn location(&self) -> String {
+        self.below.location()
     }
     fn read(&self, name: &str) -> Result<Vec<u8>> {
         self.call(Call::Reads, || self.below.read(name))
@@ -117,16 +117,16 @@ impl Storage for Faulty {
     fn len(&self, name: &str) -> Result<u64> {
         self.call(Call::Reads, || self.below.len(name))
     }
-    fn write_new(&self, name: &str, source: Source<'_>) -> Result<()> {
-        self.call(Call::Writes, || self.below.write_new(name, source))
+    fn put(&self, name: &str, source: Payload<'_>) -> Result<()> {
+        self.call(Call::Writes, || self.below.put(name, source))
     }
-    fn create_new(&self, name: &str, bytes: &[u8]) -> Result<bool> {
-        self.call(Call::Writes, || self.below.create_new(name, bytes))
+    fn put_if_absent(&self, name: &str, bytes: &[u8]) -> Result<bool> {
+        self.call(Call::Writes, || self.below.put_if_absent(name, bytes))
     }
-    fn spool(&self) -> Result<Spool> {
+    fn temp_object(&self) -> Result<TempObject> {
         match self.counted {
-            Counted::All => self.call(Call::Writes, || self.below.spool()),
-            Counted::Changes => self.below.spool(),
+            Counted::All => self.call(Call::Writes, || self.below.temp_object()),
+            Counted::Changes => self.below.temp_object(),
         }
     }
     fn list(&self, prefix: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
@@ -147,15 +147,15 @@ impl Storage for Faulty {
 }
 
 /// Lists the objects below a prefix.
-pub fn names(storage: &Arc<dyn Storage>, prefix: &str) -> Vec<String> {
+pub fn names(storage: &Arc<dyn Backend>, prefix: &str) -> Vec<String> {
     crate::backend::tests::names(&**storage, prefix)
 }
 
 /// Copies a storage.
-pub fn twin(storage: &Arc<dyn Storage>) -> Arc<dyn Storage> {
+pub fn twin(storage: &Arc<dyn Backend>) -> Arc<dyn Backend> {
     let memory = Memory::default();
     for name in names(storage, "") {
-        memory.write_new(&name, Source::Bytes(&storage.read(&name).unwrap())).unwrap();
+        memory.put(&name, Payload::Bytes(&storage.read(&name).unwrap())).unwrap();
     }
     Arc::new(memory)
 }

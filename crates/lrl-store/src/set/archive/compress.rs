@@ -17,7 +17,7 @@ use crate::id::Hasher;
 use crate::set::flush::replaced;
 
 /// A segment's compressed bytes.
-pub(crate) struct Made {
+pub(crate) struct CompressedSegment {
     pub bytes: Vec<u8>,
     pub crc32: u32,
     pub plain_len: u64,
@@ -33,15 +33,15 @@ fn digest_of(bytes: &[u8], key: &[u8; 32], crc32: u32, plain_len: u64) -> [u8; 3
 }
 
 /// What the workers share.
-pub(crate) struct Workshop<'a> {
+pub(crate) struct SegmentBuilder<'a> {
     contents: &'a dyn Contents,
     stop: AtomicBool,
-    benches: Mutex<Vec<Bench>>,
+    benches: Mutex<Vec<Scratch>>,
 }
 
 /// What one worker needs at a time.
 #[derive(Default)]
-struct Bench {
+struct Scratch {
     coder: Coder,
     plain: Vec<u8>,
     out: Vec<u8>,
@@ -49,7 +49,7 @@ struct Bench {
     done: usize,
 }
 
-impl<'a> Workshop<'a> {
+impl<'a> SegmentBuilder<'a> {
     pub fn new(contents: &'a dyn Contents) -> Self {
         Self { contents, stop: AtomicBool::new(false), benches: Mutex::default() }
     }
@@ -60,7 +60,12 @@ impl<'a> Workshop<'a> {
     }
 
     /// Makes or reuses one segment.
-    pub fn produce(&self, key: &[u8; 32], plan: &Plan, found: Option<(Arc<File>, Record)>) -> Result<Made> {
+    pub fn produce(
+        &self,
+        key: &[u8; 32],
+        plan: &Plan,
+        found: Option<(Arc<File>, Record)>,
+    ) -> Result<CompressedSegment> {
         if self.stop.load(Ordering::Relaxed) {
             return Err(Error::Interrupted);
         }
@@ -77,22 +82,22 @@ impl<'a> Workshop<'a> {
         }
         built?;
         let digest = digest_of(&bytes, key, crc32, plain_len);
-        Ok(Made { bytes, crc32, plain_len, digest, reused: false })
+        Ok(CompressedSegment { bytes, crc32, plain_len, digest, reused: false })
     }
 }
 
 /// Reads a segment from an earlier archive; `None` if it is not there as recorded.
-fn reuse(key: &[u8; 32], archive: &File, record: &Record) -> Option<Made> {
+fn reuse(key: &[u8; 32], archive: &File, record: &Record) -> Option<CompressedSegment> {
     let len = usize::try_from(record.len).ok().filter(|_| record.len <= 2 * SEGMENT_MAX)?;
     let mut bytes = vec![0; len];
     archive.read_exact_at(&mut bytes, record.offset).ok()?;
     replaced(archive, record.offset, record.len);
     let (crc32, plain_len) = (record.crc32, record.plain_len);
     let digest = digest_of(&bytes, key, crc32, plain_len);
-    (digest == record.digest).then_some(Made { bytes, crc32, plain_len, digest, reused: true })
+    (digest == record.digest).then_some(CompressedSegment { bytes, crc32, plain_len, digest, reused: true })
 }
 
-impl Bench {
+impl Scratch {
     /// Leaves the segment's plain bytes in `plain` and its compressed bytes in `out`.
     fn build(&mut self, plan: &Plan, contents: &dyn Contents) -> Result<()> {
         self.plain.clear();

@@ -9,16 +9,16 @@ use std::sync::{Mutex, PoisonError};
 
 use super::write;
 use super::write::{Contents, Segments};
-use crate::backend::local::Synced;
+use crate::backend::local::SyncedFile;
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Entry, Kind, Piece, compare_paths};
 use crate::format::snapshot::Uploads;
-use crate::fs::space::Room;
+use crate::fs::space::SpaceGuard;
 use crate::progress::Observer;
-use crate::set::flush::WriteBehind;
+use crate::set::flush::BackgroundSync;
 use crate::store::Store;
-use crate::store::prefetch::Ahead;
-use crate::store::tree::Items;
+use crate::store::prefetch::Prefetched;
+use crate::store::tree::TreeItems;
 
 /// Writes the archive beside `name`, under a temporary name.
 pub fn write_archive(
@@ -26,11 +26,11 @@ pub fn write_archive(
     uploads: &Uploads,
     segments: &mut dyn Segments,
     name: &Path,
-    room: &Room,
+    room: &SpaceGuard,
     observer: &dyn Observer,
-) -> Result<(Synced, write::Written)> {
-    let file = WriteBehind::create(name.parent().unwrap_or(Path::new(".")))?;
-    let entries = Ahead::new(store, segments.is_none(), Items::<Entry>::new(store, &uploads.list)?);
+) -> Result<(SyncedFile, write::Written)> {
+    let file = BackgroundSync::create(name.parent().unwrap_or(Path::new(".")))?;
+    let entries = Prefetched::new(store, segments.is_none(), TreeItems::<Entry>::new(store, &uploads.list)?);
     let contents = StoredContents { store, list: uploads, near: Mutex::default() };
     let options = write::Options { path: name, workers: rayon::current_num_threads(), room, observer };
     let mut writer = std::io::BufWriter::with_capacity(256 << 10, file);
@@ -109,7 +109,7 @@ impl Contents for StoredContents<'_> {
             compare_paths(&first.path, path).is_le() && compare_paths(path, &last.path).is_le()
         });
         if !reaches {
-            *near = Items::from_path(self.store, &self.list.list, path)?.into_leaf();
+            *near = TreeItems::from_path(self.store, &self.list.list, path)?.into_leaf();
         }
         let at = near.binary_search_by(|entry| compare_paths(&entry.path, path));
         Ok(at.ok().and_then(|at| near.get(at).cloned()))

@@ -9,12 +9,12 @@ use sha2::{Digest, Sha256};
 
 use super::paths::{Checked, Names, Refusal, check};
 use super::read::{Limit, Member, MemberKind, walk};
-use super::write_tree::{Contents, Disk, Stop};
+use super::write_tree::{Contents, Stop, TreeWriter};
 use crate::error::{Error, Result};
 use crate::progress::Observer;
 
 /// Is told of every file while an archive is read.
-pub trait Watch {
+pub trait FileVisitor {
     /// A regular member was read whole; `path` is clean and relative.
     fn file(&mut self, path: &[u8], size_bytes: u64, sha256: &[u8; 32]) -> Result<()>;
     /// A further name of an earlier file.
@@ -36,7 +36,7 @@ pub struct Options<'a> {
     /// Asked with the count of plain bytes so far; an error stops.
     pub limit: Option<&'a Limit<'a>>,
     /// Is told of every file; without it no SHA-256 is computed.
-    pub watch: Option<&'a mut dyn Watch>,
+    pub watch: Option<&'a mut dyn FileVisitor>,
     /// Watches; its phase is the caller's to announce.
     pub observer: &'a dyn Observer,
 }
@@ -70,7 +70,7 @@ pub fn extract(archive: &Path, dest: &Path, options: &mut Options<'_>) -> Result
 
 /// Unpacks `archive` into an open, empty directory, which messages call `dest`.
 pub fn extract_into(archive: &Path, dir: impl AsFd, dest: &Path, options: &mut Options<'_>) -> Result<Counts> {
-    let mut disk = Disk::new(dir, dest, options.owners)?;
+    let mut disk = TreeWriter::new(dir, dest, options.owners)?;
     let counts = read(archive, options, &mut |member, checked, data| disk.write(member, checked, data))?;
     let not_given = disk.finish()?;
     Ok(Counts { not_given, ..counts })

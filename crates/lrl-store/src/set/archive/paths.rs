@@ -72,7 +72,7 @@ pub(crate) fn check(member: &Member) -> Result<Checked, Refusal> {
 
 /// What stands at a name.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Held {
+enum Entry {
     Dir,
     File,
     Link,
@@ -82,7 +82,7 @@ enum Held {
 /// all, at 16 bytes each.
 pub(crate) struct Names {
     last: Vec<u8>,
-    last_held: Held,
+    last_held: Entry,
     count: u64,
     all: Option<All>,
 }
@@ -92,7 +92,7 @@ pub(crate) struct OutOfOrder;
 
 impl Names {
     pub fn new() -> Self {
-        Self { last: Vec::new(), last_held: Held::Dir, count: 0, all: None }
+        Self { last: Vec::new(), last_held: Entry::Dir, count: 0, all: None }
     }
 
     /// How many members were taken.
@@ -108,16 +108,16 @@ impl Names {
     /// Takes the next member's name, or says that it must not be written.
     pub fn take(&mut self, member: &Member, checked: &Checked) -> Result<Result<(), Refusal>, OutOfOrder> {
         let held = match member.kind {
-            MemberKind::Dir => Held::Dir,
-            MemberKind::Symlink => Held::Link,
-            _ => Held::File,
+            MemberKind::Dir => Entry::Dir,
+            MemberKind::Symlink => Entry::Link,
+            _ => Entry::File,
         };
         let path = &checked.path;
         let done = if let Some(all) = &mut self.all {
             all.take(path, held, (member.kind == MemberKind::Hardlink).then_some(&checked.link))
         } else if member.kind == MemberKind::Hardlink || compare_paths(&self.last, path).is_ge() && self.count > 0 {
             return Err(OutOfOrder);
-        } else if self.last_held != Held::Dir && path.strip_prefix(&*self.last).is_some_and(|p| p.starts_with(b"/")) {
+        } else if self.last_held != Entry::Dir && path.strip_prefix(&*self.last).is_some_and(|p| p.starts_with(b"/")) {
             Err(THROUGH.into())
         } else {
             Ok(())
@@ -132,23 +132,23 @@ impl Names {
 /// Every name by a keyed hash: two names of one hash would be refused as one name twice, never let through.
 #[derive(Default)]
 struct All {
-    held: HashMap<u64, Held>,
+    held: HashMap<u64, Entry>,
     keys: RandomState,
 }
 
 impl All {
-    fn take(&mut self, path: &[u8], held: Held, target: Option<&Vec<u8>>) -> Result<(), Refusal> {
-        if target.is_some_and(|target| self.held.get(&self.keys.hash_one(target.as_slice())) != Some(&Held::File)) {
+    fn take(&mut self, path: &[u8], held: Entry, target: Option<&Vec<u8>>) -> Result<(), Refusal> {
+        if target.is_some_and(|target| self.held.get(&self.keys.hash_one(target.as_slice())) != Some(&Entry::File)) {
             return Err(NO_TARGET.into());
         }
         for (at, _) in path.iter().enumerate().filter(|(_, b)| **b == b'/') {
-            if *self.held.entry(self.keys.hash_one(&path[..at])).or_insert(Held::Dir) != Held::Dir {
+            if *self.held.entry(self.keys.hash_one(&path[..at])).or_insert(Entry::Dir) != Entry::Dir {
                 return Err(THROUGH.into());
             }
         }
         match self.held.insert(self.keys.hash_one(path), held) {
             None => Ok(()),
-            Some(Held::Dir) if held == Held::Dir => Ok(()),
+            Some(Entry::Dir) if held == Entry::Dir => Ok(()),
             Some(_) => Err(TWICE.into()),
         }
     }

@@ -9,12 +9,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
-use super::compress::{Made, Workshop};
+use super::compress::{CompressedSegment, SegmentBuilder};
 use super::deflate::{FINAL_BLOCK, GZIP_HEADER, JoinedCrc, gzip_trailer};
 use super::segments::{Planner, Segment};
 use crate::error::{Error, Result};
 use crate::format::entry::{Entry, Piece};
-use crate::fs::space::Room;
+use crate::fs::space::SpaceGuard;
 use crate::progress::{Observer, Problem, Problems, checkpoint};
 use crate::set::sha256::Sha256Thread;
 
@@ -89,7 +89,7 @@ pub struct Options<'a> {
     /// Threads that compress, 1 to 4.
     pub workers: usize,
     /// Guards the disk of the output.
-    pub room: &'a Room,
+    pub room: &'a SpaceGuard,
     /// Watches; its phase is the caller's to announce.
     pub observer: &'a dyn Observer,
 }
@@ -125,7 +125,7 @@ pub fn write(
         .thread_name(|i| format!("archive-{i}"))
         .build()
         .map_err(|e| Error::Refused(format!("cannot start {workers} threads to write the archive: {e}")))?;
-    let shop = Workshop::new(contents);
+    let shop = SegmentBuilder::new(contents);
     pool.in_place_scope(|scope| {
         let mut joiner = Joiner::new(segments, out, options);
         let done = join_all(entries, contents, &shop, scope, &mut joiner);
@@ -140,7 +140,7 @@ pub fn write(
 fn join_all<'s>(
     entries: impl Iterator<Item = Result<Entry>>,
     contents: &dyn Contents,
-    shop: &'s Workshop<'_>,
+    shop: &'s SegmentBuilder<'_>,
     scope: &rayon::Scope<'s>,
     joiner: &mut Joiner<'_>,
 ) -> Result<()> {
@@ -181,7 +181,7 @@ struct Waiting {
     weight: u64,
     files: u64,
     bytes: u64,
-    receiver: Receiver<Result<Made>>,
+    receiver: Receiver<Result<CompressedSegment>>,
 }
 
 fn join_next(waiting: &mut VecDeque<Waiting>, joiner: &mut Joiner<'_>) -> Result<u64> {
@@ -212,14 +212,14 @@ impl<'a> Joiner<'a> {
     }
 
     fn put(&mut self, bytes: Vec<u8>) -> Result<()> {
-        self.options.room.spend(bytes.len() as u64)?;
+        self.options.room.charge(bytes.len() as u64)?;
         self.out.write_all(&bytes).map_err(Error::io("write", self.options.path))?;
         self.written.size_bytes += bytes.len() as u64;
         self.sha256.add(bytes)
     }
 
-    fn add(&mut self, place: &Waiting, made: Made) -> Result<()> {
-        let Made { bytes, crc32, plain_len, digest, reused } = made;
+    fn add(&mut self, place: &Waiting, made: CompressedSegment) -> Result<()> {
+        let CompressedSegment { bytes, crc32, plain_len, digest, reused } = made;
         let (offset, len) = (self.written.size_bytes, bytes.len() as u64);
         self.put(bytes)?;
         self.crc.add(crc32, plain_len);

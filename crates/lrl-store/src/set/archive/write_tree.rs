@@ -68,7 +68,7 @@ struct Level {
 
 /// The destination, with one open directory: where the last member was written. Each step goes one component down or up,
 /// so no path is ever resolved that an archive could have planted a link in.
-pub(crate) struct Disk {
+pub(crate) struct TreeWriter {
     dest: PathBuf,
     root: OwnedFd,
     here: OwnedFd,
@@ -89,7 +89,7 @@ fn times(mtime: Time) -> Timestamps {
     Timestamps { last_access: time, last_modification: time }
 }
 
-impl Disk {
+impl TreeWriter {
     /// Starts at an open directory, which messages call `dest`.
     pub fn new(dir: impl AsFd, dest: &Path, owners: bool) -> Result<Self> {
         let here = dir.as_fd().try_clone_to_owned().map_err(Error::io("open", dest))?;
@@ -160,12 +160,12 @@ impl Disk {
         if hole {
             file.set_len(at).map_err(failed)?;
         }
-        self.dress(&file, name, member.mode & 0o777, Some(member.mtime), owner)?;
+        self.set_metadata(&file, name, member.mode & 0o777, Some(member.mtime), owner)?;
         Ok(())
     }
 
     /// Sets owner, mode and time, in the order in which none undoes another.
-    fn dress(
+    fn set_metadata(
         &self,
         fd: impl AsFd,
         name: &[u8],
@@ -270,7 +270,7 @@ impl Disk {
             )));
         }
         match level.mode {
-            Some(mode) => self.dress(&self.here, &level.name, mode, level.mtime, level.owner)?,
+            Some(mode) => self.set_metadata(&self.here, &level.name, mode, level.mtime, level.owner)?,
             None => {
                 let mtime = level.mtime.unwrap_or_default();
                 futimens(&self.here, &times(mtime)).map_err(self.io("set the time of", &level.name))?;

@@ -32,7 +32,7 @@ pub struct Manifest {
     #[serde(default)]
     pub version: String,
     /// What the set holds.
-    pub backups: Vec<Backup>,
+    pub backups: Vec<ManifestEntry>,
     /// What lrl adds; not in the sets that other programs wrote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lrl: Option<Origin>,
@@ -54,7 +54,7 @@ pub struct Origin {
 
 /// One file of a set.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Backup {
+pub enum ManifestEntry {
     /// The copy of the database.
     Database(Database),
     /// The archive of the uploads.
@@ -112,7 +112,7 @@ struct Raw {
     sha256: Option<String>,
 }
 
-impl<'de> Deserialize<'de> for Backup {
+impl<'de> Deserialize<'de> for ManifestEntry {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Raw::deserialize(deserializer)?;
         let source = raw.source.unwrap_or_default();
@@ -137,7 +137,7 @@ impl<'de> Deserialize<'de> for Backup {
     }
 }
 
-impl Serialize for Backup {
+impl Serialize for ManifestEntry {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut out = serializer.serialize_struct("Backup", 7)?;
         match self {
@@ -210,8 +210,10 @@ impl Manifest {
             let version = manifest.version.chars().take(40).collect::<String>();
             return Err(Error::Unsupported { what: format!("manifest version {version} ({})", path.display()) });
         }
-        let count = |is: fn(&Backup) -> bool| manifest.backups.iter().filter(|backup| is(backup)).count();
-        if count(|b| matches!(b, Backup::Database(_))) > 1 || count(|b| matches!(b, Backup::Assets(_))) > 1 {
+        let count = |is: fn(&ManifestEntry) -> bool| manifest.backups.iter().filter(|backup| is(backup)).count();
+        if count(|b| matches!(b, ManifestEntry::Database(_))) > 1
+            || count(|b| matches!(b, ManifestEntry::Assets(_))) > 1
+        {
             return Err(Error::corrupt(path.display(), "names two files of one type"));
         }
         Ok(manifest)
@@ -219,12 +221,16 @@ impl Manifest {
 
     /// Returns the entry of the database.
     pub fn database(&self) -> Option<&Database> {
-        self.backups.iter().find_map(|backup| if let Backup::Database(found) = backup { Some(found) } else { None })
+        self.backups
+            .iter()
+            .find_map(|backup| if let ManifestEntry::Database(found) = backup { Some(found) } else { None })
     }
 
     /// Returns the entry of the uploads.
     pub fn assets(&self) -> Option<&Assets> {
-        self.backups.iter().find_map(|backup| if let Backup::Assets(found) = backup { Some(found) } else { None })
+        self.backups
+            .iter()
+            .find_map(|backup| if let ManifestEntry::Assets(found) = backup { Some(found) } else { None })
     }
 }
 
@@ -250,7 +256,7 @@ pub fn find_beside(manifest: &Path, backup: &str) -> Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Assets, Backup, Database, Manifest, Origin, find_beside};
+    use super::{Assets, Database, Manifest, ManifestEntry, Origin, find_beside};
     use crate::error::Error;
     use crate::progress::Silent;
     use crate::set::sha256::sha256_of;
@@ -262,13 +268,13 @@ mod tests {
             created_at: "2026-01-14T12:00:00+00:00".into(),
             version: "1.0".into(),
             backups: vec![
-                Backup::Database(Database {
+                ManifestEntry::Database(Database {
                     source: "./d\u{e4}ta/\u{1f600}\"\\\n\u{7f}\u{1}/lrl.db".into(),
                     backup: "./backups/lrl_db_20260114_120000.sqlite".into(),
                     size_bytes: Some(118_784),
                     sha256: Some("abc123".into()),
                 }),
-                Backup::Assets(Assets {
+                ManifestEntry::Assets(Assets {
                     source: "./data/assets".into(),
                     backup: "./backups/lrl_assets_20260114_120000.tar.gz".into(),
                     file_count: Some(15),
@@ -329,7 +335,7 @@ mod tests {
         let manifest = Manifest::decode(text, Path::new("m")).unwrap();
         assert_eq!(manifest.assets().unwrap().sha256, None);
         assert_eq!(manifest.database(), None);
-        assert_eq!(manifest.backups[1], Backup::Unknown { kind: "logs".into(), backup: None });
+        assert_eq!(manifest.backups[1], ManifestEntry::Unknown { kind: "logs".into(), backup: None });
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::{plain, python, run};
 use crate::error::{Error, Result};
-use crate::set::archive::extract::{Options, Watch, extract, verify};
+use crate::set::archive::extract::{FileVisitor, Options, extract, verify};
 use crate::set::archive::read::{MemberKind, walk};
 
 fn uploads(dir: &Path) {
@@ -25,7 +25,7 @@ fn uploads(dir: &Path) {
 #[derive(Default)]
 struct Names(Vec<String>, Vec<String>);
 
-impl Watch for Names {
+impl FileVisitor for Names {
     fn file(&mut self, path: &[u8], size_bytes: u64, _: &[u8; 32]) -> Result<()> {
         self.0.push(format!("{} {size_bytes}", String::from_utf8_lossy(path)));
         Ok(())

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::{MTIME, Seen, Uploads, noise, packed, plain, text};
 use crate::error::{Error, Result};
-use crate::set::archive::extract::{Options, Watch, extract, verify};
+use crate::set::archive::extract::{FileVisitor, Options, extract, verify};
 use crate::set::archive::tar::{BLOCK, END, Header, Type, encode, padding};
 
 /// A member of any type, its checksum right.
@@ -201,7 +201,7 @@ fn small() -> Uploads {
 #[derive(Default, PartialEq, Debug)]
 struct Sums(Vec<(Vec<u8>, [u8; 32])>);
 
-impl Watch for Sums {
+impl FileVisitor for Sums {
     fn file(&mut self, path: &[u8], _: u64, sha256: &[u8; 32]) -> Result<()> {
         self.0.push((path.to_vec(), *sha256));
         Ok(())

@@ -16,7 +16,7 @@ use super::archive::extract;
 use super::archive::write::{Contents, NoSegments, Options, Record, Segments, Written, write};
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Entry, Kind, Piece, Time, compare_paths};
-use crate::fs::space::Room;
+use crate::fs::space::SpaceGuard;
 use crate::id::ChunkId;
 use crate::progress::Silent;
 
@@ -149,7 +149,7 @@ impl Segments for Memory {
 pub fn archive(uploads: &Uploads, path: &Path, segments: &mut dyn Segments, workers: usize) -> Result<Written> {
     let mut out = File::create(path).map_err(Error::io("create", path))?;
     let entries = uploads.entries.iter().cloned().map(Ok);
-    let options = Options { path, workers, room: &Room::unlimited(), observer: &Silent };
+    let options = Options { path, workers, room: &SpaceGuard::unlimited(), observer: &Silent };
     write(entries, uploads, segments, &mut out, &options)
 }
 

@@ -11,7 +11,7 @@ use std::time::Instant;
 use super::{Memory, plain};
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Entry, Kind, Piece, Time, compare_paths};
-use crate::fs::space::Room;
+use crate::fs::space::SpaceGuard;
 use crate::id::ChunkId;
 use crate::progress::Silent;
 use crate::set::archive::extract::{extract, verify};
@@ -80,7 +80,7 @@ impl Tree {
     fn write(&self, path: &Path, segments: &mut dyn Segments, workers: usize) -> Written {
         let (start, cpu) = (Instant::now(), cpu_secs());
         let mut out = File::create(path).unwrap();
-        let options = Options { path, workers, room: &Room::unlimited(), observer: &Silent };
+        let options = Options { path, workers, room: &SpaceGuard::unlimited(), observer: &Silent };
         let written = write(self.entries.iter().cloned().map(Ok), self, segments, &mut out, &options).unwrap();
         let secs = start.elapsed().as_secs_f64();
         let (made, rate) = (written.size_bytes - written.reused_bytes, written.bytes as f64 / 1e6 / secs);
@@ -150,7 +150,7 @@ fn a_million_files() {
     for round in ["first", "spliced"] {
         let start = Instant::now();
         let mut out = File::create(dir.path().join(round)).unwrap();
-        let options = Options { path: &path, workers: 2, room: &Room::unlimited(), observer: &Silent };
+        let options = Options { path: &path, workers: 2, room: &SpaceGuard::unlimited(), observer: &Silent };
         let written = write(Generated::entries(1_000_000), &Generated, &mut memory, &mut out, &options).unwrap();
         let (secs, made) = (start.elapsed().as_secs_f64(), written.size_bytes - written.reused_bytes);
         println!("{round}: {secs:.2} s, {} bytes, {made} made anew, {}", written.size_bytes, peak());

@@ -8,7 +8,7 @@ use std::path::Path;
 use super::{Content, Entry, MTIME, Memory, Record, Uploads, archive, noise, packed, plain, python, run, text};
 use crate::error::{Error, Result};
 use crate::format::entry::{Kind, Piece, Time};
-use crate::set::archive::extract::{Counts, Options, Watch, extract, verify};
+use crate::set::archive::extract::{Counts, FileVisitor, Options, extract, verify};
 use crate::set::archive::tar::END;
 use crate::set::archive::write::{NoSegments, Written};
 
@@ -234,7 +234,7 @@ fn a_reader_of_one_gzip_member_reads_it_whole() {
 #[derive(Default)]
 struct Sums(Vec<(Vec<u8>, u64, [u8; 32])>);
 
-impl Watch for Sums {
+impl FileVisitor for Sums {
     fn file(&mut self, path: &[u8], size_bytes: u64, sha256: &[u8; 32]) -> Result<()> {
         self.0.push((path.to_vec(), size_bytes, *sha256));
         Ok(())

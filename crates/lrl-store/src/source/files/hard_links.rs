@@ -7,12 +7,12 @@ use crate::error::{Error, Result};
 
 /// First names by device and inode.
 #[derive(Default)]
-pub struct Links {
+pub struct HardLinks {
     // Made when the first file with several names is met: most uploads have none.
     db: Option<Connection>,
 }
 
-impl Links {
+impl HardLinks {
     /// Returns the name noted for a file.
     pub fn get(&self, (dev, ino): (u64, u64)) -> Result<Option<Vec<u8>>> {
         let Some(db) = &self.db else { return Ok(None) };
@@ -61,11 +61,11 @@ fn failed(error: rusqlite::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::Links;
+    use super::HardLinks;
 
     #[test]
     fn names_are_kept_replaced_and_forgotten() {
-        let mut links = Links::default();
+        let mut links = HardLinks::default();
         assert_eq!(links.get((1, 2)).unwrap(), None);
         links.put((1, u64::MAX), b"a").unwrap();
         links.put((2, u64::MAX), b"b").unwrap();

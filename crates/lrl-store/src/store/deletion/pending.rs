@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::backend::{Source, collect};
+use crate::backend::{Payload, collect};
 use crate::error::{Error, Result};
 use crate::format::pending::{self, Pending};
 use crate::format::snapshot::Snapshot;
 use crate::id::{PackId, PendingId};
 use crate::store::Store;
-use crate::store::write::Session;
+use crate::store::write::WriteSession;
 
 /// The directory of the documents.
 pub(crate) const PENDING: &str = "pending";
@@ -35,7 +35,7 @@ pub(crate) fn stopwatch() -> [Duration; 2] {
 
 /// What is to be deleted, or is.
 #[derive(Debug, Default)]
-pub struct Candidates {
+pub struct PendingDeletions {
     /// The documents, in order of their ids.
     pub documents: Vec<(PendingId, Pending)>,
     /// The packs of all of them, and those that an index lists and that a late look found gone.
@@ -43,7 +43,7 @@ pub struct Candidates {
     looked: [Duration; 2],
 }
 
-impl Candidates {
+impl PendingDeletions {
     /// Says whether nothing is to be deleted.
     pub fn are_none(&self) -> bool {
         self.packs.is_empty()
@@ -78,7 +78,7 @@ impl Store {
     }
 
     /// Returns what is to be deleted; looks at the first call. Where there are locks nothing ever is: what is dead goes at once.
-    pub fn candidates(&self) -> Result<Arc<Candidates>> {
+    pub fn pending_deletions(&self) -> Result<Arc<PendingDeletions>> {
         if !self.storage.is_remote() {
             return Ok(Arc::default());
         }
@@ -89,8 +89,8 @@ impl Store {
     }
 
     /// Looks again what is to be deleted.
-    pub(crate) fn reload_candidates(&self) -> Result<Arc<Candidates>> {
-        let mut found = Candidates::default();
+    pub(crate) fn reload_candidates(&self) -> Result<Arc<PendingDeletions>> {
+        let mut found = PendingDeletions::default();
         let looked = (self.stopwatch)();
         // A prune writes the document that takes another's place before it removes that one: what vanishes meanwhile is in the next listing.
         for attempt in 0.. {
@@ -114,7 +114,7 @@ impl Store {
         Ok(self.know(found))
     }
 
-    fn know(&self, found: Candidates) -> Arc<Candidates> {
+    fn know(&self, found: PendingDeletions) -> Arc<PendingDeletions> {
         let found = Arc::new(found);
         *self.candidates.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&found));
         found
@@ -125,7 +125,7 @@ impl Store {
         if !self.storage.is_remote() {
             return Ok(false);
         }
-        let (then, now) = (self.candidates()?.looked, (self.stopwatch)());
+        let (then, now) = (self.pending_deletions()?.looked, (self.stopwatch)());
         Ok(then.iter().zip(&now).any(|(then, now)| now.saturating_sub(*then) >= LOOK_AGAIN))
     }
 
@@ -133,10 +133,10 @@ impl Store {
     pub(crate) fn look_again(&self) -> Result<()> {
         let known = self.reload_candidates()?;
         self.reload_indexes()?;
-        let lost = self.survey()?.lost;
+        let lost = self.find_missing()?.lost;
         if !lost.is_empty() {
             let packs = known.packs.iter().copied().chain(lost).collect();
-            self.know(Candidates { documents: known.documents.clone(), packs, looked: known.looked });
+            self.know(PendingDeletions { documents: known.documents.clone(), packs, looked: known.looked });
         }
         Ok(())
     }
@@ -145,10 +145,10 @@ impl Store {
     pub(crate) fn refuse_late(&self, snapshot: &Snapshot) -> Result<()> {
         if self.is_late()? {
             self.look_again()?;
-            if Session::new(self).snapshot_leans(snapshot)? {
+            if WriteSession::new(self).snapshot_depends_on_pending_deletion(snapshot)? {
                 return Err(Error::Refused(format!(
                     "{}: while this run took its time a prune has written down, or deleted, what it relies on; nothing was listed, run it again",
-                    self.storage.describe()
+                    self.storage.location()
                 )));
             }
         }
@@ -165,10 +165,10 @@ impl Store {
     /// Reads one document, verified against its name.
     pub(crate) fn pending(&self, id: &PendingId) -> Result<Pending> {
         let object = pending_name(id);
-        let shown = self.storage.describe_object(&object);
+        let shown = self.storage.object_location(&object);
         let read = || pending::decode(&self.storage.read(&object)?, id, &self.ids, &shown);
         match read() {
-            Err(Error::Corrupt { .. }) if self.storage.drop_copies() => read(),
+            Err(Error::Corrupt { .. }) if self.storage.cache_clear() => read(),
             read => read,
         }
     }
@@ -177,7 +177,7 @@ impl Store {
     pub(crate) fn add_pending(&self, document: &Pending) -> Result<PendingId> {
         self.check_writable()?;
         let (id, bytes) = pending::encode(document, &self.ids)?;
-        self.storage.write_new(&pending_name(&id), Source::Bytes(&bytes))?;
+        self.storage.put(&pending_name(&id), Payload::Bytes(&bytes))?;
         Ok(id)
     }
 

@@ -32,7 +32,7 @@ struct Document {
 }
 
 /// A claim that is held; dropping it gives the store back.
-pub(crate) struct Claim<'s> {
+pub(crate) struct PruneLease<'s> {
     store: &'s Store,
     number: u64,
     bytes: Vec<u8>,
@@ -86,10 +86,10 @@ impl Store {
         now: &Now,
         wait: Duration,
         interrupted: &dyn Fn() -> bool,
-    ) -> Result<Claim<'_>> {
+    ) -> Result<PruneLease<'_>> {
         let queue = self.storage.lock("lock-prune", LockMode::Exclusive, wait, interrupted)?;
         let note = self.storage.cache_dir().filter(|_| queue.is_some()).map(|dir| dir.join(OURS));
-        let last = self.claims()?.last().copied();
+        let last = self.lease_names()?.last().copied();
         if let Some(last) = last {
             self.refuse_living(last, note.as_ref(), now)?;
         }
@@ -100,11 +100,11 @@ impl Store {
             std::fs::write(note, &bytes).map_err(Error::io("write", note))?;
         }
         let number = last.map_or(1, |last| last + 1);
-        if !self.storage.create_new(&name(number), &bytes)? {
-            return Err(Error::Locked { what: format!("the pruning of {}", self.storage.describe()) });
+        if !self.storage.put_if_absent(&name(number), &bytes)? {
+            return Err(Error::Locked { what: format!("the pruning of {}", self.storage.location()) });
         }
-        let claim = Claim { store: self, number, bytes, _queue: queue };
-        for old in self.claims()?.into_iter().filter(|old| *old < number) {
+        let claim = PruneLease { store: self, number, bytes, _queue: queue };
+        for old in self.lease_names()?.into_iter().filter(|old| *old < number) {
             self.storage.remove(&name(old))?;
         }
         self.remove_old_probes(now)?;
@@ -136,7 +136,7 @@ impl Store {
         if note.is_some_and(|note| std::fs::read(note).is_ok_and(|ours| ours == bytes)) {
             return Ok(());
         }
-        let object = self.storage.describe_object(&name(last));
+        let object = self.storage.object_location(&name(last));
         let document: Document =
             serde_json::from_slice(&bytes).map_err(|e| Error::corrupt(&object, format!("is no claim: {e}")))?;
         if now.age(self, &name(last), document.written)? >= DEAD_AFTER {
@@ -146,36 +146,36 @@ impl Store {
         Err(Error::Locked {
             what: format!(
                 "the pruning of {} (claimed by {} since {since} UTC; where that run is dead its claim {object} ends after 24 hours)",
-                self.storage.describe(),
+                self.storage.location(),
                 document.owner
             ),
         })
     }
 
-    fn claims(&self) -> Result<Vec<u64>> {
+    fn lease_names(&self) -> Result<Vec<u64>> {
         let mut numbers = collect(&*self.storage, CLAIMS, number)?;
         numbers.sort_unstable();
         Ok(numbers)
     }
 }
 
-impl Claim<'_> {
+impl PruneLease<'_> {
     /// Fails where another run has taken the store over, because this one took so long.
     pub fn check(&self) -> Result<()> {
         let storage = &self.store.storage;
-        let is_last = self.store.claims()?.last() == Some(&self.number);
+        let is_last = self.store.lease_names()?.last() == Some(&self.number);
         match if is_last { storage.read(&name(self.number)) } else { Ok(Vec::new()) } {
             Ok(bytes) if bytes == self.bytes => Ok(()),
             Err(e) if e.is_final() => Err(e),
             _ => Err(Error::Refused(format!(
                 "{}: another prune has taken this one for dead and goes on in its place; nothing more was removed",
-                storage.describe()
+                storage.location()
             ))),
         }
     }
 }
 
-impl Drop for Claim<'_> {
+impl Drop for PruneLease<'_> {
     fn drop(&mut self) {
         let _ = self.store.storage.remove(&name(self.number));
     }

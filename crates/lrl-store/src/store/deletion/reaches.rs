@@ -6,14 +6,14 @@ use crate::format::entry::{Content, Entry, Kind, Piece};
 use crate::format::node::{self, Item, Node};
 use crate::format::snapshot::Snapshot;
 use crate::id::ChunkId;
-use crate::store::write::Session;
+use crate::store::write::WriteSession;
 
-trait Leaf: Item {
-    fn stands(&self, session: &Session<'_>) -> Result<bool>;
+trait References: Item {
+    fn is_present(&self, session: &WriteSession<'_>) -> Result<bool>;
 }
 
-impl Leaf for Piece {
-    fn stands(&self, session: &Session<'_>) -> Result<bool> {
+impl References for Piece {
+    fn is_present(&self, session: &WriteSession<'_>) -> Result<bool> {
         match self {
             Self::Data { id, .. } => session.knows(id),
             Self::Hole { .. } => Ok(true),
@@ -21,8 +21,8 @@ impl Leaf for Piece {
     }
 }
 
-impl Leaf for Entry {
-    fn stands(&self, session: &Session<'_>) -> Result<bool> {
+impl References for Entry {
+    fn is_present(&self, session: &WriteSession<'_>) -> Result<bool> {
         match &self.kind {
             Kind::File { content: Content::Inline(pieces), .. } => all(pieces, session),
             Kind::File { content: Content::Tree(root), .. } => tree::<Piece>(root, session),
@@ -31,9 +31,9 @@ impl Leaf for Entry {
     }
 }
 
-fn all<T: Leaf>(items: &[T], session: &Session<'_>) -> Result<bool> {
+fn all<T: References>(items: &[T], session: &WriteSession<'_>) -> Result<bool> {
     for item in items {
-        if !item.stands(session)? {
+        if !item.is_present(session)? {
             return Ok(false);
         }
     }
@@ -41,7 +41,7 @@ fn all<T: Leaf>(items: &[T], session: &Session<'_>) -> Result<bool> {
 }
 
 /// Says whether all of a list stands; one that cannot be read does not.
-fn tree<T: Leaf>(root: &ChunkId, session: &Session<'_>) -> Result<bool> {
+fn tree<T: References>(root: &ChunkId, session: &WriteSession<'_>) -> Result<bool> {
     if !session.knows(root)? {
         return Ok(false);
     }
@@ -61,16 +61,20 @@ fn tree<T: Leaf>(root: &ChunkId, session: &Session<'_>) -> Result<bool> {
     }
 }
 
-impl Session<'_> {
+impl WriteSession<'_> {
     /// Says whether these lists, of a database and of uploads, reach something that stands in no pack that stays.
-    pub(crate) fn leans(&self, database: Option<&ChunkId>, uploads: Option<&ChunkId>) -> Result<bool> {
+    pub(crate) fn depends_on_pending_deletion(
+        &self,
+        database: Option<&ChunkId>,
+        uploads: Option<&ChunkId>,
+    ) -> Result<bool> {
         let database = database.map_or(Ok(true), |root| tree::<Piece>(root, self))?;
         Ok(!(database && uploads.map_or(Ok(true), |root| tree::<Entry>(root, self))?))
     }
 
-    /// As [`Session::leans`], of a whole snapshot.
-    pub(crate) fn snapshot_leans(&self, snapshot: &Snapshot) -> Result<bool> {
+    /// As [`Self::depends_on_pending_deletion`], of a whole snapshot.
+    pub(crate) fn snapshot_depends_on_pending_deletion(&self, snapshot: &Snapshot) -> Result<bool> {
         let database = snapshot.database.as_ref().map(|half| &half.root);
-        self.leans(database, snapshot.uploads.as_ref().map(|half| &half.list))
+        self.depends_on_pending_deletion(database, snapshot.uploads.as_ref().map(|half| &half.list))
     }
 }

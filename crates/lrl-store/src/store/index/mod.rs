@@ -5,7 +5,7 @@ use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::backend::{Source, Storage, hash_start};
+use crate::backend::{Backend, Payload, hash_start};
 use crate::error::{Error, Result};
 use crate::format::index::{self, Encoder, Layout, Located};
 use crate::format::pack::Record;
@@ -20,7 +20,7 @@ pub(super) const SHARED_BLOCKS: usize = 512;
 
 /// Where one copy of a chunk stands.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct Location {
     /// The pack.
     pub pack: PackId,
     /// Byte offset in it.
@@ -31,27 +31,27 @@ pub struct Place {
 
 /// Where a record stands: tells one copy of a chunk from every other without holding ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Slot {
+pub struct IndexSlot {
     /// The first bytes of the index's id; 0 for what was read from the packs themselves.
     pub file: u64,
     /// The record's number there; numbers have gaps, but are at most 128 times the index's blocks.
     pub at: u64,
 }
 
-impl Slot {
+impl IndexSlot {
     /// Says whether no index lists it: it was read from the packs themselves.
-    pub fn is_salvaged(self) -> bool {
+    pub fn is_pack_scan(self) -> bool {
         self.file == 0
     }
 }
 
 /// One copy of a chunk.
 #[derive(Debug, Clone)]
-pub struct Copy {
+pub struct ChunkCopy {
     /// Its record.
-    pub slot: Slot,
+    pub slot: IndexSlot,
     /// Where its bytes are.
-    pub place: Place,
+    pub place: Location,
 }
 
 /// A block of 4096 bytes holds 79 records at most.
@@ -79,8 +79,8 @@ pub fn is_object_name(name: &str) -> bool {
 
 impl IndexFile {
     /// Reads an index's trailer and table of packs.
-    pub fn open(storage: &dyn Storage, name: &str) -> Result<Self> {
-        let object = storage.describe_object(name);
+    pub fn open(storage: &dyn Backend, name: &str) -> Result<Self> {
+        let object = storage.object_location(name);
         let len = storage.len(name)?;
         let short = || Error::corrupt(&object, "ends too early");
         let at = len.checked_sub((index::TRAILER_LEN + index::HEADER.len()) as u64).ok_or_else(short)?;
@@ -128,14 +128,14 @@ impl IndexFile {
     }
 
     /// Finds one copy of a chunk.
-    pub fn find(&self, storage: &dyn Storage, id: &ChunkId) -> Result<Option<Copy>> {
+    pub fn find(&self, storage: &dyn Backend, id: &ChunkId) -> Result<Option<ChunkCopy>> {
         let Some((number, block)) = self.find_block(storage, id)? else { return Ok(None) };
         let at = block.partition_point(|located| located.record.id < *id);
         block.get(at).map(|located| self.copy(number, at, located)).transpose()
     }
 
     /// Finds every copy of a chunk.
-    pub fn find_all(&self, storage: &dyn Storage, id: &ChunkId) -> Result<Vec<Copy>> {
+    pub fn find_all(&self, storage: &dyn Backend, id: &ChunkId) -> Result<Vec<ChunkCopy>> {
         let mut copies = Vec::new();
         let Some((mut number, mut block)) = self.find_block(storage, id)? else { return Ok(copies) };
         while number > 0 && block.first().is_some_and(|first| first.record.id == *id) {
@@ -158,13 +158,13 @@ impl IndexFile {
         }
     }
 
-    fn copy(&self, block: u32, at: usize, located: &Located) -> Result<Copy> {
-        let slot = Slot { file: self.tag, at: u64::from(block) * BLOCK_SLOTS + at as u64 };
-        Ok(Copy { slot, place: self.place(located)? })
+    fn copy(&self, block: u32, at: usize, located: &Located) -> Result<ChunkCopy> {
+        let slot = IndexSlot { file: self.tag, at: u64::from(block) * BLOCK_SLOTS + at as u64 };
+        Ok(ChunkCopy { slot, place: self.place(located)? })
     }
 
     /// Finds a block in which the chunk stands.
-    fn find_block(&self, storage: &dyn Storage, id: &ChunkId) -> Result<Option<(u32, Arc<Vec<Located>>)>> {
+    fn find_block(&self, storage: &dyn Backend, id: &ChunkId) -> Result<Option<(u32, Arc<Vec<Located>>)>> {
         // Ids are uniform, so their value tells where they stand: interpolation needs two or three blocks where bisection needs twenty.
         let value = |id: &ChunkId| u64::from_be_bytes(*id.as_bytes().first_chunk().unwrap_or(&[0; 8]));
         let target = value(id);
@@ -192,21 +192,21 @@ impl IndexFile {
         Ok(None)
     }
 
-    fn place(&self, located: &Located) -> Result<Place> {
+    fn place(&self, located: &Located) -> Result<Location> {
         let pack = self
             .packs
             .get(located.pack as usize)
             .ok_or_else(|| Error::corrupt(&self.name, "names a pack that it does not list"))?;
-        Ok(Place { pack: *pack, offset: u64::from(located.offset), record: located.record.clone() })
+        Ok(Location { pack: *pack, offset: u64::from(located.offset), record: located.record.clone() })
     }
 
-    fn block(&self, storage: &dyn Storage, block: u32) -> Result<Arc<Vec<Located>>> {
+    fn block(&self, storage: &dyn Backend, block: u32) -> Result<Arc<Vec<Located>>> {
         let cached = |cache: &HashMap<u32, Arc<Vec<Located>>>| cache.get(&block).map(Arc::clone);
         if let Some(found) = cached(&self.cache.lock().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(found);
         }
         let bytes = storage.read_range(&self.name, self.layout.block_offset(block), self.layout.block_len(block))?;
-        let decoded = Arc::new(index::decode_block(&bytes, &self.layout, &storage.describe_object(&self.name))?);
+        let decoded = Arc::new(index::decode_block(&bytes, &self.layout, &storage.object_location(&self.name))?);
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         if cache.len() >= self.cached_blocks.load(Ordering::Relaxed) {
             cache.clear();
@@ -216,11 +216,11 @@ impl IndexFile {
     }
 
     /// Walks all records in order of their chunks' ids; a block that cannot be read is one error among them.
-    pub fn stream<'a>(&'a self, storage: &'a dyn Storage) -> impl Iterator<Item = Result<Copy>> + 'a {
+    pub fn stream<'a>(&'a self, storage: &'a dyn Backend) -> impl Iterator<Item = Result<ChunkCopy>> + 'a {
         (0..self.layout.blocks).flat_map(move |block| {
             let bytes = storage.read_range(&self.name, self.layout.block_offset(block), self.layout.block_len(block));
             let decoded =
-                bytes.and_then(|bytes| index::decode_block(&bytes, &self.layout, &storage.describe_object(&self.name)));
+                bytes.and_then(|bytes| index::decode_block(&bytes, &self.layout, &storage.object_location(&self.name)));
             match decoded {
                 Ok(records) => {
                     records.iter().enumerate().map(|(at, located)| self.copy(block, at, located)).collect::<Vec<_>>()
@@ -231,35 +231,35 @@ impl IndexFile {
     }
 
     /// Checks the whole file against its name.
-    pub fn verify(&self, storage: &dyn Storage) -> Result<()> {
+    pub fn verify(&self, storage: &dyn Backend) -> Result<()> {
         if self.name == digest(storage, &self.name, self.layout.file_len - 32)? {
             Ok(())
         } else {
-            Err(Error::corrupt(storage.describe_object(&self.name), "does not match its digest"))
+            Err(Error::corrupt(storage.object_location(&self.name), "does not match its digest"))
         }
     }
 }
 
 /// Returns the name that the first `end` bytes of an index give it.
-fn digest(storage: &dyn Storage, name: &str, end: u64) -> Result<String> {
+fn digest(storage: &dyn Backend, name: &str, end: u64) -> Result<String> {
     Ok(object_name(&IndexId::from_bytes(hash_start(storage, name, end)?)))
 }
 
 /// Writes one index of records that come in order of their ids; returns it opened, and its length in bytes.
 pub fn write(
-    storage: &dyn Storage,
+    storage: &dyn Backend,
     packs: Vec<PackId>,
     records: impl Iterator<Item = Result<Located>>,
 ) -> Result<(IndexFile, u64)> {
-    let mut spool = storage.spool_document("index")?;
-    let room = storage.room();
+    let mut spool = storage.temp_document("index")?;
+    let room = storage.space();
     let mut len = 0u64;
     let (mut encoder, head) = Encoder::new(&packs);
     let mut out = std::io::BufWriter::with_capacity(64 << 10, &mut spool);
     let mut write = |bytes: &[u8]| {
         len += bytes.len() as u64;
-        room.spend(bytes.len() as u64)?;
-        out.write_all(bytes).map_err(Error::io("write a new index in", storage.describe()))
+        room.charge(bytes.len() as u64)?;
+        out.write_all(bytes).map_err(Error::io("write a new index in", storage.location()))
     };
     write(&head)?;
     for located in records {
@@ -269,19 +269,19 @@ pub fn write(
     }
     let (tail, id) = encoder.finish();
     write(&tail)?;
-    out.flush().map_err(Error::io("write a new index in", storage.describe()))?;
+    out.flush().map_err(Error::io("write a new index in", storage.location()))?;
     drop(out);
     let name = object_name(&id);
-    storage.write_new(&name, Source::Spool(spool))?;
+    storage.put(&name, Payload::TempObject(spool))?;
     Ok((IndexFile::open(storage, &name)?, len))
 }
 
 /// Walks all chunks in order of their ids, each with all its copies by pack and offset; a copy that several files list comes once for
 /// each of them.
 pub fn groups<'a>(
-    storage: &'a dyn Storage,
+    storage: &'a dyn Backend,
     files: &'a [Arc<IndexFile>],
-) -> impl Iterator<Item = Result<Vec<Copy>>> + 'a {
+) -> impl Iterator<Item = Result<Vec<ChunkCopy>>> + 'a {
     let mut streams: Vec<_> = files.iter().map(|file| file.stream(storage).peekable()).collect();
     std::iter::from_fn(move || {
         let mut least: Option<ChunkId> = None;
@@ -307,23 +307,23 @@ pub fn groups<'a>(
 }
 
 /// Writes one index that says what `files` say; a chunk that several list is kept once for each different place.
-pub fn merge(storage: &dyn Storage, files: &[Arc<IndexFile>]) -> Result<(IndexFile, u64)> {
+pub fn merge(storage: &dyn Backend, files: &[Arc<IndexFile>]) -> Result<(IndexFile, u64)> {
     let packs = files.iter().flat_map(|file| file.packs.iter().copied()).collect();
     select(storage, files, packs, &mut |_| Ok(()))
 }
 
 /// Writes one index of what `keep` leaves of each chunk's copies; they must stand in `packs`.
 pub fn select(
-    storage: &dyn Storage,
+    storage: &dyn Backend,
     files: &[Arc<IndexFile>],
     mut packs: Vec<PackId>,
-    keep: &mut dyn FnMut(&mut Vec<Copy>) -> Result<()>,
+    keep: &mut dyn FnMut(&mut Vec<ChunkCopy>) -> Result<()>,
 ) -> Result<(IndexFile, u64)> {
     packs.sort_unstable();
     packs.dedup();
     let number: HashMap<PackId, u32> = packs.iter().enumerate().map(|(i, id)| (*id, i as u32)).collect();
-    let located = |copy: Copy| {
-        let Place { pack, offset, record } = copy.place;
+    let located = |copy: ChunkCopy| {
+        let Location { pack, offset, record } = copy.place;
         let numbers = number.get(&pack).copied().zip(u32::try_from(offset).ok());
         let (pack, offset) = numbers.ok_or_else(|| Error::corrupt(pack, "cannot be named by an index"))?;
         Ok(Located { pack, offset, record })

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{MAX_FILES, write};
 use crate::backend::memory::Memory;
-use crate::backend::{Guard, LockMode, Source, Spool, Storage};
+use crate::backend::{Backend, Guard, LockMode, Payload, TempObject};
 use crate::codec::Encoding;
 use crate::error::Result;
 use crate::format::index::{BLOCK_LEN, Located};
@@ -23,9 +23,9 @@ struct Counting {
     read: AtomicU64,
 }
 
-impl Storage for Counting {
-    fn describe(&self) -> String {
-        self.below.describe()
+impl Backend for Counting {
+    fn location(&self) -> String {
+        self.below.location()
     }
     fn read(&self, name: &str) -> Result<Vec<u8>> {
         self.below.read(name)
@@ -37,11 +37,11 @@ impl Storage for Counting {
     fn len(&self, name: &str) -> Result<u64> {
         self.below.len(name)
     }
-    fn write_new(&self, name: &str, source: Source<'_>) -> Result<()> {
-        self.below.write_new(name, source)
+    fn put(&self, name: &str, source: Payload<'_>) -> Result<()> {
+        self.below.put(name, source)
     }
-    fn spool(&self) -> Result<Spool> {
-        self.below.spool()
+    fn temp_object(&self) -> Result<TempObject> {
+        self.below.temp_object()
     }
     fn list(&self, prefix: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
         self.below.list(prefix, visit)
@@ -86,7 +86,7 @@ fn store(chunks: u32) -> (Store, Arc<Counting>) {
         write(&*storage, vec![PackId::of(&[file as u8])], all.into_iter().map(Ok)).unwrap();
     }
     storage.read.store(0, Ordering::Relaxed);
-    let below = Arc::clone(&storage) as Arc<dyn Storage>;
+    let below = Arc::clone(&storage) as Arc<dyn Backend>;
     (Store::open(below, LockMode::Shared, Duration::ZERO, &Silent).unwrap(), storage)
 }
 

@@ -8,11 +8,11 @@ use crate::error::{Error, Result};
 use crate::id::ChunkId;
 
 /// A set of chunks' ids.
-pub(crate) struct Wanted {
+pub(crate) struct LostChunks {
     db: Mutex<Connection>,
 }
 
-impl Wanted {
+impl LostChunks {
     /// Makes an empty one.
     pub fn new() -> Result<Self> {
         let db = Connection::open("").map_err(failed)?;
@@ -66,12 +66,12 @@ fn failed(error: rusqlite::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::Wanted;
+    use super::LostChunks;
     use crate::id::ChunkId;
 
     #[test]
     fn ids_are_listed_in_order_until_they_are_taken() {
-        let wanted = Wanted::new().unwrap();
+        let wanted = LostChunks::new().unwrap();
         assert!(wanted.is_empty().unwrap());
         let mut ids: Vec<ChunkId> = (0..10u8).map(|n| ChunkId::of(&[n])).collect();
         ids.iter().chain(&ids).for_each(|id| wanted.add(id).unwrap());

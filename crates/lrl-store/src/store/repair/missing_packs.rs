@@ -15,7 +15,7 @@ use crate::store::write::MAX_PENDING;
 use crate::store::{Store, index};
 
 /// Where index and packs differ.
-pub(crate) struct Survey {
+pub(crate) struct MissingPacks {
     /// Packs that the index names and that cannot be whole, in order.
     pub lost: Vec<PackId>,
     /// Packs that are there and in no index that can be read.
@@ -34,7 +34,7 @@ impl Store {
     }
 
     /// Compares the index's packs with those that are there.
-    pub(crate) fn survey(&self) -> Result<Survey> {
+    pub(crate) fn find_missing(&self) -> Result<MissingPacks> {
         let listed = self.listed_packs();
         let mut whole = vec![false; listed.len()];
         let mut unlisted = HashSet::new();
@@ -47,7 +47,7 @@ impl Store {
             Ok(())
         })?;
         // What a prune has deleted, or is about to, an index may still name: nothing needs it.
-        let candidates = self.candidates()?;
+        let candidates = self.pending_deletions()?;
         unlisted.retain(|id| !candidates.has(id));
         let lost = listed
             .into_iter()
@@ -55,7 +55,7 @@ impl Store {
             .filter(|(id, whole)| !whole && !candidates.has(id))
             .map(|(id, _)| id)
             .collect();
-        Ok(Survey { lost, unlisted, repairs: self.repairs()? })
+        Ok(MissingPacks { lost, unlisted, repairs: self.repairs()? })
     }
 
     fn has_footer(&self, name: &str, len: u64) -> Result<bool> {
@@ -146,7 +146,7 @@ impl Store {
         let written = self.index_packs(packs, observer).and_then(|unread| match unread.first() {
             None => Ok(()),
             Some(id) => Err(Error::corrupt(
-                self.storage.describe_object(&crate::store::pack_name(id)),
+                self.storage.object_location(&crate::store::pack_name(id)),
                 "its directory cannot be read: the index was left as it is",
             )),
         });

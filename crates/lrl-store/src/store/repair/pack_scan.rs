@@ -6,23 +6,23 @@ use std::sync::{Mutex, PoisonError};
 
 use rusqlite::{Connection, params};
 
-use crate::backend::Storage;
+use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::format::bytes::Reader;
 use crate::format::pack::{self, FOOTER_LEN, HEADER, Record};
 use crate::id::{ChunkId, PackId};
-use crate::store::index::{Copy, Place, Slot};
+use crate::store::index::{ChunkCopy, IndexSlot, Location};
 use crate::store::pack_name;
 
 /// The chunks of packs that no index speaks for.
-pub(crate) struct Salvage {
+pub(crate) struct PackScan {
     db: Mutex<Connection>,
 }
 
 /// Reads a pack's directory: each chunk's offset and record, in order; the chunks fill the pack without gaps.
-pub(crate) fn directory(storage: &dyn Storage, id: &PackId) -> Result<Vec<(u64, Record)>> {
+pub(crate) fn directory(storage: &dyn Backend, id: &PackId) -> Result<Vec<(u64, Record)>> {
     let name = pack_name(id);
-    let object = storage.describe_object(&name);
+    let object = storage.object_location(&name);
     let (at, tail) = read_tail(storage, &name, &object)?;
     let keys = storage.keys();
     let head = storage.read_range(&name, 0, pack::head_len(keys))?;
@@ -33,7 +33,7 @@ pub(crate) fn directory(storage: &dyn Storage, id: &PackId) -> Result<Vec<(u64, 
 }
 
 /// Reads what can be told apart in a damaged pack's directory: nothing of it is certain until its chunk has been verified.
-pub(crate) fn damaged_directory(storage: &dyn Storage, id: &PackId) -> Result<Vec<(u64, Record)>> {
+pub(crate) fn damaged_directory(storage: &dyn Backend, id: &PackId) -> Result<Vec<(u64, Record)>> {
     let name = pack_name(id);
     match read_tail(storage, &name, &name) {
         // Without its tag nothing of a sealed one is believed.
@@ -45,7 +45,7 @@ pub(crate) fn damaged_directory(storage: &dyn Storage, id: &PackId) -> Result<Ve
 }
 
 /// Reads a pack's bytes from its directory on, and says where that begins.
-fn read_tail(storage: &dyn Storage, name: &str, object: &str) -> Result<(u64, Vec<u8>)> {
+fn read_tail(storage: &dyn Backend, name: &str, object: &str) -> Result<(u64, Vec<u8>)> {
     let len = storage.len(name)?;
     let footer_at =
         len.checked_sub((FOOTER_LEN + HEADER.len()) as u64).ok_or_else(|| Error::corrupt(object, "ends too early"))?
@@ -59,9 +59,9 @@ fn read_tail(storage: &dyn Storage, name: &str, object: &str) -> Result<(u64, Ve
     Ok((at, storage.read_range(name, at, tail_len)?))
 }
 
-impl Salvage {
+impl PackScan {
     /// Reads the directories of all packs but those in `listed`; a pack whose own directory is damaged stays out.
-    pub fn build(storage: &dyn Storage, listed: &HashSet<PackId>) -> Result<Self> {
+    pub fn build(storage: &dyn Backend, listed: &HashSet<PackId>) -> Result<Self> {
         let db = Connection::open("").map_err(failed)?;
         db.execute_batch(
             "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-4096;
@@ -88,7 +88,7 @@ impl Salvage {
     }
 
     /// Finds every copy of a chunk.
-    pub fn find(&self, id: &ChunkId) -> Result<Vec<Copy>> {
+    pub fn find(&self, id: &ChunkId) -> Result<Vec<ChunkCopy>> {
         let db = self.db.lock().unwrap_or_else(PoisonError::into_inner);
         let mut statement =
             db.prepare_cached("SELECT rowid, pack, offset, record FROM chunks WHERE id=?").map_err(failed)?;
@@ -100,7 +100,7 @@ impl Salvage {
         for row in rows.map_err(failed)? {
             let (at, pack, offset, bytes) = row.map_err(failed)?;
             let record = Record::decode_tail(*id, &mut Reader::new(&bytes, "the salvaged directory"))?;
-            copies.push(Copy { slot: Slot { file: 0, at }, place: Place { pack, offset, record } });
+            copies.push(ChunkCopy { slot: IndexSlot { file: 0, at }, place: Location { pack, offset, record } });
         }
         Ok(copies)
     }

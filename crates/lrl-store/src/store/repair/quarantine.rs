@@ -1,7 +1,7 @@
 //! What is damaged is moved out of the way, never deleted: below `quarantine/`, under the name that it had, so that it can be moved back.
 //! And the records of repairs.
 
-use crate::backend::{Source, collect, hash_start};
+use crate::backend::{Payload, collect, hash_start};
 use crate::error::{Error, Result};
 use crate::format::repair::{self, Repair};
 use crate::id::RepairId;
@@ -47,7 +47,7 @@ impl Store {
     pub(crate) fn copy_aside(&self, name: &str, bytes: &[u8]) -> Result<String> {
         let (to, is_there) = self.quarantine_name(name)?;
         if !is_there {
-            self.storage.write_new(&to, Source::Bytes(bytes))?;
+            self.storage.put(&to, Payload::Bytes(bytes))?;
         }
         Ok(to)
     }
@@ -103,7 +103,7 @@ impl Store {
     /// Writes the record of a repair that found something lost.
     pub(crate) fn add_repair(&self, repair: &Repair) -> Result<RepairId> {
         let (id, bytes) = repair::encode(repair, self.ids())?;
-        self.storage.write_new(&repair_name(&id), Source::Bytes(&bytes))?;
+        self.storage.put(&repair_name(&id), Payload::Bytes(&bytes))?;
         Ok(id)
     }
 

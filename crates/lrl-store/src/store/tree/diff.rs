@@ -3,7 +3,7 @@
 
 use std::cmp::Ordering;
 
-use super::Items;
+use super::TreeItems;
 use crate::error::Result;
 use crate::format::entry::{Entry, Piece, compare_paths};
 use crate::format::node::{Item, Node};
@@ -28,8 +28,8 @@ pub fn entries<E: From<crate::error::Error>>(
     new: Option<&ChunkId>,
     visit: &mut dyn FnMut(Change) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut old = Items::<Entry>::above(store, old)?;
-    let mut new = Items::<Entry>::above(store, new)?;
+    let mut old = TreeItems::<Entry>::above(store, old)?;
+    let mut new = TreeItems::<Entry>::above(store, new)?;
     loop {
         skip_common(&mut old, &mut new)?;
         let order = match (old.peek()?, new.peek()?) {
@@ -51,8 +51,8 @@ pub fn entries<E: From<crate::error::Error>>(
 
 /// Sums up the bytes of `new` that are not the same chunk at the same place in `old`.
 pub fn changed_bytes(store: &Store, old: &ChunkId, new: &ChunkId) -> Result<u64> {
-    let mut old = Items::<Piece>::above(store, Some(old))?;
-    let mut new = Items::<Piece>::above(store, Some(new))?;
+    let mut old = TreeItems::<Piece>::above(store, Some(old))?;
+    let mut new = TreeItems::<Piece>::above(store, Some(new))?;
     let (mut old_at, mut new_at, mut changed) = (0u64, 0u64, 0u64);
     loop {
         if old_at == new_at {
@@ -78,7 +78,7 @@ pub fn changed_bytes(store: &Store, old: &ChunkId, new: &ChunkId) -> Result<u64>
 }
 
 /// Moves both lists past nodes that they share, as long as both stand before one.
-fn skip_common<T: Item>(a: &mut Items<'_, T>, b: &mut Items<'_, T>) -> Result<()> {
+fn skip_common<T: Item>(a: &mut TreeItems<'_, T>, b: &mut TreeItems<'_, T>) -> Result<()> {
     while a.leaf.as_slice().is_empty() && b.leaf.as_slice().is_empty() {
         match (a.next_node(), b.next_node()) {
             (Some(x), Some(y)) if x == y => {
@@ -99,7 +99,7 @@ fn skip_common<T: Item>(a: &mut Items<'_, T>, b: &mut Items<'_, T>) -> Result<()
     Ok(())
 }
 
-impl<'s, T: Item> Items<'s, T> {
+impl<'s, T: Item> TreeItems<'s, T> {
     /// Starts above the first item, having read the root only.
     fn above(store: &'s Store, root: Option<&ChunkId>) -> Result<Self> {
         let mut items =
@@ -126,8 +126,8 @@ mod tests {
     use crate::format::entry::{Entry, Kind, Piece, Time};
     use crate::id::ChunkId;
     use crate::progress::Silent;
-    use crate::store::tree::{Builder, Cut};
-    use crate::store::write::Session;
+    use crate::store::tree::{Cut, TreeBuilder};
+    use crate::store::write::WriteSession;
     use crate::store::{Store, create};
     use proptest::prelude::*;
 
@@ -138,8 +138,8 @@ mod tests {
     }
 
     fn build<T: Cut + Clone>(store: &Store, items: &[T]) -> ChunkId {
-        let session = Session::new(store);
-        let mut builder = Builder::new(&session, None);
+        let session = WriteSession::new(store);
+        let mut builder = TreeBuilder::new(&session, None);
         items.iter().for_each(|item| builder.push(item.clone()).unwrap());
         let root = builder.finish().unwrap();
         session.seal().unwrap();

@@ -5,7 +5,7 @@ pub mod diff;
 use std::collections::VecDeque;
 
 use super::Store;
-use super::write::Session;
+use super::write::WriteSession;
 use crate::error::{Error, Result};
 use crate::format::entry::{Entry, Kind, Piece, compare_paths};
 use crate::format::node::{self, Child, Item, Node};
@@ -72,8 +72,8 @@ struct Level {
 }
 
 /// Builds a tree from items in order; nodes are deltas against the nodes of an older tree that stood there.
-pub struct Builder<'s, T> {
-    session: &'s Session<'s>,
+pub struct TreeBuilder<'s, T> {
+    session: &'s WriteSession<'s>,
     leaf: Vec<T>,
     leaf_bytes: usize,
     old: OldNodes,
@@ -81,9 +81,9 @@ pub struct Builder<'s, T> {
     levels: Vec<Level>,
 }
 
-impl<'s, T: Cut> Builder<'s, T> {
+impl<'s, T: Cut> TreeBuilder<'s, T> {
     /// Starts a list; `old_root` is the tree that it resembles, if any.
-    pub fn new(session: &'s Session<'s>, old_root: Option<ChunkId>) -> Self {
+    pub fn new(session: &'s WriteSession<'s>, old_root: Option<ChunkId>) -> Self {
         let old = OldNodes::new::<T>(session.store(), old_root, 0);
         Self { session, leaf: Vec::new(), leaf_bytes: 0, old, old_root, levels: Vec::new() }
     }
@@ -216,7 +216,7 @@ impl OldNodes {
 }
 
 /// Walks a tree's items in order, holding one leaf and the path to it.
-pub struct Items<'s, T> {
+pub struct TreeItems<'s, T> {
     pub(crate) store: &'s Store,
     /// Nodes that are still to come, with their level, the lowest last.
     pub(crate) stack: Vec<(u8, std::vec::IntoIter<Child>)>,
@@ -226,7 +226,7 @@ pub struct Items<'s, T> {
     pub(crate) failed: bool,
 }
 
-impl<'s, T: Item> Items<'s, T> {
+impl<'s, T: Item> TreeItems<'s, T> {
     /// Starts at the first item.
     pub fn new(store: &'s Store, root: &ChunkId) -> Result<Self> {
         Ok(Self::descend(store, root, &mut |_| 0)?.0)
@@ -351,7 +351,7 @@ impl<'s, T: Item> Items<'s, T> {
     }
 }
 
-impl<'s> Items<'s, Entry> {
+impl<'s> TreeItems<'s, Entry> {
     /// Starts at `path` if it is in the list, else at the first entry after it.
     pub fn from_path(store: &'s Store, root: &ChunkId, path: &[u8]) -> Result<Self> {
         let (mut items, _) = Self::descend(store, root, &mut |children| {
@@ -368,7 +368,7 @@ impl<'s> Items<'s, Entry> {
         self.leaf.collect()
     }
 
-    /// As [`Items::from_path`], passing over what cannot be read: `gap` gets the node, and why.
+    /// As [`TreeItems::from_path`], passing over what cannot be read: `gap` gets the node, and why.
     pub(crate) fn from_path_around(
         store: &'s Store,
         root: &ChunkId,
@@ -418,7 +418,7 @@ impl<'s> Items<'s, Entry> {
     }
 }
 
-impl<T: Item> Iterator for Items<'_, T> {
+impl<T: Item> Iterator for TreeItems<'_, T> {
     type Item = Result<T>;
 
     fn next(&mut self) -> Option<Result<T>> {
@@ -440,7 +440,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use super::{Builder, Items};
+    use super::{TreeBuilder, TreeItems};
     use crate::backend::LockMode;
     use crate::backend::memory::Memory;
     use crate::error::Error;
@@ -448,7 +448,7 @@ mod tests {
     use crate::format::node::{self, Child};
     use crate::id::ChunkId;
     use crate::progress::Silent;
-    use crate::store::write::Session;
+    use crate::store::write::WriteSession;
     use crate::store::{Store, create};
 
     fn store() -> Store {
@@ -458,8 +458,8 @@ mod tests {
     }
 
     fn build<T: super::Cut + Clone>(store: &Store, items: &[T], old: Option<ChunkId>) -> (ChunkId, u64) {
-        let session = Session::new(store);
-        let mut builder = Builder::new(&session, old);
+        let session = WriteSession::new(store);
+        let mut builder = TreeBuilder::new(&session, old);
         items.iter().for_each(|item| builder.push(item.clone()).unwrap());
         let root = builder.finish().unwrap();
         session.seal().unwrap();
@@ -487,7 +487,7 @@ mod tests {
         for len in [0, 1, 255, 256, 257, 70_000] {
             let pieces: Vec<Piece> = (0..len).map(piece).collect();
             let (root, _) = build(&store, &pieces, None);
-            let back: Vec<Piece> = Items::new(&store, &root).unwrap().map(Result::unwrap).collect();
+            let back: Vec<Piece> = TreeItems::new(&store, &root).unwrap().map(Result::unwrap).collect();
             assert_eq!(back, pieces, "{len}");
         }
     }
@@ -503,7 +503,7 @@ mod tests {
             let (new_root, added) = build(&store, &pieces, Some(root));
             assert!(added < 1_500, "step {step} added {added}");
             root = new_root;
-            let back: Vec<Piece> = Items::new(&store, &root).unwrap().map(Result::unwrap).collect();
+            let back: Vec<Piece> = TreeItems::new(&store, &root).unwrap().map(Result::unwrap).collect();
             assert!(back == pieces);
         }
         let mut entries: Vec<Entry> = (0..20_000).map(|n| entry(n * 2)).collect();
@@ -519,15 +519,15 @@ mod tests {
         let link = |n: usize| Entry { kind: Kind::Symlink { target: vec![b't'; 4095] }, ..entry(n) };
         let links: Vec<Entry> = (0..3000).map(link).collect();
         let (root, _) = build(&store, &links, None);
-        assert_eq!(Items::<Entry>::new(&store, &root).unwrap().count(), 3000);
+        assert_eq!(TreeItems::<Entry>::new(&store, &root).unwrap().count(), 3000);
         let deep = |n: usize| {
             let mut path = entry(n).path;
             path.extend(b"/d".repeat(100 << 10));
             Entry { path, ..entry(n) }
         };
         let (root, _) = build(&store, &(0..100).map(deep).collect::<Vec<_>>(), None);
-        assert!(Items::<Entry>::new(&store, &root).unwrap().all(|entry| entry.is_ok()));
-        assert_eq!(Items::<Entry>::new(&store, &root).unwrap().count(), 100);
+        assert!(TreeItems::<Entry>::new(&store, &root).unwrap().all(|entry| entry.is_ok()));
+        assert_eq!(TreeItems::<Entry>::new(&store, &root).unwrap().count(), 100);
     }
 
     #[test]
@@ -540,13 +540,13 @@ mod tests {
                 1 => node::encode_inner::<Piece>(level, &children),
                 _ => node::encode_inner::<Entry>(level, &children),
             };
-            let session = Session::new(&store);
+            let session = WriteSession::new(&store);
             let id = session.put(&bytes, &[]).unwrap();
             session.seal().unwrap();
             id
         };
         let leaf = |bytes: Vec<u8>| {
-            let session = Session::new(&store);
+            let session = WriteSession::new(&store);
             let id = session.put(&bytes, &[]).unwrap();
             session.seal().unwrap();
             id
@@ -561,15 +561,15 @@ mod tests {
             ("entries", tower(2, leaf(node::encode_leaf(&[entry(1)])), &entry(1).path)),
             ("no entries", tower(2, leaf(node::encode_leaf::<Entry>(&[])), b"")),
         ] {
-            let items = Items::<Entry>::new(&store, &root);
+            let items = TreeItems::<Entry>::new(&store, &root);
             let ended = items.and_then(|items| items.take(5000).collect::<Result<Vec<_>, _>>());
             assert!(matches!(ended, Err(Error::Corrupt { .. })), "{what}");
             // As the parent of a new list it costs space, and no time.
             let (again, _) = build(&store, &[entry(1), entry(2)], Some(root));
-            assert_eq!(Items::<Entry>::new(&store, &again).unwrap().count(), 2);
+            assert_eq!(TreeItems::<Entry>::new(&store, &again).unwrap().count(), 2);
         }
         let hollow = tower(1, leaf(node::encode_leaf(&[Piece::Hole { len: 0 }])), b"");
-        assert!(matches!(Items::<Piece>::new(&store, &hollow).map(drop), Err(Error::Corrupt { .. })));
+        assert!(matches!(TreeItems::<Piece>::new(&store, &hollow).map(drop), Err(Error::Corrupt { .. })));
     }
 
     #[test]
@@ -584,7 +584,7 @@ mod tests {
             at += piece.len();
         }
         for n in [0usize, 1, 255, 256, 65_535, 65_536, 69_999] {
-            let (items, passed) = Items::<Piece>::from_weight(&store, &root, starts[n]).unwrap();
+            let (items, passed) = TreeItems::<Piece>::from_weight(&store, &root, starts[n]).unwrap();
             let skip = starts.iter().position(|s| *s == passed).unwrap();
             assert!(skip <= n && n - skip <= 256);
             assert_eq!(items.map(Result::unwrap).next(), Some(pieces[skip]));
@@ -592,7 +592,7 @@ mod tests {
         let entries: Vec<Entry> = (0..5_000).map(|n| entry(n * 2)).collect();
         let (root, _) = build(&store, &entries, None);
         for n in [0, 1, 2, 4_999, 5_000, 9_998, 9_999] {
-            let found = Items::from_path(&store, &root, &entry(n).path).unwrap().next().transpose().unwrap();
+            let found = TreeItems::from_path(&store, &root, &entry(n).path).unwrap().next().transpose().unwrap();
             assert_eq!(found, (n <= 9_998).then(|| entry(n.div_ceil(2) * 2)), "{n}");
         }
     }

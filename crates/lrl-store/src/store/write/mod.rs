@@ -5,17 +5,17 @@ use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::index::{Copy, Place};
-use super::repair::lost_chunks::Wanted;
-use super::upload::Sealer;
+use super::index::{ChunkCopy, Location};
+use super::repair::lost_chunks::LostChunks;
+use super::upload::PackUploader;
 use super::{Store, pack_name};
-use crate::backend::{Spool, Storage};
+use crate::backend::{Backend, TempObject};
 use crate::codec::{self, Encoding};
 use crate::crypt::Key;
 use crate::error::{Error, Result};
 use crate::format::index::Located;
 use crate::format::pack::{self, MAX_DEPTH, Record};
-use crate::fs::space::Room;
+use crate::fs::space::SpaceGuard;
 use crate::id::{ChunkId, Hasher, PackId};
 
 /// After so many new chunks packs and index are written, so that memory does not grow with the first backup of a million files.
@@ -29,7 +29,7 @@ const KNOWN_PACKS: usize = 16 << 10;
 const MIN_DELTA_LEN: usize = 256;
 
 /// One run's additions to a store. What was not sealed is garbage that nothing names.
-pub struct Session<'s> {
+pub struct WriteSession<'s> {
     store: &'s Store,
     state: Mutex<State>,
     added_bytes: AtomicU64,
@@ -39,14 +39,14 @@ pub struct Session<'s> {
     // Names that no new pack may get.
     taken: HashSet<PackId>,
     // If set, nothing but these is stored.
-    only: Option<&'s Wanted>,
+    only: Option<&'s LostChunks>,
     healed: AtomicU64,
 }
 
 #[derive(Default)]
 struct State {
     open: Option<OpenPack>,
-    sealer: Option<Sealer>,
+    sealer: Option<PackUploader>,
     // Packs by the numbers that `pending` uses; an id is known once its pack is closed.
     closed: Vec<PackId>,
     pending: HashMap<ChunkId, Located>,
@@ -58,16 +58,16 @@ struct State {
 }
 
 struct OpenPack {
-    out: std::io::BufWriter<Spool>,
+    out: std::io::BufWriter<TempObject>,
     hasher: Hasher,
-    room: Arc<Room>,
+    room: Arc<SpaceGuard>,
     len: u64,
     records: Vec<ChunkId>,
     // In an encrypted store: the head as it was written, and the key of the chunks.
     sealed: Option<(Vec<u8>, Key)>,
 }
 
-impl<'s> Session<'s> {
+impl<'s> WriteSession<'s> {
     /// Begins.
     pub fn new(store: &'s Store) -> Self {
         Self::beside(store, HashSet::new())
@@ -88,8 +88,8 @@ impl<'s> Session<'s> {
         }
     }
 
-    /// Begins one that stores lost chunks and nothing else, each in full; `taken` as in [`Session::beside`].
-    pub(crate) fn healing(store: &'s Store, wanted: &'s Wanted, taken: HashSet<PackId>) -> Self {
+    /// Begins one that stores lost chunks and nothing else, each in full; `taken` as in [`WriteSession::beside`].
+    pub(crate) fn healing(store: &'s Store, wanted: &'s LostChunks, taken: HashSet<PackId>) -> Self {
         let session = Self { only: Some(wanted), ..Self::beside(store, taken) };
         session.doubt();
         session
@@ -103,7 +103,7 @@ impl<'s> Session<'s> {
     /// From here on a chunk counts as known only if it can be read: the store has shown damage, and this run can heal it.
     pub fn doubt(&self) {
         // A copy near at hand must not stand for what the storage has lost.
-        self.store.storage().drop_copies();
+        self.store.storage().cache_clear();
         self.doubts.store(true, Ordering::Relaxed);
     }
 
@@ -113,7 +113,7 @@ impl<'s> Session<'s> {
     }
 
     /// From here on nothing is taken over from earlier snapshots unread: they lean on what is to be deleted.
-    pub(crate) fn be_wary(&self) {
+    pub(crate) fn check_each_chunk(&self) {
         self.wary.store(true, Ordering::Relaxed);
     }
 
@@ -142,14 +142,14 @@ impl<'s> Session<'s> {
             return Ok(true);
         }
         if !self.doubts() {
-            return self.stands(id, 0);
+            return self.is_present(id, 0);
         }
-        if self.leans_on_nothing(id)? {
+        if self.is_condemned(id)? {
             return Ok(false);
         }
         match self.read(id) {
             Ok(_) => Ok(true),
-            Err(Error::WriteOnly { .. }) => self.stands(id, 0),
+            Err(Error::WriteOnly { .. }) => self.is_present(id, 0),
             Err(e) if e.is_final() => Err(e),
             Err(_) => Ok(false),
         }
@@ -160,25 +160,25 @@ impl<'s> Session<'s> {
         if self.doubts() { self.store.read_with_bases(id).map(Arc::new) } else { self.store.read_listed(id) }
     }
 
-    fn stands(&self, id: &ChunkId, below: u8) -> Result<bool> {
+    fn is_present(&self, id: &ChunkId, below: u8) -> Result<bool> {
         let Some(first) = self.store.listed_copy(id)? else { return Ok(false) };
-        if self.place_stands(&first.place, below)? {
+        if self.is_location_present(&first.place, below)? {
             return Ok(true);
         }
         for copy in self.store.copies(id)? {
-            if copy.slot != first.slot && !copy.slot.is_salvaged() && self.place_stands(&copy.place, below)? {
+            if copy.slot != first.slot && !copy.slot.is_pack_scan() && self.is_location_present(&copy.place, below)? {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    fn place_stands(&self, place: &Place, below: u8) -> Result<bool> {
+    fn is_location_present(&self, place: &Location, below: u8) -> Result<bool> {
         if below > MAX_DEPTH || self.pack_len(&place.pack)? < place.offset + u64::from(place.record.encoded_len) {
             return Ok(false);
         }
         for base in &place.record.bases {
-            if !self.stands(base, below + 1)? {
+            if !self.is_present(base, below + 1)? {
                 return Ok(false);
             }
         }
@@ -186,15 +186,15 @@ impl<'s> Session<'s> {
     }
 
     /// Says whether a prune is about to delete all that there is of a chunk, or of what it leans on.
-    fn leans_on_nothing(&self, id: &ChunkId) -> Result<bool> {
-        Ok(!self.store.candidates()?.are_none() && !self.stands(id, 0)?)
+    fn is_condemned(&self, id: &ChunkId) -> Result<bool> {
+        Ok(!self.store.pending_deletions()?.are_none() && !self.is_present(id, 0)?)
     }
 
     /// Returns a pack's length; 0 if it is gone, or is to go.
     fn pack_len(&self, id: &PackId) -> Result<u64> {
         if self.store.storage().is_remote() {
             // A request for each pack in each run would be too many: the survey looks at all of them at once, when it is due.
-            return Ok(if self.store.candidates()?.has(id) { 0 } else { u64::MAX });
+            return Ok(if self.store.pending_deletions()?.has(id) { 0 } else { u64::MAX });
         }
         let mut lengths = self.lengths.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(len) = lengths.get(id) {
@@ -265,7 +265,7 @@ impl<'s> Session<'s> {
         let mut depth = 0;
         let mut left = MAX_WORK;
         for base in bases.iter().take(codec::MAX_BASES) {
-            let Some(Copy { mut place, .. }) = self.store.listed_copy(base)? else { continue };
+            let Some(ChunkCopy { mut place, .. }) = self.store.listed_copy(base)? else { continue };
             let mut cost = self.work(&place.record, left)?;
             if place.record.depth >= MAX_DEPTH || cost.is_none() && used.is_empty() {
                 // At the bound the delta is taken against the chain's root: a full copy would cost three times as much (design, "Encoding").
@@ -278,7 +278,7 @@ impl<'s> Session<'s> {
                 cost = self.work(&place.record, left)?;
             }
             let Some(cost) = cost.filter(|_| !used.contains(&place.record.id)) else { continue };
-            if self.leans_on_nothing(&place.record.id)? {
+            if self.is_condemned(&place.record.id)? {
                 continue;
             }
             match self.read(&place.record.id) {
@@ -358,7 +358,7 @@ impl<'s> Session<'s> {
     pub(crate) fn take_over(&self, bytes: &[u8], record: Record) -> Result<bool> {
         let (mut depth, mut left) = (0, MAX_WORK);
         for base in &record.bases {
-            let Some(Copy { place, .. }) = self.store.listed_copy(base)? else { return Ok(false) };
+            let Some(ChunkCopy { place, .. }) = self.store.listed_copy(base)? else { return Ok(false) };
             let cost = self.work(&place.record, left)?.filter(|_| place.record.depth < MAX_DEPTH && base != &record.id);
             let (Some(cost), true) = (cost, self.knows(base)?) else { return Ok(false) };
             left -= cost;
@@ -390,7 +390,7 @@ impl<'s> Session<'s> {
             _ => Ok(pack::encode_tail(records, open.len as u32)),
         };
         let mut end = tail(&open, &records)?;
-        let candidates = self.store.candidates()?;
+        let candidates = self.store.pending_deletions()?;
         let is_taken = |id: PackId| self.taken.contains(&id) || candidates.has(&id);
         while is_taken(PackId::from_bytes(open.hasher.clone().update(&end).finish())) {
             // The very same chunks once more: one that nobody needs makes it another pack.
@@ -404,7 +404,7 @@ impl<'s> Session<'s> {
         self.added_bytes.fetch_add(open.len, Ordering::Relaxed);
         let id = PackId::from_bytes(open.hasher.finish());
         let spool =
-            open.out.into_inner().map_err(|e| Error::io("write a pack in", storage.describe())(e.into_error()))?;
+            open.out.into_inner().map_err(|e| Error::io("write a pack in", storage.location())(e.into_error()))?;
         if let Some((_, key)) = &open.sealed {
             self.store.keep_pack_key(&id, key);
         }
@@ -414,16 +414,16 @@ impl<'s> Session<'s> {
         if !storage.is_remote() && matches!(storage.len(&pack_name(&id)), Err(Error::Missing { .. })) {
             state.fresh.push(id);
         }
-        match state.sealer.get_or_insert_with(|| Sealer::start(storage)).send(id, spool) {
+        match state.sealer.get_or_insert_with(|| PackUploader::start(storage)).send(id, spool) {
             true => Ok(()),
             // The threads stop at the first error, which `finish` returns.
-            false => state.sealer.take().map_or(Ok(()), Sealer::finish),
+            false => state.sealer.take().map_or(Ok(()), PackUploader::finish),
         }
     }
 
     fn flush(&self, state: &mut State) -> Result<()> {
         self.close_pack(state)?;
-        state.sealer.take().map_or(Ok(()), Sealer::finish)?;
+        state.sealer.take().map_or(Ok(()), PackUploader::finish)?;
         if state.pending.is_empty() {
             return Ok(());
         }
@@ -438,7 +438,7 @@ impl<'s> Session<'s> {
         self.step(|state| self.flush(state))
     }
 
-    /// Returns the packs that this session has written; call it after [`Session::seal`].
+    /// Returns the packs that this session has written; call it after [`WriteSession::seal`].
     pub fn packs(&self) -> Vec<PackId> {
         self.state().packs.clone()
     }
@@ -448,7 +448,7 @@ impl<'s> Session<'s> {
     pub(crate) fn take_back(&self) {
         let mut state = self.state();
         state.open = None;
-        let sealed = state.sealer.take().map_or(Ok(()), Sealer::finish);
+        let sealed = state.sealer.take().map_or(Ok(()), PackUploader::finish);
         // Whatever the thread ended with, what it wrote is looked for.
         drop(sealed);
         if state.fresh.is_empty() || !self.store.is_alone() || self.store.reload_indexes().is_err() {
@@ -485,8 +485,8 @@ impl Delta {
 }
 
 impl OpenPack {
-    fn start(storage: &dyn Storage) -> Result<Self> {
-        let out = std::io::BufWriter::with_capacity(256 << 10, storage.spool()?);
+    fn start(storage: &dyn Backend) -> Result<Self> {
+        let out = std::io::BufWriter::with_capacity(256 << 10, storage.temp_object()?);
         let sealed = match storage.keys() {
             Some(keys) => {
                 let key = Key::new()?;
@@ -495,17 +495,17 @@ impl OpenPack {
             None => None,
         };
         let head = sealed.as_ref().map_or(pack::HEADER.to_vec(), |(head, _)| head.clone());
-        let room = storage.room();
+        let room = storage.space();
         let mut pack = Self { out, hasher: Hasher::new(), room, len: 0, records: Vec::new(), sealed };
         pack.write(&head, storage)?;
         Ok(pack)
     }
 
-    fn write(&mut self, bytes: &[u8], storage: &dyn Storage) -> Result<()> {
-        self.room.spend(bytes.len() as u64)?;
+    fn write(&mut self, bytes: &[u8], storage: &dyn Backend) -> Result<()> {
+        self.room.charge(bytes.len() as u64)?;
         self.hasher.update(bytes);
         self.len += bytes.len() as u64;
-        self.out.write_all(bytes).map_err(Error::io("write a pack in", storage.describe()))
+        self.out.write_all(bytes).map_err(Error::io("write a pack in", storage.location()))
     }
 }
 

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Session;
-use crate::backend::local::Local;
+use super::WriteSession;
+use crate::backend::local::LocalBackend;
 use crate::backend::memory::Memory;
 use crate::backend::tests::names;
-use crate::backend::{LockMode, Source, Storage};
+use crate::backend::{Backend, LockMode, Payload};
 use crate::error::Error;
 use crate::format::config::{Config, encode};
 use crate::id::ChunkId;
@@ -20,10 +20,10 @@ fn a_store_with_a_feature_unknown_to_writers_is_read_but_not_written() {
     let storage = Memory::default();
     let mut config = Config::new([1; 32]);
     config.must_know_to_write.push("later".into());
-    storage.write_new("config", Source::Bytes(&encode(&config).unwrap())).unwrap();
+    storage.put("config", Payload::Bytes(&encode(&config).unwrap())).unwrap();
     let store = Store::open(Arc::new(storage), LockMode::Shared, Duration::ZERO, &Silent).unwrap();
     assert!(store.snapshot_names(None).unwrap().is_empty());
-    assert!(matches!(Session::new(&store).put(b"x", &[]), Err(Error::Unsupported { .. })));
+    assert!(matches!(WriteSession::new(&store).put(b"x", &[]), Err(Error::Unsupported { .. })));
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn chains_are_rerooted_at_the_bound_and_damage_of_a_base_is_healed() {
     let storage = Arc::new(Memory::default());
     create(&*storage, [1; 32]).unwrap();
     let store =
-        Store::open(Arc::clone(&storage) as Arc<dyn Storage>, LockMode::Shared, Duration::ZERO, &Silent).unwrap();
+        Store::open(Arc::clone(&storage) as Arc<dyn Backend>, LockMode::Shared, Duration::ZERO, &Silent).unwrap();
     let mut x = 7u64;
     let mut plain: Vec<u8> = std::iter::repeat_with(|| {
         x = x.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
@@ -43,7 +43,7 @@ fn chains_are_rerooted_at_the_bound_and_damage_of_a_base_is_healed() {
     let mut depths = Vec::new();
     for step in 0..20usize {
         plain[step * 100] ^= 0xff;
-        let session = Session::new(&store);
+        let session = WriteSession::new(&store);
         let id = session.put(&plain, last.as_slice()).unwrap();
         session.seal().unwrap();
         assert_eq!(store.read(&id).unwrap(), plain);
@@ -55,7 +55,7 @@ fn chains_are_rerooted_at_the_bound_and_damage_of_a_base_is_healed() {
     // Every pack is emptied: no base can be read any more, so the next chunk is kept whole.
     names(&*storage, "packs").iter().for_each(|name| storage.remove(name).unwrap());
     plain[5] ^= 1;
-    let session = Session::new(&store);
+    let session = WriteSession::new(&store);
     let id = session.put(&plain, last.as_slice()).unwrap();
     session.seal().unwrap();
     assert_eq!(store.locate(&id).unwrap().unwrap().record.depth, 0);
@@ -68,7 +68,7 @@ fn a_chunk_leans_on_another_one_where_that_is_shorter_than_the_whole() {
     create(&*storage, [1; 32]).unwrap();
     let store = open(&storage);
     let stored = |plain: &[u8], bases: &[ChunkId]| {
-        let session = Session::new(&store);
+        let session = WriteSession::new(&store);
         let id = session.put(plain, bases).unwrap();
         session.seal().unwrap();
         (id, store.locate(&id).unwrap().unwrap().record)
@@ -101,8 +101,8 @@ fn noise(seed: u64, len: usize) -> Vec<u8> {
     std::iter::repeat_with(next).take(len).collect()
 }
 
-fn open(storage: &Arc<impl Storage + 'static>) -> Store {
-    Store::open(Arc::clone(storage) as Arc<dyn Storage>, LockMode::Shared, Duration::ZERO, &Silent).unwrap()
+fn open(storage: &Arc<impl Backend + 'static>) -> Store {
+    Store::open(Arc::clone(storage) as Arc<dyn Backend>, LockMode::Shared, Duration::ZERO, &Silent).unwrap()
 }
 
 /// Makes a store with one chunk.
@@ -110,7 +110,7 @@ fn with_one_chunk() -> (Arc<Memory>, Store, ChunkId) {
     let storage = Arc::new(Memory::default());
     create(&*storage, [1; 32]).unwrap();
     let store = open(&storage);
-    let session = Session::new(&store);
+    let session = WriteSession::new(&store);
     let id = session.put(&noise(3, 1000), &[]).unwrap();
     session.seal().unwrap();
     (storage, store, id)
@@ -125,7 +125,7 @@ fn what_a_lost_or_shortened_pack_held_is_stored_again() {
     let mut plain = base.clone();
     plain[7] ^= 1;
     let put = |plain: &[u8], bases: &[_]| {
-        let session = Session::new(&store);
+        let session = WriteSession::new(&store);
         let id = session.put(plain, bases).unwrap();
         session.seal().unwrap();
         (id, session.packs())
@@ -139,13 +139,13 @@ fn what_a_lost_or_shortened_pack_held_is_stored_again() {
         let bytes = storage.read(&pack).unwrap();
         storage.remove(&pack).unwrap();
         if let Some(left) = left {
-            storage.write_new(&pack, Source::Bytes(&bytes[..left])).unwrap();
+            storage.put(&pack, Payload::Bytes(&bytes[..left])).unwrap();
         }
-        assert!(!Session::new(&store).knows(&id).unwrap(), "its base is gone");
+        assert!(!WriteSession::new(&store).knows(&id).unwrap(), "its base is gone");
         assert_eq!(put(&base, &[]).1.len(), 1);
         assert_eq!(store.read(&id).unwrap(), plain);
         assert!(put(&base, &[]).1.is_empty(), "healed once, not each time");
-        storage.write_new(&pack, Source::Bytes(&bytes)).unwrap();
+        storage.put(&pack, Payload::Bytes(&bytes)).unwrap();
     }
 }
 
@@ -157,8 +157,8 @@ fn a_pack_that_ends_with_the_chunk_still_has_it() {
     let pack = super::pack_name(&place.pack);
     let bytes = storage.read(&pack).unwrap();
     for (left, is_known) in [(end, true), (end - 1, false)] {
-        storage.write_new(&pack, Source::Bytes(&bytes[..left])).unwrap();
-        assert_eq!(Session::new(&store).knows(&id).unwrap(), is_known, "{left} of {}", bytes.len());
+        storage.put(&pack, Payload::Bytes(&bytes[..left])).unwrap();
+        assert_eq!(WriteSession::new(&store).knows(&id).unwrap(), is_known, "{left} of {}", bytes.len());
     }
 }
 
@@ -169,9 +169,9 @@ fn in_doubt_a_chunk_is_known_only_if_it_can_be_read() {
     let pack = names(&*storage, "packs").remove(0);
     let mut bytes = storage.read(&pack).unwrap();
     bytes[100] ^= 1;
-    storage.write_new(&pack, Source::Bytes(&bytes)).unwrap();
+    storage.put(&pack, Payload::Bytes(&bytes)).unwrap();
     assert!(store.read(&id).is_err());
-    let session = Session::new(&store);
+    let session = WriteSession::new(&store);
     session.doubt();
     session.put(&plain, &[]).unwrap();
     session.seal().unwrap();
@@ -185,7 +185,7 @@ fn in_doubt_too_only_the_index_says_what_is_known() {
     let plain = noise(3, 1000);
     let add = |in_doubt: bool| {
         let store = open(&storage);
-        let session = Session::new(&store);
+        let session = WriteSession::new(&store);
         if in_doubt {
             session.doubt();
         }
@@ -206,7 +206,7 @@ fn in_doubt_a_chunk_must_not_lean_on_a_damaged_one() {
     create(&*storage, [1; 32]).unwrap();
     let store = open(&storage);
     let put = |plain: &[u8], bases: &[ChunkId], in_doubt: bool| {
-        let session = Session::new(&store);
+        let session = WriteSession::new(&store);
         if in_doubt {
             session.doubt();
         }
@@ -222,7 +222,7 @@ fn in_doubt_a_chunk_must_not_lean_on_a_damaged_one() {
     let id = put(&half, &[base_id], false);
     let mut bytes = storage.read(&pack).unwrap();
     bytes[40 << 10] ^= 1;
-    storage.write_new(&pack, Source::Bytes(&bytes)).unwrap();
+    storage.put(&pack, Payload::Bytes(&bytes)).unwrap();
     assert!(store.read(&base_id).is_err() && store.read(&id).is_ok(), "what is damaged is not what is used");
     put(&half, &[base_id], true);
     let other = [&half[..], b"and more"].concat();
@@ -246,12 +246,12 @@ fn chains_of_several_bases_stay_cheap_to_read() {
     let mut last: Vec<(ChunkId, Vec<u8>)> = Vec::new();
     for n in 0..4 {
         let plain = noise(n, 8 << 10);
-        let session = Session::new(&store);
+        let session = WriteSession::new(&store);
         last.push((session.put(&plain, &[]).unwrap(), plain));
         session.seal().unwrap();
     }
     for step in 0..12 {
-        let session = Session::new(&store);
+        let session = WriteSession::new(&store);
         let bases: Vec<_> = last.iter().map(|(id, _)| *id).collect();
         // Each chunk takes a quarter from each of the last, as after a VACUUM.
         let next: Vec<(ChunkId, Vec<u8>)> = (0..4)
@@ -279,7 +279,7 @@ fn small_indexes_are_merged_into_one_and_a_large_one_is_not_written_again_for_th
         create(&*storage, [1; 32]).unwrap();
         let store = open(&storage);
         let store_some = |seed: u64, count: u64| {
-            let session = Session::new(&store);
+            let session = WriteSession::new(&store);
             for n in 0..count {
                 session.put(&noise(seed * 1000 + n, 100), &[]).unwrap();
             }
@@ -300,7 +300,7 @@ fn an_index_that_another_process_merged_meanwhile_is_no_failure() {
     let storage = Arc::new(Memory::default());
     create(&*storage, [1; 32]).unwrap();
     let add = |store: &Store, n: u64| {
-        let session = Session::new(store);
+        let session = WriteSession::new(store);
         let id = session.put(&noise(n, 100), &[]).unwrap();
         session.seal().unwrap();
         id
@@ -324,7 +324,7 @@ fn what_only_an_unlisted_pack_holds_is_not_known_and_no_base() {
     let (base, mut plain) = (noise(3, 64 << 10), noise(3, 64 << 10));
     plain[7] ^= 1;
     let store = open(&storage);
-    let session = Session::new(&store);
+    let session = WriteSession::new(&store);
     let dead = session.put(&base, &[]).unwrap();
     session.seal().unwrap();
     names(&*storage, "index").iter().for_each(|name| storage.remove(name).unwrap());
@@ -332,7 +332,7 @@ fn what_only_an_unlisted_pack_holds_is_not_known_and_no_base() {
         let store = open(&storage);
         // A read finds it there, and from then on so does every look-up.
         assert_eq!(store.read(&dead).unwrap(), base);
-        let session = Session::new(&store);
+        let session = WriteSession::new(&store);
         if doubts {
             session.doubt();
         }
@@ -357,16 +357,16 @@ fn what_was_read_while_an_index_listed_it_is_no_base_once_none_does() {
 #[test]
 fn what_was_stored_for_nothing_goes_only_if_nobody_else_uses_the_store() {
     let dir = tempfile::tempdir().unwrap();
-    let storage = Arc::new(<Local>::new(dir.path()));
+    let storage = Arc::new(<LocalBackend>::new(dir.path()));
     create(&*storage, [1; 32]).unwrap();
     let open = || {
-        let storage: Arc<dyn Storage> = Arc::clone(&storage) as Arc<dyn Storage>;
+        let storage: Arc<dyn Backend> = Arc::clone(&storage) as Arc<dyn Backend>;
         Store::open(storage, LockMode::Shared, Duration::ZERO, &Silent).unwrap()
     };
     let packs = || names(&*storage, "packs");
     // One pack that an index lists, and one that none does.
     let fill = |store: &Store, word: &str, is_alone: bool, left: usize| {
-        let session = Session::new(store);
+        let session = WriteSession::new(store);
         session.put(format!("{word}, listed").as_bytes(), &[]).unwrap();
         session.seal().unwrap();
         session.put(format!("{word}, unlisted").as_bytes(), &[]).unwrap();

@@ -22,8 +22,8 @@ use crate::format::snapshot::{Database, Snapshot, Uploads};
 use crate::id::SnapshotId;
 use crate::progress::{Observer, Problem, Silent};
 use crate::set::hex;
-use crate::store::tree::Builder;
-use crate::store::write::Session;
+use crate::store::tree::TreeBuilder;
+use crate::store::write::WriteSession;
 use crate::store::{SnapshotName, Store, create};
 
 mod faults;
@@ -93,14 +93,14 @@ impl Lab {
     fn snapshot(&self) -> Snapshot {
         let entries = ["assets", "storage"].into_iter().filter(|root| self.source().join(root).is_dir());
         let roots: Vec<&str> = entries.collect();
-        let session = Session::new(&self.store);
+        let session = WriteSession::new(&self.store);
         let mut list = Vec::new();
         roots.iter().for_each(|root| scan(&session, &self.source(), &self.source().join(root), &mut list));
         let database = self.source().join("lrl.db");
         let database = database.exists().then(|| {
             let bytes = fs::read(&database).unwrap();
             let meta = fs::metadata(&database).unwrap();
-            let mut builder = Builder::new(&session, None);
+            let mut builder = TreeBuilder::new(&session, None);
             bytes.chunks(64 << 10).for_each(|extent| {
                 let id = session.put(extent, &[]).unwrap();
                 builder.push(Piece::Data { id, len: extent.len() as u64 }).unwrap();
@@ -126,7 +126,7 @@ impl Lab {
         document(database, uploads)
     }
 
-    fn uploads(&self, session: &Session<'_>, roots: BTreeMap<String, String>, mut list: Vec<Entry>) -> Uploads {
+    fn uploads(&self, session: &WriteSession<'_>, roots: BTreeMap<String, String>, mut list: Vec<Entry>) -> Uploads {
         list.sort_by(|a, b| compare_paths(&a.path, &b.path));
         let mut first = BTreeMap::new();
         for entry in &mut list {
@@ -144,8 +144,8 @@ impl Lab {
         self.uploads_as_is(session, roots, list)
     }
 
-    fn uploads_as_is(&self, session: &Session<'_>, roots: BTreeMap<String, String>, list: Vec<Entry>) -> Uploads {
-        let mut builder = Builder::new(session, None);
+    fn uploads_as_is(&self, session: &WriteSession<'_>, roots: BTreeMap<String, String>, list: Vec<Entry>) -> Uploads {
+        let mut builder = TreeBuilder::new(session, None);
         let (entries, bytes) = (list.len() as u64, list.iter().map(Entry::size).sum());
         let files = list.iter().filter(|e| matches!(e.kind, Kind::File { .. } | Kind::Hardlink { .. })).count() as u64;
         list.into_iter().for_each(|entry| builder.push(entry).unwrap());
@@ -154,7 +154,7 @@ impl Lab {
 
     /// Makes a snapshot of a list as it is given.
     fn snapshot_of(&self, list: Vec<Entry>) -> Snapshot {
-        let session = Session::new(&self.store);
+        let session = WriteSession::new(&self.store);
         let roots = [("assets".to_string(), "./data/assets".to_string())].into();
         let uploads = self.uploads_as_is(&session, roots, list);
         session.seal().unwrap();
@@ -192,7 +192,7 @@ fn mtime(meta: &fs::Metadata) -> Time {
     Time { secs: meta.mtime(), nanos: meta.mtime_nsec() as u32 }
 }
 
-fn contents(session: &Session<'_>, path: &Path) -> Kind {
+fn contents(session: &WriteSession<'_>, path: &Path) -> Kind {
     let bytes = fs::read(path).unwrap();
     let mut pieces = Vec::new();
     for part in bytes.chunks(256 << 10) {
@@ -206,12 +206,12 @@ fn contents(session: &Session<'_>, path: &Path) -> Kind {
     if pieces.len() <= 32 {
         return Kind::File { size, content: Content::Inline(pieces) };
     }
-    let mut builder = Builder::new(session, None);
+    let mut builder = TreeBuilder::new(session, None);
     pieces.into_iter().for_each(|piece| builder.push(piece).unwrap());
     Kind::File { size, content: Content::Tree(builder.finish().unwrap()) }
 }
 
-fn scan(session: &Session<'_>, top: &Path, path: &Path, list: &mut Vec<Entry>) {
+fn scan(session: &WriteSession<'_>, top: &Path, path: &Path, list: &mut Vec<Entry>) {
     let meta = fs::symlink_metadata(path).unwrap();
     let kind = if meta.is_dir() {
         Kind::Dir
@@ -493,11 +493,15 @@ fn a_store_inside_the_target_is_not_carried_away() {
     let lab = Lab::new();
     let inside = lab.data().join("assets/backups");
     fs::create_dir_all(&inside).unwrap();
-    let place = super::target::Place::find(&crate::fs::resolve::Doors::default(), &lab.data(), &[b"assets"]).unwrap();
+    let place =
+        super::target::Target::find(&crate::fs::resolve::OpenDirs::default(), &lab.data(), &[b"assets"]).unwrap();
     assert!(matches!(super::safety::refuse_overlap(&[&place], &[inside]), Err(Error::Refused(_))));
-    let nested =
-        super::target::Place::find(&crate::fs::resolve::Doors::default(), &lab.data().join("assets"), &[b"storage"])
-            .unwrap();
+    let nested = super::target::Target::find(
+        &crate::fs::resolve::OpenDirs::default(),
+        &lab.data().join("assets"),
+        &[b"storage"],
+    )
+    .unwrap();
     assert!(matches!(super::safety::refuse_overlap(&[&place, &nested], &[]), Err(Error::Refused(_))));
     assert!(super::safety::refuse_overlap(&[&place], &[lab.source()]).is_ok());
 }

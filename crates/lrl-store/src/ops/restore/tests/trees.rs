@@ -216,7 +216,7 @@ fn a_hostile_list_is_refused_and_leaves_nothing() {
                     Kind::File {
                         size: 5,
                         content: Content::Tree(
-                            Builder::<Piece>::new(&Session::new(&lab.store), None).finish().unwrap(),
+                            TreeBuilder::<Piece>::new(&WriteSession::new(&lab.store), None).finish().unwrap(),
                         ),
                     },
                 ),
@@ -250,7 +250,7 @@ fn a_very_deep_tree_comes_back_and_a_failed_one_is_cleaned_up() {
     assert!(lab.restore(&lab.snapshot_of(list), What::Whole).is_err());
     assert_eq!(names_in(&lab.data()), ["assets"]);
     // Its path is too long for most functions: leave nothing behind all the same.
-    let data = crate::fs::resolve::Doors::default().open(&lab.data()).unwrap().unwrap();
+    let data = crate::fs::resolve::OpenDirs::default().open(&lab.data()).unwrap().unwrap();
     crate::fs::remove::remove_tree(&data, b"assets").unwrap();
     assert!(names_in(&lab.data()).is_empty());
 }
@@ -274,8 +274,8 @@ fn staging_directories_of_dead_runs_go_and_those_of_others_stay() {
     let open = lab.data().join(".lrl-restore-open");
     fs::create_dir(&open).unwrap();
     set_mode(&open, 0o755);
-    let home = crate::fs::resolve::Doors::default().open(&lab.data()).unwrap().unwrap();
-    let alive = crate::ops::restore::staging_dir::Staging::create(&home, &lab.data()).unwrap();
+    let home = crate::fs::resolve::OpenDirs::default().open(&lab.data()).unwrap().unwrap();
+    let alive = crate::ops::restore::staging_dir::StagingDir::create(&home, &lab.data()).unwrap();
     fs::write(alive.path.join("file"), b"in use").unwrap();
     lab.restore(&lab.snapshot(), What::Whole).unwrap();
     assert!(!dead.exists() && open.exists() && renamed.join("private").exists() && alive.path.join("file").exists());
@@ -285,7 +285,7 @@ fn staging_directories_of_dead_runs_go_and_those_of_others_stay() {
 #[test]
 fn without_room_right_files_are_shared_and_the_report_says_so() {
     // Through the parts: a disk that is nearly full cannot be had everywhere.
-    use super::super::selection::{Old, Tree};
+    use super::super::selection::{OldTree, Selection};
     use super::super::stage_file::Owners;
     let lab = Lab::new();
     lab.write("assets/same", &[1; 100_000]);
@@ -299,9 +299,9 @@ fn without_room_right_files_are_shared_and_the_report_says_so() {
     let snapshot = lab.snapshot();
     lab.restore(&snapshot, What::Whole).unwrap();
     set_mtime(&lab.data().join("assets/touched"), 5, 5);
-    let dir = crate::fs::resolve::Doors::default().open(&lab.data()).unwrap().unwrap();
+    let dir = crate::fs::resolve::OpenDirs::default().open(&lab.data()).unwrap().unwrap();
     let owners = Owners { all: None, recorded: true };
-    let tree = |snapshot: &Snapshot| Tree {
+    let tree = |snapshot: &Snapshot| Selection {
         store: &lab.store,
         list: snapshot.uploads.as_ref().unwrap().list,
         base: b"assets".to_vec(),
@@ -310,13 +310,13 @@ fn without_room_right_files_are_shared_and_the_report_says_so() {
         skips: None,
         owner: (0, 0),
     };
-    let full = tree(&snapshot).weigh(4096, None, &Silent).unwrap();
-    let exact = tree(&snapshot).weigh(4096, Some(Some(Old { dir: &dir, owners })), &Silent).unwrap();
+    let full = tree(&snapshot).measure(4096, None, &Silent).unwrap();
+    let exact = tree(&snapshot).measure(4096, Some(Some(OldTree { dir: &dir, owners })), &Silent).unwrap();
     assert_eq!((full.bytes, full.needed), (300_000, 4096 + 3 * 102_400));
     assert_eq!(exact.needed, 4096 + 102_400, "only what was touched has to be written");
     let holes = lab.snapshot_of(vec![entry("assets", Kind::Dir), entry("assets/hole", hole)]);
-    assert_eq!(tree(&holes).weigh(4096, None, &Silent).unwrap().needed, 4096 + (1 << 30));
-    assert_eq!(tree(&holes).weigh(4096, Some(None), &Silent).unwrap().needed, 4096);
+    assert_eq!(tree(&holes).measure(4096, None, &Silent).unwrap().needed, 4096 + (1 << 30));
+    assert_eq!(tree(&holes).measure(4096, Some(None), &Silent).unwrap().needed, 4096);
 }
 
 #[test]

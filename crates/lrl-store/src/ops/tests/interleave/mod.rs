@@ -16,12 +16,12 @@ use std::time::Duration;
 use stage::{Schedule, Stage, Stepped};
 
 use super::faulty::{names, twin};
-use crate::backend::image::Dice;
+use crate::backend::image::Rng;
 use crate::backend::memory::Memory;
-use crate::backend::{LockMode, Storage};
+use crate::backend::{Backend, LockMode};
 use crate::error::{Error, Result};
 use crate::format::entry::Time;
-use crate::fs::space::Room;
+use crate::fs::space::SpaceGuard;
 use crate::ops::check::{self, ReadData, check};
 use crate::ops::prune::MaxUnused;
 use crate::ops::prune::two_phase::{Options, prune};
@@ -55,7 +55,7 @@ const STRANGERS: Writers = &[("new", &[&[5, 1, 2]]), ("a", &[&[5, 3, 1]]), ("a",
 /// A store with a history, the labs beside it as their writers left them, and their caches.
 struct World {
     dir: tempfile::TempDir,
-    storage: Arc<dyn Storage>,
+    storage: Arc<dyn Backend>,
     writers: Writers,
     pools: Vec<rayon::ThreadPool>,
 }
@@ -81,7 +81,7 @@ fn fill(lab: &Path, seeds: &[u64]) {
     }
 }
 
-fn open(storage: &Arc<dyn Storage>) -> Store {
+fn open(storage: &Arc<dyn Backend>) -> Store {
     Store::open(Arc::clone(storage), LockMode::Shared, Duration::ZERO, &Silent).unwrap()
 }
 
@@ -128,7 +128,7 @@ impl World {
                 let _ = std::fs::remove_dir_all(&cache);
                 std::fs::create_dir(&cache).unwrap();
                 let view = |cache| Stepped { below: Arc::clone(&storage), stage: Arc::clone(&stage), actor, cache };
-                let view: Arc<dyn Storage> = Arc::new(view(Some(cache)));
+                let view: Arc<dyn Backend> = Arc::new(view(Some(cache)));
                 let pool = &self.pools[actor];
                 scope.spawn(move || {
                     let _part = stage.part(actor);
@@ -150,7 +150,7 @@ impl World {
             }
             let actor = self.writers.len();
             let (below, stage_of) = (Arc::clone(&storage), Arc::clone(&stage));
-            let view: Arc<dyn Storage> = Arc::new(Stepped { below, stage: stage_of, actor, cache: None });
+            let view: Arc<dyn Backend> = Arc::new(Stepped { below, stage: stage_of, actor, cache: None });
             let (part, clock, refused, pool) = (stage.part(actor), &clock, &refused, &self.pools[actor]);
             let retired: Vec<String> = if guards.waits {
                 Vec::new()
@@ -181,7 +181,7 @@ impl World {
     }
 
     /// Everything that is listed can be restored, and what was acknowledged holds what was there.
-    fn verify(&self, storage: &Arc<dyn Storage>, made: &[(crate::store::SnapshotName, &[u64])]) -> Result<(), String> {
+    fn verify(&self, storage: &Arc<dyn Backend>, made: &[(crate::store::SnapshotName, &[u64])]) -> Result<(), String> {
         let options = check::Options { read_data: ReadData::All, seed: 1, lock_wait: Duration::ZERO, record: None };
         let report = check(Arc::clone(storage), &options, &Silent).unwrap();
         if report.wrong {
@@ -221,7 +221,7 @@ impl World {
 }
 
 fn back_up(
-    view: &Arc<dyn Storage>,
+    view: &Arc<dyn Backend>,
     lab: &Path,
     source: &str,
     clock: Arc<AtomicU64>,
@@ -235,7 +235,7 @@ fn back_up(
 }
 
 /// Forgets the older snapshots of `a`, then prunes until nothing is left to do, waiting between the runs.
-fn forget_and_prune(view: &Arc<dyn Storage>, clock: &AtomicU64, retired: &[String]) -> Result<()> {
+fn forget_and_prune(view: &Arc<dyn Backend>, clock: &AtomicU64, retired: &[String]) -> Result<()> {
     let open = || Store::open(Arc::clone(view), LockMode::Exclusive, Duration::ZERO, &Silent);
     let store = open()?;
     for name in store.snapshot_names(Some("a"))?.iter().filter(|name| name.sequence < 3) {
@@ -261,7 +261,7 @@ fn one_prune(store: &Store, clock: &AtomicU64, retired: &[String], run: u64) -> 
         lock_wait: Duration::ZERO,
         dry_run: false,
     };
-    prune(store, &options, &HashSet::new(), &Room::unlimited(), &Silent).map(drop)
+    prune(store, &options, &HashSet::new(), &SpaceGuard::unlimited(), &Silent).map(drop)
 }
 
 /// Says which schedules are tried.
@@ -281,10 +281,10 @@ fn effort() -> Effort {
     }
 }
 
-fn by_chance(dice: &mut Dice, points: &[usize], actors: usize, may_die: &dyn Fn(usize) -> bool) -> Schedule {
+fn by_chance(dice: &mut Rng, points: &[usize], actors: usize, may_die: &dyn Fn(usize) -> bool) -> Schedule {
     let mut order: Vec<usize> = (0..actors).collect();
     (1..actors).rev().for_each(|n| order.swap(n, dice.below(n + 1)));
-    let at = |dice: &mut Dice| points[dice.below(points.len())];
+    let at = |dice: &mut Rng| points[dice.below(points.len())];
     let switches = (0..1 + dice.below(4)).map(|_| (at(dice), dice.below(actors))).collect();
     let kill = (dice.below(3) == 0).then(|| (dice.below(actors), at(dice)));
     Schedule { order, switches, kill: kill.filter(|(actor, _)| may_die(*actor)) }
@@ -324,7 +324,7 @@ fn explore(writers: Writers, guards: Guards, effort: &Effort) -> (u64, Option<St
                 play(&Schedule { switches: vec![first, second], ..alone.clone() })?;
             }
         }
-        let mut dice = Dice::new(7);
+        let mut dice = Rng::new(7);
         for _ in 0..effort.by_chance {
             play(&by_chance(&mut dice, &points, actors, &may_die))?;
         }
@@ -365,7 +365,7 @@ fn killed_and_finished(world: &World, kill: Option<usize>) -> Vec<usize> {
     let storage = twin(&world.storage);
     let stage = Stage::new(2);
     let clock = AtomicU64::new(100);
-    let view = |actor| -> Arc<dyn Storage> {
+    let view = |actor| -> Arc<dyn Backend> {
         Arc::new(Stepped { below: Arc::clone(&storage), stage: Arc::clone(&stage), actor, cache: None })
     };
     let (first, second) = (view(0), view(1));

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-use crate::backend::{Guard, LockMode, Source, Spool, Storage};
+use crate::backend::{Backend, Guard, LockMode, Payload, TempObject};
 use crate::error::{Error, Result};
 
 /// Who moves when. As text: actors by commas, switches as `step:actor`, the kill as `actor:step`, with `;` between.
@@ -143,7 +143,7 @@ impl Drop for Part {
 
 /// A bucket as one actor sees it: no locks, each call a step.
 pub struct Stepped {
-    pub below: Arc<dyn Storage>,
+    pub below: Arc<dyn Backend>,
     pub stage: Arc<Stage>,
     pub actor: usize,
     pub cache: Option<PathBuf>,
@@ -161,8 +161,8 @@ impl Stepped {
     }
 }
 
-impl Storage for Stepped {
-    fn describe(&self) -> String {
+impl Backend for Stepped {
+    fn location(&self) -> String {
         "bucket".into()
     }
     fn is_remote(&self) -> bool {
@@ -177,14 +177,14 @@ impl Storage for Stepped {
     fn len(&self, name: &str) -> Result<u64> {
         self.look(|| self.below.len(name))
     }
-    fn write_new(&self, name: &str, source: Source<'_>) -> Result<()> {
-        self.call(|| self.below.write_new(name, source))
+    fn put(&self, name: &str, source: Payload<'_>) -> Result<()> {
+        self.call(|| self.below.put(name, source))
     }
-    fn create_new(&self, name: &str, bytes: &[u8]) -> Result<bool> {
-        self.call(|| self.below.create_new(name, bytes))
+    fn put_if_absent(&self, name: &str, bytes: &[u8]) -> Result<bool> {
+        self.call(|| self.below.put_if_absent(name, bytes))
     }
-    fn spool(&self) -> Result<Spool> {
-        self.below.spool()
+    fn temp_object(&self) -> Result<TempObject> {
+        self.below.temp_object()
     }
     fn list(&self, prefix: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
         self.call(|| self.below.list(prefix, visit))

@@ -12,7 +12,7 @@ use super::lab::{Lab, Step, is_excluded, logical, look};
 use super::world::{Change, Damage, Kept, SOURCES, World, assert_same};
 use crate::error::{Error, Result};
 use crate::format::entry::Time;
-use crate::fs::space::Room;
+use crate::fs::space::SpaceGuard;
 use crate::ops::check::{self, ReadData};
 use crate::ops::tests::faulty::Fault;
 use crate::ops::{backup, drill, forget, prune, restore};
@@ -303,7 +303,7 @@ impl World {
         let run = |world: &Self, observer: &dyn Observer| {
             let store = world.open()?;
             let plan = prune::plan(&store, limit, &HashSet::new(), false, observer)?;
-            prune::apply(&store, plan, &Room::unlimited(), observer)
+            prune::apply(&store, plan, &SpaceGuard::unlimited(), observer)
         };
         let done = run(self, &*observer).and_then(|report| report.failed.map_or(Ok(report.numbers), Err));
         let done = self.explain(done, trouble, "prune");

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::backend::memory::Memory;
-use crate::backend::{Guard, LockMode, Source, Spool, Storage};
+use crate::backend::{Backend, Guard, LockMode, Payload, TempObject};
 use crate::error::Result;
 use crate::ops::tests::faulty::{Counted, Fault, Faulty};
 
@@ -36,7 +36,7 @@ impl Shaky {
     /// Replaces an object's bytes, or removes it.
     pub fn put(&self, name: &str, bytes: Option<&[u8]>) {
         match bytes {
-            Some(bytes) => self.faulty.below().write_new(name, Source::Bytes(bytes)).unwrap(),
+            Some(bytes) => self.faulty.below().put(name, Payload::Bytes(bytes)).unwrap(),
             None => self.faulty.below().remove(name).unwrap(),
         }
     }
@@ -56,8 +56,8 @@ impl Shaky {
     }
 }
 
-impl Storage for Shaky {
-    fn describe(&self) -> String {
+impl Backend for Shaky {
+    fn location(&self) -> String {
         "/memory".into()
     }
     fn read(&self, name: &str) -> Result<Vec<u8>> {
@@ -69,16 +69,16 @@ impl Storage for Shaky {
     fn len(&self, name: &str) -> Result<u64> {
         self.faulty.len(name)
     }
-    fn write_new(&self, name: &str, source: Source<'_>) -> Result<()> {
-        self.faulty.write_new(name, source)?;
+    fn put(&self, name: &str, source: Payload<'_>) -> Result<()> {
+        self.faulty.put(name, source)?;
         let mut born = self.born.lock().unwrap();
         if !born.iter().any(|known| known == name) {
             born.push(name.into());
         }
         Ok(())
     }
-    fn spool(&self) -> Result<Spool> {
-        self.faulty.spool()
+    fn temp_object(&self) -> Result<TempObject> {
+        self.faulty.temp_object()
     }
     fn list(&self, prefix: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
         self.faulty.list(prefix, visit)

@@ -9,12 +9,12 @@ use rusqlite::Connection;
 
 use super::lab::{Digest, Lab, Seen, Tree, digest, logical};
 use super::shaky::Shaky;
-use crate::backend::{LockMode, Storage};
+use crate::backend::{Backend, LockMode};
 use crate::error::Result;
 use crate::format::entry::{Content, Entry, Kind};
 use crate::ops::check::{self, ReadData, check};
 use crate::progress::Silent;
-use crate::store::tree::Items;
+use crate::store::tree::TreeItems;
 use crate::store::{SnapshotName, Store, create};
 
 pub const SOURCES: [&str; 2] = ["a", "b"];
@@ -107,7 +107,7 @@ impl World {
 
     /// Opens the store; an error is that its config is damaged, or a fault.
     pub fn open(&self) -> Result<Store> {
-        let storage: Arc<dyn Storage> = Arc::clone(&self.storage) as Arc<dyn Storage>;
+        let storage: Arc<dyn Backend> = Arc::clone(&self.storage) as Arc<dyn Backend>;
         Store::open(storage, LockMode::Exclusive, Duration::ZERO, &Silent)
     }
 
@@ -266,7 +266,7 @@ pub fn read(store: &Store, name: &SnapshotName) -> Result<Read> {
     let image = snapshot.database.as_ref().map(|half| bytes(&Content::Tree(half.root), half.size_bytes)).transpose()?;
     let mut tree = snapshot.uploads.as_ref().map(|_| Tree::new());
     if let (Some(half), Some(tree)) = (&snapshot.uploads, &mut tree) {
-        for entry in Items::<Entry>::new(store, &half.list)? {
+        for entry in TreeItems::<Entry>::new(store, &half.list)? {
             let entry = entry?;
             let (kind, contents) = match &entry.kind {
                 Kind::Dir => ("directory", digest(b"")),
