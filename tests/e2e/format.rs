@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lrl_store::backend::local::LocalBackend;
-use lrl_store::backend::{Backend, LockMode, Payload};
+use lrl_store::backend::{Backend, Payload};
 use lrl_store::codec::Encoding;
 use lrl_store::format::config::{self, Config};
 use lrl_store::format::drill;
@@ -14,6 +14,7 @@ use lrl_store::format::node::{Child, encode_inner, encode_leaf};
 use lrl_store::format::pending;
 use lrl_store::format::repair::{self, Loss};
 use lrl_store::format::snapshot::{self, Snapshot};
+use lrl_store::fs::lock::LockMode;
 use lrl_store::id::{ChunkId, Ids, PackId, SnapshotId};
 use lrl_store::progress::Silent;
 use lrl_store::store::Store;

@@ -30,8 +30,6 @@ mod heal;
 mod hostile;
 // The engine's tests use the rest of it.
 #[allow(dead_code)]
-#[path = "../../crates/lrl-store/src/backend/image.rs"]
-mod image;
 mod import;
 mod judgement;
 mod justfile;

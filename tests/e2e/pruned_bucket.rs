@@ -11,10 +11,10 @@ use serde_json::Value;
 
 use crate::bucket::{Bucket, KEY};
 use crate::common::{Lab, Run, noise};
-use crate::image::Rng;
 use crate::remote::Moto;
 use crate::tools::{assert_same, look};
 use crate::writers::change;
+use lrl_testing::disk_image::Rng;
 
 fn reach(lab: &mut Lab, url: &str) {
     lab.set("LRL_STORE", url);

@@ -9,16 +9,12 @@ use std::time::Duration;
 use lrl_store::backend::bucket;
 use lrl_store::backend::bucket::Options;
 use lrl_store::backend::cache::CachedBackend;
-use lrl_store::backend::{Backend, Payload};
-use lrl_store::error::Error;
+
 use lrl_store::fs::space::Reserve;
 
 use crate::bucket::{BUCKET, Bucket, Fault, KEY};
 use crate::common::{Lab, Run, noise};
 use crate::tools::Disk;
-
-#[path = "../../crates/lrl-store/src/backend/conformance.rs"]
-mod conformance;
 
 /// A lab whose store is in the bucket.
 fn lab_in(bucket: &Bucket) -> Lab {
@@ -50,9 +46,9 @@ fn storage(url: String, scratch: &Path) -> bucket::Bucket {
 /// Holds an S3 storage to the suite, alone and with copies near at hand.
 fn conforms(url: &dyn Fn(&str) -> String) {
     let scratch = tempfile::tempdir().unwrap();
-    conformance::conformance(&storage(url("plain"), scratch.path()));
+    lrl_testing::conformance::conformance(&storage(url("plain"), scratch.path()));
     let below = storage(url("copied"), scratch.path());
-    conformance::conformance(
+    lrl_testing::conformance::conformance(
         &CachedBackend::new(Arc::new(below), scratch.path().join("copies"), Reserve::NONE).unwrap(),
     );
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::common::{Lab, Run, noise};
-use crate::image::Rng;
 use crate::tools::{assert_same, look};
+use lrl_testing::disk_image::Rng;
 
 const SOURCES: [&str; 4] = ["a", "b", "c", "d"];
 

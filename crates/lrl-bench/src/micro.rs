@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use lrl_store::backend::Backend;
 use lrl_store::backend::local::LocalBackend;
-use lrl_store::backend::{Backend, LockMode};
 use lrl_store::chunk::{Cutter, Gear, UPLOADS};
 use lrl_store::codec::{self, Encoding};
 use lrl_store::format::entry::{Content, Entry, Kind, Piece, Time};
 use lrl_store::format::index::Located;
 use lrl_store::format::pack::Record;
+use lrl_store::fs::lock::LockMode;
 use lrl_store::id::{ChunkId, PackId};
 use lrl_store::progress::Silent;
 use lrl_store::set::archive::deflate;

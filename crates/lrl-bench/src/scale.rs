@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use lrl_store::backend::local::{LocalBackend, create_dir};
-use lrl_store::backend::{Backend, LockMode};
+use lrl_store::backend::Backend;
+use lrl_store::backend::local::LocalBackend;
 use lrl_store::codec::Encoding;
 use lrl_store::format::index::Located;
 use lrl_store::format::pack::{self, Record};
+use lrl_store::fs::durable::create_dir;
+use lrl_store::fs::lock::LockMode;
 use lrl_store::id::{ChunkId, PackId};
 use lrl_store::progress::Silent;
 use lrl_store::store::{Store, index, pack_name};

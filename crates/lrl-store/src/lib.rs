@@ -11,11 +11,15 @@ pub mod crypt;
 pub mod error;
 pub mod format;
 pub mod fs;
-#[doc(hidden)]
-pub mod fuzz;
 pub mod id;
 pub mod ops;
 pub mod progress;
 pub mod set;
 pub mod source;
 pub mod store;
+
+#[cfg(test)]
+extern crate self as lrl_store;
+#[cfg(test)]
+#[path = "../../lrl-testing/src/lib.rs"]
+pub(crate) mod testing;

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use lrl_store::backend::local;
 use lrl_store::error::Error;
 use lrl_store::format::snapshot::Shrink;
+use lrl_store::fs::durable;
 use lrl_store::ops::backup::{self, Distrust, FullScan, Options, Report, Sets};
 use lrl_store::ops::judgement::judge;
 use lrl_store::ops::ls;
@@ -56,7 +56,7 @@ pub fn run(context: &Context<'_>, args: &BackupArgs) -> Result {
     }
     refuse_uploads_as_target(&options, &paths)?;
     store::refuse_gone(context, &paths.store)?;
-    local::create_dir(&paths.backup_dir)?;
+    durable::create_dir(&paths.backup_dir)?;
     let created = store::create_if_missing(context, &paths.store)?;
     let store = store::open_to_fill(context, &paths, args.free.reserve)?;
     heading(context);

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::SystemTime;
 
-use lrl_store::backend::local;
 use lrl_store::error::Error;
+use lrl_store::fs::durable;
 use lrl_store::ops::backup::time_of;
 use lrl_store::ops::copy::{self, Options, Report, Which};
 use lrl_store::ops::select::Need;
@@ -72,7 +72,7 @@ pub fn run(context: &Context<'_>, args: &CopyArgs) -> Result {
 fn make(context: &Context<'_>, args: &CopyArgs, paths: &Paths, place: &Place) -> Result<()> {
     store::refuse_gone(context, place)?;
     if args.to.is_none() && context.cli.global.store.is_none() {
-        local::create_dir(&paths.backup_dir)?;
+        durable::create_dir(&paths.backup_dir)?;
     }
     store::create_if_missing(context, place).map(drop)
 }

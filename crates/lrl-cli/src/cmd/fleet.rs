@@ -2,8 +2,8 @@
 
 use std::time::SystemTime;
 
-use lrl_store::backend::LockMode;
 use lrl_store::error::Error;
+use lrl_store::fs::lock::LockMode;
 use lrl_store::ops::backup::time_of;
 use lrl_store::ops::status::Status;
 use lrl_store::store::{self as engine, Store};

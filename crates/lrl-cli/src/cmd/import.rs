@@ -2,8 +2,8 @@
 
 use std::time::SystemTime;
 
-use lrl_store::backend::local;
 use lrl_store::error::Error;
+use lrl_store::fs::durable;
 use lrl_store::ops::import::{self, Options, Report, Skipped};
 use lrl_store::set::manifest::read::manifests;
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ pub fn run(context: &Context<'_>, args: &ImportArgs) -> Result {
         return Err(Error::NotFound(format!("No manifest found in {}", args.dir.display())).into());
     }
     store::refuse_gone(context, &paths.store)?;
-    local::create_dir(&paths.backup_dir)?;
+    durable::create_dir(&paths.backup_dir)?;
     store::create_if_missing(context, &paths.store)?;
     let store = store::open_to_fill(context, &paths, args.free.reserve)?;
     let options = Options {

@@ -7,15 +7,18 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use clap::parser::ValueSource;
+use lrl_store::backend::Backend;
 use lrl_store::backend::cache;
-use lrl_store::backend::local;
 use lrl_store::backend::local::LocalBackend;
-use lrl_store::backend::{Backend, LockMode};
 use lrl_store::error::Error;
 use lrl_store::format::key::Credential;
 use lrl_store::format::snapshot::Snapshot;
+use lrl_store::fs::durable;
+use lrl_store::fs::lock;
+use lrl_store::fs::lock::LockMode;
 use lrl_store::fs::space::Reserve;
 use lrl_store::fs::temp_dir::TempDir;
+use lrl_store::fs::temp_file;
 use lrl_store::fs::unsupported;
 use lrl_store::ops::backup::time_of;
 use lrl_store::ops::judgement::Judge;
@@ -270,7 +273,7 @@ fn copied(context: &Context<'_>, url: &str, reserve: Reserve) -> Result<Arc<dyn 
 pub fn fresh_storage(context: &Context<'_>, place: &Place) -> Result<(Arc<dyn Backend>, Option<TempDir>), Error> {
     let Place::Bucket(url) = place else { return Ok((storage(context, place)?, None)) };
     let dir = cache_dir(context)?;
-    local::create_dir(&dir)?;
+    durable::create_dir(&dir)?;
     let fresh = TempDir::new(&dir, "check-")?;
     let copies = cache::over(bucket(url, &dir)?, fresh.path(), Reserve::LEAST)?;
     Ok((unveiled(context, copies)?, Some(fresh)))
@@ -435,7 +438,7 @@ fn create_local(path: &Path, wait: std::time::Duration, credential: Option<&Cred
     }
     // A directory with other things in it, or a store whose config is gone, must not become a new store by a slip of the finger.
     // What a run leaves that was killed while it made the store: its locks and a temporary file.
-    let of_ours = |name: &str| name.starts_with("lock") || name.starts_with(local::TEMP_PREFIX);
+    let of_ours = |name: &str| name.starts_with("lock") || name.starts_with(temp_file::TEMP_PREFIX);
     let foreign = std::fs::read_dir(path).ok().and_then(|mut entries| {
         entries.find_map(|entry| entry.ok().filter(|e| !of_ours(&e.file_name().to_string_lossy())))
     });
@@ -445,7 +448,7 @@ fn create_local(path: &Path, wait: std::time::Duration, credential: Option<&Cred
         return Err(not_empty(&place, &entry.file_name().to_string_lossy(), repair).into());
     }
     storage.create()?;
-    let lock = local::lock_file(&path.join("lock"), LockMode::Exclusive, wait, &crate::signal::interrupted)?;
+    let lock = lock::lock_file(&path.join("lock"), LockMode::Exclusive, wait, &crate::signal::interrupted)?;
     if store::exists(&storage)? {
         return Ok(false);
     }

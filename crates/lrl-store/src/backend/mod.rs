@@ -3,15 +3,8 @@
 #[cfg(feature = "bucket")]
 pub mod bucket;
 pub mod cache;
-#[cfg(test)]
-pub(crate) mod conformance;
-mod disk;
 pub mod encrypted;
-#[doc(hidden)]
-pub mod image;
 pub mod local;
-#[doc(hidden)]
-pub mod memory;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -22,7 +15,10 @@ use std::time::{Duration, SystemTime};
 
 use crate::crypt::Keys;
 use crate::error::{Error, Result};
+use crate::fs::durable;
+use crate::fs::lock::{Guard, LockMode};
 use crate::fs::space::SpaceGuard;
+use crate::fs::vfs::{OsFs, TempFile, Vfs};
 use crate::id::Hasher;
 
 /// No object that is read whole is longer: the document of a snapshot that added 8 TiB at once is not.
@@ -37,13 +33,13 @@ pub enum Payload<'a> {
 }
 
 /// A temporary file on the storage's own disk, removed unless it becomes an object.
-pub struct TempObject(Box<dyn disk::TempFile>);
+pub struct TempObject(Box<dyn TempFile>);
 
 impl TempObject {
     /// Makes one in a directory of this machine, for a storage that is elsewhere.
     fn in_dir(dir: &Path) -> Result<Self> {
-        local::create_dir(dir)?;
-        disk::Vfs::temporary(&disk::OsFs, dir).map(Self)
+        durable::create_dir(dir)?;
+        OsFs.temporary(dir).map(Self)
     }
 }
 
@@ -53,25 +49,6 @@ impl Write for TempObject {
     }
     fn flush(&mut self) -> io::Result<()> {
         self.0.flush()
-    }
-}
-
-/// Whether a lock can be held by several at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LockMode {
-    /// Backing up and reading.
-    Shared,
-    /// Reading that leaves no trace: a lock that nobody has made yet is not made.
-    ReadOnly,
-    /// Deleting, or writing where only one may.
-    Exclusive,
-}
-
-/// A held lock; dropping it (or dying) releases it.
-pub trait Guard: Send + Sync {
-    /// Makes a shared lock exclusive at once, if nobody else holds it; says whether it did. A lock that cannot be made so may be lost.
-    fn make_exclusive(&self) -> bool {
-        false
     }
 }
 

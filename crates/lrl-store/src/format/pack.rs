@@ -37,7 +37,7 @@ pub const MAX_DEPTH: u8 = 8;
 
 impl Record {
     /// Appends everything but the id.
-    pub(crate) fn encode_tail(&self, out: &mut Vec<u8>) {
+    pub fn encode_tail(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.encoded_len.to_le_bytes());
         out.extend_from_slice(&self.plain_len.to_le_bytes());
         out.extend_from_slice(&[self.encoding.code(), self.depth, self.bases.len() as u8]);

@@ -1,9 +1,13 @@
 //! What the system gives, and nothing of backups: directories by handle, room on a disk, locks and temporary directories.
 
 pub(crate) mod dir;
+pub mod durable;
+pub mod lock;
 pub(crate) mod lock_holder;
 pub(crate) mod remove;
 pub(crate) mod resolve;
 pub mod space;
 pub mod temp_dir;
+pub mod temp_file;
 pub mod unsupported;
+pub mod vfs;

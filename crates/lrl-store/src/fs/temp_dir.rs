@@ -11,9 +11,9 @@ use fs2::FileExt;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, chmodat, fchmod, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 
-use crate::backend::local;
 use crate::error::{Error, Result};
 use crate::fs::space::{Reserve, free_at};
+use crate::fs::temp_file;
 
 /// What must stay free on the disk: an application that finds it full stops.
 pub(crate) const RESERVE: Reserve = Reserve { percent: 10.0, most: 32 << 20 };
@@ -123,7 +123,7 @@ fn reclaim_in(home: &OwnedFd, prefix: &str) {
             continue;
         }
         // A run locks its directory before it writes: one that is empty may belong to a run that is about to lock it.
-        let is_dead = local::is_settled(&meta) || names(&dir).is_ok_and(|names| !names.is_empty());
+        let is_dead = temp_file::is_settled(&meta) || names(&dir).is_ok_and(|names| !names.is_empty());
         if is_dead && clear(&dir).is_ok() {
             let _ = unlinkat(home, name, AtFlags::REMOVEDIR);
         }

@@ -128,17 +128,17 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use crate::backend::LockMode;
-    use crate::backend::memory::Memory;
     use crate::error::Error;
     use crate::format::entry::{Content, Entry, Kind, Time};
     use crate::format::snapshot::{self, Snapshot, Uploads};
+    use crate::fs::lock::LockMode;
     use crate::fs::space::Reserve;
     use crate::ops::export;
     use crate::progress::Silent;
     use crate::store::tree::TreeBuilder;
     use crate::store::write::WriteSession;
     use crate::store::{Store, create};
+    use crate::testing::memory::memory;
 
     fn entry(path: &str, kind: Kind) -> Entry {
         Entry { path: path.into(), kind, mode: 0o644, uid: 0, gid: 0, mtime: Time::default() }
@@ -150,7 +150,7 @@ mod tests {
 
     /// Exports a snapshot of these entries, whose document is changed by hand.
     fn exported(entries: &[Entry], edit: &dyn Fn(&mut Uploads)) -> Result<(), Error> {
-        let storage = Memory::default();
+        let storage = memory();
         create(&storage, [1; 32]).unwrap();
         let store = Store::open(Arc::new(storage), LockMode::Shared, Duration::ZERO, &Silent).unwrap();
         let session = WriteSession::new(&store);

@@ -8,10 +8,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::backend::LockMode;
 use crate::error::{Error, Result};
 use crate::format::entry::Time;
 use crate::format::snapshot::{self, Snapshot};
+use crate::fs::lock::LockMode;
 use crate::fs::temp_dir;
 use crate::fs::temp_dir::TempDir;
 use crate::ops::backup;

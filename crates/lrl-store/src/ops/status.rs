@@ -264,23 +264,24 @@ mod tests {
     use std::time::Duration;
 
     use super::{Limits, newest_good, status};
-    use crate::backend::memory::Memory;
-    use crate::backend::{Backend, LockMode, Payload};
+    use crate::backend::{Backend, Payload};
     use crate::format::drill::Drill;
     use crate::format::entry::Time;
     use crate::format::snapshot::{self, Database, Snapshot, Uploads};
+    use crate::fs::lock::LockMode;
     use crate::id::ChunkId;
     use crate::ops::judgement::State;
     use crate::ops::select::Need;
     use crate::ops::tests::faulty::{Counted, Fault, Faulty};
     use crate::progress::{Problem, Silent};
     use crate::store::{Store, create};
+    use crate::testing::memory::{Memory, memory};
 
     const DATABASE: Need = Need { database: true, uploads: false };
     const BOTH: Need = Need { database: true, uploads: true };
 
     fn store() -> (Arc<Memory>, Store) {
-        let storage = Memory::default();
+        let storage = memory();
         create(&storage, [1; 32]).unwrap();
         let storage = Arc::new(storage);
         (storage.clone(), Store::open(storage, LockMode::Shared, Duration::ZERO, &Silent).unwrap())

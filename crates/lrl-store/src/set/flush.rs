@@ -7,8 +7,9 @@ use std::path::Path;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use crate::backend::local::{SyncedFile, temporary_file};
 use crate::error::{Error, Result};
+use crate::fs::durable::SyncedFile;
+use crate::fs::temp_file::temporary_file;
 
 /// So many bytes are left for one flush: fewer make more journal commits, more leave the disk idle.
 const FLUSH_BYTES: usize = 8 << 20;

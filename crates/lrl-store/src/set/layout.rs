@@ -4,9 +4,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::manifest::{self, Manifest, ManifestEntry, Origin};
-use crate::backend::local::{SyncedFile, temporary_file};
 use crate::error::{Error, Result};
 use crate::format::snapshot::Snapshot;
+use crate::fs::durable::SyncedFile;
+use crate::fs::temp_file::temporary_file;
 use crate::store::SnapshotName;
 
 /// The names of one kind of a set's files: what stands before the timestamp, and after it.

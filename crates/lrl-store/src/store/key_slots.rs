@@ -286,12 +286,12 @@ mod tests {
     use zeroize::Zeroizing;
 
     use super::{LocalSlot, add, create, open, remove, slots, unveil};
-    use crate::backend::memory::Memory;
     use crate::backend::{Backend, Payload};
     use crate::crypt::Class;
     use crate::error::Error;
     use crate::format::entry::Time;
     use crate::format::key::Credential;
+    use crate::testing::memory::memory;
 
     const NOW: Time = Time { secs: 1, nanos: 0 };
 
@@ -301,7 +301,7 @@ mod tests {
 
     #[test]
     fn keys_are_added_and_removed_and_the_last_one_stays() {
-        let storage: Arc<dyn Backend> = Arc::new(Memory::default());
+        let storage: Arc<dyn Backend> = Arc::new(memory());
         create(&*storage, [1; 32], &passphrase("first"), "", NOW).unwrap();
         let wrong = |result: Result<_, Error>| matches!(result.map(drop), Err(Error::WrongKey { .. }));
         assert!(wrong(open(&*storage, None)) && wrong(open(&*storage, Some(&passphrase("other")))));
@@ -322,11 +322,11 @@ mod tests {
 
     #[test]
     fn a_store_that_is_not_what_was_expected_is_refused() {
-        let plain: Arc<dyn Backend> = Arc::new(Memory::default());
+        let plain: Arc<dyn Backend> = Arc::new(memory());
         crate::store::create(&*plain, [1; 32]).unwrap();
         assert!(unveil(Arc::clone(&plain), None, LocalSlot::IfThere, |_| None).unwrap().keys().is_none());
         assert!(matches!(unveil(plain, Some(&passphrase("x")), LocalSlot::IfThere, |_| None), Err(Error::Refused(_))));
-        let sealed: Arc<dyn Backend> = Arc::new(Memory::default());
+        let sealed: Arc<dyn Backend> = Arc::new(memory());
         create(&*sealed, [1; 32], &passphrase("x"), "", NOW).unwrap();
         assert!(matches!(unveil(Arc::clone(&sealed), None, LocalSlot::IfThere, |_| None), Err(Error::WrongKey { .. })));
         assert!(unveil(sealed, Some(&passphrase("x")), LocalSlot::IfThere, |_| None).unwrap().keys().is_some());
@@ -334,7 +334,7 @@ mod tests {
 
     #[test]
     fn without_a_key_a_store_whose_config_is_damaged_or_lost_is_left_to_whoever_opens_or_repairs_it() {
-        let plain: Arc<dyn Backend> = Arc::new(Memory::default());
+        let plain: Arc<dyn Backend> = Arc::new(memory());
         assert!(unveil(Arc::clone(&plain), None, LocalSlot::IfThere, |_| None).unwrap().keys().is_none());
         assert!(matches!(
             unveil(Arc::clone(&plain), Some(&passphrase("x")), LocalSlot::IfThere, |_| None),

@@ -23,12 +23,13 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use crate::backend::{Backend, Guard, LockMode, MOST_WHOLE_BYTES, Payload, collect};
+use crate::backend::{Backend, MOST_WHOLE_BYTES, Payload, collect};
 use crate::chunk::Gear;
 use crate::crypt::{Key, Keys};
 use crate::error::{Error, Result};
 use crate::format::config::{self, Config};
 use crate::format::snapshot::{self, Snapshot};
+use crate::fs::lock::{Guard, LockMode};
 use crate::fs::space::{GuardedDir, Reserve, SpaceGuard};
 use crate::id::{Ids, PackId, SnapshotId};
 use crate::progress::Observer;
@@ -475,14 +476,14 @@ impl Store {
     }
 
     /// Removes a snapshot's document; what it alone reaches is garbage from here on.
-    pub(crate) fn forget(&self, name: &SnapshotName) -> Result<()> {
+    pub fn forget(&self, name: &SnapshotName) -> Result<()> {
         self.check_writable()?;
         self.check_readable()?;
         self.storage.remove(&name.object())
     }
 
     /// Writes a snapshot: from here on it is listed, and all that it names must be durable already. It says itself what it does not lean on.
-    pub(crate) fn publish(&self, snapshot: &Snapshot) -> Result<(SnapshotName, u64)> {
+    pub fn publish(&self, snapshot: &Snapshot) -> Result<(SnapshotName, u64)> {
         self.check_writable()?;
         self.refuse_late(snapshot)?;
         let avoids = self.pending_deletions()?.documents.iter().map(|(id, _)| *id).collect();

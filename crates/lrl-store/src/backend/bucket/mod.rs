@@ -31,8 +31,9 @@ use tokio::sync::Semaphore;
 use url::Url;
 
 use super::bucket::rate_limit::RateLimit;
-use super::{Backend, Guard, LockMode, MOST_WHOLE_BYTES, Payload, TempObject};
+use super::{Backend, MOST_WHOLE_BYTES, Payload, TempObject};
 use crate::error::{Error, Result};
+use crate::fs::lock::{Guard, LockMode};
 
 /// Longer objects go up in parts of this size: the least that every server takes, and some want all but the last to be the same.
 const PART_BYTES: u64 = 5 << 20;

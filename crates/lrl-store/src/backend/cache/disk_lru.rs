@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::backend::local::{TEMP_PREFIX, create_dir, temporary_file};
 use crate::error::{Error, Result};
+use crate::fs::durable::create_dir;
 use crate::fs::space::SpaceGuard;
+use crate::fs::temp_file::{TEMP_PREFIX, temporary_file};
 
 /// Each pool keeps at most so many bytes.
 const POOL_BYTES: u64 = 512 << 20;

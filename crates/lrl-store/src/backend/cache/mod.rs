@@ -13,11 +13,14 @@ use std::time::{Duration, SystemTime};
 
 use super::cache::disk_lru::{DiskLru, has_room, is_spool, put_file, read_at};
 use super::cache::prefetch::BlockCache;
-use super::local::{create_dir, lock_file, reclaim};
-use super::{Backend, Guard, LockMode, Payload, TempObject, each_piece};
+use super::{Backend, Payload, TempObject, each_piece};
 use crate::error::{Error, Result};
 use crate::format::config;
+use crate::fs::durable::create_dir;
+use crate::fs::lock::lock_file;
+use crate::fs::lock::{Guard, LockMode};
 use crate::fs::space::{Reserve, SpaceGuard};
+use crate::fs::temp_file::reclaim;
 use crate::id::ChunkId;
 
 /// An index is fetched in pieces of this size.

@@ -12,9 +12,10 @@ use std::time::{Duration, SystemTime};
 use sealed_object::{BLOCK, Recipient, SEALED_BLOCK, SealedFile, Sealer, head_len, plain_len, sealed_len};
 
 use super::cache::disk_lru::DiskLru;
-use super::{Backend, Guard, LockMode, MOST_WHOLE_BYTES, Payload, TempObject};
+use super::{Backend, MOST_WHOLE_BYTES, Payload, TempObject};
 use crate::crypt::{Key, Keys};
 use crate::error::{Error, Result};
+use crate::fs::lock::{Guard, LockMode};
 use crate::fs::space::SpaceGuard;
 
 /// Keys and lengths of so many objects are remembered: every look-up in an index needs them.
@@ -319,7 +320,7 @@ impl Backend for EncryptedBackend {
 
     fn cache_dir(&self) -> Option<PathBuf> {
         let beside = || self.below.cache_dir().filter(|_| self.below.is_remote());
-        self.cache.clone().filter(|dir| super::local::create_dir(dir).is_ok()).or_else(beside)
+        self.cache.clone().filter(|dir| crate::fs::durable::create_dir(dir).is_ok()).or_else(beside)
     }
 }
 

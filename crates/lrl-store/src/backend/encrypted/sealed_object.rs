@@ -4,9 +4,9 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use crate::backend::disk::TempFile;
 use crate::crypt::{self, Key, Keys, SEALED_KEY_LEN, TAG_LEN};
 use crate::error::{Error, Result};
+use crate::fs::vfs::TempFile;
 
 /// Bytes in a block, before they are sealed.
 pub(crate) const BLOCK: usize = 4096;

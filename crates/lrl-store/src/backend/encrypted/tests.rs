@@ -7,10 +7,10 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::{BLOCK, EncryptedBackend};
-use crate::backend::memory::Memory;
 use crate::backend::{Backend, Payload};
 use crate::crypt::{Bundle, Keys, new_secret};
 use crate::error::Error;
+use crate::testing::memory::{Memory, memory};
 
 struct Both {
     below: Arc<Memory>,
@@ -19,7 +19,7 @@ struct Both {
 }
 
 fn both() -> Both {
-    let below = Arc::new(Memory::default());
+    let below = Arc::new(memory());
     let full = Bundle::Full(new_secret().unwrap());
     let veil = |bundle: &Bundle| {
         EncryptedBackend::new(Arc::clone(&below) as Arc<dyn Backend>, Keys::new([1; 32], bundle), None)
@@ -35,7 +35,7 @@ fn names(storage: &dyn Backend, prefix: &str) -> Vec<String> {
 #[test]
 fn a_veil_passes_what_every_storage_does() {
     let both = both();
-    crate::backend::conformance::conformance(&both.reader);
+    crate::testing::conformance::conformance(&both.reader);
 }
 
 #[test]

@@ -7,17 +7,17 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use crate::backend::cache::CachedBackend;
-use crate::backend::conformance::conformance;
-use crate::backend::memory::Memory;
-use crate::backend::{Backend, Guard, LockMode, Payload, TempObject};
+use crate::backend::{Backend, Payload, TempObject};
 use crate::error::{Error, Result};
+use crate::fs::lock::{Guard, LockMode};
 use crate::fs::space::Reserve;
+use crate::testing::conformance::conformance;
+use crate::testing::memory::{Memory, memory};
 
 const PACK: &str = "packs/ab/abcd";
 const BLOCKS: u64 = 9;
 
 /// A storage far away: counts what is read of it, and how much of that at once.
-#[derive(Default)]
 struct Far {
     memory: Memory,
     reads: Mutex<Reads>,
@@ -31,6 +31,18 @@ struct Reads {
     of: HashMap<u64, usize>,
     now: usize,
     most: usize,
+}
+
+impl Far {
+    fn new() -> Self {
+        Self {
+            memory: memory(),
+            reads: Mutex::default(),
+            changed: Condvar::new(),
+            fails: AtomicBool::new(false),
+            waits: false,
+        }
+    }
 }
 
 impl Backend for Far {
@@ -96,7 +108,7 @@ impl Backend for Far {
 }
 
 fn far() -> (Arc<Far>, Vec<u8>) {
-    let far = Arc::new(Far { waits: true, ..Far::default() });
+    let far = Arc::new(Far { waits: true, ..Far::new() });
     let bytes: Vec<u8> = (0..(BLOCKS << 21) as u32 - 77).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     far.memory.put(PACK, Payload::Bytes(&bytes)).unwrap();
     (far, bytes)
@@ -109,7 +121,7 @@ fn near(far: &Arc<Far>, dir: &std::path::Path) -> CachedBackend {
 #[test]
 fn copies_of_what_is_far_away_conform() {
     let dir = tempfile::tempdir().unwrap();
-    conformance(&near(&Arc::default(), dir.path()));
+    conformance(&near(&Arc::new(Far::new()), dir.path()));
 }
 
 #[test]

@@ -2,10 +2,10 @@
 
 mod blocks;
 
-use super::conformance::conformance;
 use super::local::LocalBackend;
-use super::memory::{Fault, Memory, MemoryFs};
 use super::{Backend, Payload, collect};
+use crate::testing::conformance::conformance;
+use crate::testing::memory::{Fault, MemoryFs, memory};
 
 const NAME: &str = "packs/ab/abcd";
 
@@ -18,7 +18,7 @@ pub fn names(storage: &dyn Backend, prefix: &str) -> Vec<String> {
 fn a_directory_and_memory_conform() {
     let dir = tempfile::tempdir().unwrap();
     conformance(&<LocalBackend>::new(dir.path()));
-    conformance(&Memory::default());
+    conformance(&memory());
 }
 
 #[test]

@@ -8,11 +8,11 @@ use std::path::Path;
 
 use tempfile::NamedTempFile;
 
-use crate::backend::local::temporary_file;
 use crate::error::{Error, Result};
 use crate::format::entry::Piece;
 use crate::format::snapshot;
 use crate::fs::space::SpaceGuard;
+use crate::fs::temp_file::temporary_file;
 use crate::id::ChunkId;
 use crate::progress::Observer;
 use crate::set::sha256::Sha256Thread;

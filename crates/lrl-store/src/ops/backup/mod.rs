@@ -15,12 +15,13 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use crate::backend::LockMode;
-use crate::backend::local;
 use crate::error::{Error, Result};
 use crate::format::entry::Time;
 use crate::format::snapshot::{self, Snapshot};
+use crate::fs::lock;
+use crate::fs::lock::LockMode;
 use crate::fs::space::Reserve;
+use crate::fs::temp_file;
 use crate::id::{PackId, RepairId, SnapshotId};
 use crate::ops::judgement::Checks;
 pub use crate::ops::sets::{Kept, Removed, Sets};
@@ -158,10 +159,13 @@ pub fn backup(store: &Store, options: &Options, observer: &dyn Observer) -> Resu
     let _one_run =
         storage.lock(&format!("lock-{}", options.source), LockMode::Exclusive, options.lock_wait, &interrupted)?;
     let _one_set =
-        options.out.as_deref().map(|out| local::lock_dir(out, options.lock_wait, &interrupted)).transpose()?;
+        options.out.as_deref().map(|out| lock::lock_dir(out, options.lock_wait, &interrupted)).transpose()?;
     storage.reclaim()?;
     let out = options.out.as_deref().filter(|out| *out != options.scratch);
-    [Some(options.scratch.as_path()), out].into_iter().flatten().try_for_each(|dir| local::reclaim(dir).map(drop))?;
+    [Some(options.scratch.as_path()), out]
+        .into_iter()
+        .flatten()
+        .try_for_each(|dir| temp_file::reclaim(dir).map(drop))?;
     let cache = storage.cache_dir().and_then(|dir| RunCache::open(&dir));
     let cache = cache.filter(|cache| cache.begin(storage.space().bytes()).is_ok());
     let session = WriteSession::new(store);

@@ -9,10 +9,9 @@ use sha2::{Digest, Sha256};
 
 use super::Options;
 use super::database::keep_file;
-use crate::backend::LockMode;
-use crate::backend::memory::Memory;
 use crate::format::entry::{Content, Time};
 use crate::format::snapshot::Database;
+use crate::fs::lock::LockMode;
 use crate::fs::space::{Reserve, SpaceGuard};
 use crate::id::ChunkId;
 use crate::progress::Silent;
@@ -20,6 +19,7 @@ use crate::source::files::exclude::Excludes;
 use crate::source::files::walk::Root;
 use crate::store::write::WriteSession;
 use crate::store::{Store, create};
+use crate::testing::memory::memory;
 
 const PAGE: usize = 4096;
 
@@ -50,7 +50,7 @@ pub fn options(dir: &Path, second: u64) -> Options {
 }
 
 fn store() -> Store {
-    let storage = Memory::default();
+    let storage = memory();
     create(&storage, [1; 32]).unwrap();
     Store::open(Arc::new(storage), LockMode::Shared, Duration::ZERO, &Silent).unwrap()
 }

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use tempfile::NamedTempFile;
 
 use super::{History, Options, time_of};
-use crate::backend::local::{SyncedFile, temporary_file};
 use crate::error::{Error, Result};
 use crate::format::snapshot::{self, Snapshot};
+use crate::fs::durable::SyncedFile;
 use crate::fs::space::{GuardedDir, SpaceGuard};
+use crate::fs::temp_file::temporary_file;
 use crate::progress::{Observer, Phase, Problem};
 use crate::set::archive::content;
 use crate::set::archive::deflate::CODER;

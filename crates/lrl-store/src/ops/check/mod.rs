@@ -14,12 +14,13 @@ use std::time::Duration;
 pub use findings::Finding;
 use findings::Findings;
 
-use crate::backend::{Backend, LockMode};
+use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::format::check::{self, Check, Damaged, Depth};
 use crate::format::entry::Time;
 use crate::format::repair::Loss;
 use crate::format::snapshot::Snapshot;
+use crate::fs::lock::LockMode;
 use crate::id::PackId;
 pub use crate::ops::repair::{Moved, Repaired, Saved, repair, repair_from};
 use crate::progress::{Observer, Phase, checkpoint};

@@ -5,8 +5,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::{Finding, Report};
-use crate::backend::local;
 use crate::error::{Error, Result};
+use crate::fs::lock;
 use crate::progress::{Observer, checkpoint};
 use crate::set::directory;
 use crate::set::layout::Names;
@@ -23,7 +23,7 @@ pub fn sets(dir: &Path, read: bool, report: &mut Report, observer: &dyn Observer
         checkpoint(observer)?;
         let path = Names::new(dir, &stamp).manifest;
         // A backup removes no set that is being read.
-        let _held = local::hold(&path);
+        let _held = lock::hold(&path);
         let manifest = match Manifest::read(&path) {
             Ok(manifest) => manifest,
             Err(error) if error.is_final() => return Err(error),

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Options, ReadData, Report, check};
-use crate::backend::memory::Memory;
-use crate::backend::{Backend, LockMode, Payload};
+use crate::backend::{Backend, Payload};
 use crate::format::entry::Time;
+use crate::fs::lock::LockMode;
 use crate::ops::judgement::Judge;
 use crate::ops::tests::faulty;
 use crate::ops::{backup, drill, dump, ls, select, snapshots};
 use crate::progress::Silent;
 use crate::store::{Store, create};
+use crate::testing::memory::memory;
 
 const EVERYTHING: Options = Options { read_data: ReadData::All, seed: 1, lock_wait: Duration::ZERO, record: None };
 const STRUCTURE: Options = Options { read_data: ReadData::No, ..EVERYTHING };
@@ -28,7 +29,7 @@ fn back_up(storage: &Arc<dyn Backend>, dir: &Path, second: u64) {
 
 /// Three snapshots: a file of its own in each, a database that grows, a list of several nodes; and the record of a drill.
 fn store() -> Arc<dyn Backend> {
-    let memory = Memory::default();
+    let memory = memory();
     create(&memory, [1; 32]).unwrap();
     let storage: Arc<dyn Backend> = Arc::new(memory);
     let dir = tempfile::tempdir().unwrap();

@@ -11,10 +11,12 @@ mod tests;
 
 use std::time::Duration;
 
-use crate::backend::{Guard, LockMode, local};
 use crate::error::{Error, Result};
 use crate::format::entry::Time;
 use crate::format::snapshot::{Database, Snapshot, Uploads};
+use crate::fs::durable;
+use crate::fs::lock;
+use crate::fs::lock::{Guard, LockMode};
 use crate::ops::backup::{self, KnownLosses};
 use crate::progress::{Observer, Phase, Problem, checkpoint};
 use crate::store::write::WriteSession;
@@ -170,8 +172,8 @@ impl<'a> Run<'a> {
         let interrupted = || self.observer.interrupted();
         match (to.lock(&name, LockMode::Exclusive, wait, &interrupted)?, to.cache_dir()) {
             (None, Some(dir)) if to.is_remote() => {
-                local::create_dir(&dir)?;
-                local::lock_file(&dir.join(name), LockMode::Exclusive, wait, &interrupted)
+                durable::create_dir(&dir)?;
+                lock::lock_file(&dir.join(name), LockMode::Exclusive, wait, &interrupted)
             }
             (lock, _) => Ok(lock),
         }

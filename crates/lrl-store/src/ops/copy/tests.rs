@@ -7,11 +7,11 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::{Options, Report, Which, copy};
-use crate::backend::memory::Memory;
-use crate::backend::{Backend, LockMode, Payload};
+use crate::backend::{Backend, Payload};
 use crate::error::Error;
 use crate::format::entry::{Entry, Kind, Time};
 use crate::format::snapshot::Snapshot;
+use crate::fs::lock::LockMode;
 use crate::id::{Hasher, Ids, SnapshotId};
 use crate::ops::backup;
 use crate::ops::check::{self, ReadData, check};
@@ -20,6 +20,7 @@ use crate::ops::ls;
 use crate::ops::tests::faulty::{Fault, Faulty, names};
 use crate::progress::Silent;
 use crate::store::{Store, create, pack_name};
+use crate::testing::memory::memory;
 
 type Shared = Arc<dyn Backend>;
 
@@ -27,7 +28,7 @@ type Shared = Arc<dyn Backend>;
 const KEYS: [Option<[u8; 32]>; 2] = [None, Some([7; 32])];
 
 fn empty(id: u8) -> Shared {
-    let memory = Memory::default();
+    let memory = memory();
     create(&memory, [id; 32]).unwrap();
     Arc::new(memory)
 }

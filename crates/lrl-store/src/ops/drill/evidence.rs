@@ -173,13 +173,13 @@ mod tests {
     use std::time::Duration;
 
     use super::{Evidence, shrunk};
-    use crate::backend::LockMode;
-    use crate::backend::memory::Memory;
     use crate::format::drill::{Drill, Drilled};
     use crate::format::entry::Time;
+    use crate::fs::lock::LockMode;
     use crate::id::SnapshotId;
     use crate::progress::Silent;
     use crate::store::{SnapshotName, Store, create};
+    use crate::testing::memory::memory;
 
     fn snapshot(sequence: u64) -> SnapshotName {
         SnapshotName { source: "lab".into(), sequence, id: SnapshotId::of(&sequence.to_le_bytes()) }
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn the_newest_word_counts_and_what_waits_longest_comes_first() {
-        let storage = Memory::default();
+        let storage = memory();
         create(&storage, [1; 32]).unwrap();
         let store = Store::open(Arc::new(storage), LockMode::Shared, Duration::ZERO, &Silent).unwrap();
         record(&store, 100, 3, Drilled::Snapshot, true);
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_drill_of_one_part_proves_no_snapshot_and_the_last_of_one_second_counts() {
-        let storage = Memory::default();
+        let storage = memory();
         create(&storage, [1; 32]).unwrap();
         let store = Store::open(Arc::new(storage), LockMode::Shared, Duration::ZERO, &Silent).unwrap();
         let now = Time { secs: 1000, nanos: 0 };

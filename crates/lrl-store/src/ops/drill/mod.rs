@@ -13,9 +13,9 @@ mod snapshot;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::backend::local;
 use crate::error::{Error, Result};
 use crate::format::snapshot::Snapshot;
+use crate::fs::lock;
 use crate::id::SnapshotId;
 use crate::progress::{Observer, Phase};
 use crate::set::manifest::read::{FoundFile, FoundSet};
@@ -60,7 +60,7 @@ enum Uploads {
 pub fn drill_set(manifest: &Path, options: &Options<'_>, observer: &dyn Observer) -> Result<Report> {
     let started = Instant::now();
     let mut report = Report::new(Some(manifest.to_path_buf()));
-    let _held = local::hold(manifest);
+    let _held = lock::hold(manifest);
     let set = match FoundSet::load(manifest) {
         Ok(set) => set,
         Err(error) => {

@@ -6,13 +6,13 @@ use std::time::Instant;
 use sha2::{Digest, Sha256};
 
 use super::{Check, Files, Options, Report, Uploads, Verification, database, finding_in_store};
-use crate::backend::local::temporary_file;
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Entry, Kind, Piece};
 use crate::format::snapshot::{self, Snapshot};
 use crate::fs::space::SpaceGuard;
 use crate::fs::temp_dir;
 use crate::fs::temp_dir::TempDir;
+use crate::fs::temp_file::temporary_file;
 use crate::progress::{Observer, Phase, checkpoint};
 use crate::store::prefetch::Prefetched;
 use crate::store::tree::TreeItems;

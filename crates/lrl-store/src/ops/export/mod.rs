@@ -8,10 +8,11 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::consistency::require_sound;
-use crate::backend::local::{SyncedFile, create_dir, temporary_file};
 use crate::error::{Error, Result};
 use crate::format::snapshot::{self, Snapshot};
+use crate::fs::durable::{SyncedFile, create_dir};
 use crate::fs::space::{GuardedDir, Reserve};
+use crate::fs::temp_file::temporary_file;
 use crate::progress::{Observer, Phase, Problem};
 use crate::set::archive::content;
 use crate::set::archive::deflate::CODER;

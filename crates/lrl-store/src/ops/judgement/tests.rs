@@ -4,18 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Checks, Damage, Judgement, Lost, State, judge};
-use crate::backend::LockMode;
-use crate::backend::memory::Memory;
 use crate::format::check::{self, Check, Damaged, Depth};
 use crate::format::drill::Drilled;
 use crate::format::entry::Time;
 use crate::format::snapshot::{self, Database, Measure, Shrink, Snapshot, Uploads};
+use crate::fs::lock::LockMode;
 use crate::id::{ChunkId, SnapshotId};
 use crate::ops::backup::DATABASE_NOT_FOUND;
 use crate::ops::drill::evidence::LastDrill;
 use crate::ops::select::Need;
 use crate::progress::{Problem, Silent};
 use crate::store::{Store, create};
+use crate::testing::memory::memory;
 
 const BOTH: Need = Need { database: true, uploads: true };
 const DATABASE: Need = Need { database: true, uploads: false };
@@ -147,7 +147,7 @@ fn what_drills_and_checks_say_and_what_takes_it_back() {
 
 #[test]
 fn of_checks_within_one_second_the_later_one_counts() {
-    let storage = Memory::default();
+    let storage = memory();
     create(&storage, [1; 32]).unwrap();
     let store = Store::open(Arc::new(storage), LockMode::Shared, Duration::ZERO, &Silent).unwrap();
     let id = SnapshotId::of(b"x");

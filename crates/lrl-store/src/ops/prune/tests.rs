@@ -9,8 +9,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::{FEW_SMALL, MaxUnused, Numbers, Pack, Report, SMALL_BYTES, apply, choose, plan};
-use crate::backend::memory::Memory;
-use crate::backend::{Backend, Guard, LockMode, Payload, TempObject};
+use crate::backend::{Backend, Payload, TempObject};
 use crate::codec::{self, Encoding};
 use crate::crypt::Class;
 use crate::error::{Error, Result};
@@ -18,6 +17,7 @@ use crate::format::entry::{Entry, Time};
 use crate::format::key::Credential;
 use crate::format::node::{self, Node};
 use crate::format::pack::Record;
+use crate::fs::lock::{Guard, LockMode};
 use crate::fs::space::{Reserve, SpaceGuard};
 use crate::id::{ChunkId, Hasher, PackId, SnapshotId};
 use crate::ops::check::{self, ReadData, check};
@@ -27,6 +27,7 @@ use crate::progress::{Observer, Silent};
 use crate::store::deletion::pending::PendingDeletions;
 use crate::store::write::WriteSession;
 use crate::store::{Store, create, key_slots};
+use crate::testing::memory::memory;
 
 fn open(storage: &Arc<dyn Backend>) -> Store {
     Store::open(Arc::clone(storage), LockMode::Exclusive, Duration::ZERO, &Silent).unwrap()
@@ -57,7 +58,7 @@ struct Lab {
 
 impl Lab {
     fn new() -> Self {
-        let memory = Memory::default();
+        let memory = memory();
         create(&memory, [1; 32]).unwrap();
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("assets")).unwrap();
@@ -305,7 +306,7 @@ fn what_is_left_of_a_history_takes_no_more_than_if_it_had_none() {
     let (right, before) = (contents(&lab.storage), pack_bytes(&lab.storage));
     let would_be = plan(&open(&lab.storage), MaxUnused::Bytes(0), &HashSet::new(), true, &Silent).unwrap().numbers;
     let numbers = prune(&lab.storage, MaxUnused::Bytes(0));
-    let fresh: Arc<dyn Backend> = Arc::new(Memory::default());
+    let fresh: Arc<dyn Backend> = Arc::new(memory());
     create(&*fresh, [1; 32]).unwrap();
     back_up(&fresh, lab.dir.path(), "lab", 1);
     let (after, least) = (pack_bytes(&lab.storage), pack_bytes(&fresh));
@@ -582,7 +583,7 @@ fn of_several_copies_one_that_can_be_read_stays() {
     let id = ChunkId::of(&std::fs::read(lab.dir.path().join("assets/precious")).unwrap());
     let plain = store.read(&id).unwrap();
     for _ in 0..2 {
-        let elsewhere: Arc<dyn Backend> = Arc::new(Memory::default());
+        let elsewhere: Arc<dyn Backend> = Arc::new(memory());
         create(&*elsewhere, [2; 32]).unwrap();
         let other = open(&elsewhere);
         let session = WriteSession::new(&other);
@@ -757,7 +758,7 @@ fn of_a_list_of_many_leaves_every_one_is_kept() {
 #[test]
 fn a_key_that_only_writes_backs_up_and_can_remove_nothing() {
     const NOW: Time = Time { secs: 1, nanos: 0 };
-    let below: Arc<dyn Backend> = Arc::new(Memory::default());
+    let below: Arc<dyn Backend> = Arc::new(memory());
     let key = |digit: &str| Credential::from_key_file(&digit.repeat(64)).unwrap();
     key_slots::create(&*below, [1; 32], &key("a"), "", NOW).unwrap();
     let opened = key_slots::open(&*below, Some(&key("a"))).unwrap();

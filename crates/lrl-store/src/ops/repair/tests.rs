@@ -15,12 +15,12 @@ use rayon::prelude::*;
 use sha2::Digest;
 
 use super::{Repaired, repair};
-use crate::backend::memory::Memory;
-use crate::backend::{Backend, LockMode, Payload};
+use crate::backend::{Backend, Payload};
 use crate::error::{Error, Result};
 use crate::format::drill::{self, Drill};
 use crate::format::entry::{Piece, Time};
 use crate::format::snapshot;
+use crate::fs::lock::LockMode;
 use crate::fs::space::SpaceGuard;
 use crate::id::{Hasher, Ids, SnapshotId};
 use crate::ops::check::{Options, ReadData, Report, check};
@@ -32,6 +32,7 @@ use crate::progress::Silent;
 use crate::store::tree::TreeBuilder;
 use crate::store::write::WriteSession;
 use crate::store::{SnapshotName, Store, create};
+use crate::testing::memory::memory;
 
 const EVERYTHING: Options = Options { read_data: ReadData::All, seed: 1, lock_wait: Duration::ZERO, record: None };
 const STRUCTURE: Options = Options { read_data: ReadData::No, ..EVERYTHING };
@@ -94,7 +95,7 @@ fn settle(dir: &Path, second: u64) {
 impl Lab {
     /// Three snapshots: a file of its own in each, one in all, one that changes, a database that grows; and the record of a drill.
     fn new() -> Self {
-        let memory = Memory::default();
+        let memory = memory();
         create(&memory, [1; 32]).unwrap();
         let storage: Arc<dyn Backend> = Arc::new(memory);
         let dir = tempfile::tempdir().unwrap();
@@ -536,7 +537,7 @@ fn a_pack_of_which_every_chunk_is_good_is_not_overwritten_by_what_is_saved_of_it
 /// A snapshot of a database that is one chunk, which leans on the part of its base that is not damaged.
 #[test]
 fn what_does_not_use_the_damaged_part_of_its_base_is_not_lost_with_it() {
-    let storage: Arc<dyn Backend> = Arc::new(Memory::default());
+    let storage: Arc<dyn Backend> = Arc::new(memory());
     create(&*storage, [1; 32]).unwrap();
     let store = Store::open(Arc::clone(&storage), LockMode::Shared, Duration::ZERO, &Silent).unwrap();
     let base = noise(1, 5000);

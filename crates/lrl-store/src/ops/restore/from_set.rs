@@ -21,8 +21,8 @@ use super::staging_dir::CreatedDirs;
 use super::staging_dirs::StagingDirs;
 use super::target::Target;
 use super::{AskLocks, Moved, Options, Part, Report, What, clean, owners, resume_interrupted};
-use crate::backend::local;
 use crate::error::{Error, Result};
+use crate::fs::lock;
 use crate::fs::resolve::{OpenDirs, is_other_mount};
 use crate::fs::space::{Reserve, free_at};
 use crate::progress::{Observer, Phase, checkpoint, size};
@@ -43,7 +43,7 @@ struct Set<'a> {
 
 /// Restores from the set that a manifest describes.
 pub fn restore_set(manifest_path: &Path, options: &Options, observer: &dyn Observer) -> Result<Report> {
-    let _held = local::hold(manifest_path);
+    let _held = lock::hold(manifest_path);
     let manifest = Manifest::read(manifest_path)?;
     let owners = owners(options);
     let mut report = Report { timestamp: manifest.timestamp_utc.clone(), ..Report::default() };

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use super::verify::Set;
 use super::{Kept, RemovePolicy, Removed, Sets};
-use crate::backend::Guard;
-use crate::backend::local::{lock_dir, sync_dir};
 use crate::error::{Error, Result};
+use crate::fs::durable::sync_dir;
+use crate::fs::lock::Guard;
+use crate::fs::lock::lock_dir;
 use crate::set::directory;
 
 /// A set with the lock on its manifest.

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use crate::backend::Backend;
 use crate::backend::local::LocalBackend;
-use crate::backend::{Backend, LockMode};
 use crate::error::Error;
+use crate::fs::lock::LockMode;
 use crate::ops::backup::tests::options;
 use crate::ops::backup::{Options, Report, backup};
 use crate::progress::{Observer, Silent};

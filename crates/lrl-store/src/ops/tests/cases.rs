@@ -5,11 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::backend::Backend;
 use crate::backend::encrypted::EncryptedBackend;
-use crate::backend::memory::MemoryFs;
-use crate::backend::{Backend, LockMode};
 use crate::crypt::{Bundle, Keys, new_secret};
 use crate::error::{Error, Result};
+use crate::fs::lock::LockMode;
 use crate::id::{ChunkId, SnapshotId};
 use crate::ops::check::{self, ReadData};
 use crate::ops::tests::faulty::names;
@@ -17,6 +17,7 @@ use crate::ops::{backup, dump, forget, ls, prune};
 use crate::progress::Silent;
 use crate::store::write::WriteSession;
 use crate::store::{Store, create};
+use crate::testing::memory::MemoryFs;
 
 /// What a snapshot holds: the digest of each file, `lrl.db` among them.
 pub type Contents = BTreeMap<Vec<u8>, ChunkId>;

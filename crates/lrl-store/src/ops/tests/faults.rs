@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use super::cases::{self, Case, back_up, check, contents, prune};
 use crate::backend::Backend;
-use crate::backend::memory::{Fault, MemoryFs};
 use crate::error::Result;
 use crate::format::entry::Time;
 use crate::id::SnapshotId;
@@ -18,6 +17,7 @@ use crate::ops::restore;
 use crate::ops::select::{Need, Selected, select};
 use crate::progress::Silent;
 use crate::store::create;
+use crate::testing::memory::{Fault, MemoryFs};
 
 /// The one state that is to be tried, if it is one.
 fn wanted() -> Option<String> {

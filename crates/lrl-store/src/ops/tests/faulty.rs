@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::backend::memory::Memory;
-use crate::backend::{Backend, Guard, LockMode, Payload, TempObject};
+use crate::backend::{Backend, Payload, TempObject};
 use crate::error::{Error, Result};
+use crate::fs::lock::{Guard, LockMode};
+use crate::testing::memory::memory;
 
 /// What goes wrong from the chosen call on.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -153,7 +154,7 @@ pub fn names(storage: &Arc<dyn Backend>, prefix: &str) -> Vec<String> {
 
 /// Copies a storage.
 pub fn twin(storage: &Arc<dyn Backend>) -> Arc<dyn Backend> {
-    let memory = Memory::default();
+    let memory = memory();
     for name in names(storage, "") {
         memory.put(&name, Payload::Bytes(&storage.read(&name).unwrap())).unwrap();
     }
@@ -162,5 +163,5 @@ pub fn twin(storage: &Arc<dyn Backend>) -> Arc<dyn Backend> {
 
 #[test]
 fn a_storage_where_nothing_goes_wrong_yet_conforms() {
-    crate::backend::conformance::conformance(&Faulty::before(Arc::new(Memory::default()), Counted::All));
+    crate::testing::conformance::conformance(&Faulty::before(Arc::new(memory()), Counted::All));
 }

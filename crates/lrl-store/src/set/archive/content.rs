@@ -9,10 +9,10 @@ use std::sync::{Mutex, PoisonError};
 
 use super::write;
 use super::write::{Contents, Segments};
-use crate::backend::local::SyncedFile;
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Entry, Kind, Piece, compare_paths};
 use crate::format::snapshot::Uploads;
+use crate::fs::durable::SyncedFile;
 use crate::fs::space::SpaceGuard;
 use crate::progress::Observer;
 use crate::set::flush::BackgroundSync;

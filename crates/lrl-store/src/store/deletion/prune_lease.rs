@@ -6,9 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::{Guard, LockMode, collect};
+use crate::backend::collect;
 use crate::error::{Error, Result};
 use crate::format::entry::Time;
+use crate::fs::lock::{Guard, LockMode};
 use crate::store::Store;
 
 /// The directory of claims.

@@ -6,18 +6,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{MAX_FILES, write};
-use crate::backend::memory::Memory;
-use crate::backend::{Backend, Guard, LockMode, Payload, TempObject};
+use crate::backend::{Backend, Payload, TempObject};
 use crate::codec::Encoding;
 use crate::error::Result;
 use crate::format::index::{BLOCK_LEN, Located};
 use crate::format::pack::Record;
+use crate::fs::lock::{Guard, LockMode};
 use crate::id::{ChunkId, PackId};
 use crate::progress::Silent;
 use crate::store::{Store, create};
+use crate::testing::memory::{Memory, memory};
 
 /// Counts the bytes that are read from index files.
-#[derive(Default)]
 struct Counting {
     below: Memory,
     read: AtomicU64,
@@ -69,7 +69,7 @@ fn id(file: usize, number: u32) -> ChunkId {
 
 /// Opens a store with full index files of so many chunks in each; also returns what counts.
 fn store(chunks: u32) -> (Store, Arc<Counting>) {
-    let storage = Arc::new(Counting::default());
+    let storage = Arc::new(Counting { below: memory(), read: AtomicU64::new(0) });
     create(&*storage, [1; 32]).unwrap();
     for file in 0..MAX_FILES {
         let record = |number| Record {

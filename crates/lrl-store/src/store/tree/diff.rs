@@ -120,19 +120,19 @@ mod tests {
     use std::time::Duration;
 
     use super::{Change, changed_bytes, entries};
-    use crate::backend::LockMode;
-    use crate::backend::memory::Memory;
     use crate::error::Error;
     use crate::format::entry::{Entry, Kind, Piece, Time};
+    use crate::fs::lock::LockMode;
     use crate::id::ChunkId;
     use crate::progress::Silent;
     use crate::store::tree::{Cut, TreeBuilder};
     use crate::store::write::WriteSession;
     use crate::store::{Store, create};
+    use crate::testing::memory::memory;
     use proptest::prelude::*;
 
     fn store() -> Store {
-        let storage = Memory::default();
+        let storage = memory();
         create(&storage, [1; 32]).unwrap();
         Store::open(Arc::new(storage), LockMode::Shared, Duration::ZERO, &Silent).unwrap()
     }

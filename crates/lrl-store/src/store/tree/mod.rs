@@ -441,18 +441,18 @@ mod tests {
     use std::time::Duration;
 
     use super::{TreeBuilder, TreeItems};
-    use crate::backend::LockMode;
-    use crate::backend::memory::Memory;
     use crate::error::Error;
     use crate::format::entry::{Entry, Kind, Piece, Time};
     use crate::format::node::{self, Child};
+    use crate::fs::lock::LockMode;
     use crate::id::ChunkId;
     use crate::progress::Silent;
     use crate::store::write::WriteSession;
     use crate::store::{Store, create};
+    use crate::testing::memory::memory;
 
     fn store() -> Store {
-        let storage = Memory::default();
+        let storage = memory();
         create(&storage, [1; 32]).unwrap();
         Store::open(Arc::new(storage), LockMode::Shared, Duration::ZERO, &Silent).unwrap()
     }

@@ -5,19 +5,20 @@ use std::time::Duration;
 
 use super::WriteSession;
 use crate::backend::local::LocalBackend;
-use crate::backend::memory::Memory;
 use crate::backend::tests::names;
-use crate::backend::{Backend, LockMode, Payload};
+use crate::backend::{Backend, Payload};
 use crate::error::Error;
 use crate::format::config::{Config, encode};
+use crate::fs::lock::LockMode;
 use crate::id::ChunkId;
 use crate::progress::Silent;
 use crate::store::index::MAX_FILES;
 use crate::store::{Store, create};
+use crate::testing::memory::{Memory, memory};
 
 #[test]
 fn a_store_with_a_feature_unknown_to_writers_is_read_but_not_written() {
-    let storage = Memory::default();
+    let storage = memory();
     let mut config = Config::new([1; 32]);
     config.must_know_to_write.push("later".into());
     storage.put("config", Payload::Bytes(&encode(&config).unwrap())).unwrap();
@@ -28,7 +29,7 @@ fn a_store_with_a_feature_unknown_to_writers_is_read_but_not_written() {
 
 #[test]
 fn chains_are_rerooted_at_the_bound_and_damage_of_a_base_is_healed() {
-    let storage = Arc::new(Memory::default());
+    let storage = Arc::new(memory());
     create(&*storage, [1; 32]).unwrap();
     let store =
         Store::open(Arc::clone(&storage) as Arc<dyn Backend>, LockMode::Shared, Duration::ZERO, &Silent).unwrap();
@@ -64,7 +65,7 @@ fn chains_are_rerooted_at_the_bound_and_damage_of_a_base_is_healed() {
 
 #[test]
 fn a_chunk_leans_on_another_one_where_that_is_shorter_than_the_whole() {
-    let storage = Arc::new(Memory::default());
+    let storage = Arc::new(memory());
     create(&*storage, [1; 32]).unwrap();
     let store = open(&storage);
     let stored = |plain: &[u8], bases: &[ChunkId]| {
@@ -107,7 +108,7 @@ fn open(storage: &Arc<impl Backend + 'static>) -> Store {
 
 /// Makes a store with one chunk.
 fn with_one_chunk() -> (Arc<Memory>, Store, ChunkId) {
-    let storage = Arc::new(Memory::default());
+    let storage = Arc::new(memory());
     create(&*storage, [1; 32]).unwrap();
     let store = open(&storage);
     let session = WriteSession::new(&store);
@@ -118,7 +119,7 @@ fn with_one_chunk() -> (Arc<Memory>, Store, ChunkId) {
 
 #[test]
 fn what_a_lost_or_shortened_pack_held_is_stored_again() {
-    let storage = Arc::new(Memory::default());
+    let storage = Arc::new(memory());
     create(&*storage, [1; 32]).unwrap();
     let store = open(&storage);
     let base = noise(3, 64 << 10);
@@ -180,7 +181,7 @@ fn in_doubt_a_chunk_is_known_only_if_it_can_be_read() {
 
 #[test]
 fn in_doubt_too_only_the_index_says_what_is_known() {
-    let storage = Arc::new(Memory::default());
+    let storage = Arc::new(memory());
     create(&*storage, [1; 32]).unwrap();
     let plain = noise(3, 1000);
     let add = |in_doubt: bool| {
@@ -202,7 +203,7 @@ fn in_doubt_too_only_the_index_says_what_is_known() {
 
 #[test]
 fn in_doubt_a_chunk_must_not_lean_on_a_damaged_one() {
-    let storage = Arc::new(Memory::default());
+    let storage = Arc::new(memory());
     create(&*storage, [1; 32]).unwrap();
     let store = open(&storage);
     let put = |plain: &[u8], bases: &[ChunkId], in_doubt: bool| {
@@ -240,7 +241,7 @@ fn decoded_for(store: &Store, id: &ChunkId) -> usize {
 
 #[test]
 fn chains_of_several_bases_stay_cheap_to_read() {
-    let storage = Arc::new(Memory::default());
+    let storage = Arc::new(memory());
     create(&*storage, [1; 32]).unwrap();
     let store = open(&storage);
     let mut last: Vec<(ChunkId, Vec<u8>)> = Vec::new();
@@ -275,7 +276,7 @@ fn chains_of_several_bases_stay_cheap_to_read() {
 #[test]
 fn small_indexes_are_merged_into_one_and_a_large_one_is_not_written_again_for_them() {
     for (large, left) in [(1, vec![17]), (40, vec![16, 40])] {
-        let storage = Arc::new(Memory::default());
+        let storage = Arc::new(memory());
         create(&*storage, [1; 32]).unwrap();
         let store = open(&storage);
         let store_some = |seed: u64, count: u64| {
@@ -297,7 +298,7 @@ fn small_indexes_are_merged_into_one_and_a_large_one_is_not_written_again_for_th
 
 #[test]
 fn an_index_that_another_process_merged_meanwhile_is_no_failure() {
-    let storage = Arc::new(Memory::default());
+    let storage = Arc::new(memory());
     create(&*storage, [1; 32]).unwrap();
     let add = |store: &Store, n: u64| {
         let session = WriteSession::new(store);
@@ -319,7 +320,7 @@ fn an_index_that_another_process_merged_meanwhile_is_no_failure() {
 #[test]
 fn what_only_an_unlisted_pack_holds_is_not_known_and_no_base() {
     // A killed run left a pack, perhaps not durable: nothing that is listed later may lean on it.
-    let storage = Arc::new(Memory::default());
+    let storage = Arc::new(memory());
     create(&*storage, [1; 32]).unwrap();
     let (base, mut plain) = (noise(3, 64 << 10), noise(3, 64 << 10));
     plain[7] ^= 1;

@@ -14,17 +14,17 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::{Options, Report, What, restore};
-use crate::backend::LockMode;
-use crate::backend::memory::Memory;
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Entry, Kind, Piece, Time, compare_paths};
 use crate::format::snapshot::{Database, Snapshot, Uploads};
+use crate::fs::lock::LockMode;
 use crate::id::SnapshotId;
 use crate::progress::{Observer, Problem, Silent};
 use crate::set::hex;
 use crate::store::tree::TreeBuilder;
 use crate::store::write::WriteSession;
 use crate::store::{SnapshotName, Store, create};
+use crate::testing::memory::memory;
 
 mod faults;
 mod random;
@@ -40,7 +40,7 @@ struct Lab {
 
 impl Lab {
     fn new() -> Self {
-        let storage = Memory::default();
+        let storage = memory();
         create(&storage, [7; 32]).unwrap();
         let store = Store::open(Arc::new(storage), LockMode::Shared, Duration::ZERO, &Silent).unwrap();
         let dir = tempfile::tempdir().unwrap();

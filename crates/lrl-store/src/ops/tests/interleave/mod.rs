@@ -16,11 +16,10 @@ use std::time::Duration;
 use stage::{Schedule, Stage, Stepped};
 
 use super::faulty::{names, twin};
-use crate::backend::image::Rng;
-use crate::backend::memory::Memory;
-use crate::backend::{Backend, LockMode};
+use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::format::entry::Time;
+use crate::fs::lock::LockMode;
 use crate::fs::space::SpaceGuard;
 use crate::ops::check::{self, ReadData, check};
 use crate::ops::prune::MaxUnused;
@@ -29,6 +28,8 @@ use crate::ops::{backup, dump, ls};
 use crate::progress::Silent;
 use crate::set::tests::noise;
 use crate::store::{Store, create};
+use crate::testing::disk_image::Rng;
+use crate::testing::memory::memory;
 
 const DAY: u64 = 86_400;
 const GRACE: u64 = 7 * DAY;
@@ -87,7 +88,7 @@ fn open(storage: &Arc<dyn Backend>) -> Store {
 
 impl World {
     fn new(writers: Writers) -> Self {
-        let memory = Memory::default();
+        let memory = memory();
         create(&memory, [1; 32]).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let world = Self {

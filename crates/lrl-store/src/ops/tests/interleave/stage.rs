@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-use crate::backend::{Backend, Guard, LockMode, Payload, TempObject};
+use crate::backend::{Backend, Payload, TempObject};
 use crate::error::{Error, Result};
+use crate::fs::lock::{Guard, LockMode};
 
 /// Who moves when. As text: actors by commas, switches as `step:actor`, the kill as `actor:step`, with `;` between.
 #[derive(Debug, Default, Clone, PartialEq)]

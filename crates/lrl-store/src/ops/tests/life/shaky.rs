@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::backend::memory::Memory;
-use crate::backend::{Backend, Guard, LockMode, Payload, TempObject};
+use crate::backend::{Backend, Payload, TempObject};
 use crate::error::Result;
+use crate::fs::lock::{Guard, LockMode};
 use crate::ops::tests::faulty::{Counted, Fault, Faulty};
+use crate::testing::memory::memory;
 
 /// See the module.
 pub struct Shaky {
@@ -19,7 +20,7 @@ pub struct Shaky {
 
 impl Shaky {
     pub fn new(cache: PathBuf) -> Self {
-        let faulty = Faulty::before(Arc::new(Memory::default()), Counted::All);
+        let faulty = Faulty::before(Arc::new(memory()), Counted::All);
         Self { faulty, cache, born: Mutex::default() }
     }
 

@@ -9,9 +9,10 @@ use rusqlite::Connection;
 
 use super::lab::{Digest, Lab, Seen, Tree, digest, logical};
 use super::shaky::Shaky;
-use crate::backend::{Backend, LockMode};
+use crate::backend::Backend;
 use crate::error::Result;
 use crate::format::entry::{Content, Entry, Kind};
+use crate::fs::lock::LockMode;
 use crate::ops::check::{self, ReadData, check};
 use crate::progress::Silent;
 use crate::store::tree::TreeItems;

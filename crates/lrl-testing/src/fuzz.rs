@@ -9,29 +9,30 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use crate::backend::encrypted::EncryptedBackend;
-use crate::backend::memory::Memory;
-use crate::backend::{Backend, LockMode, Payload};
-use crate::codec::{self, Encoding};
-use crate::crypt::{Bundle, Key, Keys};
-use crate::error::Result;
-use crate::format::entry::{Content, Entry, Piece, Time};
-use crate::format::key::{Credential, Slot};
-use crate::format::node::{self, Item, Node};
-use crate::format::snapshot::{self, Snapshot};
-use crate::format::{config, drill, index, pack};
-use crate::fs::space::SpaceGuard;
-use crate::id::{ChunkId, DrillId, Hasher, Ids, PackId, SnapshotId};
-use crate::ops::prune;
-use crate::progress::Silent;
-use crate::set::archive::deflate::{Coder, FINAL_BLOCK};
-use crate::set::archive::extract::{Options, verify};
-use crate::set::manifest::Manifest;
-use crate::set::manifest::read::FoundSet;
-use crate::store::index::IndexFile;
-use crate::store::tree::{TreeBuilder, TreeItems};
-use crate::store::write::WriteSession;
-use crate::store::{SnapshotName, Store, create};
+use super::memory::memory;
+use lrl_store::backend::encrypted::EncryptedBackend;
+use lrl_store::backend::{Backend, Payload};
+use lrl_store::codec::{self, Encoding};
+use lrl_store::crypt::{Bundle, Key, Keys};
+use lrl_store::error::Result;
+use lrl_store::format::entry::{Content, Entry, Piece, Time};
+use lrl_store::format::key::{Credential, Slot};
+use lrl_store::format::node::{self, Item, Node};
+use lrl_store::format::snapshot::{self, Snapshot};
+use lrl_store::format::{config, drill, index, pack};
+use lrl_store::fs::lock::LockMode;
+use lrl_store::fs::space::SpaceGuard;
+use lrl_store::id::{ChunkId, DrillId, Hasher, Ids, PackId, SnapshotId};
+use lrl_store::ops::prune;
+use lrl_store::progress::Silent;
+use lrl_store::set::archive::deflate::{Coder, FINAL_BLOCK};
+use lrl_store::set::archive::extract::{Options, verify};
+use lrl_store::set::manifest::Manifest;
+use lrl_store::set::manifest::read::FoundSet;
+use lrl_store::store::index::IndexFile;
+use lrl_store::store::tree::{TreeBuilder, TreeItems};
+use lrl_store::store::write::WriteSession;
+use lrl_store::store::{SnapshotName, Store, create};
 
 /// A body; any bytes are its input.
 pub type Body = fn(&[u8]);
@@ -103,7 +104,7 @@ pub fn slot(bytes: &[u8]) {
 /// Objects of an encrypted store, as they are and below a sound head, and names of sources.
 pub fn sealed_object(bytes: &[u8]) {
     let bundle = Bundle::Full(Zeroizing::new([7; 32]));
-    let below = Arc::new(Memory::default());
+    let below = Arc::new(memory());
     let veil = EncryptedBackend::new(Arc::clone(&below) as Arc<dyn Backend>, Keys::new([7; 32], &bundle), None);
     for name in ["index/x", "repairs/x"] {
         sure(veil.put(name, Payload::Bytes(b"some text")));
@@ -170,7 +171,7 @@ pub fn index_file(bytes: &[u8]) {
     }
     let digest = Hasher::new().update(&file[..len - 32]).finish();
     file[len - 32..].copy_from_slice(&digest);
-    let storage = Memory::default();
+    let storage = memory();
     let name = format!("index/{}", PackId::from_bytes(digest));
     sure(storage.put(&name, Payload::Bytes(&file)));
     if let Ok(opened) = IndexFile::open(&storage, &name) {
@@ -214,7 +215,7 @@ pub fn archive(bytes: &[u8]) {
     let read = |gzip: &[u8]| {
         let mut file = sure_io(tempfile::NamedTempFile::new());
         sure_io(file.write_all(gzip));
-        let enough = |total| if total > 16 << 20 { Err(crate::error::Error::Interrupted) } else { Ok(()) };
+        let enough = |total| if total > 16 << 20 { Err(lrl_store::error::Error::Interrupted) } else { Ok(()) };
         let mut options = Options { owners: false, limit: Some(&enough), watch: None, observer: &Silent };
         let _ = verify(file.path(), &mut options);
     };
@@ -261,7 +262,7 @@ pub fn chunk_codec(bytes: &[u8]) {
 
 /// A program for a store: each byte is an operation, or says how it is done. What snapshots hold is compared with what was put in.
 pub fn operations(bytes: &[u8]) {
-    let storage: Arc<dyn Backend> = Arc::new(Memory::default());
+    let storage: Arc<dyn Backend> = Arc::new(memory());
     sure(create(&*storage, [1; 32]));
     let open = || sure(Store::open(Arc::clone(&storage), LockMode::Exclusive, Duration::ZERO, &Silent));
     let mut kept: Vec<(SnapshotName, Vec<u8>)> = Vec::new();

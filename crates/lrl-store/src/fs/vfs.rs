@@ -7,11 +7,13 @@ use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Guard, LockMode, local};
 use crate::error::Result;
+use crate::fs::lock;
+use crate::fs::lock::{Guard, LockMode};
+use crate::fs::temp_file;
 use crate::fs::unsupported;
 
-/// A file system, as far as [`local::LocalBackend`] needs one.
+/// A file system, as far as a directory of objects needs one.
 pub trait Vfs: Send + Sync {
     /// A file that is open for reading.
     type File: Send + Sync;
@@ -130,7 +132,7 @@ impl Vfs for OsFs {
     }
 
     fn temporary(&self, dir: &Path) -> Result<Box<dyn TempFile>> {
-        Ok(Box::new(OsTempFile(local::temporary_file(dir)?)))
+        Ok(Box::new(OsTempFile(temp_file::temporary_file(dir)?)))
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
@@ -160,15 +162,15 @@ impl Vfs for OsFs {
         wait: Duration,
         interrupted: &dyn Fn() -> bool,
     ) -> Result<Option<Box<dyn Guard>>> {
-        local::lock_file(path, mode, wait, interrupted)
+        lock::lock_file(path, mode, wait, interrupted)
     }
 
     fn has_dead(&self, dir: &Path) -> Result<bool> {
-        local::has_dead(dir)
+        temp_file::has_dead(dir)
     }
 
     fn reclaim(&self, dir: &Path) -> Result<u64> {
-        local::reclaim(dir)
+        temp_file::reclaim(dir)
     }
 }
 

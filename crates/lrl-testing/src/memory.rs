@@ -8,21 +8,21 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::disk::{TempFile, Vfs};
-use super::image::{DiskImage, Id, Rng};
-use super::local::{LocalBackend, TEMP_PREFIX};
-use super::{Guard, LockMode};
-use crate::error::{Error, Result};
+use super::disk_image::{DiskImage, Id, Rng};
+use lrl_store::backend::local::LocalBackend;
+use lrl_store::error::{Error, Result};
+use lrl_store::fs::lock::{Guard, LockMode};
+use lrl_store::fs::temp_file::TEMP_PREFIX;
+use lrl_store::fs::vfs::{TempFile, Vfs};
 
 /// A storage that is gone when it is dropped.
 pub type Memory = LocalBackend<MemoryFs>;
 
 const ROOT: &str = "memory";
 
-impl Default for Memory {
-    fn default() -> Self {
-        MemoryFs::new().storage()
-    }
+/// Makes an empty store's backend in memory.
+pub fn memory() -> Memory {
+    MemoryFs::new().storage()
 }
 
 /// What goes wrong, from or at one call of its kind.

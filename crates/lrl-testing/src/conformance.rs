@@ -1,8 +1,9 @@
-//! What every storage must do, whatever it is made of. Also compiled into the tests of whole stores: it names only what stands beside it.
+//! What every backend must do, whatever it is made of.
 
 use std::io::Write;
 
-use super::{Backend, Error, Payload};
+use lrl_store::backend::{Backend, Payload};
+use lrl_store::error::Error;
 
 fn spooled<'a>(storage: &dyn Backend, name: &str, bytes: &[u8]) -> Payload<'a> {
     let mut spool = storage.temp_document(name).unwrap();
@@ -26,7 +27,7 @@ fn is_missing<T: std::fmt::Debug>(result: Result<T, Error>) -> bool {
 }
 
 /// Holds an empty storage to the trait's promises.
-pub(crate) fn conformance(storage: &dyn Backend) {
+pub fn conformance(storage: &dyn Backend) {
     assert!(names(storage, "").is_empty() && names(storage, "packs").is_empty());
     for name in ["config", "packs/ab/none", "index/none"] {
         assert!(is_missing(storage.read(name)), "{name}");
