@@ -9,7 +9,7 @@ use lrl_store::backend::{Backend, Payload};
 use lrl_store::codec::Encoding;
 use lrl_store::format::config::{self, Config};
 use lrl_store::format::drill;
-use lrl_store::format::entry::{Content, Entry, Kind, Piece, Time};
+use lrl_store::format::entry::{Content, Entry, Kind, Piece};
 use lrl_store::format::node::{Child, encode_inner, encode_leaf};
 use lrl_store::format::pending;
 use lrl_store::format::repair::{self, Loss};
@@ -19,6 +19,7 @@ use lrl_store::id::{ChunkId, Ids, PackId, SnapshotId};
 use lrl_store::progress::Silent;
 use lrl_store::store::Store;
 use lrl_store::store::write::WriteSession;
+use lrl_store::time::Time;
 
 use crate::document::Document;
 

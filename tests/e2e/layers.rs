@@ -8,14 +8,14 @@ use crate::common::repository;
 
 /// Lowest first. A module may use its own layer and those before it.
 const LAYERS: [(&str, &[&str]); 8] = [
-    ("words", &["id", "error", "progress"]),
+    ("words", &["id", "error", "progress", "time"]),
     ("bytes", &["format", "chunk", "codec", "crypt"]),
     ("system", &["fs"]),
     ("source", &["source"]),
     ("backend", &["backend"]),
     ("store", &["store"]),
     ("set", &["set"]),
-    ("verbs", &["ops", "fuzz"]),
+    ("verbs", &["ops"]),
 ];
 
 /// What the engine never does: it is silent, without a terminal, an environment or a clock of its own.

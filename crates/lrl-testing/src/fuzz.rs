@@ -15,7 +15,7 @@ use lrl_store::backend::{Backend, Payload};
 use lrl_store::codec::{self, Encoding};
 use lrl_store::crypt::{Bundle, Key, Keys};
 use lrl_store::error::Result;
-use lrl_store::format::entry::{Content, Entry, Piece, Time};
+use lrl_store::format::entry::{Content, Entry, Piece};
 use lrl_store::format::key::{Credential, Slot};
 use lrl_store::format::node::{self, Item, Node};
 use lrl_store::format::snapshot::{self, Snapshot};
@@ -33,6 +33,7 @@ use lrl_store::store::index::IndexFile;
 use lrl_store::store::tree::{TreeBuilder, TreeItems};
 use lrl_store::store::write::WriteSession;
 use lrl_store::store::{SnapshotName, Store, create};
+use lrl_store::time::Time;
 
 /// A body; any bytes are its input.
 pub type Body = fn(&[u8]);

@@ -1,10 +1,10 @@
 //! The records of drills: what they say of snapshots, and the entry of a new one, beside which earlier ones are set.
 
 use lrl_store::error::{Error, Result};
-use lrl_store::format::entry::Time;
 use lrl_store::ops::drill::Report;
 use lrl_store::ops::drill::evidence::Evidence;
 use lrl_store::store::Store;
+use lrl_store::time::Time;
 
 use crate::cmd::Context;
 

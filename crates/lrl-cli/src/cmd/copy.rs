@@ -5,9 +5,9 @@ use std::time::SystemTime;
 
 use lrl_store::error::Error;
 use lrl_store::fs::durable;
-use lrl_store::ops::backup::time_of;
 use lrl_store::ops::copy::{self, Options, Report, Which};
 use lrl_store::ops::select::Need;
+use lrl_store::time::time_of;
 use serde_json::{Value, json};
 
 use super::{Context, store};

@@ -4,9 +4,9 @@ use std::time::SystemTime;
 
 use lrl_store::error::Error;
 use lrl_store::fs::lock::LockMode;
-use lrl_store::ops::backup::time_of;
 use lrl_store::ops::status::Status;
 use lrl_store::store::{self as engine, Store};
+use lrl_store::time::time_of;
 use serde_json::{Value, json};
 
 use super::status::{self, Stand};

@@ -2,8 +2,8 @@
 
 use std::time::SystemTime;
 
-use lrl_store::ops::backup::time_of;
 use lrl_store::ops::forget::{self, Decision, Options, Plan, Policy};
+use lrl_store::time::time_of;
 use serde_json::{Value, json};
 
 use super::{Context, prune, store};

@@ -9,9 +9,9 @@ use std::time::SystemTime;
 use lrl_store::crypt::Class;
 use lrl_store::error::Error;
 use lrl_store::format::key::Credential;
-use lrl_store::ops::backup::time_of;
 use lrl_store::store::key_slots;
 use lrl_store::store::key_slots::Named;
+use lrl_store::time::time_of;
 use serde_json::{Value, json};
 
 use super::{Context, store};

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use lrl_store::backend::local::LocalBackend;
-use lrl_store::ops::backup::time_of;
 use lrl_store::store::key_slots;
+use lrl_store::time::time_of;
 use serde::{Deserialize, Serialize};
 
 use super::{Context, store};

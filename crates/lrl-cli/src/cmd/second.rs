@@ -3,10 +3,10 @@
 use std::time::SystemTime;
 
 use lrl_store::error::Error;
-use lrl_store::ops::backup::time_of;
 use lrl_store::ops::copy;
 use lrl_store::ops::copy::{Options, Report, Which, last_copied};
 use lrl_store::store::Store;
+use lrl_store::time::time_of;
 use serde_json::{Value, json};
 
 use super::{Context, copy as verb, store};

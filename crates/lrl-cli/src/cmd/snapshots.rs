@@ -5,11 +5,11 @@ use std::time::SystemTime;
 
 use lrl_store::format::drill::Drilled;
 use lrl_store::format::snapshot::Snapshot;
-use lrl_store::ops::backup::time_of;
 use lrl_store::ops::drill::evidence::LastDrill;
 use lrl_store::ops::judgement::{Judgement, State};
 use lrl_store::ops::snapshots;
 use lrl_store::store::{SnapshotName, Store};
+use lrl_store::time::time_of;
 use serde_json::{Value, json};
 
 use super::{Context, store};

@@ -4,14 +4,14 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use lrl_store::error::Error;
-use lrl_store::format::entry::Time;
 use lrl_store::fs::space::{Reserve, free_at};
-use lrl_store::ops::backup::time_of;
 use lrl_store::ops::copy::last_copied;
 use lrl_store::ops::copy::last_copied::LastCopied;
 use lrl_store::ops::select::Need;
 use lrl_store::ops::status::{self, Condition, Good, Limits, Newest, PartAge, Status};
 use lrl_store::store::Store;
+use lrl_store::time::Time;
+use lrl_store::time::time_of;
 use serde_json::{Value, json};
 
 use super::run_record::{self, RunRecord};

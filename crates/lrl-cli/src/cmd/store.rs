@@ -20,13 +20,13 @@ use lrl_store::fs::space::Reserve;
 use lrl_store::fs::temp_dir::TempDir;
 use lrl_store::fs::temp_file;
 use lrl_store::fs::unsupported;
-use lrl_store::ops::backup::time_of;
 use lrl_store::ops::judgement::Judge;
 use lrl_store::ops::ls;
 use lrl_store::ops::select::{self, Need, PassedOver, Selected};
 use lrl_store::store::key_slots;
 use lrl_store::store::key_slots::LocalSlot;
 use lrl_store::store::{self, SnapshotName, Store};
+use lrl_store::time::time_of;
 
 use super::Context;
 use crate::args::Verb;

@@ -1,9 +1,10 @@
 //! How one upload looks: a line as `ls -l` writes it, and its JSON. Names are raw bytes; what is not UTF-8 is shown escaped, and whole
 //! in `path_hex`.
 
-use lrl_store::format::entry::{Entry, Kind, Time};
+use lrl_store::format::entry::{Entry, Kind};
 use lrl_store::format::snapshot::Database;
 use lrl_store::ops::ls::DATABASE;
+use lrl_store::time::Time;
 use serde_json::{Map, Value, json};
 
 use super::units;
@@ -133,7 +134,7 @@ fn put_metadata(object: &mut Map<String, Value>, mode: u32, (uid, gid): (u32, u3
 #[cfg(test)]
 mod tests {
     use super::{iso, mode};
-    use lrl_store::format::entry::Time;
+    use lrl_store::time::Time;
 
     #[test]
     fn modes_and_times_are_written_as_people_know_them() {

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::entry::Time;
 use crate::error::{Error, Result};
 use crate::id::{CheckId, Ids, SnapshotId};
+use crate::time::Time;
 
 /// The document's format version that this build writes.
 pub const VERSION: u32 = 1;
@@ -83,8 +83,8 @@ pub fn decode(bytes: &[u8], id: &CheckId, ids: &Ids, object: &str) -> Result<Che
 mod tests {
     use super::{Check, Damaged, Depth, VERSION, decode, encode};
     use crate::error::Error;
-    use crate::format::entry::Time;
     use crate::id::{CheckId, Ids, SnapshotId};
+    use crate::time::Time;
 
     #[test]
     fn a_record_round_trips_and_refuses_other_bytes_and_later_formats() {

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::entry::Time;
 use crate::error::{Error, Result};
 use crate::id::{DrillId, Ids, SnapshotId};
+use crate::time::Time;
 
 /// The document's format version that this build writes.
 pub const VERSION: u32 = 1;
@@ -183,8 +183,8 @@ impl Drill {
 mod tests {
     use super::{Before, Checked, Drill, Drilled, decode, encode};
     use crate::error::Error;
-    use crate::format::entry::Time;
     use crate::id::{DrillId, Ids, SnapshotId};
+    use crate::time::Time;
 
     fn drill() -> Drill {
         let checked = |check: &str, passed| Checked {

@@ -5,31 +5,7 @@ use std::cmp::Ordering;
 use super::bytes::{Reader, put_blob, put_varint};
 use crate::error::Result;
 use crate::id::ChunkId;
-
-/// A moment: seconds since 1970 and nanoseconds (0..1_000_000_000) after them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, serde::Serialize, serde::Deserialize)]
-pub struct Time {
-    /// Seconds since 1970-01-01 UTC, negative before.
-    pub secs: i64,
-    /// Nanoseconds after `secs`.
-    pub nanos: u32,
-}
-
-impl Time {
-    const STAMP: &str = "%Y%m%d_%H%M%S";
-
-    /// Writes the second as a timestamp, `20260114_120000` in UTC; `None` for a year that cannot be written.
-    pub fn stamp(self) -> Option<String> {
-        Some(jiff::Timestamp::from_second(self.secs).ok()?.strftime(Self::STAMP).to_string())
-    }
-
-    /// Reads a timestamp, which must be written as [`Time::stamp`] writes it.
-    pub fn of_stamp(stamp: &str) -> Option<Self> {
-        let time = jiff::civil::DateTime::strptime(Self::STAMP, stamp).ok()?;
-        let secs = jiff::tz::TimeZone::UTC.to_timestamp(time).ok()?.as_second();
-        Some(Self { secs, nanos: 0 }).filter(|time| time.stamp().as_deref() == Some(stamp))
-    }
-}
+use crate::time::Time;
 
 /// A run of a file's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

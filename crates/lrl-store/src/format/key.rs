@@ -4,10 +4,10 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::entry::Time;
 use crate::crypt::{self, Bundle, Class, Key, Secret};
 use crate::error::{Error, Result};
 use crate::id::{ChunkId, derive_key};
+use crate::time::Time;
 
 /// The document's format version that this build writes.
 pub const VERSION: u32 = 1;
@@ -226,7 +226,7 @@ mod tests {
     use super::{Credential, Slot};
     use crate::crypt::{Bundle, new_secret};
     use crate::error::Error;
-    use crate::format::entry::Time;
+    use crate::time::Time;
 
     fn passphrase(text: &str) -> Credential {
         Credential::Passphrase(Zeroizing::new(text.as_bytes().to_vec()))

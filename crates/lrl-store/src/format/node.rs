@@ -132,8 +132,9 @@ pub fn decode<T: Item>(bytes: &[u8], object: &str) -> Result<Node<T>> {
 #[cfg(test)]
 mod tests {
     use super::{Child, Node, decode, encode_inner, encode_leaf};
-    use crate::format::entry::{Content, Entry, Kind, Piece, Time};
+    use crate::format::entry::{Content, Entry, Kind, Piece};
     use crate::id::ChunkId;
+    use crate::time::Time;
     use proptest::prelude::*;
 
     fn entry() -> impl Strategy<Value = Entry> {

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::entry::Time;
 use crate::error::{Error, Result};
 use crate::id::{Ids, PackId, PendingId};
+use crate::time::Time;
 
 /// The document's format version that this build writes.
 pub const VERSION: u32 = 1;

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::entry::Time;
 use crate::error::{Error, Result};
 use crate::id::{ChunkId, Ids, PackId, PendingId, SnapshotId};
 use crate::progress::Problem;
+use crate::time::Time;
 
 /// The document's format version that this build writes.
 pub const VERSION: u32 = 1;

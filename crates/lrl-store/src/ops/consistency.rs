@@ -129,7 +129,7 @@ mod tests {
     use std::time::Duration;
 
     use crate::error::Error;
-    use crate::format::entry::{Content, Entry, Kind, Time};
+    use crate::format::entry::{Content, Entry, Kind};
     use crate::format::snapshot::{self, Snapshot, Uploads};
     use crate::fs::lock::LockMode;
     use crate::fs::space::Reserve;
@@ -139,6 +139,7 @@ mod tests {
     use crate::store::write::WriteSession;
     use crate::store::{Store, create};
     use crate::testing::memory::memory;
+    use crate::time::Time;
 
     fn entry(path: &str, kind: Kind) -> Entry {
         Entry { path: path.into(), kind, mode: 0o644, uid: 0, gid: 0, mtime: Time::default() }

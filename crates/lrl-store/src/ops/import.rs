@@ -9,13 +9,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, Result};
-use crate::format::entry::Time;
 use crate::format::snapshot::{self, Snapshot};
 use crate::fs::lock::LockMode;
 use crate::fs::temp_dir;
 use crate::fs::temp_dir::TempDir;
 use crate::ops::backup;
-use crate::ops::backup::{History, KnownLosses, database, files, time_of};
+use crate::ops::backup::{History, KnownLosses, database, files};
 use crate::ops::check::{Saved, lost_chunks};
 use crate::ops::heal::{HealSources, Origin};
 use crate::progress::{Observer, Phase, Problem, Silent};
@@ -28,6 +27,8 @@ use crate::source::files::walk::{FoundKind, Root, walk};
 use crate::store::repair::lost_chunks::LostChunks;
 use crate::store::write::WriteSession;
 use crate::store::{SnapshotName, Store};
+use crate::time::Time;
+use crate::time::time_of;
 
 /// How the names of temporary directories begin.
 pub const SCRATCH: &str = ".lrl-import-";

@@ -5,16 +5,14 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::format::drill::Drill;
-use crate::format::entry::Time;
 use crate::format::snapshot::Snapshot;
 use crate::ops::drill::evidence::{DrillOutcome, Evidence};
 use crate::ops::judgement::{Judge, Judgement, is_unreadable};
 use crate::ops::select::Need;
 use crate::progress::Silent;
 use crate::store::{SnapshotName, Store};
-
-/// A clock may be corrected by so many seconds without any time counting as in the future.
-pub(super) const SKEW_SECS: i64 = 60;
+use crate::time::Time;
+use crate::time::is_future;
 
 /// A snapshot that holds all that it was asked to hold.
 #[derive(Debug, Clone, PartialEq)]
@@ -149,11 +147,6 @@ impl Status {
     }
 }
 
-/// Returns whether a time is so far ahead that a clock was wrong.
-pub(super) fn is_future(time: Time, now: Time) -> bool {
-    time.secs > now.secs.saturating_add(SKEW_SECS)
-}
-
 fn good(name: &SnapshotName, snapshot: &Snapshot) -> Good {
     let halves = Need { database: snapshot.database.is_some(), uploads: snapshot.uploads.is_some() };
     Good { name: name.clone(), timestamp: snapshot.timestamp.clone(), created: snapshot.created, halves }
@@ -266,7 +259,6 @@ mod tests {
     use super::{Limits, newest_good, status};
     use crate::backend::{Backend, Payload};
     use crate::format::drill::Drill;
-    use crate::format::entry::Time;
     use crate::format::snapshot::{self, Database, Snapshot, Uploads};
     use crate::fs::lock::LockMode;
     use crate::id::ChunkId;
@@ -276,6 +268,7 @@ mod tests {
     use crate::progress::{Problem, Silent};
     use crate::store::{Store, create};
     use crate::testing::memory::{Memory, memory};
+    use crate::time::Time;
 
     const DATABASE: Need = Need { database: true, uploads: false };
     const BOTH: Need = Need { database: true, uploads: true };

@@ -10,9 +10,9 @@ use crate::backend::{Backend, Payload, collect};
 use crate::crypt::{Bundle, Class, Keys, new_secret};
 use crate::error::{Error, Result};
 use crate::format::config::{self, Config};
-use crate::format::entry::Time;
 use crate::format::key::{Credential, MAX_BYTES, Slot};
 use crate::id::Hasher;
+use crate::time::Time;
 
 /// So many slots are tried: each may take a derivation.
 const MOST_SLOTS: usize = 64;
@@ -289,9 +289,9 @@ mod tests {
     use crate::backend::{Backend, Payload};
     use crate::crypt::Class;
     use crate::error::Error;
-    use crate::format::entry::Time;
     use crate::format::key::Credential;
     use crate::testing::memory::memory;
+    use crate::time::Time;
 
     const NOW: Time = Time { secs: 1, nanos: 0 };
 

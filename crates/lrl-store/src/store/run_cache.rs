@@ -9,9 +9,10 @@ use std::path::Path;
 use rusqlite::{Connection, ErrorCode, params};
 
 use crate::error::{Error, Result};
-use crate::format::entry::{Entry, Time};
+use crate::format::entry::Entry;
 use crate::id::{ChunkId, SnapshotId};
 use crate::source::database::State;
+use crate::time::Time;
 
 const VERSION: i64 = 4;
 const SCAN_ROWS: usize = 1024;
@@ -510,7 +511,7 @@ impl FileStates {
 #[cfg(test)]
 mod tests {
     use super::{COPIES_KEPT, FileState, RunCache};
-    use crate::format::entry::Time;
+    use crate::time::Time;
 
     #[test]
     fn names_of_one_file_stay_known_when_another_one_goes() {

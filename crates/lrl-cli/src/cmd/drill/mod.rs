@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
 use lrl_store::error::Error;
-use lrl_store::format::entry::Time;
 use lrl_store::id::SnapshotId;
-use lrl_store::ops::backup::time_of;
 use lrl_store::ops::drill::{self, Assertion, Options, Report, TIME_LIMIT};
 use lrl_store::ops::select::Need;
 use lrl_store::set::manifest::read::{FoundSet, manifests};
 use lrl_store::store::Store;
+use lrl_store::time::Time;
+use lrl_store::time::time_of;
 use serde_json::{Value, json};
 
 use self::render::DrillOutcome;

@@ -13,7 +13,7 @@ use super::page_moves::PageMoves;
 use super::{DatabaseRead, History, Options, full_scan};
 use crate::codec::MAX_BASES;
 use crate::error::{Error, Result};
-use crate::format::entry::{Piece, Time};
+use crate::format::entry::Piece;
 use crate::format::snapshot;
 use crate::fs::space::{GuardedDir, SpaceGuard, require};
 use crate::id::ChunkId;
@@ -25,6 +25,7 @@ use crate::store::local_bases::LocalBases;
 use crate::store::run_cache::RunCache;
 use crate::store::tree::{TreeBuilder, TreeItems};
 use crate::store::write::WriteSession;
+use crate::time::Time;
 
 /// So many extents are encoded at once.
 const BATCH_EXTENTS: usize = 64;

@@ -7,9 +7,9 @@ use std::iter::Peekable;
 
 use rayon::prelude::*;
 
-use super::{History, Options, full_scan, time_of};
+use super::{History, Options, full_scan};
 use crate::error::{Error, Result};
-use crate::format::entry::{Content, Entry, INLINE_PIECES, Kind, Piece, Time, compare_paths};
+use crate::format::entry::{Content, Entry, INLINE_PIECES, Kind, Piece, compare_paths};
 use crate::format::snapshot;
 use crate::id::ChunkId;
 use crate::progress::{Observer, Problem, Problems, checkpoint};
@@ -20,6 +20,8 @@ use crate::source::files::walk_ahead;
 use crate::store::run_cache::{FileState, FileStates, RunCache, tag};
 use crate::store::tree::{TreeBuilder, TreeItems};
 use crate::store::write::WriteSession;
+use crate::time::Time;
+use crate::time::time_of;
 
 /// So many found entries, so many bytes to read, or so many bytes of names are worked on at once.
 const BATCH_ENTRIES: usize = 512;

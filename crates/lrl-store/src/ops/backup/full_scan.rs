@@ -4,12 +4,13 @@
 use std::time::Duration;
 
 use super::image_buffer::ChangedExtents;
-use super::{History, Options, time_of};
+use super::{History, Options};
 use crate::format::entry::{Content, Piece};
 use crate::format::snapshot::{self, Snapshot};
 use crate::store::Store;
 use crate::store::run_cache::RunCache;
 use crate::store::tree::TreeItems;
+use crate::time::time_of;
 
 /// What is said of a file or database whose contents differ though its state is the recorded one.
 pub(super) const UNSEEN: &str = "has other contents than before, though its size, inode and times are the same: the disk, or something \

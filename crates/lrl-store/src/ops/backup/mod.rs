@@ -16,7 +16,6 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, Result};
-use crate::format::entry::Time;
 use crate::format::snapshot::{self, Snapshot};
 use crate::fs::lock;
 use crate::fs::lock::LockMode;
@@ -25,7 +24,6 @@ use crate::fs::temp_file;
 use crate::id::{PackId, RepairId, SnapshotId};
 use crate::ops::judgement::Checks;
 pub use crate::ops::sets::{Kept, Removed, Sets};
-use crate::ops::status::is_future;
 use crate::progress::{Observer, Phase, Problem};
 use crate::set::layout::Names;
 use crate::set::retention::Parts;
@@ -35,6 +33,9 @@ use crate::store::repair::quarantine::repair_name;
 use crate::store::run_cache::RunCache;
 use crate::store::write::WriteSession;
 use crate::store::{MissingPacks, SnapshotName, Store, is_source_name, pack_name};
+use crate::time::Time;
+use crate::time::is_future;
+use crate::time::time_of;
 pub use dry_run::{Amount, DatabasePlan, Plan, UploadsPlan, plan};
 pub use files::Read as UploadsRead;
 pub use full_scan::FullScan;
@@ -461,14 +462,6 @@ pub(crate) fn report(
     let problem = Problem { path: path.display().to_string(), reason: reason.into(), lost };
     observer.problem(&problem);
     problems.push(problem);
-}
-
-/// Converts a system time.
-pub fn time_of(time: SystemTime) -> Time {
-    match time.duration_since(SystemTime::UNIX_EPOCH) {
-        Ok(since) => Time { secs: since.as_secs() as i64, nanos: since.subsec_nanos() },
-        Err(before) => Time { secs: -(before.duration().as_secs() as i64) - 1, nanos: 0 },
-    }
 }
 
 /// So many seconds at most are runs ahead of the clock that follow each other at once.

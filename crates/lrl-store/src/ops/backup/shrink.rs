@@ -86,9 +86,9 @@ pub(super) fn found(history: &History, snapshot: &Snapshot, options: &Options) -
 #[cfg(test)]
 mod tests {
     use super::Baseline;
-    use crate::format::entry::Time;
     use crate::format::snapshot::{Database, Measure, Uploads};
     use crate::id::{ChunkId, SnapshotId};
+    use crate::time::Time;
 
     fn uploads(files: u64, bytes: u64) -> Uploads {
         Uploads { roots: [].into(), list: ChunkId::of(b""), entries: files, files, bytes, archive: None }

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::Options;
 use super::database::keep_file;
-use crate::format::entry::{Content, Time};
+use crate::format::entry::Content;
 use crate::format::snapshot::Database;
 use crate::fs::lock::LockMode;
 use crate::fs::space::{Reserve, SpaceGuard};
@@ -20,6 +20,7 @@ use crate::source::files::walk::Root;
 use crate::store::write::WriteSession;
 use crate::store::{Store, create};
 use crate::testing::memory::memory;
+use crate::time::Time;
 
 const PAGE: usize = 4096;
 

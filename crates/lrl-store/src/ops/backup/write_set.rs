@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tempfile::NamedTempFile;
 
-use super::{History, Options, time_of};
+use super::{History, Options};
 use crate::error::{Error, Result};
 use crate::format::snapshot::{self, Snapshot};
 use crate::fs::durable::SyncedFile;
@@ -23,6 +23,7 @@ use crate::set::layout::Names;
 use crate::set::sha256::sha256_of;
 use crate::store::run_cache::{RunCache, SegmentState};
 use crate::store::{SnapshotName, Store};
+use crate::time::time_of;
 
 /// A set that was written.
 #[derive(Debug, Clone)]

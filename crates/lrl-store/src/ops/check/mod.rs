@@ -17,7 +17,6 @@ use findings::Findings;
 use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::format::check::{self, Check, Damaged, Depth};
-use crate::format::entry::Time;
 use crate::format::repair::Loss;
 use crate::format::snapshot::Snapshot;
 use crate::fs::lock::LockMode;
@@ -27,6 +26,7 @@ use crate::progress::{Observer, Phase, checkpoint};
 use crate::store::repair::lost_chunks::LostChunks;
 use crate::store::repair::quarantine::Quarantine;
 use crate::store::{SnapshotName, Store};
+use crate::time::Time;
 pub use sets::sets;
 
 /// Which packs are read whole.

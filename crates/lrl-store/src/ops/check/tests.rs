@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use super::{Options, ReadData, Report, check};
 use crate::backend::{Backend, Payload};
-use crate::format::entry::Time;
 use crate::fs::lock::LockMode;
 use crate::ops::judgement::Judge;
 use crate::ops::tests::faulty;
@@ -14,6 +13,7 @@ use crate::ops::{backup, drill, dump, ls, select, snapshots};
 use crate::progress::Silent;
 use crate::store::{Store, create};
 use crate::testing::memory::memory;
+use crate::time::Time;
 
 const EVERYTHING: Options = Options { read_data: ReadData::All, seed: 1, lock_wait: Duration::ZERO, record: None };
 const STRUCTURE: Options = Options { read_data: ReadData::No, ..EVERYTHING };

@@ -6,11 +6,11 @@ use super::lists::Pair;
 use super::numbering;
 use super::numbering::SnapshotKey;
 use crate::error::{Error, Result};
-use crate::format::entry::Time;
 use crate::format::snapshot::{Origin, Snapshot};
 use crate::id::SnapshotId;
 use crate::progress::{Observer, checkpoint};
 use crate::store::{SnapshotName, Store};
+use crate::time::Time;
 
 /// So many of the newest snapshots are looked through for halves that both stores have.
 const LOOKED_THROUGH: usize = 64;

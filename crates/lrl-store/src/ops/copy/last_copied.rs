@@ -1,8 +1,8 @@
 //! What a store knows of its copies without asking them: noted in its cache after each copy, for people.
 
-use crate::format::entry::Time;
 use crate::store::Store;
 use crate::store::run_cache::RunCache;
+use crate::time::Time;
 
 /// A place that a source was copied to.
 #[derive(Debug, Clone, PartialEq, Eq)]

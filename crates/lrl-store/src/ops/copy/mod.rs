@@ -12,7 +12,6 @@ mod tests;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::format::entry::Time;
 use crate::format::snapshot::{Database, Snapshot, Uploads};
 use crate::fs::durable;
 use crate::fs::lock;
@@ -21,6 +20,7 @@ use crate::ops::backup::{self, KnownLosses};
 use crate::progress::{Observer, Phase, Problem, checkpoint};
 use crate::store::write::WriteSession;
 use crate::store::{SnapshotName, Store, is_source_name};
+use crate::time::Time;
 use chunks::{ChunkCopier, Copying, Names, Stop};
 use history::{CommonLists, Destination};
 use lists::Pair;

@@ -1,9 +1,9 @@
 //! Where a copied snapshot stands in the destination's history. A pure function: what is later stays later, so a copy never becomes
 //! `latest` before something that is newer.
 
-use crate::format::entry::Time;
 use crate::format::snapshot::{Origin, Snapshot};
 use crate::id::SnapshotId;
+use crate::time::Time;
 
 /// What tells the order of two snapshots of a source.
 #[derive(Debug, Clone)]
@@ -59,9 +59,9 @@ pub(super) fn number(new: &SnapshotKey, there: &[SnapshotKey], used: u64, now: T
 #[cfg(test)]
 mod tests {
     use super::SnapshotKey;
-    use crate::format::entry::Time;
     use crate::format::snapshot::Origin;
     use crate::id::SnapshotId;
+    use crate::time::Time;
 
     fn stand(number: u64, store: &str, sequence: u64, secs: i64) -> SnapshotKey {
         let snapshot = SnapshotId::of(format!("{store} {sequence} {secs}").as_bytes());

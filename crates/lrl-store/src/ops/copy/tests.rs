@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::{Options, Report, Which, copy};
 use crate::backend::{Backend, Payload};
 use crate::error::Error;
-use crate::format::entry::{Entry, Kind, Time};
+use crate::format::entry::{Entry, Kind};
 use crate::format::snapshot::Snapshot;
 use crate::fs::lock::LockMode;
 use crate::id::{Hasher, Ids, SnapshotId};
@@ -21,6 +21,7 @@ use crate::ops::tests::faulty::{Fault, Faulty, names};
 use crate::progress::Silent;
 use crate::store::{Store, create, pack_name};
 use crate::testing::memory::memory;
+use crate::time::Time;
 
 type Shared = Arc<dyn Backend>;
 

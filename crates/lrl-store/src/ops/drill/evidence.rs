@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::error::{Error, Result};
 use crate::format::drill::{Drill, Drilled};
-use crate::format::entry::Time;
 use crate::id::SnapshotId;
 use crate::ops::select::Need;
-use crate::ops::status::is_future;
 use crate::progress::{Observer, checkpoint};
 use crate::store::drill_records::DrillName;
 use crate::store::{SnapshotName, Store};
+use crate::time::Time;
+use crate::time::is_future;
 
 /// The newest word on one snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,12 +174,12 @@ mod tests {
 
     use super::{Evidence, shrunk};
     use crate::format::drill::{Drill, Drilled};
-    use crate::format::entry::Time;
     use crate::fs::lock::LockMode;
     use crate::id::SnapshotId;
     use crate::progress::Silent;
     use crate::store::{SnapshotName, Store, create};
     use crate::testing::memory::memory;
+    use crate::time::Time;
 
     fn snapshot(sequence: u64) -> SnapshotName {
         SnapshotName { source: "lab".into(), sequence, id: SnapshotId::of(&sequence.to_le_bytes()) }

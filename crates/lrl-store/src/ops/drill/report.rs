@@ -12,9 +12,9 @@ use super::assertion::NAME as ASSERTION;
 use super::evidence::{self, Evidence, Shrunk};
 use crate::error::{Error, Result};
 use crate::format::drill::{self, Before, Checked, Drill, Drilled};
-use crate::format::entry::Time;
-use crate::ops::status::SKEW_SECS;
 use crate::store::{SnapshotName, Store};
+use crate::time::SKEW_SECS;
+use crate::time::Time;
 
 pub(super) const SQLITE_OPEN: &str = "sqlite_open";
 pub(super) const SCHEMA_VALID: &str = "schema_valid";

@@ -4,7 +4,6 @@
 mod policy;
 
 use crate::error::{Error, Result};
-use crate::format::entry::Time;
 use crate::format::snapshot::Snapshot;
 use crate::id::SnapshotId;
 use crate::ops::judgement::{Judge, Judgement, State};
@@ -12,6 +11,7 @@ use crate::ops::select::{self, Need};
 use crate::progress::{Observer, checkpoint};
 use crate::store::run_cache::RunCache;
 use crate::store::{SnapshotName, Store};
+use crate::time::Time;
 pub use policy::{Candidate, Policy, Reason};
 
 /// What to forget.

@@ -7,15 +7,15 @@ use std::fmt;
 use crate::error::{Error, Result};
 use crate::format::check::{Damaged, Depth};
 use crate::format::drill::Drilled;
-use crate::format::entry::Time;
 use crate::format::snapshot::{Measure, Snapshot};
 use crate::id::{CheckId, SnapshotId};
 use crate::ops::backup::DATABASE_NOT_FOUND;
 use crate::ops::drill::evidence::{Evidence, LastDrill};
 use crate::ops::select::Need;
-use crate::ops::status::is_future;
 use crate::progress::Observer;
 use crate::store::{SnapshotName, Store};
+use crate::time::Time;
+use crate::time::is_future;
 
 /// What is known of a snapshot, the worst that applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]

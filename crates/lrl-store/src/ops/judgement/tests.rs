@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::{Checks, Damage, Judgement, Lost, State, judge};
 use crate::format::check::{self, Check, Damaged, Depth};
 use crate::format::drill::Drilled;
-use crate::format::entry::Time;
 use crate::format::snapshot::{self, Database, Measure, Shrink, Snapshot, Uploads};
 use crate::fs::lock::LockMode;
 use crate::id::{ChunkId, SnapshotId};
@@ -16,6 +15,7 @@ use crate::ops::select::Need;
 use crate::progress::{Problem, Silent};
 use crate::store::{Store, create};
 use crate::testing::memory::memory;
+use crate::time::Time;
 
 const BOTH: Need = Need { database: true, uploads: true };
 const DATABASE: Need = Need { database: true, uploads: false };

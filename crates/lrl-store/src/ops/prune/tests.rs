@@ -13,7 +13,7 @@ use crate::backend::{Backend, Payload, TempObject};
 use crate::codec::{self, Encoding};
 use crate::crypt::Class;
 use crate::error::{Error, Result};
-use crate::format::entry::{Entry, Time};
+use crate::format::entry::Entry;
 use crate::format::key::Credential;
 use crate::format::node::{self, Node};
 use crate::format::pack::Record;
@@ -28,6 +28,7 @@ use crate::store::deletion::pending::PendingDeletions;
 use crate::store::write::WriteSession;
 use crate::store::{Store, create, key_slots};
 use crate::testing::memory::memory;
+use crate::time::Time;
 
 fn open(storage: &Arc<dyn Backend>) -> Store {
     Store::open(Arc::clone(storage), LockMode::Exclusive, Duration::ZERO, &Silent).unwrap()

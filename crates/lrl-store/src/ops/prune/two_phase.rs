@@ -9,7 +9,6 @@ use super::repack::{self, Alive};
 use super::{MaxUnused, Numbers, Packs, Plan, ROUND_BYTES, end_chains};
 use crate::backend::probe_put_if_absent;
 use crate::error::{Error, Result};
-use crate::format::entry::Time;
 use crate::format::pending::{Pending, VERSION};
 use crate::fs::space::SpaceGuard;
 use crate::id::{PackId, PendingId, SnapshotId};
@@ -17,6 +16,7 @@ use crate::progress::{Observer, Phase, checkpoint};
 use crate::store::deletion::pending::{PendingDeletions, pending_name};
 use crate::store::deletion::prune_lease::{Now, PruneLease, probe_name};
 use crate::store::{Store, pack_name};
+use crate::time::Time;
 
 /// How to prune a store without locks.
 #[derive(Debug, Clone)]

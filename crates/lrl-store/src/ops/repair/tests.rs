@@ -18,7 +18,7 @@ use super::{Repaired, repair};
 use crate::backend::{Backend, Payload};
 use crate::error::{Error, Result};
 use crate::format::drill::{self, Drill};
-use crate::format::entry::{Piece, Time};
+use crate::format::entry::Piece;
 use crate::format::snapshot;
 use crate::fs::lock::LockMode;
 use crate::fs::space::SpaceGuard;
@@ -33,6 +33,7 @@ use crate::store::tree::TreeBuilder;
 use crate::store::write::WriteSession;
 use crate::store::{SnapshotName, Store, create};
 use crate::testing::memory::memory;
+use crate::time::Time;
 
 const EVERYTHING: Options = Options { read_data: ReadData::All, seed: 1, lock_wait: Duration::ZERO, record: None };
 const STRUCTURE: Options = Options { read_data: ReadData::No, ..EVERYTHING };

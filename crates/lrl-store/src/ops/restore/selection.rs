@@ -10,13 +10,14 @@ use rustix::fs::{AtFlags, FileType, Stat, statat};
 use super::skips::Skips;
 use super::stage_file::Owners;
 use crate::error::{Error, Result};
-use crate::format::entry::{Content, Entry, Kind, Piece, Time, compare_paths, is_clean_path};
+use crate::format::entry::{Content, Entry, Kind, Piece, compare_paths, is_clean_path};
 use crate::format::node::Child;
 use crate::fs::dir::{DirCursor, split};
 use crate::id::ChunkId;
 use crate::progress::{Observer, checkpoint};
 use crate::store::Store;
 use crate::store::tree::TreeItems;
+use crate::time::Time;
 
 /// Files and directories of a list that go to one target, each with all that it contains.
 pub(super) struct Selection<'a> {

@@ -8,10 +8,11 @@ use super::stage_file::{Meta, Owners, Writer, create, set_metadata};
 use super::staging_dirs::StagingHome;
 use super::target::Target;
 use crate::error::{Error, Result};
-use crate::format::entry::{Content, Time};
+use crate::format::entry::Content;
 use crate::format::snapshot::Database;
 use crate::fs::dir::to_path;
 use crate::set::hex;
+use crate::time::Time;
 
 /// Writes the image of a snapshot's database, named as its target; returns whether it got its owner.
 pub(super) fn stage(

@@ -13,10 +13,11 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
-use crate::format::entry::{Content, Piece, Time};
+use crate::format::entry::{Content, Piece};
 use crate::fs::space::SpaceGuard;
 use crate::progress::{Observer, checkpoint};
 use crate::store::Store;
+use crate::time::Time;
 
 /// Bits that give rights to whoever runs a file.
 const SETID: u32 = 0o6000;

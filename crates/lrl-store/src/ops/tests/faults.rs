@@ -9,7 +9,6 @@ use std::sync::Arc;
 use super::cases::{self, Case, back_up, check, contents, prune};
 use crate::backend::Backend;
 use crate::error::Result;
-use crate::format::entry::Time;
 use crate::id::SnapshotId;
 use crate::ops::judgement::Judge;
 use crate::ops::prune::tests::assert_exact;
@@ -18,6 +17,7 @@ use crate::ops::select::{Need, Selected, select};
 use crate::progress::Silent;
 use crate::store::create;
 use crate::testing::memory::{Fault, MemoryFs};
+use crate::time::Time;
 
 /// The one state that is to be tried, if it is one.
 fn wanted() -> Option<String> {

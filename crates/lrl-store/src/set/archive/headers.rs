@@ -2,7 +2,7 @@
 //! panics on any input and allocates no more than it was given. Writing is in `tar`.
 
 use super::tar::BLOCK;
-use crate::format::entry::Time;
+use crate::time::Time;
 
 /// Why a header cannot be used, as words that follow "holds a header".
 pub type Malformed = &'static str;
@@ -156,7 +156,7 @@ fn moment(text: &[u8]) -> Option<Time> {
 mod tests {
     use super::super::tar::{BLOCK, Header, Type, encode};
     use super::{Pax, decode, decode_pax, moment, number};
-    use crate::format::entry::Time;
+    use crate::time::Time;
     use proptest::prelude::*;
 
     #[test]

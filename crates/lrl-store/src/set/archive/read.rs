@@ -12,7 +12,7 @@ use super::headers;
 use super::headers::Pax;
 use super::tar::{BLOCK, padding};
 use crate::error::{Error, Result};
-use crate::format::entry::Time;
+use crate::time::Time;
 
 /// Plain bytes that are decompressed in one go; five such runs are in flight.
 const RUN: usize = 256 << 10;

@@ -1,7 +1,7 @@
 //! Owns how one member becomes tar header blocks: ustar fields, PAX records for what they cannot hold, GNU long names for
 //! what PAX cannot. Pure: no I/O, and the same member always gives the same bytes. Reading is in `untar`.
 
-use crate::format::entry::Time;
+use crate::time::Time;
 
 /// Bytes per tar block; headers and padded contents are whole blocks.
 pub const BLOCK: usize = 512;
@@ -175,7 +175,7 @@ impl Fields {
 #[cfg(test)]
 mod tests {
     use super::{BLOCK, Header, Type, decimal, encode, record};
-    use crate::format::entry::Time;
+    use crate::time::Time;
 
     fn header(path: &[u8], size: u64) -> Header<'_> {
         let mtime = Time { secs: 1_700_000_000, nanos: 0 };

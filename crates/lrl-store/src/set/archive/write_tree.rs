@@ -15,8 +15,8 @@ use sha2::{Digest, Sha256};
 use super::paths::{Checked, NO_TARGET, Refusal, THROUGH, TWICE};
 use super::read::{Data, Member, MemberKind};
 use crate::error::{Error, Result};
-use crate::format::entry::Time;
 use crate::progress::{Observer, checkpoint};
+use crate::time::Time;
 
 /// Runs of zeros of this length become holes.
 const HOLE: usize = 64 << 10;

@@ -15,10 +15,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::archive::extract;
 use super::archive::write::{Contents, NoSegments, Options, Record, Segments, Written, write};
 use crate::error::{Error, Result};
-use crate::format::entry::{Content, Entry, Kind, Piece, Time, compare_paths};
+use crate::format::entry::{Content, Entry, Kind, Piece, compare_paths};
 use crate::fs::space::SpaceGuard;
 use crate::id::ChunkId;
 use crate::progress::Silent;
+use crate::time::Time;
 
 /// Uploads in memory, as a list and its chunks.
 #[derive(Default, Clone)]

@@ -10,12 +10,13 @@ use std::time::Instant;
 
 use super::{Memory, plain};
 use crate::error::{Error, Result};
-use crate::format::entry::{Content, Entry, Kind, Piece, Time, compare_paths};
+use crate::format::entry::{Content, Entry, Kind, Piece, compare_paths};
 use crate::fs::space::SpaceGuard;
 use crate::id::ChunkId;
 use crate::progress::Silent;
 use crate::set::archive::extract::{extract, verify};
 use crate::set::archive::write::{Contents, NoSegments, Options, Segments, Written, write};
+use crate::time::Time;
 
 struct Tree {
     root: PathBuf,

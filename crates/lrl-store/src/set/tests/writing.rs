@@ -7,10 +7,11 @@ use std::path::Path;
 
 use super::{Content, Entry, MTIME, Memory, Record, Uploads, archive, noise, packed, plain, python, run, text};
 use crate::error::{Error, Result};
-use crate::format::entry::{Kind, Piece, Time};
+use crate::format::entry::{Kind, Piece};
 use crate::set::archive::extract::{Counts, FileVisitor, Options, extract, verify};
 use crate::set::archive::tar::END;
 use crate::set::archive::write::{NoSegments, Written};
+use crate::time::Time;
 
 /// Every kind of entry, sizes at every boundary.
 fn lab() -> Uploads {

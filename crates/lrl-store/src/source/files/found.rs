@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, FileType, OFlags, fstat, readlinkat, statat};
 use rustix::io::Errno;
 
 use super::open_quietly;
-use crate::format::entry::Time;
+use crate::time::Time;
 
 /// A directory of uploads and the first component of its paths in the list.
 #[derive(Debug, Clone, PartialEq, Eq)]

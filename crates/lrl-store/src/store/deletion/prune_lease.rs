@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend::collect;
 use crate::error::{Error, Result};
-use crate::format::entry::Time;
 use crate::fs::lock::{Guard, LockMode};
 use crate::store::Store;
+use crate::time::Time;
 
 /// The directory of claims.
 pub(crate) const CLAIMS: &str = "claims";

@@ -121,7 +121,7 @@ mod tests {
 
     use super::{Change, changed_bytes, entries};
     use crate::error::Error;
-    use crate::format::entry::{Entry, Kind, Piece, Time};
+    use crate::format::entry::{Entry, Kind, Piece};
     use crate::fs::lock::LockMode;
     use crate::id::ChunkId;
     use crate::progress::Silent;
@@ -129,6 +129,7 @@ mod tests {
     use crate::store::write::WriteSession;
     use crate::store::{Store, create};
     use crate::testing::memory::memory;
+    use crate::time::Time;
     use proptest::prelude::*;
 
     fn store() -> Store {

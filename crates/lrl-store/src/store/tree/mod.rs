@@ -442,7 +442,7 @@ mod tests {
 
     use super::{TreeBuilder, TreeItems};
     use crate::error::Error;
-    use crate::format::entry::{Entry, Kind, Piece, Time};
+    use crate::format::entry::{Entry, Kind, Piece};
     use crate::format::node::{self, Child};
     use crate::fs::lock::LockMode;
     use crate::id::ChunkId;
@@ -450,6 +450,7 @@ mod tests {
     use crate::store::write::WriteSession;
     use crate::store::{Store, create};
     use crate::testing::memory::memory;
+    use crate::time::Time;
 
     fn store() -> Store {
         let storage = memory();

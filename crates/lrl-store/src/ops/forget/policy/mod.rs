@@ -5,9 +5,8 @@ use std::fmt;
 use crate::ops::judgement::State;
 use crate::ops::select::Need;
 use crate::store::SnapshotName;
+use crate::time::SKEW_SECS;
 
-/// A clock may be corrected by so many seconds without any time counting as in the future.
-const SKEW_SECS: i64 = 60;
 /// One snapshot a year leaves gaps of almost two years; a time further ahead of all before it is taken for a clock that leapt.
 const LEAP_SECS: i64 = 731 * DAY_SECS;
 const HOUR_SECS: i64 = 3600;

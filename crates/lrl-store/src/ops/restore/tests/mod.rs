@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Options, Report, What, restore};
 use crate::error::{Error, Result};
-use crate::format::entry::{Content, Entry, Kind, Piece, Time, compare_paths};
+use crate::format::entry::{Content, Entry, Kind, Piece, compare_paths};
 use crate::format::snapshot::{Database, Snapshot, Uploads};
 use crate::fs::lock::LockMode;
 use crate::id::SnapshotId;
@@ -25,6 +25,7 @@ use crate::store::tree::TreeBuilder;
 use crate::store::write::WriteSession;
 use crate::store::{SnapshotName, Store, create};
 use crate::testing::memory::memory;
+use crate::time::Time;
 
 mod faults;
 mod random;

@@ -18,7 +18,6 @@ use stage::{Schedule, Stage, Stepped};
 use super::faulty::{names, twin};
 use crate::backend::Backend;
 use crate::error::{Error, Result};
-use crate::format::entry::Time;
 use crate::fs::lock::LockMode;
 use crate::fs::space::SpaceGuard;
 use crate::ops::check::{self, ReadData, check};
@@ -30,6 +29,7 @@ use crate::set::tests::noise;
 use crate::store::{Store, create};
 use crate::testing::disk_image::Rng;
 use crate::testing::memory::memory;
+use crate::time::Time;
 
 const DAY: u64 = 86_400;
 const GRACE: u64 = 7 * DAY;

@@ -11,7 +11,6 @@ use rusqlite::Connection;
 use super::lab::{Lab, Step, is_excluded, logical, look};
 use super::world::{Change, Damage, Kept, SOURCES, World, assert_same};
 use crate::error::{Error, Result};
-use crate::format::entry::Time;
 use crate::fs::space::SpaceGuard;
 use crate::ops::check::{self, ReadData};
 use crate::ops::tests::faulty::Fault;
@@ -19,6 +18,7 @@ use crate::ops::{backup, drill, forget, prune, restore};
 use crate::progress::{Observer, Silent};
 use crate::source::files::exclude::Excludes;
 use crate::store::SnapshotName;
+use crate::time::Time;
 
 /// What cuts an operation short.
 #[derive(Debug, Clone)]
