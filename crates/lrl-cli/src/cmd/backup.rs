@@ -17,7 +17,7 @@ use lrl_store::source::files::walk::Root;
 use serde::Serialize;
 
 use super::second::{self, Second};
-use super::{Context, dry, sets, status, store};
+use super::{Context, dry, open, same_store, sets, status};
 use crate::args::BackupArgs;
 use crate::args::values::{Every, KeepSets};
 use crate::exit::{self, Exit, Result};
@@ -55,10 +55,10 @@ pub fn run(context: &Context<'_>, args: &BackupArgs) -> Result {
         return dry::run(context, &paths, options);
     }
     refuse_uploads_as_target(&options, &paths)?;
-    store::refuse_gone(context, &paths.store)?;
+    same_store::refuse_gone(context, &paths.store)?;
     durable::create_dir(&paths.backup_dir)?;
-    let created = store::create_if_missing(context, &paths.store)?;
-    let store = store::open_to_fill(context, &paths, args.free.reserve)?;
+    let created = open::create_if_missing(context, &paths.store)?;
+    let store = open::open_to_fill(context, &paths, args.free.reserve)?;
     heading(context);
     if created {
         term.detail(format!("made a new store at {}", paths.store));
@@ -69,7 +69,7 @@ pub fn run(context: &Context<'_>, args: &BackupArgs) -> Result {
         term.note(notice);
     }
     let report = backup::backup(&store, &options, term)?;
-    store::remember(context, &paths.store, &store.config().store_id);
+    same_store::remember(context, &paths.store, &store.config().store_id);
     unused(context, &options);
     let exit = render(context, &paths, &report);
     let second = second::copy(context, args, &store);
@@ -86,7 +86,7 @@ pub fn run(context: &Context<'_>, args: &BackupArgs) -> Result {
 fn nothing_to_do(context: &Context<'_>, args: &BackupArgs, paths: &Paths, young: &str) -> Result {
     context.term.say(format!("Nothing to do: {young}"));
     let second = match args.copy_to.is_some() && !args.dry_run {
-        true => second::copy(context, args, &store::open(context, paths)?),
+        true => second::copy(context, args, &open::open(context, paths)?),
         false => None,
     };
     let exit = with_second(Exit::Done, second.as_ref());

@@ -6,14 +6,14 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::backup::unused;
-use super::{Context, sets, store};
+use super::{Context, open, sets};
 use crate::exit::{Exit, Result};
 use crate::render::units;
 use crate::resolve::Paths;
 
 /// Plans a backup and tells the plan.
 pub fn run(context: &Context<'_>, paths: &Paths, options: Options) -> Result {
-    let store = store::look(context, paths)?;
+    let store = open::look(context, paths)?;
     let options = Options { scratch: std::env::temp_dir(), ..options };
     let plan = backup::plan(store.as_ref(), &options, context.term)?;
     unused(context, &options);

@@ -10,13 +10,13 @@ use lrl_store::time::time_of;
 use serde_json::{Value, json};
 
 use super::status::{self, Stand};
-use super::{Context, store};
+use super::{Context, open};
 use crate::args::StatusArgs;
 use crate::exit::{Exit, Result};
 use crate::render::table::{Side, Table};
 use crate::render::units;
-use crate::resolve::Place;
 use crate::term::Colour;
+use lrl_store::backend::location::Location;
 
 /// How one source of one store stands; without a source, why the store tells nothing.
 struct Line {
@@ -30,10 +30,10 @@ struct Line {
 }
 
 /// Tells how every store stands.
-pub fn run(context: &Context<'_>, args: &StatusArgs, above: &Place) -> Result {
+pub fn run(context: &Context<'_>, args: &StatusArgs, above: &Location) -> Result {
     let now = time_of(SystemTime::now()).secs;
     let mut lines = Vec::new();
-    for place in store::directories(context, above)? {
+    for place in open::locations_below(context, above)? {
         match look(context, &place) {
             Ok(None) => {}
             Ok(Some(store)) => match status::sources(context, &store) {
@@ -70,15 +70,15 @@ pub fn run(context: &Context<'_>, args: &StatusArgs, above: &Place) -> Result {
 }
 
 /// Opens a store without leaving a trace in it; `None` where there is none.
-fn look(context: &Context<'_>, place: &Place) -> Result<Option<Store>, Error> {
-    match engine::exists(&*store::bare_storage(context, place)?) {
+fn look(context: &Context<'_>, place: &Location) -> Result<Option<Store>, Error> {
+    match engine::exists(&*open::locked_backend(context, place)?) {
         // A file beside the stores.
         Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotADirectory => return Ok(None),
         Ok(false) => return Ok(None),
         Ok(true) => {}
         Err(error) => return Err(error),
     }
-    let storage = store::readable_storage(context, place, None)?;
+    let storage = open::readable_backend(context, place, None)?;
     Store::open(storage, LockMode::ReadOnly, context.cli.global.lock_wait, context.term).map(Some)
 }
 
@@ -91,11 +91,11 @@ fn reason(error: &Error) -> String {
 }
 
 impl Line {
-    fn without(place: &Place, reason: &str) -> Self {
+    fn without(place: &Location, reason: &str) -> Self {
         Self { place: place.to_string(), source: None, stand: None, wrong: vec![reason.into()], notes: Vec::new() }
     }
 
-    fn of(context: &Context<'_>, args: &StatusArgs, place: &Place, store: &Store, source: String) -> Result<Self> {
+    fn of(context: &Context<'_>, args: &StatusArgs, place: &Location, store: &Store, source: String) -> Result<Self> {
         let now = time_of(SystemTime::now());
         let stand = match Stand::of(context, args, store, source.clone(), false, now) {
             Ok(stand) => stand,

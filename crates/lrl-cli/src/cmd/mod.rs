@@ -3,6 +3,7 @@
 mod backup;
 mod books;
 mod check;
+mod choose;
 mod clean;
 mod completions;
 mod config;
@@ -20,15 +21,16 @@ mod import;
 mod init;
 mod key;
 mod ls;
+mod open;
 mod prune;
 mod restore;
 pub mod run_record;
+mod same_store;
 mod second;
 mod sets;
 mod snapshots;
 mod stats;
 mod status;
-mod store;
 mod undo;
 
 use clap::ArgMatches;

@@ -10,14 +10,14 @@ use lrl_store::ops::prune::{self, Numbers};
 use lrl_store::store::Store;
 use serde_json::{Value, json};
 
-use super::{Context, store};
+use super::{Context, open};
 use crate::args::{BucketArgs, PruneArgs, UnusedArgs};
 use crate::exit::{Exit, Result};
 use crate::render::units;
 
 /// Prunes the store.
 pub fn run(context: &Context<'_>, args: &PruneArgs) -> Result {
-    let store = store::open_to_delete(context, &context.paths()?, args.dry_run)?;
+    let store = open::open_to_delete(context, &context.paths()?, args.dry_run)?;
     let how = Settings { unused: &args.unused, bucket: &args.bucket, dry_run: args.dry_run };
     let document = prune(context, &store, &how, &HashSet::new())?;
     if context.term.is_json() {

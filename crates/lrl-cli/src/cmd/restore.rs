@@ -4,18 +4,19 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
+use lrl_store::backend::location::Location;
 use lrl_store::error::Error;
 use lrl_store::ops::consistency;
 use lrl_store::ops::restore::{self, Moved, Options, Part, Report, What};
 use lrl_store::ops::select::Need;
 use serde_json::json;
 
-use super::{Context, clean, hint, store, undo};
+use super::{Context, choose, clean, hint, open, undo};
 use crate::args::{RestoreArgs, Verb};
 use crate::exit::{Exit, Failure, Result};
 use crate::locks;
 use crate::render::units::{self, safe};
-use crate::resolve::{self, Paths, Place, STORAGE_DEFAULT, Storage};
+use crate::resolve::{self, Paths, STORAGE_DEFAULT, Storage};
 
 /// Damaged paths that are printed; `--json` has more.
 const SHOWN: usize = 1000;
@@ -115,12 +116,12 @@ fn restore(context: &Context<'_>, args: &RestoreArgs) -> Result {
         refuse_contradiction(context, &paths, manifest, args.force)?;
         (restore::restore_set(manifest, &options, context.term)?, format!("set {}", manifest.display()))
     } else {
-        let store = store::open(context, &paths)?;
+        let store = open::open(context, &paths)?;
         let wanted = need(&options.what);
-        let (name, snapshot) = match store::choose(context, &store, &args.snapshot, wanted, args.force) {
+        let (name, snapshot) = match choose::choose(context, &store, &args.snapshot, wanted, args.force) {
             // No snapshot has both halves: then the newest half is better than nothing, and the report says what it lacks.
             Err(Failure::Engine(Error::NotFound(_))) if options.what == What::Whole => {
-                store::choose(context, &store, &args.snapshot, Need::default(), args.force)?
+                choose::choose(context, &store, &args.snapshot, Need::default(), args.force)?
             }
             found => found?,
         };
@@ -133,7 +134,7 @@ fn restore(context: &Context<'_>, args: &RestoreArgs) -> Result {
         }
         let options = match &options.what {
             What::Paths(paths) => {
-                let typed = paths.iter().map(|path| store::typed_path(&store, &snapshot, path)).collect();
+                let typed = paths.iter().map(|path| choose::typed_path(&store, &snapshot, path)).collect();
                 Options { what: What::Paths(typed), ..options }
             }
             _ => options,
@@ -153,7 +154,7 @@ fn restore(context: &Context<'_>, args: &RestoreArgs) -> Result {
 
 /// Compares a set with the snapshot that it names, where the store beside it or the one in force has that. No store is needed for a restore.
 fn refuse_contradiction(context: &Context<'_>, paths: &Paths, manifest: &Path, force: bool) -> Result<()> {
-    let beside = Place::Directory(resolve::default_store(manifest.parent().unwrap_or(Path::new(""))));
+    let beside = Location::Directory(resolve::default_store(manifest.parent().unwrap_or(Path::new(""))));
     let is_beside =
         context.cli.global.store.is_none() && beside.directory().is_some_and(|dir| dir.join("config").is_file());
     let place = if is_beside { &beside } else { &paths.store };
@@ -161,7 +162,7 @@ fn refuse_contradiction(context: &Context<'_>, paths: &Paths, manifest: &Path, f
     if place.directory().is_none() {
         return Ok(());
     }
-    let found = store::open_at(context, place).and_then(|store| consistency::contradiction(&store, manifest));
+    let found = open::open_at(context, place).and_then(|store| consistency::contradiction(&store, manifest));
     match found {
         Ok(Some(what)) => {
             let text = format!("{} is not what its snapshot says: {what}", manifest.display());

@@ -15,12 +15,13 @@ use lrl_store::time::time_of;
 use serde_json::{Value, json};
 
 use super::run_record::{self, RunRecord};
-use super::{Context, fleet, store};
+use super::{Context, choose, fleet, open};
 use crate::args::StatusArgs;
 use crate::args::values::MinFree;
 use crate::exit::{Exit, Failure, Result};
 use crate::render::units;
-use crate::resolve::{Paths, Place};
+use crate::resolve::Paths;
+use lrl_store::backend::location::Location;
 
 /// One source of a store, with all that is known of it on this machine.
 pub struct Stand {
@@ -42,7 +43,7 @@ pub fn run(context: &Context<'_>, args: &StatusArgs) -> Result {
     if let Some(above) = paths.store.all_below() {
         return fleet::run(context, args, &above);
     }
-    let store = store::open(context, &paths)?;
+    let store = open::open(context, &paths)?;
     let now = time_of(SystemTime::now());
     let mut stands = Vec::new();
     for source in sources(context, &store)? {
@@ -70,7 +71,7 @@ pub fn run(context: &Context<'_>, args: &StatusArgs) -> Result {
 
 /// Returns the source that was named, else all that the store has, else the one by default.
 pub fn sources(context: &Context<'_>, store: &Store) -> Result<Vec<String>, Error> {
-    if let Some(named) = store::named_source(context) {
+    if let Some(named) = choose::named_source(context) {
         return Ok(vec![named.to_string()]);
     }
     let mut sources: Vec<String> = store.snapshot_names(None)?.into_iter().map(|name| name.source).collect();
@@ -278,9 +279,9 @@ pub fn describe(condition: &Condition, now: Time) -> String {
 fn not_enough_room(args: &StatusArgs, paths: &Paths) -> Result<Option<String>> {
     let Some(limit) = args.min_free else { return Ok(None) };
     let dir = match &paths.store {
-        Place::Directory(path) => path.as_path(),
-        Place::Bucket(_) if paths.backup_dir.is_dir() => &paths.backup_dir,
-        Place::Bucket(_) => return Ok(None),
+        Location::Directory(path) => path.as_path(),
+        Location::Bucket(_) if paths.backup_dir.is_dir() => &paths.backup_dir,
+        Location::Bucket(_) => return Ok(None),
     };
     room_below(dir, limit)
 }
@@ -383,7 +384,7 @@ fn record(drill: &lrl_store::format::drill::Drill, now: i64) -> Value {
 
 /// Returns which good snapshot with the halves that are needed is the newest and younger than `age`, if it is. No store is no snapshot.
 pub fn younger_than(context: &Context<'_>, paths: &Paths, age: Duration, need: Need) -> Result<Option<String>> {
-    let store = match store::open(context, paths) {
+    let store = match open::open(context, paths) {
         Err(Failure::Engine(Error::NoStore { .. })) => return Ok(None),
         other => other?,
     };

@@ -8,6 +8,7 @@ pub mod drill_records;
 pub mod index;
 pub mod key_slots;
 pub(crate) mod local_bases;
+pub mod open;
 pub(crate) mod prefetch;
 mod read;
 pub mod repair;

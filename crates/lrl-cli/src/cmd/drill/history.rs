@@ -6,7 +6,7 @@ use lrl_store::store::{SnapshotName, Store};
 use serde_json::{Map, Value, json};
 
 use super::{Drills, Run, now};
-use crate::cmd::store;
+use crate::cmd::choose;
 use crate::exit::{Failure, Result};
 use crate::render::document::List;
 use crate::render::units;
@@ -14,7 +14,7 @@ use crate::render::units;
 /// Drills the history; returns what it came to.
 pub fn drill(run: &Run<'_>, store: &Store, drills: &mut Drills, list: &mut List<'_>) -> Result<Value> {
     let (context, args) = (run.context, run.args);
-    let mut names = store.snapshot_names(store::named_source(context))?;
+    let mut names = store.snapshot_names(choose::named_source(context))?;
     if names.is_empty() {
         let text = format!("there is no snapshot in {}; `lrl backup` makes one", store.storage().location());
         return Err(Error::NotFound(text).into());

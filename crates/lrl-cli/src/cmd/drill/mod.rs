@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
+use lrl_store::backend::location::Location;
 use lrl_store::error::Error;
 use lrl_store::id::SnapshotId;
 use lrl_store::ops::drill::{self, Assertion, Options, Report, TIME_LIMIT};
@@ -19,26 +20,26 @@ use serde_json::{Value, json};
 
 use self::render::DrillOutcome;
 use super::books::Books;
-use super::{Context, store};
+use super::{Context, choose, open};
 use crate::args::DrillArgs;
 use crate::exit::{Exit, Failure, Result};
 use crate::render::document::{self, List};
 use crate::render::units;
-use crate::resolve::{self, Paths, Place};
+use crate::resolve::{self, Paths};
 
 /// Drills the manifests that are named, else the newest in the backup directory, or snapshots.
 pub fn run(context: &Context<'_>, args: &DrillArgs) -> Result {
     let run = Run { context, args, assertions: assertions(args)?, started: Instant::now() };
     let paths = context.paths()?;
     if args.all || args.oldest_first {
-        let store = store::open(context, &paths)?;
+        let store = open::open(context, &paths)?;
         store.check_readable()?;
         return run.each(|drills, list| history::drill(&run, &store, drills, list));
     }
     if let Some(wanted) = &args.snapshot {
-        let store = store::open(context, &paths)?;
+        let store = open::open(context, &paths)?;
         store.check_readable()?;
-        let (name, snapshot) = store::select(context, &store, wanted, Need::default())?;
+        let (name, snapshot) = choose::select(context, &store, wanted, Need::default())?;
         return run.each(|drills, list| {
             context.term.say(format!("Using snapshot: {} of {}", name.id.short(), name.source));
             let report = drill::drill_snapshot(&store, &name, &snapshot, &run.options(Ok(&store)), context.term)?;
@@ -173,7 +174,7 @@ fn newest(context: &Context<'_>, paths: &Paths) -> Result<Option<PathBuf>> {
     let mut manifests: Vec<PathBuf> = found(context, paths)?.into_iter().filter(|path| path.is_file()).collect();
     let sources = sources(context, paths, &manifests)?;
     let several: BTreeSet<&str> = sources.iter().flatten().map(String::as_str).collect();
-    match store::named_source(context) {
+    match choose::named_source(context) {
         // Without the store nothing tells whose they are.
         Some(named) if !several.is_empty() => {
             let mut sources = sources.iter();
@@ -195,7 +196,7 @@ fn newest(context: &Context<'_>, paths: &Paths) -> Result<Option<PathBuf>> {
 /// Returns the source of each set, as far as the store knows it.
 fn sources(context: &Context<'_>, paths: &Paths, manifests: &[PathBuf]) -> Result<Vec<Option<String>>> {
     let unknown = vec![None; manifests.len()];
-    if manifests.len() < 2 && store::named_source(context).is_none() {
+    if manifests.len() < 2 && choose::named_source(context).is_none() {
         return Ok(unknown);
     }
     let mut stores = Stores { context, paths, open: None };
@@ -217,7 +218,7 @@ fn nothing(context: &Context<'_>, error: &str) -> Result<()> {
 }
 
 fn none(context: &Context<'_>, paths: &Paths) -> Result {
-    let of = store::named_source(context).map(|source| format!(" of the source {source}"));
+    let of = choose::named_source(context).map(|source| format!(" of the source {source}"));
     let error = format!("No manifest found in {}{}", paths.backup_dir.display(), of.unwrap_or_default());
     render::heading(context.term);
     if context.term.is_json() {
@@ -236,7 +237,7 @@ fn none(context: &Context<'_>, paths: &Paths) -> Result {
 struct Stores<'a> {
     context: &'a Context<'a>,
     paths: &'a Paths,
-    open: Option<(Place, Result<Store, String>)>,
+    open: Option<(Location, Result<Store, String>)>,
 }
 
 impl Stores<'_> {
@@ -246,11 +247,11 @@ impl Stores<'_> {
         let beside = resolve::default_store(manifest.parent().unwrap_or(Path::new("")));
         let named = self.context.cli.global.store.is_some();
         let is_beside = !named && beside.join("config").is_file();
-        let place = if is_beside { Place::Directory(beside) } else { self.paths.store.clone() };
+        let place = if is_beside { Location::Directory(beside) } else { self.paths.store.clone() };
         if self.open.as_ref().is_none_or(|(open, _)| *open != place) {
             // A second store is not opened before the first has given its lock back.
             self.open = None;
-            let store = match store::open_at(self.context, &place) {
+            let store = match open::open_at(self.context, &place) {
                 Err(Error::Interrupted) => return Err(Error::Interrupted.into()),
                 Err(Error::NoStore { .. }) => Err("there is no store beside it".into()),
                 other => other.map_err(|error| error.to_string()),

@@ -13,7 +13,7 @@ use lrl_store::time::time_of;
 use serde_json::{Value, json};
 
 use super::{Numbers, Settings};
-use crate::cmd::{Context, store};
+use crate::cmd::{Context, open};
 use crate::exit::Result;
 use crate::render::units;
 
@@ -40,7 +40,7 @@ pub fn prune(
         retired: args.retired.clone(),
         only_pruner: args.only_pruner,
         owner: format!("{} (process {})", host.trim(), std::process::id()),
-        token: store::token()?,
+        token: open::token()?,
         program: concat!("lrl ", env!("CARGO_PKG_VERSION")).into(),
         now: time_of(SystemTime::now()),
         lock_wait: context.cli.global.lock_wait,
