@@ -16,9 +16,10 @@ use lrl_store::time::time_of;
 use serde_json::{Value, json};
 
 use super::copy::is_same;
-use super::{Context, open, same_store};
+use super::{open, same_store};
 use crate::args::CheckArgs;
 use crate::args::values::Subset;
+use crate::context::Context;
 use crate::exit::{Exit, Result};
 use crate::render::units;
 use crate::resolve::{Paths, default_store};

@@ -10,7 +10,7 @@ use lrl_store::ops::select::{self, Need, PassedOver, Selected};
 use lrl_store::store::{SnapshotName, Store};
 use lrl_store::time::time_of;
 
-use super::Context;
+use crate::context::Context;
 use crate::exit::{Failure, Result};
 use crate::render::units;
 

@@ -10,8 +10,9 @@ use lrl_store::ops::select::Need;
 use lrl_store::time::time_of;
 use serde_json::{Value, json};
 
-use super::{Context, choose, open, same_store};
+use super::{choose, open, same_store};
 use crate::args::CopyArgs;
+use crate::context::Context;
 use crate::credential;
 use crate::exit::{Exit, Failure, Result};
 use crate::render::{entry, units};

@@ -5,8 +5,9 @@ use lrl_store::ops::diff::{self, Change, DatabaseChange};
 use lrl_store::ops::select::Need;
 use serde_json::{Map, Value, json};
 
-use super::{Context, choose, open};
+use super::{choose, open};
 use crate::args::DiffArgs;
+use crate::context::Context;
 use crate::exit::{Exit, Result};
 use crate::render::{document, entry, units};
 

@@ -6,8 +6,9 @@ use lrl_store::error::Error;
 use lrl_store::ops::select::Need;
 use lrl_store::ops::{dump, ls};
 
-use super::{Context, choose, open};
+use super::{choose, open};
 use crate::args::DumpArgs;
+use crate::context::Context;
 use crate::exit::{Exit, Failure, Result};
 
 /// Writes the file.

@@ -4,8 +4,9 @@ use lrl_store::ops::export::{self, GUIDE, Report, Sameness};
 use lrl_store::ops::select::Need;
 use serde_json::json;
 
-use super::{Context, choose, open};
+use super::{choose, open};
 use crate::args::ExportArgs;
+use crate::context::Context;
 use crate::exit::{Exit, Result};
 use crate::render::units;
 

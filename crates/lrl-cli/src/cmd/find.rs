@@ -3,8 +3,9 @@
 use lrl_store::ops::find::{self, Pattern, Version, What};
 use serde_json::{Map, Value, json};
 
-use super::{Context, open};
+use super::open;
 use crate::args::FindArgs;
+use crate::context::Context;
 use crate::exit::{Exit, Result};
 use crate::render::{document, entry, units};
 

@@ -6,8 +6,9 @@ use lrl_store::ops::forget::{self, Decision, Options, Plan, Policy};
 use lrl_store::time::time_of;
 use serde_json::{Value, json};
 
-use super::{Context, choose, open, prune};
+use super::{choose, open, prune};
 use crate::args::ForgetArgs;
+use crate::context::Context;
 use crate::exit::{Exit, Failure, Result};
 use crate::render::table::{Side, Table};
 use crate::render::{document, units};

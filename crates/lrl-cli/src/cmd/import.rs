@@ -8,8 +8,9 @@ use lrl_store::ops::import::{self, Options, Report, Skipped};
 use lrl_store::set::manifest::read::manifests;
 use serde_json::{Value, json};
 
-use super::{Context, open, same_store};
+use super::{open, same_store};
 use crate::args::ImportArgs;
+use crate::context::Context;
 use crate::exit::{Exit, Result};
 use crate::render::{entry, units};
 

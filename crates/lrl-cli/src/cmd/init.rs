@@ -5,8 +5,9 @@ use lrl_store::format::key::Credential;
 use lrl_store::store::key_slots;
 use serde_json::json;
 
-use super::{Context, open, same_store};
+use super::{open, same_store};
 use crate::args::InitArgs;
+use crate::context::Context;
 use crate::exit::{Exit, Result};
 use crate::resolve::Paths;
 use lrl_store::backend::location::Location;

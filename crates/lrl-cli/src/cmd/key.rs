@@ -14,8 +14,9 @@ use lrl_store::store::key_slots::Named;
 use lrl_store::time::time_of;
 use serde_json::{Value, json};
 
-use super::{Context, open, same_store};
+use super::{open, same_store};
 use crate::args::{KeyArgs, KeyVerb, NewCredentialArgs};
+use crate::context::Context;
 use crate::credential;
 use crate::exit::{Exit, Result};
 use crate::render::table::{Side, Table};

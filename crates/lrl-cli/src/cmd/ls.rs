@@ -6,8 +6,9 @@ use lrl_store::ops::ls;
 use lrl_store::ops::select::Need;
 use serde_json::json;
 
-use super::{Context, choose, open};
+use super::{choose, open};
 use crate::args::LsArgs;
+use crate::context::Context;
 use crate::exit::{Exit, Result};
 use crate::render::{document, entry, units};
 

@@ -19,9 +19,9 @@ use lrl_store::store::open::{self, OpenOptions, sealed_backend};
 use lrl_store::store::{self, Store};
 use lrl_store::time::time_of;
 
-use super::Context;
 use super::same_store::{compare, gone_or, refuse_gone, require_backup_dir};
 use crate::args::Verb;
+use crate::context::Context;
 use crate::exit::Result;
 use crate::resolve::Paths;
 use crate::trust;

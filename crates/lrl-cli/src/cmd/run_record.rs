@@ -13,8 +13,9 @@ use lrl_store::store::key_slots;
 use lrl_store::time::time_of;
 use serde::{Deserialize, Serialize};
 
-use super::{Context, open};
+use super::open;
 use crate::args::Verb;
+use crate::context::Context;
 use crate::exit::{Exit, Failure, Result};
 use lrl_store::backend::location::Location;
 

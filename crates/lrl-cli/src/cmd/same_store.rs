@@ -8,7 +8,7 @@ use lrl_store::error::Error;
 use lrl_store::store::{self, key_slots};
 use lrl_store::time::time_of;
 
-use super::Context;
+use crate::context::Context;
 use crate::exit::{Failure, Result};
 use crate::known::{self, Known};
 use crate::render::units;

@@ -12,8 +12,9 @@ use lrl_store::store::{SnapshotName, Store};
 use lrl_store::time::time_of;
 use serde_json::{Value, json};
 
-use super::{Context, choose, open};
+use super::{choose, open};
 use crate::args::SnapshotsArgs;
+use crate::context::Context;
 use crate::exit::{Exit, Result};
 use crate::render::document;
 use crate::render::units;

@@ -3,7 +3,8 @@
 use lrl_store::ops::stats::{self, Added, Objects, Stats};
 use serde_json::json;
 
-use super::{Context, open};
+use super::open;
+use crate::context::Context;
 use crate::exit::{Exit, Result};
 use crate::render::document;
 use crate::render::table::{Side, Table};

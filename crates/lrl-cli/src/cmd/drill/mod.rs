@@ -1,29 +1,28 @@
 //! `lrl drill`: proof that sets or snapshots can be restored: which are drilled, one after another, and how that ends.
 
 mod history;
+mod records;
 mod render;
+mod session;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use lrl_store::backend::location::Location;
 use lrl_store::error::Error;
 use lrl_store::id::SnapshotId;
-use lrl_store::ops::drill::{self, Assertion, Options, Report, TIME_LIMIT};
+use lrl_store::ops::drill::{self, Assertion};
 use lrl_store::ops::select::Need;
 use lrl_store::set::manifest::read::{FoundSet, manifests};
 use lrl_store::store::Store;
-use lrl_store::time::Time;
-use lrl_store::time::time_of;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use self::render::DrillOutcome;
-use super::books::Books;
-use super::{Context, choose, open};
+use self::session::Run;
+use super::{choose, open};
 use crate::args::DrillArgs;
+use crate::context::Context;
 use crate::exit::{Exit, Failure, Result};
-use crate::render::document::{self, List};
 use crate::render::units;
 use crate::resolve::{self, Paths};
 
@@ -73,91 +72,6 @@ pub fn run(context: &Context<'_>, args: &DrillArgs) -> Result {
 fn assertions(args: &DrillArgs) -> Result<Vec<Assertion>> {
     let pairs = args.assert.chunks_exact(2).map(|pair| Assertion::parse(&pair[0], &pair[1]));
     pairs.collect::<Result<_, _>>().map_err(|text| Failure::Usage(format!("--assert: {text}")))
-}
-
-/// One run of the command.
-struct Run<'a> {
-    context: &'a Context<'a>,
-    args: &'a DrillArgs,
-    assertions: Vec<Assertion>,
-    started: Instant,
-}
-
-impl Run<'_> {
-    fn options<'o>(&'o self, store: Result<&'o Store, String>) -> Options<'o> {
-        Options {
-            temp: std::env::temp_dir(),
-            required_tables: self.args.require_table.clone(),
-            assertions: &self.assertions,
-            skip: self.args.skip_check.clone(),
-            assertion_limit: TIME_LIMIT,
-            store,
-        }
-    }
-
-    /// Prints the heading, lets `act` drill, which returns what else belongs into the document, and tells how it ended.
-    fn each(&self, act: impl FnOnce(&mut Drills, &mut List<'_>) -> Result<Value>) -> Result {
-        let term = self.context.term;
-        render::heading(term);
-        document::list(term, json!({}), "verifications", |list| {
-            let mut drills = Drills { ended: Vec::new(), undrilled: 0, books: Books::default() };
-            let more = act(&mut drills, list)?;
-            drills.end(self, more)
-        })
-    }
-}
-
-/// What the drills came to so far.
-struct Drills {
-    ended: Vec<DrillOutcome>,
-    /// How many could not be drilled at all, for reasons that are not theirs.
-    undrilled: u64,
-    books: Books,
-}
-
-impl Drills {
-    /// Tells of one drill and records it.
-    fn add(
-        &mut self,
-        run: &Run<'_>,
-        mut report: Report,
-        store: Result<&Store, String>,
-        list: &mut List<'_>,
-    ) -> Result<()> {
-        let (context, now) = (run.context, now());
-        // It is compared with the drill before, which may find more, and then told.
-        self.books.enter(context, &mut report, store, now);
-        render::report(context, &report);
-        render::warnings(context, &report, !run.assertions.is_empty());
-        render::verifications(&report).try_for_each(|value| list.item(|| value))?;
-        self.ended.push(DrillOutcome::of(report, now.secs));
-        Ok(())
-    }
-
-    fn end(self, run: &Run<'_>, more: Value) -> Result<(Value, Exit)> {
-        let success = self.undrilled == 0 && self.ended.iter().all(|ended| ended.success);
-        let damaged = self.ended.iter().any(|ended| !ended.success && !ended.missing);
-        let errors: Vec<&String> = self.ended.iter().flat_map(|ended| &ended.errors).collect();
-        render::verdict(run.context.term, success, &errors);
-        self.ended.iter().for_each(|ended| run.context.term.say(ended.line()));
-        let mut tail = json!({ "errors": errors, "sets": self.ended });
-        if let (Value::Object(tail), Value::Object(more)) = (&mut tail, more) {
-            more.get("history").and_then(Value::as_object).into_iter().for_each(|history| {
-                run.context.term.say(history::line(history));
-            });
-            tail.extend(more);
-        }
-        let exit = match (success, damaged) {
-            (true, _) => Exit::Done,
-            (false, true) => Exit::Wrong,
-            (false, false) => Exit::Failed,
-        };
-        Ok((tail, exit))
-    }
-}
-
-fn now() -> Time {
-    time_of(SystemTime::now())
 }
 
 /// Lists the manifests of the backup directory. The shape of the document stays where there is no directory.

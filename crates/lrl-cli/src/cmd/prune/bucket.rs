@@ -5,15 +5,16 @@ use std::time::{Duration, SystemTime};
 
 use lrl_store::fs::space::SpaceGuard;
 use lrl_store::id::SnapshotId;
-use lrl_store::ops::prune::Packs;
 use lrl_store::ops::prune::two_phase;
 use lrl_store::ops::prune::two_phase::{Options, Report, WaitingDeletion};
+use lrl_store::ops::prune::{Numbers, Packs};
 use lrl_store::store::Store;
 use lrl_store::time::time_of;
 use serde_json::{Value, json};
 
-use super::{Numbers, Settings};
-use crate::cmd::{Context, open};
+use super::settings::Settings;
+use crate::cmd::open;
+use crate::context::Context;
 use crate::exit::Result;
 use crate::render::units;
 

@@ -9,8 +9,9 @@ use lrl_store::store::Store;
 use lrl_store::time::time_of;
 use serde_json::{Value, json};
 
-use super::{Context, copy as verb, open, same_store};
 use crate::args::BackupArgs;
+use crate::cmd::{copy as verb, open, same_store};
+use crate::context::Context;
 use crate::credential;
 use crate::exit::{Exit, Failure, Result};
 use crate::render::units;

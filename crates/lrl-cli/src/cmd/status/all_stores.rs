@@ -9,9 +9,10 @@ use lrl_store::store::{self as engine, Store};
 use lrl_store::time::time_of;
 use serde_json::{Value, json};
 
-use super::status::{self, Stand};
-use super::{Context, open};
+use super::source::{SourceStatus, sources, status_document};
 use crate::args::StatusArgs;
+use crate::cmd::open;
+use crate::context::Context;
 use crate::exit::{Exit, Result};
 use crate::render::table::{Side, Table};
 use crate::render::units;
@@ -22,7 +23,7 @@ use lrl_store::backend::location::Location;
 struct Line {
     place: String,
     source: Option<String>,
-    stand: Option<Stand>,
+    stand: Option<SourceStatus>,
     /// What is wrong, if something is.
     wrong: Vec<String>,
     /// What is worth a look.
@@ -36,7 +37,7 @@ pub fn run(context: &Context<'_>, args: &StatusArgs, above: &Location) -> Result
     for place in open::locations_below(context, above)? {
         match look(context, &place) {
             Ok(None) => {}
-            Ok(Some(store)) => match status::sources(context, &store) {
+            Ok(Some(store)) => match sources(context, &store) {
                 Ok(_) if store.snapshot_names(None).is_ok_and(|names| names.is_empty()) => {
                     lines.push(Line::without(&place, "no snapshot"));
                 }
@@ -97,7 +98,7 @@ impl Line {
 
     fn of(context: &Context<'_>, args: &StatusArgs, place: &Location, store: &Store, source: String) -> Result<Self> {
         let now = time_of(SystemTime::now());
-        let stand = match Stand::of(context, args, store, source.clone(), false, now) {
+        let stand = match SourceStatus::of(context, args, store, source.clone(), false, now) {
             Ok(stand) => stand,
             Err(Error::Interrupted) => return Err(Error::Interrupted.into()),
             Err(error) => return Ok(Self { source: Some(source), ..Self::without(place, &reason(&error)) }),
@@ -131,7 +132,7 @@ impl Line {
             "error": self.wrong.first(),
             "wrong": self.wrong,
             "notes": self.notes,
-            "status": self.status().map(|found| status::status_document(found, now)),
+            "status": self.status().map(|found| status_document(found, now)),
         })
     }
 }

@@ -5,8 +5,10 @@ use lrl_store::ops::backup::{self, Amount, Options, Plan};
 use serde::Serialize;
 use serde_json::json;
 
-use super::backup::unused;
-use super::{Context, open, sets};
+use super::render::unused;
+use super::sets;
+use crate::cmd::open;
+use crate::context::Context;
 use crate::exit::{Exit, Result};
 use crate::render::units;
 use crate::resolve::Paths;
