@@ -224,17 +224,25 @@ fn names(context: &Context<'_>, title: &str, moved: &[Moved]) -> Result<()> {
 }
 
 fn losses(context: &Context<'_>, report: &Report) -> Result<()> {
-    for loss in &report.lost {
-        context.term.line(lost(loss))?;
+    // What one bad pack takes along is mostly the same in every snapshot: those that lost the same are one line.
+    let same = |a: &Loss, b: &Loss| {
+        (&a.source, a.database, &a.files, a.more_files) == (&b.source, b.database, &b.files, b.more_files)
+    };
+    let groups: Vec<&[Loss]> = report.lost.chunk_by(same).collect();
+    for group in groups.iter().take(SHOWN) {
+        context.term.line(lost(group))?;
     }
-    if report.more_lost > 0 {
-        let count = units::count(report.more_lost, "more snapshot is|more snapshots are");
+    let hidden: usize = groups.iter().skip(SHOWN).map(|group| group.len()).sum();
+    if report.more_lost + hidden as u64 > 0 {
+        let count = units::count(report.more_lost + hidden as u64, "more snapshot is|more snapshots are");
         context.term.line(format!("{count} not whole"))?;
     }
     Ok(())
 }
 
-fn lost(loss: &Loss) -> String {
+/// Says what the snapshots of one group have lost.
+fn lost(group: &[Loss]) -> String {
+    let [loss, ..] = group else { return String::new() };
     let mut what = Vec::new();
     if loss.database {
         what.push("its database".to_string());
@@ -245,7 +253,17 @@ fn lost(loss: &Loss) -> String {
         what.push(format!("{}{rest}", names.join(", ")));
     }
     let (source, short) = (units::safe(&loss.source), loss.snapshot.short());
-    format!("Snapshot {source} {} ({short}) has lost {}", loss.sequence, what.join(", and of its uploads "))
+    let what = what.join(", and of its uploads ");
+    match group.last().filter(|last| last.sequence != loss.sequence) {
+        None => format!("Snapshot {source} {} ({short}) has lost {what}", loss.sequence),
+        Some(last) => format!(
+            "{} of {source}, {} ({short}) to {} ({}), have each lost {what}",
+            units::count(group.len() as u64, "snapshot"),
+            loss.sequence,
+            last.sequence,
+            last.snapshot.short()
+        ),
+    }
 }
 
 fn verdict(context: &Context<'_>, place: &str, read_data: ReadData, report: &Report) -> Result<()> {
