@@ -14,7 +14,7 @@ use crate::set::shelf;
 use crate::storage::local;
 
 /// Compares the sets of a directory with their manifests and adds what was found to the report of the store; reads their files if asked to.
-pub fn sets(dir: &Path, read: bool, report: &mut Report, observer: &dyn Observer) -> Result<()> {
+pub(super) fn sets(dir: &Path, read: bool, report: &mut Report, observer: &dyn Observer) -> Result<()> {
     let mut digests = HashMap::new();
     for (stamp, standing) in shelf::look(dir)?.standing {
         if !standing.manifest {

@@ -122,9 +122,16 @@ impl Lab {
         }
     }
 
+    /// The application does not know, and stores a file in the empty directory.
+    pub fn write_into_mount_point(&self, dice: &mut Dice) {
+        if self.assets().is_dir() && dice.one_in(3) {
+            self.write_file(dice.below(9) as u8, dice.below(u64::MAX));
+        }
+    }
+
     pub fn remount(&self) {
         self.tick();
-        let _ = fs::remove_dir(self.assets());
+        let _ = fs::remove_dir_all(self.assets());
         fs::rename(self.root.join("volume"), self.assets()).unwrap();
     }
 

@@ -64,6 +64,8 @@ pub struct Year {
     pub world: World,
     /// What is wrong now.
     harms: Vec<Harm>,
+    /// What has not gone wrong yet; every kind comes before one comes again.
+    deck: Vec<Harm>,
     /// The night in which the operator mends it all.
     mends: Option<u64>,
     /// What happened, for a failure.
@@ -72,7 +74,7 @@ pub struct Year {
 
 impl Year {
     pub fn new(seed: u64) -> Self {
-        Self { world: World::new(seed), harms: Vec::new(), mends: None, log: Vec::new() }
+        Self { world: World::new(seed), harms: Vec::new(), deck: Vec::new(), mends: None, log: Vec::new() }
     }
 
     pub fn night(&mut self, night: u64) {
@@ -88,6 +90,9 @@ impl Year {
         let database = !has(&self.harms, Harm::is_of_database);
         let uploads = !self.harms.contains(&Harm::Unmounted);
         self.world.lab.day(&mut self.world.dice, database, uploads);
+        if !uploads {
+            self.world.lab.write_into_mount_point(&mut self.world.dice);
+        }
         self.world.seen =
             Need { database: has(&self.harms, |harm| harm.is_plain() && harm.is_of_database()), uploads: !uploads };
         let kill = self.kill(night > 3 && !mends);
@@ -131,7 +136,11 @@ impl Year {
         if !dice.one_in(10) {
             return false;
         }
-        let harm = Harm::ALL[dice.below(Harm::ALL.len() as u64) as usize];
+        if self.deck.is_empty() {
+            self.deck.extend(Harm::ALL);
+        }
+        let drawn = dice.below(self.deck.len() as u64) as usize;
+        let harm = self.deck[drawn];
         // Of one kind one at a time.
         let is_same = |other: &Harm| *other == harm || harm.is_of_database() && other.is_of_database();
         if self.harms.iter().any(is_same) {
@@ -154,7 +163,9 @@ impl Year {
                 self.world.flipped.insert(pack, bytes);
             }
             Harm::Set => {
-                let newest = manifests(&self.world.dir.path().join("backups")).unwrap().pop().unwrap();
+                let Some(newest) = manifests(&self.world.dir.path().join("backups")).unwrap().pop() else {
+                    return false;
+                };
                 let set = FoundSet::load(&newest).unwrap();
                 let file = &set.files[dice.below(set.files.len() as u64) as usize];
                 flip(file.there().unwrap(), dice);
@@ -162,6 +173,7 @@ impl Year {
         }
         self.log.push(format!("{night}: {harm:?} {}", self.world.skew / DAY));
         self.harms.push(harm);
+        self.deck.swap_remove(drawn);
         self.world.count(harm.name());
         true
     }
@@ -196,11 +208,16 @@ impl Year {
         }
     }
 
-    /// And after it: proves the new backup, and looks at the whole store.
+    /// And after it: looks at the whole store and the sets, and proves the new backup.
     fn mend_store(&mut self) {
-        self.world.drill_set();
         if !self.world.check() {
             self.world.repair();
+        }
+        if self.world.has_set() {
+            assert_eq!(self.world.drill_set(), Some(true));
+        } else {
+            let newest = self.world.model.snaps.keys().next_back().unwrap().clone();
+            assert!(self.world.drill_snapshot(&newest));
         }
     }
 

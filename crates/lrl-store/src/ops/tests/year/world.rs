@@ -220,6 +220,12 @@ impl World {
         report.snapshot.unwrap()
     }
 
+    /// Whether the newest set is that of the newest snapshot.
+    pub fn has_set(&self) -> bool {
+        let newest = manifests(&self.out()).unwrap().pop().and_then(|path| FoundSet::load(&path).unwrap().snapshot);
+        newest.is_some() && newest == self.model.snaps.keys().next_back().map(|name| name.id)
+    }
+
     /// `lrl drill`: the newest set. `None` where there is none of a snapshot that is still there.
     pub fn drill_set(&mut self) -> Option<bool> {
         let manifest = manifests(&self.out()).unwrap().pop()?;
@@ -227,15 +233,9 @@ impl World {
         let set = FoundSet::load(&manifest).unwrap();
         let name = store.snapshot_names(None).unwrap().into_iter().find(|name| Some(name.id) == set.snapshot)?;
         let snap = &self.model.snaps[&name];
-        let rotten = |kind: &str| {
-            set.files.iter().filter(|file| file.kind == kind).any(|file| {
-                let (sha256, _) = sha256_of(file.there().unwrap(), &Silent).unwrap();
-                file.sha256.as_deref() != Some(&*sha256)
-            })
-        };
-        let is_rotten = rotten("database");
-        let failed = Need { database: is_rotten || !snap.is_sound, uploads: rotten("assets") };
-        let database = snap.database.filter(|_| !is_rotten).map(|bytes| (bytes, snap.is_sound));
+        let rotten = rotten_parts(&set);
+        let failed = Need { database: rotten.database || !snap.is_sound, uploads: rotten.uploads };
+        let database = snap.database.filter(|_| !rotten.database).map(|bytes| (bytes, snap.is_sound));
         let report = drill::drill_set(&manifest, &self.drill_options(&store), &Silent).unwrap();
         assert_eq!(report.success, failed == Need::default(), "{report:#?}");
         self.count("sets drilled");
@@ -274,9 +274,25 @@ impl World {
     /// `lrl check --read-data`; returns whether nothing was wrong.
     pub fn check(&mut self) -> bool {
         let options = self.check_options();
-        let report = check::check(Arc::clone(&self.storage), &options, &Silent).unwrap();
+        let out = self.out();
+        let report = check::check_with_sets(Arc::clone(&self.storage), &options, Some(&out), &Silent).unwrap();
         self.count("checks");
         self.note_check(options.record.unwrap().0.secs, &report)
+    }
+
+    /// The sets of which a file is not as its manifest says.
+    fn rotten_sets(&self) -> Vec<FoundSet> {
+        let sets = manifests(&self.out()).unwrap().into_iter().map(|path| FoundSet::load(&path).unwrap());
+        sets.filter(|set| rotten_parts(set) != Need::default()).collect()
+    }
+
+    /// The operator throws away what a check named.
+    pub fn remove_rotten_sets(&mut self) {
+        for set in self.rotten_sets() {
+            set.files.iter().for_each(|file| fs::remove_file(file.there().unwrap()).unwrap());
+            fs::remove_file(&set.manifest).unwrap();
+            self.count("rotten sets removed");
+        }
     }
 
     fn note_check(&mut self, time: i64, report: &check::Report) -> bool {
@@ -294,14 +310,17 @@ impl World {
             // A delta over a damaged chunk may be lucky, and is rightly blamed.
             assert!(named.database >= lost.database && named.uploads >= lost.uploads, "{name:?} is not named");
         }
-        assert!(!report.wrong || is_flipped || is_any_lost, "nothing is damaged: {:#?}", report.findings);
-        assert!(report.wrong || !is_any_lost, "clean, and cannot be restored");
+        assert!(!report.is_store_wrong || is_flipped || is_any_lost, "nothing is damaged: {:#?}", report.findings);
+        assert!(report.is_store_wrong || !is_any_lost, "clean, and cannot be restored");
+        let is_set_wrong = report.checked.sets > 0 && !self.rotten_sets().is_empty();
+        assert_eq!(report.wrong, report.is_store_wrong || is_set_wrong, "{:#?}", report.findings);
         self.model.add_check(Checked { time, passed: !report.wrong, lost: said });
         !report.wrong
     }
 
     /// What the manual says for damage: repair, back up (which the night did), give up what stays lost, look again.
     pub fn repair(&mut self) {
+        self.remove_rotten_sets();
         let options = self.check_options();
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs((self.time + self.skew) as u64);
         let healing = Healing {
@@ -416,6 +435,17 @@ impl World {
         assert!(is_sound(&self.lab.database()), "it was drilled");
         self.count("databases restored in place");
     }
+}
+
+/// Returns which parts of a set are not as its manifest says.
+fn rotten_parts(set: &FoundSet) -> Need {
+    let rotten = |kind: &str| {
+        set.files.iter().filter(|file| file.kind == kind).any(|file| {
+            let (sha256, _) = sha256_of(file.there().unwrap(), &Silent).unwrap();
+            file.sha256.as_deref() != Some(&*sha256)
+        })
+    };
+    Need { database: rotten("database"), uploads: rotten("assets") }
 }
 
 fn restore_options(data_dir: PathBuf, what: restore::What) -> restore::Options {
