@@ -55,13 +55,10 @@ pub fn run(context: &Context<'_>, args: &CheckArgs) -> Result {
         }
         return render_repair(context, &place, read_data, repaired);
     }
-    let mut report = check::check(storage, &options, context.term)?;
+    let beside = Some(paths.backup_dir.as_path()).filter(|dir| dir.is_dir());
+    let report = check::check_with_sets(storage, &options, beside, context.term)?;
     if let Some(why) = &report.unrecorded {
         context.term.note(format!("the check is not recorded: {why}"));
-    }
-    let store_is_wrong = report.wrong;
-    if paths.backup_dir.is_dir() {
-        check::sets(&paths.backup_dir, read_data == ReadData::All, &mut report, context.term)?;
     }
     if context.term.is_json() {
         context.term.json(&document(&place, &report))?;
@@ -70,7 +67,7 @@ pub fn run(context: &Context<'_>, args: &CheckArgs) -> Result {
     findings(context, &report)?;
     losses(context, &report)?;
     verdict(context, &place, read_data, &report)?;
-    if store_is_wrong && paths.store.directory().is_some() {
+    if report.is_store_wrong && paths.store.directory().is_some() {
         // What only the packs' bytes show, a repair that does not read them does not see.
         let read = if read_data == ReadData::No { "" } else { "--read-data " };
         context.term.note(format!("`lrl check {read}--repair` repairs what can be, and deletes nothing"));
