@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::progress::size;
+use crate::units::size;
 
 /// The engine's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

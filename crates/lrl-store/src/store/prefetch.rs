@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::{Store, pack_name};
+use super::handle::Store;
+use super::names::pack_name;
 use crate::error::Result;
 use crate::format::entry::{Content, Entry, Kind, Piece};
 use crate::format::pack::MAX_DEPTH;

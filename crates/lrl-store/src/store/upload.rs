@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use super::pack_name;
+use super::names::pack_name;
 use crate::backend::{Backend, Payload, TempObject};
 use crate::error::{Error, Result};
 use crate::id::PackId;

@@ -3,7 +3,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Full, bytes_of, deltas, mark};
+use super::model::{Full, bytes_of};
+use super::{deltas, mark};
 use crate::error::{Error, Result};
 use crate::format::pack::{FOOTER_LEN, head_len};
 use crate::id::{ChunkId, PackId, SnapshotId};

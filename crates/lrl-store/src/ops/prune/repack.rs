@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::Packs;
+use super::model::Packs;
 use crate::error::{Error, Result};
 use crate::format::pack::Record;
 use crate::id::PackId;

@@ -12,7 +12,7 @@ use crate::format::bytes::Reader;
 use crate::format::pack::{self, FOOTER_LEN, HEADER, Record};
 use crate::id::{ChunkId, PackId};
 use crate::store::index::{ChunkCopy, IndexSlot, Location};
-use crate::store::pack_name;
+use crate::store::names::{pack_id, pack_name};
 
 /// The chunks of packs that no index speaks for.
 pub(crate) struct PackScan {
@@ -104,12 +104,6 @@ impl PackScan {
         }
         Ok(copies)
     }
-}
-
-/// Takes the id out of a pack's object name; `None` for what is no pack's name.
-pub(crate) fn pack_id(name: &str) -> Option<PackId> {
-    let id = PackId::from_hex(name.rsplit('/').next()?).ok()?;
-    (pack_name(&id) == name).then_some(id)
 }
 
 fn failed(error: rusqlite::Error) -> Error {

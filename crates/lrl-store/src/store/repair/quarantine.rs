@@ -5,7 +5,8 @@ use crate::backend::{Payload, collect, hash_start};
 use crate::error::{Error, Result};
 use crate::format::repair::{self, Repair};
 use crate::id::RepairId;
-use crate::store::{SnapshotName, Store, highest_of};
+use crate::store::handle::Store;
+use crate::store::names::{SnapshotName, highest_of};
 
 /// The directory of what was moved.
 pub(crate) const QUARANTINE: &str = "quarantine";

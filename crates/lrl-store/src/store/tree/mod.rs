@@ -4,7 +4,7 @@ pub mod diff;
 
 use std::collections::VecDeque;
 
-use super::Store;
+use super::handle::Store;
 use super::write::WriteSession;
 use crate::error::{Error, Result};
 use crate::format::entry::{Entry, Kind, Piece, compare_paths};

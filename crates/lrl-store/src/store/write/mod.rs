@@ -5,10 +5,11 @@ use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::handle::Store;
 use super::index::{ChunkCopy, Location};
+use super::names::pack_name;
 use super::repair::lost_chunks::LostChunks;
 use super::upload::PackUploader;
-use super::{Store, pack_name};
 use crate::backend::{Backend, TempObject};
 use crate::codec::{self, Encoding};
 use crate::crypt::Key;
