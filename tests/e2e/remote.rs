@@ -40,7 +40,8 @@ fn storage(url: String, scratch: &Path) -> bucket::Bucket {
     let variables = variables.map(|(name, value)| (name.to_string(), value.to_string()));
     let of_environment = std::env::vars().filter(|(name, _)| bucket::VARIABLES.iter().any(|v| name.starts_with(v)));
     let variables = variables.into_iter().chain(of_environment).collect();
-    bucket::Bucket::new(Options { url, variables, scratch: scratch.into(), interrupted: || false }).unwrap()
+    bucket::Bucket::new(Options { url, variables, scratch: scratch.into(), interrupted: std::sync::Arc::new(|| false) })
+        .unwrap()
 }
 
 /// Holds an S3 storage to the suite, alone and with copies near at hand.

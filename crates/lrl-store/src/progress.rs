@@ -1,5 +1,7 @@
 //! How the engine tells what it does: one observer, implemented by the terminal and by tests. The engine itself prints nothing.
 
+use std::sync::Arc;
+
 use crate::error::{Error, Result};
 pub use crate::units::size;
 
@@ -52,6 +54,9 @@ pub trait Observer: Sync {
         false
     }
 }
+
+/// Asked often by what outlives one call, such as the connection to a bucket; true stops it with [`Error::Interrupted`].
+pub type Interrupted = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// Watches nothing and never interrupts.
 #[derive(Debug, Default, Clone, Copy)]

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use lrl_store::backend::location::Location;
 use lrl_store::error::Error;
 use lrl_store::format::repair::Loss;
 use lrl_store::ops::check::{self, Checked, Finding, Moved, Options, ReadData, Repaired, Report};
@@ -15,12 +16,13 @@ use lrl_store::time::time_of;
 use serde_json::{Value, json};
 
 use super::copy::is_same;
-use super::{Context, store};
+use super::{open, same_store};
 use crate::args::CheckArgs;
 use crate::args::values::Subset;
+use crate::context::Context;
 use crate::exit::{Exit, Result};
 use crate::render::units;
-use crate::resolve::{Paths, Place, default_store};
+use crate::resolve::{Paths, default_store};
 use crate::term::Colour;
 
 /// So many names of one kind are printed; `--json` has all.
@@ -29,7 +31,7 @@ const SHOWN: usize = 20;
 /// Checks the store, and repairs it if asked to; exit 4 when anything is wrong in the end.
 pub fn run(context: &Context<'_>, args: &CheckArgs) -> Result {
     let paths = context.paths()?;
-    store::require_backup_dir(context, &paths)?;
+    same_store::require_backup_dir(context, &paths)?;
     let read_data = match (args.read_data, args.read_data_subset) {
         (true, _) => ReadData::All,
         (false, None) => ReadData::No,
@@ -42,14 +44,14 @@ pub fn run(context: &Context<'_>, args: &CheckArgs) -> Result {
     let options = Options { read_data, seed: since.as_nanos() as u64, lock_wait: context.cli.global.lock_wait, record };
     let place = paths.store.to_string();
     // Copies near at hand prove nothing about a bucket.
-    let (storage, _copies) = store::fresh_storage(context, &paths.store)?;
-    store::compare_storage(context, &paths.store, &*storage)?;
+    let (storage, _copies) = open::fresh_backend(context, &paths.store)?;
+    same_store::compare_storage(context, &paths.store, &*storage)?;
     if args.repair {
         let healing = healing(context, &paths, &args.from)?;
         let repaired = check::repair_from(Arc::clone(&storage), &options, Some(&healing), context.term)?;
         if repaired.config {
             // The id went with the old config.
-            store::remember(context, &paths.store, &key_slots::store_id(&*storage)?);
+            same_store::remember(context, &paths.store, &key_slots::store_id(&*storage)?);
         }
         return render_repair(context, &place, read_data, repaired);
     }
@@ -81,20 +83,20 @@ fn healing(context: &Context<'_>, paths: &Paths, from: &[PathBuf]) -> Result<Hea
     let mut origins = Vec::new();
     for named in from {
         let before = origins.len();
-        match Place::of(named.clone())? {
-            place @ Place::Bucket(_) => {
-                origins.push(Origin::Store(Box::new(store::open_place(context, &place, None)?)))
+        match Location::parse(named.clone())? {
+            place @ Location::Bucket(_) => {
+                origins.push(Origin::Store(Box::new(open::open_place(context, &place, None)?)))
             }
-            Place::Directory(dir) => {
+            Location::Directory(dir) => {
                 if dir.is_file() {
                     origins.push(Origin::Set(dir.clone()));
                 }
                 for store_dir in [dir.clone(), default_store(&dir)] {
                     if store_dir.join("snapshots").is_dir()
-                        && !is_same(&Place::Directory(store_dir.clone()), &paths.store)
+                        && !is_same(&Location::Directory(store_dir.clone()), &paths.store)
                     {
-                        let place = Place::Directory(store_dir);
-                        origins.push(Origin::Store(Box::new(store::open_place(context, &place, None)?)));
+                        let place = Location::Directory(store_dir);
+                        origins.push(Origin::Store(Box::new(open::open_place(context, &place, None)?)));
                     }
                 }
                 let database = Some(dir.join("lrl.db")).filter(|path| path.is_file());

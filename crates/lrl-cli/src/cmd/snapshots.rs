@@ -12,8 +12,9 @@ use lrl_store::store::{SnapshotName, Store};
 use lrl_store::time::time_of;
 use serde_json::{Value, json};
 
-use super::{Context, store};
+use super::{choose, open};
 use crate::args::SnapshotsArgs;
+use crate::context::Context;
 use crate::exit::{Exit, Result};
 use crate::render::document;
 use crate::render::units;
@@ -21,12 +22,12 @@ use crate::term::Colour;
 
 /// Lists the snapshots of the source that was named, else of all.
 pub fn run(context: &Context<'_>, args: &SnapshotsArgs) -> Result {
-    let store = store::open_default(context)?;
+    let store = open::open_default(context)?;
     let term = context.term;
     let now = time_of(SystemTime::now());
     let (mut listed, mut damaged, mut proven) = (0u64, 0u64, 0u64);
-    let mut judge = store::judge(&store);
-    let first = first_of_each(&store, args, store::named_source(context))?;
+    let mut judge = choose::judge(&store);
+    let first = first_of_each(&store, args, choose::named_source(context))?;
     let since = args.since.map(|since| now.secs.saturating_sub(i64::try_from(since.as_secs()).unwrap_or(i64::MAX)));
     let wanted = |snapshot: &Snapshot, state: State| {
         since.is_none_or(|since| snapshot.created.secs >= since)
@@ -34,7 +35,7 @@ pub fn run(context: &Context<'_>, args: &SnapshotsArgs) -> Result {
             && (args.state.is_empty() || args.state.contains(&state))
     };
     document::list(term, json!({}), "snapshots", |list| {
-        for (name, read) in snapshots::snapshots(&store, store::named_source(context))? {
+        for (name, read) in snapshots::snapshots(&store, choose::named_source(context))? {
             if first.get(&name.source).is_some_and(|first| name < *first) {
                 continue;
             }

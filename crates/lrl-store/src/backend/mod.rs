@@ -5,6 +5,7 @@ pub mod bucket;
 pub mod cache;
 pub mod encrypted;
 pub mod local;
+pub mod location;
 #[cfg(test)]
 pub(crate) mod tests;
 

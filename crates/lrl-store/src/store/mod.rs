@@ -12,6 +12,7 @@ mod indexes;
 pub mod key_slots;
 pub(crate) mod local_bases;
 mod names;
+pub mod open;
 pub(crate) mod prefetch;
 mod read;
 pub mod repair;

@@ -31,6 +31,7 @@ use self::rate_limit::RateLimit;
 use super::{Backend, MOST_WHOLE_BYTES, Payload, TempObject};
 use crate::error::{Error, Result};
 use crate::fs::lock::{Guard, LockMode};
+use crate::progress::Interrupted;
 
 /// Longer objects go up in parts of this size: the least that every server takes, and some want all but the last to be the same.
 const PART_BYTES: u64 = 5 << 20;
@@ -50,7 +51,7 @@ pub struct Options {
     /// A directory for spooled objects.
     pub scratch: PathBuf,
     /// Says whether to stop.
-    pub interrupted: fn() -> bool,
+    pub interrupted: Interrupted,
 }
 
 /// What the names of the variables begin with that say how a bucket is reached.
@@ -62,7 +63,7 @@ pub struct Bucket {
     reached: Connection,
     address: Address,
     scratch: PathBuf,
-    interrupted: fn() -> bool,
+    interrupted: Interrupted,
     pace: Option<RateLimit>,
     parts: Semaphore,
 }

@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 use lrl_store::ops::restore::{self, CleanOptions};
 use serde_json::json;
 
-use super::Context;
-use super::restore::Places;
+use super::places::Places;
 use crate::args::RestoreArgs;
+use crate::context::Context;
 use crate::exit::{Exit, Result};
 use crate::render::units::{self, safe};
 

@@ -9,12 +9,13 @@ use lrl_store::store::Store;
 use lrl_store::time::time_of;
 use serde_json::{Value, json};
 
-use super::{Context, copy as verb, store};
 use crate::args::BackupArgs;
+use crate::cmd::{copy as verb, open, same_store};
+use crate::context::Context;
 use crate::credential;
 use crate::exit::{Exit, Failure, Result};
 use crate::render::units;
-use crate::resolve::Place;
+use lrl_store::backend::location::Location;
 
 /// What became of the copy.
 pub struct Second {
@@ -26,7 +27,7 @@ pub struct Second {
 /// Copies the source's new snapshots to the second store, if there is one; tells about it.
 pub fn copy(context: &Context<'_>, args: &BackupArgs, from: &Store) -> Option<Second> {
     let named = args.copy_to.as_ref()?;
-    let place = Place::of(named.clone());
+    let place = Location::parse(named.clone());
     let mut second = Second {
         place: place.as_ref().map_or_else(|_| named.display().to_string(), ToString::to_string),
         report: Report::default(),
@@ -44,7 +45,7 @@ pub fn copy(context: &Context<'_>, args: &BackupArgs, from: &Store) -> Option<Se
     Some(second)
 }
 
-fn copy_to(context: &Context<'_>, args: &BackupArgs, from: &Store, place: &Place) -> Result<Report> {
+fn copy_to(context: &Context<'_>, args: &BackupArgs, from: &Store, place: &Location) -> Result<Report> {
     if verb::is_same(place, &context.paths()?.store) {
         return Err(Error::Refused(format!(
             "{place} is the store itself, and no second one: name another with --copy-to"
@@ -53,7 +54,7 @@ fn copy_to(context: &Context<'_>, args: &BackupArgs, from: &Store, place: &Place
     }
     // It is not made here: a disk that is not mounted is no new store.
     let own = credential::of_other(&args.copy_to_password_file, &args.copy_to_key_file)?;
-    let to = store::open_to_copy(context, place, args.free.reserve, args.limit.limit_upload, false, own.as_ref())?;
+    let to = open::open_to_copy(context, place, args.free.reserve, args.limit.limit_upload, false, own.as_ref())?;
     let options = Options {
         which: Which::Newer(context.cli.global.source.clone()),
         dry_run: false,
@@ -62,7 +63,7 @@ fn copy_to(context: &Context<'_>, args: &BackupArgs, from: &Store, place: &Place
     };
     let report = copy::copy(from, &to, &options, context.term)?;
     if report.stopped.is_none() {
-        store::remember(context, place, &to.config().store_id);
+        same_store::remember(context, place, &to.config().store_id);
     }
     Ok(report)
 }

@@ -9,20 +9,21 @@ use lrl_store::store::{self as engine, Store};
 use lrl_store::time::time_of;
 use serde_json::{Value, json};
 
-use super::status::{self, Stand};
-use super::{Context, store};
+use super::source::{SourceStatus, sources, status_document};
 use crate::args::StatusArgs;
+use crate::cmd::open;
+use crate::context::Context;
 use crate::exit::{Exit, Result};
 use crate::render::table::{Side, Table};
 use crate::render::units;
-use crate::resolve::Place;
 use crate::term::Colour;
+use lrl_store::backend::location::Location;
 
 /// How one source of one store stands; without a source, why the store tells nothing.
 struct Line {
     place: String,
     source: Option<String>,
-    stand: Option<Stand>,
+    stand: Option<SourceStatus>,
     /// What is wrong, if something is.
     wrong: Vec<String>,
     /// What is worth a look.
@@ -30,13 +31,13 @@ struct Line {
 }
 
 /// Tells how every store stands.
-pub fn run(context: &Context<'_>, args: &StatusArgs, above: &Place) -> Result {
+pub fn run(context: &Context<'_>, args: &StatusArgs, above: &Location) -> Result {
     let now = time_of(SystemTime::now()).secs;
     let mut lines = Vec::new();
-    for place in store::directories(context, above)? {
+    for place in open::locations_below(context, above)? {
         match look(context, &place) {
             Ok(None) => {}
-            Ok(Some(store)) => match status::sources(context, &store) {
+            Ok(Some(store)) => match sources(context, &store) {
                 Ok(_) if store.snapshot_names(None).is_ok_and(|names| names.is_empty()) => {
                     lines.push(Line::without(&place, "no snapshot"));
                 }
@@ -70,15 +71,15 @@ pub fn run(context: &Context<'_>, args: &StatusArgs, above: &Place) -> Result {
 }
 
 /// Opens a store without leaving a trace in it; `None` where there is none.
-fn look(context: &Context<'_>, place: &Place) -> Result<Option<Store>, Error> {
-    match engine::exists(&*store::bare_storage(context, place)?) {
+fn look(context: &Context<'_>, place: &Location) -> Result<Option<Store>, Error> {
+    match engine::exists(&*open::locked_backend(context, place)?) {
         // A file beside the stores.
         Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotADirectory => return Ok(None),
         Ok(false) => return Ok(None),
         Ok(true) => {}
         Err(error) => return Err(error),
     }
-    let storage = store::readable_storage(context, place, None)?;
+    let storage = open::readable_backend(context, place, None)?;
     Store::open(storage, LockMode::ReadOnly, context.cli.global.lock_wait, context.term).map(Some)
 }
 
@@ -91,13 +92,13 @@ fn reason(error: &Error) -> String {
 }
 
 impl Line {
-    fn without(place: &Place, reason: &str) -> Self {
+    fn without(place: &Location, reason: &str) -> Self {
         Self { place: place.to_string(), source: None, stand: None, wrong: vec![reason.into()], notes: Vec::new() }
     }
 
-    fn of(context: &Context<'_>, args: &StatusArgs, place: &Place, store: &Store, source: String) -> Result<Self> {
+    fn of(context: &Context<'_>, args: &StatusArgs, place: &Location, store: &Store, source: String) -> Result<Self> {
         let now = time_of(SystemTime::now());
-        let stand = match Stand::of(context, args, store, source.clone(), false, now) {
+        let stand = match SourceStatus::of(context, args, store, source.clone(), false, now) {
             Ok(stand) => stand,
             Err(Error::Interrupted) => return Err(Error::Interrupted.into()),
             Err(error) => return Ok(Self { source: Some(source), ..Self::without(place, &reason(&error)) }),
@@ -131,7 +132,7 @@ impl Line {
             "error": self.wrong.first(),
             "wrong": self.wrong,
             "notes": self.notes,
-            "status": self.status().map(|found| status::status_document(found, now)),
+            "status": self.status().map(|found| status_document(found, now)),
         })
     }
 }

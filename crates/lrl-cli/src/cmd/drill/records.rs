@@ -6,7 +6,7 @@ use lrl_store::ops::drill::evidence::Evidence;
 use lrl_store::store::Store;
 use lrl_store::time::Time;
 
-use crate::cmd::Context;
+use crate::context::Context;
 
 const PROGRAM: &str = concat!("lrl ", env!("CARGO_PKG_VERSION"));
 

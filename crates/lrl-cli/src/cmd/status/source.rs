@@ -1,29 +1,23 @@
-//! `lrl status`: whether all is well with each source of a store, and what is not; also what `--if-older-than` asks.
+//! One source of a store: how it is, in words and as a document.
 
-use std::path::Path;
-use std::time::{Duration, SystemTime};
-
+use crate::args::StatusArgs;
+use crate::cmd::choose;
+use crate::cmd::run_record::{self, RunRecord};
+use crate::context::Context;
+use crate::exit::Result;
+use crate::render::units;
 use lrl_store::error::Error;
-use lrl_store::fs::space::{Reserve, free_at};
 use lrl_store::ops::copy::last_copied;
 use lrl_store::ops::copy::last_copied::LastCopied;
 use lrl_store::ops::select::Need;
 use lrl_store::ops::status::{self, Condition, Good, Limits, Newest, PartAge, Status};
 use lrl_store::store::Store;
 use lrl_store::time::Time;
-use lrl_store::time::time_of;
 use serde_json::{Value, json};
-
-use super::run_record::{self, RunRecord};
-use super::{Context, fleet, store};
-use crate::args::StatusArgs;
-use crate::args::values::MinFree;
-use crate::exit::{Exit, Failure, Result};
-use crate::render::units;
-use crate::resolve::{Paths, Place};
+use std::time::Duration;
 
 /// One source of a store, with all that is known of it on this machine.
-pub struct Stand {
+pub struct SourceStatus {
     /// The source.
     pub source: String,
     /// What the store says.
@@ -36,50 +30,8 @@ pub struct Stand {
     pub wrong: Vec<String>,
 }
 
-/// Tells how every source stands, or the one that was named.
-pub fn run(context: &Context<'_>, args: &StatusArgs) -> Result {
-    let paths = context.paths()?;
-    if let Some(above) = paths.store.all_below() {
-        return fleet::run(context, args, &above);
-    }
-    let store = store::open(context, &paths)?;
-    let now = time_of(SystemTime::now());
-    let mut stands = Vec::new();
-    for source in sources(context, &store)? {
-        stands.push(Stand::of(context, args, &store, source, true, now)?);
-    }
-    let room = not_enough_room(args, &paths)?;
-    let exit = match stands.iter().all(|stand| stand.wrong.is_empty()) && room.is_none() {
-        true => Exit::Done,
-        false => Exit::Wrong,
-    };
-    if context.term.is_json() {
-        let usual = &context.cli.global.source;
-        context.term.json(&document(&stands, usual, room.as_deref(), args, exit, now))?;
-    } else if !context.cli.global.quiet {
-        stands.iter().try_for_each(|stand| stand.render(context, now.secs))?;
-    }
-    for stand in &stands {
-        let of = if stands.len() > 1 { format!("{}: ", stand.source) } else { String::new() };
-        notes(context, &stand.status);
-        stand.wrong.iter().for_each(|wrong| context.term.warn(format!("{of}{wrong}")));
-    }
-    room.iter().for_each(|room| context.term.warn(room));
-    Ok(exit)
-}
-
-/// Returns the source that was named, else all that the store has, else the one by default.
-pub fn sources(context: &Context<'_>, store: &Store) -> Result<Vec<String>, Error> {
-    if let Some(named) = store::named_source(context) {
-        return Ok(vec![named.to_string()]);
-    }
-    let mut sources: Vec<String> = store.snapshot_names(None)?.into_iter().map(|name| name.source).collect();
-    sources.dedup();
-    Ok(if sources.is_empty() { vec![context.cli.global.source.clone()] } else { sources })
-}
-
 /// Names what does not count; many of one kind are one line.
-fn notes(context: &Context<'_>, status: &Status) {
+pub(super) fn notes(context: &Context<'_>, status: &Status) {
     let group = |names: &[String], what: &str, advice: &str| match names {
         [] => {}
         [name] => context.term.warn(format!("{name} {what}; {advice}")),
@@ -91,7 +43,7 @@ fn notes(context: &Context<'_>, status: &Status) {
     group(&status.unreadable, "cannot be read", "`lrl check` tells more");
 }
 
-impl Stand {
+impl SourceStatus {
     /// Looks at one source. What this machine alone knows (copies, the last run) counts for the store that is in force only.
     pub fn of(
         context: &Context<'_>,
@@ -126,7 +78,7 @@ impl Stand {
         Ok(Self { source, status, copies, last_run, wrong })
     }
 
-    fn render(&self, context: &Context<'_>, now: i64) -> Result<()> {
+    pub(super) fn render(&self, context: &Context<'_>, now: i64) -> Result<()> {
         let (term, status) = (context.term, &self.status);
         term.line(format!("Source: {} ({})", units::safe(&self.source), units::count(status.snapshots, "snapshot")))?;
         term.line(format!("Last good backup: {}", status.good.as_ref().map_or("none".into(), |good| text(good, now))))?;
@@ -225,19 +177,6 @@ impl Stand {
     }
 }
 
-fn document(stands: &[Stand], usual: &str, room: Option<&str>, args: &StatusArgs, exit: Exit, now: Time) -> Value {
-    // The only source, or the usual one of several, is also at the top, where scripts look for it.
-    let at_top = if let [one] = stands { Some(one) } else { stands.iter().find(|stand| stand.source == usual) };
-    let mut whole = at_top.map_or_else(|| json!({}), |stand| stand.document(now.secs));
-    whole["sources"] = stands.iter().map(|stand| stand.document(now.secs)).collect();
-    let wrong: Vec<&str> = stands.iter().flat_map(|stand| &stand.wrong).map(String::as_str).chain(room).collect();
-    whole["success"] = json!(exit == Exit::Done);
-    whole["wrong"] = json!(wrong);
-    whole["error"] = json!(wrong.first());
-    whole["max_age_seconds"] = json!(args.max_age.map(|limit| limit.as_secs()));
-    whole
-}
-
 /// Says what is wrong, in a line.
 pub fn describe(condition: &Condition, now: Time) -> String {
     let time = |secs: u64| units::duration(Duration::from_secs(secs));
@@ -274,37 +213,8 @@ pub fn describe(condition: &Condition, now: Time) -> String {
     }
 }
 
-/// Says that the store's disk has too little room, where a limit was given and it has.
-fn not_enough_room(args: &StatusArgs, paths: &Paths) -> Result<Option<String>> {
-    let Some(limit) = args.min_free else { return Ok(None) };
-    let dir = match &paths.store {
-        Place::Directory(path) => path.as_path(),
-        Place::Bucket(_) if paths.backup_dir.is_dir() => &paths.backup_dir,
-        Place::Bucket(_) => return Ok(None),
-    };
-    room_below(dir, limit)
-}
-
-fn room_below(dir: &Path, limit: MinFree) -> Result<Option<String>> {
-    let free = free_at(dir, Reserve::NONE)?;
-    let Some(total) = free.total() else { return Ok(None) };
-    let wanted = match limit {
-        MinFree::Percent(percent) => (total as f64 * percent / 100.0) as u64,
-        MinFree::Bytes(bytes) => bytes,
-    };
-    let percent = free.bytes as f64 * 100.0 / total.max(1) as f64;
-    Ok((free.bytes < wanted).then(|| {
-        format!(
-            "the disk of {} has {} free ({percent:.1} %), less than {}",
-            dir.display(),
-            units::size(free.bytes),
-            units::size(wanted)
-        )
-    }))
-}
-
 /// Returns the stores that the source was copied to, as the cache has them, with what each lacks by now.
-fn copies(store: &Store, source: &str, now: Time) -> Result<Vec<(LastCopied, u64, Option<u64>)>, Error> {
+pub(super) fn copies(store: &Store, source: &str, now: Time) -> Result<Vec<(LastCopied, u64, Option<u64>)>, Error> {
     let noted = last_copied::noted(store, source);
     let names = if noted.is_empty() { Vec::new() } else { store.snapshot_names(Some(source))? };
     let lacks = |copy: LastCopied| {
@@ -341,7 +251,7 @@ pub fn status_document(status: &Status, now: i64) -> Value {
     })
 }
 
-fn text(good: &Good, now: i64) -> String {
+pub(super) fn text(good: &Good, now: i64) -> String {
     let created = good.created.secs;
     let half = match good.halves {
         Need { database: true, uploads: true } => "",
@@ -351,7 +261,7 @@ fn text(good: &Good, now: i64) -> String {
     format!("{} ({}), snapshot {}{half}", units::age(created, now), units::moment(created), good.name.id.short())
 }
 
-fn good_document(good: &Good, now: i64) -> Value {
+pub(super) fn good_document(good: &Good, now: i64) -> Value {
     json!({
         "snapshot": good.name.id.to_string(),
         "timestamp": good.timestamp,
@@ -362,7 +272,7 @@ fn good_document(good: &Good, now: i64) -> Value {
     })
 }
 
-fn half(half: &PartAge, now: i64) -> Value {
+pub(super) fn half(half: &PartAge, now: i64) -> Value {
     if half.known {
         half.good.as_ref().map_or(Value::Null, |good| good_document(good, now))
     } else {
@@ -370,7 +280,7 @@ fn half(half: &PartAge, now: i64) -> Value {
     }
 }
 
-fn record(drill: &lrl_store::format::drill::Drill, now: i64) -> Value {
+pub(super) fn record(drill: &lrl_store::format::drill::Drill, now: i64) -> Value {
     json!({
         "finished": units::moment(drill.finished.secs),
         "age_seconds": (now - drill.finished.secs).max(0),
@@ -381,14 +291,12 @@ fn record(drill: &lrl_store::format::drill::Drill, now: i64) -> Value {
     })
 }
 
-/// Returns which good snapshot with the halves that are needed is the newest and younger than `age`, if it is. No store is no snapshot.
-pub fn younger_than(context: &Context<'_>, paths: &Paths, age: Duration, need: Need) -> Result<Option<String>> {
-    let store = match store::open(context, paths) {
-        Err(Failure::Engine(Error::NoStore { .. })) => return Ok(None),
-        other => other?,
-    };
-    let now = time_of(SystemTime::now());
-    let Some(good) = status::newest_good(&store, &context.cli.global.source, need, now)? else { return Ok(None) };
-    let passed = Duration::from_secs(u64::try_from(now.secs - good.created.secs).unwrap_or_default());
-    Ok((passed < age).then(|| format!("snapshot {} is {} old", good.name.id.short(), units::duration(passed))))
+/// Returns the source that was named, else all that the store has, else the one by default.
+pub fn sources(context: &Context<'_>, store: &Store) -> Result<Vec<String>, Error> {
+    if let Some(named) = choose::named_source(context) {
+        return Ok(vec![named.to_string()]);
+    }
+    let mut sources: Vec<String> = store.snapshot_names(None)?.into_iter().map(|name| name.source).collect();
+    sources.dedup();
+    Ok(if sources.is_empty() { vec![context.cli.global.source.clone()] } else { sources })
 }

@@ -5,15 +5,17 @@ use lrl_store::ops::backup::{self, Amount, Options, Plan};
 use serde::Serialize;
 use serde_json::json;
 
-use super::backup::unused;
-use super::{Context, sets, store};
+use super::render::unused;
+use super::sets;
+use crate::cmd::open;
+use crate::context::Context;
 use crate::exit::{Exit, Result};
 use crate::render::units;
 use crate::resolve::Paths;
 
 /// Plans a backup and tells the plan.
 pub fn run(context: &Context<'_>, paths: &Paths, options: Options) -> Result {
-    let store = store::look(context, paths)?;
+    let store = open::look(context, paths)?;
     let options = Options { scratch: std::env::temp_dir(), ..options };
     let plan = backup::plan(store.as_ref(), &options, context.term)?;
     unused(context, &options);

@@ -1,6 +1,7 @@
 //! `lrl prune`: what is given back, and what stays unused.
 
 mod bucket;
+mod settings;
 
 use std::collections::HashSet;
 
@@ -10,14 +11,16 @@ use lrl_store::ops::prune::{self, Numbers};
 use lrl_store::store::Store;
 use serde_json::{Value, json};
 
-use super::{Context, store};
-use crate::args::{BucketArgs, PruneArgs, UnusedArgs};
+pub use self::settings::Settings;
+use super::open;
+use crate::args::PruneArgs;
+use crate::context::Context;
 use crate::exit::{Exit, Result};
 use crate::render::units;
 
 /// Prunes the store.
 pub fn run(context: &Context<'_>, args: &PruneArgs) -> Result {
-    let store = store::open_to_delete(context, &context.paths()?, args.dry_run)?;
+    let store = open::open_to_delete(context, &context.paths()?, args.dry_run)?;
     let how = Settings { unused: &args.unused, bucket: &args.bucket, dry_run: args.dry_run };
     let document = prune(context, &store, &how, &HashSet::new())?;
     if context.term.is_json() {
@@ -28,16 +31,6 @@ pub fn run(context: &Context<'_>, args: &PruneArgs) -> Result {
         context.term.json(&whole)?;
     }
     Ok(Exit::Done)
-}
-
-/// How to prune.
-pub struct Settings<'a> {
-    /// How much waste stays.
-    pub unused: &'a UnusedArgs,
-    /// What a store in a bucket needs.
-    pub bucket: &'a BucketArgs,
-    /// Changes nothing.
-    pub dry_run: bool,
 }
 
 /// Prunes as if the forgotten snapshots were gone already; tells what is done, and returns it for the document.

@@ -2,9 +2,9 @@
 
 use lrl_store::ops::backup::Sets;
 
-use super::Context;
 use crate::args::Verb;
 use crate::args::values::KeepSets;
+use crate::context::Context;
 use crate::exit::Result;
 use crate::render::units;
 

@@ -3,9 +3,11 @@
 use lrl_store::ops::restore::{self, UndoOptions, Undone};
 use serde_json::json;
 
-use super::restore::{Places, kept_document};
-use super::{Context, hint};
+use super::hint;
+use super::places::Places;
+use super::render::kept_document;
 use crate::args::RestoreArgs;
+use crate::context::Context;
 use crate::exit::{Exit, Result};
 use crate::locks;
 use crate::render::units::safe;

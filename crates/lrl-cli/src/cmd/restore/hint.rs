@@ -3,7 +3,7 @@
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 
-use super::Context;
+use crate::context::Context;
 
 /// Flags of every command that say where things are, and how they are opened.
 const GLOBAL: [&str; 8] =
