@@ -1,6 +1,7 @@
 //! Long lists as trees of chunks: building them so that a small change changes few nodes, and walking them without holding them.
 
 pub mod diff;
+pub(crate) mod visit;
 
 use std::collections::VecDeque;
 
