@@ -165,7 +165,7 @@ impl Store {
 
     /// Says whether it is known that nothing can be written. A bucket has no locks, and says itself what it takes.
     pub fn is_read_only(&self) -> bool {
-        self.lock.is_none() && !self.storage.is_remote()
+        self.lock.is_none() && self.storage.capabilities().exclusive_lock
     }
 
     /// Says whether contents can be read, not only added.

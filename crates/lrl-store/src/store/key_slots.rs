@@ -213,7 +213,7 @@ pub fn unveil(
         };
     }
     let opened = open_store(&*storage, Some(config.id()?), credential, near)?;
-    let cache = if storage.is_remote() { None } else { cache(&config.store_id) };
+    let cache = if storage.capabilities().cost_per_request { None } else { cache(&config.store_id) };
     let keys = Keys::new(config.id()?, &opened.bundle);
     Ok(Arc::new(EncryptedBackend::new(storage, keys, cache)))
 }

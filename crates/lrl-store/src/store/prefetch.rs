@@ -33,7 +33,7 @@ pub(crate) struct Prefetched<'s, I, T> {
 impl<'s, I, T> Prefetched<'s, I, T> {
     /// Looks ahead if the store is far away and `wanted`.
     pub fn new(store: &'s Store, wanted: bool, items: I) -> Self {
-        let most = if wanted && store.storage().is_remote() { BYTES } else { 0 };
+        let most = if wanted && store.storage().capabilities().cost_per_request { BYTES } else { 0 };
         Self { store, items, waiting: VecDeque::new(), bytes: 0, most }
     }
 }

@@ -153,7 +153,7 @@ impl Store {
 
     /// Reading a node again would be a request, or cannot be.
     fn keeps_nodes(&self) -> bool {
-        self.storage().is_remote() || !self.can_read()
+        self.storage().capabilities().cost_per_request || !self.can_read()
     }
 
     fn kept_node(&self, id: &ChunkId) -> Option<Vec<u8>> {

@@ -28,7 +28,7 @@ use tokio::sync::Semaphore;
 
 use self::address::{Address, Connection, FIRST_PAUSE, LONGEST_PAUSE};
 use self::rate_limit::RateLimit;
-use super::{Backend, MOST_WHOLE_BYTES, Payload, TempObject};
+use super::{Backend, Capabilities, MOST_WHOLE_BYTES, Payload, TempObject};
 use crate::error::{Error, Result};
 use crate::fs::lock::{Guard, LockMode};
 use crate::progress::Interrupted;
@@ -232,8 +232,8 @@ impl Backend for Bucket {
         self.address.location()
     }
 
-    fn is_remote(&self) -> bool {
-        true
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::BUCKET
     }
 
     fn read(&self, name: &str) -> Result<Vec<u8>> {

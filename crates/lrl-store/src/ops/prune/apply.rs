@@ -14,7 +14,7 @@ use crate::store::{Store, pack_name};
 /// Does what the plan says. `room` guards the store's disk: no more is moved at once than fits, but on a full disk one pack at a time is.
 pub fn apply(store: &Store, plan: Plan, room: &SpaceGuard, observer: &dyn Observer) -> Result<Report> {
     let storage = store.storage();
-    if storage.is_remote() {
+    if !storage.capabilities().exclusive_lock {
         return Err(Error::Refused(format!("{}: what is dead in a bucket is written down first", storage.location())));
     }
     storage.reclaim()?;

@@ -60,7 +60,7 @@ pub(super) fn look(store: &Store, forgotten: &HashSet<SnapshotId>, observer: &dy
         names.retain(|name| !forgotten.contains(&name.id));
         Ok(names)
     };
-    if !store.storage().is_remote() {
+    if store.storage().capabilities().exclusive_lock {
         return take_inventory(store, &names()?, observer);
     }
     for _ in 0..LOOKS {

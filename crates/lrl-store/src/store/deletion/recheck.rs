@@ -27,7 +27,7 @@ impl Store {
 
     /// Returns what is to be deleted; looks at the first call. Where there are locks nothing ever is: what is dead goes at once.
     pub fn pending_deletions(&self) -> Result<Arc<PendingDeletions>> {
-        if !self.storage.is_remote() {
+        if self.storage.capabilities().exclusive_lock {
             return Ok(Arc::default());
         }
         if let Some(known) = &*self.candidates.read().unwrap_or_else(PoisonError::into_inner) {
@@ -70,7 +70,7 @@ impl Store {
 
     /// Says whether it is so long ago that this store was looked at that much may have been deleted since.
     pub(crate) fn is_late(&self) -> Result<bool> {
-        if !self.storage.is_remote() {
+        if self.storage.capabilities().exclusive_lock {
             return Ok(false);
         }
         let (then, now) = (self.pending_deletions()?.looked, (self.stopwatch)());

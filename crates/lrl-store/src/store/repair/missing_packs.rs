@@ -52,7 +52,8 @@ impl Store {
 
     fn has_footer(&self, name: &str, len: u64) -> Result<bool> {
         let Some(at) = len.checked_sub(FOOTER_LEN as u64) else { return Ok(false) };
-        if self.storage.is_remote() {
+        // It appears whole or not at all.
+        if self.storage.capabilities().cost_per_request {
             return Ok(true);
         }
         let footer = self.storage.read_range(name, at, FOOTER_LEN);

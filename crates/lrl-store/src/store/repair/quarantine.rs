@@ -90,8 +90,8 @@ impl Store {
     /// Returns the highest number that a snapshot of the source has, or had before it was damaged; 0 where there was none.
     pub(crate) fn highest_sequence(&self, source: &str, listed: &[SnapshotName]) -> Result<u64> {
         let mut numbers: Vec<u64> = listed.iter().map(|name| name.sequence).collect();
-        // Nothing is moved in a bucket, and a look would be a request of every backup.
-        if !self.storage.is_remote() {
+        // Where objects cannot be renamed nothing is ever moved into quarantine, and a look would be a request of every backup.
+        if self.storage.capabilities().rename {
             self.storage.list(&format!("{QUARANTINE}/snapshots/{source}"), &mut |name, _| {
                 numbers.extend(SnapshotName::parse_quarantined(name).map(|name| name.sequence));
                 Ok(())
