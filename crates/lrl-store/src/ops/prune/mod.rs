@@ -17,4 +17,6 @@ pub use model::{Full, MaxUnused, Numbers, Packs, Plan, Report};
 pub use plan::plan;
 
 #[cfg(test)]
+mod reach_tests;
+#[cfg(test)]
 pub(super) mod tests;
