@@ -28,7 +28,11 @@ pub const SEALED_KEY_LEN: usize = 32 + crypto_box::SEALBYTES;
 pub type Secret = Zeroizing<[u8; 32]>;
 
 /// Random numbers of the operating system, mixed with what a virtual machine that was set back does not repeat: its clocks.
-struct Mixed;
+#[derive(Default)]
+struct Mixed {
+    /// The system had none when the caller could not be told: what was made meanwhile must not be used.
+    failed: bool,
+}
 
 impl RngCore for Mixed {
     fn next_u32(&mut self) -> u32 {
@@ -38,9 +42,9 @@ impl RngCore for Mixed {
         rand_core::impls::next_u64_via_fill(self)
     }
     fn fill_bytes(&mut self, bytes: &mut [u8]) {
-        // Only what must be told apart is made of this, and `random` has asked the system before.
         if self.try_fill_bytes(bytes).is_err() {
-            std::process::abort();
+            self.failed = true;
+            bytes.fill(0);
         }
     }
     fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), rand_core::Error> {
@@ -63,7 +67,8 @@ impl CryptoRng for Mixed {}
 /// Fills an array with random bytes.
 pub fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
-    Mixed.try_fill_bytes(&mut bytes).map_err(|e| Error::Refused(format!("the system has no random numbers: {e}")))?;
+    let mixed = Mixed::default().try_fill_bytes(&mut bytes);
+    mixed.map_err(|e| Error::Refused(format!("the system has no random numbers: {e}")))?;
     Ok(bytes)
 }
 
@@ -275,7 +280,9 @@ impl Keys {
 
     /// Seals an object's key for those who read contents.
     pub fn seal_key(&self, key: &Key) -> Result<[u8; SEALED_KEY_LEN]> {
-        let sealed = self.public.seal(&mut Mixed, key.0.as_slice()).ok().and_then(|bytes| bytes.try_into().ok());
+        let mut mixed = Mixed::default();
+        let sealed = self.public.seal(&mut mixed, key.0.as_slice()).ok().filter(|_| !mixed.failed);
+        let sealed = sealed.and_then(|bytes| bytes.try_into().ok());
         sealed.ok_or_else(|| Error::Refused("an object's key could not be sealed".into()))
     }
 

@@ -1,6 +1,6 @@
 //! The engine of lrl: a content-addressed store of snapshots of one SQLite database and a tree of uploads.
 //!
-//! Silent: no terminal, no environment, no clock of its own. Layers, lowest first: words (`id`, `error`, `progress`, `time`),
+//! Silent: no terminal, no environment, no clock of its own. Layers, lowest first: words (`id`, `units`, `error`, `progress`, `time`),
 //! bytes (`format`, `chunk`, `codec`, `crypt`), the system (`fs`), what is backed up (`source`), where objects are kept (`backend`),
 //! the store, sets (`set`), verbs (`ops`).
 
@@ -18,6 +18,7 @@ pub mod set;
 pub mod source;
 pub mod store;
 pub mod time;
+pub mod units;
 
 #[cfg(test)]
 extern crate self as lrl_store;

@@ -53,6 +53,25 @@ impl Write for TempObject {
     }
 }
 
+/// What a backend can do and what its operations cost: callers ask for the one that they mean, not for the kind of backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities {
+    /// [`Backend::lock`] can keep everybody else out. Without it nothing is deleted at once: it is scheduled for deletion first, for writers
+    /// that cannot be seen.
+    pub exclusive_lock: bool,
+    /// Every operation is a request to another machine, which takes time and may cost money.
+    pub cost_per_request: bool,
+    /// [`Backend::rename`] is one step that copies nothing.
+    pub rename: bool,
+}
+
+impl Capabilities {
+    /// Those of a directory.
+    pub const DIRECTORY: Self = Self { exclusive_lock: true, cost_per_request: false, rename: true };
+    /// Those of a bucket.
+    pub const BUCKET: Self = Self { exclusive_lock: false, cost_per_request: true, rename: false };
+}
+
 /// Named, immutable objects. Names are relative, `/`-separated, lower-case; directories exist only as part of names.
 pub trait Backend: Send + Sync {
     /// Says where it is, for messages.
@@ -89,7 +108,7 @@ pub trait Backend: Send + Sync {
     /// Makes a small new object as [`Backend::put`] does, unless there is one of this name: says whether it did. Two that try at once
     /// do not both. Remote storages that cannot promise this say so by [`crate::error::Error::Unsupported`], or break it: [`probe_put_if_absent`] tries.
     fn put_if_absent(&self, name: &str, bytes: &[u8]) -> Result<bool> {
-        if self.is_remote() {
+        if !self.capabilities().exclusive_lock {
             return Err(Error::Unsupported {
                 what: format!("an object at {} that only one can make", self.location()),
             });
@@ -170,9 +189,9 @@ pub trait Backend: Send + Sync {
         Ok(0)
     }
 
-    /// Says whether an operation is a request to another machine, which is slow and may cost money.
-    fn is_remote(&self) -> bool {
-        false
+    /// Returns what it can do, and what its operations cost.
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::DIRECTORY
     }
 
     /// Keeps bytes near at hand, under a name that only this machine knows, where reading them again would be a request.

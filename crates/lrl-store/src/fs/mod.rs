@@ -7,6 +7,7 @@ pub(crate) mod lock_holder;
 pub(crate) mod remove;
 pub(crate) mod resolve;
 pub mod space;
+pub(crate) mod temp_db;
 pub mod temp_dir;
 pub mod temp_file;
 pub mod unsupported;

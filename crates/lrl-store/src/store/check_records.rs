@@ -1,6 +1,6 @@
 //! Records of checks in the store. Removes only those that a newer record replaces.
 
-use super::Store;
+use super::handle::Store;
 use crate::backend::{Payload, collect};
 use crate::error::{Error, Result};
 use crate::format::check::{self, Check, Depth};

@@ -1,6 +1,6 @@
 //! Records of drills in the store: small objects beside the snapshots, by source and time. Never deletes one.
 
-use super::Store;
+use super::handle::Store;
 use crate::backend::{Payload, collect};
 use crate::error::{Error, Result};
 use crate::format::drill::{self, Drill};

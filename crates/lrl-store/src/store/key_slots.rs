@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::read_config;
+use super::config::{not_encrypted, read_config};
 use crate::backend::encrypted::EncryptedBackend;
 use crate::backend::{Backend, Payload, collect};
 use crate::crypt::{Bundle, Class, Keys, new_secret};
@@ -213,17 +213,9 @@ pub fn unveil(
         };
     }
     let opened = open_store(&*storage, Some(config.id()?), credential, near)?;
-    let cache = if storage.is_remote() { None } else { cache(&config.store_id) };
+    let cache = if storage.capabilities().cost_per_request { None } else { cache(&config.store_id) };
     let keys = Keys::new(config.id()?, &opened.bundle);
     Ok(Arc::new(EncryptedBackend::new(storage, keys, cache)))
-}
-
-/// A key was given, so what follows is expected to be encrypted.
-pub fn not_encrypted(store: &str) -> Error {
-    Error::Refused(format!(
-        "{store} is not encrypted, though a key was given: nothing was done. If it should be, somebody has put another store in its place, or it \
-         was made without `lrl init --encrypt`; if it should not, take the key away (LRL_PASSWORD_FILE, LRL_PASSWORD_COMMAND, LRL_KEY_FILE, lrl.toml)"
-    ))
 }
 
 /// Adds a slot of the opened one's class, or of the writer's.

@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::config::{self, exists};
+use super::handle::Store;
 use super::key_slots::{self, LocalSlot};
-use super::{Store, exists};
+
 use crate::backend::local::LocalBackend;
 use crate::backend::location::Location;
 use crate::backend::{Backend, cache};
@@ -172,7 +174,7 @@ fn create_in(backend: &dyn Backend, credential: Option<&Credential>, now: Time) 
     let id = *crypt::new_secret()?;
     match credential {
         Some(credential) => key_slots::create(backend, id, credential, "", now).map(drop),
-        None => super::create(backend, id),
+        None => config::create(backend, id),
     }
 }
 

@@ -1,11 +1,13 @@
 //! Reading ahead: from a store that is far away, what a list names next is on its way while what came before it is used.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 
-use super::{Store, pack_name};
+use super::handle::Store;
+use super::names::pack_name;
 use crate::error::Result;
-use crate::format::entry::{Content, Entry, Kind, Piece};
 use crate::format::pack::MAX_DEPTH;
+use crate::format::references::{Reference, References};
 use crate::id::ChunkId;
 
 /// So many encoded bytes are asked for before they are used: about as much as is on its way at once, and as much again.
@@ -13,34 +15,9 @@ const BYTES: u64 = 24 << 20;
 /// So many items of a list are looked at before they are used.
 const ITEMS: usize = 2048;
 
-/// What names chunks that whoever takes it will read.
-pub(crate) trait References {
-    /// Calls `visit` with each of them.
-    fn each_chunk(&self, visit: &mut dyn FnMut(&ChunkId));
-}
-
-impl References for Piece {
-    fn each_chunk(&self, visit: &mut dyn FnMut(&ChunkId)) {
-        if let Self::Data { id, .. } = self {
-            visit(id);
-        }
-    }
-}
-
-impl References for (u64, Piece) {
-    fn each_chunk(&self, visit: &mut dyn FnMut(&ChunkId)) {
-        self.1.each_chunk(visit);
-    }
-}
-
-impl References for Entry {
-    fn each_chunk(&self, visit: &mut dyn FnMut(&ChunkId)) {
-        match &self.kind {
-            Kind::File { content: Content::Inline(pieces), .. } => pieces.iter().for_each(|p| p.each_chunk(visit)),
-            // Its pieces are looked at when it is read.
-            Kind::File { content: Content::Tree(root), .. } => visit(root),
-            _ => {}
-        }
+impl<T: References> References for (u64, T) {
+    fn each_reference<E>(&self, visit: &mut dyn FnMut(Reference<'_>) -> Result<(), E>) -> Result<(), E> {
+        self.1.each_reference(visit)
     }
 }
 
@@ -56,7 +33,7 @@ pub(crate) struct Prefetched<'s, I, T> {
 impl<'s, I, T> Prefetched<'s, I, T> {
     /// Looks ahead if the store is far away and `wanted`.
     pub fn new(store: &'s Store, wanted: bool, items: I) -> Self {
-        let most = if wanted && store.storage().is_remote() { BYTES } else { 0 };
+        let most = if wanted && store.storage().capabilities().cost_per_request { BYTES } else { 0 };
         Self { store, items, waiting: VecDeque::new(), bytes: 0, most }
     }
 }
@@ -69,7 +46,11 @@ impl<I: Iterator<Item = Result<T>>, T: References> Iterator for Prefetched<'_, I
             let Some(item) = self.items.next() else { break };
             let mut bytes = 0;
             if let Ok(item) = &item {
-                item.each_chunk(&mut |id| bytes += self.store.will_read(id, 0));
+                // Of a list of pieces only the root: its pieces are prefetched when it is read.
+                let Ok(()) = item.each_reference::<Infallible>(&mut |reference| {
+                    bytes += self.store.will_read(reference.id(), 0);
+                    Ok(())
+                });
             }
             self.bytes += bytes;
             self.waiting.push_back((item, bytes));

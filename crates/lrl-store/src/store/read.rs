@@ -6,10 +6,13 @@ use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
+use super::handle::Store;
 use super::index::{self, ChunkCopy, Location};
+use super::local_bases::LocalBases;
+use super::names::pack_name;
 use super::prefetch::Prefetched;
 use super::repair::pack_scan::PackScan;
-use super::{Store, pack_name, tree};
+use super::tree;
 use crate::codec;
 use crate::crypt::{Key, Keys};
 use crate::error::{Error, Result};
@@ -150,7 +153,7 @@ impl Store {
 
     /// Reading a node again would be a request, or cannot be.
     fn keeps_nodes(&self) -> bool {
-        self.storage().is_remote() || !self.can_read()
+        self.storage().capabilities().cost_per_request || !self.can_read()
     }
 
     fn kept_node(&self, id: &ChunkId) -> Option<Vec<u8>> {
@@ -169,6 +172,17 @@ impl Store {
         let plain = Arc::new(near.map_or_else(|| self.read_from(id, From::Listed), Ok)?);
         self.bases.keep(id, &plain);
         Ok(plain)
+    }
+
+    /// Names what this machine has of its own, from here on.
+    pub(crate) fn put_near(&self, near: LocalBases) {
+        *self.near.write().unwrap_or_else(PoisonError::into_inner) = Some(near);
+    }
+
+    /// Reads a chunk from there, verified.
+    pub(crate) fn read_near(&self, id: &ChunkId) -> Option<Vec<u8>> {
+        let near = self.near.read().unwrap_or_else(PoisonError::into_inner);
+        near.as_ref()?.read(id).filter(|plain| self.ids.chunk(plain) == *id)
     }
 
     fn read_from(&self, id: &ChunkId, from: From) -> Result<Vec<u8>> {

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use super::pack_name;
+use super::names::pack_name;
 use crate::backend::{Backend, Payload, TempObject};
 use crate::error::{Error, Result};
 use crate::id::PackId;
@@ -27,7 +27,7 @@ impl PackUploader {
     pub fn start(storage: &Arc<dyn Backend>) -> Self {
         let (queue, packs) = sync_channel(1);
         let (packs, failed) = (Arc::new(Mutex::new(packs)), Arc::new(AtomicBool::new(false)));
-        let threads = if storage.is_remote() { REMOTE_THREADS } else { 1 };
+        let threads = if storage.capabilities().cost_per_request { REMOTE_THREADS } else { 1 };
         let thread = |_| {
             let (storage, packs, failed) = (Arc::clone(storage), Arc::clone(&packs), Arc::clone(&failed));
             std::thread::spawn(move || write(&*storage, &packs, &failed))

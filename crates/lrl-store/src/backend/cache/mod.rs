@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use super::cache::disk_lru::{DiskLru, has_room, is_spool, put_file, read_at};
 use super::cache::prefetch::BlockCache;
-use super::{Backend, Payload, TempObject, each_piece};
+use super::{Backend, Capabilities, Payload, TempObject, each_piece};
 use crate::error::{Error, Result};
 use crate::format::config;
 use crate::fs::durable::create_dir;
@@ -146,8 +146,8 @@ impl Backend for CachedBackend {
         self.below.location()
     }
 
-    fn is_remote(&self) -> bool {
-        self.below.is_remote()
+    fn capabilities(&self) -> Capabilities {
+        self.below.capabilities()
     }
 
     fn read(&self, name: &str) -> Result<Vec<u8>> {

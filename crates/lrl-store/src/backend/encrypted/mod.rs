@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use sealed_object::{BLOCK, Recipient, SEALED_BLOCK, SealedFile, Sealer, head_len, plain_len, sealed_len};
 
 use super::cache::disk_lru::DiskLru;
-use super::{Backend, MOST_WHOLE_BYTES, Payload, TempObject};
+use super::{Backend, Capabilities, MOST_WHOLE_BYTES, Payload, TempObject};
 use crate::crypt::{Key, Keys};
 use crate::error::{Error, Result};
 use crate::fs::lock::{Guard, LockMode};
@@ -61,7 +61,7 @@ fn kind(name: &str) -> &str {
 impl EncryptedBackend {
     /// Lays the keys over a storage; `cache` is where caches go, instead of beside the objects.
     pub fn new(below: Arc<dyn Backend>, keys: Keys, cache: Option<PathBuf>) -> Self {
-        let beside = cache.as_ref().filter(|_| !keys.can_read() && !below.is_remote());
+        let beside = cache.as_ref().filter(|_| !keys.can_read() && !below.capabilities().cost_per_request);
         let near = beside.and_then(|dir| DiskLru::new(dir.join("nodes"), &below.space()).ok());
         Self { below, keys, cache, near, opened: Mutex::default() }
     }
@@ -288,8 +288,8 @@ impl Backend for EncryptedBackend {
         self.below.reclaim()
     }
 
-    fn is_remote(&self) -> bool {
-        self.below.is_remote()
+    fn capabilities(&self) -> Capabilities {
+        self.below.capabilities()
     }
 
     fn cache_put(&self, name: &str, bytes: &[u8]) {
@@ -319,7 +319,7 @@ impl Backend for EncryptedBackend {
     }
 
     fn cache_dir(&self) -> Option<PathBuf> {
-        let beside = || self.below.cache_dir().filter(|_| self.below.is_remote());
+        let beside = || self.below.cache_dir().filter(|_| self.below.capabilities().cost_per_request);
         self.cache.clone().filter(|dir| crate::fs::durable::create_dir(dir).is_ok()).or_else(beside)
     }
 }

@@ -49,7 +49,7 @@ pub(super) fn due(cache: Option<&RunCache>, history: &History, options: &Options
 
 /// Says whether a full scan reads the store as well. Of a remote one that is a download of everything: only who asks for it gets it.
 pub(super) fn reads_store(store: &Store, full_scan: Option<FullScan>) -> bool {
-    full_scan.is_some_and(|scan| scan == FullScan::Asked || !store.storage().is_remote())
+    full_scan.is_some_and(|scan| scan == FullScan::Asked || !store.storage().capabilities().cost_per_request)
 }
 
 /// Says whether this run compares the index with the packs that are there. On a remote storage that takes a request for each thousand packs,
@@ -57,13 +57,15 @@ pub(super) fn reads_store(store: &Store, full_scan: Option<FullScan>) -> bool {
 pub(super) fn looks_at_packs(store: &Store, cache: Option<&RunCache>, full_scan: Option<FullScan>) -> bool {
     let there = store.indexes();
     let all_there = |seen: Vec<String>| seen.iter().all(|name| there.iter().any(|file| file.name() == name));
-    !store.storage().is_remote() || full_scan.is_some() || !cache.and_then(RunCache::indexes).is_some_and(all_there)
+    !store.storage().capabilities().cost_per_request
+        || full_scan.is_some()
+        || !cache.and_then(RunCache::indexes).is_some_and(all_there)
 }
 
 /// Notes which index files there are.
 pub(super) fn note_indexes(store: &Store, cache: &RunCache) -> rusqlite::Result<()> {
     let names: Vec<String> = store.indexes().iter().map(|file| file.name().to_string()).collect();
-    if store.storage().is_remote() { cache.put_indexes(&names) } else { Ok(()) }
+    if store.storage().capabilities().cost_per_request { cache.put_indexes(&names) } else { Ok(()) }
 }
 
 /// Says whether this run must store again what the store has lost: no run has yet, for a half that this one is asked for.

@@ -186,7 +186,7 @@ fn run(
 ) -> Result<Report> {
     let store = session.store();
     let storage = store.storage();
-    if storage.is_remote() {
+    if !storage.capabilities().exclusive_lock {
         store.reload_candidates()?;
     }
     let history = History::read(store, &options.source)?;
@@ -195,7 +195,7 @@ fn run(
     }
     let timestamp = history.free_timestamp(store, options)?;
     // Beside the store, as in a plain directory, the cache would be set back with it.
-    let keeps_watch = storage.is_remote() || storage.keys().is_some();
+    let keeps_watch = storage.capabilities().cost_per_request || storage.keys().is_some();
     let known = cache.filter(|_| keeps_watch).and_then(|cache| cache.newest(&options.source));
     let vanished = known.filter(|known| !history.has(*known));
     let mut notes = Vec::new();

@@ -94,7 +94,7 @@ pub fn copy(from: &Store, to: &Store, options: &Options, observer: &dyn Observer
     to.check_writable()?;
     // Who cannot read what is there would copy it again.
     to.check_readable()?;
-    if to.storage().is_remote() {
+    if !to.storage().capabilities().exclusive_lock {
         to.reload_candidates()?;
     }
     let mut sources: Vec<(String, Vec<SnapshotName>)> = Vec::new();
@@ -171,7 +171,7 @@ impl<'a> Run<'a> {
         let name = format!("lock-{source}");
         let interrupted = || self.observer.interrupted();
         match (to.lock(&name, LockMode::Exclusive, wait, &interrupted)?, to.cache_dir()) {
-            (None, Some(dir)) if to.is_remote() => {
+            (None, Some(dir)) if !to.capabilities().exclusive_lock => {
                 durable::create_dir(&dir)?;
                 lock::lock_file(&dir.join(name), LockMode::Exclusive, wait, &interrupted)
             }
@@ -281,8 +281,9 @@ impl<'a> Run<'a> {
         if let Some(lost) = self.lost {
             return Ok(lost);
         }
-        // Of a remote storage that lists all packs: not after each backup.
-        let lost = if self.to.storage().is_remote() && matches!(self.options.which, Which::Newer(_)) {
+        // Behind requests that lists all packs: not after each backup.
+        let lost = if self.to.storage().capabilities().cost_per_request && matches!(self.options.which, Which::Newer(_))
+        {
             Lost::default()
         } else {
             let KnownLosses { lost, repairs } = backup::survey(self.to, &mut self.report.problems, self.observer)?;
@@ -294,7 +295,7 @@ impl<'a> Run<'a> {
     fn session(&mut self) -> Result<WriteSession<'a>> {
         let session = WriteSession::new(self.to);
         // Of packs on a disk a session sees by itself that they are gone.
-        if self.losses()?.packs && self.to.storage().is_remote() {
+        if self.losses()?.packs && self.to.storage().capabilities().cost_per_request {
             session.doubt();
         }
         Ok(session)

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::Packs;
+use super::model::Packs;
 use crate::error::{Error, Result};
 use crate::format::pack::Record;
 use crate::id::PackId;
@@ -71,8 +71,8 @@ pub(super) fn repack(store: &Store, packs: &[(PackId, u64)], observer: &dyn Obse
 /// garbage, or second copies, for the next prune.
 pub(super) fn take_back(store: &Store, session: &WriteSession<'_>, before: &[Arc<IndexFile>]) {
     let storage = store.storage();
-    // In a bucket what is new may be another's.
-    if storage.is_remote() || store.reload_indexes().is_err() {
+    // Without a lock what is new may be another's.
+    if !storage.capabilities().exclusive_lock || store.reload_indexes().is_err() {
         return;
     }
     let now = store.indexes();

@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::{FEW_SMALL, MaxUnused, Numbers, Pack, Report, SMALL_BYTES, apply, choose, plan};
+use super::inventory::Pack;
+use super::model::{FEW_SMALL, SMALL_BYTES};
+use super::plan::choose;
+use super::{MaxUnused, Numbers, Report, apply, plan};
 use crate::backend::{Backend, Payload, TempObject};
 use crate::codec::{self, Encoding};
 use crate::crypt::Class;
@@ -26,7 +29,7 @@ use crate::ops::{backup, dump, forget, ls};
 use crate::progress::{Observer, Silent};
 use crate::store::deletion::pending::PendingDeletions;
 use crate::store::write::WriteSession;
-use crate::store::{Store, create, key_slots};
+use crate::store::{Store, create, key_slots, pack_name};
 use crate::testing::memory::memory;
 use crate::time::Time;
 
@@ -149,7 +152,7 @@ pub fn assert_exact(storage: &Arc<dyn Backend>, what: &str) {
     store
         .each_chunk(&mut |copies| {
             assert!(copies.len() == 1 && marked.kept.has(copies[0].slot), "{what}: {copies:?}");
-            listed.insert(super::pack_name(&copies[0].place.pack));
+            listed.insert(pack_name(&copies[0].place.pack));
             Ok(())
         })
         .unwrap();
@@ -479,7 +482,7 @@ fn any_doubt_deletes_nothing() {
         }
     };
     let (snapshot, index) = (names(&lab.storage, "snapshots").remove(1), names(&lab.storage, "index").remove(0));
-    let pack = super::pack_name(&node.pack);
+    let pack = pack_name(&node.pack);
     type Damage = Box<dyn Fn(&Arc<dyn Backend>)>;
     let damages: [(&str, Damage); 7] = [
         ("is not a name that lrl gives", Box::new(rename(&pack, &format!("{pack}.bak")))),
@@ -600,7 +603,7 @@ fn of_several_copies_one_that_can_be_read_stays() {
     for whole in 0..3 {
         let storage = twin(&lab.storage);
         for place in places.iter().enumerate().filter(|(at, _)| *at != whole).map(|(_, place)| place) {
-            let name = super::pack_name(&place.pack);
+            let name = pack_name(&place.pack);
             let mut bytes = storage.read(&name).unwrap();
             bytes[place.offset as usize + 77] ^= 4;
             storage.put(&name, Payload::Bytes(&bytes)).unwrap();
@@ -612,7 +615,7 @@ fn of_several_copies_one_that_can_be_read_stays() {
     // None can be read: none goes, and the other files are not held up.
     let storage = twin(&lab.storage);
     for place in &places {
-        let name = super::pack_name(&place.pack);
+        let name = pack_name(&place.pack);
         let mut bytes = storage.read(&name).unwrap();
         bytes[place.offset as usize + 77] ^= 4;
         storage.put(&name, Payload::Bytes(&bytes)).unwrap();
@@ -665,7 +668,7 @@ fn a_lost_chunk_of_contents_does_not_keep_the_room_of_what_is_dead() {
     lab.step();
     let store = open(&lab.storage);
     let id = ChunkId::of(&std::fs::read(lab.dir.path().join("assets/lost")).unwrap());
-    let pack = super::pack_name(&store.locate(&id).unwrap().unwrap().pack);
+    let pack = pack_name(&store.locate(&id).unwrap().unwrap().pack);
     let mut bytes = lab.storage.read(&pack).unwrap();
     let at = store.locate(&id).unwrap().unwrap().offset as usize;
     bytes[at + 5] ^= 1;

@@ -5,8 +5,10 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
+use super::apply::end_chains;
+use super::model::{MaxUnused, Numbers, Packs, Plan, ROUND_BYTES};
+use super::plan::plan;
 use super::repack::{self, Alive};
-use super::{MaxUnused, Numbers, Packs, Plan, ROUND_BYTES, end_chains};
 use crate::backend::probe_put_if_absent;
 use crate::error::{Error, Result};
 use crate::format::pending::{Pending, VERSION};
@@ -120,7 +122,7 @@ pub fn prune(
         store.storage().reclaim()?;
     }
     let candidates = store.reload_candidates()?;
-    let plan = super::plan(store, options.max_unused, forgotten, options.dry_run, observer)?;
+    let plan = plan(store, options.max_unused, forgotten, options.dry_run, observer)?;
     let (plan, notes) = match options.dry_run {
         true => (plan, Vec::new()),
         false => end_chains(store, plan, room, observer)?,

@@ -89,7 +89,8 @@ pub fn repair_from(
     heal: Option<&HealSources>,
     observer: &dyn Observer,
 ) -> Result<Repaired> {
-    if storage.is_remote() {
+    let can = storage.capabilities();
+    if !can.exclusive_lock || !can.rename {
         let text = "this lrl cannot repair a store in a bucket yet: copy it into a directory (`aws s3 sync`, `rclone sync`), \
                     repair it there, and copy it back; nothing was changed";
         return Err(Error::Refused(format!("{}: {text}", storage.location())));

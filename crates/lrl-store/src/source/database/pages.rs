@@ -10,7 +10,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 
 use super::connect::{Refusal, describe, tables};
-use super::image::{ImageSink, Method, PIECE_BYTES};
+use super::model::{ImageSink, Method, PIECE_BYTES};
 use super::plain_file;
 use super::state::{Stamp, header_u32};
 use crate::error::{Error, Result};

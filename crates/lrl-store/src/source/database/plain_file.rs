@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use rustix::fs::FlockOperation;
 use rustix::io::ReadWriteFlags;
 
-use super::image::{ImageSink, PIECE_BYTES};
+use super::model::{ImageSink, PIECE_BYTES};
 use super::state::{Stamp, side_file};
 use crate::error::{Error, Result};
 use crate::progress::{Observer, checkpoint};

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::connect::{Refusal, describe, open_copy, open_immutable, open_live, tables};
-use super::image::{Image, ImageSink, Method, ReadOptions};
+use super::model::{Image, ImageSink, Method, ReadOptions};
 use super::pages::{Copied, Transaction, page_size};
 use super::plain_file;
 use super::state::{Stamp, header_u32, side_file, unfinished_journal, used_pages};

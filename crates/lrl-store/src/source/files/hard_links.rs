@@ -4,6 +4,11 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::error::{Error, Result};
+use crate::fs::temp_db::{self, Rollback};
+
+const PURPOSE: &str = "names of hard links cannot be noted";
+const SCHEMA: &str = "CREATE TABLE links(dev INTEGER, ino INTEGER, path BLOB, PRIMARY KEY(dev, ino)) WITHOUT ROWID";
+const CACHE_KIB: u32 = 2048;
 
 /// First names by device and inode.
 #[derive(Default)]
@@ -25,7 +30,7 @@ impl HardLinks {
     pub fn put(&mut self, (dev, ino): (u64, u64), path: &[u8]) -> Result<()> {
         let db = match &self.db {
             Some(db) => db,
-            None => self.db.insert(open().map_err(failed)?),
+            None => self.db.insert(temp_db::create(PURPOSE, SCHEMA, CACHE_KIB, Rollback::Never)?),
         };
         db.prepare_cached("INSERT OR REPLACE INTO links VALUES(?,?,?)")
             .and_then(|mut put| put.execute(params![dev as i64, ino as i64, path]))
@@ -43,20 +48,8 @@ impl HardLinks {
     }
 }
 
-fn open() -> rusqlite::Result<Connection> {
-    let db = Connection::open("")?;
-    db.execute_batch(
-        "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-2048;
-         CREATE TABLE links(dev INTEGER, ino INTEGER, path BLOB, PRIMARY KEY(dev, ino)) WITHOUT ROWID;
-         BEGIN;",
-    )?;
-    Ok(db)
-}
-
 fn failed(error: rusqlite::Error) -> Error {
-    Error::Refused(format!(
-        "names of hard links cannot be noted in a temporary database ({error}); look for room in the directory for temporary files"
-    ))
+    temp_db::failed(PURPOSE, &error)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::backend::collect;
 use crate::error::{Error, Result};
 use crate::fs::lock::{Guard, LockMode};
-use crate::store::Store;
+use crate::store::handle::Store;
 use crate::time::Time;
 
 /// The directory of claims.

@@ -4,15 +4,15 @@
 use std::collections::HashSet;
 use std::sync::PoisonError;
 
-use super::pack_scan::{directory, pack_id};
-use crate::backend::collect;
+use super::pack_scan::directory;
 use crate::error::{Error, Result};
 use crate::format::index::Located;
 use crate::format::pack::{FOOTER_LEN, directory_offset};
 use crate::id::{PackId, RepairId};
 use crate::progress::{Observer, checkpoint};
+use crate::store::handle::Store;
+use crate::store::names::{pack_id, pack_name};
 use crate::store::write::MAX_PENDING;
-use crate::store::{Store, index};
 
 /// Where index and packs differ.
 pub(crate) struct MissingPacks {
@@ -25,14 +25,6 @@ pub(crate) struct MissingPacks {
 }
 
 impl Store {
-    /// Returns the packs that index files name, each once, in order.
-    pub(crate) fn listed_packs(&self) -> Vec<PackId> {
-        let mut listed: Vec<PackId> = self.indexes().iter().flat_map(|file| file.packs().to_vec()).collect();
-        listed.sort_unstable();
-        listed.dedup();
-        listed
-    }
-
     /// Compares the index's packs with those that are there.
     pub(crate) fn find_missing(&self) -> Result<MissingPacks> {
         let listed = self.listed_packs();
@@ -60,7 +52,8 @@ impl Store {
 
     fn has_footer(&self, name: &str, len: u64) -> Result<bool> {
         let Some(at) = len.checked_sub(FOOTER_LEN as u64) else { return Ok(false) };
-        if self.storage.is_remote() {
+        // It appears whole or not at all.
+        if self.storage.capabilities().cost_per_request {
             return Ok(true);
         }
         let footer = self.storage.read_range(name, at, FOOTER_LEN);
@@ -128,11 +121,6 @@ impl Store {
         Ok(damaged)
     }
 
-    /// Lists the names of all index files, whether or not they can be read.
-    pub(crate) fn index_names(&self) -> Result<Vec<String>> {
-        collect(&*self.storage, "index", |name| index::is_object_name(name).then(|| name.to_string()))
-    }
-
     /// Writes the index anew, from the directories of `packs`. The files in `before` go into quarantine, whatever they say, others go for
     /// good; returns the names of the former, old and new. A failure before that changes nothing.
     pub(crate) fn rebuild_indexes(
@@ -146,7 +134,7 @@ impl Store {
         let written = self.index_packs(packs, observer).and_then(|unread| match unread.first() {
             None => Ok(()),
             Some(id) => Err(Error::corrupt(
-                self.storage.object_location(&crate::store::pack_name(id)),
+                self.storage.object_location(&pack_name(id)),
                 "its directory cannot be read: the index was left as it is",
             )),
         });
@@ -168,14 +156,5 @@ impl Store {
         self.storage.sync("index")?;
         self.damaged.write().unwrap_or_else(PoisonError::into_inner).clear();
         Ok(moved)
-    }
-
-    /// Writes an index of these records, in any order; returns its length in bytes.
-    pub(crate) fn write_index(&self, packs: Vec<PackId>, mut records: Vec<Located>) -> Result<u64> {
-        self.check_writable()?;
-        records.sort_unstable_by_key(|located| located.record.id);
-        let (file, len) = index::write(&*self.storage, packs, records.into_iter().map(Ok))?;
-        self.add_index(file)?;
-        Ok(len)
     }
 }

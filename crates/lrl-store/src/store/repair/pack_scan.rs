@@ -10,9 +10,13 @@ use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::format::bytes::Reader;
 use crate::format::pack::{self, FOOTER_LEN, HEADER, Record};
+use crate::fs::temp_db::{self, Rollback};
 use crate::id::{ChunkId, PackId};
 use crate::store::index::{ChunkCopy, IndexSlot, Location};
-use crate::store::pack_name;
+use crate::store::names::{pack_id, pack_name};
+
+const PURPOSE: &str = "the packs' directories cannot be gathered";
+const CACHE_KIB: u32 = 4096;
 
 /// The chunks of packs that no index speaks for.
 pub(crate) struct PackScan {
@@ -62,13 +66,8 @@ fn read_tail(storage: &dyn Backend, name: &str, object: &str) -> Result<(u64, Ve
 impl PackScan {
     /// Reads the directories of all packs but those in `listed`; a pack whose own directory is damaged stays out.
     pub fn build(storage: &dyn Backend, listed: &HashSet<PackId>) -> Result<Self> {
-        let db = Connection::open("").map_err(failed)?;
-        db.execute_batch(
-            "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-4096;
-             CREATE TABLE chunks(id BLOB, pack BLOB, offset INTEGER, record BLOB);
-             BEGIN;",
-        )
-        .map_err(failed)?;
+        let schema = "CREATE TABLE chunks(id BLOB, pack BLOB, offset INTEGER, record BLOB)";
+        let db = temp_db::create(PURPOSE, schema, CACHE_KIB, Rollback::Never)?;
         storage.list("packs", &mut |name, _| {
             let Some(id) = pack_id(name).filter(|id| !listed.contains(id)) else { return Ok(()) };
             let records = match directory(storage, &id) {
@@ -106,14 +105,6 @@ impl PackScan {
     }
 }
 
-/// Takes the id out of a pack's object name; `None` for what is no pack's name.
-pub(crate) fn pack_id(name: &str) -> Option<PackId> {
-    let id = PackId::from_hex(name.rsplit('/').next()?).ok()?;
-    (pack_name(&id) == name).then_some(id)
-}
-
 fn failed(error: rusqlite::Error) -> Error {
-    Error::Refused(format!(
-        "the packs' directories cannot be gathered in a temporary database ({error}); look for room in the directory for temporary files"
-    ))
+    temp_db::failed(PURPOSE, &error)
 }

@@ -5,7 +5,8 @@ use crate::backend::{Payload, collect, hash_start};
 use crate::error::{Error, Result};
 use crate::format::repair::{self, Repair};
 use crate::id::RepairId;
-use crate::store::{SnapshotName, Store, highest_of};
+use crate::store::handle::Store;
+use crate::store::names::{SnapshotName, highest_of};
 
 /// The directory of what was moved.
 pub(crate) const QUARANTINE: &str = "quarantine";
@@ -89,8 +90,8 @@ impl Store {
     /// Returns the highest number that a snapshot of the source has, or had before it was damaged; 0 where there was none.
     pub(crate) fn highest_sequence(&self, source: &str, listed: &[SnapshotName]) -> Result<u64> {
         let mut numbers: Vec<u64> = listed.iter().map(|name| name.sequence).collect();
-        // Nothing is moved in a bucket, and a look would be a request of every backup.
-        if !self.storage.is_remote() {
+        // Where objects cannot be renamed nothing is ever moved into quarantine, and a look would be a request of every backup.
+        if self.storage.capabilities().rename {
             self.storage.list(&format!("{QUARANTINE}/snapshots/{source}"), &mut |name, _| {
                 numbers.extend(SnapshotName::parse_quarantined(name).map(|name| name.sequence));
                 Ok(())

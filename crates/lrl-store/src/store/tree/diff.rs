@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::format::entry::{Entry, Piece, compare_paths};
 use crate::format::node::{Item, Node};
 use crate::id::ChunkId;
-use crate::store::Store;
+use crate::store::handle::Store;
 
 /// An entry that is not the same in two lists.
 #[derive(Debug, Clone, PartialEq, Eq)]

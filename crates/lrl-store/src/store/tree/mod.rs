@@ -1,10 +1,11 @@
 //! Long lists as trees of chunks: building them so that a small change changes few nodes, and walking them without holding them.
 
 pub mod diff;
+pub(crate) mod visit;
 
 use std::collections::VecDeque;
 
-use super::Store;
+use super::handle::Store;
 use super::write::WriteSession;
 use crate::error::{Error, Result};
 use crate::format::entry::{Entry, Kind, Piece, compare_paths};

@@ -5,10 +5,11 @@ use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::handle::Store;
 use super::index::{ChunkCopy, Location};
+use super::names::pack_name;
 use super::repair::lost_chunks::LostChunks;
 use super::upload::PackUploader;
-use super::{Store, pack_name};
 use crate::backend::{Backend, TempObject};
 use crate::codec::{self, Encoding};
 use crate::crypt::Key;
@@ -192,8 +193,8 @@ impl<'s> WriteSession<'s> {
 
     /// Returns a pack's length; 0 if it is gone, or is to go.
     fn pack_len(&self, id: &PackId) -> Result<u64> {
-        if self.store.storage().is_remote() {
-            // A request for each pack in each run would be too many: the survey looks at all of them at once, when it is due.
+        if self.store.storage().capabilities().cost_per_request {
+            // A request for each pack in each run would be too many: `find_missing` lists all of them at once, when it is due.
             return Ok(if self.store.pending_deletions()?.has(id) { 0 } else { u64::MAX });
         }
         let mut lengths = self.lengths.lock().unwrap_or_else(PoisonError::into_inner);
@@ -411,7 +412,7 @@ impl<'s> WriteSession<'s> {
         state.closed.push(id);
         state.packs.push(id);
         // Where nobody is ever alone nothing is taken back, and asking would be a request for each pack.
-        if !storage.is_remote() && matches!(storage.len(&pack_name(&id)), Err(Error::Missing { .. })) {
+        if storage.capabilities().exclusive_lock && matches!(storage.len(&pack_name(&id)), Err(Error::Missing { .. })) {
             state.fresh.push(id);
         }
         match state.sealer.get_or_insert_with(|| PackUploader::start(storage)).send(id, spool) {

@@ -7,7 +7,7 @@ use rustix::fs::{Advice, FileType, OFlags, SeekFrom, fadvise, fstat, seek};
 use rustix::io::{Errno, pread};
 
 use super::found::{Found, Stat};
-use super::{open_any_length, unreadable};
+use super::open::{open_any_length, unreadable};
 use crate::chunk::{Cutter, Gear, UPLOADS, WHOLE_FILE_BYTES};
 use crate::error::Result;
 use crate::progress::Problem;

@@ -14,11 +14,12 @@ use rustix::io::Errno;
 use super::exclude::Excludes;
 pub use super::found::{Found, FoundKind, Root, Stat};
 use super::found::{Looked, What, look};
+use super::link_target;
 use super::listing::Listing;
+use super::open::{open_quietly, unreadable};
 use super::roots::{self, OpenRoot, Skip};
-use super::{Problems, link_target, open_quietly, unreadable};
 use crate::error::Result;
-use crate::progress::{Observer, Problem, checkpoint};
+use crate::progress::{Observer, Problem, Problems, checkpoint};
 
 /// How names begin that a restore keeps directly in a root whose contents it had to exchange, or makes ready there: they are no
 /// uploads.
