@@ -8,15 +8,19 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
+use super::full_scan;
+use super::history::History;
 use super::image_buffer::{ChangedExtents, IN_MEMORY, ImageBuffer, ParentExtents};
+use super::options::Options;
 use super::page_moves::PageMoves;
-use super::{DatabaseRead, History, Options, full_scan};
+use super::report::DatabaseRead;
 use crate::codec::MAX_BASES;
 use crate::error::{Error, Result};
 use crate::format::entry::Piece;
 use crate::format::snapshot;
 use crate::fs::space::{GuardedDir, SpaceGuard, require};
 use crate::id::ChunkId;
+use crate::ops::problem::report;
 use crate::progress::{Observer, Problem, checkpoint};
 use crate::source::database;
 use crate::source::database::{ImageSink, ReadOptions};
@@ -47,7 +51,7 @@ pub(super) fn keep(
 ) -> Result<Option<DatabasePart>> {
     let Some(path) = options.database.as_deref() else { return Ok(None) };
     if !path.try_exists().map_err(Error::io("look at", path))? {
-        super::report(problems, observer, path, super::DATABASE_NOT_FOUND, true);
+        report(problems, observer, path, crate::format::snapshot::DATABASE_NOT_FOUND, true);
         return Ok(None);
     }
     let shown = path.display().to_string();
@@ -90,10 +94,10 @@ pub(super) fn keep(
     }
     let changed_unseen = same && proved.is_some_and(|parent| full_scan::image_differs(session.store(), parent, &kept));
     if changed_unseen {
-        super::report(problems, observer, path, full_scan::UNSEEN, false);
+        report(problems, observer, path, full_scan::UNSEEN, false);
     }
     if let Some(error) = &image.schema_error {
-        super::report(
+        report(
             problems,
             observer,
             path,

@@ -7,11 +7,16 @@ use std::iter::Peekable;
 
 use rayon::prelude::*;
 
-use super::{History, Options, full_scan};
+use super::full_scan;
+use super::history::History;
+use super::options::{GRAIN, Options};
+use super::report::UploadsRead;
+use super::roots::roots_there;
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Entry, INLINE_PIECES, Kind, Piece, compare_paths};
 use crate::format::snapshot;
 use crate::id::ChunkId;
+use crate::ops::problem::report;
 use crate::progress::{Observer, Problem, Problems, checkpoint};
 use crate::source::files::hard_links::HardLinks;
 use crate::source::files::read::{Part, ReadOutcome, read_file};
@@ -33,24 +38,9 @@ const SHARED_BYTES: usize = 4 << 20;
 /// Lists of longer paths would need nodes that are longer than chunks, or more levels than trees have. The system opens 4096 bytes at once.
 const LONGEST_PATH: usize = 64 << 10;
 
-/// How much of the uploads had to be read.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Read {
-    /// Files taken over from the parent because their state proves that they are unchanged.
-    pub files_proved: u64,
-    /// Their bytes.
-    pub bytes_proved: u64,
-    /// Files that were read.
-    pub files_read: u64,
-    /// Their bytes.
-    pub bytes_read: u64,
-    /// Of those, files whose contents differ from the parent's though their state says that they cannot.
-    pub files_changed_unseen: u64,
-}
-
 pub(in crate::ops) struct FilesPart {
     pub record: snapshot::Uploads,
-    pub read: Read,
+    pub read: UploadsRead,
 }
 
 pub(in crate::ops) fn keep(
@@ -62,7 +52,7 @@ pub(in crate::ops) fn keep(
     observer: &dyn Observer,
 ) -> Result<Option<FilesPart>> {
     let Some(roots) = options.uploads.as_deref() else { return Ok(None) };
-    let there = super::roots_there(roots, problems, observer);
+    let there = roots_there(roots, problems, observer);
     if there.is_empty() {
         return Ok(None);
     }
@@ -73,7 +63,7 @@ pub(in crate::ops) fn keep(
         cache: cache.filter(|_| !options.rescan && session.takes_over()),
         notes: cache,
         source: &options.source,
-        settled_before: time_of(options.now).secs.saturating_sub_unsigned(options.settle.max(super::GRAIN).as_secs()),
+        settled_before: time_of(options.now).secs.saturating_sub_unsigned(options.settle.max(GRAIN).as_secs()),
         old: parent.and_then(|root| readable(session, &root)).map(Iterator::peekable),
         states: cache.map(|cache| cache.files(&options.source)),
         builder: TreeBuilder::new(session, parent),
@@ -95,7 +85,7 @@ pub(in crate::ops) fn keep(
     let had = history.uploads.as_ref().map_or(0, |(_, half)| half.files);
     if files == 0 && had > 0 {
         let reason = format!("holds no file, though the snapshot before had {had}: is its disk mounted?");
-        super::report(problems, observer, &there[0].path, &reason, false);
+        report(problems, observer, &there[0].path, &reason, false);
     }
     let list = keeper.builder.finish()?;
     let roots = there.iter().map(|root| (root.name.clone(), root.path.display().to_string())).collect();
@@ -107,7 +97,7 @@ struct Counts {
     entries: u64,
     files: u64,
     bytes: u64,
-    read: Read,
+    read: UploadsRead,
 }
 
 struct FilesWriter<'a> {

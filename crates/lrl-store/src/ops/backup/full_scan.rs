@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use super::history::History;
 use super::image_buffer::ChangedExtents;
-use super::{History, Options};
+use super::options::Options;
 use crate::format::entry::{Content, Piece};
 use crate::format::snapshot::{self, Snapshot};
 use crate::store::Store;

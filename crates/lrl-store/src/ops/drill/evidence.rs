@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use crate::error::{Error, Result};
 use crate::format::drill::{Drill, Drilled};
 use crate::id::SnapshotId;
-use crate::ops::select::Need;
+use crate::ops::need::Need;
 use crate::progress::{Observer, checkpoint};
 use crate::store::drill_records::DrillName;
 use crate::store::{SnapshotName, Store};
