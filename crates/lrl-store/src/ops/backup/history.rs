@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::context::Context;
 use super::options::Options;
 use super::shrink::Baseline;
 use crate::error::{Error, Result};
@@ -72,9 +73,17 @@ impl History {
         Ok(history)
     }
 
+    /// Returns a snapshot that was the newest when this machine looked last, and is there no more.
+    pub fn vanished(&self, context: Context<'_>) -> Option<(u64, SnapshotId)> {
+        let storage = context.store().storage();
+        // Beside the store, as in a plain directory, the cache would be set back with it.
+        let cache = context.cache.filter(|_| storage.is_remote() || storage.keys().is_some())?;
+        cache.newest(&context.options.source).filter(|known| !self.has(*known))
+    }
+
     /// Says whether a snapshot that was once the newest is still there, or in quarantine. A listing that begins behind it begins with one that
     /// this machine has seen since.
-    pub fn has(&self, known: (u64, SnapshotId)) -> bool {
+    fn has(&self, known: (u64, SnapshotId)) -> bool {
         let Some((first, last)) = self.listed.first().zip(self.listed.last()) else {
             return known.0 < self.next_sequence;
         };

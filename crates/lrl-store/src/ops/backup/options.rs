@@ -61,7 +61,17 @@ pub const SETTLE: Duration = Duration::from_secs(40);
 /// Shorter than this proves nothing, whatever is asked for.
 pub(super) const GRAIN: Duration = Duration::from_secs(2);
 
+/// The names of the parts in the cache.
+pub(super) const DATABASE: &str = "database";
+pub(super) const UPLOADS: &str = "uploads";
+
 impl Options {
+    /// Returns the names of the parts that are asked for.
+    pub(super) fn parts(&self) -> impl Iterator<Item = &'static str> {
+        let parts = [(DATABASE, self.database.is_some()), (UPLOADS, self.uploads.is_some())];
+        parts.into_iter().filter(|(_, asked)| *asked).map(|(part, _)| part)
+    }
+
     /// Returns the error of a run that finds neither part.
     pub(super) fn nothing_there(&self) -> Error {
         let first_root = || self.uploads.as_ref().and_then(|roots| Some(roots.first()?.path.clone()));

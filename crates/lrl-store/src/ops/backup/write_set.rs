@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use tempfile::NamedTempFile;
 
+use super::context::Context;
 use super::history::History;
-use super::options::Options;
 use super::report::{AssetsOutput, DatabaseOutput, SetOutput};
 use crate::error::{Error, Result};
 use crate::format::snapshot::{self, Snapshot};
@@ -25,6 +25,7 @@ use crate::set::layout;
 use crate::set::layout::Names;
 use crate::set::sha256::sha256_of;
 use crate::store::run_cache::{RunCache, SegmentState};
+use crate::store::write::Trust;
 use crate::store::{SnapshotName, Store};
 use crate::time::time_of;
 
@@ -60,10 +61,12 @@ pub(super) struct Earlier<'a> {
 
 impl<'a> Earlier<'a> {
     /// Where nothing has changed, what a full scan reads is read as often; else an older file is no evidence, whatever its times say.
-    pub fn new(cache: Option<&'a RunCache>, options: &Options, distrust: bool, is_unchanged: bool) -> Self {
+    pub fn new(context: Context<'a>, is_unchanged: bool) -> Self {
+        let Context { session, cache, options, .. } = context;
         let now = time_of(options.now).secs;
         let every = options.rescan_every.map_or(i64::MAX, |every| i64::try_from(every.as_secs()).unwrap_or(i64::MAX));
-        Self { cache, since: (is_unchanged && !distrust).then(|| now.saturating_sub(every)), now }
+        let believes = is_unchanged && session.trust() < Trust::ReadEverything;
+        Self { cache, since: believes.then(|| now.saturating_sub(every)), now }
     }
 
     /// A time that is ahead of the clock proves nothing.

@@ -17,7 +17,7 @@ use crate::progress::{Observer, Phase};
 use crate::set::manifest::read::{FoundFile, FoundSet};
 use crate::source::database::{Inspector, used_pages};
 use crate::store::Store;
-use crate::store::write::WriteSession;
+use crate::store::write::{Trust, WriteSession};
 use crate::time::Time;
 
 /// Checks what the manifest says for itself; returns the set's time.
@@ -68,10 +68,10 @@ pub(super) fn import_one(
     let history = History::read(store, &options.source)?;
     let session = WriteSession::new(store);
     if !is_whole {
-        session.doubt();
+        session.lower_trust(Trust::ReadEverything);
     }
     if history.depends_on_pending_deletion(&session)? {
-        session.check_each_chunk();
+        session.lower_trust(Trust::CheckEachChunk);
     }
     observer.phase(Phase::Database, file("database").and_then(|file| file.size_bytes));
     let database = match file("database") {
@@ -152,7 +152,7 @@ fn keep_database(
     let parent = history.database.as_ref().map(|(_, half)| half);
     let room = session.store().target(&options.scratch, temp_dir::RESERVE)?.room;
     let (root, sha256) =
-        database::keep_file(session, &mut image, page_size, parent, &options.scratch, &room, observer)?;
+        database::store_file(session, &mut image, page_size, parent, &options.scratch, &room, observer)?;
     if file.sha256.as_ref().is_some_and(|stated| !stated.eq_ignore_ascii_case(&sha256)) {
         return Ok(Err(format!("{} changed while it was imported", path.display())));
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use crate::error::Result;
 use crate::format::snapshot;
 use crate::fs::temp_dir;
-use crate::ops::backup::{self, History, files};
+use crate::ops::backup::{self, Context, History, files};
 use crate::progress::{Observer, Problem};
 use crate::source::files::exclude::Excludes;
 use crate::source::files::walk::Root;
@@ -52,5 +52,6 @@ pub(in crate::ops) fn store_roots(
         busy: Duration::ZERO,
         now: uploads.now,
     };
-    Ok(files::keep(session, None, history, &like_a_backup, problems, observer)?.map(|half| half.record))
+    let context = Context { session, cache: None, options: &like_a_backup, observer };
+    Ok(files::store(context, history, problems)?.map(|half| half.record))
 }
