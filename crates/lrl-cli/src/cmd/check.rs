@@ -1,5 +1,6 @@
 //! `lrl check`: what is damaged in the store, and whom that concerns; with `--repair`, what was done about it and what stays lost.
 
+use lrl_store::ops::repair;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -7,8 +8,10 @@ use std::time::{Duration, SystemTime};
 use lrl_store::backend::location::Location;
 use lrl_store::error::Error;
 use lrl_store::format::repair::Loss;
-use lrl_store::ops::check::{self, Checked, Finding, Moved, Options, ReadData, Repaired, Report};
+use lrl_store::ops::check;
+use lrl_store::ops::check::{Checked, Finding, Options, ReadData, Report};
 use lrl_store::ops::heal::{HealSources, Origin};
+use lrl_store::ops::repair::{Moved, Repaired};
 use lrl_store::set::manifest::read::manifests;
 use lrl_store::source::files::walk::Root;
 use lrl_store::store::key_slots;
@@ -48,7 +51,7 @@ pub fn run(context: &Context<'_>, args: &CheckArgs) -> Result {
     same_store::compare_storage(context, &paths.store, &*storage)?;
     if args.repair {
         let healing = healing(context, &paths, &args.from)?;
-        let repaired = check::repair_from(Arc::clone(&storage), &options, Some(&healing), context.term)?;
+        let repaired = repair::repair_from(Arc::clone(&storage), &options, Some(&healing), context.term)?;
         if repaired.config {
             // The id went with the old config.
             same_store::remember(context, &paths.store, &key_slots::store_id(&*storage)?);

@@ -12,6 +12,9 @@ use crate::time::Time;
 /// The document's format version that this build writes.
 pub const VERSION: u32 = 1;
 
+/// The reason of the problem that a snapshot records where the database was asked for and is not there.
+pub const DATABASE_NOT_FOUND: &str = "Database not found";
+
 /// One snapshot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {

@@ -9,8 +9,10 @@ use std::time::{Duration, SystemTime};
 use tempfile::NamedTempFile;
 
 use super::backup::History;
-use super::check::{Saved, packs_there};
-use super::import::{Uploads, keep_roots, unpack, verified};
+use super::check::packs::packs_there;
+use super::import::archive::{SCRATCH, unpack, verified};
+use super::import::uploads::{Uploads, store_roots};
+use super::repair::report::Saved;
 use crate::error::{Error, Result};
 use crate::format::entry::Piece;
 use crate::fs::space::SpaceGuard;
@@ -121,7 +123,7 @@ impl HealSources {
                             cut_image(session, &mut image, path, observer)
                         }),
                         "assets" if file.there().is_some() => verified(file, observer).and_then(|path| {
-                            let scratch = TempDir::new(&self.scratch, ".lrl-import-")?;
+                            let scratch = TempDir::new(&self.scratch, SCRATCH)?;
                             let roots = unpack(&path, file, &scratch, &self.scratch, since, observer)?;
                             self.cut_uploads(session, roots, observer)
                         }),
@@ -168,7 +170,7 @@ impl HealSources {
             lock_wait: Duration::ZERO,
             now: self.now,
         };
-        keep_roots(session, uploads, &History::none(), &mut Vec::new(), observer).map(drop)
+        store_roots(session, uploads, &History::none(), &mut Vec::new(), observer).map(drop)
     }
 }
 

@@ -3,43 +3,9 @@
 use crate::error::{Error, Result};
 use crate::format::snapshot::Snapshot;
 use crate::ops::judgement::{Judge, Judgement, State};
+pub use crate::ops::need::Need;
 use crate::progress::{Observer, checkpoint};
 use crate::store::{SnapshotName, Store};
-
-/// What the snapshot must hold.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Need {
-    /// A database.
-    pub database: bool,
-    /// Uploads.
-    pub uploads: bool,
-}
-
-impl Need {
-    /// Returns what of it a snapshot holds; all that it holds where nothing is needed.
-    #[must_use]
-    pub fn of(self, snapshot: &Snapshot) -> Self {
-        let all = self == Self::default();
-        Self {
-            database: (all || self.database) && snapshot.database.is_some(),
-            uploads: (all || self.uploads) && snapshot.uploads.is_some(),
-        }
-    }
-
-    fn with(self) -> &'static str {
-        match (self.database, self.uploads) {
-            (true, true) => " with both parts",
-            (true, false) => " with a database",
-            (false, true) => " with uploads",
-            (false, false) => "",
-        }
-    }
-
-    /// Returns whether a snapshot holds what is needed.
-    pub fn is_met(self, snapshot: &Snapshot) -> bool {
-        (!self.database || snapshot.database.is_some()) && (!self.uploads || snapshot.uploads.is_some())
-    }
-}
 
 /// A snapshot that was found.
 #[derive(Debug, Clone)]

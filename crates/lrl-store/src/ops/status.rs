@@ -8,7 +8,7 @@ use crate::format::drill::Drill;
 use crate::format::snapshot::Snapshot;
 use crate::ops::drill::evidence::{DrillOutcome, Evidence};
 use crate::ops::judgement::{Judge, Judgement, is_unreadable};
-use crate::ops::select::Need;
+use crate::ops::need::Need;
 use crate::progress::Silent;
 use crate::store::{SnapshotName, Store};
 use crate::time::Time;
@@ -263,7 +263,7 @@ mod tests {
     use crate::fs::lock::LockMode;
     use crate::id::ChunkId;
     use crate::ops::judgement::State;
-    use crate::ops::select::Need;
+    use crate::ops::need::Need;
     use crate::ops::tests::faulty::{Counted, Fault, Faulty};
     use crate::progress::{Problem, Silent};
     use crate::store::{Store, create};

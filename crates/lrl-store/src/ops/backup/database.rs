@@ -8,15 +8,20 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
+use super::context::Context;
+use super::full_scan;
+use super::history::History;
 use super::image_buffer::{ChangedExtents, IN_MEMORY, ImageBuffer, ParentExtents};
+use super::options::Options;
 use super::page_moves::PageMoves;
-use super::{DatabaseRead, History, Options, full_scan};
+use super::report::DatabaseRead;
 use crate::codec::MAX_BASES;
 use crate::error::{Error, Result};
 use crate::format::entry::Piece;
 use crate::format::snapshot;
 use crate::fs::space::{GuardedDir, SpaceGuard, require};
 use crate::id::ChunkId;
+use crate::ops::problem::report;
 use crate::progress::{Observer, Problem, checkpoint};
 use crate::source::database;
 use crate::source::database::{ImageSink, ReadOptions};
@@ -37,17 +42,17 @@ pub(super) struct DatabasePart {
     pub read: Option<DatabaseRead>,
 }
 
-pub(super) fn keep(
-    session: &WriteSession<'_>,
-    cache: Option<&RunCache>,
+/// Stores the database, or reuses the parent's where it is proved to be the same; `None` where it is not asked for or not there.
+pub(super) fn store(
+    context: Context<'_>,
     history: &History,
-    options: &Options,
     problems: &mut Vec<Problem>,
-    observer: &dyn Observer,
 ) -> Result<Option<DatabasePart>> {
+    let Context { session, cache, options, observer } = context;
+    let trust = session.trust();
     let Some(path) = options.database.as_deref() else { return Ok(None) };
     if !path.try_exists().map_err(Error::io("look at", path))? {
-        super::report(problems, observer, path, super::DATABASE_NOT_FOUND, true);
+        report(problems, observer, path, crate::format::snapshot::DATABASE_NOT_FOUND, true);
         return Ok(None);
     }
     let shown = path.display().to_string();
@@ -60,19 +65,18 @@ pub(super) fn keep(
         session.store().put_near(near);
     }
     let settled = before.as_ref().is_some_and(|state| state.is_settled(options.now));
-    let distrust = options.rescan || !session.takes_over();
     let known = cache.and_then(|cache| cache.database(&options.source));
     let proved = parent.filter(|parent| {
         // A copy whose schema could not be read is tried, and complained about, each time.
         let state = before.as_ref().filter(|_| parent.tables.is_some());
         state.is_some_and(|state| known == Some((state.clone(), parent.root)))
     });
-    if let Some(parent) = proved.filter(|_| !distrust) {
+    if let Some(parent) = proved.filter(|_| trust.reuses_parent()) {
         let record = snapshot::Database { path: shown, ..parent.clone() };
         return Ok(Some(DatabasePart { record, staged: None, read: None }));
     }
-    // With distrust every extent is looked up; the parent's are still bases.
-    let known = parent.filter(|_| !distrust);
+    // Where nothing is reused every extent is looked up; the parent's are still bases.
+    let known = parent.filter(|_| trust.reuses_parent());
     let GuardedDir { dir: scratch, room } = session.store().target(&options.scratch, options.reserve)?;
     if known.is_none() {
         expect_copy(path, &room)?;
@@ -90,10 +94,10 @@ pub(super) fn keep(
     }
     let changed_unseen = same && proved.is_some_and(|parent| full_scan::image_differs(session.store(), parent, &kept));
     if changed_unseen {
-        super::report(problems, observer, path, full_scan::UNSEEN, false);
+        report(problems, observer, path, full_scan::UNSEEN, false);
     }
     if let Some(error) = &image.schema_error {
-        super::report(
+        report(
             problems,
             observer,
             path,
@@ -164,7 +168,7 @@ pub(super) fn expect_index(path: &Path) -> Result<()> {
 }
 
 /// Keeps the image in `file`; returns the root of its tree and its SHA-256.
-pub(in crate::ops) fn keep_file(
+pub(in crate::ops) fn store_file(
     session: &WriteSession<'_>,
     file: &mut File,
     page_size: u32,
@@ -174,7 +178,7 @@ pub(in crate::ops) fn keep_file(
     observer: &dyn Observer,
 ) -> Result<(ChunkId, String)> {
     let mut intake =
-        ImageBuffer::new(session.store(), parent.filter(|_| session.takes_over()), scratch, room, observer);
+        ImageBuffer::new(session.store(), parent.filter(|_| session.trust().reuses_parent()), scratch, room, observer);
     let mut piece = vec![0; 256 << 10];
     file.rewind().map_err(Error::io("read an image below", scratch))?;
     loop {

@@ -5,11 +5,16 @@ use std::collections::HashSet;
 use std::iter::Peekable;
 use std::path::Path;
 
-use super::{History, Options, Sets};
+use super::history::History;
+use super::options::Options;
+use super::roots::roots_there;
 use crate::error::{Error, Result};
 use crate::format::config::Chunking;
 use crate::format::entry::{Content, Entry, Kind, Piece, compare_paths};
+use crate::format::snapshot::DATABASE_NOT_FOUND;
 use crate::id::ChunkId;
+use crate::ops::problem::report;
+use crate::ops::sets::report::Sets;
 use crate::ops::sets::{Newest, RemovePolicy};
 use crate::progress::{Observer, Phase, Problem};
 use crate::set::retention::Parts;
@@ -88,13 +93,14 @@ pub fn plan(store: Option<&Store>, options: &Options, observer: &dyn Observer) -
     observer.phase(Phase::Uploads, None);
     let uploads = uploads(store, history.as_ref(), options, &mut problems, observer)?;
     if database.is_none() && uploads.is_none() {
-        return Err(super::nothing_there(options));
+        return Err(options.nothing_there());
     }
     let halves = Parts { database: database.is_some(), uploads: uploads.is_some() };
     let there = options.out.as_deref().filter(|out| out.is_dir());
     let sets = store.zip(there).map(|(store, out)| {
         let lost = store.find_missing()?.lost;
-        RemovePolicy::new(store, options, out, None, &lost, observer).plan(&Newest::Supposed(halves))
+        RemovePolicy::new(store, &options.source, out, options.keep_sets, None, &lost, observer)
+            .plan(&Newest::Supposed(halves))
     });
     let sets = sets.transpose()?;
     Ok(Plan { database, uploads, sets, problems })
@@ -109,7 +115,7 @@ fn database(
 ) -> Result<Option<DatabasePlan>> {
     let Some(path) = options.database.as_deref() else { return Ok(None) };
     if !path.try_exists().map_err(Error::io("look at", path))? {
-        super::report(problems, observer, path, "Database not found", true);
+        report(problems, observer, path, DATABASE_NOT_FOUND, true);
         return Ok(None);
     }
     let parent = history.and_then(|history| history.database.as_ref()).map(|(_, half)| half.root);
@@ -129,7 +135,7 @@ fn database(
     compared.close_extent();
     if let Some(error) = &image.schema_error {
         let reason = format!("its schema cannot be read ({error}); the copy would be kept, unverified");
-        super::report(problems, observer, path, &reason, true);
+        report(problems, observer, path, &reason, true);
     }
     Ok(Some(DatabasePlan {
         path: path.display().to_string(),
@@ -194,7 +200,7 @@ fn uploads(
     observer: &dyn Observer,
 ) -> Result<Option<UploadsPlan>> {
     let Some(roots) = options.uploads.as_deref() else { return Ok(None) };
-    let there = super::roots_there(roots, problems, observer);
+    let there = roots_there(roots, problems, observer);
     if there.is_empty() {
         return Ok(None);
     }

@@ -7,11 +7,18 @@ use std::iter::Peekable;
 
 use rayon::prelude::*;
 
-use super::{History, Options, full_scan};
-use crate::error::{Error, Result};
+use super::context::Context;
+use super::full_scan;
+use super::history::History;
+use super::options::GRAIN;
+use super::report::UploadsRead;
+use super::roots::roots_there;
+use super::trust::parent_is_unreadable;
+use crate::error::Result;
 use crate::format::entry::{Content, Entry, INLINE_PIECES, Kind, Piece, compare_paths};
 use crate::format::snapshot;
 use crate::id::ChunkId;
+use crate::ops::problem::report;
 use crate::progress::{Observer, Problem, Problems, checkpoint};
 use crate::source::files::hard_links::HardLinks;
 use crate::source::files::read::{Part, ReadOutcome, read_file};
@@ -33,36 +40,20 @@ const SHARED_BYTES: usize = 4 << 20;
 /// Lists of longer paths would need nodes that are longer than chunks, or more levels than trees have. The system opens 4096 bytes at once.
 const LONGEST_PATH: usize = 64 << 10;
 
-/// How much of the uploads had to be read.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Read {
-    /// Files taken over from the parent because their state proves that they are unchanged.
-    pub files_proved: u64,
-    /// Their bytes.
-    pub bytes_proved: u64,
-    /// Files that were read.
-    pub files_read: u64,
-    /// Their bytes.
-    pub bytes_read: u64,
-    /// Of those, files whose contents differ from the parent's though their state says that they cannot.
-    pub files_changed_unseen: u64,
-}
-
 pub(in crate::ops) struct FilesPart {
     pub record: snapshot::Uploads,
-    pub read: Read,
+    pub read: UploadsRead,
 }
 
-pub(in crate::ops) fn keep(
-    session: &WriteSession<'_>,
-    cache: Option<&RunCache>,
+/// Stores the uploads, or reuses of the parent what is proved to be the same; `None` where they are not asked for or not there.
+pub(in crate::ops) fn store(
+    context: Context<'_>,
     history: &History,
-    options: &Options,
     problems: &mut Vec<Problem>,
-    observer: &dyn Observer,
 ) -> Result<Option<FilesPart>> {
+    let Context { session, cache, options, observer } = context;
     let Some(roots) = options.uploads.as_deref() else { return Ok(None) };
-    let there = super::roots_there(roots, problems, observer);
+    let there = roots_there(roots, problems, observer);
     if there.is_empty() {
         return Ok(None);
     }
@@ -70,10 +61,10 @@ pub(in crate::ops) fn keep(
     let mut keeper = FilesWriter {
         session,
         observer,
-        cache: cache.filter(|_| !options.rescan && session.takes_over()),
-        notes: cache,
+        reuses: session.trust().reuses_parent(),
+        cache,
         source: &options.source,
-        settled_before: time_of(options.now).secs.saturating_sub_unsigned(options.settle.max(super::GRAIN).as_secs()),
+        settled_before: time_of(options.now).secs.saturating_sub_unsigned(options.settle.max(GRAIN).as_secs()),
         old: parent.and_then(|root| readable(session, &root)).map(Iterator::peekable),
         states: cache.map(|cache| cache.files(&options.source)),
         builder: TreeBuilder::new(session, parent),
@@ -95,7 +86,7 @@ pub(in crate::ops) fn keep(
     let had = history.uploads.as_ref().map_or(0, |(_, half)| half.files);
     if files == 0 && had > 0 {
         let reason = format!("holds no file, though the snapshot before had {had}: is its disk mounted?");
-        super::report(problems, observer, &there[0].path, &reason, false);
+        report(problems, observer, &there[0].path, &reason, false);
     }
     let list = keeper.builder.finish()?;
     let roots = there.iter().map(|root| (root.name.clone(), root.path.display().to_string())).collect();
@@ -107,16 +98,15 @@ struct Counts {
     entries: u64,
     files: u64,
     bytes: u64,
-    read: Read,
+    read: UploadsRead,
 }
 
 struct FilesWriter<'a> {
     session: &'a WriteSession<'a>,
     observer: &'a dyn Observer,
-    /// Believed only without `--rescan`.
+    /// Whether what is proved to be unchanged is reused unread.
+    reuses: bool,
     cache: Option<&'a RunCache>,
-    /// Written in any case.
-    notes: Option<&'a RunCache>,
     source: &'a str,
     settled_before: i64,
     old: Option<Peekable<TreeItems<'a, Entry>>>,
@@ -178,13 +168,13 @@ impl<'a> FilesWriter<'a> {
             self.links.put(found.stat.id(), &found.path)?;
         }
         let proved = old.zip(state).filter(|(old, state)| is_unchanged(found, old, state)).map(|(old, _)| old.kind);
-        match (proved, self.cache) {
-            (Some(kind), Some(_)) => {
+        match (proved, self.reuses) {
+            (Some(kind), true) => {
                 self.counts.read.files_proved += 1;
                 self.counts.read.bytes_proved += found.stat.size;
                 Ok(Plan::Ready(entry(found, &found.stat, kind)))
             }
-            (Some(Kind::File { content, .. }), None) => Ok(Plan::Read(state, Some(content))),
+            (Some(Kind::File { content, .. }), false) => Ok(Plan::Read(state, Some(content))),
             _ => Ok(Plan::Read(state, None)),
         }
     }
@@ -199,7 +189,7 @@ impl<'a> FilesWriter<'a> {
                 Some(Ok(entry)) if entry.path == path => return old.next().transpose(),
                 // A parent that cannot be read is no parent: everything is read again.
                 Some(Err(error)) => {
-                    distrust(self.session, error);
+                    parent_is_unreadable(self.session, error);
                     self.old = None;
                     return Ok(None);
                 }
@@ -209,7 +199,7 @@ impl<'a> FilesWriter<'a> {
     }
 
     fn state(&mut self, path: &[u8]) -> Option<FileState> {
-        let found = self.states.as_mut()?.find(self.notes?, path);
+        let found = self.states.as_mut()?.find(self.cache?, path);
         found.unwrap_or_else(|_| {
             self.states = None;
             None
@@ -289,7 +279,7 @@ impl<'a> FilesWriter<'a> {
             self.problems.push(Problem { path, reason: full_scan::UNSEEN.into(), lost: false });
         }
         let entry = entry(found, &stat, Kind::File { size: stat.size, content: kept.content });
-        if let Some(cache) = self.notes.filter(|_| steady && is_settled(&stat, self.settled_before)) {
+        if let Some(cache) = self.cache.filter(|_| steady && is_settled(&stat, self.settled_before)) {
             let state = FileState { ino: stat.ino, ctime: stat.ctime, tag: tag(&entry) };
             if known != Some(state) {
                 let _ = cache.put_file(self.source, &found.path, &state);
@@ -310,14 +300,7 @@ impl<'a> FilesWriter<'a> {
 
 /// Opens the parent's list. One that cannot be read means that the store is damaged: this run heals what it can.
 fn readable<'s>(session: &WriteSession<'s>, root: &ChunkId) -> Option<TreeItems<'s, Entry>> {
-    TreeItems::new(session.store(), root).map_err(|error| distrust(session, &error)).ok()
-}
-
-/// What a key that only writes cannot read is no damage.
-fn distrust(session: &WriteSession<'_>, error: &Error) {
-    if !matches!(error, Error::WriteOnly { .. }) {
-        session.doubt();
-    }
+    TreeItems::new(session.store(), root).map_err(|error| parent_is_unreadable(session, &error)).ok()
 }
 
 fn is_settled(stat: &Stat, before: i64) -> bool {

@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
+use super::history::History;
 use super::image_buffer::ChangedExtents;
-use super::{History, Options};
+use super::options::{DATABASE, Options};
 use crate::format::entry::{Content, Piece};
-use crate::format::snapshot::{self, Snapshot};
+use crate::format::snapshot;
 use crate::store::Store;
 use crate::store::run_cache::RunCache;
 use crate::store::tree::TreeItems;
@@ -27,9 +28,6 @@ pub enum FullScan {
     Unknown,
 }
 
-const DATABASE: &str = "database";
-const UPLOADS: &str = "uploads";
-
 /// Says whether this run must read everything. Without a cache everything is read anyway, and what was never backed up has no proof yet.
 pub(super) fn due(cache: Option<&RunCache>, history: &History, options: &Options) -> Option<FullScan> {
     if options.rescan {
@@ -37,71 +35,15 @@ pub(super) fn due(cache: Option<&RunCache>, history: &History, options: &Options
     }
     let (cache, every) = (cache?, options.rescan_every?);
     let now = time_of(options.now).secs;
-    let age = |half| cache.scanned(&options.source, half).and_then(|at| u64::try_from(now.checked_sub(at)?).ok());
-    let halves = [
-        (DATABASE, options.database.is_some() && history.database.is_some()),
-        (UPLOADS, options.uploads.is_some() && history.uploads.is_some()),
-    ];
-    let ages: Option<Vec<u64>> = halves.into_iter().filter(|(_, asked)| *asked).map(|(half, _)| age(half)).collect();
+    let age = |part| cache.scanned(&options.source, part).and_then(|at| u64::try_from(now.checked_sub(at)?).ok());
+    // What was never backed up has no proof that could be wrong.
+    let has_parent = |part: &str| match part {
+        DATABASE => history.database.is_some(),
+        _ => history.uploads.is_some(),
+    };
+    let ages: Option<Vec<u64>> = options.parts().filter(|part| has_parent(part)).map(age).collect();
     let Some(ages) = ages else { return Some(FullScan::Unknown) };
     ages.into_iter().max().map(Duration::from_secs).filter(|age| *age >= every).map(FullScan::Due)
-}
-
-/// Says whether a full scan reads the store as well. Of a remote one that is a download of everything: only who asks for it gets it.
-pub(super) fn reads_store(store: &Store, full_scan: Option<FullScan>) -> bool {
-    full_scan.is_some_and(|scan| scan == FullScan::Asked || !store.storage().capabilities().cost_per_request)
-}
-
-/// Says whether this run compares the index with the packs that are there. On a remote storage that takes a request for each thousand packs,
-/// so it is done with a full scan, and where an index file that the run before saw is gone.
-pub(super) fn looks_at_packs(store: &Store, cache: Option<&RunCache>, full_scan: Option<FullScan>) -> bool {
-    let there = store.indexes();
-    let all_there = |seen: Vec<String>| seen.iter().all(|name| there.iter().any(|file| file.name() == name));
-    !store.storage().capabilities().cost_per_request
-        || full_scan.is_some()
-        || !cache.and_then(RunCache::indexes).is_some_and(all_there)
-}
-
-/// Notes which index files there are.
-pub(super) fn note_indexes(store: &Store, cache: &RunCache) -> rusqlite::Result<()> {
-    let names: Vec<String> = store.indexes().iter().map(|file| file.name().to_string()).collect();
-    if store.storage().capabilities().cost_per_request { cache.put_indexes(&names) } else { Ok(()) }
-}
-
-/// Says whether this run must store again what the store has lost: no run has yet, for a half that this one is asked for.
-pub(super) fn heals(cache: Option<&RunCache>, options: &Options, lost: &[u8; 32]) -> bool {
-    let halves = [(DATABASE, options.database.is_some()), (UPLOADS, options.uploads.is_some())];
-    let healed = |half| cache.is_some_and(|cache| cache.is_healed(&options.source, half, lost));
-    halves.into_iter().any(|(half, asked)| asked && !healed(half))
-}
-
-/// Notes that what was lost is stored again, as far as it was in these halves of the source.
-pub(super) fn note_healed(cache: &RunCache, snapshot: &Snapshot, lost: impl Iterator<Item = [u8; 32]>) {
-    let halves = [(DATABASE, snapshot.database.is_some()), (UPLOADS, snapshot.uploads.is_some())];
-    for id in lost {
-        for (half, _) in halves.into_iter().filter(|(_, there)| *there) {
-            let _ = cache.put_healed(&snapshot.source, half, &id);
-        }
-    }
-}
-
-/// Notes which halves were read whole, whatever the reason.
-pub(super) fn note(
-    cache: Option<&RunCache>,
-    options: &Options,
-    snapshot: &Snapshot,
-    database_read: bool,
-    files_proved: u64,
-) {
-    let now = time_of(options.now).secs;
-    let read = [
-        (DATABASE, snapshot.database.is_some() && database_read),
-        (UPLOADS, snapshot.uploads.is_some() && files_proved == 0),
-    ];
-    for (half, _) in read.into_iter().filter(|(_, read)| *read) {
-        // Without the note the next run reads everything once more.
-        let _ = cache.map(|cache| cache.put_scanned(&options.source, half, now));
-    }
 }
 
 /// Says whether a file's contents differ from those stored. Where there are holes the same bytes may be divided otherwise: nothing is said.

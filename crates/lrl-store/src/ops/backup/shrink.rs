@@ -1,7 +1,7 @@
 //! The shrink guard: measures a new snapshot against the newest good one before it, part by part. A mount that is gone or a table that was
 //! emptied by mistake looks like any other change; only its size tells.
 
-use super::{History, Options};
+use super::options::Options;
 use crate::format::snapshot::{Database, Measure, Shrink, Snapshot, Uploads};
 use crate::id::SnapshotId;
 use crate::ops::judgement::judge;
@@ -34,6 +34,12 @@ impl Baseline {
         if self.uploads.is_none() && good.uploads {
             self.uploads = snapshot.uploads.clone().map(|part| (name.id, part));
         }
+    }
+
+    /// Returns the measures by which a new snapshot is suspiciously smaller; none where that is accepted.
+    pub fn shrunk(&self, snapshot: &Snapshot, options: &Options) -> Vec<Shrink> {
+        let limit = if options.accept_shrink { 0 } else { options.max_shrink_percent };
+        self.compare(snapshot.database.as_ref(), snapshot.uploads.as_ref(), limit)
     }
 
     /// Returns the measures by which new parts are suspiciously smaller. `limit` is the share that may go, in percent; 0 measures nothing.
@@ -71,16 +77,6 @@ impl Baseline {
 
 fn used_bytes(part: &Database) -> Option<u64> {
     part.used_pages.map(|pages| pages.saturating_mul(u64::from(part.page_size)))
-}
-
-/// Returns by which measures the new snapshot is suspicious; nothing where that is accepted.
-pub(super) fn found(history: &History, snapshot: &Snapshot, options: &Options) -> Vec<Shrink> {
-    match options.accept_shrink {
-        true => Vec::new(),
-        false => {
-            history.baseline.compare(snapshot.database.as_ref(), snapshot.uploads.as_ref(), options.max_shrink_percent)
-        }
-    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use sha2::{Digest, Sha256};
 
 use super::Options;
-use super::database::keep_file;
+use super::database::store_file;
 use crate::format::entry::Content;
 use crate::format::snapshot::Database;
 use crate::fs::lock::LockMode;
@@ -76,7 +76,7 @@ fn keep(store: &Store, image: &[u8], parent: Option<&Database>) -> (Database, u6
     file.write_all(image).unwrap();
     let session = WriteSession::new(store);
     let (root, sha256) =
-        keep_file(&session, &mut file, PAGE as u32, parent, dir.path(), &SpaceGuard::unlimited(), &Silent).unwrap();
+        store_file(&session, &mut file, PAGE as u32, parent, dir.path(), &SpaceGuard::unlimited(), &Silent).unwrap();
     session.seal().unwrap();
     assert_eq!(sha256, crate::set::hex(&Sha256::digest(image)));
     let mut back = Vec::new();

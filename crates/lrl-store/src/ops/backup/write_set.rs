@@ -6,12 +6,15 @@ use std::sync::Arc;
 
 use tempfile::NamedTempFile;
 
-use super::{History, Options};
+use super::context::Context;
+use super::history::History;
+use super::report::{AssetsOutput, DatabaseOutput, SetOutput};
 use crate::error::{Error, Result};
 use crate::format::snapshot::{self, Snapshot};
 use crate::fs::durable::SyncedFile;
 use crate::fs::space::{GuardedDir, SpaceGuard};
 use crate::fs::temp_file::temporary_file;
+use crate::ops::problem::report;
 use crate::progress::{Observer, Phase, Problem};
 use crate::set::archive::content;
 use crate::set::archive::deflate::CODER;
@@ -22,41 +25,9 @@ use crate::set::layout;
 use crate::set::layout::Names;
 use crate::set::sha256::sha256_of;
 use crate::store::run_cache::{RunCache, SegmentState};
+use crate::store::write::Trust;
 use crate::store::{SnapshotName, Store};
 use crate::time::time_of;
-
-/// A set that was written.
-#[derive(Debug, Clone)]
-pub struct SetOutput {
-    /// The manifest's path.
-    pub manifest: PathBuf,
-    /// The database's copy.
-    pub database: Option<DatabaseOutput>,
-    /// The uploads' archive.
-    pub assets: Option<AssetsOutput>,
-}
-
-/// The `.sqlite` of a set.
-#[derive(Debug, Clone)]
-pub struct DatabaseOutput {
-    /// Its path.
-    pub path: PathBuf,
-    /// Its length in bytes.
-    pub size_bytes: u64,
-}
-
-/// The `.tar.gz` of a set.
-#[derive(Debug, Clone)]
-pub struct AssetsOutput {
-    /// Its path.
-    pub path: PathBuf,
-    /// Regular members.
-    pub file_count: u64,
-    /// Its length in bytes.
-    pub archive_size_bytes: u64,
-    /// How many of those were taken from the archive before.
-    pub reused_bytes: u64,
-}
 
 /// A file that has its bytes, but not yet its name.
 enum Ready {
@@ -90,10 +61,12 @@ pub(super) struct Earlier<'a> {
 
 impl<'a> Earlier<'a> {
     /// Where nothing has changed, what a full scan reads is read as often; else an older file is no evidence, whatever its times say.
-    pub fn new(cache: Option<&'a RunCache>, options: &Options, distrust: bool, is_unchanged: bool) -> Self {
+    pub fn new(context: Context<'a>, is_unchanged: bool) -> Self {
+        let Context { session, cache, options, .. } = context;
         let now = time_of(options.now).secs;
         let every = options.rescan_every.map_or(i64::MAX, |every| i64::try_from(every.as_secs()).unwrap_or(i64::MAX));
-        Self { cache, since: (is_unchanged && !distrust).then(|| now.saturating_sub(every)), now }
+        let believes = is_unchanged && session.trust() < Trust::ReadEverything;
+        Self { cache, since: believes.then(|| now.saturating_sub(every)), now }
     }
 
     /// A time that is ahead of the clock proves nothing.
@@ -238,7 +211,7 @@ fn sound_output(
         let reason = format!(
             "is damaged: {what}. The new set gets a fresh archive; `lrl check --read-data` names all sets that share the damage"
         );
-        super::report(rotten, observer, &path, &reason, true);
+        report(rotten, observer, &path, &reason, true);
         // Without this note it would be found again.
         if cache.put_output(&path, found.as_deref().unwrap_or_default()).is_err() {
             return Ok(None);

@@ -1,7 +1,7 @@
 //! The small objects: records of drills and repairs, each against its name, and what lies among lrl's objects under other names.
 
-use super::Checked;
 use super::findings::Findings;
+use super::report::Checked;
 use crate::backend::collect;
 use crate::error::{Error, Result};
 use crate::progress::{Observer, checkpoint};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Checked, Report};
+use super::report::{Checked, Finding, Report};
 use crate::format::check::Damaged;
 use crate::format::repair::Loss;
 use crate::ops::ls::DATABASE;
@@ -17,25 +17,6 @@ const MOST_LOSSES: usize = 200;
 const MOST_LOST_FILES: usize = 20;
 /// A record of a check names up to this many snapshots.
 const MOST_DAMAGED: usize = 20_000;
-
-/// Something about one object.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Finding {
-    /// The object, with its path.
-    pub object: String,
-    /// What is wrong with it, or what there is to note.
-    pub detail: String,
-    /// False for a note: nothing is lost by it.
-    pub wrong: bool,
-    /// Some of the snapshots that it affects, the newest first, as `source number (short id)`.
-    pub snapshots: Vec<String>,
-    /// How many more it affects.
-    pub more_snapshots: u64,
-    /// Some of the files that cannot be restored because of it; `lrl.db` is the database.
-    pub files: Vec<String>,
-    /// How many more there are in the newest snapshot that it affects.
-    pub more_files: u64,
-}
 
 /// A finding, and what was said of it last: the same file of the same snapshot counts once.
 struct Entry {

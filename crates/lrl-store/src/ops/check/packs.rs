@@ -7,7 +7,8 @@ use std::sync::Mutex;
 use rayon::prelude::*;
 
 use super::findings::Findings;
-use super::{Checked, Options, ReadData, chance};
+use super::options::{Options, ReadData, chance};
+use super::report::Checked;
 use crate::backend::each_run;
 use crate::error::{Error, Result};
 use crate::format::pack::Record;
@@ -16,6 +17,9 @@ use crate::progress::{Observer, Phase, checkpoint};
 use crate::store::chunk_set::ChunkSet;
 use crate::store::index::{ChunkCopy, Location};
 use crate::store::{Store, pack_directory, pack_id, pack_name};
+
+/// Blocks of all index files that are kept decoded, 12 MiB: every chunk is looked up, in no order.
+const CACHED_BLOCKS: usize = 2048;
 
 /// The ends of so many packs are asked for before they are looked at.
 const PACKS_AHEAD: usize = 4;
@@ -333,4 +337,15 @@ pub(crate) fn hash_file(store: &Store, name: &str, observer: &dyn Observer) -> R
         checkpoint(observer)
     })?;
     Ok(PackId::from_bytes(hasher.finish()))
+}
+
+/// Keeps blocks of the index files decoded.
+pub(super) fn keep_blocks(store: &Store) {
+    let files = store.indexes();
+    files.iter().for_each(|file| file.keep_blocks(CACHED_BLOCKS / files.len()));
+}
+
+/// Lists the packs that are there.
+pub(crate) fn packs_there(store: &Store) -> Result<HashSet<PackId>> {
+    Ok(Packs::list(store, &mut Findings::default())?.there().into_iter().collect())
 }

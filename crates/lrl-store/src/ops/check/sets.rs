@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::{Finding, Report};
+use super::report::Report;
 use crate::error::{Error, Result};
 use crate::fs::lock;
 use crate::progress::{Observer, checkpoint};
@@ -85,19 +85,4 @@ fn differs(
     };
     let how = (found != sha256).then(|| "has other bytes than its manifest says: its SHA-256 is another".to_string());
     Ok((how, bytes))
-}
-
-impl Report {
-    fn add(&mut self, path: &Path, detail: String) {
-        self.wrong = true;
-        self.findings.push(Finding {
-            object: path.display().to_string(),
-            detail,
-            wrong: true,
-            snapshots: Vec::new(),
-            more_snapshots: 0,
-            files: Vec::new(),
-            more_files: 0,
-        });
-    }
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use super::findings::Findings;
 use super::packs::Packs;
-use super::{Checked, Report};
+use super::report::{Checked, Report};
 use crate::error::{Error, Result};
 use crate::format::entry::{Entry, Kind, Piece, compare_paths};
 use crate::format::node::{Child, Item, Node};

@@ -9,6 +9,7 @@ use crate::format::entry::{Content, Entry, Kind, Piece, compare_paths};
 use crate::format::node::Item;
 use crate::id::ChunkId;
 use crate::store::tree::{TreeBuilder, TreeItems};
+use crate::store::write::Trust;
 
 /// So many pieces are worked on at once, or so many bytes of them: packs are sealed between two batches.
 const BATCH: usize = 64;
@@ -30,7 +31,7 @@ struct CommonItems<'s, T>(Option<(TreeItems<'s, T>, TreeItems<'s, T>)>);
 impl<'s, T: Item> CommonItems<'s, T> {
     fn new(mover: &ChunkCopier<'s>, pair: Option<Pair>) -> Self {
         // In doubt nothing that the destination has is believed unread.
-        let pair = pair.filter(|_| !mover.session.doubts());
+        let pair = pair.filter(|_| mover.session.trust() < Trust::ReadEverything);
         let open = |pair: Pair| {
             let there = TreeItems::new(mover.session.store(), &pair.to).ok()?;
             Some((TreeItems::new(mover.from, &pair.from).ok()?, there))

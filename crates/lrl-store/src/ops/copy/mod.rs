@@ -18,7 +18,7 @@ use crate::fs::lock;
 use crate::fs::lock::{Guard, LockMode};
 use crate::ops::backup::{self, KnownLosses};
 use crate::progress::{Observer, Phase, Problem, checkpoint};
-use crate::store::write::WriteSession;
+use crate::store::write::{Trust, WriteSession};
 use crate::store::{SnapshotName, Store, is_source_name};
 use crate::time::Time;
 use chunks::{ChunkCopier, Copying, Names, Stop};
@@ -296,7 +296,7 @@ impl<'a> Run<'a> {
         let session = WriteSession::new(self.to);
         // Of packs on a disk a session sees by itself that they are gone.
         if self.losses()?.packs && self.to.storage().capabilities().cost_per_request {
-            session.doubt();
+            session.lower_trust(Trust::ReadEverything);
         }
         Ok(session)
     }
@@ -318,7 +318,9 @@ fn halves(
     snapshot: &Snapshot,
     beside: CommonLists,
 ) -> Copying<(Option<Database>, Option<Uploads>)> {
-    let taken = |pair: Option<Pair>, root| pair.filter(|pair| pair.from == root && !mover.session.doubts());
+    let taken = |pair: Option<Pair>, root| {
+        pair.filter(|pair| pair.from == root && mover.session.trust() < Trust::ReadEverything)
+    };
     let differs = |what: &str| {
         let object = mover.from.storage().object_location(&name.object());
         Stop::Damaged(Error::corrupt(object, format!("its list of {what} does not come to what it says")))

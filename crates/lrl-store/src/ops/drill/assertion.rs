@@ -1,18 +1,16 @@
 //! What a user says that the restored database must answer: a query that gives one value, and what that is compared with.
 
 use std::cmp::Ordering;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::{Check, Options};
+use super::verification::{ASSERTION, Check};
 use crate::error::{Error, Result};
 use crate::fs::temp_dir;
 use crate::source::database::{Inspector, Value, check_query};
 
 /// No query runs for longer: whoever wrote the database may have made a table into a view that never ends.
 pub const TIME_LIMIT: Duration = Duration::from_secs(60);
-
-/// The check's name.
-pub(super) const NAME: &str = "assertion";
 
 /// A query and a comparison, as in `SELECT count(*) FROM users` and `>= 1`.
 #[derive(Debug, Clone, PartialEq)]
@@ -114,14 +112,13 @@ fn describe(value: &Value) -> String {
 }
 
 /// Runs one assertion in the restored database.
-pub(super) fn check(inspector: &Inspector<'_>, assertion: &Assertion, options: &Options<'_>) -> Result<Check> {
+pub(super) fn check(inspector: &Inspector<'_>, assertion: &Assertion, temp: &Path, limit: Duration) -> Result<Check> {
     let since = Instant::now();
     let stop = || {
         // What the query sorts goes to a temporary file.
-        if temp_dir::free_bytes(&options.temp).is_ok_and(|room| room == 0) {
-            return Some(format!("it left no room in {}", options.temp.display()));
+        if temp_dir::free_bytes(temp).is_ok_and(|room| room == 0) {
+            return Some(format!("it left no room in {}", temp.display()));
         }
-        let limit = options.assertion_limit;
         (since.elapsed() > limit).then(|| format!("it was stopped: it ran for more than {} s", limit.as_secs()))
     };
     let answer = match inspector.scalar(&assertion.query, &stop) {
@@ -145,7 +142,7 @@ pub(super) fn check(inspector: &Inspector<'_>, assertion: &Assertion, options: &
         Some(Value::Text(text)) => text.into(),
         Some(Value::Null | Value::Blob(_)) | None => serde_json::Value::Null,
     };
-    let mut check = Check::new(NAME, error)
+    let mut check = Check::new(ASSERTION, error)
         .with("query", assertion.query.as_str())
         .with("comparison", assertion.comparison.as_str())
         .with("value", value);

@@ -4,7 +4,11 @@
 use std::path::Path;
 use std::time::Instant;
 
-use super::{Check, Files, Options, Uploads, Verification, finding};
+use super::files::Files;
+use super::finding::finding;
+use super::options::{Options, SCRATCH};
+use super::uploads::Uploads;
+use super::verification::{Check, Verification};
 use crate::error::{Error, Result};
 use crate::fs::temp_dir;
 use crate::fs::temp_dir::TempDir;
@@ -86,7 +90,7 @@ fn unpack(path: &Path, file: &FoundFile, temp: &Path, observer: &dyn Observer) -
 }
 
 fn extract(path: &Path, temp: &Path, room: u64, observer: &dyn Observer) -> Result<Unpacked> {
-    let scratch = TempDir::new(temp, super::SCRATCH)?;
+    let scratch = TempDir::new(temp, SCRATCH)?;
     let mut files = Files::new()?;
     // What the manifest says may be wrong; the disk must not fill up in any case.
     let limit = |bytes: u64| {

@@ -4,8 +4,13 @@ use std::path::Path;
 
 use serde_json::Map;
 
-use super::report::{ASSET_ROWS, FOREIGN_KEYS, INTEGRITY, SCHEMA_VALID, SQLITE_OPEN};
-use super::{Check, Options, Uploads, Verification, assertion, finding, rows};
+use super::finding::finding;
+use super::options::Options;
+use super::uploads::Uploads;
+use super::verification::{
+    ASSET_ROWS, Check, FOREIGN_KEYS, INTEGRITY, SCHEMA_VALID, SQLITE_OPEN, Verification, orphan_rows, shortened,
+};
+use super::{assertion, rows};
 use crate::error::Result;
 use crate::progress::Observer;
 use crate::source::database::{Inspector, Integrity, Orphans};
@@ -35,24 +40,24 @@ pub(super) fn check(
         opened.note = Some(format!("{} more tables are not named: their names are too long, or too many", tables.more));
     }
     found.push(opened);
-    found.push_unless_skipped(options, SCHEMA_VALID, || {
+    found.push_unless_skipped(&options.skip, SCHEMA_VALID, || {
         let has = |name: &str| match tables.names.iter().any(|table| table.eq_ignore_ascii_case(name)) {
             false if tables.more > 0 => finding(inspector.has_table(name)).map(|found| found == Ok(true)),
             has => Ok(has),
         };
         schema_valid(&tables.names, has, &options.required_tables)
     })?;
-    found.push_unless_skipped(options, INTEGRITY, || {
+    found.push_unless_skipped(&options.skip, INTEGRITY, || {
         Ok(finding(inspector.integrity_check(FINDINGS))?
             .map_or_else(|error| Check::new(INTEGRITY, Some(error)), integrity))
     })?;
-    found.push_unless_skipped(options, FOREIGN_KEYS, || {
+    found.push_unless_skipped(&options.skip, FOREIGN_KEYS, || {
         let checked = finding(inspector.foreign_key_check(FINDINGS))?;
         Ok(checked.map_or_else(|error| Check::new(FOREIGN_KEYS, Some(error)), foreign_keys))
     })?;
-    found.push_unless_skipped(options, ASSET_ROWS, || rows::check(&inspector, uploads))?;
+    found.push_unless_skipped(&options.skip, ASSET_ROWS, || rows::check(&inspector, uploads))?;
     for assertion in options.assertions {
-        found.push(assertion::check(&inspector, assertion, options)?);
+        found.push(assertion::check(&inspector, assertion, &options.temp, options.assertion_limit)?);
     }
     if let Ok(counts) = finding(inspector.rows_per_table())? {
         found.rows = Some(counts.into_iter().filter_map(|count| Some((count.table, count.rows.ok()?))).collect());
@@ -93,7 +98,7 @@ fn integrity(found: Integrity) -> Check {
     check
 }
 
-/// Rows without their parent are the application's own where they are no news: SQLite lets it write them. [`super::Report::compare`] knows
+/// Rows without their parent are the application's own where they are no news: SQLite lets it write them. [`super::report::Report::compare`] knows
 /// the drill before.
 fn foreign_keys(found: Orphans) -> Check {
     let mut check = Check::new(FOREIGN_KEYS, found.error.map(|why| format!("cannot be checked: {why}")));
@@ -106,13 +111,6 @@ fn foreign_keys(found: Orphans) -> Check {
     check.with("orphans", found.rows.into_iter().map(|(table, rows)| (table, rows.into())).collect::<Map<_, _>>())
 }
 
-/// Says how many rows of which tables have no parent.
-pub(super) fn orphan_rows<'a>(tables: impl Iterator<Item = (&'a String, &'a u64)>) -> String {
-    let rows = |rows: u64| if rows == 1 { "row without its parent row" } else { "rows without their parent row" };
-    let said = tables.map(|(table, count)| format!("{table}: {count} {}", rows(*count)));
-    shortened(said.collect())
-}
-
 /// Notes what could not be checked here, in the document as well.
 fn not_checkable(check: &mut Check, tables: Vec<String>) {
     if tables.is_empty() {
@@ -121,15 +119,6 @@ fn not_checkable(check: &mut Check, tables: Vec<String>) {
     let said = format!("not checkable here: {}", shortened(tables.clone()));
     check.note = Some(check.note.take().map_or_else(|| said.clone(), |note| format!("{note}; {said}")));
     check.facts.insert("not_checkable".into(), tables.into());
-}
-
-/// Joins a list for people: the first few, and how many more.
-fn shortened(mut list: Vec<String>) -> String {
-    const MOST: usize = 5;
-    let more = list.len().saturating_sub(MOST);
-    list.truncate(MOST);
-    let more = if more > 0 { format!("; {more} more") } else { String::new() };
-    list.join("; ") + &more
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::format::drill::{Drill, Drilled};
 use crate::format::snapshot::Snapshot;
 use crate::id::SnapshotId;
-use crate::ops::select::Need;
+use crate::ops::need::Need;
 use crate::progress::{Observer, checkpoint};
 use crate::store::drill_records::DrillName;
 use crate::store::{SnapshotName, Store};

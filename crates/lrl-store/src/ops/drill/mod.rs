@@ -6,12 +6,16 @@ mod assets;
 mod database;
 pub mod evidence;
 mod files;
+mod finding;
+mod options;
 mod report;
 mod rows;
 mod snapshot;
+mod uploads;
+mod verification;
 
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::format::snapshot::Snapshot;
@@ -20,41 +24,16 @@ use crate::id::SnapshotId;
 use crate::progress::{Observer, Phase};
 use crate::set::manifest::read::{FoundFile, FoundSet};
 use crate::set::sha256::sha256_of;
-use crate::store::{SnapshotName, Store};
-use files::Files;
-
+use crate::store::SnapshotName;
 pub use assertion::{Assertion, TIME_LIMIT};
-use report::MATCHES;
-pub use report::{Check, Report, SKIPPABLE, Verification};
+use finding::finding;
+pub use options::{Options, SCRATCH};
+pub use report::Report;
+use report::holds;
 pub use snapshot::drill_snapshot;
-
-/// How the names of temporary directories begin.
-pub const SCRATCH: &str = "lrl-drill-";
-
-/// How to drill.
-pub struct Options<'a> {
-    /// Where an archive is unpacked, and removed again.
-    pub temp: PathBuf,
-    /// Tables that the database must have; none means `users`, `assets` and one of `content`, `content_items`.
-    pub required_tables: Vec<String>,
-    /// What the database must answer.
-    pub assertions: &'a [Assertion],
-    /// Checks that are not made, by name: see [`SKIPPABLE`].
-    pub skip: Vec<String>,
-    /// How long the query of each may run.
-    pub assertion_limit: Duration,
-    /// The store with the set's snapshot, or why there is none to compare with.
-    pub store: Result<&'a Store, String>,
-}
-
-/// What is known of the uploads when the database's rows are looked up.
-enum Uploads {
-    Known(Files),
-    /// They could not be read to their end.
-    Unreadable,
-    /// There are none.
-    Absent(&'static str),
-}
+use uploads::Uploads;
+use verification::MATCHES;
+pub use verification::{Check, SKIPPABLE, Verification};
 
 /// Drills one set. Damage is in the report; the error is [`Error::Interrupted`].
 pub fn drill_set(manifest: &Path, options: &Options<'_>, observer: &dyn Observer) -> Result<Report> {
@@ -107,11 +86,11 @@ pub fn drill_set(manifest: &Path, options: &Options<'_>, observer: &dyn Observer
             if is_database {
                 database::check(path, options, &uploads, &mut found, observer)?;
                 let matches = matches_database(&shown, &found);
-                found.push_unless_skipped(options, MATCHES, || Ok(matches))?;
+                found.push_unless_skipped(&options.skip, MATCHES, || Ok(matches))?;
             } else {
                 uploads = assets::check(path, file, options, &mut found, observer)?;
                 let matches = matches_uploads(&shown, &found);
-                found.push_unless_skipped(options, MATCHES, || Ok(matches))?;
+                found.push_unless_skipped(&options.skip, MATCHES, || Ok(matches))?;
             }
             found.seconds = since.elapsed().as_secs_f64();
             done[at] = Some(found);
@@ -129,29 +108,8 @@ pub fn drill_set(manifest: &Path, options: &Options<'_>, observer: &dyn Observer
     Ok(report.ended(started))
 }
 
-/// Names the parts that a snapshot holds.
-fn holds(snapshot: &Snapshot) -> Vec<&'static str> {
-    let parts = [("database", snapshot.database.is_some()), ("files", snapshot.uploads.is_some())];
-    parts.into_iter().filter(|(_, there)| *there).map(|(part, _)| part).collect()
-}
-
 fn shown_path(file: &FoundFile) -> String {
     file.path.as_ref().map_or_else(|| file.stated.clone(), |path| path.display().to_string())
-}
-
-/// Damage is a finding; only an interruption ends the drill.
-fn finding<T>(result: Result<T>) -> Result<Result<T, String>> {
-    match result {
-        Ok(value) => Ok(Ok(value)),
-        Err(e) if e.is_final() => Err(e),
-        Err(error) => Ok(Err(error.to_string())),
-    }
-}
-
-/// As [`finding`]; notes whether the store's own bytes are what is wrong.
-fn finding_in_store<T>(result: Result<T>, damaged: &mut bool) -> Result<Result<T, String>> {
-    *damaged |= result.as_ref().err().is_some_and(Error::is_damage);
-    finding(result)
 }
 
 fn hash_verification(path: &Path, file: &FoundFile, found: &mut Verification, observer: &dyn Observer) -> Result<()> {

@@ -1,8 +1,9 @@
 //! The check that no other backup tool makes: every row of `assets` leads to a stored file of its size and SHA-256.
 
 use super::files::Files;
-use super::report::ASSET_ROWS as NAME;
-use super::{Check, Uploads};
+use super::finding::finding;
+use super::uploads::Uploads;
+use super::verification::{ASSET_ROWS, Check};
 use crate::error::Result;
 use crate::format::entry::is_clean_path;
 use crate::source::database::{AssetRow, AssetRows, Inspector};
@@ -20,9 +21,12 @@ struct Tally {
 pub(super) fn check(inspector: &Inspector<'_>, uploads: &Uploads) -> Result<Check> {
     let files = match uploads {
         Uploads::Known(files) => files,
-        Uploads::Absent(why) => return Ok(Check::not_applicable(NAME, why)),
+        Uploads::Absent(why) => return Ok(Check::not_applicable(ASSET_ROWS, why)),
         Uploads::Unreadable => {
-            return Ok(Check::new(NAME, Some("the uploads could not be read, so no row could be followed".into())));
+            return Ok(Check::new(
+                ASSET_ROWS,
+                Some("the uploads could not be read, so no row could be followed".into()),
+            ));
         }
     };
     let mut tally = Tally::default();
@@ -38,14 +42,14 @@ pub(super) fn check(inspector: &Inspector<'_>, uploads: &Uploads) -> Result<Chec
         }
         Ok(())
     });
-    let count = match super::finding(rows)? {
+    let count = match finding(rows)? {
         Ok(AssetRows::Rows(count)) => count,
-        Ok(AssetRows::NotApplicable(why)) => return Ok(Check::not_applicable(NAME, why)),
-        Err(error) => return Ok(Check::new(NAME, Some(error))),
+        Ok(AssetRows::NotApplicable(why)) => return Ok(Check::not_applicable(ASSET_ROWS, why)),
+        Err(error) => return Ok(Check::new(ASSET_ROWS, Some(error))),
     };
     let error = (tally.bad > 0)
         .then(|| format!("{} of {count} rows lead to no stored file of their size and SHA-256", tally.bad));
-    let mut check = Check::new(NAME, error).with("rows", count).with("empty_paths", tally.empty);
+    let mut check = Check::new(ASSET_ROWS, error).with("rows", count).with("empty_paths", tally.empty);
     if tally.empty > 0 {
         check.note = Some(format!("{} rows have no file yet: their storage_path is empty", tally.empty));
     }

@@ -5,7 +5,13 @@ use std::time::Instant;
 
 use sha2::{Digest, Sha256};
 
-use super::{Check, Files, Options, Report, Uploads, Verification, database, finding_in_store};
+use super::database;
+use super::files::Files;
+use super::finding::finding_in_store;
+use super::options::{Options, SCRATCH};
+use super::report::{Report, holds};
+use super::uploads::Uploads;
+use super::verification::{Check, Verification};
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Entry, Kind, Piece};
 use crate::format::snapshot::{self, Snapshot};
@@ -30,7 +36,7 @@ pub fn drill_snapshot(
     let mut report = Report::new(None);
     report.timestamp = Some(snapshot.timestamp.clone());
     report.snapshot = Some(name.clone());
-    report.holds = super::holds(snapshot);
+    report.holds = holds(snapshot);
     let bytes = |half: &snapshot::Uploads| half.bytes;
     let total =
         snapshot.uploads.as_ref().map_or(0, bytes) + snapshot.database.as_ref().map_or(0, |half| half.size_bytes);
@@ -72,7 +78,7 @@ fn read_database(
     if guard.require(half.size_bytes).is_err() {
         return Err(no_room(&options.temp, half.size_bytes));
     }
-    let scratch = TempDir::new(&options.temp, super::SCRATCH)?;
+    let scratch = TempDir::new(&options.temp, SCRATCH)?;
     let since = Instant::now();
     let mut file = temporary_file(scratch.path())?;
     let path = file.path().to_path_buf();

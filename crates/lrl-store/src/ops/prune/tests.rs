@@ -1,5 +1,6 @@
 //! Prune on stores that were changed, damaged and cut off at every call that changes something: every snapshot reads as before.
 
+use crate::ops::repair;
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -686,7 +687,7 @@ fn a_lost_chunk_of_contents_does_not_keep_the_room_of_what_is_dead() {
     assert_eq!(files, HashSet::from([&"assets/lost".to_string()]), "{:?}", report.findings);
     // Once a repair has taken it off the index, plan and run say that it is missing, and lose no more.
     assert!(try_prune(&lab.storage, MaxUnused::Bytes(0)).unwrap().numbers.missing == 0, "it was listed");
-    check::repair(Arc::clone(&lab.storage), &options, &Silent).unwrap();
+    repair::repair(Arc::clone(&lab.storage), &options, &Silent).unwrap();
     assert!(!open(&lab.storage).contains(&id).unwrap());
     let planned = plan(&open(&lab.storage), MaxUnused::Bytes(0), &HashSet::new(), true, &Silent).unwrap().numbers;
     let numbers = prune(&lab.storage, MaxUnused::Bytes(0));

@@ -1,10 +1,11 @@
 //! A config that is damaged or gone, made again. A plain store's config says nothing that its objects do not show, but for its id.
 
-use super::{Moved, Report};
+use super::report::Moved;
 use crate::backend::Payload;
 use crate::error::{Error, Result};
 use crate::format::config::{self, Config};
 use crate::id::ChunkId;
+use crate::ops::check::Report;
 use crate::store::Store;
 
 /// Writes the config again; returns where the damaged one is, if there was one. Refuses where nothing shows that the store is plain.

@@ -3,19 +3,19 @@
 
 use std::collections::HashSet;
 
-use super::Moved;
+use super::report::Moved;
 use crate::backend::Payload;
 use crate::error::{Error, Result};
 use crate::format::{drill, pack, snapshot};
 use crate::id::PackId;
-use crate::ops::check::Found;
+use crate::ops::check::Scan;
 use crate::ops::check::packs::hash_file;
 use crate::progress::Observer;
 use crate::store::drill_records::DrillName;
 use crate::store::{SnapshotName, Store, is_source_name, pack_name};
 
 /// Gives names back; returns which.
-pub(crate) fn rename(store: &Store, found: &Found, observer: &dyn Observer) -> Result<Vec<Moved>> {
+pub(crate) fn rename(store: &Store, found: &Scan, observer: &dyn Observer) -> Result<Vec<Moved>> {
     let storage = store.storage();
     let mut renamed = Vec::new();
     let bad_packs = found.packs.damaged();

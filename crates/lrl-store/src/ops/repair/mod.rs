@@ -5,14 +5,15 @@
 mod config;
 mod documents;
 mod packs;
+pub(super) mod report;
 
 use std::sync::Arc;
 
-pub use packs::Saved;
+pub use report::{Moved, Repaired, Saved};
 
 use super::check::findings::Findings;
 use super::check::packs::{Packs, hash_file};
-use super::check::{Found, Options, Report, look};
+use super::check::{Options, ReadData, Report, Scan, scan};
 use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::format::repair::{Repair, VERSION};
@@ -23,40 +24,6 @@ use crate::progress::{Observer, Phase};
 use crate::store::repair::lost_chunks::LostChunks;
 use crate::store::repair::quarantine::repair_name;
 use crate::store::{Store, pack_name};
-
-/// An object that has another name now.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Moved {
-    /// The name that it had.
-    pub object: String,
-    /// The name that it has.
-    pub to: String,
-}
-
-/// What a repair did.
-#[derive(Debug)]
-pub struct Repaired {
-    /// What was found before.
-    pub found: Report,
-    /// What is left.
-    pub left: Report,
-    /// Objects that stood under other names than their own, and got these back.
-    pub renamed: Vec<Moved>,
-    /// What was moved out of the way.
-    pub moved: Vec<Moved>,
-    /// What was still good in damaged packs.
-    pub saved: Saved,
-    /// Chunks that were found again in sets, live data and other stores.
-    pub healed: Saved,
-    /// What of these could not be used, and why.
-    pub notes: Vec<String>,
-    /// Packs that are in the index again, or in a new one.
-    pub listed: u64,
-    /// The config was made again.
-    pub config: bool,
-    /// Why not all of it could be done: there is no room. What was done before is.
-    pub failed: Option<Error>,
-}
 
 /// What is to be done.
 struct Plan {
@@ -99,7 +66,7 @@ pub fn repair_from(
     store.check_writable()?;
     store.storage().reclaim()?;
     let mut wanted = LostChunks::new()?;
-    let mut found = look(&store, config_error.as_ref(), options, Some(&wanted), observer)?;
+    let mut found = scan(&store, config_error.as_ref(), options, Some(&wanted), observer)?;
     let mut repaired = Repaired {
         found: found.report.clone(),
         left: found.report.clone(),
@@ -121,7 +88,7 @@ pub fn repair_from(
     if *config || *listed > 0 || saved.packs > 0 || !renamed.is_empty() || !moved.is_empty() {
         wanted = LostChunks::new()?;
         let config_error = config_error.as_ref().filter(|_| !repaired.config);
-        repaired.left = look(&store, config_error, options, Some(&wanted), observer)?.report;
+        repaired.left = scan(&store, config_error, options, Some(&wanted), observer)?.report;
     }
     if let (Some(heal), None) = (heal, &repaired.failed) {
         // Lost lists hide what is below them: what they name is looked for once they are there.
@@ -138,12 +105,12 @@ pub fn repair_from(
                 break;
             }
             wanted = LostChunks::new()?;
-            let structure = Options { read_data: super::check::ReadData::No, ..*options };
-            look(&store, None, &structure, Some(&wanted), observer)?;
+            let structure = Options { read_data: ReadData::No, ..*options };
+            scan(&store, None, &structure, Some(&wanted), observer)?;
         }
         if repaired.healed.chunks > 0 {
             let config_error = config_error.as_ref().filter(|_| !repaired.config);
-            repaired.left = look(&store, config_error, options, None, observer)?.report;
+            repaired.left = scan(&store, config_error, options, None, observer)?.report;
         }
     }
     if repaired.failed.is_none() {
@@ -158,7 +125,7 @@ pub fn repair_from(
 
 fn apply(
     store: &Store,
-    found: &mut Found,
+    found: &mut Scan,
     make_config: bool,
     options: &Options,
     repaired: &mut Repaired,
@@ -172,7 +139,7 @@ fn apply(
     let renamed = with_room(store, || documents::rename(store, found, observer))?;
     if !renamed.is_empty() {
         repaired.renamed.extend(renamed);
-        *found = look(store, None, options, None, observer)?;
+        *found = scan(store, None, options, None, observer)?;
     }
     let plan = plan(store, found, observer)?;
     if plan.is_empty() {
@@ -221,7 +188,7 @@ fn sound_packs(store: &Store, plan: &Plan) -> Result<Vec<PackId>> {
     Ok(packs)
 }
 
-fn plan(store: &Store, found: &Found, observer: &dyn Observer) -> Result<Plan> {
+fn plan(store: &Store, found: &Scan, observer: &dyn Observer) -> Result<Plan> {
     let packs = &found.packs;
     let mut damaged = packs.damaged();
     let contradicted = packs.contradicted();

@@ -4,32 +4,13 @@
 use std::cell::RefCell;
 use std::collections::HashSet;
 
+use super::report::Saved;
 use crate::error::Result;
 use crate::id::{ChunkId, PackId};
 use crate::progress::{Observer, checkpoint};
 use crate::store::index::{ChunkCopy, IndexFile, Location};
 use crate::store::write::WriteSession;
 use crate::store::{Store, damaged_directory, pack_directory, pack_name};
-
-/// Chunks that were copied out of damaged packs.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-pub struct Saved {
-    /// How many.
-    pub chunks: u64,
-    /// Packs that hold them now.
-    pub packs: u64,
-    /// Bytes of these packs.
-    pub bytes: u64,
-}
-
-impl Saved {
-    /// Adds what another round has saved.
-    pub(in crate::ops) fn add(&mut self, other: &Self) {
-        self.chunks += other.chunks;
-        self.packs += other.packs;
-        self.bytes += other.bytes;
-    }
-}
 
 struct Saver<'a> {
     store: &'a Store,

@@ -2,6 +2,7 @@
 //! cannot be proved stays, with the reason.
 
 mod remove;
+pub(super) mod report;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -10,13 +11,13 @@ use std::cmp::Reverse;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
+use self::report::{Kept, Removed, Sets};
 use self::verify::{Set, file_name};
-use super::backup::Options;
 use crate::error::{Error, Result};
 use crate::format::snapshot::Snapshot;
-use crate::fs::space::{Reserve, free_at};
-use crate::id::{PackId, SnapshotId};
+use crate::id::PackId;
 use crate::ops::check;
+use crate::ops::problem::report;
 use crate::progress::{Observer, Problem};
 use crate::set::archive::deflate::CODER;
 use crate::set::directory;
@@ -25,42 +26,6 @@ use crate::set::retention::{Parts, sets_to_keep};
 use crate::set::sha256::sha256_of;
 use crate::store::run_cache::{RunCache, Stamp};
 use crate::store::{SnapshotName, Store};
-
-/// The sets of the backup directory, and what became of the older ones.
-#[derive(Debug, Default, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Sets {
-    /// How many there are now; every manifest is one, whoever wrote it.
-    pub count: u64,
-    /// What they take on disk, parts of sets included; a file with several names counts once.
-    pub disk_bytes: u64,
-    /// What is free on their disk.
-    pub free_bytes: u64,
-    /// What was removed, the newest first (in a plan: what would be).
-    pub removed: Vec<Removed>,
-    /// What would have been removed, or is no set of this source, and why it stays.
-    pub kept: Vec<Kept>,
-    /// What should have been removed and could not be; told as problems.
-    #[serde(skip)]
-    pub failed: Vec<Kept>,
-}
-
-/// A set that was removed.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Removed {
-    /// Its timestamp.
-    pub timestamp: String,
-    /// The snapshot that it is made of again.
-    pub snapshot: SnapshotId,
-}
-
-/// A set, or a part of one, that stays.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Kept {
-    /// The name of its manifest, or its timestamp if it has none.
-    pub name: String,
-    /// Why.
-    pub reason: String,
-}
 
 /// What to keep, and by which knowledge.
 pub(crate) struct RemovePolicy<'a> {
@@ -84,16 +49,17 @@ pub(crate) enum Newest<'s> {
 }
 
 impl<'a> RemovePolicy<'a> {
-    /// Takes what a backup into `out` knows.
+    /// Keeps the `newest` sets of each part in `out`; `None` keeps all.
     pub fn new(
         store: &'a Store,
-        options: &'a Options,
+        source: &'a str,
         out: &'a Path,
+        newest: Option<NonZeroUsize>,
         cache: Option<&'a RunCache>,
         lost: &'a [PackId],
         observer: &'a dyn Observer,
     ) -> Self {
-        Self { store, source: &options.source, out, newest: options.keep_sets, cache, lost, observer }
+        Self { store, source, out, newest, cache, lost, observer }
     }
 
     /// Removes what the set just written makes one too many. What could not be removed is a problem: the backup is whole, but the disk fills.
@@ -110,14 +76,14 @@ impl<'a> RemovePolicy<'a> {
                 sets.removed.extend(removed);
                 for Kept { name, reason } in &sets.failed {
                     let reason = format!("is an old set that could not be removed: {reason}");
-                    super::backup::report(problems, self.observer, &self.out.join(name), &reason, true);
+                    report(problems, self.observer, &self.out.join(name), &reason, true);
                 }
                 Some(sets)
             }
             Err(Error::Interrupted) => return Err(Error::Interrupted),
             Err(error) => {
                 let reason = format!("its old sets were not looked at, or not removed: {error}");
-                super::backup::report(problems, self.observer, self.out, &reason, self.newest.is_some());
+                report(problems, self.observer, self.out, &reason, self.newest.is_some());
                 None
             }
         })
@@ -137,7 +103,7 @@ impl<'a> RemovePolicy<'a> {
                 "was the oldest set, and is removed to make room for the new one; `lrl export {}` makes it again",
                 snapshot.short()
             );
-            super::backup::report(problems, self.observer, &path, &reason, false);
+            report(problems, self.observer, &path, &reason, false);
         }
         Ok(removed)
     }
@@ -147,8 +113,8 @@ impl<'a> RemovePolicy<'a> {
         let mut sets = Sets::default();
         if let Some(count) = self.newest {
             let found = self.find(count, newest, &mut sets.kept)?;
-            let found = self.lock(found, &mut sets.kept);
-            self.remove(&found, &mut sets);
+            let found = remove::lock(found, &mut sets.kept);
+            remove::remove(&found, self.out, self.cache, &mut sets);
         }
         sets.look(self.out)?;
         Ok(sets)
@@ -159,7 +125,7 @@ impl<'a> RemovePolicy<'a> {
         let mut sets = Sets::default();
         if let Some(count) = self.newest {
             let found = self.find(count, newest, &mut sets.kept)?;
-            sets.removed = found.iter().map(Removed::of).collect();
+            sets.removed = found.iter().map(Set::removed).collect();
         }
         sets.look(self.out)?;
         Ok(sets)
@@ -266,20 +232,5 @@ impl<'a> RemovePolicy<'a> {
             }
         }
         Ok(whole)
-    }
-}
-
-impl Sets {
-    fn look(&mut self, out: &Path) -> Result<()> {
-        let shelf = directory::look(out)?;
-        (self.count, self.disk_bytes) = (shelf.sets(), shelf.disk_bytes);
-        self.free_bytes = free_at(out, Reserve::NONE)?.bytes;
-        Ok(())
-    }
-}
-
-impl Removed {
-    fn of(set: &Set) -> Self {
-        Self { timestamp: set.snapshot.timestamp.clone(), snapshot: set.name.id }
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::Kept;
+use super::report::{Kept, Removed};
 use crate::error::Error;
 use crate::format::snapshot::Snapshot;
 use crate::id::SnapshotId;
@@ -46,6 +46,10 @@ impl Set {
         let database = database.map(|half| (self.names.database.as_path(), half.size_bytes, half.sha256.as_str()));
         let archive = archive.map(|made| (self.names.assets.as_path(), made.size_bytes, made.sha256.as_str()));
         database.into_iter().chain(archive).collect()
+    }
+
+    pub fn removed(&self) -> Removed {
+        Removed { timestamp: self.snapshot.timestamp.clone(), snapshot: self.name.id }
     }
 
     pub fn kept(&self, reason: impl Into<String>) -> Kept {

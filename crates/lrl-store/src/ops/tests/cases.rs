@@ -1,5 +1,6 @@
 //! Labs on a disk in memory, and a verb to run in each: what tests of faults try at every step.
 
+use crate::ops::repair;
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -140,7 +141,7 @@ pub fn check(_: &Case, storage: &Arc<dyn Backend>) -> Result<()> {
 }
 
 fn repair(_: &Case, storage: &Arc<dyn Backend>) -> Result<()> {
-    check::repair(Arc::clone(storage), &EVERYTHING, &Silent)?.failed.map_or(Ok(()), Err)
+    repair::repair(Arc::clone(storage), &EVERYTHING, &Silent)?.failed.map_or(Ok(()), Err)
 }
 
 impl Case {

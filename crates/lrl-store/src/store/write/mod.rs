@@ -1,8 +1,10 @@
 //! Adding chunks: known ones cost nothing, new ones are encoded (in the caller's thread) and packed; then packs and index are made durable.
 
+mod trust;
+
 use std::collections::{HashMap, HashSet};
 use std::io::Write;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::handle::Store;
@@ -18,6 +20,7 @@ use crate::format::index::Located;
 use crate::format::pack::{self, MAX_DEPTH, Record};
 use crate::fs::space::SpaceGuard;
 use crate::id::{ChunkId, Hasher, PackId};
+pub use trust::Trust;
 
 /// After so many new chunks packs and index are written, so that memory does not grow with the first backup of a million files.
 pub(super) const MAX_PENDING: usize = 64 << 10;
@@ -34,8 +37,8 @@ pub struct WriteSession<'s> {
     store: &'s Store,
     state: Mutex<State>,
     added_bytes: AtomicU64,
-    doubts: AtomicBool,
-    wary: AtomicBool,
+    // A `Trust`; it only ever falls.
+    trust: AtomicU8,
     lengths: Mutex<HashMap<PackId, u64>>,
     // Names that no new pack may get.
     taken: HashSet<PackId>,
@@ -83,8 +86,7 @@ impl<'s> WriteSession<'s> {
             store,
             state: Mutex::default(),
             added_bytes: AtomicU64::new(0),
-            doubts: AtomicBool::new(false),
-            wary: AtomicBool::new(false),
+            trust: AtomicU8::new(Trust::Proved as u8),
             lengths: Mutex::default(),
         }
     }
@@ -92,7 +94,7 @@ impl<'s> WriteSession<'s> {
     /// Begins one that stores lost chunks and nothing else, each in full; `taken` as in [`WriteSession::beside`].
     pub(crate) fn healing(store: &'s Store, wanted: &'s LostChunks, taken: HashSet<PackId>) -> Self {
         let session = Self { only: Some(wanted), ..Self::beside(store, taken) };
-        session.doubt();
+        session.lower_trust(Trust::ReadEverything);
         session
     }
 
@@ -101,26 +103,22 @@ impl<'s> WriteSession<'s> {
         self.healed.load(Ordering::Relaxed)
     }
 
-    /// From here on a chunk counts as known only if it can be read: the store has shown damage, and this run can heal it.
-    pub fn doubt(&self) {
-        // A copy near at hand must not stand for what the storage has lost.
-        self.store.storage().cache_clear();
-        self.doubts.store(true, Ordering::Relaxed);
+    /// Returns what may be reused unread from here on.
+    pub fn trust(&self) -> Trust {
+        Trust::from_u8(self.trust.load(Ordering::Relaxed))
     }
 
-    /// Says whether the store has shown damage.
-    pub fn doubts(&self) -> bool {
-        self.doubts.load(Ordering::Relaxed)
+    /// Lowers the trust; a higher one than before changes nothing.
+    pub fn lower_trust(&self, trust: Trust) {
+        if trust == Trust::ReadEverything {
+            // A chunk that is cached locally must not hide that the backend has lost it.
+            self.store.storage().cache_clear();
+        }
+        self.trust.fetch_max(trust as u8, Ordering::Relaxed);
     }
 
-    /// From here on nothing is taken over from earlier snapshots unread: they lean on what is to be deleted.
-    pub(crate) fn check_each_chunk(&self) {
-        self.wary.store(true, Ordering::Relaxed);
-    }
-
-    /// Says whether what a parent holds may be taken over without looking at each chunk.
-    pub(crate) fn takes_over(&self) -> bool {
-        !self.doubts() && !self.wary.load(Ordering::Relaxed)
+    fn reads_everything(&self) -> bool {
+        self.trust() == Trust::ReadEverything
     }
 
     /// Returns the store that it adds to.
@@ -142,7 +140,7 @@ impl<'s> WriteSession<'s> {
         if self.state().pending.contains_key(id) {
             return Ok(true);
         }
-        if !self.doubts() {
+        if !self.reads_everything() {
             return self.is_present(id, 0);
         }
         if self.is_condemned(id)? {
@@ -156,9 +154,9 @@ impl<'s> WriteSession<'s> {
         }
     }
 
-    /// Reads a chunk; in doubt its bases must be whole too, also where it makes no use of what is damaged in them.
+    /// Reads a chunk; where everything is read its bases must be whole too, also where it makes no use of what is damaged in them.
     fn read(&self, id: &ChunkId) -> Result<Arc<Vec<u8>>> {
-        if self.doubts() { self.store.read_with_bases(id).map(Arc::new) } else { self.store.read_listed(id) }
+        if self.reads_everything() { self.store.read_with_bases(id).map(Arc::new) } else { self.store.read_listed(id) }
     }
 
     fn is_present(&self, id: &ChunkId, below: u8) -> Result<bool> {

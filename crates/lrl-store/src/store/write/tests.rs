@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::WriteSession;
+use super::{Trust, WriteSession};
 use crate::backend::local::LocalBackend;
 use crate::backend::tests::names;
 use crate::backend::{Backend, Payload};
@@ -173,7 +173,7 @@ fn in_doubt_a_chunk_is_known_only_if_it_can_be_read() {
     storage.put(&pack, Payload::Bytes(&bytes)).unwrap();
     assert!(store.read(&id).is_err());
     let session = WriteSession::new(&store);
-    session.doubt();
+    session.lower_trust(Trust::ReadEverything);
     session.put(&plain, &[]).unwrap();
     session.seal().unwrap();
     assert_eq!(store.read(&id).unwrap(), plain);
@@ -188,7 +188,7 @@ fn in_doubt_too_only_the_index_says_what_is_known() {
         let store = open(&storage);
         let session = WriteSession::new(&store);
         if in_doubt {
-            session.doubt();
+            session.lower_trust(Trust::ReadEverything);
         }
         let id = session.put(&plain, &[]).unwrap();
         session.seal().unwrap();
@@ -209,7 +209,7 @@ fn in_doubt_a_chunk_must_not_lean_on_a_damaged_one() {
     let put = |plain: &[u8], bases: &[ChunkId], in_doubt: bool| {
         let session = WriteSession::new(&store);
         if in_doubt {
-            session.doubt();
+            session.lower_trust(Trust::ReadEverything);
         }
         let id = session.put(plain, bases).unwrap();
         session.seal().unwrap();
@@ -335,7 +335,7 @@ fn what_only_an_unlisted_pack_holds_is_not_known_and_no_base() {
         assert_eq!(store.read(&dead).unwrap(), base);
         let session = WriteSession::new(&store);
         if doubts {
-            session.doubt();
+            session.lower_trust(Trust::ReadEverything);
         }
         assert!(!session.knows(&dead).unwrap());
         let id = session.put(&plain, &[dead]).unwrap();

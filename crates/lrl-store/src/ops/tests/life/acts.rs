@@ -1,5 +1,6 @@
 //! What happens in the random life: the operations, each with its expected end.
 
+use crate::ops::repair;
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -457,12 +458,12 @@ impl World {
             return;
         }
         let options = check::Options { read_data: ReadData::All, seed: 1, lock_wait: Duration::ZERO, record: None };
-        let mut repaired = check::repair(self.storage.clone(), &options, &Silent);
+        let mut repaired = repair::repair(self.storage.clone(), &options, &Silent);
         if let Err(Error::Refused(_) | Error::NoStore { .. }) = &repaired {
             // No snapshot is left that shows what it said.
             let config = self.damaged.remove("config").unwrap();
             self.storage.put("config", Some(&config.original));
-            repaired = check::repair(self.storage.clone(), &options, &Silent);
+            repaired = repair::repair(self.storage.clone(), &options, &Silent);
         }
         let repaired = repaired.unwrap();
         assert!(repaired.failed.is_none(), "{:?}", repaired.failed);

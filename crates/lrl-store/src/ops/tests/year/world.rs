@@ -334,7 +334,8 @@ impl World {
             busy: Duration::from_secs(5),
             now,
         };
-        let repaired = check::repair_from(Arc::clone(&self.storage), &options, Some(&healing), &Silent).unwrap();
+        let repaired =
+            crate::ops::repair::repair_from(Arc::clone(&self.storage), &options, Some(&healing), &Silent).unwrap();
         assert!(repaired.failed.is_none(), "{:?}", repaired.failed);
         self.count("repairs");
         if !self.note_check(options.record.unwrap().0.secs, &repaired.left) {

@@ -1,0 +1,171 @@
+//! The earlier snapshots of a source: what a new one is compared with, and where it stands among them.
+
+use std::collections::HashSet;
+
+use super::context::Context;
+use super::options::Options;
+use super::shrink::Baseline;
+use crate::error::{Error, Result};
+use crate::format::snapshot;
+use crate::id::SnapshotId;
+use crate::set::layout::Names;
+use crate::store::write::WriteSession;
+use crate::store::{SnapshotName, Store};
+use crate::time::{Time, time_of};
+
+/// So many seconds at most are runs ahead of the clock that follow each other at once.
+const FEW_AHEAD: i64 = 5;
+/// So many of the newest snapshots are looked through for the one that a machine knew.
+const MOST_LISTED: usize = 4096;
+
+/// What the source's earlier snapshots say: the next place in the sequence, and what each half is compared with.
+pub(in crate::ops) struct History {
+    pub next_sequence: u64,
+    /// The newest that are listed, in order.
+    listed: Vec<(u64, SnapshotId)>,
+    newest_stamp: Option<String>,
+    pub database: Option<(SnapshotId, snapshot::Database)>,
+    pub uploads: Option<(SnapshotId, snapshot::Uploads)>,
+    /// What the new snapshot is measured against.
+    pub baseline: Baseline,
+    /// One of them may lean on what is to be deleted: its run did not know of that yet.
+    is_unsure: bool,
+}
+
+impl History {
+    /// That of a source without a snapshot.
+    pub fn none() -> Self {
+        Self {
+            next_sequence: 1,
+            listed: Vec::new(),
+            newest_stamp: None,
+            database: None,
+            uploads: None,
+            baseline: Baseline::default(),
+            is_unsure: false,
+        }
+    }
+
+    pub fn read(store: &Store, source: &str) -> Result<Self> {
+        let mut names = store.newest_snapshot_names(source)?;
+        let next_sequence = store.highest_sequence(source, &names)?.checked_add(1);
+        let next_sequence = next_sequence
+            .ok_or_else(|| Error::corrupt(store.storage().location(), "holds a snapshot of the last number"))?;
+        // Of a long history the newest: what this machine saw last is among them.
+        let newest = names.iter().skip(names.len().saturating_sub(MOST_LISTED));
+        let listed = newest.map(|name| (name.sequence, name.id)).collect();
+        let mut history = Self {
+            next_sequence,
+            listed,
+            newest_stamp: None,
+            database: None,
+            uploads: None,
+            baseline: Baseline::default(),
+            is_unsure: false,
+        };
+        history.look(store, &names)?;
+        let first = names.first().filter(|first| first.sequence > 1 && !history.is_whole()).cloned();
+        if let Some(first) = first {
+            names = store.snapshot_names(Some(source))?;
+            names.retain(|name| *name < first);
+            history.look(store, &names)?;
+        }
+        Ok(history)
+    }
+
+    /// Returns a snapshot that was the newest when this machine looked last, and is there no more.
+    pub fn vanished(&self, context: Context<'_>) -> Option<(u64, SnapshotId)> {
+        let storage = context.store().storage();
+        // Beside the store, as in a plain directory, the cache would be set back with it.
+        let cache = context.cache.filter(|_| storage.capabilities().cost_per_request || storage.keys().is_some())?;
+        cache.newest(&context.options.source).filter(|known| !self.has(*known))
+    }
+
+    /// Says whether a snapshot that was once the newest is still there, or in quarantine. A listing that begins behind it begins with one that
+    /// this machine has seen since.
+    fn has(&self, known: (u64, SnapshotId)) -> bool {
+        let Some((first, last)) = self.listed.first().zip(self.listed.last()) else {
+            return known.0 < self.next_sequence;
+        };
+        let is_aside = last.0 < known.0 && known.0 < self.next_sequence;
+        known.0 < first.0 || is_aside || self.listed.contains(&known)
+    }
+
+    fn is_whole(&self) -> bool {
+        self.database.is_some() && self.uploads.is_some() && self.baseline.is_whole()
+    }
+
+    /// Looks at snapshots, the newest first, until both halves are found, and of each one that is good.
+    fn look(&mut self, store: &Store, names: &[SnapshotName]) -> Result<()> {
+        for name in names.iter().rev() {
+            // A damaged snapshot is no parent; the new one is complete without it.
+            let snapshot = match store.snapshot(name) {
+                Err(Error::Corrupt { .. } | Error::Missing { .. } | Error::WriteOnly { .. }) => continue,
+                other => other?,
+            };
+            let gives = |had: bool, has: bool| !had && has;
+            if gives(self.database.is_some(), snapshot.database.is_some())
+                || gives(self.uploads.is_some(), snapshot.uploads.is_some())
+            {
+                self.is_unsure |= !store.pending_deletions()?.are_avoided_by(&snapshot);
+            }
+            self.baseline.look(name, &snapshot);
+            self.newest_stamp.get_or_insert(snapshot.timestamp);
+            self.database = self.database.take().or(snapshot.database.map(|half| (name.id, half)));
+            self.uploads = self.uploads.take().or(snapshot.uploads.map(|half| (name.id, half)));
+            if self.is_whole() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Says whether what could be taken over from here leans on what is to be deleted.
+    pub fn depends_on_pending_deletion(&self, session: &WriteSession<'_>) -> Result<bool> {
+        let database = self.database.as_ref().map(|(_, half)| &half.root);
+        Ok(self.is_unsure
+            && session.depends_on_pending_deletion(database, self.uploads.as_ref().map(|(_, half)| &half.list))?)
+    }
+
+    pub fn parents(&self, database: bool, uploads: bool) -> Vec<SnapshotId> {
+        let database = self.database.as_ref().filter(|_| database).map(|(id, _)| *id);
+        let uploads = self.uploads.as_ref().filter(|_| uploads).map(|(id, _)| *id);
+        let mut parents: Vec<_> = database.into_iter().chain(uploads).collect();
+        parents.dedup();
+        parents
+    }
+
+    /// Finds the first second from now on that no snapshot of the source and no set in the directory has.
+    pub fn free_timestamp(&self, store: &Store, options: &Options) -> Result<String> {
+        // Only a clock that went back makes a look at every snapshot necessary.
+        let mut taken = None;
+        let mut second = time_of(options.now).secs;
+        // Runs that follow each other at once are ahead of the clock: what comes after the newest is free as it would be then.
+        let is_newest = |ahead: &i64| Time { secs: second + ahead, nanos: 0 }.stamp() == self.newest_stamp;
+        second += (0..=FEW_AHEAD).find(is_newest).map_or(0, |ahead| ahead + 1);
+        loop {
+            let stamp = Time { secs: second, nanos: 0 }.stamp();
+            let stamp = stamp.ok_or_else(|| Error::Refused("the clock shows a year that cannot be written".into()))?;
+            let in_source = match &self.newest_stamp {
+                Some(newest) if stamp <= *newest => {
+                    if taken.is_none() {
+                        taken = Some(all_timestamps(store, &options.source)?);
+                    }
+                    taken.as_ref().is_some_and(|taken| taken.contains(&stamp))
+                }
+                _ => false,
+            };
+            let in_out = options.out.as_ref().is_some_and(|out| Names::new(out, &stamp).is_taken());
+            if !in_source && !in_out {
+                return Ok(stamp);
+            }
+            second += 1;
+        }
+    }
+}
+
+/// Returns the timestamps of all of a source's snapshots.
+pub(in crate::ops) fn all_timestamps(store: &Store, source: &str) -> Result<HashSet<String>> {
+    let names = store.snapshot_names(Some(source))?;
+    Ok(names.iter().filter_map(|name| store.snapshot(name).ok()).map(|snapshot| snapshot.timestamp).collect())
+}

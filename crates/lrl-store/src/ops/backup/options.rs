@@ -1,0 +1,83 @@
+//! What to back up, and how.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use crate::error::Error;
+use crate::fs::space::Reserve;
+use crate::source::files::exclude::Excludes;
+use crate::source::files::walk::Root;
+
+/// What to back up and how.
+pub struct Options {
+    /// The database file; `None` leaves it out.
+    pub database: Option<PathBuf>,
+    /// The uploads' directories by name; `None` leaves them out.
+    pub uploads: Option<Vec<Root>>,
+    /// Directories that are never walked (the backup directory, the store), and files that are no uploads (the database).
+    pub skip: Vec<PathBuf>,
+    /// What is left out of the uploads.
+    pub excludes: Excludes,
+    /// Where the set goes; `None` makes no set.
+    pub out: Option<PathBuf>,
+    /// A directory on which temporary copies of the database fit.
+    pub scratch: PathBuf,
+    /// The named source that the snapshot belongs to.
+    pub source: String,
+    /// Words for people.
+    pub tags: Vec<String>,
+    /// The machine's name.
+    pub host: String,
+    /// The program's name and version.
+    pub program: String,
+    /// Reads everything, whatever the cache says.
+    pub rescan: bool,
+    /// Reads everything as well if the last time is so long ago; `None`: never.
+    pub rescan_every: Option<Duration>,
+    /// Marks the snapshot as suspect if more than this share of its files, their bytes or the database's pages in use is gone, in percent; 0
+    /// measures nothing.
+    pub max_shrink_percent: u8,
+    /// Takes the snapshot as it is, however much smaller it is: what follows is measured against it.
+    pub accept_shrink: bool,
+    /// Uploads whose times are younger than this are read again by the next run; at least two seconds. See [`SETTLE`].
+    pub settle: Duration,
+    /// So many sets of each half stay in `out` once this one is written; `None`: all.
+    pub keep_sets: Option<NonZeroUsize>,
+    /// What stays free on the disks of `out` and `scratch`; the storage has its own guard.
+    pub reserve: Reserve,
+    /// How long to wait for another run.
+    pub lock_wait: Duration,
+    /// How long to wait for the database's own lock.
+    pub busy: Duration,
+    /// The moment of the run.
+    pub now: SystemTime,
+}
+
+/// A file may change without a change of its times while they are younger than this. Two seconds cover the grain of every file system's
+/// clock. A write through a mapping sets the times only when the page becomes dirty, and further writes show once the kernel has written the page
+/// back: after `dirty_expire_centisecs` and `dirty_writeback_centisecs`, 30 s and 5 s by default. On tmpfs it never does.
+pub const SETTLE: Duration = Duration::from_secs(40);
+/// Shorter than this proves nothing, whatever is asked for.
+pub(super) const GRAIN: Duration = Duration::from_secs(2);
+
+/// The names of the parts in the cache.
+pub(super) const DATABASE: &str = "database";
+pub(super) const UPLOADS: &str = "uploads";
+
+impl Options {
+    /// Returns the names of the parts that are asked for.
+    pub(super) fn parts(&self) -> impl Iterator<Item = &'static str> {
+        let parts = [(DATABASE, self.database.is_some()), (UPLOADS, self.uploads.is_some())];
+        parts.into_iter().filter(|(_, asked)| *asked).map(|(part, _)| part)
+    }
+
+    /// Returns the error of a run that finds neither part.
+    pub(super) fn nothing_there(&self) -> Error {
+        let first_root = || self.uploads.as_ref().and_then(|roots| Some(roots.first()?.path.clone()));
+        Error::Source {
+            path: self.database.clone().or_else(first_root).unwrap_or_default(),
+            detail: "nothing to back up is there; look at --data-dir".into(),
+        }
+    }
+}

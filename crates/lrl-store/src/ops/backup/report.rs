@@ -1,0 +1,115 @@
+//! What a backup did.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::full_scan::FullScan;
+use crate::error::Error;
+use crate::format::snapshot::Snapshot;
+use crate::id::SnapshotId;
+use crate::ops::sets::report::Sets;
+use crate::progress::Problem;
+use crate::source::database::Method;
+use crate::store::SnapshotName;
+use crate::time::Time;
+
+/// What a run did.
+#[derive(Debug)]
+pub struct Report {
+    /// The new snapshot's name.
+    pub name: SnapshotName,
+    /// The new snapshot.
+    pub snapshot: Snapshot,
+    /// Bytes of objects that the run added to the store, the snapshot included.
+    pub added_bytes: u64,
+    /// How the database was read; `None` if it was provably unchanged or not asked for.
+    pub database_read: Option<DatabaseRead>,
+    /// How much of the uploads was read.
+    pub uploads_read: UploadsRead,
+    /// Why everything was read, if it was.
+    pub full_scan: Option<FullScan>,
+    /// The failed drill or check because of which everything was read, and stored again where the store has lost it.
+    pub distrust: Option<Distrust>,
+    /// The set, if one was asked for and written.
+    pub set: Option<SetOutput>,
+    /// Why the set that was asked for is not there.
+    pub set_error: Option<Error>,
+    /// The backup directory's sets, if this one's was written.
+    pub sets: Option<Sets>,
+    /// A snapshot that was there when this machine looked last, and the newest of its source, and is there no more.
+    pub vanished: Option<(u64, SnapshotId)>,
+    /// The caller asked to stop when all was written, before the older sets were looked at.
+    pub interrupted: bool,
+    /// What is missing from the result, and notes.
+    pub problems: Vec<Problem>,
+}
+
+/// A record that says that what the store holds may be wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Distrust {
+    /// The last drill of the source failed.
+    Drill(Time),
+    /// The last check of the store found something wrong.
+    Check(Time),
+}
+
+/// How the database was read.
+#[derive(Debug, Clone)]
+pub struct DatabaseRead {
+    /// For how long the application could not write.
+    pub locked: Duration,
+    /// By which means.
+    pub method: Method,
+    /// Why its schema could not be read; the copy is kept, unverified.
+    pub schema_error: Option<String>,
+    /// Its contents differ from the parent's though its state says that they cannot: see [`FullScan`].
+    pub changed_unseen: bool,
+}
+
+/// How much of the uploads had to be read.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct UploadsRead {
+    /// Files taken over from the parent because their state proves that they are unchanged.
+    pub files_proved: u64,
+    /// Their bytes.
+    pub bytes_proved: u64,
+    /// Files that were read.
+    pub files_read: u64,
+    /// Their bytes.
+    pub bytes_read: u64,
+    /// Of those, files whose contents differ from the parent's though their state says that they cannot.
+    pub files_changed_unseen: u64,
+}
+
+/// A set that was written.
+#[derive(Debug, Clone)]
+pub struct SetOutput {
+    /// The manifest's path.
+    pub manifest: PathBuf,
+    /// The database's copy.
+    pub database: Option<DatabaseOutput>,
+    /// The uploads' archive.
+    pub assets: Option<AssetsOutput>,
+}
+
+/// The `.sqlite` of a set.
+#[derive(Debug, Clone)]
+pub struct DatabaseOutput {
+    /// Its path.
+    pub path: PathBuf,
+    /// Its length in bytes.
+    pub size_bytes: u64,
+}
+
+/// The `.tar.gz` of a set.
+#[derive(Debug, Clone)]
+pub struct AssetsOutput {
+    /// Its path.
+    pub path: PathBuf,
+    /// Regular members.
+    pub file_count: u64,
+    /// Its length in bytes.
+    pub archive_size_bytes: u64,
+    /// How many of those were taken from the archive before.
+    pub reused_bytes: u64,
+}
