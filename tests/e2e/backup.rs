@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use crate::common::{Lab, noise};
-use crate::sets::{change, drill_with_python, manifests};
+use crate::python_sets::{change, drill_with_python, manifests};
 use crate::tools::{assert_same, assert_whole, files_with, look, names, outputs, python};
 
 fn snapshots(lab: &Lab, backups: &str) -> usize {

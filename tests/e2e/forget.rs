@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::common::Lab;
-use crate::sets::write_with_python;
+use crate::python_sets::write_with_python;
 
 /// Returns what `lrl snapshots` lists, oldest first: the timestamps.
 fn listed(lab: &Lab) -> Vec<String> {

@@ -9,7 +9,7 @@ use std::process::Command;
 use lrl_store::id::SnapshotId;
 
 use crate::common::{Lab, Run};
-use crate::sets::write_with_python;
+use crate::python_sets::write_with_python;
 use crate::tools::{as_nobody, assert_same, assert_whole, files_with, look, outputs, python};
 
 const STAMP: &str = "20260114_120000";

@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::common::Lab;
-use crate::sets::write_with_python;
+use crate::python_sets::write_with_python;
 
 fn status(lab: &Lab, flags: &str, code: i32) -> Value {
     lab.lrl(&format!("status --json {flags}")).expect(code).json()

@@ -93,6 +93,30 @@ pub fn files_with(directory: &Path, word: &str) -> Vec<PathBuf> {
     found.filter(|path| path.is_file()).collect()
 }
 
+/// Finds the store's objects of one kind (packs, index, snapshots, …), the smallest first.
+pub fn objects(lab: &Lab, kind: &str) -> Vec<PathBuf> {
+    let place = lab.path("backups/store").join(kind);
+    let mut found = if place.is_file() { vec![place] } else { files_with(&place, "") };
+    found.sort_by_key(|path| fs::metadata(path).unwrap().len());
+    found
+}
+
+/// Flips one bit of a file.
+pub fn flip(path: &Path, at: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[at] ^= 0x40;
+    fs::write(path, bytes).unwrap();
+}
+
+/// Returns how many rounds of a random test to run: `usual`, unless `LRL_TEST_ROUNDS` is a number, or `all`.
+pub fn rounds(usual: u64, all: u64) -> u64 {
+    match std::env::var("LRL_TEST_ROUNDS").as_deref() {
+        Ok("all") => all,
+        Ok(number) => number.parse().unwrap_or(usual),
+        Err(_) => usual,
+    }
+}
+
 /// Fails the test unless every snapshot of the store is whole, and nothing half-made stands among the sets.
 #[track_caller]
 pub fn assert_whole(lab: &Lab, backups: &str) {
@@ -154,7 +178,8 @@ pub fn strace(lab: &Lab, options: &[&str], line: &str) -> Output {
     command.env("HOME", lab.path("home")).env_remove("STORAGE_PATH").output().unwrap()
 }
 
-fn is_root() -> bool {
+/// Returns whether the tests run as root.
+pub fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0)
 }
 

@@ -11,9 +11,9 @@ use serde_json::Value;
 
 use crate::bucket::{Bucket, KEY};
 use crate::common::{Lab, Run, noise};
+use crate::concurrent_writers::change;
 use crate::remote::Moto;
-use crate::tools::{assert_same, look};
-use crate::writers::change;
+use crate::tools::{assert_same, look, rounds};
 use lrl_testing::disk_image::Rng;
 
 fn reach(lab: &mut Lab, url: &str) {
@@ -197,14 +197,6 @@ fn two_prunes_do_not_run_at_once_and_a_dead_one_is_in_nobodys_way() {
 
 const SOURCES: [&str; 4] = ["a", "b", "c", "d"];
 
-fn rounds() -> u64 {
-    match std::env::var("LRL_TEST_ROUNDS").as_deref() {
-        Ok("all") => 300,
-        Ok(number) => number.parse().unwrap_or(5),
-        Err(_) => 5,
-    }
-}
-
 /// Plays writers and a pruner, killed at random, at this store; returns what a log should say.
 fn play(url: &str, rounds: u64, millis: u64, seed: u64) -> String {
     let mut labs = SOURCES.map(|_| Lab::small());
@@ -290,7 +282,7 @@ fn play(url: &str, rounds: u64, millis: u64, seed: u64) -> String {
 #[test]
 fn writers_and_a_pruner_of_a_bucket_that_are_killed_at_random_lose_nothing() {
     let bucket = Bucket::start();
-    println!("{}", play(&bucket.url("shared"), rounds(), 400, 1));
+    println!("{}", play(&bucket.url("shared"), rounds(5, 300), 400, 1));
 }
 
 #[test]
@@ -299,5 +291,5 @@ fn writers_and_a_pruner_that_are_killed_at_random_lose_nothing_on_a_server_that_
         println!("skipped: there is no moto_server (pip install 'moto[server]')");
         return;
     };
-    println!("{}", play(&moto.url("shared"), rounds().min(40), 1500, 2));
+    println!("{}", play(&moto.url("shared"), rounds(5, 300).min(40), 1500, 2));
 }

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use serde_json::Value;
 
 use crate::common::Lab;
-use crate::sets::change;
+use crate::python_sets::change;
 
 fn settled() -> Lab {
     let lab = Lab::small();

@@ -10,25 +10,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::common::Lab;
-use crate::tools::{Disk, assert_same, look, names, outputs, there_is};
+use crate::tools::{Disk, assert_same, is_root, look, names, outputs, rounds, there_is};
 
 /// Who owns the data, and attacks.
 const NOBODY: u32 = 65534;
 const ATTACKED: &str = "LRL_TEST_ATTACKED";
 
 /// How many restores are attacked: few, or as many as `LRL_TEST_ROUNDS` says (`all`: thousands).
-fn rounds() -> u32 {
-    match std::env::var("LRL_TEST_ROUNDS").as_deref() {
-        Ok("all") => 3000,
-        Ok(number) => number.parse().unwrap(),
-        Err(_) => 8,
-    }
-}
-
-fn is_root() -> bool {
-    fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0)
-}
-
 /// Does whatever the owner of a data directory can do against a restore, until it is killed: run by others with another user.
 #[test]
 #[ignore = "is run by tests that are attacked"]
@@ -143,7 +131,7 @@ fn the_owner_of_the_data_cannot_lead_a_restore_of_root_astray() {
         format!("restore --force --manifest {manifest}"),
     ];
     let (mut done, mut refused) = (0, 0);
-    for round in 0..rounds() {
+    for round in 0..rounds(8, 3000) {
         fresh_data(&lab);
         let _attack = Attack::on(&lab, &lab.path("data"));
         for line in &lines {

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::common::{Lab, noise, sha256};
-use crate::sets::{change, manifests, state, write_with_python};
+use crate::python_sets::{change, manifests, state, write_with_python};
 use crate::tools::{as_nobody, assert_whole, names, outputs, there_is};
 
 /// A set as it was written: its snapshot, and its files' digests.
