@@ -102,7 +102,7 @@ fn four_writers_and_a_pruner_that_are_killed_at_random_lose_nothing() {
             std::fs::remove_dir_all(labs[n].path("back")).unwrap();
         }
     }
-    // Nothing holds a lock, whoever was killed: each of these would wait in vain.
+    // Nothing holds a lock after the kills, or each of these would wait in vain.
     for (source, lab) in SOURCES.iter().zip(&labs) {
         run(lab, store, &format!("backup --snapshot-only --source {source} --lock-wait 1s")).expect(0);
     }

@@ -1,5 +1,5 @@
-//! Prune of a store in a bucket: what is dead is written down, waits, and goes; two prunes do not run at once; writers and a pruner that
-//! are killed at random lose nothing. `LRL_TEST_ROUNDS=all` plays 300 rounds of those, a number so many.
+//! Prune of a store in a bucket: dead packs are scheduled for deletion, wait, and are deleted; two prunes do not run at once; writers and a pruner that
+//! are killed at random lose nothing. `LRL_TEST_ROUNDS=all` plays 300 rounds of those, a number that many.
 
 // A log says how many rounds and kills there were.
 #![allow(clippy::print_stdout)]
@@ -22,7 +22,7 @@ fn reach(lab: &mut Lab, url: &str) {
     lab.set("AWS_SECRET_ACCESS_KEY", "secret");
 }
 
-/// A lab with a history of which most is forgotten.
+/// A lab whose history is mostly forgotten.
 fn worn(bucket: &Bucket) -> Lab {
     let mut lab = Lab::small();
     reach(&mut lab, &bucket.url("history/one"));
@@ -54,7 +54,7 @@ fn what_is_dead_is_written_down_waits_and_goes() {
     assert_eq!(bucket.names(), before, "a dry run changes nothing");
 
     let first = lab.lrl("prune").expect(0);
-    assert!(first.stdout.contains("Written down to be deleted later"), "{}", first.stdout);
+    assert!(first.stdout.contains("to be deleted later"), "{}", first.stdout);
     assert_eq!(names(&bucket, "/pending/").len(), 1);
     assert!(names(&bucket, "/claims/").is_empty());
     let packs = names(&bucket, "/packs/");
@@ -118,7 +118,7 @@ fn what_is_needed_again_is_stored_again_and_what_others_hold_stays() {
     // These very bytes stand in a candidate.
     lab.upload("changing.bin", &noise(200_000, 1));
     lab.lrl("backup --snapshot-only").expect(0);
-    assert!(names(&bucket, "/packs/").len() > stored.len(), "a candidate is leaned on");
+    assert!(names(&bucket, "/packs/").len() > stored.len(), "a backup depends on a candidate");
     let run = lab.lrl("prune --grace 0 --json").expect(0).json();
     assert!(count(&run, "deleted") > 0 && count(&run, "needed_again") == 0, "{run:#}");
     lab.lrl("check --read-data").expect(0);

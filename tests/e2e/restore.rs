@@ -63,7 +63,7 @@ fn what_was_there_is_kept_each_time_under_a_name_of_its_own() {
 }
 
 #[test]
-fn halves_and_paths_are_restored_alone() {
+fn one_part_or_path_is_restored_alone() {
     let lab = backed_up();
     change_all(&lab);
     lab.lrl("restore --db-only").expect(0);

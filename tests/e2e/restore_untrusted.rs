@@ -1,4 +1,4 @@
-//! Restores into directories that are somebody else's: whoever owns them may exchange any name at any moment, put links where
+//! Restores into directories of another user, who may exchange any name at any moment, put links where
 //! things are expected, or have them mounted.
 
 // A log says what could not be tried here.
@@ -173,7 +173,7 @@ fn nor_where_every_call_takes_its_time() {
         "utimensat",
     ];
     for call in calls {
-        // Nobody attacks while the test itself makes the data: that goes by paths.
+        // Nobody attacks while the test itself makes the data: that uses paths.
         fresh_data(&lab);
         let _attack = Attack::on(&lab, &lab.path("data"));
         let name = call.trim_start_matches('?');
@@ -204,7 +204,7 @@ fn links_to_the_data_are_followed_watched_and_kept() {
     lab.database().execute("DELETE FROM users", []).unwrap();
     fs::remove_file(lab.path("volume/uploads/ab12/v1.txt")).unwrap();
     let changed = look(&lab.path("volume/uploads"));
-    // Whoever has open what the link leads to is seen.
+    // A process that has the link's target open is found.
     for open in ["volume/site.db", "volume/uploads/ab12/v2.txt"] {
         let mut holder = Command::new("tail");
         let holder = holder.args(["-f", open]).current_dir(lab.path("")).stdin(Stdio::null()).stdout(Stdio::null());

@@ -129,7 +129,7 @@ fn a_second_reader_opens_an_encrypted_store_with_its_key() {
     let lab = encrypted_lab();
     let Some(good) = read(&lab, "out", &["--key-file", "key"]) else { return };
     came_back(&lab, &good, 2);
-    // A key that only writes is a wrong one as well.
+    // A write-only key is a wrong one as well.
     lab.run(["key", "add", "--writer", "--new-key-file", "other"]).expect(0);
     lab.secret("pass", "a passphrase that no slot has\n");
     for options in [&["--key-file", "other"][..], &["--password-file", "pass"], &[]] {

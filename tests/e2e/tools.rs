@@ -13,7 +13,7 @@ use std::process::{Command, Output};
 
 use crate::common::{Lab, Run, sha256};
 
-/// What a name in a tree is: kind and mode, owner, time, contents, whether it has holes, and the first other name of the same file in the tree.
+/// A name in a tree: kind and mode, owner, time, contents, whether it has holes, and the first other name of the same file in the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
     pub mode: u32,
@@ -24,7 +24,7 @@ pub struct Seen {
     pub first: Option<Vec<u8>>,
 }
 
-/// Looks at everything below a directory, itself included.
+/// Reads everything below a directory, and the directory itself.
 pub fn look(top: &Path) -> BTreeMap<Vec<u8>, Seen> {
     fn walk(top: &Path, path: &Path, seen: &mut BTreeMap<Vec<u8>, Seen>, firsts: &mut BTreeMap<(u64, bool), Vec<u8>>) {
         let meta = fs::symlink_metadata(path).unwrap();
@@ -117,7 +117,7 @@ pub fn rounds(usual: u64, all: u64) -> u64 {
     }
 }
 
-/// Fails the test unless every snapshot of the store is whole, and nothing half-made stands among the sets.
+/// Fails the test unless every snapshot of the store is whole, and no partial set is left.
 #[track_caller]
 pub fn assert_whole(lab: &Lab, backups: &str) {
     let run = lab.run(["check", "--read-data", "--backup", backups]);
@@ -143,7 +143,7 @@ pub fn python(lab: &Lab, script: &str, arguments: &[&Path]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Says whether a program can be run, and prints a note where it cannot.
+/// Returns whether a program can be run, and prints a note if it cannot.
 pub fn there_is(program: &str) -> bool {
     let found = Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
     if !found {
