@@ -1,7 +1,7 @@
 //! `lrl check` on damaged stores: what it says and how it ends.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::common::{Lab, noise};
 use crate::tools::{flip, objects};
