@@ -726,9 +726,13 @@ pub fn command() -> clap::Command {
     })
 }
 
-/// Ends the short help of a command with a line that says where the rest is.
+/// Ends the short help of a command with a line that says where the rest is; a command without examples names its parent's.
 fn point_to_long_help(command: clap::Command) -> clap::Command {
-    command.after_help(examples::SHORT).mut_subcommands(point_to_long_help)
+    let parent = format!("Examples: `lrl {} --help`.", command.get_name());
+    command.after_help(examples::SHORT).mut_subcommands(|sub| {
+        let sub = if sub.get_after_long_help().is_none() { sub.after_long_help(parent.clone()) } else { sub };
+        point_to_long_help(sub)
+    })
 }
 
 /// Builds the help topic `lrl help settings`: every setting, under the commands that take it.
