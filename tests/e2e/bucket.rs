@@ -114,7 +114,7 @@ impl Bucket {
         format!("s3://{BUCKET}/{prefix}?endpoint={}&region=test&retries=2", self.endpoint)
     }
 
-    /// Names so many objects in each page of a listing.
+    /// Lists at most this many objects in each page.
     pub fn page(&self, names: usize) {
         self.state.lock().unwrap().page = names;
     }

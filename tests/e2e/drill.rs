@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use crate::common::{Lab, Run, sha256};
-use crate::sets::{change, drill_with_python, manifests, state, write_with_python};
+use crate::python_sets::{change, drill_with_python, manifests, state, write_with_python};
 
 const STAMP: &str = "20260114_120000";
 

@@ -31,7 +31,7 @@ impl Image {
         None
     }
 
-    /// Leaves only so many KiB free.
+    /// Leaves only this many KiB free.
     fn fill(&self, left_kib: u64) {
         let free = || {
             let run = Command::new("df").args(["--output=avail", "-k"]).arg(&self.at).output().unwrap();

@@ -44,7 +44,7 @@ fn storage(url: String, scratch: &Path) -> bucket::Bucket {
         .unwrap()
 }
 
-/// Holds an S3 storage to the suite, alone and with copies near at hand.
+/// Runs the conformance suite on an S3 backend, with and without the cache.
 fn conforms(url: &dyn Fn(&str) -> String) {
     let scratch = tempfile::tempdir().unwrap();
     lrl_testing::conformance::conformance(&storage(url("plain"), scratch.path()));
@@ -407,7 +407,7 @@ fn what_the_bucket_lost_is_noticed_and_stored_again() {
     assert_eq!(listed(&lab), 2);
     // Packs are compared with the index by a full scan.
     assert!(lose(&bucket, "/packs/") > 0);
-    assert_eq!(lab.lrl("check").code, 4, "copies near at hand hide nothing");
+    assert_eq!(lab.lrl("check").code, 4, "the cache hides nothing");
     let run: Run = lab.lrl("backup --rescan").expect(0);
     assert!(run.stderr.contains("is missing or cut short"), "{}", run.stderr);
     let mut fresh = Lab::empty();

@@ -47,7 +47,7 @@ pub const TABLE: [(Exit, &str); 10] = [
     (Exit::SetFailed, "the snapshot is stored, but its set or its second store could not be written"),
     (Exit::NoStore, "no such directory or store"),
     (Exit::Locked, "locked by another process"),
-    (Exit::WrongKey, "wrong key: none, another one, or one that only writes"),
+    (Exit::WrongKey, "wrong key: none, another one, or a write-only one"),
     (Exit::Interrupted, "interrupted"),
 ];
 

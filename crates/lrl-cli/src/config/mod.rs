@@ -37,7 +37,7 @@ impl File {
         self.values.get(key)?.first().map(String::as_str)
     }
 
-    /// Says whether the file sets this key.
+    /// Returns whether the file sets this key.
     pub fn sets(&self, key: &str) -> bool {
         self.values.contains_key(key)
     }

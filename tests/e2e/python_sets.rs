@@ -130,7 +130,7 @@ fn a_set_whose_manifest_was_mended_is_compared_with_its_snapshot() {
     assert!(run.stderr.contains("is not what its snapshot says") && !lab.path("to").exists(), "{}", run.stderr);
     assert!(restore(&["--force"]).expect(0).stderr.contains("is not what its snapshot says"));
     assert!(lab.path("to/assets/evil").exists());
-    // A half that was taken out of it; with the store elsewhere, and with none.
+    // A part that was removed from it; with the store elsewhere, and with none.
     document["backups"].as_array_mut().unwrap().remove(1);
     fs::write(&manifest, document.to_string()).unwrap();
     restore(&["--db-only"]).expect(4);

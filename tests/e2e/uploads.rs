@@ -58,7 +58,7 @@ fn every_kind_of_upload_is_stored_named_and_restored_exactly() {
     let mut before = look(&lab.path("data/assets"));
     lab.lrl("restore --data-dir new").expect(0);
     let mut after = look(&lab.path("new/assets"));
-    // A file comes back without the right to run as its owner: whoever could write an upload must not gain it by a restore.
+    // A file comes back without the right to run as its owner: a user who can write an upload must not gain it by a restore.
     before.get_mut(b"ab12/v2.txt".as_slice()).unwrap().mode &= !0o6000;
     before.remove(b"".as_slice());
     after.remove(b"".as_slice());

@@ -1,34 +1,22 @@
-//! Restores into directories that are somebody else's: whoever owns them may exchange any name at any moment, put links where
+//! Restores into directories of another user, who may exchange any name at any moment, put links where
 //! things are expected, or have them mounted.
 
 // A log says what could not be tried here.
 #![allow(clippy::print_stdout)]
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
+use std::os::unix::fs::{PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::common::Lab;
-use crate::tools::{Disk, assert_same, look, names, outputs, there_is};
+use crate::tools::{Disk, assert_same, is_root, look, names, outputs, rounds, there_is};
 
 /// Who owns the data, and attacks.
 const NOBODY: u32 = 65534;
 const ATTACKED: &str = "LRL_TEST_ATTACKED";
 
 /// How many restores are attacked: few, or as many as `LRL_TEST_ROUNDS` says (`all`: thousands).
-fn rounds() -> u32 {
-    match std::env::var("LRL_TEST_ROUNDS").as_deref() {
-        Ok("all") => 3000,
-        Ok(number) => number.parse().unwrap(),
-        Err(_) => 8,
-    }
-}
-
-fn is_root() -> bool {
-    fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0)
-}
-
 /// Does whatever the owner of a data directory can do against a restore, until it is killed: run by others with another user.
 #[test]
 #[ignore = "is run by tests that are attacked"]
@@ -143,7 +131,7 @@ fn the_owner_of_the_data_cannot_lead_a_restore_of_root_astray() {
         format!("restore --force --manifest {manifest}"),
     ];
     let (mut done, mut refused) = (0, 0);
-    for round in 0..rounds() {
+    for round in 0..rounds(8, 3000) {
         fresh_data(&lab);
         let _attack = Attack::on(&lab, &lab.path("data"));
         for line in &lines {
@@ -185,7 +173,7 @@ fn nor_where_every_call_takes_its_time() {
         "utimensat",
     ];
     for call in calls {
-        // Nobody attacks while the test itself makes the data: that goes by paths.
+        // Nobody attacks while the test itself makes the data: that uses paths.
         fresh_data(&lab);
         let _attack = Attack::on(&lab, &lab.path("data"));
         let name = call.trim_start_matches('?');
@@ -216,7 +204,7 @@ fn links_to_the_data_are_followed_watched_and_kept() {
     lab.database().execute("DELETE FROM users", []).unwrap();
     fs::remove_file(lab.path("volume/uploads/ab12/v1.txt")).unwrap();
     let changed = look(&lab.path("volume/uploads"));
-    // Whoever has open what the link leads to is seen.
+    // A process that has the link's target open is found.
     for open in ["volume/site.db", "volume/uploads/ab12/v2.txt"] {
         let mut holder = Command::new("tail");
         let holder = holder.args(["-f", open]).current_dir(lab.path("")).stdin(Stdio::null()).stdout(Stdio::null());

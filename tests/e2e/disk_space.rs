@@ -1,4 +1,4 @@
-//! A small disk that the application shares with its backups: lrl stops before what is kept free is touched, and leaves nothing half
+//! A small disk that the application shares with its backups: lrl stops before it uses the reserve, and leaves nothing partly
 //! written; the application goes on writing.
 
 // A log says what could not be tried here, and how many states were.

@@ -1,5 +1,5 @@
 //! Four writers and a pruner on one store, in processes of their own that are killed at random: what is listed stays whole, and nobody
-//! ever has to unlock anything. `LRL_TEST_ROUNDS=all` plays 1,000 rounds, a number so many.
+//! ever has to unlock anything. `LRL_TEST_ROUNDS=all` plays 1,000 rounds, a number that many.
 
 // A log says how many rounds and kills there were.
 #![allow(clippy::print_stdout)]
@@ -11,18 +11,10 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::common::{Lab, Run, noise};
-use crate::tools::{assert_same, look};
+use crate::tools::{assert_same, look, rounds};
 use lrl_testing::disk_image::Rng;
 
 const SOURCES: [&str; 4] = ["a", "b", "c", "d"];
-
-fn rounds() -> u64 {
-    match std::env::var("LRL_TEST_ROUNDS").as_deref() {
-        Ok("all") => 1000,
-        Ok(number) => number.parse().unwrap_or(8),
-        Err(_) => 8,
-    }
-}
 
 fn start(lab: &Lab, store: &Path, line: &str) -> Child {
     let mut command = lab.command(line.split(' '));
@@ -51,7 +43,7 @@ fn four_writers_and_a_pruner_that_are_killed_at_random_lose_nothing() {
     let store = store.as_path();
     let mut random = Rng::new(1);
     let (mut kills, mut pruned) = (0, 0);
-    for round in 0..rounds() {
+    for round in 0..rounds(8, 1000) {
         labs.iter().for_each(|lab| change(lab, &mut random, round));
         let mut running: Vec<(String, Child, u64)> = Vec::new();
         let pruner =
@@ -110,7 +102,7 @@ fn four_writers_and_a_pruner_that_are_killed_at_random_lose_nothing() {
             std::fs::remove_dir_all(labs[n].path("back")).unwrap();
         }
     }
-    // Nothing holds a lock, whoever was killed: each of these would wait in vain.
+    // Nothing holds a lock after the kills, or each of these would wait in vain.
     for (source, lab) in SOURCES.iter().zip(&labs) {
         run(lab, store, &format!("backup --snapshot-only --source {source} --lock-wait 1s")).expect(0);
     }
@@ -128,7 +120,7 @@ fn four_writers_and_a_pruner_that_are_killed_at_random_lose_nothing() {
     }
     println!(
         "{} rounds, {kills} kills, {pruned} forgets and prunes that ended, {} snapshots left",
-        rounds(),
+        rounds(8, 1000),
         ids.len()
     );
 }

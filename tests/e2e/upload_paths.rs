@@ -176,7 +176,7 @@ fn a_link_that_cannot_be_followed_is_missing_from_the_backup() {
     }
     let run = lab.lrl("backup --snapshot-only --follow-link assets/ab12").expect(0);
     assert!(run.stderr.contains("is no link"), "{}", run.stderr);
-    // Whoever may write the uploads must not decide what of root's is backed up.
+    // A user who can write the uploads must not decide which of root's files are backed up.
     lab.write("private/key", "secret");
     symlink(lab.path("private"), lab.path("data/assets/planted")).unwrap();
     if fs::metadata("/proc/self").unwrap().uid() != 0 {

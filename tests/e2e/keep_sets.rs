@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::common::{Lab, noise, sha256};
-use crate::sets::{change, manifests, state, write_with_python};
+use crate::python_sets::{change, manifests, state, write_with_python};
 use crate::tools::{as_nobody, assert_whole, names, outputs, there_is};
 
 /// A set as it was written: its snapshot, and its files' digests.
@@ -61,7 +61,7 @@ fn what_is_removed_is_exported_again_byte_for_byte() {
     let sets = &document["sets"];
     let gone: Vec<&str> =
         sets["removed"].as_array().unwrap().iter().map(|set| set["timestamp"].as_str().unwrap()).collect();
-    // Two of each half stay: the newest whole one, and the two halves before it.
+    // Two of each part stay: the newest complete set, and the two single parts before it.
     assert_eq!(gone, [&all[3].stamp, &all[2].stamp, &all[1].stamp, &all[0].stamp]);
     assert_eq!(stamps(&lab), [&all[4].stamp, &all[5].stamp, document["timestamp"].as_str().unwrap()]);
     assert_eq!((&sets["count"], &sets["kept"]), (&Value::from(3), &Value::from(Vec::<Value>::new())));

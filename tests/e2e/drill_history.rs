@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::common::{Lab, noise};
 use crate::tools::{files_with, names};
 
-/// A lab with so many snapshots, each with a user and an upload more.
+/// A lab with this many snapshots, each with one more user and upload.
 fn history(snapshots: u64) -> Lab {
     let lab = Lab::small();
     for n in 1..=snapshots {

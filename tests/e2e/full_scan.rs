@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use serde_json::Value;
 
 use crate::common::Lab;
-use crate::sets::change;
+use crate::python_sets::change;
 
 fn settled() -> Lab {
     let lab = Lab::small();
@@ -24,7 +24,7 @@ fn cache(lab: &Lab) -> Connection {
     Connection::open(lab.path("backups/store/cache/cache.db")).unwrap()
 }
 
-/// Moves what is remembered of the last scans: so many days ago.
+/// Moves the recorded times of the last scans to this many days ago.
 fn days_ago(lab: &Lab, days: i64, which: &str) {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() as i64;
     let changed =
@@ -57,7 +57,7 @@ fn everything_is_read_again_when_the_last_time_is_long_ago() {
     is_none(&back_up(&lab, ""));
     is_scan(&back_up(&lab, "--rescan-every 5d"), "due");
     is_none(&back_up(&lab, "--rescan-every 5d"));
-    // One half is enough.
+    // One part is enough.
     days_ago(&lab, 8, "half = 'uploads'");
     is_none(&back_up(&lab, "--rescan-every never"));
     is_none(&back_up(&lab, "--rescan-every 30d"));
@@ -81,7 +81,7 @@ fn everything_is_read_again_when_the_last_time_is_long_ago() {
 }
 
 #[test]
-fn sources_and_halves_are_scanned_for_themselves() {
+fn each_source_and_part_is_scanned_on_its_own_schedule() {
     let lab = settled();
     back_up(&lab, "");
     back_up(&lab, "--source other");
@@ -93,7 +93,7 @@ fn sources_and_halves_are_scanned_for_themselves() {
         "{half:#}"
     );
     is_scan(&back_up(&lab, "--source other"), "due");
-    // A database that changed is read whole, which is a scan of that half.
+    // A database that changed is read whole, which is a scan of that part.
     days_ago(&lab, 6, "source = 'lab'");
     lab.database().execute("UPDATE users SET status = 'new'", []).unwrap();
     back_up(&lab, "");

@@ -11,6 +11,7 @@ use std::process::{Command, Output};
 use lrl_store::id::ChunkId;
 
 use crate::common::{Lab, noise, repository};
+use crate::tools::{flip, objects};
 
 /// What is there: path → mode, modification time, contents or target.
 fn facts(root: &Path) -> BTreeMap<PathBuf, (u32, i64, i64, Vec<u8>)> {
@@ -82,18 +83,6 @@ fn came_back(lab: &Lab, read: &Output, snapshots: u32) {
 }
 
 /// Returns the files below a directory of the store, largest first.
-fn objects(lab: &Lab, kind: &str) -> Vec<PathBuf> {
-    let (mut found, mut todo) = (Vec::new(), vec![lab.path("backups/store").join(kind)]);
-    while let Some(path) = todo.pop() {
-        match path.is_dir() {
-            true => todo.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path())),
-            false => found.push(path),
-        }
-    }
-    found.sort_by_key(|path| std::cmp::Reverse(fs::metadata(path).unwrap().len()));
-    found
-}
-
 #[test]
 fn a_second_reader_restores_what_was_backed_up() {
     let lab = odd_lab();
@@ -120,12 +109,6 @@ fn a_second_reader_sees_damage() {
     assert_eq!(read.status.code(), Some(1), "{read:?}");
 }
 
-fn flip(path: &Path, at: usize) {
-    let mut bytes = fs::read(path).unwrap();
-    bytes[at] ^= 1;
-    fs::write(path, bytes).unwrap();
-}
-
 /// A lab with an encrypted store that a key file opens, a source with a long name, a delta, and an upload of two chunks.
 fn encrypted_lab() -> Lab {
     let mut lab = Lab::small();
@@ -146,7 +129,7 @@ fn a_second_reader_opens_an_encrypted_store_with_its_key() {
     let lab = encrypted_lab();
     let Some(good) = read(&lab, "out", &["--key-file", "key"]) else { return };
     came_back(&lab, &good, 2);
-    // A key that only writes is a wrong one as well.
+    // A write-only key is a wrong one as well.
     lab.run(["key", "add", "--writer", "--new-key-file", "other"]).expect(0);
     lab.secret("pass", "a passphrase that no slot has\n");
     for options in [&["--key-file", "other"][..], &["--password-file", "pass"], &[]] {
@@ -169,7 +152,7 @@ fn a_second_reader_sees_damage_in_an_encrypted_store() {
     // In the head, in the key, in a block, in the last tag.
     places.extend(["index", "snapshots"].iter().flat_map(|kind| [5, 20, 150, usize::MAX].map(|at| (*kind, at))));
     for (kind, at) in places {
-        let path = &objects(&lab, kind)[0];
+        let path = &objects(&lab, kind).pop().unwrap();
         let at = at.min(fs::metadata(path).unwrap().len() as usize - 1);
         flip(path, at);
         refused(&format!("{kind} at {at}"));
@@ -181,7 +164,7 @@ fn a_second_reader_sees_damage_in_an_encrypted_store() {
     let Some(good) = read(&lab, "out", &["--key-file", "key"]) else { return };
     came_back(&lab, &good, 2);
     fs::remove_dir_all(lab.path("out")).unwrap();
-    let pack = &objects(&lab, "packs")[0];
+    let pack = &objects(&lab, "packs").pop().unwrap();
     let whole = fs::read(pack).unwrap();
     fs::remove_file(pack).unwrap();
     // In the sealed key, in chunks, in the directory, in its place, and in its tag.

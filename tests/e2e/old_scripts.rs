@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use rusqlite::Connection;
 
 use crate::common::{Lab, noise};
-use crate::sets::{drill_with_python, manifests};
+use crate::python_sets::{drill_with_python, manifests};
 use crate::tools::{look, names, outputs, python};
 
 #[test]

@@ -1,5 +1,5 @@
-//! Prune of a store in a bucket: what is dead is written down, waits, and goes; two prunes do not run at once; writers and a pruner that
-//! are killed at random lose nothing. `LRL_TEST_ROUNDS=all` plays 300 rounds of those, a number so many.
+//! Prune of a store in a bucket: dead packs are scheduled for deletion, wait, and are deleted; two prunes do not run at once; writers and a pruner that
+//! are killed at random lose nothing. `LRL_TEST_ROUNDS=all` plays 300 rounds of those, a number that many.
 
 // A log says how many rounds and kills there were.
 #![allow(clippy::print_stdout)]
@@ -11,9 +11,9 @@ use serde_json::Value;
 
 use crate::bucket::{Bucket, KEY};
 use crate::common::{Lab, Run, noise};
+use crate::concurrent_writers::change;
 use crate::remote::Moto;
-use crate::tools::{assert_same, look};
-use crate::writers::change;
+use crate::tools::{assert_same, look, rounds};
 use lrl_testing::disk_image::Rng;
 
 fn reach(lab: &mut Lab, url: &str) {
@@ -22,7 +22,7 @@ fn reach(lab: &mut Lab, url: &str) {
     lab.set("AWS_SECRET_ACCESS_KEY", "secret");
 }
 
-/// A lab with a history of which most is forgotten.
+/// A lab whose history is mostly forgotten.
 fn worn(bucket: &Bucket) -> Lab {
     let mut lab = Lab::small();
     reach(&mut lab, &bucket.url("history/one"));
@@ -54,7 +54,7 @@ fn what_is_dead_is_written_down_waits_and_goes() {
     assert_eq!(bucket.names(), before, "a dry run changes nothing");
 
     let first = lab.lrl("prune").expect(0);
-    assert!(first.stdout.contains("Written down to be deleted later"), "{}", first.stdout);
+    assert!(first.stdout.contains("to be deleted later"), "{}", first.stdout);
     assert_eq!(names(&bucket, "/pending/").len(), 1);
     assert!(names(&bucket, "/claims/").is_empty());
     let packs = names(&bucket, "/packs/");
@@ -118,7 +118,7 @@ fn what_is_needed_again_is_stored_again_and_what_others_hold_stays() {
     // These very bytes stand in a candidate.
     lab.upload("changing.bin", &noise(200_000, 1));
     lab.lrl("backup --snapshot-only").expect(0);
-    assert!(names(&bucket, "/packs/").len() > stored.len(), "a candidate is leaned on");
+    assert!(names(&bucket, "/packs/").len() > stored.len(), "a backup depends on a candidate");
     let run = lab.lrl("prune --grace 0 --json").expect(0).json();
     assert!(count(&run, "deleted") > 0 && count(&run, "needed_again") == 0, "{run:#}");
     lab.lrl("check --read-data").expect(0);
@@ -196,14 +196,6 @@ fn two_prunes_do_not_run_at_once_and_a_dead_one_is_in_nobodys_way() {
 }
 
 const SOURCES: [&str; 4] = ["a", "b", "c", "d"];
-
-fn rounds() -> u64 {
-    match std::env::var("LRL_TEST_ROUNDS").as_deref() {
-        Ok("all") => 300,
-        Ok(number) => number.parse().unwrap_or(5),
-        Err(_) => 5,
-    }
-}
 
 /// Plays writers and a pruner, killed at random, at this store; returns what a log should say.
 fn play(url: &str, rounds: u64, millis: u64, seed: u64) -> String {
@@ -290,7 +282,7 @@ fn play(url: &str, rounds: u64, millis: u64, seed: u64) -> String {
 #[test]
 fn writers_and_a_pruner_of_a_bucket_that_are_killed_at_random_lose_nothing() {
     let bucket = Bucket::start();
-    println!("{}", play(&bucket.url("shared"), rounds(), 400, 1));
+    println!("{}", play(&bucket.url("shared"), rounds(5, 300), 400, 1));
 }
 
 #[test]
@@ -299,5 +291,5 @@ fn writers_and_a_pruner_that_are_killed_at_random_lose_nothing_on_a_server_that_
         println!("skipped: there is no moto_server (pip install 'moto[server]')");
         return;
     };
-    println!("{}", play(&moto.url("shared"), rounds().min(40), 1500, 2));
+    println!("{}", play(&moto.url("shared"), rounds(5, 300).min(40), 1500, 2));
 }
