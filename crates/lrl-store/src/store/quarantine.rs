@@ -122,3 +122,38 @@ pub(crate) fn repair_name(id: &RepairId) -> String {
 pub(crate) fn repair_id(name: &str) -> Option<RepairId> {
     RepairId::from_hex(name.strip_prefix(REPAIRS)?.strip_prefix('/')?).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use crate::progress::Silent;
+    use crate::storage::memory::Memory;
+    use crate::storage::{LockMode, Source, Storage};
+    use crate::store::{Store, create};
+
+    #[test]
+    fn the_same_bytes_are_kept_once_and_what_differs_beside_them() {
+        let storage = Arc::new(Memory::default());
+        create(&*storage, [1; 32]).unwrap();
+        let store =
+            Store::open(Arc::clone(&storage) as Arc<dyn Storage>, LockMode::Shared, Duration::ZERO, &Silent).unwrap();
+        let mut aside = |bytes: &[u8]| {
+            storage.write_new("index/x", Source::Bytes(bytes)).unwrap();
+            let copied = store.copy_aside("index/x", bytes).unwrap();
+            // As after a kill between the two: the copy is there already.
+            assert_eq!(store.set_aside("index/x").unwrap(), copied);
+            copied
+        };
+        assert_eq!(aside(b"whole"), "quarantine/index/x");
+        assert_eq!(aside(b"whole"), "quarantine/index/x");
+        assert_eq!(aside(b"who"), "quarantine/index/x.1", "the beginning of another is another");
+        assert_eq!(aside(b"whole!"), "quarantine/index/x.2");
+        assert_eq!(aside(b"whale"), "quarantine/index/x.3");
+        assert_eq!(aside(b"who"), "quarantine/index/x.1");
+        let found = store.quarantine().unwrap();
+        assert_eq!((found.count, found.bytes), (4, 5 + 3 + 6 + 5));
+        assert!(storage.len("index/x").is_err());
+    }
+}
