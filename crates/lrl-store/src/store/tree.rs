@@ -603,6 +603,9 @@ mod tests {
             let (again, _) = build(&store, &[entry(1), entry(2)], Some(root));
             assert_eq!(Items::<Entry>::new(&store, &again).unwrap().count(), 2);
         }
+        let skewed = inner(2, leaf(node::encode_leaf(&[entry(1)])), 3, &entry(1).path);
+        let first = Items::<Entry>::new(&store, &skewed).and_then(|mut items| items.next().transpose());
+        assert!(matches!(first, Err(Error::Corrupt { .. })), "a leaf where a node of a higher level should stand");
         let hollow = tower(1, leaf(node::encode_leaf(&[Piece::Hole { len: 0 }])), b"");
         assert!(matches!(Items::<Piece>::new(&store, &hollow).map(drop), Err(Error::Corrupt { .. })));
     }
