@@ -222,3 +222,38 @@ pub(crate) fn set_mode(fd: impl AsFd, mode: u32) -> Result<(), Errno> {
 pub(crate) fn hold(dir: impl AsFd, name: &[u8]) -> Result<OwnedFd, Errno> {
     openat(dir, name, PASS | OFlags::DIRECTORY, Mode::empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::chown;
+
+    use super::*;
+
+    /// Needs root, who alone can give files away.
+    #[test]
+    fn a_link_leads_only_to_what_its_owner_could_change_without_it() {
+        const OWNER: u32 = 1234;
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let temp = tempfile::tempdir().unwrap();
+        std::fs::create_dir(temp.path().join("dir")).unwrap();
+        std::fs::write(temp.path().join("file"), b"").unwrap();
+        let trusted = |owner: u32, name: &str| {
+            let dir = Arc::new(open(temp.path(), DIRECTORY, Mode::empty()).unwrap());
+            let stat = look(&dir, name.as_bytes()).unwrap();
+            let found = Resolved { dir, dir_path: temp.path().into(), name: name.into(), stat };
+            trust(owner, Path::new("link"), Path::new(name), &found).is_ok()
+        };
+        assert!(["dir", "file", "none"].map(|name| trusted(0, name)) == [true; 3]);
+        assert!(["dir", "file", "none"].map(|name| trusted(OWNER, name)) == [false; 3]);
+        chown(temp.path().join("dir"), Some(OWNER), None).unwrap();
+        chown(temp.path().join("file"), Some(OWNER), None).unwrap();
+        assert_eq!(["dir", "file", "none"].map(|name| trusted(OWNER, name)), [true, false, false]);
+        chown(temp.path(), Some(OWNER), None).unwrap();
+        assert_eq!(["dir", "file", "none"].map(|name| trusted(OWNER, name)), [true; 3]);
+        chown(temp.path().join("dir"), Some(0), None).unwrap();
+        chown(temp.path().join("file"), Some(0), None).unwrap();
+        assert_eq!(["dir", "file", "none"].map(|name| trusted(OWNER, name)), [false, false, true]);
+    }
+}

@@ -229,6 +229,41 @@ fn of_checks_within_one_second_the_later_one_counts() {
 }
 
 #[test]
+fn what_one_check_found_another_takes_back_that_looked_there() {
+    let storage = memory();
+    create(&storage, [1; 32]).unwrap();
+    let store = Store::open(Arc::new(storage), LockMode::Shared, Duration::ZERO, &Silent).unwrap();
+    let id = SnapshotId::of(b"x");
+    // The record with its damage, and whether any is known after it.
+    let steps = [
+        (Depth::Structure, true, true),
+        (Depth::Structure, false, false),
+        (Depth::Structure, true, true),
+        (Depth::Part, false, false),
+        (Depth::Part, true, true),
+        (Depth::Structure, false, true),
+        (Depth::Part, false, true),
+        (Depth::All, false, false),
+    ];
+    for (n, (depth, damaged, known)) in steps.into_iter().enumerate() {
+        let record = Check {
+            format: check::VERSION,
+            time: at(100 + n as i64),
+            depth,
+            passed: !damaged,
+            damaged: damaged.then_some(Damaged { snapshot: id, database: true, files: false }).into_iter().collect(),
+            more_damaged: 0,
+            program: "test".into(),
+        };
+        store.add_check(&record).unwrap();
+        let checks = Checks::read(&store, at(1000)).unwrap();
+        assert_eq!(checks.of(&id).lost.is_some(), known, "step {n}");
+        assert_eq!((checks.last.unwrap().time, checks.last.unwrap().passed), (record.time, !damaged));
+        assert_eq!(checks.read_all, (depth == Depth::All).then_some(record.time));
+    }
+}
+
+#[test]
 fn a_part_serves_by_itself_and_both_only_together() {
     let judgement = judge(&snapshot(|s| s.problems.push(lost("assets/a", "gone"))), None, None);
     assert!(judgement.serves(DATABASE) && !judgement.serves(UPLOADS) && !judgement.serves(BOTH));

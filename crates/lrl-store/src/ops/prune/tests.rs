@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use super::inventory::Pack;
 use super::model::{FEW_SMALL, SMALL_BYTES};
 use super::plan::choose;
-use super::{MaxUnused, Numbers, Report, apply, plan};
+use super::{MaxUnused, Numbers, Report, apply, plan, two_phase};
 use crate::backend::{Backend, Payload, TempObject};
 use crate::codec::{self, Encoding};
 use crate::crypt::Class;
@@ -180,6 +180,37 @@ fn worn() -> Lab {
         lab.storage.remove(index).unwrap();
     }
     lab
+}
+
+#[test]
+fn what_a_prune_of_a_bucket_would_list_is_what_it_lists() {
+    let lab = worn();
+    let run = |dry_run: bool| {
+        let options = two_phase::Options {
+            max_unused: MaxUnused::Bytes(0),
+            grace: Duration::ZERO,
+            retired: Vec::new(),
+            only_pruner: true,
+            owner: "test".into(),
+            token: "1".into(),
+            program: "test".into(),
+            now: Time { secs: 1_768_392_000, nanos: 0 },
+            lock_wait: Duration::ZERO,
+            dry_run,
+        };
+        let store = Store::open(Arc::clone(&lab.storage), LockMode::Shared, Duration::ZERO, &Silent).unwrap();
+        let report = two_phase::prune(&store, &options, &HashSet::new(), &SpaceGuard::unlimited(), &Silent).unwrap();
+        let (numbers, listed) = (&report.numbers, report.candidates);
+        assert!(numbers.dead.count > 1 && numbers.repacked.count > 0, "{report:?}");
+        assert_eq!(listed.count, numbers.dead.count + numbers.repacked.count);
+        assert_eq!(listed.bytes, numbers.dead.bytes + numbers.repacked.bytes);
+        assert_eq!(report.written.is_none(), dry_run);
+        (numbers.dead.count, numbers.dead.bytes)
+    };
+    let before = names(&lab.storage, "");
+    let would = run(true);
+    assert_eq!(names(&lab.storage, ""), before);
+    assert_eq!(run(false), would);
 }
 
 #[test]

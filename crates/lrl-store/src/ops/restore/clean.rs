@@ -313,7 +313,35 @@ fn enters_no_mount(dir: &Arc<OwnedFd>, name: &[u8], dir_path: &Path) -> Result<(
 
 #[cfg(test)]
 mod tests {
-    use super::kept_name;
+    use std::fs;
+    use std::process::Command;
+    use std::sync::Arc;
+
+    use rustix::fs::{Mode, open};
+
+    use super::{DIRECTORY, enters_no_mount, kept_name};
+    use crate::error::Error;
+
+    #[test]
+    fn a_mount_deep_in_a_kept_tree_is_seen() {
+        let temp = tempfile::tempdir().unwrap();
+        let deep = temp.path().join("kept/b/c");
+        fs::create_dir_all(&deep).unwrap();
+        fs::create_dir_all(temp.path().join("kept/a/x/y")).unwrap();
+        fs::create_dir_all(temp.path().join("kept/c")).unwrap();
+        let dir = Arc::new(open(temp.path(), DIRECTORY, Mode::empty()).unwrap());
+        let look = || enters_no_mount(&dir, b"kept", temp.path());
+        assert!(look().is_ok());
+        let mount = Command::new("mount").args(["-t", "tmpfs", "tmpfs"]).arg(&deep).output();
+        if !mount.is_ok_and(|run| run.status.success()) {
+            println!("skipped: mounting is not permitted here");
+            return;
+        }
+        let found = look();
+        let _ = Command::new("umount").arg("--lazy").arg(&deep).status();
+        assert!(matches!(found, Err(Error::Refused(_))), "{found:?}");
+        assert!(look().is_ok());
+    }
 
     #[test]
     fn only_names_that_a_restore_gives_are_kept_copies() {

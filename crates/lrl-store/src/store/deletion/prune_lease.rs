@@ -181,3 +181,18 @@ impl Drop for PruneLease<'_> {
         let _ = self.store.storage.remove(&name(self.number));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{is_object_name, name, number, probe_name};
+
+    #[test]
+    fn names_of_claims_and_of_tries_are_known_and_no_others() {
+        assert!([name(1), name(u64::MAX), probe_name("ab12")].iter().all(|name| is_object_name(name)));
+        assert_eq!((number(&name(17)), number(&probe_name("0000000000000001"))), (Some(17), None));
+        for other in ["prune-1", "prune-000000000000000g", "prune-00000000000000001", "probe", "x"] {
+            let other = probe_name("").replace("probe-", other);
+            assert!(!is_object_name(&other), "{other}");
+        }
+    }
+}

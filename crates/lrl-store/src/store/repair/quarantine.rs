@@ -3,7 +3,8 @@
 
 use crate::backend::{Payload, collect, hash_start};
 use crate::error::{Error, Result};
-use crate::format::repair::{self, Repair};
+use crate::format::repair;
+use crate::format::repair::Repair;
 use crate::id::RepairId;
 use crate::store::handle::Store;
 use crate::store::names::{SnapshotName, highest_of};
@@ -44,7 +45,7 @@ impl Store {
         Ok(to)
     }
 
-    /// Copies a small object into quarantine, before something else gets its name.
+    /// CachedBackend a small object into quarantine, before something else gets its name.
     pub(crate) fn copy_aside(&self, name: &str, bytes: &[u8]) -> Result<String> {
         let (to, is_there) = self.quarantine_name(name)?;
         if !is_there {
@@ -122,4 +123,40 @@ pub(crate) fn repair_name(id: &RepairId) -> String {
 /// Takes the id out of the name of a repair's record; `None` for what is none.
 pub(crate) fn repair_id(name: &str) -> Option<RepairId> {
     RepairId::from_hex(name.strip_prefix(REPAIRS)?.strip_prefix('/')?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use crate::backend::{Backend, Payload};
+    use crate::fs::lock::LockMode;
+    use crate::progress::Silent;
+    use crate::store::{Store, create};
+    use crate::testing::memory::memory;
+
+    #[test]
+    fn the_same_bytes_are_kept_once_and_what_differs_beside_them() {
+        let storage = Arc::new(memory());
+        create(&*storage, [1; 32]).unwrap();
+        let store =
+            Store::open(Arc::clone(&storage) as Arc<dyn Backend>, LockMode::Shared, Duration::ZERO, &Silent).unwrap();
+        let aside = |bytes: &[u8]| {
+            storage.put("index/x", Payload::Bytes(bytes)).unwrap();
+            let copied = store.copy_aside("index/x", bytes).unwrap();
+            // As after a kill between the two: the copy is there already.
+            assert_eq!(store.set_aside("index/x").unwrap(), copied);
+            copied
+        };
+        assert_eq!(aside(b"whole"), "quarantine/index/x");
+        assert_eq!(aside(b"whole"), "quarantine/index/x");
+        assert_eq!(aside(b"who"), "quarantine/index/x.1", "the beginning of another is another");
+        assert_eq!(aside(b"whole!"), "quarantine/index/x.2");
+        assert_eq!(aside(b"whale"), "quarantine/index/x.3");
+        assert_eq!(aside(b"who"), "quarantine/index/x.1");
+        let found = store.quarantine().unwrap();
+        assert_eq!((found.count, found.bytes), (4, 5 + 3 + 6 + 5));
+        assert!(storage.len("index/x").is_err());
+    }
 }

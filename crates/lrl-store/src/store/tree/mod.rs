@@ -441,7 +441,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use super::{TreeBuilder, TreeItems};
+    use super::{Cut, TreeBuilder, TreeItems};
     use crate::error::Error;
     use crate::format::entry::{Entry, Kind, Piece};
     use crate::format::node::{self, Child};
@@ -516,6 +516,43 @@ mod tests {
     }
 
     #[test]
+    fn nodes_of_entries_are_of_some_hundreds_and_end_where_names_say() {
+        // The lengths of what is cut from these names, also of what is left at the end.
+        let leaves = |names: std::ops::Range<usize>| {
+            let (mut ends, mut leaf) = (Vec::new(), Vec::new());
+            for n in names {
+                leaf.push(entry(n));
+                if Entry::ends_leaf(&leaf, 0) {
+                    ends.push((n, leaf.len()));
+                    leaf.clear();
+                }
+            }
+            ends
+        };
+        let inner = |names: std::ops::Range<usize>| {
+            let (mut ends, mut children) = (Vec::new(), Vec::new());
+            for n in names {
+                children.push(Child { id: ChunkId::of(b""), weight: 1, first_key: entry(n).path });
+                if Entry::ends_inner(&children) {
+                    ends.push((n, children.len()));
+                    children.clear();
+                }
+            }
+            ends
+        };
+        for (all, moved) in [(leaves(0..50_000), leaves(77..50_000)), (inner(0..50_000), inner(77..50_000))] {
+            assert!(all.iter().all(|(_, len)| (32..=1024).contains(len)), "{all:?}");
+            assert!((50_000 / 400..50_000 / 200).contains(&all.len()), "{} nodes", all.len());
+            let ends = |of: &[(usize, usize)]| of.iter().map(|(end, _)| *end).collect::<Vec<_>>();
+            assert!(ends(&moved).ends_with(&ends(&all)[all.len() / 2..]), "a change at the front moves few ends");
+        }
+        let long = |_| Child { id: ChunkId::of(b""), weight: 1, first_key: vec![b'k'; 600 << 10] };
+        assert!(!Entry::ends_inner(&[long(1)]), "one child is no node");
+        assert!(Entry::ends_inner(&[1, 2].map(long)));
+        assert!(!Entry::ends_leaf(&[entry(1)], (256 << 10) - 1) && Entry::ends_leaf(&[entry(1)], 256 << 10));
+    }
+
+    #[test]
     fn long_names_and_targets_make_no_node_too_long() {
         let store = store();
         let link = |n: usize| Entry { kind: Kind::Symlink { target: vec![b't'; 4095] }, ..entry(n) };
@@ -570,6 +607,9 @@ mod tests {
             let (again, _) = build(&store, &[entry(1), entry(2)], Some(root));
             assert_eq!(TreeItems::<Entry>::new(&store, &again).unwrap().count(), 2);
         }
+        let skewed = inner(2, leaf(node::encode_leaf(&[entry(1)])), 3, &entry(1).path);
+        let first = TreeItems::<Entry>::new(&store, &skewed).and_then(|mut items| items.next().transpose());
+        assert!(matches!(first, Err(Error::Corrupt { .. })), "a leaf where a node of a higher level should stand");
         let hollow = tower(1, leaf(node::encode_leaf(&[Piece::Hole { len: 0 }])), b"");
         assert!(matches!(TreeItems::<Piece>::new(&store, &hollow).map(drop), Err(Error::Corrupt { .. })));
     }

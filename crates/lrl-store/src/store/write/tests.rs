@@ -308,9 +308,10 @@ fn an_index_that_another_process_merged_meanwhile_is_no_failure() {
     };
     let one = open(&storage);
     let mut ids: Vec<_> = (0..16).map(|n| add(&one, n)).collect();
-    let other = open(&storage);
+    let (other, reader) = (open(&storage), open(&storage));
     ids.push(add(&one, 16));
     assert!(names(&*storage, "index").len() < 16, "it has merged");
+    assert!(ids.iter().all(|id| reader.read_with_bases(id).is_ok()), "every copy is looked for again");
     ids.push(add(&other, 17));
     for store in [&one, &other, &open(&storage)] {
         assert!(ids.iter().all(|id| store.read(id).is_ok()));

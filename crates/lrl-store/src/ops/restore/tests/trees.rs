@@ -342,6 +342,25 @@ fn all_of_this_holds_for_others_than_root() {
 }
 
 #[test]
+fn further_names_of_what_is_lost_are_skipped_and_listed() {
+    let lab = Lab::new();
+    let further = |target: &str| Kind::Hardlink { target: target.as_bytes().to_vec() };
+    let snapshot = lab.snapshot_of(vec![
+        entry("assets", Kind::Dir),
+        entry("assets/f", file()),
+        entry("assets/of-a-lost-directory", further("assets/d/f")),
+        entry("assets/of-a-lost-file", further("assets/e")),
+        entry("assets/right", further("assets/f")),
+    ]);
+    assert!(matches!(lab.restore(&snapshot, What::Whole), Err(Error::Corrupt { .. })));
+    let options = Options { skip_damaged: true, ..lab.options(What::Whole) };
+    let report = lab.restore_with(&snapshot, &options).unwrap();
+    let skipped: Vec<_> = report.skipped.iter().map(|skip| (&*skip.path, skip.entries)).collect();
+    assert_eq!(skipped, [("assets/of-a-lost-directory", 1), ("assets/of-a-lost-file", 1)]);
+    assert_eq!(names_in(&lab.data().join("assets")), ["f", "right"]);
+}
+
+#[test]
 fn directories_that_nobody_may_enter_are_made_by_others_than_root_too() {
     let lab = Lab::new();
     let mut list = vec![entry("assets", Kind::Dir), entry("assets/d", Kind::Dir), entry("assets/d/e", Kind::Dir)];
