@@ -14,9 +14,9 @@ use crate::render::units;
 use crate::resolve::Paths;
 
 /// Plans a backup and tells the plan.
-pub fn run(context: &Context<'_>, paths: &Paths, options: Options) -> Result {
+pub fn run(context: &Context<'_>, paths: &Paths, mut options: Options) -> Result {
     let store = open::look(context, paths)?;
-    let options = Options { scratch: std::env::temp_dir(), ..options };
+    options.scratch = std::env::temp_dir();
     let plan = backup::plan(store.as_ref(), &options, context.term)?;
     unused(context, &options);
     let lost = plan.problems.iter().any(|problem| problem.lost);

@@ -5,7 +5,7 @@ mod dry_run;
 mod render;
 mod sets;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use lrl_store::error::Error;
@@ -119,42 +119,34 @@ fn options(context: &Context<'_>, args: &BackupArgs, paths: &Paths) -> Result<Op
     if let Some(path) = paths.storage.to_back_up() {
         roots.push(Root { name: "storage".into(), path: path.to_path_buf() });
     }
-    let mut skip = vec![paths.backup_dir.clone()];
-    skip.extend(paths.store.directory().map(Path::to_path_buf));
-    // STORAGE_PATH may name the data directory: the live database is no upload, whichever half is asked for.
-    skip.extend(["", "-wal", "-shm", "-journal"].map(|suffix| {
-        let mut path = paths.database().into_os_string();
-        path.push(suffix);
-        PathBuf::from(path)
-    }));
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    Ok(Options {
-        database: (!args.half.assets_only).then(|| paths.database()),
-        uploads: (!args.half.db_only).then_some(roots),
-        skip,
-        excludes: Excludes::new(&args.exclude, &args.exclude_file)?
-            .and_follow(args.follow_link.iter().map(|path| ls::clean(&units::typed_path(path.as_bytes()))).collect()),
-        out: (!args.snapshot_only).then(|| paths.backup_dir.clone()),
-        scratch: paths.backup_dir.clone(),
-        source: context.cli.global.source.clone(),
-        tags: args.tag.clone(),
-        host: host.trim().to_string(),
-        program: concat!("lrl ", env!("CARGO_PKG_VERSION")).into(),
-        rescan: args.rescan,
-        max_shrink_percent: args.max_shrink,
-        accept_shrink: args.accept_shrink,
-        rescan_every: match args.rescan_every {
-            Every::Never => None,
-            Every::Time(time) => Some(time),
-        },
-        settle: args.settle_time,
-        keep_sets: match args.keep_sets {
-            KeepSets::All => None,
-            KeepSets::Newest(count) => Some(count),
-        },
-        reserve: args.free.reserve,
-        lock_wait: context.cli.global.lock_wait,
-        busy: context.cli.global.lock_wait.min(BUSY),
-        now: SystemTime::now(),
-    })
+    // STORAGE_PATH may name the data directory: the live database is no upload, whichever part is asked for. Nor are sets and the store.
+    let mut options = Options::new(&paths.data_dir, &paths.backup_dir, SystemTime::now());
+    options.skip.push(paths.backup_dir.clone());
+    options.skip.extend(paths.store.directory().map(Path::to_path_buf));
+    options.database = (!args.half.assets_only).then(|| paths.database());
+    options.uploads = (!args.half.db_only).then_some(roots);
+    options.excludes = Excludes::new(&args.exclude, &args.exclude_file)?
+        .and_follow(args.follow_link.iter().map(|path| ls::clean(&units::typed_path(path.as_bytes()))).collect());
+    options.out = (!args.snapshot_only).then(|| paths.backup_dir.clone());
+    options.source = context.cli.global.source.clone();
+    options.tags = args.tag.clone();
+    options.host = host.trim().to_string();
+    options.program = concat!("lrl ", env!("CARGO_PKG_VERSION")).into();
+    options.rescan = args.rescan;
+    options.max_shrink_percent = args.max_shrink;
+    options.accept_shrink = args.accept_shrink;
+    options.rescan_every = match args.rescan_every {
+        Every::Never => None,
+        Every::Time(time) => Some(time),
+    };
+    options.settle = args.settle_time;
+    options.keep_sets = match args.keep_sets {
+        KeepSets::All => None,
+        KeepSets::Newest(count) => Some(count),
+    };
+    options.reserve = args.free.reserve;
+    options.lock_wait = context.cli.global.lock_wait;
+    options.busy = context.cli.global.lock_wait.min(BUSY);
+    Ok(options)
 }

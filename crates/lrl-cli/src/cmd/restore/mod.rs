@@ -59,17 +59,15 @@ fn restore(context: &Context<'_>, args: &RestoreArgs) -> Result {
         ([], false, false) => What::Whole,
         (named, _, _) => What::Paths(named.iter().map(|path| path.as_os_str().as_bytes().to_vec()).collect()),
     };
-    let options = Options {
-        data_dir: places.data_dir.clone(),
-        storage_dir: places.storage.clone(),
-        what,
-        owner: args.owner.as_ref().map(resolve::owner_ids).transpose()?,
-        dry_run: args.dry_run,
-        force: args.force,
-        skip_damaged: args.skip_damaged,
-        no_keep: args.no_keep,
-        locks: Some(locks::ask),
-    };
+    let mut options = Options::new(&places.data_dir);
+    options.storage_dir.clone_from(&places.storage);
+    options.what = what;
+    options.owner = args.owner.as_ref().map(resolve::owner_ids).transpose()?;
+    options.dry_run = args.dry_run;
+    options.force = args.force;
+    options.skip_damaged = args.skip_damaged;
+    options.no_keep = args.no_keep;
+    options.locks = Some(locks::ask);
     let (report, from) = if let Some(manifest) = &args.manifest {
         refuse_contradiction(context, &paths, manifest, args.force)?;
         (restore::restore_set(manifest, &options, context.term)?, format!("set {}", manifest.display()))
@@ -90,13 +88,9 @@ fn restore(context: &Context<'_>, args: &RestoreArgs) -> Result {
         {
             context.term.note(format!("snapshot {} is newer, but lacks a part of what is restored", newest.id.short()));
         }
-        let options = match &options.what {
-            What::Paths(paths) => {
-                let typed = paths.iter().map(|path| choose::typed_path(&store, &snapshot, path)).collect();
-                Options { what: What::Paths(typed), ..options }
-            }
-            _ => options,
-        };
+        if let What::Paths(paths) = &mut options.what {
+            paths.iter_mut().for_each(|path| *path = choose::typed_path(&store, &snapshot, path));
+        }
         let report = restore::restore(&store, &name, &snapshot, &options, context.term)?;
         (report, format!("snapshot {} of {}", name.id.short(), snapshot.timestamp))
     };

@@ -37,6 +37,7 @@ pub enum What {
 
 /// How to restore.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Options {
     /// Where `lrl.db` and `assets` go; created if missing.
     pub data_dir: PathBuf,
@@ -56,6 +57,24 @@ pub struct Options {
     pub no_keep: bool,
     /// Finds who holds SQLite's locks; without it only `/proc` is asked.
     pub locks: Option<AskLocks>,
+}
+
+impl Options {
+    /// Restores everything below `target`: `lrl.db` and `assets/` there, `storage/…` in `target/storage`.
+    pub fn new(target: impl Into<PathBuf>) -> Self {
+        let data_dir = target.into();
+        Self {
+            storage_dir: data_dir.join("storage"),
+            data_dir,
+            what: What::Whole,
+            owner: None,
+            dry_run: false,
+            force: false,
+            skip_damaged: false,
+            no_keep: false,
+            locks: None,
+        }
+    }
 }
 
 /// A part of a restore.
