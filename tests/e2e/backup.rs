@@ -1,4 +1,4 @@
-//! Backup against hostile sources: what is missing, databases in every bad state, runs at once, what an unchanged run costs.
+//! `lrl backup` with hostile sources: missing parts, databases in every bad state, concurrent runs, the cost of an unchanged run.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,4 @@
-//! `lrl backup --dry-run`: tells what would be stored and leaves no trace.
+//! `lrl backup --dry-run`: shows what would be stored and writes nothing.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,4 +1,4 @@
-//! Looking into a store: snapshots, ls, diff, find, dump, stats, init.
+//! Commands that read a store: snapshots, ls, diff, find, dump, stats; and init.
 
 use std::ffi::OsStr;
 use std::fs;

@@ -1,4 +1,4 @@
-//! A server of S3's protocol on loopback, in this process: what lrl uses of it, with a log of all requests, and with faults on demand.
+//! An S3 server on loopback, in this process: the requests that lrl uses, with a log of them, and with faults on demand.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;

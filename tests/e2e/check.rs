@@ -1,4 +1,4 @@
-//! `lrl check` on damaged stores: what it says and how it ends.
+//! `lrl check` on damaged stores: its output and exit codes.
 
 use std::fs;
 use std::path::Path;

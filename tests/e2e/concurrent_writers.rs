@@ -1,5 +1,5 @@
-//! Four writers and a pruner on one store, in processes of their own that are killed at random: what is listed stays whole, and nobody
-//! ever has to unlock anything. `LRL_TEST_ROUNDS=all` plays 1,000 rounds, a number that many.
+//! Four writers and a pruner on one store, in processes that are killed at random: listed snapshots stay whole, and no lock has to
+//! be removed by hand. `LRL_TEST_ROUNDS=all` plays 1,000 rounds, a number that many.
 
 // A log says how many rounds and kills there were.
 #![allow(clippy::print_stdout)]

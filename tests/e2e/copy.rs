@@ -1,4 +1,4 @@
-//! `lrl copy` and `lrl backup --copy-to`: between directories and buckets, killed and gone on with, and with the line dead.
+//! `lrl copy` and `lrl backup --copy-to`: between directories and buckets, killed and resumed, and without a network.
 
 use std::fs;
 use std::process::Stdio;

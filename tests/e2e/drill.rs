@@ -1,4 +1,4 @@
-//! `lrl drill`: the manual's output, every kind of damage, and what it leaves untouched.
+//! `lrl drill`: the manual's output, every kind of damage, and that it changes nothing.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Drills as evidence: the whole history one after another, what their records say, and what users assert of the database.
+//! Drills of a whole history: their order, their records, and assertions about the database.
 
 use std::fs;
 use std::process::Stdio;

@@ -1,4 +1,4 @@
-//! Encrypted stores: what lies in them shows nothing, whatever is changed is refused, and the key alone brings everything back.
+//! Encrypted stores: objects reveal nothing, every change is refused, and the key alone restores everything.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,4 +1,4 @@
-//! Faults from outside: signals and kills at any moment, full disks, locks, damaged objects. What was listed before stays whole,
+//! Faults from outside: signals and kills at any moment, full disks, locks, damaged objects. Snapshots that were listed stay whole,
 //! the next run completes. `LRL_TEST_ROUNDS=all` tries every system call as a kill point.
 
 // A log says what could not be tried here, and how many states were.

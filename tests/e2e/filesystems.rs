@@ -1,4 +1,4 @@
-//! File systems that lack something: `fsync` of directories, locks, room for a mapped file.
+//! File systems that lack something: `fsync` of directories, locks, space for a mapped file.
 
 // A log says what could not be tried here.
 #![allow(clippy::print_stdout)]

@@ -1,4 +1,4 @@
-//! `lrl forget`: which snapshots go, which never do, and when it refuses.
+//! `lrl forget`: which snapshots are removed, which never are, and when it refuses.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! Full scans: when one happens by itself, and that it shows what changed behind the file system's back.
+//! Full scans: when they run automatically, and that they find changes that bypassed the file system.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

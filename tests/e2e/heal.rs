@@ -1,4 +1,4 @@
-//! What the next run does about a damaged store, and what it says about a source that is not as it was.
+//! How the next run heals a damaged store, and what it reports about a changed source.
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! Input that an attacker, a bad disk or bad luck wrote: a clear end with the documented exit code, nothing outside touched, and never
-//! more memory than for honest input.
+//! Input written by an attacker or a bad disk: lrl ends with the documented exit code, changes nothing outside, and uses no more memory
+//! than for valid input.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,4 @@
-//! `lrl import`: sets of the old script become snapshots, each verified, none touched.
+//! `lrl import`: sets of the old scripts become snapshots; each is verified, none is changed.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! One judgement of what a good backup is: what each verb does with snapshots that are empty, shrunk, failed or damaged.
+//! The judgement of snapshots: what each command does with snapshots that are empty, shrunk, failed or damaged.
 
 use std::fs;
 

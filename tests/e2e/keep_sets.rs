@@ -1,4 +1,4 @@
-//! `lrl backup --keep-sets`: what goes can be made again byte for byte, what cannot stays, and a run that is killed leaves nothing behind.
+//! `lrl backup --keep-sets`: only sets that can be reproduced byte for byte are removed, and a killed run leaves nothing behind.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,4 +1,4 @@
-//! The engine's rules that the compiler does not hold: a layer uses lower ones only, and nothing prints or looks around.
+//! Rules of the engine that the compiler does not check: a module uses lower layers only, and nothing prints or reads the environment.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -18,7 +18,7 @@ const LAYERS: [(&str, &[&str]); 8] = [
     ("verbs", &["ops"]),
 ];
 
-/// What the engine never does: it is silent, without a terminal, an environment or a clock of its own.
+/// Calls that the engine never makes: it has no terminal, no environment and no clock of its own.
 const FORBIDDEN: [&str; 10] = [
     "println!",
     "eprintln!",
@@ -225,7 +225,7 @@ fn the_engine_is_silent_and_looks_at_nothing_by_itself() {
 }
 
 #[test]
-fn every_file_says_first_what_it_owns() {
+fn every_file_begins_with_a_module_comment() {
     let mut silent = Vec::new();
     for directory in ["crates/lrl-store/src", "crates/lrl-cli/src", "crates/lrl-bench/src", "tests"] {
         for path in sources(&repository().join(directory)) {

@@ -1,4 +1,4 @@
-//! A store that was used and is gone: a disk that is not mounted, or another one in its place, is no new history.
+//! A known store that is missing: a disk that is not mounted, or another store in its place, begins no new history.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Sets as a Python script written to the manual makes and drills them, for tests of what reads and writes sets.
+//! Sets made and drilled by a Python script that was written from the manual, for tests of programs that read and write sets.
 
 use std::collections::BTreeMap;
 use std::fs;

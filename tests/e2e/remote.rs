@@ -1,4 +1,4 @@
-//! A store in a bucket: the same verbs over S3's protocol, few requests, and what happens when the server or the line fails.
+//! A store in a bucket: the same commands over S3's protocol, few requests, and failures of the server or the network.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! `lrl check --repair`: what it moves, saves and says, how it ends, and what the next backup makes of it.
+//! `lrl check --repair`: what it moves, saves and reports, its exit codes, and how the next backup heals.
 
 // A log says what could not be tried here, and how many states were.
 #![allow(clippy::print_stdout)]

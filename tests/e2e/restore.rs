@@ -1,4 +1,4 @@
-//! Restore: what stands in the way is kept, what was there comes back exactly, a failure changes nothing.
+//! `lrl restore`: what it replaces is kept, what was backed up is restored exactly, a failure changes nothing.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};

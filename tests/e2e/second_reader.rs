@@ -1,4 +1,4 @@
-//! A reader written in Python from docs/FORMAT.md alone reads what lrl writes.
+//! A reader written in Python from docs/FORMAT.md alone reads lrl's stores.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -1,4 +1,4 @@
-//! `lrl status --store '…/*'`: a line for each source of each store, whatever is wrong with one of them.
+//! `lrl status --store '…/*'`: a line for each source of each store, even if some cannot be read.
 
 use std::fs;
 

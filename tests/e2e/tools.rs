@@ -1,5 +1,5 @@
-//! What tests of faults need beside the harness: a tree seen with all that a restore gives back, a lab that belongs to nobody,
-//! a small disk, and a store that must be whole.
+//! Helpers beside the harness: trees compared with all their metadata, objects to damage, a lab of the user nobody, small disks,
+//! strace, and a store that must be whole.
 
 // A log says what could not be tried here, and how many states were.
 #![allow(clippy::print_stdout)]

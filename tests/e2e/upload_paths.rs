@@ -1,4 +1,4 @@
-//! Names of uploads on the command line: what `ls` prints can be typed, excluded and followed.
+//! Paths of uploads on the command line: what `ls` prints can be typed, excluded and followed.
 
 use std::ffi::OsStr;
 use std::fs;

@@ -1,4 +1,4 @@
-//! Odd input: every kind of thing among the uploads, files that cannot be read or change meanwhile, roots in odd places.
+//! Unusual uploads: every kind of file, files that are unreadable or change during the backup, unusual roots.
 
 use std::ffi::OsStr;
 use std::fs;
