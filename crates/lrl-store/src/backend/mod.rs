@@ -221,24 +221,24 @@ pub trait Backend: Send + Sync {
 
 /// Says whether the first to make an object is the only one, by making one twice under a name that nobody has. Some servers take the condition
 /// and do not look at it.
-pub fn probe_put_if_absent(storage: &dyn Backend, name: &str) -> Result<bool> {
-    let tried = storage.put_if_absent(name, b"first").and_then(|first| {
-        let second = first && storage.put_if_absent(name, b"second")?;
-        Ok(first && !second && storage.read(name)? == b"first")
+pub fn probe_put_if_absent(backend: &dyn Backend, name: &str) -> Result<bool> {
+    let tried = backend.put_if_absent(name, b"first").and_then(|first| {
+        let second = first && backend.put_if_absent(name, b"second")?;
+        Ok(first && !second && backend.read(name)? == b"first")
     });
     match tried {
         Err(Error::Unsupported { .. }) => Ok(false),
         tried => {
-            storage.remove(name)?;
+            backend.remove(name)?;
             tried
         }
     }
 }
 
 /// Lists what `parse` makes of the objects' names below `prefix`, in the order of [`Backend::list`].
-pub fn collect<T>(storage: &dyn Backend, prefix: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Vec<T>> {
+pub fn collect<T>(backend: &dyn Backend, prefix: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Vec<T>> {
     let mut found = Vec::new();
-    storage.list(prefix, &mut |name, _| {
+    backend.list(prefix, &mut |name, _| {
         found.extend(parse(name));
         Ok(())
     })?;
@@ -247,17 +247,17 @@ pub fn collect<T>(storage: &dyn Backend, prefix: &str, parse: impl Fn(&str) -> O
 
 /// Reads the first `len` bytes of an object, a mebibyte at a time.
 pub fn each_run<S: Backend + ?Sized>(
-    storage: &S,
+    backend: &S,
     name: &str,
     len: u64,
     visit: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
-    each_piece(storage, name, len, 1 << 20, visit)
+    each_piece(backend, name, len, 1 << 20, visit)
 }
 
 /// Reads the first `len` bytes of an object, so many at a time.
 fn each_piece<S: Backend + ?Sized>(
-    storage: &S,
+    backend: &S,
     name: &str,
     len: u64,
     piece: u64,
@@ -266,16 +266,16 @@ fn each_piece<S: Backend + ?Sized>(
     let mut at = 0;
     while at < len {
         let run = (len - at).min(piece);
-        visit(&storage.read_range(name, at, run as usize)?)?;
+        visit(&backend.read_range(name, at, run as usize)?)?;
         at += run;
     }
     Ok(())
 }
 
 /// Returns the BLAKE3 of the first `len` bytes of an object.
-pub fn hash_start(storage: &dyn Backend, name: &str, len: u64) -> Result<[u8; 32]> {
+pub fn hash_start(backend: &dyn Backend, name: &str, len: u64) -> Result<[u8; 32]> {
     let mut hasher = Hasher::new();
-    each_run(storage, name, len, &mut |bytes| {
+    each_run(backend, name, len, &mut |bytes| {
         hasher.update(bytes);
         Ok(())
     })?;

@@ -24,7 +24,7 @@ use crate::progress::Observer;
 
 /// An open store; holds its lock until it is dropped.
 pub struct Store {
-    pub(super) storage: Arc<dyn Backend>,
+    pub(super) backend: Arc<dyn Backend>,
     pub(super) config: Config,
     pub(super) ids: Ids,
     pub(super) gear: Gear,
@@ -53,53 +53,53 @@ pub struct DamagedIndex {
 
 impl Store {
     /// Opens a store and takes its lock, waiting up to `wait`. Damaged index files do not keep it shut: see [`Store::damaged_indexes`].
-    pub fn open(storage: Arc<dyn Backend>, mode: LockMode, wait: Duration, observer: &dyn Observer) -> Result<Self> {
-        let config = read_config(&*storage).map_err(|error| match error {
+    pub fn open(backend: Arc<dyn Backend>, mode: LockMode, wait: Duration, observer: &dyn Observer) -> Result<Self> {
+        let config = read_config(&*backend).map_err(|error| match error {
             // Where snapshots are, there is a store: what it lacks can be made again.
-            Error::NoStore { path, .. } if has_snapshots(&*storage) => Error::NoStore { what: CONFIG, path },
+            Error::NoStore { path, .. } if has_snapshots(&*backend) => Error::NoStore { what: CONFIG, path },
             error => error,
         })?;
-        if config.is_encrypted() != storage.keys().is_some() {
+        if config.is_encrypted() != backend.keys().is_some() {
             return Err(match config.is_encrypted() {
-                true => Error::WrongKey { store: storage.location(), reason: "no key was given".into() },
-                false => not_encrypted(&storage.location()),
+                true => Error::WrongKey { store: backend.location(), reason: "no key was given".into() },
+                false => not_encrypted(&backend.location()),
             });
         }
-        Self::open_with(storage, config, mode, wait, observer)
+        Self::open_with(backend, config, mode, wait, observer)
     }
 
     /// Opens a store for examining it, even where its config is damaged or gone; also returns why.
     pub fn examine(
-        storage: Arc<dyn Backend>,
+        backend: Arc<dyn Backend>,
         mode: LockMode,
         wait: Duration,
         observer: &dyn Observer,
     ) -> Result<(Self, Option<Error>)> {
-        let (config, error) = match read_config(&*storage) {
+        let (config, error) = match read_config(&*backend) {
             Ok(config) => (config, None),
             Err(error @ Error::Corrupt { .. }) => (Config::new([0; 32]), Some(error)),
-            Err(Error::NoStore { .. }) if has_snapshots(&*storage) => {
-                (Config::new([0; 32]), Some(Error::Missing { object: storage.object_location("config") }))
+            Err(Error::NoStore { .. }) if has_snapshots(&*backend) => {
+                (Config::new([0; 32]), Some(Error::Missing { object: backend.object_location("config") }))
             }
             Err(error) => return Err(error),
         };
-        let store = Self::open_with(storage, config, mode, wait, observer)?;
+        let store = Self::open_with(backend, config, mode, wait, observer)?;
         store.check_readable()?;
         Ok((store, error))
     }
 
     fn open_with(
-        storage: Arc<dyn Backend>,
+        backend: Arc<dyn Backend>,
         config: Config,
         mode: LockMode,
         wait: Duration,
         observer: &dyn Observer,
     ) -> Result<Self> {
-        let ids = storage.keys().map(Keys::ids).unwrap_or_default();
-        let gear = storage.keys().map(|keys| Gear::keyed(keys.gear())).unwrap_or_default();
-        let lock = storage.lock("lock", mode, wait, &|| observer.interrupted())?;
+        let ids = backend.keys().map(Keys::ids).unwrap_or_default();
+        let gear = backend.keys().map(|keys| Gear::keyed(keys.gear())).unwrap_or_default();
+        let lock = backend.lock("lock", mode, wait, &|| observer.interrupted())?;
         let store = Self {
-            storage,
+            backend,
             config,
             ids,
             gear,
@@ -142,12 +142,12 @@ impl Store {
 
     /// Returns the storage below.
     pub fn storage(&self) -> &Arc<dyn Backend> {
-        &self.storage
+        &self.backend
     }
 
     /// Guards a directory's disk: by the storage's own guard where that is the same disk.
     pub(crate) fn target<'a>(&self, dir: &'a Path, reserve: Reserve) -> Result<GuardedDir<'a>> {
-        let room = self.storage.space();
+        let room = self.backend.space();
         let room = if room.guards(dir) { room } else { Arc::new(SpaceGuard::open(dir, reserve)?) };
         Ok(GuardedDir { dir, room })
     }
@@ -165,12 +165,12 @@ impl Store {
 
     /// Says whether it is known that nothing can be written. A bucket has no locks, and says itself what it takes.
     pub fn is_read_only(&self) -> bool {
-        self.lock.is_none() && self.storage.capabilities().exclusive_lock
+        self.lock.is_none() && self.backend.capabilities().exclusive_lock
     }
 
     /// Says whether contents can be read, not only added.
     pub fn can_read(&self) -> bool {
-        self.storage.keys().is_none_or(crate::crypt::Keys::can_read)
+        self.backend.keys().is_none_or(crate::crypt::Keys::can_read)
     }
 
     /// Fails where the store has a feature that a writer must know and this build does not.
@@ -185,6 +185,6 @@ impl Store {
 
     /// Fails for a key that only writes: it knows too little to remove or to judge anything.
     pub fn check_readable(&self) -> Result<()> {
-        if self.can_read() { Ok(()) } else { Err(Error::WriteOnly { object: self.storage.location() }) }
+        if self.can_read() { Ok(()) } else { Err(Error::WriteOnly { object: self.backend.location() }) }
     }
 }

@@ -24,13 +24,13 @@ pub(crate) struct PackUploader {
 }
 
 impl PackUploader {
-    pub fn start(storage: &Arc<dyn Backend>) -> Self {
+    pub fn start(backend: &Arc<dyn Backend>) -> Self {
         let (queue, packs) = sync_channel(1);
         let (packs, failed) = (Arc::new(Mutex::new(packs)), Arc::new(AtomicBool::new(false)));
-        let threads = if storage.capabilities().cost_per_request { REMOTE_THREADS } else { 1 };
+        let threads = if backend.capabilities().cost_per_request { REMOTE_THREADS } else { 1 };
         let thread = |_| {
-            let (storage, packs, failed) = (Arc::clone(storage), Arc::clone(&packs), Arc::clone(&failed));
-            std::thread::spawn(move || write(&*storage, &packs, &failed))
+            let (backend, packs, failed) = (Arc::clone(backend), Arc::clone(&packs), Arc::clone(&failed));
+            std::thread::spawn(move || write(&*backend, &packs, &failed))
         };
         Self { queue, threads: (0..threads).map(thread).collect(), failed }
     }
@@ -49,7 +49,7 @@ impl PackUploader {
     }
 }
 
-fn write(storage: &dyn Backend, packs: &Mutex<Receiver<Pack>>, failed: &AtomicBool) -> Result<()> {
+fn write(backend: &dyn Backend, packs: &Mutex<Receiver<Pack>>, failed: &AtomicBool) -> Result<()> {
     loop {
         let next = packs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         // What waits after an error is not written: nothing will name it.
@@ -57,7 +57,7 @@ fn write(storage: &dyn Backend, packs: &Mutex<Receiver<Pack>>, failed: &AtomicBo
         if failed.load(Ordering::Relaxed) {
             return Ok(());
         }
-        if let Err(error) = storage.put(&pack_name(&id), Payload::TempObject(spool)) {
+        if let Err(error) = backend.put(&pack_name(&id), Payload::TempObject(spool)) {
             failed.store(true, Ordering::Relaxed);
             return Err(error);
         }

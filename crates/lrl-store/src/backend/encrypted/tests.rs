@@ -28,8 +28,8 @@ fn both() -> Both {
     Both { below, reader, writer }
 }
 
-fn names(storage: &dyn Backend, prefix: &str) -> Vec<String> {
-    crate::backend::collect(storage, prefix, |name| Some(name.to_string())).unwrap()
+fn names(backend: &dyn Backend, prefix: &str) -> Vec<String> {
+    crate::backend::collect(backend, prefix, |name| Some(name.to_string())).unwrap()
 }
 
 #[test]

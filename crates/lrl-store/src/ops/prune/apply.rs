@@ -13,17 +13,17 @@ use crate::store::{Store, pack_name};
 
 /// Does what the plan says. `room` guards the store's disk: no more is moved at once than fits, but on a full disk one pack at a time is.
 pub fn apply(store: &Store, plan: Plan, room: &SpaceGuard, observer: &dyn Observer) -> Result<Report> {
-    let storage = store.storage();
-    if !storage.capabilities().exclusive_lock {
-        return Err(Error::Refused(format!("{}: what is dead in a bucket is written down first", storage.location())));
+    let backend = store.storage();
+    if !backend.capabilities().exclusive_lock {
+        return Err(Error::Refused(format!("{}: what is dead in a bucket is written down first", backend.location())));
     }
-    storage.reclaim()?;
+    backend.reclaim()?;
     let (plan, notes) = end_chains(store, plan, room, observer)?;
     let Plan { numbers, unlisted, dead, alive, kept, rewrite, repack, lengths, .. } = plan;
     // A forgotten snapshot must not come back by a power cut when its packs are gone.
-    storage.sync("snapshots")?;
+    backend.sync("snapshots")?;
     let remove = |packs: &[PackId]| {
-        packs.iter().filter(|id| lengths.contains_key(id)).try_for_each(|id| storage.remove(&pack_name(id)))
+        packs.iter().filter(|id| lengths.contains_key(id)).try_for_each(|id| backend.remove(&pack_name(id)))
     };
     remove(&unlisted)?;
     if rewrite {
@@ -74,7 +74,7 @@ pub fn apply(store: &Store, plan: Plan, room: &SpaceGuard, observer: &dyn Observ
                     moved
                         .stayed
                         .iter()
-                        .map(|(id, why)| format!("{} stays as it is: {why}", storage.object_location(&pack_name(id)))),
+                        .map(|(id, why)| format!("{} stays as it is: {why}", backend.object_location(&pack_name(id)))),
                 );
                 left.drain(..count);
                 limit = limit.saturating_mul(2).min(ROUND_BYTES);
@@ -89,9 +89,9 @@ pub fn apply(store: &Store, plan: Plan, room: &SpaceGuard, observer: &dyn Observ
             Err(error) => report.failed = Some(error),
         }
     }
-    storage.sync("packs")?;
+    backend.sync("packs")?;
     // Nobody else is here: what a bucket's prune waited for, before the store was copied into this directory, is done.
-    collect(&**storage, PENDING, |name| Some(name.to_string()))?.iter().try_for_each(|name| storage.remove(name))?;
+    collect(&**backend, PENDING, |name| Some(name.to_string()))?.iter().try_for_each(|name| backend.remove(name))?;
     Ok(report)
 }
 

@@ -138,12 +138,12 @@ pub fn prune(
 
 /// Tries whether the storage keeps the first of two that make one object; also returns its time.
 fn probe(store: &Store, token: &str) -> Result<(bool, Option<std::time::SystemTime>)> {
-    let storage = store.storage();
+    let backend = store.storage();
     let name = probe_name(token);
-    let keeps_first = probe_put_if_absent(&**storage, &name)?;
-    storage.put(&name, crate::backend::Payload::Bytes(b"time"))?;
-    let there = storage.modified(&name);
-    storage.remove(&name)?;
+    let keeps_first = probe_put_if_absent(&**backend, &name)?;
+    backend.put(&name, crate::backend::Payload::Bytes(b"time"))?;
+    let there = backend.modified(&name);
+    backend.remove(&name)?;
     Ok((keeps_first, there?))
 }
 
@@ -322,8 +322,8 @@ impl Run<'_> {
             (report.numbers.repacked, report.numbers.written) = (moved.gone, moved.written);
             report.candidates.count += moved.gone.count;
             report.candidates.bytes += moved.gone.bytes;
-            let storage = self.store.storage();
-            let stays = |(id, why)| format!("{} stays as it is: {why}", storage.object_location(&pack_name(&id)));
+            let backend = self.store.storage();
+            let stays = |(id, why)| format!("{} stays as it is: {why}", backend.object_location(&pack_name(&id)));
             report.notes.extend(moved.stayed.into_iter().map(stays));
             packs.extend(copied);
         }

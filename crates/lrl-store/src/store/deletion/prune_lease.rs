@@ -54,7 +54,7 @@ impl Now {
     pub fn age(&self, store: &Store, object: &str, written: Time) -> Result<Duration> {
         let here = Duration::from_secs(u64::try_from(self.here.secs.saturating_sub(written.secs)).unwrap_or_default());
         let Some(now) = self.there else { return Ok(here) };
-        let there = store.storage.modified(object)?.map(|at| now.duration_since(at).unwrap_or_default());
+        let there = store.backend.modified(object)?.map(|at| now.duration_since(at).unwrap_or_default());
         Ok(there.map_or(here, |there| there.min(here)))
     }
 }
@@ -88,8 +88,8 @@ impl Store {
         wait: Duration,
         interrupted: &dyn Fn() -> bool,
     ) -> Result<PruneLease<'_>> {
-        let queue = self.storage.lock("lock-prune", LockMode::Exclusive, wait, interrupted)?;
-        let note = self.storage.cache_dir().filter(|_| queue.is_some()).map(|dir| dir.join(OURS));
+        let queue = self.backend.lock("lock-prune", LockMode::Exclusive, wait, interrupted)?;
+        let note = self.backend.cache_dir().filter(|_| queue.is_some()).map(|dir| dir.join(OURS));
         let last = self.lease_names()?.last().copied();
         if let Some(last) = last {
             self.refuse_living(last, note.as_ref(), now)?;
@@ -101,12 +101,12 @@ impl Store {
             std::fs::write(note, &bytes).map_err(Error::io("write", note))?;
         }
         let number = last.map_or(1, |last| last + 1);
-        if !self.storage.put_if_absent(&name(number), &bytes)? {
-            return Err(Error::Locked { what: format!("the pruning of {}", self.storage.location()) });
+        if !self.backend.put_if_absent(&name(number), &bytes)? {
+            return Err(Error::Locked { what: format!("the pruning of {}", self.backend.location()) });
         }
         let claim = PruneLease { store: self, number, bytes, _queue: queue };
         for old in self.lease_names()?.into_iter().filter(|old| *old < number) {
-            self.storage.remove(&name(old))?;
+            self.backend.remove(&name(old))?;
         }
         self.remove_old_probes(now)?;
         Ok(claim)
@@ -114,14 +114,14 @@ impl Store {
 
     /// Removes what runs left that were killed while they tried the storage.
     fn remove_old_probes(&self, now: &Now) -> Result<()> {
-        for probe in collect(&*self.storage, CLAIMS, |name| number(name).is_none().then(|| name.to_string()))? {
-            let at = match self.storage.modified(&probe) {
+        for probe in collect(&*self.backend, CLAIMS, |name| number(name).is_none().then(|| name.to_string()))? {
+            let at = match self.backend.modified(&probe) {
                 Err(Error::Missing { .. }) => continue,
                 at => at?,
             };
             let age = now.there.zip(at).map(|(now, at)| now.duration_since(at).unwrap_or_default());
             if is_object_name(&probe) && age.is_none_or(|age| age >= OLD_PROBE) {
-                self.storage.remove(&probe)?;
+                self.backend.remove(&probe)?;
             }
         }
         Ok(())
@@ -129,7 +129,7 @@ impl Store {
 
     /// Fails where the run that made a claim may be alive.
     fn refuse_living(&self, last: u64, note: Option<&PathBuf>, now: &Now) -> Result<()> {
-        let bytes = match self.storage.read(&name(last)) {
+        let bytes = match self.backend.read(&name(last)) {
             // Its run has ended since.
             Err(Error::Missing { .. }) => return Ok(()),
             bytes => bytes?,
@@ -137,7 +137,7 @@ impl Store {
         if note.is_some_and(|note| std::fs::read(note).is_ok_and(|ours| ours == bytes)) {
             return Ok(());
         }
-        let object = self.storage.object_location(&name(last));
+        let object = self.backend.object_location(&name(last));
         let document: Document =
             serde_json::from_slice(&bytes).map_err(|e| Error::corrupt(&object, format!("is no claim: {e}")))?;
         if now.age(self, &name(last), document.written)? >= DEAD_AFTER {
@@ -147,14 +147,14 @@ impl Store {
         Err(Error::Locked {
             what: format!(
                 "the pruning of {} (claimed by {} since {since} UTC; where that run is dead its claim {object} ends after 24 hours)",
-                self.storage.location(),
+                self.backend.location(),
                 document.owner
             ),
         })
     }
 
     fn lease_names(&self) -> Result<Vec<u64>> {
-        let mut numbers = collect(&*self.storage, CLAIMS, number)?;
+        let mut numbers = collect(&*self.backend, CLAIMS, number)?;
         numbers.sort_unstable();
         Ok(numbers)
     }
@@ -163,14 +163,14 @@ impl Store {
 impl PruneLease<'_> {
     /// Fails where another run has taken the store over, because this one took so long.
     pub fn check(&self) -> Result<()> {
-        let storage = &self.store.storage;
+        let backend = &self.store.backend;
         let is_last = self.store.lease_names()?.last() == Some(&self.number);
-        match if is_last { storage.read(&name(self.number)) } else { Ok(Vec::new()) } {
+        match if is_last { backend.read(&name(self.number)) } else { Ok(Vec::new()) } {
             Ok(bytes) if bytes == self.bytes => Ok(()),
             Err(e) if e.is_final() => Err(e),
             _ => Err(Error::Refused(format!(
                 "{}: another prune has taken this one for dead and goes on in its place; nothing more was removed",
-                storage.location()
+                backend.location()
             ))),
         }
     }
@@ -178,6 +178,6 @@ impl PruneLease<'_> {
 
 impl Drop for PruneLease<'_> {
     fn drop(&mut self) {
-        let _ = self.store.storage.remove(&name(self.number));
+        let _ = self.store.backend.remove(&name(self.number));
     }
 }

@@ -27,7 +27,7 @@ impl Store {
 
     /// Returns what is to be deleted; looks at the first call. Where there are locks nothing ever is: what is dead goes at once.
     pub fn pending_deletions(&self) -> Result<Arc<PendingDeletions>> {
-        if self.storage.capabilities().exclusive_lock {
+        if self.backend.capabilities().exclusive_lock {
             return Ok(Arc::default());
         }
         if let Some(known) = &*self.candidates.read().unwrap_or_else(PoisonError::into_inner) {
@@ -70,7 +70,7 @@ impl Store {
 
     /// Says whether it is so long ago that this store was looked at that much may have been deleted since.
     pub(crate) fn is_late(&self) -> Result<bool> {
-        if self.storage.capabilities().exclusive_lock {
+        if self.backend.capabilities().exclusive_lock {
             return Ok(false);
         }
         let (then, now) = (self.pending_deletions()?.looked, (self.stopwatch)());
@@ -96,7 +96,7 @@ impl Store {
             if WriteSession::new(self).snapshot_depends_on_pending_deletion(snapshot)? {
                 return Err(Error::Refused(format!(
                     "{}: while this run took its time a prune has written down, or deleted, what it relies on; nothing was listed, run it again",
-                    self.storage.location()
+                    self.backend.location()
                 )));
             }
         }
@@ -105,7 +105,7 @@ impl Store {
 
     /// Lists the documents.
     pub(crate) fn pending_ids(&self) -> Result<Vec<PendingId>> {
-        let mut ids = collect(&*self.storage, PENDING, pending_id)?;
+        let mut ids = collect(&*self.backend, PENDING, pending_id)?;
         ids.sort_unstable();
         Ok(ids)
     }
@@ -113,10 +113,10 @@ impl Store {
     /// Reads one document, verified against its name.
     pub(crate) fn pending(&self, id: &PendingId) -> Result<Pending> {
         let object = pending_name(id);
-        let shown = self.storage.object_location(&object);
-        let read = || pending::decode(&self.storage.read(&object)?, id, &self.ids, &shown);
+        let shown = self.backend.object_location(&object);
+        let read = || pending::decode(&self.backend.read(&object)?, id, &self.ids, &shown);
         match read() {
-            Err(Error::Corrupt { .. }) if self.storage.cache_clear() => read(),
+            Err(Error::Corrupt { .. }) if self.backend.cache_clear() => read(),
             read => read,
         }
     }
@@ -125,12 +125,12 @@ impl Store {
     pub(crate) fn add_pending(&self, document: &Pending) -> Result<PendingId> {
         self.check_writable()?;
         let (id, bytes) = pending::encode(document, &self.ids)?;
-        self.storage.put(&pending_name(&id), Payload::Bytes(&bytes))?;
+        self.backend.put(&pending_name(&id), Payload::Bytes(&bytes))?;
         Ok(id)
     }
 
     /// Removes a document: its packs are gone, or needed.
     pub(crate) fn remove_pending(&self, id: &PendingId) -> Result<()> {
-        self.storage.remove(&pending_name(id))
+        self.backend.remove(&pending_name(id))
     }
 }

@@ -38,8 +38,8 @@ impl Store {
         let (to, is_there) = self.quarantine_name(name)?;
         match is_there {
             // A run that was killed had copied it.
-            true => self.storage.remove(name)?,
-            false => self.storage.rename(name, &to)?,
+            true => self.backend.remove(name)?,
+            false => self.backend.rename(name, &to)?,
         }
         Ok(to)
     }
@@ -48,7 +48,7 @@ impl Store {
     pub(crate) fn copy_aside(&self, name: &str, bytes: &[u8]) -> Result<String> {
         let (to, is_there) = self.quarantine_name(name)?;
         if !is_there {
-            self.storage.put(&to, Payload::Bytes(bytes))?;
+            self.backend.put(&to, Payload::Bytes(bytes))?;
         }
         Ok(to)
     }
@@ -58,7 +58,7 @@ impl Store {
         for n in 0u32.. {
             let ending = if n == 0 { String::new() } else { format!(".{n}") };
             let to = format!("{QUARANTINE}/{name}{ending}");
-            match self.storage.len(&to) {
+            match self.backend.len(&to) {
                 Err(Error::Missing { .. }) => return Ok((to, false)),
                 Err(e) => return Err(e),
                 Ok(_) if self.are_same(name, &to) => return Ok((to, true)),
@@ -70,15 +70,15 @@ impl Store {
 
     /// Says whether two objects are known to have the same bytes.
     fn are_same(&self, one: &str, other: &str) -> bool {
-        let (Ok(len), Ok(other_len)) = (self.storage.len(one), self.storage.len(other)) else { return false };
-        let digest = |name: &str| hash_start(&*self.storage, name, len);
+        let (Ok(len), Ok(other_len)) = (self.backend.len(one), self.backend.len(other)) else { return false };
+        let digest = |name: &str| hash_start(&*self.backend, name, len);
         len == other_len && matches!((digest(one), digest(other)), (Ok(a), Ok(b)) if a == b)
     }
 
     /// Counts what lies in quarantine.
     pub fn quarantine(&self) -> Result<Quarantine> {
         let mut found = Quarantine::default();
-        self.storage.list(QUARANTINE, &mut |name, bytes| {
+        self.backend.list(QUARANTINE, &mut |name, bytes| {
             found.count += 1;
             found.bytes += bytes;
             found.snapshots.extend(SnapshotName::parse_quarantined(name).map(|name| name.to_string()));
@@ -91,8 +91,8 @@ impl Store {
     pub(crate) fn highest_sequence(&self, source: &str, listed: &[SnapshotName]) -> Result<u64> {
         let mut numbers: Vec<u64> = listed.iter().map(|name| name.sequence).collect();
         // Where objects cannot be renamed nothing is ever moved into quarantine, and a look would be a request of every backup.
-        if self.storage.capabilities().rename {
-            self.storage.list(&format!("{QUARANTINE}/snapshots/{source}"), &mut |name, _| {
+        if self.backend.capabilities().rename {
+            self.backend.list(&format!("{QUARANTINE}/snapshots/{source}"), &mut |name, _| {
                 numbers.extend(SnapshotName::parse_quarantined(name).map(|name| name.sequence));
                 Ok(())
             })?;
@@ -104,13 +104,13 @@ impl Store {
     /// Writes the record of a repair that found something lost.
     pub(crate) fn add_repair(&self, repair: &Repair) -> Result<RepairId> {
         let (id, bytes) = repair::encode(repair, self.ids())?;
-        self.storage.put(&repair_name(&id), Payload::Bytes(&bytes))?;
+        self.backend.put(&repair_name(&id), Payload::Bytes(&bytes))?;
         Ok(id)
     }
 
     /// Lists the records of repairs.
     pub(crate) fn repairs(&self) -> Result<Vec<RepairId>> {
-        collect(&*self.storage, REPAIRS, repair_id)
+        collect(&*self.backend, REPAIRS, repair_id)
     }
 }
 

@@ -454,9 +454,9 @@ mod tests {
     use crate::time::Time;
 
     fn store() -> Store {
-        let storage = memory();
-        create(&storage, [1; 32]).unwrap();
-        Store::open(Arc::new(storage), LockMode::Shared, Duration::ZERO, &Silent).unwrap()
+        let backend = memory();
+        create(&backend, [1; 32]).unwrap();
+        Store::open(Arc::new(backend), LockMode::Shared, Duration::ZERO, &Silent).unwrap()
     }
 
     fn build<T: super::Cut + Clone>(store: &Store, items: &[T], old: Option<ChunkId>) -> (ChunkId, u64) {

@@ -326,20 +326,20 @@ impl<'s> WriteSession<'s> {
             if state.pending.contains_key(&record.id) {
                 return Ok(());
             }
-            let storage = self.store.storage();
+            let backend = self.store.storage();
             let pack = state.closed.len() as u32;
             let open = match &mut state.open {
                 Some(open) => open,
-                none => none.insert(OpenPack::start(&**storage)?),
+                none => none.insert(OpenPack::start(&**backend)?),
             };
             let offset = open.len as u32;
-            match (storage.keys(), &open.sealed) {
+            match (backend.keys(), &open.sealed) {
                 (Some(keys), Some((_, key))) => {
                     let mut bytes = bytes.to_vec();
                     pack::seal_chunk(keys, key, open.len, &mut record, &mut bytes)?;
-                    open.write(&bytes, &**storage)?;
+                    open.write(&bytes, &**backend)?;
                 }
-                _ => open.write(bytes, &**storage)?,
+                _ => open.write(bytes, &**backend)?,
             }
             open.records.push(record.id);
             let full = open.len >= pack::TARGET_BYTES;
@@ -383,10 +383,10 @@ impl<'s> WriteSession<'s> {
 
     fn close_pack(&self, state: &mut State) -> Result<()> {
         let Some(mut open) = state.open.take() else { return Ok(()) };
-        let storage = self.store.storage();
+        let backend = self.store.storage();
         let mut records: Vec<Record> =
             open.records.iter().filter_map(|id| state.pending.get(id)).map(|l| l.record.clone()).collect();
-        let tail = |open: &OpenPack, records: &[Record]| match (storage.keys(), &open.sealed) {
+        let tail = |open: &OpenPack, records: &[Record]| match (backend.keys(), &open.sealed) {
             (Some(keys), Some((head, _))) => pack::seal_tail(keys, head, records, open.len as u32),
             _ => Ok(pack::encode_tail(records, open.len as u32)),
         };
@@ -397,25 +397,25 @@ impl<'s> WriteSession<'s> {
             // The very same chunks once more: one that nobody needs makes it another pack.
             let plain = open.hasher.finish();
             let record = whole(self.store.ids().chunk(&plain), plain.len() as u32, plain.len(), Encoding::Stored);
-            open.write(&plain, &**storage)?;
+            open.write(&plain, &**backend)?;
             records.push(record);
             end = tail(&open, &records)?;
         }
-        open.write(&end, &**storage)?;
+        open.write(&end, &**backend)?;
         self.added_bytes.fetch_add(open.len, Ordering::Relaxed);
         let id = PackId::from_bytes(open.hasher.finish());
         let spool =
-            open.out.into_inner().map_err(|e| Error::io("write a pack in", storage.location())(e.into_error()))?;
+            open.out.into_inner().map_err(|e| Error::io("write a pack in", backend.location())(e.into_error()))?;
         if let Some((_, key)) = &open.sealed {
             self.store.keep_pack_key(&id, key);
         }
         state.closed.push(id);
         state.packs.push(id);
         // Where nobody is ever alone nothing is taken back, and asking would be a request for each pack.
-        if storage.capabilities().exclusive_lock && matches!(storage.len(&pack_name(&id)), Err(Error::Missing { .. })) {
+        if backend.capabilities().exclusive_lock && matches!(backend.len(&pack_name(&id)), Err(Error::Missing { .. })) {
             state.fresh.push(id);
         }
-        match state.sealer.get_or_insert_with(|| PackUploader::start(storage)).send(id, spool) {
+        match state.sealer.get_or_insert_with(|| PackUploader::start(backend)).send(id, spool) {
             true => Ok(()),
             // The threads stop at the first error, which `finish` returns.
             false => state.sealer.take().map_or(Ok(()), PackUploader::finish),
@@ -486,9 +486,9 @@ impl Delta {
 }
 
 impl OpenPack {
-    fn start(storage: &dyn Backend) -> Result<Self> {
-        let out = std::io::BufWriter::with_capacity(256 << 10, storage.temp_object()?);
-        let sealed = match storage.keys() {
+    fn start(backend: &dyn Backend) -> Result<Self> {
+        let out = std::io::BufWriter::with_capacity(256 << 10, backend.temp_object()?);
+        let sealed = match backend.keys() {
             Some(keys) => {
                 let key = Key::new()?;
                 Some((pack::sealed_head(keys, &key)?, key))
@@ -496,17 +496,17 @@ impl OpenPack {
             None => None,
         };
         let head = sealed.as_ref().map_or(pack::HEADER.to_vec(), |(head, _)| head.clone());
-        let room = storage.space();
+        let room = backend.space();
         let mut pack = Self { out, hasher: Hasher::new(), room, len: 0, records: Vec::new(), sealed };
-        pack.write(&head, storage)?;
+        pack.write(&head, backend)?;
         Ok(pack)
     }
 
-    fn write(&mut self, bytes: &[u8], storage: &dyn Backend) -> Result<()> {
+    fn write(&mut self, bytes: &[u8], backend: &dyn Backend) -> Result<()> {
         self.room.charge(bytes.len() as u64)?;
         self.hasher.update(bytes);
         self.len += bytes.len() as u64;
-        self.out.write_all(bytes).map_err(Error::io("write a pack in", storage.location()))
+        self.out.write_all(bytes).map_err(Error::io("write a pack in", backend.location()))
     }
 }
 
