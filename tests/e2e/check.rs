@@ -146,3 +146,20 @@ fn a_damaged_config_or_snapshot_is_named() {
     fs::remove_file(lab.path("backups/store/config")).unwrap();
     lab.lrl("check").expect(4);
 }
+
+#[test]
+fn snapshots_that_lost_the_same_are_one_line() {
+    let lab = Lab::small();
+    lab.lrl("backup --snapshot-only").expect(0);
+    let packs = objects(&lab, "packs");
+    for n in 0..5 {
+        lab.database().execute_batch(&format!("CREATE TABLE later{n}(x)")).unwrap();
+        lab.lrl("backup --snapshot-only").expect(0);
+    }
+    packs.iter().for_each(|pack| fs::remove_file(pack).unwrap());
+    let run = lab.lrl("check").expect(4);
+    let lost: Vec<&str> =
+        run.stdout.lines().filter(|line| line.contains("lost ") && line.starts_with(|c: char| c != ' ')).collect();
+    assert!(lost.len() < 6 && lost.iter().any(|line| line.contains("have each lost")), "{}", run.stdout);
+    assert_eq!(lab.lrl("check --json").expect(4).json()["lost"].as_array().unwrap().len(), 6);
+}

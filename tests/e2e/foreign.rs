@@ -369,6 +369,9 @@ fn a_restore_of_a_mount_that_is_killed_anywhere_is_taken_back() {
             // Times of directories change where a run was cut short.
             let plain = |mut seen: std::collections::BTreeMap<Vec<u8>, crate::tools::Seen>| {
                 seen.values_mut().filter(|seen| seen.mode & 0o170_000 == 0o040_000).for_each(|seen| seen.time = (0, 0));
+                // A staged file that is the old one, linked: what a dead run leaves goes with the next restore.
+                let is_staged = |first: &Vec<u8>| first.starts_with(b".lrl-restore-");
+                seen.values_mut().for_each(|seen| _ = seen.first.take_if(|first| is_staged(first)));
                 seen
             };
             assert_same(&plain(uploads(&lab)), &plain(old.clone()), &format!("{call} {n}"));

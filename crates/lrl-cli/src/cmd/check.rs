@@ -55,13 +55,10 @@ pub fn run(context: &Context<'_>, args: &CheckArgs) -> Result {
         }
         return render_repair(context, &place, read_data, repaired);
     }
-    let mut report = check::check(storage, &options, context.term)?;
+    let beside = Some(paths.backup_dir.as_path()).filter(|dir| dir.is_dir());
+    let report = check::check_with_sets(storage, &options, beside, context.term)?;
     if let Some(why) = &report.unrecorded {
         context.term.note(format!("the check is not recorded: {why}"));
-    }
-    let store_is_wrong = report.wrong;
-    if paths.backup_dir.is_dir() {
-        check::sets(&paths.backup_dir, read_data == ReadData::All, &mut report, context.term)?;
     }
     if context.term.is_json() {
         context.term.json(&document(&place, &report))?;
@@ -70,7 +67,7 @@ pub fn run(context: &Context<'_>, args: &CheckArgs) -> Result {
     findings(context, &report)?;
     losses(context, &report)?;
     verdict(context, &place, read_data, &report)?;
-    if store_is_wrong && paths.store.directory().is_some() {
+    if report.is_store_wrong && paths.store.directory().is_some() {
         // What only the packs' bytes show, a repair that does not read them does not see.
         let read = if read_data == ReadData::No { "" } else { "--read-data " };
         context.term.note(format!("`lrl check {read}--repair` repairs what can be, and deletes nothing"));
@@ -224,17 +221,25 @@ fn names(context: &Context<'_>, title: &str, moved: &[Moved]) -> Result<()> {
 }
 
 fn losses(context: &Context<'_>, report: &Report) -> Result<()> {
-    for loss in &report.lost {
-        context.term.line(lost(loss))?;
+    // What one bad pack takes along is mostly the same in every snapshot: those that lost the same are one line.
+    let same = |a: &Loss, b: &Loss| {
+        (&a.source, a.database, &a.files, a.more_files) == (&b.source, b.database, &b.files, b.more_files)
+    };
+    let groups: Vec<&[Loss]> = report.lost.chunk_by(same).collect();
+    for group in groups.iter().take(SHOWN) {
+        context.term.line(lost(group))?;
     }
-    if report.more_lost > 0 {
-        let count = units::count(report.more_lost, "more snapshot is|more snapshots are");
+    let hidden: usize = groups.iter().skip(SHOWN).map(|group| group.len()).sum();
+    if report.more_lost + hidden as u64 > 0 {
+        let count = units::count(report.more_lost + hidden as u64, "more snapshot is|more snapshots are");
         context.term.line(format!("{count} not whole"))?;
     }
     Ok(())
 }
 
-fn lost(loss: &Loss) -> String {
+/// Says what the snapshots of one group have lost.
+fn lost(group: &[Loss]) -> String {
+    let [loss, ..] = group else { return String::new() };
     let mut what = Vec::new();
     if loss.database {
         what.push("its database".to_string());
@@ -245,7 +250,17 @@ fn lost(loss: &Loss) -> String {
         what.push(format!("{}{rest}", names.join(", ")));
     }
     let (source, short) = (units::safe(&loss.source), loss.snapshot.short());
-    format!("Snapshot {source} {} ({short}) has lost {}", loss.sequence, what.join(", and of its uploads "))
+    let what = what.join(", and of its uploads ");
+    match group.last().filter(|last| last.sequence != loss.sequence) {
+        None => format!("Snapshot {source} {} ({short}) has lost {what}", loss.sequence),
+        Some(last) => format!(
+            "{} of {source}, {} ({short}) to {} ({}), have each lost {what}",
+            units::count(group.len() as u64, "snapshot"),
+            loss.sequence,
+            last.sequence,
+            last.snapshot.short()
+        ),
+    }
 }
 
 fn verdict(context: &Context<'_>, place: &str, read_data: ReadData, report: &Report) -> Result<()> {

@@ -6,7 +6,9 @@ use std::time::SystemTime;
 use lrl_store::error::Error;
 use lrl_store::fs::durable;
 use lrl_store::ops::copy::{self, Options, Report, Which};
+use lrl_store::ops::judgement::State;
 use lrl_store::ops::select::Need;
+use lrl_store::store::Store;
 use lrl_store::time::time_of;
 use serde_json::{Value, json};
 
@@ -58,6 +60,7 @@ pub fn run(context: &Context<'_>, args: &CopyArgs) -> Result {
         (None, false) => Exit::Incomplete,
     };
     render(context, &report, &to_place, args.dry_run)?;
+    warn_bad(context, &from, &report)?;
     if context.term.is_json() {
         let mut document = document(&report);
         document["success"] = json!(exit == Exit::Done);
@@ -115,6 +118,19 @@ fn render(context: &Context<'_>, report: &Report, to: &Location, dry_run: bool) 
     match dry_run {
         true => term.line(format!("{count} would be copied, {rest}"))?,
         false => term.say(format!("{count} copied to {to}, {rest}, {} added", units::size(report.added_bytes))),
+    }
+    Ok(())
+}
+
+/// Names the snapshots that were copied though they are no good backups: the copy is complete, but nothing to rely on.
+fn warn_bad(context: &Context<'_>, from: &Store, report: &Report) -> Result<()> {
+    let mut judge = choose::judge(from);
+    for copied in &report.copied {
+        let judgement = judge.of(&copied.from, &copied.snapshot, context.term)?;
+        if judgement.state != State::Good {
+            let (id, state, reason) = (copied.from.id.short(), judgement.state, judgement.reason);
+            context.term.warn(format!("snapshot {id} is {state}, also as a copy: {reason}"));
+        }
     }
     Ok(())
 }

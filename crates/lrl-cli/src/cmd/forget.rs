@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use lrl_store::ops::forget::{self, Decision, Options, Plan, Policy};
-use lrl_store::time::time_of;
+use lrl_store::time::{Time, time_of};
 use serde_json::{Value, json};
 
 use super::{choose, open, prune};
@@ -11,7 +11,7 @@ use crate::args::ForgetArgs;
 use crate::context::Context;
 use crate::exit::{Exit, Failure, Result};
 use crate::render::table::{Side, Table};
-use crate::render::{document, units};
+use crate::render::{document, entry, units};
 
 /// Plans, shows the plan, and follows it.
 pub fn run(context: &Context<'_>, args: &ForgetArgs) -> Result {
@@ -109,7 +109,7 @@ fn to_json(decision: &Decision) -> Value {
     json!({
         "action": if decision.remove { "remove" } else { "keep" },
         "id": decision.name.id, "short_id": decision.name.id.short(), "source": decision.name.source,
-        "sequence": decision.name.sequence, "timestamp": timestamp, "time": secs.map(units::moment),
+        "sequence": decision.name.sequence, "timestamp": timestamp, "time": secs.map(|secs| entry::iso(Time { secs, nanos: 0 })),
         "tags": decision.tags, "state": decision.state, "reasons": reasons,
     })
 }

@@ -1,12 +1,11 @@
 //! Owns the way to the directories that a caller names: each path is resolved once, component by component, and what was found
 //! is a handle from then on. Follows a link only if nobody else could have planted it. Never creates, never changes anything.
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, Stat, StatxAttributes, StatxFlags, fstat, open, openat, readlinkat, statat,
@@ -25,7 +24,7 @@ const PASS: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC)
 /// The directories that were opened by path, each once.
 #[derive(Default)]
 pub(crate) struct OpenDirs {
-    opened: RefCell<Vec<(PathBuf, Arc<OwnedFd>)>>,
+    opened: Mutex<Vec<(PathBuf, Arc<OwnedFd>)>>,
 }
 
 /// Where a path leads.
@@ -43,9 +42,8 @@ pub(crate) struct Resolved {
 impl OpenDirs {
     /// Opens a directory that the caller names; none if it is not there.
     pub fn open(&self, path: &Path) -> Result<Option<Arc<OwnedFd>>> {
-        let known = self.opened.borrow().iter().find(|(known, _)| known == path).map(|(_, dir)| Arc::clone(dir));
-        if known.is_some() {
-            return Ok(known);
+        if let Some(known) = self.known(path) {
+            return Ok(Some(known));
         }
         let at = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         let start = if at.is_absolute() { "/" } else { "." };
@@ -60,8 +58,13 @@ impl OpenDirs {
 
     /// Remembers a directory that was made, so that its path is not resolved again.
     pub fn know(&self, path: &Path, dir: Arc<OwnedFd>) -> Arc<OwnedFd> {
-        self.opened.borrow_mut().push((path.to_path_buf(), Arc::clone(&dir)));
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).push((path.to_path_buf(), Arc::clone(&dir)));
         dir
+    }
+
+    fn known(&self, path: &Path) -> Option<Arc<OwnedFd>> {
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.iter().find(|(known, _)| known == path).map(|(_, dir)| Arc::clone(dir))
     }
 }
 

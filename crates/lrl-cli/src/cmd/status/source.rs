@@ -5,7 +5,7 @@ use crate::cmd::choose;
 use crate::cmd::run_record::{self, RunRecord};
 use crate::context::Context;
 use crate::exit::Result;
-use crate::render::units;
+use crate::render::{entry, units};
 use lrl_store::error::Error;
 use lrl_store::ops::copy::last_copied;
 use lrl_store::ops::copy::last_copied::LastCopied;
@@ -159,7 +159,7 @@ impl SourceStatus {
         whole["error"] = json!(self.wrong.first());
         whole["last_run"] = self.last_run.as_ref().map_or(Value::Null, |run| {
             json!({
-                "command": run.command, "finished": units::moment(run.finished),
+                "command": run.command, "finished": entry::iso(Time { secs: run.finished, nanos: 0 }),
                 "age_seconds": (now - run.finished).max(0), "exit_code": run.exit, "error": run.error,
             })
         });
@@ -242,7 +242,7 @@ pub fn status_document(status: &Status, now: i64) -> Value {
         "last_passed_drill": status.passed_drill.as_ref().map(|drill| record(drill, now)),
         "last_drill": status.drill.as_ref().map(|drill| record(drill, now)),
         "last_check": status.check.map(|(time, passed)| json!({
-            "time": units::moment(time.secs), "age_seconds": (now - time.secs).max(0), "passed": passed,
+            "time": entry::iso(time), "age_seconds": (now - time.secs).max(0), "passed": passed,
         })),
         "proven": status.proven,
         "oldest_unproven": status.oldest_unproven.as_ref().map(|name| name.id.to_string()),
@@ -265,7 +265,7 @@ pub(super) fn good_document(good: &Good, now: i64) -> Value {
     json!({
         "snapshot": good.name.id.to_string(),
         "timestamp": good.timestamp,
-        "created": units::moment(good.created.secs),
+        "created": entry::iso(good.created),
         "age_seconds": (now - good.created.secs).max(0),
         "database": good.halves.database,
         "uploads": good.halves.uploads,
@@ -282,7 +282,7 @@ pub(super) fn half(half: &PartAge, now: i64) -> Value {
 
 pub(super) fn record(drill: &lrl_store::format::drill::Drill, now: i64) -> Value {
     json!({
-        "finished": units::moment(drill.finished.secs),
+        "finished": entry::iso(drill.finished),
         "age_seconds": (now - drill.finished.secs).max(0),
         "passed": drill.passed,
         "failed_checks": drill.failed_checks,

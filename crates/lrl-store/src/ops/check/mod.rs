@@ -8,6 +8,7 @@ mod sets;
 mod walk;
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ use crate::store::repair::lost_chunks::LostChunks;
 use crate::store::repair::quarantine::Quarantine;
 use crate::store::{SnapshotName, Store};
 use crate::time::Time;
-pub use sets::sets;
+use sets::sets;
 
 /// Which packs are read whole.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -106,6 +107,8 @@ pub struct Report {
     pub quarantine: Quarantine,
     /// True if anything is wrong; notes do not count.
     pub wrong: bool,
+    /// True if anything is wrong in the store itself, as opposed to the sets beside it.
+    pub is_store_wrong: bool,
     /// Why the check is not on record, if it is not.
     pub unrecorded: Option<String>,
     /// Which parts of which snapshots are damaged, up to 20,000, the newest first in each source; and how many more there are.
@@ -128,8 +131,22 @@ const CACHED_BLOCKS: usize = 2048;
 
 /// Checks the store in `storage`.
 pub fn check(storage: Arc<dyn Backend>, options: &Options, observer: &dyn Observer) -> Result<Report> {
+    check_with_sets(storage, options, None, observer)
+}
+
+/// Checks the store in `storage` and the sets in a directory, whose files are read if all of the store is. The record of the check counts both:
+/// status must not call a check clean that found a rotten set.
+pub fn check_with_sets(
+    storage: Arc<dyn Backend>,
+    options: &Options,
+    beside: Option<&Path>,
+    observer: &dyn Observer,
+) -> Result<Report> {
     let (store, config_error) = Store::examine(storage, LockMode::Shared, options.lock_wait, observer)?;
     let mut report = look(&store, config_error.as_ref(), options, None, observer)?.report;
+    if let Some(dir) = beside {
+        sets(dir, options.read_data == ReadData::All, &mut report, observer)?;
+    }
     add_check_record(&store, options, &mut report)?;
     Ok(report)
 }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Checks, Damage, Judgement, Lost, State, judge};
+use super::{Checks, Damage, Judge, Judgement, Lost, State, judge};
 use crate::format::check::{self, Check, Damaged, Depth};
-use crate::format::drill::Drilled;
+use crate::format::drill::{Drill, Drilled};
 use crate::format::snapshot::{self, Database, Measure, Shrink, Snapshot, Uploads};
 use crate::fs::lock::LockMode;
 use crate::id::{ChunkId, SnapshotId};
@@ -111,7 +111,7 @@ fn what_a_snapshot_says_of_itself() {
 }
 
 fn proof(secs: i64, passed: bool, damaged: bool, failed: Need) -> LastDrill {
-    LastDrill { finished: at(secs), drilled: Drilled::Snapshot, passed, damaged, failed }
+    LastDrill { finished: at(secs), drilled: Drilled::Snapshot, passed, damaged, failed, is_of_same_database: false }
 }
 
 fn found_by_check(secs: i64, database: bool, files: bool) -> Damage {
@@ -143,6 +143,49 @@ fn what_drills_and_checks_say_and_what_takes_it_back() {
     assert_eq!(with(Some(proof(20, true, false, NONE)), &found_by_check(20, true, false)), (State::Damaged, UPLOADS));
     let of_set = LastDrill { drilled: Drilled::Set, ..proof(21, true, false, NONE) };
     assert_eq!(with(Some(of_set), &found_by_check(20, true, false)), (State::Damaged, UPLOADS));
+}
+
+#[test]
+fn a_database_that_a_drill_found_malformed_is_bad_in_every_snapshot_that_holds_it() {
+    let storage = memory();
+    create(&storage, [1; 32]).unwrap();
+    let store = Store::open(Arc::new(storage), LockMode::Shared, Duration::ZERO, &Silent).unwrap();
+    let publish = |sequence, sha256: &str| {
+        let (name, _) = store
+            .publish(&snapshot(|s| {
+                s.sequence = sequence;
+                s.database.as_mut().unwrap().sha256 = sha256.into();
+            }))
+            .unwrap();
+        name
+    };
+    let names = [publish(1, "other"), publish(2, "same"), publish(3, "same")];
+    let states = || {
+        let mut judge = Judge::new(&store, at(1000));
+        let judged = names.clone().map(|name| judge.of(&name, &store.snapshot(&name).unwrap(), &Silent).unwrap());
+        judged.map(|found| (found.state, found.good))
+    };
+    let drill = |secs, failed: &[&str]| {
+        let failed_checks: Vec<String> = failed.iter().map(|check| check.to_string()).collect();
+        let drill = Drill {
+            snapshot: Some(names[2].id),
+            drilled: Drilled::Snapshot,
+            passed: failed.is_empty(),
+            failed_checks,
+            database_sha256: Some("same".into()),
+            ..Drill::sample("lab", at(secs))
+        };
+        store.add_drill(&drill).unwrap();
+    };
+    let (good, failed) = ((State::Good, BOTH), (State::Failed, UPLOADS));
+    drill(200, &["database: asset_rows"]);
+    assert_eq!(states(), [good, good, failed], "which files are there is not the database's");
+    drill(201, &["database: integrity_check"]);
+    assert_eq!(states(), [good, failed, failed]);
+    drill(2000, &[]);
+    assert_eq!(states(), [good, failed, failed], "a time in the future tells nothing");
+    drill(202, &[]);
+    assert_eq!(states(), [good, good, good], "the newest word counts");
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! Owns where a restored thing goes: a name in an open directory, what stands there now, and under which name that is kept.
-//! Follows no link below the directories that the caller names, but for the database and the uploads' roots themselves: they may be
-//! links to where the data is, and then that is the target. Never changes anything.
+//! Where a restored thing goes: a name in an open directory, what is there now, and under which name that is kept. Follows no link
+//! below the directories that the caller names, except for the database and the roots of the uploads themselves: they may be links
+//! to where the data is, and then that is the target.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,7 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, Stat, openat, readlinkat, statat};
 use rustix::io::Errno;
 
-use super::journal_record::Version;
-use super::swap_contents::{BASE, PART};
+use super::model::{INSIDE, PARTIAL, SIDECARS, Version};
 use crate::error::{Error, Result};
 use crate::fs::dir::{DIRECTORY, to_path};
 use crate::fs::resolve;
@@ -19,9 +18,6 @@ use crate::fs::resolve::{OpenDirs, follow, is_mount_root, is_other_mount};
 fn is_kind(stat: &Stat, kind: FileType) -> bool {
     FileType::from_raw_mode(stat.st_mode) == kind
 }
-
-/// What SQLite keeps beside a database.
-pub(super) const SIDECARS: [&str; 3] = ["-wal", "-journal", "-shm"];
 
 /// A target.
 pub(super) struct Target {
@@ -49,8 +45,8 @@ pub(super) struct Target {
 
 impl Target {
     /// Finds the target `components` below `home`, or the first part of it that is missing.
-    pub fn find(doors: &OpenDirs, home: &Path, components: &[&[u8]]) -> Result<Self> {
-        let mut dir = doors.open(home)?;
+    pub fn find(dirs: &OpenDirs, home: &Path, components: &[&[u8]]) -> Result<Self> {
+        let mut dir = dirs.open(home)?;
         let mut dir_path = home.to_path_buf();
         let mut base = (dir_path.clone(), dir.clone());
         let (mut depth, mut existing, mut via) = (0, None, None);
@@ -91,19 +87,19 @@ impl Target {
         }
         let wanted = components.iter().take(depth.max(1)).map(|name| name.to_vec()).collect();
         let home = home.to_path_buf();
-        let mut place =
+        let mut target =
             Self { home, wanted, base, inner: None, via, dir, dir_path, name: name.to_vec(), existing, depth };
-        if place.is(FileType::Directory) {
-            let below = place.open_inside();
+        if target.is(FileType::Directory) {
+            let below = target.open_inside();
             // What we may not enter is nothing that could be restored into; that says why when it is tried.
-            if let (Some(dir), Ok(below)) = (&place.dir, below)
-                && (is_other_mount(dir, &below) || is_mount_root(dir, &place.name))
+            if let (Some(dir), Ok(below)) = (&target.dir, below)
+                && (is_other_mount(dir, &below) || is_mount_root(dir, &target.name))
             {
-                place.base = (place.path(), Some(Arc::clone(&below)));
-                place.inner = Some(below);
+                target.base = (target.path(), Some(Arc::clone(&below)));
+                target.inner = Some(below);
             }
         }
-        Ok(place)
+        Ok(target)
     }
 
     fn open_inside(&self) -> Result<Arc<OwnedFd>> {
@@ -177,7 +173,7 @@ impl Target {
     /// Returns where things are kept, and how their names begin.
     fn kept_dir_path(&self) -> (Option<&Arc<OwnedFd>>, PathBuf, &[u8]) {
         match &self.inner {
-            Some(inner) => (Some(inner), self.path(), BASE),
+            Some(inner) => (Some(inner), self.path(), INSIDE),
             None => (self.dir.as_ref(), self.dir_path.clone(), &self.name),
         }
     }
@@ -198,15 +194,16 @@ impl Target {
         resolve::look(dir, name).map_err(|e| Error::io("look at", self.kept_path(name))(e.into()))
     }
 
-    /// Returns a name with this ending under which something can be kept, one that nothing has yet, the sidecars' names included.
-    pub fn free_name(&self, ending: &str) -> Result<Vec<u8>> {
+    /// Returns a name under which a version can be kept: neither it nor the names of sidecars exist yet.
+    pub fn free_name(&self, version: Version) -> Result<Vec<u8>> {
+        let ending = version.ending();
         for n in 0u32.. {
             let mut kept = [self.kept_dir_path().2, ending.as_bytes()].concat();
             if n > 0 {
                 kept.extend_from_slice(format!(".{n}").as_bytes());
             }
             let mut taken = false;
-            for suffix in SIDECARS.iter().map(|suffix| suffix.as_bytes()).chain([&b""[..], PART]) {
+            for suffix in SIDECARS.iter().map(|suffix| suffix.as_bytes()).chain([&b""[..], PARTIAL]) {
                 taken |= self.kept_stat(&[kept.as_slice(), suffix].concat())?.is_some();
             }
             if !taken {

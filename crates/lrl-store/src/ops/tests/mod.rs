@@ -4,4 +4,5 @@ pub mod cases;
 mod faults;
 pub mod faulty;
 mod interleave;
-mod life;
+pub mod life;
+mod year;

@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex};
 use super::deflate::{Coder, crc32, store};
 use super::segments::{Item, Plan, SEGMENT_MAX};
 use super::tar::{self, Header, Type};
-use super::write::{Contents, Record};
 use crate::error::{Error, Result};
 use crate::format::entry::{Entry, Kind};
 use crate::id::Hasher;
+use crate::set::archive::model::{Contents, Record};
 use crate::set::flush::replaced;
 
 /// A segment's compressed bytes.

@@ -8,13 +8,13 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use super::write;
-use super::write::{Contents, Segments};
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Entry, Kind, Piece, compare_paths};
 use crate::format::snapshot::Uploads;
 use crate::fs::durable::SyncedFile;
 use crate::fs::space::SpaceGuard;
 use crate::progress::Observer;
+use crate::set::archive::model::{Contents, Segments};
 use crate::set::flush::BackgroundSync;
 use crate::store::Store;
 use crate::store::prefetch::Prefetched;

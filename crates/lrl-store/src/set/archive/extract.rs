@@ -1,15 +1,16 @@
 //! Owns what becomes of an archive's members: files under a directory, or proof that they could be written. Both check
 //! the same things in the same words, and both tell a watcher each file's SHA-256.
 
-use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags, open};
 use sha2::{Digest, Sha256};
 
 use super::paths::{Checked, Names, Refusal, check};
 use super::read::{Limit, Member, MemberKind, walk};
-use super::write_tree::{Contents, Stop, TreeWriter};
+use super::write_tree::{Contents, MemberWriter, Stop};
 use crate::error::{Error, Result};
 use crate::progress::Observer;
 
@@ -65,14 +66,14 @@ pub fn extract(archive: &Path, dest: &Path, options: &mut Options<'_>) -> Result
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let dir = open(dest, flags, Mode::empty()).map_err(|e| Error::io("open", dest)(e.into()))?;
-    extract_into(archive, dir, dest, options)
+    extract_into(archive, &Arc::new(dir), dest, options)
 }
 
 /// Unpacks `archive` into an open, empty directory, which messages call `dest`.
-pub fn extract_into(archive: &Path, dir: impl AsFd, dest: &Path, options: &mut Options<'_>) -> Result<Counts> {
-    let mut disk = TreeWriter::new(dir, dest, options.owners)?;
-    let counts = read(archive, options, &mut |member, checked, data| disk.write(member, checked, data))?;
-    let not_given = disk.finish()?;
+pub fn extract_into(archive: &Path, dir: &Arc<OwnedFd>, dest: &Path, options: &mut Options<'_>) -> Result<Counts> {
+    let mut writer = MemberWriter::new(dir, dest, options.owners);
+    let counts = read(archive, options, &mut |member, checked, data| writer.write(member, checked, data))?;
+    let not_given = writer.finish()?;
     Ok(Counts { not_given, ..counts })
 }
 

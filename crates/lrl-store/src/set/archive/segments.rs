@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use super::deflate::CODER;
 use super::tar;
-use super::write::Contents;
 use crate::error::{Error, Result};
 use crate::format::bytes::put_varint;
 use crate::format::entry::{Content, Entry, Kind, Piece};
 use crate::id::Hasher;
 use crate::progress::Problem;
+use crate::set::archive::model::Contents;
 
 /// A file from this size on has segments of its own; smaller ones share a bundle.
 const LARGE: u64 = 512 << 10;

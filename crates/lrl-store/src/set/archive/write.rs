@@ -3,17 +3,16 @@
 //! alone: not on threads, on reuse or on the clock. Never decides where an archive lies, never syncs it.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use super::compress::{CompressedSegment, SegmentBuilder};
 use super::deflate::{FINAL_BLOCK, GZIP_HEADER, JoinedCrc, gzip_trailer};
+use super::model::{Contents, Record, Segments};
 use super::segments::{Planner, Segment};
 use crate::error::{Error, Result};
-use crate::format::entry::{Entry, Piece};
+use crate::format::entry::Entry;
 use crate::fs::space::SpaceGuard;
 use crate::progress::{Observer, Problem, Problems, checkpoint};
 use crate::set::sha256::Sha256Thread;
@@ -24,62 +23,6 @@ const IN_FLIGHT: u64 = 16 << 20;
 const WAITING: usize = 64;
 /// More workers than this would take more memory than the budget has.
 const WORKERS_MAX: usize = 4;
-
-/// Where the bytes of entries come from; called from several threads.
-pub trait Contents: Sync {
-    /// Passes `len` bytes from `offset` of a regular file to `sink`, verified, in runs of any length; holes are zeros.
-    /// What to read is in `entry.kind`: its path may be a further name of the file.
-    fn read(&self, entry: &Entry, offset: u64, len: u64, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()>;
-    /// Passes the pieces of a file whose content is a tree to `sink`, in order.
-    fn pieces(&self, entry: &Entry, sink: &mut dyn FnMut(Piece) -> Result<()>) -> Result<()>;
-    /// Looks up an entry of the same list by its path.
-    fn find(&self, path: &[u8]) -> Result<Option<Entry>>;
-}
-
-/// Where a segment stands in an archive, and what proves it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Record {
-    /// Names coder, headers and contents of the segment.
-    pub key: [u8; 32],
-    /// Where its compressed bytes start in the archive file.
-    pub offset: u64,
-    /// How many compressed bytes it has.
-    pub len: u64,
-    /// BLAKE3 over the compressed bytes and the other fields but `offset`.
-    pub digest: [u8; 32],
-    /// CRC-32 of its plain bytes.
-    pub crc32: u32,
-    /// How many plain bytes it has.
-    pub plain_len: u64,
-}
-
-/// What is known of segments in earlier archives. A wrong or stale answer costs time only.
-pub trait Segments {
-    /// Returns an earlier archive and where in it this segment stands.
-    fn find(&mut self, key: &[u8; 32]) -> Option<(Arc<File>, Record)>;
-    /// Takes note of a segment of the archive that is being written, in order.
-    fn record(&mut self, record: &Record) -> Result<()>;
-    /// Says whether all contents will be read, because there is no earlier archive.
-    fn is_none(&self) -> bool {
-        false
-    }
-}
-
-/// Knows no earlier archive and keeps nothing.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct NoSegments;
-
-impl Segments for NoSegments {
-    fn find(&mut self, _: &[u8; 32]) -> Option<(Arc<File>, Record)> {
-        None
-    }
-    fn record(&mut self, _: &Record) -> Result<()> {
-        Ok(())
-    }
-    fn is_none(&self) -> bool {
-        true
-    }
-}
 
 /// How an archive is written.
 #[derive(Clone, Copy)]

@@ -15,7 +15,8 @@ use crate::fs::space::SpaceGuard;
 use crate::id::ChunkId;
 use crate::progress::Silent;
 use crate::set::archive::extract::{extract, verify};
-use crate::set::archive::write::{Contents, NoSegments, Options, Segments, Written, write};
+use crate::set::archive::model::{Contents, NoSegments, Segments};
+use crate::set::archive::write::{Options, Written, write};
 use crate::time::Time;
 
 struct Tree {

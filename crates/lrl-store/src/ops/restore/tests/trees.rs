@@ -286,7 +286,7 @@ fn staging_directories_of_dead_runs_go_and_those_of_others_stay() {
 fn without_room_right_files_are_shared_and_the_report_says_so() {
     // Through the parts: a disk that is nearly full cannot be had everywhere.
     use super::super::selection::{OldTree, Selection};
-    use super::super::stage_file::Owners;
+    use crate::fs::metadata::Owners;
     let lab = Lab::new();
     lab.write("assets/same", &[1; 100_000]);
     lab.write("assets/changed", &[2; 100_000]);

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::faults::old_lab;
 use super::*;
-use crate::ops::restore::swap::faults;
+use crate::ops::restore::rename::faults;
 use crate::ops::restore::swap_contents::tests::force;
 use crate::ops::restore::{UndoOptions, Undone, is_half_done, undo};
 
