@@ -4,13 +4,13 @@ use crate::backend::{Backend, Payload};
 use crate::error::{Error, Result};
 use crate::format::config::{self, Config};
 
-/// Creates a store where there is none: a plain one, unless the storage has keys. `store_id` should be random.
+/// Creates a store where there is none: a plain one, unless the backend has keys. `store_id` should be random.
 pub fn create(backend: &dyn Backend, store_id: [u8; 32]) -> Result<()> {
     let config = if backend.keys().is_some() { Config::encrypted(store_id) } else { Config::new(store_id) };
     backend.put("config", Payload::Bytes(&config::encode(&config)?))
 }
 
-/// Says whether there is a store.
+/// Returns whether there is a store.
 pub fn exists(backend: &dyn Backend) -> Result<bool> {
     match backend.len("config") {
         Ok(_) => Ok(true),

@@ -53,7 +53,7 @@ impl Store {
                 let nanos = match self.drill(name) {
                     Ok(drill) => Some(drill.finished.nanos),
                     Err(error) if error.is_final() => return Err(error),
-                    // It is no word on anything.
+                    // It proves nothing.
                     Err(_) => None,
                 };
                 keyed.push((nanos, name.clone()));

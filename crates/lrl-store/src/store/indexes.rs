@@ -16,12 +16,12 @@ impl Store {
         self.indexes.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Returns the index files that are not believed.
+    /// Returns the index files that are not trusted.
     pub fn damaged_indexes(&self) -> Vec<DamagedIndex> {
         self.damaged.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Looks again which index files there are.
+    /// Lists and opens the index files anew.
     pub(crate) fn reload_indexes(&self) -> Result<()> {
         // A merge in another process may replace files between the listing and the opening: list again.
         for attempt in 0.. {
@@ -29,7 +29,7 @@ impl Store {
             let (mut files, mut damaged, mut vanished) = (Vec::new(), Vec::new(), None);
             for name in names {
                 let opened = match IndexFile::open(&*self.backend, &name) {
-                    // The damage may be in a copy near at hand.
+                    // The damage may be in a locally cached copy.
                     Err(Error::Corrupt { .. }) if self.backend.cache_clear() => IndexFile::open(&*self.backend, &name),
                     opened => opened,
                 };
@@ -53,7 +53,7 @@ impl Store {
         Ok(())
     }
 
-    /// Reads every index file whole; those that are damaged are not believed from here on.
+    /// Reads every index file whole; those that are damaged are not trusted from here on.
     pub(crate) fn verify_indexes(&self, observer: &dyn Observer) -> Result<()> {
         let (mut good, mut bad) = (Vec::new(), Vec::new());
         for file in self.indexes() {
@@ -75,7 +75,7 @@ impl Store {
     pub(crate) fn add_index(&self, file: IndexFile) -> Result<()> {
         let mut files = self.indexes.write().unwrap_or_else(PoisonError::into_inner);
         files.push(Arc::new(file));
-        // Merging removes what was merged, and who only writes removes nothing.
+        // Merging removes what was merged, and a write-only key removes nothing.
         if files.len() <= index::MAX_FILES || !self.can_read() {
             return Ok(());
         }
@@ -117,7 +117,7 @@ impl Store {
         let mut files = Vec::new();
         if !packs.is_empty() {
             let (new, _) = index::select(&*self.backend, &old, packs, keep)?;
-            // The old ones go for good: what is said in their place is read back first.
+            // The old ones are deleted: what replaces them is read back first.
             new.verify(&*self.backend)?;
             if records.is_some_and(|records| new.records() != records) {
                 return Err(Error::corrupt(
@@ -128,14 +128,14 @@ impl Store {
             files.push(Arc::new(new));
         }
         *self.indexes.write().unwrap_or_else(PoisonError::into_inner) = files.clone();
-        *self.salvage.write().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.pack_scan.write().unwrap_or_else(PoisonError::into_inner) = None;
         for file in old.iter().filter(|file| files.iter().all(|new| new.name() != file.name())) {
             self.backend.remove(file.name())?;
         }
         self.backend.sync("index")
     }
 
-    /// Gives the cache's room back: on a full disk it is room that costs only time.
+    /// Deletes the local cache: on a full disk its space costs only time.
     pub(crate) fn drop_cache(&self) {
         if let Some(dir) = self.backend.cache_dir() {
             let _ = std::fs::remove_dir_all(dir);

@@ -1,5 +1,5 @@
-//! The slots of an encrypted store: opening it, and adding, listing and removing who may. Slots are objects like others, but sealed by
-//! themselves; the master key in them never changes, so who has seen it once has it.
+//! The key slots of an encrypted store: opening it, and adding, listing and removing keys. Slots are objects like others, but sealed by
+//! themselves; the master key in them never changes, so whoever has seen it once has it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,9 +14,9 @@ use crate::format::key::{Credential, MAX_BYTES, Slot};
 use crate::id::Hasher;
 use crate::time::Time;
 
-/// So many slots are tried: each may take a derivation.
+/// The number of slots that are tried: each may take a key derivation.
 const MOST_SLOTS: usize = 64;
-/// Under these names the slot that opened the store last is kept near at hand, so that opening it again is no request.
+/// The names under which the slot that opened the store last is cached locally, so that opening it again takes no request.
 const KEPT: [&str; 2] = ["slot-of-a-passphrase", "slot-of-a-key-file"];
 
 /// A slot and its name.
@@ -83,7 +83,7 @@ fn write(
     Ok(Named { name, slot })
 }
 
-/// Says whether what is there is an encrypted store.
+/// Returns whether what is there is an encrypted store.
 pub fn is_encrypted(backend: &dyn Backend) -> Result<bool> {
     Ok(read_config(backend)?.is_encrypted())
 }
@@ -115,12 +115,12 @@ pub fn open(backend: &dyn Backend, credential: Option<&Credential>) -> Result<Op
     open_store(backend, Some(read_config(backend)?.id()?), credential, LocalSlot::IfThere)
 }
 
-/// Whether a slot that is kept near at hand opens the store.
+/// Whether a locally cached slot opens the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LocalSlot {
     /// Only if it is still in the store: a key that was removed opens it no more.
     IfThere,
-    /// At once: for a backup, of which each request counts. It adds to the store, and the bucket's own key says whether it may.
+    /// At once: for a backup, of which each request counts. It adds to the store, and the bucket's own key returns whether it may.
     Trusted,
 }
 
@@ -129,7 +129,7 @@ fn open_store(
     backend: &dyn Backend,
     store_id: Option<[u8; 32]>,
     credential: Option<&Credential>,
-    near_is: LocalSlot,
+    local_slot: LocalSlot,
 ) -> Result<Opened> {
     let wrong = |reason: &str| Error::WrongKey { store: backend.location(), reason: reason.into() };
     let credential = credential.ok_or_else(|| wrong("no key was given"))?;
@@ -142,18 +142,18 @@ fn open_store(
         let bundle = slot.slot.open(&store_id, credential, &backend.object_location(&slot.name))?;
         Ok(bundle.map(|bundle| Opened { bundle, slot }))
     };
-    let near = backend
+    let cached = backend
         .cache_get(kept_name)
         .and_then(|bytes| Some(Named { slot: Slot::decode(&bytes, kept_name).ok()?, name: slot_name(&bytes) }));
-    let near = match near {
-        Some(slot) if near_is == LocalSlot::IfThere => match backend.len(&slot.name) {
+    let cached = match cached {
+        Some(slot) if local_slot == LocalSlot::IfThere => match backend.len(&slot.name) {
             Ok(_) => Some(slot),
             Err(Error::Missing { .. }) => None,
             Err(error) => return Err(error),
         },
-        near => near,
+        cached => cached,
     };
-    if let Some(opened) = near.and_then(|slot| open(slot).ok().flatten()) {
+    if let Some(opened) = cached.and_then(|slot| open(slot).ok().flatten()) {
         return Ok(opened);
     }
     let mut damaged = None;
@@ -182,12 +182,12 @@ fn open_store(
     ))
 }
 
-/// Opens what a storage holds: an encrypted store with its keys, a plain one as it is. Caches of a local one go to `cache`, since they hold
+/// Opens the store that a backend holds: an encrypted one with its keys, a plain one as it is. Caches of a local one go to `cache`, since they hold
 /// names in the clear.
-pub fn unveil(
+pub fn unlock(
     backend: Arc<dyn Backend>,
     credential: Option<&Credential>,
-    near: LocalSlot,
+    cached: LocalSlot,
     cache: impl FnOnce(&str) -> Option<PathBuf>,
 ) -> Result<Arc<dyn Backend>> {
     let config = match read_config(&*backend) {
@@ -198,7 +198,7 @@ pub fn unveil(
             if slot_names(&*backend)?.is_empty() {
                 return Err(error);
             }
-            let Opened { bundle, slot } = open_store(&*backend, None, credential, near)?;
+            let Opened { bundle, slot } = open_store(&*backend, None, credential, cached)?;
             return Ok(Arc::new(EncryptedBackend::new(backend, Keys::new(slot.slot.id()?, &bundle), None)));
         }
         Err(Error::Corrupt { .. } | Error::NoStore { .. } | Error::Unsupported { .. }) if credential.is_none() => {
@@ -212,7 +212,7 @@ pub fn unveil(
             Some(_) => Err(not_encrypted(&backend.location())),
         };
     }
-    let opened = open_store(&*backend, Some(config.id()?), credential, near)?;
+    let opened = open_store(&*backend, Some(config.id()?), credential, cached)?;
     let cache = if backend.capabilities().cost_per_request { None } else { cache(&config.store_id) };
     let keys = Keys::new(config.id()?, &opened.bundle);
     Ok(Arc::new(EncryptedBackend::new(backend, keys, cache)))
@@ -249,7 +249,7 @@ pub fn add(
     write(backend, &store_id, &bundle, credential, label, now)
 }
 
-/// Removes a slot by its first digits; the last one that reads everything stays. Who only writes removes no other key than the own one.
+/// Removes a slot by its first digits; the last one that reads everything stays. A write-only key removes no key but itself.
 pub fn remove(backend: &dyn Backend, opened: &Opened, wanted: &str) -> Result<Named> {
     let slots = slots(backend)?;
     let digits = |slot: &Named| !wanted.is_empty() && slot.id().starts_with(wanted);
@@ -266,7 +266,7 @@ pub fn remove(backend: &dyn Backend, opened: &Opened, wanted: &str) -> Result<Na
         return Err(Error::Refused("this is the last key that reads the store: without it nobody ever could; add another one first (`lrl key add`)".into()));
     }
     backend.remove(&slot.name)?;
-    // A copy near at hand would go on opening the store here.
+    // A locally cached copy would go on opening the store here.
     backend.cache_clear();
     Ok((*slot).clone())
 }
@@ -277,7 +277,7 @@ mod tests {
 
     use zeroize::Zeroizing;
 
-    use super::{LocalSlot, add, create, open, remove, slots, unveil};
+    use super::{LocalSlot, add, create, open, remove, slots, unlock};
     use crate::backend::{Backend, Payload};
     use crate::crypt::Class;
     use crate::error::Error;
@@ -316,28 +316,28 @@ mod tests {
     fn a_store_that_is_not_what_was_expected_is_refused() {
         let plain: Arc<dyn Backend> = Arc::new(memory());
         crate::store::create(&*plain, [1; 32]).unwrap();
-        assert!(unveil(Arc::clone(&plain), None, LocalSlot::IfThere, |_| None).unwrap().keys().is_none());
-        assert!(matches!(unveil(plain, Some(&passphrase("x")), LocalSlot::IfThere, |_| None), Err(Error::Refused(_))));
+        assert!(unlock(Arc::clone(&plain), None, LocalSlot::IfThere, |_| None).unwrap().keys().is_none());
+        assert!(matches!(unlock(plain, Some(&passphrase("x")), LocalSlot::IfThere, |_| None), Err(Error::Refused(_))));
         let sealed: Arc<dyn Backend> = Arc::new(memory());
         create(&*sealed, [1; 32], &passphrase("x"), "", NOW).unwrap();
-        assert!(matches!(unveil(Arc::clone(&sealed), None, LocalSlot::IfThere, |_| None), Err(Error::WrongKey { .. })));
-        assert!(unveil(sealed, Some(&passphrase("x")), LocalSlot::IfThere, |_| None).unwrap().keys().is_some());
+        assert!(matches!(unlock(Arc::clone(&sealed), None, LocalSlot::IfThere, |_| None), Err(Error::WrongKey { .. })));
+        assert!(unlock(sealed, Some(&passphrase("x")), LocalSlot::IfThere, |_| None).unwrap().keys().is_some());
     }
 
     #[test]
     fn without_a_key_a_store_whose_config_is_damaged_or_lost_is_left_to_whoever_opens_or_repairs_it() {
         let plain: Arc<dyn Backend> = Arc::new(memory());
-        assert!(unveil(Arc::clone(&plain), None, LocalSlot::IfThere, |_| None).unwrap().keys().is_none());
+        assert!(unlock(Arc::clone(&plain), None, LocalSlot::IfThere, |_| None).unwrap().keys().is_none());
         assert!(matches!(
-            unveil(Arc::clone(&plain), Some(&passphrase("x")), LocalSlot::IfThere, |_| None),
+            unlock(Arc::clone(&plain), Some(&passphrase("x")), LocalSlot::IfThere, |_| None),
             Err(Error::NoStore { .. })
         ));
         crate::store::create(&*plain, [1; 32]).unwrap();
         plain.remove("config").unwrap();
         plain.put("config", Payload::Bytes(b"no config")).unwrap();
-        assert!(unveil(Arc::clone(&plain), None, LocalSlot::IfThere, |_| None).unwrap().keys().is_none());
+        assert!(unlock(Arc::clone(&plain), None, LocalSlot::IfThere, |_| None).unwrap().keys().is_none());
         assert!(matches!(
-            unveil(plain, Some(&passphrase("x")), LocalSlot::IfThere, |_| None),
+            unlock(plain, Some(&passphrase("x")), LocalSlot::IfThere, |_| None),
             Err(Error::Corrupt { .. })
         ));
     }

@@ -38,7 +38,7 @@ impl Store {
         };
         let found = match read() {
             Err(Error::Corrupt { .. }) if self.backend.cache_clear() => read()?,
-            // Who only writes has kept its own.
+            // A write-only key has cached its own.
             Err(error @ Error::WriteOnly { .. }) => {
                 let kept = self.backend.cache_get(&name.id.to_string()).ok_or(error)?;
                 snapshot::decode(&kept, &name.id, &self.ids, &self.backend.object_location(&object))?
@@ -58,7 +58,7 @@ impl Store {
         self.backend.remove(&name.object())
     }
 
-    /// Writes a snapshot: from here on it is listed, and all that it names must be durable already. It says itself what it does not lean on.
+    /// Writes a snapshot: from here on it is listed, and all that it names must be durable already. It records which pending deletions it does not depend on.
     pub fn publish(&self, snapshot: &Snapshot) -> Result<(SnapshotName, u64)> {
         self.check_writable()?;
         self.refuse_late(snapshot)?;
@@ -75,7 +75,7 @@ impl Store {
         self.backend.put(&name.object(), Payload::Bytes(&bytes))?;
         // The machine may have slept between the look and the write.
         if let Err(error) = self.refuse_late(snapshot) {
-            // Who only writes removes nothing: then a check says what the snapshot lacks, if anything.
+            // A write-only key removes nothing: then a check says what the snapshot lacks, if anything.
             if self.can_read() {
                 self.backend.remove(&name.object())?;
             }

@@ -1,4 +1,4 @@
-//! The threads that make finished packs durable, so that whoever compresses need not wait: one for a disk, where order costs nothing and two
+//! The threads that make finished packs durable, so that the compressing threads need not wait: one for a disk, where order costs nothing and two
 //! would only fight for its head; several where each pack is a few round trips to another machine.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use crate::backend::{Backend, Payload, TempObject};
 use crate::error::{Error, Result};
 use crate::id::PackId;
 
-/// So many packs are on their way to another machine at once; what of them is in memory, its storage bounds.
+/// Packs that are uploaded at once; the backend bounds what of them is in memory.
 const REMOTE_THREADS: usize = 4;
 
 type Pack = (PackId, TempObject);
@@ -35,9 +35,9 @@ impl PackUploader {
         Self { queue, threads: (0..threads).map(thread).collect(), failed }
     }
 
-    /// Hands a pack over, waiting for a free thread; says whether it will be written if nothing fails.
-    pub fn send(&self, id: PackId, spool: TempObject) -> bool {
-        !self.failed.load(Ordering::Relaxed) && self.queue.send((id, spool)).is_ok()
+    /// Hands a pack over, waiting for a free thread; returns whether it will be written if nothing fails.
+    pub fn send(&self, id: PackId, temp: TempObject) -> bool {
+        !self.failed.load(Ordering::Relaxed) && self.queue.send((id, temp)).is_ok()
     }
 
     /// Waits for all packs; the first error of any thread ends them all.
@@ -53,11 +53,11 @@ fn write(backend: &dyn Backend, packs: &Mutex<Receiver<Pack>>, failed: &AtomicBo
     loop {
         let next = packs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         // What waits after an error is not written: nothing will name it.
-        let Ok((id, spool)) = next else { return Ok(()) };
+        let Ok((id, temp)) = next else { return Ok(()) };
         if failed.load(Ordering::Relaxed) {
             return Ok(());
         }
-        if let Err(error) = backend.put(&pack_name(&id), Payload::TempObject(spool)) {
+        if let Err(error) = backend.put(&pack_name(&id), Payload::TempObject(temp)) {
             failed.store(true, Ordering::Relaxed);
             return Err(error);
         }

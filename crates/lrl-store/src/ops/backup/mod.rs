@@ -187,7 +187,7 @@ fn run(
     let store = session.store();
     let storage = store.storage();
     if !storage.capabilities().exclusive_lock {
-        store.reload_candidates()?;
+        store.reload_pending_deletions()?;
     }
     let history = History::read(store, &options.source)?;
     if history.depends_on_pending_deletion(session)? {
@@ -233,7 +233,7 @@ fn run(
         if !store.is_late()? {
             break;
         }
-        store.look_again()?;
+        store.recheck()?;
         if session.snapshot_depends_on_pending_deletion(&made.snapshot)? {
             // It took so long that a prune has written down, or deleted, some of what it found in the store.
             session.check_each_chunk();

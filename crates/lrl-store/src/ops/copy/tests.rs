@@ -80,8 +80,8 @@ fn held(store: &Store, snapshot: &Snapshot) -> Held {
     plain.packs.clear();
     plain.added_bytes = None;
     let nothing = crate::id::ChunkId::from_bytes([0; 32]);
-    plain.database.iter_mut().for_each(|half| half.root = nothing);
-    plain.uploads.iter_mut().for_each(|half| half.list = nothing);
+    plain.database.iter_mut().for_each(|part| part.root = nothing);
+    plain.uploads.iter_mut().for_each(|part| part.list = nothing);
     let mut hasher = Hasher::new();
     let mut feed = |path: &[u8]| {
         let sink = &mut |bytes: &[u8]| {

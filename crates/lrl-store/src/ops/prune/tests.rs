@@ -768,7 +768,7 @@ fn a_key_that_only_writes_backs_up_and_can_remove_nothing() {
     let opened = key_slots::open(&*below, Some(&key("a"))).unwrap();
     key_slots::add(&*below, &opened, Class::Writer, &key("b"), "server", NOW).unwrap();
     let with = |digit: &str| {
-        key_slots::unveil(Arc::clone(&below), Some(&key(digit)), key_slots::LocalSlot::IfThere, |_| None).unwrap()
+        key_slots::unlock(Arc::clone(&below), Some(&key(digit)), key_slots::LocalSlot::IfThere, |_| None).unwrap()
     };
     let mut lab = Lab { backend: with("b"), ..Lab::new() };
     lab.back_up();

@@ -1,5 +1,5 @@
-//! Who prunes a store that has no locks: an object that only one can make. Claims are numbered, and the highest number has the store; one
-//! that its run left behind is outbid by the next number. Holds nothing but the claim.
+//! The lease of a prune on a store without locks: an object that only one run can make. Leases are numbered, and the highest number holds the store; one
+//! that its run left behind is outbid by the next number.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -12,27 +12,27 @@ use crate::fs::lock::{Guard, LockMode};
 use crate::store::handle::Store;
 use crate::time::Time;
 
-/// The directory of claims.
+/// The directory of leases.
 pub(crate) const CLAIMS: &str = "claims";
-/// A claim this old is dead: a run that lives so long notices that it was outbid, and stops.
+/// A lease this old is dead: a run that takes this long notices that it was outbid, and stops.
 const DEAD_AFTER: Duration = Duration::from_secs(24 * 3600);
-/// Nobody is still trying after so long.
+/// No probe takes longer.
 const OLD_PROBE: Duration = Duration::from_secs(3600);
-/// What the last claim of this machine was, beside its copies of the store.
+/// The last lease of this machine, in its local cache of the store.
 const OURS: &str = "prune-claim";
 
-/// Who claims, and when.
+/// Who holds the lease, and since when.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Document {
     format: u32,
     /// For people.
     owner: String,
-    /// Random, so that a run knows its own claim.
+    /// Random, so that a run knows its own lease.
     token: String,
     written: Time,
 }
 
-/// A claim that is held; dropping it gives the store back.
+/// A lease that is held; dropping it ends it.
 pub(crate) struct PruneLease<'s> {
     store: &'s Store,
     number: u64,
@@ -68,18 +68,18 @@ fn number(name: &str) -> Option<u64> {
     u64::from_str_radix(digits, 16).ok().filter(|_| digits.len() == 16)
 }
 
-/// Says whether an object's name is one that a claim has, or what is left of a try whether the storage keeps the first.
+/// Returns whether an object's name is that of a lease, or of a probe of `put_if_absent`.
 pub(crate) fn is_object_name(object: &str) -> bool {
     number(object).is_some() || object.strip_prefix(CLAIMS).is_some_and(|rest| rest.starts_with("/probe-"))
 }
 
-/// Returns the name of an object for trying, which nobody has.
+/// Returns an unused name for a probe of `put_if_absent`.
 pub(crate) fn probe_name(token: &str) -> String {
     format!("{CLAIMS}/probe-{token}")
 }
 
 impl Store {
-    /// Claims the store for pruning; the storage must keep the first of two that make one object.
+    /// Takes the lease; the backend's `put_if_absent` must be conditional.
     pub(crate) fn claim(
         &self,
         owner: &str,
@@ -97,7 +97,7 @@ impl Store {
         let document = Document { format: 1, owner: owner.into(), token: token.into(), written: now.here };
         let bytes = serde_json::to_vec(&document).map_err(|e| Error::corrupt("a new claim", e.to_string()))?;
         if let Some(note) = &note {
-            // Before the claim: a note without one does no harm.
+            // Before the lease: a note without one does no harm.
             std::fs::write(note, &bytes).map_err(Error::io("write", note))?;
         }
         let number = last.map_or(1, |last| last + 1);
@@ -112,7 +112,7 @@ impl Store {
         Ok(claim)
     }
 
-    /// Removes what runs left that were killed while they tried the storage.
+    /// Removes the probes of runs that were killed.
     fn remove_old_probes(&self, now: &Now) -> Result<()> {
         for probe in collect(&*self.backend, CLAIMS, |name| number(name).is_none().then(|| name.to_string()))? {
             let at = match self.backend.modified(&probe) {
@@ -127,7 +127,7 @@ impl Store {
         Ok(())
     }
 
-    /// Fails where the run that made a claim may be alive.
+    /// Fails where the run that holds the last lease may be alive.
     fn refuse_living(&self, last: u64, note: Option<&PathBuf>, now: &Now) -> Result<()> {
         let bytes = match self.backend.read(&name(last)) {
             // Its run has ended since.

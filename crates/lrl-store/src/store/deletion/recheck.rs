@@ -14,7 +14,7 @@ use crate::id::PendingId;
 use crate::store::handle::Store;
 use crate::store::write::WriteSession;
 
-/// A run that has looked so long ago what is to be deleted looks again before it lists its snapshot: much less than the shortest time
+/// A run that read the pending deletions longer ago than this reads them again before it lists its snapshot: much less than the shortest time
 /// that any prune should wait.
 const LOOK_AGAIN: Duration = Duration::from_secs(3600);
 
@@ -25,19 +25,19 @@ impl Store {
         Self { stopwatch, ..self }
     }
 
-    /// Returns what is to be deleted; looks at the first call. Where there are locks nothing ever is: what is dead goes at once.
+    /// Returns the pending deletions, read at the first call. A store with locks has none: its prune deletes at once.
     pub fn pending_deletions(&self) -> Result<Arc<PendingDeletions>> {
         if self.backend.capabilities().exclusive_lock {
             return Ok(Arc::default());
         }
-        if let Some(known) = &*self.candidates.read().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(known) = &*self.pending_deletions.read().unwrap_or_else(PoisonError::into_inner) {
             return Ok(Arc::clone(known));
         }
-        self.reload_candidates()
+        self.reload_pending_deletions()
     }
 
-    /// Looks again what is to be deleted.
-    pub(crate) fn reload_candidates(&self) -> Result<Arc<PendingDeletions>> {
+    /// Reads the pending deletions anew.
+    pub(crate) fn reload_pending_deletions(&self) -> Result<Arc<PendingDeletions>> {
         let mut found = PendingDeletions::default();
         let looked = (self.stopwatch)();
         // A prune writes the document that takes another's place before it removes that one: what vanishes meanwhile is in the next listing.
@@ -64,11 +64,11 @@ impl Store {
 
     fn know(&self, found: PendingDeletions) -> Arc<PendingDeletions> {
         let found = Arc::new(found);
-        *self.candidates.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&found));
+        *self.pending_deletions.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&found));
         found
     }
 
-    /// Says whether it is so long ago that this store was looked at that much may have been deleted since.
+    /// Returns whether the pending deletions were read so long ago that much may have been deleted since.
     pub(crate) fn is_late(&self) -> Result<bool> {
         if self.backend.capabilities().exclusive_lock {
             return Ok(false);
@@ -77,9 +77,9 @@ impl Store {
         Ok(then.iter().zip(&now).any(|(then, now)| now.saturating_sub(*then) >= LOOK_AGAIN))
     }
 
-    /// Looks again at all that new snapshots rely on: what is to be deleted, the index, and which of its packs are there.
-    pub(crate) fn look_again(&self) -> Result<()> {
-        let known = self.reload_candidates()?;
+    /// Reads again all that new snapshots rely on: pending deletions, the index, and which of its packs are there.
+    pub(crate) fn recheck(&self) -> Result<()> {
+        let known = self.reload_pending_deletions()?;
         self.reload_indexes()?;
         let lost = self.find_missing()?.lost;
         if !lost.is_empty() {
@@ -92,10 +92,10 @@ impl Store {
     /// Fails where a run was so slow that what its snapshot relies on may be gone.
     pub(crate) fn refuse_late(&self, snapshot: &Snapshot) -> Result<()> {
         if self.is_late()? {
-            self.look_again()?;
+            self.recheck()?;
             if WriteSession::new(self).snapshot_depends_on_pending_deletion(snapshot)? {
                 return Err(Error::Refused(format!(
-                    "{}: while this run took its time a prune has written down, or deleted, what it relies on; nothing was listed, run it again",
+                    "{}: while this run took its time a prune has scheduled for deletion, or deleted, what it relies on; nothing was listed, run it again",
                     self.backend.location()
                 )));
             }

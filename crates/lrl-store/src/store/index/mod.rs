@@ -11,14 +11,14 @@ use crate::format::index::{self, Encoder, Layout, Located};
 use crate::format::pack::Record;
 use crate::id::{ChunkId, IndexId, PackId};
 
-/// The store keeps at most so many index files; one more and the small ones are merged.
+/// Index files that a store keeps, at most; one more and the small ones are merged.
 pub const MAX_FILES: usize = 16;
 /// Decoded blocks kept per index file at least: about 1 MiB in all with [`MAX_FILES`] of them.
 const CACHED_BLOCKS: usize = 12;
 /// Decoded blocks kept of all index files together, about 4 MiB: deltas over deltas look many chunks up.
 pub(super) const SHARED_BLOCKS: usize = 512;
 
-/// Where one copy of a chunk stands.
+/// Where one copy of a chunk is.
 #[derive(Debug, Clone)]
 pub struct Location {
     /// The pack.
@@ -29,7 +29,7 @@ pub struct Location {
     pub record: Record,
 }
 
-/// Where a record stands: tells one copy of a chunk from every other without holding ids.
+/// The place of a record in the index: tells one copy of a chunk from every other without its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct IndexSlot {
     /// The first bytes of the index's id; 0 for what was read from the packs themselves.
@@ -39,7 +39,7 @@ pub struct IndexSlot {
 }
 
 impl IndexSlot {
-    /// Says whether no index lists it: it was read from the packs themselves.
+    /// Returns whether no index lists it: it was read from the packs themselves.
     pub fn is_pack_scan(self) -> bool {
         self.file == 0
     }
@@ -72,7 +72,7 @@ pub fn object_name(id: &IndexId) -> String {
     format!("index/{id}")
 }
 
-/// Says whether an object's name is one that an index can have; whatever else lies there is none.
+/// Returns whether an object's name is one that an index can have.
 pub fn is_object_name(name: &str) -> bool {
     name.strip_prefix("index/").is_some_and(|id| IndexId::from_hex(id).is_ok())
 }
@@ -122,7 +122,7 @@ impl IndexFile {
         self.layout.records
     }
 
-    /// Returns the packs it speaks of.
+    /// Returns the packs that it lists.
     pub fn packs(&self) -> &[PackId] {
         &self.packs
     }
@@ -163,9 +163,9 @@ impl IndexFile {
         Ok(ChunkCopy { slot, place: self.place(located)? })
     }
 
-    /// Finds a block in which the chunk stands.
+    /// Finds a block that holds the chunk.
     fn find_block(&self, backend: &dyn Backend, id: &ChunkId) -> Result<Option<(u32, Arc<Vec<Located>>)>> {
-        // Ids are uniform, so their value tells where they stand: interpolation needs two or three blocks where bisection needs twenty.
+        // Ids are uniform, so their value tells where they are: interpolation needs two or three blocks where bisection needs twenty.
         let value = |id: &ChunkId| u64::from_be_bytes(*id.as_bytes().first_chunk().unwrap_or(&[0; 8]));
         let target = value(id);
         let (mut low, mut high) = (0i64, i64::from(self.layout.blocks) - 1);
@@ -251,11 +251,11 @@ pub fn write(
     packs: Vec<PackId>,
     records: impl Iterator<Item = Result<Located>>,
 ) -> Result<(IndexFile, u64)> {
-    let mut spool = backend.temp_document("index")?;
+    let mut temp = backend.temp_document("index")?;
     let room = backend.space();
     let mut len = 0u64;
     let (mut encoder, head) = Encoder::new(&packs);
-    let mut out = std::io::BufWriter::with_capacity(64 << 10, &mut spool);
+    let mut out = std::io::BufWriter::with_capacity(64 << 10, &mut temp);
     let mut write = |bytes: &[u8]| {
         len += bytes.len() as u64;
         room.charge(bytes.len() as u64)?;
@@ -272,7 +272,7 @@ pub fn write(
     out.flush().map_err(Error::io("write a new index in", backend.location()))?;
     drop(out);
     let name = object_name(&id);
-    backend.put(&name, Payload::TempObject(spool))?;
+    backend.put(&name, Payload::TempObject(temp))?;
     Ok((IndexFile::open(backend, &name)?, len))
 }
 
@@ -312,7 +312,7 @@ pub fn merge(backend: &dyn Backend, files: &[Arc<IndexFile>]) -> Result<(IndexFi
     select(backend, files, packs, &mut |_| Ok(()))
 }
 
-/// Writes one index of what `keep` leaves of each chunk's copies; they must stand in `packs`.
+/// Writes one index of what `keep` leaves of each chunk's copies; they must be in `packs`.
 pub fn select(
     backend: &dyn Backend,
     files: &[Arc<IndexFile>],

@@ -117,7 +117,7 @@ impl Store {
         if !listed.is_empty() {
             self.write_index(listed, records)?;
         }
-        *self.salvage.write().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.pack_scan.write().unwrap_or_else(PoisonError::into_inner) = None;
         Ok(damaged)
     }
 
@@ -139,7 +139,7 @@ impl Store {
             )),
         });
         if let Err(error) = written {
-            // True, but it must not take the room until the next try.
+            // True, but it must not take space until the next try.
             let new = self.indexes();
             let _ = new
                 .iter()
@@ -152,7 +152,8 @@ impl Store {
         old.retain(|old| new.iter().all(|file| file.name() != old));
         let (known, ours): (Vec<_>, Vec<_>) = old.into_iter().partition(|name| before.contains(name));
         ours.iter().try_for_each(|name| self.backend.remove(name))?;
-        let moved = known.into_iter().map(|name| self.set_aside(&name).map(|to| (name, to))).collect::<Result<_>>()?;
+        let moved =
+            known.into_iter().map(|name| self.move_to_quarantine(&name).map(|to| (name, to))).collect::<Result<_>>()?;
         self.backend.sync("index")?;
         self.damaged.write().unwrap_or_else(PoisonError::into_inner).clear();
         Ok(moved)

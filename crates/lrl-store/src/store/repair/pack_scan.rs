@@ -1,4 +1,4 @@
-//! What packs say for themselves, for when no sound index lists them: their directories, in a temporary database on disk, so that
+//! The directories of packs that no sound index lists, in a temporary database on disk, so that
 //! memory does not grow with them. Reads packs only, writes nothing to the store.
 
 use std::collections::HashSet;
@@ -18,7 +18,7 @@ use crate::store::names::{pack_id, pack_name};
 const PURPOSE: &str = "the packs' directories cannot be gathered";
 const CACHE_KIB: u32 = 4096;
 
-/// The chunks of packs that no index speaks for.
+/// The chunks of packs that no index lists.
 pub(crate) struct PackScan {
     db: Mutex<Connection>,
 }
@@ -48,7 +48,7 @@ pub(crate) fn damaged_directory(backend: &dyn Backend, id: &PackId) -> Result<Ve
     }
 }
 
-/// Reads a pack's bytes from its directory on, and says where that begins.
+/// Reads a pack's bytes from its directory on; returns their offset too.
 fn read_tail(backend: &dyn Backend, name: &str, object: &str) -> Result<(u64, Vec<u8>)> {
     let len = backend.len(name)?;
     let footer_at =
@@ -56,7 +56,7 @@ fn read_tail(backend: &dyn Backend, name: &str, object: &str) -> Result<(u64, Ve
             + HEADER.len() as u64;
     let footer = backend.read_range(name, footer_at, FOOTER_LEN)?;
     let at = pack::directory_offset(&footer, len, object)?;
-    // A directory takes more room than this only if its footer lies: no run puts more than 65,536 chunks into a pack.
+    // A directory is longer than this only if its footer lies: no run puts more than 65,536 chunks into a pack.
     const LONGEST: u64 = 16 << 20;
     let tail_len = usize::try_from(len - at).ok().filter(|_| len - at <= LONGEST);
     let tail_len = tail_len.ok_or_else(|| Error::corrupt(object, "has an impossible footer"))?;

@@ -34,7 +34,7 @@ impl SnapshotName {
 
 impl Store {
     /// Moves an object into quarantine; returns the name that it has there.
-    pub(crate) fn set_aside(&self, name: &str) -> Result<String> {
+    pub(crate) fn move_to_quarantine(&self, name: &str) -> Result<String> {
         let (to, is_there) = self.quarantine_name(name)?;
         match is_there {
             // A run that was killed had copied it.
@@ -45,7 +45,7 @@ impl Store {
     }
 
     /// Copies a small object into quarantine, before something else gets its name.
-    pub(crate) fn copy_aside(&self, name: &str, bytes: &[u8]) -> Result<String> {
+    pub(crate) fn copy_to_quarantine(&self, name: &str, bytes: &[u8]) -> Result<String> {
         let (to, is_there) = self.quarantine_name(name)?;
         if !is_there {
             self.backend.put(&to, Payload::Bytes(bytes))?;
@@ -68,7 +68,7 @@ impl Store {
         Err(Error::Refused(format!("there are too many copies of {name} in quarantine")))
     }
 
-    /// Says whether two objects are known to have the same bytes.
+    /// Returns whether two objects are known to have the same bytes.
     fn are_same(&self, one: &str, other: &str) -> bool {
         let (Ok(len), Ok(other_len)) = (self.backend.len(one), self.backend.len(other)) else { return false };
         let digest = |name: &str| hash_start(&*self.backend, name, len);

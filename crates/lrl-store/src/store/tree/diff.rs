@@ -77,7 +77,7 @@ pub fn changed_bytes(store: &Store, old: &ChunkId, new: &ChunkId) -> Result<u64>
     }
 }
 
-/// Moves both lists past nodes that they share, as long as both stand before one.
+/// Moves both lists past nodes that they share, as long as both are before one.
 fn skip_common<T: Item>(a: &mut TreeItems<'_, T>, b: &mut TreeItems<'_, T>) -> Result<()> {
     while a.leaf.as_slice().is_empty() && b.leaf.as_slice().is_empty() {
         match (a.next_node(), b.next_node()) {

@@ -19,17 +19,17 @@ use crate::format::pack::{self, MAX_DEPTH, Record};
 use crate::fs::space::SpaceGuard;
 use crate::id::{ChunkId, Hasher, PackId};
 
-/// After so many new chunks packs and index are written, so that memory does not grow with the first backup of a million files.
+/// New chunks after which packs and index are written, so that memory does not grow with the first backup of a million files.
 pub(super) const MAX_PENDING: usize = 64 << 10;
-/// Decoding a chunk decodes at most so many others, most of which its neighbours need as well: without a bound, chains of chunks with several
+/// Chunks that are decoded for one, at most; its neighbours need most of them as well. Without a bound, chains of chunks with several
 /// bases each would double their cost with every link.
 const MAX_WORK: usize = 128;
-/// Lengths of so many packs are remembered.
+/// The number of packs whose lengths are remembered.
 const KNOWN_PACKS: usize = 16 << 10;
 /// Below this a delta saves less than its base's id costs.
 const MIN_DELTA_LEN: usize = 256;
 
-/// One run's additions to a store. What was not sealed is garbage that nothing names.
+/// One run's additions to a store. What was not sealed is garbage that nothing refers to.
 pub struct WriteSession<'s> {
     store: &'s Store,
     state: Mutex<State>,
@@ -47,7 +47,7 @@ pub struct WriteSession<'s> {
 #[derive(Default)]
 struct State {
     open: Option<OpenPack>,
-    sealer: Option<PackUploader>,
+    uploader: Option<PackUploader>,
     // Packs by the numbers that `pending` uses; an id is known once its pack is closed.
     closed: Vec<PackId>,
     pending: HashMap<ChunkId, Located>,
@@ -61,7 +61,7 @@ struct State {
 struct OpenPack {
     out: std::io::BufWriter<TempObject>,
     hasher: Hasher,
-    room: Arc<SpaceGuard>,
+    space: Arc<SpaceGuard>,
     len: u64,
     records: Vec<ChunkId>,
     // In an encrypted store: the head as it was written, and the key of the chunks.
@@ -69,12 +69,12 @@ struct OpenPack {
 }
 
 impl<'s> WriteSession<'s> {
-    /// Begins.
+    /// Starts a session.
     pub fn new(store: &'s Store) -> Self {
         Self::beside(store, HashSet::new())
     }
 
-    /// Begins where damaged packs have to stay as they are, whatever is stored: none of the new packs gets the name of one of them.
+    /// Starts a session where damaged packs have to stay as they are, whatever is stored: none of the new packs gets the name of one of them.
     pub(crate) fn beside(store: &'s Store, taken: HashSet<PackId>) -> Self {
         Self {
             taken,
@@ -89,7 +89,7 @@ impl<'s> WriteSession<'s> {
         }
     }
 
-    /// Begins one that stores lost chunks and nothing else, each in full; `taken` as in [`WriteSession::beside`].
+    /// Starts a session that stores lost chunks and nothing else, each in full; `taken` as in [`WriteSession::beside`].
     pub(crate) fn healing(store: &'s Store, wanted: &'s LostChunks, taken: HashSet<PackId>) -> Self {
         let session = Self { only: Some(wanted), ..Self::beside(store, taken) };
         session.doubt();
@@ -103,22 +103,22 @@ impl<'s> WriteSession<'s> {
 
     /// From here on a chunk counts as known only if it can be read: the store has shown damage, and this run can heal it.
     pub fn doubt(&self) {
-        // A copy near at hand must not stand for what the storage has lost.
+        // A locally cached copy must not hide what the backend has lost.
         self.store.storage().cache_clear();
         self.doubts.store(true, Ordering::Relaxed);
     }
 
-    /// Says whether the store has shown damage.
+    /// Returns whether the store has shown damage.
     pub fn doubts(&self) -> bool {
         self.doubts.load(Ordering::Relaxed)
     }
 
-    /// From here on nothing is taken over from earlier snapshots unread: they lean on what is to be deleted.
+    /// From here on nothing of earlier snapshots is reused unread: they depend on pending deletions.
     pub(crate) fn check_each_chunk(&self) {
         self.wary.store(true, Ordering::Relaxed);
     }
 
-    /// Says whether what a parent holds may be taken over without looking at each chunk.
+    /// Returns whether what a parent holds may be reused without a look at each chunk.
     pub(crate) fn takes_over(&self) -> bool {
         !self.doubts() && !self.wary.load(Ordering::Relaxed)
     }
@@ -137,7 +137,7 @@ impl<'s> WriteSession<'s> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says whether a chunk was added by this session or is in the store: listed there, in a pack that reaches so far, and its bases too.
+    /// Returns whether a chunk was added by this session or is in the store: listed there, in a pack that reaches so far, and its bases too.
     pub fn knows(&self, id: &ChunkId) -> Result<bool> {
         if self.state().pending.contains_key(id) {
             return Ok(true);
@@ -186,7 +186,7 @@ impl<'s> WriteSession<'s> {
         Ok(true)
     }
 
-    /// Says whether a prune is about to delete all that there is of a chunk, or of what it leans on.
+    /// Returns whether a prune is about to delete every copy of a chunk, or of a base that it depends on.
     fn is_condemned(&self, id: &ChunkId) -> Result<bool> {
         Ok(!self.store.pending_deletions()?.are_none() && !self.is_present(id, 0)?)
     }
@@ -355,8 +355,8 @@ impl<'s> WriteSession<'s> {
     }
 
     /// Keeps a chunk as another store has it encoded, if its bases are in sealed packs here and decoding it takes no more than it may;
-    /// says whether it did. The caller has decoded it.
-    pub(crate) fn take_over(&self, bytes: &[u8], record: Record) -> Result<bool> {
+    /// returns whether it did. The caller has decoded it.
+    pub(crate) fn append_encoded(&self, bytes: &[u8], record: Record) -> Result<bool> {
         let (mut depth, mut left) = (0, MAX_WORK);
         for base in &record.bases {
             let Some(ChunkCopy { place, .. }) = self.store.listed_copy(base)? else { return Ok(false) };
@@ -404,7 +404,7 @@ impl<'s> WriteSession<'s> {
         open.write(&end, &**backend)?;
         self.added_bytes.fetch_add(open.len, Ordering::Relaxed);
         let id = PackId::from_bytes(open.hasher.finish());
-        let spool =
+        let temp =
             open.out.into_inner().map_err(|e| Error::io("write a pack in", backend.location())(e.into_error()))?;
         if let Some((_, key)) = &open.sealed {
             self.store.keep_pack_key(&id, key);
@@ -415,16 +415,16 @@ impl<'s> WriteSession<'s> {
         if backend.capabilities().exclusive_lock && matches!(backend.len(&pack_name(&id)), Err(Error::Missing { .. })) {
             state.fresh.push(id);
         }
-        match state.sealer.get_or_insert_with(|| PackUploader::start(backend)).send(id, spool) {
+        match state.uploader.get_or_insert_with(|| PackUploader::start(backend)).send(id, temp) {
             true => Ok(()),
             // The threads stop at the first error, which `finish` returns.
-            false => state.sealer.take().map_or(Ok(()), PackUploader::finish),
+            false => state.uploader.take().map_or(Ok(()), PackUploader::finish),
         }
     }
 
     fn flush(&self, state: &mut State) -> Result<()> {
         self.close_pack(state)?;
-        state.sealer.take().map_or(Ok(()), PackUploader::finish)?;
+        state.uploader.take().map_or(Ok(()), PackUploader::finish)?;
         if state.pending.is_empty() {
             return Ok(());
         }
@@ -444,12 +444,12 @@ impl<'s> WriteSession<'s> {
         self.state().packs.clone()
     }
 
-    /// Removes what it wrote for nothing: on a full disk it must not take the room until the next prune. What an index lists by now stays,
+    /// Removes what it wrote for nothing: on a full disk it must not take space until the next prune. What an index lists by now stays,
     /// and so does everything while others use the store, who may have come to the same packs. Call it last.
     pub(crate) fn take_back(&self) {
         let mut state = self.state();
         state.open = None;
-        let sealed = state.sealer.take().map_or(Ok(()), PackUploader::finish);
+        let sealed = state.uploader.take().map_or(Ok(()), PackUploader::finish);
         // Whatever the thread ended with, what it wrote is looked for.
         drop(sealed);
         if state.fresh.is_empty() || !self.store.is_alone() || self.store.reload_indexes().is_err() {
@@ -466,7 +466,7 @@ impl<'s> WriteSession<'s> {
     }
 }
 
-/// Describes a chunk that leans on no other.
+/// Describes a chunk without bases.
 fn whole(id: ChunkId, plain_len: u32, encoded_len: usize, encoding: Encoding) -> Record {
     Record { id, encoded_len: encoded_len as u32, plain_len, encoding, depth: 0, bases: Vec::new() }
 }
@@ -496,14 +496,14 @@ impl OpenPack {
             None => None,
         };
         let head = sealed.as_ref().map_or(pack::HEADER.to_vec(), |(head, _)| head.clone());
-        let room = backend.space();
-        let mut pack = Self { out, hasher: Hasher::new(), room, len: 0, records: Vec::new(), sealed };
+        let space = backend.space();
+        let mut pack = Self { out, hasher: Hasher::new(), space, len: 0, records: Vec::new(), sealed };
         pack.write(&head, backend)?;
         Ok(pack)
     }
 
     fn write(&mut self, bytes: &[u8], backend: &dyn Backend) -> Result<()> {
-        self.room.charge(bytes.len() as u64)?;
+        self.space.charge(bytes.len() as u64)?;
         self.hasher.update(bytes);
         self.len += bytes.len() as u64;
         self.out.write_all(bytes).map_err(Error::io("write a pack in", backend.location()))

@@ -86,8 +86,8 @@ fn a_chunk_leans_on_another_one_where_that_is_shorter_than_the_whole() {
         assert!((left..left + 100).contains(&(record.encoded_len as usize)), "{same}: {}", record.encoded_len);
     }
     // Nothing is gained by a base that has nothing of it, nor for what is short by itself.
-    let half: Vec<u8> = noise(9, 8 << 10).repeat(2);
-    for plain in [noise(2, 64 << 10), half] {
+    let part: Vec<u8> = noise(9, 8 << 10).repeat(2);
+    for plain in [noise(2, 64 << 10), part] {
         let (_, record) = stored(&plain, &[base]);
         assert_eq!((record.depth, record.bases), (0, vec![]));
     }
@@ -219,19 +219,19 @@ fn in_doubt_a_chunk_must_not_lean_on_a_damaged_one() {
     let base = noise(1, 64 << 10);
     let base_id = put(&base, &[], false);
     let pack = names(&*backend, "packs").remove(0);
-    let half = [&base[..32 << 10], &noise(2, 100)].concat();
-    let id = put(&half, &[base_id], false);
+    let part = [&base[..32 << 10], &noise(2, 100)].concat();
+    let id = put(&part, &[base_id], false);
     let mut bytes = backend.read(&pack).unwrap();
     bytes[40 << 10] ^= 1;
     backend.put(&pack, Payload::Bytes(&bytes)).unwrap();
     assert!(store.read(&base_id).is_err() && store.read(&id).is_ok(), "what is damaged is not what is used");
-    put(&half, &[base_id], true);
-    let other = [&half[..], b"and more"].concat();
+    put(&part, &[base_id], true);
+    let other = [&part[..], b"and more"].concat();
     let other_id = put(&other, &[id], true);
     // Whoever takes the damaged pack away, as the next step of a repair, must lose nothing of this.
     backend.remove(&pack).unwrap();
     let store = open(&backend);
-    assert_eq!((store.read(&id).unwrap(), store.read(&other_id).unwrap()), (half, other));
+    assert_eq!((store.read(&id).unwrap(), store.read(&other_id).unwrap()), (part, other));
 }
 
 fn decoded_for(store: &Store, id: &ChunkId) -> usize {
@@ -351,7 +351,7 @@ fn what_was_read_while_an_index_listed_it_is_no_base_once_none_does() {
     store.read_listed(&id).unwrap();
     names(&*backend, "index").iter().for_each(|name| backend.remove(name).unwrap());
     store.reload_indexes().unwrap();
-    store.salvage().unwrap();
+    store.pack_scan().unwrap();
     assert!(store.read_listed(&id).is_err() && store.read(&id).is_ok());
 }
 
