@@ -1,7 +1,7 @@
-//! What an encrypted store is made of: keys for each purpose, and sealing and opening bytes with them. Pure: knows no storage and no names.
+//! What an encrypted store is made of: keys for each purpose, and sealing and opening bytes with them. Pure: knows no backend and no names.
 //!
 //! Two classes of keys. The **writer's secret** names chunks, cuts, and seals what writers must read (index, directories of packs). The
-//! **content key pair** is for everything else: who has its public half can add contents and documents, but read none; the private half
+//! **content key pair** is for everything else: whoever has its public key can add contents and documents, but read none; the private key
 //! opens them. Both follow from one master key, so a full key holds 32 bytes.
 
 use std::fmt;
@@ -92,7 +92,7 @@ pub enum Class {
 pub enum Bundle {
     /// The master key.
     Full(Secret),
-    /// The writer's secret and the public half of the content key pair.
+    /// The writer's secret and the public key of the content key pair.
     Writer(Secret, [u8; 32]),
 }
 
@@ -247,7 +247,7 @@ impl Keys {
         self.store_id
     }
 
-    /// Says whether contents and documents can be read, not only written.
+    /// Returns whether contents and documents can be read, not only written.
     pub fn can_read(&self) -> bool {
         self.secret.is_some()
     }
@@ -295,7 +295,7 @@ impl Keys {
         array.map(Key::from_bytes).map_err(|_| Error::corrupt(object, "its key has another length"))
     }
 
-    /// Veils a source's name: the same name always in the same way, so that its directory is found; its length is rounded up.
+    /// Encrypts a source's name: the same name always in the same way, so that its directory is found; its length is rounded up.
     pub fn veil(&self, name: &str) -> Result<String> {
         let mut nonce = [0; 24];
         nonce.copy_from_slice(&keyed(&self.name_nonces, name.as_bytes())[..24]);
@@ -305,7 +305,7 @@ impl Keys {
         Ok([nonce.as_slice(), &bytes].concat().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// Reads a veiled name; `None` for what [`Keys::veil`] did not make.
+    /// Decrypts a source's name; `None` for what [`Keys::veil`] did not make.
     pub fn unveil(&self, veiled: &str) -> Option<String> {
         let digits = veiled.as_bytes();
         if digits.len() > 512 || digits.iter().any(|digit| !matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
@@ -316,7 +316,7 @@ impl Keys {
         let sealed = bytes.split_off(bytes.len().min(24));
         let plain = self.names.open(&bytes.try_into().ok()?, &self.context("source", b""), sealed)?;
         let name = String::from_utf8(plain).ok()?.trim_end_matches('\0').to_string();
-        // One name has one veil, whoever made it.
+        // One name has one ciphertext, whoever made it.
         self.veil(&name).is_ok_and(|again| again == veiled).then_some(name)
     }
 }

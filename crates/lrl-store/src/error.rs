@@ -45,7 +45,7 @@ pub enum Error {
         /// What is wrong with the key, as in "no key was given".
         reason: String,
     },
-    /// The key adds to the store, and reads nothing of it.
+    /// The key is write-only.
     #[error("{object} cannot be read: the key only writes")]
     WriteOnly {
         /// The object's name in its store.
@@ -93,7 +93,7 @@ pub enum Error {
         /// Why, and what to do next.
         detail: String,
     },
-    /// The disk has no more room above what is kept free for the application.
+    /// The disk has no more free space beside what is kept free for the application.
     #[error("the disk of {} is nearly full: {} are free{}", path.display(), size(*free), claims(*reserve, *needed))]
     NoRoom {
         /// A directory on that disk.
@@ -170,12 +170,12 @@ impl Error {
         }
     }
 
-    /// Says whether another copy of what was asked for is no way out: the caller wants to stop, or the server does not answer.
+    /// Returns whether trying another copy is pointless: the caller wants to stop, or the server does not answer.
     pub(crate) fn is_final(&self) -> bool {
         matches!(self, Self::Interrupted | Self::Remote { .. })
     }
 
-    /// Says whether bytes are damaged, gone, or cannot be read from a bad disk; anything else may pass, and proves nothing about them.
+    /// Returns whether bytes are damaged, gone, or cannot be read from a bad disk; anything else may pass, and proves nothing about them.
     pub(crate) fn is_damage(&self) -> bool {
         match self {
             Self::Corrupt { .. } | Self::Missing { .. } => true,
@@ -189,7 +189,7 @@ impl Error {
         matches!(self, Self::Io { path: about, .. } if about == path)
     }
 
-    /// Says whether the disk (or quota) is full, or has no room but the reserve.
+    /// Returns whether the disk (or quota) is full, or has no free space but the reserve.
     pub fn is_full(&self) -> bool {
         match self {
             Self::NoRoom { .. } => true,

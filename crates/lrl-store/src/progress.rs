@@ -1,4 +1,4 @@
-//! How the engine tells what it does: one observer, implemented by the terminal and by tests. The engine itself prints nothing.
+//! How the engine reports progress: one observer, implemented by the terminal and by tests. The engine itself prints nothing.
 
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ pub trait Observer: Sync {
     fn phase(&self, phase: Phase, total_bytes: Option<u64>) {
         let _ = (phase, total_bytes);
     }
-    /// So many more bytes and files are done in the current stage.
+    /// Adds to the bytes and files that are done in the current stage.
     fn advance(&self, bytes: u64, files: u64) {
         let _ = (bytes, files);
     }

@@ -1,4 +1,4 @@
-//! Owns the way to the directories that a caller names: each path is resolved once, component by component, and what was found
+//! Resolves the directories that a caller names: each path once, component by component, and what was found
 //! is a handle from then on. Follows a link only if nobody else could have planted it. Never creates, never changes anything.
 
 use std::collections::VecDeque;
@@ -35,7 +35,7 @@ pub(crate) struct Resolved {
     pub dir_path: PathBuf,
     /// The last component; `.` for the directory itself.
     pub name: Vec<u8>,
-    /// What stands there, which is no link.
+    /// What is there, which is no link.
     pub stat: Option<Stat>,
 }
 

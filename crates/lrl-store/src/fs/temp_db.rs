@@ -17,7 +17,7 @@ pub(crate) enum Rollback {
 /// `cache_kib` of memory.
 ///
 /// # Errors
-/// [`Error::Refused`] where there is no room for it.
+/// [`Error::Refused`] where there is no space for it.
 pub(crate) fn create(purpose: &str, schema: &str, cache_kib: u32, rollback: Rollback) -> Result<Connection> {
     let journal = match rollback {
         Rollback::Never => "OFF",
@@ -36,7 +36,7 @@ pub(crate) fn create(purpose: &str, schema: &str, cache_kib: u32, rollback: Roll
     open().map_err(|error| failed(purpose, &error))
 }
 
-/// Returns the error for the user: such a database fails only for want of room.
+/// Returns the error for the user: such a database fails only for want of space.
 pub(crate) fn failed(purpose: &str, error: &rusqlite::Error) -> Error {
     Error::Refused(format!(
         "{purpose} in a temporary database ({error}); make room in the directory for temporary files"

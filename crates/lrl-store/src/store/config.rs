@@ -4,15 +4,15 @@ use crate::backend::{Backend, Payload};
 use crate::error::{Error, Result};
 use crate::format::config::{self, Config};
 
-/// Creates a store where there is none: a plain one, unless the storage has keys. `store_id` should be random.
-pub fn create(storage: &dyn Backend, store_id: [u8; 32]) -> Result<()> {
-    let config = if storage.keys().is_some() { Config::encrypted(store_id) } else { Config::new(store_id) };
-    storage.put("config", Payload::Bytes(&config::encode(&config)?))
+/// Creates a store where there is none: a plain one, unless the backend has keys. `store_id` should be random.
+pub fn create(backend: &dyn Backend, store_id: [u8; 32]) -> Result<()> {
+    let config = if backend.keys().is_some() { Config::encrypted(store_id) } else { Config::new(store_id) };
+    backend.put("config", Payload::Bytes(&config::encode(&config)?))
 }
 
-/// Says whether there is a store.
-pub fn exists(storage: &dyn Backend) -> Result<bool> {
-    match storage.len("config") {
+/// Returns whether there is a store.
+pub fn exists(backend: &dyn Backend) -> Result<bool> {
+    match backend.len("config") {
         Ok(_) => Ok(true),
         Err(Error::Missing { .. }) => Ok(false),
         Err(e) => Err(e),
@@ -22,21 +22,21 @@ pub fn exists(storage: &dyn Backend) -> Result<bool> {
 /// What [`Error::NoStore`] says is missing where all else of a store is there.
 pub const CONFIG: &str = "config in the store";
 
-pub(super) fn has_snapshots(storage: &dyn Backend) -> bool {
+pub(super) fn has_snapshots(backend: &dyn Backend) -> bool {
     let mut objects = 0;
-    let listed = storage.list("snapshots", &mut |_, _| {
+    let listed = backend.list("snapshots", &mut |_, _| {
         objects += 1;
         Ok(())
     });
     listed.is_ok() && objects > 0
 }
 
-pub(super) fn read_config(storage: &dyn Backend) -> Result<Config> {
-    let bytes = storage.read("config").map_err(|e| match e {
-        Error::Missing { .. } => Error::NoStore { what: "store", path: storage.location().into() },
+pub(super) fn read_config(backend: &dyn Backend) -> Result<Config> {
+    let bytes = backend.read("config").map_err(|e| match e {
+        Error::Missing { .. } => Error::NoStore { what: "store", path: backend.location().into() },
         other => other,
     })?;
-    config::decode(&bytes, &storage.object_location("config"))
+    config::decode(&bytes, &backend.object_location("config"))
 }
 
 /// A key was given, so what follows is expected to be encrypted.

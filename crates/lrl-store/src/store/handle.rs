@@ -24,7 +24,7 @@ use crate::progress::Observer;
 
 /// An open store; holds its lock until it is dropped.
 pub struct Store {
-    pub(super) storage: Arc<dyn Backend>,
+    pub(super) backend: Arc<dyn Backend>,
     pub(super) config: Config,
     pub(super) ids: Ids,
     pub(super) gear: Gear,
@@ -33,16 +33,16 @@ pub struct Store {
     pub(super) last_hit: AtomicUsize,
     pub(super) bases: ChunkCache,
     pub(super) damaged: RwLock<Vec<DamagedIndex>>,
-    pub(super) salvage: RwLock<Option<Arc<PackScan>>>,
-    pub(super) near: RwLock<Option<LocalBases>>,
+    pub(super) pack_scan: RwLock<Option<Arc<PackScan>>>,
+    pub(super) local_bases: RwLock<Option<LocalBases>>,
     // Of packs in an encrypted store.
     pub(super) pack_keys: Mutex<HashMap<PackId, Key>>,
-    pub(super) candidates: RwLock<Option<Arc<PendingDeletions>>>,
+    pub(super) pending_deletions: RwLock<Option<Arc<PendingDeletions>>>,
     pub(super) stopwatch: Stopwatch,
     pub(super) lock: Option<Box<dyn Guard>>,
 }
 
-/// An index file that is not believed: what its packs hold is read from the packs themselves where nothing else lists it.
+/// An index file that is not trusted: what its packs hold is read from the packs themselves where nothing else lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DamagedIndex {
     /// The object's name.
@@ -52,54 +52,54 @@ pub struct DamagedIndex {
 }
 
 impl Store {
-    /// Opens a store and takes its lock, waiting up to `wait`. Damaged index files do not keep it shut: see [`Store::damaged_indexes`].
-    pub fn open(storage: Arc<dyn Backend>, mode: LockMode, wait: Duration, observer: &dyn Observer) -> Result<Self> {
-        let config = read_config(&*storage).map_err(|error| match error {
+    /// Opens a store and takes its lock, waiting up to `wait`. Damaged index files are no obstacle: see [`Store::damaged_indexes`].
+    pub fn open(backend: Arc<dyn Backend>, mode: LockMode, wait: Duration, observer: &dyn Observer) -> Result<Self> {
+        let config = read_config(&*backend).map_err(|error| match error {
             // Where snapshots are, there is a store: what it lacks can be made again.
-            Error::NoStore { path, .. } if has_snapshots(&*storage) => Error::NoStore { what: CONFIG, path },
+            Error::NoStore { path, .. } if has_snapshots(&*backend) => Error::NoStore { what: CONFIG, path },
             error => error,
         })?;
-        if config.is_encrypted() != storage.keys().is_some() {
+        if config.is_encrypted() != backend.keys().is_some() {
             return Err(match config.is_encrypted() {
-                true => Error::WrongKey { store: storage.location(), reason: "no key was given".into() },
-                false => not_encrypted(&storage.location()),
+                true => Error::WrongKey { store: backend.location(), reason: "no key was given".into() },
+                false => not_encrypted(&backend.location()),
             });
         }
-        Self::open_with(storage, config, mode, wait, observer)
+        Self::open_with(backend, config, mode, wait, observer)
     }
 
     /// Opens a store for examining it, even where its config is damaged or gone; also returns why.
     pub fn examine(
-        storage: Arc<dyn Backend>,
+        backend: Arc<dyn Backend>,
         mode: LockMode,
         wait: Duration,
         observer: &dyn Observer,
     ) -> Result<(Self, Option<Error>)> {
-        let (config, error) = match read_config(&*storage) {
+        let (config, error) = match read_config(&*backend) {
             Ok(config) => (config, None),
             Err(error @ Error::Corrupt { .. }) => (Config::new([0; 32]), Some(error)),
-            Err(Error::NoStore { .. }) if has_snapshots(&*storage) => {
-                (Config::new([0; 32]), Some(Error::Missing { object: storage.object_location("config") }))
+            Err(Error::NoStore { .. }) if has_snapshots(&*backend) => {
+                (Config::new([0; 32]), Some(Error::Missing { object: backend.object_location("config") }))
             }
             Err(error) => return Err(error),
         };
-        let store = Self::open_with(storage, config, mode, wait, observer)?;
+        let store = Self::open_with(backend, config, mode, wait, observer)?;
         store.check_readable()?;
         Ok((store, error))
     }
 
     fn open_with(
-        storage: Arc<dyn Backend>,
+        backend: Arc<dyn Backend>,
         config: Config,
         mode: LockMode,
         wait: Duration,
         observer: &dyn Observer,
     ) -> Result<Self> {
-        let ids = storage.keys().map(Keys::ids).unwrap_or_default();
-        let gear = storage.keys().map(|keys| Gear::keyed(keys.gear())).unwrap_or_default();
-        let lock = storage.lock("lock", mode, wait, &|| observer.interrupted())?;
+        let ids = backend.keys().map(Keys::ids).unwrap_or_default();
+        let gear = backend.keys().map(|keys| Gear::keyed(keys.gear())).unwrap_or_default();
+        let lock = backend.lock("lock", mode, wait, &|| observer.interrupted())?;
         let store = Self {
-            storage,
+            backend,
             config,
             ids,
             gear,
@@ -107,10 +107,10 @@ impl Store {
             last_hit: AtomicUsize::default(),
             bases: ChunkCache::default(),
             damaged: RwLock::default(),
-            salvage: RwLock::default(),
-            near: RwLock::default(),
+            pack_scan: RwLock::default(),
+            local_bases: RwLock::default(),
             pack_keys: Mutex::default(),
-            candidates: RwLock::default(),
+            pending_deletions: RwLock::default(),
             stopwatch: Arc::new(pending::stopwatch),
             lock,
         };
@@ -140,37 +140,37 @@ impl Store {
         &self.gear
     }
 
-    /// Returns the storage below.
+    /// Returns the backend below.
     pub fn storage(&self) -> &Arc<dyn Backend> {
-        &self.storage
+        &self.backend
     }
 
-    /// Guards a directory's disk: by the storage's own guard where that is the same disk.
+    /// Guards a directory's disk: by the backend's own guard where that is the same disk.
     pub(crate) fn target<'a>(&self, dir: &'a Path, reserve: Reserve) -> Result<GuardedDir<'a>> {
-        let room = self.storage.space();
+        let room = self.backend.space();
         let room = if room.guards(dir) { room } else { Arc::new(SpaceGuard::open(dir, reserve)?) };
         Ok(GuardedDir { dir, room })
     }
 
-    /// Makes the lock exclusive if nobody else uses the store, and says whether it did. Nothing but removing may follow: a lock that
+    /// Makes the lock exclusive if nobody else uses the store. Returns whether it did. Nothing but removing may follow: a lock that
     /// cannot be made so may be lost.
     pub(crate) fn is_alone(&self) -> bool {
         self.lock.as_ref().is_some_and(|lock| lock.make_exclusive())
     }
 
-    /// Says whether a lock is held; a store that cannot be written is read without one.
+    /// Returns whether a lock is held; a store that cannot be written is read without one.
     pub fn is_locked(&self) -> bool {
         self.lock.is_some()
     }
 
-    /// Says whether it is known that nothing can be written. A bucket has no locks, and says itself what it takes.
+    /// Returns whether it is known that nothing can be written. A backend without locks refuses writes itself.
     pub fn is_read_only(&self) -> bool {
-        self.lock.is_none() && self.storage.capabilities().exclusive_lock
+        self.lock.is_none() && self.backend.capabilities().exclusive_lock
     }
 
-    /// Says whether contents can be read, not only added.
+    /// Returns whether contents can be read, not only added.
     pub fn can_read(&self) -> bool {
-        self.storage.keys().is_none_or(crate::crypt::Keys::can_read)
+        self.backend.keys().is_none_or(crate::crypt::Keys::can_read)
     }
 
     /// Fails where the store has a feature that a writer must know and this build does not.
@@ -183,8 +183,8 @@ impl Store {
         }
     }
 
-    /// Fails for a key that only writes: it knows too little to remove or to judge anything.
+    /// Fails for a write-only key: it knows too little to remove or to judge anything.
     pub fn check_readable(&self) -> Result<()> {
-        if self.can_read() { Ok(()) } else { Err(Error::WriteOnly { object: self.storage.location() }) }
+        if self.can_read() { Ok(()) } else { Err(Error::WriteOnly { object: self.backend.location() }) }
     }
 }

@@ -16,21 +16,21 @@ impl Store {
         self.indexes.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Returns the index files that are not believed.
+    /// Returns the index files that are not trusted.
     pub fn damaged_indexes(&self) -> Vec<DamagedIndex> {
         self.damaged.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Looks again which index files there are.
+    /// Lists and opens the index files anew.
     pub(crate) fn reload_indexes(&self) -> Result<()> {
         // A merge in another process may replace files between the listing and the opening: list again.
         for attempt in 0.. {
             let names = self.index_names()?;
             let (mut files, mut damaged, mut vanished) = (Vec::new(), Vec::new(), None);
             for name in names {
-                let opened = match IndexFile::open(&*self.storage, &name) {
-                    // The damage may be in a copy near at hand.
-                    Err(Error::Corrupt { .. }) if self.storage.cache_clear() => IndexFile::open(&*self.storage, &name),
+                let opened = match IndexFile::open(&*self.backend, &name) {
+                    // The damage may be in a locally cached copy.
+                    Err(Error::Corrupt { .. }) if self.backend.cache_clear() => IndexFile::open(&*self.backend, &name),
                     opened => opened,
                 };
                 match opened {
@@ -53,12 +53,12 @@ impl Store {
         Ok(())
     }
 
-    /// Reads every index file whole; those that are damaged are not believed from here on.
+    /// Reads every index file whole; those that are damaged are not trusted from here on.
     pub(crate) fn verify_indexes(&self, observer: &dyn Observer) -> Result<()> {
         let (mut good, mut bad) = (Vec::new(), Vec::new());
         for file in self.indexes() {
             checkpoint(observer)?;
-            match file.verify(&*self.storage) {
+            match file.verify(&*self.backend) {
                 Ok(()) => good.push(file),
                 Err(e @ (Error::Corrupt { .. } | Error::Io { .. })) => {
                     bad.push(DamagedIndex { name: file.name().into(), reason: e.to_string() });
@@ -75,7 +75,7 @@ impl Store {
     pub(crate) fn add_index(&self, file: IndexFile) -> Result<()> {
         let mut files = self.indexes.write().unwrap_or_else(PoisonError::into_inner);
         files.push(Arc::new(file));
-        // Merging removes what was merged, and who only writes removes nothing.
+        // Merging removes what was merged, and a write-only key removes nothing.
         if files.len() <= index::MAX_FILES || !self.can_read() {
             return Ok(());
         }
@@ -88,7 +88,7 @@ impl Store {
             take
         });
         let count = count.count();
-        let merged = match index::merge(&*self.storage, &files[..count]) {
+        let merged = match index::merge(&*self.backend, &files[..count]) {
             Ok((merged, _)) => Arc::new(merged),
             // A rewrite of a damaged index would lose what it still says.
             Err(Error::Corrupt { .. }) => return Ok(()),
@@ -101,7 +101,7 @@ impl Store {
         };
         let old: Vec<_> = files.drain(..count).filter(|file| file.name() != merged.name()).collect();
         files.push(merged);
-        old.iter().try_for_each(|file| self.storage.remove(file.name()))
+        old.iter().try_for_each(|file| self.backend.remove(file.name()))
     }
 
     /// Writes one index of what `keep` leaves of each chunk's copies, in `packs`; then removes all other index files, durably. A failure
@@ -116,28 +116,28 @@ impl Store {
         let old = self.indexes();
         let mut files = Vec::new();
         if !packs.is_empty() {
-            let (new, _) = index::select(&*self.storage, &old, packs, keep)?;
-            // The old ones go for good: what is said in their place is read back first.
-            new.verify(&*self.storage)?;
+            let (new, _) = index::select(&*self.backend, &old, packs, keep)?;
+            // The old ones are deleted: what replaces them is read back first.
+            new.verify(&*self.backend)?;
             if records.is_some_and(|records| new.records() != records) {
                 return Err(Error::corrupt(
-                    self.storage.object_location(new.name()),
+                    self.backend.object_location(new.name()),
                     "does not list all that it should",
                 ));
             }
             files.push(Arc::new(new));
         }
         *self.indexes.write().unwrap_or_else(PoisonError::into_inner) = files.clone();
-        *self.salvage.write().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.pack_scan.write().unwrap_or_else(PoisonError::into_inner) = None;
         for file in old.iter().filter(|file| files.iter().all(|new| new.name() != file.name())) {
-            self.storage.remove(file.name())?;
+            self.backend.remove(file.name())?;
         }
-        self.storage.sync("index")
+        self.backend.sync("index")
     }
 
-    /// Gives the cache's room back: on a full disk it is room that costs only time.
+    /// Deletes the local cache: on a full disk its space costs only time.
     pub(crate) fn drop_cache(&self) {
-        if let Some(dir) = self.storage.cache_dir() {
+        if let Some(dir) = self.backend.cache_dir() {
             let _ = std::fs::remove_dir_all(dir);
         }
     }
@@ -152,14 +152,14 @@ impl Store {
 
     /// Lists the names of all index files, whether or not they can be read.
     pub(crate) fn index_names(&self) -> Result<Vec<String>> {
-        collect(&*self.storage, "index", |name| index::is_object_name(name).then(|| name.to_string()))
+        collect(&*self.backend, "index", |name| index::is_object_name(name).then(|| name.to_string()))
     }
 
     /// Writes an index of these records, in any order; returns its length in bytes.
     pub(crate) fn write_index(&self, packs: Vec<PackId>, mut records: Vec<Located>) -> Result<u64> {
         self.check_writable()?;
         records.sort_unstable_by_key(|located| located.record.id);
-        let (file, len) = index::write(&*self.storage, packs, records.into_iter().map(Ok))?;
+        let (file, len) = index::write(&*self.backend, packs, records.into_iter().map(Ok))?;
         self.add_index(file)?;
         Ok(len)
     }

@@ -1,5 +1,5 @@
-//! What a machine that only writes has of its own: a file in which chunks stand that it cannot read in the store, such as the database of the
-//! last set. Bases for deltas come from there. Believed only after a check of each chunk's id.
+//! Local delta bases for write-only keys: a local file, such as the database of the last set, whose chunks this key cannot read back from the
+//! store. Each chunk is verified against its id before it is used.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use crate::codec::MAX_CHUNK;
 use crate::id::ChunkId;
 
-/// Places of so many chunks are remembered, 8 GiB of database.
+/// The number of chunks whose places are remembered: 8 GiB of database.
 const MOST: usize = 128 << 10;
 
 /// Chunks in a local file.

@@ -21,7 +21,7 @@ impl fmt::Display for SnapshotName {
     }
 }
 
-/// No source comes to so many snapshots: who gave a higher number wanted to leave none for later ones, so it is none.
+/// The highest number a snapshot can have. No source gets there: a higher number is meant to leave none for later snapshots, so it is ignored.
 pub const LAST_SEQUENCE: u64 = 1 << 48;
 /// How far the next number may be from the one before, and still count as the highest when the numbers are used up.
 pub(super) const FARTHEST: u64 = 1 << 32;
@@ -68,7 +68,7 @@ pub(crate) fn pack_id(name: &str) -> Option<PackId> {
     (pack_name(&id) == name).then_some(id)
 }
 
-/// Says whether a name can be a source's: letters, digits, `-`, `_`, `.`; not empty, not beginning with a dot, at most 64 bytes.
+/// Returns whether a name can be a source's: letters, digits, `-`, `_`, `.`; not empty, not beginning with a dot, at most 64 bytes.
 pub fn is_source_name(name: &str) -> bool {
     (1..=64).contains(&name.len())
         && !name.starts_with('.')

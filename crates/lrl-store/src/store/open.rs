@@ -113,7 +113,7 @@ fn cache_dir<'a>(location: &Location, options: &'a OpenOptions) -> Result<&'a Pa
 /// [`Error::WrongKey`]; [`Error::Refused`] where a credential was given for a store that is not encrypted.
 pub fn unlock(backend: Arc<dyn Backend>, options: &OpenOptions) -> Result<Arc<dyn Backend>> {
     let cache = |id: &str| options.cache_dir.as_deref().map(|dir| dir.join(id));
-    key_slots::unveil(backend, options.credential.as_ref(), options.local_slot, cache)
+    key_slots::unlock(backend, options.credential.as_ref(), options.local_slot, cache)
 }
 
 /// Creates a store, encrypted where the options have a credential. Returns whether it did: false where there is one already.

@@ -10,7 +10,7 @@ impl Store {
     /// Lists the names of snapshots, by source and sequence.
     pub fn snapshot_names(&self, source: Option<&str>) -> Result<Vec<SnapshotName>> {
         let prefix = source.map_or_else(|| "snapshots".into(), |source| format!("snapshots/{source}"));
-        let mut names = collect(&*self.storage, &prefix, SnapshotName::parse)?;
+        let mut names = collect(&*self.backend, &prefix, SnapshotName::parse)?;
         names.sort();
         Ok(names)
     }
@@ -18,7 +18,7 @@ impl Store {
     /// Lists the newest snapshots of a source: all of them, or from one that an earlier run saw.
     pub(crate) fn newest_snapshot_names(&self, source: &str) -> Result<Vec<SnapshotName>> {
         let mut names = Vec::new();
-        self.storage.list_newest(&format!("snapshots/{source}"), &mut |name, _| {
+        self.backend.list_newest(&format!("snapshots/{source}"), &mut |name, _| {
             names.extend(SnapshotName::parse(name));
             Ok(())
         })?;
@@ -34,19 +34,19 @@ impl Store {
     pub fn snapshot(&self, name: &SnapshotName) -> Result<Snapshot> {
         let object = name.object();
         let read = || {
-            snapshot::decode(&self.storage.read(&object)?, &name.id, &self.ids, &self.storage.object_location(&object))
+            snapshot::decode(&self.backend.read(&object)?, &name.id, &self.ids, &self.backend.object_location(&object))
         };
         let found = match read() {
-            Err(Error::Corrupt { .. }) if self.storage.cache_clear() => read()?,
-            // Who only writes has kept its own.
+            Err(Error::Corrupt { .. }) if self.backend.cache_clear() => read()?,
+            // A write-only key has cached its own.
             Err(error @ Error::WriteOnly { .. }) => {
-                let kept = self.storage.cache_get(&name.id.to_string()).ok_or(error)?;
-                snapshot::decode(&kept, &name.id, &self.ids, &self.storage.object_location(&object))?
+                let kept = self.backend.cache_get(&name.id.to_string()).ok_or(error)?;
+                snapshot::decode(&kept, &name.id, &self.ids, &self.backend.object_location(&object))?
             }
             found => found?,
         };
         if found.source != name.source || found.sequence != name.sequence {
-            return Err(Error::corrupt(self.storage.object_location(&object), "stands under another snapshot's name"));
+            return Err(Error::corrupt(self.backend.object_location(&object), "stands under another snapshot's name"));
         }
         Ok(found)
     }
@@ -55,10 +55,10 @@ impl Store {
     pub fn forget(&self, name: &SnapshotName) -> Result<()> {
         self.check_writable()?;
         self.check_readable()?;
-        self.storage.remove(&name.object())
+        self.backend.remove(&name.object())
     }
 
-    /// Writes a snapshot: from here on it is listed, and all that it names must be durable already. It says itself what it does not lean on.
+    /// Writes a snapshot: from here on it is listed, and all that it names must be durable already. It records which pending deletions it does not depend on.
     pub fn publish(&self, snapshot: &Snapshot) -> Result<(SnapshotName, u64)> {
         self.check_writable()?;
         self.refuse_late(snapshot)?;
@@ -72,17 +72,17 @@ impl Store {
             )));
         }
         let name = SnapshotName { source: snapshot.source.clone(), sequence: snapshot.sequence, id };
-        self.storage.put(&name.object(), Payload::Bytes(&bytes))?;
+        self.backend.put(&name.object(), Payload::Bytes(&bytes))?;
         // The machine may have slept between the look and the write.
         if let Err(error) = self.refuse_late(snapshot) {
-            // Who only writes removes nothing: then a check says what the snapshot lacks, if anything.
+            // A write-only key removes nothing: then a check says what the snapshot lacks, if anything.
             if self.can_read() {
-                self.storage.remove(&name.object())?;
+                self.backend.remove(&name.object())?;
             }
             return Err(error);
         }
         if !self.can_read() {
-            self.storage.cache_put(&name.id.to_string(), &bytes);
+            self.backend.cache_put(&name.id.to_string(), &bytes);
         }
         Ok((name, bytes.len() as u64))
     }

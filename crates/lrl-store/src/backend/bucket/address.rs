@@ -26,7 +26,7 @@ pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 pub(super) trait Client: ObjectStore + MultipartStore {}
 impl<T: ObjectStore + MultipartStore> Client for T {}
 
-/// A bucket that its own kind has understood how to reach.
+/// A client for a bucket, and how to name it in messages.
 pub(super) struct Connection {
     pub(super) client: Arc<dyn Client>,
     pub(super) endpoint: String,

@@ -1,4 +1,4 @@
-//! What a server's error means, in words, and what to do next.
+//! Explains a server's errors to the user, and what to do next.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use object_store::client::{HttpError, HttpErrorKind};
 use super::address::{Address, Connection};
 use crate::error::Error;
 
-/// Explains why there is no listing.
+/// Explains why a listing failed.
 pub(super) fn unlisted(address: &Address, reached: &Connection, prefix: &str, error: &object_store::Error) -> Error {
     match explain(address, reached, "list", prefix, error) {
         // A listing has nothing that could be missing: an empty one is a page without names.
@@ -20,7 +20,7 @@ pub(super) fn unlisted(address: &Address, reached: &Connection, prefix: &str, er
     }
 }
 
-/// Says what happened to which object, and what to do next.
+/// Describes what happened to which object, and what to do next.
 pub(super) fn explain(
     address: &Address,
     reached: &Connection,

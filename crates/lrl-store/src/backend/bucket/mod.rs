@@ -1,5 +1,5 @@
-//! Objects in a bucket. The one place that reaches for the network; its async runtime stays in this file. The files beside it understand how
-//! each kind of bucket is reached, and nothing else.
+//! Objects in a bucket. The only place that uses the network; its async runtime stays in this file. The files beside it configure access to
+//! each kind of bucket.
 
 mod address;
 #[cfg(feature = "azure")]
@@ -35,7 +35,7 @@ use crate::progress::Interrupted;
 
 /// Longer objects go up in parts of this size: the least that every server takes, and some want all but the last to be the same.
 const PART_BYTES: u64 = 5 << 20;
-/// So many parts are in memory at once, whichever objects they are of.
+/// Parts that are in memory at once, whichever objects they are of.
 const PARTS_IN_FLIGHT: usize = 4;
 /// How soon an interruption is noticed.
 const TICK: Duration = Duration::from_millis(100);
@@ -48,13 +48,13 @@ pub struct Options {
     pub url: String,
     /// Variables whose names begin with one of [`VARIABLES`].
     pub variables: Vec<(String, String)>,
-    /// A directory for spooled objects.
+    /// A directory for temporary objects.
     pub scratch: PathBuf,
-    /// Says whether to stop.
+    /// Asked during requests; true ends them.
     pub interrupted: Interrupted,
 }
 
-/// What the names of the variables begin with that say how a bucket is reached.
+/// Prefixes of the names of variables that configure access to a bucket.
 pub const VARIABLES: [&str; 3] = ["AWS_", "GOOGLE_", "AZURE_"];
 
 /// A prefix of a bucket.
@@ -81,7 +81,7 @@ fn reach(address: &Address, variables: &[(String, String)]) -> Result<Connection
 }
 
 impl Bucket {
-    /// Understands the URL and the variables; reaches for nothing yet.
+    /// Parses the URL and the variables; makes no request yet.
     pub fn new(options: Options) -> Result<Self> {
         let address = Address::parse(&options.url)?;
         // `reqwest` is built without TLS of its own choice. A provider that is installed already is as good.
@@ -94,7 +94,7 @@ impl Bucket {
         Ok(Self { runtime, reached, address, scratch, interrupted, parts: Semaphore::new(PARTS_IN_FLIGHT), pace: None })
     }
 
-    /// Sends no more than so many bytes a second, counted by objects and parts.
+    /// Limits uploads to `bytes_per_second`, counted by objects and parts.
     pub fn limit_upload(self, bytes_per_second: u64) -> Self {
         Self { pace: Some(RateLimit::new(bytes_per_second)), ..self }
     }
@@ -123,7 +123,7 @@ impl Bucket {
         self.wait(async { tokio::time::sleep(pause).await })
     }
 
-    /// Waits until so many bytes may be sent.
+    /// Waits until `bytes` may be sent.
     async fn turn(&self, bytes: u64) {
         if let Some(pace) = &self.pace {
             tokio::time::sleep(pace.turn(bytes)).await;
@@ -162,7 +162,7 @@ impl Bucket {
         self.wait(work)?.map_err(|error| self.explain(op, name, &error))
     }
 
-    /// Reads a part of a spooled object when its turn comes, and holds its place among the parts in flight until it is sent.
+    /// Reads a part of a temporary object when its turn comes, and holds its place among the parts in flight until it is sent.
     async fn send<T>(
         &self,
         file: &File,
@@ -214,7 +214,7 @@ impl Bucket {
             )
         });
         if done.is_err() {
-            // What cannot be taken back now costs room until the bucket's own rule removes it.
+            // What cannot be removed now takes space until the bucket's own rule removes it.
             let abort =
                 async { tokio::time::timeout(ABORT_TIMEOUT, self.reached.client.abort_multipart(&object, &id)).await };
             let _ = self.runtime.block_on(abort);
@@ -264,12 +264,12 @@ impl Backend for Bucket {
 
     // Objects are named by their content, so writing one again after a lost answer changes nothing, and heals one that was cut short.
     fn put(&self, name: &str, source: Payload<'_>) -> Result<()> {
-        let spool = match source {
+        let temp = match source {
             Payload::Bytes(bytes) => return self.put_bytes(name, bytes.to_vec()),
-            Payload::TempObject(spool) => spool,
+            Payload::TempObject(temp) => temp,
         };
         let elsewhere = || Error::Refused(format!("{name} was spooled by another storage"));
-        let temporary = spool.0.on_disk().ok_or_else(elsewhere)?;
+        let temporary = temp.0.on_disk().ok_or_else(elsewhere)?;
         let file = temporary.as_file();
         let failed = |error| Error::io("read", temporary.path())(error);
         let len = file.metadata().map_err(failed)?.len();

@@ -84,8 +84,8 @@ impl Backend for Far {
         match source {
             Payload::Bytes(bytes) => self.memory.put(name, Payload::Bytes(bytes)),
             // A spool of this machine's disk goes up as its bytes.
-            Payload::TempObject(spool) => {
-                let bytes = std::fs::read(spool.0.on_disk().unwrap().path()).unwrap();
+            Payload::TempObject(temp) => {
+                let bytes = std::fs::read(temp.0.on_disk().unwrap().path()).unwrap();
                 self.memory.put(name, Payload::Bytes(&bytes))
             }
         }

@@ -63,7 +63,7 @@ fn run(context: Context<'_>) -> Result<Report> {
 
     // Prepare: what was there before, and what of it may be reused unread.
     if !store.storage().capabilities().exclusive_lock {
-        store.reload_candidates()?;
+        store.reload_pending_deletions()?;
     }
     let history = History::read(store, &options.source)?;
     let timestamp = history.free_timestamp(store, options)?;

@@ -207,7 +207,7 @@ impl Packs {
             }
         }
         if !self.unlisted().is_empty() {
-            store.salvage()?;
+            store.pack_scan()?;
         }
         Ok(())
     }

@@ -204,7 +204,7 @@ impl<'a> Walk<'a> {
         if let Ok(len) = self.any_copy(id, 0, name)? {
             return Ok(Ok(len));
         }
-        self.store.salvage()?;
+        self.store.pack_scan()?;
         self.last_resort = true;
         self.any_copy(id, 0, name)
     }

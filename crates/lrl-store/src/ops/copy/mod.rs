@@ -95,7 +95,7 @@ pub fn copy(from: &Store, to: &Store, options: &Options, observer: &dyn Observer
     // Who cannot read what is there would copy it again.
     to.check_readable()?;
     if !to.storage().capabilities().exclusive_lock {
-        to.reload_candidates()?;
+        to.reload_pending_deletions()?;
     }
     let mut sources: Vec<(String, Vec<SnapshotName>)> = Vec::new();
     let names = match &options.which {
@@ -194,7 +194,7 @@ impl<'a> Run<'a> {
         };
         let session = self.session()?;
         let mover = ChunkCopier::new(self.from, &session, &self.names, self.observer);
-        let done = halves(&mover, name, &snapshot, there.checked());
+        let done = parts(&mover, name, &snapshot, there.checked());
         let sealed = session.seal();
         self.report.healed_bytes += session.added_bytes();
         self.report.added_bytes += session.added_bytes();
@@ -234,7 +234,7 @@ impl<'a> Run<'a> {
         let beside = if self.losses()?.any { there.checked() } else { there.beside(self.from, self.to) };
         let session = self.session()?;
         let mover = ChunkCopier::new(self.from, &session, &self.names, self.observer);
-        let made = halves(&mover, name, &copied.snapshot, beside).and_then(|halves| Ok((halves, session.seal()?)));
+        let made = parts(&mover, name, &copied.snapshot, beside).and_then(|parts| Ok((parts, session.seal()?)));
         let ((database, uploads), ()) = match made {
             Ok(made) => made,
             Err(stop) => {
@@ -311,8 +311,8 @@ struct Lost {
     packs: bool,
 }
 
-/// Copies what a snapshot reaches; returns its halves as the destination has them.
-fn halves(
+/// Copies what a snapshot reaches; returns its parts as the destination has them.
+fn parts(
     mover: &ChunkCopier<'_>,
     name: &SnapshotName,
     snapshot: &Snapshot,
@@ -326,20 +326,20 @@ fn halves(
         Stop::Damaged(Error::corrupt(object, format!("its list of {what} does not come to what it says")))
     };
     let (mut database, mut uploads) = (snapshot.database.clone(), snapshot.uploads.clone());
-    if let Some(half) = &mut database {
-        half.root = match taken(beside.database, half.root) {
+    if let Some(part) = &mut database {
+        part.root = match taken(beside.database, part.root) {
             Some(pair) => pair.to,
-            None => match lists::pieces(mover, &half.root, beside.database)? {
-                (root, bytes) if bytes == half.size_bytes => root,
+            None => match lists::pieces(mover, &part.root, beside.database)? {
+                (root, bytes) if bytes == part.size_bytes => root,
                 _ => return Err(differs("the database's extents")),
             },
         };
     }
-    if let Some(half) = &mut uploads {
-        half.list = match taken(beside.uploads, half.list) {
+    if let Some(part) = &mut uploads {
+        part.list = match taken(beside.uploads, part.list) {
             Some(pair) => pair.to,
-            None => match lists::entries(mover, &half.list, beside.uploads)? {
-                (list, found) if (found.entries, found.files) == (half.entries, half.files) => list,
+            None => match lists::entries(mover, &part.list, beside.uploads)? {
+                (list, found) if (found.entries, found.files) == (part.entries, part.files) => list,
                 _ => return Err(differs("uploads")),
             },
         };

@@ -12,18 +12,21 @@ use crate::store::deletion::pending::PENDING;
 use crate::store::{Store, pack_name};
 
 /// Does what the plan says. `room` guards the store's disk: no more is moved at once than fits, but on a full disk one pack at a time is.
-pub fn apply(store: &Store, plan: Plan, room: &SpaceGuard, observer: &dyn Observer) -> Result<Report> {
-    let storage = store.storage();
-    if !storage.capabilities().exclusive_lock {
-        return Err(Error::Refused(format!("{}: what is dead in a bucket is written down first", storage.location())));
+pub fn apply(store: &Store, plan: Plan, space: &SpaceGuard, observer: &dyn Observer) -> Result<Report> {
+    let backend = store.storage();
+    if !backend.capabilities().exclusive_lock {
+        return Err(Error::Refused(format!(
+            "{}: what is dead in a store without locks is scheduled for deletion first",
+            backend.location()
+        )));
     }
-    storage.reclaim()?;
-    let (plan, notes) = end_chains(store, plan, room, observer)?;
+    backend.reclaim()?;
+    let (plan, notes) = end_chains(store, plan, space, observer)?;
     let Plan { numbers, unlisted, dead, alive, kept, rewrite, repack, lengths, .. } = plan;
     // A forgotten snapshot must not come back by a power cut when its packs are gone.
-    storage.sync("snapshots")?;
+    backend.sync("snapshots")?;
     let remove = |packs: &[PackId]| {
-        packs.iter().filter(|id| lengths.contains_key(id)).try_for_each(|id| storage.remove(&pack_name(id)))
+        packs.iter().filter(|id| lengths.contains_key(id)).try_for_each(|id| backend.remove(&pack_name(id)))
     };
     remove(&unlisted)?;
     if rewrite {
@@ -34,7 +37,7 @@ pub fn apply(store: &Store, plan: Plan, room: &SpaceGuard, observer: &dyn Observ
             })
         };
         match replace() {
-            // No room for the new index: what is dead goes first. Until the index is written it lists packs that nothing needs.
+            // No space for the new index: what is dead goes first. Until the index is written it lists packs that nothing needs.
             Err(error) if error.is_full() => {
                 remove(&dead)?;
                 store.drop_cache();
@@ -53,7 +56,7 @@ pub fn apply(store: &Store, plan: Plan, room: &SpaceGuard, observer: &dyn Observ
     let (mut left, mut limit) = (repack, ROUND_BYTES);
     while !left.is_empty() && report.failed.is_none() {
         let mut bytes = 0;
-        let most = limit.min(room.bytes()).max(1);
+        let most = limit.min(space.bytes()).max(1);
         let count = left.iter().take_while(|(_, alive)| {
             let fits = bytes < most;
             bytes += alive;
@@ -74,13 +77,13 @@ pub fn apply(store: &Store, plan: Plan, room: &SpaceGuard, observer: &dyn Observ
                     moved
                         .stayed
                         .iter()
-                        .map(|(id, why)| format!("{} stays as it is: {why}", storage.object_location(&pack_name(id)))),
+                        .map(|(id, why)| format!("{} stays as it is: {why}", backend.object_location(&pack_name(id)))),
                 );
                 left.drain(..count);
                 limit = limit.saturating_mul(2).min(ROUND_BYTES);
             }
             Err(e) if e.is_final() => return Err(e),
-            // No room for so much at once: packs with little in them first, one by one, and each makes room for the next.
+            // No space for that much at once: packs with little in them first, one by one, and each makes space for the next.
             Err(error) if error.is_full() && limit > 1 => {
                 store.drop_cache();
                 left.sort_by_key(|(id, alive)| (*alive, *id));
@@ -89,9 +92,9 @@ pub fn apply(store: &Store, plan: Plan, room: &SpaceGuard, observer: &dyn Observ
             Err(error) => report.failed = Some(error),
         }
     }
-    storage.sync("packs")?;
+    backend.sync("packs")?;
     // Nobody else is here: what a bucket's prune waited for, before the store was copied into this directory, is done.
-    collect(&**storage, PENDING, |name| Some(name.to_string()))?.iter().try_for_each(|name| storage.remove(name))?;
+    collect(&**backend, PENDING, |name| Some(name.to_string()))?.iter().try_for_each(|name| backend.remove(name))?;
     Ok(report)
 }
 
@@ -99,13 +102,13 @@ pub fn apply(store: &Store, plan: Plan, room: &SpaceGuard, observer: &dyn Observ
 pub(super) fn end_chains(
     store: &Store,
     mut planned: Plan,
-    room: &SpaceGuard,
+    space: &SpaceGuard,
     observer: &dyn Observer,
 ) -> Result<(Plan, Vec<String>)> {
     let mut full = Full::default();
     let mut notes = Vec::new();
     while !planned.chains.is_empty() && notes.is_empty() {
-        let done = match room.bytes() < planned.numbers.full.bytes {
+        let done = match space.bytes() < planned.numbers.full.bytes {
             true => None,
             false => Some(deltas::store_in_full(store, &planned.chains, observer)),
         };

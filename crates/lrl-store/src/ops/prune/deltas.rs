@@ -13,7 +13,7 @@ use crate::store::index::ChunkCopy;
 use crate::store::write::WriteSession;
 use crate::store::{Store, pack_name};
 
-/// So many are found at once, 8 MiB of ids.
+/// Deltas that are found at once: 8 MiB of ids.
 const MOST: usize = 1 << 18;
 
 /// Finds the deltas to store in full, and what that comes to.

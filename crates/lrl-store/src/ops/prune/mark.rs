@@ -1,4 +1,4 @@
-//! What is alive: every chunk that a snapshot reaches, and the bases of its deltas. One bit for each copy in the index; what snapshots
+//! Marks what is alive: every chunk that a snapshot reaches, and the bases of its deltas. One bit for each copy in the index; what snapshots
 //! share is walked once. Any doubt about what a snapshot reaches is an error: then nothing may be deleted.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -38,7 +38,7 @@ struct Walk<'a> {
     observer: &'a dyn Observer,
     candidates: &'a PendingDeletions,
     marked: Reachable,
-    /// Copies of chunks that stand in several places.
+    /// Copies of chunks that are in several places.
     several: ChunkSet,
     /// First copies of chunks that are marked already, and of nodes whose children are.
     seen: ChunkSet,
@@ -188,7 +188,7 @@ impl Walk<'_> {
         Ok(all)
     }
 
-    /// Keeps one copy: the others go, so it must have been read, and must not lean on a chunk that leans on this one. The shorter its
+    /// Keeps one copy: the others go, so it must have been read, and must not depend on a chunk that depends on this one. The shorter its
     /// chain the better. Where no copy can be read, all stay.
     fn one_of_several(&mut self, id: &ChunkId) -> Result<bool> {
         checkpoint(self.observer)?;

@@ -1,4 +1,4 @@
-//! The verb `prune`: gives back the room of what no snapshot reaches; plan, then apply. Marks first, and stops at the first doubt. Then in
+//! The verb `prune`: frees the space of what no snapshot reaches; plan, then apply. Marks first, and stops at the first doubt. Then in
 //! this order: deltas over what nothing else needs are stored in full; the new index, without what is dead; the old indexes go; the dead
 //! packs go; what is left in wasteful packs is moved.
 //! Whenever it ends, every snapshot reads, and the next prune goes on.

@@ -7,12 +7,12 @@ use crate::format::pack::{Record, TARGET_BYTES};
 use crate::id::{ChunkId, PackId, PendingId, SnapshotId};
 use crate::store::chunk_set::ChunkSet;
 
-/// How much room may stay taken by what nothing reaches, because moving the rest costs more than it frees.
+/// How much space unreferenced data may keep, because moving the rest costs more than it frees.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum MaxUnused {
-    /// So many percent of what is alive.
+    /// A percentage of what is alive.
     Percent(f64),
-    /// So many bytes.
+    /// A number of bytes.
     Bytes(u64),
     /// Any: only packs that are wholly dead go.
     Unlimited,
@@ -119,11 +119,11 @@ pub struct Report {
     pub failed: Option<Error>,
 }
 
-/// So many bytes are moved before the index is written and the old packs go: that much more room is needed at most.
+/// Bytes that are moved before the index is written and the old packs are deleted: the additional space that is needed, at most.
 pub(super) const ROUND_BYTES: u64 = 1 << 30;
 /// Packs below this are small.
 pub(super) const SMALL_BYTES: u64 = TARGET_BYTES / 4;
-/// So few small packs are left alone.
+/// This few small packs are left alone.
 pub(super) const FEW_SMALL: usize = 8;
 /// What a chunk takes in its pack, its record included.
 pub(super) fn bytes_of(record: &Record) -> u64 {

@@ -154,7 +154,7 @@ fn apply(
     });
     // What is left is moved by its name alone, which needs no room on a disk.
     for name in &plan.aside {
-        repaired.moved.push(set_aside(store, name)?);
+        repaired.moved.push(move_to_quarantine(store, name)?);
     }
     chunks
 }
@@ -164,7 +164,7 @@ fn apply(
 fn save_chunks(store: &Store, plan: &Plan, repaired: &mut Repaired, observer: &dyn Observer) -> Result<()> {
     observer.phase(Phase::Repack, None);
     if !plan.damaged.is_empty() {
-        repaired.saved.add(&packs::salvage(store, &plan.damaged, &sound_packs(store, plan)?, observer)?);
+        repaired.saved.add(&packs::pack_scan(store, &plan.damaged, &sound_packs(store, plan)?, observer)?);
     }
     let mut list = plan.list.clone();
     if plan.rebuild {
@@ -176,7 +176,7 @@ fn save_chunks(store: &Store, plan: &Plan, repaired: &mut Repaired, observer: &d
     }
     repaired.listed = list.len() as u64;
     for id in &plan.damaged {
-        repaired.moved.push(set_aside(store, &pack_name(id))?);
+        repaired.moved.push(move_to_quarantine(store, &pack_name(id))?);
     }
     store.storage().sync("packs")
 }
@@ -213,8 +213,8 @@ fn plan(store: &Store, found: &Scan, observer: &dyn Observer) -> Result<Plan> {
     Ok(Plan { rebuild, list, damaged, indexes: store.index_names()?, aside })
 }
 
-fn set_aside(store: &Store, name: &str) -> Result<Moved> {
-    Ok(Moved { object: name.to_string(), to: store.set_aside(name)? })
+fn move_to_quarantine(store: &Store, name: &str) -> Result<Moved> {
+    Ok(Moved { object: name.to_string(), to: store.move_to_quarantine(name)? })
 }
 
 /// Does something that writes; where there is no room, once more without the cache, which is room that costs only time.

@@ -94,7 +94,7 @@ pub struct Found {
     pub stat: Stat,
 }
 
-/// What stands at a name.
+/// What is at a name.
 pub(crate) struct Looked {
     pub(crate) stat: Stat,
     pub(crate) what: What,

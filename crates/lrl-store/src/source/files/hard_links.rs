@@ -1,5 +1,5 @@
-//! Under which name a file with several names was stored first. In a temporary database on disk: there may be a million of them, and the
-//! memory that a run takes must not grow with them. Lives for one run, says nothing about the store.
+//! The first name of each hard-linked file, in a temporary database on disk: there may be a million of them, and the
+//! memory that a run takes must not grow with them. Lives for one run.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -18,7 +18,7 @@ pub struct HardLinks {
 }
 
 impl HardLinks {
-    /// Returns the name noted for a file.
+    /// Returns the recorded name of a file.
     pub fn get(&self, (dev, ino): (u64, u64)) -> Result<Option<Vec<u8>>> {
         let Some(db) = &self.db else { return Ok(None) };
         db.prepare_cached("SELECT path FROM links WHERE dev=? AND ino=?")
@@ -26,7 +26,7 @@ impl HardLinks {
             .map_err(failed)
     }
 
-    /// Notes a file's name, in place of an earlier one.
+    /// Records a file's name, in place of an earlier one.
     pub fn put(&mut self, (dev, ino): (u64, u64), path: &[u8]) -> Result<()> {
         let db = match &self.db {
             Some(db) => db,

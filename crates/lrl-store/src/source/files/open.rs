@@ -8,7 +8,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 
-/// Says in words why something could not be read.
+/// Describes why something could not be read.
 pub(crate) fn unreadable(errno: Errno) -> String {
     match errno {
         Errno::NOENT => "vanished while the backup ran".to_owned(),
@@ -31,7 +31,7 @@ pub(crate) fn open_quietly(
 
 /// Opens a path of any length for reading: one longer than the system takes at once is followed in parts.
 pub(crate) fn open_any_length(path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
-    /// Below PATH_MAX, with room for a whole component.
+    /// Below PATH_MAX by more than a whole component.
     const PART: usize = 3800;
     let mut rest = path.as_os_str().as_bytes();
     let mut dir: Option<OwnedFd> = None;

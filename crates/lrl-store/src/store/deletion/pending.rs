@@ -1,4 +1,4 @@
-//! What a prune of a store without locks has written down to delete, as a writer sees it: packs on which nothing new may lean. Listed once
+//! Packs that a prune of a store without locks has scheduled for deletion: nothing new may depend on them. A writer lists them once
 //! in a run, and again by one that takes long.
 
 use std::collections::HashSet;
@@ -14,7 +14,7 @@ use crate::id::{PackId, PendingId};
 /// The directory of the documents.
 pub(crate) const PENDING: &str = "pending";
 
-/// A stopwatch, read from two clocks of which one may stand still or be set.
+/// A stopwatch, read from two clocks, one of which may stop or be set.
 pub(crate) type Stopwatch = Arc<dyn Fn() -> [Duration; 2] + Send + Sync>;
 
 /// Reads the machine's time since it started, sleep included, and its calendar: for what lies between two readings, never for a moment.
@@ -25,7 +25,7 @@ pub(crate) fn stopwatch() -> [Duration; 2] {
     })
 }
 
-/// What is to be deleted, or is.
+/// What is scheduled for deletion, or deleted already.
 #[derive(Debug, Default)]
 pub struct PendingDeletions {
     /// The documents, in order of their ids.
@@ -36,28 +36,28 @@ pub struct PendingDeletions {
 }
 
 impl PendingDeletions {
-    /// Says whether nothing is to be deleted.
+    /// Returns whether nothing is to be deleted.
     pub fn are_none(&self) -> bool {
         self.packs.is_empty()
     }
 
-    /// Says whether a pack is to go, or is gone.
+    /// Returns whether a pack is to go, or is gone.
     pub fn has(&self, pack: &PackId) -> bool {
         self.packs.contains(pack)
     }
 
-    /// Says whether the run that made a snapshot had read all of these.
+    /// Returns whether the run that made a snapshot had read all of these.
     pub fn are_avoided_by(&self, snapshot: &Snapshot) -> bool {
         self.documents.iter().all(|(id, _)| snapshot.avoids.contains(id))
     }
 }
 
-/// Returns the object's name of a list of candidates.
+/// Returns the object's name of a list of pending deletions.
 pub(crate) fn pending_name(id: &PendingId) -> String {
     format!("{PENDING}/{id}")
 }
 
-/// Takes the id out of the name of a list of candidates; `None` for what is none.
+/// Takes the id out of the name of a list of pending deletions; `None` for any other name.
 pub(crate) fn pending_id(name: &str) -> Option<PendingId> {
     PendingId::from_hex(name.strip_prefix(PENDING)?.strip_prefix('/')?).ok()
 }

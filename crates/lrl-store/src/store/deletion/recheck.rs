@@ -14,7 +14,7 @@ use crate::id::PendingId;
 use crate::store::handle::Store;
 use crate::store::write::WriteSession;
 
-/// A run that has looked so long ago what is to be deleted looks again before it lists its snapshot: much less than the shortest time
+/// A run that read the pending deletions longer ago than this reads them again before it lists its snapshot: much less than the shortest time
 /// that any prune should wait.
 const LOOK_AGAIN: Duration = Duration::from_secs(3600);
 
@@ -25,19 +25,19 @@ impl Store {
         Self { stopwatch, ..self }
     }
 
-    /// Returns what is to be deleted; looks at the first call. Where there are locks nothing ever is: what is dead goes at once.
+    /// Returns the pending deletions, read at the first call. A store with locks has none: its prune deletes at once.
     pub fn pending_deletions(&self) -> Result<Arc<PendingDeletions>> {
-        if self.storage.capabilities().exclusive_lock {
+        if self.backend.capabilities().exclusive_lock {
             return Ok(Arc::default());
         }
-        if let Some(known) = &*self.candidates.read().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(known) = &*self.pending_deletions.read().unwrap_or_else(PoisonError::into_inner) {
             return Ok(Arc::clone(known));
         }
-        self.reload_candidates()
+        self.reload_pending_deletions()
     }
 
-    /// Looks again what is to be deleted.
-    pub(crate) fn reload_candidates(&self) -> Result<Arc<PendingDeletions>> {
+    /// Reads the pending deletions anew.
+    pub(crate) fn reload_pending_deletions(&self) -> Result<Arc<PendingDeletions>> {
         let mut found = PendingDeletions::default();
         let looked = (self.stopwatch)();
         // A prune writes the document that takes another's place before it removes that one: what vanishes meanwhile is in the next listing.
@@ -64,22 +64,22 @@ impl Store {
 
     fn know(&self, found: PendingDeletions) -> Arc<PendingDeletions> {
         let found = Arc::new(found);
-        *self.candidates.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&found));
+        *self.pending_deletions.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&found));
         found
     }
 
-    /// Says whether it is so long ago that this store was looked at that much may have been deleted since.
+    /// Returns whether the pending deletions were read so long ago that much may have been deleted since.
     pub(crate) fn is_late(&self) -> Result<bool> {
-        if self.storage.capabilities().exclusive_lock {
+        if self.backend.capabilities().exclusive_lock {
             return Ok(false);
         }
         let (then, now) = (self.pending_deletions()?.looked, (self.stopwatch)());
         Ok(then.iter().zip(&now).any(|(then, now)| now.saturating_sub(*then) >= LOOK_AGAIN))
     }
 
-    /// Looks again at all that new snapshots rely on: what is to be deleted, the index, and which of its packs are there.
-    pub(crate) fn look_again(&self) -> Result<()> {
-        let known = self.reload_candidates()?;
+    /// Reads again all that new snapshots rely on: pending deletions, the index, and which of its packs are there.
+    pub(crate) fn recheck(&self) -> Result<()> {
+        let known = self.reload_pending_deletions()?;
         self.reload_indexes()?;
         let lost = self.find_missing()?.lost;
         if !lost.is_empty() {
@@ -92,11 +92,11 @@ impl Store {
     /// Fails where a run was so slow that what its snapshot relies on may be gone.
     pub(crate) fn refuse_late(&self, snapshot: &Snapshot) -> Result<()> {
         if self.is_late()? {
-            self.look_again()?;
+            self.recheck()?;
             if WriteSession::new(self).snapshot_depends_on_pending_deletion(snapshot)? {
                 return Err(Error::Refused(format!(
-                    "{}: while this run took its time a prune has written down, or deleted, what it relies on; nothing was listed, run it again",
-                    self.storage.location()
+                    "{}: while this run took its time a prune has scheduled for deletion, or deleted, what it relies on; nothing was listed, run it again",
+                    self.backend.location()
                 )));
             }
         }
@@ -105,7 +105,7 @@ impl Store {
 
     /// Lists the documents.
     pub(crate) fn pending_ids(&self) -> Result<Vec<PendingId>> {
-        let mut ids = collect(&*self.storage, PENDING, pending_id)?;
+        let mut ids = collect(&*self.backend, PENDING, pending_id)?;
         ids.sort_unstable();
         Ok(ids)
     }
@@ -113,10 +113,10 @@ impl Store {
     /// Reads one document, verified against its name.
     pub(crate) fn pending(&self, id: &PendingId) -> Result<Pending> {
         let object = pending_name(id);
-        let shown = self.storage.object_location(&object);
-        let read = || pending::decode(&self.storage.read(&object)?, id, &self.ids, &shown);
+        let shown = self.backend.object_location(&object);
+        let read = || pending::decode(&self.backend.read(&object)?, id, &self.ids, &shown);
         match read() {
-            Err(Error::Corrupt { .. }) if self.storage.cache_clear() => read(),
+            Err(Error::Corrupt { .. }) if self.backend.cache_clear() => read(),
             read => read,
         }
     }
@@ -125,12 +125,12 @@ impl Store {
     pub(crate) fn add_pending(&self, document: &Pending) -> Result<PendingId> {
         self.check_writable()?;
         let (id, bytes) = pending::encode(document, &self.ids)?;
-        self.storage.put(&pending_name(&id), Payload::Bytes(&bytes))?;
+        self.backend.put(&pending_name(&id), Payload::Bytes(&bytes))?;
         Ok(id)
     }
 
     /// Removes a document: its packs are gone, or needed.
     pub(crate) fn remove_pending(&self, id: &PendingId) -> Result<()> {
-        self.storage.remove(&pending_name(id))
+        self.backend.remove(&pending_name(id))
     }
 }

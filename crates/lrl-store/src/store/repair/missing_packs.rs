@@ -30,7 +30,7 @@ impl Store {
         let listed = self.listed_packs();
         let mut whole = vec![false; listed.len()];
         let mut unlisted = HashSet::new();
-        self.storage.list("packs", &mut |name, len| {
+        self.backend.list("packs", &mut |name, len| {
             match pack_id(name).map(|id| listed.binary_search(&id).map_err(|_| id)) {
                 Some(Ok(at)) => whole[at] = self.has_footer(name, len)?,
                 Some(Err(id)) => _ = unlisted.insert(id),
@@ -53,10 +53,10 @@ impl Store {
     fn has_footer(&self, name: &str, len: u64) -> Result<bool> {
         let Some(at) = len.checked_sub(FOOTER_LEN as u64) else { return Ok(false) };
         // It appears whole or not at all.
-        if self.storage.capabilities().cost_per_request {
+        if self.backend.capabilities().cost_per_request {
             return Ok(true);
         }
-        let footer = self.storage.read_range(name, at, FOOTER_LEN);
+        let footer = self.backend.read_range(name, at, FOOTER_LEN);
         match footer.and_then(|footer| directory_offset(&footer, len, name)) {
             Ok(_) => Ok(true),
             Err(Error::Missing { .. } | Error::Corrupt { .. }) => Ok(false),
@@ -100,7 +100,7 @@ impl Store {
         let (mut damaged, mut listed, mut records) = (Vec::new(), Vec::new(), Vec::new());
         for id in packs {
             checkpoint(observer)?;
-            let found = match directory(&*self.storage, id) {
+            let found = match directory(&*self.backend, id) {
                 Err(Error::Corrupt { .. } | Error::Missing { .. } | Error::Unsupported { .. }) => {
                     damaged.push(*id);
                     continue;
@@ -117,7 +117,7 @@ impl Store {
         if !listed.is_empty() {
             self.write_index(listed, records)?;
         }
-        *self.salvage.write().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.pack_scan.write().unwrap_or_else(PoisonError::into_inner) = None;
         Ok(damaged)
     }
 
@@ -134,26 +134,27 @@ impl Store {
         let written = self.index_packs(packs, observer).and_then(|unread| match unread.first() {
             None => Ok(()),
             Some(id) => Err(Error::corrupt(
-                self.storage.object_location(&pack_name(id)),
+                self.backend.object_location(&pack_name(id)),
                 "its directory cannot be read: the index was left as it is",
             )),
         });
         if let Err(error) = written {
-            // True, but it must not take the room until the next try.
+            // True, but it must not take space until the next try.
             let new = self.indexes();
             let _ = new
                 .iter()
                 .filter(|file| old.iter().all(|old| old != file.name()))
-                .try_for_each(|file| self.storage.remove(file.name()));
+                .try_for_each(|file| self.backend.remove(file.name()));
             self.reload_indexes()?;
             return Err(error);
         }
         let new = self.indexes();
         old.retain(|old| new.iter().all(|file| file.name() != old));
         let (known, ours): (Vec<_>, Vec<_>) = old.into_iter().partition(|name| before.contains(name));
-        ours.iter().try_for_each(|name| self.storage.remove(name))?;
-        let moved = known.into_iter().map(|name| self.set_aside(&name).map(|to| (name, to))).collect::<Result<_>>()?;
-        self.storage.sync("index")?;
+        ours.iter().try_for_each(|name| self.backend.remove(name))?;
+        let moved =
+            known.into_iter().map(|name| self.move_to_quarantine(&name).map(|to| (name, to))).collect::<Result<_>>()?;
+        self.backend.sync("index")?;
         self.damaged.write().unwrap_or_else(PoisonError::into_inner).clear();
         Ok(moved)
     }

@@ -14,15 +14,15 @@ use crate::id::ChunkId;
 
 /// Decides where a list's nodes end. Lists where items come and go are cut by content, so that an insertion moves no later cut.
 pub trait Cut: Item {
-    /// Says whether the leaf ends after its last item.
+    /// Returns whether the leaf ends after its last item.
     fn ends_leaf(leaf: &[Self], bytes: usize) -> bool;
     /// Returns about how many bytes the item takes in a leaf.
     fn room(&self) -> usize {
         40 + self.key().len()
     }
-    /// Says whether an inner node ends after its last child.
+    /// Returns whether an inner node ends after its last child.
     fn ends_inner(children: &[Child]) -> bool;
-    /// Says whether an old node that begins at `old` (its place among its level's nodes, its first key) is still before `new`.
+    /// Returns whether an old node that begins at `old` (its place among its level's nodes, its first key) is still before `new`.
     fn is_before(old: (usize, &[u8]), new: (usize, &[u8])) -> bool;
 }
 
@@ -72,7 +72,7 @@ struct Level {
     old: OldNodes,
 }
 
-/// Builds a tree from items in order; nodes are deltas against the nodes of an older tree that stood there.
+/// Builds a tree from items in order; nodes are deltas against the nodes of an older tree at the same place.
 pub struct TreeBuilder<'s, T> {
     session: &'s WriteSession<'s>,
     leaf: Vec<T>,
@@ -128,7 +128,7 @@ impl<'s, T: Cut> TreeBuilder<'s, T> {
 
     fn put(&self, node: &[u8], base: Option<ChunkId>) -> Result<ChunkId> {
         let id = self.session.put(node, base.as_slice())?;
-        self.session.store().keep_node(&id, node);
+        self.session.store().cache_node(&id, node);
         Ok(id)
     }
 
@@ -150,7 +150,7 @@ impl<'s, T: Cut> TreeBuilder<'s, T> {
     }
 }
 
-/// The nodes of one level of an older tree, in order: the bases of the new nodes. Trouble with the old tree only costs space.
+/// The nodes of one level of an older tree, in order: the bases of the new nodes. Errors in the old tree only cost space.
 struct OldNodes {
     stack: Vec<VecDeque<Child>>,
     level: u8,
@@ -195,7 +195,7 @@ impl OldNodes {
         }
     }
 
-    /// Returns the old node that stood where the next new one begins.
+    /// Returns the old node at the place where the next new one begins.
     fn base<T: Cut>(&mut self, store: &Store, first_key: &[u8]) -> Option<ChunkId> {
         let new = (self.ordinal, first_key);
         let mut passed = self.ordinal.saturating_sub(usize::from(self.current.is_some()));
@@ -454,9 +454,9 @@ mod tests {
     use crate::time::Time;
 
     fn store() -> Store {
-        let storage = memory();
-        create(&storage, [1; 32]).unwrap();
-        Store::open(Arc::new(storage), LockMode::Shared, Duration::ZERO, &Silent).unwrap()
+        let backend = memory();
+        create(&backend, [1; 32]).unwrap();
+        Store::open(Arc::new(backend), LockMode::Shared, Duration::ZERO, &Silent).unwrap()
     }
 
     fn build<T: super::Cut + Clone>(store: &Store, items: &[T], old: Option<ChunkId>) -> (ChunkId, u64) {

@@ -22,7 +22,7 @@ const READ_BYTES: usize = 256 << 10;
 pub enum Part<'a> {
     /// The bytes of one chunk.
     Data(&'a [u8]),
-    /// So many zero bytes that take no room on disk.
+    /// Zero bytes that take no space on disk.
     Hole(u64),
     /// The file changed: everything delivered for it so far is void, it follows once more from its start.
     Again,
