@@ -1,5 +1,4 @@
-//! Owns the way to the directories that a caller names: each path is resolved once, component by component, and what was found
-//! is a handle from then on. Follows a link only if nobody else could have planted it. Never creates, never changes anything.
+//! Resolves the directories that a caller names: each path once, component by component, to a handle. Follows a link only if nobody else could have planted it. Never creates, never changes anything.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
@@ -35,7 +34,7 @@ pub(crate) struct Resolved {
     pub dir_path: PathBuf,
     /// The last component; `.` for the directory itself.
     pub name: Vec<u8>,
-    /// What stands there, which is no link.
+    /// What is there, which is no link.
     pub stat: Option<Stat>,
 }
 
