@@ -18,7 +18,7 @@ const FILE_MODE: u32 = 0o777;
 /// Bits that a directory may get: setgid and sticky give nobody more rights.
 const DIR_MODE: u32 = 0o3777;
 
-/// Who gets the files that are written.
+/// Owners that written files get.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Owners {
     /// Owner and group of everything.

@@ -1,4 +1,4 @@
-//! What the system gives, and nothing of backups: directories by handle, free space, locks and temporary directories.
+//! What the system provides, and nothing about backups: directories by handle, metadata, free space, locks and temporary directories.
 
 pub(crate) mod dir;
 pub mod durable;

@@ -1,5 +1,4 @@
-//! Walks and removes all that is below a name in an open directory, by handles: no path is resolved twice, no link
-//! is followed.
+//! Walks and removes everything below a name in an open directory, by handles: no path is resolved twice, no link is followed.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;

@@ -1,5 +1,4 @@
-//! Resolves the directories that a caller names: each path once, component by component, and what was found
-//! is a handle from then on. Follows a link only if nobody else could have planted it. Never creates, never changes anything.
+//! Resolves the directories that a caller names: each path once, component by component, to a handle. Follows a link only if nobody else could have planted it. Never creates, never changes anything.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};

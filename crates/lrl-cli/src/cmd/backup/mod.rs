@@ -43,7 +43,7 @@ pub fn run(context: &Context<'_>, args: &BackupArgs) -> Result {
             return nothing_to_do(context, args, &paths, &young);
         }
     }
-    if restore::is_half_done(&paths.data_dir, paths.storage.to_restore())? {
+    if restore::is_unfinished(&paths.data_dir, paths.storage.to_restore())? {
         let dir = paths.data_dir.display();
         let text = format!(
             "a restore into {dir} was killed half way, so that its database and uploads are no pair; nothing was backed up. \

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use rustix::fs::{AtFlags, statat};
 
+use super::file_identity::FileIdentity;
 use super::journal::Journal;
-use super::journal_record::{FileIdentity, Record, TargetRecord, VersionRecord};
+use super::journal_record::{Record, TargetRecord, VersionRecord};
 use super::model::{Moved, Options, Part, Version};
 use super::swap::{SwapTarget, swap};
 use super::target::Target;

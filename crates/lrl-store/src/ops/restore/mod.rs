@@ -3,13 +3,16 @@
 
 mod clean;
 mod commit;
+mod file_identity;
 mod from_set;
 mod from_snapshot;
 mod journal;
 mod journal_record;
 mod model;
+mod move_contents;
 mod open_files;
 mod plan;
+mod remove_kept;
 mod rename;
 mod report;
 mod safety;
@@ -39,7 +42,7 @@ pub use model::{Moved, Older, Options, Part, Report, Restored, What};
 pub use open_files::Process;
 pub use skips::Skip;
 pub use sqlite_locks::{AskLocks, LockHolder, lock_holder};
-pub use undo::{Returned, UndoOptions, Undone, is_half_done, undo};
+pub use undo::{Returned, UndoOptions, Undone, is_unfinished, undo};
 
 use crate::error::Result;
 use crate::format::snapshot::Snapshot;
@@ -137,7 +140,7 @@ fn resume_interrupted(run: &Run<'_>) -> Result<Vec<String>> {
     let (data_dir, storage_dir) = (&options.data_dir, &options.storage_dir);
     if options.dry_run {
         let note = "a restore that was killed left this half done: it would be taken back first";
-        return Ok(if is_half_done(data_dir, storage_dir)? { vec![note.into()] } else { Vec::new() });
+        return Ok(if is_unfinished(data_dir, storage_dir)? { vec![note.into()] } else { Vec::new() });
     }
     let resumed = undo::resume(&run.dirs, data_dir, storage_dir, options.force, options.locks)?;
     let Resumed::Settled(undone) = resumed else { return Ok(Vec::new()) };

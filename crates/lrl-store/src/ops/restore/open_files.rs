@@ -79,7 +79,7 @@ fn look(watched: &[Watched], locks: Option<AskLocks>) -> Vec<Process> {
             holders.push(Process { pid: Some(pid), command: command(pid), path });
         }
     }
-    // Who holds a lock has the file open: most are known already. Where nobody can be asked, `/proc` has to do.
+    // A process that holds a lock has the file open, so most are known already. Without another process to ask, `/proc` must suffice.
     for path in watched.iter().filter_map(|one| if let Watched::Locks(path) = one { Some(path) } else { None }) {
         let pid = match locks.and_then(|ask| ask(path).ok().flatten()) {
             None => continue,

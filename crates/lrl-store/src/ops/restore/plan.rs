@@ -275,10 +275,10 @@ impl<'a> Plan<'a> {
         if self.trees.iter().any(|plan| plan.target.old_tree().is_some()) {
             self.reuse = Reuse::Link;
         }
-        let mut homes: Vec<&Path> = self.targets().map(|(target, _)| target.base.0.as_path()).collect();
-        homes.dedup();
-        let free: Vec<FreeSpace> = homes.iter().map(|home| free_at(home, Reserve::LEAST)).collect::<Result<_>>()?;
-        let (Some(least), Some(home)) = (free.iter().min_by_key(|free| free.bytes), homes.first()) else {
+        let mut bases: Vec<&Path> = self.targets().map(|(target, _)| target.base.0.as_path()).collect();
+        bases.dedup();
+        let free: Vec<FreeSpace> = bases.iter().map(|base| free_at(base, Reserve::LEAST)).collect::<Result<_>>()?;
+        let (Some(least), Some(base)) = (free.iter().min_by_key(|free| free.bytes), bases.first()) else {
             return Ok(());
         };
         let database = self.database.as_ref().map_or(0, |(database, _)| database.size_bytes);
@@ -302,7 +302,7 @@ impl<'a> Plan<'a> {
                  changed",
                 size(needed),
                 size(needed - least.bytes),
-                home.display()
+                base.display()
             )));
         }
         Ok(())

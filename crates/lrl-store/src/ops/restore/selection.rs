@@ -1,5 +1,5 @@
-//! Owns which entries of a snapshot's list are restored, under which staged names, and what they weigh. Streams the list each
-//! time: nothing here grows with the number of files. Never touches a disk, but to ask what stands in the old tree.
+//! Which entries of a snapshot's list are restored, under which staged names, and their size. Streams the list each time: nothing here grows
+//! with the number of files.
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -33,7 +33,7 @@ pub(super) struct Selection<'a> {
     pub name: Vec<u8>,
     /// Collects what is damaged; `None`: damage is an error.
     pub skips: Option<Arc<Skips>>,
-    /// Who owns directories whose own entries are lost.
+    /// Owner of directories whose own entries are lost.
     pub owner: (u32, u32),
 }
 
@@ -56,7 +56,7 @@ pub(super) struct SelectionSize {
     pub needed: u64,
 }
 
-/// The old tree that stands where a new one goes: what is right in it need not be written again.
+/// The old tree where a new one goes: what is right in it need not be written again.
 pub(super) struct OldTree<'a> {
     /// The directory that holds the old tree.
     pub dir: &'a Arc<OwnedFd>,
@@ -120,8 +120,7 @@ impl<'a> Selection<'a> {
         Error::corrupt(format!("the snapshot's entry {}", String::from_utf8_lossy(path)), detail)
     }
 
-    /// Adds up what is to be restored; with `exact`, holes count as nothing, and neither do files that could be taken over from
-    /// the old tree as they are.
+    /// Adds up what is selected. With `exact`, neither holes count nor files that can be reused from the old tree as they are.
     pub fn measure(
         &self,
         block: u64,
@@ -269,12 +268,12 @@ impl Walk<'_, '_> {
     }
 }
 
-/// Says whether `path` is `base` or below it.
+/// Returns whether `path` is `base` or below it.
 pub(super) fn is_below(path: &[u8], base: &[u8]) -> bool {
     path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
-/// Looks files up in the old tree; trouble with it only means that there is nothing to take over.
+/// Looks files up in the old tree; trouble with it only means that there is nothing to reuse.
 pub(super) struct Lookup<'a> {
     cursor: DirCursor,
     tree: &'a Selection<'a>,
@@ -287,7 +286,7 @@ impl<'a> Lookup<'a> {
         Self { cursor: DirCursor::new(Arc::clone(old.dir), std::path::Path::new("")), tree, owners: old.owners }
     }
 
-    /// Returns the directory where an entry of the list would stand, if it is there.
+    /// Returns the directory where an entry of the list would be, if it exists.
     pub fn dir_of(&mut self, path: &[u8]) -> Option<&Arc<OwnedFd>> {
         let staged = self.tree.staged(path);
         self.cursor.enter(split(&staged).0).ok()?;
@@ -301,7 +300,7 @@ impl<'a> Lookup<'a> {
     }
 }
 
-/// Says whether a file has an entry's size, mode, owner and time; its bytes are another question.
+/// Returns whether a file has an entry's size, mode, owner and time. Does not look at its bytes.
 pub(super) fn is_same(stat: &Stat, entry: &Entry, owners: Owners) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
         && stat.st_size as u64 == entry.size()

@@ -16,7 +16,7 @@ pub(super) struct Run<'a> {
     pub options: &'a Options,
     /// Told of the progress, and asked whether to stop.
     pub observer: &'a dyn Observer,
-    /// Who gets the files.
+    /// Owners that the files get.
     pub owners: Owners,
     /// The directories that the caller named.
     pub dirs: OpenDirs,

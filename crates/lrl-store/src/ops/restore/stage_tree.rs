@@ -36,7 +36,7 @@ pub(super) struct Stage<'a> {
     pub reuse: Reuse,
     /// Writes contents.
     pub writer: Writer<'a>,
-    /// Who gets the files.
+    /// Owners that the files get.
     pub owners: Owners,
     /// Counts what was reused.
     pub counts: &'a ReuseCounts,

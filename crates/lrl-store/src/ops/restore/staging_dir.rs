@@ -200,7 +200,7 @@ pub(super) fn reclaim(home: &Arc<OwnedFd>) {
         if matches!(look(&dir, MARK), Ok(Some(stat)) if stat.st_uid == rustix::process::geteuid().as_raw()) {
             let _ = clear(&dir, home, name);
         } else {
-            // A run that was killed before it could mark it; one that is not empty is somebody's, whatever its name.
+            // Its run may have been killed before it could mark it. One that is not empty is somebody's, whatever its name.
             let _ = unlinkat(home, name, AtFlags::REMOVEDIR);
         }
     }
@@ -215,11 +215,11 @@ pub(super) struct CreatedDirs {
 
 impl CreatedDirs {
     /// Creates a directory and its parents (0700), given to `owner`, and opens it.
-    pub fn create(&mut self, doors: &OpenDirs, path: &Path, owner: Option<(u32, u32)>) -> Result<Arc<OwnedFd>> {
+    pub fn create(&mut self, dirs: &OpenDirs, path: &Path, owner: Option<(u32, u32)>) -> Result<Arc<OwnedFd>> {
         let mut missing = Vec::new();
         let mut at = path;
         let mut dir = loop {
-            if let Some(dir) = doors.open(at)? {
+            if let Some(dir) = dirs.open(at)? {
                 break dir;
             }
             missing.push(at);
@@ -236,7 +236,7 @@ impl CreatedDirs {
                 set_owner(&made, owner, false).map_err(|e| Error::io("give away", path)(e.into()))?;
             }
             fsync(&dir).map_err(|e| Error::io("sync", path)(e.into()))?;
-            dir = doors.know(path, Arc::new(made));
+            dir = dirs.know(path, Arc::new(made));
         }
         Ok(dir)
     }

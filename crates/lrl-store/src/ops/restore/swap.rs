@@ -7,8 +7,9 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, FileType, Mode, RenameFlags, Stat, linkat, renameat, renameat_with, unlinkat};
 use rustix::io::Errno;
 
+use super::file_identity::FileIdentity;
 use super::journal::Journal;
-use super::journal_record::{FileIdentity, Record, TargetRecord, VersionRecord};
+use super::journal_record::{Record, TargetRecord, VersionRecord};
 use super::model::{Part, SIDECARS, Version};
 use super::rename::{Dir, Spot, rename_new, step};
 use super::swap_contents::ContentsSwap;
@@ -208,7 +209,7 @@ impl SwapTarget<'_> {
         let dir = self.dir()?;
         let mode = Mode::from_raw_mode(member.mode & 0o7777);
         let closed = member.is_dir() && !Arc::ptr_eq(from, dir) && !mode.contains(Mode::WUSR);
-        // By its handle: once it has moved, another may stand under its name.
+        // By its handle: once it has moved, another may have its name.
         let held = if closed { Some(hold(from, at)?) } else { None };
         held.as_ref().map_or(Ok(()), |held| set_mode(held, member.mode | 0o200))?;
         let moved = rename_new((from, at), (dir, name));

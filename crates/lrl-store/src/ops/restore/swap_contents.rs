@@ -7,7 +7,7 @@
 //! `x` and the other's, nothing is in place. Names of one version become durable before those of the other change.
 
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, fstat, fsync, openat, unlinkat};
@@ -15,13 +15,14 @@ use rustix::io::Errno;
 
 use super::journal_record::TargetRecord;
 use super::model::{PARTIAL, Version};
+use super::move_contents::{ContentsMover, move_dir};
 use super::rename::{Spot, rename_new, step};
 use super::staging_dir::make_private;
 use super::target::Target;
 use crate::error::{Error, Result};
 use crate::fs::dir::{DIRECTORY, to_path};
-use crate::fs::metadata::{mtime_of, set_mtime, set_owner};
-use crate::fs::resolve::{hold, is_other_mount, look, set_mode};
+use crate::fs::metadata::{set_mtime, set_owner};
+use crate::fs::resolve::{look, set_mode};
 use crate::source::files::walk::is_of_restore;
 use crate::time::Time;
 
@@ -151,6 +152,10 @@ impl<'a> ContentsSwap<'a> {
         Ok(())
     }
 
+    fn mover(&self) -> ContentsMover<'a> {
+        ContentsMover { target: self.target }
+    }
+
     fn rename(&self, from: &[u8], to: &[u8]) -> Result<()> {
         rename_new((self.dir, from), (self.dir, to)).map_err(self.io("rename", from))
     }
@@ -176,7 +181,7 @@ impl<'a> ContentsSwap<'a> {
             Err(e) => return Err(self.io("open", part)(e)),
         };
         let to = Arc::new(to);
-        self.move_all(self.dir, &to, &self.path, true)?;
+        self.mover().move_all(self.dir, &to, &self.path, true)?;
         let recorded = self.record.version(version).main().map_or(own.st_mode, |member| member.mode);
         let mode = if own.st_mode & 0o7777 == (recorded | 0o700) & 0o7777 { recorded } else { own.st_mode };
         if is_new {
@@ -194,7 +199,7 @@ impl<'a> ContentsSwap<'a> {
     fn empty(&self, part: &[u8], version: Version) -> Result<()> {
         let from = Arc::new(openat(self.dir, part, DIRECTORY, Mode::empty()).map_err(self.io("open", part))?);
         open_up(&from).map_err(self.io("set the mode of", part))?;
-        self.move_all(&from, self.dir, &self.path_of(part), false)?;
+        self.mover().move_all(&from, self.dir, &self.path_of(part), false)?;
         let (own, stat) = (fstat(self.dir), fstat(&from));
         let (own, stat) = (own.map_err(self.io("look at", b""))?, stat.map_err(self.io("look at", part))?);
         if (own.st_uid, own.st_gid) != (stat.st_uid, stat.st_gid) {
@@ -238,93 +243,6 @@ impl<'a> ContentsSwap<'a> {
             let _ = u32::try_from(nanos).map(|nanos| set_mtime(dir, Time { secs, nanos }));
         }
     }
-
-    /// Moves every entry; `skip_own` leaves what belongs to restores. After an interruption it goes on with what is left.
-    fn move_all(&self, from: &Arc<OwnedFd>, to: &Arc<OwnedFd>, path: &Path, skip_own: bool) -> Result<()> {
-        loop {
-            // A listing may miss names while others come and go: it ends with one that finds nothing.
-            let mut names = Vec::new();
-            for entry in Dir::read_from(from).map_err(|e| Error::io("list", path)(e.into()))? {
-                let entry = entry.map_err(|e| Error::io("list", path)(e.into()))?;
-                let name = entry.file_name().to_bytes();
-                let is_skipped = matches!(name, b"." | b"..") || skip_own && is_of_restore(name);
-                if !is_skipped {
-                    names.push(name.to_vec());
-                }
-                if names.len() == BATCH {
-                    break;
-                }
-            }
-            if names.is_empty() {
-                return Ok(());
-            }
-            names.iter().try_for_each(|name| self.move_one(from, to, name, &path.join(to_path(name))))?;
-        }
-    }
-
-    fn move_one(&self, from: &Arc<OwnedFd>, to: &Arc<OwnedFd>, name: &[u8], path: &Path) -> Result<()> {
-        let failed = |e: Errno| match e {
-            Errno::BUSY | Errno::XDEV => Error::Refused(format!(
-                "{} cannot be moved within {}: something is mounted there. Unmount it, or restore to another --data-dir",
-                path.display(),
-                self.path.display()
-            )),
-            e => Error::io("move", path)(e.into()),
-        };
-        let is_dir = |dir: &Arc<OwnedFd>| {
-            look(dir, name)
-                .is_ok_and(|stat| stat.is_some_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory))
-        };
-        match rename_new((from, name), (to, name)) {
-            // A directory of a lower layer is made anew and its contents are moved, also if a dead run had begun with that.
-            Err(Errno::XDEV) if is_dir(from) => self.merge(from, to, name, path),
-            Err(Errno::EXIST) if is_dir(from) && is_dir(to) => self.merge(from, to, name, path),
-            Err(Errno::ACCESS) if is_dir(from) => move_dir((from, name), (to, name)).map_err(failed),
-            done => done.map_err(failed),
-        }
-    }
-
-    fn merge(&self, from: &Arc<OwnedFd>, to: &Arc<OwnedFd>, name: &[u8], path: &Path) -> Result<()> {
-        let failed = |e: Errno| Error::io("move", path)(e.into());
-        let source = Arc::new(openat(from, name, DIRECTORY, Mode::empty()).map_err(failed)?);
-        let stat = fstat(&source).map_err(failed)?;
-        if is_other_mount(from, &source) {
-            return Err(self.target.mount_error());
-        }
-        let (dest, is_new) = match openat(to, name, DIRECTORY, Mode::empty()) {
-            Ok(dest) => (dest, false),
-            Err(Errno::NOENT) => {
-                let dest = make_private(to, name, path)?;
-                set_owner(&dest, (stat.st_uid, stat.st_gid), false).map_err(failed)?;
-                set_mode(&dest, stat.st_mode | 0o700).map_err(failed)?;
-                (dest, true)
-            }
-            Err(e) => return Err(failed(e)),
-        };
-        let dest = Arc::new(dest);
-        self.move_all(&source, &dest, path, false)?;
-        if is_new {
-            set_mode(&dest, stat.st_mode).map_err(failed)?;
-            let _ = set_mtime(&dest, mtime_of(&stat));
-        }
-        step(|| fsync(&dest)).map_err(failed)?;
-        step(|| unlinkat(from, name, AtFlags::REMOVEDIR)).map_err(failed)
-    }
-}
-
-/// Renames a directory. One that its owner may not write cannot change parents (unless for root): it gets the right until it has
-/// moved.
-fn move_dir((from, name): (&Arc<OwnedFd>, &[u8]), (to, to_name): (&Arc<OwnedFd>, &[u8])) -> Result<(), Errno> {
-    match rename_new((from, name), (to, to_name)) {
-        Err(Errno::ACCESS) => {
-            let dir = hold(from, name)?;
-            let mode = fstat(&dir)?.st_mode;
-            set_mode(&dir, mode | 0o700)?;
-            let moved = rename_new((from, name), (to, to_name));
-            set_mode(&dir, mode).and(moved)
-        }
-        done => done,
-    }
 }
 
 fn open_up(dir: &Arc<OwnedFd>) -> Result<(), Errno> {
@@ -332,9 +250,6 @@ fn open_up(dir: &Arc<OwnedFd>) -> Result<(), Errno> {
     let is_closed = stat.st_mode & 0o300 != 0o300 && stat.st_uid == rustix::process::geteuid().as_raw();
     if is_closed && !rustix::process::geteuid().is_root() { set_mode(dir, stat.st_mode | 0o700) } else { Ok(()) }
 }
-
-/// Names of a directory that are listed at a time.
-const BATCH: usize = 4096;
 
 #[cfg(test)]
 pub(super) mod tests {

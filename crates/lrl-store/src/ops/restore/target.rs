@@ -37,7 +37,7 @@ pub(super) struct Target {
     pub dir_path: PathBuf,
     /// The name.
     pub name: Vec<u8>,
-    /// What stands there now.
+    /// What is there now.
     pub existing: Option<Stat>,
     /// How many of the wanted components `dir` and `name` stand for.
     pub depth: usize,
@@ -108,7 +108,7 @@ impl Target {
         openat(dir, self.name.as_slice(), DIRECTORY, Mode::empty()).map(Arc::new).map_err(failed)
     }
 
-    /// From now on it is the contents of the directory that change places, not itself.
+    /// Makes the contents of the directory be exchanged, not the directory itself.
     pub fn exchange_contents(&mut self) -> Result<()> {
         if self.inner.is_none() && self.is(FileType::Directory) {
             self.inner = Some(self.open_inside()?);
@@ -116,7 +116,7 @@ impl Target {
         Ok(())
     }
 
-    /// Checks whether a directory stands there that is exchanged by renaming it.
+    /// Returns whether there is a directory that is exchanged by renaming it.
     pub fn is_renamed_dir(&self) -> bool {
         self.is(FileType::Directory) && self.inner.is_none()
     }
@@ -130,17 +130,17 @@ impl Target {
         self.existing.as_ref().is_some_and(|stat| is_kind(stat, kind))
     }
 
-    /// Returns the regular file that stands there now.
+    /// Returns the regular file that is there now.
     pub fn existing_file(&self) -> Option<&Stat> {
         self.existing.as_ref().filter(|_| self.is(FileType::RegularFile))
     }
 
-    /// Returns the directory to find an old tree in, if one stands there.
+    /// Returns the directory that holds an old tree, if there is one.
     pub fn old_tree(&self) -> Option<&Arc<OwnedFd>> {
         self.dir.as_ref().filter(|_| self.existing.is_some() && !self.is(FileType::Symlink))
     }
 
-    /// Returns where the link leads that stands there, for a note.
+    /// Returns where the link leads that is there, for a note.
     pub fn link_target(&self) -> Option<PathBuf> {
         let dir = self.dir.as_ref().filter(|_| self.is(FileType::Symlink))?;
         let target = readlinkat(dir, self.name.as_slice(), Vec::new()).ok()?;
@@ -155,7 +155,7 @@ impl Target {
         if is_mount_root(dir, &self.name) { Err(self.mount_error()) } else { Ok(()) }
     }
 
-    /// Says that the target is a mount and what to do.
+    /// Makes the error about a target that is a mount.
     pub fn mount_error(&self) -> Error {
         Error::Refused(format!(
             "{} is a file that is mounted there, which cannot be exchanged for another one; nothing was changed. Mount the directory \
@@ -164,7 +164,7 @@ impl Target {
         ))
     }
 
-    /// Returns owner and group of what stands there, else of the directory that holds it.
+    /// Returns owner and group of what is there, else of the directory that holds it.
     pub fn owner(&self) -> Option<(u32, u32)> {
         let dir = || self.dir.as_ref().and_then(|dir| statat(dir, ".", AtFlags::empty()).ok());
         self.existing.filter(|_| !self.is(FileType::Symlink)).or_else(dir).map(|stat| (stat.st_uid, stat.st_gid))

@@ -4,8 +4,9 @@
 
 use std::path::{Path, PathBuf};
 
+use super::file_identity::FileIdentity;
 use super::journal::Journal;
-use super::journal_record::{FileIdentity, Record, VersionRecord, suffixes};
+use super::journal_record::{Record, VersionRecord, suffixes};
 use super::model::{Moved, Part, Version};
 use super::open_files::{Process, refuse_open};
 use super::safety::find_open_files;
@@ -106,7 +107,7 @@ impl Undone {
 }
 
 /// Returns whether a dead restore left the data directory unfinished: then it is no state to back up.
-pub fn is_half_done(data_dir: &Path, storage_dir: &Path) -> Result<bool> {
+pub fn is_unfinished(data_dir: &Path, storage_dir: &Path) -> Result<bool> {
     let dirs = OpenDirs::default();
     let Some(journal) = Journal::open(&dirs, data_dir)? else { return Ok(false) };
     let Some(record) = journal.peek()? else { return Ok(false) };

@@ -10,7 +10,7 @@ use crate::format::entry::{Entry, Piece};
 /// Where the bytes of entries come from; called from several threads.
 pub trait Contents: Sync {
     /// Passes `len` bytes from `offset` of a regular file to `sink`, verified, in runs of any length; holes are zeros.
-    /// What to read is in `entry.kind`: its path may be a further name of the file.
+    /// What to read is in `entry.kind`: its path may be that of a hard link.
     fn read(&self, entry: &Entry, offset: u64, len: u64, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()>;
     /// Passes the pieces of a file whose content is a tree to `sink`, in order.
     fn pieces(&self, entry: &Entry, sink: &mut dyn FnMut(Piece) -> Result<()>) -> Result<()>;
@@ -18,30 +18,30 @@ pub trait Contents: Sync {
     fn find(&self, path: &[u8]) -> Result<Option<Entry>>;
 }
 
-/// Where a segment stands in an archive, and what proves it.
+/// Where a segment is in an archive, and what proves it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Record {
     /// Names coder, headers and contents of the segment.
     pub key: [u8; 32],
     /// Where its compressed bytes start in the archive file.
     pub offset: u64,
-    /// How many compressed bytes it has.
+    /// The number of its compressed bytes.
     pub len: u64,
     /// BLAKE3 over the compressed bytes and the other fields but `offset`.
     pub digest: [u8; 32],
     /// CRC-32 of its plain bytes.
     pub crc32: u32,
-    /// How many plain bytes it has.
+    /// The number of its plain bytes.
     pub plain_len: u64,
 }
 
 /// What is known of segments in earlier archives. A wrong or stale answer costs time only.
 pub trait Segments {
-    /// Returns an earlier archive and where in it this segment stands.
+    /// Returns an earlier archive that has this segment, and where.
     fn find(&mut self, key: &[u8; 32]) -> Option<(Arc<File>, Record)>;
-    /// Takes note of a segment of the archive that is being written, in order.
+    /// Records a segment of the archive that is being written, in order.
     fn record(&mut self, record: &Record) -> Result<()>;
-    /// Says whether all contents will be read, because there is no earlier archive.
+    /// Returns whether all contents will be read because there is no earlier archive.
     fn is_none(&self) -> bool {
         false
     }

@@ -37,7 +37,7 @@ impl From<Error> for Stop {
 }
 
 impl Stop {
-    /// Says what is wrong with a member; `taken`: what if its own name is no directory.
+    /// Makes the reason; `taken` is what to say if the member's own name is no directory.
     fn of(obstacle: Obstacle, taken: &str) -> Self {
         match obstacle {
             Obstacle::Exists => Self::Member(TWICE.into()),

@@ -151,7 +151,7 @@ impl Segments for Memory {
 pub fn archive(uploads: &Uploads, path: &Path, segments: &mut dyn Segments, workers: usize) -> Result<Written> {
     let mut out = File::create(path).map_err(Error::io("create", path))?;
     let entries = uploads.entries.iter().cloned().map(Ok);
-    let options = Options { path, workers, room: &SpaceGuard::unlimited(), observer: &Silent };
+    let options = Options { path, workers, space: &SpaceGuard::unlimited(), observer: &Silent };
     write(entries, uploads, segments, &mut out, &options)
 }
 

@@ -131,7 +131,7 @@ impl Lab {
         list.sort_by(|a, b| compare_paths(&a.path, &b.path));
         let mut first = BTreeMap::new();
         for entry in &mut list {
-            // Entries come with the inode as the target of a further name.
+            // Entries come with the inode as the target of a hard link.
             if let Kind::Hardlink { target } = &entry.kind {
                 if let Some(path) = first.get(target) {
                     entry.kind = Kind::Hardlink { target: Vec::clone(path) };
@@ -360,7 +360,7 @@ fn a_leftover_wal_without_its_database_is_moved_away_too() {
 }
 
 #[test]
-fn a_missing_half_is_said_and_left_alone() {
+fn a_missing_part_is_said_and_left_alone() {
     let lab = Lab::new();
     lab.write("lrl.db", b"database");
     let snapshot = lab.snapshot();
