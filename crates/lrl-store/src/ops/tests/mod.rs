@@ -5,3 +5,4 @@ mod faults;
 pub mod faulty;
 mod interleave;
 mod life;
+pub mod sample;
