@@ -1,4 +1,4 @@
-//! Whether a snapshot's document and lists agree, and whether a set's manifest agrees with the snapshot that it names. For verbs that would
+//! Checks that a snapshot's document and lists agree, and that a set's manifest agrees with the snapshot that it names, for verbs that would
 //! otherwise write what a restore refuses.
 
 use std::path::Path;
@@ -13,26 +13,26 @@ use crate::set::manifest::Manifest;
 use crate::store::tree::TreeItems;
 use crate::store::{SnapshotName, Store};
 
-/// Fails unless the uploads' list is one that can be restored: in order, each entry in a directory of the list, each further name that of a
-/// file, and as many entries, files and bytes as the document says. Reads the lists, no contents. The database is compared with its length
-/// and digest by whoever reads it.
+/// Fails unless the list of uploads can be restored: in order, each entry in a directory of the list, each hard link to a file of the list,
+/// and as many entries, files and bytes as the document says. Reads the lists, no contents. The database is compared with its length and
+/// digest when it is read.
 pub(super) fn require_sound(
     store: &Store,
     name: &SnapshotName,
     snapshot: &Snapshot,
     observer: &dyn Observer,
 ) -> Result<()> {
-    let Some(half) = &snapshot.uploads else { return Ok(()) };
+    let Some(part) = &snapshot.uploads else { return Ok(()) };
     let object = store.storage().object_location(&name.object());
     let wrong = |entry: &Entry, what: &str| {
         Err(Error::corrupt(&object, format!("its list holds {}, {what}", String::from_utf8_lossy(&entry.path))))
     };
-    let mut found = Uploads { entries: 0, files: 0, bytes: 0, ..half.clone() };
+    let mut found = Uploads { entries: 0, files: 0, bytes: 0, ..part.clone() };
     let mut links = false;
     let mut last: Vec<u8> = Vec::new();
     // The directories that lead to where the walk is.
     let mut parents: Vec<Vec<u8>> = Vec::new();
-    for entry in TreeItems::<Entry>::new(store, &half.list)? {
+    for entry in TreeItems::<Entry>::new(store, &part.list)? {
         checkpoint(observer)?;
         let entry = entry?;
         if !is_clean_path(&entry.path) || (found.entries > 0 && compare_paths(&last, &entry.path).is_ge()) {
@@ -43,7 +43,7 @@ pub(super) fn require_sound(
         while parents.last().is_some_and(|dir| Some(dir.as_slice()) != parent) {
             parents.pop();
         }
-        let is_root = || std::str::from_utf8(&entry.path).is_ok_and(|root| half.roots.contains_key(root));
+        let is_root = || std::str::from_utf8(&entry.path).is_ok_and(|root| part.roots.contains_key(root));
         if if parent.is_none() { !is_root() } else { parents.is_empty() } {
             return wrong(&entry, "but not the directory that it is in");
         }
@@ -58,7 +58,7 @@ pub(super) fn require_sound(
             Kind::Hardlink { target } => {
                 found.files += 1;
                 links = true;
-                match TreeItems::<Entry>::from_path(store, &half.list, target)?.next().transpose()? {
+                match TreeItems::<Entry>::from_path(store, &part.list, target)?.next().transpose()? {
                     Some(file) if file.path == *target && matches!(file.kind, Kind::File { .. }) => {}
                     _ => return wrong(&entry, "a further name of a file that it does not hold"),
                 }
@@ -66,20 +66,20 @@ pub(super) fn require_sound(
         }
         last = entry.path;
     }
-    let counted = (found.entries, found.files) == (half.entries, half.files);
-    if counted && (links || found.bytes == half.bytes) {
+    let counted = (found.entries, found.files) == (part.entries, part.files);
+    if counted && (links || found.bytes == part.bytes) {
         return Ok(());
     }
     Err(Error::corrupt(
         object,
         format!(
             "says {} entries, {} files of {} bytes, but its list holds {}, {} of {}",
-            half.entries, half.files, half.bytes, found.entries, found.files, found.bytes
+            part.entries, part.files, part.bytes, found.entries, found.files, found.bytes
         ),
     ))
 }
 
-/// Compares a set's manifest with the snapshot that it names; returns what differs. `None` where it names none, or none of this store.
+/// Compares a set's manifest with the snapshot that it names; returns what differs. `None` if it names none, or none of this store.
 pub fn contradiction(store: &Store, manifest: &Path) -> Result<Option<String>> {
     let manifest = Manifest::read(manifest)?;
     let Some(id) = manifest.lrl.as_ref().and_then(|origin| SnapshotId::from_hex(&origin.snapshot).ok()) else {
@@ -130,10 +130,11 @@ mod tests {
 
     use crate::error::Error;
     use crate::format::entry::{Content, Entry, Kind};
-    use crate::format::snapshot::{self, Snapshot, Uploads};
+    use crate::format::snapshot::Uploads;
     use crate::fs::lock::LockMode;
     use crate::fs::space::Reserve;
     use crate::ops::export;
+    use crate::ops::tests::sample;
     use crate::progress::Silent;
     use crate::store::tree::TreeBuilder;
     use crate::store::write::WriteSession;
@@ -151,9 +152,9 @@ mod tests {
 
     /// Exports a snapshot of these entries, whose document is changed by hand.
     fn exported(entries: &[Entry], edit: &dyn Fn(&mut Uploads)) -> Result<(), Error> {
-        let storage = memory();
-        create(&storage, [1; 32]).unwrap();
-        let store = Store::open(Arc::new(storage), LockMode::Shared, Duration::ZERO, &Silent).unwrap();
+        let backend = memory();
+        create(&backend, [1; 32]).unwrap();
+        let store = Store::open(Arc::new(backend), LockMode::Shared, Duration::ZERO, &Silent).unwrap();
         let session = WriteSession::new(&store);
         let mut builder = TreeBuilder::new(&session, None);
         entries.iter().for_each(|entry| builder.push(entry.clone()).unwrap());
@@ -161,34 +162,10 @@ mod tests {
         session.seal().unwrap();
         let files = entries.iter().filter(|entry| matches!(entry.kind, Kind::File { .. } | Kind::Hardlink { .. }));
         let roots = [("assets".to_string(), "data/assets".to_string())].into();
-        let mut half = Uploads {
-            roots,
-            list,
-            entries: entries.len() as u64,
-            files: files.count() as u64,
-            bytes: 0,
-            archive: None,
-        };
-        edit(&mut half);
-        let snapshot = Snapshot {
-            format: snapshot::VERSION,
-            source: "lab".into(),
-            sequence: 1,
-            parents: Vec::new(),
-            timestamp: "20260114_120000".into(),
-            created: Time::default(),
-            host: String::new(),
-            tags: Vec::new(),
-            program: "test".into(),
-            packs: Vec::new(),
-            original: None,
-            avoids: Vec::new(),
-            database: None,
-            uploads: Some(half),
-            problems: Vec::new(),
-            added_bytes: None,
-            shrunk: Vec::new(),
-        };
+        let (entries, files) = (entries.len() as u64, files.count() as u64);
+        let mut part = Uploads { roots, list, entries, files, ..sample::uploads() };
+        edit(&mut part);
+        let snapshot = sample::snapshot(None, Some(part));
         let (name, _) = store.publish(&snapshot).unwrap();
         let place = tempfile::tempdir().unwrap();
         let out = place.path().join("out");
@@ -207,9 +184,9 @@ mod tests {
             let error = exported(entries, edit).unwrap_err();
             assert!(matches!(error, Error::Corrupt { .. }) && error.to_string().contains(why), "{error}");
         };
-        refused(&good, &|half| half.entries += 1, "says 6 entries");
-        refused(&good, &|half| half.files -= 1, "2 files");
-        refused(&good[..4], &|half| half.bytes = 9, "2 files of 9 bytes");
+        refused(&good, &|part| part.entries += 1, "says 6 entries");
+        refused(&good, &|part| part.files -= 1, "2 files");
+        refused(&good[..4], &|part| part.bytes = 9, "2 files of 9 bytes");
         refused(&[root(), file("assets/b"), file("assets/a")], &|_| (), "out of order");
         refused(&[root(), file("assets/a"), file("assets/a")], &|_| (), "out of order");
         refused(&[root(), file("assets/a/1")], &|_| (), "not the directory");

@@ -35,7 +35,7 @@ pub enum DatabaseChange {
         from_bytes: u64,
         /// Bytes in the newer one.
         to_bytes: u64,
-        /// Bytes of extents in the newer one that are not what stood there in the older one.
+        /// Bytes of extents in the newer one that are not what the older one has in their place.
         extents_bytes: u64,
         /// Tables that only the newer one has.
         tables_added: Vec<String>,
@@ -102,7 +102,7 @@ pub fn uploads<E: From<Error>>(
     observer: &dyn Observer,
     visit: &mut dyn FnMut(&Change) -> Result<(), E>,
 ) -> Result<Counts, E> {
-    let list = |snapshot: &Snapshot| snapshot.uploads.as_ref().map(|half| half.list);
+    let list = |snapshot: &Snapshot| snapshot.uploads.as_ref().map(|part| part.list);
     let mut counts = Counts::default();
     diff::entries(store, list(from).as_ref(), list(to).as_ref(), &mut |change| {
         checkpoint(observer)?;
@@ -127,7 +127,7 @@ pub fn uploads<E: From<Error>>(
     Ok(counts)
 }
 
-/// Tells in what two versions of one upload differ. The same bytes are the same chunks: cutting depends on the bytes alone.
+/// Returns in what two versions of one upload differ. The same bytes are the same chunks: cutting depends on the bytes alone.
 pub fn aspects(old: &Entry, new: &Entry) -> Aspects {
     let same = match (&old.kind, &new.kind) {
         (Kind::File { size: a, content: x }, Kind::File { size: b, content: y }) => a == b && x == y,

@@ -8,9 +8,12 @@ use crate::progress::{Observer, checkpoint};
 use crate::store::Store;
 use sha2::{Digest, Sha256};
 
-/// Feeds the bytes of `path` (`lrl.db`: the database) to `sink`; returns how many there were.
+/// Feeds the bytes of `path` (`lrl.db`: the database) to `sink`; returns their number.
 ///
-/// The database's SHA-256 is known only at its end: where it does not fit, the error comes after the bytes.
+/// # Errors
+///
+/// [`Error::NotFound`] if the path is not in the snapshot, [`Error::Refused`] for a directory or symbolic link, [`Error::Corrupt`] for
+/// damage. The database's SHA-256 is known only at its end: if it does not match, the error comes after the bytes.
 pub fn dump(
     store: &Store,
     snapshot: &Snapshot,
@@ -22,14 +25,14 @@ pub fn dump(
         checkpoint(observer)?;
         sink(bytes)
     };
-    if let Some(half) = snapshot.database.as_ref().filter(|_| ls::clean(path) == ls::DATABASE.as_bytes()) {
+    if let Some(part) = snapshot.database.as_ref().filter(|_| ls::clean(path) == ls::DATABASE.as_bytes()) {
         let mut sha = Sha256::new();
-        store.read_content(&Content::Tree(half.root), 0, half.size_bytes, &mut |bytes| {
+        store.read_content(&Content::Tree(part.root), 0, part.size_bytes, &mut |bytes| {
             sha.update(bytes);
             feed(bytes)
         })?;
-        return if crate::set::hex(&sha.finalize()) == half.sha256 {
-            Ok(half.size_bytes)
+        return if crate::set::hex(&sha.finalize()) == part.sha256 {
+            Ok(part.size_bytes)
         } else {
             Err(Error::corrupt("the database in the snapshot", "does not match its SHA-256"))
         };

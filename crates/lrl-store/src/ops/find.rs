@@ -1,5 +1,5 @@
-//! The verb `find`: which snapshots hold an upload of a name, and in which versions. Goes from the newest snapshot back and reads only
-//! what differs from the one after it; matches wait in a temporary database on disk, so that memory does not grow with them.
+//! The verb `find`: which snapshots hold an upload of a name, and in which versions. Goes from the newest snapshot back and reads only what
+//! differs from the one after it; matches are collected in a temporary database on disk, so memory does not grow with them.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -112,7 +112,7 @@ pub fn find<E: From<Error>>(
         match read {
             Ok(snapshot) => {
                 searched.snapshots += 1;
-                last_list = snapshot.uploads.map(|half| half.list);
+                last_list = snapshot.uploads.map(|part| part.list);
             }
             Err(e @ (Error::Corrupt { .. } | Error::Missing { .. })) => {
                 let reason = format!("cannot be searched: {e}");
@@ -146,7 +146,7 @@ impl Matches {
         Ok(Self { db, seen: Vec::new() })
     }
 
-    /// Notes what changed on the way from the snapshot after this one; all of it or, if it cannot be read, nothing.
+    /// Records what changed between this snapshot and the one after it; all of it or, if it cannot be read, nothing.
     fn add(
         &mut self,
         store: &Store,
@@ -158,7 +158,7 @@ impl Matches {
     ) -> Result<()> {
         self.db.execute_batch("SAVEPOINT step").map_err(failed)?;
         let number = self.seen.len() as i64;
-        let list = snapshot.uploads.as_ref().map(|half| half.list);
+        let list = snapshot.uploads.as_ref().map(|part| part.list);
         let compared = diff::entries(store, after.as_ref(), list.as_ref(), &mut |change| {
             checkpoint(observer)?;
             let (gone, come) = match change {
@@ -189,10 +189,10 @@ impl Matches {
         if !pattern.glob.matches(path, false) {
             return Ok(());
         }
-        let now = snapshot.database.as_ref().map(|half| {
+        let now = snapshot.database.as_ref().map(|part| {
             let mut what = vec![1];
-            what.extend_from_slice(&half.size_bytes.to_le_bytes());
-            what.extend_from_slice(half.sha256.as_bytes());
+            what.extend_from_slice(&part.size_bytes.to_le_bytes());
+            what.extend_from_slice(part.sha256.as_bytes());
             what
         });
         let before: Option<Vec<u8>> = self

@@ -1,5 +1,5 @@
-//! Lost chunks found again by their ids: in the files of sets, in live data, in other stores. Whatever is there is cut as a backup
-//! would cut it, and what has the id of a lost chunk is stored. Nothing is believed: the id is the proof.
+//! Finds lost chunks again by their ids: in the files of sets, in live data, in other stores. Everything there is cut as a backup would cut
+//! it, and what has the id of a lost chunk is stored. The id is the proof.
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
@@ -71,7 +71,7 @@ impl HealSources {
         observer: &dyn Observer,
     ) -> Result<Saved> {
         observer.phase(Phase::Repack, None);
-        // A damaged pack that still stands there must not be taken for the new one.
+        // No new pack may get the name of a damaged one that is still there.
         let session = WriteSession::healing(store, wanted, packs_there(store)?);
         for origin in &self.origins {
             if wanted.is_empty()? {
@@ -151,8 +151,8 @@ impl HealSources {
     }
 
     fn cut_live(&self, session: &WriteSession<'_>, path: &Path, observer: &dyn Observer) -> Result<()> {
-        let room = session.store().target(&self.scratch, temp_dir::RESERVE)?.room;
-        let mut copy = ImageCopy { file: temporary_file(&self.scratch)?, room: &room, dir: &self.scratch };
+        let space = session.store().target(&self.scratch, temp_dir::RESERVE)?.room;
+        let mut copy = ImageCopy { file: temporary_file(&self.scratch)?, space: &space, dir: &self.scratch };
         let options = ReadOptions { busy: self.busy, scratch: &self.scratch };
         database::read_image(path, &options, &mut copy, observer)?;
         let ImageCopy { mut file, .. } = copy;
@@ -197,7 +197,7 @@ fn cut_image(session: &WriteSession<'_>, file: &mut File, path: &Path, observer:
     builder.finish().map(drop)
 }
 
-/// Takes lost chunks from another store.
+/// Copies lost chunks from another store.
 fn copy_chunks(session: &WriteSession<'_>, other: &Store, wanted: &LostChunks, observer: &dyn Observer) -> Result<()> {
     if session.store().ids().same_as(other.ids()) {
         let mut last = None;
@@ -230,13 +230,13 @@ fn copy_chunks(session: &WriteSession<'_>, other: &Store, wanted: &LostChunks, o
 /// A copy of a live database's image, made while it is locked; it is cut afterwards.
 struct ImageCopy<'a> {
     file: NamedTempFile,
-    room: &'a SpaceGuard,
+    space: &'a SpaceGuard,
     dir: &'a Path,
 }
 
 impl ImageSink for ImageCopy<'_> {
     fn bytes(&mut self, piece: &[u8]) -> Result<()> {
-        self.room.charge(piece.len() as u64)?;
+        self.space.charge(piece.len() as u64)?;
         self.file.as_file_mut().write_all(piece).map_err(Error::io("write a copy of the database in", self.dir))
     }
 

@@ -29,13 +29,13 @@ pub fn ls<'s>(store: &'s Store, snapshot: &'s Snapshot, path: &[u8]) -> Result<L
     let is_database = below == DATABASE.as_bytes();
     let database = snapshot.database.as_ref().filter(|_| is_database || below.is_empty());
     let mut items = match &snapshot.uploads {
-        Some(half) if !is_database => Some(TreeItems::from_path(store, &half.list, &below)?.peekable()),
+        Some(part) if !is_database => Some(TreeItems::from_path(store, &part.list, &below)?.peekable()),
         _ => None,
     };
     if !below.is_empty() && database.is_none() {
         let found = match items.as_mut().and_then(|items| items.peek()) {
             Some(Ok(entry)) => is_below(&entry.path, &below),
-            // The iterator hands the error out again.
+            // The iterator returns the error again.
             Some(Err(_)) => true,
             None => false,
         };
@@ -50,13 +50,13 @@ pub fn ls<'s>(store: &'s Store, snapshot: &'s Snapshot, path: &[u8]) -> Result<L
 pub fn find(store: &Store, snapshot: &Snapshot, path: &[u8]) -> Result<Entry> {
     let path = clean(path);
     let found = match &snapshot.uploads {
-        Some(half) => TreeItems::from_path(store, &half.list, &path)?.next().transpose()?,
+        Some(part) => TreeItems::from_path(store, &part.list, &path)?.next().transpose()?,
         None => None,
     };
     found.filter(|entry| entry.path == path).ok_or_else(|| not_there(snapshot, &path))
 }
 
-/// Takes away what a shell's completion or a habit adds to a path: `./` before it, slashes after it.
+/// Strips what a shell's completion or a habit adds to a path: `./` before it, slashes after it.
 pub fn clean(path: &[u8]) -> Vec<u8> {
     let mut path = path;
     while let Some(rest) = path.strip_prefix(b"./").or_else(|| path.strip_suffix(b"/")) {
@@ -85,7 +85,7 @@ impl Iterator for Entries<'_> {
 
     fn next(&mut self) -> Option<Result<Entry>> {
         match self.items.as_mut()?.next() {
-            // What a directory contains stands together, directly after it.
+            // What a directory contains follows it directly.
             Some(Ok(entry)) if !is_below(&entry.path, &self.below) => {
                 self.items = None;
                 None

@@ -1,4 +1,4 @@
-//! Finds the snapshot that a person means: `good`, `latest`, `latest~2`, a timestamp, or the beginning of an id.
+//! Selects a snapshot by `good`, `latest`, `latest~2`, a timestamp, or the beginning of an id.
 
 use crate::error::{Error, Result};
 use crate::format::snapshot::Snapshot;
@@ -57,8 +57,13 @@ pub fn newest_good(store: &Store, source: Option<&str>, now: Time, observer: &dy
 /// Finds the one snapshot that `wanted` means, in one source or (`None`) in all of them.
 ///
 /// `latest` is the newest that meets `need`, `latest~N` the N-th such before it; `good` and `good~N` are the same among those that are good.
-/// Other names are looked up as they are: whether the snapshot holds what is needed is the caller's question. `good` counts parts: where only
-/// the database is needed, a snapshot whose files were missing serves.
+/// Other names are looked up as they are: the caller checks whether the snapshot holds what is needed. `good` counts parts: where only the
+/// database is needed, a snapshot whose files were missing serves.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] if there is no such snapshot, or several; [`Error::Corrupt`] if the one that is meant, or that decides which one is
+/// meant, cannot be read.
 pub fn select(
     store: &Store,
     source: Option<&str>,
@@ -201,8 +206,8 @@ fn only<'n>(found: &[&'n SnapshotName], wanted: &str, place: &str) -> Result<&'n
     }
 }
 
-/// Says of a snapshot that cannot be read which one can be named in its place. It is not chosen silently: that would bring back older data
-/// than was asked for.
+/// Adds to the error of a snapshot that cannot be read which one can be named in its place. It is not chosen silently: that would bring back
+/// older data than was asked for.
 fn newest_readable(store: &Store, names: &[SnapshotName], wanted: &str, need: Need, error: Error) -> Error {
     let Error::Corrupt { object, detail } = error else { return error };
     let readable =

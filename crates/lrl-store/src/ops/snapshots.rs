@@ -1,4 +1,4 @@
-//! The verb `snapshots`: every snapshot's document, one at a time. A damaged one is handed out as its error and hides no other.
+//! The verb `snapshots`: every snapshot's document, one at a time. A damaged one is returned as its error and hides no other.
 
 use crate::error::Result;
 use crate::format::snapshot::Snapshot;

@@ -1,4 +1,4 @@
-//! The verb `stats`: what the store takes, what it holds, and what full copies would take. Reads indexes and snapshots only.
+//! The verb `stats`: the size of the store, of what it holds, and of full copies. Reads indexes and snapshots only.
 
 use crate::error::{Error, Result};
 use crate::progress::{Observer, checkpoint};
@@ -34,11 +34,11 @@ pub struct Stats {
     pub drills: Objects,
     /// What repairs moved out of the way.
     pub quarantine: Objects,
-    /// Packs that a prune has written down to delete, and that are still there; they are among `packs`.
+    /// Packs scheduled for deletion that are still there; they are among `packs`.
     pub candidates: Objects,
     /// Everything else: config, cache.
     pub other: Objects,
-    /// Different chunks: bytes as they stand in packs.
+    /// Different chunks: bytes as they are encoded in packs.
     pub chunks: Objects,
     /// Bytes of those chunks themselves.
     pub plain_bytes: u64,
@@ -76,10 +76,10 @@ pub fn stats<E: From<Error>>(
     observer: &dyn Observer,
     each: &mut dyn FnMut(&Added) -> Result<(), E>,
 ) -> Result<Stats, E> {
-    let storage = store.storage();
+    let backend = store.storage();
     let mut stats = Stats::default();
     let candidates = store.pending_deletions()?;
-    storage.list("", &mut |name, bytes| {
+    backend.list("", &mut |name, bytes| {
         if pack_id(name).is_some_and(|id| candidates.has(&id)) {
             stats.candidates.add(bytes);
         }
@@ -113,19 +113,19 @@ pub fn stats<E: From<Error>>(
             }
             other => other?,
         };
-        let halves = [
-            snapshot.database.as_ref().map_or(0, |half| half.size_bytes),
-            snapshot.uploads.as_ref().map_or(0, |half| half.bytes),
+        let parts = [
+            snapshot.database.as_ref().map_or(0, |part| part.size_bytes),
+            snapshot.uploads.as_ref().map_or(0, |part| part.bytes),
         ];
-        let full_bytes = halves.iter().sum();
+        let full_bytes = parts.iter().sum();
         stats.full_copies.add(full_bytes);
-        let mut bytes = storage.len(&name.object())?;
+        let mut bytes = backend.len(&name.object())?;
         match snapshot.added_bytes {
             Some(added) => bytes = bytes.saturating_add(added),
             // Earlier documents do not say it: what a prune moved is no longer counted.
             None => {
                 for pack in &snapshot.packs {
-                    bytes += match storage.len(&pack_name(pack)) {
+                    bytes += match backend.len(&pack_name(pack)) {
                         Err(Error::Missing { .. }) => 0,
                         other => other?,
                     };

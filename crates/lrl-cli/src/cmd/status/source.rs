@@ -253,7 +253,7 @@ pub fn status_document(status: &Status, now: i64) -> Value {
 
 pub(super) fn text(good: &Good, now: i64) -> String {
     let created = good.created.secs;
-    let half = match good.halves {
+    let half = match good.parts {
         Need { database: true, uploads: true } => "",
         Need { database: true, uploads: false } => ", database only",
         Need { .. } => ", uploads only",
@@ -267,8 +267,8 @@ pub(super) fn good_document(good: &Good, now: i64) -> Value {
         "timestamp": good.timestamp,
         "created": entry::iso(good.created),
         "age_seconds": (now - good.created.secs).max(0),
-        "database": good.halves.database,
-        "uploads": good.halves.uploads,
+        "database": good.parts.database,
+        "uploads": good.parts.uploads,
     })
 }
 

@@ -3,10 +3,12 @@
 
 use super::context::Context;
 use super::database;
+use super::earlier::Earlier;
 use super::files;
 use super::history::History;
+use super::publish_set::StagedSet;
 use super::report::{DatabaseRead, UploadsRead};
-use super::write_set::{self, Earlier, StagedSet};
+use super::stage_set;
 use crate::error::{Error, Result};
 use crate::format::snapshot::{self, Snapshot};
 use crate::id::PackId;
@@ -117,7 +119,7 @@ fn make(context: Context<'_>, history: &History, timestamp: &str, lost: &[PackId
     let earlier = Earlier::new(context, same_database && same_uploads);
     let mut stage = |out| {
         let target = session.store().target(out, options.reserve)?;
-        write_set::stage(session.store(), earlier, history, &mut snapshot, staged_image.take(), &target, observer)
+        stage_set::stage(session.store(), earlier, history, &mut snapshot, staged_image.take(), &target, observer)
     };
     let mut staged = options.out.as_deref().map(&mut stage);
     let mut removed = Vec::new();
@@ -126,7 +128,7 @@ fn make(context: Context<'_>, history: &History, timestamp: &str, lost: &[PackId
     {
         let policy = RemovePolicy::new(session.store(), &options.source, out, options.keep_sets, cache, lost, observer);
         let parts = Parts { database: database_is_there, uploads: uploads.is_some() };
-        removed = policy.make_room(parts, &mut problems)?;
+        removed = policy.make_space(parts, &mut problems)?;
         if !removed.is_empty() {
             staged = Some(stage(out));
         }

@@ -1,5 +1,5 @@
-//! The database half of a backup: nothing where it is provably the same; else one consistent image, cut into extents, and each changed
-//! extent stored as a delta against the one that stood there.
+//! Stores the database: nothing where it is provably the same; otherwise one consistent image, cut into extents, each changed extent as a
+//! delta against the one in its place.
 
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -9,9 +9,10 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use super::context::Context;
+use super::extents::ParentExtents;
 use super::full_scan;
 use super::history::History;
-use super::image_buffer::{ChangedExtents, IN_MEMORY, ImageBuffer, ParentExtents};
+use super::image_buffer::{ChangedExtents, IN_MEMORY, ImageBuffer};
 use super::options::Options;
 use super::page_moves::PageMoves;
 use super::report::DatabaseRead;
@@ -32,7 +33,7 @@ use crate::store::tree::{TreeBuilder, TreeItems};
 use crate::store::write::WriteSession;
 use crate::time::Time;
 
-/// So many extents are encoded at once.
+/// Extents that are encoded at once.
 const BATCH_EXTENTS: usize = 64;
 
 pub(super) struct DatabasePart {
@@ -56,9 +57,9 @@ pub(super) fn store(
         return Ok(None);
     }
     let shown = path.display().to_string();
-    let parent = history.database.as_ref().map(|(_, half)| half);
+    let parent = history.database.as_ref().map(|(_, part)| part);
     let before = database::observe(path)?;
-    // A key that only writes reads no old extents: without a local copy the set needs the whole image.
+    // A write-only key reads no old extents: without a local copy the set needs the whole image.
     let local = if session.store().can_read() { None } else { local_copy(session.store(), cache, parent, options) };
     let parent = if session.store().can_read() || local.is_some() || options.out.is_none() { parent } else { None };
     if let Some(near) = local {
@@ -77,15 +78,15 @@ pub(super) fn store(
     }
     // Where nothing is reused every extent is looked up; the parent's are still bases.
     let known = parent.filter(|_| trust.reuses_parent());
-    let GuardedDir { dir: scratch, room } = session.store().target(&options.scratch, options.reserve)?;
+    let GuardedDir { dir: scratch, room: space } = session.store().target(&options.scratch, options.reserve)?;
     if known.is_none() {
-        expect_copy(path, &room)?;
+        expect_copy(path, &space)?;
     }
-    let mut intake = ImageBuffer::new(session.store(), known, scratch, &room, observer);
+    let mut image_buffer = ImageBuffer::new(session.store(), known, scratch, &space, observer);
     expect_index(path)?;
     let read_options = ReadOptions { busy: options.busy, scratch: &options.scratch };
-    let image = database::read_image(path, &read_options, &mut intake, observer)?;
-    let kept = intake.finish()?;
+    let image = database::read_image(path, &read_options, &mut image_buffer, observer)?;
+    let kept = image_buffer.finish()?;
     let root = store_image(session, &kept, image.page_size, parent, observer)?;
     // Only if nothing was committed since the first look does that look describe this image.
     let same = settled && before.is_some() && database::observe(path)? == before;
@@ -124,12 +125,12 @@ pub(super) fn store(
         DatabaseRead { locked: image.locked, method: image.method, schema_error: image.schema_error, changed_unseen };
     let staged = match session.store().can_read() || options.out.is_none() {
         true => kept.into_image(),
-        false => kept.into_file(scratch, &room)?,
+        false => kept.into_file(scratch, &space)?,
     };
     Ok(Some(DatabasePart { record, staged, read: Some(read) }))
 }
 
-/// Finds the parent's image in the last set.
+/// Finds the parent's image in the last set: local delta bases for a write-only key.
 fn local_copy(
     store: &Store,
     cache: Option<&RunCache>,
@@ -148,15 +149,15 @@ fn local_copy(
 
 /// All of the image is new, so it is copied to disk as soon as it does not fit into memory. With a WAL beside it the file's length is
 /// not the image's: then only the guard tells.
-fn expect_copy(path: &Path, room: &SpaceGuard) -> Result<()> {
+fn expect_copy(path: &Path, space: &SpaceGuard) -> Result<()> {
     let mut wal = path.as_os_str().to_os_string();
     wal.push("-wal");
     let has_wal = Path::new(&wal).metadata().is_ok_and(|meta| meta.len() > 0);
     let len = path.metadata().map_err(Error::io("look at", path))?.len();
-    if has_wal || len <= IN_MEMORY as u64 { Ok(()) } else { room.require(len) }
+    if has_wal || len <= IN_MEMORY as u64 { Ok(()) } else { space.require(len) }
 }
 
-/// Fails where SQLite could not map the index of the WAL that it has to read: that would be a SIGBUS.
+/// Fails where the disk has no space for the WAL index that SQLite must map: writing to the mapping would raise SIGBUS.
 pub(super) fn expect_index(path: &Path) -> Result<()> {
     match database::index_growth(path)? {
         0 => Ok(()),
@@ -167,31 +168,31 @@ pub(super) fn expect_index(path: &Path) -> Result<()> {
     }
 }
 
-/// Keeps the image in `file`; returns the root of its tree and its SHA-256.
+/// Stores the image in `file`; returns the root of its tree and its SHA-256.
 pub(in crate::ops) fn store_file(
     session: &WriteSession<'_>,
     file: &mut File,
     page_size: u32,
     parent: Option<&snapshot::Database>,
     scratch: &Path,
-    room: &SpaceGuard,
+    space: &SpaceGuard,
     observer: &dyn Observer,
 ) -> Result<(ChunkId, String)> {
-    let mut intake =
-        ImageBuffer::new(session.store(), parent.filter(|_| session.trust().reuses_parent()), scratch, room, observer);
+    let mut image_buffer =
+        ImageBuffer::new(session.store(), parent.filter(|_| session.trust().reuses_parent()), scratch, space, observer);
     let mut piece = vec![0; 256 << 10];
     file.rewind().map_err(Error::io("read an image below", scratch))?;
     loop {
         match file.read(&mut piece).map_err(Error::io("read an image below", scratch))? {
             0 => break,
-            len => intake.bytes(&piece[..len])?,
+            len => image_buffer.bytes(&piece[..len])?,
         }
     }
-    let kept = intake.finish()?;
+    let kept = image_buffer.finish()?;
     Ok((store_image(session, &kept, page_size, parent, observer)?, kept.sha256))
 }
 
-/// Stores the kept extents and returns the root of the tree of all.
+/// Stores the extents that were kept; returns the root of the tree of all extents.
 fn store_image(
     session: &WriteSession<'_>,
     kept: &ChangedExtents,
@@ -213,7 +214,7 @@ fn store_image(
         if found.is_empty() { old.into_iter().collect() } else { found }
     };
     let mut builder = TreeBuilder::new(session, parent.map(|parent| parent.root));
-    let mut old = ParentExtents::new(store, parent);
+    let mut old = ParentExtents::new(parent.map(|parent| (store, parent.root)));
     let mut offset = 0;
     let mut next = 0;
     while next < extents {

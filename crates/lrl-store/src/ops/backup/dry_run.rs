@@ -1,16 +1,16 @@
-//! What a backup would store, told without writing anything: no directory, no store, no cache, and temporary files only in the scratch
-//! directory that the caller names.
+//! The dry run of a backup: what it would store. Writes nothing but temporary files in the scratch directory that the caller names.
 
 use std::collections::HashSet;
-use std::iter::Peekable;
 use std::path::Path;
 
+use super::extents::ExtentCutter;
 use super::history::History;
 use super::options::Options;
+use super::parent_list::{ParentList, looks_unchanged};
 use super::roots::roots_there;
 use crate::error::{Error, Result};
 use crate::format::config::Chunking;
-use crate::format::entry::{Content, Entry, Kind, Piece, compare_paths};
+use crate::format::entry::{Content, Entry, Kind, Piece};
 use crate::format::snapshot::DATABASE_NOT_FOUND;
 use crate::id::ChunkId;
 use crate::ops::problem::report;
@@ -38,7 +38,7 @@ pub struct Plan {
     pub problems: Vec<Problem>,
 }
 
-/// The database half.
+/// The database.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct DatabasePlan {
     /// The path as the user gave it.
@@ -51,10 +51,10 @@ pub struct DatabasePlan {
     pub locked_ms: u64,
 }
 
-/// So many files with so many bytes.
+/// A number of files and their bytes.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Amount {
-    /// Files; further names of a file count.
+    /// Files; hard links count.
     pub files: u64,
     /// Bytes.
     pub bytes: u64,
@@ -67,7 +67,7 @@ impl Amount {
     }
 }
 
-/// The uploads half.
+/// The uploads.
 #[derive(Debug, Default, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct UploadsPlan {
     /// The paths as the user gave them.
@@ -84,7 +84,7 @@ pub struct UploadsPlan {
     pub removed: Amount,
 }
 
-/// Says what [`super::backup`] would store; `store` is `None` where there is none yet.
+/// Returns what [`super::backup`] would store; `store` is `None` where there is none yet.
 pub fn plan(store: Option<&Store>, options: &Options, observer: &dyn Observer) -> Result<Plan> {
     let history = store.map(|store| History::read(store, &options.source)).transpose()?;
     let mut problems = Vec::new();
@@ -95,12 +95,12 @@ pub fn plan(store: Option<&Store>, options: &Options, observer: &dyn Observer) -
     if database.is_none() && uploads.is_none() {
         return Err(options.nothing_there());
     }
-    let halves = Parts { database: database.is_some(), uploads: uploads.is_some() };
+    let parts = Parts { database: database.is_some(), uploads: uploads.is_some() };
     let there = options.out.as_deref().filter(|out| out.is_dir());
     let sets = store.zip(there).map(|(store, out)| {
         let lost = store.find_missing()?.lost;
         RemovePolicy::new(store, &options.source, out, options.keep_sets, None, &lost, observer)
-            .plan(&Newest::Supposed(halves))
+            .plan(&Newest::Supposed(parts))
     });
     let sets = sets.transpose()?;
     Ok(Plan { database, uploads, sets, problems })
@@ -118,21 +118,12 @@ fn database(
         report(problems, observer, path, DATABASE_NOT_FOUND, true);
         return Ok(None);
     }
-    let parent = history.and_then(|history| history.database.as_ref()).map(|(_, half)| half.root);
+    let parent = history.and_then(|history| history.database.as_ref()).map(|(_, part)| part.root);
     let chunking = store.map_or_else(Chunking::default, |store| store.config().chunking);
-    let mut compared = Compared {
-        observer,
-        old: store.zip(parent),
-        items: None,
-        extent: Vec::new(),
-        extent_bytes: chunking.extent_bytes as usize,
-        changed_bytes: 0,
-    };
-    compared.restart()?;
+    let mut compared = Compared::new(store.zip(parent), chunking.extent_bytes, observer);
     super::database::expect_index(path)?;
     let read = ReadOptions { busy: options.busy, scratch: &options.scratch };
     let image = database::read_image(path, &read, &mut compared, observer)?;
-    compared.close_extent();
     if let Some(error) = &image.schema_error {
         let reason = format!("its schema cannot be read ({error}); the copy would be kept, unverified");
         report(problems, observer, path, &reason, true);
@@ -140,54 +131,46 @@ fn database(
     Ok(Some(DatabasePlan {
         path: path.display().to_string(),
         size_bytes: image.size_bytes,
-        changed_bytes: compared.changed_bytes,
+        changed_bytes: compared.finish()?,
         locked_ms: image.locked.as_millis() as u64,
     }))
 }
 
-/// An image beside the extents of an older one. It is hashed while the application waits: nothing is kept that could be hashed later.
+/// An image beside the extents of an older one.
 struct Compared<'a> {
     observer: &'a dyn Observer,
-    old: Option<(&'a Store, ChunkId)>,
-    items: Option<TreeItems<'a, Piece>>,
-    extent: Vec<u8>,
-    extent_bytes: usize,
+    parent: Option<(&'a Store, ChunkId)>,
+    extent_bytes: u32,
+    cutter: ExtentCutter<'a>,
     changed_bytes: u64,
 }
 
-impl Compared<'_> {
-    fn close_extent(&mut self) {
-        if self.extent.is_empty() {
-            return;
-        }
-        let old = self.items.as_mut().and_then(Iterator::next);
-        let same = matches!(old, Some(Ok(Piece::Data { id, .. })) if self.old.is_some_and(|(store, _)| store.ids().chunk(&self.extent) == id));
-        if !same {
-            self.changed_bytes += self.extent.len() as u64;
-        }
-        self.extent.clear();
+impl<'a> Compared<'a> {
+    fn new(parent: Option<(&'a Store, ChunkId)>, extent_bytes: u32, observer: &'a dyn Observer) -> Self {
+        Self { observer, parent, extent_bytes, cutter: ExtentCutter::new(parent, extent_bytes), changed_bytes: 0 }
+    }
+
+    fn finish(mut self) -> Result<u64> {
+        let Self { cutter, changed_bytes, .. } = &mut self;
+        cutter.finish(&mut |extent, is_old| count(extent, is_old, changed_bytes))?;
+        Ok(self.changed_bytes)
     }
 }
 
+fn count(extent: &[u8], is_old: bool, changed_bytes: &mut u64) -> Result<()> {
+    *changed_bytes += if is_old { 0 } else { extent.len() as u64 };
+    Ok(())
+}
+
 impl ImageSink for Compared<'_> {
-    fn bytes(&mut self, mut piece: &[u8]) -> Result<()> {
+    fn bytes(&mut self, piece: &[u8]) -> Result<()> {
         self.observer.advance(piece.len() as u64, 0);
-        while !piece.is_empty() {
-            let (now, rest) = piece.split_at(piece.len().min(self.extent_bytes - self.extent.len()));
-            self.extent.extend_from_slice(now);
-            piece = rest;
-            if self.extent.len() == self.extent_bytes {
-                self.close_extent();
-            }
-        }
-        Ok(())
+        let Self { cutter, changed_bytes, .. } = self;
+        cutter.add(piece, &mut |extent, is_old| count(extent, is_old, changed_bytes))
     }
 
     fn restart(&mut self) -> Result<()> {
-        // A parent that cannot be read is no parent, here as in a backup.
-        self.items = self.old.and_then(|(store, root)| TreeItems::new(store, &root).ok());
-        self.extent.clear();
-        self.changed_bytes = 0;
+        *self = Self::new(self.parent, self.extent_bytes, self.observer);
         Ok(())
     }
 }
@@ -204,11 +187,12 @@ fn uploads(
     if there.is_empty() {
         return Ok(None);
     }
-    let list = history.and_then(|history| history.uploads.as_ref()).map(|(_, half)| half.list);
+    let list = history.and_then(|history| history.uploads.as_ref()).map(|(_, part)| part.list);
     let paths = there.iter().map(|root| shown(&root.path)).collect();
     let mut beside = ParentWalk {
         store,
-        old: store.zip(list).and_then(|(store, list)| TreeItems::new(store, &list).ok()).map(Iterator::peekable),
+        // A parent that cannot be read is no parent, here as in a backup.
+        old: ParentList::open(store.zip(list)).unwrap_or_else(|_| ParentList::none()),
         links: HashSet::new(),
         observer,
         scratch: Vec::new(),
@@ -216,22 +200,29 @@ fn uploads(
         plan: UploadsPlan { paths, exact: options.rescan, ..UploadsPlan::default() },
     };
     let walked = walk(&there, &options.excludes, &options.skip, observer, &mut |found| beside.found(&found))?;
-    while let Some(entry) = beside.next_old(None) {
-        beside.gone(&entry);
-    }
+    let ParentWalk { old, mut plan, problems: mut found, .. } = beside;
+    // What could be read of the list counts.
+    let _ = old.finish(&mut |entry| gone(&mut plan, &entry));
     problems.extend(walked);
-    problems.append(&mut beside.problems);
-    Ok(Some(beside.plan))
+    problems.append(&mut found);
+    Ok(Some(plan))
 }
 
 fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
+/// Counts a file that is in the newest snapshot and no more in the source.
+fn gone(plan: &mut UploadsPlan, entry: &Entry) {
+    if matches!(entry.kind, Kind::File { .. } | Kind::Hardlink { .. }) {
+        plan.removed.add(entry.size());
+    }
+}
+
 /// The walk beside the newest snapshot's list.
 struct ParentWalk<'a> {
     store: Option<&'a Store>,
-    old: Option<Peekable<TreeItems<'a, Entry>>>,
+    old: ParentList<'a>,
     links: HashSet<(u64, u64)>,
     observer: &'a dyn Observer,
     scratch: Vec<u8>,
@@ -240,43 +231,22 @@ struct ParentWalk<'a> {
 }
 
 impl ParentWalk<'_> {
-    /// Takes the next entry of the list, if it stands before `path` (or at all).
-    fn next_old(&mut self, path: Option<&[u8]>) -> Option<Entry> {
-        let next = self.old.as_mut()?.next_if(|next| match (next, path) {
-            (Ok(entry), Some(path)) => compare_paths(&entry.path, path).is_lt(),
-            _ => true,
-        })?;
-        if next.is_err() {
-            self.old = None;
-        }
-        next.ok()
-    }
-
-    fn gone(&mut self, entry: &Entry) {
-        if matches!(entry.kind, Kind::File { .. } | Kind::Hardlink { .. }) {
-            self.plan.removed.add(entry.size());
-        }
-    }
-
     fn found(&mut self, found: &Found) -> Result<()> {
-        while let Some(entry) = self.next_old(Some(&found.path)) {
-            self.gone(&entry);
-        }
-        let same_path = |next: &Result<Entry>| next.as_ref().is_ok_and(|entry| entry.path == found.path);
-        let old = self.old.as_mut().and_then(|old| old.next_if(same_path)).transpose()?;
+        let Self { old, plan, .. } = self;
+        let old = old.find(&found.path, &mut |entry| gone(plan, &entry)).unwrap_or_default();
         if found.kind != FoundKind::File {
             return Ok(());
         }
         self.observer.advance(if self.plan.exact { 0 } else { found.stat.size }, 1);
-        // A further name of a file costs its name.
+        // A hard link costs its name.
         let further = found.stat.nlink > 1 && !self.links.insert(found.stat.id());
         let bytes = if further { 0 } else { found.stat.size };
         let plan = match old.as_ref().map(|old| &old.kind) {
             Some(Kind::File { .. } | Kind::Hardlink { .. }) if further => &mut self.plan.unchanged,
-            Some(Kind::File { size, content }) => {
+            Some(Kind::File { content, .. }) => {
                 let same = match self.plan.exact {
                     true => self.holds(found, content)?,
-                    false => *size == found.stat.size && old.as_ref().is_some_and(|old| old.mtime == found.stat.mtime),
+                    false => old.as_ref().is_some_and(|old| looks_unchanged(found, old)),
                 };
                 if same { &mut self.plan.unchanged } else { &mut self.plan.changed }
             }

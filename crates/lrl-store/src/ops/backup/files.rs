@@ -1,9 +1,7 @@
-//! The uploads half of a backup: walked in list order beside the parent's list and the cache; what is not provably unchanged is read,
+//! Stores the uploads: the source is walked in list order beside the parent's list and the cache; what is not provably unchanged is read,
 //! hashed and stored by several threads; the new list comes out in order.
 
-use std::cell::Cell;
 use std::cmp::Reverse;
-use std::iter::Peekable;
 
 use rayon::prelude::*;
 
@@ -11,32 +9,31 @@ use super::context::Context;
 use super::full_scan;
 use super::history::History;
 use super::options::GRAIN;
+use super::parent_list::{ParentList, is_unchanged};
 use super::report::UploadsRead;
 use super::roots::roots_there;
+use super::store_file::{StoredFile, store_file};
 use super::trust::parent_is_unreadable;
 use crate::error::Result;
-use crate::format::entry::{Content, Entry, INLINE_PIECES, Kind, Piece, compare_paths};
+use crate::format::entry::{Content, Entry, Kind};
 use crate::format::snapshot;
 use crate::id::ChunkId;
 use crate::ops::problem::report;
 use crate::progress::{Observer, Problem, Problems, checkpoint};
 use crate::source::files::hard_links::HardLinks;
-use crate::source::files::read::{Part, ReadOutcome, read_file};
+use crate::source::files::read::ReadOutcome;
 use crate::source::files::walk::{Found, FoundKind, Stat};
 use crate::source::files::walk_ahead;
 use crate::store::run_cache::{FileState, FileStates, RunCache, tag};
-use crate::store::tree::{TreeBuilder, TreeItems};
+use crate::store::tree::TreeBuilder;
 use crate::store::write::WriteSession;
 use crate::time::Time;
 use crate::time::time_of;
 
-/// So many found entries, so many bytes to read, or so many bytes of names are worked on at once.
+/// A batch holds up to this many entries, bytes to read, and bytes of names.
 const BATCH_ENTRIES: usize = 512;
 const BATCH_BYTES: u64 = 64 << 20;
 const BATCH_NAMES: usize = 4 << 20;
-/// The chunks of longer files are stored by several threads, so many bytes at a time. Few files of a batch are that long, so what waits is little.
-const SHARED_FROM: u64 = 16 << 20;
-const SHARED_BYTES: usize = 4 << 20;
 /// Lists of longer paths would need nodes that are longer than chunks, or more levels than trees have. The system opens 4096 bytes at once.
 const LONGEST_PATH: usize = 64 << 10;
 
@@ -57,15 +54,15 @@ pub(in crate::ops) fn store(
     if there.is_empty() {
         return Ok(None);
     }
-    let parent = history.uploads.as_ref().map(|(_, half)| half.list);
-    let mut keeper = FilesWriter {
+    let parent = history.uploads.as_ref().map(|(_, part)| part.list);
+    let mut writer = FilesWriter {
         session,
         observer,
         reuses: session.trust().reuses_parent(),
         cache,
         source: &options.source,
         settled_before: time_of(options.now).secs.saturating_sub_unsigned(options.settle.max(GRAIN).as_secs()),
-        old: parent.and_then(|root| readable(session, &root)).map(Iterator::peekable),
+        old: parent_list(session, parent),
         states: cache.map(|cache| cache.files(&options.source)),
         builder: TreeBuilder::new(session, parent),
         links: HardLinks::default(),
@@ -75,20 +72,20 @@ pub(in crate::ops) fn store(
         problems: Problems::new(observer),
         counts: Counts::default(),
     };
-    let walked = walk_ahead(&there, &options.excludes, &options.skip, observer, &mut |found| keeper.add(found))?;
-    keeper.work()?;
+    let walked = walk_ahead(&there, &options.excludes, &options.skip, observer, &mut |found| writer.add(found))?;
+    writer.work()?;
     problems.extend(walked);
-    problems.extend(keeper.problems.into_report());
-    if let (Some(states), Some(cache)) = (keeper.states.take(), cache) {
+    problems.extend(writer.problems.into_report());
+    if let (Some(states), Some(cache)) = (writer.states.take(), cache) {
         let _ = states.finish(cache);
     }
-    let Counts { entries, files, bytes, read } = keeper.counts;
-    let had = history.uploads.as_ref().map_or(0, |(_, half)| half.files);
+    let Counts { entries, files, bytes, read } = writer.counts;
+    let had = history.uploads.as_ref().map_or(0, |(_, part)| part.files);
     if files == 0 && had > 0 {
         let reason = format!("holds no file, though the snapshot before had {had}: is its disk mounted?");
         report(problems, observer, &there[0].path, &reason, false);
     }
-    let list = keeper.builder.finish()?;
+    let list = writer.builder.finish()?;
     let roots = there.iter().map(|root| (root.name.clone(), root.path.display().to_string())).collect();
     Ok(Some(FilesPart { record: snapshot::Uploads { roots, list, entries, files, bytes, archive: None }, read }))
 }
@@ -109,7 +106,7 @@ struct FilesWriter<'a> {
     cache: Option<&'a RunCache>,
     source: &'a str,
     settled_before: i64,
-    old: Option<Peekable<TreeItems<'a, Entry>>>,
+    old: ParentList<'a>,
     states: Option<FileStates>,
     builder: TreeBuilder<'a, Entry>,
     /// Names under which files with several names were stored, by device and inode.
@@ -127,7 +124,7 @@ enum Plan {
     Ready(Entry),
     /// It must be read; its state as far as the cache knew it, and the contents that it should have by that.
     Read(Option<FileState>, Option<Content>),
-    /// A further name of a file whose first name is in the same batch or was stored.
+    /// A hard link to a file whose first name is in the same batch or was stored.
     Link,
 }
 
@@ -159,7 +156,7 @@ impl<'a> FilesWriter<'a> {
             FoundKind::File => {}
         }
         // Both streams advance for every file, so that they stay beside the walk.
-        let old = self.old_entry(&found.path)?;
+        let old = self.old_entry(&found.path);
         let state = self.state(&found.path);
         if found.stat.nlink > 1 {
             if self.links.get(found.stat.id())?.is_some() {
@@ -179,23 +176,11 @@ impl<'a> FilesWriter<'a> {
         }
     }
 
-    fn old_entry(&mut self, path: &[u8]) -> Result<Option<Entry>> {
-        let Some(old) = &mut self.old else { return Ok(None) };
-        loop {
-            match old.peek() {
-                Some(Ok(entry)) if compare_paths(&entry.path, path).is_lt() => {
-                    old.next();
-                }
-                Some(Ok(entry)) if entry.path == path => return old.next().transpose(),
-                // A parent that cannot be read is no parent: everything is read again.
-                Some(Err(error)) => {
-                    parent_is_unreadable(self.session, error);
-                    self.old = None;
-                    return Ok(None);
-                }
-                _ => return Ok(None),
-            }
-        }
+    fn old_entry(&mut self, path: &[u8]) -> Option<Entry> {
+        self.old.find(path, &mut |_| {}).unwrap_or_else(|error| {
+            parent_is_unreadable(self.session, &error);
+            None
+        })
     }
 
     fn state(&mut self, path: &[u8]) -> Option<FileState> {
@@ -234,7 +219,7 @@ impl<'a> FilesWriter<'a> {
                         Some(target) => {
                             self.push(entry(&found, &found.stat, Kind::Hardlink { target }), found.stat.size)?
                         }
-                        // Its first name could not be read: this one gets its own try.
+                        // The first name could not be read: try this one.
                         None => {
                             let kept = store_file(session, &found, observer)?;
                             self.links.put(found.stat.id(), &found.path)?;
@@ -298,119 +283,19 @@ impl<'a> FilesWriter<'a> {
     }
 }
 
-/// Opens the parent's list. One that cannot be read means that the store is damaged: this run heals what it can.
-fn readable<'s>(session: &WriteSession<'s>, root: &ChunkId) -> Option<TreeItems<'s, Entry>> {
-    TreeItems::new(session.store(), root).map_err(|error| parent_is_unreadable(session, &error)).ok()
+/// Opens the parent's list; one that cannot be read is no parent.
+fn parent_list<'s>(session: &WriteSession<'s>, root: Option<ChunkId>) -> ParentList<'s> {
+    ParentList::open(root.map(|root| (session.store(), root))).unwrap_or_else(|error| {
+        parent_is_unreadable(session, &error);
+        ParentList::none()
+    })
 }
 
 fn is_settled(stat: &Stat, before: i64) -> bool {
     stat.mtime.secs < before && stat.ctime.secs < before
 }
 
-/// Size, inode, mtime and ctime are what they were when this very entry was made, and were settled then: the bytes are the same.
-fn is_unchanged(found: &Found, old: &Entry, state: &FileState) -> bool {
-    let stat = &found.stat;
-    matches!(old.kind, Kind::File { size, .. } if size == stat.size)
-        && old.mtime == stat.mtime
-        && state.ino == stat.ino
-        && state.ctime == stat.ctime
-        && state.tag == tag(old)
-}
-
 fn entry(found: &Found, stat: &Stat, kind: Kind) -> Entry {
     let Time { secs, nanos } = stat.mtime;
     Entry { path: found.path.clone(), kind, mode: stat.mode, uid: stat.uid, gid: stat.gid, mtime: Time { secs, nanos } }
-}
-
-struct StoredFile {
-    outcome: ReadOutcome,
-    content: Content,
-    has_holes: bool,
-}
-
-thread_local! {
-    /// Memory for the bytes of a file, kept from file to file; taken out while it is in use.
-    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
-/// Reads a file and stores its chunks; a long list of pieces becomes a tree of its own.
-fn store_file(session: &WriteSession<'_>, found: &Found, observer: &dyn Observer) -> Result<StoredFile> {
-    let mut pieces = Pieces::new(session, observer);
-    let ahead = if found.stat.size >= SHARED_FROM { SHARED_BYTES } else { 0 };
-    let mut scratch = SCRATCH.take();
-    let outcome = read_file(found, session.store().gear(), &mut scratch, &mut |part| {
-        checkpoint(observer)?;
-        match part {
-            Part::Again => pieces = Pieces::new(session, observer),
-            Part::Hole(len) => {
-                pieces.has_holes = true;
-                pieces.store_waiting()?;
-                pieces.push(Piece::Hole { len })?;
-            }
-            Part::Data(bytes) if ahead == 0 => pieces.push(pieces.store(bytes)?)?,
-            Part::Data(bytes) => {
-                pieces.bytes += bytes.len();
-                pieces.waiting.push(bytes.to_vec());
-                if pieces.bytes >= ahead {
-                    pieces.store_waiting()?;
-                }
-            }
-        }
-        Ok(())
-    });
-    SCRATCH.set(scratch);
-    let outcome = outcome?;
-    if !matches!(outcome, ReadOutcome::Unreadable(_)) {
-        pieces.store_waiting()?;
-        observer.advance(0, 1);
-    }
-    let content = match pieces.tree {
-        Some(tree) => Content::Tree(tree.finish()?),
-        None => Content::Inline(pieces.list),
-    };
-    Ok(StoredFile { outcome, content, has_holes: pieces.has_holes })
-}
-
-/// The pieces of one file so far.
-struct Pieces<'a> {
-    session: &'a WriteSession<'a>,
-    observer: &'a dyn Observer,
-    list: Vec<Piece>,
-    tree: Option<TreeBuilder<'a, Piece>>,
-    has_holes: bool,
-    /// Chunks of a long file that several threads will store at once.
-    waiting: Vec<Vec<u8>>,
-    bytes: usize,
-}
-
-impl<'a> Pieces<'a> {
-    fn new(session: &'a WriteSession<'a>, observer: &'a dyn Observer) -> Self {
-        Self { session, observer, list: Vec::new(), tree: None, has_holes: false, waiting: Vec::new(), bytes: 0 }
-    }
-
-    fn store(&self, bytes: &[u8]) -> Result<Piece> {
-        self.observer.advance(bytes.len() as u64, 0);
-        Ok(Piece::Data { id: self.session.put(bytes, &[])?, len: bytes.len() as u64 })
-    }
-
-    fn store_waiting(&mut self) -> Result<()> {
-        self.bytes = 0;
-        let waiting = std::mem::take(&mut self.waiting);
-        let stored: Vec<Piece> = waiting.par_iter().map(|bytes| self.store(bytes)).collect::<Result<_>>()?;
-        stored.into_iter().try_for_each(|piece| self.push(piece))
-    }
-
-    fn push(&mut self, piece: Piece) -> Result<()> {
-        match &mut self.tree {
-            Some(tree) => tree.push(piece),
-            None if self.list.len() < INLINE_PIECES => {
-                self.list.push(piece);
-                Ok(())
-            }
-            None => {
-                let tree = self.tree.insert(TreeBuilder::new(self.session, None));
-                self.list.drain(..).chain([piece]).try_for_each(|piece| tree.push(piece))
-            }
-        }
-    }
 }

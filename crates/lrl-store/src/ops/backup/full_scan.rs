@@ -22,13 +22,14 @@ pub(super) const UNSEEN: &str = "has other contents than before, though its size
 pub enum FullScan {
     /// The caller asked for it.
     Asked,
-    /// The last one was so long ago.
+    /// The last one was this long ago.
     Due(Duration),
     /// When the last one was is not known, or is said to be in the future.
     Unknown,
 }
 
-/// Says whether this run must read everything. Without a cache everything is read anyway, and what was never backed up has no proof yet.
+/// Returns why this run must read everything, if it must. Without a cache everything is read anyway, and what was never backed up has no
+/// proof yet.
 pub(super) fn due(cache: Option<&RunCache>, history: &History, options: &Options) -> Option<FullScan> {
     if options.rescan {
         return Some(FullScan::Asked);
@@ -46,7 +47,7 @@ pub(super) fn due(cache: Option<&RunCache>, history: &History, options: &Options
     ages.into_iter().max().map(Duration::from_secs).filter(|age| *age >= every).map(FullScan::Due)
 }
 
-/// Says whether a file's contents differ from those stored. Where there are holes the same bytes may be divided otherwise: nothing is said.
+/// Returns whether a file's contents differ from those stored. With holes the same bytes may be cut differently: then it returns false.
 pub(super) fn content_differs(store: &Store, stored: &Content, read: &Content, read_has_holes: bool) -> bool {
     let is_hole = |piece: &Piece| matches!(piece, Piece::Hole { .. });
     let has_holes = || match stored {
@@ -57,10 +58,10 @@ pub(super) fn content_differs(store: &Store, stored: &Content, read: &Content, r
     stored != read && !read_has_holes && !has_holes()
 }
 
-/// The lock-byte page begins here; it holds nothing.
+/// Offset of the lock-byte page, which holds no data (SQLite's file format, section 1.4).
 const LOCK_BYTE: u64 = 1 << 30;
 
-/// Says whether an image, all of which was kept, differs from the parent's. Bytes that depend on how an image was read do not count.
+/// Returns whether an image, all of which was kept, differs from the parent's. Bytes that depend on how an image was read do not count.
 pub(super) fn image_differs(store: &Store, parent: &snapshot::Database, kept: &ChangedExtents) -> bool {
     if kept.sha256 == parent.sha256 {
         return false;
@@ -81,7 +82,8 @@ pub(super) fn image_differs(store: &Store, parent: &snapshot::Database, kept: &C
         })
 }
 
-/// Clears what the backup API writes anew in page 1, the counters of commits and the number of SQLite's version, and the lock-byte page.
+/// Clears what the backup API rewrites: in page 1 the change counters and SQLite's version number (file format, section 1.3), and the
+/// lock-byte page.
 fn blank(extent: &mut [u8], at: u64, page: u64) {
     for (from, to) in [(24, 28), (40, 44), (92, 100), (LOCK_BYTE, LOCK_BYTE + page)] {
         let inside = |place: u64| (place.saturating_sub(at) as usize).min(extent.len());

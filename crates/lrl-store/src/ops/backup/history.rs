@@ -13,12 +13,12 @@ use crate::store::write::WriteSession;
 use crate::store::{SnapshotName, Store};
 use crate::time::{Time, time_of};
 
-/// So many seconds at most are runs ahead of the clock that follow each other at once.
+/// Runs that follow each other at once are up to this many seconds ahead of the clock.
 const FEW_AHEAD: i64 = 5;
-/// So many of the newest snapshots are looked through for the one that a machine knew.
+/// Up to this many of the newest snapshots are searched for the one that a machine knew.
 const MOST_LISTED: usize = 4096;
 
-/// What the source's earlier snapshots say: the next place in the sequence, and what each half is compared with.
+/// What the source's earlier snapshots say: the next number in the sequence, and what each part is compared with.
 pub(in crate::ops) struct History {
     pub next_sequence: u64,
     /// The newest that are listed, in order.
@@ -28,7 +28,7 @@ pub(in crate::ops) struct History {
     pub uploads: Option<(SnapshotId, snapshot::Uploads)>,
     /// What the new snapshot is measured against.
     pub baseline: Baseline,
-    /// One of them may lean on what is to be deleted: its run did not know of that yet.
+    /// One of them may depend on packs scheduled for deletion: its run did not know of that yet.
     is_unsure: bool,
 }
 
@@ -75,14 +75,14 @@ impl History {
 
     /// Returns a snapshot that was the newest when this machine looked last, and is there no more.
     pub fn vanished(&self, context: Context<'_>) -> Option<(u64, SnapshotId)> {
-        let storage = context.store().storage();
+        let backend = context.store().storage();
         // Beside the store, as in a plain directory, the cache would be set back with it.
-        let cache = context.cache.filter(|_| storage.capabilities().cost_per_request || storage.keys().is_some())?;
+        let cache = context.cache.filter(|_| backend.capabilities().cost_per_request || backend.keys().is_some())?;
         cache.newest(&context.options.source).filter(|known| !self.has(*known))
     }
 
-    /// Says whether a snapshot that was once the newest is still there, or in quarantine. A listing that begins behind it begins with one that
-    /// this machine has seen since.
+    /// Returns whether a snapshot that was once the newest is still there, or in quarantine. A listing that begins after it begins with one
+    /// that this machine has seen since.
     fn has(&self, known: (u64, SnapshotId)) -> bool {
         let Some((first, last)) = self.listed.first().zip(self.listed.last()) else {
             return known.0 < self.next_sequence;
@@ -95,7 +95,7 @@ impl History {
         self.database.is_some() && self.uploads.is_some() && self.baseline.is_whole()
     }
 
-    /// Looks at snapshots, the newest first, until both halves are found, and of each one that is good.
+    /// Looks at snapshots, the newest first, until both parts are found, and of each one that is good.
     fn look(&mut self, store: &Store, names: &[SnapshotName]) -> Result<()> {
         for name in names.iter().rev() {
             // A damaged snapshot is no parent; the new one is complete without it.
@@ -111,8 +111,8 @@ impl History {
             }
             self.baseline.look(name, &snapshot);
             self.newest_stamp.get_or_insert(snapshot.timestamp);
-            self.database = self.database.take().or(snapshot.database.map(|half| (name.id, half)));
-            self.uploads = self.uploads.take().or(snapshot.uploads.map(|half| (name.id, half)));
+            self.database = self.database.take().or(snapshot.database.map(|part| (name.id, part)));
+            self.uploads = self.uploads.take().or(snapshot.uploads.map(|part| (name.id, part)));
             if self.is_whole() {
                 break;
             }
@@ -120,11 +120,11 @@ impl History {
         Ok(())
     }
 
-    /// Says whether what could be taken over from here leans on what is to be deleted.
+    /// Returns whether what could be reused of the parents depends on packs scheduled for deletion.
     pub fn depends_on_pending_deletion(&self, session: &WriteSession<'_>) -> Result<bool> {
-        let database = self.database.as_ref().map(|(_, half)| &half.root);
+        let database = self.database.as_ref().map(|(_, part)| &part.root);
         Ok(self.is_unsure
-            && session.depends_on_pending_deletion(database, self.uploads.as_ref().map(|(_, half)| &half.list))?)
+            && session.depends_on_pending_deletion(database, self.uploads.as_ref().map(|(_, part)| &part.list))?)
     }
 
     pub fn parents(&self, database: bool, uploads: bool) -> Vec<SnapshotId> {

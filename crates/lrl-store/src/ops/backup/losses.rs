@@ -15,7 +15,7 @@ pub(in crate::ops) struct KnownLosses {
     pub repairs: Vec<RepairId>,
 }
 
-/// Looks for packs that are lost; writes an index again that is.
+/// Looks for packs that are lost; writes an index that is lost again.
 pub(in crate::ops) fn survey(
     store: &Store,
     problems: &mut Vec<Problem>,

@@ -4,6 +4,8 @@ mod attempt;
 mod context;
 pub(super) mod database;
 mod dry_run;
+mod earlier;
+mod extents;
 pub(super) mod files;
 mod full_scan;
 mod history;
@@ -11,15 +13,18 @@ mod image_buffer;
 mod losses;
 mod options;
 mod page_moves;
+mod parent_list;
 mod prepare;
+mod publish_set;
 mod records;
 mod report;
 mod roots;
 mod shrink;
+mod stage_set;
+mod store_file;
 #[cfg(test)]
 pub(super) mod tests;
 mod trust;
-mod write_set;
 
 pub(super) use context::Context;
 pub use dry_run::{Amount, DatabasePlan, Plan, UploadsPlan, plan};
@@ -83,7 +88,7 @@ fn run(context: Context<'_>) -> Result<Report> {
     let snapshot = Snapshot { added_bytes: Some(session.added_bytes()), ..snapshot };
     let (name, bytes) = store.publish(&snapshot)?;
     session.count_bytes(bytes);
-    let published = staged.map(|staged| write_set::publish(staged?, &name, &snapshot, cache));
+    let published = staged.map(|staged| publish_set::publish(staged?, &name, &snapshot, cache));
     let (set, set_error) = match published.transpose() {
         Ok(set) => (set, None),
         Err(error) => (None, Some(error)),

@@ -32,9 +32,9 @@ pub struct Options {
     pub host: String,
     /// The program's name and version.
     pub program: String,
-    /// Reads everything, whatever the cache says.
+    /// Reads the source and the store, whatever the cache says.
     pub rescan: bool,
-    /// Reads everything as well if the last time is so long ago; `None`: never.
+    /// Reads everything as well if the last time is longer ago than this; `None`: never.
     pub rescan_every: Option<Duration>,
     /// Marks the snapshot as suspect if more than this share of its files, their bytes or the database's pages in use is gone, in percent; 0
     /// measures nothing.
@@ -43,9 +43,9 @@ pub struct Options {
     pub accept_shrink: bool,
     /// Uploads whose times are younger than this are read again by the next run; at least two seconds. See [`SETTLE`].
     pub settle: Duration,
-    /// So many sets of each half stay in `out` once this one is written; `None`: all.
+    /// How many sets with each part stay in `out` once this one is written; `None`: all.
     pub keep_sets: Option<NonZeroUsize>,
-    /// What stays free on the disks of `out` and `scratch`; the storage has its own guard.
+    /// What stays free on the disks of `out` and `scratch`; the backend has its own guard.
     pub reserve: Reserve,
     /// How long to wait for another run.
     pub lock_wait: Duration,

@@ -14,11 +14,11 @@ use crate::progress::{Observer, checkpoint};
 use crate::store::Store;
 use crate::store::tree::TreeItems;
 
-/// So many of the changed extents, evenly spread, tell whether pages have moved.
+/// This many changed extents, evenly spread, tell whether pages have moved.
 const SAMPLES: usize = 32;
 /// With fewer changed extents a map of the parent costs more than it saves.
 const MIN_CHANGED: usize = SAMPLES;
-/// The map holds at most so many pages (about 8 MiB); of a larger database it knows every second, fourth … page.
+/// The map holds up to this many pages (about 8 MiB); of a larger database it knows every second, fourth … page.
 const MAX_PAGES: u64 = 256 << 10;
 /// Extents whose bytes are decoded at once.
 const BATCH: usize = 64;

@@ -44,7 +44,7 @@ pub struct Report {
     pub problems: Vec<Problem>,
 }
 
-/// A record that says that what the store holds may be wrong.
+/// A record that shows that the store may be damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Distrust {
     /// The last drill of the source failed.
@@ -69,7 +69,7 @@ pub struct DatabaseRead {
 /// How much of the uploads had to be read.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct UploadsRead {
-    /// Files taken over from the parent because their state proves that they are unchanged.
+    /// Files reused from the parent because their state proves that they are unchanged.
     pub files_proved: u64,
     /// Their bytes.
     pub bytes_proved: u64,

@@ -83,28 +83,16 @@ fn used_bytes(part: &Database) -> Option<u64> {
 mod tests {
     use super::Baseline;
     use crate::format::snapshot::{Database, Measure, Uploads};
-    use crate::id::{ChunkId, SnapshotId};
-    use crate::time::Time;
+    use crate::id::SnapshotId;
+    use crate::ops::tests::sample;
 
     fn uploads(files: u64, bytes: u64) -> Uploads {
-        Uploads { roots: [].into(), list: ChunkId::of(b""), entries: files, files, bytes, archive: None }
+        Uploads { entries: files, files, bytes, ..sample::uploads() }
     }
 
     fn database(used_pages: u64, tables: Option<usize>) -> Database {
-        Database {
-            path: "x".into(),
-            size_bytes: 0,
-            sha256: String::new(),
-            root: ChunkId::of(b""),
-            page_size: 4096,
-            change_counter: 1,
-            used_pages: Some(used_pages),
-            tables: tables.map(|count| vec!["t".into(); count]),
-            mode: 0,
-            uid: 0,
-            gid: 0,
-            mtime: Time::default(),
-        }
+        let tables = tables.map(|count| vec!["t".into(); count]);
+        Database { used_pages: Some(used_pages), tables, ..sample::database() }
     }
 
     fn files(before: (u64, u64), now: (u64, u64), limit: u8) -> Vec<Measure> {

@@ -15,13 +15,13 @@ use crate::store::{SnapshotName, Store, index};
 
 /// Notes and returns what lies among snapshots, indexes and records under names that lrl does not give; packs are listed by themselves.
 pub(crate) fn foreign(store: &Store, findings: &mut Findings) -> Result<Vec<String>> {
-    let storage = store.storage();
+    let backend = store.storage();
     let mut foreign = Vec::new();
     let mut look = |prefix: &str, what: &str, is_ours: &dyn Fn(&str) -> bool| {
-        storage.list(prefix, &mut |name, _| {
+        backend.list(prefix, &mut |name, _| {
             if !is_ours(name) {
                 let text = format!("is not a name that lrl gives to {what}: not looked at");
-                findings.note(&storage.object_location(name), text);
+                findings.note(&backend.object_location(name), text);
                 foreign.push(name.to_string());
             }
             Ok(())
@@ -44,7 +44,7 @@ pub(crate) fn records(
     checked: &mut Checked,
     observer: &dyn Observer,
 ) -> Result<Vec<String>> {
-    let storage = store.storage();
+    let backend = store.storage();
     let mut damaged = Vec::new();
     let mut judge = |object: String, read: Result<()>| match read {
         Ok(()) => Ok(()),
@@ -52,12 +52,12 @@ pub(crate) fn records(
         // Removed since the listing.
         Err(Error::Missing { .. }) => Ok(()),
         Err(error) => {
-            findings.wrong(&storage.object_location(&object), format!("{error}; no snapshot needs it"));
+            findings.wrong(&backend.object_location(&object), format!("{error}; no snapshot needs it"));
             damaged.extend(matches!(error, Error::Corrupt { .. }).then_some(object));
             Ok(())
         }
     };
-    for name in collect(&**storage, "drills", DrillName::parse)? {
+    for name in collect(&**backend, "drills", DrillName::parse)? {
         checkpoint(observer)?;
         checked.drills += 1;
         judge(name.object(), store.drill(&name).map(drop))?;
@@ -70,12 +70,12 @@ pub(crate) fn records(
     }
     for id in store.repairs()? {
         let name = repair_name(&id);
-        let object = storage.object_location(&name);
+        let object = backend.object_location(&name);
         let is_named = |bytes: Vec<u8>| match store.ids().repair(&bytes) == id {
             true => Ok(()),
             false => Err(Error::corrupt(object, "its bytes do not match its name")),
         };
-        judge(name.clone(), storage.read(&name).and_then(is_named))?;
+        judge(name.clone(), backend.read(&name).and_then(is_named))?;
     }
     Ok(damaged)
 }

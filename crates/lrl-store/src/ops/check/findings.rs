@@ -1,4 +1,4 @@
-//! What a check found, by object, in bounded memory: so many findings, and in each so many snapshots and files.
+//! Collects what a check finds, by object, in bounded memory.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::store::repair::quarantine::Quarantine;
 const MOST: usize = 1000;
 const MOST_SNAPSHOTS: usize = 10;
 const MOST_FILES: usize = 5;
-/// So many snapshots are told with what they have lost, and of each so many files.
+/// The report names up to this many snapshots that have lost something, and this many files of each.
 const MOST_LOSSES: usize = 200;
 const MOST_LOST_FILES: usize = 20;
 /// A record of a check names up to this many snapshots.

@@ -1,10 +1,12 @@
-//! The verb `check`: proves that the store can give back every snapshot, and says what is damaged and whom that concerns. Reads only.
-//! Damage to one object hides no other; what could not be restored is never called clean.
+//! The verb `check`: verifies that every snapshot can be restored; names what is damaged and which snapshots that affects. Read-only, but
+//! for the record of the check. Damage to one object hides no other; what could not be restored is never called clean.
 
+mod chunks;
 mod documents;
 pub(crate) mod findings;
 mod options;
 pub(crate) mod packs;
+mod read_packs;
 pub(crate) mod report;
 mod scan;
 mod sets;
@@ -27,20 +29,28 @@ use crate::fs::lock::LockMode;
 use crate::progress::Observer;
 use crate::store::Store;
 
-/// Checks the store in `storage`.
-pub fn check(storage: Arc<dyn Backend>, options: &Options, observer: &dyn Observer) -> Result<Report> {
-    check_with_sets(storage, options, None, observer)
+/// Checks the store behind `backend`.
+///
+/// # Errors
+///
+/// [`Error::NoStore`] and [`Error::Locked`] if the store cannot be opened, [`Error::Interrupted`]; damage is in the report.
+pub fn check(backend: Arc<dyn Backend>, options: &Options, observer: &dyn Observer) -> Result<Report> {
+    check_with_sets(backend, options, None, observer)
 }
 
-/// Checks the store in `storage` and the sets in a directory, whose files are read if all of the store is. The record of the check counts both:
-/// status must not call a check clean that found a rotten set.
+/// Checks the store behind `backend` and the sets in a directory; their files are read if all of the store is. The record of the check counts
+/// both: status must not call a check clean that found a rotten set.
+///
+/// # Errors
+///
+/// As [`check`].
 pub fn check_with_sets(
-    storage: Arc<dyn Backend>,
+    backend: Arc<dyn Backend>,
     options: &Options,
     beside: Option<&Path>,
     observer: &dyn Observer,
 ) -> Result<Report> {
-    let (store, config_error) = Store::examine(storage, LockMode::Shared, options.lock_wait, observer)?;
+    let (store, config_error) = Store::examine(backend, LockMode::Shared, options.lock_wait, observer)?;
     let mut report = scan(&store, config_error.as_ref(), options, None, observer)?.report;
     if let Some(dir) = beside {
         sets(dir, options.read_data == ReadData::All, &mut report, observer)?;

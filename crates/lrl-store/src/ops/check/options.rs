@@ -19,9 +19,9 @@ pub enum ReadData {
         /// How many there are.
         of: u32,
     },
-    /// So many percent of the packs, by chance.
+    /// This percentage of the packs, by chance.
     Percent(f64),
-    /// Packs of about so many bytes, by chance.
+    /// Packs of about this many bytes, by chance.
     Bytes(u64),
 }
 
@@ -39,7 +39,7 @@ pub struct Options {
 }
 
 impl ReadData {
-    /// Says how many of all packs are chosen, between 0 and 1.
+    /// Returns the share of all packs that is chosen, between 0 and 1.
     fn share(self, all_bytes: u64) -> f64 {
         match self {
             Self::No | Self::Slice { .. } => 0.0,

@@ -1,19 +1,14 @@
-//! Packs against their names, their own directories and the index. Knows afterwards which packs are there and which copies of chunks
-//! cannot be read.
+//! Compares packs with their own directories and the index; knows afterwards which packs are there and which copies of chunks cannot be read.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Mutex;
-
-use rayon::prelude::*;
 
 use super::findings::Findings;
-use super::options::{Options, ReadData, chance};
 use super::report::Checked;
 use crate::backend::each_run;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::pack::Record;
 use crate::id::{Hasher, PackId};
-use crate::progress::{Observer, Phase, checkpoint};
+use crate::progress::{Observer, checkpoint};
 use crate::store::chunk_set::ChunkSet;
 use crate::store::index::{ChunkCopy, Location};
 use crate::store::{Store, pack_directory, pack_id, pack_name};
@@ -21,7 +16,7 @@ use crate::store::{Store, pack_directory, pack_id, pack_name};
 /// Blocks of all index files that are kept decoded, 12 MiB: every chunk is looked up, in no order.
 const CACHED_BLOCKS: usize = 2048;
 
-/// The ends of so many packs are asked for before they are looked at.
+/// The ends of this many packs are prefetched.
 const PACKS_AHEAD: usize = 4;
 
 /// All packs that are there or that something speaks of.
@@ -67,15 +62,15 @@ impl Sum {
 impl Packs {
     /// Lists the packs that are there.
     pub fn list(store: &Store, findings: &mut Findings) -> Result<Self> {
-        let storage = store.storage();
+        let backend = store.storage();
         let mut packs = Self { known: HashMap::new(), foreign: Vec::new(), bad: ChunkSet::default() };
-        storage.list("packs", &mut |name, len| {
+        backend.list("packs", &mut |name, len| {
             match pack_id(name) {
                 Some(id) => packs.known.entry(id).or_default().len = Some(len),
                 None => {
                     packs.foreign.push(name.to_string());
                     findings
-                        .note(&storage.object_location(name), "is not a name that lrl gives to a pack: not looked at");
+                        .note(&backend.object_location(name), "is not a name that lrl gives to a pack: not looked at");
                 }
             }
             Ok(())
@@ -83,7 +78,7 @@ impl Packs {
         Ok(packs)
     }
 
-    /// Takes packs for missing that are known not to be whole.
+    /// Counts packs as missing that are known not to be whole.
     pub fn lose(&mut self, lost: &[PackId]) {
         lost.iter().filter_map(|id| self.known.remove(id)).for_each(drop);
     }
@@ -118,12 +113,12 @@ impl Packs {
         self.with(|pack| pack.len.is_none())
     }
 
-    /// Says whether a pack is there, or something speaks of it.
+    /// Returns whether a pack is there, or an index lists it.
     pub fn is_known(&self, id: &PackId) -> bool {
         self.known.contains_key(id)
     }
 
-    /// Says whether an index lists a pack.
+    /// Returns whether an index lists a pack.
     pub fn is_listed(&self, id: &PackId) -> bool {
         self.known.get(id).is_some_and(|pack| pack.index.count > 0)
     }
@@ -212,116 +207,25 @@ impl Packs {
         Ok(())
     }
 
-    fn chosen(&self, options: &Options) -> Vec<(PackId, u64)> {
-        let there: Vec<(PackId, u64)> = self.known.iter().filter_map(|(id, pack)| Some((*id, pack.len?))).collect();
-        let all = there.iter().map(|(_, len)| len).sum();
-        let takes = |id: &PackId| options.read_data.takes(id, options.seed, all);
-        let mut chosen: Vec<_> = there.iter().filter(|(id, _)| takes(id)).copied().collect();
-        let by_chance = matches!(options.read_data, ReadData::Percent(_) | ReadData::Bytes(_));
-        if chosen.is_empty() && by_chance {
-            // Few packs, small share: one is read all the same, each in its turn.
-            chosen.extend(there.iter().min_by_key(|(id, _)| chance(id, options.seed)));
-        }
-        chosen.sort_unstable();
-        chosen
+    /// Returns the packs that are there, with their lengths.
+    pub fn lengths(&self) -> Vec<(PackId, u64)> {
+        self.known.iter().filter_map(|(id, pack)| Some((*id, pack.len?))).collect()
     }
 
-    /// Reads the chosen packs whole: the file against its name, every chunk against its id.
-    pub fn read(
-        &mut self,
-        store: &Store,
-        options: &Options,
-        findings: &mut Findings,
-        checked: &mut Checked,
-        observer: &dyn Observer,
-    ) -> Result<()> {
-        if options.read_data == ReadData::No {
-            return Ok(());
-        }
-        let chosen = self.chosen(options);
-        observer.phase(Phase::Verify, Some(chosen.iter().map(|(_, len)| len).sum()));
-        let mut coming = chosen.clone().into_iter();
-        coming.by_ref().take(1).for_each(|(id, len)| store.storage().prefetch(&pack_name(&id), 0, len));
-        for (id, len) in chosen {
-            coming.next().iter().for_each(|(id, len)| store.storage().prefetch(&pack_name(id), 0, *len));
-            let object = store.storage().object_location(&pack_name(&id));
-            let hashed = hash_file(store, &pack_name(&id), observer);
-            let whole = match &hashed {
-                Ok(found) => *found == id,
-                Err(e) if e.is_final() => return hashed.map(drop),
-                Err(_) => false,
-            };
-            if !whole {
-                self.mark_damaged(&id, hashed.as_ref().err().is_none_or(Error::is_damage));
-                let text = hashed.map_or_else(|e| e.to_string(), |_| "its bytes do not match its name".into());
-                match self.is_listed(&id) {
-                    true => findings.wrong(&object, text),
-                    false => findings.note(&object, text),
-                }
-            }
-            checked.packs_read += 1;
-            checked.bytes_read += len;
-            // Where the directory is damaged, the chunks are read as the index lists them: see below.
-            let Ok(records) = pack_directory(&**store.storage(), &id) else { continue };
-            let failed = Mutex::new(Vec::new());
-            records.par_iter().try_for_each(|(offset, record)| {
-                checkpoint(observer)?;
-                let place = Location { pack: id, offset: *offset, record: record.clone() };
-                match store.read_copy(&place) {
-                    Ok(_) => {}
-                    Err(e) if e.is_final() => return Err(e),
-                    Err(error) => failed.lock().unwrap_or_else(|e| e.into_inner()).push((place, error)),
-                }
-                Ok(())
-            })?;
-            for (place, error) in failed.into_inner().unwrap_or_else(|e| e.into_inner()) {
-                let mut is_listed = false;
-                for copy in store.copies(&place.record.id)? {
-                    if (copy.place.pack, copy.place.offset) == (place.pack, place.offset) {
-                        self.bad.set(copy.slot);
-                        is_listed |= !copy.slot.is_pack_scan();
-                    }
-                }
-                // What is dead may lean on bases that are gone; what a snapshot needs is wrong, as its walk finds.
-                let bases_read = place.record.bases.iter().all(|base| store.read(base).is_ok());
-                self.mark_damaged(&id, bases_read && error.is_damage());
-                if whole && is_listed {
-                    findings.note(&format!("chunk {} in {object}", place.record.id), error.to_string());
-                }
-            }
-        }
-        Ok(())
+    /// Returns those that are there and whose directories are damaged, or contradict the index.
+    pub fn suspects(&self) -> HashSet<PackId> {
+        self.with(|pack| pack.suspect && pack.len.is_some()).into_iter().collect()
     }
 
-    fn mark_damaged(&mut self, id: &PackId, is_damaged: bool) {
+    /// Marks a pack whose bytes are not what its name says.
+    pub fn mark_damaged(&mut self, id: &PackId, is_damaged: bool) {
         if let Some(pack) = self.known.get_mut(id) {
             pack.damaged |= is_damaged;
         }
     }
-
-    /// Finds out which chunks of packs with a damaged directory can still be read.
-    pub fn read_suspects(&mut self, store: &Store, observer: &dyn Observer) -> Result<()> {
-        let suspects: HashSet<PackId> =
-            self.known.iter().filter(|(_, pack)| pack.suspect && pack.len.is_some()).map(|(id, _)| *id).collect();
-        if suspects.is_empty() {
-            return Ok(());
-        }
-        let bad = &mut self.bad;
-        store.each_chunk(&mut |copies| {
-            checkpoint(observer)?;
-            for copy in copies.iter().filter(|copy| suspects.contains(&copy.place.pack)) {
-                match store.read_copy(&copy.place) {
-                    Ok(_) => {}
-                    Err(e) if e.is_final() => return Err(e),
-                    Err(_) => bad.set(copy.slot),
-                }
-            }
-            Ok(())
-        })
-    }
 }
 
-/// Says whether the index lists a record of a pack's directory.
+/// Returns whether the index lists a record of a pack's directory.
 fn is_listed(store: &Store, pack: &PackId, offset: u64, record: &Record) -> Result<bool> {
     let here = |place: &Location| (place.pack, place.offset) == (*pack, offset) && place.record == *record;
     Ok(store.copies(&record.id)?.iter().any(|copy| here(&copy.place)))
@@ -330,8 +234,8 @@ fn is_listed(store: &Store, pack: &PackId, offset: u64, record: &Record) -> Resu
 /// Returns the id of the pack that an object is by its bytes.
 pub(crate) fn hash_file(store: &Store, name: &str, observer: &dyn Observer) -> Result<PackId> {
     let mut hasher = Hasher::new();
-    let storage = store.storage();
-    each_run(&**storage, name, storage.len(name)?, &mut |bytes| {
+    let backend = store.storage();
+    each_run(&**backend, name, backend.len(name)?, &mut |bytes| {
         hasher.update(bytes);
         observer.advance(bytes.len() as u64, 0);
         checkpoint(observer)

@@ -6,6 +6,7 @@ use super::documents;
 use super::findings::Findings;
 use super::options::{Options, ReadData};
 use super::packs::{Packs, keep_blocks};
+use super::read_packs;
 use super::report::{Checked, Report};
 use super::walk::Walk;
 use crate::error::{Error, Result};
@@ -25,7 +26,7 @@ pub(crate) struct Scan {
     pub(crate) foreign: Vec<String>,
 }
 
-/// Checks everything; `wanted` gets the chunks that are lost.
+/// Checks everything; `wanted` collects the chunks that are lost.
 pub(crate) fn scan(
     store: &Store,
     config_error: Option<&Error>,
@@ -49,8 +50,8 @@ pub(crate) fn scan(
     let names = store.snapshot_names(None)?;
     let mut packs = check_indexes(store, &mut findings, &mut checked, observer)?;
     packs.compare(store, &mut findings, &mut checked, observer)?;
-    packs.read(store, options, &mut findings, &mut checked, observer)?;
-    packs.read_suspects(store, observer)?;
+    read_packs::read(&mut packs, store, options, &mut findings, &mut checked, observer)?;
+    read_packs::read_suspects(&mut packs, store, observer)?;
     let mut damaged = documents::records(store, &mut findings, &mut checked, observer)?;
     let unlisted = packs.unlisted();
     let mut walk = Walk::new(store, packs, unlisted, &mut findings, observer);
@@ -90,7 +91,7 @@ fn check_indexes(
     checked: &mut Checked,
     observer: &dyn Observer,
 ) -> Result<Packs> {
-    let storage = store.storage();
+    let backend = store.storage();
     let mut attempt = 0;
     let packs = loop {
         store.reload_indexes()?;
@@ -107,7 +108,7 @@ fn check_indexes(
     };
     for damaged in store.damaged_indexes() {
         let text = format!("{}; what it lists is found in the packs themselves", damaged.reason);
-        findings.wrong(&storage.object_location(&damaged.name), text);
+        findings.wrong(&backend.object_location(&damaged.name), text);
     }
     keep_blocks(store);
     for file in store.indexes() {

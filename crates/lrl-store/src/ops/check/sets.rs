@@ -1,4 +1,4 @@
-//! The sets beside a store: their files against the lengths and digests of their manifests. Files with several names are read once.
+//! Compares the files of the sets beside a store with the lengths and digests in their manifests. Hard-linked files are read once.
 
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
@@ -61,7 +61,7 @@ pub(super) fn sets(dir: &Path, read: bool, report: &mut Report, observer: &dyn O
     Ok(())
 }
 
-/// Says how a file differs from what its manifest says, and how many bytes were read for it.
+/// Returns how a file differs from what its manifest says, and how many bytes were read for it.
 fn differs(
     file: &PathBuf,
     len: Option<u64>,

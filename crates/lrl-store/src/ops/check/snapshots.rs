@@ -12,8 +12,8 @@ use crate::progress::Observer;
 use crate::store::repair::lost_chunks::LostChunks;
 use crate::store::{SnapshotName, Store};
 
-/// Says of each snapshot what keeps the store from giving it back; `None` where every list reads and every chunk is in a pack that is there.
-/// Nothing but the lists is read.
+/// Returns for each snapshot why it cannot be restored; `None` where every list can be read and every chunk is in a pack that is there. Reads
+/// nothing but the lists.
 pub(crate) fn damage_of(
     store: &Store,
     snapshots: &[(SnapshotName, Snapshot)],

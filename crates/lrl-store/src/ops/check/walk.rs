@@ -3,50 +3,35 @@
 
 use std::collections::HashSet;
 
+use super::chunks::{Cause, Chunks};
 use super::findings::Findings;
 use super::packs::Packs;
 use super::report::{Checked, Report};
 use crate::error::{Error, Result};
 use crate::format::entry::{Entry, Kind, Piece, compare_paths};
 use crate::format::node::{Child, Item, Node};
-use crate::format::pack::MAX_DEPTH;
 use crate::format::snapshot::Snapshot;
 use crate::id::{ChunkId, PackId};
 use crate::ops::ls::DATABASE;
 use crate::progress::{Observer, checkpoint};
 use crate::store::chunk_set::ChunkSet;
-use crate::store::index::{ChunkCopy, IndexSlot};
+use crate::store::index::IndexSlot;
 use crate::store::repair::lost_chunks::LostChunks;
 use crate::store::repair::quarantine::Quarantine;
 use crate::store::tree::TreeItems;
 use crate::store::tree::visit::{ListItem, NodeAt, Visitor, visit};
-use crate::store::{SnapshotName, Store, pack_name};
-
-/// Why something cannot be restored.
-struct Cause {
-    object: String,
-    detail: String,
-}
+use crate::store::{SnapshotName, Store};
 
 pub(crate) struct Walk<'a> {
     store: &'a Store,
-    packs: Packs,
-    unlisted: HashSet<PackId>,
-    /// Of those, the ones that a snapshot needs.
-    needed: HashSet<PackId>,
+    chunks: Chunks<'a>,
     findings: &'a mut Findings,
     observer: &'a dyn Observer,
-    /// Copies that can be read, as far as is known.
-    sound: ChunkSet,
-    /// Whether packs that no index lists are looked at.
-    last_resort: bool,
     /// Nodes that were walked, and those of them that lead to damage.
     seen: ChunkSet,
     hurt: ChunkSet,
     /// Collects the chunks that cannot be read.
     wanted: Option<&'a LostChunks>,
-    /// Reads every chunk, each once: those that were.
-    read: Option<ChunkSet>,
 }
 
 /// Sums over one list; they stand for the whole list only if nothing was skipped.
@@ -90,49 +75,21 @@ impl<'a> Walk<'a> {
         findings: &'a mut Findings,
         observer: &'a dyn Observer,
     ) -> Self {
-        let marks = ChunkSet::default;
-        let needed = HashSet::new();
-        Self {
-            store,
-            packs,
-            unlisted,
-            needed,
-            findings,
-            observer,
-            sound: marks(),
-            last_resort: false,
-            seen: marks(),
-            hurt: marks(),
-            wanted: None,
-            read: None,
-        }
+        let chunks = Chunks::new(store, packs, unlisted);
+        let (seen, hurt) = (ChunkSet::default(), ChunkSet::default());
+        Self { store, chunks, findings, observer, seen, hurt, wanted: None }
     }
 
     /// Collects the chunks that cannot be read; with `read` by reading every one.
     pub fn collect(&mut self, wanted: Option<&'a LostChunks>, read: bool) {
         self.wanted = wanted;
-        self.read = read.then(ChunkSet::default);
+        if read {
+            self.chunks.read_each();
+        }
     }
 
     fn want(&self, id: &ChunkId) -> Result<()> {
         self.wanted.map_or(Ok(()), |wanted| wanted.add(id))
-    }
-
-    /// Reads a chunk that seems to be there, if all are to be read.
-    fn read_once(&mut self, id: &ChunkId) -> Result<Result<(), Cause>> {
-        let Some(read) = &mut self.read else { return Ok(Ok(())) };
-        let slot = self.store.first_copy(id)?.map(|copy| copy.slot);
-        if slot.is_some_and(|slot| read.has(slot)) {
-            return Ok(Ok(()));
-        }
-        match self.store.read(id) {
-            Ok(_) => {
-                slot.into_iter().for_each(|slot| read.set(slot));
-                Ok(Ok(()))
-            }
-            Err(e) if e.is_damage() => Ok(Err(Cause { object: format!("chunk {id}"), detail: e.to_string() })),
-            Err(e) => Err(e),
-        }
     }
 
     /// Takes what was found so far: what is wrong first, in words.
@@ -189,107 +146,7 @@ impl<'a> Walk<'a> {
 
     /// Names what no snapshot needs; returns the packs, and those that are in no index though a snapshot needs them.
     pub fn finish(self) -> (Packs, HashSet<PackId>) {
-        for pack in &self.unlisted {
-            let object = self.store.storage().object_location(&pack_name(pack));
-            let text = "is in no index, and no snapshot needs it: left by a run that did not finish, or of one that still runs";
-            self.findings.note(&object, text);
-        }
-        (self.packs, self.needed)
-    }
-
-    /// Says whether a chunk can be read, as far as is known without reading it: some copy is in a pack that is there, was not found
-    /// damaged, and has bases of which the same is true. Returns its plain length. Packs that no index lists count where nothing else does.
-    fn alive(&mut self, id: &ChunkId, name: &SnapshotName) -> Result<Result<u32, Cause>> {
-        self.last_resort = false;
-        if let Ok(len) = self.any_copy(id, 0, name)? {
-            return Ok(Ok(len));
-        }
-        self.store.pack_scan()?;
-        self.last_resort = true;
-        self.any_copy(id, 0, name)
-    }
-
-    fn any_copy(&mut self, id: &ChunkId, below: u8, name: &SnapshotName) -> Result<Result<u32, Cause>> {
-        let mut first_cause = None;
-        let mut copies: Vec<ChunkCopy> = self.store.first_copy(id)?.into_iter().collect();
-        for all in [false, true] {
-            if all {
-                copies = self.store.copies(id)?;
-            }
-            copies.retain(|copy| self.last_resort || !copy.slot.is_pack_scan());
-            for copy in &copies {
-                match self.copy(copy, below, name)? {
-                    Ok(()) => return Ok(Ok(copy.place.record.plain_len)),
-                    Err(cause) => first_cause = first_cause.or(Some(cause)),
-                }
-            }
-        }
-        Ok(Err(first_cause.unwrap_or_else(|| Cause {
-            object: format!("chunks in {}", self.store.storage().location()),
-            detail: format!("some are in no index and in no pack, for one {id}"),
-        })))
-    }
-
-    fn copy(&mut self, copy: &ChunkCopy, below: u8, name: &SnapshotName) -> Result<Result<(), Cause>> {
-        let place = &copy.place;
-        let damaged = |detail: &str| {
-            let object = self.store.storage().object_location(&pack_name(&place.pack));
-            Ok(Err(Cause { object, detail: detail.to_string() }))
-        };
-        let bad = self.packs.bad.has(copy.slot);
-        if !bad && self.sound.has(copy.slot) {
-            return Ok(Ok(()));
-        }
-        let Some(len) = self.packs.len(&place.pack) else { return damaged("is missing") };
-        if place.offset + u64::from(place.record.encoded_len) > len {
-            return damaged("is shorter than the index says");
-        }
-        if below > MAX_DEPTH {
-            return damaged("holds a chunk whose chain of bases is too long");
-        }
-        for base in &place.record.bases {
-            if let Err(cause) = self.any_copy(base, below + 1, name)? {
-                if !self.last_resort {
-                    return Ok(Err(cause));
-                }
-                // A delta need not use the part of its base that is damaged.
-                match self.store.read_copy(place) {
-                    Ok(_) => break,
-                    Err(e) if e.is_final() => return Err(e),
-                    Err(_) => return Ok(Err(cause)),
-                }
-            }
-        }
-        if bad {
-            let object = self.store.storage().object_location(&pack_name(&place.pack));
-            return Ok(Err(Cause { object, detail: format!("chunk {} in it cannot be read", place.record.id) }));
-        }
-        self.lost_index(copy, name);
-        self.sound.set(copy.slot);
-        Ok(Ok(()))
-    }
-
-    /// Tells that what a snapshot needs is in a pack, but in no index.
-    fn lost_index(&mut self, copy: &ChunkCopy, name: &SnapshotName) {
-        if copy.slot.is_pack_scan() {
-            let object = self.store.storage().object_location("index");
-            let detail = "no sound index file lists all packs that snapshots need: an index is missing or damaged; \
-                          reading finds their chunks in the packs themselves, which is slow";
-            self.findings.affects(&object, detail, name, None, 0);
-            // What is left in the end is needed by no snapshot.
-            self.unlisted.remove(&copy.place.pack);
-            self.needed.insert(copy.place.pack);
-        }
-    }
-
-    /// Names the object to blame for a node that could not be read.
-    fn cause_of(&mut self, id: &ChunkId, error: &Error, name: &SnapshotName) -> Result<Cause> {
-        if let Err(cause) = self.alive(id, name)? {
-            return Ok(cause);
-        }
-        let copy = self.store.first_copy(id)?;
-        let object = copy.map(|copy| self.store.storage().object_location(&pack_name(&copy.place.pack)));
-        Ok(Cause { object: object.unwrap_or_else(|| format!("chunk {id}")), detail: error.to_string() })
+        self.chunks.finish(self.findings)
     }
 }
 
@@ -351,7 +208,7 @@ impl Visitor for ListWalk<'_, '_> {
     fn enter(&mut self, node: &NodeAt<'_>) -> Result<bool> {
         checkpoint(self.walk.observer)?;
         let first = self.walk.store.first_copy(node.id)?;
-        first.iter().for_each(|copy| self.walk.lost_index(copy, self.name));
+        first.iter().for_each(|copy| self.walk.chunks.lost_index(copy, self.name, self.walk.findings));
         let slot = first.map(|copy| copy.slot);
         if slot.is_some_and(|slot| self.walk.seen.has(slot) && !self.walk.hurt.has(slot)) {
             self.tally.skipped |= !node.of_pieces;
@@ -370,7 +227,7 @@ impl Visitor for ListWalk<'_, '_> {
             return Err(error);
         }
         self.walk.want(node.id)?;
-        let cause = self.walk.cause_of(node.id, &error, self.name)?;
+        let cause = self.walk.chunks.cause_of(node.id, &error, self.name, self.walk.findings)?;
         let files = if node.of_pieces { 1 } else { node.weight };
         self.affects(node, &cause.object, &cause.detail, files);
         self.hurts();
@@ -404,8 +261,8 @@ impl Visitor for ListWalk<'_, '_> {
     }
 
     fn chunk(&mut self, id: &ChunkId, len: u64) -> Result<()> {
-        let cause = match self.walk.alive(id, self.name)? {
-            Ok(plain_len) if u64::from(plain_len) == len => match self.walk.read_once(id)? {
+        let cause = match self.walk.chunks.alive(id, self.name, self.walk.findings)? {
+            Ok(plain_len) if u64::from(plain_len) == len => match self.walk.chunks.read_once(id)? {
                 Ok(()) => return Ok(()),
                 Err(cause) => cause,
             },

@@ -1,4 +1,4 @@
-//! What a user says that the restored database must answer: a query that gives one value, and what that is compared with.
+//! Assertions on the restored database: a query that returns one value, and what that is compared with.
 
 use std::cmp::Ordering;
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::fs::temp_dir;
 use crate::source::database::{Inspector, Value, check_query};
 
-/// No query runs for longer: whoever wrote the database may have made a table into a view that never ends.
+/// No query runs for longer: an attacker who wrote the database may have replaced a table with a view that never ends.
 pub const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// A query and a comparison, as in `SELECT count(*) FROM users` and `>= 1`.
@@ -48,7 +48,7 @@ const OPERATORS: [(&str, Operator); 6] = [
 ];
 
 impl Assertion {
-    /// Parses both halves; errors are texts for the user.
+    /// Parses a query and a comparison; errors are texts for the user.
     pub fn parse(query: &str, comparison: &str) -> Result<Self, String> {
         check_query(query).map_err(|why| format!("the query {query:?} {why}"))?;
         let comparison = comparison.trim();
@@ -63,7 +63,7 @@ impl Assertion {
         Ok(Self { query: query.trim().into(), comparison: comparison.into(), operator, literal })
     }
 
-    /// Says whether a value is as it should be; an error is why it cannot be compared.
+    /// Returns whether a value is as it should be; the error says why it cannot be compared.
     fn holds(&self, value: &Value) -> Result<bool, String> {
         let order = match (value, &self.literal) {
             (Value::Integer(a), Literal::Integer(b)) => Some(a.cmp(b)),
@@ -117,7 +117,7 @@ pub(super) fn check(inspector: &Inspector<'_>, assertion: &Assertion, temp: &Pat
     let stop = || {
         // What the query sorts goes to a temporary file.
         if temp_dir::free_bytes(temp).is_ok_and(|room| room == 0) {
-            return Some(format!("it left no room in {}", temp.display()));
+            return Some(format!("it left no space in {}", temp.display()));
         }
         (since.elapsed() > limit).then(|| format!("it was stopped: it ran for more than {} s", limit.as_secs()))
     };

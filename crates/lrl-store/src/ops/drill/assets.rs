@@ -1,5 +1,5 @@
-//! The checks of an archive: unpacked into a temporary directory as the manual says, or, where that has no room, read by the same
-//! code without writing. Every file is hashed as it passes, once, for the rows that name it.
+//! The checks of an archive: it is unpacked into a temporary directory as the manual says, or, on a full disk, read by the same code without
+//! writing. Every file is hashed once, for the rows that name it.
 
 use std::path::Path;
 use std::time::Instant;
@@ -19,7 +19,7 @@ use crate::set::manifest::read::FoundFile;
 use crate::source::files::exclude::Excludes;
 use crate::source::files::walk::{FoundKind, Root, walk};
 
-/// Room on disk that a file takes beyond its bytes, at most.
+/// Space on disk that a file takes beyond its bytes, at most.
 const FILE_COST: u64 = 8 << 10;
 
 /// How an archive was read.
@@ -71,17 +71,17 @@ pub(super) fn check(
 
 fn unpack(path: &Path, file: &FoundFile, temp: &Path, observer: &dyn Observer) -> Result<Unpacked> {
     let stated = file.source_bytes.unwrap_or(0).saturating_add(file.file_count.unwrap_or(0).saturating_mul(FILE_COST));
-    let no_room = |why: String| format!("verified without writing: {why}");
+    let no_space = |why: String| format!("verified without writing: {why}");
     let note = match temp_dir::free_bytes(temp) {
-        Ok(room) if stated <= room => match extract(path, temp, room, observer) {
-            Err(error) if error.is_full() => no_room(format!("{} has no room for it", temp.display())),
+        Ok(space) if stated <= space => match extract(path, temp, space, observer) {
+            Err(error) if error.is_full() => no_space(format!("{} has no room for it", temp.display())),
             Err(Error::Io { op, path, source }) if path.starts_with(temp) => {
-                no_room(Error::Io { op, path, source }.to_string())
+                no_space(Error::Io { op, path, source }.to_string())
             }
             other => return other,
         },
-        Ok(_) => no_room(format!("{} has no room for {stated} bytes", temp.display())),
-        Err(error) => no_room(error.to_string()),
+        Ok(_) => no_space(format!("{} has no room for {stated} bytes", temp.display())),
+        Err(error) => no_space(error.to_string()),
     };
     let mut files = Files::new()?;
     let mut options = extract::Options { owners: false, limit: None, watch: Some(&mut files), observer };
@@ -89,13 +89,13 @@ fn unpack(path: &Path, file: &FoundFile, temp: &Path, observer: &dyn Observer) -
     Ok(Unpacked { counts, files, on_disk: None, note: Some(note) })
 }
 
-fn extract(path: &Path, temp: &Path, room: u64, observer: &dyn Observer) -> Result<Unpacked> {
+fn extract(path: &Path, temp: &Path, space: u64, observer: &dyn Observer) -> Result<Unpacked> {
     let scratch = TempDir::new(temp, SCRATCH)?;
     let mut files = Files::new()?;
     // What the manifest says may be wrong; the disk must not fill up in any case.
     let limit = |bytes: u64| {
         let full = || Error::io("unpack into", temp)(std::io::ErrorKind::StorageFull.into());
-        if bytes <= room { Ok(()) } else { Err(full()) }
+        if bytes <= space { Ok(()) } else { Err(full()) }
     };
     let mut options = extract::Options { owners: false, limit: Some(&limit), watch: Some(&mut files), observer };
     let counts = extract::extract(path, scratch.path(), &mut options)?;
@@ -103,7 +103,7 @@ fn extract(path: &Path, temp: &Path, room: u64, observer: &dyn Observer) -> Resu
     Ok(Unpacked { counts, files, on_disk: Some(on_disk), note: None })
 }
 
-/// Counts the regular files that are there, further names included.
+/// Counts the regular files that are there, hard links included.
 fn count(dir: &Path, observer: &dyn Observer) -> Result<u64> {
     let root = Root { name: "x".into(), path: dir.to_path_buf() };
     let mut files = 0;

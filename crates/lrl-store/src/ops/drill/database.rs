@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::progress::Observer;
 use crate::source::database::{Inspector, Integrity, Orphans};
 
-/// So many findings of one check are listed.
+/// Up to this many findings of one check are listed.
 const FINDINGS: u32 = 20;
 
 /// Opens the file and adds the checks after its hash.

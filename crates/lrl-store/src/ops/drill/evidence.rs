@@ -1,5 +1,5 @@
-//! What records of drills say together: which snapshots are proven, when, and what the one drilled before held. Only reads; a record from the
-//! future proves nothing.
+//! The records of a source's drills, taken together: which snapshots are proven, when, and what the one drilled before held. Read-only; a
+//! record from the future proves nothing.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -18,7 +18,7 @@ use crate::time::is_future;
 /// Checks that fail because of a database's bytes alone.
 const MALFORMED: [&str; 2] = ["database: sqlite_open", "database: integrity_check"];
 
-/// The newest word on one snapshot.
+/// The newest drill of one snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LastDrill {
     /// When the drill ended.
@@ -58,7 +58,7 @@ pub struct Evidence {
     rows: BTreeMap<u64, (Time, DrillName)>,
 }
 
-/// What came of reading one record.
+/// The result of reading one record.
 #[derive(Debug)]
 pub enum DrillOutcome<'a> {
     /// It counts.
@@ -142,7 +142,7 @@ impl Evidence {
         }
     }
 
-    /// Returns the newest word on a snapshot.
+    /// Returns the newest drill of a snapshot.
     pub fn of(&self, id: &SnapshotId) -> Option<LastDrill> {
         self.last.get(id).map(|(proof, _)| *proof)
     }
@@ -178,8 +178,8 @@ impl Evidence {
         }
     }
 
-    /// Says where a snapshot stands among those that wait for a drill straight from the store: first those that never had one, the newest of
-    /// them first, then by the time of the last one, whichever way it ended. So one that fails each time keeps no other waiting.
+    /// Returns a key that orders snapshots by how long they have waited for a drill straight from the store: first those that never had one,
+    /// the newest of them first, then by the time of the last one, whichever way it ended. So one that fails each time keeps no other waiting.
     pub fn urgency(&self, name: &SnapshotName) -> (Option<Time>, Reverse<u64>) {
         (self.last.get(&name.id).and_then(|(_, from_store)| *from_store), Reverse(name.sequence))
     }
@@ -235,9 +235,9 @@ mod tests {
 
     #[test]
     fn the_newest_word_counts_and_what_waits_longest_comes_first() {
-        let storage = memory();
-        create(&storage, [1; 32]).unwrap();
-        let store = Store::open(Arc::new(storage), LockMode::Shared, Duration::ZERO, &Silent).unwrap();
+        let backend = memory();
+        create(&backend, [1; 32]).unwrap();
+        let store = Store::open(Arc::new(backend), LockMode::Shared, Duration::ZERO, &Silent).unwrap();
         record(&store, 100, 3, Drilled::Snapshot, true);
         record(&store, 200, 1, Drilled::Snapshot, false);
         record(&store, 300, 3, Drilled::Set, false);
@@ -257,9 +257,9 @@ mod tests {
 
     #[test]
     fn a_drill_of_one_part_proves_no_snapshot_and_the_last_of_one_second_counts() {
-        let storage = memory();
-        create(&storage, [1; 32]).unwrap();
-        let store = Store::open(Arc::new(storage), LockMode::Shared, Duration::ZERO, &Silent).unwrap();
+        let backend = memory();
+        create(&backend, [1; 32]).unwrap();
+        let store = Store::open(Arc::new(backend), LockMode::Shared, Duration::ZERO, &Silent).unwrap();
         let now = Time { secs: 1000, nanos: 0 };
         let add = |nanos, passed, unproven: &[&str]| {
             let drill = Drill {

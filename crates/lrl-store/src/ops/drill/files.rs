@@ -16,7 +16,7 @@ pub(super) struct Files {
     hardlink_bytes: u64,
 }
 
-/// What stands at one path: a file, or a symbolic link.
+/// What is at one path: a file, or a symbolic link.
 struct Row {
     size: Option<i64>,
     sha256: Option<[u8; 32]>,
@@ -50,7 +50,7 @@ impl Files {
         done.map(drop).map_err(failed)
     }
 
-    /// Takes a further name of a file.
+    /// Adds a hard link to a file.
     pub fn add_name(&mut self, path: &[u8], target: &[u8]) -> Result<()> {
         self.hardlinks += 1;
         if let Some((size_bytes, sha256)) = self.find(target)? {
@@ -67,7 +67,7 @@ impl Files {
         done.map(drop).map_err(failed)
     }
 
-    /// Returns how many further names of files there are, and the bytes of what they name.
+    /// Returns the number of hard links, and the bytes of what they link to.
     pub fn hardlinks(&self) -> (u64, u64) {
         (self.hardlinks, self.hardlink_bytes)
     }

@@ -1,5 +1,5 @@
-//! The verb `drill`: proof that a set, or a snapshot, can be restored. Owns the order of the checks and the report; never writes
-//! anything but its own temporary files and, where it is asked to, the record of the drill.
+//! The verb `drill`: proves that a set or a snapshot can be restored. Runs the checks in order and reports them; writes nothing but its own
+//! temporary files and, where it is asked to, the record of the drill.
 
 mod assertion;
 mod assets;
@@ -35,7 +35,11 @@ use uploads::Uploads;
 use verification::MATCHES;
 pub use verification::{Check, SKIPPABLE, Verification};
 
-/// Drills one set. Damage is in the report; the error is [`Error::Interrupted`].
+/// Drills one set. Damage is in the report.
+///
+/// # Errors
+///
+/// [`Error::Interrupted`] only.
 pub fn drill_set(manifest: &Path, options: &Options<'_>, observer: &dyn Observer) -> Result<Report> {
     let started = Instant::now();
     let mut report = Report::new(Some(manifest.to_path_buf()));
@@ -156,10 +160,10 @@ fn matches_database(shown: &Result<(SnapshotId, Snapshot), String>, found: &Veri
     };
     let error = match (&snapshot.database, &found.sha256) {
         (None, _) => Some("the snapshot holds no database".into()),
-        (Some(half), Some(actual)) if half.sha256 == *actual => None,
-        (Some(half), actual) => Some(format!(
+        (Some(part), Some(actual)) if part.sha256 == *actual => None,
+        (Some(part), actual) => Some(format!(
             "the snapshot's database has SHA-256 {}, this file {}",
-            half.sha256,
+            part.sha256,
             actual.as_deref().unwrap_or("could not be read")
         )),
     };
@@ -171,15 +175,15 @@ fn matches_uploads(shown: &Result<(SnapshotId, Snapshot), String>, found: &Verif
         Ok(shown) => shown,
         Err(why) => return Check::not_applicable(MATCHES, why),
     };
-    let Some(half) = &snapshot.uploads else {
+    let Some(part) = &snapshot.uploads else {
         return Check::new(MATCHES, Some("the snapshot holds no uploads".into())).with("snapshot", id.to_string());
     };
     let fact = |name: &str, key: &str| {
         found.checks.iter().find(|check| check.name == name).and_then(|check| check.facts.get(key)?.as_u64())
     };
     let (files, bytes) = (fact("extract_archive", "file_count"), fact("extract_archive", "total_bytes"));
-    let counted = (files, bytes) == (Some(half.files), Some(half.bytes));
-    let digest = half.archive.as_ref().map(|archive| archive.sha256.as_str());
+    let counted = (files, bytes) == (Some(part.files), Some(part.bytes));
+    let digest = part.archive.as_ref().map(|archive| archive.sha256.as_str());
     let mut check = Check::new(MATCHES, None);
     if !counted {
         let show = |number: Option<u64>| number.map_or_else(|| "?".into(), |number| number.to_string());
@@ -187,15 +191,15 @@ fn matches_uploads(shown: &Result<(SnapshotId, Snapshot), String>, found: &Verif
             MATCHES,
             Some(format!(
                 "the snapshot has {} files of {} bytes, the archive {} of {}",
-                half.files,
-                half.bytes,
+                part.files,
+                part.bytes,
                 show(files),
                 show(bytes)
             )),
         );
     } else if digest != found.sha256.as_deref() {
         let same_coder =
-            half.archive.as_ref().is_some_and(|archive| archive.coder == crate::set::archive::deflate::CODER);
+            part.archive.as_ref().is_some_and(|archive| archive.coder == crate::set::archive::deflate::CODER);
         if same_coder {
             check = Check::new(MATCHES, Some("the archive's SHA-256 is not the one that the snapshot records".into()));
         } else {

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::format::entry::is_clean_path;
 use crate::source::database::{AssetRow, AssetRows, Inspector};
 
-/// So many bad rows are described; all are counted.
+/// Up to this many bad rows are described; all are counted.
 const DESCRIBED: usize = 20;
 
 #[derive(Default)]
@@ -59,7 +59,7 @@ pub(super) fn check(inspector: &Inspector<'_>, uploads: &Uploads) -> Result<Chec
     Ok(check)
 }
 
-/// Follows one row; says what is wrong, if anything.
+/// Follows one row; returns what is wrong, if anything.
 fn follow(row: &AssetRow, files: &Files) -> Result<Option<String>> {
     if let Some(bytes) = row.long_path {
         return Ok(Some(format!("its path has {bytes} bytes, which no file's has")));

@@ -1,4 +1,4 @@
-//! The drill of a snapshot straight from the store: no set is needed, and every byte is read back.
+//! Drills a snapshot straight from the store: no set is needed, and every byte is read back.
 
 use std::path::Path;
 use std::time::Instant;
@@ -24,7 +24,11 @@ use crate::store::prefetch::Prefetched;
 use crate::store::tree::TreeItems;
 use crate::store::{SnapshotName, Store};
 
-/// Drills a snapshot of `store`. Damage is in the report. Errors: interrupted, or no room for a copy of the database.
+/// Drills a snapshot of `store`. Damage is in the report.
+///
+/// # Errors
+///
+/// [`Error::Interrupted`], and [`Error::Refused`] if a copy of the database does not fit into the temporary directory.
 pub fn drill_snapshot(
     store: &Store,
     name: &SnapshotName,
@@ -37,27 +41,27 @@ pub fn drill_snapshot(
     report.timestamp = Some(snapshot.timestamp.clone());
     report.snapshot = Some(name.clone());
     report.holds = holds(snapshot);
-    let bytes = |half: &snapshot::Uploads| half.bytes;
+    let bytes = |part: &snapshot::Uploads| part.bytes;
     let total =
-        snapshot.uploads.as_ref().map_or(0, bytes) + snapshot.database.as_ref().map_or(0, |half| half.size_bytes);
+        snapshot.uploads.as_ref().map_or(0, bytes) + snapshot.database.as_ref().map_or(0, |part| part.size_bytes);
     observer.phase(Phase::Verify, Some(total));
     let mut uploads = Uploads::Absent("the snapshot holds no uploads");
     let label = |what: &str| format!("snapshot {} {what}", name.id.short());
     let second = match &snapshot.uploads {
         None => None,
-        Some(half) => {
+        Some(part) => {
             let since = Instant::now();
             let mut found = Verification::new("assets", label("uploads"), label("uploads"));
-            uploads = read_uploads(store, half, &mut found, &mut report.damaged, observer)?;
+            uploads = read_uploads(store, part, &mut found, &mut report.damaged, observer)?;
             found.seconds = since.elapsed().as_secs_f64();
             found.restore_seconds = found.success.then_some(found.seconds);
             Some(found)
         }
     };
-    if let Some(half) = &snapshot.database {
+    if let Some(part) = &snapshot.database {
         let since = Instant::now();
         let mut found = Verification::new("database", label("database"), label("database"));
-        report.damaged |= read_database(store, half, options, &uploads, &mut found, observer)?;
+        report.damaged |= read_database(store, part, options, &uploads, &mut found, observer)?;
         found.seconds = since.elapsed().as_secs_f64();
         report.verifications.push(found);
     }
@@ -68,40 +72,40 @@ pub fn drill_snapshot(
 /// Adds the checks of the database; returns whether the store's own bytes are damaged.
 fn read_database(
     store: &Store,
-    half: &snapshot::Database,
+    part: &snapshot::Database,
     options: &Options<'_>,
     uploads: &Uploads,
     found: &mut Verification,
     observer: &dyn Observer,
 ) -> Result<bool> {
     let guard = SpaceGuard::open(&options.temp, temp_dir::RESERVE)?;
-    if guard.require(half.size_bytes).is_err() {
-        return Err(no_room(&options.temp, half.size_bytes));
+    if guard.require(part.size_bytes).is_err() {
+        return Err(no_space(&options.temp, part.size_bytes));
     }
     let scratch = TempDir::new(&options.temp, SCRATCH)?;
     let since = Instant::now();
     let mut file = temporary_file(scratch.path())?;
     let path = file.path().to_path_buf();
-    let written = crate::set::sqlite_file::write(store, half, None, file.as_file_mut(), &path, &guard, observer);
+    let written = crate::set::sqlite_file::write(store, part, None, file.as_file_mut(), &path, &guard, observer);
     if let Err(error) = &written
         && error.is_full()
     {
-        return Err(no_room(&options.temp, half.size_bytes));
+        return Err(no_space(&options.temp, part.size_bytes));
     }
-    observer.advance(half.size_bytes, 0);
+    observer.advance(part.size_bytes, 0);
     let mut damaged = false;
     let error = finding_in_store(written, &mut damaged)?.err();
     let readable = error.is_none();
-    found.push(Check::new("hash_verification", error).with("expected", half.sha256.as_str()));
+    found.push(Check::new("hash_verification", error).with("expected", part.sha256.as_str()));
     if readable {
-        found.sha256 = Some(half.sha256.clone());
+        found.sha256 = Some(part.sha256.clone());
         found.restore_seconds = Some(since.elapsed().as_secs_f64());
         database::check(file.path(), options, uploads, found, observer)?;
     }
     Ok(damaged)
 }
 
-fn no_room(temp: &Path, bytes: u64) -> Error {
+fn no_space(temp: &Path, bytes: u64) -> Error {
     Error::Refused(format!(
         "{} has no room for a copy of the database ({bytes} bytes): set TMPDIR to a directory that has",
         temp.display()
@@ -111,7 +115,7 @@ fn no_room(temp: &Path, bytes: u64) -> Error {
 /// Reads every file of the list, each chunk against its id.
 fn read_uploads(
     store: &Store,
-    half: &snapshot::Uploads,
+    part: &snapshot::Uploads,
     found: &mut Verification,
     damaged: &mut bool,
     observer: &dyn Observer,
@@ -122,7 +126,7 @@ fn read_uploads(
     let (mut count, mut bad, mut bytes) = (0u64, 0u64, 0u64);
     let (mut entries, mut stated, mut sparse) = (0u64, 0u64, 0u64);
     let mut read = || {
-        for entry in Prefetched::new(store, true, TreeItems::<Entry>::new(store, &half.list)?) {
+        for entry in Prefetched::new(store, true, TreeItems::<Entry>::new(store, &part.list)?) {
             let entry = entry?;
             checkpoint(observer)?;
             entries += 1;
@@ -130,9 +134,9 @@ fn read_uploads(
                 stated = stated.saturating_add(*size);
             }
             // A crafted list could keep a drill busy without end.
-            if entries > half.entries || stated > half.bytes {
+            if entries > part.entries || stated > part.bytes {
                 let detail =
-                    format!("holds more than the {} entries of {} bytes that it states", half.entries, half.bytes);
+                    format!("holds more than the {} entries of {} bytes that it states", part.entries, part.bytes);
                 return Err(Error::corrupt("the snapshot's list of uploads", detail));
             }
             match &entry.kind {
@@ -176,14 +180,14 @@ fn read_uploads(
         check = check.with("findings", described);
     }
     found.push(check);
-    let error = ((count, bytes) != (half.files, half.bytes)).then(|| {
-        format!("{count} files of {bytes} bytes were read, the snapshot has {} of {}", half.files, half.bytes)
+    let error = ((count, bytes) != (part.files, part.bytes)).then(|| {
+        format!("{count} files of {bytes} bytes were read, the snapshot has {} of {}", part.files, part.bytes)
     });
-    found.push(Check::new("files_extracted", error).with("expected", half.files).with("actual", count));
+    found.push(Check::new("files_extracted", error).with("expected", part.files).with("actual", count));
     Ok(if readable { Uploads::Known(files) } else { Uploads::Unreadable })
 }
 
-/// Holes of so many bytes are not hashed: that would take minutes for each TiB of zeros.
+/// Holes of this size or more are not hashed: that would take minutes for each TiB of zeros.
 const LARGE_HOLE: u64 = 1 << 30;
 
 /// Reads a file, each chunk against its id; returns its SHA-256 unless it has very large holes.

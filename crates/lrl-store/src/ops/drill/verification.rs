@@ -145,7 +145,7 @@ impl Verification {
     }
 }
 
-/// Says how many rows of which tables have no parent.
+/// Describes how many rows of which tables have no parent.
 pub(super) fn orphan_rows<'a>(tables: impl Iterator<Item = (&'a String, &'a u64)>) -> String {
     let rows = |rows: u64| if rows == 1 { "row without its parent row" } else { "rows without their parent row" };
     let said = tables.map(|(table, count)| format!("{table}: {count} {}", rows(*count)));

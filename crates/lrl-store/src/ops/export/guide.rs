@@ -18,8 +18,8 @@ pub(super) fn text(names: &Names, name: &SnapshotName, snapshot: &Snapshot) -> S
         snapshot.timestamp,
         name.id.short()
     );
-    for (half, what) in [(snapshot.database.is_some(), "database"), (snapshot.uploads.is_some(), "uploads")] {
-        if !half {
+    for (part, what) in [(snapshot.database.is_some(), "database"), (snapshot.uploads.is_some(), "uploads")] {
+        if !part {
             let _ = writeln!(out, "**This set holds no {what}.** Those of the application stay as they are.\n");
         }
     }
@@ -27,7 +27,7 @@ pub(super) fn text(names: &Names, name: &SnapshotName, snapshot: &Snapshot) -> S
     out.push_str("2. In the application's directory, with the path of this directory in `SET`, run:\n\n```sh\n");
     out.push_str("set=${SET:?say where the set is, as in SET=/media/usb/lab}\n");
     out.push_str("data=${LAB_DATA_DIR:-./data}\nmkdir -p \"$data\"\n");
-    if let Some(half) = &snapshot.database {
+    if let Some(part) = &snapshot.database {
         let _ = write!(
             out,
             "\n# The database. An old -wal or -journal beside a new database would destroy it: they move away together.\n\
@@ -36,20 +36,20 @@ pub(super) fn text(names: &Names, name: &SnapshotName, snapshot: &Snapshot) -> S
              if [ -e \"$data/lrl.db$part\" ]; then mv -i \"$data/lrl.db$part\" \"$data/lrl.db.pre-restore$part\"; fi\n\
              done\n\
              cp \"$set/{database}\" \"$data/lrl.db\"\n",
-            half.sha256
+            part.sha256
         );
     }
-    if let Some(half) = &snapshot.uploads {
-        let sha256 = half.archive.as_ref().map(|archive| archive.sha256.clone()).unwrap_or_default();
+    if let Some(part) = &snapshot.uploads {
+        let sha256 = part.archive.as_ref().map(|archive| archive.sha256.clone()).unwrap_or_default();
         let _ = write!(out, "\n# The uploads.\necho \"{sha256}  $set/{assets}\" | sha256sum -c\n");
-        if half.roots.contains_key("assets") {
+        if part.roots.contains_key("assets") {
             let _ = write!(
                 out,
                 "if [ -e \"$data/assets\" ]; then mv -i \"$data/assets\" \"$data/assets.pre-restore\"; fi\n\
                  tar -xzf \"$set/{assets}\" -C \"$data\" assets\n"
             );
         }
-        if half.roots.contains_key("storage") {
+        if part.roots.contains_key("storage") {
             let _ = write!(
                 out,
                 "\n# The second directory of uploads, STORAGE_PATH.\n\

@@ -1,5 +1,5 @@
-//! The verb `export`: a snapshot as a set in a directory of its own, which `cp` and `tar` alone can restore. The same coder makes the
-//! same archive, byte for byte, as the backup run made; the manifest is written last.
+//! The verb `export`: writes a snapshot as a set in a directory of its own, which `cp` and `tar` alone can restore. The same coder writes the
+//! same archive, byte for byte, as the backup run; the manifest is written last.
 
 mod guide;
 
@@ -56,8 +56,12 @@ pub struct Report {
     pub problems: Vec<Problem>,
 }
 
-/// Exports a snapshot to `out`, which must not exist or be empty; `reserve` stays free on its disk. After a failure nothing of the set is
-/// left there.
+/// Exports a snapshot to `out`, which must not exist or be empty; `reserve` stays free on its disk.
+///
+/// # Errors
+///
+/// [`Error::Refused`] if `out` is not empty, [`Error::Corrupt`] if the snapshot could not be restored from the set. After an error nothing of
+/// the set is left in `out`.
 pub fn export(
     store: &Store,
     name: &SnapshotName,
@@ -93,26 +97,26 @@ fn write(
     placed: &mut Vec<PathBuf>,
     observer: &dyn Observer,
 ) -> Result<Report> {
-    let GuardedDir { dir: out, room } = target;
+    let GuardedDir { dir: out, room: space } = target;
     let names = Names::new(out, &snapshot.timestamp);
     let mut problems = Vec::new();
     let mut ready = Vec::new();
-    let database = snapshot.database.as_ref().map_or(0, |half| half.size_bytes);
-    room.require(database.saturating_add(archive_bytes(&snapshot)))?;
-    if let Some(half) = &snapshot.database {
-        observer.phase(Phase::Database, Some(half.size_bytes));
+    let database = snapshot.database.as_ref().map_or(0, |part| part.size_bytes);
+    space.require(database.saturating_add(archive_bytes(&snapshot)))?;
+    if let Some(part) = &snapshot.database {
+        observer.phase(Phase::Database, Some(part.size_bytes));
         let mut file = BackgroundSync::create(out)?;
-        sqlite_file::write(store, half, None, &mut file, &names.database, room, observer)?;
+        sqlite_file::write(store, part, None, &mut file, &names.database, space, observer)?;
         ready.push((file.finish()?, names.database.clone()));
     }
     let mut sameness = None;
-    if let Some(half) = &mut snapshot.uploads {
-        observer.phase(Phase::Archive, Some(half.bytes));
-        let (file, made) = content::write_archive(store, half, &mut NoSegments, &names.assets, room, observer)?;
+    if let Some(part) = &mut snapshot.uploads {
+        observer.phase(Phase::Archive, Some(part.bytes));
+        let (file, made) = content::write_archive(store, part, &mut NoSegments, &names.assets, space, observer)?;
         problems.extend(made.notes);
         let archive = snapshot::Archive { coder: CODER.into(), size_bytes: made.size_bytes, sha256: made.sha256 };
-        sameness = Some(compare(half.archive.as_ref(), &archive));
-        half.archive = Some(archive);
+        sameness = Some(compare(part.archive.as_ref(), &archive));
+        part.archive = Some(archive);
         ready.push((file, names.assets.clone()));
     }
     let manifest = layout::manifest(&names, name, &snapshot, program)?;
@@ -130,7 +134,7 @@ fn write(
 
 /// The archive will be as long as the one that the run wrote, if it wrote one.
 fn archive_bytes(snapshot: &Snapshot) -> u64 {
-    snapshot.uploads.as_ref().and_then(|half| half.archive.as_ref()).map_or(0, |archive| archive.size_bytes)
+    snapshot.uploads.as_ref().and_then(|part| part.archive.as_ref()).map_or(0, |archive| archive.size_bytes)
 }
 
 fn compare(run: Option<&snapshot::Archive>, made: &snapshot::Archive) -> Sameness {
@@ -142,7 +146,7 @@ fn compare(run: Option<&snapshot::Archive>, made: &snapshot::Archive) -> Samenes
     }
 }
 
-/// Makes the directory, or sees that it is empty; says whether it made it.
+/// Creates the directory, or checks that it is empty; returns whether it was created.
 fn make_fresh(out: &Path) -> Result<bool> {
     match fs::read_dir(out).map(|mut entries| entries.next()) {
         Ok(None) => Ok(false),

@@ -1,5 +1,5 @@
-//! The verb `forget`: removes snapshots, by name or by policy; plan, then apply. Never touches chunks (that is `prune`'s), nor sets,
-//! nor records of drills: they are evidence of what was proved when. Stops at the first doubt.
+//! The verb `forget`: removes snapshots, by name or by policy; plan, then apply. Never touches chunks (`prune` does), nor sets, nor records
+//! of drills: they are evidence of what was proved when. If in doubt it removes nothing.
 
 mod policy;
 
@@ -23,7 +23,7 @@ pub struct Options {
     pub names: Vec<String>,
     /// What to keep, where no names are given.
     pub policy: Policy,
-    /// Removes also what is protected: the newest that passed a drill; if it was named, the newest of a half, and one that cannot be read.
+    /// Removes also what is protected: the newest that passed a drill; if it was named, the newest with a part, and one that cannot be read.
     pub force: bool,
     /// Now, in seconds since 1970.
     pub now: i64,
@@ -61,6 +61,11 @@ impl Plan {
 }
 
 /// Decides what to forget; changes nothing.
+///
+/// # Errors
+///
+/// [`Error::Refused`] if a policy keeps nothing, a named snapshot is protected, or a document cannot be read; [`Error::NotFound`] for a name or
+/// source that is not there.
 pub fn plan(store: &Store, options: &Options, observer: &dyn Observer) -> Result<Plan> {
     store.check_readable()?;
     if options.names.is_empty() { by_policy(store, options, observer) } else { by_name(store, options, observer) }

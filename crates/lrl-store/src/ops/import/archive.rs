@@ -44,10 +44,10 @@ pub(in crate::ops) fn unpack(
     now: Option<SystemTime>,
     observer: &dyn Observer,
 ) -> Result<Vec<Root>> {
-    let room = temp_dir::free_bytes(scratch_dir)?;
+    let space = temp_dir::free_bytes(scratch_dir)?;
     let limit = |bytes: u64| {
         let full = || Error::io("unpack an archive into", scratch_dir)(std::io::ErrorKind::StorageFull.into());
-        if bytes <= room { Ok(()) } else { Err(full()) }
+        if bytes <= space { Ok(()) } else { Err(full()) }
     };
     limit(file.source_bytes.unwrap_or(0))?;
     let owners = rustix::process::geteuid().is_root();

@@ -24,9 +24,14 @@ use crate::store::Store;
 use crate::store::repair::lost_chunks::LostChunks;
 use set::{checked, import_one};
 
-/// Imports every set in a directory. Errors are those of the store, the disk and the caller; a damaged set is in the report.
+/// Imports every set in a directory. A damaged set is in the report.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] if the directory holds no set, [`Error::WriteOnly`] with a key that cannot read, [`Error::Locked`] while another run
+/// holds the source, [`Error::Interrupted`].
 pub fn import(store: &Store, options: &Options, observer: &dyn Observer) -> Result<Report> {
-    // Who cannot read what is there would store it again.
+    // A write-only key cannot read what is there, and would store it again.
     store.check_readable()?;
     let interrupted = || observer.interrupted();
     let _one_run = store.storage().lock(
@@ -74,7 +79,7 @@ pub fn import(store: &Store, options: &Options, observer: &dyn Observer) -> Resu
     Ok(report)
 }
 
-/// Gives the store back what it has lost of snapshots whose sets are here.
+/// Stores again what the store has lost of snapshots whose sets are here.
 fn heal(
     store: &Store,
     known: &[(String, PathBuf)],

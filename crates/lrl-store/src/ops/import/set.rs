@@ -20,7 +20,7 @@ use crate::store::Store;
 use crate::store::write::{Trust, WriteSession};
 use crate::time::Time;
 
-/// Checks what the manifest says for itself; returns the set's time.
+/// Checks a manifest by itself; returns the set's time.
 pub(super) fn checked(set: &FoundSet) -> Result<Time, String> {
     if let Some(error) = &set.error {
         return Err(error.clone());
@@ -77,7 +77,7 @@ pub(super) fn import_one(
     let database = match file("database") {
         None => None,
         Some(file) => match keep_database(&session, file, created, &history, options, observer)? {
-            Ok(half) => Some(half),
+            Ok(part) => Some(part),
             Err(reason) => return Ok(Err(reason)),
         },
     };
@@ -85,7 +85,7 @@ pub(super) fn import_one(
     let uploads = match file("assets") {
         None => None,
         Some(file) => match keep_uploads(&session, file, &history, options, observer)? {
-            Ok(half) => Some(half),
+            Ok(part) => Some(part),
             Err(reason) => return Ok(Err(reason)),
         },
     };
@@ -115,7 +115,7 @@ pub(super) fn import_one(
     Ok(Ok(Imported { manifest, name, snapshot, added_bytes: session.added_bytes() }))
 }
 
-/// Damage of the set is the set's; an interruption is the caller's.
+/// Damage of the set is the inner error; an interruption is the outer one.
 fn of_the_set<T>(result: Result<T>) -> Result<Result<T, String>> {
     match result {
         Ok(value) => Ok(Ok(value)),
@@ -149,10 +149,10 @@ fn keep_database(
         1 => 65_536,
         size => u32::from(size),
     };
-    let parent = history.database.as_ref().map(|(_, half)| half);
-    let room = session.store().target(&options.scratch, temp_dir::RESERVE)?.room;
+    let parent = history.database.as_ref().map(|(_, part)| part);
+    let space = session.store().target(&options.scratch, temp_dir::RESERVE)?.room;
     let (root, sha256) =
-        database::store_file(session, &mut image, page_size, parent, &options.scratch, &room, observer)?;
+        database::store_file(session, &mut image, page_size, parent, &options.scratch, &space, observer)?;
     if file.sha256.as_ref().is_some_and(|stated| !stated.eq_ignore_ascii_case(&sha256)) {
         return Ok(Err(format!("{} changed while it was imported", path.display())));
     }
@@ -199,14 +199,14 @@ fn keep_uploads(
         now: options.now,
     };
     let mut problems = Vec::new();
-    let half = store_roots(session, like_a_backup, history, &mut problems, observer)?;
-    match (half, problems.into_iter().find(|problem| problem.lost)) {
-        (Some(half), None) => {
+    let part = store_roots(session, like_a_backup, history, &mut problems, observer)?;
+    match (part, problems.into_iter().find(|problem| problem.lost)) {
+        (Some(part), None) => {
             let shown = |name: String| match name.as_str() {
                 "assets" => (name, file.source.clone().unwrap_or_default()),
                 _ => (name.clone(), name),
             };
-            Ok(Ok(snapshot::Uploads { roots: names.into_iter().map(shown).collect(), ..half }))
+            Ok(Ok(snapshot::Uploads { roots: names.into_iter().map(shown).collect(), ..part }))
         }
         (_, problem) => {
             let problem = problem.map(|problem| format!("{}: {}", problem.path, problem.reason));

@@ -53,5 +53,5 @@ pub(in crate::ops) fn store_roots(
         now: uploads.now,
     };
     let context = Context { session, cache: None, options: &like_a_backup, observer };
-    Ok(files::store(context, history, problems)?.map(|half| half.record))
+    Ok(files::store(context, history, problems)?.map(|part| part.record))
 }

@@ -1,20 +1,21 @@
-//! What makes a snapshot good, decided in one place: [`judge`] is a pure function of the snapshot, the newest drill of it, and the damage
-//! that checks have found. Every verb that prefers, refuses or removes snapshots asks it.
+//! Decides whether a snapshot is good, for every verb that prefers, refuses or removes snapshots. [`judge`] is a pure function of the snapshot,
+//! its newest drill, and the damage that checks have found.
 
-use std::collections::HashMap;
+mod checks;
+
 use std::fmt;
 
+pub(super) use checks::is_unreadable;
+pub use checks::{Checked, Checks, Damage, Lost};
+
 use crate::error::{Error, Result};
-use crate::format::check::{Damaged, Depth};
 use crate::format::drill::Drilled;
 use crate::format::snapshot::{DATABASE_NOT_FOUND, Measure, Snapshot};
-use crate::id::{CheckId, SnapshotId};
 use crate::ops::drill::evidence::{Evidence, LastDrill};
 use crate::ops::need::Need;
 use crate::progress::Observer;
 use crate::store::{SnapshotName, Store};
 use crate::time::Time;
-use crate::time::is_future;
 
 /// What is known of a snapshot, the worst that applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
@@ -106,7 +107,7 @@ pub fn judge(snapshot: &Snapshot, proof: Option<&LastDrill>, damage: Option<&Dam
         let state = if shrink.measure == Measure::Tables { State::Unreadable } else { State::Suspect };
         found(state, shrink.to_string());
     }
-    let shown = snapshot.database.as_ref().map(|half| half.path.as_str());
+    let shown = snapshot.database.as_ref().map(|part| part.path.as_str());
     let mut missing = 0;
     for problem in snapshot.problems.iter().filter(|problem| problem.lost) {
         missing += 1;
@@ -120,7 +121,7 @@ pub fn judge(snapshot: &Snapshot, proof: Option<&LastDrill>, damage: Option<&Dam
             found(State::Incomplete, format!("{}: {}{more}", problem.path, problem.reason));
         }
     }
-    if snapshot.database.as_ref().is_some_and(|half| half.tables.is_none()) {
+    if snapshot.database.as_ref().is_some_and(|part| part.tables.is_none()) {
         good.database = false;
         found(State::Unreadable, "the schema of its database cannot be read".into());
     }
@@ -144,96 +145,6 @@ pub fn judge(snapshot: &Snapshot, proof: Option<&LastDrill>, damage: Option<&Dam
     }
     let (state, reason) = worst;
     Judgement { state, reason, good }
-}
-
-/// What checks say of one snapshot.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Damage {
-    /// What is lost, and the check that found it.
-    pub lost: Option<Lost>,
-    /// When a check last read every pack; nothing was lost that is not in `lost`.
-    pub read_all: Option<Time>,
-}
-
-/// What a check found lost in a snapshot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lost {
-    /// When.
-    pub time: Time,
-    /// Whether of the database.
-    pub database: bool,
-    /// Whether files.
-    pub files: bool,
-}
-
-impl Damage {
-    /// Returns whether every pack was read since then, and nothing of the snapshot was found damaged.
-    fn is_whole_since(&self, time: Time) -> bool {
-        self.lost.is_none() && self.read_all.is_some_and(|read| read > time)
-    }
-}
-
-/// The records of checks, read once.
-#[derive(Debug, Default)]
-pub struct Checks {
-    lost: HashMap<SnapshotId, (Lost, Depth)>,
-    /// When a check last read every pack.
-    read_all: Option<Time>,
-    /// The newest check, and its record.
-    pub last: Option<Checked>,
-    /// When a check last found nothing wrong.
-    pub last_passed: Option<Time>,
-}
-
-/// The newest check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Checked {
-    /// Its record.
-    pub id: CheckId,
-    /// When.
-    pub time: Time,
-    /// Whether nothing was wrong.
-    pub passed: bool,
-}
-
-impl Checks {
-    /// Reads the records of checks; those that cannot be read, or whose time is in the future, tell nothing.
-    pub fn read(store: &Store, now: Time) -> Result<Self> {
-        let mut checks = Self::default();
-        let mut records = Vec::new();
-        for name in store.check_names()? {
-            match store.check_record(&name) {
-                Ok(check) if is_future(check.time, now) => {}
-                Ok(check) => records.push((check.time, name.id, check)),
-                Err(error) if is_unreadable(&error) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        // Names tell the second only.
-        records.sort_by_key(|(time, id, _)| (*time, *id));
-        for (_, id, check) in records {
-            // Every check walks what leads to data; only one that read every pack tells that what another read is whole again.
-            checks.lost.retain(|_, (_, depth)| *depth != Depth::Structure && check.depth != Depth::All);
-            for Damaged { snapshot, database, files } in &check.damaged {
-                let lost = Lost { time: check.time, database: *database, files: *files };
-                checks.lost.insert(*snapshot, (lost, check.depth));
-            }
-            checks.read_all = checks.read_all.max((check.depth == Depth::All).then_some(check.time));
-            checks.last = Some(Checked { id, time: check.time, passed: check.passed });
-            checks.last_passed = checks.last_passed.max(check.passed.then_some(check.time));
-        }
-        Ok(checks)
-    }
-
-    /// Returns what they say of a snapshot.
-    pub fn of(&self, id: &SnapshotId) -> Damage {
-        Damage { lost: self.lost.get(id).map(|(lost, _)| *lost), read_all: self.read_all }
-    }
-}
-
-/// Returns whether an object of the store is damaged, of a later format, or not for this key: it proves nothing.
-pub(super) fn is_unreadable(error: &Error) -> bool {
-    matches!(error, Error::Corrupt { .. } | Error::Missing { .. } | Error::Unsupported { .. } | Error::WriteOnly { .. })
 }
 
 /// All that is known of a store's snapshots beside themselves: the records of checks, and of one source's drills at a time.

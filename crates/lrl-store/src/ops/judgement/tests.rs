@@ -6,12 +6,12 @@ use std::time::Duration;
 use super::{Checks, Damage, Judge, Judgement, Lost, State, judge};
 use crate::format::check::{self, Check, Damaged, Depth};
 use crate::format::drill::{Drill, Drilled};
-use crate::format::snapshot::DATABASE_NOT_FOUND;
-use crate::format::snapshot::{self, Database, Measure, Shrink, Snapshot, Uploads};
+use crate::format::snapshot::{DATABASE_NOT_FOUND, Measure, Shrink, Snapshot};
 use crate::fs::lock::LockMode;
-use crate::id::{ChunkId, SnapshotId};
+use crate::id::SnapshotId;
 use crate::ops::drill::evidence::LastDrill;
 use crate::ops::need::Need;
+use crate::ops::tests::sample;
 use crate::progress::{Problem, Silent};
 use crate::store::{Store, create};
 use crate::testing::memory::memory;
@@ -27,41 +27,8 @@ fn at(secs: i64) -> Time {
 }
 
 fn snapshot(change: impl FnOnce(&mut Snapshot)) -> Snapshot {
-    let database = Database {
-        path: "data/lrl.db".into(),
-        size_bytes: 0,
-        sha256: String::new(),
-        root: ChunkId::of(b""),
-        page_size: 4096,
-        change_counter: 1,
-        used_pages: None,
-        tables: Some(vec!["t".into()]),
-        mode: 0,
-        uid: 0,
-        gid: 0,
-        mtime: at(0),
-    };
-    let list = ChunkId::of(b"");
-    let uploads = Uploads { roots: [].into(), list, entries: 0, files: 0, bytes: 0, archive: None };
-    let mut snapshot = Snapshot {
-        format: snapshot::VERSION,
-        source: "lab".into(),
-        sequence: 1,
-        parents: Vec::new(),
-        timestamp: "t".into(),
-        created: at(100),
-        host: String::new(),
-        tags: Vec::new(),
-        program: "test".into(),
-        packs: Vec::new(),
-        original: None,
-        avoids: Vec::new(),
-        database: Some(database),
-        uploads: Some(uploads),
-        problems: Vec::new(),
-        added_bytes: None,
-        shrunk: Vec::new(),
-    };
+    let both = sample::snapshot(Some(sample::database()), Some(sample::uploads()));
+    let mut snapshot = Snapshot { timestamp: "t".into(), created: at(100), ..both };
     change(&mut snapshot);
     snapshot
 }

@@ -1,4 +1,4 @@
-//! A config that is damaged or gone, made again. A plain store's config says nothing that its objects do not show, but for its id.
+//! Rebuilds a config that is damaged or gone. But for its id, a plain store's config says nothing that its objects do not show.
 
 use super::report::Moved;
 use crate::backend::Payload;
@@ -10,9 +10,9 @@ use crate::store::Store;
 
 /// Writes the config again; returns where the damaged one is, if there was one. Refuses where nothing shows that the store is plain.
 pub(crate) fn make_again(store: &Store, found: &Report) -> Result<Option<Moved>> {
-    let storage = store.storage();
-    let object = storage.object_location("config");
-    let old = match storage.read("config") {
+    let backend = store.storage();
+    let object = backend.object_location("config");
+    let old = match backend.read("config") {
         Ok(bytes) => Some(bytes),
         Err(Error::Missing { .. }) => None,
         Err(error) => return Err(error),
@@ -27,7 +27,7 @@ pub(crate) fn make_again(store: &Store, found: &Report) -> Result<Option<Moved>>
     let names = store.snapshot_names(None)?;
     let id =
         names.first().map(|name| ChunkId::of(name.id.as_bytes())).ok_or_else(|| Error::corrupt(&object, "is gone"))?;
-    let sealed = storage.keys().map(|keys| Config::encrypted(keys.store_id()));
+    let sealed = backend.keys().map(|keys| Config::encrypted(keys.store_id()));
     let config = match (sealed, old.as_deref().map(config::read_damaged)) {
         (_, Some(damaged)) if damaged.has_features => {
             return Err(Error::Refused(format!(
@@ -44,6 +44,6 @@ pub(crate) fn make_again(store: &Store, found: &Report) -> Result<Option<Moved>>
         Some(bytes) => Some(Moved { object: "config".into(), to: store.copy_to_quarantine("config", bytes)? }),
         None => None,
     };
-    storage.put("config", Payload::Bytes(&config::encode(&config)?))?;
+    backend.put("config", Payload::Bytes(&config::encode(&config)?))?;
     Ok(aside)
 }

@@ -1,5 +1,5 @@
-//! Good objects under wrong names: a document says itself what its name is, and a pack is named by its bytes. They get their names back;
-//! what stands there and is damaged is copied into quarantine first.
+//! Renames good objects that are under wrong names: a document's name follows from what it says, a pack's from its bytes. What is damaged
+//! under such a name is copied into quarantine first.
 
 use std::collections::HashSet;
 
@@ -16,7 +16,7 @@ use crate::store::{SnapshotName, Store, is_source_name, pack_name};
 
 /// Gives names back; returns which.
 pub(crate) fn rename(store: &Store, found: &Scan, observer: &dyn Observer) -> Result<Vec<Moved>> {
-    let storage = store.storage();
+    let backend = store.storage();
     let mut renamed = Vec::new();
     let bad_packs = found.packs.damaged();
     for object in &found.packs.foreign {
@@ -30,7 +30,7 @@ pub(crate) fn rename(store: &Store, found: &Scan, observer: &dyn Observer) -> Re
         } else if !is_known || is_there {
             continue;
         }
-        storage.rename(object, &to)?;
+        backend.rename(object, &to)?;
         renamed.push(Moved { object: object.clone(), to });
     }
     let damaged: HashSet<&String> = found.documents.iter().collect();
@@ -40,21 +40,21 @@ pub(crate) fn rename(store: &Store, found: &Scan, observer: &dyn Observer) -> Re
         // Any bytes are something's: the name must be known from elsewhere, or a flipped byte would make another snapshot.
         let id = to.rsplit('-').next().unwrap_or_default();
         let is_known = damaged.contains(&to) || object.to_lowercase().contains(id);
-        let is_free = damaged.contains(&to) || matches!(storage.len(&to), Err(Error::Missing { .. }));
+        let is_free = damaged.contains(&to) || matches!(backend.len(&to), Err(Error::Missing { .. }));
         if is_known && is_free && !misnamed.iter().any(|(_, other, _)| *other == to) {
             misnamed.push((object, to, bytes));
         }
     }
     // All that will be replaced is in quarantine before anything is: two documents may stand under each other's names.
     for (_, to, _) in misnamed.iter().filter(|(_, to, _)| damaged.contains(to)) {
-        store.copy_to_quarantine(to, &storage.read(to)?)?;
+        store.copy_to_quarantine(to, &backend.read(to)?)?;
     }
     for (_, to, bytes) in &misnamed {
-        storage.put(to, Payload::Bytes(bytes))?;
+        backend.put(to, Payload::Bytes(bytes))?;
     }
     for (object, to, _) in &misnamed {
         if misnamed.iter().all(|(_, to, _)| to != *object) {
-            storage.remove(object)?;
+            backend.remove(object)?;
         }
         renamed.push(Moved { object: (*object).clone(), to: to.clone() });
     }
@@ -63,8 +63,8 @@ pub(crate) fn rename(store: &Store, found: &Scan, observer: &dyn Observer) -> Re
 
 /// Returns the name that a document should have by what it says, and the document; `None` if it has it, or is damaged.
 fn own_name(store: &Store, object: &str) -> Result<Option<(String, Vec<u8>)>> {
-    let storage = store.storage();
-    let bytes = match storage.read(object) {
+    let backend = store.storage();
+    let bytes = match backend.read(object) {
         Err(error) if error.is_damage() => return Ok(None),
         other => other?,
     };

@@ -44,25 +44,30 @@ impl Plan {
     }
 }
 
-/// Checks the store in `storage` and repairs what can be; nobody else uses it meanwhile.
-pub fn repair(storage: Arc<dyn Backend>, options: &Options, observer: &dyn Observer) -> Result<Repaired> {
-    repair_from(storage, options, None, observer)
+/// Checks the store behind `backend` and repairs what can be repaired, under an exclusive lock.
+///
+/// # Errors
+///
+/// [`Error::Refused`] for a store in a bucket, [`Error::Locked`] while anybody else uses the store, [`Error::Interrupted`]. A full disk is in
+/// the report, as [`Repaired::failed`].
+pub fn repair(backend: Arc<dyn Backend>, options: &Options, observer: &dyn Observer) -> Result<Repaired> {
+    repair_from(backend, options, None, observer)
 }
 
-/// As [`repair`]; what is lost is then looked for in sets, live data and other stores.
+/// As [`repair`]; then searches sets, live data and other stores for what is lost.
 pub fn repair_from(
-    storage: Arc<dyn Backend>,
+    backend: Arc<dyn Backend>,
     options: &Options,
     heal: Option<&HealSources>,
     observer: &dyn Observer,
 ) -> Result<Repaired> {
-    let can = storage.capabilities();
+    let can = backend.capabilities();
     if !can.exclusive_lock || !can.rename {
         let text = "this lrl cannot repair a store in a bucket yet: copy it into a directory (`aws s3 sync`, `rclone sync`), \
                     repair it there, and copy it back; nothing was changed";
-        return Err(Error::Refused(format!("{}: {text}", storage.location())));
+        return Err(Error::Refused(format!("{}: {text}", backend.location())));
     }
-    let (store, config_error) = Store::examine(storage, LockMode::Exclusive, options.lock_wait, observer)?;
+    let (store, config_error) = Store::examine(backend, LockMode::Exclusive, options.lock_wait, observer)?;
     store.check_writable()?;
     store.storage().reclaim()?;
     let mut wanted = LostChunks::new()?;
@@ -147,12 +152,12 @@ fn apply(
     }
     let chunks = with_room(store, || {
         if !found.report.lost.is_empty() {
-            // A backup must not take over what is lost, also if this run is killed when the index no longer tells.
+            // A backup must not reuse what is lost, even if this run is killed when the index no longer lists it.
             add_record(store, &found.report)?;
         }
         save_chunks(store, &plan, repaired, observer)
     });
-    // What is left is moved by its name alone, which needs no room on a disk.
+    // What is left is only renamed, which needs no free space.
     for name in &plan.aside {
         repaired.moved.push(move_to_quarantine(store, name)?);
     }
@@ -217,7 +222,7 @@ fn move_to_quarantine(store: &Store, name: &str) -> Result<Moved> {
     Ok(Moved { object: name.to_string(), to: store.move_to_quarantine(name)? })
 }
 
-/// Does something that writes; where there is no room, once more without the cache, which is room that costs only time.
+/// Runs something that writes; on a full disk once more without the cache, which only costs time to lose.
 fn with_room<T>(store: &Store, mut act: impl FnMut() -> Result<T>) -> Result<T> {
     match act() {
         Err(error) if error.is_full() => {
@@ -228,7 +233,7 @@ fn with_room<T>(store: &Store, mut act: impl FnMut() -> Result<T>) -> Result<T> 
     }
 }
 
-/// Leaves the record of what is lost, and no other; none where nothing is.
+/// Replaces all records of repairs with one of what is lost; with none if nothing is.
 fn record(store: &Store, left: &Report) -> Result<()> {
     let id = if left.lost.is_empty() { None } else { Some(add_record(store, left)?) };
     let mut others = store.repairs()?;

@@ -1,5 +1,5 @@
-//! What is still good in damaged packs: every chunk that verifies is copied, as it is encoded, into new packs. Where a pack's directory is
-//! damaged, what is left of it and of the index tells where chunks may stand.
+//! Salvages damaged packs: every chunk that verifies is copied, as it is encoded, into new packs. Where a pack's directory is damaged, what
+//! is left of it and of the index tells where chunks may be.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -29,7 +29,7 @@ pub(crate) fn pack_scan(store: &Store, damaged: &[PackId], stay: &[PackId], obse
     let done = saver.rounds(damaged).and_then(|()| saver.save_leaning(stay));
     let packs = saver.session.packs();
     if let Err(error) = done {
-        // What no index lists must not take the room until the next try.
+        // What no index lists must not take up space until the next try.
         let listed = store.listed_packs();
         let unlisted = packs.iter().filter(|pack| listed.binary_search(pack).is_err());
         let _ = unlisted.map(pack_name).try_for_each(|name| store.storage().remove(&name));
@@ -58,8 +58,8 @@ impl Saver<'_> {
         }
     }
 
-    /// Saves what leans on a chunk that is bad, and can be read all the same: a delta need not use all of its base. Without the base it
-    /// could not be read any more, so it is kept in full.
+    /// Saves what depends on a bad chunk and can still be read: a delta need not use all of its base. Without the base it could not be read
+    /// any more, so it is stored in full.
     fn save_leaning(&self, packs: &[PackId]) -> Result<()> {
         let mut bad = self.bad.take();
         let mut is_more = !bad.is_empty();
@@ -84,13 +84,13 @@ impl Saver<'_> {
     }
 
     fn all(&self, packs: &[PackId]) -> Result<()> {
-        let storage = self.store.storage();
+        let backend = self.store.storage();
         let mut unclear = HashSet::new();
         for pack in packs {
-            let records = match pack_directory(&**storage, pack) {
+            let records = match pack_directory(&**backend, pack) {
                 Err(error) if error.is_damage() => {
                     unclear.insert(*pack);
-                    damaged_directory(&**storage, pack)?
+                    damaged_directory(&**backend, pack)?
                 }
                 other => other?,
             };
@@ -103,14 +103,14 @@ impl Saver<'_> {
         }
         for name in self.store.index_names()? {
             // Of a damaged index whatever can be read: no place is believed before its chunk is verified.
-            let file = match IndexFile::open(&**storage, &name) {
+            let file = match IndexFile::open(&**backend, &name) {
                 Err(error) if error.is_damage() => continue,
                 other => other?,
             };
             if !file.packs().iter().any(|pack| unclear.contains(pack)) {
                 continue;
             }
-            for copy in file.stream(&**storage) {
+            for copy in file.stream(&**backend) {
                 match copy {
                     Ok(ChunkCopy { place, .. }) if unclear.contains(&place.pack) => self.save(&place)?,
                     Err(error) if !error.is_damage() => return Err(error),

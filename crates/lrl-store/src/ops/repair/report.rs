@@ -39,7 +39,7 @@ pub struct Repaired {
     pub found: Report,
     /// What is left.
     pub left: Report,
-    /// Objects that stood under other names than their own, and got these back.
+    /// Objects that were under other names than their own, and got these back.
     pub renamed: Vec<Moved>,
     /// What was moved out of the way.
     pub moved: Vec<Moved>,
@@ -53,6 +53,6 @@ pub struct Repaired {
     pub listed: u64,
     /// The config was made again.
     pub config: bool,
-    /// Why not all of it could be done: there is no room. What was done before is.
+    /// Why not all of it could be done: the disk is full. What was done before is durable.
     pub failed: Option<Error>,
 }

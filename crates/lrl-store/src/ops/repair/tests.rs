@@ -27,6 +27,7 @@ use crate::ops::check::{Options, ReadData, Report, check};
 use crate::ops::prune::{self, MaxUnused};
 use crate::ops::tests::cases::noise;
 use crate::ops::tests::faulty::{Fault, Faulty, names, twin};
+use crate::ops::tests::sample;
 use crate::ops::{backup, dump, ls};
 use crate::progress::Silent;
 use crate::store::tree::TreeBuilder;
@@ -568,25 +569,7 @@ fn what_does_not_use_the_damaged_part_of_its_base_is_not_lost_with_it() {
         gid: 0,
         mtime: time,
     };
-    let snapshot = snapshot::Snapshot {
-        format: snapshot::VERSION,
-        source: "lab".into(),
-        sequence: 1,
-        parents: Vec::new(),
-        timestamp: "20231114_221320".into(),
-        created: time,
-        host: String::new(),
-        tags: Vec::new(),
-        program: "test".into(),
-        packs: Vec::new(),
-        original: None,
-        avoids: Vec::new(),
-        added_bytes: None,
-        database: Some(database),
-        uploads: None,
-        problems: Vec::new(),
-        shrunk: Vec::new(),
-    };
+    let snapshot = sample::snapshot(Some(database), None);
     store.publish(&snapshot).unwrap();
     let place = store.locate(&base_id).unwrap().unwrap();
     let pack = crate::store::pack_name(&place.pack);

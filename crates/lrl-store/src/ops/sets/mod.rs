@@ -1,5 +1,5 @@
-//! Older sets are removed once a newer one is written: those, and only those, that the store gives back byte for byte. Plan, then apply; whatever
-//! cannot be proved stays, with the reason.
+//! Removes older sets once a newer one is written: only those that the store can restore byte for byte. Plan, then apply; what cannot be
+//! proved stays, with the reason.
 
 mod remove;
 pub(super) mod report;
@@ -27,7 +27,7 @@ use crate::set::sha256::sha256_of;
 use crate::store::run_cache::{RunCache, Stamp};
 use crate::store::{SnapshotName, Store};
 
-/// What to keep, and by which knowledge.
+/// How many sets to keep, and what the decision is based on.
 pub(crate) struct RemovePolicy<'a> {
     store: &'a Store,
     source: &'a str,
@@ -44,7 +44,7 @@ pub(crate) struct RemovePolicy<'a> {
 pub(crate) enum Newest<'s> {
     Written(&'s SnapshotName, &'s Snapshot),
     Supposed(Parts),
-    /// It does not fit yet. Of what stands, the newest of each half stays until it does.
+    /// It does not fit yet. Of the sets that are there, the newest with each part stays until it does.
     Awaited(Parts),
 }
 
@@ -62,8 +62,12 @@ impl<'a> RemovePolicy<'a> {
         Self { store, source, out, newest, cache, lost, observer }
     }
 
-    /// Removes what the set just written makes one too many. What could not be removed is a problem: the backup is whole, but the disk fills.
-    /// `removed` went before it was written. The only error is that the caller asked to stop.
+    /// Removes the sets that are too many now that one was written. What could not be removed is a problem: the backup is whole, but the disk
+    /// fills. `removed` were removed before it was written.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Interrupted`] only.
     pub fn after(
         &self,
         name: &SnapshotName,
@@ -89,12 +93,16 @@ impl<'a> RemovePolicy<'a> {
         })
     }
 
-    /// Removes what a set that does not fit will make one too many, and says so. The only error is that the caller asked to stop.
-    pub fn make_room(&self, halves: Parts, problems: &mut Vec<Problem>) -> Result<Vec<Removed>> {
-        let removed = match self.run(&Newest::Awaited(halves)) {
+    /// Removes the sets that will be too many once one is written that does not fit yet, and reports them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Interrupted`] only.
+    pub fn make_space(&self, parts: Parts, problems: &mut Vec<Problem>) -> Result<Vec<Removed>> {
+        let removed = match self.run(&Newest::Awaited(parts)) {
             Ok(sets) => sets.removed,
             Err(Error::Interrupted) => return Err(Error::Interrupted),
-            // That there is no room is the better reason.
+            // That the disk is full is the better reason.
             Err(_) => Vec::new(),
         };
         for Removed { timestamp, snapshot } in &removed {
@@ -108,7 +116,7 @@ impl<'a> RemovePolicy<'a> {
         Ok(removed)
     }
 
-    /// Removes what `newest` does not keep, and tells how the directory stands then.
+    /// Removes what `newest` does not keep, and returns the state of the directory then.
     fn run(&self, newest: &Newest<'_>) -> Result<Sets> {
         let mut sets = Sets::default();
         if let Some(count) = self.newest {
@@ -120,7 +128,7 @@ impl<'a> RemovePolicy<'a> {
         Ok(sets)
     }
 
-    /// Tells what [`RemovePolicy::run`] would do. Nothing is written.
+    /// Returns what [`RemovePolicy::run`] would do. Nothing is written.
     pub fn plan(&self, newest: &Newest<'_>) -> Result<Sets> {
         let mut sets = Sets::default();
         if let Some(count) = self.newest {
@@ -131,7 +139,7 @@ impl<'a> RemovePolicy<'a> {
         Ok(sets)
     }
 
-    /// Finds the sets that are too many and that the store can give back.
+    /// Finds the sets that are too many and that the store can restore.
     fn find(&self, count: NonZeroUsize, newest: &Newest<'_>, kept: &mut Vec<Kept>) -> Result<Vec<Set>> {
         let known = self.store.snapshot_names(Some(self.source))?;
         let mut sets = Vec::new();
@@ -145,13 +153,13 @@ impl<'a> RemovePolicy<'a> {
         sets.sort_by_key(|set| Reverse((set.name.sequence, set.name.id)));
         let (retired, mut sets): (Vec<Set>, Vec<Set>) = sets.into_iter().partition(|set| set.retired);
         let supposed = match newest {
-            Newest::Supposed(halves) | Newest::Awaited(halves) => Some(*halves),
+            Newest::Supposed(parts) | Newest::Awaited(parts) => Some(*parts),
             Newest::Written(..) => None,
         };
-        let standing: Vec<(Parts, Parts)> = sets.iter().map(|set| (set.halves(), set.good_halves())).collect();
-        let halves: Vec<(Parts, Parts)> =
-            supposed.map(|halves| (halves, halves)).into_iter().chain(standing.iter().copied()).collect();
-        let mut stay = sets_to_keep(&halves, count).into_iter().skip(usize::from(supposed.is_some()));
+        let standing: Vec<(Parts, Parts)> = sets.iter().map(|set| (set.parts(), set.good_parts())).collect();
+        let parts: Vec<(Parts, Parts)> =
+            supposed.map(|parts| (parts, parts)).into_iter().chain(standing.iter().copied()).collect();
+        let mut stay = sets_to_keep(&parts, count).into_iter().skip(usize::from(supposed.is_some()));
         let mut last = sets_to_keep(&standing, NonZeroUsize::MIN).into_iter();
         sets.retain(|set| {
             let written = matches!(newest, Newest::Written(name, _) if name.id == set.name.id);
@@ -169,10 +177,10 @@ impl<'a> RemovePolicy<'a> {
         self.stored(provable, newest, kept)
     }
 
-    /// Compares every byte of a set with what the snapshot records, and the coder with this build's; says what differs. A file that the cache
+    /// Compares every byte of a set with what the snapshot records, and the coder with this build's; returns what differs. A file that the cache
     /// knows to be as it was read or written last is not read again.
     fn is_untouched(&self, set: &Set) -> Result<Option<String>> {
-        let archive = set.snapshot.uploads.as_ref().and_then(|half| half.archive.as_ref());
+        let archive = set.snapshot.uploads.as_ref().and_then(|part| part.archive.as_ref());
         if let Some(made) = archive.filter(|made| made.coder != CODER) {
             return Ok(Some(format!("another coder made its archive ({}): an export has other bytes", made.coder)));
         }
@@ -209,16 +217,16 @@ impl<'a> RemovePolicy<'a> {
         Ok(None)
     }
 
-    /// Leaves the sets all of whose chunks are where the store can find them. The packs are not read: that is `check --read-data`.
+    /// Returns the sets all of whose chunks are in packs that are there. The packs are not read: `check --read-data` does that.
     fn stored(&self, sets: Vec<Set>, newest: &Newest<'_>, kept: &mut Vec<Kept>) -> Result<Vec<Set>> {
-        // A half that is the same in the set just written stays there, with the same bytes: nothing depends on the store.
+        // A part that is the same in the set just written stays there, with the same bytes: nothing depends on the store.
         let needed = |set: &Set| {
             let mut needed = set.snapshot.clone();
             if let Newest::Written(_, newest) = newest {
                 needed.database =
-                    needed.database.filter(|half| newest.database.as_ref().map(|n| n.root) != Some(half.root));
+                    needed.database.filter(|part| newest.database.as_ref().map(|n| n.root) != Some(part.root));
                 needed.uploads =
-                    needed.uploads.filter(|half| newest.uploads.as_ref().map(|n| n.list) != Some(half.list));
+                    needed.uploads.filter(|part| newest.uploads.as_ref().map(|n| n.list) != Some(part.list));
             }
             (set.name.clone(), needed)
         };

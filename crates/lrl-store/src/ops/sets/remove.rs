@@ -1,5 +1,5 @@
-//! The removal itself, in the order in which a kill or a power cut at any moment leaves no half of a set that looks like a whole one, and
-//! nothing that the next run does not know.
+//! Removes sets, in an order in which a kill or a power cut at any moment leaves no part of a set that looks like a whole one, and nothing
+//! that the next run does not recognise.
 
 use std::fs;
 use std::path::Path;
@@ -17,7 +17,7 @@ use crate::store::run_cache::RunCache;
 /// A set with the lock on its manifest.
 type Locked = (Set, Option<Box<dyn Guard>>);
 
-/// Leaves out what a drill or a restore is reading.
+/// Locks sets; leaves out what a drill or a restore is reading.
 pub(super) fn lock(sets: Vec<Set>, kept: &mut Vec<Kept>) -> Vec<Locked> {
     let mut locked = Vec::new();
     for set in sets {
@@ -31,8 +31,8 @@ pub(super) fn lock(sets: Vec<Set>, kept: &mut Vec<Kept>) -> Vec<Locked> {
     locked
 }
 
-/// Removes sets. The manifest loses its name first and goes last: no half of a set is ever listed as a whole one, and what a run that is
-/// killed leaves is known to the next one.
+/// Removes sets. The manifest is renamed first and removed last: no part of a set is ever listed as a whole one, and the next run recognises
+/// what a killed one has left.
 pub(super) fn remove(sets: &[Locked], out: &Path, cache: Option<&RunCache>, report: &mut Sets) {
     let mut begun = Vec::new();
     for (set, _) in sets {

@@ -1,4 +1,4 @@
-//! A set as its snapshot describes it: what makes it one of a source's, by its manifest and by the names and lengths of its files.
+//! Recognises a set of a source: by its manifest, its snapshot, and the names and lengths of its files.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -22,19 +22,19 @@ pub(crate) struct Set {
     pub names: Names,
     pub name: SnapshotName,
     pub snapshot: Snapshot,
-    /// What stands beside it.
+    /// Other files of the same name beside it.
     pub beside: Vec<String>,
     /// Its removal began in an earlier run.
     pub retired: bool,
 }
 
 impl Set {
-    pub fn halves(&self) -> Parts {
+    pub fn parts(&self) -> Parts {
         Parts { database: self.snapshot.database.is_some(), uploads: self.snapshot.uploads.is_some() }
     }
 
     /// Returns which of them are good, as the snapshot itself tells.
-    pub fn good_halves(&self) -> Parts {
+    pub fn good_parts(&self) -> Parts {
         let good = judge(&self.snapshot, None, None).good;
         Parts { database: good.database, uploads: good.uploads }
     }
@@ -42,8 +42,8 @@ impl Set {
     /// Returns the set's files with the length and SHA-256 that the snapshot records.
     pub fn files(&self) -> Vec<(&Path, u64, &str)> {
         let database = self.snapshot.database.as_ref();
-        let archive = self.snapshot.uploads.as_ref().and_then(|half| half.archive.as_ref());
-        let database = database.map(|half| (self.names.database.as_path(), half.size_bytes, half.sha256.as_str()));
+        let archive = self.snapshot.uploads.as_ref().and_then(|part| part.archive.as_ref());
+        let database = database.map(|part| (self.names.database.as_path(), part.size_bytes, part.sha256.as_str()));
         let archive = archive.map(|made| (self.names.assets.as_path(), made.size_bytes, made.sha256.as_str()));
         database.into_iter().chain(archive).collect()
     }
@@ -56,7 +56,7 @@ impl Set {
         Kept { name: file_name(&self.names.manifest), reason: reason.into() }
     }
 
-    /// Takes a set for one of this source, or says (with its name) why it is none.
+    /// Recognises a set of this source; otherwise returns its name and why it is none.
     pub fn recognise(
         store: &Store,
         source: &str,
@@ -82,7 +82,7 @@ impl Set {
             .map_err(|reason| kept(file_name(&path), &reason))
     }
 
-    /// Says what is wrong with a set's files, as far as names and sizes tell.
+    /// Fails with what is wrong with a set's files, as far as names and sizes tell.
     fn has_its_files(&self) -> std::result::Result<(), String> {
         for (path, len, _) in self.files() {
             match path.symlink_metadata() {
@@ -106,7 +106,7 @@ pub(crate) fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Reads a manifest, and the snapshot that it must be made of; otherwise says why it is none of this source's.
+/// Reads a manifest, and the snapshot that it was made of; otherwise returns why it is none of this source's.
 fn read(
     names: &Names,
     path: &Path,

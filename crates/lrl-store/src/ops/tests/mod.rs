@@ -5,4 +5,5 @@ mod faults;
 pub mod faulty;
 mod interleave;
 pub mod life;
+pub mod sample;
 mod year;

@@ -15,9 +15,9 @@ const DAY_SECS: i64 = 24 * HOUR_SECS;
 /// What to keep. Zero and nothing mean: this rule was not given.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Policy {
-    /// So many of the newest, by sequence.
+    /// This many of the newest, by sequence.
     pub last: u32,
-    /// The newest of each of the last so many hours that have any, in UTC, as all that follow.
+    /// The newest of each of the last N hours that have any, in UTC, as all that follow.
     pub hourly: u32,
     /// … days.
     pub daily: u32,
@@ -27,7 +27,7 @@ pub struct Policy {
     pub monthly: u32,
     /// … years.
     pub yearly: u32,
-    /// All that are at most so many seconds older than the newest one.
+    /// All that are up to this many seconds older than the newest one.
     pub within_secs: u64,
     /// All that have one of these tags.
     pub tags: Vec<String>,
@@ -220,7 +220,7 @@ pub fn apply(policy: &Policy, candidates: &[Candidate], now: i64) -> Vec<Vec<Rea
     reasons
 }
 
-/// Parts positions, newest first by sequence, into those whose times never go back along the sequence, and the others, each with one that was
+/// Divides positions, newest first by sequence, into those whose times never go back along the sequence, and the others, each with one that was
 /// there before it and has a later time.
 fn agreeing(candidates: &[Candidate], by_sequence: &[usize]) -> (Vec<usize>, Vec<(usize, usize)>) {
     let mut latest: Option<usize> = None;

@@ -19,6 +19,7 @@ use crate::format::entry::{Content, Entry, Kind, Piece, compare_paths};
 use crate::format::snapshot::{Database, Snapshot, Uploads};
 use crate::fs::lock::LockMode;
 use crate::id::SnapshotId;
+use crate::ops::tests::sample;
 use crate::progress::{Observer, Problem, Silent};
 use crate::set::hex;
 use crate::store::tree::TreeBuilder;
@@ -168,25 +169,7 @@ fn name() -> SnapshotName {
 }
 
 fn document(database: Option<Database>, uploads: Option<Uploads>) -> Snapshot {
-    Snapshot {
-        format: 1,
-        source: "lab".into(),
-        sequence: 1,
-        parents: Vec::new(),
-        timestamp: "20260114_120000".into(),
-        created: Time::default(),
-        host: String::new(),
-        tags: Vec::new(),
-        program: "lrl test".into(),
-        packs: Vec::new(),
-        original: None,
-        avoids: Vec::new(),
-        added_bytes: None,
-        database,
-        uploads,
-        problems: Vec::new(),
-        shrunk: Vec::new(),
-    }
+    sample::snapshot(database, uploads)
 }
 
 fn mtime(meta: &fs::Metadata) -> Time {

@@ -1,0 +1,190 @@
+//! The set, staged under temporary names before the snapshot is written; the archive comes from the store.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tempfile::NamedTempFile;
+
+use super::earlier::{Earlier, reflink, sound_output};
+use super::history::History;
+use super::publish_set::{Ready, StagedSet};
+use crate::error::{Error, Result};
+use crate::format::snapshot::{self, Snapshot};
+use crate::fs::durable::SyncedFile;
+use crate::fs::space::{GuardedDir, SpaceGuard};
+use crate::progress::{Observer, Phase, Problem};
+use crate::set::archive::content;
+use crate::set::archive::deflate::CODER;
+use crate::set::archive::model::{Record, Segments};
+use crate::set::archive::write;
+use crate::set::flush::BackgroundSync;
+use crate::set::layout::Names;
+use crate::set::sha256::sha256_of;
+use crate::store::Store;
+use crate::store::run_cache::{RunCache, SegmentState};
+
+/// Writes the set's files under temporary names, the archive from the store; notes the archive's digest in `snapshot`.
+pub(super) fn stage(
+    store: &Store,
+    earlier: Earlier<'_>,
+    history: &History,
+    snapshot: &mut Snapshot,
+    image: Option<NamedTempFile>,
+    out: &GuardedDir<'_>,
+    observer: &dyn Observer,
+) -> Result<StagedSet> {
+    let names = Names::new(out.dir, &snapshot.timestamp);
+    let database = snapshot.database.clone().map(|part| Image::find(part, image, earlier, out.dir));
+    // Both files are made at once and synced as soon as each is written: neither waits for the other's disk.
+    let (database, archive) = std::thread::scope(|scope| {
+        let database = database.map(|image| scope.spawn(move || image.stage(store, out, observer)));
+        let archive = snapshot
+            .uploads
+            .as_mut()
+            .map(|uploads| stage_archive(store, earlier, history, uploads, &names, &out.room, observer))
+            .transpose();
+        let database = database.map(|thread| {
+            thread.join().unwrap_or_else(|_| Err(Error::Refused("the thread that copies the database died".into())))
+        });
+        (database.transpose(), archive)
+    });
+    let (database, (archive, notes)) = (database?, archive?.unzip());
+    Ok(StagedSet { names, database, archive, space: Arc::clone(&out.room), notes: notes.unwrap_or_default() })
+}
+
+/// What the set's database can be made of.
+struct Image {
+    part: snapshot::Database,
+    /// All of it, just taken in.
+    taken: Option<NamedTempFile>,
+    /// The same bytes in a set before, and whether they were compared with their digest lately.
+    same: Option<(PathBuf, bool)>,
+    /// Any other image, most of whose extents are likely the same.
+    earlier: Option<PathBuf>,
+}
+
+impl Image {
+    fn find(part: snapshot::Database, taken: Option<NamedTempFile>, outputs: Earlier<'_>, out: &Path) -> Self {
+        let cache = outputs.cache;
+        let same = cache.and_then(|cache| {
+            let path = cache.find_output(&part.sha256, out)?;
+            let is_verified = outputs.trusts(cache.verified_at(&path));
+            Some((path, is_verified))
+        });
+        let earlier = cache.and_then(|cache| cache.newest_output(out, "sqlite"));
+        Self { part, taken, same, earlier }
+    }
+
+    fn stage(self, store: &Store, out: &GuardedDir<'_>, observer: &dyn Observer) -> Result<Ready> {
+        let GuardedDir { dir: out, room: space } = out;
+        // The copy has the same blocks: what is read of it is what the older file has.
+        if let Some((path, is_verified)) = &self.same
+            && let Some(copy) = reflink(path, out)?
+            && (*is_verified || sha256_of(copy.path(), observer)?.0 == self.part.sha256)
+        {
+            let copy = SyncedFile::new(copy)?;
+            return Ok(if *is_verified { Ready::Clone(copy, path.clone()) } else { Ready::New(copy) });
+        }
+        if let Some(image) = self.taken {
+            return SyncedFile::new(image).map(Ready::New);
+        }
+        space.require(self.part.size_bytes)?;
+        let mut file = BackgroundSync::create(out)?;
+        let earlier = self.same.map(|(path, _)| path).or(self.earlier).and_then(|path| File::open(path).ok());
+        crate::set::sqlite_file::write(store, &self.part, earlier.as_ref(), &mut file, out, space, observer)?;
+        file.finish().map(Ready::New)
+    }
+}
+
+/// Writes the archive, or finds the same one in a set before; notes its digest in `uploads`. Returns how many bytes it did not make, and what is not in it.
+fn stage_archive(
+    store: &Store,
+    earlier: Earlier<'_>,
+    history: &History,
+    uploads: &mut snapshot::Uploads,
+    names: &Names,
+    space: &SpaceGuard,
+    observer: &dyn Observer,
+) -> Result<((Ready, u64), Vec<Problem>)> {
+    let out = names.assets.parent().unwrap_or(Path::new("."));
+    observer.phase(Phase::Archive, Some(uploads.bytes));
+    let before = history.uploads.as_ref().map(|(_, part)| part).filter(|part| part.list == uploads.list);
+    let same = before.and_then(|part| part.archive.clone()).filter(|archive| archive.coder == CODER);
+    let mut rotten = Vec::new();
+    if let Some(archive) = same
+        && let Some(path) = sound_output(earlier, &archive.sha256, out, &mut rotten, observer)?
+    {
+        let ready = match reflink(&path, out)? {
+            Some(copy) => Ready::Clone(SyncedFile::new(copy)?, path),
+            None => Ready::LinkTo(path),
+        };
+        let size = archive.size_bytes;
+        uploads.archive = Some(archive);
+        return Ok(((ready, size), rotten));
+    }
+    space.require(history.uploads.as_ref().map_or(0, |(_, before)| likely_bytes(before, uploads)))?;
+    let (file, written) = write_archive(store, earlier.cache, uploads, &names.assets, space, observer)?;
+    uploads.archive =
+        Some(snapshot::Archive { coder: CODER.into(), size_bytes: written.size_bytes, sha256: written.sha256 });
+    rotten.extend(written.notes);
+    Ok(((Ready::New(file), written.reused_bytes), rotten))
+}
+
+/// Guesses the archive's length by the one before: much the same files compress much as they did. No more than that, so that a wrong
+/// guess ends no run that would have had room, unless most files were replaced; then there is no archive to guess by the next time.
+fn likely_bytes(before: &snapshot::Uploads, now: &snapshot::Uploads) -> u64 {
+    let archive = before.archive.as_ref().map_or(0, |archive| archive.size_bytes);
+    let scaled = u128::from(archive) * u128::from(now.bytes) / u128::from(before.bytes.max(1));
+    archive.min(u64::try_from(scaled).unwrap_or(u64::MAX))
+}
+
+fn write_archive(
+    store: &Store,
+    cache: Option<&RunCache>,
+    uploads: &snapshot::Uploads,
+    name: &Path,
+    space: &SpaceGuard,
+    observer: &dyn Observer,
+) -> Result<(SyncedFile, write::Written)> {
+    let earlier = cache
+        .and_then(RunCache::archive)
+        .filter(|(_, coder)| coder == CODER)
+        .and_then(|(path, _)| File::open(path).ok());
+    let notes = cache.filter(|cache| cache.start_archive().is_ok());
+    let mut segments = CachedSegments { cache, earlier: earlier.map(Arc::new), notes };
+    let made = content::write_archive(store, uploads, &mut segments, name, space, observer)?;
+    if let Some(cache) = segments.notes {
+        let _ = cache.finish_archive(name, CODER);
+    }
+    Ok(made)
+}
+
+/// Segments of the archive before, as the cache knows them. The new archive's are noted once it is whole.
+struct CachedSegments<'a> {
+    cache: Option<&'a RunCache>,
+    earlier: Option<Arc<File>>,
+    notes: Option<&'a RunCache>,
+}
+
+impl Segments for CachedSegments<'_> {
+    fn find(&mut self, key: &[u8; 32]) -> Option<(Arc<File>, Record)> {
+        let s = self.cache?.segment(key)?;
+        let record = Record {
+            key: *key,
+            offset: s.offset,
+            len: s.len,
+            digest: s.digest,
+            crc32: s.crc32,
+            plain_len: s.plain_len,
+        };
+        Some((Arc::clone(self.earlier.as_ref()?), record))
+    }
+
+    fn record(&mut self, r: &Record) -> Result<()> {
+        let state =
+            SegmentState { offset: r.offset, len: r.len, digest: r.digest, crc32: r.crc32, plain_len: r.plain_len };
+        self.notes = self.notes.filter(|cache| cache.put_segment(&r.key, &state).is_ok());
+        Ok(())
+    }
+}

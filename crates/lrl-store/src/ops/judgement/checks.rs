@@ -1,0 +1,100 @@
+//! What the records of checks say.
+
+use std::collections::HashMap;
+
+use crate::error::{Error, Result};
+use crate::format::check::{Damaged, Depth};
+use crate::id::{CheckId, SnapshotId};
+use crate::store::Store;
+use crate::time::Time;
+use crate::time::is_future;
+
+/// What checks say of one snapshot.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Damage {
+    /// What is lost, and the check that found it.
+    pub lost: Option<Lost>,
+    /// When a check last read every pack; nothing was lost that is not in `lost`.
+    pub read_all: Option<Time>,
+}
+
+/// What a check found lost in a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lost {
+    /// When.
+    pub time: Time,
+    /// Whether of the database.
+    pub database: bool,
+    /// Whether files.
+    pub files: bool,
+}
+
+impl Damage {
+    /// Returns whether every pack was read since then, and nothing of the snapshot was found damaged.
+    pub(super) fn is_whole_since(&self, time: Time) -> bool {
+        self.lost.is_none() && self.read_all.is_some_and(|read| read > time)
+    }
+}
+
+/// The records of checks, read once.
+#[derive(Debug, Default)]
+pub struct Checks {
+    lost: HashMap<SnapshotId, (Lost, Depth)>,
+    /// When a check last read every pack.
+    pub(super) read_all: Option<Time>,
+    /// The newest check, and its record.
+    pub last: Option<Checked>,
+    /// When a check last found nothing wrong.
+    pub last_passed: Option<Time>,
+}
+
+/// The newest check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checked {
+    /// Its record.
+    pub id: CheckId,
+    /// When.
+    pub time: Time,
+    /// Whether nothing was wrong.
+    pub passed: bool,
+}
+
+impl Checks {
+    /// Reads the records of checks; those that cannot be read, or whose time is in the future, tell nothing.
+    pub fn read(store: &Store, now: Time) -> Result<Self> {
+        let mut checks = Self::default();
+        let mut records = Vec::new();
+        for name in store.check_names()? {
+            match store.check_record(&name) {
+                Ok(check) if is_future(check.time, now) => {}
+                Ok(check) => records.push((check.time, name.id, check)),
+                Err(error) if is_unreadable(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        // Names tell the second only.
+        records.sort_by_key(|(time, id, _)| (*time, *id));
+        for (_, id, check) in records {
+            // Every check walks what leads to data; only one that read every pack tells that what another read is whole again.
+            checks.lost.retain(|_, (_, depth)| *depth != Depth::Structure && check.depth != Depth::All);
+            for Damaged { snapshot, database, files } in &check.damaged {
+                let lost = Lost { time: check.time, database: *database, files: *files };
+                checks.lost.insert(*snapshot, (lost, check.depth));
+            }
+            checks.read_all = checks.read_all.max((check.depth == Depth::All).then_some(check.time));
+            checks.last = Some(Checked { id, time: check.time, passed: check.passed });
+            checks.last_passed = checks.last_passed.max(check.passed.then_some(check.time));
+        }
+        Ok(checks)
+    }
+
+    /// Returns what they say of a snapshot.
+    pub fn of(&self, id: &SnapshotId) -> Damage {
+        Damage { lost: self.lost.get(id).map(|(lost, _)| *lost), read_all: self.read_all }
+    }
+}
+
+/// Returns whether an object of the store is damaged, of a later format, or not for this key: it proves nothing.
+pub(in crate::ops) fn is_unreadable(error: &Error) -> bool {
+    matches!(error, Error::Corrupt { .. } | Error::Missing { .. } | Error::Unsupported { .. } | Error::WriteOnly { .. })
+}

@@ -1,0 +1,123 @@
+//! The verb `status`: how old the last good backup and the last passed drill are, and what is wrong. Read-only; a time in the future is never
+//! trusted.
+
+mod report;
+#[cfg(test)]
+mod tests;
+
+pub use report::{Condition, Good, Limits, Newest, PartAge, Status};
+
+use crate::error::{Error, Result};
+use crate::format::drill::Drill;
+use crate::format::snapshot::Snapshot;
+use crate::ops::drill::evidence::{DrillOutcome, Evidence};
+use crate::ops::judgement::{Judge, Judgement, is_unreadable};
+use crate::ops::need::Need;
+use crate::progress::Silent;
+use crate::store::{SnapshotName, Store};
+use crate::time::Time;
+use crate::time::is_future;
+
+fn good(name: &SnapshotName, snapshot: &Snapshot) -> Good {
+    let parts = Need { database: snapshot.database.is_some(), uploads: snapshot.uploads.is_some() };
+    Good { name: name.clone(), timestamp: snapshot.timestamp.clone(), created: snapshot.created, parts }
+}
+
+/// Passes over what is damaged or of a later format: it is no proof of anything.
+fn readable<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if is_unreadable(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns the newest snapshot that holds what is needed, if it is good and not from the future. An older good one does not count: what
+/// came after it may be worse.
+pub fn newest_good(store: &Store, source: &str, need: Need, now: Time) -> Result<Option<Good>> {
+    let mut judge = Judge::new(store, now);
+    for name in store.snapshot_names(Some(source))?.iter().rev() {
+        let Some(snapshot) = readable(store.snapshot(name))? else { return Ok(None) };
+        let judgement = judge.of(name, &snapshot, &Silent)?;
+        if !judgement.is_good() {
+            return Ok(None);
+        }
+        if need.is_met(&snapshot) && !is_future(snapshot.created, now) {
+            return Ok(Some(good(name, &snapshot)));
+        }
+    }
+    Ok(None)
+}
+
+/// Looks at a source's snapshots and drills, newest first, as far as needed.
+pub fn status(store: &Store, source: &str, now: Time) -> Result<Status> {
+    let names = store.snapshot_names(Some(source))?;
+    let mut status = Status { snapshots: names.len() as u64, ..Status::default() };
+    let mut proven: Option<Drill> = None;
+    let mut future = Vec::new();
+    let mut unreadable = Vec::new();
+    let evidence = Evidence::read_each(store, source, &names, now, &Silent, |name, word| match word {
+        // What is older than the newest proof is no news.
+        _ if proven.is_some() => {}
+        DrillOutcome::Future => future.push(name.object()),
+        DrillOutcome::Unreadable => unreadable.push(name.object()),
+        DrillOutcome::Said(drill) => {
+            status.drill.get_or_insert_with(|| drill.clone());
+            proven = drill.passed.then(|| drill.clone());
+        }
+    })?;
+    status.passed_drill = proven;
+    let is_proven = |name: &&SnapshotName| evidence.of(&name.id).is_some_and(|proof| proof.passed);
+    status.proven = names.iter().filter(is_proven).count() as u64;
+    status.oldest_unproven = names.iter().find(|name| !is_proven(name)).cloned();
+    let mut judge = Judge::new(store, now).with_evidence(source, evidence);
+    let checks = judge.checks()?;
+    status.check = checks.last.map(|check| (check.time, check.passed));
+    status.passed_check = checks.last_passed;
+    for name in names.iter().rev() {
+        let read = match store.snapshot(name) {
+            Err(error) if is_unreadable(&error) => Err(error),
+            read => Ok(read?),
+        };
+        let snapshot = match read {
+            Ok(snapshot) => snapshot,
+            Err(error) => {
+                status.unreadable.push(name.object());
+                // A write-only key cannot tell.
+                let newest = Newest { name: name.clone(), time: None, judgement: Judgement::damaged(&error) };
+                if !matches!(error, Error::WriteOnly { .. }) {
+                    status.newest.get_or_insert(newest);
+                }
+                continue;
+            }
+        };
+        let judgement = judge.of(name, &snapshot, &Silent)?;
+        let time = Some((snapshot.timestamp.clone(), snapshot.created));
+        let is_good = judgement.is_good();
+        let parts = judgement.good;
+        status.newest.get_or_insert(Newest { name: name.clone(), time, judgement });
+        if is_future(snapshot.created, now) {
+            status.future.push(name.object());
+            continue;
+        }
+        let found = good(name, &snapshot);
+        if is_good && status.good.is_none() {
+            status.good = Some(found.clone());
+        }
+        for (part, there, is_good) in [
+            (&mut status.database, snapshot.database.is_some(), parts.database),
+            (&mut status.uploads, snapshot.uploads.is_some(), parts.uploads),
+        ] {
+            part.known |= there;
+            if is_good && part.good.is_none() {
+                part.good = Some(found.clone());
+            }
+        }
+        if status.good.is_some() && status.database.good.is_some() && status.uploads.good.is_some() {
+            break;
+        }
+    }
+    status.future.append(&mut future);
+    status.unreadable.append(&mut unreadable);
+    Ok(status)
+}
