@@ -8,7 +8,7 @@ use lrl_store::error::Error;
 use lrl_store::format::repair::Loss;
 use lrl_store::ops::check::{self, Checked, Finding, Moved, Options, ReadData, Repaired, Report};
 use lrl_store::ops::heal::{HealSources, Origin};
-use lrl_store::set::manifest::manifests;
+use lrl_store::set::directory::manifests;
 use lrl_store::source::files::walk::Root;
 use lrl_store::store::key_slots;
 use lrl_store::time::time_of;

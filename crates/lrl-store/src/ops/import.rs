@@ -19,7 +19,7 @@ use crate::ops::check::{Saved, lost_chunks};
 use crate::ops::heal::{HealSources, Origin};
 use crate::progress::{Observer, Phase, Problem, Silent};
 use crate::set::archive::extract;
-use crate::set::manifest::manifests;
+use crate::set::directory::manifests;
 use crate::set::manifest::read::{FoundFile, FoundSet};
 use crate::set::sha256::sha256_of;
 use crate::source::database::{Inspector, used_pages};

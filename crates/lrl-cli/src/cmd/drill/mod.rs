@@ -11,7 +11,7 @@ use lrl_store::error::Error;
 use lrl_store::id::SnapshotId;
 use lrl_store::ops::drill::{self, Assertion, Options, Report, TIME_LIMIT};
 use lrl_store::ops::select::Need;
-use lrl_store::set::manifest::manifests;
+use lrl_store::set::directory::manifests;
 use lrl_store::set::manifest::read::FoundSet;
 use lrl_store::store::Store;
 use lrl_store::time::Time;
