@@ -12,7 +12,7 @@ use lrl_store::ops::check;
 use lrl_store::ops::check::{Checked, Finding, Options, ReadData, Report};
 use lrl_store::ops::heal::{HealSources, Origin};
 use lrl_store::ops::repair::{Moved, Repaired};
-use lrl_store::set::manifest::manifests;
+use lrl_store::set::directory::manifests;
 use lrl_store::source::files::walk::Root;
 use lrl_store::store::key_slots;
 use lrl_store::time::time_of;

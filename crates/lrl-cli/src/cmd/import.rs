@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use lrl_store::error::Error;
 use lrl_store::fs::durable;
 use lrl_store::ops::import::{self, Options, Report, Skipped};
-use lrl_store::set::manifest::manifests;
+use lrl_store::set::directory::manifests;
 use serde_json::{Value, json};
 
 use super::{open, same_store};

@@ -82,6 +82,28 @@ pub fn look(dir: &Path) -> Result<BackupDir> {
     Ok(found)
 }
 
+/// Finds the manifests in a directory, oldest first by name.
+///
+/// # Errors
+/// [`Error::NoStore`] if there is no such directory.
+pub fn manifests(dir: &Path) -> Result<Vec<PathBuf>> {
+    let listing = fs::read_dir(dir).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
+            Error::NoStore { what: "backup directory", path: dir.to_path_buf() }
+        }
+        _ => Error::io("list", dir)(e),
+    })?;
+    let mut found = Vec::new();
+    for entry in listing {
+        let name = entry.map_err(Error::io("list", dir))?.file_name();
+        if name.to_str().is_some_and(|name| MANIFEST.stamp(name).is_some()) {
+            found.push(dir.join(name));
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
 /// Finds the first `YYYYMMDD_HHMMSS` in a name.
 fn stamp_in(name: &str) -> Option<&str> {
     let is_stamp = |part: &&str| {
@@ -92,7 +114,8 @@ fn stamp_in(name: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{look, retired, stamp_in};
+    use super::{look, manifests, retired, stamp_in};
+    use crate::error::Error;
     use std::fs;
     use std::path::Path;
 
@@ -118,6 +141,17 @@ mod tests {
         assert_eq!(of("20260114_120000").beside, ["lrl_db_20260114_120000.sqlite-wal"]);
         assert!(of("20260115_120000").files && !of("20260115_120000").manifest);
         assert!(of("20260113_120000").retired && !of("20260113_120000").manifest);
+    }
+
+    #[test]
+    fn manifests_come_in_order_of_their_names() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["backup_manifest_2.json", "backup_manifest_1.json", "other.json", "backup_manifest_3.json.tmp"] {
+            std::fs::write(dir.path().join(name), "").unwrap();
+        }
+        let names: Vec<_> = manifests(dir.path()).unwrap().iter().map(|p| p.file_name().unwrap().to_owned()).collect();
+        assert_eq!(names, ["backup_manifest_1.json", "backup_manifest_2.json"]);
+        assert!(matches!(manifests(&dir.path().join("none")), Err(Error::NoStore { .. })));
     }
 
     #[test]

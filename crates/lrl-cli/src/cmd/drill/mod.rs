@@ -14,7 +14,7 @@ use lrl_store::error::Error;
 use lrl_store::id::SnapshotId;
 use lrl_store::ops::drill::{self, Assertion};
 use lrl_store::ops::select::Need;
-use lrl_store::set::manifest::manifests;
+use lrl_store::set::directory::manifests;
 use lrl_store::set::manifest::read::FoundSet;
 use lrl_store::store::Store;
 use serde_json::json;

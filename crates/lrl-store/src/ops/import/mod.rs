@@ -18,7 +18,7 @@ use crate::ops::backup::{self, KnownLosses};
 use crate::ops::check::lost_chunks;
 use crate::ops::heal::{HealSources, Origin};
 use crate::progress::Observer;
-use crate::set::manifest::manifests;
+use crate::set::directory::manifests;
 use crate::set::manifest::read::FoundSet;
 use crate::store::Store;
 use crate::store::repair::lost_chunks::LostChunks;

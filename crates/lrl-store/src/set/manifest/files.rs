@@ -1,10 +1,9 @@
-//! Where manifests and the files that they name are looked for: by name, beside the manifest, and nowhere else.
+//! Where the files are looked for that a manifest names: by name, beside the manifest, and nowhere else.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::set::layout::MANIFEST;
 
 /// A name of more bytes is none.
 const NAME_MAX: usize = 255;
@@ -46,45 +45,12 @@ pub(super) fn file_name<'a>(stated: &'a str, dir: &Path) -> Option<&'a str> {
     is_name(name).then_some(name)
 }
 
-/// Finds the manifests in a directory, oldest first by name.
-///
-/// # Errors
-/// [`Error::NoStore`] if there is no such directory.
-pub fn manifests(dir: &Path) -> Result<Vec<PathBuf>> {
-    let listing = fs::read_dir(dir).map_err(|e| match e.kind() {
-        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
-            Error::NoStore { what: "backup directory", path: dir.to_path_buf() }
-        }
-        _ => Error::io("list", dir)(e),
-    })?;
-    let mut found = Vec::new();
-    for entry in listing {
-        let name = entry.map_err(Error::io("list", dir))?.file_name();
-        if name.to_str().is_some_and(|name| MANIFEST.stamp(name).is_some()) {
-            found.push(dir.join(name));
-        }
-    }
-    found.sort_unstable();
-    Ok(found)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{find_beside, manifests};
+    use super::find_beside;
     use crate::error::Error;
     use crate::progress::Silent;
     use crate::set::sha256::sha256_of;
-
-    #[test]
-    fn manifests_come_in_order_of_their_names() {
-        let dir = tempfile::tempdir().unwrap();
-        for name in ["backup_manifest_2.json", "backup_manifest_1.json", "other.json", "backup_manifest_3.json.tmp"] {
-            std::fs::write(dir.path().join(name), "").unwrap();
-        }
-        let names: Vec<_> = manifests(dir.path()).unwrap().iter().map(|p| p.file_name().unwrap().to_owned()).collect();
-        assert_eq!(names, ["backup_manifest_1.json", "backup_manifest_2.json"]);
-        assert!(matches!(manifests(&dir.path().join("none")), Err(Error::NoStore { .. })));
-    }
 
     #[test]
     fn files_are_found_beside_the_manifest_and_nowhere_else() {

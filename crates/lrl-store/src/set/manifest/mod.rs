@@ -6,5 +6,5 @@ pub mod model;
 pub mod read;
 pub mod write;
 
-pub use files::{find_beside, manifests};
+pub use files::find_beside;
 pub use model::{Assets, Database, Manifest, ManifestEntry, Origin, VERSION};

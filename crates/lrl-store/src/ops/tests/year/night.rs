@@ -10,7 +10,7 @@ use crate::ops::select::Need;
 use crate::ops::status;
 use crate::ops::status::Limits;
 use crate::ops::tests::faulty::Fault;
-use crate::set::manifest::manifests;
+use crate::set::directory::manifests;
 use crate::set::manifest::read::FoundSet;
 use crate::time::Time;
 use std::time::Duration;

@@ -29,7 +29,7 @@ use crate::ops::tests::life::lab::{digest, look};
 use crate::ops::tests::life::world::assert_same;
 use crate::ops::{backup, drill, forget, prune, restore};
 use crate::progress::{Observer, Silent};
-use crate::set::manifest::manifests;
+use crate::set::directory::manifests;
 use crate::set::manifest::read::FoundSet;
 use crate::set::sha256::sha256_of;
 use crate::store::{SnapshotName, Store, create};
