@@ -40,7 +40,7 @@ struct Scope<'s> {
     list: Option<&'s ChunkId>,
     /// The file whose pieces are walked.
     file: Option<&'s [u8]>,
-    /// What stands for all that a lost root takes along.
+    /// The path that is reported for everything below a lost root.
     all: &'s [u8],
 }
 
@@ -288,7 +288,7 @@ impl<'a> Walk<'a> {
                     Err(_) => Ok(true),
                     Ok(_) => {
                         let object = self.store.storage().object_location(&scope.name.object());
-                        let detail = "its list holds a further name of a file that it does not hold";
+                        let detail = "its list holds a hard link to a file that it does not hold";
                         self.findings.affects(&object, detail, scope.name, scope.file, 1);
                         Ok(true)
                     }
