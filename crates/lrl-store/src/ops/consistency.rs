@@ -60,7 +60,7 @@ pub(super) fn require_sound(
                 links = true;
                 match TreeItems::<Entry>::from_path(store, &part.list, target)?.next().transpose()? {
                     Some(file) if file.path == *target && matches!(file.kind, Kind::File { .. }) => {}
-                    _ => return wrong(&entry, "a further name of a file that it does not hold"),
+                    _ => return wrong(&entry, "a hard link to a file that it does not hold"),
                 }
             }
         }
@@ -193,6 +193,6 @@ mod tests {
         refused(&[root(), file("assets/a"), file("assets/a/1")], &|_| (), "not the directory");
         refused(&[file("assets/a")], &|_| (), "not the directory");
         refused(&[root(), entry("other", Kind::Dir)], &|_| (), "not the directory");
-        refused(&[root(), link("assets/y")], &|_| (), "further name");
+        refused(&[root(), link("assets/y")], &|_| (), "hard link");
     }
 }

@@ -51,6 +51,6 @@ pub fn dump(
         Kind::Symlink { target } => {
             Err(Error::Refused(format!("{shown} is a symbolic link to {}", String::from_utf8_lossy(target))))
         }
-        Kind::Hardlink { .. } => Err(Error::corrupt(shown, "is a further name of a further name")),
+        Kind::Hardlink { .. } => Err(Error::corrupt(shown, "is a hard link to a hard link")),
     }
 }

@@ -81,7 +81,7 @@ pub struct Held {
     pub timestamp: String,
 }
 
-/// What a search looked at.
+/// What was searched.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Searched {
     /// Snapshots.

@@ -215,7 +215,7 @@ fn copy_chunks(session: &WriteSession<'_>, other: &Store, wanted: &LostChunks, o
             }
         }
     }
-    // It names chunks by another key: only their contents tell which they are here.
+    // It names chunks by another key: only their contents show their ids here.
     other.each_chunk(&mut |copies| {
         checkpoint(observer)?;
         let Some(copy) = copies.first() else { return Ok(()) };

@@ -1,10 +1,10 @@
-//! Problems of a run: collected for its report, and told to its observer at once.
+//! Problems of a run: collected for its report, and passed to its observer at once.
 
 use std::path::Path;
 
 use crate::progress::{Observer, Problem};
 
-/// Adds a problem to the report and tells the observer. `lost`: data is missing from the result because of it.
+/// Adds a problem to the report and passes it to the observer. `lost`: data is missing from the result because of it.
 pub(super) fn report(problems: &mut Vec<Problem>, observer: &dyn Observer, path: &Path, reason: &str, lost: bool) {
     let problem = Problem { path: path.display().to_string(), reason: reason.into(), lost };
     observer.problem(&problem);

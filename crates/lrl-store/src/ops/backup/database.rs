@@ -148,7 +148,7 @@ fn local_copy(
 }
 
 /// All of the image is new, so it is copied to disk as soon as it does not fit into memory. With a WAL beside it the file's length is
-/// not the image's: then only the guard tells.
+/// not the image's: then only the guard notices.
 fn expect_copy(path: &Path, space: &SpaceGuard) -> Result<()> {
     let mut wal = path.as_os_str().to_os_string();
     wal.push("-wal");

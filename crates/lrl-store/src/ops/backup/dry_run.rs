@@ -72,7 +72,7 @@ impl Amount {
 pub struct UploadsPlan {
     /// The paths as the user gave them.
     pub paths: Vec<String>,
-    /// True if contents were read and compared; false if size and time told.
+    /// True if contents were read and compared; false if only size and time were.
     pub exact: bool,
     /// Files that the newest snapshot does not hold; before compression, and whether or not their contents are known.
     pub new: Amount,

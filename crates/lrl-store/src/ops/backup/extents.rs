@@ -11,7 +11,7 @@ use crate::store::tree::TreeItems;
 /// Up to this many of the parent's extents are looked up before the database is locked (4 GiB of database).
 const AHEAD: usize = 64 << 10;
 
-/// Cuts an image into extents while the application waits: nothing is kept that could be compared later.
+/// Cuts an image into extents and compares them while the database is locked, so that unchanged extents need not be buffered.
 pub(super) struct ExtentCutter<'a> {
     parent: ParentExtents<'a>,
     extent_bytes: usize,
@@ -55,7 +55,7 @@ impl<'a> ExtentCutter<'a> {
     }
 }
 
-/// The parent's extents in order. Trouble with them only costs space: what cannot be compared is kept.
+/// The parent's extents in order. An error only costs space: what cannot be compared is kept.
 pub(super) struct ParentExtents<'a> {
     store: Option<&'a Store>,
     ahead: VecDeque<ChunkId>,

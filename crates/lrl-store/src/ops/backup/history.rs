@@ -1,4 +1,4 @@
-//! The earlier snapshots of a source: what a new one is compared with, and where it stands among them.
+//! The earlier snapshots of a source: what a new one is compared with, and its number among them.
 
 use std::collections::HashSet;
 
@@ -137,10 +137,10 @@ impl History {
 
     /// Finds the first second from now on that no snapshot of the source and no set in the directory has.
     pub fn free_timestamp(&self, store: &Store, options: &Options) -> Result<String> {
-        // Only a clock that went back makes a look at every snapshot necessary.
+        // All snapshots are read only if the clock went back.
         let mut taken = None;
         let mut second = time_of(options.now).secs;
-        // Runs that follow each other at once are ahead of the clock: what comes after the newest is free as it would be then.
+        // Runs that follow each other at once are ahead of the clock: the second after the newest snapshot's is free.
         let is_newest = |ahead: &i64| Time { secs: second + ahead, nanos: 0 }.stamp() == self.newest_stamp;
         second += (0..=FEW_AHEAD).find(is_newest).map_or(0, |ahead| ahead + 1);
         loop {

@@ -1,4 +1,4 @@
-//! The verb `backup`: one snapshot of the source, and the set that the manual documents. This file is the product's road on one screen.
+//! The verb `backup`: one snapshot of the source, and the set that the manual documents. The whole run is on this one screen.
 
 mod attempt;
 mod context;

@@ -20,7 +20,7 @@ pub struct Options {
     pub skip: Vec<PathBuf>,
     /// What is left out of the uploads.
     pub excludes: Excludes,
-    /// Where the set goes; `None` makes no set.
+    /// The directory for the set; `None` writes no set.
     pub out: Option<PathBuf>,
     /// A directory on which temporary copies of the database fit.
     pub scratch: PathBuf,

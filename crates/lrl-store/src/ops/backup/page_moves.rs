@@ -1,5 +1,5 @@
-//! Where a database's pages stood in the parent's image. After a `VACUUM` nearly all pages have known contents at new places: the extents
-//! that held them are better bases than the extent that stood at the same place.
+//! Where a database's pages were in the parent's image. After a `VACUUM` nearly all pages have known contents at new offsets: the extents
+//! that held them are better delta bases than the extent at the same offset.
 
 use std::collections::HashMap;
 

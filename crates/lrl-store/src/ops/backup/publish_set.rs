@@ -1,4 +1,4 @@
-//! A staged set gets its names: the files first, the manifest last.
+//! Publishes a staged set: its files get their names first, the manifest last.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ pub(super) enum Ready {
     New(SyncedFile),
     /// A clone of an older file, of whose blocks it is known when they were compared with their digest.
     Clone(SyncedFile, PathBuf),
-    /// The same bytes stand under another name; nobody edits an archive in place.
+    /// The same bytes are there under another name; archives are not edited in place.
     LinkTo(PathBuf),
 }
 
@@ -35,7 +35,7 @@ pub(super) struct StagedSet {
     pub notes: Vec<Problem>,
 }
 
-/// Gives the staged files their names, then writes the manifest; a set that cannot be finished is taken away again.
+/// Gives the staged files their names, then writes the manifest. On an error the files are removed again.
 pub(super) fn publish(
     staged: StagedSet,
     name: &SnapshotName,

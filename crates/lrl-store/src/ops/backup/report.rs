@@ -38,7 +38,7 @@ pub struct Report {
     pub sets: Option<Sets>,
     /// A snapshot that was there when this machine looked last, and the newest of its source, and is there no more.
     pub vanished: Option<(u64, SnapshotId)>,
-    /// The caller asked to stop when all was written, before the older sets were looked at.
+    /// The observer asked to stop after everything was written, before the older sets were checked.
     pub interrupted: bool,
     /// What is missing from the result, and notes.
     pub problems: Vec<Problem>,
@@ -110,6 +110,6 @@ pub struct AssetsOutput {
     pub file_count: u64,
     /// Its length in bytes.
     pub archive_size_bytes: u64,
-    /// How many of those were taken from the archive before.
+    /// How many of those were reused from the archive before.
     pub reused_bytes: u64,
 }

@@ -1,5 +1,5 @@
 //! The shrink guard: measures a new snapshot against the newest good one before it, part by part. A mount that is gone or a table that was
-//! emptied by mistake looks like any other change; only its size tells.
+//! emptied by mistake looks like any other change, except for its size.
 
 use super::options::Options;
 use crate::format::snapshot::{Database, Measure, Shrink, Snapshot, Uploads};
@@ -63,7 +63,7 @@ impl Baseline {
             }
         }
         if let (Some((against, before)), Some(now)) = (&self.database, database) {
-            // Of an empty database nothing else is worth a word.
+            // Nothing else matters if the database is empty.
             let tables = |part: &Database| part.tables.as_ref().map_or(0, |tables| tables.len() as u64);
             if now.tables.is_some() && tables(now) == 0 {
                 measure(Measure::Tables, *against, tables(before), 0, 1);

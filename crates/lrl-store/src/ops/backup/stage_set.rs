@@ -1,4 +1,4 @@
-//! The set, staged under temporary names before the snapshot is written; the archive comes from the store.
+//! Stages the set under temporary names before the snapshot is written; the archive is written from the store.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -56,7 +56,7 @@ pub(super) fn stage(
 /// What the set's database can be made of.
 struct Image {
     part: snapshot::Database,
-    /// All of it, just taken in.
+    /// All of it, as it was just read.
     taken: Option<NamedTempFile>,
     /// The same bytes in a set before, and whether they were compared with their digest lately.
     same: Option<(PathBuf, bool)>,
@@ -97,7 +97,8 @@ impl Image {
     }
 }
 
-/// Writes the archive, or finds the same one in a set before; notes its digest in `uploads`. Returns how many bytes it did not make, and what is not in it.
+/// Writes the archive, or finds the same one in an earlier set; records its digest in `uploads`. Returns how many bytes were reused, and what
+/// is not in it.
 fn stage_archive(
     store: &Store,
     earlier: Earlier<'_>,
@@ -132,7 +133,7 @@ fn stage_archive(
 }
 
 /// Guesses the archive's length by the one before: much the same files compress much as they did. No more than that, so that a wrong
-/// guess ends no run that would have had room, unless most files were replaced; then there is no archive to guess by the next time.
+/// guess ends no run that would have fitted, unless most files were replaced; then there is no archive to guess by the next time.
 fn likely_bytes(before: &snapshot::Uploads, now: &snapshot::Uploads) -> u64 {
     let archive = before.archive.as_ref().map_or(0, |archive| archive.size_bytes);
     let scaled = u128::from(archive) * u128::from(now.bytes) / u128::from(before.bytes.max(1));

@@ -24,7 +24,7 @@ pub(super) struct StoredFile {
 }
 
 thread_local! {
-    /// Memory for the bytes of a file, kept from file to file; taken out while it is in use.
+    /// Memory for the bytes of a file, reused from file to file.
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 

@@ -24,7 +24,7 @@ use crate::time::Time;
 
 const PAGE: usize = 4096;
 
-/// What a run over `lrl.db` and `assets` in `dir` is asked, so many seconds after a moment: no set, and nobody is waited for.
+/// Options of a run over `lrl.db` and `assets` in `dir`, a number of seconds after a fixed moment: no set, and no waiting for locks.
 pub fn options(dir: &Path, second: u64) -> Options {
     Options {
         database: Some(dir.join("lrl.db")),

@@ -67,7 +67,7 @@ pub(super) fn decide(context: Context<'_>, history: &History, problems: &mut Vec
     let distrust = distrust(context)?;
     let is_unanswered = |id: &[u8; 32]| !is_healed(cache, options, id);
     let healing: Vec<RepairId> = losses.repairs.iter().filter(|id| is_unanswered(id.as_bytes())).copied().collect();
-    // To read a remote store is to download all of it: only who asks for it gets it.
+    // To read a remote store is to download all of it: only on request.
     let reads_store = full_scan.is_some_and(|scan| scan == FullScan::Asked || !costs_requests);
     let trust = if reads_store
         || distrust.is_some()

@@ -27,7 +27,7 @@ pub(super) struct Chunks<'a> {
     needed: HashSet<PackId>,
     /// Copies that can be read, as far as is known.
     sound: ChunkSet,
-    /// Whether packs that no index lists are looked at.
+    /// Whether packs that no index lists are searched.
     last_resort: bool,
     /// Reads every chunk, each once: those that were.
     read: Option<ChunkSet>,

@@ -85,7 +85,7 @@ impl Losses {
 }
 
 impl Findings {
-    /// Adds what is wrong with an object; the first word on an object stands.
+    /// Adds what is wrong with an object; the first detail on an object is kept.
     pub fn wrong(&mut self, object: &str, detail: impl Into<String>) {
         self.wrong = true;
         self.add(object, detail.into(), true);
@@ -152,7 +152,7 @@ impl Findings {
         }
     }
 
-    /// Returns what was found, of a store that was looked at so far.
+    /// Returns the report.
     pub fn finish(self, checked: Checked, quarantine: Quarantine) -> Report {
         let Losses { list: lost, more: more_lost, damaged, more_damaged, .. } = self.losses;
         let mut findings: Vec<Finding> = self.by_object.into_values().map(|entry| entry.finding).collect();

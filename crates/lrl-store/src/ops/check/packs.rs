@@ -178,7 +178,7 @@ impl Packs {
                     let mut own = Sum::default();
                     records.iter().for_each(|(offset, record)| own.add(*offset, record));
                     if pack.index.count > 0 && own != pack.index {
-                        // A prune takes what is dead out of the index, also where it stays in its pack.
+                        // A prune removes what is dead from the index, even if it stays in its pack.
                         own = Sum::default();
                         for (offset, record) in &records {
                             if is_listed(store, id, *offset, record)? {

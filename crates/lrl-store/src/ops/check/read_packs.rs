@@ -21,7 +21,7 @@ fn chosen(packs: &Packs, options: &Options) -> Vec<(PackId, u64)> {
     let mut chosen: Vec<_> = there.iter().filter(|(id, _)| takes(id)).copied().collect();
     let by_chance = matches!(options.read_data, ReadData::Percent(_) | ReadData::Bytes(_));
     if chosen.is_empty() && by_chance {
-        // Few packs, small share: one is read all the same, each in its turn.
+        // Few packs and a small share: one is read all the same, a different one for each seed.
         chosen.extend(there.iter().min_by_key(|(id, _)| chance(id, options.seed)));
     }
     chosen.sort_unstable();

@@ -6,7 +6,7 @@ use crate::format::check::Damaged;
 use crate::format::repair::Loss;
 use crate::store::repair::quarantine::Quarantine;
 
-/// How much was looked at.
+/// How much was checked.
 #[derive(Debug, Default, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Checked {
     /// Snapshot documents.
@@ -36,7 +36,7 @@ pub struct Checked {
 /// What a check found.
 #[derive(Debug, Clone)]
 pub struct Report {
-    /// How much was looked at.
+    /// How much was checked.
     pub checked: Checked,
     /// What is wrong, and notes; by object.
     pub findings: Vec<Finding>,

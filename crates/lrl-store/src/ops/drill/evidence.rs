@@ -185,7 +185,7 @@ impl Evidence {
     }
 }
 
-/// Returns which parts a failed drill found wrong; both where it does not tell.
+/// Returns which parts a failed drill found wrong; both if that is not recorded.
 fn failed_parts(drill: &Drill) -> Need {
     let of = |kind: &str| drill.failed_checks.iter().any(|check| check.starts_with(kind));
     let failed = Need { database: of("database: "), uploads: of("assets: ") };

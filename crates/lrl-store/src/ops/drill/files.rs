@@ -72,7 +72,7 @@ impl Files {
         (self.hardlinks, self.hardlink_bytes)
     }
 
-    /// Finds the file at a clean path, also behind symbolic links that stay inside.
+    /// Finds the file at a clean path; follows symbolic links that stay inside.
     pub fn find(&self, path: &[u8]) -> Result<Option<Facts>> {
         let mut path = path.to_vec();
         for _ in 0..8 {

@@ -71,7 +71,7 @@ pub fn drill_set(manifest: &Path, options: &Options<'_>, observer: &dyn Observer
             }
         }
     }
-    // The rows of the database need the archive's files, whichever stands first in the manifest.
+    // The rows of the database need the archive's files, whichever comes first in the manifest.
     let mut uploads = Uploads::Absent("the set holds no uploads");
     let mut done: Vec<Option<Verification>> = vec![None; set.files.len()];
     let is_first = |at: usize, kind: &str| set.files.iter().position(|file| file.kind == kind) == Some(at);

@@ -22,7 +22,7 @@ pub struct Report {
     pub snapshot: Option<SnapshotName>,
     /// What the drill before found: see [`Report::compare`].
     pub before: Option<Before>,
-    /// The set's or snapshot's timestamp as it stands there.
+    /// The set's or snapshot's timestamp as it is recorded.
     pub timestamp: Option<String>,
     /// Whether everything passed.
     pub success: bool,
@@ -114,7 +114,7 @@ impl Report {
         shrunk
     }
 
-    /// Returns how long it took to bring the data back, without the checks; `None` if some of it did not come.
+    /// Returns how long the restore took, without the checks; `None` if it was incomplete.
     pub fn restore_seconds(&self) -> Option<f64> {
         let seconds: Option<Vec<f64>> = self.verifications.iter().map(|found| found.restore_seconds).collect();
         seconds.filter(|seconds| !seconds.is_empty()).map(|seconds| seconds.iter().sum())

@@ -1,4 +1,4 @@
-//! The check that no other backup tool makes: every row of `assets` leads to a stored file of its size and SHA-256.
+//! Checks that every row of `assets` leads to a stored file of its size and SHA-256.
 
 use super::files::Files;
 use super::finding::finding;

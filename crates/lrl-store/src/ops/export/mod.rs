@@ -23,7 +23,7 @@ use crate::set::layout::Names;
 use crate::set::sqlite_file;
 use crate::store::{SnapshotName, Store};
 
-/// The name of the text that tells how to restore.
+/// The name of the instructions for restoring by hand.
 pub const GUIDE: &str = "RESTORE.md";
 
 /// How an exported archive relates to the one that the backup run wrote.

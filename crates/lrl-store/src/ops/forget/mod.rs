@@ -49,7 +49,7 @@ pub struct Decision {
 /// What would be done.
 #[derive(Debug)]
 pub struct Plan {
-    /// All snapshots that were looked at, by source and then oldest first.
+    /// All candidates, by source and then oldest first.
     pub decisions: Vec<Decision>,
 }
 

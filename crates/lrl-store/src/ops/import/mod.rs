@@ -1,5 +1,5 @@
 //! The verb `import`: sets that the old script wrote become snapshots with their own times, each verified before it is published.
-//! Unpacks an archive into a private directory and goes the road of a backup from there; never touches the sets.
+//! Unpacks an archive into a private directory and stores it as a backup would; never changes the sets.
 
 pub(super) mod archive;
 mod report;

@@ -38,7 +38,7 @@ pub(super) fn checked(set: &FoundSet) -> Result<Time, String> {
     }
     let stamp =
         Time::of_stamp(&set.timestamp).ok_or_else(|| format!("its timestamp_utc {:?} is no time", set.timestamp))?;
-    // The finer time counts if it tells of the same run.
+    // The finer time counts if it is of the same run.
     let finer = set.created_at.as_ref().and_then(|text| text.parse::<jiff::Timestamp>().ok());
     let finer = finer.filter(|time| (time.as_second() - stamp.secs).abs() <= 86_400);
     Ok(finer.map_or(stamp, |time| Time {

@@ -60,7 +60,7 @@ pub struct Checked {
 }
 
 impl Checks {
-    /// Reads the records of checks; those that cannot be read, or whose time is in the future, tell nothing.
+    /// Reads the records of checks; those that cannot be read, or whose time is in the future, do not count.
     pub fn read(store: &Store, now: Time) -> Result<Self> {
         let mut checks = Self::default();
         let mut records = Vec::new();
@@ -72,10 +72,10 @@ impl Checks {
                 Err(error) => return Err(error),
             }
         }
-        // Names tell the second only.
+        // Names have a resolution of seconds only.
         records.sort_by_key(|(time, id, _)| (*time, *id));
         for (_, id, check) in records {
-            // Every check walks what leads to data; only one that read every pack tells that what another read is whole again.
+            // Every check walks the lists; only one that read every pack shows that what another one read is whole again.
             checks.lost.retain(|_, (_, depth)| *depth != Depth::Structure && check.depth != Depth::All);
             for Damaged { snapshot, database, files } in &check.damaged {
                 let lost = Lost { time: check.time, database: *database, files: *files };

@@ -45,7 +45,7 @@ pub(crate) fn rename(store: &Store, found: &Scan, observer: &dyn Observer) -> Re
             misnamed.push((object, to, bytes));
         }
     }
-    // All that will be replaced is in quarantine before anything is: two documents may stand under each other's names.
+    // All that will be replaced is in quarantine before anything is: two documents may have swapped names.
     for (_, to, _) in misnamed.iter().filter(|(_, to, _)| damaged.contains(to)) {
         store.copy_to_quarantine(to, &backend.read(to)?)?;
     }

@@ -1,6 +1,6 @@
-//! `check --repair`: a check is the plan, this applies it. What is damaged is moved into quarantine, after what is still good of it has been
-//! saved; the index is written anew from the packs. Deletes nothing but its own records. Whenever it ends, all that could be read can be read,
-//! and the next one goes on.
+//! The verb `check --repair`: a check is the plan, this applies it. Salvages what is good in damaged packs, rebuilds the index from the packs,
+//! and moves what is damaged into quarantine. Deletes nothing but its own records. If it is killed, all that could be read before can still
+//! be read, and the next repair continues.
 
 mod config;
 mod documents;
@@ -27,7 +27,7 @@ use crate::store::{Store, pack_name};
 
 /// What is to be done.
 struct Plan {
-    /// The index has to be written anew, from all packs that stay.
+    /// The index has to be rebuilt from all packs that stay.
     rebuild: bool,
     /// Packs to be listed where it has not.
     list: Vec<PackId>,
@@ -198,7 +198,7 @@ fn plan(store: &Store, found: &Scan, observer: &dyn Observer) -> Result<Plan> {
     let mut damaged = packs.damaged();
     let contradicted = packs.contradicted();
     for id in &contradicted {
-        // One of the two is wrong; the pack's own name tells which.
+        // One of the two is wrong; the pack's name shows which.
         match hash_file(store, &pack_name(id), observer) {
             Ok(hash) if hash == *id => {}
             Err(error) if !error.is_damage() => return Err(error),

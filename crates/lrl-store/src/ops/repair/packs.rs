@@ -121,7 +121,7 @@ impl Saver<'_> {
         Ok(())
     }
 
-    /// Copies a chunk if it verifies, and stands in no pack that stays.
+    /// Copies a chunk if it verifies and is in no pack that stays.
     fn save(&self, place: &Location) -> Result<()> {
         checkpoint(self.observer)?;
         let stays =

@@ -127,7 +127,7 @@ impl Lab {
         Self { storage, dir, truth }
     }
 
-    /// Says whether the source still has the contents.
+    /// Returns whether the source still has the contents.
     fn has(&self, digest: &[u8; 32]) -> bool {
         self.truth.iter().any(|(id, files)| self.is_newest(id) && files.values().any(|known| known == digest))
     }
@@ -536,7 +536,7 @@ fn a_pack_of_which_every_chunk_is_good_is_not_overwritten_by_what_is_saved_of_it
     assert_eq!(moved, damaged);
 }
 
-/// A snapshot of a database that is one chunk, which leans on the part of its base that is not damaged.
+/// A snapshot of a database that is one chunk, which depends on the part of its base that is not damaged.
 #[test]
 fn what_does_not_use_the_damaged_part_of_its_base_is_not_lost_with_it() {
     let storage: Arc<dyn Backend> = Arc::new(memory());

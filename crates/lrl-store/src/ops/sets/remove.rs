@@ -58,7 +58,7 @@ pub(super) fn remove(sets: &[Locked], out: &Path, cache: Option<&RunCache>, repo
             false
         }
     });
-    // Nor may the last word on a set go before its files.
+    // The manifest is removed only once the removal of its files is durable.
     let synced = sync_dir(out);
     for (set, hidden) in begun {
         let gone = synced.as_ref().map_err(Error::again);

@@ -10,9 +10,9 @@ use crate::set::directory;
 /// The sets of the backup directory, and what became of the older ones.
 #[derive(Debug, Default, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Sets {
-    /// How many there are now; every manifest is one, whoever wrote it.
+    /// How many there are now; every manifest counts as one, also those that lrl did not write.
     pub count: u64,
-    /// What they take on disk, parts of sets included; a file with several names counts once.
+    /// What they take on disk, parts of sets included; hard-linked files count once.
     pub disk_bytes: u64,
     /// What is free on their disk.
     pub free_bytes: u64,
@@ -20,7 +20,7 @@ pub struct Sets {
     pub removed: Vec<Removed>,
     /// What would have been removed, or is no set of this source, and why it stays.
     pub kept: Vec<Kept>,
-    /// What should have been removed and could not be; told as problems.
+    /// What should have been removed and could not be; reported as problems.
     #[serde(skip)]
     pub failed: Vec<Kept>,
 }

@@ -33,7 +33,7 @@ impl Set {
         Parts { database: self.snapshot.database.is_some(), uploads: self.snapshot.uploads.is_some() }
     }
 
-    /// Returns which of them are good, as the snapshot itself tells.
+    /// Returns which of them are good, judged by the snapshot alone.
     pub fn good_parts(&self) -> Parts {
         let good = judge(&self.snapshot, None, None).good;
         Parts { database: good.database, uploads: good.uploads }

@@ -1,4 +1,4 @@
-//! How a source stands, and what is wrong with it.
+//! The state of a source, and what is wrong with it.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub struct Good {
 /// One part of the source.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct PartAge {
-    /// Whether any snapshot that was looked at holds it.
+    /// Whether any snapshot that was read holds it.
     pub known: bool,
     /// The newest good snapshot with it.
     pub good: Option<Good>,
@@ -41,7 +41,7 @@ pub struct Newest {
     pub judgement: Judgement,
 }
 
-/// How a source stands.
+/// The state of a source.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Status {
     /// Snapshots of the source.
@@ -93,7 +93,7 @@ pub enum Condition {
     /// The last good backup is older than the limit: its age in seconds, and the limit.
     TooOld(u64, Duration),
     /// The newest drill failed.
-    DrillFailed(Drill),
+    DrillFailed(Box<Drill>),
     /// The last drill that passed is older than the limit; `None`: none has passed.
     DrillTooOld(Option<u64>, Duration),
     /// The newest check found something wrong.
@@ -127,7 +127,9 @@ impl Status {
         {
             found.push(Condition::TooOld(age, limit));
         }
-        found.extend(self.drill.clone().filter(|drill| !drill.passed).map(Condition::DrillFailed));
+        found.extend(
+            self.drill.clone().filter(|drill| !drill.passed).map(|drill| Condition::DrillFailed(Box::new(drill))),
+        );
         if let Some(limit) = limits.drill {
             let passed = self.passed_drill.as_ref().map(|drill| age(drill.finished));
             found.extend(passed.is_none_or(|age| older(age, limit)).then_some(Condition::DrillTooOld(passed, limit)));

@@ -230,7 +230,7 @@ impl Case {
         }
     }
 
-    /// A lab with so many snapshots.
+    /// A lab with this many snapshots.
     fn with(name: &'static str, snapshots: u64, verb: Verb) -> Self {
         Self::new(name, verb).begun(snapshots)
     }
@@ -254,7 +254,7 @@ impl Case {
         self
     }
 
-    /// Removes all files of the index but so many.
+    /// Removes all files of the index but this many.
     fn lose_index(&mut self, kept: usize) {
         self.is_damaged = true;
         let storage = self.storage();

@@ -1,6 +1,6 @@
 //! Every verb on a disk that fails, killed and cut off at every step: what was listed as complete stays so, the next run completes.
 //!
-//! `LRL_TEST_ROUNDS=all` tries every step and thousands of power cuts, a number so many of each kind in each case. A failure prints
+//! `LRL_TEST_ROUNDS=all` tries every step and thousands of power cuts, a number that many of each kind in each case. A failure prints
 //! the value of `LRL_TEST_STATE` that tries that one state again.
 
 use std::collections::{BTreeMap, HashSet};

@@ -68,12 +68,12 @@ impl Faulty {
         *self.armed.lock().unwrap() = Some(Armed { fault, left, tripped: false });
     }
 
-    /// Ends the fault; says whether it had begun.
+    /// Ends the fault; returns whether it had begun.
     pub fn disarm(&self) -> bool {
         self.armed.lock().unwrap().take().is_some_and(|armed| armed.tripped)
     }
 
-    /// Says whether the fault has begun.
+    /// Returns whether the fault has begun.
     pub fn has_tripped(&self) -> bool {
         self.armed.lock().unwrap().as_ref().is_some_and(|armed| armed.tripped)
     }

@@ -1,4 +1,4 @@
-//! Which snapshots of one source a policy keeps, and why. A pure function: no store, no clock. What it cannot judge it keeps.
+//! Decides which snapshots of one source a policy keeps, and why. A pure function: no store, no clock. What it cannot judge it keeps.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ const LEAP_SECS: i64 = 731 * DAY_SECS;
 const HOUR_SECS: i64 = 3600;
 const DAY_SECS: i64 = 24 * HOUR_SECS;
 
-/// What to keep. Zero and nothing mean: this rule was not given.
+/// What to keep. Zero or empty: the rule was not given.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Policy {
     /// This many of the newest, by sequence.
@@ -164,7 +164,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Returns for each candidate of one source why it is kept; nothing means that it goes. `now` is in seconds since 1970.
+/// Returns for each candidate of one source why it is kept; without a reason it is removed. `now` is in seconds since 1970.
 ///
 /// A snapshot with a time in the future is kept and counts for no rule, so it pushes no other out. Neither does one that is not good. Rules
 /// rank by sequence: those whose time goes back against it are ranked among themselves, so that nobody who sets a clock back, or forges a

@@ -1,6 +1,6 @@
 //! Writers, a forget and a pruner on one store without locks, in every order that few switches between them make: whatever happens, each
 //! listed snapshot restores, and no reference dangles. `LRL_TEST_ROUNDS=all` tries every schedule with up to two switches and thousands by
-//! chance, a number so many by chance, from 1,000 on also each with one switch. A failure prints the schedule; `LRL_TEST_SCHEDULE` set to that text plays it again.
+//! chance, a number that many by chance, from 1,000 on also each with one switch. A failure prints the schedule; `LRL_TEST_SCHEDULE` set to that text plays it again.
 
 // A log says how many schedules were tried.
 #![allow(clippy::print_stdout)]
@@ -267,9 +267,9 @@ fn one_prune(store: &Store, clock: &AtomicU64, retired: &[String], run: u64) -> 
 
 /// Says which schedules are tried.
 struct Effort {
-    /// All with at most so many switches.
+    /// All with up to this many switches.
     switches: usize,
-    /// And so many by chance, with more.
+    /// And this many by chance, with more.
     by_chance: u64,
 }
 

@@ -106,7 +106,7 @@ pub enum Op {
     },
 }
 
-/// Interrupts after so many questions.
+/// Interrupts after this many questions.
 struct Stop(AtomicU32);
 
 impl Observer for Stop {

@@ -108,7 +108,7 @@ fn name(n: u8) -> &'static OsStr {
     OsStr::from_bytes(NAMES[usize::from(n) % NAMES.len()])
 }
 
-/// Says whether `--exclude '*.tmp'` leaves a path out.
+/// Returns whether `--exclude '*.tmp'` leaves a path out.
 pub fn is_excluded(path: &[u8]) -> bool {
     path.ends_with(b".tmp")
 }

@@ -1,5 +1,5 @@
 //! A long random life: operations of every kind, faults and damage among them, on one store that two labs share, against a plain model of
-//! what every snapshot holds. `LRL_TEST_ROUNDS=all` lives 100,000 operations, a number so many lives of about a hundred.
+//! what every snapshot holds. `LRL_TEST_ROUNDS=all` lives 100,000 operations, a number that many lives of about a hundred.
 
 // A log says how much was done.
 #![allow(clippy::print_stdout)]

@@ -29,7 +29,7 @@ impl Shaky {
         self.faulty.arm(fault, left);
     }
 
-    /// Ends the fault; says whether it had begun.
+    /// Ends the fault; returns whether it had begun.
     pub fn disarm(&self) -> bool {
         self.faulty.disarm()
     }
