@@ -3,7 +3,7 @@
 
 use std::cmp::Ordering;
 
-use super::TreeItems;
+use super::items::TreeItems;
 use crate::error::Result;
 use crate::format::entry::{Entry, Piece, compare_paths};
 use crate::format::node::{Item, Node};
