@@ -1,11 +1,11 @@
-# The whole gate: what has to pass before a change lands.
+# All checks that a change must pass.
 gate: fmt lint test
 
 # Formatting, as rustfmt.toml says.
 fmt:
     cargo fmt --all --check
 
-# Lints at zero.
+# Lints; warnings are errors.
 lint:
     cargo clippy --workspace --all-targets --locked -- -D warnings
 
@@ -19,18 +19,18 @@ long:
     cargo test -p lrl-store --locked -- --ignored the_lock_byte_page_is_zero_and_nothing_else_differs
 
 # Prints how many states were tried; a failure prints what tries that state again.
-# Every fault at every step, every damaged byte, 100,000 random operations: hours. A number tries so many of each kind: `just soak 200`.
+# Every fault at every step, every damaged byte, 100,000 random operations: hours. A number tries that many of each kind: `just soak 200`.
 soak ROUNDS="all":
     LRL_TEST_ROUNDS={{ROUNDS}} cargo test --workspace --locked --lib -- --nocapture ops::tests ops::repair
     LRL_TEST_ROUNDS={{ROUNDS}} cargo test --workspace --locked --test e2e -- --nocapture kill power_cut fails
     LRL_TEST_ROUNDS={{ROUNDS}} cargo test --workspace --locked --test parsers -- --nocapture
 
-# One fuzz target (see fuzz/fuzz_targets) for so many seconds, guided by coverage. Needs cargo-fuzz.
+# One fuzz target (see fuzz/README.md) for SECONDS, guided by coverage. Needs cargo-fuzz.
 fuzz TARGET SECONDS="300":
     cargo test --workspace --locked --test parsers -- --ignored write_the_corpus
     RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none {{TARGET}} -- -max_total_time={{SECONDS}} -max_len=8192
 
-# lrl beside its peers, as docs/BENCHMARKS.md shows it: on a quiet machine, with restic and borg installed. Takes about 25 minutes.
+# Compares lrl with its peers, as in docs/BENCHMARKS.md: on a quiet machine, with restic and borg installed. Takes about 25 minutes.
 bench *ARGS:
     cargo build --release --locked -p lrl-cli -p lrl-bench
     target/release/lrl-bench compare {{ARGS}}
@@ -39,7 +39,7 @@ bench *ARGS:
 bench-micro *ARGS:
     cargo run --release --locked -p lrl-bench -- micro {{ARGS}}
 
-# Time and memory of every command beside a million files, a file of 10 GB and 10,000,000 chunks. Needs 60 GB of room.
+# Time and memory of every command beside a million files, a file of 10 GB and 10,000,000 chunks. Needs 60 GB of free space.
 bench-scale *ARGS:
     cargo build --release --locked -p lrl-cli -p lrl-bench
     target/release/lrl-bench scale {{ARGS}}
@@ -55,18 +55,18 @@ garage:
     cargo build --release --locked -p lrl-cli
     tests/garage/run
 
-# Licences, advisories and sources of the packages that are used (needs cargo-deny).
+# Checks licences, advisories and sources of all packages. Needs cargo-deny.
 deny:
     cargo deny check
 
-# Rewrites the documents that are generated.
+# Rewrites the generated documents.
 docs:
-    UPDATE_DOCS=1 cargo test -p lrl-cli --test e2e -- docs format
+    UPDATE_DOCS=1 cargo test --workspace --test e2e -- docs format
 
-# Builds lrl, backs the sample lab up and drills the backup.
+# Builds lrl, backs up the sample lab and drills the backup.
 demo:
     ./demo
 
-# Makes the sample lab again.
+# Rebuilds the sample lab.
 sample:
     python3 examples/make_lab.py

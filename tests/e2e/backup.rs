@@ -1,4 +1,4 @@
-//! Backup against hostile sources: what is missing, databases in every bad state, runs at once, what an unchanged run costs.
+//! `lrl backup` with hostile sources: missing parts, databases in every bad state, concurrent runs, the cost of an unchanged run.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use crate::common::{Lab, noise};
-use crate::sets::{change, drill_with_python, manifests};
+use crate::python_sets::{change, drill_with_python, manifests};
 use crate::tools::{assert_same, assert_whole, files_with, look, names, outputs, python};
 
 fn snapshots(lab: &Lab, backups: &str) -> usize {
@@ -37,7 +37,7 @@ fn a_missing_half_is_exit_3_and_the_other_is_kept() {
 }
 
 #[test]
-fn without_both_halves_nothing_is_published_and_the_next_run_works() {
+fn without_database_and_uploads_nothing_is_published_and_the_next_run_works() {
     let lab = Lab::small();
     fs::create_dir(lab.path("empty")).unwrap();
     lab.lrl("backup --data-dir empty").expect(1);

@@ -1,4 +1,4 @@
-//! The benchmarks work from end to end, and their document says what was measured.
+//! The benchmarks run end to end, and their document matches the results.
 
 use std::fs;
 use std::path::Path;

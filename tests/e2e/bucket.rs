@@ -1,4 +1,4 @@
-//! A server of S3's protocol on loopback, in this process: what lrl uses of it, with a log of all requests, and with faults on demand.
+//! An S3 server on loopback, in this process: the requests that lrl uses, with a log of them, and with faults on demand.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
@@ -114,7 +114,7 @@ impl Bucket {
         format!("s3://{BUCKET}/{prefix}?endpoint={}&region=test&retries=2", self.endpoint)
     }
 
-    /// Names so many objects in each page of a listing.
+    /// Lists at most this many objects in each page.
     pub fn page(&self, names: usize) {
         self.state.lock().unwrap().page = names;
     }

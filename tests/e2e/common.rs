@@ -16,7 +16,7 @@ pub struct Lab {
     environment: BTreeMap<String, String>,
 }
 
-/// What one run of lrl left.
+/// Exit code and output of one run of lrl.
 pub struct Run {
     pub code: i32,
     pub stdout: String,
@@ -56,7 +56,7 @@ impl Lab {
         Self { root: tempfile::tempdir().unwrap(), environment: BTreeMap::new() }
     }
 
-    /// Makes a directory with `data/`: a small real database and uploads whose rows fit.
+    /// Makes a directory with `data/`: a small database, and uploads that match its rows.
     pub fn small() -> Self {
         let lab = Self::empty();
         fs::create_dir_all(lab.path("data/assets")).unwrap();
@@ -142,7 +142,7 @@ impl Lab {
     }
 }
 
-/// Returns bytes that do not compress, the same ones for a seed.
+/// Returns bytes that do not compress, the same for the same seed.
 pub fn noise(len: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let next = || {

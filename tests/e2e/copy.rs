@@ -1,4 +1,4 @@
-//! `lrl copy` and `lrl backup --copy-to`: between directories and buckets, killed and gone on with, and with the line dead.
+//! `lrl copy` and `lrl backup --copy-to`: between directories and buckets, killed and resumed, and without a network.
 
 use std::fs;
 use std::process::Stdio;
@@ -397,4 +397,15 @@ fn a_limit_holds_for_objects_and_parts() {
     // The first two parts, ten mebibytes, and what follows waits for them.
     assert!(since.elapsed() > Duration::from_millis(1000), "{:?}", since.elapsed());
     lab.lrl(&format!("check --read-data --store {}", bucket.url("copy"))).expect(0);
+}
+
+#[test]
+fn a_bad_snapshot_is_copied_and_named() {
+    let lab = Lab::small();
+    lab.lrl("backup --snapshot-only").expect(0);
+    fs::write(lab.path("data/lrl.db"), b"").unwrap();
+    lab.lrl("backup --snapshot-only").expect(3);
+    let run = lab.lrl("copy --from backups/store --to second").expect(0);
+    assert!(run.stderr.contains("is unreadable, also as a copy"), "{}", run.stderr);
+    assert_eq!(run.stderr.matches("also as a copy").count(), 1, "{}", run.stderr);
 }

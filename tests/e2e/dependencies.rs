@@ -1,4 +1,4 @@
-//! docs/DEPENDENCIES.md has a line for each package, and each line is true.
+//! docs/DEPENDENCIES.md has one correct line for each package.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,4 +1,4 @@
-//! Documents that are generated stay what the program says.
+//! Generated documents are current.
 
 use lrl_cli::docs::cli_reference;
 

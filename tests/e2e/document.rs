@@ -1,4 +1,4 @@
-//! Documents with parts that a test writes: compared, or rewritten when `UPDATE_DOCS` is set. Also finds blocks of commands.
+//! Documents with blocks that a test generates: compared, or rewritten if `UPDATE_DOCS` is set.
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! `lrl drill`: the manual's output, every kind of damage, and what it leaves untouched.
+//! `lrl drill`: the manual's output, every kind of damage, and that it changes nothing.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use crate::common::{Lab, Run, sha256};
-use crate::sets::{change, drill_with_python, manifests, state, write_with_python};
+use crate::python_sets::{change, drill_with_python, manifests, state, write_with_python};
 
 const STAMP: &str = "20260114_120000";
 

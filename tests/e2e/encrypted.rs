@@ -1,4 +1,4 @@
-//! Encrypted stores: what lies in them shows nothing, whatever is changed is refused, and the key alone brings everything back.
+//! Encrypted stores: objects reveal nothing, every change is refused, and the key alone restores everything.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -94,7 +94,7 @@ fn the_store_shows_no_canary_and_every_verb_works() {
     lab.lrl(&format!("restore --source {CANARY} --data-dir again")).expect(0);
     same_data(&lab.path("data"), &lab.path("again"));
     no_canary_in(&lab.path("backups/store"));
-    // The cache knows names: it lies with the user, not in the store, of which copies are made.
+    // The cache knows names: it is in the user's directory, not in the store, which people copy.
     assert!(!lab.path("backups/store/cache").exists());
     assert!(!files(&lab.path("home/.cache/lrl")).is_empty());
 }
@@ -322,7 +322,7 @@ fn a_lost_config_and_a_lost_slot_are_made_again() {
     lab.lrl("restore --data-dir again").expect(0);
 }
 
-/// Every pack and every object has a key of its own: no nonce can come twice, whoever writes the same again.
+/// Every pack and every object has a key of its own: no nonce can come twice, even if the same data is written again.
 #[test]
 fn no_key_of_an_object_is_used_twice() {
     let lab = encrypted();
@@ -371,7 +371,7 @@ fn a_bucket_and_the_passphrase_bring_everything_back_on_an_empty_machine() {
     let log = bucket.take_log();
     assert!(log.len() <= 7, "{log:?}");
     bucket.change(|objects| objects.iter().for_each(|(name, bytes)| assert!(!shows_canary(name, bytes), "{name}")));
-    // What is kept near at hand of the store is sealed as well; the cache of file states is not.
+    // Cached objects of the store are sealed as well; the cache of file states is not.
     let cache = files(&lab.path("home/.cache/lrl"));
     assert!(cache.len() > 3);
     for (path, bytes) in
@@ -580,7 +580,7 @@ fn an_encrypted_bucket_is_pruned_beside_a_machine_that_only_writes() {
     let written = reader.lrl("forget --keep-last 1 --prune --grace 0 --json").expect(0).json();
     let packs = |bucket: &Bucket| bucket.names().iter().filter(|name| name.contains("/packs/")).count();
     let before = packs(&bucket);
-    // A content that is written down comes again: it is stored again.
+    // Contents scheduled for deletion come again: they are stored again.
     writer.upload("changing.bin", &noise(300_000, 40));
     let again = writer.lrl("backup --json").expect(0).json();
     assert!(again["added_bytes"].as_u64().unwrap() > 300_000, "{again}\n{written}");

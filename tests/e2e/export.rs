@@ -1,4 +1,4 @@
-//! `lrl export`: sets that other programs read, the same bytes as the backup's own set, and a text that really restores.
+//! `lrl export`: sets that other programs read, with the bytes of the backup's own set, and a RESTORE.md that works.
 
 use std::ffi::OsStr;
 use std::fs;

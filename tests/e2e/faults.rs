@@ -1,4 +1,4 @@
-//! Faults from outside: signals and kills at any moment, full disks, locks, damaged objects. What was listed before stays whole,
+//! Faults from outside: signals and kills at any moment, full disks, locks, damaged objects. Snapshots that were listed stay whole,
 //! the next run completes. `LRL_TEST_ROUNDS=all` tries every system call as a kill point.
 
 // A log says what could not be tried here, and how many states were.
@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::common::{Lab, Run, noise};
-use crate::sets::change;
+use crate::python_sets::change;
 use crate::tools::{Disk, assert_same, assert_whole, files_with, look, names, outputs, strace, there_is};
 
 /// The calls that change something on a disk; a kill point is the n-th of one of them in any one thread.
@@ -57,7 +57,7 @@ pub fn each_kill_point(mut attempt: impl FnMut(&str, u32) -> bool) -> u32 {
     points
 }
 
-/// Runs a command that is killed before one thread's n-th use of a system call; says whether it got that far.
+/// Runs a command that is killed before one thread's n-th use of a system call; returns whether it got that far.
 pub fn killed(lab: &Lab, line: &str, call: &str, n: u32) -> bool {
     // The question mark: not every machine has every one of them.
     let (trace, inject) = (format!("trace=?{call}"), format!("inject=?{call}:signal=KILL:when={n}"));
@@ -303,7 +303,7 @@ fn a_signal_at_any_moment_ends_with_130_and_leaves_no_litter() {
             if status.code().is_some() {
                 for place in ["", "backups", "backups/store", "target"].map(|place| lab.path(place)) {
                     let found = if place.exists() { names(&place) } else { Vec::new() };
-                    // What --undo goes by is no litter.
+                    // The record that --undo reads is no litter.
                     let litter = found.iter().any(|name| name.starts_with('.') && name != ".lrl-undo.json");
                     assert!(!litter, "{line} after {delay} ms: {found:?}");
                 }
@@ -450,7 +450,7 @@ fn damage_to_any_object_is_found_named_and_never_restored() {
                 run.stderr
             );
             let _ = fs::remove_dir_all(lab.path("new"));
-            // Without a name an older one is taken, of which a check found no damage.
+            // Without a name an older one is taken, in which a check found no damage.
             let run = lab.lrl("restore latest --force --data-dir new");
             assert!([0, 1, 10].contains(&run.code), "{name}, way {way}: {} {}", run.code, run.stderr);
             if run.code == 0 && !name.starts_with("snapshots") {

@@ -1,4 +1,4 @@
-//! File systems that lack something: `fsync` of directories, locks, room for a mapped file.
+//! File systems that lack something: `fsync` of directories, locks, space for a mapped file.
 
 // A log says what could not be tried here.
 #![allow(clippy::print_stdout)]
@@ -31,7 +31,7 @@ impl Image {
         None
     }
 
-    /// Leaves only so many KiB free.
+    /// Leaves only this many KiB free.
     fn fill(&self, left_kib: u64) {
         let free = || {
             let run = Command::new("df").args(["--output=avail", "-k"]).arg(&self.at).output().unwrap();

@@ -1,11 +1,11 @@
-//! `lrl forget`: which snapshots go, which never do, and when it refuses.
+//! `lrl forget`: which snapshots are removed, which never are, and when it refuses.
 
 use std::fs;
 
 use serde_json::Value;
 
 use crate::common::Lab;
-use crate::sets::write_with_python;
+use crate::python_sets::write_with_python;
 
 /// Returns what `lrl snapshots` lists, oldest first: the timestamps.
 fn listed(lab: &Lab) -> Vec<String> {
@@ -84,7 +84,7 @@ fn a_policy_that_would_leave_nothing_is_refused() {
     assert!(run.stderr.contains("`other`"), "{}", run.stderr);
     assert_eq!(listed(&lab), before);
     lab.lrl("forget --keep-tag weekly --source lab").expect(0);
-    assert_eq!(listed(&lab), before, "the tagged one, and the newest of each half");
+    assert_eq!(listed(&lab), before, "the tagged one, and the newest of each part");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The examples in docs/FORMAT.md are what the encoder writes: fixed inputs, each byte labelled by a small reader of its own.
+//! The examples in docs/FORMAT.md are the encoder's output: fixed inputs, each byte labelled by a small reader of its own.
 
 use std::fmt::Write;
 use std::sync::Arc;

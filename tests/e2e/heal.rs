@@ -1,4 +1,4 @@
-//! What the next run does about a damaged store, and what it says about a source that is not as it was.
+//! How the next run heals a damaged store, and what it reports about a changed source.
 
 use std::fs;
 use std::path::PathBuf;
@@ -37,7 +37,7 @@ fn lost_packs_are_stored_again_by_a_rescan() {
 }
 
 #[test]
-fn lost_packs_are_stored_again_by_the_next_run_of_each_source_and_half() {
+fn lost_packs_are_stored_again_by_the_next_run_of_each_source_and_part() {
     let lab = Lab::small();
     lab.write("other/assets/its-own", noise(50_000, 9));
     let back_up_both = || {
@@ -51,7 +51,7 @@ fn lost_packs_are_stored_again_by_the_next_run_of_each_source_and_half() {
     ["data", "other"].iter().for_each(|data| lab.write(format!("{data}/assets/later"), b"later"));
     back_up_both();
     lost.iter().for_each(|pack| fs::remove_file(pack).unwrap());
-    // One half, then the whole, then the other source: what one run has healed says nothing of what it did not read.
+    // One part, then both, then the other source: what one run has healed says nothing of what it did not read.
     lab.lrl("backup --snapshot-only --db-only").expect(0);
     lab.lrl("backup --snapshot-only").expect(0);
     lab.lrl("restore latest --source lab --data-dir new").expect(0);

@@ -1,5 +1,5 @@
-//! Input that an attacker, a bad disk or bad luck wrote: a clear end with the documented exit code, nothing outside touched, and never
-//! more memory than for honest input.
+//! Input written by an attacker or a bad disk: lrl ends with the documented exit code, changes nothing outside, and uses no more memory
+//! than for valid input.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,7 +9,7 @@ use std::process::Command;
 use lrl_store::id::SnapshotId;
 
 use crate::common::{Lab, Run};
-use crate::sets::write_with_python;
+use crate::python_sets::write_with_python;
 use crate::tools::{as_nobody, assert_same, assert_whole, files_with, look, outputs, python};
 
 const STAMP: &str = "20260114_120000";
@@ -74,7 +74,7 @@ fn hostile_archives_are_refused_by_every_reader() {
             "a link out, then a directory of its name",
             "add('assets/l', type=tarfile.SYMTYPE, link='/'); add('assets/l', type=tarfile.DIRTYPE)",
         ),
-        ("a further name of what is outside", "add('assets/h', type=tarfile.LNKTYPE, link='../victim')"),
+        ("a hard link to a file outside", "add('assets/h', type=tarfile.LNKTYPE, link='../victim')"),
         ("a device", "add('assets/null', type=tarfile.CHRTYPE)"),
         ("a FIFO", "add('assets/fifo', type=tarfile.FIFOTYPE)"),
         ("a name of 5,000 bytes in one component", "add('assets/' + 'n' * 5000, b'x')"),

@@ -1,11 +1,11 @@
-//! `lrl import`: sets of the old script become snapshots, each verified, none touched.
+//! `lrl import`: sets of the old scripts become snapshots; each is verified, none is changed.
 
 use std::fs;
 
 use serde_json::json;
 
 use crate::common::Lab;
-use crate::sets::{change, drill_with_python, manifests, state, write_with_python};
+use crate::python_sets::{change, drill_with_python, manifests, state, write_with_python};
 
 /// A lab with three sets in `old/`; the second has one row and one upload more than the first, the third another.
 fn history() -> Lab {

@@ -1,4 +1,4 @@
-//! One judgement of what a good backup is: what each verb does with snapshots that are empty, shrunk, failed or damaged.
+//! The judgement of snapshots: what each command does with snapshots that are empty, shrunk, failed or damaged.
 
 use std::fs;
 
@@ -139,6 +139,27 @@ fn a_check_that_finds_damage_is_on_record_and_the_next_backup_heals() {
     lab.lrl("check --read-data --repair").expect(0);
     lab.lrl("check --read-data").expect(0);
     assert_eq!(states(&lab), ["good", "good"], "the chunks are stored again");
+    lab.lrl("status -q").expect(0);
+}
+
+#[test]
+fn a_check_that_finds_a_rotten_set_is_on_record_as_failed() {
+    let lab = Lab::small();
+    lab.lrl("backup").expect(0);
+    lab.lrl("check --read-data").expect(0);
+    lab.lrl("status -q").expect(0);
+    let copy = crate::tools::outputs(&lab, "backups", ".sqlite").remove(0);
+    let mut bytes = fs::read(&copy).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&copy, &bytes).unwrap();
+    let found = lab.lrl("check --read-data").expect(4);
+    assert!(!found.stdout.contains("--repair"), "the store has nothing to repair: {}", found.stdout);
+    assert!(lab.lrl("status -q").expect(4).stderr.contains("the last check found damage"));
+    assert_eq!(states(&lab), ["good"], "the snapshot is whole");
+    bytes[middle] ^= 1;
+    fs::write(&copy, &bytes).unwrap();
+    lab.lrl("check --read-data").expect(0);
     lab.lrl("status -q").expect(0);
 }
 

@@ -1,4 +1,4 @@
-//! The `justfile`: just reads the whole of it or nothing, and the documents name its recipes.
+//! The `justfile`: no recipe is defined twice, and every recipe named in a document exists.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +11,7 @@ fn recipes(text: &str) -> Vec<&str> {
     heads.filter_map(|line| line.split_once(':')?.0.split_whitespace().next()).collect()
 }
 
-/// Returns what stands behind each `just` in a document's code: `just NAME` within backticks, or at the start of a line.
+/// Returns the recipes that a document names: `just NAME` within backticks, or at the start of a line.
 fn named(text: &str) -> BTreeSet<&str> {
     let calls = text.split("`just ").skip(1).chain(text.lines().filter_map(|line| line.strip_prefix("just ")));
     calls.filter_map(|rest| rest.split(|c: char| c.is_whitespace() || c == '`').next()).collect()
@@ -26,7 +26,15 @@ fn no_recipe_stands_twice_and_every_documented_one_is_there() {
     assert_eq!(all.len(), unique.len(), "just refuses a file in which a recipe stands twice: {all:?}");
 
     let mut seen = 0;
-    for document in ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/RELIABILITY.md", "docs/BENCHMARKS.md"] {
+    for document in [
+        "README.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "docs/RELIABILITY.md",
+        "docs/TESTING.md",
+        "docs/BENCHMARKS.md",
+        "fuzz/README.md",
+    ] {
         let text = fs::read_to_string(repository().join(document)).unwrap();
         for name in named(&text) {
             assert!(unique.contains(name), "{document} names `just {name}`: there is no such recipe");

@@ -1,4 +1,4 @@
-//! The engine's rules that the compiler does not hold: a layer uses lower ones only, and nothing prints or looks around.
+//! Rules of the engine that the compiler does not check: a module uses lower layers only, and nothing prints or reads the environment.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -8,7 +8,7 @@ use crate::common::repository;
 
 /// Lowest first. A module may use its own layer and those before it.
 const LAYERS: [(&str, &[&str]); 8] = [
-    ("words", &["id", "error", "progress", "time"]),
+    ("words", &["id", "units", "error", "progress", "time"]),
     ("bytes", &["format", "chunk", "codec", "crypt"]),
     ("system", &["fs"]),
     ("source", &["source"]),
@@ -18,7 +18,7 @@ const LAYERS: [(&str, &[&str]); 8] = [
     ("verbs", &["ops"]),
 ];
 
-/// What the engine never does: it is silent, without a terminal, an environment or a clock of its own.
+/// Calls that the engine never makes: it has no terminal, no environment and no clock of its own.
 const FORBIDDEN: [&str; 10] = [
     "println!",
     "eprintln!",
@@ -53,39 +53,97 @@ fn code(text: &str) -> String {
     all
 }
 
-/// Returns the top-level modules that code names after `crate::`, also those in braces.
-fn used(code: &str) -> BTreeSet<String> {
-    let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
-    let mut modules = BTreeSet::new();
-    for (at, path) in code.match_indices("crate::") {
-        if code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_') {
-            continue;
-        }
-        let rest = &code[at + path.len()..];
-        let Some(group) = rest.strip_prefix('{') else {
-            modules.insert(word(rest));
-            continue;
-        };
-        let mut depth = 1;
-        let mut fresh = true;
-        for (i, c) in group.char_indices() {
-            match c {
-                '{' => depth += 1,
-                '}' => depth -= 1,
-                ',' if depth == 1 => fresh = true,
-                c if fresh && !c.is_whitespace() => {
-                    modules.insert(word(&group[i..]));
-                    fresh = false;
-                }
-                _ => {}
+/// Splits what stands in braces at its commas.
+fn parts(text: &str) -> Vec<&str> {
+    let (mut depth, mut start, mut parts) = (0, 0, Vec::new());
+    for (at, c) in text.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                parts.push(&text[start..at]);
+                start = at + 1;
             }
-            if depth == 0 {
-                break;
-            }
+            _ => {}
         }
     }
-    modules.remove("");
-    modules
+    parts.push(&text[start..]);
+    parts.retain(|part| !part.trim().is_empty());
+    parts
+}
+
+/// Returns each path of a `use` line, taken apart.
+fn paths(tree: &str) -> Vec<Vec<String>> {
+    let segments = |path: &str| -> Vec<String> {
+        path.split("::").map(|segment| segment.trim().to_string()).filter(|segment| !segment.is_empty()).collect()
+    };
+    let Some((before, group)) = tree.split_once('{') else {
+        return vec![segments(tree.split(" as ").next().unwrap())];
+    };
+    let group = group.rsplit_once('}').unwrap().0;
+    let below = parts(group).into_iter().flat_map(paths);
+    below
+        .map(|path| [segments(before), path].concat().into_iter().filter(|segment| segment != "self").collect())
+        .collect()
+}
+
+type Module = Vec<String>;
+
+/// Returns for each module the modules that its code names.
+fn uses(files: &BTreeMap<Module, String>) -> BTreeMap<Module, BTreeSet<Module>> {
+    let word = |c: char| c.is_alphanumeric() || c == '_';
+    files
+        .iter()
+        .map(|(module, code)| {
+            let absolute = |path: &[String]| -> Option<Module> {
+                match path.first()?.as_str() {
+                    "crate" => Some(path[1..].to_vec()),
+                    "super" => {
+                        let up = path.iter().take_while(|segment| *segment == "super").count();
+                        Some([&module[..module.len().checked_sub(up)?], &path[up..]].concat())
+                    }
+                    first => {
+                        let child = [module.as_slice(), &[first.to_string()]].concat();
+                        files.contains_key(&child).then(|| [module.as_slice(), path].concat())
+                    }
+                }
+            };
+            let mut named = BTreeSet::new();
+            let mut imported: BTreeMap<String, Module> = BTreeMap::new();
+            let mut rest = String::new();
+            for statement in code.split(';') {
+                let found = statement.rsplit_once("use ").filter(|(before, _)| !before.ends_with(word));
+                let (before, tree) = found.unwrap_or((statement, ""));
+                for path in paths(tree).iter().filter_map(|path| absolute(path)) {
+                    imported.extend(path.last().map(|last| (last.clone(), path.clone())));
+                    named.insert(path);
+                }
+                rest.extend([before, ";"]);
+            }
+            for path in rest.split(|c| !word(c) && c != ':').filter(|path| path.contains("::")) {
+                let path: Vec<String> = path.split("::").map(String::from).collect();
+                named.extend(absolute(&path));
+                named.extend(imported.get(&path[0]).map(|start| [start.as_slice(), &path[1..]].concat()));
+            }
+            let file =
+                |path: Module| (1..=path.len()).rev().map(|n| path[..n].to_vec()).find(|path| files.contains_key(path));
+            let mut used: BTreeSet<Module> = named.into_iter().filter_map(file).collect();
+            used.remove(module);
+            (module.clone(), used)
+        })
+        .collect()
+}
+
+/// Returns the modules that a module uses, also by way of others.
+fn reaches(uses: &BTreeMap<Module, BTreeSet<Module>>, from: &Module) -> BTreeSet<Module> {
+    let mut reached = BTreeSet::new();
+    let mut waiting: Vec<&Module> = uses[from].iter().collect();
+    while let Some(next) = waiting.pop() {
+        if reached.insert(next.clone()) {
+            waiting.extend(&uses[next]);
+        }
+    }
+    reached
 }
 
 fn sources(directory: &Path) -> Vec<PathBuf> {
@@ -101,31 +159,38 @@ fn sources(directory: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Returns each engine file's name from `src/` on, its top-level module, and its code; not the files of tests alone.
-fn engine() -> BTreeMap<String, (String, String)> {
-    let root = repository().join("crates/lrl-store/src");
-    let names = sources(&root).into_iter().map(|path| path.strip_prefix(&root).unwrap().to_str().unwrap().to_string());
-    let named = names.filter(|name| !name.split('/').any(|part| part.trim_end_matches(".rs") == "tests")).map(|name| {
-        let module = name.split('/').next().unwrap().trim_end_matches(".rs").to_string();
-        let code = code(&fs::read_to_string(root.join(&name)).unwrap());
-        (name, (module, code))
+/// Returns the code of each file of a crate by its module; not that of files of tests alone.
+fn modules(root: &str) -> BTreeMap<Module, String> {
+    let root = repository().join(root);
+    let named = sources(&root).into_iter().map(|path| {
+        let name = path.strip_prefix(&root).unwrap().with_extension("");
+        let mut module: Module = name.iter().map(|part| part.to_str().unwrap().to_string()).collect();
+        module.pop_if(|last| ["mod", "lib", "main"].contains(&last.as_str()));
+        (module, code(&fs::read_to_string(path).unwrap()))
     });
-    named.collect()
+    named.filter(|(module, _)| !module.iter().any(|part| part == "tests")).collect()
+}
+
+fn engine() -> BTreeMap<Module, String> {
+    modules("crates/lrl-store/src")
 }
 
 #[test]
 fn a_module_uses_only_its_own_layer_and_lower_ones() {
     let mut wrong = Vec::new();
-    for (file, (module, code)) in engine().iter().filter(|(file, _)| *file != "lib.rs") {
-        let Some(own) = layer(module) else {
-            wrong.push(format!("{file}: {module} has no layer in the table"));
+    for (module, used) in uses(&engine()).iter().filter(|(module, _)| !module.is_empty()) {
+        let file = module.join("::");
+        let Some(own) = layer(&module[0]) else {
+            wrong.push(format!("{file}: {} has no layer in the table", module[0]));
             continue;
         };
-        for other in used(code) {
-            match layer(&other) {
+        for other in used.iter().filter(|other| !other.is_empty()) {
+            match layer(&other[0]) {
                 Some(used) if used <= own => {}
-                Some(used) => wrong.push(format!("{file} ({}) uses {other} ({})", LAYERS[own].0, LAYERS[used].0)),
-                None => wrong.push(format!("{file} uses {other}, which has no layer in the table")),
+                Some(used) => {
+                    wrong.push(format!("{file} ({}) uses {} ({})", LAYERS[own].0, other.join("::"), LAYERS[used].0))
+                }
+                None => wrong.push(format!("{file} uses {}, which has no layer in the table", other.join("::"))),
             }
         }
     }
@@ -133,16 +198,34 @@ fn a_module_uses_only_its_own_layer_and_lower_ones() {
 }
 
 #[test]
+fn no_files_use_each_other_in_a_circle() {
+    let mut circles = Vec::new();
+    for root in ["crates/lrl-store/src", "crates/lrl-cli/src", "crates/lrl-bench/src", "crates/lrl-testing/src"] {
+        let uses = uses(&modules(root));
+        for module in uses.keys().filter(|module| !module.is_empty()) {
+            let reached = reaches(&uses, module);
+            if reached.contains(module) {
+                let back = uses[module].iter().filter(|next| reaches(&uses, next).contains(module));
+                let back: Vec<String> = back.map(|next| next.join("::")).collect();
+                circles.push(format!("{root}: {} uses {}", module.join("::"), back.join(", ")));
+            }
+        }
+    }
+    assert!(circles.is_empty(), "{}", circles.join("\n"));
+}
+
+#[test]
 fn the_engine_is_silent_and_looks_at_nothing_by_itself() {
     let mut wrong = Vec::new();
-    for (file, (_, code)) in engine() {
+    for (module, code) in engine() {
+        let file = module.join("::");
         wrong.extend(FORBIDDEN.iter().filter(|word| code.contains(**word)).map(|word| format!("{file}: {word}")));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
-fn every_file_says_first_what_it_owns() {
+fn every_file_begins_with_a_module_comment() {
     let mut silent = Vec::new();
     for directory in ["crates/lrl-store/src", "crates/lrl-cli/src", "crates/lrl-bench/src", "tests"] {
         for path in sources(&repository().join(directory)) {
@@ -155,9 +238,17 @@ fn every_file_says_first_what_it_owns() {
 }
 
 #[test]
-fn the_reader_of_use_lines_sees_every_form() {
-    let text = "use crate::error::Error;\nuse crate::{id::{ChunkId, PackId}, store};\nfn f() { crate::ops::run() }\n\
+fn the_reader_of_paths_sees_every_form() {
+    let file = |name: &str, text: &str| (name.split("::").map(String::from).collect::<Module>(), code(text));
+    let text = "use crate::error::Error;\nuse crate::{id::{ChunkId, PackId}, store};\nfn f() { crate::ops::run(); store::deep::g(); super::up::h() }\n\
                 // use crate::comment;\nuse my_crate::other;\npub(crate) fn g() {}\n#[cfg(test)]\nmod tests;\nuse crate::set;\n\
-                #[cfg(test)]\nmod more {\n    use crate::source;\n    fn h() {\n    }\n}\nuse crate::chunk;";
-    assert_eq!(used(&code(text)).into_iter().collect::<Vec<_>>(), ["chunk", "error", "id", "ops", "set", "store"]);
+                #[cfg(test)]\nmod more {\n    use crate::source;\n    fn h() {\n    }\n}\nmod child;\nfn i() { child::j() }\nuse crate::chunk;";
+    let others =
+        ["error", "id", "ops", "store", "store::deep", "set", "source", "chunk", "comment", "a::up", "a::b::child"];
+    let mut files: BTreeMap<Module, String> = others.iter().map(|name| file(name, "")).collect();
+    files.extend([file("a::b", text)]);
+    let used: Vec<String> = uses(&files)[&file("a::b", "").0].iter().map(|module| module.join("::")).collect();
+    assert_eq!(used, ["a::b::child", "a::up", "chunk", "error", "id", "ops", "set", "store", "store::deep"]);
+    files.extend([file("store::deep", "use crate::a::b;")]);
+    assert!(reaches(&uses(&files), &file("a::b", "").0).contains(&file("a::b", "").0));
 }

@@ -8,10 +8,10 @@ use std::process::{Command, Stdio};
 
 use crate::common::{Lab, Run, repository};
 
-/// Stands in for programs that the documents name and a test cannot run: it says what it was asked.
+/// Replaces programs that the documents use and a test cannot run: it prints its arguments.
 const STUB: &str = "#!/bin/sh\necho \"$(basename \"$0\") $*\"\n";
 
-/// Returns the bodies of the fenced blocks that stand directly behind a mark, with their lines' number.
+/// Returns the bodies of the fenced blocks that directly follow a mark, with their line numbers.
 fn blocks(text: &str, mark: &str) -> Vec<(usize, String)> {
     let lines: Vec<&str> = text.lines().collect();
     let marked = lines.iter().enumerate().filter(|(_, line)| line.trim() == mark).map(|(n, _)| n + 1);
@@ -147,10 +147,15 @@ fn links_between_documents_lead_somewhere() {
     for name in [
         "README.md",
         "CONTRIBUTING.md",
+        "SECURITY.md",
+        "fuzz/README.md",
         "docs/FORMAT.md",
         "docs/ARCHITECTURE.md",
         "docs/COMPAT.md",
         "docs/OPERATIONS.md",
+        "docs/RELIABILITY.md",
+        "docs/REMOTE.md",
+        "docs/TESTING.md",
     ] {
         let path = repository().join(name);
         let text = fs::read_to_string(&path).unwrap();

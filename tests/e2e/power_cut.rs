@@ -1,5 +1,5 @@
 //! Power cuts of the whole program: a real run is recorded call by call, then states that a power cut may leave are built from it, and
-//! lrl runs on them. `LRL_TEST_ROUNDS=all` tries every step several times, a number so many states of each run; a failure prints the
+//! lrl runs on them. `LRL_TEST_ROUNDS=all` tries every step several times, a number tries that many states of each run; a failure prints the
 //! value of `LRL_TEST_STATE` that tries that one again.
 
 // A log says what could not be tried here, and how many states were.
@@ -103,7 +103,7 @@ fn assert_snapshots(lab: &Lab, known: &BTreeMap<String, Live>) {
     }
 }
 
-/// A lab with so many snapshots, and what each was made of.
+/// A lab with this many snapshots, and the data of each.
 fn lab(snapshots: u64) -> (Lab, BTreeMap<String, Live>) {
     let (lab, mut known) = (Lab::small(), BTreeMap::new());
     for n in 0..snapshots {
@@ -178,7 +178,7 @@ fn changed() -> (Lab, Live, Live) {
     (lab, old, new)
 }
 
-/// Each half is wholly the one or the other, and no database has another's journal beside it.
+/// Each part is entirely old or new, and no database has another's journal beside it.
 #[track_caller]
 fn assert_old_or_new(lab: &Lab, old: &Live, new: &Live) {
     let (uploads, database) = live(lab, "data");

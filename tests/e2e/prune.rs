@@ -1,4 +1,4 @@
-//! `lrl prune` through the binary: what stays reads as before, bytes become free, whatever happens on the way.
+//! `lrl prune`: live data reads as before and space is freed, whatever happens on the way.
 
 // A log says what could not be tried here, and how many states were.
 #![allow(clippy::print_stdout)]

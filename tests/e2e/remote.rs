@@ -1,4 +1,4 @@
-//! A store in a bucket: the same verbs over S3's protocol, few requests, and what happens when the server or the line fails.
+//! A store in a bucket: the same commands over S3's protocol, few requests, and failures of the server or the network.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -40,10 +40,11 @@ fn storage(url: String, scratch: &Path) -> bucket::Bucket {
     let variables = variables.map(|(name, value)| (name.to_string(), value.to_string()));
     let of_environment = std::env::vars().filter(|(name, _)| bucket::VARIABLES.iter().any(|v| name.starts_with(v)));
     let variables = variables.into_iter().chain(of_environment).collect();
-    bucket::Bucket::new(Options { url, variables, scratch: scratch.into(), interrupted: || false }).unwrap()
+    bucket::Bucket::new(Options { url, variables, scratch: scratch.into(), interrupted: std::sync::Arc::new(|| false) })
+        .unwrap()
 }
 
-/// Holds an S3 storage to the suite, alone and with copies near at hand.
+/// Runs the conformance suite on an S3 backend, with and without the cache.
 fn conforms(url: &dyn Fn(&str) -> String) {
     let scratch = tempfile::tempdir().unwrap();
     lrl_testing::conformance::conformance(&storage(url("plain"), scratch.path()));
@@ -406,7 +407,7 @@ fn what_the_bucket_lost_is_noticed_and_stored_again() {
     assert_eq!(listed(&lab), 2);
     // Packs are compared with the index by a full scan.
     assert!(lose(&bucket, "/packs/") > 0);
-    assert_eq!(lab.lrl("check").code, 4, "copies near at hand hide nothing");
+    assert_eq!(lab.lrl("check").code, 4, "the cache hides nothing");
     let run: Run = lab.lrl("backup --rescan").expect(0);
     assert!(run.stderr.contains("is missing or cut short"), "{}", run.stderr);
     let mut fresh = Lab::empty();

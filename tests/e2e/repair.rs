@@ -1,16 +1,16 @@
-//! `lrl check --repair`: what it moves, saves and says, how it ends, and what the next backup makes of it.
+//! `lrl check --repair`: what it moves, saves and reports, its exit codes, and how the next backup heals.
 
 // A log says what could not be tried here, and how many states were.
 #![allow(clippy::print_stdout)]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use crate::common::{Lab, Run, noise};
 use crate::faults::each_kill_point;
-use crate::tools::{Disk, assert_same, assert_whole, files_with, look, names, there_is};
+use crate::tools::{Disk, assert_same, assert_whole, files_with, flip, look, names, objects, there_is};
 
 /// A lab with two snapshots that a cache proves unchanged.
 fn lab() -> Lab {
@@ -22,18 +22,6 @@ fn lab() -> Lab {
     std::thread::sleep(Duration::from_millis(3100));
     lab.lrl("backup --snapshot-only").expect(0);
     lab
-}
-
-fn objects(lab: &Lab, kind: &str) -> Vec<PathBuf> {
-    let mut found = files_with(&lab.path("backups/store").join(kind), "");
-    found.sort_by_key(|path| fs::metadata(path).unwrap().len());
-    found
-}
-
-fn flip(path: &Path, at: usize) {
-    let mut bytes = fs::read(path).unwrap();
-    bytes[at] ^= 0x40;
-    fs::write(path, bytes).unwrap();
 }
 
 fn assert_restores(lab: &Lab) {

@@ -1,4 +1,4 @@
-//! Records what a run of lrl changes on the disk, call by call, and tells how the disk was before each; then any such state, also one
+//! Records the changes of a run of lrl to the disk, call by call, and the state of the disk before each; then any such state, also one
 //! that a power cut has made of it, is built as a lab of its own.
 
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-//! Restore: what stands in the way is kept, what was there comes back exactly, a failure changes nothing.
+//! `lrl restore`: what it replaces is kept, what was backed up is restored exactly, a failure changes nothing.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -8,7 +8,7 @@ use std::process::Command;
 use rusqlite::Connection;
 
 use crate::common::Lab;
-use crate::sets::{change, write_with_python};
+use crate::python_sets::{change, write_with_python};
 use crate::tools::{Disk, as_nobody, assert_same, files_with, look, names, outputs, there_is};
 
 fn backed_up() -> Lab {
@@ -63,7 +63,7 @@ fn what_was_there_is_kept_each_time_under_a_name_of_its_own() {
 }
 
 #[test]
-fn halves_and_paths_are_restored_alone() {
+fn one_part_or_path_is_restored_alone() {
     let lab = backed_up();
     change_all(&lab);
     lab.lrl("restore --db-only").expect(0);

@@ -1,4 +1,4 @@
-//! Restores elsewhere, of several paths, from a damaged store, without kept copies, and what is suggested.
+//! Restores to other places, of several paths, from a damaged store, without kept copies; and the commands that lrl suggests.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::common::Lab;
-use crate::sets::write_with_python;
+use crate::python_sets::write_with_python;
 
 fn status(lab: &Lab, flags: &str, code: i32) -> Value {
     lab.lrl(&format!("status --json {flags}")).expect(code).json()
@@ -92,7 +92,7 @@ fn a_young_snapshot_makes_the_backup_a_no_op() {
     let document = lab.lrl("backup --if-older-than 20h --json").expect(0).json();
     assert_eq!((&document["success"], &document["skipped"]), (&true.into(), &true.into()));
     assert_eq!(fs::read_dir(lab.path("backups")).unwrap().count(), before);
-    // Neither too old nor another half will do.
+    // Neither an old one nor the other part counts.
     lab.lrl("backup --if-older-than 0").expect(0);
     assert_eq!(status(&lab, "", 0)["snapshots"], 2);
     let lab = Lab::small();

@@ -1,5 +1,5 @@
-//! What tests of faults need beside the harness: a tree seen with all that a restore gives back, a lab that belongs to nobody,
-//! a small disk, and a store that must be whole.
+//! Helpers beside the harness: trees compared with all their metadata, objects to damage, a lab of the user nobody, small disks,
+//! strace, and a store that must be whole.
 
 // A log says what could not be tried here, and how many states were.
 #![allow(clippy::print_stdout)]
@@ -13,7 +13,7 @@ use std::process::{Command, Output};
 
 use crate::common::{Lab, Run, sha256};
 
-/// What a name in a tree is: kind and mode, owner, time, contents, whether it has holes, and the first other name of the same file in the tree.
+/// A name in a tree: kind and mode, owner, time, contents, whether it has holes, and the first other name of the same file in the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
     pub mode: u32,
@@ -24,7 +24,7 @@ pub struct Seen {
     pub first: Option<Vec<u8>>,
 }
 
-/// Looks at everything below a directory, itself included.
+/// Reads everything below a directory, and the directory itself.
 pub fn look(top: &Path) -> BTreeMap<Vec<u8>, Seen> {
     fn walk(top: &Path, path: &Path, seen: &mut BTreeMap<Vec<u8>, Seen>, firsts: &mut BTreeMap<(u64, bool), Vec<u8>>) {
         let meta = fs::symlink_metadata(path).unwrap();
@@ -93,7 +93,31 @@ pub fn files_with(directory: &Path, word: &str) -> Vec<PathBuf> {
     found.filter(|path| path.is_file()).collect()
 }
 
-/// Fails the test unless every snapshot of the store is whole, and nothing half-made stands among the sets.
+/// Finds the store's objects of one kind (packs, index, snapshots, …), the smallest first.
+pub fn objects(lab: &Lab, kind: &str) -> Vec<PathBuf> {
+    let place = lab.path("backups/store").join(kind);
+    let mut found = if place.is_file() { vec![place] } else { files_with(&place, "") };
+    found.sort_by_key(|path| fs::metadata(path).unwrap().len());
+    found
+}
+
+/// Flips one bit of a file.
+pub fn flip(path: &Path, at: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[at] ^= 0x40;
+    fs::write(path, bytes).unwrap();
+}
+
+/// Returns how many rounds of a random test to run: `usual`, unless `LRL_TEST_ROUNDS` is a number, or `all`.
+pub fn rounds(usual: u64, all: u64) -> u64 {
+    match std::env::var("LRL_TEST_ROUNDS").as_deref() {
+        Ok("all") => all,
+        Ok(number) => number.parse().unwrap_or(usual),
+        Err(_) => usual,
+    }
+}
+
+/// Fails the test unless every snapshot of the store is whole, and no partial set is left.
 #[track_caller]
 pub fn assert_whole(lab: &Lab, backups: &str) {
     let run = lab.run(["check", "--read-data", "--backup", backups]);
@@ -119,7 +143,7 @@ pub fn python(lab: &Lab, script: &str, arguments: &[&Path]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Says whether a program can be run, and prints a note where it cannot.
+/// Returns whether a program can be run, and prints a note if it cannot.
 pub fn there_is(program: &str) -> bool {
     let found = Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
     if !found {
@@ -154,7 +178,8 @@ pub fn strace(lab: &Lab, options: &[&str], line: &str) -> Output {
     command.env("HOME", lab.path("home")).env_remove("STORAGE_PATH").output().unwrap()
 }
 
-fn is_root() -> bool {
+/// Returns whether the tests run as root.
+pub fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0)
 }
 

@@ -1,4 +1,4 @@
-//! Files that decide what lrl runs and what it can open: used only where nobody else could have written or can read them.
+//! Files that decide what lrl runs and opens: used only if nobody else could have written or can read them.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};

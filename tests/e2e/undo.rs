@@ -1,4 +1,4 @@
-//! `lrl restore --undo`, also after kills from outside: what was there comes back byte for byte, or nothing changes.
+//! `lrl restore --undo`, also after kills from outside: restores the old data byte for byte, or changes nothing.
 
 // A log says what could not be tried here, and how many states were.
 #![allow(clippy::print_stdout)]

@@ -1,4 +1,4 @@
-//! The command line as a shell sees it: help, usage errors, exit codes, pipes.
+//! The command line: help, usage errors, exit codes, pipes.
 
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;

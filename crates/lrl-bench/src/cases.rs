@@ -241,7 +241,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Tells whoever waits.
+    /// Reports progress.
     fn note(&self, text: &str) {
         if !self.plan.quiet {
             let _ = writeln!(std::io::stderr(), "{text}");

@@ -39,7 +39,7 @@ pub struct Arguments {
     /// Where all data comes from
     #[arg(long, default_value_t = 7)]
     seed: u64,
-    /// Rounds of which medians are taken
+    /// Rounds; results are their medians
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// Rounds of the tools that write everything again each time

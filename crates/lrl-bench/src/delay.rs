@@ -1,6 +1,6 @@
 //! A line with a delay: a proxy on loopback that hands every byte on a fixed time after it came, in both directions.
 //!
-//! It stands for a long line of unlimited rate: bytes keep their spacing, so many can be on their way at once, and a connection costs a round
+//! It simulates a long line of unlimited rate: bytes keep their spacing, any number can be in flight at once, and a connection costs a round
 //! trip before its first byte, as its handshake would. Not modelled: lost packets, and the slow start of a fresh connection.
 
 use std::io::{Read, Write};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::Result;
 
-/// So many runs of bytes are on their way at once in each direction of a connection, before the line pushes back: 32 MiB.
+/// Up to this many runs of bytes are in flight in each direction of a connection before the line pushes back: 32 MiB.
 const RUNS: usize = 512;
 const RUN: usize = 64 << 10;
 

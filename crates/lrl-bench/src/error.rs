@@ -1,4 +1,4 @@
-//! Errors as sentences: whoever measures reads them, nothing acts on them.
+//! Errors as sentences: for people to read, nothing acts on them.
 
 use std::error::Error;
 use std::fmt::Display;

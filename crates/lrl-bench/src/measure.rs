@@ -13,7 +13,7 @@ use walkdir::WalkDir;
 
 use crate::error::{At, Result};
 
-/// What a run took.
+/// Time and memory of one run.
 #[derive(Debug, Clone, Copy)]
 pub struct Usage {
     /// Seconds from start to end.

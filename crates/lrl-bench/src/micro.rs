@@ -42,7 +42,7 @@ use crate::units::{bytes, number};
 /// The options of `micro`.
 #[derive(Args)]
 pub struct Arguments {
-    /// Repetitions of which medians are taken
+    /// Repetitions; results are their medians
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// Sizes, as a part of the full ones

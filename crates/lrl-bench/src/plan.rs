@@ -38,7 +38,7 @@ pub const CASES: [(&str, &str, &str); 18] = [
     ("set_drill", "Drill a set", "lrl also checks the database's integrity and the file of every row."),
 ];
 
-/// The key of restoring the database after so many small steps.
+/// The key of restoring the database after N small steps.
 pub fn restore_database(steps: u32) -> String {
     format!("restore_db_{steps}")
 }

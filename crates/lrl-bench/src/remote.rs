@@ -35,7 +35,7 @@ pub struct Arguments {
     /// Size of the lab; 1 is a database of 128 MiB and 394 MB of uploads
     #[arg(long, value_name = "FACTOR", default_value_t = 0.6)]
     scale: f64,
-    /// One upload that does not compress, of so many MiB, instead of the usual ones
+    /// One upload of this many MiB that does not compress, instead of the usual ones
     #[arg(long, value_name = "MIB")]
     noise: Option<usize>,
     /// A server that is there already, with the bucket `bench`, by host and port; else moto_server is started for each run

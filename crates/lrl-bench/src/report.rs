@@ -118,7 +118,7 @@ fn demands(results: &Results, out: &mut String) -> std::fmt::Result {
     writeln!(out)
 }
 
-/// Says whether a case adds to what is stored.
+/// Returns whether a case adds to what is stored.
 fn adds(case: &str) -> bool {
     !case.contains("restore") && !matches!(case, "verify" | "set_drill")
 }
@@ -182,7 +182,7 @@ fn cases(results: &Results, out: &mut String) -> std::fmt::Result {
 /// The table of restoring the database after more and more steps.
 fn depths(results: &Results, out: &mut String) -> std::fmt::Result {
     let depths = plots::depths(results);
-    writeln!(out, "### Restore of the database alone\n\nAfter so many small steps, until it is on disk.\n")?;
+    writeln!(out, "### Restore of the database alone\n\nAfter this many small steps, until it is on disk.\n")?;
     let heads: Vec<_> = depths.iter().map(u32::to_string).collect();
     writeln!(out, "| tool | {} |\n| --- |{}", heads.join(" | "), " --- |".repeat(depths.len()))?;
     for tool in results.names() {

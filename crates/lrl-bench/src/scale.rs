@@ -162,7 +162,7 @@ fn print(what: &str, wall: &str, peak: &str) -> Result<()> {
     Ok(out.flush()?)
 }
 
-/// Writes a file of which every other mebibyte compresses.
+/// Writes a file in which every other mebibyte compresses.
 fn large_upload(path: &Path, len: u64) -> Result<()> {
     const RUN: u64 = 1 << 20;
     let (mut rng, words, mut bytes) = (Rng::new(11), Words::new(), Vec::new());

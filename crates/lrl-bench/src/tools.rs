@@ -136,7 +136,7 @@ fn says(arguments: &[&str]) -> std::result::Result<String, String> {
 }
 
 impl Tool {
-    /// Says whether every run writes everything again: then it is slow, and older sets lie about unused.
+    /// Returns whether every run writes everything again: then it is slow, and leaves older sets unused.
     pub fn rewrites(&self) -> bool {
         matches!(self.name, "python" | "tar+gzip" | "tar+pigz")
     }

@@ -15,7 +15,7 @@ pub enum Exit {
     Failed = 1,
     /// The command line or the configuration is wrong.
     Usage = 2,
-    /// Done, but one half, an upload or the database's verification is missing.
+    /// Done, but one part, an upload or the database's verification is missing.
     Incomplete = 3,
     /// A drill or check found something wrong, or a snapshot that is not good was named.
     Wrong = 4,
@@ -38,7 +38,7 @@ pub const TABLE: [(Exit, &str); 10] = [
     (Exit::Usage, "usage: the command line or lrl.toml is wrong"),
     (
         Exit::Incomplete,
-        "done, but the backup is much smaller than before, one half is missing, an upload was unreadable, the database could not be verified, an old set could not be removed, a snapshot could not be copied, something was damaged and left out (--skip-damaged), or earlier snapshots have vanished from the store",
+        "done, but the backup is much smaller than before, one part is missing, an upload was unreadable, the database could not be verified, an old set could not be removed, a snapshot could not be copied, something was damaged and left out (--skip-damaged), or earlier snapshots have vanished from the store",
     ),
     (
         Exit::Wrong,
@@ -47,7 +47,7 @@ pub const TABLE: [(Exit, &str); 10] = [
     (Exit::SetFailed, "the snapshot is stored, but its set or its second store could not be written"),
     (Exit::NoStore, "no such directory or store"),
     (Exit::Locked, "locked by another process"),
-    (Exit::WrongKey, "wrong key: none, another one, or one that only writes"),
+    (Exit::WrongKey, "wrong key: none, another one, or a write-only one"),
     (Exit::Interrupted, "interrupted"),
 ];
 

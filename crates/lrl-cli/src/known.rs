@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::args::Global;
 use crate::render::units;
-use crate::resolve::Place;
+use lrl_store::backend::location::Location;
 
 /// A record is much shorter; whoever can write the state directory may have put anything there.
 const MOST_BYTES: u64 = 64 << 10;
@@ -44,13 +44,13 @@ impl Known {
     }
 
     /// Returns the id of the store that was used at a place, if one was.
-    pub fn id(&self, place: &Place) -> Option<String> {
+    pub fn id(&self, place: &Location) -> Option<String> {
         let dir = self.dir.as_deref()?;
         locations(place).iter().find_map(|location| read(&file(dir, location), location)).map(|record| record.store_id)
     }
 
     /// Remembers the store at a place; writes nothing where it is known already.
-    pub fn note(&self, place: &Place, store_id: &str, now: &str) -> io::Result<()> {
+    pub fn note(&self, place: &Location, store_id: &str, now: &str) -> io::Result<()> {
         let Some(dir) = &self.dir else {
             return Err(io::Error::other("HOME is not set, and --state-dir names no directory"));
         };
@@ -87,15 +87,15 @@ fn read(path: &Path, location: &str) -> Option<Record> {
 
 /// Names a place so that it has the same name from every directory and while its disk is not mounted: with links resolved as far as they
 /// lead somewhere, and as it was given.
-fn locations(place: &Place) -> Vec<String> {
+fn locations(place: &Location) -> Vec<String> {
     match place {
-        Place::Directory(path) => {
+        Location::Directory(path) => {
             let given = std::path::absolute(path).unwrap_or_else(|_| path.clone());
             let mut all = vec![resolved(&given, MOST_LINKS), given];
             all.dedup();
             all.into_iter().map(|path| path.to_string_lossy().into_owned()).collect()
         }
-        Place::Bucket(url) => {
+        Location::Bucket(url) => {
             // Of the parameters only the endpoint says which bucket it is.
             let (path, query) = url.split_once('?').unwrap_or((url, ""));
             let endpoint = query.split('&').find(|part| part.starts_with("endpoint="));
@@ -129,7 +129,7 @@ pub fn is_empty(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{Known, locations};
-    use crate::resolve::Place;
+    use lrl_store::backend::location::Location;
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
@@ -139,7 +139,7 @@ mod tests {
         let real = dir.path().join("disk");
         std::fs::create_dir(&real).unwrap();
         std::os::unix::fs::symlink(&real, dir.path().join("link")).unwrap();
-        let place = |name: &str| Place::Directory(dir.path().join(name));
+        let place = |name: &str| Location::Directory(dir.path().join(name));
         assert_eq!(known.id(&place("link/store")), None);
         known.note(&place("link/store"), "ab", "2026-01-14T12:00:00Z").unwrap();
         let ids = ["link/store", "disk/store", "link/./store"].map(|name| known.id(&place(name)));
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_bucket_is_known_by_its_prefix_and_its_endpoint() {
-        let of = |url: &str| locations(&Place::Bucket(url.into()));
+        let of = |url: &str| locations(&Location::Bucket(url.into()));
         assert_eq!(of("s3://b/p/?region=x&endpoint=http://h"), of("s3://b/p?endpoint=http://h&retries=1"));
         assert_ne!(of("s3://b/p"), of("s3://b/p?endpoint=http://h"));
     }

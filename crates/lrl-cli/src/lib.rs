@@ -3,6 +3,7 @@
 pub mod args;
 pub mod cmd;
 pub mod config;
+pub mod context;
 pub mod credential;
 pub mod docs;
 pub mod exit;
@@ -23,8 +24,8 @@ use std::panic::{self, AssertUnwindSafe};
 use clap::FromArgMatches;
 use clap::error::{ContextKind, ContextValue};
 
+use crate::context::Context;
 use args::{Cli, Verb};
-use cmd::Context;
 use config::File;
 use exit::{Exit, Failure};
 use lrl_store::fs::unsupported;

@@ -1,9 +1,10 @@
 //! Turns flags, configuration and environment into plain paths, which stay as the user gave them: they are printed.
 //! Knows the application's layout; touches the disk only to see whether `./storage` is there, and who an owner is.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use lrl_store::backend::location::Location;
 use lrl_store::error::Error;
 
 use crate::args::values::Owner;
@@ -17,89 +18,9 @@ pub struct Paths {
     /// The directory with the sets.
     pub backup_dir: PathBuf,
     /// The store.
-    pub store: Place,
+    pub store: Location,
     /// The second uploads root (`STORAGE_PATH`); see [`Storage`].
     pub storage: Storage,
-}
-
-/// Where a store is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
-    /// A directory.
-    Directory(PathBuf),
-    /// A prefix of a bucket, by its URL.
-    Bucket(String),
-}
-
-/// Schemes of buckets' URLs, and whether they are built in.
-const BUCKETS: [(&str, bool); 3] =
-    [("s3", cfg!(feature = "s3")), ("gs", cfg!(feature = "gcs")), ("az", cfg!(feature = "azure"))];
-
-impl Place {
-    /// Takes a path or a URL.
-    pub fn of(named: PathBuf) -> Result<Self, Error> {
-        match named.to_str().and_then(|text| Some((text, text.split_once("://")?.0))) {
-            None => Ok(Self::Directory(named)),
-            Some((url, scheme)) if BUCKETS.contains(&(scheme, true)) => Ok(Self::Bucket(url.into())),
-            Some((_, scheme)) => {
-                Err(Error::Unsupported { what: format!("a store at {scheme}:// ({})", named.display()) })
-            }
-        }
-    }
-
-    /// Returns the place above, where this one means all stores in it (`…/*`).
-    pub fn all_below(&self) -> Option<Self> {
-        match self {
-            Self::Directory(path) => path.to_str()?.strip_suffix("/*").map(|above| match above {
-                "" => Self::Directory("/".into()),
-                above => Self::Directory(above.into()),
-            }),
-            Self::Bucket(url) => {
-                let (path, query) = url.split_once('?').map_or((&**url, None), |(path, query)| (path, Some(query)));
-                let above = path.strip_suffix("/*")?;
-                Some(Self::Bucket(query.map_or_else(|| above.into(), |query| format!("{above}?{query}"))))
-            }
-        }
-    }
-
-    /// Returns the place of that name one level below.
-    pub fn below(&self, name: &OsStr) -> Self {
-        match self {
-            Self::Directory(path) => Self::Directory(path.join(name)),
-            Self::Bucket(url) => {
-                let (path, query) = url.split_once('?').map_or((&**url, None), |(path, query)| (path, Some(query)));
-                // What a URL would take for something else.
-                let name: String = name
-                    .to_string_lossy()
-                    .chars()
-                    .map(|c| match c {
-                        '%' | '?' | '#' => format!("%{:02X}", u32::from(c)),
-                        c => c.to_string(),
-                    })
-                    .collect();
-                let path = format!("{}/{name}", path.trim_end_matches('/'));
-                Self::Bucket(query.map_or_else(|| path.clone(), |query| format!("{path}?{query}")))
-            }
-        }
-    }
-
-    /// Returns the directory, if it is one.
-    pub fn directory(&self) -> Option<&Path> {
-        match self {
-            Self::Directory(path) => Some(path),
-            Self::Bucket(_) => None,
-        }
-    }
-}
-
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Directory(path) => path.display().fmt(f),
-            // The parameters say how the bucket is reached, not which it is.
-            Self::Bucket(url) => f.write_str(url.split('?').next().unwrap_or(url).trim_end_matches('/')),
-        }
-    }
 }
 
 /// The uploads root of the application's second storage adapter.
@@ -169,7 +90,7 @@ impl Paths {
             Verb::Backup(args) => args.out.as_ref().unwrap_or(&cli.global.backup),
             _ => &cli.global.backup,
         };
-        let store = Place::of(cli.global.store.clone().unwrap_or_else(|| default_store(backup_dir)))?;
+        let store = Location::parse(cli.global.store.clone().unwrap_or_else(|| default_store(backup_dir)))?;
         if store.all_below().is_some() && !matches!(cli.command, Verb::Status(_) | Verb::Config) {
             return Err(Error::Refused(format!(
                 "{store} means many stores, which only `lrl status` looks at: name one"
@@ -220,7 +141,7 @@ fn find_id(text: &str, name: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Paths, Place, Storage, find_id};
+    use super::{Paths, Storage, find_id};
     use crate::args::{Cli, parse};
     use clap::FromArgMatches;
     use std::path::Path;
@@ -242,27 +163,11 @@ mod tests {
         assert_eq!(paths("lrl snapshots --store /s --backup b").store.directory(), Some(Path::new("/s")));
         let bucket = paths("lrl snapshots --store s3://lab/history/?endpoint=http://localhost:9000").store;
         assert_eq!((bucket.directory(), bucket.to_string().as_str()), (None, "s3://lab/history"));
-        for (scheme, is_there) in super::BUCKETS {
-            let place = super::Place::of(format!("{scheme}://lab/history").into());
-            assert_eq!(place.is_ok_and(|place| place.directory().is_none()), is_there, "{scheme}");
-        }
-        assert!(super::Place::of("ftp://lab/history".into()).is_err());
     }
 
     #[test]
-    fn a_star_means_all_stores_below() {
-        let all = |line| paths(line).store.all_below().map(|place| place.below("lab".as_ref()).to_string());
-        assert_eq!(all("lrl status --store /srv/backups/*").as_deref(), Some("/srv/backups/lab"));
-        assert_eq!(all("lrl status --store /*").as_deref(), Some("/lab"));
-        assert_eq!(all("lrl status --store s3://fleet/*?region=x").as_deref(), Some("s3://fleet/lab"));
-        assert_eq!(all("lrl status --store s3://fleet/a/*").as_deref(), Some("s3://fleet/a/lab"));
-        assert_eq!(all("lrl status --store s3://fleet/a*"), None);
-        let Some(Place::Bucket(url)) = paths("lrl status --store s3://fleet/*?region=x").store.all_below() else {
-            panic!()
-        };
-        let below = |name: &str| Place::Bucket(url.clone()).below(name.as_ref());
-        assert_eq!(below("lab"), Place::Bucket("s3://fleet/lab?region=x".into()));
-        assert_eq!(below("m\u{fc}ller 50%?#"), Place::Bucket("s3://fleet/m\u{fc}ller 50%25%3F%23?region=x".into()));
+    fn only_status_looks_at_many_stores() {
+        assert!(paths("lrl status --store /srv/backups/*").store.all_below().is_some());
         let arguments: Vec<_> = "lrl backup --store /b/*".split(' ').map(Into::into).collect();
         let cli = Cli::from_arg_matches(&parse(&arguments).unwrap()).unwrap();
         assert!(Paths::resolve(&cli).unwrap_err().to_string().contains("many stores"));

@@ -15,7 +15,7 @@ pub fn install() {
     });
 }
 
-/// Says whether a signal asked lrl to stop.
+/// Returns whether a signal asked lrl to stop.
 pub fn interrupted() -> bool {
     ASKED.load(Ordering::Relaxed)
 }

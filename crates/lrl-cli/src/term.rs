@@ -27,7 +27,7 @@ pub struct Term {
     alike: Mutex<BTreeMap<String, Alike>>,
 }
 
-/// So many messages of one kind are written; the others are counted, unless `--verbose` asks for all.
+/// Up to this many messages of one kind are written; the others are counted, unless `--verbose` asks for all.
 const MOST_ALIKE: u64 = 10;
 
 /// Messages that differ only in what they are about.
@@ -88,7 +88,7 @@ impl Term {
         }
     }
 
-    /// Says whether the result is one JSON document.
+    /// Returns whether the result is one JSON document.
     pub fn is_json(&self) -> bool {
         self.json
     }

@@ -1,4 +1,4 @@
-//! Compression of chunks. Owns zstd. What it encodes it decodes again; ids never depend on it.
+//! Compression of chunks. The only user of zstd. What it encodes it decodes again; ids never depend on it.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -7,7 +7,7 @@ use zstd::zstd_safe::{CCtx, CParameter, DCtx};
 
 use crate::error::{Error, Result};
 
-/// How a chunk's bytes stand in a pack.
+/// How a chunk is encoded in a pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
     /// As they are.
@@ -41,7 +41,7 @@ impl Encoding {
 
 /// A chunk is at most this long, in bytes: the content-defined cutter's upper bound.
 pub const MAX_CHUNK: usize = 4 << 20;
-/// A delta has at most so many bases.
+/// Bases of a delta, at most.
 pub const MAX_BASES: usize = 4;
 
 const LEVEL: i32 = 3;
@@ -96,7 +96,7 @@ pub fn compress_delta(plain: &[u8], bases: &[&[u8]]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// What stands before a delta in its window: the bases one after the other.
+/// What precedes a delta in its window: the bases one after the other.
 fn joined<'a>(bases: &[&'a [u8]]) -> Cow<'a, [u8]> {
     match bases {
         [one] => Cow::Borrowed(one),

@@ -1,7 +1,7 @@
-//! What an encrypted store is made of: keys for each purpose, and sealing and opening bytes with them. Pure: knows no storage and no names.
+//! What an encrypted store is made of: keys for each purpose, and sealing and opening bytes with them. Pure: knows no backend and no names.
 //!
 //! Two classes of keys. The **writer's secret** names chunks, cuts, and seals what writers must read (index, directories of packs). The
-//! **content key pair** is for everything else: who has its public half can add contents and documents, but read none; the private half
+//! **content key pair** is for everything else: whoever has its public key can add contents and documents, but read none; the private key
 //! opens them. Both follow from one master key, so a full key holds 32 bytes.
 
 use std::fmt;
@@ -28,7 +28,11 @@ pub const SEALED_KEY_LEN: usize = 32 + crypto_box::SEALBYTES;
 pub type Secret = Zeroizing<[u8; 32]>;
 
 /// Random numbers of the operating system, mixed with what a virtual machine that was set back does not repeat: its clocks.
-struct Mixed;
+#[derive(Default)]
+struct Mixed {
+    /// The system had none when the caller could not be told: what was made meanwhile must not be used.
+    failed: bool,
+}
 
 impl RngCore for Mixed {
     fn next_u32(&mut self) -> u32 {
@@ -38,9 +42,9 @@ impl RngCore for Mixed {
         rand_core::impls::next_u64_via_fill(self)
     }
     fn fill_bytes(&mut self, bytes: &mut [u8]) {
-        // Only what must be told apart is made of this, and `random` has asked the system before.
         if self.try_fill_bytes(bytes).is_err() {
-            std::process::abort();
+            self.failed = true;
+            bytes.fill(0);
         }
     }
     fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), rand_core::Error> {
@@ -63,7 +67,8 @@ impl CryptoRng for Mixed {}
 /// Fills an array with random bytes.
 pub fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
-    Mixed.try_fill_bytes(&mut bytes).map_err(|e| Error::Refused(format!("the system has no random numbers: {e}")))?;
+    let mixed = Mixed::default().try_fill_bytes(&mut bytes);
+    mixed.map_err(|e| Error::Refused(format!("the system has no random numbers: {e}")))?;
     Ok(bytes)
 }
 
@@ -87,7 +92,7 @@ pub enum Class {
 pub enum Bundle {
     /// The master key.
     Full(Secret),
-    /// The writer's secret and the public half of the content key pair.
+    /// The writer's secret and the public key of the content key pair.
     Writer(Secret, [u8; 32]),
 }
 
@@ -242,7 +247,7 @@ impl Keys {
         self.store_id
     }
 
-    /// Says whether contents and documents can be read, not only written.
+    /// Returns whether contents and documents can be read, not only written.
     pub fn can_read(&self) -> bool {
         self.secret.is_some()
     }
@@ -275,7 +280,9 @@ impl Keys {
 
     /// Seals an object's key for those who read contents.
     pub fn seal_key(&self, key: &Key) -> Result<[u8; SEALED_KEY_LEN]> {
-        let sealed = self.public.seal(&mut Mixed, key.0.as_slice()).ok().and_then(|bytes| bytes.try_into().ok());
+        let mut mixed = Mixed::default();
+        let sealed = self.public.seal(&mut mixed, key.0.as_slice()).ok().filter(|_| !mixed.failed);
+        let sealed = sealed.and_then(|bytes| bytes.try_into().ok());
         sealed.ok_or_else(|| Error::Refused("an object's key could not be sealed".into()))
     }
 
@@ -288,7 +295,7 @@ impl Keys {
         array.map(Key::from_bytes).map_err(|_| Error::corrupt(object, "its key has another length"))
     }
 
-    /// Veils a source's name: the same name always in the same way, so that its directory is found; its length is rounded up.
+    /// Encrypts a source's name: the same name always in the same way, so that its directory is found; its length is rounded up.
     pub fn veil(&self, name: &str) -> Result<String> {
         let mut nonce = [0; 24];
         nonce.copy_from_slice(&keyed(&self.name_nonces, name.as_bytes())[..24]);
@@ -298,7 +305,7 @@ impl Keys {
         Ok([nonce.as_slice(), &bytes].concat().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// Reads a veiled name; `None` for what [`Keys::veil`] did not make.
+    /// Decrypts a source's name; `None` for what [`Keys::veil`] did not make.
     pub fn unveil(&self, veiled: &str) -> Option<String> {
         let digits = veiled.as_bytes();
         if digits.len() > 512 || digits.iter().any(|digit| !matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
@@ -309,7 +316,7 @@ impl Keys {
         let sealed = bytes.split_off(bytes.len().min(24));
         let plain = self.names.open(&bytes.try_into().ok()?, &self.context("source", b""), sealed)?;
         let name = String::from_utf8(plain).ok()?.trim_end_matches('\0').to_string();
-        // One name has one veil, whoever made it.
+        // One name has one ciphertext, whoever made it.
         self.veil(&name).is_ok_and(|again| again == veiled).then_some(name)
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::progress::size;
+use crate::units::size;
 
 /// The engine's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -45,7 +45,7 @@ pub enum Error {
         /// What is wrong with the key, as in "no key was given".
         reason: String,
     },
-    /// The key adds to the store, and reads nothing of it.
+    /// The key is write-only.
     #[error("{object} cannot be read: the key only writes")]
     WriteOnly {
         /// The object's name in its store.
@@ -93,7 +93,7 @@ pub enum Error {
         /// Why, and what to do next.
         detail: String,
     },
-    /// The disk has no more room above what is kept free for the application.
+    /// The disk has no more free space beside what is kept free for the application.
     #[error("the disk of {} is nearly full: {} are free{}", path.display(), size(*free), claims(*reserve, *needed))]
     NoRoom {
         /// A directory on that disk.
@@ -144,27 +144,38 @@ impl Error {
         }
     }
 
-    /// Returns an error that says the same, for a second caller that fails for the same reason.
+    /// Returns a copy of it, of the same kind, for a second caller that fails for the same reason.
     pub(crate) fn again(&self) -> Self {
         match self {
-            Self::Interrupted => Self::Interrupted,
+            Self::Corrupt { object, detail } => Self::Corrupt { object: object.clone(), detail: detail.clone() },
+            Self::Missing { object } => Self::Missing { object: object.clone() },
+            Self::Unsupported { what } => Self::Unsupported { what: what.clone() },
+            Self::Locked { what } => Self::Locked { what: what.clone() },
+            Self::WrongKey { store, reason } => Self::WrongKey { store: store.clone(), reason: reason.clone() },
+            Self::WriteOnly { object } => Self::WriteOnly { object: object.clone() },
+            Self::NoStore { what, path } => Self::NoStore { what, path: path.clone() },
+            Self::Source { path, detail } => Self::Source { path: path.clone(), detail: detail.clone() },
+            Self::NotFound(text) => Self::NotFound(text.clone()),
+            Self::Refused(text) => Self::Refused(text.clone()),
             Self::Io { op, path, source } => {
-                let source = source.raw_os_error().map_or(source.kind().into(), io::Error::from_raw_os_error);
+                let again = || io::Error::new(source.kind(), source.to_string());
+                let source = source.raw_os_error().map_or_else(again, io::Error::from_raw_os_error);
                 Self::Io { op, path: path.clone(), source }
             }
+            Self::Remote { op, object, detail } => Self::Remote { op, object: object.clone(), detail: detail.clone() },
             Self::NoRoom { path, free, reserve, needed } => {
                 Self::NoRoom { path: path.clone(), free: *free, reserve: *reserve, needed: *needed }
             }
-            other => Self::Refused(other.to_string()),
+            Self::Interrupted => Self::Interrupted,
         }
     }
 
-    /// Says whether another copy of what was asked for is no way out: the caller wants to stop, or the server does not answer.
+    /// Returns whether trying another copy is pointless: the caller wants to stop, or the server does not answer.
     pub(crate) fn is_final(&self) -> bool {
         matches!(self, Self::Interrupted | Self::Remote { .. })
     }
 
-    /// Says whether bytes are damaged, gone, or cannot be read from a bad disk; anything else may pass, and proves nothing about them.
+    /// Returns whether bytes are damaged, gone, or cannot be read from a bad disk; anything else may pass, and proves nothing about them.
     pub(crate) fn is_damage(&self) -> bool {
         match self {
             Self::Corrupt { .. } | Self::Missing { .. } => true,
@@ -178,7 +189,7 @@ impl Error {
         matches!(self, Self::Io { path: about, .. } if about == path)
     }
 
-    /// Says whether the disk (or quota) is full, or has no room but the reserve.
+    /// Returns whether the disk (or quota) is full, or has no free space but the reserve.
     pub fn is_full(&self) -> bool {
         match self {
             Self::NoRoom { .. } => true,
@@ -186,6 +197,43 @@ impl Error {
                 matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
             }
             _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::Error;
+
+    #[test]
+    fn a_copy_of_an_error_has_its_kind_and_text() {
+        let text = || "x".to_string();
+        let io = |source| Error::Io { op: "read", path: "/x".into(), source };
+        let errors = [
+            Error::Corrupt { object: text(), detail: text() },
+            Error::Missing { object: text() },
+            Error::Unsupported { what: text() },
+            Error::Locked { what: text() },
+            Error::WrongKey { store: text(), reason: text() },
+            Error::WriteOnly { object: text() },
+            Error::NoStore { what: "store", path: "/x".into() },
+            Error::Source { path: "/x".into(), detail: text() },
+            Error::NotFound(text()),
+            Error::Refused(text()),
+            io(io::Error::from_raw_os_error(28)),
+            io(io::Error::new(io::ErrorKind::InvalidData, "garbled")),
+            Error::Remote { op: "read", object: text(), detail: text() },
+            Error::NoRoom { path: "/x".into(), free: 1, reserve: 2, needed: 3 },
+            Error::Interrupted,
+        ];
+        for error in &errors {
+            let again = error.again();
+            assert_eq!(std::mem::discriminant(error), std::mem::discriminant(&again));
+            assert_eq!(error.to_string(), again.to_string());
+            let ends = |e: &Error| (e.is_final(), e.is_damage(), e.is_full());
+            assert_eq!(ends(error), ends(&again));
         }
     }
 }

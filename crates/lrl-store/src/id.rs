@@ -1,4 +1,4 @@
-//! Typed 32-byte identifiers. Owns BLAKE3: nothing else in the engine hashes with it directly.
+//! Typed 32-byte identifiers. The only user of BLAKE3: nothing else in the engine hashes with it directly.
 
 use std::fmt;
 
@@ -110,7 +110,7 @@ impl Ids {
         Self(Some(key))
     }
 
-    /// Says whether both give the same bytes the same id.
+    /// Returns whether both give the same bytes the same id.
     pub fn same_as(&self, other: &Self) -> bool {
         self.0 == other.0
     }

@@ -1,23 +1,9 @@
-//! How the engine tells what it does: one observer, implemented by the terminal and by tests. The engine itself prints nothing.
+//! How the engine reports progress: one observer, implemented by the terminal and by tests. The engine itself prints nothing.
+
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
-
-/// Writes bytes in binary units, with two or three digits.
-pub fn size(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    let mut value = bytes as f64 / 1024.0;
-    let mut unit = 0;
-    // 1023.5 would be written as 1024.
-    while value >= 1023.5 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    let digits = if value < 9.95 { 1 } else { 0 };
-    format!("{value:.digits$} {}", UNITS[unit])
-}
+pub use crate::units::size;
 
 /// A stage of work that a person would name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +41,7 @@ pub trait Observer: Sync {
     fn phase(&self, phase: Phase, total_bytes: Option<u64>) {
         let _ = (phase, total_bytes);
     }
-    /// So many more bytes and files are done in the current stage.
+    /// Adds to the bytes and files that are done in the current stage.
     fn advance(&self, bytes: u64, files: u64) {
         let _ = (bytes, files);
     }
@@ -68,6 +54,9 @@ pub trait Observer: Sync {
         false
     }
 }
+
+/// Asked often by what outlives one call, such as the connection to a bucket; true stops it with [`Error::Interrupted`].
+pub type Interrupted = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// Watches nothing and never interrupts.
 #[derive(Debug, Default, Clone, Copy)]

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-/// A clock may be corrected by so many seconds without any time counting as in the future.
+/// Seconds by which a clock may be corrected without any time counting as in the future.
 pub(crate) const SKEW_SECS: i64 = 60;
 
 /// A moment: seconds since 1970 and nanoseconds (0..1_000_000_000) after them.

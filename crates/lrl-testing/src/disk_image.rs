@@ -251,7 +251,7 @@ impl DiskImage {
         }
     }
 
-    /// Says whether it is a directory.
+    /// Returns whether it is a directory.
     pub fn is_dir(&self, id: Id) -> bool {
         matches!(self.inodes[id].kind, Kind::Dir { .. })
     }

@@ -123,7 +123,7 @@ impl MemoryFs {
         self.state().calls
     }
 
-    /// Lets everything work again; says whether something had gone wrong.
+    /// Lets everything work again; returns whether something had failed.
     pub fn disarm(&self) -> bool {
         let mut state = self.state();
         state.fault = None;
@@ -134,7 +134,7 @@ impl MemoryFs {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One call; `Ok(true)` means that it does half of its work.
+    /// One call; `Ok(true)` means that it does only a part of its work.
     fn call(&self, call: Call) -> io::Result<(MutexGuard<'_, State>, bool)> {
         let mut state = self.state();
         let State { image, before, .. } = &mut *state;

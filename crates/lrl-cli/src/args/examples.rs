@@ -1,18 +1,51 @@
-//! The examples at the end of each command's help. Owns text only.
+//! The text at the end of each command's help: what the flags do not say, and examples. Text only.
 
 /// After `lrl --help`.
 pub const TOP: &str = "\
 EXAMPLES
   lrl backup                        snapshot and set of ./data, into ./backups
   lrl drill                         prove that the newest set can be restored
-  lrl restore                       put the newest snapshot back
+  lrl restore                       restore the newest good snapshot
   lrl restore 20260114_120000       or an older one
-  lrl status --max-age 26h          for monitoring: exit 4 when the backup is too old
+  lrl status --max-age 26h          for monitoring: exit 4 if the backup is too old
+
+MORE HELP
+  lrl COMMAND --help                a command in detail, with examples
+  lrl COMMAND -h                    its options at a glance
+  lrl help settings                 all settings: flags, variables and keys of lrl.toml
 
 EXIT CODES
   0 done · 1 failed · 2 usage · 3 done, but something was left out
   4 a drill or check found something wrong · 5 stored, but not the set or the second store
   10 no such directory or store · 11 locked · 12 wrong key · 130 interrupted";
+
+/// After `lrl -h`.
+pub const TOP_SHORT: &str = "\
+EXAMPLES
+  lrl backup                        snapshot and set of ./data, into ./backups
+  lrl drill                         prove that the newest set can be restored
+  lrl restore                       restore the newest good snapshot
+
+Details: `lrl --help`, `lrl COMMAND --help`. Settings: `lrl help settings`.";
+
+/// After the `-h` of every command.
+pub const SHORT: &str = "Details and examples: --help. Settings of every command: `lrl help settings`.";
+
+/// After `lrl help settings`.
+pub const SETTINGS: &str = "\
+A flag wins over a variable, a variable over lrl.toml. An empty variable counts as unset. `lrl config`
+shows each setting in force, and where it comes from.
+
+lrl.toml is read from the current directory, else from lrl/ in the user's configuration directory. It and
+the directories above it must not be writable by other users; --config FILE reads a file in any case.
+A key is the flag's name without the dashes; a flag that may be repeated takes a list.
+
+EXAMPLE OF lrl.toml
+  exclude = [\"*.tmp\", \"*.part\"]
+  lock-wait = \"5m\"
+  keep-sets = 7
+  store = \"s3://my-bucket/lab?region=eu-central-1\"
+  key-file = \"/root/lrl.key\"";
 
 /// After `lrl backup --help`.
 pub const BACKUP: &str = "\
@@ -21,45 +54,47 @@ EXAMPLES
   lrl backup --data-dir /srv/lab --out /backups  other places
   lrl backup --snapshot-only --tag hourly        cheap: no set, `lrl export` makes it later
   lrl backup --if-older-than 20h                 at boot, on a machine without cron
-  lrl backup --keep-sets 3                       older sets go; lrl export makes them again
-  lrl backup --reserve 200MB                     so much of the disk stays free for the application
+  lrl backup --keep-sets 3                       keep three sets; `lrl export` reproduces older ones
+  lrl backup --reserve 200MB                     leave 200 MB of the disk to the application
   lrl backup --copy-to 's3://bucket/lab?endpoint=URL'  and off the machine
   lrl backup --exclude '*.tmp' --dry-run         what would be stored, and whether it fits";
 
 /// After `lrl restore --help`.
 pub const RESTORE: &str = "\
-Stop the application first. What is replaced is kept as lrl.db.pre-restore and assets.pre-restore;
---undo changes it back, and keeps what had been restored as lrl.db.undone and assets.undone. It knows
-the last restore only. After a restore that was killed, run it again, or --undo. --clean removes what is
-kept. Uploads that are right already are not written again.
-Uploads of the second adapter go to $STORAGE_PATH, else to ./storage; with --data-dir and no
-STORAGE_PATH to DIR/storage, and with --target always there.
+Stop the application first. What is replaced is kept as lrl.db.pre-restore and assets.pre-restore.
+Uploads that are already right are not written again.
+
+--undo undoes the last restore, and keeps what had been restored as lrl.db.undone and assets.undone.
+After a restore that was killed, run it again, or --undo. --clean removes what is kept.
+
+Uploads of the second adapter go to $STORAGE_PATH, else to ./storage. With --data-dir and without
+STORAGE_PATH they go to DIR/storage, and with --target always there.
 
 EXAMPLES
   lrl restore --dry-run                          what would happen
-  lrl restore                                    the newest good snapshot, both parts
+  lrl restore                                    the newest good snapshot, database and uploads
   lrl restore latest~1 --db-only                 yesterday's database, today's uploads
   lrl restore 3f9a --path assets/ab12/photo.jpg  one file
   lrl restore --manifest ./backups/backup_manifest_20260114_120000.json
   lrl restore --target ./restored                beside the live data, to look at it
   lrl restore --skip-damaged                     from a damaged store: everything else, and a list
-  lrl restore --undo --dry-run                   what would come back
+  lrl restore --undo --dry-run                   what --undo would do
   lrl restore --undo                             as it was before the last restore
   lrl restore --clean --older-than 7d            remove what older restores kept";
 
 /// After `lrl drill --help`.
 pub const DRILL: &str = "\
-Exits 4 when a check fails, 1 when there is no set to drill. A record of each drill goes into the
-store, where there is one; `lrl snapshots` shows which snapshots are proven. A snapshot that fails
-stops no other. A query runs in the restored copy, read-only, for at most a minute. In lrl.toml:
+Exits 4 if a check fails, and 1 if there is no set to drill. Each drill is recorded in the store;
+`lrl snapshots` shows which snapshots are proven. A snapshot that fails does not stop the others. A
+query runs in the restored copy, read-only, for at most a minute. In lrl.toml:
   assert = [[\"SELECT count(*) FROM users\", \">= 1\"]]
 
 EXAMPLES
   lrl drill --backup ./backups                              the newest set
-  lrl drill --manifest ./backups/backup_manifest_*.json     every set, one after another
+  lrl drill --manifest ./backups/backup_manifest_*.json     every set
   lrl drill --snapshot latest                               straight from the store
   lrl drill --all                                           the whole history
-  lrl drill --oldest-first --limit 3 --max-time 10m         every night a few, those that have waited longest
+  lrl drill --oldest-first --limit 3 --max-time 10m         a few every night, the least recently drilled first
   lrl drill --assert 'SELECT count(*) FROM users' '>= 1'    =, !=, <, <=, >, >= and a number or 'text'
   lrl drill --json                                          for automation";
 
@@ -71,21 +106,22 @@ EXAMPLES
 
 /// After `lrl import --help`.
 pub const IMPORT: &str = "\
-Oldest first, each verified before it is kept; sets that are there already are passed over.
-A set older than the newest snapshot is refused, so that `latest` stays the newest: --source puts
-such sets into a history of their own.
+Sets are imported oldest first, and each is verified first; sets that are already in the store are
+skipped. A set older than the newest snapshot is refused, so that `latest` stays the newest: --source
+imports such sets into a history of their own.
 
 EXAMPLES
   lrl import ./old-backups --backup ./backups    sets of scripts/backup.py become snapshots
-  lrl import ./old-backups --source before       beside a history that lrl has begun already";
+  lrl import ./old-backups --source before       beside a history that lrl has already begun";
 
 /// After `lrl snapshots --help`.
 pub const SNAPSHOTS: &str = "\
-Lists those of every source, unless --source or lrl.toml names one. `proven` says when the last drill
-passed: of the snapshot itself, or of its set.
+Lists all sources, unless --source or lrl.toml names one. `proven` shows when the last drill of the
+snapshot or of its set passed.
 
 EXAMPLES
   lrl snapshots
+  lrl snapshots --last 10
   lrl snapshots --json | jq -r '.snapshots[] | select(.proven | not).id'";
 
 /// After `lrl ls --help`.
@@ -107,7 +143,7 @@ EXAMPLES
 
 /// After `lrl dump --help`.
 pub const DUMP: &str = "\
-The bytes of the file are all that is written: there is no --json.
+Only the bytes of the file are written: there is no --json.
 
 EXAMPLES
   lrl dump latest assets/ab12/photo.jpg > photo.jpg
@@ -115,24 +151,27 @@ EXAMPLES
 
 /// After `lrl check --help`.
 pub const CHECK: &str = "\
---repair deletes nothing: what is damaged is moved to the directory quarantine in the store, and what is
-still good in it is saved first. Nobody else uses the store meanwhile. Run it again if it was killed, or
-stopped for want of room. Afterwards `lrl backup` stores again what was lost and the source still has.
-Exits 4 when something is wrong; with --repair, when something stays so.
+Exits 4 if something is wrong; with --repair, if something is still wrong afterwards.
+
+--repair deletes nothing: good data is saved first, then what is damaged is moved to the directory
+quarantine in the store. It locks the store. If it was killed, or ran out of disk space, run it again.
+The next `lrl backup` stores again what was lost and is still in the source.
 
 EXAMPLES
-  lrl check                             structure: every snapshot leads to chunks that are there
-  lrl check --read-data                 and every byte is what it was
-  lrl check --read-data-subset 2/7      a seventh of it, on the second day of the week
-  lrl check --read-data --repair        and repair what is found; look at it without --repair first
-  lrl check --read-data --repair --from /media/usb/lab  look for what is lost in sets, live data, another store";
+  lrl check                             structure: every snapshot's chunks exist
+  lrl check --read-data                 and every byte is intact
+  lrl check --read-data-subset 2/7      a seventh of the data, on the second day of the week
+  lrl check --read-data --repair        repair what is found; run it without --repair first
+  lrl check --read-data --repair --from /media/usb/lab  also look for lost data in sets, live data, another store";
 
 /// After `lrl copy --help`.
 pub const COPY: &str = "\
-Oldest first. A snapshot is listed when all that it needs is there; what the other store has already is
-not sent. A run that was killed goes on where it was. Snapshots keep their numbers where they are free,
-and never overtake what is newer. Without names those of all sources are copied, unless --source or
-lrl.toml names one: also such as were forgotten there. Exits 3 when one is damaged and left out.
+Snapshots are copied oldest first. What the other store already has is not sent, and a snapshot is
+listed once everything it needs is there. A run that was killed resumes. Snapshots keep their numbers
+where they are free, and never overtake newer ones.
+
+Without names, snapshots of all sources are copied, unless --source or lrl.toml names one: also those
+that were forgotten in the other store. Exits 3 if a damaged snapshot was left out.
 
 EXAMPLES
   lrl copy --from ./backups/store --to /mnt/usb/store
@@ -142,11 +181,14 @@ EXAMPLES
 
 /// After `lrl forget --help`.
 pub const FORGET: &str = "\
-Each rule keeps what it keeps, in each source for itself (--source or lrl.toml name one alone): what no
-rule keeps is removed. The newest with a good database, the newest with good uploads and the newest that
-passed a drill always stay, and so does one whose time is in the future. Snapshots that are not good
-take no place in a rule; they stay while nothing newer is good, and for --keep-bad-within. Sets and records of drills stay, too;
-`lrl prune` gives the room back.
+A snapshot that no rule keeps is removed. Rules apply to each source separately; --source or lrl.toml
+name one. These are always kept: the newest with a good database, the newest with good uploads, the
+newest that passed a drill, and those with a time in the future.
+
+Snapshots that are not good do not count towards a rule. They are kept while nothing newer is good,
+and for --keep-bad-within.
+
+Sets and records of drills are not removed. `lrl prune` frees the disk space.
 
 EXAMPLES
   lrl forget --keep-daily 7 --keep-weekly 5 --keep-monthly 12 --dry-run
@@ -156,19 +198,19 @@ EXAMPLES
 
 /// After `lrl prune --help`.
 pub const PRUNE: &str = "\
-Nobody else uses the store meanwhile: others wait, or end with 11 (--lock-wait). Packs of which nothing
-is needed go first, so a full disk is no hindrance. What is needed of wasteful packs is moved into new
-ones, and many small packs become few. In doubt nothing is deleted, and the message says why.
+It locks the store: other commands wait, or exit with 11 (--lock-wait). Packs without live data are
+deleted first, so it works on a full disk. Live data of wasteful packs is moved to new ones, and small
+packs are merged. In doubt nothing is deleted, and the message says why.
 
-In a bucket nobody can be made to wait. There a prune writes down what is dead, and deletes nothing. A
-later one deletes it: after --grace, when each source has made a backup since, and if it is still dead.
+A bucket has no locks. There a prune only schedules dead data for deletion. A later prune deletes it,
+if it is still dead, after --grace and once each source has made a backup since.
 
 EXAMPLES
   lrl prune --dry-run
   lrl prune
   lrl prune --retired old-lab            in a bucket: its machine is gone for good
-  lrl prune --max-unused 0               as small as it gets
-  lrl prune --max-unused unlimited       as fast as it gets: move nothing because of waste";
+  lrl prune --max-unused 0               as small as possible
+  lrl prune --max-unused unlimited       as fast as possible: repack nothing because of waste";
 
 /// After `lrl stats --help`.
 pub const STATS: &str = "\
@@ -178,22 +220,26 @@ EXAMPLES
 
 /// After `lrl status --help`.
 pub const STATUS: &str = "\
-Exits 4 when the newest snapshot is not good, the newest drill or check failed, there is no good
-backup, or a limit is passed; each is a line, and with -q nothing else is printed. A backup is good
-when nothing is missing from it, its database could be read, it did not shrink suspiciously, and no
-drill or check failed on it; one with a time in the future does not count for the age. A `*` at the end of --store shows every store one level below, a line
-for each source; one that cannot be read counts as having no good backup.
+Exits 4 if the newest snapshot is not good, the newest drill or check failed, there is no good backup,
+or a limit is exceeded. Each is a line; with -q nothing else is printed.
+
+A backup is good if nothing is missing from it, its database could be read, it did not shrink
+suspiciously, and no drill or check failed on it. One with a time in the future does not count for the
+age.
+
+A `*` at the end of --store shows every store one level below, with a line for each source; a store
+that cannot be read counts as having no good backup.
 
 EXAMPLES
   lrl status
-  lrl status --store 's3://bucket/*?endpoint=URL' --max-age 26h   the whole fleet
-  lrl status -q --max-age 26h --max-drill-age 8d --min-free 10%   silent when all is well
+  lrl status --store 's3://bucket/*?endpoint=URL' --max-age 26h   all stores of a bucket
+  lrl status -q --max-age 26h --max-drill-age 8d --min-free 10%   silent if all is well
   lrl status --max-age 26h || mail -s 'the backup is late' ops@example.org";
 
 /// After `lrl init --help`.
 pub const INIT: &str = "\
-`lrl backup` makes a plain local store itself at first use; this makes one in advance. An encrypted one
-prints its recovery sheet: keep it, and the passphrase, away from this machine.
+`lrl backup` creates an unencrypted local store on first use; `lrl init` creates one in advance. For an
+encrypted store it prints a recovery sheet: keep it, and the key, away from this machine.
 
 EXAMPLES
   lrl init --encrypt --password-file /root/lrl.pass
@@ -203,8 +249,9 @@ EXAMPLES
 
 /// After `lrl key --help`.
 pub const KEY: &str = "\
-A key opens the same store in its own way: removing one keeps nobody out who has seen the store open.
-A key of a machine that only writes is made with --writer; docs/REMOTE.md tells what it can do.
+Each key opens the same store. Removing one does not lock out a user who has already opened the store
+with it. --writer makes a write-only key, for a machine that only adds snapshots; docs/REMOTE.md says
+what it can do.
 
 EXAMPLES
   lrl key list
@@ -216,8 +263,7 @@ EXAMPLES
 
 /// After `lrl config --help`.
 pub const CONFIG: &str = "\
-Takes every setting's flag as well and shows it in force. A flag wins over the environment, that
-over the file.
+It also takes the flag of every setting, and shows it in force. `lrl help settings` lists them.
 
 EXAMPLES
   lrl config

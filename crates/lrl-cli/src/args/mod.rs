@@ -1,5 +1,7 @@
-//! The command line: every command and flag, parsed without any I/O. Flags under the heading [`SETTINGS`] are the keys of
-//! `lrl.toml` as well: this is the one table of settings.
+//! The command line: every command and flag, parsed without any I/O. Flags under the headings [`SETTINGS`] and [`SHARED`] are
+//! the keys of `lrl.toml` as well: this is the one table of settings.
+//!
+//! The first paragraph of a flag's docstring is its help in `-h`, all paragraphs are its help in `--help`.
 
 pub mod examples;
 pub mod values;
@@ -24,13 +26,19 @@ fn directory() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().try_map(values::directory)
 }
 
-/// The heading of flags that `lrl.toml` can set under the same name.
+/// The heading of a command's own flags that `lrl.toml` can set under the same name.
 pub const SETTINGS: &str = "Settings (each is also a key of lrl.toml)";
-const COMMON: &str = "Common options";
+/// The heading of flags of every command that `lrl.toml` can set under the same name.
+pub const SHARED: &str = "Settings of every command (each is also a key of lrl.toml)";
+/// The heading of flags of every command that only count for one run.
+pub const COMMON: &str = "Common options";
+
+/// Help is at most this wide, however wide the terminal is.
+const WIDTH: usize = 100;
 
 /// Backups of a small site's database and uploads that cost little and are proven to restore.
 #[derive(Debug, Parser)]
-#[command(name = "lrl", version, max_term_width = 100, after_help = examples::TOP, subcommand_required = true)]
+#[command(name = "lrl", version, max_term_width = WIDTH, after_long_help = examples::TOP, subcommand_required = true)]
 #[command(arg_required_else_help = true)]
 pub struct Cli {
     /// Flags of every command.
@@ -44,46 +52,54 @@ pub struct Cli {
 /// Flags that every command takes.
 #[derive(Debug, Args)]
 pub struct Global {
-    /// The backup directory: sets, and the store unless --store says otherwise
-    #[arg(long, global = true, value_name = "DIR", default_value = "./backups", value_parser = directory(), help_heading = SETTINGS)]
+    /// Backup directory: holds the sets, and the store unless --store names another
+    #[arg(long, global = true, value_name = "DIR", default_value = "./backups", value_parser = directory(), hide_short_help = true, help_heading = SHARED)]
     pub backup: PathBuf,
-    /// The store, where it is not the directory `store` in the backup directory; a bucket as s3://bucket/prefix?endpoint=URL&region=NAME
-    #[arg(long, global = true, value_name = "PATH|URL", value_parser = place(), env = "LRL_STORE", hide_env_values = true, help_heading = SETTINGS)]
+    /// Store to use, if it is not `store` in the backup directory.
+    ///
+    /// A directory, or a bucket as s3://bucket/prefix?endpoint=URL&region=NAME.
+    #[arg(long, global = true, value_name = "PATH|URL", value_parser = place(), env = "LRL_STORE", hide_env_values = true, hide_short_help = true, help_heading = SHARED)]
     pub store: Option<PathBuf>,
-    /// Where copies of what a store in a bucket holds are kept [default: lrl in the user's cache directory]
-    #[arg(long, global = true, value_name = "DIR", help_heading = SETTINGS)]
+    /// Directory for local copies of what is in a bucket [default: lrl in the user's cache directory]
+    #[arg(long, global = true, value_name = "DIR", hide_short_help = true, help_heading = SHARED)]
     pub cache_dir: Option<PathBuf>,
-    /// Where the ids of stores are remembered, so that a disk that is not mounted is no new store [default: lrl in the user's state directory]
-    #[arg(long, global = true, value_name = "DIR", env = "LRL_STATE_DIR", hide_env_values = true, help_heading = SETTINGS)]
+    /// Directory in which lrl remembers the id of each store [default: lrl in the user's state directory].
+    ///
+    /// This is how a disk that is not mounted is told from a new store.
+    #[arg(long, global = true, value_name = "DIR", env = "LRL_STATE_DIR", hide_env_values = true, hide_short_help = true, help_heading = SHARED)]
     pub state_dir: Option<PathBuf>,
-    /// The id of the store, as `lrl init --json` and `lrl stats --json` show it, or its first digits (at least 8): another one there is refused
-    #[arg(long, global = true, value_name = "ID", value_parser = values::store_id, help_heading = SETTINGS)]
+    /// Id that the store must have, or its first digits (at least 8).
+    ///
+    /// `lrl init --json` and `lrl stats --json` show it. A store with another id is refused.
+    #[arg(long, global = true, value_name = "ID", value_parser = values::store_id, hide_short_help = true, help_heading = SHARED)]
     pub store_id: Option<String>,
-    /// The file with the passphrase of an encrypted store, in its first line
-    #[arg(long, global = true, value_name = "FILE", env = "LRL_PASSWORD_FILE", hide_env_values = true, help_heading = SETTINGS)]
+    /// File with the passphrase of an encrypted store, in its first line
+    #[arg(long, global = true, value_name = "FILE", env = "LRL_PASSWORD_FILE", hide_env_values = true, hide_short_help = true, help_heading = SHARED)]
     pub password_file: Option<PathBuf>,
-    /// A program that prints the passphrase, with its arguments; no shell runs it
-    #[arg(long, global = true, value_name = "COMMAND", env = "LRL_PASSWORD_COMMAND", hide_env_values = true, help_heading = SETTINGS)]
+    /// Program that prints the passphrase, with its arguments; it is not run by a shell
+    #[arg(long, global = true, value_name = "COMMAND", env = "LRL_PASSWORD_COMMAND", hide_env_values = true, hide_short_help = true, help_heading = SHARED)]
     pub password_command: Option<String>,
-    /// The key file of an encrypted store, as `lrl key make-file` writes one
-    #[arg(long, global = true, value_name = "FILE", env = "LRL_KEY_FILE", hide_env_values = true, help_heading = SETTINGS)]
+    /// Key file of an encrypted store, as written by `lrl key make-file`
+    #[arg(long, global = true, value_name = "FILE", env = "LRL_KEY_FILE", hide_env_values = true, hide_short_help = true, help_heading = SHARED)]
     pub key_file: Option<PathBuf>,
-    /// Which lab's history in the store; check and stats look at all
-    #[arg(long, global = true, value_name = "NAME", default_value = "lab", value_parser = values::source, help_heading = SETTINGS)]
+    /// Source: which lab's history in the store is meant; check and stats cover all sources
+    #[arg(long, global = true, value_name = "NAME", default_value = "lab", value_parser = values::source, hide_short_help = true, help_heading = SHARED)]
     pub source: String,
-    /// How long to wait for another lrl that holds the store (as in 90s, 30m, 2h; 0 is not at all)
-    #[arg(long, global = true, value_name = "TIME", default_value = "60s", value_parser = values::duration, help_heading = SETTINGS)]
+    /// How long to wait for another lrl that holds the store (as in 90s, 30m, 2h; 0 does not wait)
+    #[arg(long, global = true, value_name = "TIME", default_value = "60s", value_parser = values::duration, hide_short_help = true, help_heading = SHARED)]
     pub lock_wait: Duration,
-    /// Read settings from this file, whoever can write it [default: ./lrl.toml, else lrl/lrl.toml in the user's configuration directory]
+    /// Read settings from this file [default: ./lrl.toml, else lrl/lrl.toml in the user's configuration directory].
+    ///
+    /// A file named here is used even if other users can write it.
     #[arg(long, global = true, value_name = "FILE", help_heading = COMMON)]
     pub config: Option<PathBuf>,
     /// Print one JSON document on standard output, and nothing else there
     #[arg(long, global = true, help_heading = COMMON)]
     pub json: bool,
-    /// Say nothing but what was asked for, warnings and errors
+    /// Print only what was asked for, warnings and errors
     #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = COMMON)]
     pub quiet: bool,
-    /// Say more on standard error: which settings, store and snapshot are used
+    /// Print more on standard error: which settings, store and snapshot are used
     #[arg(short, long, global = true, help_heading = COMMON)]
     pub verbose: bool,
 }
@@ -92,64 +108,64 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Store a snapshot of the database and the uploads, and write its set
-    #[command(after_help = examples::BACKUP)]
+    #[command(after_long_help = examples::BACKUP)]
     Backup(BackupArgs),
-    /// Put a snapshot or a set back in place, keeping what was there as *.pre-restore
-    #[command(after_help = examples::RESTORE)]
+    /// Restore a snapshot or a set in place, keeping what it replaces as *.pre-restore
+    #[command(after_long_help = examples::RESTORE)]
     Restore(RestoreArgs),
     /// Prove that a set or a snapshot can be restored; changes nothing
-    #[command(after_help = examples::DRILL)]
+    #[command(after_long_help = examples::DRILL)]
     Drill(DrillArgs),
-    /// Write a snapshot as a set that cp and tar can restore
-    #[command(after_help = examples::EXPORT)]
+    /// Write a snapshot as a set, which cp and tar can restore
+    #[command(after_long_help = examples::EXPORT)]
     Export(ExportArgs),
-    /// Store sets that the old scripts wrote as snapshots with their own times
-    #[command(after_help = examples::IMPORT)]
+    /// Import sets of the old scripts as snapshots with their own times
+    #[command(after_long_help = examples::IMPORT)]
     Import(ImportArgs),
-    /// List the snapshots
-    #[command(after_help = examples::SNAPSHOTS)]
+    /// List snapshots
+    #[command(after_long_help = examples::SNAPSHOTS)]
     Snapshots(SnapshotsArgs),
-    /// List what a snapshot holds
-    #[command(after_help = examples::LS)]
+    /// List the contents of a snapshot
+    #[command(after_long_help = examples::LS)]
     Ls(LsArgs),
-    /// Show what changed from one snapshot to another
-    #[command(after_help = examples::DIFF)]
+    /// Show what changed between two snapshots
+    #[command(after_long_help = examples::DIFF)]
     Diff(DiffArgs),
-    /// Find the snapshots that hold an upload
-    #[command(after_help = examples::FIND)]
+    /// Find the snapshots that contain an upload
+    #[command(after_long_help = examples::FIND)]
     Find(FindArgs),
     /// Write one file of a snapshot to standard output
-    #[command(after_help = examples::DUMP)]
+    #[command(after_long_help = examples::DUMP)]
     Dump(DumpArgs),
-    /// Verify the store
-    #[command(after_help = examples::CHECK)]
+    /// Verify the store, and repair it with --repair
+    #[command(after_long_help = examples::CHECK)]
     Check(CheckArgs),
     /// Copy snapshots from one store to another
-    #[command(after_help = examples::COPY)]
+    #[command(after_long_help = examples::COPY)]
     Copy(CopyArgs),
-    /// Remove snapshots, by name or by a policy
-    #[command(after_help = examples::FORGET)]
+    /// Remove snapshots, by name or by policy
+    #[command(after_long_help = examples::FORGET)]
     Forget(ForgetArgs),
-    /// Give back the room of what no snapshot needs
-    #[command(after_help = examples::PRUNE)]
+    /// Delete data that no snapshot needs
+    #[command(after_long_help = examples::PRUNE)]
     Prune(PruneArgs),
-    /// Show what the store takes and what it saves
-    #[command(after_help = examples::STATS)]
+    /// Show how much space the store takes, and how much it saves
+    #[command(after_long_help = examples::STATS)]
     Stats,
-    /// Tell the age of the last good backup and drill
-    #[command(after_help = examples::STATUS)]
+    /// Show the age of the last good backup, drill and check
+    #[command(after_long_help = examples::STATUS)]
     Status(StatusArgs),
-    /// Make an empty store
-    #[command(after_help = examples::INIT)]
+    /// Create an empty store
+    #[command(after_long_help = examples::INIT)]
     Init(InitArgs),
     /// List, add, change and remove the keys of an encrypted store
-    #[command(after_help = examples::KEY, subcommand_required = true, arg_required_else_help = true)]
+    #[command(after_long_help = examples::KEY, subcommand_required = true, arg_required_else_help = true)]
     Key(KeyArgs),
     /// Show the settings in force and where each comes from
-    #[command(after_help = examples::CONFIG)]
+    #[command(after_long_help = examples::CONFIG)]
     Config,
-    /// Print a completion script for a shell
-    #[command(after_help = examples::COMPLETIONS)]
+    /// Print a shell completion script
+    #[command(after_long_help = examples::COMPLETIONS)]
     Completions {
         /// The shell
         #[arg(value_name = "SHELL")]
@@ -160,12 +176,12 @@ pub enum Verb {
 /// Where the application keeps its data.
 #[derive(Debug, Args)]
 pub struct DataArgs {
-    /// The directory that holds lrl.db and assets/
+    /// Data directory: contains lrl.db and assets/
     #[arg(long, value_name = "DIR", default_value = "./data", env = "LAB_DATA_DIR", hide_env_values = true, help_heading = SETTINGS)]
     pub data_dir: PathBuf,
 }
 
-/// Which half of a lab is meant; neither flag means both.
+/// Which part of a lab is meant; neither flag means both.
 #[derive(Debug, Args)]
 pub struct HalfArgs {
     /// Only the database
@@ -182,59 +198,72 @@ pub struct BackupArgs {
     /// Where the data is.
     #[command(flatten)]
     pub data: DataArgs,
-    /// Which half.
+    /// Which part.
     #[command(flatten)]
     pub half: HalfArgs,
-    /// The backup directory [default: what --backup says]
+    /// Backup directory [default: that of --backup]
     #[arg(long, value_name = "DIR", value_parser = directory(), conflicts_with = "backup", help_heading = SETTINGS)]
     pub out: Option<PathBuf>,
-    /// Store the snapshot, write no set
+    /// Store the snapshot only, without writing a set
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     #[arg(default_value = "false", hide_default_value = true, hide_possible_values = true, help_heading = SETTINGS)]
     #[arg(action = clap::ArgAction::Set)]
     pub snapshot_only: bool,
-    /// Leave out uploads that match, in gitignore syntax, by the paths that `lrl ls` shows or inside assets/; may be given again
+    /// Exclude uploads that match this pattern, in gitignore syntax; may be repeated.
+    ///
+    /// A pattern matches the path that `lrl ls` shows, or the path inside assets/.
     #[arg(long, value_name = "PATTERN", value_parser = values::word, help_heading = SETTINGS)]
     pub exclude: Vec<String>,
-    /// Read such patterns from a file, one a line; may be given again
+    /// Read exclude patterns from this file, one per line; may be repeated
     #[arg(long, value_name = "FILE", help_heading = SETTINGS)]
     pub exclude_file: Vec<PathBuf>,
-    /// Store the directory behind this link, which leads out of the uploads, in its place: the path as `lrl ls` shows it; may be given again
+    /// Store the directory behind this symbolic link in place of the link; may be repeated.
+    ///
+    /// PATH is the link as `lrl ls` shows it. Links that lead out of the uploads are otherwise stored as links only.
     #[arg(long, value_name = "PATH", value_parser = values::word, help_heading = SETTINGS)]
     pub follow_link: Vec<String>,
-    /// Mark the snapshot with a word; may be given again
+    /// Tag for the snapshot; may be repeated
     #[arg(long, value_name = "TAG", value_parser = values::word, help_heading = SETTINGS)]
     pub tag: Vec<String>,
-    /// Do nothing when the newest good snapshot is younger than this (as in 30m, 20h, 7d)
+    /// Do nothing if the newest good snapshot is younger than this (as in 30m, 20h, 7d)
     #[arg(long, value_name = "TIME", value_parser = values::duration, help_heading = SETTINGS)]
     pub if_older_than: Option<Duration>,
-    /// Once the set is written, remove older ones that the store can give back byte for byte: so many stay (or all)
+    /// Keep the newest N sets, or all.
+    ///
+    /// Older ones are removed once the new set is written, if the store can reproduce them byte for byte.
     #[arg(long, value_name = "N", value_parser = values::keep_sets, default_value = "all", help_heading = SETTINGS)]
     pub keep_sets: KeepSets,
-    /// Read everything again, whatever looks unchanged, and store again what the store has lost
+    /// Read everything, also what looks unchanged.
+    ///
+    /// Data that the store has lost is stored again.
     #[arg(long)]
     pub rescan: bool,
-    /// Do so by itself when the last time was so long ago (as in 12h, 7d, or never)
+    /// Run a full --rescan automatically when the last one is older than this (as in 12h, 7d, or never)
     #[arg(long, value_name = "TIME", value_parser = values::every, default_value = "7d", help_heading = SETTINGS)]
     pub rescan_every: Every,
-    /// Mark the snapshot as suspect, and exit 3, when more than this share of its files, their bytes or the database is gone (0 is never)
+    /// Mark the snapshot as suspect, and exit 3, if more than this share of the data is gone.
+    ///
+    /// The number of files, their bytes and the size of the database are compared with the last good snapshot. 0 turns this off.
     #[arg(long, value_name = "PERCENT", value_parser = values::percent, default_value = "50%", help_heading = SETTINGS)]
     pub max_shrink: u8,
-    /// Take the backup as it is, however much smaller it is: the next ones are measured against it
+    /// Accept the backup however much smaller it is; the next ones are compared with it
     #[arg(long)]
     pub accept_shrink: bool,
-    /// Read an upload again by the next backup while its times are younger than this: a program that writes through mmap changes files
-    /// without changing their times until the kernel has written the pages back; at least 2s
+    /// Read an upload again while its times are younger than this, at least 2s.
+    ///
+    /// A program that writes through mmap changes a file, but not its times until the kernel writes the pages back.
     #[arg(long, value_name = "TIME", env = "LRL_SETTLE_TIME", hide_env_values = true, value_parser = values::duration)]
     #[arg(default_value = "40s", help_heading = SETTINGS)]
     pub settle_time: Duration,
-    /// Then copy the source's new snapshots to a second store; if that fails the backup is good all the same, and the next one catches up
+    /// Then copy new snapshots of the source to this second store.
+    ///
+    /// If that fails the backup still succeeds (exit 5), and the next one catches up.
     #[arg(long, value_name = "PATH|URL", value_parser = place(), help_heading = SETTINGS)]
     pub copy_to: Option<PathBuf>,
-    /// The file with the second store's passphrase, where it is another one
+    /// File with the passphrase of the second store, if it has another one
     #[arg(long, value_name = "FILE", env = "LRL_COPY_TO_PASSWORD_FILE", hide_env_values = true, help_heading = SETTINGS)]
     pub copy_to_password_file: Option<PathBuf>,
-    /// The second store's key file, where it is another one
+    /// Key file of the second store, if it has another one
     #[arg(long, value_name = "FILE", env = "LRL_COPY_TO_KEY_FILE", hide_env_values = true, help_heading = SETTINGS)]
     pub copy_to_key_file: Option<PathBuf>,
     /// How fast.
@@ -243,7 +272,7 @@ pub struct BackupArgs {
     /// What it leaves free.
     #[command(flatten)]
     pub free: FreeArgs,
-    /// Say what would be stored, write nothing
+    /// Show what would be stored; write nothing
     #[arg(long)]
     pub dry_run: bool,
 }
@@ -251,7 +280,7 @@ pub struct BackupArgs {
 /// How fast bytes go out.
 #[derive(Debug, Args)]
 pub struct LimitArgs {
-    /// Send no more than so much a second to a bucket that is copied to: 500K, 2M
+    /// Limit the upload rate of copies to a bucket, in bytes per second: 500K, 2M
     #[arg(long, value_name = "RATE", value_parser = values::rate, help_heading = SETTINGS)]
     pub limit_upload: Option<u64>,
 }
@@ -259,19 +288,21 @@ pub struct LimitArgs {
 /// `lrl copy`.
 #[derive(Debug, Args)]
 pub struct CopyArgs {
-    /// Snapshots: a prefix of their id, their timestamp, good, latest, or either with ~N for the N-th before it [default: all that the other store does not have]
+    /// Snapshots to copy [default: all that the other store lacks].
+    ///
+    /// Each is named by a prefix of its id, its timestamp, good, latest, or either with ~N for the N-th before it.
     #[arg(value_name = "SNAPSHOT")]
     pub snapshots: Vec<String>,
-    /// The store to copy from
+    /// Store to copy from
     #[arg(long, value_name = "PATH|URL", value_parser = place())]
     pub from: PathBuf,
-    /// The file with the passphrase of the store to copy from, where it is another one
+    /// File with the passphrase of the store to copy from, if it has another one
     #[arg(long, value_name = "FILE", env = "LRL_FROM_PASSWORD_FILE", hide_env_values = true)]
     pub from_password_file: Option<PathBuf>,
-    /// The key file of the store to copy from, where it is another one
+    /// Key file of the store to copy from, if it has another one
     #[arg(long, value_name = "FILE", env = "LRL_FROM_KEY_FILE", hide_env_values = true)]
     pub from_key_file: Option<PathBuf>,
-    /// The store to copy to [default: what --store or --backup says]
+    /// Store to copy to [default: that of --store or --backup]
     #[arg(long, value_name = "PATH|URL", value_parser = place())]
     pub to: Option<PathBuf>,
     /// How fast.
@@ -280,7 +311,7 @@ pub struct CopyArgs {
     /// What it leaves free.
     #[command(flatten)]
     pub free: FreeArgs,
-    /// Say what would be copied, write nothing
+    /// Show what would be copied; write nothing
     #[arg(long)]
     pub dry_run: bool,
 }
@@ -288,7 +319,7 @@ pub struct CopyArgs {
 /// What stays free on the disks that are written to.
 #[derive(Debug, Args)]
 pub struct FreeArgs {
-    /// Leave so much of the disk free for the application: 5% (at most 1 GiB), 200MB, or 0
+    /// Free space to leave on the disk for the application: 5% (at most 1 GiB), 200MB, or 0
     #[arg(long, value_name = "AMOUNT", default_value = "5%", value_parser = values::reserve, help_heading = SETTINGS)]
     pub reserve: Reserve,
 }
@@ -296,46 +327,50 @@ pub struct FreeArgs {
 /// `lrl restore`.
 #[derive(Debug, Args)]
 pub struct RestoreArgs {
-    /// Snapshot: a prefix of its id, its timestamp, good, latest, or either with ~N for the N-th before it
+    /// Snapshot: a prefix of its id, its timestamp, good, latest, or either with ~N.
+    ///
+    /// `good` is the newest good one, `latest` the newest; `good~1` is the good one before it.
     #[arg(default_value = "good")]
     pub snapshot: String,
     /// Where the data goes.
     #[command(flatten)]
     pub data: DataArgs,
-    /// Which half.
+    /// Which part.
     #[command(flatten)]
     pub half: HalfArgs,
-    /// Restore into this directory and nowhere else: DIR/lrl.db, DIR/assets, DIR/storage
+    /// Restore below this directory only: DIR/lrl.db, DIR/assets, DIR/storage
     #[arg(long, value_name = "DIR")]
     pub target: Option<PathBuf>,
-    /// Only this file or directory, as `lrl ls` names it; may be given again
+    /// Restore only this file or directory, as `lrl ls` shows it; may be repeated
     #[arg(long, value_name = "PATH", conflicts_with_all = ["db_only", "assets_only"])]
     pub path: Vec<PathBuf>,
-    /// Restore from the set of this manifest instead of a snapshot
+    /// Restore the set of this manifest instead of a snapshot
     #[arg(long, value_name = "FILE", conflicts_with_all = ["snapshot", "path"])]
     pub manifest: Option<PathBuf>,
-    /// Who shall own what is restored [default: as before, else as in the snapshot]
+    /// Owner of what is restored [default: as before, else as in the snapshot]
     #[arg(long, value_name = "USER:GROUP", value_parser = values::owner, help_heading = SETTINGS)]
     pub owner: Option<Owner>,
-    /// Say what would be restored, write nothing
+    /// Show what would be restored; write nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Bring back what was there before the last restore; a second time takes that back
+    /// Undo the last restore; a second --undo redoes it
     #[arg(long, conflicts_with_all = ["snapshot", "db_only", "assets_only", "path", "manifest", "owner"])]
     pub undo: bool,
-    /// Restore everything else where the store has lost something, list what that is, and exit 3
+    /// Restore everything but what the store has lost.
+    ///
+    /// What is left out is listed, and the exit code is 3.
     #[arg(long, conflicts_with_all = ["manifest", "undo"])]
     pub skip_damaged: bool,
-    /// Remove what is replaced once everything is in place: saves its space, and leaves nothing to undo
+    /// Remove what is replaced once everything is in place; nothing is left to undo
     #[arg(long, conflicts_with = "undo")]
     pub no_keep: bool,
-    /// Remove the copies that earlier restores kept; with --older-than only older ones
+    /// Remove the copies kept by earlier restores
     #[arg(long, conflicts_with_all = ["snapshot", "db_only", "assets_only", "path", "manifest", "owner", "undo", "skip_damaged", "no_keep", "force"])]
     pub clean: bool,
-    /// Keep copies that are younger than this (as in 36h, 7d)
+    /// With --clean: keep copies younger than this (as in 36h, 7d)
     #[arg(long, value_name = "TIME", value_parser = values::age, requires = "clean")]
     pub older_than: Option<Duration>,
-    /// Restore even while a process has the database or the uploads open, and also a snapshot that is not good
+    /// Restore a snapshot that is not good, or while a process has the data open
     #[arg(long)]
     pub force: bool,
 }
@@ -343,31 +378,37 @@ pub struct RestoreArgs {
 /// `lrl drill`.
 #[derive(Debug, Args)]
 pub struct DrillArgs {
-    /// Manifests of the sets to drill [default: the newest in the backup directory]
+    /// Drill the sets of these manifests [default: the newest in the backup directory]
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "snapshot")]
     pub manifest: Vec<PathBuf>,
     /// Drill a snapshot straight from the store
     #[arg(long, value_name = "SNAPSHOT")]
     pub snapshot: Option<String>,
-    /// Drill every snapshot, in the order of the history
+    /// Drill every snapshot, oldest first
     #[arg(long, conflicts_with_all = ["manifest", "snapshot", "oldest_first"])]
     pub all: bool,
-    /// Drill every snapshot: first those never drilled, the newest of them first, then those whose last drill is longest ago
+    /// Drill every snapshot, the least recently drilled first.
+    ///
+    /// Those that were never drilled come before all others, the newest of them first.
     #[arg(long, conflicts_with_all = ["manifest", "snapshot"])]
     pub oldest_first: bool,
-    /// Drill at most so many snapshots
+    /// Drill at most N snapshots
     #[arg(long, value_name = "N", requires = "oldest_first", conflicts_with = "all", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
-    /// Begin no drill after this time but the first (as in 90s, 30m, 2h)
+    /// Start no further drill after this time (as in 90s, 30m, 2h)
     #[arg(long, value_name = "TIME", requires = "oldest_first", conflicts_with = "all", value_parser = values::duration)]
     pub max_time: Option<Duration>,
-    /// A table that the database must have, in place of users, assets and content or content_items; may be given again
+    /// Table that the database must have; may be repeated.
+    ///
+    /// Replaces the default: users, assets, and content or content_items.
     #[arg(long, value_name = "TABLE", value_parser = values::word, help_heading = SETTINGS)]
     pub require_table: Vec<String>,
-    /// What the database must answer: a query that gives one value, and what it is compared with; may be given again
+    /// Assertion about the database: a query with one value, and a comparison; may be repeated.
+    ///
+    /// The comparison is =, !=, <, <=, > or >= with a number or a 'text'.
     #[arg(long, num_args = 2, value_names = ["QUERY", "COMPARISON"], action = clap::ArgAction::Append, help_heading = SETTINGS)]
     pub assert: Vec<String>,
-    /// A check that is not made, because this database cannot pass it; may be given again
+    /// Skip a check that this database cannot pass; may be repeated
     #[arg(long, value_name = "CHECK", value_parser = clap::builder::PossibleValuesParser::new(lrl_store::ops::drill::SKIPPABLE), help_heading = SETTINGS)]
     pub skip_check: Vec<String>,
 }
@@ -375,13 +416,15 @@ pub struct DrillArgs {
 /// `lrl export`.
 #[derive(Debug, Args)]
 pub struct ExportArgs {
-    /// Snapshot: a prefix of its id, its timestamp, good, latest, or either with ~N for the N-th before it
+    /// Snapshot: a prefix of its id, its timestamp, good, latest, or either with ~N.
+    ///
+    /// `good` is the newest good one, `latest` the newest; `good~1` is the good one before it.
     #[arg(default_value = "good")]
     pub snapshot: String,
-    /// A directory that does not exist or is empty
+    /// Directory to write to; it must be empty or not exist yet
     #[arg(long, value_name = "DIR", value_parser = directory())]
     pub out: PathBuf,
-    /// Export also a snapshot that is not good
+    /// Export a snapshot even if it is not good
     #[arg(long)]
     pub force: bool,
     /// What it leaves free.
@@ -392,7 +435,7 @@ pub struct ExportArgs {
 /// `lrl import`.
 #[derive(Debug, Args)]
 pub struct ImportArgs {
-    /// The directory with the manifests and their files
+    /// Directory with the manifests and their files
     pub dir: PathBuf,
     /// What it leaves free.
     #[command(flatten)]
@@ -402,16 +445,18 @@ pub struct ImportArgs {
 /// `lrl snapshots`.
 #[derive(Debug, Args)]
 pub struct SnapshotsArgs {
-    /// Only the last N of each source
+    /// Show only the last N of each source
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub last: Option<u32>,
-    /// Only those with this tag; may be given again, and any of them counts
+    /// Show only those with this tag; may be repeated, and any of the tags matches
     #[arg(long, value_name = "TAG", value_parser = values::word)]
     pub tag: Vec<String>,
-    /// Only those that are not older than this (as in 36h, 30d, 8w, 1y)
+    /// Show only those not older than this (as in 36h, 30d, 8w, 1y)
     #[arg(long, value_name = "TIME", value_parser = values::age)]
     pub since: Option<Duration>,
-    /// Only those in this state: good, suspect, incomplete, unreadable, failed or damaged; may be given again
+    /// Show only those in this state; may be repeated.
+    ///
+    /// States: good, suspect, incomplete, unreadable, failed, damaged.
     #[arg(long, value_name = "STATE", value_parser = values::state)]
     pub state: Vec<State>,
 }
@@ -419,25 +464,27 @@ pub struct SnapshotsArgs {
 /// `lrl ls`.
 #[derive(Debug, Args)]
 pub struct LsArgs {
-    /// Snapshot: a prefix of its id, its timestamp, good, latest, or either with ~N for the N-th before it
+    /// Snapshot: a prefix of its id, its timestamp, good, latest, or either with ~N.
+    ///
+    /// `good` is the newest good one, `latest` the newest; `good~1` is the good one before it.
     pub snapshot: String,
-    /// Only this file or directory
+    /// List only this file or directory
     pub path: Option<PathBuf>,
 }
 
 /// `lrl diff`.
 #[derive(Debug, Args)]
 pub struct DiffArgs {
-    /// The older snapshot
+    /// Older snapshot
     pub from: String,
-    /// The newer snapshot
+    /// Newer snapshot
     pub to: String,
 }
 
 /// `lrl find`.
 #[derive(Debug, Args)]
 pub struct FindArgs {
-    /// A name or a pattern in gitignore syntax
+    /// Name, or pattern in gitignore syntax
     #[arg(value_parser = values::word)]
     pub pattern: String,
 }
@@ -445,25 +492,29 @@ pub struct FindArgs {
 /// `lrl dump`.
 #[derive(Debug, Args)]
 pub struct DumpArgs {
-    /// Snapshot: a prefix of its id, its timestamp, good, latest, or either with ~N for the N-th before it
+    /// Snapshot: a prefix of its id, its timestamp, good, latest, or either with ~N.
+    ///
+    /// `good` is the newest good one, `latest` the newest; `good~1` is the good one before it.
     pub snapshot: String,
-    /// The file, as `lrl ls` names it; lrl.db is the database
+    /// File, as `lrl ls` shows it; lrl.db is the database
     pub path: PathBuf,
 }
 
 /// `lrl check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// Read and verify every pack as well
+    /// Also read and verify every pack
     #[arg(long, conflicts_with = "read_data_subset")]
     pub read_data: bool,
-    /// Read and verify a part of the packs: a slice (2/7), a percentage (5%) or a size (500M)
+    /// Also read and verify a part of the packs: a slice (2/7), a percentage (5%) or a size (500M)
     #[arg(long, value_name = "PART", value_parser = values::subset)]
     pub read_data_subset: Option<Subset>,
-    /// Then repair what was found: save what is good, write the index anew, move what is damaged into quarantine
+    /// Then repair what was found.
+    ///
+    /// Good chunks are saved, the index is rebuilt, and what is damaged is moved into quarantine.
     #[arg(long)]
     pub repair: bool,
-    /// With --repair: look for what is lost in this backup directory, data directory or store as well; may be given again
+    /// With --repair: also look for lost data in this backup directory, data directory or store; may be repeated
     #[arg(long, value_name = "DIR|STORE", requires = "repair")]
     pub from: Vec<PathBuf>,
 }
@@ -471,13 +522,13 @@ pub struct CheckArgs {
 /// `lrl forget`.
 #[derive(Debug, Args)]
 pub struct ForgetArgs {
-    /// Snapshots: a prefix of their id, their timestamp, good, latest, or either with ~N for the N-th before it
+    /// Snapshots to remove: a prefix of their id, their timestamp, good, latest, or either with ~N
     #[arg(value_name = "SNAPSHOT", conflicts_with_all = KEEP)]
     pub snapshots: Vec<String>,
     /// Keep the last N
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub keep_last: u32,
-    /// Keep the newest of each of the last N hours that have one (in UTC, as all that follow)
+    /// Keep the newest of each of the last N hours that have one (in UTC, like the rest)
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub keep_hourly: u32,
     /// Keep the newest of each of the last N days that have one
@@ -492,28 +543,32 @@ pub struct ForgetArgs {
     /// Keep the newest of each of the last N years that have one
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub keep_yearly: u32,
-    /// Keep all that are not older than this, counted from the newest (as in 36h, 30d, 8w, 1y)
+    /// Keep all that are at most this much older than the newest (as in 36h, 30d, 8w, 1y)
     #[arg(long, value_name = "TIME", value_parser = values::age)]
     pub keep_within: Option<Duration>,
-    /// Keep all that are marked with this word; may be given again
+    /// Keep all with this tag; may be repeated
     #[arg(long, value_name = "TAG", value_parser = values::word)]
     pub keep_tag: Vec<String>,
-    /// Keep those that are not good for this long, though newer ones are good; they take no place in a rule
+    /// Keep snapshots that are not good for this long.
+    ///
+    /// They never count towards a rule; while no newer snapshot is good they stay anyway.
     #[arg(long, value_name = "TIME", value_parser = values::age_or_zero, default_value = "7d", help_heading = SETTINGS)]
     pub keep_bad_within: Duration,
-    /// Then give the room back, as lrl prune does
+    /// Then prune, as `lrl prune` does
     #[arg(long)]
     pub prune: bool,
-    /// How packs are moved by --prune.
+    /// How --prune repacks.
     #[command(flatten)]
     pub unused: UnusedArgs,
     /// How --prune deletes from a bucket.
     #[command(flatten)]
     pub bucket: BucketArgs,
-    /// Say what would be removed and why the rest is kept, change nothing
+    /// Show what would be removed and why the rest is kept; change nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Remove also what is protected: the newest that passed a drill, and if it was named the newest with a good part
+    /// Also remove protected snapshots.
+    ///
+    /// These are the newest that passed a drill and, if named, the newest with a good database or good uploads.
     #[arg(long)]
     pub force: bool,
 }
@@ -521,10 +576,10 @@ pub struct ForgetArgs {
 /// `lrl prune`.
 #[derive(Debug, Args)]
 pub struct PruneArgs {
-    /// Say what would be removed, change nothing
+    /// Show what would be removed; change nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// How packs are moved.
+    /// How it repacks.
     #[command(flatten)]
     pub unused: UnusedArgs,
     /// How it deletes from a bucket.
@@ -532,29 +587,29 @@ pub struct PruneArgs {
     pub bucket: BucketArgs,
 }
 
-/// How what is dead is deleted where nobody can be locked out.
+/// How dead data is deleted where there are no locks.
 #[derive(Debug, Args)]
 pub struct BucketArgs {
-    /// In a bucket: delete what an earlier prune wrote down no sooner than this (as in 36h, 7d)
+    /// In a bucket: wait this long before deleting what an earlier prune scheduled (as in 36h, 7d)
     #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "7d", help_heading = SETTINGS)]
     pub grace: Duration,
-    /// In a bucket: do not wait for a backup of this source, which makes none any more; may be given again
+    /// In a bucket: do not wait for a backup of this source, which no longer makes any; may be repeated
     #[arg(long, value_name = "SOURCE", value_parser = values::source, help_heading = SETTINGS)]
     pub retired: Vec<String>,
-    /// In a bucket whose server cannot keep two prunes apart: say that nobody else prunes it
+    /// In a bucket whose server has no conditional writes: declare that no other machine prunes it
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     #[arg(default_value = "false", hide_default_value = true, hide_possible_values = true, help_heading = SETTINGS)]
     #[arg(action = clap::ArgAction::Set)]
     pub only_pruner: bool,
 }
 
-/// How much waste is worth moving what stands beside it.
+/// How much dead data is worth repacking the live data beside it.
 #[derive(Debug, Args)]
 pub struct UnusedArgs {
-    /// Leave so much unused room, in packs that hold something needed as well: 5%, 500M, or unlimited
+    /// Tolerate this much dead data in packs that also hold live data: 5%, 500M, or unlimited
     #[arg(long, value_name = "AMOUNT", default_value = "5%", value_parser = values::unused)]
     pub max_unused: MaxUnused,
-    /// What it leaves free while it moves packs; one at a time may use that as well.
+    /// What it leaves free while it repacks; one pack at a time may use that as well.
     #[command(flatten)]
     pub free: FreeArgs,
 }
@@ -566,10 +621,10 @@ const KEEP: [&str; 8] =
 /// `lrl init`.
 #[derive(Debug, Args)]
 pub struct InitArgs {
-    /// Encrypt it: with the passphrase or the key file that is given as for every other command
+    /// Encrypt the store, with the passphrase or key file given as for every other command
     #[arg(long, conflicts_with = "no_encryption")]
     pub encrypt: bool,
-    /// Make a store that whoever can read its files can read; of a store in a bucket this must be said
+    /// Make an unencrypted store; required for an unencrypted store in a bucket
     #[arg(long)]
     pub no_encryption: bool,
 }
@@ -577,7 +632,7 @@ pub struct InitArgs {
 /// `lrl key`.
 #[derive(Debug, Args)]
 pub struct KeyArgs {
-    /// What to do with them.
+    /// What to do with the keys.
     #[command(subcommand)]
     pub command: KeyVerb,
 }
@@ -589,17 +644,17 @@ pub enum KeyVerb {
     List,
     /// Add a key
     Add(NewKeyArgs),
-    /// Remove a key; whoever has used it may still know the store's master key
+    /// Remove a key; a former user may still know the store's master key
     Remove {
-        /// Its first digits, as `lrl key list` shows them
+        /// First digits of its id, as `lrl key list` shows them
         #[arg(value_name = "KEY")]
         key: String,
     },
-    /// Put a new passphrase or key file in the place of the one that is given
+    /// Replace the passphrase or key file in use with a new one
     Change(NewCredentialArgs),
-    /// Write a new key file, which nobody can guess; it opens nothing before it is added
+    /// Write a new random key file; it opens nothing until it is added
     MakeFile {
-        /// Where; a file that is there already stays as it is
+        /// File to create; an existing one is not overwritten
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
@@ -608,10 +663,10 @@ pub enum KeyVerb {
 /// `lrl key add`.
 #[derive(Debug, Args)]
 pub struct NewKeyArgs {
-    /// Make a key for a machine that only adds snapshots: it reads no contents, and so neither restores nor drills
+    /// Make a write-only key: it adds snapshots, and can neither read nor remove them
     #[arg(long)]
     pub writer: bool,
-    /// What the list shows, as in «the server in the cellar»
+    /// Label shown by `lrl key list`
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub label: String,
     /// What opens it.
@@ -623,10 +678,10 @@ pub struct NewKeyArgs {
 #[derive(Debug, Args)]
 #[group(required = true)]
 pub struct NewCredentialArgs {
-    /// The file with the new passphrase, in its first line
+    /// File with the new passphrase, in its first line
     #[arg(long, value_name = "FILE", conflicts_with = "new_key_file")]
     pub new_password_file: Option<PathBuf>,
-    /// The new key file
+    /// New key file
     #[arg(long, value_name = "FILE")]
     pub new_key_file: Option<PathBuf>,
 }
@@ -634,19 +689,19 @@ pub struct NewCredentialArgs {
 /// `lrl status`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
-    /// Exit 4 when the newest good backup is older than this (as in 30m, 26h, 7d)
+    /// Exit 4 if the newest good backup is older than this (as in 30m, 26h, 7d)
     #[arg(long, value_name = "TIME", value_parser = values::duration, help_heading = SETTINGS)]
     pub max_age: Option<Duration>,
-    /// Exit 4 when the last drill that passed is older than this
+    /// Exit 4 if the last drill that passed is older than this
     #[arg(long, value_name = "TIME", value_parser = values::duration, help_heading = SETTINGS)]
     pub max_drill_age: Option<Duration>,
-    /// Exit 4 when a second store lacks a snapshot that is older than this
+    /// Exit 4 if a second store lacks a snapshot that is older than this
     #[arg(long, value_name = "TIME", value_parser = values::duration, help_heading = SETTINGS)]
     pub max_copy_age: Option<Duration>,
-    /// Exit 4 when the last check that found nothing wrong is older than this
+    /// Exit 4 if the last check that found nothing wrong is older than this
     #[arg(long, value_name = "TIME", value_parser = values::duration, help_heading = SETTINGS)]
     pub max_check_age: Option<Duration>,
-    /// Exit 4 when less of the store's disk is free than this: 10%, or 2G
+    /// Exit 4 if less than this is free on the store's disk: 10%, or 2G
     #[arg(long, value_name = "AMOUNT", value_parser = values::min_free, help_heading = SETTINGS)]
     pub min_free: Option<MinFree>,
 }
@@ -663,7 +718,7 @@ pub fn command() -> clap::Command {
         }
     }
     command = command.mut_subcommand("config", |config| config.args(extra));
-    let command = unwrap_help(command);
+    let command = unwrap_help(command).after_help(paragraphs(examples::TOP_SHORT)).mut_subcommands(point_to_long_help);
     map_args(command, &|arg| {
         // A variable that is set but empty counts as unset, as operators and the application expect.
         let empty = arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
@@ -671,12 +726,53 @@ pub fn command() -> clap::Command {
     })
 }
 
+/// Ends the short help of a command with a line that says where the rest is; a command without examples names its parent's.
+fn point_to_long_help(command: clap::Command) -> clap::Command {
+    let parent = format!("Examples: `lrl {} --help`.", command.get_name());
+    command.after_help(examples::SHORT).mut_subcommands(|sub| {
+        let sub = if sub.get_after_long_help().is_none() { sub.after_long_help(parent.clone()) } else { sub };
+        point_to_long_help(sub)
+    })
+}
+
+/// Builds the help topic `lrl help settings`: every setting, under the commands that take it.
+pub fn settings_topic() -> clap::Command {
+    let all = command();
+    let mut users: Vec<(clap::Arg, Vec<String>)> = all
+        .get_arguments()
+        .filter(|arg| key(arg).is_some())
+        .map(|arg| (arg.clone().hide_short_help(false).help_heading("Every command"), Vec::new()))
+        .collect();
+    let shared = users.len();
+    for sub in all.get_subcommands().filter(|sub| sub.get_name() != "config") {
+        for arg in sub.get_arguments().filter(|arg| key(arg).is_some()) {
+            match users.iter_mut().find(|(known, _)| known.get_id() == arg.get_id()) {
+                Some((_, names)) => names.push(sub.get_name().into()),
+                None => users.push((arg.clone(), vec![sub.get_name().into()])),
+            }
+        }
+    }
+    let args = users.into_iter().enumerate().map(|(n, (arg, names))| match n < shared {
+        true => arg,
+        false => arg.help_heading(format!("lrl {}", names.join(", lrl "))),
+    });
+    let help = clap::Arg::new("help").long("help").action(clap::ArgAction::HelpLong).hide(true);
+    clap::Command::new("lrl help settings")
+        .about("Settings: by flag, by variable, or by key of lrl.toml")
+        .override_usage("lrl COMMAND [--SETTING VALUE]...")
+        .max_term_width(WIDTH)
+        .disable_help_flag(true)
+        .arg(help)
+        .args(args)
+        .after_help(paragraphs(examples::SETTINGS))
+}
+
 /// Joins the lines of each paragraph after the help: the terminal's width is where they break, not the source's as well.
 fn unwrap_help(command: clap::Command) -> clap::Command {
-    let text = command.get_after_help().map(|text| paragraphs(&text.to_string()));
+    let text = command.get_after_long_help().map(|text| paragraphs(&text.to_string()));
     let command = command.mut_subcommands(unwrap_help);
     match text {
-        Some(text) => command.after_help(text),
+        Some(text) => command.after_long_help(text),
         None => command,
     }
 }
@@ -717,7 +813,7 @@ pub fn suggest_nothing_that_destroys(mut error: clap::Error) -> clap::Error {
 
 /// Returns the name under which `lrl.toml` can set this flag, if it can.
 pub fn key(arg: &clap::Arg) -> Option<String> {
-    let settable = arg.get_help_heading() == Some(SETTINGS);
+    let settable = matches!(arg.get_help_heading(), Some(SETTINGS | SHARED));
     arg.get_long().filter(|_| settable).map(str::to_string)
 }
 
@@ -728,6 +824,9 @@ pub fn map_args(command: clap::Command, change: &dyn Fn(clap::Arg) -> clap::Arg)
 
 /// Parses arguments without configuration; the first one is the program's name.
 pub fn parse(arguments: &[OsString]) -> Result<clap::ArgMatches, clap::Error> {
+    if arguments.get(1..).is_some_and(|words| words == ["help", "settings"]) {
+        return settings_topic().try_get_matches_from(["lrl", "--help"]);
+    }
     command().try_get_matches_from(arguments).map_err(suggest_nothing_that_destroys)
 }
 

@@ -4,7 +4,7 @@ use super::{Cli, Verb, command};
 use clap::FromArgMatches;
 
 fn parse(line: &str) -> Result<Cli, clap::Error> {
-    let matches = command().try_get_matches_from(line.split(' '))?;
+    let matches = super::parse(&line.split(' ').map(Into::into).collect::<Vec<_>>())?;
     Cli::from_arg_matches(&matches)
 }
 
@@ -81,11 +81,44 @@ fn nobody_is_told_to_have_meant_a_command_that_destroys() {
 }
 
 #[test]
+fn the_commands_own_options_come_before_shared_settings_and_short_help_is_short() {
+    let backup = super::command().find_subcommand("backup").unwrap().clone();
+    let mut all = super::command();
+    all.build();
+    let mut built = all.find_subcommand("backup").unwrap().clone();
+    let long = built.render_long_help().to_string();
+    let at = |text: &str| long.find(text).unwrap_or_else(|| panic!("no {text} in {long}"));
+    assert!(at("\nOptions:") < at(super::SETTINGS) && at(super::SETTINGS) < at(super::SHARED));
+    assert!(at(super::SHARED) < at(super::COMMON) && at(super::COMMON) < at("EXAMPLES"));
+    assert!(at("--keep-sets") < at(super::SHARED) && at("--store-id") > at(super::SHARED));
+
+    let short = built.render_help().to_string();
+    assert!(!short.contains(super::SHARED) && !short.contains("EXAMPLES") && short.contains("lrl help settings"));
+    assert!(short.lines().count() < 80, "{short}");
+    assert!(backup.get_arguments().all(|arg| !arg.get_help().unwrap().to_string().contains(". ")));
+}
+
+#[test]
+fn the_help_topic_of_settings_has_each_of_them_once() {
+    let help = parse("lrl help settings").unwrap_err();
+    assert_eq!(help.exit_code(), 0);
+    let help = help.to_string();
+    let all = command();
+    let own = all.get_subcommands().flat_map(clap::Command::get_arguments);
+    for key in all.get_arguments().chain(own).filter_map(super::key) {
+        let flags =
+            help.lines().filter(|line| line.trim_start().split([' ', '[', '=']).next() == Some(&format!("--{key}")));
+        assert_eq!(flags.count(), 1, "{key}: {help}");
+    }
+    assert!(help.contains("lrl backup, lrl restore:"), "{help}");
+}
+
+#[test]
 fn a_help_text_breaks_where_the_terminal_does() {
     assert_eq!(super::paragraphs("a\nb\n\nEXAMPLES\n  x\n  y"), "a b\n\nEXAMPLES\n  x\n  y");
     let mut command = super::command().term_width(60);
-    let help = command.find_subcommand_mut("prune").unwrap().clone().term_width(60).render_help().to_string();
-    let paragraph = help.split("\n\n").find(|text| text.starts_with("Nobody else")).unwrap().to_string();
+    let help = command.find_subcommand_mut("prune").unwrap().clone().term_width(60).render_long_help().to_string();
+    let paragraph = help.split("\n\n").find(|text| text.starts_with("It locks the store")).unwrap().to_string();
     let lines: Vec<&str> = paragraph.lines().collect();
     // A line that is broken twice leaves a short one in the middle.
     assert!(lines[..lines.len() - 1].iter().all(|line| line.len() > 40), "{paragraph}");

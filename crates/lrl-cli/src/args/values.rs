@@ -19,9 +19,9 @@ pub enum Subset {
         /// How many slices there are.
         of: u32,
     },
-    /// So many percent, above 0 and at most 100, chosen at random.
+    /// A percentage, above 0 and at most 100, chosen at random.
     Percent(f64),
-    /// About so many bytes, chosen at random.
+    /// About this many bytes, chosen at random.
     Bytes(u64),
 }
 
@@ -30,7 +30,7 @@ pub enum Subset {
 pub enum KeepSets {
     /// All.
     All,
-    /// So many of each half, the newest.
+    /// The newest N of each part.
     Newest(NonZeroUsize),
 }
 

@@ -5,25 +5,27 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use lrl_store::backend::location::Location;
 use lrl_store::error::Error;
 use lrl_store::format::repair::Loss;
 use lrl_store::ops::check;
 use lrl_store::ops::check::{Checked, Finding, Options, ReadData, Report};
 use lrl_store::ops::heal::{HealSources, Origin};
 use lrl_store::ops::repair::{Moved, Repaired};
-use lrl_store::set::manifest::read::manifests;
+use lrl_store::set::manifest::manifests;
 use lrl_store::source::files::walk::Root;
 use lrl_store::store::key_slots;
 use lrl_store::time::time_of;
 use serde_json::{Value, json};
 
 use super::copy::is_same;
-use super::{Context, store};
+use super::{open, same_store};
 use crate::args::CheckArgs;
 use crate::args::values::Subset;
+use crate::context::Context;
 use crate::exit::{Exit, Result};
 use crate::render::units;
-use crate::resolve::{Paths, Place, default_store};
+use crate::resolve::{Paths, default_store};
 use crate::term::Colour;
 
 /// So many names of one kind are printed; `--json` has all.
@@ -32,7 +34,7 @@ const SHOWN: usize = 20;
 /// Checks the store, and repairs it if asked to; exit 4 when anything is wrong in the end.
 pub fn run(context: &Context<'_>, args: &CheckArgs) -> Result {
     let paths = context.paths()?;
-    store::require_backup_dir(context, &paths)?;
+    same_store::require_backup_dir(context, &paths)?;
     let read_data = match (args.read_data, args.read_data_subset) {
         (true, _) => ReadData::All,
         (false, None) => ReadData::No,
@@ -45,24 +47,21 @@ pub fn run(context: &Context<'_>, args: &CheckArgs) -> Result {
     let options = Options { read_data, seed: since.as_nanos() as u64, lock_wait: context.cli.global.lock_wait, record };
     let place = paths.store.to_string();
     // Copies near at hand prove nothing about a bucket.
-    let (storage, _copies) = store::fresh_storage(context, &paths.store)?;
-    store::compare_storage(context, &paths.store, &*storage)?;
+    let (storage, _copies) = open::fresh_backend(context, &paths.store)?;
+    same_store::compare_storage(context, &paths.store, &*storage)?;
     if args.repair {
         let healing = healing(context, &paths, &args.from)?;
         let repaired = repair::repair_from(Arc::clone(&storage), &options, Some(&healing), context.term)?;
         if repaired.config {
             // The id went with the old config.
-            store::remember(context, &paths.store, &key_slots::store_id(&*storage)?);
+            same_store::remember(context, &paths.store, &key_slots::store_id(&*storage)?);
         }
         return render_repair(context, &place, read_data, repaired);
     }
-    let mut report = check::check(storage, &options, context.term)?;
+    let beside = Some(paths.backup_dir.as_path()).filter(|dir| dir.is_dir());
+    let report = check::check_with_sets(storage, &options, beside, context.term)?;
     if let Some(why) = &report.unrecorded {
         context.term.note(format!("the check is not recorded: {why}"));
-    }
-    let store_is_wrong = report.wrong;
-    if paths.backup_dir.is_dir() {
-        check::sets(&paths.backup_dir, read_data == ReadData::All, &mut report, context.term)?;
     }
     if context.term.is_json() {
         context.term.json(&document(&place, &report))?;
@@ -71,7 +70,7 @@ pub fn run(context: &Context<'_>, args: &CheckArgs) -> Result {
     findings(context, &report)?;
     losses(context, &report)?;
     verdict(context, &place, read_data, &report)?;
-    if store_is_wrong && paths.store.directory().is_some() {
+    if report.is_store_wrong && paths.store.directory().is_some() {
         // What only the packs' bytes show, a repair that does not read them does not see.
         let read = if read_data == ReadData::No { "" } else { "--read-data " };
         context.term.note(format!("`lrl check {read}--repair` repairs what can be, and deletes nothing"));
@@ -84,20 +83,20 @@ fn healing(context: &Context<'_>, paths: &Paths, from: &[PathBuf]) -> Result<Hea
     let mut origins = Vec::new();
     for named in from {
         let before = origins.len();
-        match Place::of(named.clone())? {
-            place @ Place::Bucket(_) => {
-                origins.push(Origin::Store(Box::new(store::open_place(context, &place, None)?)))
+        match Location::parse(named.clone())? {
+            place @ Location::Bucket(_) => {
+                origins.push(Origin::Store(Box::new(open::open_place(context, &place, None)?)))
             }
-            Place::Directory(dir) => {
+            Location::Directory(dir) => {
                 if dir.is_file() {
                     origins.push(Origin::Set(dir.clone()));
                 }
                 for store_dir in [dir.clone(), default_store(&dir)] {
                     if store_dir.join("snapshots").is_dir()
-                        && !is_same(&Place::Directory(store_dir.clone()), &paths.store)
+                        && !is_same(&Location::Directory(store_dir.clone()), &paths.store)
                     {
-                        let place = Place::Directory(store_dir);
-                        origins.push(Origin::Store(Box::new(store::open_place(context, &place, None)?)));
+                        let place = Location::Directory(store_dir);
+                        origins.push(Origin::Store(Box::new(open::open_place(context, &place, None)?)));
                     }
                 }
                 let database = Some(dir.join("lrl.db")).filter(|path| path.is_file());
@@ -225,17 +224,25 @@ fn names(context: &Context<'_>, title: &str, moved: &[Moved]) -> Result<()> {
 }
 
 fn losses(context: &Context<'_>, report: &Report) -> Result<()> {
-    for loss in &report.lost {
-        context.term.line(lost(loss))?;
+    // What one bad pack takes along is mostly the same in every snapshot: those that lost the same are one line.
+    let same = |a: &Loss, b: &Loss| {
+        (&a.source, a.database, &a.files, a.more_files) == (&b.source, b.database, &b.files, b.more_files)
+    };
+    let groups: Vec<&[Loss]> = report.lost.chunk_by(same).collect();
+    for group in groups.iter().take(SHOWN) {
+        context.term.line(lost(group))?;
     }
-    if report.more_lost > 0 {
-        let count = units::count(report.more_lost, "more snapshot is|more snapshots are");
+    let hidden: usize = groups.iter().skip(SHOWN).map(|group| group.len()).sum();
+    if report.more_lost + hidden as u64 > 0 {
+        let count = units::count(report.more_lost + hidden as u64, "more snapshot is|more snapshots are");
         context.term.line(format!("{count} not whole"))?;
     }
     Ok(())
 }
 
-fn lost(loss: &Loss) -> String {
+/// Says what the snapshots of one group have lost.
+fn lost(group: &[Loss]) -> String {
+    let [loss, ..] = group else { return String::new() };
     let mut what = Vec::new();
     if loss.database {
         what.push("its database".to_string());
@@ -246,7 +253,17 @@ fn lost(loss: &Loss) -> String {
         what.push(format!("{}{rest}", names.join(", ")));
     }
     let (source, short) = (units::safe(&loss.source), loss.snapshot.short());
-    format!("Snapshot {source} {} ({short}) has lost {}", loss.sequence, what.join(", and of its uploads "))
+    let what = what.join(", and of its uploads ");
+    match group.last().filter(|last| last.sequence != loss.sequence) {
+        None => format!("Snapshot {source} {} ({short}) has lost {what}", loss.sequence),
+        Some(last) => format!(
+            "{} of {source}, {} ({short}) to {} ({}), have each lost {what}",
+            units::count(group.len() as u64, "snapshot"),
+            loss.sequence,
+            last.sequence,
+            last.snapshot.short()
+        ),
+    }
 }
 
 fn verdict(context: &Context<'_>, place: &str, read_data: ReadData, report: &Report) -> Result<()> {

@@ -3,8 +3,8 @@
 use clap_complete::Shell;
 use serde_json::json;
 
-use super::Context;
 use crate::args;
+use crate::context::Context;
 use crate::exit::{Exit, Result};
 
 /// Writes the script to standard output.

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::Context;
 use crate::config::{self, Origin, Setting};
+use crate::context::Context;
 use crate::exit::{Exit, Result};
 use crate::render::table::{Side, Table};
 use crate::resolve::{self, Storage};

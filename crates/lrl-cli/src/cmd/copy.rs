@@ -6,36 +6,40 @@ use std::time::SystemTime;
 use lrl_store::error::Error;
 use lrl_store::fs::durable;
 use lrl_store::ops::copy::{self, Options, Report, Which};
+use lrl_store::ops::judgement::State;
 use lrl_store::ops::select::Need;
+use lrl_store::store::Store;
 use lrl_store::time::time_of;
 use serde_json::{Value, json};
 
-use super::{Context, store};
+use super::{choose, open, same_store};
 use crate::args::CopyArgs;
+use crate::context::Context;
 use crate::credential;
 use crate::exit::{Exit, Failure, Result};
 use crate::render::{entry, units};
-use crate::resolve::{Paths, Place};
+use crate::resolve::Paths;
+use lrl_store::backend::location::Location;
 
 /// Copies.
 pub fn run(context: &Context<'_>, args: &CopyArgs) -> Result {
     let paths = context.paths()?;
-    let from_place = Place::of(args.from.clone())?;
-    let to_place = args.to.clone().map(Place::of).transpose()?.unwrap_or_else(|| paths.store.clone());
+    let from_place = Location::parse(args.from.clone())?;
+    let to_place = args.to.clone().map(Location::parse).transpose()?.unwrap_or_else(|| paths.store.clone());
     if is_same(&from_place, &to_place) {
         return Err(Error::Refused(format!("{to_place} is the store to copy from: name another one with --to")).into());
     }
     let own = credential::of_other(&args.from_password_file, &args.from_key_file)?;
-    let from = store::open_place(context, &from_place, own.as_ref())?;
+    let from = open::open_place(context, &from_place, own.as_ref())?;
     // What was encrypted does not become plain by itself.
     if !args.dry_run && from.storage().keys().is_none() {
         make(context, args, &paths, &to_place)?;
     }
-    let to = store::open_to_copy(context, &to_place, args.free.reserve, args.limit.limit_upload, args.dry_run, None)?;
+    let to = open::open_to_copy(context, &to_place, args.free.reserve, args.limit.limit_upload, args.dry_run, None)?;
     let which = if args.snapshots.is_empty() {
-        Which::Missing(store::named_source(context).map(str::to_string))
+        Which::Missing(choose::named_source(context).map(str::to_string))
     } else {
-        let named = args.snapshots.iter().map(|wanted| store::select(context, &from, wanted, Need::default()));
+        let named = args.snapshots.iter().map(|wanted| choose::select(context, &from, wanted, Need::default()));
         Which::Named(named.map(|found| found.map(|(name, _)| name)).collect::<Result<_>>()?)
     };
     let options = Options {
@@ -47,7 +51,7 @@ pub fn run(context: &Context<'_>, args: &CopyArgs) -> Result {
     let mut report = copy::copy(&from, &to, &options, context.term)?;
     let stopped = report.stopped.take().map(Failure::from);
     if stopped.is_none() && !args.dry_run {
-        store::remember(context, &to_place, &to.config().store_id);
+        same_store::remember(context, &to_place, &to.config().store_id);
     }
     let exit = match (&stopped, report.failed.is_empty()) {
         (Some(failure), _) => failure.exit(false),
@@ -56,6 +60,7 @@ pub fn run(context: &Context<'_>, args: &CopyArgs) -> Result {
         (None, false) => Exit::Incomplete,
     };
     render(context, &report, &to_place, args.dry_run)?;
+    warn_bad(context, &from, &report)?;
     if context.term.is_json() {
         let mut document = document(&report);
         document["success"] = json!(exit == Exit::Done);
@@ -69,25 +74,25 @@ pub fn run(context: &Context<'_>, args: &CopyArgs) -> Result {
 }
 
 /// Makes a store in a directory at first use, as a backup does; a bucket needs `lrl init`.
-fn make(context: &Context<'_>, args: &CopyArgs, paths: &Paths, place: &Place) -> Result<()> {
-    store::refuse_gone(context, place)?;
+fn make(context: &Context<'_>, args: &CopyArgs, paths: &Paths, place: &Location) -> Result<()> {
+    same_store::refuse_gone(context, place)?;
     if args.to.is_none() && context.cli.global.store.is_none() {
         durable::create_dir(&paths.backup_dir)?;
     }
-    store::create_if_missing(context, place).map(drop)
+    open::create_if_missing(context, place).map(drop)
 }
 
 /// Says whether two names mean one place; two that are copies of each other are two.
-pub fn is_same(one: &Place, other: &Place) -> bool {
+pub fn is_same(one: &Location, other: &Location) -> bool {
     let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     match (one, other) {
-        (Place::Directory(one), Place::Directory(other)) => real(one) == real(other),
-        (Place::Bucket(one), Place::Bucket(other)) => one == other,
+        (Location::Directory(one), Location::Directory(other)) => real(one) == real(other),
+        (Location::Bucket(one), Location::Bucket(other)) => one == other,
         _ => false,
     }
 }
 
-fn render(context: &Context<'_>, report: &Report, to: &Place, dry_run: bool) -> Result<()> {
+fn render(context: &Context<'_>, report: &Report, to: &Location, dry_run: bool) -> Result<()> {
     let term = context.term;
     for copied in &report.copied {
         let (name, snapshot) = (&copied.from, &copied.snapshot);
@@ -113,6 +118,19 @@ fn render(context: &Context<'_>, report: &Report, to: &Place, dry_run: bool) -> 
     match dry_run {
         true => term.line(format!("{count} would be copied, {rest}"))?,
         false => term.say(format!("{count} copied to {to}, {rest}, {} added", units::size(report.added_bytes))),
+    }
+    Ok(())
+}
+
+/// Names the snapshots that were copied though they are no good backups: the copy is complete, but nothing to rely on.
+fn warn_bad(context: &Context<'_>, from: &Store, report: &Report) -> Result<()> {
+    let mut judge = choose::judge(from);
+    for copied in &report.copied {
+        let judgement = judge.of(&copied.from, &copied.snapshot, context.term)?;
+        if judgement.state != State::Good {
+            let (id, state, reason) = (copied.from.id.short(), judgement.state, judgement.reason);
+            context.term.warn(format!("snapshot {id} is {state}, also as a copy: {reason}"));
+        }
     }
     Ok(())
 }

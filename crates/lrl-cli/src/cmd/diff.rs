@@ -5,16 +5,17 @@ use lrl_store::ops::diff::{self, Change, DatabaseChange};
 use lrl_store::ops::select::Need;
 use serde_json::{Map, Value, json};
 
-use super::{Context, store};
+use super::{choose, open};
 use crate::args::DiffArgs;
+use crate::context::Context;
 use crate::exit::{Exit, Result};
 use crate::render::{document, entry, units};
 
 /// Compares two snapshots: `+` added, `-` removed, `M` other contents, `m` other metadata.
 pub fn run(context: &Context<'_>, args: &DiffArgs) -> Result {
-    let store = store::open_default(context)?;
-    let (from_name, from) = store::select(context, &store, &args.from, Need::default())?;
-    let (to_name, to) = store::select(context, &store, &args.to, Need::default())?;
+    let store = open::open_default(context)?;
+    let (from_name, from) = choose::select(context, &store, &args.from, Need::default())?;
+    let (to_name, to) = choose::select(context, &store, &args.to, Need::default())?;
     let term = context.term;
     let database = diff::database(&store, &from, &to)?;
     let head = json!({

@@ -6,8 +6,9 @@ use lrl_store::error::Error;
 use lrl_store::ops::select::Need;
 use lrl_store::ops::{dump, ls};
 
-use super::{Context, store};
+use super::{choose, open};
 use crate::args::DumpArgs;
+use crate::context::Context;
 use crate::exit::{Exit, Failure, Result};
 
 /// Writes the file.
@@ -16,12 +17,12 @@ pub fn run(context: &Context<'_>, args: &DumpArgs) -> Result {
     if term.is_json() {
         return Err(Failure::Usage("lrl dump writes the file itself: there is no JSON to write with --json".into()));
     }
-    let store = store::open_default(context)?;
+    let store = open::open_default(context)?;
     let path = args.path.as_os_str().as_bytes();
     let is_database = ls::clean(path) == ls::DATABASE.as_bytes();
     let need = Need { database: is_database, uploads: !is_database };
-    let (_, snapshot) = store::select(context, &store, &args.snapshot, need)?;
-    let path = &store::typed_path(&store, &snapshot, path);
+    let (_, snapshot) = choose::select(context, &store, &args.snapshot, need)?;
+    let path = &choose::typed_path(&store, &snapshot, path);
     let mut closed = None;
     let dumped = dump::dump(&store, &snapshot, path, term, &mut |bytes| {
         term.bytes(bytes).map_err(|failure| {

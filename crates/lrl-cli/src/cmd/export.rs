@@ -4,15 +4,16 @@ use lrl_store::ops::export::{self, GUIDE, Report, Sameness};
 use lrl_store::ops::select::Need;
 use serde_json::json;
 
-use super::{Context, store};
+use super::{choose, open};
 use crate::args::ExportArgs;
+use crate::context::Context;
 use crate::exit::{Exit, Result};
 use crate::render::units;
 
 /// Writes the set.
 pub fn run(context: &Context<'_>, args: &ExportArgs) -> Result {
-    let store = store::open_default(context)?;
-    let (name, snapshot) = store::choose(context, &store, &args.snapshot, Need::default(), args.force)?;
+    let store = open::open_default(context)?;
+    let (name, snapshot) = choose::choose(context, &store, &args.snapshot, Need::default(), args.force)?;
     let program = concat!("lrl ", env!("CARGO_PKG_VERSION"));
     let report = export::export(&store, &name, snapshot, &args.out, args.free.reserve, program, context.term)?;
     let term = context.term;

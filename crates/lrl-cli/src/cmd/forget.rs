@@ -3,14 +3,15 @@
 use std::time::SystemTime;
 
 use lrl_store::ops::forget::{self, Decision, Options, Plan, Policy};
-use lrl_store::time::time_of;
+use lrl_store::time::{Time, time_of};
 use serde_json::{Value, json};
 
-use super::{Context, prune, store};
+use super::{choose, open, prune};
 use crate::args::ForgetArgs;
+use crate::context::Context;
 use crate::exit::{Exit, Failure, Result};
 use crate::render::table::{Side, Table};
-use crate::render::{document, units};
+use crate::render::{document, entry, units};
 
 /// Plans, shows the plan, and follows it.
 pub fn run(context: &Context<'_>, args: &ForgetArgs) -> Result {
@@ -30,9 +31,9 @@ pub fn run(context: &Context<'_>, args: &ForgetArgs) -> Result {
             "lrl forget needs a policy that keeps something, as --keep-daily 7, or the names of snapshots to remove";
         return Err(Failure::Usage(text.into()));
     }
-    let store = store::open_to_delete(context, &context.paths()?, args.dry_run)?;
+    let store = open::open_to_delete(context, &context.paths()?, args.dry_run)?;
     let latest_of = args.snapshots.iter().any(|name| name.starts_with("latest") || name.starts_with("good"));
-    let source = if latest_of { Some(context.cli.global.source.as_str()) } else { store::named_source(context) };
+    let source = if latest_of { Some(context.cli.global.source.as_str()) } else { choose::named_source(context) };
     let options = Options {
         source: source.map(str::to_string),
         names: args.snapshots.clone(),
@@ -108,7 +109,7 @@ fn to_json(decision: &Decision) -> Value {
     json!({
         "action": if decision.remove { "remove" } else { "keep" },
         "id": decision.name.id, "short_id": decision.name.id.short(), "source": decision.name.source,
-        "sequence": decision.name.sequence, "timestamp": timestamp, "time": secs.map(units::moment),
+        "sequence": decision.name.sequence, "timestamp": timestamp, "time": secs.map(|secs| entry::iso(Time { secs, nanos: 0 })),
         "tags": decision.tags, "state": decision.state, "reasons": reasons,
     })
 }

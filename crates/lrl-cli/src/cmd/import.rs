@@ -5,11 +5,12 @@ use std::time::SystemTime;
 use lrl_store::error::Error;
 use lrl_store::fs::durable;
 use lrl_store::ops::import::{self, Options, Report, Skipped};
-use lrl_store::set::manifest::read::manifests;
+use lrl_store::set::manifest::manifests;
 use serde_json::{Value, json};
 
-use super::{Context, store};
+use super::{open, same_store};
 use crate::args::ImportArgs;
+use crate::context::Context;
 use crate::exit::{Exit, Result};
 use crate::render::{entry, units};
 
@@ -24,10 +25,10 @@ pub fn run(context: &Context<'_>, args: &ImportArgs) -> Result {
     if manifests(&args.dir)?.is_empty() {
         return Err(Error::NotFound(format!("No manifest found in {}", args.dir.display())).into());
     }
-    store::refuse_gone(context, &paths.store)?;
+    same_store::refuse_gone(context, &paths.store)?;
     durable::create_dir(&paths.backup_dir)?;
-    store::create_if_missing(context, &paths.store)?;
-    let store = store::open_to_fill(context, &paths, args.free.reserve)?;
+    open::create_if_missing(context, &paths.store)?;
+    let store = open::open_to_fill(context, &paths, args.free.reserve)?;
     let options = Options {
         dir: args.dir.clone(),
         scratch: paths.backup_dir.clone(),
@@ -37,7 +38,7 @@ pub fn run(context: &Context<'_>, args: &ImportArgs) -> Result {
         now: SystemTime::now(),
     };
     let report = import::import(&store, &options, context.term)?;
-    store::remember(context, &paths.store, &store.config().store_id);
+    same_store::remember(context, &paths.store, &store.config().store_id);
     let exit = match (report.failed.is_empty(), report.imported.is_empty() && report.known.is_empty()) {
         (true, _) if report.still_lost => Exit::Incomplete,
         (true, _) => Exit::Done,

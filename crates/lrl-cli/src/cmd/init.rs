@@ -5,19 +5,21 @@ use lrl_store::format::key::Credential;
 use lrl_store::store::key_slots;
 use serde_json::json;
 
-use super::{Context, store};
+use super::{open, same_store};
 use crate::args::InitArgs;
+use crate::context::Context;
 use crate::exit::{Exit, Result};
-use crate::resolve::{Paths, Place};
+use crate::resolve::Paths;
+use lrl_store::backend::location::Location;
 
 /// Makes the store; one that is there already is an error.
 pub fn run(context: &Context<'_>, args: &InitArgs) -> Result {
     let paths = context.paths()?;
     let credential = credential(context, args, &paths)?;
-    let created = store::create(context, &paths.store, credential.as_ref())?;
+    let created = open::create(context, &paths.store, credential.as_ref())?;
     // From now on this one is known there, whatever was before.
-    let store_id = key_slots::store_id(&*store::bare_storage(context, &paths.store)?)?;
-    store::remember(context, &paths.store, &store_id);
+    let store_id = key_slots::store_id(&*open::locked_backend(context, &paths.store)?)?;
+    same_store::remember(context, &paths.store, &store_id);
     if !created {
         return Err(Error::Refused(format!("there is a store at {} already", paths.store)).into());
     }
@@ -26,7 +28,7 @@ pub fn run(context: &Context<'_>, args: &InitArgs) -> Result {
     let mut document = json!({ "success": true, "store": shown, "store_id": store_id, "encrypted": sheet.is_some() });
     context.term.say(format!("Made an empty {}store at {shown}", if sheet.is_some() { "encrypted " } else { "" }));
     if paths.store.directory().is_none() {
-        match store::keeps_first(context, &paths.store) {
+        match open::probes_put_if_absent(context, &paths.store) {
             Ok(true) => document["conditional_writes"] = true.into(),
             Ok(false) => {
                 document["conditional_writes"] = false.into();
@@ -83,7 +85,7 @@ struct Sheet {
 
 /// Opens the new store once, as on an empty machine, and says how that is done.
 fn recovery_sheet(context: &Context<'_>, paths: &Paths, credential: &Credential) -> Result<Sheet> {
-    let storage = store::bare_storage(context, &paths.store)?;
+    let storage = open::locked_backend(context, &paths.store)?;
     let opened = key_slots::open(&*storage, Some(credential))?;
     let store_id = key_slots::store_id(&*storage)?;
     let (what, variable, file) = match credential {
@@ -91,8 +93,8 @@ fn recovery_sheet(context: &Context<'_>, paths: &Paths, credential: &Credential)
         Credential::File(_) => ("the key file", "LRL_KEY_FILE", "lrl.key"),
     };
     let place = match &paths.store {
-        Place::Bucket(url) => url.clone(),
-        Place::Directory(path) => std::path::absolute(path).unwrap_or(path.clone()).display().to_string(),
+        Location::Bucket(url) => url.clone(),
+        Location::Directory(path) => std::path::absolute(path).unwrap_or(path.clone()).display().to_string(),
     };
     let mut lines = vec![
         "RECOVERY SHEET".to_string(),

@@ -14,8 +14,9 @@ use lrl_store::store::key_slots::Named;
 use lrl_store::time::time_of;
 use serde_json::{Value, json};
 
-use super::{Context, store};
+use super::{open, same_store};
 use crate::args::{KeyArgs, KeyVerb, NewCredentialArgs};
+use crate::context::Context;
 use crate::credential;
 use crate::exit::{Exit, Result};
 use crate::render::table::{Side, Table};
@@ -27,9 +28,9 @@ pub fn run(context: &Context<'_>, args: &KeyArgs) -> Result {
         return make_file(context, file);
     }
     let paths = context.paths()?;
-    store::require_backup_dir(context, &paths)?;
-    let storage = store::bare_storage(context, &paths.store)?;
-    store::compare_storage(context, &paths.store, &*storage)?;
+    same_store::require_backup_dir(context, &paths)?;
+    let storage = open::locked_backend(context, &paths.store)?;
+    same_store::compare_storage(context, &paths.store, &*storage)?;
     if !lrl_store::store::exists(&*storage)? {
         return Err(Error::NoStore { what: "store", path: paths.store.to_string().into() }.into());
     }

@@ -6,18 +6,19 @@ use lrl_store::ops::ls;
 use lrl_store::ops::select::Need;
 use serde_json::json;
 
-use super::{Context, store};
+use super::{choose, open};
 use crate::args::LsArgs;
+use crate::context::Context;
 use crate::exit::{Exit, Result};
 use crate::render::{document, entry, units};
 
 /// Lists the whole snapshot, or what is below a path.
 pub fn run(context: &Context<'_>, args: &LsArgs) -> Result {
-    let store = store::open_default(context)?;
-    let (name, snapshot) = store::select(context, &store, &args.snapshot, Need::default())?;
+    let store = open::open_default(context)?;
+    let (name, snapshot) = choose::select(context, &store, &args.snapshot, Need::default())?;
     let term = context.term;
     let path = args.path.as_deref().map_or(&b""[..], |path| path.as_os_str().as_bytes());
-    let path = store::typed_path(&store, &snapshot, path);
+    let path = choose::typed_path(&store, &snapshot, path);
     let listing = ls::ls(&store, &snapshot, &path)?;
     let head = json!({ "snapshot": name.id, "timestamp": snapshot.timestamp, "source": snapshot.source });
     document::list(term, head, "entries", |list| {

@@ -1,73 +1,37 @@
 //! One file per verb: each resolves its arguments, makes one engine call and renders the result.
 
 mod backup;
-mod books;
 mod check;
-mod clean;
+mod choose;
 mod completions;
 mod config;
 mod copy;
 mod diff;
 mod drill;
-mod dry;
 mod dump;
 mod export;
 mod find;
-mod fleet;
 mod forget;
-mod hint;
 mod import;
 mod init;
 mod key;
 mod ls;
+mod open;
 mod prune;
 mod restore;
 pub mod run_record;
-mod second;
-mod sets;
+mod same_store;
 mod snapshots;
 mod stats;
 mod status;
-mod store;
-mod undo;
 
-use clap::ArgMatches;
-use lrl_store::error::Error;
-use lrl_store::format::key::Credential;
 use lrl_store::fs::temp_dir;
 use lrl_store::ops::{drill as drill_engine, import as import_engine};
 use lrl_store::source::database::COPIES;
 
-use crate::args::{Cli, Verb};
-use crate::config::File;
-use crate::credential;
+use crate::args::Verb;
+use crate::context::Context;
 use crate::exit::Result;
-use crate::resolve::Paths;
-use crate::term::Term;
-
-/// What every verb works with.
-pub struct Context<'a> {
-    /// The flags.
-    pub cli: &'a Cli,
-    /// The flags as they were parsed, with the source of each value.
-    pub matches: &'a ArgMatches,
-    /// The configuration file.
-    pub file: &'a File,
-    /// Where output goes; also the engine's observer.
-    pub term: &'a Term,
-}
-
-impl Context<'_> {
-    /// Reads the passphrase or the key file that was named.
-    pub fn credential(&self) -> Result<Option<Credential>, Error> {
-        credential::given(&self.cli.global)
-    }
-
-    /// Resolves where everything is.
-    pub fn paths(&self) -> Result<Paths> {
-        Ok(Paths::resolve(self.cli)?)
-    }
-}
 
 /// Removes what killed runs left unpacked: nobody may drill or import again for a long time.
 fn reclaim(context: &Context<'_>) {

@@ -13,10 +13,11 @@ use lrl_store::store::key_slots;
 use lrl_store::time::time_of;
 use serde::{Deserialize, Serialize};
 
-use super::{Context, store};
+use super::open;
 use crate::args::Verb;
+use crate::context::Context;
 use crate::exit::{Exit, Failure, Result};
-use crate::resolve::Place;
+use lrl_store::backend::location::Location;
 
 /// How a run ended.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -59,7 +60,7 @@ fn path(context: &Context<'_>, source: &str) -> Option<PathBuf> {
     let name = format!("last-run-{source}.json");
     let place = match context.paths().ok()?.store {
         // Where no store is, nothing is made.
-        Place::Directory(path) => match key_slots::is_encrypted(&LocalBackend::new(&path)) {
+        Location::Directory(path) => match key_slots::is_encrypted(&LocalBackend::new(&path)) {
             Ok(false) => {
                 return Some(path.join("cache").join(name)).filter(|path| path.parent().is_some_and(Path::is_dir));
             }
@@ -67,11 +68,11 @@ fn path(context: &Context<'_>, source: &str) -> Option<PathBuf> {
             Ok(true) => std::path::absolute(&path).ok()?.into_os_string().into_vec(),
             Err(_) => return None,
         },
-        Place::Bucket(url) => url.into_bytes(),
+        Location::Bucket(url) => url.into_bytes(),
     };
     let digits: String = place.iter().map(|b| format!("{b:02x}")).collect();
     let start = digits.len().saturating_sub(120);
-    Some(store::cache_dir(context).ok()?.join(format!("{}-{name}", &digits[start..])))
+    Some(open::cache_dir(context).ok()?.join(format!("{}-{name}", &digits[start..])))
 }
 
 fn put(path: &Path, record: &RunRecord) -> Option<()> {

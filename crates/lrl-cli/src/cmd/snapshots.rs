@@ -12,8 +12,9 @@ use lrl_store::store::{SnapshotName, Store};
 use lrl_store::time::time_of;
 use serde_json::{Value, json};
 
-use super::{Context, store};
+use super::{choose, open};
 use crate::args::SnapshotsArgs;
+use crate::context::Context;
 use crate::exit::{Exit, Result};
 use crate::render::document;
 use crate::render::units;
@@ -21,20 +22,23 @@ use crate::term::Colour;
 
 /// Lists the snapshots of the source that was named, else of all.
 pub fn run(context: &Context<'_>, args: &SnapshotsArgs) -> Result {
-    let store = store::open_default(context)?;
+    let store = open::open_default(context)?;
     let term = context.term;
     let now = time_of(SystemTime::now());
     let (mut listed, mut damaged, mut proven) = (0u64, 0u64, 0u64);
-    let mut judge = store::judge(&store);
-    let first = first_of_each(&store, args, store::named_source(context))?;
+    let mut judge = choose::judge(&store);
+    let first = first_of_each(&store, args, choose::named_source(context))?;
     let since = args.since.map(|since| now.secs.saturating_sub(i64::try_from(since.as_secs()).unwrap_or(i64::MAX)));
+    let names = store.snapshot_names(choose::named_source(context))?;
+    let several = names.first().map(|name| &name.source) != names.last().map(|name| &name.source);
+    let mut shown_source: Option<String> = None;
     let wanted = |snapshot: &Snapshot, state: State| {
         since.is_none_or(|since| snapshot.created.secs >= since)
             && (args.tag.is_empty() || snapshot.tags.iter().any(|tag| args.tag.contains(tag)))
             && (args.state.is_empty() || args.state.contains(&state))
     };
     document::list(term, json!({}), "snapshots", |list| {
-        for (name, read) in snapshots::snapshots(&store, store::named_source(context))? {
+        for (name, read) in snapshots::snapshots(&store, choose::named_source(context))? {
             if first.get(&name.source).is_some_and(|first| name < *first) {
                 continue;
             }
@@ -46,6 +50,10 @@ pub fn run(context: &Context<'_>, args: &SnapshotsArgs) -> Result {
                     }
                     if listed == 0 {
                         term.line(term.paint(Colour::Dim, &heading()))?;
+                    }
+                    if several && shown_source.as_ref() != Some(&name.source) {
+                        term.line(format!("{}:", units::safe(&name.source)))?;
+                        shown_source = Some(name.source.clone());
                     }
                     listed += 1;
                     let proof = judge.evidence(&name.source, term)?.of(&name.id);
@@ -88,64 +96,44 @@ fn first_of_each(store: &Store, args: &SnapshotsArgs, source: Option<&str>) -> R
     Ok(first)
 }
 
-/// Says whether it is proven that a snapshot can be restored, and since when; of a set, that its set can.
+/// Returns how long ago a drill proved that the snapshot can be restored, or that its set can.
 fn proven(proof: Option<LastDrill>, now: i64) -> String {
-    match proof {
-        None => "-".into(),
-        Some(LastDrill { passed: false, finished, .. }) => format!("FAILED {}", units::age(finished.secs, now)),
-        Some(LastDrill { drilled: Drilled::Set, finished, .. }) => format!("{}, set", units::age(finished.secs, now)),
-        Some(LastDrill { finished, .. }) => units::age(finished.secs, now),
+    let Some(LastDrill { passed, drilled, finished, .. }) = proof else { return "-".into() };
+    let age = units::short_age(finished.secs, now);
+    match (passed, drilled) {
+        (false, _) => format!("FAIL {age}"),
+        (true, Drilled::Set) => format!("{age}, set"),
+        (true, _) => age,
     }
 }
 
 fn heading() -> String {
-    line([
-        "id",
-        "time (UTC)",
-        "age",
-        "number",
-        "state",
-        "database",
-        "files",
-        "uploads",
-        "proven",
-        "source",
-        "tags, host",
-    ])
+    line(["id", "time (UTC)", "state", "database", "files", "uploads", "proven", "tags"])
 }
 
 fn row(name: &SnapshotName, snapshot: &Snapshot, proof: Option<LastDrill>, state: State, now: i64) -> String {
-    let time = snapshot.created.secs;
     let database = snapshot.database.as_ref().map_or("-".into(), |half| units::size(half.size_bytes));
     let (files, uploads) = match &snapshot.uploads {
         Some(half) => (half.files.to_string(), units::size(half.bytes)),
         None => ("-".into(), "-".into()),
     };
-    let mut more = snapshot.tags.clone();
-    more.extend((!snapshot.host.is_empty()).then(|| format!("@{}", snapshot.host)));
-    let lost = snapshot.problems.iter().filter(|problem| problem.lost).count() as u64;
-    more.extend((lost > 0).then(|| format!("({} missing from it)", units::count(lost, "thing"))));
     line([
         &name.id.short(),
-        &units::moment(time),
-        &units::age(time, now),
-        &snapshot.sequence.to_string(),
+        &units::moment(snapshot.created.secs),
         state.name(),
         &database,
         &files,
         &uploads,
         &proven(proof, now),
-        &units::safe(&snapshot.source),
-        &units::safe(&more.join(" ")),
+        &units::safe(&snapshot.tags.join(" ")),
     ])
 }
 
-/// Fixed widths: a row is written before the next is known.
-fn line(cells: [&str; 11]) -> String {
-    let [id, time, age, number, state, database, files, uploads, proven, source, more] = cells;
-    let text = format!(
-        "{id:<8}  {time:<19}  {age:<13}  {number:>6}  {state:<10}  {database:>8}  {files:>8}  {uploads:>8}  {proven:<17}  {source:<8}  {more}"
-    );
+/// Fixed widths, as a row is written before the next is known; without tags at most 80 columns.
+fn line(cells: [&str; 8]) -> String {
+    let [id, time, state, database, files, uploads, proven, tags] = cells;
+    let text =
+        format!("{id:<8}  {time:<19}  {state:<10}  {database:>8}  {files:>6}  {uploads:>8}  {proven:<9}  {tags}");
     text.trim_end().to_string()
 }
 

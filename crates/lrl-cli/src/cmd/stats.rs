@@ -3,7 +3,8 @@
 use lrl_store::ops::stats::{self, Added, Objects, Stats};
 use serde_json::json;
 
-use super::{Context, store};
+use super::open;
+use crate::context::Context;
 use crate::exit::{Exit, Result};
 use crate::render::document;
 use crate::render::table::{Side, Table};
@@ -12,7 +13,7 @@ use crate::render::units;
 /// Counts objects, chunks and snapshots.
 pub fn run(context: &Context<'_>) -> Result {
     let paths = context.paths()?;
-    let store = store::open(context, &paths)?;
+    let store = open::open(context, &paths)?;
     let term = context.term;
     let mut newest: Option<Added> = None;
     document::list(

@@ -28,6 +28,17 @@ pub fn age(then: i64, now: i64) -> String {
     }
 }
 
+/// Writes an age in its largest unit, in up to 4 characters: `45s`, `12m`, `3h`, `5d`, `8w`, `2y`.
+pub fn short_age(then: i64, now: i64) -> String {
+    const UNITS: [(u64, &str); 6] =
+        [(365 * 86_400, "y"), (14 * 86_400, "w"), (86_400, "d"), (3600, "h"), (60, "m"), (1, "s")];
+    let passed = now.saturating_sub(then);
+    let seconds = passed.unsigned_abs();
+    let (from, unit) = UNITS.into_iter().find(|(from, _)| seconds >= *from).unwrap_or((1, "s"));
+    let whole = if unit == "w" { seconds / (7 * 86_400) } else { seconds / from };
+    format!("{}{whole}{unit}", if passed < 0 { "+" } else { "" })
+}
+
 /// Writes a moment in seconds since 1970 as `2026-01-14 12:00:00` in UTC.
 pub fn moment(seconds: i64) -> String {
     match jiff::Timestamp::from_second(seconds) {

@@ -21,7 +21,7 @@ pub struct LocalBackend<D: Vfs = OsFs> {
     root: PathBuf,
     // Restores read thousands of chunks from few packs: reopening each time would cost more than the read.
     open: Mutex<VecDeque<(String, Arc<D::File>)>>,
-    room: Arc<SpaceGuard>,
+    space: Arc<SpaceGuard>,
 }
 
 impl LocalBackend {
@@ -30,10 +30,10 @@ impl LocalBackend {
         Self::on(OsFs, root)
     }
 
-    /// Keeps room free on its disk from here on. The directory must be there. Documents of a few KiB may use it all the same: they
+    /// Keeps space free on its disk from here on. The directory must be there. Documents of a few KiB may use it all the same: they
     /// make what was written before them worth something.
     pub fn keep_free(mut self, reserve: Reserve) -> Result<Self> {
-        self.room = Arc::new(SpaceGuard::open(&self.root, reserve)?);
+        self.space = Arc::new(SpaceGuard::open(&self.root, reserve)?);
         Ok(self)
     }
 
@@ -46,7 +46,7 @@ impl LocalBackend {
 impl<D: Vfs> LocalBackend<D> {
     /// Names a directory of a file system.
     pub fn on(disk: D, root: impl Into<PathBuf>) -> Self {
-        Self { disk, root: root.into(), open: Mutex::new(VecDeque::new()), room: Arc::new(SpaceGuard::unlimited()) }
+        Self { disk, root: root.into(), open: Mutex::new(VecDeque::new()), space: Arc::new(SpaceGuard::unlimited()) }
     }
 
     /// Returns the directory.
@@ -119,7 +119,7 @@ impl<D: Vfs> Backend for LocalBackend<D> {
     fn put(&self, name: &str, source: Payload<'_>) -> Result<()> {
         let path = self.path(name);
         let mut file = match source {
-            Payload::TempObject(spool) => spool.0,
+            Payload::TempObject(temp) => temp.0,
             Payload::Bytes(bytes) => {
                 let mut file = self.disk.temporary(&self.root)?;
                 file.write_all(bytes).map_err(Error::io("write", &path))?;
@@ -174,7 +174,7 @@ impl<D: Vfs> Backend for LocalBackend<D> {
         Ok(())
     }
 
-    /// Needs no room for the object's bytes.
+    /// Needs no space for the object's bytes.
     fn rename(&self, from: &str, to: &str) -> Result<()> {
         let (old, new) = (self.path(from), self.path(to));
         if let Some(parent) = new.parent() {
@@ -224,14 +224,14 @@ impl<D: Vfs> Backend for LocalBackend<D> {
 
     fn reclaim(&self) -> Result<u64> {
         if self.disk.has_dead(&self.root)? {
-            // It may have died between giving a name and making it durable: nobody may lean on what a power cut can still take away.
+            // It may have died between giving a name and making it durable: nothing may depend on what a power cut can still take away.
             ["", "packs", "snapshots"].into_iter().try_for_each(|dir| self.sync(dir))?;
         }
         self.disk.reclaim(&self.root)
     }
 
     fn space(&self) -> Arc<SpaceGuard> {
-        Arc::clone(&self.room)
+        Arc::clone(&self.space)
     }
 
     fn cache_dir(&self) -> Option<PathBuf> {

@@ -1,10 +1,11 @@
-//! Where objects live. A narrow trait that a directory and an object store can both implement; objects are written once, whole.
+//! Where objects are stored: a narrow trait that a directory and an object store can both implement. Objects are written once, whole.
 
 #[cfg(feature = "bucket")]
 pub mod bucket;
 pub mod cache;
 pub mod encrypted;
 pub mod local;
+pub mod location;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -21,7 +22,7 @@ use crate::fs::space::SpaceGuard;
 use crate::fs::vfs::{OsFs, TempFile, Vfs};
 use crate::id::Hasher;
 
-/// No object that is read whole is longer: the document of a snapshot that added 8 TiB at once is not.
+/// The length of an object that is read whole, at most: the document of a snapshot that added 8 TiB at once is shorter.
 pub const MOST_WHOLE_BYTES: u64 = 32 << 20;
 
 /// The bytes of a new object.
@@ -32,11 +33,11 @@ pub enum Payload<'a> {
     TempObject(TempObject),
 }
 
-/// A temporary file on the storage's own disk, removed unless it becomes an object.
+/// A temporary file on the backend's own disk, removed unless it becomes an object.
 pub struct TempObject(Box<dyn TempFile>);
 
 impl TempObject {
-    /// Makes one in a directory of this machine, for a storage that is elsewhere.
+    /// Creates one in a local directory, for a backend on another machine.
     fn in_dir(dir: &Path) -> Result<Self> {
         durable::create_dir(dir)?;
         OsFs.temporary(dir).map(Self)
@@ -52,9 +53,28 @@ impl Write for TempObject {
     }
 }
 
+/// What a backend can do and what its operations cost: callers ask for the one that they mean, not for the kind of backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities {
+    /// [`Backend::lock`] can keep everybody else out. Without it nothing is deleted at once: it is scheduled for deletion first, for writers
+    /// that cannot be seen.
+    pub exclusive_lock: bool,
+    /// Every operation is a request to another machine, which takes time and may cost money.
+    pub cost_per_request: bool,
+    /// [`Backend::rename`] is one step that copies nothing.
+    pub rename: bool,
+}
+
+impl Capabilities {
+    /// Those of a directory.
+    pub const DIRECTORY: Self = Self { exclusive_lock: true, cost_per_request: false, rename: true };
+    /// Those of a bucket.
+    pub const BUCKET: Self = Self { exclusive_lock: false, cost_per_request: true, rename: false };
+}
+
 /// Named, immutable objects. Names are relative, `/`-separated, lower-case; directories exist only as part of names.
 pub trait Backend: Send + Sync {
-    /// Says where it is, for messages.
+    /// Returns where it is, for messages.
     fn location(&self) -> String;
 
     /// Names an object as a person would look for it.
@@ -74,7 +94,7 @@ pub trait Backend: Send + Sync {
         self.read_range(name, offset, len.min(usize::try_from(left).unwrap_or(len)))
     }
 
-    /// Says that a range of a pack will be read soon: what is far away can be on its way by then.
+    /// Announces that a range of a pack will be read soon, so that a backend behind requests can fetch it.
     fn prefetch(&self, name: &str, offset: u64, len: u64) {
         let _ = (name, offset, len);
     }
@@ -85,10 +105,10 @@ pub trait Backend: Send + Sync {
     /// Makes a new object appear whole and durably, or not at all.
     fn put(&self, name: &str, source: Payload<'_>) -> Result<()>;
 
-    /// Makes a small new object as [`Backend::put`] does, unless there is one of this name: says whether it did. Two that try at once
-    /// do not both. Remote storages that cannot promise this say so by [`crate::error::Error::Unsupported`], or break it: [`probe_put_if_absent`] tries.
+    /// Makes a small new object as [`Backend::put`] does, unless there is one of this name. Returns whether it did. Of two that try at once
+    /// one succeeds. Backends that cannot promise this fail with [`crate::error::Error::Unsupported`], or break the promise: see [`probe_put_if_absent`].
     fn put_if_absent(&self, name: &str, bytes: &[u8]) -> Result<bool> {
-        if self.is_remote() {
+        if !self.capabilities().exclusive_lock {
             return Err(Error::Unsupported {
                 what: format!("an object at {} that only one can make", self.location()),
             });
@@ -101,7 +121,7 @@ pub trait Backend: Send + Sync {
         }
     }
 
-    /// Returns when an object was written, by the clock of the machine that keeps it; `None` where nobody says.
+    /// Returns when an object was written, by the clock of the machine that stores it; `None` where that is not known.
     fn modified(&self, name: &str) -> Result<Option<SystemTime>> {
         let _ = name;
         Ok(None)
@@ -110,7 +130,7 @@ pub trait Backend: Send + Sync {
     /// Makes a temporary file for [`Payload::TempObject`].
     fn temp_object(&self) -> Result<TempObject>;
 
-    /// As [`Backend::temp_object`], for an object that a storage may seal as a whole: an index.
+    /// As [`Backend::temp_object`], for an object that a backend may seal as a whole: an index.
     fn temp_document(&self, name: &str) -> Result<TempObject> {
         let _ = name;
         self.temp_object()
@@ -135,14 +155,14 @@ pub trait Backend: Send + Sync {
         self.list(dir, visit)
     }
 
-    /// Gives an object another name, durably: for what is moved out of the way. Where a storage cannot, a copy is made first, so a run
+    /// Gives an object another name, durably: for what is moved out of the way. Where a backend cannot, a copy is made first, so a run
     /// that is killed leaves both.
     fn rename(&self, from: &str, to: &str) -> Result<()> {
-        let mut spool = self.temp_object()?;
+        let mut temp = self.temp_object()?;
         each_run(self, from, self.len(from)?, &mut |bytes| {
-            spool.write_all(bytes).map_err(Error::io("write a copy in", self.location()))
+            temp.write_all(bytes).map_err(Error::io("write a copy in", self.location()))
         })?;
-        self.put(to, Payload::TempObject(spool))?;
+        self.put(to, Payload::TempObject(temp))?;
         self.remove(from)
     }
 
@@ -155,7 +175,7 @@ pub trait Backend: Send + Sync {
         Ok(())
     }
 
-    /// Waits up to `wait` for the named lock; `None` where the storage cannot lock (read-only, or remote).
+    /// Waits up to `wait` for the named lock; `None` where the backend cannot lock (read-only, or a bucket).
     fn lock(
         &self,
         name: &str,
@@ -164,17 +184,17 @@ pub trait Backend: Send + Sync {
         interrupted: &dyn Fn() -> bool,
     ) -> Result<Option<Box<dyn Guard>>>;
 
-    /// Removes what dead runs left half-written; returns how many bytes that frees.
+    /// Removes the temporary files of dead runs; returns how many bytes that frees.
     fn reclaim(&self) -> Result<u64> {
         Ok(0)
     }
 
-    /// Says whether an operation is a request to another machine, which is slow and may cost money.
-    fn is_remote(&self) -> bool {
-        false
+    /// Returns what it can do, and what its operations cost.
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::DIRECTORY
     }
 
-    /// Keeps bytes near at hand, under a name that only this machine knows, where reading them again would be a request.
+    /// Caches bytes locally, under a name that only this machine knows, where reading them again would be a request.
     fn cache_put(&self, name: &str, bytes: &[u8]) {
         let _ = (name, bytes);
     }
@@ -185,7 +205,7 @@ pub trait Backend: Send + Sync {
         None
     }
 
-    /// Drops what is kept near at hand, because something in it is damaged; says whether another try may do better.
+    /// Deletes what is cached locally, because something in it is damaged. Returns whether another try may succeed.
     fn cache_clear(&self) -> bool {
         false
     }
@@ -195,30 +215,30 @@ pub trait Backend: Send + Sync {
         Arc::new(SpaceGuard::unlimited())
     }
 
-    /// Returns the directory for caches, if this storage has one that can be written.
+    /// Returns the directory for caches, if this backend has one that can be written.
     fn cache_dir(&self) -> Option<std::path::PathBuf>;
 }
 
-/// Says whether the first to make an object is the only one, by making one twice under a name that nobody has. Some servers take the condition
-/// and do not look at it.
-pub fn probe_put_if_absent(storage: &dyn Backend, name: &str) -> Result<bool> {
-    let tried = storage.put_if_absent(name, b"first").and_then(|first| {
-        let second = first && storage.put_if_absent(name, b"second")?;
-        Ok(first && !second && storage.read(name)? == b"first")
+/// Probes whether `put_if_absent` really is conditional, by creating one unused name twice. Some servers accept the condition
+/// and ignore it.
+pub fn probe_put_if_absent(backend: &dyn Backend, name: &str) -> Result<bool> {
+    let tried = backend.put_if_absent(name, b"first").and_then(|first| {
+        let second = first && backend.put_if_absent(name, b"second")?;
+        Ok(first && !second && backend.read(name)? == b"first")
     });
     match tried {
         Err(Error::Unsupported { .. }) => Ok(false),
         tried => {
-            storage.remove(name)?;
+            backend.remove(name)?;
             tried
         }
     }
 }
 
 /// Lists what `parse` makes of the objects' names below `prefix`, in the order of [`Backend::list`].
-pub fn collect<T>(storage: &dyn Backend, prefix: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Vec<T>> {
+pub fn collect<T>(backend: &dyn Backend, prefix: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Vec<T>> {
     let mut found = Vec::new();
-    storage.list(prefix, &mut |name, _| {
+    backend.list(prefix, &mut |name, _| {
         found.extend(parse(name));
         Ok(())
     })?;
@@ -227,17 +247,17 @@ pub fn collect<T>(storage: &dyn Backend, prefix: &str, parse: impl Fn(&str) -> O
 
 /// Reads the first `len` bytes of an object, a mebibyte at a time.
 pub fn each_run<S: Backend + ?Sized>(
-    storage: &S,
+    backend: &S,
     name: &str,
     len: u64,
     visit: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
-    each_piece(storage, name, len, 1 << 20, visit)
+    each_piece(backend, name, len, 1 << 20, visit)
 }
 
-/// Reads the first `len` bytes of an object, so many at a time.
+/// Reads the first `len` bytes of an object, up to `piece` at a time.
 fn each_piece<S: Backend + ?Sized>(
-    storage: &S,
+    backend: &S,
     name: &str,
     len: u64,
     piece: u64,
@@ -246,16 +266,16 @@ fn each_piece<S: Backend + ?Sized>(
     let mut at = 0;
     while at < len {
         let run = (len - at).min(piece);
-        visit(&storage.read_range(name, at, run as usize)?)?;
+        visit(&backend.read_range(name, at, run as usize)?)?;
         at += run;
     }
     Ok(())
 }
 
 /// Returns the BLAKE3 of the first `len` bytes of an object.
-pub fn hash_start(storage: &dyn Backend, name: &str, len: u64) -> Result<[u8; 32]> {
+pub fn hash_start(backend: &dyn Backend, name: &str, len: u64) -> Result<[u8; 32]> {
     let mut hasher = Hasher::new();
-    each_run(storage, name, len, &mut |bytes| {
+    each_run(backend, name, len, &mut |bytes| {
         hasher.update(bytes);
         Ok(())
     })?;

@@ -65,7 +65,7 @@ impl Config {
         Self { crypto: crypt::NAME.into(), ..Self::new(store_id) }
     }
 
-    /// Says whether what is stored is encrypted.
+    /// Returns whether what is stored is encrypted.
     pub fn is_encrypted(&self) -> bool {
         self.crypto != PLAIN
     }

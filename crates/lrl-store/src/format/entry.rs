@@ -1,4 +1,4 @@
-//! One upload: its name, its metadata and where its bytes are. Owns the order of paths.
+//! One upload: its name, its metadata and where its bytes are. Defines the order of paths.
 
 use std::cmp::Ordering;
 
@@ -17,7 +17,7 @@ pub enum Piece {
         /// Its plain length in bytes.
         len: u64,
     },
-    /// `len` zero bytes that take no room on disk.
+    /// `len` zero bytes that take no space on disk.
     Hole {
         /// Length in bytes.
         len: u64,
@@ -32,7 +32,7 @@ impl Piece {
         }
     }
 
-    /// Says whether the piece has no bytes.
+    /// Returns whether the piece has no bytes.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -86,7 +86,7 @@ pub enum Kind {
         /// Not followed, not checked.
         target: Vec<u8>,
     },
-    /// A further name of the file that stands at `target` earlier in the list.
+    /// A hard link to the file at `target`, earlier in the list.
     Hardlink {
         /// A path of the same list.
         target: Vec<u8>,
@@ -110,14 +110,14 @@ pub struct Entry {
     pub mtime: Time,
 }
 
-/// Compares two paths component by component: a directory stands directly before what it contains.
+/// Compares two paths component by component: a directory comes directly before what it contains.
 pub fn compare_paths(a: &[u8], b: &[u8]) -> Ordering {
     // '/' sorts below every other byte that a name can hold (names hold no NUL).
     let key = |c: &u8| if *c == b'/' { 0 } else { *c };
     a.iter().map(key).cmp(b.iter().map(key))
 }
 
-/// Says whether a stored path is safe to join to a directory: relative, no empty, `.` or `..` component, no NUL.
+/// Returns whether a stored path is safe to join to a directory: relative, no empty, `.` or `..` component, no NUL.
 pub fn is_clean_path(path: &[u8]) -> bool {
     !path.contains(&0) && path.split(|b| *b == b'/').all(|c| !c.is_empty() && c != b"." && c != b"..")
 }

@@ -1,4 +1,4 @@
-//! Index files: which chunk stands where, sorted by chunk id, in blocks that verify themselves, so that a look-up reads one or two
+//! Index files: which chunk is where, sorted by chunk id, in blocks that verify themselves, so that a look-up reads one or two
 //! blocks and no command ever loads a whole index.
 
 use super::bytes::Reader;
@@ -15,7 +15,7 @@ pub const BLOCK_LEN: usize = 4096;
 const BLOCK_BODY: usize = BLOCK_LEN - 32;
 const PACK_LEN: usize = 32;
 
-/// One record of an index: a chunk and the pack (by its number in this index) and offset where it stands.
+/// One record of an index: a chunk and the pack (by its number in this index) and offset where it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Located {
     /// Position in the index's table of packs.

@@ -90,7 +90,8 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
         .collect()
 }
 
-/// What somebody has to open a slot with.
+/// What opens a slot. A copy is wiped from memory as the original is.
+#[derive(Clone)]
 pub enum Credential {
     /// A passphrase, as its bytes.
     Passphrase(Zeroizing<Vec<u8>>),

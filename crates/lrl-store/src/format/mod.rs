@@ -11,5 +11,6 @@ pub mod key;
 pub mod node;
 pub mod pack;
 pub mod pending;
+pub mod references;
 pub mod repair;
 pub mod snapshot;

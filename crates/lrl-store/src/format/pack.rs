@@ -15,7 +15,7 @@ pub const FOOTER_LEN: usize = 4 + 4 + 32;
 /// A pack is closed once it holds this many bytes.
 pub const TARGET_BYTES: u64 = 16 << 20;
 
-/// How one chunk stands in a pack or an index.
+/// The record of one chunk in a pack or an index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// The chunk.
@@ -156,7 +156,7 @@ fn directory_key(keys: &Keys, head: &[u8]) -> Key {
     keys.structure().for_object(&salt)
 }
 
-/// As [`encode_tail`], sealed: a tag and zeros stand in the digest's place.
+/// As [`encode_tail`], sealed: with a tag and zeros in the digest's place.
 pub fn seal_tail(keys: &Keys, head: &[u8], records: &[Record], directory_offset: u32) -> Result<Vec<u8>> {
     let numbers = numbers(records.len(), directory_offset);
     let mut out = directory(records);

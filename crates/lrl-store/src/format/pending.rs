@@ -1,5 +1,5 @@
-//! The record of what a prune of a store without locks is about to delete, in one small JSON document: writers read it and lean on nothing
-//! that it lists; a later prune deletes it, when nobody can lean on it any more.
+//! The record of what a prune of a store without locks is about to delete, in one small JSON document: writers read it and depend on nothing
+//! that it lists; a later prune deletes it, when nothing can depend on it any more.
 
 use std::collections::BTreeMap;
 

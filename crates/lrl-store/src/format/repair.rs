@@ -1,5 +1,5 @@
 //! The record of a repair: which snapshots had lost what, in one small JSON document. For people; to a writer its presence says that what
-//! earlier snapshots hold cannot be taken over unread.
+//! earlier snapshots hold cannot be reused unread.
 
 use serde::Serialize;
 

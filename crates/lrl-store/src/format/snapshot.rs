@@ -24,7 +24,7 @@ pub struct Snapshot {
     pub source: String,
     /// Position in its source's history, from 1; two runs may share one.
     pub sequence: u64,
-    /// The snapshots that the halves were compared with.
+    /// The snapshots that the parts were compared with.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parents: Vec<SnapshotId>,
     /// UTC second as `YYYYMMDD_HHMMSS`, unique in its source; names the set.
@@ -48,7 +48,7 @@ pub struct Snapshot {
     /// Where it was made, if it was copied here from another store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub original: Option<Origin>,
-    /// Lists of candidates for deletion that this run had read: nothing in the snapshot stands in their packs alone.
+    /// Lists of pending deletions that this run had read: nothing in the snapshot is in their packs alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub avoids: Vec<PendingId>,
     /// The database, if this snapshot holds one.
@@ -122,7 +122,7 @@ pub struct Origin {
     pub sequence: u64,
 }
 
-/// The database half.
+/// The database part.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Database {
     /// The path as the user gave it.
@@ -152,7 +152,7 @@ pub struct Database {
     pub mtime: Time,
 }
 
-/// The uploads half.
+/// The uploads part.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Uploads {
     /// Root name in the list (`assets`, `storage`) → path as the user gave it.
@@ -161,7 +161,7 @@ pub struct Uploads {
     pub list: ChunkId,
     /// Entries of every kind.
     pub entries: u64,
-    /// Regular files as the archive has them: further names of hard links count.
+    /// Regular files as the archive has them: hard links count.
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,

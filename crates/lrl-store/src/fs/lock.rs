@@ -24,7 +24,7 @@ pub enum LockMode {
 
 /// A held lock; dropping it (or dying) releases it.
 pub trait Guard: Send + Sync {
-    /// Makes a shared lock exclusive at once, if nobody else holds it; says whether it did. A lock that cannot be made so may be lost.
+    /// Makes a shared lock exclusive at once, if nobody else holds it. Returns whether it did. A lock that cannot be made so may be lost.
     fn make_exclusive(&self) -> bool {
         false
     }

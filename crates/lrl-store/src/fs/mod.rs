@@ -1,13 +1,16 @@
-//! What the system gives, and nothing of backups: directories by handle, room on a disk, locks and temporary directories.
+//! What the system provides, and nothing about backups: directories by handle, metadata, free space, locks and temporary directories.
 
 pub(crate) mod dir;
 pub mod durable;
 pub mod lock;
 pub(crate) mod lock_holder;
+pub(crate) mod metadata;
 pub(crate) mod remove;
 pub(crate) mod resolve;
 pub mod space;
+pub(crate) mod temp_db;
 pub mod temp_dir;
 pub mod temp_file;
+pub(crate) mod tree_writer;
 pub mod unsupported;
 pub mod vfs;

@@ -1,5 +1,4 @@
-//! Owns the walking and removing of all that is below a name in an open directory, by handles: no path is resolved twice, no link
-//! is followed.
+//! Walks and removes everything below a name in an open directory, by handles: no path is resolved twice, no link is followed.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -59,7 +58,7 @@ pub(crate) fn walk(
     if let Err(e) = cursor.descend(name) {
         return pass(e);
     }
-    // Directories that wait to be entered, for each level where the cursor stands.
+    // Directories that wait to be entered, for each level of the cursor.
     let mut waiting = vec![list(&cursor, 1, lenient, visit)?];
     while let Some(level) = waiting.last_mut() {
         match level.pop() {
@@ -79,7 +78,7 @@ pub(crate) fn walk(
     Ok(())
 }
 
-/// Visits what is in the directory where the cursor stands; returns the directories.
+/// Visits what is in the cursor's directory; returns the directories.
 fn list(
     cursor: &DirCursor,
     depth: usize,

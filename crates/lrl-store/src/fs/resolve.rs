@@ -1,12 +1,10 @@
-//! Owns the way to the directories that a caller names: each path is resolved once, component by component, and what was found
-//! is a handle from then on. Follows a link only if nobody else could have planted it. Never creates, never changes anything.
+//! Resolves the directories that a caller names: each path once, component by component, to a handle. Follows a link only if nobody else could have planted it. Never creates, never changes anything.
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, Stat, StatxAttributes, StatxFlags, fstat, open, openat, readlinkat, statat,
@@ -25,7 +23,7 @@ const PASS: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC)
 /// The directories that were opened by path, each once.
 #[derive(Default)]
 pub(crate) struct OpenDirs {
-    opened: RefCell<Vec<(PathBuf, Arc<OwnedFd>)>>,
+    opened: Mutex<Vec<(PathBuf, Arc<OwnedFd>)>>,
 }
 
 /// Where a path leads.
@@ -36,16 +34,15 @@ pub(crate) struct Resolved {
     pub dir_path: PathBuf,
     /// The last component; `.` for the directory itself.
     pub name: Vec<u8>,
-    /// What stands there, which is no link.
+    /// What is there, which is no link.
     pub stat: Option<Stat>,
 }
 
 impl OpenDirs {
     /// Opens a directory that the caller names; none if it is not there.
     pub fn open(&self, path: &Path) -> Result<Option<Arc<OwnedFd>>> {
-        let known = self.opened.borrow().iter().find(|(known, _)| known == path).map(|(_, dir)| Arc::clone(dir));
-        if known.is_some() {
-            return Ok(known);
+        if let Some(known) = self.known(path) {
+            return Ok(Some(known));
         }
         let at = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         let start = if at.is_absolute() { "/" } else { "." };
@@ -60,8 +57,13 @@ impl OpenDirs {
 
     /// Remembers a directory that was made, so that its path is not resolved again.
     pub fn know(&self, path: &Path, dir: Arc<OwnedFd>) -> Arc<OwnedFd> {
-        self.opened.borrow_mut().push((path.to_path_buf(), Arc::clone(&dir)));
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).push((path.to_path_buf(), Arc::clone(&dir)));
         dir
+    }
+
+    fn known(&self, path: &Path) -> Option<Arc<OwnedFd>> {
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.iter().find(|(known, _)| known == path).map(|(_, dir)| Arc::clone(dir))
     }
 }
 
@@ -218,4 +220,39 @@ pub(crate) fn set_mode(fd: impl AsFd, mode: u32) -> Result<(), Errno> {
 /// Gets hold of a directory, also of one that its owner may not read; follows no link.
 pub(crate) fn hold(dir: impl AsFd, name: &[u8]) -> Result<OwnedFd, Errno> {
     openat(dir, name, PASS | OFlags::DIRECTORY, Mode::empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::chown;
+
+    use super::*;
+
+    /// Needs root, who alone can give files away.
+    #[test]
+    fn a_link_leads_only_to_what_its_owner_could_change_without_it() {
+        const OWNER: u32 = 1234;
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let temp = tempfile::tempdir().unwrap();
+        std::fs::create_dir(temp.path().join("dir")).unwrap();
+        std::fs::write(temp.path().join("file"), b"").unwrap();
+        let trusted = |owner: u32, name: &str| {
+            let dir = Arc::new(open(temp.path(), DIRECTORY, Mode::empty()).unwrap());
+            let stat = look(&dir, name.as_bytes()).unwrap();
+            let found = Resolved { dir, dir_path: temp.path().into(), name: name.into(), stat };
+            trust(owner, Path::new("link"), Path::new(name), &found).is_ok()
+        };
+        assert!(["dir", "file", "none"].map(|name| trusted(0, name)) == [true; 3]);
+        assert!(["dir", "file", "none"].map(|name| trusted(OWNER, name)) == [false; 3]);
+        chown(temp.path().join("dir"), Some(OWNER), None).unwrap();
+        chown(temp.path().join("file"), Some(OWNER), None).unwrap();
+        assert_eq!(["dir", "file", "none"].map(|name| trusted(OWNER, name)), [true, false, false]);
+        chown(temp.path(), Some(OWNER), None).unwrap();
+        assert_eq!(["dir", "file", "none"].map(|name| trusted(OWNER, name)), [true; 3]);
+        chown(temp.path().join("dir"), Some(0), None).unwrap();
+        chown(temp.path().join("file"), Some(0), None).unwrap();
+        assert_eq!(["dir", "file", "none"].map(|name| trusted(OWNER, name)), [false, false, true]);
+    }
 }

@@ -1,4 +1,4 @@
-//! Owns the question whether a disk has room: estimates before writing, and a guard while writing that stops before what is kept
+//! Free space on a disk: estimates before writing, and a guard while writing that stops before what is kept
 //! free for the application is touched, because it writes to the same disk.
 
 use std::fs::File;
@@ -10,10 +10,10 @@ use rustix::fs::{StatVfs, fstat, fstatvfs, stat, statvfs};
 
 use crate::error::{Error, Result};
 
-/// So many bytes are written before the disk is asked again.
+/// Bytes that are written before the disk is asked again.
 const STEP: u64 = 1 << 20;
 
-/// What stays free on a disk: a share of it, but no more than so many bytes.
+/// What stays free on a disk: a share of it, up to a number of bytes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Reserve {
     /// Percent of the disk, 0 to 100.
@@ -88,10 +88,10 @@ pub fn require(path: &Path, bytes: u64) -> Result<()> {
     }
 }
 
-/// Stops writers before the disk is full. One for each disk: two would each believe that the room is theirs.
+/// Stops writers before the disk is full. One for each disk: two would each count on the same space.
 pub struct SpaceGuard {
     disk: Option<Disk>,
-    /// What may be written before the disk is asked again; one thread asks at a time, or each would be granted the same room.
+    /// What may be written before the disk is asked again; one thread asks at a time, or each would be granted the same space.
     left: Mutex<u64>,
 }
 
@@ -129,7 +129,7 @@ impl SpaceGuard {
         Ok(Self::new(Arc::new(dir.into()), path, reserve))
     }
 
-    /// Says whether it guards the disk of `path`.
+    /// Returns whether it guards the disk of `path`.
     pub fn guards(&self, path: &Path) -> bool {
         let device = self.disk.as_ref().and_then(|disk| fstat(&disk.dir).ok()).map(|stat| stat.st_dev);
         device.is_some() && device == stat(path).ok().map(|stat| stat.st_dev)
@@ -141,7 +141,7 @@ impl SpaceGuard {
         free.map_or(u64::MAX, |free| free.bytes)
     }
 
-    /// Says that `bytes` are about to be written. [`Error::NoRoom`] if that would touch the reserve; where there is none, the system tells.
+    /// Charges for `bytes` that are about to be written. [`Error::NoRoom`] if that would touch the reserve; where there is none, the system tells.
     pub fn charge(&self, bytes: u64) -> Result<()> {
         let Some(disk) = self.disk.as_ref().filter(|disk| disk.reserve != Reserve::NONE) else { return Ok(()) };
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
@@ -158,7 +158,7 @@ impl SpaceGuard {
         Ok(())
     }
 
-    /// Says that at least `bytes` will be written; [`Error::NoRoom`] at once if they do not fit.
+    /// Requires space for at least `bytes`; [`Error::NoRoom`] at once if they do not fit.
     pub fn require(&self, bytes: u64) -> Result<()> {
         let Some(disk) = &self.disk else { return Ok(()) };
         match disk.free() {

@@ -1,4 +1,4 @@
-//! A private directory for unpacked data: how much room there is, and its removal, whatever was unpacked into it.
+//! A private directory for unpacked data: its free space, and its removal, whatever was unpacked into it.
 
 use std::fs::File;
 use std::io;
@@ -138,7 +138,7 @@ fn names(dir: impl AsFd) -> Result<Vec<Vec<u8>>, Errno> {
 }
 
 /// Empties a directory without recursion and without following a link: subdirectories are moved to the top, so neither a deep tree nor one
-/// whose directories cannot be written stands in the way.
+/// whose directories cannot be written is in the way.
 fn clear(top: &File) -> io::Result<()> {
     let mut moved = 0u64;
     loop {

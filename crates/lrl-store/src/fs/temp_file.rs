@@ -34,7 +34,7 @@ fn temporary_files(dir: &Path) -> Result<impl Iterator<Item = Result<PathBuf>>> 
     Ok(found.map(move |entry| entry.map(|entry| entry.path()).map_err(Error::io("list", dir))))
 }
 
-/// Says whether a dead run left a temporary file in `dir`, or one begins to live in this moment.
+/// Returns whether a dead run left a temporary file in `dir`, or one begins to live in this moment.
 pub(crate) fn has_dead(dir: &Path) -> Result<bool> {
     for path in temporary_files(dir)? {
         if File::open(path?).is_ok_and(|file| fs2::FileExt::try_lock_shared(&file).is_ok()) {
@@ -44,7 +44,7 @@ pub(crate) fn has_dead(dir: &Path) -> Result<bool> {
     Ok(false)
 }
 
-/// Says whether a file or directory is old enough for its owner to have locked it, which comes a moment after it was made.
+/// Returns whether a file or directory is old enough for its owner to have locked it, which comes a moment after it was made.
 pub(crate) fn is_settled(meta: &fs::Metadata) -> bool {
     meta.modified().ok().and_then(|time| time.elapsed().ok()).is_some_and(|age| age > RECLAIM_AGE)
 }

@@ -24,13 +24,13 @@ pub trait Vfs: Send + Sync {
     /// Fills `bytes` from `offset` on.
     fn read_exact_at(&self, file: &Self::File, bytes: &mut [u8], offset: u64) -> io::Result<()>;
 
-    /// Reads a file's first bytes, at most so many.
+    /// Reads a file's first bytes, at most `limit` of them.
     fn read(&self, path: &Path, most: u64) -> io::Result<Vec<u8>>;
 
     /// Returns a file's length in bytes.
     fn len(&self, path: &Path) -> io::Result<u64>;
 
-    /// Says whether there is a directory.
+    /// Returns whether there is a directory.
     fn is_dir(&self, path: &Path) -> bool;
 
     /// Lists the names in a directory, and whether each is one too.
@@ -63,13 +63,13 @@ pub trait Vfs: Send + Sync {
         interrupted: &dyn Fn() -> bool,
     ) -> Result<Option<Box<dyn Guard>>>;
 
-    /// Says whether a run has died with a temporary file in `dir`.
+    /// Returns whether a run has died with a temporary file in `dir`.
     fn has_dead(&self, dir: &Path) -> Result<bool>;
 
     /// Removes the temporary files of dead runs; returns their bytes.
     fn reclaim(&self, dir: &Path) -> Result<u64>;
 
-    /// Says whether caches can be kept beside the objects.
+    /// Returns whether caches can be kept beside the objects.
     fn keeps_caches(&self) -> bool {
         true
     }
@@ -86,7 +86,7 @@ pub trait TempFile: Write + Send + Sync {
     /// Ends what is written through it; nothing can be written after that.
     fn finish(self: Box<Self>) -> Result<Box<dyn TempFile>>;
 
-    /// Says whether what is written through it is sealed.
+    /// Returns whether what is written through it is sealed.
     fn is_sealed(&self) -> bool {
         false
     }

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::format::bytes::Reader;
 use crate::format::entry::{Entry, Kind};
 use crate::format::snapshot::Snapshot;
+use crate::fs::temp_db::{self, Rollback};
 use crate::id::ChunkId;
 use crate::progress::{Observer, Problem, checkpoint};
 use crate::source::files::exclude::Excludes;
@@ -129,6 +130,9 @@ pub fn find<E: From<Error>>(
     Ok(searched)
 }
 
+const PURPOSE: &str = "matches cannot be gathered";
+const CACHE_KIB: u32 = 4096;
+
 struct Matches {
     db: Connection,
     seen: Vec<(SnapshotName, String)>,
@@ -136,13 +140,9 @@ struct Matches {
 
 impl Matches {
     fn new() -> Result<Self> {
-        let db = Connection::open("").map_err(failed)?;
-        db.execute_batch(
-            "PRAGMA journal_mode=MEMORY; PRAGMA synchronous=OFF; PRAGMA cache_size=-4096;
-             CREATE TABLE versions(path BLOB, newest INTEGER, oldest INTEGER, what BLOB, open INTEGER);
-             CREATE INDEX by_path ON versions(path, newest);",
-        )
-        .map_err(failed)?;
+        let schema = "CREATE TABLE versions(path BLOB, newest INTEGER, oldest INTEGER, what BLOB, open INTEGER);
+                      CREATE INDEX by_path ON versions(path, newest)";
+        let db = temp_db::create(PURPOSE, schema, CACHE_KIB, Rollback::Savepoints)?;
         Ok(Self { db, seen: Vec::new() })
     }
 
@@ -251,7 +251,5 @@ fn decode(bytes: &[u8]) -> Result<What> {
 }
 
 fn failed(error: rusqlite::Error) -> Error {
-    Error::Refused(format!(
-        "matches cannot be gathered in a temporary database ({error}); look for room in the directory for temporary files"
-    ))
+    temp_db::failed(PURPOSE, &error)
 }

@@ -6,6 +6,7 @@ use crate::ops::judgement::{Judge, Judgement, State};
 pub use crate::ops::need::Need;
 use crate::progress::{Observer, checkpoint};
 use crate::store::{SnapshotName, Store};
+use crate::time::Time;
 
 /// A snapshot that was found.
 #[derive(Debug, Clone)]
@@ -43,6 +44,14 @@ enum Wanted {
     Stamp,
     /// The one whose id begins so.
     Id,
+}
+
+/// Finds the newest good snapshot with all parts, in one source or (`None`) in all of them.
+///
+/// # Errors
+/// [`Error::NotFound`] if there is none.
+pub fn newest_good(store: &Store, source: Option<&str>, now: Time, observer: &dyn Observer) -> Result<Selected> {
+    select(store, source, "good", Need::default(), &mut Judge::new(store, now), observer)
 }
 
 /// Finds the one snapshot that `wanted` means, in one source or (`None`) in all of them.

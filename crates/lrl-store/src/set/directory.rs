@@ -1,4 +1,4 @@
-//! What stands in a backup directory, by the names of its files: sets, parts of sets, and what stands beside them. Opens none of them.
+//! What is in a backup directory, by the names of its files: sets, parts of sets, and what is beside them. Opens none of them.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::layout::{ASSETS, DATABASE, MANIFEST};
 use crate::error::{Error, Result};
 
-/// A manifest that begins so is of a set whose removal has begun: it is no longer a set, and its other files are still named somewhere.
+/// Prefix of the manifest of a set whose removal has begun: it is no longer a set, and its other files may still be there.
 const RETIRED_PREFIX: &str = ".retired-";
 
 /// What has one timestamp in its names.
@@ -27,28 +27,31 @@ pub struct SetFiles {
 /// A backup directory.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct BackupDir {
-    /// By timestamp, or whatever stands in the names in its place.
-    pub standing: BTreeMap<String, SetFiles>,
-    /// What all sets and parts of sets take on disk; a file with several names counts once, one that shares blocks by reflink in full.
+    /// By timestamp, or whatever the names have in its place.
+    pub by_timestamp: BTreeMap<String, SetFiles>,
+    /// Bytes on disk of all sets and parts of sets. A file with several hard links counts once, one that shares blocks by reflink in full.
     pub disk_bytes: u64,
 }
 
 impl BackupDir {
     /// Counts the sets: every manifest is one.
     pub fn sets(&self) -> u64 {
-        self.standing.values().filter(|standing| standing.manifest).count() as u64
+        self.by_timestamp.values().filter(|set| set.manifest).count() as u64
     }
 }
 
-/// Returns where the manifest of a set stands while the set is being removed.
+/// Returns the path of a set's manifest while the set is being removed.
 pub fn retired(manifest: &Path) -> PathBuf {
     let name = manifest.file_name().unwrap_or_default().to_string_lossy();
     manifest.with_file_name(format!("{RETIRED_PREFIX}{name}"))
 }
 
-/// Looks at the names in a directory, and at the sizes of what belongs to sets.
+/// Lists a directory, with the sizes of what belongs to sets.
+///
+/// # Errors
+/// [`Error::Io`] if it cannot be listed.
 pub fn look(dir: &Path) -> Result<BackupDir> {
-    let mut shelf = BackupDir::default();
+    let mut found = BackupDir::default();
     let mut seen = HashSet::new();
     let mut others = Vec::new();
     for entry in fs::read_dir(dir).map_err(Error::io("list", dir))? {
@@ -56,27 +59,27 @@ pub fn look(dir: &Path) -> Result<BackupDir> {
         let name = entry.file_name().to_string_lossy().into_owned();
         let manifest = name.strip_prefix(RETIRED_PREFIX).unwrap_or(&name);
         if let Some(stamp) = DATABASE.stamp(&name).or_else(|| ASSETS.stamp(&name)) {
-            shelf.standing.entry(stamp.into()).or_default().files = true;
+            found.by_timestamp.entry(stamp.into()).or_default().files = true;
         } else if let Some(stamp) = MANIFEST.stamp(manifest) {
-            let standing = shelf.standing.entry(stamp.into()).or_default();
-            if manifest.len() == name.len() { standing.manifest = true } else { standing.retired = true }
+            let set = found.by_timestamp.entry(stamp.into()).or_default();
+            if manifest.len() == name.len() { set.manifest = true } else { set.retired = true }
         } else {
             others.push(name);
             continue;
         }
         match entry.metadata() {
-            Ok(meta) if seen.insert((meta.dev(), meta.ino())) => shelf.disk_bytes += meta.blocks() * 512,
+            Ok(meta) if seen.insert((meta.dev(), meta.ino())) => found.disk_bytes += meta.blocks() * 512,
             // Removed since it was listed.
             _ => {}
         }
     }
     for name in others {
-        if let Some(standing) = stamp_in(&name).and_then(|stamp| shelf.standing.get_mut(stamp)) {
-            standing.beside.push(name);
+        if let Some(set) = stamp_in(&name).and_then(|stamp| found.by_timestamp.get_mut(stamp)) {
+            set.beside.push(name);
         }
     }
-    shelf.standing.values_mut().for_each(|standing| standing.beside.sort_unstable());
-    Ok(shelf)
+    found.by_timestamp.values_mut().for_each(|set| set.beside.sort_unstable());
+    Ok(found)
 }
 
 /// Finds the first `YYYYMMDD_HHMMSS` in a name.
@@ -108,10 +111,10 @@ mod tests {
         let once = look(dir.path()).unwrap();
         let first = dir.path().join("lrl_assets_20260114_120000.tar.gz");
         fs::hard_link(first, dir.path().join("lrl_assets_20260115_120000.tar.gz")).unwrap();
-        let shelf = look(dir.path()).unwrap();
-        assert!(shelf.disk_bytes == once.disk_bytes && (105_000..200_000).contains(&shelf.disk_bytes), "{shelf:?}");
-        assert_eq!((shelf.sets(), shelf.standing.len()), (1, 3));
-        let of = |stamp: &str| shelf.standing[stamp].clone();
+        let found = look(dir.path()).unwrap();
+        assert!(found.disk_bytes == once.disk_bytes && (105_000..200_000).contains(&found.disk_bytes), "{found:?}");
+        assert_eq!((found.sets(), found.by_timestamp.len()), (1, 3));
+        let of = |stamp: &str| found.by_timestamp[stamp].clone();
         assert_eq!(of("20260114_120000").beside, ["lrl_db_20260114_120000.sqlite-wal"]);
         assert!(of("20260115_120000").files && !of("20260115_120000").manifest);
         assert!(of("20260113_120000").retired && !of("20260113_120000").manifest);

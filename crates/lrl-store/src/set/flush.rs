@@ -1,5 +1,4 @@
-//! Owns the way of a set's large files to the disk: what is written goes there while the rest is being made, so that the last sync
-//! waits for little. Never decides what a file is called.
+//! Syncs a set's large files in the background while they are written, so that the last sync waits for little.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -11,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::fs::durable::SyncedFile;
 use crate::fs::temp_file::temporary_file;
 
-/// So many bytes are left for one flush: fewer make more journal commits, more leave the disk idle.
+/// Bytes between two flushes: fewer make more journal commits, more leave the disk idle.
 const FLUSH_BYTES: usize = 8 << 20;
 
 /// A new file, being written.
@@ -23,7 +22,7 @@ pub(crate) struct BackgroundSync {
 }
 
 impl BackgroundSync {
-    /// Makes a temporary file in `dir`.
+    /// Creates a temporary file in `dir`.
     pub fn create(dir: &Path) -> Result<Self> {
         let file = temporary_file(dir)?;
         let same = file.as_file().try_clone().map_err(Error::io("open", file.path()))?;
@@ -33,7 +32,7 @@ impl BackgroundSync {
         Ok(Self { file, unflushed: 0, flush, thread })
     }
 
-    /// Waits until the disk has every byte. A flush that failed counts: the system tells of it only once.
+    /// Waits until the disk has every byte. Fails if any flush failed: the system reports that only once.
     pub fn finish(self) -> Result<SyncedFile> {
         let Self { file, flush, thread, .. } = self;
         drop(flush);
@@ -58,10 +57,10 @@ impl Write for BackgroundSync {
     }
 }
 
-/// Lets the system forget a range of an earlier file that was read to write a new one with the same bytes: the new one takes its place in
-/// memory, where it would else push the application's own pages out.
+/// Drops a range of an earlier file from the page cache after it was read to write a new one with the same bytes: otherwise the new one
+/// would push out the application's own pages.
 pub(crate) fn replaced(earlier: &File, offset: u64, len: u64) {
     let len = std::num::NonZeroU64::new(len);
-    // Only advice: a file system that does not take it keeps the pages.
+    // Only advice: a file system may keep the pages.
     let _ = len.map(|len| rustix::fs::fadvise(earlier, offset, Some(len), rustix::fs::Advice::DontNeed));
 }

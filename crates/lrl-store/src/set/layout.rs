@@ -1,4 +1,4 @@
-//! The files of a set: what they are called, what the manifest says of them, and that it is written last.
+//! The files of a set: their names, and the manifest, which is written last.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::fs::durable::SyncedFile;
 use crate::fs::temp_file::temporary_file;
 use crate::store::SnapshotName;
 
-/// The names of one kind of a set's files: what stands before the timestamp, and after it.
+/// The names of one kind of a set's files: what is before the timestamp, and after it.
 pub(crate) struct Pattern(&'static str, &'static str);
 
 pub(crate) const DATABASE: Pattern = Pattern("lrl_db_", ".sqlite");
@@ -22,7 +22,7 @@ impl Pattern {
         out.join(format!("{}{timestamp}{}", self.0, self.1))
     }
 
-    /// Returns what stands in the timestamp's place, if a name is of this kind.
+    /// Returns what a name of this kind has in place of the timestamp.
     pub fn stamp<'n>(&self, name: &'n str) -> Option<&'n str> {
         name.strip_prefix(self.0)?.strip_suffix(self.1)
     }
@@ -49,30 +49,30 @@ impl Names {
         }
     }
 
-    /// Says whether a set, or a part of one, has these names.
+    /// Returns whether a set, or a part of one, has these names.
     pub fn is_taken(&self) -> bool {
         [&self.database, &self.assets, &self.manifest].iter().any(|path| path.symlink_metadata().is_ok())
     }
 }
 
-/// Describes the set of a snapshot, whose archive has been made: its digest is in the snapshot. `program` is the one that writes it.
+/// Describes the set of a snapshot, whose archive's digest is in the snapshot. `program` is the one that writes the set.
 pub fn manifest(names: &Names, name: &SnapshotName, snapshot: &Snapshot, program: &str) -> Result<Manifest> {
     let mut backups = Vec::new();
-    if let Some(half) = &snapshot.database {
+    if let Some(database) = &snapshot.database {
         backups.push(ManifestEntry::Database(manifest::Database {
-            source: half.path.clone(),
+            source: database.path.clone(),
             backup: names.database.display().to_string(),
-            size_bytes: Some(half.size_bytes),
-            sha256: Some(half.sha256.clone()),
+            size_bytes: Some(database.size_bytes),
+            sha256: Some(database.sha256.clone()),
         }));
     }
-    if let Some(half) = &snapshot.uploads {
-        let made = half.archive.as_ref().ok_or_else(|| Error::Missing { object: "the archive's digest".into() })?;
+    if let Some(uploads) = &snapshot.uploads {
+        let made = uploads.archive.as_ref().ok_or_else(|| Error::Missing { object: "the archive's digest".into() })?;
         backups.push(ManifestEntry::Assets(manifest::Assets {
-            source: half.shown_source(),
+            source: uploads.shown_source(),
             backup: names.assets.display().to_string(),
-            file_count: Some(half.files),
-            total_source_size_bytes: Some(half.bytes),
+            file_count: Some(uploads.files),
+            total_source_size_bytes: Some(uploads.bytes),
             archive_size_bytes: Some(made.size_bytes),
             sha256: Some(made.sha256.clone()),
         }));
@@ -86,7 +86,7 @@ pub fn manifest(names: &Names, name: &SnapshotName, snapshot: &Snapshot, program
     })
 }
 
-/// Writes the manifest: from here on the set is whole, and its other files must be in place.
+/// Writes the manifest: from here on the set is whole, so its other files must be in place.
 pub fn write_manifest(names: &Names, manifest: &Manifest) -> Result<()> {
     let mut file = temporary_file(names.manifest.parent().unwrap_or(Path::new(".")))?;
     file.write_all(&manifest.encode()).map_err(Error::io("write", &names.manifest))?;

@@ -1,5 +1,4 @@
-//! The set that a snapshot becomes: the archive of the uploads, written by splicing, and its reading. Lower layers know
-//! nothing of tar or gzip.
+//! The set of files that a snapshot becomes: a database, an archive of the uploads, and a manifest.
 
 pub mod archive;
 pub mod directory;

@@ -1,8 +1,8 @@
-//! Which sets of a backup directory stay: the rule alone. Knows no disk and no store.
+//! Which sets of a backup directory stay: a pure function.
 
 use std::num::NonZeroUsize;
 
-/// The halves that a set holds.
+/// The parts that a set holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Parts {
     /// It has a database.
@@ -11,8 +11,8 @@ pub struct Parts {
     pub uploads: bool,
 }
 
-/// Returns for each set, the newest first, whether it stays, given what it holds and what of that is good. Good parts are counted among good
-/// ones, and the others among themselves: so a bad night never pushes out a good set, and bad sets do not fill the disk.
+/// Returns for each set, the newest first, whether it stays, given what it holds and what of that is good. Good and bad parts are counted
+/// separately: a bad night never pushes out a good set, and bad sets do not fill the disk.
 pub fn sets_to_keep(newest_first: &[(Parts, Parts)], newest: NonZeroUsize) -> Vec<bool> {
     let good: Vec<Parts> = newest_first.iter().map(|(_, good)| *good).collect();
     let bad = newest_first.iter().map(|(holds, good)| Parts {
@@ -20,16 +20,16 @@ pub fn sets_to_keep(newest_first: &[(Parts, Parts)], newest: NonZeroUsize) -> Ve
         uploads: holds.uploads && !good.uploads,
     });
     let bad: Vec<Parts> = bad.collect();
-    let holds_none = |halves: &Parts| !halves.database && !halves.uploads;
+    let holds_none = |parts: &Parts| !parts.database && !parts.uploads;
     let counted = |list: &[Parts]| -> Vec<bool> {
-        stays(list, newest).into_iter().zip(list).map(|(stay, halves)| stay && !holds_none(halves)).collect()
+        stays(list, newest).into_iter().zip(list).map(|(stay, parts)| stay && !holds_none(parts)).collect()
     };
     let both = counted(&good).into_iter().zip(counted(&bad));
     both.zip(newest_first).map(|((good, bad), (holds, _))| good || bad || holds_none(holds)).collect()
 }
 
-/// Returns for each set, the newest first, whether it stays: for each half, the `newest` first ones that hold it. So half-sets never push out
-/// the last set that holds the other half.
+/// Returns for each set, the newest first, whether it stays: of each part, the first `newest` sets that hold it. So a set with one part
+/// never pushes out the last set that holds the other.
 pub fn stays(newest_first: &[Parts], newest: NonZeroUsize) -> Vec<bool> {
     let mut left = [newest.get(); 2];
     let mut stays = |set: &Parts| {
@@ -58,7 +58,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn of_each_half_the_newest_stay_and_nothing_else(sets in sets(), newest in 1usize..12) {
+        fn of_each_part_the_newest_stay_and_nothing_else(sets in sets(), newest in 1usize..12) {
             let stay = stays(&sets, NonZeroUsize::new(newest).unwrap());
             prop_assert_eq!(stay.len(), sets.len());
             let database: fn(&Parts) -> bool = |set| set.database;

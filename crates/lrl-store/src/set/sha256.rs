@@ -1,4 +1,4 @@
-//! SHA-256 of the files of a set: of one that is there, and of one that is being written. Never decides what a digest should be.
+//! SHA-256 of the files of a set: of an existing one, and of one that is being written.
 
 use std::fs::File;
 use std::io::Read;
@@ -38,13 +38,14 @@ pub fn sha256_of(path: &Path, observer: &dyn Observer) -> Result<(String, u64)> 
     read_hashed(path, observer, &mut |_| Ok(()))
 }
 
-/// Computes a SHA-256 in a thread of its own, beside the one that reads or writes the bytes: on one core it takes as long as they do.
+/// Computes a SHA-256 on a thread of its own, beside the one that reads or writes the bytes, which takes about as long.
 pub(crate) struct Sha256Thread {
     queue: SyncSender<Arc<Vec<u8>>>,
     thread: JoinHandle<String>,
 }
 
 impl Sha256Thread {
+    /// Starts the thread.
     pub fn start() -> Self {
         let (queue, pieces) = sync_channel::<Arc<Vec<u8>>>(4);
         let thread = std::thread::spawn(move || {

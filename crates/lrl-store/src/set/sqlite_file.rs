@@ -1,4 +1,4 @@
-//! The set's database: its image written from the store and, where an earlier image has the same bytes, from that; whole and verified.
+//! Writes the set's database: its image from the store, verified, or from an earlier image where that has the same bytes.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -20,20 +20,23 @@ use crate::id::ChunkId;
 use crate::progress::{Observer, checkpoint};
 use crate::store::Store;
 
-/// Extents of so many bytes are read at once, and no more than one of them is longer than that.
+/// Bytes of the extents that are read at once; only a single extent may be longer.
 const BATCH_BYTES: usize = 1 << 20;
-/// So many batches are in memory: one is filled and written while the digest is computed of those before.
+/// Batches in memory: one is filled and written while the digest of those before is computed.
 const BATCHES: usize = 3;
 
-/// Writes the image of `database` to `out`, which is called `path`, and checks it against its SHA-256. `earlier` is any earlier image: an
-/// extent that has its bytes in the same place there is copied, which is several times faster than decoding it. It is not believed unread.
+/// Writes the image of `database` to `out`, called `path` in messages, and checks it against its SHA-256. `earlier` is any earlier image: an
+/// extent that has the same bytes at the same offset there is copied, after a comparison of its hash; decoding it is several times slower.
+///
+/// # Errors
+/// [`Error::Corrupt`] or [`Error::Missing`] if the store is damaged, [`Error::NoRoom`] if the disk is full.
 pub fn write(
     store: &Store,
     database: &Database,
     earlier: Option<&File>,
     out: &mut dyn Write,
     path: &Path,
-    room: &SpaceGuard,
+    space: &SpaceGuard,
     observer: &dyn Observer,
 ) -> Result<()> {
     let sha = Sha256Thread::start();
@@ -57,7 +60,7 @@ pub fn write(
         }
         let buffer = Arc::new(buffer);
         sha.add(Arc::clone(&buffer))?;
-        room.charge(need as u64)?;
+        space.charge(need as u64)?;
         out.write_all(&buffer).map_err(Error::io("write", path))?;
         buffers.push_back(buffer);
         len += need as u64;

@@ -1,6 +1,6 @@
 //! Records of checks in the store. Removes only those that a newer record replaces.
 
-use super::Store;
+use super::handle::Store;
 use crate::backend::{Payload, collect};
 use crate::error::{Error, Result};
 use crate::format::check::{self, Check, Depth};
@@ -35,12 +35,12 @@ impl Store {
     pub(crate) fn add_check(&self, check: &Check) -> Result<CheckName> {
         let (id, bytes) = check::encode(check, self.ids())?;
         let name = CheckName { time: u64::try_from(check.time.secs).unwrap_or_default(), id };
-        self.storage.put(&name.object(), Payload::Bytes(&bytes))?;
+        self.backend.put(&name.object(), Payload::Bytes(&bytes))?;
         for other in self.check_names()?.into_iter().filter(|other| *other != name) {
             let read_more = |old: &Check| check.depth == Depth::All || old.passed && old.depth <= check.depth;
             let replaced = |old: &Check| old.time <= check.time && read_more(old);
             if self.check_record(&other).is_ok_and(|old| replaced(&old)) {
-                self.storage.remove(&other.object())?;
+                self.backend.remove(&other.object())?;
             }
         }
         Ok(name)
@@ -48,7 +48,7 @@ impl Store {
 
     /// Lists the names of the records of checks, oldest first.
     pub fn check_names(&self) -> Result<Vec<CheckName>> {
-        let mut names = collect(&*self.storage, "checks", CheckName::parse)?;
+        let mut names = collect(&*self.backend, "checks", CheckName::parse)?;
         names.sort();
         Ok(names)
     }
@@ -56,8 +56,8 @@ impl Store {
     /// Reads one record, verified against its name.
     pub fn check_record(&self, name: &CheckName) -> Result<Check> {
         let object = name.object();
-        let shown = self.storage.object_location(&object);
-        let found = check::decode(&self.storage.read(&object)?, &name.id, self.ids(), &shown)?;
+        let shown = self.backend.object_location(&object);
+        let found = check::decode(&self.backend.read(&object)?, &name.id, self.ids(), &shown)?;
         if u64::try_from(found.time.secs).unwrap_or_default() != name.time {
             return Err(Error::corrupt(shown, "has another record's name"));
         }

@@ -1,12 +1,12 @@
-//! Chunks that were decoded as bases of others, for the neighbours that have the same bases: after a `VACUUM` most have. Bounded in bytes;
-//! never believed, a reader checks what it gets.
+//! A cache of decoded delta bases, for neighbouring chunks with the same bases: after a `VACUUM` most have. Bounded in bytes;
+//! not trusted: a reader verifies what it gets.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::id::ChunkId;
 
-/// All of them together hold at most so many bytes.
+/// Bytes of all chunks together, at most.
 const MAX_BYTES: usize = 8 << 20;
 
 /// Decoded chunks; the first to come is the first to go.

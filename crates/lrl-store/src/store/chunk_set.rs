@@ -19,7 +19,7 @@ impl ChunkSet {
         bits[word] |= 1 << (slot.at % 64);
     }
 
-    /// Says whether a copy is in it.
+    /// Returns whether a copy is in it.
     pub fn has(&self, slot: IndexSlot) -> bool {
         let word = self.0.get(&slot.file).and_then(|bits| bits.get((slot.at / 64) as usize));
         word.is_some_and(|word| word & 1 << (slot.at % 64) != 0)

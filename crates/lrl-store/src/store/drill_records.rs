@@ -1,6 +1,6 @@
 //! Records of drills in the store: small objects beside the snapshots, by source and time. Never deletes one.
 
-use super::Store;
+use super::handle::Store;
 use crate::backend::{Payload, collect};
 use crate::error::{Error, Result};
 use crate::format::drill::{self, Drill};
@@ -39,13 +39,13 @@ impl Store {
         let (id, bytes) = drill::encode(drill, self.ids())?;
         let finished = u64::try_from(drill.finished.secs).unwrap_or_default();
         let name = DrillName { source: drill.source.clone(), finished, id };
-        self.storage.put(&name.object(), Payload::Bytes(&bytes))?;
+        self.backend.put(&name.object(), Payload::Bytes(&bytes))?;
         Ok(name)
     }
 
     /// Lists the names of a source's drills, oldest first. Names tell the second: those of one second are ordered by what the records say.
     pub fn drill_names(&self, source: &str) -> Result<Vec<DrillName>> {
-        let mut names = collect(&*self.storage, &format!("drills/{source}"), DrillName::parse)?;
+        let mut names = collect(&*self.backend, &format!("drills/{source}"), DrillName::parse)?;
         names.sort();
         for same in names.chunk_by_mut(|a, b| a.finished == b.finished).filter(|same| same.len() > 1) {
             let mut keyed = Vec::with_capacity(same.len());
@@ -53,7 +53,7 @@ impl Store {
                 let nanos = match self.drill(name) {
                     Ok(drill) => Some(drill.finished.nanos),
                     Err(error) if error.is_final() => return Err(error),
-                    // It is no word on anything.
+                    // It proves nothing.
                     Err(_) => None,
                 };
                 keyed.push((nanos, name.clone()));
@@ -80,10 +80,10 @@ impl Store {
     pub fn drill(&self, name: &DrillName) -> Result<Drill> {
         let object = name.object();
         let found =
-            drill::decode(&self.storage.read(&object)?, &name.id, self.ids(), &self.storage.object_location(&object))?;
+            drill::decode(&self.backend.read(&object)?, &name.id, self.ids(), &self.backend.object_location(&object))?;
         let finished = u64::try_from(found.finished.secs).unwrap_or_default();
         if found.source != name.source || finished != name.finished {
-            return Err(Error::corrupt(self.storage.object_location(&object), "stands under another record's name"));
+            return Err(Error::corrupt(self.backend.object_location(&object), "stands under another record's name"));
         }
         Ok(found)
     }

@@ -1,10 +1,10 @@
-//! The slots of an encrypted store: opening it, and adding, listing and removing who may. Slots are objects like others, but sealed by
-//! themselves; the master key in them never changes, so who has seen it once has it.
+//! The key slots of an encrypted store: opening it, and adding, listing and removing keys. Slots are objects like others, but sealed by
+//! themselves; the master key in them never changes, so whoever has seen it once has it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::read_config;
+use super::config::{not_encrypted, read_config};
 use crate::backend::encrypted::EncryptedBackend;
 use crate::backend::{Backend, Payload, collect};
 use crate::crypt::{Bundle, Class, Keys, new_secret};
@@ -14,9 +14,9 @@ use crate::format::key::{Credential, MAX_BYTES, Slot};
 use crate::id::Hasher;
 use crate::time::Time;
 
-/// So many slots are tried: each may take a derivation.
+/// The number of slots that are tried: each may take a key derivation.
 const MOST_SLOTS: usize = 64;
-/// Under these names the slot that opened the store last is kept near at hand, so that opening it again is no request.
+/// The names under which the slot that opened the store last is cached locally, so that opening it again takes no request.
 const KEPT: [&str; 2] = ["slot-of-a-passphrase", "slot-of-a-key-file"];
 
 /// A slot and its name.
@@ -55,7 +55,7 @@ fn slot_name(bytes: &[u8]) -> String {
 
 /// Creates an encrypted store where there is none, which this credential opens.
 pub fn create(
-    storage: &dyn Backend,
+    backend: &dyn Backend,
     store_id: [u8; 32],
     credential: &Credential,
     label: &str,
@@ -63,13 +63,13 @@ pub fn create(
 ) -> Result<Named> {
     let bundle = Bundle::Full(new_secret()?);
     // The config comes last: before it there is no store.
-    let slot = write(storage, &store_id, &bundle, credential, label, now)?;
-    storage.put("config", Payload::Bytes(&config::encode(&Config::encrypted(store_id))?))?;
+    let slot = write(backend, &store_id, &bundle, credential, label, now)?;
+    backend.put("config", Payload::Bytes(&config::encode(&Config::encrypted(store_id))?))?;
     Ok(slot)
 }
 
 fn write(
-    storage: &dyn Backend,
+    backend: &dyn Backend,
     store_id: &[u8; 32],
     bundle: &Bundle,
     credential: &Credential,
@@ -79,59 +79,59 @@ fn write(
     let slot = Slot::new(store_id, bundle, credential, label, now)?;
     let bytes = slot.encode()?;
     let name = slot_name(&bytes);
-    storage.put(&name, Payload::Bytes(&bytes))?;
+    backend.put(&name, Payload::Bytes(&bytes))?;
     Ok(Named { name, slot })
 }
 
-/// Says whether what is there is an encrypted store.
-pub fn is_encrypted(storage: &dyn Backend) -> Result<bool> {
-    Ok(read_config(storage)?.is_encrypted())
+/// Returns whether what is there is an encrypted store.
+pub fn is_encrypted(backend: &dyn Backend) -> Result<bool> {
+    Ok(read_config(backend)?.is_encrypted())
 }
 
 /// Returns the id of the store that is there.
-pub fn store_id(storage: &dyn Backend) -> Result<String> {
-    Ok(read_config(storage)?.store_id)
+pub fn store_id(backend: &dyn Backend) -> Result<String> {
+    Ok(read_config(backend)?.store_id)
 }
 
-fn slot_names(storage: &dyn Backend) -> Result<Vec<String>> {
-    let mut names = collect(storage, "keys", |name| Some(name.to_string()))?;
+fn slot_names(backend: &dyn Backend) -> Result<Vec<String>> {
+    let mut names = collect(backend, "keys", |name| Some(name.to_string()))?;
     names.truncate(MOST_SLOTS);
     Ok(names)
 }
 
 /// Lists the slots, by name.
-pub fn slots(storage: &dyn Backend) -> Result<Vec<Named>> {
-    let names = slot_names(storage)?;
+pub fn slots(backend: &dyn Backend) -> Result<Vec<Named>> {
+    let names = slot_names(backend)?;
     let read = |name: String| {
-        let object = storage.object_location(&name);
-        let bytes = storage.read_up_to(&name, 0, MAX_BYTES + 1)?;
+        let object = backend.object_location(&name);
+        let bytes = backend.read_up_to(&name, 0, MAX_BYTES + 1)?;
         Ok(Named { slot: Slot::decode(&bytes, &object)?, name })
     };
     names.into_iter().map(read).collect()
 }
 
 /// Opens the slot that is for this credential. [`Error::WrongKey`] if there is none.
-pub fn open(storage: &dyn Backend, credential: Option<&Credential>) -> Result<Opened> {
-    open_store(storage, Some(read_config(storage)?.id()?), credential, LocalSlot::IfThere)
+pub fn open(backend: &dyn Backend, credential: Option<&Credential>) -> Result<Opened> {
+    open_store(backend, Some(read_config(backend)?.id()?), credential, LocalSlot::IfThere)
 }
 
-/// Whether a slot that is kept near at hand opens the store.
+/// Whether a locally cached slot opens the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LocalSlot {
     /// Only if it is still in the store: a key that was removed opens it no more.
     IfThere,
-    /// At once: for a backup, of which each request counts. It adds to the store, and the bucket's own key says whether it may.
+    /// At once: for a backup, of which each request counts. It adds to the store, and the bucket's own key returns whether it may.
     Trusted,
 }
 
 /// Where the config is lost, each slot says itself which store it is of: what it opens shows whether that is true.
 fn open_store(
-    storage: &dyn Backend,
+    backend: &dyn Backend,
     store_id: Option<[u8; 32]>,
     credential: Option<&Credential>,
-    near_is: LocalSlot,
+    local_slot: LocalSlot,
 ) -> Result<Opened> {
-    let wrong = |reason: &str| Error::WrongKey { store: storage.location(), reason: reason.into() };
+    let wrong = |reason: &str| Error::WrongKey { store: backend.location(), reason: reason.into() };
     let credential = credential.ok_or_else(|| wrong("no key was given"))?;
     let kept_name = match credential {
         Credential::Passphrase(_) => KEPT[0],
@@ -139,35 +139,35 @@ fn open_store(
     };
     let open = |slot: Named| {
         let store_id = store_id.map_or_else(|| slot.slot.id(), Ok)?;
-        let bundle = slot.slot.open(&store_id, credential, &storage.object_location(&slot.name))?;
+        let bundle = slot.slot.open(&store_id, credential, &backend.object_location(&slot.name))?;
         Ok(bundle.map(|bundle| Opened { bundle, slot }))
     };
-    let near = storage
+    let cached = backend
         .cache_get(kept_name)
         .and_then(|bytes| Some(Named { slot: Slot::decode(&bytes, kept_name).ok()?, name: slot_name(&bytes) }));
-    let near = match near {
-        Some(slot) if near_is == LocalSlot::IfThere => match storage.len(&slot.name) {
+    let cached = match cached {
+        Some(slot) if local_slot == LocalSlot::IfThere => match backend.len(&slot.name) {
             Ok(_) => Some(slot),
             Err(Error::Missing { .. }) => None,
             Err(error) => return Err(error),
         },
-        near => near,
+        cached => cached,
     };
-    if let Some(opened) = near.and_then(|slot| open(slot).ok().flatten()) {
+    if let Some(opened) = cached.and_then(|slot| open(slot).ok().flatten()) {
         return Ok(opened);
     }
     let mut damaged = None;
-    let names = slot_names(storage)?;
+    let names = slot_names(backend)?;
     if names.is_empty() {
         return Err(wrong("its directory `keys` is empty: the recovery sheet shows the file that belongs there"));
     }
     for name in names {
-        let object = storage.object_location(&name);
-        let bytes = storage.read_up_to(&name, 0, MAX_BYTES + 1)?;
+        let object = backend.object_location(&name);
+        let bytes = backend.read_up_to(&name, 0, MAX_BYTES + 1)?;
         let found = Slot::decode(&bytes, &object).and_then(|slot| open(Named { name, slot }));
         match found {
             Ok(Some(opened)) => {
-                storage.cache_put(kept_name, &bytes);
+                backend.cache_put(kept_name, &bytes);
                 return Ok(opened);
             }
             Ok(None) => {}
@@ -182,53 +182,45 @@ fn open_store(
     ))
 }
 
-/// Opens what a storage holds: an encrypted store with its keys, a plain one as it is. Caches of a local one go to `cache`, since they hold
+/// Opens the store that a backend holds: an encrypted one with its keys, a plain one as it is. Caches of a local one go to `cache`, since they hold
 /// names in the clear.
-pub fn unveil(
-    storage: Arc<dyn Backend>,
+pub fn unlock(
+    backend: Arc<dyn Backend>,
     credential: Option<&Credential>,
-    near: LocalSlot,
+    cached: LocalSlot,
     cache: impl FnOnce(&str) -> Option<PathBuf>,
 ) -> Result<Arc<dyn Backend>> {
-    let config = match read_config(&*storage) {
+    let config = match read_config(&*backend) {
         Ok(config) => config,
         // Whoever opens the store is told, and a repair needs its keys. With a key nothing is ever taken for a plain store here: the next look
         // may be shown one.
         Err(error @ (Error::Corrupt { .. } | Error::NoStore { .. })) if credential.is_some() => {
-            if slot_names(&*storage)?.is_empty() {
+            if slot_names(&*backend)?.is_empty() {
                 return Err(error);
             }
-            let Opened { bundle, slot } = open_store(&*storage, None, credential, near)?;
-            return Ok(Arc::new(EncryptedBackend::new(storage, Keys::new(slot.slot.id()?, &bundle), None)));
+            let Opened { bundle, slot } = open_store(&*backend, None, credential, cached)?;
+            return Ok(Arc::new(EncryptedBackend::new(backend, Keys::new(slot.slot.id()?, &bundle), None)));
         }
         Err(Error::Corrupt { .. } | Error::NoStore { .. } | Error::Unsupported { .. }) if credential.is_none() => {
-            return Ok(storage);
+            return Ok(backend);
         }
         Err(error) => return Err(error),
     };
     if !config.is_encrypted() {
         return match credential {
-            None => Ok(storage),
-            Some(_) => Err(not_encrypted(&storage.location())),
+            None => Ok(backend),
+            Some(_) => Err(not_encrypted(&backend.location())),
         };
     }
-    let opened = open_store(&*storage, Some(config.id()?), credential, near)?;
-    let cache = if storage.is_remote() { None } else { cache(&config.store_id) };
+    let opened = open_store(&*backend, Some(config.id()?), credential, cached)?;
+    let cache = if backend.capabilities().cost_per_request { None } else { cache(&config.store_id) };
     let keys = Keys::new(config.id()?, &opened.bundle);
-    Ok(Arc::new(EncryptedBackend::new(storage, keys, cache)))
-}
-
-/// A key was given, so what follows is expected to be encrypted.
-pub fn not_encrypted(store: &str) -> Error {
-    Error::Refused(format!(
-        "{store} is not encrypted, though a key was given: nothing was done. If it should be, somebody has put another store in its place, or it \
-         was made without `lrl init --encrypt`; if it should not, take the key away (LRL_PASSWORD_FILE, LRL_PASSWORD_COMMAND, LRL_KEY_FILE, lrl.toml)"
-    ))
+    Ok(Arc::new(EncryptedBackend::new(backend, keys, cache)))
 }
 
 /// Adds a slot of the opened one's class, or of the writer's.
 pub fn add(
-    storage: &dyn Backend,
+    backend: &dyn Backend,
     opened: &Opened,
     class: Class,
     credential: &Credential,
@@ -244,22 +236,22 @@ pub fn add(
             ));
         }
     };
-    let store_id = read_config(storage)?.id()?;
-    for slot in slots(storage)? {
+    let store_id = read_config(backend)?.id()?;
+    for slot in slots(backend)? {
         // Which of two slots one credential opens would be left to chance, and removing one would keep nobody out.
-        if slot.slot.open(&store_id, credential, &storage.object_location(&slot.name))?.is_some() {
+        if slot.slot.open(&store_id, credential, &backend.object_location(&slot.name))?.is_some() {
             return Err(Error::Refused(format!(
                 "this passphrase or key file opens the store already, as key {}",
                 slot.short()
             )));
         }
     }
-    write(storage, &store_id, &bundle, credential, label, now)
+    write(backend, &store_id, &bundle, credential, label, now)
 }
 
-/// Removes a slot by its first digits; the last one that reads everything stays. Who only writes removes no other key than the own one.
-pub fn remove(storage: &dyn Backend, opened: &Opened, wanted: &str) -> Result<Named> {
-    let slots = slots(storage)?;
+/// Removes a slot by its first digits; the last one that reads everything stays. A write-only key removes no key but itself.
+pub fn remove(backend: &dyn Backend, opened: &Opened, wanted: &str) -> Result<Named> {
+    let slots = slots(backend)?;
     let digits = |slot: &Named| !wanted.is_empty() && slot.id().starts_with(wanted);
     let found: Vec<&Named> = slots.iter().filter(|slot| digits(slot)).collect();
     let [slot] = found.as_slice() else {
@@ -267,15 +259,15 @@ pub fn remove(storage: &dyn Backend, opened: &Opened, wanted: &str) -> Result<Na
         return Err(Error::NotFound(format!("{text} `{wanted}`; `lrl key list` shows them")));
     };
     if opened.bundle.class() == Class::Writer && slot.name != opened.slot.name {
-        return Err(Error::WriteOnly { object: storage.object_location(&slot.name) });
+        return Err(Error::WriteOnly { object: backend.object_location(&slot.name) });
     }
     let others = slots.iter().filter(|other| other.name != slot.name && other.slot.class == Class::Full);
     if slot.slot.class == Class::Full && others.count() == 0 {
         return Err(Error::Refused("this is the last key that reads the store: without it nobody ever could; add another one first (`lrl key add`)".into()));
     }
-    storage.remove(&slot.name)?;
-    // A copy near at hand would go on opening the store here.
-    storage.cache_clear();
+    backend.remove(&slot.name)?;
+    // A locally cached copy would go on opening the store here.
+    backend.cache_clear();
     Ok((*slot).clone())
 }
 
@@ -285,7 +277,7 @@ mod tests {
 
     use zeroize::Zeroizing;
 
-    use super::{LocalSlot, add, create, open, remove, slots, unveil};
+    use super::{LocalSlot, add, create, open, remove, slots, unlock};
     use crate::backend::{Backend, Payload};
     use crate::crypt::Class;
     use crate::error::Error;
@@ -301,51 +293,51 @@ mod tests {
 
     #[test]
     fn keys_are_added_and_removed_and_the_last_one_stays() {
-        let storage: Arc<dyn Backend> = Arc::new(memory());
-        create(&*storage, [1; 32], &passphrase("first"), "", NOW).unwrap();
+        let backend: Arc<dyn Backend> = Arc::new(memory());
+        create(&*backend, [1; 32], &passphrase("first"), "", NOW).unwrap();
         let wrong = |result: Result<_, Error>| matches!(result.map(drop), Err(Error::WrongKey { .. }));
-        assert!(wrong(open(&*storage, None)) && wrong(open(&*storage, Some(&passphrase("other")))));
-        let opened = open(&*storage, Some(&passphrase("first"))).unwrap();
-        assert!(matches!(remove(&*storage, &opened, &opened.slot.name["keys/".len()..]), Err(Error::Refused(_))));
+        assert!(wrong(open(&*backend, None)) && wrong(open(&*backend, Some(&passphrase("other")))));
+        let opened = open(&*backend, Some(&passphrase("first"))).unwrap();
+        assert!(matches!(remove(&*backend, &opened, &opened.slot.name["keys/".len()..]), Err(Error::Refused(_))));
         let file = Credential::from_key_file(&"ab".repeat(32)).unwrap();
-        add(&*storage, &opened, Class::Writer, &file, "server", NOW).unwrap();
-        add(&*storage, &opened, Class::Full, &passphrase("second"), "", NOW).unwrap();
-        assert_eq!(slots(&*storage).unwrap().len(), 3);
-        remove(&*storage, &opened, &opened.slot.name["keys/".len()..]).unwrap();
-        assert!(wrong(open(&*storage, Some(&passphrase("first")))));
-        let second = open(&*storage, Some(&passphrase("second"))).unwrap();
+        add(&*backend, &opened, Class::Writer, &file, "server", NOW).unwrap();
+        add(&*backend, &opened, Class::Full, &passphrase("second"), "", NOW).unwrap();
+        assert_eq!(slots(&*backend).unwrap().len(), 3);
+        remove(&*backend, &opened, &opened.slot.name["keys/".len()..]).unwrap();
+        assert!(wrong(open(&*backend, Some(&passphrase("first")))));
+        let second = open(&*backend, Some(&passphrase("second"))).unwrap();
         assert_eq!(*second.bundle.to_bytes(), *opened.bundle.to_bytes());
-        let writer = open(&*storage, Some(&file)).unwrap();
+        let writer = open(&*backend, Some(&file)).unwrap();
         assert_eq!(writer.bundle.class(), Class::Writer);
-        assert!(matches!(add(&*storage, &writer, Class::Full, &file, "", NOW), Err(Error::Refused(_))));
+        assert!(matches!(add(&*backend, &writer, Class::Full, &file, "", NOW), Err(Error::Refused(_))));
     }
 
     #[test]
     fn a_store_that_is_not_what_was_expected_is_refused() {
         let plain: Arc<dyn Backend> = Arc::new(memory());
         crate::store::create(&*plain, [1; 32]).unwrap();
-        assert!(unveil(Arc::clone(&plain), None, LocalSlot::IfThere, |_| None).unwrap().keys().is_none());
-        assert!(matches!(unveil(plain, Some(&passphrase("x")), LocalSlot::IfThere, |_| None), Err(Error::Refused(_))));
+        assert!(unlock(Arc::clone(&plain), None, LocalSlot::IfThere, |_| None).unwrap().keys().is_none());
+        assert!(matches!(unlock(plain, Some(&passphrase("x")), LocalSlot::IfThere, |_| None), Err(Error::Refused(_))));
         let sealed: Arc<dyn Backend> = Arc::new(memory());
         create(&*sealed, [1; 32], &passphrase("x"), "", NOW).unwrap();
-        assert!(matches!(unveil(Arc::clone(&sealed), None, LocalSlot::IfThere, |_| None), Err(Error::WrongKey { .. })));
-        assert!(unveil(sealed, Some(&passphrase("x")), LocalSlot::IfThere, |_| None).unwrap().keys().is_some());
+        assert!(matches!(unlock(Arc::clone(&sealed), None, LocalSlot::IfThere, |_| None), Err(Error::WrongKey { .. })));
+        assert!(unlock(sealed, Some(&passphrase("x")), LocalSlot::IfThere, |_| None).unwrap().keys().is_some());
     }
 
     #[test]
     fn without_a_key_a_store_whose_config_is_damaged_or_lost_is_left_to_whoever_opens_or_repairs_it() {
         let plain: Arc<dyn Backend> = Arc::new(memory());
-        assert!(unveil(Arc::clone(&plain), None, LocalSlot::IfThere, |_| None).unwrap().keys().is_none());
+        assert!(unlock(Arc::clone(&plain), None, LocalSlot::IfThere, |_| None).unwrap().keys().is_none());
         assert!(matches!(
-            unveil(Arc::clone(&plain), Some(&passphrase("x")), LocalSlot::IfThere, |_| None),
+            unlock(Arc::clone(&plain), Some(&passphrase("x")), LocalSlot::IfThere, |_| None),
             Err(Error::NoStore { .. })
         ));
         crate::store::create(&*plain, [1; 32]).unwrap();
         plain.remove("config").unwrap();
         plain.put("config", Payload::Bytes(b"no config")).unwrap();
-        assert!(unveil(Arc::clone(&plain), None, LocalSlot::IfThere, |_| None).unwrap().keys().is_none());
+        assert!(unlock(Arc::clone(&plain), None, LocalSlot::IfThere, |_| None).unwrap().keys().is_none());
         assert!(matches!(
-            unveil(plain, Some(&passphrase("x")), LocalSlot::IfThere, |_| None),
+            unlock(plain, Some(&passphrase("x")), LocalSlot::IfThere, |_| None),
             Err(Error::Corrupt { .. })
         ));
     }

@@ -1,16 +1,14 @@
-//! What a machine that only writes has of its own: a file in which chunks stand that it cannot read in the store, such as the database of the
-//! last set. Bases for deltas come from there. Believed only after a check of each chunk's id.
+//! Local delta bases for write-only keys: a local file, such as the database of the last set, whose chunks this key cannot read back from the
+//! store. Each chunk is verified against its id before it is used.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::sync::PoisonError;
 
-use super::Store;
 use crate::codec::MAX_CHUNK;
 use crate::id::ChunkId;
 
-/// Places of so many chunks are remembered, 8 GiB of database.
+/// The number of chunks whose places are remembered: 8 GiB of database.
 const MOST: usize = 128 << 10;
 
 /// Chunks in a local file.
@@ -31,28 +29,10 @@ impl LocalBases {
         Self { file, places }
     }
 
-    fn read(&self, id: &ChunkId) -> Option<Vec<u8>> {
+    pub fn read(&self, id: &ChunkId) -> Option<Vec<u8>> {
         let (at, len) = *self.places.get(id)?;
         let mut bytes = vec![0; len as usize];
         self.file.read_exact_at(&mut bytes, at).ok()?;
         Some(bytes)
-    }
-}
-
-impl Store {
-    /// Says whether contents can be read, not only added.
-    pub fn can_read(&self) -> bool {
-        self.storage.keys().is_none_or(crate::crypt::Keys::can_read)
-    }
-
-    /// Names what this machine has of its own, from here on.
-    pub(crate) fn put_near(&self, near: LocalBases) {
-        *self.near.write().unwrap_or_else(PoisonError::into_inner) = Some(near);
-    }
-
-    /// Reads a chunk from there, verified.
-    pub(crate) fn read_near(&self, id: &ChunkId) -> Option<Vec<u8>> {
-        let near = self.near.read().unwrap_or_else(PoisonError::into_inner);
-        near.as_ref()?.read(id).filter(|plain| self.ids.chunk(plain) == *id)
     }
 }

@@ -1,63 +1,40 @@
-//! Reading ahead: from a store that is far away, what a list names next is on its way while what came before it is used.
+//! Prefetch: from a backend behind requests, what a list names next is fetched while what came before it is used.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 
-use super::{Store, pack_name};
+use super::handle::Store;
+use super::names::pack_name;
 use crate::error::Result;
-use crate::format::entry::{Content, Entry, Kind, Piece};
 use crate::format::pack::MAX_DEPTH;
+use crate::format::references::{Reference, References};
 use crate::id::ChunkId;
 
-/// So many encoded bytes are asked for before they are used: about as much as is on its way at once, and as much again.
+/// Encoded bytes that are asked for before they are used: about twice what is fetched at once.
 const BYTES: u64 = 24 << 20;
-/// So many items of a list are looked at before they are used.
+/// Items of a list that are looked at before they are used.
 const ITEMS: usize = 2048;
 
-/// What names chunks that whoever takes it will read.
-pub(crate) trait References {
-    /// Calls `visit` with each of them.
-    fn each_chunk(&self, visit: &mut dyn FnMut(&ChunkId));
-}
-
-impl References for Piece {
-    fn each_chunk(&self, visit: &mut dyn FnMut(&ChunkId)) {
-        if let Self::Data { id, .. } = self {
-            visit(id);
-        }
+impl<T: References> References for (u64, T) {
+    fn each_reference<E>(&self, visit: &mut dyn FnMut(Reference<'_>) -> Result<(), E>) -> Result<(), E> {
+        self.1.each_reference(visit)
     }
 }
 
-impl References for (u64, Piece) {
-    fn each_chunk(&self, visit: &mut dyn FnMut(&ChunkId)) {
-        self.1.each_chunk(visit);
-    }
-}
-
-impl References for Entry {
-    fn each_chunk(&self, visit: &mut dyn FnMut(&ChunkId)) {
-        match &self.kind {
-            Kind::File { content: Content::Inline(pieces), .. } => pieces.iter().for_each(|p| p.each_chunk(visit)),
-            // Its pieces are looked at when it is read.
-            Kind::File { content: Content::Tree(root), .. } => visit(root),
-            _ => {}
-        }
-    }
-}
-
-/// The same items, those that follow the next one asked for already.
+/// An iterator over the same items that prefetches what those ahead refer to.
 pub(crate) struct Prefetched<'s, I, T> {
     store: &'s Store,
     items: I,
     waiting: VecDeque<(Result<T>, u64)>,
     bytes: u64,
-    most: u64,
+    max_bytes: u64,
 }
 
 impl<'s, I, T> Prefetched<'s, I, T> {
-    /// Looks ahead if the store is far away and `wanted`.
+    /// Looks ahead if `wanted` and each read is a request.
     pub fn new(store: &'s Store, wanted: bool, items: I) -> Self {
-        let most = if wanted && store.storage().is_remote() { BYTES } else { 0 };
-        Self { store, items, waiting: VecDeque::new(), bytes: 0, most }
+        let max_bytes = if wanted && store.storage().capabilities().cost_per_request { BYTES } else { 0 };
+        Self { store, items, waiting: VecDeque::new(), bytes: 0, max_bytes }
     }
 }
 
@@ -65,11 +42,15 @@ impl<I: Iterator<Item = Result<T>>, T: References> Iterator for Prefetched<'_, I
     type Item = Result<T>;
 
     fn next(&mut self) -> Option<Result<T>> {
-        while self.bytes < self.most && self.waiting.len() < ITEMS {
+        while self.bytes < self.max_bytes && self.waiting.len() < ITEMS {
             let Some(item) = self.items.next() else { break };
             let mut bytes = 0;
             if let Ok(item) = &item {
-                item.each_chunk(&mut |id| bytes += self.store.will_read(id, 0));
+                // Of a list of pieces only the root: its pieces are prefetched when it is read.
+                let Ok(()) = item.each_reference::<Infallible>(&mut |reference| {
+                    bytes += self.store.prefetch_chunk(reference.id(), 0);
+                    Ok(())
+                });
             }
             self.bytes += bytes;
             self.waiting.push_back((item, bytes));
@@ -85,8 +66,8 @@ impl<I: Iterator<Item = Result<T>>, T: References> Iterator for Prefetched<'_, I
 }
 
 impl Store {
-    /// Asks for a chunk, and the bases below it, that will be read soon; returns how many bytes they take. Trouble is whose who reads.
-    fn will_read(&self, id: &ChunkId, below: u8) -> u64 {
+    /// Asks for a chunk, and the bases below it, that will be read soon; returns how many bytes they take. Errors are left to the reader.
+    fn prefetch_chunk(&self, id: &ChunkId, below: u8) -> u64 {
         if below > MAX_DEPTH || self.bases.get(id).is_some() {
             return 0;
         }
@@ -94,6 +75,6 @@ impl Store {
         let len = u64::from(place.record.encoded_len);
         self.storage().prefetch(&pack_name(&place.pack), place.offset, len);
         // Neighbours mostly have the same bases: one way down is enough to have them on their way.
-        len + place.record.bases.first().map_or(0, |base| self.will_read(base, below + 1))
+        len + place.record.bases.first().map_or(0, |base| self.prefetch_chunk(base, below + 1))
     }
 }

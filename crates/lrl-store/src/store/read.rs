@@ -6,10 +6,13 @@ use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
+use super::handle::Store;
 use super::index::{self, ChunkCopy, Location};
+use super::local_bases::LocalBases;
+use super::names::pack_name;
 use super::prefetch::Prefetched;
 use super::repair::pack_scan::PackScan;
-use super::{Store, pack_name, tree};
+use super::tree;
 use crate::codec;
 use crate::crypt::{Key, Keys};
 use crate::error::{Error, Result};
@@ -17,7 +20,7 @@ use crate::format::entry::{Content, Piece};
 use crate::format::pack::{self, MAX_DEPTH};
 use crate::id::{ChunkId, PackId};
 
-/// So many packs' keys are remembered.
+/// The number of packs whose keys are remembered.
 const PACK_KEYS: usize = 8 << 10;
 
 /// Finds a piece by its offset in the content, its chunk and length.
@@ -33,7 +36,7 @@ enum From {
 }
 
 impl Store {
-    /// Says whether a chunk is in the index.
+    /// Returns whether a chunk is in the index.
     pub fn contains(&self, id: &ChunkId) -> Result<bool> {
         Ok(self.locate(id)?.is_some())
     }
@@ -67,8 +70,8 @@ impl Store {
                 Some(e) => return Err(e),
             }
         }
-        match self.scanned_packs() {
-            Some(salvage) => Ok(salvage.find(id)?.into_iter().next()),
+        match self.loaded_pack_scan() {
+            Some(pack_scan) => Ok(pack_scan.find(id)?.into_iter().next()),
             None => Ok(None),
         }
     }
@@ -97,8 +100,8 @@ impl Store {
             }
             self.reload_indexes()?;
         }
-        if let Some(salvage) = self.scanned_packs() {
-            copies.extend(salvage.find(id)?);
+        if let Some(pack_scan) = self.loaded_pack_scan() {
+            copies.extend(pack_scan.find(id)?);
         }
         Ok(copies)
     }
@@ -109,22 +112,22 @@ impl Store {
         index::groups(&**self.storage(), &files).try_for_each(|group| visit(&group?))
     }
 
-    fn scanned_packs(&self) -> Option<Arc<PackScan>> {
-        self.salvage.read().unwrap_or_else(PoisonError::into_inner).clone()
+    fn loaded_pack_scan(&self) -> Option<Arc<PackScan>> {
+        self.pack_scan.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Reads the directories of all packs that no sound index lists, once; what they hold is found from here on.
-    pub(crate) fn salvage(&self) -> Result<Arc<PackScan>> {
-        let mut made = self.salvage.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(salvage) = &*made {
-            return Ok(Arc::clone(salvage));
+    pub(crate) fn pack_scan(&self) -> Result<Arc<PackScan>> {
+        let mut made = self.pack_scan.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pack_scan) = &*made {
+            return Ok(Arc::clone(pack_scan));
         }
         // An index with a damaged block is still asked, but no longer trusted to list all of its packs' chunks.
         let files = self.indexes();
         let sound = files.iter().filter(|file| file.verify(&**self.storage()).is_ok());
         let listed = sound.flat_map(|file| file.packs().iter().copied()).collect();
-        let salvage = Arc::new(PackScan::build(&**self.storage(), &listed)?);
-        Ok(Arc::clone(made.insert(salvage)))
+        let pack_scan = Arc::new(PackScan::build(&**self.storage(), &listed)?);
+        Ok(Arc::clone(made.insert(pack_scan)))
     }
 
     /// Reads a chunk, verified against its id. Every copy is tried before giving up.
@@ -132,62 +135,74 @@ impl Store {
         self.read_from(id, From::AnyPack)
     }
 
-    /// Reads a node of a list, verified. Every backup reads the lists, so their nodes are kept near at hand.
+    /// Reads a node of a list, verified. Every backup reads the lists, so their nodes are cached locally.
     pub(crate) fn read_node(&self, id: &ChunkId) -> Result<Vec<u8>> {
-        if let Some(node) = self.kept_node(id) {
+        if let Some(node) = self.cached_node(id) {
             return Ok(node);
         }
         let node = self.read(id)?;
-        self.keep_node(id, &node);
+        self.cache_node(id, &node);
         Ok(node)
     }
 
-    pub(crate) fn keep_node(&self, id: &ChunkId, node: &[u8]) {
-        if self.keeps_nodes() {
+    pub(crate) fn cache_node(&self, id: &ChunkId, node: &[u8]) {
+        if self.caches_nodes() {
             self.storage().cache_put(&id.to_string(), node);
         }
     }
 
     /// Reading a node again would be a request, or cannot be.
-    fn keeps_nodes(&self) -> bool {
-        self.storage().is_remote() || !self.can_read()
+    fn caches_nodes(&self) -> bool {
+        self.storage().capabilities().cost_per_request || !self.can_read()
     }
 
-    fn kept_node(&self, id: &ChunkId) -> Option<Vec<u8>> {
-        let kept = self.keeps_nodes().then(|| self.storage().cache_get(&id.to_string())).flatten();
+    fn cached_node(&self, id: &ChunkId) -> Option<Vec<u8>> {
+        let kept = self.caches_nodes().then(|| self.storage().cache_get(&id.to_string())).flatten();
         kept.filter(|node| self.ids().chunk(node) == *id)
     }
 
-    /// Reads a chunk as [`Store::read`] does, but it and its bases only from where an index lists them. What is new may lean on such chunks
+    /// Reads a chunk as [`Store::read`] does, but it and its bases only from where an index lists them. What is new may depend on such chunks
     /// alone: in a pack that no index lists a dead run may have left its bytes, and nothing says that they are durable.
     pub(crate) fn read_listed(&self, id: &ChunkId) -> Result<Arc<Vec<u8>>> {
-        let kept = self.bases.get(id).filter(|plain| self.scanned_packs().is_none() && self.ids().chunk(plain) == *id);
+        let kept =
+            self.bases.get(id).filter(|plain| self.loaded_pack_scan().is_none() && self.ids().chunk(plain) == *id);
         if let Some(plain) = kept {
             return Ok(plain);
         }
-        let near = if self.listed_copy(id)?.is_some() { self.kept_node(id) } else { None };
-        let plain = Arc::new(near.map_or_else(|| self.read_from(id, From::Listed), Ok)?);
+        let local_bases = if self.listed_copy(id)?.is_some() { self.cached_node(id) } else { None };
+        let plain = Arc::new(local_bases.map_or_else(|| self.read_from(id, From::Listed), Ok)?);
         self.bases.keep(id, &plain);
         Ok(plain)
     }
 
+    /// Sets the local delta bases.
+    pub(crate) fn set_local_bases(&self, local_bases: LocalBases) {
+        *self.local_bases.write().unwrap_or_else(PoisonError::into_inner) = Some(local_bases);
+    }
+
+    /// Reads a chunk from the local delta bases, verified.
+    pub(crate) fn read_local_base(&self, id: &ChunkId) -> Option<Vec<u8>> {
+        let local_bases = self.local_bases.read().unwrap_or_else(PoisonError::into_inner);
+        local_bases.as_ref()?.read(id).filter(|plain| self.ids.chunk(plain) == *id)
+    }
+
     fn read_from(&self, id: &ChunkId, from: From) -> Result<Vec<u8>> {
-        if let Some(plain) = if self.can_read() { None } else { self.read_near(id) } {
+        if let Some(plain) = if self.can_read() { None } else { self.read_local_base(id) } {
             return Ok(plain);
         }
         let first = self.locate(id).and_then(|place| place.map(|place| self.decode(&place, 0)).transpose());
         // Once packs outside the index are looked at, the first copy may come from one.
-        let counts = from == From::AnyPack || self.scanned_packs().is_none();
+        let counts = from == From::AnyPack || self.loaded_pack_scan().is_none();
         match first {
             Ok(Some(plain)) if counts && self.ids().chunk(&plain) == *id => Ok(plain),
             Err(e) if e.is_final() => Err(e),
-            // The damage may be in a copy near at hand.
+            // The damage may be in a locally cached copy.
             _ if self.storage().cache_clear() => self.read_from(id, from),
             _ => self.read_any(id, 0, from),
         }
     }
 
-    /// Reads a chunk, it and all that it leans on verified and in the index: slower, and proof that a snapshot may rely on it.
+    /// Reads a chunk, it and all that it depends on verified and in the index: slower, and proof that a snapshot may rely on it.
     pub(crate) fn read_with_bases(&self, id: &ChunkId) -> Result<Vec<u8>> {
         self.read_any(id, 0, From::Listed)
     }
@@ -199,7 +214,7 @@ impl Store {
         for last_resort in [false, true] {
             match (last_resort, from) {
                 (true, From::Listed) => break,
-                (true, From::AnyPack) => drop(self.salvage()?),
+                (true, From::AnyPack) => drop(self.pack_scan()?),
                 (false, _) => {}
             }
             for copy in self.copies(id)? {

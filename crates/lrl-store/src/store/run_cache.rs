@@ -53,7 +53,7 @@ pub struct FileState {
     pub tag: i64,
 }
 
-/// Where a segment of the newest archive stands.
+/// Where a segment of the newest archive is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SegmentState {
     /// Offset in the archive.
@@ -202,14 +202,14 @@ impl RunCache {
         self.db.prepare_cached("DELETE FROM files WHERE source=? AND path=?")?.execute(params![source, key]).map(|_| ())
     }
 
-    /// Returns when a half of a source was last read whole, in seconds since 1970.
-    pub fn scanned(&self, source: &str, half: &str) -> Option<i64> {
-        self.db.query_row("SELECT at FROM scans WHERE source=? AND half=?", [source, half], |row| row.get(0)).ok()
+    /// Returns when a part of a source was last read whole, in seconds since 1970.
+    pub fn scanned(&self, source: &str, part: &str) -> Option<i64> {
+        self.db.query_row("SELECT at FROM scans WHERE source=? AND half=?", [source, part], |row| row.get(0)).ok()
     }
 
-    /// Notes that a half of a source was read whole.
-    pub fn put_scanned(&self, source: &str, half: &str, at: i64) -> rusqlite::Result<()> {
-        self.db.execute("INSERT OR REPLACE INTO scans VALUES(?,?,?)", params![source, half, at]).map(|_| ())
+    /// Records that a part of a source was read whole.
+    pub fn put_scanned(&self, source: &str, part: &str, at: i64) -> rusqlite::Result<()> {
+        self.db.execute("INSERT OR REPLACE INTO scans VALUES(?,?,?)", params![source, part, at]).map(|_| ())
     }
 
     /// Returns number and id of the newest snapshot that this machine has added or seen.
@@ -249,20 +249,20 @@ impl RunCache {
         .map(|_| ())
     }
 
-    /// Says whether a run has already stored a half of this source again where the store had lost it; the lost pack, or the record of a
+    /// Returns whether a run has already stored a part of this source again where the store had lost it; the lost pack, or the record of a
     /// repair, is known by its id.
-    pub fn is_healed(&self, source: &str, half: &str, lost: &[u8; 32]) -> bool {
+    pub fn is_healed(&self, source: &str, part: &str, lost: &[u8; 32]) -> bool {
         let found = self.db.query_row(
             "SELECT 1 FROM healed WHERE source=? AND half=? AND lost=?",
-            params![source, half, lost],
+            params![source, part, lost],
             |_| Ok(()),
         );
         found.is_ok()
     }
 
     /// Notes that a run has done so.
-    pub fn put_healed(&self, source: &str, half: &str, lost: &[u8; 32]) -> rusqlite::Result<()> {
-        self.db.execute("INSERT OR IGNORE INTO healed VALUES(?,?,?)", params![source, half, lost]).map(|_| ())
+    pub fn put_healed(&self, source: &str, part: &str, lost: &[u8; 32]) -> rusqlite::Result<()> {
+        self.db.execute("INSERT OR IGNORE INTO healed VALUES(?,?,?)", params![source, part, lost]).map(|_| ())
     }
 
     /// Returns the index files that the last run saw; `None` if that is not known.

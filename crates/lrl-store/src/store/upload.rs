@@ -1,4 +1,4 @@
-//! The threads that make finished packs durable, so that whoever compresses need not wait: one for a disk, where order costs nothing and two
+//! The threads that make finished packs durable, so that the compressing threads need not wait: one for a disk, where order costs nothing and two
 //! would only fight for its head; several where each pack is a few round trips to another machine.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,12 +6,12 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use super::pack_name;
+use super::names::pack_name;
 use crate::backend::{Backend, Payload, TempObject};
 use crate::error::{Error, Result};
 use crate::id::PackId;
 
-/// So many packs are on their way to another machine at once; what of them is in memory, its storage bounds.
+/// Packs that are uploaded at once; the backend bounds what of them is in memory.
 const REMOTE_THREADS: usize = 4;
 
 type Pack = (PackId, TempObject);
@@ -24,20 +24,20 @@ pub(crate) struct PackUploader {
 }
 
 impl PackUploader {
-    pub fn start(storage: &Arc<dyn Backend>) -> Self {
+    pub fn start(backend: &Arc<dyn Backend>) -> Self {
         let (queue, packs) = sync_channel(1);
         let (packs, failed) = (Arc::new(Mutex::new(packs)), Arc::new(AtomicBool::new(false)));
-        let threads = if storage.is_remote() { REMOTE_THREADS } else { 1 };
+        let threads = if backend.capabilities().cost_per_request { REMOTE_THREADS } else { 1 };
         let thread = |_| {
-            let (storage, packs, failed) = (Arc::clone(storage), Arc::clone(&packs), Arc::clone(&failed));
-            std::thread::spawn(move || write(&*storage, &packs, &failed))
+            let (backend, packs, failed) = (Arc::clone(backend), Arc::clone(&packs), Arc::clone(&failed));
+            std::thread::spawn(move || write(&*backend, &packs, &failed))
         };
         Self { queue, threads: (0..threads).map(thread).collect(), failed }
     }
 
-    /// Hands a pack over, waiting for a free thread; says whether it will be written if nothing fails.
-    pub fn send(&self, id: PackId, spool: TempObject) -> bool {
-        !self.failed.load(Ordering::Relaxed) && self.queue.send((id, spool)).is_ok()
+    /// Hands a pack over, waiting for a free thread; returns whether it will be written if nothing fails.
+    pub fn send(&self, id: PackId, temp: TempObject) -> bool {
+        !self.failed.load(Ordering::Relaxed) && self.queue.send((id, temp)).is_ok()
     }
 
     /// Waits for all packs; the first error of any thread ends them all.
@@ -49,15 +49,15 @@ impl PackUploader {
     }
 }
 
-fn write(storage: &dyn Backend, packs: &Mutex<Receiver<Pack>>, failed: &AtomicBool) -> Result<()> {
+fn write(backend: &dyn Backend, packs: &Mutex<Receiver<Pack>>, failed: &AtomicBool) -> Result<()> {
     loop {
         let next = packs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         // What waits after an error is not written: nothing will name it.
-        let Ok((id, spool)) = next else { return Ok(()) };
+        let Ok((id, temp)) = next else { return Ok(()) };
         if failed.load(Ordering::Relaxed) {
             return Ok(());
         }
-        if let Err(error) = storage.put(&pack_name(&id), Payload::TempObject(spool)) {
+        if let Err(error) = backend.put(&pack_name(&id), Payload::TempObject(temp)) {
             failed.store(true, Ordering::Relaxed);
             return Err(error);
         }

@@ -1,5 +1,5 @@
 //! Every parser on random bytes and on valid ones that were changed: the bodies of the fuzz targets, each held to what it may allocate.
-//! `LRL_TEST_ROUNDS=all` tries 200,000 inputs of each, a number so many.
+//! `LRL_TEST_ROUNDS=all` tries 200,000 inputs of each, a number tries that many.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
@@ -28,7 +28,7 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// What a body may allocate in all, not at once: so many times its input, and so much besides for its own checks: buffers of an archive's
+/// The total that a body may allocate, not at once: a multiple of its input, and a constant for its own checks: buffers of an archive's
 /// reader, a coder's tables. One of them runs whole programs, whose need has nothing to do with their length.
 fn allowance(name: &str, len: usize) -> usize {
     let (times, more) = match name {

@@ -3,18 +3,17 @@
 use lrl_store::error::Error;
 use lrl_store::ops::drill::{Report, drill_snapshot};
 use lrl_store::store::{SnapshotName, Store};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::{Drills, Run, now};
-use crate::cmd::store;
+use super::session::{Drills, Run, now};
+use crate::cmd::choose;
 use crate::exit::{Failure, Result};
 use crate::render::document::List;
-use crate::render::units;
 
 /// Drills the history; returns what it came to.
 pub fn drill(run: &Run<'_>, store: &Store, drills: &mut Drills, list: &mut List<'_>) -> Result<Value> {
     let (context, args) = (run.context, run.args);
-    let mut names = store.snapshot_names(store::named_source(context))?;
+    let mut names = store.snapshot_names(choose::named_source(context))?;
     if names.is_empty() {
         let text = format!("there is no snapshot in {}; `lrl backup` makes one", store.storage().location());
         return Err(Error::NotFound(text).into());
@@ -69,20 +68,4 @@ fn most_urgent_first(
     keyed.sort();
     names.extend(keyed.into_iter().map(|(_, name)| name));
     Ok(())
-}
-
-/// Says what it came to, in one line.
-pub fn line(history: &Map<String, Value>) -> String {
-    let number = |key: &str| history.get(key).and_then(Value::as_u64).unwrap_or(0);
-    let mut text = format!(
-        "Drilled {} of {}: {} passed, {} failed",
-        number("drilled"),
-        units::count(number("snapshots"), "snapshot"),
-        number("passed"),
-        number("failed")
-    );
-    if number("not_drilled") > 0 {
-        text.push_str(&format!(", {} could not be drilled", number("not_drilled")));
-    }
-    text
 }

@@ -1,44 +1,45 @@
 //! `lrl drill`: proof that sets or snapshots can be restored: which are drilled, one after another, and how that ends.
 
 mod history;
+mod records;
 mod render;
+mod session;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
+use lrl_store::backend::location::Location;
 use lrl_store::error::Error;
 use lrl_store::id::SnapshotId;
-use lrl_store::ops::drill::{self, Assertion, Options, Report, TIME_LIMIT};
+use lrl_store::ops::drill::{self, Assertion};
 use lrl_store::ops::select::Need;
-use lrl_store::set::manifest::read::{FoundSet, manifests};
+use lrl_store::set::manifest::manifests;
+use lrl_store::set::manifest::read::FoundSet;
 use lrl_store::store::Store;
-use lrl_store::time::Time;
-use lrl_store::time::time_of;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use self::render::DrillOutcome;
-use super::books::Books;
-use super::{Context, store};
+use self::session::Run;
+use super::{choose, open};
 use crate::args::DrillArgs;
+use crate::context::Context;
 use crate::exit::{Exit, Failure, Result};
-use crate::render::document::{self, List};
 use crate::render::units;
-use crate::resolve::{self, Paths, Place};
+use crate::resolve::{self, Paths};
 
 /// Drills the manifests that are named, else the newest in the backup directory, or snapshots.
 pub fn run(context: &Context<'_>, args: &DrillArgs) -> Result {
     let run = Run { context, args, assertions: assertions(args)?, started: Instant::now() };
     let paths = context.paths()?;
     if args.all || args.oldest_first {
-        let store = store::open(context, &paths)?;
+        let store = open::open(context, &paths)?;
         store.check_readable()?;
         return run.each(|drills, list| history::drill(&run, &store, drills, list));
     }
     if let Some(wanted) = &args.snapshot {
-        let store = store::open(context, &paths)?;
+        let store = open::open(context, &paths)?;
         store.check_readable()?;
-        let (name, snapshot) = store::select(context, &store, wanted, Need::default())?;
+        let (name, snapshot) = choose::select(context, &store, wanted, Need::default())?;
         return run.each(|drills, list| {
             context.term.say(format!("Using snapshot: {} of {}", name.id.short(), name.source));
             let report = drill::drill_snapshot(&store, &name, &snapshot, &run.options(Ok(&store)), context.term)?;
@@ -74,91 +75,6 @@ fn assertions(args: &DrillArgs) -> Result<Vec<Assertion>> {
     pairs.collect::<Result<_, _>>().map_err(|text| Failure::Usage(format!("--assert: {text}")))
 }
 
-/// One run of the command.
-struct Run<'a> {
-    context: &'a Context<'a>,
-    args: &'a DrillArgs,
-    assertions: Vec<Assertion>,
-    started: Instant,
-}
-
-impl Run<'_> {
-    fn options<'o>(&'o self, store: Result<&'o Store, String>) -> Options<'o> {
-        Options {
-            temp: std::env::temp_dir(),
-            required_tables: self.args.require_table.clone(),
-            assertions: &self.assertions,
-            skip: self.args.skip_check.clone(),
-            assertion_limit: TIME_LIMIT,
-            store,
-        }
-    }
-
-    /// Prints the heading, lets `act` drill, which returns what else belongs into the document, and tells how it ended.
-    fn each(&self, act: impl FnOnce(&mut Drills, &mut List<'_>) -> Result<Value>) -> Result {
-        let term = self.context.term;
-        render::heading(term);
-        document::list(term, json!({}), "verifications", |list| {
-            let mut drills = Drills { ended: Vec::new(), undrilled: 0, books: Books::default() };
-            let more = act(&mut drills, list)?;
-            drills.end(self, more)
-        })
-    }
-}
-
-/// What the drills came to so far.
-struct Drills {
-    ended: Vec<DrillOutcome>,
-    /// How many could not be drilled at all, for reasons that are not theirs.
-    undrilled: u64,
-    books: Books,
-}
-
-impl Drills {
-    /// Tells of one drill and records it.
-    fn add(
-        &mut self,
-        run: &Run<'_>,
-        mut report: Report,
-        store: Result<&Store, String>,
-        list: &mut List<'_>,
-    ) -> Result<()> {
-        let (context, now) = (run.context, now());
-        // It is compared with the drill before, which may find more, and then told.
-        self.books.enter(context, &mut report, store, now);
-        render::report(context, &report);
-        render::warnings(context, &report, !run.assertions.is_empty());
-        render::verifications(&report).try_for_each(|value| list.item(|| value))?;
-        self.ended.push(DrillOutcome::of(report, now.secs));
-        Ok(())
-    }
-
-    fn end(self, run: &Run<'_>, more: Value) -> Result<(Value, Exit)> {
-        let success = self.undrilled == 0 && self.ended.iter().all(|ended| ended.success);
-        let damaged = self.ended.iter().any(|ended| !ended.success && !ended.missing);
-        let errors: Vec<&String> = self.ended.iter().flat_map(|ended| &ended.errors).collect();
-        render::verdict(run.context.term, success, &errors);
-        self.ended.iter().for_each(|ended| run.context.term.say(ended.line()));
-        let mut tail = json!({ "errors": errors, "sets": self.ended });
-        if let (Value::Object(tail), Value::Object(more)) = (&mut tail, more) {
-            more.get("history").and_then(Value::as_object).into_iter().for_each(|history| {
-                run.context.term.say(history::line(history));
-            });
-            tail.extend(more);
-        }
-        let exit = match (success, damaged) {
-            (true, _) => Exit::Done,
-            (false, true) => Exit::Wrong,
-            (false, false) => Exit::Failed,
-        };
-        Ok((tail, exit))
-    }
-}
-
-fn now() -> Time {
-    time_of(SystemTime::now())
-}
-
 /// Lists the manifests of the backup directory. The shape of the document stays where there is no directory.
 fn found(context: &Context<'_>, paths: &Paths) -> Result<Vec<PathBuf>> {
     let found = manifests(&paths.backup_dir);
@@ -173,7 +89,7 @@ fn newest(context: &Context<'_>, paths: &Paths) -> Result<Option<PathBuf>> {
     let mut manifests: Vec<PathBuf> = found(context, paths)?.into_iter().filter(|path| path.is_file()).collect();
     let sources = sources(context, paths, &manifests)?;
     let several: BTreeSet<&str> = sources.iter().flatten().map(String::as_str).collect();
-    match store::named_source(context) {
+    match choose::named_source(context) {
         // Without the store nothing tells whose they are.
         Some(named) if !several.is_empty() => {
             let mut sources = sources.iter();
@@ -195,7 +111,7 @@ fn newest(context: &Context<'_>, paths: &Paths) -> Result<Option<PathBuf>> {
 /// Returns the source of each set, as far as the store knows it.
 fn sources(context: &Context<'_>, paths: &Paths, manifests: &[PathBuf]) -> Result<Vec<Option<String>>> {
     let unknown = vec![None; manifests.len()];
-    if manifests.len() < 2 && store::named_source(context).is_none() {
+    if manifests.len() < 2 && choose::named_source(context).is_none() {
         return Ok(unknown);
     }
     let mut stores = Stores { context, paths, open: None };
@@ -217,7 +133,7 @@ fn nothing(context: &Context<'_>, error: &str) -> Result<()> {
 }
 
 fn none(context: &Context<'_>, paths: &Paths) -> Result {
-    let of = store::named_source(context).map(|source| format!(" of the source {source}"));
+    let of = choose::named_source(context).map(|source| format!(" of the source {source}"));
     let error = format!("No manifest found in {}{}", paths.backup_dir.display(), of.unwrap_or_default());
     render::heading(context.term);
     if context.term.is_json() {
@@ -236,7 +152,7 @@ fn none(context: &Context<'_>, paths: &Paths) -> Result {
 struct Stores<'a> {
     context: &'a Context<'a>,
     paths: &'a Paths,
-    open: Option<(Place, Result<Store, String>)>,
+    open: Option<(Location, Result<Store, String>)>,
 }
 
 impl Stores<'_> {
@@ -246,11 +162,11 @@ impl Stores<'_> {
         let beside = resolve::default_store(manifest.parent().unwrap_or(Path::new("")));
         let named = self.context.cli.global.store.is_some();
         let is_beside = !named && beside.join("config").is_file();
-        let place = if is_beside { Place::Directory(beside) } else { self.paths.store.clone() };
+        let place = if is_beside { Location::Directory(beside) } else { self.paths.store.clone() };
         if self.open.as_ref().is_none_or(|(open, _)| *open != place) {
             // A second store is not opened before the first has given its lock back.
             self.open = None;
-            let store = match store::open_at(self.context, &place) {
+            let store = match open::open_at(self.context, &place) {
                 Err(Error::Interrupted) => return Err(Error::Interrupted.into()),
                 Err(Error::NoStore { .. }) => Err("there is no store beside it".into()),
                 other => other.map_err(|error| error.to_string()),

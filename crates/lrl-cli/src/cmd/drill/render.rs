@@ -7,7 +7,7 @@ use lrl_store::ops::drill::{Check, Report, Verification};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::cmd::Context;
+use crate::context::Context;
 use crate::render::units;
 use crate::term::{Colour, Term};
 

@@ -5,15 +5,16 @@ use std::time::{Duration, SystemTime};
 
 use lrl_store::fs::space::SpaceGuard;
 use lrl_store::id::SnapshotId;
-use lrl_store::ops::prune::Packs;
 use lrl_store::ops::prune::two_phase;
 use lrl_store::ops::prune::two_phase::{Options, Report, WaitingDeletion};
+use lrl_store::ops::prune::{Numbers, Packs};
 use lrl_store::store::Store;
 use lrl_store::time::time_of;
 use serde_json::{Value, json};
 
-use super::{Numbers, Settings};
-use crate::cmd::{Context, store};
+use super::settings::Settings;
+use crate::cmd::open;
+use crate::context::Context;
 use crate::exit::Result;
 use crate::render::units;
 
@@ -40,7 +41,7 @@ pub fn prune(
         retired: args.retired.clone(),
         only_pruner: args.only_pruner,
         owner: format!("{} (process {})", host.trim(), std::process::id()),
-        token: store::token()?,
+        token: open::token()?,
         program: concat!("lrl ", env!("CARGO_PKG_VERSION")).into(),
         now: time_of(SystemTime::now()),
         lock_wait: context.cli.global.lock_wait,

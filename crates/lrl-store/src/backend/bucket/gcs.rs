@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey as Key};
 
-use super::{Address, Connection, client_options, known};
+use super::address::{Address, Connection, client_options, known};
 use crate::error::Result;
 
 pub(super) fn reach(address: &Address, variables: &[(String, String)]) -> Result<Connection> {

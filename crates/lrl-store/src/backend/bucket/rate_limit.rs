@@ -1,21 +1,21 @@
-//! How fast bytes go out: turns on a line that takes so many a second.
+//! Upload bandwidth: turns on a line of `bytes_per_second`.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A line shared by all who send. What was not used is not saved up.
+/// A limit shared by all senders. Unused bandwidth is not saved up.
 pub struct RateLimit {
     bytes_per_second: u64,
     free_at: Mutex<Instant>,
 }
 
 impl RateLimit {
-    /// Makes a line that is free.
+    /// Creates a limit; the first turn is free at once.
     pub fn new(bytes_per_second: u64) -> Self {
         Self { bytes_per_second: bytes_per_second.max(1), free_at: Mutex::new(Instant::now()) }
     }
 
-    /// Takes a turn for so many bytes; returns how long to wait for it.
+    /// Takes a turn for `bytes`; returns how long to wait for it.
     pub fn turn(&self, bytes: u64) -> Duration {
         self.turn_at(Instant::now(), bytes)
     }

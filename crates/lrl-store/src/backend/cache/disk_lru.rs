@@ -1,4 +1,4 @@
-//! Files near at hand of which the oldest go when there are too many, or no room.
+//! A size-bounded on-disk cache with least-recently-used eviction.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -12,22 +12,22 @@ use crate::fs::durable::create_dir;
 use crate::fs::space::SpaceGuard;
 use crate::fs::temp_file::{TEMP_PREFIX, temporary_file};
 
-/// Each pool keeps at most so many bytes.
+/// Bytes that each pool keeps, at most.
 const POOL_BYTES: u64 = 512 << 20;
-/// What is only kept for later leaves so much more free than the reserve: for what a run must write.
+/// Bytes that a cache leaves free beside the reserve, for what a run must write.
 const SPARE: u64 = 64 << 20;
 
-/// Files of which the oldest go when there are too many.
+/// One pool of files.
 pub(crate) struct DiskLru {
     pub dir: PathBuf,
-    pub room: Arc<SpaceGuard>,
+    pub space: Arc<SpaceGuard>,
     used: AtomicU64,
 }
 
 impl DiskLru {
-    pub fn new(dir: PathBuf, room: &Arc<SpaceGuard>) -> Result<Self> {
+    pub fn new(dir: PathBuf, space: &Arc<SpaceGuard>) -> Result<Self> {
         create_dir(&dir)?;
-        let pool = Self { dir, room: Arc::clone(room), used: AtomicU64::new(0) };
+        let pool = Self { dir, space: Arc::clone(space), used: AtomicU64::new(0) };
         pool.trim();
         Ok(pool)
     }
@@ -37,7 +37,7 @@ impl DiskLru {
     }
 
     pub fn put(&self, key: &str, bytes: &[u8]) {
-        if has_room(&self.room, bytes.len() as u64) && put_file(&self.path(key), |sink| sink(bytes)).is_ok() {
+        if has_space(&self.space, bytes.len() as u64) && put_file(&self.path(key), |sink| sink(bytes)).is_ok() {
             self.grow(bytes.len() as u64);
         }
     }
@@ -48,7 +48,7 @@ impl DiskLru {
         }
     }
 
-    /// Counts the files, and removes the oldest where they are too many.
+    /// Counts the files, and removes the least recently used where they are too many.
     fn trim(&self) {
         let mut files: Vec<_> =
             files(&self.dir).filter_map(|(path, meta)| Some((meta.modified().ok()?, meta.len(), path))).collect();
@@ -56,7 +56,7 @@ impl DiskLru {
         if used > POOL_BYTES {
             files.sort_unstable();
             for (_, len, path) in files {
-                // Some room for what comes, so that not every new file counts them all again.
+                // Some space for what comes, so that not every new file counts them all again.
                 if used <= POOL_BYTES / 4 * 3 {
                     break;
                 }
@@ -71,12 +71,12 @@ impl DiskLru {
     }
 }
 
-/// Says whether the disk can take a copy that is only kept for later.
-pub(crate) fn has_room(room: &SpaceGuard, len: u64) -> bool {
-    room.require(len.saturating_add(SPARE)).is_ok()
+/// Returns whether the disk has space for a cached copy.
+pub(crate) fn has_space(space: &SpaceGuard, len: u64) -> bool {
+    space.require(len.saturating_add(SPARE)).is_ok()
 }
 
-/// Says whether a file is on its way to its name.
+/// Returns whether a file is a temporary one.
 pub(crate) fn is_spool(name: &std::ffi::OsStr) -> bool {
     name.as_encoded_bytes().starts_with(TEMP_PREFIX.as_bytes())
 }
@@ -87,7 +87,7 @@ pub(crate) fn files(dir: &Path) -> impl Iterator<Item = (PathBuf, fs::Metadata)>
     entries.filter_map(|entry| Some((entry.path(), entry.metadata().ok()?))).filter(|(_, meta)| meta.is_file())
 }
 
-/// Writes a file that appears whole. It need not be durable: a damaged copy is noticed by who reads it.
+/// Writes a file that appears whole. It need not be durable: its reader notices a damaged copy.
 pub(crate) fn put_file(
     path: &Path,
     fill: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()>,

@@ -1,5 +1,5 @@
-//! Copies of a remote storage's objects on this machine's disk, so that what was seen once is no request again. Only copies: what there is
-//! says the storage below, and losing them costs time. Objects are immutable, so a copy is never stale.
+//! A local cache of a remote backend's objects, so that what was read once is no request again. The backend below remains the
+//! authority on what there is, and losing the cache costs time only. Objects are immutable, so a copy is never stale.
 
 pub(crate) mod disk_lru;
 pub(crate) mod prefetch;
@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use super::cache::disk_lru::{DiskLru, has_room, is_spool, put_file, read_at};
+use super::cache::disk_lru::{DiskLru, has_space, is_spool, put_file, read_at};
 use super::cache::prefetch::BlockCache;
-use super::{Backend, Payload, TempObject, each_piece};
+use super::{Backend, Capabilities, Payload, TempObject, each_piece};
 use crate::error::{Error, Result};
 use crate::format::config;
 use crate::fs::durable::create_dir;
@@ -29,7 +29,7 @@ const PIECE: u64 = 4 << 20;
 const WHOLE: [&str; 5] = ["index/", "snapshots/", "drills/", "checks/", "pending/"];
 const PACKS: &str = "packs/";
 
-/// A storage with copies of what was read from it or written to it.
+/// A backend with a local cache of what was read from it or written to it.
 pub struct CachedBackend {
     below: Arc<dyn Backend>,
     dir: PathBuf,
@@ -38,12 +38,12 @@ pub struct CachedBackend {
     packs: DiskLru,
     blocks: BlockCache,
     nodes: DiskLru,
-    room: Arc<SpaceGuard>,
+    space: Arc<SpaceGuard>,
     dropped: AtomicBool,
 }
 
-/// Lays copies over a remote storage, in a directory of `root` that the store's id names; so much of its disk stays free. Where there is no
-/// store there are no copies.
+/// Lays a cache over a remote backend, in a directory of `root` named by the store's id; `reserve` stays free on its disk. Where there is no
+/// store there is no cache.
 pub fn over(below: Arc<dyn Backend>, root: &Path, reserve: Reserve) -> Result<Arc<dyn Backend>> {
     let config = match below.read("config") {
         Err(Error::Missing { .. }) => return Ok(below),
@@ -67,15 +67,15 @@ fn is_whole(name: &str) -> bool {
 }
 
 impl CachedBackend {
-    /// Lays copies over a storage, in a directory that no other storage has.
+    /// Lays a cache over a backend, in a directory that no other backend uses.
     pub fn new(below: Arc<dyn Backend>, dir: PathBuf, reserve: Reserve) -> Result<Self> {
         create_dir(&dir)?;
-        let room = Arc::new(SpaceGuard::open(&dir, reserve)?);
-        let pool = |name| DiskLru::new(dir.join(name), &room);
+        let space = Arc::new(SpaceGuard::open(&dir, reserve)?);
+        let pool = |name| DiskLru::new(dir.join(name), &space);
         let (packs, nodes) = (pool("packs")?, pool("nodes")?);
         let blocks = BlockCache::new(Arc::clone(&below), pool("blocks")?);
-        let copies = Self { below, dir, config: None, packs, blocks, nodes, room, dropped: false.into() };
-        if !has_room(&copies.room, 0) {
+        let copies = Self { below, dir, config: None, packs, blocks, nodes, space, dropped: false.into() };
+        if !has_space(&copies.space, 0) {
             // The disk has filled up since: what can be fetched again goes first.
             copies.pools().into_iter().for_each(DiskLru::clear);
         }
@@ -95,17 +95,17 @@ impl CachedBackend {
     }
 
     fn put(&self, name: &str, bytes: &[u8]) {
-        if has_room(&self.room, bytes.len() as u64) {
+        if has_space(&self.space, bytes.len() as u64) {
             let _ = put_file(&self.path(name), |sink| sink(bytes));
         }
     }
 
-    /// Returns the path of an object's copy, fetching it first where there is none; `None` where there is no room for one.
+    /// Returns the path of an object's copy, fetching it first where there is none; `None` where there is no space for one.
     fn copy(&self, name: &str) -> Result<Option<PathBuf>> {
         let path = self.path(name);
         if !path.is_file() {
             let len = self.below.len(name)?;
-            if !has_room(&self.room, len) {
+            if !has_space(&self.space, len) {
                 return Ok(None);
             }
             put_file(&path, |sink| each_piece(&*self.below, name, len, PIECE, sink))?;
@@ -146,8 +146,8 @@ impl Backend for CachedBackend {
         self.below.location()
     }
 
-    fn is_remote(&self) -> bool {
-        self.below.is_remote()
+    fn capabilities(&self) -> Capabilities {
+        self.below.capabilities()
     }
 
     fn read(&self, name: &str) -> Result<Vec<u8>> {
@@ -181,7 +181,7 @@ impl Backend for CachedBackend {
 
     fn prefetch(&self, name: &str, offset: u64, len: u64) {
         if pack_key(name).is_some_and(|key| !self.packs.path(key).exists()) {
-            self.blocks.will_read(name, offset, len);
+            self.blocks.prefetch(name, offset, len);
         }
     }
 
@@ -204,15 +204,15 @@ impl Backend for CachedBackend {
                 }
                 Ok(())
             }
-            Payload::TempObject(spool) => {
+            Payload::TempObject(temp) => {
                 let path = self.object_path(name);
-                let file = spool.0.on_disk();
+                let file = temp.0.on_disk();
                 let len = file.and_then(|file| file.as_file().metadata().ok()).map_or(0, |meta| meta.len());
-                // The spool's bytes are on the disk already.
-                let linked = has_room(&self.room, 0)
+                // The temporary object's bytes are on the disk already.
+                let linked = has_space(&self.space, 0)
                     && path.parent().is_some_and(|dir| create_dir(dir).is_ok())
                     && file.is_some_and(|file| fs::hard_link(file.path(), &path).is_ok());
-                let written = self.below.put(name, Payload::TempObject(spool));
+                let written = self.below.put(name, Payload::TempObject(temp));
                 match &written {
                     Err(_) if linked => _ = fs::remove_file(path),
                     Ok(()) if linked && pack_key(name).is_some() => self.packs.grow(len),
@@ -322,7 +322,7 @@ impl Backend for CachedBackend {
     }
 
     fn space(&self) -> Arc<SpaceGuard> {
-        Arc::clone(&self.room)
+        Arc::clone(&self.space)
     }
 
     fn cache_dir(&self) -> Option<PathBuf> {

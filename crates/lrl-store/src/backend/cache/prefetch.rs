@@ -1,21 +1,21 @@
-//! Blocks of packs that are far away, on this machine's disk: each fetched once, and what will be read soon by threads of their own, so that
+//! An on-disk cache of blocks of remote packs: each is fetched once, and those that will be read soon by threads of their own, so that
 //! a reader does not wait for one round trip after the other.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
-use super::disk_lru::{DiskLru, files, has_room, read_at};
+use super::disk_lru::{DiskLru, files, has_space, read_at};
 use crate::backend::Backend;
 use crate::error::{Error, Result};
 
 /// Packs are read in blocks of this size: what was stored together is read together.
 const BLOCK: u64 = 2 << 20;
-/// So many blocks are fetched ahead at once; each is in memory meanwhile.
+/// Blocks that are fetched ahead at once; each is in memory meanwhile.
 const THREADS: usize = 6;
-/// So many more are remembered. Which of them comes too late for that, its reader fetches.
+/// Blocks that wait to be fetched, at most; the reader of one that is dropped fetches it itself.
 const WANTED: usize = 64;
 
-/// Blocks at hand and on their way.
+/// The blocks that are cached and those that are being fetched.
 pub(crate) struct BlockCache(Arc<Shared>);
 
 struct Shared {
@@ -80,7 +80,7 @@ impl BlockCache {
     }
 
     /// Begins to fetch the blocks of a range that will be read.
-    pub fn will_read(&self, name: &str, offset: u64, len: u64) {
+    pub fn prefetch(&self, name: &str, offset: u64, len: u64) {
         for number in numbers(offset, len) {
             let block = Block { name: name.into(), number };
             let mut traffic = self.0.traffic();
@@ -104,7 +104,7 @@ impl BlockCache {
         }
     }
 
-    /// Removes what is at hand of a pack.
+    /// Removes the cached blocks of a pack.
     pub fn forget(&self, name: &str) {
         let key = key(name).as_bytes();
         for (path, _) in files(&self.0.pool.dir) {
@@ -179,7 +179,7 @@ impl Shared {
                 continue;
             };
             // Where it cannot be kept it would be fetched again.
-            if traffic.fetching.contains(&block) || !has_room(&self.pool.room, BLOCK) {
+            if traffic.fetching.contains(&block) || !has_space(&self.pool.space, BLOCK) {
                 continue;
             }
             let fetching = Fetching::begin(self, &mut traffic, &block);

@@ -1,5 +1,5 @@
-//! The storage of an encrypted store: seals every object but packs, which their writer seals chunk by chunk, and hides the names of sources.
-//! What is below sees sealed objects under veiled names; what is above sees the same names and bytes as in a plain store.
+//! The backend of an encrypted store: seals every object but packs, which their writer seals chunk by chunk, and encrypts the names of sources.
+//! What is below sees sealed objects under encrypted names; what is above sees the same names and bytes as in a plain store.
 
 mod sealed_object;
 
@@ -12,27 +12,27 @@ use std::time::{Duration, SystemTime};
 use sealed_object::{BLOCK, Recipient, SEALED_BLOCK, SealedFile, Sealer, head_len, plain_len, sealed_len};
 
 use super::cache::disk_lru::DiskLru;
-use super::{Backend, MOST_WHOLE_BYTES, Payload, TempObject};
+use super::{Backend, Capabilities, MOST_WHOLE_BYTES, Payload, TempObject};
 use crate::crypt::{Key, Keys};
 use crate::error::{Error, Result};
 use crate::fs::lock::{Guard, LockMode};
 use crate::fs::space::SpaceGuard;
 
-/// Keys and lengths of so many objects are remembered: every look-up in an index needs them.
+/// Objects whose keys and lengths are remembered: every look-up in an index needs them.
 const OPEN_OBJECTS: usize = 64;
-/// Before the name of a source that stands there without a veil.
+/// Marks the name of a source that is not encrypted.
 const BARE: &str = "/?/";
 const QUARANTINE: &str = "quarantine/";
 /// A directory below which names begin with a source.
 const OF_SOURCES: [&str; 2] = ["snapshots", "drills"];
 
-/// A storage that seals what goes into another one.
+/// A backend that seals what goes into another one.
 pub struct EncryptedBackend {
     below: Arc<dyn Backend>,
     keys: Keys,
     cache: Option<PathBuf>,
-    // What who only writes keeps of a store on this machine's own disks, where there are no copies.
-    near: Option<DiskLru>,
+    // The cache of a write-only key for a local store, where there is no other cache.
+    local_cache: Option<DiskLru>,
     opened: Mutex<HashMap<String, Opened>>,
 }
 
@@ -44,7 +44,7 @@ struct Opened {
     len: u64,
 }
 
-/// Says for whom an object of this name is sealed; `None` for what is not sealed as a whole.
+/// Returns for whom an object of this name is sealed; `None` for what is not sealed as a whole.
 fn sealed_for(name: &str) -> Option<Recipient> {
     match kind(name) {
         "index" | "pending" | "claims" => Some(Recipient::Writers),
@@ -59,14 +59,14 @@ fn kind(name: &str) -> &str {
 }
 
 impl EncryptedBackend {
-    /// Lays the keys over a storage; `cache` is where caches go, instead of beside the objects.
+    /// Lays the keys over a backend; `cache` is where caches go, instead of beside the objects.
     pub fn new(below: Arc<dyn Backend>, keys: Keys, cache: Option<PathBuf>) -> Self {
-        let beside = cache.as_ref().filter(|_| !keys.can_read() && !below.is_remote());
-        let near = beside.and_then(|dir| DiskLru::new(dir.join("nodes"), &below.space()).ok());
-        Self { below, keys, cache, near, opened: Mutex::default() }
+        let beside = cache.as_ref().filter(|_| !keys.can_read() && !below.capabilities().cost_per_request);
+        let local_cache = beside.and_then(|dir| DiskLru::new(dir.join("nodes"), &below.space()).ok());
+        Self { below, keys, cache, local_cache, opened: Mutex::default() }
     }
 
-    /// Gives a name's source its veil.
+    /// Encrypts the source in a name.
     fn veiled(&self, name: &str) -> Result<String> {
         match name.split_once(BARE) {
             Some((dir, bare)) => Ok(format!("{dir}/{bare}")),
@@ -74,7 +74,7 @@ impl EncryptedBackend {
         }
     }
 
-    /// Takes the veil off; what has none gets a name that no source has, so that it is seen to be foreign.
+    /// Decrypts the source in a name; one that is not encrypted gets a name that no source has, so that it is seen to be foreign.
     fn unveiled(&self, name: &str) -> String {
         let source = |veiled: &str| Ok(self.keys.unveil(veiled).unwrap_or_else(|| format!("{}{veiled}", &BARE[1..])));
         self.each_source(name, source).unwrap_or_else(|_| name.into())
@@ -177,7 +177,7 @@ impl Backend for EncryptedBackend {
     fn len(&self, name: &str) -> Result<u64> {
         let len = self.below.len(&self.veiled(name)?)?;
         match sealed_for(name) {
-            // What lies in quarantine may be damaged, and takes its room all the same.
+            // What is in quarantine may be damaged, and takes space all the same.
             Some(to) => plain_len(head_len(to), len)
                 .or(name.starts_with(QUARANTINE).then_some(len))
                 .ok_or_else(|| Error::corrupt(self.object_location(name), "has an impossible length")),
@@ -197,10 +197,10 @@ impl Backend for EncryptedBackend {
                 self.below.put(&veiled, Payload::Bytes(&sealed_object::seal(&self.keys, to, kind(name), bytes)?))
             }
             // What came by another way is not sealed.
-            Payload::TempObject(spool) if !spool.0.is_sealed() => {
+            Payload::TempObject(temp) if !temp.0.is_sealed() => {
                 Err(Error::Refused(format!("{name} would be stored unsealed: nothing was written")))
             }
-            Payload::TempObject(spool) => self.below.put(&veiled, Payload::TempObject(TempObject(spool.0.finish()?))),
+            Payload::TempObject(temp) => self.below.put(&veiled, Payload::TempObject(TempObject(temp.0.finish()?))),
         }
     }
 
@@ -222,10 +222,10 @@ impl Backend for EncryptedBackend {
     }
 
     fn temp_document(&self, name: &str) -> Result<TempObject> {
-        let spool = self.below.temp_object()?;
-        let Some(to) = sealed_for(name) else { return Ok(spool) };
+        let temp = self.below.temp_object()?;
+        let Some(to) = sealed_for(name) else { return Ok(temp) };
         let (sealer, head) = Sealer::new(&self.keys, to, kind(name))?;
-        let mut below = spool.0;
+        let mut below = temp.0;
         below.write_all(&head).map_err(Error::io("write a new object in", self.location()))?;
         Ok(TempObject(Box::new(SealedFile { below, sealer })))
     }
@@ -288,22 +288,22 @@ impl Backend for EncryptedBackend {
         self.below.reclaim()
     }
 
-    fn is_remote(&self) -> bool {
-        self.below.is_remote()
+    fn capabilities(&self) -> Capabilities {
+        self.below.capabilities()
     }
 
     fn cache_put(&self, name: &str, bytes: &[u8]) {
         let Ok(sealed) = sealed_object::seal(&self.keys, Recipient::Writers, "kept", bytes) else { return };
-        match &self.near {
-            Some(near) if !near.path(name).exists() => near.put(name, &sealed),
+        match &self.local_cache {
+            Some(local_cache) if !local_cache.path(name).exists() => local_cache.put(name, &sealed),
             Some(_) => {}
             None => self.below.cache_put(name, &sealed),
         }
     }
 
     fn cache_get(&self, name: &str) -> Option<Vec<u8>> {
-        let sealed = match &self.near {
-            Some(near) => std::fs::read(near.path(name)).ok(),
+        let sealed = match &self.local_cache {
+            Some(local_cache) => std::fs::read(local_cache.path(name)).ok(),
             None => self.below.cache_get(name),
         };
         sealed_object::open(&self.keys, Recipient::Writers, "kept", &sealed?, name).ok()
@@ -319,7 +319,7 @@ impl Backend for EncryptedBackend {
     }
 
     fn cache_dir(&self) -> Option<PathBuf> {
-        let beside = || self.below.cache_dir().filter(|_| self.below.is_remote());
+        let beside = || self.below.cache_dir().filter(|_| self.below.capabilities().cost_per_request);
         self.cache.clone().filter(|dir| crate::fs::durable::create_dir(dir).is_ok()).or_else(beside)
     }
 }

@@ -28,8 +28,8 @@ fn both() -> Both {
     Both { below, reader, writer }
 }
 
-fn names(storage: &dyn Backend, prefix: &str) -> Vec<String> {
-    crate::backend::collect(storage, prefix, |name| Some(name.to_string())).unwrap()
+fn names(backend: &dyn Backend, prefix: &str) -> Vec<String> {
+    crate::backend::collect(backend, prefix, |name| Some(name.to_string())).unwrap()
 }
 
 #[test]
@@ -142,11 +142,11 @@ proptest! {
     fn parts_read_as_of_the_whole(len in 0usize..3 * BLOCK + 2, parts in prop::collection::vec((0usize..4 * BLOCK, 0usize..2 * BLOCK), 1..20)) {
         let both = both();
         let plain: Vec<u8> = (0..len).map(|n| (n * 7 + n / 251) as u8).collect();
-        let mut spool = both.writer.temp_document("index").unwrap();
+        let mut temp = both.writer.temp_document("index").unwrap();
         for piece in plain.chunks(1000) {
-            spool.write_all(piece).unwrap();
+            temp.write_all(piece).unwrap();
         }
-        both.writer.put("index/a", Payload::TempObject(spool)).unwrap();
+        both.writer.put("index/a", Payload::TempObject(temp)).unwrap();
         both.writer.put("index/b", Payload::Bytes(&plain)).unwrap();
         for name in ["index/a", "index/b"] {
             prop_assert_eq!(both.writer.len(name).unwrap(), len as u64);

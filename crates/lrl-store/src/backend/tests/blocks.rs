@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use crate::backend::cache::CachedBackend;
-use crate::backend::{Backend, Payload, TempObject};
+use crate::backend::{Backend, Capabilities, Payload, TempObject};
 use crate::error::{Error, Result};
 use crate::fs::lock::{Guard, LockMode};
 use crate::fs::space::Reserve;
@@ -49,8 +49,8 @@ impl Backend for Far {
     fn location(&self) -> String {
         "far".into()
     }
-    fn is_remote(&self) -> bool {
-        true
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::BUCKET
     }
     fn put_if_absent(&self, name: &str, bytes: &[u8]) -> Result<bool> {
         self.memory.put_if_absent(name, bytes)
@@ -84,8 +84,8 @@ impl Backend for Far {
         match source {
             Payload::Bytes(bytes) => self.memory.put(name, Payload::Bytes(bytes)),
             // A spool of this machine's disk goes up as its bytes.
-            Payload::TempObject(spool) => {
-                let bytes = std::fs::read(spool.0.on_disk().unwrap().path()).unwrap();
+            Payload::TempObject(temp) => {
+                let bytes = std::fs::read(temp.0.on_disk().unwrap().path()).unwrap();
                 self.memory.put(name, Payload::Bytes(&bytes))
             }
         }

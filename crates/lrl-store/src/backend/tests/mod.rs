@@ -10,8 +10,8 @@ use crate::testing::memory::{Fault, MemoryFs, memory};
 const NAME: &str = "packs/ab/abcd";
 
 /// Lists the objects below a prefix.
-pub fn names(storage: &dyn Backend, prefix: &str) -> Vec<String> {
-    collect(storage, prefix, |name| Some(name.to_string())).unwrap()
+pub fn names(backend: &dyn Backend, prefix: &str) -> Vec<String> {
+    collect(backend, prefix, |name| Some(name.to_string())).unwrap()
 }
 
 #[test]
@@ -30,8 +30,8 @@ fn an_object_is_durable_and_whole_once_it_is_written_and_never_half() {
     assert!(states.len() > 8, "{}", states.len());
     for image in states.into_iter().map(MemoryFs::of) {
         for seed in 0..50 {
-            let storage = image.after_power_cut(seed).storage();
-            assert!(names(&storage, "").is_empty() || storage.read(NAME).unwrap() == b"some bytes");
+            let backend = image.after_power_cut(seed).storage();
+            assert!(names(&backend, "").is_empty() || backend.read(NAME).unwrap() == b"some bytes");
         }
     }
     for seed in 0..50 {
@@ -46,10 +46,10 @@ fn what_a_killed_run_did_not_make_durable_the_next_one_does() {
     ram.storage().put(NAME, Payload::Bytes(b"some bytes")).unwrap();
     for image in ram.recorded() {
         let ram = MemoryFs::of(image);
-        let storage = ram.storage();
-        storage.reclaim().unwrap();
-        let seen = names(&storage, "");
-        storage.put("packs/ab/ef01", Payload::Bytes(b"more")).unwrap();
+        let backend = ram.storage();
+        backend.reclaim().unwrap();
+        let seen = names(&backend, "");
+        backend.put("packs/ab/ef01", Payload::Bytes(b"more")).unwrap();
         for seed in 0..50 {
             let after = names(&ram.after_power_cut(seed).storage(), "");
             assert!(

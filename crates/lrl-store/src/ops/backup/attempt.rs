@@ -55,7 +55,7 @@ pub(super) fn attempt(context: Context<'_>, history: &History, timestamp: &str, 
         if !store.is_late()? {
             break;
         }
-        store.look_again()?;
+        store.recheck()?;
         if session.snapshot_depends_on_pending_deletion(&made.snapshot)? {
             // Meanwhile a prune has scheduled for deletion, or deleted, some of what this run found in the store.
             made = again(made, Trust::CheckEachChunk)?;

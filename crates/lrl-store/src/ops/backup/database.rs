@@ -63,7 +63,7 @@ pub(super) fn store(
     let local = if session.store().can_read() { None } else { local_copy(session.store(), cache, parent, options) };
     let parent = if session.store().can_read() || local.is_some() || options.out.is_none() { parent } else { None };
     if let Some(near) = local {
-        session.store().put_near(near);
+        session.store().set_local_bases(near);
     }
     let settled = before.as_ref().is_some_and(|state| state.is_settled(options.now));
     let known = cache.and_then(|cache| cache.database(&options.source));

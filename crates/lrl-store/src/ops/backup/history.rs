@@ -77,7 +77,7 @@ impl History {
     pub fn vanished(&self, context: Context<'_>) -> Option<(u64, SnapshotId)> {
         let backend = context.store().storage();
         // Beside the store, as in a plain directory, the cache would be set back with it.
-        let cache = context.cache.filter(|_| backend.is_remote() || backend.keys().is_some())?;
+        let cache = context.cache.filter(|_| backend.capabilities().cost_per_request || backend.keys().is_some())?;
         cache.newest(&context.options.source).filter(|known| !self.has(*known))
     }
 

@@ -67,8 +67,8 @@ fn run(context: Context<'_>) -> Result<Report> {
     let store = session.store();
 
     // Prepare: what was there before, and what of it may be reused unread.
-    if store.storage().is_remote() {
-        store.reload_candidates()?;
+    if !store.storage().capabilities().exclusive_lock {
+        store.reload_pending_deletions()?;
     }
     let history = History::read(store, &options.source)?;
     let timestamp = history.free_timestamp(store, options)?;

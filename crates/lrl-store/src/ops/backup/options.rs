@@ -1,7 +1,7 @@
 //! What to back up, and how.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::error::Error;
@@ -10,6 +10,7 @@ use crate::source::files::exclude::Excludes;
 use crate::source::files::walk::Root;
 
 /// What to back up and how.
+#[non_exhaustive]
 pub struct Options {
     /// The database file; `None` leaves it out.
     pub database: Option<PathBuf>,
@@ -66,6 +67,38 @@ pub(super) const DATABASE: &str = "database";
 pub(super) const UPLOADS: &str = "uploads";
 
 impl Options {
+    /// Backs up `lrl.db` and `assets/` of a data directory, without writing a set. Temporary copies of the database go to `scratch`.
+    pub fn new(data_dir: &Path, scratch: impl Into<PathBuf>, now: SystemTime) -> Self {
+        let database = data_dir.join("lrl.db");
+        let beside = |suffix: &str| {
+            let mut path = database.clone().into_os_string();
+            path.push(suffix);
+            PathBuf::from(path)
+        };
+        Self {
+            uploads: Some(vec![Root { name: "assets".into(), path: data_dir.join("assets") }]),
+            skip: ["", "-wal", "-shm", "-journal"].map(beside).into(),
+            excludes: Excludes::none(),
+            out: None,
+            scratch: scratch.into(),
+            source: "lab".into(),
+            tags: Vec::new(),
+            host: String::new(),
+            program: concat!("lrl-store ", env!("CARGO_PKG_VERSION")).into(),
+            rescan: false,
+            rescan_every: Some(Duration::from_secs(7 * 86_400)),
+            max_shrink_percent: 50,
+            accept_shrink: false,
+            settle: SETTLE,
+            keep_sets: None,
+            reserve: Reserve::LEAST,
+            lock_wait: Duration::ZERO,
+            busy: Duration::from_secs(30),
+            now,
+            database: Some(database),
+        }
+    }
+
     /// Returns the names of the parts that are asked for.
     pub(super) fn parts(&self) -> impl Iterator<Item = &'static str> {
         let parts = [(DATABASE, self.database.is_some()), (UPLOADS, self.uploads.is_some())];

@@ -39,5 +39,5 @@ pub(super) fn record(
 /// Records which index files there are.
 fn record_indexes(store: &Store, cache: &RunCache) -> rusqlite::Result<()> {
     let names: Vec<String> = store.indexes().iter().map(|file| file.name().to_string()).collect();
-    if store.storage().is_remote() { cache.put_indexes(&names) } else { Ok(()) }
+    if store.storage().capabilities().cost_per_request { cache.put_indexes(&names) } else { Ok(()) }
 }

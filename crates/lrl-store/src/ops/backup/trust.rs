@@ -58,7 +58,7 @@ impl Decision {
 pub(super) fn decide(context: Context<'_>, history: &History, problems: &mut Vec<Problem>) -> Result<Decision> {
     let Context { session, cache, options, observer } = context;
     let store = session.store();
-    let is_remote = store.storage().is_remote();
+    let costs_requests = store.storage().capabilities().cost_per_request;
     let full_scan = full_scan::due(cache, history, options);
     let losses = match compares_packs(context, full_scan) {
         true => losses::survey(store, problems, observer)?,
@@ -68,7 +68,7 @@ pub(super) fn decide(context: Context<'_>, history: &History, problems: &mut Vec
     let is_unanswered = |id: &[u8; 32]| !is_healed(cache, options, id);
     let healing: Vec<RepairId> = losses.repairs.iter().filter(|id| is_unanswered(id.as_bytes())).copied().collect();
     // To read a remote store is to download all of it: only on request.
-    let reads_store = full_scan.is_some_and(|scan| scan == FullScan::Asked || !is_remote);
+    let reads_store = full_scan.is_some_and(|scan| scan == FullScan::Asked || !costs_requests);
     let trust = if reads_store
         || distrust.is_some()
         || !healing.is_empty()
@@ -89,7 +89,7 @@ fn compares_packs(context: Context<'_>, full_scan: Option<FullScan>) -> bool {
     let there = context.store().indexes();
     let all_there = |seen: Vec<String>| seen.iter().all(|name| there.iter().any(|file| file.name() == name));
     let seen = context.cache.and_then(RunCache::indexes);
-    !context.store().storage().is_remote() || full_scan.is_some() || !seen.is_some_and(all_there)
+    !context.store().storage().capabilities().cost_per_request || full_scan.is_some() || !seen.is_some_and(all_there)
 }
 
 /// Returns the failed drill or check that no backup of this machine has answered yet by reading everything.

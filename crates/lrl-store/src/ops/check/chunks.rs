@@ -79,7 +79,7 @@ impl<'a> Chunks<'a> {
         if let Ok(len) = self.any_copy(id, 0, name, findings)? {
             return Ok(Ok(len));
         }
-        self.store.salvage()?;
+        self.store.pack_scan()?;
         self.last_resort = true;
         self.any_copy(id, 0, name, findings)
     }

@@ -166,6 +166,7 @@ impl Findings {
             more_lost,
             quarantine,
             wrong: self.wrong,
+            is_store_wrong: self.wrong,
             unrecorded: None,
             damaged: (damaged, more_damaged),
         }

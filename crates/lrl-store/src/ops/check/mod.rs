@@ -13,12 +13,13 @@ mod sets;
 mod snapshots;
 mod walk;
 
+use std::path::Path;
 use std::sync::Arc;
 
 pub use options::{Options, ReadData};
 pub use report::{Checked, Finding, Report};
 pub(crate) use scan::{Scan, scan};
-pub use sets::sets;
+use sets::sets;
 pub(crate) use snapshots::{damage_of, lost_chunks};
 
 use crate::backend::Backend;
@@ -34,8 +35,26 @@ use crate::store::Store;
 ///
 /// [`Error::NoStore`] and [`Error::Locked`] if the store cannot be opened, [`Error::Interrupted`]; damage is in the report.
 pub fn check(backend: Arc<dyn Backend>, options: &Options, observer: &dyn Observer) -> Result<Report> {
+    check_with_sets(backend, options, None, observer)
+}
+
+/// Checks the store behind `backend` and the sets in a directory; their files are read if all of the store is. The record of the check counts
+/// both: status must not call a check clean that found a rotten set.
+///
+/// # Errors
+///
+/// As [`check`].
+pub fn check_with_sets(
+    backend: Arc<dyn Backend>,
+    options: &Options,
+    beside: Option<&Path>,
+    observer: &dyn Observer,
+) -> Result<Report> {
     let (store, config_error) = Store::examine(backend, LockMode::Shared, options.lock_wait, observer)?;
     let mut report = scan(&store, config_error.as_ref(), options, None, observer)?.report;
+    if let Some(dir) = beside {
+        sets(dir, options.read_data == ReadData::All, &mut report, observer)?;
+    }
     add_check_record(&store, options, &mut report)?;
     Ok(report)
 }

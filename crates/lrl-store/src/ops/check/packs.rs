@@ -151,8 +151,8 @@ impl Packs {
         checked: &mut Checked,
         observer: &dyn Observer,
     ) -> Result<()> {
-        let is_remote = store.storage().is_remote();
-        let there = self.known.iter().filter_map(|(id, pack)| Some((*id, pack.len?))).filter(|_| is_remote);
+        let ahead = store.storage().capabilities().cost_per_request;
+        let there = self.known.iter().filter_map(|(id, pack)| Some((*id, pack.len?))).filter(|_| ahead);
         let mut coming = there.collect::<Vec<_>>().into_iter();
         let mut ask = |packs| {
             for (id, len) in coming.by_ref().take(packs) {
@@ -202,7 +202,7 @@ impl Packs {
             }
         }
         if !self.unlisted().is_empty() {
-            store.salvage()?;
+            store.pack_scan()?;
         }
         Ok(())
     }

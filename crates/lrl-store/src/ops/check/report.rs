@@ -50,6 +50,8 @@ pub struct Report {
     pub quarantine: Quarantine,
     /// True if anything is wrong; notes do not count.
     pub wrong: bool,
+    /// True if anything is wrong in the store itself, as opposed to the sets beside it.
+    pub is_store_wrong: bool,
     /// Why the check is not on record, if it is not.
     pub unrecorded: Option<String>,
     /// Which parts of which snapshots are damaged, up to 20,000, the newest first in each source; and how many more there are.

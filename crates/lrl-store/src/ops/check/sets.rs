@@ -14,9 +14,9 @@ use crate::set::manifest::{Manifest, find_beside};
 use crate::set::sha256::sha256_of;
 
 /// Compares the sets of a directory with their manifests and adds what was found to the report of the store; reads their files if asked to.
-pub fn sets(dir: &Path, read: bool, report: &mut Report, observer: &dyn Observer) -> Result<()> {
+pub(super) fn sets(dir: &Path, read: bool, report: &mut Report, observer: &dyn Observer) -> Result<()> {
     let mut digests = HashMap::new();
-    for (stamp, standing) in directory::look(dir)?.standing {
+    for (stamp, standing) in directory::look(dir)?.by_timestamp {
         if !standing.manifest {
             continue;
         }

@@ -8,16 +8,18 @@ use super::findings::Findings;
 use super::packs::Packs;
 use super::report::{Checked, Report};
 use crate::error::{Error, Result};
-use crate::format::entry::{Content, Entry, Kind, Piece, compare_paths};
-use crate::format::node::{self, Child, Item, Node};
+use crate::format::entry::{Entry, Kind, Piece, compare_paths};
+use crate::format::node::{Child, Item, Node};
 use crate::format::snapshot::Snapshot;
 use crate::id::{ChunkId, PackId};
 use crate::ops::ls::DATABASE;
 use crate::progress::{Observer, checkpoint};
 use crate::store::chunk_set::ChunkSet;
+use crate::store::index::IndexSlot;
 use crate::store::repair::lost_chunks::LostChunks;
 use crate::store::repair::quarantine::Quarantine;
 use crate::store::tree::TreeItems;
+use crate::store::tree::visit::{ListItem, NodeAt, Visitor, visit};
 use crate::store::{SnapshotName, Store};
 
 pub(crate) struct Walk<'a> {
@@ -32,18 +34,6 @@ pub(crate) struct Walk<'a> {
     wanted: Option<&'a LostChunks>,
 }
 
-/// What a walk is for: names it where something is damaged.
-#[derive(Clone, Copy)]
-struct Scope<'s> {
-    name: &'s SnapshotName,
-    /// The list in which entries look up others.
-    list: Option<&'s ChunkId>,
-    /// The file whose pieces are walked.
-    file: Option<&'s [u8]>,
-    /// The path that is reported for everything below a lost root.
-    all: &'s [u8],
-}
-
 /// Sums over one list; they stand for the whole list only if nothing was skipped.
 #[derive(Default)]
 struct Tally {
@@ -53,38 +43,27 @@ struct Tally {
     bytes: u64,
 }
 
-/// What the node above says of a node.
-struct Stated<'k> {
-    level: Option<u8>,
-    weight: u64,
-    first_key: Option<&'k [u8]>,
+/// Walks one list for one snapshot, to name both where something is damaged.
+struct ListWalk<'w, 'a> {
+    walk: &'w mut Walk<'a>,
+    name: &'w SnapshotName,
+    /// The list in which hard links look up their files; `None` for a database.
+    list: Option<&'w ChunkId>,
+    /// The path that is reported for everything below a lost root.
+    all: &'w [u8],
+    /// The file whose pieces are walked.
+    file: Vec<u8>,
+    tally: Tally,
+    /// The nodes on the path.
+    path: Vec<OpenNode>,
+    /// Whether a root leads to damage.
+    hurt: bool,
 }
 
-trait References: Item {
-    /// Checks one item of a leaf; returns whether it leads to damage.
-    fn check(&self, walk: &mut Walk<'_>, scope: Scope<'_>, tally: &mut Tally) -> Result<bool>;
-    fn is_before(&self, next: &Self) -> bool;
-    const WHAT: &'static str;
-}
-
-impl References for Piece {
-    const WHAT: &'static str = "a list of pieces";
-    fn check(&self, walk: &mut Walk<'_>, scope: Scope<'_>, _: &mut Tally) -> Result<bool> {
-        walk.piece(self, scope)
-    }
-    fn is_before(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl References for Entry {
-    const WHAT: &'static str = "the list of uploads";
-    fn check(&self, walk: &mut Walk<'_>, scope: Scope<'_>, tally: &mut Tally) -> Result<bool> {
-        walk.entry(self, scope, tally)
-    }
-    fn is_before(&self, next: &Self) -> bool {
-        compare_paths(&self.path, &next.path).is_lt()
-    }
+/// A node on the path: its first copy, and whether it leads to damage as far as was walked.
+struct OpenNode {
+    slot: Option<IndexSlot>,
+    hurt: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -129,24 +108,21 @@ impl<'a> Walk<'a> {
 
     /// Walks everything that a snapshot names.
     pub fn snapshot(&mut self, name: &SnapshotName, snapshot: &Snapshot) -> Result<()> {
-        if let Some(part) = &snapshot.database {
-            let all = DATABASE.as_bytes();
-            let scope = Scope { name, list: None, file: Some(all), all };
-            let stated = Stated { level: None, weight: part.size_bytes, first_key: None };
-            self.tree::<Piece>(&part.root, &stated, scope, &mut Tally::default())?;
+        if let Some(database) = &snapshot.database {
+            let mut walk = ListWalk::new(self, name, None, DATABASE.as_bytes());
+            visit::<Piece, _>(&database.root, database.size_bytes, &mut walk)?;
         }
-        if let Some(part) = &snapshot.uploads {
-            let all = part.roots.keys().next().map_or(&b"uploads"[..], |root| root.as_bytes());
-            let scope = Scope { name, list: Some(&part.list), file: None, all };
-            let stated = Stated { level: None, weight: part.entries, first_key: None };
-            let mut tally = Tally::default();
-            let hurt = self.tree::<Entry>(&part.list, &stated, scope, &mut tally)?;
-            let fits = part.files == tally.files && (tally.links || part.bytes == tally.bytes);
+        if let Some(uploads) = &snapshot.uploads {
+            let all = uploads.roots.keys().next().map_or(&b"uploads"[..], |root| root.as_bytes());
+            let mut walk = ListWalk::new(self, name, Some(&uploads.list), all);
+            visit::<Entry, _>(&uploads.list, uploads.entries, &mut walk)?;
+            let ListWalk { tally, hurt, .. } = walk;
+            let fits = uploads.files == tally.files && (tally.links || uploads.bytes == tally.bytes);
             if !hurt && !tally.skipped && !fits {
                 let object = self.store.storage().object_location(&name.object());
                 let detail = format!(
                     "says {} files of {} bytes, but its list holds {} of {}",
-                    part.files, part.bytes, tally.files, tally.bytes
+                    uploads.files, uploads.bytes, tally.files, tally.bytes
                 );
                 self.findings.affects(&object, &detail, name, None, 0);
             }
@@ -154,7 +130,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Compares a database's image with its SHA-256; returns whether it could be read.
+    /// Compares a database's image with its SHA-256; says whether it could.
     pub fn database(&mut self, name: &SnapshotName, snapshot: &Snapshot) -> Result<bool> {
         match crate::ops::dump::dump(self.store, snapshot, DATABASE.as_bytes(), self.observer, &mut |_| Ok(())) {
             Ok(_) => Ok(true),
@@ -172,76 +148,122 @@ impl<'a> Walk<'a> {
     pub fn finish(self) -> (Packs, HashSet<PackId>) {
         self.chunks.finish(self.findings)
     }
+}
 
-    fn tree<T: References>(
-        &mut self,
-        id: &ChunkId,
-        stated: &Stated<'_>,
-        scope: Scope<'_>,
-        tally: &mut Tally,
-    ) -> Result<bool> {
-        checkpoint(self.observer)?;
-        let first = self.store.first_copy(id)?;
-        first.iter().for_each(|copy| self.chunks.lost_index(copy, scope.name, self.findings));
-        let slot = first.map(|copy| copy.slot);
-        if slot.is_some_and(|slot| self.seen.has(slot) && !self.hurt.has(slot)) {
-            tally.skipped = true;
-            return Ok(false);
-        }
-        let object = format!("node {id}");
-        let node = match self.store.read(id) {
-            Ok(bytes) => node::decode::<T>(&bytes, &object),
-            Err(e) if e.is_final() => return Err(e),
-            Err(error) => {
-                self.want(id)?;
-                let cause = self.chunks.cause_of(id, &error, scope.name, self.findings)?;
-                let file = scope.file.or(stated.first_key).unwrap_or(scope.all);
-                let files = if scope.file.is_some() { 1 } else { stated.weight };
-                self.findings.affects(&cause.object, &cause.detail, scope.name, Some(file), files);
-                slot.into_iter().for_each(|slot| {
-                    self.seen.set(slot);
-                    self.hurt.set(slot);
-                });
-                return Ok(true);
-            }
-        };
-        let hurt = match node.and_then(|node| fits(&node, stated, &object).map(|()| node)) {
-            Ok(Node::Leaf(items)) => {
-                let mut hurt = false;
-                for item in &items {
-                    hurt |= item.check(self, scope, tally)?;
-                }
-                hurt
-            }
-            Ok(Node::Inner(below, children)) => {
-                let mut hurt = false;
-                for Child { id, weight, first_key } in &children {
-                    let key = (!first_key.is_empty()).then_some(first_key.as_slice());
-                    let stated = Stated { level: Some(below), weight: *weight, first_key: key };
-                    hurt |= self.tree::<T>(id, &stated, scope, tally)?;
-                }
-                hurt
-            }
-            Err(error) => {
-                let file = scope.file.or(stated.first_key).unwrap_or(scope.all);
-                self.findings.affects(&object, &error.to_string(), scope.name, Some(file), 1);
-                true
-            }
-        };
-        if let Some(slot) = slot {
-            self.seen.set(slot);
-            if hurt {
-                self.hurt.set(slot);
-            }
-        }
-        Ok(hurt)
+impl<'w, 'a> ListWalk<'w, 'a> {
+    fn new(walk: &'w mut Walk<'a>, name: &'w SnapshotName, list: Option<&'w ChunkId>, all: &'w [u8]) -> Self {
+        let (tally, path, file) = (Tally::default(), Vec::new(), all.to_vec());
+        Self { walk, name, list, all, file, tally, path, hurt: false }
     }
 
-    fn piece(&mut self, piece: &Piece, scope: Scope<'_>) -> Result<bool> {
-        let Piece::Data { id, len } = piece else { return Ok(false) };
-        let cause = match self.chunks.alive(id, scope.name, self.findings)? {
-            Ok(plain_len) if u64::from(plain_len) == *len => match self.chunks.read_once(id)? {
-                Ok(()) => return Ok(false),
+    /// Names damage of a node: the files that it takes along.
+    fn affects(&mut self, node: &NodeAt<'_>, object: &str, detail: &str, files: u64) {
+        let file = if node.of_pieces { &self.file } else { node.first_key.unwrap_or(self.all) };
+        self.walk.findings.affects(object, detail, self.name, Some(file), files);
+    }
+
+    /// Notes damage on the way to it.
+    fn hurts(&mut self) {
+        *self.path.last_mut().map_or(&mut self.hurt, |node| &mut node.hurt) = true;
+    }
+
+    /// Ends with the node that was entered last.
+    fn close(&mut self) {
+        let Some(OpenNode { slot, hurt }) = self.path.pop() else { return };
+        if let Some(slot) = slot {
+            self.walk.seen.set(slot);
+            if hurt {
+                self.walk.hurt.set(slot);
+            }
+        }
+        if hurt {
+            self.hurts();
+        }
+    }
+
+    fn link(&mut self, target: &[u8]) -> Result<()> {
+        self.tally.files += 1;
+        self.tally.links = true;
+        let Some(list) = self.list else { return Ok(()) };
+        let found = TreeItems::from_path(self.walk.store, list, target).and_then(|mut items| items.next().transpose());
+        match found {
+            Ok(Some(found)) if found.path == target && matches!(found.kind, Kind::File { .. }) => return Ok(()),
+            Err(e) if e.is_final() => return Err(e),
+            // The damage is named where the list leads to it.
+            Err(_) => {}
+            Ok(_) => {
+                let object = self.walk.store.storage().object_location(&self.name.object());
+                let detail = "its list holds a hard link to a file that it does not hold";
+                self.walk.findings.affects(&object, detail, self.name, Some(&self.file), 1);
+            }
+        }
+        self.hurts();
+        Ok(())
+    }
+}
+
+impl Visitor for ListWalk<'_, '_> {
+    type Stop = Error;
+
+    fn enter(&mut self, node: &NodeAt<'_>) -> Result<bool> {
+        checkpoint(self.walk.observer)?;
+        let first = self.walk.store.first_copy(node.id)?;
+        first.iter().for_each(|copy| self.walk.chunks.lost_index(copy, self.name, self.walk.findings));
+        let slot = first.map(|copy| copy.slot);
+        if slot.is_some_and(|slot| self.walk.seen.has(slot) && !self.walk.hurt.has(slot)) {
+            self.tally.skipped |= !node.of_pieces;
+            return Ok(false);
+        }
+        self.path.push(OpenNode { slot, hurt: false });
+        Ok(true)
+    }
+
+    fn read(&mut self, node: &NodeAt<'_>) -> Result<Vec<u8>> {
+        self.walk.store.read(node.id)
+    }
+
+    fn unreadable(&mut self, node: &NodeAt<'_>, error: Error) -> Result<()> {
+        if error.is_final() {
+            return Err(error);
+        }
+        self.walk.want(node.id)?;
+        let cause = self.walk.chunks.cause_of(node.id, &error, self.name, self.walk.findings)?;
+        let files = if node.of_pieces { 1 } else { node.weight };
+        self.affects(node, &cause.object, &cause.detail, files);
+        self.hurts();
+        self.close();
+        Ok(())
+    }
+
+    fn verify<T: ListItem>(&self, node: &NodeAt<'_>, content: &Node<T>) -> Result<()> {
+        fits(content, node)
+    }
+
+    fn malformed(&mut self, node: &NodeAt<'_>, error: Error) -> Result<()> {
+        self.affects(node, &format!("node {}", node.id), &error.to_string(), 1);
+        self.hurts();
+        self.close();
+        Ok(())
+    }
+
+    fn entry(&mut self, entry: &Entry) -> Result<()> {
+        self.file.clear();
+        self.file.extend(&entry.path);
+        match &entry.kind {
+            Kind::Dir | Kind::Symlink { .. } => {}
+            Kind::File { size, .. } => {
+                self.tally.files += 1;
+                self.tally.bytes = self.tally.bytes.saturating_add(*size);
+            }
+            Kind::Hardlink { target } => self.link(target)?,
+        }
+        Ok(())
+    }
+
+    fn chunk(&mut self, id: &ChunkId, len: u64) -> Result<()> {
+        let cause = match self.walk.chunks.alive(id, self.name, self.walk.findings)? {
+            Ok(plain_len) if u64::from(plain_len) == len => match self.walk.chunks.read_once(id)? {
+                Ok(()) => return Ok(()),
                 Err(cause) => cause,
             },
             Ok(plain_len) => {
@@ -249,62 +271,27 @@ impl<'a> Walk<'a> {
             }
             Err(cause) => cause,
         };
-        self.want(id)?;
-        self.findings.affects(&cause.object, &cause.detail, scope.name, scope.file, 1);
-        Ok(true)
+        self.walk.want(id)?;
+        self.walk.findings.affects(&cause.object, &cause.detail, self.name, Some(&self.file), 1);
+        self.hurts();
+        Ok(())
     }
 
-    fn entry(&mut self, entry: &Entry, scope: Scope<'_>, tally: &mut Tally) -> Result<bool> {
-        let scope = Scope { file: Some(&entry.path), ..scope };
-        match &entry.kind {
-            Kind::Dir | Kind::Symlink { .. } => Ok(false),
-            Kind::File { size, content } => {
-                tally.files += 1;
-                tally.bytes = tally.bytes.saturating_add(*size);
-                match content {
-                    Content::Inline(pieces) => {
-                        let mut hurt = false;
-                        for piece in pieces {
-                            hurt |= self.piece(piece, scope)?;
-                        }
-                        Ok(hurt)
-                    }
-                    Content::Tree(root) => {
-                        let stated = Stated { level: None, weight: *size, first_key: None };
-                        self.tree::<Piece>(root, &stated, scope, &mut Tally::default())
-                    }
-                }
-            }
-            Kind::Hardlink { target } => {
-                tally.files += 1;
-                tally.links = true;
-                let Some(list) = scope.list else { return Ok(false) };
-                let found =
-                    TreeItems::from_path(self.store, list, target).and_then(|mut items| items.next().transpose());
-                match found {
-                    Ok(Some(found)) if found.path == *target && matches!(found.kind, Kind::File { .. }) => Ok(false),
-                    Err(e) if e.is_final() => Err(e),
-                    // The damage is named where the list leads to it.
-                    Err(_) => Ok(true),
-                    Ok(_) => {
-                        let object = self.store.storage().object_location(&scope.name.object());
-                        let detail = "its list holds a hard link to a file that it does not hold";
-                        self.findings.affects(&object, detail, scope.name, scope.file, 1);
-                        Ok(true)
-                    }
-                }
-            }
-        }
+    fn leave(&mut self, _: &NodeAt<'_>) -> Result<()> {
+        self.close();
+        Ok(())
     }
 }
 
 /// Compares a node with what the one above says of it.
-fn fits<T: References>(node: &Node<T>, stated: &Stated<'_>, object: &str) -> Result<()> {
-    let wrong = |detail: &str| Err(Error::corrupt(format!("{}: {object}", T::WHAT), detail));
+fn fits<T: ListItem>(node: &Node<T>, stated: &NodeAt<'_>) -> Result<()> {
+    let what = if stated.of_pieces { "a list of pieces" } else { "the list of uploads" };
+    let wrong = |detail: &str| Err(Error::corrupt(format!("{what}: node {}", stated.id), detail));
     let (level, weight, first, in_order) = match node {
         Node::Leaf(items) => {
             let weight = items.iter().try_fold(0u64, |sum, item| sum.checked_add(item.weight()));
-            let in_order = items.windows(2).all(|pair| pair[0].is_before(&pair[1]));
+            let before = |pair: &[T]| compare_paths(pair[0].key(), pair[1].key()).is_lt();
+            let in_order = stated.of_pieces || items.windows(2).all(before);
             (0, weight, items.first().map(Item::key), in_order)
         }
         Node::Inner(below, children) => {

@@ -14,9 +14,9 @@ use crate::store::Store;
 use crate::store::index::Location;
 use crate::store::write::WriteSession;
 
-/// After so many new bytes packs and index are written: what is sealed need not be sent again by the next run if this one is killed.
+/// New bytes after which packs and index are written: what is sealed need not be sent again by the next run if this one is killed.
 const SEAL_BYTES: u64 = 64 << 20;
-/// So many names of chunks are remembered twice over, about 10 MiB. What is forgotten is read once more.
+/// Names of chunks that are remembered, in two generations: about 10 MiB. What is forgotten is read once more.
 const REMEMBERED: usize = 32 << 10;
 
 /// Why a snapshot was not copied.
@@ -48,7 +48,7 @@ pub(super) struct Names(Mutex<[HashMap<ChunkId, ChunkId>; 2]>);
 impl Names {
     fn get(&self, id: &ChunkId) -> Option<ChunkId> {
         let names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        names.iter().find_map(|half| half.get(id)).copied()
+        names.iter().find_map(|part| part.get(id)).copied()
     }
 
     fn put(&self, id: &ChunkId, there: ChunkId) {
@@ -99,7 +99,7 @@ impl<'a> ChunkCopier<'a> {
         Ok(new)
     }
 
-    /// Reads a chunk, verified; also says where its bytes stand, if it was read from the first place.
+    /// Reads a chunk, verified; also returns where its bytes are, if it was read from the first place.
     fn read(&self, id: &ChunkId) -> Result<(Vec<u8>, Option<Location>)> {
         if let Some(place) = self.from.locate(id)? {
             match self.from.read_copy(&place) {
@@ -118,7 +118,7 @@ impl<'a> ChunkCopier<'a> {
             bases = record.bases.iter().map(|base| self.base(base)).collect::<Copying<Vec<_>>>()?;
             let record = Record { id: new, bases: bases.clone(), ..record.clone() };
             let encoded = self.from.read_encoded(place).map_err(reading)?;
-            if self.session.take_over(&encoded, record)? {
+            if self.session.append_encoded(&encoded, record)? {
                 return Ok(());
             }
         }

@@ -1,4 +1,4 @@
-//! What the destination has of a source: which snapshots are copies of which, the order of all, and the newest halves that both stores have.
+//! What the destination has of a source: which snapshots are copies of which, the order of all, and the newest parts that both stores have.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use crate::progress::{Observer, checkpoint};
 use crate::store::{SnapshotName, Store};
 use crate::time::Time;
 
-/// So many of the newest snapshots are looked through for halves that both stores have.
+/// The number of newest snapshots that are searched for parts that both stores have.
 const LOOKED_THROUGH: usize = 64;
 
 /// Lists that both stores have.
@@ -67,7 +67,7 @@ impl Destination {
         Ok(there)
     }
 
-    /// Looks at snapshots of the destination, the newest first; says whether it has seen enough.
+    /// Looks at snapshots of the destination, the newest first; returns whether it has seen enough.
     fn look(
         &mut self,
         to: &Store,
@@ -158,7 +158,7 @@ impl Destination {
         let mut found = CommonLists::default();
         for (name, there) in self.passed.drain(..).rev().take(LOOKED_THROUGH) {
             let (Ok(old), Ok(new)) = (from.snapshot(&name), to.snapshot(&there)) else { continue };
-            // What leans on what is to be deleted is not taken over unread.
+            // What depends on pending deletions is not reused unread.
             if !to.pending_deletions().is_ok_and(|candidates| candidates.are_avoided_by(&new)) {
                 continue;
             }

@@ -1,5 +1,5 @@
 //! Copying lists: each is walked beside an older one that both stores have, so that what did not change is not even looked up, and built anew
-//! with the names that its chunks have in the destination. Trouble with the older one costs time and space, never data.
+//! with the names that its chunks have in the destination. Errors in the older one cost time and space, never data.
 
 use rayon::prelude::*;
 
@@ -11,10 +11,10 @@ use crate::id::ChunkId;
 use crate::store::tree::{TreeBuilder, TreeItems};
 use crate::store::write::Trust;
 
-/// So many pieces are worked on at once, or so many bytes of them: packs are sealed between two batches.
+/// Pieces, and bytes of them, that are worked on at once: packs are sealed between two batches.
 const BATCH: usize = 64;
 const BATCH_BYTES: u64 = 8 << 20;
-/// So many entries, or so many bytes of names.
+/// Entries, and bytes of their names.
 const BATCH_ENTRIES: usize = 512;
 const BATCH_NAMES: usize = 4 << 20;
 
@@ -30,7 +30,7 @@ struct CommonItems<'s, T>(Option<(TreeItems<'s, T>, TreeItems<'s, T>)>);
 
 impl<'s, T: Item> CommonItems<'s, T> {
     fn new(mover: &ChunkCopier<'s>, pair: Option<Pair>) -> Self {
-        // In doubt nothing that the destination has is believed unread.
+        // In doubt nothing that the destination has is trusted unread.
         let pair = pair.filter(|_| mover.session.trust() < Trust::ReadEverything);
         let open = |pair: Pair| {
             let there = TreeItems::new(mover.session.store(), &pair.to).ok()?;
@@ -101,7 +101,7 @@ fn piece(mover: &ChunkCopier<'_>, new: Piece, old: Option<(Piece, Piece)>) -> Co
 pub(super) struct Uploads {
     /// Entries of every kind.
     pub entries: u64,
-    /// Files, further names counted.
+    /// Files, hard links included.
     pub files: u64,
 }
 

@@ -94,8 +94,8 @@ pub fn copy(from: &Store, to: &Store, options: &Options, observer: &dyn Observer
     to.check_writable()?;
     // Who cannot read what is there would copy it again.
     to.check_readable()?;
-    if to.storage().is_remote() {
-        to.reload_candidates()?;
+    if !to.storage().capabilities().exclusive_lock {
+        to.reload_pending_deletions()?;
     }
     let mut sources: Vec<(String, Vec<SnapshotName>)> = Vec::new();
     let names = match &options.which {
@@ -171,7 +171,7 @@ impl<'a> Run<'a> {
         let name = format!("lock-{source}");
         let interrupted = || self.observer.interrupted();
         match (to.lock(&name, LockMode::Exclusive, wait, &interrupted)?, to.cache_dir()) {
-            (None, Some(dir)) if to.is_remote() => {
+            (None, Some(dir)) if !to.capabilities().exclusive_lock => {
                 durable::create_dir(&dir)?;
                 lock::lock_file(&dir.join(name), LockMode::Exclusive, wait, &interrupted)
             }
@@ -194,7 +194,7 @@ impl<'a> Run<'a> {
         };
         let session = self.session()?;
         let mover = ChunkCopier::new(self.from, &session, &self.names, self.observer);
-        let done = halves(&mover, name, &snapshot, there.checked());
+        let done = parts(&mover, name, &snapshot, there.checked());
         let sealed = session.seal();
         self.report.healed_bytes += session.added_bytes();
         self.report.added_bytes += session.added_bytes();
@@ -234,7 +234,7 @@ impl<'a> Run<'a> {
         let beside = if self.losses()?.any { there.checked() } else { there.beside(self.from, self.to) };
         let session = self.session()?;
         let mover = ChunkCopier::new(self.from, &session, &self.names, self.observer);
-        let made = halves(&mover, name, &copied.snapshot, beside).and_then(|halves| Ok((halves, session.seal()?)));
+        let made = parts(&mover, name, &copied.snapshot, beside).and_then(|parts| Ok((parts, session.seal()?)));
         let ((database, uploads), ()) = match made {
             Ok(made) => made,
             Err(stop) => {
@@ -281,8 +281,9 @@ impl<'a> Run<'a> {
         if let Some(lost) = self.lost {
             return Ok(lost);
         }
-        // Of a remote storage that lists all packs: not after each backup.
-        let lost = if self.to.storage().is_remote() && matches!(self.options.which, Which::Newer(_)) {
+        // Behind requests that lists all packs: not after each backup.
+        let lost = if self.to.storage().capabilities().cost_per_request && matches!(self.options.which, Which::Newer(_))
+        {
             Lost::default()
         } else {
             let KnownLosses { lost, repairs } = backup::survey(self.to, &mut self.report.problems, self.observer)?;
@@ -294,7 +295,7 @@ impl<'a> Run<'a> {
     fn session(&mut self) -> Result<WriteSession<'a>> {
         let session = WriteSession::new(self.to);
         // Of packs on a disk a session sees by itself that they are gone.
-        if self.losses()?.packs && self.to.storage().is_remote() {
+        if self.losses()?.packs && self.to.storage().capabilities().cost_per_request {
             session.lower_trust(Trust::ReadEverything);
         }
         Ok(session)
@@ -310,8 +311,8 @@ struct Lost {
     packs: bool,
 }
 
-/// Copies what a snapshot reaches; returns its halves as the destination has them.
-fn halves(
+/// Copies what a snapshot reaches; returns its parts as the destination has them.
+fn parts(
     mover: &ChunkCopier<'_>,
     name: &SnapshotName,
     snapshot: &Snapshot,
@@ -325,20 +326,20 @@ fn halves(
         Stop::Damaged(Error::corrupt(object, format!("its list of {what} does not come to what it says")))
     };
     let (mut database, mut uploads) = (snapshot.database.clone(), snapshot.uploads.clone());
-    if let Some(half) = &mut database {
-        half.root = match taken(beside.database, half.root) {
+    if let Some(part) = &mut database {
+        part.root = match taken(beside.database, part.root) {
             Some(pair) => pair.to,
-            None => match lists::pieces(mover, &half.root, beside.database)? {
-                (root, bytes) if bytes == half.size_bytes => root,
+            None => match lists::pieces(mover, &part.root, beside.database)? {
+                (root, bytes) if bytes == part.size_bytes => root,
                 _ => return Err(differs("the database's extents")),
             },
         };
     }
-    if let Some(half) = &mut uploads {
-        half.list = match taken(beside.uploads, half.list) {
+    if let Some(part) = &mut uploads {
+        part.list = match taken(beside.uploads, part.list) {
             Some(pair) => pair.to,
-            None => match lists::entries(mover, &half.list, beside.uploads)? {
-                (list, found) if (found.entries, found.files) == (half.entries, half.files) => list,
+            None => match lists::entries(mover, &part.list, beside.uploads)? {
+                (list, found) if (found.entries, found.files) == (part.entries, part.files) => list,
                 _ => return Err(differs("uploads")),
             },
         };

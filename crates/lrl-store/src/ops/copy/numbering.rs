@@ -1,4 +1,4 @@
-//! Where a copied snapshot stands in the destination's history. A pure function: what is later stays later, so a copy never becomes
+//! The place of a copied snapshot in the destination's history. A pure function: what is later stays later, so a copy never becomes
 //! `latest` before something that is newer.
 
 use crate::format::snapshot::{Origin, Snapshot};
@@ -17,7 +17,7 @@ pub(super) struct SnapshotKey {
 }
 
 impl SnapshotKey {
-    /// Looks at a snapshot that stands in a store.
+    /// Looks at a snapshot of a store.
     pub fn of(snapshot: &Snapshot, id: SnapshotId, store: &str) -> Self {
         let here = || Origin { store: store.into(), snapshot: id, sequence: snapshot.sequence };
         let origin = snapshot.original.clone().unwrap_or_else(here);
@@ -40,7 +40,7 @@ pub(super) fn number(new: &SnapshotKey, there: &[SnapshotKey], used: u64, now: T
         ours.into_iter().partition(|stand| stand.is_before(new));
     let mut lowest = before.iter().map(|stand| stand.number).max().unwrap_or(0);
     let later = after.iter().map(|stand| stand.number).min();
-    // Of another store's those count as earlier that stand before one that is: a clock that was wrong once moves nothing. A time in the
+    // Of another store's those count as earlier that are before one that is: a clock that was wrong once moves nothing. A time in the
     // future says nothing.
     let is_open = |number: u64| number > lowest && later.is_none_or(|later| number < later);
     let earlier = |stand: &&&SnapshotKey| stand.created <= new.created || stand.created > now;
@@ -113,7 +113,7 @@ mod tests {
         assert_eq!(number(&stand(43, "a", 43, 450), &there, 44), Some(42));
         assert_eq!(number(&stand(43, "a", 43, 550), &there, 44), Some(43));
         assert_eq!(number(&stand(43, "a", 43, 700), &there, 44), Some(45));
-        // What stands before an earlier one of the same history is earlier, whatever its time.
+        // What is before an earlier one of the same history is earlier, whatever its time.
         let there = [stand(3, "b", 3, 9000), stand(9, "a", 9, 90)];
         assert_eq!(number(&stand(10, "a", 10, 100), &there, 9), Some(10));
         assert_eq!(number(&stand(1, "a", 1, 10), &[stand(1, "b", 1, 20)], 1), None);

@@ -34,8 +34,8 @@ fn empty(id: u8) -> Shared {
     Arc::new(memory)
 }
 
-fn open(storage: &Shared, key: Option<[u8; 32]>) -> Store {
-    let store = Store::open(Arc::clone(storage), LockMode::Shared, Duration::ZERO, &Silent).unwrap();
+fn open(backend: &Shared, key: Option<[u8; 32]>) -> Store {
+    let store = Store::open(Arc::clone(backend), LockMode::Shared, Duration::ZERO, &Silent).unwrap();
     store.named_by(key.map_or_else(Ids::default, Ids::keyed))
 }
 
@@ -54,14 +54,14 @@ fn whole(report: Report) -> Report {
     report
 }
 
-fn bytes(storage: &Shared, prefix: &str) -> u64 {
-    names(storage, prefix).iter().map(|name| storage.len(name).unwrap()).sum()
+fn bytes(backend: &Shared, prefix: &str) -> u64 {
+    names(backend, prefix).iter().map(|name| backend.len(name).unwrap()).sum()
 }
 
 #[track_caller]
-fn assert_clean(storage: &Shared, what: &str) {
+fn assert_clean(backend: &Shared, what: &str) {
     let options = check::Options { read_data: ReadData::All, seed: 1, lock_wait: Duration::ZERO, record: None };
-    let report = check(Arc::clone(storage), &options, &Silent).unwrap();
+    let report = check(Arc::clone(backend), &options, &Silent).unwrap();
     assert!(!report.wrong, "{what}: {:#?}", report.findings);
 }
 
@@ -80,8 +80,8 @@ fn held(store: &Store, snapshot: &Snapshot) -> Held {
     plain.packs.clear();
     plain.added_bytes = None;
     let nothing = crate::id::ChunkId::from_bytes([0; 32]);
-    plain.database.iter_mut().for_each(|half| half.root = nothing);
-    plain.uploads.iter_mut().for_each(|half| half.list = nothing);
+    plain.database.iter_mut().for_each(|part| part.root = nothing);
+    plain.uploads.iter_mut().for_each(|part| part.list = nothing);
     let mut hasher = Hasher::new();
     let mut feed = |path: &[u8]| {
         let sink = &mut |bytes: &[u8]| {
@@ -140,7 +140,7 @@ fn noise(seed: u64, len: usize) -> Vec<u8> {
 
 /// A lab whose database and uploads change, in a store in memory.
 struct Lab {
-    storage: Shared,
+    backend: Shared,
     dir: tempfile::TempDir,
     runs: u64,
 }
@@ -153,7 +153,7 @@ impl Lab {
     fn in_store(id: u8) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("assets")).unwrap();
-        let lab = Self { storage: empty(id), dir, runs: 0 };
+        let lab = Self { backend: empty(id), dir, runs: 0 };
         let db = lab.database();
         db.execute_batch("CREATE TABLE users(id INTEGER PRIMARY KEY, name)").unwrap();
         let rows = (0..4000).map(|n| format!("({n}, hex(randomblob(20)))")).collect::<Vec<_>>().join(",");
@@ -180,7 +180,7 @@ impl Lab {
         let mut options =
             backup::Options { source: source.into(), ..backup::tests::options(self.dir.path(), self.runs) };
         change(&mut options);
-        backup::backup(&open(&self.storage, None), &options, &Silent).unwrap();
+        backup::backup(&open(&self.backend, None), &options, &Silent).unwrap();
     }
 
     /// Changes some rows and one upload, replaces another, and backs up.
@@ -193,7 +193,7 @@ impl Lab {
     }
 
     fn forget(&self, goes: impl Fn(u64) -> bool) {
-        let store = open(&self.storage, None);
+        let store = open(&self.backend, None);
         let names = store.snapshot_names(None).unwrap();
         names.iter().filter(|name| goes(name.sequence)).for_each(|name| store.forget(name).unwrap());
     }
@@ -203,14 +203,14 @@ impl Lab {
 fn many_small_steps_cost_in_the_copy_what_they_cost_in_the_store() {
     let mut lab = Lab::new();
     (0..30).for_each(|_| lab.step());
-    let from = open(&lab.storage, None);
+    let from = open(&lab.backend, None);
     for key in KEYS {
         let copied = empty(2);
         let to = open(&copied, key);
         let report = whole(run(&from, &to, Which::Missing(None)));
         assert_eq!((report.copied.len(), report.known), (30, 0));
         assert_same(&from, &to);
-        let (before, after) = (bytes(&lab.storage, "packs"), bytes(&copied, "packs"));
+        let (before, after) = (bytes(&lab.backend, "packs"), bytes(&copied, "packs"));
         assert!(after < before + before / 50, "{before} became {after}");
         let added: u64 = report.copied.iter().map(|copied| copied.added_bytes).sum();
         assert_eq!((added, report.added_bytes), (report.added_bytes, bytes(&copied, "packs") + added - after));
@@ -224,7 +224,7 @@ fn many_small_steps_cost_in_the_copy_what_they_cost_in_the_store() {
     whole(run(&from, &open(&to, None), Which::Missing(None)));
     assert_clean(&to, "the copy");
     lab.step();
-    let report = whole(run(&open(&lab.storage, None), &open(&to, None), Which::Newer("lab".into())));
+    let report = whole(run(&open(&lab.backend, None), &open(&to, None), Which::Newer("lab".into())));
     assert_eq!((report.copied.len(), report.known), (1, 30));
     assert!(report.added_bytes < bytes(&to, "packs") / 20, "{}", report.added_bytes);
     assert_clean(&to, "one more");
@@ -235,7 +235,7 @@ fn numbers_parents_and_latest_are_those_of_the_history() {
     let mut lab = Lab::new();
     (0..6).for_each(|_| lab.step());
     lab.forget(|sequence| sequence == 2);
-    let from = open(&lab.storage, None);
+    let from = open(&lab.backend, None);
     let copied = empty(2);
     let to = open(&copied, None);
     let listed = from.snapshot_names(None).unwrap();
@@ -268,14 +268,14 @@ fn what_was_forgotten_in_the_copy_stays_so_after_each_backup() {
     let mut lab = Lab::new();
     (0..5).for_each(|_| lab.step());
     let to = open(&empty(2), None);
-    whole(run(&open(&lab.storage, None), &to, Which::Newer("lab".into())));
+    whole(run(&open(&lab.backend, None), &to, Which::Newer("lab".into())));
     for name in &to.snapshot_names(None).unwrap()[..4] {
         to.forget(name).unwrap();
     }
     // The source has forgotten the one that was copied last, and gone on.
     lab.forget(|sequence| sequence == 5);
     (0..2).for_each(|_| lab.step());
-    let from = open(&lab.storage, None);
+    let from = open(&lab.backend, None);
     let report = whole(run(&from, &to, Which::Newer("lab".into())));
     assert_eq!((report.copied.len(), report.known), (2, 4));
     let report = whole(run(&from, &to, Which::Missing(None)));
@@ -286,7 +286,7 @@ fn what_was_forgotten_in_the_copy_stays_so_after_each_backup() {
 fn a_run_that_dies_at_any_step_leaves_whole_snapshots_and_the_next_goes_on() {
     let mut lab = Lab::new();
     (0..4).for_each(|_| lab.step());
-    let from = open(&lab.storage, None);
+    let from = open(&lab.backend, None);
     for fault in [Fault::Dies, Fault::DiesAfter, Fault::Fails, Fault::Full] {
         for left in 0.. {
             let copied = empty(2);
@@ -320,11 +320,11 @@ fn a_run_that_dies_at_any_step_leaves_whole_snapshots_and_the_next_goes_on() {
 }
 
 /// Changes a byte of a pack.
-fn flip(storage: &Shared, name: &str, at: usize) {
-    let mut bytes = storage.read(name).unwrap();
+fn flip(backend: &Shared, name: &str, at: usize) {
+    let mut bytes = backend.read(name).unwrap();
     bytes[at] ^= 1;
-    storage.remove(name).unwrap();
-    storage.put(name, Payload::Bytes(&bytes)).unwrap();
+    backend.remove(name).unwrap();
+    backend.put(name, Payload::Bytes(&bytes)).unwrap();
 }
 
 #[test]
@@ -335,14 +335,14 @@ fn a_snapshot_that_is_damaged_is_named_and_the_others_are_copied() {
     lab.step();
     std::fs::remove_file(lab.dir.path().join("assets/third")).unwrap();
     lab.step();
-    let from = open(&lab.storage, None);
+    let from = open(&lab.backend, None);
     let fourth = from.snapshot_names(None).unwrap()[3].clone();
     // The upload that only the fourth has is the largest chunk of its pack.
     let pack = pack_name(&from.snapshot(&fourth).unwrap().packs[0]);
     let at = storage_offset_of(&from, &fourth);
-    flip(&lab.storage, &pack, at);
+    flip(&lab.backend, &pack, at);
     for key in KEYS {
-        let from = open(&lab.storage, None);
+        let from = open(&lab.backend, None);
         let copied = empty(2);
         let to = open(&copied, key);
         let report = run(&from, &to, Which::Missing(None));
@@ -354,9 +354,9 @@ fn a_snapshot_that_is_damaged_is_named_and_the_others_are_copied() {
     }
     // A document that is damaged hides no other.
     let object = fourth.object();
-    flip(&lab.storage, &object, 30);
+    flip(&lab.backend, &object, 30);
     let to = open(&empty(2), None);
-    let report = run(&open(&lab.storage, None), &to, Which::Missing(None));
+    let report = run(&open(&lab.backend, None), &to, Which::Missing(None));
     assert_eq!((report.copied.len(), report.failed.len()), (4, 1), "{report:?}");
 }
 
@@ -378,7 +378,7 @@ fn storage_offset_of(store: &Store, name: &crate::store::SnapshotName) -> usize 
 fn what_the_destination_has_lost_is_sent_again() {
     let mut lab = Lab::new();
     (0..3).for_each(|_| lab.step());
-    let from = open(&lab.storage, None);
+    let from = open(&lab.backend, None);
     for key in KEYS {
         let copied = empty(2);
         let first = open(&copied, key);
@@ -405,7 +405,7 @@ fn what_the_destination_has_lost_is_sent_again() {
 fn nothing_is_written_by_a_dry_run() {
     let mut lab = Lab::new();
     (0..2).for_each(|_| lab.step());
-    let from = open(&lab.storage, None);
+    let from = open(&lab.backend, None);
     let copied = empty(2);
     let dry = Options { dry_run: true, ..options(Which::Missing(None)) };
     let report = copy(&from, &open(&copied, None), &dry, &Silent).unwrap();
@@ -420,14 +420,14 @@ fn an_own_history_of_the_destination_is_not_overtaken() {
     let mut other = Lab::in_store(2);
     other.runs = 100;
     (0..2).for_each(|_| other.step());
-    let (from, to) = (open(&lab.storage, None), open(&other.storage, None));
+    let (from, to) = (open(&lab.backend, None), open(&other.backend, None));
     let newest = to.snapshot_names(None).unwrap().last().cloned();
     let report = run(&from, &to, Which::Missing(None));
     assert_eq!((report.copied.len(), report.failed.len()), (0, 2), "there is no number before 1");
     assert!(report.failed[0].reason.contains("newer"));
     // With room before it, what is older goes there.
     other.forget(|sequence| sequence == 1);
-    let to = open(&other.storage, None);
+    let to = open(&other.backend, None);
     let report = run(&from, &to, Which::Missing(None));
     assert_eq!((report.copied.len(), report.failed.len()), (2, 0), "{report:?}");
     assert_eq!(to.snapshot_names(None).unwrap().last(), newest.as_ref());
@@ -498,10 +498,10 @@ fn life(acts: &[Act], key: Option<[u8; 32]>) {
         let mut steps = Vec::new();
         act(&mut lab, what, &mut steps);
         for which in steps {
-            whole(run(&open(&lab.storage, None), &open(&copied, key), which));
+            whole(run(&open(&lab.backend, None), &open(&copied, key), which));
         }
     }
-    let from = open(&lab.storage, None);
+    let from = open(&lab.backend, None);
     let to = open(&copied, key);
     whole(run(&from, &to, Which::Missing(None)));
     let (right, order) = contents(&from);
@@ -541,7 +541,7 @@ proptest! {
 fn the_first_look_fails_where_nothing_can_be_written() {
     let mut lab = Lab::new();
     lab.step();
-    let from = open(&lab.storage, None);
+    let from = open(&lab.backend, None);
     let copied = empty(2);
     let faulty: Shared = Faulty::new(&copied, Fault::Dies, 0);
     let to = Store::open(faulty, LockMode::Shared, Duration::ZERO, &Silent).unwrap();

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::error::{Error, Result};
 use crate::format::drill::{Drill, Drilled};
+use crate::format::snapshot::Snapshot;
 use crate::id::SnapshotId;
 use crate::ops::need::Need;
 use crate::progress::{Observer, checkpoint};
@@ -13,6 +14,9 @@ use crate::store::drill_records::DrillName;
 use crate::store::{SnapshotName, Store};
 use crate::time::Time;
 use crate::time::is_future;
+
+/// Checks that fail because of a database's bytes alone.
+const MALFORMED: [&str; 2] = ["database: sqlite_open", "database: integrity_check"];
 
 /// The newest drill of one snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +31,8 @@ pub struct LastDrill {
     pub damaged: bool,
     /// Which parts failed; none if it passed.
     pub failed: Need,
+    /// The drill was of another snapshot, which holds the very same database.
+    pub is_of_same_database: bool,
 }
 
 /// A table that has far fewer rows than it had in the snapshot that was drilled before.
@@ -45,6 +51,9 @@ pub struct Shrunk {
 pub struct Evidence {
     /// By snapshot: the newest drill of it, and when it was last drilled straight from the store.
     last: HashMap<SnapshotId, (LastDrill, Option<Time>)>,
+    /// By the SHA-256 of a database: when it was last drilled, and whether SQLite could not read it or found it malformed, which is the same
+    /// whatever snapshot holds these bytes.
+    databases: HashMap<String, (Time, bool)>,
     /// By the snapshot's number: the newest record with rows.
     rows: BTreeMap<u64, (Time, DrillName)>,
 }
@@ -102,8 +111,15 @@ impl Evidence {
 
     /// Adds a record, in any order.
     pub fn add(&mut self, name: &DrillName, drill: &Drill) {
-        let Some(id) = drill.snapshot else { return };
         let finished = drill.finished;
+        if let Some(sha256) = &drill.database_sha256 {
+            let is_malformed = drill.failed_checks.iter().any(|check| MALFORMED.contains(&check.as_str()));
+            let newest = self.databases.entry(sha256.clone()).or_insert((finished, is_malformed));
+            if newest.0 <= finished {
+                *newest = (finished, is_malformed);
+            }
+        }
+        let Some(id) = drill.snapshot else { return };
         let from_store = (drill.drilled == Drilled::Snapshot).then_some(finished);
         let proof = LastDrill {
             finished,
@@ -111,6 +127,7 @@ impl Evidence {
             passed: drill.passed && drill.unproven_parts.is_empty(),
             damaged: drill.damaged,
             failed: failed_parts(drill),
+            is_of_same_database: false,
         };
         let (newest, last_from_store) = self.last.entry(id).or_insert((proof, from_store));
         if newest.finished <= finished {
@@ -128,6 +145,25 @@ impl Evidence {
     /// Returns the newest drill of a snapshot.
     pub fn of(&self, id: &SnapshotId) -> Option<LastDrill> {
         self.last.get(id).map(|(proof, _)| *proof)
+    }
+
+    /// Returns the newest word on a snapshot: of its own drills, unless a drill has found the same database malformed, in whatever snapshot.
+    pub fn on(&self, id: &SnapshotId, snapshot: &Snapshot) -> Option<LastDrill> {
+        let own = self.of(id);
+        let word = snapshot.database.as_ref().and_then(|half| self.databases.get(&half.sha256));
+        let Some((finished, true)) = word.copied() else { return own };
+        if own.is_some_and(|own| own.failed.database) {
+            return own;
+        }
+        let uploads = own.is_some_and(|own| own.failed.uploads);
+        Some(LastDrill {
+            finished,
+            drilled: Drilled::Snapshot,
+            passed: false,
+            damaged: false,
+            failed: Need { database: true, uploads },
+            is_of_same_database: true,
+        })
     }
 
     /// Reads the record with rows of the nearest snapshot before this number.

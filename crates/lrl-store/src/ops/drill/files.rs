@@ -4,6 +4,7 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::error::{Error, Result};
+use crate::fs::temp_db::{self, Rollback};
 use crate::set::archive::extract::FileVisitor;
 
 /// What is known of a file: its length in bytes, and its SHA-256 unless it has very large holes.
@@ -27,22 +28,18 @@ fn key(path: &[u8]) -> Vec<u8> {
     path.iter().map(|byte| if *byte == b'/' { 0 } else { *byte }).collect()
 }
 
+const PURPOSE: &str = "the list of files cannot be kept";
+const CACHE_KIB: u32 = 8192;
+
 fn failed(error: rusqlite::Error) -> Error {
-    Error::Refused(format!("the list of files does not fit into SQLite's temporary directory: {error}"))
+    temp_db::failed(PURPOSE, &error)
 }
 
 impl Files {
     pub fn new() -> Result<Self> {
-        let open = || {
-            let conn = Connection::open("")?;
-            conn.execute_batch(
-                "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA temp_store = 1; PRAGMA cache_size = -8192;
-                 CREATE TABLE files (path BLOB PRIMARY KEY, size INTEGER, sha256 BLOB, target BLOB) WITHOUT ROWID;
-                 BEGIN",
-            )?;
-            Ok(conn)
-        };
-        Ok(Self { conn: open().map_err(failed)?, hardlinks: 0, hardlink_bytes: 0 })
+        let schema = "CREATE TABLE files (path BLOB PRIMARY KEY, size INTEGER, sha256 BLOB, target BLOB) WITHOUT ROWID";
+        let conn = temp_db::create(PURPOSE, schema, CACHE_KIB, Rollback::Never)?;
+        Ok(Self { conn, hardlinks: 0, hardlink_bytes: 0 })
     }
 
     pub fn add(&self, path: &[u8], size_bytes: u64, sha256: Option<&[u8; 32]>) -> Result<()> {

@@ -16,7 +16,7 @@ use crate::fs::temp_file::temporary_file;
 use crate::progress::{Observer, Phase, Problem};
 use crate::set::archive::content;
 use crate::set::archive::deflate::CODER;
-use crate::set::archive::write::NoSegments;
+use crate::set::archive::model::NoSegments;
 use crate::set::flush::BackgroundSync;
 use crate::set::layout;
 use crate::set::layout::Names;

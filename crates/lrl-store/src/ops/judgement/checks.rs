@@ -41,7 +41,7 @@ impl Damage {
 pub struct Checks {
     lost: HashMap<SnapshotId, (Lost, Depth)>,
     /// When a check last read every pack.
-    read_all: Option<Time>,
+    pub(super) read_all: Option<Time>,
     /// The newest check, and its record.
     pub last: Option<Checked>,
     /// When a check last found nothing wrong.

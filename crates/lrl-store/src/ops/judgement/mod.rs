@@ -130,7 +130,11 @@ pub fn judge(snapshot: &Snapshot, proof: Option<&LastDrill>, damage: Option<&Dam
         good.database &= !proof.failed.database;
         good.uploads &= !proof.failed.uploads;
         let state = if proof.damaged { State::Damaged } else { State::Failed };
-        let what = if proof.drilled == Drilled::Set { "the drill of its set failed" } else { "its last drill failed" };
+        let what = match proof.drilled {
+            _ if proof.is_of_same_database => "a drill found its database malformed, in another snapshot",
+            Drilled::Set => "the drill of its set failed",
+            _ => "its last drill failed",
+        };
         found(state, what.into());
     }
     let restored = proof.filter(|proof| proof.passed && proof.drilled == Drilled::Snapshot).map(|proof| proof.finished);
@@ -182,7 +186,7 @@ impl<'s> Judge<'s> {
 
     /// Judges a snapshot.
     pub fn of(&mut self, name: &SnapshotName, snapshot: &Snapshot, observer: &dyn Observer) -> Result<Judgement> {
-        let proof = self.evidence(&name.source, observer)?.of(&name.id);
+        let proof = self.evidence(&name.source, observer)?.on(&name.id, snapshot);
         let damage = self.checks()?.of(&name.id);
         Ok(judge(snapshot, proof.as_ref(), Some(&damage)))
     }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Checks, Damage, Judgement, Lost, State, judge};
+use super::{Checks, Damage, Judge, Judgement, Lost, State, judge};
 use crate::format::check::{self, Check, Damaged, Depth};
-use crate::format::drill::Drilled;
+use crate::format::drill::{Drill, Drilled};
 use crate::format::snapshot::{DATABASE_NOT_FOUND, Measure, Shrink, Snapshot};
 use crate::fs::lock::LockMode;
 use crate::id::SnapshotId;
@@ -78,7 +78,7 @@ fn what_a_snapshot_says_of_itself() {
 }
 
 fn proof(secs: i64, passed: bool, damaged: bool, failed: Need) -> LastDrill {
-    LastDrill { finished: at(secs), drilled: Drilled::Snapshot, passed, damaged, failed }
+    LastDrill { finished: at(secs), drilled: Drilled::Snapshot, passed, damaged, failed, is_of_same_database: false }
 }
 
 fn found_by_check(secs: i64, database: bool, files: bool) -> Damage {
@@ -110,6 +110,49 @@ fn what_drills_and_checks_say_and_what_takes_it_back() {
     assert_eq!(with(Some(proof(20, true, false, NONE)), &found_by_check(20, true, false)), (State::Damaged, UPLOADS));
     let of_set = LastDrill { drilled: Drilled::Set, ..proof(21, true, false, NONE) };
     assert_eq!(with(Some(of_set), &found_by_check(20, true, false)), (State::Damaged, UPLOADS));
+}
+
+#[test]
+fn a_database_that_a_drill_found_malformed_is_bad_in_every_snapshot_that_holds_it() {
+    let storage = memory();
+    create(&storage, [1; 32]).unwrap();
+    let store = Store::open(Arc::new(storage), LockMode::Shared, Duration::ZERO, &Silent).unwrap();
+    let publish = |sequence, sha256: &str| {
+        let (name, _) = store
+            .publish(&snapshot(|s| {
+                s.sequence = sequence;
+                s.database.as_mut().unwrap().sha256 = sha256.into();
+            }))
+            .unwrap();
+        name
+    };
+    let names = [publish(1, "other"), publish(2, "same"), publish(3, "same")];
+    let states = || {
+        let mut judge = Judge::new(&store, at(1000));
+        let judged = names.clone().map(|name| judge.of(&name, &store.snapshot(&name).unwrap(), &Silent).unwrap());
+        judged.map(|found| (found.state, found.good))
+    };
+    let drill = |secs, failed: &[&str]| {
+        let failed_checks: Vec<String> = failed.iter().map(|check| check.to_string()).collect();
+        let drill = Drill {
+            snapshot: Some(names[2].id),
+            drilled: Drilled::Snapshot,
+            passed: failed.is_empty(),
+            failed_checks,
+            database_sha256: Some("same".into()),
+            ..Drill::sample("lab", at(secs))
+        };
+        store.add_drill(&drill).unwrap();
+    };
+    let (good, failed) = ((State::Good, BOTH), (State::Failed, UPLOADS));
+    drill(200, &["database: asset_rows"]);
+    assert_eq!(states(), [good, good, failed], "which files are there is not the database's");
+    drill(201, &["database: integrity_check"]);
+    assert_eq!(states(), [good, failed, failed]);
+    drill(2000, &[]);
+    assert_eq!(states(), [good, failed, failed], "a time in the future tells nothing");
+    drill(202, &[]);
+    assert_eq!(states(), [good, good, good], "the newest word counts");
 }
 
 #[test]
@@ -150,6 +193,41 @@ fn of_checks_within_one_second_the_later_one_counts() {
     };
     store.add_check(&future).unwrap();
     assert!(Checks::read(&store, now).unwrap().last.unwrap().passed);
+}
+
+#[test]
+fn what_one_check_found_another_takes_back_that_looked_there() {
+    let storage = memory();
+    create(&storage, [1; 32]).unwrap();
+    let store = Store::open(Arc::new(storage), LockMode::Shared, Duration::ZERO, &Silent).unwrap();
+    let id = SnapshotId::of(b"x");
+    // The record with its damage, and whether any is known after it.
+    let steps = [
+        (Depth::Structure, true, true),
+        (Depth::Structure, false, false),
+        (Depth::Structure, true, true),
+        (Depth::Part, false, false),
+        (Depth::Part, true, true),
+        (Depth::Structure, false, true),
+        (Depth::Part, false, true),
+        (Depth::All, false, false),
+    ];
+    for (n, (depth, damaged, known)) in steps.into_iter().enumerate() {
+        let record = Check {
+            format: check::VERSION,
+            time: at(100 + n as i64),
+            depth,
+            passed: !damaged,
+            damaged: damaged.then_some(Damaged { snapshot: id, database: true, files: false }).into_iter().collect(),
+            more_damaged: 0,
+            program: "test".into(),
+        };
+        store.add_check(&record).unwrap();
+        let checks = Checks::read(&store, at(1000)).unwrap();
+        assert_eq!(checks.of(&id).lost.is_some(), known, "step {n}");
+        assert_eq!((checks.last.unwrap().time, checks.last.unwrap().passed), (record.time, !damaged));
+        assert_eq!(checks.read_all, (depth == Depth::All).then_some(record.time));
+    }
 }
 
 #[test]

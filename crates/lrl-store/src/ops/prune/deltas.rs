@@ -3,16 +3,17 @@
 //! shortest chain.
 
 use super::mark::Reachable;
-use super::{Full, bytes_of, repack};
+use super::model::{Full, bytes_of};
+use super::repack;
 use crate::error::Result;
 use crate::id::ChunkId;
 use crate::progress::{Observer, checkpoint};
-use crate::store::Store;
 use crate::store::chunk_set::ChunkSet;
 use crate::store::index::ChunkCopy;
 use crate::store::write::WriteSession;
+use crate::store::{Store, pack_name};
 
-/// So many are found at once, 8 MiB of ids.
+/// Deltas that are found at once: 8 MiB of ids.
 const MOST: usize = 1 << 18;
 
 /// Finds the deltas to store in full, and what that comes to.
@@ -111,7 +112,7 @@ pub(super) fn store_in_full(store: &Store, chunks: &[ChunkId], observer: &dyn Ob
         return Err(error);
     }
     for pack in session.packs() {
-        full.bytes += store.storage().len(&super::pack_name(&pack))?;
+        full.bytes += store.storage().len(&pack_name(&pack))?;
     }
     Ok(full)
 }

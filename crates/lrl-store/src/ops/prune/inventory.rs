@@ -3,7 +3,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Full, bytes_of, deltas, mark};
+use super::model::{Full, bytes_of};
+use super::{deltas, mark};
 use crate::error::{Error, Result};
 use crate::format::pack::{FOOTER_LEN, head_len};
 use crate::id::{ChunkId, PackId, SnapshotId};
@@ -59,7 +60,7 @@ pub(super) fn look(store: &Store, forgotten: &HashSet<SnapshotId>, observer: &dy
         names.retain(|name| !forgotten.contains(&name.id));
         Ok(names)
     };
-    if !store.storage().is_remote() {
+    if store.storage().capabilities().exclusive_lock {
         return take_inventory(store, &names()?, observer);
     }
     for _ in 0..LOOKS {

@@ -1,16 +1,17 @@
-//! What is alive: every chunk that a snapshot reaches, and the bases of its deltas. One bit for each copy in the index; what snapshots
+//! Marks what is alive: every chunk that a snapshot reaches, and the bases of its deltas. One bit for each copy in the index; what snapshots
 //! share is walked once. Any doubt about what a snapshot reaches is an error: then nothing may be deleted.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::error::{Error, Result};
-use crate::format::entry::{Content, Entry, Kind, Piece};
-use crate::format::node::{self, Item, Node};
+use crate::format::entry::{Entry, Piece};
+use crate::format::references::Roots;
 use crate::id::{ChunkId, PackId, PendingId};
 use crate::progress::{Observer, checkpoint};
 use crate::store::chunk_set::ChunkSet;
 use crate::store::deletion::pending::PendingDeletions;
-use crate::store::index::ChunkCopy;
+use crate::store::index::{ChunkCopy, IndexSlot};
+use crate::store::tree::visit::{NodeAt, Visitor, visit};
 use crate::store::{SnapshotName, Store};
 
 /// What the marking found.
@@ -37,7 +38,7 @@ struct Walk<'a> {
     observer: &'a dyn Observer,
     candidates: &'a PendingDeletions,
     marked: Reachable,
-    /// Copies of chunks that stand in several places.
+    /// Copies of chunks that are in several places.
     several: ChunkSet,
     /// First copies of chunks that are marked already, and of nodes whose children are.
     seen: ChunkSet,
@@ -70,28 +71,60 @@ pub(super) fn mark(
     Ok(walk.marked)
 }
 
-trait References: Item {
-    fn mark(&self, walk: &mut Walk<'_>, name: &SnapshotName) -> Result<()>;
+/// Marks what one snapshot reaches.
+struct Marker<'w, 'a> {
+    walk: &'w mut Walk<'a>,
+    name: &'w SnapshotName,
+    /// The first copies of the nodes on the path.
+    path: Vec<IndexSlot>,
 }
 
-impl References for Piece {
-    fn mark(&self, walk: &mut Walk<'_>, _: &SnapshotName) -> Result<()> {
-        match self {
-            Self::Data { id, .. } => walk.chunk(id).map(drop),
-            Self::Hole { .. } => Ok(()),
-        }
+impl Marker<'_, '_> {
+    fn doubt(&self, error: Error) -> Error {
+        let SnapshotName { source, id, .. } = self.name;
+        doubt(error, &format!("snapshot {} of {source} needs it; `lrl check --read-data` tells more", id.short()))
     }
 }
 
-impl References for Entry {
-    fn mark(&self, walk: &mut Walk<'_>, name: &SnapshotName) -> Result<()> {
-        match &self.kind {
-            Kind::File { content: Content::Inline(pieces), .. } => {
-                pieces.iter().try_for_each(|piece| piece.mark(walk, name))
-            }
-            Kind::File { content: Content::Tree(root), .. } => walk.node::<Piece>(root, None, name),
-            Kind::Dir | Kind::Symlink { .. } | Kind::Hardlink { .. } => Ok(()),
+impl Visitor for Marker<'_, '_> {
+    type Stop = Error;
+
+    fn enter(&mut self, node: &NodeAt<'_>) -> Result<bool> {
+        checkpoint(self.walk.observer)?;
+        self.walk.chunk(node.id)?;
+        let Some(first) = self.walk.store.listed_copy(node.id)? else {
+            let object = self.walk.store.storage().object_location(&self.name.object());
+            let text = || format!("{object}: node {} of its lists is in no index", node.id);
+            self.walk.marked.missing_node.get_or_insert_with(text);
+            return Ok(false);
+        };
+        // Contents may have the very bytes of a node: that a chunk is marked does not mean that its children are.
+        if self.walk.walked.has(first.slot) {
+            return Ok(false);
         }
+        self.path.push(first.slot);
+        Ok(true)
+    }
+
+    fn read(&mut self, node: &NodeAt<'_>) -> Result<Vec<u8>> {
+        self.walk.store.read(node.id)
+    }
+
+    fn unreadable(&mut self, _: &NodeAt<'_>, error: Error) -> Result<()> {
+        Err(self.doubt(error))
+    }
+
+    fn malformed(&mut self, _: &NodeAt<'_>, error: Error) -> Result<()> {
+        Err(self.doubt(error))
+    }
+
+    fn chunk(&mut self, id: &ChunkId, _: u64) -> Result<()> {
+        self.walk.chunk(id).map(drop)
+    }
+
+    fn leave(&mut self, _: &NodeAt<'_>) -> Result<()> {
+        self.path.pop().into_iter().for_each(|slot| self.walk.walked.set(slot));
+        Ok(())
     }
 }
 
@@ -111,50 +144,12 @@ impl Walk<'_> {
             let age = self.marked.ages.len() as u32 + 1;
             self.marked.ages.entry(*pack).or_insert(age);
         }
-        if let Some(half) = &snapshot.database {
-            self.node::<Piece>(&half.root, None, name)?;
-        }
-        if let Some(half) = &snapshot.uploads {
-            self.node::<Entry>(&half.list, None, name)?;
-        }
+        let Roots { database, uploads } = snapshot.roots();
+        let mut marker = Marker { walk: self, name, path: Vec::new() };
+        // Weights are not compared here.
+        database.map_or(Ok(()), |root| visit::<Piece, _>(root, 0, &mut marker))?;
+        uploads.map_or(Ok(()), |root| visit::<Entry, _>(root, 0, &mut marker))?;
         self.marked.snapshots += 1;
-        Ok(())
-    }
-
-    fn node<T: References>(&mut self, id: &ChunkId, level: Option<u8>, name: &SnapshotName) -> Result<()> {
-        checkpoint(self.observer)?;
-        self.chunk(id)?;
-        let Some(first) = self.store.listed_copy(id)? else {
-            let text = || {
-                format!(
-                    "{}: node {id} of its lists is in no index",
-                    self.store.storage().object_location(&name.object())
-                )
-            };
-            self.marked.missing_node.get_or_insert_with(text);
-            return Ok(());
-        };
-        // Contents may have the very bytes of a node: that a chunk is marked does not mean that its children are.
-        if self.walked.has(first.slot) {
-            return Ok(());
-        }
-        let which =
-            format!("snapshot {} of {} needs it; `lrl check --read-data` tells more", name.id.short(), name.source);
-        let node = self.store.read(id).and_then(|bytes| node::decode::<T>(&bytes, &format!("node {id}")));
-        let (found, children) = match node.map_err(|error| doubt(error, &which))? {
-            Node::Leaf(items) => {
-                items.iter().try_for_each(|item| item.mark(self, name))?;
-                (0, Vec::new())
-            }
-            Node::Inner(below, children) => (below + 1, children),
-        };
-        if level.is_some_and(|level| level != found) {
-            return Err(doubt(Error::corrupt(format!("node {id}"), "stands at another level"), &which));
-        }
-        for child in &children {
-            self.node::<T>(&child.id, Some(found - 1), name)?;
-        }
-        self.walked.set(first.slot);
         Ok(())
     }
 
@@ -193,7 +188,7 @@ impl Walk<'_> {
         Ok(all)
     }
 
-    /// Keeps one copy: the others go, so it must have been read, and must not lean on a chunk that leans on this one. The shorter its
+    /// Keeps one copy: the others go, so it must have been read, and must not depend on a chunk that depends on this one. The shorter its
     /// chain the better. Where no copy can be read, all stay.
     fn one_of_several(&mut self, id: &ChunkId) -> Result<bool> {
         checkpoint(self.observer)?;

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::Packs;
+use super::model::Packs;
 use crate::error::{Error, Result};
 use crate::format::pack::Record;
 use crate::id::PackId;
@@ -67,26 +67,26 @@ pub(super) fn repack(store: &Store, packs: &[(PackId, u64)], observer: &dyn Obse
     done
 }
 
-/// Removes what was written for nothing: on a full disk it must not take the room until the next prune. Where that fails too, it is
+/// Removes what was written for nothing: on a full disk it must not take space until the next prune. Where that fails too, it is
 /// garbage, or second copies, for the next prune.
 pub(super) fn take_back(store: &Store, session: &WriteSession<'_>, before: &[Arc<IndexFile>]) {
-    let storage = store.storage();
-    // In a bucket what is new may be another's.
-    if storage.is_remote() || store.reload_indexes().is_err() {
+    let backend = store.storage();
+    // Without a lock what is new may be another's.
+    if !backend.capabilities().exclusive_lock || store.reload_indexes().is_err() {
         return;
     }
     let now = store.indexes();
     let (old, new): (Vec<_>, Vec<_>) = now.iter().partition(|file| before.iter().any(|old| old.name() == file.name()));
-    // If the old ones are gone, what is new speaks for all.
+    // If the old ones are gone, the new ones list everything.
     if old.len() == before.len() {
-        let removed = new.iter().try_for_each(|file| storage.remove(file.name()));
+        let removed = new.iter().try_for_each(|file| backend.remove(file.name()));
         if removed.and_then(|()| store.reload_indexes()).is_err() {
             return;
         }
     }
     let listed = store.listed_packs();
     for pack in session.packs().iter().filter(|pack| listed.binary_search(pack).is_err()) {
-        let _ = storage.remove(&pack_name(pack));
+        let _ = backend.remove(&pack_name(pack));
     }
 }
 

@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::{FEW_SMALL, MaxUnused, Numbers, Pack, Report, SMALL_BYTES, apply, choose, plan};
+use super::inventory::Pack;
+use super::model::{FEW_SMALL, SMALL_BYTES};
+use super::plan::choose;
+use super::{MaxUnused, Numbers, Report, apply, plan, two_phase};
 use crate::backend::{Backend, Payload, TempObject};
 use crate::codec::{self, Encoding};
 use crate::crypt::Class;
@@ -27,33 +30,33 @@ use crate::ops::{backup, dump, forget, ls};
 use crate::progress::{Observer, Silent};
 use crate::store::deletion::pending::PendingDeletions;
 use crate::store::write::WriteSession;
-use crate::store::{Store, create, key_slots};
+use crate::store::{Store, create, key_slots, pack_name};
 use crate::testing::memory::memory;
 use crate::time::Time;
 
-fn open(storage: &Arc<dyn Backend>) -> Store {
-    Store::open(Arc::clone(storage), LockMode::Exclusive, Duration::ZERO, &Silent).unwrap()
+fn open(backend: &Arc<dyn Backend>) -> Store {
+    Store::open(Arc::clone(backend), LockMode::Exclusive, Duration::ZERO, &Silent).unwrap()
 }
 
-fn try_prune(storage: &Arc<dyn Backend>, max_unused: MaxUnused) -> Result<Report> {
-    let store = Store::open(Arc::clone(storage), LockMode::Exclusive, Duration::ZERO, &Silent)?;
+fn try_prune(backend: &Arc<dyn Backend>, max_unused: MaxUnused) -> Result<Report> {
+    let store = Store::open(Arc::clone(backend), LockMode::Exclusive, Duration::ZERO, &Silent)?;
     let plan = plan(&store, max_unused, &HashSet::new(), false, &Silent)?;
     apply(&store, plan, &SpaceGuard::unlimited(), &Silent)
 }
 
-fn prune(storage: &Arc<dyn Backend>, max_unused: MaxUnused) -> Numbers {
-    let report = try_prune(storage, max_unused).unwrap();
+fn prune(backend: &Arc<dyn Backend>, max_unused: MaxUnused) -> Numbers {
+    let report = try_prune(backend, max_unused).unwrap();
     assert!(report.failed.is_none() && report.notes.is_empty(), "{report:?}");
     report.numbers
 }
 
-fn pack_bytes(storage: &Arc<dyn Backend>) -> u64 {
-    names(storage, "packs").iter().map(|name| storage.len(name).unwrap()).sum()
+fn pack_bytes(backend: &Arc<dyn Backend>) -> u64 {
+    names(backend, "packs").iter().map(|name| backend.len(name).unwrap()).sum()
 }
 
 /// A lab whose database and uploads change, in a store in memory.
 struct Lab {
-    storage: Arc<dyn Backend>,
+    backend: Arc<dyn Backend>,
     dir: tempfile::TempDir,
     runs: u64,
 }
@@ -68,7 +71,7 @@ impl Lab {
         db.execute_batch("CREATE TABLE users(id INTEGER PRIMARY KEY, name)").unwrap();
         let rows = (0..4000).map(|n| format!("({n}, hex(randomblob(20)))")).collect::<Vec<_>>().join(",");
         db.execute_batch(&format!("INSERT INTO users VALUES {rows}")).unwrap();
-        Self { storage: Arc::new(memory), dir, runs: 0 }
+        Self { backend: Arc::new(memory), dir, runs: 0 }
     }
 
     fn upload(&self, name: &str, seed: u64, len: usize) {
@@ -86,7 +89,7 @@ impl Lab {
 
     fn back_up(&mut self) {
         self.runs += 1;
-        back_up(&self.storage, self.dir.path(), "lab", self.runs);
+        back_up(&self.backend, self.dir.path(), "lab", self.runs);
     }
 
     /// Changes some rows and one upload, replaces another, and backs up.
@@ -100,20 +103,20 @@ impl Lab {
     }
 
     fn forget(&self, goes: impl Fn(u64) -> bool) {
-        let store = open(&self.storage);
+        let store = open(&self.backend);
         let names = store.snapshot_names(None).unwrap();
         names.iter().filter(|name| goes(name.sequence)).for_each(|name| store.forget(name).unwrap());
     }
 }
 
-fn back_up(storage: &Arc<dyn Backend>, dir: &Path, source: &str, second: u64) {
+fn back_up(backend: &Arc<dyn Backend>, dir: &Path, source: &str, second: u64) {
     let options = backup::Options { source: source.into(), ..backup::tests::options(dir, second) };
-    backup::backup(&open(storage), &options, &Silent).unwrap();
+    backup::backup(&open(backend), &options, &Silent).unwrap();
 }
 
 /// Returns a digest of all that each snapshot holds.
-fn contents(storage: &Arc<dyn Backend>) -> BTreeMap<SnapshotId, [u8; 32]> {
-    let store = open(storage);
+fn contents(backend: &Arc<dyn Backend>) -> BTreeMap<SnapshotId, [u8; 32]> {
+    let store = open(backend);
     let digest = |name| {
         let snapshot = store.snapshot(name).unwrap();
         let mut hasher = Hasher::new();
@@ -134,27 +137,27 @@ fn contents(storage: &Arc<dyn Backend>) -> BTreeMap<SnapshotId, [u8; 32]> {
 }
 
 #[track_caller]
-fn assert_clean(storage: &Arc<dyn Backend>, what: &str) {
+fn assert_clean(backend: &Arc<dyn Backend>, what: &str) {
     let options = check::Options { read_data: ReadData::All, seed: 1, lock_wait: Duration::ZERO, record: None };
-    let report = check(Arc::clone(storage), &options, &Silent).unwrap();
+    let report = check(Arc::clone(backend), &options, &Silent).unwrap();
     assert!(!report.wrong, "{what}: {:#?}", report.findings);
 }
 
 /// After a prune the index lists what is alive, once each, and there are no other packs.
 #[track_caller]
-pub fn assert_exact(storage: &Arc<dyn Backend>, what: &str) {
-    let store = open(storage);
+pub fn assert_exact(backend: &Arc<dyn Backend>, what: &str) {
+    let store = open(backend);
     let marked =
         super::mark::mark(&store, &store.snapshot_names(None).unwrap(), &PendingDeletions::default(), &Silent).unwrap();
     let mut listed = HashSet::new();
     store
         .each_chunk(&mut |copies| {
             assert!(copies.len() == 1 && marked.kept.has(copies[0].slot), "{what}: {copies:?}");
-            listed.insert(super::pack_name(&copies[0].place.pack));
+            listed.insert(pack_name(&copies[0].place.pack));
             Ok(())
         })
         .unwrap();
-    assert_eq!(names(storage, "packs").into_iter().collect::<HashSet<_>>(), listed, "{what}");
+    assert_eq!(names(backend, "packs").into_iter().collect::<HashSet<_>>(), listed, "{what}");
     assert_eq!(marked.missing, 0, "{what}");
 }
 
@@ -166,37 +169,68 @@ fn worn() -> Lab {
     // Another source, of which nothing is left.
     let other = Lab::new();
     other.upload("alone", 8, 100_000);
-    back_up(&lab.storage, other.dir.path(), "other", 1);
+    back_up(&lab.backend, other.dir.path(), "other", 1);
     lab.forget(|sequence| ![3, 7, 11, 12].contains(&sequence));
-    let before = names(&lab.storage, "index");
-    let store = open(&lab.storage);
+    let before = names(&lab.backend, "index");
+    let store = open(&lab.backend);
     let session = WriteSession::new(&store);
     session.put(b"what a dead run left", &[]).unwrap();
     session.seal().unwrap();
-    for index in names(&lab.storage, "index").iter().filter(|name| !before.contains(name)) {
-        lab.storage.remove(index).unwrap();
+    for index in names(&lab.backend, "index").iter().filter(|name| !before.contains(name)) {
+        lab.backend.remove(index).unwrap();
     }
     lab
 }
 
 #[test]
+fn what_a_prune_of_a_bucket_would_list_is_what_it_lists() {
+    let lab = worn();
+    let run = |dry_run: bool| {
+        let options = two_phase::Options {
+            max_unused: MaxUnused::Bytes(0),
+            grace: Duration::ZERO,
+            retired: Vec::new(),
+            only_pruner: true,
+            owner: "test".into(),
+            token: "1".into(),
+            program: "test".into(),
+            now: Time { secs: 1_768_392_000, nanos: 0 },
+            lock_wait: Duration::ZERO,
+            dry_run,
+        };
+        let store = Store::open(Arc::clone(&lab.backend), LockMode::Shared, Duration::ZERO, &Silent).unwrap();
+        let report = two_phase::prune(&store, &options, &HashSet::new(), &SpaceGuard::unlimited(), &Silent).unwrap();
+        let (numbers, listed) = (&report.numbers, report.candidates);
+        assert!(numbers.dead.count > 1 && numbers.repacked.count > 0, "{report:?}");
+        assert_eq!(listed.count, numbers.dead.count + numbers.repacked.count);
+        assert_eq!(listed.bytes, numbers.dead.bytes + numbers.repacked.bytes);
+        assert_eq!(report.written.is_none(), dry_run);
+        (numbers.dead.count, numbers.dead.bytes)
+    };
+    let before = names(&lab.backend, "");
+    let would = run(true);
+    assert_eq!(names(&lab.backend, ""), before);
+    assert_eq!(run(false), would);
+}
+
+#[test]
 fn what_nothing_reaches_goes_and_a_second_time_there_is_nothing_to_do() {
     let mut lab = worn();
-    let (right, before) = (contents(&lab.storage), pack_bytes(&lab.storage));
-    assert_clean(&lab.storage, "before");
-    let tolerant = twin(&lab.storage);
-    let numbers = prune(&lab.storage, MaxUnused::Bytes(0));
+    let (right, before) = (contents(&lab.backend), pack_bytes(&lab.backend));
+    assert_clean(&lab.backend, "before");
+    let tolerant = twin(&lab.backend);
+    let numbers = prune(&lab.backend, MaxUnused::Bytes(0));
     assert_eq!((numbers.snapshots, numbers.unused_bytes, numbers.missing), (4, 0, 0));
     assert!(numbers.dead.count > 1 && numbers.repacked.count > 0, "{numbers:?}");
-    assert_eq!(before - pack_bytes(&lab.storage), numbers.freed_bytes());
-    assert!(pack_bytes(&lab.storage) < before * 3 / 4, "{before} {}", pack_bytes(&lab.storage));
-    assert_eq!(contents(&lab.storage), right);
-    assert_clean(&lab.storage, "after");
-    assert_exact(&lab.storage, "after");
-    let objects = names(&lab.storage, "");
-    let again = prune(&lab.storage, MaxUnused::Bytes(0));
+    assert_eq!(before - pack_bytes(&lab.backend), numbers.freed_bytes());
+    assert!(pack_bytes(&lab.backend) < before * 3 / 4, "{before} {}", pack_bytes(&lab.backend));
+    assert_eq!(contents(&lab.backend), right);
+    assert_clean(&lab.backend, "after");
+    assert_exact(&lab.backend, "after");
+    let objects = names(&lab.backend, "");
+    let again = prune(&lab.backend, MaxUnused::Bytes(0));
     assert_eq!((again.dead.count, again.repacked.count), (0, 0));
-    assert_eq!(names(&lab.storage, ""), objects);
+    assert_eq!(names(&lab.backend, ""), objects);
 
     // Packs that waste something may stay; what is dead in them is no longer listed.
     let numbers = prune(&tolerant, MaxUnused::Unlimited);
@@ -210,16 +244,16 @@ fn what_nothing_reaches_goes_and_a_second_time_there_is_nothing_to_do() {
     assert_eq!(contents(&tolerant), right);
 
     // A backup goes on: what is unchanged is still known.
-    let before = pack_bytes(&lab.storage);
+    let before = pack_bytes(&lab.backend);
     lab.back_up();
-    assert!(pack_bytes(&lab.storage) - before < 2000, "{} more bytes", pack_bytes(&lab.storage) - before);
+    assert!(pack_bytes(&lab.backend) - before < 2000, "{} more bytes", pack_bytes(&lab.backend) - before);
     lab.step();
-    assert_clean(&lab.storage, "after backups");
+    assert_clean(&lab.backend, "after backups");
     lab.forget(|_| true);
-    prune(&lab.storage, MaxUnused::Percent(5.0));
-    assert_eq!((names(&lab.storage, "packs").len(), names(&lab.storage, "index").len()), (0, 0));
+    prune(&lab.backend, MaxUnused::Percent(5.0));
+    assert_eq!((names(&lab.backend, "packs").len(), names(&lab.backend, "index").len()), (0, 0));
     lab.step();
-    assert_clean(&lab.storage, "begun anew");
+    assert_clean(&lab.backend, "begun anew");
 }
 
 #[test]
@@ -281,8 +315,8 @@ fn a_plan_says_what_a_run_then_does() {
     lab.upload("new", 7, 30_000);
     lab.back_up();
     lab.forget(|sequence| sequence == 1);
-    let planned = plan(&open(&lab.storage), MaxUnused::Bytes(0), &HashSet::new(), true, &Silent).unwrap().numbers;
-    let done = prune(&lab.storage, MaxUnused::Bytes(0));
+    let planned = plan(&open(&lab.backend), MaxUnused::Bytes(0), &HashSet::new(), true, &Silent).unwrap().numbers;
+    let done = prune(&lab.backend, MaxUnused::Bytes(0));
     assert_eq!((planned.dead, planned.repacked, planned.full), (done.dead, done.repacked, done.full));
     // Each pack that is moved is planned with a header and a footer of its own.
     let (least, most) = (done.written.bytes, done.written.bytes + 100 * done.repacked.count);
@@ -305,49 +339,49 @@ fn chained(stays: &[u64]) -> Lab {
 #[test]
 fn what_is_left_of_a_history_takes_no_more_than_if_it_had_none() {
     let lab = chained(&[8]);
-    let (right, before) = (contents(&lab.storage), pack_bytes(&lab.storage));
-    let would_be = plan(&open(&lab.storage), MaxUnused::Bytes(0), &HashSet::new(), true, &Silent).unwrap().numbers;
-    let numbers = prune(&lab.storage, MaxUnused::Bytes(0));
+    let (right, before) = (contents(&lab.backend), pack_bytes(&lab.backend));
+    let would_be = plan(&open(&lab.backend), MaxUnused::Bytes(0), &HashSet::new(), true, &Silent).unwrap().numbers;
+    let numbers = prune(&lab.backend, MaxUnused::Bytes(0));
     let fresh: Arc<dyn Backend> = Arc::new(memory());
     create(&*fresh, [1; 32]).unwrap();
     back_up(&fresh, lab.dir.path(), "lab", 1);
-    let (after, least) = (pack_bytes(&lab.storage), pack_bytes(&fresh));
+    let (after, least) = (pack_bytes(&lab.backend), pack_bytes(&fresh));
     assert!(numbers.full.chunks > 0 && would_be.full.chunks > 0, "{would_be:?}, {numbers:?}");
     assert!(before > least * 3 / 2 && after < least * 21 / 20, "{before}, then {after}; a first backup takes {least}");
     assert_eq!(before - after, numbers.freed_bytes());
     let guess = would_be.freed_bytes();
     assert!(guess.abs_diff(before - after) < (before - after) / 4, "{guess} planned, {} given back", before - after);
-    assert_eq!(contents(&lab.storage), right);
-    assert_clean(&lab.storage, "after");
-    assert_exact(&lab.storage, "after");
-    let objects = names(&lab.storage, "");
-    assert_eq!(prune(&lab.storage, MaxUnused::Bytes(0)).full, Default::default());
-    assert_eq!(names(&lab.storage, ""), objects);
+    assert_eq!(contents(&lab.backend), right);
+    assert_clean(&lab.backend, "after");
+    assert_exact(&lab.backend, "after");
+    let objects = names(&lab.backend, "");
+    assert_eq!(prune(&lab.backend, MaxUnused::Bytes(0)).full, Default::default());
+    assert_eq!(names(&lab.backend, ""), objects);
 }
 
 #[test]
 fn deltas_stay_deltas_where_their_bases_serve_several_snapshots() {
     for stays in [&[1, 8][..], &[2, 5, 8], &[6, 7, 8], &[3, 4, 5, 6, 7, 8]] {
         let lab = chained(stays);
-        let (right, before) = (contents(&lab.storage), pack_bytes(&lab.storage));
-        prune(&lab.storage, MaxUnused::Bytes(0));
-        assert!(pack_bytes(&lab.storage) <= before, "{stays:?}: {before}, then {}", pack_bytes(&lab.storage));
-        assert_eq!(contents(&lab.storage), right);
-        assert_clean(&lab.storage, "after");
-        assert_exact(&lab.storage, "after");
-        let objects = names(&lab.storage, "");
-        prune(&lab.storage, MaxUnused::Bytes(0));
-        assert_eq!(names(&lab.storage, ""), objects, "{stays:?}");
+        let (right, before) = (contents(&lab.backend), pack_bytes(&lab.backend));
+        prune(&lab.backend, MaxUnused::Bytes(0));
+        assert!(pack_bytes(&lab.backend) <= before, "{stays:?}: {before}, then {}", pack_bytes(&lab.backend));
+        assert_eq!(contents(&lab.backend), right);
+        assert_clean(&lab.backend, "after");
+        assert_exact(&lab.backend, "after");
+        let objects = names(&lab.backend, "");
+        prune(&lab.backend, MaxUnused::Bytes(0));
+        assert_eq!(names(&lab.backend, ""), objects, "{stays:?}");
     }
 }
 
 #[test]
 fn without_room_for_full_copies_deltas_stay_and_the_rest_is_pruned() {
     let lab = worn_and_chained();
-    let right = contents(&lab.storage);
-    let store = open(&lab.storage);
+    let right = contents(&lab.backend);
+    let store = open(&lab.backend);
     let plan = plan(&store, MaxUnused::Bytes(0), &HashSet::new(), false, &Silent).unwrap();
-    let (numbers, before) = (plan.numbers.clone(), pack_bytes(&lab.storage));
+    let (numbers, before) = (plan.numbers.clone(), pack_bytes(&lab.backend));
     assert!(numbers.full.bytes > 1 && numbers.dead.bytes > 0, "{numbers:?}");
     let report = apply(
         &store,
@@ -359,12 +393,12 @@ fn without_room_for_full_copies_deltas_stay_and_the_rest_is_pruned() {
     drop(store);
     assert!(report.failed.is_none() && report.notes.len() == 1, "{report:?}");
     assert_eq!(report.numbers.full, Default::default());
-    assert!(pack_bytes(&lab.storage) <= before - numbers.dead.bytes);
-    assert_eq!(contents(&lab.storage), right);
-    assert_clean(&lab.storage, "after");
-    assert!(prune(&lab.storage, MaxUnused::Bytes(0)).full.chunks > 0);
-    assert_eq!(contents(&lab.storage), right);
-    assert_exact(&lab.storage, "after the next");
+    assert!(pack_bytes(&lab.backend) <= before - numbers.dead.bytes);
+    assert_eq!(contents(&lab.backend), right);
+    assert_clean(&lab.backend, "after");
+    assert!(prune(&lab.backend, MaxUnused::Bytes(0)).full.chunks > 0);
+    assert_eq!(contents(&lab.backend), right);
+    assert_exact(&lab.backend, "after the next");
 }
 
 /// Chains to end, and packs that are dead as a whole.
@@ -384,33 +418,33 @@ fn a_fault_at_any_call_that_changes_something_loses_nothing() {
 }
 
 fn faults_lose_nothing(lab: &Lab) {
-    let right = contents(&lab.storage);
+    let right = contents(&lab.backend);
     let mut states = 0;
     for fault in [Fault::Fails, Fault::DiesAfter, Fault::Full] {
         for n in 0.. {
-            let storage = twin(&lab.storage);
-            let faulty = Faulty::new(&storage, fault, n);
+            let backend = twin(&lab.backend);
+            let faulty = Faulty::new(&backend, fault, n);
             let dyn_faulty: Arc<dyn Backend> = Arc::clone(&faulty) as Arc<dyn Backend>;
             let done = try_prune(&dyn_faulty, MaxUnused::Bytes(0));
             let tripped = faulty.has_tripped();
             assert!(tripped || done.as_ref().is_ok_and(|report| report.failed.is_none()), "{fault:?} {n}: {done:?}");
             let what = format!("{fault:?} at change {n}");
-            assert_eq!(contents(&storage), right, "{what}");
-            assert_clean(&storage, &what);
+            assert_eq!(contents(&backend), right, "{what}");
+            assert_clean(&backend, &what);
             if fault == Fault::Full && n == 0 {
-                assert!(pack_bytes(&storage) < pack_bytes(&lab.storage), "{what}: the dead packs go on a full disk");
+                assert!(pack_bytes(&backend) < pack_bytes(&lab.backend), "{what}: the dead packs go on a full disk");
             }
             if n % 3 == 0 {
-                back_up(&storage, lab.dir.path(), "lab", 100);
-                assert_clean(&storage, &format!("{what}, and a backup"));
+                back_up(&backend, lab.dir.path(), "lab", 100);
+                assert_clean(&backend, &format!("{what}, and a backup"));
             }
-            prune(&storage, MaxUnused::Bytes(0));
+            prune(&backend, MaxUnused::Bytes(0));
             assert!(
-                right.iter().all(|(id, digest)| contents(&storage).get(id) == Some(digest)),
+                right.iter().all(|(id, digest)| contents(&backend).get(id) == Some(digest)),
                 "{what}, pruned again"
             );
-            assert_clean(&storage, &format!("{what}, pruned again"));
-            assert_exact(&storage, &format!("{what}, pruned again"));
+            assert_clean(&backend, &format!("{what}, pruned again"));
+            assert_exact(&backend, &format!("{what}, pruned again"));
             states += 1;
             if !tripped {
                 break;
@@ -432,24 +466,24 @@ impl Observer for Stops {
 #[test]
 fn who_stops_a_prune_is_told_so_and_loses_nothing() {
     let lab = worn();
-    let right = contents(&lab.storage);
+    let right = contents(&lab.backend);
     let (mut at, mut stopped) = (0, 0);
     loop {
-        let storage = twin(&lab.storage);
+        let backend = twin(&lab.backend);
         let observer = Stops(AtomicU32::new(at));
-        let store = open(&storage);
+        let store = open(&backend);
         let done = plan(&store, MaxUnused::Bytes(0), &HashSet::new(), false, &observer)
             .and_then(|plan| apply(&store, plan, &SpaceGuard::unlimited(), &observer));
         drop(store);
-        assert_eq!(contents(&storage), right, "question {at}");
-        assert_clean(&storage, &format!("question {at}"));
+        assert_eq!(contents(&backend), right, "question {at}");
+        assert_clean(&backend, &format!("question {at}"));
         match done {
             Err(Error::Interrupted) => stopped += 1,
             Ok(report) => break assert!(report.failed.is_none() && stopped > 10, "{report:?}, {stopped} stopped"),
             Err(error) => panic!("question {at}: {error}"),
         }
-        prune(&storage, MaxUnused::Bytes(0));
-        assert_exact(&storage, &format!("question {at}"));
+        prune(&backend, MaxUnused::Bytes(0));
+        assert_exact(&backend, &format!("question {at}"));
         at += 1 + at / 12;
     }
 }
@@ -458,29 +492,29 @@ fn who_stops_a_prune_is_told_so_and_loses_nothing() {
 fn any_doubt_deletes_nothing() {
     let lab = worn();
     let node = {
-        let store = open(&lab.storage);
+        let store = open(&lab.backend);
         let name = store.snapshot_names(None).unwrap().remove(0);
         let list = store.snapshot(&name).unwrap().uploads.unwrap().list;
         store.locate(&list).unwrap().unwrap()
     };
     let rename = |from: &str, to: &str| {
         let (from, to) = (from.to_string(), to.to_string());
-        move |storage: &Arc<dyn Backend>| {
-            let bytes = storage.read(&from).unwrap();
-            storage.remove(&from).unwrap();
-            storage.put(&to, Payload::Bytes(&bytes)).unwrap();
+        move |backend: &Arc<dyn Backend>| {
+            let bytes = backend.read(&from).unwrap();
+            backend.remove(&from).unwrap();
+            backend.put(&to, Payload::Bytes(&bytes)).unwrap();
         }
     };
     let flip = |name: &str, at: u64| {
         let name = name.to_string();
-        move |storage: &Arc<dyn Backend>| {
-            let mut bytes = storage.read(&name).unwrap();
+        move |backend: &Arc<dyn Backend>| {
+            let mut bytes = backend.read(&name).unwrap();
             bytes[at as usize] ^= 1;
-            storage.put(&name, Payload::Bytes(&bytes)).unwrap();
+            backend.put(&name, Payload::Bytes(&bytes)).unwrap();
         }
     };
-    let (snapshot, index) = (names(&lab.storage, "snapshots").remove(1), names(&lab.storage, "index").remove(0));
-    let pack = super::pack_name(&node.pack);
+    let (snapshot, index) = (names(&lab.backend, "snapshots").remove(1), names(&lab.backend, "index").remove(0));
+    let pack = pack_name(&node.pack);
     type Damage = Box<dyn Fn(&Arc<dyn Backend>)>;
     let damages: [(&str, Damage); 7] = [
         ("is not a name that lrl gives", Box::new(rename(&pack, &format!("{pack}.bak")))),
@@ -496,17 +530,17 @@ fn any_doubt_deletes_nothing() {
             "needs it",
             Box::new({
                 let pack = pack.clone();
-                move |storage: &Arc<dyn Backend>| storage.remove(&pack).unwrap()
+                move |backend: &Arc<dyn Backend>| backend.remove(&pack).unwrap()
             }),
         ),
     ];
     for (words, damage) in damages {
-        let storage = twin(&lab.storage);
-        damage(&storage);
-        let before = names(&storage, "");
-        let error = try_prune(&storage, MaxUnused::Percent(5.0)).unwrap_err().to_string();
+        let backend = twin(&lab.backend);
+        damage(&backend);
+        let before = names(&backend, "");
+        let error = try_prune(&backend, MaxUnused::Percent(5.0)).unwrap_err().to_string();
         assert!(error.contains(words) && error.contains("nothing was pruned"), "{words}: {error}");
-        assert_eq!(names(&storage, ""), before, "{words}");
+        assert_eq!(names(&backend, ""), before, "{words}");
     }
     // A listing that fails is no empty one.
     for prefix in ["packs", "index", "snapshots"] {
@@ -547,30 +581,30 @@ fn any_doubt_deletes_nothing() {
                 None
             }
         }
-        let storage = twin(&lab.storage);
-        let before = names(&storage, "");
-        let unlisted: Arc<dyn Backend> = Arc::new(Unlisted(Arc::clone(&storage), prefix));
+        let backend = twin(&lab.backend);
+        let before = names(&backend, "");
+        let unlisted: Arc<dyn Backend> = Arc::new(Unlisted(Arc::clone(&backend), prefix));
         assert!(matches!(try_prune(&unlisted, MaxUnused::Bytes(0)), Err(Error::Io { .. })), "{prefix}");
-        assert_eq!(names(&storage, ""), before, "{prefix}");
+        assert_eq!(names(&backend, ""), before, "{prefix}");
     }
 }
 
 #[test]
 fn packs_that_a_lost_index_listed_are_listed_again_before_anything_goes() {
     let lab = worn();
-    let right = contents(&lab.storage);
+    let right = contents(&lab.backend);
     for all in [true, false] {
-        let storage = twin(&lab.storage);
-        let indexes = names(&storage, "index");
-        indexes.iter().take(if all { usize::MAX } else { 3 }).for_each(|name| storage.remove(name).unwrap());
-        let before = names(&storage, "");
-        let dry = plan(&open(&storage), MaxUnused::Bytes(0), &HashSet::new(), true, &Silent);
+        let backend = twin(&lab.backend);
+        let indexes = names(&backend, "index");
+        indexes.iter().take(if all { usize::MAX } else { 3 }).for_each(|name| backend.remove(name).unwrap());
+        let before = names(&backend, "");
+        let dry = plan(&open(&backend), MaxUnused::Bytes(0), &HashSet::new(), true, &Silent);
         assert!(dry.is_err_and(|error| error.to_string().contains("lists them again")));
-        assert_eq!(names(&storage, ""), before, "a dry run changes nothing");
-        prune(&storage, MaxUnused::Bytes(0));
-        assert_eq!(contents(&storage), right);
-        assert_clean(&storage, "the index was lost");
-        assert_exact(&storage, "the index was lost");
+        assert_eq!(names(&backend, ""), before, "a dry run changes nothing");
+        prune(&backend, MaxUnused::Bytes(0));
+        assert_eq!(contents(&backend), right);
+        assert_clean(&backend, "the index was lost");
+        assert_exact(&backend, "the index was lost");
     }
 }
 
@@ -579,9 +613,9 @@ fn of_several_copies_one_that_can_be_read_stays() {
     let mut lab = Lab::new();
     lab.upload("precious", 9, 50_000);
     lab.back_up();
-    let right = contents(&lab.storage);
+    let right = contents(&lab.backend);
     // The same contents in two more packs; one of the three stays whole, each in its turn.
-    let store = open(&lab.storage);
+    let store = open(&lab.backend);
     let id = ChunkId::of(&std::fs::read(lab.dir.path().join("assets/precious")).unwrap());
     let plain = store.read(&id).unwrap();
     for _ in 0..2 {
@@ -589,37 +623,37 @@ fn of_several_copies_one_that_can_be_read_stays() {
         create(&*elsewhere, [2; 32]).unwrap();
         let other = open(&elsewhere);
         let session = WriteSession::new(&other);
-        session.put(&[names(&lab.storage, "packs").len() as u8; 100], &[]).unwrap();
+        session.put(&[names(&lab.backend, "packs").len() as u8; 100], &[]).unwrap();
         session.put(&plain, &[]).unwrap();
         session.seal().unwrap();
         for name in names(&elsewhere, "").iter().filter(|name| *name != "config") {
-            lab.storage.put(name, Payload::Bytes(&elsewhere.read(name).unwrap())).unwrap();
+            lab.backend.put(name, Payload::Bytes(&elsewhere.read(name).unwrap())).unwrap();
         }
     }
-    let places: Vec<_> = open(&lab.storage).copies(&id).unwrap().into_iter().map(|copy| copy.place).collect();
+    let places: Vec<_> = open(&lab.backend).copies(&id).unwrap().into_iter().map(|copy| copy.place).collect();
     assert_eq!(places.len(), 3);
     for whole in 0..3 {
-        let storage = twin(&lab.storage);
+        let backend = twin(&lab.backend);
         for place in places.iter().enumerate().filter(|(at, _)| *at != whole).map(|(_, place)| place) {
-            let name = super::pack_name(&place.pack);
-            let mut bytes = storage.read(&name).unwrap();
+            let name = pack_name(&place.pack);
+            let mut bytes = backend.read(&name).unwrap();
             bytes[place.offset as usize + 77] ^= 4;
-            storage.put(&name, Payload::Bytes(&bytes)).unwrap();
+            backend.put(&name, Payload::Bytes(&bytes)).unwrap();
         }
-        let report = try_prune(&storage, MaxUnused::Bytes(0)).unwrap();
-        assert_eq!(contents(&storage), right, "{whole}: {report:?}");
-        assert_exact(&storage, "copies");
+        let report = try_prune(&backend, MaxUnused::Bytes(0)).unwrap();
+        assert_eq!(contents(&backend), right, "{whole}: {report:?}");
+        assert_exact(&backend, "copies");
     }
     // None can be read: none goes, and the other files are not held up.
-    let storage = twin(&lab.storage);
+    let backend = twin(&lab.backend);
     for place in &places {
-        let name = super::pack_name(&place.pack);
-        let mut bytes = storage.read(&name).unwrap();
+        let name = pack_name(&place.pack);
+        let mut bytes = backend.read(&name).unwrap();
         bytes[place.offset as usize + 77] ^= 4;
-        storage.put(&name, Payload::Bytes(&bytes)).unwrap();
+        backend.put(&name, Payload::Bytes(&bytes)).unwrap();
     }
-    let report = try_prune(&storage, MaxUnused::Bytes(0)).unwrap();
-    assert_eq!(open(&storage).copies(&id).unwrap().len(), 3);
+    let report = try_prune(&backend, MaxUnused::Bytes(0)).unwrap();
+    assert_eq!(open(&backend).copies(&id).unwrap().len(), 3);
     assert!(!report.notes.is_empty() && report.failed.is_none(), "{report:?}");
 }
 
@@ -632,7 +666,7 @@ fn a_copy_that_leans_on_itself_is_not_the_one_that_stays() {
     let a = std::fs::read(&path).unwrap();
     let (mut b, mut c) = (a.clone(), a.clone());
     (b[7], c[9]) = (b[7] ^ 1, c[9] ^ 1);
-    let store = open(&lab.storage);
+    let store = open(&lab.backend);
     let forge = |plain: &[u8], base: Option<&[u8]>, depth: u8| {
         let session = WriteSession::new(&store);
         let (bytes, bases) = match base {
@@ -650,11 +684,11 @@ fn a_copy_that_leans_on_itself_is_not_the_one_that_stays() {
     forge(&a, Some(&b), 1);
     forge(&a, Some(&c), 2);
     drop(store);
-    back_up(&lab.storage, lab.dir.path(), "lab", 1);
-    let right = contents(&lab.storage);
-    try_prune(&lab.storage, MaxUnused::Bytes(0)).unwrap();
-    assert_eq!(contents(&lab.storage), right);
-    assert_clean(&lab.storage, "after");
+    back_up(&lab.backend, lab.dir.path(), "lab", 1);
+    let right = contents(&lab.backend);
+    try_prune(&lab.backend, MaxUnused::Bytes(0)).unwrap();
+    assert_eq!(contents(&lab.backend), right);
+    assert_clean(&lab.backend, "after");
 }
 
 #[test]
@@ -664,32 +698,32 @@ fn a_lost_chunk_of_contents_does_not_keep_the_room_of_what_is_dead() {
     lab.back_up();
     lab.step();
     lab.step();
-    let store = open(&lab.storage);
+    let store = open(&lab.backend);
     let id = ChunkId::of(&std::fs::read(lab.dir.path().join("assets/lost")).unwrap());
-    let pack = super::pack_name(&store.locate(&id).unwrap().unwrap().pack);
-    let mut bytes = lab.storage.read(&pack).unwrap();
+    let pack = pack_name(&store.locate(&id).unwrap().unwrap().pack);
+    let mut bytes = lab.backend.read(&pack).unwrap();
     let at = store.locate(&id).unwrap().unwrap().offset as usize;
     bytes[at + 5] ^= 1;
-    lab.storage.put(&pack, Payload::Bytes(&bytes)).unwrap();
+    lab.backend.put(&pack, Payload::Bytes(&bytes)).unwrap();
     lab.forget(|sequence| sequence == 2);
-    let before = pack_bytes(&lab.storage);
-    let report = try_prune(&lab.storage, MaxUnused::Bytes(0)).unwrap();
-    assert!(pack_bytes(&lab.storage) < before);
-    assert!(open(&lab.storage).contains(&id).unwrap(), "still listed, for whoever can bring it back");
+    let before = pack_bytes(&lab.backend);
+    let report = try_prune(&lab.backend, MaxUnused::Bytes(0)).unwrap();
+    assert!(pack_bytes(&lab.backend) < before);
+    assert!(open(&lab.backend).contains(&id).unwrap(), "still listed, for whoever can bring it back");
     assert!(report.notes.iter().all(|note| note.contains("stays as it is")), "{report:?}");
     // All but that file reads.
     let options = check::Options { read_data: ReadData::All, seed: 1, lock_wait: Duration::ZERO, record: None };
-    let report = check(Arc::clone(&lab.storage), &options, &Silent).unwrap();
+    let report = check(Arc::clone(&lab.backend), &options, &Silent).unwrap();
     let files: HashSet<&String> = report.findings.iter().flat_map(|finding| &finding.files).collect();
     assert_eq!(files, HashSet::from([&"assets/lost".to_string()]), "{:?}", report.findings);
     // Once a repair has taken it off the index, plan and run say that it is missing, and lose no more.
-    assert!(try_prune(&lab.storage, MaxUnused::Bytes(0)).unwrap().numbers.missing == 0, "it was listed");
-    repair::repair(Arc::clone(&lab.storage), &options, &Silent).unwrap();
-    assert!(!open(&lab.storage).contains(&id).unwrap());
-    let planned = plan(&open(&lab.storage), MaxUnused::Bytes(0), &HashSet::new(), true, &Silent).unwrap().numbers;
-    let numbers = prune(&lab.storage, MaxUnused::Bytes(0));
+    assert!(try_prune(&lab.backend, MaxUnused::Bytes(0)).unwrap().numbers.missing == 0, "it was listed");
+    repair::repair(Arc::clone(&lab.backend), &options, &Silent).unwrap();
+    assert!(!open(&lab.backend).contains(&id).unwrap());
+    let planned = plan(&open(&lab.backend), MaxUnused::Bytes(0), &HashSet::new(), true, &Silent).unwrap().numbers;
+    let numbers = prune(&lab.backend, MaxUnused::Bytes(0));
     assert!(numbers.missing > 0 && planned.missing == numbers.missing, "{planned:?}, then {numbers:?}");
-    let report = check(Arc::clone(&lab.storage), &options, &Silent).unwrap();
+    let report = check(Arc::clone(&lab.backend), &options, &Silent).unwrap();
     let files: HashSet<&String> = report.findings.iter().flat_map(|finding| &finding.files).collect();
     assert_eq!(files, HashSet::from([&"assets/lost".to_string()]), "{:?}", report.findings);
 }
@@ -701,18 +735,18 @@ fn many_small_packs_become_few_and_are_not_moved_each_time() {
     let mut added = 0;
     for round in 0..6 {
         for _ in 0..12 {
-            let before = pack_bytes(&lab.storage);
+            let before = pack_bytes(&lab.backend);
             lab.upload(&format!("new-{}", lab.runs), lab.runs, 3000);
             lab.back_up();
-            added += pack_bytes(&lab.storage) - before;
+            added += pack_bytes(&lab.backend) - before;
         }
-        let numbers = prune(&lab.storage, MaxUnused::Percent(5.0));
+        let numbers = prune(&lab.backend, MaxUnused::Percent(5.0));
         moved += numbers.written.bytes;
-        assert!(names(&lab.storage, "packs").len() <= 12, "round {round}: {:?}", names(&lab.storage, "packs").len());
-        assert_eq!(prune(&lab.storage, MaxUnused::Percent(5.0)).repacked.count, 0, "once is enough");
+        assert!(names(&lab.backend, "packs").len() <= 12, "round {round}: {:?}", names(&lab.backend, "packs").len());
+        assert_eq!(prune(&lab.backend, MaxUnused::Percent(5.0)).repacked.count, 0, "once is enough");
     }
     assert!(moved < 5 * added, "{moved} bytes were moved for {added} that were added");
-    assert_clean(&lab.storage, "merged");
+    assert_clean(&lab.backend, "merged");
 }
 
 #[test]
@@ -722,7 +756,7 @@ fn a_file_with_the_bytes_of_a_node_does_not_hide_the_nodes_children() {
     lab.back_up();
     // The list's own root as an upload: in the next snapshot it is contents, in the first one a node.
     let root = {
-        let store = open(&lab.storage);
+        let store = open(&lab.backend);
         let name = store.snapshot_names(None).unwrap().remove(0);
         let snapshot = store.snapshot(&name).unwrap();
         [snapshot.uploads.unwrap().list, snapshot.database.unwrap().root].map(|id| store.read(&id).unwrap())
@@ -730,10 +764,10 @@ fn a_file_with_the_bytes_of_a_node_does_not_hide_the_nodes_children() {
     std::fs::write(lab.dir.path().join("assets/0"), &root[0]).unwrap();
     std::fs::write(lab.dir.path().join("assets/1"), &root[1]).unwrap();
     lab.back_up();
-    let right = contents(&lab.storage);
-    prune(&lab.storage, MaxUnused::Bytes(0));
-    assert_eq!(contents(&lab.storage), right);
-    assert_clean(&lab.storage, "nodes as contents");
+    let right = contents(&lab.backend);
+    prune(&lab.backend, MaxUnused::Bytes(0));
+    assert_eq!(contents(&lab.backend), right);
+    assert_clean(&lab.backend, "nodes as contents");
 }
 
 #[test]
@@ -745,16 +779,16 @@ fn of_a_list_of_many_leaves_every_one_is_kept() {
     lab.back_up();
     lab.upload(&format!("{:0150}", 300), 1, 30);
     lab.back_up();
-    let store = open(&lab.storage);
+    let store = open(&lab.backend);
     let name = store.snapshot_names(None).unwrap().remove(1);
     let list = store.read(&store.snapshot(&name).unwrap().uploads.unwrap().list).unwrap();
     assert!(matches!(node::decode::<Entry>(&list, "the list").unwrap(), Node::Inner(..)));
     drop(store);
     lab.forget(|sequence| sequence == 1);
-    let right = contents(&lab.storage);
-    prune(&lab.storage, MaxUnused::Bytes(0));
-    assert_eq!(contents(&lab.storage), right);
-    assert_clean(&lab.storage, "a list of many leaves");
+    let right = contents(&lab.backend);
+    prune(&lab.backend, MaxUnused::Bytes(0));
+    assert_eq!(contents(&lab.backend), right);
+    assert_clean(&lab.backend, "a list of many leaves");
 }
 
 #[test]
@@ -766,14 +800,14 @@ fn a_key_that_only_writes_backs_up_and_can_remove_nothing() {
     let opened = key_slots::open(&*below, Some(&key("a"))).unwrap();
     key_slots::add(&*below, &opened, Class::Writer, &key("b"), "server", NOW).unwrap();
     let with = |digit: &str| {
-        key_slots::unveil(Arc::clone(&below), Some(&key(digit)), key_slots::LocalSlot::IfThere, |_| None).unwrap()
+        key_slots::unlock(Arc::clone(&below), Some(&key(digit)), key_slots::LocalSlot::IfThere, |_| None).unwrap()
     };
-    let mut lab = Lab { storage: with("b"), ..Lab::new() };
+    let mut lab = Lab { backend: with("b"), ..Lab::new() };
     lab.back_up();
     lab.step();
     let before = names(&below, "");
     {
-        let store = open(&lab.storage);
+        let store = open(&lab.backend);
         let forgets = forget::Options {
             source: None,
             names: vec!["lab@latest".into()],
@@ -782,10 +816,10 @@ fn a_key_that_only_writes_backs_up_and_can_remove_nothing() {
             now: 9,
         };
         let refused = [
-            try_prune(&lab.storage, MaxUnused::Bytes(0)).map(drop),
+            try_prune(&lab.backend, MaxUnused::Bytes(0)).map(drop),
             forget::plan(&store, &forgets, &Silent).map(drop),
             store.forget(&store.snapshot_names(None).unwrap()[0]),
-            Store::examine(Arc::clone(&lab.storage), LockMode::Shared, Duration::ZERO, &Silent).map(drop),
+            Store::examine(Arc::clone(&lab.backend), LockMode::Shared, Duration::ZERO, &Silent).map(drop),
         ];
         for (n, result) in refused.into_iter().enumerate() {
             assert!(matches!(result, Err(Error::WriteOnly { .. })), "{n}: {result:?}");
@@ -793,11 +827,11 @@ fn a_key_that_only_writes_backs_up_and_can_remove_nothing() {
     }
     assert_eq!(names(&below, ""), before);
     // With the store's own key all that goes.
-    lab.storage = with("a");
+    lab.backend = with("a");
     lab.forget(|sequence| sequence == 1);
-    let right = contents(&lab.storage);
-    prune(&lab.storage, MaxUnused::Bytes(0));
-    assert_eq!(contents(&lab.storage), right);
+    let right = contents(&lab.backend);
+    prune(&lab.backend, MaxUnused::Bytes(0));
+    assert_eq!(contents(&lab.backend), right);
 }
 
 proptest! {
@@ -812,17 +846,17 @@ proptest! {
                 0..=2 => lab.step(),
                 3 => lab.forget(|sequence| (sequence * 7 + u64::from(pick)) % 3 == 0),
                 _ => {
-                    let before = contents(&lab.storage);
-                    prune(&lab.storage, if pick % 2 == 0 { MaxUnused::Bytes(0) } else { MaxUnused::Percent(20.0) });
-                    assert_exact(&lab.storage, "pruned");
-                    prop_assert_eq!(contents(&lab.storage), before);
+                    let before = contents(&lab.backend);
+                    prune(&lab.backend, if pick % 2 == 0 { MaxUnused::Bytes(0) } else { MaxUnused::Percent(20.0) });
+                    assert_exact(&lab.backend, "pruned");
+                    prop_assert_eq!(contents(&lab.backend), before);
                 }
             }
-            for (id, digest) in contents(&lab.storage) {
+            for (id, digest) in contents(&lab.backend) {
                 prop_assert_eq!(right.entry(id).or_insert(digest), &digest);
             }
         }
-        assert_clean(&lab.storage, "in the end");
+        assert_clean(&lab.backend, "in the end");
     }
 }
 
@@ -832,13 +866,13 @@ fn a_place_that_two_index_files_list_counts_once() {
     for n in 1..=4 {
         let mut lab = Lab::new();
         (0..6).for_each(|_| lab.step());
-        let store = open(&lab.storage);
+        let store = open(&lab.backend);
         let listed = store.listed_packs();
         store.index_packs(&listed[..n], &Silent).unwrap();
         drop(store);
         lab.forget(|sequence| sequence <= 2);
-        let right = contents(&lab.storage);
-        prune(&lab.storage, MaxUnused::Bytes(0));
-        assert_eq!(contents(&lab.storage), right);
+        let right = contents(&lab.backend);
+        prune(&lab.backend, MaxUnused::Bytes(0));
+        assert_eq!(contents(&lab.backend), right);
     }
 }

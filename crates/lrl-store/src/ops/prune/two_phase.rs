@@ -1,12 +1,14 @@
-//! Prune where nobody can be locked out: a store in a bucket. What is dead is written down first, and nothing is deleted. A later run deletes
+//! Prune of a store without locks, in a bucket. What is dead is scheduled for deletion first, and nothing is deleted. A later run deletes
 //! it: after a grace period, when every source has made a snapshot whose run had read that list, and only what is still dead. `docs/FORMAT.md`
 //! has the rule, `docs/ARCHITECTURE.md` the argument.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
+use super::apply::end_chains;
+use super::model::{MaxUnused, Numbers, Packs, Plan, ROUND_BYTES};
+use super::plan::plan;
 use super::repack::{self, Alive};
-use super::{MaxUnused, Numbers, Packs, Plan, ROUND_BYTES, end_chains};
 use crate::backend::probe_put_if_absent;
 use crate::error::{Error, Result};
 use crate::format::pending::{Pending, VERSION};
@@ -23,11 +25,11 @@ use crate::time::Time;
 pub struct Options {
     /// How much waste stays.
     pub max_unused: MaxUnused,
-    /// So long a list of candidates waits at least.
+    /// How long a list of pending deletions waits at least.
     pub grace: Duration,
     /// Sources that will never back up again: they are not waited for.
     pub retired: Vec<String>,
-    /// Nobody else prunes this store; needed where the storage does not keep the first of two that make one object.
+    /// Nobody else prunes this store; needed where the backend's `put_if_absent` is not conditional.
     pub only_pruner: bool,
     /// Who prunes, for people.
     pub owner: String,
@@ -39,11 +41,11 @@ pub struct Options {
     pub now: Time,
     /// How long to wait for another run of this machine.
     pub lock_wait: Duration,
-    /// Says what would be done, and changes nothing.
+    /// Reports what would be done, and changes nothing.
     pub dry_run: bool,
 }
 
-/// A list of candidates that stays, and why.
+/// A list of pending deletions that waits, and why.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct WaitingDeletion {
     /// The list.
@@ -55,7 +57,7 @@ pub struct WaitingDeletion {
     pub packs: Packs,
     /// Its packs are deleted already; what waits is only the record of it, for writers.
     pub deleted: bool,
-    /// So many seconds of the grace period are left.
+    /// Seconds of the grace period that are left.
     pub grace_left_seconds: u64,
     /// The sources of which no snapshot has been made yet by a run that had read it, with their last sequence then.
     pub sources: BTreeMap<String, u64>,
@@ -64,7 +66,7 @@ pub struct WaitingDeletion {
 /// What a run did, or would do.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// What is needed, and what is newly dead or wasteful: that is what was written down.
+    /// What is needed, and what is newly dead or wasteful: that is what was scheduled.
     pub numbers: Numbers,
     /// The list that was written.
     pub written: Option<PendingId>,
@@ -78,23 +80,23 @@ pub struct Report {
     pub waiting: Vec<WaitingDeletion>,
     /// Packs that nothing needs, but that are so new that a run may be about to.
     pub young: Packs,
-    /// Whether the storage keeps the first of two that make one object; not tried in a dry run.
+    /// Whether the backend's `put_if_absent` is conditional; not probed in a dry run.
     pub conditional_writes: Option<bool>,
     /// What was left as it was, and why.
     pub notes: Vec<String>,
 }
 
-/// So many packs are written down at once.
+/// Packs that are scheduled for deletion at once, at most.
 const MOST_PACKS: usize = 100_000;
-/// So often the index is written anew where others merge it meanwhile.
+/// How often the index is written anew where others merge it meanwhile.
 const TRIES: u32 = 5;
 
-/// Prunes, or says what would be done, as if the `forgotten` snapshots were gone.
+/// Prunes, or reports what would be done, as if the `forgotten` snapshots were gone.
 pub fn prune(
     store: &Store,
     options: &Options,
     forgotten: &HashSet<SnapshotId>,
-    room: &SpaceGuard,
+    space: &SpaceGuard,
     observer: &dyn Observer,
 ) -> Result<Report> {
     store.check_writable()?;
@@ -119,11 +121,11 @@ pub fn prune(
         }
         store.storage().reclaim()?;
     }
-    let candidates = store.reload_candidates()?;
-    let plan = super::plan(store, options.max_unused, forgotten, options.dry_run, observer)?;
+    let candidates = store.reload_pending_deletions()?;
+    let plan = plan(store, options.max_unused, forgotten, options.dry_run, observer)?;
     let (plan, notes) = match options.dry_run {
         true => (plan, Vec::new()),
-        false => end_chains(store, plan, room, observer)?,
+        false => end_chains(store, plan, space, observer)?,
     };
     report.notes = notes;
     // The marks are of these index files: all that they say is asked before any is replaced.
@@ -134,18 +136,18 @@ pub fn prune(
     Ok(report)
 }
 
-/// Tries whether the storage keeps the first of two that make one object; also returns its time.
+/// Probes whether the backend's `put_if_absent` is conditional; also returns its time.
 fn probe(store: &Store, token: &str) -> Result<(bool, Option<std::time::SystemTime>)> {
-    let storage = store.storage();
+    let backend = store.storage();
     let name = probe_name(token);
-    let keeps_first = probe_put_if_absent(&**storage, &name)?;
-    storage.put(&name, crate::backend::Payload::Bytes(b"time"))?;
-    let there = storage.modified(&name);
-    storage.remove(&name)?;
+    let keeps_first = probe_put_if_absent(&**backend, &name)?;
+    backend.put(&name, crate::backend::Payload::Bytes(b"time"))?;
+    let there = backend.modified(&name);
+    backend.remove(&name)?;
     Ok((keeps_first, there?))
 }
 
-/// Returns where what is alive stands in the packs that are to be moved, as far as one run moves them.
+/// Returns the offsets of what is alive in the packs that are to be moved, as far as one run moves them.
 fn alive_in(store: &Store, plan: &Plan, observer: &dyn Observer) -> Result<Alive> {
     let mut alive: Alive = round(plan).iter().map(|(pack, _)| (*pack, HashSet::new())).collect();
     if !alive.is_empty() {
@@ -161,7 +163,7 @@ fn alive_in(store: &Store, plan: &Plan, observer: &dyn Observer) -> Result<Alive
     Ok(alive)
 }
 
-/// Returns the packs that one run moves: their contents stand twice until the old ones go.
+/// Returns the packs that one run moves: their contents are stored twice until the old ones are deleted.
 fn round(plan: &Plan) -> &[(PackId, u64)] {
     let mut bytes = 0;
     let count = plan.repack.iter().take_while(|(_, alive)| {
@@ -185,7 +187,7 @@ impl Run<'_> {
         self.claim.as_ref().map_or(Ok(()), PruneLease::check)
     }
 
-    /// Says what a list waits for; nothing if its time has come.
+    /// Returns what a list waits for; nothing if its time has come.
     fn waits_for(&self, id: &PendingId, document: &Pending, plan: &Plan) -> Result<(u64, BTreeMap<String, u64>)> {
         let age = self.now.age(self.store, &pending_name(id), document.written)?;
         let left = self.options.grace.saturating_sub(age);
@@ -288,7 +290,7 @@ impl Run<'_> {
         self.store.add_pending(&Pending { format: VERSION, written, gone, sources, packs, program })
     }
 
-    /// Writes down what is dead, and what is moved out of wasteful packs.
+    /// Schedules for deletion what is dead, and what is moved out of wasteful packs.
     fn record_deletions(&self, plan: Plan, alive: &Alive, report: &mut Report, observer: &dyn Observer) -> Result<()> {
         let round = round(&plan);
         report.numbers = plan.numbers.clone();
@@ -320,8 +322,8 @@ impl Run<'_> {
             (report.numbers.repacked, report.numbers.written) = (moved.gone, moved.written);
             report.candidates.count += moved.gone.count;
             report.candidates.bytes += moved.gone.bytes;
-            let storage = self.store.storage();
-            let stays = |(id, why)| format!("{} stays as it is: {why}", storage.object_location(&pack_name(&id)));
+            let backend = self.store.storage();
+            let stays = |(id, why)| format!("{} stays as it is: {why}", backend.object_location(&pack_name(&id)));
             report.notes.extend(moved.stayed.into_iter().map(stays));
             packs.extend(copied);
         }
@@ -333,7 +335,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Says whether a pack is so new that the run that wrote it may not have listed its snapshot yet.
+    /// Returns whether a pack is so new that the run that wrote it may not have listed its snapshot yet.
     fn is_young(&self, pack: &PackId) -> Result<bool> {
         let Some(now) = self.now.there else { return Ok(false) };
         match self.store.storage().modified(&pack_name(pack)) {

@@ -41,7 +41,7 @@ pub(crate) fn make_again(store: &Store, found: &Report) -> Result<Option<Moved>>
         (None, None) => Config::new(*id.as_bytes()),
     };
     let aside = match &old {
-        Some(bytes) => Some(Moved { object: "config".into(), to: store.copy_aside("config", bytes)? }),
+        Some(bytes) => Some(Moved { object: "config".into(), to: store.copy_to_quarantine("config", bytes)? }),
         None => None,
     };
     backend.put("config", Payload::Bytes(&config::encode(&config)?))?;

@@ -26,7 +26,7 @@ pub(crate) fn rename(store: &Store, found: &Scan, observer: &dyn Observer) -> Re
         let is_known = found.packs.is_known(&id) || object.contains(&id.to_string());
         let is_there = found.packs.len(&id).is_some();
         if is_known && is_there && bad_packs.binary_search(&id).is_ok() {
-            store.set_aside(&to)?;
+            store.move_to_quarantine(&to)?;
         } else if !is_known || is_there {
             continue;
         }
@@ -47,7 +47,7 @@ pub(crate) fn rename(store: &Store, found: &Scan, observer: &dyn Observer) -> Re
     }
     // All that will be replaced is in quarantine before anything is: two documents may have swapped names.
     for (_, to, _) in misnamed.iter().filter(|(_, to, _)| damaged.contains(to)) {
-        store.copy_aside(to, &backend.read(to)?)?;
+        store.copy_to_quarantine(to, &backend.read(to)?)?;
     }
     for (_, to, bytes) in &misnamed {
         backend.put(to, Payload::Bytes(bytes))?;

@@ -61,7 +61,8 @@ pub fn repair_from(
     heal: Option<&HealSources>,
     observer: &dyn Observer,
 ) -> Result<Repaired> {
-    if backend.is_remote() {
+    let can = backend.capabilities();
+    if !can.exclusive_lock || !can.rename {
         let text = "this lrl cannot repair a store in a bucket yet: copy it into a directory (`aws s3 sync`, `rclone sync`), \
                     repair it there, and copy it back; nothing was changed";
         return Err(Error::Refused(format!("{}: {text}", backend.location())));
@@ -158,7 +159,7 @@ fn apply(
     });
     // What is left is only renamed, which needs no free space.
     for name in &plan.aside {
-        repaired.moved.push(set_aside(store, name)?);
+        repaired.moved.push(move_to_quarantine(store, name)?);
     }
     chunks
 }
@@ -168,7 +169,7 @@ fn apply(
 fn save_chunks(store: &Store, plan: &Plan, repaired: &mut Repaired, observer: &dyn Observer) -> Result<()> {
     observer.phase(Phase::Repack, None);
     if !plan.damaged.is_empty() {
-        repaired.saved.add(&packs::salvage(store, &plan.damaged, &sound_packs(store, plan)?, observer)?);
+        repaired.saved.add(&packs::pack_scan(store, &plan.damaged, &sound_packs(store, plan)?, observer)?);
     }
     let mut list = plan.list.clone();
     if plan.rebuild {
@@ -180,7 +181,7 @@ fn save_chunks(store: &Store, plan: &Plan, repaired: &mut Repaired, observer: &d
     }
     repaired.listed = list.len() as u64;
     for id in &plan.damaged {
-        repaired.moved.push(set_aside(store, &pack_name(id))?);
+        repaired.moved.push(move_to_quarantine(store, &pack_name(id))?);
     }
     store.storage().sync("packs")
 }
@@ -217,8 +218,8 @@ fn plan(store: &Store, found: &Scan, observer: &dyn Observer) -> Result<Plan> {
     Ok(Plan { rebuild, list, damaged, indexes: store.index_names()?, aside })
 }
 
-fn set_aside(store: &Store, name: &str) -> Result<Moved> {
-    Ok(Moved { object: name.to_string(), to: store.set_aside(name)? })
+fn move_to_quarantine(store: &Store, name: &str) -> Result<Moved> {
+    Ok(Moved { object: name.to_string(), to: store.move_to_quarantine(name)? })
 }
 
 /// Runs something that writes; on a full disk once more without the cache, which only costs time to lose.

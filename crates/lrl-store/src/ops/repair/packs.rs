@@ -22,7 +22,7 @@ struct Saver<'a> {
 }
 
 /// Saves what it can: durably, and listed in an index. `stay` are the packs that are not damaged.
-pub(crate) fn salvage(store: &Store, damaged: &[PackId], stay: &[PackId], observer: &dyn Observer) -> Result<Saved> {
+pub(crate) fn pack_scan(store: &Store, damaged: &[PackId], stay: &[PackId], observer: &dyn Observer) -> Result<Saved> {
     let taken: HashSet<PackId> = damaged.iter().copied().collect();
     let session = WriteSession::beside(store, taken.clone());
     let saver = Saver { store, session, damaged: taken, bad: RefCell::default(), observer };

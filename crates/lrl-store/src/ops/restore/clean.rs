@@ -1,5 +1,5 @@
-//! Owns the removal of what restores keep: `restore --no-keep` and `restore --clean`. Goes by directory handles and follows no
-//! link; enters no mount. Names are those that a restore gives, or that its record has; nothing else is ever removed.
+//! Removes what restores keep: `restore --no-keep` and `restore --clean`. Goes by directory handles, follows no link, and enters no
+//! mount. Removes only names that a restore gives, or that its record has.
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -8,25 +8,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, Stat, StatxAttributes, StatxFlags, Timespec, Timestamps, UTIME_OMIT, fstat, fsync,
-    futimens, openat, statat, statx,
-};
+use rustix::fs::{Dir, Stat, fsync};
 use rustix::io::Errno;
 
+use super::commit::Staged;
 use super::journal::Journal;
-use super::journal_record::Version;
-use super::plan::{ASSETS, DATABASE};
+use super::model::{ASSETS, DATABASE, INSIDE, Moved, SIDECARS, Version};
+use super::remove_kept::{refuse_inner_mount, remove};
 use super::safety::storage_home;
-use super::stage_set::measure;
 use super::staging_dir::reclaim;
-use super::swap::Moved;
-use super::swap_contents::BASE;
-use super::target::{SIDECARS, Target};
+use super::target::Target;
+use super::tree_size::measure;
 use crate::error::{Error, Result};
-use crate::fs::dir::{DIRECTORY, DirCursor, to_path};
-use crate::fs::remove::remove_tree;
-use crate::fs::resolve::OpenDirs;
+use crate::fs::dir::to_path;
+use crate::fs::resolve::{OpenDirs, look};
 
 /// What to remove.
 #[derive(Debug, Clone)]
@@ -35,11 +30,11 @@ pub struct CleanOptions {
     pub data_dir: PathBuf,
     /// Where `storage/…` is.
     pub storage_dir: PathBuf,
-    /// What was kept later than this before `now` stays.
+    /// What is younger than this at `now` stays.
     pub older_than: Duration,
     /// The time of the run.
     pub now: SystemTime,
-    /// Says what would be removed and removes nothing.
+    /// Report what would be removed, remove nothing.
     pub dry_run: bool,
 }
 
@@ -48,11 +43,11 @@ pub struct CleanOptions {
 pub struct Removed {
     /// Its path.
     pub path: PathBuf,
-    /// Bytes that it took on the disk; what hard links share counts in part.
+    /// Bytes that it took on the disk; each hard link of a file counts a part of it.
     pub bytes: u64,
 }
 
-/// What a cleaning did, or would do.
+/// What was removed, or would be.
 #[derive(Debug, Clone, Default)]
 pub struct Cleaned {
     /// What was removed.
@@ -63,7 +58,7 @@ pub struct Cleaned {
     pub undo_gone: bool,
 }
 
-/// One thing that is kept, with what lay beside a database.
+/// One thing that is kept, with the sidecars of a database.
 struct Copy {
     dir: Arc<OwnedFd>,
     dir_path: PathBuf,
@@ -76,20 +71,20 @@ struct Copy {
 pub fn clean(options: &CleanOptions) -> Result<Cleaned> {
     let mut cleaned = Cleaned::default();
     let no_dir = || Error::NoStore { what: "data directory", path: options.data_dir.clone() };
-    let doors = &OpenDirs::default();
-    let desk = Journal::open(doors, &options.data_dir)?.ok_or_else(no_dir)?;
-    if desk.look()?.is_some() {
+    let dirs = &OpenDirs::default();
+    let journal = Journal::open(dirs, &options.data_dir)?.ok_or_else(no_dir)?;
+    if journal.peek()?.is_some() {
         return Err(Error::Refused(format!(
             "a restore of {} was killed half way: `lrl restore --undo` takes it back first; nothing was removed",
             options.data_dir.display()
         )));
     }
     let mut copies = BTreeMap::new();
-    find_all(doors, &options.data_dir, DATABASE, true, &mut copies)?;
-    find_all(doors, &options.data_dir, ASSETS, false, &mut copies)?;
+    find_all(dirs, &options.data_dir, DATABASE, true, &mut copies)?;
+    find_all(dirs, &options.data_dir, ASSETS, false, &mut copies)?;
     let (home, name) = storage_home(&options.storage_dir)?;
-    find_all(doors, &home, &name, false, &mut copies)?;
-    let recorded = recorded(doors, &desk, options, &mut copies)?;
+    find_all(dirs, &home, &name, false, &mut copies)?;
+    let recorded = recorded(dirs, &journal, options, &mut copies)?;
     let now = options.now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
     let limit = i64::try_from(options.older_than.as_secs()).unwrap_or(i64::MAX);
     let (old, young): (Vec<_>, Vec<_>) =
@@ -106,30 +101,31 @@ pub fn clean(options: &CleanOptions) -> Result<Cleaned> {
         return Ok(cleaned);
     }
     old.iter().try_for_each(|(_, copy)| {
-        copy.names.iter().try_for_each(|name| enters_no_mount(&copy.dir, name, &copy.dir_path))
+        copy.names.iter().try_for_each(|name| refuse_inner_mount(&copy.dir, name, &copy.dir_path))
     })?;
     if cleaned.undo_gone {
-        desk.drop_last()?;
+        journal.drop_last()?;
     }
     for (_, copy) in &old {
         copy.names.iter().try_for_each(|name| remove(&copy.dir, name, &copy.dir_path))?;
         let _ = fsync(&copy.dir);
     }
-    reclaim(desk.dir());
+    reclaim(journal.dir());
     Ok(cleaned)
 }
 
 /// Removes what a restore that has just ended kept; returns how many bytes that gave back.
-pub(super) fn drop_kept(doors: &OpenDirs, data_dir: &Path, kept: &[(&Target, &[Moved])]) -> Result<u64> {
-    let named = kept.iter().flat_map(|(place, moved)| {
-        moved.iter().filter_map(move |(_, now)| Some((place.kept_dir()?, now.parent()?, now.file_name()?.as_bytes())))
+pub(super) fn drop_kept(dirs: &OpenDirs, data_dir: &Path, staged: &[Staged<'_>], moved: &[Vec<Moved>]) -> Result<u64> {
+    let named = staged.iter().zip(moved).flat_map(|(one, moved)| {
+        let dir = one.target.kept_dir();
+        moved.iter().filter_map(move |(_, now)| Some((dir?, now.parent()?, now.file_name()?.as_bytes())))
     });
     let named: Vec<_> = named.collect();
-    // Whatever happens from here on, nothing says that it could be undone.
-    Journal::of(doors, data_dir)?.drop_last()?;
+    // Whatever happens from here on, no record says that it could be undone.
+    Journal::of(dirs, data_dir)?.drop_last()?;
     let mut bytes = 0;
     for (dir, dir_path, name) in named {
-        enters_no_mount(dir, name, dir_path)?;
+        refuse_inner_mount(dir, name, dir_path)?;
         bytes += measure(dir, name).space;
         remove(dir, name, dir_path)?;
         let _ = fsync(dir);
@@ -140,25 +136,25 @@ pub(super) fn drop_kept(doors: &OpenDirs, data_dir: &Path, kept: &[(&Target, &[M
 /// Finds what restores kept of one target: beside it, beside what a link there leads to, and inside a directory whose contents
 /// were exchanged.
 fn find_all(
-    doors: &OpenDirs,
+    dirs: &OpenDirs,
     home: &Path,
     name: &[u8],
     is_database: bool,
     copies: &mut BTreeMap<PathBuf, Copy>,
 ) -> Result<()> {
-    let Some(dir) = doors.open(home)? else { return Ok(()) };
+    let Some(dir) = dirs.open(home)? else { return Ok(()) };
     find(&dir, home, name, is_database, copies)?;
     // Through a link that a restore would not follow, none has kept anything.
-    let Ok(mut place) = Target::find(doors, home, &[name]) else { return Ok(()) };
-    if let (Some(dir), Some(_)) = (&place.dir, &place.via) {
-        find(dir, &place.dir_path, &place.name, is_database, copies)?;
+    let Ok(mut target) = Target::find(dirs, home, &[name]) else { return Ok(()) };
+    if let (Some(dir), Some(_)) = (&target.dir, &target.via) {
+        find(dir, &target.dir_path, &target.name, is_database, copies)?;
     }
     // Nor in a directory that cannot be opened.
     if !is_database
-        && place.exchange_contents().is_ok()
-        && let Some(inside) = &place.inner
+        && target.exchange_contents().is_ok()
+        && let Some(inside) = &target.inner
     {
-        find(inside, &place.path(), BASE, false, copies)?;
+        find(inside, &target.path(), INSIDE, false, copies)?;
     }
     Ok(())
 }
@@ -181,14 +177,6 @@ fn find(
         }
     }
     Ok(())
-}
-
-fn look(dir: &Arc<OwnedFd>, name: &[u8]) -> Result<Option<Stat>, Errno> {
-    match statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(Some(stat)),
-        Err(Errno::NOENT) => Ok(None),
-        Err(e) => Err(e),
-    }
 }
 
 fn add(
@@ -233,18 +221,18 @@ fn kept_name<'n>(name: &'n [u8], of: &[u8], is_database: bool) -> Option<&'n [u8
 
 /// Adds what the record of the last restore has, which may be among the uploads; returns all that is in the record.
 fn recorded(
-    doors: &OpenDirs,
-    desk: &Journal,
+    dirs: &OpenDirs,
+    journal: &Journal,
     options: &CleanOptions,
     copies: &mut BTreeMap<PathBuf, Copy>,
 ) -> Result<Vec<PathBuf>> {
-    let Some(last) = desk.last()? else { return Ok(Vec::new()) };
+    let Some(last) = journal.last()? else { return Ok(Vec::new()) };
     // A record of directories that are gone keeps nothing.
-    let Ok(places) = last.places(doors, &options.data_dir, &options.storage_dir) else { return Ok(Vec::new()) };
+    let Ok(targets) = last.find_targets(dirs, &options.data_dir, &options.storage_dir) else { return Ok(Vec::new()) };
     let mut recorded = Vec::new();
-    for (target, place) in last.targets.iter().zip(&places) {
-        let Some(dir) = place.kept_dir() else { continue };
-        let moved = target.moved(place, last.live.other());
+    for (record, target) in last.targets.iter().zip(&targets) {
+        let Some(dir) = target.kept_dir() else { continue };
+        let moved = record.moved(target, last.live.other());
         let Some((_, main)) = moved.first() else { continue };
         let Some((kept, dir_path)) = main.file_name().map(OsStrExt::as_bytes).zip(main.parent()) else { continue };
         recorded.push(main.clone());
@@ -252,76 +240,12 @@ fn recorded(
             continue;
         }
         for name in moved.iter().filter_map(|(_, now)| now.file_name()).map(OsStrExt::as_bytes) {
-            if let Some(stat) = place.kept_stat(name)? {
+            if let Some(stat) = target.kept_stat(name)? {
                 add(dir, dir_path, kept, name, &stat, copies);
             }
         }
     }
     Ok(recorded)
-}
-
-fn remove(dir: &Arc<OwnedFd>, name: &[u8], dir_path: &Path) -> Result<()> {
-    let before = fstat(dir).ok().filter(|_| name.starts_with(BASE));
-    match remove_tree(dir, name) {
-        Ok(()) | Err(Errno::NOENT) => {}
-        Err(e) => return Err(Error::io("remove", dir_path.join(to_path(name)))(e.into())),
-    }
-    // The uploads in which it was kept have the time that was restored.
-    if let Some(stat) = before {
-        let omit = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
-        let was = Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ };
-        let _ = futimens(dir, &Timestamps { last_access: omit, last_modification: was });
-    }
-    Ok(())
-}
-
-/// Refuses what has a mount in it: that is another disk, which was moved along with its directory.
-fn enters_no_mount(dir: &Arc<OwnedFd>, name: &[u8], dir_path: &Path) -> Result<()> {
-    let top = dir_path.join(to_path(name));
-    let failed = |e: Errno| Error::io("look at", &top)(e.into());
-    let Some(stat) = look(dir, name).map_err(failed)? else { return Ok(()) };
-    if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
-        return Ok(());
-    }
-    let mut cursor = DirCursor::new(Arc::clone(dir), dir_path);
-    let mut waiting = vec![vec![name.to_vec()]];
-    while let Some(level) = waiting.last_mut() {
-        let Some(next) = level.pop() else {
-            waiting.pop();
-            if !waiting.is_empty() {
-                cursor.ascend().map_err(failed)?;
-            }
-            continue;
-        };
-        let found =
-            statx(cursor.here(), next.as_slice(), AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty()).map_err(failed)?;
-        let opened = openat(cursor.here(), next.as_slice(), DIRECTORY, Mode::empty());
-        let inside = match opened {
-            Ok(inside) => inside,
-            // Nobody but root can have mounted something there, and root may read it.
-            Err(Errno::ACCESS | Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
-            Err(e) => return Err(failed(e)),
-        };
-        let device = fstat(&inside).map_err(failed)?.st_dev;
-        if found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) || device != stat.st_dev {
-            return Err(Error::Refused(format!(
-                "{} holds a mount ({}), which is not removed with it: unmount it first",
-                top.display(),
-                to_path(&next).display()
-            )));
-        }
-        let mut below = Vec::new();
-        for entry in Dir::read_from(&inside).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            let child = entry.file_name().to_bytes();
-            if child != b"." && child != b".." && matches!(entry.file_type(), FileType::Directory | FileType::Unknown) {
-                below.push(child.to_vec());
-            }
-        }
-        cursor.descend(&next).map_err(failed)?;
-        waiting.push(below);
-    }
-    Ok(())
 }
 
 #[cfg(test)]

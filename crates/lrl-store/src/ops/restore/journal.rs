@@ -1,5 +1,5 @@
-//! Owns the document of a change in the data directory. As `.lrl-restore.json` it is the intent of renames that may be half done,
-//! durable before the first of them and locked by the run that makes them; renamed to `.lrl-undo.json` it is what `--undo` goes by.
+//! The journal of a change in the data directory. As `.lrl-restore.json` it names renames that may be unfinished: it is durable before
+//! the first of them, and locked by the run that makes them. Renamed to `.lrl-undo.json`, it is what `--undo` goes by.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -14,39 +14,40 @@ use rustix::fs::{AtFlags, Mode, OFlags, fsync, openat, renameat, statat, unlinka
 use rustix::io::Errno;
 
 use super::journal_record::{FORMAT, Record};
-use super::stage_file::create;
-use super::swap::step;
+use super::rename::step;
 use crate::error::{Error, Result};
-use crate::fs::dir::to_path;
+use crate::fs::dir::{create_file, to_path};
 use crate::fs::resolve::OpenDirs;
 use crate::fs::unsupported::sync_dir;
 
-const INTENT: &[u8] = b".lrl-restore.json";
+/// The name of the record of an unfinished change.
+const PENDING: &[u8] = b".lrl-restore.json";
+/// The name of the record of the last finished change.
 const LAST: &[u8] = b".lrl-undo.json";
-/// A record of a few targets takes a few kilobytes; somebody else may have put anything there.
+/// A record takes a few kilobytes; somebody else may have put anything there.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// The data directory as the place of these documents.
+/// The data directory, where the records are.
 pub(super) struct Journal {
     dir: Arc<OwnedFd>,
     path: PathBuf,
 }
 
-/// An intent that is there, held by this process until it is dropped.
+/// A change that has been recorded and not finished; locked by this process until it is dropped.
 pub(super) struct PendingSwap<'a> {
-    desk: &'a Journal,
+    journal: &'a Journal,
     _lock: File,
 }
 
 impl Journal {
-    /// Opens the data directory, if it is there.
-    pub fn open(doors: &OpenDirs, data_dir: &Path) -> Result<Option<Self>> {
-        Ok(doors.open(data_dir)?.map(|dir| Self { dir, path: data_dir.to_path_buf() }))
+    /// Opens the data directory, if it exists.
+    pub fn open(dirs: &OpenDirs, data_dir: &Path) -> Result<Option<Self>> {
+        Ok(dirs.open(data_dir)?.map(|dir| Self { dir, path: data_dir.to_path_buf() }))
     }
 
-    /// Opens the data directory, which is there.
-    pub fn of(doors: &OpenDirs, data_dir: &Path) -> Result<Self> {
-        Self::open(doors, data_dir)?.ok_or_else(|| Error::io("open", data_dir)(Errno::NOENT.into()))
+    /// Opens the data directory, which exists.
+    pub fn of(dirs: &OpenDirs, data_dir: &Path) -> Result<Self> {
+        Self::open(dirs, data_dir)?.ok_or_else(|| Error::io("open", data_dir)(Errno::NOENT.into()))
     }
 
     /// Returns the directory.
@@ -62,27 +63,27 @@ impl Journal {
         Error::Locked { what: format!("{} (another lrl is putting things in place there)", self.path.display()) }
     }
 
-    /// Takes the intent that a dead run left; none also where it had not begun with anything.
-    pub fn intent(&self) -> Result<Option<(PendingSwap<'_>, Record)>> {
-        let Some((file, record)) = self.read(INTENT, true)? else { return Ok(None) };
-        let intent = PendingSwap { desk: self, _lock: file };
+    /// Takes the change that a dead run left unfinished; none also where it had not begun with anything.
+    pub fn pending(&self) -> Result<Option<(PendingSwap<'_>, Record)>> {
+        let Some((file, record)) = self.read(PENDING, true)? else { return Ok(None) };
+        let pending = PendingSwap { journal: self, _lock: file };
         match record {
-            Some(record) => Ok(Some((intent, record))),
-            None => intent.withdraw().map(|()| None),
+            Some(record) => Ok(Some((pending, record))),
+            None => pending.withdraw().map(|()| None),
         }
     }
 
-    /// Looks at the intent, takes nothing and changes nothing.
-    pub fn look(&self) -> Result<Option<Record>> {
-        Ok(self.read(INTENT, true)?.and_then(|(_, record)| record))
+    /// Returns the record of an unfinished change, and changes nothing.
+    pub fn peek(&self) -> Result<Option<Record>> {
+        Ok(self.read(PENDING, true)?.and_then(|(_, record)| record))
     }
 
-    /// Returns the record of the last change that was finished.
+    /// Returns the record of the last finished change.
     pub fn last(&self) -> Result<Option<Record>> {
         Ok(self.read(LAST, false)?.and_then(|(_, record)| record))
     }
 
-    /// Forgets the last change that was finished: what it kept is about to go.
+    /// Removes the record of the last finished change: what it kept is about to be removed.
     pub fn drop_last(&self) -> Result<()> {
         match unlinkat(&self.dir, LAST, AtFlags::empty()) {
             Ok(()) => {}
@@ -92,7 +93,7 @@ impl Journal {
         fsync(&self.dir).map_err(|e| Error::io("sync", &self.path)(e.into()))
     }
 
-    /// A document whose end is missing was never finished, and nothing was begun by it.
+    /// Reads a record. One whose end is missing was not durable when its run ended, which had not begun with anything then.
     fn read(&self, name: &[u8], lock: bool) -> Result<Option<(File, Option<Record>)>> {
         let path = self.path_of(name);
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -121,17 +122,17 @@ impl Journal {
         Ok(Some((file, Some(record))))
     }
 
-    /// Makes an intent durable.
+    /// Records a change, durably.
     pub fn begin(&self, record: &Record) -> Result<PendingSwap<'_>> {
-        let path = self.path_of(INTENT);
-        let mut file = step(|| create(&self.dir, INTENT)).map_err(|e| match e {
+        let path = self.path_of(PENDING);
+        let mut file = step(|| create_file(&self.dir, PENDING)).map_err(|e| match e {
             Errno::EXIST => self.locked(),
             e => Error::io("create", &path)(e.into()),
         })?;
-        // Whoever opened it in between took it for that of a dead run, and removes it.
+        // Whoever opened it in between took it for that of a dead run and removes it.
         let _ = file.try_lock_exclusive();
         let is_ours = file.metadata().is_ok_and(|meta| {
-            statat(&self.dir, INTENT, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| stat.st_ino == meta.ino())
+            statat(&self.dir, PENDING, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| stat.st_ino == meta.ino())
         });
         if !is_ours {
             return Err(self.locked());
@@ -140,11 +141,11 @@ impl Journal {
         let written = text.map_err(Into::into).and_then(|text| file.write_all(&text));
         let written = written.and_then(|()| step(|| fsync(&file)).map_err(Into::into));
         let written = written.and_then(|()| step(|| sync_dir(&self.dir)).map_err(Into::into));
-        let intent = PendingSwap { desk: self, _lock: file };
+        let pending = PendingSwap { journal: self, _lock: file };
         match written {
-            Ok(()) => Ok(intent),
+            Ok(()) => Ok(pending),
             Err(e) => {
-                let _ = intent.withdraw();
+                let _ = pending.withdraw();
                 Err(Error::io("write", path)(e))
             }
         }
@@ -169,20 +170,20 @@ fn is_free(file: &File) -> bool {
 impl PendingSwap<'_> {
     /// Everything is in place and durable: from now on this is what `--undo` goes by.
     pub fn finish(&self) -> Result<()> {
-        let desk = self.desk;
-        let renamed = step(|| renameat(&desk.dir, INTENT, &desk.dir, LAST));
-        renamed.map_err(|e| Error::io("rename", desk.path_of(INTENT))(e.into()))?;
-        // Without this the intent may be back after a power cut, and is found to be done then.
-        let _ = sync_dir(&desk.dir);
+        let journal = self.journal;
+        let renamed = step(|| renameat(&journal.dir, PENDING, &journal.dir, LAST));
+        renamed.map_err(|e| Error::io("rename", journal.path_of(PENDING))(e.into()))?;
+        // Without this the record may be back after a power cut, and is found to be done then.
+        let _ = sync_dir(&journal.dir);
         Ok(())
     }
 
     /// Everything is as it was.
     pub fn withdraw(&self) -> Result<()> {
-        let desk = self.desk;
-        let removed = unlinkat(&desk.dir, INTENT, AtFlags::empty());
-        removed.map_err(|e| Error::io("remove", desk.path_of(INTENT))(e.into()))?;
-        let _ = sync_dir(&desk.dir);
+        let journal = self.journal;
+        let removed = unlinkat(&journal.dir, PENDING, AtFlags::empty());
+        removed.map_err(|e| Error::io("remove", journal.path_of(PENDING))(e.into()))?;
+        let _ = sync_dir(&journal.dir);
         Ok(())
     }
 }

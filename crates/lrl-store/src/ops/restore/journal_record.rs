@@ -1,20 +1,14 @@
-//! Owns what is written down of a restore or its undoing: which names change, and what stands or stood under each. It names
-//! nothing outside the data directory and the storage directory that the caller names again.
+//! What is recorded of a restore or its undoing: which names change, and what each stands for before and after. A record names nothing
+//! outside the data directory and the storage directory, which the caller names again.
 
-use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::Arc;
 
-use rustix::fs::{FileType, Stat};
 use serde::{Deserialize, Serialize};
 
-use super::plan::{ASSETS, DATABASE};
-use super::report::Part;
+use super::file_identity::FileIdentity;
+use super::model::{ASSETS, DATABASE, INSIDE, Moved, Part, SIDECARS, Version};
 use super::safety::storage_home;
-use super::stage_set::{TreeSize, measure};
-use super::swap::Moved;
-use super::swap_contents::BASE;
-use super::target::{SIDECARS, Target};
+use super::target::Target;
 use crate::error::{Error, Result};
 use crate::fs::dir::to_path;
 use crate::fs::resolve::OpenDirs;
@@ -32,29 +26,19 @@ pub(super) struct Record {
     pub from: String,
     /// Where the second root of uploads was, for messages.
     pub storage_dir: String,
-    /// Which side is in place once all is done.
+    /// The version that is in place once everything is done.
     pub live: Version,
-    /// Which side a run that was cut short is settled to.
+    /// The version to which an interrupted run is settled.
     pub settle: Version,
     /// Every name that changes.
     pub targets: Vec<TargetRecord>,
 }
 
-/// One of the two things that a name can stand for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Version {
-    /// What was there before the restore.
-    Before,
-    /// What the restore put there.
-    Restored,
-}
-
-/// One name, and what stands or stood for it.
+/// One target: a name, and the two versions of what it stands for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TargetRecord {
-    /// What it is.
+    /// Its part.
     pub part: Part,
     /// Below the storage directory's parent, not below the data directory.
     pub in_storage: bool,
@@ -62,32 +46,18 @@ pub(super) struct TargetRecord {
     path: Vec<Name>,
     before: VersionRecord,
     restored: VersionRecord,
-    /// The directory itself stays: what is in it changes, and is kept in it.
+    /// The directory itself stays: its contents are exchanged, and kept in it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub contents: bool,
 }
 
-/// What one side is made of, and the name under which it is kept while the other is in place.
+/// What one version is made of, and the name under which it is kept while the other is in place.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct VersionRecord {
     kept: Name,
-    /// The thing itself, with an empty suffix, and what SQLite keeps beside a database; none: nothing stood there.
+    /// The thing itself, with an empty suffix, and what SQLite keeps beside a database; empty: there was nothing.
     pub members: Vec<FileIdentity>,
-}
-
-/// A file or directory, as it can be known again.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct FileIdentity {
-    pub suffix: String,
-    inode: u64,
-    pub mode: u32,
-    size: u64,
-    mtime: i64,
-    mtime_ns: i64,
-    /// What is in a directory, or what a file takes.
-    held: Option<TreeSize>,
 }
 
 /// A file name, which need not be text.
@@ -111,94 +81,16 @@ impl Name {
     }
 }
 
-impl Version {
-    /// Returns the other one.
-    pub fn other(self) -> Self {
-        match self {
-            Self::Before => Self::Restored,
-            Self::Restored => Self::Before,
-        }
-    }
-
-    /// Returns how names under which it is kept end.
-    pub fn ending(self) -> &'static str {
-        match self {
-            Self::Before => ".pre-restore",
-            Self::Restored => ".undone",
-        }
-    }
-}
-
-impl FileIdentity {
-    /// Describes a file or directory; with `spot`, also what is in it and what it takes.
-    pub fn new(suffix: &str, stat: &Stat, spot: Option<(&Arc<OwnedFd>, &[u8])>) -> Self {
-        Self {
-            suffix: suffix.into(),
-            inode: stat.st_ino,
-            mode: stat.st_mode,
-            size: stat.st_size as u64,
-            mtime: stat.st_mtime,
-            mtime_ns: stat.st_mtime_nsec as i64,
-            held: spot.map(|(dir, name)| measure(dir, name)),
-        }
-    }
-
-    fn kind(&self) -> FileType {
-        FileType::from_raw_mode(self.mode)
-    }
-
-    /// Says whether this is a directory.
-    pub fn is_dir(&self) -> bool {
-        self.kind() == FileType::Directory
-    }
-
-    /// Says whether this is a regular file.
-    pub fn is_file(&self) -> bool {
-        self.kind() == FileType::RegularFile
-    }
-
-    /// Says whether that is the same file, whatever was written to it since. The device's number may change with each start.
-    pub fn is(&self, stat: &Stat) -> bool {
-        (self.inode, self.kind()) == (stat.st_ino, FileType::from_raw_mode(stat.st_mode))
-    }
-
-    /// Says whether both sides are one and the same file.
-    pub fn is_twin(&self, other: &Self) -> bool {
-        self.is_file() && (self.inode, self.mode) == (other.inode, other.mode)
-    }
-
-    /// Says whether that is as it was, also as a copy of it on another disk.
-    pub fn is_unchanged(&self, stat: &Stat, dir: &Arc<OwnedFd>, name: &[u8]) -> bool {
-        let kind = FileType::from_raw_mode(stat.st_mode);
-        let time = (stat.st_mtime, stat.st_mtime_nsec as i64);
-        kind == self.kind()
-            && match &self.held.filter(|_| self.is_dir()) {
-                Some(held) => measure(dir, name).holds_the_same(held),
-                None => (stat.st_size as u64, time) == (self.size, (self.mtime, self.mtime_ns)),
-            }
-    }
-
-    /// Returns the time of its last change.
-    pub fn time(&self) -> (i64, i64) {
-        (self.mtime, self.mtime_ns)
-    }
-
-    /// Returns the bytes that removing it would give back, as far as no clone shares them.
-    fn space(&self) -> u64 {
-        self.held.as_ref().map_or(self.size, |held| held.space)
-    }
-}
-
 impl VersionRecord {
-    /// Describes what stands under `name`.
-    pub fn find(place: &Target, name: &[u8], kept: &[u8], part: Part) -> Result<Self> {
+    /// Describes what is under `name` now.
+    pub fn find(target: &Target, name: &[u8], kept: &[u8], part: Part) -> Result<Self> {
         let mut members = Vec::new();
         for suffix in suffixes(part) {
             let name = [name, suffix.as_bytes()].concat();
-            // Making ready what comes has changed the time of a directory in which that is done.
-            let seen = place.existing.filter(|_| place.inner.is_some());
+            // Staging has changed the time of a directory in which it is done.
+            let seen = target.existing.filter(|_| target.inner.is_some());
             if let (Some(stat), Some(dir)) =
-                (seen.map_or_else(|| place.stat_of(&name), |stat| Ok(Some(stat)))?, &place.dir)
+                (seen.map_or_else(|| target.stat_of(&name), |stat| Ok(Some(stat)))?, &target.dir)
             {
                 members.push(FileIdentity::new(suffix, &stat, Some((dir, &name))));
             }
@@ -206,18 +98,15 @@ impl VersionRecord {
         Ok(Self { kept: Name::new(kept), members })
     }
 
-    /// Describes the members of a side that is kept as they are now: on another disk, inodes are others.
-    pub fn find_again(place: &Target, kept: &Self) -> Result<Self> {
+    /// Describes the members of a kept version as they are now: on another disk they have other inodes.
+    pub fn find_again(target: &Target, kept: &Self) -> Result<Self> {
         let mut members = Vec::new();
         for member in &kept.members {
             let name = kept.kept(&member.suffix);
-            if let (Some(stat), Some(dir)) = (place.kept_stat(&name)?, place.kept_dir()) {
-                let mut found = FileIdentity::new(&member.suffix, &stat, Some((dir, &name)));
-                // What holds the contents of a directory that stays has a time of its own.
-                if place.inner.is_some() {
-                    (found.mtime, found.mtime_ns) = member.time();
-                }
-                members.push(found);
+            if let (Some(stat), Some(dir)) = (target.kept_stat(&name)?, target.kept_dir()) {
+                let found = FileIdentity::new(&member.suffix, &stat, Some((dir, &name)));
+                // What keeps the contents of a directory that stays has a time of its own.
+                members.push(if target.inner.is_some() { found.with_time_of(member) } else { found });
             }
         }
         Ok(Self { kept: kept.kept.clone(), members })
@@ -238,51 +127,51 @@ impl VersionRecord {
         self.members.iter().find(|member| member.suffix.is_empty())
     }
 
-    /// Returns what lies beside it.
+    /// Returns what is beside it.
     pub fn sidecars(&self) -> impl Iterator<Item = &FileIdentity> {
         self.members.iter().filter(|member| !member.suffix.is_empty())
     }
 }
 
-/// Returns the endings of what belongs to a target.
+/// Returns the suffixes of what belongs to a target.
 pub(super) fn suffixes(part: Part) -> impl Iterator<Item = &'static str> {
     [""].into_iter().chain(SIDECARS.into_iter().filter(move |_| part == Part::Database))
 }
 
 impl TargetRecord {
-    /// Describes a change of what stands at a place.
-    pub fn new(part: Part, place: &Target, data_dir: &Path, before: VersionRecord, restored: VersionRecord) -> Self {
-        let path: Vec<Name> = place.wanted.iter().map(|name| Name::new(name)).collect();
+    /// Describes a change of a target.
+    pub fn new(part: Part, target: &Target, data_dir: &Path, before: VersionRecord, restored: VersionRecord) -> Self {
+        let path: Vec<Name> = target.wanted.iter().map(|name| Name::new(name)).collect();
         let first = path.first().map_or(b"".as_slice(), Name::as_bytes);
-        let in_storage = place.home != data_dir || !(first == DATABASE || first == ASSETS);
-        Self { part, in_storage, path, before, restored, contents: place.inner.is_some() }
+        let in_storage = target.home != data_dir || !(first == DATABASE || first == ASSETS);
+        Self { part, in_storage, path, before, restored, contents: target.inner.is_some() }
     }
 
-    /// Returns what leaves its place when `side` goes, and the name under which it is kept then.
-    pub fn moved(&self, place: &Target, side: Version) -> Vec<Moved> {
-        let half = self.half(side);
-        let path = |name: &[u8]| place.dir_path.join(to_path(name));
+    /// Returns what is moved away when `version` goes, and where to.
+    pub fn moved(&self, target: &Target, version: Version) -> Vec<Moved> {
+        let kept = self.version(version);
+        let path = |name: &[u8]| target.dir_path.join(to_path(name));
         let moved = |member: &FileIdentity| {
-            let live = [place.name.as_slice(), member.suffix.as_bytes()].concat();
-            (path(&live), place.kept_path(&half.kept(&member.suffix)))
+            let live = [target.name.as_slice(), member.suffix.as_bytes()].concat();
+            (path(&live), target.kept_path(&kept.kept(&member.suffix)))
         };
-        half.members.iter().map(moved).collect()
+        kept.members.iter().map(moved).collect()
     }
 
-    /// Returns the bytes that removing what is kept of `side` gives back.
-    pub fn space(&self, side: Version) -> u64 {
-        self.half(side).members.iter().map(FileIdentity::space).sum()
+    /// Returns the bytes that removing what is kept of `version` gives back.
+    pub fn space(&self, version: Version) -> u64 {
+        self.version(version).members.iter().map(FileIdentity::space).sum()
     }
 
-    /// Returns one side.
-    pub fn half(&self, side: Version) -> &VersionRecord {
-        match side {
+    /// Returns one version.
+    pub fn version(&self, version: Version) -> &VersionRecord {
+        match version {
             Version::Before => &self.before,
             Version::Restored => &self.restored,
         }
     }
 
-    /// Returns the same change of the same name with other sides.
+    /// Returns the same change of the same name with other versions.
     pub fn with(&self, before: VersionRecord, restored: VersionRecord) -> Self {
         Self { path: self.path.clone(), before, restored, ..*self }
     }
@@ -299,15 +188,15 @@ impl TargetRecord {
             && (!self.contents || self.part != Part::Database)
     }
 
-    /// Checks whether its sides are kept under names that a restore would use at this place, which may be behind a link.
-    fn is_kept_soundly(&self, place: &Target) -> bool {
-        let halves = [Version::Before, Version::Restored].map(|side| (side, self.half(side)));
-        halves.iter().all(|(side, half)| {
-            let base = if self.contents { BASE } else { place.name.as_slice() };
-            let start = [base, side.ending().as_bytes()].concat();
-            is_clean(half.kept.as_bytes())
-                && half.kept.as_bytes().starts_with(&start)
-                && half.members.iter().all(|member| suffixes(self.part).any(|suffix| suffix == member.suffix))
+    /// Returns whether its versions are kept under names that a restore would use for this target, which may be behind a link.
+    fn is_kept_soundly(&self, target: &Target) -> bool {
+        let versions = [Version::Before, Version::Restored].map(|version| (version, self.version(version)));
+        versions.iter().all(|(version, record)| {
+            let base = if self.contents { INSIDE } else { target.name.as_slice() };
+            let start = [base, version.ending().as_bytes()].concat();
+            is_clean(record.kept.as_bytes())
+                && record.kept.as_bytes().starts_with(&start)
+                && record.members.iter().all(|member| suffixes(self.part).any(|suffix| suffix == member.suffix))
         })
     }
 }
@@ -324,35 +213,35 @@ impl Record {
     }
 
     /// Finds where its targets are now.
-    pub fn places(&self, doors: &OpenDirs, data_dir: &Path, storage_dir: &Path) -> Result<Vec<Target>> {
+    pub fn find_targets(&self, dirs: &OpenDirs, data_dir: &Path, storage_dir: &Path) -> Result<Vec<Target>> {
         let (storage, storage_name) = storage_home(storage_dir)?;
-        let find = |target: &TargetRecord| {
-            if target.in_storage && target.path.first().is_none_or(|name| name.as_bytes() != storage_name) {
+        let find = |record: &TargetRecord| {
+            if record.in_storage && record.path.first().is_none_or(|name| name.as_bytes() != storage_name) {
                 return Err(self.other_storage(storage_dir));
             }
             let unsound = || {
                 let object = format!("the record of a restore in {}", data_dir.display());
                 Error::corrupt(object, "it names what no restore would; remove it")
             };
-            if !target.is_sound(&storage_name) {
+            if !record.is_sound(&storage_name) {
                 return Err(unsound());
             }
-            let home = if target.in_storage { &storage } else { data_dir };
-            let path: Vec<&[u8]> = target.path.iter().map(Name::as_bytes).collect();
-            let mut place = Target::find(doors, home, &path)?;
-            if target.contents {
-                place.exchange_contents()?;
+            let home = if record.in_storage { &storage } else { data_dir };
+            let path: Vec<&[u8]> = record.path.iter().map(Name::as_bytes).collect();
+            let mut target = Target::find(dirs, home, &path)?;
+            if record.contents {
+                target.exchange_contents()?;
             } else {
-                // What is kept lies beside it, whatever was mounted there since: that cannot be brought back then.
-                place.inner = None;
+                // What is kept is beside it, whatever was mounted there since: then it cannot be brought back.
+                target.inner = None;
             }
-            let is_there = place.inner.is_some() || !target.contents;
-            if place.dir.is_some() && place.depth == path.len() && is_there {
-                if target.is_kept_soundly(&place) { Ok(place) } else { Err(unsound()) }
-            } else if target.in_storage && path.len() == 1 {
+            let is_there = target.inner.is_some() || !record.contents;
+            if target.dir.is_some() && target.depth == path.len() && is_there {
+                if record.is_kept_soundly(&target) { Ok(target) } else { Err(unsound()) }
+            } else if record.in_storage && path.len() == 1 {
                 Err(self.other_storage(storage_dir))
             } else {
-                Err(Error::Refused(format!("the directory of {} is not there any more", place.path().display())))
+                Err(Error::Refused(format!("the directory of {} is not there any more", target.path().display())))
             }
         };
         self.targets.iter().map(find).collect()

@@ -1,6 +1,5 @@
-//! Owns the question who has the files open that a restore would replace. Reads `/proc` alone: opening and closing the database
-//! itself would drop the SQLite locks of this process. Without the right to look into a process it sees nothing of it; then the
-//! locks tell, which a caller has looked up from another process.
+//! Finds who has open what a restore would replace. Reads only `/proc`: opening and closing the database itself would drop the SQLite
+//! locks of this process. Processes that may not be looked into are found by their SQLite locks, which another process looks up.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -9,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::sqlite_locks::{AskLocks, LockHolder};
+use crate::error::{Error, Result};
 
 /// Something that nobody else should have open.
 pub(super) enum Watched {
@@ -54,6 +54,20 @@ pub(super) fn find(watched: &[Watched], locks: Option<AskLocks>) -> Vec<Process>
     }
 }
 
+/// Refuses to replace what somebody has open.
+pub(super) fn refuse_open(holders: &[Process]) -> Result<()> {
+    let Some(first) = holders.first() else { return Ok(()) };
+    let more = match holders.len() {
+        1 => String::new(),
+        n => format!(
+            " (and {} more: {})",
+            n - 1,
+            holders[1..].iter().map(Process::to_string).collect::<Vec<_>>().join("; ")
+        ),
+    };
+    Err(Error::Refused(format!("{first}{more}: stop it before restoring, or say --force; nothing was changed")))
+}
+
 fn look(watched: &[Watched], locks: Option<AskLocks>) -> Vec<Process> {
     let mut holders = Vec::new();
     let Ok(processes) = fs::read_dir("/proc") else { return holders };
@@ -65,7 +79,7 @@ fn look(watched: &[Watched], locks: Option<AskLocks>) -> Vec<Process> {
             holders.push(Process { pid: Some(pid), command: command(pid), path });
         }
     }
-    // Who holds a lock has the file open: most are known already. Where nobody can be asked, `/proc` has to do.
+    // A process that holds a lock has the file open, so most are known already. Without another process to ask, `/proc` must suffice.
     for path in watched.iter().filter_map(|one| if let Watched::Locks(path) = one { Some(path) } else { None }) {
         let pid = match locks.and_then(|ask| ask(path).ok().flatten()) {
             None => continue,

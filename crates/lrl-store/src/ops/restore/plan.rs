@@ -1,71 +1,62 @@
-//! Owns what a restore will do, before anything is written: which parts of the snapshot go where, whether that is sound,
-//! whether there is room. Never changes anything.
+//! What a restore from a snapshot will do, before anything is written: which parts go where, whether that is sound, and whether there
+//! is space.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::open_files;
-use super::safety::{refuse_overlap, storage_home, watch_database, watch_tree};
-use super::selection::{OldTree, Selection, TreeSize, is_below};
+use super::model::{ASSETS, DATABASE, Options, Part, Reuse, ReuseCounts, STORAGE, What};
+use super::safety::{refuse_overlap, storage_home};
+use super::selection::{OldTree, Selection, SelectionSize, is_below};
 use super::skips::Skips;
-use super::stage_file::Owners;
-use super::stage_tree::{Reuse, ReuseCounts};
+use super::source::Run;
 use super::target::Target;
-use super::{AskLocks, Options, Part, What};
 use crate::error::{Error, Result};
 use crate::format::entry::{compare_paths, is_clean_path};
 use crate::format::snapshot::{Database, Snapshot, Uploads};
+use crate::fs::metadata::Owners;
 use crate::fs::resolve::OpenDirs;
 use crate::fs::space::{FreeSpace, Reserve, free_at};
 use crate::id::ChunkId;
 use crate::progress::{Observer, size};
 use crate::store::Store;
 
-/// The database's file name in the data directory.
-pub(super) const DATABASE: &[u8] = b"lrl.db";
-/// The list's root that is kept in the data directory.
-pub(super) const ASSETS: &[u8] = b"assets";
-/// The list's root that is kept in the storage directory.
-pub(super) const STORAGE: &[u8] = b"storage";
-
-/// What is to be restored, and where to.
+/// What of a snapshot is restored, and where to.
 pub(super) struct Plan<'a> {
     /// The directories that the caller named.
-    doors: &'a OpenDirs,
+    dirs: &'a OpenDirs,
     /// The database.
     pub database: Option<(&'a Database, Target)>,
-    /// Trees of uploads, with what they weigh.
+    /// Trees of uploads.
     pub trees: Vec<TreePlan<'a>>,
-    /// How files that are right already are used.
-    pub take_over: Reuse,
-    /// Collects what is damaged, where that is passed over.
+    /// How files are reused that are right already.
+    pub reuse: Reuse,
+    /// Collects what is damaged, where that is skipped.
     pub skips: Option<Arc<Skips>>,
-    /// Notes for the report.
-    pub notes: Vec<String>,
+    notes: Vec<String>,
 }
 
 /// One tree of a plan.
 pub(super) struct TreePlan<'a> {
-    /// Which entries.
+    /// Its entries.
     pub tree: Selection<'a>,
-    /// Where to.
-    pub place: Target,
-    /// How much.
-    pub weight: TreeSize,
-    /// How the report calls it.
+    /// Where it goes.
+    pub target: Target,
+    /// Its size.
+    pub size: SelectionSize,
+    /// Its part in the report.
     pub part: Part,
-    /// The directory in which it is made ready, with its path.
+    /// The directory in which it is staged, with its path.
     pub staged: Option<(Arc<OwnedFd>, PathBuf)>,
-    /// Files that were passed over because they are damaged.
+    /// Counts files that were skipped because they are damaged.
     pub lost: ReuseCounts,
 }
 
 impl TreePlan<'_> {
-    /// Returns the directory in which it is made ready, with its path.
+    /// Returns the directory in which it is staged, with its path.
     pub fn staged(&self) -> Result<(&Arc<OwnedFd>, &Path)> {
         let staged = self.staged.as_ref().map(|(dir, path)| (dir, path.as_path()));
-        staged.ok_or_else(|| Error::Refused(format!("{} was not prepared", self.place.path().display())))
+        staged.ok_or_else(|| Error::Refused(format!("{} was not prepared", self.target.path().display())))
     }
 }
 
@@ -78,18 +69,11 @@ fn outermost(paths: &[Vec<u8>]) -> Vec<&[u8]> {
 }
 
 impl<'a> Plan<'a> {
-    /// Makes the plan, and refuses what cannot be done.
-    pub fn make(
-        doors: &'a OpenDirs,
-        store: &'a Store,
-        snapshot: &'a Snapshot,
-        options: &Options,
-        owners: Owners,
-        observer: &dyn Observer,
-    ) -> Result<Self> {
+    /// Makes the plan and refuses what cannot be done; adds to the notes.
+    pub fn make(run: &'a Run<'_>, store: &'a Store, snapshot: &'a Snapshot, notes: &mut Vec<String>) -> Result<Self> {
+        let (dirs, options) = (&run.dirs, run.options);
         let skips = options.skip_damaged.then(Arc::default);
-        let mut plan =
-            Self { doors, database: None, trees: Vec::new(), take_over: Reuse::No, skips, notes: Vec::new() };
+        let mut plan = Self { dirs, database: None, trees: Vec::new(), reuse: Reuse::No, skips, notes: Vec::new() };
         let stamp = &snapshot.timestamp;
         let lacks = |what: &str| {
             Error::NotFound(format!("snapshot {stamp} holds no {what}; `lrl snapshots` lists what each holds"))
@@ -133,11 +117,12 @@ impl<'a> Plan<'a> {
                 lost.len()
             ));
         }
-        plan.measure(uploads, observer)?;
-        let targets: Vec<&Target> = plan.places().collect();
+        plan.measure(uploads, run.observer)?;
+        let targets: Vec<&Target> = plan.targets().map(|(target, _)| target).collect();
         refuse_overlap(&targets, &[PathBuf::from(store.storage().location())])?;
         plan.note_links();
-        plan.find_room(owners, observer)?;
+        plan.require_space(run.owners, run.observer)?;
+        notes.append(&mut plan.notes);
         Ok(plan)
     }
 
@@ -145,14 +130,26 @@ impl<'a> Plan<'a> {
         self.notes.push(text);
     }
 
-    /// Returns every target.
-    pub fn places(&self) -> impl Iterator<Item = &Target> {
-        self.database.iter().map(|(_, place)| place).chain(self.trees.iter().map(|tree| &tree.place))
+    /// Returns every target with its part.
+    pub fn targets(&self) -> impl Iterator<Item = (&Target, Part)> {
+        let trees = self.trees.iter().map(|tree| (&tree.target, tree.part));
+        self.database.iter().map(|(_, target)| (target, Part::Database)).chain(trees)
+    }
+
+    /// Returns the number of bytes of everything.
+    pub fn bytes(&self) -> u64 {
+        let database = self.database.as_ref().map_or(0, |(database, _)| database.size_bytes);
+        self.trees.iter().fold(database, |sum, tree| sum.saturating_add(tree.size.bytes))
+    }
+
+    /// Returns whether nothing is restored.
+    pub fn is_empty(&self) -> bool {
+        self.database.is_none() && self.trees.is_empty()
     }
 
     fn add_database(&mut self, database: Option<&'a Database>, options: &Options) -> Result<()> {
         if let Some(database) = database {
-            self.database = Some((database, Target::find(self.doors, &options.data_dir, &[DATABASE])?));
+            self.database = Some((database, Target::find(self.dirs, &options.data_dir, &[DATABASE])?));
         }
         Ok(())
     }
@@ -214,22 +211,22 @@ impl<'a> Plan<'a> {
                 )));
             }
         };
-        let place = Target::find(self.doors, &home, &components)?;
-        let base = selected.split(|b| *b == b'/').take(place.depth).collect::<Vec<_>>().join(&b'/');
+        let target = Target::find(self.dirs, &home, &components)?;
+        let base = selected.split(|b| *b == b'/').take(target.depth).collect::<Vec<_>>().join(&b'/');
         // Of two paths whose parent is missing, the parent is the one target.
         let same =
-            |plan: &&mut TreePlan<'_>| (&plan.place.dir_path, &plan.place.name) == (&place.dir_path, &place.name);
+            |plan: &&mut TreePlan<'_>| (&plan.target.dir_path, &plan.target.name) == (&target.dir_path, &target.name);
         if let Some(plan) = self.trees.iter_mut().find(same) {
             plan.tree.selected.push(selected.to_vec());
             return Ok(());
         }
-        let owner = options.owner.or_else(|| place.owner()).unwrap_or_default();
-        let (name, skips) = (place.name.clone(), self.skips.clone());
+        let owner = options.owner.or_else(|| target.owner()).unwrap_or_default();
+        let (name, skips) = (target.name.clone(), self.skips.clone());
         let tree = Selection { store, list, base, selected: vec![selected.to_vec()], name, skips, owner };
         self.trees.push(TreePlan {
             tree,
-            place,
-            weight: TreeSize::default(),
+            target,
+            size: SelectionSize::default(),
             part,
             staged: None,
             lost: ReuseCounts::default(),
@@ -239,20 +236,20 @@ impl<'a> Plan<'a> {
 
     fn measure(&mut self, uploads: Option<&Uploads>, observer: &dyn Observer) -> Result<()> {
         for plan in &mut self.trees {
-            plan.weight = plan.tree.measure(free_at(&plan.place.base.0, Reserve::LEAST)?.block, None, observer)?;
-            if plan.weight.entries == 0 && self.skips.is_none() {
+            plan.size = plan.tree.measure(free_at(&plan.target.base.0, Reserve::LEAST)?.block, None, observer)?;
+            if plan.size.entries == 0 && self.skips.is_none() {
                 return Err(plan.tree.corrupt(plan.tree.selected(), "is not in its list"));
             }
         }
         if self.skips.is_some() {
-            // What stands there is not replaced by nothing.
-            self.trees.retain(|plan| plan.weight.entries > 0);
+            // Nothing is replaced where nothing of it is left in the snapshot.
+            self.trees.retain(|plan| plan.size.entries > 0);
             return Ok(());
         }
         let whole = self.trees.iter().all(|plan| plan.part == Part::Uploads);
         match uploads {
             Some(uploads) if whole && self.trees.len() == uploads.roots.len() => {
-                let found: u64 = self.trees.iter().map(|plan| plan.weight.entries).sum();
+                let found: u64 = self.trees.iter().map(|plan| plan.size.entries).sum();
                 let list = format!("the list of uploads {}", uploads.list);
                 let detail = || format!("holds {found} entries where the snapshot says {}", uploads.entries);
                 if found == uploads.entries { Ok(()) } else { Err(Error::corrupt(list, detail())) }
@@ -262,38 +259,39 @@ impl<'a> Plan<'a> {
     }
 
     fn note_links(&mut self) {
-        let links: Vec<_> = self.places().filter_map(|place| Some((place.path(), place.link_target()?))).collect();
-        for (path, target) in links {
+        let links: Vec<_> =
+            self.targets().filter_map(|(target, _)| Some((target.path(), target.link_target()?))).collect();
+        for (path, leads_to) in links {
             self.note(format!(
                 "{} was a symbolic link to {}: it was moved away as it is, what it leads to was left alone",
                 path.display(),
-                target.display()
+                leads_to.display()
             ));
         }
     }
 
-    /// Makes sure that the disks have room, for what is not there yet if not for all.
-    fn find_room(&mut self, owners: Owners, observer: &dyn Observer) -> Result<()> {
-        if self.trees.iter().any(|plan| plan.place.old_tree().is_some()) {
-            self.take_over = Reuse::Link;
+    /// Makes sure that the disks have the space, for what cannot be reused if not for everything.
+    fn require_space(&mut self, owners: Owners, observer: &dyn Observer) -> Result<()> {
+        if self.trees.iter().any(|plan| plan.target.old_tree().is_some()) {
+            self.reuse = Reuse::Link;
         }
-        let mut homes: Vec<&Path> = self.places().map(|place| place.base.0.as_path()).collect();
-        homes.dedup();
-        let free: Vec<FreeSpace> = homes.iter().map(|home| free_at(home, Reserve::LEAST)).collect::<Result<_>>()?;
-        let (Some(least), Some(home)) = (free.iter().min_by_key(|free| free.bytes), homes.first()) else {
+        let mut bases: Vec<&Path> = self.targets().map(|(target, _)| target.base.0.as_path()).collect();
+        bases.dedup();
+        let free: Vec<FreeSpace> = bases.iter().map(|base| free_at(base, Reserve::LEAST)).collect::<Result<_>>()?;
+        let (Some(least), Some(base)) = (free.iter().min_by_key(|free| free.bytes), bases.first()) else {
             return Ok(());
         };
         let database = self.database.as_ref().map_or(0, |(database, _)| database.size_bytes);
-        let sum = |weights: &[TreeSize]| weights.iter().fold(database, |sum, weight| sum.saturating_add(weight.needed));
-        let weights: Vec<TreeSize> = self.trees.iter().map(|plan| plan.weight).collect();
-        let inodes: u64 = 2 + weights.iter().map(|weight| weight.entries - weight.hardlinks).sum::<u64>();
-        // One sum for both homes: they nearly always are one disk, and being too careful costs only speed.
-        if sum(&weights) <= least.bytes && inodes <= least.inodes {
+        let sum = |sizes: &[SelectionSize]| sizes.iter().fold(database, |sum, size| sum.saturating_add(size.needed));
+        let sizes: Vec<SelectionSize> = self.trees.iter().map(|plan| plan.size).collect();
+        let inodes: u64 = 2 + sizes.iter().map(|size| size.entries - size.hardlinks).sum::<u64>();
+        // One sum for both directories: they are nearly always on one disk, and being too careful costs only speed.
+        if sum(&sizes) <= least.bytes && inodes <= least.inodes {
             return Ok(());
         }
         let mut exact = Vec::new();
         for plan in &self.trees {
-            let old = plan.place.old_tree().map(|dir| OldTree { dir, owners });
+            let old = plan.target.old_tree().map(|dir| OldTree { dir, owners });
             exact.push(plan.tree.measure(least.block, Some(old), observer)?);
         }
         let needed = sum(&exact);
@@ -304,30 +302,20 @@ impl<'a> Plan<'a> {
                  changed",
                 size(needed),
                 size(needed - least.bytes),
-                home.display()
+                base.display()
             )));
         }
         Ok(())
     }
 
     /// Leaves out what turned out to be damaged: files, and a path of which nothing is left.
-    pub fn without_lost(&mut self) {
+    pub fn remove_lost(&mut self) {
         self.trees.retain_mut(|plan| {
             let (files, bytes) = plan.lost.get();
-            let is_gone = plan.part == Part::Path && files > 0 && files >= plan.weight.files;
-            plan.weight.files = plan.weight.files.saturating_sub(files);
-            plan.weight.bytes = plan.weight.bytes.saturating_sub(bytes);
+            let is_gone = plan.part == Part::Path && files > 0 && files >= plan.size.files;
+            plan.size.files = plan.size.files.saturating_sub(files);
+            plan.size.bytes = plan.size.bytes.saturating_sub(bytes);
             !is_gone
         });
-    }
-
-    /// Returns who has open what would be replaced.
-    pub fn holders(&self, locks: Option<AskLocks>) -> Result<Vec<open_files::Process>> {
-        let mut watched = Vec::new();
-        if let Some((_, place)) = &self.database {
-            watch_database(place, &mut watched)?;
-        }
-        self.trees.iter().for_each(|plan| watch_tree(&plan.place, &mut watched));
-        Ok(open_files::find(&watched, locks))
     }
 }

@@ -1,5 +1,5 @@
-//! Owns which entries of a snapshot's list are restored, under which staged names, and what they weigh. Streams the list each
-//! time: nothing here grows with the number of files. Never touches a disk, but to ask what stands in the old tree.
+//! Which entries of a snapshot's list are restored, under which staged names, and their size. Streams the list each time: nothing here grows
+//! with the number of files.
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -8,11 +8,11 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, FileType, Stat, statat};
 
 use super::skips::Skips;
-use super::stage_file::Owners;
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Entry, Kind, Piece, compare_paths, is_clean_path};
 use crate::format::node::Child;
 use crate::fs::dir::{DirCursor, split};
+use crate::fs::metadata::{Owners, masked_mode, mtime_of};
 use crate::id::ChunkId;
 use crate::progress::{Observer, checkpoint};
 use crate::store::Store;
@@ -33,30 +33,30 @@ pub(super) struct Selection<'a> {
     pub name: Vec<u8>,
     /// Collects what is damaged; `None`: damage is an error.
     pub skips: Option<Arc<Skips>>,
-    /// Who owns directories whose own entries are lost.
+    /// Owner of directories whose own entries are lost.
     pub owner: (u32, u32),
 }
 
-/// What a tree weighs.
+/// The size of what is selected.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct TreeSize {
+pub(super) struct SelectionSize {
     /// Entries of the list, without the parents of the selected one.
     pub entries: u64,
     /// Regular files.
     pub files: u64,
     /// Directories.
     pub dirs: u64,
-    /// Symbolic links and further names of files.
+    /// Symbolic links and hard links.
     pub links: u64,
-    /// Further names alone.
+    /// Hard links alone.
     pub hardlinks: u64,
     /// Bytes of the regular files.
     pub bytes: u64,
-    /// Bytes that they need on disk, in whole blocks, directories included.
+    /// Bytes that everything needs on the disk, in whole blocks.
     pub needed: u64,
 }
 
-/// The old tree that stands where a new one goes: what is right in it need not be written again.
+/// The old tree where a new one goes: what is right in it need not be written again.
 pub(super) struct OldTree<'a> {
     /// The directory that holds the old tree.
     pub dir: &'a Arc<OwnedFd>,
@@ -120,46 +120,50 @@ impl<'a> Selection<'a> {
         Error::corrupt(format!("the snapshot's entry {}", String::from_utf8_lossy(path)), detail)
     }
 
-    /// Adds up what is to be restored; with `exact`, holes count as nothing, and neither do files that could be taken over from
-    /// the old tree as they are.
-    pub fn measure(&self, block: u64, exact: Option<Option<OldTree<'_>>>, observer: &dyn Observer) -> Result<TreeSize> {
-        let mut weight = TreeSize::default();
+    /// Adds up what is selected. With `exact`, neither holes count nor files that can be reused from the old tree as they are.
+    pub fn measure(
+        &self,
+        block: u64,
+        exact: Option<Option<OldTree<'_>>>,
+        observer: &dyn Observer,
+    ) -> Result<SelectionSize> {
+        let mut size = SelectionSize::default();
         let on_disk = |len: u64| len.checked_next_multiple_of(block).unwrap_or(u64::MAX);
         let mut old = exact.as_ref().and_then(|old| old.as_ref()).map(|old| Lookup::new(old, self));
         for entry in self.entries()? {
             checkpoint(observer)?;
             let entry = entry?;
             if self.is_inside(&entry.path) {
-                weight.entries += 1;
+                size.entries += 1;
             }
             match &entry.kind {
                 Kind::Dir => {
-                    weight.dirs += 1;
-                    weight.needed += block;
+                    size.dirs += 1;
+                    size.needed += block;
                 }
-                Kind::File { size, content } => {
-                    weight.files += 1;
-                    weight.bytes = weight.bytes.saturating_add(*size);
+                Kind::File { size: len, content } => {
+                    size.files += 1;
+                    size.bytes = size.bytes.saturating_add(*len);
                     let needed = if exact.is_none() {
-                        *size
+                        *len
                     } else if old.as_mut().is_some_and(|old| old.looks_right(&entry)) {
                         0
                     } else {
                         match self.data_bytes(content) {
-                            Err(error) if self.skips.is_some() && error.is_damage() => *size,
+                            Err(error) if self.skips.is_some() && error.is_damage() => *len,
                             bytes => bytes?,
                         }
                     };
-                    weight.needed = weight.needed.saturating_add(on_disk(needed));
+                    size.needed = size.needed.saturating_add(on_disk(needed));
                 }
-                Kind::Symlink { .. } => weight.links += 1,
+                Kind::Symlink { .. } => size.links += 1,
                 Kind::Hardlink { .. } => {
-                    weight.links += 1;
-                    weight.hardlinks += 1;
+                    size.links += 1;
+                    size.hardlinks += 1;
                 }
             }
         }
-        Ok(weight)
+        Ok(size)
     }
 
     fn data_bytes(&self, content: &Content) -> Result<u64> {
@@ -264,12 +268,12 @@ impl Walk<'_, '_> {
     }
 }
 
-/// Says whether `path` is `base` or below it.
+/// Returns whether `path` is `base` or below it.
 pub(super) fn is_below(path: &[u8], base: &[u8]) -> bool {
     path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
-/// Looks files up in the old tree; trouble with it only means that there is nothing to take over.
+/// Looks files up in the old tree; trouble with it only means that there is nothing to reuse.
 pub(super) struct Lookup<'a> {
     cursor: DirCursor,
     tree: &'a Selection<'a>,
@@ -282,7 +286,7 @@ impl<'a> Lookup<'a> {
         Self { cursor: DirCursor::new(Arc::clone(old.dir), std::path::Path::new("")), tree, owners: old.owners }
     }
 
-    /// Returns the directory where an entry of the list would stand, if it is there.
+    /// Returns the directory where an entry of the list would be, if it exists.
     pub fn dir_of(&mut self, path: &[u8]) -> Option<&Arc<OwnedFd>> {
         let staged = self.tree.staged(path);
         self.cursor.enter(split(&staged).0).ok()?;
@@ -296,11 +300,11 @@ impl<'a> Lookup<'a> {
     }
 }
 
-/// Says whether a file has an entry's size, mode, owner and time; its bytes are another question.
+/// Returns whether a file has an entry's size, mode, owner and time. Does not look at its bytes.
 pub(super) fn is_same(stat: &Stat, entry: &Entry, owners: Owners) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
         && stat.st_size as u64 == entry.size()
-        && stat.st_mode & 0o7777 == entry.mode & !0o6000
+        && stat.st_mode & 0o7777 == masked_mode(entry.mode, false)
         && owners.of((entry.uid, entry.gid)).is_none_or(|owner| owner == (stat.st_uid, stat.st_gid))
-        && Time { secs: stat.st_mtime, nanos: stat.st_mtime_nsec as u32 } == entry.mtime
+        && mtime_of(stat) == entry.mtime
 }

@@ -1,11 +1,11 @@
-//! Owns what a restore with `skip_damaged` could not restore: paths and reasons, in bounded memory. Shared by the workers.
+//! Collects what a restore with `skip_damaged` could not restore: paths and reasons, in bounded memory. Shared by the workers.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use crate::error::Error;
 
-/// Paths that are kept; more are only counted.
+/// The largest number of paths that are kept; more are only counted.
 const MOST: usize = 100_000;
 
 /// Something that was not restored because the store has lost it.
@@ -13,13 +13,13 @@ const MOST: usize = 100_000;
 pub struct Skip {
     /// Its path in the snapshot; of a damaged part of the list of uploads the first path in it. Non-UTF-8 bytes are replaced.
     pub path: String,
-    /// 1, or how many entries of the list the damaged part held.
+    /// 1, or the number of entries in the damaged part of the list.
     pub entries: u64,
     /// What is damaged.
     pub reason: String,
 }
 
-/// What is collected while workers write. A list is walked several times: the same damage counts once.
+/// What was skipped. A list is walked several times: the same damage counts once.
 #[derive(Debug, Default)]
 pub(super) struct Skips(Mutex<(BTreeMap<Vec<u8>, Skip>, u64)>);
 
@@ -35,7 +35,7 @@ impl Skips {
         skips.entry(path.to_vec()).or_insert_with(|| Skip { path: shown, entries, reason: error.to_string() });
     }
 
-    /// Returns what was collected, in order of the paths, and how many more there were.
+    /// Takes what was collected, in order of the paths, and the number of further entries.
     pub fn take(&self) -> (Vec<Skip>, u64) {
         let (skips, more) = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         (skips.into_values().collect(), more)

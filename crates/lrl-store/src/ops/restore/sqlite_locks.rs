@@ -1,5 +1,4 @@
-//! Owns the question who holds SQLite's locks on a database: also of processes that `/proc` does not show, in another container
-//! or of another user. An application in WAL mode holds one for as long as it has the database open, others only while they work.
+//! Finds who holds SQLite's locks on a database, also processes that `/proc` does not show, in another container or of another user. An application in WAL mode holds one for as long as it has the database open, others only while they work.
 
 use std::io;
 use std::path::Path;
@@ -7,10 +6,10 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{Flock, FlockOffsetType, FlockType, Pid, fcntl_getlk};
 
-/// Has [`lock_holder`] answered by another process.
+/// Asks another process for [`lock_holder`].
 pub type AskLocks = fn(&Path) -> io::Result<Option<LockHolder>>;
 
-/// Who holds a lock.
+/// The holder of a lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LockHolder {
     /// A process that can be named.

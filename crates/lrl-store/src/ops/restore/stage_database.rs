@@ -1,34 +1,37 @@
-//! Owns the staging of the database: its image, proved by its SHA-256, then whose it becomes.
+//! Stages the database of a snapshot: its image, proved by its SHA-256, then owner and mode.
 
+use std::fs::File;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::stage_file::{Meta, Owners, Writer, create, set_metadata};
+use super::model::DATABASE;
+use super::stage_file::Writer;
 use super::staging_dirs::StagingHome;
 use super::target::Target;
 use crate::error::{Error, Result};
 use crate::format::entry::Content;
 use crate::format::snapshot::Database;
-use crate::fs::dir::to_path;
+use crate::fs::dir::{create_file, to_path};
+use crate::fs::metadata::{Metadata, Owners, masked_mode, set_metadata};
 use crate::set::hex;
 use crate::time::Time;
 
-/// Writes the image of a snapshot's database, named as its target; returns whether it got its owner.
+/// Writes the image of a snapshot's database under its target's name; returns whether it has its owner.
 pub(super) fn stage(
     writer: &Writer<'_>,
     home: &StagingHome,
     database: &Database,
-    place: &Target,
+    target: &Target,
     owners: Owners,
     snapshot: &str,
 ) -> Result<bool> {
-    let path = home.staging.path.join(to_path(&place.name));
-    let file = create(&home.staging.dir, &place.name).map_err(|e| Error::io("create", &path)(e.into()))?;
+    let path = home.staging.path.join(to_path(&target.name));
+    let file = create_file(&home.staging.dir, &target.name).map_err(|e| Error::io("create", &path)(e.into()))?;
     let mut sha256 = Sha256::new();
     let content = Content::Tree(database.root);
     let written = writer.write(&file, &content, database.size_bytes, &path, &mut |bytes| sha256.update(bytes));
-    written.map_err(|e| e.needed_for(super::plan::DATABASE))?;
+    written.map_err(|e| e.needed_for(DATABASE))?;
     if hex(&sha256.finalize()) != database.sha256 {
         return Err(Error::corrupt(
             format!("the database of {snapshot}"),
@@ -37,24 +40,24 @@ pub(super) fn stage(
     }
     writer.observer.advance(0, 1);
     let recorded = Some((database.mode, (database.uid, database.gid)));
-    adopt(&file, place, recorded, Some(database.mtime), owners, &path)
+    adopt(&file, target, recorded, Some(database.mtime), owners, &path)
 }
 
-/// Gives a restored database owner and mode of the file that it replaces, else those that were recorded, else the owner of its
-/// directory.
+/// Gives a restored database the owner and mode of the file that it replaces, else those that were recorded, else the owner of
+/// its directory; returns whether it has that owner.
 pub(super) fn adopt(
-    file: &std::fs::File,
-    place: &Target,
+    file: &File,
+    target: &Target,
     recorded: Option<(u32, (u32, u32))>,
     mtime: Option<Time>,
     owners: Owners,
     path: &Path,
 ) -> Result<bool> {
-    let (mode, owner) = match (place.existing_file(), recorded) {
-        (Some(stat), _) => (stat.st_mode & 0o777, Some((stat.st_uid, stat.st_gid))),
-        (None, Some((mode, owner))) if mode & 0o600 == 0o600 => (mode & 0o777, Some(owner)),
-        _ => (0o600, place.owner()),
+    let (mode, owner) = match (target.existing_file(), recorded) {
+        (Some(stat), _) => (masked_mode(stat.st_mode, false), Some((stat.st_uid, stat.st_gid))),
+        (None, Some((mode, owner))) if mode & 0o600 == 0o600 => (masked_mode(mode, false), Some(owner)),
+        _ => (0o600, target.owner()),
     };
     let owner = owners.all.or(owner.filter(|_| owners.recorded));
-    set_metadata(file, &Meta { mode, owner, is_asked: owners.all.is_some(), mtime }, false, path)
+    set_metadata(file, &Metadata { mode, owner, owner_is_required: owners.all.is_some(), mtime }, false, path)
 }

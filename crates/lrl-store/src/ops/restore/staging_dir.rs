@@ -1,28 +1,27 @@
-//! Owns the staging directory: a fresh, locked directory beside the target that only we can enter, gone when it is dropped.
-//! Never holds the only copy of anything: what a restore replaces goes from its place to its `.pre-restore` name directly.
-//! Others may own the directory in which it stands, and exchange names there at any moment: only handles are trusted.
+//! The staging directory: a fresh, locked directory beside the target that only we can enter, removed when it is dropped. It never
+//! holds the only copy of anything: what a restore replaces goes directly to its `.pre-restore` name. Others may own the directory
+//! that it is in, and exchange names there at any moment: only handles are trusted.
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use fs2::FileExt;
-use rustix::fs::{
-    AtFlags, Dir, Mode, Timespec, Timestamps, UTIME_OMIT, fstat, fsync, futimens, ioctl_ficlone, mkdirat, openat,
-    renameat, unlinkat,
-};
+use rustix::fs::{AtFlags, Dir, Mode, fstat, fsync, ioctl_ficlone, mkdirat, openat, renameat, unlinkat};
 use rustix::io::Errno;
 
-use super::stage_file::{create, give};
 use crate::error::{Error, Result};
-use crate::fs::dir::{DIRECTORY, to_path};
+use crate::fs::dir::{DIRECTORY, create_file, to_path};
+use crate::fs::metadata::{mtime_of, set_mtime, set_owner};
 use crate::fs::remove::remove_tree;
-use crate::fs::resolve::{OpenDirs, look, set_mode};
+use crate::fs::resolve::{OpenDirs, hold, look, set_mode};
 
+/// How its name begins.
 pub(super) const PREFIX: &str = ".lrl-restore-";
-/// Is in every staging directory: others can rename a directory of ours to such a name, but put nothing into it.
+/// A file in every staging directory: others can rename a directory of ours to such a name, but cannot put this into it.
 const MARK: &[u8] = b".lrl-staging";
 
 /// A staging directory.
@@ -37,15 +36,15 @@ pub(super) struct StagingDir {
     _lock: File,
 }
 
-/// Makes a directory that only we can enter and gets hold of it. One that somebody put in its place meanwhile is refused: whatever
-/// else of ours stands around there is not empty, or is not private.
+/// Creates a directory that only we can enter, and opens it. One that somebody put in its place meanwhile is refused: any other
+/// directory of ours is not empty, or not private.
 pub(super) fn make_private(home: impl AsFd, name: &[u8], path: &Path) -> Result<OwnedFd> {
     let failed = |e: Errno| Error::io("create", path)(e.into());
     mkdirat(&home, name, Mode::from_raw_mode(0o700)).map_err(failed)?;
-    // A mask that takes rights from the owner would lock us out.
+    // A umask that takes rights from the owner would lock us out.
     let dir = match openat(&home, name, DIRECTORY, Mode::empty()) {
         Err(Errno::ACCESS) => {
-            set_mode(crate::fs::resolve::hold(&home, name).map_err(failed)?, 0o700).map_err(failed)?;
+            set_mode(hold(&home, name).map_err(failed)?, 0o700).map_err(failed)?;
             openat(&home, name, DIRECTORY, Mode::empty()).map_err(failed)?
         }
         opened => opened.map_err(failed)?,
@@ -55,17 +54,17 @@ pub(super) fn make_private(home: impl AsFd, name: &[u8], path: &Path) -> Result<
     if stat.st_mode & 0o077 != 0 || !is_ours(&dir, stat.st_uid) || !is_empty(&dir).map_err(failed)? {
         return Err(exchanged());
     }
-    // A mask may have taken rights of ours; a group of the directory above may have come along.
+    // The umask may have taken rights of ours, and setgid come from the directory above.
     set_mode(&dir, 0o700).map_err(failed)?;
     Ok(dir)
 }
 
-/// Checks whether this user made a directory. Where a network file system makes everything of root somebody else's, a file tells.
+/// Returns whether this user made a directory. Where a network file system maps root to somebody else, a file tells.
 fn is_ours(dir: &OwnedFd, uid: u32) -> bool {
     if uid == rustix::process::geteuid().as_raw() {
         return true;
     }
-    let made = create(dir, MARK).and_then(|file| fstat(&file));
+    let made = create_file(dir, MARK).and_then(|file| fstat(&file));
     let _ = unlinkat(dir, MARK, AtFlags::empty());
     made.is_ok_and(|stat| stat.st_uid == uid)
 }
@@ -86,7 +85,7 @@ fn fresh_name() -> Vec<u8> {
 }
 
 impl StagingDir {
-    /// Makes one in `home`, and removes those of dead runs there.
+    /// Creates one in `home`, and removes those of dead runs there.
     pub fn create(home: &Arc<OwnedFd>, home_path: &Path) -> Result<Self> {
         quietly(home, || {
             reclaim(home);
@@ -95,21 +94,21 @@ impl StagingDir {
             let dir = make_private(home, &name, &path)?;
             let failed = |e: std::io::Error| Error::io("open", &path)(e);
             let lock = File::from(dir.try_clone().map_err(failed)?);
-            // Where nothing can be locked, nothing is ever reclaimed: the safe side.
+            // Where nothing can be locked, nothing is ever reclaimed, which is safe.
             let _ = lock.try_lock_exclusive();
             let staging = Self { dir: Arc::new(dir), path: path.clone(), home: Arc::clone(home), name, _lock: lock };
-            create(&staging.dir, MARK).map_err(|e| Error::io("create", &path)(e.into()))?;
+            create_file(&staging.dir, MARK).map_err(|e| Error::io("create", &path)(e.into()))?;
             Ok(staging)
         })
     }
 
-    /// Checks whether this disk can share blocks between files.
+    /// Returns whether files on this disk can share blocks.
     pub fn can_clone(&self) -> bool {
         let (a, b) = (&b".probe-a"[..], &b".probe-b"[..]);
-        let cloned = create(&self.dir, a).ok().is_some_and(|from| {
+        let cloned = create_file(&self.dir, a).ok().is_some_and(|from| {
             use std::os::unix::fs::FileExt as _;
             from.write_all_at(&[1; 4096], 0).is_ok()
-                && create(&self.dir, b).is_ok_and(|to| ioctl_ficlone(to.as_fd(), from.as_fd()).is_ok())
+                && create_file(&self.dir, b).is_ok_and(|to| ioctl_ficlone(to.as_fd(), from.as_fd()).is_ok())
         });
         for name in [a, b] {
             let _ = unlinkat(&self.dir, name, AtFlags::empty());
@@ -117,20 +116,20 @@ impl StagingDir {
         cloned
     }
 
-    /// Checks whether the directory `name` in `dir` can be renamed at all: neither the root of a mount nor a directory of a lower
+    /// Returns whether the directory `name` in `dir` can be renamed at all: neither the root of a mount nor a directory of a lower
     /// layer of an overlay can. The target of the attempt is not empty, so it always fails, for one reason or the other.
     pub fn can_rename(&self, dir: impl AsFd, name: &[u8]) -> Result<bool> {
         let probe = &b".probe-dir"[..];
         let path = self.path.join(to_path(probe));
         let failed = |e: Errno| Error::io("create", &path)(e.into());
         let made = make_private(&self.dir, probe, &path)?;
-        create(&made, b"full").map_err(failed)?;
+        create_file(&made, b"full").map_err(failed)?;
         let tried = renameat(dir, name, &self.dir, probe);
         let _ = remove_tree(&self.dir, probe);
         Ok(!matches!(tried, Err(Errno::XDEV | Errno::BUSY)))
     }
 
-    /// Makes a directory of its own inside, for what is unpacked.
+    /// Creates a directory inside; returns it with its path.
     pub fn subdir(&self, name: &str) -> Result<(Arc<OwnedFd>, PathBuf)> {
         let path = self.path.join(name);
         Ok((Arc::new(make_private(&self.dir, name.as_bytes(), &path)?), path))
@@ -147,14 +146,12 @@ impl Drop for StagingDir {
     }
 }
 
-/// Does something in a directory without leaving a trace in its time: it may be the uploads' own.
+/// Does something in a directory and keeps its time: it may be the uploads' own.
 fn quietly<T>(home: &Arc<OwnedFd>, act: impl FnOnce() -> Result<T>) -> Result<T> {
     let before = fstat(home).ok();
     let done = act();
     if let Some(stat) = before {
-        let omit = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
-        let was = Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ };
-        let _ = futimens(home, &Timestamps { last_access: omit, last_modification: was });
+        let _ = set_mtime(home, mtime_of(&stat));
     }
     done
 }
@@ -203,7 +200,7 @@ pub(super) fn reclaim(home: &Arc<OwnedFd>) {
         if matches!(look(&dir, MARK), Ok(Some(stat)) if stat.st_uid == rustix::process::geteuid().as_raw()) {
             let _ = clear(&dir, home, name);
         } else {
-            // A run that was killed before it could mark it; one that is not empty is somebody's, whatever its name.
+            // Its run may have been killed before it could mark it. One that is not empty is somebody's, whatever its name.
             let _ = unlinkat(home, name, AtFlags::REMOVEDIR);
         }
     }
@@ -213,16 +210,16 @@ pub(super) fn reclaim(home: &Arc<OwnedFd>) {
 #[derive(Default)]
 pub(super) struct CreatedDirs {
     dirs: Vec<(Arc<OwnedFd>, Vec<u8>)>,
-    kept: bool,
+    kept: AtomicBool,
 }
 
 impl CreatedDirs {
     /// Creates a directory and its parents (0700), given to `owner`, and opens it.
-    pub fn create(&mut self, doors: &OpenDirs, path: &Path, owner: Option<(u32, u32)>) -> Result<Arc<OwnedFd>> {
+    pub fn create(&mut self, dirs: &OpenDirs, path: &Path, owner: Option<(u32, u32)>) -> Result<Arc<OwnedFd>> {
         let mut missing = Vec::new();
         let mut at = path;
         let mut dir = loop {
-            if let Some(dir) = doors.open(at)? {
+            if let Some(dir) = dirs.open(at)? {
                 break dir;
             }
             missing.push(at);
@@ -235,24 +232,24 @@ impl CreatedDirs {
             let made = make_private(&dir, name, path)?;
             self.dirs.push((Arc::clone(&dir), name.to_vec()));
             if let Some(owner) = owner {
-                // Where nothing can be given away, the files' note says so.
-                give(&made, owner, false).map_err(|e| Error::io("give away", path)(e.into()))?;
+                // Where owners cannot be set, the note about files says so.
+                set_owner(&made, owner, false).map_err(|e| Error::io("give away", path)(e.into()))?;
             }
             fsync(&dir).map_err(|e| Error::io("sync", path)(e.into()))?;
-            dir = doors.know(path, Arc::new(made));
+            dir = dirs.know(path, Arc::new(made));
         }
         Ok(dir)
     }
 
-    /// Says that the restore is done: they stay.
-    pub fn keep(&mut self) {
-        self.kept = true;
+    /// Keeps them: the restore is done.
+    pub fn keep(&self) {
+        self.kept.store(true, Ordering::Relaxed);
     }
 }
 
 impl Drop for CreatedDirs {
     fn drop(&mut self) {
-        if !self.kept {
+        if !self.kept.load(Ordering::Relaxed) {
             self.dirs.iter().rev().for_each(|(dir, name)| _ = unlinkat(dir, name.as_slice(), AtFlags::REMOVEDIR));
         }
     }

@@ -1,4 +1,4 @@
-//! Owns the directories in which targets are: each with its staging directory and the guard of its disk.
+//! The directories in which targets are, each with its staging directory and the guard of its disk.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,71 +14,83 @@ use crate::fs::space::{Reserve, SpaceGuard};
 use crate::progress::Observer;
 use crate::store::Store;
 
-/// A directory in which targets are, its staging directory and the guard of its disk.
+/// A directory in which targets are.
 pub(super) struct StagingHome {
     /// Its path.
     pub path: PathBuf,
-    /// Where things are made ready.
+    /// Where things are staged.
     pub staging: StagingDir,
-    /// Keeps its disk from filling up.
-    pub room: SpaceGuard,
+    /// Guards the free space of its disk.
+    pub space: SpaceGuard,
 }
 
 /// All of them.
-#[derive(Default)]
-pub(super) struct StagingDirs {
+pub(super) struct StagingDirs<'a> {
     /// In the order in which they were opened.
-    pub all: Vec<StagingHome>,
+    all: Vec<StagingHome>,
+    /// Directories that were created above the targets. Dropped after what is in them.
+    created: CreatedDirs,
+    owner: Option<(u32, u32)>,
+    dirs: &'a OpenDirs,
 }
 
-impl StagingDirs {
+impl<'a> StagingDirs<'a> {
+    /// Starts with none. Directories that have to be created go to `owner`.
+    pub fn new(dirs: &'a OpenDirs, owner: Option<(u32, u32)>) -> Self {
+        Self { all: Vec::new(), created: CreatedDirs::default(), owner, dirs }
+    }
+
+    /// Creates a directory unless it exists.
+    pub fn create_dir(&mut self, path: &std::path::Path) -> Result<()> {
+        self.created.create(self.dirs, path, self.owner).map(drop)
+    }
+
     /// Returns the one that a target is in.
-    pub fn of(&self, place: &Target) -> Result<&StagingHome> {
+    pub fn of(&self, target: &Target) -> Result<&StagingHome> {
         self.all
             .iter()
-            .find(|home| home.path == place.base.0)
-            .ok_or_else(|| Error::Refused(format!("{} was not prepared", place.base.0.display())))
+            .find(|home| home.path == target.base.0)
+            .ok_or_else(|| Error::Refused(format!("{} was not prepared", target.base.0.display())))
     }
 
-    /// Returns what writes into its staging directory.
-    pub fn writer<'a>(&'a self, place: &Target, store: &'a Store, observer: &'a dyn Observer) -> Result<Writer<'a>> {
-        Ok(Writer { store, observer, room: &self.of(place)?.room })
+    /// Returns what writes contents for a target.
+    pub fn writer<'w>(&'w self, target: &Target, store: &'w Store, observer: &'w dyn Observer) -> Result<Writer<'w>> {
+        Ok(Writer { store, observer, space: &self.of(target)?.space })
     }
 
-    /// Opens the one of a target, created if need be, and makes its staging directory; finds out how the target can change.
-    pub fn open(
-        &mut self,
-        place: &mut Target,
-        doors: &OpenDirs,
-        made: &mut CreatedDirs,
-        owner: Option<(u32, u32)>,
-    ) -> Result<()> {
-        let dir = match &place.base.1 {
+    /// Opens the one of a target, creating it if need be, with its staging directory; finds out how the target can change.
+    pub fn open(&mut self, target: &mut Target) -> Result<()> {
+        let dir = match &target.base.1 {
             Some(dir) => Arc::clone(dir),
-            None => made.create(doors, &place.base.0, owner)?,
+            None => self.created.create(self.dirs, &target.base.0, self.owner)?,
         };
-        if place.dir.is_none() {
-            place.dir = Some(Arc::clone(&dir));
+        if target.dir.is_none() {
+            target.dir = Some(Arc::clone(&dir));
         }
-        if !self.all.iter().any(|home| home.path == place.base.0) {
-            let path = place.base.0.clone();
+        if !self.all.iter().any(|home| home.path == target.base.0) {
+            let path = target.base.0.clone();
             let staging = StagingDir::create(&dir, &path)?;
-            let room = SpaceGuard::new(Arc::clone(&staging.dir), &path, Reserve::LEAST);
-            self.all.push(StagingHome { path, staging, room });
+            let space = SpaceGuard::new(Arc::clone(&staging.dir), &path, Reserve::LEAST);
+            self.all.push(StagingHome { path, staging, space });
         }
         #[cfg(test)]
         if super::swap_contents::tests::is_forced() {
-            return place.exchange_contents();
+            return target.exchange_contents();
         }
-        if let Some(dir) = place.dir.clone().filter(|_| place.is_renamed_dir())
-            && !self.of(place)?.staging.can_rename(dir, &place.name)?
+        if let Some(dir) = target.dir.clone().filter(|_| target.is_renamed_dir())
+            && !self.of(target)?.staging.can_rename(dir, &target.name)?
         {
-            place.exchange_contents()?;
+            target.exchange_contents()?;
         }
         Ok(())
     }
 
-    /// Makes all that was staged durable: one sync for each disk, before the first rename.
+    /// Returns whether files can share blocks on all of their disks.
+    pub fn can_clone(&self) -> bool {
+        self.all.iter().all(|home| home.staging.can_clone())
+    }
+
+    /// Makes everything that was staged durable: one sync for each disk, before the first rename.
     pub fn sync(&self) -> Result<()> {
         let mut done = Vec::new();
         for home in &self.all {
@@ -90,5 +102,10 @@ impl StagingDirs {
             }
         }
         Ok(())
+    }
+
+    /// Keeps the directories that were created: the restore is done.
+    pub fn keep_created(&self) {
+        self.created.keep();
     }
 }

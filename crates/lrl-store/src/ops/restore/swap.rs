@@ -1,45 +1,39 @@
-//! Owns the renames by which one side takes the place of the other. It goes by what stands where, so that it can take up any
-//! state that a dead run left: at every point each target is wholly one side or the other, no database stands beside the `-wal`
-//! or `-journal` of another, and nothing is overwritten but a database that has just got a further name.
+//! The renames by which one version takes the place of the other. They go by what is where, so that they can be taken up from any state
+//! that a dead run left: at every point each target is wholly one version or the other, no database is beside the `-wal` or
+//! `-journal` of another, and nothing is overwritten except a database that has just got a hard link.
 
-use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FileType, Mode, RenameFlags, Stat, linkat, renameat, renameat_with, unlinkat};
 use rustix::io::Errno;
 
+use super::file_identity::FileIdentity;
 use super::journal::Journal;
-use super::journal_record::{FileIdentity, Record, TargetRecord, Version, VersionRecord};
-use super::report::Part;
+use super::journal_record::{Record, TargetRecord, VersionRecord};
+use super::model::{Part, SIDECARS, Version};
+use super::rename::{Dir, Spot, rename_new, step};
 use super::swap_contents::ContentsSwap;
-use super::target::{SIDECARS, Target};
+use super::target::Target;
 use crate::error::{Error, Result};
 use crate::fs::dir::to_path;
 use crate::fs::resolve::{hold, look, set_mode};
 use crate::fs::unsupported::sync_dir;
 
-/// A former path and the one under which it is kept.
-pub type Moved = (PathBuf, PathBuf);
-
-type Dir = Arc<OwnedFd>;
-pub(super) type Spot = (Dir, Vec<u8>);
-
 /// A target where it is now.
 pub(super) struct SwapTarget<'a> {
     /// Where.
-    pub place: &'a Target,
+    pub target: &'a Target,
     /// What changes there.
-    pub target: &'a TargetRecord,
-    /// Where the restored thing was made ready, as long as this run lives.
+    pub record: &'a TargetRecord,
+    /// Where the restored version was staged, while this run lives.
     pub staged: Option<Spot>,
 }
 
 /// Does all of a record, or nothing. Returns what an operator should know.
-pub(super) fn swap(desk: &Journal, record: &Record, seats: &[SwapTarget<'_>]) -> Result<Vec<String>> {
-    let intent = desk.begin(record)?;
-    let done = settle(seats, record.live).and_then(|notes| intent.finish().map(|()| notes));
-    done.map_err(|error| match settle(seats, record.live.other()).and_then(|_| intent.withdraw()) {
+pub(super) fn swap(journal: &Journal, record: &Record, targets: &[SwapTarget<'_>]) -> Result<Vec<String>> {
+    let pending = journal.begin(record)?;
+    let done = settle(targets, record.live).and_then(|notes| pending.finish().map(|()| notes));
+    done.map_err(|error| match settle(targets, record.live.other()).and_then(|_| pending.withdraw()) {
         Ok(()) => error,
         Err(undo) => Error::Refused(format!(
             "{error}; and it could not be taken back ({undo}). Nothing is lost: `lrl restore --undo` puts back what was there"
@@ -47,38 +41,19 @@ pub(super) fn swap(desk: &Journal, record: &Record, seats: &[SwapTarget<'_>]) ->
     })
 }
 
-/// Puts one side in place everywhere, durably, from whatever state.
-pub(super) fn settle(seats: &[SwapTarget<'_>], side: Version) -> Result<Vec<String>> {
+/// Puts one version in place everywhere, durably, from any state; returns what an operator should know.
+pub(super) fn settle(targets: &[SwapTarget<'_>], version: Version) -> Result<Vec<String>> {
     let mut notes = Vec::new();
-    seats.iter().try_for_each(|seat| seat.put(side, &mut notes))?;
-    for seat in seats {
-        step(|| sync_dir(seat.dir()?)).map_err(|e| Error::io("sync", &seat.place.dir_path)(e.into()))?;
+    targets.iter().try_for_each(|one| one.put(version, &mut notes))?;
+    for one in targets {
+        step(|| sync_dir(one.dir()?)).map_err(|e| Error::io("sync", &one.target.dir_path)(e.into()))?;
     }
     Ok(notes)
 }
 
-/// Says whether one side is in place everywhere, with all that belongs to it.
-pub(super) fn is_settled(seats: &[SwapTarget<'_>], side: Version) -> Result<bool> {
-    seats.iter().try_fold(true, |all, seat| Ok(all && seat.is_settled(side)?))
-}
-
-/// Every change goes through here, so that tests can stop at each.
-pub(super) fn step<T>(act: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
-    #[cfg(test)]
-    faults::hit()?;
-    act()
-}
-
-/// Renames without replacing anything.
-pub(super) fn rename_new((from, name): (&Dir, &[u8]), (to, to_name): (&Dir, &[u8])) -> Result<(), Errno> {
-    step(|| match renameat_with(from, name, to, to_name, RenameFlags::NOREPLACE) {
-        // Some network file systems cannot promise it in one go: look, then move.
-        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => match look(to, to_name)? {
-            None => renameat(from, name, to, to_name),
-            Some(_) => Err(Errno::EXIST),
-        },
-        done => done,
-    })
+/// Returns whether one version is in place everywhere, with everything that belongs to it.
+pub(super) fn is_settled(targets: &[SwapTarget<'_>], version: Version) -> Result<bool> {
+    targets.iter().try_fold(true, |all, one| Ok(all && one.is_settled(version)?))
 }
 
 fn is_unsupported(e: Errno) -> bool {
@@ -91,86 +66,86 @@ fn is_file(stat: &Stat) -> bool {
 
 impl SwapTarget<'_> {
     fn dir(&self) -> Result<&Dir, Errno> {
-        self.place.dir.as_ref().ok_or(Errno::NOENT)
+        self.target.dir.as_ref().ok_or(Errno::NOENT)
     }
 
     fn failed(&self, e: Errno) -> Error {
         match e {
-            Errno::BUSY => self.place.mount_error(),
+            Errno::BUSY => self.target.mount_error(),
             Errno::XDEV => Error::Refused(format!(
                 "{} is on another file system or mount than the directory beside it: it cannot be renamed to there. Nothing was \
                  changed; restore to another --data-dir",
-                self.place.path().display()
+                self.target.path().display()
             )),
             Errno::EXIST => self.changed(),
-            e => Error::io("rename", self.place.path())(e.into()),
+            e => Error::io("rename", self.target.path())(e.into()),
         }
     }
 
     fn changed(&self) -> Error {
         Error::Refused(format!(
             "{} changed while it was restored: something else writes there. Nothing was changed; stop it and try again",
-            self.place.path().display()
+            self.target.path().display()
         ))
     }
 
     fn live(&self, suffix: &str) -> Vec<u8> {
-        [self.place.name.as_slice(), suffix.as_bytes()].concat()
+        [self.target.name.as_slice(), suffix.as_bytes()].concat()
     }
 
-    fn is_settled(&self, side: Version) -> Result<bool> {
+    fn is_settled(&self, version: Version) -> Result<bool> {
         if let Some(contents) = self.contents() {
-            return contents.is_settled(side);
+            return contents.is_settled(version);
         }
-        let mine = self.target.half(side);
-        let main = self.place.stat_of(&self.place.name)?;
+        let mine = self.record.version(version);
+        let main = self.target.stat_of(&self.target.name)?;
         let mut settled = is_that(mine.main(), main.as_ref());
         for member in mine.sidecars() {
-            settled &= !self.place.stat_of(&mine.kept(&member.suffix))?.is_some_and(|stat| member.is(&stat));
+            settled &= !self.target.stat_of(&mine.kept(&member.suffix))?.is_some_and(|stat| member.is(&stat));
         }
-        for member in self.target.half(side.other()).sidecars() {
-            settled &= !self.place.stat_of(&self.live(&member.suffix))?.is_some_and(|stat| member.is(&stat));
+        for member in self.record.version(version.other()).sidecars() {
+            settled &= !self.target.stat_of(&self.live(&member.suffix))?.is_some_and(|stat| member.is(&stat));
         }
         Ok(settled)
     }
 
     fn contents(&self) -> Option<ContentsSwap<'_>> {
-        ContentsSwap::of(self.place, self.target)
+        ContentsSwap::of(self.target, self.record)
     }
 
-    fn put(&self, side: Version, notes: &mut Vec<String>) -> Result<()> {
+    fn put(&self, version: Version, notes: &mut Vec<String>) -> Result<()> {
         if let Some(contents) = self.contents() {
-            return contents.put(side, self.staged.as_ref());
+            return contents.put(version, self.staged.as_ref());
         }
-        let (mine, other) = (self.target.half(side), self.target.half(side.other()));
-        let main = self.place.stat_of(&self.place.name)?;
+        let (mine, other) = (self.record.version(version), self.record.version(version.other()));
+        let main = self.target.stat_of(&self.target.name)?;
         if !is_that(mine.main(), main.as_ref()) {
             if main.is_some() && !is_that(other.main(), main.as_ref()) {
                 return Err(self.changed());
             }
-            self.change_places(side, mine, other, main.as_ref()).map_err(|e| self.failed(e))?;
+            self.change_places(version, mine, other, main.as_ref()).map_err(|e| self.failed(e))?;
         }
-        self.tidy(side, mine, other).map_err(|e| self.failed(e))?;
-        self.keep_twin(side, mine, other).map_err(|e| self.failed(e))?;
+        self.tidy(version, mine, other).map_err(|e| self.failed(e))?;
+        self.keep_twin(version, mine, other).map_err(|e| self.failed(e))?;
         self.bring_sidecars(mine, notes)
     }
 
     fn change_places(
         &self,
-        side: Version,
+        version: Version,
         mine: &VersionRecord,
         other: &VersionRecord,
         live: Option<&Stat>,
     ) -> Result<(), Errno> {
         let dir = self.dir()?;
-        let from = mine.main().map(|member| self.find(side, member).map(|spot| (member, spot))).transpose()?;
+        let from = mine.main().map(|member| self.find(version, member).map(|spot| (member, spot))).transpose()?;
         let (name, away) = (self.live(""), other.kept(""));
-        // First the further name: from then on the other file is complete under it, whatever happens.
+        // First the hard link: from then on the other file is complete under it, whatever happens.
         let linked = match (&from, live) {
             (Some((member, _)), Some(stat)) if member.is_file() && is_file(stat) => self.link(stat, &name, &away)?,
             _ => false,
         };
-        if self.target.part == Part::Database {
+        if self.record.part == Part::Database {
             for suffix in SIDECARS {
                 if look(dir, &self.live(suffix))?.is_some() {
                     rename_new((dir, &self.live(suffix)), (dir, &other.kept(suffix)))?;
@@ -187,11 +162,11 @@ impl SwapTarget<'_> {
         }
     }
 
-    /// Finds where the thing itself stands that is not in place.
-    fn find(&self, side: Version, member: &FileIdentity) -> Result<Spot, Errno> {
+    /// Finds where the thing itself is that is not in place.
+    fn find(&self, version: Version, member: &FileIdentity) -> Result<Spot, Errno> {
         let dir = self.dir()?;
-        let staged = self.staged.clone().filter(|_| side == Version::Restored);
-        let kept = [side, side.other()].map(|side| (Arc::clone(dir), self.target.half(side).kept("")));
+        let staged = self.staged.clone().filter(|_| version == Version::Restored);
+        let kept = [version, version.other()].map(|version| (Arc::clone(dir), self.record.version(version).kept("")));
         for (dir, name) in staged.into_iter().chain(kept) {
             if look(&dir, &name)?.is_some_and(|stat| member.is(&stat)) {
                 return Ok((dir, name));
@@ -211,7 +186,7 @@ impl SwapTarget<'_> {
         }
     }
 
-    /// Mine takes the name under which the other one is to be kept, for a moment; then both change places in one step.
+    /// Mine takes the name under which the other one is to be kept, for a moment; then both are exchanged in one step.
     fn exchange(&self, member: &FileIdentity, spot: Spot, mine: &VersionRecord, away: &[u8]) -> Result<(), Errno> {
         let (dir, name) = (self.dir()?, self.live(""));
         if spot.1 != away {
@@ -234,15 +209,15 @@ impl SwapTarget<'_> {
         let dir = self.dir()?;
         let mode = Mode::from_raw_mode(member.mode & 0o7777);
         let closed = member.is_dir() && !Arc::ptr_eq(from, dir) && !mode.contains(Mode::WUSR);
-        // By its handle: once it has moved, another may stand under its name.
+        // By its handle: once it has moved, another may have its name.
         let held = if closed { Some(hold(from, at)?) } else { None };
         held.as_ref().map_or(Ok(()), |held| set_mode(held, member.mode | 0o200))?;
         let moved = rename_new((from, at), (dir, name));
         held.map_or(Ok(()), |held| set_mode(held, member.mode)).and(moved)
     }
 
-    /// What has come in place has no further name; what has gone stands where it is kept, or where it was made ready.
-    fn tidy(&self, side: Version, mine: &VersionRecord, other: &VersionRecord) -> Result<(), Errno> {
+    /// Leaves what has come in place without a second name, and what has gone where it is kept, or where it was staged.
+    fn tidy(&self, version: Version, mine: &VersionRecord, other: &VersionRecord) -> Result<(), Errno> {
         let dir = self.dir()?;
         if let Some(member) = mine.main().filter(|member| member.is_file())
             && look(dir, &mine.kept(""))?.is_some_and(|stat| member.is(&stat) && stat.st_nlink > 1)
@@ -250,7 +225,8 @@ impl SwapTarget<'_> {
             step(|| unlinkat(dir, mine.kept(""), AtFlags::empty()))?;
         }
         let Some(member) = other.main() else { return Ok(()) };
-        let to = self.staged.clone().filter(|_| side == Version::Before).unwrap_or((Arc::clone(dir), other.kept("")));
+        let to =
+            self.staged.clone().filter(|_| version == Version::Before).unwrap_or((Arc::clone(dir), other.kept("")));
         for name in [other.kept(""), mine.kept("")] {
             if Arc::ptr_eq(&to.0, dir) && to.1 == name || !look(dir, &name)?.is_some_and(|stat| member.is(&stat)) {
                 continue;
@@ -263,7 +239,7 @@ impl SwapTarget<'_> {
                 }
                 done => done?,
             }
-            // What is made ready again is discarded. If something else had taken the name meanwhile, it is not for us to remove.
+            // What is staged again is discarded. If something else had taken the name meanwhile, it is not ours to remove.
             if !Arc::ptr_eq(&to.0, dir) && !look(&to.0, &to.1)?.is_some_and(|stat| member.is(&stat)) {
                 rename_new((&to.0, &to.1), (dir, &name))?;
                 return Err(Errno::EXIST);
@@ -272,34 +248,34 @@ impl SwapTarget<'_> {
         Ok(())
     }
 
-    /// For want of room both sides can be one file: then what is kept is a further name of it.
-    fn keep_twin(&self, side: Version, mine: &VersionRecord, other: &VersionRecord) -> Result<(), Errno> {
+    /// For want of space both versions can be one file: then what is kept is a hard link to it.
+    fn keep_twin(&self, version: Version, mine: &VersionRecord, other: &VersionRecord) -> Result<(), Errno> {
         if let (Some(member), Some(twin), false) =
-            (mine.main(), other.main(), self.staged.is_some() && side == Version::Before)
+            (mine.main(), other.main(), self.staged.is_some() && version == Version::Before)
             && member.is_twin(twin)
-            && let Some(stat) = look(self.dir()?, &self.place.name)?
+            && let Some(stat) = look(self.dir()?, &self.target.name)?
         {
-            self.link(&stat, &self.place.name, &other.kept(""))?;
+            self.link(&stat, &self.target.name, &other.kept(""))?;
         }
         Ok(())
     }
 
-    /// Puts what belongs beside a database back to it, unless somebody has written to the database without it.
+    /// Moves the sidecars of a database back beside it, unless the database was written to without them.
     fn bring_sidecars(&self, mine: &VersionRecord, notes: &mut Vec<String>) -> Result<()> {
-        let main = self.place.stat_of(&self.place.name)?;
-        let path = self.place.path();
+        let main = self.target.stat_of(&self.target.name)?;
+        let path = self.target.path();
         let is_unchanged = match (mine.main(), &main) {
-            (Some(member), Some(stat)) => self.dir().is_ok_and(|dir| member.is_unchanged(stat, dir, &self.place.name)),
+            (Some(member), Some(stat)) => self.dir().is_ok_and(|dir| member.is_unchanged(stat, dir, &self.target.name)),
             (None, None) => true,
             _ => false,
         };
         for member in mine.sidecars() {
             let (kept, live) = (mine.kept(&member.suffix), self.live(&member.suffix));
-            if !self.place.stat_of(&kept)?.is_some_and(|stat| member.is(&stat)) {
+            if !self.target.stat_of(&kept)?.is_some_and(|stat| member.is(&stat)) {
                 continue;
             }
             let dir = self.dir().map_err(|e| self.failed(e))?;
-            if is_unchanged && self.place.stat_of(&live)?.is_none() {
+            if is_unchanged && self.target.stat_of(&live)?.is_none() {
                 // Not before it is sure that its own database is in place.
                 step(|| sync_dir(dir)).map_err(|e| self.failed(e))?;
                 rename_new((dir, &kept), (dir, &live)).map_err(|e| self.failed(e))?;
@@ -308,7 +284,7 @@ impl SwapTarget<'_> {
                     "{} was written to while its {} was away: that no longer belongs to it and stays at {}",
                     path.display(),
                     to_path(&live).display(),
-                    self.place.dir_path.join(to_path(&kept)).display()
+                    self.target.dir_path.join(to_path(&kept)).display()
                 ));
             }
         }
@@ -321,43 +297,5 @@ fn is_that(member: Option<&FileIdentity>, stat: Option<&Stat>) -> bool {
         (Some(member), Some(stat)) => member.is(stat),
         (None, None) => true,
         _ => false,
-    }
-}
-
-#[cfg(test)]
-pub(super) mod faults {
-    //! Makes the n-th step of this thread fail, or stop the world before it as a kill would.
-
-    use std::cell::Cell;
-
-    use rustix::io::Errno;
-
-    thread_local! {
-        static AT: Cell<Option<(u32, bool)>> = const { Cell::new(None) };
-    }
-
-    /// Arms the n-th step (from 0) to fail, or with `kill` to panic.
-    pub fn arm(at: u32, kill: bool) {
-        AT.set(Some((at, kill)));
-    }
-
-    /// Disarms; says whether the step had been reached.
-    pub fn disarm() -> bool {
-        AT.take().is_none()
-    }
-
-    pub fn hit() -> Result<(), Errno> {
-        match AT.get() {
-            Some((0, kill)) => {
-                AT.set(None);
-                assert!(!kill, "killed");
-                Err(Errno::IO)
-            }
-            Some((n, kill)) => {
-                AT.set(Some((n - 1, kill)));
-                Ok(())
-            }
-            None => Ok(()),
-        }
     }
 }

@@ -1,6 +1,6 @@
-//! Owns where a restored thing goes: a name in an open directory, what stands there now, and under which name that is kept.
-//! Follows no link below the directories that the caller names, but for the database and the uploads' roots themselves: they may be
-//! links to where the data is, and then that is the target. Never changes anything.
+//! Where a restored thing goes: a name in an open directory, what is there now, and under which name that is kept. Follows no link
+//! below the directories that the caller names, except for the database and the roots of the uploads themselves: they may be links
+//! to where the data is, and then that is the target.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,7 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, Stat, openat, readlinkat, statat};
 use rustix::io::Errno;
 
-use super::journal_record::Version;
-use super::swap_contents::{BASE, PART};
+use super::model::{INSIDE, PARTIAL, SIDECARS, Version};
 use crate::error::{Error, Result};
 use crate::fs::dir::{DIRECTORY, to_path};
 use crate::fs::resolve;
@@ -19,9 +18,6 @@ use crate::fs::resolve::{OpenDirs, follow, is_mount_root, is_other_mount};
 fn is_kind(stat: &Stat, kind: FileType) -> bool {
     FileType::from_raw_mode(stat.st_mode) == kind
 }
-
-/// What SQLite keeps beside a database.
-pub(super) const SIDECARS: [&str; 3] = ["-wal", "-journal", "-shm"];
 
 /// A target.
 pub(super) struct Target {
@@ -41,7 +37,7 @@ pub(super) struct Target {
     pub dir_path: PathBuf,
     /// The name.
     pub name: Vec<u8>,
-    /// What stands there now.
+    /// What is there now.
     pub existing: Option<Stat>,
     /// How many of the wanted components `dir` and `name` stand for.
     pub depth: usize,
@@ -49,8 +45,8 @@ pub(super) struct Target {
 
 impl Target {
     /// Finds the target `components` below `home`, or the first part of it that is missing.
-    pub fn find(doors: &OpenDirs, home: &Path, components: &[&[u8]]) -> Result<Self> {
-        let mut dir = doors.open(home)?;
+    pub fn find(dirs: &OpenDirs, home: &Path, components: &[&[u8]]) -> Result<Self> {
+        let mut dir = dirs.open(home)?;
         let mut dir_path = home.to_path_buf();
         let mut base = (dir_path.clone(), dir.clone());
         let (mut depth, mut existing, mut via) = (0, None, None);
@@ -91,19 +87,19 @@ impl Target {
         }
         let wanted = components.iter().take(depth.max(1)).map(|name| name.to_vec()).collect();
         let home = home.to_path_buf();
-        let mut place =
+        let mut target =
             Self { home, wanted, base, inner: None, via, dir, dir_path, name: name.to_vec(), existing, depth };
-        if place.is(FileType::Directory) {
-            let below = place.open_inside();
+        if target.is(FileType::Directory) {
+            let below = target.open_inside();
             // What we may not enter is nothing that could be restored into; that says why when it is tried.
-            if let (Some(dir), Ok(below)) = (&place.dir, below)
-                && (is_other_mount(dir, &below) || is_mount_root(dir, &place.name))
+            if let (Some(dir), Ok(below)) = (&target.dir, below)
+                && (is_other_mount(dir, &below) || is_mount_root(dir, &target.name))
             {
-                place.base = (place.path(), Some(Arc::clone(&below)));
-                place.inner = Some(below);
+                target.base = (target.path(), Some(Arc::clone(&below)));
+                target.inner = Some(below);
             }
         }
-        Ok(place)
+        Ok(target)
     }
 
     fn open_inside(&self) -> Result<Arc<OwnedFd>> {
@@ -112,7 +108,7 @@ impl Target {
         openat(dir, self.name.as_slice(), DIRECTORY, Mode::empty()).map(Arc::new).map_err(failed)
     }
 
-    /// From now on it is the contents of the directory that change places, not itself.
+    /// Makes the contents of the directory be exchanged, not the directory itself.
     pub fn exchange_contents(&mut self) -> Result<()> {
         if self.inner.is_none() && self.is(FileType::Directory) {
             self.inner = Some(self.open_inside()?);
@@ -120,7 +116,7 @@ impl Target {
         Ok(())
     }
 
-    /// Checks whether a directory stands there that is exchanged by renaming it.
+    /// Returns whether there is a directory that is exchanged by renaming it.
     pub fn is_renamed_dir(&self) -> bool {
         self.is(FileType::Directory) && self.inner.is_none()
     }
@@ -134,17 +130,17 @@ impl Target {
         self.existing.as_ref().is_some_and(|stat| is_kind(stat, kind))
     }
 
-    /// Returns the regular file that stands there now.
+    /// Returns the regular file that is there now.
     pub fn existing_file(&self) -> Option<&Stat> {
         self.existing.as_ref().filter(|_| self.is(FileType::RegularFile))
     }
 
-    /// Returns the directory to find an old tree in, if one stands there.
+    /// Returns the directory that holds an old tree, if there is one.
     pub fn old_tree(&self) -> Option<&Arc<OwnedFd>> {
         self.dir.as_ref().filter(|_| self.existing.is_some() && !self.is(FileType::Symlink))
     }
 
-    /// Returns where the link leads that stands there, for a note.
+    /// Returns where the link leads that is there, for a note.
     pub fn link_target(&self) -> Option<PathBuf> {
         let dir = self.dir.as_ref().filter(|_| self.is(FileType::Symlink))?;
         let target = readlinkat(dir, self.name.as_slice(), Vec::new()).ok()?;
@@ -159,7 +155,7 @@ impl Target {
         if is_mount_root(dir, &self.name) { Err(self.mount_error()) } else { Ok(()) }
     }
 
-    /// Says that the target is a mount and what to do.
+    /// Makes the error about a target that is a mount.
     pub fn mount_error(&self) -> Error {
         Error::Refused(format!(
             "{} is a file that is mounted there, which cannot be exchanged for another one; nothing was changed. Mount the directory \
@@ -168,7 +164,7 @@ impl Target {
         ))
     }
 
-    /// Returns owner and group of what stands there, else of the directory that holds it.
+    /// Returns owner and group of what is there, else of the directory that holds it.
     pub fn owner(&self) -> Option<(u32, u32)> {
         let dir = || self.dir.as_ref().and_then(|dir| statat(dir, ".", AtFlags::empty()).ok());
         self.existing.filter(|_| !self.is(FileType::Symlink)).or_else(dir).map(|stat| (stat.st_uid, stat.st_gid))
@@ -177,7 +173,7 @@ impl Target {
     /// Returns where things are kept, and how their names begin.
     fn kept_dir_path(&self) -> (Option<&Arc<OwnedFd>>, PathBuf, &[u8]) {
         match &self.inner {
-            Some(inner) => (Some(inner), self.path(), BASE),
+            Some(inner) => (Some(inner), self.path(), INSIDE),
             None => (self.dir.as_ref(), self.dir_path.clone(), &self.name),
         }
     }
@@ -198,15 +194,16 @@ impl Target {
         resolve::look(dir, name).map_err(|e| Error::io("look at", self.kept_path(name))(e.into()))
     }
 
-    /// Returns a name with this ending under which something can be kept, one that nothing has yet, the sidecars' names included.
-    pub fn free_name(&self, ending: &str) -> Result<Vec<u8>> {
+    /// Returns a name under which a version can be kept: neither it nor the names of sidecars exist yet.
+    pub fn free_name(&self, version: Version) -> Result<Vec<u8>> {
+        let ending = version.ending();
         for n in 0u32.. {
             let mut kept = [self.kept_dir_path().2, ending.as_bytes()].concat();
             if n > 0 {
                 kept.extend_from_slice(format!(".{n}").as_bytes());
             }
             let mut taken = false;
-            for suffix in SIDECARS.iter().map(|suffix| suffix.as_bytes()).chain([&b""[..], PART]) {
+            for suffix in SIDECARS.iter().map(|suffix| suffix.as_bytes()).chain([&b""[..], PARTIAL]) {
                 taken |= self.kept_stat(&[kept.as_slice(), suffix].concat())?.is_some();
             }
             if !taken {

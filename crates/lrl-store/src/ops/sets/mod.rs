@@ -143,7 +143,7 @@ impl<'a> RemovePolicy<'a> {
     fn find(&self, count: NonZeroUsize, newest: &Newest<'_>, kept: &mut Vec<Kept>) -> Result<Vec<Set>> {
         let known = self.store.snapshot_names(Some(self.source))?;
         let mut sets = Vec::new();
-        for (stamp, standing) in directory::look(self.out)?.standing {
+        for (stamp, standing) in directory::look(self.out)?.by_timestamp {
             let names = Names::new(self.out, &stamp);
             match Set::recognise(self.store, self.source, &known, names, &stamp, standing) {
                 Ok(set) => sets.push(set),

@@ -4,5 +4,6 @@ pub mod cases;
 mod faults;
 pub mod faulty;
 mod interleave;
-mod life;
+pub mod life;
 pub mod sample;
+mod year;

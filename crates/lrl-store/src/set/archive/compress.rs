@@ -1,5 +1,4 @@
-//! Owns the making of one segment's compressed bytes, on any of several threads: anew from contents, or from an earlier
-//! archive if its digest holds. Knows nothing of a segment's place.
+//! Makes one segment's compressed bytes, on any of several threads: from contents, or from an earlier archive if the digest matches.
 
 use std::fs::File;
 use std::io;
@@ -10,10 +9,10 @@ use std::sync::{Arc, Mutex};
 use super::deflate::{Coder, crc32, store};
 use super::segments::{Item, Plan, SEGMENT_MAX};
 use super::tar::{self, Header, Type};
-use super::write::{Contents, Record};
 use crate::error::{Error, Result};
 use crate::format::entry::{Entry, Kind};
 use crate::id::Hasher;
+use crate::set::archive::model::{Contents, Record};
 use crate::set::flush::replaced;
 
 /// A segment's compressed bytes.
@@ -25,21 +24,21 @@ pub(crate) struct CompressedSegment {
     pub reused: bool,
 }
 
-/// Digest of a segment as its record has it: a record whose fields were mixed up does not pass either.
+/// Digest of a segment and the fields of its record: a record whose fields were mixed up does not match either.
 fn digest_of(bytes: &[u8], key: &[u8; 32], crc32: u32, plain_len: u64) -> [u8; 32] {
     let mut hasher = Hasher::new();
     hasher.update(bytes).update(key).update(&crc32.to_le_bytes()).update(&plain_len.to_le_bytes());
     hasher.finish()
 }
 
-/// What the workers share.
+/// Makes segments; shared by the workers.
 pub(crate) struct SegmentBuilder<'a> {
     contents: &'a dyn Contents,
     stop: AtomicBool,
-    benches: Mutex<Vec<Scratch>>,
+    scratches: Mutex<Vec<Scratch>>,
 }
 
-/// What one worker needs at a time.
+/// Buffers of one worker.
 #[derive(Default)]
 struct Scratch {
     coder: Coder,
@@ -51,10 +50,10 @@ struct Scratch {
 
 impl<'a> SegmentBuilder<'a> {
     pub fn new(contents: &'a dyn Contents) -> Self {
-        Self { contents, stop: AtomicBool::new(false), benches: Mutex::default() }
+        Self { contents, stop: AtomicBool::new(false), scratches: Mutex::default() }
     }
 
-    /// Makes what is not yet begun fail at once.
+    /// Makes every segment fail that is not yet begun.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
     }
@@ -72,13 +71,13 @@ impl<'a> SegmentBuilder<'a> {
         if let Some(made) = found.and_then(|(archive, record)| reuse(key, &archive, &record)) {
             return Ok(made);
         }
-        let mut bench = self.benches.lock().ok().and_then(|mut benches| benches.pop()).unwrap_or_default();
-        let built = bench.build(plan, self.contents);
-        let (crc32, plain_len) = (crc32(&bench.plain), bench.plain.len() as u64);
-        // A copy of the exact length: what waits for its turn must not hold on to a buffer of the greatest.
-        let bytes = bench.out.as_slice().to_vec();
-        if let Ok(mut benches) = self.benches.lock() {
-            benches.push(bench);
+        let mut scratch = self.scratches.lock().ok().and_then(|mut scratches| scratches.pop()).unwrap_or_default();
+        let built = scratch.build(plan, self.contents);
+        let (crc32, plain_len) = (crc32(&scratch.plain), scratch.plain.len() as u64);
+        // A copy of the exact length: a segment that waits for its turn must not hold on to the largest buffer.
+        let bytes = scratch.out.as_slice().to_vec();
+        if let Ok(mut scratches) = self.scratches.lock() {
+            scratches.push(scratch);
         }
         built?;
         let digest = digest_of(&bytes, key, crc32, plain_len);
@@ -141,7 +140,7 @@ impl Scratch {
         if self.plain.len() != end {
             return Err(wrong());
         }
-        if !self.coder.squeezes(&self.plain[start..end]).map_err(coder_failed)? {
+        if !self.coder.is_compressible(&self.plain[start..end]).map_err(coder_failed)? {
             self.deflate_to(start)?;
             store(&self.plain[start..end], &mut self.out);
             self.done = end;
@@ -161,7 +160,7 @@ fn coder_failed(source: io::Error) -> Error {
     Error::Io { op: "compress a segment of", path: "the archive".into(), source }
 }
 
-/// An entry's tar header; a further name has become a regular file before it comes here.
+/// Returns an entry's tar header; the planner has made regular files of hard links.
 fn header(entry: &Entry) -> Header<'_> {
     let (kind, link) = match &entry.kind {
         Kind::Dir => (Type::Dir, &b""[..]),

@@ -1,4 +1,4 @@
-//! The archive of a snapshot's list, its contents read from the store and verified on the way.
+//! Writes the archive of a snapshot's list, with contents read from the store and verified on the way.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -8,13 +8,13 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use super::write;
-use super::write::{Contents, Segments};
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Entry, Kind, Piece, compare_paths};
 use crate::format::snapshot::Uploads;
 use crate::fs::durable::SyncedFile;
 use crate::fs::space::SpaceGuard;
 use crate::progress::Observer;
+use crate::set::archive::model::{Contents, Segments};
 use crate::set::flush::BackgroundSync;
 use crate::store::Store;
 use crate::store::prefetch::Prefetched;
@@ -26,13 +26,13 @@ pub fn write_archive(
     uploads: &Uploads,
     segments: &mut dyn Segments,
     name: &Path,
-    room: &SpaceGuard,
+    space: &SpaceGuard,
     observer: &dyn Observer,
 ) -> Result<(SyncedFile, write::Written)> {
     let file = BackgroundSync::create(name.parent().unwrap_or(Path::new(".")))?;
     let entries = Prefetched::new(store, segments.is_none(), TreeItems::<Entry>::new(store, &uploads.list)?);
-    let contents = StoredContents { store, list: uploads, near: Mutex::default() };
-    let options = write::Options { path: name, workers: rayon::current_num_threads(), room, observer };
+    let contents = StoredContents { store, list: uploads, leaf: Mutex::default() };
+    let options = write::Options { path: name, workers: rayon::current_num_threads(), space, observer };
     let mut writer = std::io::BufWriter::with_capacity(256 << 10, file);
     let written = write::write(entries, &contents, segments, &mut writer, &options)?;
     let file = writer.into_inner().map_err(|e| Error::io("write", name)(e.into_error()))?;
@@ -45,8 +45,8 @@ pub struct StoredContents<'a> {
     pub store: &'a Store,
     /// The uploads whose list it is.
     pub list: &'a Uploads,
-    /// The entries that the last look-up read: names of hard links mostly lead to the same place.
-    near: Mutex<Vec<Entry>>,
+    /// The leaf of the list that the last look-up read: targets of hard links are mostly in the same one.
+    leaf: Mutex<Vec<Entry>>,
 }
 
 impl StoredContents<'_> {
@@ -77,7 +77,7 @@ impl StoredContents<'_> {
                 && self.store.ids().chunk(&bytes) == *id;
             match same {
                 true => Ok(bytes),
-                // What this run stored it can read back.
+                // What this run stored can be read back.
                 false => self.store.read(id).map_err(|error| match error {
                     Error::WriteOnly { .. } => Error::Source {
                         path: path.clone(),
@@ -104,14 +104,14 @@ impl Contents for StoredContents<'_> {
     }
 
     fn find(&self, path: &[u8]) -> Result<Option<Entry>> {
-        let mut near = self.near.lock().unwrap_or_else(PoisonError::into_inner);
-        let reaches = near.first().zip(near.last()).is_some_and(|(first, last)| {
+        let mut leaf = self.leaf.lock().unwrap_or_else(PoisonError::into_inner);
+        let reaches = leaf.first().zip(leaf.last()).is_some_and(|(first, last)| {
             compare_paths(&first.path, path).is_le() && compare_paths(path, &last.path).is_le()
         });
         if !reaches {
-            *near = TreeItems::from_path(self.store, &self.list.list, path)?.into_leaf();
+            *leaf = TreeItems::from_path(self.store, &self.list.list, path)?.into_leaf();
         }
-        let at = near.binary_search_by(|entry| compare_paths(&entry.path, path));
-        Ok(at.ok().and_then(|at| near.get(at).cloned()))
+        let at = leaf.binary_search_by(|entry| compare_paths(&entry.path, path));
+        Ok(at.ok().and_then(|at| leaf.get(at).cloned()))
     }
 }

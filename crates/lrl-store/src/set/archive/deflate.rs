@@ -1,5 +1,5 @@
-//! Owns the compressed form of a segment: deflate runs that end on a byte boundary, stored blocks for what does not compress,
-//! and the gzip frame around all segments. Its output is a function of the plain bytes and of [`CODER`] alone.
+//! The compressed form of a segment: deflate runs that end on a byte boundary, stored blocks for what does not compress, and the gzip
+//! frame around all segments (RFC 1951, RFC 1952). The output is a function of the plain bytes and of [`CODER`] alone.
 
 use std::io;
 
@@ -26,7 +26,7 @@ const SAMPLES: usize = 4;
 const SAMPLE: usize = 4 << 10;
 const STORED_MAX: usize = 0xffff;
 
-/// A deflate state that is used again and again.
+/// A deflate state that is reused for every segment.
 pub struct Coder {
     state: Compress,
     scratch: Vec<u8>,
@@ -45,7 +45,7 @@ impl Coder {
             return Ok(());
         }
         self.state.reset();
-        // Room for all of it in one call: where output is cut must not depend on a buffer's history.
+        // Capacity for everything in one call: where output is cut must not depend on a buffer's history.
         out.reserve(plain.len() + plain.len() / 1000 + 1024);
         let status = self.state.compress_vec(plain, out, FlushCompress::Full).map_err(io::Error::other)?;
         if status != Status::Ok || self.state.total_in() != plain.len() as u64 || out.capacity() == out.len() {
@@ -54,8 +54,8 @@ impl Coder {
         Ok(())
     }
 
-    /// Says whether deflating is worth its time: samples must shrink by at least 2 %. Decided from the bytes alone.
-    pub fn squeezes(&mut self, data: &[u8]) -> io::Result<bool> {
+    /// Returns whether deflating is worth its time: samples must shrink by at least 2 %. Depends on the bytes alone.
+    pub fn is_compressible(&mut self, data: &[u8]) -> io::Result<bool> {
         if data.len() < PROBE_MIN {
             return Ok(true);
         }
@@ -67,9 +67,9 @@ impl Coder {
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.clear();
         let done = self.deflate(&sample, &mut scratch);
-        let squeezes = scratch.len() < sample.len() / 100 * 98;
+        let is_compressible = scratch.len() < sample.len() / 100 * 98;
         self.scratch = scratch;
-        done.map(|()| squeezes)
+        done.map(|()| is_compressible)
     }
 }
 
@@ -140,12 +140,12 @@ mod tests {
     #[test]
     fn noise_is_stored_and_text_is_not() {
         let mut coder = Coder::default();
-        assert!(!coder.squeezes(&noise(100_000)).unwrap());
-        assert!(!coder.squeezes(&noise(PROBE_MIN)).unwrap());
-        assert!(coder.squeezes(&b"all work and no play ".repeat(5000)).unwrap());
-        assert!(coder.squeezes(&noise(PROBE_MIN - 1)).unwrap(), "too short to be probed");
+        assert!(!coder.is_compressible(&noise(100_000)).unwrap());
+        assert!(!coder.is_compressible(&noise(PROBE_MIN)).unwrap());
+        assert!(coder.is_compressible(&b"all work and no play ".repeat(5000)).unwrap());
+        assert!(coder.is_compressible(&noise(PROBE_MIN - 1)).unwrap(), "too short to be probed");
         let half: Vec<u8> = noise(50_000).into_iter().chain(vec![7; 50_000]).collect();
-        assert!(coder.squeezes(&half).unwrap());
+        assert!(coder.is_compressible(&half).unwrap());
     }
 
     proptest! {

@@ -1,23 +1,24 @@
-//! Owns what becomes of an archive's members: files under a directory, or proof that they could be written. Both check
-//! the same things in the same words, and both tell a watcher each file's SHA-256.
+//! Unpacks an archive below a directory, or proves that it could be unpacked. Both check the same things in the same words, and pass
+//! each file's SHA-256 to a visitor.
 
-use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags, open};
 use sha2::{Digest, Sha256};
 
 use super::paths::{Checked, Names, Refusal, check};
 use super::read::{Limit, Member, MemberKind, walk};
-use super::write_tree::{Contents, Stop, TreeWriter};
+use super::write_tree::{Contents, MemberWriter, Stop};
 use crate::error::{Error, Result};
 use crate::progress::Observer;
 
-/// Is told of every file while an archive is read.
+/// Told of every file while an archive is read.
 pub trait FileVisitor {
     /// A regular member was read whole; `path` is clean and relative.
     fn file(&mut self, path: &[u8], size_bytes: u64, sha256: &[u8; 32]) -> Result<()>;
-    /// A further name of an earlier file.
+    /// A hard link to an earlier file.
     fn hardlink(&mut self, path: &[u8], target: &[u8]) -> Result<()> {
         let _ = (path, target);
         Ok(())
@@ -31,11 +32,11 @@ pub trait FileVisitor {
 
 /// How an archive is unpacked.
 pub struct Options<'a> {
-    /// Gives files to the owners that the archive names (needs root).
+    /// Sets the owners that the archive names (needs root).
     pub owners: bool,
     /// Asked with the count of plain bytes so far; an error stops.
     pub limit: Option<&'a Limit<'a>>,
-    /// Is told of every file; without it no SHA-256 is computed.
+    /// Told of every file; without it no SHA-256 is computed.
     pub watch: Option<&'a mut dyn FileVisitor>,
     /// Watches; its phase is the caller's to announce.
     pub observer: &'a dyn Observer,
@@ -50,11 +51,14 @@ pub struct Counts {
     pub bytes: u64,
     /// Links, symbolic and hard: scripts count some of them as files.
     pub links: u64,
-    /// Members that could not be given to their owner here, and stayed the caller's.
+    /// Members whose owner could not be set, which stayed the caller's.
     pub not_given: u64,
 }
 
 /// Unpacks `archive` into the empty directory `dest`. Does not sync. After an error, what was written stays there.
+///
+/// # Errors
+/// [`Error::Corrupt`] if the archive is damaged or holds what must not be unpacked, [`Error::Refused`] if `dest` is not empty.
 pub fn extract(archive: &Path, dest: &Path, options: &mut Options<'_>) -> Result<Counts> {
     let mut entries = std::fs::read_dir(dest).map_err(Error::io("read", dest))?;
     if entries.next().is_some() {
@@ -65,18 +69,21 @@ pub fn extract(archive: &Path, dest: &Path, options: &mut Options<'_>) -> Result
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let dir = open(dest, flags, Mode::empty()).map_err(|e| Error::io("open", dest)(e.into()))?;
-    extract_into(archive, dir, dest, options)
+    extract_into(archive, &Arc::new(dir), dest, options)
 }
 
 /// Unpacks `archive` into an open, empty directory, which messages call `dest`.
-pub fn extract_into(archive: &Path, dir: impl AsFd, dest: &Path, options: &mut Options<'_>) -> Result<Counts> {
-    let mut disk = TreeWriter::new(dir, dest, options.owners)?;
-    let counts = read(archive, options, &mut |member, checked, data| disk.write(member, checked, data))?;
-    let not_given = disk.finish()?;
+pub fn extract_into(archive: &Path, dir: &Arc<OwnedFd>, dest: &Path, options: &mut Options<'_>) -> Result<Counts> {
+    let mut writer = MemberWriter::new(dir, dest, options.owners);
+    let counts = read(archive, options, &mut |member, checked, data| writer.write(member, checked, data))?;
+    let not_given = writer.finish()?;
     Ok(Counts { not_given, ..counts })
 }
 
-/// Does all that [`extract`] does but for writing.
+/// Checks everything that [`extract`] checks, and writes nothing.
+///
+/// # Errors
+/// [`Error::Corrupt`] if the archive is damaged or holds what must not be unpacked.
 pub fn verify(archive: &Path, options: &mut Options<'_>) -> Result<Counts> {
     let mut names = Names::new();
     read(archive, options, &mut |member, checked, data| {

@@ -1,4 +1,4 @@
-//! Owns what tar header blocks of any writer mean: ustar, old GNU and V7 fields, base-256 numbers, PAX records. Pure: never
+//! Decodes tar header blocks of any writer: ustar, old GNU and V7 fields, base-256 numbers, PAX records. Pure: never
 //! panics on any input and allocates no more than it was given. Writing is in `tar`.
 
 use super::tar::BLOCK;
@@ -10,7 +10,7 @@ pub type Malformed = &'static str;
 /// One header block's fields, before any extension header changes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
-    /// The type flag as it stands there.
+    /// The type flag as it is in the block.
     pub flag: u8,
     /// Raw name, the ustar prefix joined to it.
     pub name: Vec<u8>,
@@ -18,7 +18,7 @@ pub struct Block {
     pub link: Vec<u8>,
     /// Length of the data in bytes.
     pub size: u64,
-    /// Mode bits as they stand there.
+    /// Mode bits as they are in the block.
     pub mode: u32,
     /// Numeric owner.
     pub uid: u64,
@@ -138,9 +138,9 @@ fn digits(text: &[u8]) -> Option<u64> {
 /// Reads `[-]seconds[.fraction]`; what is finer than a nanosecond is cut off.
 fn moment(text: &[u8]) -> Option<Time> {
     let (negative, text) = text.strip_prefix(b"-").map_or((false, text), |rest| (true, rest));
-    let mut halves = text.splitn(2, |b| *b == b'.');
-    let secs = i64::try_from(digits(halves.next()?)?).ok()?;
-    let fraction = halves.next().unwrap_or_default();
+    let mut parts = text.splitn(2, |b| *b == b'.');
+    let secs = i64::try_from(digits(parts.next()?)?).ok()?;
+    let fraction = parts.next().unwrap_or_default();
     if !fraction.iter().all(u8::is_ascii_digit) {
         return None;
     }

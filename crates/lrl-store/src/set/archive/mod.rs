@@ -5,6 +5,7 @@ pub mod content;
 pub mod deflate;
 pub mod extract;
 pub mod headers;
+pub mod model;
 pub(crate) mod paths;
 pub mod read;
 pub(crate) mod segments;

@@ -1,5 +1,5 @@
-//! Owns what makes an archive's members safe to write: clean names, no name twice, nothing through a link or a file. Checks
-//! that without writing, for `verify`; on a disk the file system itself answers, for `extract`, in the same words.
+//! What makes an archive's members safe to write: clean names, no name twice, nothing through a link or a file. `verify` checks that
+//! here without writing; for `extract` the file system itself answers, in the same words.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -13,7 +13,7 @@ pub type Refusal = String;
 
 pub(crate) const TWICE: &str = "stands there twice";
 pub(crate) const THROUGH: &str = "leads through a link or a file";
-pub(crate) const NO_TARGET: &str = "is a further name of a file that the archive does not hold before it";
+pub(crate) const NO_TARGET: &str = "is a hard link to a file that the archive does not hold before it";
 
 /// Returns a member's path without `.`, doubled and closing slashes; empty for the destination itself.
 pub(crate) fn clean(path: &[u8]) -> Result<Vec<u8>, Refusal> {
@@ -70,7 +70,7 @@ pub(crate) fn check(member: &Member) -> Result<Checked, Refusal> {
     Ok(Checked { path, link })
 }
 
-/// What stands at a name.
+/// What has a name.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Entry {
     Dir,
@@ -95,7 +95,7 @@ impl Names {
         Self { last: Vec::new(), last_held: Entry::Dir, count: 0, all: None }
     }
 
-    /// How many members were taken.
+    /// Returns the number of members that were taken.
     pub fn count(&self) -> u64 {
         self.count
     }
@@ -105,7 +105,7 @@ impl Names {
         Self { all: Some(All::default()), ..Self::new() }
     }
 
-    /// Takes the next member's name, or says that it must not be written.
+    /// Takes the next member's name, or refuses it.
     pub fn take(&mut self, member: &Member, checked: &Checked) -> Result<Result<(), Refusal>, OutOfOrder> {
         let held = match member.kind {
             MemberKind::Dir => Entry::Dir,

@@ -1,4 +1,4 @@
-//! Owns the reading of any `.tar.gz`: ours, Python's, GNU tar's. Streams members to a visitor in bounded memory and proves
+//! Reads any `.tar.gz`: ours, Python's, GNU tar's. Streams members to a visitor in bounded memory and proves
 //! the frame: gzip checksums, whole members, the closing blocks. Never writes, never trusts a name: `extract` does both.
 
 use std::fs::File;
@@ -29,7 +29,7 @@ pub enum MemberKind {
     Dir,
     /// A symbolic link.
     Symlink,
-    /// A further name of an earlier member.
+    /// A hard link to an earlier member.
     Hardlink,
     /// Anything else: a device, a FIFO, a volume label; its type flag.
     Other(u8),

@@ -1,16 +1,16 @@
-//! Owns where an archive is cut into segments and what each is called. A cut depends on entries near it alone, so that a
-//! change far away moves no other cut; a key names a segment's bytes without reading any content. Never compresses.
+//! Where an archive is cut into segments, and the key of each. A cut depends only on entries next to it, so that a change far away moves no
+//! other cut; a key identifies a segment's bytes without reading any content.
 
 use std::sync::Arc;
 
 use super::deflate::CODER;
 use super::tar;
-use super::write::Contents;
 use crate::error::{Error, Result};
 use crate::format::bytes::put_varint;
 use crate::format::entry::{Content, Entry, Kind, Piece};
 use crate::id::Hasher;
 use crate::progress::Problem;
+use crate::set::archive::model::Contents;
 
 /// A file from this size on has segments of its own; smaller ones share a bundle.
 const LARGE: u64 = 512 << 10;
@@ -47,7 +47,7 @@ pub(crate) enum Plan {
 pub(crate) struct Segment {
     pub key: [u8; 32],
     pub plan: Plan,
-    /// About how many plain bytes it has.
+    /// The approximate number of its plain bytes.
     pub weight: u64,
     /// Regular files that begin in it.
     pub files: u64,
@@ -85,7 +85,7 @@ impl<'a> Planner<'a> {
                 let first = self.contents.find(target)?.map(|entry| entry.kind);
                 let Some(kind @ Kind::File { .. }) = first else {
                     let name = String::from_utf8_lossy(&entry.path);
-                    return Err(Error::corrupt(name, "is a further name of a file that is not in the list"));
+                    return Err(Error::corrupt(name, "is a hard link to a file that is not in the list"));
                 };
                 entry.kind = kind;
             }
@@ -168,7 +168,7 @@ impl Parts {
         if self.len > 0 && (self.len >= SEGMENT_MIN || self.len + piece.len() > SEGMENT_MAX) {
             self.emit(0, emit)?;
         }
-        // Halves (or thirds) of a long chunk rather than a full part and a crumb; a hole has equal parts of full length.
+        // Equal parts of a long chunk rather than a full part and a crumb; a hole has parts of full length.
         let count = piece.len().div_ceil(SEGMENT_MAX).max(1);
         let step = if matches!(piece, Piece::Hole { .. }) { SEGMENT_MAX } else { piece.len().div_ceil(count) };
         let mut at = 0;
@@ -219,14 +219,14 @@ fn key_of(kind: &str) -> Hasher {
     hasher
 }
 
-/// Says whether a bundle ends before this entry: the heavier the entry, the likelier, so that cuts are even in bytes.
+/// Returns whether a bundle ends before this entry: the heavier the entry, the likelier, so that cuts are even in bytes.
 fn is_cut(path: &[u8], weight: u64) -> bool {
     let digest = Hasher::new().update(path).finish();
     let [a, b, c, d, ..] = digest;
     u64::from(u32::from_le_bytes([a, b, c, d])) * SEGMENT_SPREAD < weight << 32
 }
 
-/// Says whether a link's target is absolute or climbs out of the root (`assets`, `storage`) that the link stands in.
+/// Returns whether a link's target is absolute or climbs out of the root (`assets`, `storage`) that the link is in.
 fn leads_outside(path: &[u8], target: &[u8], contents: &dyn Contents) -> Result<bool> {
     if target.first().is_none_or(|b| *b == b'/') {
         return Ok(true);

@@ -1,5 +1,5 @@
-//! Owns how one member becomes tar header blocks: ustar fields, PAX records for what they cannot hold, GNU long names for
-//! what PAX cannot. Pure: no I/O, and the same member always gives the same bytes. Reading is in `untar`.
+//! Encodes one member as tar header blocks: ustar fields, PAX records for what they cannot hold, GNU long names for
+//! what PAX cannot. Pure: no I/O, and the same member always gives the same bytes. Reading is in `headers`.
 
 use crate::time::Time;
 

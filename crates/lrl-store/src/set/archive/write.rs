@@ -1,85 +1,28 @@
-//! Owns the writing of the `.tar.gz` by splicing: one gzip member whose deflate stream is a chain of independent segments,
-//! made in parallel or taken from an earlier archive, joined in order. The bytes depend on the entries and their contents
-//! alone: not on threads, on reuse or on the clock. Never decides where an archive lies, never syncs it.
+//! Writes the `.tar.gz` by splicing: one gzip member whose deflate stream is a chain of independent segments, made in parallel or reused
+//! from an earlier archive, joined in order. The bytes depend on the entries and their contents alone: not on threads, reuse or the
+//! clock. Does not sync.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use super::compress::{CompressedSegment, SegmentBuilder};
 use super::deflate::{FINAL_BLOCK, GZIP_HEADER, JoinedCrc, gzip_trailer};
+use super::model::{Contents, Record, Segments};
 use super::segments::{Planner, Segment};
 use crate::error::{Error, Result};
-use crate::format::entry::{Entry, Piece};
+use crate::format::entry::Entry;
 use crate::fs::space::SpaceGuard;
 use crate::progress::{Observer, Problem, Problems, checkpoint};
 use crate::set::sha256::Sha256Thread;
 
 /// Plain bytes of segments that are being made or wait for their turn.
 const IN_FLIGHT: u64 = 16 << 20;
-/// No more segments than this wait, however small they are.
+/// The largest number of segments that wait, however small they are.
 const WAITING: usize = 64;
 /// More workers than this would take more memory than the budget has.
 const WORKERS_MAX: usize = 4;
-
-/// Where the bytes of entries come from; called from several threads.
-pub trait Contents: Sync {
-    /// Passes `len` bytes from `offset` of a regular file to `sink`, verified, in runs of any length; holes are zeros.
-    /// What to read is in `entry.kind`: its path may be a further name of the file.
-    fn read(&self, entry: &Entry, offset: u64, len: u64, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()>;
-    /// Passes the pieces of a file whose content is a tree to `sink`, in order.
-    fn pieces(&self, entry: &Entry, sink: &mut dyn FnMut(Piece) -> Result<()>) -> Result<()>;
-    /// Looks up an entry of the same list by its path.
-    fn find(&self, path: &[u8]) -> Result<Option<Entry>>;
-}
-
-/// Where a segment stands in an archive, and what proves it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Record {
-    /// Names coder, headers and contents of the segment.
-    pub key: [u8; 32],
-    /// Where its compressed bytes start in the archive file.
-    pub offset: u64,
-    /// How many compressed bytes it has.
-    pub len: u64,
-    /// BLAKE3 over the compressed bytes and the other fields but `offset`.
-    pub digest: [u8; 32],
-    /// CRC-32 of its plain bytes.
-    pub crc32: u32,
-    /// How many plain bytes it has.
-    pub plain_len: u64,
-}
-
-/// What is known of segments in earlier archives. A wrong or stale answer costs time only.
-pub trait Segments {
-    /// Returns an earlier archive and where in it this segment stands.
-    fn find(&mut self, key: &[u8; 32]) -> Option<(Arc<File>, Record)>;
-    /// Takes note of a segment of the archive that is being written, in order.
-    fn record(&mut self, record: &Record) -> Result<()>;
-    /// Says whether all contents will be read, because there is no earlier archive.
-    fn is_none(&self) -> bool {
-        false
-    }
-}
-
-/// Knows no earlier archive and keeps nothing.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct NoSegments;
-
-impl Segments for NoSegments {
-    fn find(&mut self, _: &[u8; 32]) -> Option<(Arc<File>, Record)> {
-        None
-    }
-    fn record(&mut self, _: &Record) -> Result<()> {
-        Ok(())
-    }
-    fn is_none(&self) -> bool {
-        true
-    }
-}
 
 /// How an archive is written.
 #[derive(Clone, Copy)]
@@ -88,8 +31,8 @@ pub struct Options<'a> {
     pub path: &'a Path,
     /// Threads that compress, 1 to 4.
     pub workers: usize,
-    /// Guards the disk of the output.
-    pub room: &'a SpaceGuard,
+    /// Guards the free space of the output's disk.
+    pub space: &'a SpaceGuard,
     /// Watches; its phase is the caller's to announce.
     pub observer: &'a dyn Observer,
 }
@@ -101,11 +44,11 @@ pub struct Written {
     pub size_bytes: u64,
     /// SHA-256 of the archive, lower-case hex.
     pub sha256: String,
-    /// Regular members; further names of a file count.
+    /// Regular members; hard links count.
     pub files: u64,
     /// Plain bytes of those members.
     pub bytes: u64,
-    /// Bytes of the archive that were taken from an earlier one.
+    /// Bytes of the archive that were reused from an earlier one.
     pub reused_bytes: u64,
     /// Entries that stay out of the archive, and why: the first thousand.
     pub notes: Vec<Problem>,
@@ -125,12 +68,12 @@ pub fn write(
         .thread_name(|i| format!("archive-{i}"))
         .build()
         .map_err(|e| Error::Refused(format!("cannot start {workers} threads to write the archive: {e}")))?;
-    let shop = SegmentBuilder::new(contents);
+    let builder = SegmentBuilder::new(contents);
     pool.in_place_scope(|scope| {
         let mut joiner = Joiner::new(segments, out, options);
-        let done = join_all(entries, contents, &shop, scope, &mut joiner);
+        let done = join_all(entries, contents, &builder, scope, &mut joiner);
         if done.is_err() {
-            shop.stop();
+            builder.stop();
         }
         done.and_then(|()| joiner.finish())
     })
@@ -140,7 +83,7 @@ pub fn write(
 fn join_all<'s>(
     entries: impl Iterator<Item = Result<Entry>>,
     contents: &dyn Contents,
-    shop: &'s SegmentBuilder<'_>,
+    builder: &'s SegmentBuilder<'_>,
     scope: &rayon::Scope<'s>,
     joiner: &mut Joiner<'_>,
 ) -> Result<()> {
@@ -159,7 +102,7 @@ fn join_all<'s>(
         waiting.push_back(Waiting { key, weight, files, bytes, receiver });
         scope.spawn(move |_| {
             // The receiver is gone only when the run has failed.
-            let _ = sender.send(shop.produce(&key, &plan, found));
+            let _ = sender.send(builder.produce(&key, &plan, found));
         });
         Ok(())
     };
@@ -212,7 +155,7 @@ impl<'a> Joiner<'a> {
     }
 
     fn put(&mut self, bytes: Vec<u8>) -> Result<()> {
-        self.options.room.charge(bytes.len() as u64)?;
+        self.options.space.charge(bytes.len() as u64)?;
         self.out.write_all(&bytes).map_err(Error::io("write", self.options.path))?;
         self.written.size_bytes += bytes.len() as u64;
         self.sha256.add(bytes)

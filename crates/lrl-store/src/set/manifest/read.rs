@@ -1,18 +1,103 @@
-//! Owns the reading of a manifest that anybody wrote: lrl, the old script, or an attacker. Files are looked up by their name beside
-//! the manifest and nowhere else. Never opens them, never trusts a field.
+//! The one reader of manifests that anybody wrote: lrl, the old script, or an attacker. A field that is not what it should be does not
+//! keep the others from being read; [`Manifest::read`] refuses it, [`FoundSet::load`] goes on without it. Opens no file that a
+//! manifest names.
 
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::document::{Document, DocumentEntry, DocumentOrigin, Field};
+use super::files::file_name;
+use super::model::{Assets, Database, Manifest, ManifestEntry, Origin, VERSION};
 use crate::error::{Error, Result};
 use crate::id::SnapshotId;
-use crate::set::layout::MANIFEST;
 
-/// A manifest of this length would name thousands of files; real ones name two.
-const MANIFEST_MAX: u64 = 1 << 20;
+impl Manifest {
+    /// Reads a manifest from a file.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if it is not a manifest with at most one file of each type, [`Error::Unsupported`] if its version is unknown.
+    pub fn read(path: &Path) -> Result<Self> {
+        Self::of(Document::read(path)?, path)
+    }
+
+    /// Decodes a manifest; `path` is for messages.
+    ///
+    /// # Errors
+    /// As [`Manifest::read`].
+    pub fn decode(bytes: &[u8], path: &Path) -> Result<Self> {
+        Self::of(Document::decode(bytes, path)?, path)
+    }
+
+    fn of(document: Document, path: &Path) -> Result<Self> {
+        let malformed = |why: String| Error::corrupt(path.display(), format!("is not a manifest: {why}"));
+        let origin = Field::strict(document.lrl, "lrl").map_err(malformed)?;
+        let backups = document.backups.into_iter().map(DocumentEntry::strict).collect::<Result<Vec<_>, String>>();
+        let manifest = Self {
+            timestamp_utc: document.timestamp_utc.unwrap_or_default(),
+            created_at: Field::strict(document.created_at, "created_at").map_err(malformed)?.unwrap_or_default(),
+            version: Field::strict(document.version, "version").map_err(malformed)?.unwrap_or_default(),
+            backups: backups.map_err(malformed)?,
+            lrl: origin.map(|DocumentOrigin { snapshot, source, program }| Origin { snapshot, source, program }),
+        };
+        if !manifest.version.is_empty() && manifest.version.split('.').next() != VERSION.split('.').next() {
+            let version = manifest.version.chars().take(40).collect::<String>();
+            return Err(Error::Unsupported { what: format!("manifest version {version} ({})", path.display()) });
+        }
+        let count = |is: fn(&ManifestEntry) -> bool| manifest.backups.iter().filter(|backup| is(backup)).count();
+        if count(|b| matches!(b, ManifestEntry::Database(_))) > 1
+            || count(|b| matches!(b, ManifestEntry::Assets(_))) > 1
+        {
+            return Err(Error::corrupt(path.display(), "names two files of one type"));
+        }
+        Ok(manifest)
+    }
+}
+
+impl DocumentEntry {
+    fn strict(self) -> Result<ManifestEntry, String> {
+        let kind = Field::strict(self.kind, "type")?.ok_or("an entry has no type")?;
+        let source = Field::strict(self.source, "source")?.unwrap_or_default();
+        let backup = Field::strict(self.backup, "backup")?;
+        let size_bytes = Field::strict(self.size_bytes, "size_bytes")?;
+        let file_count = Field::strict(self.file_count, "file_count")?;
+        let total_source_size_bytes = Field::strict(self.total_source_size_bytes, "total_source_size_bytes")?;
+        let archive_size_bytes = Field::strict(self.archive_size_bytes, "archive_size_bytes")?;
+        let sha256 = Field::strict(self.sha256, "sha256")?;
+        let none = "an entry has no backup";
+        Ok(match kind.as_str() {
+            "database" => ManifestEntry::Database(Database { source, backup: backup.ok_or(none)?, size_bytes, sha256 }),
+            "assets" => ManifestEntry::Assets(Assets {
+                source,
+                backup: backup.ok_or(none)?,
+                file_count,
+                total_source_size_bytes,
+                archive_size_bytes,
+                sha256,
+            }),
+            _ => ManifestEntry::Unknown { kind, backup },
+        })
+    }
+
+    fn found(self, dir: &Path) -> FoundFile {
+        let stated = Field::typed(self.backup).unwrap_or_default();
+        FoundFile {
+            kind: Field::typed(self.kind).unwrap_or_default(),
+            path: file_name(&stated, dir).map(|name| dir.join(name)),
+            source: Field::typed(self.source),
+            // Something else than text is compared as well, and never equal.
+            sha256: self.sha256.map(|field| match field {
+                Field::Typed(text) => text,
+                Field::Other(value) => value.to_string(),
+            }),
+            size_bytes: Field::typed(self.size_bytes).or(Field::typed(self.archive_size_bytes)),
+            file_count: Field::typed(self.file_count),
+            source_bytes: Field::typed(self.total_source_size_bytes),
+            stated,
+        }
+    }
+}
 
 /// A manifest that could be read.
 #[derive(Debug, Clone)]
@@ -68,55 +153,29 @@ impl FoundFile {
 }
 
 impl FoundSet {
-    /// Reads a manifest. Errors: [`Error::Io`] if it cannot be read, [`Error::Corrupt`] if it is none.
+    /// Reads a manifest as far as it can be read.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be read, [`Error::Corrupt`] if it is no manifest.
     pub fn load(manifest: &Path) -> Result<Self> {
-        let corrupt = |detail: String| Error::corrupt(manifest.display(), detail);
-        let meta = fs::metadata(manifest).map_err(Error::io("read", manifest))?;
-        if !meta.is_file() {
-            return Err(corrupt("is not a regular file".into()));
-        }
-        let mut bytes = Vec::new();
-        let mut file = File::open(manifest).map_err(Error::io("read", manifest))?.take(MANIFEST_MAX + 1);
-        file.read_to_end(&mut bytes).map_err(Error::io("read", manifest))?;
-        if bytes.len() as u64 > MANIFEST_MAX {
-            return Err(corrupt("is too long for a manifest".into()));
-        }
-        let document: Value = serde_json::from_slice(&bytes).map_err(|e| corrupt(format!("is not JSON: {e}")))?;
-        let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_string);
-        let timestamp = text(&document, "timestamp_utc").ok_or_else(|| corrupt("has no timestamp_utc".into()))?;
-        let backups =
-            document.get("backups").and_then(Value::as_array).ok_or_else(|| corrupt("has no list backups".into()))?;
+        let document = Document::read(manifest)?;
+        let no_timestamp = || Error::corrupt(manifest.display(), "has no timestamp_utc");
+        let timestamp = document.timestamp_utc.ok_or_else(no_timestamp)?;
         let dir = manifest.parent().unwrap_or(Path::new(""));
-        let number = |value: &Value, key: &str| value.get(key).and_then(Value::as_u64);
-        let files = backups.iter().map(|entry| {
-            let stated = text(entry, "backup").unwrap_or_default();
-            FoundFile {
-                kind: text(entry, "type").unwrap_or_default(),
-                path: file_name(&stated, dir).map(|name| dir.join(name)),
-                source: text(entry, "source"),
-                // Something else than text is there to be compared with, and never equal.
-                sha256: entry.get("sha256").filter(|value| !value.is_null()).map(|value| match value {
-                    Value::String(text) => text.clone(),
-                    other => other.to_string(),
-                }),
-                size_bytes: number(entry, "size_bytes").or(number(entry, "archive_size_bytes")),
-                file_count: number(entry, "file_count"),
-                source_bytes: number(entry, "total_source_size_bytes"),
-                stated,
-            }
-        });
-        let files: Vec<FoundFile> = files.collect();
-        let error = match document.get("version") {
+        let files: Vec<FoundFile> = document.backups.into_iter().map(|entry| entry.found(dir)).collect();
+        let unknown = |version: String| format!("its version {version} is not one that this lrl knows");
+        let error = match document.version {
             None => None,
-            Some(Value::String(version)) if version == "1" || version.starts_with("1.") => None,
-            Some(version) => Some(format!("its version {version} is not one that this lrl knows")),
+            Some(Field::Typed(version)) if version == "1" || version.starts_with("1.") => None,
+            Some(Field::Typed(version)) => Some(unknown(Value::String(version).to_string())),
+            Some(Field::Other(version)) => Some(unknown(version.to_string())),
         };
         let error = error.or_else(|| files.is_empty().then(|| "it lists no files".to_string()));
-        let snapshot = document.get("lrl").and_then(|extra| text(extra, "snapshot"));
+        let snapshot = Field::typed(document.lrl).map(|origin| origin.snapshot);
         Ok(Self {
             manifest: manifest.to_path_buf(),
             timestamp,
-            created_at: text(&document, "created_at"),
+            created_at: Field::typed(document.created_at),
             error,
             files,
             snapshot: snapshot.and_then(|id| SnapshotId::from_hex(&id).ok()),
@@ -124,42 +183,15 @@ impl FoundSet {
     }
 }
 
-/// Returns the last component of a stated path, if it can be a file's name.
-fn file_name<'a>(stated: &'a str, dir: &Path) -> Option<&'a str> {
-    let name = stated.rsplit('/').next()?;
-    // The script writes backslashes where it runs on Windows.
-    let name = match name.rsplit('\\').next() {
-        Some(tail) if tail != name && fs::symlink_metadata(dir.join(name)).is_err() => tail,
-        _ => name,
-    };
-    (!matches!(name, "" | "." | "..") && name.len() <= 255 && !name.contains('\0')).then_some(name)
-}
-
-/// Finds the manifests in a directory, oldest first by name.
-pub fn manifests(dir: &Path) -> Result<Vec<PathBuf>> {
-    let listing = fs::read_dir(dir).map_err(|e| match e.kind() {
-        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
-            Error::NoStore { what: "backup directory", path: dir.to_path_buf() }
-        }
-        _ => Error::io("list", dir)(e),
-    })?;
-    let mut found = Vec::new();
-    for entry in listing {
-        let name = entry.map_err(Error::io("list", dir))?.file_name();
-        if name.to_str().is_some_and(|name| MANIFEST.stamp(name).is_some()) {
-            found.push(dir.join(name));
-        }
-    }
-    found.sort_unstable();
-    Ok(found)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{FoundSet, manifests};
-    use crate::error::Error;
-    use proptest::prelude::*;
     use std::path::Path;
+
+    use proptest::prelude::*;
+
+    use super::FoundSet;
+    use crate::error::Error;
+    use crate::set::manifest::{Manifest, ManifestEntry};
 
     fn load(text: impl AsRef<[u8]>) -> Result<FoundSet, Error> {
         let dir = tempfile::tempdir().unwrap();
@@ -204,22 +236,55 @@ mod tests {
     }
 
     #[test]
+    fn older_and_smaller_ones_are_read() {
+        let text =
+            br#"{"backups": [{"type": "assets", "backup": "a.tar.gz"}, {"type": "logs", "x": [1]}], "more": {}}"#;
+        let manifest = Manifest::decode(text, Path::new("m")).unwrap();
+        assert_eq!(manifest.assets().unwrap().sha256, None);
+        assert_eq!(manifest.database(), None);
+        assert_eq!(manifest.backups[1], ManifestEntry::Unknown { kind: "logs".into(), backup: None });
+    }
+
+    #[test]
+    fn hostile_ones_are_refused() {
+        let database = r#"{"type": "database", "backup": "x"}"#;
+        let bad = [
+            String::new(),
+            "null".into(),
+            "[]".into(),
+            "[".repeat(1 << 20),
+            "{\"backups\":".repeat(1 << 10),
+            "{}".into(),
+            r#"{"backups": {}}"#.into(),
+            r#"{"backups": [{"type": "database"}]}"#.into(),
+            r#"{"backups": [{"backup": "x"}]}"#.into(),
+            r#"{"backups": [{"type": "database", "backup": 5}]}"#.into(),
+            r#"{"backups": [{"type": "database", "backup": "x", "size_bytes": -1}]}"#.into(),
+            r#"{"backups": [{"type": "database", "backup": "x", "backup": "y"}]}"#.into(),
+            r#"{"backups": [], "backups": []}"#.into(),
+            format!(r#"{{"backups": [{database}, {database}]}}"#),
+            format!(r#"{{"backups": [{database}]}} {{}}"#),
+        ];
+        for text in bad {
+            let result = Manifest::decode(text.as_bytes(), Path::new("m"));
+            assert!(matches!(result, Err(Error::Corrupt { .. })), "{:.60}: {result:?}", text);
+        }
+        let future = Manifest::decode(br#"{"version": "2.0", "backups": []}"#, Path::new("m"));
+        assert!(matches!(future, Err(Error::Unsupported { .. })));
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("m");
+        assert!(matches!(Manifest::read(&path), Err(Error::Io { .. })));
+        assert!(matches!(Manifest::read(dir.path()), Err(Error::Corrupt { .. })));
+        std::fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
+        assert!(matches!(Manifest::read(&path), Err(Error::Corrupt { .. })));
+    }
+
+    #[test]
     fn a_later_version_and_an_empty_list_are_no_trust() {
         let entry = r#""timestamp_utc":"t","backups":[{"type":"database","backup":"a"}]"#;
         assert_eq!(load(format!(r#"{{{entry},"version":"1.0"}}"#)).unwrap().error, None);
         assert!(load(format!(r#"{{{entry},"version":"2.0"}}"#)).unwrap().error.is_some());
         assert!(load(r#"{"timestamp_utc":"t","backups":[]}"#).unwrap().error.is_some());
-    }
-
-    #[test]
-    fn manifests_come_in_order_of_their_names() {
-        let dir = tempfile::tempdir().unwrap();
-        for name in ["backup_manifest_2.json", "backup_manifest_1.json", "other.json", "backup_manifest_3.json.tmp"] {
-            std::fs::write(dir.path().join(name), "").unwrap();
-        }
-        let names: Vec<_> = manifests(dir.path()).unwrap().iter().map(|p| p.file_name().unwrap().to_owned()).collect();
-        assert_eq!(names, ["backup_manifest_1.json", "backup_manifest_2.json"]);
-        assert!(matches!(manifests(&dir.path().join("none")), Err(Error::NoStore { .. })));
     }
 
     proptest! {

@@ -13,12 +13,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::archive::extract;
-use super::archive::write::{Contents, NoSegments, Options, Record, Segments, Written, write};
+use super::archive::write::{Options, Written, write};
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Entry, Kind, Piece, compare_paths};
 use crate::fs::space::SpaceGuard;
 use crate::id::ChunkId;
 use crate::progress::Silent;
+use crate::set::archive::model::{Contents, NoSegments, Record, Segments};
 use crate::time::Time;
 
 /// Uploads in memory, as a list and its chunks.
@@ -150,7 +151,7 @@ impl Segments for Memory {
 pub fn archive(uploads: &Uploads, path: &Path, segments: &mut dyn Segments, workers: usize) -> Result<Written> {
     let mut out = File::create(path).map_err(Error::io("create", path))?;
     let entries = uploads.entries.iter().cloned().map(Ok);
-    let options = Options { path, workers, room: &SpaceGuard::unlimited(), observer: &Silent };
+    let options = Options { path, workers, space: &SpaceGuard::unlimited(), observer: &Silent };
     write(entries, uploads, segments, &mut out, &options)
 }
 

@@ -15,7 +15,8 @@ use crate::fs::space::SpaceGuard;
 use crate::id::ChunkId;
 use crate::progress::Silent;
 use crate::set::archive::extract::{extract, verify};
-use crate::set::archive::write::{Contents, NoSegments, Options, Segments, Written, write};
+use crate::set::archive::model::{Contents, NoSegments, Segments};
+use crate::set::archive::write::{Options, Written, write};
 use crate::time::Time;
 
 struct Tree {
@@ -81,7 +82,7 @@ impl Tree {
     fn write(&self, path: &Path, segments: &mut dyn Segments, workers: usize) -> Written {
         let (start, cpu) = (Instant::now(), cpu_secs());
         let mut out = File::create(path).unwrap();
-        let options = Options { path, workers, room: &SpaceGuard::unlimited(), observer: &Silent };
+        let options = Options { path, workers, space: &SpaceGuard::unlimited(), observer: &Silent };
         let written = write(self.entries.iter().cloned().map(Ok), self, segments, &mut out, &options).unwrap();
         let secs = start.elapsed().as_secs_f64();
         let (made, rate) = (written.size_bytes - written.reused_bytes, written.bytes as f64 / 1e6 / secs);
@@ -151,7 +152,7 @@ fn a_million_files() {
     for round in ["first", "spliced"] {
         let start = Instant::now();
         let mut out = File::create(dir.path().join(round)).unwrap();
-        let options = Options { path: &path, workers: 2, room: &SpaceGuard::unlimited(), observer: &Silent };
+        let options = Options { path: &path, workers: 2, space: &SpaceGuard::unlimited(), observer: &Silent };
         let written = write(Generated::entries(1_000_000), &Generated, &mut memory, &mut out, &options).unwrap();
         let (secs, made) = (start.elapsed().as_secs_f64(), written.size_bytes - written.reused_bytes);
         println!("{round}: {secs:.2} s, {} bytes, {made} made anew, {}", written.size_bytes, peak());

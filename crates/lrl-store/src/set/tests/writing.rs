@@ -9,8 +9,9 @@ use super::{Content, Entry, MTIME, Memory, Record, Uploads, archive, noise, pack
 use crate::error::{Error, Result};
 use crate::format::entry::{Kind, Piece};
 use crate::set::archive::extract::{Counts, FileVisitor, Options, extract, verify};
+use crate::set::archive::model::NoSegments;
 use crate::set::archive::tar::END;
-use crate::set::archive::write::{NoSegments, Written};
+use crate::set::archive::write::Written;
 use crate::time::Time;
 
 /// Every kind of entry, sizes at every boundary.

@@ -1,86 +1,17 @@
-//! One consistent image of the live database: what goes in, what comes out, and who takes the bytes. Owns the interface; the ways of
-//! reading are in `reader`.
+//! Reads one consistent image of the live database; the ways of reading are in `read`.
 
 use std::path::Path;
-use std::time::Duration;
 
+use super::model::{Image, ImageSink, ReadOptions};
 use super::read::Reader;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::progress::Observer;
-
-/// Bytes that the sink gets at once, at most: whole pages of every page size.
-pub(crate) const PIECE_BYTES: usize = 256 << 10;
-
-/// How [`read_image`] works.
-#[derive(Debug, Clone, Copy)]
-pub struct ReadOptions<'a> {
-    /// How long to wait for another process's lock.
-    pub busy: Duration,
-    /// A directory of ours for copies that must be made before streaming; nothing stays in it.
-    pub scratch: &'a Path,
-}
-
-/// Receives an image from its first byte to its last.
-pub trait ImageSink {
-    /// Takes the next bytes. May run while the application is locked out: it should copy, and nothing else.
-    fn bytes(&mut self, piece: &[u8]) -> Result<()>;
-
-    /// Forgets all bytes: the image comes again from its first byte, because the file changed or a faster way led nowhere. May be
-    /// called when there are none yet.
-    fn restart(&mut self) -> Result<()>;
-}
-
-/// A closure takes one image; where it would have to start again after its first bytes, reading fails.
-impl<F: FnMut(&[u8]) -> Result<()>> ImageSink for F {
-    fn bytes(&mut self, piece: &[u8]) -> Result<()> {
-        self(piece)
-    }
-
-    fn restart(&mut self) -> Result<()> {
-        Err(Error::Refused("the database changed while it was read; run the command again".into()))
-    }
-}
-
-/// Which way an image was read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Method {
-    /// Page by page through SQLite's own locks (`sqlite_dbpage`).
-    Pages,
-    /// SQLite's backup API into a scratch copy.
-    BackupApi,
-    /// Plain reads of a file that nobody has open or that SQLite cannot open, proved unchanged by `stat`.
-    PlainFile,
-    /// A copy of the database and its journal or WAL, rolled back or replayed by SQLite in the scratch directory.
-    RecoveredCopy,
-}
-
-/// What was streamed.
-#[derive(Debug, Clone)]
-pub struct Image {
-    /// Length in bytes.
-    pub size_bytes: u64,
-    /// Page size in bytes; 0 if the file is not a SQLite database that can be read.
-    pub page_size: u32,
-    /// The change counter of the image's header (offset 24); does not move in WAL mode.
-    pub change_counter: u32,
-    /// Pages that are not on the freelist; `None` if the file is not a SQLite database that can be read.
-    pub used_pages: Option<u64>,
-    /// The schema's tables, sorted; `None` where the schema cannot be read.
-    pub tables: Option<Vec<String>>,
-    /// Why the schema cannot be read: the image is kept, but nothing vouches for it.
-    pub schema_error: Option<String>,
-    /// For how long the application could not write (in WAL mode: could not reset the WAL).
-    pub locked: Duration,
-    /// Which way it was read.
-    pub method: Method,
-}
 
 /// Streams one consistent image of the live database to `sink`: consecutive bytes from offset 0 in whole pages.
 ///
 /// The file is read into the page cache first, so that the time under the lock is short. Must not run twice at once on one database
-/// in one process. Errors: [`Error::Source`] for a database that is not there, locked, or not ours to open (only its owner and root
-/// may: anyone else would leave a `-shm` that the application cannot write); [`Error::Interrupted`]; whatever `sink` returns. A file
+/// in one process. Errors: [`crate::error::Error::Source`] for a database that is not there, locked, or not ours to open (only its owner and root
+/// may: anyone else would leave a `-shm` that the application cannot write); [`crate::error::Error::Interrupted`]; whatever `sink` returns. A file
 /// that SQLite cannot read is no error: see [`Image::schema_error`].
 pub fn read_image(
     db: &Path,

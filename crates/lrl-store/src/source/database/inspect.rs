@@ -37,7 +37,7 @@ pub struct AssetRow {
     pub id: String,
     /// Where the upload is, relative to the uploads directory; empty before the application has stored it. Not trustworthy.
     pub storage_path: Vec<u8>,
-    /// How many bytes the path has, where that is so many that it was not read.
+    /// The length of the path in bytes, where it is too long to be read.
     pub long_path: Option<u64>,
     /// The upload's length, where the row has a number.
     pub size_bytes: Option<i64>,
@@ -50,7 +50,7 @@ pub struct AssetRow {
 pub enum AssetRows {
     /// There is no such table, or it lacks the columns; the text says which.
     NotApplicable(String),
-    /// So many rows were given to the sink.
+    /// Rows that were given to the sink.
     Rows(u64),
 }
 
@@ -96,7 +96,7 @@ pub enum Value {
     Real(f64),
     /// Text, with replacement characters where it is not UTF-8.
     Text(String),
-    /// So many bytes.
+    /// A blob, by its length in bytes.
     Blob(usize),
 }
 
@@ -455,7 +455,7 @@ fn short(value: ValueRef<'_>) -> String {
 /// What SQLite says where a virtual table cannot be checked, for one because its tokenizer is the application's.
 const VIRTUAL_FAILED: &str = "SQL logic error";
 
-/// Says whether SQLite lacks something that applications register themselves.
+/// Returns whether SQLite lacks something that applications register themselves.
 fn needs_the_application(why: &str) -> bool {
     const LACKS: [&str; 6] = [
         "unknown tokenizer",

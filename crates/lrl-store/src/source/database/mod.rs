@@ -7,14 +7,16 @@
 mod connect;
 pub mod image;
 pub mod inspect;
+pub mod model;
 mod pages;
 mod plain_file;
 mod read;
 mod shm;
 pub mod state;
 
-pub use image::{Image, ImageSink, Method, ReadOptions, read_image};
+pub use image::read_image;
 pub use inspect::{AssetRow, AssetRows, Inspector, Integrity, Orphans, TableRows, Tables, Value, check_query};
+pub use model::{Image, ImageSink, Method, ReadOptions};
 pub use plain_file::COPIES;
 pub use shm::index_growth;
 pub(crate) use state::used_pages;

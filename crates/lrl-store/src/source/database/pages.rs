@@ -10,7 +10,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 
 use super::connect::{Refusal, describe, tables};
-use super::image::{ImageSink, Method, PIECE_BYTES};
+use super::model::{ImageSink, Method, PIECE_BYTES};
 use super::plain_file;
 use super::state::{Stamp, header_u32};
 use crate::error::{Error, Result};
@@ -130,7 +130,7 @@ impl<'c> Transaction<'c> {
         self.page_count * u64::from(self.page_size)
     }
 
-    /// Says whether the header agrees with what SQLite says about the sizes.
+    /// Returns whether the header agrees with what SQLite says about the sizes.
     fn fits(&self, header: &[u8]) -> bool {
         let in_header = u64::from(header_u32(header, 28));
         // Old writers leave the page count of the header stale, which they mark by not copying the change counter.

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use rustix::fs::FlockOperation;
 use rustix::io::ReadWriteFlags;
 
-use super::image::{ImageSink, PIECE_BYTES};
+use super::model::{ImageSink, PIECE_BYTES};
 use super::state::{Stamp, side_file};
 use crate::error::{Error, Result};
 use crate::progress::{Observer, checkpoint};
@@ -109,7 +109,7 @@ fn stamps(paths: &[PathBuf; 3]) -> Result<Vec<Option<Stamp>>> {
     paths.iter().map(|path| Stamp::of(path)).collect()
 }
 
-/// Says whether a write to the database, its journal or its WAL would show in their times.
+/// Returns whether a write to the database, its journal or its WAL would show in their times.
 pub(crate) fn side_files_are_quiet(db: &Path, scratch: &Path) -> Result<bool> {
     let now = file_clock(scratch)?;
     Ok(stamps(&family(db))?.iter().flatten().all(|stamp| stamp.would_show_a_write(now)))
@@ -186,7 +186,7 @@ pub(crate) fn file_clock(scratch: &Path) -> Result<SystemTime> {
     meta.modified().map_err(Error::io("stat", scratch))
 }
 
-/// Says whether the file exists.
+/// Returns whether the file exists.
 pub(crate) fn exists(path: &Path) -> Result<bool> {
     match fs::symlink_metadata(path) {
         Ok(_) => Ok(true),

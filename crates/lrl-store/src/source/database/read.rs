@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::connect::{Refusal, describe, open_copy, open_immutable, open_live, tables};
-use super::image::{Image, ImageSink, Method, ReadOptions};
+use super::model::{Image, ImageSink, Method, ReadOptions};
 use super::pages::{Copied, Transaction, page_size};
 use super::plain_file;
 use super::state::{Stamp, header_u32, side_file, unfinished_journal, used_pages};
@@ -152,7 +152,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Says whether this is a WAL-mode database that was closed cleanly and that nobody has opened since. Opening it through SQLite
+    /// Returns whether this is a WAL-mode database that was closed cleanly and that nobody has opened since. Opening it through SQLite
     /// would leave a `-wal` and a `-shm` beside it.
     ///
     /// No `-wal` means that the file alone is the database: the last connection removes it only after everything is checkpointed and
@@ -279,7 +279,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Says whether a header (of 100 bytes) asks for WAL mode.
+/// Returns whether a header (of 100 bytes) asks for WAL mode.
 pub(crate) fn is_wal(header: &[u8]) -> bool {
     page_size(header) > 0 && header[18..20] == [2, 2]
 }

@@ -13,7 +13,7 @@ use super::read::is_wal;
 use super::state::side_file;
 use crate::error::{Error, Result};
 
-/// SQLite grows the index by regions of 32 KiB, each for 4096 frames, of which the header of the index takes the room of 34.
+/// SQLite grows the index by regions of 32 KiB, each for 4096 frames, of which the header of the index takes the space of 34.
 const REGION_BYTES: u64 = 32 << 10;
 const REGION_FRAMES: u64 = 4096;
 const HEADER_FRAMES: u64 = 34;
@@ -36,7 +36,7 @@ pub fn index_growth(db: &Path) -> Result<u64> {
         return Ok(0);
     }
     let frame = u64::from(page_size(&header)) + FRAME_HEADER_BYTES;
-    // What the application adds meanwhile, it makes room for itself.
+    // What the application adds meanwhile, it makes space for itself.
     let regions = (wal.len() / frame + HEADER_FRAMES) / REGION_FRAMES + 1;
     let there = meta(&side_file(&db, "-shm"))?.map_or(0, |shm| shm.blocks() * 512);
     Ok((regions * REGION_BYTES).saturating_sub(there))

@@ -70,12 +70,12 @@ impl Stamp {
             .map(|(secs, nanos)| i128::from(secs) * 1_000_000_000 + i128::from(nanos))
     }
 
-    /// Says whether both times are more than two seconds older than `now`.
+    /// Returns whether both times are more than two seconds older than `now`.
     pub(crate) fn is_older_than_racy(&self, now: SystemTime) -> bool {
         self.times().iter().all(|time| nanos(now) - time > RACY.as_nanos() as i128)
     }
 
-    /// Says whether a write that happens now would show in the times. A time in the future is fine for that.
+    /// Returns whether a write that happens now would show in the times. A time in the future is fine for that.
     pub(crate) fn would_show_a_write(&self, now: SystemTime) -> bool {
         self.times().iter().all(|time| (nanos(now) - time).unsigned_abs() > RACY.as_nanos())
     }
@@ -105,7 +105,7 @@ struct Wal {
 }
 
 impl State {
-    /// Says whether equality with this state will prove anything: the file's mtime and ctime must be more than 2 s older than
+    /// Returns whether equality with this state will prove anything: the file's mtime and ctime must be more than 2 s older than
     /// `taken`, the moment just before [`observe`] made it.
     pub fn is_settled(&self, taken: SystemTime) -> bool {
         self.file.is_older_than_racy(taken)
@@ -171,7 +171,7 @@ fn observe_wal(path: &Path) -> Result<Result<Option<Wal>, ()>> {
     Ok(Ok(Some(Wal { size_bytes, blake3: hasher.finish() })))
 }
 
-/// Says whether a rollback journal is there whose header has not been cleared (by truncation, deletion or zeroes).
+/// Returns whether a rollback journal is there whose header has not been cleared (by truncation, deletion or zeroes).
 pub(crate) fn unfinished_journal(db: &Path) -> Result<bool> {
     let path = side_file(db, "-journal");
     let Some(mut file) = open_if_there(&path)? else { return Ok(false) };

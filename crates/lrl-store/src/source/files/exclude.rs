@@ -79,7 +79,7 @@ impl Excludes {
         Self { follow: paths.into(), ..self }
     }
 
-    /// Returns which of the links to follow stands at `path`.
+    /// Returns which of the links to follow is at `path`.
     pub(crate) fn followed(&self, path: &[u8]) -> Option<usize> {
         self.follow.iter().position(|link| link == path)
     }

@@ -7,7 +7,7 @@ use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, OFlags, fstat, readlinkat, statat};
 use rustix::io::Errno;
 
-use super::open_quietly;
+use super::open::open_quietly;
 use crate::time::Time;
 
 /// A directory of uploads and the first component of its paths in the list.
@@ -94,7 +94,7 @@ pub struct Found {
     pub stat: Stat,
 }
 
-/// What stands at a name.
+/// What is at a name.
 pub(crate) struct Looked {
     pub(crate) stat: Stat,
     pub(crate) what: What,

@@ -1,9 +1,14 @@
-//! Under which name a file with several names was stored first. In a temporary database on disk: there may be a million of them, and the
-//! memory that a run takes must not grow with them. Lives for one run, says nothing about the store.
+//! The first name of each hard-linked file, in a temporary database on disk: there may be a million of them, and the
+//! memory that a run takes must not grow with them. Lives for one run.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::error::{Error, Result};
+use crate::fs::temp_db::{self, Rollback};
+
+const PURPOSE: &str = "names of hard links cannot be noted";
+const SCHEMA: &str = "CREATE TABLE links(dev INTEGER, ino INTEGER, path BLOB, PRIMARY KEY(dev, ino)) WITHOUT ROWID";
+const CACHE_KIB: u32 = 2048;
 
 /// First names by device and inode.
 #[derive(Default)]
@@ -13,7 +18,7 @@ pub struct HardLinks {
 }
 
 impl HardLinks {
-    /// Returns the name noted for a file.
+    /// Returns the recorded name of a file.
     pub fn get(&self, (dev, ino): (u64, u64)) -> Result<Option<Vec<u8>>> {
         let Some(db) = &self.db else { return Ok(None) };
         db.prepare_cached("SELECT path FROM links WHERE dev=? AND ino=?")
@@ -21,11 +26,11 @@ impl HardLinks {
             .map_err(failed)
     }
 
-    /// Notes a file's name, in place of an earlier one.
+    /// Records a file's name, in place of an earlier one.
     pub fn put(&mut self, (dev, ino): (u64, u64), path: &[u8]) -> Result<()> {
         let db = match &self.db {
             Some(db) => db,
-            None => self.db.insert(open().map_err(failed)?),
+            None => self.db.insert(temp_db::create(PURPOSE, SCHEMA, CACHE_KIB, Rollback::Never)?),
         };
         db.prepare_cached("INSERT OR REPLACE INTO links VALUES(?,?,?)")
             .and_then(|mut put| put.execute(params![dev as i64, ino as i64, path]))
@@ -43,20 +48,8 @@ impl HardLinks {
     }
 }
 
-fn open() -> rusqlite::Result<Connection> {
-    let db = Connection::open("")?;
-    db.execute_batch(
-        "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-2048;
-         CREATE TABLE links(dev INTEGER, ino INTEGER, path BLOB, PRIMARY KEY(dev, ino)) WITHOUT ROWID;
-         BEGIN;",
-    )?;
-    Ok(db)
-}
-
 fn failed(error: rusqlite::Error) -> Error {
-    Error::Refused(format!(
-        "names of hard links cannot be noted in a temporary database ({error}); look for room in the directory for temporary files"
-    ))
+    temp_db::failed(PURPOSE, &error)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The names in one directory, sorted by raw bytes, in bounded memory however many there are.
 //!
-//! Names lie back to back in one arena. When they outgrow their limit the larger half is dropped and, after the smaller
-//! half has been used up, the directory is read once more for the names that follow.
+//! Names lie back to back in one arena. When they outgrow their limit the names in the upper part are dropped and, after the lower
+//! part has been used up, the directory is read once more for the names that follow.
 
 use std::ffi::CStr;
 
@@ -37,12 +37,12 @@ impl Listing {
         self.read(dir, buffer, limit, last)
     }
 
-    /// Says whether every name of the directory was taken.
+    /// Returns whether every name of the directory was taken.
     pub(crate) fn is_used_up(&self) -> bool {
         !self.more && self.next >= self.starts.len()
     }
 
-    /// Says whether `refill` will find names.
+    /// Returns whether `refill` will find names.
     pub(crate) fn has_more(&self) -> bool {
         self.more && self.next >= self.starts.len()
     }
@@ -118,7 +118,7 @@ impl Listing {
         self.arena.push(0);
     }
 
-    /// Drops the larger half in place and returns the largest name that stays.
+    /// Drops the upper part in place and returns the largest name that stays.
     fn keep_smaller_half(&mut self) -> Vec<u8> {
         let half = self.starts.len() / 2;
         let arena = &self.arena;

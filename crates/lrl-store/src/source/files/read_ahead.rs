@@ -8,7 +8,7 @@ use super::walk::{Found, Root, walk};
 use crate::error::{Error, Result};
 use crate::progress::{Observer, Problem};
 
-/// A delivery ends at so many entries or bytes of names; at most four of them are on the way.
+/// Entries and bytes of names after which a batch is sent; at most four batches exist at once.
 const ENTRIES: usize = 256;
 const NAMES: usize = 1 << 20;
 

@@ -9,8 +9,9 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, OFlags, fstat};
 
 use super::found::{Root, Stat};
-use super::{Problems, open_quietly, unreadable};
+use super::open::{open_quietly, unreadable};
 use crate::error::{Error, Result};
+use crate::progress::Problems;
 
 /// A root that can be walked.
 pub(crate) struct OpenRoot {

@@ -4,3 +4,4 @@
 pub mod pending;
 pub(crate) mod prune_lease;
 pub(crate) mod reaches;
+mod recheck;

@@ -1,80 +1,84 @@
-//! Whether a snapshot leans on what is to be deleted: on chunks whose only copies stand in packs that a prune has written down. Asked of a
-//! parent before its parts are taken over unread, and of a new snapshot whose run took long, before it is listed.
+//! Checks whether a snapshot depends on chunks whose only copies are in packs scheduled for deletion. Asked of a parent before its parts are
+//! reused unread, and of a new snapshot whose run took long, before it is listed.
 
-use crate::error::Result;
-use crate::format::entry::{Content, Entry, Kind, Piece};
-use crate::format::node::{self, Item, Node};
+use crate::error::{Error, Result};
+use crate::format::entry::{Entry, Piece};
+use crate::format::references::Roots;
 use crate::format::snapshot::Snapshot;
 use crate::id::ChunkId;
+use crate::store::tree::visit::{NodeAt, Visitor, visit};
 use crate::store::write::WriteSession;
 
-trait References: Item {
-    fn is_present(&self, session: &WriteSession<'_>) -> Result<bool>;
+/// Looks up all that a list refers to, until something is not there.
+struct Presence<'w, 's> {
+    session: &'w WriteSession<'s>,
 }
 
-impl References for Piece {
-    fn is_present(&self, session: &WriteSession<'_>) -> Result<bool> {
-        match self {
-            Self::Data { id, .. } => session.knows(id),
-            Self::Hole { .. } => Ok(true),
-        }
+enum Stop {
+    Absent,
+    Failed(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
     }
 }
 
-impl References for Entry {
-    fn is_present(&self, session: &WriteSession<'_>) -> Result<bool> {
-        match &self.kind {
-            Kind::File { content: Content::Inline(pieces), .. } => all(pieces, session),
-            Kind::File { content: Content::Tree(root), .. } => tree::<Piece>(root, session),
-            Kind::Dir | Kind::Symlink { .. } | Kind::Hardlink { .. } => Ok(true),
-        }
+impl Presence<'_, '_> {
+    fn require(&self, id: &ChunkId) -> Result<(), Stop> {
+        if self.session.knows(id)? { Ok(()) } else { Err(Stop::Absent) }
     }
 }
 
-fn all<T: References>(items: &[T], session: &WriteSession<'_>) -> Result<bool> {
-    for item in items {
-        if !item.is_present(session)? {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
+impl Visitor for Presence<'_, '_> {
+    type Stop = Stop;
 
-/// Says whether all of a list stands; one that cannot be read does not.
-fn tree<T: References>(root: &ChunkId, session: &WriteSession<'_>) -> Result<bool> {
-    if !session.knows(root)? {
-        return Ok(false);
+    fn enter(&mut self, node: &NodeAt<'_>) -> Result<bool, Stop> {
+        self.require(node.id).map(|()| true)
     }
-    let read = session.store().read_node(root).and_then(|bytes| node::decode::<T>(&bytes, &format!("node {root}")));
-    match read {
-        Ok(Node::Leaf(items)) => all(&items, session),
-        Ok(Node::Inner(_, children)) => {
-            for child in &children {
-                if !tree::<T>(&child.id, session)? {
-                    return Ok(false);
-                }
-            }
-            Ok(true)
-        }
-        Err(e) if e.is_final() => Err(e),
-        Err(_) => Ok(false),
+
+    fn read(&mut self, node: &NodeAt<'_>) -> Result<Vec<u8>> {
+        self.session.store().read_node(node.id)
+    }
+
+    fn unreadable(&mut self, _: &NodeAt<'_>, error: Error) -> Result<(), Stop> {
+        Err(if error.is_final() { Stop::Failed(error) } else { Stop::Absent })
+    }
+
+    fn malformed(&mut self, _: &NodeAt<'_>, _: Error) -> Result<(), Stop> {
+        Err(Stop::Absent)
+    }
+
+    fn chunk(&mut self, id: &ChunkId, _: u64) -> Result<(), Stop> {
+        self.require(id)
+    }
+
+    fn leave(&mut self, _: &NodeAt<'_>) -> Result<(), Stop> {
+        Ok(())
     }
 }
 
 impl WriteSession<'_> {
-    /// Says whether these lists, of a database and of uploads, reach something that stands in no pack that stays.
+    /// Returns whether these lists, of a database and of uploads, refer to anything that is in no pack that stays.
     pub(crate) fn depends_on_pending_deletion(
         &self,
         database: Option<&ChunkId>,
         uploads: Option<&ChunkId>,
     ) -> Result<bool> {
-        let database = database.map_or(Ok(true), |root| tree::<Piece>(root, self))?;
-        Ok(!(database && uploads.map_or(Ok(true), |root| tree::<Entry>(root, self))?))
+        let mut presence = Presence { session: self };
+        // Weights are not compared here.
+        let done = database.map_or(Ok(()), |root| visit::<Piece, _>(root, 0, &mut presence));
+        match done.and_then(|()| uploads.map_or(Ok(()), |root| visit::<Entry, _>(root, 0, &mut presence))) {
+            Ok(()) => Ok(false),
+            Err(Stop::Absent) => Ok(true),
+            Err(Stop::Failed(error)) => Err(error),
+        }
     }
 
     /// As [`Self::depends_on_pending_deletion`], of a whole snapshot.
     pub(crate) fn snapshot_depends_on_pending_deletion(&self, snapshot: &Snapshot) -> Result<bool> {
-        let database = snapshot.database.as_ref().map(|half| &half.root);
-        self.depends_on_pending_deletion(database, snapshot.uploads.as_ref().map(|half| &half.list))
+        let Roots { database, uploads } = snapshot.roots();
+        self.depends_on_pending_deletion(database, uploads)
     }
 }

@@ -11,14 +11,14 @@ use crate::format::index::{self, Encoder, Layout, Located};
 use crate::format::pack::Record;
 use crate::id::{ChunkId, IndexId, PackId};
 
-/// The store keeps at most so many index files; one more and the small ones are merged.
+/// Index files that a store keeps, at most; one more and the small ones are merged.
 pub const MAX_FILES: usize = 16;
 /// Decoded blocks kept per index file at least: about 1 MiB in all with [`MAX_FILES`] of them.
 const CACHED_BLOCKS: usize = 12;
 /// Decoded blocks kept of all index files together, about 4 MiB: deltas over deltas look many chunks up.
 pub(super) const SHARED_BLOCKS: usize = 512;
 
-/// Where one copy of a chunk stands.
+/// Where one copy of a chunk is.
 #[derive(Debug, Clone)]
 pub struct Location {
     /// The pack.
@@ -29,7 +29,7 @@ pub struct Location {
     pub record: Record,
 }
 
-/// Where a record stands: tells one copy of a chunk from every other without holding ids.
+/// The place of a record in the index: tells one copy of a chunk from every other without its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct IndexSlot {
     /// The first bytes of the index's id; 0 for what was read from the packs themselves.
@@ -39,7 +39,7 @@ pub struct IndexSlot {
 }
 
 impl IndexSlot {
-    /// Says whether no index lists it: it was read from the packs themselves.
+    /// Returns whether no index lists it: it was read from the packs themselves.
     pub fn is_pack_scan(self) -> bool {
         self.file == 0
     }
@@ -72,23 +72,23 @@ pub fn object_name(id: &IndexId) -> String {
     format!("index/{id}")
 }
 
-/// Says whether an object's name is one that an index can have; whatever else lies there is none.
+/// Returns whether an object's name is one that an index can have.
 pub fn is_object_name(name: &str) -> bool {
     name.strip_prefix("index/").is_some_and(|id| IndexId::from_hex(id).is_ok())
 }
 
 impl IndexFile {
     /// Reads an index's trailer and table of packs.
-    pub fn open(storage: &dyn Backend, name: &str) -> Result<Self> {
-        let object = storage.object_location(name);
-        let len = storage.len(name)?;
+    pub fn open(backend: &dyn Backend, name: &str) -> Result<Self> {
+        let object = backend.object_location(name);
+        let len = backend.len(name)?;
         let short = || Error::corrupt(&object, "ends too early");
         let at = len.checked_sub((index::TRAILER_LEN + index::HEADER.len()) as u64).ok_or_else(short)?;
-        let trailer = storage.read_range(name, at + index::HEADER.len() as u64, index::TRAILER_LEN)?;
-        let header = storage.read_range(name, 0, index::HEADER.len())?;
+        let trailer = backend.read_range(name, at + index::HEADER.len() as u64, index::TRAILER_LEN)?;
+        let header = backend.read_range(name, 0, index::HEADER.len())?;
         if header != index::HEADER {
             // A later version has a digest that fits; a damaged one has not.
-            return Err(if header.starts_with(b"LRLI") && digest(storage, name, len - 32)? == *name {
+            return Err(if header.starts_with(b"LRLI") && digest(backend, name, len - 32)? == *name {
                 Error::Unsupported { what: format!("the format of {object}") }
             } else {
                 Error::corrupt(&object, "does not begin like an index")
@@ -101,7 +101,7 @@ impl IndexFile {
         }
         let layout = Layout::decode(&trailer, len, &object)?;
         let (at, table_len) = layout.pack_table();
-        let packs = index::decode_packs(&storage.read_range(name, at, table_len)?);
+        let packs = index::decode_packs(&backend.read_range(name, at, table_len)?);
         let tag = u64::from_be_bytes(*id.as_bytes().first_chunk().unwrap_or(&[0; 8]));
         let cached_blocks = AtomicUsize::new(CACHED_BLOCKS);
         Ok(Self { name: name.into(), tag, layout, packs, cache: Mutex::default(), cached_blocks })
@@ -122,24 +122,24 @@ impl IndexFile {
         self.layout.records
     }
 
-    /// Returns the packs it speaks of.
+    /// Returns the packs that it lists.
     pub fn packs(&self) -> &[PackId] {
         &self.packs
     }
 
     /// Finds one copy of a chunk.
-    pub fn find(&self, storage: &dyn Backend, id: &ChunkId) -> Result<Option<ChunkCopy>> {
-        let Some((number, block)) = self.find_block(storage, id)? else { return Ok(None) };
+    pub fn find(&self, backend: &dyn Backend, id: &ChunkId) -> Result<Option<ChunkCopy>> {
+        let Some((number, block)) = self.find_block(backend, id)? else { return Ok(None) };
         let at = block.partition_point(|located| located.record.id < *id);
         block.get(at).map(|located| self.copy(number, at, located)).transpose()
     }
 
     /// Finds every copy of a chunk.
-    pub fn find_all(&self, storage: &dyn Backend, id: &ChunkId) -> Result<Vec<ChunkCopy>> {
+    pub fn find_all(&self, backend: &dyn Backend, id: &ChunkId) -> Result<Vec<ChunkCopy>> {
         let mut copies = Vec::new();
-        let Some((mut number, mut block)) = self.find_block(storage, id)? else { return Ok(copies) };
+        let Some((mut number, mut block)) = self.find_block(backend, id)? else { return Ok(copies) };
         while number > 0 && block.first().is_some_and(|first| first.record.id == *id) {
-            let before = self.block(storage, number - 1)?;
+            let before = self.block(backend, number - 1)?;
             if before.last().is_none_or(|last| last.record.id != *id) {
                 break;
             }
@@ -154,7 +154,7 @@ impl IndexFile {
                 return Ok(copies);
             }
             number += 1;
-            block = self.block(storage, number)?;
+            block = self.block(backend, number)?;
         }
     }
 
@@ -163,9 +163,9 @@ impl IndexFile {
         Ok(ChunkCopy { slot, place: self.place(located)? })
     }
 
-    /// Finds a block in which the chunk stands.
-    fn find_block(&self, storage: &dyn Backend, id: &ChunkId) -> Result<Option<(u32, Arc<Vec<Located>>)>> {
-        // Ids are uniform, so their value tells where they stand: interpolation needs two or three blocks where bisection needs twenty.
+    /// Finds a block that holds the chunk.
+    fn find_block(&self, backend: &dyn Backend, id: &ChunkId) -> Result<Option<(u32, Arc<Vec<Located>>)>> {
+        // Ids are uniform, so their value tells where they are: interpolation needs two or three blocks where bisection needs twenty.
         let value = |id: &ChunkId| u64::from_be_bytes(*id.as_bytes().first_chunk().unwrap_or(&[0; 8]));
         let target = value(id);
         let (mut low, mut high) = (0i64, i64::from(self.layout.blocks) - 1);
@@ -178,7 +178,7 @@ impl IndexFile {
             let share = u128::from(target.saturating_sub(low_value)) * span
                 / (u128::from(high_value.saturating_sub(low_value)) + 1);
             let guess = if step < 8 { low + share.min(span - 1) as i64 } else { (low + high) / 2 };
-            let block = self.block(storage, guess as u32)?;
+            let block = self.block(backend, guess as u32)?;
             let (Some(first), Some(last)) = (block.first(), block.last()) else { return Ok(None) };
             if *id < first.record.id {
                 (high, high_value) = (guess - 1, value(&first.record.id));
@@ -200,13 +200,13 @@ impl IndexFile {
         Ok(Location { pack: *pack, offset: u64::from(located.offset), record: located.record.clone() })
     }
 
-    fn block(&self, storage: &dyn Backend, block: u32) -> Result<Arc<Vec<Located>>> {
+    fn block(&self, backend: &dyn Backend, block: u32) -> Result<Arc<Vec<Located>>> {
         let cached = |cache: &HashMap<u32, Arc<Vec<Located>>>| cache.get(&block).map(Arc::clone);
         if let Some(found) = cached(&self.cache.lock().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(found);
         }
-        let bytes = storage.read_range(&self.name, self.layout.block_offset(block), self.layout.block_len(block))?;
-        let decoded = Arc::new(index::decode_block(&bytes, &self.layout, &storage.object_location(&self.name))?);
+        let bytes = backend.read_range(&self.name, self.layout.block_offset(block), self.layout.block_len(block))?;
+        let decoded = Arc::new(index::decode_block(&bytes, &self.layout, &backend.object_location(&self.name))?);
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         if cache.len() >= self.cached_blocks.load(Ordering::Relaxed) {
             cache.clear();
@@ -216,11 +216,11 @@ impl IndexFile {
     }
 
     /// Walks all records in order of their chunks' ids; a block that cannot be read is one error among them.
-    pub fn stream<'a>(&'a self, storage: &'a dyn Backend) -> impl Iterator<Item = Result<ChunkCopy>> + 'a {
+    pub fn stream<'a>(&'a self, backend: &'a dyn Backend) -> impl Iterator<Item = Result<ChunkCopy>> + 'a {
         (0..self.layout.blocks).flat_map(move |block| {
-            let bytes = storage.read_range(&self.name, self.layout.block_offset(block), self.layout.block_len(block));
+            let bytes = backend.read_range(&self.name, self.layout.block_offset(block), self.layout.block_len(block));
             let decoded =
-                bytes.and_then(|bytes| index::decode_block(&bytes, &self.layout, &storage.object_location(&self.name)));
+                bytes.and_then(|bytes| index::decode_block(&bytes, &self.layout, &backend.object_location(&self.name)));
             match decoded {
                 Ok(records) => {
                     records.iter().enumerate().map(|(at, located)| self.copy(block, at, located)).collect::<Vec<_>>()
@@ -231,35 +231,35 @@ impl IndexFile {
     }
 
     /// Checks the whole file against its name.
-    pub fn verify(&self, storage: &dyn Backend) -> Result<()> {
-        if self.name == digest(storage, &self.name, self.layout.file_len - 32)? {
+    pub fn verify(&self, backend: &dyn Backend) -> Result<()> {
+        if self.name == digest(backend, &self.name, self.layout.file_len - 32)? {
             Ok(())
         } else {
-            Err(Error::corrupt(storage.object_location(&self.name), "does not match its digest"))
+            Err(Error::corrupt(backend.object_location(&self.name), "does not match its digest"))
         }
     }
 }
 
 /// Returns the name that the first `end` bytes of an index give it.
-fn digest(storage: &dyn Backend, name: &str, end: u64) -> Result<String> {
-    Ok(object_name(&IndexId::from_bytes(hash_start(storage, name, end)?)))
+fn digest(backend: &dyn Backend, name: &str, end: u64) -> Result<String> {
+    Ok(object_name(&IndexId::from_bytes(hash_start(backend, name, end)?)))
 }
 
 /// Writes one index of records that come in order of their ids; returns it opened, and its length in bytes.
 pub fn write(
-    storage: &dyn Backend,
+    backend: &dyn Backend,
     packs: Vec<PackId>,
     records: impl Iterator<Item = Result<Located>>,
 ) -> Result<(IndexFile, u64)> {
-    let mut spool = storage.temp_document("index")?;
-    let room = storage.space();
+    let mut temp = backend.temp_document("index")?;
+    let room = backend.space();
     let mut len = 0u64;
     let (mut encoder, head) = Encoder::new(&packs);
-    let mut out = std::io::BufWriter::with_capacity(64 << 10, &mut spool);
+    let mut out = std::io::BufWriter::with_capacity(64 << 10, &mut temp);
     let mut write = |bytes: &[u8]| {
         len += bytes.len() as u64;
         room.charge(bytes.len() as u64)?;
-        out.write_all(bytes).map_err(Error::io("write a new index in", storage.location()))
+        out.write_all(bytes).map_err(Error::io("write a new index in", backend.location()))
     };
     write(&head)?;
     for located in records {
@@ -269,20 +269,20 @@ pub fn write(
     }
     let (tail, id) = encoder.finish();
     write(&tail)?;
-    out.flush().map_err(Error::io("write a new index in", storage.location()))?;
+    out.flush().map_err(Error::io("write a new index in", backend.location()))?;
     drop(out);
     let name = object_name(&id);
-    storage.put(&name, Payload::TempObject(spool))?;
-    Ok((IndexFile::open(storage, &name)?, len))
+    backend.put(&name, Payload::TempObject(temp))?;
+    Ok((IndexFile::open(backend, &name)?, len))
 }
 
 /// Walks all chunks in order of their ids, each with all its copies by pack and offset; a copy that several files list comes once for
 /// each of them.
 pub fn groups<'a>(
-    storage: &'a dyn Backend,
+    backend: &'a dyn Backend,
     files: &'a [Arc<IndexFile>],
 ) -> impl Iterator<Item = Result<Vec<ChunkCopy>>> + 'a {
-    let mut streams: Vec<_> = files.iter().map(|file| file.stream(storage).peekable()).collect();
+    let mut streams: Vec<_> = files.iter().map(|file| file.stream(backend).peekable()).collect();
     std::iter::from_fn(move || {
         let mut least: Option<ChunkId> = None;
         for stream in &mut streams {
@@ -307,14 +307,14 @@ pub fn groups<'a>(
 }
 
 /// Writes one index that says what `files` say; a chunk that several list is kept once for each different place.
-pub fn merge(storage: &dyn Backend, files: &[Arc<IndexFile>]) -> Result<(IndexFile, u64)> {
+pub fn merge(backend: &dyn Backend, files: &[Arc<IndexFile>]) -> Result<(IndexFile, u64)> {
     let packs = files.iter().flat_map(|file| file.packs.iter().copied()).collect();
-    select(storage, files, packs, &mut |_| Ok(()))
+    select(backend, files, packs, &mut |_| Ok(()))
 }
 
-/// Writes one index of what `keep` leaves of each chunk's copies; they must stand in `packs`.
+/// Writes one index of what `keep` leaves of each chunk's copies; they must be in `packs`.
 pub fn select(
-    storage: &dyn Backend,
+    backend: &dyn Backend,
     files: &[Arc<IndexFile>],
     mut packs: Vec<PackId>,
     keep: &mut dyn FnMut(&mut Vec<ChunkCopy>) -> Result<()>,
@@ -328,7 +328,7 @@ pub fn select(
         let (pack, offset) = numbers.ok_or_else(|| Error::corrupt(pack, "cannot be named by an index"))?;
         Ok(Located { pack, offset, record })
     };
-    let selected = groups(storage, files).flat_map(|group| {
+    let selected = groups(backend, files).flat_map(|group| {
         let left = group.and_then(|mut copies| {
             keep(&mut copies)?;
             copies.dedup_by_key(|copy| (copy.place.pack, copy.place.offset));
@@ -339,7 +339,7 @@ pub fn select(
             Err(e) => vec![Err(e)],
         }
     });
-    write(storage, packs, selected)
+    write(backend, packs, selected)
 }
 
 #[cfg(test)]

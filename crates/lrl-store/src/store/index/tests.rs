@@ -69,8 +69,8 @@ fn id(file: usize, number: u32) -> ChunkId {
 
 /// Opens a store with full index files of so many chunks in each; also returns what counts.
 fn store(chunks: u32) -> (Store, Arc<Counting>) {
-    let storage = Arc::new(Counting { below: memory(), read: AtomicU64::new(0) });
-    create(&*storage, [1; 32]).unwrap();
+    let backend = Arc::new(Counting { below: memory(), read: AtomicU64::new(0) });
+    create(&*backend, [1; 32]).unwrap();
     for file in 0..MAX_FILES {
         let record = |number| Record {
             id: id(file, number),
@@ -83,11 +83,11 @@ fn store(chunks: u32) -> (Store, Arc<Counting>) {
         let mut all: Vec<_> =
             (0..chunks).map(|number| Located { pack: 0, offset: 8, record: record(number) }).collect();
         all.sort_unstable_by_key(|located| located.record.id);
-        write(&*storage, vec![PackId::of(&[file as u8])], all.into_iter().map(Ok)).unwrap();
+        write(&*backend, vec![PackId::of(&[file as u8])], all.into_iter().map(Ok)).unwrap();
     }
-    storage.read.store(0, Ordering::Relaxed);
-    let below = Arc::clone(&storage) as Arc<dyn Backend>;
-    (Store::open(below, LockMode::Shared, Duration::ZERO, &Silent).unwrap(), storage)
+    backend.read.store(0, Ordering::Relaxed);
+    let below = Arc::clone(&backend) as Arc<dyn Backend>;
+    (Store::open(below, LockMode::Shared, Duration::ZERO, &Silent).unwrap(), backend)
 }
 
 #[test]
@@ -100,14 +100,14 @@ fn opening_reads_as_little_of_a_large_index_as_of_a_small_one() {
 #[test]
 fn looking_up_what_was_stored_together_asks_one_file() {
     const LOOKS: u32 = 500;
-    let (store, storage) = store(20_000);
+    let (store, backend) = store(20_000);
     for file in [3, MAX_FILES - 1, 0] {
         store.locate(&id(file, 0)).unwrap().unwrap();
-        storage.read.store(0, Ordering::Relaxed);
+        backend.read.store(0, Ordering::Relaxed);
         for number in 1..=LOOKS {
             assert_eq!(store.locate(&id(file, number)).unwrap().unwrap().record.id, id(file, number));
         }
-        let blocks = storage.read.load(Ordering::Relaxed) / BLOCK_LEN as u64;
+        let blocks = backend.read.load(Ordering::Relaxed) / BLOCK_LEN as u64;
         assert!(blocks < 3 * u64::from(LOOKS), "{blocks} blocks for {LOOKS} chunks");
     }
     // What is in no file is looked for in all of them.

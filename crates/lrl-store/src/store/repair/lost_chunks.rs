@@ -5,7 +5,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rusqlite::{Connection, params};
 
 use crate::error::{Error, Result};
+use crate::fs::temp_db::{self, Rollback};
 use crate::id::ChunkId;
+
+const PURPOSE: &str = "what is lost cannot be listed";
+const CACHE_KIB: u32 = 4096;
 
 /// A set of chunks' ids.
 pub(crate) struct LostChunks {
@@ -15,13 +19,8 @@ pub(crate) struct LostChunks {
 impl LostChunks {
     /// Makes an empty one.
     pub fn new() -> Result<Self> {
-        let db = Connection::open("").map_err(failed)?;
-        db.execute_batch(
-            "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-4096;
-             CREATE TABLE wanted(id BLOB PRIMARY KEY) WITHOUT ROWID;
-             BEGIN;",
-        )
-        .map_err(failed)?;
+        let schema = "CREATE TABLE wanted(id BLOB PRIMARY KEY) WITHOUT ROWID";
+        let db = temp_db::create(PURPOSE, schema, CACHE_KIB, Rollback::Never)?;
         Ok(Self { db: Mutex::new(db) })
     }
 
@@ -59,9 +58,7 @@ impl LostChunks {
 }
 
 fn failed(error: rusqlite::Error) -> Error {
-    Error::Refused(format!(
-        "what is lost cannot be listed in a temporary database ({error}); make room in the directory for temporary files"
-    ))
+    temp_db::failed(PURPOSE, &error)
 }
 
 #[cfg(test)]

@@ -4,15 +4,15 @@
 use std::collections::HashSet;
 use std::sync::PoisonError;
 
-use super::pack_scan::{directory, pack_id};
-use crate::backend::collect;
+use super::pack_scan::directory;
 use crate::error::{Error, Result};
 use crate::format::index::Located;
 use crate::format::pack::{FOOTER_LEN, directory_offset};
 use crate::id::{PackId, RepairId};
 use crate::progress::{Observer, checkpoint};
+use crate::store::handle::Store;
+use crate::store::names::{pack_id, pack_name};
 use crate::store::write::MAX_PENDING;
-use crate::store::{Store, index};
 
 /// Where index and packs differ.
 pub(crate) struct MissingPacks {
@@ -25,20 +25,12 @@ pub(crate) struct MissingPacks {
 }
 
 impl Store {
-    /// Returns the packs that index files name, each once, in order.
-    pub(crate) fn listed_packs(&self) -> Vec<PackId> {
-        let mut listed: Vec<PackId> = self.indexes().iter().flat_map(|file| file.packs().to_vec()).collect();
-        listed.sort_unstable();
-        listed.dedup();
-        listed
-    }
-
     /// Compares the index's packs with those that are there.
     pub(crate) fn find_missing(&self) -> Result<MissingPacks> {
         let listed = self.listed_packs();
         let mut whole = vec![false; listed.len()];
         let mut unlisted = HashSet::new();
-        self.storage.list("packs", &mut |name, len| {
+        self.backend.list("packs", &mut |name, len| {
             match pack_id(name).map(|id| listed.binary_search(&id).map_err(|_| id)) {
                 Some(Ok(at)) => whole[at] = self.has_footer(name, len)?,
                 Some(Err(id)) => _ = unlisted.insert(id),
@@ -60,10 +52,11 @@ impl Store {
 
     fn has_footer(&self, name: &str, len: u64) -> Result<bool> {
         let Some(at) = len.checked_sub(FOOTER_LEN as u64) else { return Ok(false) };
-        if self.storage.is_remote() {
+        // It appears whole or not at all.
+        if self.backend.capabilities().cost_per_request {
             return Ok(true);
         }
-        let footer = self.storage.read_range(name, at, FOOTER_LEN);
+        let footer = self.backend.read_range(name, at, FOOTER_LEN);
         match footer.and_then(|footer| directory_offset(&footer, len, name)) {
             Ok(_) => Ok(true),
             Err(Error::Missing { .. } | Error::Corrupt { .. }) => Ok(false),
@@ -107,7 +100,7 @@ impl Store {
         let (mut damaged, mut listed, mut records) = (Vec::new(), Vec::new(), Vec::new());
         for id in packs {
             checkpoint(observer)?;
-            let found = match directory(&*self.storage, id) {
+            let found = match directory(&*self.backend, id) {
                 Err(Error::Corrupt { .. } | Error::Missing { .. } | Error::Unsupported { .. }) => {
                     damaged.push(*id);
                     continue;
@@ -124,13 +117,8 @@ impl Store {
         if !listed.is_empty() {
             self.write_index(listed, records)?;
         }
-        *self.salvage.write().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.pack_scan.write().unwrap_or_else(PoisonError::into_inner) = None;
         Ok(damaged)
-    }
-
-    /// Lists the names of all index files, whether or not they can be read.
-    pub(crate) fn index_names(&self) -> Result<Vec<String>> {
-        collect(&*self.storage, "index", |name| index::is_object_name(name).then(|| name.to_string()))
     }
 
     /// Writes the index anew, from the directories of `packs`. The files in `before` go into quarantine, whatever they say, others go for
@@ -146,36 +134,28 @@ impl Store {
         let written = self.index_packs(packs, observer).and_then(|unread| match unread.first() {
             None => Ok(()),
             Some(id) => Err(Error::corrupt(
-                self.storage.object_location(&crate::store::pack_name(id)),
+                self.backend.object_location(&pack_name(id)),
                 "its directory cannot be read: the index was left as it is",
             )),
         });
         if let Err(error) = written {
-            // True, but it must not take the room until the next try.
+            // True, but it must not take space until the next try.
             let new = self.indexes();
             let _ = new
                 .iter()
                 .filter(|file| old.iter().all(|old| old != file.name()))
-                .try_for_each(|file| self.storage.remove(file.name()));
+                .try_for_each(|file| self.backend.remove(file.name()));
             self.reload_indexes()?;
             return Err(error);
         }
         let new = self.indexes();
         old.retain(|old| new.iter().all(|file| file.name() != old));
         let (known, ours): (Vec<_>, Vec<_>) = old.into_iter().partition(|name| before.contains(name));
-        ours.iter().try_for_each(|name| self.storage.remove(name))?;
-        let moved = known.into_iter().map(|name| self.set_aside(&name).map(|to| (name, to))).collect::<Result<_>>()?;
-        self.storage.sync("index")?;
+        ours.iter().try_for_each(|name| self.backend.remove(name))?;
+        let moved =
+            known.into_iter().map(|name| self.move_to_quarantine(&name).map(|to| (name, to))).collect::<Result<_>>()?;
+        self.backend.sync("index")?;
         self.damaged.write().unwrap_or_else(PoisonError::into_inner).clear();
         Ok(moved)
-    }
-
-    /// Writes an index of these records, in any order; returns its length in bytes.
-    pub(crate) fn write_index(&self, packs: Vec<PackId>, mut records: Vec<Located>) -> Result<u64> {
-        self.check_writable()?;
-        records.sort_unstable_by_key(|located| located.record.id);
-        let (file, len) = index::write(&*self.storage, packs, records.into_iter().map(Ok))?;
-        self.add_index(file)?;
-        Ok(len)
     }
 }

@@ -1,4 +1,4 @@
-//! What packs say for themselves, for when no sound index lists them: their directories, in a temporary database on disk, so that
+//! The directories of packs that no sound index lists, in a temporary database on disk, so that
 //! memory does not grow with them. Reads packs only, writes nothing to the store.
 
 use std::collections::HashSet;
@@ -10,22 +10,26 @@ use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::format::bytes::Reader;
 use crate::format::pack::{self, FOOTER_LEN, HEADER, Record};
+use crate::fs::temp_db::{self, Rollback};
 use crate::id::{ChunkId, PackId};
 use crate::store::index::{ChunkCopy, IndexSlot, Location};
-use crate::store::pack_name;
+use crate::store::names::{pack_id, pack_name};
 
-/// The chunks of packs that no index speaks for.
+const PURPOSE: &str = "the packs' directories cannot be gathered";
+const CACHE_KIB: u32 = 4096;
+
+/// The chunks of packs that no index lists.
 pub(crate) struct PackScan {
     db: Mutex<Connection>,
 }
 
 /// Reads a pack's directory: each chunk's offset and record, in order; the chunks fill the pack without gaps.
-pub(crate) fn directory(storage: &dyn Backend, id: &PackId) -> Result<Vec<(u64, Record)>> {
+pub(crate) fn directory(backend: &dyn Backend, id: &PackId) -> Result<Vec<(u64, Record)>> {
     let name = pack_name(id);
-    let object = storage.object_location(&name);
-    let (at, tail) = read_tail(storage, &name, &object)?;
-    let keys = storage.keys();
-    let head = storage.read_range(&name, 0, pack::head_len(keys))?;
+    let object = backend.object_location(&name);
+    let (at, tail) = read_tail(backend, &name, &object)?;
+    let keys = backend.keys();
+    let head = backend.read_range(&name, 0, pack::head_len(keys))?;
     match keys {
         Some(keys) => pack::open_tail(keys, &head, &tail, at, &object),
         None => pack::decode_tail(&head, &tail, at, &object),
@@ -33,45 +37,40 @@ pub(crate) fn directory(storage: &dyn Backend, id: &PackId) -> Result<Vec<(u64, 
 }
 
 /// Reads what can be told apart in a damaged pack's directory: nothing of it is certain until its chunk has been verified.
-pub(crate) fn damaged_directory(storage: &dyn Backend, id: &PackId) -> Result<Vec<(u64, Record)>> {
+pub(crate) fn damaged_directory(backend: &dyn Backend, id: &PackId) -> Result<Vec<(u64, Record)>> {
     let name = pack_name(id);
-    match read_tail(storage, &name, &name) {
+    match read_tail(backend, &name, &name) {
         // Without its tag nothing of a sealed one is believed.
-        Ok(_) if storage.keys().is_some() => Ok(Vec::new()),
+        Ok(_) if backend.keys().is_some() => Ok(Vec::new()),
         Ok((at, tail)) => Ok(pack::decode_damaged(&tail, at)),
         Err(error) if error.is_damage() => Ok(Vec::new()),
         Err(error) => Err(error),
     }
 }
 
-/// Reads a pack's bytes from its directory on, and says where that begins.
-fn read_tail(storage: &dyn Backend, name: &str, object: &str) -> Result<(u64, Vec<u8>)> {
-    let len = storage.len(name)?;
+/// Reads a pack's bytes from its directory on; returns their offset too.
+fn read_tail(backend: &dyn Backend, name: &str, object: &str) -> Result<(u64, Vec<u8>)> {
+    let len = backend.len(name)?;
     let footer_at =
         len.checked_sub((FOOTER_LEN + HEADER.len()) as u64).ok_or_else(|| Error::corrupt(object, "ends too early"))?
             + HEADER.len() as u64;
-    let footer = storage.read_range(name, footer_at, FOOTER_LEN)?;
+    let footer = backend.read_range(name, footer_at, FOOTER_LEN)?;
     let at = pack::directory_offset(&footer, len, object)?;
-    // A directory takes more room than this only if its footer lies: no run puts more than 65,536 chunks into a pack.
+    // A directory is longer than this only if its footer lies: no run puts more than 65,536 chunks into a pack.
     const LONGEST: u64 = 16 << 20;
     let tail_len = usize::try_from(len - at).ok().filter(|_| len - at <= LONGEST);
     let tail_len = tail_len.ok_or_else(|| Error::corrupt(object, "has an impossible footer"))?;
-    Ok((at, storage.read_range(name, at, tail_len)?))
+    Ok((at, backend.read_range(name, at, tail_len)?))
 }
 
 impl PackScan {
     /// Reads the directories of all packs but those in `listed`; a pack whose own directory is damaged stays out.
-    pub fn build(storage: &dyn Backend, listed: &HashSet<PackId>) -> Result<Self> {
-        let db = Connection::open("").map_err(failed)?;
-        db.execute_batch(
-            "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-4096;
-             CREATE TABLE chunks(id BLOB, pack BLOB, offset INTEGER, record BLOB);
-             BEGIN;",
-        )
-        .map_err(failed)?;
-        storage.list("packs", &mut |name, _| {
+    pub fn build(backend: &dyn Backend, listed: &HashSet<PackId>) -> Result<Self> {
+        let schema = "CREATE TABLE chunks(id BLOB, pack BLOB, offset INTEGER, record BLOB)";
+        let db = temp_db::create(PURPOSE, schema, CACHE_KIB, Rollback::Never)?;
+        backend.list("packs", &mut |name, _| {
             let Some(id) = pack_id(name).filter(|id| !listed.contains(id)) else { return Ok(()) };
-            let records = match directory(storage, &id) {
+            let records = match directory(backend, &id) {
                 Err(Error::Corrupt { .. } | Error::Missing { .. } | Error::Io { .. }) => return Ok(()),
                 other => other?,
             };
@@ -106,14 +105,6 @@ impl PackScan {
     }
 }
 
-/// Takes the id out of a pack's object name; `None` for what is no pack's name.
-pub(crate) fn pack_id(name: &str) -> Option<PackId> {
-    let id = PackId::from_hex(name.rsplit('/').next()?).ok()?;
-    (pack_name(&id) == name).then_some(id)
-}
-
 fn failed(error: rusqlite::Error) -> Error {
-    Error::Refused(format!(
-        "the packs' directories cannot be gathered in a temporary database ({error}); look for room in the directory for temporary files"
-    ))
+    temp_db::failed(PURPOSE, &error)
 }

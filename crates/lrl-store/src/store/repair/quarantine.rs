@@ -3,9 +3,11 @@
 
 use crate::backend::{Payload, collect, hash_start};
 use crate::error::{Error, Result};
-use crate::format::repair::{self, Repair};
+use crate::format::repair;
+use crate::format::repair::Repair;
 use crate::id::RepairId;
-use crate::store::{SnapshotName, Store, highest_of};
+use crate::store::handle::Store;
+use crate::store::names::{SnapshotName, highest_of};
 
 /// The directory of what was moved.
 pub(crate) const QUARANTINE: &str = "quarantine";
@@ -33,21 +35,21 @@ impl SnapshotName {
 
 impl Store {
     /// Moves an object into quarantine; returns the name that it has there.
-    pub(crate) fn set_aside(&self, name: &str) -> Result<String> {
+    pub(crate) fn move_to_quarantine(&self, name: &str) -> Result<String> {
         let (to, is_there) = self.quarantine_name(name)?;
         match is_there {
             // A run that was killed had copied it.
-            true => self.storage.remove(name)?,
-            false => self.storage.rename(name, &to)?,
+            true => self.backend.remove(name)?,
+            false => self.backend.rename(name, &to)?,
         }
         Ok(to)
     }
 
     /// Copies a small object into quarantine, before something else gets its name.
-    pub(crate) fn copy_aside(&self, name: &str, bytes: &[u8]) -> Result<String> {
+    pub(crate) fn copy_to_quarantine(&self, name: &str, bytes: &[u8]) -> Result<String> {
         let (to, is_there) = self.quarantine_name(name)?;
         if !is_there {
-            self.storage.put(&to, Payload::Bytes(bytes))?;
+            self.backend.put(&to, Payload::Bytes(bytes))?;
         }
         Ok(to)
     }
@@ -57,7 +59,7 @@ impl Store {
         for n in 0u32.. {
             let ending = if n == 0 { String::new() } else { format!(".{n}") };
             let to = format!("{QUARANTINE}/{name}{ending}");
-            match self.storage.len(&to) {
+            match self.backend.len(&to) {
                 Err(Error::Missing { .. }) => return Ok((to, false)),
                 Err(e) => return Err(e),
                 Ok(_) if self.are_same(name, &to) => return Ok((to, true)),
@@ -67,17 +69,17 @@ impl Store {
         Err(Error::Refused(format!("there are too many copies of {name} in quarantine")))
     }
 
-    /// Says whether two objects are known to have the same bytes.
+    /// Returns whether two objects are known to have the same bytes.
     fn are_same(&self, one: &str, other: &str) -> bool {
-        let (Ok(len), Ok(other_len)) = (self.storage.len(one), self.storage.len(other)) else { return false };
-        let digest = |name: &str| hash_start(&*self.storage, name, len);
+        let (Ok(len), Ok(other_len)) = (self.backend.len(one), self.backend.len(other)) else { return false };
+        let digest = |name: &str| hash_start(&*self.backend, name, len);
         len == other_len && matches!((digest(one), digest(other)), (Ok(a), Ok(b)) if a == b)
     }
 
     /// Counts what lies in quarantine.
     pub fn quarantine(&self) -> Result<Quarantine> {
         let mut found = Quarantine::default();
-        self.storage.list(QUARANTINE, &mut |name, bytes| {
+        self.backend.list(QUARANTINE, &mut |name, bytes| {
             found.count += 1;
             found.bytes += bytes;
             found.snapshots.extend(SnapshotName::parse_quarantined(name).map(|name| name.to_string()));
@@ -89,9 +91,9 @@ impl Store {
     /// Returns the highest number that a snapshot of the source has, or had before it was damaged; 0 where there was none.
     pub(crate) fn highest_sequence(&self, source: &str, listed: &[SnapshotName]) -> Result<u64> {
         let mut numbers: Vec<u64> = listed.iter().map(|name| name.sequence).collect();
-        // Nothing is moved in a bucket, and a look would be a request of every backup.
-        if !self.storage.is_remote() {
-            self.storage.list(&format!("{QUARANTINE}/snapshots/{source}"), &mut |name, _| {
+        // Where objects cannot be renamed nothing is ever moved into quarantine, and a look would be a request of every backup.
+        if self.backend.capabilities().rename {
+            self.backend.list(&format!("{QUARANTINE}/snapshots/{source}"), &mut |name, _| {
                 numbers.extend(SnapshotName::parse_quarantined(name).map(|name| name.sequence));
                 Ok(())
             })?;
@@ -103,13 +105,13 @@ impl Store {
     /// Writes the record of a repair that found something lost.
     pub(crate) fn add_repair(&self, repair: &Repair) -> Result<RepairId> {
         let (id, bytes) = repair::encode(repair, self.ids())?;
-        self.storage.put(&repair_name(&id), Payload::Bytes(&bytes))?;
+        self.backend.put(&repair_name(&id), Payload::Bytes(&bytes))?;
         Ok(id)
     }
 
     /// Lists the records of repairs.
     pub(crate) fn repairs(&self) -> Result<Vec<RepairId>> {
-        collect(&*self.storage, REPAIRS, repair_id)
+        collect(&*self.backend, REPAIRS, repair_id)
     }
 }
 
@@ -121,4 +123,40 @@ pub(crate) fn repair_name(id: &RepairId) -> String {
 /// Takes the id out of the name of a repair's record; `None` for what is none.
 pub(crate) fn repair_id(name: &str) -> Option<RepairId> {
     RepairId::from_hex(name.strip_prefix(REPAIRS)?.strip_prefix('/')?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use crate::backend::{Backend, Payload};
+    use crate::fs::lock::LockMode;
+    use crate::progress::Silent;
+    use crate::store::{Store, create};
+    use crate::testing::memory::memory;
+
+    #[test]
+    fn the_same_bytes_are_kept_once_and_what_differs_beside_them() {
+        let storage = Arc::new(memory());
+        create(&*storage, [1; 32]).unwrap();
+        let store =
+            Store::open(Arc::clone(&storage) as Arc<dyn Backend>, LockMode::Shared, Duration::ZERO, &Silent).unwrap();
+        let aside = |bytes: &[u8]| {
+            storage.put("index/x", Payload::Bytes(bytes)).unwrap();
+            let copied = store.copy_to_quarantine("index/x", bytes).unwrap();
+            // As after a kill between the two: the copy is there already.
+            assert_eq!(store.move_to_quarantine("index/x").unwrap(), copied);
+            copied
+        };
+        assert_eq!(aside(b"whole"), "quarantine/index/x");
+        assert_eq!(aside(b"whole"), "quarantine/index/x");
+        assert_eq!(aside(b"who"), "quarantine/index/x.1", "the beginning of another is another");
+        assert_eq!(aside(b"whole!"), "quarantine/index/x.2");
+        assert_eq!(aside(b"whale"), "quarantine/index/x.3");
+        assert_eq!(aside(b"who"), "quarantine/index/x.1");
+        let found = store.quarantine().unwrap();
+        assert_eq!((found.count, found.bytes), (4, 5 + 3 + 6 + 5));
+        assert!(storage.len("index/x").is_err());
+    }
 }

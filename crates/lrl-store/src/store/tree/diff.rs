@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::format::entry::{Entry, Piece, compare_paths};
 use crate::format::node::{Item, Node};
 use crate::id::ChunkId;
-use crate::store::Store;
+use crate::store::handle::Store;
 
 /// An entry that is not the same in two lists.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +77,7 @@ pub fn changed_bytes(store: &Store, old: &ChunkId, new: &ChunkId) -> Result<u64>
     }
 }
 
-/// Moves both lists past nodes that they share, as long as both stand before one.
+/// Moves both lists past nodes that they share, as long as both are before one.
 fn skip_common<T: Item>(a: &mut TreeItems<'_, T>, b: &mut TreeItems<'_, T>) -> Result<()> {
     while a.leaf.as_slice().is_empty() && b.leaf.as_slice().is_empty() {
         match (a.next_node(), b.next_node()) {
@@ -133,9 +133,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn store() -> Store {
-        let storage = memory();
-        create(&storage, [1; 32]).unwrap();
-        Store::open(Arc::new(storage), LockMode::Shared, Duration::ZERO, &Silent).unwrap()
+        let backend = memory();
+        create(&backend, [1; 32]).unwrap();
+        Store::open(Arc::new(backend), LockMode::Shared, Duration::ZERO, &Silent).unwrap()
     }
 
     fn build<T: Cut + Clone>(store: &Store, items: &[T]) -> ChunkId {

@@ -1,10 +1,11 @@
 //! Long lists as trees of chunks: building them so that a small change changes few nodes, and walking them without holding them.
 
 pub mod diff;
+pub(crate) mod visit;
 
 use std::collections::VecDeque;
 
-use super::Store;
+use super::handle::Store;
 use super::write::WriteSession;
 use crate::error::{Error, Result};
 use crate::format::entry::{Entry, Kind, Piece, compare_paths};
@@ -13,15 +14,15 @@ use crate::id::ChunkId;
 
 /// Decides where a list's nodes end. Lists where items come and go are cut by content, so that an insertion moves no later cut.
 pub trait Cut: Item {
-    /// Says whether the leaf ends after its last item.
+    /// Returns whether the leaf ends after its last item.
     fn ends_leaf(leaf: &[Self], bytes: usize) -> bool;
     /// Returns about how many bytes the item takes in a leaf.
     fn room(&self) -> usize {
         40 + self.key().len()
     }
-    /// Says whether an inner node ends after its last child.
+    /// Returns whether an inner node ends after its last child.
     fn ends_inner(children: &[Child]) -> bool;
-    /// Says whether an old node that begins at `old` (its place among its level's nodes, its first key) is still before `new`.
+    /// Returns whether an old node that begins at `old` (its place among its level's nodes, its first key) is still before `new`.
     fn is_before(old: (usize, &[u8]), new: (usize, &[u8])) -> bool;
 }
 
@@ -71,7 +72,7 @@ struct Level {
     old: OldNodes,
 }
 
-/// Builds a tree from items in order; nodes are deltas against the nodes of an older tree that stood there.
+/// Builds a tree from items in order; nodes are deltas against the nodes of an older tree at the same place.
 pub struct TreeBuilder<'s, T> {
     session: &'s WriteSession<'s>,
     leaf: Vec<T>,
@@ -127,7 +128,7 @@ impl<'s, T: Cut> TreeBuilder<'s, T> {
 
     fn put(&self, node: &[u8], base: Option<ChunkId>) -> Result<ChunkId> {
         let id = self.session.put(node, base.as_slice())?;
-        self.session.store().keep_node(&id, node);
+        self.session.store().cache_node(&id, node);
         Ok(id)
     }
 
@@ -149,7 +150,7 @@ impl<'s, T: Cut> TreeBuilder<'s, T> {
     }
 }
 
-/// The nodes of one level of an older tree, in order: the bases of the new nodes. Trouble with the old tree only costs space.
+/// The nodes of one level of an older tree, in order: the bases of the new nodes. Errors in the old tree only cost space.
 struct OldNodes {
     stack: Vec<VecDeque<Child>>,
     level: u8,
@@ -194,7 +195,7 @@ impl OldNodes {
         }
     }
 
-    /// Returns the old node that stood where the next new one begins.
+    /// Returns the old node at the place where the next new one begins.
     fn base<T: Cut>(&mut self, store: &Store, first_key: &[u8]) -> Option<ChunkId> {
         let new = (self.ordinal, first_key);
         let mut passed = self.ordinal.saturating_sub(usize::from(self.current.is_some()));
@@ -440,7 +441,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use super::{TreeBuilder, TreeItems};
+    use super::{Cut, TreeBuilder, TreeItems};
     use crate::error::Error;
     use crate::format::entry::{Entry, Kind, Piece};
     use crate::format::node::{self, Child};
@@ -453,9 +454,9 @@ mod tests {
     use crate::time::Time;
 
     fn store() -> Store {
-        let storage = memory();
-        create(&storage, [1; 32]).unwrap();
-        Store::open(Arc::new(storage), LockMode::Shared, Duration::ZERO, &Silent).unwrap()
+        let backend = memory();
+        create(&backend, [1; 32]).unwrap();
+        Store::open(Arc::new(backend), LockMode::Shared, Duration::ZERO, &Silent).unwrap()
     }
 
     fn build<T: super::Cut + Clone>(store: &Store, items: &[T], old: Option<ChunkId>) -> (ChunkId, u64) {
@@ -515,6 +516,43 @@ mod tests {
     }
 
     #[test]
+    fn nodes_of_entries_are_of_some_hundreds_and_end_where_names_say() {
+        // The lengths of what is cut from these names, also of what is left at the end.
+        let leaves = |names: std::ops::Range<usize>| {
+            let (mut ends, mut leaf) = (Vec::new(), Vec::new());
+            for n in names {
+                leaf.push(entry(n));
+                if Entry::ends_leaf(&leaf, 0) {
+                    ends.push((n, leaf.len()));
+                    leaf.clear();
+                }
+            }
+            ends
+        };
+        let inner = |names: std::ops::Range<usize>| {
+            let (mut ends, mut children) = (Vec::new(), Vec::new());
+            for n in names {
+                children.push(Child { id: ChunkId::of(b""), weight: 1, first_key: entry(n).path });
+                if Entry::ends_inner(&children) {
+                    ends.push((n, children.len()));
+                    children.clear();
+                }
+            }
+            ends
+        };
+        for (all, moved) in [(leaves(0..50_000), leaves(77..50_000)), (inner(0..50_000), inner(77..50_000))] {
+            assert!(all.iter().all(|(_, len)| (32..=1024).contains(len)), "{all:?}");
+            assert!((50_000 / 400..50_000 / 200).contains(&all.len()), "{} nodes", all.len());
+            let ends = |of: &[(usize, usize)]| of.iter().map(|(end, _)| *end).collect::<Vec<_>>();
+            assert!(ends(&moved).ends_with(&ends(&all)[all.len() / 2..]), "a change at the front moves few ends");
+        }
+        let long = |_| Child { id: ChunkId::of(b""), weight: 1, first_key: vec![b'k'; 600 << 10] };
+        assert!(!Entry::ends_inner(&[long(1)]), "one child is no node");
+        assert!(Entry::ends_inner(&[1, 2].map(long)));
+        assert!(!Entry::ends_leaf(&[entry(1)], (256 << 10) - 1) && Entry::ends_leaf(&[entry(1)], 256 << 10));
+    }
+
+    #[test]
     fn long_names_and_targets_make_no_node_too_long() {
         let store = store();
         let link = |n: usize| Entry { kind: Kind::Symlink { target: vec![b't'; 4095] }, ..entry(n) };
@@ -569,6 +607,9 @@ mod tests {
             let (again, _) = build(&store, &[entry(1), entry(2)], Some(root));
             assert_eq!(TreeItems::<Entry>::new(&store, &again).unwrap().count(), 2);
         }
+        let skewed = inner(2, leaf(node::encode_leaf(&[entry(1)])), 3, &entry(1).path);
+        let first = TreeItems::<Entry>::new(&store, &skewed).and_then(|mut items| items.next().transpose());
+        assert!(matches!(first, Err(Error::Corrupt { .. })), "a leaf where a node of a higher level should stand");
         let hollow = tower(1, leaf(node::encode_leaf(&[Piece::Hole { len: 0 }])), b"");
         assert!(matches!(TreeItems::<Piece>::new(&store, &hollow).map(drop), Err(Error::Corrupt { .. })));
     }

@@ -7,10 +7,11 @@ use std::io::Write;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::handle::Store;
 use super::index::{ChunkCopy, Location};
+use super::names::pack_name;
 use super::repair::lost_chunks::LostChunks;
 use super::upload::PackUploader;
-use super::{Store, pack_name};
 use crate::backend::{Backend, TempObject};
 use crate::codec::{self, Encoding};
 use crate::crypt::Key;
@@ -21,17 +22,17 @@ use crate::fs::space::SpaceGuard;
 use crate::id::{ChunkId, Hasher, PackId};
 pub use trust::Trust;
 
-/// After so many new chunks packs and index are written, so that memory does not grow with the first backup of a million files.
+/// New chunks after which packs and index are written, so that memory does not grow with the first backup of a million files.
 pub(super) const MAX_PENDING: usize = 64 << 10;
-/// Decoding a chunk decodes at most so many others, most of which its neighbours need as well: without a bound, chains of chunks with several
+/// Chunks that are decoded for one, at most; its neighbours need most of them as well. Without a bound, chains of chunks with several
 /// bases each would double their cost with every link.
 const MAX_WORK: usize = 128;
-/// Lengths of so many packs are remembered.
+/// The number of packs whose lengths are remembered.
 const KNOWN_PACKS: usize = 16 << 10;
 /// Below this a delta saves less than its base's id costs.
 const MIN_DELTA_LEN: usize = 256;
 
-/// One run's additions to a store. What was not sealed is garbage that nothing names.
+/// One run's additions to a store. What was not sealed is garbage that nothing refers to.
 pub struct WriteSession<'s> {
     store: &'s Store,
     state: Mutex<State>,
@@ -49,7 +50,7 @@ pub struct WriteSession<'s> {
 #[derive(Default)]
 struct State {
     open: Option<OpenPack>,
-    sealer: Option<PackUploader>,
+    uploader: Option<PackUploader>,
     // Packs by the numbers that `pending` uses; an id is known once its pack is closed.
     closed: Vec<PackId>,
     pending: HashMap<ChunkId, Located>,
@@ -63,7 +64,7 @@ struct State {
 struct OpenPack {
     out: std::io::BufWriter<TempObject>,
     hasher: Hasher,
-    room: Arc<SpaceGuard>,
+    space: Arc<SpaceGuard>,
     len: u64,
     records: Vec<ChunkId>,
     // In an encrypted store: the head as it was written, and the key of the chunks.
@@ -71,12 +72,12 @@ struct OpenPack {
 }
 
 impl<'s> WriteSession<'s> {
-    /// Begins.
+    /// Starts a session.
     pub fn new(store: &'s Store) -> Self {
         Self::beside(store, HashSet::new())
     }
 
-    /// Begins where damaged packs have to stay as they are, whatever is stored: none of the new packs gets the name of one of them.
+    /// Starts a session where damaged packs have to stay as they are, whatever is stored: none of the new packs gets the name of one of them.
     pub(crate) fn beside(store: &'s Store, taken: HashSet<PackId>) -> Self {
         Self {
             taken,
@@ -90,7 +91,7 @@ impl<'s> WriteSession<'s> {
         }
     }
 
-    /// Begins one that stores lost chunks and nothing else, each in full; `taken` as in [`WriteSession::beside`].
+    /// Starts a session that stores lost chunks and nothing else, each in full; `taken` as in [`WriteSession::beside`].
     pub(crate) fn healing(store: &'s Store, wanted: &'s LostChunks, taken: HashSet<PackId>) -> Self {
         let session = Self { only: Some(wanted), ..Self::beside(store, taken) };
         session.lower_trust(Trust::ReadEverything);
@@ -134,7 +135,7 @@ impl<'s> WriteSession<'s> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says whether a chunk was added by this session or is in the store: listed there, in a pack that reaches so far, and its bases too.
+    /// Returns whether a chunk was added by this session or is in the store: listed there, in a pack that reaches so far, and its bases too.
     pub fn knows(&self, id: &ChunkId) -> Result<bool> {
         if self.state().pending.contains_key(id) {
             return Ok(true);
@@ -183,15 +184,15 @@ impl<'s> WriteSession<'s> {
         Ok(true)
     }
 
-    /// Says whether a prune is about to delete all that there is of a chunk, or of what it leans on.
+    /// Returns whether a prune is about to delete every copy of a chunk, or of a base that it depends on.
     fn is_condemned(&self, id: &ChunkId) -> Result<bool> {
         Ok(!self.store.pending_deletions()?.are_none() && !self.is_present(id, 0)?)
     }
 
     /// Returns a pack's length; 0 if it is gone, or is to go.
     fn pack_len(&self, id: &PackId) -> Result<u64> {
-        if self.store.storage().is_remote() {
-            // A request for each pack in each run would be too many: the survey looks at all of them at once, when it is due.
+        if self.store.storage().capabilities().cost_per_request {
+            // A request for each pack in each run would be too many: `find_missing` lists all of them at once, when it is due.
             return Ok(if self.store.pending_deletions()?.has(id) { 0 } else { u64::MAX });
         }
         let mut lengths = self.lengths.lock().unwrap_or_else(PoisonError::into_inner);
@@ -323,20 +324,20 @@ impl<'s> WriteSession<'s> {
             if state.pending.contains_key(&record.id) {
                 return Ok(());
             }
-            let storage = self.store.storage();
+            let backend = self.store.storage();
             let pack = state.closed.len() as u32;
             let open = match &mut state.open {
                 Some(open) => open,
-                none => none.insert(OpenPack::start(&**storage)?),
+                none => none.insert(OpenPack::start(&**backend)?),
             };
             let offset = open.len as u32;
-            match (storage.keys(), &open.sealed) {
+            match (backend.keys(), &open.sealed) {
                 (Some(keys), Some((_, key))) => {
                     let mut bytes = bytes.to_vec();
                     pack::seal_chunk(keys, key, open.len, &mut record, &mut bytes)?;
-                    open.write(&bytes, &**storage)?;
+                    open.write(&bytes, &**backend)?;
                 }
-                _ => open.write(bytes, &**storage)?,
+                _ => open.write(bytes, &**backend)?,
             }
             open.records.push(record.id);
             let full = open.len >= pack::TARGET_BYTES;
@@ -352,8 +353,8 @@ impl<'s> WriteSession<'s> {
     }
 
     /// Keeps a chunk as another store has it encoded, if its bases are in sealed packs here and decoding it takes no more than it may;
-    /// says whether it did. The caller has decoded it.
-    pub(crate) fn take_over(&self, bytes: &[u8], record: Record) -> Result<bool> {
+    /// returns whether it did. The caller has decoded it.
+    pub(crate) fn append_encoded(&self, bytes: &[u8], record: Record) -> Result<bool> {
         let (mut depth, mut left) = (0, MAX_WORK);
         for base in &record.bases {
             let Some(ChunkCopy { place, .. }) = self.store.listed_copy(base)? else { return Ok(false) };
@@ -380,10 +381,10 @@ impl<'s> WriteSession<'s> {
 
     fn close_pack(&self, state: &mut State) -> Result<()> {
         let Some(mut open) = state.open.take() else { return Ok(()) };
-        let storage = self.store.storage();
+        let backend = self.store.storage();
         let mut records: Vec<Record> =
             open.records.iter().filter_map(|id| state.pending.get(id)).map(|l| l.record.clone()).collect();
-        let tail = |open: &OpenPack, records: &[Record]| match (storage.keys(), &open.sealed) {
+        let tail = |open: &OpenPack, records: &[Record]| match (backend.keys(), &open.sealed) {
             (Some(keys), Some((head, _))) => pack::seal_tail(keys, head, records, open.len as u32),
             _ => Ok(pack::encode_tail(records, open.len as u32)),
         };
@@ -394,34 +395,34 @@ impl<'s> WriteSession<'s> {
             // The very same chunks once more: one that nobody needs makes it another pack.
             let plain = open.hasher.finish();
             let record = whole(self.store.ids().chunk(&plain), plain.len() as u32, plain.len(), Encoding::Stored);
-            open.write(&plain, &**storage)?;
+            open.write(&plain, &**backend)?;
             records.push(record);
             end = tail(&open, &records)?;
         }
-        open.write(&end, &**storage)?;
+        open.write(&end, &**backend)?;
         self.added_bytes.fetch_add(open.len, Ordering::Relaxed);
         let id = PackId::from_bytes(open.hasher.finish());
-        let spool =
-            open.out.into_inner().map_err(|e| Error::io("write a pack in", storage.location())(e.into_error()))?;
+        let temp =
+            open.out.into_inner().map_err(|e| Error::io("write a pack in", backend.location())(e.into_error()))?;
         if let Some((_, key)) = &open.sealed {
             self.store.keep_pack_key(&id, key);
         }
         state.closed.push(id);
         state.packs.push(id);
         // Where nobody is ever alone nothing is taken back, and asking would be a request for each pack.
-        if !storage.is_remote() && matches!(storage.len(&pack_name(&id)), Err(Error::Missing { .. })) {
+        if backend.capabilities().exclusive_lock && matches!(backend.len(&pack_name(&id)), Err(Error::Missing { .. })) {
             state.fresh.push(id);
         }
-        match state.sealer.get_or_insert_with(|| PackUploader::start(storage)).send(id, spool) {
+        match state.uploader.get_or_insert_with(|| PackUploader::start(backend)).send(id, temp) {
             true => Ok(()),
             // The threads stop at the first error, which `finish` returns.
-            false => state.sealer.take().map_or(Ok(()), PackUploader::finish),
+            false => state.uploader.take().map_or(Ok(()), PackUploader::finish),
         }
     }
 
     fn flush(&self, state: &mut State) -> Result<()> {
         self.close_pack(state)?;
-        state.sealer.take().map_or(Ok(()), PackUploader::finish)?;
+        state.uploader.take().map_or(Ok(()), PackUploader::finish)?;
         if state.pending.is_empty() {
             return Ok(());
         }
@@ -441,12 +442,12 @@ impl<'s> WriteSession<'s> {
         self.state().packs.clone()
     }
 
-    /// Removes what it wrote for nothing: on a full disk it must not take the room until the next prune. What an index lists by now stays,
+    /// Removes what it wrote for nothing: on a full disk it must not take space until the next prune. What an index lists by now stays,
     /// and so does everything while others use the store, who may have come to the same packs. Call it last.
     pub(crate) fn take_back(&self) {
         let mut state = self.state();
         state.open = None;
-        let sealed = state.sealer.take().map_or(Ok(()), PackUploader::finish);
+        let sealed = state.uploader.take().map_or(Ok(()), PackUploader::finish);
         // Whatever the thread ended with, what it wrote is looked for.
         drop(sealed);
         if state.fresh.is_empty() || !self.store.is_alone() || self.store.reload_indexes().is_err() {
@@ -463,7 +464,7 @@ impl<'s> WriteSession<'s> {
     }
 }
 
-/// Describes a chunk that leans on no other.
+/// Describes a chunk without bases.
 fn whole(id: ChunkId, plain_len: u32, encoded_len: usize, encoding: Encoding) -> Record {
     Record { id, encoded_len: encoded_len as u32, plain_len, encoding, depth: 0, bases: Vec::new() }
 }
@@ -483,9 +484,9 @@ impl Delta {
 }
 
 impl OpenPack {
-    fn start(storage: &dyn Backend) -> Result<Self> {
-        let out = std::io::BufWriter::with_capacity(256 << 10, storage.temp_object()?);
-        let sealed = match storage.keys() {
+    fn start(backend: &dyn Backend) -> Result<Self> {
+        let out = std::io::BufWriter::with_capacity(256 << 10, backend.temp_object()?);
+        let sealed = match backend.keys() {
             Some(keys) => {
                 let key = Key::new()?;
                 Some((pack::sealed_head(keys, &key)?, key))
@@ -493,17 +494,17 @@ impl OpenPack {
             None => None,
         };
         let head = sealed.as_ref().map_or(pack::HEADER.to_vec(), |(head, _)| head.clone());
-        let room = storage.space();
-        let mut pack = Self { out, hasher: Hasher::new(), room, len: 0, records: Vec::new(), sealed };
-        pack.write(&head, storage)?;
+        let space = backend.space();
+        let mut pack = Self { out, hasher: Hasher::new(), space, len: 0, records: Vec::new(), sealed };
+        pack.write(&head, backend)?;
         Ok(pack)
     }
 
-    fn write(&mut self, bytes: &[u8], storage: &dyn Backend) -> Result<()> {
-        self.room.charge(bytes.len() as u64)?;
+    fn write(&mut self, bytes: &[u8], backend: &dyn Backend) -> Result<()> {
+        self.space.charge(bytes.len() as u64)?;
         self.hasher.update(bytes);
         self.len += bytes.len() as u64;
-        self.out.write_all(bytes).map_err(Error::io("write a pack in", storage.location()))
+        self.out.write_all(bytes).map_err(Error::io("write a pack in", backend.location()))
     }
 }
 

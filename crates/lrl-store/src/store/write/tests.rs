@@ -18,21 +18,21 @@ use crate::testing::memory::{Memory, memory};
 
 #[test]
 fn a_store_with_a_feature_unknown_to_writers_is_read_but_not_written() {
-    let storage = memory();
+    let backend = memory();
     let mut config = Config::new([1; 32]);
     config.must_know_to_write.push("later".into());
-    storage.put("config", Payload::Bytes(&encode(&config).unwrap())).unwrap();
-    let store = Store::open(Arc::new(storage), LockMode::Shared, Duration::ZERO, &Silent).unwrap();
+    backend.put("config", Payload::Bytes(&encode(&config).unwrap())).unwrap();
+    let store = Store::open(Arc::new(backend), LockMode::Shared, Duration::ZERO, &Silent).unwrap();
     assert!(store.snapshot_names(None).unwrap().is_empty());
     assert!(matches!(WriteSession::new(&store).put(b"x", &[]), Err(Error::Unsupported { .. })));
 }
 
 #[test]
 fn chains_are_rerooted_at_the_bound_and_damage_of_a_base_is_healed() {
-    let storage = Arc::new(memory());
-    create(&*storage, [1; 32]).unwrap();
+    let backend = Arc::new(memory());
+    create(&*backend, [1; 32]).unwrap();
     let store =
-        Store::open(Arc::clone(&storage) as Arc<dyn Backend>, LockMode::Shared, Duration::ZERO, &Silent).unwrap();
+        Store::open(Arc::clone(&backend) as Arc<dyn Backend>, LockMode::Shared, Duration::ZERO, &Silent).unwrap();
     let mut x = 7u64;
     let mut plain: Vec<u8> = std::iter::repeat_with(|| {
         x = x.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
@@ -54,7 +54,7 @@ fn chains_are_rerooted_at_the_bound_and_damage_of_a_base_is_healed() {
     assert_eq!(depths[..10], [0, 1, 2, 3, 4, 5, 6, 7, 8, 1]);
     assert!(depths.iter().all(|depth| *depth <= 8));
     // Every pack is emptied: no base can be read any more, so the next chunk is kept whole.
-    names(&*storage, "packs").iter().for_each(|name| storage.remove(name).unwrap());
+    names(&*backend, "packs").iter().for_each(|name| backend.remove(name).unwrap());
     plain[5] ^= 1;
     let session = WriteSession::new(&store);
     let id = session.put(&plain, last.as_slice()).unwrap();
@@ -65,9 +65,9 @@ fn chains_are_rerooted_at_the_bound_and_damage_of_a_base_is_healed() {
 
 #[test]
 fn a_chunk_leans_on_another_one_where_that_is_shorter_than_the_whole() {
-    let storage = Arc::new(memory());
-    create(&*storage, [1; 32]).unwrap();
-    let store = open(&storage);
+    let backend = Arc::new(memory());
+    create(&*backend, [1; 32]).unwrap();
+    let store = open(&backend);
     let stored = |plain: &[u8], bases: &[ChunkId]| {
         let session = WriteSession::new(&store);
         let id = session.put(plain, bases).unwrap();
@@ -86,8 +86,8 @@ fn a_chunk_leans_on_another_one_where_that_is_shorter_than_the_whole() {
         assert!((left..left + 100).contains(&(record.encoded_len as usize)), "{same}: {}", record.encoded_len);
     }
     // Nothing is gained by a base that has nothing of it, nor for what is short by itself.
-    let half: Vec<u8> = noise(9, 8 << 10).repeat(2);
-    for plain in [noise(2, 64 << 10), half] {
+    let part: Vec<u8> = noise(9, 8 << 10).repeat(2);
+    for plain in [noise(2, 64 << 10), part] {
         let (_, record) = stored(&plain, &[base]);
         assert_eq!((record.depth, record.bases), (0, vec![]));
     }
@@ -102,26 +102,26 @@ fn noise(seed: u64, len: usize) -> Vec<u8> {
     std::iter::repeat_with(next).take(len).collect()
 }
 
-fn open(storage: &Arc<impl Backend + 'static>) -> Store {
-    Store::open(Arc::clone(storage) as Arc<dyn Backend>, LockMode::Shared, Duration::ZERO, &Silent).unwrap()
+fn open(backend: &Arc<impl Backend + 'static>) -> Store {
+    Store::open(Arc::clone(backend) as Arc<dyn Backend>, LockMode::Shared, Duration::ZERO, &Silent).unwrap()
 }
 
 /// Makes a store with one chunk.
 fn with_one_chunk() -> (Arc<Memory>, Store, ChunkId) {
-    let storage = Arc::new(memory());
-    create(&*storage, [1; 32]).unwrap();
-    let store = open(&storage);
+    let backend = Arc::new(memory());
+    create(&*backend, [1; 32]).unwrap();
+    let store = open(&backend);
     let session = WriteSession::new(&store);
     let id = session.put(&noise(3, 1000), &[]).unwrap();
     session.seal().unwrap();
-    (storage, store, id)
+    (backend, store, id)
 }
 
 #[test]
 fn what_a_lost_or_shortened_pack_held_is_stored_again() {
-    let storage = Arc::new(memory());
-    create(&*storage, [1; 32]).unwrap();
-    let store = open(&storage);
+    let backend = Arc::new(memory());
+    create(&*backend, [1; 32]).unwrap();
+    let store = open(&backend);
     let base = noise(3, 64 << 10);
     let mut plain = base.clone();
     plain[7] ^= 1;
@@ -137,40 +137,40 @@ fn what_a_lost_or_shortened_pack_held_is_stored_again() {
     let place = store.locate(&base_id).unwrap().unwrap();
     let end = place.offset as usize + place.record.encoded_len as usize;
     for left in [None, Some(end / 2), Some(end - 1)] {
-        let bytes = storage.read(&pack).unwrap();
-        storage.remove(&pack).unwrap();
+        let bytes = backend.read(&pack).unwrap();
+        backend.remove(&pack).unwrap();
         if let Some(left) = left {
-            storage.put(&pack, Payload::Bytes(&bytes[..left])).unwrap();
+            backend.put(&pack, Payload::Bytes(&bytes[..left])).unwrap();
         }
         assert!(!WriteSession::new(&store).knows(&id).unwrap(), "its base is gone");
         assert_eq!(put(&base, &[]).1.len(), 1);
         assert_eq!(store.read(&id).unwrap(), plain);
         assert!(put(&base, &[]).1.is_empty(), "healed once, not each time");
-        storage.put(&pack, Payload::Bytes(&bytes)).unwrap();
+        backend.put(&pack, Payload::Bytes(&bytes)).unwrap();
     }
 }
 
 #[test]
 fn a_pack_that_ends_with_the_chunk_still_has_it() {
-    let (storage, store, id) = with_one_chunk();
+    let (backend, store, id) = with_one_chunk();
     let place = store.locate(&id).unwrap().unwrap();
     let end = place.offset as usize + place.record.encoded_len as usize;
     let pack = super::pack_name(&place.pack);
-    let bytes = storage.read(&pack).unwrap();
+    let bytes = backend.read(&pack).unwrap();
     for (left, is_known) in [(end, true), (end - 1, false)] {
-        storage.put(&pack, Payload::Bytes(&bytes[..left])).unwrap();
+        backend.put(&pack, Payload::Bytes(&bytes[..left])).unwrap();
         assert_eq!(WriteSession::new(&store).knows(&id).unwrap(), is_known, "{left} of {}", bytes.len());
     }
 }
 
 #[test]
 fn in_doubt_a_chunk_is_known_only_if_it_can_be_read() {
-    let (storage, store, id) = with_one_chunk();
+    let (backend, store, id) = with_one_chunk();
     let plain = store.read(&id).unwrap();
-    let pack = names(&*storage, "packs").remove(0);
-    let mut bytes = storage.read(&pack).unwrap();
+    let pack = names(&*backend, "packs").remove(0);
+    let mut bytes = backend.read(&pack).unwrap();
     bytes[100] ^= 1;
-    storage.put(&pack, Payload::Bytes(&bytes)).unwrap();
+    backend.put(&pack, Payload::Bytes(&bytes)).unwrap();
     assert!(store.read(&id).is_err());
     let session = WriteSession::new(&store);
     session.lower_trust(Trust::ReadEverything);
@@ -181,11 +181,11 @@ fn in_doubt_a_chunk_is_known_only_if_it_can_be_read() {
 
 #[test]
 fn in_doubt_too_only_the_index_says_what_is_known() {
-    let storage = Arc::new(memory());
-    create(&*storage, [1; 32]).unwrap();
+    let backend = Arc::new(memory());
+    create(&*backend, [1; 32]).unwrap();
     let plain = noise(3, 1000);
     let add = |in_doubt: bool| {
-        let store = open(&storage);
+        let store = open(&backend);
         let session = WriteSession::new(&store);
         if in_doubt {
             session.lower_trust(Trust::ReadEverything);
@@ -196,16 +196,16 @@ fn in_doubt_too_only_the_index_says_what_is_known() {
     };
     add(false);
     // A run that died between its packs and its index.
-    names(&*storage, "index").iter().for_each(|name| storage.remove(name).unwrap());
+    names(&*backend, "index").iter().for_each(|name| backend.remove(name).unwrap());
     let id = add(true);
-    assert!(open(&storage).contains(&id).unwrap(), "what leans on it is not listed");
+    assert!(open(&backend).contains(&id).unwrap(), "what leans on it is not listed");
 }
 
 #[test]
 fn in_doubt_a_chunk_must_not_lean_on_a_damaged_one() {
-    let storage = Arc::new(memory());
-    create(&*storage, [1; 32]).unwrap();
-    let store = open(&storage);
+    let backend = Arc::new(memory());
+    create(&*backend, [1; 32]).unwrap();
+    let store = open(&backend);
     let put = |plain: &[u8], bases: &[ChunkId], in_doubt: bool| {
         let session = WriteSession::new(&store);
         if in_doubt {
@@ -218,20 +218,20 @@ fn in_doubt_a_chunk_must_not_lean_on_a_damaged_one() {
     // Two deltas that use the first half of their base, whose second half is damaged then.
     let base = noise(1, 64 << 10);
     let base_id = put(&base, &[], false);
-    let pack = names(&*storage, "packs").remove(0);
-    let half = [&base[..32 << 10], &noise(2, 100)].concat();
-    let id = put(&half, &[base_id], false);
-    let mut bytes = storage.read(&pack).unwrap();
+    let pack = names(&*backend, "packs").remove(0);
+    let part = [&base[..32 << 10], &noise(2, 100)].concat();
+    let id = put(&part, &[base_id], false);
+    let mut bytes = backend.read(&pack).unwrap();
     bytes[40 << 10] ^= 1;
-    storage.put(&pack, Payload::Bytes(&bytes)).unwrap();
+    backend.put(&pack, Payload::Bytes(&bytes)).unwrap();
     assert!(store.read(&base_id).is_err() && store.read(&id).is_ok(), "what is damaged is not what is used");
-    put(&half, &[base_id], true);
-    let other = [&half[..], b"and more"].concat();
+    put(&part, &[base_id], true);
+    let other = [&part[..], b"and more"].concat();
     let other_id = put(&other, &[id], true);
     // Whoever takes the damaged pack away, as the next step of a repair, must lose nothing of this.
-    storage.remove(&pack).unwrap();
-    let store = open(&storage);
-    assert_eq!((store.read(&id).unwrap(), store.read(&other_id).unwrap()), (half, other));
+    backend.remove(&pack).unwrap();
+    let store = open(&backend);
+    assert_eq!((store.read(&id).unwrap(), store.read(&other_id).unwrap()), (part, other));
 }
 
 fn decoded_for(store: &Store, id: &ChunkId) -> usize {
@@ -241,9 +241,9 @@ fn decoded_for(store: &Store, id: &ChunkId) -> usize {
 
 #[test]
 fn chains_of_several_bases_stay_cheap_to_read() {
-    let storage = Arc::new(memory());
-    create(&*storage, [1; 32]).unwrap();
-    let store = open(&storage);
+    let backend = Arc::new(memory());
+    create(&*backend, [1; 32]).unwrap();
+    let store = open(&backend);
     let mut last: Vec<(ChunkId, Vec<u8>)> = Vec::new();
     for n in 0..4 {
         let plain = noise(n, 8 << 10);
@@ -276,9 +276,9 @@ fn chains_of_several_bases_stay_cheap_to_read() {
 #[test]
 fn small_indexes_are_merged_into_one_and_a_large_one_is_not_written_again_for_them() {
     for (large, left) in [(1, vec![17]), (40, vec![16, 40])] {
-        let storage = Arc::new(memory());
-        create(&*storage, [1; 32]).unwrap();
-        let store = open(&storage);
+        let backend = Arc::new(memory());
+        create(&*backend, [1; 32]).unwrap();
+        let store = open(&backend);
         let store_some = |seed: u64, count: u64| {
             let session = WriteSession::new(&store);
             for n in 0..count {
@@ -288,31 +288,32 @@ fn small_indexes_are_merged_into_one_and_a_large_one_is_not_written_again_for_th
         };
         store_some(1, large);
         (0..MAX_FILES as u64 - 1).for_each(|n| store_some(2 + n, 1));
-        assert_eq!(names(&*storage, "index").len(), MAX_FILES);
+        assert_eq!(names(&*backend, "index").len(), MAX_FILES);
         store_some(100, 1);
         let mut records: Vec<u64> = store.indexes().iter().map(|file| file.records()).collect();
         records.sort_unstable();
-        assert_eq!((records, names(&*storage, "index").len()), (left.clone(), left.len()));
+        assert_eq!((records, names(&*backend, "index").len()), (left.clone(), left.len()));
     }
 }
 
 #[test]
 fn an_index_that_another_process_merged_meanwhile_is_no_failure() {
-    let storage = Arc::new(memory());
-    create(&*storage, [1; 32]).unwrap();
+    let backend = Arc::new(memory());
+    create(&*backend, [1; 32]).unwrap();
     let add = |store: &Store, n: u64| {
         let session = WriteSession::new(store);
         let id = session.put(&noise(n, 100), &[]).unwrap();
         session.seal().unwrap();
         id
     };
-    let one = open(&storage);
+    let one = open(&backend);
     let mut ids: Vec<_> = (0..16).map(|n| add(&one, n)).collect();
-    let other = open(&storage);
+    let (other, reader) = (open(&backend), open(&backend));
     ids.push(add(&one, 16));
-    assert!(names(&*storage, "index").len() < 16, "it has merged");
+    assert!(names(&*backend, "index").len() < 16, "it has merged");
+    assert!(ids.iter().all(|id| reader.read_with_bases(id).is_ok()), "every copy is looked for again");
     ids.push(add(&other, 17));
-    for store in [&one, &other, &open(&storage)] {
+    for store in [&one, &other, &open(&backend)] {
         assert!(ids.iter().all(|id| store.read(id).is_ok()));
     }
 }
@@ -320,17 +321,17 @@ fn an_index_that_another_process_merged_meanwhile_is_no_failure() {
 #[test]
 fn what_only_an_unlisted_pack_holds_is_not_known_and_no_base() {
     // A killed run left a pack, perhaps not durable: nothing that is listed later may lean on it.
-    let storage = Arc::new(memory());
-    create(&*storage, [1; 32]).unwrap();
+    let backend = Arc::new(memory());
+    create(&*backend, [1; 32]).unwrap();
     let (base, mut plain) = (noise(3, 64 << 10), noise(3, 64 << 10));
     plain[7] ^= 1;
-    let store = open(&storage);
+    let store = open(&backend);
     let session = WriteSession::new(&store);
     let dead = session.put(&base, &[]).unwrap();
     session.seal().unwrap();
-    names(&*storage, "index").iter().for_each(|name| storage.remove(name).unwrap());
+    names(&*backend, "index").iter().for_each(|name| backend.remove(name).unwrap());
     for doubts in [true, false] {
-        let store = open(&storage);
+        let store = open(&backend);
         // A read finds it there, and from then on so does every look-up.
         assert_eq!(store.read(&dead).unwrap(), base);
         let session = WriteSession::new(&store);
@@ -347,24 +348,24 @@ fn what_only_an_unlisted_pack_holds_is_not_known_and_no_base() {
 
 #[test]
 fn what_was_read_while_an_index_listed_it_is_no_base_once_none_does() {
-    let (storage, store, id) = with_one_chunk();
+    let (backend, store, id) = with_one_chunk();
     store.read_listed(&id).unwrap();
-    names(&*storage, "index").iter().for_each(|name| storage.remove(name).unwrap());
+    names(&*backend, "index").iter().for_each(|name| backend.remove(name).unwrap());
     store.reload_indexes().unwrap();
-    store.salvage().unwrap();
+    store.pack_scan().unwrap();
     assert!(store.read_listed(&id).is_err() && store.read(&id).is_ok());
 }
 
 #[test]
 fn what_was_stored_for_nothing_goes_only_if_nobody_else_uses_the_store() {
     let dir = tempfile::tempdir().unwrap();
-    let storage = Arc::new(<LocalBackend>::new(dir.path()));
-    create(&*storage, [1; 32]).unwrap();
+    let backend = Arc::new(<LocalBackend>::new(dir.path()));
+    create(&*backend, [1; 32]).unwrap();
     let open = || {
-        let storage: Arc<dyn Backend> = Arc::clone(&storage) as Arc<dyn Backend>;
-        Store::open(storage, LockMode::Shared, Duration::ZERO, &Silent).unwrap()
+        let backend: Arc<dyn Backend> = Arc::clone(&backend) as Arc<dyn Backend>;
+        Store::open(backend, LockMode::Shared, Duration::ZERO, &Silent).unwrap()
     };
-    let packs = || names(&*storage, "packs");
+    let packs = || names(&*backend, "packs");
     // One pack that an index lists, and one that none does.
     let fill = |store: &Store, word: &str, is_alone: bool, left: usize| {
         let session = WriteSession::new(store);

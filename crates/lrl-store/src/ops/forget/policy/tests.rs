@@ -116,6 +116,14 @@ fn a_thief_with_a_backdated_clock_pushes_nothing_out() {
 }
 
 #[test]
+fn those_whose_time_goes_back_are_ranked_among_themselves() {
+    let mut candidates: Vec<_> = (1..=7).map(|n| candidate(n, NOW - (10 - n as i64) * DAY_SECS)).collect();
+    candidates.extend((8..=14).map(|n| candidate(n, NOW - (60 - n as i64) * DAY_SECS)));
+    assert_eq!(sequences(Policy { last: 2, ..Policy::default() }, &candidates), [6, 7, 13, 14]);
+    assert_eq!(sequences(Policy { daily: 3, ..Policy::default() }, &candidates), [5, 6, 7, 12, 13, 14]);
+}
+
+#[test]
 fn times_that_no_calendar_has_are_no_panic() {
     let candidates = [i64::MIN, -1, 0, i64::MAX].map(|created| candidate(1, created));
     let policy = Policy { monthly: 9, yearly: 9, weekly: 9, within_secs: u64::MAX, ..Policy::default() };

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::*;
-use crate::ops::restore::swap::faults;
+use crate::ops::restore::rename::faults;
 
 pub(super) fn old_lab() -> (Lab, Snapshot) {
     let lab = Lab::new();

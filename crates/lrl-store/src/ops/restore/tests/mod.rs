@@ -132,7 +132,7 @@ impl Lab {
         list.sort_by(|a, b| compare_paths(&a.path, &b.path));
         let mut first = BTreeMap::new();
         for entry in &mut list {
-            // Entries come with the inode as the target of a further name.
+            // Entries come with the inode as the target of a hard link.
             if let Kind::Hardlink { target } = &entry.kind {
                 if let Some(path) = first.get(target) {
                     entry.kind = Kind::Hardlink { target: Vec::clone(path) };
@@ -343,7 +343,7 @@ fn a_leftover_wal_without_its_database_is_moved_away_too() {
 }
 
 #[test]
-fn a_missing_half_is_said_and_left_alone() {
+fn a_missing_part_is_said_and_left_alone() {
     let lab = Lab::new();
     lab.write("lrl.db", b"database");
     let snapshot = lab.snapshot();
@@ -519,6 +519,52 @@ fn an_interrupted_restore_changes_nothing() {
         after += 1;
     }
     assert!(after > 60, "was only asked {after} times");
+}
+
+#[test]
+fn an_interruption_is_no_damage_to_be_skipped() {
+    /// Interrupts once, and later questions as if nothing had been.
+    struct Once(std::sync::atomic::AtomicI32);
+    impl Observer for Once {
+        fn interrupted(&self) -> bool {
+            self.0.fetch_sub(1, std::sync::atomic::Ordering::Relaxed) == 0
+        }
+    }
+    let lab = Lab::new();
+    lab.write("lrl.db", &[3; 300_000]);
+    lab.write("assets/ab/file", b"x");
+    let snapshot = lab.snapshot();
+    let options = Options { skip_damaged: true, ..lab.options(What::Whole) };
+    for after in 0.. {
+        match restore(&lab.store, &name(), &snapshot, &options, &Once(after.into())) {
+            Err(Error::Interrupted) => assert!(!lab.data().join("lrl.db").exists(), "after {after}"),
+            other => {
+                assert!(after > 10 && other.unwrap().skipped.is_empty(), "after {after}");
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_lost_as_a_whole_is_skipped_and_replaces_nothing() {
+    let lab = Lab::new();
+    lab.write("storage/key", b"key");
+    let session = WriteSession::new(&lab.store);
+    let mut list = Vec::new();
+    scan(&session, &lab.source(), &lab.source().join("storage"), &mut list);
+    // Of the other root nothing is listed.
+    let roots = ["assets", "storage"].map(|root| (root.to_string(), format!("./data/{root}")));
+    let uploads = lab.uploads(&session, roots.into(), list);
+    session.seal().unwrap();
+    let snapshot = document(None, Some(uploads));
+    fs::create_dir_all(lab.data().join("assets")).unwrap();
+    fs::write(lab.data().join("assets/mine"), b"mine").unwrap();
+    let options = Options { skip_damaged: true, ..lab.options(What::AssetsOnly) };
+    lab.restore_with(&snapshot, &options).unwrap();
+    assert_eq!(names_in(&lab.data()), ["assets"]);
+    assert_eq!(fs::read(lab.data().join("assets/mine")).unwrap(), b"mine");
+    assert_eq!(fs::read(lab.dir.path().join("kept/storage/key")).unwrap(), b"key");
 }
 
 #[test]

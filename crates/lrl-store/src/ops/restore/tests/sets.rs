@@ -134,6 +134,20 @@ fn halves_of_a_set_and_sets_without_one() {
 }
 
 #[test]
+fn a_set_of_uploads_that_all_lie_elsewhere_comes_back_where_there_is_no_data_directory_yet() {
+    let lab = Lab::new();
+    python(MAKE, &[&lab.source().join("lrl.db")]);
+    lab.write("storage/x", b"x");
+    let out = lab.dir.path().join("backups");
+    fs::create_dir(&out).unwrap();
+    python(SCRIPT, &[&lab.source(), &out]);
+    run(&lab, &out.join("backup_manifest_20260114_120000.json"), What::AssetsOnly).unwrap();
+    assert_eq!(fs::read(lab.dir.path().join("kept/storage/x")).unwrap(), b"x");
+    // The way back is noted there.
+    assert!(lab.data().is_dir());
+}
+
+#[test]
 fn a_damaged_or_hostile_set_changes_nothing() {
     let lab = Lab::new();
     let manifest = set(&lab);
@@ -190,6 +204,22 @@ fn a_damaged_or_hostile_set_changes_nothing() {
     assert!(report.notes.iter().any(|note| note.contains("no SHA-256")), "{:?}", report.notes);
     assert!(names_in(&lab.data().join("assets")).is_empty());
     assert_eq!(names_in(lab.dir.path()), ["backups", "data", "source"]);
+}
+
+#[test]
+fn an_interrupted_restore_of_a_set_changes_nothing() {
+    let lab = Lab::new();
+    let manifest = set(&lab);
+    fs::create_dir_all(lab.data().join("assets")).unwrap();
+    fs::write(lab.data().join("lrl.db"), b"old").unwrap();
+    let before = look_inside(&lab.data());
+    let restore = |after: i32| restore_set(&manifest, &lab.options(What::Whole), &Impatient(after.into())).map(drop);
+    let mut after = 0;
+    while let Err(error) = restore(after) {
+        assert!(matches!(error, Error::Interrupted), "{error}");
+        assert_eq!(look_inside(&lab.data()), before, "after {after}");
+        after += 1;
+    }
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn one_file_or_directory_takes_its_place() {
     assert_eq!(names_in(&lab.data().join("assets")), ["ab", "ab.pre-restore"]);
     assert_eq!(names_in(&lab.data().join("assets/ab")), ["x.txt", "y.txt"]);
 
-    // A further name of a file that is not asked for is that file.
+    // A hard link to a file that is not asked for is that file.
     lab.restore(&snapshot, path("assets/deep/er/y-again")).unwrap();
     assert_eq!(fs::read(lab.data().join("assets/deep/er/y-again")).unwrap(), b"snapshot y");
     let deep = fs::metadata(lab.data().join("assets/deep")).unwrap();
@@ -199,7 +199,7 @@ fn a_hostile_list_is_refused_and_leaves_nothing() {
         ("one name twice", vec![dir(), entry("assets/f", file()), entry("assets/f", file())]),
         ("disorder", vec![dir(), entry("assets/g", file()), entry("assets/f", file())]),
         ("another root", vec![dir(), entry("etc", Kind::Dir)]),
-        ("a further name of nothing", vec![dir(), entry("assets/h", further("assets/none"))]),
+        ("a hard link to nothing", vec![dir(), entry("assets/h", further("assets/none"))]),
         ("of a directory", vec![dir(), entry("assets/d", Kind::Dir), entry("assets/h", further("assets/d"))]),
         (
             "of something through a link",
@@ -283,10 +283,10 @@ fn staging_directories_of_dead_runs_go_and_those_of_others_stay() {
 }
 
 #[test]
-fn without_room_right_files_are_shared_and_the_report_says_so() {
+fn without_space_right_files_are_shared_and_the_report_says_so() {
     // Through the parts: a disk that is nearly full cannot be had everywhere.
     use super::super::selection::{OldTree, Selection};
-    use super::super::stage_file::Owners;
+    use crate::fs::metadata::Owners;
     let lab = Lab::new();
     lab.write("assets/same", &[1; 100_000]);
     lab.write("assets/changed", &[2; 100_000]);
@@ -339,6 +339,25 @@ fn all_of_this_holds_for_others_than_root() {
         Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout)),
         Err(e) => assert_eq!(e.kind(), std::io::ErrorKind::NotFound, "{e}"),
     }
+}
+
+#[test]
+fn further_names_of_what_is_lost_are_skipped_and_listed() {
+    let lab = Lab::new();
+    let further = |target: &str| Kind::Hardlink { target: target.as_bytes().to_vec() };
+    let snapshot = lab.snapshot_of(vec![
+        entry("assets", Kind::Dir),
+        entry("assets/f", file()),
+        entry("assets/of-a-lost-directory", further("assets/d/f")),
+        entry("assets/of-a-lost-file", further("assets/e")),
+        entry("assets/right", further("assets/f")),
+    ]);
+    assert!(matches!(lab.restore(&snapshot, What::Whole), Err(Error::Corrupt { .. })));
+    let options = Options { skip_damaged: true, ..lab.options(What::Whole) };
+    let report = lab.restore_with(&snapshot, &options).unwrap();
+    let skipped: Vec<_> = report.skipped.iter().map(|skip| (&*skip.path, skip.entries)).collect();
+    assert_eq!(skipped, [("assets/of-a-lost-directory", 1), ("assets/of-a-lost-file", 1)]);
+    assert_eq!(names_in(&lab.data().join("assets")), ["f", "right"]);
 }
 
 #[test]
@@ -397,7 +416,7 @@ impl Drop for Disk {
 }
 
 #[test]
-fn a_disk_without_room_for_two_takes_what_is_right_over_or_refuses() {
+fn a_disk_without_space_for_two_reuses_what_is_right_or_refuses() {
     let Some(disk) = Disk::new("8m") else { return };
     let lab = Lab::new();
     for n in 0..20 {
@@ -421,7 +440,7 @@ fn a_disk_without_room_for_two_takes_what_is_right_over_or_refuses() {
     assert_eq!(look(&options.data_dir.join("assets")), look(&lab.source().join("assets")));
     assert_eq!(fs::read(options.data_dir.join("assets.pre-restore/3/file")).unwrap(), [99; 200_000]);
 
-    // Nothing is there to take over, and no room for another copy.
+    // There is nothing to reuse, and no space for another copy.
     fs::remove_dir_all(options.data_dir.join("assets.pre-restore")).unwrap();
     for n in 0..20 {
         set_mtime(&options.data_dir.join(format!("assets/{n}/file")), 1, 1);
@@ -536,14 +555,14 @@ fn what_is_kept_inside_the_uploads_or_behind_a_link_can_be_removed() {
 }
 
 #[test]
-fn a_disk_that_fills_up_meanwhile_is_left_with_room() {
+fn a_disk_that_fills_up_meanwhile_is_left_with_space() {
     let Some(disk) = Disk::new("8m") else { return };
     let lab = Lab::new();
     let data: Vec<u8> = (0..5 << 20).map(|n: u32| (n >> 3) as u8).collect();
     lab.write("lrl.db", &data);
     let snapshot = lab.snapshot();
     let options = Options { data_dir: disk.0.path().join("data"), ..lab.options(What::Whole) };
-    /// Another program takes the room as soon as the restore has begun to write.
+    /// Another program takes the space as soon as the restore has begun to write.
     struct Greedy<'a>(&'a Path);
     impl Observer for Greedy<'_> {
         fn phase(&self, _: crate::progress::Phase, _: Option<u64>) {

@@ -4,9 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::faults::old_lab;
 use super::*;
-use crate::ops::restore::swap::faults;
+use crate::ops::restore::rename::faults;
 use crate::ops::restore::swap_contents::tests::force;
-use crate::ops::restore::{UndoOptions, Undone, is_half_done, undo};
+use crate::ops::restore::{UndoOptions, Undone, is_unfinished, undo};
 
 impl Lab {
     fn undo(&self) -> Result<Undone> {
@@ -18,9 +18,9 @@ impl Lab {
         undo(&UndoOptions { data_dir, storage_dir, dry_run, force: false, locks: None })
     }
 
-    fn is_half_done(&self) -> bool {
+    fn is_unfinished(&self) -> bool {
         let Options { data_dir, storage_dir, .. } = self.options(What::Whole);
-        is_half_done(&data_dir, &storage_dir).unwrap()
+        is_unfinished(&data_dir, &storage_dir).unwrap()
     }
 
     fn intent(&self) -> PathBuf {
@@ -259,11 +259,11 @@ fn restores_that_are_killed() {
     let steps = each_kill(old_lab, run, |at, lab, _| {
         let is_whole = contents(lab) == old || contents(lab) == new;
         half.set(half.get() + u32::from(!is_whole));
-        // A database whose -wal is away is half done, though what stands there is all old.
+        // A database whose -wal is away is unfinished, though everything there is old.
         // With contents that change places, more is done before the first file moves.
         let exact = !crate::ops::restore::swap_contents::tests::is_forced();
-        let is_half_done = lab.is_half_done();
-        assert!(is_half_done != is_whole || !exact && is_whole, "step {at}");
+        let is_unfinished = lab.is_unfinished();
+        assert!(is_unfinished != is_whole || !exact && is_whole, "step {at}");
         match lab.undo() {
             Ok(_) => {}
             Err(Error::NotFound(_)) => assert!(is_whole, "step {at}"),
@@ -331,7 +331,7 @@ fn what_the_application_wrote_in_between_is_not_lost_or_mixed() {
         if !faults::disarm() {
             break;
         }
-        if !lab.is_half_done() {
+        if !lab.is_unfinished() {
             continue;
         }
         left += 1;

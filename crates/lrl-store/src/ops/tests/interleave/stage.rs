@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-use crate::backend::{Backend, Payload, TempObject};
+use crate::backend::{Backend, Capabilities, Payload, TempObject};
 use crate::error::{Error, Result};
 use crate::fs::lock::{Guard, LockMode};
 
@@ -166,8 +166,8 @@ impl Backend for Stepped {
     fn location(&self) -> String {
         "bucket".into()
     }
-    fn is_remote(&self) -> bool {
-        true
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::BUCKET
     }
     fn read(&self, name: &str) -> Result<Vec<u8>> {
         self.look(|| self.below.read(name))

@@ -5,9 +5,9 @@
 #![allow(clippy::print_stdout)]
 
 mod acts;
-mod lab;
+pub mod lab;
 mod shaky;
-mod world;
+pub mod world;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};

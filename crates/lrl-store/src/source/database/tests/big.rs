@@ -6,8 +6,8 @@ use super::{Collect, Lab};
 use crate::error::Result;
 use crate::progress::Silent;
 use crate::source::database::connect::open_live;
-use crate::source::database::image::{Method, ReadOptions, read_image};
 use crate::source::database::pages::Transaction;
+use crate::source::database::{Method, ReadOptions, read_image};
 use crate::source::database::{observe, plain_file};
 
 fn fill(lab: &Lab, mode: &str, page_size: u32, rows: u64) {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::{BANK, Collect, Lab, Worker};
 use crate::error::Error;
 use crate::progress::{Observer, Silent};
-use crate::source::database::image::{Image, Method, ReadOptions, read_image};
+use crate::source::database::{Image, Method, ReadOptions, read_image};
 
 /// The files of the data directory with their contents and mtimes. (ctime moves: as root, SQLite sets a journal's owner, to the same.)
 fn bytes_beside(lab: &Lab) -> Vec<(String, Vec<u8>, i64)> {
@@ -106,7 +106,7 @@ fn a_closed_wal_database_gets_no_side_files() {
 #[test]
 fn a_closed_wal_database_that_wakes_up_is_read_again() {
     struct Disturbed<'a>(Collect, &'a Lab, u32);
-    impl crate::source::database::image::ImageSink for Disturbed<'_> {
+    impl crate::source::database::ImageSink for Disturbed<'_> {
         fn bytes(&mut self, piece: &[u8]) -> crate::error::Result<()> {
             if self.2 == 0 {
                 self.1.python(&format!("{BANK}\nc = connect()\nfor i in range(20): transact(c)\nc.close()"));

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{BANK, Collect, Lab, Worker, rounds};
 use crate::progress::Silent;
+use crate::source::database::Method;
 use crate::source::database::connect::{Refusal, open_live};
-use crate::source::database::image::Method;
 use crate::source::database::pages::Transaction;
 
 const MODES: [&str; 5] = ["delete", "truncate", "persist", "memory", "wal"];

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
-use super::image::{Image, ImageSink, ReadOptions, read_image};
 use super::inspect::{Inspector, Value};
+use super::{Image, ImageSink, ReadOptions, read_image};
 use crate::error::Result;
 use crate::progress::Silent;
 
@@ -107,7 +107,7 @@ struct Collect(Vec<u8>);
 
 impl ImageSink for Collect {
     fn bytes(&mut self, piece: &[u8]) -> Result<()> {
-        assert!(!piece.is_empty() && piece.len() <= super::image::PIECE_BYTES);
+        assert!(!piece.is_empty() && piece.len() <= super::model::PIECE_BYTES);
         self.0.extend_from_slice(piece);
         Ok(())
     }

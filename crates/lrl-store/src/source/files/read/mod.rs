@@ -7,7 +7,7 @@ use rustix::fs::{Advice, FileType, OFlags, SeekFrom, fadvise, fstat, seek};
 use rustix::io::{Errno, pread};
 
 use super::found::{Found, Stat};
-use super::{open_any_length, unreadable};
+use super::open::{open_any_length, unreadable};
 use crate::chunk::{Cutter, Gear, UPLOADS, WHOLE_FILE_BYTES};
 use crate::error::Result;
 use crate::progress::Problem;
@@ -22,7 +22,7 @@ const READ_BYTES: usize = 256 << 10;
 pub enum Part<'a> {
     /// The bytes of one chunk.
     Data(&'a [u8]),
-    /// So many zero bytes that take no room on disk.
+    /// Zero bytes that take no space on disk.
     Hole(u64),
     /// The file changed: everything delivered for it so far is void, it follows once more from its start.
     Again,

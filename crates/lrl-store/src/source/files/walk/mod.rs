@@ -14,11 +14,12 @@ use rustix::io::Errno;
 use super::exclude::Excludes;
 pub use super::found::{Found, FoundKind, Root, Stat};
 use super::found::{Looked, What, look};
+use super::link_target;
 use super::listing::Listing;
+use super::open::{open_quietly, unreadable};
 use super::roots::{self, OpenRoot, Skip};
-use super::{Problems, link_target, open_quietly, unreadable};
 use crate::error::Result;
-use crate::progress::{Observer, Problem, checkpoint};
+use crate::progress::{Observer, Problem, Problems, checkpoint};
 
 /// How names begin that a restore keeps directly in a root whose contents it had to exchange, or makes ready there: they are no
 /// uploads.
@@ -31,7 +32,7 @@ pub fn is_of_restore(name: &[u8]) -> bool {
 
 /// Bytes of names that one walk holds; larger directories are read in several passes.
 const NAMES_BYTES: usize = 16 << 20;
-/// A directory gets at least so many, even deep below large ones.
+/// Bytes that a directory gets at least, even deep below large ones.
 const MIN_NAMES_BYTES: usize = 16 << 10;
 /// How many directories are open at once.
 const MAX_OPEN: usize = 64;
@@ -158,7 +159,7 @@ impl Walker<'_> {
         }
     }
 
-    /// Reports what stands at the current path, and goes inside if it is a directory.
+    /// Reports what is at the current path, and goes inside if it is a directory.
     fn take(&mut self, looked: Result<Looked, Errno>, hint: FileType) -> Result<()> {
         let (stat, what) = match looked {
             Ok(Looked { stat, what }) => (stat, what),

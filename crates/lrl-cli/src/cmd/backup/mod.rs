@@ -1,0 +1,152 @@
+//! `lrl backup`: the snapshot and the manual's set, and what the manual prints.
+
+mod copy_to;
+mod dry_run;
+mod render;
+mod sets;
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use lrl_store::error::Error;
+use lrl_store::fs::durable;
+use lrl_store::ops::backup::{self, Options};
+use lrl_store::ops::ls;
+use lrl_store::ops::restore;
+use lrl_store::ops::select::Need;
+use lrl_store::source::files::exclude::Excludes;
+use lrl_store::source::files::walk::Root;
+
+use self::copy_to::Second;
+use self::render::{document, heading, render, unused, with_second};
+use super::{open, same_store, status};
+use crate::args::BackupArgs;
+use crate::args::values::{Every, KeepSets};
+use crate::context::Context;
+use crate::exit::{Exit, Result};
+use crate::render::units;
+use crate::resolve::Paths;
+
+/// Waiting longer than this for the application's own lock helps nobody: it means that the application hangs.
+const BUSY: Duration = Duration::from_secs(30);
+
+/// Backs up, unless a young enough snapshot is there.
+pub fn run(context: &Context<'_>, args: &BackupArgs) -> Result {
+    let paths = context.paths()?;
+    let term = context.term;
+    if !paths.data_dir.is_dir() {
+        return Err(Error::NoStore { what: "data directory", path: paths.data_dir }.into());
+    }
+    if let Some(age) = args.if_older_than {
+        let need = Need { database: !args.half.assets_only, uploads: !args.half.db_only };
+        if let Some(young) = status::younger_than(context, &paths, age, need)? {
+            return nothing_to_do(context, args, &paths, &young);
+        }
+    }
+    if restore::is_unfinished(&paths.data_dir, paths.storage.to_restore())? {
+        let dir = paths.data_dir.display();
+        let text = format!(
+            "a restore into {dir} was killed half way, so that its database and uploads are no pair; nothing was backed up. \
+             `lrl restore --undo --data-dir {dir}` takes it back, or restore again"
+        );
+        return Err(Error::Refused(text).into());
+    }
+    let options = options(context, args, &paths)?;
+    if args.dry_run {
+        return dry_run::run(context, &paths, options);
+    }
+    refuse_uploads_as_target(&options, &paths)?;
+    same_store::refuse_gone(context, &paths.store)?;
+    durable::create_dir(&paths.backup_dir)?;
+    let created = open::create_if_missing(context, &paths.store)?;
+    let store = open::open_to_fill(context, &paths, args.free.reserve)?;
+    heading(context);
+    if created {
+        term.detail(format!("made a new store at {}", paths.store));
+    }
+    if !args.half.db_only
+        && let Some(notice) = paths.storage.notice()
+    {
+        term.note(notice);
+    }
+    let report = backup::backup(&store, &options, term)?;
+    same_store::remember(context, &paths.store, &store.config().store_id);
+    unused(context, &options);
+    let exit = render(context, &paths, &report);
+    let second = copy_to::copy(context, args, &store);
+    let exit = with_second(exit, second.as_ref());
+    if term.is_json() {
+        let mut document = document(&paths, &report, exit);
+        document.second_store = second.as_ref().map(Second::document);
+        term.json(&document)?;
+    }
+    Ok(exit)
+}
+
+/// The newest snapshot is young enough; the second store may still lack it.
+fn nothing_to_do(context: &Context<'_>, args: &BackupArgs, paths: &Paths, young: &str) -> Result {
+    context.term.say(format!("Nothing to do: {young}"));
+    let second = match args.copy_to.is_some() && !args.dry_run {
+        true => copy_to::copy(context, args, &open::open(context, paths)?),
+        false => None,
+    };
+    let exit = with_second(Exit::Done, second.as_ref());
+    if context.term.is_json() {
+        context.term.json(&serde_json::json!({
+            "success": exit == Exit::Done, "skipped": true, "reason": young,
+            "second_store": second.as_ref().map(Second::document),
+        }))?;
+    }
+    Ok(exit)
+}
+
+/// Refuses, before anything is made there, to keep backups in an uploads directory itself: they would be backed up, and restored away.
+fn refuse_uploads_as_target(options: &Options, paths: &Paths) -> Result<()> {
+    let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    for root in options.uploads.iter().flatten() {
+        let places = paths.store.directory().into_iter().chain([&*paths.backup_dir]);
+        if let Some(place) = places.into_iter().find(|place| real(place) == real(&root.path)) {
+            let text =
+                format!("{} is the uploads directory itself; keep backups in another directory", place.display());
+            return Err(Error::Refused(text).into());
+        }
+    }
+    Ok(())
+}
+
+fn options(context: &Context<'_>, args: &BackupArgs, paths: &Paths) -> Result<Options> {
+    let mut roots = vec![Root { name: "assets".into(), path: paths.assets() }];
+    if let Some(path) = paths.storage.to_back_up() {
+        roots.push(Root { name: "storage".into(), path: path.to_path_buf() });
+    }
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    // STORAGE_PATH may name the data directory: the live database is no upload, whichever part is asked for. Nor are sets and the store.
+    let mut options = Options::new(&paths.data_dir, &paths.backup_dir, SystemTime::now());
+    options.skip.push(paths.backup_dir.clone());
+    options.skip.extend(paths.store.directory().map(Path::to_path_buf));
+    options.database = (!args.half.assets_only).then(|| paths.database());
+    options.uploads = (!args.half.db_only).then_some(roots);
+    options.excludes = Excludes::new(&args.exclude, &args.exclude_file)?
+        .and_follow(args.follow_link.iter().map(|path| ls::clean(&units::typed_path(path.as_bytes()))).collect());
+    options.out = (!args.snapshot_only).then(|| paths.backup_dir.clone());
+    options.source = context.cli.global.source.clone();
+    options.tags = args.tag.clone();
+    options.host = host.trim().to_string();
+    options.program = concat!("lrl ", env!("CARGO_PKG_VERSION")).into();
+    options.rescan = args.rescan;
+    options.max_shrink_percent = args.max_shrink;
+    options.accept_shrink = args.accept_shrink;
+    options.rescan_every = match args.rescan_every {
+        Every::Never => None,
+        Every::Time(time) => Some(time),
+    };
+    options.settle = args.settle_time;
+    options.keep_sets = match args.keep_sets {
+        KeepSets::All => None,
+        KeepSets::Newest(count) => Some(count),
+    };
+    options.reserve = args.free.reserve;
+    options.lock_wait = context.cli.global.lock_wait;
+    options.busy = context.cli.global.lock_wait.min(BUSY);
+    Ok(options)
+}

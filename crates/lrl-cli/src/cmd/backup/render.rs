@@ -1,0 +1,271 @@
+//! Tells what a backup did: the lines of the manual, notes, one document for `--json`.
+
+use super::sets;
+use crate::cmd::backup::copy_to::Second;
+use crate::context::Context;
+use crate::exit::{self, Exit};
+use crate::render::units;
+use crate::resolve::Paths;
+use lrl_store::format::snapshot::Shrink;
+use lrl_store::ops::backup::{Distrust, FullScan, Options, Report, Sets};
+use lrl_store::ops::judgement::judge;
+use lrl_store::source::database::Method;
+use serde::Serialize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The application's users notice a lock that is held for longer.
+pub(super) const LONG_LOCK: Duration = Duration::from_secs(4);
+
+/// The worse of the two ends counts.
+pub(super) fn with_second(exit: Exit, second: Option<&Second>) -> Exit {
+    second.map_or(exit, |second| exit.worse(second.exit()))
+}
+
+/// Tells which patterns left nothing out: most likely they were meant to.
+pub fn unused(context: &Context<'_>, options: &Options) {
+    for unused in options.excludes.unused().iter().filter(|_| options.uploads.is_some()) {
+        let text = format!("the exclude pattern {:?} leaves nothing out", unused.pattern);
+        match unused.in_file {
+            true => context.term.detail(text),
+            false => context.term.note(text),
+        }
+    }
+}
+
+/// Prints the manual's heading.
+pub fn heading(context: &Context<'_>) {
+    let rule = "=".repeat(60);
+    context.term.say(format!("{rule}\nLittle Research Lab: Backup\n{rule}\n"));
+}
+
+#[derive(Serialize)]
+pub(super) struct Document<'a> {
+    success: bool,
+    timestamp: &'a str,
+    backup_dir: String,
+    snapshot: String,
+    sequence: u64,
+    source: &'a str,
+    added_bytes: u64,
+    manifest: Option<String>,
+    backups: serde_json::Value,
+    database_read: Option<serde_json::Value>,
+    database_unchanged: Option<bool>,
+    uploads_read: Option<serde_json::Value>,
+    full_scan: Option<serde_json::Value>,
+    state: &'static str,
+    shrunk: &'a [Shrink],
+    because_of_failed: Option<&'static str>,
+    sets: Option<&'a Sets>,
+    problems: &'a [lrl_store::progress::Problem],
+    vanished: Option<serde_json::Value>,
+    set_error: Option<String>,
+    pub(super) second_store: Option<serde_json::Value>,
+}
+
+/// Tells the story of a backup; returns how it ended.
+pub(super) fn render(context: &Context<'_>, paths: &Paths, report: &Report) -> Exit {
+    let term = context.term;
+    let lost = report.problems.iter().filter(|problem| problem.lost).count();
+    let snapshot = &report.snapshot;
+    let shrunk = !snapshot.shrunk.is_empty();
+    let mut exit = if report.interrupted { Exit::Interrupted } else { Exit::Done };
+    if lost > 0 || report.vanished.is_some() || shrunk {
+        exit = exit.worse(Exit::Incomplete);
+    }
+    if report.set_error.is_some() {
+        exit = exit.worse(Exit::SetFailed);
+    }
+    let set = report.set.as_ref();
+    if let Some(half) = &snapshot.database {
+        term.say(format!("Backing up database: {}", units::safe(&half.path)));
+        match set.and_then(|set| set.database.as_ref()) {
+            Some(out) => term.say(format!("  -> {} ({} bytes)", out.path.display(), out.size_bytes)),
+            None => term.say(format!("  -> snapshot ({} bytes)", half.size_bytes)),
+        }
+    }
+    if let Some(half) = &snapshot.uploads {
+        term.say(format!("Backing up assets: {}", units::safe(&half.shown_source())));
+        match set.and_then(|set| set.assets.as_ref()) {
+            Some(out) => {
+                term.say(format!(
+                    "  -> {} ({} files, {} bytes)",
+                    out.path.display(),
+                    out.file_count,
+                    out.archive_size_bytes
+                ));
+            }
+            None => term.say(format!("  -> snapshot ({} files, {} bytes)", half.files, half.bytes)),
+        }
+    }
+    if let Some(set) = set {
+        term.say(format!("\nManifest: {}", set.manifest.display()));
+    }
+    match exit {
+        Exit::Done => term.say("\nBackup completed successfully!"),
+        Exit::Interrupted => {
+            term.say("\nInterrupted. Snapshot and set are complete; the next backup removes the older sets that are too many.");
+        }
+        _ if report.set_error.is_some() => term.say("\nThe snapshot is stored, but its set could not be written."),
+        _ if lost == 0 && shrunk => {
+            term.say("\nBackup completed, but it is much smaller than before (see the warning).")
+        }
+        _ if lost == 0 => term.say("\nBackup completed, but earlier snapshots have vanished (see the warning)."),
+        _ => term
+            .say(format!("\nBackup completed, but with {} (see the warnings).", units::count(lost as u64, "problem"))),
+    }
+    term.say(format!("Backup directory: {}", paths.backup_dir.display()));
+    let (added, place) = (units::size(report.added_bytes), &paths.store);
+    term.say(format!(
+        "Snapshot: {} (number {} of {}), {added} added to {place}",
+        report.name.id.short(),
+        snapshot.sequence,
+        snapshot.source
+    ));
+    cost(context, report);
+    if let Some(found) = &report.sets {
+        sets::render(context, found);
+    }
+    if let Some((sequence, id)) = &report.vanished {
+        term.warn(format!(
+            "snapshot {} (number {sequence} of {}), the newest that this machine knew, is no longer in {place}: somebody removed it, or put an older \
+             store in its place; `lrl snapshots` shows what is there",
+            id.short(),
+            snapshot.source
+        ));
+    }
+    for shrink in &snapshot.shrunk {
+        term.warn(format!("{shrink} (in snapshot {})", shrink.against.short()));
+    }
+    if shrunk {
+        term.warn(format!(
+            "the backup has shrunk suspiciously: it is kept as {}, and `lrl restore` passes it over until one is accepted. Is a disk not mounted, \
+             a table emptied? If it is meant: `lrl backup --accept-shrink`",
+            judge(snapshot, None, None).state
+        ));
+    }
+    if let Some(error) = &report.set_error {
+        term.warn(format!("the set was not written: {error}"));
+        if error.is_full() {
+            term.note(exit::NO_ROOM);
+        }
+        term.note(format!("`lrl export {} --out DIR` makes it from the snapshot", report.name.id.short()));
+    }
+    exit
+}
+
+/// Says what was read, what was proved unchanged, and how long the application had to wait.
+pub(super) fn cost(context: &Context<'_>, report: &Report) {
+    let term = context.term;
+    if let Some(half) = &report.snapshot.database {
+        match &report.database_read {
+            None => term.say(format!("Database: unchanged, not read ({})", units::size(half.size_bytes))),
+            Some(read) => {
+                term.say(format!(
+                    "Database: read; the application's writes waited {} ms at most",
+                    read.locked.as_millis()
+                ));
+                term.detail(match read.method {
+                    Method::Pages => "the database was read page by page, under SQLite's own lock",
+                    Method::BackupApi => "the database was read by SQLite's backup API",
+                    Method::PlainFile => "the database was read as a plain file",
+                    Method::RecoveredCopy => "a crash left a journal: the database was recovered in a copy of both",
+                });
+                if read.locked > LONG_LOCK {
+                    term.warn(format!("the database was locked for {:.1} s", read.locked.as_secs_f64()));
+                }
+            }
+        }
+    }
+    if report.snapshot.uploads.is_some() {
+        let read = report.uploads_read;
+        let amount = |files, bytes| (units::count(files, "file"), units::size(bytes));
+        let (files_read, bytes_read) = amount(read.files_read, read.bytes_read);
+        let (files, bytes) = amount(read.files_proved, read.bytes_proved);
+        term.say(format!("Uploads: {files_read} read ({bytes_read}), {files} unchanged, not read ({bytes})"));
+    }
+    match report.distrust {
+        Some(Distrust::Drill(time)) => term.say(format!(
+            "The last drill failed ({}): everything was read, and what the store had lost is stored again",
+            units::moment(time.secs)
+        )),
+        Some(Distrust::Check(time)) => term.say(format!(
+            "The last check found damage ({}): everything was read, and what the store had lost is stored again",
+            units::moment(time.secs)
+        )),
+        None => {}
+    }
+    match report.full_scan {
+        Some(FullScan::Due(age)) => {
+            term.say(format!("Full scan: everything was read, the last time was {} ago", units::duration(age)));
+        }
+        Some(FullScan::Unknown) => term.say("Full scan: everything was read, the last time is not known"),
+        Some(FullScan::Asked) | None => {}
+    }
+}
+
+pub(super) fn document<'a>(paths: &Paths, report: &'a Report, exit: Exit) -> Document<'a> {
+    let snapshot = &report.snapshot;
+    let mut backups = Vec::new();
+    let path = |path: Option<&PathBuf>| path.map(|path| path.display().to_string());
+    if let Some(half) = &snapshot.database {
+        let out = report.set.as_ref().and_then(|set| set.database.as_ref());
+        backups.push(serde_json::json!({
+            "type": "database", "source": half.path, "backup": path(out.map(|out| &out.path)),
+            "size_bytes": half.size_bytes, "sha256": half.sha256,
+        }));
+    }
+    if let Some(half) = &snapshot.uploads {
+        let out = report.set.as_ref().and_then(|set| set.assets.as_ref());
+        backups.push(serde_json::json!({
+            "type": "assets", "source": half.shown_source(), "backup": path(out.map(|out| &out.path)),
+            "file_count": half.files, "total_source_size_bytes": half.bytes,
+            "archive_size_bytes": half.archive.as_ref().map(|a| a.size_bytes), "sha256": half.archive.as_ref().map(|a| a.sha256.as_str()),
+        }));
+    }
+    let read = report.uploads_read;
+    Document {
+        success: exit == Exit::Done,
+        timestamp: &snapshot.timestamp,
+        backup_dir: paths.backup_dir.display().to_string(),
+        snapshot: report.name.id.to_string(),
+        sequence: snapshot.sequence,
+        source: &snapshot.source,
+        added_bytes: report.added_bytes,
+        manifest: path(report.set.as_ref().map(|set| &set.manifest)),
+        backups: backups.into(),
+        database_read: report.database_read.as_ref().map(|read| {
+            serde_json::json!({
+                "method": read.method, "locked_ms": read.locked.as_millis() as u64, "schema_error": read.schema_error,
+                "changed_unseen": read.changed_unseen,
+            })
+        }),
+        database_unchanged: snapshot.database.as_ref().map(|_| report.database_read.is_none()),
+        uploads_read: snapshot.uploads.as_ref().map(|_| {
+            serde_json::json!({
+                "files_read": read.files_read, "bytes_read": read.bytes_read,
+                "files_unchanged": read.files_proved, "bytes_unchanged": read.bytes_proved,
+                "files_changed_unseen": read.files_changed_unseen,
+            })
+        }),
+        full_scan: report.full_scan.map(|scan| match scan {
+            FullScan::Asked => serde_json::json!({ "because": "asked", "last_seconds_ago": null }),
+            FullScan::Due(age) => serde_json::json!({ "because": "due", "last_seconds_ago": age.as_secs() }),
+            FullScan::Unknown => serde_json::json!({ "because": "unknown", "last_seconds_ago": null }),
+        }),
+        state: judge(snapshot, None, None).state.name(),
+        shrunk: &snapshot.shrunk,
+        because_of_failed: report.distrust.map(|why| match why {
+            Distrust::Drill(_) => "drill",
+            Distrust::Check(_) => "check",
+        }),
+        sets: report.sets.as_ref(),
+        problems: &report.problems,
+        vanished: report
+            .vanished
+            .map(|(sequence, id)| serde_json::json!({ "sequence": sequence, "snapshot": id.to_string() })),
+        set_error: report.set_error.as_ref().map(ToString::to_string),
+        second_store: None,
+    }
+}

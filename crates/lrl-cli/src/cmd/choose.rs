@@ -1,0 +1,91 @@
+//! The snapshot that the user means, and whether it may be used as a backup.
+
+use std::time::SystemTime;
+
+use clap::parser::ValueSource;
+use lrl_store::format::snapshot::Snapshot;
+use lrl_store::ops::judgement::Judge;
+use lrl_store::ops::ls;
+use lrl_store::ops::select::{self, Need, PassedOver, Selected};
+use lrl_store::store::{SnapshotName, Store};
+use lrl_store::time::time_of;
+
+use crate::context::Context;
+use crate::exit::{Failure, Result};
+use crate::render::units;
+
+/// Returns the source that the user named, by flag or file; `None` where only the default stands: then all are meant.
+pub fn named_source<'a>(context: &'a Context<'_>) -> Option<&'a str> {
+    let matches = context.matches.subcommand().map_or(context.matches, |(_, sub)| sub);
+    let named = matches.value_source("source") == Some(ValueSource::CommandLine) || context.file.sets("source");
+    named.then_some(context.cli.global.source.as_str())
+}
+
+/// Finds the snapshot that the user means: `latest` and `good` in the source, anything else in all of them unless one was named.
+pub fn select(context: &Context<'_>, store: &Store, wanted: &str, need: Need) -> Result<(SnapshotName, Snapshot)> {
+    let Selected { name, snapshot, passed_over } = find(context, store, &mut judge(store), wanted, need)?;
+    warn_passed_over(context, &passed_over);
+    Ok((name, snapshot))
+}
+
+/// Finds the snapshot that is to be used as a backup. What `good` passes over is named; another one by name must be good, unless that is forced.
+pub fn choose(
+    context: &Context<'_>,
+    store: &Store,
+    wanted: &str,
+    need: Need,
+    force: bool,
+) -> Result<(SnapshotName, Snapshot)> {
+    let mut judge = judge(store);
+    let found = find(context, store, &mut judge, wanted, need)?;
+    let Selected { name, snapshot, passed_over } = found;
+    warn_passed_over(context, &passed_over);
+    let judgement = judge.of(&name, &snapshot, context.term)?;
+    if !judgement.serves(need.of(&snapshot)) {
+        let text = format!("snapshot {} is {}: {}", name.id.short(), judgement.state, judgement.reason);
+        if !force {
+            return Err(Failure::NotGood(text));
+        }
+        context.term.warn(text);
+    }
+    Ok((name, snapshot))
+}
+
+/// Returns what judges the snapshots of a store, as of now.
+pub fn judge(store: &Store) -> Judge<'_> {
+    Judge::new(store, time_of(SystemTime::now()))
+}
+
+fn find(context: &Context<'_>, store: &Store, judge: &mut Judge<'_>, wanted: &str, need: Need) -> Result<Selected> {
+    let source = match wanted.starts_with("latest") || wanted.starts_with("good") {
+        true => Some(context.cli.global.source.as_str()),
+        false => named_source(context),
+    };
+    let found = select::select(store, source, wanted, need, judge, context.term)?;
+    let (id, number, time) = (found.name.id.short(), found.name.sequence, &found.snapshot.timestamp);
+    context.term.detail(format!("`{wanted}` is snapshot {id}, number {number} of {}, of {time}", found.name.source));
+    Ok(found)
+}
+
+/// Names the newest few snapshots that were passed over because they are not good.
+pub fn warn_passed_over(context: &Context<'_>, passed_over: &[PassedOver]) {
+    const SHOWN: usize = 5;
+    for PassedOver { name, timestamp, state, reason, good } in passed_over.iter().take(SHOWN) {
+        let of = timestamp.as_ref().map(|timestamp| format!(" of {timestamp}")).unwrap_or_default();
+        let part = match (good.database, good.uploads) {
+            (true, false) => "; its database is good",
+            (false, true) => "; its uploads are good",
+            _ => "",
+        };
+        context.term.warn(format!("passed over snapshot {}{of}: {state}: {reason}{part}", name.id.short()));
+    }
+    if let more @ 1.. = passed_over.len().saturating_sub(SHOWN) {
+        context.term.warn(format!("and {}", units::count(more as u64, "more that is not good|more that are not good")));
+    }
+}
+
+/// Returns the path that the user means: as lrl prints it, with escapes, where the snapshot has that, else as it was given.
+pub fn typed_path(store: &Store, snapshot: &Snapshot, given: &[u8]) -> Vec<u8> {
+    let meant = units::typed_path(given);
+    if meant != given && ls::find(store, snapshot, &meant).is_ok() { meant } else { given.to_vec() }
+}

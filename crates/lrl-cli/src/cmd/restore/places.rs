@@ -1,0 +1,53 @@
+//! Where a restore writes to.
+
+use crate::args::RestoreArgs;
+use crate::context::Context;
+use crate::exit::{Failure, Result};
+use crate::resolve::Storage;
+use clap::parser::ValueSource;
+use std::path::{Path, PathBuf};
+
+/// Where a restore writes to.
+pub struct Places {
+    /// Where `lrl.db` and `assets` go.
+    pub data_dir: PathBuf,
+    /// Where `storage/…` goes.
+    pub storage: PathBuf,
+    /// It is where the application reads.
+    pub(super) is_live: bool,
+    /// `./storage` is there, and not where `storage/…` goes.
+    pub(super) passes_storage: bool,
+}
+
+impl Places {
+    /// What is restored elsewhere than where the application's data is lies there altogether: it must not overwrite half of the
+    /// live data.
+    pub fn of(context: &Context<'_>, args: &RestoreArgs) -> Result<Self> {
+        let matches = context.matches.subcommand().map_or(context.matches, |(_, sub)| sub);
+        let is_named = matches.value_source("data_dir") == Some(ValueSource::CommandLine);
+        if let Some(target) = &args.target {
+            if is_named {
+                return Err(Failure::Usage("--target and --data-dir name the same thing: give one of them".into()));
+            }
+            let (data_dir, storage) = (target.clone(), target.join("storage"));
+            return Ok(Self { data_dir, storage, is_live: false, passes_storage: false });
+        }
+        let paths = context.paths()?;
+        let usual = std::env::var_os("LAB_DATA_DIR").filter(|value| !value.is_empty()).map(PathBuf::from);
+        let usual = usual.unwrap_or_else(|| context.file.value("data-dir").unwrap_or("./data").into());
+        let is_live = !is_named || is_same(&paths.data_dir, &usual);
+        let below = paths.data_dir.join("storage");
+        let (storage, passes_storage) = match paths.storage {
+            Storage::Named(path) => (path, false),
+            Storage::Found(_) if !is_live => (below, true),
+            Storage::Absent(_) if !is_live => (below, false),
+            Storage::Found(path) | Storage::Absent(path) => (path, false),
+        };
+        Ok(Self { data_dir: paths.data_dir, storage, is_live, passes_storage })
+    }
+}
+
+pub(super) fn is_same(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| std::fs::canonicalize(path).or_else(|_| std::path::absolute(path));
+    matches!((real(one), real(other)), (Ok(one), Ok(other)) if one == other)
+}

@@ -1,0 +1,118 @@
+//! `lrl status`: whether all is well with each source of a store, and what is not; also what `--if-older-than` asks.
+
+mod all_stores;
+mod source;
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use lrl_store::error::Error;
+use lrl_store::fs::space::{Reserve, free_at};
+use lrl_store::ops::select::Need;
+use lrl_store::ops::status::{self};
+use lrl_store::time::Time;
+use lrl_store::time::time_of;
+use serde_json::{Value, json};
+
+use self::source::{SourceStatus, notes, sources};
+use super::open;
+use crate::args::StatusArgs;
+use crate::args::values::MinFree;
+use crate::context::Context;
+use crate::exit::{Exit, Failure, Result};
+use crate::render::units;
+use crate::resolve::Paths;
+use lrl_store::backend::location::Location;
+
+/// Tells how every source stands, or the one that was named.
+pub fn run(context: &Context<'_>, args: &StatusArgs) -> Result {
+    let paths = context.paths()?;
+    if let Some(above) = paths.store.all_below() {
+        return all_stores::run(context, args, &above);
+    }
+    let store = open::open(context, &paths)?;
+    let now = time_of(SystemTime::now());
+    let mut stands = Vec::new();
+    for source in sources(context, &store)? {
+        stands.push(SourceStatus::of(context, args, &store, source, true, now)?);
+    }
+    let room = not_enough_room(args, &paths)?;
+    let exit = match stands.iter().all(|stand| stand.wrong.is_empty()) && room.is_none() {
+        true => Exit::Done,
+        false => Exit::Wrong,
+    };
+    if context.term.is_json() {
+        let usual = &context.cli.global.source;
+        context.term.json(&document(&stands, usual, room.as_deref(), args, exit, now))?;
+    } else if !context.cli.global.quiet {
+        stands.iter().try_for_each(|stand| stand.render(context, now.secs))?;
+    }
+    for stand in &stands {
+        let of = if stands.len() > 1 { format!("{}: ", stand.source) } else { String::new() };
+        notes(context, &stand.status);
+        stand.wrong.iter().for_each(|wrong| context.term.warn(format!("{of}{wrong}")));
+    }
+    room.iter().for_each(|room| context.term.warn(room));
+    Ok(exit)
+}
+
+fn document(
+    stands: &[SourceStatus],
+    usual: &str,
+    room: Option<&str>,
+    args: &StatusArgs,
+    exit: Exit,
+    now: Time,
+) -> Value {
+    // The only source, or the usual one of several, is also at the top, where scripts look for it.
+    let at_top = if let [one] = stands { Some(one) } else { stands.iter().find(|stand| stand.source == usual) };
+    let mut whole = at_top.map_or_else(|| json!({}), |stand| stand.document(now.secs));
+    whole["sources"] = stands.iter().map(|stand| stand.document(now.secs)).collect();
+    let wrong: Vec<&str> = stands.iter().flat_map(|stand| &stand.wrong).map(String::as_str).chain(room).collect();
+    whole["success"] = json!(exit == Exit::Done);
+    whole["wrong"] = json!(wrong);
+    whole["error"] = json!(wrong.first());
+    whole["max_age_seconds"] = json!(args.max_age.map(|limit| limit.as_secs()));
+    whole
+}
+
+/// Says that the store's disk has too little room, where a limit was given and it has.
+fn not_enough_room(args: &StatusArgs, paths: &Paths) -> Result<Option<String>> {
+    let Some(limit) = args.min_free else { return Ok(None) };
+    let dir = match &paths.store {
+        Location::Directory(path) => path.as_path(),
+        Location::Bucket(_) if paths.backup_dir.is_dir() => &paths.backup_dir,
+        Location::Bucket(_) => return Ok(None),
+    };
+    room_below(dir, limit)
+}
+
+fn room_below(dir: &Path, limit: MinFree) -> Result<Option<String>> {
+    let free = free_at(dir, Reserve::NONE)?;
+    let Some(total) = free.total() else { return Ok(None) };
+    let wanted = match limit {
+        MinFree::Percent(percent) => (total as f64 * percent / 100.0) as u64,
+        MinFree::Bytes(bytes) => bytes,
+    };
+    let percent = free.bytes as f64 * 100.0 / total.max(1) as f64;
+    Ok((free.bytes < wanted).then(|| {
+        format!(
+            "the disk of {} has {} free ({percent:.1} %), less than {}",
+            dir.display(),
+            units::size(free.bytes),
+            units::size(wanted)
+        )
+    }))
+}
+
+/// Returns which good snapshot with the halves that are needed is the newest and younger than `age`, if it is. No store is no snapshot.
+pub fn younger_than(context: &Context<'_>, paths: &Paths, age: Duration, need: Need) -> Result<Option<String>> {
+    let store = match open::open(context, paths) {
+        Err(Failure::Engine(Error::NoStore { .. })) => return Ok(None),
+        other => other?,
+    };
+    let now = time_of(SystemTime::now());
+    let Some(good) = status::newest_good(&store, &context.cli.global.source, need, now)? else { return Ok(None) };
+    let passed = Duration::from_secs(u64::try_from(now.secs - good.created.secs).unwrap_or_default());
+    Ok((passed < age).then(|| format!("snapshot {} is {} old", good.name.id.short(), units::duration(passed))))
+}

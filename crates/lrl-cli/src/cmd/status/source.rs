@@ -1,0 +1,302 @@
+//! One source of a store: how it is, in words and as a document.
+
+use crate::args::StatusArgs;
+use crate::cmd::choose;
+use crate::cmd::run_record::{self, RunRecord};
+use crate::context::Context;
+use crate::exit::Result;
+use crate::render::{entry, units};
+use lrl_store::error::Error;
+use lrl_store::ops::copy::last_copied;
+use lrl_store::ops::copy::last_copied::LastCopied;
+use lrl_store::ops::select::Need;
+use lrl_store::ops::status::{self, Condition, Good, Limits, Newest, PartAge, Status};
+use lrl_store::store::Store;
+use lrl_store::time::Time;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// One source of a store, with all that is known of it on this machine.
+pub struct SourceStatus {
+    /// The source.
+    pub source: String,
+    /// What the store says.
+    pub status: Status,
+    /// The stores that it was copied to, each with how many snapshots it lacks by now, and the age of the oldest of those in seconds.
+    copies: Vec<(LastCopied, u64, Option<u64>)>,
+    /// How the last backup ended.
+    last_run: Option<RunRecord>,
+    /// Everything that is wrong, a line each.
+    pub wrong: Vec<String>,
+}
+
+/// Names what does not count; many of one kind are one line.
+pub(super) fn notes(context: &Context<'_>, status: &Status) {
+    let group = |names: &[String], what: &str, advice: &str| match names {
+        [] => {}
+        [name] => context.term.warn(format!("{name} {what}; {advice}")),
+        [name, others @ ..] => {
+            context.term.warn(format!("{name} and {} {what}; {advice}", units::count(others.len() as u64, "more")));
+        }
+    };
+    group(&status.future, "with a time in the future: not counted", "is the clock right?");
+    group(&status.unreadable, "cannot be read", "`lrl check` tells more");
+}
+
+impl SourceStatus {
+    /// Looks at one source. What this machine alone knows (copies, the last run) counts for the store that is in force only.
+    pub fn of(
+        context: &Context<'_>,
+        args: &StatusArgs,
+        store: &Store,
+        source: String,
+        is_in_force: bool,
+        now: Time,
+    ) -> Result<Self, Error> {
+        let status = status::status(store, &source, now)?;
+        let limits = Limits { age: args.max_age, drill: args.max_drill_age, check: args.max_check_age };
+        let mut wrong: Vec<String> =
+            status.conditions(&limits, now).iter().map(|condition| describe(condition, now)).collect();
+        let copies = if is_in_force { copies(store, &source, now)? } else { Vec::new() };
+        if let Some(limit) = args.max_copy_age {
+            for (copy, behind, age) in &copies {
+                if let Some(age) = age.filter(|age| *age > limit.as_secs()) {
+                    wrong.push(format!(
+                        "the second store {} lacks {}, the oldest of them {} old, more than {}",
+                        units::safe(&copy.place),
+                        units::count(*behind, "snapshot"),
+                        units::duration(Duration::from_secs(age)),
+                        units::duration(limit)
+                    ));
+                }
+            }
+            if copies.is_empty() && is_in_force && context.file.sets("copy-to") {
+                wrong.push("lrl.toml names a second store (copy-to), and nothing was ever copied there".into());
+            }
+        }
+        let last_run = if is_in_force { run_record::read(context, &source) } else { None };
+        Ok(Self { source, status, copies, last_run, wrong })
+    }
+
+    pub(super) fn render(&self, context: &Context<'_>, now: i64) -> Result<()> {
+        let (term, status) = (context.term, &self.status);
+        term.line(format!("Source: {} ({})", units::safe(&self.source), units::count(status.snapshots, "snapshot")))?;
+        term.line(format!("Last good backup: {}", status.good.as_ref().map_or("none".into(), |good| text(good, now))))?;
+        // One line is enough where one snapshot has both halves.
+        for (name, half) in [("database", &status.database), ("uploads", &status.uploads)] {
+            if half.known && half.good != status.good {
+                term.line(format!(
+                    "  of the {name}: {}",
+                    half.good.as_ref().map_or("none".into(), |good| text(good, now))
+                ))?;
+            }
+        }
+        if let Some(Newest { name, judgement, .. }) = status.newest.as_ref().filter(|it| !it.judgement.is_good()) {
+            term.line(format!(
+                "Newest snapshot: {}, {}: {}",
+                name.id.short(),
+                judgement.state,
+                units::safe(&judgement.reason)
+            ))?;
+        }
+        if let Some(run) = &self.last_run {
+            let how = match run.exit {
+                0 => "ended well".to_string(),
+                exit => format!("ended with exit code {exit}"),
+            };
+            let error = run.error.as_ref().map(|error| format!(": {}", units::safe(error))).unwrap_or_default();
+            term.line(format!("Last run: {} {}, {how}{error}", run.command, units::age(run.finished, now)))?;
+        }
+        let drilled = |drill: &lrl_store::format::drill::Drill| {
+            format!(
+                "{} ({}), of {}",
+                units::age(drill.finished.secs, now),
+                units::moment(drill.finished.secs),
+                units::safe(&drill.timestamp)
+            )
+        };
+        term.line(format!("Last passed drill: {}", status.passed_drill.as_ref().map_or("none".into(), drilled)))?;
+        let unproven =
+            status.oldest_unproven.as_ref().map(|name| format!("; the oldest that is not is {}", name.id.short()));
+        term.line(format!(
+            "Proven: {} of {}{}",
+            status.proven,
+            units::count(status.snapshots, "snapshot"),
+            unproven.unwrap_or_default()
+        ))?;
+        if let Some(failed) = status.drill.as_ref().filter(|drill| !drill.passed) {
+            let what = failed.failed_checks.join(", ");
+            term.line(format!("Last drill FAILED: {}: {}", drilled(failed), units::safe(&what)))?;
+        }
+        if let Some((time, passed)) = status.check {
+            let how = if passed { "nothing wrong" } else { "found damage" };
+            term.line(format!("Last check: {} ({}), {how}", units::age(time.secs, now), units::moment(time.secs)))?;
+        }
+        if self.copies.is_empty() && context.file.sets("copy-to") {
+            term.line("Second store: lrl.toml names one (copy-to), and nothing has come there yet")?;
+        }
+        for (copy, behind, _) in &self.copies {
+            let behind = match behind {
+                0 => String::new(),
+                behind => format!("; {} behind", units::count(*behind, "snapshot")),
+            };
+            term.line(format!(
+                "Second store: {} has all up to number {}, {}{behind}",
+                units::safe(&copy.place),
+                copy.sequence,
+                units::age(copy.at, now)
+            ))?;
+        }
+        Ok(())
+    }
+
+    /// Returns all of it as a document.
+    pub fn document(&self, now: i64) -> Value {
+        let mut whole = status_document(&self.status, now);
+        whole["source"] = json!(self.source);
+        whole["success"] = json!(self.wrong.is_empty());
+        whole["wrong"] = json!(self.wrong);
+        whole["error"] = json!(self.wrong.first());
+        whole["last_run"] = self.last_run.as_ref().map_or(Value::Null, |run| {
+            json!({
+                "command": run.command, "finished": entry::iso(Time { secs: run.finished, nanos: 0 }),
+                "age_seconds": (now - run.finished).max(0), "exit_code": run.exit, "error": run.error,
+            })
+        });
+        whole["copies"] = self
+            .copies
+            .iter()
+            .map(|(copy, behind, lag)| {
+                json!({
+                    "store": copy.place, "sequence": copy.sequence, "age_seconds": (now - copy.at).max(0), "behind": behind,
+                    "lag_seconds": lag.unwrap_or(0),
+                })
+            })
+            .collect();
+        whole
+    }
+}
+
+/// Says what is wrong, in a line.
+pub fn describe(condition: &Condition, now: Time) -> String {
+    let time = |secs: u64| units::duration(Duration::from_secs(secs));
+    match condition {
+        Condition::NoGood(Need { database: true, uploads: false }) => "there is no good backup of the database".into(),
+        Condition::NoGood(Need { database: false, uploads: true }) => "there is no good backup of the uploads".into(),
+        Condition::NoGood(_) => "there is no good backup".into(),
+        Condition::NewestNotGood(Newest { name, judgement, .. }) => {
+            format!("the newest snapshot {} is {}: {}", name.id.short(), judgement.state, judgement.reason)
+        }
+        Condition::TooOld(age, limit) => {
+            format!("the last good backup is {} old, more than {}", time(*age), units::duration(*limit))
+        }
+        Condition::DrillFailed(drill) => format!(
+            "the last drill FAILED, {}: {}",
+            units::age(drill.finished.secs, now.secs),
+            drill.failed_checks.join(", ")
+        ),
+        Condition::DrillTooOld(Some(age), limit) => {
+            format!("the last passed drill is {} old, more than {}", time(*age), units::duration(*limit))
+        }
+        Condition::DrillTooOld(None, limit) => {
+            format!("no drill has passed yet, and one every {} is asked for", units::duration(*limit))
+        }
+        Condition::CheckFailed(at) => {
+            format!("the last check found damage, {}; `lrl check` tells more", units::age(at.secs, now.secs))
+        }
+        Condition::CheckTooOld(Some(age), limit) => {
+            format!("the last check without a finding is {} old, more than {}", time(*age), units::duration(*limit))
+        }
+        Condition::CheckTooOld(None, limit) => {
+            format!("no check has passed yet, and one every {} is asked for", units::duration(*limit))
+        }
+    }
+}
+
+/// Returns the stores that the source was copied to, as the cache has them, with what each lacks by now.
+pub(super) fn copies(store: &Store, source: &str, now: Time) -> Result<Vec<(LastCopied, u64, Option<u64>)>, Error> {
+    let noted = last_copied::noted(store, source);
+    let names = if noted.is_empty() { Vec::new() } else { store.snapshot_names(Some(source))? };
+    let lacks = |copy: LastCopied| {
+        let missing = names.iter().filter(|name| name.sequence > copy.sequence);
+        let oldest = missing.clone().next().and_then(|name| store.snapshot(name).ok());
+        let age = oldest.map(|snapshot| now.secs.saturating_sub(snapshot.created.secs).max(0).unsigned_abs());
+        (copy.clone(), missing.count() as u64, age)
+    };
+    Ok(noted.into_iter().map(lacks).collect())
+}
+
+/// Returns how a source stands as a document.
+pub fn status_document(status: &Status, now: i64) -> Value {
+    json!({
+        "snapshots": status.snapshots,
+        "age_seconds": status.age_secs(Time { secs: now, nanos: 0 }),
+        "last_good_backup": status.good.as_ref().map(|good| good_document(good, now)),
+        "newest": status.newest.as_ref().map(|newest| json!({
+            "snapshot": newest.name.id.to_string(), "sequence": newest.name.sequence,
+            "timestamp": newest.time.as_ref().map(|(timestamp, _)| timestamp),
+            "state": newest.judgement.state, "reason": newest.judgement.reason,
+        })),
+        "database": half(&status.database, now),
+        "uploads": half(&status.uploads, now),
+        "last_passed_drill": status.passed_drill.as_ref().map(|drill| record(drill, now)),
+        "last_drill": status.drill.as_ref().map(|drill| record(drill, now)),
+        "last_check": status.check.map(|(time, passed)| json!({
+            "time": entry::iso(time), "age_seconds": (now - time.secs).max(0), "passed": passed,
+        })),
+        "proven": status.proven,
+        "oldest_unproven": status.oldest_unproven.as_ref().map(|name| name.id.to_string()),
+        "from_the_future": status.future,
+        "unreadable": status.unreadable,
+    })
+}
+
+pub(super) fn text(good: &Good, now: i64) -> String {
+    let created = good.created.secs;
+    let half = match good.parts {
+        Need { database: true, uploads: true } => "",
+        Need { database: true, uploads: false } => ", database only",
+        Need { .. } => ", uploads only",
+    };
+    format!("{} ({}), snapshot {}{half}", units::age(created, now), units::moment(created), good.name.id.short())
+}
+
+pub(super) fn good_document(good: &Good, now: i64) -> Value {
+    json!({
+        "snapshot": good.name.id.to_string(),
+        "timestamp": good.timestamp,
+        "created": entry::iso(good.created),
+        "age_seconds": (now - good.created.secs).max(0),
+        "database": good.parts.database,
+        "uploads": good.parts.uploads,
+    })
+}
+
+pub(super) fn half(half: &PartAge, now: i64) -> Value {
+    if half.known {
+        half.good.as_ref().map_or(Value::Null, |good| good_document(good, now))
+    } else {
+        json!("not backed up")
+    }
+}
+
+pub(super) fn record(drill: &lrl_store::format::drill::Drill, now: i64) -> Value {
+    json!({
+        "finished": entry::iso(drill.finished),
+        "age_seconds": (now - drill.finished.secs).max(0),
+        "passed": drill.passed,
+        "failed_checks": drill.failed_checks,
+        "snapshot": drill.snapshot.map(|id| id.to_string()),
+        "timestamp": drill.timestamp,
+    })
+}
+
+/// Returns the source that was named, else all that the store has, else the one by default.
+pub fn sources(context: &Context<'_>, store: &Store) -> Result<Vec<String>, Error> {
+    if let Some(named) = choose::named_source(context) {
+        return Ok(vec![named.to_string()]);
+    }
+    let mut sources: Vec<String> = store.snapshot_names(None)?.into_iter().map(|name| name.source).collect();
+    sources.dedup();
+    Ok(if sources.is_empty() { vec![context.cli.global.source.clone()] } else { sources })
+}

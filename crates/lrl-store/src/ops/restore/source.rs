@@ -1,0 +1,70 @@
+//! What a restore needs of the source that it restores from.
+
+use super::commit::Staged;
+use super::model::{Options, Part, Report, Reuse, ReuseCounts};
+use super::skips::Skip;
+use super::staging_dirs::StagingDirs;
+use super::target::Target;
+use crate::error::Result;
+use crate::fs::metadata::Owners;
+use crate::fs::resolve::OpenDirs;
+use crate::progress::Observer;
+
+/// What all steps of one restore share.
+pub(super) struct Run<'a> {
+    /// How to restore.
+    pub options: &'a Options,
+    /// Told of the progress, and asked whether to stop.
+    pub observer: &'a dyn Observer,
+    /// Owners that the files get.
+    pub owners: Owners,
+    /// The directories that the caller named.
+    pub dirs: OpenDirs,
+    /// Counts what was reused, and what did not get its owner.
+    pub counts: ReuseCounts,
+}
+
+impl<'a> Run<'a> {
+    /// Begins a restore.
+    pub fn new(options: &'a Options, observer: &'a dyn Observer) -> Self {
+        let owners = Owners { all: options.owner, recorded: rustix::process::geteuid().is_root() };
+        Self { options, observer, owners, dirs: OpenDirs::default(), counts: ReuseCounts::default() }
+    }
+}
+
+/// A snapshot in a store, or the files of a set: what is restored, planned already.
+pub(super) trait Source {
+    /// Names what is restored, for the record of the restore.
+    fn description(&self) -> String;
+
+    /// Returns every target that is known so far, with its part.
+    fn targets(&self) -> Vec<(&Target, Part)>;
+
+    /// Returns the same targets, the database's first, so that it is known how each can change.
+    fn targets_mut(&mut self) -> Vec<&mut Target>;
+
+    /// Returns the number of bytes that will be written, where that is known.
+    fn bytes(&self) -> Option<u64>;
+
+    /// Returns the owner of directories that are created above the targets.
+    fn dir_owner(&self, run: &Run<'_>) -> Option<(u32, u32)> {
+        run.options.owner
+    }
+
+    /// Refuses what is damaged as a whole, or does not fit on the disk, before anything is written.
+    fn prove(&self, run: &Run<'_>, notes: &mut Vec<String>) -> Result<()>;
+
+    /// Adds to the report what a restore would do.
+    fn dry_run(&self, run: &Run<'_>, report: &mut Report) -> Result<()>;
+
+    /// Writes every part into the staging directories, proved, and adds it to the report. Returns how files were reused.
+    fn stage(&mut self, run: &Run<'_>, dirs: &mut StagingDirs<'_>, report: &mut Report) -> Result<Reuse>;
+
+    /// Returns what was staged, the database last: when it comes in place, every row finds its file.
+    fn staged<'s>(&'s self, dirs: &'s StagingDirs<'_>) -> Result<Vec<Staged<'s>>>;
+
+    /// Takes what was skipped because it is damaged, and the number of further entries.
+    fn take_skipped(&self) -> (Vec<Skip>, u64) {
+        Default::default()
+    }
+}

@@ -1,0 +1,152 @@
+//! What is known to be good in the simulated year, from what happened alone: what was wrong with the source when a snapshot was made, and
+//! what drills and checks have found since. Asks no engine.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::id::SnapshotId;
+use crate::ops::select::Need;
+use crate::ops::tests::life::lab::{Digest, Tree};
+use crate::store::SnapshotName;
+
+/// A clock may be corrected by so much.
+const SKEW: i64 = 60;
+const DAY: u64 = 86_400;
+/// Status is asked right after a run: a good backup that is older than this is not tonight's.
+pub const MAX_AGE: u64 = 20 * 3600;
+pub const MAX_DRILL_AGE: u64 = 8 * DAY;
+pub const MAX_CHECK_AGE: u64 = 35 * DAY;
+pub const BOTH: Need = Need { database: true, uploads: true };
+
+/// A snapshot, as its source was.
+#[derive(Clone)]
+pub struct Snap {
+    pub created: i64,
+    /// The database's bytes, if there was one.
+    pub database: Option<Digest>,
+    pub uploads: Option<Arc<Tree>>,
+    /// Which parts a run could not see anything wrong with.
+    pub born_good: Need,
+    /// SQLite finds nothing wrong with the database, which only a drill asks.
+    pub is_sound: bool,
+}
+
+/// What a drill said.
+pub struct Drilled {
+    pub finished: i64,
+    pub of: SnapshotId,
+    pub of_set: bool,
+    /// Whether the store's own bytes were wrong.
+    pub damaged: bool,
+    /// The database that was read, and whether it is sound: that is so in every snapshot that holds the same bytes.
+    pub database: Option<(Digest, bool)>,
+    /// What failed; nothing if it passed.
+    pub failed: Need,
+}
+
+impl Drilled {
+    pub fn passed(&self) -> bool {
+        self.failed == Need::default()
+    }
+}
+
+/// What a check that read everything said.
+pub struct Checked {
+    pub time: i64,
+    pub passed: bool,
+    pub lost: BTreeMap<SnapshotId, Need>,
+}
+
+#[derive(Default)]
+pub struct Model {
+    pub snaps: BTreeMap<SnapshotName, Snap>,
+    pub drills: Vec<Drilled>,
+    pub checks: Vec<Checked>,
+}
+
+impl Model {
+    /// A later check of everything replaces all earlier ones.
+    pub fn add_check(&mut self, check: Checked) {
+        self.checks.retain(|old| old.time > check.time);
+        self.checks.push(check);
+    }
+
+    fn check(&self, now: i64) -> Option<&Checked> {
+        self.checks.iter().filter(|check| check.time <= now + SKEW).max_by_key(|check| check.time)
+    }
+
+    fn drills(&self, now: i64) -> impl Iterator<Item = &Drilled> {
+        self.drills.iter().filter(move |drill| drill.finished <= now + SKEW)
+    }
+
+    /// Returns which parts of a snapshot are known to be good; of one that is good as a whole both.
+    pub fn good(&self, name: &SnapshotName, now: i64) -> Need {
+        let snap = &self.snaps[name];
+        let mut good = snap.born_good;
+        let drill = self.drills(now).filter(|drill| drill.of == name.id).max_by_key(|drill| drill.finished);
+        let check = self.check(now);
+        let lost = check.and_then(|check| check.lost.get(&name.id));
+        if let Some(drill) = drill {
+            let healed = drill.damaged && lost.is_none() && check.is_some_and(|check| check.time > drill.finished);
+            if !healed {
+                good.database &= !drill.failed.database;
+                good.uploads &= !drill.failed.uploads;
+            }
+        }
+        let same = |drill: &&Drilled| drill.database.is_some_and(|(bytes, _)| Some(bytes) == snap.database);
+        let of_same = self.drills(now).filter(same).max_by_key(|drill| drill.finished);
+        good.database &= of_same.is_none_or(|drill| drill.database.is_none_or(|(_, is_sound)| is_sound));
+        let restored = drill.filter(|drill| drill.passed() && !drill.of_set).map(|drill| drill.finished);
+        if let Some(lost) = lost.filter(|_| restored <= check.map(|check| check.time)) {
+            good.database &= !lost.database;
+            good.uploads &= !lost.uploads;
+        }
+        good
+    }
+
+    /// Returns the newest snapshot that is known to be good, as far as it is needed.
+    pub fn newest_good(&self, need: Need, now: i64) -> Option<&SnapshotName> {
+        self.snaps.keys().rev().find(|name| {
+            let good = self.good(name, now);
+            (!need.database || good.database) && (!need.uploads || good.uploads)
+        })
+    }
+
+    /// Returns the newest snapshot whose part was right, whether anybody knows or not.
+    pub fn newest_right(&self, part: impl Fn(&Snap) -> bool) -> Option<&SnapshotName> {
+        self.snaps.iter().rev().find(|(_, snap)| part(snap)).map(|(name, _)| name)
+    }
+
+    /// Returns the newest snapshot of which a drill said that it can be restored.
+    pub fn newest_proven(&self) -> Option<&SnapshotName> {
+        let is_proven = |name: &SnapshotName| self.drills.iter().any(|drill| drill.of == name.id && drill.passed());
+        self.snaps.keys().rev().find(|name| is_proven(name))
+    }
+
+    /// Returns all that a status has to complain about.
+    pub fn wrong(&self, now: i64) -> Vec<&'static str> {
+        let mut wrong = Vec::new();
+        let mut found = |is_wrong: bool, what| is_wrong.then(|| wrong.push(what)).unwrap_or_default();
+        let newest = self.snaps.keys().next_back();
+        found(newest.is_none_or(|name| self.good(name, now) != BOTH), "the newest snapshot");
+        let older = |time: i64, limit: u64| now - time > limit as i64;
+        let past = || self.snaps.iter().rev().filter(|(_, snap)| snap.created <= now + SKEW);
+        let last = |holds: fn(Need) -> bool| past().find(|(name, _)| holds(self.good(name, now)));
+        for part in [|good: Need| good.database, |good: Need| good.uploads, |good: Need| good == BOTH] {
+            found(last(part).is_none(), "no good one");
+        }
+        for part in [|good: Need| good.database, |good: Need| good.uploads] {
+            found(last(part).is_some_and(|(_, snap)| older(snap.created, MAX_AGE)), "its age");
+        }
+        let drills = || self.drills(now);
+        let last_drill = drills().max_by_key(|drill| drill.finished);
+        found(last_drill.is_some_and(|drill| !drill.passed()), "the last drill");
+        let passed = drills().filter(|drill| drill.passed()).map(|drill| drill.finished).max();
+        found(passed.is_none_or(|time| older(time, MAX_DRILL_AGE)), "the drill's age");
+        found(self.check(now).is_some_and(|check| !check.passed), "the last check");
+        let checks = self.checks.iter().filter(|check| check.passed && check.time <= now + SKEW);
+        let passed = checks.map(|check| check.time).max();
+        found(passed.is_none_or(|time| older(time, MAX_CHECK_AGE)), "the check's age");
+        wrong
+    }
+}

@@ -1,0 +1,95 @@
+//! The manifest of a set: the manual's fields, values and order.
+
+use serde::Serialize;
+
+/// The layout's version that the manual documents.
+pub const VERSION: &str = "1.0";
+
+/// One set's manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Manifest {
+    /// UTC second as `YYYYMMDD_HHMMSS`, as in the files' names.
+    pub timestamp_utc: String,
+    /// The same or a later moment in ISO 8601, with offset.
+    pub created_at: String,
+    /// [`VERSION`].
+    pub version: String,
+    /// The files of the set.
+    pub backups: Vec<ManifestEntry>,
+    /// What lrl adds; not in sets that other programs wrote.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lrl: Option<Origin>,
+}
+
+/// Where a set comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Origin {
+    /// The snapshot's id, 64 hexadecimal digits.
+    pub snapshot: String,
+    /// Its source.
+    pub source: String,
+    /// The program that wrote the set, e.g. `lrl 0.1.0`.
+    pub program: String,
+}
+
+/// One file of a set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ManifestEntry {
+    /// The copy of the database.
+    Database(Database),
+    /// The archive of the uploads.
+    Assets(Assets),
+    /// A file of a type that this version does not know.
+    Unknown {
+        /// Its `type`.
+        kind: String,
+        /// Its file, as stated.
+        backup: Option<String>,
+    },
+}
+
+/// The copy of the database.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Database {
+    /// The database's path as the user gave it.
+    pub source: String,
+    /// The copy's path as the user gave it; only its file name counts.
+    pub backup: String,
+    /// The copy's length in bytes; always written.
+    pub size_bytes: Option<u64>,
+    /// Lower-case hex; without it nothing can be proved.
+    pub sha256: Option<String>,
+}
+
+/// The archive of the uploads.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Assets {
+    /// The uploads' path as the user gave it.
+    pub source: String,
+    /// The archive's path as the user gave it; only its file name counts.
+    pub backup: String,
+    /// Regular files in the archive; always written.
+    pub file_count: Option<u64>,
+    /// Their bytes; always written.
+    pub total_source_size_bytes: Option<u64>,
+    /// The archive's length in bytes; always written.
+    pub archive_size_bytes: Option<u64>,
+    /// Lower-case hex; without it nothing can be proved.
+    pub sha256: Option<String>,
+}
+
+impl Manifest {
+    /// Returns the entry of the database.
+    pub fn database(&self) -> Option<&Database> {
+        self.backups
+            .iter()
+            .find_map(|backup| if let ManifestEntry::Database(found) = backup { Some(found) } else { None })
+    }
+
+    /// Returns the entry of the uploads.
+    pub fn assets(&self) -> Option<&Assets> {
+        self.backups
+            .iter()
+            .find_map(|backup| if let ManifestEntry::Assets(found) = backup { Some(found) } else { None })
+    }
+}

@@ -1,0 +1,166 @@
+//! The set of index files of an open store: which there are, adding and merging them, and replacing them all.
+
+use std::sync::{Arc, PoisonError};
+
+use super::handle::{DamagedIndex, Store};
+use super::index::{self, ChunkCopy, IndexFile};
+use crate::backend::collect;
+use crate::error::{Error, Result};
+use crate::format::index::Located;
+use crate::id::PackId;
+use crate::progress::{Observer, checkpoint};
+
+impl Store {
+    /// Returns the open index files.
+    pub fn indexes(&self) -> Vec<Arc<IndexFile>> {
+        self.indexes.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns the index files that are not trusted.
+    pub fn damaged_indexes(&self) -> Vec<DamagedIndex> {
+        self.damaged.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Lists and opens the index files anew.
+    pub(crate) fn reload_indexes(&self) -> Result<()> {
+        // A merge in another process may replace files between the listing and the opening: list again.
+        for attempt in 0.. {
+            let names = self.index_names()?;
+            let (mut files, mut damaged, mut vanished) = (Vec::new(), Vec::new(), None);
+            for name in names {
+                let opened = match IndexFile::open(&*self.backend, &name) {
+                    // The damage may be in a locally cached copy.
+                    Err(Error::Corrupt { .. }) if self.backend.cache_clear() => IndexFile::open(&*self.backend, &name),
+                    opened => opened,
+                };
+                match opened {
+                    Ok(file) => files.push(Arc::new(file)),
+                    Err(e @ Error::Corrupt { .. }) => damaged.push(DamagedIndex { name, reason: e.to_string() }),
+                    Err(e @ Error::Missing { .. }) => vanished = Some(e),
+                    Err(e) => return Err(e),
+                }
+            }
+            match vanished {
+                Some(_) if attempt < 10 => continue,
+                Some(e) => return Err(e),
+                None => {}
+            }
+            files.iter().for_each(|file| file.keep_blocks(index::SHARED_BLOCKS / files.len()));
+            *self.indexes.write().unwrap_or_else(PoisonError::into_inner) = files;
+            *self.damaged.write().unwrap_or_else(PoisonError::into_inner) = damaged;
+            break;
+        }
+        Ok(())
+    }
+
+    /// Reads every index file whole; those that are damaged are not trusted from here on.
+    pub(crate) fn verify_indexes(&self, observer: &dyn Observer) -> Result<()> {
+        let (mut good, mut bad) = (Vec::new(), Vec::new());
+        for file in self.indexes() {
+            checkpoint(observer)?;
+            match file.verify(&*self.backend) {
+                Ok(()) => good.push(file),
+                Err(e @ (Error::Corrupt { .. } | Error::Io { .. })) => {
+                    bad.push(DamagedIndex { name: file.name().into(), reason: e.to_string() });
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        *self.indexes.write().unwrap_or_else(PoisonError::into_inner) = good;
+        self.damaged.write().unwrap_or_else(PoisonError::into_inner).extend(bad);
+        Ok(())
+    }
+
+    /// Adds an index that was just written; merges the small ones when there are too many.
+    pub(crate) fn add_index(&self, file: IndexFile) -> Result<()> {
+        let mut files = self.indexes.write().unwrap_or_else(PoisonError::into_inner);
+        files.push(Arc::new(file));
+        // Merging removes what was merged, and a write-only key removes nothing.
+        if files.len() <= index::MAX_FILES || !self.can_read() {
+            return Ok(());
+        }
+        // Merging a file costs its length: take small ones, and a larger one only with as much of others. Total cost stays logarithmic.
+        files.sort_by_key(|file| file.records());
+        let mut sum = 0;
+        let count = files.iter().enumerate().take_while(|(i, file)| {
+            let take = *i < index::MAX_FILES / 2 || file.records() <= sum;
+            sum += file.records();
+            take
+        });
+        let count = count.count();
+        let merged = match index::merge(&*self.backend, &files[..count]) {
+            Ok((merged, _)) => Arc::new(merged),
+            // A rewrite of a damaged index would lose what it still says.
+            Err(Error::Corrupt { .. }) => return Ok(()),
+            // Another process has merged some of them meanwhile. What this run added is durable already.
+            Err(Error::Missing { .. }) => {
+                drop(files);
+                return self.reload_indexes();
+            }
+            Err(e) => return Err(e),
+        };
+        let old: Vec<_> = files.drain(..count).filter(|file| file.name() != merged.name()).collect();
+        files.push(merged);
+        old.iter().try_for_each(|file| self.backend.remove(file.name()))
+    }
+
+    /// Writes one index of what `keep` leaves of each chunk's copies, in `packs`; then removes all other index files, durably. A failure
+    /// before that changes nothing. Where it is known how many records there must be, another number is a failure.
+    pub(crate) fn replace_indexes(
+        &self,
+        packs: Vec<PackId>,
+        records: Option<u64>,
+        keep: &mut dyn FnMut(&mut Vec<ChunkCopy>) -> Result<()>,
+    ) -> Result<()> {
+        self.check_writable()?;
+        let old = self.indexes();
+        let mut files = Vec::new();
+        if !packs.is_empty() {
+            let (new, _) = index::select(&*self.backend, &old, packs, keep)?;
+            // The old ones are deleted: what replaces them is read back first.
+            new.verify(&*self.backend)?;
+            if records.is_some_and(|records| new.records() != records) {
+                return Err(Error::corrupt(
+                    self.backend.object_location(new.name()),
+                    "does not list all that it should",
+                ));
+            }
+            files.push(Arc::new(new));
+        }
+        *self.indexes.write().unwrap_or_else(PoisonError::into_inner) = files.clone();
+        *self.pack_scan.write().unwrap_or_else(PoisonError::into_inner) = None;
+        for file in old.iter().filter(|file| files.iter().all(|new| new.name() != file.name())) {
+            self.backend.remove(file.name())?;
+        }
+        self.backend.sync("index")
+    }
+
+    /// Deletes the local cache: on a full disk its space costs only time.
+    pub(crate) fn drop_cache(&self) {
+        if let Some(dir) = self.backend.cache_dir() {
+            let _ = std::fs::remove_dir_all(dir);
+        }
+    }
+
+    /// Returns the packs that index files name, each once, in order.
+    pub(crate) fn listed_packs(&self) -> Vec<PackId> {
+        let mut listed: Vec<PackId> = self.indexes().iter().flat_map(|file| file.packs().to_vec()).collect();
+        listed.sort_unstable();
+        listed.dedup();
+        listed
+    }
+
+    /// Lists the names of all index files, whether or not they can be read.
+    pub(crate) fn index_names(&self) -> Result<Vec<String>> {
+        collect(&*self.backend, "index", |name| index::is_object_name(name).then(|| name.to_string()))
+    }
+
+    /// Writes an index of these records, in any order; returns its length in bytes.
+    pub(crate) fn write_index(&self, packs: Vec<PackId>, mut records: Vec<Located>) -> Result<u64> {
+        self.check_writable()?;
+        records.sort_unstable_by_key(|located| located.record.id);
+        let (file, len) = index::write(&*self.backend, packs, records.into_iter().map(Ok))?;
+        self.add_index(file)?;
+        Ok(len)
+    }
+}

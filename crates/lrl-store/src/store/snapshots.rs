@@ -1,0 +1,89 @@
+//! The snapshots of an open store: listing, reading, publishing and forgetting them.
+
+use super::handle::Store;
+use super::names::{FARTHEST, SnapshotName};
+use crate::backend::{MOST_WHOLE_BYTES, Payload, collect};
+use crate::error::{Error, Result};
+use crate::format::snapshot::{self, Snapshot};
+
+impl Store {
+    /// Lists the names of snapshots, by source and sequence.
+    pub fn snapshot_names(&self, source: Option<&str>) -> Result<Vec<SnapshotName>> {
+        let prefix = source.map_or_else(|| "snapshots".into(), |source| format!("snapshots/{source}"));
+        let mut names = collect(&*self.backend, &prefix, SnapshotName::parse)?;
+        names.sort();
+        Ok(names)
+    }
+
+    /// Lists the newest snapshots of a source: all of them, or from one that an earlier run saw.
+    pub(crate) fn newest_snapshot_names(&self, source: &str) -> Result<Vec<SnapshotName>> {
+        let mut names = Vec::new();
+        self.backend.list_newest(&format!("snapshots/{source}"), &mut |name, _| {
+            names.extend(SnapshotName::parse(name));
+            Ok(())
+        })?;
+        names.sort();
+        // From a number that nobody counts up to the listing shows nothing of the history before it.
+        match names.first() {
+            Some(first) if first.sequence > FARTHEST => self.snapshot_names(Some(source)),
+            _ => Ok(names),
+        }
+    }
+
+    /// Reads one snapshot, verified against its name.
+    pub fn snapshot(&self, name: &SnapshotName) -> Result<Snapshot> {
+        let object = name.object();
+        let read = || {
+            snapshot::decode(&self.backend.read(&object)?, &name.id, &self.ids, &self.backend.object_location(&object))
+        };
+        let found = match read() {
+            Err(Error::Corrupt { .. }) if self.backend.cache_clear() => read()?,
+            // A write-only key has cached its own.
+            Err(error @ Error::WriteOnly { .. }) => {
+                let kept = self.backend.cache_get(&name.id.to_string()).ok_or(error)?;
+                snapshot::decode(&kept, &name.id, &self.ids, &self.backend.object_location(&object))?
+            }
+            found => found?,
+        };
+        if found.source != name.source || found.sequence != name.sequence {
+            return Err(Error::corrupt(self.backend.object_location(&object), "stands under another snapshot's name"));
+        }
+        Ok(found)
+    }
+
+    /// Removes a snapshot's document; what it alone reaches is garbage from here on.
+    pub fn forget(&self, name: &SnapshotName) -> Result<()> {
+        self.check_writable()?;
+        self.check_readable()?;
+        self.backend.remove(&name.object())
+    }
+
+    /// Writes a snapshot: from here on it is listed, and all that it names must be durable already. It records which pending deletions it does not depend on.
+    pub fn publish(&self, snapshot: &Snapshot) -> Result<(SnapshotName, u64)> {
+        self.check_writable()?;
+        self.refuse_late(snapshot)?;
+        let avoids = self.pending_deletions()?.documents.iter().map(|(id, _)| *id).collect();
+        let snapshot = &Snapshot { avoids, ..snapshot.clone() };
+        let (id, bytes) = snapshot::encode(snapshot, &self.ids)?;
+        if bytes.len() as u64 > MOST_WHOLE_BYTES {
+            return Err(Error::Refused(format!(
+                "the snapshot's document would have {} bytes: too many to be read again",
+                bytes.len()
+            )));
+        }
+        let name = SnapshotName { source: snapshot.source.clone(), sequence: snapshot.sequence, id };
+        self.backend.put(&name.object(), Payload::Bytes(&bytes))?;
+        // The machine may have slept between the look and the write.
+        if let Err(error) = self.refuse_late(snapshot) {
+            // A write-only key removes nothing: then a check says what the snapshot lacks, if anything.
+            if self.can_read() {
+                self.backend.remove(&name.object())?;
+            }
+            return Err(error);
+        }
+        if !self.can_read() {
+            self.backend.cache_put(&name.id.to_string(), &bytes);
+        }
+        Ok((name, bytes.len() as u64))
+    }
+}
