@@ -49,7 +49,7 @@ struct ListWalk<'w, 'a> {
     name: &'w SnapshotName,
     /// The list in which hard links look up their files; `None` for a database.
     list: Option<&'w ChunkId>,
-    /// What stands for all that a lost root takes along.
+    /// The path that is reported for everything below a lost root.
     all: &'w [u8],
     /// The file whose pieces are walked.
     file: Vec<u8>,
@@ -193,7 +193,7 @@ impl<'w, 'a> ListWalk<'w, 'a> {
             Err(_) => {}
             Ok(_) => {
                 let object = self.walk.store.storage().object_location(&self.name.object());
-                let detail = "its list holds a further name of a file that it does not hold";
+                let detail = "its list holds a hard link to a file that it does not hold";
                 self.walk.findings.affects(&object, detail, self.name, Some(&self.file), 1);
             }
         }
