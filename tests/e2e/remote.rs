@@ -556,3 +556,23 @@ fn a_listing_that_is_cut_short_goes_on_where_it_broke_off() {
         bucket.no_fault();
     }
 }
+
+#[test]
+fn a_full_scan_of_a_bucket_reads_the_source_and_not_the_store() {
+    let bucket = Bucket::start();
+    let lab = initialised(&bucket);
+    lab.lrl("backup --snapshot-only").expect(0);
+    std::thread::sleep(Duration::from_millis(3100));
+    lab.lrl("backup --snapshot-only").expect(0);
+    let unchanged = lab.lrl("backup --snapshot-only --json").expect(0).json();
+    assert_eq!(unchanged["uploads_read"]["files_read"], 0, "{unchanged:#}");
+    bucket.take_log();
+    let scan = lab.lrl("backup --snapshot-only --rescan-every 0s --json").expect(0).json();
+    assert!(scan["uploads_read"]["files_read"].as_u64().unwrap() > 0, "{scan:#}");
+    assert_eq!(scan["database_unchanged"], false, "it was read: {scan:#}");
+    let reads = bucket.take_log().iter().filter(|line| line.starts_with("GET") && line.contains("/packs/")).count();
+    assert_eq!(reads, 0, "nothing is downloaded");
+    // Once is enough.
+    let next = lab.lrl("backup --snapshot-only --json").expect(0).json();
+    assert_eq!(next["uploads_read"]["files_read"], 0, "{next:#}");
+}

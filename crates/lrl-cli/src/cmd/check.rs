@@ -28,7 +28,7 @@ use crate::render::units;
 use crate::resolve::{Paths, default_store};
 use crate::term::Colour;
 
-/// So many names of one kind are printed; `--json` has all.
+/// Names of one kind that are printed at most; `--json` has all.
 const SHOWN: usize = 20;
 
 /// Checks the store, and repairs it if asked to; exit 4 when anything is wrong in the end.
@@ -46,7 +46,7 @@ pub fn run(context: &Context<'_>, args: &CheckArgs) -> Result {
     let record = Some((time_of(SystemTime::now()), concat!("lrl ", env!("CARGO_PKG_VERSION"))));
     let options = Options { read_data, seed: since.as_nanos() as u64, lock_wait: context.cli.global.lock_wait, record };
     let place = paths.store.to_string();
-    // Copies near at hand prove nothing about a bucket.
+    // Local copies prove nothing about a bucket.
     let (storage, _copies) = open::fresh_backend(context, &paths.store)?;
     same_store::compare_storage(context, &paths.store, &*storage)?;
     if args.repair {

@@ -82,7 +82,7 @@ fn make(context: &Context<'_>, args: &CopyArgs, paths: &Paths, place: &Location)
     open::create_if_missing(context, place).map(drop)
 }
 
-/// Says whether two names mean one place; two that are copies of each other are two.
+/// Returns whether two names mean one place; two that are copies of each other are two.
 pub fn is_same(one: &Location, other: &Location) -> bool {
     let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     match (one, other) {

@@ -232,7 +232,7 @@ pub fn add(
         (Class::Full, Class::Full) => opened.bundle.clone(),
         (Class::Full, Class::Writer) => {
             return Err(Error::Refused(
-                "a key that only writes cannot make one that reads; use the store's own key".into(),
+                "a write-only key cannot make one that reads; use the store's own key".into(),
             ));
         }
     };

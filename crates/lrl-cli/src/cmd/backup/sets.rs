@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::exit::Result;
 use crate::render::units;
 
-/// So many that stay are named on the terminal; `--json` names all.
+/// The number of kept sets that are named on the terminal; `--json` names all.
 const MOST_NAMED: usize = 5;
 
 /// Says how the sets are after a run.

@@ -1,4 +1,4 @@
-//! `lrl prune` of a store in a bucket: what was written down, what that waits for, and what was deleted.
+//! `lrl prune` of a store in a bucket: what is scheduled for deletion, what that waits for, and what was deleted.
 
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
@@ -76,9 +76,9 @@ fn lines(report: &Report, options: &Options) -> Vec<String> {
         let count = units::count(missing, "chunk is|chunks are");
         lines.push(format!("{count} lost: pruning changes nothing about that, `lrl check` names the files."));
     }
-    lines.push(done("deleted, as an earlier prune wrote down", of(report.deleted)));
+    lines.push(done("deleted, as an earlier prune scheduled", of(report.deleted)));
     if report.needed_again.count > 0 {
-        lines.push(format!("Written down earlier, but needed again, and kept: {}.", of(report.needed_again)));
+        lines.push(format!("Scheduled earlier, but needed again, and kept: {}.", of(report.needed_again)));
     }
     let moved = report.numbers.repacked;
     if moved.count > 0 {
@@ -90,7 +90,7 @@ fn lines(report: &Report, options: &Options) -> Vec<String> {
         lines.push(done("stored in full, because what they are deltas of is needed by little else", what));
     }
     if report.candidates.count > 0 {
-        lines.push(done("written down to be deleted later", of(report.candidates)));
+        lines.push(done("scheduled to be deleted later", of(report.candidates)));
         if !options.dry_run {
             lines.push(format!("`lrl prune` deletes that after {grace}, when each source has made a backup."));
         }
@@ -106,7 +106,7 @@ fn lines(report: &Report, options: &Options) -> Vec<String> {
     lines
 }
 
-/// Says what a list of candidates waits for.
+/// Returns what a pending deletion waits for.
 fn waits(waiting: &WaitingDeletion) -> String {
     let since = units::moment(waiting.written.secs);
     let mut why = Vec::new();
@@ -122,7 +122,7 @@ fn waits(waiting: &WaitingDeletion) -> String {
     }
     let what = match waiting.deleted {
         true => format!("The record of what was deleted on {since} UTC"),
-        false => format!("{}, written down on {since} UTC,", of(waiting.packs)),
+        false => format!("{}, scheduled for deletion on {since} UTC,", of(waiting.packs)),
     };
     let hint = if waiting.sources.is_empty() { "" } else { "; --retired SOURCE for one that makes none any more" };
     format!("{what} waits for {}{hint}.", why.join(" and for "))

@@ -75,7 +75,8 @@ pub(super) fn decide(context: Context<'_>, history: &History, problems: &mut Vec
         || losses.lost.iter().any(|id| is_unanswered(id.as_bytes()))
     {
         Trust::ReadEverything
-    } else if history.depends_on_pending_deletion(session)? {
+    } else if full_scan.is_some() || history.depends_on_pending_deletion(session)? {
+        // A scan of the source alone: everything there is read, and the index says which chunks are stored.
         Trust::CheckEachChunk
     } else {
         Trust::Proved

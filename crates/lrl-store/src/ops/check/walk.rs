@@ -130,7 +130,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Compares a database's image with its SHA-256; says whether it could.
+    /// Compares a database's image with its SHA-256; returns whether it could be read.
     pub fn database(&mut self, name: &SnapshotName, snapshot: &Snapshot) -> Result<bool> {
         match crate::ops::dump::dump(self.store, snapshot, DATABASE.as_bytes(), self.observer, &mut |_| Ok(())) {
             Ok(_) => Ok(true),

@@ -67,7 +67,7 @@ fn id(file: usize, number: u32) -> ChunkId {
     ChunkId::of(format!("{file} {number}").as_bytes())
 }
 
-/// Opens a store with full index files of so many chunks in each; also returns what counts.
+/// Opens a store with full index files with a number of chunks in each; also returns what counts.
 fn store(chunks: u32) -> (Store, Arc<Counting>) {
     let backend = Arc::new(Counting { below: memory(), read: AtomicU64::new(0) });
     create(&*backend, [1; 32]).unwrap();

@@ -198,7 +198,7 @@ fn in_doubt_too_only_the_index_says_what_is_known() {
     // A run that died between its packs and its index.
     names(&*backend, "index").iter().for_each(|name| backend.remove(name).unwrap());
     let id = add(true);
-    assert!(open(&backend).contains(&id).unwrap(), "what leans on it is not listed");
+    assert!(open(&backend).contains(&id).unwrap(), "what depends on it is not listed");
 }
 
 #[test]
@@ -320,7 +320,7 @@ fn an_index_that_another_process_merged_meanwhile_is_no_failure() {
 
 #[test]
 fn what_only_an_unlisted_pack_holds_is_not_known_and_no_base() {
-    // A killed run left a pack, perhaps not durable: nothing that is listed later may lean on it.
+    // A killed run left a pack, perhaps not durable: nothing that is listed later may depend on it.
     let backend = Arc::new(memory());
     create(&*backend, [1; 32]).unwrap();
     let (base, mut plain) = (noise(3, 64 << 10), noise(3, 64 << 10));

@@ -490,7 +490,7 @@ fn a_store_inside_the_target_is_not_carried_away() {
     assert!(super::safety::refuse_overlap(&[&place], &[lab.source()]).is_ok());
 }
 
-/// Interrupts after so many questions.
+/// Interrupts after a number of questions.
 struct Impatient(std::sync::atomic::AtomicI32);
 
 impl Observer for Impatient {

@@ -1,4 +1,4 @@
-//! Trees of uploads: every kind of entry, hostile lists, single paths, files that are taken over.
+//! Trees of uploads: every kind of entry, hostile lists, single paths, reused files.
 
 use super::*;
 use crate::ops::restore::swap_contents::tests::force;

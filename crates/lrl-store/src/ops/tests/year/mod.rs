@@ -57,7 +57,7 @@ fn in_a_year_of_harm_restore_forget_and_status_agree_on_what_is_good() {
         *counts.entry("years").or_default() += 1;
         year.world.counts.into_iter().for_each(|(what, n)| *counts.entry(what).or_default() += n);
         // Hundreds of years take hours.
-        if counts["years"] % 5 == 0 {
+        if counts["years"].is_multiple_of(5) {
             println!("{counts:?}");
         }
     }

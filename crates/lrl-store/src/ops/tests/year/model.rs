@@ -126,7 +126,7 @@ impl Model {
     /// Returns all that a status has to complain about.
     pub fn wrong(&self, now: i64) -> Vec<&'static str> {
         let mut wrong = Vec::new();
-        let mut found = |is_wrong: bool, what| is_wrong.then(|| wrong.push(what)).unwrap_or_default();
+        let mut found = |is_wrong: bool, what| wrong.extend(is_wrong.then_some(what));
         let newest = self.snaps.keys().next_back();
         found(newest.is_none_or(|name| self.good(name, now) != BOTH), "the newest snapshot");
         let older = |time: i64, limit: u64| now - time > limit as i64;

@@ -102,10 +102,10 @@ impl Year {
         if mends {
             self.mend_store();
         }
-        if night % 7 == 0 {
+        if night.is_multiple_of(7) {
             self.drill();
         }
-        if night % 30 == 0 {
+        if night.is_multiple_of(30) {
             let clean = self.world.check();
             self.log.push(format!("{night}: check {clean}"));
         }
@@ -119,7 +119,7 @@ impl Year {
         if is_red && self.mends.is_none() && !self.harms.is_empty() {
             self.mends = Some(night + 1 + self.world.dice.below(10));
         }
-        if is_new || mends || night % 3 == 0 {
+        if is_new || mends || night.is_multiple_of(3) {
             self.world.restore();
         } else {
             self.world.choose(BOTH);

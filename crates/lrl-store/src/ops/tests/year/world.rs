@@ -121,7 +121,7 @@ impl World {
         (Store::open(storage, LockMode::Exclusive, Duration::ZERO, &Silent), observer)
     }
 
-    /// Forgets flipped packs that are gone or written anew; says whether any are left.
+    /// Forgets flipped packs that are gone or written anew; returns whether any are left.
     pub fn is_flipped(&mut self) -> bool {
         self.flipped.retain(|path, now| fs::read(path).is_ok_and(|bytes| bytes == *now));
         !self.flipped.is_empty()
