@@ -67,6 +67,8 @@
 //! system (`fs`), what is backed up (`source`), where objects are kept (`backend`), the store, sets (`set`), verbs ([`ops`]). Modules that
 //! these pages do not list are public for lrl's own binary and tests only, and change without notice.
 
+#![warn(clippy::missing_errors_doc)]
+
 #[doc(hidden)]
 pub mod backend;
 #[doc(hidden)]

@@ -65,6 +65,10 @@ pub struct Silent;
 impl Observer for Silent {}
 
 /// Returns [`Error::Interrupted`] once the observer asks to stop.
+///
+/// # Errors
+///
+/// [`Error::Interrupted`].
 pub fn checkpoint(observer: &dyn Observer) -> Result<()> {
     if observer.interrupted() { Err(Error::Interrupted) } else { Ok(()) }
 }

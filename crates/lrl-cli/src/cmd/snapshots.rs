@@ -101,14 +101,14 @@ fn proven(proof: Option<LastDrill>, now: i64) -> String {
     let Some(LastDrill { passed, drilled, finished, .. }) = proof else { return "-".into() };
     let age = units::short_age(finished.secs, now);
     match (passed, drilled) {
-        (false, _) => format!("FAIL {age}"),
+        (false, _) => format!("FAILED {age}"),
         (true, Drilled::Set) => format!("{age}, set"),
         (true, _) => age,
     }
 }
 
 fn heading() -> String {
-    line(["id", "time (UTC)", "state", "database", "files", "uploads", "proven", "tags"])
+    line(["id", "time (UTC)", "state", "database", "files", "uploads", "proven", ""])
 }
 
 fn row(name: &SnapshotName, snapshot: &Snapshot, proof: Option<LastDrill>, state: State, now: i64) -> String {

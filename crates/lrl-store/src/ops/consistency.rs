@@ -80,6 +80,11 @@ pub(super) fn require_sound(
 }
 
 /// Compares a set's manifest with the snapshot that it names; returns what differs. `None` if it names none, or none of this store.
+///
+/// # Errors
+///
+/// [`Error::Corrupt`] or [`Error::Missing`] if the snapshot that is named
+/// cannot be read.
 pub fn contradiction(store: &Store, manifest: &Path) -> Result<Option<String>> {
     let manifest = Manifest::read(manifest)?;
     let Some(id) = manifest.lrl.as_ref().and_then(|origin| SnapshotId::from_hex(&origin.snapshot).ok()) else {

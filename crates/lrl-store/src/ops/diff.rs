@@ -71,6 +71,10 @@ pub struct Counts {
 }
 
 /// Compares the databases.
+///
+/// # Errors
+///
+/// [`Error::Corrupt`](crate::error::Error::Corrupt) or [`Error::Missing`](crate::error::Error::Missing) if the store is damaged.
 pub fn database(store: &Store, from: &Snapshot, to: &Snapshot) -> Result<DatabaseChange> {
     let (from, to) = match (&from.database, &to.database) {
         (None, None) => return Ok(DatabaseChange::Absent),
@@ -95,6 +99,11 @@ pub fn database(store: &Store, from: &Snapshot, to: &Snapshot) -> Result<Databas
 }
 
 /// Compares the uploads; a snapshot without uploads counts as one with none.
+///
+/// # Errors
+///
+/// [`Error::Corrupt`](crate::error::Error::Corrupt) or [`Error::Missing`](crate::error::Error::Missing) if the store is damaged, and those
+/// of `visit`.
 pub fn uploads<E: From<Error>>(
     store: &Store,
     from: &Snapshot,

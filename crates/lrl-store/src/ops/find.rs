@@ -24,6 +24,10 @@ pub struct Pattern {
 
 impl Pattern {
     /// Reads a pattern; `path` is what it says as a plain path.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`](crate::error::Error::NotFound) if the pattern cannot match anything.
     pub fn new(text: &str, path: Vec<u8>) -> Result<Self> {
         // gitignore gives these a meaning that makes no sense in a search.
         if text.starts_with(['!', '#']) {
@@ -93,6 +97,10 @@ pub struct Searched {
 }
 
 /// Finds what matches, in all snapshots of a source; versions come by path, the newest first.
+///
+/// # Errors
+///
+/// [`Error::Interrupted`](crate::error::Error::Interrupted), and those of the visitor.
 pub fn find<E: From<Error>>(
     store: &Store,
     source: &str,

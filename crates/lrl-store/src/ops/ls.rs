@@ -24,6 +24,10 @@ pub struct Entries<'s> {
 }
 
 /// Lists `path` (a file, a directory with all that it contains, or `lrl.db`; empty: everything).
+///
+/// # Errors
+///
+/// [`Error::NotFound`](crate::error::Error::NotFound) if the snapshot has no such path.
 pub fn ls<'s>(store: &'s Store, snapshot: &'s Snapshot, path: &[u8]) -> Result<Listing<'s>> {
     let below = clean(path);
     let is_database = below == DATABASE.as_bytes();
@@ -47,6 +51,10 @@ pub fn ls<'s>(store: &'s Store, snapshot: &'s Snapshot, path: &[u8]) -> Result<L
 }
 
 /// Finds the entry of one path.
+///
+/// # Errors
+///
+/// [`Error::NotFound`](crate::error::Error::NotFound) if the snapshot has no such path.
 pub fn find(store: &Store, snapshot: &Snapshot, path: &[u8]) -> Result<Entry> {
     let path = clean(path);
     let found = match &snapshot.uploads {

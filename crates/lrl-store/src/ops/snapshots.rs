@@ -5,6 +5,10 @@ use crate::format::snapshot::Snapshot;
 use crate::store::{SnapshotName, Store};
 
 /// Reads the snapshots of one source, or (`None`) of all, by source and then oldest first.
+///
+/// # Errors
+///
+/// If the names cannot be listed; a damaged document is an item of the iterator.
 pub fn snapshots<'s>(
     store: &'s Store,
     source: Option<&str>,

@@ -71,6 +71,10 @@ pub struct Added {
 }
 
 /// Counts; `each` is called for every snapshot, by source and oldest first.
+///
+/// # Errors
+///
+/// If the store cannot be listed, and those of `each`.
 pub fn stats<E: From<Error>>(
     store: &Store,
     observer: &dyn Observer,

@@ -231,9 +231,7 @@ pub fn add(
         (Class::Writer, _) => opened.bundle.to_writer(),
         (Class::Full, Class::Full) => opened.bundle.clone(),
         (Class::Full, Class::Writer) => {
-            return Err(Error::Refused(
-                "a write-only key cannot make one that reads; use the store's own key".into(),
-            ));
+            return Err(Error::Refused("a write-only key cannot make one that reads; use the store's own key".into()));
         }
     };
     let store_id = read_config(backend)?.id()?;

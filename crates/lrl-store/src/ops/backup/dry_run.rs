@@ -85,6 +85,10 @@ pub struct UploadsPlan {
 }
 
 /// Returns what [`super::backup`] would store; `store` is `None` where there is none yet.
+///
+/// # Errors
+///
+/// [`Error::Source`](crate::error::Error::Source) if nothing to back up is there, [`Error::Interrupted`](crate::error::Error::Interrupted).
 pub fn plan(store: Option<&Store>, options: &Options, observer: &dyn Observer) -> Result<Plan> {
     let history = store.map(|store| History::read(store, &options.source)).transpose()?;
     let mut problems = Vec::new();

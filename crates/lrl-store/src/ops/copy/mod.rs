@@ -90,6 +90,10 @@ pub struct Report {
 }
 
 /// Copies snapshots from one store to another. The error is of the first look at the two; whatever comes later is in the report.
+///
+/// # Errors
+///
+/// Those of the first look at the two stores; later ones are in the report.
 pub fn copy(from: &Store, to: &Store, options: &Options, observer: &dyn Observer) -> Result<Report> {
     to.check_writable()?;
     // Who cannot read what is there would copy it again.

@@ -49,6 +49,10 @@ const OPERATORS: [(&str, Operator); 6] = [
 
 impl Assertion {
     /// Parses a query and a comparison; errors are texts for the user.
+    ///
+    /// # Errors
+    ///
+    /// A text for the user: what cannot be read of the two.
     pub fn parse(query: &str, comparison: &str) -> Result<Self, String> {
         check_query(query).map_err(|why| format!("the query {query:?} {why}"))?;
         let comparison = comparison.trim();

@@ -71,12 +71,20 @@ pub enum DrillOutcome<'a> {
 
 impl Evidence {
     /// Reads the records of a source; those that cannot be read prove nothing.
+    ///
+    /// # Errors
+    ///
+    /// If the records cannot be listed, [`Error::Interrupted`](crate::error::Error::Interrupted).
     pub fn read(store: &Store, source: &str, now: Time, observer: &dyn Observer) -> Result<Self> {
         let names = store.snapshot_names(Some(source))?;
         Self::read_each(store, source, &names, now, observer, |_, _| {})
     }
 
     /// As [`Evidence::read`], telling of each record, the newest first. `snapshots` are the source's.
+    ///
+    /// # Errors
+    ///
+    /// As [`Evidence::read`].
     pub fn read_each(
         store: &Store,
         source: &str,
@@ -167,6 +175,10 @@ impl Evidence {
     }
 
     /// Reads the record with rows of the nearest snapshot before this number.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be read; a damaged record counts as none.
     pub fn before(&self, store: &Store, sequence: u64) -> Result<Option<Drill>> {
         let Some((_, (_, name))) = self.rows.range(..sequence).next_back() else { return Ok(None) };
         match store.drill(name) {

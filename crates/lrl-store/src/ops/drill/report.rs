@@ -71,6 +71,10 @@ impl Report {
 
     /// Notes what the nearest snapshot before this one held that was drilled with its rows. More rows without their parent than then are a
     /// failure.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be read.
     pub fn compare(&mut self, store: &Store, evidence: &Evidence) -> Result<()> {
         let Some(name) = &self.snapshot else { return Ok(()) };
         let before = evidence.before(store, name.sequence)?;

@@ -72,6 +72,10 @@ pub fn plan(store: &Store, options: &Options, observer: &dyn Observer) -> Result
 }
 
 /// Removes what the plan says, oldest first: a run that is killed has removed a part of it, and nothing else.
+///
+/// # Errors
+///
+/// [`Error::Interrupted`](crate::error::Error::Interrupted) between two snapshots, and those of the backend.
 pub fn apply(store: &Store, plan: &Plan, observer: &dyn Observer) -> Result<()> {
     let mut done = Ok(());
     for name in plan.removed() {

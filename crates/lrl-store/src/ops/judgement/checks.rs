@@ -61,6 +61,10 @@ pub struct Checked {
 
 impl Checks {
     /// Reads the records of checks; those that cannot be read, or whose time is in the future, do not count.
+    ///
+    /// # Errors
+    ///
+    /// If the records cannot be listed.
     pub fn read(store: &Store, now: Time) -> Result<Self> {
         let mut checks = Self::default();
         let mut records = Vec::new();

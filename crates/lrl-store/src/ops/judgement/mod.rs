@@ -162,6 +162,10 @@ impl<'s> Judge<'s> {
     }
 
     /// Returns what the records of checks say.
+    ///
+    /// # Errors
+    ///
+    /// If the records cannot be listed.
     pub fn checks(&mut self) -> Result<&Checks> {
         if self.checks.is_none() {
             self.checks = Some(Checks::read(self.store, self.now)?);
@@ -170,6 +174,10 @@ impl<'s> Judge<'s> {
     }
 
     /// Returns what the records of a source's drills say.
+    ///
+    /// # Errors
+    ///
+    /// If the records cannot be listed, [`Error::Interrupted`](crate::error::Error::Interrupted).
     pub fn evidence(&mut self, source: &str, observer: &dyn Observer) -> Result<&Evidence> {
         if self.drills.as_ref().is_none_or(|(of, _)| of != source) {
             self.drills = Some((source.into(), Evidence::read(self.store, source, self.now, observer)?));
@@ -185,6 +193,10 @@ impl<'s> Judge<'s> {
     }
 
     /// Judges a snapshot.
+    ///
+    /// # Errors
+    ///
+    /// If the records of checks and drills cannot be listed.
     pub fn of(&mut self, name: &SnapshotName, snapshot: &Snapshot, observer: &dyn Observer) -> Result<Judgement> {
         let proof = self.evidence(&name.source, observer)?.on(&name.id, snapshot);
         let damage = self.checks()?.of(&name.id);

@@ -12,6 +12,11 @@ use crate::store::deletion::pending::PENDING;
 use crate::store::{Store, pack_name};
 
 /// Does what the plan says. `room` guards the store's disk: no more is moved at once than fits, but on a full disk one pack at a time is.
+///
+/// # Errors
+///
+/// Any doubt about what is needed ends it before anything is deleted; [`Error::NoRoom`](crate::error::Error::NoRoom) if no pack can be
+/// moved.
 pub fn apply(store: &Store, plan: Plan, space: &SpaceGuard, observer: &dyn Observer) -> Result<Report> {
     let backend = store.storage();
     if !backend.capabilities().exclusive_lock {

@@ -11,6 +11,11 @@ use crate::store::Store;
 
 /// Decides what to remove and what to move, as if the `forgotten` snapshots were gone. May only add to the store: where a snapshot needs
 /// what no index lists, but a pack holds, that pack is listed first; a `dry_run` refuses then.
+///
+/// # Errors
+///
+/// [`Error::Corrupt`](crate::error::Error::Corrupt) or [`Error::Missing`](crate::error::Error::Missing) if it is uncertain what a snapshot
+/// needs: then nothing may be deleted.
 pub fn plan(
     store: &Store,
     max_unused: MaxUnused,

@@ -92,6 +92,11 @@ const MOST_PACKS: usize = 100_000;
 const TRIES: u32 = 5;
 
 /// Prunes, or reports what would be done, as if the `forgotten` snapshots were gone.
+///
+/// # Errors
+///
+/// [`Error::Locked`](crate::error::Error::Locked) while another prune holds the lease; [`Error::Corrupt`](crate::error::Error::Corrupt) or
+/// [`Error::Missing`](crate::error::Error::Missing) if it is uncertain what is needed.
 pub fn prune(
     store: &Store,
     options: &Options,

@@ -55,6 +55,10 @@ pub fn repair(backend: Arc<dyn Backend>, options: &Options, observer: &dyn Obser
 }
 
 /// As [`repair`]; then searches sets, live data and other stores for what is lost.
+///
+/// # Errors
+///
+/// As [`repair`].
 pub fn repair_from(
     backend: Arc<dyn Backend>,
     options: &Options,

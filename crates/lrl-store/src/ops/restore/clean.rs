@@ -68,6 +68,10 @@ struct Copy {
 }
 
 /// Removes what restores have kept in a data directory and beside its second root of uploads.
+///
+/// # Errors
+///
+/// [`Error::Refused`](crate::error::Error::Refused) while a restore is unfinished, or where a mount lies inside a kept copy.
 pub fn clean(options: &CleanOptions) -> Result<Cleaned> {
     let mut cleaned = Cleaned::default();
     let no_dir = || Error::NoStore { what: "data directory", path: options.data_dir.clone() };

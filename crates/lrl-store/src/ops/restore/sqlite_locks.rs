@@ -25,6 +25,10 @@ const SHM_LOCKS: (u64, u64) = (120, 9);
 
 /// Finds who holds a lock on a database, and changes nothing. Closing the files drops every lock that the calling process has on
 /// them: this is for a process of its own.
+///
+/// # Errors
+///
+/// If the database or its `-shm` cannot be opened.
 pub fn lock_holder(database: &Path) -> io::Result<Option<LockHolder>> {
     let mut shm = database.as_os_str().to_os_string();
     shm.push("-shm");

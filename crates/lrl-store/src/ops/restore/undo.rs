@@ -107,6 +107,10 @@ impl Undone {
 }
 
 /// Returns whether a dead restore left the data directory unfinished: then it is no state to back up.
+///
+/// # Errors
+///
+/// If the directory or the journal in it cannot be read.
 pub fn is_unfinished(data_dir: &Path, storage_dir: &Path) -> Result<bool> {
     let dirs = OpenDirs::default();
     let Some(journal) = Journal::open(&dirs, data_dir)? else { return Ok(false) };
@@ -154,6 +158,11 @@ pub(super) fn resume(
 }
 
 /// Brings back what was there before the last restore, or after it if that is undone.
+///
+/// # Errors
+///
+/// [`Error::NotFound`](crate::error::Error::NotFound) if there is nothing to undo, [`Error::Refused`](crate::error::Error::Refused) if
+/// files changed since, or are in use.
 pub fn undo(options: &UndoOptions) -> Result<Undone> {
     let (data_dir, storage_dir) = (&options.data_dir, &options.storage_dir);
     let nothing = || {

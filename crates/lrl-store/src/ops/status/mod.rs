@@ -34,6 +34,10 @@ fn readable<T>(result: Result<T>) -> Result<Option<T>> {
 
 /// Returns the newest snapshot that holds what is needed, if it is good and not from the future. An older good one does not count: what
 /// came after it may be worse.
+///
+/// # Errors
+///
+/// If the store cannot be listed.
 pub fn newest_good(store: &Store, source: &str, need: Need, now: Time) -> Result<Option<Good>> {
     let mut judge = Judge::new(store, now);
     for name in store.snapshot_names(Some(source))?.iter().rev() {
@@ -50,6 +54,10 @@ pub fn newest_good(store: &Store, source: &str, need: Need, now: Time) -> Result
 }
 
 /// Looks at a source's snapshots and drills, newest first, as far as needed.
+///
+/// # Errors
+///
+/// If the store cannot be listed; damaged documents are part of the status.
 pub fn status(store: &Store, source: &str, now: Time) -> Result<Status> {
     let names = store.snapshot_names(Some(source))?;
     let mut status = Status { snapshots: names.len() as u64, ..Status::default() };
