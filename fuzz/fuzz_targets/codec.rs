@@ -1,5 +1,5 @@
-//! `lrl_testing::fuzz::chunk_codec` on whatever libFuzzer finds.
+//! `lrl_testing::fuzz_bodies::chunk_codec` on whatever libFuzzer finds.
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| lrl_testing::fuzz::chunk_codec(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| lrl_testing::fuzz_bodies::chunk_codec(bytes));

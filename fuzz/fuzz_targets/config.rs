@@ -1,5 +1,5 @@
-//! `lrl_testing::fuzz::store_config` on whatever libFuzzer finds.
+//! `lrl_testing::fuzz_bodies::store_config` on whatever libFuzzer finds.
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| lrl_testing::fuzz::store_config(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| lrl_testing::fuzz_bodies::store_config(bytes));

@@ -1,5 +1,5 @@
-//! `lrl_testing::fuzz::drill_record` on whatever libFuzzer finds.
+//! `lrl_testing::fuzz_bodies::drill_record` on whatever libFuzzer finds.
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| lrl_testing::fuzz::drill_record(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| lrl_testing::fuzz_bodies::drill_record(bytes));

@@ -1,5 +1,5 @@
-//! `lrl_testing::fuzz::index_file` on whatever libFuzzer finds.
+//! `lrl_testing::fuzz_bodies::index_file` on whatever libFuzzer finds.
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| lrl_testing::fuzz::index_file(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| lrl_testing::fuzz_bodies::index_file(bytes));

@@ -1,5 +1,5 @@
-//! `lrl_testing::fuzz::manifest` on whatever libFuzzer finds.
+//! `lrl_testing::fuzz_bodies::manifest` on whatever libFuzzer finds.
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| lrl_testing::fuzz::manifest(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| lrl_testing::fuzz_bodies::manifest(bytes));

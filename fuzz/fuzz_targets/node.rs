@@ -1,5 +1,5 @@
-//! `lrl_testing::fuzz::list_node` on whatever libFuzzer finds.
+//! `lrl_testing::fuzz_bodies::list_node` on whatever libFuzzer finds.
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| lrl_testing::fuzz::list_node(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| lrl_testing::fuzz_bodies::list_node(bytes));

@@ -1,5 +1,5 @@
-//! `lrl_testing::fuzz::sealed_object` on whatever libFuzzer finds.
+//! `lrl_testing::fuzz_bodies::sealed_object` on whatever libFuzzer finds.
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| lrl_testing::fuzz::sealed_object(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| lrl_testing::fuzz_bodies::sealed_object(bytes));

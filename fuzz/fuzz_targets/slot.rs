@@ -1,5 +1,5 @@
-//! `lrl_testing::fuzz::slot` on whatever libFuzzer finds.
+//! `lrl_testing::fuzz_bodies::slot` on whatever libFuzzer finds.
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| lrl_testing::fuzz::slot(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| lrl_testing::fuzz_bodies::slot(bytes));

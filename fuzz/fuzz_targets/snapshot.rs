@@ -1,5 +1,5 @@
-//! `lrl_testing::fuzz::snapshot_document` on whatever libFuzzer finds.
+//! `lrl_testing::fuzz_bodies::snapshot_document` on whatever libFuzzer finds.
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| lrl_testing::fuzz::snapshot_document(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| lrl_testing::fuzz_bodies::snapshot_document(bytes));

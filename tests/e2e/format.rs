@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lrl_store::backend::local::LocalBackend;
 use lrl_store::backend::{Backend, Payload};
-use lrl_store::codec::Encoding;
+use lrl_store::compression::Encoding;
 use lrl_store::format::config::{self, Config};
 use lrl_store::format::drill;
 use lrl_store::format::entry::{Content, Entry, Kind, Piece};

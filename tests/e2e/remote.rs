@@ -47,9 +47,9 @@ fn storage(url: String, scratch: &Path) -> bucket::Bucket {
 /// Runs the conformance suite on an S3 backend, with and without the cache.
 fn conforms(url: &dyn Fn(&str) -> String) {
     let scratch = tempfile::tempdir().unwrap();
-    lrl_testing::conformance::conformance(&storage(url("plain"), scratch.path()));
+    lrl_testing::backend_conformance::conformance(&storage(url("plain"), scratch.path()));
     let below = storage(url("copied"), scratch.path());
-    lrl_testing::conformance::conformance(
+    lrl_testing::backend_conformance::conformance(
         &CachedBackend::new(Arc::new(below), scratch.path().join("copies"), Reserve::NONE).unwrap(),
     );
 }

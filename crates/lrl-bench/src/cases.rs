@@ -12,7 +12,7 @@ use crate::error::{At, Result};
 use crate::measure::{self, bytes_below, settle};
 use crate::plan::{Plan, restore_database};
 use crate::results::Row;
-use crate::same;
+use crate::same_result;
 use crate::tools::{Place, Task, Tool, newest, restored};
 
 /// What came out.
@@ -252,8 +252,8 @@ impl Bench<'_> {
 fn compare(task: Task, place: &Place) -> Result<()> {
     let found: PathBuf = restored(&place.target).ok_or("restored no database")?;
     match task {
-        Task::RestoreDatabase => same::database(&place.data.join("lrl.db"), &found.join("lrl.db")),
-        _ => same::lab(&place.data, &found),
+        Task::RestoreDatabase => same_result::database(&place.data.join("lrl.db"), &found.join("lrl.db")),
+        _ => same_result::lab(&place.data, &found),
     }
 }
 

@@ -280,7 +280,7 @@ mod tests {
     use std::path::Path;
 
     use super::Lab;
-    use crate::same;
+    use crate::same_result;
 
     #[test]
     fn a_seed_gives_the_same_lab_and_ages_it_the_same_way() {
@@ -294,11 +294,11 @@ mod tests {
             lab
         };
         let (a, b) = (make("a", 1), make("b", 1));
-        same::lab(a.root(), b.root()).unwrap();
+        same_result::lab(a.root(), b.root()).unwrap();
         let size = a.size().unwrap();
         assert!((600_000..900_000).contains(&size.database_bytes), "{size:?}");
         assert!((1_900_000..2_400_000).contains(&size.upload_bytes), "{size:?}");
-        assert!(same::lab(a.root(), make("c", 2).root()).is_err());
+        assert!(same_result::lab(a.root(), make("c", 2).root()).is_err());
     }
 
     #[test]

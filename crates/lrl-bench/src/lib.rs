@@ -16,7 +16,7 @@ mod remote;
 mod report;
 mod results;
 mod rng;
-mod same;
+mod same_result;
 mod scale;
 mod svg;
 mod targets;

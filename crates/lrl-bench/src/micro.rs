@@ -11,7 +11,8 @@ use clap::Args;
 use lrl_store::backend::Backend;
 use lrl_store::backend::local::LocalBackend;
 use lrl_store::chunk::{Cutter, Gear, UPLOADS};
-use lrl_store::codec::{self, Encoding};
+use lrl_store::compression;
+use lrl_store::compression::Encoding;
 use lrl_store::format::entry::{Content, Entry, Kind, Piece};
 use lrl_store::format::index::Located;
 use lrl_store::format::pack::Record;
@@ -177,7 +178,7 @@ fn pure(bench: &mut Bench) -> Result<()> {
     })?;
     for (name, data) in [("text", &text), ("noise (probed, stored)", &noise)] {
         bench.stage(&format!("zstd of 64 KiB, {name}"), Work::Bytes(len as u64), || {
-            data.chunks(64 << 10).for_each(|chunk| drop(black_box(codec::compress(chunk))));
+            data.chunks(64 << 10).for_each(|chunk| drop(black_box(compression::compress(chunk))));
             Ok(())
         })?;
     }
@@ -185,22 +186,22 @@ fn pure(bench: &mut Bench) -> Result<()> {
         let repeated = (len / plain).max(1);
         bench.stage(name, Work::Bytes((repeated * plain) as u64), || {
             for _ in 0..repeated {
-                black_box(codec::decode(encoding, packed.clone(), plain, bases, "benchmark")?);
+                black_box(compression::decode(encoding, packed.clone(), plain, bases, "benchmark")?);
             }
             Ok(())
         })
     };
     let extent = &text[..64 << 10];
-    let packed = codec::compress(extent).ok_or("text does not compress")?;
+    let packed = compression::compress(extent).ok_or("text does not compress")?;
     decode(bench, "zstd decode, 64 KiB of text", Encoding::Zstd, packed, extent.len(), &[])?;
     let mut changed = extent.to_vec();
     changed[30_000..30_020].copy_from_slice(b"twenty other letters");
     let repeated = (len / extent.len()).max(1);
     bench.stage("delta of 64 KiB against 64 KiB", Work::Bytes((repeated * extent.len()) as u64), || {
-        (0..repeated).for_each(|_| drop(black_box(codec::compress_delta(&changed, &[extent]))));
+        (0..repeated).for_each(|_| drop(black_box(compression::compress_delta(&changed, &[extent]))));
         Ok(())
     })?;
-    let delta = codec::compress_delta(&changed, &[extent]).ok_or("like extents give no delta")?;
+    let delta = compression::compress_delta(&changed, &[extent]).ok_or("like extents give no delta")?;
     decode(bench, "delta decode, 64 KiB", Encoding::Delta, delta, changed.len(), &[extent])
 }
 

@@ -17,7 +17,7 @@ use crate::error::{At, Result};
 use crate::measure::{self, Usage, settle};
 use crate::results::median;
 use crate::rng::Rng;
-use crate::same;
+use crate::same_result;
 use crate::units::number;
 
 /// The options of `remote`.
@@ -80,7 +80,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
                     let usage = bench.step(tool, step)?;
                     figures.push((usage, server.cpu() - before));
                 }
-                same::lab(&data, &work.path().join("back"))?;
+                same_result::lab(&data, &work.path().join("back"))?;
                 for left in ["back", "home"] {
                     let left = work.path().join(left);
                     let _ = fs::remove_dir_all(&left);

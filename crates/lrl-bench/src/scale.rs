@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use lrl_store::backend::Backend;
 use lrl_store::backend::local::LocalBackend;
-use lrl_store::codec::Encoding;
+use lrl_store::compression::Encoding;
 use lrl_store::format::index::Located;
 use lrl_store::format::pack::{self, Record};
 use lrl_store::fs::durable::create_dir;

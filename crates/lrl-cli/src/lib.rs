@@ -7,9 +7,9 @@ pub mod context;
 pub mod credential;
 pub mod docs;
 pub mod exit;
-pub mod known;
+pub mod known_stores;
 pub mod locks;
-pub mod memory;
+pub mod memory_limit;
 pub mod render;
 pub mod resolve;
 pub mod signal;
@@ -28,7 +28,7 @@ use crate::context::Context;
 use args::{Cli, Verb};
 use config::File;
 use exit::{Exit, Failure};
-use lrl_store::fs::unsupported;
+use lrl_store::fs::missing_features;
 use term::Term;
 
 /// Runs one command line, whose first argument is the program's name.
@@ -65,8 +65,8 @@ pub fn run(arguments: &[OsString]) -> Exit {
     }
     let context = Context { cli: &cli, matches: &matches, file: &file, term: &term };
     let result = cmd::run(&context);
-    cmd::run_record::write(&context, &result);
-    if let Some(path) = unsupported::unsynced() {
+    cmd::shared::run_record::write(&context, &result);
+    if let Some(path) = missing_features::unsynced() {
         term.note(format!(
             "{} cannot be synced: its file system (such as CIFS or vboxsf) does not support it; a power cut can take back the newest names there",
             path.display()

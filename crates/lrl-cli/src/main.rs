@@ -5,7 +5,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     lrl_cli::guard(|| {
         lrl_cli::umask::own();
-        lrl_cli::memory::limit();
+        lrl_cli::memory_limit::limit();
         lrl_cli::signal::install();
         lrl_cli::run(&std::env::args_os().collect::<Vec<_>>())
     })

@@ -63,7 +63,7 @@
 //! ```
 //!
 //! # Layers
-//! Lowest first; `tests/e2e/layers.rs` holds them: words (`id`, `units`, `error`, `progress`, `time`), bytes (`format`, `chunk`, `codec`, `crypt`), the
+//! Lowest first; `tests/e2e/layers.rs` holds them: words (`id`, `units`, `error`, `progress`, `time`), bytes (`format`, `chunk`, `compression`, `crypt`), the
 //! system (`fs`), what is backed up (`source`), where objects are kept (`backend`), the store, sets (`set`), verbs ([`ops`]). Modules that
 //! these pages do not list are public for lrl's own binary and tests only, and change without notice.
 
@@ -74,7 +74,7 @@ pub mod backend;
 #[doc(hidden)]
 pub mod chunk;
 #[doc(hidden)]
-pub mod codec;
+pub mod compression;
 #[doc(hidden)]
 pub mod crypt;
 pub mod error;

@@ -4,8 +4,8 @@
 // Tests may.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-pub mod conformance;
+pub mod backend_conformance;
 pub mod disk_image;
 #[cfg(not(test))] // It is compiled into the engine's unit tests too, which have no use for it.
-pub mod fuzz;
-pub mod memory;
+pub mod fuzz_bodies;
+pub mod memory_backend;

@@ -10,7 +10,7 @@ use lrl_store::error::Error;
 use lrl_store::format::repair::Loss;
 use lrl_store::ops::check;
 use lrl_store::ops::check::{Checked, Finding, Options, ReadData, Report};
-use lrl_store::ops::heal::{HealSources, Origin};
+use lrl_store::ops::recover_chunks::{HealSources, Origin};
 use lrl_store::ops::repair::{Moved, Repaired};
 use lrl_store::set::directory::manifests;
 use lrl_store::source::files::walk::Root;
@@ -19,7 +19,7 @@ use lrl_store::time::time_of;
 use serde_json::{Value, json};
 
 use super::copy::is_same;
-use super::{open, same_store};
+use super::shared::{open, same_store};
 use crate::args::CheckArgs;
 use crate::args::values::Subset;
 use crate::context::Context;

@@ -12,7 +12,7 @@ use lrl_store::store::Store;
 use lrl_store::time::time_of;
 use serde_json::{Value, json};
 
-use super::{choose, open, same_store};
+use super::shared::{choose, open, same_store};
 use crate::args::CopyArgs;
 use crate::context::Context;
 use crate::credential;

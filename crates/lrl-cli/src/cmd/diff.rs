@@ -5,11 +5,11 @@ use lrl_store::ops::diff::{self, Change, DatabaseChange};
 use lrl_store::ops::select::Need;
 use serde_json::{Map, Value, json};
 
-use super::{choose, open};
+use super::shared::{choose, open};
 use crate::args::DiffArgs;
 use crate::context::Context;
 use crate::exit::{Exit, Result};
-use crate::render::{document, entry, units};
+use crate::render::{entry, json, units};
 
 /// Compares two snapshots: `+` added, `-` removed, `M` other contents, `m` other metadata.
 pub fn run(context: &Context<'_>, args: &DiffArgs) -> Result {
@@ -22,7 +22,7 @@ pub fn run(context: &Context<'_>, args: &DiffArgs) -> Result {
         "from": { "id": from_name.id, "timestamp": from.timestamp }, "to": { "id": to_name.id, "timestamp": to.timestamp },
         "database": database,
     });
-    document::list(term, head, "changes", |list| {
+    json::list(term, head, "changes", |list| {
         for line in database_lines(&database) {
             term.line(line)?;
         }

@@ -6,7 +6,7 @@ use lrl_store::error::Error;
 use lrl_store::ops::select::Need;
 use lrl_store::ops::{dump, ls};
 
-use super::{choose, open};
+use super::shared::{choose, open};
 use crate::args::DumpArgs;
 use crate::context::Context;
 use crate::exit::{Exit, Failure, Result};

@@ -4,7 +4,7 @@ use lrl_store::ops::export::{self, GUIDE, Report, Sameness};
 use lrl_store::ops::select::Need;
 use serde_json::json;
 
-use super::{choose, open};
+use super::shared::{choose, open};
 use crate::args::ExportArgs;
 use crate::context::Context;
 use crate::exit::{Exit, Result};

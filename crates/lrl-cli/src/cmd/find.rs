@@ -3,18 +3,18 @@
 use lrl_store::ops::find::{self, Pattern, Version, What};
 use serde_json::{Map, Value, json};
 
-use super::open;
+use super::shared::open;
 use crate::args::FindArgs;
 use crate::context::Context;
 use crate::exit::{Exit, Result};
-use crate::render::{document, entry, units};
+use crate::render::{entry, json, units};
 
 /// Searches the snapshots of the source.
 pub fn run(context: &Context<'_>, args: &FindArgs) -> Result {
     let pattern = Pattern::new(&args.pattern, units::typed_path(args.pattern.as_bytes()))?;
     let store = open::open_default(context)?;
     let (term, source) = (context.term, &context.cli.global.source);
-    document::list(term, json!({ "pattern": args.pattern, "source": source }), "versions", |list| {
+    json::list(term, json!({ "pattern": args.pattern, "source": source }), "versions", |list| {
         let mut last: Option<Vec<u8>> = None;
         let searched = find::find(&store, source, &pattern, term, &mut |version| {
             list.item(|| to_json(version))?;

@@ -6,12 +6,13 @@ use lrl_store::ops::forget::{self, Decision, Options, Plan, Policy};
 use lrl_store::time::{Time, time_of};
 use serde_json::{Value, json};
 
-use super::{choose, open, prune};
+use super::prune;
+use super::shared::{choose, open};
 use crate::args::ForgetArgs;
 use crate::context::Context;
 use crate::exit::{Exit, Failure, Result};
 use crate::render::table::{Side, Table};
-use crate::render::{document, entry, units};
+use crate::render::{entry, json, units};
 
 /// Plans, shows the plan, and follows it.
 pub fn run(context: &Context<'_>, args: &ForgetArgs) -> Result {
@@ -61,7 +62,7 @@ fn show(context: &Context<'_>, args: &ForgetArgs, plan: &Plan, act: impl FnOnce(
     let removed = plan.removed().count() as u64;
     let kept = plan.decisions.len() as u64 - removed;
     let head = json!({ "dry_run": args.dry_run, "kept": kept, "removed": removed });
-    document::list(term, head, "snapshots", |list| {
+    json::list(term, head, "snapshots", |list| {
         plan.decisions.iter().try_for_each(|decision| list.item(|| to_json(decision)))?;
         if !term.is_json() && (args.dry_run || !context.cli.global.quiet) {
             table(context, args, plan)?;

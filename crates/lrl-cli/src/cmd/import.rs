@@ -8,7 +8,7 @@ use lrl_store::ops::import::{self, Options, Report, Skipped};
 use lrl_store::set::directory::manifests;
 use serde_json::{Value, json};
 
-use super::{open, same_store};
+use super::shared::{open, same_store};
 use crate::args::ImportArgs;
 use crate::context::Context;
 use crate::exit::{Exit, Result};

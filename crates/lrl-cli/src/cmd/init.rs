@@ -5,7 +5,7 @@ use lrl_store::format::key::Credential;
 use lrl_store::store::key_slots;
 use serde_json::json;
 
-use super::{open, same_store};
+use super::shared::{open, same_store};
 use crate::args::InitArgs;
 use crate::context::Context;
 use crate::exit::{Exit, Result};

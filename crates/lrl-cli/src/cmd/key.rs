@@ -14,7 +14,7 @@ use lrl_store::store::key_slots::Named;
 use lrl_store::time::time_of;
 use serde_json::{Value, json};
 
-use super::{open, same_store};
+use super::shared::{open, same_store};
 use crate::args::{KeyArgs, KeyVerb, NewCredentialArgs};
 use crate::context::Context;
 use crate::credential;

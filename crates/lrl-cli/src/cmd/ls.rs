@@ -6,11 +6,11 @@ use lrl_store::ops::ls;
 use lrl_store::ops::select::Need;
 use serde_json::json;
 
-use super::{choose, open};
+use super::shared::{choose, open};
 use crate::args::LsArgs;
 use crate::context::Context;
 use crate::exit::{Exit, Result};
-use crate::render::{document, entry, units};
+use crate::render::{entry, json, units};
 
 /// Lists the whole snapshot, or what is below a path.
 pub fn run(context: &Context<'_>, args: &LsArgs) -> Result {
@@ -21,7 +21,7 @@ pub fn run(context: &Context<'_>, args: &LsArgs) -> Result {
     let path = choose::typed_path(&store, &snapshot, path);
     let listing = ls::ls(&store, &snapshot, &path)?;
     let head = json!({ "snapshot": name.id, "timestamp": snapshot.timestamp, "source": snapshot.source });
-    document::list(term, head, "entries", |list| {
+    json::list(term, head, "entries", |list| {
         if let Some(half) = listing.database {
             list.item(|| entry::database_json(half))?;
             term.line(entry::database_line(half))?;

@@ -2,7 +2,6 @@
 
 mod backup;
 mod check;
-mod choose;
 mod completions;
 mod config;
 mod copy;
@@ -16,11 +15,9 @@ mod import;
 mod init;
 mod key;
 mod ls;
-mod open;
 mod prune;
 mod restore;
-pub mod run_record;
-mod same_store;
+pub mod shared;
 mod snapshots;
 mod stats;
 mod status;

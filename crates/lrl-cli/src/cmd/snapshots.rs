@@ -5,18 +5,18 @@ use std::time::SystemTime;
 
 use lrl_store::format::drill::Drilled;
 use lrl_store::format::snapshot::Snapshot;
-use lrl_store::ops::drill::evidence::LastDrill;
+use lrl_store::ops::drill::past_drills::LastDrill;
 use lrl_store::ops::judgement::{Judgement, State};
 use lrl_store::ops::snapshots;
 use lrl_store::store::{SnapshotName, Store};
 use lrl_store::time::time_of;
 use serde_json::{Value, json};
 
-use super::{choose, open};
+use super::shared::{choose, open};
 use crate::args::SnapshotsArgs;
 use crate::context::Context;
 use crate::exit::{Exit, Result};
-use crate::render::document;
+use crate::render::json;
 use crate::render::units;
 use crate::term::Colour;
 
@@ -37,7 +37,7 @@ pub fn run(context: &Context<'_>, args: &SnapshotsArgs) -> Result {
             && (args.tag.is_empty() || snapshot.tags.iter().any(|tag| args.tag.contains(tag)))
             && (args.state.is_empty() || args.state.contains(&state))
     };
-    document::list(term, json!({}), "snapshots", |list| {
+    json::list(term, json!({}), "snapshots", |list| {
         for (name, read) in snapshots::snapshots(&store, choose::named_source(context))? {
             if first.get(&name.source).is_some_and(|first| name < *first) {
                 continue;

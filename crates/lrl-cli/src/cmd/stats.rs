@@ -3,10 +3,10 @@
 use lrl_store::ops::stats::{self, Added, Objects, Stats};
 use serde_json::json;
 
-use super::open;
+use super::shared::open;
 use crate::context::Context;
 use crate::exit::{Exit, Result};
-use crate::render::document;
+use crate::render::json;
 use crate::render::table::{Side, Table};
 use crate::render::units;
 
@@ -16,7 +16,7 @@ pub fn run(context: &Context<'_>) -> Result {
     let store = open::open(context, &paths)?;
     let term = context.term;
     let mut newest: Option<Added> = None;
-    document::list(
+    json::list(
         term,
         json!({ "store": paths.store.to_string(), "store_id": store.config().store_id }),
         "snapshots",

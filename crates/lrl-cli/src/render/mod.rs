@@ -1,7 +1,7 @@
 //! How results look to people: tables, units, the progress bar. Never does I/O but for the bar.
 
-pub mod document;
 pub mod entry;
+pub mod json;
 pub mod progress;
 pub mod table;
 pub mod units;

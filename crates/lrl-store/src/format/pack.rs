@@ -1,7 +1,7 @@
 //! Pack files: many encoded chunks, then their directory, then a footer. Named by the BLAKE3 of the whole file.
 
 use super::bytes::Reader;
-use crate::codec::{Encoding, MAX_BASES, MAX_CHUNK};
+use crate::compression::{Encoding, MAX_BASES, MAX_CHUNK};
 use crate::crypt::{self, Key, Keys, SEALED_KEY_LEN, TAG_LEN};
 use crate::error::{Error, Result};
 use crate::id::{ChunkId, Hasher};
@@ -267,7 +267,7 @@ pub fn decode_damaged(tail: &[u8], directory_offset: u64) -> Vec<(u64, Record)> 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::{FOOTER_LEN, HEADER, Record, decode_damaged, decode_tail, directory_offset, encode_tail};
-    use crate::codec::Encoding;
+    use crate::compression::Encoding;
     use crate::id::ChunkId;
     use proptest::prelude::*;
 

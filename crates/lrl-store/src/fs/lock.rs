@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use fs2::FileExt as _;
 
-use super::{lock_holder, unsupported};
+use super::{lock_holder, missing_features};
 use crate::error::{Error, Result};
 
 /// Whether a lock can be held by several at once.
@@ -87,7 +87,7 @@ fn wait_for(
         };
         match taken {
             Ok(()) => return Ok(Some(Box::new(FileLock { file }))),
-            Err(e) if unsupported::has_no_locks(&e, path) => {
+            Err(e) if missing_features::has_no_locks(&e, path) => {
                 return if mode == LockMode::Exclusive { Err(no_locks(path)) } else { Ok(None) };
             }
             Err(e) if e.raw_os_error() != fs2::lock_contended_error().raw_os_error() => {

@@ -10,8 +10,8 @@ use std::time::Duration;
 use crate::error::Result;
 use crate::fs::lock;
 use crate::fs::lock::{Guard, LockMode};
+use crate::fs::missing_features;
 use crate::fs::temp_file;
-use crate::fs::unsupported;
 
 /// A file system, as far as a directory of objects needs one.
 pub trait Vfs: Send + Sync {
@@ -152,7 +152,7 @@ impl Vfs for OsFs {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        Ok(unsupported::sync_dir(File::open(path)?)?)
+        Ok(missing_features::sync_dir(File::open(path)?)?)
     }
 
     fn lock(

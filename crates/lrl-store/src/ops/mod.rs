@@ -2,7 +2,6 @@
 
 pub mod backup;
 pub mod check;
-pub mod consistency;
 pub mod copy;
 pub mod diff;
 pub mod drill;
@@ -10,14 +9,14 @@ pub mod dump;
 pub mod export;
 pub mod find;
 pub mod forget;
-pub mod heal;
 pub mod import;
 pub mod judgement;
 pub mod ls;
-pub mod need;
-mod problem;
+pub mod parts;
 pub mod prune;
+pub mod recover_chunks;
 pub mod repair;
+mod report_problem;
 pub mod restore;
 pub mod select;
 pub(crate) mod sets;
@@ -26,3 +25,4 @@ pub mod stats;
 pub mod status;
 #[cfg(test)]
 mod tests;
+pub mod verify_snapshot;

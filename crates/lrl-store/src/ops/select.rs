@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::format::snapshot::Snapshot;
 use crate::ops::judgement::{Judge, Judgement, State};
-pub use crate::ops::need::Need;
+pub use crate::ops::parts::Need;
 use crate::progress::{Observer, checkpoint};
 use crate::store::{SnapshotName, Store};
 use crate::time::Time;

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::flush::replaced;
 use super::sha256::Sha256Thread;
-use crate::codec::MAX_CHUNK;
+use crate::compression::MAX_CHUNK;
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Piece};
 use crate::format::snapshot::Database;

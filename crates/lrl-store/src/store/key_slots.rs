@@ -280,7 +280,7 @@ mod tests {
     use crate::crypt::Class;
     use crate::error::Error;
     use crate::format::key::Credential;
-    use crate::testing::memory::memory;
+    use crate::testing::memory_backend::memory;
     use crate::time::Time;
 
     const NOW: Time = Time { secs: 1, nanos: 0 };

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use crate::codec::MAX_CHUNK;
+use crate::compression::MAX_CHUNK;
 use crate::id::ChunkId;
 
 /// The number of chunks whose places are remembered: 8 GiB of database.

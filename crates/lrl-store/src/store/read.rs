@@ -13,7 +13,7 @@ use super::names::pack_name;
 use super::prefetch::Prefetched;
 use super::repair::pack_scan::PackScan;
 use super::tree;
-use crate::codec;
+use crate::compression;
 use crate::crypt::{Key, Keys};
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Piece};
@@ -284,7 +284,7 @@ impl Store {
         let record = &place.record;
         let encoded = self.read_encoded(place)?;
         let bases: Vec<&[u8]> = bases.iter().map(|base| base.as_slice()).collect();
-        codec::decode(record.encoding, encoded, record.plain_len as usize, &bases, object)
+        compression::decode(record.encoding, encoded, record.plain_len as usize, &bases, object)
     }
 
     /// Reads a chunk's bytes as they were encoded, unsealed in an encrypted store.
@@ -352,7 +352,7 @@ impl Store {
             let take = (piece.len() - skip).min(len);
             match piece {
                 Piece::Data { id, len: stated } => {
-                    let bounded = usize::try_from(stated).ok().filter(|len| *len <= codec::MAX_CHUNK);
+                    let bounded = usize::try_from(stated).ok().filter(|len| *len <= compression::MAX_CHUNK);
                     let too_long = || Error::corrupt(format!("chunk {id}"), "is impossibly long");
                     let plain = read(at, &id, bounded.ok_or_else(too_long)?)?;
                     if plain.len() as u64 != stated {

@@ -6,7 +6,8 @@
 use std::alloc::System;
 use std::collections::BTreeMap;
 
-use lrl_store::codec::{self, Encoding};
+use lrl_store::compression;
+use lrl_store::compression::Encoding;
 use lrl_store::crypt::{Bundle, new_secret};
 use lrl_store::format::config;
 use lrl_store::format::drill::{self, Drill};
@@ -18,7 +19,7 @@ use lrl_store::format::pack::{self, Record};
 use lrl_store::format::snapshot::{self, Database, Snapshot, Uploads};
 use lrl_store::id::{ChunkId, Ids, PackId, PendingId, SnapshotId};
 use lrl_store::time::Time;
-use lrl_testing::fuzz::{BODIES, Body};
+use lrl_testing::fuzz_bodies::{BODIES, Body};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -138,7 +139,7 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
             vec![tar(), gzip.finish().unwrap()]
         }
         "codec" => vec![
-            codec::compress(&b"all work and no play ".repeat(40)).unwrap(),
+            compression::compress(&b"all work and no play ".repeat(40)).unwrap(),
             [&b"all work and no play ".repeat(10)[..], &b"all work and so on ".repeat(20)].concat(),
         ],
         "config" => {

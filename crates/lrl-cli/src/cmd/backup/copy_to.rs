@@ -10,7 +10,8 @@ use lrl_store::time::time_of;
 use serde_json::{Value, json};
 
 use crate::args::BackupArgs;
-use crate::cmd::{copy as verb, open, same_store};
+use crate::cmd::copy as verb;
+use crate::cmd::shared::{open, same_store};
 use crate::context::Context;
 use crate::credential;
 use crate::exit::{Exit, Failure, Result};

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::render::unused;
 use super::sets;
-use crate::cmd::open;
+use crate::cmd::shared::open;
 use crate::context::Context;
 use crate::exit::{Exit, Result};
 use crate::render::units;

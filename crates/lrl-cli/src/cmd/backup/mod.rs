@@ -19,7 +19,8 @@ use lrl_store::source::files::walk::Root;
 
 use self::copy_to::Second;
 use self::render::{document, heading, render, unused, with_second};
-use super::{open, same_store, status};
+use super::shared::{open, same_store};
+use super::status;
 use crate::args::BackupArgs;
 use crate::args::values::{Every, KeepSets};
 use crate::context::Context;

@@ -6,9 +6,9 @@ use lrl_store::store::{SnapshotName, Store};
 use serde_json::{Value, json};
 
 use super::session::{Drills, Run, now};
-use crate::cmd::choose;
+use crate::cmd::shared::choose;
 use crate::exit::{Failure, Result};
-use crate::render::document::List;
+use crate::render::json::List;
 
 /// Drills the history; returns what it came to.
 pub fn drill(run: &Run<'_>, store: &Store, drills: &mut Drills, list: &mut List<'_>) -> Result<Value> {

@@ -20,7 +20,7 @@ use lrl_store::store::Store;
 use serde_json::json;
 
 use self::session::Run;
-use super::{choose, open};
+use super::shared::{choose, open};
 use crate::args::DrillArgs;
 use crate::context::Context;
 use crate::exit::{Exit, Failure, Result};

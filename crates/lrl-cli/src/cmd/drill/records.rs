@@ -2,7 +2,7 @@
 
 use lrl_store::error::{Error, Result};
 use lrl_store::ops::drill::Report;
-use lrl_store::ops::drill::evidence::Evidence;
+use lrl_store::ops::drill::past_drills::Evidence;
 use lrl_store::store::Store;
 use lrl_store::time::Time;
 

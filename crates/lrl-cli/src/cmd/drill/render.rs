@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lrl_store::ops::drill::evidence::Shrunk;
+use lrl_store::ops::drill::past_drills::Shrunk;
 use lrl_store::ops::drill::{Check, Report, Verification};
 use serde::Serialize;
 use serde_json::Value;

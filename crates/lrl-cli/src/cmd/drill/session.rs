@@ -6,7 +6,8 @@ use crate::args::DrillArgs;
 use crate::cmd::drill::records::Books;
 use crate::context::Context;
 use crate::exit::{Exit, Result};
-use crate::render::document::{self, List};
+use crate::render::json;
+use crate::render::json::List;
 use crate::render::units;
 use lrl_store::ops::drill::{Assertion, Options, Report, TIME_LIMIT};
 use lrl_store::store::Store;
@@ -39,7 +40,7 @@ impl Run<'_> {
     pub(super) fn each(&self, act: impl FnOnce(&mut Drills, &mut List<'_>) -> Result<Value>) -> Result {
         let term = self.context.term;
         render::heading(term);
-        document::list(term, json!({}), "verifications", |list| {
+        json::list(term, json!({}), "verifications", |list| {
             let mut drills = Drills { ended: Vec::new(), undrilled: 0, books: Books::default() };
             let more = act(&mut drills, list)?;
             drills.end(self, more)

@@ -13,7 +13,7 @@ use lrl_store::time::time_of;
 use serde_json::{Value, json};
 
 use super::settings::Settings;
-use crate::cmd::open;
+use crate::cmd::shared::open;
 use crate::context::Context;
 use crate::exit::Result;
 use crate::render::units;

@@ -12,7 +12,7 @@ use lrl_store::store::Store;
 use serde_json::{Value, json};
 
 pub use self::settings::Settings;
-use super::open;
+use super::shared::open;
 use crate::args::PruneArgs;
 use crate::context::Context;
 use crate::exit::{Exit, Result};

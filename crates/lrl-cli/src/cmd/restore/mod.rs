@@ -1,7 +1,7 @@
 //! `lrl restore`: a snapshot or a set back in place; says what is where now, and under which name the old state is kept.
 
 mod clean;
-mod hint;
+mod next_step;
 mod places;
 mod render;
 mod undo;
@@ -11,13 +11,13 @@ use std::path::Path;
 
 use lrl_store::backend::location::Location;
 use lrl_store::error::Error;
-use lrl_store::ops::consistency;
 use lrl_store::ops::restore::{self, Options, What};
 use lrl_store::ops::select::Need;
+use lrl_store::ops::verify_snapshot;
 
 use self::places::Places;
 use self::render::render;
-use super::{choose, open};
+use super::shared::{choose, open};
 use crate::args::RestoreArgs;
 use crate::context::Context;
 use crate::exit::{Failure, Result};
@@ -46,8 +46,8 @@ fn advised(context: &Context<'_>, args: &RestoreArgs, failure: Failure) -> Failu
         }
         _ => hint,
     };
-    let message = hint::complete(context, &error.to_string());
-    Failure::Advised { message, hint: hint.map(|hint| hint::complete(context, &hint)), error }
+    let message = next_step::complete(context, &error.to_string());
+    Failure::Advised { message, hint: hint.map(|hint| next_step::complete(context, &hint)), error }
 }
 
 fn restore(context: &Context<'_>, args: &RestoreArgs) -> Result {
@@ -114,7 +114,7 @@ fn refuse_contradiction(context: &Context<'_>, paths: &Paths, manifest: &Path, f
     if place.directory().is_none() {
         return Ok(());
     }
-    let found = open::open_at(context, place).and_then(|store| consistency::contradiction(&store, manifest));
+    let found = open::open_at(context, place).and_then(|store| verify_snapshot::contradiction(&store, manifest));
     match found {
         Ok(Some(what)) => {
             let text = format!("{} is not what its snapshot says: {what}", manifest.display());

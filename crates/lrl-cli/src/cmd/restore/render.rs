@@ -1,6 +1,6 @@
 //! Tells what a restore did: lines for people, one document for `--json`.
 
-use super::hint;
+use super::next_step;
 use crate::args::Verb;
 use crate::context::Context;
 use crate::exit::{Exit, Result};
@@ -32,7 +32,7 @@ pub(super) fn render(context: &Context<'_>, report: &Report, from: &str, is_live
         term.warn(holder);
     }
     for note in &report.notes {
-        term.note(hint::complete(context, note));
+        term.note(next_step::complete(context, note));
     }
     for skip in report.skipped.iter().take(SHOWN) {
         let more =
@@ -60,7 +60,7 @@ pub(super) fn render(context: &Context<'_>, report: &Report, from: &str, is_live
                 "When all is well, `lrl restore --clean` removes what is kept: it takes {}. To go back: `lrl restore --undo`.",
                 units::size(report.kept_bytes)
             );
-            term.say(hint::complete(context, &kept));
+            term.say(next_step::complete(context, &kept));
         }
         if let Some(bytes) = report.dropped {
             term.say(format!("What was replaced is removed ({}): this restore cannot be undone.", units::size(bytes)));
@@ -72,7 +72,7 @@ pub(super) fn render(context: &Context<'_>, report: &Report, from: &str, is_live
             units::count(report.older.copies, "kept copy|kept copies"),
             units::size(report.older.bytes)
         );
-        term.note(hint::complete(context, &older));
+        term.note(next_step::complete(context, &older));
     }
     if term.is_json() {
         term.json(&document(report, from, exit))?;

@@ -3,7 +3,7 @@
 use lrl_store::ops::restore::{self, UndoOptions, Undone};
 use serde_json::json;
 
-use super::hint;
+use super::next_step;
 use super::places::Places;
 use super::render::kept_document;
 use crate::args::RestoreArgs;
@@ -47,7 +47,7 @@ fn render(context: &Context<'_>, undone: &Undone) -> Result {
         }
     }
     undone.holders.iter().for_each(|holder| term.warn(holder));
-    undone.notes.iter().for_each(|note| term.note(hint::complete(context, note)));
+    undone.notes.iter().for_each(|note| term.note(next_step::complete(context, note)));
     term.say(if undone.dry_run { "\nNothing was changed." } else { "\nStart the application, and look at it." });
     if term.is_json() {
         let returned = undone.returned.iter().map(|one| {

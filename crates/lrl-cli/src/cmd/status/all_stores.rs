@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::source::{SourceStatus, sources, status_document};
 use crate::args::StatusArgs;
-use crate::cmd::open;
+use crate::cmd::shared::open;
 use crate::context::Context;
 use crate::exit::{Exit, Result};
 use crate::render::table::{Side, Table};

@@ -15,7 +15,7 @@ use lrl_store::time::time_of;
 use serde_json::{Value, json};
 
 use self::source::{SourceStatus, notes, sources};
-use super::open;
+use super::shared::open;
 use crate::args::StatusArgs;
 use crate::args::values::MinFree;
 use crate::context::Context;

@@ -1,8 +1,9 @@
 //! One source of a store: how it is, in words and as a document.
 
 use crate::args::StatusArgs;
-use crate::cmd::choose;
-use crate::cmd::run_record::{self, RunRecord};
+use crate::cmd::shared::choose;
+use crate::cmd::shared::run_record;
+use crate::cmd::shared::run_record::RunRecord;
 use crate::context::Context;
 use crate::exit::Result;
 use crate::render::{entry, units};

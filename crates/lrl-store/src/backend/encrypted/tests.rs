@@ -10,7 +10,7 @@ use super::{BLOCK, EncryptedBackend};
 use crate::backend::{Backend, Payload};
 use crate::crypt::{Bundle, Keys, new_secret};
 use crate::error::Error;
-use crate::testing::memory::{Memory, memory};
+use crate::testing::memory_backend::{Memory, memory};
 
 struct Both {
     below: Arc<Memory>,
@@ -35,7 +35,7 @@ fn names(backend: &dyn Backend, prefix: &str) -> Vec<String> {
 #[test]
 fn a_veil_passes_what_every_storage_does() {
     let both = both();
-    crate::testing::conformance::conformance(&both.reader);
+    crate::testing::backend_conformance::conformance(&both.reader);
 }
 
 #[test]

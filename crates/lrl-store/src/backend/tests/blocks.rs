@@ -11,8 +11,8 @@ use crate::backend::{Backend, Capabilities, Payload, TempObject};
 use crate::error::{Error, Result};
 use crate::fs::lock::{Guard, LockMode};
 use crate::fs::space::Reserve;
-use crate::testing::conformance::conformance;
-use crate::testing::memory::{Memory, memory};
+use crate::testing::backend_conformance::conformance;
+use crate::testing::memory_backend::{Memory, memory};
 
 const PACK: &str = "packs/ab/abcd";
 const BLOCKS: u64 = 9;

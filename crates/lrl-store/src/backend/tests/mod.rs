@@ -4,8 +4,8 @@ mod blocks;
 
 use super::local::LocalBackend;
 use super::{Backend, Payload, collect};
-use crate::testing::conformance::conformance;
-use crate::testing::memory::{Fault, MemoryFs, memory};
+use crate::testing::backend_conformance::conformance;
+use crate::testing::memory_backend::{Fault, MemoryFs, memory};
 
 const NAME: &str = "packs/ab/abcd";
 

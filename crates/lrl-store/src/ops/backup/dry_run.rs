@@ -13,7 +13,7 @@ use crate::format::config::Chunking;
 use crate::format::entry::{Content, Entry, Kind, Piece};
 use crate::format::snapshot::DATABASE_NOT_FOUND;
 use crate::id::ChunkId;
-use crate::ops::problem::report;
+use crate::ops::report_problem::report;
 use crate::ops::sets::report::Sets;
 use crate::ops::sets::{Newest, RemovePolicy};
 use crate::progress::{Observer, Phase, Problem};

@@ -8,7 +8,7 @@ use tempfile::NamedTempFile;
 use super::context::Context;
 use crate::error::{Error, Result};
 use crate::fs::temp_file::temporary_file;
-use crate::ops::problem::report;
+use crate::ops::report_problem::report;
 use crate::progress::{Observer, Problem};
 use crate::set::sha256::sha256_of;
 use crate::store::run_cache::RunCache;

@@ -18,7 +18,7 @@ use crate::error::Result;
 use crate::format::entry::{Content, Entry, Kind};
 use crate::format::snapshot;
 use crate::id::ChunkId;
-use crate::ops::problem::report;
+use crate::ops::report_problem::report;
 use crate::progress::{Observer, Problem, Problems, checkpoint};
 use crate::source::files::hard_links::HardLinks;
 use crate::source::files::read::ReadOutcome;

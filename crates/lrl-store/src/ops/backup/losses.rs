@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::id::{PackId, RepairId};
-use crate::ops::problem::report;
+use crate::ops::report_problem::report;
 use crate::progress::{Observer, Problem};
 use crate::store::{MissingPacks, Store};
 

@@ -1,6 +1,6 @@
 //! The directories of uploads that are there.
 
-use crate::ops::problem::report;
+use crate::ops::report_problem::report;
 use crate::progress::{Observer, Problem};
 use crate::source::files::walk::Root;
 

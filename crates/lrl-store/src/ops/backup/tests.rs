@@ -19,7 +19,7 @@ use crate::source::files::exclude::Excludes;
 use crate::source::files::walk::Root;
 use crate::store::write::WriteSession;
 use crate::store::{Store, create};
-use crate::testing::memory::memory;
+use crate::testing::memory_backend::memory;
 use crate::time::Time;
 
 const PAGE: usize = 4096;

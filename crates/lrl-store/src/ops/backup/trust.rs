@@ -9,7 +9,7 @@ use super::report::Distrust;
 use crate::error::{Error, Result};
 use crate::id::RepairId;
 use crate::ops::judgement::Checks;
-use crate::ops::problem::report;
+use crate::ops::report_problem::report;
 use crate::progress::{Observer, Problem};
 use crate::store::repair::quarantine::repair_name;
 use crate::store::run_cache::RunCache;

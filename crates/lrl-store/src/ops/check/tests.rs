@@ -12,7 +12,7 @@ use crate::ops::tests::faulty;
 use crate::ops::{backup, drill, dump, ls, select, snapshots};
 use crate::progress::Silent;
 use crate::store::{Store, create};
-use crate::testing::memory::memory;
+use crate::testing::memory_backend::memory;
 use crate::time::Time;
 
 const EVERYTHING: Options = Options { read_data: ReadData::All, seed: 1, lock_wait: Duration::ZERO, record: None };

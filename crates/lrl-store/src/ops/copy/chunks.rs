@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::codec::MAX_BASES;
+use crate::compression::MAX_BASES;
 use crate::error::{Error, Result};
 use crate::format::pack::Record;
 use crate::id::ChunkId;

@@ -20,7 +20,7 @@ use crate::ops::ls;
 use crate::ops::tests::faulty::{Fault, Faulty, names};
 use crate::progress::Silent;
 use crate::store::{Store, create, pack_name};
-use crate::testing::memory::memory;
+use crate::testing::memory_backend::memory;
 use crate::time::Time;
 
 type Shared = Arc<dyn Backend>;

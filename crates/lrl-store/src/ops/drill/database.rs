@@ -10,7 +10,7 @@ use super::uploads::Uploads;
 use super::verification::{
     ASSET_ROWS, Check, FOREIGN_KEYS, INTEGRITY, SCHEMA_VALID, SQLITE_OPEN, Verification, orphan_rows, shortened,
 };
-use super::{assertion, rows};
+use super::{rows, user_query};
 use crate::error::Result;
 use crate::progress::Observer;
 use crate::source::database::{Inspector, Integrity, Orphans};
@@ -57,7 +57,7 @@ pub(super) fn check(
     })?;
     found.push_unless_skipped(&options.skip, ASSET_ROWS, || rows::check(&inspector, uploads))?;
     for assertion in options.assertions {
-        found.push(assertion::check(&inspector, assertion, &options.temp, options.assertion_limit)?);
+        found.push(user_query::check(&inspector, assertion, &options.temp, options.assertion_limit)?);
     }
     if let Ok(counts) = finding(inspector.rows_per_table())? {
         found.rows = Some(counts.into_iter().filter_map(|count| Some((count.table, count.rows.ok()?))).collect());

@@ -1,17 +1,17 @@
 //! The verb `drill`: proves that a set or a snapshot can be restored. Runs the checks in order and reports them; writes nothing but its own
 //! temporary files and, where it is asked to, the record of the drill.
 
-mod assertion;
-mod assets;
+mod archive;
 mod database;
-pub mod evidence;
 mod files;
 mod finding;
 mod options;
+pub mod past_drills;
 mod report;
 mod rows;
 mod snapshot;
 mod uploads;
+mod user_query;
 mod verification;
 
 use std::path::Path;
@@ -25,13 +25,13 @@ use crate::progress::{Observer, Phase};
 use crate::set::manifest::read::{FoundFile, FoundSet};
 use crate::set::sha256::sha256_of;
 use crate::store::SnapshotName;
-pub use assertion::{Assertion, TIME_LIMIT};
 use finding::finding;
 pub use options::{Options, SCRATCH};
 pub use report::Report;
 use report::holds;
 pub use snapshot::drill_snapshot;
 use uploads::Uploads;
+pub use user_query::{Assertion, TIME_LIMIT};
 use verification::MATCHES;
 pub use verification::{Check, SKIPPABLE, Verification};
 
@@ -92,7 +92,7 @@ pub fn drill_set(manifest: &Path, options: &Options<'_>, observer: &dyn Observer
                 let matches = matches_database(&shown, &found);
                 found.push_unless_skipped(&options.skip, MATCHES, || Ok(matches))?;
             } else {
-                uploads = assets::check(path, file, options, &mut found, observer)?;
+                uploads = archive::check(path, file, options, &mut found, observer)?;
                 let matches = matches_uploads(&shown, &found);
                 found.push_unless_skipped(&options.skip, MATCHES, || Ok(matches))?;
             }

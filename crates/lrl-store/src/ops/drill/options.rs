@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::assertion::Assertion;
+use super::user_query::Assertion;
 use crate::store::Store;
 
 /// How the names of temporary directories begin.

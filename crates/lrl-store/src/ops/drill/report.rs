@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use super::evidence::{self, Evidence, Shrunk};
+use super::past_drills;
+use super::past_drills::{Evidence, Shrunk};
 use super::verification::{ASSERTION, FOREIGN_KEYS, SQLITE_OPEN, Verification, orphan_rows};
 use crate::error::{Error, Result};
 use crate::format::drill::{self, Before, Checked, Drill, Drilled};
@@ -113,7 +114,7 @@ impl Report {
         let opened = found.checks.iter().find(|check| check.name == SQLITE_OPEN);
         let tables = opened.and_then(|check| check.facts.get("tables")?.as_array());
         let is_there = |name: &str| tables.is_some_and(|tables| tables.iter().any(|table| table == name));
-        let mut shrunk = evidence::shrunk(&before.rows, rows);
+        let mut shrunk = past_drills::shrunk(&before.rows, rows);
         shrunk.retain(|lost| rows.contains_key(&lost.table) || !is_there(&lost.table));
         shrunk
     }

@@ -7,7 +7,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::consistency::require_sound;
+use super::verify_snapshot::require_sound;
 use crate::error::{Error, Result};
 use crate::format::snapshot::{self, Snapshot};
 use crate::fs::durable::{SyncedFile, create_dir};

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::fs::lock::LockMode;
 use crate::ops::backup::{self, KnownLosses};
 use crate::ops::check::lost_chunks;
-use crate::ops::heal::{HealSources, Origin};
+use crate::ops::recover_chunks::{HealSources, Origin};
 use crate::progress::Observer;
 use crate::set::directory::manifests;
 use crate::set::manifest::read::FoundSet;

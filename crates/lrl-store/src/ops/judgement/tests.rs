@@ -9,12 +9,12 @@ use crate::format::drill::{Drill, Drilled};
 use crate::format::snapshot::{DATABASE_NOT_FOUND, Measure, Shrink, Snapshot};
 use crate::fs::lock::LockMode;
 use crate::id::SnapshotId;
-use crate::ops::drill::evidence::LastDrill;
-use crate::ops::need::Need;
+use crate::ops::drill::past_drills::LastDrill;
+use crate::ops::parts::Need;
 use crate::ops::tests::sample;
 use crate::progress::{Problem, Silent};
 use crate::store::{Store, create};
-use crate::testing::memory::memory;
+use crate::testing::memory_backend::memory;
 use crate::time::Time;
 
 const BOTH: Need = Need { database: true, uploads: true };

@@ -17,7 +17,7 @@ use crate::store::deletion::pending::PendingDeletions;
 use crate::store::tree::{Cut, TreeBuilder};
 use crate::store::write::WriteSession;
 use crate::store::{SnapshotName, Store, create, pack_name};
-use crate::testing::memory::MemoryFs;
+use crate::testing::memory_backend::MemoryFs;
 use crate::time::Time;
 
 /// A store in which each chunk that one snapshot names has a pack of its own.

@@ -14,7 +14,8 @@ use super::model::{FEW_SMALL, SMALL_BYTES};
 use super::plan::choose;
 use super::{MaxUnused, Numbers, Report, apply, plan, two_phase};
 use crate::backend::{Backend, Payload, TempObject};
-use crate::codec::{self, Encoding};
+use crate::compression;
+use crate::compression::Encoding;
 use crate::crypt::Class;
 use crate::error::{Error, Result};
 use crate::format::entry::Entry;
@@ -31,7 +32,7 @@ use crate::progress::{Observer, Silent};
 use crate::store::deletion::pending::PendingDeletions;
 use crate::store::write::WriteSession;
 use crate::store::{Store, create, key_slots, pack_name};
-use crate::testing::memory::memory;
+use crate::testing::memory_backend::memory;
 use crate::time::Time;
 
 fn open(backend: &Arc<dyn Backend>) -> Store {
@@ -670,7 +671,7 @@ fn a_copy_that_leans_on_itself_is_not_the_one_that_stays() {
     let forge = |plain: &[u8], base: Option<&[u8]>, depth: u8| {
         let session = WriteSession::new(&store);
         let (bytes, bases) = match base {
-            Some(base) => (codec::compress_delta(plain, &[base]).unwrap(), vec![ChunkId::of(base)]),
+            Some(base) => (compression::compress_delta(plain, &[base]).unwrap(), vec![ChunkId::of(base)]),
             None => (plain.to_vec(), Vec::new()),
         };
         let encoding = if base.is_some() { Encoding::Delta } else { Encoding::Stored };

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::format::repair::{Repair, VERSION};
 use crate::fs::lock::LockMode;
 use crate::id::PackId;
-use crate::ops::heal::HealSources;
+use crate::ops::recover_chunks::HealSources;
 use crate::progress::{Observer, Phase};
 use crate::store::repair::lost_chunks::LostChunks;
 use crate::store::repair::quarantine::repair_name;

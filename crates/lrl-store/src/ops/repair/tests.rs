@@ -33,7 +33,7 @@ use crate::progress::Silent;
 use crate::store::tree::TreeBuilder;
 use crate::store::write::WriteSession;
 use crate::store::{SnapshotName, Store, create};
-use crate::testing::memory::memory;
+use crate::testing::memory_backend::memory;
 use crate::time::Time;
 
 const EVERYTHING: Options = Options { read_data: ReadData::All, seed: 1, lock_wait: Duration::ZERO, record: None };

@@ -12,8 +12,8 @@ use super::model::{ASSETS, DATABASE, Options, Part, Report, Reuse, STORAGE, What
 use super::safety::{refuse_overlap, storage_home};
 use super::source::{Run, Source};
 use super::stage_set::{count, give_away, note_count, prove, stage_copy, unpack};
-use super::staging_dirs::StagingDirs;
 use super::target::Target;
+use super::target_dirs::StagingDirs;
 use crate::error::{Error, Result};
 use crate::fs::resolve::{OpenDirs, is_other_mount};
 use crate::fs::space::{Reserve, free_at};

@@ -17,8 +17,8 @@ use super::journal_record::{FORMAT, Record};
 use super::rename::step;
 use crate::error::{Error, Result};
 use crate::fs::dir::{create_file, to_path};
+use crate::fs::missing_features::sync_dir;
 use crate::fs::resolve::OpenDirs;
-use crate::fs::unsupported::sync_dir;
 
 /// The name of the record of an unfinished change.
 const PENDING: &[u8] = b".lrl-restore.json";

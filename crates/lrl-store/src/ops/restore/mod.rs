@@ -17,7 +17,7 @@ mod rename;
 mod report;
 mod safety;
 mod selection;
-mod skips;
+mod skipped_files;
 mod source;
 mod sqlite_locks;
 mod stage_database;
@@ -25,10 +25,10 @@ mod stage_file;
 mod stage_set;
 mod stage_tree;
 mod staging_dir;
-mod staging_dirs;
 mod swap;
 mod swap_contents;
 mod target;
+mod target_dirs;
 mod tree_size;
 mod undo;
 
@@ -40,7 +40,7 @@ use std::path::Path;
 pub use clean::{CleanOptions, Cleaned, Removed, clean};
 pub use model::{Moved, Older, Options, Part, Report, Restored, What};
 pub use open_files::Process;
-pub use skips::Skip;
+pub use skipped_files::Skip;
 pub use sqlite_locks::{AskLocks, LockHolder, lock_holder};
 pub use undo::{Returned, UndoOptions, Undone, is_unfinished, undo};
 
@@ -55,7 +55,7 @@ use from_snapshot::SnapshotSource;
 use open_files::refuse_open;
 use safety::find_open_files;
 use source::{Run, Source};
-use staging_dirs::StagingDirs;
+use target_dirs::StagingDirs;
 use undo::Resumed;
 
 /// Restores from a snapshot in a store.

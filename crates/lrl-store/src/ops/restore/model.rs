@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::{Deserialize, Serialize};
 
 use super::open_files::Process;
-use super::skips::Skip;
+use super::skipped_files::Skip;
 use super::sqlite_locks::AskLocks;
 
 /// The database's file name in the data directory.

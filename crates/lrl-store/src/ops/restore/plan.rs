@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::model::{ASSETS, DATABASE, Options, Part, Reuse, ReuseCounts, STORAGE, What};
 use super::safety::{refuse_overlap, storage_home};
 use super::selection::{OldTree, Selection, SelectionSize, is_below};
-use super::skips::Skips;
+use super::skipped_files::Skips;
 use super::source::Run;
 use super::target::Target;
 use crate::error::{Error, Result};

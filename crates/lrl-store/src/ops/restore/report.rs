@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::commit::Committed;
 use super::model::{Moved, Part, Report, Restored, Reuse, ReuseCounts, Version};
-use super::skips::Skip;
+use super::skipped_files::Skip;
 use super::target::Target;
 use super::tree_size::measure;
 use crate::error::Result;

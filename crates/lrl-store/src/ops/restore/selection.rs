@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FileType, Stat, statat};
 
-use super::skips::Skips;
+use super::skipped_files::Skips;
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Entry, Kind, Piece, compare_paths, is_clean_path};
 use crate::format::node::Child;

@@ -2,9 +2,9 @@
 
 use super::commit::Staged;
 use super::model::{Options, Part, Report, Reuse, ReuseCounts};
-use super::skips::Skip;
-use super::staging_dirs::StagingDirs;
+use super::skipped_files::Skip;
 use super::target::Target;
+use super::target_dirs::StagingDirs;
 use crate::error::Result;
 use crate::fs::metadata::Owners;
 use crate::fs::resolve::OpenDirs;

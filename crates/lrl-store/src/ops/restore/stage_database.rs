@@ -7,8 +7,8 @@ use sha2::{Digest, Sha256};
 
 use super::model::DATABASE;
 use super::stage_file::Writer;
-use super::staging_dirs::StagingHome;
 use super::target::Target;
+use super::target_dirs::StagingHome;
 use crate::error::{Error, Result};
 use crate::format::entry::Content;
 use crate::format::snapshot::Database;

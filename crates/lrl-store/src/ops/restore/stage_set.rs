@@ -14,8 +14,8 @@ use sha2::{Digest, Sha256};
 
 use super::source::Run;
 use super::stage_database::adopt;
-use super::staging_dirs::StagingHome;
 use super::target::Target;
+use super::target_dirs::StagingHome;
 use crate::error::{Error, Result};
 use crate::fs::dir::{create_file, to_path};
 use crate::fs::metadata::set_owner_at;

@@ -16,8 +16,8 @@ use super::swap_contents::ContentsSwap;
 use super::target::Target;
 use crate::error::{Error, Result};
 use crate::fs::dir::to_path;
+use crate::fs::missing_features::sync_dir;
 use crate::fs::resolve::{hold, look, set_mode};
-use crate::fs::unsupported::sync_dir;
 
 /// A target where it is now.
 pub(super) struct SwapTarget<'a> {

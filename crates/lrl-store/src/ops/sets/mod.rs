@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::format::snapshot::Snapshot;
 use crate::id::PackId;
 use crate::ops::check;
-use crate::ops::problem::report;
+use crate::ops::report_problem::report;
 use crate::progress::{Observer, Problem};
 use crate::set::archive::deflate::CODER;
 use crate::set::directory;

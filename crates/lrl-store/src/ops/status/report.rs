@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::format::drill::Drill;
 use crate::ops::judgement::Judgement;
-use crate::ops::need::Need;
+use crate::ops::parts::Need;
 use crate::store::SnapshotName;
 use crate::time::Time;
 

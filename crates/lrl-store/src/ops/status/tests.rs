@@ -10,12 +10,12 @@ use crate::format::snapshot::Snapshot;
 use crate::fs::lock::LockMode;
 use crate::id::ChunkId;
 use crate::ops::judgement::State;
-use crate::ops::need::Need;
+use crate::ops::parts::Need;
 use crate::ops::tests::faulty::{Counted, Fault, Faulty};
 use crate::ops::tests::sample;
 use crate::progress::{Problem, Silent};
 use crate::store::{Store, create};
-use crate::testing::memory::{Memory, memory};
+use crate::testing::memory_backend::{Memory, memory};
 use crate::time::Time;
 
 const DATABASE: Need = Need { database: true, uploads: false };

@@ -18,7 +18,7 @@ use crate::ops::{backup, dump, forget, ls, prune};
 use crate::progress::Silent;
 use crate::store::write::WriteSession;
 use crate::store::{Store, create};
-use crate::testing::memory::MemoryFs;
+use crate::testing::memory_backend::MemoryFs;
 
 /// What a snapshot holds: the digest of each file, `lrl.db` among them.
 pub type Contents = BTreeMap<Vec<u8>, ChunkId>;

@@ -16,7 +16,7 @@ use crate::ops::restore;
 use crate::ops::select::{Need, Selected, select};
 use crate::progress::Silent;
 use crate::store::create;
-use crate::testing::memory::{Fault, MemoryFs};
+use crate::testing::memory_backend::{Fault, MemoryFs};
 use crate::time::Time;
 
 /// The one state that is to be tried, if it is one.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::backend::{Backend, Payload, TempObject};
 use crate::error::{Error, Result};
 use crate::fs::lock::{Guard, LockMode};
-use crate::testing::memory::memory;
+use crate::testing::memory_backend::memory;
 
 /// What goes wrong from the chosen call on.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -163,5 +163,5 @@ pub fn twin(storage: &Arc<dyn Backend>) -> Arc<dyn Backend> {
 
 #[test]
 fn a_storage_where_nothing_goes_wrong_yet_conforms() {
-    crate::testing::conformance::conformance(&Faulty::before(Arc::new(memory()), Counted::All));
+    crate::testing::backend_conformance::conformance(&Faulty::before(Arc::new(memory()), Counted::All));
 }

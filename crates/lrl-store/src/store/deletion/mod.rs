@@ -3,5 +3,5 @@
 
 pub mod pending;
 pub(crate) mod prune_lease;
-pub(crate) mod reaches;
+pub(crate) mod reachability;
 mod recheck;

@@ -342,5 +342,6 @@ pub fn select(
     write(backend, packs, selected)
 }
 
+pub(crate) mod load;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{MAX_FILES, write};
 use crate::backend::{Backend, Payload, TempObject};
-use crate::codec::Encoding;
+use crate::compression::Encoding;
 use crate::error::Result;
 use crate::format::index::{BLOCK_LEN, Located};
 use crate::format::pack::Record;
@@ -15,7 +15,7 @@ use crate::fs::lock::{Guard, LockMode};
 use crate::id::{ChunkId, PackId};
 use crate::progress::Silent;
 use crate::store::{Store, create};
-use crate::testing::memory::{Memory, memory};
+use crate::testing::memory_backend::{Memory, memory};
 
 /// Counts the bytes that are read from index files.
 struct Counting {

@@ -134,7 +134,7 @@ mod tests {
     use crate::fs::lock::LockMode;
     use crate::progress::Silent;
     use crate::store::{Store, create};
-    use crate::testing::memory::memory;
+    use crate::testing::memory_backend::memory;
 
     #[test]
     fn the_same_bytes_are_kept_once_and_what_differs_beside_them() {

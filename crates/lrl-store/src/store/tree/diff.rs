@@ -128,7 +128,7 @@ mod tests {
     use crate::store::tree::{Cut, TreeBuilder};
     use crate::store::write::WriteSession;
     use crate::store::{Store, create};
-    use crate::testing::memory::memory;
+    use crate::testing::memory_backend::memory;
     use crate::time::Time;
     use proptest::prelude::*;
 

@@ -22,7 +22,7 @@ mod tests {
     use crate::progress::Silent;
     use crate::store::write::WriteSession;
     use crate::store::{Store, create};
-    use crate::testing::memory::memory;
+    use crate::testing::memory_backend::memory;
     use crate::time::Time;
 
     fn store() -> Store {

@@ -10,10 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::handle::Store;
 use super::index::{ChunkCopy, Location};
 use super::names::pack_name;
+use super::pack_upload::PackUploader;
 use super::repair::lost_chunks::LostChunks;
-use super::upload::PackUploader;
 use crate::backend::{Backend, TempObject};
-use crate::codec::{self, Encoding};
+use crate::compression;
+use crate::compression::Encoding;
 use crate::crypt::Key;
 use crate::error::{Error, Result};
 use crate::format::index::Located;
@@ -234,14 +235,14 @@ impl<'s> WriteSession<'s> {
     }
 
     fn encode(&self, id: ChunkId, plain: &[u8], bases: &[ChunkId]) -> Result<(Option<Vec<u8>>, Record)> {
-        let plain_len = u32::try_from(plain.len()).ok().filter(|len| *len as usize <= codec::MAX_CHUNK);
+        let plain_len = u32::try_from(plain.len()).ok().filter(|len| *len as usize <= compression::MAX_CHUNK);
         let plain_len =
             plain_len.ok_or_else(|| Error::Refused(format!("a chunk of {} bytes is too long", plain.len())))?;
         let delta = if plain.len() >= MIN_DELTA_LEN { self.delta(plain, bases)? } else { None };
         // A delta this good needs no comparison with the full encoding, which would cost as much again.
         let full = match &delta {
             Some(delta) if !delta.rerooted && delta.encoded.len() < plain.len() / 8 => None,
-            _ => Some(codec::compress(plain)),
+            _ => Some(compression::compress(plain)),
         };
         let full_len = full.as_ref().map(|full| full.as_ref().map_or(plain.len(), Vec::len));
         Ok(match (delta, full) {
@@ -263,7 +264,7 @@ impl<'s> WriteSession<'s> {
         let mut contents = Vec::new();
         let mut depth = 0;
         let mut left = MAX_WORK;
-        for base in bases.iter().take(codec::MAX_BASES) {
+        for base in bases.iter().take(compression::MAX_BASES) {
             let Some(ChunkCopy { mut place, .. }) = self.store.listed_copy(base)? else { continue };
             let mut cost = self.work(&place.record, left)?;
             if place.record.depth >= MAX_DEPTH || cost.is_none() && used.is_empty() {
@@ -296,8 +297,8 @@ impl<'s> WriteSession<'s> {
             return Ok(None);
         }
         let contents: Vec<&[u8]> = contents.iter().map(|content| content.as_slice()).collect();
-        let Some(encoded) = codec::compress_delta(plain, &contents) else { return Ok(None) };
-        let decoded = codec::decode(Encoding::Delta, encoded.clone(), plain.len(), &contents, "a new delta");
+        let Some(encoded) = compression::compress_delta(plain, &contents) else { return Ok(None) };
+        let decoded = compression::decode(Encoding::Delta, encoded.clone(), plain.len(), &contents, "a new delta");
         // What does not decode to what went in is not stored.
         Ok(decoded.is_ok_and(|back| back == plain).then_some(Delta { encoded, depth, bases: used, rerooted }))
     }

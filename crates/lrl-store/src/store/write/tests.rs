@@ -14,7 +14,7 @@ use crate::id::ChunkId;
 use crate::progress::Silent;
 use crate::store::index::MAX_FILES;
 use crate::store::{Store, create};
-use crate::testing::memory::{Memory, memory};
+use crate::testing::memory_backend::{Memory, memory};
 
 #[test]
 fn a_store_with_a_feature_unknown_to_writers_is_read_but_not_written() {

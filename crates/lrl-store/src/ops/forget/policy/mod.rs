@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::ops::judgement::State;
-use crate::ops::need::Need;
+use crate::ops::parts::Need;
 use crate::store::SnapshotName;
 use crate::time::SKEW_SECS;
 

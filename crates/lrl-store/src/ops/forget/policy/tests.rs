@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::{Candidate, DAY_SECS, HOUR_SECS, Policy, Reason, SKEW_SECS, apply};
 use crate::id::SnapshotId;
 use crate::ops::judgement::State;
-use crate::ops::need::Need;
+use crate::ops::parts::Need;
 use crate::store::SnapshotName;
 
 const NOW: i64 = 1_768_392_000;

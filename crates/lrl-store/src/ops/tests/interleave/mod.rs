@@ -28,7 +28,7 @@ use crate::progress::Silent;
 use crate::set::tests::noise;
 use crate::store::{Store, create};
 use crate::testing::disk_image::Rng;
-use crate::testing::memory::memory;
+use crate::testing::memory_backend::memory;
 use crate::time::Time;
 
 const DAY: u64 = 86_400;

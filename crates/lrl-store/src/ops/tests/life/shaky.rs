@@ -8,7 +8,7 @@ use crate::backend::{Backend, Payload, TempObject};
 use crate::error::Result;
 use crate::fs::lock::{Guard, LockMode};
 use crate::ops::tests::faulty::{Counted, Fault, Faulty};
-use crate::testing::memory::memory;
+use crate::testing::memory_backend::memory;
 
 /// See the module.
 pub struct Shaky {

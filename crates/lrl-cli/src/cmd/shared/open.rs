@@ -13,7 +13,7 @@ use lrl_store::format::key::Credential;
 use lrl_store::fs::lock::LockMode;
 use lrl_store::fs::space::Reserve;
 use lrl_store::fs::temp_dir::TempDir;
-use lrl_store::fs::{durable, unsupported};
+use lrl_store::fs::{durable, missing_features};
 use lrl_store::store::key_slots::{self, LocalSlot};
 use lrl_store::store::open::{self, OpenOptions, sealed_backend};
 use lrl_store::store::{self, Store};
@@ -144,7 +144,7 @@ fn open_by(context: &Context<'_>, paths: &Paths, backend: Arc<dyn Backend>, mode
     let store = opened.map_err(|error| gone_or(context, &paths.store, error))?;
     compare(context, &paths.store, &store.config().store_id)?;
     context.term.detail(format!("store {}", paths.store));
-    if let Some(path) = unsupported::unlocked() {
+    if let Some(path) = missing_features::unlocked() {
         context.term.note(format!(
             "{} cannot be locked, its file system has no locks: read without one; nothing must be deleted there meanwhile",
             path.display()

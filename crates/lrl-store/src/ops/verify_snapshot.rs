@@ -144,7 +144,7 @@ mod tests {
     use crate::store::tree::TreeBuilder;
     use crate::store::write::WriteSession;
     use crate::store::{Store, create};
-    use crate::testing::memory::memory;
+    use crate::testing::memory_backend::memory;
     use crate::time::Time;
 
     fn entry(path: &str, kind: Kind) -> Entry {

@@ -10,7 +10,8 @@ use lrl_store::time::time_of;
 
 use crate::context::Context;
 use crate::exit::{Failure, Result};
-use crate::known::{self, Known};
+use crate::known_stores;
+use crate::known_stores::Known;
 use crate::render::units;
 use crate::resolve::Paths;
 
@@ -39,7 +40,7 @@ pub fn gone_or(context: &Context<'_>, place: &Location, error: Error) -> Failure
 
 /// Fails where a store is known, and its directory is missing or empty. To be asked before anything is created there.
 pub fn refuse_gone(context: &Context<'_>, place: &Location) -> Result<()> {
-    let Some(path) = place.directory().filter(|path| known::is_empty(path)) else { return Ok(()) };
+    let Some(path) = place.directory().filter(|path| known_stores::is_empty(path)) else { return Ok(()) };
     match expected_id(context, place) {
         Some(known) if !path.join("config").exists() => Err(gone(place, &known)),
         _ => Ok(()),
@@ -60,7 +61,7 @@ pub fn compare(context: &Context<'_>, place: &Location, found: &str) -> Result<(
 pub fn compare_storage(context: &Context<'_>, place: &Location, storage: &dyn Backend) -> Result<()> {
     match key_slots::store_id(storage) {
         Ok(found) => compare(context, place, &found),
-        Err(error @ Error::NoStore { .. }) if place.directory().is_none_or(known::is_empty) => {
+        Err(error @ Error::NoStore { .. }) if place.directory().is_none_or(known_stores::is_empty) => {
             match expected_id(context, place) {
                 Some(known) => Err(gone(place, &known)),
                 None => Err(error.into()),

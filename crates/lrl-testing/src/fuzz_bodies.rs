@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::memory::memory;
+use super::memory_backend::memory;
 use lrl_store::backend::encrypted::EncryptedBackend;
 use lrl_store::backend::{Backend, Payload};
-use lrl_store::codec::{self, Encoding};
+use lrl_store::compression;
+use lrl_store::compression::Encoding;
 use lrl_store::crypt::{Bundle, Key, Keys};
 use lrl_store::error::Result;
 use lrl_store::format::entry::{Content, Entry, Piece};
@@ -251,13 +252,13 @@ pub fn deflate_segments(bytes: &[u8]) {
 pub fn chunk_codec(bytes: &[u8]) {
     let (head, tail) = bytes.split_at(bytes.len() / 3);
     let stated = usize::from(bytes.first().copied().unwrap_or_default()) << 6;
-    let _ = codec::decode(Encoding::Zstd, bytes.to_vec(), stated, &[], "chunk");
-    let _ = codec::decode(Encoding::Delta, tail.to_vec(), stated, &[head], "chunk");
-    if let Some(encoded) = codec::compress(bytes) {
-        assert!(sure(codec::decode(Encoding::Zstd, encoded, bytes.len(), &[], "chunk")) == bytes);
+    let _ = compression::decode(Encoding::Zstd, bytes.to_vec(), stated, &[], "chunk");
+    let _ = compression::decode(Encoding::Delta, tail.to_vec(), stated, &[head], "chunk");
+    if let Some(encoded) = compression::compress(bytes) {
+        assert!(sure(compression::decode(Encoding::Zstd, encoded, bytes.len(), &[], "chunk")) == bytes);
     }
-    if let Some(encoded) = codec::compress_delta(tail, &[head, tail]) {
-        assert!(sure(codec::decode(Encoding::Delta, encoded, tail.len(), &[head, tail], "chunk")) == tail);
+    if let Some(encoded) = compression::compress_delta(tail, &[head, tail]) {
+        assert!(sure(compression::decode(Encoding::Delta, encoded, tail.len(), &[head, tail], "chunk")) == tail);
     }
 }
 

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::format::drill::{Drill, Drilled};
 use crate::format::snapshot::Snapshot;
 use crate::id::SnapshotId;
-use crate::ops::need::Need;
+use crate::ops::parts::Need;
 use crate::progress::{Observer, checkpoint};
 use crate::store::drill_records::DrillName;
 use crate::store::{SnapshotName, Store};
@@ -226,7 +226,7 @@ mod tests {
     use crate::id::SnapshotId;
     use crate::progress::Silent;
     use crate::store::{SnapshotName, Store, create};
-    use crate::testing::memory::memory;
+    use crate::testing::memory_backend::memory;
     use crate::time::Time;
 
     fn snapshot(sequence: u64) -> SnapshotName {

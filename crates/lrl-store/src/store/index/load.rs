@@ -2,13 +2,14 @@
 
 use std::sync::{Arc, PoisonError};
 
-use super::handle::{DamagedIndex, Store};
-use super::index::{self, ChunkCopy, IndexFile};
+use super::{ChunkCopy, IndexFile};
 use crate::backend::collect;
 use crate::error::{Error, Result};
 use crate::format::index::Located;
 use crate::id::PackId;
 use crate::progress::{Observer, checkpoint};
+use crate::store::handle::{DamagedIndex, Store};
+use crate::store::index;
 
 impl Store {
     /// Returns the open index files.
