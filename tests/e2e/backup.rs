@@ -298,3 +298,33 @@ fn one_half_alone_never_looks_at_the_other() {
     let run = lab.lrl("backup --db-only").expect(0);
     assert!(!run.stdout.contains("assets") && !run.stderr.contains("assets"), "{}{}", run.stdout, run.stderr);
 }
+
+#[test]
+fn a_new_source_is_announced_and_a_mistyped_one_stops() {
+    let lab = Lab::small();
+    assert!(
+        !lab.lrl("backup --snapshot-only").expect(0).stderr.contains("new history"),
+        "the first of a store is no news"
+    );
+    let run = lab.lrl("backup --snapshot-only --source lba").expect(2);
+    assert!(run.stderr.contains("one called `lab`") && run.stderr.contains("--new-source"), "{}", run.stderr);
+    assert!(!lab.path("backups/store/snapshots/lba").exists());
+    let run = lab.lrl("backup --snapshot-only --source lba --new-source").expect(0);
+    assert!(run.stderr.contains("begins a new history: source `lba`; this store also has lab"), "{}", run.stderr);
+    assert!(!lab.lrl("backup --snapshot-only --source lba").expect(0).stderr.contains("new history"));
+    // Numbered names are meant.
+    lab.lrl("backup --snapshot-only --source lab2").expect(0);
+}
+
+#[test]
+fn two_directories_in_one_source_are_said() {
+    let lab = Lab::small();
+    lab.lrl("backup --snapshot-only").expect(0);
+    fs::create_dir_all(lab.path("other/assets")).unwrap();
+    fs::copy(lab.path("data/lrl.db"), lab.path("other/lrl.db")).unwrap();
+    fs::copy(lab.path("data/assets/ab12/v1.txt"), lab.path("other/assets/a.txt")).unwrap();
+    let run = lab.run(["backup", "--snapshot-only", "--data-dir", "other", "--accept-shrink"]);
+    assert!(run.stderr.contains("was backed up from") && run.stderr.contains("/data before"), "{}", run.stderr);
+    let run = lab.run(["backup", "--snapshot-only", "--data-dir", "./other/", "--accept-shrink"]);
+    assert!(!run.stderr.contains("was backed up from"), "{}", run.stderr);
+}

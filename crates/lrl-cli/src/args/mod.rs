@@ -249,6 +249,9 @@ pub struct BackupArgs {
     /// Accept the backup however much smaller it is; the next ones are compared with it
     #[arg(long)]
     pub accept_shrink: bool,
+    /// Begin the history of a source whose name is nearly that of another one in the store
+    #[arg(long)]
+    pub new_source: bool,
     /// Read an upload again while its times are younger than this, at least 2s.
     ///
     /// A program that writes through mmap changes a file, but not its times until the kernel writes the pages back.

@@ -4,6 +4,7 @@ mod copy_to;
 mod dry_run;
 mod render;
 mod sets;
+mod source_name;
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -19,7 +20,7 @@ use lrl_store::source::files::walk::Root;
 
 use self::copy_to::Second;
 use self::render::{document, heading, render, unused, with_second};
-use super::shared::{open, same_store};
+use super::shared::{open, run_record, same_store};
 use super::status;
 use crate::args::BackupArgs;
 use crate::args::values::{Every, KeepSets};
@@ -61,6 +62,7 @@ pub fn run(context: &Context<'_>, args: &BackupArgs) -> Result {
     durable::create_dir(&paths.backup_dir)?;
     let created = open::create_if_missing(context, &paths.store)?;
     let store = open::open_to_fill(context, &paths, args.free.reserve)?;
+    source_name::check(context, args, &store)?;
     heading(context);
     if created {
         term.detail(format!("made a new store at {}", paths.store));
@@ -69,6 +71,13 @@ pub fn run(context: &Context<'_>, args: &BackupArgs) -> Result {
         && let Some(notice) = paths.storage.notice()
     {
         term.note(notice);
+    }
+    if let Some(other) = run_record::other_data_dir(context, &paths.data_dir) {
+        term.note(format!(
+            "source `{}` was backed up from {} before: two directories in one source are one mixed history; give each its own --source",
+            options.source,
+            other.display()
+        ));
     }
     let report = backup::backup(&store, &options, term)?;
     same_store::remember(context, &paths.store, &store.config().store_id);

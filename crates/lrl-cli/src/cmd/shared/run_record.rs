@@ -30,6 +30,9 @@ pub struct RunRecord {
     pub exit: u8,
     /// The error that ended it, if one did.
     pub error: Option<String>,
+    /// What was backed up, absolute and with links resolved; earlier versions recorded none.
+    #[serde(default)]
+    pub data_dir: Option<PathBuf>,
 }
 
 /// Records how a backup ended; other verbs, and what only plans, leave no record. A record that cannot be written changes nothing.
@@ -44,6 +47,7 @@ pub fn write(context: &Context<'_>, result: &Result) {
         finished: time_of(SystemTime::now()).secs,
         exit: exit.code(),
         error: result.as_ref().err().map(Failure::message),
+        data_dir: context.paths().ok().and_then(|paths| fs::canonicalize(paths.data_dir).ok()),
     };
     let written = path(context, &context.cli.global.source).and_then(|path| put(&path, &record));
     if written.is_none() {
@@ -54,6 +58,12 @@ pub fn write(context: &Context<'_>, result: &Result) {
 /// Reads how the last backup of a source ended; `None` where that is not known.
 pub fn read(context: &Context<'_>, source: &str) -> Option<RunRecord> {
     serde_json::from_slice(&fs::read(path(context, source)?).ok()?).ok()
+}
+
+/// Returns the directory that the source was backed up from by the last run of this machine, if it is another one.
+pub fn other_data_dir(context: &Context<'_>, data_dir: &Path) -> Option<PathBuf> {
+    let before = read(context, &context.cli.global.source)?.data_dir?;
+    (before != fs::canonicalize(data_dir).ok()?).then_some(before)
 }
 
 fn path(context: &Context<'_>, source: &str) -> Option<PathBuf> {
