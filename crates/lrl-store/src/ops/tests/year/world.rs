@@ -35,6 +35,9 @@ use crate::set::sha256::sha256_of;
 use crate::store::{SnapshotName, Store, create};
 use crate::time::Time;
 
+/// A program that another test starts holds a lock with this process until its `exec`.
+const LOCK_WAIT: Duration = Duration::from_secs(20);
+
 /// What cuts a run short.
 #[derive(Debug, Clone, Copy)]
 pub enum Kill {
@@ -106,7 +109,7 @@ impl World {
     }
 
     pub fn open(&self) -> Store {
-        Store::open(Arc::clone(&self.storage), LockMode::Exclusive, Duration::ZERO, &Silent).unwrap()
+        Store::open(Arc::clone(&self.storage), LockMode::Exclusive, LOCK_WAIT, &Silent).unwrap()
     }
 
     /// Opens the store for a run that may be killed.
@@ -118,7 +121,7 @@ impl World {
             Some(Kill::Backend(fault, after)) => storage = Faulty::new(&storage, fault, after),
             None => {}
         }
-        (Store::open(storage, LockMode::Exclusive, Duration::ZERO, &Silent), observer)
+        (Store::open(storage, LockMode::Exclusive, LOCK_WAIT, &Silent), observer)
     }
 
     /// Forgets flipped packs that are gone or written anew; returns whether any are left.
@@ -162,6 +165,7 @@ impl World {
     pub fn back_up(&mut self, kill: Option<Kill>) -> Option<SnapshotName> {
         let now = self.now();
         let options = backup::Options {
+            lock_wait: LOCK_WAIT,
             out: Some(self.out()),
             scratch: self.out(),
             keep_sets: std::num::NonZeroUsize::new(3),
@@ -273,7 +277,7 @@ impl World {
 
     fn check_options(&mut self) -> check::Options {
         let record = Some((Time { secs: self.now(), nanos: 0 }, "test"));
-        check::Options { read_data: ReadData::All, seed: 1, lock_wait: Duration::ZERO, record }
+        check::Options { read_data: ReadData::All, seed: 1, lock_wait: LOCK_WAIT, record }
     }
 
     /// `lrl check --read-data`; returns whether nothing was wrong.
