@@ -38,14 +38,18 @@ pub fn check(context: &Context<'_>, args: &BackupArgs, store: &Store) -> Result<
     Ok(())
 }
 
-/// Returns whether one name is probably the other, mistyped. Names that differ in their digits alone are meant: `shop1`, `shop2`.
+/// Returns whether one name is probably the other, mistyped. Names that differ in their digits or last letter alone are meant: `shop1` and
+/// `shop2`, `site-a` and `site-b`.
 fn is_near_miss(other: &str, name: &str) -> bool {
-    let letters = |text: &str| text.chars().filter(|c| !c.is_ascii_digit()).collect::<String>().to_lowercase();
-    let most = if name.chars().count() < 6 { 1 } else { 2 };
-    match other.eq_ignore_ascii_case(name) {
-        true => true,
-        false => letters(other) != letters(name) && strsim::damerau_levenshtein(other, name) <= most,
+    if other.eq_ignore_ascii_case(name) {
+        return true;
     }
+    let letters = |text: &str| text.chars().filter(|c| !c.is_ascii_digit()).collect::<String>().to_lowercase();
+    let start = |text: &str| text.chars().take(text.chars().count().saturating_sub(1)).collect::<String>();
+    let (len, is_as_long) = (name.chars().count(), name.chars().count() == other.chars().count());
+    let is_counted = letters(other) == letters(name) || (is_as_long && start(other) == start(name));
+    let most = if len < 6 { 1 } else { 2 };
+    len > 2 && !is_counted && strsim::damerau_levenshtein(other, name) <= most
 }
 
 #[cfg(test)]
@@ -57,9 +61,16 @@ mod tests {
         for (other, name) in [("lab", "labb"), ("lab", "alb"), ("lab", "Lab"), ("vaultwarden", "valutwardn")] {
             assert!(is_near_miss(other, name), "{other} {name}");
         }
-        for (other, name) in
-            [("lab", "lab2"), ("shop1", "shop2"), ("lab", "shop"), ("blog", "wiki"), ("gitea", "grafana")]
-        {
+        for (other, name) in [
+            ("lab", "lab2"),
+            ("shop1", "shop2"),
+            ("lab", "shop"),
+            ("blog", "wiki"),
+            ("gitea", "grafana"),
+            ("a", "b"),
+            ("ab", "cb"),
+            ("site-a", "site-b"),
+        ] {
             assert!(!is_near_miss(other, name), "{other} {name}");
         }
     }
