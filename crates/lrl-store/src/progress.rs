@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-pub use crate::units::size;
 
 /// A stage of work that a person would name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

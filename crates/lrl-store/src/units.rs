@@ -1,4 +1,6 @@
-//! How quantities are written for people.
+//! How quantities and digests are written.
+
+use std::fmt::Write;
 
 /// Formats a number of bytes in binary units, with two or three digits.
 pub fn size(bytes: u64) -> String {
@@ -15,4 +17,12 @@ pub fn size(bytes: u64) -> String {
     }
     let digits = if value < 9.95 { 1 } else { 0 };
     format!("{value:.digits$} {}", UNITS[unit])
+}
+
+/// Writes bytes as lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
 }

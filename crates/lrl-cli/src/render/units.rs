@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 use std::time::Duration;
 
-pub use lrl_store::progress::size;
+pub use lrl_store::units::{hex, size};
 
 /// Writes a length of time in its largest unit: `0 s`, `59 s`, `3 h`, `12 d`, and two units where the first is small.
 pub fn duration(time: Duration) -> String {
@@ -135,14 +135,6 @@ fn escaped(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
 fn number(digits: &[u8]) -> Option<u32> {
     let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit);
     u32::from_str_radix(std::str::from_utf8(digits).ok().filter(|_| is_number)?, 16).ok()
-}
-
-/// Writes bytes as lower-case hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ pub fn dump(
             sha.update(bytes);
             feed(bytes)
         })?;
-        return if crate::set::hex(&sha.finalize()) == part.sha256 {
+        return if crate::units::hex(&sha.finalize()) == part.sha256 {
             Ok(part.size_bytes)
         } else {
             Err(Error::corrupt("the database in the snapshot", "does not match its SHA-256"))

@@ -10,12 +10,3 @@ pub mod sha256;
 pub mod sqlite_file;
 #[cfg(test)]
 pub(crate) mod tests;
-
-/// Writes bytes as lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
-}

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 use crate::progress::{Observer, checkpoint};
+use crate::units::hex;
 
 /// Reads a file whole, passing each run of bytes on; returns its SHA-256 (lower-case hex) and length in bytes.
 pub fn read_hashed(
@@ -25,7 +26,7 @@ pub fn read_hashed(
         checkpoint(observer)?;
         let read = file.read(&mut buffer).map_err(Error::io("read", path))?;
         if read == 0 {
-            return Ok((super::hex(&sha256.finalize()), len));
+            return Ok((hex(&sha256.finalize()), len));
         }
         len += read as u64;
         sha256.update(&buffer[..read]);
@@ -51,7 +52,7 @@ impl Sha256Thread {
         let thread = std::thread::spawn(move || {
             let mut sha256 = Sha256::new();
             pieces.into_iter().for_each(|piece| sha256.update(piece.as_slice()));
-            super::hex(&sha256.finalize())
+            hex(&sha256.finalize())
         });
         Self { queue, thread }
     }

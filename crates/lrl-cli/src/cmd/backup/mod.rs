@@ -62,7 +62,10 @@ pub fn run(context: &Context<'_>, args: &BackupArgs) -> Result {
     durable::create_dir(&paths.backup_dir)?;
     let created = open::create_if_missing(context, &paths.store)?;
     let store = open::open_to_fill(context, &paths, args.free.reserve)?;
-    source_name::check(context, args, &store)?;
+    let last_run = run_record::read(context, &options.source);
+    if last_run.is_none() {
+        source_name::check(context, args, &store)?;
+    }
     heading(context);
     if created {
         term.detail(format!("made a new store at {}", paths.store));
@@ -72,7 +75,7 @@ pub fn run(context: &Context<'_>, args: &BackupArgs) -> Result {
     {
         term.note(notice);
     }
-    if let Some(other) = run_record::other_data_dir(context, &paths.data_dir) {
+    if let Some(other) = last_run.and_then(|run| run.other_data_dir(&paths.data_dir)) {
         term.note(format!(
             "source `{}` was backed up from {} before: two directories in one source are one mixed history; give each its own --source",
             options.source,

@@ -42,17 +42,22 @@ fn options_with(context: &Context<'_>, location: &Location, own: Option<&Credent
 }
 
 fn keyless(context: &Context<'_>, location: &Location) -> Result<OpenOptions, Error> {
+    let cache_dir = match location {
+        // A local store needs one only where it is encrypted.
+        Location::Directory(_) => cache_dir(context).ok(),
+        Location::Bucket(_) => Some(cache_dir(context)?),
+    };
+    keyless_with(context, location, cache_dir)
+}
+
+fn keyless_with(context: &Context<'_>, location: &Location, cache_dir: Option<PathBuf>) -> Result<OpenOptions, Error> {
     let mut options = OpenOptions::default();
     options.lock_wait = context.cli.global.lock_wait;
     options.interrupted = Arc::new(crate::signal::interrupted);
     // Each request of a backup counts.
     options.local_slot =
         if matches!(context.cli.command, Verb::Backup(_)) { LocalSlot::Trusted } else { LocalSlot::IfThere };
-    options.cache_dir = match location {
-        // A local store needs one only where it is encrypted.
-        Location::Directory(_) => cache_dir(context).ok(),
-        Location::Bucket(_) => Some(cache_dir(context)?),
-    };
+    options.cache_dir = cache_dir;
     if location.directory().is_none() {
         options.variables = bucket_variables()?;
     }
@@ -254,7 +259,8 @@ pub fn create_if_missing(context: &Context<'_>, location: &Location) -> Result<b
 
 /// Creates a store where there is none; returns whether it did.
 pub fn create(context: &Context<'_>, location: &Location, credential: Option<&Credential>) -> Result<bool> {
-    let mut options = keyless(context, location)?;
+    // Nothing is cached of a store that is not there yet.
+    let mut options = keyless_with(context, location, Some(std::env::temp_dir()))?;
     options.credential = credential.cloned();
     Ok(open::create(location, &options, time_of(SystemTime::now()))?)
 }

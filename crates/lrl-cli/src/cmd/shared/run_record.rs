@@ -35,6 +35,14 @@ pub struct RunRecord {
     pub data_dir: Option<PathBuf>,
 }
 
+impl RunRecord {
+    /// Returns the directory that was backed up, if it is another one than `data_dir`.
+    pub fn other_data_dir(self, data_dir: &Path) -> Option<PathBuf> {
+        let before = self.data_dir?;
+        (before != fs::canonicalize(data_dir).ok()?).then_some(before)
+    }
+}
+
 /// Records how a backup ended; other verbs, and what only plans, leave no record. A record that cannot be written changes nothing.
 pub fn write(context: &Context<'_>, result: &Result) {
     let Verb::Backup(args) = &context.cli.command else { return };
@@ -58,12 +66,6 @@ pub fn write(context: &Context<'_>, result: &Result) {
 /// Reads how the last backup of a source ended; `None` where that is not known.
 pub fn read(context: &Context<'_>, source: &str) -> Option<RunRecord> {
     serde_json::from_slice(&fs::read(path(context, source)?).ok()?).ok()
-}
-
-/// Returns the directory that the source was backed up from by the last run of this machine, if it is another one.
-pub fn other_data_dir(context: &Context<'_>, data_dir: &Path) -> Option<PathBuf> {
-    let before = read(context, &context.cli.global.source)?.data_dir?;
-    (before != fs::canonicalize(data_dir).ok()?).then_some(before)
 }
 
 fn path(context: &Context<'_>, source: &str) -> Option<PathBuf> {

@@ -112,7 +112,7 @@ pub fn younger_than(context: &Context<'_>, paths: &Paths, age: Duration, need: N
         other => other?,
     };
     let now = time_of(SystemTime::now());
-    let Some(good) = status::newest_good(&store, &context.cli.global.source, need, now)? else { return Ok(None) };
+    let Some(good) = status::newest_if_good(&store, &context.cli.global.source, need, now)? else { return Ok(None) };
     let passed = Duration::from_secs(u64::try_from(now.secs - good.created.secs).unwrap_or_default());
     Ok((passed < age).then(|| format!("snapshot {} is {} old", good.name.id.short(), units::duration(passed))))
 }

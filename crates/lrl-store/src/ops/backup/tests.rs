@@ -78,7 +78,7 @@ fn keep(store: &Store, image: &[u8], parent: Option<&Database>) -> (Database, u6
     let (root, sha256) =
         store_file(&session, &mut file, PAGE as u32, parent, dir.path(), &SpaceGuard::unlimited(), &Silent).unwrap();
     session.seal().unwrap();
-    assert_eq!(sha256, crate::set::hex(&Sha256::digest(image)));
+    assert_eq!(sha256, crate::units::hex(&Sha256::digest(image)));
     let mut back = Vec::new();
     store
         .read_content(&Content::Tree(root), 0, image.len() as u64, &mut |bytes| {

@@ -78,7 +78,7 @@ fn follow(row: &AssetRow, files: &Files) -> Result<Option<String>> {
     let mut first = None;
     for place in places {
         let Some((size, sha256)) = files.find(&place)? else { continue };
-        let problem = compare(row, size, sha256.map(|digest| crate::set::hex(&digest)).as_deref());
+        let problem = compare(row, size, sha256.map(|digest| crate::units::hex(&digest)).as_deref());
         if problem.is_none() {
             return Ok(None);
         }

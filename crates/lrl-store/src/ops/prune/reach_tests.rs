@@ -12,6 +12,7 @@ use crate::format::snapshot::{Database, Snapshot, Uploads};
 use crate::fs::lock::LockMode;
 use crate::id::ChunkId;
 use crate::ops::check::{self, ReadData, check};
+use crate::ops::tests::sample;
 use crate::progress::Silent;
 use crate::store::deletion::pending::PendingDeletions;
 use crate::store::tree::{Cut, TreeBuilder};
@@ -79,39 +80,7 @@ impl Lab {
         let root = self.list(pieces);
         let roots = BTreeMap::from([("assets".to_string(), "./assets".to_string())]);
         let uploads = Uploads { roots, list, entries: 5, files: 3, bytes: 457, archive: None };
-        let database = Database {
-            path: "./lrl.db".into(),
-            size_bytes: 200,
-            sha256: "0".repeat(64),
-            root,
-            page_size: 4096,
-            change_counter: 1,
-            used_pages: None,
-            tables: None,
-            mode: 0o644,
-            uid: 0,
-            gid: 0,
-            mtime: Time::default(),
-        };
-        let snapshot = Snapshot {
-            format: 1,
-            source: "lab".into(),
-            sequence: 1,
-            parents: Vec::new(),
-            timestamp: "20260114_120000".into(),
-            created: Time::default(),
-            host: String::new(),
-            tags: Vec::new(),
-            program: "lrl test".into(),
-            packs: Vec::new(),
-            original: None,
-            avoids: Vec::new(),
-            added_bytes: None,
-            database: Some(database),
-            uploads: Some(uploads),
-            problems: Vec::new(),
-            shrunk: Vec::new(),
-        };
+        let snapshot = sample::snapshot(Some(Database { size_bytes: 200, root, ..sample::database() }), Some(uploads));
         (self.store.publish(&snapshot).unwrap().0, snapshot)
     }
 }

@@ -558,7 +558,7 @@ fn what_does_not_use_the_damaged_part_of_its_base_is_not_lost_with_it() {
     let database = snapshot::Database {
         path: "lrl.db".into(),
         size_bytes: image.len() as u64,
-        sha256: crate::set::hex(&sha2::Sha256::digest(&image)),
+        sha256: crate::units::hex(&sha2::Sha256::digest(&image)),
         root,
         page_size: 0,
         change_counter: 0,

@@ -17,9 +17,10 @@ use super::target_dirs::StagingDirs;
 use crate::error::{Error, Result};
 use crate::fs::resolve::{OpenDirs, is_other_mount};
 use crate::fs::space::{Reserve, free_at};
-use crate::progress::{Phase, size};
+use crate::progress::Phase;
 use crate::set::archive::extract::{self, FileVisitor, verify};
 use crate::set::manifest::{Assets, Database, Manifest, find_beside};
+use crate::units::size;
 
 /// The files of a set.
 pub(super) struct SetSource<'a> {

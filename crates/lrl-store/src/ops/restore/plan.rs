@@ -18,8 +18,9 @@ use crate::fs::metadata::Owners;
 use crate::fs::resolve::OpenDirs;
 use crate::fs::space::{FreeSpace, Reserve, free_at};
 use crate::id::ChunkId;
-use crate::progress::{Observer, size};
+use crate::progress::Observer;
 use crate::store::Store;
+use crate::units::size;
 
 /// What of a snapshot is restored, and where to.
 pub(super) struct Plan<'a> {

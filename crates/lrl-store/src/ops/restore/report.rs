@@ -11,7 +11,7 @@ use super::tree_size::measure;
 use crate::error::Result;
 use crate::fs::dir::to_path;
 use crate::fs::metadata::Owners;
-use crate::progress::size;
+use crate::units::size;
 
 impl Report {
     /// Adds one target with what it will contain, and what it replaces.

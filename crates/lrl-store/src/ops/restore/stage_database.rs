@@ -14,8 +14,8 @@ use crate::format::entry::Content;
 use crate::format::snapshot::Database;
 use crate::fs::dir::{create_file, to_path};
 use crate::fs::metadata::{Metadata, Owners, masked_mode, set_metadata};
-use crate::set::hex;
 use crate::time::Time;
+use crate::units::hex;
 
 /// Writes the image of a snapshot's database under its target's name; returns whether it has its owner.
 pub(super) fn stage(

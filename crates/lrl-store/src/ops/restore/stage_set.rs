@@ -23,9 +23,9 @@ use crate::fs::remove::{Step, walk};
 use crate::progress::{Observer, checkpoint};
 use crate::set::archive::extract;
 use crate::set::archive::extract::{Counts, extract_into};
-use crate::set::hex;
 use crate::set::manifest::{Assets, Database};
 use crate::set::sha256::read_hashed;
+use crate::units::hex;
 
 /// Notes if the archive and its manifest disagree. Links may count as files or not.
 pub(super) fn note_count(assets: &Assets, counts: &Counts, notes: &mut Vec<String>) {

@@ -38,7 +38,7 @@ fn readable<T>(result: Result<T>) -> Result<Option<T>> {
 /// # Errors
 ///
 /// If the store cannot be listed.
-pub fn newest_good(store: &Store, source: &str, need: Need, now: Time) -> Result<Option<Good>> {
+pub fn newest_if_good(store: &Store, source: &str, need: Need, now: Time) -> Result<Option<Good>> {
     let mut judge = Judge::new(store, now);
     for name in store.snapshot_names(Some(source))?.iter().rev() {
         let Some(snapshot) = readable(store.snapshot(name))? else { return Ok(None) };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Limits, newest_good, status};
+use super::{Limits, newest_if_good, status};
 use crate::backend::{Backend, Payload};
 use crate::format::drill::Drill;
 use crate::format::snapshot::Snapshot;
@@ -50,7 +50,7 @@ fn only_good_snapshots_that_are_not_from_the_future_count() {
     });
     publish(&store, 4, 400, BOTH, |s| s.database.as_mut().unwrap().tables = None);
     publish(&store, 5, 99_999, BOTH, |_| {});
-    let find = |need| newest_good(&store, "lab", need, at(1000)).unwrap().map(|good| good.timestamp);
+    let find = |need| newest_if_good(&store, "lab", need, at(1000)).unwrap().map(|good| good.timestamp);
     assert_eq!((find(DATABASE), find(BOTH)), (None, None), "what came after the good ones is not good");
     storage.put(&format!("snapshots/lab/{:016x}-{}", 6, ChunkId::of(b"x")), Payload::Bytes(b"junk")).unwrap();
     let found = status(&store, "lab", at(1000)).unwrap();
@@ -71,7 +71,7 @@ fn the_newest_good_snapshot_counts_where_nothing_bad_came_after_it() {
     let (_, store) = store();
     publish(&store, 1, 100, BOTH, |_| {});
     publish(&store, 2, 200, DATABASE, |_| {});
-    let find = |need| newest_good(&store, "lab", need, at(1000)).unwrap().map(|good| good.timestamp);
+    let find = |need| newest_if_good(&store, "lab", need, at(1000)).unwrap().map(|good| good.timestamp);
     assert_eq!((find(DATABASE).as_deref(), find(BOTH).as_deref()), (Some("t2"), Some("t1")));
     let drill = Drill {
         passed: false,

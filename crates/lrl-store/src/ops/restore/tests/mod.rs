@@ -21,12 +21,12 @@ use crate::fs::lock::LockMode;
 use crate::id::SnapshotId;
 use crate::ops::tests::sample;
 use crate::progress::{Observer, Problem, Silent};
-use crate::set::hex;
 use crate::store::tree::TreeBuilder;
 use crate::store::write::WriteSession;
 use crate::store::{SnapshotName, Store, create};
 use crate::testing::memory_backend::memory;
 use crate::time::Time;
+use crate::units::hex;
 
 mod faults;
 mod random;
