@@ -8,11 +8,11 @@ use std::path::Path;
 use std::process::{Child, Output, Stdio};
 use std::time::Duration;
 
+use lrl_testing::disk_image::Rng;
 use serde_json::Value;
 
 use crate::common::{Lab, Run, noise};
 use crate::tools::{assert_same, look, rounds};
-use lrl_testing::disk_image::Rng;
 
 const SOURCES: [&str; 4] = ["a", "b", "c", "d"];
 

@@ -8,10 +8,11 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use lrl_testing::disk_image::Rng;
+
 use crate::common::{Lab, noise};
 use crate::replay::record;
 use crate::tools::{Seen, assert_same, assert_whole, look, names, outputs, there_is};
-use lrl_testing::disk_image::Rng;
 
 type Tree = BTreeMap<Vec<u8>, Seen>;
 

@@ -7,6 +7,7 @@
 use std::process::{Child, Output, Stdio};
 use std::time::Duration;
 
+use lrl_testing::disk_image::Rng;
 use serde_json::Value;
 
 use crate::bucket::{Bucket, KEY};
@@ -14,7 +15,6 @@ use crate::common::{Lab, Run, noise};
 use crate::concurrent_writers::change;
 use crate::remote::Moto;
 use crate::tools::{assert_same, look, rounds};
-use lrl_testing::disk_image::Rng;
 
 fn reach(lab: &mut Lab, url: &str) {
     lab.set("LRL_STORE", url);

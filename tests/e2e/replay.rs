@@ -8,9 +8,10 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use lrl_testing::disk_image::{DiskImage, Id, Meta, Seen};
+
 use crate::common::Lab;
 use crate::tools::strace;
-use lrl_testing::disk_image::{DiskImage, Id, Meta, Seen};
 
 /// What changes names or bytes, and what moves the place where a file is written.
 const TRACED: &str = "trace=openat,?openat2,?creat,?open,write,pwrite64,writev,pwritev,?pwritev2,ftruncate,?truncate,fallocate,copy_file_range,\

@@ -7,13 +7,11 @@ use std::process::Command;
 
 use clap::Args;
 
-use crate::cases;
 use crate::error::{At, Result};
-use crate::machine;
 use crate::plan::Plan;
-use crate::report;
 use crate::results::{Fact, Results};
 use crate::tools::{self, NAMES, Programs};
+use crate::{cases, machine, report};
 
 /// The options of `compare`.
 #[derive(Args)]

@@ -1,24 +1,22 @@
 //! The verb `remote`: a first backup into a bucket and a restore from it on a new machine, beside `aws s3 cp` of the same directory, on a server
 //! of this machine behind a line with a delay.
 
-use std::fs;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::thread;
 use std::time::Duration;
+use std::{fs, thread};
 
 use clap::Args;
 
 use crate::corpus::Lab;
-use crate::delay;
 use crate::error::{At, Result};
 use crate::measure::{self, Usage, settle};
 use crate::results::median;
 use crate::rng::Rng;
-use crate::same_result;
 use crate::units::number;
+use crate::{delay, same_result};
 
 /// The options of `remote`.
 #[derive(Args)]

@@ -6,10 +6,9 @@ use std::path::Path;
 
 use crate::error::{At, Result};
 use crate::plan::{CASES, restore_database};
-use crate::plots;
 use crate::results::{Measure, Results};
-use crate::targets;
 use crate::units::{bytes, mebibytes, number, seconds};
+use crate::{plots, targets};
 
 /// Where the results are kept, below the directory of documents.
 pub const RESULTS: &str = "bench/results.json";

@@ -6,12 +6,12 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use lrl_store::backend::location::Location;
 use lrl_store::id::Hasher;
 use serde::{Deserialize, Serialize};
 
 use crate::args::Global;
 use crate::render::units;
-use lrl_store::backend::location::Location;
 
 /// A record is much shorter; whoever can write the state directory may have put anything there.
 const MOST_BYTES: u64 = 64 << 10;

@@ -7,13 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use zeroize::Zeroizing;
-
-use super::memory_backend::memory;
 use lrl_store::backend::encrypted::EncryptedBackend;
 use lrl_store::backend::{Backend, Payload};
-use lrl_store::compression;
-use lrl_store::compression::Encoding;
+use lrl_store::compression::{self, Encoding};
 use lrl_store::crypt::{Bundle, Key, Keys};
 use lrl_store::error::Result;
 use lrl_store::format::entry::{Content, Entry, Piece};
@@ -35,6 +31,9 @@ use lrl_store::store::tree::{TreeBuilder, TreeItems};
 use lrl_store::store::write::WriteSession;
 use lrl_store::store::{SnapshotName, Store, create};
 use lrl_store::time::Time;
+use zeroize::Zeroizing;
+
+use super::memory_backend::memory;
 
 /// A body; any bytes are its input.
 pub type Body = fn(&[u8]);

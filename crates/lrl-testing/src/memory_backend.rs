@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::disk_image::{DiskImage, Id, Rng};
 use lrl_store::backend::local::LocalBackend;
 use lrl_store::error::{Error, Result};
 use lrl_store::fs::lock::{Guard, LockMode};
 use lrl_store::fs::temp_file::TEMP_PREFIX;
 use lrl_store::fs::vfs::{TempFile, Vfs};
+
+use super::disk_image::{DiskImage, Id, Rng};
 
 /// A storage that is gone when it is dropped.
 pub type Memory = LocalBackend<MemoryFs>;

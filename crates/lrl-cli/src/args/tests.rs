@@ -1,7 +1,8 @@
 //! Command lines that are accepted and refused.
 
-use super::{Cli, Verb, command};
 use clap::FromArgMatches;
+
+use super::{Cli, Verb, command};
 
 fn parse(line: &str) -> Result<Cli, clap::Error> {
     let matches = super::parse(&line.split(' ').map(Into::into).collect::<Vec<_>>())?;

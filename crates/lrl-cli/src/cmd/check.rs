@@ -1,6 +1,5 @@
 //! `lrl check`: what is damaged in the store, and whom that concerns; with `--repair`, what was done about it and what stays lost.
 
-use lrl_store::ops::repair;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -8,10 +7,9 @@ use std::time::{Duration, SystemTime};
 use lrl_store::backend::location::Location;
 use lrl_store::error::Error;
 use lrl_store::format::repair::Loss;
-use lrl_store::ops::check;
-use lrl_store::ops::check::{Checked, Finding, Options, ReadData, Report};
+use lrl_store::ops::check::{self, Checked, Finding, Options, ReadData, Report};
 use lrl_store::ops::recover_chunks::{HealSources, Origin};
-use lrl_store::ops::repair::{Moved, Repaired};
+use lrl_store::ops::repair::{self, Moved, Repaired};
 use lrl_store::set::directory::manifests;
 use lrl_store::source::files::walk::Root;
 use lrl_store::store::key_slots;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::SystemTime;
 
+use lrl_store::backend::location::Location;
 use lrl_store::error::Error;
 use lrl_store::fs::durable;
 use lrl_store::ops::copy::{self, Options, Report, Which};
@@ -19,7 +20,6 @@ use crate::credential;
 use crate::exit::{Exit, Failure, Result};
 use crate::render::{entry, units};
 use crate::resolve::Paths;
-use lrl_store::backend::location::Location;
 
 /// Copies.
 pub fn run(context: &Context<'_>, args: &CopyArgs) -> Result {

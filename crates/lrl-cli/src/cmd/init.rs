@@ -1,5 +1,6 @@
 //! `lrl init`: an empty store, made in advance; of an encrypted one its recovery sheet.
 
+use lrl_store::backend::location::Location;
 use lrl_store::error::Error;
 use lrl_store::format::key::Credential;
 use lrl_store::store::key_slots;
@@ -10,7 +11,6 @@ use crate::args::InitArgs;
 use crate::context::Context;
 use crate::exit::{Exit, Result};
 use crate::resolve::Paths;
-use lrl_store::backend::location::Location;
 
 /// Makes the store; one that is there already is an error.
 pub fn run(context: &Context<'_>, args: &InitArgs) -> Result {

@@ -16,8 +16,7 @@ use super::shared::{choose, open};
 use crate::args::SnapshotsArgs;
 use crate::context::Context;
 use crate::exit::{Exit, Result};
-use crate::render::json;
-use crate::render::units;
+use crate::render::{json, units};
 use crate::term::Colour;
 
 /// Lists the snapshots of the source that was named, else of all.

@@ -6,9 +6,8 @@ use serde_json::json;
 use super::shared::open;
 use crate::context::Context;
 use crate::exit::{Exit, Result};
-use crate::render::json;
 use crate::render::table::{Side, Table};
-use crate::render::units;
+use crate::render::{json, units};
 
 /// Counts objects, chunks and snapshots.
 pub fn run(context: &Context<'_>) -> Result {

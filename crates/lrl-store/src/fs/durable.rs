@@ -1,8 +1,7 @@
 //! Names and bytes that a power cut does not undo: directories, and files that get their name when the disk has their bytes.
 
-use std::fs;
-use std::io;
 use std::path::Path;
+use std::{fs, io};
 
 use super::vfs::{OsFs, Vfs};
 use crate::error::{Error, Result};

@@ -8,10 +8,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::error::Result;
-use crate::fs::lock;
-use crate::fs::lock::{Guard, LockMode};
-use crate::fs::missing_features;
-use crate::fs::temp_file;
+use crate::fs::lock::{self, Guard, LockMode};
+use crate::fs::{missing_features, temp_file};
 
 /// A file system, as far as a directory of objects needs one.
 pub trait Vfs: Send + Sync {

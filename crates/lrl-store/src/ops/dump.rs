@@ -1,12 +1,13 @@
 //! The verb `dump`: the bytes of one file of a snapshot, each verified before it is handed out.
 
+use sha2::{Digest, Sha256};
+
 use super::ls;
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Kind};
 use crate::format::snapshot::Snapshot;
 use crate::progress::{Observer, checkpoint};
 use crate::store::Store;
-use sha2::{Digest, Sha256};
 
 /// Feeds the bytes of `path` (`lrl.db`: the database) to `sink`; returns their number.
 ///

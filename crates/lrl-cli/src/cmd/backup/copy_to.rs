@@ -2,9 +2,9 @@
 
 use std::time::SystemTime;
 
+use lrl_store::backend::location::Location;
 use lrl_store::error::Error;
-use lrl_store::ops::copy;
-use lrl_store::ops::copy::{Options, Report, Which, last_copied};
+use lrl_store::ops::copy::{self, Options, Report, Which, last_copied};
 use lrl_store::store::Store;
 use lrl_store::time::time_of;
 use serde_json::{Value, json};
@@ -16,7 +16,6 @@ use crate::context::Context;
 use crate::credential;
 use crate::exit::{Exit, Failure, Result};
 use crate::render::units;
-use lrl_store::backend::location::Location;
 
 /// What became of the copy.
 pub struct Second {

@@ -12,9 +12,8 @@ use std::time::{Duration, SystemTime};
 use lrl_store::error::Error;
 use lrl_store::fs::durable;
 use lrl_store::ops::backup::{self, Options};
-use lrl_store::ops::ls;
-use lrl_store::ops::restore;
 use lrl_store::ops::select::Need;
+use lrl_store::ops::{ls, restore};
 use lrl_store::source::files::exclude::Excludes;
 use lrl_store::source::files::walk::Root;
 

@@ -1,18 +1,20 @@
 //! Tells what a backup did: the lines of the manual, notes, one document for `--json`.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
+use lrl_store::format::snapshot::Shrink;
+use lrl_store::ops::backup::{Distrust, FullScan, Options, Report, Sets};
+use lrl_store::ops::judgement::judge;
+use lrl_store::source::database::Method;
+use serde::Serialize;
+
 use super::sets;
 use crate::cmd::backup::copy_to::Second;
 use crate::context::Context;
 use crate::exit::{self, Exit};
 use crate::render::units;
 use crate::resolve::Paths;
-use lrl_store::format::snapshot::Shrink;
-use lrl_store::ops::backup::{Distrust, FullScan, Options, Report, Sets};
-use lrl_store::ops::judgement::judge;
-use lrl_store::source::database::Method;
-use serde::Serialize;
-use std::path::PathBuf;
-use std::time::Duration;
 
 /// The application's users notice a lock that is held for longer.
 pub(super) const LONG_LOCK: Duration = Duration::from_secs(4);

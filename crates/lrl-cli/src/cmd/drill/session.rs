@@ -1,20 +1,19 @@
 //! The drills of one run: how each is made, told and recorded, and what they come to.
 
-use super::render;
-use super::render::DrillOutcome;
+use std::time::{Instant, SystemTime};
+
+use lrl_store::ops::drill::{Assertion, Options, Report, TIME_LIMIT};
+use lrl_store::store::Store;
+use lrl_store::time::{Time, time_of};
+use serde_json::{Map, Value, json};
+
+use super::render::{self, DrillOutcome};
 use crate::args::DrillArgs;
 use crate::cmd::drill::records::Books;
 use crate::context::Context;
 use crate::exit::{Exit, Result};
-use crate::render::json;
-use crate::render::json::List;
+use crate::render::json::{self, List};
 use crate::render::units;
-use lrl_store::ops::drill::{Assertion, Options, Report, TIME_LIMIT};
-use lrl_store::store::Store;
-use lrl_store::time::Time;
-use lrl_store::time::time_of;
-use serde_json::{Map, Value, json};
-use std::time::{Instant, SystemTime};
 
 /// One run of the command.
 pub(super) struct Run<'a> {

@@ -5,8 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use lrl_store::fs::space::SpaceGuard;
 use lrl_store::id::SnapshotId;
-use lrl_store::ops::prune::two_phase;
-use lrl_store::ops::prune::two_phase::{Options, Report, WaitingDeletion};
+use lrl_store::ops::prune::two_phase::{self, Options, Report, WaitingDeletion};
 use lrl_store::ops::prune::{Numbers, Packs};
 use lrl_store::store::Store;
 use lrl_store::time::time_of;

@@ -1,11 +1,13 @@
 //! Where a restore writes to.
 
+use std::path::{Path, PathBuf};
+
+use clap::parser::ValueSource;
+
 use crate::args::RestoreArgs;
 use crate::context::Context;
 use crate::exit::{Failure, Result};
 use crate::resolve::Storage;
-use clap::parser::ValueSource;
-use std::path::{Path, PathBuf};
 
 /// Where a restore writes to.
 pub struct Places {

@@ -1,12 +1,13 @@
 //! Tells what a restore did: lines for people, one document for `--json`.
 
+use lrl_store::ops::restore::{Moved, Part, Report};
+use serde_json::json;
+
 use super::next_step;
 use crate::args::Verb;
 use crate::context::Context;
 use crate::exit::{Exit, Result};
 use crate::render::units::{self, safe};
-use lrl_store::ops::restore::{Moved, Part, Report};
-use serde_json::json;
 
 /// Damaged paths that are printed; `--json` has more.
 pub(super) const SHOWN: usize = 1000;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use lrl_store::backend::local::LocalBackend;
+use lrl_store::backend::location::Location;
 use lrl_store::store::key_slots;
 use lrl_store::time::time_of;
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,6 @@ use super::open;
 use crate::args::Verb;
 use crate::context::Context;
 use crate::exit::{Exit, Failure, Result};
-use lrl_store::backend::location::Location;
 
 /// How a run ended.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use lrl_store::backend::location::Location;
 use lrl_store::error::Error;
 use lrl_store::fs::lock::LockMode;
 use lrl_store::ops::status::Status;
@@ -17,7 +18,6 @@ use crate::exit::{Exit, Result};
 use crate::render::table::{Side, Table};
 use crate::render::units;
 use crate::term::Colour;
-use lrl_store::backend::location::Location;
 
 /// How one source of one store stands; without a source, why the store tells nothing.
 struct Line {

@@ -6,12 +6,12 @@ mod source;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use lrl_store::backend::location::Location;
 use lrl_store::error::Error;
 use lrl_store::fs::space::{Reserve, free_at};
 use lrl_store::ops::select::Need;
-use lrl_store::ops::status::{self};
-use lrl_store::time::Time;
-use lrl_store::time::time_of;
+use lrl_store::ops::status;
+use lrl_store::time::{Time, time_of};
 use serde_json::{Value, json};
 
 use self::source::{SourceStatus, notes, sources};
@@ -22,7 +22,6 @@ use crate::context::Context;
 use crate::exit::{Exit, Failure, Result};
 use crate::render::units;
 use crate::resolve::Paths;
-use lrl_store::backend::location::Location;
 
 /// Tells how every source stands, or the one that was named.
 pub fn run(context: &Context<'_>, args: &StatusArgs) -> Result {

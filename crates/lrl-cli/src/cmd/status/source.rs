@@ -1,21 +1,21 @@
 //! One source of a store: how it is, in words and as a document.
 
-use crate::args::StatusArgs;
-use crate::cmd::shared::choose;
-use crate::cmd::shared::run_record;
-use crate::cmd::shared::run_record::RunRecord;
-use crate::context::Context;
-use crate::exit::Result;
-use crate::render::{entry, units};
+use std::time::Duration;
+
 use lrl_store::error::Error;
-use lrl_store::ops::copy::last_copied;
-use lrl_store::ops::copy::last_copied::LastCopied;
+use lrl_store::ops::copy::last_copied::{self, LastCopied};
 use lrl_store::ops::select::Need;
 use lrl_store::ops::status::{self, Condition, Good, Limits, Newest, PartAge, Status};
 use lrl_store::store::Store;
 use lrl_store::time::Time;
 use serde_json::{Value, json};
-use std::time::Duration;
+
+use crate::args::StatusArgs;
+use crate::cmd::shared::choose;
+use crate::cmd::shared::run_record::{self, RunRecord};
+use crate::context::Context;
+use crate::exit::Result;
+use crate::render::{entry, units};
 
 /// One source of a store, with all that is known of it on this machine.
 pub struct SourceStatus {

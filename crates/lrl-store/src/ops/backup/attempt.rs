@@ -2,13 +2,11 @@
 //! meanwhile, or where a prune has overtaken the run.
 
 use super::context::Context;
-use super::database;
 use super::earlier::Earlier;
-use super::files;
 use super::history::History;
 use super::publish_set::StagedSet;
 use super::report::{DatabaseRead, UploadsRead};
-use super::stage_set;
+use super::{database, files, stage_set};
 use crate::error::{Error, Result};
 use crate::format::snapshot::{self, Snapshot};
 use crate::id::PackId;

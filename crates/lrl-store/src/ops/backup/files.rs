@@ -27,8 +27,7 @@ use crate::source::files::walk_ahead;
 use crate::store::run_cache::{FileState, FileStates, RunCache, tag};
 use crate::store::tree::TreeBuilder;
 use crate::store::write::WriteSession;
-use crate::time::Time;
-use crate::time::time_of;
+use crate::time::{Time, time_of};
 
 /// A batch holds up to this many entries, bytes to read, and bytes of names.
 const BATCH_ENTRIES: usize = 512;

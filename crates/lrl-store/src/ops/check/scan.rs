@@ -2,13 +2,12 @@
 
 use std::collections::HashSet;
 
-use super::documents;
 use super::findings::Findings;
 use super::options::{Options, ReadData};
 use super::packs::{Packs, keep_blocks};
-use super::read_packs;
 use super::report::{Checked, Report};
 use super::walk::Walk;
+use super::{documents, read_packs};
 use crate::error::{Error, Result};
 use crate::id::PackId;
 use crate::progress::{Observer, Phase, checkpoint};

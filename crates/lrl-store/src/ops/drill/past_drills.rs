@@ -12,8 +12,7 @@ use crate::ops::parts::Need;
 use crate::progress::{Observer, checkpoint};
 use crate::store::drill_records::DrillName;
 use crate::store::{SnapshotName, Store};
-use crate::time::Time;
-use crate::time::is_future;
+use crate::time::{Time, is_future};
 
 /// Checks that fail because of a database's bytes alone.
 const MALFORMED: [&str; 2] = ["database: sqlite_open", "database: integrity_check"];

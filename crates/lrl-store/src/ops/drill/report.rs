@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use super::past_drills;
-use super::past_drills::{Evidence, Shrunk};
+use super::past_drills::{self, Evidence, Shrunk};
 use super::verification::{ASSERTION, FOREIGN_KEYS, SQLITE_OPEN, Verification, orphan_rows};
 use crate::error::{Error, Result};
 use crate::format::drill::{self, Before, Checked, Drill, Drilled};
 use crate::format::snapshot::Snapshot;
 use crate::store::{SnapshotName, Store};
-use crate::time::SKEW_SECS;
-use crate::time::Time;
+use crate::time::{SKEW_SECS, Time};
 
 /// What a drill found.
 #[derive(Debug)]

@@ -18,8 +18,7 @@ use crate::set::archive::content;
 use crate::set::archive::deflate::CODER;
 use crate::set::archive::model::NoSegments;
 use crate::set::flush::BackgroundSync;
-use crate::set::layout;
-use crate::set::layout::Names;
+use crate::set::layout::{self, Names};
 use crate::set::sqlite_file;
 use crate::store::{SnapshotName, Store};
 

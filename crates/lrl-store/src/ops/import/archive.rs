@@ -5,16 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::error::{Error, Result};
-use crate::fs::temp_dir;
-use crate::fs::temp_dir::TempDir;
+use crate::fs::temp_dir::{self, TempDir};
 use crate::progress::{Observer, Silent};
 use crate::set::archive::extract;
 use crate::set::manifest::read::FoundFile;
 use crate::set::sha256::sha256_of;
 use crate::source::files::exclude::Excludes;
 use crate::source::files::walk::{FoundKind, Root, walk};
-use crate::time::Time;
-use crate::time::time_of;
+use crate::time::{Time, time_of};
 
 /// How the names of temporary directories begin.
 pub const SCRATCH: &str = ".lrl-import-";

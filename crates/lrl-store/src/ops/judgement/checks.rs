@@ -6,8 +6,7 @@ use crate::error::{Error, Result};
 use crate::format::check::{Damaged, Depth};
 use crate::id::{CheckId, SnapshotId};
 use crate::store::Store;
-use crate::time::Time;
-use crate::time::is_future;
+use crate::time::{Time, is_future};
 
 /// What checks say of one snapshot.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

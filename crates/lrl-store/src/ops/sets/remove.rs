@@ -9,8 +9,7 @@ use super::report::{Kept, Sets};
 use super::verify::Set;
 use crate::error::{Error, Result};
 use crate::fs::durable::sync_dir;
-use crate::fs::lock::Guard;
-use crate::fs::lock::lock_dir;
+use crate::fs::lock::{Guard, lock_dir};
 use crate::set::directory;
 use crate::store::run_cache::RunCache;
 

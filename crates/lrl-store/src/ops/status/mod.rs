@@ -15,8 +15,7 @@ use crate::ops::judgement::{Judge, Judgement, is_unreadable};
 use crate::ops::parts::Need;
 use crate::progress::Silent;
 use crate::store::{SnapshotName, Store};
-use crate::time::Time;
-use crate::time::is_future;
+use crate::time::{Time, is_future};
 
 fn good(name: &SnapshotName, snapshot: &Snapshot) -> Good {
     let parts = Need { database: snapshot.database.is_some(), uploads: snapshot.uploads.is_some() };

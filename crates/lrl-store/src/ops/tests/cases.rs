@@ -1,6 +1,5 @@
 //! Labs on a disk in memory, and a verb to run in each: what tests of faults try at every step.
 
-use crate::ops::repair;
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +13,7 @@ use crate::fs::lock::LockMode;
 use crate::id::{ChunkId, SnapshotId};
 use crate::ops::check::{self, ReadData};
 use crate::ops::tests::faulty::names;
-use crate::ops::{backup, dump, forget, ls, prune};
+use crate::ops::{backup, dump, forget, ls, prune, repair};
 use crate::progress::Silent;
 use crate::store::write::WriteSession;
 use crate::store::{Store, create};

@@ -1,6 +1,5 @@
 //! What happens in the random life: the operations, each with its expected end.
 
-use crate::ops::repair;
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::fs::space::SpaceGuard;
 use crate::ops::check::{self, ReadData};
 use crate::ops::tests::faulty::Fault;
-use crate::ops::{backup, drill, forget, prune, restore};
+use crate::ops::{backup, drill, forget, prune, repair, restore};
 use crate::progress::{Observer, Silent};
 use crate::source::files::exclude::Excludes;
 use crate::store::SnapshotName;

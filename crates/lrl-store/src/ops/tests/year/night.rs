@@ -2,18 +2,17 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::lab::flip;
 use super::model::BOTH;
 use super::world::{Kill, World};
 use crate::ops::select::Need;
-use crate::ops::status;
-use crate::ops::status::Limits;
+use crate::ops::status::{self, Limits};
 use crate::ops::tests::faulty::Fault;
 use crate::set::directory::manifests;
 use crate::set::manifest::read::FoundSet;
 use crate::time::Time;
-use std::time::Duration;
 
 const DAY: i64 = 86_400;
 

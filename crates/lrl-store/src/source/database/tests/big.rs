@@ -7,8 +7,7 @@ use crate::error::Result;
 use crate::progress::Silent;
 use crate::source::database::connect::open_live;
 use crate::source::database::pages::Transaction;
-use crate::source::database::{Method, ReadOptions, read_image};
-use crate::source::database::{observe, plain_file};
+use crate::source::database::{Method, ReadOptions, observe, plain_file, read_image};
 
 fn fill(lab: &Lab, mode: &str, page_size: u32, rows: u64) {
     lab.python(&format!(
