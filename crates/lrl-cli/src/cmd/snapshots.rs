@@ -8,7 +8,7 @@ use lrl_store::format::snapshot::Snapshot;
 use lrl_store::ops::drill::past_drills::LastDrill;
 use lrl_store::ops::judgement::{Judgement, State};
 use lrl_store::ops::snapshots;
-use lrl_store::store::{SnapshotName, Store};
+use lrl_store::store::SnapshotName;
 use lrl_store::time::time_of;
 use serde_json::{Value, json};
 
@@ -26,9 +26,9 @@ pub fn run(context: &Context<'_>, args: &SnapshotsArgs) -> Result {
     let now = time_of(SystemTime::now());
     let (mut listed, mut damaged, mut proven) = (0u64, 0u64, 0u64);
     let mut judge = choose::judge(&store);
-    let first = first_of_each(&store, args, choose::named_source(context))?;
-    let since = args.since.map(|since| now.secs.saturating_sub(i64::try_from(since.as_secs()).unwrap_or(i64::MAX)));
     let names = store.snapshot_names(choose::named_source(context))?;
+    let first = first_of_each(&names, args.last);
+    let since = args.since.map(|since| now.secs.saturating_sub(i64::try_from(since.as_secs()).unwrap_or(i64::MAX)));
     let several = names.first().map(|name| &name.source) != names.last().map(|name| &name.source);
     let mut shown_source: Option<String> = None;
     let wanted = |snapshot: &Snapshot, state: State| {
@@ -81,18 +81,18 @@ pub fn run(context: &Context<'_>, args: &SnapshotsArgs) -> Result {
 }
 
 /// Returns the oldest snapshot of each source that `--last` shows.
-fn first_of_each(store: &Store, args: &SnapshotsArgs, source: Option<&str>) -> Result<HashMap<String, SnapshotName>> {
-    let Some(last) = args.last else { return Ok(HashMap::new()) };
-    let mut left: HashMap<String, u32> = HashMap::new();
+fn first_of_each(names: &[SnapshotName], last: Option<u32>) -> HashMap<String, SnapshotName> {
     let mut first = HashMap::new();
-    for name in store.snapshot_names(source)?.into_iter().rev() {
-        let left = left.entry(name.source.clone()).or_insert(last);
+    let Some(last) = last else { return first };
+    let mut left: HashMap<&str, u32> = HashMap::new();
+    for name in names.iter().rev() {
+        let left = left.entry(&name.source).or_insert(last);
         if *left > 0 {
             *left -= 1;
-            first.insert(name.source.clone(), name);
+            first.insert(name.source.clone(), name.clone());
         }
     }
-    Ok(first)
+    first
 }
 
 /// Returns how long ago a drill proved that the snapshot can be restored, or that its set can.
