@@ -292,10 +292,13 @@ fn sample_snapshot(pack: PackId, list: ChunkId, root: ChunkId) -> Snapshot {
         original: None,
         avoids: Vec::new(),
         added_bytes: Some(183_412),
-        database: Some(snapshot::Database {
-            path: text("./data/lrl.db"),
+        duration_ms: Some(1234),
+        root: None,
+        databases: vec![snapshot::Database {
+            path: b"lrl.db".to_vec(),
+            source_path: text("./data/lrl.db"),
             size_bytes: 118_784,
-            sha256: crate::common::sha256(b"the image"),
+            sha256: Some(crate::common::sha256(b"the image")),
             root,
             page_size: 4096,
             change_counter: 17,
@@ -305,8 +308,9 @@ fn sample_snapshot(pack: PackId, list: ChunkId, root: ChunkId) -> Snapshot {
             uid: 1000,
             gid: 1000,
             mtime: Time { secs: 1_768_391_940, nanos: 5 },
-        }),
-        uploads: Some(snapshot::Uploads {
+        }],
+        window_us: 0,
+        files: Some(snapshot::Files {
             roots: [(text("assets"), text("./data/assets"))].into(),
             list,
             entries: 4,

@@ -305,7 +305,7 @@ pub fn operations(bytes: &[u8]) {
         assert_eq!(sure(store.snapshot_names(None)).len(), kept.len());
         for (name, right) in &kept {
             let snapshot = sure(store.snapshot(name));
-            let half = snapshot.database.unwrap_or_else(|| panic!("{name:?} has lost its half"));
+            let half = snapshot.databases.first().unwrap_or_else(|| panic!("{name:?} has lost its database"));
             let mut read = Vec::new();
             let sink = &mut |piece: &[u8]| {
                 read.extend_from_slice(piece);
@@ -325,7 +325,10 @@ fn keep(
     len: usize,
     parent: Option<&(SnapshotName, Vec<u8>)>,
 ) -> Result<SnapshotName> {
-    let parent = parent.map(|(name, _)| store.snapshot(name)).transpose()?.and_then(|snapshot| snapshot.database);
+    let parent = parent
+        .map(|(name, _)| store.snapshot(name))
+        .transpose()?
+        .and_then(|snapshot| snapshot.databases.into_iter().next());
     let mut old = parent.as_ref().map(|half| TreeItems::<Piece>::new(store, &half.root)).transpose()?;
     let session = WriteSession::new(store);
     let mut builder = TreeBuilder::new(&session, parent.as_ref().map(|half| half.root));
@@ -337,9 +340,10 @@ fn keep(
         builder.push(Piece::Data { id: session.put(piece, &base)?, len: piece.len() as u64 })?;
     }
     let database = snapshot::Database {
-        path: "lrl.db".into(),
+        path: b"lrl.db".to_vec(),
+        source_path: "lrl.db".into(),
         size_bytes: contents.len() as u64,
-        sha256: String::new(),
+        sha256: None,
         root: builder.finish()?,
         page_size: 4096,
         change_counter: 0,
@@ -365,8 +369,11 @@ fn keep(
         original: None,
         avoids: Vec::new(),
         added_bytes: None,
-        database: Some(database),
-        uploads: None,
+        duration_ms: None,
+        root: None,
+        databases: vec![database],
+        window_us: 0,
+        files: None,
         problems: Vec::new(),
         shrunk: Vec::new(),
     })?;

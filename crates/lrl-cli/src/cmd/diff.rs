@@ -1,7 +1,7 @@
 //! `lrl diff`: what changed from one snapshot to another.
 
 use lrl_store::format::entry::Entry;
-use lrl_store::ops::diff::{self, Change, DatabaseChange};
+use lrl_store::ops::diff::{self, Change, DatabaseChange, DatabaseDiff};
 use lrl_store::ops::select::Need;
 use serde_json::{Map, Value, json};
 
@@ -17,13 +17,13 @@ pub fn run(context: &Context<'_>, args: &DiffArgs) -> Result {
     let (from_name, from) = choose::select(context, &store, &args.from, Need::default())?;
     let (to_name, to) = choose::select(context, &store, &args.to, Need::default())?;
     let term = context.term;
-    let database = diff::database(&store, &from, &to)?;
+    let databases = diff::databases(&store, &from, &to)?;
     let head = json!({
         "from": { "id": from_name.id, "timestamp": from.timestamp }, "to": { "id": to_name.id, "timestamp": to.timestamp },
-        "database": database,
+        "databases": databases,
     });
     json::list(term, head, "changes", |list| {
-        for line in database_lines(&database) {
+        for line in databases.iter().flat_map(database_lines) {
             term.line(line)?;
         }
         let counts = diff::uploads(&store, &from, &to, term, &mut |change| {
@@ -31,7 +31,7 @@ pub fn run(context: &Context<'_>, args: &DiffArgs) -> Result {
             if term.is_json() { Ok(()) } else { term.line(line(change)) }
         })?;
         for (snapshot, which) in [(&from, "older"), (&to, "newer")] {
-            if snapshot.uploads.is_none() {
+            if snapshot.files.is_none() {
                 term.note(format!("the {which} snapshot holds no uploads"));
             }
         }
@@ -48,16 +48,16 @@ pub fn run(context: &Context<'_>, args: &DiffArgs) -> Result {
     })
 }
 
-fn database_lines(change: &DatabaseChange) -> Vec<String> {
+fn database_lines(DatabaseDiff { path, change }: &DatabaseDiff) -> Vec<String> {
+    let path = units::safe(path);
     let size = |bytes: &u64| units::size(*bytes);
     match change {
-        DatabaseChange::Absent => Vec::new(),
-        DatabaseChange::Same { size_bytes } => vec![format!("=  lrl.db ({}, the same)", size(size_bytes))],
-        DatabaseChange::Added { size_bytes } => vec![format!("+  lrl.db ({})", size(size_bytes))],
-        DatabaseChange::Removed { size_bytes } => vec![format!("-  lrl.db ({})", size(size_bytes))],
+        DatabaseChange::Same { size_bytes } => vec![format!("=  {path} ({}, the same)", size(size_bytes))],
+        DatabaseChange::Added { size_bytes } => vec![format!("+  {path} ({})", size(size_bytes))],
+        DatabaseChange::Removed { size_bytes } => vec![format!("-  {path} ({})", size(size_bytes))],
         DatabaseChange::Changed { from_bytes, to_bytes, extents_bytes, tables_added, tables_removed } => {
             let mut lines = vec![format!(
-                "M  lrl.db ({} -> {}, {} in changed extents)",
+                "M  {path} ({} -> {}, {} in changed extents)",
                 size(from_bytes),
                 size(to_bytes),
                 size(extents_bytes)

@@ -24,11 +24,11 @@ pub fn run(context: &Context<'_>, args: &ExportArgs) -> Result {
         report.snapshot.timestamp,
         args.out.display()
     ));
-    if let Some(half) = &report.snapshot.database {
-        term.say(format!("  -> {} ({} bytes)", report.names.database.display(), half.size_bytes));
+    let paths = report.names.databases(&report.snapshot.databases);
+    for (path, part) in paths.iter().zip(&report.snapshot.databases) {
+        term.say(format!("  -> {} ({} bytes)", path.display(), part.size_bytes));
     }
-    if let Some((half, archive)) =
-        report.snapshot.uploads.as_ref().and_then(|half| Some((half, half.archive.as_ref()?)))
+    if let Some((half, archive)) = report.snapshot.files.as_ref().and_then(|half| Some((half, half.archive.as_ref()?)))
     {
         let path = report.names.assets.display();
         term.say(format!("  -> {path} ({} files, {} bytes)", half.files, archive.size_bytes));
@@ -42,10 +42,10 @@ pub fn run(context: &Context<'_>, args: &ExportArgs) -> Result {
             "snapshot": name.id,
             "timestamp": report.snapshot.timestamp,
             "manifest": report.names.manifest.display().to_string(),
-            "database": report.snapshot.database.as_ref().map(|half| json!({
-                "path": report.names.database.display().to_string(), "size_bytes": half.size_bytes, "sha256": half.sha256,
-            })),
-            "assets": report.snapshot.uploads.as_ref().map(|half| json!({
+            "databases": paths.iter().zip(&report.snapshot.databases).map(|(path, part)| json!({
+                "path": path.display().to_string(), "size_bytes": part.size_bytes, "sha256": part.sha256,
+            })).collect::<Vec<_>>(),
+            "assets": report.snapshot.files.as_ref().map(|half| json!({
                 "path": report.names.assets.display().to_string(), "file_count": half.files,
                 "archive_size_bytes": half.archive.as_ref().map(|archive| archive.size_bytes),
                 "sha256": half.archive.as_ref().map(|archive| &archive.sha256),
@@ -59,10 +59,10 @@ pub fn run(context: &Context<'_>, args: &ExportArgs) -> Result {
 
 fn explain(context: &Context<'_>, report: &Report) {
     let term = context.term;
-    if report.snapshot.database.is_none() {
+    if report.snapshot.databases.is_empty() {
         term.note("the snapshot holds no database: the set is its uploads alone");
     }
-    if report.snapshot.uploads.is_none() {
+    if report.snapshot.files.is_none() {
         term.note("the snapshot holds no uploads: the set is its database alone");
     }
     match &report.sameness {

@@ -58,9 +58,9 @@ fn render(context: &Context<'_>, report: &Report) {
         let (snapshot, shown) = (&set.snapshot, set.manifest.display().to_string());
         term.say(format!("Imported: {}", units::safe(&shown)));
         let halves = [
-            snapshot.database.as_ref().map(|half| format!("database of {}", units::size(half.size_bytes))),
+            snapshot.has_databases().then(|| format!("database of {}", units::size(snapshot.database_bytes()))),
             snapshot
-                .uploads
+                .files
                 .as_ref()
                 .map(|half| format!("{}, {}", units::count(half.files, "file"), units::size(half.bytes))),
         ];

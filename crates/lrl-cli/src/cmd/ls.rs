@@ -22,9 +22,9 @@ pub fn run(context: &Context<'_>, args: &LsArgs) -> Result {
     let listing = ls::ls(&store, &snapshot, &path)?;
     let head = json!({ "snapshot": name.id, "timestamp": snapshot.timestamp, "source": snapshot.source });
     json::list(term, head, "entries", |list| {
-        if let Some(half) = listing.database {
-            list.item(|| entry::database_json(half))?;
-            term.line(entry::database_line(half))?;
+        for part in listing.databases {
+            list.item(|| entry::database_json(part))?;
+            term.line(entry::database_line(part))?;
         }
         for found in listing.entries {
             let found = found?;

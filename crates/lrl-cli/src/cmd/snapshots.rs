@@ -111,8 +111,8 @@ fn heading() -> String {
 }
 
 fn row(name: &SnapshotName, snapshot: &Snapshot, proof: Option<LastDrill>, state: State, now: i64) -> String {
-    let database = snapshot.database.as_ref().map_or("-".into(), |half| units::size(half.size_bytes));
-    let (files, uploads) = match &snapshot.uploads {
+    let database = if snapshot.has_databases() { units::size(snapshot.database_bytes()) } else { "-".into() };
+    let (files, uploads) = match &snapshot.files {
         Some(half) => (half.files.to_string(), units::size(half.bytes)),
         None => ("-".into(), "-".into()),
     };

@@ -3,7 +3,6 @@
 
 use lrl_store::format::entry::{Entry, Kind};
 use lrl_store::format::snapshot::Database;
-use lrl_store::ops::ls::DATABASE;
 use lrl_store::time::Time;
 use serde_json::{Map, Value, json};
 
@@ -50,7 +49,11 @@ pub fn facts(entry: &Entry) -> String {
 
 /// Writes the database as one line of the same form.
 pub fn database_line(half: &Database) -> String {
-    format!("{} {DATABASE}", row(&mode(b'-', half.mode), (half.uid, half.gid), half.size_bytes, half.mtime))
+    format!(
+        "{} {}",
+        row(&mode(b'-', half.mode), (half.uid, half.gid), half.size_bytes, half.mtime),
+        units::path(&half.path)
+    )
 }
 
 fn row(mode: &str, (uid, gid): (u32, u32), size: u64, mtime: Time) -> String {
@@ -116,7 +119,7 @@ pub fn to_json(entry: &Entry) -> Value {
 /// Returns the database as JSON of the same form.
 pub fn database_json(half: &Database) -> Value {
     let mut object = Map::new();
-    object.insert("path".into(), DATABASE.into());
+    put_name(&mut object, "path", &half.path);
     object.insert("type".into(), "database".into());
     object.insert("size_bytes".into(), half.size_bytes.into());
     object.insert("sha256".into(), half.sha256.clone().into());

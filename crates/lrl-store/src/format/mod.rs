@@ -10,6 +10,7 @@ pub mod index;
 pub mod key;
 pub mod node;
 pub mod pack;
+pub mod path_text;
 pub mod pending;
 pub mod references;
 pub mod repair;

@@ -2,7 +2,7 @@
 //! names every variant and every field: a new one does not compile until it is decided here.
 
 use super::entry::{Content, Entry, Kind, Piece};
-use super::snapshot::{Database, Snapshot, Uploads};
+use super::snapshot::{Database, Files, Snapshot};
 use crate::id::ChunkId;
 
 /// A reference from an item of a list.
@@ -63,20 +63,23 @@ impl References for Entry {
 }
 
 /// The roots of a snapshot's lists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Roots<'a> {
-    /// The list of the database's pieces.
-    pub database: Option<&'a ChunkId>,
-    /// The list of the uploads' entries.
-    pub uploads: Option<&'a ChunkId>,
+    /// The list of each database's pieces.
+    pub databases: Vec<&'a ChunkId>,
+    /// The list of the files' entries.
+    pub files: Option<&'a ChunkId>,
 }
 
 impl Snapshot {
     /// Returns the roots of its lists: all that it needs to be read.
     pub fn roots(&self) -> Roots<'_> {
         let Self {
-            database,
-            uploads,
+            databases,
+            files,
+            root: _,
+            window_us: _,
+            duration_ms: _,
             format: _,
             source: _,
             sequence: _,
@@ -93,7 +96,7 @@ impl Snapshot {
             problems: _,
             shrunk: _,
         } = self;
-        Roots { database: database.as_ref().map(Database::list), uploads: uploads.as_ref().map(Uploads::list) }
+        Roots { databases: databases.iter().map(Database::list).collect(), files: files.as_ref().map(Files::list) }
     }
 }
 
@@ -102,6 +105,7 @@ impl Database {
         let Self {
             root,
             path: _,
+            source_path: _,
             size_bytes: _,
             sha256: _,
             page_size: _,
@@ -117,7 +121,7 @@ impl Database {
     }
 }
 
-impl Uploads {
+impl Files {
     fn list(&self) -> &ChunkId {
         let Self { list, roots: _, entries: _, files: _, bytes: _, archive: _ } = self;
         list

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::entry::{compare_paths, is_clean_path};
+use super::path_text;
 use crate::error::{Error, Result};
 use crate::id::{ChunkId, Ids, PackId, PendingId, SnapshotId};
 use crate::progress::Problem;
 use crate::time::Time;
 
 /// The document's format version that this build writes.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The reason of the problem that a snapshot records where the database was asked for and is not there.
 pub const DATABASE_NOT_FOUND: &str = "Database not found";
@@ -18,7 +20,7 @@ pub const DATABASE_NOT_FOUND: &str = "Database not found";
 /// One snapshot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// Format version, 1.
+    /// Format version, [`VERSION`].
     pub format: u32,
     /// The named source that it belongs to.
     pub source: String,
@@ -45,18 +47,27 @@ pub struct Snapshot {
     /// Bytes of the objects that this run added before the document, for people: a prune may have replaced them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub added_bytes: Option<u64>,
+    /// Milliseconds that the run took until the document was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
     /// Where it was made, if it was copied here from another store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub original: Option<Origin>,
     /// Lists of pending deletions that this run had read: nothing in the snapshot is in their packs alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub avoids: Vec<PendingId>,
-    /// The database, if this snapshot holds one.
+    /// The directory that all paths are below, where one was backed up as a whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub database: Option<Database>,
-    /// The uploads, if this snapshot holds them.
+    pub root: Option<RootDir>,
+    /// The databases, by path; none if they were not asked for or not there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub databases: Vec<Database>,
+    /// Microseconds between the first and the last instant that the databases are of: 0 if there is one.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub window_us: u64,
+    /// The files, if this snapshot holds them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub uploads: Option<Uploads>,
+    pub files: Option<Files>,
     /// What was asked for but is not in it, by path.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<Problem>,
@@ -70,6 +81,9 @@ pub struct Snapshot {
 pub struct Shrink {
     /// What was measured.
     pub measure: Measure,
+    /// The database that was measured, by its path in the snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "path_text::optional")]
+    pub database: Option<Vec<u8>>,
     /// What it was in the earlier snapshot.
     pub before: u64,
     /// What it is in this one.
@@ -102,11 +116,15 @@ impl Measure {
 impl std::fmt::Display for Shrink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { before, now, .. } = self;
+        let database = match self.database.as_deref() {
+            None | Some(THE_DATABASE) => "the database".into(),
+            Some(path) => path_text::encode(path),
+        };
         match self.measure {
             Measure::Files => write!(f, "{now} files, where there were {before}"),
             Measure::FileBytes => write!(f, "files of {now} bytes, where there were {before} bytes"),
-            Measure::DatabaseBytes => write!(f, "{now} bytes of the database in use, where there were {before} bytes"),
-            Measure::Tables => write!(f, "{now} tables in the database, where there were {before}"),
+            Measure::DatabaseBytes => write!(f, "{now} bytes of {database} in use, where there were {before} bytes"),
+            Measure::Tables => write!(f, "{now} tables in {database}, where there were {before}"),
         }
     }
 }
@@ -122,15 +140,37 @@ pub struct Origin {
     pub sequence: u64,
 }
 
-/// The database part.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Database {
+/// The directory of a site.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootDir {
     /// The path as the user gave it.
     pub path: String,
+    /// Permission bits.
+    pub mode: u32,
+    /// Numeric owner.
+    pub uid: u32,
+    /// Numeric group.
+    pub gid: u32,
+    /// Time of its last change.
+    pub mtime: Time,
+}
+
+/// The path of the database in the manual's layout.
+pub const THE_DATABASE: &[u8] = b"lrl.db";
+
+/// One database.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Database {
+    /// Its path in the snapshot: below the root, components joined by `/`. Raw bytes; in the document a text with escapes.
+    #[serde(with = "path_text")]
+    pub path: Vec<u8>,
+    /// The path as the user gave it.
+    pub source_path: String,
     /// Length of the image in bytes.
     pub size_bytes: u64,
-    /// SHA-256 of the image, lower-case hex.
-    pub sha256: String,
+    /// SHA-256 of the image, lower-case hex; unknown where not all of it was read. The root of the tree is a digest as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
     /// Root of the tree of extents.
     pub root: ChunkId,
     /// Bytes per page.
@@ -152,10 +192,10 @@ pub struct Database {
     pub mtime: Time,
 }
 
-/// The uploads part.
+/// The files.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Uploads {
-    /// Root name in the list (`assets`, `storage`) → path as the user gave it.
+pub struct Files {
+    /// First component of the paths in the list (`assets`, `storage`; empty for the root of a site) → path as the user gave it.
     pub roots: BTreeMap<String, String>,
     /// Root of the tree of entries.
     pub list: ChunkId,
@@ -170,8 +210,8 @@ pub struct Uploads {
     pub archive: Option<Archive>,
 }
 
-impl Uploads {
-    /// Returns the path of the uploads for people: that of `assets`, else of the other root.
+impl Files {
+    /// Returns the path of the files for people: that of `assets`, else of the other root.
     pub fn shown_source(&self) -> String {
         self.roots.get("assets").or_else(|| self.roots.values().next()).cloned().unwrap_or_default()
     }
@@ -186,6 +226,39 @@ pub struct Archive {
     pub size_bytes: u64,
     /// SHA-256, lower-case hex.
     pub sha256: String,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+impl Database {
+    /// Returns whether an image with this SHA-256 may be this one: any, where that of its image is not known.
+    pub fn has_sha256(&self, sha256: &str) -> bool {
+        self.sha256.as_ref().is_none_or(|expected| expected == sha256)
+    }
+
+    /// Returns its name for people: "database" in the manual's layout, else its path.
+    pub fn shown(&self) -> String {
+        if self.path == THE_DATABASE { "database".into() } else { path_text::encode(&self.path) }
+    }
+}
+
+impl Snapshot {
+    /// Returns the database at a path of the snapshot.
+    pub fn database(&self, path: &[u8]) -> Option<&Database> {
+        self.databases.iter().find(|database| database.path == path)
+    }
+
+    /// Returns the length of all databases' images, in bytes.
+    pub fn database_bytes(&self) -> u64 {
+        self.databases.iter().map(|database| database.size_bytes).sum()
+    }
+
+    /// Returns whether it holds a database.
+    pub fn has_databases(&self) -> bool {
+        !self.databases.is_empty()
+    }
 }
 
 /// Encodes a snapshot as one line of JSON and names it.
@@ -210,5 +283,10 @@ pub fn decode(bytes: &[u8], id: &SnapshotId, ids: &Ids, object: &str) -> Result<
     if format != VERSION {
         return Err(Error::Unsupported { what: format!("snapshot format {format} ({object})") });
     }
-    serde_json::from_slice(bytes).map_err(malformed)
+    let snapshot: Snapshot = serde_json::from_slice(bytes).map_err(malformed)?;
+    let is_sorted = snapshot.databases.windows(2).all(|pair| compare_paths(&pair[0].path, &pair[1].path).is_lt());
+    if !is_sorted || !snapshot.databases.iter().all(|database| is_clean_path(&database.path)) {
+        return Err(Error::corrupt(object, "names a database by a path that leads elsewhere, or two by the same"));
+    }
+    Ok(snapshot)
 }

@@ -1,19 +1,28 @@
 //! The verb `diff`: what changed from one snapshot to another, uploads in list order.
 
 use crate::error::{Error, Result};
-use crate::format::entry::{Entry, Kind};
+use crate::format::entry::{Entry, Kind, compare_paths};
+use crate::format::path_text;
 use crate::format::snapshot::{Database, Snapshot};
 use crate::progress::{Observer, checkpoint};
 use crate::store::Store;
 use crate::store::tree::diff;
 pub use crate::store::tree::diff::Change;
 
-/// What happened to the database.
+/// What happened to one database.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct DatabaseDiff {
+    /// Its path in the snapshots, as text.
+    pub path: String,
+    /// What happened to it.
+    #[serde(flatten)]
+    pub change: DatabaseChange,
+}
+
+/// What happened to a database.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[serde(tag = "change", rename_all = "snake_case")]
 pub enum DatabaseChange {
-    /// Neither snapshot holds one.
-    Absent,
     /// Only the newer one holds it.
     Added {
         /// Bytes.
@@ -70,19 +79,28 @@ pub struct Counts {
     pub removed_bytes: u64,
 }
 
-/// Compares the databases.
+/// Compares the databases, in order of their paths.
 ///
 /// # Errors
 ///
 /// [`Error::Corrupt`](crate::error::Error::Corrupt) or [`Error::Missing`](crate::error::Error::Missing) if the store is damaged.
-pub fn database(store: &Store, from: &Snapshot, to: &Snapshot) -> Result<DatabaseChange> {
-    let (from, to) = match (&from.database, &to.database) {
-        (None, None) => return Ok(DatabaseChange::Absent),
-        (None, Some(to)) => return Ok(DatabaseChange::Added { size_bytes: to.size_bytes }),
-        (Some(from), None) => return Ok(DatabaseChange::Removed { size_bytes: from.size_bytes }),
-        (Some(from), Some(to)) => (from, to),
+pub fn databases(store: &Store, from: &Snapshot, to: &Snapshot) -> Result<Vec<DatabaseDiff>> {
+    let mut paths: Vec<&[u8]> = from.databases.iter().chain(&to.databases).map(|part| part.path.as_slice()).collect();
+    paths.sort_by(|a, b| compare_paths(a, b));
+    paths.dedup();
+    let compare = |path: &[u8]| {
+        let change = match (from.database(path), to.database(path)) {
+            (None, to) => DatabaseChange::Added { size_bytes: to.map_or(0, |to| to.size_bytes) },
+            (Some(from), None) => DatabaseChange::Removed { size_bytes: from.size_bytes },
+            (Some(from), Some(to)) => database(store, from, to)?,
+        };
+        Ok(DatabaseDiff { path: path_text::encode(path), change })
     };
-    if from.sha256 == to.sha256 && from.size_bytes == to.size_bytes {
+    paths.into_iter().map(compare).collect()
+}
+
+fn database(store: &Store, from: &Database, to: &Database) -> Result<DatabaseChange> {
+    if from.root == to.root && from.size_bytes == to.size_bytes {
         return Ok(DatabaseChange::Same { size_bytes: to.size_bytes });
     }
     let only = |here: &Database, there: &Database| match (&here.tables, &there.tables) {
@@ -111,7 +129,7 @@ pub fn uploads<E: From<Error>>(
     observer: &dyn Observer,
     visit: &mut dyn FnMut(&Change) -> Result<(), E>,
 ) -> Result<Counts, E> {
-    let list = |snapshot: &Snapshot| snapshot.uploads.as_ref().map(|part| part.list);
+    let list = |snapshot: &Snapshot| snapshot.files.as_ref().map(|part| part.list);
     let mut counts = Counts::default();
     diff::entries(store, list(from).as_ref(), list(to).as_ref(), &mut |change| {
         checkpoint(observer)?;

@@ -5,11 +5,35 @@ use sha2::{Digest, Sha256};
 use super::ls;
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Kind};
-use crate::format::snapshot::Snapshot;
+use crate::format::snapshot::{Database, Snapshot};
 use crate::progress::{Observer, checkpoint};
 use crate::store::Store;
 
-/// Feeds the bytes of `path` (`lrl.db`: the database) to `sink`; returns their number.
+/// Feeds the image of a database to `sink`; returns its length in bytes.
+///
+/// # Errors
+///
+/// [`Error::Corrupt`] for damage; where it does not match its SHA-256, that comes after the bytes.
+pub fn database(
+    store: &Store,
+    part: &Database,
+    observer: &dyn Observer,
+    sink: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<u64> {
+    let mut sha = Sha256::new();
+    store.read_content(&Content::Tree(part.root), 0, part.size_bytes, &mut |bytes| {
+        checkpoint(observer)?;
+        sha.update(bytes);
+        sink(bytes)
+    })?;
+    if part.has_sha256(&crate::units::hex(&sha.finalize())) {
+        Ok(part.size_bytes)
+    } else {
+        Err(Error::corrupt("the database in the snapshot", "does not match its SHA-256"))
+    }
+}
+
+/// Feeds the bytes of `path`, a file or a database, to `sink`; returns their number.
 ///
 /// # Errors
 ///
@@ -26,17 +50,8 @@ pub fn dump(
         checkpoint(observer)?;
         sink(bytes)
     };
-    if let Some(part) = snapshot.database.as_ref().filter(|_| ls::clean(path) == ls::DATABASE.as_bytes()) {
-        let mut sha = Sha256::new();
-        store.read_content(&Content::Tree(part.root), 0, part.size_bytes, &mut |bytes| {
-            sha.update(bytes);
-            feed(bytes)
-        })?;
-        return if crate::units::hex(&sha.finalize()) == part.sha256 {
-            Ok(part.size_bytes)
-        } else {
-            Err(Error::corrupt("the database in the snapshot", "does not match its SHA-256"))
-        };
+    if let Some(part) = snapshot.database(&ls::clean(path)) {
+        return database(store, part, observer, sink);
     }
     let mut entry = ls::find(store, snapshot, path)?;
     if let Kind::Hardlink { target } = &entry.kind {

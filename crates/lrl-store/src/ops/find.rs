@@ -1,13 +1,14 @@
 //! The verb `find`: which snapshots hold an upload of a name, and in which versions. Goes from the newest snapshot back and reads only what
 //! differs from the one after it; matches are collected in a temporary database on disk, so memory does not grow with them.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use std::collections::BTreeMap;
 
-use super::ls;
+use rusqlite::{Connection, params};
+
 use crate::error::{Error, Result};
 use crate::format::bytes::Reader;
 use crate::format::entry::{Entry, Kind};
-use crate::format::snapshot::Snapshot;
+use crate::format::snapshot::{Database, Snapshot};
 use crate::fs::temp_db::{self, Rollback};
 use crate::id::ChunkId;
 use crate::progress::{Observer, Problem, checkpoint};
@@ -120,7 +121,7 @@ pub fn find<E: From<Error>>(
         match read {
             Ok(snapshot) => {
                 searched.snapshots += 1;
-                last_list = snapshot.uploads.map(|part| part.list);
+                last_list = snapshot.files.map(|part| part.list);
             }
             Err(e @ (Error::Corrupt { .. } | Error::Missing { .. })) => {
                 let reason = format!("cannot be searched: {e}");
@@ -166,7 +167,7 @@ impl Matches {
     ) -> Result<()> {
         self.db.execute_batch("SAVEPOINT step").map_err(failed)?;
         let number = self.seen.len() as i64;
-        let list = snapshot.uploads.as_ref().map(|part| part.list);
+        let list = snapshot.files.as_ref().map(|part| part.list);
         let compared = diff::entries(store, after.as_ref(), list.as_ref(), &mut |change| {
             checkpoint(observer)?;
             let (gone, come) = match change {
@@ -193,26 +194,21 @@ impl Matches {
     }
 
     fn add_database(&self, snapshot: &Snapshot, number: i64, pattern: &Pattern) -> Result<()> {
-        let path = ls::DATABASE.as_bytes();
-        if !pattern.glob.matches(path, false) {
-            return Ok(());
-        }
-        let now = snapshot.database.as_ref().map(|part| {
-            let mut what = vec![1];
-            what.extend_from_slice(&part.size_bytes.to_le_bytes());
-            what.extend_from_slice(part.sha256.as_bytes());
-            what
-        });
-        let before: Option<Vec<u8>> = self
+        let mut statement = self
             .db
-            .query_row("SELECT what FROM versions WHERE path=? AND open", [path], |row| row.get(0))
-            .optional()
+            .prepare_cached("SELECT path, what FROM versions WHERE open AND substr(what, 1, 1) = x'01'")
             .map_err(failed)?;
-        if before == now {
-            return Ok(());
+        let before = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).map_err(failed)?;
+        let before: BTreeMap<Vec<u8>, Vec<u8>> = before.collect::<rusqlite::Result<_>>().map_err(failed)?;
+        let matching = snapshot.databases.iter().filter(|part| pattern.glob.matches(&part.path, false));
+        let now: BTreeMap<&Vec<u8>, Vec<u8>> = matching.map(|part| (&part.path, encode_database(part))).collect();
+        for (path, _) in before.iter().filter(|(path, what)| now.get(path) != Some(what)) {
+            self.close(path, number)?;
         }
-        self.close(path, number)?;
-        now.map_or(Ok(()), |what| self.open(path, number, &what))
+        for (path, what) in now.iter().filter(|(path, what)| before.get(**path) != Some(what)) {
+            self.open(path, number, what)?;
+        }
+        Ok(())
     }
 
     fn open(&self, path: &[u8], number: i64, what: &[u8]) -> Result<()> {
@@ -246,6 +242,14 @@ impl Matches {
         }
         Ok(())
     }
+}
+
+/// Without the SHA-256 of the image the root of its tree tells versions apart.
+fn encode_database(part: &Database) -> Vec<u8> {
+    let mut what = vec![1];
+    what.extend_from_slice(&part.size_bytes.to_le_bytes());
+    what.extend_from_slice(part.sha256.clone().unwrap_or_else(|| part.root.to_string()).as_bytes());
+    what
 }
 
 fn decode(bytes: &[u8]) -> Result<What> {

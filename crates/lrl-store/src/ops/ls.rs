@@ -6,14 +6,14 @@ use crate::format::snapshot::{Database, Snapshot};
 use crate::store::Store;
 use crate::store::tree::TreeItems;
 
-/// The name under which a snapshot's database is listed and dumped; the first component of an upload is its root's name instead.
+/// The path of the database in the manual's layout, as text.
 pub const DATABASE: &str = "lrl.db";
 
 /// A snapshot's contents below one path.
 pub struct Listing<'s> {
-    /// The database, if it is asked for and there.
-    pub database: Option<&'s Database>,
-    /// The uploads that are asked for.
+    /// The databases that are asked for and there.
+    pub databases: Vec<&'s Database>,
+    /// The files that are asked for.
     pub entries: Entries<'s>,
 }
 
@@ -23,20 +23,20 @@ pub struct Entries<'s> {
     below: Vec<u8>,
 }
 
-/// Lists `path` (a file, a directory with all that it contains, or `lrl.db`; empty: everything).
+/// Lists `path` (a file, a directory with all that it contains, or a database; empty: everything).
 ///
 /// # Errors
 ///
 /// [`Error::NotFound`](crate::error::Error::NotFound) if the snapshot has no such path.
 pub fn ls<'s>(store: &'s Store, snapshot: &'s Snapshot, path: &[u8]) -> Result<Listing<'s>> {
     let below = clean(path);
-    let is_database = below == DATABASE.as_bytes();
-    let database = snapshot.database.as_ref().filter(|_| is_database || below.is_empty());
-    let mut items = match &snapshot.uploads {
+    let is_database = snapshot.database(&below).is_some();
+    let databases: Vec<&Database> = snapshot.databases.iter().filter(|part| is_below(&part.path, &below)).collect();
+    let mut items = match &snapshot.files {
         Some(part) if !is_database => Some(TreeItems::from_path(store, &part.list, &below)?.peekable()),
         _ => None,
     };
-    if !below.is_empty() && database.is_none() {
+    if !below.is_empty() && databases.is_empty() {
         let found = match items.as_mut().and_then(|items| items.peek()) {
             Some(Ok(entry)) => is_below(&entry.path, &below),
             // The iterator returns the error again.
@@ -47,7 +47,7 @@ pub fn ls<'s>(store: &'s Store, snapshot: &'s Snapshot, path: &[u8]) -> Result<L
             return Err(not_there(snapshot, &below));
         }
     }
-    Ok(Listing { database, entries: Entries { items, below } })
+    Ok(Listing { databases, entries: Entries { items, below } })
 }
 
 /// Finds the entry of one path.
@@ -57,7 +57,7 @@ pub fn ls<'s>(store: &'s Store, snapshot: &'s Snapshot, path: &[u8]) -> Result<L
 /// [`Error::NotFound`](crate::error::Error::NotFound) if the snapshot has no such path.
 pub fn find(store: &Store, snapshot: &Snapshot, path: &[u8]) -> Result<Entry> {
     let path = clean(path);
-    let found = match &snapshot.uploads {
+    let found = match &snapshot.files {
         Some(part) => TreeItems::from_path(store, &part.list, &path)?.next().transpose()?,
         None => None,
     };
@@ -76,7 +76,7 @@ pub fn clean(path: &[u8]) -> Vec<u8> {
 fn not_there(snapshot: &Snapshot, path: &[u8]) -> Error {
     let shown = String::from_utf8_lossy(path);
     let stamp = &snapshot.timestamp;
-    Error::NotFound(match &snapshot.uploads {
+    Error::NotFound(match &snapshot.files {
         None if path == DATABASE.as_bytes() => format!("the snapshot {stamp} holds no database"),
         Some(_) if path == DATABASE.as_bytes() => format!("the snapshot {stamp} holds no database, only uploads"),
         None => format!("the snapshot {stamp} holds no uploads, so no `{shown}`"),

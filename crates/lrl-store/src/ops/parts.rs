@@ -17,8 +17,8 @@ impl Need {
     pub fn of(self, snapshot: &Snapshot) -> Self {
         let all = self == Self::default();
         Self {
-            database: (all || self.database) && snapshot.database.is_some(),
-            uploads: (all || self.uploads) && snapshot.uploads.is_some(),
+            database: (all || self.database) && snapshot.has_databases(),
+            uploads: (all || self.uploads) && snapshot.files.is_some(),
         }
     }
 
@@ -34,6 +34,6 @@ impl Need {
 
     /// Returns whether a snapshot holds what is needed.
     pub fn is_met(self, snapshot: &Snapshot) -> bool {
-        (!self.database || snapshot.database.is_some()) && (!self.uploads || snapshot.uploads.is_some())
+        (!self.database || snapshot.has_databases()) && (!self.uploads || snapshot.files.is_some())
     }
 }

@@ -117,10 +117,7 @@ pub fn stats<E: From<Error>>(
             }
             other => other?,
         };
-        let parts = [
-            snapshot.database.as_ref().map_or(0, |part| part.size_bytes),
-            snapshot.uploads.as_ref().map_or(0, |part| part.bytes),
-        ];
+        let parts = [snapshot.database_bytes(), snapshot.files.as_ref().map_or(0, |part| part.bytes)];
         let full_bytes = parts.iter().sum();
         stats.full_copies.add(full_bytes);
         let mut bytes = backend.len(&name.object())?;

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::format::entry::{Entry, Kind, compare_paths, is_clean_path};
-use crate::format::snapshot::{Snapshot, Uploads};
+use crate::format::path_text;
+use crate::format::snapshot::{Files, Snapshot};
 use crate::id::SnapshotId;
 use crate::progress::{Observer, checkpoint};
 use crate::set::archive::deflate::CODER;
@@ -22,12 +23,12 @@ pub(super) fn require_sound(
     snapshot: &Snapshot,
     observer: &dyn Observer,
 ) -> Result<()> {
-    let Some(part) = &snapshot.uploads else { return Ok(()) };
+    let Some(part) = &snapshot.files else { return Ok(()) };
     let object = store.storage().object_location(&name.object());
     let wrong = |entry: &Entry, what: &str| {
         Err(Error::corrupt(&object, format!("its list holds {}, {what}", String::from_utf8_lossy(&entry.path))))
     };
-    let mut found = Uploads { entries: 0, files: 0, bytes: 0, ..part.clone() };
+    let mut found = Files { entries: 0, files: 0, bytes: 0, ..part.clone() };
     let mut links = false;
     let mut last: Vec<u8> = Vec::new();
     // The directories that lead to where the walk is.
@@ -103,19 +104,26 @@ pub fn contradiction(store: &Store, manifest: &Path) -> Result<Option<String>> {
         return says("timestamp", &manifest.timestamp_utc, &snapshot.timestamp);
     }
     let there = |is: bool| if is { "there" } else { "not there" };
-    let (database, assets) = (manifest.database(), manifest.assets());
-    if database.is_some() != snapshot.database.is_some() {
-        return says("the database is", &there(database.is_some()), &there(snapshot.database.is_some()));
+    let (databases, assets) = (manifest.databases().count(), manifest.assets());
+    if (databases > 0) != snapshot.has_databases() {
+        return says("the database is", &there(databases > 0), &there(snapshot.has_databases()));
     }
-    if assets.is_some() != snapshot.uploads.is_some() {
-        return says("the uploads are", &there(assets.is_some()), &there(snapshot.uploads.is_some()));
+    if databases != snapshot.databases.len() {
+        return says("the number of databases is", &databases, &snapshot.databases.len());
     }
-    if let Some((said, recorded)) = database.zip(snapshot.database.as_ref())
-        && said.sha256.as_deref() != Some(&recorded.sha256)
-    {
-        return says("the database's SHA-256 is", &said.sha256.as_deref().unwrap_or("unknown"), &recorded.sha256);
+    if assets.is_some() != snapshot.files.is_some() {
+        return says("the uploads are", &there(assets.is_some()), &there(snapshot.files.is_some()));
     }
-    if let Some((said, recorded)) = assets.zip(snapshot.uploads.as_ref()) {
+    for said in manifest.databases() {
+        let Some(recorded) = snapshot.database(&said.list_path()) else {
+            return says("the database is at", &path_text::encode(&said.list_path()), &"others");
+        };
+        if said.sha256 != recorded.sha256 && recorded.sha256.is_some() {
+            let show = |sha256: &Option<String>| sha256.clone().unwrap_or_else(|| "unknown".into());
+            return says("the database's SHA-256 is", &show(&said.sha256), &show(&recorded.sha256));
+        }
+    }
+    if let Some((said, recorded)) = assets.zip(snapshot.files.as_ref()) {
         if said.file_count != Some(recorded.files) {
             return says("the number of files is", &said.file_count.unwrap_or(0), &recorded.files);
         }
@@ -135,7 +143,7 @@ mod tests {
 
     use crate::error::Error;
     use crate::format::entry::{Content, Entry, Kind};
-    use crate::format::snapshot::Uploads;
+    use crate::format::snapshot::Files;
     use crate::fs::lock::LockMode;
     use crate::fs::space::Reserve;
     use crate::ops::export;
@@ -156,7 +164,7 @@ mod tests {
     }
 
     /// Exports a snapshot of these entries, whose document is changed by hand.
-    fn exported(entries: &[Entry], edit: &dyn Fn(&mut Uploads)) -> Result<(), Error> {
+    fn exported(entries: &[Entry], edit: &dyn Fn(&mut Files)) -> Result<(), Error> {
         let backend = memory();
         create(&backend, [1; 32]).unwrap();
         let store = Store::open(Arc::new(backend), LockMode::Shared, Duration::ZERO, &Silent).unwrap();
@@ -168,7 +176,7 @@ mod tests {
         let files = entries.iter().filter(|entry| matches!(entry.kind, Kind::File { .. } | Kind::Hardlink { .. }));
         let roots = [("assets".to_string(), "data/assets".to_string())].into();
         let (entries, files) = (entries.len() as u64, files.count() as u64);
-        let mut part = Uploads { roots, list, entries, files, ..sample::uploads() };
+        let mut part = Files { roots, list, entries, files, ..sample::uploads() };
         edit(&mut part);
         let snapshot = sample::snapshot(None, Some(part));
         let (name, _) = store.publish(&snapshot).unwrap();
@@ -185,7 +193,7 @@ mod tests {
         let link = |target: &str| entry("assets/z", Kind::Hardlink { target: target.into() });
         let good = [root(), entry("assets/a", Kind::Dir), file("assets/a/1"), file("assets/b"), link("assets/b")];
         exported(&good, &|_| ()).unwrap();
-        let refused = |entries: &[Entry], edit: &dyn Fn(&mut Uploads), why: &str| {
+        let refused = |entries: &[Entry], edit: &dyn Fn(&mut Files), why: &str| {
             let error = exported(entries, edit).unwrap_err();
             assert!(matches!(error, Error::Corrupt { .. }) && error.to_string().contains(why), "{error}");
         };

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::layout::{ASSETS, DATABASE, MANIFEST};
+use super::layout::{ASSETS, MANIFEST, database_stamp};
 use crate::error::{Error, Result};
 
 /// Prefix of the manifest of a set whose removal has begun: it is no longer a set, and its other files may still be there.
@@ -58,7 +58,7 @@ pub fn look(dir: &Path) -> Result<BackupDir> {
         let entry = entry.map_err(Error::io("list", dir))?;
         let name = entry.file_name().to_string_lossy().into_owned();
         let manifest = name.strip_prefix(RETIRED_PREFIX).unwrap_or(&name);
-        if let Some(stamp) = DATABASE.stamp(&name).or_else(|| ASSETS.stamp(&name)) {
+        if let Some(stamp) = database_stamp(&name).or_else(|| ASSETS.stamp(&name)) {
             found.by_timestamp.entry(stamp.into()).or_default().files = true;
         } else if let Some(stamp) = MANIFEST.stamp(manifest) {
             let set = found.by_timestamp.entry(stamp.into()).or_default();

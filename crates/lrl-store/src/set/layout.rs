@@ -1,11 +1,13 @@
 //! The files of a set: their names, and the manifest, which is written last.
 
+use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::manifest::{self, Manifest, ManifestEntry, Origin};
 use crate::error::{Error, Result};
-use crate::format::snapshot::Snapshot;
+use crate::format::path_text;
+use crate::format::snapshot::{Database, Snapshot, THE_DATABASE};
 use crate::fs::durable::SyncedFile;
 use crate::fs::temp_file::temporary_file;
 use crate::store::SnapshotName;
@@ -14,6 +16,8 @@ use crate::store::SnapshotName;
 pub(crate) struct Pattern(&'static str, &'static str);
 
 pub(crate) const DATABASE: Pattern = Pattern("lrl_db_", ".sqlite");
+/// The databases after the first: a name of their own and `_` come before the timestamp.
+const OTHER_DATABASE: Pattern = Pattern("lrl_db-", ".sqlite");
 pub(crate) const ASSETS: Pattern = Pattern("lrl_assets_", ".tar.gz");
 pub(crate) const MANIFEST: Pattern = Pattern("backup_manifest_", ".json");
 
@@ -28,12 +32,36 @@ impl Pattern {
     }
 }
 
-/// The names of a set's three files.
+/// Returns the timestamp in the name of any database of a set.
+pub(crate) fn database_stamp(name: &str) -> Option<&str> {
+    DATABASE.stamp(name).or_else(|| {
+        let rest = OTHER_DATABASE.stamp(name)?;
+        let at = rest.len().checked_sub(STAMP_BYTES + 1)?;
+        rest.get(at..)?.strip_prefix('_')
+    })
+}
+
+/// Length of a timestamp.
+const STAMP_BYTES: usize = "YYYYMMDD_HHMMSS".len();
+
+/// Returns the part of a file's name that tells a database from the others of its set.
+fn slug(path: &[u8]) -> String {
+    let text = String::from_utf8_lossy(path);
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
+    let slug: String = text.chars().map(|c| if is_plain(c) { c } else { '-' }).collect();
+    // Names of files have an end.
+    slug.get(slug.len().saturating_sub(MOST_SLUG)..).unwrap_or_default().into()
+}
+
+/// The end of a path tells databases apart better than its beginning.
+const MOST_SLUG: usize = 100;
+
+/// The names of a set's files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Names {
-    /// The database.
+    /// The first database.
     pub database: PathBuf,
-    /// The uploads' archive.
+    /// The files' archive.
     pub assets: PathBuf,
     /// The manifest.
     pub manifest: PathBuf,
@@ -49,6 +77,28 @@ impl Names {
         }
     }
 
+    /// Names the databases of a set, in their order.
+    pub fn databases(&self, databases: &[Database]) -> Vec<PathBuf> {
+        let mut taken = HashSet::new();
+        let mut names = Vec::new();
+        for (at, database) in databases.iter().enumerate() {
+            if at == 0 {
+                names.push(self.database.clone());
+                continue;
+            }
+            let (slug, mut count) = (slug(&database.path), 1);
+            let mut free = slug.clone();
+            while !taken.insert(free.clone()) {
+                count += 1;
+                free = format!("{slug}-{count}");
+            }
+            let first = self.database.file_name().unwrap_or_default().to_string_lossy();
+            let stamp = DATABASE.stamp(&first).unwrap_or_default();
+            names.push(self.database.with_file_name(format!("{}{free}_{stamp}{}", OTHER_DATABASE.0, OTHER_DATABASE.1)));
+        }
+        names
+    }
+
     /// Returns whether a set, or a part of one, has these names.
     pub fn is_taken(&self) -> bool {
         [&self.database, &self.assets, &self.manifest].iter().any(|path| path.symlink_metadata().is_ok())
@@ -58,15 +108,17 @@ impl Names {
 /// Describes the set of a snapshot, whose archive's digest is in the snapshot. `program` is the one that writes the set.
 pub fn manifest(names: &Names, name: &SnapshotName, snapshot: &Snapshot, program: &str) -> Result<Manifest> {
     let mut backups = Vec::new();
-    if let Some(database) = &snapshot.database {
+    for (path, database) in names.databases(&snapshot.databases).into_iter().zip(&snapshot.databases) {
+        let sha256 = database.sha256.clone();
         backups.push(ManifestEntry::Database(manifest::Database {
-            source: database.path.clone(),
-            backup: names.database.display().to_string(),
+            path: (database.path != THE_DATABASE).then(|| path_text::encode(&database.path)),
+            source: database.source_path.clone(),
+            backup: path.display().to_string(),
             size_bytes: Some(database.size_bytes),
-            sha256: Some(database.sha256.clone()),
+            sha256: Some(sha256.ok_or_else(|| Error::Missing { object: "a database's digest".into() })?),
         }));
     }
-    if let Some(uploads) = &snapshot.uploads {
+    if let Some(uploads) = &snapshot.files {
         let made = uploads.archive.as_ref().ok_or_else(|| Error::Missing { object: "the archive's digest".into() })?;
         backups.push(ManifestEntry::Assets(manifest::Assets {
             source: uploads.shown_source(),

@@ -25,7 +25,7 @@ const BATCH_BYTES: usize = 1 << 20;
 /// Batches in memory: one is filled and written while the digest of those before is computed.
 const BATCHES: usize = 3;
 
-/// Writes the image of `database` to `out`, called `path` in messages, and checks it against its SHA-256. `earlier` is any earlier image: an
+/// Writes the image of `database` to `out`, called `path` in messages, checks it against its SHA-256, and returns that. `earlier` is any earlier image: an
 /// extent that has the same bytes at the same offset there is copied, after a comparison of its hash; decoding it is several times slower.
 ///
 /// # Errors
@@ -38,7 +38,7 @@ pub fn write(
     path: &Path,
     space: &SpaceGuard,
     observer: &dyn Observer,
-) -> Result<()> {
+) -> Result<String> {
     let sha = Sha256Thread::start();
     let mut len = 0;
     // The same memory for all batches: fresh pages from the system for each would cost more than reading does.
@@ -88,8 +88,9 @@ pub fn write(
         Some(_) => store.each_piece(&content, 0, &mut take)?,
     }
     flush(&mut batch, queued)?;
-    if len == database.size_bytes && sha.finish()? == database.sha256 {
-        Ok(())
+    let sha256 = sha.finish()?;
+    if len == database.size_bytes && database.has_sha256(&sha256) {
+        Ok(sha256)
     } else {
         Err(Error::corrupt("the database in the snapshot", "does not match its SHA-256"))
     }

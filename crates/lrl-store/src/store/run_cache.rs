@@ -14,7 +14,7 @@ use crate::id::{ChunkId, SnapshotId};
 use crate::source::database::State;
 use crate::time::Time;
 
-const VERSION: i64 = 4;
+const VERSION: i64 = 5;
 const SCAN_ROWS: usize = 1024;
 /// Seconds for which it is told where something was copied to.
 const COPIES_KEPT: i64 = 30 * 86_400;
@@ -22,7 +22,7 @@ const COPIES_KEPT: i64 = 30 * 86_400;
 const SCHEMA: &str = "
     CREATE TABLE files(source TEXT, path BLOB, ino INTEGER, ctime_s INTEGER, ctime_n INTEGER, tag INTEGER, PRIMARY KEY(source, path)) WITHOUT ROWID;
     CREATE TABLE scans(source TEXT, half TEXT, at INTEGER, PRIMARY KEY(source, half)) WITHOUT ROWID;
-    CREATE TABLE databases(source TEXT PRIMARY KEY, state TEXT, root BLOB);
+    CREATE TABLE databases(source TEXT, path BLOB, state TEXT, root BLOB, PRIMARY KEY(source, path));
     CREATE TABLE segments(key BLOB PRIMARY KEY, offset INTEGER, len INTEGER, digest BLOB, crc INTEGER, plain_len INTEGER) WITHOUT ROWID;
     CREATE TABLE archive(path BLOB, coder TEXT);
     CREATE TABLE healed(source TEXT, half TEXT, lost BLOB, PRIMARY KEY(source, half, lost)) WITHOUT ROWID;
@@ -230,21 +230,23 @@ impl RunCache {
     }
 
     /// Returns the state in which the database was when the tree at the returned root was made of it.
-    pub fn database(&self, source: &str) -> Option<(State, ChunkId)> {
-        let row = self.db.query_row("SELECT state, root FROM databases WHERE source=?", [source], |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, [u8; 32]>(1)?))
-        });
+    pub fn database(&self, source: &str, path: &[u8]) -> Option<(State, ChunkId)> {
+        let sql = "SELECT state, root FROM databases WHERE source=? AND path=?";
+        let row = self
+            .db
+            .query_row(sql, params![source, path], |row| Ok((row.get::<_, String>(0)?, row.get::<_, [u8; 32]>(1)?)));
         let (state, root) = row.ok()?;
         Some((serde_json::from_str(&state).ok()?, ChunkId::from_bytes(root)))
     }
 
     /// Notes the database's state, or that nothing is known of it.
-    pub fn put_database(&self, source: &str, state: Option<(&State, &ChunkId)>) -> rusqlite::Result<()> {
+    pub fn put_database(&self, source: &str, path: &[u8], state: Option<(&State, &ChunkId)>) -> rusqlite::Result<()> {
         match state.and_then(|(state, root)| Some((serde_json::to_string(state).ok()?, root))) {
-            Some((state, root)) => self
-                .db
-                .execute("INSERT OR REPLACE INTO databases VALUES(?,?,?)", params![source, state, root.as_bytes()]),
-            None => self.db.execute("DELETE FROM databases WHERE source=?", [source]),
+            Some((state, root)) => self.db.execute(
+                "INSERT OR REPLACE INTO databases VALUES(?,?,?,?)",
+                params![source, path, state, root.as_bytes()],
+            ),
+            None => self.db.execute("DELETE FROM databases WHERE source=? AND path=?", params![source, path]),
         }
         .map(|_| ())
     }
@@ -588,6 +590,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("cache.db"), vec![b'x'; 9000]).unwrap();
         let cache = RunCache::open(dir.path()).unwrap();
-        assert!(cache.database("lab").is_none());
+        assert!(cache.database("lab", b"lrl.db").is_none());
     }
 }

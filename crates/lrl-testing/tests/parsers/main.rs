@@ -16,7 +16,7 @@ use lrl_store::format::index::{Encoder, Located};
 use lrl_store::format::key::{Credential, Slot};
 use lrl_store::format::node::{Child, encode_inner, encode_leaf};
 use lrl_store::format::pack::{self, Record};
-use lrl_store::format::snapshot::{self, Database, Snapshot, Uploads};
+use lrl_store::format::snapshot::{self, Database, Files, Snapshot};
 use lrl_store::id::{ChunkId, Ids, PackId, PendingId, SnapshotId};
 use lrl_store::time::Time;
 use lrl_testing::fuzz_bodies::{BODIES, Body};
@@ -79,10 +79,14 @@ fn document() -> Snapshot {
         original: None,
         added_bytes: Some(123_456),
         avoids: vec![PendingId::of(b"pending")],
-        database: Some(Database {
-            path: "./data/lrl.db".into(),
+        duration_ms: Some(12),
+        root: None,
+        window_us: 3,
+        databases: vec![Database {
+            path: b"lrl.db".to_vec(),
+            source_path: "./data/lrl.db".into(),
             size_bytes: 8192,
-            sha256: "ab".repeat(32),
+            sha256: Some("ab".repeat(32)),
             root,
             page_size: 4096,
             change_counter: 3,
@@ -92,8 +96,8 @@ fn document() -> Snapshot {
             uid: 0,
             gid: 0,
             mtime: Time::default(),
-        }),
-        uploads: Some(Uploads {
+        }],
+        files: Some(Files {
             roots: BTreeMap::from([("assets".into(), "./data/assets".into())]),
             list: root,
             entries: 3,

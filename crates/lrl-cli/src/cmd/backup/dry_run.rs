@@ -25,7 +25,7 @@ pub fn run(context: &Context<'_>, paths: &Paths, mut options: Options) -> Result
     let room = Room::of(&plan, &options, paths)?;
     if term.is_json() {
         term.json(&json!({
-            "success": exit == Exit::Done, "dry_run": true, "store_exists": store.is_some(), "database": plan.database,
+            "success": exit == Exit::Done, "dry_run": true, "store_exists": store.is_some(), "databases": plan.databases,
             "uploads": plan.uploads, "room": room, "sets": plan.sets, "problems": plan.problems,
         }))?;
         return Ok(exit);
@@ -50,12 +50,12 @@ struct Room {
 
 impl Room {
     fn of(plan: &Plan, options: &Options, paths: &Paths) -> Result<Self> {
-        let database = plan.database.as_ref();
         let uploads = plan.uploads.as_ref();
         let changed = uploads.map_or(0, |half| half.new.bytes + half.changed.bytes);
-        let set = database.map_or(0, |half| half.size_bytes) + changed + uploads.map_or(0, |half| half.unchanged.bytes);
+        let databases: u64 = plan.databases.iter().map(|part| part.size_bytes).sum();
+        let set = databases + changed + uploads.map_or(0, |half| half.unchanged.bytes);
         Ok(Self {
-            store_most_bytes: database.map_or(0, |half| half.changed_bytes) + changed,
+            store_most_bytes: plan.databases.iter().map(|part| part.changed_bytes).sum::<u64>() + changed,
             set_most_bytes: if options.out.is_some() { set } else { 0 },
             free_bytes: free_at(paths.store.directory().unwrap_or(&paths.backup_dir), options.reserve)?.bytes,
         })
@@ -71,7 +71,7 @@ impl Room {
 
 fn render(context: &Context<'_>, plan: &Plan) -> Result<()> {
     let term = context.term;
-    if let Some(half) = &plan.database {
+    for half in &plan.databases {
         let what = match half.changed_bytes {
             0 => "unchanged".into(),
             changed => format!("{changed} bytes in changed extents, before compression"),

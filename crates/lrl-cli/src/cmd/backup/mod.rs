@@ -136,7 +136,9 @@ fn options(context: &Context<'_>, args: &BackupArgs, paths: &Paths) -> Result<Op
     let mut options = Options::new(&paths.data_dir, &paths.backup_dir, SystemTime::now());
     options.skip.push(paths.backup_dir.clone());
     options.skip.extend(paths.store.directory().map(Path::to_path_buf));
-    options.database = (!args.half.assets_only).then(|| paths.database());
+    if args.half.assets_only {
+        options.databases.clear();
+    }
     options.uploads = (!args.half.db_only).then_some(roots);
     options.excludes = Excludes::new(&args.exclude, &args.exclude_file)?
         .and_follow(args.follow_link.iter().map(|path| ls::clean(&units::typed_path(path.as_bytes()))).collect());

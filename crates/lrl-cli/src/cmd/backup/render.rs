@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use lrl_store::format::snapshot::Shrink;
-use lrl_store::ops::backup::{Distrust, FullScan, Options, Report, Sets};
+use lrl_store::format::snapshot::{Database, Shrink, THE_DATABASE};
+use lrl_store::ops::backup::{DatabaseOutput, Distrust, FullScan, Options, Report, SetOutput, Sets};
 use lrl_store::ops::judgement::judge;
 use lrl_store::source::database::Method;
 use serde::Serialize;
@@ -13,7 +13,7 @@ use super::sets;
 use crate::cmd::backup::copy_to::Second;
 use crate::context::Context;
 use crate::exit::{self, Exit};
-use crate::render::units;
+use crate::render::{entry, units};
 use crate::resolve::Paths;
 
 /// The application's users notice a lock that is held for longer.
@@ -52,8 +52,6 @@ pub(super) struct Document<'a> {
     added_bytes: u64,
     manifest: Option<String>,
     backups: serde_json::Value,
-    database_read: Option<serde_json::Value>,
-    database_unchanged: Option<bool>,
     uploads_read: Option<serde_json::Value>,
     full_scan: Option<serde_json::Value>,
     state: &'static str,
@@ -80,14 +78,14 @@ pub(super) fn render(context: &Context<'_>, paths: &Paths, report: &Report) -> E
         exit = exit.worse(Exit::SetFailed);
     }
     let set = report.set.as_ref();
-    if let Some(half) = &snapshot.database {
-        term.say(format!("Backing up database: {}", units::safe(&half.path)));
-        match set.and_then(|set| set.database.as_ref()) {
+    for part in &snapshot.databases {
+        term.say(format!("Backing up database: {}", units::safe(&part.source_path)));
+        match output_of(set, part) {
             Some(out) => term.say(format!("  -> {} ({} bytes)", out.path.display(), out.size_bytes)),
-            None => term.say(format!("  -> snapshot ({} bytes)", half.size_bytes)),
+            None => term.say(format!("  -> snapshot ({} bytes)", part.size_bytes)),
         }
     }
-    if let Some(half) = &snapshot.uploads {
+    if let Some(half) = &snapshot.files {
         term.say(format!("Backing up assets: {}", units::safe(&half.shown_source())));
         match set.and_then(|set| set.assets.as_ref()) {
             Some(out) => {
@@ -157,15 +155,21 @@ pub(super) fn render(context: &Context<'_>, paths: &Paths, report: &Report) -> E
     exit
 }
 
+/// Returns the copy of a database in the set.
+fn output_of<'a>(set: Option<&'a SetOutput>, part: &Database) -> Option<&'a DatabaseOutput> {
+    set?.databases.iter().find(|out| out.of == part.path)
+}
+
 /// Says what was read, what was proved unchanged, and how long the application had to wait.
 pub(super) fn cost(context: &Context<'_>, report: &Report) {
     let term = context.term;
-    if let Some(half) = &report.snapshot.database {
-        match &report.database_read {
-            None => term.say(format!("Database: unchanged, not read ({})", units::size(half.size_bytes))),
+    for part in &report.snapshot.databases {
+        let name = if part.path == THE_DATABASE { "Database".into() } else { units::path(&part.path) };
+        match report.databases_read.get(&part.path) {
+            None => term.say(format!("{name}: unchanged, not read ({})", units::size(part.size_bytes))),
             Some(read) => {
                 term.say(format!(
-                    "Database: read; the application's writes waited {} ms at most",
+                    "{name}: read; the application's writes waited {} ms at most",
                     read.locked.as_millis()
                 ));
                 term.detail(match read.method {
@@ -175,12 +179,12 @@ pub(super) fn cost(context: &Context<'_>, report: &Report) {
                     Method::RecoveredCopy => "a crash left a journal: the database was recovered in a copy of both",
                 });
                 if read.locked > LONG_LOCK {
-                    term.warn(format!("the database was locked for {:.1} s", read.locked.as_secs_f64()));
+                    term.warn(format!("{name}: the database was locked for {:.1} s", read.locked.as_secs_f64()));
                 }
             }
         }
     }
-    if report.snapshot.uploads.is_some() {
+    if report.snapshot.files.is_some() {
         let read = report.uploads_read;
         let amount = |files, bytes| (units::count(files, "file"), units::size(bytes));
         let (files_read, bytes_read) = amount(read.files_read, read.bytes_read);
@@ -211,14 +215,23 @@ pub(super) fn document<'a>(paths: &Paths, report: &'a Report, exit: Exit) -> Doc
     let snapshot = &report.snapshot;
     let mut backups = Vec::new();
     let path = |path: Option<&PathBuf>| path.map(|path| path.display().to_string());
-    if let Some(half) = &snapshot.database {
-        let out = report.set.as_ref().and_then(|set| set.database.as_ref());
-        backups.push(serde_json::json!({
-            "type": "database", "source": half.path, "backup": path(out.map(|out| &out.path)),
-            "size_bytes": half.size_bytes, "sha256": half.sha256,
-        }));
+    for part in &snapshot.databases {
+        let out = output_of(report.set.as_ref(), part);
+        let read = report.databases_read.get(&part.path);
+        let mut object = serde_json::json!({
+            "type": "database", "source": part.source_path, "backup": path(out.map(|out| &out.path)),
+            "size_bytes": part.size_bytes, "sha256": part.sha256, "unchanged": read.is_none(),
+            "read": read.map(|read| serde_json::json!({
+                "method": read.method, "locked_ms": read.locked.as_millis() as u64, "schema_error": read.schema_error,
+                "changed_unseen": read.changed_unseen,
+            })),
+        });
+        if let Some(object) = object.as_object_mut() {
+            entry::put_name(object, "path", &part.path);
+        }
+        backups.push(object);
     }
-    if let Some(half) = &snapshot.uploads {
+    if let Some(half) = &snapshot.files {
         let out = report.set.as_ref().and_then(|set| set.assets.as_ref());
         backups.push(serde_json::json!({
             "type": "assets", "source": half.shown_source(), "backup": path(out.map(|out| &out.path)),
@@ -237,14 +250,7 @@ pub(super) fn document<'a>(paths: &Paths, report: &'a Report, exit: Exit) -> Doc
         added_bytes: report.added_bytes,
         manifest: path(report.set.as_ref().map(|set| &set.manifest)),
         backups: backups.into(),
-        database_read: report.database_read.as_ref().map(|read| {
-            serde_json::json!({
-                "method": read.method, "locked_ms": read.locked.as_millis() as u64, "schema_error": read.schema_error,
-                "changed_unseen": read.changed_unseen,
-            })
-        }),
-        database_unchanged: snapshot.database.as_ref().map(|_| report.database_read.is_none()),
-        uploads_read: snapshot.uploads.as_ref().map(|_| {
+        uploads_read: snapshot.files.as_ref().map(|_| {
             serde_json::json!({
                 "files_read": read.files_read, "bytes_read": read.bytes_read,
                 "files_unchanged": read.files_proved, "bytes_unchanged": read.bytes_proved,

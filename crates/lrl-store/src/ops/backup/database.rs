@@ -25,6 +25,7 @@ use crate::id::ChunkId;
 use crate::ops::report_problem::report;
 use crate::progress::{Observer, Problem, checkpoint};
 use crate::source::database;
+use crate::source::database::source::DatabaseSource;
 use crate::source::database::{ImageSink, ReadOptions};
 use crate::store::Store;
 use crate::store::local_bases::LocalBases;
@@ -43,21 +44,22 @@ pub(super) struct DatabasePart {
     pub read: Option<DatabaseRead>,
 }
 
-/// Stores the database, or reuses the parent's where it is proved to be the same; `None` where it is not asked for or not there.
+/// Stores one database, or reuses the parent's where it is proved to be the same; `None` where it is not there.
 pub(super) fn store(
     context: Context<'_>,
     history: &History,
+    source: &DatabaseSource,
     problems: &mut Vec<Problem>,
 ) -> Result<Option<DatabasePart>> {
     let Context { session, cache, options, observer } = context;
     let trust = session.trust();
-    let Some(path) = options.database.as_deref() else { return Ok(None) };
+    let path = source.file.as_path();
     if !path.try_exists().map_err(Error::io("look at", path))? {
         report(problems, observer, path, crate::format::snapshot::DATABASE_NOT_FOUND, true);
         return Ok(None);
     }
     let shown = path.display().to_string();
-    let parent = history.database.as_ref().map(|(_, part)| part);
+    let parent = history.database(&source.path);
     let before = database::observe(path)?;
     // A write-only key reads no old extents: without a local copy the set needs the whole image.
     let local = if session.store().can_read() { None } else { local_copy(session.store(), cache, parent, options) };
@@ -66,14 +68,14 @@ pub(super) fn store(
         session.store().set_local_bases(near);
     }
     let settled = before.as_ref().is_some_and(|state| state.is_settled(options.now));
-    let known = cache.and_then(|cache| cache.database(&options.source));
+    let known = cache.and_then(|cache| cache.database(&options.source, &source.path));
     let proved = parent.filter(|parent| {
         // A copy whose schema could not be read is tried, and complained about, each time.
         let state = before.as_ref().filter(|_| parent.tables.is_some());
         state.is_some_and(|state| known == Some((state.clone(), parent.root)))
     });
     if let Some(parent) = proved.filter(|_| trust.reuses_parent()) {
-        let record = snapshot::Database { path: shown, ..parent.clone() };
+        let record = snapshot::Database { source_path: shown, ..parent.clone() };
         return Ok(Some(DatabasePart { record, staged: None, read: None }));
     }
     // Where nothing is reused every extent is looked up; the parent's are still bases.
@@ -91,7 +93,11 @@ pub(super) fn store(
     // Only if nothing was committed since the first look does that look describe this image.
     let same = settled && before.is_some() && database::observe(path)? == before;
     if let Some(cache) = cache {
-        let _ = cache.put_database(&options.source, before.as_ref().filter(|_| same).map(|state| (state, &root)));
+        let _ = cache.put_database(
+            &options.source,
+            &source.path,
+            before.as_ref().filter(|_| same).map(|state| (state, &root)),
+        );
     }
     let changed_unseen = same && proved.is_some_and(|parent| full_scan::image_differs(session.store(), parent, &kept));
     if changed_unseen {
@@ -108,9 +114,10 @@ pub(super) fn store(
     }
     let meta = path.metadata().map_err(Error::io("look at", path))?;
     let record = snapshot::Database {
-        path: shown,
+        path: source.path.clone(),
+        source_path: shown,
         size_bytes: image.size_bytes,
-        sha256: kept.sha256.clone(),
+        sha256: Some(kept.sha256.clone()),
         root,
         page_size: image.page_size,
         change_counter: image.change_counter,

@@ -19,6 +19,7 @@ use crate::ops::sets::{Newest, RemovePolicy};
 use crate::progress::{Observer, Phase, Problem};
 use crate::set::retention::Parts;
 use crate::source::database;
+use crate::source::database::source::{DatabaseSource, database_of};
 use crate::source::database::{ImageSink, ReadOptions};
 use crate::source::files::read::{Part, ReadOutcome, read_file};
 use crate::source::files::walk::{Found, FoundKind, walk};
@@ -28,8 +29,8 @@ use crate::store::tree::TreeItems;
 /// What a backup would do.
 #[derive(Debug)]
 pub struct Plan {
-    /// The database, if it is there and asked for.
-    pub database: Option<DatabasePlan>,
+    /// The databases that are there and asked for.
+    pub databases: Vec<DatabasePlan>,
     /// The uploads, if they are there and asked for.
     pub uploads: Option<UploadsPlan>,
     /// The backup directory's sets as they are, and those that would be removed.
@@ -93,13 +94,18 @@ pub fn plan(store: Option<&Store>, options: &Options, observer: &dyn Observer) -
     let history = store.map(|store| History::read(store, &options.source)).transpose()?;
     let mut problems = Vec::new();
     observer.phase(Phase::Database, None);
-    let database = database(store, history.as_ref(), options, &mut problems, observer)?;
+    let nothing = History::none();
+    let sources = super::databases::sources(history.as_ref().unwrap_or(&nothing), options, observer)?;
+    let mut databases = Vec::new();
+    for source in &sources {
+        databases.extend(database(store, history.as_ref(), source, options, &mut problems, observer)?);
+    }
     observer.phase(Phase::Uploads, None);
-    let uploads = uploads(store, history.as_ref(), options, &mut problems, observer)?;
-    if database.is_none() && uploads.is_none() {
+    let uploads = uploads(store, history.as_ref(), &sources, options, &mut problems, observer)?;
+    if databases.is_empty() && uploads.is_none() {
         return Err(options.nothing_there());
     }
-    let parts = Parts { database: database.is_some(), uploads: uploads.is_some() };
+    let parts = Parts { database: !databases.is_empty(), uploads: uploads.is_some() };
     let there = options.out.as_deref().filter(|out| out.is_dir());
     let sets = store.zip(there).map(|(store, out)| {
         let lost = store.find_missing()?.lost;
@@ -107,22 +113,23 @@ pub fn plan(store: Option<&Store>, options: &Options, observer: &dyn Observer) -
             .plan(&Newest::Supposed(parts))
     });
     let sets = sets.transpose()?;
-    Ok(Plan { database, uploads, sets, problems })
+    Ok(Plan { databases, uploads, sets, problems })
 }
 
 fn database(
     store: Option<&Store>,
     history: Option<&History>,
+    source: &DatabaseSource,
     options: &Options,
     problems: &mut Vec<Problem>,
     observer: &dyn Observer,
 ) -> Result<Option<DatabasePlan>> {
-    let Some(path) = options.database.as_deref() else { return Ok(None) };
+    let path = source.file.as_path();
     if !path.try_exists().map_err(Error::io("look at", path))? {
         report(problems, observer, path, DATABASE_NOT_FOUND, true);
         return Ok(None);
     }
-    let parent = history.and_then(|history| history.database.as_ref()).map(|(_, part)| part.root);
+    let parent = history.and_then(|history| history.database(&source.path)).map(|part| part.root);
     let chunking = store.map_or_else(Chunking::default, |store| store.config().chunking);
     let mut compared = Compared::new(store.zip(parent), chunking.extent_bytes, observer);
     super::database::expect_index(path)?;
@@ -182,6 +189,7 @@ impl ImageSink for Compared<'_> {
 fn uploads(
     store: Option<&Store>,
     history: Option<&History>,
+    databases: &[DatabaseSource],
     options: &Options,
     problems: &mut Vec<Problem>,
     observer: &dyn Observer,
@@ -192,6 +200,7 @@ fn uploads(
         return Ok(None);
     }
     let list = history.and_then(|history| history.uploads.as_ref()).map(|(_, part)| part.list);
+    let known: HashSet<&[u8]> = databases.iter().map(|database| database.path.as_slice()).collect();
     let paths = there.iter().map(|root| shown(&root.path)).collect();
     let mut beside = ParentWalk {
         store,
@@ -203,7 +212,7 @@ fn uploads(
         problems: Vec::new(),
         plan: UploadsPlan { paths, exact: options.rescan, ..UploadsPlan::default() },
     };
-    let walked = walk(&there, &options.excludes, &options.skip, observer, &mut |found| beside.found(&found))?;
+    let walked = walk(&there, &options.excludes, &options.skip, observer, &mut |found| beside.found(&found, &known))?;
     let ParentWalk { old, mut plan, problems: mut found, .. } = beside;
     // What could be read of the list counts.
     let _ = old.finish(&mut |entry| gone(&mut plan, &entry));
@@ -235,7 +244,11 @@ struct ParentWalk<'a> {
 }
 
 impl ParentWalk<'_> {
-    fn found(&mut self, found: &Found) -> Result<()> {
+    fn found(&mut self, found: &Found, databases: &HashSet<&[u8]>) -> Result<()> {
+        let belongs = |path: &[u8]| databases.contains(path);
+        if found.kind != FoundKind::Dir && (belongs(&found.path) || database_of(&found.path).is_some_and(belongs)) {
+            return Ok(());
+        }
         let Self { old, plan, .. } = self;
         let old = old.find(&found.path, &mut |entry| gone(plan, &entry)).unwrap_or_default();
         if found.kind != FoundKind::File {

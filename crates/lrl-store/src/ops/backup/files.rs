@@ -2,6 +2,7 @@
 //! hashed and stored by several threads; the new list comes out in order.
 
 use std::cmp::Reverse;
+use std::collections::HashSet;
 
 use rayon::prelude::*;
 
@@ -20,6 +21,7 @@ use crate::format::snapshot;
 use crate::id::ChunkId;
 use crate::ops::report_problem::report;
 use crate::progress::{Observer, Problem, Problems, checkpoint};
+use crate::source::database::source::{DatabaseSource, Discover, database_of};
 use crate::source::files::hard_links::HardLinks;
 use crate::source::files::read::ReadOutcome;
 use crate::source::files::walk::{Found, FoundKind, Stat};
@@ -37,21 +39,32 @@ const BATCH_NAMES: usize = 4 << 20;
 const LONGEST_PATH: usize = 64 << 10;
 
 pub(in crate::ops) struct FilesPart {
-    pub record: snapshot::Uploads,
+    pub record: snapshot::Files,
     pub read: UploadsRead,
 }
 
-/// Stores the uploads, or reuses of the parent what is proved to be the same; `None` where they are not asked for or not there.
+/// What became of the files.
+pub(in crate::ops) struct FilesOutcome {
+    /// `None` where they are not asked for or not there.
+    pub part: Option<FilesPart>,
+    /// Databases among them: they are not in the list.
+    pub found: Vec<DatabaseSource>,
+}
+
+/// Stores the files, or reuses of the parent what is proved to be the same. The databases are not among them, nor what SQLite keeps beside
+/// them.
 pub(in crate::ops) fn store(
     context: Context<'_>,
     history: &History,
+    databases: &[DatabaseSource],
     problems: &mut Vec<Problem>,
-) -> Result<Option<FilesPart>> {
+) -> Result<FilesOutcome> {
     let Context { session, cache, options, observer } = context;
-    let Some(roots) = options.uploads.as_deref() else { return Ok(None) };
+    let none = FilesOutcome { part: None, found: Vec::new() };
+    let Some(roots) = options.uploads.as_deref() else { return Ok(none) };
     let there = roots_there(roots, problems, observer);
     if there.is_empty() {
-        return Ok(None);
+        return Ok(none);
     }
     let parent = history.uploads.as_ref().map(|(_, part)| part.list);
     let mut writer = FilesWriter {
@@ -61,6 +74,9 @@ pub(in crate::ops) fn store(
         cache,
         source: &options.source,
         settled_before: time_of(options.now).secs.saturating_sub_unsigned(options.settle.max(GRAIN).as_secs()),
+        discover: options.discover.as_ref(),
+        databases: databases.iter().map(|database| database.path.as_slice()).collect(),
+        found: Vec::new(),
         old: parent_list(session, parent),
         states: cache.map(|cache| cache.files(&options.source)),
         builder: TreeBuilder::new(session, parent),
@@ -73,6 +89,9 @@ pub(in crate::ops) fn store(
     };
     let walked = walk_ahead(&there, &options.excludes, &options.skip, observer, &mut |found| writer.add(found))?;
     writer.work()?;
+    if !writer.found.is_empty() {
+        return Ok(FilesOutcome { part: None, found: writer.found });
+    }
     problems.extend(walked);
     problems.extend(writer.problems.into_report());
     if let (Some(states), Some(cache)) = (writer.states.take(), cache) {
@@ -86,7 +105,8 @@ pub(in crate::ops) fn store(
     }
     let list = writer.builder.finish()?;
     let roots = there.iter().map(|root| (root.name.clone(), root.path.display().to_string())).collect();
-    Ok(Some(FilesPart { record: snapshot::Uploads { roots, list, entries, files, bytes, archive: None }, read }))
+    let record = snapshot::Files { roots, list, entries, files, bytes, archive: None };
+    Ok(FilesOutcome { part: Some(FilesPart { record, read }), found: Vec::new() })
 }
 
 #[derive(Default)]
@@ -105,6 +125,11 @@ struct FilesWriter<'a> {
     cache: Option<&'a RunCache>,
     source: &'a str,
     settled_before: i64,
+    discover: Option<&'a Discover>,
+    /// Their paths.
+    databases: HashSet<&'a [u8]>,
+    /// Databases that nobody knew of.
+    found: Vec<DatabaseSource>,
     old: ParentList<'a>,
     states: Option<FileStates>,
     builder: TreeBuilder<'a, Entry>,
@@ -129,6 +154,9 @@ enum Plan {
 
 impl<'a> FilesWriter<'a> {
     fn add(&mut self, found: Found) -> Result<()> {
+        if self.belongs_to_database(&found) {
+            return Ok(());
+        }
         if found.path.len() > LONGEST_PATH {
             let path: String = found.source.to_string_lossy().chars().take(200).chain(['…']).collect();
             let reason = format!("lies so deep that its path has {} bytes; it is not stored", found.path.len());
@@ -144,6 +172,12 @@ impl<'a> FilesWriter<'a> {
         let full =
             self.batch.len() >= BATCH_ENTRIES || self.batch_bytes >= BATCH_BYTES || self.batch_names >= BATCH_NAMES;
         if full { self.work() } else { Ok(()) }
+    }
+
+    /// Returns whether it is a database, or what SQLite keeps beside one: that is part of the image.
+    fn belongs_to_database(&self, found: &Found) -> bool {
+        let is_known = |path: &[u8]| self.databases.contains(path);
+        found.kind != FoundKind::Dir && (is_known(&found.path) || database_of(&found.path).is_some_and(is_known))
     }
 
     fn plan(&mut self, found: &Found) -> Result<Plan> {
@@ -199,7 +233,12 @@ impl<'a> FilesWriter<'a> {
         // The longest first, so that no thread is left alone with one at the end. None at all wakes no other thread.
         let mut order: Vec<usize> = (0..batch.len()).filter(|at| matches!(batch[*at].1, Plan::Read(..))).collect();
         order.sort_by_key(|at| Reverse(batch[*at].0.stat.size));
-        let store = |at: &usize| (*at, store_file(session, &batch[*at].0, observer));
+        let discover = self.discover;
+        let is_candidate = |found: &Found| discover.is_some_and(|it| !it.plain.matches(&found.path, false));
+        let store = |at: &usize| {
+            let found = &batch[*at].0;
+            (*at, store_file(session, found, is_candidate(found), observer))
+        };
         let done: Vec<(usize, Result<StoredFile>)> = order.par_iter().with_max_len(1).map(store).collect();
         let mut read: Vec<Option<Result<StoredFile>>> = batch.iter().map(|_| None).collect();
         done.into_iter().for_each(|(at, kept)| read[at] = Some(kept));
@@ -220,7 +259,7 @@ impl<'a> FilesWriter<'a> {
                         }
                         // The first name could not be read: try this one.
                         None => {
-                            let kept = store_file(session, &found, observer)?;
+                            let kept = store_file(session, &found, is_candidate(&found), observer)?;
                             self.links.put(found.stat.id(), &found.path)?;
                             self.push_read(&found, None, None, kept)?;
                         }
@@ -238,6 +277,10 @@ impl<'a> FilesWriter<'a> {
         proved: Option<Content>,
         kept: StoredFile,
     ) -> Result<()> {
+        if kept.is_database {
+            self.found.push(DatabaseSource { path: found.path.clone(), file: found.source.clone() });
+            return Ok(());
+        }
         if let Some(problem) = kept.outcome.problem(found) {
             self.problems.push(problem);
         }

@@ -39,7 +39,7 @@ pub(super) fn due(cache: Option<&RunCache>, history: &History, options: &Options
     let age = |part| cache.scanned(&options.source, part).and_then(|at| u64::try_from(now.checked_sub(at)?).ok());
     // What was never backed up has no proof that could be wrong.
     let has_parent = |part: &str| match part {
-        DATABASE => history.database.is_some(),
+        DATABASE => history.databases.is_some(),
         _ => history.uploads.is_some(),
     };
     let ages: Option<Vec<u64>> = options.parts().filter(|part| has_parent(part)).map(age).collect();
@@ -63,7 +63,7 @@ const LOCK_BYTE: u64 = 1 << 30;
 
 /// Returns whether an image, all of which was kept, differs from the parent's. Bytes that depend on how an image was read do not count.
 pub(super) fn image_differs(store: &Store, parent: &snapshot::Database, kept: &ChangedExtents) -> bool {
-    if kept.sha256 == parent.sha256 {
+    if parent.sha256.as_ref() == Some(&kept.sha256) {
         return false;
     }
     let extent_bytes = u64::from(store.config().chunking.extent_bytes);

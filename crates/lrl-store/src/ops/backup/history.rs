@@ -24,8 +24,8 @@ pub(in crate::ops) struct History {
     /// The newest that are listed, in order.
     listed: Vec<(u64, SnapshotId)>,
     newest_stamp: Option<String>,
-    pub database: Option<(SnapshotId, snapshot::Database)>,
-    pub uploads: Option<(SnapshotId, snapshot::Uploads)>,
+    pub databases: Option<(SnapshotId, Vec<snapshot::Database>)>,
+    pub uploads: Option<(SnapshotId, snapshot::Files)>,
     /// What the new snapshot is measured against.
     pub baseline: Baseline,
     /// One of them may depend on packs scheduled for deletion: its run did not know of that yet.
@@ -39,7 +39,7 @@ impl History {
             next_sequence: 1,
             listed: Vec::new(),
             newest_stamp: None,
-            database: None,
+            databases: None,
             uploads: None,
             baseline: Baseline::default(),
             is_unsure: false,
@@ -58,7 +58,7 @@ impl History {
             next_sequence,
             listed,
             newest_stamp: None,
-            database: None,
+            databases: None,
             uploads: None,
             baseline: Baseline::default(),
             is_unsure: false,
@@ -92,7 +92,7 @@ impl History {
     }
 
     fn is_whole(&self) -> bool {
-        self.database.is_some() && self.uploads.is_some() && self.baseline.is_whole()
+        self.databases.is_some() && self.uploads.is_some() && self.baseline.is_whole()
     }
 
     /// Looks at snapshots, the newest first, until both parts are found, and of each one that is good.
@@ -104,15 +104,16 @@ impl History {
                 other => other?,
             };
             let gives = |had: bool, has: bool| !had && has;
-            if gives(self.database.is_some(), snapshot.database.is_some())
-                || gives(self.uploads.is_some(), snapshot.uploads.is_some())
+            if gives(self.databases.is_some(), snapshot.has_databases())
+                || gives(self.uploads.is_some(), snapshot.files.is_some())
             {
                 self.is_unsure |= !store.pending_deletions()?.are_avoided_by(&snapshot);
             }
             self.baseline.look(name, &snapshot);
             self.newest_stamp.get_or_insert(snapshot.timestamp);
-            self.database = self.database.take().or(snapshot.database.map(|part| (name.id, part)));
-            self.uploads = self.uploads.take().or(snapshot.uploads.map(|part| (name.id, part)));
+            let databases = snapshot.databases;
+            self.databases = self.databases.take().or((!databases.is_empty()).then_some((name.id, databases)));
+            self.uploads = self.uploads.take().or(snapshot.files.map(|part| (name.id, part)));
             if self.is_whole() {
                 break;
             }
@@ -122,13 +123,18 @@ impl History {
 
     /// Returns whether what could be reused of the parents depends on packs scheduled for deletion.
     pub fn depends_on_pending_deletion(&self, session: &WriteSession<'_>) -> Result<bool> {
-        let database = self.database.as_ref().map(|(_, part)| &part.root);
+        let databases: Vec<_> = self.databases.iter().flat_map(|(_, all)| all).map(|part| &part.root).collect();
         Ok(self.is_unsure
-            && session.depends_on_pending_deletion(database, self.uploads.as_ref().map(|(_, part)| &part.list))?)
+            && session.depends_on_pending_deletion(&databases, self.uploads.as_ref().map(|(_, part)| &part.list))?)
+    }
+
+    /// Returns the database at a path, as the newest snapshot with databases has it.
+    pub fn database(&self, path: &[u8]) -> Option<&snapshot::Database> {
+        self.databases.iter().flat_map(|(_, all)| all).find(|part| part.path == path)
     }
 
     pub fn parents(&self, database: bool, uploads: bool) -> Vec<SnapshotId> {
-        let database = self.database.as_ref().filter(|_| database).map(|(id, _)| *id);
+        let database = self.databases.as_ref().filter(|_| database).map(|(id, _)| *id);
         let uploads = self.uploads.as_ref().filter(|_| uploads).map(|(id, _)| *id);
         let mut parents: Vec<_> = database.into_iter().chain(uploads).collect();
         parents.dedup();

@@ -3,6 +3,7 @@
 mod attempt;
 mod context;
 pub(super) mod database;
+mod databases;
 mod dry_run;
 mod earlier;
 mod extents;
@@ -79,7 +80,7 @@ fn run(context: Context<'_>) -> Result<Report> {
 
     // Attempt: both parts are stored and the set is staged, but nothing is listed.
     let attempt = attempt::attempt(context, &history, &timestamp, &decision.losses.lost)?;
-    let Attempt { snapshot, staged, removed, database_read, uploads_read, mut problems } = attempt;
+    let Attempt { snapshot, staged, removed, databases_read, uploads_read, mut problems } = attempt;
     problems.append(&mut notes);
     decision.report_losses(store, &mut problems, observer);
     let staged = attempt::listable(staged)?;
@@ -102,13 +103,14 @@ fn run(context: Context<'_>) -> Result<Report> {
     });
     let interrupted = matches!(looked, Some(Err(Error::Interrupted)));
     let sets = looked.and_then(Result::ok).flatten();
-    records::record(context, &decision, &name, &snapshot, database_read.is_some(), uploads_read.files_proved);
+    let all_read = databases_read.len() == snapshot.databases.len();
+    records::record(context, &decision, &name, &snapshot, all_read, uploads_read.files_proved);
 
     Ok(Report {
         name,
         snapshot,
         added_bytes: session.added_bytes(),
-        database_read,
+        databases_read,
         uploads_read,
         full_scan: decision.full_scan,
         distrust: decision.distrust.map(|(why, _)| why),

@@ -5,16 +5,20 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::error::Error;
+use crate::format::snapshot::THE_DATABASE;
 use crate::fs::space::Reserve;
+use crate::source::database::source::{DatabaseSource, Discover};
 use crate::source::files::exclude::Excludes;
 use crate::source::files::walk::Root;
 
 /// What to back up and how.
 #[non_exhaustive]
 pub struct Options {
-    /// The database file; `None` leaves it out.
-    pub database: Option<PathBuf>,
-    /// The uploads' directories by name; `None` leaves them out.
+    /// The databases; none leaves them out, unless others are found.
+    pub databases: Vec<DatabaseSource>,
+    /// Finds further databases among the files of a site.
+    pub discover: Option<Discover>,
+    /// The directories of files by name; `None` leaves them out.
     pub uploads: Option<Vec<Root>>,
     /// Directories that are never walked (the backup directory, the store), and files that are no uploads (the database).
     pub skip: Vec<PathBuf>,
@@ -95,13 +99,15 @@ impl Options {
             lock_wait: Duration::ZERO,
             busy: Duration::from_secs(30),
             now,
-            database: Some(database),
+            databases: vec![DatabaseSource { path: THE_DATABASE.to_vec(), file: database }],
+            discover: None,
         }
     }
 
     /// Returns the names of the parts that are asked for.
     pub(super) fn parts(&self) -> impl Iterator<Item = &'static str> {
-        let parts = [(DATABASE, self.database.is_some()), (UPLOADS, self.uploads.is_some())];
+        let parts =
+            [(DATABASE, !self.databases.is_empty() || self.discover.is_some()), (UPLOADS, self.uploads.is_some())];
         parts.into_iter().filter(|(_, asked)| *asked).map(|(part, _)| part)
     }
 
@@ -109,7 +115,7 @@ impl Options {
     pub(super) fn nothing_there(&self) -> Error {
         let first_root = || self.uploads.as_ref().and_then(|roots| Some(roots.first()?.path.clone()));
         Error::Source {
-            path: self.database.clone().or_else(first_root).unwrap_or_default(),
+            path: self.databases.first().map(|one| one.file.clone()).or_else(first_root).unwrap_or_default(),
             detail: "nothing to back up is there; look at --data-dir".into(),
         }
     }

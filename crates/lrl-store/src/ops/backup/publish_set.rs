@@ -28,7 +28,7 @@ pub(super) enum Ready {
 /// A set that lacks only its names.
 pub(super) struct StagedSet {
     pub names: Names,
-    pub database: Option<Ready>,
+    pub databases: Vec<Ready>,
     pub archive: Option<(Ready, u64)>,
     pub space: Arc<SpaceGuard>,
     /// What is not in the archive, and why.
@@ -59,18 +59,19 @@ fn place_all(
     cache: Option<&RunCache>,
     placed: &mut Vec<PathBuf>,
 ) -> Result<SetOutput> {
-    let StagedSet { names, database, archive, space, notes: _ } = staged;
-    let mut output = SetOutput { manifest: names.manifest.clone(), database: None, assets: None };
+    let StagedSet { names, databases, archive, space, notes: _ } = staged;
+    let mut output = SetOutput { manifest: names.manifest.clone(), databases: Vec::new(), assets: None };
     let manifest = layout::manifest(&names, name, snapshot, &snapshot.program)?;
-    if let (Some(ready), Some(part)) = (database, &snapshot.database) {
+    let paths = names.databases(&snapshot.databases);
+    for ((ready, part), path) in databases.into_iter().zip(&snapshot.databases).zip(paths) {
         let origin = Origin::of(&ready, snapshot);
-        place(ready, &names.database, &space)?;
-        placed.push(names.database.clone());
-        note(cache, &names.database, &part.sha256, &origin);
-        output.database = Some(DatabaseOutput { path: names.database.clone(), size_bytes: part.size_bytes });
+        place(ready, &path, &space)?;
+        placed.push(path.clone());
+        note(cache, &path, part.sha256.as_deref().unwrap_or_default(), &origin);
+        output.databases.push(DatabaseOutput { of: part.path.clone(), path, size_bytes: part.size_bytes });
     }
     if let (Some((ready, reused_bytes)), Some(part), Some(made)) =
-        (archive, &snapshot.uploads, snapshot.uploads.as_ref().and_then(|part| part.archive.as_ref()))
+        (archive, &snapshot.files, snapshot.files.as_ref().and_then(|part| part.archive.as_ref()))
     {
         let origin = Origin::of(&ready, snapshot);
         place(ready, &names.assets, &space)?;

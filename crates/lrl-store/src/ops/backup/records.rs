@@ -19,7 +19,7 @@ pub(super) fn record(
 ) {
     let Context { cache: Some(cache), options, .. } = context else { return };
     let now = time_of(options.now).secs;
-    let (has_database, has_uploads) = (snapshot.database.is_some(), snapshot.uploads.is_some());
+    let (has_database, has_uploads) = (snapshot.has_databases(), snapshot.files.is_some());
     for (part, read) in [(DATABASE, has_database && database_read), (UPLOADS, has_uploads && files_proved == 0)] {
         if read {
             let _ = cache.put_scanned(&options.source, part, now);

@@ -1,5 +1,6 @@
 //! What a backup did.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,8 +23,8 @@ pub struct Report {
     pub snapshot: Snapshot,
     /// Bytes of objects that the run added to the store, the snapshot included.
     pub added_bytes: u64,
-    /// How the database was read; `None` if it was provably unchanged or not asked for.
-    pub database_read: Option<DatabaseRead>,
+    /// How the databases were read, by path: those that were provably unchanged are not among them.
+    pub databases_read: BTreeMap<Vec<u8>, DatabaseRead>,
     /// How much of the uploads was read.
     pub uploads_read: UploadsRead,
     /// Why everything was read, if it was.
@@ -53,7 +54,7 @@ pub enum Distrust {
     Check(Time),
 }
 
-/// How the database was read.
+/// How a database was read.
 #[derive(Debug, Clone)]
 pub struct DatabaseRead {
     /// For how long the application could not write.
@@ -86,8 +87,8 @@ pub struct UploadsRead {
 pub struct SetOutput {
     /// The manifest's path.
     pub manifest: PathBuf,
-    /// The database's copy.
-    pub database: Option<DatabaseOutput>,
+    /// The databases' copies, in their order.
+    pub databases: Vec<DatabaseOutput>,
     /// The uploads' archive.
     pub assets: Option<AssetsOutput>,
 }
@@ -95,6 +96,8 @@ pub struct SetOutput {
 /// The `.sqlite` of a set.
 #[derive(Debug, Clone)]
 pub struct DatabaseOutput {
+    /// The database's path in the snapshot.
+    pub of: Vec<u8>,
     /// Its path.
     pub path: PathBuf,
     /// Its length in bytes.

@@ -2,7 +2,7 @@
 //! emptied by mistake looks like any other change, except for its size.
 
 use super::options::Options;
-use crate::format::snapshot::{Database, Measure, Shrink, Snapshot, Uploads};
+use crate::format::snapshot::{Database, Files, Measure, Shrink, Snapshot};
 use crate::id::SnapshotId;
 use crate::ops::judgement::judge;
 use crate::store::SnapshotName;
@@ -15,60 +15,64 @@ const FEW_BYTES: u64 = 1 << 20;
 /// What a new snapshot is measured against: of each part, the newest that is good.
 #[derive(Debug, Default)]
 pub(in crate::ops) struct Baseline {
-    database: Option<(SnapshotId, Database)>,
-    uploads: Option<(SnapshotId, Uploads)>,
+    databases: Option<(SnapshotId, Vec<Database>)>,
+    uploads: Option<(SnapshotId, Files)>,
 }
 
 impl Baseline {
     /// Returns whether both parts are known.
     pub fn is_whole(&self) -> bool {
-        self.database.is_some() && self.uploads.is_some()
+        self.databases.is_some() && self.uploads.is_some()
     }
 
     /// Takes the parts that are good and not known yet; snapshots come newest first.
     pub fn look(&mut self, name: &SnapshotName, snapshot: &Snapshot) {
         let good = judge(snapshot, None, None).good;
-        if self.database.is_none() && good.database {
-            self.database = snapshot.database.clone().map(|part| (name.id, part));
+        if self.databases.is_none() && good.database {
+            self.databases = Some((name.id, snapshot.databases.clone()));
         }
         if self.uploads.is_none() && good.uploads {
-            self.uploads = snapshot.uploads.clone().map(|part| (name.id, part));
+            self.uploads = snapshot.files.clone().map(|part| (name.id, part));
         }
     }
 
     /// Returns the measures by which a new snapshot is suspiciously smaller; none where that is accepted.
     pub fn shrunk(&self, snapshot: &Snapshot, options: &Options) -> Vec<Shrink> {
         let limit = if options.accept_shrink { 0 } else { options.max_shrink_percent };
-        self.compare(snapshot.database.as_ref(), snapshot.uploads.as_ref(), limit)
+        self.compare(&snapshot.databases, snapshot.files.as_ref(), limit)
     }
 
     /// Returns the measures by which new parts are suspiciously smaller. `limit` is the share that may go, in percent; 0 measures nothing.
-    fn compare(&self, database: Option<&Database>, uploads: Option<&Uploads>, limit: u8) -> Vec<Shrink> {
+    fn compare(&self, databases: &[Database], uploads: Option<&Files>, limit: u8) -> Vec<Shrink> {
         let mut found = Vec::new();
         if limit == 0 {
             return found;
         }
-        let mut measure = |measure, against: SnapshotId, before: u64, now: u64, few: u64| {
+        let mut measure = |measure, of: Option<&Database>, against: SnapshotId, before: u64, now: u64, few: u64| {
             let gone = before.saturating_sub(now);
             let share = u128::from(gone) * 100 > u128::from(before) * u128::from(limit);
             if before > 0 && (now == 0 || share && gone >= few) {
-                found.push(Shrink { measure, before, now, against });
+                let database = of.map(|database| database.path.clone());
+                found.push(Shrink { measure, database, before, now, against });
             }
         };
         if let (Some((against, before)), Some(now)) = (&self.uploads, uploads) {
-            measure(Measure::Files, *against, before.files, now.files, FEW_FILES);
+            measure(Measure::Files, None, *against, before.files, now.files, FEW_FILES);
             // Without a file there are no bytes either.
             if now.files > 0 {
-                measure(Measure::FileBytes, *against, before.bytes, now.bytes, FEW_BYTES);
+                measure(Measure::FileBytes, None, *against, before.bytes, now.bytes, FEW_BYTES);
             }
         }
-        if let (Some((against, before)), Some(now)) = (&self.database, database) {
+        // Where no database is stored, none was asked for or there: that is another matter.
+        let before = self.databases.iter().filter(|_| !databases.is_empty());
+        for (against, before) in before.flat_map(|(id, all)| all.iter().map(move |one| (id, one))) {
+            let now = databases.iter().find(|now| now.path == before.path);
             // Nothing else matters if the database is empty.
             let tables = |part: &Database| part.tables.as_ref().map_or(0, |tables| tables.len() as u64);
-            if now.tables.is_some() && tables(now) == 0 {
-                measure(Measure::Tables, *against, tables(before), 0, 1);
-            } else if let (Some(used), Some(used_now)) = (used_bytes(before), used_bytes(now)) {
-                measure(Measure::DatabaseBytes, *against, used, used_now, FEW_BYTES);
+            if now.is_none_or(|now| now.tables.is_some() && tables(now) == 0) {
+                measure(Measure::Tables, Some(before), *against, tables(before), 0, 1);
+            } else if let (Some(used), Some(used_now)) = (used_bytes(before), now.and_then(used_bytes)) {
+                measure(Measure::DatabaseBytes, Some(before), *against, used, used_now, FEW_BYTES);
             }
         }
         found
@@ -82,12 +86,12 @@ fn used_bytes(part: &Database) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::Baseline;
-    use crate::format::snapshot::{Database, Measure, Uploads};
+    use crate::format::snapshot::{Database, Files, Measure};
     use crate::id::SnapshotId;
     use crate::ops::tests::sample;
 
-    fn uploads(files: u64, bytes: u64) -> Uploads {
-        Uploads { entries: files, files, bytes, ..sample::uploads() }
+    fn uploads(files: u64, bytes: u64) -> Files {
+        Files { entries: files, files, bytes, ..sample::uploads() }
     }
 
     fn database(used_pages: u64, tables: Option<usize>) -> Database {
@@ -96,14 +100,14 @@ mod tests {
     }
 
     fn files(before: (u64, u64), now: (u64, u64), limit: u8) -> Vec<Measure> {
-        let baseline = Baseline { database: None, uploads: Some((SnapshotId::of(b""), uploads(before.0, before.1))) };
-        baseline.compare(None, Some(&uploads(now.0, now.1)), limit).into_iter().map(|found| found.measure).collect()
+        let baseline = Baseline { databases: None, uploads: Some((SnapshotId::of(b""), uploads(before.0, before.1))) };
+        baseline.compare(&[], Some(&uploads(now.0, now.1)), limit).into_iter().map(|found| found.measure).collect()
     }
 
     fn pages(before: (u64, Option<usize>), now: (u64, Option<usize>)) -> Vec<Measure> {
         let before = database(before.0, before.1);
-        let baseline = Baseline { database: Some((SnapshotId::of(b""), before)), uploads: None };
-        let found = baseline.compare(Some(&database(now.0, now.1)), None, 50);
+        let baseline = Baseline { databases: Some((SnapshotId::of(b""), vec![before])), uploads: None };
+        let found = baseline.compare(&[database(now.0, now.1)], None, 50);
         found.into_iter().map(|found| found.measure).collect()
     }
 

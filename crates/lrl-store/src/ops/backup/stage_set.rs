@@ -29,27 +29,33 @@ pub(super) fn stage(
     earlier: Earlier<'_>,
     history: &History,
     snapshot: &mut Snapshot,
-    image: Option<NamedTempFile>,
+    images: Vec<Option<NamedTempFile>>,
     out: &GuardedDir<'_>,
     observer: &dyn Observer,
 ) -> Result<StagedSet> {
     let names = Names::new(out.dir, &snapshot.timestamp);
-    let database = snapshot.database.clone().map(|part| Image::find(part, image, earlier, out.dir));
+    let mut images = images.into_iter();
+    let find = |part: &snapshot::Database| Image::find(part.clone(), images.next().flatten(), earlier, out.dir);
+    let databases: Vec<Image> = snapshot.databases.iter().map(find).collect();
     // Both files are made at once and synced as soon as each is written: neither waits for the other's disk.
-    let (database, archive) = std::thread::scope(|scope| {
-        let database = database.map(|image| scope.spawn(move || image.stage(store, out, observer)));
+    let (databases, archive) = std::thread::scope(|scope| {
+        let stage = move || databases.into_iter().map(|image| image.stage(store, out, observer)).collect();
+        let databases = scope.spawn(stage);
         let archive = snapshot
-            .uploads
+            .files
             .as_mut()
             .map(|uploads| stage_archive(store, earlier, history, uploads, &names, &out.room, observer))
             .transpose();
-        let database = database.map(|thread| {
-            thread.join().unwrap_or_else(|_| Err(Error::Refused("the thread that copies the database died".into())))
-        });
-        (database.transpose(), archive)
+        let died = || Err(Error::Refused("the thread that copies the databases died".into()));
+        let databases: Result<Vec<(Ready, String)>> = databases.join().unwrap_or_else(|_| died());
+        (databases, archive)
     });
-    let (database, (archive, notes)) = (database?, archive?.unzip());
-    Ok(StagedSet { names, database, archive, space: Arc::clone(&out.room), notes: notes.unwrap_or_default() })
+    let (databases, (archive, notes)) = (databases?, archive?.unzip());
+    let (databases, digests): (Vec<Ready>, Vec<String>) = databases.into_iter().unzip();
+    for (part, sha256) in snapshot.databases.iter_mut().zip(digests) {
+        part.sha256 = Some(sha256);
+    }
+    Ok(StagedSet { names, databases, archive, space: Arc::clone(&out.room), notes: notes.unwrap_or_default() })
 }
 
 /// What the set's database can be made of.
@@ -67,7 +73,7 @@ impl Image {
     fn find(part: snapshot::Database, taken: Option<NamedTempFile>, outputs: Earlier<'_>, out: &Path) -> Self {
         let cache = outputs.cache;
         let same = cache.and_then(|cache| {
-            let path = cache.find_output(&part.sha256, out)?;
+            let path = cache.find_output(part.sha256.as_ref()?, out)?;
             let is_verified = outputs.trusts(cache.verified_at(&path));
             Some((path, is_verified))
         });
@@ -75,24 +81,27 @@ impl Image {
         Self { part, taken, same, earlier }
     }
 
-    fn stage(self, store: &Store, out: &GuardedDir<'_>, observer: &dyn Observer) -> Result<Ready> {
+    /// Returns the file, and the SHA-256 of the image.
+    fn stage(self, store: &Store, out: &GuardedDir<'_>, observer: &dyn Observer) -> Result<(Ready, String)> {
         let GuardedDir { dir: out, room: space } = out;
         // The copy has the same blocks: what is read of it is what the older file has.
-        if let Some((path, is_verified)) = &self.same
+        if let (Some((path, is_verified)), Some(sha256)) = (&self.same, &self.part.sha256)
             && let Some(copy) = reflink(path, out)?
-            && (*is_verified || sha256_of(copy.path(), observer)?.0 == self.part.sha256)
+            && (*is_verified || sha256_of(copy.path(), observer)?.0 == *sha256)
         {
             let copy = SyncedFile::new(copy)?;
-            return Ok(if *is_verified { Ready::Clone(copy, path.clone()) } else { Ready::New(copy) });
+            let ready = if *is_verified { Ready::Clone(copy, path.clone()) } else { Ready::New(copy) };
+            return Ok((ready, sha256.clone()));
         }
-        if let Some(image) = self.taken {
-            return SyncedFile::new(image).map(Ready::New);
+        if let (Some(image), Some(sha256)) = (self.taken, &self.part.sha256) {
+            return Ok((Ready::New(SyncedFile::new(image)?), sha256.clone()));
         }
         space.require(self.part.size_bytes)?;
         let mut file = BackgroundSync::create(out)?;
         let earlier = self.same.map(|(path, _)| path).or(self.earlier).and_then(|path| File::open(path).ok());
-        crate::set::sqlite_file::write(store, &self.part, earlier.as_ref(), &mut file, out, space, observer)?;
-        file.finish().map(Ready::New)
+        let sha256 =
+            crate::set::sqlite_file::write(store, &self.part, earlier.as_ref(), &mut file, out, space, observer)?;
+        Ok((Ready::New(file.finish()?), sha256))
     }
 }
 
@@ -102,7 +111,7 @@ fn stage_archive(
     store: &Store,
     earlier: Earlier<'_>,
     history: &History,
-    uploads: &mut snapshot::Uploads,
+    uploads: &mut snapshot::Files,
     names: &Names,
     space: &SpaceGuard,
     observer: &dyn Observer,
@@ -133,7 +142,7 @@ fn stage_archive(
 
 /// Guesses the archive's length by the one before: much the same files compress much as they did. No more than that, so that a wrong
 /// guess ends no run that would have fitted, unless most files were replaced; then there is no archive to guess by the next time.
-fn likely_bytes(before: &snapshot::Uploads, now: &snapshot::Uploads) -> u64 {
+fn likely_bytes(before: &snapshot::Files, now: &snapshot::Files) -> u64 {
     let archive = before.archive.as_ref().map_or(0, |archive| archive.size_bytes);
     let scaled = u128::from(archive) * u128::from(now.bytes) / u128::from(before.bytes.max(1));
     archive.min(u64::try_from(scaled).unwrap_or(u64::MAX))
@@ -142,7 +151,7 @@ fn likely_bytes(before: &snapshot::Uploads, now: &snapshot::Uploads) -> u64 {
 fn write_archive(
     store: &Store,
     cache: Option<&RunCache>,
-    uploads: &snapshot::Uploads,
+    uploads: &snapshot::Files,
     name: &Path,
     space: &SpaceGuard,
     observer: &dyn Observer,

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use crate::error::Result;
 use crate::format::entry::{Content, INLINE_PIECES, Piece};
 use crate::progress::{Observer, checkpoint};
-use crate::source::files::read::{Part, ReadOutcome, read_file};
+use crate::source::files::read::{Part, ReadOutcome, is_database, read_file};
 use crate::source::files::walk::Found;
 use crate::store::tree::TreeBuilder;
 use crate::store::write::WriteSession;
@@ -21,6 +21,8 @@ pub(super) struct StoredFile {
     pub outcome: ReadOutcome,
     pub content: Content,
     pub has_holes: bool,
+    /// It is a SQLite database: nothing of it was stored.
+    pub is_database: bool,
 }
 
 thread_local! {
@@ -28,8 +30,22 @@ thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Reads a file and stores its chunks; a long list of pieces becomes a tree of its own.
-pub(super) fn store_file(session: &WriteSession<'_>, found: &Found, observer: &dyn Observer) -> Result<StoredFile> {
+/// Reads a file and stores its chunks; a long list of pieces becomes a tree of its own. With `discover` a SQLite database is not stored.
+pub(super) fn store_file(
+    session: &WriteSession<'_>,
+    found: &Found,
+    discover: bool,
+    observer: &dyn Observer,
+) -> Result<StoredFile> {
+    if discover && is_database(found) {
+        let content = Content::Inline(Vec::new());
+        return Ok(StoredFile {
+            outcome: ReadOutcome::Whole(found.stat),
+            content,
+            has_holes: false,
+            is_database: true,
+        });
+    }
     let mut pieces = Pieces::new(session, observer);
     let ahead = if found.stat.size >= SHARED_FROM { SHARED_BYTES } else { 0 };
     let mut scratch = SCRATCH.take();
@@ -63,7 +79,7 @@ pub(super) fn store_file(session: &WriteSession<'_>, found: &Found, observer: &d
         Some(tree) => Content::Tree(tree.finish()?),
         None => Content::Inline(pieces.list),
     };
-    Ok(StoredFile { outcome, content, has_holes: pieces.has_holes })
+    Ok(StoredFile { outcome, content, has_holes: pieces.has_holes, is_database: false })
 }
 
 /// The pieces of one file so far.

@@ -15,6 +15,7 @@ use crate::fs::lock::LockMode;
 use crate::fs::space::{Reserve, SpaceGuard};
 use crate::id::ChunkId;
 use crate::progress::Silent;
+use crate::source::database::source::DatabaseSource;
 use crate::source::files::exclude::Excludes;
 use crate::source::files::walk::Root;
 use crate::store::write::WriteSession;
@@ -27,7 +28,8 @@ const PAGE: usize = 4096;
 /// Options of a run over `lrl.db` and `assets` in `dir`, a number of seconds after a fixed moment: no set, and no waiting for locks.
 pub fn options(dir: &Path, second: u64) -> Options {
     Options {
-        database: Some(dir.join("lrl.db")),
+        databases: vec![DatabaseSource { path: b"lrl.db".to_vec(), file: dir.join("lrl.db") }],
+        discover: None,
         uploads: Some(vec![Root { name: "assets".into(), path: dir.join("assets") }]),
         skip: Vec::new(),
         excludes: Excludes::none(),
@@ -88,9 +90,10 @@ fn keep(store: &Store, image: &[u8], parent: Option<&Database>) -> (Database, u6
         .unwrap();
     assert!(back == image);
     let record = Database {
-        path: "lrl.db".into(),
+        path: b"lrl.db".to_vec(),
+        source_path: "lrl.db".into(),
         size_bytes: image.len() as u64,
-        sha256,
+        sha256: Some(sha256),
         root,
         page_size: PAGE as u32,
         change_counter: 0,

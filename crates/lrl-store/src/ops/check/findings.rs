@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::report::{Checked, Finding, Report};
 use crate::format::check::Damaged;
 use crate::format::repair::Loss;
-use crate::ops::ls::DATABASE;
+use crate::format::snapshot::THE_DATABASE;
 use crate::store::SnapshotName;
 use crate::store::repair::quarantine::Quarantine;
 
@@ -45,6 +45,15 @@ struct Losses {
     last: Option<(SnapshotName, Vec<u8>)>,
 }
 
+/// What of a snapshot is damaged.
+#[derive(Clone, Copy)]
+pub struct Affected<'a> {
+    /// Its path.
+    pub path: &'a [u8],
+    /// It is a database, no file.
+    pub is_database: bool,
+}
+
 impl Losses {
     /// Marks a snapshot's part as damaged.
     fn mark(&mut self, name: &SnapshotName, database: bool, is_same: bool) {
@@ -59,9 +68,10 @@ impl Losses {
         }
     }
 
-    fn add(&mut self, name: &SnapshotName, file: &[u8], files: u64) {
+    fn add(&mut self, name: &SnapshotName, affected: Affected<'_>, files: u64) {
+        let Affected { path: file, is_database } = affected;
         let is_same = self.last.as_ref().is_some_and(|(last, _)| last == name);
-        self.mark(name, file == DATABASE.as_bytes(), is_same);
+        self.mark(name, is_database, is_same);
         if self.last.as_ref().is_some_and(|(last, before)| last == name && before == file) {
             return;
         }
@@ -74,8 +84,9 @@ impl Losses {
         }
         let Some(loss) = self.list.last_mut().filter(|loss| loss.snapshot == name.id) else { return };
         let shown = String::from_utf8_lossy(file);
-        if file == DATABASE.as_bytes() {
-            loss.database = true;
+        loss.database |= is_database;
+        if file == THE_DATABASE {
+            // Named by that alone.
         } else if !loss.files.iter().any(|known| *known == shown) {
             let is_room = loss.files.len() < MOST_LOST_FILES;
             loss.more_files += files.saturating_sub(u64::from(is_room));
@@ -123,9 +134,17 @@ impl Findings {
     }
 
     /// Adds that an object's damage affects a snapshot, and in it a file. Snapshots come one after another.
-    pub fn affects(&mut self, object: &str, detail: &str, name: &SnapshotName, file: Option<&[u8]>, files: u64) {
+    pub fn affects(
+        &mut self,
+        object: &str,
+        detail: &str,
+        name: &SnapshotName,
+        affected: Option<Affected<'_>>,
+        files: u64,
+    ) {
         self.wrong = true;
-        file.into_iter().for_each(|file| self.losses.add(name, file, files));
+        affected.into_iter().for_each(|affected| self.losses.add(name, affected, files));
+        let file = affected.map(|affected| affected.path);
         let Some(Entry { finding, snapshot, file: last }) = self.add(object, detail.to_string(), true) else { return };
         if snapshot.as_ref() != Some(name) {
             *snapshot = Some(name.clone());

@@ -73,9 +73,9 @@ pub(crate) fn scan(
         checked.snapshots += 1;
         walk.snapshot(name, &snapshot)?;
         // All chunks and lists are proved one by one; the image as a whole once for each source, because its cost is its length.
-        if whole && snapshot.database.is_some() && !read_database_of.contains(&name.source) {
+        if whole && snapshot.has_databases() && !read_database_of.contains(&name.source) {
             read_database_of.push(name.source.clone());
-            checked.databases_read += u64::from(walk.database(name, &snapshot)?);
+            checked.databases_read += u64::from(walk.databases(name, &snapshot)?);
         }
     }
     let (packs, needed) = walk.finish();

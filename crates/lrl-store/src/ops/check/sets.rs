@@ -34,9 +34,9 @@ pub(super) fn sets(dir: &Path, read: bool, report: &mut Report, observer: &dyn O
             }
         };
         report.checked.sets += 1;
-        let database = manifest.database().map(|d| (&d.backup, d.size_bytes, &d.sha256));
+        let databases = manifest.databases().map(|d| (&d.backup, d.size_bytes, &d.sha256));
         let assets = manifest.assets().map(|a| (&a.backup, a.archive_size_bytes, &a.sha256));
-        for (name, len, sha256) in [database, assets].into_iter().flatten() {
+        for (name, len, sha256) in databases.chain(assets) {
             let file = match find_beside(&path, name) {
                 Ok(file) => file,
                 Err(error) => {

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use super::chunks::{Cause, Chunks};
-use super::findings::Findings;
+use super::findings::{Affected, Findings};
 use super::packs::Packs;
 use super::report::{Checked, Report};
 use crate::error::{Error, Result};
@@ -12,7 +12,6 @@ use crate::format::entry::{Entry, Kind, Piece, compare_paths};
 use crate::format::node::{Child, Item, Node};
 use crate::format::snapshot::Snapshot;
 use crate::id::{ChunkId, PackId};
-use crate::ops::ls::DATABASE;
 use crate::progress::{Observer, checkpoint};
 use crate::store::chunk_set::ChunkSet;
 use crate::store::index::IndexSlot;
@@ -108,11 +107,11 @@ impl<'a> Walk<'a> {
 
     /// Walks everything that a snapshot names.
     pub fn snapshot(&mut self, name: &SnapshotName, snapshot: &Snapshot) -> Result<()> {
-        if let Some(database) = &snapshot.database {
-            let mut walk = ListWalk::new(self, name, None, DATABASE.as_bytes());
+        for database in &snapshot.databases {
+            let mut walk = ListWalk::new(self, name, None, &database.path);
             visit::<Piece, _>(&database.root, database.size_bytes, &mut walk)?;
         }
-        if let Some(uploads) = &snapshot.uploads {
+        if let Some(uploads) = &snapshot.files {
             let all = uploads.roots.keys().next().map_or(&b"uploads"[..], |root| root.as_bytes());
             let mut walk = ListWalk::new(self, name, Some(&uploads.list), all);
             visit::<Entry, _>(&uploads.list, uploads.entries, &mut walk)?;
@@ -130,18 +129,28 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Compares a database's image with its SHA-256; returns whether it could be read.
-    pub fn database(&mut self, name: &SnapshotName, snapshot: &Snapshot) -> Result<bool> {
-        match crate::ops::dump::dump(self.store, snapshot, DATABASE.as_bytes(), self.observer, &mut |_| Ok(())) {
-            Ok(_) => Ok(true),
-            Err(e) if e.is_final() => Err(e),
-            Err(error) => {
-                let object = self.store.storage().object_location(&name.object());
-                let detail = format!("its database cannot be read whole: {error}");
-                self.findings.affects(&object, &detail, name, Some(DATABASE.as_bytes()), 1);
-                Ok(false)
+    /// Compares the databases' images with their SHA-256; returns whether all could be read.
+    pub fn databases(&mut self, name: &SnapshotName, snapshot: &Snapshot) -> Result<bool> {
+        let mut whole = true;
+        for database in &snapshot.databases {
+            match crate::ops::dump::database(self.store, database, self.observer, &mut |_| Ok(())) {
+                Ok(_) => {}
+                Err(e) if e.is_final() => return Err(e),
+                Err(error) => {
+                    let object = self.store.storage().object_location(&name.object());
+                    let detail = format!("its database cannot be read whole: {error}");
+                    self.findings.affects(
+                        &object,
+                        &detail,
+                        name,
+                        Some(Affected { path: &database.path, is_database: true }),
+                        1,
+                    );
+                    whole = false;
+                }
             }
         }
+        Ok(whole)
     }
 
     /// Names what no snapshot needs; returns the packs, and those that are in no index though a snapshot needs them.
@@ -159,7 +168,8 @@ impl<'w, 'a> ListWalk<'w, 'a> {
     /// Names damage of a node: the files that it takes along.
     fn affects(&mut self, node: &NodeAt<'_>, object: &str, detail: &str, files: u64) {
         let file = if node.of_pieces { &self.file } else { node.first_key.unwrap_or(self.all) };
-        self.walk.findings.affects(object, detail, self.name, Some(file), files);
+        let affected = Affected { path: file, is_database: self.list.is_none() };
+        self.walk.findings.affects(object, detail, self.name, Some(affected), files);
     }
 
     /// Notes damage on the way to it.
@@ -194,7 +204,8 @@ impl<'w, 'a> ListWalk<'w, 'a> {
             Ok(_) => {
                 let object = self.walk.store.storage().object_location(&self.name.object());
                 let detail = "its list holds a hard link to a file that it does not hold";
-                self.walk.findings.affects(&object, detail, self.name, Some(&self.file), 1);
+                let affected = Affected { path: &self.file, is_database: self.list.is_none() };
+                self.walk.findings.affects(&object, detail, self.name, Some(affected), 1);
             }
         }
         self.hurts();
@@ -272,7 +283,8 @@ impl Visitor for ListWalk<'_, '_> {
             Err(cause) => cause,
         };
         self.walk.want(id)?;
-        self.walk.findings.affects(&cause.object, &cause.detail, self.name, Some(&self.file), 1);
+        let affected = Affected { path: &self.file, is_database: self.list.is_none() };
+        self.walk.findings.affects(&cause.object, &cause.detail, self.name, Some(affected), 1);
         self.hurts();
         Ok(())
     }

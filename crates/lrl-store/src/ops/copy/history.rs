@@ -1,12 +1,12 @@
 //! What the destination has of a source: which snapshots are copies of which, the order of all, and the newest parts that both stores have.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::lists::Pair;
 use super::numbering;
 use super::numbering::SnapshotKey;
 use crate::error::{Error, Result};
-use crate::format::snapshot::{Origin, Snapshot};
+use crate::format::snapshot::{Database, Origin, Snapshot};
 use crate::id::SnapshotId;
 use crate::progress::{Observer, checkpoint};
 use crate::store::{SnapshotName, Store};
@@ -16,10 +16,20 @@ use crate::time::Time;
 const LOOKED_THROUGH: usize = 64;
 
 /// Lists that both stores have.
-#[derive(Default, Clone, Copy)]
+#[derive(Default, Clone)]
 pub(super) struct CommonLists {
-    pub database: Option<Pair>,
+    /// By the database's path.
+    pub databases: BTreeMap<Vec<u8>, Pair>,
     pub uploads: Option<Pair>,
+}
+
+impl CommonLists {
+    /// Returns these, and of `other` what these lack.
+    fn or(&self, other: &Self) -> Self {
+        let mut databases = other.databases.clone();
+        databases.extend(self.databases.clone());
+        Self { databases, uploads: self.uploads.or(other.uploads) }
+    }
 }
 
 /// The destination's side of one source.
@@ -144,13 +154,12 @@ impl Destination {
     pub fn check(&mut self, old: &Snapshot, new: &Snapshot) {
         self.passed.clear();
         let beside = both(old, new);
-        self.beside.database = beside.database.or(self.beside.database);
-        self.beside.uploads = beside.uploads.or(self.beside.uploads);
+        self.beside = beside.or(&self.beside);
     }
 
     /// Returns the newest lists of which this run knows that the destination has all.
     pub fn checked(&self) -> CommonLists {
-        self.beside
+        self.beside.clone()
     }
 
     /// Returns the newest lists that both have of what came before.
@@ -162,27 +171,28 @@ impl Destination {
             if !to.pending_deletions().is_ok_and(|candidates| candidates.are_avoided_by(&new)) {
                 continue;
             }
-            let here = both(&old, &new);
-            found.database = found.database.or(here.database);
-            found.uploads = found.uploads.or(here.uploads);
-            if found.database.is_some() && found.uploads.is_some() {
+            found = found.or(&both(&old, &new));
+            if !found.databases.is_empty() && found.uploads.is_some() {
                 break;
             }
         }
-        self.beside.database = found.database.or(self.beside.database);
-        self.beside.uploads = found.uploads.or(self.beside.uploads);
-        self.beside
+        self.beside = found.or(&self.beside);
+        self.beside.clone()
     }
 }
 
 /// Pairs the lists of a snapshot and its copy.
 fn both(old: &Snapshot, new: &Snapshot) -> CommonLists {
-    let database = old.database.as_ref().zip(new.database.as_ref());
-    let uploads = old.uploads.as_ref().zip(new.uploads.as_ref());
+    let mut databases = BTreeMap::new();
+    for old in &old.databases {
+        let same = |new: &&Database| (&old.sha256, old.size_bytes) == (&new.sha256, new.size_bytes);
+        if let Some(new) = new.database(&old.path).filter(same).filter(|new| new.sha256.is_some()) {
+            databases.insert(old.path.clone(), Pair { from: old.root, to: new.root });
+        }
+    }
+    let uploads = old.files.as_ref().zip(new.files.as_ref());
     CommonLists {
-        database: database
-            .filter(|(old, new)| (&old.sha256, old.size_bytes) == (&new.sha256, new.size_bytes))
-            .map(|(old, new)| Pair { from: old.root, to: new.root }),
+        databases,
         uploads: uploads
             .filter(|(old, new)| (old.entries, old.files, old.bytes) == (new.entries, new.files, new.bytes))
             .map(|(old, new)| Pair { from: old.list, to: new.list }),

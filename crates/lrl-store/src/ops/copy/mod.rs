@@ -12,7 +12,7 @@ mod tests;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::format::snapshot::{Database, Snapshot, Uploads};
+use crate::format::snapshot::{Database, Files, Snapshot};
 use crate::fs::durable;
 use crate::fs::lock;
 use crate::fs::lock::{Guard, LockMode};
@@ -198,13 +198,13 @@ impl<'a> Run<'a> {
         };
         let session = self.session()?;
         let mover = ChunkCopier::new(self.from, &session, &self.names, self.observer);
-        let done = parts(&mover, name, &snapshot, there.checked());
+        let done = parts(&mover, name, &snapshot, &there.checked());
         let sealed = session.seal();
         self.report.healed_bytes += session.added_bytes();
         self.report.added_bytes += session.added_bytes();
         match done {
-            Ok((database, uploads)) => {
-                let copy = Snapshot { database, uploads, ..snapshot.clone() };
+            Ok((databases, files)) => {
+                let copy = Snapshot { databases, files, ..snapshot.clone() };
                 there.check(&snapshot, &copy);
             }
             // Neither has all of it.
@@ -238,8 +238,8 @@ impl<'a> Run<'a> {
         let beside = if self.losses()?.any { there.checked() } else { there.beside(self.from, self.to) };
         let session = self.session()?;
         let mover = ChunkCopier::new(self.from, &session, &self.names, self.observer);
-        let made = parts(&mover, name, &copied.snapshot, beside).and_then(|parts| Ok((parts, session.seal()?)));
-        let ((database, uploads), ()) = match made {
+        let made = parts(&mover, name, &copied.snapshot, &beside).and_then(|parts| Ok((parts, session.seal()?)));
+        let ((databases, files), ()) = match made {
             Ok(made) => made,
             Err(stop) => {
                 let error = match stop {
@@ -266,8 +266,8 @@ impl<'a> Run<'a> {
             packs,
             added_bytes: Some(session.added_bytes()),
             original: Some(origin),
-            database,
-            uploads,
+            databases,
+            files,
             ..copied.snapshot.clone()
         };
         let (published, bytes) = self.to.publish(&new)?;
@@ -320,8 +320,8 @@ fn parts(
     mover: &ChunkCopier<'_>,
     name: &SnapshotName,
     snapshot: &Snapshot,
-    beside: CommonLists,
-) -> Copying<(Option<Database>, Option<Uploads>)> {
+    beside: &CommonLists,
+) -> Copying<(Vec<Database>, Option<Files>)> {
     let taken = |pair: Option<Pair>, root| {
         pair.filter(|pair| pair.from == root && mover.session.trust() < Trust::ReadEverything)
     };
@@ -329,11 +329,12 @@ fn parts(
         let object = mover.from.storage().object_location(&name.object());
         Stop::Damaged(Error::corrupt(object, format!("its list of {what} does not come to what it says")))
     };
-    let (mut database, mut uploads) = (snapshot.database.clone(), snapshot.uploads.clone());
-    if let Some(part) = &mut database {
-        part.root = match taken(beside.database, part.root) {
+    let (mut databases, mut uploads) = (snapshot.databases.clone(), snapshot.files.clone());
+    for part in &mut databases {
+        let pair = beside.databases.get(&part.path).copied();
+        part.root = match taken(pair, part.root) {
             Some(pair) => pair.to,
-            None => match lists::pieces(mover, &part.root, beside.database)? {
+            None => match lists::pieces(mover, &part.root, pair)? {
                 (root, bytes) if bytes == part.size_bytes => root,
                 _ => return Err(differs("the database's extents")),
             },
@@ -348,5 +349,5 @@ fn parts(
             },
         };
     }
-    Ok((database, uploads))
+    Ok((databases, uploads))
 }

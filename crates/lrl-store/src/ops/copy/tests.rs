@@ -78,8 +78,8 @@ fn held(store: &Store, snapshot: &Snapshot) -> Held {
     plain.packs.clear();
     plain.added_bytes = None;
     let nothing = crate::id::ChunkId::from_bytes([0; 32]);
-    plain.database.iter_mut().for_each(|part| part.root = nothing);
-    plain.uploads.iter_mut().for_each(|part| part.list = nothing);
+    plain.databases.iter_mut().for_each(|part| part.root = nothing);
+    plain.files.iter_mut().for_each(|part| part.list = nothing);
     let mut hasher = Hasher::new();
     let mut feed = |path: &[u8]| {
         let sink = &mut |bytes: &[u8]| {
@@ -89,10 +89,10 @@ fn held(store: &Store, snapshot: &Snapshot) -> Held {
         dump::dump(store, snapshot, path, &Silent, sink).unwrap();
     };
     let mut entries = Vec::new();
-    if snapshot.database.is_some() {
+    if snapshot.has_databases() {
         feed(b"lrl.db");
     }
-    if snapshot.uploads.is_some() {
+    if snapshot.files.is_some() {
         for entry in ls::ls(store, snapshot, b"").unwrap().entries {
             let mut entry = entry.unwrap();
             if let Kind::File { size, content } = &mut entry.kind {
@@ -481,7 +481,7 @@ fn act(lab: &mut Lab, act: &Act, steps: &mut Vec<Which>) {
             std::fs::write(lab.dir.path().join("assets/large"), bytes).unwrap();
         }
         Act::BackUp(0) => lab.back_up_as("lab", |options| options.uploads = None),
-        Act::BackUp(1) => lab.back_up_as("lab", |options| options.database = None),
+        Act::BackUp(1) => lab.back_up_as("lab", |options| options.databases.clear()),
         Act::BackUp(2) => lab.back_up_as("other", |_| {}),
         Act::BackUp(_) => lab.back_up(),
         Act::Forget(n) => lab.forget(|sequence| sequence == *n),

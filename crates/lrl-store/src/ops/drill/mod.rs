@@ -158,13 +158,14 @@ fn matches_database(shown: &Result<(SnapshotId, Snapshot), String>, found: &Veri
         Ok(shown) => shown,
         Err(why) => return Check::not_applicable(MATCHES, why),
     };
-    let error = match (&snapshot.database, &found.sha256) {
-        (None, _) => Some("the snapshot holds no database".into()),
-        (Some(part), Some(actual)) if part.sha256 == *actual => None,
-        (Some(part), actual) => Some(format!(
+    let actual = found.sha256.as_ref();
+    let error = match snapshot.databases.as_slice() {
+        [] => Some("the snapshot holds no database".into()),
+        databases if actual.is_some() && databases.iter().any(|part| part.sha256.as_ref() == actual) => None,
+        databases => Some(format!(
             "the snapshot's database has SHA-256 {}, this file {}",
-            part.sha256,
-            actual.as_deref().unwrap_or("could not be read")
+            databases.iter().filter_map(|part| part.sha256.as_deref()).collect::<Vec<_>>().join(" or "),
+            actual.map_or("could not be read", |actual| actual)
         )),
     };
     Check::new(MATCHES, error).with("snapshot", id.to_string())
@@ -175,7 +176,7 @@ fn matches_uploads(shown: &Result<(SnapshotId, Snapshot), String>, found: &Verif
         Ok(shown) => shown,
         Err(why) => return Check::not_applicable(MATCHES, why),
     };
-    let Some(part) = &snapshot.uploads else {
+    let Some(part) = &snapshot.files else {
         return Check::new(MATCHES, Some("the snapshot holds no uploads".into())).with("snapshot", id.to_string());
     };
     let fact = |name: &str, key: &str| {

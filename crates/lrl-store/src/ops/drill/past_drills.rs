@@ -157,8 +157,8 @@ impl Evidence {
     /// Returns the newest word on a snapshot: of its own drills, unless a drill has found the same database malformed, in whatever snapshot.
     pub fn on(&self, id: &SnapshotId, snapshot: &Snapshot) -> Option<LastDrill> {
         let own = self.of(id);
-        let word = snapshot.database.as_ref().and_then(|half| self.databases.get(&half.sha256));
-        let Some((finished, true)) = word.copied() else { return own };
+        let words = snapshot.databases.iter().filter_map(|part| self.databases.get(part.sha256.as_ref()?));
+        let Some((finished, _)) = words.copied().filter(|(_, is_malformed)| *is_malformed).max() else { return own };
         if own.is_some_and(|own| own.failed.database) {
             return own;
         }

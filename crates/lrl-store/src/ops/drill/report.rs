@@ -175,7 +175,7 @@ impl Report {
 
 /// Names the parts that a snapshot holds.
 pub(super) fn holds(snapshot: &Snapshot) -> Vec<&'static str> {
-    let parts = [("database", snapshot.database.is_some()), ("files", snapshot.uploads.is_some())];
+    let parts = [("database", snapshot.has_databases()), ("files", snapshot.files.is_some())];
     parts.into_iter().filter(|(_, there)| *there).map(|(part, _)| part).collect()
 }
 

@@ -41,13 +41,11 @@ pub fn drill_snapshot(
     report.timestamp = Some(snapshot.timestamp.clone());
     report.snapshot = Some(name.clone());
     report.holds = holds(snapshot);
-    let bytes = |part: &snapshot::Uploads| part.bytes;
-    let total =
-        snapshot.uploads.as_ref().map_or(0, bytes) + snapshot.database.as_ref().map_or(0, |part| part.size_bytes);
+    let total = snapshot.files.as_ref().map_or(0, |part| part.bytes) + snapshot.database_bytes();
     observer.phase(Phase::Verify, Some(total));
     let mut uploads = Uploads::Absent("the snapshot holds no uploads");
     let label = |what: &str| format!("snapshot {} {what}", name.id.short());
-    let second = match &snapshot.uploads {
+    let second = match &snapshot.files {
         None => None,
         Some(part) => {
             let since = Instant::now();
@@ -58,9 +56,10 @@ pub fn drill_snapshot(
             Some(found)
         }
     };
-    if let Some(part) = &snapshot.database {
+    for part in &snapshot.databases {
         let since = Instant::now();
-        let mut found = Verification::new("database", label("database"), label("database"));
+        let what = label(&part.shown());
+        let mut found = Verification::new("database", what.clone(), what);
         report.damaged |= read_database(store, part, options, &uploads, &mut found, observer)?;
         found.seconds = since.elapsed().as_secs_f64();
         report.verifications.push(found);
@@ -94,11 +93,13 @@ fn read_database(
     }
     observer.advance(part.size_bytes, 0);
     let mut damaged = false;
-    let error = finding_in_store(written, &mut damaged)?.err();
+    let written = finding_in_store(written, &mut damaged)?;
+    let error = written.as_ref().err().cloned();
     let readable = error.is_none();
-    found.push(Check::new("hash_verification", error).with("expected", part.sha256.as_str()));
+    let expected = written.as_ref().ok().or(part.sha256.as_ref()).cloned();
+    found.push(Check::new("hash_verification", error).with("expected", expected.clone()));
     if readable {
-        found.sha256 = Some(part.sha256.clone());
+        found.sha256 = expected;
         found.restore_seconds = Some(since.elapsed().as_secs_f64());
         database::check(file.path(), options, uploads, found, observer)?;
     }
@@ -115,7 +116,7 @@ fn no_space(temp: &Path, bytes: u64) -> Error {
 /// Reads every file of the list, each chunk against its id.
 fn read_uploads(
     store: &Store,
-    part: &snapshot::Uploads,
+    part: &snapshot::Files,
     found: &mut Verification,
     damaged: &mut bool,
     observer: &dyn Observer,

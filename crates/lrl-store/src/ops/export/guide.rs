@@ -10,7 +10,7 @@ use crate::store::SnapshotName;
 /// Writes the text.
 pub(super) fn text(names: &Names, name: &SnapshotName, snapshot: &Snapshot) -> String {
     let file = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let (database, assets) = (file(&names.database), file(&names.assets));
+    let assets = file(&names.assets);
     let mut out = format!(
         "# Restoring this set by hand\n\n\
          Little Research Lab as it was at {} UTC (snapshot {}). Nothing but `cp`, `mv` and `tar` is needed.\n\
@@ -18,7 +18,7 @@ pub(super) fn text(names: &Names, name: &SnapshotName, snapshot: &Snapshot) -> S
         snapshot.timestamp,
         name.id.short()
     );
-    for (part, what) in [(snapshot.database.is_some(), "database"), (snapshot.uploads.is_some(), "uploads")] {
+    for (part, what) in [(snapshot.has_databases(), "database"), (snapshot.files.is_some(), "uploads")] {
         if !part {
             let _ = writeln!(out, "**This set holds no {what}.** Those of the application stay as they are.\n");
         }
@@ -27,19 +27,20 @@ pub(super) fn text(names: &Names, name: &SnapshotName, snapshot: &Snapshot) -> S
     out.push_str("2. In the application's directory, with the path of this directory in `SET`, run:\n\n```sh\n");
     out.push_str("set=${SET:?say where the set is, as in SET=/media/usb/lab}\n");
     out.push_str("data=${LAB_DATA_DIR:-./data}\nmkdir -p \"$data\"\n");
-    if let Some(part) = &snapshot.database {
+    for (copy, part) in names.databases(&snapshot.databases).iter().zip(&snapshot.databases) {
+        let (copy, path) = (file(copy), String::from_utf8_lossy(&part.path));
         let _ = write!(
             out,
             "\n# The database. An old -wal or -journal beside a new database would destroy it: they move away together.\n\
-             echo \"{}  $set/{database}\" | sha256sum -c\n\
+             echo \"{}  $set/{copy}\" | sha256sum -c\n\
              for part in '' -wal -shm -journal; do\n  \
-             if [ -e \"$data/lrl.db$part\" ]; then mv -i \"$data/lrl.db$part\" \"$data/lrl.db.pre-restore$part\"; fi\n\
+             if [ -e \"$data/{path}$part\" ]; then mv -i \"$data/{path}$part\" \"$data/{path}.pre-restore$part\"; fi\n\
              done\n\
-             cp \"$set/{database}\" \"$data/lrl.db\"\n",
-            part.sha256
+             cp \"$set/{copy}\" \"$data/{path}\"\n",
+            part.sha256.as_deref().unwrap_or_default()
         );
     }
-    if let Some(part) = &snapshot.uploads {
+    if let Some(part) = &snapshot.files {
         let sha256 = part.archive.as_ref().map(|archive| archive.sha256.clone()).unwrap_or_default();
         let _ = write!(out, "\n# The uploads.\necho \"{sha256}  $set/{assets}\" | sha256sum -c\n");
         if part.roots.contains_key("assets") {

@@ -98,18 +98,18 @@ fn write(
 ) -> Result<Report> {
     let GuardedDir { dir: out, room: space } = target;
     let names = Names::new(out, &snapshot.timestamp);
+    let databases = names.databases(&snapshot.databases);
     let mut problems = Vec::new();
     let mut ready = Vec::new();
-    let database = snapshot.database.as_ref().map_or(0, |part| part.size_bytes);
-    space.require(database.saturating_add(archive_bytes(&snapshot)))?;
-    if let Some(part) = &snapshot.database {
-        observer.phase(Phase::Database, Some(part.size_bytes));
+    space.require(snapshot.database_bytes().saturating_add(archive_bytes(&snapshot)))?;
+    observer.phase(Phase::Database, Some(snapshot.database_bytes()));
+    for (part, path) in snapshot.databases.iter_mut().zip(databases) {
         let mut file = BackgroundSync::create(out)?;
-        sqlite_file::write(store, part, None, &mut file, &names.database, space, observer)?;
-        ready.push((file.finish()?, names.database.clone()));
+        part.sha256 = Some(sqlite_file::write(store, part, None, &mut file, &path, space, observer)?);
+        ready.push((file.finish()?, path));
     }
     let mut sameness = None;
-    if let Some(part) = &mut snapshot.uploads {
+    if let Some(part) = &mut snapshot.files {
         observer.phase(Phase::Archive, Some(part.bytes));
         let (file, made) = content::write_archive(store, part, &mut NoSegments, &names.assets, space, observer)?;
         problems.extend(made.notes);
@@ -133,7 +133,7 @@ fn write(
 
 /// The archive will be as long as the one that the run wrote, if it wrote one.
 fn archive_bytes(snapshot: &Snapshot) -> u64 {
-    snapshot.uploads.as_ref().and_then(|part| part.archive.as_ref()).map_or(0, |archive| archive.size_bytes)
+    snapshot.files.as_ref().and_then(|part| part.archive.as_ref()).map_or(0, |archive| archive.size_bytes)
 }
 
 fn compare(run: Option<&snapshot::Archive>, made: &snapshot::Archive) -> Sameness {

@@ -9,7 +9,9 @@ use super::archive::{SCRATCH, unpack, verified};
 use super::report::{Imported, Options};
 use super::uploads::{Uploads, store_roots};
 use crate::error::{Error, Result};
-use crate::format::snapshot::{self, Snapshot};
+use crate::format::entry::{compare_paths, is_clean_path};
+use crate::format::path_text;
+use crate::format::snapshot::{self, Snapshot, THE_DATABASE};
 use crate::fs::temp_dir;
 use crate::fs::temp_dir::TempDir;
 use crate::ops::backup::{History, database};
@@ -29,8 +31,12 @@ pub(super) fn checked(set: &FoundSet) -> Result<Time, String> {
         if !matches!(file.kind.as_str(), "database" | "assets") {
             return Err(format!("Unknown backup type: {}", file.kind));
         }
-        if set.files[..at].iter().any(|other| other.kind == file.kind) {
+        let is_same = |other: &FoundFile| other.kind == file.kind && other.list_path == file.list_path;
+        if set.files[..at].iter().any(is_same) {
             return Err(format!("it has two files of type {}", file.kind));
+        }
+        if !is_clean_path(&list_path(file)) {
+            return Err(format!("the path of a database leads elsewhere: {:?}", file.list_path));
         }
         if file.there().is_none() {
             return Err(format!("File not found: {}", file.name()));
@@ -74,13 +80,14 @@ pub(super) fn import_one(
         session.lower_trust(Trust::CheckEachChunk);
     }
     observer.phase(Phase::Database, file("database").and_then(|file| file.size_bytes));
-    let database = match file("database") {
-        None => None,
-        Some(file) => match keep_database(&session, file, created, &history, options, observer)? {
-            Ok(part) => Some(part),
+    let mut databases = Vec::new();
+    for file in set.files.iter().filter(|file| file.kind == "database") {
+        match keep_database(&session, file, created, &history, options, observer)? {
+            Ok(part) => databases.push(part),
             Err(reason) => return Ok(Err(reason)),
-        },
-    };
+        }
+    }
+    databases.sort_by(|a, b| compare_paths(&a.path, &b.path));
     observer.phase(Phase::Uploads, file("assets").and_then(|file| file.source_bytes));
     let uploads = match file("assets") {
         None => None,
@@ -94,7 +101,7 @@ pub(super) fn import_one(
         format: snapshot::VERSION,
         source: options.source.clone(),
         sequence: history.next_sequence,
-        parents: history.parents(database.is_some(), uploads.is_some()),
+        parents: history.parents(!databases.is_empty(), uploads.is_some()),
         timestamp: set.timestamp.clone(),
         created,
         host: String::new(),
@@ -104,8 +111,11 @@ pub(super) fn import_one(
         original: None,
         avoids: Vec::new(),
         added_bytes: Some(session.added_bytes()),
-        database,
-        uploads,
+        duration_ms: None,
+        root: None,
+        databases,
+        window_us: 0,
+        files: uploads,
         problems: Vec::new(),
         shrunk: Vec::new(),
     };
@@ -121,6 +131,14 @@ fn of_the_set<T>(result: Result<T>) -> Result<Result<T, String>> {
         Ok(value) => Ok(Ok(value)),
         Err(e) if e.is_final() => Err(e),
         Err(error) => Ok(Err(error.to_string())),
+    }
+}
+
+/// Returns the path of a database in the snapshot.
+fn list_path(file: &FoundFile) -> Vec<u8> {
+    match &file.list_path {
+        Some(text) => path_text::decode(text).unwrap_or_default(),
+        None => THE_DATABASE.to_vec(),
     }
 }
 
@@ -149,7 +167,7 @@ fn keep_database(
         1 => 65_536,
         size => u32::from(size),
     };
-    let parent = history.database.as_ref().map(|(_, part)| part);
+    let parent = history.database(&list_path(file));
     let space = session.store().target(&options.scratch, temp_dir::RESERVE)?.room;
     let (root, sha256) =
         database::store_file(session, &mut image, page_size, parent, &options.scratch, &space, observer)?;
@@ -157,9 +175,10 @@ fn keep_database(
         return Ok(Err(format!("{} changed while it was imported", path.display())));
     }
     Ok(Ok(snapshot::Database {
-        path: file.source.clone().unwrap_or_default(),
+        path: list_path(file),
+        source_path: file.source.clone().unwrap_or_default(),
         size_bytes: meta.len(),
-        sha256,
+        sha256: Some(sha256),
         root,
         page_size,
         change_counter: u32::from_be_bytes([header[24], header[25], header[26], header[27]]),
@@ -179,7 +198,7 @@ fn keep_uploads(
     history: &History,
     options: &Options,
     observer: &dyn Observer,
-) -> Result<Result<snapshot::Uploads, String>> {
+) -> Result<Result<snapshot::Files, String>> {
     let scratch = TempDir::new(&options.scratch, SCRATCH)?;
     let unpacked = of_the_set(
         verified(file, observer)
@@ -206,7 +225,7 @@ fn keep_uploads(
                 "assets" => (name, file.source.clone().unwrap_or_default()),
                 _ => (name.clone(), name),
             };
-            Ok(Ok(snapshot::Uploads { roots: names.into_iter().map(shown).collect(), ..part }))
+            Ok(Ok(snapshot::Files { roots: names.into_iter().map(shown).collect(), ..part }))
         }
         (_, problem) => {
             let problem = problem.map(|problem| format!("{}: {}", problem.path, problem.reason));

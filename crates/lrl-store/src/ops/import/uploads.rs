@@ -29,9 +29,10 @@ pub(in crate::ops) fn store_roots(
     history: &History,
     problems: &mut Vec<Problem>,
     observer: &dyn Observer,
-) -> Result<Option<snapshot::Uploads>> {
+) -> Result<Option<snapshot::Files>> {
     let like_a_backup = backup::Options {
-        database: None,
+        databases: Vec::new(),
+        discover: None,
         uploads: Some(uploads.roots),
         skip: Vec::new(),
         excludes: Excludes::none(),
@@ -53,5 +54,5 @@ pub(in crate::ops) fn store_roots(
         now: uploads.now,
     };
     let context = Context { session, cache: None, options: &like_a_backup, observer };
-    Ok(files::store(context, history, problems)?.map(|part| part.record))
+    Ok(files::store(context, history, &[], problems)?.part.map(|part| part.record))
 }

@@ -91,7 +91,7 @@ impl Judgement {
 
 /// Judges a snapshot by itself, its newest drill and the damage that checks found in it.
 pub fn judge(snapshot: &Snapshot, proof: Option<&LastDrill>, damage: Option<&Damage>) -> Judgement {
-    let mut good = Need { database: snapshot.database.is_some(), uploads: snapshot.uploads.is_some() };
+    let mut good = Need { database: snapshot.has_databases(), uploads: snapshot.files.is_some() };
     let mut worst = (State::Good, String::new());
     let mut found = |state: State, reason: String| {
         if state > worst.0 {
@@ -107,11 +107,11 @@ pub fn judge(snapshot: &Snapshot, proof: Option<&LastDrill>, damage: Option<&Dam
         let state = if shrink.measure == Measure::Tables { State::Unreadable } else { State::Suspect };
         found(state, shrink.to_string());
     }
-    let shown = snapshot.database.as_ref().map(|part| part.path.as_str());
     let mut missing = 0;
     for problem in snapshot.problems.iter().filter(|problem| problem.lost) {
         missing += 1;
-        let is_of_database = problem.reason == DATABASE_NOT_FOUND || shown == Some(problem.path.as_str());
+        let is_of_database = problem.reason == DATABASE_NOT_FOUND
+            || snapshot.databases.iter().any(|part| part.source_path == problem.path);
         if !is_of_database {
             good.uploads = false;
         }
@@ -121,9 +121,9 @@ pub fn judge(snapshot: &Snapshot, proof: Option<&LastDrill>, damage: Option<&Dam
             found(State::Incomplete, format!("{}: {}{more}", problem.path, problem.reason));
         }
     }
-    if snapshot.database.as_ref().is_some_and(|part| part.tables.is_none()) {
+    if let Some(part) = snapshot.databases.iter().find(|part| part.tables.is_none()) {
         good.database = false;
-        found(State::Unreadable, "the schema of its database cannot be read".into());
+        found(State::Unreadable, format!("the schema of its {} cannot be read", part.shown()));
     }
     let healed = |proof: &LastDrill| proof.damaged && damage.is_none_or(|damage| damage.is_whole_since(proof.finished));
     if let Some(proof) = proof.filter(|proof| proof.failed != Need::default() && !healed(proof)) {

@@ -38,7 +38,7 @@ fn lost(path: &str, reason: &str) -> Problem {
 }
 
 fn shrink(measure: Measure) -> Shrink {
-    Shrink { measure, before: 9, now: 0, against: SnapshotId::of(b"") }
+    Shrink { measure, database: None, before: 9, now: 0, against: SnapshotId::of(b"") }
 }
 
 fn alone(change: impl FnOnce(&mut Snapshot)) -> (State, Need) {
@@ -50,18 +50,18 @@ fn alone(change: impl FnOnce(&mut Snapshot)) -> (State, Need) {
 #[test]
 fn what_a_snapshot_says_of_itself() {
     assert_eq!(alone(|_| {}), (State::Good, BOTH));
-    assert_eq!(alone(|s| s.uploads = None), (State::Good, DATABASE), "it was not asked to hold them");
-    assert_eq!(alone(|s| s.database = None), (State::Good, UPLOADS));
+    assert_eq!(alone(|s| s.files = None), (State::Good, DATABASE), "it was not asked to hold them");
+    assert_eq!(alone(|s| s.databases.clear()), (State::Good, UPLOADS));
     let note = |s: &mut Snapshot| s.problems.push(Problem { lost: false, ..lost("a", "odd") });
     assert_eq!(alone(note), (State::Good, BOTH));
     assert_eq!(alone(|s| s.problems.push(lost("assets/a", "gone"))), (State::Incomplete, DATABASE));
     let no_database = |s: &mut Snapshot| {
-        s.database = None;
+        s.databases.clear();
         s.problems.push(lost("data/lrl.db", DATABASE_NOT_FOUND));
     };
     assert_eq!(alone(no_database), (State::Incomplete, UPLOADS));
     let no_schema = |s: &mut Snapshot| {
-        s.database.as_mut().unwrap().tables = None;
+        s.databases[0].tables = None;
         s.problems.push(lost("data/lrl.db", "its schema cannot be read"));
     };
     assert_eq!(alone(no_schema), (State::Unreadable, UPLOADS));
@@ -121,7 +121,7 @@ fn a_database_that_a_drill_found_malformed_is_bad_in_every_snapshot_that_holds_i
         let (name, _) = store
             .publish(&snapshot(|s| {
                 s.sequence = sequence;
-                s.database.as_mut().unwrap().sha256 = sha256.into();
+                s.databases[0].sha256 = Some(sha256.into());
             }))
             .unwrap();
         name
@@ -236,7 +236,7 @@ fn a_part_serves_by_itself_and_both_only_together() {
     assert!(judgement.serves(DATABASE) && !judgement.serves(UPLOADS) && !judgement.serves(BOTH));
     assert!(!judgement.serves(NONE), "whatever it holds should be good");
     assert!(judge(&snapshot(|_| {}), None, None).serves(BOTH));
-    let of_database = judge(&snapshot(|s| s.uploads = None), None, None);
+    let of_database = judge(&snapshot(|s| s.files = None), None, None);
     assert!(of_database.serves(NONE) && of_database.serves(DATABASE) && !of_database.serves(BOTH));
 }
 

@@ -144,11 +144,11 @@ impl Walk<'_> {
             let age = self.marked.ages.len() as u32 + 1;
             self.marked.ages.entry(*pack).or_insert(age);
         }
-        let Roots { database, uploads } = snapshot.roots();
+        let Roots { databases, files } = snapshot.roots();
         let mut marker = Marker { walk: self, name, path: Vec::new() };
         // Weights are not compared here.
-        database.map_or(Ok(()), |root| visit::<Piece, _>(root, 0, &mut marker))?;
-        uploads.map_or(Ok(()), |root| visit::<Entry, _>(root, 0, &mut marker))?;
+        databases.into_iter().try_for_each(|root| visit::<Piece, _>(root, 0, &mut marker))?;
+        files.map_or(Ok(()), |root| visit::<Entry, _>(root, 0, &mut marker))?;
         self.marked.snapshots += 1;
         Ok(())
     }

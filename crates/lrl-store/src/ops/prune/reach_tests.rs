@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::mark::mark;
 use crate::backend::Backend;
 use crate::format::entry::{Content, Entry, Kind, Piece};
-use crate::format::snapshot::{Database, Snapshot, Uploads};
+use crate::format::snapshot::{Database, Files, Snapshot};
 use crate::fs::lock::LockMode;
 use crate::id::ChunkId;
 use crate::ops::check::{self, ReadData, check};
@@ -79,7 +79,7 @@ impl Lab {
         let pieces = vec![self.piece(), self.piece()];
         let root = self.list(pieces);
         let roots = BTreeMap::from([("assets".to_string(), "./assets".to_string())]);
-        let uploads = Uploads { roots, list, entries: 5, files: 3, bytes: 457, archive: None };
+        let uploads = Files { roots, list, entries: 5, files: 3, bytes: 457, archive: None };
         let snapshot = sample::snapshot(Some(Database { size_bytes: 200, root, ..sample::database() }), Some(uploads));
         (self.store.publish(&snapshot).unwrap().0, snapshot)
     }

@@ -495,7 +495,7 @@ fn any_doubt_deletes_nothing() {
     let node = {
         let store = open(&lab.backend);
         let name = store.snapshot_names(None).unwrap().remove(0);
-        let list = store.snapshot(&name).unwrap().uploads.unwrap().list;
+        let list = store.snapshot(&name).unwrap().files.unwrap().list;
         store.locate(&list).unwrap().unwrap()
     };
     let rename = |from: &str, to: &str| {
@@ -760,7 +760,7 @@ fn a_file_with_the_bytes_of_a_node_does_not_hide_the_nodes_children() {
         let store = open(&lab.backend);
         let name = store.snapshot_names(None).unwrap().remove(0);
         let snapshot = store.snapshot(&name).unwrap();
-        [snapshot.uploads.unwrap().list, snapshot.database.unwrap().root].map(|id| store.read(&id).unwrap())
+        [snapshot.files.unwrap().list, snapshot.databases[0].root].map(|id| store.read(&id).unwrap())
     };
     std::fs::write(lab.dir.path().join("assets/0"), &root[0]).unwrap();
     std::fs::write(lab.dir.path().join("assets/1"), &root[1]).unwrap();
@@ -782,7 +782,7 @@ fn of_a_list_of_many_leaves_every_one_is_kept() {
     lab.back_up();
     let store = open(&lab.backend);
     let name = store.snapshot_names(None).unwrap().remove(1);
-    let list = store.read(&store.snapshot(&name).unwrap().uploads.unwrap().list).unwrap();
+    let list = store.read(&store.snapshot(&name).unwrap().files.unwrap().list).unwrap();
     assert!(matches!(node::decode::<Entry>(&list, "the list").unwrap(), Node::Inner(..)));
     drop(store);
     lab.forget(|sequence| sequence == 1);

@@ -556,9 +556,10 @@ fn what_does_not_use_the_damaged_part_of_its_base_is_not_lost_with_it() {
     assert_eq!(store.locate(&id).unwrap().unwrap().record.bases, [base_id]);
     let time = Time { secs: 1_700_000_000, nanos: 0 };
     let database = snapshot::Database {
-        path: "lrl.db".into(),
+        path: b"lrl.db".to_vec(),
+        source_path: "lrl.db".into(),
         size_bytes: image.len() as u64,
-        sha256: crate::units::hex(&sha2::Sha256::digest(&image)),
+        sha256: Some(crate::units::hex(&sha2::Sha256::digest(&image))),
         root,
         page_size: 0,
         change_counter: 0,

@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, mkdirat, statat};
 use rustix::io::Errno;
 
 use super::commit::Staged;
-use super::model::{ASSETS, DATABASE, Options, Part, Report, Reuse, STORAGE, What};
+use super::model::{ASSETS, Options, Part, Report, Reuse, STORAGE, What};
 use super::safety::{refuse_overlap, storage_home};
 use super::source::{Run, Source};
 use super::stage_set::{count, give_away, note_count, prove, stage_copy, unpack};
@@ -28,7 +28,7 @@ pub(super) struct SetSource<'a> {
     manifest: &'a Path,
     /// Another program wrote the set.
     is_foreign: bool,
-    database: Option<(&'a Database, PathBuf, Target)>,
+    databases: Vec<(&'a Database, PathBuf, Target)>,
     archive: Option<(&'a Assets, PathBuf)>,
     /// The archive's roots that are known so far.
     roots: Vec<Root>,
@@ -53,12 +53,15 @@ impl<'a> SetSource<'a> {
     /// Finds the set's files and where they go; adds to the notes.
     pub fn plan(run: &'a Run<'_>, manifest: &'a Manifest, path: &'a Path, notes: &mut Vec<String>) -> Result<Self> {
         let (dirs, options) = (&run.dirs, run.options);
-        let (database, assets) = select(manifest, path, options, notes)?;
+        let (databases, assets) = select(manifest, path, options, notes)?;
         let is_foreign = manifest.lrl.is_none();
-        let mut set = Self { dirs, manifest: path, is_foreign, database: None, archive: None, roots: Vec::new() };
-        if let Some(database) = database {
-            let target = Target::find(dirs, &options.data_dir, &[DATABASE])?;
-            set.database = Some((database, find_beside(path, &database.backup)?, target));
+        let mut set =
+            Self { dirs, manifest: path, is_foreign, databases: Vec::new(), archive: None, roots: Vec::new() };
+        for database in databases {
+            let list_path = database.list_path();
+            let components: Vec<&[u8]> = list_path.split(|byte| *byte == b'/').collect();
+            let target = Target::find(dirs, &options.data_dir, &components)?;
+            set.databases.push((database, find_beside(path, &database.backup)?, target));
         }
         if let Some(assets) = assets {
             set.archive = Some((assets, find_beside(path, &assets.backup)?));
@@ -75,7 +78,7 @@ impl<'a> SetSource<'a> {
 
     fn require_space(&self) -> Result<()> {
         let root = self.roots.first().map(|root| &root.target);
-        let Some(target) = root.or(self.database.as_ref().map(|(_, _, target)| target)) else { return Ok(()) };
+        let Some(target) = root.or(self.databases.first().map(|(_, _, target)| target)) else { return Ok(()) };
         let free = free_at(&target.base.0, Reserve::LEAST)?;
         let files = self.archive.as_ref().and_then(|(assets, _)| assets.file_count).unwrap_or(0);
         let needed = self.bytes().unwrap_or(0).saturating_add(files.saturating_mul(free.block / 2));
@@ -168,21 +171,22 @@ fn select<'a>(
     path: &Path,
     options: &Options,
     notes: &mut Vec<String>,
-) -> Result<(Option<&'a Database>, Option<&'a Assets>)> {
+) -> Result<(Vec<&'a Database>, Option<&'a Assets>)> {
     let lacks = |what: &str| Error::NotFound(format!("the set of {} holds no {what}", path.display()));
-    let (database, assets) = (manifest.database(), manifest.assets());
+    let (databases, assets): (Vec<&Database>, _) = (manifest.databases().collect(), manifest.assets());
     match options.what {
         What::Whole => {
-            match (database, assets) {
-                (None, None) => return Err(lacks("database and no uploads")),
-                (Some(_), None) => notes.push("the set holds no uploads: those here were left alone".into()),
-                (None, Some(_)) => notes.push("the set holds no database: the one here was left alone".into()),
-                (Some(_), Some(_)) => {}
+            match (databases.as_slice(), assets) {
+                ([], None) => return Err(lacks("database and no uploads")),
+                ([_, ..], None) => notes.push("the set holds no uploads: those here were left alone".into()),
+                ([], Some(_)) => notes.push("the set holds no database: the one here was left alone".into()),
+                ([_, ..], Some(_)) => {}
             }
-            Ok((database, assets))
+            Ok((databases, assets))
         }
-        What::DbOnly => Ok((Some(database.ok_or_else(|| lacks("database"))?), None)),
-        What::AssetsOnly => Ok((None, Some(assets.ok_or_else(|| lacks("uploads"))?))),
+        What::DbOnly if databases.is_empty() => Err(lacks("database")),
+        What::DbOnly => Ok((databases, None)),
+        What::AssetsOnly => Ok((Vec::new(), Some(assets.ok_or_else(|| lacks("uploads"))?))),
         What::Paths(_) => Err(Error::Refused(
             "--path works on snapshots; out of a set, `tar -xzf` with the path takes a single file".into(),
         )),
@@ -195,18 +199,19 @@ impl Source for SetSource<'_> {
     }
 
     fn targets(&self) -> Vec<(&Target, Part)> {
-        let database = self.database.iter().map(|(_, _, target)| (target, Part::Database));
-        database.chain(self.roots.iter().map(|root| (&root.target, Part::Uploads))).collect()
+        let databases = self.databases.iter().map(|(_, _, target)| (target, Part::Database));
+        databases.chain(self.roots.iter().map(|root| (&root.target, Part::Uploads))).collect()
     }
 
     fn targets_mut(&mut self) -> Vec<&mut Target> {
         let roots = self.roots.iter_mut().map(|root| &mut root.target);
-        self.database.iter_mut().map(|(_, _, target)| target).chain(roots).collect()
+        self.databases.iter_mut().map(|(_, _, target)| target).chain(roots).collect()
     }
 
     /// As the manifest states.
     fn bytes(&self) -> Option<u64> {
-        let database = self.database.as_ref().map_or(Some(0), |(database, _, _)| database.size_bytes);
+        let sizes = self.databases.iter().map(|(database, _, _)| database.size_bytes);
+        let database = sizes.sum::<Option<u64>>();
         let assets = self.archive.as_ref().map_or(Some(0), |(assets, _)| assets.total_source_size_bytes);
         database?.checked_add(assets?)
     }
@@ -220,7 +225,7 @@ impl Source for SetSource<'_> {
     }
 
     fn dry_run(&self, run: &Run<'_>, report: &mut Report) -> Result<()> {
-        if let Some((database, copy, target)) = &self.database {
+        for (database, copy, target) in &self.databases {
             let len = prove(copy, database.sha256.as_deref(), database.size_bytes, run.observer, &mut report.notes)?;
             report.add(Part::Database, target, 1, len)?;
         }
@@ -240,7 +245,7 @@ impl Source for SetSource<'_> {
     }
 
     fn stage(&mut self, run: &Run<'_>, dirs: &mut StagingDirs<'_>, report: &mut Report) -> Result<Reuse> {
-        if let Some((database, copy, target)) = &self.database {
+        for (database, copy, target) in &self.databases {
             let len = stage_copy(database, copy, target, dirs.of(target)?, run, &mut report.notes)?;
             report.add(Part::Database, target, 1, len)?;
         }
@@ -255,7 +260,7 @@ impl Source for SetSource<'_> {
                 staged.push(Staged { target: &root.target, part: Part::Uploads, from, name: root.name });
             }
         }
-        if let Some((_, _, target)) = &self.database {
+        for (_, _, target) in &self.databases {
             let from = &dirs.of(target)?.staging.dir;
             staged.push(Staged { target, part: Part::Database, from, name: &target.name });
         }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::commit::Staged;
-use super::model::{DATABASE, Part, Report, Reuse, ReuseCounts};
+use super::model::{Part, Report, Reuse, ReuseCounts};
 use super::plan::{Plan, TreePlan};
 use super::skipped_files::{Skip, Skips};
 use super::source::{Run, Source};
@@ -12,7 +12,7 @@ use super::stage_tree::Stage;
 use super::target::Target;
 use super::target_dirs::StagingDirs;
 use crate::error::{Error, Result};
-use crate::format::snapshot::Snapshot;
+use crate::format::snapshot::{Database, Snapshot};
 use crate::fs::metadata::Owners;
 use crate::progress::{Observer, Phase, Problem};
 use crate::store::{SnapshotName, Store};
@@ -52,7 +52,7 @@ impl<'a> SnapshotSource<'a> {
     }
 
     fn report(&self, report: &mut Report) -> Result<()> {
-        if let Some((database, target)) = &self.plan.database {
+        for (database, target) in &self.plan.databases {
             report.add(Part::Database, target, 1, database.size_bytes)?;
         }
         for tree in &self.plan.trees {
@@ -63,9 +63,12 @@ impl<'a> SnapshotSource<'a> {
         Ok(())
     }
 
-    /// Stages the database; returns whether it is there, not lost.
-    fn stage_database(&self, run: &Staging<'_>) -> Result<bool> {
-        let Some((database, target)) = &self.plan.database else { return Ok(true) };
+    /// Stages the databases; returns whether each is there, not lost.
+    fn stage_databases(&self, run: &Staging<'_>) -> Result<Vec<bool>> {
+        self.plan.databases.iter().map(|(database, target)| self.stage_database(run, database, target)).collect()
+    }
+
+    fn stage_database(&self, run: &Staging<'_>, database: &Database, target: &Target) -> Result<bool> {
         let writer = run.dirs.writer(target, self.store, run.observer)?;
         let home = run.dirs.of(target)?;
         match (
@@ -73,7 +76,7 @@ impl<'a> SnapshotSource<'a> {
             &self.plan.skips,
         ) {
             (Err(error), Some(skips)) if error.is_damage() => {
-                skips.add(DATABASE, 1, &error);
+                skips.add(&database.path, 1, &error);
                 Ok(false)
             }
             (done, _) => {
@@ -120,7 +123,7 @@ impl Source for SnapshotSource<'_> {
 
     fn targets_mut(&mut self) -> Vec<&mut Target> {
         let trees = self.plan.trees.iter_mut().map(|tree| &mut tree.target);
-        self.plan.database.iter_mut().map(|(_, target)| target).chain(trees).collect()
+        self.plan.databases.iter_mut().map(|(_, target)| target).chain(trees).collect()
     }
 
     fn bytes(&self) -> Option<u64> {
@@ -128,7 +131,7 @@ impl Source for SnapshotSource<'_> {
     }
 
     fn dir_owner(&self, run: &Run<'_>) -> Option<(u32, u32)> {
-        let database = self.plan.database.as_ref().filter(|_| run.owners.recorded);
+        let database = self.plan.databases.first().filter(|_| run.owners.recorded);
         run.options.owner.or_else(|| database.map(|(database, _)| (database.uid, database.gid)))
     }
 
@@ -154,22 +157,27 @@ impl Source for SnapshotSource<'_> {
         let staging = &Staging { dirs, observer, owners: run.owners, counts: &run.counts, reuse };
         let this = &*self;
         let (database, uploads) = pool.install(|| {
-            let database = || this.stage_database(staging);
+            let databases = || this.stage_databases(staging);
             let uploads = || this.plan.trees.iter().try_for_each(|tree| this.stage_tree(tree, staging));
-            rayon::join(|| observer.watch(database()), || observer.watch(uploads()))
+            rayon::join(|| observer.watch(databases()), || observer.watch(uploads()))
         });
-        let has_database = match (database, uploads) {
+        let is_there = match (database, uploads) {
             // Whichever stopped because the other failed has the lesser reason.
             (Err(Error::Interrupted), Err(other)) | (Err(other), _) | (Ok(_), Err(other)) => return Err(other),
-            (Ok(has_database), Ok(())) => has_database,
+            (Ok(is_there), Ok(())) => is_there,
         };
         if self.plan.skips.is_some() {
             self.plan.remove_lost();
-            if !has_database {
-                // A database is whole or useless: the one that is there stays.
-                self.plan.database = None;
-                report.notes.push("the snapshot's database is damaged: the one here was left alone".into());
-            }
+            let mut is_there = is_there.into_iter();
+            self.plan.databases.retain(|(database, _)| {
+                let stays = is_there.next().unwrap_or(true);
+                if !stays {
+                    // A database is whole or useless: the one that is there stays.
+                    let shown = database.shown();
+                    report.notes.push(format!("the snapshot's {shown} is damaged: the one here was left alone"));
+                }
+                stays
+            });
             self.refuse_empty()?;
         }
         self.report(report)?;
@@ -182,7 +190,7 @@ impl Source for SnapshotSource<'_> {
             let (target, part, from) = (&tree.target, tree.part, tree.staged()?.0);
             staged.push(Staged { target, part, from, name: &target.name });
         }
-        if let Some((_, target)) = &self.plan.database {
+        for (_, target) in &self.plan.databases {
             let from = &dirs.of(target)?.staging.dir;
             staged.push(Staged { target, part: Part::Database, from, name: &target.name });
         }

@@ -13,7 +13,7 @@ use super::source::Run;
 use super::target::Target;
 use crate::error::{Error, Result};
 use crate::format::entry::{compare_paths, is_clean_path};
-use crate::format::snapshot::{Database, Snapshot, Uploads};
+use crate::format::snapshot::{Database, Files, Snapshot};
 use crate::fs::metadata::Owners;
 use crate::fs::resolve::OpenDirs;
 use crate::fs::space::{FreeSpace, Reserve, free_at};
@@ -26,8 +26,8 @@ use crate::units::size;
 pub(super) struct Plan<'a> {
     /// The directories that the caller named.
     dirs: &'a OpenDirs,
-    /// The database.
-    pub database: Option<(&'a Database, Target)>,
+    /// The databases.
+    pub databases: Vec<(&'a Database, Target)>,
     /// Trees of uploads.
     pub trees: Vec<TreePlan<'a>>,
     /// How files are reused that are right already.
@@ -74,28 +74,30 @@ impl<'a> Plan<'a> {
     pub fn make(run: &'a Run<'_>, store: &'a Store, snapshot: &'a Snapshot, notes: &mut Vec<String>) -> Result<Self> {
         let (dirs, options) = (&run.dirs, run.options);
         let skips = options.skip_damaged.then(Arc::default);
-        let mut plan = Self { dirs, database: None, trees: Vec::new(), reuse: Reuse::No, skips, notes: Vec::new() };
+        let mut plan =
+            Self { dirs, databases: Vec::new(), trees: Vec::new(), reuse: Reuse::No, skips, notes: Vec::new() };
         let stamp = &snapshot.timestamp;
         let lacks = |what: &str| {
             Error::NotFound(format!("snapshot {stamp} holds no {what}; `lrl snapshots` lists what each holds"))
         };
-        let (database, uploads) = (snapshot.database.as_ref(), snapshot.uploads.as_ref());
+        let (databases, uploads) = (snapshot.databases.as_slice(), snapshot.files.as_ref());
         match &options.what {
             What::Whole => {
-                match (database, uploads) {
-                    (None, None) => return Err(lacks("database and no uploads")),
-                    (Some(_), None) => {
+                match (databases, uploads) {
+                    ([], None) => return Err(lacks("database and no uploads")),
+                    ([_, ..], None) => {
                         plan.note(format!("snapshot {stamp} holds no uploads: those here were left alone"))
                     }
-                    (None, Some(_)) => {
+                    ([], Some(_)) => {
                         plan.note(format!("snapshot {stamp} holds no database: the one here was left alone"))
                     }
                     _ => {}
                 }
-                plan.add_database(database, options)?;
+                plan.add_databases(databases, options)?;
                 plan.add_roots(store, uploads, options)?;
             }
-            What::DbOnly => plan.add_database(Some(database.ok_or_else(|| lacks("database"))?), options)?,
+            What::DbOnly if databases.is_empty() => return Err(lacks("database")),
+            What::DbOnly => plan.add_databases(databases, options)?,
             What::AssetsOnly => plan.add_roots(store, Some(uploads.ok_or_else(|| lacks("uploads"))?), options)?,
             What::Paths(paths) => {
                 let paths = outermost(paths);
@@ -103,8 +105,10 @@ impl<'a> Plan<'a> {
                     return Err(Error::NotFound("no path was given to restore".into()));
                 }
                 for path in paths {
-                    if path == DATABASE {
-                        plan.add_database(Some(database.ok_or_else(|| lacks("database"))?), options)?;
+                    if let Some(database) = snapshot.database(path) {
+                        plan.add_database(database, options)?;
+                    } else if path == DATABASE {
+                        return Err(lacks("database"));
                     } else {
                         plan.add_path(store, uploads.ok_or_else(|| lacks("uploads"))?, path, options, stamp)?;
                     }
@@ -134,28 +138,34 @@ impl<'a> Plan<'a> {
     /// Returns every target with its part.
     pub fn targets(&self) -> impl Iterator<Item = (&Target, Part)> {
         let trees = self.trees.iter().map(|tree| (&tree.target, tree.part));
-        self.database.iter().map(|(_, target)| (target, Part::Database)).chain(trees)
+        self.databases.iter().map(|(_, target)| (target, Part::Database)).chain(trees)
     }
 
     /// Returns the number of bytes of everything.
     pub fn bytes(&self) -> u64 {
-        let database = self.database.as_ref().map_or(0, |(database, _)| database.size_bytes);
-        self.trees.iter().fold(database, |sum, tree| sum.saturating_add(tree.size.bytes))
+        self.trees.iter().fold(self.database_bytes(), |sum, tree| sum.saturating_add(tree.size.bytes))
     }
 
     /// Returns whether nothing is restored.
     pub fn is_empty(&self) -> bool {
-        self.database.is_none() && self.trees.is_empty()
+        self.databases.is_empty() && self.trees.is_empty()
     }
 
-    fn add_database(&mut self, database: Option<&'a Database>, options: &Options) -> Result<()> {
-        if let Some(database) = database {
-            self.database = Some((database, Target::find(self.dirs, &options.data_dir, &[DATABASE])?));
-        }
+    fn database_bytes(&self) -> u64 {
+        self.databases.iter().map(|(database, _)| database.size_bytes).sum()
+    }
+
+    fn add_databases(&mut self, databases: &'a [Database], options: &Options) -> Result<()> {
+        databases.iter().try_for_each(|database| self.add_database(database, options))
+    }
+
+    fn add_database(&mut self, database: &'a Database, options: &Options) -> Result<()> {
+        let components: Vec<&[u8]> = database.path.split(|byte| *byte == b'/').collect();
+        self.databases.push((database, Target::find(self.dirs, &options.data_dir, &components)?));
         Ok(())
     }
 
-    fn add_roots(&mut self, store: &'a Store, uploads: Option<&Uploads>, options: &Options) -> Result<()> {
+    fn add_roots(&mut self, store: &'a Store, uploads: Option<&Files>, options: &Options) -> Result<()> {
         for root in uploads.iter().flat_map(|uploads| uploads.roots.keys()) {
             let list = uploads.map(|uploads| uploads.list);
             self.add_tree(store, list, root.as_bytes(), options, Part::Uploads)?;
@@ -166,7 +176,7 @@ impl<'a> Plan<'a> {
     fn add_path(
         &mut self,
         store: &'a Store,
-        uploads: &Uploads,
+        uploads: &Files,
         path: &[u8],
         options: &Options,
         stamp: &str,
@@ -235,7 +245,7 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    fn measure(&mut self, uploads: Option<&Uploads>, observer: &dyn Observer) -> Result<()> {
+    fn measure(&mut self, uploads: Option<&Files>, observer: &dyn Observer) -> Result<()> {
         for plan in &mut self.trees {
             plan.size = plan.tree.measure(free_at(&plan.target.base.0, Reserve::LEAST)?.block, None, observer)?;
             if plan.size.entries == 0 && self.skips.is_none() {
@@ -282,7 +292,7 @@ impl<'a> Plan<'a> {
         let (Some(least), Some(base)) = (free.iter().min_by_key(|free| free.bytes), bases.first()) else {
             return Ok(());
         };
-        let database = self.database.as_ref().map_or(0, |(database, _)| database.size_bytes);
+        let database = self.database_bytes();
         let sum = |sizes: &[SelectionSize]| sizes.iter().fold(database, |sum, size| sum.saturating_add(size.needed));
         let sizes: Vec<SelectionSize> = self.trees.iter().map(|plan| plan.size).collect();
         let inodes: u64 = 2 + sizes.iter().map(|size| size.entries - size.hardlinks).sum::<u64>();

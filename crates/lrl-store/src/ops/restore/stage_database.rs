@@ -32,7 +32,7 @@ pub(super) fn stage(
     let content = Content::Tree(database.root);
     let written = writer.write(&file, &content, database.size_bytes, &path, &mut |bytes| sha256.update(bytes));
     written.map_err(|e| e.needed_for(DATABASE))?;
-    if hex(&sha256.finalize()) != database.sha256 {
+    if !database.has_sha256(&hex(&sha256.finalize())) {
         return Err(Error::corrupt(
             format!("the database of {snapshot}"),
             "does not have the SHA-256 that its snapshot says",

@@ -180,7 +180,7 @@ impl<'a> RemovePolicy<'a> {
     /// Compares every byte of a set with what the snapshot records, and the coder with this build's; returns what differs. A file that the cache
     /// knows to be as it was read or written last is not read again.
     fn is_untouched(&self, set: &Set) -> Result<Option<String>> {
-        let archive = set.snapshot.uploads.as_ref().and_then(|part| part.archive.as_ref());
+        let archive = set.snapshot.files.as_ref().and_then(|part| part.archive.as_ref());
         if let Some(made) = archive.filter(|made| made.coder != CODER) {
             return Ok(Some(format!("another coder made its archive ({}): an export has other bytes", made.coder)));
         }
@@ -192,26 +192,26 @@ impl<'a> RemovePolicy<'a> {
             if set.retired && path.symlink_metadata().is_err() {
                 continue;
             }
-            let sha256 = match self.cache.and_then(|cache| cache.output_sha256(path)) {
+            let sha256 = match self.cache.and_then(|cache| cache.output_sha256(&path)) {
                 Some(sha256) => sha256,
                 None => {
-                    let before = Stamp::of(path);
-                    let sha256 = match sha256_of(path, self.observer) {
+                    let before = Stamp::of(&path);
+                    let sha256 = match sha256_of(&path, self.observer) {
                         Ok((sha256, _)) => sha256,
                         Err(e) if e.is_final() => return Err(e),
                         Err(error) => return Ok(Some(error.to_string())),
                     };
-                    if let (Some(cache), Ok(before), Ok(after)) = (self.cache, before, Stamp::of(path))
+                    if let (Some(cache), Ok(before), Ok(after)) = (self.cache, before, Stamp::of(&path))
                         && before == after
                     {
                         // Also that of an edited one: it is not read again in every run.
-                        let _ = cache.put_output(path, &sha256);
+                        let _ = cache.put_output(&path, &sha256);
                     }
                     sha256
                 }
             };
             if sha256 != expected {
-                return Ok(Some(format!("{} was changed: its SHA-256 is not the snapshot's", file_name(path))));
+                return Ok(Some(format!("{} was changed: its SHA-256 is not the snapshot's", file_name(&path))));
             }
         }
         Ok(None)
@@ -223,10 +223,8 @@ impl<'a> RemovePolicy<'a> {
         let needed = |set: &Set| {
             let mut needed = set.snapshot.clone();
             if let Newest::Written(_, newest) = newest {
-                needed.database =
-                    needed.database.filter(|part| newest.database.as_ref().map(|n| n.root) != Some(part.root));
-                needed.uploads =
-                    needed.uploads.filter(|part| newest.uploads.as_ref().map(|n| n.list) != Some(part.list));
+                needed.databases.retain(|part| newest.database(&part.path).map(|n| n.root) != Some(part.root));
+                needed.files = needed.files.filter(|part| newest.files.as_ref().map(|n| n.list) != Some(part.list));
             }
             (set.name.clone(), needed)
         };

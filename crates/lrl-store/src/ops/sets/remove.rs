@@ -70,15 +70,15 @@ pub(super) fn remove(sets: &[Locked], out: &Path, cache: Option<&RunCache>, repo
 
 fn remove_files(set: &Set, cache: Option<&RunCache>) -> Result<()> {
     for (path, _, sha256) in set.files() {
-        let remove = || match fs::remove_file(path) {
+        let remove = || match fs::remove_file(&path) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),
             _ => Ok(()),
         };
         let done = match cache {
-            Some(cache) => cache.remove_output(path, sha256, remove),
+            Some(cache) => cache.remove_output(&path, &sha256, remove),
             None => remove(),
         };
-        done.map_err(Error::io("remove", path))?;
+        done.map_err(Error::io("remove", &path))?;
     }
     Ok(())
 }

@@ -25,7 +25,7 @@ fn open(dir: &Path) -> Store {
 
 fn back_up(dir: &Path, second: u64, keep_sets: Option<usize>) -> Report {
     let keep_sets = keep_sets.and_then(NonZeroUsize::new);
-    let options = Options { database: None, out: Some(dir.join("out")), keep_sets, ..options(dir, second) };
+    let options = Options { databases: Vec::new(), out: Some(dir.join("out")), keep_sets, ..options(dir, second) };
     backup(&open(dir), &options, &Silent).unwrap()
 }
 
@@ -61,7 +61,7 @@ fn who_stops_a_run_is_told_so_even_when_only_the_old_sets_are_left_to_look_at() 
         // Without the cache the old set has to be read, which asks whether to stop.
         fs::remove_dir_all(dir.join("store/cache")).unwrap();
         let out = Some(dir.join("out"));
-        let options = Options { database: None, out, keep_sets: NonZeroUsize::new(1), ..options(dir, 1) };
+        let options = Options { databases: Vec::new(), out, keep_sets: NonZeroUsize::new(1), ..options(dir, 1) };
         let stamps = |report: &Report| fs::exists(report.set.as_ref().unwrap().manifest.as_path()).unwrap();
         match backup(&open(dir), &options, &Stops(AtomicU32::new(n))) {
             Err(Error::Interrupted) => nothing_yet += 1,
@@ -90,7 +90,7 @@ fn a_set_of_another_coder_stays_and_counts() {
     let mut other = first.snapshot.clone();
     other.sequence += 1;
     other.timestamp = "20240101_000000".into();
-    other.uploads.as_mut().unwrap().archive.as_mut().unwrap().coder = "another/1".into();
+    other.files.as_mut().unwrap().archive.as_mut().unwrap().coder = "another/1".into();
     let (name, _) = open(dir).publish(&other).unwrap();
     let names = Names::new(&dir.join("out"), &other.timestamp);
     fs::copy(&first.set.as_ref().unwrap().assets.as_ref().unwrap().path, &names.assets).unwrap();

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::report::{Kept, Removed};
 use crate::error::Error;
@@ -28,7 +28,7 @@ pub(crate) struct Set {
 
 impl Set {
     pub fn parts(&self) -> Parts {
-        Parts { database: self.snapshot.database.is_some(), uploads: self.snapshot.uploads.is_some() }
+        Parts { database: self.snapshot.has_databases(), uploads: self.snapshot.files.is_some() }
     }
 
     /// Returns which of them are good, judged by the snapshot alone.
@@ -38,12 +38,12 @@ impl Set {
     }
 
     /// Returns the set's files with the length and SHA-256 that the snapshot records.
-    pub fn files(&self) -> Vec<(&Path, u64, &str)> {
-        let database = self.snapshot.database.as_ref();
-        let archive = self.snapshot.uploads.as_ref().and_then(|part| part.archive.as_ref());
-        let database = database.map(|part| (self.names.database.as_path(), part.size_bytes, part.sha256.as_str()));
-        let archive = archive.map(|made| (self.names.assets.as_path(), made.size_bytes, made.sha256.as_str()));
-        database.into_iter().chain(archive).collect()
+    pub fn files(&self) -> Vec<(PathBuf, u64, String)> {
+        let archive = self.snapshot.files.as_ref().and_then(|part| part.archive.as_ref());
+        let databases = self.names.databases(&self.snapshot.databases).into_iter().zip(&self.snapshot.databases);
+        let databases = databases.map(|(path, part)| (path, part.size_bytes, part.sha256.clone().unwrap_or_default()));
+        let archive = archive.map(|made| (self.names.assets.clone(), made.size_bytes, made.sha256.clone()));
+        databases.chain(archive).collect()
     }
 
     pub fn removed(&self) -> Removed {
@@ -86,14 +86,14 @@ impl Set {
             match path.symlink_metadata() {
                 Ok(meta) if meta.is_file() && meta.size() == len => {}
                 Ok(meta) if meta.is_file() => {
-                    return Err(format!("{} has another length than it had", file_name(path)));
+                    return Err(format!("{} has another length than it had", file_name(&path)));
                 }
-                Ok(_) => return Err(format!("{} is no regular file", file_name(path))),
+                Ok(_) => return Err(format!("{} is no regular file", file_name(&path))),
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound && self.retired => {}
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                    return Err(format!("{} is not there", file_name(path)));
+                    return Err(format!("{} is not there", file_name(&path)));
                 }
-                Err(e) => return Err(Error::io("look at", path)(e).to_string()),
+                Err(e) => return Err(Error::io("look at", &path)(e).to_string()),
             }
         }
         Ok(())

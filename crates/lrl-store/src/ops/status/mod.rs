@@ -18,7 +18,7 @@ use crate::store::{SnapshotName, Store};
 use crate::time::{Time, is_future};
 
 fn good(name: &SnapshotName, snapshot: &Snapshot) -> Good {
-    let parts = Need { database: snapshot.database.is_some(), uploads: snapshot.uploads.is_some() };
+    let parts = Need { database: snapshot.has_databases(), uploads: snapshot.files.is_some() };
     Good { name: name.clone(), timestamp: snapshot.timestamp.clone(), created: snapshot.created, parts }
 }
 
@@ -112,8 +112,8 @@ pub fn status(store: &Store, source: &str, now: Time) -> Result<Status> {
             status.good = Some(found.clone());
         }
         for (part, there, is_good) in [
-            (&mut status.database, snapshot.database.is_some(), parts.database),
-            (&mut status.uploads, snapshot.uploads.is_some(), parts.uploads),
+            (&mut status.database, snapshot.has_databases(), parts.database),
+            (&mut status.uploads, snapshot.files.is_some(), parts.uploads),
         ] {
             part.known |= there;
             if is_good && part.good.is_none() {

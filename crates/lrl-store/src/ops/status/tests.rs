@@ -48,7 +48,7 @@ fn only_good_snapshots_that_are_not_from_the_future_count() {
     publish(&store, 3, 300, BOTH, |s| {
         s.problems.push(Problem { path: "a".into(), reason: "gone".into(), lost: true });
     });
-    publish(&store, 4, 400, BOTH, |s| s.database.as_mut().unwrap().tables = None);
+    publish(&store, 4, 400, BOTH, |s| s.databases[0].tables = None);
     publish(&store, 5, 99_999, BOTH, |_| {});
     let find = |need| newest_if_good(&store, "lab", need, at(1000)).unwrap().map(|good| good.timestamp);
     assert_eq!((find(DATABASE), find(BOTH)), (None, None), "what came after the good ones is not good");

@@ -1,11 +1,11 @@
 //! Documents for tests that are about what they say, not about data: a test names what differs.
 
-use crate::format::snapshot::{self, Database, Snapshot, Uploads};
+use crate::format::snapshot::{self, Database, Files, Snapshot};
 use crate::id::ChunkId;
 use crate::time::Time;
 
 /// A snapshot of the source `lab`, the first of its history.
-pub fn snapshot(database: Option<Database>, uploads: Option<Uploads>) -> Snapshot {
+pub fn snapshot(database: Option<Database>, uploads: Option<Files>) -> Snapshot {
     Snapshot {
         format: snapshot::VERSION,
         source: "lab".into(),
@@ -20,8 +20,11 @@ pub fn snapshot(database: Option<Database>, uploads: Option<Uploads>) -> Snapsho
         original: None,
         avoids: Vec::new(),
         added_bytes: None,
-        database,
-        uploads,
+        duration_ms: None,
+        root: None,
+        databases: database.into_iter().collect(),
+        window_us: 0,
+        files: uploads,
         problems: Vec::new(),
         shrunk: Vec::new(),
     }
@@ -30,9 +33,10 @@ pub fn snapshot(database: Option<Database>, uploads: Option<Uploads>) -> Snapsho
 /// A database with one table, whose image is in no store.
 pub fn database() -> Database {
     Database {
-        path: "data/lrl.db".into(),
+        path: b"lrl.db".to_vec(),
+        source_path: "data/lrl.db".into(),
         size_bytes: 0,
-        sha256: String::new(),
+        sha256: Some(String::new()),
         root: ChunkId::of(b""),
         page_size: 4096,
         change_counter: 1,
@@ -46,6 +50,6 @@ pub fn database() -> Database {
 }
 
 /// Uploads without an entry, whose list is in no store.
-pub fn uploads() -> Uploads {
-    Uploads { roots: [].into(), list: ChunkId::of(b""), entries: 0, files: 0, bytes: 0, archive: None }
+pub fn uploads() -> Files {
+    Files { roots: [].into(), list: ChunkId::of(b""), entries: 0, files: 0, bytes: 0, archive: None }
 }

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use super::write;
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Entry, Kind, Piece, compare_paths};
-use crate::format::snapshot::Uploads;
+use crate::format::snapshot::Files;
 use crate::fs::durable::SyncedFile;
 use crate::fs::space::SpaceGuard;
 use crate::progress::Observer;
@@ -23,7 +23,7 @@ use crate::store::tree::TreeItems;
 /// Writes the archive beside `name`, under a temporary name.
 pub fn write_archive(
     store: &Store,
-    uploads: &Uploads,
+    uploads: &Files,
     segments: &mut dyn Segments,
     name: &Path,
     space: &SpaceGuard,
@@ -44,7 +44,7 @@ pub struct StoredContents<'a> {
     /// The store.
     pub store: &'a Store,
     /// The uploads whose list it is.
-    pub list: &'a Uploads,
+    pub list: &'a Files,
     /// The leaf of the list that the last look-up read: targets of hard links are mostly in the same one.
     leaf: Mutex<Vec<Entry>>,
 }

@@ -2,6 +2,9 @@
 
 use serde::Serialize;
 
+use crate::format::path_text;
+use crate::format::snapshot::THE_DATABASE;
+
 /// The layout's version that the manual documents.
 pub const VERSION: &str = "1.0";
 
@@ -51,6 +54,8 @@ pub enum ManifestEntry {
 /// The copy of the database.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Database {
+    /// Its path below the root, as text; none for the database of the manual's layout.
+    pub path: Option<String>,
     /// The database's path as the user gave it.
     pub source: String,
     /// The copy's path as the user gave it; only its file name counts.
@@ -78,12 +83,19 @@ pub struct Assets {
     pub sha256: Option<String>,
 }
 
+impl Database {
+    /// Returns its path below the root.
+    pub fn list_path(&self) -> Vec<u8> {
+        self.path.as_deref().and_then(path_text::decode).unwrap_or_else(|| THE_DATABASE.to_vec())
+    }
+}
+
 impl Manifest {
-    /// Returns the entry of the database.
-    pub fn database(&self) -> Option<&Database> {
+    /// Returns the entries of the databases.
+    pub fn databases(&self) -> impl Iterator<Item = &Database> {
         self.backups
             .iter()
-            .find_map(|backup| if let ManifestEntry::Database(found) = backup { Some(found) } else { None })
+            .filter_map(|backup| if let ManifestEntry::Database(found) = backup { Some(found) } else { None })
     }
 
     /// Returns the entry of the uploads.

@@ -2,6 +2,7 @@
 //! keep the others from being read; [`Manifest::read`] refuses it, [`FoundSet::load`] goes on without it. Opens no file that a
 //! manifest names.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -11,13 +12,15 @@ use super::document::{Document, DocumentEntry, DocumentOrigin, Field};
 use super::files::file_name;
 use super::model::{Assets, Database, Manifest, ManifestEntry, Origin, VERSION};
 use crate::error::{Error, Result};
+use crate::format::entry::is_clean_path;
+use crate::format::path_text;
 use crate::id::SnapshotId;
 
 impl Manifest {
     /// Reads a manifest from a file.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] if it is not a manifest with at most one file of each type, [`Error::Unsupported`] if its version is unknown.
+    /// [`Error::Corrupt`] if it is not a manifest with at most one archive and one database of each path, [`Error::Unsupported`] if its version is unknown.
     pub fn read(path: &Path) -> Result<Self> {
         Self::of(Document::read(path)?, path)
     }
@@ -45,11 +48,10 @@ impl Manifest {
             let version = manifest.version.chars().take(40).collect::<String>();
             return Err(Error::Unsupported { what: format!("manifest version {version} ({})", path.display()) });
         }
-        let count = |is: fn(&ManifestEntry) -> bool| manifest.backups.iter().filter(|backup| is(backup)).count();
-        if count(|b| matches!(b, ManifestEntry::Database(_))) > 1
-            || count(|b| matches!(b, ManifestEntry::Assets(_))) > 1
-        {
-            return Err(Error::corrupt(path.display(), "names two files of one type"));
+        let assets = manifest.backups.iter().filter(|backup| matches!(backup, ManifestEntry::Assets(_)));
+        let mut paths = HashSet::new();
+        if assets.count() > 1 || !manifest.databases().all(|database| paths.insert(&database.path)) {
+            return Err(Error::corrupt(path.display(), "names two files of one type, or two databases of one path"));
         }
         Ok(manifest)
     }
@@ -58,6 +60,10 @@ impl Manifest {
 impl DocumentEntry {
     fn strict(self) -> Result<ManifestEntry, String> {
         let kind = Field::strict(self.kind, "type")?.ok_or("an entry has no type")?;
+        let path = Field::strict(self.path, "path")?;
+        if path.as_deref().is_some_and(|text| !path_text::decode(text).is_some_and(|path| is_clean_path(&path))) {
+            return Err("a database's path leads elsewhere".into());
+        }
         let source = Field::strict(self.source, "source")?.unwrap_or_default();
         let backup = Field::strict(self.backup, "backup")?;
         let size_bytes = Field::strict(self.size_bytes, "size_bytes")?;
@@ -67,7 +73,9 @@ impl DocumentEntry {
         let sha256 = Field::strict(self.sha256, "sha256")?;
         let none = "an entry has no backup";
         Ok(match kind.as_str() {
-            "database" => ManifestEntry::Database(Database { source, backup: backup.ok_or(none)?, size_bytes, sha256 }),
+            "database" => {
+                ManifestEntry::Database(Database { path, source, backup: backup.ok_or(none)?, size_bytes, sha256 })
+            }
             "assets" => ManifestEntry::Assets(Assets {
                 source,
                 backup: backup.ok_or(none)?,
@@ -85,6 +93,7 @@ impl DocumentEntry {
         FoundFile {
             kind: Field::typed(self.kind).unwrap_or_default(),
             path: file_name(&stated, dir).map(|name| dir.join(name)),
+            list_path: Field::typed(self.path),
             source: Field::typed(self.source),
             // Something else than text is compared as well, and never equal.
             sha256: self.sha256.map(|field| match field {
@@ -125,6 +134,8 @@ pub struct FoundFile {
     pub stated: String,
     /// Where it is: beside the manifest. `None` if what is stated cannot be a file's name.
     pub path: Option<PathBuf>,
+    /// `path` of a database: its path below the root, as text.
+    pub list_path: Option<String>,
     /// Where the data came from.
     pub source: Option<String>,
     /// SHA-256 in hexadecimal digits, if stated.
@@ -241,7 +252,7 @@ mod tests {
             br#"{"backups": [{"type": "assets", "backup": "a.tar.gz"}, {"type": "logs", "x": [1]}], "more": {}}"#;
         let manifest = Manifest::decode(text, Path::new("m")).unwrap();
         assert_eq!(manifest.assets().unwrap().sha256, None);
-        assert_eq!(manifest.database(), None);
+        assert_eq!(manifest.databases().count(), 0);
         assert_eq!(manifest.backups[1], ManifestEntry::Unknown { kind: "logs".into(), backup: None });
     }
 

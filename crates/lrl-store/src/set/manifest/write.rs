@@ -13,6 +13,7 @@ impl Serialize for ManifestEntry {
         match self {
             Self::Database(database) => {
                 out.serialize_field("type", "database")?;
+                optional::<S>(&mut out, "path", database.path.as_ref())?;
                 out.serialize_field("source", &database.source)?;
                 out.serialize_field("backup", &database.backup)?;
                 optional::<S>(&mut out, "size_bytes", database.size_bytes.as_ref())?;
@@ -74,6 +75,7 @@ mod tests {
             version: "1.0".into(),
             backups: vec![
                 ManifestEntry::Database(Database {
+                    path: None,
                     source: "./d\u{e4}ta/\u{1f600}\"\\\n\u{7f}\u{1}/lrl.db".into(),
                     backup: "./backups/lrl_db_20260114_120000.sqlite".into(),
                     size_bytes: Some(118_784),

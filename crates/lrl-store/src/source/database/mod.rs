@@ -12,6 +12,7 @@ mod pages;
 mod plain_file;
 mod read;
 mod shm;
+pub mod source;
 pub mod state;
 
 pub use image::read_image;

@@ -60,16 +60,12 @@ impl Visitor for Presence<'_, '_> {
 }
 
 impl WriteSession<'_> {
-    /// Returns whether these lists, of a database and of uploads, refer to anything that is in no pack that stays.
-    pub(crate) fn depends_on_pending_deletion(
-        &self,
-        database: Option<&ChunkId>,
-        uploads: Option<&ChunkId>,
-    ) -> Result<bool> {
+    /// Returns whether these lists, of databases and of files, refer to anything that is in no pack that stays.
+    pub(crate) fn depends_on_pending_deletion(&self, databases: &[&ChunkId], files: Option<&ChunkId>) -> Result<bool> {
         let mut presence = Presence { session: self };
         // Weights are not compared here.
-        let done = database.map_or(Ok(()), |root| visit::<Piece, _>(root, 0, &mut presence));
-        match done.and_then(|()| uploads.map_or(Ok(()), |root| visit::<Entry, _>(root, 0, &mut presence))) {
+        let done = databases.iter().try_for_each(|root| visit::<Piece, _>(root, 0, &mut presence));
+        match done.and_then(|()| files.map_or(Ok(()), |root| visit::<Entry, _>(root, 0, &mut presence))) {
             Ok(()) => Ok(false),
             Err(Stop::Absent) => Ok(true),
             Err(Stop::Failed(error)) => Err(error),
@@ -78,7 +74,7 @@ impl WriteSession<'_> {
 
     /// As [`Self::depends_on_pending_deletion`], of a whole snapshot.
     pub(crate) fn snapshot_depends_on_pending_deletion(&self, snapshot: &Snapshot) -> Result<bool> {
-        let Roots { database, uploads } = snapshot.roots();
-        self.depends_on_pending_deletion(database, uploads)
+        let Roots { databases, files } = snapshot.roots();
+        self.depends_on_pending_deletion(&databases, files)
     }
 }

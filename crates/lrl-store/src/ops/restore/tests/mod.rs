@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use super::{Options, Report, What, restore};
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Entry, Kind, Piece, compare_paths};
-use crate::format::snapshot::{Database, Snapshot, Uploads};
+use crate::format::snapshot::{Database, Files, Snapshot};
 use crate::fs::lock::LockMode;
 use crate::id::SnapshotId;
 use crate::ops::tests::sample;
@@ -108,9 +108,10 @@ impl Lab {
                 builder.push(Piece::Data { id, len: extent.len() as u64 }).unwrap();
             });
             Database {
-                path: "./data/lrl.db".into(),
+                path: b"lrl.db".to_vec(),
+                source_path: "./data/lrl.db".into(),
                 size_bytes: bytes.len() as u64,
-                sha256: hex(&Sha256::digest(&bytes)),
+                sha256: Some(hex(&Sha256::digest(&bytes))),
                 root: builder.finish().unwrap(),
                 page_size: 4096,
                 change_counter: 1,
@@ -128,7 +129,7 @@ impl Lab {
         document(database, uploads)
     }
 
-    fn uploads(&self, session: &WriteSession<'_>, roots: BTreeMap<String, String>, mut list: Vec<Entry>) -> Uploads {
+    fn uploads(&self, session: &WriteSession<'_>, roots: BTreeMap<String, String>, mut list: Vec<Entry>) -> Files {
         list.sort_by(|a, b| compare_paths(&a.path, &b.path));
         let mut first = BTreeMap::new();
         for entry in &mut list {
@@ -146,12 +147,12 @@ impl Lab {
         self.uploads_as_is(session, roots, list)
     }
 
-    fn uploads_as_is(&self, session: &WriteSession<'_>, roots: BTreeMap<String, String>, list: Vec<Entry>) -> Uploads {
+    fn uploads_as_is(&self, session: &WriteSession<'_>, roots: BTreeMap<String, String>, list: Vec<Entry>) -> Files {
         let mut builder = TreeBuilder::new(session, None);
         let (entries, bytes) = (list.len() as u64, list.iter().map(Entry::size).sum());
         let files = list.iter().filter(|e| matches!(e.kind, Kind::File { .. } | Kind::Hardlink { .. })).count() as u64;
         list.into_iter().for_each(|entry| builder.push(entry).unwrap());
-        Uploads { roots, list: builder.finish().unwrap(), entries, files, bytes, archive: None }
+        Files { roots, list: builder.finish().unwrap(), entries, files, bytes, archive: None }
     }
 
     /// Makes a snapshot of a list as it is given.
@@ -168,7 +169,7 @@ fn name() -> SnapshotName {
     SnapshotName { source: "lab".into(), sequence: 1, id: SnapshotId::of(b"test") }
 }
 
-fn document(database: Option<Database>, uploads: Option<Uploads>) -> Snapshot {
+fn document(database: Option<Database>, uploads: Option<Files>) -> Snapshot {
     sample::snapshot(database, uploads)
 }
 
@@ -354,7 +355,7 @@ fn a_missing_part_is_said_and_left_alone() {
     assert!(matches!(lab.restore(&snapshot, What::AssetsOnly), Err(Error::NotFound(_))));
     assert!(matches!(lab.restore(&snapshot, What::Paths(vec![b"assets/x".to_vec()])), Err(Error::NotFound(_))));
     let mut neither = snapshot.clone();
-    neither.database = None;
+    neither.databases.clear();
     assert!(matches!(lab.restore(&neither, What::DbOnly), Err(Error::NotFound(_))));
     assert!(matches!(lab.restore(&neither, What::Whole), Err(Error::NotFound(_))));
 }
@@ -421,7 +422,7 @@ fn a_database_without_a_recorded_mode_is_ours_alone() {
     let lab = Lab::new();
     lab.write("lrl.db", b"database");
     let mut snapshot = lab.snapshot();
-    snapshot.database.as_mut().unwrap().mode = 0;
+    snapshot.databases[0].mode = 0;
     lab.restore(&snapshot, What::Whole).unwrap();
     assert_eq!(fs::metadata(lab.data().join("lrl.db")).unwrap().mode() & 0o7777, 0o600);
 }
@@ -434,10 +435,10 @@ fn an_image_that_is_not_the_one_promised_is_refused() {
     fs::write(lab.data().join("lrl.db"), b"old").unwrap();
     let before = look_inside(&lab.data());
     let mut snapshot = lab.snapshot();
-    snapshot.database.as_mut().unwrap().sha256 = hex(&[0; 32]);
+    snapshot.databases[0].sha256 = Some(hex(&[0; 32]));
     assert!(matches!(lab.restore(&snapshot, What::Whole), Err(Error::Corrupt { .. })));
     let mut snapshot = lab.snapshot();
-    snapshot.database.as_mut().unwrap().size_bytes += 1;
+    snapshot.databases[0].size_bytes += 1;
     assert!(matches!(lab.restore(&snapshot, What::Whole), Err(Error::Corrupt { .. })));
     assert_eq!(look_inside(&lab.data()), before);
 }

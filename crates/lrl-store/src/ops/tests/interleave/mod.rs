@@ -63,7 +63,7 @@ struct World {
 
 fn options(lab: &Path, source: &str, now: u64) -> backup::Options {
     let mut options = backup::tests::options(lab, EPOCH + now);
-    (options.database, options.source) = (None, source.into());
+    (options.databases, options.source) = (Vec::new(), source.into());
     options
 }
 

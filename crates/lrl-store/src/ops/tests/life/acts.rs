@@ -206,7 +206,7 @@ impl World {
             ..backup::tests::options(&lab.data(), 0)
         };
         options.out.iter().for_each(|out| std::fs::create_dir_all(out).unwrap());
-        options.database = options.database.filter(|_| how.database);
+        options.databases.retain(|_| how.database);
         options.uploads = options.uploads.filter(|_| how.uploads);
         if how.exclude {
             options.excludes = Excludes::new(&["*.tmp".into()], &[]).unwrap();

@@ -264,9 +264,9 @@ pub fn read(store: &Store, name: &SnapshotName) -> Result<Read> {
         })?;
         Ok(bytes)
     };
-    let image = snapshot.database.as_ref().map(|half| bytes(&Content::Tree(half.root), half.size_bytes)).transpose()?;
-    let mut tree = snapshot.uploads.as_ref().map(|_| Tree::new());
-    if let (Some(half), Some(tree)) = (&snapshot.uploads, &mut tree) {
+    let image = snapshot.databases.first().map(|half| bytes(&Content::Tree(half.root), half.size_bytes)).transpose()?;
+    let mut tree = snapshot.files.as_ref().map(|_| Tree::new());
+    if let (Some(half), Some(tree)) = (&snapshot.files, &mut tree) {
         for entry in TreeItems::<Entry>::new(store, &half.list)? {
             let entry = entry?;
             let (kind, contents) = match &entry.kind {

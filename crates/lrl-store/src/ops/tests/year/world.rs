@@ -133,7 +133,7 @@ impl World {
         let snap = &self.model.snaps[name];
         let snapshot = store.snapshot(name).unwrap();
         let mut bytes = Vec::new();
-        let database = snapshot.database.as_ref().map(|half| {
+        let database = snapshot.databases.first().map(|half| {
             store.read_content(&Content::Tree(half.root), 0, half.size_bytes, &mut |piece| {
                 bytes.extend_from_slice(piece);
                 Ok(())
@@ -148,7 +148,7 @@ impl World {
         };
         let fresh = tempfile::tempdir_in(self.dir.path()).unwrap();
         let options = restore_options(fresh.path().join("data"), restore::What::AssetsOnly);
-        let uploads = snapshot.uploads.is_some()
+        let uploads = snapshot.files.is_some()
             && match restore::restore(store, name, &snapshot, &options, &Silent) {
                 Ok(_) => {
                     assert_same(Some(&look(&options.data_dir)), snap.uploads.as_deref(), &format!("{name:?}"));

@@ -11,6 +11,7 @@ use super::open::{open_any_length, unreadable};
 use crate::chunk::{Cutter, Gear, UPLOADS, WHOLE_FILE_BYTES};
 use crate::error::Result;
 use crate::progress::Problem;
+use crate::source::database::source;
 
 /// How often a file that changes under the reader is read again.
 const RETRIES: u32 = 2;
@@ -98,6 +99,16 @@ pub fn read_file(
         sink(Part::Again)?;
         before = after;
     }
+}
+
+/// Returns whether a file that the walk found is a SQLite database. One that cannot be opened is none: reading it tells why.
+pub fn is_database(found: &Found) -> bool {
+    let mut first = [0; 18];
+    let opened = open_any_length(&found.source, OFlags::NOFOLLOW | OFlags::NONBLOCK);
+    let Ok(fd) = opened else { return false };
+    let is_same = fstat(&fd).is_ok_and(|raw| Stat::of(&raw).id() == found.stat.id());
+    let read = if is_same { pread(&fd, &mut first, 0).unwrap_or(0) } else { 0 };
+    source::is_database(&first[..read], found.stat.size)
 }
 
 const REPLACED: &str = "was replaced while the backup ran";
