@@ -44,7 +44,10 @@ pub(super) fn require_sound(
         while parents.last().is_some_and(|dir| Some(dir.as_slice()) != parent) {
             parents.pop();
         }
-        let is_root = || std::str::from_utf8(&entry.path).is_ok_and(|root| part.roots.contains_key(root));
+        let is_root = || {
+            part.roots.contains_key("")
+                || std::str::from_utf8(&entry.path).is_ok_and(|root| part.roots.contains_key(root))
+        };
         if if parent.is_none() { !is_root() } else { parents.is_empty() } {
             return wrong(&entry, "but not the directory that it is in");
         }

@@ -104,6 +104,17 @@ impl Options {
         }
     }
 
+    /// Backs up everything below `root`: every file with SQLite's header as a database, all others as files. Without writing a set.
+    pub fn site(root: &Path, scratch: impl Into<PathBuf>, now: SystemTime) -> Self {
+        Self {
+            databases: Vec::new(),
+            discover: Some(Discover { root: root.to_path_buf(), plain: Excludes::none() }),
+            uploads: Some(vec![Root { name: String::new(), path: root.to_path_buf() }]),
+            skip: Vec::new(),
+            ..Self::new(root, scratch, now)
+        }
+    }
+
     /// Returns the names of the parts that are asked for.
     pub(super) fn parts(&self) -> impl Iterator<Item = &'static str> {
         let parts =

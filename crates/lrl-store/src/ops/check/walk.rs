@@ -112,7 +112,7 @@ impl<'a> Walk<'a> {
             visit::<Piece, _>(&database.root, database.size_bytes, &mut walk)?;
         }
         if let Some(uploads) = &snapshot.files {
-            let all = uploads.roots.keys().next().map_or(&b"uploads"[..], |root| root.as_bytes());
+            let all = uploads.roots.keys().find(|root| !root.is_empty()).map_or(&b"files"[..], |root| root.as_bytes());
             let mut walk = ListWalk::new(self, name, Some(&uploads.list), all);
             visit::<Entry, _>(&uploads.list, uploads.entries, &mut walk)?;
             let ListWalk { tally, hurt, .. } = walk;

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder, Glob};
 
+use super::include::Includes;
 use crate::error::{Error, Result};
 
 /// Patterns of uploads to leave out; the last one that matches decides, `!` takes back.
@@ -20,6 +21,7 @@ pub struct Excludes {
     /// Some pattern holds a path: what it matches depends on where the path begins.
     has_paths: bool,
     follow: Arc<[Vec<u8>]>,
+    only: Includes,
 }
 
 /// One pattern, and whether it was the last that matched something.
@@ -42,7 +44,13 @@ pub struct Unused<'a> {
 impl Excludes {
     /// Leaves nothing out.
     pub fn none() -> Self {
-        Self { matcher: Gitignore::empty(), rules: Arc::new([]), has_paths: false, follow: Arc::new([]) }
+        Self {
+            matcher: Gitignore::empty(),
+            rules: Arc::new([]),
+            has_paths: false,
+            follow: Arc::new([]),
+            only: Includes::all(),
+        }
     }
 
     /// Reads `files` in order, then `patterns`; the first that cannot be read or does not parse is the error.
@@ -70,13 +78,19 @@ impl Excludes {
         let matcher =
             builder.build().map_err(|e| Error::Refused(format!("the exclude patterns cannot be used: {e}")))?;
         let has_paths = rules.iter().any(|rule| rule.text.trim().trim_end_matches('/').contains('/'));
-        Ok(Self { matcher, rules: rules.into(), has_paths, follow: Arc::new([]) })
+        Ok(Self { matcher, rules: rules.into(), has_paths, follow: Arc::new([]), only: Includes::all() })
     }
 
     /// Follows the links at these paths, as they are listed: the directories behind them are stored in their places.
     #[must_use]
     pub fn and_follow(self, paths: Vec<Vec<u8>>) -> Self {
         Self { follow: paths.into(), ..self }
+    }
+
+    /// Leaves out everything that is not among `only`, which are paths as they are listed.
+    #[must_use]
+    pub fn and_only(self, only: Includes) -> Self {
+        Self { only, ..self }
     }
 
     /// Returns which of the links to follow is at `path`.
@@ -101,6 +115,9 @@ impl Excludes {
 
     /// Returns whether `path`, whose root's name ends before `inside`, is left out; a directory takes all of its contents with it.
     pub fn leave_out(&self, path: &[u8], inside: usize, is_dir: bool) -> bool {
+        if !self.only.wants(path, is_dir) {
+            return true;
+        }
         if self.is_empty() {
             return false;
         }

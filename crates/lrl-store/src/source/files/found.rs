@@ -13,7 +13,7 @@ use crate::time::Time;
 /// A directory of uploads and the first component of its paths in the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Root {
-    /// `assets` or `storage`.
+    /// `assets` or `storage`; empty for the root of a site, whose paths begin below it.
     pub name: String,
     /// The directory, or a link to it.
     pub path: PathBuf,

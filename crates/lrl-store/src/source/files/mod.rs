@@ -4,6 +4,7 @@
 pub mod exclude;
 mod found;
 pub mod hard_links;
+pub mod include;
 mod link_target;
 mod listing;
 mod open;

@@ -35,12 +35,14 @@ pub(crate) struct Skip {
 /// The first in list order keeps its contents: one that lies inside it is dropped, and one that it lies inside is walked
 /// without it.
 pub(crate) fn open(roots: &[Root], skips: &[Skip], problems: &mut Problems<'_>) -> Result<Vec<OpenRoot>> {
+    let is_one = roots.len() == 1;
     let mut roots: Vec<&Root> = roots.iter().collect();
     roots.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
     let mut kept: Vec<(OpenRoot, &Path)> = Vec::new();
     let mut previous = None;
     for root in roots {
-        if root.name.contains('/') || !crate::format::entry::is_clean_path(root.name.as_bytes()) {
+        let is_only = root.name.is_empty() && is_one;
+        if !is_only && (root.name.contains('/') || !crate::format::entry::is_clean_path(root.name.as_bytes())) {
             return Err(Error::Refused(format!("{:?} cannot be the name of an uploads directory", root.name)));
         }
         if previous.replace(root.name.as_str()) == Some(root.name.as_str()) {

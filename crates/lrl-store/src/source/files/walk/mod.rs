@@ -117,8 +117,10 @@ impl Walker<'_> {
     fn root(&mut self, root: OpenRoot) -> Result<()> {
         self.path = root.name.into_bytes();
         self.source = root.path;
-        self.inside = self.path.len() + 1;
-        self.found(FoundKind::Dir, root.stat)?;
+        self.inside = inside(self.path.len());
+        if !self.path.is_empty() {
+            self.found(FoundKind::Dir, root.stat)?;
+        }
         self.push(root.fd, root.stat);
         loop {
             checkpoint(self.observer)?;
@@ -137,7 +139,9 @@ impl Walker<'_> {
                 }
                 continue;
             };
-            self.path.push(b'/');
+            if !self.path.is_empty() {
+                self.path.push(b'/');
+            }
             self.path.extend_from_slice(name.to_bytes());
             if self.source.last() != Some(&b'/') {
                 self.source.push(b'/');
@@ -337,7 +341,7 @@ impl Walker<'_> {
             // The child was moved away: go down again from the root, by name.
             let mut dir: Option<OwnedFd> = None;
             for pair in self.stack.windows(2) {
-                let name = &self.path[pair[0].path_len + 1..pair[1].path_len];
+                let name = &self.path[inside(pair[0].path_len)..pair[1].path_len];
                 let from = dir.as_ref().or(pair[0].fd.as_ref())?;
                 let flags = if pair[1].is_followed { OFlags::DIRECTORY } else { flags };
                 dir = Some(open_quietly(from, name, flags).ok()?);
@@ -345,6 +349,11 @@ impl Walker<'_> {
             dir.filter(same)
         })
     }
+}
+
+/// Returns where the next component begins in a path that has this length: the root of a site has none before it.
+fn inside(path_len: usize) -> usize {
+    if path_len == 0 { 0 } else { path_len + 1 }
 }
 
 /// Returns how many bytes of names the next directory may take.

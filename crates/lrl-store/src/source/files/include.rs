@@ -1,0 +1,128 @@
+//! Which paths of a site are stored: files, directories with all that they contain, and patterns of them. Matched component by component, so
+//! that only directories are entered that lead to something.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+
+use crate::error::{Error, Result};
+use crate::format::entry::is_clean_path;
+
+/// Paths below a site's root that are stored; all of them if there is no rule.
+#[derive(Debug, Clone, Default)]
+pub struct Includes(Arc<[Rule]>);
+
+/// The components of one path or pattern.
+type Rule = Vec<Component>;
+
+#[derive(Debug)]
+enum Component {
+    /// One name.
+    Name(Vec<u8>),
+    /// Names that match.
+    Glob(Box<Gitignore>),
+    /// `**`: any number of names.
+    Any,
+}
+
+impl Includes {
+    /// Stores everything.
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// Stores these paths and patterns (`*`, `?`, `[…]` within a component, `**` for any number of them); `.` is everything.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] for one that does not parse, is absolute, or leads out of the root.
+    pub fn new(patterns: &[String]) -> Result<Self> {
+        let cleaned = patterns.iter().map(|pattern| pattern.trim_start_matches("./").trim_end_matches('/'));
+        let patterns: Vec<&str> = cleaned.collect();
+        if patterns.iter().any(|pattern| matches!(*pattern, "." | "")) {
+            return Ok(Self::all());
+        }
+        Ok(Self(patterns.iter().map(|pattern| rule(pattern)).collect::<Result<_>>()?))
+    }
+
+    /// Returns whether a path is stored, or is a directory that may lead to one.
+    pub fn wants(&self, path: &[u8], is_dir: bool) -> bool {
+        let names: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
+        self.0.is_empty() || self.0.iter().any(|rule| matches(rule, &names, is_dir))
+    }
+}
+
+fn rule(pattern: &str) -> Result<Rule> {
+    let refuse = |why: &str| Error::Refused(format!("{pattern:?} cannot be a path of files: {why}"));
+    if !is_clean_path(pattern.as_bytes()) {
+        return Err(refuse("it must be a path below the root, without `..`"));
+    }
+    let component = |name: &str| match name {
+        "**" => Ok(Component::Any),
+        name if !name.contains(['*', '?', '[', '\\']) => Ok(Component::Name(name.as_bytes().to_vec())),
+        name => {
+            let mut builder = GitignoreBuilder::new("");
+            builder.allow_unclosed_class(false);
+            builder.add_line(None, &format!("/{name}")).map_err(|error| refuse(&error.to_string()))?;
+            let glob = builder.build().map_err(|error| refuse(&error.to_string()))?;
+            Ok(Component::Glob(Box::new(glob)))
+        }
+    };
+    pattern.split('/').map(component).collect()
+}
+
+/// Returns whether the rule names this path, something above it, or, of a directory, something below it.
+fn matches(rule: &[Component], names: &[&[u8]], is_dir: bool) -> bool {
+    match (rule, names) {
+        // The path is what the rule names, or below it.
+        ([], _) => true,
+        (_, []) => is_dir,
+        ([Component::Any, rest @ ..], [_, below @ ..]) => matches(rest, names, is_dir) || matches(rule, below, is_dir),
+        ([Component::Name(name), rest @ ..], [first, below @ ..]) => name == first && matches(rest, below, is_dir),
+        ([Component::Glob(glob), rest @ ..], [first, below @ ..]) => {
+            glob.matched(Path::new(OsStr::from_bytes(first)), false).is_ignore() && matches(rest, below, is_dir)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Includes;
+
+    fn wants(patterns: &[&str], path: &str, is_dir: bool) -> bool {
+        let patterns: Vec<String> = patterns.iter().map(ToString::to_string).collect();
+        Includes::new(&patterns).unwrap().wants(path.as_bytes(), is_dir)
+    }
+
+    #[test]
+    fn only_what_is_named_and_what_leads_there() {
+        assert!(wants(&[], "a/b", false) && wants(&["."], "a", false) && wants(&["./"], "a", true));
+        for (path, is_dir, wanted) in [
+            ("media", true, true),
+            ("media/a/b.jpg", false, true),
+            ("mediaX", true, false),
+            ("users", true, true),
+            ("users/ann", true, true),
+            ("users/ann", false, false),
+            ("users/ann/log.txt", false, true),
+            ("users/ann/other.md", false, false),
+            ("users/ann/deep", true, false),
+            ("rsa_key.pem", false, true),
+            ("other", true, true),
+            ("other/x/y/z.key", false, true),
+            ("other/x/y/z.txt", false, false),
+        ] {
+            let patterns = ["media", "users/*/*.txt", "rsa_key*", "other/**/*.key"];
+            assert_eq!(wants(&patterns, path, is_dir), wanted, "{path}");
+        }
+    }
+
+    #[test]
+    fn rules_stay_below_the_root() {
+        for bad in ["/etc", "../x", "a/../b", "a//b", "a[", "a/[z-"] {
+            assert!(Includes::new(&[bad.into()]).is_err(), "{bad}");
+        }
+    }
+}
