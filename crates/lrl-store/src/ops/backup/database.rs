@@ -20,13 +20,14 @@ use crate::compression::MAX_BASES;
 use crate::error::{Error, Result};
 use crate::format::entry::Piece;
 use crate::format::snapshot;
+use crate::format::snapshot::DATABASE_NOT_FOUND;
 use crate::fs::space::{GuardedDir, SpaceGuard, require};
 use crate::id::ChunkId;
 use crate::ops::report_problem::report;
 use crate::progress::{Observer, Problem, checkpoint};
 use crate::source::database;
 use crate::source::database::source::DatabaseSource;
-use crate::source::database::{ImageSink, ReadOptions};
+use crate::source::database::{Image, ImageSink, State};
 use crate::store::Store;
 use crate::store::local_bases::LocalBases;
 use crate::store::run_cache::RunCache;
@@ -44,97 +45,125 @@ pub(super) struct DatabasePart {
     pub read: Option<DatabaseRead>,
 }
 
-/// Stores one database, or reuses the parent's where it is proved to be the same; `None` where it is not there.
-pub(super) fn store(
+/// What is to be done with one database.
+pub(super) enum Prepared<'a> {
+    /// It is not there.
+    Absent,
+    /// It is proved to be the parent's.
+    Unchanged(DatabasePart),
+    /// It must be read.
+    Changed(Changed<'a>),
+}
+
+/// A database that must be read.
+pub(super) struct Changed<'a> {
+    pub source: &'a DatabaseSource,
+    /// Its version at the first look.
+    before: Option<State>,
+    /// What it is compared with.
+    parent: Option<&'a snapshot::Database>,
+    /// It should be the parent's: its state says so.
+    proved: Option<&'a snapshot::Database>,
+    local_bases: Option<LocalBases>,
+}
+
+/// Looks at one database, and reuses the parent's where it is proved to be the same.
+pub(super) fn prepare<'a>(
     context: Context<'_>,
-    history: &History,
-    source: &DatabaseSource,
+    history: &'a History,
+    source: &'a DatabaseSource,
     problems: &mut Vec<Problem>,
-) -> Result<Option<DatabasePart>> {
+) -> Result<Prepared<'a>> {
     let Context { session, cache, options, observer } = context;
-    let trust = session.trust();
     let path = source.file.as_path();
     if !path.try_exists().map_err(Error::io("look at", path))? {
-        report(problems, observer, path, crate::format::snapshot::DATABASE_NOT_FOUND, true);
-        return Ok(None);
+        report(problems, observer, path, DATABASE_NOT_FOUND, true);
+        return Ok(Prepared::Absent);
     }
-    let shown = path.display().to_string();
     let parent = history.database(&source.path);
     let before = database::observe(path)?;
-    // A write-only key reads no old extents: without a local copy the set needs the whole image.
-    let local = if session.store().can_read() { None } else { local_copy(session.store(), cache, parent, options) };
-    let parent = if session.store().can_read() || local.is_some() || options.out.is_none() { parent } else { None };
-    if let Some(near) = local {
-        session.store().set_local_bases(near);
-    }
-    let settled = before.as_ref().is_some_and(|state| state.is_settled(options.now));
     let known = cache.and_then(|cache| cache.database(&options.source, &source.path));
     let proved = parent.filter(|parent| {
         // A copy whose schema could not be read is tried, and complained about, each time.
         let state = before.as_ref().filter(|_| parent.tables.is_some());
         state.is_some_and(|state| known == Some((state.clone(), parent.root)))
     });
-    if let Some(parent) = proved.filter(|_| trust.reuses_parent()) {
-        let record = snapshot::Database { source_path: shown, ..parent.clone() };
-        return Ok(Some(DatabasePart { record, staged: None, read: None }));
+    // A write-only key reads no old extents: without a local copy the set needs the whole image.
+    let can_read = session.store().can_read();
+    let local_bases = if can_read { None } else { local_copy(session.store(), cache, parent, options) };
+    let has_bases = can_read || local_bases.is_some() || options.out.is_none();
+    if let Some(parent) = proved.filter(|_| has_bases && session.trust().reuses_parent()) {
+        let record = snapshot::Database { source_path: path.display().to_string(), ..parent.clone() };
+        return Ok(Prepared::Unchanged(DatabasePart { record, staged: None, read: None }));
     }
-    // Where nothing is reused every extent is looked up; the parent's are still bases.
-    let known = parent.filter(|_| trust.reuses_parent());
-    let GuardedDir { dir: scratch, room: space } = session.store().target(&options.scratch, options.reserve)?;
-    if known.is_none() {
-        expect_copy(path, &space)?;
+    let [parent, proved] = [parent, proved].map(|part| part.filter(|_| has_bases));
+    Ok(Prepared::Changed(Changed { source, before, parent, proved, local_bases }))
+}
+
+impl Changed<'_> {
+    /// Reads one consistent image and stores it, each changed extent as a delta against the one in its place.
+    pub fn store(
+        self,
+        context: Context<'_>,
+        reading: database::Reading<'_>,
+        problems: &mut Vec<Problem>,
+    ) -> Result<DatabasePart> {
+        let Self { source, before, parent, proved, local_bases } = self;
+        let Context { session, cache, options, observer } = context;
+        let path = source.file.as_path();
+        if let Some(bases) = local_bases {
+            session.store().set_local_bases(bases);
+        }
+        // Where nothing is reused every extent is looked up; the parent's are still bases.
+        let known = parent.filter(|_| session.trust().reuses_parent());
+        let GuardedDir { dir: scratch, room: space } = session.store().target(&options.scratch, options.reserve)?;
+        if known.is_none() {
+            expect_copy(path, &space)?;
+        }
+        let mut image_buffer = ImageBuffer::new(session.store(), known, scratch, &space, observer);
+        let image = reading.read(&mut image_buffer)?;
+        let kept = image_buffer.finish()?;
+        let root = store_image(session, &kept, image.page_size, parent, observer)?;
+        // Only if nothing was committed since the first look does that look describe this image.
+        let is_settled = before.as_ref().is_some_and(|state| state.is_settled(options.now));
+        let same = is_settled && database::observe(path)? == before;
+        if let Some(cache) = cache {
+            let state = before.as_ref().filter(|_| same).map(|state| (state, &root));
+            let _ = cache.put_database(&options.source, &source.path, state);
+        }
+        let changed_unseen =
+            same && proved.is_some_and(|parent| full_scan::image_differs(session.store(), parent, &kept));
+        if changed_unseen {
+            report(problems, observer, path, full_scan::UNSEEN, false);
+        }
+        if let Some(error) = &image.schema_error {
+            let reason = format!("its schema cannot be read ({error}); the copy is kept, unverified");
+            report(problems, observer, path, &reason, true);
+        }
+        let meta = path.metadata().map_err(Error::io("look at", path))?;
+        let record = snapshot::Database {
+            path: source.path.clone(),
+            source_path: path.display().to_string(),
+            size_bytes: image.size_bytes,
+            sha256: Some(kept.sha256.clone()),
+            root,
+            page_size: image.page_size,
+            change_counter: image.change_counter,
+            used_pages: image.used_pages,
+            tables: image.tables,
+            mode: meta.mode() & 0o777,
+            uid: meta.uid(),
+            gid: meta.gid(),
+            mtime: Time { secs: meta.mtime(), nanos: meta.mtime_nsec() as u32 },
+        };
+        let Image { locked, method, schema_error, .. } = image;
+        let staged = match session.store().can_read() || options.out.is_none() {
+            true => kept.into_image(),
+            false => kept.into_file(scratch, &space)?,
+        };
+        let read = Some(DatabaseRead { locked, method, schema_error, changed_unseen });
+        Ok(DatabasePart { record, staged, read })
     }
-    let mut image_buffer = ImageBuffer::new(session.store(), known, scratch, &space, observer);
-    expect_index(path)?;
-    let read_options = ReadOptions { busy: options.busy, scratch: &options.scratch };
-    let image = database::read_image(path, &read_options, &mut image_buffer, observer)?;
-    let kept = image_buffer.finish()?;
-    let root = store_image(session, &kept, image.page_size, parent, observer)?;
-    // Only if nothing was committed since the first look does that look describe this image.
-    let same = settled && before.is_some() && database::observe(path)? == before;
-    if let Some(cache) = cache {
-        let _ = cache.put_database(
-            &options.source,
-            &source.path,
-            before.as_ref().filter(|_| same).map(|state| (state, &root)),
-        );
-    }
-    let changed_unseen = same && proved.is_some_and(|parent| full_scan::image_differs(session.store(), parent, &kept));
-    if changed_unseen {
-        report(problems, observer, path, full_scan::UNSEEN, false);
-    }
-    if let Some(error) = &image.schema_error {
-        report(
-            problems,
-            observer,
-            path,
-            &format!("its schema cannot be read ({error}); the copy is kept, unverified"),
-            true,
-        );
-    }
-    let meta = path.metadata().map_err(Error::io("look at", path))?;
-    let record = snapshot::Database {
-        path: source.path.clone(),
-        source_path: shown,
-        size_bytes: image.size_bytes,
-        sha256: Some(kept.sha256.clone()),
-        root,
-        page_size: image.page_size,
-        change_counter: image.change_counter,
-        used_pages: image.used_pages,
-        tables: image.tables,
-        mode: meta.mode() & 0o777,
-        uid: meta.uid(),
-        gid: meta.gid(),
-        mtime: Time { secs: meta.mtime(), nanos: meta.mtime_nsec() as u32 },
-    };
-    let read =
-        DatabaseRead { locked: image.locked, method: image.method, schema_error: image.schema_error, changed_unseen };
-    let staged = match session.store().can_read() || options.out.is_none() {
-        true => kept.into_image(),
-        false => kept.into_file(scratch, &space)?,
-    };
-    Ok(Some(DatabasePart { record, staged, read: Some(read) }))
 }
 
 /// Finds the parent's image in the last set: local delta bases for a write-only key.

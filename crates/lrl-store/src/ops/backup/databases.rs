@@ -1,16 +1,20 @@
 //! Stores the databases one after the other, and knows which files are databases: the named ones, those of the snapshot before, and those that
 //! were found.
 
+use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 use super::context::Context;
-use super::database::{self, DatabasePart};
+use super::database::{self, DatabasePart, Prepared};
 use super::history::History;
 use super::options::Options;
 use crate::error::{Error, Result};
 use crate::format::entry::compare_paths;
 use crate::fs::dir::to_path;
+use crate::ops::report_problem::report;
 use crate::progress::{Observer, Problem, checkpoint};
+use crate::source::database::ReadOptions;
 use crate::source::database::source::{DatabaseSource, Discover, has_header};
 use crate::source::files::walk::{FoundKind, Root, walk};
 
@@ -84,21 +88,76 @@ impl Observer for Quiet<'_> {
     }
 }
 
-/// Stores the databases, or reuses those of the parent that are proved to be the same.
+/// Up to this many databases are held at once, each by a connection with its memory and files: more are read in several groups.
+const HELD: usize = 16;
+
+/// Stores the databases, or reuses those of the parent that are proved to be the same. Each one of a group is held before any is read, so that
+/// they are of one moment, as nearly as can be.
 pub(super) fn store(
     context: Context<'_>,
     history: &History,
     sources: &[DatabaseSource],
     problems: &mut Vec<Problem>,
 ) -> Result<DatabaseParts> {
+    let Context { options, observer, .. } = context;
     let mut parts = Vec::new();
-    let mut instants: Vec<Instant> = Vec::new();
-    for source in sources {
-        checkpoint(context.observer)?;
-        let part = database::store(context, history, source, problems)?;
-        instants.extend(part.as_ref().and(Some(Instant::now())));
-        parts.extend(part);
+    let mut instants = Vec::new();
+    let read_options = ReadOptions { busy: options.busy, scratch: &options.scratch };
+    for group in one_name_each(sources, problems, observer).chunks(HELD) {
+        let mut changed = Vec::new();
+        for source in group {
+            checkpoint(observer)?;
+            let prepared = database::prepare(context, history, source, problems)?;
+            if !matches!(prepared, Prepared::Absent) {
+                instants.push(Instant::now());
+            }
+            match prepared {
+                Prepared::Absent => {}
+                Prepared::Unchanged(part) => parts.push(part),
+                Prepared::Changed(one) => changed.push(one),
+            }
+        }
+        let mut held = Vec::new();
+        for one in changed {
+            database::expect_index(&one.source.file)?;
+            held.push((crate::source::database::prepare(&one.source.file, &read_options, observer)?, one));
+        }
+        for (reading, _) in &mut held {
+            reading.hold()?;
+            instants.push(Instant::now());
+        }
+        // Whose writers wait is read first.
+        held.sort_by_key(|(reading, _)| !reading.blocks_writers());
+        for (reading, one) in held {
+            parts.push(one.store(context, reading, problems)?);
+        }
     }
-    let window = instants.first().zip(instants.last()).map_or(Duration::ZERO, |(first, last)| *last - *first);
+    parts.sort_by(|a, b| compare_paths(&a.record.path, &b.record.path));
+    let window = match (instants.first(), instants.last()) {
+        (Some(first), Some(last)) if parts.len() > 1 => *last - *first,
+        _ => Duration::ZERO,
+    };
     Ok(DatabaseParts { parts, window })
+}
+
+/// Returns the databases without further names of one file: SQLite keeps the side files beside one of them only.
+fn one_name_each<'a>(
+    sources: &'a [DatabaseSource],
+    problems: &mut Vec<Problem>,
+    observer: &dyn Observer,
+) -> Vec<&'a DatabaseSource> {
+    let mut known: HashMap<(u64, u64), &DatabaseSource> = HashMap::new();
+    let mut one_each = Vec::new();
+    for source in sources {
+        let id = source.file.metadata().ok().map(|meta| (meta.dev(), meta.ino()));
+        match id.and_then(|id| known.insert(id, source).map(|first| (id, first))) {
+            None => one_each.push(source),
+            Some((id, first)) => {
+                known.insert(id, first);
+                let reason = format!("is another name of {}, and is stored as that alone", first.file.display());
+                report(problems, observer, &source.file, &reason, true);
+            }
+        }
+    }
+    one_each
 }

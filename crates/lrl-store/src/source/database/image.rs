@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::model::{Image, ImageSink, ReadOptions};
-use super::read::Reader;
+use super::read::Reading;
 use crate::error::Result;
 use crate::progress::Observer;
 
@@ -19,5 +19,13 @@ pub fn read_image(
     sink: &mut dyn ImageSink,
     observer: &dyn Observer,
 ) -> Result<Image> {
-    Reader::new(db, options, sink, observer)?.read()
+    prepare(db, options, observer)?.read(sink)
+}
+
+/// Prepares to read an image of several databases, of one moment as nearly as can be: each is held before any is read.
+///
+/// # Errors
+/// As [`read_image`].
+pub fn prepare<'a>(db: &'a Path, options: &'a ReadOptions<'a>, observer: &'a dyn Observer) -> Result<Reading<'a>> {
+    Reading::new(db, options, observer)
 }

@@ -15,10 +15,11 @@ mod shm;
 pub mod source;
 pub mod state;
 
-pub use image::read_image;
+pub use image::{prepare, read_image};
 pub use inspect::{AssetRow, AssetRows, Inspector, Integrity, Orphans, TableRows, Tables, Value, check_query};
 pub use model::{Image, ImageSink, Method, ReadOptions};
 pub use plain_file::COPIES;
+pub use read::Reading;
 pub use shm::index_growth;
 pub(crate) use state::used_pages;
 pub use state::{State, observe};

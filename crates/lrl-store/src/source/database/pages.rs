@@ -17,13 +17,15 @@ use crate::error::{Error, Result};
 use crate::progress::{Observer, checkpoint};
 
 /// An open read transaction: from here to its end, what the connection sees is one version.
-pub(crate) struct Transaction<'c> {
-    conn: &'c Connection,
+pub(crate) struct Transaction {
+    conn: Connection,
     since: Instant,
     pub(crate) page_size: u32,
     pub(crate) page_count: u64,
     pub(crate) tables: Result<Vec<String>, String>,
     damaged: bool,
+    /// Its readers and writers do not wait for each other.
+    pub(crate) is_wal: bool,
 }
 
 /// What was streamed, and for how long the lock was held.
@@ -33,32 +35,17 @@ pub(crate) struct Copied {
     pub(crate) locked: Duration,
 }
 
-impl<'c> Transaction<'c> {
-    /// Begins the transaction: takes the shared lock and reads the schema's tables.
-    pub(crate) fn begin(conn: &'c Connection) -> Result<Self, Refusal> {
-        let since = Instant::now();
-        let mut schema_error = None;
-        let mut counted = begin_and_count(conn);
-        if let Err(Refusal::NotDatabase(reason)) = &counted {
-            // A damaged schema keeps SQLite from preparing any statement. This setting makes it go on with what it could read (and
-            // with a file shorter than its header says), after one more failing statement.
-            schema_error = Some(reason.clone());
-            conn.set_db_config(DbConfig::SQLITE_DBCONFIG_WRITABLE_SCHEMA, true)?;
-            counted = begin_and_count(conn).or_else(|_| begin_and_count(conn));
+impl Transaction {
+    /// Begins the transaction: takes the shared lock and reads the schema's tables. Gives the connection back where that is refused.
+    pub(crate) fn begin(conn: Connection) -> Result<Self, Box<(Refusal, Connection)>> {
+        match Begun::new(&conn) {
+            Ok(Begun { since, page_size, page_count, tables, damaged }) => {
+                let mode = conn.pragma_query_value(None, "journal_mode", |row| row.get::<_, String>(0));
+                let is_wal = mode.is_ok_and(|mode| mode == "wal");
+                Ok(Self { conn, since, page_size, page_count, tables, damaged, is_wal })
+            }
+            Err(refusal) => Err(Box::new((refusal, conn))),
         }
-        let (page_size, page_count) = match (counted, schema_error.clone()) {
-            (Ok(counted), _) => counted,
-            (Err(Refusal::NotDatabase(_)), Some(first)) => return Err(Refusal::NotDatabase(first)),
-            (Err(refusal), _) => return Err(refusal),
-        };
-        let damaged = schema_error.is_some();
-        // Every page is read once: a small cache stays in the processor's.
-        conn.pragma_update(None, "cache_size", 64)?;
-        let tables = match schema_error {
-            Some(reason) => Err(reason),
-            None => tables(conn).map(|tables| tables.names).map_err(|error| describe(&error)),
-        };
-        Ok(Self { conn, since, page_size, page_count, tables, damaged })
     }
 
     /// Streams the image and ends the transaction. Any doubt about `sqlite_dbpage` leads to the backup API, whose copy is made under
@@ -159,7 +146,7 @@ impl<'c> Transaction<'c> {
             .execute_batch("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA locking_mode=EXCLUSIVE")
             .map_err(failed)?;
         {
-            let backup = Backup::new(self.conn, &mut target).map_err(failed)?;
+            let backup = Backup::new(&self.conn, &mut target).map_err(failed)?;
             // Steps only to see an interruption: the transaction keeps the version, and the lock, from the first to the last.
             let pages = i32::try_from((16 << 20) / self.page_size).unwrap_or(1);
             loop {
@@ -188,7 +175,45 @@ impl<'c> Transaction<'c> {
     }
 }
 
-impl Drop for Transaction<'_> {
+/// What a transaction is when it has begun.
+struct Begun {
+    since: Instant,
+    page_size: u32,
+    page_count: u64,
+    tables: Result<Vec<String>, String>,
+    damaged: bool,
+}
+
+impl Begun {
+    fn new(conn: &Connection) -> Result<Self, Refusal> {
+        let since = Instant::now();
+
+        let mut schema_error = None;
+        let mut counted = begin_and_count(conn);
+        if let Err(Refusal::NotDatabase(reason)) = &counted {
+            // A damaged schema keeps SQLite from preparing any statement. This setting makes it go on with what it could read (and
+            // with a file shorter than its header says), after one more failing statement.
+            schema_error = Some(reason.clone());
+            conn.set_db_config(DbConfig::SQLITE_DBCONFIG_WRITABLE_SCHEMA, true)?;
+            counted = begin_and_count(conn).or_else(|_| begin_and_count(conn));
+        }
+        let (page_size, page_count) = match (counted, schema_error.clone()) {
+            (Ok(counted), _) => counted,
+            (Err(Refusal::NotDatabase(_)), Some(first)) => return Err(Refusal::NotDatabase(first)),
+            (Err(refusal), _) => return Err(refusal),
+        };
+        let damaged = schema_error.is_some();
+        // Every page is read once: a small cache stays in the processor's.
+        conn.pragma_update(None, "cache_size", 64)?;
+        let tables = match schema_error {
+            Some(reason) => Err(reason),
+            None => tables(conn).map(|tables| tables.names).map_err(|error| describe(&error)),
+        };
+        Ok(Self { since, page_size, page_count, tables, damaged })
+    }
+}
+
+impl Drop for Transaction {
     fn drop(&mut self) {
         if !self.conn.is_autocommit() {
             let _ = self.conn.execute_batch("ROLLBACK");

@@ -38,40 +38,59 @@ impl ImageSink for Counting<'_> {
     }
 }
 
-/// One call of `read_image`.
-pub(crate) struct Reader<'a> {
+/// A database of which one image is read, in two steps: its version is held first, where SQLite's locks can do that.
+pub struct Reading<'a> {
     db: PathBuf,
     shown: &'a Path,
     options: &'a ReadOptions<'a>,
     observer: &'a dyn Observer,
     started: Instant,
-    sink: Counting<'a>,
+    /// Holds the version that is read.
+    transaction: Option<Transaction>,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> Reading<'a> {
     /// Prepares to read `db`: follows links, because SQLite keeps the side files beside the real file, and checks that it is ours.
-    pub(crate) fn new(
-        db: &'a Path,
-        options: &'a ReadOptions<'a>,
-        sink: &'a mut dyn ImageSink,
-        observer: &'a dyn Observer,
-    ) -> Result<Self> {
+    pub(super) fn new(db: &'a Path, options: &'a ReadOptions<'a>, observer: &'a dyn Observer) -> Result<Self> {
         let real = fs::canonicalize(db).map_err(|error| source_error(db, format!("cannot be opened: {error}")))?;
-        let sink = Counting { inner: sink, bytes: 0 };
-        let reader = Self { db: real, shown: db, options, observer, started: Instant::now(), sink };
-        reader.check_ours()?;
-        Ok(reader)
+        let reading = Self { db: real, shown: db, options, observer, started: Instant::now(), transaction: None };
+        reading.check_ours()?;
+        plain_file::warm(&reading.db, observer)?;
+        plain_file::warm(&side_file(&reading.db, "-wal"), observer)?;
+        Ok(reading)
+    }
+
+    /// Holds the version of this moment until the image is read, unless only plain reads or a recovered copy can give one.
+    ///
+    /// # Errors
+    /// [`Error::Source`] if another process does not let go of its lock, [`Error::Interrupted`].
+    pub fn hold(&mut self) -> Result<()> {
+        let is_empty = Stamp::of(&self.db)?.is_none_or(|stamp| stamp.size == 0);
+        if !is_empty && !self.is_closed_wal()? {
+            // A refusal comes again when the image is read, and is dealt with there.
+            self.transaction = self.begin()?.ok();
+        }
+        Ok(())
+    }
+
+    /// Returns whether writers wait for as long as the version is held.
+    pub fn blocks_writers(&self) -> bool {
+        self.transaction.as_ref().is_some_and(|held| !held.is_wal)
     }
 
     /// Reads until one image is whole.
-    pub(crate) fn read(&mut self) -> Result<Image> {
-        plain_file::warm(&self.db, self.observer)?;
-        plain_file::warm(&side_file(&self.db, "-wal"), self.observer)?;
+    ///
+    /// # Errors
+    /// As [`super::read_image`].
+    pub fn read(mut self, sink: &mut dyn ImageSink) -> Result<Image> {
+        let mut sink = Counting { inner: sink, bytes: 0 };
+        // The caller's patience with locks counts from here.
+        self.started = Instant::now();
         loop {
-            if let Some(image) = self.attempt()? {
+            if let Some(image) = self.attempt(&mut sink)? {
                 return Ok(image);
             }
-            self.sink.restart()?;
+            sink.restart()?;
             self.wait_for_quiet()?;
         }
     }
@@ -95,60 +114,83 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads the image in the way that fits what is there now; `None` if that changed on the way.
-    fn attempt(&mut self) -> Result<Option<Image>> {
+    fn attempt(&mut self, sink: &mut dyn ImageSink) -> Result<Option<Image>> {
+        if let Some(held) = self.transaction.take() {
+            return match self.copy(held, sink)? {
+                Ok(image) => Ok(Some(image)),
+                Err(reason) => self.read_as_bytes(reason, sink),
+            };
+        }
         let Some(stamp) = Stamp::of(&self.db)? else { return Err(self.fail("is not there any more")) };
         if stamp.size == 0 && !unfinished_journal(&self.db)? {
             return Ok(Some(unreadable(&[], 0, "the file is empty (0 bytes)".into())));
         }
         if self.is_closed_wal()? {
             if stamp.would_show_a_write(plain_file::file_clock(self.options.scratch)?) {
-                return self.read_closed_wal(&stamp);
+                return self.read_closed_wal(&stamp, sink);
             }
             // Closed a moment ago: SQLite would leave a `-wal` and a `-shm` there, two seconds of patience leave nothing.
             if self.started.elapsed() < CLOSED_PATIENCE {
                 return Ok(None);
             }
         }
-        match self.read_by_sqlite()? {
-            Ok(image) => Ok(Some(image)),
-            Err(Refusal::HotJournal) => self.read_recovered(),
-            Err(Refusal::NoSideFiles(reason)) if !is_wal(&self.header()?) => {
+        let refusal = match self.begin()? {
+            Ok(held) => match self.copy(held, sink)? {
+                Ok(image) => return Ok(Some(image)),
+                Err(reason) => Refusal::NotDatabase(reason),
+            },
+            Err(refusal) => refusal,
+        };
+        match refusal {
+            Refusal::HotJournal => self.read_recovered(sink),
+            Refusal::NoSideFiles(reason) if !is_wal(&self.header()?) => {
                 Err(self.fail(format!("cannot be opened: {reason}")))
             }
             // Where not even the owner can make the side files, nobody has the database open in WAL mode.
-            Err(Refusal::NoSideFiles(_)) if plain_file::exists(&side_file(&self.db, "-wal"))? => self.read_recovered(),
-            Err(Refusal::NoSideFiles(_)) => self.settle()?.map_or(Ok(None), |stamp| self.read_closed_wal(&stamp)),
-            Err(Refusal::NotDatabase(reason)) => self.read_as_bytes(reason),
-            Err(Refusal::Busy) => self.wait_for_lock().map(|()| None),
-            Err(Refusal::Other(reason)) => Err(self.fail(format!("cannot be read: {reason}"))),
+            Refusal::NoSideFiles(_) if plain_file::exists(&side_file(&self.db, "-wal"))? => self.read_recovered(sink),
+            Refusal::NoSideFiles(_) => self.settle()?.map_or(Ok(None), |stamp| self.read_closed_wal(&stamp, sink)),
+            Refusal::NotDatabase(reason) => self.read_as_bytes(reason, sink),
+            Refusal::Busy => self.wait_for_lock().map(|()| None),
+            Refusal::Other(reason) => Err(self.fail(format!("cannot be read: {reason}"))),
         }
     }
 
-    /// Through SQLite and its locks: the usual way.
-    fn read_by_sqlite(&mut self) -> Result<Result<Image, Refusal>> {
-        let conn = match open_live(&self.db) {
+    /// Begins to read through SQLite and its locks: the usual way.
+    fn begin(&self) -> Result<Result<Transaction, Refusal>> {
+        let mut conn = match open_live(&self.db) {
             Ok(conn) => conn,
             Err(error) => return Ok(Err(error.into())),
         };
         let mut hot = 0;
-        let transaction = loop {
-            match Transaction::begin(&conn) {
-                Ok(transaction) => break transaction,
-                Err(Refusal::Busy) => self.wait_for_lock()?,
+        loop {
+            let refused = match Transaction::begin(conn) {
+                Ok(transaction) => return Ok(Ok(transaction)),
+                Err(refused) => *refused,
+            };
+            match refused {
+                (Refusal::Busy, again) => {
+                    self.wait_for_lock()?;
+                    conn = again;
+                }
                 // SQLite looks at the writer's lock first and at the journal second. A writer that begins in between makes a
                 // read-only connection see a hot journal where there is none; one that a crash left is still there later.
-                Err(Refusal::HotJournal) if hot < HOT_TRIES => {
+                (Refusal::HotJournal, again) if hot < HOT_TRIES => {
                     hot += 1;
                     checkpoint(self.observer)?;
                     thread::sleep(Duration::from_millis(hot));
+                    conn = again;
                 }
-                Err(refusal) => return Ok(Err(refusal)),
+                (refusal, _) => return Ok(Err(refusal)),
             }
-        };
-        let (size, tables) = (transaction.size_bytes(), transaction.tables.clone());
-        match transaction.copy(self.shown, self.options.scratch, &mut self.sink, self.observer)? {
+        }
+    }
+
+    /// Copies the image of a transaction; the inner error is why the file's bytes say more.
+    fn copy(&self, held: Transaction, sink: &mut dyn ImageSink) -> Result<Result<Image, String>> {
+        let (size, tables) = (held.size_bytes(), held.tables.clone());
+        match held.copy(self.shown, self.options.scratch, sink, self.observer)? {
             Some(copied) => Ok(Ok(describe_image(copied, size, tables))),
-            None => Ok(Err(Refusal::NotDatabase(tables.err().unwrap_or_default()))),
+            None => Ok(Err(tables.err().unwrap_or_default())),
         }
     }
 
@@ -164,17 +206,17 @@ impl<'a> Reader<'a> {
             && !unfinished_journal(&self.db)?)
     }
 
-    fn read_closed_wal(&mut self, stamp: &Stamp) -> Result<Option<Image>> {
+    fn read_closed_wal(&self, stamp: &Stamp, sink: &mut dyn ImageSink) -> Result<Option<Image>> {
         let tables = open_immutable(&self.db)
             .and_then(|conn| tables(&conn).map(|tables| tables.names))
             .map_err(|error| describe(&error));
-        let Some(header) = plain_file::stream(&self.db, stamp, &mut self.sink, self.observer)? else { return Ok(None) };
+        let Some(header) = plain_file::stream(&self.db, stamp, sink, self.observer)? else { return Ok(None) };
         let copied = Copied { header, method: Method::PlainFile, locked: Duration::ZERO };
         Ok(Some(describe_image(copied, stamp.size, tables)))
     }
 
     /// Lets SQLite roll back or replay a copy: in place that is the application's business.
-    fn read_recovered(&mut self) -> Result<Option<Image>> {
+    fn read_recovered(&self, sink: &mut dyn ImageSink) -> Result<Option<Image>> {
         let scratch = self.options.scratch;
         let dir = plain_file::CopyDir::new(scratch)?;
         let copy = dir.path().join("database");
@@ -192,14 +234,14 @@ impl<'a> Reader<'a> {
         }
         let conn =
             open_copy(&copy).map_err(|error| self.fail(format!("its copy cannot be opened: {}", describe(&error))))?;
-        let transaction = match Transaction::begin(&conn) {
+        let transaction = match Transaction::begin(conn).map_err(|refused| refused.0) {
             Ok(transaction) => transaction,
-            Err(Refusal::NotDatabase(reason)) => return self.read_as_bytes(reason),
+            Err(Refusal::NotDatabase(reason)) => return self.read_as_bytes(reason, sink),
             Err(refusal) => return Err(self.fail(format!("its copy cannot be rolled back: {refusal:?}"))),
         };
         let (size, tables) = (transaction.size_bytes(), transaction.tables.clone());
-        let Some(mut copied) = transaction.copy(self.shown, scratch, &mut self.sink, self.observer)? else {
-            return self.read_as_bytes(tables.err().unwrap_or_default());
+        let Some(mut copied) = transaction.copy(self.shown, scratch, sink, self.observer)? else {
+            return self.read_as_bytes(tables.err().unwrap_or_default(), sink);
         };
         copied.method = Method::RecoveredCopy;
         copied.locked = Duration::ZERO;
@@ -210,14 +252,14 @@ impl<'a> Reader<'a> {
     }
 
     /// Keeps a file that SQLite cannot open, as it is.
-    fn read_as_bytes(&mut self, mut reason: String) -> Result<Option<Image>> {
+    fn read_as_bytes(&self, mut reason: String, sink: &mut dyn ImageSink) -> Result<Option<Image>> {
         for suffix in ["-wal", "-journal"] {
             if Stamp::of(&side_file(&self.db, suffix))?.is_some_and(|stamp| stamp.size > 0) {
                 reason.push_str(&format!("; its {suffix} file is not part of the copy"));
             }
         }
         let Some(stamp) = self.settle()? else { return Ok(None) };
-        let Some(header) = plain_file::stream(&self.db, &stamp, &mut self.sink, self.observer)? else {
+        let Some(header) = plain_file::stream(&self.db, &stamp, sink, self.observer)? else {
             return Ok(None);
         };
         Ok(Some(unreadable(&header, stamp.size, reason)))

@@ -68,7 +68,7 @@ fn speed() {
         timed("observe", size, || observe(&lab.db()).unwrap().unwrap());
         for _ in 0..2 {
             let conn = open_live(&lab.db()).unwrap();
-            let transaction = Transaction::begin(&conn).unwrap();
+            let transaction = Transaction::begin(conn).unwrap();
             let copied = timed("backup API", size, || {
                 transaction.copy_by_backup(&lab.db(), &lab.scratch(), &mut sink, &Silent).unwrap()
             });
@@ -105,7 +105,7 @@ fn the_lock_byte_page_is_zero_and_nothing_else_differs() {
         let lab = Lab::new();
         fill(&lab, "delete", page_size, 1_100_000);
         let conn = open_live(&lab.db()).unwrap();
-        let transaction = Transaction::begin(&conn).unwrap();
+        let transaction = Transaction::begin(conn).unwrap();
         let (mut by_pages, mut by_backup) = (Collect::default(), Collect::default());
         transaction.stream_pages(&mut by_pages, &Silent).unwrap().unwrap();
         let copied = transaction.copy_by_backup(&lab.db(), &lab.scratch(), &mut by_backup, &Silent).unwrap();

@@ -61,9 +61,8 @@ fn pages_equal_the_backup_of_the_same_transaction() {
         lab.make_bank(mode, 4096);
         let writers = writers(&lab, mode);
         for _ in 0..rounds() {
-            let conn = open_live(&lab.db()).unwrap();
             let transaction = loop {
-                match Transaction::begin(&conn) {
+                match Transaction::begin(open_live(&lab.db()).unwrap()).map_err(|refused| refused.0) {
                     Ok(transaction) => break transaction,
                     Err(Refusal::Busy | Refusal::HotJournal) => std::thread::sleep(Duration::from_millis(1)),
                     Err(other) => panic!("{mode}: {other:?}"),
@@ -95,7 +94,7 @@ fn the_backup_api_gives_a_moment_too() {
     let writers = writers(&lab, "delete");
     for _ in 0..rounds() / 3 {
         let conn = open_live(&lab.db()).unwrap();
-        let Ok(transaction) = Transaction::begin(&conn) else { continue };
+        let Ok(transaction) = Transaction::begin(conn) else { continue };
         let mut bytes = Collect::default();
         let copied = transaction.copy_by_backup(&lab.db(), &lab.scratch(), &mut bytes, &Silent).unwrap();
         assert_eq!(copied.method, Method::BackupApi);
