@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use crate::common::{Lab, noise};
+use crate::common::{Lab, database, noise};
 use crate::python_sets::{change, drill_with_python, manifests};
 use crate::tools::{assert_same, assert_whole, files_with, look, names, outputs, python};
 
@@ -245,10 +245,10 @@ fn unchanged_is_cheap_and_never_guessed() {
     let run = lab.lrl("backup --json").expect(0).json();
     assert!(run["added_bytes"].as_u64().unwrap() < 2048, "{run}");
     assert_eq!(run["uploads_read"]["files_read"], 0, "{run}");
-    assert!(run["database_read"].is_null(), "{run}");
+    assert!(database(&run)["read"].is_null(), "{run}");
     let run = lab.lrl("backup --json --rescan").expect(0).json();
     assert_eq!(run["uploads_read"]["files_unchanged"], 0, "{run}");
-    assert!(!run["database_read"].is_null() && run["added_bytes"].as_u64().unwrap() < 2048, "{run}");
+    assert!(!database(&run)["read"].is_null() && run["added_bytes"].as_u64().unwrap() < 2048, "{run}");
     // The same size, in the same second, and even the same time: seen.
     let path = lab.path("data/assets/many/7");
     let time = fs::metadata(&path).unwrap().modified().unwrap();

@@ -41,7 +41,7 @@ fn nothing_is_written_and_everything_is_told() {
     }
     let before = state(&lab);
     let document = lab.lrl("backup --dry-run --json").expect(0).json();
-    assert_eq!(document["database"]["changed_bytes"], 0);
+    assert_eq!(document["databases"][0]["changed_bytes"], 0);
     assert_eq!(document["uploads"]["unchanged"], json!({ "files": 3, "bytes": 70_029 }));
     assert!(state(&lab) == before);
 
@@ -55,7 +55,7 @@ fn nothing_is_written_and_everything_is_told() {
     assert_eq!(uploads["new"], json!({ "files": 1, "bytes": 5 }));
     assert_eq!(uploads["removed"], json!({ "files": 1, "bytes": 17 }));
     assert_eq!((&uploads["changed"]["files"], &uploads["exact"]), (&json!(1), &json!(false)));
-    assert!(estimate["database"]["changed_bytes"].as_u64().unwrap() > 0);
+    assert!(estimate["databases"][0]["changed_bytes"].as_u64().unwrap() > 0);
     let exact = lab.lrl("backup --dry-run --rescan --json").expect(0).json();
     assert_eq!(
         (&exact["uploads"]["changed"]["files"], &exact["uploads"]["unchanged"]["files"]),
@@ -95,7 +95,7 @@ fn a_journal_that_a_crash_left_is_rolled_back_in_a_copy_elsewhere() {
     drop(connection);
     let before = state(&copy);
     let run = copy.lrl("backup --dry-run --json").expect(0);
-    assert!(run.json()["database"]["size_bytes"].as_u64().unwrap() > 0);
+    assert!(run.json()["databases"][0]["size_bytes"].as_u64().unwrap() > 0);
     assert!(state(&copy) == before);
     assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0);
 }

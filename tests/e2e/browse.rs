@@ -53,9 +53,9 @@ fn snapshots_are_listed_for_people_and_for_programs() {
     assert_eq!(document["success"], true);
     assert_eq!(listed.iter().map(|s| s["sequence"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2, 3]);
     assert_eq!(listed[0]["tags"][0], "first");
-    assert_eq!(listed[0]["uploads"]["files"], 4);
+    assert_eq!(listed[0]["files"]["files"], 4);
     assert_eq!(listed[0]["id"].as_str().unwrap().len(), 64);
-    assert!(listed[0]["database"]["size_bytes"].as_u64().unwrap() > 4096);
+    assert!(listed[0]["databases"][0]["size_bytes"].as_u64().unwrap() > 4096);
 }
 
 #[test]
@@ -125,12 +125,12 @@ fn diff_tells_what_came_what_went_and_what_changed() {
     let has = |change: &str, path: &str| changes.contains(&(change.into(), path.into()));
     assert!(has("removed", "assets/ab12") && has("removed", "assets/ab12/v1.txt") && has("added", "assets/new/v1.txt"));
     assert!(!changes.iter().any(|(_, path)| path.starts_with("assets/cd34")), "{changes:?}");
-    assert_eq!(document["database"]["change"], "changed");
-    assert_eq!(document["database"]["tables_added"], serde_json::json!(["later"]));
+    assert_eq!(document["databases"][0]["change"], "changed");
+    assert_eq!(document["databases"][0]["tables_added"], serde_json::json!(["later"]));
     let step = lab.lrl("diff latest~2 latest~1").expect(0);
     assert!(step.stdout.contains("M  assets/ab12/v1.txt (12 B -> 12 B)"), "{}", step.stdout);
     let same = lab.lrl("diff latest latest --json").expect(0).json();
-    assert_eq!((same["changes"].as_array().unwrap().len(), &same["database"]["change"]), (0, &"same".into()));
+    assert_eq!((same["changes"].as_array().unwrap().len(), &same["databases"][0]["change"]), (0, &"same".into()));
 }
 
 #[test]

@@ -170,3 +170,9 @@ CREATE TABLE content_items (id INTEGER PRIMARY KEY, slug TEXT UNIQUE, title TEXT
 CREATE TABLE assets (id TEXT PRIMARY KEY, filename_original TEXT, mime_type TEXT, size_bytes INTEGER, sha256 TEXT,
                      storage_path TEXT, visibility TEXT);
 ";
+
+/// Returns what the document of a backup says of its database.
+pub fn database(run: &serde_json::Value) -> &serde_json::Value {
+    let backups = run["backups"].as_array().unwrap_or_else(|| panic!("{run:#}"));
+    backups.iter().find(|one| one["type"] == "database").unwrap_or(&serde_json::Value::Null)
+}

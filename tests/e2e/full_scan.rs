@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use rusqlite::Connection;
 use serde_json::Value;
 
-use crate::common::Lab;
+use crate::common::{Lab, database};
 use crate::python_sets::change;
 
 fn settled() -> Lab {
@@ -35,7 +35,7 @@ fn days_ago(lab: &Lab, days: i64, which: &str) {
 fn is_scan(run: &Value, because: &str) {
     assert_eq!(run["full_scan"]["because"], because, "{run:#}");
     assert_eq!(
-        (&run["uploads_read"]["files_unchanged"], &run["database_unchanged"]),
+        (&run["uploads_read"]["files_unchanged"], &database(run)["unchanged"]),
         (&0.into(), &false.into()),
         "{run:#}"
     );
@@ -45,7 +45,7 @@ fn is_none(run: &Value) {
     assert!(run["full_scan"].is_null(), "{run:#}");
     assert_eq!(run["uploads_read"]["files_read"], 0, "{run:#}");
     assert_eq!(run["uploads_read"]["bytes_unchanged"], 70_029, "{run:#}");
-    assert_eq!(run["database_unchanged"], true, "{run:#}");
+    assert_eq!(database(run)["unchanged"], true, "{run:#}");
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn each_source_and_part_is_scanned_on_its_own_schedule() {
     is_none(&back_up(&lab, ""));
     let half = back_up(&lab, "--source other --db-only");
     assert!(
-        half["full_scan"].is_null() && half["database_unchanged"] == true && half["uploads_read"].is_null(),
+        half["full_scan"].is_null() && database(&half)["unchanged"] == true && half["uploads_read"].is_null(),
         "{half:#}"
     );
     is_scan(&back_up(&lab, "--source other"), "due");
@@ -138,14 +138,14 @@ fn bytes_that_changed_under_an_unchanged_state_are_reported() {
     assert_eq!(named, ["./data/lrl.db", "./data/assets/cd34/v1.bin"], "{run:#}");
     assert!(run["problems"][0]["reason"].as_str().unwrap().contains("other contents than before"), "{run:#}");
     assert_eq!(
-        (&run["uploads_read"]["files_changed_unseen"], &run["database_read"]["changed_unseen"]),
+        (&run["uploads_read"]["files_changed_unseen"], &database(&run)["read"]["changed_unseen"]),
         (&1.into(), &true.into())
     );
     // Said once, and the snapshot has what is there now.
     let run = back_up(&lab, "--rescan");
     assert_eq!(run["problems"], Value::from(Vec::<Value>::new()));
     assert_eq!(
-        (&run["uploads_read"]["files_changed_unseen"], &run["database_read"]["changed_unseen"]),
+        (&run["uploads_read"]["files_changed_unseen"], &database(&run)["read"]["changed_unseen"]),
         (&0.into(), &false.into())
     );
     let stored = lab.lrl("dump latest assets/cd34/v1.bin").expect(0).stdout_bytes;

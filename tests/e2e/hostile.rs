@@ -491,7 +491,7 @@ fn a_snapshot_that_holds_more_than_it_states_is_damaged() {
     let store = lab.path("backups/store/snapshots/lab");
     let good = fs::read_to_string(files_with(&store, "-").remove(0)).unwrap();
     for (member, number) in [("entries", 2), ("bytes", 70_000)] {
-        let start = good.find("\"uploads\"").unwrap();
+        let start = good.find("\"files\":{").unwrap();
         let at = start + good[start..].find(&format!("\"{member}\":")).unwrap() + member.len() + 3;
         let end = at + good[at..].find([',', '}']).unwrap();
         let bytes = format!("{}{number}{}", &good[..at], &good[end..]);
