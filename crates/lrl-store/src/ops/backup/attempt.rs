@@ -114,7 +114,10 @@ fn make(
     let mut problems = Vec::new();
     let sizes = sources.iter().map(|source| source.file.metadata().ok().map(|meta| meta.len()));
     observer.phase(Phase::Database, sizes.sum());
-    let DatabaseParts { parts, window } = databases::store(context, history, sources, &mut problems)?;
+    let DatabaseParts { parts, window } = match options.asks_databases() {
+        true => databases::store(context, history, sources, &mut problems)?,
+        false => DatabaseParts::default(),
+    };
     observer.phase(Phase::Uploads, None);
     let FilesOutcome { part: uploads, found } = files::store(context, history, sources, &mut problems)?;
     if !found.is_empty() {

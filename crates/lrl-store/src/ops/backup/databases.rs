@@ -11,6 +11,7 @@ use super::history::History;
 use super::options::Options;
 use crate::error::{Error, Result};
 use crate::format::entry::compare_paths;
+use crate::format::snapshot::DATABASE_NOT_FOUND;
 use crate::fs::dir::to_path;
 use crate::ops::report_problem::report;
 use crate::progress::{Observer, Problem, checkpoint};
@@ -19,6 +20,7 @@ use crate::source::database::source::{DatabaseSource, Discover, has_header};
 use crate::source::files::walk::{FoundKind, Root, walk};
 
 /// The databases of one attempt.
+#[derive(Default)]
 pub(super) struct DatabaseParts {
     /// In order of their paths.
     pub parts: Vec<DatabasePart>,
@@ -35,7 +37,7 @@ pub(super) fn sources(history: &History, options: &Options, observer: &dyn Obser
     if let Some(discover) = &options.discover {
         match &history.databases {
             // What was one before is one, if it is still there; others are found among the files.
-            Some((_, before)) => {
+            Some((_, before)) if options.uploads.is_some() => {
                 for path in before.iter().map(|part| part.path.clone()) {
                     let file = discover.root.join(to_path(&path));
                     if !discover.plain.matches(&path, false) && has_header(&file)? {
@@ -43,8 +45,8 @@ pub(super) fn sources(history: &History, options: &Options, observer: &dyn Obser
                     }
                 }
             }
-            // Nothing is known: so that the databases come first all the same, the files are looked at before.
-            None => sources.extend(find(discover, options, observer)?),
+            // Nothing is known, or the files are not walked: so that the databases come first all the same, they are looked at before.
+            _ => sources.extend(find(discover, options, observer)?),
         }
     }
     in_order(sources)
@@ -66,7 +68,7 @@ pub(super) fn in_order(mut sources: Vec<DatabaseSource>) -> Result<Vec<DatabaseS
 /// Looks for databases among the files.
 fn find(discover: &Discover, options: &Options, observer: &dyn Observer) -> Result<Vec<DatabaseSource>> {
     let mut found = Vec::new();
-    let roots: Vec<Root> = options.uploads.clone().unwrap_or_default();
+    let roots = [Root { name: String::new(), path: discover.root.clone() }];
     // What cannot be looked at is told when the files are stored.
     walk(&roots, &options.excludes, &options.skip, &Quiet(observer), &mut |file| {
         checkpoint(observer)?;
@@ -103,6 +105,12 @@ pub(super) fn store(
     let mut parts = Vec::new();
     let mut instants = Vec::new();
     let read_options = ReadOptions { busy: options.busy, scratch: &options.scratch };
+    for (pattern, expected) in options.discover.iter().flat_map(|discover| &discover.expected) {
+        if !sources.iter().any(|source| expected.wants(&source.path, false)) {
+            let path = options.discover.as_ref().map(|discover| discover.root.join(pattern)).unwrap_or_default();
+            report(problems, observer, &path, DATABASE_NOT_FOUND, true);
+        }
+    }
     for group in one_name_each(sources, problems, observer).chunks(HELD) {
         let mut changed = Vec::new();
         for source in group {

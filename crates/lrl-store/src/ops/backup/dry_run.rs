@@ -97,7 +97,7 @@ pub fn plan(store: Option<&Store>, options: &Options, observer: &dyn Observer) -
     let nothing = History::none();
     let sources = super::databases::sources(history.as_ref().unwrap_or(&nothing), options, observer)?;
     let mut databases = Vec::new();
-    for source in &sources {
+    for source in sources.iter().filter(|_| options.asks_databases()) {
         databases.extend(database(store, history.as_ref(), source, options, &mut problems, observer)?);
     }
     observer.phase(Phase::Uploads, None);

@@ -18,6 +18,8 @@ pub struct Options {
     pub databases: Vec<DatabaseSource>,
     /// Finds further databases among the files of a site.
     pub discover: Option<Discover>,
+    /// Whether databases are stored; where they are not, they are still no files.
+    pub stores_databases: bool,
     /// The directories of files by name; `None` leaves them out.
     pub uploads: Option<Vec<Root>>,
     /// Directories that are never walked (the backup directory, the store), and files that are no uploads (the database).
@@ -101,6 +103,7 @@ impl Options {
             now,
             databases: vec![DatabaseSource { path: THE_DATABASE.to_vec(), file: database }],
             discover: None,
+            stores_databases: true,
         }
     }
 
@@ -108,17 +111,22 @@ impl Options {
     pub fn site(root: &Path, scratch: impl Into<PathBuf>, now: SystemTime) -> Self {
         Self {
             databases: Vec::new(),
-            discover: Some(Discover { root: root.to_path_buf(), plain: Excludes::none() }),
+            discover: Some(Discover { root: root.to_path_buf(), plain: Excludes::none(), expected: Vec::new() }),
             uploads: Some(vec![Root { name: String::new(), path: root.to_path_buf() }]),
             skip: Vec::new(),
             ..Self::new(root, scratch, now)
         }
     }
 
+    /// Returns whether databases are asked for.
+    pub(super) fn asks_databases(&self) -> bool {
+        self.stores_databases && (!self.databases.is_empty() || self.discover.is_some())
+    }
+
     /// Returns the names of the parts that are asked for.
     pub(super) fn parts(&self) -> impl Iterator<Item = &'static str> {
         let parts =
-            [(DATABASE, !self.databases.is_empty() || self.discover.is_some()), (UPLOADS, self.uploads.is_some())];
+            [(DATABASE, self.asks_databases()), (UPLOADS, self.uploads.is_some())];
         parts.into_iter().filter(|(_, asked)| *asked).map(|(part, _)| part)
     }
 

@@ -30,6 +30,7 @@ pub fn options(dir: &Path, second: u64) -> Options {
     Options {
         databases: vec![DatabaseSource { path: b"lrl.db".to_vec(), file: dir.join("lrl.db") }],
         discover: None,
+        stores_databases: true,
         uploads: Some(vec![Root { name: "assets".into(), path: dir.join("assets") }]),
         skip: Vec::new(),
         excludes: Excludes::none(),

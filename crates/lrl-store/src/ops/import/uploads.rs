@@ -33,6 +33,7 @@ pub(in crate::ops) fn store_roots(
     let like_a_backup = backup::Options {
         databases: Vec::new(),
         discover: None,
+        stores_databases: true,
         uploads: Some(uploads.roots),
         skip: Vec::new(),
         excludes: Excludes::none(),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::source::files::exclude::Excludes;
+use crate::source::files::include::Includes;
 
 /// A database that is backed up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct Discover {
     pub root: PathBuf,
     /// Patterns of files that stay files, whatever their header says.
     pub plain: Excludes,
+    /// Patterns of paths, as they were given: at least one database must match each.
+    pub expected: Vec<(String, Includes)>,
 }
 
 /// The first bytes of every SQLite database (file format, section 1.3).
