@@ -353,3 +353,38 @@ fn major(dev: u64) -> u64 {
 fn minor(dev: u64) -> u64 {
     (dev & 0xff) | ((dev >> 12) & !0xff)
 }
+
+#[test]
+fn a_time_names_the_newest_snapshot_at_or_before_it() {
+    let lab = Lab::small();
+    lab.lrl("backup --snapshot-only").expect(0);
+    // A snapshot's time is a part of a second, and a second that is named means all of it.
+    std::thread::sleep(std::time::Duration::from_millis(2100));
+    lab.upload("later/v1.txt", b"later");
+    lab.lrl("backup --snapshot-only").expect(0);
+    let created = |at: usize| {
+        let document = lab.lrl("snapshots --json").expect(0).json();
+        document["snapshots"][at]["created"]["secs"].as_i64().unwrap()
+    };
+    let first = utc(created(0));
+    let has_later = |name: &str| lab.run(["ls", name]).expect(0).stdout.contains("later/v1.txt");
+    for newest in ["now", "today", "0s", "2100-01-01", "2100-01-01T00:00"] {
+        assert!(has_later(newest), "{newest}");
+    }
+    assert!(!has_later(&format!("{first}Z")) && has_later(&utc(created(1) + 1)));
+    assert!(!lab.run(["ls", &first, "--utc"]).expect(0).stdout.contains("later/v1.txt"));
+    let run = lab.run(["ls", "1y"]).expect(1);
+    assert!(run.stderr.contains("no snapshot") && run.stderr.contains("at or before `1y`"), "{}", run.stderr);
+    // The same through a restore, in another zone.
+    let mut abroad = lab.command(["restore", &first, "--data-dir", "then"]);
+    abroad.env("TZ", "UTC0");
+    assert!(abroad.output().unwrap().status.success());
+    assert!(!lab.path("then/assets/later").exists() && lab.path("then/lrl.db").exists());
+}
+
+/// Writes a second since 1970 as a date and time in UTC.
+fn utc(secs: i64) -> String {
+    let script = "import sys,datetime;print(datetime.datetime.fromtimestamp(int(sys.argv[1]),datetime.timezone.utc).strftime('%Y-%m-%dT%H:%M:%S'))";
+    let output = std::process::Command::new("python3").args(["-c", script, &secs.to_string()]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().into()
+}

@@ -16,6 +16,7 @@ pub mod signal;
 pub mod term;
 pub mod trust;
 pub mod umask;
+pub mod when;
 
 use std::ffi::OsString;
 use std::io::Write;

@@ -85,6 +85,9 @@ pub struct Global {
     /// Source: which lab's history in the store is meant; check and stats cover all sources
     #[arg(long, global = true, value_name = "NAME", default_value = "lab", value_parser = values::source, hide_short_help = true, help_heading = SHARED)]
     pub source: String,
+    /// Read times that name a snapshot in UTC, in place of the local time zone
+    #[arg(long, global = true, hide_short_help = true, help_heading = SHARED)]
+    pub utc: bool,
     /// How long to wait for another lrl that holds the store (as in 90s, 30m, 2h; 0 does not wait)
     #[arg(long, global = true, value_name = "TIME", default_value = "60s", value_parser = values::duration, hide_short_help = true, help_heading = SHARED)]
     pub lock_wait: Duration,
@@ -332,7 +335,8 @@ pub struct FreeArgs {
 pub struct RestoreArgs {
     /// Snapshot: a prefix of its id, its timestamp, good, latest, or either with ~N.
     ///
-    /// `good` is the newest good one, `latest` the newest; `good~1` is the good one before it.
+    /// `good` is the newest good one, `latest` the newest; `good~1` is the good one before it. A time is the newest at or before it: 2026-11-28T14:03,
+    /// 2026-11-28, 14:03, yesterday, 2h, 3d, 6mo.
     #[arg(default_value = "good")]
     pub snapshot: String,
     /// Where the data goes.
@@ -421,7 +425,8 @@ pub struct DrillArgs {
 pub struct ExportArgs {
     /// Snapshot: a prefix of its id, its timestamp, good, latest, or either with ~N.
     ///
-    /// `good` is the newest good one, `latest` the newest; `good~1` is the good one before it.
+    /// `good` is the newest good one, `latest` the newest; `good~1` is the good one before it. A time is the newest at or before it: 2026-11-28T14:03,
+    /// 2026-11-28, 14:03, yesterday, 2h, 3d, 6mo.
     #[arg(default_value = "good")]
     pub snapshot: String,
     /// Directory to write to; it must be empty or not exist yet
@@ -469,7 +474,8 @@ pub struct SnapshotsArgs {
 pub struct LsArgs {
     /// Snapshot: a prefix of its id, its timestamp, good, latest, or either with ~N.
     ///
-    /// `good` is the newest good one, `latest` the newest; `good~1` is the good one before it.
+    /// `good` is the newest good one, `latest` the newest; `good~1` is the good one before it. A time is the newest at or before it: 2026-11-28T14:03,
+    /// 2026-11-28, 14:03, yesterday, 2h, 3d, 6mo.
     pub snapshot: String,
     /// List only this file or directory
     pub path: Option<PathBuf>,
@@ -497,7 +503,8 @@ pub struct FindArgs {
 pub struct DumpArgs {
     /// Snapshot: a prefix of its id, its timestamp, good, latest, or either with ~N.
     ///
-    /// `good` is the newest good one, `latest` the newest; `good~1` is the good one before it.
+    /// `good` is the newest good one, `latest` the newest; `good~1` is the good one before it. A time is the newest at or before it: 2026-11-28T14:03,
+    /// 2026-11-28, 14:03, yesterday, 2h, 3d, 6mo.
     pub snapshot: String,
     /// File, as `lrl ls` shows it; lrl.db is the database
     pub path: PathBuf,

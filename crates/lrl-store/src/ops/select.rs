@@ -1,4 +1,4 @@
-//! Selects a snapshot by `good`, `latest`, `latest~2`, a timestamp, or the beginning of an id.
+//! Selects a snapshot by `good`, `latest`, `latest~2`, a timestamp, the beginning of an id, or a time.
 
 use crate::error::{Error, Result};
 use crate::format::snapshot::Snapshot;
@@ -90,6 +90,40 @@ pub fn select(
         }
     };
     Ok(Selected { name, snapshot, passed_over: Vec::new() })
+}
+
+/// Finds the newest snapshot that was made at or before a time and holds what is needed, in one source or (`None`) in all of them. `wanted` is
+/// that time as the user wrote it.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] if all are newer; [`Error::Corrupt`] if one cannot be read that may be the one that is meant.
+pub fn at(
+    store: &Store,
+    source: Option<&str>,
+    (wanted, time): (&str, Time),
+    need: Need,
+    observer: &dyn Observer,
+) -> Result<Selected> {
+    let names = store.snapshot_names(source)?;
+    if names.is_empty() {
+        return Err(none_at_all(store, source)?);
+    }
+    let mut oldest = None;
+    for name in names.iter().rev() {
+        checkpoint(observer)?;
+        let snapshot = store.snapshot(name).map_err(|error| newest_readable(store, &names, wanted, need, error))?;
+        if snapshot.created <= time && need.is_met(&snapshot) {
+            return Ok(Selected { name: name.clone(), snapshot, passed_over: Vec::new() });
+        }
+        oldest = Some(snapshot.timestamp);
+    }
+    let place = store.storage().location();
+    Err(Error::NotFound(format!(
+        "no snapshot{} in {place} was made at or before `{wanted}`: the oldest is of {} (UTC); `lrl snapshots` lists them",
+        need.with(),
+        oldest.unwrap_or_default()
+    )))
 }
 
 fn none_at_all(store: &Store, source: Option<&str>) -> Result<Error> {
@@ -195,7 +229,7 @@ fn by_stamp(store: &Store, names: &[SnapshotName], wanted: &str, place: &str) ->
 fn only<'n>(found: &[&'n SnapshotName], wanted: &str, place: &str) -> Result<&'n SnapshotName> {
     match found {
         [] => Err(Error::NotFound(format!(
-            "no snapshot in {place} is called `{wanted}` (`good`, `latest`, `latest~2`, `20260114_120000` or at least four digits of an id); \
+            "no snapshot in {place} is called `{wanted}` (`good`, `latest`, `latest~2`, `20260114_120000`, a time as in `2026-01-14T12:00` or `2h`, or at least four digits of an id); \
              `lrl snapshots` lists them"
         ))),
         [name] => Ok(name),

@@ -8,11 +8,12 @@ use lrl_store::ops::judgement::Judge;
 use lrl_store::ops::ls;
 use lrl_store::ops::select::{self, Need, PassedOver, Selected};
 use lrl_store::store::{SnapshotName, Store};
-use lrl_store::time::time_of;
+use lrl_store::time::{Time, time_of};
 
 use crate::context::Context;
 use crate::exit::{Failure, Result};
 use crate::render::units;
+use crate::when;
 
 /// Returns the source that the user named, by flag or file; `None` where only the default stands: then all are meant.
 pub fn named_source<'a>(context: &'a Context<'_>) -> Option<&'a str> {
@@ -57,11 +58,18 @@ pub fn judge(store: &Store) -> Judge<'_> {
 }
 
 fn find(context: &Context<'_>, store: &Store, judge: &mut Judge<'_>, wanted: &str, need: Need) -> Result<Selected> {
-    let source = match wanted.starts_with("latest") || wanted.starts_with("good") {
-        true => Some(context.cli.global.source.as_str()),
-        false => named_source(context),
+    let usual = Some(context.cli.global.source.as_str());
+    // Four hexadecimal digits and more are the beginning of an id, also where they end in `d`.
+    let is_id = wanted.len() >= 4 && wanted.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let time = when::moment(wanted, &when::now(context.cli.global.utc)).filter(|_| !is_id);
+    let found = if let Some(time) = time {
+        let time = Time { secs: time.as_second(), nanos: time.subsec_nanosecond().unsigned_abs() };
+        select::at(store, usual, (wanted, time), need, context.term)?
+    } else {
+        let is_relative = wanted.starts_with("latest") || wanted.starts_with("good");
+        let source = if is_relative { usual } else { named_source(context) };
+        select::select(store, source, wanted, need, judge, context.term)?
     };
-    let found = select::select(store, source, wanted, need, judge, context.term)?;
     let (id, number, time) = (found.name.id.short(), found.name.sequence, &found.snapshot.timestamp);
     context.term.detail(format!("`{wanted}` is snapshot {id}, number {number} of {}, of {time}", found.name.source));
     Ok(found)

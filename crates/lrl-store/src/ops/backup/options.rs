@@ -125,8 +125,7 @@ impl Options {
 
     /// Returns the names of the parts that are asked for.
     pub(super) fn parts(&self) -> impl Iterator<Item = &'static str> {
-        let parts =
-            [(DATABASE, self.asks_databases()), (UPLOADS, self.uploads.is_some())];
+        let parts = [(DATABASE, self.asks_databases()), (UPLOADS, self.uploads.is_some())];
         parts.into_iter().filter(|(_, asked)| *asked).map(|(part, _)| part)
     }
 
