@@ -204,14 +204,15 @@ fn index(bytes: &[u8]) -> String {
 
 fn entry(path: &[u8], mode: u32, kind: Kind) -> Entry {
     let mtime = Time { secs: 1_768_392_000, nanos: 250_000_000 };
-    Entry { path: path.to_vec(), kind, mode, uid: 1000, gid: 1000, mtime }
+    Entry { path: path.to_vec(), kind, mode, uid: 1000, gid: 1000, mtime, xattrs: Vec::new() }
 }
 
 fn entries(id: ChunkId) -> Vec<u8> {
     let data = Piece::Data { id, len: STORED.len() as u64 };
     let content = Content::Inline(vec![data, Piece::Hole { len: 4096 }]);
+    let xattrs = vec![(b"user.mime_type".to_vec(), b"text/plain".to_vec())];
     encode_leaf(&[
-        entry(b"assets", 0o755, Kind::Dir),
+        Entry { xattrs, ..entry(b"assets", 0o755, Kind::Dir) },
         entry(b"assets/a.txt", 0o644, Kind::File { size: STORED.len() as u64 + 4096, content }),
         entry(b"assets/b.txt", 0o644, Kind::Hardlink { target: b"assets/a.txt".to_vec() }),
         entry(b"assets/new", 0o777, Kind::Symlink { target: b"a.txt".to_vec() }),
@@ -242,7 +243,7 @@ fn leaf_of_entries(bytes: &[u8]) -> String {
         dump.varint("gid");
         dump.number(8, "mtime, seconds");
         dump.number(4, "mtime, nanoseconds");
-        match kind {
+        match kind & 0x7f {
             1 => {
                 dump.varint("size");
                 for _ in 0..dump.varint("pieces") {
@@ -251,6 +252,16 @@ fn leaf_of_entries(bytes: &[u8]) -> String {
             }
             3 | 4 => dump.blob("target"),
             _ => {}
+        }
+        if kind & 0x80 != 0 {
+            for _ in 0..dump.varint("extras") {
+                dump.number(1, "extra (1 extended attributes)");
+                dump.varint("length of the extra");
+                for _ in 0..dump.varint("extended attributes") {
+                    dump.blob("name");
+                    dump.blob("value");
+                }
+            }
         }
     }
     dump.finish()

@@ -233,6 +233,7 @@ fn archive(bench: &mut Bench) -> Result<()> {
         gid: 1000,
         mtime: Time { secs: 1_700_000_000, nanos: 5 },
         link: b"",
+        xattrs: &[],
     };
     bench.stage("tar headers", Work::Items(members as u64, "members"), || {
         for _ in 0..members {
@@ -263,7 +264,15 @@ fn lists(bench: &mut Bench, path: &Path) -> Result<()> {
         let id = ChunkId::of(&n.to_le_bytes());
         let content = Content::Inline(vec![Piece::Data { id, len: 700 }]);
         let path = format!("assets/{:02}/{n:08}.bin", n / 10_000).into_bytes();
-        Entry { path, kind: Kind::File { size: 700, content }, mode, uid: 1, gid: 1, mtime: Time::default() }
+        Entry {
+            path,
+            kind: Kind::File { size: 700, content },
+            mode,
+            uid: 1,
+            gid: 1,
+            mtime: Time::default(),
+            xattrs: Vec::new(),
+        }
     };
     let build = |old: Option<ChunkId>, changed: Option<u64>| -> Result<ChunkId> {
         let session = WriteSession::new(&store);

@@ -14,6 +14,11 @@ impl<'a> Reader<'a> {
         Self { rest: bytes, object }
     }
 
+    /// Returns what names the bytes in errors.
+    pub fn object(&self) -> &str {
+        self.object
+    }
+
     /// Makes the error for malformed input.
     pub fn malformed(&self, detail: &str) -> Error {
         Error::corrupt(self.object, detail)

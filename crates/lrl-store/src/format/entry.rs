@@ -3,7 +3,8 @@
 use std::cmp::Ordering;
 
 use super::bytes::{Reader, put_blob, put_varint};
-use crate::error::Result;
+use super::xattr::{self, Xattrs};
+use crate::error::{Error, Result};
 use crate::id::ChunkId;
 use crate::time::Time;
 
@@ -108,7 +109,14 @@ pub struct Entry {
     pub gid: u32,
     /// Time of the last change of contents.
     pub mtime: Time,
+    /// Extended attributes of a directory or file, POSIX ACLs among them; a link has none.
+    pub xattrs: Xattrs,
 }
+
+/// Bit of the kind's byte: extras follow the entry.
+const HAS_EXTRAS: u8 = 0x80;
+/// The extra with extended attributes.
+const XATTRS: u8 = 1;
 
 /// Compares two paths component by component: a directory comes directly before what it contains.
 pub fn compare_paths(a: &[u8], b: &[u8]) -> Ordering {
@@ -133,13 +141,14 @@ impl Entry {
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         put_blob(out, &self.path);
-        out.push(match &self.kind {
+        let kind = match &self.kind {
             Kind::Dir => 0,
             Kind::File { content: Content::Inline(_), .. } => 1,
             Kind::File { content: Content::Tree(_), .. } => 2,
             Kind::Symlink { .. } => 3,
             Kind::Hardlink { .. } => 4,
-        });
+        };
+        out.push(if self.xattrs.is_empty() { kind } else { kind | HAS_EXTRAS });
         out.extend_from_slice(&(self.mode as u16).to_le_bytes());
         put_varint(out, u64::from(self.uid));
         put_varint(out, u64::from(self.gid));
@@ -159,6 +168,11 @@ impl Entry {
             }
             Kind::Symlink { target } | Kind::Hardlink { target } => put_blob(out, target),
         }
+        if !self.xattrs.is_empty() {
+            put_varint(out, 1);
+            out.push(XATTRS);
+            put_blob(out, &xattr::encode(&self.xattrs));
+        }
     }
 
     pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self> {
@@ -166,14 +180,14 @@ impl Entry {
         if !is_clean_path(&path) {
             return Err(reader.malformed("holds a path that leads elsewhere"));
         }
-        let kind = reader.u8()?;
+        let flags = reader.u8()?;
         let mode = u32::from(reader.u16()?);
         let (uid, gid) = (owner(reader)?, owner(reader)?);
         let mtime = Time { secs: reader.u64()? as i64, nanos: reader.u32()? };
         if mode > 0o7777 || mtime.nanos >= 1_000_000_000 {
             return Err(reader.malformed("holds an impossible mode or time"));
         }
-        let kind = match kind {
+        let kind = match flags & !HAS_EXTRAS {
             0 => Kind::Dir,
             1 => {
                 let size = reader.varint()?;
@@ -192,8 +206,25 @@ impl Entry {
             4 => Kind::Hardlink { target: reader.blob()?.to_vec() },
             _ => return Err(reader.malformed("holds an entry of an unknown kind")),
         };
-        Ok(Self { path, kind, mode, uid, gid, mtime })
+        let xattrs = if flags & HAS_EXTRAS == 0 { Xattrs::new() } else { extras(reader)? };
+        if !xattrs.is_empty() && matches!(kind, Kind::Symlink { .. } | Kind::Hardlink { .. }) {
+            return Err(reader.malformed("holds a link with extended attributes"));
+        }
+        Ok(Self { path, kind, mode, uid, gid, mtime, xattrs })
     }
+}
+
+/// Reads what follows an entry with extras: tags ascend, each once. One that may be added later must not be passed over.
+fn extras(reader: &mut Reader<'_>) -> Result<Xattrs> {
+    let count = reader.varint()?;
+    if count == 0 {
+        return Err(reader.malformed("holds an entry that has no extras and says so"));
+    }
+    let tag = reader.u8()?;
+    if count > 1 || tag != XATTRS {
+        return Err(Error::Unsupported { what: format!("extra {tag} of {count} of an entry in {}", reader.object()) });
+    }
+    xattr::decode(reader.blob()?, reader.object())
 }
 
 fn owner(reader: &mut Reader<'_>) -> Result<u32> {

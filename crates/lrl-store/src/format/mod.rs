@@ -1,6 +1,7 @@
 //! Pure encoding and decoding of everything that is kept on disk. Never does I/O, never panics on any input,
 //! never allocates more than a small multiple of what it was given. `docs/FORMAT.md` is the normative text.
 
+pub mod acl;
 pub mod bytes;
 pub mod check;
 pub mod config;
@@ -15,3 +16,4 @@ pub mod pending;
 pub mod references;
 pub mod repair;
 pub mod snapshot;
+pub mod xattr;

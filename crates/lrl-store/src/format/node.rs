@@ -161,8 +161,15 @@ mod tests {
             any::<u32>(),
             any::<i64>(),
             0u32..1_000_000_000,
+            proptest::collection::btree_map("(user|system)\\.[a-z]{1,9}", any::<Vec<u8>>(), 0..4),
         )
-            .prop_map(|(kind, path, mode, uid, gid, secs, nanos)| Entry {
+            .prop_map(|(kind, path, mode, uid, gid, secs, nanos, xattrs)| Entry {
+                xattrs: match kind {
+                    Kind::Dir | Kind::File { .. } => {
+                        xattrs.into_iter().map(|(name, value)| (name.into_bytes(), value)).collect()
+                    }
+                    _ => Vec::new(),
+                },
                 path: path.into_bytes(),
                 kind,
                 mode,
@@ -179,6 +186,39 @@ mod tests {
         let bomb = encode_leaf(&vec![Piece::Hole { len: 0 }; 5000]);
         assert!(decode::<Piece>(&bomb, "t").unwrap_err().to_string().contains("more items"));
         assert!(decode::<Piece>(&encode_leaf(&vec![Piece::Hole { len: 1 }; 4096]), "t").is_ok());
+    }
+
+    fn dir(xattrs: Vec<(Vec<u8>, Vec<u8>)>) -> Entry {
+        let path = b"assets".to_vec();
+        Entry { path, kind: Kind::Dir, mode: 0o755, uid: 0, gid: 0, mtime: Time::default(), xattrs }
+    }
+
+    #[test]
+    fn attributes_take_no_byte_where_there_are_none_and_a_kind_of_their_own_where_there_are() {
+        let (without, with) =
+            (encode_leaf(&[dir(vec![])]), encode_leaf(&[dir(vec![(b"user.a".to_vec(), b"1".to_vec())])]));
+        assert_eq!((without[10], with[10]), (0, 0x80));
+        assert_eq!(with.len(), without.len() + 3 + 10);
+        let at = without.len();
+        assert_eq!(with[at..at + 3], [1, 1, 10]);
+        for (at, byte, why) in
+            [(at, 2, "extra 1 of 2"), (at + 1, 9, "extra 9 of 1"), (at, 0, "no extras"), (at + 3, 0, "or none")]
+        {
+            let mut changed = with.clone();
+            changed[at] = byte;
+            let error = decode::<Entry>(&changed, "t").unwrap_err();
+            assert!(error.to_string().contains(why), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_entry_with_ten_thousand_attributes_and_a_link_with_one_are_refused() {
+        let many = (0..10_000).map(|n| (format!("user.{n:05}").into_bytes(), Vec::new())).collect();
+        let error = decode::<Entry>(&encode_leaf(&[dir(many)]), "t").unwrap_err();
+        assert!(error.to_string().contains("more extended attributes"), "{error}");
+        let link =
+            Entry { kind: Kind::Symlink { target: b"x".to_vec() }, ..dir(vec![(b"user.a".to_vec(), Vec::new())]) };
+        assert!(decode::<Entry>(&encode_leaf(&[link]), "t").unwrap_err().to_string().contains("a link"));
     }
 
     proptest! {

@@ -51,7 +51,7 @@ impl References for Piece {
 
 impl References for Entry {
     fn each_reference<E>(&self, visit: &mut dyn FnMut(Reference<'_>) -> Result<(), E>) -> Result<(), E> {
-        let Self { path: _, kind, mode: _, uid: _, gid: _, mtime: _ } = self;
+        let Self { path: _, kind, mode: _, uid: _, gid: _, mtime: _, xattrs: _ } = self;
         match kind {
             Kind::File { size: _, content: Content::Inline(pieces) } => {
                 pieces.iter().try_for_each(|piece| piece.each_reference(visit))
@@ -136,7 +136,15 @@ mod tests {
     use crate::time::Time;
 
     fn entry(kind: Kind) -> Entry {
-        Entry { path: b"assets/a".to_vec(), kind, mode: 0o644, uid: 0, gid: 0, mtime: Time { secs: 1, nanos: 0 } }
+        Entry {
+            path: b"assets/a".to_vec(),
+            kind,
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            mtime: Time { secs: 1, nanos: 0 },
+            xattrs: Vec::new(),
+        }
     }
 
     /// One of each kind; a new one does not compile until it is here.

@@ -10,6 +10,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use super::xattrs::SetXattrs;
 use crate::error::{Error, Result};
 use crate::time::Time;
 
@@ -52,15 +53,27 @@ pub(crate) fn masked_mode(mode: u32, is_dir: bool) -> u32 {
     mode & if is_dir { DIR_MODE } else { FILE_MODE }
 }
 
-/// Sets owner, mode and time of an open file or directory; returns whether it has its owner. In this order none undoes another:
-/// a new owner clears setgid, and both change the time.
+/// Sets owner, mode and time of an open file or directory; returns whether it has its owner.
 pub(crate) fn set_metadata(fd: impl AsFd, metadata: &Metadata, is_dir: bool, path: &Path) -> Result<bool> {
+    set_all(fd, metadata, None, is_dir, path)
+}
+
+/// Sets owner, extended attributes, mode and time of an open file or directory; returns whether it has its owner. In this order none undoes
+/// another: a new owner clears setgid, a mode may take the right to set attributes and is what an ACL makes of it, and all change the time.
+pub(crate) fn set_all(
+    fd: impl AsFd,
+    metadata: &Metadata,
+    xattrs: Option<(&[(Vec<u8>, Vec<u8>)], SetXattrs<'_>)>,
+    is_dir: bool,
+    path: &Path,
+) -> Result<bool> {
     let io = |op| move |e: Errno| Error::io(op, path)(e.into());
     let has_owner = match metadata.owner {
         Some(owner) => set_owner(&fd, owner, metadata.owner_is_required).map_err(io("give away"))?,
         None => true,
     };
-    let mode = Mode::from_raw_mode(masked_mode(metadata.mode, is_dir));
+    let mode = xattrs.map_or(metadata.mode, |(xattrs, how)| how.set(&fd, xattrs, metadata.mode, path));
+    let mode = Mode::from_raw_mode(masked_mode(mode, is_dir));
     fchmod(&fd, mode).map_err(io("set the mode of"))?;
     metadata.mtime.map_or(Ok(()), |mtime| set_mtime(&fd, mtime)).map_err(io("set the time of"))?;
     Ok(has_owner)

@@ -14,3 +14,4 @@ pub mod temp_dir;
 pub mod temp_file;
 pub(crate) mod tree_writer;
 pub mod vfs;
+pub mod xattrs;

@@ -58,7 +58,7 @@ pub enum DatabaseChange {
 pub struct Aspects {
     /// Its kind, bytes or link target.
     pub content: bool,
-    /// Its mode, owner or time.
+    /// Its mode, owner, time or extended attributes.
     pub metadata: bool,
 }
 
@@ -160,6 +160,7 @@ pub fn aspects(old: &Entry, new: &Entry) -> Aspects {
         (Kind::File { size: a, content: x }, Kind::File { size: b, content: y }) => a == b && x == y,
         (a, b) => a == b,
     };
-    let metadata = (old.mode, old.uid, old.gid, old.mtime) != (new.mode, new.uid, new.gid, new.mtime);
+    let all = |entry: &Entry| (entry.mode, entry.uid, entry.gid, entry.mtime);
+    let metadata = all(old) != all(new) || old.xattrs != new.xattrs;
     Aspects { content: !same, metadata }
 }

@@ -159,7 +159,7 @@ mod tests {
     use crate::time::Time;
 
     fn entry(path: &str, kind: Kind) -> Entry {
-        Entry { path: path.into(), kind, mode: 0o644, uid: 0, gid: 0, mtime: Time::default() }
+        Entry { path: path.into(), kind, mode: 0o644, uid: 0, gid: 0, mtime: Time::default(), xattrs: Vec::new() }
     }
 
     fn file(path: &str) -> Entry {

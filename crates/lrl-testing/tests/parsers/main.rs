@@ -43,7 +43,15 @@ fn allowance(name: &str, len: usize) -> usize {
 }
 
 fn entry(path: &str, kind: Kind) -> Entry {
-    Entry { path: path.into(), kind, mode: 0o644, uid: 1, gid: 2, mtime: Time { secs: 1_768_392_000, nanos: 5 } }
+    Entry {
+        path: path.into(),
+        kind,
+        mode: 0o644,
+        uid: 1,
+        gid: 2,
+        mtime: Time { secs: 1_768_392_000, nanos: 5 },
+        xattrs: Vec::new(),
+    }
 }
 
 fn records() -> Vec<Record> {

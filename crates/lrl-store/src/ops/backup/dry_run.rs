@@ -291,6 +291,7 @@ impl ParentWalk<'_> {
                     (old, same) = (start()?, true);
                     return Ok(());
                 }
+                Part::Xattrs(_) => return Ok(()),
                 Part::Hole(len) => Piece::Hole { len },
                 Part::Data(bytes) => {
                     self.observer.advance(bytes.len() as u64, 0);

@@ -18,18 +18,20 @@ use super::trust::parent_is_unreadable;
 use crate::error::Result;
 use crate::format::entry::{Content, Entry, Kind};
 use crate::format::snapshot;
+use crate::format::xattr::Xattrs;
+use crate::fs::xattrs::FoundXattrs;
 use crate::id::ChunkId;
 use crate::ops::report_problem::report;
 use crate::progress::{Observer, Problem, Problems, checkpoint};
 use crate::source::database::source::{DatabaseSource, Discover, database_of};
 use crate::source::files::hard_links::HardLinks;
-use crate::source::files::read::ReadOutcome;
+use crate::source::files::read::{ReadOutcome, read_xattrs_of};
 use crate::source::files::walk::{Found, FoundKind, Stat};
 use crate::source::files::walk_ahead;
 use crate::store::run_cache::{FileState, FileStates, RunCache, tag};
 use crate::store::tree::TreeBuilder;
 use crate::store::write::WriteSession;
-use crate::time::{Time, time_of};
+use crate::time::time_of;
 
 /// A batch holds up to this many entries, bytes to read, and bytes of names.
 const BATCH_ENTRIES: usize = 512;
@@ -167,7 +169,7 @@ impl<'a> FilesWriter<'a> {
         if matches!(plan, Plan::Read(..)) {
             self.batch_bytes += found.stat.size;
         }
-        self.batch_names += found.path.len() + found.source.as_os_str().len();
+        self.batch_names += found.held_bytes();
         self.batch.push((found, plan));
         let full =
             self.batch.len() >= BATCH_ENTRIES || self.batch_bytes >= BATCH_BYTES || self.batch_names >= BATCH_NAMES;
@@ -182,9 +184,10 @@ impl<'a> FilesWriter<'a> {
 
     fn plan(&mut self, found: &Found) -> Result<Plan> {
         match &found.kind {
-            FoundKind::Dir => return Ok(Plan::Ready(entry(found, &found.stat, Kind::Dir))),
+            FoundKind::Dir => return Ok(Plan::Ready(entry(found, &found.stat, Kind::Dir, found.xattrs.clone()))),
             FoundKind::Symlink { target } => {
-                return Ok(Plan::Ready(entry(found, &found.stat, Kind::Symlink { target: target.clone() })));
+                let kind = Kind::Symlink { target: target.clone() };
+                return Ok(Plan::Ready(entry(found, &found.stat, kind, Xattrs::new())));
             }
             FoundKind::File => {}
         }
@@ -197,14 +200,15 @@ impl<'a> FilesWriter<'a> {
             }
             self.links.put(found.stat.id(), &found.path)?;
         }
-        let proved = old.zip(state).filter(|(old, state)| is_unchanged(found, old, state)).map(|(old, _)| old.kind);
+        let proved = old.zip(state).filter(|(old, state)| is_unchanged(found, old, state)).map(|(old, _)| old);
         match (proved, self.reuses) {
-            (Some(kind), true) => {
+            (Some(old), true) => {
                 self.counts.read.files_proved += 1;
                 self.counts.read.bytes_proved += found.stat.size;
-                Ok(Plan::Ready(entry(found, &found.stat, kind)))
+                // A change of attributes is a change of ctime: they are those of the entry.
+                Ok(Plan::Ready(entry(found, &found.stat, old.kind, old.xattrs)))
             }
-            (Some(Kind::File { content, .. }), false) => Ok(Plan::Read(state, Some(content))),
+            (Some(Entry { kind: Kind::File { content, .. }, .. }), false) => Ok(Plan::Read(state, Some(content))),
             _ => Ok(Plan::Read(state, None)),
         }
     }
@@ -255,7 +259,8 @@ impl<'a> FilesWriter<'a> {
                 (Plan::Link, _) => {
                     match self.links.get(found.stat.id())?.filter(|target| *target != found.path) {
                         Some(target) => {
-                            self.push(entry(&found, &found.stat, Kind::Hardlink { target }), found.stat.size)?
+                            let kind = Kind::Hardlink { target };
+                            self.push(entry(&found, &found.stat, kind, Xattrs::new()), found.stat.size)?;
                         }
                         // The first name could not be read: try this one.
                         None => {
@@ -305,8 +310,14 @@ impl<'a> FilesWriter<'a> {
             let path = found.source.display().to_string();
             self.problems.push(Problem { path, reason: full_scan::UNSEEN.into(), lost: false });
         }
-        let entry = entry(found, &stat, Kind::File { size: stat.size, content: kept.content });
-        if let Some(cache) = self.cache.filter(|_| steady && is_settled(&stat, self.settled_before)) {
+        let FoundXattrs { xattrs, lost } = kept.xattrs.unwrap_or_else(|| read_xattrs_of(found));
+        // What is not stored is said each time, so the file is read each time.
+        let is_whole = steady && lost.is_none();
+        if let Some(reason) = lost {
+            self.problems.push(Problem { path: found.source.to_string_lossy().into_owned(), reason, lost: true });
+        }
+        let entry = entry(found, &stat, Kind::File { size: stat.size, content: kept.content }, xattrs);
+        if let Some(cache) = self.cache.filter(|_| is_whole && is_settled(&stat, self.settled_before)) {
             let state = FileState { ino: stat.ino, ctime: stat.ctime, tag: tag(&entry) };
             if known != Some(state) {
                 let _ = cache.put_file(self.source, &found.path, &state);
@@ -337,7 +348,7 @@ fn is_settled(stat: &Stat, before: i64) -> bool {
     stat.mtime.secs < before && stat.ctime.secs < before
 }
 
-fn entry(found: &Found, stat: &Stat, kind: Kind) -> Entry {
-    let Time { secs, nanos } = stat.mtime;
-    Entry { path: found.path.clone(), kind, mode: stat.mode, uid: stat.uid, gid: stat.gid, mtime: Time { secs, nanos } }
+fn entry(found: &Found, stat: &Stat, kind: Kind, xattrs: Xattrs) -> Entry {
+    let Stat { mode, uid, gid, mtime, .. } = *stat;
+    Entry { path: found.path.clone(), kind, mode, uid, gid, mtime, xattrs }
 }

@@ -6,6 +6,8 @@ use rayon::prelude::*;
 
 use crate::error::Result;
 use crate::format::entry::{Content, INLINE_PIECES, Piece};
+use crate::format::xattr::bytes_of;
+use crate::fs::xattrs::FoundXattrs;
 use crate::progress::{Observer, checkpoint};
 use crate::source::files::read::{Part, ReadOutcome, is_database, read_file};
 use crate::source::files::walk::Found;
@@ -16,6 +18,9 @@ use crate::store::write::WriteSession;
 const SHARED_FROM: u64 = 16 << 20;
 const SHARED_BYTES: usize = 4 << 20;
 
+/// Bytes of extended attributes that a file keeps until its batch is done; longer ones are read once more then.
+const KEPT_XATTRS: usize = 4 << 10;
+
 /// A file as it was stored.
 pub(super) struct StoredFile {
     pub outcome: ReadOutcome,
@@ -23,6 +28,8 @@ pub(super) struct StoredFile {
     pub has_holes: bool,
     /// It is a SQLite database: nothing of it was stored.
     pub is_database: bool,
+    /// `None` if they are too long to be kept for all files of a batch.
+    pub xattrs: Option<FoundXattrs>,
 }
 
 thread_local! {
@@ -44,15 +51,21 @@ pub(super) fn store_file(
             content,
             has_holes: false,
             is_database: true,
+            xattrs: Some(FoundXattrs::default()),
         });
     }
     let mut pieces = Pieces::new(session, observer);
+    let mut xattrs = Some(FoundXattrs::default());
     let ahead = if found.stat.size >= SHARED_FROM { SHARED_BYTES } else { 0 };
     let mut scratch = SCRATCH.take();
     let outcome = read_file(found, session.store().gear(), &mut scratch, &mut |part| {
         checkpoint(observer)?;
         match part {
-            Part::Again => pieces = Pieces::new(session, observer),
+            Part::Again => {
+                pieces = Pieces::new(session, observer);
+                xattrs = Some(FoundXattrs::default());
+            }
+            Part::Xattrs(found) => xattrs = Some(found).filter(|found| bytes_of(&found.xattrs) <= KEPT_XATTRS),
             Part::Hole(len) => {
                 pieces.has_holes = true;
                 pieces.store_waiting()?;
@@ -79,7 +92,7 @@ pub(super) fn store_file(
         Some(tree) => Content::Tree(tree.finish()?),
         None => Content::Inline(pieces.list),
     };
-    Ok(StoredFile { outcome, content, has_holes: pieces.has_holes, is_database: false })
+    Ok(StoredFile { outcome, content, has_holes: pieces.has_holes, is_database: false, xattrs })
 }
 
 /// The pieces of one file so far.

@@ -84,7 +84,7 @@ fn unpack(path: &Path, file: &FoundFile, temp: &Path, observer: &dyn Observer) -
         Err(error) => no_space(error.to_string()),
     };
     let mut files = Files::new()?;
-    let mut options = extract::Options { owners: false, limit: None, watch: Some(&mut files), observer };
+    let mut options = extract::Options { owners: false, xattrs: None, limit: None, watch: Some(&mut files), observer };
     let counts = extract::verify(path, &mut options)?;
     Ok(Unpacked { counts, files, on_disk: None, note: Some(note) })
 }
@@ -97,7 +97,8 @@ fn extract(path: &Path, temp: &Path, space: u64, observer: &dyn Observer) -> Res
         let full = || Error::io("unpack into", temp)(std::io::ErrorKind::StorageFull.into());
         if bytes <= space { Ok(()) } else { Err(full()) }
     };
-    let mut options = extract::Options { owners: false, limit: Some(&limit), watch: Some(&mut files), observer };
+    let mut options =
+        extract::Options { owners: false, xattrs: None, limit: Some(&limit), watch: Some(&mut files), observer };
     let counts = extract::extract(path, scratch.path(), &mut options)?;
     let on_disk = count(scratch.path(), observer)?;
     Ok(Unpacked { counts, files, on_disk: Some(on_disk), note: None })

@@ -6,7 +6,8 @@ use std::time::SystemTime;
 
 use crate::error::{Error, Result};
 use crate::fs::temp_dir::{self, TempDir};
-use crate::progress::{Observer, Silent};
+use crate::fs::xattrs::{MissedXattrs, SetXattrs};
+use crate::progress::{Observer, Problem, Silent};
 use crate::set::archive::extract;
 use crate::set::manifest::read::FoundFile;
 use crate::set::sha256::sha256_of;
@@ -49,8 +50,14 @@ pub(in crate::ops) fn unpack(
     };
     limit(file.source_bytes.unwrap_or(0))?;
     let owners = rustix::process::geteuid().is_root();
-    let mut unpacking = extract::Options { owners, limit: Some(&limit), watch: None, observer };
+    // Nobody else comes into the scratch directory, and everything is only read again there.
+    let missed = MissedXattrs::default();
+    let xattrs = Some(SetXattrs { acls: true, privileged: owners, missed: &missed });
+    let mut unpacking = extract::Options { owners, xattrs, limit: Some(&limit), watch: None, observer };
     extract::extract(path, scratch.path(), &mut unpacking)?;
+    for reason in missed.notes() {
+        observer.problem(&Problem { path: path.display().to_string(), reason, lost: false });
+    }
     let mut roots = Vec::new();
     for entry in fs::read_dir(scratch.path()).map_err(Error::io("list", scratch.path()))? {
         let entry = entry.map_err(Error::io("list", scratch.path()))?;

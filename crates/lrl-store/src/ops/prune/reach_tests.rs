@@ -73,7 +73,7 @@ impl Lab {
         ];
         let entry = |(path, kind): (&str, Kind)| {
             let (mode, path) = (if matches!(kind, Kind::Dir) { 0o755 } else { 0o644 }, path.as_bytes().to_vec());
-            Entry { path, kind, mode, uid: 0, gid: 0, mtime: Time { secs: 1, nanos: 0 } }
+            Entry { path, kind, mode, uid: 0, gid: 0, mtime: Time { secs: 1, nanos: 0 }, xattrs: Vec::new() }
         };
         let list = self.list(kinds.into_iter().map(entry).collect());
         let pieces = vec![self.piece(), self.piece()];

@@ -231,7 +231,13 @@ impl Source for SetSource<'_> {
         }
         let Some((assets, archive)) = &self.archive else { return Ok(()) };
         let mut roots = RootsSeen::default();
-        let mut how = extract::Options { owners: false, limit: None, watch: Some(&mut roots), observer: run.observer };
+        let mut how = extract::Options {
+            owners: false,
+            xattrs: None,
+            limit: None,
+            watch: Some(&mut roots),
+            observer: run.observer,
+        };
         let counts = verify(archive, &mut how)?;
         note_count(assets, &counts, &mut report.notes);
         if let Some(root) = self.roots.first() {

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::open_files::Process;
 use super::skipped_files::Skip;
 use super::sqlite_locks::AskLocks;
+use crate::fs::metadata::Owners;
+use crate::fs::xattrs::{MissedXattrs, SetXattrs};
 
 /// The database's file name in the data directory.
 pub(super) const DATABASE: &[u8] = b"lrl.db";
@@ -192,9 +194,11 @@ pub(super) enum Reuse {
     Link,
 }
 
-/// Counts of files that were reused, and of owners that could not be set.
+/// Counts of files that were reused, and of owners and extended attributes that could not be set.
 #[derive(Debug, Default)]
 pub(super) struct ReuseCounts {
+    /// Extended attributes that could not be set.
+    pub missed: MissedXattrs,
     files: AtomicU64,
     bytes: AtomicU64,
     /// What did not get its owner.
@@ -206,6 +210,11 @@ impl ReuseCounts {
     pub fn count(&self, bytes: u64) {
         self.files.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Returns how extended attributes are set: an ACL only where owners are those that were recorded, or the caller's.
+    pub fn xattrs(&self, owners: Owners) -> SetXattrs<'_> {
+        SetXattrs { acls: owners.all.is_none(), privileged: false, missed: &self.missed }
     }
 
     /// Counts what did not get its owner.

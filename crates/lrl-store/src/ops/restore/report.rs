@@ -117,6 +117,7 @@ impl Report {
                 counts.without_owner()
             ));
         }
+        self.notes.extend(counts.missed.notes());
         if !owners.recorded && owners.all.is_none() {
             self.notes.push("owners were not restored: only root can give files away".into());
         }

@@ -97,7 +97,15 @@ impl<'a> Selection<'a> {
 
     fn stand_in(&self, path: &[u8]) -> Entry {
         let (uid, gid) = self.owner;
-        Entry { path: path.to_vec(), kind: Kind::Dir, mode: 0o755, uid, gid, mtime: Time::default() }
+        Entry {
+            path: path.to_vec(),
+            kind: Kind::Dir,
+            mode: 0o755,
+            uid,
+            gid,
+            mtime: Time::default(),
+            xattrs: Vec::new(),
+        }
     }
 
     fn resolve(&self, entry: Entry) -> Result<Option<Entry>> {

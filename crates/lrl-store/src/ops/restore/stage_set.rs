@@ -117,7 +117,8 @@ pub(super) fn unpack(archive: &Path, home: &StagingHome, run: &Run<'_>) -> Resul
     let before = AtomicU64::new(0);
     let limit = |total: u64| home.space.charge(total.saturating_sub(before.swap(total, Ordering::Relaxed)));
     let owners = run.owners.recorded && run.owners.all.is_none();
-    let mut how = extract::Options { owners, limit: Some(&limit), watch: None, observer: run.observer };
+    let xattrs = Some(run.counts.xattrs(run.owners));
+    let mut how = extract::Options { owners, xattrs, limit: Some(&limit), watch: None, observer: run.observer };
     let counts = extract_into(archive, &dir, &path, &mut how)?;
     run.counts.not_given(counts.not_given);
     Ok((dir, counts))

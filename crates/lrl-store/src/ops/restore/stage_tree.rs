@@ -2,7 +2,7 @@
 //! links, then the metadata of directories from the leaves up.
 
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,8 +17,9 @@ use super::stage_file::Writer;
 use crate::error::{Error, Result};
 use crate::format::entry::{Entry, Kind};
 use crate::fs::dir::{create_file, split};
-use crate::fs::metadata::{Metadata, Owners, set_metadata};
+use crate::fs::metadata::{Metadata, Owners, set_all};
 use crate::fs::tree_writer::{Obstacle, TreeWriter};
+use crate::fs::xattrs::{FoundXattrs, read_xattrs, remove_default_acl, restorable};
 use crate::progress::checkpoint;
 use crate::store::prefetch::Prefetched;
 
@@ -54,6 +55,7 @@ struct Job {
 impl Stage<'_> {
     /// Writes the whole tree, with up to the current pool's threads.
     pub fn write(&self, size: &SelectionSize) -> Result<()> {
+        remove_default_acl(self.dir);
         let mut tree = TreeWriter::new(self.dir, self.path);
         let mut lookup = match self.old {
             Some(dir) if self.reuse != Reuse::No => Some(Lookup::new(&OldTree { dir, owners: self.owners }, self.tree)),
@@ -73,6 +75,12 @@ impl Stage<'_> {
     fn metadata(&self, entry: &Entry) -> Metadata {
         let owner = self.owners.of((entry.uid, entry.gid));
         Metadata { mode: entry.mode, owner, owner_is_required: self.owners.all.is_some(), mtime: Some(entry.mtime) }
+    }
+
+    fn set_metadata(&self, fd: impl AsFd, entry: &Entry, path: &Path) -> Result<()> {
+        let xattrs = (entry.xattrs.as_slice(), self.counts.xattrs(self.owners));
+        self.counts.owner(set_all(fd, &self.metadata(entry), Some(xattrs), entry.kind == Kind::Dir, path)?);
+        Ok(())
     }
 
     /// Makes an error of what was in the way of an entry.
@@ -158,7 +166,7 @@ impl Stage<'_> {
                 (written, _) => written.map_err(|e| e.needed_for(&entry.path))?,
             }
         }
-        self.counts.owner(set_metadata(&file, &self.metadata(entry), false, &job.path)?);
+        self.set_metadata(&file, entry, &job.path)?;
         self.writer.observer.advance(0, 1);
         Ok(())
     }
@@ -189,7 +197,11 @@ impl Stage<'_> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let right = statat(&job.dir, staged_name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(is_same)
             && match openat(&job.dir, staged_name, flags, Mode::empty()) {
-                Ok(file) => self.writer.is_right(&file.into(), content, *size, &job.path)?,
+                Ok(file) => {
+                    let wanted =
+                        FoundXattrs { xattrs: restorable(&job.entry.xattrs, self.owners.all.is_none()), lost: None };
+                    read_xattrs(&file) == wanted && self.writer.is_right(&file.into(), content, *size, &job.path)?
+                }
                 Err(_) => false,
             };
         if right {
@@ -248,7 +260,7 @@ impl Stage<'_> {
 
     fn leave(&self, tree: &mut TreeWriter, entry: Option<Entry>) -> Result<()> {
         let Some(entry) = entry else { return Ok(()) };
-        self.counts.owner(set_metadata(tree.here(), &self.metadata(&entry), true, &tree.path_of(b""))?);
+        self.set_metadata(tree.here(), &entry, &tree.path_of(b""))?;
         tree.ascend()
     }
 }

@@ -167,6 +167,6 @@ fn header(entry: &Entry) -> Header<'_> {
         Kind::Symlink { target } => (Type::Symlink, target.as_slice()),
         Kind::File { .. } | Kind::Hardlink { .. } => (Type::File, &b""[..]),
     };
-    let Entry { path, mode, uid, gid, mtime, .. } = entry;
-    Header { path, kind, size: entry.size(), mode: *mode, uid: *uid, gid: *gid, mtime: *mtime, link }
+    let Entry { path, mode, uid, gid, mtime, xattrs, .. } = entry;
+    Header { path, kind, size: entry.size(), mode: *mode, uid: *uid, gid: *gid, mtime: *mtime, link, xattrs }
 }

@@ -12,6 +12,7 @@ use super::paths::{Checked, Names, Refusal, check};
 use super::read::{Limit, Member, MemberKind, walk};
 use super::write_tree::{Contents, MemberWriter, Stop};
 use crate::error::{Error, Result};
+use crate::fs::xattrs::SetXattrs;
 use crate::progress::Observer;
 
 /// Told of every file while an archive is read.
@@ -34,6 +35,8 @@ pub trait FileVisitor {
 pub struct Options<'a> {
     /// Sets the owners that the archive names (needs root).
     pub owners: bool,
+    /// How extended attributes are set; `None`: not at all.
+    pub xattrs: Option<SetXattrs<'a>>,
     /// Asked with the count of plain bytes so far; an error stops.
     pub limit: Option<&'a Limit<'a>>,
     /// Told of every file; without it no SHA-256 is computed.
@@ -74,7 +77,7 @@ pub fn extract(archive: &Path, dest: &Path, options: &mut Options<'_>) -> Result
 
 /// Unpacks `archive` into an open, empty directory, which messages call `dest`.
 pub fn extract_into(archive: &Path, dir: &Arc<OwnedFd>, dest: &Path, options: &mut Options<'_>) -> Result<Counts> {
-    let mut writer = MemberWriter::new(dir, dest, options.owners);
+    let mut writer = MemberWriter::new(dir, dest, options.owners, options.xattrs);
     let counts = read(archive, options, &mut |member, checked, data| writer.write(member, checked, data))?;
     let not_given = writer.finish()?;
     Ok(Counts { not_given, ..counts })

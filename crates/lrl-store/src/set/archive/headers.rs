@@ -1,7 +1,9 @@
 //! Decodes tar header blocks of any writer: ustar, old GNU and V7 fields, base-256 numbers, PAX records. Pure: never
 //! panics on any input and allocates no more than it was given. Writing is in `tar`.
 
-use super::tar::BLOCK;
+use super::tar::{BLOCK, XATTR};
+use crate::format::acl::Acl;
+use crate::format::xattr::{self, ACL_ACCESS, ACL_DEFAULT, MAX_NAME, MAX_XATTRS, Xattrs};
 use crate::time::Time;
 
 /// Why a header cannot be used, as words that follow "holds a header".
@@ -45,6 +47,40 @@ pub struct Pax {
     pub mtime: Option<Time>,
     /// True if the data are a sparse map and not the file's bytes.
     pub sparse: bool,
+    /// Extended attributes, ACLs among them.
+    pub xattrs: Xattrs,
+    /// Names of attributes that are not among them, and why; up to a few.
+    pub missed: Vec<(Vec<u8>, MissedBecause)>,
+}
+
+/// Why an attribute of an archive is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MissedBecause {
+    /// There are more than an entry may have.
+    TooMany,
+    /// It is an ACL that names owners by names only, or none that can be read.
+    Unreadable,
+}
+
+impl Pax {
+    fn xattr(&mut self, name: &[u8], value: &[u8]) {
+        if !xattr::add(&mut self.xattrs, name, value) {
+            self.miss(name, MissedBecause::TooMany);
+        }
+    }
+
+    fn acl(&mut self, name: &[u8], text: &[u8]) {
+        match Acl::from_text(text) {
+            Some(acl) => self.xattr(name, &acl.to_binary()),
+            None => self.miss(name, MissedBecause::Unreadable),
+        }
+    }
+
+    fn miss(&mut self, name: &[u8], why: MissedBecause) {
+        if self.missed.len() < MAX_XATTRS {
+            self.missed.push((name[..name.len().min(MAX_NAME)].to_vec(), why));
+        }
+    }
 }
 
 /// Decodes one header block whose checksum fits.
@@ -94,12 +130,33 @@ pub fn decode_pax(mut data: &[u8], pax: &mut Pax) -> Result<(), Malformed> {
             b"gid" => pax.gid = count()?,
             b"mtime" if value.is_empty() => pax.mtime = None,
             b"mtime" => pax.mtime = Some(moment(value).ok_or(BAD)?),
+            b"SCHILY.acl.access" if !value.is_empty() => pax.acl(ACL_ACCESS, value),
+            b"SCHILY.acl.default" if !value.is_empty() => pax.acl(ACL_DEFAULT, value),
             _ if key.starts_with(b"GNU.sparse.") => pax.sparse = true,
-            _ => {}
+            _ => {
+                if let Some(name) = key.strip_prefix(XATTR) {
+                    pax.xattr(&unescaped(name), value);
+                }
+            }
         }
         data = rest;
     }
     Ok(())
+}
+
+/// Returns an attribute's name out of a key as GNU tar writes it.
+fn unescaped(mut name: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(name.len());
+    while let Some((first, rest)) = name.split_first() {
+        let (byte, after) = match name {
+            [b'%', b'3', b'D', rest @ ..] => (b'=', rest),
+            [b'%', b'2', b'5', rest @ ..] => (b'%', rest),
+            _ => (*first, rest),
+        };
+        out.push(byte);
+        name = after;
+    }
+    out
 }
 
 /// Returns the bytes before the first NUL.
@@ -155,7 +212,7 @@ fn moment(text: &[u8]) -> Option<Time> {
 #[cfg(test)]
 mod tests {
     use super::super::tar::{BLOCK, Header, Type, encode};
-    use super::{Pax, decode, decode_pax, moment, number};
+    use super::{ACL_ACCESS, ACL_DEFAULT, MissedBecause, Pax, Xattrs, decode, decode_pax, moment, number};
     use crate::time::Time;
     use proptest::prelude::*;
 
@@ -181,6 +238,40 @@ mod tests {
         }
     }
 
+    fn records(some: &[(&str, &str)]) -> Pax {
+        let mut data = Vec::new();
+        for (key, value) in some {
+            // Three digits are enough for these, if they are as long.
+            let len = key.len() + value.len() + 6;
+            data.extend_from_slice(format!("{len:03} {key}={value}\n").as_bytes());
+        }
+        let mut pax = Pax::default();
+        decode_pax(&data, &mut pax).unwrap();
+        pax
+    }
+
+    #[test]
+    fn attributes_and_acls_of_other_programs_are_read() {
+        let gnu = "user::rw-\nuser:7:rw-\ngroup::r--\nmask::rw-\nother::---\n";
+        let star = "user::rw-,user:joe:rw-:7,group::r--,mask::rw-,other::---";
+        let pax =
+            records(&[("SCHILY.xattr.user.a%3Db%25", "1=2"), ("SCHILY.acl.access", gnu), ("SCHILY.acl.default", star)]);
+        let acl = super::Acl::from_text(gnu.as_bytes()).unwrap().to_binary();
+        let expected: Xattrs =
+            vec![(ACL_ACCESS.into(), acl.clone()), (ACL_DEFAULT.into(), acl), (b"user.a=b%".into(), b"1=2".into())];
+        assert_eq!((pax.xattrs, pax.missed), (expected, vec![]));
+    }
+
+    #[test]
+    fn attributes_beyond_the_bounds_and_acls_with_names_only_are_named() {
+        let keys: Vec<String> = (0..10_000).map(|n| format!("SCHILY.xattr.user.{n:05}")).collect();
+        let pax = records(&keys.iter().map(|key| (key.as_str(), "x")).collect::<Vec<_>>());
+        assert_eq!((pax.xattrs.len(), pax.missed.len()), (64, 64));
+        assert_eq!(pax.missed[0], (b"user.00064".to_vec(), MissedBecause::TooMany));
+        let pax = records(&[("SCHILY.acl.access", "user::rw-,user:joe:rw-,group::r--,mask::rw-,other::---")]);
+        assert_eq!((pax.xattrs, pax.missed), (vec![], vec![(ACL_ACCESS.to_vec(), MissedBecause::Unreadable)]));
+    }
+
     proptest! {
         #[test]
         fn what_was_encoded_is_decoded(
@@ -188,9 +279,11 @@ mod tests {
             link in prop::collection::vec(1u8..=255, 0..300),
             (size, mode, uid, gid) in (any::<u64>(), 0u32..=0o7777, any::<u32>(), any::<u32>()),
             (secs, nanos) in (i64::MIN / 4..i64::MAX / 4, 0u32..1_000_000_000),
+            xattrs in prop::collection::btree_map("user\\.[a-z=%3D25]{1,9}", any::<Vec<u8>>(), 0..4),
         ) {
             let mtime = Time { secs, nanos };
-            let header = Header { path: &path, kind: Type::Symlink, size, mode, uid, gid, mtime, link: &link };
+            let xattrs: Xattrs = xattrs.into_iter().map(|(name, value)| (name.into_bytes(), value)).collect();
+            let header = Header { path: &path, kind: Type::Symlink, size, mode, uid, gid, mtime, link: &link, xattrs: &xattrs };
             let mut out = Vec::new();
             encode(&header, &mut out);
             let (mut pax, mut long_name, mut long_link) = (Pax::default(), None, None);
@@ -214,13 +307,14 @@ mod tests {
             prop_assert_eq!(pax.gid.unwrap_or(block.gid), u64::from(gid));
             prop_assert_eq!(pax.mtime.unwrap_or(Time { secs: block.mtime, nanos: 0 }), mtime);
             prop_assert_eq!(block.mode, mode);
+            prop_assert_eq!(pax.xattrs, xattrs);
         }
 
         #[test]
         fn any_block_and_any_records_are_read_or_refused(block: [u8; 32], at in 0usize..480, data: Vec<u8>) {
             let mut out = Vec::new();
             let mtime = Time::default();
-            encode(&Header { path: b"a", kind: Type::File, size: 1, mode: 0, uid: 0, gid: 0, mtime, link: b"" }, &mut out);
+            encode(&Header { path: b"a", kind: Type::File, size: 1, mode: 0, uid: 0, gid: 0, mtime, link: b"", xattrs: &[] }, &mut out);
             out[at..at + 32].copy_from_slice(&block);
             let _ = decode(out[..].try_into().unwrap());
             let _ = decode_pax(&data, &mut Pax::default());

@@ -9,9 +9,10 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use flate2::read::MultiGzDecoder;
 
 use super::headers;
-use super::headers::Pax;
+use super::headers::{MissedBecause, Pax};
 use super::tar::{BLOCK, padding};
 use crate::error::{Error, Result};
+use crate::format::xattr::Xattrs;
 use crate::time::Time;
 
 /// Plain bytes that are decompressed in one go; five such runs are in flight.
@@ -54,6 +55,10 @@ pub struct Member {
     pub mtime: Time,
     /// Raw target of a link, unchecked.
     pub link: Vec<u8>,
+    /// Extended attributes of a file or directory.
+    pub xattrs: Xattrs,
+    /// Names of those that are not among them, and why; up to a few.
+    pub missed: Vec<(Vec<u8>, MissedBecause)>,
 }
 
 /// Asked with the count of plain bytes so far; an error stops the reading (a compression bomb, a full disk).
@@ -258,6 +263,7 @@ impl Stream<'_> {
         if size > 0 && kind != MemberKind::File {
             return Err(self.corrupt(format!("its member {shown} has contents, but is no regular file")));
         }
+        let has_xattrs = matches!(kind, MemberKind::File | MemberKind::Dir);
         let owner = |id: u64| {
             u32::try_from(id).map_err(|_| self.corrupt(format!("its member {shown} has an owner of more than 32 bits")))
         };
@@ -270,6 +276,8 @@ impl Stream<'_> {
             mtime: pax.mtime.or(global.mtime).unwrap_or(Time { secs: header.mtime, nanos: 0 }),
             link: pax.linkpath.or(link).or_else(|| global.linkpath.clone()).unwrap_or(header.link),
             path,
+            xattrs: if has_xattrs { pax.xattrs } else { Xattrs::new() },
+            missed: if has_xattrs { pax.missed } else { Vec::new() },
         })
     }
 

@@ -8,6 +8,7 @@ use super::tar;
 use crate::error::{Error, Result};
 use crate::format::bytes::put_varint;
 use crate::format::entry::{Content, Entry, Kind, Piece};
+use crate::format::xattr::bytes_of;
 use crate::id::Hasher;
 use crate::progress::Problem;
 use crate::set::archive::model::Contents;
@@ -82,19 +83,21 @@ impl<'a> Planner<'a> {
                 }));
             }
             Kind::Hardlink { target } => {
-                let first = self.contents.find(target)?.map(|entry| entry.kind);
-                let Some(kind @ Kind::File { .. }) = first else {
+                let first = self.contents.find(target)?.map(|entry| (entry.kind, entry.xattrs));
+                let Some((kind @ Kind::File { .. }, xattrs)) = first else {
                     let name = String::from_utf8_lossy(&entry.path);
                     return Err(Error::corrupt(name, "is a hard link to a file that is not in the list"));
                 };
                 entry.kind = kind;
+                entry.xattrs = xattrs;
             }
             _ => {}
         }
         let large = entry.size() >= LARGE;
         let links = if let Kind::Symlink { target } = &entry.kind { target.len() } else { 0 };
         let contents = if large { 0 } else { entry.size() + tar::padding(entry.size()) as u64 };
-        let weight = HEADER_WEIGHT + (entry.path.len() + links) as u64 + contents;
+        let names = entry.path.len() + links + bytes_of(&entry.xattrs);
+        let weight = HEADER_WEIGHT + names as u64 + contents;
         let full = self.weight + weight > SEGMENT_MAX;
         if full || self.weight >= SEGMENT_MIN && is_cut(&entry.path, weight) {
             self.end_bundle(emit)?;

@@ -1,6 +1,8 @@
 //! Encodes one member as tar header blocks: ustar fields, PAX records for what they cannot hold, GNU long names for
 //! what PAX cannot. Pure: no I/O, and the same member always gives the same bytes. Reading is in `headers`.
 
+use crate::format::acl::Acl;
+use crate::format::xattr::{ACL_ACCESS, ACL_DEFAULT};
 use crate::time::Time;
 
 /// Bytes per tar block; headers and padded contents are whole blocks.
@@ -8,6 +10,9 @@ pub const BLOCK: usize = 512;
 
 /// The two zero blocks that end an archive.
 pub const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
+
+/// How the keys of PAX records of extended attributes begin.
+pub const XATTR: &[u8] = b"SCHILY.xattr.";
 
 /// Longest name or link target that fits its ustar field.
 const NAME_MAX: usize = 100;
@@ -46,6 +51,8 @@ pub struct Header<'a> {
     pub mtime: Time,
     /// Raw target of a symbolic link, else empty.
     pub link: &'a [u8],
+    /// Extended attributes, names ascending.
+    pub xattrs: &'a [(Vec<u8>, Vec<u8>)],
 }
 
 /// Returns how many zero bytes follow contents of `size` bytes.
@@ -64,23 +71,24 @@ pub fn encode(header: &Header<'_>, out: &mut Vec<u8>) {
     for (value, key, gnu) in [(name.as_slice(), "path", b'L'), (header.link, "linkpath", b'K')] {
         if value.len() > NAME_MAX {
             if std::str::from_utf8(value).is_ok() {
-                record(&mut records, key, value);
+                record(&mut records, key.as_bytes(), value);
             } else {
                 extension(out, gnu, b"././@LongLink", &[value, &[0]].concat());
             }
         }
     }
     if header.mtime.nanos != 0 || header.mtime.secs < 0 || header.mtime.secs as u64 > NUMBER_MAX {
-        record(&mut records, "mtime", decimal(header.mtime).as_bytes());
+        record(&mut records, b"mtime", decimal(header.mtime).as_bytes());
     }
     for (key, id) in [("uid", header.uid), ("gid", header.gid)] {
         if id > OWNER_MAX {
-            record(&mut records, key, id.to_string().as_bytes());
+            record(&mut records, key.as_bytes(), id.to_string().as_bytes());
         }
     }
     if header.size > NUMBER_MAX {
-        record(&mut records, "size", header.size.to_string().as_bytes());
+        record(&mut records, b"size", header.size.to_string().as_bytes());
     }
+    let mode = xattr_records(&mut records, header.xattrs, header.mode);
     if !records.is_empty() {
         extension(out, b'x', b"././@PaxHeader", &records);
     }
@@ -91,12 +99,49 @@ pub fn encode(header: &Header<'_>, out: &mut Vec<u8>) {
     };
     let mut fields = Fields::new(flag, &name);
     fields.text(157, header.link);
-    fields.octal(100, 8, u64::from(header.mode & 0o7777));
+    fields.octal(100, 8, u64::from(mode & 0o7777));
     fields.octal(108, 8, fitting(u64::from(header.uid), u64::from(OWNER_MAX)));
     fields.octal(116, 8, fitting(u64::from(header.gid), u64::from(OWNER_MAX)));
     fields.octal(124, 12, fitting(header.size, NUMBER_MAX));
     fields.octal(136, 12, fitting(u64::try_from(header.mtime.secs).unwrap_or(0), NUMBER_MAX));
     fields.append(out);
+}
+
+/// Appends the records of extended attributes; returns the mode of the member. ACLs are text, as star, GNU tar and libarchive read them, and
+/// the mode is the one that holds without them: a reader that sets an ACL sets its mask, one that does not must not give the group more than
+/// the ACL does.
+fn xattr_records(out: &mut Vec<u8>, xattrs: &[(Vec<u8>, Vec<u8>)], mode: u32) -> u32 {
+    let mut mode = mode;
+    for (name, value) in xattrs {
+        let acl = match name.as_slice() {
+            ACL_ACCESS => Some("SCHILY.acl.access"),
+            ACL_DEFAULT => Some("SCHILY.acl.default"),
+            _ => None,
+        };
+        match acl.zip(Acl::from_binary(value)) {
+            Some((key, acl)) => {
+                record(out, key.as_bytes(), acl.to_text().as_bytes());
+                if name == ACL_ACCESS {
+                    mode = mode & 0o7000 | acl.mode_without();
+                }
+            }
+            None => record(out, &[XATTR, &escaped(name)].concat(), value),
+        }
+    }
+    mode
+}
+
+/// Returns an attribute's name as GNU tar writes it in a key: without `=`, which would end it.
+fn escaped(name: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(name.len());
+    for byte in name {
+        match byte {
+            b'=' => out.extend_from_slice(b"%3D"),
+            b'%' => out.extend_from_slice(b"%25"),
+            byte => out.push(*byte),
+        }
+    }
+    out
 }
 
 /// A number that its field cannot hold is 0 there; a PAX record carries it.
@@ -118,15 +163,15 @@ fn extension(out: &mut Vec<u8>, flag: u8, name: &[u8], data: &[u8]) {
 }
 
 /// Appends one PAX record, `"<length> <key>=<value>\n"`, whose length counts its own digits.
-fn record(out: &mut Vec<u8>, key: &str, value: &[u8]) {
+fn record(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
     let rest = key.len() + value.len() + 3;
     let mut len = rest + 1;
     while rest + len.to_string().len() != len {
         len = rest + len.to_string().len();
     }
-    out.extend_from_slice(format!("{len} {key}=").as_bytes());
-    out.extend_from_slice(value);
-    out.push(b'\n');
+    for part in [len.to_string().as_bytes(), b" ", key, b"=", value, b"\n"] {
+        out.extend_from_slice(part);
+    }
 }
 
 /// Writes a moment as PAX wants it: decimal seconds, the fraction without closing zeros.
@@ -174,12 +219,12 @@ impl Fields {
 
 #[cfg(test)]
 mod tests {
-    use super::{BLOCK, Header, Type, decimal, encode, record};
+    use super::{ACL_ACCESS, Acl, BLOCK, Header, Type, decimal, encode, record};
     use crate::time::Time;
 
     fn header(path: &[u8], size: u64) -> Header<'_> {
         let mtime = Time { secs: 1_700_000_000, nanos: 0 };
-        Header { path, kind: Type::File, size, mode: 0o644, uid: 1000, gid: 1000, mtime, link: b"" }
+        Header { path, kind: Type::File, size, mode: 0o644, uid: 1000, gid: 1000, mtime, link: b"", xattrs: &[] }
     }
 
     #[test]
@@ -194,6 +239,20 @@ mod tests {
         assert_eq!(&out[136..148], b"14524770400\0");
         assert_eq!(&out[257..265], b"ustar\x0000");
         assert!(out[265..329].iter().all(|b| *b == 0), "no names of owners");
+    }
+
+    #[test]
+    fn attributes_are_records_and_the_mode_is_what_holds_without_the_acl() {
+        let acl = Acl::from_text(b"user::rw-,user:7:rw-,group::r--,mask::rw-,other::---").unwrap();
+        let xattrs = [(ACL_ACCESS.to_vec(), acl.to_binary()), (b"user.a=b".to_vec(), vec![0xff, 0, b'\n'])];
+        let mut out = Vec::new();
+        encode(&Header { mode: 0o660, xattrs: &xattrs, ..header(b"assets/a", 0) }, &mut out);
+        assert_eq!((out.len(), out[156]), (3 * BLOCK, b'x'));
+        let mut records = Vec::new();
+        record(&mut records, b"SCHILY.acl.access", b"user::rw-,user:7:rw-,group::r--,mask::rw-,other::---");
+        record(&mut records, b"SCHILY.xattr.user.a%3Db", &[0xff, 0, b'\n']);
+        assert_eq!(&out[BLOCK..BLOCK + records.len()], records);
+        assert_eq!(&out[2 * BLOCK + 100..2 * BLOCK + 108], b"0000640\0");
     }
 
     #[test]
@@ -213,7 +272,7 @@ mod tests {
     fn a_pax_record_counts_its_own_digits() {
         for len in [1, 88, 89, 90, 91, 92, 93, 94, 95, 96, 97, 985, 986, 987, 988, 989, 990, 991, 9980, 9990] {
             let mut out = Vec::new();
-            record(&mut out, "path", &vec![b'a'; len]);
+            record(&mut out, b"path", &vec![b'a'; len]);
             let said: usize = String::from_utf8_lossy(&out).split(' ').next().unwrap().parse().unwrap();
             assert_eq!(said, out.len());
         }

@@ -10,12 +10,15 @@ use std::sync::Arc;
 use rustix::fs::fstat;
 use sha2::{Digest, Sha256};
 
+use super::headers::MissedBecause;
 use super::paths::{Checked, NO_TARGET, Refusal, THROUGH, TWICE};
 use super::read::{Data, Member, MemberKind};
 use crate::error::{Error, Result};
-use crate::fs::dir::{components, split};
-use crate::fs::metadata::{Metadata, mtime_of, set_metadata, set_mtime};
+use crate::format::xattr::Xattrs;
+use crate::fs::dir::{components, split, to_path};
+use crate::fs::metadata::{Metadata, mtime_of, set_all, set_mtime};
 use crate::fs::tree_writer::{Obstacle, TreeWriter};
+use crate::fs::xattrs::SetXattrs;
 use crate::progress::{Observer, checkpoint};
 use crate::time::Time;
 
@@ -73,25 +76,27 @@ impl Contents<'_, '_, '_> {
 /// What to set of a directory when it is left.
 enum OnLeave {
     /// What its member says.
-    Metadata(Metadata),
+    Metadata(Metadata, Xattrs),
     /// The time that it had when it was entered again.
     Time(Time),
 }
 
 /// Writes members below a directory.
-pub(crate) struct MemberWriter {
+pub(crate) struct MemberWriter<'x> {
     tree: TreeWriter,
     /// For each directory that the writer is below.
     on_leave: Vec<OnLeave>,
     owners: bool,
+    /// `None`: extended attributes are not set.
+    xattrs: Option<SetXattrs<'x>>,
     /// Members that did not get their owner.
     not_given: u64,
 }
 
-impl MemberWriter {
+impl<'x> MemberWriter<'x> {
     /// Starts at an open directory, which messages call `dest`.
-    pub fn new(dir: &Arc<OwnedFd>, dest: &Path, owners: bool) -> Self {
-        Self { tree: TreeWriter::new(dir, dest), on_leave: Vec::new(), owners, not_given: 0 }
+    pub fn new(dir: &Arc<OwnedFd>, dest: &Path, owners: bool, xattrs: Option<SetXattrs<'x>>) -> Self {
+        Self { tree: TreeWriter::new(dir, dest), on_leave: Vec::new(), owners, xattrs, not_given: 0 }
     }
 
     /// Writes one member.
@@ -106,8 +111,9 @@ impl MemberWriter {
         if member.kind == MemberKind::Dir {
             self.enter(&checked.path, TWICE)?;
             if let Some(on_leave) = self.on_leave.last_mut() {
-                *on_leave = OnLeave::Metadata(metadata);
+                *on_leave = OnLeave::Metadata(metadata, member.xattrs.clone());
             }
+            self.note_missed(member, &checked.path);
             return Ok(());
         }
         let (parent, name) = split(&checked.path);
@@ -120,11 +126,30 @@ impl MemberWriter {
                 Ok(())
             }
             MemberKind::Hardlink => self.tree.create_hardlink(name, &checked.link).map_err(stop),
-            _ => self.file(name, &metadata, contents),
+            _ => {
+                self.note_missed(member, &checked.path);
+                self.file(name, &metadata, &member.xattrs, contents)
+            }
         }
     }
 
-    fn file(&mut self, name: &[u8], metadata: &Metadata, contents: &mut Contents<'_, '_, '_>) -> Result<(), Stop> {
+    fn note_missed(&self, member: &Member, path: &[u8]) {
+        let Some(SetXattrs { missed, .. }) = &self.xattrs else { return };
+        for (name, why) in &member.missed {
+            match why {
+                MissedBecause::TooMany => missed.too_many(to_path(path), name),
+                MissedBecause::Unreadable => missed.names_only(to_path(path), name),
+            }
+        }
+    }
+
+    fn file(
+        &mut self,
+        name: &[u8],
+        metadata: &Metadata,
+        xattrs: &[(Vec<u8>, Vec<u8>)],
+        contents: &mut Contents<'_, '_, '_>,
+    ) -> Result<(), Stop> {
         let file = self.tree.create_file(name).map_err(|obstacle| Stop::of(obstacle, THROUGH))?;
         let path = self.tree.path_of(name);
         let failed = |e: io::Error| Error::io("write", &path)(e);
@@ -141,7 +166,7 @@ impl MemberWriter {
         if hole {
             file.set_len(at).map_err(failed)?;
         }
-        self.not_given += u64::from(!set_metadata(&file, metadata, false, &path)?);
+        self.not_given += u64::from(!set_all(&file, metadata, self.xattrs.map(|how| (xattrs, how)), false, &path)?);
         Ok(())
     }
 
@@ -168,7 +193,8 @@ impl MemberWriter {
         self.tree.descend(name).map_err(|obstacle| Stop::of(obstacle, taken))?;
         // A directory that no member describes gets the usual mode; one that was left before gets its time back.
         let on_leave = if made {
-            OnLeave::Metadata(Metadata { mode: 0o755, owner: None, owner_is_required: false, mtime: None })
+            let usual = Metadata { mode: 0o755, owner: None, owner_is_required: false, mtime: None };
+            OnLeave::Metadata(usual, Xattrs::new())
         } else {
             let stat = fstat(self.tree.here()).map_err(self.tree.io("look at", b""))?;
             OnLeave::Time(mtime_of(&stat))
@@ -179,8 +205,9 @@ impl MemberWriter {
 
     fn leave(&mut self) -> Result<()> {
         match self.on_leave.pop() {
-            Some(OnLeave::Metadata(metadata)) => {
-                let has_owner = set_metadata(self.tree.here(), &metadata, true, &self.tree.path_of(b""))?;
+            Some(OnLeave::Metadata(metadata, xattrs)) => {
+                let xattrs = self.xattrs.map(|how| (xattrs.as_slice(), how));
+                let has_owner = set_all(self.tree.here(), &metadata, xattrs, true, &self.tree.path_of(b""))?;
                 self.not_given += u64::from(!has_owner);
             }
             Some(OnLeave::Time(mtime)) => {

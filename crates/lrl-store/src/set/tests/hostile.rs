@@ -17,7 +17,7 @@ pub fn member(flag: u8, name: &[u8], link: &[u8], data: &[u8]) -> Vec<u8> {
     let mtime = MTIME;
     let (kind, size) = (Type::File, data.len() as u64);
     let mut out = Vec::new();
-    encode(&Header { path: name, kind, size, mode: 0o4755, uid: 0, gid: 0, mtime, link }, &mut out);
+    encode(&Header { path: name, kind, size, mode: 0o4755, uid: 0, gid: 0, mtime, link, xattrs: &[] }, &mut out);
     let start = out.len() - BLOCK;
     let head = &mut out[start..];
     head[156] = flag;

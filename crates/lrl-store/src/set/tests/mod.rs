@@ -35,7 +35,15 @@ pub const MTIME: Time = Time { secs: 1_767_225_600, nanos: 123_456_789 };
 
 impl Uploads {
     fn put(&mut self, path: &[u8], kind: Kind, mode: u32) -> &mut Entry {
-        self.entries.push(Entry { path: path.to_vec(), kind, mode, uid: 1000, gid: 1000, mtime: MTIME });
+        self.entries.push(Entry {
+            path: path.to_vec(),
+            kind,
+            mode,
+            uid: 1000,
+            gid: 1000,
+            mtime: MTIME,
+            xattrs: Vec::new(),
+        });
         self.entries.last_mut().unwrap()
     }
 
@@ -204,7 +212,7 @@ pub fn text(seed: u64, len: usize) -> Vec<u8> {
 
 /// Options of a reader that watches nothing.
 pub fn plain<'a>() -> extract::Options<'a> {
-    extract::Options { owners: false, limit: None, watch: None, observer: &Silent }
+    extract::Options { owners: false, xattrs: None, limit: None, watch: None, observer: &Silent }
 }
 
 /// Counts plain bytes that a reader asked about.

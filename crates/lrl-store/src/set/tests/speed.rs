@@ -73,7 +73,7 @@ impl Tree {
             };
             let mtime = Time { secs: meta.mtime(), nanos: meta.mtime_nsec() as u32 };
             let (mode, uid, gid) = (meta.mode() & 0o7777, meta.uid(), meta.gid());
-            tree.entries.push(Entry { path, kind, mode, uid, gid, mtime });
+            tree.entries.push(Entry { path, kind, mode, uid, gid, mtime, xattrs: Vec::new() });
         }
         tree.entries.sort_by(|a, b| compare_paths(&a.path, &b.path));
         tree
@@ -113,7 +113,7 @@ impl Generated {
     fn entries(count: u64) -> impl Iterator<Item = Result<Entry>> {
         let entry = |path: String, kind| {
             let mtime = Time { secs: 1_700_000_000, nanos: 5 };
-            Entry { path: path.into_bytes(), kind, mode: 0o644, uid: 1, gid: 1, mtime }
+            Entry { path: path.into_bytes(), kind, mode: 0o644, uid: 1, gid: 1, mtime, xattrs: Vec::new() }
         };
         (0..count).flat_map(move |i| {
             let id = ChunkId::of(&i.to_le_bytes());

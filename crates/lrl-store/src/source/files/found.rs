@@ -8,6 +8,7 @@ use rustix::fs::{AtFlags, FileType, OFlags, fstat, readlinkat, statat};
 use rustix::io::Errno;
 
 use super::open::open_quietly;
+use crate::format::xattr::{self, Xattrs};
 use crate::time::Time;
 
 /// A directory of uploads and the first component of its paths in the list.
@@ -92,6 +93,15 @@ pub struct Found {
     pub kind: FoundKind,
     /// Its metadata.
     pub stat: Stat,
+    /// Extended attributes of a directory; those of a file come with its contents.
+    pub xattrs: Xattrs,
+}
+
+impl Found {
+    /// Returns how many bytes of names and attributes it holds.
+    pub fn held_bytes(&self) -> usize {
+        self.path.len() + self.source.as_os_str().len() + xattr::bytes_of(&self.xattrs)
+    }
 }
 
 /// What is at a name.

@@ -43,7 +43,7 @@ struct Delivery {
 
 impl Delivery {
     fn add(&mut self, found: Found) -> Result<()> {
-        self.names += found.path.len() + found.source.as_os_str().len();
+        self.names += found.held_bytes();
         self.found.push(found);
         if self.found.len() < ENTRIES && self.names < NAMES { Ok(()) } else { self.send() }
     }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use crate::error::Result;
 use crate::format::entry::{Entry, Kind, Piece, compare_paths};
 use crate::format::node::{self, Child, Item, Node};
+use crate::format::xattr;
 use crate::id::ChunkId;
 use crate::store::handle::Store;
 use crate::store::write::WriteSession;
@@ -51,6 +52,7 @@ impl Cut for Entry {
                 Kind::Symlink { target } | Kind::Hardlink { target } if target.len() > 256 => target.len(),
                 _ => 0,
             }
+            + xattr::bytes_of(&self.xattrs)
     }
     fn ends_inner(children: &[Child]) -> bool {
         let marked = children.last().is_some_and(|child| ChunkId::of(&child.first_key).as_bytes()[0] == 1);

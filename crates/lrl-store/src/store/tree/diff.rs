@@ -149,7 +149,7 @@ mod tests {
 
     fn entry(n: u32, mode: u32) -> Entry {
         let path = format!("assets/{n:06}").into_bytes();
-        Entry { path, kind: Kind::Dir, mode, uid: 0, gid: 0, mtime: Time::default() }
+        Entry { path, kind: Kind::Dir, mode, uid: 0, gid: 0, mtime: Time::default(), xattrs: Vec::new() }
     }
 
     proptest! {

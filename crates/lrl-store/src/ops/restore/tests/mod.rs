@@ -209,7 +209,7 @@ fn scan(session: &WriteSession<'_>, top: &Path, path: &Path, list: &mut Vec<Entr
     };
     let relative = path.strip_prefix(top).unwrap().as_os_str().as_bytes().to_vec();
     let (mode, uid, gid) = (meta.mode() & 0o7777, meta.uid(), meta.gid());
-    list.push(Entry { path: relative, kind, mode, uid, gid, mtime: mtime(&meta) });
+    list.push(Entry { path: relative, kind, mode, uid, gid, mtime: mtime(&meta), xattrs: Vec::new() });
     if meta.is_dir() {
         fs::read_dir(path).unwrap().for_each(|child| scan(session, top, &child.unwrap().path(), list));
     }

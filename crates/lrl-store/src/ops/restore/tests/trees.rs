@@ -173,7 +173,15 @@ fn a_link_that_another_user_could_have_planted_is_not_followed() {
 }
 
 fn entry(path: &str, kind: Kind) -> Entry {
-    Entry { path: path.as_bytes().to_vec(), kind, mode: 0o755, uid: 0, gid: 0, mtime: Time::default() }
+    Entry {
+        path: path.as_bytes().to_vec(),
+        kind,
+        mode: 0o755,
+        uid: 0,
+        gid: 0,
+        mtime: Time::default(),
+        xattrs: Vec::new(),
+    }
 }
 
 fn file() -> Kind {

@@ -2,7 +2,7 @@
 //!
 //! Holds one chunk at a time; never follows a link, never waits for a pipe, never runs after a file that grows.
 
-use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Advice, FileType, OFlags, SeekFrom, fadvise, fstat, seek};
 use rustix::io::{Errno, pread};
 
@@ -10,6 +10,7 @@ use super::found::{Found, Stat};
 use super::open::{open_any_length, unreadable};
 use crate::chunk::{Cutter, Gear, UPLOADS, WHOLE_FILE_BYTES};
 use crate::error::Result;
+use crate::fs::xattrs::{FoundXattrs, read_xattrs};
 use crate::progress::Problem;
 use crate::source::database::source;
 
@@ -25,6 +26,8 @@ pub enum Part<'a> {
     Data(&'a [u8]),
     /// Zero bytes that take no space on disk.
     Hole(u64),
+    /// Its extended attributes, after its bytes; not delivered if there are none.
+    Xattrs(FoundXattrs),
     /// The file changed: everything delivered for it so far is void, it follows once more from its start.
     Again,
 }
@@ -52,6 +55,30 @@ impl ReadOutcome {
     }
 }
 
+/// Opens a regular file that the walk found, if it is still that one; else the reason in words.
+fn open_found(found: &Found) -> Result<(OwnedFd, rustix::fs::Stat), String> {
+    // NONBLOCK: a pipe that took the file's place must not hold us up before the check below.
+    let opened = open_any_length(&found.source, OFlags::NOFOLLOW | OFlags::NONBLOCK);
+    let (fd, stat) = match opened.and_then(|fd| fstat(&fd).map(|stat| (fd, stat))) {
+        Err(Errno::LOOP) => return Err(REPLACED.to_owned()),
+        Err(errno) => return Err(unreadable(errno)),
+        Ok(opened) => opened,
+    };
+    // The same inode as in the walk, whatever links lie on the way to it now.
+    if !FileType::from_raw_mode(stat.st_mode).is_file() || Stat::of(&stat).id() != found.stat.id() {
+        return Err(REPLACED.to_owned());
+    }
+    Ok((fd, stat))
+}
+
+/// Reads the extended attributes of a regular file that the walk found, for a caller that did not keep those of [`read_file`].
+pub fn read_xattrs_of(found: &Found) -> FoundXattrs {
+    match open_found(found) {
+        Ok((fd, _)) => read_xattrs(fd),
+        Err(reason) => FoundXattrs { lost: Some(reason), ..FoundXattrs::default() },
+    }
+}
+
 /// Reads a regular file that the walk found; `scratch` is working memory to pass along from file to file.
 ///
 /// Fails only where `sink` does. Files up to 1 MiB, and data between holes up to that length, are one piece; longer data
@@ -62,18 +89,10 @@ pub fn read_file(
     scratch: &mut Vec<u8>,
     sink: &mut dyn FnMut(Part<'_>) -> Result<()>,
 ) -> Result<ReadOutcome> {
-    // NONBLOCK: a pipe that took the file's place must not hold us up before the check below.
-    let opened = open_any_length(&found.source, OFlags::NOFOLLOW | OFlags::NONBLOCK);
-    let mut before = match opened.as_ref().map_err(|e| *e).and_then(fstat) {
-        Err(Errno::LOOP) => return Ok(ReadOutcome::Unreadable(REPLACED.to_owned())),
-        Err(errno) => return Ok(ReadOutcome::Unreadable(unreadable(errno))),
-        Ok(raw) => raw,
+    let (fd, mut before) = match open_found(found) {
+        Ok(opened) => opened,
+        Err(reason) => return Ok(ReadOutcome::Unreadable(reason)),
     };
-    let Ok(fd) = opened else { return Ok(ReadOutcome::Unreadable(REPLACED.to_owned())) };
-    // The same inode as in the walk, whatever links lie on the way to it now.
-    if !FileType::from_raw_mode(before.st_mode).is_file() || Stat::of(&before).id() != found.stat.id() {
-        return Ok(ReadOutcome::Unreadable(REPLACED.to_owned()));
-    }
     let mut attempt = 0;
     loop {
         let stat = Stat::of(&before);
@@ -84,6 +103,10 @@ pub fn read_file(
             Err(Stop::Disk(errno)) => return Ok(ReadOutcome::Unreadable(unreadable(errno))),
         }
         let delivered = reading.delivered;
+        let xattrs = read_xattrs(&fd);
+        if !xattrs.is_none() {
+            sink(Part::Xattrs(xattrs))?;
+        }
         let after = match fstat(&fd) {
             Ok(raw) => raw,
             Err(errno) => return Ok(ReadOutcome::Unreadable(unreadable(errno))),

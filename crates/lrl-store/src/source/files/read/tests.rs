@@ -39,6 +39,7 @@ fn read_with(found: &Found, each: &mut dyn FnMut(&Part<'_>)) -> (ReadOutcome, Ve
         match part {
             Part::Data(data) => got.push(Got::Data(data.to_vec())),
             Part::Hole(len) => got.push(Got::Hole(len)),
+            Part::Xattrs(_) => {}
             Part::Again => {
                 got.clear();
                 again += 1;

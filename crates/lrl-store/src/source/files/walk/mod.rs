@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, OFlags, fstat};
 use rustix::io::Errno;
 
@@ -19,6 +19,8 @@ use super::listing::Listing;
 use super::open::{open_quietly, unreadable};
 use super::roots::{self, OpenRoot, Skip};
 use crate::error::Result;
+use crate::format::xattr::Xattrs;
+use crate::fs::xattrs::{FoundXattrs, read_xattrs};
 use crate::progress::{Observer, Problem, Problems, checkpoint};
 
 /// How names begin that a restore keeps directly in a root whose contents it had to exchange, or makes ready there: they are no
@@ -119,7 +121,7 @@ impl Walker<'_> {
         self.source = root.path;
         self.inside = inside(self.path.len());
         if !self.path.is_empty() {
-            self.found(FoundKind::Dir, root.stat)?;
+            self.found_dir(Some(root.fd.as_fd()), root.stat)?;
         }
         self.push(root.fd, root.stat);
         loop {
@@ -246,7 +248,7 @@ impl Walker<'_> {
             return self.found(FoundKind::Symlink { target }, link);
         }
         self.root_ids.push((stat.id(), String::from_utf8_lossy(&self.path).into_owned()));
-        self.found(FoundKind::Dir, stat)?;
+        self.found_dir(Some(fd.as_fd()), stat)?;
         self.push(fd, stat);
         if let Some(frame) = self.stack.last_mut() {
             frame.is_followed = true;
@@ -257,14 +259,14 @@ impl Walker<'_> {
     fn directory(&mut self, opened: Result<OwnedFd, Errno>, stat: Stat) -> Result<()> {
         if self.stack.iter().any(|frame| frame.id == stat.id()) {
             self.problems.note(&self.source, "is mounted inside itself; stored as an empty directory");
-            return self.found(FoundKind::Dir, stat);
+            return self.found_dir(opened.ok().as_ref().map(AsFd::as_fd), stat);
         }
         if let Some((_, name)) = self.root_ids.iter().find(|(id, _)| *id == stat.id()) {
             let reason = format!("is the uploads directory {name:?} and is stored only once, as that");
             self.problems.note(&self.source, reason);
             return Ok(());
         }
-        self.found(FoundKind::Dir, stat)?;
+        self.found_dir(opened.as_ref().ok().map(AsFd::as_fd), stat)?;
         match opened {
             Ok(fd) => self.push(fd, stat),
             Err(errno) => self.problems.lost(&self.source, unreadable(errno)),
@@ -273,8 +275,21 @@ impl Walker<'_> {
     }
 
     fn found(&mut self, kind: FoundKind, stat: Stat) -> Result<()> {
+        self.found_with(kind, stat, Xattrs::new())
+    }
+
+    /// Reports a directory with its extended attributes, if it could be opened.
+    fn found_dir(&mut self, fd: Option<BorrowedFd<'_>>, stat: Stat) -> Result<()> {
+        let FoundXattrs { xattrs, lost } = fd.map(read_xattrs).unwrap_or_default();
+        if let Some(reason) = lost {
+            self.problems.lost(&self.source, reason);
+        }
+        self.found_with(FoundKind::Dir, stat, xattrs)
+    }
+
+    fn found_with(&mut self, kind: FoundKind, stat: Stat, xattrs: Xattrs) -> Result<()> {
         let source = PathBuf::from(OsString::from_vec(self.source.clone()));
-        (self.visit)(Found { path: self.path.clone(), source, kind, stat })
+        (self.visit)(Found { path: self.path.clone(), source, kind, stat, xattrs })
     }
 
     fn is_skipped(&self, stat: &Stat, is_dir: bool) -> bool {
