@@ -57,3 +57,4 @@ mod undo;
 mod upload_paths;
 mod uploads;
 mod usage;
+mod xattrs;

@@ -11,10 +11,13 @@ use std::process::{Command, Output};
 use lrl_store::id::ChunkId;
 
 use crate::common::{Lab, noise, repository};
-use crate::tools::{flip, objects};
+use crate::tools::{flip, objects, xattrs};
 
-/// What is there: path → mode, modification time, contents or target.
-fn facts(root: &Path) -> BTreeMap<PathBuf, (u32, i64, i64, Vec<u8>)> {
+/// Mode, modification time, extended attributes, contents or target.
+type Facts = (u32, i64, i64, BTreeMap<String, Vec<u8>>, Vec<u8>);
+
+/// What is there, by path.
+fn facts(root: &Path) -> BTreeMap<PathBuf, Facts> {
     let mut found = BTreeMap::new();
     let mut todo = vec![root.to_path_buf()];
     while let Some(path) = todo.pop() {
@@ -28,7 +31,7 @@ fn facts(root: &Path) -> BTreeMap<PathBuf, (u32, i64, i64, Vec<u8>)> {
             fs::read(&path).unwrap()
         };
         let name = path.strip_prefix(root).unwrap().to_path_buf();
-        found.insert(name, (meta.mode(), meta.mtime(), meta.mtime_nsec(), bytes));
+        found.insert(name, (meta.mode(), meta.mtime(), meta.mtime_nsec(), xattrs(&path), bytes));
     }
     found
 }
@@ -47,6 +50,10 @@ fn odd_lab() -> Lab {
     sparse.write_all_at(b"in the middle", 1 << 20).unwrap();
     fs::write(assets.join(OsString::from_vec(b"caf\xe9.txt".to_vec())), b"").unwrap();
     fs::set_permissions(assets.join("cd34/v1.bin"), fs::Permissions::from_mode(0o640)).unwrap();
+    // Where the file system has attributes.
+    for name in ["cd34/v1.bin", "cd34"] {
+        let _ = rustix::fs::setxattr(&assets.join(name), "user.a", b"\xff\0", rustix::fs::XattrFlags::empty());
+    }
     lab
 }
 

@@ -19,6 +19,7 @@ pub struct Seen {
     pub mode: u32,
     pub owner: (u32, u32),
     pub time: (i64, i64),
+    pub xattrs: BTreeMap<String, Vec<u8>>,
     pub contents: Vec<u8>,
     pub has_holes: bool,
     pub first: Option<Vec<u8>>,
@@ -50,6 +51,7 @@ pub fn look(top: &Path) -> BTreeMap<Vec<u8>, Seen> {
             mode: meta.mode(),
             owner: (meta.uid(), meta.gid()),
             time: (meta.mtime(), meta.mtime_nsec()),
+            xattrs: xattrs(path),
             contents,
             has_holes: meta.is_file() && meta.blocks() * 512 < meta.len() / 2,
             first,
@@ -60,6 +62,21 @@ pub fn look(top: &Path) -> BTreeMap<Vec<u8>, Seen> {
     let mut seen = BTreeMap::new();
     walk(top, top, &mut seen, &mut BTreeMap::new());
     seen
+}
+
+/// Reads the extended attributes that a restore sets: `user.*` and POSIX ACLs. A link has none.
+pub fn xattrs(path: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut list = vec![0; 64 << 10];
+    let len = rustix::fs::llistxattr(path, &mut list[..]).unwrap_or(0);
+    let names = list[..len].split(|byte| *byte == 0).map(|name| String::from_utf8_lossy(name).into_owned());
+    let restored = names.filter(|name| name.starts_with("user.") || name.starts_with("system.posix_acl_"));
+    let value = |name: String| {
+        let mut value = vec![0; 64 << 10];
+        let len = rustix::fs::lgetxattr(path, name.as_str(), &mut value[..]).unwrap();
+        value.truncate(len);
+        (name, value)
+    };
+    restored.map(value).collect()
 }
 
 /// Fails the test, naming what differs, unless two trees are the same.

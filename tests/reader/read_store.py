@@ -301,7 +301,8 @@ class Store:
         return b"".join(parts)
 
     def entry(self, reader):
-        path, kind, mode = reader.blob(), reader.number("B"), reader.number("H")
+        path, flags, mode = reader.blob(), reader.number("B"), reader.number("H")
+        kind = flags & 0x7F
         must(path and all(part not in (b"", b".", b"..") for part in path.split(b"/")) and 0 not in path, "a path")
         entry = {"path": path, "kind": kind, "mode": mode, "uid": reader.varint(), "gid": reader.varint()}
         entry["mtime"] = reader.number("q"), reader.number("I")
@@ -314,7 +315,20 @@ class Store:
             entry["target"] = reader.blob()
         else:
             must(kind == 0, "an entry's kind")
+        entry["xattrs"] = self.xattrs(reader) if flags & 0x80 else []
+        must(not entry["xattrs"] or kind < 3, "a link with extended attributes")
         return entry
+
+    def xattrs(self, reader):
+        must(reader.varint() == 1 and reader.number("B") == 1, "an extra that is unknown")
+        inner = Reader(reader.blob())
+        found = [(inner.blob(), inner.blob()) for _ in range(inner.varint())]
+        inner.done()
+        names = [name for name, _ in found]
+        must(1 <= len(names) <= 64 and names == sorted(set(names)), "the number or order of extended attributes")
+        must(all(0 < len(name) < 256 and 0 not in name for name in names), "the name of an extended attribute")
+        must(sum(len(value) for _, value in found) <= 64 << 10, "the length of extended attributes")
+        return found
 
 
 def write(store, snapshot, out):
@@ -340,6 +354,10 @@ def write(store, snapshot, out):
         if entry["kind"] in (0, 1, 2):
             os.chmod(path, entry["mode"] | 0o700 * (entry["kind"] == 0))
     for entry in reversed(entries):
+        # Late, so that nothing inherits a directory's ACL; and as a restore, without those that give rights.
+        for name, value in entry["xattrs"]:
+            if name.startswith((b"user.", b"system.posix_acl_")):
+                os.setxattr(os.path.join(os.fsencode(out), entry["path"]), name, value)
         nanoseconds = entry["mtime"][0] * 10**9 + entry["mtime"][1]
         os.utime(os.path.join(os.fsencode(out), entry["path"]), ns=(nanoseconds, nanoseconds), follow_symlinks=False)
 

@@ -1,8 +1,10 @@
 //! How one upload looks: a line as `ls -l` writes it, and its JSON. Names are raw bytes; what is not UTF-8 is shown escaped, and whole
 //! in `path_hex`.
 
+use lrl_store::format::acl::Acl;
 use lrl_store::format::entry::{Entry, Kind};
 use lrl_store::format::snapshot::Database;
+use lrl_store::format::xattr::Class;
 use lrl_store::time::Time;
 use serde_json::{Map, Value, json};
 
@@ -113,6 +115,20 @@ pub fn to_json(entry: &Entry) -> Value {
         put_name(&mut object, "target", target);
     }
     put_metadata(&mut object, entry.mode, (entry.uid, entry.gid), entry.mtime);
+    if !entry.xattrs.is_empty() {
+        object.insert("xattrs".into(), entry.xattrs.iter().map(|(name, value)| xattr_json(name, value)).collect());
+    }
+    Value::Object(object)
+}
+
+/// Returns an extended attribute as JSON; an ACL also in words.
+fn xattr_json(name: &[u8], value: &[u8]) -> Value {
+    let mut object = Map::new();
+    put_name(&mut object, "name", name);
+    put_name(&mut object, "value", value);
+    if let Some(acl) = Some(value).filter(|_| Class::of(name) == Class::Acl).and_then(Acl::from_binary) {
+        object.insert("acl".into(), acl.to_text().into());
+    }
     Value::Object(object)
 }
 
