@@ -250,8 +250,9 @@ class Store:
             text, source, name = self.document(path)
             number, _, name = name.partition("-")
             document = json.loads(text)
-            must(self.id(text).hex() == name and text.endswith(b"}\n") and document["format"] == 1, path)
-            if path.relative_to(self.root).parts[0] == "snapshots":
+            is_snapshot = path.relative_to(self.root).parts[0] == "snapshots"
+            must(self.id(text).hex() == name and text.endswith(b"}\n") and document["format"] == 1 + is_snapshot, path)
+            if is_snapshot:
                 must(document["source"] == source and f"{document['sequence']:016x}" == number, path)
                 found[source, number, name] = document
             else:
@@ -331,13 +332,15 @@ class Store:
         return found
 
 
+def raw_path(text):
+    """Returns the bytes of a path in a document: a backslash begins an escape."""
+    unescape = lambda found: b"\\" if found[1] == b"\\" else bytes.fromhex(found[1][1:].decode())
+    return re.sub(rb"\\(\\|x[0-9a-f]{2})", unescape, text.encode())
+
+
 def write(store, snapshot, out):
-    database, uploads = snapshot.get("database"), snapshot.get("uploads")
-    if database:
-        image = store.content(list(store.items(1, bytes.fromhex(database["root"]))))
-        must(hashlib.sha256(image).hexdigest() == database["sha256"], "the image")
-        (out / "lrl.db").write_bytes(image)
-    entries = [entry for _, entry in store.items(2, bytes.fromhex(uploads["list"]))] if uploads else []
+    files = snapshot.get("files")
+    entries = [entry for _, entry in store.items(2, bytes.fromhex(files["list"]))] if files else []
     keys = [entry["path"].replace(b"/", b"\0") for entry in entries]
     must(keys == sorted(set(keys)), "the order of entries")
     for entry in entries:
@@ -353,6 +356,13 @@ def write(store, snapshot, out):
                 file.write(entry["data"])
         if entry["kind"] in (0, 1, 2):
             os.chmod(path, entry["mode"] | 0o700 * (entry["kind"] == 0))
+    for database in snapshot.get("databases", []):
+        image = store.content(list(store.items(1, bytes.fromhex(database["root"]))))
+        must(database.get("sha256") in (None, hashlib.sha256(image).hexdigest()), "an image")
+        path = os.path.join(os.fsencode(out), raw_path(database["path"]))
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "xb") as file:
+            file.write(image)
     for entry in reversed(entries):
         # Late, so that nothing inherits a directory's ACL; and as a restore, without those that give rights.
         for name, value in entry["xattrs"]:

@@ -136,6 +136,10 @@ fn tar() -> Vec<u8> {
     add(&mut tar, tar::EntryType::Symlink, "assets/l", "a", b"");
     add(&mut tar, tar::EntryType::Link, "assets/n", "assets/a", b"");
     add(&mut tar, tar::EntryType::Regular, &format!("assets/{}", "long".repeat(60)), "", b"x");
+    let acl = b"user::rw-,user:7:rw-,group::r--,mask::rw-,other::---".as_slice();
+    let attributes = [("SCHILY.xattr.user.a%3Db", b"\xff\0".as_slice()), ("SCHILY.acl.access", acl)];
+    tar.append_pax_extensions(attributes).unwrap();
+    add(&mut tar, tar::EntryType::Regular, "assets/o", "", b"with attributes");
     tar.append_pax_extensions([("path", b"assets/pax".as_slice()), ("mtime", b"1768392000.25")]).unwrap();
     add(&mut tar, tar::EntryType::Regular, "assets/short", "", b"of another name");
     tar.into_inner().unwrap()
@@ -203,7 +207,7 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
             encode_leaf(&pieces),
             encode_inner::<Piece>(1, &[Child { id: ChunkId::of(b"c"), weight: 12, first_key: Vec::new() }]),
             encode_leaf(&[
-                entry("assets", Kind::Dir),
+                Entry { xattrs: vec![(b"user.a".to_vec(), b"1".to_vec()), (b"user.b".to_vec(), vec![0xff; 200])], ..entry("assets", Kind::Dir) },
                 entry("assets/a", Kind::File { size: 12, content: Content::Inline(pieces[..1].to_vec()) }),
                 entry("assets/b", Kind::File { size: 99, content: Content::Tree(ChunkId::of(b"t")) }),
                 entry("assets/c", Kind::Symlink { target: b"a".to_vec() }),
