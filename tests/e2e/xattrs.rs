@@ -123,6 +123,31 @@ fn what_inherits_no_acl_gets_none_from_the_directory_that_it_is_restored_to() {
 }
 
 #[test]
+fn a_mount_point_whose_contents_are_exchanged_gets_its_own_attributes() {
+    let lab = Lab::small();
+    fs::rename(lab.path("data/assets"), lab.path("files")).unwrap();
+    let assets = lab.path("data/assets");
+    let Some(disk) = Disk::mount(assets.clone(), "20m") else { return };
+    lab.upload("a", b"x");
+    if !set(&assets, "user.a", b"1") || !set(&assets, DEFAULT, &acl()) {
+        println!("skipped: a small disk has no attributes or no ACLs here");
+        return;
+    }
+    let before = look(&assets);
+    lab.lrl("backup --snapshot-only").expect(0);
+    assert!(set(&assets, "user.a", b"2") && set(&assets, "user.b", b"3") && set(&assets, ACCESS, &acl()));
+    rustix::fs::removexattr(&assets, DEFAULT).unwrap();
+    let changed = look(&assets);
+    let facts = |tree: &BTreeMap<Vec<u8>, Seen>| (tree[&b""[..]].xattrs.clone(), tree[&b""[..]].mode);
+    lab.lrl("restore").expect(0);
+    assert_eq!(facts(&look(&assets)), facts(&before));
+    assert_eq!(xattrs(&assets.join("a")).len(), before[&b"a"[..]].xattrs.len());
+    lab.lrl("restore --undo").expect(0);
+    assert_eq!(facts(&look(&assets)), facts(&changed));
+    drop(disk);
+}
+
+#[test]
 fn a_changed_attribute_is_a_change_of_metadata_and_an_unchanged_file_is_not_asked() {
     let Some(lab) = lab() else { return };
     std::thread::sleep(Duration::from_millis(3100));

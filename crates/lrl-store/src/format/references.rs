@@ -3,6 +3,7 @@
 
 use super::entry::{Content, Entry, Kind, Piece};
 use super::snapshot::{Database, Files, Snapshot};
+use super::xattr::bytes_of;
 use crate::id::ChunkId;
 
 /// A reference from an item of a list.
@@ -38,6 +39,10 @@ impl<'a> Reference<'a> {
 pub trait References {
     /// Calls `visit` with each reference, in order, until one fails.
     fn each_reference<E>(&self, visit: &mut dyn FnMut(Reference<'_>) -> Result<(), E>) -> Result<(), E>;
+    /// Returns how many bytes it holds beside references and names, for queues that are bounded in bytes.
+    fn attached_bytes(&self) -> u64 {
+        0
+    }
 }
 
 impl References for Piece {
@@ -59,6 +64,9 @@ impl References for Entry {
             Kind::File { size, content: Content::Tree(root) } => visit(Reference::Pieces { root, size: *size }),
             Kind::Dir | Kind::Symlink { target: _ } | Kind::Hardlink { target: _ } => Ok(()),
         }
+    }
+    fn attached_bytes(&self) -> u64 {
+        bytes_of(&self.xattrs) as u64
     }
 }
 

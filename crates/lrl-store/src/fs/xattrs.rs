@@ -105,6 +105,18 @@ pub(crate) fn remove_default_acl(dir: impl AsFd) {
     let _ = fremovexattr(dir, ACL_DEFAULT);
 }
 
+/// Gives a directory the attributes of another that a restore sets, and no others of these; what cannot be set stays away. Before the mode.
+pub(crate) fn copy_xattrs(from: impl AsFd, to: impl AsFd) {
+    let of = |found: FoundXattrs| restorable(&found.xattrs, true);
+    let (wanted, there) = (of(read_xattrs(from)), of(read_xattrs(&to)));
+    for (name, _) in there.iter().filter(|(name, _)| xattr::find(&wanted, name).is_none()) {
+        let _ = fremovexattr(&to, name.as_slice());
+    }
+    for (name, value) in wanted.iter().filter(|one| !there.contains(one)) {
+        let _ = fsetxattr(&to, name.as_slice(), value, XattrFlags::empty());
+    }
+}
+
 /// Why an attribute was not set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Why {

@@ -19,6 +19,9 @@ impl<T: References> References for (u64, T) {
     fn each_reference<E>(&self, visit: &mut dyn FnMut(Reference<'_>) -> Result<(), E>) -> Result<(), E> {
         self.1.each_reference(visit)
     }
+    fn attached_bytes(&self) -> u64 {
+        self.1.attached_bytes()
+    }
 }
 
 /// An iterator over the same items that prefetches what those ahead refer to.
@@ -46,6 +49,7 @@ impl<I: Iterator<Item = Result<T>>, T: References> Iterator for Prefetched<'_, I
             let Some(item) = self.items.next() else { break };
             let mut bytes = 0;
             if let Ok(item) = &item {
+                bytes += item.attached_bytes();
                 // Of a list of pieces only the root: its pieces are prefetched when it is read.
                 let Ok(()) = item.each_reference::<Infallible>(&mut |reference| {
                     bytes += self.store.prefetch_chunk(reference.id(), 0);

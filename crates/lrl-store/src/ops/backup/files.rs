@@ -18,7 +18,7 @@ use super::trust::parent_is_unreadable;
 use crate::error::Result;
 use crate::format::entry::{Content, Entry, Kind};
 use crate::format::snapshot;
-use crate::format::xattr::Xattrs;
+use crate::format::xattr::{Xattrs, bytes_of};
 use crate::fs::xattrs::FoundXattrs;
 use crate::id::ChunkId;
 use crate::ops::report_problem::report;
@@ -33,7 +33,7 @@ use crate::store::tree::TreeBuilder;
 use crate::store::write::WriteSession;
 use crate::time::time_of;
 
-/// A batch holds up to this many entries, bytes to read, and bytes of names.
+/// A batch holds up to this many entries, bytes to read, and bytes of names and attributes.
 const BATCH_ENTRIES: usize = 512;
 const BATCH_BYTES: u64 = 64 << 20;
 const BATCH_NAMES: usize = 4 << 20;
@@ -168,6 +168,9 @@ impl<'a> FilesWriter<'a> {
         let plan = self.plan(&found)?;
         if matches!(plan, Plan::Read(..)) {
             self.batch_bytes += found.stat.size;
+        }
+        if let Plan::Ready(entry) = &plan {
+            self.batch_names += bytes_of(&entry.xattrs);
         }
         self.batch_names += found.held_bytes();
         self.batch.push((found, plan));

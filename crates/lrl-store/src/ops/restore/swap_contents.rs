@@ -23,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::fs::dir::{DIRECTORY, to_path};
 use crate::fs::metadata::{set_mtime, set_owner};
 use crate::fs::resolve::{look, set_mode};
+use crate::fs::xattrs::copy_xattrs;
 use crate::source::files::walk::is_of_restore;
 use crate::time::Time;
 
@@ -175,6 +176,7 @@ impl<'a> ContentsSwap<'a> {
                 let dir = step(|| Ok(())).map(|()| make_private(self.dir, part, &self.path_of(part)));
                 let dir = dir.map_err(self.io("create", part))??;
                 set_owner(&dir, (own.st_uid, own.st_gid), false).map_err(self.io("give away", part))?;
+                copy_xattrs(self.dir, &dir);
                 set_mode(&dir, own.st_mode | 0o700).map_err(self.io("set the mode of", part))?;
                 (dir, true)
             }
@@ -205,6 +207,8 @@ impl<'a> ContentsSwap<'a> {
         if (own.st_uid, own.st_gid) != (stat.st_uid, stat.st_gid) {
             set_owner(self.dir, (stat.st_uid, stat.st_gid), false).map_err(self.io("give away", b""))?;
         }
+        copy_xattrs(&from, self.dir);
+        let own = fstat(self.dir).map_err(self.io("look at", b""))?;
         // The mode of the record, which somebody else may have written, counts only as far as the owner got more rights for a while.
         let recorded = self.record.version(version).main().map_or(stat.st_mode, |member| member.mode);
         let mut mode = if stat.st_mode & 0o7777 == (recorded | 0o700) & 0o7777 { recorded } else { stat.st_mode };
