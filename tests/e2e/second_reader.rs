@@ -52,7 +52,7 @@ fn odd_lab() -> Lab {
     fs::set_permissions(assets.join("cd34/v1.bin"), fs::Permissions::from_mode(0o640)).unwrap();
     // Where the file system has attributes.
     for name in ["cd34/v1.bin", "cd34"] {
-        let _ = rustix::fs::setxattr(&assets.join(name), "user.a", b"\xff\0", rustix::fs::XattrFlags::empty());
+        let _ = rustix::fs::setxattr(assets.join(name), "user.a", b"\xff\0", rustix::fs::XattrFlags::empty());
     }
     lab
 }

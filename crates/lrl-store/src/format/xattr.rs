@@ -3,8 +3,10 @@
 use super::bytes::{Reader, put_blob, put_varint};
 use crate::error::Result;
 
-/// Name and value of each attribute, raw bytes; names ascend, each once.
-pub type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
+/// Name and value of an attribute, raw bytes.
+pub type Xattr = (Vec<u8>, Vec<u8>);
+/// Attributes of an entry; names ascend, each once.
+pub type Xattrs = Vec<Xattr>;
 
 /// How many attributes an entry has at most.
 pub const MAX_XATTRS: usize = 64;
@@ -53,13 +55,13 @@ impl Class {
 }
 
 /// Returns the value of one attribute.
-pub fn find<'x>(xattrs: &'x [(Vec<u8>, Vec<u8>)], name: &[u8]) -> Option<&'x [u8]> {
+pub fn find<'x>(xattrs: &'x [Xattr], name: &[u8]) -> Option<&'x [u8]> {
     let at = xattrs.binary_search_by(|(one, _)| one.as_slice().cmp(name)).ok()?;
     xattrs.get(at).map(|(_, value)| value.as_slice())
 }
 
 /// Returns how many bytes names and values have.
-pub fn bytes_of(xattrs: &[(Vec<u8>, Vec<u8>)]) -> usize {
+pub fn bytes_of(xattrs: &[Xattr]) -> usize {
     xattrs.iter().map(|(name, value)| name.len() + value.len()).sum()
 }
 
@@ -82,7 +84,7 @@ fn is_name(name: &[u8]) -> bool {
     !name.is_empty() && name.len() <= MAX_NAME && !name.contains(&0)
 }
 
-pub(crate) fn encode(xattrs: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
+pub(crate) fn encode(xattrs: &[Xattr]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes_of(xattrs) + 4 * xattrs.len() + 1);
     put_varint(&mut out, xattrs.len() as u64);
     for (name, value) in xattrs {

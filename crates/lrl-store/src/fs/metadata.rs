@@ -12,6 +12,7 @@ use rustix::io::Errno;
 
 use super::xattrs::SetXattrs;
 use crate::error::{Error, Result};
+use crate::format::xattr::Xattr;
 use crate::time::Time;
 
 /// Bits that a file may get: neither setuid nor setgid, which would give rights to whoever runs it.
@@ -63,7 +64,7 @@ pub(crate) fn set_metadata(fd: impl AsFd, metadata: &Metadata, is_dir: bool, pat
 pub(crate) fn set_all(
     fd: impl AsFd,
     metadata: &Metadata,
-    xattrs: Option<(&[(Vec<u8>, Vec<u8>)], SetXattrs<'_>)>,
+    xattrs: Option<(&[Xattr], SetXattrs<'_>)>,
     is_dir: bool,
     path: &Path,
 ) -> Result<bool> {

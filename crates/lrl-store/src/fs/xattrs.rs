@@ -10,7 +10,7 @@ use rustix::fs::{XattrFlags, fgetxattr, flistxattr, fremovexattr, fsetxattr};
 use rustix::io::Errno;
 
 use crate::format::acl::Acl;
-use crate::format::xattr::{self, ACL_ACCESS, ACL_DEFAULT, Class, MAX_VALUES, MAX_XATTRS, Xattrs};
+use crate::format::xattr::{self, ACL_ACCESS, ACL_DEFAULT, Class, MAX_VALUES, MAX_XATTRS, Xattr, Xattrs};
 
 /// Longest list of names, and longest value, that Linux gives.
 const MOST: usize = 64 << 10;
@@ -213,7 +213,7 @@ pub struct SetXattrs<'a> {
 impl SetXattrs<'_> {
     /// Sets the attributes of an open file or directory, after its owner and before its mode; returns the mode to set then. An ACL's
     /// entries make up the mode, and without it the group must not get what only its mask had.
-    pub(crate) fn set(self, fd: impl AsFd, xattrs: &[(Vec<u8>, Vec<u8>)], mode: u32, path: &Path) -> u32 {
+    pub(crate) fn set(self, fd: impl AsFd, xattrs: &[Xattr], mode: u32, path: &Path) -> u32 {
         let mut mode = mode;
         for (name, value) in xattrs {
             let class = Class::of(name);
@@ -234,7 +234,7 @@ impl SetXattrs<'_> {
 }
 
 /// Returns those that a restore sets.
-pub(crate) fn restorable(xattrs: &[(Vec<u8>, Vec<u8>)], acls: bool) -> Xattrs {
+pub(crate) fn restorable(xattrs: &[Xattr], acls: bool) -> Xattrs {
     let is_set = |class: Class| class.is_restored() && (acls || class != Class::Acl);
     xattrs.iter().filter(|(name, _)| is_set(Class::of(name))).cloned().collect()
 }

@@ -2,7 +2,7 @@
 //! what PAX cannot. Pure: no I/O, and the same member always gives the same bytes. Reading is in `headers`.
 
 use crate::format::acl::Acl;
-use crate::format::xattr::{ACL_ACCESS, ACL_DEFAULT};
+use crate::format::xattr::{ACL_ACCESS, ACL_DEFAULT, Xattr};
 use crate::time::Time;
 
 /// Bytes per tar block; headers and padded contents are whole blocks.
@@ -52,7 +52,7 @@ pub struct Header<'a> {
     /// Raw target of a symbolic link, else empty.
     pub link: &'a [u8],
     /// Extended attributes, names ascending.
-    pub xattrs: &'a [(Vec<u8>, Vec<u8>)],
+    pub xattrs: &'a [Xattr],
 }
 
 /// Returns how many zero bytes follow contents of `size` bytes.
@@ -110,7 +110,7 @@ pub fn encode(header: &Header<'_>, out: &mut Vec<u8>) {
 /// Appends the records of extended attributes; returns the mode of the member. ACLs are text, as star, GNU tar and libarchive read them, and
 /// the mode is the one that holds without them: a reader that sets an ACL sets its mask, one that does not must not give the group more than
 /// the ACL does.
-fn xattr_records(out: &mut Vec<u8>, xattrs: &[(Vec<u8>, Vec<u8>)], mode: u32) -> u32 {
+fn xattr_records(out: &mut Vec<u8>, xattrs: &[Xattr], mode: u32) -> u32 {
     let mut mode = mode;
     for (name, value) in xattrs {
         let acl = match name.as_slice() {

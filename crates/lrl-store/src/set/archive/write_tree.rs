@@ -14,7 +14,7 @@ use super::headers::MissedBecause;
 use super::paths::{Checked, NO_TARGET, Refusal, THROUGH, TWICE};
 use super::read::{Data, Member, MemberKind};
 use crate::error::{Error, Result};
-use crate::format::xattr::Xattrs;
+use crate::format::xattr::{Xattr, Xattrs};
 use crate::fs::dir::{components, split, to_path};
 use crate::fs::metadata::{Metadata, mtime_of, set_all, set_mtime};
 use crate::fs::tree_writer::{Obstacle, TreeWriter};
@@ -147,7 +147,7 @@ impl<'x> MemberWriter<'x> {
         &mut self,
         name: &[u8],
         metadata: &Metadata,
-        xattrs: &[(Vec<u8>, Vec<u8>)],
+        xattrs: &[Xattr],
         contents: &mut Contents<'_, '_, '_>,
     ) -> Result<(), Stop> {
         let file = self.tree.create_file(name).map_err(|obstacle| Stop::of(obstacle, THROUGH))?;
