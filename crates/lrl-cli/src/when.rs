@@ -22,7 +22,7 @@ pub fn moment(text: &str, now: &Zoned) -> Option<Timestamp> {
                 let rest = if text.contains('.') { 0 } else { 999_999_999 };
                 return moment.checked_add(Span::new().nanoseconds(rest)).ok();
             }
-            if let Ok(date) = text.parse::<Date>().and_then(|date| end(date)) {
+            if let Ok(date) = text.parse::<Date>().and_then(end) {
                 if text.len() == "YYYY-MM-DD".len() { date } else { at(text, now)? }
             } else if let Ok(time) = text.parse::<Time>() {
                 if !text.contains(':') {

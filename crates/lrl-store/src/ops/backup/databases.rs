@@ -148,7 +148,7 @@ pub(super) fn store(
     Ok(DatabaseParts { parts, window })
 }
 
-/// Returns the databases without further names of one file: SQLite keeps the side files beside one of them only.
+/// Returns the databases without hard links and symbolic links to one that is among them already: SQLite keeps the side files beside one of them only.
 fn one_name_each<'a>(
     sources: &'a [DatabaseSource],
     problems: &mut Vec<Problem>,

@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::format::entry::compare_paths;
 use crate::progress::{Observer, Problem, Silent};
 use crate::source::files::exclude::Excludes;
+use crate::source::files::include::Includes;
 use crate::source::files::read::read_file;
 
 fn root(name: &str, path: impl AsRef<Path>) -> Root {
@@ -246,9 +247,33 @@ fn a_root_that_is_not_there_is_lost_and_names_must_be_names() {
         run(&[root("assets", &assets), root("storage", dir.path().join("gone"))], &[], &[], &mut |_| {});
     assert_eq!(found.len(), 2);
     assert!(problems.len() == 1 && problems[0].lost && problems[0].path.ends_with("gone"), "{problems:?}");
-    for roots in [vec![root("../x", &assets)], vec![root("", &assets)], vec![root("a", &assets), root("a", &assets)]] {
+    for roots in [
+        vec![root("../x", &assets)],
+        vec![root("", &assets), root("a", &assets)],
+        vec![root("a", &assets), root("a", &assets)],
+    ] {
         assert!(walk(&roots, &Excludes::none(), &[], &Silent, &mut |_| Ok(())).is_err());
     }
+}
+
+#[test]
+fn the_paths_of_a_site_begin_below_its_root() {
+    let (dir, _) = tree();
+    for file in ["b/c/d", "b.txt", "z", ".lrl.pre-restore/x"] {
+        put(dir.path().join(file));
+    }
+    let (found, problems) = run(&[root("", dir.path())], &[], &[], &mut |_| {});
+    let paths: Vec<_> = found.iter().map(|found| String::from_utf8_lossy(&found.path).into_owned()).collect();
+    assert_eq!(paths, ["assets", "b", "b/c", "b/c/d", "b.txt", "z"]);
+    assert_eq!(problems, []);
+    let only = Excludes::none().and_only(Includes::new(&["b/c".into(), "z".into()]).unwrap());
+    let mut paths = Vec::new();
+    walk(&[root("", dir.path())], &only, &[], &Silent, &mut |found| {
+        paths.push(String::from_utf8_lossy(&found.path).into_owned());
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(paths, ["b", "b/c", "b/c/d", "z"]);
 }
 
 #[test]
