@@ -5,6 +5,8 @@
 //! connection to it is open, because closing any descriptor drops all of the process's POSIX locks on the file.
 
 mod connect;
+mod glance;
+pub mod header;
 pub mod image;
 pub mod inspect;
 pub mod model;
@@ -15,6 +17,8 @@ mod shm;
 pub mod source;
 pub mod state;
 
+pub use glance::glance;
+pub use header::{Header, read_header};
 pub use image::{prepare, read_image};
 pub use inspect::{AssetRow, AssetRows, Inspector, Integrity, Orphans, TableRows, Tables, Value, check_query};
 pub use model::{Image, ImageSink, Method, ReadOptions};
