@@ -49,6 +49,8 @@ mod restore_parts;
 mod restore_untrusted;
 mod sample_lab;
 mod second_reader;
+mod setup;
+mod sites;
 mod status;
 mod status_all_stores;
 mod tools;

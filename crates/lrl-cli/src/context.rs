@@ -7,8 +7,10 @@ use lrl_store::format::key::Credential;
 use crate::args::Cli;
 use crate::config::File;
 use crate::credential;
-use crate::exit::Result;
+use crate::exit::{Failure, Result};
 use crate::resolve::Paths;
+use crate::site::merge;
+use crate::site::model::Site;
 use crate::term::Term;
 
 /// What every verb works with.
@@ -27,6 +29,23 @@ impl Context<'_> {
     /// Reads the passphrase or the key file that was named.
     pub fn credential(&self) -> Result<Option<Credential>, Error> {
         credential::given(&self.cli.global)
+    }
+
+    /// Merges what flags, file and preset say of the site.
+    pub fn site(&self) -> Result<Site> {
+        let matches = self.matches.subcommand().map_or(self.matches, |(_, matches)| matches);
+        merge::site(matches, self.file).map_err(Failure::Usage)
+    }
+
+    /// Refuses a site with a root, for verbs that handle the manual's layout only.
+    pub fn manual_only(&self) -> Result<()> {
+        match self.site()?.root {
+            None => Ok(()),
+            Some(root) => Err(Failure::Usage(format!(
+                "the settings describe a site with the root {}, and this command handles the operations manual's layout only; nothing was done",
+                root.display()
+            ))),
+        }
     }
 
     /// Resolves where everything is.

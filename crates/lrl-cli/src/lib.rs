@@ -13,6 +13,7 @@ pub mod memory_limit;
 pub mod render;
 pub mod resolve;
 pub mod signal;
+pub mod site;
 pub mod term;
 pub mod trust;
 pub mod umask;
@@ -45,9 +46,9 @@ pub fn run(arguments: &[OsString]) -> Exit {
         Ok(cli) => cli,
         Err(error) => return usage(arguments, error),
     };
-    // A completion script must not depend on the directory in which it is made.
+    // A completion script must not depend on the directory in which it is made, nor a proposal on another one's settings.
     let file = match early.command {
-        Verb::Completions { .. } => Ok(File::default()),
+        Verb::Completions { .. } | Verb::Setup(_) => Ok(File::default()),
         _ => config::load(early.global.config.as_deref(), config::user_directory().as_deref()),
     };
     let file = match file {

@@ -91,7 +91,7 @@ impl Paths {
             _ => &cli.global.backup,
         };
         let store = Location::parse(cli.global.store.clone().unwrap_or_else(|| default_store(backup_dir)))?;
-        if store.all_below().is_some() && !matches!(cli.command, Verb::Status(_) | Verb::Config) {
+        if store.all_below().is_some() && !matches!(cli.command, Verb::Status(_) | Verb::Config(_)) {
             return Err(Error::Refused(format!(
                 "{store} means many stores, which only `lrl status` looks at: name one"
             )));

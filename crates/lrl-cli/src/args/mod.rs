@@ -13,6 +13,9 @@ use std::time::Duration;
 use clap::builder::{OsStringValueParser, Resettable, TypedValueParser};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use crate::site::checked;
+use crate::site::preset::{self, Preset};
+use crate::site::rules::Place;
 use lrl_store::fs::space::Reserve;
 use lrl_store::ops::judgement::State;
 use lrl_store::ops::prune::MaxUnused;
@@ -164,9 +167,12 @@ pub enum Verb {
     /// List, add, change and remove the keys of an encrypted store
     #[command(after_long_help = examples::KEY, subcommand_required = true, arg_required_else_help = true)]
     Key(KeyArgs),
+    /// Look at a directory and propose an lrl.toml for it
+    #[command(after_long_help = examples::SETUP)]
+    Setup(SetupArgs),
     /// Show the settings in force and where each comes from
     #[command(after_long_help = examples::CONFIG)]
-    Config,
+    Config(ConfigArgs),
     /// Print a shell completion script
     #[command(after_long_help = examples::COMPLETIONS)]
     Completions {
@@ -182,6 +188,22 @@ pub struct DataArgs {
     /// Data directory: contains lrl.db and assets/
     #[arg(long, value_name = "DIR", default_value = "./data", env = "LAB_DATA_DIR", hide_env_values = true, help_heading = SETTINGS)]
     pub data_dir: PathBuf,
+    /// Root of a site: the directory that all of its databases and files are below.
+    ///
+    /// In place of --data-dir. In lrl.toml a relative path is below the directory of that file.
+    #[arg(long, value_name = "DIR", value_parser = directory(), help_heading = SETTINGS)]
+    pub root: Option<PathBuf>,
+    /// Which preset.
+    #[command(flatten)]
+    pub app: AppArgs,
+}
+
+/// The application, for what is known of it.
+#[derive(Debug, Args)]
+pub struct AppArgs {
+    /// Application whose preset describes the site; `lrl setup --list-apps` lists them
+    #[arg(long, value_name = "NAME", value_parser = preset::app, help_heading = SETTINGS)]
+    pub app: Option<&'static Preset>,
 }
 
 /// Which part of a lab is meant; neither flag means both.
@@ -204,6 +226,20 @@ pub struct BackupArgs {
     /// Which part.
     #[command(flatten)]
     pub half: HalfArgs,
+    /// Database below the root, a path or a pattern; may be repeated.
+    ///
+    /// In a pattern `*`, `?` and `[…]` match within a name, `**` any number of directories. Replaces the tables [[database]] of
+    /// lrl.toml. Every other SQLite database below the root is copied as well.
+    #[arg(long, value_name = "PATH", value_parser = checked::database)]
+    pub database: Vec<Place>,
+    /// File or directory below the root, a path or a pattern; may be repeated.
+    ///
+    /// Replaces the tables [[files]] of lrl.toml [default: everything below the root].
+    #[arg(long, value_name = "PATH", value_parser = checked::place)]
+    pub files: Vec<Place>,
+    /// Store SQLite files that match this pattern as ordinary files; may be repeated
+    #[arg(long, value_name = "PATTERN", value_parser = checked::pattern, help_heading = SETTINGS)]
+    pub plain: Vec<String>,
     /// Backup directory [default: that of --backup]
     #[arg(long, value_name = "DIR", value_parser = directory(), conflicts_with = "backup", help_heading = SETTINGS)]
     pub out: Option<PathBuf>,
@@ -385,6 +421,9 @@ pub struct RestoreArgs {
 /// `lrl drill`.
 #[derive(Debug, Args)]
 pub struct DrillArgs {
+    /// Which preset's checks.
+    #[command(flatten)]
+    pub app: AppArgs,
     /// Drill the sets of these manifests [default: the newest in the backup directory]
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "snapshot")]
     pub manifest: Vec<PathBuf>,
@@ -714,6 +753,31 @@ pub struct StatusArgs {
     /// Exit 4 if less than this is free on the store's disk: 10%, or 2G
     #[arg(long, value_name = "AMOUNT", value_parser = values::min_free, help_heading = SETTINGS)]
     pub min_free: Option<MinFree>,
+}
+
+/// `lrl setup`.
+#[derive(Debug, Args)]
+pub struct SetupArgs {
+    /// Directory to look at
+    #[arg(value_name = "DIR", default_value = ".", value_parser = directory())]
+    pub dir: PathBuf,
+    /// Write the proposal to DIR/lrl.toml, if there is none yet
+    #[arg(long)]
+    pub write: bool,
+    /// Use the preset of this application, whatever is found
+    #[arg(long, value_name = "NAME", value_parser = preset::app)]
+    pub app: Option<&'static Preset>,
+    /// List the presets and what each was read from
+    #[arg(long, conflicts_with_all = ["dir", "write", "app"])]
+    pub list_apps: bool,
+}
+
+/// `lrl config`.
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// Show the site that the settings describe, as an lrl.toml
+    #[arg(long)]
+    pub expand: bool,
 }
 
 /// Builds the command line. `lrl config` takes every setting's flag, so that it can show it in force.

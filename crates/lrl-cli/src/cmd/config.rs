@@ -1,12 +1,17 @@
 //! `lrl config`: every setting in force, and where it comes from.
 
-use serde::Serialize;
+use std::path::PathBuf;
 
+use serde::Serialize;
+use serde_json::json;
+
+use crate::args::ConfigArgs;
 use crate::config::{self, Origin, Setting};
 use crate::context::Context;
-use crate::exit::{Exit, Result};
+use crate::exit::{Exit, Failure, Result};
 use crate::render::table::{Side, Table};
 use crate::resolve::{self, Storage};
+use crate::site::expand;
 
 #[derive(Serialize)]
 struct Report {
@@ -15,8 +20,11 @@ struct Report {
     settings: Vec<Setting>,
 }
 
-/// Lists the settings as a table or as JSON.
-pub fn run(context: &Context<'_>) -> Result {
+/// Lists the settings as a table or as JSON; with `--expand`, the site.
+pub fn run(context: &Context<'_>, args: &ConfigArgs) -> Result {
+    if args.expand {
+        return expand(context);
+    }
     let mut settings = config::in_force(context.file, context.matches);
     let global = &context.cli.global;
     if let Some(store) = settings.iter_mut().find(|setting| setting.key == "store" && setting.values.is_empty()) {
@@ -34,6 +42,25 @@ pub fn run(context: &Context<'_>) -> Result {
         table.row([setting.key, value, origin(&setting.origin)]);
     }
     context.term.table(&table)?;
+    Ok(Exit::Done)
+}
+
+/// Writes the site as an `lrl.toml`, or as JSON.
+fn expand(context: &Context<'_>) -> Result {
+    let site = context.site()?;
+    let matches = context.matches.subcommand().map_or(context.matches, |(_, matches)| matches);
+    let data_dir = matches.try_get_one::<PathBuf>("data_dir").ok().flatten().cloned().unwrap_or_default();
+    if context.term.is_json() {
+        let root = site.root.as_ref().map(|root| root.display().to_string());
+        context.term.json(&json!({
+            "success": true, "root": root, "data-dir": site.is_manual().then(|| data_dir.display().to_string()),
+            "app": site.app.map(|app| &app.name), "source": site.source, "plain": site.plain,
+            "database": site.databases, "files": site.files, "check": site.checks,
+        }))?;
+        return Ok(Exit::Done);
+    }
+    let text = expand::site(&site, &data_dir).map_err(Failure::Usage)?;
+    text.lines().try_for_each(|line| context.term.line(line))?;
     Ok(Exit::Done)
 }
 

@@ -17,6 +17,7 @@ mod key;
 mod ls;
 mod prune;
 mod restore;
+mod setup;
 pub mod shared;
 mod snapshots;
 mod stats;
@@ -64,7 +65,8 @@ pub fn run(context: &Context<'_>) -> Result {
         Verb::Stats => stats::run(context),
         Verb::Init(args) => init::run(context, args),
         Verb::Key(args) => key::run(context, args),
-        Verb::Config => config::run(context),
+        Verb::Setup(args) => setup::run(context, args),
+        Verb::Config(args) => config::run(context, args),
         Verb::Completions { shell } => completions::run(context, *shell),
     }
 }

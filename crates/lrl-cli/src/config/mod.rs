@@ -15,10 +15,13 @@ use serde::Serialize;
 use toml::de::{DeTable, DeValue};
 
 use crate::args;
+use crate::site::tables::{self, Tables};
 use crate::trust::{self, Refusal};
 
 /// The name of the file.
 pub const FILE: &str = "lrl.toml";
+/// The key whose relative path is below the file's directory.
+const ROOT: &str = "root";
 /// A file that was named by mistake must not fill the memory.
 const MOST_BYTES: u64 = 1 << 20;
 
@@ -29,12 +32,24 @@ pub struct File {
     pub path: Option<PathBuf>,
     /// Key → values; one, or a list.
     values: BTreeMap<String, Vec<String>>,
+    /// `[[database]]`, `[[files]]`, `[[check]]`.
+    tables: Tables,
 }
 
 impl File {
+    /// Returns the tables that describe a site.
+    pub fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
     /// Returns the value of a key that is no list.
     pub fn value(&self, key: &str) -> Option<&str> {
         self.values.get(key)?.first().map(String::as_str)
+    }
+
+    /// Returns the values of a key that is a list.
+    pub fn list(&self, key: &str) -> Option<&[String]> {
+        self.values.get(key).map(Vec::as_slice)
     }
 
     /// Returns whether the file sets this key.
@@ -132,8 +147,12 @@ pub fn read(path: &Path, text: &str) -> Result<File, String> {
         format!("{}: {}", place(e.span().map_or(0, |span| span.start)), e.message().replace('\n', ", "))
     })?;
     let command = args::command();
-    let mut values = BTreeMap::new();
+    let (mut values, mut tables) = (BTreeMap::new(), Tables::default());
     for (key, value) in table.get_ref() {
+        if tables::NAMES.contains(&key.get_ref().as_ref()) {
+            tables.read(key.get_ref(), value, &place)?;
+            continue;
+        }
         let (name, place) = (key.get_ref().as_ref(), place(key.span().start));
         let flag = settable(&command).find(|arg| arg.get_long() == Some(name));
         let flag = flag.ok_or_else(|| unknown(&command, name, &place))?;
@@ -147,13 +166,32 @@ pub fn read(path: &Path, text: &str) -> Result<File, String> {
                 probe(name, value).map_err(|reason| format!("{place}: {name} cannot be {value:?}: {reason}"))?;
             }
         }
+        let set = match name {
+            ROOT => set.iter().map(|root| below(path, root)).collect::<Result<_, _>>()?,
+            _ => set,
+        };
         values.insert(name.to_string(), set);
     }
-    Ok(File { path: Some(path.to_path_buf()), values })
+    Ok(File { path: Some(path.to_path_buf()), values, tables })
+}
+
+/// Returns a root as the file means it: a relative one is below the file's directory.
+fn below(file: &Path, root: &str) -> Result<String, String> {
+    let Some(directory) = file.parent().filter(|dir| !matches!(dir.to_str(), Some("" | "."))) else {
+        return Ok(root.to_string());
+    };
+    let path = if root == "." { directory.to_path_buf() } else { directory.join(root) };
+    path.to_str().map(str::to_string).ok_or_else(|| {
+        format!(
+            "root: {} is not UTF-8, and a relative path below it cannot be a setting: give --root instead",
+            path.display()
+        )
+    })
 }
 
 fn unknown(command: &Command, name: &str, place: &str) -> String {
-    let nearest = settable(command).filter_map(Arg::get_long).min_by_key(|key| strsim::damerau_levenshtein(key, name));
+    let known = settable(command).filter_map(Arg::get_long).chain(tables::NAMES);
+    let nearest = known.min_by_key(|key| strsim::damerau_levenshtein(key, name));
     let flag_only = command.get_subcommands().flat_map(Command::get_arguments).chain(command.get_arguments());
     if flag_only.filter_map(Arg::get_long).any(|long| long == name) {
         return format!("{place}: {name:?} can only be given as a flag, not in a file");
@@ -262,8 +300,23 @@ pub fn in_force(file: &File, matches: &ArgMatches) -> Vec<Setting> {
     if let (Some(out), Some(backup)) = (settings.iter_mut().find(|s| s.key == "out" && s.values.is_empty()), backup) {
         (out.values, out.origin) = (backup.values, backup.origin);
     }
+    settings.extend(of_tables(file));
     settings.sort_by(|a, b| a.key.cmp(&b.key));
     settings
+}
+
+/// Lists the tables of the file as settings, by what they select; `lrl config --expand` shows them in full.
+fn of_tables(file: &File) -> Vec<Setting> {
+    let Some(path) = &file.path else { return Vec::new() };
+    let Tables { databases, files, checks } = &file.tables;
+    let databases = databases.as_ref().map(|all| all.iter().map(|rule| rule.place.text().to_string()).collect());
+    let files = files.as_ref().map(|all| all.iter().map(|rule| rule.place.text().to_string()).collect());
+    let checks = checks.as_ref().map(|all| all.iter().map(|check| check.rows.clone()).collect());
+    let found = tables::NAMES.into_iter().zip([databases, files, checks]);
+    let setting = |(name, values): (&str, Option<Vec<String>>)| {
+        Some(Setting { key: format!("[[{name}]]"), values: values?, origin: Origin::File(path.clone()) })
+    };
+    found.filter_map(setting).collect()
 }
 
 #[cfg(test)]

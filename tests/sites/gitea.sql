@@ -1,0 +1,7 @@
+-- Gitea: models/repo/attachment.go, models/git/lfs.go.
+CREATE TABLE user (id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, name TEXT NOT NULL);
+CREATE TABLE repository (id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, owner_id INTEGER, name TEXT NOT NULL);
+CREATE TABLE attachment (id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, uuid TEXT UNIQUE, repo_id INTEGER, name TEXT, size INTEGER DEFAULT 0);
+CREATE TABLE lfs_meta_object (id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, oid TEXT NOT NULL, size INTEGER NOT NULL, repository_id INTEGER NOT NULL, UNIQUE (oid, repository_id));
+INSERT INTO user VALUES (1, 'ada');
+INSERT INTO repository VALUES (1, 1, 'engine'), (2, 1, 'notes');

@@ -1,0 +1,4 @@
+-- Jellyfin c3ed1407: JellyfinDbModelSnapshot.cs.
+CREATE TABLE Users (Id TEXT NOT NULL PRIMARY KEY, Username TEXT NOT NULL);
+CREATE TABLE BaseItems (Id TEXT NOT NULL PRIMARY KEY, Name TEXT, Path TEXT);
+CREATE TABLE UserData (ItemId TEXT NOT NULL, UserId TEXT NOT NULL, CustomDataKey TEXT NOT NULL, Played INTEGER NOT NULL, PRIMARY KEY (ItemId, UserId, CustomDataKey));

@@ -1,0 +1,5 @@
+-- Mealie b5643a93: mealie/db/models.
+CREATE TABLE groups (id CHAR(32) NOT NULL PRIMARY KEY, name VARCHAR NOT NULL);
+CREATE TABLE users (id CHAR(32) NOT NULL PRIMARY KEY, username VARCHAR);
+CREATE TABLE recipes (id CHAR(32) NOT NULL PRIMARY KEY, slug VARCHAR, name VARCHAR NOT NULL, image VARCHAR);
+CREATE TABLE recipe_assets (id INTEGER NOT NULL PRIMARY KEY, recipe_id CHAR(32) REFERENCES recipes (id), name VARCHAR, icon VARCHAR, file_name VARCHAR);
