@@ -4,7 +4,7 @@ use clap::ArgMatches;
 use lrl_store::error::Error;
 use lrl_store::format::key::Credential;
 
-use crate::args::Cli;
+use crate::args::{Cli, Verb};
 use crate::config::File;
 use crate::credential;
 use crate::exit::{Failure, Result};
@@ -33,8 +33,7 @@ impl Context<'_> {
 
     /// Merges what flags, file and preset say of the site.
     pub fn site(&self) -> Result<Site> {
-        let matches = self.matches.subcommand().map_or(self.matches, |(_, matches)| matches);
-        merge::site(matches, self.file).map_err(Failure::Usage)
+        merge::of_verb(self.matches, self.file).map_err(Failure::Usage)
     }
 
     /// Refuses a site with a root, for verbs that handle the manual's layout only.
@@ -50,6 +49,10 @@ impl Context<'_> {
 
     /// Resolves where everything is.
     pub fn paths(&self) -> Result<Paths> {
-        Ok(Paths::resolve(self.cli)?)
+        let mut paths = Paths::resolve(self.cli)?;
+        if let (Verb::Backup(_) | Verb::Restore(_), Some(root)) = (&self.cli.command, self.site()?.root) {
+            paths.data_dir = root;
+        }
+        Ok(paths)
     }
 }

@@ -57,10 +57,14 @@ pub fn run(arguments: &[OsString]) -> Exit {
     };
     let parsed = config::parse_over(&file, arguments, &first)
         .and_then(|matches| Cli::from_arg_matches(&matches).map(|cli| (matches, cli)));
-    let (matches, cli) = match parsed {
+    let (matches, mut cli) = match parsed {
         Ok(parsed) => parsed,
         Err(error) => return usage(arguments, error),
     };
+    // What is wrong with the description of a site is told by the verb that needs it.
+    if let Ok(Some(source)) = site::merge::of_verb(&matches, &file).map(|site| site.source) {
+        cli.global.source = source;
+    }
     let term = Term::new(&cli.global);
     if let Some(path) = &file.path {
         term.detail(format!("settings from {}", path.display()));

@@ -85,7 +85,9 @@ pub struct Global {
     /// Key file of an encrypted store, as written by `lrl key make-file`
     #[arg(long, global = true, value_name = "FILE", env = "LRL_KEY_FILE", hide_env_values = true, hide_short_help = true, help_heading = SHARED)]
     pub key_file: Option<PathBuf>,
-    /// Source: which lab's history in the store is meant; check and stats cover all sources
+    /// Source: whose history in the store is meant; check and stats cover all sources.
+    ///
+    /// Of a site the name of its preset or root, unless the settings name it.
     #[arg(long, global = true, value_name = "NAME", default_value = "lab", value_parser = values::source, hide_short_help = true, help_heading = SHARED)]
     pub source: String,
     /// Read times that name a snapshot in UTC, in place of the local time zone

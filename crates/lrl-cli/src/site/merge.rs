@@ -1,9 +1,10 @@
 //! Flags over the file over the preset: the one description of a site that results.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
+use lrl_store::store::is_source_name;
 
 use super::model::Site;
 use super::preset::{self, Preset};
@@ -12,6 +13,19 @@ use crate::config::File;
 
 /// The preset whose site may have the manual's layout, which needs no root.
 const LAB: &str = "lab";
+
+/// Returns the name of a directory as the name of a source.
+fn name_of(root: &Path) -> Option<String> {
+    let real = std::fs::canonicalize(root).unwrap_or_else(|_| root.to_path_buf());
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let name: String = real.file_name()?.to_string_lossy().chars().map(|c| if is_plain(c) { c } else { '-' }).collect();
+    Some(name).filter(|name| is_source_name(name))
+}
+
+/// As [`site`], of the command line as a whole.
+pub fn of_verb(matches: &ArgMatches, file: &File) -> Result<Site, String> {
+    site(matches.subcommand().map_or(matches, |(_, matches)| matches), file)
+}
 
 /// Merges what the flags, the file and the preset say; `matches` are those of the verb, with the file's settings below them. A table or
 /// list of the file replaces the preset's, a flag replaces the file's. Errors are texts for the user.
@@ -69,7 +83,7 @@ pub fn site(matches: &ArgMatches, file: &File) -> Result<Site, String> {
         files: files.or_else(|| tables.files.clone()).or_else(|| below?.files.clone()).unwrap_or_default(),
         plain: plain.or_else(|| Some(app.filter(|_| root.is_some())?.plain.clone())).unwrap_or_default(),
         checks: tables.checks.clone().or_else(|| preset?.checks.clone()).unwrap_or_default(),
-        source: source.or_else(|| Some(app?.name.clone())),
+        source: source.or_else(|| Some(app?.name.clone())).or_else(|| name_of(root.as_deref()?)),
         root,
         app,
     })

@@ -4,6 +4,7 @@ mod copy_to;
 mod dry_run;
 mod render;
 mod sets;
+mod site;
 mod source_name;
 
 use std::path::Path;
@@ -14,7 +15,6 @@ use lrl_store::fs::durable;
 use lrl_store::ops::backup::{self, Options};
 use lrl_store::ops::select::Need;
 use lrl_store::ops::{ls, restore};
-use lrl_store::source::files::exclude::Excludes;
 use lrl_store::source::files::walk::Root;
 
 use self::copy_to::Second;
@@ -37,7 +37,8 @@ pub fn run(context: &Context<'_>, args: &BackupArgs) -> Result {
     let paths = context.paths()?;
     let term = context.term;
     if !paths.data_dir.is_dir() {
-        return Err(Error::NoStore { what: "data directory", path: paths.data_dir }.into());
+        let what = if context.site()?.is_manual() { "data directory" } else { "root" };
+        return Err(Error::NoStore { what, path: paths.data_dir }.into());
     }
     if let Some(age) = args.if_older_than {
         let need = Need { database: !args.half.assets_only, uploads: !args.half.db_only };
@@ -71,6 +72,7 @@ pub fn run(context: &Context<'_>, args: &BackupArgs) -> Result {
         term.detail(format!("made a new store at {}", paths.store));
     }
     if !args.half.db_only
+        && context.site()?.is_manual()
         && let Some(notice) = paths.storage.notice()
     {
         term.note(notice);
@@ -127,21 +129,27 @@ fn refuse_uploads_as_target(options: &Options, paths: &Paths) -> Result<()> {
     Ok(())
 }
 
+/// Returns the options of the manual's layout, without what every backup has. STORAGE_PATH may name the data directory: the live database is no
+/// upload, whichever part is asked for.
+fn lab(paths: &Paths, now: SystemTime) -> Options {
+    let mut options = Options::new(&paths.data_dir, &paths.backup_dir, now);
+    let storage = paths.storage.to_back_up().map(|path| Root { name: "storage".into(), path: path.to_path_buf() });
+    options.uploads.iter_mut().for_each(|roots| roots.extend(storage.clone()));
+    options
+}
+
 fn options(context: &Context<'_>, args: &BackupArgs, paths: &Paths) -> Result<Options> {
-    let mut roots = vec![Root { name: "assets".into(), path: paths.assets() }];
-    if let Some(path) = paths.storage.to_back_up() {
-        roots.push(Root { name: "storage".into(), path: path.to_path_buf() });
-    }
+    let (site, now) = (context.site()?, SystemTime::now());
+    let mut options = match &site.root {
+        Some(root) => site::options(&site, root, paths, now)?,
+        None => lab(paths, now),
+    };
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    // STORAGE_PATH may name the data directory: the live database is no upload, whichever part is asked for. Nor are sets and the store.
-    let mut options = Options::new(&paths.data_dir, &paths.backup_dir, SystemTime::now());
     options.skip.push(paths.backup_dir.clone());
     options.skip.extend(paths.store.directory().map(Path::to_path_buf));
-    if args.half.assets_only {
-        options.databases.clear();
-    }
-    options.uploads = (!args.half.db_only).then_some(roots);
-    options.excludes = Excludes::new(&args.exclude, &args.exclude_file)?
+    options.stores_databases = !args.half.assets_only;
+    options.uploads = options.uploads.filter(|_| !args.half.db_only);
+    options.excludes = site::excludes(&site, args)?
         .and_follow(args.follow_link.iter().map(|path| ls::clean(&units::typed_path(path.as_bytes()))).collect());
     options.out = (!args.snapshot_only).then(|| paths.backup_dir.clone());
     options.source = context.cli.global.source.clone();

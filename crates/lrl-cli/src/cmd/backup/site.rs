@@ -1,0 +1,42 @@
+//! What of a site is backed up: its databases and files, as the engine wants them.
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use lrl_store::ops::backup::Options;
+use lrl_store::source::database::source::{DatabaseSource, Discover};
+use lrl_store::source::files::exclude::Excludes;
+use lrl_store::source::files::include::Includes;
+
+use crate::args::BackupArgs;
+use crate::exit::Result;
+use crate::resolve::Paths;
+use crate::site::model::Site;
+use crate::site::rules::Place;
+
+/// Returns the options of a site, without what every backup has.
+pub fn options(site: &Site, root: &Path, paths: &Paths, now: SystemTime) -> Result<Options> {
+    let mut options = Options::site(root, &paths.backup_dir, now);
+    let mut expected = Vec::new();
+    for rule in &site.databases {
+        match &rule.place {
+            Place::Path(path) => {
+                options.databases.push(DatabaseSource { path: path.clone().into_bytes(), file: root.join(path) });
+            }
+            Place::Pattern(pattern) => {
+                expected.push((pattern.clone(), Includes::new(std::slice::from_ref(pattern))?));
+            }
+        }
+    }
+    let plain = Excludes::new(&site.plain, &[])?;
+    options.discover = Some(Discover { root: root.to_path_buf(), plain, expected });
+    Ok(options)
+}
+
+/// Returns what is left out of a site's files: by its rules, then by flags, of which the last that matches decides.
+pub fn excludes(site: &Site, args: &BackupArgs) -> Result<Excludes> {
+    let rules = site.files.iter().flat_map(|rule| &rule.exclude).chain(&args.exclude);
+    let patterns: Vec<String> = rules.cloned().collect();
+    let only: Vec<String> = site.files.iter().map(|rule| rule.place.text().to_string()).collect();
+    Ok(Excludes::new(&patterns, &args.exclude_file)?.and_only(Includes::new(&only)?))
+}
