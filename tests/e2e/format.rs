@@ -287,8 +287,31 @@ fn inner_node(bytes: &[u8]) -> String {
     dump.finish()
 }
 
+/// A snapshot of a site with two databases.
 fn sample_snapshot(pack: PackId, list: ChunkId, root: ChunkId) -> Snapshot {
     let text = |text: &str| text.to_string();
+    let first = snapshot::Database {
+        path: b"lrl.db".to_vec(),
+        source_path: text("/srv/lab/lrl.db"),
+        size_bytes: 118_784,
+        sha256: Some(crate::common::sha256(b"the image")),
+        root,
+        page_size: 4096,
+        change_counter: 17,
+        used_pages: Some(2),
+        tables: Some(["assets", "content_items", "users"].map(text).to_vec()),
+        mode: 0o640,
+        uid: 1000,
+        gid: 1000,
+        mtime: Time { secs: 1_768_391_940, nanos: 5 },
+    };
+    let second = snapshot::Database {
+        path: b"users/caf\xe9.db".to_vec(),
+        source_path: text("/srv/lab/users/caf\u{fffd}.db"),
+        sha256: None,
+        tables: Some(vec![text("notes")]),
+        ..first.clone()
+    };
     Snapshot {
         format: snapshot::VERSION,
         source: text("lab"),
@@ -304,25 +327,17 @@ fn sample_snapshot(pack: PackId, list: ChunkId, root: ChunkId) -> Snapshot {
         avoids: Vec::new(),
         added_bytes: Some(183_412),
         duration_ms: Some(1234),
-        root: None,
-        databases: vec![snapshot::Database {
-            path: b"lrl.db".to_vec(),
-            source_path: text("./data/lrl.db"),
-            size_bytes: 118_784,
-            sha256: Some(crate::common::sha256(b"the image")),
-            root,
-            page_size: 4096,
-            change_counter: 17,
-            used_pages: Some(2),
-            tables: Some(["assets", "content_items", "users"].map(text).to_vec()),
-            mode: 0o640,
+        root: Some(snapshot::RootDir {
+            path: text("/srv/lab"),
+            mode: 0o750,
             uid: 1000,
             gid: 1000,
-            mtime: Time { secs: 1_768_391_940, nanos: 5 },
-        }],
-        window_us: 0,
+            mtime: Time { secs: 1_768_391_000, nanos: 0 },
+        }),
+        databases: vec![first, second],
+        window_us: 380,
         files: Some(snapshot::Files {
-            roots: [(text("assets"), text("./data/assets"))].into(),
+            roots: [(String::new(), text("/srv/lab"))].into(),
             list,
             entries: 4,
             files: 2,
@@ -334,7 +349,7 @@ fn sample_snapshot(pack: PackId, list: ChunkId, root: ChunkId) -> Snapshot {
             }),
         }),
         problems: vec![lrl_store::progress::Problem {
-            path: text("./data/assets/c.txt"),
+            path: text("/srv/lab/assets/c.txt"),
             reason: text("cannot be read: permission denied"),
             lost: true,
         }],

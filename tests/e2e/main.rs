@@ -26,6 +26,8 @@ mod filesystems;
 mod forget;
 mod format;
 mod full_scan;
+mod golden;
+mod golden_stores;
 mod heal;
 mod hostile;
 mod import;

@@ -7,8 +7,16 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
+use lrl_store::backend::local::LocalBackend;
+use lrl_store::fs::lock::LockMode;
 use lrl_store::id::ChunkId;
+use lrl_store::ops::backup::{self, Options};
+use lrl_store::progress::Silent;
+use lrl_store::store::{Store, create};
+use rusqlite::Connection;
 
 use crate::common::{Lab, noise, repository};
 use crate::tools::{flip, objects, xattrs};
@@ -60,7 +68,7 @@ fn odd_lab() -> Lab {
 /// Runs the reader on the lab's store; none if it cannot run here.
 // A test that is left out says so.
 #[allow(clippy::print_stderr)]
-fn read(lab: &Lab, out: &str, options: &[&str]) -> Option<Output> {
+pub fn read(lab: &Lab, out: &str, options: &[&str]) -> Option<Output> {
     let read = Command::new("python3")
         .arg(repository().join("tests/reader/read_store.py"))
         .args([lab.path("backups/store"), lab.path(out)])
@@ -103,6 +111,82 @@ fn a_second_reader_restores_what_was_backed_up() {
     lab.lrl("backup").expect(0);
     let Some(read) = read(&lab, "out", &[]) else { return };
     came_back(&lab, &read, 5);
+}
+
+/// A site: databases in several directories, one with a path that is not UTF-8, and files beside them.
+fn site() -> Lab {
+    let lab = Lab::empty();
+    lab.write("site/rsa_key.pem", b"a key\n");
+    lab.write("site/storage/ab/cd", noise(70_000, 3));
+    lab.write("site/users/notes.txt", b"beside a database\n");
+    fs::set_permissions(lab.path("site/rsa_key.pem"), fs::Permissions::from_mode(0o600)).unwrap();
+    fs::set_permissions(lab.path("site"), fs::Permissions::from_mode(0o2751)).unwrap();
+    for name in [b"app.db".as_slice(), b"users/a\\b.sqlite", b"users/caf\xe9.sqlite"] {
+        let database = Connection::open(lab.path("site").join(OsString::from_vec(name.to_vec()))).unwrap();
+        database
+            .execute_batch("CREATE TABLE notes (text TEXT); INSERT INTO notes VALUES ('x'), (hex(randomblob(20000)))")
+            .unwrap();
+    }
+    lab
+}
+
+#[test]
+fn a_second_reader_restores_a_site_with_several_databases() {
+    let lab = site();
+    let place = lab.path("backups/store");
+    create(&LocalBackend::new(&place), [7; 32]).unwrap();
+    let store = Store::open(Arc::new(LocalBackend::new(&place)), LockMode::Shared, Duration::ZERO, &Silent).unwrap();
+    let back_up = || {
+        let options = Options::site(&lab.path("site"), lab.path("."), SystemTime::now());
+        backup::backup(&store, &options, &Silent).unwrap()
+    };
+    let first = back_up();
+    assert!(first.problems.is_empty() && first.snapshot.root.is_some(), "{first:?}");
+    Connection::open(lab.path("site/app.db"))
+        .unwrap()
+        .execute("UPDATE notes SET text = 'y' WHERE text = 'x'", [])
+        .unwrap();
+    fs::remove_file(lab.path("site/storage/ab/cd")).unwrap();
+    lab.write("site/storage/ab/ef", b"another upload\n");
+    let second = back_up().snapshot;
+    let paths: Vec<&[u8]> = second.databases.iter().map(|database| database.path.as_slice()).collect();
+    assert_eq!(paths, [b"app.db".as_slice(), b"users/a\\b.sqlite", b"users/caf\xe9.sqlite"]);
+    let (root, meta) = (second.root.unwrap(), fs::metadata(lab.path("site")).unwrap());
+    assert_eq!(root.path, lab.path("site").display().to_string());
+    assert_eq!((root.mode, root.uid, root.gid), (0o2751, meta.uid(), meta.gid()));
+    assert_eq!((root.mtime.secs, i64::from(root.mtime.nanos)), (meta.mtime(), meta.mtime_nsec()));
+    // Less than a day, and not the time since 1970.
+    assert!(second.duration_ms.is_some_and(|taken| taken < 86_400_000), "{:?}", second.duration_ms);
+    drop(store);
+    let Some(read) = read(&lab, "out", &[]) else { return };
+    assert!(read.status.success(), "{read:?}");
+    assert_eq!(facts(&lab.path("out")), facts(&lab.path("site")));
+}
+
+/// Replaces a text in the newest snapshot's document, whose name fits again.
+fn forge(lab: &Lab, from: &str, to: &str) {
+    let path = objects(lab, "snapshots").pop().unwrap();
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains(from), "{from} is not in {text}");
+    let text = text.replacen(from, to, 1);
+    fs::remove_file(&path).unwrap();
+    let name = path.file_name().unwrap().to_str().unwrap().split_once('-').unwrap().0.to_string();
+    fs::write(path.with_file_name(format!("{name}-{}", ChunkId::of(text.as_bytes()))), text).unwrap();
+}
+
+#[test]
+fn a_second_reader_and_lrl_refuse_databases_whose_paths_lead_elsewhere() {
+    for path in ["../lrl.db", "/lrl.db", "a//lrl.db", r"\\x2e./lrl.db", r"lrl\\x2.db", "assets/../lrl.db", ""] {
+        let lab = Lab::small();
+        lab.lrl("backup --snapshot-only").expect(0);
+        forge(&lab, r#""path":"lrl.db""#, &format!(r#""path":"{path}""#));
+        lab.lrl("restore --force latest --target restored").expect(1);
+        assert!(!lab.path("restored/lrl.db").exists());
+        let Some(read) = read(&lab, "out", &[]) else { return };
+        let stderr = String::from_utf8_lossy(&read.stderr);
+        assert!(read.status.code() == Some(1) && stderr.starts_with("damaged: "), "{path}: {read:?}");
+        assert!(!lab.path("out/lrl.db").exists() && !lab.path("lrl.db").exists());
+    }
 }
 
 #[test]

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Reads a store of lrl, written from docs/FORMAT.md alone: a second reader shows that the document is enough.
 
-It verifies every pack, index, snapshot and record, and every chunk that it reads, and writes the newest snapshot's database and
-uploads to a directory. Nothing but Python 3.8 is needed, and something that unpacks zstd: Python 3.14 or the command `zstd`. An
+It verifies every pack, index, snapshot and record, and every chunk that it reads, and writes the databases and files of the newest
+snapshot to a directory, or with --all those of each to a directory below it, named by the snapshot's id. Nothing but Python 3.8 is needed, and something that unpacks zstd: Python 3.14 or the command `zstd`. An
 encrypted store takes a key file or a passphrase (which alone takes a minute). It holds whole files: it is a proof, not a tool.
-Usage: read_store.py STORE DIRECTORY [--key-file FILE | --password-file FILE]
+Usage: read_store.py STORE DIRECTORY [--all] [--key-file FILE | --password-file FILE]
 Exit: 0 done, 1 damaged, 12 no slot opens with that, 77 nothing unpacks zstd
 """
 import argparse
@@ -304,7 +304,6 @@ class Store:
     def entry(self, reader):
         path, flags, mode = reader.blob(), reader.number("B"), reader.number("H")
         kind = flags & 0x7F
-        must(path and all(part not in (b"", b".", b"..") for part in path.split(b"/")) and 0 not in path, "a path")
         entry = {"path": path, "kind": kind, "mode": mode, "uid": reader.varint(), "gid": reader.varint()}
         entry["mtime"] = reader.number("q"), reader.number("I")
         if kind in (1, 2):
@@ -334,48 +333,73 @@ class Store:
 
 def raw_path(text):
     """Returns the bytes of a path in a document: a backslash begins an escape."""
+    must(re.fullmatch(r"([^\\]|\\\\|\\x[0-9a-fA-F]{2})*", text, re.DOTALL), "the escapes of a path")
     unescape = lambda found: b"\\" if found[1] == b"\\" else bytes.fromhex(found[1][1:].decode())
-    return re.sub(rb"\\(\\|x[0-9a-f]{2})", unescape, text.encode())
+    return re.sub(rb"\\(\\|x[0-9a-fA-F]{2})", unescape, text.encode())
+
+
+def check_paths(paths):
+    """Paths lead nowhere else, and are in order, each once."""
+    for path in paths:
+        must(all(part not in (b"", b".", b"..") for part in path.split(b"/")) and 0 not in path, "a path")
+    keys = [path.replace(b"/", b"\0") for path in paths]
+    must(keys == sorted(set(keys)), "the order of paths")
 
 
 def write(store, snapshot, out):
-    files = snapshot.get("files")
+    files, root = snapshot.get("files"), snapshot.get("root")
     entries = [entry for _, entry in store.items(2, bytes.fromhex(files["list"]))] if files else []
-    keys = [entry["path"].replace(b"/", b"\0") for entry in entries]
-    must(keys == sorted(set(keys)), "the order of entries")
+    databases = {raw_path(database["path"]): database for database in snapshot.get("databases", [])}
+    must(len(databases) == len(snapshot.get("databases", [])), "two databases with one path")
+    check_paths([entry["path"] for entry in entries])
+    check_paths(list(databases))
+    if files and "" not in files["roots"]:
+        must(all(os.fsdecode(entry["path"].split(b"/")[0]) in files["roots"] for entry in entries), "the root of an entry")
+    elif files:
+        must(len(files["roots"]) == 1, "a root beside the one without a name")
+    os.mkdir(out)
+    place = lambda path: os.path.join(os.fsencode(out), path)
     for entry in entries:
-        path, target = os.path.join(os.fsencode(out), entry["path"]), entry.get("target")
+        path, target = place(entry["path"]), entry.get("target")
         if entry["kind"] == 0:
             os.mkdir(path)
         elif entry["kind"] == 3:
             os.symlink(target, path)
         elif entry["kind"] == 4:
-            os.link(os.path.join(os.fsencode(out), target), path)
+            os.link(place(target), path)
         else:
             with open(path, "xb") as file:
                 file.write(entry["data"])
         if entry["kind"] in (0, 1, 2):
             os.chmod(path, entry["mode"] | 0o700 * (entry["kind"] == 0))
-    for database in snapshot.get("databases", []):
+    for path, database in databases.items():
         image = store.content(list(store.items(1, bytes.fromhex(database["root"]))))
+        must(len(image) == database["size_bytes"], "the length of an image")
         must(database.get("sha256") in (None, hashlib.sha256(image).hexdigest()), "an image")
-        path = os.path.join(os.fsencode(out), raw_path(database["path"]))
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "xb") as file:
+        os.makedirs(os.path.dirname(place(path)), exist_ok=True)
+        with open(place(path), "xb") as file:
             file.write(image)
+        os.chmod(place(path), database["mode"])
+        nanoseconds = database["mtime"]["secs"] * 10**9 + database["mtime"]["nanos"]
+        os.utime(place(path), ns=(nanoseconds, nanoseconds))
     for entry in reversed(entries):
         # Late, so that nothing inherits a directory's ACL; and as a restore, without those that give rights.
         for name, value in entry["xattrs"]:
             if name.startswith((b"user.", b"system.posix_acl_")):
-                os.setxattr(os.path.join(os.fsencode(out), entry["path"]), name, value)
+                os.setxattr(place(entry["path"]), name, value)
         nanoseconds = entry["mtime"][0] * 10**9 + entry["mtime"][1]
-        os.utime(os.path.join(os.fsencode(out), entry["path"]), ns=(nanoseconds, nanoseconds), follow_symlinks=False)
+        os.utime(place(entry["path"]), ns=(nanoseconds, nanoseconds), follow_symlinks=False)
+    if root:
+        os.chmod(out, root["mode"] | 0o700)
+        nanoseconds = root["mtime"]["secs"] * 10**9 + root["mtime"]["nanos"]
+        os.utime(out, ns=(nanoseconds, nanoseconds))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("store", type=pathlib.Path)
     parser.add_argument("directory", type=pathlib.Path)
+    parser.add_argument("--all", action="store_true")
     keys = parser.add_mutually_exclusive_group()
     keys.add_argument("--key-file", type=pathlib.Path)
     keys.add_argument("--password-file", type=pathlib.Path)
@@ -395,8 +419,12 @@ def main():
     store = Store(options.store, zstd, secret, bool(options.key_file))
     snapshots = store.snapshots()
     must(snapshots, "there is no snapshot")
-    options.directory.mkdir()
-    write(store, snapshots[max(snapshots)], options.directory)
+    if options.all:
+        options.directory.mkdir()
+        for (_, _, name), snapshot in snapshots.items():
+            write(store, snapshot, options.directory / name)
+    else:
+        write(store, snapshots[max(snapshots)], options.directory)
     deltas = sum(record[2] == 2 for _, _, record in store.places.values())
     print(f"{len(snapshots)} snapshots, {len(store.packs)} packs, {len(store.places)} chunks, {deltas} of them deltas")
     return 0

@@ -12,11 +12,11 @@ use lrl_store::backend::{Backend, Payload};
 use lrl_store::compression::{self, Encoding};
 use lrl_store::crypt::{Bundle, Key, Keys};
 use lrl_store::error::Result;
-use lrl_store::format::entry::{Content, Entry, Piece};
+use lrl_store::format::entry::{Content, Entry, Piece, compare_paths, is_clean_path};
 use lrl_store::format::key::{Credential, Slot};
 use lrl_store::format::node::{self, Item, Node};
 use lrl_store::format::snapshot::{self, Snapshot};
-use lrl_store::format::{config, drill, index, pack};
+use lrl_store::format::{config, drill, index, pack, path_text};
 use lrl_store::fs::lock::LockMode;
 use lrl_store::fs::space::SpaceGuard;
 use lrl_store::id::{ChunkId, DrillId, Hasher, Ids, PackId, SnapshotId};
@@ -75,9 +75,15 @@ pub fn store_config(bytes: &[u8]) {
     }
 }
 
-/// A snapshot's document.
+/// A snapshot's document. What is read has databases in order, each path once, none that leads elsewhere.
 pub fn snapshot_document(bytes: &[u8]) {
     if let Ok(read) = snapshot::decode(bytes, &SnapshotId::of(bytes), &Ids::default(), "snapshot") {
+        let paths: Vec<&[u8]> = read.databases.iter().map(|database| database.path.as_slice()).collect();
+        assert!(paths.is_sorted_by(|a, b| compare_paths(a, b).is_lt()), "{paths:?}");
+        assert!(paths.iter().all(|path| is_clean_path(path)), "{paths:?}");
+        for path in paths {
+            assert_eq!(path_text::decode(&path_text::encode(path)).as_deref(), Some(path));
+        }
         let (id, again) = sure(snapshot::encode(&read, &Ids::default()));
         assert_eq!(sure(snapshot::decode(&again, &id, &Ids::default(), "snapshot")), read);
     }

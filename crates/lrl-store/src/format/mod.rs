@@ -16,4 +16,6 @@ pub mod pending;
 pub mod references;
 pub mod repair;
 pub mod snapshot;
+#[cfg(test)]
+mod snapshot_tests;
 pub mod xattr;

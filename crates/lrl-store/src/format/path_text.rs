@@ -24,9 +24,11 @@ pub fn decode(text: &str) -> Option<Vec<u8>> {
             path.extend_from_slice(parts.next()?.as_bytes());
             continue;
         }
-        let hex = part.strip_prefix('x')?;
-        path.push(u8::from_str_radix(hex.get(..2)?, 16).ok()?);
-        path.extend_from_slice(hex.get(2..)?.as_bytes());
+        let (hex, rest) = part.strip_prefix('x')?.split_at_checked(2)?;
+        // A sign would be read as a part of the number.
+        hex.bytes().all(|digit| digit.is_ascii_hexdigit()).then_some(())?;
+        path.push(u8::from_str_radix(hex, 16).ok()?);
+        path.extend_from_slice(rest.as_bytes());
     }
     Some(path)
 }
@@ -70,7 +72,7 @@ mod tests {
     fn plain_paths_are_their_own_text() {
         assert_eq!(encode("data/ä.db".as_bytes()), "data/ä.db");
         assert_eq!(encode(b"a\\b\xff"), "a\\\\b\\xff");
-        for malformed in ["\\", "\\q", "\\x", "\\x1", "\\xzz", "a\\é"] {
+        for malformed in ["\\", "\\q", "\\x", "\\x1", "\\xzz", "\\x+f", "a\\é"] {
             assert_eq!(decode(malformed), None, "{malformed}");
         }
     }

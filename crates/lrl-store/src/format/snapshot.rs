@@ -47,7 +47,7 @@ pub struct Snapshot {
     /// Bytes of the objects that this run added before the document, for people: a prune may have replaced them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub added_bytes: Option<u64>,
-    /// Milliseconds that the run took until the document was written.
+    /// Milliseconds from when the run held its locks until it wrote the document.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<u64>,
     /// Where it was made, if it was copied here from another store.

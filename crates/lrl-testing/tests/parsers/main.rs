@@ -16,7 +16,7 @@ use lrl_store::format::index::{Encoder, Located};
 use lrl_store::format::key::{Credential, Slot};
 use lrl_store::format::node::{Child, encode_inner, encode_leaf};
 use lrl_store::format::pack::{self, Record};
-use lrl_store::format::snapshot::{self, Database, Files, Snapshot};
+use lrl_store::format::snapshot::{self, Database, Files, Measure, RootDir, Shrink, Snapshot};
 use lrl_store::id::{ChunkId, Ids, PackId, PendingId, SnapshotId};
 use lrl_store::time::Time;
 use lrl_testing::fuzz_bodies::{BODIES, Body};
@@ -115,6 +115,28 @@ fn document() -> Snapshot {
         }),
         problems: Vec::new(),
         shrunk: Vec::new(),
+    }
+}
+
+/// The document of a site: a root, several databases, paths with escapes.
+fn site() -> Snapshot {
+    let lab = document();
+    let at = |path: &[u8]| Database { path: path.to_vec(), sha256: None, ..lab.databases[0].clone() };
+    let root = "/srv/site".to_string();
+    let mtime = Time { secs: 1_768_392_000, nanos: 5 };
+    let shrink = Shrink {
+        measure: Measure::Tables,
+        database: Some(b"users/caf\xe9.db".to_vec()),
+        before: 3,
+        now: 0,
+        against: SnapshotId::of(b"earlier"),
+    };
+    Snapshot {
+        root: Some(RootDir { path: root.clone(), mode: 0o750, uid: 33, gid: 33, mtime }),
+        databases: vec![at(b"app.db"), at(b"users/a\\b.db"), at(b"users/caf\xe9.db")],
+        files: lab.files.clone().map(|files| Files { roots: BTreeMap::from([(String::new(), root)]), ..files }),
+        shrunk: vec![shrink],
+        ..lab
     }
 }
 
@@ -238,7 +260,9 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
             let whole = String::from_utf8(slot.encode().unwrap()).unwrap();
             vec![whole.replace(",\"sealed\"", passphrase).into_bytes(), whole.into_bytes()]
         }
-        "snapshot" => vec![snapshot::encode(&document(), &Ids::default()).unwrap().1],
+        "snapshot" => {
+            [document(), site()].iter().map(|one| snapshot::encode(one, &Ids::default()).unwrap().1).collect()
+        }
         other => panic!("no seeds for {other}"),
     }
 }

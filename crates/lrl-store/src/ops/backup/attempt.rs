@@ -10,7 +10,7 @@ use super::files::{self, FilesOutcome};
 use super::history::History;
 use super::publish_set::StagedSet;
 use super::report::{DatabaseRead, UploadsRead};
-use super::stage_set;
+use super::{roots, stage_set};
 use crate::error::{Error, Result};
 use crate::format::snapshot::{self, Snapshot};
 use crate::id::PackId;
@@ -119,6 +119,7 @@ fn make(
         false => DatabaseParts::default(),
     };
     observer.phase(Phase::Uploads, None);
+    let root = roots::root_dir(options);
     let FilesOutcome { part: uploads, found } = files::store(context, history, sources, &mut problems)?;
     if !found.is_empty() {
         return Ok(Made::Found(found));
@@ -143,7 +144,7 @@ fn make(
         avoids: Vec::new(),
         added_bytes: None,
         duration_ms: None,
-        root: None,
+        root,
         databases: parts.iter().map(|part| part.record.clone()).collect(),
         window_us: u64::try_from(window.as_micros()).unwrap_or(u64::MAX),
         files: uploads.as_ref().map(|part| part.record.clone()),

@@ -35,6 +35,8 @@ pub(super) use losses::{KnownLosses, survey};
 pub use options::{Options, SETTLE};
 pub use report::{AssetsOutput, DatabaseOutput, DatabaseRead, Distrust, Report, SetOutput, UploadsRead};
 
+use std::time::Instant;
+
 use crate::error::{Error, Result};
 use crate::format::snapshot::Snapshot;
 use crate::ops::sets::RemovePolicy;
@@ -66,6 +68,7 @@ pub fn backup(store: &Store, options: &Options, observer: &dyn Observer) -> Resu
 fn run(context: Context<'_>) -> Result<Report> {
     let Context { session, cache, options, observer } = context;
     let store = session.store();
+    let started = Instant::now();
 
     // Prepare: what was there before, and what of it may be reused unread.
     if !store.storage().capabilities().exclusive_lock {
@@ -86,7 +89,8 @@ fn run(context: Context<'_>) -> Result<Report> {
     let staged = attempt::listable(staged)?;
 
     // Publish: the snapshot first, then the set.
-    let snapshot = Snapshot { added_bytes: Some(session.added_bytes()), ..snapshot };
+    let duration_ms = u64::try_from(started.elapsed().as_millis()).ok();
+    let snapshot = Snapshot { added_bytes: Some(session.added_bytes()), duration_ms, ..snapshot };
     let (name, bytes) = store.publish(&snapshot)?;
     session.count_bytes(bytes);
     let published = staged.map(|staged| publish_set::publish(staged?, &name, &snapshot, cache));

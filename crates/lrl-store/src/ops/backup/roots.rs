@@ -1,8 +1,12 @@
-//! The directories of uploads that are there.
+//! The directories of uploads that are there, and the directory of a site.
 
+use std::path::Path;
+
+use super::options::Options;
+use crate::format::snapshot::RootDir;
 use crate::ops::report_problem::report;
 use crate::progress::{Observer, Problem};
-use crate::source::files::walk::Root;
+use crate::source::files::walk::{Root, Stat};
 
 /// Returns the uploads' directories that are there; those that are not are problems.
 pub(super) fn roots_there(roots: &[Root], problems: &mut Vec<Problem>, observer: &dyn Observer) -> Vec<Root> {
@@ -11,4 +15,21 @@ pub(super) fn roots_there(roots: &[Root], problems: &mut Vec<Problem>, observer:
         report(problems, observer, &root.path, "Assets directory not found", true);
     }
     there
+}
+
+/// Returns what restores the directory of a site; `None` in the manual's layout, and for a directory that cannot be looked at, which the walk
+/// reports.
+pub(super) fn root_dir(options: &Options) -> Option<RootDir> {
+    let path = site(options)?;
+    let Stat { mode, uid, gid, mtime, .. } = Stat::of(&rustix::fs::stat(path).ok()?);
+    Some(RootDir { path: path.display().to_string(), mode, uid, gid, mtime })
+}
+
+/// Returns the directory that all paths of a site are below.
+fn site(options: &Options) -> Option<&Path> {
+    match (&options.discover, options.uploads.as_deref()) {
+        (Some(discover), _) => Some(&discover.root),
+        (None, Some([root])) if root.name.is_empty() => Some(&root.path),
+        (None, _) => None,
+    }
 }
