@@ -1,10 +1,14 @@
 //! Stores that earlier versions have written, in `tests/testdata/`: each stays readable for ever. `golden_stores.rs` writes them.
 
+// A log says what could not be tried here.
+#![allow(clippy::print_stdout)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use lrl_store::format::path_text;
+use rustix::fs::{XattrFlags, setxattr};
 
 use crate::common::{Lab, repository};
 use crate::second_reader;
@@ -15,7 +19,7 @@ pub const PASSWORD: &str = "golden";
 pub const KEY_FILE: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
 /// The stores, each in a directory of its own, with what its snapshots hold in a file beside it.
-pub const STORES: [&str; 5] = ["plain", "encrypted", "deltas", "site", "pending"];
+pub const STORES: [&str; 6] = ["plain", "encrypted", "deltas", "attributes", "site", "pending"];
 
 /// What a snapshot holds: a line for each path.
 type Facts = Vec<String>;
@@ -27,11 +31,18 @@ pub fn facts(top: &Path) -> Facts {
         let is_link = seen.mode & 0o170_000 == 0o120_000;
         let contents = String::from_utf8(seen.contents).unwrap();
         let contents = if is_link { format!("-> {contents}") } else { contents };
+        let attribute = |(name, value): (&String, &Vec<u8>)| format!(" {name}:{}", hex(value));
+        let attributes: String = seen.xattrs.iter().map(attribute).collect();
         let first = seen.first.map(|first| format!(" = {}", path_text::encode(&first))).unwrap_or_default();
-        format!("{:o} {secs}.{nanos:09} {} {contents}{first}", seen.mode, path_text::encode(&path)).trim_end().into()
+        let facts = format!("{:o} {secs}.{nanos:09} {} {contents}", seen.mode, path_text::encode(&path));
+        format!("{}{attributes}{first}", facts.trim_end())
     };
     // What contains the paths is the test's own directory.
     look(top).into_iter().filter(|(path, _)| !path.is_empty()).map(line).collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Reads what a store's snapshots hold, by their ids.
@@ -108,6 +119,16 @@ fn the_golden_encrypted_store_is_read() {
 #[test]
 fn the_golden_store_with_deltas_links_and_holes_is_read() {
     read("deltas");
+}
+
+#[test]
+fn the_golden_store_with_extended_attributes_and_acls_is_read() {
+    let probe = tempfile::NamedTempFile::new().unwrap();
+    if setxattr(probe.path(), "user.a", b"1", XattrFlags::empty()).is_err() {
+        println!("skipped: the file system has no extended attributes");
+        return;
+    }
+    read("attributes");
 }
 
 #[test]

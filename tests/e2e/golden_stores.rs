@@ -20,7 +20,7 @@ use lrl_store::store::open::{self, OpenOptions};
 use lrl_store::store::{Store, create, key_slots};
 use lrl_store::time::Time;
 use rusqlite::Connection;
-use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, XattrFlags, setxattr, utimensat};
 
 use crate::bucket::{Bucket, KEY};
 use crate::common::{Lab, noise, repository};
@@ -41,6 +41,7 @@ struct Golden {
 impl Golden {
     /// Makes an empty store in the working directory.
     fn new(name: &'static str) -> Self {
+        fs::create_dir(name).unwrap();
         let backend = LocalBackend::new(name);
         let id = [name.len() as u8; 32];
         let time = Time { secs: BEGIN, nanos: 0 };
@@ -205,6 +206,34 @@ fn deltas() {
     golden.finish();
 }
 
+fn attributes() {
+    let mut golden = Golden::new("attributes");
+    lab("attributes-data");
+    let set = |path: &str, name: &str, value: &[u8]| {
+        setxattr(format!("attributes-data/assets/{path}"), name, value, XattrFlags::empty()).unwrap();
+    };
+    set("ab12", "user.one", b"of a directory");
+    set("cd34/v1.bin", "user.mime_type", b"application/octet-stream");
+    set("cd34/v1.bin", "user.\u{e9}", b"\xff\0");
+    golden.lab("attributes-data");
+    set("ab12", "user.one", b"another value");
+    set("cd34/v1.bin", "system.posix_acl_access", &acl(&[(1, 6), (2, 4), (4, 4), (0x10, 4), (0x20, 0)]));
+    set("empty", "system.posix_acl_default", &acl(&[(1, 7), (2, 5), (4, 5), (0x10, 5), (0x20, 0)]));
+    golden.lab("attributes-data");
+    golden.finish();
+}
+
+/// Returns an ACL as Linux shows it; what is for one user is for the one with the number 1000.
+fn acl(entries: &[(u16, u16)]) -> Vec<u8> {
+    let mut value = 2u32.to_le_bytes().to_vec();
+    for (tag, permissions) in entries {
+        value.extend(tag.to_le_bytes());
+        value.extend(permissions.to_le_bytes());
+        value.extend(if *tag == 2 { 1000 } else { u32::MAX }.to_le_bytes());
+    }
+    value
+}
+
 fn site() {
     let mut golden = Golden::new("site");
     let database = |name: &[u8], rows: u32| {
@@ -302,7 +331,8 @@ fn write_the_golden_stores() {
     plain();
     encrypted();
     deltas();
+    attributes();
     site();
     pending();
-    assert_eq!(STORES.len(), 5);
+    assert_eq!(STORES.len(), 6);
 }

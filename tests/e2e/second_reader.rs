@@ -134,6 +134,7 @@ fn site() -> Lab {
 fn a_second_reader_restores_a_site_with_several_databases() {
     let lab = site();
     let place = lab.path("backups/store");
+    fs::create_dir_all(&place).unwrap();
     create(&LocalBackend::new(&place), [7; 32]).unwrap();
     let store = Store::open(Arc::new(LocalBackend::new(&place)), LockMode::Shared, Duration::ZERO, &Silent).unwrap();
     let back_up = || {
