@@ -79,7 +79,7 @@ impl Golden {
         options.source = self.name.into();
         options.host = "golden.example.org".into();
         options.program = concat!("lrl ", env!("CARGO_PKG_VERSION")).into();
-        options.rescan = true;
+        options.rescan_every = None;
         options.reserve = Reserve::NONE;
         let report = backup::backup(&self.store(), &options, &Silent).unwrap();
         assert!(report.problems.is_empty(), "{:?}", report.problems);
