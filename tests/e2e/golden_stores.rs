@@ -186,8 +186,8 @@ fn deltas() {
     let mut golden = Golden::new("deltas");
     lab("deltas-data");
     let large = |seed| {
-        let mut bytes = noise(20_000, 5);
-        bytes[9_000 + seed..9_040 + seed].copy_from_slice(&noise(40, seed as u64));
+        let mut bytes = noise(4_000, 5);
+        bytes[1_000 + seed..1_040 + seed].copy_from_slice(&noise(40, seed as u64));
         bytes
     };
     // More pieces than an entry holds.

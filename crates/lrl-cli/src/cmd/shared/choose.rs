@@ -95,5 +95,6 @@ pub fn warn_passed_over(context: &Context<'_>, passed_over: &[PassedOver]) {
 /// Returns the path that the user means: as lrl prints it, with escapes, where the snapshot has that, else as it was given.
 pub fn typed_path(store: &Store, snapshot: &Snapshot, given: &[u8]) -> Vec<u8> {
     let meant = units::typed_path(given);
-    if meant != given && ls::find(store, snapshot, &meant).is_ok() { meant } else { given.to_vec() }
+    let is_there = || snapshot.database(&meant).is_some() || ls::find(store, snapshot, &meant).is_ok();
+    if meant != given && is_there() { meant } else { given.to_vec() }
 }
