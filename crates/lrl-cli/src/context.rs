@@ -36,17 +36,6 @@ impl Context<'_> {
         merge::of_verb(self.matches, self.file).map_err(Failure::Usage)
     }
 
-    /// Refuses a site with a root, for verbs that handle the manual's layout only.
-    pub fn manual_only(&self) -> Result<()> {
-        match self.site()?.root {
-            None => Ok(()),
-            Some(root) => Err(Failure::Usage(format!(
-                "the settings describe a site with the root {}, and this command handles the operations manual's layout only; nothing was done",
-                root.display()
-            ))),
-        }
-    }
-
     /// Resolves where everything is.
     pub fn paths(&self) -> Result<Paths> {
         let mut paths = Paths::resolve(self.cli)?;

@@ -33,7 +33,6 @@ const BUSY: Duration = Duration::from_secs(30);
 
 /// Backs up, unless a young enough snapshot is there.
 pub fn run(context: &Context<'_>, args: &BackupArgs) -> Result {
-    context.manual_only()?;
     let paths = context.paths()?;
     let term = context.term;
     if !paths.data_dir.is_dir() {

@@ -26,7 +26,6 @@ use crate::resolve::{self, Paths, STORAGE_DEFAULT};
 
 /// Restores, or says what a restore would do.
 pub fn run(context: &Context<'_>, args: &RestoreArgs) -> Result {
-    context.manual_only()?;
     let done = match (args.undo, args.clean) {
         (true, _) => undo::run(context, args),
         (_, true) => clean::run(context, args),
