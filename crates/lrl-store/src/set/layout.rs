@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::manifest::{self, Manifest, ManifestEntry, Origin};
+use super::manifest::{self, Layout, Manifest, ManifestEntry, Origin};
 use crate::error::{Error, Result};
 use crate::format::path_text;
 use crate::format::snapshot::{Database, Snapshot, THE_DATABASE};
@@ -37,12 +37,18 @@ pub(crate) fn database_stamp(name: &str) -> Option<&str> {
     DATABASE.stamp(name).or_else(|| {
         let rest = OTHER_DATABASE.stamp(name)?;
         let at = rest.len().checked_sub(STAMP_BYTES + 1)?;
-        rest.get(at..)?.strip_prefix('_')
+        rest.get(at..)?.strip_prefix('_').filter(|stamp| is_stamp(stamp))
     })
 }
 
+/// Returns whether a text has the form `YYYYMMDD_HHMMSS`.
+pub(crate) fn is_stamp(text: &str) -> bool {
+    text.len() == STAMP_BYTES
+        && text.bytes().enumerate().all(|(at, byte)| if at == 8 { byte == b'_' } else { byte.is_ascii_digit() })
+}
+
 /// Length of a timestamp.
-const STAMP_BYTES: usize = "YYYYMMDD_HHMMSS".len();
+pub(crate) const STAMP_BYTES: usize = "YYYYMMDD_HHMMSS".len();
 
 /// Returns the part of a file's name that tells a database from the others of its set.
 fn slug(path: &[u8]) -> String {
@@ -88,7 +94,8 @@ impl Names {
             }
             let (slug, mut count) = (slug(&database.path), 1);
             let mut free = slug.clone();
-            while !taken.insert(free.clone()) {
+            // Some file systems, those of most USB sticks among them, do not tell capital letters from small ones.
+            while !taken.insert(free.to_ascii_lowercase()) {
                 count += 1;
                 free = format!("{slug}-{count}");
             }
@@ -102,6 +109,17 @@ impl Names {
     /// Returns whether a set, or a part of one, has these names.
     pub fn is_taken(&self) -> bool {
         [&self.database, &self.assets, &self.manifest].iter().any(|path| path.symlink_metadata().is_ok())
+            || self.has_other_database()
+    }
+
+    /// Returns whether the directory holds a database of these names that is not the first of its set.
+    fn has_other_database(&self) -> bool {
+        let first = self.database.file_name().unwrap_or_default().to_string_lossy();
+        let stamp = DATABASE.stamp(&first);
+        let listing = self.database.parent().and_then(|dir| std::fs::read_dir(dir).ok());
+        // A directory that cannot be listed says so when the set is written.
+        let mut names = listing.into_iter().flatten().flatten().map(|entry| entry.file_name());
+        names.any(|name| name.to_str().is_some_and(|name| database_stamp(name) == stamp && stamp.is_some()))
     }
 }
 
@@ -121,6 +139,7 @@ pub fn manifest(names: &Names, name: &SnapshotName, snapshot: &Snapshot, program
     if let Some(uploads) = &snapshot.files {
         let made = uploads.archive.as_ref().ok_or_else(|| Error::Missing { object: "the archive's digest".into() })?;
         backups.push(ManifestEntry::Assets(manifest::Assets {
+            layout: if uploads.is_site() { Layout::Root } else { Layout::Manual },
             source: uploads.shown_source(),
             backup: names.assets.display().to_string(),
             file_count: Some(uploads.files),
