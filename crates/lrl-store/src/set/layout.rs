@@ -169,3 +169,66 @@ fn created_at(timestamp: &str) -> String {
     let t = |range: std::ops::Range<usize>| timestamp.get(range).unwrap_or_default();
     format!("{}-{}-{}T{}:{}:{}+00:00", t(0..4), t(4..6), t(6..8), t(9..11), t(11..13), t(13..15))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Names, database_stamp};
+    use crate::format::snapshot::Database;
+    use crate::ops::tests::sample;
+    use proptest::prelude::*;
+    use std::collections::HashSet;
+    use std::path::Path;
+
+    const STAMP: &str = "20260114_120000";
+
+    fn file_names(paths: &[&[u8]]) -> Vec<String> {
+        let databases: Vec<Database> =
+            paths.iter().map(|path| Database { path: path.to_vec(), ..sample::database() }).collect();
+        let names = Names::new(Path::new("out"), STAMP).databases(&databases);
+        names.iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_string()).collect()
+    }
+
+    #[test]
+    fn slugs_that_are_equal_get_numbers_also_where_case_does_not_count() {
+        let found = file_names(&[b"a.db", b"d/x", b"d-x", b"D_X", b"d-x-2", b"x_20260101_000000.sqlite"]);
+        let slugs = ["", "-d-x", "-d-x-2", "-D-X-3", "-d-x-2-2", "-x-20260101-000000.sqlite"];
+        let expected = slugs.map(|slug| format!("lrl_db{slug}_{STAMP}.sqlite"));
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn names_of_other_files_have_no_timestamp() {
+        for name in
+            ["lrl_db-x_2026011x_120000.sqlite", "lrl_db-_.sqlite", "lrl_db-20260114_120000.sqlite", "lrl_db-x.sqlite"]
+        {
+            assert_eq!(database_stamp(name), None, "{name}");
+        }
+        let name = "lrl_db-x-20260101_000000.sqlite_20260114_120000.sqlite";
+        assert_eq!(database_stamp(name), Some(STAMP));
+    }
+
+    #[test]
+    fn a_leftover_database_takes_its_timestamp() {
+        let dir = tempfile::tempdir().unwrap();
+        let names = Names::new(dir.path(), STAMP);
+        assert!(!names.is_taken());
+        std::fs::write(dir.path().join("lrl_db-x_20260114_120001.sqlite"), "").unwrap();
+        assert!(!names.is_taken());
+        std::fs::write(dir.path().join("lrl_db-x_20260114_120000.sqlite"), "").unwrap();
+        assert!(names.is_taken());
+    }
+
+    proptest! {
+        #[test]
+        fn any_paths_have_names_that_differ_and_fit(paths in proptest::collection::vec(proptest::collection::vec(1u8.., 1..600), 1..12)) {
+            let paths: Vec<&[u8]> = paths.iter().map(Vec::as_slice).collect();
+            let found = file_names(&paths);
+            let lower: HashSet<String> = found.iter().map(|name| name.to_ascii_lowercase()).collect();
+            prop_assert_eq!(lower.len(), paths.len());
+            for name in found {
+                prop_assert!(name.len() <= 255 && name.is_ascii() && !name.contains('/'));
+                prop_assert_eq!(database_stamp(&name), Some(STAMP));
+            }
+        }
+    }
+}
