@@ -32,6 +32,8 @@ pub(super) struct SetSource<'a> {
     is_foreign: bool,
     databases: Vec<(&'a Database, PathBuf, Target)>,
     archive: Option<(&'a Assets, PathBuf)>,
+    /// The names under which the databases are staged: two in different directories may have the same.
+    names: Vec<Vec<u8>>,
     /// Databases in trees.
     in_trees: Vec<InTree<'a>>,
     /// The archive's roots that are known so far; of a site each member directly in its root, and directories that databases need.
@@ -45,7 +47,16 @@ impl<'a> SetSource<'a> {
         let (databases, assets) = select(manifest, path, options, notes)?;
         let is_foreign = manifest.lrl.is_none();
         let (in_trees, roots) = (Vec::new(), Vec::new());
-        let mut set = Self { dirs, manifest: path, is_foreign, databases: Vec::new(), archive: None, in_trees, roots };
+        let mut set = Self {
+            dirs,
+            manifest: path,
+            is_foreign,
+            databases: Vec::new(),
+            archive: None,
+            names: Vec::new(),
+            in_trees,
+            roots,
+        };
         if let Some(assets) = assets {
             let archive = find_beside(path, &assets.backup)?;
             match assets.layout {
@@ -91,6 +102,7 @@ impl<'a> SetSource<'a> {
             require_absent(&target, self.manifest)?;
         }
         if target.depth == components.len() {
+            self.names.push(format!("database-{}", self.names.len()).into_bytes());
             self.databases.push((database, copy, target));
             return Ok(());
         }
@@ -285,8 +297,8 @@ impl Source for SetSource<'_> {
     }
 
     fn stage(&mut self, run: &Run<'_>, dirs: &mut StagingDirs<'_>, report: &mut Report) -> Result<Reuse> {
-        for (database, copy, target) in &self.databases {
-            let len = stage_copy(database, copy, target, dirs.of(target)?, run, &mut report.notes)?;
+        for ((database, copy, target), name) in self.databases.iter().zip(&self.names) {
+            let len = stage_copy(database, copy, (target, name), dirs.of(target)?, run, &mut report.notes)?;
             report.add(Part::Database, target, 1, len)?;
         }
         self.unpack(run, dirs, report)?;
@@ -300,9 +312,9 @@ impl Source for SetSource<'_> {
                 staged.push(Staged { target: &root.target, part: Part::Uploads, from, name: &root.name });
             }
         }
-        for (_, _, target) in &self.databases {
+        for ((_, _, target), name) in self.databases.iter().zip(&self.names) {
             let from = &dirs.of(target)?.staging.dir;
-            staged.push(Staged { target, part: Part::Database, from, name: &target.name });
+            staged.push(Staged { target, part: Part::Database, from, name });
         }
         Ok(staged)
     }

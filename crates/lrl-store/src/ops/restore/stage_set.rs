@@ -73,17 +73,17 @@ fn compare(
     }
 }
 
-/// Copies the database of a set into the staging directory, and proves the copy; returns its length.
+/// Copies the database of a set into the staging directory, under a name, and proves the copy; returns its length.
 pub(super) fn stage_copy(
     database: &Database,
     copy: &Path,
-    target: &Target,
+    (target, name): (&Target, &[u8]),
     home: &StagingHome,
     run: &Run<'_>,
     notes: &mut Vec<String>,
 ) -> Result<u64> {
-    let path = home.staging.path.join(to_path(&target.name));
-    let file = create_file(&home.staging.dir, &target.name).map_err(|e| Error::io("create", &path)(e.into()))?;
+    let path = home.staging.path.join(to_path(name));
+    let file = create_file(&home.staging.dir, name).map_err(|e| Error::io("create", &path)(e.into()))?;
     let len = copy_proved(database, copy, &file, &path, home, run, notes)?;
     run.counts.owner(adopt(&file, target, None, None, run.owners, &path)?);
     Ok(len)
