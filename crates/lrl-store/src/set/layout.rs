@@ -174,16 +174,34 @@ fn created_at(timestamp: &str) -> String {
 mod tests {
     use super::{Names, database_stamp};
     use crate::format::snapshot::Database;
-    use crate::ops::tests::sample;
+    use crate::id::ChunkId;
+    use crate::time::Time;
     use proptest::prelude::*;
     use std::collections::HashSet;
     use std::path::Path;
 
     const STAMP: &str = "20260114_120000";
 
+    fn database(path: &[u8]) -> Database {
+        Database {
+            path: path.to_vec(),
+            source_path: String::new(),
+            size_bytes: 0,
+            sha256: None,
+            root: ChunkId::of(b""),
+            page_size: 4096,
+            change_counter: 0,
+            used_pages: None,
+            tables: None,
+            mode: 0,
+            uid: 0,
+            gid: 0,
+            mtime: Time::default(),
+        }
+    }
+
     fn file_names(paths: &[&[u8]]) -> Vec<String> {
-        let databases: Vec<Database> =
-            paths.iter().map(|path| Database { path: path.to_vec(), ..sample::database() }).collect();
+        let databases: Vec<Database> = paths.iter().map(|path| database(path)).collect();
         let names = Names::new(Path::new("out"), STAMP).databases(&databases);
         names.iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_string()).collect()
     }
