@@ -211,6 +211,11 @@ pub struct Files {
 }
 
 impl Files {
+    /// Returns whether these are the files of a site: paths in the list are simply below its root.
+    pub fn is_site(&self) -> bool {
+        self.roots.contains_key("")
+    }
+
     /// Returns the path of the files for people: that of `assets`, else of the other root.
     pub fn shown_source(&self) -> String {
         self.roots.get("assets").or_else(|| self.roots.values().next()).cloned().unwrap_or_default()
@@ -253,6 +258,12 @@ impl Snapshot {
     /// Returns the length of all databases' images, in bytes.
     pub fn database_bytes(&self) -> u64 {
         self.databases.iter().map(|database| database.size_bytes).sum()
+    }
+
+    /// Returns whether it is of a site, not of the manual's layout: by its root, its files, or the path of a database.
+    pub fn is_site(&self) -> bool {
+        let has_path = |database: &Database| database.path != THE_DATABASE;
+        self.root.is_some() || self.files.as_ref().is_some_and(Files::is_site) || self.databases.iter().any(has_path)
     }
 
     /// Returns whether it holds a database.

@@ -10,7 +10,7 @@ use crate::format::snapshot::{Files, Snapshot};
 use crate::id::SnapshotId;
 use crate::progress::{Observer, checkpoint};
 use crate::set::archive::deflate::CODER;
-use crate::set::manifest::Manifest;
+use crate::set::manifest::{Layout, Manifest};
 use crate::store::tree::TreeItems;
 use crate::store::{SnapshotName, Store};
 
@@ -127,6 +127,10 @@ pub fn contradiction(store: &Store, manifest: &Path) -> Result<Option<String>> {
         }
     }
     if let Some((said, recorded)) = assets.zip(snapshot.files.as_ref()) {
+        let layout = |is_site: bool| if is_site { "paths below a root" } else { "`assets/` and `storage/`" };
+        if (said.layout == Layout::Root) != recorded.is_site() {
+            return says("the archive holds", &layout(said.layout == Layout::Root), &layout(recorded.is_site()));
+        }
         if said.file_count != Some(recorded.files) {
             return says("the number of files is", &said.file_count.unwrap_or(0), &recorded.files);
         }

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::layout::{ASSETS, MANIFEST, database_stamp};
+use super::layout::{ASSETS, MANIFEST, STAMP_BYTES, database_stamp, is_stamp};
 use crate::error::{Error, Result};
 
 /// Prefix of the manifest of a set whose removal has begun: it is no longer a set, and its other files may still be there.
@@ -106,10 +106,7 @@ pub fn manifests(dir: &Path) -> Result<Vec<PathBuf>> {
 
 /// Finds the first `YYYYMMDD_HHMMSS` in a name.
 fn stamp_in(name: &str) -> Option<&str> {
-    let is_stamp = |part: &&str| {
-        part.bytes().enumerate().all(|(at, byte)| if at == 8 { byte == b'_' } else { byte.is_ascii_digit() })
-    };
-    (0..name.len()).filter_map(|at| name.get(at..at + 15)).find(is_stamp)
+    (0..name.len()).filter_map(|at| name.get(at..at + STAMP_BYTES)).find(|part| is_stamp(part))
 }
 
 #[cfg(test)]

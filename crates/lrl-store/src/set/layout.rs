@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::manifest::{self, Manifest, ManifestEntry, Origin};
+use super::manifest::{self, Layout, Manifest, ManifestEntry, Origin};
 use crate::error::{Error, Result};
 use crate::format::path_text;
 use crate::format::snapshot::{Database, Snapshot, THE_DATABASE};
@@ -37,12 +37,18 @@ pub(crate) fn database_stamp(name: &str) -> Option<&str> {
     DATABASE.stamp(name).or_else(|| {
         let rest = OTHER_DATABASE.stamp(name)?;
         let at = rest.len().checked_sub(STAMP_BYTES + 1)?;
-        rest.get(at..)?.strip_prefix('_')
+        rest.get(at..)?.strip_prefix('_').filter(|stamp| is_stamp(stamp))
     })
 }
 
+/// Returns whether a text has the form `YYYYMMDD_HHMMSS`.
+pub(crate) fn is_stamp(text: &str) -> bool {
+    text.len() == STAMP_BYTES
+        && text.bytes().enumerate().all(|(at, byte)| if at == 8 { byte == b'_' } else { byte.is_ascii_digit() })
+}
+
 /// Length of a timestamp.
-const STAMP_BYTES: usize = "YYYYMMDD_HHMMSS".len();
+pub(crate) const STAMP_BYTES: usize = "YYYYMMDD_HHMMSS".len();
 
 /// Returns the part of a file's name that tells a database from the others of its set.
 fn slug(path: &[u8]) -> String {
@@ -88,7 +94,8 @@ impl Names {
             }
             let (slug, mut count) = (slug(&database.path), 1);
             let mut free = slug.clone();
-            while !taken.insert(free.clone()) {
+            // Some file systems, those of most USB sticks among them, do not tell capital letters from small ones.
+            while !taken.insert(free.to_ascii_lowercase()) {
                 count += 1;
                 free = format!("{slug}-{count}");
             }
@@ -102,6 +109,17 @@ impl Names {
     /// Returns whether a set, or a part of one, has these names.
     pub fn is_taken(&self) -> bool {
         [&self.database, &self.assets, &self.manifest].iter().any(|path| path.symlink_metadata().is_ok())
+            || self.has_other_database()
+    }
+
+    /// Returns whether the directory holds a database of these names that is not the first of its set.
+    fn has_other_database(&self) -> bool {
+        let first = self.database.file_name().unwrap_or_default().to_string_lossy();
+        let stamp = DATABASE.stamp(&first);
+        let listing = self.database.parent().and_then(|dir| std::fs::read_dir(dir).ok());
+        // A directory that cannot be listed says so when the set is written.
+        let mut names = listing.into_iter().flatten().flatten().map(|entry| entry.file_name());
+        names.any(|name| name.to_str().is_some_and(|name| database_stamp(name) == stamp && stamp.is_some()))
     }
 }
 
@@ -121,6 +139,7 @@ pub fn manifest(names: &Names, name: &SnapshotName, snapshot: &Snapshot, program
     if let Some(uploads) = &snapshot.files {
         let made = uploads.archive.as_ref().ok_or_else(|| Error::Missing { object: "the archive's digest".into() })?;
         backups.push(ManifestEntry::Assets(manifest::Assets {
+            layout: if uploads.is_site() { Layout::Root } else { Layout::Manual },
             source: uploads.shown_source(),
             backup: names.assets.display().to_string(),
             file_count: Some(uploads.files),
@@ -149,4 +168,85 @@ pub fn write_manifest(names: &Names, manifest: &Manifest) -> Result<()> {
 fn created_at(timestamp: &str) -> String {
     let t = |range: std::ops::Range<usize>| timestamp.get(range).unwrap_or_default();
     format!("{}-{}-{}T{}:{}:{}+00:00", t(0..4), t(4..6), t(6..8), t(9..11), t(11..13), t(13..15))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Names, database_stamp};
+    use crate::format::snapshot::Database;
+    use crate::id::ChunkId;
+    use crate::time::Time;
+    use proptest::prelude::*;
+    use std::collections::HashSet;
+    use std::path::Path;
+
+    const STAMP: &str = "20260114_120000";
+
+    fn database(path: &[u8]) -> Database {
+        Database {
+            path: path.to_vec(),
+            source_path: String::new(),
+            size_bytes: 0,
+            sha256: None,
+            root: ChunkId::of(b""),
+            page_size: 4096,
+            change_counter: 0,
+            used_pages: None,
+            tables: None,
+            mode: 0,
+            uid: 0,
+            gid: 0,
+            mtime: Time::default(),
+        }
+    }
+
+    fn file_names(paths: &[&[u8]]) -> Vec<String> {
+        let databases: Vec<Database> = paths.iter().map(|path| database(path)).collect();
+        let names = Names::new(Path::new("out"), STAMP).databases(&databases);
+        names.iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_string()).collect()
+    }
+
+    #[test]
+    fn slugs_that_are_equal_get_numbers_also_where_case_does_not_count() {
+        let found = file_names(&[b"a.db", b"d/x", b"d-x", b"D_X", b"d-x-2", b"x_20260101_000000.sqlite"]);
+        let slugs = ["", "-d-x", "-d-x-2", "-D-X-3", "-d-x-2-2", "-x-20260101-000000.sqlite"];
+        let expected = slugs.map(|slug| format!("lrl_db{slug}_{STAMP}.sqlite"));
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn names_of_other_files_have_no_timestamp() {
+        for name in
+            ["lrl_db-x_2026011x_120000.sqlite", "lrl_db-_.sqlite", "lrl_db-20260114_120000.sqlite", "lrl_db-x.sqlite"]
+        {
+            assert_eq!(database_stamp(name), None, "{name}");
+        }
+        let name = "lrl_db-x-20260101_000000.sqlite_20260114_120000.sqlite";
+        assert_eq!(database_stamp(name), Some(STAMP));
+    }
+
+    #[test]
+    fn a_leftover_database_takes_its_timestamp() {
+        let dir = tempfile::tempdir().unwrap();
+        let names = Names::new(dir.path(), STAMP);
+        assert!(!names.is_taken());
+        std::fs::write(dir.path().join("lrl_db-x_20260114_120001.sqlite"), "").unwrap();
+        assert!(!names.is_taken());
+        std::fs::write(dir.path().join("lrl_db-x_20260114_120000.sqlite"), "").unwrap();
+        assert!(names.is_taken());
+    }
+
+    proptest! {
+        #[test]
+        fn any_paths_have_names_that_differ_and_fit(paths in proptest::collection::vec(proptest::collection::vec(1u8.., 1..600), 1..12)) {
+            let paths: Vec<&[u8]> = paths.iter().map(Vec::as_slice).collect();
+            let found = file_names(&paths);
+            let lower: HashSet<String> = found.iter().map(|name| name.to_ascii_lowercase()).collect();
+            prop_assert_eq!(lower.len(), paths.len());
+            for name in found {
+                prop_assert!(name.len() <= 255 && name.is_ascii() && !name.contains('/'));
+                prop_assert_eq!(database_stamp(&name), Some(STAMP));
+            }
+        }
+    }
 }

@@ -35,7 +35,9 @@ pub(super) fn stage(
 ) -> Result<StagedSet> {
     let names = Names::new(out.dir, &snapshot.timestamp);
     let mut images = images.into_iter();
-    let find = |part: &snapshot::Database| Image::find(part.clone(), images.next().flatten(), earlier, out.dir);
+    let find = |part: &snapshot::Database| {
+        Image::find(part.clone(), images.next().flatten(), earlier, history.database(&part.path), out.dir)
+    };
     let databases: Vec<Image> = snapshot.databases.iter().map(find).collect();
     // Both files are made at once and synced as soon as each is written: neither waits for the other's disk.
     let (databases, archive) = std::thread::scope(|scope| {
@@ -70,14 +72,23 @@ struct Image {
 }
 
 impl Image {
-    fn find(part: snapshot::Database, taken: Option<NamedTempFile>, outputs: Earlier<'_>, out: &Path) -> Self {
+    fn find(
+        part: snapshot::Database,
+        taken: Option<NamedTempFile>,
+        outputs: Earlier<'_>,
+        before: Option<&snapshot::Database>,
+        out: &Path,
+    ) -> Self {
         let cache = outputs.cache;
         let same = cache.and_then(|cache| {
             let path = cache.find_output(part.sha256.as_ref()?, out)?;
             let is_verified = outputs.trusts(cache.verified_at(&path));
             Some((path, is_verified))
         });
-        let earlier = cache.and_then(|cache| cache.newest_output(out, "sqlite"));
+        let earlier = cache.and_then(|cache| {
+            let of_before = before.and_then(|before| cache.find_output(before.sha256.as_ref()?, out));
+            of_before.or_else(|| cache.newest_output(out, "sqlite"))
+        });
         Self { part, taken, same, earlier }
     }
 

@@ -2,6 +2,7 @@
 //! same archive, byte for byte, as the backup run; the manifest is written last.
 
 mod guide;
+mod site_guide;
 
 use std::fs;
 use std::io::{self, Write};
@@ -121,7 +122,8 @@ fn write(
     let manifest = layout::manifest(&names, name, &snapshot, program)?;
     let guide = out.join(GUIDE);
     let mut file = temporary_file(out)?;
-    file.write_all(guide::text(&names, name, &snapshot).as_bytes()).map_err(Error::io("write", &guide))?;
+    let text = if snapshot.is_site() { site_guide::text } else { guide::text };
+    file.write_all(text(&names, name, &snapshot).as_bytes()).map_err(Error::io("write", &guide))?;
     ready.push((SyncedFile::new(file)?, guide));
     for (file, path) in ready {
         file.persist_new(&path)?;

@@ -9,6 +9,7 @@ use crate::fs::temp_dir::{self, TempDir};
 use crate::fs::xattrs::{MissedXattrs, SetXattrs};
 use crate::progress::{Observer, Problem, Silent};
 use crate::set::archive::extract;
+use crate::set::manifest::Layout;
 use crate::set::manifest::read::FoundFile;
 use crate::set::sha256::sha256_of;
 use crate::source::files::exclude::Excludes;
@@ -58,6 +59,11 @@ pub(in crate::ops) fn unpack(
     for reason in missed.notes() {
         observer.problem(&Problem { path: path.display().to_string(), reason, lost: false });
     }
+    let layout = file.layout().ok_or_else(|| unknown_layout(path, file))?;
+    if layout == Layout::Root {
+        // lrl alone writes such archives, which describe every directory.
+        return Ok(vec![Root { name: String::new(), path: scratch.path().to_path_buf() }]);
+    }
     let mut roots = Vec::new();
     for entry in fs::read_dir(scratch.path()).map_err(Error::io("list", scratch.path()))? {
         let entry = entry.map_err(Error::io("list", scratch.path()))?;
@@ -80,6 +86,14 @@ pub(in crate::ops) fn unpack(
     roots.sort_by(|a, b| a.name.cmp(&b.name));
     now.map_or(Ok(()), |now| date_directories(&roots, time_of(now).secs))?;
     Ok(roots)
+}
+
+fn unknown_layout(path: &Path, file: &FoundFile) -> Error {
+    let layout = file.layout.as_deref().unwrap_or_default();
+    Error::corrupt(
+        path.display(),
+        format!("its manifest says that its layout is {layout:.40?}, which this lrl does not know"),
+    )
 }
 
 /// Gives directories that the archive does not describe the time of the newest thing in them: the time of the unpacking would make

@@ -222,7 +222,7 @@ fn keep_uploads(
     match (part, problems.into_iter().find(|problem| problem.lost)) {
         (Some(part), None) => {
             let shown = |name: String| match name.as_str() {
-                "assets" => (name, file.source.clone().unwrap_or_default()),
+                "assets" | "" => (name, file.source.clone().unwrap_or_default()),
                 _ => (name.clone(), name),
             };
             Ok(Ok(snapshot::Files { roots: names.into_iter().map(shown).collect(), ..part }))

@@ -8,8 +8,10 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, mkdirat, statat};
 use rustix::io::Errno;
 
 use super::commit::Staged;
-use super::model::{ASSETS, Options, Part, Report, Reuse, STORAGE, What};
+use super::model::{ASSETS, Options, Part, Report, Reuse, STORAGE};
 use super::safety::{refuse_overlap, storage_home};
+use super::set_parts::{Root, RootsSeen, select};
+use super::set_site::{InTree, require_absent, top_level, unpack_site};
 use super::source::{Run, Source};
 use super::stage_set::{count, give_away, note_count, prove, stage_copy, unpack};
 use super::target::Target;
@@ -18,8 +20,8 @@ use crate::error::{Error, Result};
 use crate::fs::resolve::{OpenDirs, is_other_mount};
 use crate::fs::space::{Reserve, free_at};
 use crate::progress::Phase;
-use crate::set::archive::extract::{self, FileVisitor, verify};
-use crate::set::manifest::{Assets, Database, Manifest, find_beside};
+use crate::set::archive::extract::{self, verify};
+use crate::set::manifest::{Assets, Database, Layout, Manifest, find_beside};
 use crate::units::size;
 
 /// The files of a set.
@@ -30,23 +32,12 @@ pub(super) struct SetSource<'a> {
     is_foreign: bool,
     databases: Vec<(&'a Database, PathBuf, Target)>,
     archive: Option<(&'a Assets, PathBuf)>,
-    /// The archive's roots that are known so far.
+    /// The names under which the databases are staged: two in different directories may have the same.
+    names: Vec<Vec<u8>>,
+    /// Databases in trees.
+    in_trees: Vec<InTree<'a>>,
+    /// The archive's roots that are known so far; of a site each member directly in its root, and directories that databases need.
     roots: Vec<Root>,
-}
-
-/// A root of the archive.
-struct Root {
-    /// Its name in the archive.
-    name: &'static [u8],
-    target: Target,
-    /// The directory into which it was unpacked.
-    unpacked: Option<Arc<OwnedFd>>,
-}
-
-impl Root {
-    fn new(name: &'static [u8], target: Target) -> Self {
-        Self { name, target, unpacked: None }
-    }
 }
 
 impl<'a> SetSource<'a> {
@@ -55,20 +46,81 @@ impl<'a> SetSource<'a> {
         let (dirs, options) = (&run.dirs, run.options);
         let (databases, assets) = select(manifest, path, options, notes)?;
         let is_foreign = manifest.lrl.is_none();
-        let mut set =
-            Self { dirs, manifest: path, is_foreign, databases: Vec::new(), archive: None, roots: Vec::new() };
-        for database in databases {
-            let list_path = database.list_path();
-            let components: Vec<&[u8]> = list_path.split(|byte| *byte == b'/').collect();
-            let target = Target::find(dirs, &options.data_dir, &components)?;
-            set.databases.push((database, find_beside(path, &database.backup)?, target));
-        }
+        let (in_trees, roots) = (Vec::new(), Vec::new());
+        let mut set = Self {
+            dirs,
+            manifest: path,
+            is_foreign,
+            databases: Vec::new(),
+            archive: None,
+            names: Vec::new(),
+            in_trees,
+            roots,
+        };
         if let Some(assets) = assets {
-            set.archive = Some((assets, find_beside(path, &assets.backup)?));
-            set.roots.push(Root::new(ASSETS, Target::find(dirs, &options.data_dir, &[ASSETS])?));
+            let archive = find_beside(path, &assets.backup)?;
+            match assets.layout {
+                Layout::Manual => set.roots.push(Root::new(ASSETS, Target::find(dirs, &options.data_dir, &[ASSETS])?)),
+                Layout::Root => set.add_members(&archive, options, notes)?,
+            }
+            set.archive = Some((assets, archive));
         }
+        databases.into_iter().try_for_each(|database| set.add_database(database, options))?;
         set.refuse_overlap()?;
         Ok(set)
+    }
+
+    /// Returns whether it is the set of a site with files.
+    fn is_site(&self) -> bool {
+        self.archive.as_ref().is_some_and(|(assets, _)| assets.layout == Layout::Root)
+    }
+
+    /// Adds a target for each member directly in the root of a site's archive.
+    fn add_members(&mut self, archive: &Path, options: &Options, notes: &mut Vec<String>) -> Result<()> {
+        for (name, _) in top_level(archive, notes)? {
+            let target = Target::find(self.dirs, &options.data_dir, &[&name])?;
+            require_absent(&target, self.manifest)?;
+            self.roots.push(Root::new(&name, target));
+        }
+        Ok(())
+    }
+
+    /// Adds a database: in the tree that holds it, else by itself.
+    fn add_database(&mut self, database: &'a Database, options: &Options) -> Result<()> {
+        let path = database.list_path();
+        let components: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
+        let copy = find_beside(self.manifest, &database.backup)?;
+        let first = components.first().copied().unwrap_or_default();
+        if self.is_site()
+            && let Some(root) = self.roots.iter().position(|root| !root.is_made && root.name == first)
+        {
+            self.in_trees.push(InTree { database, copy, root, below: path });
+            return Ok(());
+        }
+        let target = Target::find(self.dirs, &options.data_dir, &components)?;
+        if self.is_site() {
+            require_absent(&target, self.manifest)?;
+        }
+        if target.depth == components.len() {
+            self.names.push(format!("database-{}", self.names.len()).into_bytes());
+            self.databases.push((database, copy, target));
+            return Ok(());
+        }
+        // Its directory is missing, and is made with the database in it.
+        if self.archive.is_some() && !self.is_site() {
+            return Err(Error::NotFound(format!("there is no {}: make that directory first", target.path().display())));
+        }
+        let below = components[target.depth - 1..].join(&b'/');
+        let is_same = |root: &Root| {
+            root.is_made && (&root.target.dir_path, &root.target.name) == (&target.dir_path, &target.name)
+        };
+        let root = self.roots.iter().position(is_same).unwrap_or(self.roots.len());
+        if root == self.roots.len() {
+            let name = target.name.clone();
+            self.roots.push(Root { is_made: true, ..Root::new(&name, target) });
+        }
+        self.in_trees.push(InTree { database, copy, root, below });
+        Ok(())
     }
 
     fn refuse_overlap(&self) -> Result<()> {
@@ -96,6 +148,10 @@ impl<'a> SetSource<'a> {
 
     /// Unpacks the archive beside its targets, which are known then.
     fn unpack(&mut self, run: &Run<'_>, dirs: &mut StagingDirs<'_>, report: &mut Report) -> Result<()> {
+        if self.is_site() || self.archive.is_none() {
+            let archive = self.archive.as_ref().map(|(assets, archive)| (*assets, archive.as_path()));
+            return unpack_site(archive, &mut self.roots, &self.in_trees, run, dirs, report);
+        }
         let Some((assets, archive)) = self.archive.clone() else { return Ok(()) };
         let none = || Error::Missing { object: run.options.data_dir.display().to_string() };
         // Where most of it goes.
@@ -113,9 +169,9 @@ impl<'a> SetSource<'a> {
             } else {
                 Arc::clone(&dir)
             };
-            give_away(&unpacked, root.name, &root.target, self.is_foreign, run)?;
+            give_away(&unpacked, &root.name, &root.target, self.is_foreign, run)?;
             root.unpacked = Some(unpacked);
-            let (files, bytes) = match root.name {
+            let (files, bytes) = match root.name.as_slice() {
                 STORAGE => (storage.files, storage.bytes),
                 _ => (counts.files.saturating_sub(storage.files), counts.bytes.saturating_sub(storage.bytes)),
             };
@@ -165,34 +221,6 @@ impl<'a> SetSource<'a> {
     }
 }
 
-/// Returns what of a set is restored.
-fn select<'a>(
-    manifest: &'a Manifest,
-    path: &Path,
-    options: &Options,
-    notes: &mut Vec<String>,
-) -> Result<(Vec<&'a Database>, Option<&'a Assets>)> {
-    let lacks = |what: &str| Error::NotFound(format!("the set of {} holds no {what}", path.display()));
-    let (databases, assets): (Vec<&Database>, _) = (manifest.databases().collect(), manifest.assets());
-    match options.what {
-        What::Whole => {
-            match (databases.as_slice(), assets) {
-                ([], None) => return Err(lacks("database and no uploads")),
-                ([_, ..], None) => notes.push("the set holds no uploads: those here were left alone".into()),
-                ([], Some(_)) => notes.push("the set holds no database: the one here was left alone".into()),
-                ([_, ..], Some(_)) => {}
-            }
-            Ok((databases, assets))
-        }
-        What::DbOnly if databases.is_empty() => Err(lacks("database")),
-        What::DbOnly => Ok((databases, None)),
-        What::AssetsOnly => Ok((Vec::new(), Some(assets.ok_or_else(|| lacks("uploads"))?))),
-        What::Paths(_) => Err(Error::Refused(
-            "--path works on snapshots; out of a set, `tar -xzf` with the path takes a single file".into(),
-        )),
-    }
-}
-
 impl Source for SetSource<'_> {
     fn description(&self) -> String {
         format!("set {}", self.manifest.display())
@@ -210,7 +238,8 @@ impl Source for SetSource<'_> {
 
     /// As the manifest states.
     fn bytes(&self) -> Option<u64> {
-        let sizes = self.databases.iter().map(|(database, _, _)| database.size_bytes);
+        let alone = self.databases.iter().map(|(database, _, _)| database.size_bytes);
+        let sizes = alone.chain(self.in_trees.iter().map(|one| one.database.size_bytes));
         let database = sizes.sum::<Option<u64>>();
         let assets = self.archive.as_ref().map_or(Some(0), |(assets, _)| assets.total_source_size_bytes);
         database?.checked_add(assets?)
@@ -229,6 +258,18 @@ impl Source for SetSource<'_> {
             let len = prove(copy, database.sha256.as_deref(), database.size_bytes, run.observer, &mut report.notes)?;
             report.add(Part::Database, target, 1, len)?;
         }
+        let mut in_trees = vec![(0, 0); self.roots.len()];
+        for one in &self.in_trees {
+            let (database, notes) = (one.database, &mut report.notes);
+            let len = prove(&one.copy, database.sha256.as_deref(), database.size_bytes, run.observer, notes)?;
+            in_trees[one.root].0 += 1;
+            in_trees[one.root].1 += len;
+        }
+        for (root, (files, bytes)) in
+            self.roots.iter().zip(in_trees).filter(|_| self.is_site() || self.archive.is_none())
+        {
+            report.add(Part::Uploads, &root.target, files, bytes)?;
+        }
         let Some((assets, archive)) = &self.archive else { return Ok(()) };
         let mut roots = RootsSeen::default();
         let mut how = extract::Options {
@@ -240,6 +281,11 @@ impl Source for SetSource<'_> {
         };
         let counts = verify(archive, &mut how)?;
         note_count(assets, &counts, &mut report.notes);
+        if self.is_site() {
+            report.files += counts.files;
+            report.bytes = report.bytes.saturating_add(counts.bytes);
+            return Ok(());
+        }
         if let Some(root) = self.roots.first() {
             report.add(Part::Uploads, &root.target, counts.files, counts.bytes)?;
         }
@@ -251,8 +297,8 @@ impl Source for SetSource<'_> {
     }
 
     fn stage(&mut self, run: &Run<'_>, dirs: &mut StagingDirs<'_>, report: &mut Report) -> Result<Reuse> {
-        for (database, copy, target) in &self.databases {
-            let len = stage_copy(database, copy, target, dirs.of(target)?, run, &mut report.notes)?;
+        for ((database, copy, target), name) in self.databases.iter().zip(&self.names) {
+            let len = stage_copy(database, copy, (target, name), dirs.of(target)?, run, &mut report.notes)?;
             report.add(Part::Database, target, 1, len)?;
         }
         self.unpack(run, dirs, report)?;
@@ -263,26 +309,13 @@ impl Source for SetSource<'_> {
         let mut staged = Vec::new();
         for root in &self.roots {
             if let Some(from) = &root.unpacked {
-                staged.push(Staged { target: &root.target, part: Part::Uploads, from, name: root.name });
+                staged.push(Staged { target: &root.target, part: Part::Uploads, from, name: &root.name });
             }
         }
-        for (_, _, target) in &self.databases {
+        for ((_, _, target), name) in self.databases.iter().zip(&self.names) {
             let from = &dirs.of(target)?.staging.dir;
-            staged.push(Staged { target, part: Part::Database, from, name: &target.name });
+            staged.push(Staged { target, part: Part::Database, from, name });
         }
         Ok(staged)
-    }
-}
-
-/// Notices files of the second root.
-#[derive(Default)]
-struct RootsSeen {
-    storage: bool,
-}
-
-impl FileVisitor for RootsSeen {
-    fn file(&mut self, path: &[u8], _: u64, _: &[u8; 32]) -> Result<()> {
-        self.storage |= path.starts_with(b"storage/");
-        Ok(())
     }
 }

@@ -17,6 +17,8 @@ mod rename;
 mod report;
 mod safety;
 mod selection;
+mod set_parts;
+mod set_site;
 mod skipped_files;
 mod source;
 mod sqlite_locks;
@@ -127,7 +129,8 @@ fn restore_from<S: Source>(
     } else {
         None
     };
-    report.commit(committed, staged.iter().any(|one| one.part == Part::Database));
+    let databases = staged.iter().filter(|one| one.part == Part::Database).count();
+    report.commit(committed, databases);
     report.drop_kept(dropped);
     report.skip(source.take_skipped());
     report.finish(reuse, &run.counts, run.owners);

@@ -69,9 +69,9 @@ impl Report {
         Ok(())
     }
 
-    /// Adds what was put in place. Uploads come first there, while the report begins with the database.
-    pub(super) fn commit(&mut self, mut committed: Committed, has_database: bool) {
-        committed.moved.rotate_right(usize::from(has_database));
+    /// Adds what was put in place. Uploads come first there, while the report begins with the databases.
+    pub(super) fn commit(&mut self, mut committed: Committed, databases: usize) {
+        committed.moved.rotate_right(databases);
         self.restored.iter_mut().zip(committed.moved).for_each(|(restored, moved)| restored.kept = moved);
         self.kept_bytes = committed.kept_bytes;
         self.notes.append(&mut committed.notes);

@@ -73,21 +73,36 @@ fn compare(
     }
 }
 
-/// Copies the database of a set into the staging directory, and proves the copy; returns its length.
+/// Copies the database of a set into the staging directory, under a name, and proves the copy; returns its length.
 pub(super) fn stage_copy(
     database: &Database,
     copy: &Path,
-    target: &Target,
+    (target, name): (&Target, &[u8]),
     home: &StagingHome,
     run: &Run<'_>,
     notes: &mut Vec<String>,
 ) -> Result<u64> {
-    let path = home.staging.path.join(to_path(&target.name));
+    let path = home.staging.path.join(to_path(name));
+    let file = create_file(&home.staging.dir, name).map_err(|e| Error::io("create", &path)(e.into()))?;
+    let len = copy_proved(database, copy, &file, &path, home, run, notes)?;
+    run.counts.owner(adopt(&file, target, None, None, run.owners, &path)?);
+    Ok(len)
+}
+
+/// Copies the database of a set into a new file, called `path` in messages, and proves the copy; returns its length.
+pub(super) fn copy_proved(
+    database: &Database,
+    copy: &Path,
+    file: &File,
+    path: &Path,
+    home: &StagingHome,
+    run: &Run<'_>,
+    notes: &mut Vec<String>,
+) -> Result<u64> {
     let mut source = File::open(copy).map_err(Error::io("open", copy))?;
-    let file = create_file(&home.staging.dir, &target.name).map_err(|e| Error::io("create", &path)(e.into()))?;
-    let cloned = ioctl_ficlone(&file, &source).is_ok();
+    let cloned = ioctl_ficlone(file, &source).is_ok();
     if cloned {
-        source = file.try_clone().map_err(Error::io("open", &path))?;
+        source = file.try_clone().map_err(Error::io("open", path))?;
     }
     let (mut sha256, mut at) = (Sha256::new(), 0);
     let mut buffer = vec![0; 256 << 10];
@@ -100,14 +115,13 @@ pub(super) fn stage_copy(
         sha256.update(&buffer[..read]);
         if !cloned {
             home.space.charge(read as u64)?;
-            file.write_all_at(&buffer[..read], at).map_err(Error::io("write", &path))?;
+            file.write_all_at(&buffer[..read], at).map_err(Error::io("write", path))?;
         }
         at += read as u64;
         run.observer.advance(read as u64, 0);
     }
     compare(copy, (&hex(&sha256.finalize()), at), database.sha256.as_deref(), database.size_bytes, notes)?;
     run.observer.advance(0, 1);
-    run.counts.owner(adopt(&file, target, None, None, run.owners, &path)?);
     Ok(at)
 }
 

@@ -6,4 +6,5 @@ pub mod faulty;
 mod interleave;
 pub mod life;
 pub mod sample;
+mod site_sets;
 mod year;

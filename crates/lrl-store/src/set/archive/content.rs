@@ -66,7 +66,8 @@ impl StoredContents<'_> {
         len: u64,
         sink: &mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Result<()> {
-        let (root, below) = entry.path.split_at(entry.path.iter().position(|b| *b == b'/').unwrap_or(entry.path.len()));
+        let slash = entry.path.iter().position(|b| *b == b'/').unwrap_or(entry.path.len());
+        let (root, below) = entry.path.split_at(if self.list.is_site() { 0 } else { slash });
         let root = std::str::from_utf8(root).ok().and_then(|root| self.list.roots.get(root));
         let below = OsStr::from_bytes(below.strip_prefix(b"/").unwrap_or(below));
         let path = Path::new(root.map_or("", String::as_str)).join(below);
@@ -113,5 +114,9 @@ impl Contents for StoredContents<'_> {
         }
         let at = leaf.binary_search_by(|entry| compare_paths(&entry.path, path));
         Ok(at.ok().and_then(|at| leaf.get(at).cloned()))
+    }
+
+    fn is_site(&self) -> bool {
+        self.list.is_site()
     }
 }

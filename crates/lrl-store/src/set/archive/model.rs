@@ -16,6 +16,10 @@ pub trait Contents: Sync {
     fn pieces(&self, entry: &Entry, sink: &mut dyn FnMut(Piece) -> Result<()>) -> Result<()>;
     /// Looks up an entry of the same list by its path.
     fn find(&self, path: &[u8]) -> Result<Option<Entry>>;
+    /// Returns whether the list's paths begin below one root that has no name in them.
+    fn is_site(&self) -> bool {
+        false
+    }
 }
 
 /// Where a segment is in an archive, and what proves it.

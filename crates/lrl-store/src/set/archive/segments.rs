@@ -229,14 +229,16 @@ fn is_cut(path: &[u8], weight: u64) -> bool {
     u64::from(u32::from_le_bytes([a, b, c, d])) * SEGMENT_SPREAD < weight << 32
 }
 
-/// Returns whether a link's target is absolute or climbs out of the root (`assets`, `storage`) that the link is in.
+/// Returns whether a link's target is absolute or climbs out of the root (`assets`, `storage`, or that of a site) that the link is in.
 fn leads_outside(path: &[u8], target: &[u8], contents: &dyn Contents) -> Result<bool> {
     if target.first().is_none_or(|b| *b == b'/') {
         return Ok(true);
     }
     let mut place: Vec<&[u8]> = path.split(|b| *b == b'/').collect();
     place.pop();
-    if place.is_empty() {
+    // Of a site the root has no name: a link may lie in it, and lead to it.
+    let least = if contents.is_site() { 0 } else { 1 };
+    if place.len() < least {
         return Ok(true);
     }
     let mut climbed_down = false;
@@ -251,10 +253,10 @@ fn leads_outside(path: &[u8], target: &[u8], contents: &dyn Contents) -> Result<
                         return Ok(true);
                     }
                 }
-                place.pop();
-                if place.is_empty() {
+                if place.len() <= least {
                     return Ok(true);
                 }
+                place.pop();
             }
             _ => {
                 climbed_down = true;

@@ -28,6 +28,7 @@ pub(super) struct DocumentEntry {
     #[serde(rename = "type")]
     pub kind: Option<Field<String>>,
     pub path: Option<Field<String>>,
+    pub layout: Option<Field<String>>,
     pub source: Option<Field<String>>,
     pub backup: Option<Field<String>>,
     pub size_bytes: Option<Field<u64>>,

@@ -69,6 +69,8 @@ pub struct Database {
 /// The archive of the uploads.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Assets {
+    /// How the archive's members are named.
+    pub layout: Layout,
     /// The uploads' path as the user gave it.
     pub source: String,
     /// The archive's path as the user gave it; only its file name counts.
@@ -81,6 +83,35 @@ pub struct Assets {
     pub archive_size_bytes: Option<u64>,
     /// Lower-case hex; without it nothing can be proved.
     pub sha256: Option<String>,
+}
+
+/// How the members of an archive are named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Layout {
+    /// Below `assets/` and `storage/`, as the manual has it; the manifest does not state it.
+    #[default]
+    Manual,
+    /// By their paths below the root of a site.
+    Root,
+}
+
+impl Layout {
+    /// Returns the value of the manifest's key, where it has one.
+    pub fn key(self) -> Option<&'static str> {
+        match self {
+            Self::Manual => None,
+            Self::Root => Some("root"),
+        }
+    }
+
+    /// Returns the layout of a manifest's key; `None` if this version does not know it.
+    pub fn of(key: Option<&str>) -> Option<Self> {
+        match key {
+            None => Some(Self::Manual),
+            Some("root") => Some(Self::Root),
+            Some(_) => None,
+        }
+    }
 }
 
 impl Database {

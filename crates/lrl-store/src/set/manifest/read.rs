@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::document::{Document, DocumentEntry, DocumentOrigin, Field};
 use super::files::file_name;
-use super::model::{Assets, Database, Manifest, ManifestEntry, Origin, VERSION};
+use super::model::{Assets, Database, Layout, Manifest, ManifestEntry, Origin, VERSION};
 use crate::error::{Error, Result};
 use crate::format::entry::is_clean_path;
 use crate::format::path_text;
@@ -64,6 +64,10 @@ impl DocumentEntry {
         if path.as_deref().is_some_and(|text| !path_text::decode(text).is_some_and(|path| is_clean_path(&path))) {
             return Err("a database's path leads elsewhere".into());
         }
+        let layout: Option<String> = Field::strict(self.layout, "layout")?;
+        let unknown =
+            || format!("its layout {:.40?} is not one that this lrl knows", layout.as_deref().unwrap_or_default());
+        let layout = Layout::of(layout.as_deref()).ok_or_else(unknown)?;
         let source = Field::strict(self.source, "source")?.unwrap_or_default();
         let backup = Field::strict(self.backup, "backup")?;
         let size_bytes = Field::strict(self.size_bytes, "size_bytes")?;
@@ -77,6 +81,7 @@ impl DocumentEntry {
                 ManifestEntry::Database(Database { path, source, backup: backup.ok_or(none)?, size_bytes, sha256 })
             }
             "assets" => ManifestEntry::Assets(Assets {
+                layout,
                 source,
                 backup: backup.ok_or(none)?,
                 file_count,
@@ -94,6 +99,10 @@ impl DocumentEntry {
             kind: Field::typed(self.kind).unwrap_or_default(),
             path: file_name(&stated, dir).map(|name| dir.join(name)),
             list_path: Field::typed(self.path),
+            layout: self.layout.map(|field| match field {
+                Field::Typed(text) => text,
+                Field::Other(value) => value.to_string(),
+            }),
             source: Field::typed(self.source),
             // Something else than text is compared as well, and never equal.
             sha256: self.sha256.map(|field| match field {
@@ -136,6 +145,8 @@ pub struct FoundFile {
     pub path: Option<PathBuf>,
     /// `path` of a database: its path below the root, as text.
     pub list_path: Option<String>,
+    /// `layout` of an archive, if stated.
+    pub layout: Option<String>,
     /// Where the data came from.
     pub source: Option<String>,
     /// SHA-256 in hexadecimal digits, if stated.
@@ -149,6 +160,11 @@ pub struct FoundFile {
 }
 
 impl FoundFile {
+    /// Returns how the members of an archive are named; `None` if this version does not know it.
+    pub fn layout(&self) -> Option<Layout> {
+        Layout::of(self.layout.as_deref())
+    }
+
     /// Returns the file's own name for people.
     pub fn name(&self) -> String {
         match self.path.as_deref().and_then(Path::file_name) {

@@ -21,6 +21,7 @@ impl Serialize for ManifestEntry {
             }
             Self::Assets(assets) => {
                 out.serialize_field("type", "assets")?;
+                optional::<S>(&mut out, "layout", assets.layout.key().as_ref())?;
                 out.serialize_field("source", &assets.source)?;
                 out.serialize_field("backup", &assets.backup)?;
                 optional::<S>(&mut out, "file_count", assets.file_count.as_ref())?;
@@ -66,7 +67,7 @@ impl Manifest {
 mod tests {
     use std::path::Path;
 
-    use crate::set::manifest::{Assets, Database, Manifest, ManifestEntry, Origin};
+    use crate::set::manifest::{Assets, Database, Layout, Manifest, ManifestEntry, Origin};
 
     fn sample() -> Manifest {
         Manifest {
@@ -82,6 +83,7 @@ mod tests {
                     sha256: Some("abc123".into()),
                 }),
                 ManifestEntry::Assets(Assets {
+                    layout: Layout::Manual,
                     source: "./data/assets".into(),
                     backup: "./backups/lrl_assets_20260114_120000.tar.gz".into(),
                     file_count: Some(15),
