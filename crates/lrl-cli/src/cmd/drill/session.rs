@@ -2,7 +2,7 @@
 
 use std::time::{Instant, SystemTime};
 
-use lrl_store::ops::drill::{Assertion, Options, Report, TIME_LIMIT};
+use lrl_store::ops::drill::{Assertion, Options, Report};
 use lrl_store::store::Store;
 use lrl_store::time::{Time, time_of};
 use serde_json::{Map, Value, json};
@@ -26,12 +26,10 @@ pub(super) struct Run<'a> {
 impl Run<'_> {
     pub(super) fn options<'o>(&'o self, store: Result<&'o Store, String>) -> Options<'o> {
         Options {
-            temp: std::env::temp_dir(),
             required_tables: self.args.require_table.clone(),
             assertions: &self.assertions,
             skip: self.args.skip_check.clone(),
-            assertion_limit: TIME_LIMIT,
-            store,
+            ..Options::new(std::env::temp_dir(), store)
         }
     }
 
