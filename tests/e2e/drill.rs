@@ -240,6 +240,16 @@ fn foreign_keys_and_tables_are_checked() {
 }
 
 #[test]
+fn an_assertion_may_name_its_database() {
+    let lab = python_set();
+    let count = "SELECT count(*) FROM content_items";
+    lab.run(&["drill", "--backup", "old", "--assert", &format!("lrl.db: {count}"), "= 20"]).expect(0);
+    let run = lab.run(&["drill", "--backup", "old", "--assert", &format!("data/b.db: {count}"), "= 20"]).expect(4);
+    assert!(run.stdout.contains("is about the database data/b.db, which is not there"), "{}", run.stdout);
+    lab.run(&["drill", "--backup", "old", "--assert", &format!("../b.db: {count}"), "= 20"]).expect(2);
+}
+
+#[test]
 fn hostile_manifests_give_a_failed_drill_and_never_more() {
     let lab = python_set();
     lab.write("secret", b"not a backup");

@@ -1,56 +1,28 @@
 //! Which tables a database must have, by its path.
 
-use crate::error::{Error, Result};
-use crate::format::entry::is_clean_path;
-use crate::source::files::exclude::Excludes;
+use crate::error::Result;
+use crate::source::files::include::Includes;
 
 /// Tables that the databases at a path, or at those that a pattern matches, must have.
 #[derive(Debug, Clone)]
 pub struct RequiredTables {
-    place: Place,
+    databases: Includes,
     tables: Vec<String>,
 }
 
-#[derive(Debug, Clone)]
-enum Place {
-    Path(Vec<u8>),
-    Pattern(Box<Excludes>),
-}
-
 impl RequiredTables {
-    /// Requires tables of the database at `path` below the root.
+    /// Requires tables of the database at a path below the root, or of all that match a pattern (`*`, `?`, `[…]` within a component, `**` for
+    /// any number of them), as a backup selects them.
     ///
     /// # Errors
-    /// [`Error::Refused`] for a path that is absolute or leads out of the root.
-    pub fn at(path: &[u8], tables: Vec<String>) -> Result<Self> {
-        let path = path.strip_prefix(b"./").unwrap_or(path);
-        if !is_clean_path(path) {
-            let path = String::from_utf8_lossy(path);
-            return Err(Error::Refused(format!("{path:?} cannot be a database's path: it must be one below the root")));
-        }
-        Ok(Self { place: Place::Path(path.to_vec()), tables })
-    }
-
-    /// Requires tables of every database that matches `pattern`, in gitignore syntax.
-    ///
-    /// # Errors
-    /// [`Error::Refused`] for a pattern that does not parse.
-    pub fn matching(pattern: &str, tables: Vec<String>) -> Result<Self> {
-        let pattern = Excludes::new(&[pattern.to_string()], &[])?;
-        Ok(Self { place: Place::Pattern(Box::new(pattern)), tables })
+    /// [`Error::Refused`](crate::error::Error::Refused) for one that does not parse, is absolute, or leads out of the root.
+    pub fn new(databases: &str, tables: Vec<String>) -> Result<Self> {
+        Ok(Self { databases: Includes::new(&[databases.to_string()])?, tables })
     }
 
     /// Returns the tables if they are required of the database at `path`.
     pub(super) fn of(&self, path: &[u8]) -> &[String] {
-        let applies = match &self.place {
-            Place::Path(own) => own == path,
-            // A pattern may name a directory that it is in.
-            Place::Pattern(pattern) => {
-                let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
-                pattern.matches(path, false) || ends.into_iter().any(|end| pattern.matches(&path[..end], true))
-            }
-        };
-        if applies { &self.tables } else { &[] }
+        if self.databases.wants(path, false) { &self.tables } else { &[] }
     }
 }
 
@@ -60,15 +32,13 @@ mod tests {
 
     #[test]
     fn a_path_is_one_database_and_a_pattern_any_number() {
-        let tables = || vec!["users".to_string()];
-        let at = RequiredTables::at(b"./data/a.db", tables()).unwrap();
-        assert!(at.of(b"data/a.db") == tables() && at.of(b"a.db").is_empty() && at.of(b"data/a.db/x").is_empty());
-        let matching = RequiredTables::matching("users/*/db.sqlite", tables()).unwrap();
-        assert!(matching.of(b"users/ann/db.sqlite") == tables() && matching.of(b"users/db.sqlite").is_empty());
-        assert!(RequiredTables::matching("users/", tables()).unwrap().of(b"users/ann/db.sqlite") == tables());
-        for path in ["", "/a", "../a", "a/../b"] {
-            assert!(RequiredTables::at(path.as_bytes(), tables()).is_err(), "{path}");
+        let new = |databases: &str| RequiredTables::new(databases, vec!["users".into()]);
+        let is_of = |databases: &str, path: &str| !new(databases).unwrap().of(path.as_bytes()).is_empty();
+        assert!(is_of("./data/a.db", "data/a.db") && !is_of("data/a.db", "a.db") && !is_of("a.db", "data/a.db"));
+        assert!(is_of("users/*/db.sqlite", "users/ann/db.sqlite") && !is_of("users/*/db.sqlite", "users/db.sqlite"));
+        assert!(is_of("**/*.db", "a/b/c.db") && is_of(".", "a.db"));
+        for wrong in ["/a", "../a", "a/../b", "[a-"] {
+            assert!(new(wrong).is_err(), "{wrong}");
         }
-        assert!(RequiredTables::matching("[a-", tables()).is_err());
     }
 }

@@ -1,5 +1,6 @@
 //! A user's query whose rows name files: `path`, and what the row knows of the file. Runs under the limits of every user's query.
 
+use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::types::ValueRef;
 use rusqlite::{Batch, Row, Statement};
 
@@ -63,7 +64,7 @@ impl Inspector<'_> {
         let (mut refused, mut count) = (None, 0);
         self.limited(stop, |conn| {
             let mut statements = Batch::new(conn, sql);
-            let Some(mut statement) = rusqlite::fallible_iterator::FallibleIterator::next(&mut statements)? else {
+            let (Some(mut statement), None) = (statements.next()?, statements.next()?) else {
                 refused = Some(Error::Refused("it must be one query".into()));
                 return Ok(());
             };

@@ -128,13 +128,13 @@ fn files_without_a_row_are_counted_below_the_common_directory_and_are_no_failure
 fn absolute_paths_links_and_databases_are_followed() {
     let site = site();
     let root = site.root();
-    symlink("files/ab", root.join("link")).unwrap();
+    symlink("ab", root.join("files/link")).unwrap();
     site.sql("uploads/shared.sqlite", "CREATE TABLE t(x)");
     let size = fs::metadata(root.join("uploads/shared.sqlite")).unwrap().len();
     let digest = hex(&<sha2::Sha256 as sha2::Digest>::digest(fs::read(root.join("uploads/shared.sqlite")).unwrap()));
     let query = format!(
         "SELECT '{}/files/ab/one' AS path, 5 AS size, NULL AS sha256 UNION ALL SELECT '/app/data/files/ab/two', 5, NULL
-         UNION ALL SELECT 'link/one', 5, '{HELLO_SHA256}' UNION ALL SELECT 'uploads/shared.sqlite', {size}, '{digest}'",
+         UNION ALL SELECT 'files/link/one', 5, '{HELLO_SHA256}' UNION ALL SELECT 'uploads/shared.sqlite', {size}, '{digest}'",
         root.display()
     );
     let checks = [RowsCheck { database: Some(b"data.db".to_vec()), ..rows_check(&query) }];
@@ -154,7 +154,7 @@ fn queries_that_are_no_such_query_are_refused_by_name() {
         ("SELECT size FROM blobs", "it gives no path"),
         ("SELECT path, path FROM blobs", "it gives the column path twice"),
         ("SELECT path FROM nowhere", "no such table: nowhere"),
-        ("SELECT path FROM blobs; DELETE FROM blobs", "is more than one"),
+        ("SELECT path FROM blobs; DELETE FROM blobs", "it must be one query"),
         ("DELETE FROM blobs RETURNING path", "does not read"),
         ("ATTACH 'x' AS path", "does not read"),
         ("PRAGMA user_version", "does not read"),

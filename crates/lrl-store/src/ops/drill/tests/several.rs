@@ -24,8 +24,8 @@ fn site() -> Site {
 fn each_database_gets_the_checks_that_are_meant_for_it() {
     let site = site();
     let required = [
-        RequiredTables::matching("users/*/db.sqlite", vec!["entries".into()]).unwrap(),
-        RequiredTables::at(b"users/bob/db.sqlite", vec!["feeds".into()]).unwrap(),
+        RequiredTables::new("users/*/db.sqlite", vec!["entries".into()]).unwrap(),
+        RequiredTables::new("users/bob/db.sqlite", vec!["feeds".into()]).unwrap(),
     ];
     let assertions = [
         Assertion::parse("SELECT count(*) FROM notes", "= 2").unwrap(),
