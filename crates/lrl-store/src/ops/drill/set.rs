@@ -8,7 +8,7 @@ use super::finding::finding;
 use super::matches::{matches_database, matches_uploads, shown_snapshot, without_entry};
 use super::options::Options;
 use super::report::{Report, holds};
-use super::subject::{Subject, unplaced};
+use super::subject::{Subject, root_of, unplaced};
 use super::uploads::Uploads;
 use super::verification::{Check, MATCHES, Verification};
 use super::{archive, database};
@@ -54,7 +54,7 @@ pub fn drill_set(manifest: &Path, options: &Options<'_>, observer: &dyn Observer
     if let Ok((id, snapshot)) = &shown {
         report.snapshot = Some(SnapshotName { source: snapshot.source.clone(), sequence: snapshot.sequence, id: *id });
         report.holds = holds(snapshot);
-        root = snapshot.root.as_ref().map(|root| root.path.as_str());
+        root = root_of(snapshot);
         let mut missing: Vec<_> = without_entry(snapshot, &paths).into_iter().map(|what| (what, DATABASE)).collect();
         report.lacks_database = !missing.is_empty();
         if snapshot.files.is_some() && !places.contains(&Place::Assets) {
@@ -71,7 +71,8 @@ pub fn drill_set(manifest: &Path, options: &Options<'_>, observer: &dyn Observer
     }
     report.errors.extend(unplaced(&paths, options));
     // The rows of the databases need the archive's files, whichever comes first in the manifest.
-    let mut uploads = Uploads::Absent("the set holds no uploads");
+    let is_site = paths.iter().any(|path| *path != THE_DATABASE);
+    let mut uploads = Uploads::Absent(if is_site { "the set holds no files" } else { "the set holds no uploads" });
     let mut done: Vec<Option<Verification>> = vec![None; set.files.len()];
     let first = |place: &Place| places.iter().position(|other| other == place);
     for kind in [ASSETS, DATABASE] {

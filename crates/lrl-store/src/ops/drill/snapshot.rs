@@ -8,12 +8,12 @@ use super::files::{Facts, Files};
 use super::finding::finding_in_store;
 use super::options::{Options, SCRATCH};
 use super::report::{Report, holds};
-use super::subject::{Subject, unplaced};
+use super::subject::{Subject, root_of, unplaced};
 use super::uploads::Uploads;
 use super::verification::{Check, Verification};
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Entry, Kind, Piece};
-use crate::format::snapshot::{self, Snapshot};
+use crate::format::snapshot::{self, Snapshot, THE_DATABASE};
 use crate::fs::space::SpaceGuard;
 use crate::fs::temp_dir;
 use crate::fs::temp_dir::TempDir;
@@ -45,7 +45,8 @@ pub fn drill_snapshot(
     observer.phase(Phase::Verify, Some(total));
     let paths: Vec<&[u8]> = snapshot.databases.iter().map(|part| part.path.as_slice()).collect();
     report.errors.extend(unplaced(&paths, options));
-    let is_site = snapshot.root.is_some();
+    let root = root_of(snapshot);
+    let is_site = root.is_some() || paths.iter().any(|path| *path != THE_DATABASE);
     let files = if is_site { "files" } else { "uploads" };
     let mut uploads =
         Uploads::Absent(if is_site { "the snapshot holds no files" } else { "the snapshot holds no uploads" });
@@ -71,7 +72,6 @@ pub fn drill_snapshot(
             files.add_database(&part.path, &facts)?;
         }
     }
-    let root = snapshot.root.as_ref().map(|root| root.path.as_str());
     for (at, part) in snapshot.databases.iter().enumerate() {
         let since = Instant::now();
         let what = label(&part.shown());

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::options::Options;
 use crate::format::path_text;
-use crate::format::snapshot::THE_DATABASE;
+use crate::format::snapshot::{Snapshot, THE_DATABASE};
 
 /// One database of a set or snapshot.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +32,12 @@ impl<'a> Subject<'a> {
     pub fn is_meant_by(&self, named: Option<&[u8]>) -> bool {
         named.map_or(self.is_first, |named| named == self.path)
     }
+}
+
+/// Returns the directory that a site's files were below, as the user gave it.
+pub(super) fn root_of(snapshot: &Snapshot) -> Option<&str> {
+    let of_files = || snapshot.files.as_ref()?.roots.get("").map(String::as_str);
+    snapshot.root.as_ref().map(|root| root.path.as_str()).or_else(of_files)
 }
 
 /// Says which assertions and checks are about a database that is not among `paths`.

@@ -96,7 +96,7 @@ fn places(statement: &Statement<'_>) -> Result<Places, String> {
     }
     let mut places = Places::default();
     let mut others = Vec::new();
-    for (at, name) in statement.column_names().into_iter().enumerate() {
+    for (at, name) in statement.column_names().enumerate() {
         match COLUMNS.iter().position(|known| known.eq_ignore_ascii_case(name)) {
             Some(known) if places[known].is_some() => return Err(format!("it gives the column {name} twice")),
             Some(known) => places[known] = Some(at),
