@@ -1,4 +1,4 @@
-//! Hashes a file's contents as they pass: SHA-256 always, MD5 only where a row may have one to compare with.
+//! Hashes a file's contents as they pass: SHA-256 always, MD5 (the package `md-5`) only where a row may have one to compare with.
 
 use md5::Md5;
 use sha2::{Digest, Sha256};
