@@ -240,6 +240,43 @@ fn foreign_keys_and_tables_are_checked() {
 }
 
 #[test]
+fn an_assertion_may_name_its_database() {
+    let lab = python_set();
+    let count = "SELECT count(*) FROM content_items";
+    lab.run(["drill", "--backup", "old", "--assert", &format!("lrl.db: {count}"), "= 20"]).expect(0);
+    let run = lab.run(["drill", "--backup", "old", "--assert", &format!("data/b.db: {count}"), "= 20"]).expect(4);
+    assert!(run.stdout.contains("is about the database data/b.db, which is not there"), "{}", run.stdout);
+    lab.run(["drill", "--backup", "old", "--assert", &format!("../b.db: {count}"), "= 20"]).expect(2);
+}
+
+#[test]
+fn rows_of_a_site_lead_to_its_files() {
+    let lab = Lab::small();
+    let site = lab.path("site");
+    fs::create_dir_all(site.join("files")).unwrap();
+    fs::write(site.join("files/a"), b"hello").unwrap();
+    let db = Connection::open(site.join("data.db")).unwrap();
+    db.execute_batch("CREATE TABLE blobs(name, size); INSERT INTO blobs VALUES ('a', 5)").unwrap();
+    Connection::open(site.join("other.db")).unwrap().execute_batch("CREATE TABLE t(x)").unwrap();
+    let toml = "root = \"site\"\n[[database]]\npath = \"data.db\"\nrequire-tables = [\"blobs\"]\n\
+                [[check]]\nname = \"blobs\"\nrows = \"SELECT 'files/'||name AS path, size FROM blobs\"\n";
+    lab.write("lrl.toml", toml);
+    lab.lrl("backup").expect(0);
+    for how in ["drill", "drill --snapshot latest"] {
+        let run = lab.lrl(how).expect(0);
+        assert!(run.stdout.contains("  [PASS] rows (blobs: 1 row)\n"), "{}", run.stdout);
+        assert_eq!(run.stdout.matches("Verifying database: ").count(), 2, "{}", run.stdout);
+        assert_eq!(run.stdout.matches("[PASS] schema_valid").count(), 1, "{}", run.stdout);
+    }
+    db.execute_batch("INSERT INTO blobs VALUES ('gone', 1); UPDATE blobs SET size = 6 WHERE name = 'a'").unwrap();
+    lab.lrl("backup").expect(0);
+    let run = lab.lrl("drill").expect(4);
+    for line in ["  [FAIL] rows (blobs: 2 rows)\n", "1 missing, 1 of another size\n", "files/gone: no such file\n"] {
+        assert!(run.stdout.contains(line), "{line}: {}", run.stdout);
+    }
+}
+
+#[test]
 fn hostile_manifests_give_a_failed_drill_and_never_more() {
     let lab = python_set();
     lab.write("secret", b"not a backup");

@@ -360,6 +360,7 @@ fn sample_snapshot(pack: PackId, list: ChunkId, root: ChunkId) -> Snapshot {
 fn drill_record(snapshot: SnapshotId) -> String {
     let checked = |check: &str, passed, assertion: Option<&str>| drill::Checked {
         of: "database".into(),
+        database: None,
         check: check.into(),
         passed,
         skipped: false,
@@ -385,16 +386,22 @@ fn drill_record(snapshot: SnapshotId) -> String {
         failed_checks: vec!["database: foreign_keys".into()],
         seconds: 0.5,
         restore_seconds: Some(0.25),
-        rows: Some([("assets".to_string(), 2), ("users".to_string(), 1)].into()),
-        orphans: None,
+        databases: vec![drill::DrilledDatabase {
+            path: b"lrl.db".to_vec(),
+            sha256: Some(crate::common::sha256(b"the image")),
+            rows: Some([("assets".to_string(), 2), ("users".to_string(), 1)].into()),
+            ..drill::DrilledDatabase::default()
+        }],
         parts: Vec::new(),
         unproven_parts: Vec::new(),
         before: Some(drill::Before {
             snapshot: Some(SnapshotId::of(b"the one before")),
             timestamp: "20260113_120000".into(),
-            rows: [("assets".to_string(), 2), ("users".to_string(), 1)].into(),
+            databases: vec![drill::RowsBefore {
+                path: b"lrl.db".to_vec(),
+                rows: [("assets".to_string(), 2), ("users".to_string(), 1)].into(),
+            }],
         }),
-        database_sha256: Some(crate::common::sha256(b"the image")),
         archive_sha256: Some(crate::common::sha256(b"the archive")),
         program: "lrl 0.1.0".into(),
     };

@@ -251,7 +251,7 @@ class Store:
             number, _, name = name.partition("-")
             document = json.loads(text)
             is_snapshot = path.relative_to(self.root).parts[0] == "snapshots"
-            must(self.id(text).hex() == name and text.endswith(b"}\n") and document["format"] == 1 + is_snapshot, path)
+            must(self.id(text).hex() == name and text.endswith(b"}\n") and document["format"] == 2, path)
             if is_snapshot:
                 must(document["source"] == source and f"{document['sequence']:016x}" == number, path)
                 found[source, number, name] = document

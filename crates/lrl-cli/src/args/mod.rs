@@ -448,12 +448,13 @@ pub struct DrillArgs {
     pub max_time: Option<Duration>,
     /// Table that the database must have; may be repeated.
     ///
-    /// Replaces the default: users, assets, and content or content_items.
+    /// Replaces the default: users, assets, and content or content_items. Of several databases the first is meant.
     #[arg(long, value_name = "TABLE", value_parser = values::word, help_heading = SETTINGS)]
     pub require_table: Vec<String>,
     /// Assertion about the database: a query with one value, and a comparison; may be repeated.
     ///
-    /// The comparison is =, !=, <, <=, > or >= with a number or a 'text'.
+    /// The comparison is =, !=, <, <=, > or >= with a number or a 'text'. Of several databases the first is meant, unless the query begins
+    /// with the path of another, as in 'data/a.db: SELECT …'.
     #[arg(long, num_args = 2, value_names = ["QUERY", "COMPARISON"], action = clap::ArgAction::Append, help_heading = SETTINGS)]
     pub assert: Vec<String>,
     /// Skip a check that this database cannot pass; may be repeated

@@ -4,17 +4,18 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::path_text;
 use crate::error::{Error, Result};
-use crate::id::{DrillId, Ids, SnapshotId};
+use crate::id::{ChunkId, DrillId, Ids, SnapshotId};
 use crate::time::Time;
 
 /// The document's format version that this build writes.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// One drill.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Drill {
-    /// Format version, 1.
+    /// Format version, [`VERSION`].
     pub format: u32,
     /// The named source whose backup was drilled.
     pub source: String,
@@ -42,7 +43,7 @@ pub struct Drill {
     /// Every check that was made, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<Checked>,
-    /// The checks that failed, as `database: integrity_check`.
+    /// The checks that failed, as `database: integrity_check` or `database data/a.db: integrity_check`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed_checks: Vec<String>,
     /// How long it took.
@@ -50,12 +51,9 @@ pub struct Drill {
     /// How long of that it took to bring the data back, without the checks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restore_seconds: Option<f64>,
-    /// Rows of each table of the database, where they were counted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rows: Option<BTreeMap<String, u64>>,
-    /// Rows whose foreign key leads nowhere, by table, where they were counted; tables without any are left out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub orphans: Option<BTreeMap<String, u64>>,
+    /// What was found of each database, in the order of the snapshot or set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub databases: Vec<DrilledDatabase>,
     /// The parts that passed, `database` and `files`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<String>,
@@ -65,9 +63,6 @@ pub struct Drill {
     /// What the nearest snapshot before it held that was drilled with its rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Before>,
-    /// SHA-256 of the database as it was read, lower-case hex.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub database_sha256: Option<String>,
     /// SHA-256 of the archive as it was read, lower-case hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub archive_sha256: Option<String>,
@@ -93,11 +88,37 @@ pub enum Drilled {
     Unknown,
 }
 
+/// One database as it was drilled.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrilledDatabase {
+    /// Its path in the snapshot.
+    #[serde(with = "path_text")]
+    pub path: Vec<u8>,
+    /// SHA-256 of the image as it was read, lower-case hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// Root of its tree of extents, if it was read from the store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<ChunkId>,
+    /// Whether SQLite could not open it or found it malformed, which is the same wherever these bytes are.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub malformed: bool,
+    /// Rows of each table, where they were counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<BTreeMap<String, u64>>,
+    /// Rows whose foreign key leads nowhere, by table, where they were counted; tables without any are left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub orphans: Option<BTreeMap<String, u64>>,
+}
+
 /// One check with its result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checked {
     /// `database` or `assets`.
     pub of: String,
+    /// Which database, unless it is that of the manual's layout.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "path_text::optional")]
+    pub database: Option<Vec<u8>>,
     /// Its name.
     pub check: String,
     /// How it ended; none where it does not apply.
@@ -106,7 +127,7 @@ pub struct Checked {
     /// Whether the user asked for it to be skipped.
     #[serde(default, skip_serializing_if = "is_false")]
     pub skipped: bool,
-    /// What was asserted.
+    /// What was asserted; of a query for files its name, or the query.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assertion: Option<String>,
 }
@@ -119,8 +140,25 @@ pub struct Before {
     pub snapshot: Option<SnapshotId>,
     /// Its timestamp.
     pub timestamp: String,
+    /// The databases whose rows were counted.
+    pub databases: Vec<RowsBefore>,
+}
+
+/// The rows of one database in the drill before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowsBefore {
+    /// Its path in the snapshot.
+    #[serde(with = "path_text")]
+    pub path: Vec<u8>,
     /// Rows of each table then.
     pub rows: BTreeMap<String, u64>,
+}
+
+impl Drill {
+    /// Returns what was found of the database at a path.
+    pub fn database(&self, path: &[u8]) -> Option<&DrilledDatabase> {
+        self.databases.iter().find(|database| database.path == path)
+    }
 }
 
 /// Encodes a record as one line of JSON and names it.
@@ -167,12 +205,10 @@ impl Drill {
             failed_checks: Vec::new(),
             seconds: 0.0,
             restore_seconds: None,
-            rows: None,
-            orphans: None,
+            databases: Vec::new(),
             parts: Vec::new(),
             unproven_parts: Vec::new(),
             before: None,
-            database_sha256: None,
             archive_sha256: None,
             program: "test".into(),
         }
@@ -181,14 +217,15 @@ impl Drill {
 
 #[cfg(test)]
 mod tests {
-    use super::{Before, Checked, Drill, Drilled, decode, encode};
+    use super::{Before, Checked, Drill, Drilled, DrilledDatabase, RowsBefore, decode, encode};
     use crate::error::Error;
-    use crate::id::{DrillId, Ids, SnapshotId};
+    use crate::id::{ChunkId, DrillId, Ids, SnapshotId};
     use crate::time::Time;
 
     fn drill() -> Drill {
         let checked = |check: &str, passed| Checked {
             of: "database".into(),
+            database: (check == "rows").then(|| b"data/\xff.db".to_vec()),
             check: check.into(),
             passed,
             skipped: false,
@@ -205,20 +242,32 @@ mod tests {
                 checked("integrity_check", Some(false)),
                 checked("asset_rows", None),
                 checked("assertion", Some(true)),
+                checked("rows", Some(true)),
             ],
             failed_checks: vec!["database: integrity_check".into()],
             restore_seconds: Some(0.25),
-            rows: Some([("users".to_string(), 3)].into()),
-            orphans: Some([("posts".to_string(), 1)].into()),
+            databases: vec![
+                DrilledDatabase {
+                    path: b"data/\xff.db".to_vec(),
+                    sha256: Some("ab".repeat(32)),
+                    root: Some(ChunkId::of(b"root")),
+                    malformed: true,
+                    rows: Some([("users".to_string(), 3)].into()),
+                    orphans: Some([("posts".to_string(), 1)].into()),
+                },
+                DrilledDatabase { path: b"lrl.db".to_vec(), ..DrilledDatabase::default() },
+            ],
             parts: vec!["files".into()],
             unproven_parts: vec!["database".into()],
-            before: Some(Before { snapshot: None, timestamp: "t".into(), rows: [("users".to_string(), 2)].into() }),
-            database_sha256: Some("ab".repeat(32)),
+            before: Some(Before {
+                snapshot: None,
+                timestamp: "t".into(),
+                databases: vec![RowsBefore { path: b"data/\xff.db".to_vec(), rows: [("users".to_string(), 2)].into() }],
+            }),
             ..Drill::sample("lab", Time { secs: 1_768_392_000, nanos: 5 })
         }
     }
 
-    /// What lrl wrote before records had checks.
     #[test]
     fn times_come_back_as_they_were_written_whatever_they_are() {
         for seconds in [0.1 + 0.2, 1.0 / 3.0, 2.222_222_222_222_222_3e122, f64::MAX, f64::MIN_POSITIVE] {
@@ -235,8 +284,8 @@ mod tests {
     }
 
     #[test]
-    fn older_records_and_words_of_later_ones_are_read() {
-        let old = br#"{"format":1,"source":"lab","finished":{"secs":5,"nanos":0},"timestamp":"t","passed":true,"seconds":0.5,"rows":{"users":3},"program":"lrl 0.1.0"}
+    fn small_records_and_words_of_later_ones_are_read() {
+        let old = br#"{"format":2,"source":"lab","finished":{"secs":5,"nanos":0},"timestamp":"t","passed":true,"seconds":0.5,"databases":[{"path":"lrl.db","rows":{"users":3}}],"program":"lrl 0.1.0"}
 "#;
         let read = decode(old, &DrillId::of(old), &Ids::default(), "drills/x").unwrap();
         assert_eq!((read.drilled, read.checks.len(), read.before, read.passed), (Drilled::Unknown, 0, None, true));
@@ -258,7 +307,7 @@ mod tests {
 
     #[test]
     fn a_later_format_is_said_to_be_one() {
-        let later = br#"{"format":2,"other":"shape"}"#;
+        let later = br#"{"format":3,"other":"shape"}"#;
         assert!(matches!(
             decode(later, &DrillId::of(later), &Ids::default(), "drills/x"),
             Err(Error::Unsupported { .. })

@@ -10,7 +10,7 @@ use lrl_store::compression;
 use lrl_store::compression::Encoding;
 use lrl_store::crypt::{Bundle, new_secret};
 use lrl_store::format::config;
-use lrl_store::format::drill::{self, Drill};
+use lrl_store::format::drill::{self, Drill, DrilledDatabase};
 use lrl_store::format::entry::{Content, Entry, Kind, Piece};
 use lrl_store::format::index::{Encoder, Located};
 use lrl_store::format::key::{Credential, Slot};
@@ -201,12 +201,15 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
                 failed_checks: vec!["database: integrity_check".into()],
                 seconds: 2.0,
                 restore_seconds: Some(1.0),
-                rows: Some(BTreeMap::from([("users".into(), 3)])),
-                orphans: None,
+                databases: vec![DrilledDatabase {
+                    path: b"lrl.db".to_vec(),
+                    sha256: Some("ab".repeat(32)),
+                    rows: Some(BTreeMap::from([("users".into(), 3)])),
+                    ..DrilledDatabase::default()
+                }],
                 parts: Vec::new(),
                 unproven_parts: Vec::new(),
                 before: None,
-                database_sha256: Some("ab".repeat(32)),
                 archive_sha256: None,
                 program: "lrl".into(),
             };

@@ -4,6 +4,7 @@ mod history;
 mod records;
 mod render;
 mod session;
+mod site;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use lrl_store::store::Store;
 use serde_json::json;
 
 use self::session::Run;
+use self::site::SiteChecks;
 use super::shared::{choose, open};
 use crate::args::DrillArgs;
 use crate::context::Context;
@@ -29,7 +31,8 @@ use crate::resolve::{self, Paths};
 
 /// Drills the manifests that are named, else the newest in the backup directory, or snapshots.
 pub fn run(context: &Context<'_>, args: &DrillArgs) -> Result {
-    let run = Run { context, args, assertions: assertions(args)?, started: Instant::now() };
+    let run =
+        Run { context, args, assertions: assertions(args)?, site: SiteChecks::of(context)?, started: Instant::now() };
     let paths = context.paths()?;
     if args.all || args.oldest_first {
         let store = open::open(context, &paths)?;

@@ -48,8 +48,10 @@ fn lines(term: &Term, check: &Check) -> Vec<String> {
         false => term.paint(Colour::Red, "FAIL"),
     };
     // A line of the manual stays as it is there; what else there is to say stands beneath.
-    let own =
-        matches!(check.name, "integrity_check" | "foreign_keys" | "asset_rows" | "matches_snapshot" | "assertion");
+    let own = matches!(
+        check.name,
+        "integrity_check" | "foreign_keys" | "asset_rows" | "rows" | "matches_snapshot" | "assertion"
+    );
     let (beside, beneath) = match &check.note {
         Some(note) if own => (format!(" ({})", units::safe(note)), None),
         note => (String::new(), note.as_deref()),
@@ -80,9 +82,10 @@ pub fn warnings(context: &Context<'_>, report: &Report, asserts: bool) {
         term.note(format!("{}: there is no database, so nothing was asserted", units::safe(of)));
     }
     let before = report.before.as_ref().map(|before| before.timestamp.as_str()).unwrap_or_default();
-    for Shrunk { table, rows, rows_before } in report.shrunk() {
+    for Shrunk { database, table, rows, rows_before } in report.shrunk() {
+        let database = database.map(|path| format!(" of {}", units::safe(&path))).unwrap_or_default();
         term.warn(format!(
-            "{of}: the table {table} has {rows} rows, it had {rows_before} in {before}, which was drilled before it"
+            "{of}: the table {table}{database} has {rows} rows, it had {rows_before} in {before}, which was drilled before it"
         ));
     }
 }

@@ -2,12 +2,13 @@
 
 use std::time::{Instant, SystemTime};
 
-use lrl_store::ops::drill::{Assertion, Options, Report, TIME_LIMIT};
+use lrl_store::ops::drill::{Assertion, Options, Report};
 use lrl_store::store::Store;
 use lrl_store::time::{Time, time_of};
 use serde_json::{Map, Value, json};
 
 use super::render::{self, DrillOutcome};
+use super::site::SiteChecks;
 use crate::args::DrillArgs;
 use crate::cmd::drill::records::Books;
 use crate::context::Context;
@@ -20,18 +21,20 @@ pub(super) struct Run<'a> {
     pub(super) context: &'a Context<'a>,
     pub(super) args: &'a DrillArgs,
     pub(super) assertions: Vec<Assertion>,
+    pub(super) site: SiteChecks,
     pub(super) started: Instant,
 }
 
 impl Run<'_> {
     pub(super) fn options<'o>(&'o self, store: Result<&'o Store, String>) -> Options<'o> {
         Options {
-            temp: std::env::temp_dir(),
             required_tables: self.args.require_table.clone(),
+            required: &self.site.required,
             assertions: &self.assertions,
+            checks: &self.site.checks,
+            root: self.site.root.clone(),
             skip: self.args.skip_check.clone(),
-            assertion_limit: TIME_LIMIT,
-            store,
+            ..Options::new(std::env::temp_dir(), store)
         }
     }
 
@@ -68,7 +71,7 @@ impl Drills {
         // It is compared with the drill before, which may find more, and then told.
         self.books.enter(context, &mut report, store, now);
         render::report(context, &report);
-        render::warnings(context, &report, !run.assertions.is_empty());
+        render::warnings(context, &report, !run.assertions.is_empty() || !run.site.checks.is_empty());
         render::verifications(&report).try_for_each(|value| list.item(|| value))?;
         self.ended.push(DrillOutcome::of(report, now.secs));
         Ok(())

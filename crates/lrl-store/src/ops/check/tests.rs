@@ -48,15 +48,8 @@ fn store() -> Arc<dyn Backend> {
     let mut judge = Judge::new(&store, Time::default());
     let found = select::select(&store, None, "latest", select::Need::default(), &mut judge, &Silent).unwrap();
     let select::Selected { name, snapshot, .. } = found;
-    let temp = dir.path().to_path_buf();
-    let options = drill::Options {
-        temp,
-        required_tables: vec!["users".into()],
-        assertions: &[],
-        skip: Vec::new(),
-        assertion_limit: drill::TIME_LIMIT,
-        store: Err("none".into()),
-    };
+    let options =
+        drill::Options { required_tables: vec!["users".into()], ..drill::Options::new(dir.path(), Err("none".into())) };
     let report = drill::drill_snapshot(&store, &name, &snapshot, &options, &Silent).unwrap();
     store.add_drill(&report.record("lab", Time { secs: 5, nanos: 0 }, "test")).unwrap();
     storage

@@ -40,7 +40,7 @@ pub(super) fn check(
     observer: &dyn Observer,
 ) -> Result<Uploads> {
     let since = Instant::now();
-    let unpacked = match finding(unpack(path, file, &options.temp, observer))? {
+    let unpacked = match finding(unpack(path, file, options, observer))? {
         Ok(unpacked) => unpacked,
         Err(error) => {
             found.push(Check::new("extract_archive", Some(error)));
@@ -69,11 +69,12 @@ pub(super) fn check(
     Ok(Uploads::Known(files))
 }
 
-fn unpack(path: &Path, file: &FoundFile, temp: &Path, observer: &dyn Observer) -> Result<Unpacked> {
+fn unpack(path: &Path, file: &FoundFile, options: &Options<'_>, observer: &dyn Observer) -> Result<Unpacked> {
+    let (temp, with_md5) = (options.temp.as_path(), options.wants_md5());
     let stated = file.source_bytes.unwrap_or(0).saturating_add(file.file_count.unwrap_or(0).saturating_mul(FILE_COST));
     let no_space = |why: String| format!("verified without writing: {why}");
     let note = match temp_dir::free_bytes(temp) {
-        Ok(space) if stated <= space => match extract(path, temp, space, observer) {
+        Ok(space) if stated <= space => match extract(path, temp, space, with_md5, observer) {
             Err(error) if error.is_full() => no_space(format!("{} has no room for it", temp.display())),
             Err(Error::Io { op, path, source }) if path.starts_with(temp) => {
                 no_space(Error::Io { op, path, source }.to_string())
@@ -83,15 +84,15 @@ fn unpack(path: &Path, file: &FoundFile, temp: &Path, observer: &dyn Observer) -
         Ok(_) => no_space(format!("{} has no room for {stated} bytes", temp.display())),
         Err(error) => no_space(error.to_string()),
     };
-    let mut files = Files::new()?;
+    let mut files = Files::new(with_md5)?;
     let mut options = extract::Options { owners: false, xattrs: None, limit: None, watch: Some(&mut files), observer };
     let counts = extract::verify(path, &mut options)?;
     Ok(Unpacked { counts, files, on_disk: None, note: Some(note) })
 }
 
-fn extract(path: &Path, temp: &Path, space: u64, observer: &dyn Observer) -> Result<Unpacked> {
+fn extract(path: &Path, temp: &Path, space: u64, with_md5: bool, observer: &dyn Observer) -> Result<Unpacked> {
     let scratch = TempDir::new(temp, SCRATCH)?;
-    let mut files = Files::new()?;
+    let mut files = Files::new(with_md5)?;
     // What the manifest says may be wrong; the disk must not fill up in any case.
     let limit = |bytes: u64| {
         let full = || Error::io("unpack into", temp)(std::io::ErrorKind::StorageFull.into());

@@ -1,4 +1,4 @@
-//! The checks of a database file: the documented ones, then SQLite's own, then the rows. Never opens it for writing.
+//! The checks of a database file: the documented ones of the manual's layout, SQLite's own, then the rows. Never opens it for writing.
 
 use std::path::Path;
 
@@ -6,11 +6,12 @@ use serde_json::Map;
 
 use super::finding::finding;
 use super::options::Options;
+use super::subject::Subject;
 use super::uploads::Uploads;
 use super::verification::{
-    ASSET_ROWS, Check, FOREIGN_KEYS, INTEGRITY, SCHEMA_VALID, SQLITE_OPEN, Verification, orphan_rows, shortened,
+    ASSET_ROWS, Check, FOREIGN_KEYS, INTEGRITY, ROWS, SCHEMA_VALID, SQLITE_OPEN, Verification, orphan_rows, shortened,
 };
-use super::{rows, user_query};
+use super::{asset_rows, file_rows, user_query};
 use crate::error::Result;
 use crate::progress::Observer;
 use crate::source::database::{Inspector, Integrity, Orphans};
@@ -21,6 +22,7 @@ const FINDINGS: u32 = 20;
 /// Opens the file and adds the checks after its hash.
 pub(super) fn check(
     path: &Path,
+    subject: &Subject<'_>,
     options: &Options<'_>,
     uploads: &Uploads,
     found: &mut Verification,
@@ -40,13 +42,16 @@ pub(super) fn check(
         opened.note = Some(format!("{} more tables are not named: their names are too long, or too many", tables.more));
     }
     found.push(opened);
-    found.push_unless_skipped(&options.skip, SCHEMA_VALID, || {
-        let has = |name: &str| match tables.names.iter().any(|table| table.eq_ignore_ascii_case(name)) {
-            false if tables.more > 0 => finding(inspector.has_table(name)).map(|found| found == Ok(true)),
-            has => Ok(has),
-        };
-        schema_valid(&tables.names, has, &options.required_tables)
-    })?;
+    let required = required_tables(subject, options);
+    if subject.is_manual || !required.is_empty() {
+        found.push_unless_skipped(&options.skip, SCHEMA_VALID, || {
+            let has = |name: &str| match tables.names.iter().any(|table| table.eq_ignore_ascii_case(name)) {
+                false if tables.more > 0 => finding(inspector.has_table(name)).map(|found| found == Ok(true)),
+                has => Ok(has),
+            };
+            schema_valid(&tables.names, has, &required)
+        })?;
+    }
     found.push_unless_skipped(&options.skip, INTEGRITY, || {
         Ok(finding(inspector.integrity_check(FINDINGS))?
             .map_or_else(|error| Check::new(INTEGRITY, Some(error)), integrity))
@@ -55,14 +60,34 @@ pub(super) fn check(
         let checked = finding(inspector.foreign_key_check(FINDINGS))?;
         Ok(checked.map_or_else(|error| Check::new(FOREIGN_KEYS, Some(error)), foreign_keys))
     })?;
-    found.push_unless_skipped(&options.skip, ASSET_ROWS, || rows::check(&inspector, uploads))?;
-    for assertion in options.assertions {
+    if subject.is_manual {
+        found.push_unless_skipped(&options.skip, ASSET_ROWS, || asset_rows::check(&inspector, uploads))?;
+    }
+    let limits = (options.temp.as_path(), options.assertion_limit);
+    for wanted in options.checks.iter().filter(|check| subject.is_meant_by(check.database.as_deref())) {
+        found.push_unless_skipped(&options.skip, ROWS, || {
+            file_rows::check(&inspector, wanted, subject, uploads, limits, observer)
+        })?;
+    }
+    for assertion in options.assertions.iter().filter(|assertion| subject.is_meant_by(assertion.database())) {
         found.push(user_query::check(&inspector, assertion, &options.temp, options.assertion_limit)?);
     }
     if let Ok(counts) = finding(inspector.rows_per_table())? {
         found.rows = Some(counts.into_iter().filter_map(|count| Some((count.table, count.rows.ok()?))).collect());
     }
     Ok(())
+}
+
+/// Returns the tables that a database must have; none where that is not known.
+fn required_tables(subject: &Subject<'_>, options: &Options<'_>) -> Vec<String> {
+    let of_first = if subject.is_first { options.required_tables.as_slice() } else { &[] };
+    let mut required = of_first.to_vec();
+    for table in options.required.iter().flat_map(|required| required.of(subject.path)) {
+        if !required.contains(table) {
+            required.push(table.clone());
+        }
+    }
+    required
 }
 
 fn schema_valid(tables: &[String], has: impl Fn(&str) -> Result<bool>, required: &[String]) -> Result<Check> {

@@ -6,16 +6,14 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::error::{Error, Result};
 use crate::format::drill::{Drill, Drilled};
-use crate::format::snapshot::Snapshot;
+use crate::format::path_text;
+use crate::format::snapshot::{Database, Snapshot, THE_DATABASE};
 use crate::id::SnapshotId;
 use crate::ops::parts::Need;
 use crate::progress::{Observer, checkpoint};
 use crate::store::drill_records::DrillName;
 use crate::store::{SnapshotName, Store};
 use crate::time::{Time, is_future};
-
-/// Checks that fail because of a database's bytes alone.
-const MALFORMED: [&str; 2] = ["database: sqlite_open", "database: integrity_check"];
 
 /// The newest drill of one snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +35,9 @@ pub struct LastDrill {
 /// A table that has far fewer rows than it had in the snapshot that was drilled before.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Shrunk {
+    /// The path of its database, unless it is that of the manual's layout.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
     /// The table.
     pub table: String,
     /// Rows now; a table that is gone has none.
@@ -50,7 +51,7 @@ pub struct Shrunk {
 pub struct Evidence {
     /// By snapshot: the newest drill of it, and when it was last drilled straight from the store.
     last: HashMap<SnapshotId, (LastDrill, Option<Time>)>,
-    /// By the SHA-256 of a database: when it was last drilled, and whether SQLite could not read it or found it malformed, which is the same
+    /// By the SHA-256 of a database, and by the root of its tree: when it was last drilled, and whether SQLite could not read it or found it malformed, which is the same
     /// whatever snapshot holds these bytes.
     databases: HashMap<String, (Time, bool)>,
     /// By the snapshot's number: the newest record with rows.
@@ -98,7 +99,7 @@ impl Evidence {
             checkpoint(observer)?;
             match store.drill(name) {
                 Ok(drill) if is_future(drill.finished, now) => each(name, DrillOutcome::Future),
-                // Records did not always have the snapshot's number.
+                // A record need not have the snapshot's number.
                 Ok(drill) => {
                     let number = drill.snapshot.and_then(|id| numbers.get(&id).copied());
                     let drill = Drill { sequence: drill.sequence.or(number), ..drill };
@@ -119,11 +120,12 @@ impl Evidence {
     /// Adds a record, in any order.
     pub fn add(&mut self, name: &DrillName, drill: &Drill) {
         let finished = drill.finished;
-        if let Some(sha256) = &drill.database_sha256 {
-            let is_malformed = drill.failed_checks.iter().any(|check| MALFORMED.contains(&check.as_str()));
-            let newest = self.databases.entry(sha256.clone()).or_insert((finished, is_malformed));
-            if newest.0 <= finished {
-                *newest = (finished, is_malformed);
+        for database in &drill.databases {
+            for bytes in database.sha256.iter().cloned().chain(database.root.map(|root| root.to_string())) {
+                let newest = self.databases.entry(bytes).or_insert((finished, database.malformed));
+                if newest.0 <= finished {
+                    *newest = (finished, database.malformed);
+                }
             }
         }
         let Some(id) = drill.snapshot else { return };
@@ -141,7 +143,8 @@ impl Evidence {
             *newest = proof;
         }
         *last_from_store = from_store.max(*last_from_store);
-        if let (Some(sequence), Some(_)) = (drill.sequence, &drill.rows) {
+        let has_rows = drill.databases.iter().any(|database| database.rows.is_some());
+        if let (Some(sequence), true) = (drill.sequence, has_rows) {
             let newest = self.rows.entry(sequence).or_insert((finished, name.clone()));
             if newest.0 <= finished {
                 *newest = (finished, name.clone());
@@ -157,8 +160,13 @@ impl Evidence {
     /// Returns the newest word on a snapshot: of its own drills, unless a drill has found the same database malformed, in whatever snapshot.
     pub fn on(&self, id: &SnapshotId, snapshot: &Snapshot) -> Option<LastDrill> {
         let own = self.of(id);
-        let words = snapshot.databases.iter().filter_map(|part| self.databases.get(part.sha256.as_ref()?));
-        let Some((finished, _)) = words.copied().filter(|(_, is_malformed)| *is_malformed).max() else { return own };
+        let word = |part: &Database| {
+            let by_tree = self.databases.get(&part.root.to_string());
+            let words = part.sha256.as_ref().and_then(|sha256| self.databases.get(sha256)).into_iter().chain(by_tree);
+            words.max().copied()
+        };
+        let words = snapshot.databases.iter().filter_map(word);
+        let Some((finished, _)) = words.filter(|(_, is_malformed)| *is_malformed).max() else { return own };
         if own.is_some_and(|own| own.failed.database) {
             return own;
         }
@@ -199,17 +207,18 @@ impl Evidence {
 /// Returns which parts a failed drill found wrong; both if that is not recorded.
 fn failed_parts(drill: &Drill) -> Need {
     let of = |kind: &str| drill.failed_checks.iter().any(|check| check.starts_with(kind));
-    let failed = Need { database: of("database: "), uploads: of("assets: ") };
+    let failed = Need { database: of("database: ") || of("database "), uploads: of("assets: ") };
     let tells = drill.passed || failed != Need::default();
     if tells { failed } else { Need { database: true, uploads: true } }
 }
 
 /// Names the tables that lost all rows, or more than half of at least twenty.
-pub(super) fn shrunk(before: &BTreeMap<String, u64>, now: &BTreeMap<String, u64>) -> Vec<Shrunk> {
+pub(super) fn shrunk(path: &[u8], before: &BTreeMap<String, u64>, now: &BTreeMap<String, u64>) -> Vec<Shrunk> {
+    let database = (path != THE_DATABASE).then(|| path_text::encode(path));
     let far_fewer = |table: &String, had: u64| {
         let rows = now.get(table).copied().unwrap_or(0);
         let shrunk = had > 0 && (rows == 0 || had >= 20 && rows < had / 2);
-        shrunk.then(|| Shrunk { table: table.clone(), rows, rows_before: had })
+        shrunk.then(|| Shrunk { database: database.clone(), table: table.clone(), rows, rows_before: had })
     };
     before.iter().filter_map(|(table, had)| far_fewer(table, *had)).collect()
 }
@@ -220,7 +229,7 @@ mod tests {
     use std::time::Duration;
 
     use super::{Evidence, shrunk};
-    use crate::format::drill::{Drill, Drilled};
+    use crate::format::drill::{Drill, Drilled, DrilledDatabase};
     use crate::fs::lock::LockMode;
     use crate::id::SnapshotId;
     use crate::progress::Silent;
@@ -238,7 +247,11 @@ mod tests {
             sequence: Some(sequence),
             drilled,
             passed,
-            rows: Some([("users".to_string(), sequence)].into()),
+            databases: vec![DrilledDatabase {
+                path: b"lrl.db".to_vec(),
+                rows: Some([("users".to_string(), sequence)].into()),
+                ..DrilledDatabase::default()
+            }],
             ..Drill::sample("lab", Time { secs, nanos: 0 })
         };
         store.add_drill(&drill).unwrap();
@@ -298,7 +311,7 @@ mod tests {
         let before =
             rows(&[("gone", 1), ("empty", 3), ("half", 20), ("less", 21), ("few", 19), ("none", 0), ("more", 5)]);
         let now = rows(&[("empty", 0), ("half", 10), ("less", 9), ("few", 1), ("more", 50), ("new", 1)]);
-        let found: Vec<_> = shrunk(&before, &now).into_iter().map(|table| table.table).collect();
+        let found: Vec<_> = shrunk(b"lrl.db", &before, &now).into_iter().map(|table| table.table).collect();
         assert_eq!(found, ["empty", "gone", "less"]);
     }
 }

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use super::past_drills::{self, Evidence, Shrunk};
-use super::verification::{ASSERTION, FOREIGN_KEYS, SQLITE_OPEN, Verification, orphan_rows};
+use super::verification::{ASSERTION, FOREIGN_KEYS, ROWS, SQLITE_OPEN, Verification, orphan_rows};
 use crate::error::{Error, Result};
-use crate::format::drill::{self, Before, Checked, Drill, Drilled};
-use crate::format::snapshot::Snapshot;
+use crate::format::drill::{self, Before, Checked, Drill, Drilled, DrilledDatabase, RowsBefore};
+use crate::format::snapshot::{Snapshot, THE_DATABASE};
 use crate::store::{SnapshotName, Store};
 use crate::time::{SKEW_SECS, Time};
 
@@ -31,6 +31,8 @@ pub struct Report {
     pub damaged: bool,
     /// The parts that the snapshot holds, where it is known: `database`, `files`.
     pub holds: Vec<&'static str>,
+    /// Whether the snapshot holds a database that the set has no file of.
+    pub(super) lacks_database: bool,
     /// What is wrong with the set as a whole.
     pub errors: Vec<String>,
     /// True if the manifest is not there at all.
@@ -49,6 +51,7 @@ impl Report {
             success: false,
             damaged: false,
             holds: Vec::new(),
+            lacks_database: false,
             verifications: Vec::new(),
             errors: Vec::new(),
             missing: false,
@@ -77,18 +80,21 @@ impl Report {
     pub fn compare(&mut self, store: &Store, evidence: &Evidence) -> Result<()> {
         let Some(name) = &self.snapshot else { return Ok(()) };
         let before = evidence.before(store, name.sequence)?;
-        if let Some(Drill { orphans: Some(orphans), timestamp, .. }) = &before {
-            self.compare_orphans(orphans, timestamp);
-        }
-        self.before = before
-            .and_then(|drill| Some(Before { snapshot: drill.snapshot, timestamp: drill.timestamp, rows: drill.rows? }));
+        let Some(drill) = before else { return Ok(()) };
+        self.compare_orphans(&drill);
+        let counted = drill.databases.into_iter();
+        let databases = counted.filter_map(|one| Some(RowsBefore { path: one.path, rows: one.rows? })).collect();
+        self.before = Some(Before { snapshot: drill.snapshot, timestamp: drill.timestamp, databases });
         Ok(())
     }
 
     /// Fails the check of foreign keys if a table has more rows without their parent than in the drill before.
-    fn compare_orphans(&mut self, before: &BTreeMap<String, u64>, timestamp: &str) {
+    fn compare_orphans(&mut self, drill: &Drill) {
+        let timestamp = &drill.timestamp;
         for found in &mut self.verifications {
             let Some(orphans) = found.orphans() else { continue };
+            let earlier = found.database.as_ref().and_then(|path| drill.database(path));
+            let Some(before) = earlier.and_then(|one| one.orphans.as_ref()) else { continue };
             let grown = orphans.iter().filter(|(table, rows)| **rows > before.get(*table).copied().unwrap_or(0));
             let grown: BTreeMap<String, u64> = grown.map(|(table, rows)| (table.clone(), *rows)).collect();
             let check = found.checks.iter_mut().find(|check| check.name == FOREIGN_KEYS && check.passed);
@@ -106,15 +112,20 @@ impl Report {
 
     /// Names the tables that have far fewer rows than before. No failure: rows may be deleted on purpose.
     pub fn shrunk(&self) -> Vec<Shrunk> {
-        let counted = self.verifications.iter().find_map(|found| Some((found, found.rows.as_ref()?)));
-        let Some((before, (found, rows))) = self.before.as_ref().zip(counted) else { return Vec::new() };
-        // One that is there and cannot be counted is another check's finding.
-        let opened = found.checks.iter().find(|check| check.name == SQLITE_OPEN);
-        let tables = opened.and_then(|check| check.facts.get("tables")?.as_array());
-        let is_there = |name: &str| tables.is_some_and(|tables| tables.iter().any(|table| table == name));
-        let mut shrunk = past_drills::shrunk(&before.rows, rows);
-        shrunk.retain(|lost| rows.contains_key(&lost.table) || !is_there(&lost.table));
-        shrunk
+        let Some(before) = &self.before else { return Vec::new() };
+        let mut all = Vec::new();
+        for found in &self.verifications {
+            let (Some(path), Some(rows)) = (&found.database, &found.rows) else { continue };
+            let Some(earlier) = before.databases.iter().find(|one| one.path == *path) else { continue };
+            // One that is there and cannot be counted is another check's finding.
+            let opened = found.checks.iter().find(|check| check.name == SQLITE_OPEN);
+            let tables = opened.and_then(|check| check.facts.get("tables")?.as_array());
+            let is_there = |name: &str| tables.is_some_and(|tables| tables.iter().any(|table| table == name));
+            let mut shrunk = past_drills::shrunk(path, &earlier.rows, rows);
+            shrunk.retain(|lost| rows.contains_key(&lost.table) || !is_there(&lost.table));
+            all.extend(shrunk);
+        }
+        all
     }
 
     /// Returns how long the restore took, without the checks; `None` if it was incomplete.
@@ -133,17 +144,18 @@ impl Report {
 
     /// Makes the record of this drill. `source` is what it belongs to where the drill itself does not know.
     pub fn record(&self, source: &str, finished: Time, program: &str) -> Drill {
-        let failed = self.verifications.iter().flat_map(|found| {
-            let whole = found.error.iter().map(|error| format!("{}: {error}", found.kind));
-            let failed = found.checks.iter().filter(|check| !check.passed);
-            whole.chain(failed.map(|check| format!("{}: {}", found.kind, check.name)))
-        });
+        // Each kind has its own share: of twenty databases that failed none hides the files that failed as well.
+        let failed = ["database", "assets"].into_iter().flat_map(|kind| self.failed(kind).take(MOST_FAILED));
+        let other = self.verifications.iter().filter(|found| !["database", "assets"].contains(&found.kind.as_str()));
+        let other = other.map(|found| found.kind.chars().take(40).collect::<String>() + ": unknown");
         let whole = if self.manifest.is_some() { "manifest" } else { "snapshot" };
-        let parts: Vec<&str> = [("database", "database"), ("assets", "files")]
-            .into_iter()
-            .filter(|(kind, _)| self.verifications.iter().any(|found| found.kind == *kind && found.success))
-            .map(|(_, part)| part)
-            .collect();
+        let whole = self.errors.iter().map(|_| whole.to_string()).chain(other).take(MOST_FAILED);
+        let is_whole = |kind: &str| {
+            let mut own = self.verifications.iter().filter(|found| found.kind == kind).peekable();
+            own.peek().is_some() && own.all(|found| found.success) && !(kind == "database" && self.lacks_database)
+        };
+        let parts = [("database", "database"), ("assets", "files")];
+        let parts: Vec<&str> = parts.into_iter().filter(|(kind, _)| is_whole(kind)).map(|(_, part)| part).collect();
         let unproven: Vec<&str> = self.holds.iter().copied().filter(|part| !parts.contains(part)).collect();
         let of = |kind: &str| self.verifications.iter().find(|found| found.kind == kind);
         Drill {
@@ -160,16 +172,47 @@ impl Report {
             timestamp: self.timestamp.clone().unwrap_or_default().chars().take(40).collect(),
             passed: self.success,
             damaged: self.damaged,
-            failed_checks: failed.chain(self.errors.iter().map(|_| whole.into())).take(20).collect(),
+            failed_checks: failed.chain(whole).collect(),
             seconds: self.seconds,
-            rows: of("database").and_then(|found| found.rows.clone()),
-            orphans: of("database").and_then(Verification::orphans),
+            databases: self.databases(),
             unproven_parts: unproven.into_iter().map(String::from).collect(),
             parts: parts.into_iter().map(String::from).collect(),
-            database_sha256: of("database").and_then(|found| found.sha256.clone()),
             archive_sha256: of("assets").and_then(|found| found.sha256.clone()),
             program: program.into(),
         }
+    }
+}
+
+impl Report {
+    /// Names the checks of one kind of file that failed.
+    fn failed(&self, kind: &'static str) -> impl Iterator<Item = String> {
+        self.verifications.iter().filter(move |found| found.kind == kind).flat_map(|found| {
+            let whole = found.error.iter().map(|error| format!("{}: {error}", found.shown()));
+            let failed = found.checks.iter().filter(|check| !check.passed);
+            whole.chain(failed.map(|check| format!("{}: {}", found.shown(), check.name)))
+        })
+    }
+
+    /// Describes each database for the record. Names of tables have a bound for all together, because every record repeats them.
+    fn databases(&self) -> Vec<DrilledDatabase> {
+        let mut bytes = 0;
+        let mut within = |rows: &BTreeMap<String, u64>| {
+            bytes += rows.keys().map(String::len).sum::<usize>();
+            bytes <= MOST_NAMES
+        };
+        let found = self.verifications.iter().filter_map(|found| Some((found, found.database.as_ref()?)));
+        let mut databases = Vec::new();
+        for (found, path) in found.take(MOST_DATABASES) {
+            databases.push(DrilledDatabase {
+                path: path.clone(),
+                sha256: found.sha256.clone(),
+                root: found.root,
+                malformed: found.is_malformed(),
+                rows: found.rows.clone().filter(&mut within),
+                orphans: found.orphans().filter(&mut within),
+            });
+        }
+        databases
     }
 }
 
@@ -181,13 +224,24 @@ pub(super) fn holds(snapshot: &Snapshot) -> Vec<&'static str> {
 
 /// A record names up to this many checks.
 const MOST_CHECKS: usize = 200;
+/// A record names up to this many failed checks of each part.
+const MOST_FAILED: usize = 20;
+/// A record describes up to this many databases.
+const MOST_DATABASES: usize = 1000;
+/// A record holds up to this many bytes of names of tables.
+const MOST_NAMES: usize = 256 << 10;
 
 fn checked(found: &Verification) -> impl Iterator<Item = Checked> {
     found.checks.iter().map(|check| Checked {
         of: found.kind.chars().take(40).collect(),
+        database: found.database.clone().filter(|path| path != THE_DATABASE),
         check: check.name.into(),
         passed: check.applies.then_some(check.passed),
         skipped: check.skipped,
-        assertion: check.note.clone().filter(|_| check.name == ASSERTION),
+        assertion: match check.name {
+            ASSERTION => check.note.clone(),
+            ROWS => check.facts.get("check").and_then(|name| name.as_str()).map(String::from),
+            _ => None,
+        },
     })
 }

@@ -3,23 +3,23 @@
 use std::path::Path;
 use std::time::Instant;
 
-use sha2::{Digest, Sha256};
-
 use super::database;
-use super::files::Files;
+use super::files::{Facts, Files};
 use super::finding::finding_in_store;
 use super::options::{Options, SCRATCH};
 use super::report::{Report, holds};
+use super::subject::{Subject, root_of, unplaced};
 use super::uploads::Uploads;
 use super::verification::{Check, Verification};
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Entry, Kind, Piece};
-use crate::format::snapshot::{self, Snapshot};
+use crate::format::snapshot::{self, Snapshot, THE_DATABASE};
 use crate::fs::space::SpaceGuard;
 use crate::fs::temp_dir;
 use crate::fs::temp_dir::TempDir;
 use crate::fs::temp_file::temporary_file;
 use crate::progress::{Observer, Phase, checkpoint};
+use crate::set::archive::digests::{Digests, Hasher};
 use crate::store::prefetch::Prefetched;
 use crate::store::tree::TreeItems;
 use crate::store::{SnapshotName, Store};
@@ -43,24 +43,42 @@ pub fn drill_snapshot(
     report.holds = holds(snapshot);
     let total = snapshot.files.as_ref().map_or(0, |part| part.bytes) + snapshot.database_bytes();
     observer.phase(Phase::Verify, Some(total));
-    let mut uploads = Uploads::Absent("the snapshot holds no uploads");
+    let paths: Vec<&[u8]> = snapshot.databases.iter().map(|part| part.path.as_slice()).collect();
+    report.errors.extend(unplaced(&paths, options));
+    let root = root_of(snapshot);
+    let is_site = root.is_some() || paths.iter().any(|path| *path != THE_DATABASE);
+    let files = if is_site { "files" } else { "uploads" };
+    let mut uploads =
+        Uploads::Absent(if is_site { "the snapshot holds no files" } else { "the snapshot holds no uploads" });
     let label = |what: &str| format!("snapshot {} {what}", name.id.short());
     let second = match &snapshot.files {
         None => None,
         Some(part) => {
             let since = Instant::now();
-            let mut found = Verification::new("assets", label("uploads"), label("uploads"));
-            uploads = read_uploads(store, part, &mut found, &mut report.damaged, observer)?;
+            let mut found = Verification::new("assets", label(files), label(files));
+            uploads = read_uploads(store, part, options.wants_md5(), &mut found, &mut report.damaged, observer)?;
             found.seconds = since.elapsed().as_secs_f64();
             found.restore_seconds = found.success.then_some(found.seconds);
             Some(found)
         }
     };
-    for part in &snapshot.databases {
+    if let (Uploads::Known(files), false) = (&uploads, options.checks.is_empty()) {
+        for part in &snapshot.databases {
+            let facts = Facts {
+                size: part.size_bytes,
+                sha256: part.sha256.as_deref().and_then(crate::units::digest),
+                md5: None,
+            };
+            files.add_database(&part.path, &facts)?;
+        }
+    }
+    for (at, part) in snapshot.databases.iter().enumerate() {
         let since = Instant::now();
         let what = label(&part.shown());
-        let mut found = Verification::new("database", what.clone(), what);
-        report.damaged |= read_database(store, part, options, &uploads, &mut found, observer)?;
+        let mut found = Verification::of_database(&part.path, what.clone(), what);
+        found.root = Some(part.root);
+        let subject = Subject::of(&paths, at, root, options);
+        report.damaged |= read_database(store, part, &subject, options, &uploads, &mut found, observer)?;
         found.seconds = since.elapsed().as_secs_f64();
         report.verifications.push(found);
     }
@@ -72,6 +90,7 @@ pub fn drill_snapshot(
 fn read_database(
     store: &Store,
     part: &snapshot::Database,
+    subject: &Subject<'_>,
     options: &Options<'_>,
     uploads: &Uploads,
     found: &mut Verification,
@@ -101,7 +120,7 @@ fn read_database(
     if readable {
         found.sha256 = expected;
         found.restore_seconds = Some(since.elapsed().as_secs_f64());
-        database::check(file.path(), options, uploads, found, observer)?;
+        database::check(file.path(), subject, options, uploads, found, observer)?;
     }
     Ok(damaged)
 }
@@ -117,11 +136,12 @@ fn no_space(temp: &Path, bytes: u64) -> Error {
 fn read_uploads(
     store: &Store,
     part: &snapshot::Files,
+    with_md5: bool,
     found: &mut Verification,
     damaged: &mut bool,
     observer: &dyn Observer,
 ) -> Result<Uploads> {
-    let mut files = Files::new()?;
+    let mut files = Files::new(with_md5)?;
     let mut described = Vec::new();
     let mut lost = false;
     let (mut count, mut bad, mut bytes) = (0u64, 0u64, 0u64);
@@ -148,13 +168,14 @@ fn read_uploads(
                     files.add_name(&entry.path, target)?;
                 }
                 Kind::File { size, content } => {
-                    match finding_in_store(read_file(store, content, *size, observer), &mut lost)? {
-                        Ok(sha256) => {
+                    match finding_in_store(read_file(store, content, *size, with_md5, observer), &mut lost)? {
+                        Ok(digests) => {
                             count += 1;
                             bytes += size;
-                            sparse += u64::from(sha256.is_none());
+                            sparse += u64::from(digests.is_none());
                             observer.advance(0, 1);
-                            files.add(&entry.path, *size, sha256.as_ref())?;
+                            let (sha256, md5) = digests.map_or((None, None), |both| (Some(both.sha256), both.md5));
+                            files.add(&entry.path, &Facts { size: *size, sha256, md5 })?;
                         }
                         Err(error) => {
                             bad += 1;
@@ -191,10 +212,16 @@ fn read_uploads(
 /// Holes of this size or more are not hashed: that would take minutes for each TiB of zeros.
 const LARGE_HOLE: u64 = 1 << 30;
 
-/// Reads a file, each chunk against its id; returns its SHA-256 unless it has very large holes.
-fn read_file(store: &Store, content: &Content, size: u64, observer: &dyn Observer) -> Result<Option<[u8; 32]>> {
+/// Reads a file, each chunk against its id; returns its digests unless it has very large holes.
+fn read_file(
+    store: &Store,
+    content: &Content,
+    size: u64,
+    with_md5: bool,
+    observer: &dyn Observer,
+) -> Result<Option<Digests>> {
     static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
-    let mut sha = Some(Sha256::new());
+    let mut sha = Some(Hasher::new(with_md5));
     let mut end = 0;
     store.each_piece_read(content, &mut |at, piece| {
         checkpoint(observer)?;
@@ -226,5 +253,5 @@ fn read_file(store: &Store, content: &Content, size: u64, observer: &dyn Observe
     if end != size {
         return Err(Error::corrupt("a list of pieces", "ends before its file does"));
     }
-    Ok(sha.map(|sha| sha.finalize().into()))
+    Ok(sha.map(Hasher::finish))
 }

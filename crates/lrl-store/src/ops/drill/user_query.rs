@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use super::verification::{ASSERTION, Check};
 use crate::error::{Error, Result};
+use crate::format::entry::is_clean_path;
+use crate::format::path_text;
 use crate::fs::temp_dir;
-use crate::source::database::{Inspector, Value, check_query};
+use crate::source::database::{Inspector, Value, begins_query, check_query};
 
 /// No query runs for longer: an attacker who wrote the database may have replaced a table with a view that never ends.
 pub const TIME_LIMIT: Duration = Duration::from_secs(60);
@@ -15,6 +17,7 @@ pub const TIME_LIMIT: Duration = Duration::from_secs(60);
 /// A query and a comparison, as in `SELECT count(*) FROM users` and `>= 1`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Assertion {
+    database: Option<Vec<u8>>,
     query: String,
     comparison: String,
     operator: Operator,
@@ -48,12 +51,14 @@ const OPERATORS: [(&str, Operator); 6] = [
 ];
 
 impl Assertion {
-    /// Parses a query and a comparison; errors are texts for the user.
+    /// Parses a query and a comparison; errors are texts for the user. The query may begin with the path of the database that it is about, as in
+    /// `data/users.db: SELECT count(*) FROM users`.
     ///
     /// # Errors
     ///
     /// A text for the user: what cannot be read of the two.
     pub fn parse(query: &str, comparison: &str) -> Result<Self, String> {
+        let (database, query) = split_database(query).map_err(|why| format!("the query {query:?} {why}"))?;
         check_query(query).map_err(|why| format!("the query {query:?} {why}"))?;
         let comparison = comparison.trim();
         let wrong = || {
@@ -64,7 +69,12 @@ impl Assertion {
         let found = OPERATORS.iter().find_map(|(sign, operator)| Some((*operator, comparison.strip_prefix(sign)?)));
         let (operator, rest) = found.ok_or_else(wrong)?;
         let literal = literal(rest.trim()).ok_or_else(wrong)?;
-        Ok(Self { query: query.trim().into(), comparison: comparison.into(), operator, literal })
+        Ok(Self { database, query: query.trim().into(), comparison: comparison.into(), operator, literal })
+    }
+
+    /// Returns the path of the database that it is about; `None` is the first.
+    pub fn database(&self) -> Option<&[u8]> {
+        self.database.as_deref()
     }
 
     /// Returns whether a value is as it should be; the error says why it cannot be compared.
@@ -91,8 +101,22 @@ impl Assertion {
 
 impl std::fmt::Display for Assertion {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(database) = &self.database {
+            write!(f, "{}: ", path_text::encode(database))?;
+        }
         write!(f, "{} {}", self.query, self.comparison)
     }
+}
+
+/// Takes the path of a database from the beginning of a query; errors are texts for the user.
+fn split_database(query: &str) -> Result<(Option<Vec<u8>>, &str), String> {
+    let is_path = |at: &usize| begins_query(&query[at + 2..]);
+    let colon = query.match_indices(": ").map(|(at, _)| at).find(is_path).filter(|_| !begins_query(query));
+    let Some(colon) = colon else { return Ok((None, query)) };
+    let path = query[..colon].trim();
+    let decoded = path_text::decode(path.strip_prefix("./").unwrap_or(path)).filter(|path| is_clean_path(path));
+    let path = decoded.ok_or("begins with what is no database's path below the root")?;
+    Ok((Some(path), query[colon + 2..].trim_start()))
 }
 
 fn literal(text: &str) -> Option<Literal> {
@@ -115,17 +139,21 @@ fn describe(value: &Value) -> String {
     }
 }
 
-/// Runs one assertion in the restored database.
-pub(super) fn check(inspector: &Inspector<'_>, assertion: &Assertion, temp: &Path, limit: Duration) -> Result<Check> {
+/// Says when a user's query has run for too long, or filled the disk of `temp`.
+pub(super) fn limit(temp: &Path, limit: Duration) -> impl Fn() -> Option<String> + Sync {
     let since = Instant::now();
-    let stop = || {
+    move || {
         // What the query sorts goes to a temporary file.
         if temp_dir::free_bytes(temp).is_ok_and(|room| room == 0) {
             return Some(format!("it left no space in {}", temp.display()));
         }
         (since.elapsed() > limit).then(|| format!("it was stopped: it ran for more than {} s", limit.as_secs()))
-    };
-    let answer = match inspector.scalar(&assertion.query, &stop) {
+    }
+}
+
+/// Runs one assertion in the restored database.
+pub(super) fn check(inspector: &Inspector<'_>, assertion: &Assertion, temp: &Path, limit: Duration) -> Result<Check> {
+    let answer = match inspector.scalar(&assertion.query, &self::limit(temp, limit)) {
         Err(Error::Interrupted) => return Err(Error::Interrupted),
         other => other,
     };
@@ -150,6 +178,9 @@ pub(super) fn check(inspector: &Inspector<'_>, assertion: &Assertion, temp: &Pat
         .with("query", assertion.query.as_str())
         .with("comparison", assertion.comparison.as_str())
         .with("value", value);
+    if let Some(database) = &assertion.database {
+        check = check.with("database", path_text::encode(database));
+    }
     check.note = Some(assertion.to_string());
     Ok(check)
 }
@@ -217,6 +248,27 @@ mod tests {
         for query in ["SELECT count(*) FROM users", "select 1;", " WITH a AS (SELECT 1) SELECT * FROM a", "VALUES (1)"]
         {
             assert_eq!(Assertion::parse(query, "= 1").map(drop), Ok(()), "{query}");
+        }
+    }
+
+    #[test]
+    fn a_query_may_begin_with_a_databases_path() {
+        let parse = |query: &str| Assertion::parse(query, "= 1");
+        let of = |query: &str| parse(query).unwrap().database().map(|path| String::from_utf8_lossy(path).into_owned());
+        assert_eq!(of("SELECT ': SELECT 1'"), None);
+        assert_eq!(of("data/a b.db: SELECT 1").as_deref(), Some("data/a b.db"));
+        assert_eq!(of("./x: y.db:  select ': SELECT 1'").as_deref(), Some("x: y.db"));
+        assert_eq!(parse("a.db: SELECT 1").unwrap().to_string(), "a.db: SELECT 1 = 1");
+        assert_eq!(parse("a.db: SELECT 1").unwrap().query, "SELECT 1");
+        for wrong in [
+            "/a.db: SELECT 1",
+            "../a.db: SELECT 1",
+            ": SELECT 1",
+            "a.db:SELECT 1",
+            "a.db: DELETE FROM x",
+            "a\\q: SELECT 1",
+        ] {
+            assert!(parse(wrong).unwrap_err().contains("the query"), "{wrong}");
         }
     }
 

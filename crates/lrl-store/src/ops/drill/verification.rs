@@ -2,21 +2,25 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::error::Result;
+use crate::format::path_text;
+use crate::format::snapshot::THE_DATABASE;
+use crate::id::ChunkId;
 
 pub(super) const SQLITE_OPEN: &str = "sqlite_open";
 pub(super) const SCHEMA_VALID: &str = "schema_valid";
 pub(super) const INTEGRITY: &str = "integrity_check";
 pub(super) const FOREIGN_KEYS: &str = "foreign_keys";
 pub(super) const ASSET_ROWS: &str = "asset_rows";
+pub(super) const ROWS: &str = "rows";
 pub(super) const ASSERTION: &str = "assertion";
 pub(super) const MATCHES: &str = "matches_snapshot";
 
 /// The checks that can be skipped; what is left without them is that every byte came back.
-pub const SKIPPABLE: [&str; 5] = [SCHEMA_VALID, INTEGRITY, FOREIGN_KEYS, ASSET_ROWS, MATCHES];
+pub const SKIPPABLE: [&str; 6] = [SCHEMA_VALID, INTEGRITY, FOREIGN_KEYS, ASSET_ROWS, ROWS, MATCHES];
 
 /// What was found about one file.
 #[derive(Debug, Clone, Serialize)]
@@ -29,6 +33,9 @@ pub struct Verification {
     /// `database` or `assets`, or what the manifest says.
     #[serde(rename = "type")]
     pub kind: String,
+    /// The path of a database in the snapshot; in the document unless it is that of the manual's layout.
+    #[serde(skip_serializing_if = "is_of_no_site", serialize_with = "path_as_text")]
+    pub database: Option<Vec<u8>>,
     /// The checks in their order.
     pub checks: Vec<Check>,
     /// Whether all passed.
@@ -47,6 +54,17 @@ pub struct Verification {
     /// SHA-256 of the file as it was read.
     #[serde(skip)]
     pub sha256: Option<String>,
+    /// Root of the tree of a database that was read from the store.
+    #[serde(skip)]
+    pub root: Option<ChunkId>,
+}
+
+fn is_of_no_site(database: &Option<Vec<u8>>) -> bool {
+    database.as_deref().is_none_or(|path| path == THE_DATABASE)
+}
+
+fn path_as_text<S: Serializer>(database: &Option<Vec<u8>>, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    database.as_deref().map(path_text::encode).serialize(serializer)
 }
 
 /// One check.
@@ -104,6 +122,7 @@ impl Verification {
             name: name.into(),
             file: file.into(),
             kind: kind.into(),
+            database: None,
             checks: Vec::new(),
             success: true,
             error: None,
@@ -111,7 +130,26 @@ impl Verification {
             rows: None,
             seconds: 0.0,
             sha256: None,
+            root: None,
         }
+    }
+
+    /// Makes one of the database at a path of the snapshot.
+    pub(super) fn of_database(path: &[u8], name: impl Into<String>, file: impl Into<String>) -> Self {
+        Self { database: Some(path.to_vec()), ..Self::new("database", name, file) }
+    }
+
+    /// Returns what it is of in records: `assets`, `database`, or `database data/a.db`.
+    pub(super) fn shown(&self) -> String {
+        match self.database.as_deref().filter(|path| *path != THE_DATABASE) {
+            Some(path) => format!("{} {}", self.kind, path_text::encode(path)),
+            None => self.kind.clone(),
+        }
+    }
+
+    /// Returns whether SQLite could not open a database or found it malformed.
+    pub(super) fn is_malformed(&self) -> bool {
+        self.checks.iter().any(|check| !check.passed && [SQLITE_OPEN, INTEGRITY].contains(&check.name))
     }
 
     pub(super) fn push(&mut self, check: Check) {

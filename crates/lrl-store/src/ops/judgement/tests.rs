@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Checks, Damage, Judge, Judgement, Lost, State, judge};
 use crate::format::check::{self, Check, Damaged, Depth};
-use crate::format::drill::{Drill, Drilled};
+use crate::format::drill::{Drill, Drilled, DrilledDatabase};
 use crate::format::snapshot::{DATABASE_NOT_FOUND, Measure, Shrink, Snapshot};
 use crate::fs::lock::LockMode;
 use crate::id::SnapshotId;
@@ -138,8 +138,13 @@ fn a_database_that_a_drill_found_malformed_is_bad_in_every_snapshot_that_holds_i
             snapshot: Some(names[2].id),
             drilled: Drilled::Snapshot,
             passed: failed.is_empty(),
+            databases: vec![DrilledDatabase {
+                path: b"lrl.db".to_vec(),
+                sha256: Some("same".into()),
+                malformed: failed_checks.iter().any(|check| check == "database: integrity_check"),
+                ..DrilledDatabase::default()
+            }],
             failed_checks,
-            database_sha256: Some("same".into()),
             ..Drill::sample("lab", at(secs))
         };
         store.add_drill(&drill).unwrap();

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags, open};
-use sha2::{Digest, Sha256};
 
+use super::digests::Hasher;
 use super::paths::{Checked, Names, Refusal, check};
 use super::read::{Limit, Member, MemberKind, walk};
 use super::write_tree::{Contents, MemberWriter, Stop};
@@ -19,6 +19,15 @@ use crate::progress::Observer;
 pub trait FileVisitor {
     /// A regular member was read whole; `path` is clean and relative.
     fn file(&mut self, path: &[u8], size_bytes: u64, sha256: &[u8; 32]) -> Result<()>;
+    /// Returns whether the MD5 of files is wanted as well.
+    fn wants_md5(&self) -> bool {
+        false
+    }
+    /// As [`FileVisitor::file`], with the MD5 where it is wanted.
+    fn file_with_md5(&mut self, path: &[u8], size_bytes: u64, sha256: &[u8; 32], md5: Option<&[u8; 16]>) -> Result<()> {
+        let _ = md5;
+        self.file(path, size_bytes, sha256)
+    }
     /// A hard link to an earlier file.
     fn hardlink(&mut self, path: &[u8], target: &[u8]) -> Result<()> {
         let _ = (path, target);
@@ -135,8 +144,8 @@ fn read(archive: &Path, options: &mut Options<'_>, write: &mut Write<'_>) -> Res
     walk(archive, &limit, &mut |member, data| {
         let checked = check(member).map_err(|why| refuse(archive, member, &why))?;
         let is_file = member.kind == MemberKind::File;
-        let sha256 = (is_file && watch.is_some()).then(Sha256::new);
-        let mut contents = Contents { data, sha256, observer };
+        let hasher = watch.as_ref().filter(|_| is_file).map(|watch| Hasher::new(watch.wants_md5()));
+        let mut contents = Contents { data, hasher, observer };
         write(member, &checked, &mut contents).map_err(|stop| match stop {
             Stop::Member(why) => refuse(archive, member, &why),
             Stop::Engine(error) => error,
@@ -147,8 +156,11 @@ fn read(archive: &Path, options: &mut Options<'_>, write: &mut Write<'_>) -> Res
             observer.advance(0, 1);
         }
         counts.links += u64::from(matches!(member.kind, MemberKind::Hardlink | MemberKind::Symlink));
-        match (&mut *watch, contents.sha256) {
-            (Some(watch), Some(sha256)) => watch.file(&checked.path, member.size, &sha256.finalize().into()),
+        match (&mut *watch, contents.hasher) {
+            (Some(watch), Some(hasher)) => {
+                let digests = hasher.finish();
+                watch.file_with_md5(&checked.path, member.size, &digests.sha256, digests.md5.as_ref())
+            }
             (Some(watch), None) if member.kind == MemberKind::Hardlink => watch.hardlink(&checked.path, &checked.link),
             (Some(watch), None) if member.kind == MemberKind::Symlink => watch.symlink(&checked.path, &checked.link),
             _ => Ok(()),

@@ -3,6 +3,7 @@
 pub(crate) mod compress;
 pub mod content;
 pub mod deflate;
+pub mod digests;
 pub mod extract;
 pub mod headers;
 pub mod model;

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::fstat;
-use sha2::{Digest, Sha256};
 
+use super::digests::Hasher;
 use super::headers::MissedBecause;
 use super::paths::{Checked, NO_TARGET, Refusal, THROUGH, TWICE};
 use super::read::{Data, Member, MemberKind};
@@ -55,7 +55,7 @@ impl Stop {
 /// The contents of a member on their way to a file: hashed and counted as they pass.
 pub(crate) struct Contents<'c, 's, 'a> {
     pub data: &'c mut Data<'s, 'a>,
-    pub sha256: Option<Sha256>,
+    pub hasher: Option<Hasher>,
     pub observer: &'c dyn Observer,
 }
 
@@ -65,8 +65,8 @@ impl Contents<'_, '_, '_> {
         let run = self.data.run()?;
         if let Some(run) = run {
             self.observer.advance(run.len() as u64, 0);
-            if let Some(sha256) = &mut self.sha256 {
-                sha256.update(run);
+            if let Some(hasher) = &mut self.hasher {
+                hasher.update(run);
             }
         }
         Ok(run)

@@ -29,6 +29,9 @@ pub struct Inspector<'a> {
     patience: Duration,
 }
 
+/// Asked often while a user's query runs; a reason ends it.
+pub type Stop<'a> = dyn Fn() -> Option<String> + Sync + 'a;
+
 /// A row of the application's `assets` table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AssetRow {
@@ -290,14 +293,9 @@ impl<'a> Inspector<'a> {
 
     /// Runs a user's query, which reads, and gives one value: one column of one row, or no row. `stop` is asked often; a query for
     /// which it has a reason ends. Errors: [`Error::Refused`] with what is wrong.
-    pub fn scalar(&self, sql: &str, stop: &(dyn Fn() -> Option<String> + Sync)) -> Result<Value> {
-        let stopped = OnceLock::new();
-        let ask = || match stop() {
-            Some(reason) => stopped.set(reason).is_ok() || stopped.get().is_some(),
-            None => false,
-        };
+    pub fn scalar(&self, sql: &str, stop: &Stop<'_>) -> Result<Value> {
         let mut wrong = None;
-        let value = self.watched_until(&ask, |conn| {
+        let value = self.limited(stop, |conn| {
             let mut statements = Batch::new(conn, sql);
             let (Some(mut statement), None) = (statements.next()?, statements.next()?) else {
                 wrong = Some("it must be one query");
@@ -320,13 +318,25 @@ impl<'a> Inspector<'a> {
                 wrong = Some("it gives more than one row");
             }
             Ok(value)
-        });
-        match (value, wrong, stopped.into_inner()) {
-            (Ok(value), None, _) => Ok(value),
-            (Ok(_), Some(wrong), _) => Err(Error::Refused(wrong.into())),
-            (Err(Error::Interrupted), _, Some(reason)) => Err(Error::Refused(reason)),
-            (Err(Error::Corrupt { detail, .. }), ..) => Err(Error::Refused(detail)),
-            (Err(other), ..) => Err(other),
+        })?;
+        wrong.map_or(Ok(value), |wrong: &str| Err(Error::Refused(wrong.into())))
+    }
+
+    /// Runs a user's query; what is wrong with it, or why it was stopped, is [`Error::Refused`].
+    pub(super) fn limited<T>(
+        &self,
+        stop: &Stop<'_>,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T> {
+        let stopped = OnceLock::new();
+        let ask = || match stop() {
+            Some(reason) => stopped.set(reason).is_ok() || stopped.get().is_some(),
+            None => false,
+        };
+        match (self.watched_until(&ask, work), stopped.into_inner()) {
+            (Err(Error::Interrupted), Some(reason)) => Err(Error::Refused(reason)),
+            (Err(Error::Corrupt { detail, .. }), _) => Err(Error::Refused(detail)),
+            (other, _) => other,
         }
     }
 
@@ -391,11 +401,16 @@ impl<'a> Inspector<'a> {
     }
 }
 
-/// Looks at a user's query without the database that it is meant for; an error says what is wrong with it.
-pub fn check_query(sql: &str) -> Result<(), String> {
+/// Returns whether a text begins as a query does that reads.
+pub fn begins_query(sql: &str) -> bool {
     const VERBS: [&str; 3] = ["SELECT", "WITH", "VALUES"];
     let first: String = sql.trim_start().chars().take_while(char::is_ascii_alphabetic).collect();
-    if !VERBS.contains(&first.to_ascii_uppercase().as_str()) {
+    VERBS.contains(&first.to_ascii_uppercase().as_str())
+}
+
+/// Looks at a user's query without the database that it is meant for; an error says what is wrong with it.
+pub fn check_query(sql: &str) -> Result<(), String> {
+    if !begins_query(sql) {
         return Err("does not read: it must begin with SELECT, WITH or VALUES".into());
     }
     if sql.contains('\0') {
@@ -416,9 +431,9 @@ pub fn check_query(sql: &str) -> Result<(), String> {
 }
 
 /// Values for messages and digests are read up to this length, in bytes.
-const SHORT_BYTES: usize = 200;
+pub(super) const SHORT_BYTES: usize = 200;
 /// Paths are read up to this length, in bytes: no system has longer ones.
-const PATH_BYTES: usize = 64 << 10;
+pub(super) const PATH_BYTES: usize = 64 << 10;
 
 /// The SQL of a column's value, or of a text in place of one that is too long to be what it should.
 fn bounded(column: &str) -> String {

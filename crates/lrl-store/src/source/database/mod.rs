@@ -5,6 +5,7 @@
 //! connection to it is open, because closing any descriptor drops all of the process's POSIX locks on the file.
 
 mod connect;
+mod file_rows;
 mod glance;
 pub mod header;
 pub mod image;
@@ -17,10 +18,13 @@ mod shm;
 pub mod source;
 pub mod state;
 
+pub use file_rows::{FileFacts, FileRow, RowPath, may_give_md5};
 pub use glance::glance;
 pub use header::{Header, read_header};
 pub use image::{prepare, read_image};
-pub use inspect::{AssetRow, AssetRows, Inspector, Integrity, Orphans, TableRows, Tables, Value, check_query};
+pub use inspect::{
+    AssetRow, AssetRows, Inspector, Integrity, Orphans, Stop, TableRows, Tables, Value, begins_query, check_query,
+};
 pub use model::{Image, ImageSink, Method, ReadOptions};
 pub use plain_file::COPIES;
 pub use read::Reading;

@@ -234,14 +234,9 @@ impl World {
     }
 
     fn drill_options(&self) -> drill::Options<'static> {
-        let temp = self.dir.path().to_path_buf();
         drill::Options {
-            temp,
             required_tables: vec!["rows".into()],
-            assertions: &[],
-            skip: Vec::new(),
-            assertion_limit: drill::TIME_LIMIT,
-            store: Err("not asked".into()),
+            ..drill::Options::new(self.dir.path(), Err("not asked".into()))
         }
     }
 

@@ -209,14 +209,7 @@ impl World {
     }
 
     fn drill_options<'s>(&self, store: &'s Store) -> drill::Options<'s> {
-        drill::Options {
-            temp: self.dir.path().into(),
-            required_tables: vec!["rows".into()],
-            assertions: &[],
-            skip: Vec::new(),
-            assertion_limit: drill::TIME_LIMIT,
-            store: Ok(store),
-        }
+        drill::Options { required_tables: vec!["rows".into()], ..drill::Options::new(self.dir.path(), Ok(store)) }
     }
 
     fn record(&mut self, store: &Store, mut report: drill::Report) -> SnapshotName {

@@ -1,6 +1,6 @@
 //! Checks that every row of `assets` leads to a stored file of its size and SHA-256.
 
-use super::files::Files;
+use super::files::{Facts, Files};
 use super::finding::finding;
 use super::uploads::Uploads;
 use super::verification::{ASSET_ROWS, Check};
@@ -77,7 +77,7 @@ fn follow(row: &AssetRow, files: &Files) -> Result<Option<String>> {
     ];
     let mut first = None;
     for place in places {
-        let Some((size, sha256)) = files.find(&place)? else { continue };
+        let Some(Facts { size, sha256, .. }) = files.find(&place)? else { continue };
         let problem = compare(row, size, sha256.map(|digest| crate::units::hex(&digest)).as_deref());
         if problem.is_none() {
             return Ok(None);
