@@ -394,6 +394,7 @@ fn drill_record(snapshot: SnapshotId) -> String {
         }],
         parts: Vec::new(),
         unproven_parts: Vec::new(),
+        missing_files: None,
         before: Some(drill::Before {
             snapshot: Some(SnapshotId::of(b"the one before")),
             timestamp: "20260113_120000".into(),

@@ -63,6 +63,9 @@ pub struct Drill {
     /// What the nearest snapshot before it held that was drilled with its rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Before>,
+    /// Rows that lead to no stored file of their size and digest, where they were followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing_files: Option<u64>,
     /// SHA-256 of the archive as it was read, lower-case hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub archive_sha256: Option<String>,
@@ -208,6 +211,7 @@ impl Drill {
             databases: Vec::new(),
             parts: Vec::new(),
             unproven_parts: Vec::new(),
+            missing_files: None,
             before: None,
             archive_sha256: None,
             program: "test".into(),
@@ -259,6 +263,7 @@ mod tests {
             ],
             parts: vec!["files".into()],
             unproven_parts: vec!["database".into()],
+            missing_files: Some(2),
             before: Some(Before {
                 snapshot: None,
                 timestamp: "t".into(),

@@ -209,6 +209,7 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
                 }],
                 parts: Vec::new(),
                 unproven_parts: Vec::new(),
+                missing_files: None,
                 before: None,
                 archive_sha256: None,
                 program: "lrl".into(),

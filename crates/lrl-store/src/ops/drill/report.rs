@@ -175,6 +175,11 @@ impl Report {
             failed_checks: failed.chain(whole).collect(),
             seconds: self.seconds,
             databases: self.databases(),
+            missing_files: self
+                .verifications
+                .iter()
+                .filter_map(Verification::missing_files)
+                .reduce(|all, more| all + more),
             unproven_parts: unproven.into_iter().map(String::from).collect(),
             parts: parts.into_iter().map(String::from).collect(),
             archive_sha256: of("assets").and_then(|found| found.sha256.clone()),

@@ -164,6 +164,14 @@ impl Verification {
         Some(rows.iter().filter_map(|(table, rows)| Some((table.clone(), rows.as_u64()?))).collect())
     }
 
+    /// Returns how many rows lead to no stored file of their size and digest, where they were followed.
+    pub(super) fn missing_files(&self) -> Option<u64> {
+        const BAD: [&str; 5] = ["bad_rows", "missing", "wrong_size", "wrong_digest", "outside"];
+        let of_rows = |check: &&Check| [ASSET_ROWS, ROWS].contains(&check.name) && check.facts.contains_key("rows");
+        let bad = |check: &Check| BAD.iter().filter_map(|key| check.facts.get(*key)?.as_u64()).sum::<u64>();
+        self.checks.iter().filter(of_rows).map(bad).reduce(|all, more| all + more)
+    }
+
     /// Makes a check and adds it, or notes that the user wants it skipped.
     pub(super) fn push_unless_skipped(
         &mut self,
