@@ -70,6 +70,22 @@ pub struct Added {
     pub full_bytes: u64,
 }
 
+/// Returns the bytes of all objects but the cache, as [`Stats::store_bytes`] has them, from the names alone.
+///
+/// # Errors
+///
+/// If the store cannot be listed.
+pub fn store_bytes(store: &Store, observer: &dyn Observer) -> Result<u64> {
+    let mut bytes = 0;
+    for kind in ["packs/", "index/", "snapshots/", "drills/"] {
+        store.storage().list(kind, &mut |_, len| {
+            bytes += len;
+            checkpoint(observer)
+        })?;
+    }
+    Ok(bytes)
+}
+
 /// Counts; `each` is called for every snapshot, by source and oldest first.
 ///
 /// # Errors

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::format::drill::Drill;
 use crate::format::snapshot::Snapshot;
 use crate::ops::drill::past_drills::{DrillOutcome, Evidence};
-use crate::ops::judgement::{Judge, Judgement, is_unreadable};
+use crate::ops::judgement::{Judge, Judgement, State, is_unreadable};
 use crate::ops::parts::Need;
 use crate::progress::Silent;
 use crate::store::{SnapshotName, Store};
@@ -58,6 +58,15 @@ pub fn newest_if_good(store: &Store, source: &str, need: Need, now: Time) -> Res
 ///
 /// If the store cannot be listed; damaged documents are part of the status.
 pub fn status(store: &Store, source: &str, now: Time) -> Result<Status> {
+    survey(store, source, now, 0)
+}
+
+/// As [`status`], and judges up to `judged` of the newest snapshots, also where fewer would do: [`Status::states`] counts them.
+///
+/// # Errors
+///
+/// Those of [`status`].
+pub fn survey(store: &Store, source: &str, now: Time, judged: usize) -> Result<Status> {
     let names = store.snapshot_names(Some(source))?;
     let mut status = Status { snapshots: names.len() as u64, ..Status::default() };
     let mut proven: Option<Drill> = None;
@@ -81,7 +90,7 @@ pub fn status(store: &Store, source: &str, now: Time) -> Result<Status> {
     let checks = judge.checks()?;
     status.check = checks.last.map(|check| (check.time, check.passed));
     status.passed_check = checks.last_passed;
-    for name in names.iter().rev() {
+    for (n, name) in names.iter().rev().enumerate() {
         let read = match store.snapshot(name) {
             Err(error) if is_unreadable(&error) => Err(error),
             read => Ok(read?),
@@ -94,11 +103,16 @@ pub fn status(store: &Store, source: &str, now: Time) -> Result<Status> {
                 let newest = Newest { name: name.clone(), time: None, judgement: Judgement::damaged(&error) };
                 if !matches!(error, Error::WriteOnly { .. }) {
                     status.newest.get_or_insert(newest);
+                    *status.states.entry(State::Damaged).or_default() += 1;
                 }
                 continue;
             }
         };
         let judgement = judge.of(name, &snapshot, &Silent)?;
+        *status.states.entry(judgement.state).or_default() += 1;
+        if n == 0 {
+            status.added_bytes = snapshot.added_bytes;
+        }
         let time = Some((snapshot.timestamp.clone(), snapshot.created));
         let is_good = judgement.is_good();
         let parts = judgement.good;
@@ -120,7 +134,7 @@ pub fn status(store: &Store, source: &str, now: Time) -> Result<Status> {
                 part.good = Some(found.clone());
             }
         }
-        if status.good.is_some() && status.database.good.is_some() && status.uploads.good.is_some() {
+        if n + 1 >= judged && status.good.is_some() && status.database.good.is_some() && status.uploads.good.is_some() {
             break;
         }
     }

@@ -1,9 +1,10 @@
 //! The state of a source, and what is wrong with it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::format::drill::Drill;
-use crate::ops::judgement::Judgement;
+use crate::ops::judgement::{Judgement, State};
 use crate::ops::parts::Need;
 use crate::store::SnapshotName;
 use crate::time::Time;
@@ -66,6 +67,10 @@ pub struct Status {
     pub proven: u64,
     /// The oldest snapshot that is not.
     pub oldest_unproven: Option<SnapshotName>,
+    /// How many snapshots are in each state, of those that were judged.
+    pub states: BTreeMap<State, u64>,
+    /// Bytes that the run of the newest snapshot added, where it is recorded.
+    pub added_bytes: Option<u64>,
     /// Names of snapshots and drills whose time is in the future; they do not count.
     pub future: Vec<String>,
     /// Names of snapshots and drills that cannot be read.

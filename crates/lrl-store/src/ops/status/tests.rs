@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Limits, newest_if_good, status};
+use super::{Limits, newest_if_good, status, survey};
 use crate::backend::{Backend, Payload};
 use crate::format::drill::Drill;
 use crate::format::snapshot::Snapshot;
@@ -57,6 +57,10 @@ fn only_good_snapshots_that_are_not_from_the_future_count() {
     assert_eq!((found.snapshots, found.future.len(), found.unreadable.len()), (6, 1, 1));
     assert_eq!(found.newest.as_ref().unwrap().judgement.state, State::Damaged);
     assert_eq!(found.conditions(&Limits::default(), at(1000)).len(), 1, "the newest is not good");
+    assert_eq!(found.states.values().sum::<u64>(), 5, "no further than is needed");
+    let all = survey(&store, "lab", at(1000), 100).unwrap();
+    let states = [(State::Good, 3), (State::Incomplete, 1), (State::Unreadable, 1), (State::Damaged, 1)];
+    assert_eq!(all.states, states.into());
     let limits =
         Limits { age: Some(Duration::from_secs(699)), drill: Some(Duration::ZERO), check: Some(Duration::ZERO) };
     assert_eq!(found.conditions(&limits, at(1000)).len(), 4);
