@@ -22,13 +22,14 @@ const TICS: [(&str, &str); 12] = [
 ];
 
 /// What is searched, from the repository's root.
-const SEARCHED: [&str; 13] = [
+const SEARCHED: [&str; 14] = [
     "README.md",
     "SECURITY.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "docs",
     "crates",
+    "contrib",
     "fuzz",
     "examples",
     "tests",

@@ -1,10 +1,15 @@
 //! What every verb works with.
 
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+
 use clap::ArgMatches;
+use lrl_store::backend::Backend;
+use lrl_store::backend::location::Location;
 use lrl_store::error::Error;
 use lrl_store::format::key::Credential;
 
-use crate::args::{Cli, Verb};
+use crate::args::{Cli, CopyArgs, Verb};
 use crate::config::File;
 use crate::credential;
 use crate::exit::{Failure, Result};
@@ -23,6 +28,17 @@ pub struct Context<'a> {
     pub file: &'a File,
     /// Where output goes; also the engine's observer.
     pub term: &'a Term,
+    /// What the run leaves for those who are told of it.
+    pub left: Left,
+}
+
+/// What a run leaves for the metrics, so that they cost little.
+#[derive(Default)]
+pub struct Left {
+    /// The backend of the store in use, unlocked.
+    pub backend: RefCell<Option<Arc<dyn Backend>>>,
+    /// For how many seconds the application could not write to its database.
+    pub read_lock: Cell<Option<f64>>,
 }
 
 impl Context<'_> {
@@ -36,6 +52,19 @@ impl Context<'_> {
         merge::of_verb(self.matches, self.file).map_err(Failure::Usage)
     }
 
+    /// Returns the store in force as it is shown to others: without credentials.
+    pub fn store_name(&self) -> String {
+        self.store_in_use().map_or_else(|_| String::new(), |place| without_user(&place.to_string()))
+    }
+
+    /// Returns the store that the command works on: a copy's may be another one than that in force.
+    pub fn store_in_use(&self) -> Result<Location> {
+        match &self.cli.command {
+            Verb::Copy(CopyArgs { to: Some(to), .. }) => Ok(Location::parse(to.clone())?),
+            _ => Ok(self.paths()?.store),
+        }
+    }
+
     /// Resolves where everything is.
     pub fn paths(&self) -> Result<Paths> {
         let mut paths = Paths::resolve(self.cli)?;
@@ -43,5 +72,23 @@ impl Context<'_> {
             paths.data_dir = root;
         }
         Ok(paths)
+    }
+}
+
+/// Returns a URL without the user and password before its host.
+pub fn without_user(place: &str) -> String {
+    let Some((scheme, rest)) = place.split_once("://") else { return place.into() };
+    let (host, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+    format!("{scheme}://{}{path}", host.rsplit('@').next().unwrap_or(host))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_user;
+
+    #[test]
+    fn a_store_is_shown_without_credentials() {
+        assert_eq!(without_user("s3://user:pa55@bucket/a@b"), "s3://bucket/a@b");
+        assert_eq!(without_user("/srv/a@b"), "/srv/a@b");
     }
 }

@@ -9,7 +9,10 @@ pub mod docs;
 pub mod exit;
 pub mod known_stores;
 pub mod locks;
+pub mod log;
 pub mod memory_limit;
+pub mod metrics;
+pub mod notify;
 pub mod render;
 pub mod resolve;
 pub mod signal;
@@ -22,15 +25,17 @@ pub mod when;
 use std::ffi::OsString;
 use std::io::Write;
 use std::panic::{self, AssertUnwindSafe};
+use std::time::Instant;
 
 use clap::FromArgMatches;
 use clap::error::{ContextKind, ContextValue};
 
-use crate::context::Context;
+use crate::context::{Context, Left};
 use args::{Cli, Verb};
 use config::File;
 use exit::{Exit, Failure};
 use lrl_store::fs::missing_features;
+use notify::Ended;
 use term::Term;
 
 /// Runs one command line, whose first argument is the program's name.
@@ -69,16 +74,36 @@ pub fn run(arguments: &[OsString]) -> Exit {
     if let Some(path) = &file.path {
         term.detail(format!("settings from {}", path.display()));
     }
-    let context = Context { cli: &cli, matches: &matches, file: &file, term: &term };
-    let result = cmd::run(&context);
-    cmd::shared::run_record::write(&context, &result);
+    let context = Context { cli: &cli, matches: &matches, file: &file, term: &term, left: Left::default() };
+    let telling = notify::begin(&context);
+    let begun = Instant::now();
+    let result = panic::catch_unwind(AssertUnwindSafe(|| cmd::run(&context)));
     if let Some(path) = missing_features::unsynced() {
         term.note(format!(
             "{} cannot be synced: its file system (such as CIFS or vboxsf) does not support it; a power cut can take back the newest names there",
             path.display()
         ));
     }
-    end(&term, result, matches!(cli.command, Verb::Check(_) | Verb::Drill(_)))
+    let (result, panicked) = match result {
+        Ok(result) => (result, None),
+        Err(panic) => (Ok(Exit::Failed), Some(panic)),
+    };
+    let error = match &result {
+        Err(failure) => Some(failure.message()),
+        Ok(_) => panicked.as_ref().map(|_| "internal error".to_string()),
+    };
+    let exit = end(&term, result, matches!(cli.command, Verb::Check(_) | Verb::Drill(_)));
+    // What follows tells how the run ended, and changes nothing about that.
+    let ended = Ended { code: exit.code(), error, took: begun.elapsed() };
+    let record = cmd::shared::run_record::write(&context, &ended);
+    cmd::status::metrics::write(&context, exit, record.as_ref());
+    if let Some(telling) = telling {
+        telling.end(&context, &ended);
+    }
+    match panicked {
+        Some(panic) => panic::resume_unwind(panic),
+        None => exit,
+    }
 }
 
 /// Reports a failure, writes out what is buffered, and decides the exit code.

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::args::Global;
 use crate::exit::{Failure, Result};
+use crate::log::Tail;
 use crate::render::{progress, table::Table, units::safe};
 use crate::signal;
 
@@ -25,6 +26,7 @@ pub struct Term {
     bar: ProgressBar,
     out: Mutex<Out>,
     alike: Mutex<BTreeMap<String, Alike>>,
+    log: Mutex<Tail>,
 }
 
 /// Up to this many messages of one kind are written; the others are counted, unless `--verbose` asks for all.
@@ -85,6 +87,7 @@ impl Term {
             bar: progress::bar(!global.quiet && io::stderr().is_terminal()),
             out: Mutex::new(Out { writer: BufWriter::new(io::stdout()), failed: None, document: false }),
             alike: Mutex::new(BTreeMap::new()),
+            log: Mutex::new(Tail::default()),
         }
     }
 
@@ -96,6 +99,7 @@ impl Term {
     /// Tells the story of a run on standard output, at once; not with `--json` or `--quiet`. Foreign names in it
     /// have gone through [`safe`].
     pub fn say(&self, line: impl Display) {
+        self.keep(&line.to_string());
         if !self.json && !self.quiet {
             self.write(|out| writeln!(out, "{line}").and_then(|()| out.flush()));
         }
@@ -104,6 +108,7 @@ impl Term {
     /// Writes a line of a result to standard output; not with `--json`. Foreign names in it have gone
     /// through [`safe`]. Fails once nobody reads any more.
     pub fn line(&self, line: impl Display) -> Result<()> {
+        self.keep(&line.to_string());
         if !self.json {
             self.write(|out| writeln!(out, "{line}"));
         }
@@ -229,7 +234,17 @@ impl Term {
         self.raw_message(&format!("lrl: {label}{}", safe(text)));
     }
 
+    /// Returns the last part of what was printed, or would have been without `--quiet` and `--json`.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).text()
+    }
+
+    fn keep(&self, text: &str) {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+    }
+
     fn raw_message(&self, line: &str) {
+        self.keep(line);
         self.write(Write::flush);
         self.bar.suspend(|| {
             let _ = writeln!(io::stderr(), "{line}");

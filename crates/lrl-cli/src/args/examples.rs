@@ -234,6 +234,7 @@ EXAMPLES
   lrl status
   lrl status --store 's3://bucket/*?endpoint=URL' --max-age 26h   all stores of a bucket
   lrl status -q --max-age 26h --max-drill-age 8d --min-free 10%   silent if all is well
+  lrl status --metrics                                            metrics for Prometheus
   lrl status --max-age 26h || mail -s 'the backup is late' ops@example.org";
 
 /// After `lrl init --help`.

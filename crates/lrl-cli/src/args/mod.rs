@@ -19,7 +19,7 @@ use crate::site::rules::Place;
 use lrl_store::fs::space::Reserve;
 use lrl_store::ops::judgement::State;
 use lrl_store::ops::prune::MaxUnused;
-use values::{Every, KeepSets, MinFree, Owner, Subset};
+use values::{Every, KeepSets, MinFree, Owner, PingKind, Secret, Subset};
 
 fn place() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().try_map(values::place)
@@ -319,6 +319,9 @@ pub struct BackupArgs {
     /// Show what would be stored; write nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Who is told.
+    #[command(flatten)]
+    pub told: ToldArgs,
 }
 
 /// How fast bytes go out.
@@ -358,6 +361,9 @@ pub struct CopyArgs {
     /// Show what would be copied; write nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Who is told.
+    #[command(flatten)]
+    pub told: ToldArgs,
 }
 
 /// What stays free on the disks that are written to.
@@ -366,6 +372,70 @@ pub struct FreeArgs {
     /// Free space to leave on the disk for the application: 5% (at most 1 GiB), 200MB, or 0
     #[arg(long, value_name = "AMOUNT", default_value = "5%", value_parser = values::reserve, help_heading = SETTINGS)]
     pub reserve: Reserve,
+}
+
+/// Who is told how a run went; of the commands that a timer starts.
+#[derive(Debug, Args)]
+pub struct ToldArgs {
+    /// Write metrics for Prometheus to this file after every run, also one that failed
+    #[arg(long, value_name = "FILE", hide_short_help = true, help_heading = SETTINGS)]
+    pub metrics_file: Option<PathBuf>,
+    /// Tell this URL when a run starts and how it ends.
+    ///
+    /// It is a secret, which lrl never prints. {verb} and {source} in it are replaced.
+    #[arg(long, value_name = "URL", env = "LRL_PING_URL", hide_env_values = true, value_parser = values::secret, hide_short_help = true, help_heading = SETTINGS)]
+    pub ping_url: Option<Secret>,
+    /// File with that URL, in its first line; --ping-url wins over it
+    #[arg(long, value_name = "FILE", env = "LRL_PING_URL_FILE", hide_env_values = true, hide_short_help = true, help_heading = SETTINGS)]
+    pub ping_url_file: Option<PathBuf>,
+    /// What is at --ping-url.
+    ///
+    /// Healthchecks, an Uptime Kuma push monitor, an ntfy topic, any URL to request after a success, or one that takes JSON.
+    #[arg(long, value_name = "KIND", default_value = "healthchecks", value_parser = values::ping_kind(), hide_short_help = true, help_heading = SETTINGS)]
+    pub ping_kind: PingKind,
+    /// Run this program before the run: one word each time, the program first.
+    ///
+    /// There is no shell. It gets the run as JSON on standard input.
+    #[arg(long, value_name = "WORD", allow_hyphen_values = true, hide_short_help = true, help_heading = SETTINGS)]
+    pub on_start: Vec<String>,
+    /// Run this program after a run that ended with 0: one word each time, the program first
+    #[arg(long, value_name = "WORD", allow_hyphen_values = true, hide_short_help = true, help_heading = SETTINGS)]
+    pub on_success: Vec<String>,
+    /// Run this program after a run that ended with another code: one word each time, the program first
+    #[arg(long, value_name = "WORD", allow_hyphen_values = true, hide_short_help = true, help_heading = SETTINGS)]
+    pub on_failure: Vec<String>,
+    /// How long telling may take each time, by --ping-url or a program
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = values::duration, hide_short_help = true, help_heading = SETTINGS)]
+    pub tell_limit: Duration,
+}
+
+impl Verb {
+    /// Returns who is told of a run; nobody of one that only plans, or that a person starts.
+    pub fn told(&self) -> Option<&ToldArgs> {
+        let (told, dry_run) = match self {
+            Self::Backup(args) => (&args.told, args.dry_run),
+            Self::Copy(args) => (&args.told, args.dry_run),
+            Self::Drill(args) => (&args.told, false),
+            Self::Check(args) => (&args.told, false),
+            Self::Forget(args) => (&args.told, args.dry_run),
+            Self::Prune(args) => (&args.told, args.dry_run),
+            _ => return None,
+        };
+        Some(told).filter(|_| !dry_run)
+    }
+
+    /// Returns the name of a command that a timer starts.
+    pub fn timed_name(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Backup(_) => "backup",
+            Self::Copy(_) => "copy",
+            Self::Drill(_) => "drill",
+            Self::Check(_) => "check",
+            Self::Forget(_) => "forget",
+            Self::Prune(_) => "prune",
+            _ => return None,
+        })
+    }
 }
 
 /// `lrl restore`.
@@ -460,6 +530,9 @@ pub struct DrillArgs {
     /// Skip a check that this database cannot pass; may be repeated
     #[arg(long, value_name = "CHECK", value_parser = clap::builder::PossibleValuesParser::new(lrl_store::ops::drill::SKIPPABLE), help_heading = SETTINGS)]
     pub skip_check: Vec<String>,
+    /// Who is told.
+    #[command(flatten)]
+    pub told: ToldArgs,
 }
 
 /// `lrl export`.
@@ -569,6 +642,9 @@ pub struct CheckArgs {
     /// With --repair: also look for lost data in this backup directory, data directory or store; may be repeated
     #[arg(long, value_name = "DIR|STORE", requires = "repair")]
     pub from: Vec<PathBuf>,
+    /// Who is told.
+    #[command(flatten)]
+    pub told: ToldArgs,
 }
 
 /// `lrl forget`.
@@ -618,6 +694,9 @@ pub struct ForgetArgs {
     /// Show what would be removed and why the rest is kept; change nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Who is told.
+    #[command(flatten)]
+    pub told: ToldArgs,
     /// Also remove protected snapshots.
     ///
     /// These are the newest that passed a drill and, if named, the newest with a good database or good uploads.
@@ -631,6 +710,9 @@ pub struct PruneArgs {
     /// Show what would be removed; change nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Who is told.
+    #[command(flatten)]
+    pub told: ToldArgs,
     /// How it repacks.
     #[command(flatten)]
     pub unused: UnusedArgs,
@@ -756,6 +838,9 @@ pub struct StatusArgs {
     /// Exit 4 if less than this is free on the store's disk: 10%, or 2G
     #[arg(long, value_name = "AMOUNT", value_parser = values::min_free, help_heading = SETTINGS)]
     pub min_free: Option<MinFree>,
+    /// Print metrics for Prometheus, as --metrics-file writes them
+    #[arg(long, conflicts_with = "json")]
+    pub metrics: bool,
 }
 
 /// `lrl setup`.

@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use lrl_store::fs::space::Reserve;
 use lrl_store::ops::judgement::State;
 use lrl_store::ops::prune::MaxUnused;
@@ -32,6 +33,64 @@ pub enum KeepSets {
     All,
     /// The newest N of each part.
     Newest(NonZeroUsize),
+}
+
+/// A text that is never printed, not even by `{:?}`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Returns the text, for its one use.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Takes any text: an error would print it.
+pub fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
+    Ok(Secret(text.into()))
+}
+
+/// What is told how a run went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PingKind {
+    /// healthchecks.io, or a server of one's own.
+    Healthchecks,
+    /// A push monitor of Uptime Kuma.
+    Kuma,
+    /// A topic of ntfy.
+    Ntfy,
+    /// Any URL, requested after a success.
+    Get,
+    /// Any URL that takes JSON.
+    Json,
+}
+
+impl PingKind {
+    const ALL: [(&str, Self); 5] = [
+        ("healthchecks", Self::Healthchecks),
+        ("kuma", Self::Kuma),
+        ("ntfy", Self::Ntfy),
+        ("get", Self::Get),
+        ("json", Self::Json),
+    ];
+
+    /// Returns its name.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| name)
+    }
+}
+
+/// Parses the name of a [`PingKind`].
+pub fn ping_kind() -> impl TypedValueParser<Value = PingKind> {
+    let names = PossibleValuesParser::new(PingKind::ALL.map(|(name, _)| name));
+    names.map(|name| PingKind::ALL.iter().find(|(known, _)| **known == *name).map_or(PingKind::Get, |(_, kind)| *kind))
 }
 
 /// How often something happens.

@@ -21,7 +21,7 @@ mod setup;
 pub mod shared;
 mod snapshots;
 mod stats;
-mod status;
+pub mod status;
 
 use lrl_store::fs::temp_dir;
 use lrl_store::ops::{drill as drill_engine, import as import_engine};

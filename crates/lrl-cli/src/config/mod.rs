@@ -214,6 +214,11 @@ fn is_pairs(arg: &Arg) -> bool {
     arg.get_num_args().is_some_and(|number| number.min_values() == 2)
 }
 
+/// Returns whether its value must not be shown.
+fn is_secret(arg: &Arg) -> bool {
+    arg.get_value_parser().type_id() == TypeId::of::<args::values::Secret>()
+}
+
 fn values_of(arg: &Arg, value: &DeValue<'_>) -> Result<Vec<String>, &'static str> {
     if arg.get_value_parser().type_id() == TypeId::of::<bool>() {
         return value.as_bool().map(|on| vec![on.to_string()]).ok_or("true or false");
@@ -282,6 +287,7 @@ pub fn in_force(file: &File, matches: &ArgMatches) -> Vec<Setting> {
             let texts: Option<Vec<String>> =
                 raw.map(|raw| raw.map(|value| value.to_string_lossy().into_owned()).collect());
             let texts = texts.map(|texts| match is_pairs(arg) {
+                _ if is_secret(arg) => vec!["(hidden)".into()],
                 true => texts.chunks(2).map(|pair| pair.join(" ")).collect(),
                 false => texts,
             });

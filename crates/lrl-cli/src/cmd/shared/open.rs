@@ -145,6 +145,7 @@ fn open_as(context: &Context<'_>, paths: &Paths, mode: LockMode) -> Result<Store
 }
 
 fn open_by(context: &Context<'_>, paths: &Paths, backend: Arc<dyn Backend>, mode: LockMode) -> Result<Store> {
+    leave(context, &paths.store, &backend);
     let opened = Store::open(backend, mode, context.cli.global.lock_wait, context.term);
     let store = opened.map_err(|error| gone_or(context, &paths.store, error))?;
     compare(context, &paths.store, &store.config().store_id)?;
@@ -162,6 +163,13 @@ fn open_by(context: &Context<'_>, paths: &Paths, backend: Arc<dyn Backend>, mode
         context.term.note("what it lists is read from the packs themselves; `lrl check` tells more");
     }
     Ok(store)
+}
+
+/// Leaves the backend of the store in use to the metrics, which would have to unlock it again.
+fn leave(context: &Context<'_>, location: &Location, backend: &Arc<dyn Backend>) {
+    if context.store_in_use().is_ok_and(|used| used == *location) {
+        context.left.backend.replace(Some(Arc::clone(backend)));
+    }
 }
 
 /// Opens a store without leaving a trace; `None` where there is none and none is known.
@@ -237,7 +245,10 @@ pub fn cache_dir(context: &Context<'_>) -> Result<PathBuf, Error> {
 
 /// Opens the store at a location, if there is one.
 pub fn open_at(context: &Context<'_>, location: &Location) -> Result<Store, Error> {
-    let store = open::open(location, &options(context, location)?, context.term)?;
+    let options = options(context, location)?;
+    let backend = open::backend(location, &options)?;
+    leave(context, location, &backend);
+    let store = Store::open(backend, options.mode, options.lock_wait, context.term)?;
     compare(context, location, &store.config().store_id).map_err(|failure| Error::Refused(failure.message()))?;
     Ok(store)
 }

@@ -1,5 +1,5 @@
-//! How the last backup of a source ended, good or bad: a small file in the store's cache, which for a store in a bucket and an encrypted one
-//! is the user's. Only `lrl status` reads it, and nothing depends on it.
+//! How the last run of each command of a source ended, good or bad: small files in the store's cache, which for a store in a bucket and an
+//! encrypted one is the user's. Only `lrl status` and the metrics read them, and nothing depends on them.
 
 use std::fs;
 use std::io::Write;
@@ -15,9 +15,9 @@ use lrl_store::time::time_of;
 use serde::{Deserialize, Serialize};
 
 use super::open;
-use crate::args::Verb;
 use crate::context::Context;
-use crate::exit::{Exit, Failure, Result};
+use crate::exit::Exit;
+use crate::notify::Ended;
 
 /// How a run ended.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -33,7 +33,25 @@ pub struct RunRecord {
     /// What was backed up, absolute and with links resolved; earlier versions recorded none.
     #[serde(default)]
     pub data_dir: Option<PathBuf>,
+    /// How long it took, in seconds.
+    #[serde(default)]
+    pub seconds: Option<f64>,
+    /// When such a run last ended with exit code 0, in seconds since 1970.
+    #[serde(default)]
+    pub last_success: Option<i64>,
+    /// For how many seconds the application could not write while its database was last read.
+    #[serde(default)]
+    pub read_lock: Option<f64>,
+    /// When such a run last measured the size of the store, in seconds since 1970.
+    #[serde(default)]
+    pub sized: Option<i64>,
 }
+
+/// How long the size of a store in a bucket is not measured again: that takes a request for each thousand objects.
+const SIZED: i64 = 20 * 3600;
+
+/// The commands whose runs are recorded.
+pub const COMMANDS: [&str; 6] = ["backup", "copy", "drill", "check", "forget", "prune"];
 
 impl RunRecord {
     /// Returns the directory that was backed up, if it is another one than `data_dir`.
@@ -43,34 +61,71 @@ impl RunRecord {
     }
 }
 
-/// Records how a backup ended; other verbs, and what only plans, leave no record. A record that cannot be written changes nothing.
-pub fn write(context: &Context<'_>, result: &Result) {
-    let Verb::Backup(args) = &context.cli.command else { return };
-    let exit = result.as_ref().map_or_else(|failure| failure.exit(false), |exit| *exit);
-    if args.dry_run || matches!(exit, Exit::Usage | Exit::WrongKey | Exit::NoStore) {
-        return;
-    }
+/// Records how a run ended, and returns the record; other commands, and what only plans, leave none. A record that cannot be written changes
+/// nothing.
+pub fn write(context: &Context<'_>, ended: &Ended) -> Option<RunRecord> {
+    let command = context.cli.command.timed_name().filter(|_| context.cli.command.told().is_some())?;
+    let source = &context.cli.global.source;
+    let before = read_of(context, command, source);
+    let finished = time_of(SystemTime::now()).secs;
     let record = RunRecord {
-        command: "backup".into(),
-        finished: time_of(SystemTime::now()).secs,
-        exit: exit.code(),
-        error: result.as_ref().err().map(Failure::message),
-        data_dir: context.paths().ok().and_then(|paths| fs::canonicalize(paths.data_dir).ok()),
+        command: command.into(),
+        finished,
+        exit: ended.code,
+        error: ended.error.clone(),
+        data_dir: match command {
+            "backup" => context.paths().ok().and_then(|paths| fs::canonicalize(paths.data_dir).ok()),
+            _ => None,
+        },
+        seconds: Some(ended.took.as_secs_f64()),
+        last_success: match ended.code {
+            0 => Some(finished),
+            // Earlier versions recorded none, but how the run ended.
+            _ => before.as_ref().and_then(|run| run.last_success.or((run.exit == 0).then_some(run.finished))),
+        },
+        sized: match before.as_ref().and_then(|run| run.sized) {
+            Some(at) if is_dear(context, command) && (0..SIZED).contains(&(finished - at)) => Some(at),
+            before => context
+                .cli
+                .command
+                .told()
+                .and_then(|told| told.metrics_file.as_ref())
+                .map_or(before, |_| Some(finished)),
+        },
+        read_lock: context.left.read_lock.get().or(before.and_then(|run| run.read_lock)),
     };
-    let written = path(context, &context.cli.global.source).and_then(|path| put(&path, &record));
-    if written.is_none() {
-        context.term.detail("how this run ended could not be recorded");
+    let is_of_store = ![Exit::Usage, Exit::WrongKey, Exit::NoStore].iter().any(|exit| exit.code() == ended.code);
+    if is_of_store {
+        let written = path(context, command, source).and_then(|path| put(&path, &record));
+        if written.is_none() {
+            context.term.detail("how this run ended could not be recorded");
+        }
     }
+    Some(record)
+}
+
+/// Returns whether to measure the store's size costs more than the command itself might.
+fn is_dear(context: &Context<'_>, command: &str) -> bool {
+    let is_bucket = context.store_in_use().is_ok_and(|place| place.directory().is_none());
+    is_bucket && !["prune", "check"].contains(&command)
 }
 
 /// Reads how the last backup of a source ended; `None` where that is not known.
 pub fn read(context: &Context<'_>, source: &str) -> Option<RunRecord> {
-    serde_json::from_slice(&fs::read(path(context, source)?).ok()?).ok()
+    read_of(context, "backup", source)
 }
 
-fn path(context: &Context<'_>, source: &str) -> Option<PathBuf> {
-    let name = format!("last-run-{source}.json");
-    let place = match context.paths().ok()?.store {
+/// Reads how the last run of a command ended; `None` where that is not known.
+pub fn read_of(context: &Context<'_>, command: &str, source: &str) -> Option<RunRecord> {
+    serde_json::from_slice(&fs::read(path(context, command, source)?).ok()?).ok()
+}
+
+fn path(context: &Context<'_>, command: &str, source: &str) -> Option<PathBuf> {
+    let name = match command {
+        "backup" => format!("last-run-{source}.json"),
+        command => format!("last-{command}-{source}.json"),
+    };
+    let place = match context.store_in_use().ok()? {
         // Where no store is, nothing is made.
         Location::Directory(path) => match key_slots::is_encrypted(&LocalBackend::new(&path)) {
             Ok(false) => {

@@ -1,6 +1,7 @@
 //! `lrl status`: whether all is well with each source of a store, and what is not; also what `--if-older-than` asks.
 
 mod all_stores;
+pub mod metrics;
 mod source;
 
 use std::path::Path;
@@ -27,10 +28,16 @@ use crate::resolve::Paths;
 pub fn run(context: &Context<'_>, args: &StatusArgs) -> Result {
     let paths = context.paths()?;
     if let Some(above) = paths.store.all_below() {
+        if args.metrics {
+            return Err(Failure::Usage("--metrics is for one store: name it with --store".into()));
+        }
         return all_stores::run(context, args, &above);
     }
     let store = open::open(context, &paths)?;
     let now = time_of(SystemTime::now());
+    if args.metrics {
+        return metrics::print(context, &store, now);
+    }
     let mut stands = Vec::new();
     for source in sources(context, &store)? {
         stands.push(SourceStatus::of(context, args, &store, source, true, now)?);

@@ -215,7 +215,7 @@ pub fn describe(condition: &Condition, now: Time) -> String {
 }
 
 /// Returns the stores that the source was copied to, as the cache has them, with what each lacks by now.
-pub(super) fn copies(store: &Store, source: &str, now: Time) -> Result<Vec<(LastCopied, u64, Option<u64>)>, Error> {
+pub fn copies(store: &Store, source: &str, now: Time) -> Result<Vec<(LastCopied, u64, Option<u64>)>, Error> {
     let noted = last_copied::noted(store, source);
     let names = if noted.is_empty() { Vec::new() } else { store.snapshot_names(Some(source))? };
     let lacks = |copy: LastCopied| {
