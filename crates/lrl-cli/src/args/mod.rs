@@ -117,7 +117,7 @@ pub struct Global {
 pub enum Verb {
     /// Store a snapshot of the database and the uploads, and write its set
     #[command(after_long_help = examples::BACKUP)]
-    Backup(BackupArgs),
+    Backup(Box<BackupArgs>),
     /// Restore a snapshot or a set in place, keeping what it replaces as *.pre-restore
     #[command(after_long_help = examples::RESTORE)]
     Restore(RestoreArgs),
