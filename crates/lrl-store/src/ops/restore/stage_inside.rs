@@ -14,8 +14,8 @@ use super::tree_plan::TreePlan;
 use crate::error::{Error, Result};
 use crate::format::entry::Kind;
 use crate::format::snapshot::Database;
-use crate::fs::dir::{components, split};
 use crate::format::xattr::Xattr;
+use crate::fs::dir::{components, split};
 use crate::fs::metadata::{Metadata, Owners, mtime_of, set_all};
 use crate::fs::tree_writer::{Obstacle, TreeWriter};
 
@@ -116,7 +116,12 @@ impl StageInside<'_> {
     }
 
     /// Returns what a directory gets: what it has in the snapshot, else what the one in place has, else it is the database's owner's alone.
-    fn metadata(&self, path: &[u8], database: &Database, old: Option<&mut Lookup<'_>>) -> Result<(Metadata, Vec<Xattr>)> {
+    fn metadata(
+        &self,
+        path: &[u8],
+        database: &Database,
+        old: Option<&mut Lookup<'_>>,
+    ) -> Result<(Metadata, Vec<Xattr>)> {
         let recorded = self.plan.tree.find(path)?.filter(|entry| entry.kind == Kind::Dir);
         let is_dir = |stat: &Stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
         let existing = old.and_then(|old| old.stat_of(path)).filter(is_dir);
