@@ -383,7 +383,9 @@ pub struct RestoreArgs {
     /// Which part.
     #[command(flatten)]
     pub half: HalfArgs,
-    /// Restore below this directory only: DIR/lrl.db, DIR/assets, DIR/storage; all of a site, and through no link
+    /// Restore below this directory only: DIR/lrl.db, DIR/assets, DIR/storage, or all of a site.
+    ///
+    /// Of a site, no link below DIR is followed.
     #[arg(long, value_name = "DIR")]
     pub target: Option<PathBuf>,
     /// Restore only this database, file or directory, as `lrl ls` shows it; may be repeated
