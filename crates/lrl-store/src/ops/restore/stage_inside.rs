@@ -14,7 +14,7 @@ use super::tree_plan::TreePlan;
 use crate::error::{Error, Result};
 use crate::format::entry::Kind;
 use crate::format::snapshot::Database;
-use crate::format::xattr::Xattr;
+use crate::format::xattr::Xattrs;
 use crate::fs::dir::{components, split};
 use crate::fs::metadata::{Metadata, Owners, mtime_of, set_all};
 use crate::fs::tree_writer::{Obstacle, TreeWriter};
@@ -34,7 +34,7 @@ pub(super) struct StageInside<'a> {
 }
 
 /// A directory that only databases are in, and what it gets in the end.
-type Made = (Arc<OwnedFd>, (Metadata, Vec<Xattr>), PathBuf);
+type Made = (Arc<OwnedFd>, (Metadata, Xattrs), PathBuf);
 
 impl StageInside<'_> {
     /// Writes all of them. The directories of the tree must not have their modes yet.
@@ -116,12 +116,7 @@ impl StageInside<'_> {
     }
 
     /// Returns what a directory gets: what it has in the snapshot, else what the one in place has, else it is the database's owner's alone.
-    fn metadata(
-        &self,
-        path: &[u8],
-        database: &Database,
-        old: Option<&mut Lookup<'_>>,
-    ) -> Result<(Metadata, Vec<Xattr>)> {
+    fn metadata(&self, path: &[u8], database: &Database, old: Option<&mut Lookup<'_>>) -> Result<(Metadata, Xattrs)> {
         let recorded = self.plan.tree.find(path)?.filter(|entry| entry.kind == Kind::Dir);
         let is_dir = |stat: &Stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
         let existing = old.and_then(|old| old.stat_of(path)).filter(is_dir);
