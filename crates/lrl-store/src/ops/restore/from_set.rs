@@ -316,7 +316,13 @@ impl Source for SetSource<'_> {
         let mut staged = Vec::new();
         for root in &self.roots {
             if let Some(from) = &root.unpacked {
-                staged.push(Staged { target: &root.target, part: Part::Uploads, from, name: &root.name, databases: Vec::new() });
+                staged.push(Staged {
+                    target: &root.target,
+                    part: Part::Uploads,
+                    from,
+                    name: &root.name,
+                    databases: Vec::new(),
+                });
             }
         }
         for ((_, _, target), name) in self.databases.iter().zip(&self.names) {
