@@ -67,6 +67,9 @@ Uploads that are already right are not written again.
 --undo undoes the last restore, and keeps what had been restored as lrl.db.undone and assets.undone.
 After a restore that was killed, run it again, or --undo. --clean removes what is kept.
 
+A site goes back below its root, where --data-dir or lrl.toml names that, through links and into mounts;
+what is there and not in the snapshot stays. Several databases are replaced together or not at all.
+
 Uploads of the second adapter go to $STORAGE_PATH, else to ./storage. With --data-dir and without
 STORAGE_PATH they go to DIR/storage, and with --target always there.
 
@@ -74,7 +77,8 @@ EXAMPLES
   lrl restore --dry-run                          what would happen
   lrl restore                                    the newest good snapshot, database and uploads
   lrl restore latest~1 --db-only                 yesterday's database, today's uploads
-  lrl restore 3f9a --path assets/ab12/photo.jpg  one file
+  lrl restore 3f9a --only assets/ab12/photo.jpg  one file
+  lrl restore --only data/a.sqlite --only media  a database and a directory of a site
   lrl restore --manifest ./backups/backup_manifest_20260114_120000.json
   lrl restore --target ./restored                beside the live data, to look at it
   lrl restore --skip-damaged                     from a damaged store: everything else, and a list

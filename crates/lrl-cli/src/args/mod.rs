@@ -453,11 +453,13 @@ pub struct RestoreArgs {
     /// Which part.
     #[command(flatten)]
     pub half: HalfArgs,
-    /// Restore below this directory only: DIR/lrl.db, DIR/assets, DIR/storage
+    /// Restore below this directory only: DIR/lrl.db, DIR/assets, DIR/storage, or all of a site.
+    ///
+    /// Of a site, no link below DIR is followed.
     #[arg(long, value_name = "DIR")]
     pub target: Option<PathBuf>,
-    /// Restore only this file or directory, as `lrl ls` shows it; may be repeated
-    #[arg(long, value_name = "PATH", conflicts_with_all = ["db_only", "assets_only"])]
+    /// Restore only this database, file or directory, as `lrl ls` shows it; may be repeated
+    #[arg(long = "only", visible_alias = "path", value_name = "PATH", conflicts_with_all = ["db_only", "assets_only"])]
     pub path: Vec<PathBuf>,
     /// Restore the set of this manifest instead of a snapshot
     #[arg(long, value_name = "FILE", conflicts_with_all = ["snapshot", "path"])]

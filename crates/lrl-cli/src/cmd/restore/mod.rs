@@ -61,6 +61,9 @@ fn restore(context: &Context<'_>, args: &RestoreArgs) -> Result {
     };
     let mut options = Options::new(&places.data_dir);
     options.storage_dir.clone_from(&places.storage);
+    options.only_below = places.only_below;
+    options.own =
+        paths.store.directory().map(Path::to_path_buf).into_iter().chain([paths.backup_dir.clone()]).collect();
     options.what = what;
     options.owner = args.owner.as_ref().map(resolve::owner_ids).transpose()?;
     options.dry_run = args.dry_run;
@@ -68,6 +71,7 @@ fn restore(context: &Context<'_>, args: &RestoreArgs) -> Result {
     options.skip_damaged = args.skip_damaged;
     options.no_keep = args.no_keep;
     options.locks = Some(locks::ask);
+    let mut is_site = false;
     let (report, from) = if let Some(manifest) = &args.manifest {
         refuse_contradiction(context, &paths, manifest, args.force)?;
         (restore::restore_set(manifest, &options, context.term)?, format!("set {}", manifest.display()))
@@ -79,8 +83,18 @@ fn restore(context: &Context<'_>, args: &RestoreArgs) -> Result {
             Err(Failure::Engine(Error::NotFound(_))) if options.what == What::Whole => {
                 choose::choose(context, &store, &args.snapshot, Need::default(), args.force)?
             }
+            // A path of a site may be a database or a file.
+            Err(Failure::Engine(error @ Error::NotFound(_))) if matches!(options.what, What::Paths(_)) => {
+                let any = choose::choose(context, &store, &args.snapshot, Need::default(), args.force)?;
+                if any.1.root.is_none() {
+                    return Err(error.into());
+                }
+                any
+            }
             found => found?,
         };
+        is_site = snapshot.root.is_some();
+        places.require_root(&snapshot, &args.snapshot)?;
         let newest = store.snapshot_names(Some(&name.source))?.pop();
         if let (true, Some(newest)) = (args.snapshot == "latest" || args.snapshot == "good", newest)
             && newest != name
@@ -95,13 +109,14 @@ fn restore(context: &Context<'_>, args: &RestoreArgs) -> Result {
         (report, format!("snapshot {} of {}", name.id.short(), snapshot.timestamp))
     };
     let restores_storage = report.restored.iter().any(|one| one.path.starts_with(&places.storage));
-    if places.passes_storage && restores_storage {
+    if places.passes_storage && restores_storage && !is_site {
         context.term.note(format!(
             "storage/ went to {}; {STORAGE_DEFAULT} was left alone: set STORAGE_PATH to restore it there",
             places.storage.display()
         ));
     }
-    render(context, &report, &from, places.is_live && args.path.is_empty())
+    let is_live = places.is_live || is_site && !places.only_below;
+    render(context, &report, &from, is_live && args.path.is_empty())
 }
 
 /// Compares a set with the snapshot that it names, where the store beside it or the one in force has that. No store is needed for a restore.

@@ -9,7 +9,7 @@ use crate::context::Context;
 const GLOBAL: [&str; 8] =
     ["config", "backup", "store", "source", "cache_dir", "password_file", "password_command", "key_file"];
 /// Those of `lrl restore`.
-const RESTORE: [&str; 2] = ["target", "data_dir"];
+const RESTORE: [&str; 3] = ["target", "data_dir", "root"];
 
 /// Completes each command in backquotes.
 pub fn complete(context: &Context<'_>, text: &str) -> String {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
+use lrl_store::format::snapshot::Snapshot;
 
 use crate::args::RestoreArgs;
 use crate::context::Context;
@@ -19,6 +20,10 @@ pub struct Places {
     pub(super) is_live: bool,
     /// `./storage` is there, and not where `storage/…` goes.
     pub(super) passes_storage: bool,
+    /// Nothing is written outside `data_dir`.
+    pub(super) only_below: bool,
+    /// The command line names it.
+    is_named: bool,
 }
 
 impl Places {
@@ -26,13 +31,17 @@ impl Places {
     /// live data.
     pub fn of(context: &Context<'_>, args: &RestoreArgs) -> Result<Self> {
         let matches = context.matches.subcommand().map_or(context.matches, |(_, sub)| sub);
-        let is_named = matches.value_source("data_dir") == Some(ValueSource::CommandLine);
+        let is_given = |id: &str| {
+            matches.try_contains_id(id).is_ok() && matches.value_source(id) == Some(ValueSource::CommandLine)
+        };
+        let is_named = is_given("data_dir") || is_given("root");
         if let Some(target) = &args.target {
             if is_named {
                 return Err(Failure::Usage("--target and --data-dir name the same thing: give one of them".into()));
             }
             let (data_dir, storage) = (target.clone(), target.join("storage"));
-            return Ok(Self { data_dir, storage, is_live: false, passes_storage: false });
+            let (is_live, passes_storage, only_below) = (false, false, true);
+            return Ok(Self { data_dir, storage, is_live, passes_storage, only_below, is_named: true });
         }
         let paths = context.paths()?;
         let usual = std::env::var_os("LAB_DATA_DIR").filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -45,7 +54,21 @@ impl Places {
             Storage::Absent(_) if !is_live => (below, false),
             Storage::Found(path) | Storage::Absent(path) => (path, false),
         };
-        Ok(Self { data_dir: paths.data_dir, storage, is_live, passes_storage })
+        Ok(Self { data_dir: paths.data_dir, storage, is_live, passes_storage, only_below: false, is_named })
+    }
+
+    /// Refuses to restore a site to where nobody but the store says that it was.
+    pub(super) fn require_root(&self, snapshot: &Snapshot, wanted: &str) -> Result<()> {
+        let Some(root) = &snapshot.root else { return Ok(()) };
+        if self.is_named || is_same(&self.data_dir, Path::new(&root.path)) {
+            return Ok(());
+        }
+        let quoted = shlex::try_quote(&root.path).map_or_else(|_| root.path.clone(), |path| path.into_owned());
+        Err(Failure::Usage(format!(
+            "snapshot {} is of {}, which neither the command line nor lrl.toml names: `lrl restore {wanted} --data-dir {quoted}` restores \
+             it there, `lrl restore {wanted} --target DIR` elsewhere",
+            snapshot.timestamp, root.path
+        )))
     }
 }
 

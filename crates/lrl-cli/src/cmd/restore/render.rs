@@ -21,7 +21,11 @@ pub(super) fn render(context: &Context<'_>, report: &Report, from: &str, is_live
         let what = match restored.part {
             Part::Database => format!("database, {} bytes", restored.bytes),
             Part::Uploads | Part::Path => {
-                format!("{}, {} bytes", units::count(restored.files, "file"), restored.bytes)
+                let databases = restored.databases.len() as u64;
+                let files = units::count(restored.files.saturating_sub(databases), "file");
+                let with =
+                    if databases > 0 { format!(" and {}", units::count(databases, "database")) } else { String::new() };
+                format!("{files}{with}, {} bytes", restored.bytes)
             }
         };
         term.say(format!("  -> {path} ({what})"));
@@ -91,7 +95,12 @@ pub(super) fn document(report: &Report, from: &str, exit: Exit) -> serde_json::V
         .iter()
         .map(|r| {
             let kept = kept_document(&r.kept);
-            json!({ "part": r.part, "path": r.path.to_string_lossy(), "files": r.files, "bytes": r.bytes, "kept": kept })
+            let mut one =
+                json!({ "part": r.part, "path": r.path.to_string_lossy(), "files": r.files, "bytes": r.bytes, "kept": kept });
+            if !r.databases.is_empty() {
+                one["databases"] = r.databases.iter().map(|path| path.to_string_lossy()).collect();
+            }
+            one
         })
         .collect();
     json!({

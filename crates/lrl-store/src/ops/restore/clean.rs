@@ -12,8 +12,11 @@ use rustix::fs::{Dir, Stat, fsync};
 use rustix::io::Errno;
 
 use super::commit::Staged;
+use super::find_target::Finder;
 use super::journal::Journal;
-use super::model::{ASSETS, DATABASE, INSIDE, Moved, SIDECARS, Version};
+use super::journal_record::Record;
+use super::links::Links;
+use super::model::{ASSETS, DATABASE, INSIDE, Moved, Part, SIDECARS, Version};
 use super::remove_kept::{refuse_inner_mount, remove};
 use super::safety::storage_home;
 use super::staging_dir::reclaim;
@@ -22,6 +25,7 @@ use super::tree_size::measure;
 use crate::error::{Error, Result};
 use crate::fs::dir::to_path;
 use crate::fs::resolve::{OpenDirs, look};
+use crate::source::files::kept::kept_of;
 
 /// What to remove.
 #[derive(Debug, Clone)]
@@ -84,11 +88,16 @@ pub fn clean(options: &CleanOptions) -> Result<Cleaned> {
         )));
     }
     let mut copies = BTreeMap::new();
-    find_all(dirs, &options.data_dir, DATABASE, true, &mut copies)?;
-    find_all(dirs, &options.data_dir, ASSETS, false, &mut copies)?;
-    let (home, name) = storage_home(&options.storage_dir)?;
-    find_all(dirs, &home, &name, false, &mut copies)?;
-    let recorded = recorded(dirs, &journal, options, &mut copies)?;
+    let last = journal.last()?;
+    if last.as_ref().is_some_and(Record::is_of_site) {
+        find_in_site(journal.dir(), &options.data_dir, &mut copies)?;
+    } else {
+        find_all(dirs, &options.data_dir, DATABASE, true, &mut copies)?;
+        find_all(dirs, &options.data_dir, ASSETS, false, &mut copies)?;
+        let (home, name) = storage_home(&options.storage_dir)?;
+        find_all(dirs, &home, &name, false, &mut copies)?;
+    }
+    let recorded = recorded(dirs, last, options, &mut copies)?;
     let now = options.now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
     let limit = i64::try_from(options.older_than.as_secs()).unwrap_or(i64::MAX);
     let (old, young): (Vec<_>, Vec<_>) =
@@ -137,6 +146,30 @@ pub(super) fn drop_kept(dirs: &OpenDirs, data_dir: &Path, staged: &[Staged<'_>],
     Ok(bytes)
 }
 
+/// Finds what restores kept directly in the root of a site, of whatever. Only `.pre-restore` is a name that applications never use.
+fn find_in_site(dir: &Arc<OwnedFd>, root: &Path, copies: &mut BTreeMap<PathBuf, Copy>) -> Result<()> {
+    let failed = |e: Errno| Error::io("list", root)(e.into());
+    for entry in Dir::read_from(dir).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name().to_bytes();
+        if let Some(kept) = kept_of(name).filter(|kept| !kept.is_undone)
+            && let Some(stat) = look(dir, name).map_err(failed)?
+        {
+            add(dir, root, kept.main, name, &stat, copies);
+        }
+    }
+    Ok(())
+}
+
+/// Finds what earlier restores kept beside a target of the last one.
+fn find_older(target: &Target, is_database: bool, copies: &mut BTreeMap<PathBuf, Copy>) -> Result<()> {
+    match (&target.inner, &target.dir) {
+        (Some(inside), _) => find(inside, &target.path(), INSIDE, false, copies),
+        (None, Some(dir)) => find(dir, &target.dir_path, &target.name, is_database, copies),
+        (None, None) => Ok(()),
+    }
+}
+
 /// Finds what restores kept of one target: beside it, beside what a link there leads to, and inside a directory whose contents
 /// were exchanged.
 fn find_all(
@@ -149,7 +182,7 @@ fn find_all(
     let Some(dir) = dirs.open(home)? else { return Ok(()) };
     find(&dir, home, name, is_database, copies)?;
     // Through a link that a restore would not follow, none has kept anything.
-    let Ok(mut target) = Target::find(dirs, home, &[name]) else { return Ok(()) };
+    let Ok(mut target) = Finder::new(dirs).find(home, &[name], Links::First) else { return Ok(()) };
     if let (Some(dir), Some(_)) = (&target.dir, &target.via) {
         find(dir, &target.dir_path, &target.name, is_database, copies)?;
     }
@@ -226,16 +259,19 @@ fn kept_name<'n>(name: &'n [u8], of: &[u8], is_database: bool) -> Option<&'n [u8
 /// Adds what the record of the last restore has, which may be among the uploads; returns all that is in the record.
 fn recorded(
     dirs: &OpenDirs,
-    journal: &Journal,
+    last: Option<Record>,
     options: &CleanOptions,
     copies: &mut BTreeMap<PathBuf, Copy>,
 ) -> Result<Vec<PathBuf>> {
-    let Some(last) = journal.last()? else { return Ok(Vec::new()) };
+    let Some(last) = last else { return Ok(Vec::new()) };
     // A record of directories that are gone keeps nothing.
     let Ok(targets) = last.find_targets(dirs, &options.data_dir, &options.storage_dir) else { return Ok(Vec::new()) };
     let mut recorded = Vec::new();
     for (record, target) in last.targets.iter().zip(&targets) {
         let Some(dir) = target.kept_dir() else { continue };
+        if record.is_of_site() {
+            find_older(target, record.part == Part::Database, copies)?;
+        }
         let moved = record.moved(target, last.live.other());
         let Some((_, main)) = moved.first() else { continue };
         let Some((kept, dir_path)) = main.file_name().map(OsStrExt::as_bytes).zip(main.parent()) else { continue };

@@ -25,6 +25,8 @@ pub(super) struct Staged<'a> {
     pub from: &'a Arc<OwnedFd>,
     /// Its name there.
     pub name: &'a [u8],
+    /// Databases in it, by their paths below the directory of the target.
+    pub databases: Vec<Vec<u8>>,
 }
 
 /// What is where once everything is in place.
@@ -62,6 +64,6 @@ impl Staged<'_> {
         // What is there is looked at now: a database that appeared meanwhile must not be taken for nothing.
         let before = VersionRecord::find(target, &target.name, &target.free_name(Version::Before)?, self.part)?;
         let restored = VersionRecord::of(FileIdentity::new("", &stat, None), &target.free_name(Version::Restored)?);
-        Ok(TargetRecord::new(self.part, target, &options.data_dir, before, restored))
+        Ok(TargetRecord::new(self.part, target, &options.data_dir, (before, restored), &self.databases))
     }
 }

@@ -8,7 +8,9 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, mkdirat, statat};
 use rustix::io::Errno;
 
 use super::commit::Staged;
-use super::model::{ASSETS, Options, Part, Report, Reuse, STORAGE};
+use super::find_target::Finder;
+use super::links::Links;
+use super::model::{ASSETS, DATABASE, Options, Part, Report, Reuse, STORAGE};
 use super::safety::{refuse_overlap, storage_home};
 use super::set_parts::{Root, RootsSeen, select};
 use super::set_site::{InTree, require_absent, top_level, unpack_site};
@@ -17,7 +19,7 @@ use super::stage_set::{count, give_away, note_count, prove, stage_copy, unpack};
 use super::target::Target;
 use super::target_dirs::StagingDirs;
 use crate::error::{Error, Result};
-use crate::fs::resolve::{OpenDirs, is_other_mount};
+use crate::fs::resolve::is_other_mount;
 use crate::fs::space::{Reserve, free_at};
 use crate::progress::Phase;
 use crate::set::archive::extract::{self, verify};
@@ -26,7 +28,7 @@ use crate::units::size;
 
 /// The files of a set.
 pub(super) struct SetSource<'a> {
-    dirs: &'a OpenDirs,
+    finder: Finder<'a>,
     manifest: &'a Path,
     /// Another program wrote the set.
     is_foreign: bool,
@@ -43,12 +45,13 @@ pub(super) struct SetSource<'a> {
 impl<'a> SetSource<'a> {
     /// Finds the set's files and where they go; adds to the notes.
     pub fn plan(run: &'a Run<'_>, manifest: &'a Manifest, path: &'a Path, notes: &mut Vec<String>) -> Result<Self> {
-        let (dirs, options) = (&run.dirs, run.options);
+        let options = run.options;
+        let finder = Finder::new(&run.dirs);
         let (databases, assets) = select(manifest, path, options, notes)?;
         let is_foreign = manifest.lrl.is_none();
         let (in_trees, roots) = (Vec::new(), Vec::new());
         let mut set = Self {
-            dirs,
+            finder,
             manifest: path,
             is_foreign,
             databases: Vec::new(),
@@ -60,7 +63,10 @@ impl<'a> SetSource<'a> {
         if let Some(assets) = assets {
             let archive = find_beside(path, &assets.backup)?;
             match assets.layout {
-                Layout::Manual => set.roots.push(Root::new(ASSETS, Target::find(dirs, &options.data_dir, &[ASSETS])?)),
+                Layout::Manual => {
+                    let target = set.finder.find(&options.data_dir, &[ASSETS], Links::First)?;
+                    set.roots.push(Root::new(ASSETS, target));
+                }
                 Layout::Root => set.add_members(&archive, options, notes)?,
             }
             set.archive = Some((assets, archive));
@@ -78,7 +84,7 @@ impl<'a> SetSource<'a> {
     /// Adds a target for each member directly in the root of a site's archive.
     fn add_members(&mut self, archive: &Path, options: &Options, notes: &mut Vec<String>) -> Result<()> {
         for (name, _) in top_level(archive, notes)? {
-            let target = Target::find(self.dirs, &options.data_dir, &[&name])?;
+            let target = self.finder.find(&options.data_dir, &[&name], Links::Never)?;
             require_absent(&target, self.manifest)?;
             self.roots.push(Root::new(&name, target));
         }
@@ -97,7 +103,8 @@ impl<'a> SetSource<'a> {
             self.in_trees.push(InTree { database, copy, root, below: path });
             return Ok(());
         }
-        let target = Target::find(self.dirs, &options.data_dir, &components)?;
+        let links = if path == DATABASE && !self.is_site() { Links::First } else { Links::Never };
+        let target = self.finder.find(&options.data_dir, &components, links)?;
         if self.is_site() {
             require_absent(&target, self.manifest)?;
         }
@@ -201,7 +208,7 @@ impl<'a> SetSource<'a> {
                 ASSETS => {}
                 STORAGE => {
                     let (home, name) = storage_home(&options.storage_dir)?;
-                    self.roots.push(Root::new(STORAGE, Target::find(self.dirs, &home, &[&name])?));
+                    self.roots.push(Root::new(STORAGE, self.finder.find(&home, &[&name], Links::First)?));
                 }
                 other => {
                     let other = String::from_utf8_lossy(other).into_owned();
@@ -291,7 +298,7 @@ impl Source for SetSource<'_> {
         }
         if roots.storage {
             let (home, name) = storage_home(&run.options.storage_dir)?;
-            report.add(Part::Uploads, &Target::find(self.dirs, &home, &[&name])?, 0, 0)?;
+            report.add(Part::Uploads, &self.finder.find(&home, &[&name], Links::First)?, 0, 0)?;
         }
         Ok(())
     }
@@ -309,12 +316,18 @@ impl Source for SetSource<'_> {
         let mut staged = Vec::new();
         for root in &self.roots {
             if let Some(from) = &root.unpacked {
-                staged.push(Staged { target: &root.target, part: Part::Uploads, from, name: &root.name });
+                staged.push(Staged {
+                    target: &root.target,
+                    part: Part::Uploads,
+                    from,
+                    name: &root.name,
+                    databases: Vec::new(),
+                });
             }
         }
         for ((_, _, target), name) in self.databases.iter().zip(&self.names) {
             let from = &dirs.of(target)?.staging.dir;
-            staged.push(Staged { target, part: Part::Database, from, name });
+            staged.push(Staged { target, part: Part::Database, from, name, databases: Vec::new() });
         }
         Ok(staged)
     }

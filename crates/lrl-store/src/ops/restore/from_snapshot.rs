@@ -1,18 +1,24 @@
 //! How the parts of a snapshot are staged from its store.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::commit::Staged;
 use super::model::{Part, Report, Reuse, ReuseCounts};
-use super::plan::{Plan, TreePlan};
+use super::plan::Plan;
 use super::skipped_files::{Skip, Skips};
 use super::source::{Run, Source};
 use super::stage_database;
+use super::stage_inside::StageInside;
 use super::stage_tree::Stage;
 use super::target::Target;
 use super::target_dirs::StagingDirs;
+use super::tree_plan::TreePlan;
 use crate::error::{Error, Result};
-use crate::format::snapshot::{Database, Snapshot};
+use crate::format::snapshot::{Database, RootDir, Snapshot};
+use crate::fs::dir::to_path;
 use crate::fs::metadata::Owners;
 use crate::progress::{Observer, Phase, Problem};
 use crate::store::{SnapshotName, Store};
@@ -22,7 +28,10 @@ pub(super) struct SnapshotSource<'a> {
     store: &'a Store,
     name: &'a SnapshotName,
     timestamp: &'a str,
+    root: Option<&'a RootDir>,
     plan: Plan<'a>,
+    /// Under which name each database is staged: several may have the same.
+    names: Vec<String>,
 }
 
 impl<'a> SnapshotSource<'a> {
@@ -35,7 +44,8 @@ impl<'a> SnapshotSource<'a> {
         notes: &mut Vec<String>,
     ) -> Result<Self> {
         let plan = Plan::make(run, store, snapshot, notes)?;
-        Ok(Self { store, name, timestamp: &snapshot.timestamp, plan })
+        let names = (0..plan.databases.len()).map(|n| format!("database-{n}")).collect();
+        Ok(Self { store, name, timestamp: &snapshot.timestamp, root: snapshot.root.as_ref(), plan, names })
     }
 
     /// Refuses to replace anything by nothing: everything that was asked for is damaged.
@@ -56,7 +66,12 @@ impl<'a> SnapshotSource<'a> {
             report.add(Part::Database, target, 1, database.size_bytes)?;
         }
         for tree in &self.plan.trees {
-            report.add(tree.part, &tree.target, tree.size.files, tree.size.bytes)?;
+            let files = tree.size.files + tree.inside.len() as u64;
+            report.add(tree.part, &tree.target, files, tree.size.bytes.saturating_add(tree.database_bytes()))?;
+            let paths = tree.databases_below().map(|path| tree.target.dir_path.join(to_path(&path)));
+            if let Some(last) = report.restored.last_mut() {
+                last.databases = paths.collect();
+            }
             report.dirs += tree.size.dirs;
             report.links += tree.size.links;
         }
@@ -65,14 +80,15 @@ impl<'a> SnapshotSource<'a> {
 
     /// Stages the databases; returns whether each is there, not lost.
     fn stage_databases(&self, run: &Staging<'_>) -> Result<Vec<bool>> {
-        self.plan.databases.iter().map(|(database, target)| self.stage_database(run, database, target)).collect()
+        let all = self.plan.databases.iter().zip(&self.names);
+        all.map(|((database, target), name)| self.stage_database(run, (database, target), name)).collect()
     }
 
-    fn stage_database(&self, run: &Staging<'_>, database: &Database, target: &Target) -> Result<bool> {
+    fn stage_database(&self, run: &Staging<'_>, (database, target): (&Database, &Target), name: &str) -> Result<bool> {
         let writer = run.dirs.writer(target, self.store, run.observer)?;
         let home = run.dirs.of(target)?;
         match (
-            stage_database::stage(&writer, home, database, target, run.owners, &self.name.object()),
+            stage_database::stage(&writer, home, (database, target), name.as_bytes(), run.owners, &self.name.object()),
             &self.plan.skips,
         ) {
             (Err(error), Some(skips)) if error.is_damage() => {
@@ -99,7 +115,13 @@ impl<'a> SnapshotSource<'a> {
             counts: run.counts,
             lost: &plan.lost,
         };
-        stage.write(&plan.size)
+        stage.write(&plan.size)?;
+        if !plan.inside.is_empty() {
+            let writer = run.dirs.writer(&plan.target, self.store, run.observer)?;
+            let snapshot = self.name.object();
+            StageInside { plan, writer, owners: run.owners, counts: run.counts, snapshot: &snapshot }.write()?;
+        }
+        stage.finish()
     }
 }
 
@@ -126,6 +148,14 @@ impl Source for SnapshotSource<'_> {
         self.plan.databases.iter_mut().map(|(_, target)| target).chain(trees).collect()
     }
 
+    fn databases_in_trees(&self) -> Vec<PathBuf> {
+        self.plan.trees.iter().flat_map(TreePlan::databases_in_place).collect()
+    }
+
+    fn root_dir(&self) -> Option<&RootDir> {
+        self.root
+    }
+
     fn bytes(&self) -> Option<u64> {
         Some(self.plan.bytes())
     }
@@ -144,9 +174,15 @@ impl Source for SnapshotSource<'_> {
     }
 
     fn stage(&mut self, run: &Run<'_>, dirs: &mut StagingDirs<'_>, report: &mut Report) -> Result<Reuse> {
-        for (n, tree) in self.plan.trees.iter_mut().enumerate() {
-            // Two targets may have the same name.
-            tree.staged = Some(dirs.of(&tree.target)?.staging.subdir(&format!("tree-{n}"))?);
+        // Targets in one directory have different names, others may have the same.
+        let mut staged = BTreeMap::new();
+        for tree in &mut self.plan.trees {
+            let next = staged.len();
+            let dir = match staged.entry((tree.target.base.0.clone(), tree.target.dir_path.clone())) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => new.insert(dirs.of(&tree.target)?.staging.subdir(&format!("tree-{next}"))?),
+            };
+            tree.staged = Some(dir.clone());
         }
         let workers = std::thread::available_parallelism().map_or(1, usize::from).clamp(1, 4);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(workers).build();
@@ -168,6 +204,8 @@ impl Source for SnapshotSource<'_> {
         };
         if self.plan.skips.is_some() {
             self.plan.remove_lost();
+            let mut staged = is_there.clone().into_iter();
+            self.names.retain(|_| staged.next().unwrap_or(true));
             let mut is_there = is_there.into_iter();
             self.plan.databases.retain(|(database, _)| {
                 let stays = is_there.next().unwrap_or(true);
@@ -188,11 +226,12 @@ impl Source for SnapshotSource<'_> {
         let mut staged = Vec::new();
         for tree in &self.plan.trees {
             let (target, part, from) = (&tree.target, tree.part, tree.staged()?.0);
-            staged.push(Staged { target, part, from, name: &target.name });
+            let below = tree.databases_below().collect();
+            staged.push(Staged { target, part, from, name: &target.name, databases: below });
         }
-        for (_, target) in &self.plan.databases {
-            let from = &dirs.of(target)?.staging.dir;
-            staged.push(Staged { target, part: Part::Database, from, name: &target.name });
+        for ((_, target), name) in self.plan.databases.iter().zip(&self.names) {
+            let (from, name) = (&dirs.of(target)?.staging.dir, name.as_bytes());
+            staged.push(Staged { target, part: Part::Database, from, name, databases: Vec::new() });
         }
         Ok(staged)
     }

@@ -19,13 +19,14 @@ use crate::error::{Error, Result};
 use crate::fs::dir::{create_file, to_path};
 use crate::fs::missing_features::sync_dir;
 use crate::fs::resolve::OpenDirs;
+use crate::source::files::kept;
 
 /// The name of the record of an unfinished change.
-const PENDING: &[u8] = b".lrl-restore.json";
+const PENDING: &[u8] = kept::PENDING.as_bytes();
 /// The name of the record of the last finished change.
-const LAST: &[u8] = b".lrl-undo.json";
-/// A record takes a few kilobytes; somebody else may have put anything there.
-const MAX_BYTES: u64 = 1 << 20;
+const LAST: &[u8] = kept::RECORD.as_bytes();
+/// A record takes a kilobyte for each target; somebody else may have put anything there.
+const MAX_BYTES: u64 = 32 << 20;
 
 /// The data directory, where the records are.
 pub(super) struct Journal {

@@ -1,17 +1,20 @@
 //! What is recorded of a restore or its undoing: which names change, and what each stands for before and after. A record names nothing
 //! outside the data directory and the storage directory, which the caller names again.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::file_identity::FileIdentity;
+use super::find_target::Finder;
+use super::links::Links;
 use super::model::{ASSETS, DATABASE, INSIDE, Moved, Part, SIDECARS, Version};
 use super::safety::storage_home;
 use super::target::Target;
 use crate::error::{Error, Result};
+use crate::format::entry::is_clean_path;
 use crate::fs::dir::to_path;
-use crate::fs::resolve::OpenDirs;
+use crate::fs::resolve::{OpenDirs, real_path};
 
 /// The format of the document.
 pub(super) const FORMAT: u32 = 1;
@@ -46,6 +49,12 @@ pub(super) struct TargetRecord {
     path: Vec<Name>,
     before: VersionRecord,
     restored: VersionRecord,
+    /// Which links lead to it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    links: Links,
+    /// Databases in it, as paths below the directory that it is in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    databases: Vec<Name>,
     /// The directory itself stays: its contents are exchanged, and kept in it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub contents: bool,
@@ -140,11 +149,20 @@ pub(super) fn suffixes(part: Part) -> impl Iterator<Item = &'static str> {
 
 impl TargetRecord {
     /// Describes a change of a target.
-    pub fn new(part: Part, target: &Target, data_dir: &Path, before: VersionRecord, restored: VersionRecord) -> Self {
+    pub fn new(
+        part: Part,
+        target: &Target,
+        data_dir: &Path,
+        (before, restored): (VersionRecord, VersionRecord),
+        databases: &[Vec<u8>],
+    ) -> Self {
         let path: Vec<Name> = target.wanted.iter().map(|name| Name::new(name)).collect();
         let first = path.first().map_or(b"".as_slice(), Name::as_bytes);
-        let in_storage = target.home != data_dir || !(first == DATABASE || first == ASSETS);
-        Self { part, in_storage, path, before, restored, contents: target.inner.is_some() }
+        let is_lab = !target.links.is_of_site();
+        let in_storage = is_lab && (target.home != data_dir || !(first == DATABASE || first == ASSETS));
+        let (links, contents) = (target.links, target.inner.is_some());
+        let databases = databases.iter().map(|path| Name::new(path)).collect();
+        Self { part, in_storage, path, before, restored, links, databases, contents }
     }
 
     /// Returns what is moved away when `version` goes, and where to.
@@ -173,12 +191,24 @@ impl TargetRecord {
 
     /// Returns the same change of the same name with other versions.
     pub fn with(&self, before: VersionRecord, restored: VersionRecord) -> Self {
-        Self { path: self.path.clone(), before, restored, ..*self }
+        Self { path: self.path.clone(), databases: self.databases.clone(), before, restored, ..*self }
+    }
+
+    /// Returns whether it is a part of a site.
+    pub fn is_of_site(&self) -> bool {
+        self.links.is_of_site()
+    }
+
+    /// Returns where the databases in it are.
+    pub fn databases_in_place(&self, target: &Target) -> impl Iterator<Item = PathBuf> {
+        let dir = real_path(target.dir.as_ref(), &target.dir_path);
+        self.databases.iter().map(move |path| dir.join(to_path(path.as_bytes())))
     }
 
     fn is_sound(&self, storage_name: &[u8]) -> bool {
         let Some(first) = self.path.first() else { return false };
         let known = match (self.part, self.in_storage) {
+            _ if self.links.is_of_site() => !self.in_storage,
             (Part::Database, _) => !self.in_storage && self.path.len() == 1 && first.as_bytes() == DATABASE,
             (_, false) => first.as_bytes() == ASSETS,
             (_, true) => first.as_bytes() == storage_name,
@@ -186,6 +216,7 @@ impl TargetRecord {
         known
             && self.path.iter().all(|name| is_clean(name.as_bytes()))
             && (!self.contents || self.part != Part::Database)
+            && self.databases.iter().all(|path| is_clean_path(path.as_bytes()))
     }
 
     /// Returns whether its versions are kept under names that a restore would use for this target, which may be behind a link.
@@ -201,6 +232,10 @@ impl TargetRecord {
     }
 }
 
+fn is_default(links: &Links) -> bool {
+    !links.is_of_site()
+}
+
 fn is_clean(name: &[u8]) -> bool {
     !matches!(name, b"" | b"." | b"..") && !name.contains(&b'/') && !name.contains(&0)
 }
@@ -212,9 +247,15 @@ impl Record {
         Self { format: FORMAT, from, storage_dir: storage_dir.display().to_string(), live, settle, targets }
     }
 
+    /// Returns whether it is of a site.
+    pub fn is_of_site(&self) -> bool {
+        self.targets.iter().any(TargetRecord::is_of_site)
+    }
+
     /// Finds where its targets are now.
     pub fn find_targets(&self, dirs: &OpenDirs, data_dir: &Path, storage_dir: &Path) -> Result<Vec<Target>> {
         let (storage, storage_name) = storage_home(storage_dir)?;
+        let finder = Finder::new(dirs);
         let find = |record: &TargetRecord| {
             if record.in_storage && record.path.first().is_none_or(|name| name.as_bytes() != storage_name) {
                 return Err(self.other_storage(storage_dir));
@@ -228,7 +269,7 @@ impl Record {
             }
             let home = if record.in_storage { &storage } else { data_dir };
             let path: Vec<&[u8]> = record.path.iter().map(Name::as_bytes).collect();
-            let mut target = Target::find(dirs, home, &path)?;
+            let mut target = finder.find(home, &path, record.links)?;
             if record.contents {
                 target.exchange_contents()?;
             } else {

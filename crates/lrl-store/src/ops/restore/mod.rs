@@ -1,17 +1,22 @@
 //! The verb `restore`: plan, stage beside the target, prove, swap by rename. What is replaced is kept, and a restore that fails leaves
 //! everything as it was.
 
+mod barriers;
 mod clean;
 mod commit;
 mod file_identity;
+mod find_target;
 mod from_set;
 mod from_snapshot;
 mod journal;
 mod journal_record;
+mod links;
 mod model;
 mod move_contents;
 mod open_files;
 mod plan;
+mod plan_site;
+mod plan_space;
 mod remove_kept;
 mod rename;
 mod report;
@@ -19,11 +24,13 @@ mod safety;
 mod selection;
 mod set_parts;
 mod set_site;
+mod site;
 mod skipped_files;
 mod source;
 mod sqlite_locks;
 mod stage_database;
 mod stage_file;
+mod stage_inside;
 mod stage_set;
 mod stage_tree;
 mod staging_dir;
@@ -31,6 +38,7 @@ mod swap;
 mod swap_contents;
 mod target;
 mod target_dirs;
+mod tree_plan;
 mod tree_size;
 mod undo;
 
@@ -47,11 +55,13 @@ pub use sqlite_locks::{AskLocks, LockHolder, lock_holder};
 pub use undo::{Returned, UndoOptions, Undone, is_unfinished, undo};
 
 use crate::error::Result;
-use crate::format::snapshot::Snapshot;
+use crate::format::snapshot::{RootDir, Snapshot};
 use crate::fs::lock;
+use crate::fs::metadata::{Metadata, set_metadata};
 use crate::progress::{Observer, Phase, checkpoint};
 use crate::set::manifest::Manifest;
 use crate::store::{SnapshotName, Store};
+use crate::time::Time;
 use from_set::SetSource;
 use from_snapshot::SnapshotSource;
 use open_files::refuse_open;
@@ -99,7 +109,7 @@ fn restore_from<S: Source>(
     let mut report = Report { timestamp: timestamp.into(), dry_run: options.dry_run, ..Report::default() };
     report.notes = resume_interrupted(run)?;
     let mut source = plan(&mut report.notes)?;
-    report.holders = find_open_files(&source.targets(), options.locks)?;
+    report.holders = find_open_files(&source.targets(), source.databases_in_trees(), options.locks)?;
     if !options.dry_run && !options.force {
         refuse_open(&report.holders)?;
     }
@@ -112,15 +122,25 @@ fn restore_from<S: Source>(
 
     observer.phase(Phase::Restore, source.bytes());
     let mut dirs = StagingDirs::new(&run.dirs, source.dir_owner(run));
-    dirs.create_dir(&options.data_dir)?;
+    let is_new = dirs.create_dir(&options.data_dir)?;
     source.targets_mut().into_iter().try_for_each(|target| dirs.open(target))?;
     let reuse = source.stage(run, &mut dirs, &mut report)?;
     checkpoint(observer)?;
     dirs.sync()?;
     if !options.force {
-        refuse_open(&find_open_files(&source.targets(), options.locks)?)?;
+        refuse_open(&find_open_files(&source.targets(), source.databases_in_trees(), options.locks)?)?;
     }
 
+    let root = source.root_dir().filter(|_| is_new);
+    let root_metadata = |mtime: Option<Time>, root: &RootDir| {
+        let owner = run.owners.of((root.uid, root.gid));
+        let metadata = Metadata { mode: root.mode, owner, owner_is_required: run.owners.all.is_some(), mtime };
+        let dir = run.dirs.open(&options.data_dir)?;
+        dir.map_or(Ok(true), |dir| set_metadata(dir, &metadata, true, &options.data_dir))
+    };
+    if let Some(root) = root {
+        run.counts.owner(root_metadata(None, root)?);
+    }
     let staged = source.staged(&dirs)?;
     let committed = commit::commit(&run.dirs, options, source.description(), &staged)?;
     dirs.keep_created();
@@ -132,6 +152,10 @@ fn restore_from<S: Source>(
     let databases = staged.iter().filter(|one| one.part == Part::Database).count();
     report.commit(committed, databases);
     report.drop_kept(dropped);
+    if let Some(root) = root {
+        // Everything is in place: a time that cannot be set is no error.
+        let _ = root_metadata(Some(root.mtime), root);
+    }
     report.skip(source.take_skipped());
     report.finish(reuse, &run.counts, run.owners);
     Ok(report)

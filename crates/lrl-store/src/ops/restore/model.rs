@@ -41,10 +41,14 @@ pub enum What {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Options {
-    /// Where `lrl.db` and `assets` go; created if missing.
+    /// Where `lrl.db` and `assets` go, or all of a site; created if missing.
     pub data_dir: PathBuf,
     /// Where `storage/…` goes.
     pub storage_dir: PathBuf,
+    /// Of a site: follow no link below `data_dir`, so that nothing is written outside of it.
+    pub only_below: bool,
+    /// Directories of lrl itself (backups, sets), which are never moved along with another; the store's is known.
+    pub own: Vec<PathBuf>,
     /// What is restored.
     pub what: What,
     /// Owner and group of everything that is restored, instead of the recorded ones.
@@ -68,6 +72,8 @@ impl Options {
         Self {
             storage_dir: data_dir.join("storage"),
             data_dir,
+            only_below: false,
+            own: Vec::new(),
             what: What::Whole,
             owner: None,
             dry_run: false,
@@ -133,6 +139,8 @@ pub struct Restored {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Databases in it: they are restored with it.
+    pub databases: Vec<PathBuf>,
     /// What was replaced, and where it is kept: the thing itself first, then what was beside a database.
     pub kept: Vec<Moved>,
 }

@@ -1,32 +1,33 @@
 //! What a restore from a snapshot will do, before anything is written: which parts go where, whether that is sound, and whether there
 //! is space.
 
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::model::{ASSETS, DATABASE, Options, Part, Reuse, ReuseCounts, STORAGE, What};
+use super::find_target::Finder;
+use super::links::Links;
+use super::model::{ASSETS, DATABASE, Options, Part, Reuse, STORAGE, What};
+use super::plan_site::{is_site, plan_site};
+use super::plan_space::require_space;
 use super::safety::{refuse_overlap, storage_home};
-use super::selection::{OldTree, Selection, SelectionSize, is_below};
+use super::selection::{Selection, outermost};
 use super::skipped_files::Skips;
 use super::source::Run;
 use super::target::Target;
+use super::tree_plan::TreePlan;
 use crate::error::{Error, Result};
-use crate::format::entry::{compare_paths, is_clean_path};
+use crate::format::entry::is_clean_path;
 use crate::format::snapshot::{Database, Files, Snapshot};
-use crate::fs::metadata::Owners;
-use crate::fs::resolve::OpenDirs;
-use crate::fs::space::{FreeSpace, Reserve, free_at};
+use crate::fs::space::{Reserve, free_at};
 use crate::id::ChunkId;
 use crate::progress::Observer;
 use crate::store::Store;
-use crate::units::size;
 
 /// What of a snapshot is restored, and where to.
 pub(super) struct Plan<'a> {
-    /// The directories that the caller named.
-    dirs: &'a OpenDirs,
-    /// The databases.
+    /// Finds targets below the directories that the caller named.
+    finder: Finder<'a>,
+    /// The databases that are exchanged by themselves.
     pub databases: Vec<(&'a Database, Target)>,
     /// Trees of uploads.
     pub trees: Vec<TreePlan<'a>>,
@@ -34,48 +35,52 @@ pub(super) struct Plan<'a> {
     pub reuse: Reuse,
     /// Collects what is damaged, where that is skipped.
     pub skips: Option<Arc<Skips>>,
+    /// How many entries the trees have by the snapshot, where all are restored.
+    entries: Option<u64>,
     notes: Vec<String>,
-}
-
-/// One tree of a plan.
-pub(super) struct TreePlan<'a> {
-    /// Its entries.
-    pub tree: Selection<'a>,
-    /// Where it goes.
-    pub target: Target,
-    /// Its size.
-    pub size: SelectionSize,
-    /// Its part in the report.
-    pub part: Part,
-    /// The directory in which it is staged, with its path.
-    pub staged: Option<(Arc<OwnedFd>, PathBuf)>,
-    /// Counts files that were skipped because they are damaged.
-    pub lost: ReuseCounts,
-}
-
-impl TreePlan<'_> {
-    /// Returns the directory in which it is staged, with its path.
-    pub fn staged(&self) -> Result<(&Arc<OwnedFd>, &Path)> {
-        let staged = self.staged.as_ref().map(|(dir, path)| (dir, path.as_path()));
-        staged.ok_or_else(|| Error::Refused(format!("{} was not prepared", self.target.path().display())))
-    }
-}
-
-/// Returns the paths in the list's order, without those that are below another one.
-fn outermost(paths: &[Vec<u8>]) -> Vec<&[u8]> {
-    let mut sorted: Vec<&[u8]> = paths.iter().map(|path| path.strip_suffix(b"/").unwrap_or(path)).collect();
-    sorted.sort_by(|a, b| compare_paths(a, b));
-    sorted.dedup_by(|path, before| is_below(path, before));
-    sorted
 }
 
 impl<'a> Plan<'a> {
     /// Makes the plan and refuses what cannot be done; adds to the notes.
     pub fn make(run: &'a Run<'_>, store: &'a Store, snapshot: &'a Snapshot, notes: &mut Vec<String>) -> Result<Self> {
-        let (dirs, options) = (&run.dirs, run.options);
+        let options = run.options;
         let skips = options.skip_damaged.then(Arc::default);
-        let mut plan =
-            Self { dirs, databases: Vec::new(), trees: Vec::new(), reuse: Reuse::No, skips, notes: Vec::new() };
+        let finder = Finder::new(&run.dirs);
+        let (databases, trees, notes_here) = (Vec::new(), Vec::new(), Vec::new());
+        let mut plan = Self { finder, databases, trees, reuse: Reuse::No, skips, entries: None, notes: notes_here };
+        let own = if is_site(snapshot) {
+            let planned = plan_site(run, &plan.finder, store, snapshot, plan.skips.as_ref())?;
+            (plan.trees, plan.databases, plan.entries) = (planned.trees, planned.alone, planned.entries);
+            plan.notes.extend(planned.notes);
+            run.own(store)
+        } else {
+            plan.add_lab(options, store, snapshot)?;
+            vec![PathBuf::from(store.storage().location())]
+        };
+        let stamp = &snapshot.timestamp;
+        let lost: Vec<&str> = snapshot.problems.iter().filter(|p| p.lost).map(|p| p.path.as_str()).collect();
+        if let (Some(first), false) = (lost.first(), plan.trees.is_empty()) {
+            plan.note(format!(
+                "something was missing or unreadable when snapshot {stamp} was made, and is not in it: {} in all, the first is {first}",
+                lost.len()
+            ));
+        }
+        plan.measure(run.observer)?;
+        let targets: Vec<&Target> = plan.targets().map(|(target, _)| target).collect();
+        refuse_overlap(&targets, &own)?;
+        plan.note_links();
+        if plan.trees.iter().any(|tree| tree.target.old_tree().is_some()) {
+            plan.reuse = Reuse::Link;
+        }
+        let bases: Vec<&Path> = plan.targets().map(|(target, _)| target.base.0.as_path()).collect();
+        require_space(&plan.trees, bases, plan.database_bytes(), run.owners, run.observer)?;
+        notes.append(&mut plan.notes);
+        Ok(plan)
+    }
+
+    /// Adds what is restored of the manual's layout.
+    fn add_lab(&mut self, options: &Options, store: &'a Store, snapshot: &'a Snapshot) -> Result<()> {
+        let plan = self;
         let stamp = &snapshot.timestamp;
         let lacks = |what: &str| {
             Error::NotFound(format!("snapshot {stamp} holds no {what}; `lrl snapshots` lists what each holds"))
@@ -115,20 +120,10 @@ impl<'a> Plan<'a> {
                 }
             }
         }
-        let lost: Vec<&str> = snapshot.problems.iter().filter(|p| p.lost).map(|p| p.path.as_str()).collect();
-        if let (Some(first), false) = (lost.first(), plan.trees.is_empty()) {
-            plan.note(format!(
-                "something was missing or unreadable when snapshot {stamp} was made, and is not in it: {} in all, the first is {first}",
-                lost.len()
-            ));
-        }
-        plan.measure(uploads, run.observer)?;
-        let targets: Vec<&Target> = plan.targets().map(|(target, _)| target).collect();
-        refuse_overlap(&targets, &[PathBuf::from(store.storage().location())])?;
-        plan.note_links();
-        plan.require_space(run.owners, run.observer)?;
-        notes.append(&mut plan.notes);
-        Ok(plan)
+        let whole = plan.trees.iter().all(|tree| tree.part == Part::Uploads);
+        plan.entries =
+            uploads.filter(|files| whole && plan.trees.len() == files.roots.len()).map(|files| files.entries);
+        Ok(())
     }
 
     fn note(&mut self, text: String) {
@@ -152,7 +147,8 @@ impl<'a> Plan<'a> {
     }
 
     fn database_bytes(&self) -> u64 {
-        self.databases.iter().map(|(database, _)| database.size_bytes).sum()
+        let alone: u64 = self.databases.iter().map(|(database, _)| database.size_bytes).sum();
+        self.trees.iter().fold(alone, |sum, tree| sum.saturating_add(tree.database_bytes()))
     }
 
     fn add_databases(&mut self, databases: &'a [Database], options: &Options) -> Result<()> {
@@ -161,7 +157,7 @@ impl<'a> Plan<'a> {
 
     fn add_database(&mut self, database: &'a Database, options: &Options) -> Result<()> {
         let components: Vec<&[u8]> = database.path.split(|byte| *byte == b'/').collect();
-        self.databases.push((database, Target::find(self.dirs, &options.data_dir, &components)?));
+        self.databases.push((database, self.finder.find(&options.data_dir, &components, Links::First)?));
         Ok(())
     }
 
@@ -222,7 +218,7 @@ impl<'a> Plan<'a> {
                 )));
             }
         };
-        let target = Target::find(self.dirs, &home, &components)?;
+        let target = self.finder.find(&home, &components, Links::First)?;
         let base = selected.split(|b| *b == b'/').take(target.depth).collect::<Vec<_>>().join(&b'/');
         // Of two paths whose parent is missing, the parent is the one target.
         let same =
@@ -233,39 +229,31 @@ impl<'a> Plan<'a> {
         }
         let owner = options.owner.or_else(|| target.owner()).unwrap_or_default();
         let (name, skips) = (target.name.clone(), self.skips.clone());
-        let tree = Selection { store, list, base, selected: vec![selected.to_vec()], name, skips, owner };
-        self.trees.push(TreePlan {
-            tree,
-            target,
-            size: SelectionSize::default(),
-            part,
-            staged: None,
-            lost: ReuseCounts::default(),
-        });
+        let tree = Selection { store, list: Some(list), base, selected: vec![selected.to_vec()], name, skips, owner };
+        self.trees.push(TreePlan::new(tree, target, part));
         Ok(())
     }
 
-    fn measure(&mut self, uploads: Option<&Files>, observer: &dyn Observer) -> Result<()> {
+    fn measure(&mut self, observer: &dyn Observer) -> Result<()> {
         for plan in &mut self.trees {
             plan.size = plan.tree.measure(free_at(&plan.target.base.0, Reserve::LEAST)?.block, None, observer)?;
-            if plan.size.entries == 0 && self.skips.is_none() {
+            if plan.size.entries == 0 && self.skips.is_none() && plan.inside.is_empty() {
                 return Err(plan.tree.corrupt(plan.tree.selected(), "is not in its list"));
             }
         }
         if self.skips.is_some() {
             // Nothing is replaced where nothing of it is left in the snapshot.
-            self.trees.retain(|plan| plan.size.entries > 0);
+            self.trees.retain(|plan| plan.size.entries > 0 || !plan.inside.is_empty());
             return Ok(());
         }
-        let whole = self.trees.iter().all(|plan| plan.part == Part::Uploads);
-        match uploads {
-            Some(uploads) if whole && self.trees.len() == uploads.roots.len() => {
-                let found: u64 = self.trees.iter().map(|plan| plan.size.entries).sum();
-                let list = format!("the list of uploads {}", uploads.list);
-                let detail = || format!("holds {found} entries where the snapshot says {}", uploads.entries);
-                if found == uploads.entries { Ok(()) } else { Err(Error::corrupt(list, detail())) }
+        let found: u64 = self.trees.iter().map(|plan| plan.size.entries).sum();
+        match self.entries.filter(|entries| *entries != found) {
+            Some(entries) => {
+                let list = self.trees.first().and_then(|plan| plan.tree.list).map(|list| list.to_string());
+                let list = format!("the list of uploads {}", list.unwrap_or_default());
+                Err(Error::corrupt(list, format!("holds {found} entries where the snapshot says {entries}")))
             }
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 
@@ -281,49 +269,11 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Makes sure that the disks have the space, for what cannot be reused if not for everything.
-    fn require_space(&mut self, owners: Owners, observer: &dyn Observer) -> Result<()> {
-        if self.trees.iter().any(|plan| plan.target.old_tree().is_some()) {
-            self.reuse = Reuse::Link;
-        }
-        let mut bases: Vec<&Path> = self.targets().map(|(target, _)| target.base.0.as_path()).collect();
-        bases.dedup();
-        let free: Vec<FreeSpace> = bases.iter().map(|base| free_at(base, Reserve::LEAST)).collect::<Result<_>>()?;
-        let (Some(least), Some(base)) = (free.iter().min_by_key(|free| free.bytes), bases.first()) else {
-            return Ok(());
-        };
-        let database = self.database_bytes();
-        let sum = |sizes: &[SelectionSize]| sizes.iter().fold(database, |sum, size| sum.saturating_add(size.needed));
-        let sizes: Vec<SelectionSize> = self.trees.iter().map(|plan| plan.size).collect();
-        let inodes: u64 = 2 + sizes.iter().map(|size| size.entries - size.hardlinks).sum::<u64>();
-        // One sum for both directories: they are nearly always on one disk, and being too careful costs only speed.
-        if sum(&sizes) <= least.bytes && inodes <= least.inodes {
-            return Ok(());
-        }
-        let mut exact = Vec::new();
-        for plan in &self.trees {
-            let old = plan.target.old_tree().map(|dir| OldTree { dir, owners });
-            exact.push(plan.tree.measure(least.block, Some(old), observer)?);
-        }
-        let needed = sum(&exact);
-        if needed > least.bytes {
-            return Err(Error::Refused(format!(
-                "the restored data need {} beside what is there, {} more than the disk of {} has free. Make room (`lrl restore \
-                 --clean` removes what earlier restores kept; older sets), or restore to another disk with --target; nothing was \
-                 changed",
-                size(needed),
-                size(needed - least.bytes),
-                base.display()
-            )));
-        }
-        Ok(())
-    }
-
     /// Leaves out what turned out to be damaged: files, and a path of which nothing is left.
     pub fn remove_lost(&mut self) {
         self.trees.retain_mut(|plan| {
             let (files, bytes) = plan.lost.get();
-            let is_gone = plan.part == Part::Path && files > 0 && files >= plan.size.files;
+            let is_gone = plan.part == Part::Path && plan.inside.is_empty() && files > 0 && files >= plan.size.files;
             plan.size.files = plan.size.files.saturating_sub(files);
             plan.size.bytes = plan.size.bytes.saturating_sub(bytes);
             !is_gone

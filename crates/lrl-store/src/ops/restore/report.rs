@@ -39,7 +39,7 @@ impl Report {
         }
         if target.inner.is_some() {
             self.note_contents(target)?;
-        } else if let Some((_, kept)) = kept.first().filter(|_| target.wanted.len() > 1) {
+        } else if let Some((_, kept)) = kept.first().filter(|_| target.wanted.len() > 1 && !target.links.is_of_site()) {
             self.notes.push(format!(
                 "what is kept as {} {KEPT_AMONG}: the application may show it, and a backup stores it, until it is removed",
                 kept.display()
@@ -53,7 +53,7 @@ impl Report {
         if let Some(dir) = target.kept_dir() {
             self.older.bytes += older.iter().map(|name| measure(dir, name).space).sum::<u64>();
         }
-        self.restored.push(Restored { part, path: target.path(), files, bytes, kept });
+        self.restored.push(Restored { part, path: target.path(), files, bytes, databases: Vec::new(), kept });
         Ok(())
     }
 

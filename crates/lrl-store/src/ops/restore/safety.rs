@@ -12,9 +12,13 @@ use crate::error::{Error, Result};
 use crate::fs::dir::to_path;
 use crate::fs::resolve::real_path;
 
-/// Finds the processes that have open what would be replaced.
-pub(super) fn find_open_files(targets: &[(&Target, Part)], locks: Option<AskLocks>) -> Result<Vec<Process>> {
-    let mut watched = Vec::new();
+/// Finds the processes that have open what would be replaced; `databases` are those inside a target.
+pub(super) fn find_open_files(
+    targets: &[(&Target, Part)],
+    databases: Vec<PathBuf>,
+    locks: Option<AskLocks>,
+) -> Result<Vec<Process>> {
+    let mut watched: Vec<Watched> = databases.into_iter().map(Watched::Locks).collect();
     for (target, part) in targets {
         match part {
             Part::Database => watch_database(target, &mut watched)?,

@@ -23,8 +23,8 @@ use crate::time::Time;
 pub(super) struct Selection<'a> {
     /// Where the list is.
     pub store: &'a Store,
-    /// Its root.
-    pub list: ChunkId,
+    /// Its root; none if the snapshot holds no files.
+    pub list: Option<ChunkId>,
     /// The list's path that takes the staged name: the one selected path, or the first of its parents that the target lacks.
     pub base: Vec<u8>,
     /// The list's paths that were asked for, in the list's order; none is below another.
@@ -81,7 +81,8 @@ impl<'a> Selection<'a> {
 
     /// Finds one entry; where damage is passed over, none is found in what cannot be read.
     pub fn find(&self, path: &[u8]) -> Result<Option<Entry>> {
-        let first = TreeItems::from_path(self.store, &self.list, path).and_then(|mut items| items.next().transpose());
+        let Some(list) = &self.list else { return Ok(None) };
+        let first = TreeItems::from_path(self.store, list, path).and_then(|mut items| items.next().transpose());
         match first {
             Err(error) if self.skips.is_some() && error.is_damage() => Ok(None),
             first => Ok(first?.filter(|entry| entry.path == path)),
@@ -222,15 +223,15 @@ impl Walk<'_, '_> {
             if let Some(entry) = self.ready.pop_front() {
                 return Ok(Some(entry));
             }
-            let Some(selected) = tree.selected.get(self.at) else { return Ok(None) };
+            let (Some(selected), Some(list)) = (tree.selected.get(self.at), &tree.list) else { return Ok(None) };
             let mut gap = |child: &Child, error: &Error| {
                 let first = if child.first_key.is_empty() { selected } else { &child.first_key };
                 tree.skips.iter().for_each(|skips| skips.add(first, child.weight.max(1), error));
             };
             let Some(items) = &mut self.items else {
                 self.items = Some(match tree.skips {
-                    Some(_) => TreeItems::from_path_around(tree.store, &tree.list, selected, &mut gap)?,
-                    None => TreeItems::from_path(tree.store, &tree.list, selected)?,
+                    Some(_) => TreeItems::from_path_around(tree.store, list, selected, &mut gap)?,
+                    None => TreeItems::from_path(tree.store, list, selected)?,
                 });
                 self.parents(selected)?;
                 continue;
@@ -274,6 +275,14 @@ impl Walk<'_, '_> {
         }
         Ok(())
     }
+}
+
+/// Returns the paths in the list's order, without those that are below another one.
+pub(super) fn outermost(paths: &[Vec<u8>]) -> Vec<&[u8]> {
+    let mut sorted: Vec<&[u8]> = paths.iter().map(|path| path.strip_suffix(b"/").unwrap_or(path)).collect();
+    sorted.sort_by(|a, b| compare_paths(a, b));
+    sorted.dedup_by(|path, before| is_below(path, before));
+    sorted
 }
 
 /// Returns whether `path` is `base` or below it.

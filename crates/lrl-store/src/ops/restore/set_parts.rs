@@ -51,7 +51,7 @@ pub(super) fn select<'a>(
         What::DbOnly => Ok((databases, None)),
         What::AssetsOnly => Ok((Vec::new(), Some(assets.ok_or_else(|| lacks("uploads"))?))),
         What::Paths(_) => Err(Error::Refused(
-            "--path works on snapshots; out of a set, `tar -xzf` with the path takes a single file".into(),
+            "--only works on snapshots; out of a set, `tar -xzf` with the path takes a single file".into(),
         )),
     }
 }

@@ -1,14 +1,18 @@
 //! What a restore needs of the source that it restores from.
 
+use std::path::PathBuf;
+
 use super::commit::Staged;
 use super::model::{Options, Part, Report, Reuse, ReuseCounts};
 use super::skipped_files::Skip;
 use super::target::Target;
 use super::target_dirs::StagingDirs;
 use crate::error::Result;
+use crate::format::snapshot::RootDir;
 use crate::fs::metadata::Owners;
 use crate::fs::resolve::OpenDirs;
 use crate::progress::Observer;
+use crate::store::Store;
 
 /// What all steps of one restore share.
 pub(super) struct Run<'a> {
@@ -32,6 +36,14 @@ impl<'a> Run<'a> {
     }
 }
 
+impl Run<'_> {
+    /// Returns the directories of lrl itself, which nothing carries away.
+    pub fn own(&self, store: &Store) -> Vec<PathBuf> {
+        let store = PathBuf::from(store.storage().location());
+        [store].into_iter().chain(self.options.own.iter().cloned()).collect()
+    }
+}
+
 /// A snapshot in a store, or the files of a set: what is restored, planned already.
 pub(super) trait Source {
     /// Names what is restored, for the record of the restore.
@@ -42,6 +54,16 @@ pub(super) trait Source {
 
     /// Returns the same targets, the database's first, so that it is known how each can change.
     fn targets_mut(&mut self) -> Vec<&mut Target>;
+
+    /// Returns where databases are that lie in a tree which is exchanged.
+    fn databases_in_trees(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
+    /// Returns what the directory gets that everything is below, where it is made anew.
+    fn root_dir(&self) -> Option<&RootDir> {
+        None
+    }
 
     /// Returns the number of bytes that will be written, where that is known.
     fn bytes(&self) -> Option<u64>;

@@ -85,7 +85,7 @@ pub(super) fn stage_copy(
     let path = home.staging.path.join(to_path(name));
     let file = create_file(&home.staging.dir, name).map_err(|e| Error::io("create", &path)(e.into()))?;
     let len = copy_proved(database, copy, &file, &path, home, run, notes)?;
-    run.counts.owner(adopt(&file, target, None, None, run.owners, &path)?);
+    run.counts.owner(adopt(&file, (target.existing_file(), target.owner()), None, None, run.owners, &path)?);
     Ok(len)
 }
 

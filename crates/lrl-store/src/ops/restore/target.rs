@@ -1,19 +1,18 @@
-//! Where a restored thing goes: a name in an open directory, what is there now, and under which name that is kept. Follows no link
-//! below the directories that the caller names, except for the database and the roots of the uploads themselves: they may be links
-//! to where the data is, and then that is the target.
+//! Where a restored thing goes: a name in an open directory, what is there now, and under which name that is kept. [`super::find_target`] finds it.
 
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, Stat, openat, readlinkat, statat};
 use rustix::io::Errno;
 
+use super::links::Links;
 use super::model::{INSIDE, PARTIAL, SIDECARS, Version};
 use crate::error::{Error, Result};
 use crate::fs::dir::{DIRECTORY, to_path};
 use crate::fs::resolve;
-use crate::fs::resolve::{OpenDirs, follow, is_mount_root, is_other_mount};
+use crate::fs::resolve::is_mount_root;
 
 fn is_kind(stat: &Stat, kind: FileType) -> bool {
     FileType::from_raw_mode(stat.st_mode) == kind
@@ -23,6 +22,8 @@ fn is_kind(stat: &Stat, kind: FileType) -> bool {
 pub(super) struct Target {
     /// The directory that the caller named. Created if it is missing.
     pub home: PathBuf,
+    /// Which links were followed below it.
+    pub links: Links,
     /// The components below it that `dir` and `name` stand for.
     pub wanted: Vec<Vec<u8>>,
     /// Where staging happens: the home, or below it the root of the mount on which the target is; with its handle, if it is there.
@@ -44,65 +45,8 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// Finds the target `components` below `home`, or the first part of it that is missing.
-    pub fn find(dirs: &OpenDirs, home: &Path, components: &[&[u8]]) -> Result<Self> {
-        let mut dir = dirs.open(home)?;
-        let mut dir_path = home.to_path_buf();
-        let mut base = (dir_path.clone(), dir.clone());
-        let (mut depth, mut existing, mut via) = (0, None, None);
-        let mut name: &[u8] = components.first().copied().unwrap_or_default();
-        let mut real;
-        for (at, component) in components.iter().enumerate() {
-            depth = at + 1;
-            name = component;
-            let Some(here) = dir.clone() else { break };
-            let path = dir_path.join(to_path(name));
-            existing = resolve::look(&here, name).map_err(|e| Error::io("look at", &path)(e.into()))?;
-            if at == 0 && existing.as_ref().is_some_and(|stat| is_kind(stat, FileType::Symlink)) {
-                let found = follow(&here, &dir_path, name)?;
-                (dir_path, existing, real) = (found.dir_path, found.stat, found.name);
-                via = Some(path);
-                name = &real;
-                base = (dir_path.clone(), Some(Arc::clone(&found.dir)));
-                dir = Some(found.dir);
-            }
-            let Some(here) = dir.clone() else { break };
-            let path = dir_path.join(to_path(name));
-            if existing.is_none() || depth == components.len() {
-                break;
-            }
-            let below = openat(&here, name, DIRECTORY, Mode::empty()).map_err(|e| match e {
-                Errno::LOOP | Errno::NOTDIR => Error::Refused(format!(
-                    "{} is a link or a file, not a directory: nothing is restored through it",
-                    path.display()
-                )),
-                e => Error::io("open", &path)(e.into()),
-            })?;
-            let below = Arc::new(below);
-            if is_other_mount(&here, &below) {
-                base = (path.clone(), Some(Arc::clone(&below)));
-            }
-            dir = Some(below);
-            dir_path = path;
-        }
-        let wanted = components.iter().take(depth.max(1)).map(|name| name.to_vec()).collect();
-        let home = home.to_path_buf();
-        let mut target =
-            Self { home, wanted, base, inner: None, via, dir, dir_path, name: name.to_vec(), existing, depth };
-        if target.is(FileType::Directory) {
-            let below = target.open_inside();
-            // What we may not enter is nothing that could be restored into; that says why when it is tried.
-            if let (Some(dir), Ok(below)) = (&target.dir, below)
-                && (is_other_mount(dir, &below) || is_mount_root(dir, &target.name))
-            {
-                target.base = (target.path(), Some(Arc::clone(&below)));
-                target.inner = Some(below);
-            }
-        }
-        Ok(target)
-    }
-
-    fn open_inside(&self) -> Result<Arc<OwnedFd>> {
+    /// Opens the directory that is there.
+    pub fn open_inside(&self) -> Result<Arc<OwnedFd>> {
         let failed = |e: Errno| Error::io("open", self.path())(e.into());
         let dir = self.dir.as_ref().ok_or(Errno::NOENT).map_err(failed)?;
         openat(dir, self.name.as_slice(), DIRECTORY, Mode::empty()).map(Arc::new).map_err(failed)
@@ -124,6 +68,11 @@ impl Target {
     /// Returns the target's path.
     pub fn path(&self) -> PathBuf {
         self.dir_path.join(to_path(&self.name))
+    }
+
+    /// Returns whether a directory is there.
+    pub fn is_dir(&self) -> bool {
+        self.is(FileType::Directory)
     }
 
     fn is(&self, kind: FileType) -> bool {

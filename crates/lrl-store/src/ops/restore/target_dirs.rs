@@ -40,9 +40,10 @@ impl<'a> StagingDirs<'a> {
         Self { all: Vec::new(), created: CreatedDirs::default(), owner, dirs }
     }
 
-    /// Creates a directory unless it exists.
-    pub fn create_dir(&mut self, path: &std::path::Path) -> Result<()> {
-        self.created.create(self.dirs, path, self.owner).map(drop)
+    /// Creates a directory unless it exists; returns whether it did.
+    pub fn create_dir(&mut self, path: &std::path::Path) -> Result<bool> {
+        let is_new = self.dirs.open(path)?.is_none();
+        self.created.create(self.dirs, path, self.owner).map(|_| is_new)
     }
 
     /// Returns the one that a target is in.

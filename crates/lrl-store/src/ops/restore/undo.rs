@@ -77,7 +77,8 @@ fn swap_targets<'a>(record: &'a Record, targets: &'a [Target]) -> Vec<SwapTarget
 }
 
 fn open_files(targets: &[SwapTarget<'_>], locks: Option<AskLocks>) -> Result<Vec<Process>> {
-    find_open_files(&targets.iter().map(|one| (one.target, one.record.part)).collect::<Vec<_>>(), locks)
+    let databases = targets.iter().flat_map(|one| one.record.databases_in_place(one.target)).collect();
+    find_open_files(&targets.iter().map(|one| (one.target, one.record.part)).collect::<Vec<_>>(), databases, locks)
 }
 
 impl Undone {

@@ -251,6 +251,8 @@ fn restore_on(ram: &MemoryFs, fault: Fault, n: usize, target: &tempfile::TempDir
     let options = restore::Options {
         data_dir: target.path().to_path_buf(),
         storage_dir: target.path().join("storage"),
+        only_below: false,
+        own: Vec::new(),
         what: restore::What::Whole,
         owner: None,
         dry_run: false,

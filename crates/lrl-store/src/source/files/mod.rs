@@ -5,6 +5,7 @@ pub mod exclude;
 mod found;
 pub mod hard_links;
 pub mod include;
+pub mod kept;
 mod link_target;
 mod listing;
 mod open;

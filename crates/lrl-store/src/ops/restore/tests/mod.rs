@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::{Options, Report, What, restore};
+use super::links::Links;
+use super::{Options, Part, Report, What, restore};
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Entry, Kind, Piece, compare_paths};
 use crate::format::snapshot::{Database, Files, Snapshot};
@@ -31,6 +32,7 @@ use crate::units::hex;
 mod faults;
 mod random;
 mod sets;
+mod site;
 mod trees;
 mod undo;
 
@@ -73,6 +75,8 @@ impl Lab {
         Options {
             data_dir,
             storage_dir,
+            only_below: false,
+            own: Vec::new(),
             what,
             owner: None,
             dry_run: false,
@@ -478,15 +482,11 @@ fn a_store_inside_the_target_is_not_carried_away() {
     let lab = Lab::new();
     let inside = lab.data().join("assets/backups");
     fs::create_dir_all(&inside).unwrap();
-    let place =
-        super::target::Target::find(&crate::fs::resolve::OpenDirs::default(), &lab.data(), &[b"assets"]).unwrap();
+    let dirs = crate::fs::resolve::OpenDirs::default();
+    let finder = super::find_target::Finder::new(&dirs);
+    let place = finder.find(&lab.data(), &[b"assets"], Links::First).unwrap();
     assert!(matches!(super::safety::refuse_overlap(&[&place], &[inside]), Err(Error::Refused(_))));
-    let nested = super::target::Target::find(
-        &crate::fs::resolve::OpenDirs::default(),
-        &lab.data().join("assets"),
-        &[b"storage"],
-    )
-    .unwrap();
+    let nested = finder.find(&lab.data().join("assets"), &[b"storage"], Links::First).unwrap();
     assert!(matches!(super::safety::refuse_overlap(&[&place, &nested], &[]), Err(Error::Refused(_))));
     assert!(super::safety::refuse_overlap(&[&place], &[lab.source()]).is_ok());
 }

@@ -311,7 +311,7 @@ fn without_space_right_files_are_shared_and_the_report_says_so() {
     let owners = Owners { all: None, recorded: true };
     let tree = |snapshot: &Snapshot| Selection {
         store: &lab.store,
-        list: snapshot.files.as_ref().unwrap().list,
+        list: snapshot.files.as_ref().map(|files| files.list),
         base: b"assets".to_vec(),
         selected: vec![b"assets".to_vec()],
         name: b"assets".to_vec(),

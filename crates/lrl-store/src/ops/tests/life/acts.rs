@@ -331,6 +331,8 @@ impl World {
         let options = restore::Options {
             data_dir: data_dir.clone(),
             storage_dir: storage_dir.clone(),
+            only_below: false,
+            own: Vec::new(),
             what: what.clone(),
             owner: None,
             dry_run: false,

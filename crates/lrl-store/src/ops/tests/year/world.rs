@@ -453,6 +453,8 @@ fn restore_options(data_dir: PathBuf, what: restore::What) -> restore::Options {
     restore::Options {
         storage_dir: data_dir.with_file_name("storage"),
         data_dir,
+        only_below: false,
+        own: Vec::new(),
         what,
         owner: None,
         dry_run: false,

@@ -8,12 +8,13 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{FileType, OFlags, fstat};
+use rustix::fs::{AtFlags, FileType, OFlags, fstat, statat};
 use rustix::io::Errno;
 
 use super::exclude::Excludes;
 pub use super::found::{Found, FoundKind, Root, Stat};
 use super::found::{Looked, What, look};
+use super::kept::{RECORD, is_record, kept_of};
 use super::link_target;
 use super::listing::Listing;
 use super::open::{open_quietly, unreadable};
@@ -24,7 +25,7 @@ use crate::fs::xattrs::{FoundXattrs, read_xattrs};
 use crate::progress::{Observer, Problem, Problems, checkpoint};
 
 /// How names begin that a restore keeps directly in a root whose contents it had to exchange, or makes ready there: they are no
-/// uploads.
+/// uploads. In a site they may be in any directory.
 pub const RESTORES: [&str; 3] = [".lrl.pre-restore", ".lrl.undone", ".lrl-restore-"];
 
 /// Checks whether a name directly in a root belongs to a restore.
@@ -71,12 +72,21 @@ pub fn walk(
         buffer: Vec::with_capacity(BUFFER_BYTES),
         names_bytes: 0,
         met: vec![false; excludes.to_follow().len()],
+        has_record: false,
+        kept: (0, Vec::new()),
     };
     for root in roots {
         walker.root(root)?;
     }
     for (path, _) in excludes.to_follow().iter().zip(&walker.met).filter(|(_, met)| !**met) {
         walker.problems.lost(path, "was to be followed, but there is no such link");
+    }
+    if walker.kept.0 > 0 {
+        let reason = format!(
+            "is kept by a restore and no part of the site, {} such names in all: they are left out, and `lrl restore --clean` removes them",
+            walker.kept.0
+        );
+        walker.problems.note(&walker.kept.1, reason);
     }
     Ok(walker.problems.into_report())
 }
@@ -113,6 +123,10 @@ struct Walker<'a> {
     names_bytes: usize,
     /// Which of the links to follow were there.
     met: Vec<bool>,
+    /// A restore of the site that is walked has left its record.
+    has_record: bool,
+    /// How many names of kept copies are left out, and where the first is.
+    kept: (u64, Vec<u8>),
 }
 
 impl Walker<'_> {
@@ -120,6 +134,7 @@ impl Walker<'_> {
         self.path = root.name.into_bytes();
         self.source = root.path;
         self.inside = inside(self.path.len());
+        self.has_record = statat(&root.fd, RECORD, AtFlags::SYMLINK_NOFOLLOW).is_ok();
         if !self.path.is_empty() {
             self.found_dir(Some(root.fd.as_fd()), root.stat)?;
         }
@@ -149,8 +164,19 @@ impl Walker<'_> {
                 self.source.push(b'/');
             }
             self.source.extend_from_slice(name.to_bytes());
-            if frame_depth == 1 && is_of_restore(name.to_bytes()) {
-                continue;
+            match (self.inside, is_of_restore(name.to_bytes()), kept_of(name.to_bytes())) {
+                (0, true, _) => continue,
+                (_, true, _) if frame_depth == 1 => continue,
+                (0, false, None) if frame_depth == 1 && is_record(name.to_bytes()) => continue,
+                // Applications may give names as well that an undoing gives.
+                (0, false, Some(kept)) if !kept.is_undone || self.has_record => {
+                    self.kept.0 += 1;
+                    if self.kept.0 == 1 {
+                        self.kept.1.clone_from(&self.source);
+                    }
+                    continue;
+                }
+                _ => {}
             }
             if kind != FileType::Unknown && self.excludes.leave_out(&self.path, self.inside, kind.is_dir()) {
                 continue;

@@ -1,0 +1,50 @@
+//! Whether the disks have the space for a restore, before anything is written.
+
+use std::path::Path;
+
+use super::selection::{OldTree, SelectionSize};
+use super::tree_plan::TreePlan;
+use crate::error::{Error, Result};
+use crate::fs::metadata::Owners;
+use crate::fs::space::{FreeSpace, Reserve, free_at};
+use crate::progress::Observer;
+use crate::units::size;
+
+/// Makes sure that the disks have the space, for what cannot be reused if not for everything. `database` is the size of all databases.
+pub(super) fn require_space(
+    trees: &[TreePlan<'_>],
+    mut bases: Vec<&Path>,
+    database: u64,
+    owners: Owners,
+    observer: &dyn Observer,
+) -> Result<()> {
+    bases.dedup();
+    let free: Vec<FreeSpace> = bases.iter().map(|base| free_at(base, Reserve::LEAST)).collect::<Result<_>>()?;
+    let (Some(least), Some(base)) = (free.iter().min_by_key(|free| free.bytes), bases.first()) else {
+        return Ok(());
+    };
+    let sum = |sizes: &[SelectionSize]| sizes.iter().fold(database, |sum, size| sum.saturating_add(size.needed));
+    let sizes: Vec<SelectionSize> = trees.iter().map(|plan| plan.size).collect();
+    let inodes: u64 = 2 + sizes.iter().map(|size| size.entries - size.hardlinks).sum::<u64>();
+    // One sum for both directories: they are nearly always on one disk, and being too careful costs only speed.
+    if sum(&sizes) <= least.bytes && inodes <= least.inodes {
+        return Ok(());
+    }
+    let mut exact = Vec::new();
+    for plan in trees {
+        let old = plan.target.old_tree().map(|dir| OldTree { dir, owners });
+        exact.push(plan.tree.measure(least.block, Some(old), observer)?);
+    }
+    let needed = sum(&exact);
+    if needed > least.bytes {
+        return Err(Error::Refused(format!(
+            "the restored data need {} beside what is there, {} more than the disk of {} has free. Make room (`lrl restore \
+             --clean` removes what earlier restores kept; older sets), or restore to another disk with --target; nothing was \
+             changed",
+            size(needed),
+            size(needed - least.bytes),
+            base.display()
+        )));
+    }
+    Ok(())
+}

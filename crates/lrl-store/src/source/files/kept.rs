@@ -1,0 +1,64 @@
+//! Names of what restores keep in a site: copies of what they replaced, and their records. A backup leaves them out.
+
+use crate::source::database::source::SIDE_FILES;
+
+/// Endings of what a restore, or its undoing, replaced.
+const ENDINGS: [&[u8]; 2] = [b".pre-restore", b".undone"];
+/// The ending that only an undoing gives; applications may use it as well.
+const UNDONE: &[u8] = b".undone";
+/// The record of the last restore, which is in the root of what was restored.
+pub const RECORD: &str = ".lrl-undo.json";
+/// The record of a restore that is not finished.
+pub const PENDING: &str = ".lrl-restore.json";
+
+/// A name that a restore gives to what it keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeptName<'n> {
+    /// The name of what was replaced.
+    pub of: &'n [u8],
+    /// The name under which that is kept; the side files of a database have one with an ending.
+    pub main: &'n [u8],
+    /// An undoing replaced it.
+    pub is_undone: bool,
+}
+
+/// Returns whether a name is that of a restore's record.
+pub fn is_record(name: &[u8]) -> bool {
+    name == RECORD.as_bytes() || name == PENDING.as_bytes()
+}
+
+/// Takes apart a name that a restore gives: `lrl.db.pre-restore`, `data.undone.2`, `lrl.db.pre-restore-wal`.
+pub fn kept_of(name: &[u8]) -> Option<KeptName<'_>> {
+    let main = SIDE_FILES.iter().find_map(|end| name.strip_suffix(*end)).unwrap_or(name);
+    let digits = main.iter().rev().take_while(|b| b.is_ascii_digit()).count();
+    let (start, number) = main.split_at(main.len() - digits);
+    let numbered = start.strip_suffix(b".").filter(|_| number.first().is_some_and(|first| *first != b'0'));
+    let start = numbered.unwrap_or(main);
+    let ending = ENDINGS.iter().find(|ending| start.ends_with(ending))?;
+    let of = start.strip_suffix(*ending).filter(|of| !of.is_empty())?;
+    Some(KeptName { of, main, is_undone: *ending == UNDONE })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::kept_of;
+
+    #[test]
+    fn only_names_that_a_restore_gives_are_taken_apart() {
+        let of = |name: &'static str| {
+            kept_of(name.as_bytes())
+                .map(|kept| (kept.of.escape_ascii().to_string(), kept.main.escape_ascii().to_string()))
+        };
+        let some = |of: &str, main: &str| Some((of.to_string(), main.to_string()));
+        assert_eq!(of("a.db.pre-restore"), some("a.db", "a.db.pre-restore"));
+        assert_eq!(of("a.db.pre-restore.12-wal"), some("a.db", "a.db.pre-restore.12"));
+        assert_eq!(of("data.undone.3"), some("data", "data.undone.3"));
+        assert_eq!(of("a.undone-journal"), some("a", "a.undone"));
+        for other in
+            ["a.db", ".pre-restore", "a.pre-restore.old", "a.pre-restore.01", "a.pre-restore2", "undone", "a-wal"]
+        {
+            assert_eq!(of(other), None, "{other}");
+        }
+        assert!(kept_of(b"a.undone").is_some_and(|kept| kept.is_undone));
+    }
+}
