@@ -69,7 +69,11 @@ pub fn read(context: &Context<'_>, source: &str) -> Option<RunRecord> {
 }
 
 fn path(context: &Context<'_>, source: &str) -> Option<PathBuf> {
-    let name = format!("last-run-{source}.json");
+    place(context, &format!("last-run-{source}.json"))
+}
+
+/// Returns where a record of this name is kept, beside the others of the store in force; `None` where no store is yet.
+pub fn place(context: &Context<'_>, name: &str) -> Option<PathBuf> {
     let place = match context.paths().ok()?.store {
         // Where no store is, nothing is made.
         Location::Directory(path) => match key_slots::is_encrypted(&LocalBackend::new(&path)) {
@@ -87,7 +91,8 @@ fn path(context: &Context<'_>, source: &str) -> Option<PathBuf> {
     Some(open::cache_dir(context).ok()?.join(format!("{}-{name}", &digits[start..])))
 }
 
-fn put(path: &Path, record: &RunRecord) -> Option<()> {
+/// Writes a record by rename; `None` where it cannot be written.
+pub fn put(path: &Path, record: &impl Serialize) -> Option<()> {
     let temporary = path.with_extension("json.new");
     let _ = fs::remove_file(&temporary);
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).ok()?;
