@@ -68,7 +68,9 @@ impl Context<'_> {
     /// Resolves where everything is.
     pub fn paths(&self) -> Result<Paths> {
         let mut paths = Paths::resolve(self.cli)?;
-        if let (Verb::Backup(_) | Verb::Restore(_), Some(root)) = (&self.cli.command, self.site()?.root) {
+        let is_of_data =
+            matches!(self.cli.command, Verb::Backup(_) | Verb::Restore(_) | Verb::Run(_) | Verb::Schedule(_));
+        if let (true, Some(root)) = (is_of_data, self.site()?.root) {
             paths.data_dir = root;
         }
         Ok(paths)

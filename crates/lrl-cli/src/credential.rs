@@ -16,11 +16,26 @@ use crate::trust::{self, Refusal};
 /// A passphrase's file that was named by mistake must not fill the memory.
 const MOST_BYTES: u64 = 64 << 10;
 
+/// Names under which systemd's `LoadCredential=` gives a service the files that settings of these names name.
+pub const PASSWORD_FILE: &str = "lrl.password-file";
+/// See [`PASSWORD_FILE`].
+pub const KEY_FILE: &str = "lrl.key-file";
+/// See [`PASSWORD_FILE`].
+pub const COPY_TO_PASSWORD_FILE: &str = "lrl.copy-to-password-file";
+/// See [`PASSWORD_FILE`].
+pub const COPY_TO_KEY_FILE: &str = "lrl.copy-to-key-file";
+
+/// Returns the file that a setting names; the service manager's copy of it counts first, which a service can read where the file is hidden
+/// from it.
+fn file(setting: &Option<PathBuf>, credential: &str) -> Option<PathBuf> {
+    trust::credential(credential).or_else(|| setting.clone().filter(|path| !path.as_os_str().is_empty()))
+}
+
 /// Returns what was given: at most one of the three ways.
 pub fn given(global: &Global) -> Result<Option<Credential>, Error> {
-    let named = |value: Option<String>| value.filter(|value| !value.is_empty());
-    let path = |path: &Option<PathBuf>| path.clone().filter(|path| !path.as_os_str().is_empty());
-    let found = match (path(&global.password_file), named(global.password_command.clone()), path(&global.key_file)) {
+    let command = global.password_command.clone().filter(|command| !command.is_empty());
+    let (password, key) = (file(&global.password_file, PASSWORD_FILE), file(&global.key_file, KEY_FILE));
+    let found = match (password, command, key) {
         (None, None, None) => return Ok(None),
         (Some(file), None, None) => from_password_file(&file)?,
         (None, Some(command), None) => from_command(&command)?,
@@ -50,6 +65,11 @@ pub fn of_other(password_file: &Option<PathBuf>, key_file: &Option<PathBuf>) -> 
     };
     hide_from_dumps();
     Ok(Some(found))
+}
+
+/// Returns what was given for the second store of a backup.
+pub fn of_second(password_file: &Option<PathBuf>, key_file: &Option<PathBuf>) -> Result<Option<Credential>, Error> {
+    of_other(&file(password_file, COPY_TO_PASSWORD_FILE), &file(key_file, COPY_TO_KEY_FILE))
 }
 
 /// Reads a passphrase: the first line of a file.

@@ -52,7 +52,8 @@ pub const TABLE: [(Exit, &str); 10] = [
 ];
 
 impl Exit {
-    /// Returns the worse of two ends of one run: interrupted, then failed, damage, what is missing from the backup, what is missing beside it.
+    /// Returns the worse of two ends of one run: interrupted, then failed, damage, a lock (which passes by itself), what is missing from the
+    /// backup, what is missing beside it.
     #[must_use]
     pub fn worse(self, other: Self) -> Self {
         const ORDER: [Exit; 10] = [
@@ -60,9 +61,9 @@ impl Exit {
             Exit::Failed,
             Exit::Usage,
             Exit::NoStore,
-            Exit::Locked,
             Exit::WrongKey,
             Exit::Wrong,
+            Exit::Locked,
             Exit::Incomplete,
             Exit::SetFailed,
             Exit::Done,
@@ -271,6 +272,20 @@ mod tests {
     #[test]
     fn the_codes_are_the_documented_ones() {
         assert_eq!(TABLE.map(|(exit, _)| exit.code()), [0, 1, 2, 3, 4, 5, 10, 11, 12, 130]);
+    }
+
+    #[test]
+    fn the_worst_end_of_several_is_told() {
+        for (one, other, worse) in [
+            (Exit::Done, Exit::SetFailed, Exit::SetFailed),
+            (Exit::SetFailed, Exit::Incomplete, Exit::Incomplete),
+            (Exit::Incomplete, Exit::Locked, Exit::Locked),
+            (Exit::Locked, Exit::Wrong, Exit::Wrong),
+            (Exit::Wrong, Exit::Failed, Exit::Failed),
+            (Exit::Failed, Exit::Interrupted, Exit::Interrupted),
+        ] {
+            assert_eq!((one.worse(other), other.worse(one)), (worse, worse));
+        }
     }
 
     #[test]

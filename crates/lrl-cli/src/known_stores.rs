@@ -35,12 +35,7 @@ impl Known {
     /// Finds the state directory: `--state-dir`, else `lrl` in `XDG_STATE_HOME` or `~/.local/state`, else root's `/var/lib/lrl`. Where there
     /// is none, nothing is remembered.
     pub fn new(global: &Global) -> Self {
-        // The specification ignores a relative one.
-        let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        let of_user = || absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
-        let of_root = || rustix::process::geteuid().is_root().then(|| PathBuf::from("/var/lib/lrl"));
-        let found = || of_user().map(|dir| dir.join("lrl")).or_else(of_root);
-        Self { dir: global.state_dir.clone().or_else(found).map(|dir| dir.join("stores")) }
+        Self { dir: state_dir(global).map(|dir| dir.join("stores")) }
     }
 
     /// Returns the id of the store that was used at a place, if one was.
@@ -73,6 +68,15 @@ impl Known {
         }
         Ok(())
     }
+}
+
+/// Returns the state directory, if there is one.
+pub fn state_dir(global: &Global) -> Option<PathBuf> {
+    // The specification ignores a relative one.
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let of_user = || absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
+    let of_root = || rustix::process::geteuid().is_root().then(|| PathBuf::from("/var/lib/lrl"));
+    global.state_dir.clone().or_else(|| of_user().map(|dir| dir.join("lrl")).or_else(of_root))
 }
 
 fn file(dir: &Path, location: &str) -> PathBuf {

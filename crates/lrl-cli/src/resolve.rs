@@ -84,6 +84,8 @@ impl Paths {
         let data_dir = match &cli.command {
             Verb::Backup(args) => &args.data.data_dir,
             Verb::Restore(args) => &args.data.data_dir,
+            Verb::Run(args) => &args.data.data_dir,
+            Verb::Schedule(args) => &args.data.data_dir,
             _ => Path::new("./data"),
         };
         let backup_dir = match &cli.command {

@@ -42,10 +42,38 @@ struct Alike {
 }
 
 struct Out {
-    writer: BufWriter<Stdout>,
+    writer: Sink,
     /// The first failure; nothing is written after it.
     failed: Option<io::Error>,
     document: bool,
+}
+
+/// Where results go.
+enum Sink {
+    Stdout(BufWriter<Stdout>),
+    /// The document of one step of a run, kept for the run's own; none once it is too long.
+    Memory(Option<Vec<u8>>),
+}
+
+/// A longer document of a step is left out of that of the run.
+const MOST_CAPTURED: usize = 1 << 20;
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Stdout(writer) => return writer.write(bytes),
+            Self::Memory(Some(kept)) if kept.len() + bytes.len() <= MOST_CAPTURED => kept.extend_from_slice(bytes),
+            Self::Memory(kept) => *kept = None,
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Stdout(writer) => writer.flush(),
+            Self::Memory(_) => Ok(()),
+        }
+    }
 }
 
 /// A colour with one meaning.
@@ -85,9 +113,27 @@ impl Term {
             colour_out: !plain && io::stdout().is_terminal(),
             colour_err: !plain && io::stderr().is_terminal(),
             bar: progress::bar(!global.quiet && io::stderr().is_terminal()),
-            out: Mutex::new(Out { writer: BufWriter::new(io::stdout()), failed: None, document: false }),
+            out: Mutex::new(Out { writer: Sink::Stdout(BufWriter::new(io::stdout())), failed: None, document: false }),
             alike: Mutex::new(BTreeMap::new()),
             log: Mutex::new(Tail::default()),
+        }
+    }
+
+    /// Returns a terminal for one step of a run: its document is kept in memory, and notes are written with `--verbose` only.
+    pub fn of_step(global: &Global) -> Self {
+        let mut term = Self::new(global);
+        (term.json, term.quiet) = (true, !global.verbose);
+        term.lock().writer = Sink::Memory(Some(Vec::new()));
+        term
+    }
+
+    /// Ends the step of a run; returns the document that its verb wrote, if it wrote one that is not too long.
+    pub fn into_document(self) -> Option<serde_json::Value> {
+        self.bar.finish_and_clear();
+        self.tell_counted();
+        match &self.lock().writer {
+            Sink::Memory(Some(text)) => serde_json::from_slice(text).ok(),
+            _ => None,
         }
     }
 
@@ -211,12 +257,22 @@ impl Term {
         {
             return;
         }
-        self.message(Some(Colour::Red), "error", &failure.message());
-        if let Some(hint) = failure.hint() {
-            self.raw_message(&format!("  hint: {hint}"));
-        }
+        self.error(failure.message());
+        self.hint(failure);
         if self.json && !self.lock().document {
             let _ = self.json(&serde_json::json!({ "success": false, "error": failure.json(exit) }));
+        }
+    }
+
+    /// Tells on standard error that something failed.
+    pub fn error(&self, text: impl Display) {
+        self.message(Some(Colour::Red), "error", &text.to_string());
+    }
+
+    /// Tells on standard error what to do about a failure, where that is known.
+    pub fn hint(&self, failure: &Failure) {
+        if let Some(hint) = failure.hint() {
+            self.raw_message(&format!("  hint: {hint}"));
         }
     }
 
@@ -251,7 +307,7 @@ impl Term {
         });
     }
 
-    fn write(&self, job: impl FnOnce(&mut BufWriter<Stdout>) -> io::Result<()>) {
+    fn write(&self, job: impl FnOnce(&mut Sink) -> io::Result<()>) {
         self.bar.suspend(|| {
             let mut out = self.lock();
             if out.failed.is_none() {

@@ -151,7 +151,13 @@ pub fn read_secret(path: &Path, most: u64, into: &mut Vec<u8>, interrupted: &dyn
     let stat = fstat(&file)?;
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => {
-            secret(path, &stat)?;
+            // The service manager lets the service's user in by an access list, which looks like a group that can read; nobody else can
+            // enter the directory.
+            if is_credential(path) {
+                own(path, &stat)?
+            } else {
+                secret(path, &stat)?
+            }
             file.take(most).read_to_end(into)?;
             Ok(())
         }
@@ -167,6 +173,19 @@ pub fn read_secret(path: &Path, most: u64, into: &mut Vec<u8>, interrupted: &dyn
         }
         _ => Err(Refusal::Untrusted(format!("{} is neither a file nor a pipe", path.display()))),
     }
+}
+
+/// The variable with the directory in which a service manager gives a service its secrets.
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+
+/// Returns the secret of this name that the service manager gave this service (systemd's `LoadCredential=`), if it gave it one.
+pub fn credential(name: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(std::env::var_os(CREDENTIALS)?).join(name);
+    (path.is_absolute() && path.is_file()).then_some(path)
+}
+
+fn is_credential(path: &Path) -> bool {
+    std::env::var_os(CREDENTIALS).is_some_and(|dir| path.is_absolute() && path.parent() == Some(Path::new(&dir)))
 }
 
 /// Fails for a file of secrets that another library reads, where [`read_secret`] would; what is not there is that one's to tell.

@@ -7,6 +7,7 @@ EXAMPLES
   lrl drill                         prove that the newest set can be restored
   lrl restore                       restore the newest good snapshot
   lrl restore 20260114_120000       or an older one
+  lrl run                           what is due: backup, copy, drill, forget, prune, check
   lrl status --max-age 26h          for monitoring: exit 4 if the backup is too old
 
 MORE HELP
@@ -38,7 +39,8 @@ shows each setting in force, and where it comes from.
 
 lrl.toml is read from the current directory, else from lrl/ in the user's configuration directory. It and
 the directories above it must not be writable by other users; --config FILE reads a file in any case.
-A key is the flag's name without the dashes; a flag that may be repeated takes a list.
+A key is the flag's name without the dashes; a flag that may be repeated takes a list. The table [policy],
+which `lrl run` and `lrl forget` use, is in `lrl run --help`.
 
 EXAMPLE OF lrl.toml
   exclude = [\"*.tmp\", \"*.part\"]
@@ -295,3 +297,61 @@ pub const COMPLETIONS: &str = "\
 EXAMPLES
   lrl completions bash > ~/.local/share/bash-completion/completions/lrl
   lrl completions fish > ~/.config/fish/completions/lrl.fish";
+
+/// After `lrl run --help`.
+pub const RUN: &str = "\
+Does what is due, in this order: backup, copy, drill, forget, prune, check. Each step is the command of
+that name, with the settings of lrl.toml; what it does not need to tell is left out (-v shows more).
+
+A step that failed, or that was missed, is due again at the next run. After a backup that failed nothing
+is copied or forgotten, and after a drill that failed nothing is forgotten or pruned; the other steps
+still run. The exit code is that of the step that ended worst. A second run at the same time waits, and
+exits with 11 (--lock-wait).
+
+How often, and what is kept, is in the table [policy] of lrl.toml; these are the defaults:
+  [policy]
+  backup = \"always\"        # at every run; or hourly, daily, weekly, monthly, yearly, 36h, never
+  copy = \"always\"          # if copy-to is set
+  drill = \"weekly\"         # the newest set, and
+  drill-oldest = 3         # as many snapshots, the least recently drilled first
+  prune = \"weekly\"         # if there is a keep- rule, else never
+  check = \"monthly\"
+  check-data = false       # what it reads: true, or a part: \"2/7\", \"5%\", \"500M\"
+
+Without any of these rules nothing is forgotten. `lrl forget` uses them too, if its flags do not:
+  keep-last = 3 · keep-hourly = 24 · keep-daily = 7 · keep-weekly = 5 · keep-monthly = 12
+  keep-yearly = 3 · keep-within = \"30d\" · keep-tag = [\"before-upgrade\"]
+  keep-sets = 3            # for the backups of runs, in place of the setting of that name
+
+Steps are due a sixth of their interval early, at most 4 hours, so that a run which begins a little
+earlier than the last one misses nothing. A month has 30 days.
+
+EXAMPLES
+  lrl run                                what is due
+  lrl run --list                         what is due when
+  lrl run --only drill --only check      these now, due or not
+  lrl run --quiet                        silent if all is well, as cron likes it
+  lrl forget --dry-run                   what the rules of [policy] keep";
+
+/// After `lrl schedule --help`.
+pub const SCHEDULE: &str = "\
+Writes lrl-run.service and lrl-run.timer, or a file for cron, which do `lrl run` with the settings that
+are in force here: this directory, this lrl.toml, these flags and variables. It shows what to type next.
+A file that it did not write is never overwritten (exit 2).
+
+The service of the system may write to the backup directory, the stores, the data directory (a reader of
+a database in WAL mode writes its -shm), and lrl's own state and cache. Files with passphrases and keys
+are handed to it by systemd (LoadCredential=). Keys of buckets belong into /etc/lrl/environment. Changes
+of your own belong into a drop-in: `systemctl edit lrl-run.service`.
+
+A run that was missed is made up for when the machine starts. cron does not do that; what is due stays due.
+
+EXAMPLES
+  lrl schedule print                                 show all of it, write nothing
+  lrl schedule systemd                               every night at 3
+  lrl schedule systemd --at hourly --on-failure alarm@%n.service
+  lrl schedule systemd --user                        without root
+  lrl schedule cron --at 02:30 --at 14:30            /etc/cron.d/lrl
+  lrl schedule cron --user                           a line for crontab -e
+  lrl --config /srv/b/lrl.toml schedule systemd --name lrl-b    a second site
+  lrl schedule systemd --remove";

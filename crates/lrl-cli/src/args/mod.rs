@@ -4,6 +4,7 @@
 //! The first paragraph of a flag's docstring is its help in `-h`, all paragraphs are its help in `--help`.
 
 pub mod examples;
+pub mod step;
 pub mod values;
 
 use std::ffi::OsString;
@@ -19,7 +20,8 @@ use crate::site::rules::Place;
 use lrl_store::fs::space::Reserve;
 use lrl_store::ops::judgement::State;
 use lrl_store::ops::prune::MaxUnused;
-use values::{Every, KeepSets, MinFree, Owner, PingKind, Secret, Subset};
+use step::Step;
+use values::{At, Every, Form, KeepSets, MinFree, Owner, PingKind, Secret, Subset};
 
 fn place() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().try_map(values::place)
@@ -157,6 +159,12 @@ pub enum Verb {
     /// Delete data that no snapshot needs
     #[command(after_long_help = examples::PRUNE)]
     Prune(PruneArgs),
+    /// Do what is due: backup, copy, drill, forget, prune and check, by [policy] in lrl.toml
+    #[command(after_long_help = examples::RUN)]
+    Run(RunArgs),
+    /// Run `lrl run` every night, by systemd or cron
+    #[command(after_long_help = examples::SCHEDULE)]
+    Schedule(ScheduleArgs),
     /// Show how much space the store takes, and how much it saves
     #[command(after_long_help = examples::STATS)]
     Stats,
@@ -419,6 +427,7 @@ impl Verb {
             Self::Check(args) => (&args.told, false),
             Self::Forget(args) => (&args.told, args.dry_run),
             Self::Prune(args) => (&args.told, args.dry_run),
+            Self::Run(args) => (&args.told, args.list),
             _ => return None,
         };
         Some(told).filter(|_| !dry_run)
@@ -433,6 +442,7 @@ impl Verb {
             Self::Check(_) => "check",
             Self::Forget(_) => "forget",
             Self::Prune(_) => "prune",
+            Self::Run(_) => "run",
             _ => return None,
         })
     }
@@ -868,6 +878,52 @@ pub struct ConfigArgs {
     /// Show the site that the settings describe, as an lrl.toml
     #[arg(long)]
     pub expand: bool,
+}
+
+/// `lrl run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Where the data is.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Show what is due when; do nothing
+    #[arg(long, conflicts_with = "only")]
+    pub list: bool,
+    /// Do this step now, due or not, and no other; may be repeated
+    #[arg(long, value_name = "STEP", value_enum)]
+    pub only: Vec<Step>,
+    /// Who is told.
+    #[command(flatten)]
+    pub told: ToldArgs,
+}
+
+/// `lrl schedule`.
+#[derive(Debug, Args)]
+pub struct ScheduleArgs {
+    /// What to write; print writes nothing and shows both
+    #[arg(value_name = "FORM", value_enum)]
+    pub form: Form,
+    /// Where the data is.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// When to run: a time of day as HH:MM, or hourly; may be repeated
+    #[arg(long, value_name = "TIME", value_parser = values::at, default_value = "03:00")]
+    pub at: Vec<At>,
+    /// For this user: units in ~/.config/systemd/user, or a line for crontab -e
+    #[arg(long)]
+    pub user: bool,
+    /// Directory to write to [default: /etc/systemd/system, /etc/cron.d]
+    #[arg(long, value_name = "DIR", value_parser = directory())]
+    pub out: Option<PathBuf>,
+    /// Name of the units, for a second site on one machine [default: lrl-run; of the cron file: lrl]
+    #[arg(long, value_name = "NAME", value_parser = values::unit_name)]
+    pub name: Option<String>,
+    /// systemd unit to start when a run does not end with 0, as in OnFailure=
+    #[arg(long, value_name = "UNIT", value_parser = values::unit)]
+    pub on_failure: Option<String>,
+    /// Remove what `lrl schedule` wrote
+    #[arg(long, conflicts_with_all = ["at", "on_failure"])]
+    pub remove: bool,
 }
 
 /// Builds the command line. `lrl config` takes every setting's flag, so that it can show it in force.

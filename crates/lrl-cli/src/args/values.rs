@@ -102,6 +102,31 @@ pub enum Every {
     Time(Duration),
 }
 
+/// How runs are scheduled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Form {
+    /// A service and a timer.
+    Systemd,
+    /// A file for cron.
+    Cron,
+    /// Both are shown, neither is written.
+    Print,
+}
+
+/// When runs happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    /// Every day at this local time.
+    Daily {
+        /// 0 to 23.
+        hour: u8,
+        /// 0 to 59.
+        minute: u8,
+    },
+    /// At every full hour.
+    Hourly,
+}
+
 /// A user and a group, by name or number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
@@ -164,6 +189,40 @@ pub fn every(text: &str) -> Result<Every, String> {
     match text {
         "never" => Ok(Every::Never),
         _ => duration(text).map(Every::Time).map_err(|help| format!("{help}, or never")),
+    }
+}
+
+/// Parses a time of day, or `hourly`.
+pub fn at(text: &str) -> Result<At, String> {
+    const HELP: &str = "expected a time of day as 03:00, or hourly";
+    if text == "hourly" {
+        return Ok(At::Hourly);
+    }
+    let (hour, minute) = text.split_once(':').ok_or(HELP)?;
+    let number = |text: &str, most: u8| {
+        let digits = (1..=2).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse::<u8>().ok().filter(|number| digits && *number <= most).ok_or(HELP)
+    };
+    match minute.len() {
+        2 => Ok(At::Daily { hour: number(hour, 23)?, minute: number(minute, 59)? }),
+        _ => Err(HELP.into()),
+    }
+}
+
+/// Parses the name of units and of a cron file. cron passes over files with a dot in their name.
+pub fn unit_name(text: &str) -> Result<String, String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let is_name = (1..=64).contains(&text.len()) && text.chars().all(good) && !text.starts_with('-');
+    if is_name { Ok(text.into()) } else { Err("expected 1 to 64 letters, digits, '-' or '_'".into()) }
+}
+
+/// Parses the name of any unit, with its type; specifiers such as `%n` stay.
+pub fn unit(text: &str) -> Result<String, String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '@' | '%' | '\\');
+    if text.contains('.') && text.chars().all(good) {
+        Ok(text.into())
+    } else {
+        Err("expected the name of a unit with its type, as in mail-root.service or alarm@%n.service".into())
     }
 }
 

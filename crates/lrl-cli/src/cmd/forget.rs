@@ -16,20 +16,12 @@ use crate::render::{entry, json, units};
 
 /// Plans, shows the plan, and follows it.
 pub fn run(context: &Context<'_>, args: &ForgetArgs) -> Result {
-    let policy = Policy {
-        last: args.keep_last,
-        hourly: args.keep_hourly,
-        daily: args.keep_daily,
-        weekly: args.keep_weekly,
-        monthly: args.keep_monthly,
-        yearly: args.keep_yearly,
-        within_secs: args.keep_within.map_or(0, |within| within.as_secs()),
-        tags: args.keep_tag.clone(),
-        bad_within_secs: args.keep_bad_within.as_secs(),
-    };
+    // Who names snapshots means these; a policy from lrl.toml is another matter.
+    let policy = if args.snapshots.is_empty() { policy(args) } else { Policy::default() };
+    let policy = Policy { bad_within_secs: args.keep_bad_within.as_secs(), ..policy };
     if policy.is_empty() && args.snapshots.is_empty() {
-        let text =
-            "lrl forget needs a policy that keeps something, as --keep-daily 7, or the names of snapshots to remove";
+        let text = "lrl forget needs a policy that keeps something, as --keep-daily 7 or keep-daily in [policy] of lrl.toml, or the names \
+                    of snapshots to remove";
         return Err(Failure::Usage(text.into()));
     }
     let store = open::open_to_delete(context, &context.paths()?, args.dry_run)?;
@@ -54,6 +46,20 @@ pub fn run(context: &Context<'_>, args: &ForgetArgs) -> Result {
         let how = prune::Settings { unused: &args.unused, bucket: &args.bucket, dry_run: args.dry_run };
         Ok(json!({ "prune": prune::prune(context, &store, &how, &forgotten)? }))
     })
+}
+
+fn policy(args: &ForgetArgs) -> Policy {
+    Policy {
+        last: args.keep_last,
+        hourly: args.keep_hourly,
+        daily: args.keep_daily,
+        weekly: args.keep_weekly,
+        monthly: args.keep_monthly,
+        yearly: args.keep_yearly,
+        within_secs: args.keep_within.map_or(0, |within| within.as_secs()),
+        tags: args.keep_tag.clone(),
+        bad_within_secs: 0,
+    }
 }
 
 /// Shows the plan, runs `act`, which returns what else belongs into the document, and says how it ended.

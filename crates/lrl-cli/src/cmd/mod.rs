@@ -17,6 +17,8 @@ mod key;
 mod ls;
 mod prune;
 mod restore;
+mod run;
+mod schedule;
 mod setup;
 pub mod shared;
 mod snapshots;
@@ -62,6 +64,8 @@ pub fn run(context: &Context<'_>) -> Result {
         Verb::Export(args) => export::run(context, args),
         Verb::Forget(args) => forget::run(context, args),
         Verb::Prune(args) => prune::run(context, args),
+        Verb::Run(args) => run::run(context, args),
+        Verb::Schedule(args) => schedule::run(context, args),
         Verb::Stats => stats::run(context),
         Verb::Init(args) => init::run(context, args),
         Verb::Key(args) => key::run(context, args),

@@ -1,6 +1,8 @@
 //! `lrl.toml`: found, read, checked against the flags, and laid under them as defaults. What a key means, and of which
 //! type it is, comes from the flag of the same name in `args`; there is no second list.
 
+pub mod policy;
+
 use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -14,6 +16,7 @@ use lrl_store::ops::drill::Assertion;
 use serde::Serialize;
 use toml::de::{DeTable, DeValue};
 
+use self::policy::Policy;
 use crate::args;
 use crate::site::tables::{self, Tables};
 use crate::trust::{self, Refusal};
@@ -34,6 +37,8 @@ pub struct File {
     values: BTreeMap<String, Vec<String>>,
     /// `[[database]]`, `[[files]]`, `[[check]]`.
     tables: Tables,
+    /// The table `[policy]`.
+    pub policy: Policy,
 }
 
 impl File {
@@ -147,13 +152,18 @@ pub fn read(path: &Path, text: &str) -> Result<File, String> {
         format!("{}: {}", place(e.span().map_or(0, |span| span.start)), e.message().replace('\n', ", "))
     })?;
     let command = args::command();
-    let (mut values, mut tables) = (BTreeMap::new(), Tables::default());
+    let (mut values, mut tables, mut policy) = (BTreeMap::new(), Tables::default(), Policy::default());
     for (key, value) in table.get_ref() {
-        if tables::NAMES.contains(&key.get_ref().as_ref()) {
+        let name = key.get_ref().as_ref();
+        if tables::NAMES.contains(&name) {
             tables.read(key.get_ref(), value, &place)?;
             continue;
         }
-        let (name, place) = (key.get_ref().as_ref(), place(key.span().start));
+        if let (policy::TABLE, Some(table)) = (name, value.get_ref().as_table()) {
+            policy = Policy::read(table, &place)?;
+            continue;
+        }
+        let place = place(key.span().start);
         let flag = settable(&command).find(|arg| arg.get_long() == Some(name));
         let flag = flag.ok_or_else(|| unknown(&command, name, &place))?;
         let set = values_of(flag, value.get_ref()).map_err(|wanted| format!("{place}: {name} expects {wanted}"))?;
@@ -172,7 +182,7 @@ pub fn read(path: &Path, text: &str) -> Result<File, String> {
         };
         values.insert(name.to_string(), set);
     }
-    Ok(File { path: Some(path.to_path_buf()), values, tables })
+    Ok(File { path: Some(path.to_path_buf()), values, tables, policy })
 }
 
 /// Returns a root as the file means it: a relative one is below the file's directory.
@@ -190,6 +200,12 @@ fn below(file: &Path, root: &str) -> Result<String, String> {
 }
 
 fn unknown(command: &Command, name: &str, place: &str) -> String {
+    if name == policy::TABLE {
+        return format!("{place}: policy is a table: write [policy] above its keys");
+    }
+    if policy::is_key(name) {
+        return format!("{place}: {name:?} belongs into the table [policy]");
+    }
     let known = settable(command).filter_map(Arg::get_long).chain(tables::NAMES);
     let nearest = known.min_by_key(|key| strsim::damerau_levenshtein(key, name));
     let flag_only = command.get_subcommands().flat_map(Command::get_arguments).chain(command.get_arguments());
@@ -257,9 +273,12 @@ fn probe(name: &str, value: &str) -> Result<(), String> {
 /// Parses arguments with the file below them: a flag wins over the environment, that over the file, that over the default.
 pub fn parse_over(file: &File, arguments: &[OsString], first: &ArgMatches) -> Result<ArgMatches, clap::Error> {
     let values = one_place(file.values.clone(), first);
-    let command = args::map_args(args::command(), &|arg| match args::key(&arg).and_then(|key| values.get(&key)) {
-        Some(set) => arg.default_values(set.iter().map(|value| OsStr::from(value.clone()))),
-        None => arg,
+    let command = args::map_args(args::command(), &|arg| {
+        let set = args::key(&arg).and_then(|key| values.get(&key)).map(Vec::as_slice);
+        match set.or_else(|| file.policy.retention(arg.get_long()?)) {
+            Some(set) => arg.default_values(set.iter().map(|value| OsStr::from(value.clone()))),
+            None => arg,
+        }
     });
     command.try_get_matches_from(arguments)
 }
@@ -307,6 +326,10 @@ pub fn in_force(file: &File, matches: &ArgMatches) -> Vec<Setting> {
         (out.values, out.origin) = (backup.values, backup.origin);
     }
     settings.extend(of_tables(file));
+    if let Some(path) = &file.path {
+        let of_policy = file.policy.all().map(|(key, values)| (format!("{}.{key}", policy::TABLE), values.to_vec()));
+        settings.extend(of_policy.map(|(key, values)| Setting { key, values, origin: Origin::File(path.clone()) }));
+    }
     settings.sort_by(|a, b| a.key.cmp(&b.key));
     settings
 }

@@ -53,7 +53,7 @@ fn copy_to(context: &Context<'_>, args: &BackupArgs, from: &Store, place: &Locat
         .into());
     }
     // It is not made here: a disk that is not mounted is no new store.
-    let own = credential::of_other(&args.copy_to_password_file, &args.copy_to_key_file)?;
+    let own = credential::of_second(&args.copy_to_password_file, &args.copy_to_key_file)?;
     let to = open::open_to_copy(context, place, args.free.reserve, args.limit.limit_upload, false, own.as_ref())?;
     let options = Options {
         which: Which::Newer(context.cli.global.source.clone()),

@@ -98,6 +98,16 @@ pub fn run(context: &Context<'_>, args: &BackupArgs) -> Result {
     Ok(exit)
 }
 
+/// Copies to the second store only, as a backup does after its snapshot.
+pub fn copy_alone(context: &Context<'_>, args: &BackupArgs) -> Result {
+    let paths = context.paths()?;
+    let second = copy_to::copy(context, args, &open::open(context, &paths)?);
+    if let (Some(second), true) = (&second, context.term.is_json()) {
+        context.term.json(&second.document())?;
+    }
+    Ok(with_second(Exit::Done, second.as_ref()))
+}
+
 /// The newest snapshot is young enough; the second store may still lack it.
 fn nothing_to_do(context: &Context<'_>, args: &BackupArgs, paths: &Paths, young: &str) -> Result {
     context.term.say(format!("Nothing to do: {young}"));

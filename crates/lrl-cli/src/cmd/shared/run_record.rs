@@ -51,7 +51,7 @@ pub struct RunRecord {
 const SIZED: i64 = 20 * 3600;
 
 /// The commands whose runs are recorded.
-pub const COMMANDS: [&str; 6] = ["backup", "copy", "drill", "check", "forget", "prune"];
+pub const COMMANDS: [&str; 7] = ["backup", "copy", "drill", "check", "forget", "prune", "run"];
 
 impl RunRecord {
     /// Returns the directory that was backed up, if it is another one than `data_dir`.
@@ -123,8 +123,14 @@ pub fn read_of(context: &Context<'_>, command: &str, source: &str) -> Option<Run
 fn path(context: &Context<'_>, command: &str, source: &str) -> Option<PathBuf> {
     let name = match command {
         "backup" => format!("last-run-{source}.json"),
+        "run" => format!("last-whole-run-{source}.json"),
         command => format!("last-{command}-{source}.json"),
     };
+    place(context, &name)
+}
+
+/// Returns where a record of this name is kept, beside the others of the store in force; `None` where no store is yet.
+pub fn place(context: &Context<'_>, name: &str) -> Option<PathBuf> {
     let place = match context.store_in_use().ok()? {
         // Where no store is, nothing is made.
         Location::Directory(path) => match key_slots::is_encrypted(&LocalBackend::new(&path)) {
@@ -142,7 +148,8 @@ fn path(context: &Context<'_>, command: &str, source: &str) -> Option<PathBuf> {
     Some(open::cache_dir(context).ok()?.join(format!("{}-{name}", &digits[start..])))
 }
 
-fn put(path: &Path, record: &RunRecord) -> Option<()> {
+/// Writes a record by rename; `None` where it cannot be written.
+pub fn put(path: &Path, record: &impl Serialize) -> Option<()> {
     let temporary = path.with_extension("json.new");
     let _ = fs::remove_file(&temporary);
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).ok()?;

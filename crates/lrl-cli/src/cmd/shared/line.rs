@@ -1,0 +1,57 @@
+//! The command line of another verb, as the user would type it: with the flags that were given to this one, over the same file.
+
+use std::ffi::OsString;
+
+use clap::parser::ValueSource;
+use clap::{ArgMatches, FromArgMatches};
+
+use crate::args::{self, Cli};
+use crate::config;
+use crate::context::Context;
+use crate::exit::{Failure, Result};
+
+/// A parsed command line.
+pub struct Line {
+    /// The flags.
+    pub cli: Cli,
+    /// The same with the source of each value.
+    pub matches: ArgMatches,
+}
+
+/// Flags that do not concern what is done, but how this run is told of, and the file, which has been read.
+const OWN: [&str; 4] = ["config", "json", "quiet", "verbose"];
+
+/// Parses the command line of a verb with `extra` words of its own, which win over those that were given.
+pub fn line(context: &Context<'_>, verb: &str, extra: &[String]) -> Result<Line> {
+    let mut words: Vec<OsString> = vec!["lrl".into(), verb.into()];
+    let flag = |word: &str| word.split_once('=').map_or(word, |(flag, _)| flag).to_string();
+    let own: Vec<String> = extra.iter().map(|word| flag(word)).collect();
+    words.extend(given(context, verb).into_iter().filter(|word| !own.contains(&flag(&word.to_string_lossy()))));
+    words.extend(extra.iter().map(OsString::from));
+    let parsed = args::parse(&words).and_then(|first| config::parse_over(context.file, &words, &first));
+    let parsed = parsed.and_then(|matches| Cli::from_arg_matches(&matches).map(|cli| Line { cli, matches }));
+    parsed.map_err(|error| {
+        let text = error.to_string();
+        let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        Failure::Usage(format!("lrl {verb}: {first}"))
+    })
+}
+
+/// Returns the flags that were given on this command line and that a verb takes as well.
+pub fn given(context: &Context<'_>, verb: &str) -> Vec<OsString> {
+    let own = context.matches.subcommand().map_or(context.matches, |(_, sub)| sub);
+    let command = args::command();
+    let of_verb = command.find_subcommand(verb).into_iter().flat_map(clap::Command::get_arguments);
+    let mut words = Vec::new();
+    for arg in command.get_arguments().chain(of_verb) {
+        let (id, Some(long)) = (arg.get_id().as_str(), arg.get_long()) else { continue };
+        let raw = own.try_get_raw(id).ok().flatten().filter(|_| !OWN.contains(&id));
+        let raw = raw.filter(|_| own.value_source(id) == Some(ValueSource::CommandLine));
+        for value in raw.into_iter().flatten() {
+            let mut word = OsString::from(format!("--{long}="));
+            word.push(value);
+            words.push(word);
+        }
+    }
+    words
+}
