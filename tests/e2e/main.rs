@@ -56,6 +56,7 @@ mod sample_lab;
 mod schedule;
 mod second_reader;
 mod setup;
+mod site;
 mod sites;
 mod status;
 mod status_all_stores;

@@ -125,6 +125,21 @@ fn the_root_of_a_site_can_be_written_for_the_shm_of_its_databases() {
 }
 
 #[test]
+fn who_is_told_can_be_reached_from_the_unit() {
+    let mut lab = Lab::small();
+    lab.write("lrl.toml", "");
+    lab.lrl("schedule systemd --out units").expect(0);
+    assert!(!read(&lab, "units/lrl-run.service").contains("AF_INET"));
+    lab.write("lrl.toml", "ping-url-file = \"ping\"\nmetrics-file = \"/var/lib/node/lrl.prom\"\n");
+    lab.lrl("schedule systemd --out told").expect(0);
+    let service = read(&lab, "told/lrl-run.service");
+    assert!(service.contains("AF_INET") && service.contains("ReadWritePaths=\"-/var/lib/node\""), "{service}");
+    lab.set("LRL_PING_URL", "https://hc.example.org/very-secret-token");
+    let run = lab.lrl("schedule systemd --out never").expect(2);
+    assert!(run.stderr.contains("ping-url-file") && !run.stderr.contains("very-secret"), "{}", run.stderr);
+}
+
+#[test]
 fn secrets_buckets_and_alarms_are_in_the_unit() {
     let mut lab = Lab::small();
     lab.write(

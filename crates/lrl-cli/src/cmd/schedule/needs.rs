@@ -33,7 +33,7 @@ pub struct Needs {
     pub writes: Vec<PathBuf>,
     /// Other paths that it reads.
     pub reads: Vec<PathBuf>,
-    /// It speaks to a bucket, or runs a program that may speak to anything.
+    /// It speaks to a bucket or to who is told of it, or runs a program that may speak to anything.
     pub network: bool,
     /// A bucket is among its stores.
     pub bucket: bool,
@@ -83,7 +83,23 @@ impl Needs {
         if bucket || command.is_some() || !secrets.is_empty() {
             writes.extend(open::cache_dir(context).ok());
         }
+        let told = &backup.told;
+        writes.extend(told.metrics_file.as_deref().and_then(Path::parent).map(
+            |dir| match dir.as_os_str().is_empty() {
+                true => directory.clone(),
+                false => dir.to_path_buf(),
+            },
+        ));
+        let hooks = [&told.on_start, &told.on_success, &told.on_failure];
+        let is_told = told.ping_url.is_some() || told.ping_url_file.is_some() || hooks.iter().any(|it| !it.is_empty());
         let variables = variables(&line.matches);
+        if variables.iter().any(|(name, _)| name == "LRL_PING_URL") {
+            return Err(Failure::Usage(
+                "LRL_PING_URL is set, and everybody can read a unit: put the URL into a file that only its owner can read, and name that as \
+                 ping-url-file in lrl.toml"
+                    .into(),
+            ));
+        }
         // A service may write to those that every system has.
         let is_own = |dir: &OsString| dir != "/tmp" && dir != "/var/tmp";
         writes
@@ -92,7 +108,9 @@ impl Needs {
         reads.extend([directory.clone(), absolute(config)?]);
         reads.extend(paths.storage.to_back_up().map(Path::to_path_buf));
         reads.extend(backup.exclude_file.iter().cloned());
-        reads.extend(command.iter().flatten().filter(|word| word.starts_with('/')).map(PathBuf::from));
+        let words = command.iter().chain(hooks).flatten();
+        reads.extend(words.filter(|word| word.starts_with('/')).map(PathBuf::from));
+        reads.extend(told.ping_url_file.clone());
         Ok(Self {
             program: reads[0].clone(),
             directory,
@@ -102,7 +120,7 @@ impl Needs {
             secrets,
             writes: outermost(writes.iter().map(|path| absolute(path)).collect::<Result<_, _>>()?),
             reads: reads.iter().map(|path| absolute(path)).collect::<Result<_, _>>()?,
-            network: bucket || command.is_some(),
+            network: bucket || command.is_some() || is_told,
             bucket,
         })
     }

@@ -1,0 +1,240 @@
+//! Any small site, by the command line: set up, backed up, drilled, restored elsewhere and in place, exported and imported.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::Command;
+
+use rusqlite::Connection;
+
+use crate::common::Lab;
+use crate::sites::{self, SITES};
+
+/// Returns what is below a directory: of a database its dump, of a file its bytes.
+fn contents(root: &Path, databases: &[&str]) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut dirs = vec![root.to_path_buf()];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(&dir).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_string();
+            if path.is_dir() {
+                dirs.push(path);
+            } else if databases.contains(&name.as_str()) {
+                found.insert(name, dump(&path));
+            } else if !databases.iter().any(|database| name.starts_with(database)) {
+                found.insert(name, fs::read(&path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+/// Returns all rows of a database by Python's `sqlite3`, as statements.
+fn dump(path: &Path) -> Vec<u8> {
+    let script = "import sqlite3,sys\nfor line in sqlite3.connect(sys.argv[1]).iterdump(): print(line)";
+    let output = Command::new("python3").args(["-c", script]).arg(path).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+#[test]
+fn the_whole_road_of_every_preset() {
+    for site in SITES.iter().filter(|site| site.app != "lab") {
+        let lab = Lab::empty();
+        let root = lab.path("site");
+        sites::site(site.app, &root);
+        lab.lrl("setup site --write").expect(0);
+        let with = |line: &str| lab.lrl(&format!("{line} --config site/lrl.toml"));
+        let run = with("backup --json").expect(0).json();
+        let stored: Vec<&str> = run["backups"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|one| one["type"] == "database")
+            .map(|one| one["path"].as_str().unwrap())
+            .collect();
+        let mut expected = site.databases.to_vec();
+        expected.sort_unstable();
+        assert_eq!(stored, expected, "{}", site.app);
+        let again = with("backup --snapshot-only --json").expect(0).json();
+        assert!(again["added_bytes"].as_u64().unwrap() < 20_000, "{}: {again:#}", site.app);
+
+        // The set, then the store.
+        for line in ["drill --json", "drill --snapshot latest --json"] {
+            let drill = with(line).expect(0);
+            assert!(drill.stdout.contains("\"integrity_check\""), "{}: {}", site.app, drill.stdout);
+        }
+        with("check --read-data").expect(0);
+
+        let mut before = contents(&root, site.databases);
+        before.retain(|name, _| !site.left_out.contains(&name.as_str()));
+        with("restore good --target elsewhere").expect(0);
+        assert!(contents(&lab.path("elsewhere"), site.databases) == before, "{}", site.app);
+
+        // A row that leads nowhere is found.
+        if let Some(named) =
+            site.named().first().filter(|_| fs::read_to_string(root.join("lrl.toml")).unwrap().contains("\nrows = "))
+        {
+            fs::remove_file(root.join(named)).unwrap();
+            with("backup --snapshot-only --accept-shrink").expect(0);
+            let drill = with("drill --snapshot latest").expect(4);
+            assert!(drill.stdout.contains("rows") || drill.stderr.contains("rows"), "{}: {}", site.app, drill.stdout);
+        }
+    }
+}
+
+/// A site of two databases and files of its own, without a preset.
+fn small(lab: &Lab) {
+    let root = lab.path("site");
+    fs::create_dir_all(root.join("data/users")).unwrap();
+    for (path, mode) in [("data/users/ann.db", "wal"), ("main.sqlite", "delete")] {
+        let db = Connection::open(root.join(path)).unwrap();
+        db.pragma_update(None, "journal_mode", mode).unwrap();
+        db.execute_batch("CREATE TABLE t(a, b); INSERT INTO t VALUES (1, 'one'), (2, 'two')").unwrap();
+    }
+    lab.write("site/data/note.txt", "a note");
+    lab.write("site/config.json", "{}");
+    // An encrypted or foreign file with such a name is a file.
+    lab.write("site/data/other.db", "not a database at all");
+}
+
+const DATABASES: [&str; 2] = ["data/users/ann.db", "main.sqlite"];
+
+#[test]
+fn a_root_alone_is_enough_and_a_restore_puts_everything_back() {
+    let lab = Lab::empty();
+    small(&lab);
+    let run = lab.lrl("backup --root site").expect(0);
+    assert!(run.stdout.contains("site: Backup") && run.stdout.contains("main.sqlite"), "{}", run.stdout);
+    let listed = lab.lrl("ls good --source site").expect(0).stdout;
+    for path in ["config.json", "data/note.txt", "data/other.db", "data/users/ann.db", "main.sqlite"] {
+        assert_eq!(listed.lines().filter(|line| line.ends_with(path)).count(), 1, "{path} in\n{listed}");
+    }
+    assert!(!listed.contains("-wal") && !listed.contains("-shm"), "{listed}");
+    let before = contents(&lab.path("site"), &DATABASES);
+
+    // A migration that went wrong, and a file that is gone.
+    Connection::open(lab.path("site/main.sqlite")).unwrap().execute_batch("DELETE FROM t").unwrap();
+    Connection::open(lab.path("site/data/users/ann.db")).unwrap().execute_batch("DROP TABLE t").unwrap();
+    fs::remove_file(lab.path("site/data/note.txt")).unwrap();
+    lab.write("site/data/new.txt", "new");
+    let after = contents(&lab.path("site"), &DATABASES);
+    // Only a root that is named is written to.
+    lab.lrl("restore --source site").expect(2);
+    lab.lrl("restore --root site").expect(0);
+    let restored = contents(&lab.path("site"), &DATABASES);
+    let kept = |name: &String| name.contains(".pre-restore") || name.starts_with(".lrl");
+    assert!(restored.into_iter().filter(|(name, _)| !kept(name)).collect::<BTreeMap<_, _>>() == before);
+    // What is kept is no part of the site.
+    let run = lab.lrl("backup --root site --snapshot-only").expect(0);
+    assert!(!lab.lrl("ls latest --source site").expect(0).stdout.contains("pre-restore"), "{}", run.stderr);
+    lab.lrl("restore --undo --root site").expect(0);
+    let undone = contents(&lab.path("site"), &DATABASES);
+    let kept = |name: &String| name.contains(".undone") || name.starts_with(".lrl");
+    assert!(undone.into_iter().filter(|(name, _)| !kept(name)).collect::<BTreeMap<_, _>>() == after);
+}
+
+#[test]
+fn parts_of_a_site_come_back_alone() {
+    let lab = Lab::empty();
+    small(&lab);
+    lab.lrl("backup --root site").expect(0);
+    let before = contents(&lab.path("site"), &DATABASES);
+    lab.lrl("restore --source site --target one --only data/users/ann.db").expect(0);
+    let one = contents(&lab.path("one"), &DATABASES);
+    assert_eq!(one.keys().collect::<Vec<_>>(), ["data/users/ann.db"]);
+    assert_eq!(one["data/users/ann.db"], before["data/users/ann.db"]);
+    lab.lrl("restore --source site --target two --db-only").expect(0);
+    assert_eq!(contents(&lab.path("two"), &DATABASES).keys().collect::<Vec<_>>(), DATABASES);
+    lab.lrl("restore --source site --target three --only data --only config.json").expect(0);
+    assert!(lab.path("three/data/note.txt").exists() && lab.path("three/config.json").exists());
+    assert!(!lab.path("three/main.sqlite").exists());
+    assert_eq!(lab.run(["dump", "good", "main.sqlite", "--source", "site"]).expect(0).stdout_bytes.len() % 512, 0);
+}
+
+#[test]
+fn what_is_named_decides_what_is_stored() {
+    let lab = Lab::empty();
+    small(&lab);
+    let plain = ["backup", "--root", "site", "--snapshot-only", "--plain", "data/users/*.db", "--source", "plain"];
+    let run = lab.run(plain).expect(0);
+    assert!(!run.stdout.contains("Backing up database: site/data/users"), "{}", run.stdout);
+    assert!(lab.lrl("ls latest data/users --source plain").expect(0).stdout.contains("ann.db"));
+    lab.lrl("backup --root site --snapshot-only --files data --source some").expect(0);
+    let listed = lab.lrl("ls latest --source some").expect(0).stdout;
+    assert!(
+        listed.contains("data/note.txt") && !listed.contains("config.json") && !listed.contains("main.sqlite"),
+        "{listed}"
+    );
+    // One that is named must be there.
+    let run =
+        lab.run(["backup", "--root", "site", "--snapshot-only", "--database", "gone.db", "--source", "gone"]).expect(3);
+    assert!(run.stderr.contains("gone.db"), "{}", run.stderr);
+    lab.run(["backup", "--root", "site", "--snapshot-only", "--database", "x/*.db", "--source", "gone2"]).expect(3);
+    lab.run(["backup", "--root", "nowhere"]).expect(10);
+    lab.run(["backup", "--root", "site", "--database", "/etc/passwd"]).expect(2);
+    lab.run(["backup", "--root", "site", "--data-dir", "data"]).expect(2);
+}
+
+#[test]
+fn a_database_that_appears_later_is_found_and_one_that_vanishes_is_missed() {
+    let lab = Lab::empty();
+    small(&lab);
+    lab.lrl("backup --root site --snapshot-only").expect(0);
+    let late = Connection::open(lab.path("site/data/late.bin")).unwrap();
+    late.pragma_update(None, "journal_mode", "wal").unwrap();
+    // Still in its WAL: a copy of the file alone would lack it.
+    late.execute_batch("CREATE TABLE t(a); INSERT INTO t VALUES ('late')").unwrap();
+    let run = lab.lrl("backup --root site --snapshot-only").expect(0);
+    assert!(run.stdout.contains("data/late.bin"), "{}", run.stdout);
+    lab.lrl("restore latest --source site --target then").expect(0);
+    let row: String = Connection::open(lab.path("then/data/late.bin"))
+        .unwrap()
+        .query_row("SELECT a FROM t", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(row, "late");
+    drop(late);
+    fs::remove_file(lab.path("site/main.sqlite")).unwrap();
+    let run = lab.lrl("backup --root site --snapshot-only").expect(3);
+    assert!(run.stderr.contains("main.sqlite"), "{}", run.stderr);
+    lab.lrl("backup --root site --snapshot-only --accept-shrink").expect(0);
+}
+
+#[test]
+fn a_set_of_a_site_is_exported_imported_and_restored() {
+    let lab = Lab::empty();
+    small(&lab);
+    lab.lrl("backup --root site").expect(0);
+    let before = contents(&lab.path("site"), &DATABASES);
+    lab.lrl("export good --source site --out set").expect(0);
+    let manifest = fs::read_dir(lab.path("set")).unwrap().map(|entry| entry.unwrap().path());
+    let manifest = manifest.into_iter().find(|path| path.to_str().unwrap().ends_with(".json")).unwrap();
+    lab.run(["drill", "--manifest", manifest.to_str().unwrap()]).expect(0);
+    lab.run(["restore", "--manifest", manifest.to_str().unwrap(), "--target", "by-set"]).expect(0);
+    assert!(contents(&lab.path("by-set"), &DATABASES) == before);
+    lab.run(["import", "set", "--source", "again"]).expect(0);
+    lab.lrl("restore latest --source again --target by-import").expect(0);
+    assert!(contents(&lab.path("by-import"), &DATABASES) == before);
+}
+
+#[test]
+fn databases_are_of_one_moment_and_the_unchanged_are_not_read() {
+    let lab = Lab::empty();
+    small(&lab);
+    lab.lrl("backup --root site --snapshot-only").expect(0);
+    let snapshots = lab.lrl("snapshots --json --source site").expect(0).json();
+    let snapshot = &snapshots["snapshots"][0];
+    assert!(snapshot["window_us"].as_u64().unwrap() > 0, "{snapshot:#}");
+    assert_eq!(
+        snapshot["root"]["mode"].as_u64().unwrap() as u32,
+        fs::metadata(lab.path("site")).unwrap().mode() & 0o7777
+    );
+    std::thread::sleep(std::time::Duration::from_millis(2500));
+    lab.lrl("backup --root site --snapshot-only").expect(0);
+    let run = lab.lrl("backup --root site --snapshot-only --json").expect(0).json();
+    for one in run["backups"].as_array().unwrap().iter().filter(|one| one["type"] == "database") {
+        assert_eq!(one["unchanged"], true, "{run:#}");
+    }
+}
