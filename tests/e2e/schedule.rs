@@ -150,7 +150,7 @@ fn secrets_buckets_and_alarms_are_in_the_unit() {
     lab.set("AWS_ACCESS_KEY_ID", "very-secret");
     lab.set("LRL_STATE_DIR", "");
     lab.set("STORAGE_PATH", "/srv/more files");
-    let run = lab.lrl("schedule systemd --out units --on-failure alarm@%n.service").expect(0);
+    let run = lab.lrl("schedule systemd --out units --on-failure-unit alarm@%n.service").expect(0);
     assert!(
         run.stderr.contains("AWS_ACCESS_KEY_ID is set here") && run.stderr.contains("/etc/lrl/key"),
         "{}",
@@ -250,8 +250,8 @@ fn print_writes_nothing_and_bad_words_are_refused() {
         "schedule systemd --at 25:00",
         "schedule systemd --at noon",
         "schedule systemd --name a.b",
-        "schedule systemd --on-failure alarm",
-        "schedule cron --out x --on-failure a.service",
+        "schedule systemd --on-failure-unit alarm",
+        "schedule cron --out x --on-failure-unit a.service",
         "schedule print --remove",
         "schedule",
     ] {

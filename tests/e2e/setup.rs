@@ -272,16 +272,3 @@ fn what_cannot_be_read_is_named_and_exits_3() {
     assert!(run.stdout.contains("#   closed cannot be read: "), "{}", run.stdout);
     assert!(run.stderr.contains("site/closed cannot be read"), "{}", run.stderr);
 }
-
-#[test]
-fn a_root_is_refused_by_verbs_that_know_the_manuals_layout_only() {
-    let lab = Lab::small();
-    lab.write("site/lrl.toml", "root = '.'");
-    for line in
-        ["backup --root site", "backup --config site/lrl.toml", "restore --root site", "drill --config site/lrl.toml"]
-    {
-        let run = lab.lrl(line).expect(2);
-        assert!(run.stderr.contains("the operations manual's layout only"), "{line}: {}", run.stderr);
-    }
-    assert!(!lab.path("backups").exists());
-}

@@ -349,7 +349,7 @@ A run that was missed is made up for when the machine starts. cron does not do t
 EXAMPLES
   lrl schedule print                                 show all of it, write nothing
   lrl schedule systemd                               every night at 3
-  lrl schedule systemd --at hourly --on-failure alarm@%n.service
+  lrl schedule systemd --at hourly --on-failure-unit alarm@%n.service
   lrl schedule systemd --user                        without root
   lrl schedule cron --at 02:30 --at 14:30            /etc/cron.d/lrl
   lrl schedule cron --user                           a line for crontab -e

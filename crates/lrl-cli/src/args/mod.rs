@@ -920,9 +920,9 @@ pub struct ScheduleArgs {
     pub name: Option<String>,
     /// systemd unit to start when a run does not end with 0, as in OnFailure=
     #[arg(long, value_name = "UNIT", value_parser = values::unit)]
-    pub on_failure: Option<String>,
+    pub on_failure_unit: Option<String>,
     /// Remove what `lrl schedule` wrote
-    #[arg(long, conflicts_with_all = ["at", "on_failure"])]
+    #[arg(long, conflicts_with_all = ["at", "on_failure_unit"])]
     pub remove: bool,
 }
 

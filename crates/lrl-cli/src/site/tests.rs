@@ -193,6 +193,8 @@ proptest! {
         let text = expand::site(&before, Path::new("./data")).unwrap();
         // A preset's name is the source where nobody names one.
         before.source = before.source.or(before.app.map(|app| app.name.clone()));
+        // Else that of the root's directory.
+        before.source = before.source.or(Some("a-site".into()));
         prop_assert_eq!(site(&text, "lrl backup"), before, "{}", text);
     }
 

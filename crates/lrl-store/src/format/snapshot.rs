@@ -143,7 +143,7 @@ pub struct Origin {
 /// The directory of a site.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootDir {
-    /// The path as the user gave it.
+    /// The path, absolute and with links resolved.
     pub path: String,
     /// Permission bits.
     pub mode: u32,

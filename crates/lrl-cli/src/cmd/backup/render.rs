@@ -91,7 +91,8 @@ pub(super) fn render(context: &Context<'_>, paths: &Paths, report: &Report) -> E
         }
     }
     if let Some(half) = &snapshot.files {
-        term.say(format!("Backing up assets: {}", units::safe(&half.shown_source())));
+        let what = if snapshot.root.is_none() { "assets" } else { "files" };
+        term.say(format!("Backing up {what}: {}", units::safe(&half.shown_source())));
         match set.and_then(|set| set.assets.as_ref()) {
             Some(out) => {
                 term.say(format!(
@@ -194,7 +195,8 @@ pub(super) fn cost(context: &Context<'_>, report: &Report) {
         let amount = |files, bytes| (units::count(files, "file"), units::size(bytes));
         let (files_read, bytes_read) = amount(read.files_read, read.bytes_read);
         let (files, bytes) = amount(read.files_proved, read.bytes_proved);
-        term.say(format!("Uploads: {files_read} read ({bytes_read}), {files} unchanged, not read ({bytes})"));
+        let what = if report.snapshot.root.is_none() { "Uploads" } else { "Files" };
+        term.say(format!("{what}: {files_read} read ({bytes_read}), {files} unchanged, not read ({bytes})"));
     }
     match report.distrust {
         Some(Distrust::Drill(time)) => term.say(format!(

@@ -65,7 +65,7 @@ impl Places {
         }
         let quoted = shlex::try_quote(&root.path).map_or_else(|_| root.path.clone(), |path| path.into_owned());
         Err(Failure::Usage(format!(
-            "snapshot {} is of {}, which neither the command line nor lrl.toml names: `lrl restore {wanted} --data-dir {quoted}` restores \
+            "snapshot {} is of {}, which neither the command line nor lrl.toml names: `lrl restore {wanted} --root {quoted}` restores \
              it there, `lrl restore {wanted} --target DIR` elsewhere",
             snapshot.timestamp, root.path
         )))

@@ -27,8 +27,8 @@ const CRON_NAME: &str = "lrl";
 
 /// Writes, shows or removes what runs lrl.
 pub fn run(context: &Context<'_>, args: &ScheduleArgs) -> Result {
-    if args.on_failure.is_some() && args.form == Form::Cron {
-        return Err(Failure::Usage("--on-failure names a unit of systemd; cron mails what a run prints".into()));
+    if args.on_failure_unit.is_some() && args.form == Form::Cron {
+        return Err(Failure::Usage("--on-failure-unit names a unit of systemd; cron mails what a run prints".into()));
     }
     if args.remove {
         return remove(context, args);
@@ -41,7 +41,7 @@ pub fn run(context: &Context<'_>, args: &ScheduleArgs) -> Result {
     }
     let mut files = Vec::new();
     if args.form != Form::Cron {
-        let choices = Choices { at: &args.at, user: args.user, on_failure: args.on_failure.as_deref() };
+        let choices = Choices { at: &args.at, user: args.user, on_failure: args.on_failure_unit.as_deref() };
         let [service, timer] = units(args)?;
         files.push(Written { path: service, text: systemd::service(&site, &choices, &marker)? });
         files.push(Written { path: timer, text: systemd::timer(&site, &choices, &marker)? });

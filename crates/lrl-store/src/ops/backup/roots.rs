@@ -22,7 +22,9 @@ pub(super) fn roots_there(roots: &[Root], problems: &mut Vec<Problem>, observer:
 pub(super) fn root_dir(options: &Options) -> Option<RootDir> {
     let path = site(options)?;
     let Stat { mode, uid, gid, mtime, .. } = Stat::of(&rustix::fs::stat(path).ok()?);
-    Some(RootDir { path: path.display().to_string(), mode, uid, gid, mtime })
+    // What is relative means another directory elsewhere.
+    let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    Some(RootDir { path: real.display().to_string(), mode, uid, gid, mtime })
 }
 
 /// Returns the directory that all paths of a site are below.

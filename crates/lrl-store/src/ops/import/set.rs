@@ -91,7 +91,7 @@ pub(super) fn import_one(
     observer.phase(Phase::Uploads, file("assets").and_then(|file| file.source_bytes));
     let uploads = match file("assets") {
         None => None,
-        Some(file) => match keep_uploads(&session, file, &history, options, observer)? {
+        Some(file) => match keep_uploads(&session, set, file, &history, options, observer)? {
             Ok(part) => Some(part),
             Err(reason) => return Ok(Err(reason)),
         },
@@ -194,15 +194,17 @@ fn keep_database(
 
 fn keep_uploads(
     session: &WriteSession<'_>,
+    set: &FoundSet,
     file: &FoundFile,
     history: &History,
     options: &Options,
     observer: &dyn Observer,
 ) -> Result<Result<snapshot::Files, String>> {
+    // The archives of lrl describe every directory.
+    let undated = set.snapshot.is_none().then_some(options.now);
     let scratch = TempDir::new(&options.scratch, SCRATCH)?;
     let unpacked = of_the_set(
-        verified(file, observer)
-            .and_then(|path| unpack(&path, file, &scratch, &options.scratch, Some(options.now), observer)),
+        verified(file, observer).and_then(|path| unpack(&path, file, &scratch, &options.scratch, undated, observer)),
     )?;
     let roots = match unpacked {
         Ok(roots) => roots,
