@@ -73,9 +73,14 @@ fn the_whole_road_of_every_preset() {
         with("check --read-data").expect(0);
 
         let mut before = contents(&root, site.databases);
-        before.retain(|name, _| !site.left_out.contains(&name.as_str()));
+        // Some presets name the files, and this one is lrl's.
+        before.retain(|name, _| !site.left_out.contains(&name.as_str()) && name != "lrl.toml");
         with("restore good --target elsewhere").expect(0);
-        assert!(contents(&lab.path("elsewhere"), site.databases) == before, "{}", site.app);
+        let mut back = contents(&lab.path("elsewhere"), site.databases);
+        back.remove("lrl.toml");
+        let differ = |name: &&String| before.get(*name) != back.get(*name);
+        let other: Vec<&String> = before.keys().chain(back.keys()).filter(differ).collect();
+        assert!(other.is_empty(), "{}: {other:?}", site.app);
 
         // A row that leads nowhere is found.
         if let Some(named) =
