@@ -245,3 +245,21 @@ fn databases_are_of_one_moment_and_the_unchanged_are_not_read() {
         assert_eq!(one["unchanged"], true, "{run:#}");
     }
 }
+
+#[test]
+fn secrets_come_back_for_their_owner_alone() {
+    let lab = Lab::empty();
+    small(&lab);
+    lab.write("site/lrl.toml", "root = '.'\n[[files]]\npath = '.'\nsecret = ['*.json']\n");
+    let run = lab.lrl("backup --config site/lrl.toml").expect(0);
+    assert!(run.stderr.contains("not encrypted") && run.stderr.contains("*.json"), "{}", run.stderr);
+    lab.lrl("restore --source site --target back").expect(0);
+    let mode = |path: &str| fs::metadata(lab.path(path)).unwrap().mode() & 0o777;
+    assert_eq!((mode("site/config.json") & 0o044, mode("back/config.json")), (0o044, 0o600));
+    assert_eq!(mode("back/data/note.txt"), mode("site/data/note.txt"));
+    // What is stored with another mode than it has is proved unchanged all the same.
+    std::thread::sleep(std::time::Duration::from_millis(2500));
+    lab.lrl("backup --config site/lrl.toml --snapshot-only").expect(0);
+    let run = lab.lrl("backup --config site/lrl.toml --snapshot-only --json").expect(0).json();
+    assert_eq!(run["uploads_read"]["files_read"], 0, "{run:#}");
+}

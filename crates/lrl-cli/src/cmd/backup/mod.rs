@@ -88,6 +88,10 @@ pub fn run(context: &Context<'_>, args: &BackupArgs) -> Result {
     same_store::remember(context, &paths.store, &store.config().store_id);
     unused(context, &options);
     let exit = render(context, &paths, &report);
+    let secrets = site::secrets(&context.site()?);
+    if report.set.is_some() && !secrets.is_empty() {
+        term.note(format!("the set is not encrypted, and holds what is secret: {}", secrets.join(", ")));
+    }
     let second = copy_to::copy(context, args, &store);
     let exit = with_second(exit, second.as_ref());
     if term.is_json() {

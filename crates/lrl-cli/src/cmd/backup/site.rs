@@ -28,9 +28,15 @@ pub fn options(site: &Site, root: &Path, paths: &Paths, now: SystemTime) -> Resu
             }
         }
     }
+    options.secrets = Excludes::new(&secrets(site), &[])?;
     let plain = Excludes::new(&site.plain, &[])?;
     options.discover = Some(Discover { root: root.to_path_buf(), plain, expected });
     Ok(options)
+}
+
+/// Returns the patterns of a site's secrets.
+pub fn secrets(site: &Site) -> Vec<String> {
+    site.files.iter().flat_map(|rule| rule.secret.iter().cloned()).collect()
 }
 
 /// Returns what is left out of a site's files: by its rules, then by flags, of which the last that matches decides.

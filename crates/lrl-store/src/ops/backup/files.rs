@@ -24,6 +24,7 @@ use crate::id::ChunkId;
 use crate::ops::report_problem::report;
 use crate::progress::{Observer, Problem, Problems, checkpoint};
 use crate::source::database::source::{DatabaseSource, Discover, database_of};
+use crate::source::files::exclude::Excludes;
 use crate::source::files::hard_links::HardLinks;
 use crate::source::files::read::{ReadOutcome, read_xattrs_of};
 use crate::source::files::walk::{Found, FoundKind, Stat};
@@ -77,6 +78,7 @@ pub(in crate::ops) fn store(
         source: &options.source,
         settled_before: time_of(options.now).secs.saturating_sub_unsigned(options.settle.max(GRAIN).as_secs()),
         discover: options.discover.as_ref(),
+        secrets: &options.secrets,
         databases: databases.iter().map(|database| database.path.as_slice()).collect(),
         found: Vec::new(),
         old: parent_list(session, parent),
@@ -128,6 +130,7 @@ struct FilesWriter<'a> {
     source: &'a str,
     settled_before: i64,
     discover: Option<&'a Discover>,
+    secrets: &'a Excludes,
     /// Their paths.
     databases: HashSet<&'a [u8]>,
     /// Databases that nobody knew of.
@@ -155,7 +158,8 @@ enum Plan {
 }
 
 impl<'a> FilesWriter<'a> {
-    fn add(&mut self, found: Found) -> Result<()> {
+    fn add(&mut self, mut found: Found) -> Result<()> {
+        found.stat = self.kept_secret(&found, found.stat);
         if self.belongs_to_database(&found) {
             return Ok(());
         }
@@ -177,6 +181,12 @@ impl<'a> FilesWriter<'a> {
         let full =
             self.batch.len() >= BATCH_ENTRIES || self.batch_bytes >= BATCH_BYTES || self.batch_names >= BATCH_NAMES;
         if full { self.work() } else { Ok(()) }
+    }
+
+    /// Returns the metadata to store: of a secret its owner's rights alone.
+    fn kept_secret(&self, found: &Found, stat: Stat) -> Stat {
+        let is_secret = found.kind == FoundKind::File && self.secrets.matches(&found.path, false);
+        if is_secret { Stat { mode: stat.mode & 0o700, ..stat } } else { stat }
     }
 
     /// Returns whether it is a database, or what SQLite keeps beside one: that is part of the image.
@@ -293,8 +303,8 @@ impl<'a> FilesWriter<'a> {
             self.problems.push(problem);
         }
         let (stat, steady) = match kept.outcome {
-            ReadOutcome::Whole(stat) => (stat, true),
-            ReadOutcome::Changing(stat) => (stat, false),
+            ReadOutcome::Whole(stat) => (self.kept_secret(found, stat), true),
+            ReadOutcome::Changing(stat) => (self.kept_secret(found, stat), false),
             ReadOutcome::Unreadable(_) => {
                 if self.links.get(found.stat.id())?.as_ref() == Some(&found.path) {
                     self.links.remove(found.stat.id())?;

@@ -26,6 +26,8 @@ pub struct Options {
     pub skip: Vec<PathBuf>,
     /// What is left out of the uploads.
     pub excludes: Excludes,
+    /// Files that are stored as readable by their owner alone, whatever their mode: so they are restored.
+    pub secrets: Excludes,
     /// The directory for the set; `None` writes no set.
     pub out: Option<PathBuf>,
     /// A directory on which temporary copies of the database fit.
@@ -85,6 +87,7 @@ impl Options {
             uploads: Some(vec![Root { name: "assets".into(), path: data_dir.join("assets") }]),
             skip: ["", "-wal", "-shm", "-journal"].map(beside).into(),
             excludes: Excludes::none(),
+            secrets: Excludes::none(),
             out: None,
             scratch: scratch.into(),
             source: "lab".into(),

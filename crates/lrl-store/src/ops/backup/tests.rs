@@ -34,6 +34,7 @@ pub fn options(dir: &Path, second: u64) -> Options {
         uploads: Some(vec![Root { name: "assets".into(), path: dir.join("assets") }]),
         skip: Vec::new(),
         excludes: Excludes::none(),
+        secrets: Excludes::none(),
         out: None,
         scratch: dir.to_path_buf(),
         source: "lab".into(),

@@ -37,6 +37,7 @@ pub(in crate::ops) fn store_roots(
         uploads: Some(uploads.roots),
         skip: Vec::new(),
         excludes: Excludes::none(),
+        secrets: Excludes::none(),
         out: None,
         scratch: uploads.scratch.to_path_buf(),
         source: uploads.source.into(),
