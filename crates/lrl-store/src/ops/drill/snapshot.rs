@@ -76,7 +76,6 @@ pub fn drill_snapshot(
         let since = Instant::now();
         let what = label(&part.shown());
         let mut found = Verification::of_database(&part.path, what.clone(), what);
-        found.root = Some(part.root);
         let subject = Subject::of(&paths, at, root, options);
         report.damaged |= read_database(store, part, &subject, options, &uploads, &mut found, observer)?;
         found.seconds = since.elapsed().as_secs_f64();
@@ -118,6 +117,8 @@ fn read_database(
     let expected = written.as_ref().ok().or(part.sha256.as_ref()).cloned();
     found.push(Check::new("hash_verification", error).with("expected", expected.clone()));
     if readable {
+        // Of an image that cannot be read nothing is known: what an earlier drill found in it stays.
+        found.root = Some(part.root);
         found.sha256 = expected;
         found.restore_seconds = Some(since.elapsed().as_secs_f64());
         database::check(file.path(), subject, options, uploads, found, observer)?;
