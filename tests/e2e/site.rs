@@ -188,6 +188,19 @@ fn what_is_named_decides_what_is_stored() {
 }
 
 #[test]
+fn a_database_that_was_stored_before_can_be_left_out() {
+    let lab = Lab::empty();
+    small(&lab);
+    lab.lrl("backup --root site --snapshot-only").expect(0);
+    // It is missed once, like any database that is gone.
+    let exclude = ["backup", "--root", "site", "--snapshot-only", "--exclude", "users/", "--accept-shrink"];
+    let run = lab.run(exclude).expect(0);
+    assert!(!run.stdout.contains("ann.db") && run.stdout.contains("main.sqlite"), "{}", run.stdout);
+    assert!(!run.stderr.contains("leaves nothing out"), "{}", run.stderr);
+    assert!(!lab.lrl("ls latest --source site").expect(0).stdout.contains("ann.db"));
+}
+
+#[test]
 fn a_database_that_appears_later_is_found_and_one_that_vanishes_is_missed() {
     let lab = Lab::empty();
     small(&lab);

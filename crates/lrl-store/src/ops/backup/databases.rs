@@ -40,7 +40,9 @@ pub(super) fn sources(history: &History, options: &Options, observer: &dyn Obser
             Some((_, before)) if options.uploads.is_some() => {
                 for path in before.iter().map(|part| part.path.clone()) {
                     let file = discover.root.join(to_path(&path));
-                    if !discover.plain.matches(&path, false) && has_header(&file)? {
+                    let is_left =
+                        options.excludes.leave_out_with_parents(&path) || discover.plain.matches(&path, false);
+                    if !is_left && has_header(&file)? {
                         sources.push(DatabaseSource { path, file });
                     }
                 }

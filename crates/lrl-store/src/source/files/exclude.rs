@@ -133,6 +133,12 @@ impl Excludes {
         decided.is_ignore()
     }
 
+    /// Returns whether a path of a site, or a directory above it, is left out.
+    pub fn leave_out_with_parents(&self, path: &[u8]) -> bool {
+        let mut parents = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| &path[..at]);
+        parents.any(|dir| self.leave_out(dir, 0, true)) || self.leave_out(path, 0, false)
+    }
+
     /// Lists the patterns that decided about nothing since they were read: they match nothing, or only what later ones match too.
     pub fn unused(&self) -> Vec<Unused<'_>> {
         let is_pattern = |text: &str| !text.trim().is_empty() && !text.starts_with('#');
