@@ -1,7 +1,7 @@
 //! Stores the databases one after the other, and knows which files are databases: the named ones, those of the snapshot before, and those that
 //! were found.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
@@ -16,8 +16,8 @@ use crate::fs::dir::to_path;
 use crate::ops::report_problem::report;
 use crate::progress::{Observer, Problem, checkpoint};
 use crate::source::database::ReadOptions;
-use crate::source::database::source::{DatabaseSource, Discover, has_header};
-use crate::source::files::walk::{FoundKind, Root, walk};
+use crate::source::database::source::{DatabaseSource, Discover, database_of, has_header};
+use crate::source::files::walk::{Found, FoundKind, Root, walk};
 
 /// The databases of one attempt.
 #[derive(Default)]
@@ -65,6 +65,21 @@ pub(super) fn in_order(mut sources: Vec<DatabaseSource>) -> Result<Vec<DatabaseS
         )));
     }
     Ok(sources)
+}
+
+/// The paths of the databases, which are no files.
+pub(super) struct DatabasePaths<'a>(HashSet<&'a [u8]>);
+
+impl<'a> DatabasePaths<'a> {
+    pub fn new(databases: &'a [DatabaseSource]) -> Self {
+        Self(databases.iter().map(|database| database.path.as_slice()).collect())
+    }
+
+    /// Returns whether it is a database, or what SQLite keeps beside one: that is part of the image.
+    pub fn hold(&self, found: &Found) -> bool {
+        let is_known = |path: &[u8]| self.0.contains(path);
+        found.kind != FoundKind::Dir && (is_known(&found.path) || database_of(&found.path).is_some_and(is_known))
+    }
 }
 
 /// Looks for databases among the files.

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
+use super::databases::DatabasePaths;
 use super::extents::ExtentCutter;
 use super::history::History;
 use super::options::Options;
@@ -19,7 +20,7 @@ use crate::ops::sets::{Newest, RemovePolicy};
 use crate::progress::{Observer, Phase, Problem};
 use crate::set::retention::Parts;
 use crate::source::database;
-use crate::source::database::source::{DatabaseSource, database_of};
+use crate::source::database::source::DatabaseSource;
 use crate::source::database::{ImageSink, ReadOptions};
 use crate::source::files::read::{Part, ReadOutcome, read_file};
 use crate::source::files::walk::{Found, FoundKind, walk};
@@ -200,7 +201,7 @@ fn uploads(
         return Ok(None);
     }
     let list = history.and_then(|history| history.uploads.as_ref()).map(|(_, part)| part.list);
-    let known: HashSet<&[u8]> = databases.iter().map(|database| database.path.as_slice()).collect();
+    let known = DatabasePaths::new(databases);
     let paths = there.iter().map(|root| shown(&root.path)).collect();
     let mut beside = ParentWalk {
         store,
@@ -244,9 +245,8 @@ struct ParentWalk<'a> {
 }
 
 impl ParentWalk<'_> {
-    fn found(&mut self, found: &Found, databases: &HashSet<&[u8]>) -> Result<()> {
-        let belongs = |path: &[u8]| databases.contains(path);
-        if found.kind != FoundKind::Dir && (belongs(&found.path) || database_of(&found.path).is_some_and(belongs)) {
+    fn found(&mut self, found: &Found, databases: &DatabasePaths<'_>) -> Result<()> {
+        if databases.hold(found) {
             return Ok(());
         }
         let Self { old, plan, .. } = self;

@@ -2,11 +2,11 @@
 //! hashed and stored by several threads; the new list comes out in order.
 
 use std::cmp::Reverse;
-use std::collections::HashSet;
 
 use rayon::prelude::*;
 
 use super::context::Context;
+use super::databases::DatabasePaths;
 use super::full_scan;
 use super::history::History;
 use super::options::GRAIN;
@@ -23,7 +23,7 @@ use crate::fs::xattrs::FoundXattrs;
 use crate::id::ChunkId;
 use crate::ops::report_problem::report;
 use crate::progress::{Observer, Problem, Problems, checkpoint};
-use crate::source::database::source::{DatabaseSource, Discover, database_of};
+use crate::source::database::source::{DatabaseSource, Discover};
 use crate::source::files::exclude::Excludes;
 use crate::source::files::hard_links::HardLinks;
 use crate::source::files::read::{ReadOutcome, read_xattrs_of};
@@ -79,7 +79,7 @@ pub(in crate::ops) fn store(
         settled_before: time_of(options.now).secs.saturating_sub_unsigned(options.settle.max(GRAIN).as_secs()),
         discover: options.discover.as_ref(),
         secrets: &options.secrets,
-        databases: databases.iter().map(|database| database.path.as_slice()).collect(),
+        databases: DatabasePaths::new(databases),
         found: Vec::new(),
         old: parent_list(session, parent),
         states: cache.map(|cache| cache.files(&options.source)),
@@ -131,8 +131,7 @@ struct FilesWriter<'a> {
     settled_before: i64,
     discover: Option<&'a Discover>,
     secrets: &'a Excludes,
-    /// Their paths.
-    databases: HashSet<&'a [u8]>,
+    databases: DatabasePaths<'a>,
     /// Databases that nobody knew of.
     found: Vec<DatabaseSource>,
     old: ParentList<'a>,
@@ -160,7 +159,7 @@ enum Plan {
 impl<'a> FilesWriter<'a> {
     fn add(&mut self, mut found: Found) -> Result<()> {
         found.stat = self.kept_secret(&found, found.stat);
-        if self.belongs_to_database(&found) {
+        if self.databases.hold(&found) {
             return Ok(());
         }
         if found.path.len() > LONGEST_PATH {
@@ -187,12 +186,6 @@ impl<'a> FilesWriter<'a> {
     fn kept_secret(&self, found: &Found, stat: Stat) -> Stat {
         let is_secret = found.kind == FoundKind::File && self.secrets.matches(&found.path, false);
         if is_secret { Stat { mode: stat.mode & 0o700, ..stat } } else { stat }
-    }
-
-    /// Returns whether it is a database, or what SQLite keeps beside one: that is part of the image.
-    fn belongs_to_database(&self, found: &Found) -> bool {
-        let is_known = |path: &[u8]| self.databases.contains(path);
-        found.kind != FoundKind::Dir && (is_known(&found.path) || database_of(&found.path).is_some_and(is_known))
     }
 
     fn plan(&mut self, found: &Found) -> Result<Plan> {

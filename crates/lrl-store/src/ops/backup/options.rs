@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use crate::error::Error;
 use crate::format::snapshot::THE_DATABASE;
 use crate::fs::space::Reserve;
-use crate::source::database::source::{DatabaseSource, Discover};
+use crate::source::database::source::{DatabaseSource, Discover, SIDE_FILES};
 use crate::source::files::exclude::Excludes;
 use crate::source::files::walk::Root;
 
@@ -85,7 +85,7 @@ impl Options {
         };
         Self {
             uploads: Some(vec![Root { name: "assets".into(), path: data_dir.join("assets") }]),
-            skip: ["", "-wal", "-shm", "-journal"].map(beside).into(),
+            skip: [""].into_iter().chain(SIDE_FILES).map(beside).collect(),
             excludes: Excludes::none(),
             secrets: Excludes::none(),
             out: None,

@@ -13,7 +13,6 @@ use super::uploads::Uploads;
 use super::verification::{Check, MATCHES, Verification};
 use super::{archive, database};
 use crate::error::{Error, Result};
-use crate::format::entry::is_clean_path;
 use crate::format::path_text;
 use crate::format::snapshot::THE_DATABASE;
 use crate::fs::lock;
@@ -129,12 +128,9 @@ enum Place {
 
 impl Place {
     fn of(file: &FoundFile) -> Self {
-        match (file.kind.as_str(), &file.list_path) {
-            (ASSETS, _) => Self::Assets,
-            (DATABASE, None) => Self::Database(THE_DATABASE.to_vec()),
-            (DATABASE, Some(text)) => {
-                path_text::decode(text).filter(|path| is_clean_path(path)).map_or(Self::Elsewhere, Self::Database)
-            }
+        match file.kind.as_str() {
+            ASSETS => Self::Assets,
+            DATABASE => file.database_path().map_or(Self::Elsewhere, Self::Database),
             _ => Self::Unknown,
         }
     }

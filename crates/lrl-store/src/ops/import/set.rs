@@ -9,15 +9,14 @@ use super::archive::{SCRATCH, unpack, verified};
 use super::report::{Imported, Options};
 use super::uploads::{Uploads, store_roots};
 use crate::error::{Error, Result};
-use crate::format::entry::{compare_paths, is_clean_path};
-use crate::format::path_text;
-use crate::format::snapshot::{self, Snapshot, THE_DATABASE};
+use crate::format::entry::compare_paths;
+use crate::format::snapshot::{self, Snapshot};
 use crate::fs::temp_dir;
 use crate::fs::temp_dir::TempDir;
 use crate::ops::backup::{History, database};
 use crate::progress::{Observer, Phase};
 use crate::set::manifest::read::{FoundFile, FoundSet};
-use crate::source::database::{Inspector, used_pages};
+use crate::source::database::{Inspector, page_size, used_pages};
 use crate::store::Store;
 use crate::store::write::{Trust, WriteSession};
 use crate::time::Time;
@@ -35,7 +34,7 @@ pub(super) fn checked(set: &FoundSet) -> Result<Time, String> {
         if set.files[..at].iter().any(is_same) {
             return Err(format!("it has two files of type {}", file.kind));
         }
-        if !is_clean_path(&list_path(file)) {
+        if file.database_path().is_none() {
             return Err(format!("the path of a database leads elsewhere: {:?}", file.list_path));
         }
         if file.there().is_none() {
@@ -134,14 +133,6 @@ fn of_the_set<T>(result: Result<T>) -> Result<Result<T, String>> {
     }
 }
 
-/// Returns the path of a database in the snapshot.
-fn list_path(file: &FoundFile) -> Vec<u8> {
-    match &file.list_path {
-        Some(text) => path_text::decode(text).unwrap_or_default(),
-        None => THE_DATABASE.to_vec(),
-    }
-}
-
 fn keep_database(
     session: &WriteSession<'_>,
     file: &FoundFile,
@@ -163,11 +154,10 @@ fn keep_database(
         Ok(found) => found,
         Err(reason) => return Ok(Err(reason)),
     };
-    let page_size = match u16::from_be_bytes([header[16], header[17]]) {
-        1 => 65_536,
-        size => u32::from(size),
-    };
-    let parent = history.database(&list_path(file));
+    let page_size = page_size(&header);
+    // A path that leads elsewhere was refused.
+    let list_path = file.database_path().unwrap_or_default();
+    let parent = history.database(&list_path);
     let space = session.store().target(&options.scratch, temp_dir::RESERVE)?.room;
     let (root, sha256) =
         database::store_file(session, &mut image, page_size, parent, &options.scratch, &space, observer)?;
@@ -175,7 +165,7 @@ fn keep_database(
         return Ok(Err(format!("{} changed while it was imported", path.display())));
     }
     Ok(Ok(snapshot::Database {
-        path: list_path(file),
+        path: list_path,
         source_path: file.source.clone().unwrap_or_default(),
         size_bytes: meta.len(),
         sha256: Some(sha256),

@@ -16,7 +16,7 @@ use super::find_target::Finder;
 use super::journal::Journal;
 use super::journal_record::Record;
 use super::links::Links;
-use super::model::{ASSETS, DATABASE, INSIDE, Moved, Part, SIDECARS, Version};
+use super::model::{ASSETS, DATABASE, INSIDE, Moved, Part, Version};
 use super::remove_kept::{refuse_inner_mount, remove};
 use super::safety::storage_home;
 use super::staging_dir::reclaim;
@@ -25,6 +25,7 @@ use super::tree_size::measure;
 use crate::error::{Error, Result};
 use crate::fs::dir::to_path;
 use crate::fs::resolve::{OpenDirs, look};
+use crate::source::database::source::SIDE_FILES;
 use crate::source::files::kept::kept_of;
 
 /// What to remove.
@@ -252,7 +253,7 @@ fn kept_name<'n>(name: &'n [u8], of: &[u8], is_database: bool) -> Option<&'n [u8
         len += 1 + digits;
         rest = &number[digits..];
     }
-    let is_sidecar = is_database && SIDECARS.iter().any(|suffix| suffix.as_bytes() == rest);
+    let is_sidecar = is_database && SIDE_FILES.iter().any(|suffix| suffix.as_bytes() == rest);
     (rest.is_empty() || is_sidecar).then_some(&name[..len])
 }
 

@@ -19,6 +19,7 @@ use super::stage_set::{count, give_away, note_count, prove, stage_copy, unpack};
 use super::target::Target;
 use super::target_dirs::StagingDirs;
 use crate::error::{Error, Result};
+use crate::fs::dir::components;
 use crate::fs::resolve::is_other_mount;
 use crate::fs::space::{Reserve, free_at};
 use crate::progress::Phase;
@@ -94,7 +95,7 @@ impl<'a> SetSource<'a> {
     /// Adds a database: in the tree that holds it, else by itself.
     fn add_database(&mut self, database: &'a Database, options: &Options) -> Result<()> {
         let path = database.list_path();
-        let components: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
+        let components: Vec<&[u8]> = components(&path).collect();
         let copy = find_beside(self.manifest, &database.backup)?;
         let first = components.first().copied().unwrap_or_default();
         if self.is_site()

@@ -8,13 +8,14 @@ use serde::{Deserialize, Serialize};
 use super::file_identity::FileIdentity;
 use super::find_target::Finder;
 use super::links::Links;
-use super::model::{ASSETS, DATABASE, INSIDE, Moved, Part, SIDECARS, Version};
+use super::model::{ASSETS, DATABASE, INSIDE, Moved, Part, Version};
 use super::safety::storage_home;
 use super::target::Target;
 use crate::error::{Error, Result};
 use crate::format::entry::is_clean_path;
 use crate::fs::dir::to_path;
 use crate::fs::resolve::{OpenDirs, real_path};
+use crate::source::database::source::SIDE_FILES;
 
 /// The format of the document.
 pub(super) const FORMAT: u32 = 1;
@@ -144,7 +145,7 @@ impl VersionRecord {
 
 /// Returns the suffixes of what belongs to a target.
 pub(super) fn suffixes(part: Part) -> impl Iterator<Item = &'static str> {
-    [""].into_iter().chain(SIDECARS.into_iter().filter(move |_| part == Part::Database))
+    [""].into_iter().chain(SIDE_FILES.into_iter().filter(move |_| part == Part::Database))
 }
 
 impl TargetRecord {

@@ -8,17 +8,16 @@ use serde::{Deserialize, Serialize};
 use super::open_files::Process;
 use super::skipped_files::Skip;
 use super::sqlite_locks::AskLocks;
+use crate::format::snapshot::THE_DATABASE;
 use crate::fs::metadata::Owners;
 use crate::fs::xattrs::{MissedXattrs, SetXattrs};
 
 /// The database's file name in the data directory.
-pub(super) const DATABASE: &[u8] = b"lrl.db";
+pub(super) const DATABASE: &[u8] = THE_DATABASE;
 /// The list's root that is in the data directory.
 pub(super) const ASSETS: &[u8] = b"assets";
 /// The list's root that is the storage directory.
 pub(super) const STORAGE: &[u8] = b"storage";
-/// What SQLite keeps beside a database.
-pub(super) const SIDECARS: [&str; 3] = ["-wal", "-journal", "-shm"];
 /// The beginning of the names under which something is kept inside a directory whose contents are exchanged.
 pub(super) const INSIDE: &[u8] = b".lrl";
 /// The ending of such a name while what it names is being filled or emptied.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::find_target::Finder;
 use super::links::Links;
 use super::model::{ASSETS, DATABASE, Options, Part, Reuse, STORAGE, What};
-use super::plan_site::{is_site, plan_site};
+use super::plan_site::plan_site;
 use super::plan_space::require_space;
 use super::safety::{refuse_overlap, storage_home};
 use super::selection::{Selection, outermost};
@@ -18,6 +18,7 @@ use super::tree_plan::TreePlan;
 use crate::error::{Error, Result};
 use crate::format::entry::is_clean_path;
 use crate::format::snapshot::{Database, Files, Snapshot};
+use crate::fs::dir::components;
 use crate::fs::space::{Reserve, free_at};
 use crate::id::ChunkId;
 use crate::progress::Observer;
@@ -48,7 +49,7 @@ impl<'a> Plan<'a> {
         let finder = Finder::new(&run.dirs);
         let (databases, trees, notes_here) = (Vec::new(), Vec::new(), Vec::new());
         let mut plan = Self { finder, databases, trees, reuse: Reuse::No, skips, entries: None, notes: notes_here };
-        let own = if is_site(snapshot) {
+        let own = if snapshot.is_site() {
             let planned = plan_site(run, &plan.finder, store, snapshot, plan.skips.as_ref())?;
             (plan.trees, plan.databases, plan.entries) = (planned.trees, planned.alone, planned.entries);
             plan.notes.extend(planned.notes);
@@ -156,7 +157,7 @@ impl<'a> Plan<'a> {
     }
 
     fn add_database(&mut self, database: &'a Database, options: &Options) -> Result<()> {
-        let components: Vec<&[u8]> = database.path.split(|byte| *byte == b'/').collect();
+        let components: Vec<&[u8]> = components(&database.path).collect();
         self.databases.push((database, self.finder.find(&options.data_dir, &components, Links::First)?));
         Ok(())
     }

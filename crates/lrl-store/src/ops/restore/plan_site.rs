@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::barriers::Barriers;
 use super::find_target::Finder;
-use super::model::{DATABASE, What};
+use super::model::What;
 use super::selection::{is_below, outermost};
 use super::site::SitePlan;
 use super::skipped_files::Skips;
@@ -28,13 +28,6 @@ pub(super) struct PlannedSite<'a> {
     pub entries: Option<u64>,
     /// What an operator should know.
     pub notes: Vec<String>,
-}
-
-/// Returns whether a snapshot is of a site: its paths are below one root.
-pub(super) fn is_site(snapshot: &Snapshot) -> bool {
-    snapshot.root.is_some()
-        || snapshot.files.as_ref().is_some_and(|files| files.roots.contains_key(""))
-        || snapshot.databases.iter().any(|database| database.path != DATABASE)
 }
 
 /// Plans what is restored of a site.

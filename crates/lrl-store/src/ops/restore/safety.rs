@@ -4,13 +4,14 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::model::{Part, SIDECARS};
+use super::model::Part;
 use super::open_files::{self, Process, Watched};
 use super::sqlite_locks::AskLocks;
 use super::target::Target;
 use crate::error::{Error, Result};
 use crate::fs::dir::to_path;
 use crate::fs::resolve::real_path;
+use crate::source::database::source::SIDE_FILES;
 
 /// Finds the processes that have open what would be replaced; `databases` are those inside a target.
 pub(super) fn find_open_files(
@@ -31,7 +32,7 @@ pub(super) fn find_open_files(
 /// Watches a database and what is beside it.
 fn watch_database(target: &Target, watched: &mut Vec<Watched>) -> Result<()> {
     let real = real_path(target.dir.as_ref(), &target.dir_path);
-    for suffix in [""].iter().chain(&SIDECARS) {
+    for suffix in [""].iter().chain(&SIDE_FILES) {
         let name = [target.name.as_slice(), suffix.as_bytes()].concat();
         if let Some(stat) = target.stat_of(&name)? {
             watched.push(Watched::File(stat.st_dev, stat.st_ino, real.join(to_path(&name))));

@@ -22,7 +22,7 @@ use crate::format::entry::{Entry, Kind, is_clean_path};
 use crate::format::node::Child;
 use crate::format::path_text;
 use crate::format::snapshot::Database;
-use crate::fs::dir::{split, to_path};
+use crate::fs::dir::{components, split, to_path};
 use crate::fs::resolve::real_path;
 use crate::id::ChunkId;
 use crate::source::database::source::database_of;
@@ -89,7 +89,7 @@ impl<'a> SitePlan<'a, '_> {
                 tree.inside.push(database);
                 continue;
             }
-            let components: Vec<&[u8]> = database.path.split(|b| *b == b'/').collect();
+            let components: Vec<&[u8]> = components(&database.path).collect();
             let links = if self.follow { Links::All } else { Links::Never };
             let target = self.finder.find(self.root, &components, links)?;
             if target.depth == components.len() {
@@ -151,7 +151,7 @@ impl<'a> SitePlan<'a, '_> {
 
     /// Plans one entry, `links` being where links are in place below the directory of which this is a part.
     fn place(&mut self, path: &[u8], is_dir: bool, links: Option<&[Vec<u8>]>) -> Result<()> {
-        let components: Vec<&[u8]> = path.split(|b| *b == b'/').collect();
+        let components: Vec<&[u8]> = components(path).collect();
         let rules = match (self.follow, is_dir) {
             (false, _) => Links::Never,
             (true, false) => Links::Way,

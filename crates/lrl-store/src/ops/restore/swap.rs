@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use super::file_identity::FileIdentity;
 use super::journal::Journal;
 use super::journal_record::{Record, TargetRecord, VersionRecord};
-use super::model::{Part, SIDECARS, Version};
+use super::model::{Part, Version};
 use super::rename::{Dir, Spot, rename_new, step};
 use super::swap_contents::ContentsSwap;
 use super::target::Target;
@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::fs::dir::to_path;
 use crate::fs::missing_features::sync_dir;
 use crate::fs::resolve::{hold, look, set_mode};
+use crate::source::database::source::SIDE_FILES;
 
 /// A target where it is now.
 pub(super) struct SwapTarget<'a> {
@@ -146,7 +147,7 @@ impl SwapTarget<'_> {
             _ => false,
         };
         if self.record.part == Part::Database {
-            for suffix in SIDECARS {
+            for suffix in SIDE_FILES {
                 if look(dir, &self.live(suffix))?.is_some() {
                     rename_new((dir, &self.live(suffix)), (dir, &other.kept(suffix)))?;
                 }

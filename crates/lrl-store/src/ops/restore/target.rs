@@ -8,11 +8,12 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, Stat, openat, readlinkat, statat}
 use rustix::io::Errno;
 
 use super::links::Links;
-use super::model::{INSIDE, PARTIAL, SIDECARS, Version};
+use super::model::{INSIDE, PARTIAL, Version};
 use crate::error::{Error, Result};
 use crate::fs::dir::{DIRECTORY, to_path};
 use crate::fs::resolve;
 use crate::fs::resolve::is_mount_root;
+use crate::source::database::source::SIDE_FILES;
 
 fn is_kind(stat: &Stat, kind: FileType) -> bool {
     FileType::from_raw_mode(stat.st_mode) == kind
@@ -152,7 +153,7 @@ impl Target {
                 kept.extend_from_slice(format!(".{n}").as_bytes());
             }
             let mut taken = false;
-            for suffix in SIDECARS.iter().map(|suffix| suffix.as_bytes()).chain([&b""[..], PARTIAL]) {
+            for suffix in SIDE_FILES.iter().map(|suffix| suffix.as_bytes()).chain([&b""[..], PARTIAL]) {
                 taken |= self.kept_stat(&[kept.as_slice(), suffix].concat())?.is_some();
             }
             if !taken {
@@ -187,7 +188,7 @@ impl Target {
     /// Returns the names of the sidecars that are there, as suffixes.
     pub fn sidecars(&self) -> Result<Vec<&'static str>> {
         let mut found = Vec::new();
-        for suffix in SIDECARS {
+        for suffix in SIDE_FILES {
             if self.stat_of(&[self.name.as_slice(), suffix.as_bytes()].concat())?.is_some() {
                 found.push(suffix);
             }

@@ -20,6 +20,7 @@ use crate::format::entry::compare_paths;
 use crate::fs::lock::LockMode;
 use crate::fs::space::Reserve;
 use crate::ops::backup::{Options, Report, backup};
+use crate::ops::tests::cases::noise;
 use crate::ops::verify_snapshot::contradiction;
 use crate::ops::{export, import, restore};
 use crate::progress::Silent;
@@ -47,7 +48,7 @@ impl Site {
         for (at, path) in DATABASES.iter().enumerate() {
             site.rows(path, 100 * (at + 1));
         }
-        site.write("uploads/ab/photo.bin", &noise(700_000));
+        site.write("uploads/ab/photo.bin", &noise(1, 700_000));
         site.write("uploads/ab/note.txt", b"a few words");
         site.write("secret.pem", b"key");
         fs::set_permissions(site.root().join("secret.pem"), fs::Permissions::from_mode(0o600)).unwrap();
@@ -119,17 +120,6 @@ impl Site {
         export::export(&self.store("store"), &report.name, snapshot, &out, Reserve::NONE, "test", &Silent).unwrap();
         out
     }
-}
-
-fn noise(len: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 24) as u8
-    };
-    std::iter::repeat_with(next).take(len).collect()
 }
 
 /// What lies below a directory: contents, targets of links, modes of files; databases by their rows.

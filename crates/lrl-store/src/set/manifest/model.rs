@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::format::entry::is_clean_path;
 use crate::format::path_text;
 use crate::format::snapshot::THE_DATABASE;
 
@@ -114,10 +115,19 @@ impl Layout {
     }
 }
 
+/// Returns the path of a database in the snapshot, by the `path` of its entry: without one it is that of the manual's layout. `None` if it
+/// leads elsewhere.
+pub(super) fn database_path(path: Option<&str>) -> Option<Vec<u8>> {
+    match path {
+        None => Some(THE_DATABASE.to_vec()),
+        Some(text) => path_text::decode(text).filter(|path| is_clean_path(path)),
+    }
+}
+
 impl Database {
-    /// Returns its path below the root.
+    /// Returns its path below the root; a manifest with one that leads elsewhere was refused.
     pub fn list_path(&self) -> Vec<u8> {
-        self.path.as_deref().and_then(path_text::decode).unwrap_or_else(|| THE_DATABASE.to_vec())
+        database_path(self.path.as_deref()).unwrap_or_default()
     }
 }
 

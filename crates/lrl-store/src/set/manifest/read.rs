@@ -10,10 +10,8 @@ use serde_json::Value;
 
 use super::document::{Document, DocumentEntry, DocumentOrigin, Field};
 use super::files::file_name;
-use super::model::{Assets, Database, Layout, Manifest, ManifestEntry, Origin, VERSION};
+use super::model::{Assets, Database, Layout, Manifest, ManifestEntry, Origin, VERSION, database_path};
 use crate::error::{Error, Result};
-use crate::format::entry::is_clean_path;
-use crate::format::path_text;
 use crate::id::SnapshotId;
 
 impl Manifest {
@@ -61,7 +59,7 @@ impl DocumentEntry {
     fn strict(self) -> Result<ManifestEntry, String> {
         let kind = Field::strict(self.kind, "type")?.ok_or("an entry has no type")?;
         let path = Field::strict(self.path, "path")?;
-        if path.as_deref().is_some_and(|text| !path_text::decode(text).is_some_and(|path| is_clean_path(&path))) {
+        if database_path(path.as_deref()).is_none() {
             return Err("a database's path leads elsewhere".into());
         }
         let layout: Option<String> = Field::strict(self.layout, "layout")?;
@@ -160,6 +158,11 @@ pub struct FoundFile {
 }
 
 impl FoundFile {
+    /// Returns the path of a database in the snapshot; `None` if it leads elsewhere.
+    pub fn database_path(&self) -> Option<Vec<u8>> {
+        database_path(self.list_path.as_deref())
+    }
+
     /// Returns how the members of an archive are named; `None` if this version does not know it.
     pub fn layout(&self) -> Option<Layout> {
         Layout::of(self.layout.as_deref())

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
+use super::pages::page_size;
 use super::source::is_database;
 use super::state::header_u32;
 use crate::error::{Error, Result};
@@ -30,11 +31,11 @@ impl Header {
     /// Reads the header in the first bytes of a file of this length; `None` if it is no database's.
     pub fn parse(bytes: &[u8], len: u64) -> Option<Self> {
         let bytes = bytes.get(..HEADER_BYTES).filter(|bytes| is_database(bytes, len))?;
-        let page_size = match u16::from_be_bytes([bytes[16], bytes[17]]) {
-            1 => 65_536,
-            size => u32::from(size),
-        };
-        Some(Self { page_size, is_wal: bytes[18] == 2 || bytes[19] == 2, pages: header_u32(bytes, 28) })
+        Some(Self {
+            page_size: page_size(bytes),
+            is_wal: bytes[18] == 2 || bytes[19] == 2,
+            pages: header_u32(bytes, 28),
+        })
     }
 }
 

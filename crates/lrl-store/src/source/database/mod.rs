@@ -26,6 +26,7 @@ pub use inspect::{
     AssetRow, AssetRows, Inspector, Integrity, Orphans, Stop, TableRows, Tables, Value, begins_query, check_query,
 };
 pub use model::{Image, ImageSink, Method, ReadOptions};
+pub(crate) use pages::page_size;
 pub use plain_file::COPIES;
 pub use read::Reading;
 pub use shm::index_growth;

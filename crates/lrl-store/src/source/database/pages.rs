@@ -12,6 +12,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::connect::{Refusal, describe, tables};
 use super::model::{ImageSink, Method, PIECE_BYTES};
 use super::plain_file;
+use super::source::MAGIC;
 use super::state::{Stamp, header_u32};
 use crate::error::{Error, Result};
 use crate::progress::{Observer, checkpoint};
@@ -240,7 +241,7 @@ fn begin_and_count(conn: &Connection) -> Result<(u32, u64), Refusal> {
 
 /// Returns the page size in bytes that a database header names; 0 if it is not the header of a database.
 pub(crate) fn page_size(header: &[u8]) -> u32 {
-    if header.len() < 100 || !header.starts_with(b"SQLite format 3\0") {
+    if header.len() < 100 || !header.starts_with(MAGIC) {
         return 0;
     }
     match u32::from(u16::from_be_bytes([header[16], header[17]])) {

@@ -34,7 +34,7 @@ pub const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 const LEAST: u64 = 512;
 
 /// Endings of the files that SQLite keeps beside a database; their contents are part of its image.
-pub const SIDE_FILES: [&[u8]; 3] = [b"-wal", b"-shm", b"-journal"];
+pub const SIDE_FILES: [&str; 3] = ["-wal", "-journal", "-shm"];
 
 /// Returns whether a file of this length that begins with these bytes is a SQLite database: an encrypted or foreign one is not.
 pub fn is_database(first: &[u8], len: u64) -> bool {
@@ -67,7 +67,7 @@ pub fn has_header(path: &Path) -> Result<bool> {
 
 /// Returns the path of the database that a side file belongs to, if it has the name of one.
 pub fn database_of(side_file: &[u8]) -> Option<&[u8]> {
-    let suffix = SIDE_FILES.iter().find_map(|suffix| side_file.strip_suffix(*suffix));
+    let suffix = SIDE_FILES.iter().find_map(|suffix| side_file.strip_suffix(suffix.as_bytes()));
     // A super-journal: `-mj` and nine hexadecimal digits (the name of a transaction over several databases).
     suffix.or_else(|| {
         let (path, end) = side_file.split_at_checked(side_file.len().checked_sub(12)?)?;

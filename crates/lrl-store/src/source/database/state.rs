@@ -203,13 +203,13 @@ pub(crate) fn side_file(db: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Reads a big-endian number of a database header; 0 where the header is too short.
 /// Returns how many pages of an image are not on its freelist; `None` if its header gives no page size.
 pub(crate) fn used_pages(header: &[u8], page_size: u32, size_bytes: u64) -> Option<u64> {
     let pages = size_bytes.checked_div(u64::from(page_size))?;
     Some(pages.saturating_sub(u64::from(header_u32(header, 36))))
 }
 
+/// Reads a big-endian number of a database header; 0 where the header is too short.
 pub(crate) fn header_u32(header: &[u8], at: usize) -> u32 {
     header.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes)
 }

@@ -10,6 +10,7 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 use crate::error::{Error, Result};
 use crate::format::entry::is_clean_path;
+use crate::fs::dir::components;
 
 /// Paths below a site's root that are stored; all of them if there is no rule.
 #[derive(Debug, Clone, Default)]
@@ -49,8 +50,12 @@ impl Includes {
 
     /// Returns whether a path is stored, or is a directory that may lead to one.
     pub fn wants(&self, path: &[u8], is_dir: bool) -> bool {
-        let names: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
-        self.0.is_empty() || self.0.iter().any(|rule| matches(rule, &names, is_dir))
+        // Every file of every backup is asked about.
+        if self.0.is_empty() {
+            return true;
+        }
+        let names: Vec<&[u8]> = components(path).collect();
+        self.0.iter().any(|rule| matches(rule, &names, is_dir))
     }
 }
 

@@ -29,7 +29,7 @@ pub fn is_record(name: &[u8]) -> bool {
 
 /// Takes apart a name that a restore gives: `lrl.db.pre-restore`, `data.undone.2`, `lrl.db.pre-restore-wal`.
 pub fn kept_of(name: &[u8]) -> Option<KeptName<'_>> {
-    let main = SIDE_FILES.iter().find_map(|end| name.strip_suffix(*end)).unwrap_or(name);
+    let main = SIDE_FILES.iter().find_map(|end| name.strip_suffix(end.as_bytes())).unwrap_or(name);
     let digits = main.iter().rev().take_while(|b| b.is_ascii_digit()).count();
     let (start, number) = main.split_at(main.len() - digits);
     let numbered = start.strip_suffix(b".").filter(|_| number.first().is_some_and(|first| *first != b'0'));
