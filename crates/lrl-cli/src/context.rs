@@ -14,7 +14,6 @@ use crate::config::File;
 use crate::credential;
 use crate::exit::{Failure, Result};
 use crate::resolve::Paths;
-use crate::site::merge;
 use crate::site::model::Site;
 use crate::term::Term;
 
@@ -26,6 +25,8 @@ pub struct Context<'a> {
     pub matches: &'a ArgMatches,
     /// The configuration file.
     pub file: &'a File,
+    /// What flags, file and preset say of the site together, or what is wrong with it.
+    pub site: std::result::Result<Site, String>,
     /// Where output goes; also the engine's observer.
     pub term: &'a Term,
     /// What the run leaves for those who are told of it.
@@ -47,9 +48,9 @@ impl Context<'_> {
         credential::given(&self.cli.global)
     }
 
-    /// Merges what flags, file and preset say of the site.
-    pub fn site(&self) -> Result<Site> {
-        merge::of_verb(self.matches, self.file).map_err(Failure::Usage)
+    /// Returns the description of the site.
+    pub fn site(&self) -> Result<&Site> {
+        self.site.as_ref().map_err(|why| Failure::Usage(why.clone()))
     }
 
     /// Returns the store in force as it is shown to others: without credentials.
@@ -70,8 +71,8 @@ impl Context<'_> {
         let mut paths = Paths::resolve(self.cli)?;
         let is_of_data =
             matches!(self.cli.command, Verb::Backup(_) | Verb::Restore(_) | Verb::Run(_) | Verb::Schedule(_));
-        if let (true, Some(root)) = (is_of_data, self.site()?.root) {
-            paths.data_dir = root;
+        if let (true, Some(root)) = (is_of_data, &self.site()?.root) {
+            paths.data_dir.clone_from(root);
         }
         Ok(paths)
     }

@@ -2,8 +2,8 @@
 //! same store. One small file for each place in the state directory, written when the store's id is new there.
 
 use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use lrl_store::backend::location::Location;
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::args::Global;
 use crate::render::units;
+use crate::replace::replace;
 
 /// A record is much shorter; whoever can write the state directory may have put anything there.
 const MOST_BYTES: u64 = 64 << 10;
@@ -58,13 +59,7 @@ impl Known {
             let record = Record { location, store_id: store_id.into(), recorded: now.into() };
             let mut text = serde_json::to_vec_pretty(&record)?;
             text.push(b'\n');
-            let fresh = path.with_extension(format!("{}.tmp", std::process::id()));
-            let _ = fs::remove_file(&fresh);
-            let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
-            // Not synced: what a power cut takes is remembered again by the next backup.
-            file.write_all(&text)
-                .and_then(|()| fs::rename(&fresh, &path))
-                .inspect_err(|_| _ = fs::remove_file(&fresh))?;
+            replace(&path, &text, 0o600)?;
         }
         Ok(())
     }

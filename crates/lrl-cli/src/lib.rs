@@ -14,6 +14,7 @@ pub mod memory_limit;
 pub mod metrics;
 pub mod notify;
 pub mod render;
+pub mod replace;
 pub mod resolve;
 pub mod signal;
 pub mod site;
@@ -36,6 +37,7 @@ use config::File;
 use exit::{Exit, Failure};
 use lrl_store::fs::missing_features;
 use notify::Ended;
+use site::model::Site;
 use term::Term;
 
 /// Runs one command line, whose first argument is the program's name.
@@ -67,14 +69,15 @@ pub fn run(arguments: &[OsString]) -> Exit {
         Err(error) => return usage(arguments, error),
     };
     // What is wrong with the description of a site is told by the verb that needs it.
-    if let Ok(Some(source)) = site::merge::of_verb(&matches, &file).map(|site| site.source) {
-        cli.global.source = source;
+    let site = site::merge::of_verb(&matches, &file);
+    if let Ok(Site { source: Some(source), .. }) = &site {
+        cli.global.source.clone_from(source);
     }
     let term = Term::new(&cli.global);
     if let Some(path) = &file.path {
         term.detail(format!("settings from {}", path.display()));
     }
-    let context = Context { cli: &cli, matches: &matches, file: &file, term: &term, left: Left::default() };
+    let context = Context { cli: &cli, matches: &matches, file: &file, site, term: &term, left: Left::default() };
     let telling = notify::begin(&context);
     let begun = Instant::now();
     let result = panic::catch_unwind(AssertUnwindSafe(|| cmd::run(&context)));

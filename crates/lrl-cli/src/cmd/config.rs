@@ -59,7 +59,7 @@ fn expand(context: &Context<'_>) -> Result {
         }))?;
         return Ok(Exit::Done);
     }
-    let text = expand::site(&site, &data_dir).map_err(Failure::Usage)?;
+    let text = expand::site(site, &data_dir).map_err(Failure::Usage)?;
     text.lines().try_for_each(|line| context.term.line(line))?;
     Ok(Exit::Done)
 }

@@ -1,8 +1,7 @@
 //! The file that a collector of Prometheus reads: replaced as a whole, keeping what a run did not measure.
 
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,6 +10,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::families::About;
 use super::text::{Sample, read, write};
+use crate::replace::replace;
 
 /// A file that was named by mistake must not fill the memory.
 const MOST_BYTES: u64 = 4 << 20;
@@ -27,7 +27,7 @@ pub fn update(path: &Path, new: Vec<Sample>) -> io::Result<()> {
     // Another run would read what this one is about to replace. A lock of the directory leaves no file there.
     let _lock = locked(dir)?;
     let old = fs::File::open(path).and_then(text).map(|text| read(&text)).unwrap_or_default();
-    replace(path, &write(&merged(old, new)))
+    replace(path, write(&merged(old, new)).as_bytes(), 0o644)
 }
 
 fn locked(dir: &Path) -> io::Result<File> {
@@ -65,17 +65,6 @@ fn replaces(new: &Sample, old: &Sample) -> bool {
             About::Source => same(&["source", "store"]),
             About::Store => same(&["store"]),
         }
-}
-
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-    // Collectors read `*.prom` only.
-    let fresh = path.with_file_name(format!(".{}.{}.new", name.to_string_lossy(), std::process::id()));
-    let _ = fs::remove_file(&fresh);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&fresh)?;
-    // Not synced: the next run writes it again.
-    let written = file.write_all(text.as_bytes()).and_then(|()| file.set_permissions(Permissions::from_mode(0o644)));
-    written.and_then(|()| fs::rename(&fresh, path)).inspect_err(|_| _ = fs::remove_file(&fresh))
 }
 
 #[cfg(test)]

@@ -88,7 +88,7 @@ pub fn run(context: &Context<'_>, args: &BackupArgs) -> Result {
     same_store::remember(context, &paths.store, &store.config().store_id);
     unused(context, &options);
     let exit = render(context, &paths, &report);
-    let secrets = site::secrets(&context.site()?);
+    let secrets = site::secrets(context.site()?);
     if report.set.is_some() && !secrets.is_empty() {
         term.note(format!("the set is not encrypted, and holds what is secret: {}", secrets.join(", ")));
     }
@@ -155,7 +155,7 @@ fn lab(paths: &Paths, now: SystemTime) -> Options {
 fn options(context: &Context<'_>, args: &BackupArgs, paths: &Paths) -> Result<Options> {
     let (site, now) = (context.site()?, SystemTime::now());
     let mut options = match &site.root {
-        Some(root) => site::options(&site, root, paths, now)?,
+        Some(root) => site::options(site, root, paths, now)?,
         None => lab(paths, now),
     };
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
@@ -163,7 +163,7 @@ fn options(context: &Context<'_>, args: &BackupArgs, paths: &Paths) -> Result<Op
     options.skip.extend(paths.store.directory().map(Path::to_path_buf));
     options.stores_databases = !args.half.assets_only;
     options.uploads = options.uploads.filter(|_| !args.half.db_only);
-    options.excludes = site::excludes(&site, args)?
+    options.excludes = site::excludes(site, args)?
         .and_follow(args.follow_link.iter().map(|path| ls::clean(&units::typed_path(path.as_bytes()))).collect());
     options.out = (!args.snapshot_only).then(|| paths.backup_dir.clone());
     options.source = context.cli.global.source.clone();

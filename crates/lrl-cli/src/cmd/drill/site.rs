@@ -23,17 +23,17 @@ impl SiteChecks {
         let site = context.site()?;
         let rules = site.databases.iter().filter(|rule| !rule.require_tables.is_empty());
         let required = rules.map(|rule| RequiredTables::new(rule.place.text(), rule.require_tables.clone()));
-        let checks = site.checks.into_iter().map(|check| RowsCheck {
-            name: check.name,
-            database: check.database.map(String::into_bytes),
-            query: check.rows,
+        let checks = site.checks.iter().map(|check| RowsCheck {
+            name: check.name.clone(),
+            database: check.database.clone().map(String::into_bytes),
+            query: check.rows.clone(),
         });
         Ok(Self {
             required: required
                 .collect::<std::result::Result<_, _>>()
                 .map_err(|error| Failure::Usage(format!("[[database]]: {error}")))?,
             checks: checks.collect(),
-            root: site.root.and_then(|root| std::path::absolute(root).ok()),
+            root: site.root.as_ref().and_then(|root| std::path::absolute(root).ok()),
         })
     }
 }

@@ -15,6 +15,7 @@ use crate::config::policy::CheckData;
 use crate::context::{Context, Left};
 use crate::exit::{Exit, Failure, Result};
 use crate::notify;
+use crate::site::merge;
 use crate::term::Term;
 
 /// How many snapshots a drill takes from the store, where `[policy]` does not say.
@@ -52,7 +53,9 @@ pub fn act(context: &Context<'_>, step: Step) -> Ended {
         if ended.exit != Exit::Interrupted {
             let term = Term::of_step(&context.cli.global);
             let left = Left::default();
-            let of_step = Context { cli: &line.cli, matches: &line.matches, file: context.file, term: &term, left };
+            let site = merge::of_verb(&line.matches, context.file);
+            let of_step =
+                Context { cli: &line.cli, matches: &line.matches, file: context.file, site, term: &term, left };
             let result = call(&of_step, step);
             add(context, step, &mut ended, result, term.into_document());
         }

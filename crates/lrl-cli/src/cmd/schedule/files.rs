@@ -8,6 +8,7 @@ use lrl_store::error::Error;
 use lrl_store::fs::durable;
 
 use crate::exit::{Failure, Result};
+use crate::replace::replace;
 
 /// The first line of every file.
 const FIRST: &str = "# Written by `lrl schedule`, which overwrites and removes it.";
@@ -78,14 +79,8 @@ pub fn write(files: &[Written]) -> Result<()> {
         if let Some(dir) = file.path.parent() {
             durable::create_dir(dir)?;
         }
-        let temporary = file.path.with_extension("lrl-new");
-        let written = fs::write(&temporary, &file.text).and_then(|()| {
-            use std::os::unix::fs::PermissionsExt;
-            // Whatever the umask: systemd warns of units that are private, and cron reads those of others.
-            fs::set_permissions(&temporary, fs::Permissions::from_mode(0o644))?;
-            fs::rename(&temporary, &file.path)
-        });
-        written.inspect_err(|_| _ = fs::remove_file(&temporary)).map_err(Error::io("write", &file.path))?;
+        // Whatever the umask: systemd warns of units that are private, and cron reads those of others.
+        replace(&file.path, file.text.as_bytes(), 0o644).map_err(Error::io("write", &file.path))?;
     }
     Ok(())
 }

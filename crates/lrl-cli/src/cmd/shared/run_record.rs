@@ -2,9 +2,7 @@
 //! encrypted one is the user's. Only `lrl status` and the metrics read them, and nothing depends on them.
 
 use std::fs;
-use std::io::Write;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -18,6 +16,7 @@ use super::open;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::notify::Ended;
+use crate::replace::replace;
 
 /// How a run ended.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -150,10 +149,5 @@ pub fn place(context: &Context<'_>, name: &str) -> Option<PathBuf> {
 
 /// Writes a record by rename; `None` where it cannot be written.
 pub fn put(path: &Path, record: &impl Serialize) -> Option<()> {
-    let temporary = path.with_extension("json.new");
-    let _ = fs::remove_file(&temporary);
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).ok()?;
-    file.write_all(&serde_json::to_vec(record).ok()?).ok()?;
-    drop(file);
-    fs::rename(&temporary, path).ok()
+    replace(path, &serde_json::to_vec(record).ok()?, 0o600).ok()
 }
