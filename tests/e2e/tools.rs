@@ -192,6 +192,7 @@ pub fn strace(lab: &Lab, options: &[&str], line: &str) -> Output {
     let mut command = Command::new("strace");
     command.args(options).arg(env!("CARGO_BIN_EXE_lrl")).args(line.split_whitespace()).current_dir(lab.path(""));
     command.env("LRL_SETTLE_TIME", "2s").env("LRL_STATE_DIR", lab.path("state"));
+    command.envs(lab.environment());
     command.env("HOME", lab.path("home")).env_remove("STORAGE_PATH").output().unwrap()
 }
 
