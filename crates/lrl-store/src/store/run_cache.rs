@@ -11,7 +11,7 @@ use rusqlite::{Connection, ErrorCode, params};
 use crate::error::{Error, Result};
 use crate::format::entry::Entry;
 use crate::id::{ChunkId, SnapshotId};
-use crate::source::database::State;
+use crate::source::database::{State, WalMark};
 use crate::time::Time;
 
 const VERSION: i64 = 5;
@@ -237,6 +237,29 @@ impl RunCache {
             .query_row(sql, params![source, path], |row| Ok((row.get::<_, String>(0)?, row.get::<_, [u8; 32]>(1)?)));
         let (state, root) = row.ok()?;
         Some((serde_json::from_str(&state).ok()?, ChunkId::from_bytes(root)))
+    }
+
+    /// Returns the mark in the WAL of the image of which the tree at the returned root was made.
+    pub fn wal_mark(&self, source: &str, path: &[u8]) -> Option<(WalMark, ChunkId)> {
+        let sql = "SELECT mark, root FROM wal_marks WHERE source=? AND path=?";
+        let row = self.db.query_row(sql, params![source, path], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)));
+        let (mark, root) = row.ok()?;
+        Some((serde_json::from_str(&mark).ok()?, ChunkId::from_bytes(root)))
+    }
+
+    /// Notes the mark in the WAL of the database's image, or that there is none.
+    pub fn put_wal_mark(&self, source: &str, path: &[u8], mark: Option<(&WalMark, &ChunkId)>) -> rusqlite::Result<()> {
+        let Some((mark, root)) = mark else {
+            // A cache without the table knows of none.
+            let _ = self.db.execute("DELETE FROM wal_marks WHERE source=? AND path=?", params![source, path]);
+            return Ok(());
+        };
+        self.db.execute_batch(
+            "CREATE TABLE IF NOT EXISTS wal_marks(source TEXT, path BLOB, mark TEXT, root BLOB, PRIMARY KEY(source, path)) WITHOUT ROWID",
+        )?;
+        let mark = serde_json::to_string(mark).map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))?;
+        let row = params![source, path, mark, root.as_bytes()];
+        self.db.execute("INSERT OR REPLACE INTO wal_marks VALUES(?,?,?,?)", row).map(|_| ())
     }
 
     /// Notes the database's state, or that nothing is known of it.

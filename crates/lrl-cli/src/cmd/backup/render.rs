@@ -180,6 +180,7 @@ pub(super) fn cost(context: &Context<'_>, report: &Report) {
                 ));
                 term.detail(match read.method {
                     Method::Pages => "the database was read page by page, under SQLite's own lock",
+                    Method::ChangedPages => "only the pages were read that the WAL names, under SQLite's own lock",
                     Method::BackupApi => "the database was read by SQLite's backup API",
                     Method::PlainFile => "the database was read as a plain file",
                     Method::RecoveredCopy => "a crash left a journal: the database was recovered in a copy of both",

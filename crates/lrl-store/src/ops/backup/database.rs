@@ -1,46 +1,41 @@
-//! Stores the database: nothing where it is provably the same; otherwise one consistent image, cut into extents, each changed extent as a
-//! delta against the one in its place.
+//! Stores one database: nothing where it is provably the same; otherwise one consistent image, cut into extents, each changed extent as a
+//! delta against the one in its place. It is stored while it is read; what of it is read, and under which lock, is decided here.
 
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use rayon::prelude::*;
-
 use super::context::Context;
-use super::extents::ParentExtents;
 use super::full_scan;
 use super::history::History;
-use super::image_buffer::{ChangedExtents, IN_MEMORY, ImageBuffer};
+use super::image_buffer::{ImageBuffer, store_changed};
 use super::options::Options;
-use super::page_moves::PageMoves;
 use super::report::DatabaseRead;
-use crate::compression::MAX_BASES;
+use super::set_image::SetImage;
+use super::store_image::{Expected, Plan, StoredImage, build_tree, store_image};
 use crate::error::{Error, Result};
 use crate::format::entry::Piece;
 use crate::format::snapshot;
 use crate::format::snapshot::DATABASE_NOT_FOUND;
-use crate::fs::space::{GuardedDir, SpaceGuard, require};
+use crate::fs::space::{GuardedDir, require};
 use crate::id::ChunkId;
 use crate::ops::report_problem::report;
-use crate::progress::{Observer, Problem, checkpoint};
+use crate::progress::{Observer, Problem};
+use crate::set::sha256::Sha256Thread;
 use crate::source::database;
 use crate::source::database::source::DatabaseSource;
-use crate::source::database::{Image, ImageSink, State};
+use crate::source::database::{ExtentSet, Image, ImageSink, Method, State, Unlocked, Version, WalMark};
 use crate::store::Store;
 use crate::store::local_bases::LocalBases;
 use crate::store::run_cache::RunCache;
-use crate::store::tree::{TreeBuilder, TreeItems};
+use crate::store::tree::TreeItems;
 use crate::store::write::WriteSession;
 use crate::time::Time;
 
-/// Extents that are encoded at once.
-const BATCH_EXTENTS: usize = 64;
-
 pub(super) struct DatabasePart {
     pub record: snapshot::Database,
-    /// The image as a file, if all of it had to be copied.
+    /// The image as a file, if all of it was written for the set.
     pub staged: Option<tempfile::NamedTempFile>,
     pub read: Option<DatabaseRead>,
 }
@@ -64,7 +59,13 @@ pub(super) struct Changed<'a> {
     parent: Option<&'a snapshot::Database>,
     /// It should be the parent's: its state says so.
     proved: Option<&'a snapshot::Database>,
-    local_bases: Option<LocalBases>,
+}
+
+/// A database that was read without a lasting lock.
+pub(super) struct Draft {
+    image: StoredImage,
+    /// What it is, if nobody committed meanwhile.
+    version: Option<Version>,
 }
 
 /// Looks at one database, and reuses the parent's where it is proved to be the same.
@@ -96,43 +97,62 @@ pub(super) fn prepare<'a>(
         let record = snapshot::Database { source_path: path.display().to_string(), ..parent.clone() };
         return Ok(Prepared::Unchanged(DatabasePart { record, staged: None, read: None }));
     }
+    if let Some(bases) = local_bases {
+        session.store().set_local_bases(bases);
+    }
     let [parent, proved] = [parent, proved].map(|part| part.filter(|_| has_bases));
-    Ok(Prepared::Changed(Changed { source, before, parent, proved, local_bases }))
+    Ok(Prepared::Changed(Changed { source, before, parent, proved }))
 }
 
-impl Changed<'_> {
-    /// Reads one consistent image and stores it, each changed extent as a delta against the one in its place.
+impl<'a> Changed<'a> {
+    /// Reads the database without keeping its writers waiting, where they would wait long for an image that is read under the lock.
+    pub fn draft(&self, context: Context<'_>, reading: &database::Reading<'_>) -> Result<Option<Draft>> {
+        if !reading.would_block_writers()? {
+            return Ok(None);
+        }
+        let Context { session, options, .. } = context;
+        let GuardedDir { dir: scratch, .. } = session.store().target(&options.scratch, options.reserve)?;
+        let plan = self.plan(context, scratch, Expected::Nothing);
+        let (unlocked, image) = store_image(plan, self.set_image(context)?, |feed| reading.read_unlocked(feed))?;
+        Ok(match unlocked {
+            Unlocked::One(version) => Some(Draft { image, version: Some(version) }),
+            Unlocked::Mixed => Some(Draft { image, version: None }),
+            Unlocked::Refused => None,
+        })
+    }
+
+    /// Returns the mark of the parent's image in the WAL.
+    pub fn mark(&self, context: Context<'_>) -> Option<WalMark> {
+        let (mark, root) = context.cache?.wal_mark(&context.options.source, &self.source.path)?;
+        self.parent.filter(|parent| parent.root == root).map(|_| mark)
+    }
+
+    /// Stores one consistent image, each changed extent as a delta against the one in its place.
     pub fn store(
         self,
         context: Context<'_>,
-        reading: database::Reading<'_>,
+        mut reading: database::Reading<'_>,
+        draft: Option<Draft>,
         problems: &mut Vec<Problem>,
     ) -> Result<DatabasePart> {
-        let Self { source, before, parent, proved, local_bases } = self;
         let Context { session, cache, options, observer } = context;
-        let path = source.file.as_path();
-        if let Some(bases) = local_bases {
-            session.store().set_local_bases(bases);
-        }
-        // Where nothing is reused every extent is looked up; the parent's are still bases.
-        let known = parent.filter(|_| session.trust().reuses_parent());
-        let GuardedDir { dir: scratch, room: space } = session.store().target(&options.scratch, options.reserve)?;
-        if known.is_none() {
-            expect_copy(path, &space)?;
-        }
-        let mut image_buffer = ImageBuffer::new(session.store(), known, scratch, &space, observer);
-        let image = reading.read(&mut image_buffer)?;
-        let kept = image_buffer.finish()?;
-        let root = store_image(session, &kept, image.page_size, parent, observer)?;
+        let path = self.source.file.as_path();
+        let mark = reading.mark().cloned();
+        let (image, stored) = self.read(context, &mut reading, draft)?;
+        // No connection may be open when the file is looked at.
+        drop(reading);
+        let root = build_tree(session, &stored.ids, stored.len, self.parent)?;
         // Only if nothing was committed since the first look does that look describe this image.
-        let is_settled = before.as_ref().is_some_and(|state| state.is_settled(options.now));
-        let same = is_settled && database::observe(path)? == before;
+        let is_settled = self.before.as_ref().is_some_and(|state| state.is_settled(options.now));
+        let same = is_settled && database::observe(path)? == self.before;
         if let Some(cache) = cache {
-            let state = before.as_ref().filter(|_| same).map(|state| (state, &root));
-            let _ = cache.put_database(&options.source, &source.path, state);
+            let state = self.before.as_ref().filter(|_| same).map(|state| (state, &root));
+            let _ = cache.put_database(&options.source, &self.source.path, state);
+            let mark = mark.as_ref().map(|mark| (mark, &root));
+            let _ = cache.put_wal_mark(&options.source, &self.source.path, mark);
         }
-        let changed_unseen =
-            same && proved.is_some_and(|parent| full_scan::image_differs(session.store(), parent, &kept));
+        let other_len = same && self.proved.is_some_and(|parent| parent.size_bytes != stored.len);
+        let changed_unseen = stored.changed_unseen && (same || self.proved.is_none()) || other_len;
         if changed_unseen {
             report(problems, observer, path, full_scan::UNSEEN, false);
         }
@@ -140,12 +160,17 @@ impl Changed<'_> {
             let reason = format!("its schema cannot be read ({error}); the copy is kept, unverified");
             report(problems, observer, path, &reason, true);
         }
+        let (staged, sha256) = match stored.set_image {
+            Some(image) => image.finish().map(|(file, sha256)| (Some(file), Some(sha256)))?,
+            // The parent's digest, if it is the parent's image. Else the set's file gives it, where one is written.
+            None => (None, self.parent.filter(|parent| parent.root == root).and_then(|parent| parent.sha256.clone())),
+        };
         let meta = path.metadata().map_err(Error::io("look at", path))?;
         let record = snapshot::Database {
-            path: source.path.clone(),
+            path: self.source.path.clone(),
             source_path: path.display().to_string(),
             size_bytes: image.size_bytes,
-            sha256: Some(kept.sha256.clone()),
+            sha256,
             root,
             page_size: image.page_size,
             change_counter: image.change_counter,
@@ -157,12 +182,114 @@ impl Changed<'_> {
             mtime: Time { secs: meta.mtime(), nanos: meta.mtime_nsec() as u32 },
         };
         let Image { locked, method, schema_error, .. } = image;
-        let staged = match session.store().can_read() || options.out.is_none() {
-            true => kept.into_image(),
-            false => kept.into_file(scratch, &space)?,
-        };
         let read = Some(DatabaseRead { locked, method, schema_error, changed_unseen });
         Ok(DatabasePart { record, staged, read })
+    }
+
+    /// Reads what of the version that is held has to be read, and stores it.
+    fn read(
+        &self,
+        context: Context<'_>,
+        reading: &mut database::Reading<'_>,
+        draft: Option<Draft>,
+    ) -> Result<(Image, StoredImage)> {
+        let Context { session, options, observer, .. } = context;
+        let GuardedDir { dir: scratch, room: space } = session.store().target(&options.scratch, options.reserve)?;
+        if let Some(Draft { image: drafted, version }) = draft {
+            let is_held = match &version {
+                Some(version) => reading.holds(version)?,
+                None => false,
+            };
+            if let Some(image) = is_held.then(|| reading.release(Method::Pages)).flatten() {
+                return Ok((image, drafted));
+            }
+            // Somebody wrote meanwhile: under the lock it is only read and compared; what differs is stored when the lock is gone.
+            let mut buffer = ImageBuffer::new(session.store(), &drafted.ids, scratch, &space, observer);
+            let image = reading.read(&mut buffer)?;
+            let changed = buffer.finish()?;
+            let stored = store_changed(self.plan(context, scratch, Expected::Nothing), changed, &drafted.ids)?;
+            return Ok((image, stored));
+        }
+        let extent_bytes = session.store().config().chunking.extent_bytes;
+        let mark = self.mark(context);
+        let changed = mark.and_then(|mark| reading.changed_since(&mark, extent_bytes));
+        let has_held_pages = |parent: &&snapshot::Database| {
+            reading.held_size().is_some_and(|(_, page_size)| page_size == parent.page_size)
+        };
+        let (parent, changed) = self.parent.filter(has_held_pages).zip(changed).unzip();
+        let reuses = session.trust().reuses_parent() && self.proved.is_none();
+        if let (Some(parent), Some(changed), true) = (parent, &changed, reuses)
+            && let Some(done) = self.read_changed(context, reading, parent, changed, scratch)?
+        {
+            return Ok(done);
+        }
+        let expected = match (&changed, self.proved) {
+            (_, Some(_)) => Expected::All,
+            // All is read, so the hint can be shown to be right.
+            (Some(changed), None) => Expected::Others(changed),
+            _ => Expected::Nothing,
+        };
+        store_image(self.plan(context, scratch, expected), self.set_image(context)?, |feed| reading.read(feed))
+    }
+
+    /// Reads only the extents that may have changed since the parent; `None` if one of them cannot be read so.
+    fn read_changed(
+        &self,
+        context: Context<'_>,
+        reading: &mut database::Reading<'_>,
+        parent: &snapshot::Database,
+        changed: &ExtentSet,
+        scratch: &Path,
+    ) -> Result<Option<(Image, StoredImage)>> {
+        let extent_bytes = u64::from(context.store().config().chunking.extent_bytes);
+        let Some((len, _)) = reading.held_size() else { return Ok(None) };
+        let mut bytes = Vec::new();
+        let (is_read, stored) = store_image(self.plan(context, scratch, Expected::Nothing), None, |feed| {
+            for ordinal in 0..len.div_ceil(extent_bytes) {
+                let from = ordinal * extent_bytes;
+                let to = len.min(from + extent_bytes);
+                let has_same_len = to == parent.size_bytes.min(from + extent_bytes);
+                if has_same_len && !changed.has(ordinal) && feed.parents_extent(to - from)? {
+                    continue;
+                }
+                if !has_same_len || changed.has(ordinal) {
+                    if !reading.read_held(from, to, &mut bytes) {
+                        return Ok(false);
+                    }
+                    feed.extent(&bytes)?;
+                } else {
+                    // The parent's list ends too early.
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        })?;
+        let image = if is_read { reading.release(Method::ChangedPages) } else { None };
+        Ok(image.map(|image| (image, stored)))
+    }
+
+    fn plan<'p>(&self, context: Context<'p>, scratch: &'p Path, expected: Expected<'p>) -> Plan<'p>
+    where
+        'a: 'p,
+    {
+        let Context { session, observer, .. } = context;
+        // Where nothing is reused every extent is looked up; the parent's are still bases.
+        let reuses_parent = session.trust().reuses_parent();
+        Plan { session, parent: self.parent, reuses_parent, expected, scratch, observer }
+    }
+
+    /// Returns where the whole image goes at once for a set, if none of it can be had from an earlier one.
+    fn set_image(&self, context: Context<'_>) -> Result<Option<SetImage>> {
+        let Context { session, options, .. } = context;
+        let is_new = self.parent.is_none() || !session.trust().reuses_parent();
+        let Some(out) = options.out.as_deref().filter(|_| is_new) else { return Ok(None) };
+        let GuardedDir { dir, room } = session.store().target(out, options.reserve)?;
+        // With a WAL beside it the file's length is not the image's: then only the guard notices.
+        let path = self.source.file.as_path();
+        if !database::has_wal(path) {
+            room.require(path.metadata().map_err(Error::io("look at", path))?.len())?;
+        }
+        SetImage::create(dir, room).map(Some)
     }
 }
 
@@ -183,16 +310,6 @@ fn local_copy(
     Some(LocalBases::new(file, extents))
 }
 
-/// All of the image is new, so it is copied to disk as soon as it does not fit into memory. With a WAL beside it the file's length is
-/// not the image's: then only the guard notices.
-fn expect_copy(path: &Path, space: &SpaceGuard) -> Result<()> {
-    let mut wal = path.as_os_str().to_os_string();
-    wal.push("-wal");
-    let has_wal = Path::new(&wal).metadata().is_ok_and(|meta| meta.len() > 0);
-    let len = path.metadata().map_err(Error::io("look at", path))?.len();
-    if has_wal || len <= IN_MEMORY as u64 { Ok(()) } else { space.require(len) }
-}
-
 /// Fails where the disk has no space for the WAL index that SQLite must map: writing to the mapping would raise SIGBUS.
 pub(super) fn expect_index(path: &Path) -> Result<()> {
     match database::index_growth(path)? {
@@ -208,79 +325,26 @@ pub(super) fn expect_index(path: &Path) -> Result<()> {
 pub(in crate::ops) fn store_file(
     session: &WriteSession<'_>,
     file: &mut File,
-    page_size: u32,
     parent: Option<&snapshot::Database>,
     scratch: &Path,
-    space: &SpaceGuard,
     observer: &dyn Observer,
 ) -> Result<(ChunkId, String)> {
-    let mut image_buffer =
-        ImageBuffer::new(session.store(), parent.filter(|_| session.trust().reuses_parent()), scratch, space, observer);
-    let mut piece = vec![0; 256 << 10];
-    file.rewind().map_err(Error::io("read an image below", scratch))?;
-    loop {
-        match file.read(&mut piece).map_err(Error::io("read an image below", scratch))? {
-            0 => break,
-            len => image_buffer.bytes(&piece[..len])?,
+    let failed = |error| Error::io("read an image below", scratch)(error);
+    file.rewind().map_err(failed)?;
+    let reuses_parent = session.trust().reuses_parent();
+    let plan = Plan { session, parent, reuses_parent, expected: Expected::Nothing, scratch, observer };
+    let (sha256, stored) = store_image(plan, None, |feed| {
+        let sha256 = Sha256Thread::start();
+        loop {
+            let mut piece = vec![0; 256 << 10];
+            let len = file.read(&mut piece).map_err(failed)?;
+            if len == 0 {
+                return sha256.finish();
+            }
+            piece.truncate(len);
+            feed.bytes(&piece)?;
+            sha256.add(piece)?;
         }
-    }
-    let kept = image_buffer.finish()?;
-    Ok((store_image(session, &kept, page_size, parent, observer)?, kept.sha256))
-}
-
-/// Stores the extents that were kept; returns the root of the tree of all extents.
-fn store_image(
-    session: &WriteSession<'_>,
-    kept: &ChangedExtents,
-    page_size: u32,
-    parent: Option<&snapshot::Database>,
-    observer: &dyn Observer,
-) -> Result<ChunkId> {
-    let store = session.store();
-    let extent_bytes = u64::from(store.config().chunking.extent_bytes);
-    let extents = kept.len.div_ceil(extent_bytes);
-    let moved = match parent {
-        Some(parent) if parent.page_size == page_size => {
-            PageMoves::if_moved(store, parent, kept, extent_bytes, observer).unwrap_or_default()
-        }
-        _ => None,
-    };
-    let bases = |extent: &[u8], old: Option<ChunkId>| {
-        let found = moved.as_ref().map(|map| map.bases(extent, MAX_BASES)).unwrap_or_default();
-        if found.is_empty() { old.into_iter().collect() } else { found }
-    };
-    let mut builder = TreeBuilder::new(session, parent.map(|parent| parent.root));
-    let mut old = ParentExtents::new(parent.map(|parent| (store, parent.root)));
-    let mut offset = 0;
-    let mut next = 0;
-    while next < extents {
-        checkpoint(observer)?;
-        let mut batch = Vec::new();
-        while next < extents && batch.len() < BATCH_EXTENTS {
-            let len = extent_bytes.min(kept.len - next * extent_bytes);
-            let kept_at = kept.is_kept(next).then_some(offset);
-            offset += if kept_at.is_some() { len } else { 0 };
-            batch.push((old.next(), len, kept_at));
-            next += 1;
-        }
-        // An extent that was not kept is the parent's, and the parent is complete.
-        let ids: Vec<ChunkId> = batch
-            .par_iter()
-            .map_init(Vec::new, |extent, (old, len, kept_at)| match (kept_at, old) {
-                (Some(at), old) => {
-                    extent.resize(*len as usize, 0);
-                    kept.read_at(*at, extent)?;
-                    session.put(extent, &bases(extent, *old))
-                }
-                (None, Some(id)) => Ok(*id),
-                (None, None) => {
-                    Err(Error::corrupt("the list of the parent's extents", "reads differently a second time"))
-                }
-            })
-            .collect::<Result<_>>()?;
-        for (id, (_, len, _)) in ids.into_iter().zip(batch) {
-            builder.push(Piece::Data { id, len })?;
-        }
-    }
-    builder.finish()
+    })?;
+    Ok((build_tree(session, &stored.ids, stored.len, parent)?, sha256))
 }

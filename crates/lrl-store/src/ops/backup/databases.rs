@@ -145,16 +145,18 @@ pub(super) fn store(
         let mut held = Vec::new();
         for one in changed {
             database::expect_index(&one.source.file)?;
-            held.push((crate::source::database::prepare(&one.source.file, &read_options, observer)?, one));
+            let reading = crate::source::database::prepare(&one.source.file, &read_options, observer)?;
+            let draft = one.draft(context, &reading)?;
+            held.push((reading, draft, one));
         }
-        for (reading, _) in &mut held {
-            reading.hold()?;
+        for (reading, _, one) in &mut held {
+            reading.hold(one.mark(context).as_ref())?;
             instants.push(Instant::now());
         }
         // Whose writers wait is read first.
-        held.sort_by_key(|(reading, _)| !reading.blocks_writers());
-        for (reading, one) in held {
-            parts.push(one.store(context, reading, problems)?);
+        held.sort_by_key(|(reading, ..)| !reading.blocks_writers());
+        for (reading, draft, one) in held {
+            parts.push(one.store(context, reading, draft, problems)?);
         }
     }
     parts.sort_by(|a, b| compare_paths(&a.record.path, &b.record.path));

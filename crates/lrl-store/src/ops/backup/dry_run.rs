@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use super::databases::DatabasePaths;
-use super::extents::ExtentCutter;
+use super::extents::{ExtentCutter, ParentExtents};
 use super::history::History;
 use super::options::Options;
 use super::parent_list::{ParentList, looks_unchanged};
@@ -153,32 +153,34 @@ struct Compared<'a> {
     observer: &'a dyn Observer,
     parent: Option<(&'a Store, ChunkId)>,
     extent_bytes: u32,
-    cutter: ExtentCutter<'a>,
+    cutter: ExtentCutter,
+    old: ParentExtents<'a>,
     changed_bytes: u64,
 }
 
 impl<'a> Compared<'a> {
     fn new(parent: Option<(&'a Store, ChunkId)>, extent_bytes: u32, observer: &'a dyn Observer) -> Self {
-        Self { observer, parent, extent_bytes, cutter: ExtentCutter::new(parent, extent_bytes), changed_bytes: 0 }
+        let (cutter, old) = (ExtentCutter::new(extent_bytes), ParentExtents::new(parent));
+        Self { observer, parent, extent_bytes, cutter, old, changed_bytes: 0 }
     }
 
     fn finish(mut self) -> Result<u64> {
-        let Self { cutter, changed_bytes, .. } = &mut self;
-        cutter.finish(&mut |extent, is_old| count(extent, is_old, changed_bytes))?;
+        let Self { cutter, old, changed_bytes, .. } = &mut self;
+        cutter.finish(&mut |extent| count(extent, old, changed_bytes))?;
         Ok(self.changed_bytes)
     }
 }
 
-fn count(extent: &[u8], is_old: bool, changed_bytes: &mut u64) -> Result<()> {
-    *changed_bytes += if is_old { 0 } else { extent.len() as u64 };
+fn count(extent: &[u8], old: &mut ParentExtents<'_>, changed_bytes: &mut u64) -> Result<()> {
+    *changed_bytes += if old.has_next(extent) { 0 } else { extent.len() as u64 };
     Ok(())
 }
 
 impl ImageSink for Compared<'_> {
     fn bytes(&mut self, piece: &[u8]) -> Result<()> {
         self.observer.advance(piece.len() as u64, 0);
-        let Self { cutter, changed_bytes, .. } = self;
-        cutter.add(piece, &mut |extent, is_old| count(extent, is_old, changed_bytes))
+        let Self { cutter, old, changed_bytes, .. } = self;
+        cutter.add(piece, &mut |extent| count(extent, old, changed_bytes))
     }
 
     fn restart(&mut self) -> Result<()> {

@@ -1,4 +1,4 @@
-//! An image cut into extents, each compared with the parent's in its place: the same cut for a backup and for its dry run.
+//! An image cut into extents, and the parent's extents to compare them with: the same cut for a backup and for its dry run.
 
 use std::collections::VecDeque;
 
@@ -11,51 +11,45 @@ use crate::store::tree::TreeItems;
 /// Up to this many of the parent's extents are looked up before the database is locked (4 GiB of database).
 const AHEAD: usize = 64 << 10;
 
-/// Cuts an image into extents and compares them while the database is locked, so that unchanged extents need not be buffered.
-pub(super) struct ExtentCutter<'a> {
-    parent: ParentExtents<'a>,
+/// Cuts an image into extents of equal length; the last one may be shorter.
+pub(super) struct ExtentCutter {
     extent_bytes: usize,
     extent: Vec<u8>,
 }
 
-impl<'a> ExtentCutter<'a> {
-    /// Compares with the tree at `root`, of a store; without one every extent is new.
-    pub fn new(parent: Option<(&'a Store, ChunkId)>, extent_bytes: u32) -> Self {
+impl ExtentCutter {
+    pub fn new(extent_bytes: u32) -> Self {
         let extent_bytes = extent_bytes as usize;
-        Self { parent: ParentExtents::new(parent), extent_bytes, extent: Vec::with_capacity(extent_bytes) }
+        Self { extent_bytes, extent: Vec::with_capacity(extent_bytes) }
     }
 
-    /// Takes the next bytes in; `each` gets every extent that is full, and whether the parent has it in its place.
-    pub fn add(&mut self, mut bytes: &[u8], each: &mut dyn FnMut(&[u8], bool) -> Result<()>) -> Result<()> {
+    /// Takes the next bytes in; `each` gets every extent that is full.
+    pub fn add(&mut self, mut bytes: &[u8], each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
         while !bytes.is_empty() {
             let missing = self.extent_bytes - self.extent.len();
             let (head, rest) = bytes.split_at(missing.min(bytes.len()));
             bytes = rest;
             if head.len() == self.extent_bytes {
-                each(head, self.parent.has_next(head))?;
+                each(head)?;
                 continue;
             }
             self.extent.extend_from_slice(head);
             if self.extent.len() == self.extent_bytes {
-                self.close(each)?;
+                each(&self.extent)?;
+                self.extent.clear();
             }
         }
         Ok(())
     }
 
-    /// Ends the image: its last extent may be shorter.
-    pub fn finish(&mut self, each: &mut dyn FnMut(&[u8], bool) -> Result<()>) -> Result<()> {
-        if self.extent.is_empty() { Ok(()) } else { self.close(each) }
-    }
-
-    fn close(&mut self, each: &mut dyn FnMut(&[u8], bool) -> Result<()>) -> Result<()> {
-        each(&self.extent, self.parent.has_next(&self.extent))?;
-        self.extent.clear();
-        Ok(())
+    /// Ends the image.
+    pub fn finish(&mut self, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let last = std::mem::take(&mut self.extent);
+        if last.is_empty() { Ok(()) } else { each(&last) }
     }
 }
 
-/// The parent's extents in order. An error only costs space: what cannot be compared is kept.
+/// The parent's extents in order. An error only costs space: what cannot be compared is stored.
 pub(super) struct ParentExtents<'a> {
     store: Option<&'a Store>,
     ahead: VecDeque<ChunkId>,
@@ -88,11 +82,12 @@ impl<'a> ParentExtents<'a> {
     }
 
     /// Returns whether the next one has these bytes.
-    fn has_next(&mut self, extent: &[u8]) -> bool {
+    pub fn has_next(&mut self, extent: &[u8]) -> bool {
         let old = self.next();
         old.is_some_and(|old| self.store.is_some_and(|store| store.ids().chunk(extent) == old))
     }
 
+    /// Returns the next one; `None` after the last, or where the list cannot be read.
     pub fn next(&mut self) -> Option<ChunkId> {
         self.ahead.pop_front().or_else(|| self.read())
     }

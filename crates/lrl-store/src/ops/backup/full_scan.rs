@@ -4,10 +4,9 @@
 use std::time::Duration;
 
 use super::history::History;
-use super::image_buffer::ChangedExtents;
 use super::options::{DATABASE, Options};
 use crate::format::entry::{Content, Piece};
-use crate::format::snapshot;
+use crate::id::ChunkId;
 use crate::store::Store;
 use crate::store::run_cache::RunCache;
 use crate::store::tree::TreeItems;
@@ -61,25 +60,12 @@ pub(super) fn content_differs(store: &Store, stored: &Content, read: &Content, r
 /// Offset of the lock-byte page, which holds no data (SQLite's file format, section 1.4).
 const LOCK_BYTE: u64 = 1 << 30;
 
-/// Returns whether an image, all of which was kept, differs from the parent's. Bytes that depend on how an image was read do not count.
-pub(super) fn image_differs(store: &Store, parent: &snapshot::Database, kept: &ChangedExtents) -> bool {
-    if parent.sha256.as_ref() == Some(&kept.sha256) {
-        return false;
-    }
-    let extent_bytes = u64::from(store.config().chunking.extent_bytes);
-    let Ok(mut old) = TreeItems::<Piece>::new(store, &parent.root) else { return true };
-    kept.len != parent.size_bytes
-        || (0..kept.len.div_ceil(extent_bytes)).any(|n| {
-            let at = n * extent_bytes;
-            let mut new = vec![0; extent_bytes.min(kept.len - at) as usize];
-            let Some(Ok(Piece::Data { id, .. })) = old.next() else { return true };
-            if kept.read_at(at, &mut new).is_err() || store.ids().chunk(&new) == id {
-                return false;
-            }
-            let Ok(mut old) = store.read(&id) else { return true };
-            [&mut old, &mut new].into_iter().for_each(|extent| blank(extent, at, u64::from(parent.page_size)));
-            old != new
-        })
+/// Returns whether an extent at an offset differs from the parent's. Bytes that depend on how an image was read do not count.
+pub(super) fn extent_differs(store: &Store, page_size: u32, old: &ChunkId, new: &[u8], at: u64) -> bool {
+    let Ok(mut old) = store.read(old) else { return true };
+    let mut new = new.to_vec();
+    [&mut old, &mut new].into_iter().for_each(|extent| blank(extent, at, u64::from(page_size)));
+    old != new
 }
 
 /// Clears what the backup API rewrites: in page 1 the change counters and SQLite's version number (file format, section 1.3), and the

@@ -1,142 +1,149 @@
-//! Buffers an image while the database is locked: only extents that differ from the parent's are kept. So a small change writes nothing to
-//! the disk that the application shares, and the lock is held only while the database is read.
+//! Buffers an image while its database is locked: only the extents that differ from a draft of it are kept. So little is written to the disk
+//! that the application shares, and the lock is held only while the database is read.
 
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use rayon::prelude::*;
 use tempfile::NamedTempFile;
 
-use super::extents::ExtentCutter;
+use super::extent_ids::ExtentIds;
+use super::extents::{ExtentCutter, ParentExtents};
+use super::store_image::{Plan, StoredImage};
 use crate::error::{Error, Result};
-use crate::format::snapshot;
 use crate::fs::space::SpaceGuard;
 use crate::fs::temp_file::temporary_file;
-use crate::progress::Observer;
-use crate::set::sha256::Sha256Thread;
+use crate::id::ChunkId;
+use crate::progress::{Observer, checkpoint};
 use crate::source::database::ImageSink;
 use crate::store::Store;
 
-/// Changed extents up to this many bytes stay in memory.
-pub(super) const IN_MEMORY: usize = 8 << 20;
-/// The extents of an image that differ from the parent's, and which ones they are.
+/// Extents up to this many bytes stay in memory.
+const IN_MEMORY: usize = 8 << 20;
+/// Extents that are encoded at once.
+const BATCH_EXTENTS: usize = 64;
+
+/// The extents of an image that differ from its draft, and which ones they are.
 pub(super) struct ChangedExtents {
-    /// Length of the whole image in bytes.
-    pub len: u64,
-    /// SHA-256 of the whole image, lower-case hex.
-    pub sha256: String,
-    spool: SpillBuffer,
+    /// Bytes of the whole image.
+    len: u64,
+    /// One bit for each extent.
     marks: Vec<u64>,
+    /// Those that differ, end to end.
+    spool: SpillBuffer,
 }
 
 impl ChangedExtents {
-    /// Returns whether the extent is not what the parent has in its place.
-    pub fn is_kept(&self, ordinal: u64) -> bool {
+    fn is_kept(&self, ordinal: u64) -> bool {
         self.marks.get((ordinal / 64) as usize).is_some_and(|word| word >> (ordinal % 64) & 1 == 1)
     }
+}
 
-    /// Fills `bytes` from the kept extents, laid end to end.
-    pub fn read_at(&self, offset: u64, bytes: &mut [u8]) -> Result<()> {
-        self.spool.read_at(offset, bytes)
-    }
-
-    /// Returns the whole image as a file, if all of it was kept in one.
-    pub fn into_image(self) -> Option<NamedTempFile> {
-        self.spool.file.filter(|_| self.spool.len == self.len)
-    }
-
-    /// As [`ChangedExtents::into_image`], also where it fitted into memory: for a write-only key, which cannot read it back from the store.
-    pub fn into_file(mut self, scratch: &Path, space: &SpaceGuard) -> Result<Option<NamedTempFile>> {
-        if self.spool.file.is_none() && self.spool.len == self.len {
-            space.charge(self.len)?;
-            let mut file = temporary_file(scratch)?;
-            file.write_all(&self.spool.memory).map_err(Error::io("write an image below", scratch))?;
-            self.spool.file = Some(file);
+/// Stores the extents that differ; all others are those of the draft.
+pub(super) fn store_changed(plan: Plan<'_>, changed: ChangedExtents, draft: &ExtentIds) -> Result<StoredImage> {
+    let Plan { session, observer, .. } = plan;
+    let store = session.store();
+    let extent_bytes = u64::from(store.config().chunking.extent_bytes);
+    let mut ids = ExtentIds::new(plan.scratch);
+    let mut old = ParentExtents::new(plan.parent.map(|parent| (store, parent.root)));
+    let (mut offset, mut next) = (0, 0);
+    let extents = changed.len.div_ceil(extent_bytes);
+    while next < extents {
+        checkpoint(observer)?;
+        let mut batch = Vec::new();
+        while next < extents && batch.len() < BATCH_EXTENTS {
+            let len = extent_bytes.min(changed.len - next * extent_bytes);
+            let at = changed.is_kept(next).then_some(offset);
+            offset += if at.is_some() { len } else { 0 };
+            batch.push((draft.get(next)?, old.next(), len, at));
+            next += 1;
         }
-        Ok(self.into_image())
+        let stored: Vec<ChunkId> = batch
+            .par_iter()
+            .map_init(Vec::new, |extent, (draft, old, len, at)| match (at, draft) {
+                (Some(at), _) => {
+                    extent.resize(*len as usize, 0);
+                    changed.spool.read_at(*at, extent)?;
+                    session.put(extent, old.as_slice())
+                }
+                (None, Some(id)) => Ok(*id),
+                (None, None) => Err(Error::corrupt("a list of extents", "reads differently a second time")),
+            })
+            .collect::<Result<_>>()?;
+        stored.into_iter().try_for_each(|id| ids.push(id))?;
     }
+    Ok(StoredImage { ids, len: changed.len, changed_unseen: false, set_image: None })
 }
 
 /// Receives an image from its first byte to its last.
 pub(super) struct ImageBuffer<'a> {
+    cutter: ExtentCutter,
+    compared: Compared<'a>,
+}
+
+/// The image so far, compared with the draft.
+struct Compared<'a> {
     store: &'a Store,
-    parent: Option<&'a snapshot::Database>,
+    draft: &'a ExtentIds,
     scratch: &'a Path,
     space: &'a SpaceGuard,
     observer: &'a dyn Observer,
-    cutter: ExtentCutter<'a>,
-    kept: KeptExtents<'a>,
-    len: u64,
-    sha: Sha256Thread,
+    count: u64,
+    kept: ChangedExtents,
 }
 
 impl<'a> ImageBuffer<'a> {
     pub fn new(
         store: &'a Store,
-        parent: Option<&'a snapshot::Database>,
+        draft: &'a ExtentIds,
         scratch: &'a Path,
         space: &'a SpaceGuard,
         observer: &'a dyn Observer,
     ) -> Self {
-        let parent_root = parent.map(|parent| (store, parent.root));
+        let kept = ChangedExtents { len: 0, marks: Vec::new(), spool: SpillBuffer::default() };
         Self {
-            store,
-            parent,
-            scratch,
-            space,
-            observer,
-            cutter: ExtentCutter::new(parent_root, store.config().chunking.extent_bytes),
-            kept: KeptExtents { scratch, space, count: 0, marks: Vec::new(), spool: SpillBuffer::default() },
-            len: 0,
-            sha: Sha256Thread::start(),
+            cutter: ExtentCutter::new(store.config().chunking.extent_bytes),
+            compared: Compared { store, draft, scratch, space, observer, count: 0, kept },
         }
     }
 
     /// Ends the image.
     pub fn finish(mut self) -> Result<ChangedExtents> {
-        let Self { cutter, kept, .. } = &mut self;
-        cutter.finish(&mut |extent, is_old| kept.add(extent, is_old))?;
-        let KeptExtents { spool, marks, .. } = self.kept;
-        Ok(ChangedExtents { len: self.len, sha256: self.sha.finish()?, spool, marks })
+        let Self { cutter, compared } = &mut self;
+        cutter.finish(&mut |extent| compared.add(extent))?;
+        Ok(self.compared.kept)
     }
 }
 
 impl ImageSink for ImageBuffer<'_> {
     fn bytes(&mut self, piece: &[u8]) -> Result<()> {
-        self.observer.advance(piece.len() as u64, 0);
-        self.len += piece.len() as u64;
-        self.sha.add(piece.to_vec())?;
-        let Self { cutter, kept, .. } = self;
-        cutter.add(piece, &mut |extent, is_old| kept.add(extent, is_old))
+        let Self { cutter, compared } = self;
+        compared.observer.advance(piece.len() as u64, 0);
+        cutter.add(piece, &mut |extent| compared.add(extent))
     }
 
     fn restart(&mut self) -> Result<()> {
-        *self = Self::new(self.store, self.parent, self.scratch, self.space, self.observer);
+        let Compared { store, draft, scratch, space, observer, .. } = self.compared;
+        *self = Self::new(store, draft, scratch, space, observer);
         Ok(())
     }
 }
 
-/// The extents that differ so far.
-struct KeptExtents<'a> {
-    scratch: &'a Path,
-    space: &'a SpaceGuard,
-    count: u64,
-    marks: Vec<u64>,
-    spool: SpillBuffer,
-}
-
-impl KeptExtents<'_> {
-    fn add(&mut self, extent: &[u8], is_old: bool) -> Result<()> {
-        if self.count.is_multiple_of(64) {
-            self.marks.push(0);
+impl Compared<'_> {
+    fn add(&mut self, extent: &[u8]) -> Result<()> {
+        let Self { store, draft, scratch, space, count, kept, .. } = self;
+        if count.is_multiple_of(64) {
+            kept.marks.push(0);
         }
-        if !is_old {
-            if let Some(word) = self.marks.last_mut() {
-                *word |= 1 << (self.count % 64);
+        kept.len += extent.len() as u64;
+        if draft.get(*count)? != Some(store.ids().chunk(extent)) {
+            if let Some(word) = kept.marks.last_mut() {
+                *word |= 1 << (*count % 64);
             }
-            self.spool.write(extent, self.scratch, self.space)?;
+            kept.spool.write(extent, scratch, space)?;
         }
-        self.count += 1;
+        *count += 1;
         Ok(())
     }
 }

@@ -5,19 +5,18 @@ use std::collections::HashMap;
 
 use rayon::prelude::*;
 
-use super::image_buffer::ChangedExtents;
 use crate::error::Result;
-use crate::format::entry::{Content, Piece};
+use crate::format::entry::Piece;
 use crate::format::snapshot;
 use crate::id::ChunkId;
 use crate::progress::{Observer, checkpoint};
 use crate::store::Store;
 use crate::store::tree::TreeItems;
 
-/// This many changed extents, evenly spread, tell whether pages have moved.
-const SAMPLES: usize = 32;
+/// This many of the changed extents that are stored at once, evenly spread, tell whether pages have moved.
+const SAMPLES: usize = 16;
 /// With fewer changed extents a map of the parent costs more than it saves.
-const MIN_CHANGED: usize = SAMPLES;
+const MIN_CHANGED: usize = 32;
 /// The map holds up to this many pages (about 8 MiB); of a larger database it knows every second, fourth … page.
 const MAX_PAGES: u64 = 256 << 10;
 /// Extents whose bytes are decoded at once.
@@ -33,18 +32,18 @@ pub(super) struct PageMoves {
 }
 
 impl PageMoves {
-    /// Maps the parent's pages if a sample of the new image says that they have moved.
+    /// Maps the parent's pages if a sample of these changed extents, each with the parent's in its place, says that they have moved.
     pub(super) fn if_moved(
         store: &Store,
         parent: &snapshot::Database,
-        kept: &ChangedExtents,
-        extent_bytes: u64,
+        changed: &[(ChunkId, &[u8])],
         observer: &dyn Observer,
     ) -> Result<Option<Self>> {
         let page_size = parent.page_size as usize;
-        if page_size == 0 || !looks_moved(store, parent, kept, extent_bytes) {
+        if page_size == 0 || !looks_moved(store, page_size, changed) {
             return Ok(None);
         }
+        let extent_bytes = u64::from(store.config().chunking.extent_bytes);
         let pages = parent.size_bytes / page_size as u64;
         let mask = (pages / MAX_PAGES + 1).next_power_of_two() - 1;
         let mut map = Self { extents: Vec::new(), pages: HashMap::new(), page_size, mask };
@@ -101,29 +100,15 @@ impl PageMoves {
 }
 
 /// Compares some of the changed extents with the parent's at the same places: where hardly any page is the same, pages have moved.
-fn looks_moved(store: &Store, parent: &snapshot::Database, kept: &ChangedExtents, extent_bytes: u64) -> bool {
-    let whole = kept.len.min(parent.size_bytes) / extent_bytes;
-    let changed: Vec<u64> = (0..whole).filter(|n| kept.is_kept(*n)).collect();
+fn looks_moved(store: &Store, page_size: usize, changed: &[(ChunkId, &[u8])]) -> bool {
     if changed.len() < MIN_CHANGED {
         return false;
     }
-    let content = Content::Tree(parent.root);
-    let page = parent.page_size as usize;
-    let step = changed.len() / SAMPLES;
-    // Kept extents lie end to end: the n-th one is at n times their length.
-    let samples: Vec<(u64, u64)> = changed.iter().zip(0..).step_by(step).map(|(at, n)| (*at, n)).collect();
-    let moved = samples.iter().filter(|(at, n)| {
-        let mut new = vec![0; extent_bytes as usize];
-        let mut old = Vec::with_capacity(new.len());
-        let read = kept.read_at(n * extent_bytes, &mut new).is_ok()
-            && store
-                .read_content(&content, at * extent_bytes, extent_bytes, &mut |bytes| {
-                    old.extend_from_slice(bytes);
-                    Ok(())
-                })
-                .is_ok();
-        let same = new.chunks(page).zip(old.chunks(page)).filter(|(a, b)| a == b).count();
-        read && same * 2 < new.len() / page
-    });
-    moved.count() * 2 >= samples.len()
+    let samples: Vec<_> = changed.iter().step_by(changed.len() / SAMPLES).collect();
+    let is_moved = |(old, new): &&&(ChunkId, &[u8])| {
+        let Ok(old) = store.read(old) else { return false };
+        let same = new.chunks(page_size).zip(old.chunks(page_size)).filter(|(a, b)| a == b).count();
+        same * 2 < new.len() / page_size
+    };
+    samples.par_iter().filter(is_moved).count() * 2 >= samples.len()
 }

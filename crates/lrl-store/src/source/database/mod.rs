@@ -17,6 +17,8 @@ mod read;
 mod shm;
 pub mod source;
 pub mod state;
+mod unlocked;
+mod wal_changes;
 
 pub use file_rows::{FileFacts, FileRow, RowPath, may_give_md5};
 pub use glance::glance;
@@ -29,9 +31,11 @@ pub use model::{Image, ImageSink, Method, ReadOptions};
 pub(crate) use pages::page_size;
 pub use plain_file::COPIES;
 pub use read::Reading;
-pub use shm::index_growth;
+pub use shm::{has_wal, index_growth};
 pub(crate) use state::used_pages;
 pub use state::{State, observe};
+pub use unlocked::{Unlocked, Version};
+pub use wal_changes::{ExtentSet, WalMark};
 
 #[cfg(test)]
 mod tests;

@@ -44,6 +44,8 @@ impl<F: FnMut(&[u8]) -> Result<()>> ImageSink for F {
 pub enum Method {
     /// Page by page through SQLite's own locks (`sqlite_dbpage`).
     Pages,
+    /// Through SQLite, only the pages that the WAL names; all others are those of an earlier image.
+    ChangedPages,
     /// SQLite's backup API into a scratch copy.
     BackupApi,
     /// Plain reads of a file that nobody has open or that SQLite cannot open, proved unchanged by `stat`.

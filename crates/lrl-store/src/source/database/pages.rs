@@ -17,6 +17,10 @@ use super::state::{Stamp, header_u32};
 use crate::error::{Error, Result};
 use crate::progress::{Observer, checkpoint};
 
+/// Reads the pages from one number to another, in order; `sqlite_dbpage` looks for one page at a time without reading those before it.
+pub(super) const PAGES: &str = "WITH RECURSIVE number(n) AS (VALUES(?1) UNION ALL SELECT n + 1 FROM number WHERE n < ?2) \
+    SELECT data FROM number JOIN sqlite_dbpage ON pgno = n";
+
 /// An open read transaction: from here to its end, what the connection sees is one version.
 pub(crate) struct Transaction {
     conn: Connection,
@@ -113,6 +117,30 @@ impl Transaction {
         Ok(Some(header))
     }
 
+    /// Reads pages, `from` and `to` included, into `bytes`; returns whether all are there.
+    pub(crate) fn read_pages(&self, from: u64, to: u64, bytes: &mut Vec<u8>) -> bool {
+        bytes.clear();
+        let mut read = || -> rusqlite::Result<()> {
+            let mut statement = self.conn.prepare_cached(PAGES)?;
+            let mut rows = statement.query([from as i64, to as i64])?;
+            while let Some(row) = rows.next()? {
+                let ValueRef::Blob(page) = row.get_ref(0)? else { break };
+                bytes.extend_from_slice(page);
+            }
+            Ok(())
+        };
+        let is_read = !self.damaged && to <= self.page_count && read().is_ok();
+        is_read && bytes.len() as u64 == (to + 1).saturating_sub(from) * u64::from(self.page_size)
+    }
+
+    /// Returns the header, if it can be read and agrees with what SQLite says about the sizes.
+    pub(crate) fn header(&self) -> Option<Vec<u8>> {
+        let mut page = Vec::new();
+        let is_read = self.read_pages(1, 1, &mut page);
+        page.truncate(100);
+        (is_read && self.fits(&page)).then_some(page)
+    }
+
     /// Returns the length of the image in bytes.
     pub(crate) fn size_bytes(&self) -> u64 {
         self.page_count * u64::from(self.page_size)
@@ -169,7 +197,7 @@ impl Transaction {
     }
 
     /// Ends the transaction and returns for how long it was open.
-    fn end(self) -> Duration {
+    pub(crate) fn end(self) -> Duration {
         // Nothing was written: a failing COMMIT loses nothing, and closing the connection releases the lock as well.
         let _ = self.conn.execute_batch("COMMIT");
         self.since.elapsed()

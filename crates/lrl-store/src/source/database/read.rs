@@ -13,6 +13,9 @@ use super::model::{Image, ImageSink, Method, ReadOptions};
 use super::pages::{Copied, Transaction, page_size};
 use super::plain_file;
 use super::state::{Stamp, header_u32, side_file, unfinished_journal, used_pages};
+use super::unlocked;
+use super::unlocked::{Unlocked, Version};
+use super::wal_changes::{ExtentSet, RULES, Wal, WalMark};
 use crate::error::{Error, Result};
 use crate::progress::{Observer, checkpoint};
 
@@ -20,6 +23,9 @@ use crate::progress::{Observer, checkpoint};
 const HOT_TRIES: u64 = 10;
 /// How long to wait until the times of a database that was closed a moment ago prove that nobody writes to it.
 const CLOSED_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Databases in rollback mode up to this length are read under the lock at once: their writers wait for some hundredths of a second.
+const LOCKED_UP_TO: u64 = 32 << 20;
 
 /// Keeps `restart` away from a sink that has got nothing yet.
 struct Counting<'a> {
@@ -47,30 +53,100 @@ pub struct Reading<'a> {
     started: Instant,
     /// Holds the version that is read.
     transaction: Option<Transaction>,
+    /// Where the WAL was before that.
+    mark: Option<WalMark>,
 }
 
 impl<'a> Reading<'a> {
     /// Prepares to read `db`: follows links, because SQLite keeps the side files beside the real file, and checks that it is ours.
     pub(super) fn new(db: &'a Path, options: &'a ReadOptions<'a>, observer: &'a dyn Observer) -> Result<Self> {
         let real = fs::canonicalize(db).map_err(|error| source_error(db, format!("cannot be opened: {error}")))?;
-        let reading = Self { db: real, shown: db, options, observer, started: Instant::now(), transaction: None };
+        let started = Instant::now();
+        let reading = Self { db: real, shown: db, options, observer, started, transaction: None, mark: None };
         reading.check_ours()?;
-        plain_file::warm(&reading.db, observer)?;
-        plain_file::warm(&side_file(&reading.db, "-wal"), observer)?;
+        // Nobody waits for a reader in WAL mode, and long files are read before without a lasting lock.
+        if !is_wal(&reading.header()?) && reading.db.metadata().is_ok_and(|meta| meta.len() <= LOCKED_UP_TO) {
+            plain_file::warm(&reading.db, observer)?;
+        }
         Ok(reading)
+    }
+
+    /// Returns whether writers would wait long for an image that is read under the lock.
+    ///
+    /// # Errors
+    /// [`Error::Source`] or [`Error::Io`] if the file cannot be read.
+    pub fn would_block_writers(&self) -> Result<bool> {
+        let header = self.header()?;
+        let len = fs::metadata(&self.db).map_err(Error::io("stat", self.shown))?.len();
+        Ok(page_size(&header) > 0 && !is_wal(&header) && len > LOCKED_UP_TO)
+    }
+
+    /// Reads the image without a lasting lock, before the version is held.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`], and whatever `sink` returns.
+    pub fn read_unlocked(&self, sink: &mut dyn ImageSink) -> Result<Unlocked> {
+        unlocked::read(&self.db, self.options.busy, sink, self.observer)
     }
 
     /// Holds the version of this moment until the image is read, unless only plain reads or a recovered copy can give one.
     ///
     /// # Errors
     /// [`Error::Source`] if another process does not let go of its lock, [`Error::Interrupted`].
-    pub fn hold(&mut self) -> Result<()> {
+    /// `earlier`: the mark of an earlier image, which saves reading all of the WAL.
+    pub fn hold(&mut self, earlier: Option<&WalMark>) -> Result<()> {
+        // The caller's patience with locks counts from here.
+        self.started = Instant::now();
         let is_empty = Stamp::of(&self.db)?.is_none_or(|stamp| stamp.size == 0);
         if !is_empty && !self.is_closed_wal()? {
+            let mark = Wal::open(&self.db, RULES).and_then(|wal| wal.mark(earlier));
             // A refusal comes again when the image is read, and is dealt with there.
             self.transaction = self.begin()?.ok();
+            let held = self.transaction.as_ref().filter(|held| held.is_wal);
+            self.mark = mark.zip(held).map(|(mark, held)| mark.of_image(held.page_count));
         }
         Ok(())
+    }
+
+    /// Returns the mark of the version that is held, if it is in WAL mode: with it a later image is compared with this one.
+    pub fn mark(&self) -> Option<&WalMark> {
+        self.mark.as_ref()
+    }
+
+    /// Returns which extents of the version that is held may differ from those of an earlier image; `None` if that is not known.
+    pub fn changed_since(&self, mark: &WalMark, extent_bytes: u32) -> Option<ExtentSet> {
+        let held = self.transaction.as_ref().filter(|held| held.is_wal && held.tables.is_ok())?;
+        Wal::open(&self.db, RULES)?.changed_since(mark, held.page_count, extent_bytes)
+    }
+
+    /// Returns whether the version that is held is the one that was read without a lock.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn holds(&self, version: &Version) -> Result<bool> {
+        let Some(held) = &self.transaction else { return Ok(false) };
+        let Some(header) = held.header().filter(|_| held.tables.is_ok()) else { return Ok(false) };
+        Ok(Version::of(&self.db, &header, held.page_count)? == *version)
+    }
+
+    /// Returns the length and the page size of the version that is held, in bytes.
+    pub fn held_size(&self) -> Option<(u64, u32)> {
+        self.transaction.as_ref().map(|held| (held.size_bytes(), held.page_size))
+    }
+
+    /// Reads bytes of the version that is held, whole pages; returns whether they are there.
+    pub fn read_held(&self, from: u64, to: u64, bytes: &mut Vec<u8>) -> bool {
+        let Some(held) = &self.transaction else { return false };
+        let page = u64::from(held.page_size.max(1));
+        to > from && held.read_pages(from / page + 1, to / page, bytes)
+    }
+
+    /// Ends a version that was held and need not be read any more; `None` if it can be described no better than by reading it.
+    pub fn release(&mut self, method: Method) -> Option<Image> {
+        let header = self.transaction.as_ref()?.header()?;
+        let held = self.transaction.take()?;
+        let (size, tables) = (held.size_bytes(), held.tables.clone());
+        Some(describe_image(Copied { header, method, locked: held.end() }, size, tables))
     }
 
     /// Returns whether writers wait for as long as the version is held.
@@ -82,9 +158,8 @@ impl<'a> Reading<'a> {
     ///
     /// # Errors
     /// As [`super::read_image`].
-    pub fn read(mut self, sink: &mut dyn ImageSink) -> Result<Image> {
+    pub fn read(&mut self, sink: &mut dyn ImageSink) -> Result<Image> {
         let mut sink = Counting { inner: sink, bytes: 0 };
-        // The caller's patience with locks counts from here.
         self.started = Instant::now();
         loop {
             if let Some(image) = self.attempt(&mut sink)? {

@@ -42,6 +42,12 @@ pub fn index_growth(db: &Path) -> Result<u64> {
     Ok((regions * REGION_BYTES).saturating_sub(there))
 }
 
+/// Returns whether a WAL that is not empty lies beside a database.
+pub fn has_wal(db: &Path) -> bool {
+    let real = fs::canonicalize(db).unwrap_or_else(|_| db.to_path_buf());
+    side_file(&real, "-wal").metadata().is_ok_and(|meta| meta.len() > 0)
+}
+
 fn meta(path: &Path) -> Result<Option<fs::Metadata>> {
     match fs::metadata(path) {
         Ok(meta) => Ok(Some(meta)),

@@ -1,6 +1,7 @@
 //! Tests of the whole module against other processes. Owns the helpers; the writers are Python's `sqlite3`, another build of SQLite.
 
 mod big;
+mod changes;
 mod faults;
 mod inspecting;
 mod live;

@@ -1,0 +1,234 @@
+//! Which pages changed since an earlier image, by the frames of the WAL: read in time that grows with the change, without a lock, without
+//! SQLite's own files being opened, written or pinned. What it says is a hint where to look; what is there is read through SQLite.
+//!
+//! A mark is a frame of the WAL such that everything an image lacks is behind it. Why the pages that are named behind the mark, at a later
+//! read transaction, hold all that changed (SQLite's file format, section 4; `walRestartHdr` in its source):
+//!
+//! - *The mark is the last but one commit frame that was seen before the transaction began.* A commit frame is in the file before its writer
+//!   publishes it in the WAL index (with `synchronous=FULL` an fsync lies between), so a reader may begin without it. At most one commit can be
+//!   unpublished, because the write lock is held until then.
+//! - *Frames are only appended, until the WAL starts again.* A rolled-back frame, or one that a crash left without its commit, may be
+//!   overwritten by the next writer; the mark is a commit that was published, and its running checksum covers all frames before it. If the salts and
+//!   that checksum are still there, nothing up to the mark was written again.
+//! - *A WAL that starts again gets its new header before its first frame.* Salt 1 grows by one each time, so it is seen how often that happened. Where it
+//!   was once, and the new frames have not reached the mark, the older ones behind the mark are still in the file, up to the first frame of a still
+//!   older round. Where the file ends instead, it may have been cut (`journal_size_limit`): then nothing is known.
+//! - *A reader does not keep the WAL from starting again while it is scanned*: so the header is read once more at the end.
+//!
+//! Anything odd means that nothing is known, and all of the database is read.
+
+use std::fs::File;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
+
+use super::state::side_file;
+
+const HEADER_BYTES: usize = 32;
+const FRAME_HEADER_BYTES: usize = 24;
+/// The first four bytes, but for the lowest bit, which tells the order of bytes in the checksums.
+const MAGIC: u32 = 0x377f_0682;
+
+/// A frame of a database's WAL: what an image lacks is behind it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct WalMark {
+    /// Device and inode of the database file.
+    file: (u64, u64),
+    salts: [u32; 2],
+    page_size: u32,
+    /// Frames up to the mark: 0 marks the beginning.
+    frame: u64,
+    /// The running checksum of the last of them.
+    checksum: [u32; 2],
+    /// Pages of the image.
+    pages: u64,
+}
+
+impl WalMark {
+    /// Returns the mark of an image with this many pages.
+    pub(super) fn of_image(self, pages: u64) -> Self {
+        Self { pages, ..self }
+    }
+}
+
+/// Extents of an image, by number.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExtentSet {
+    words: Vec<u64>,
+}
+
+impl ExtentSet {
+    fn with_room_for(extents: u64) -> Self {
+        Self { words: vec![0; extents.div_ceil(64) as usize] }
+    }
+
+    /// Adds one; one that there is no room for is not in the image.
+    fn add(&mut self, extent: u64) {
+        if let Some(word) = self.words.get_mut((extent / 64) as usize) {
+            *word |= 1 << (extent % 64);
+        }
+    }
+
+    /// Returns whether an extent is in the set.
+    pub fn has(&self, extent: u64) -> bool {
+        self.words.get((extent / 64) as usize).is_some_and(|word| word >> (extent % 64) & 1 == 1)
+    }
+
+    /// Returns how many are in the set.
+    pub fn len(&self) -> u64 {
+        self.words.iter().map(|word| u64::from(word.count_ones())).sum()
+    }
+
+    /// Returns whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.words.iter().all(|word| *word == 0)
+    }
+}
+
+/// The rules that a mutant of a test leaves out.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rules {
+    /// How many of the last commit frames a mark leaves behind it.
+    pub unpublished_commits: usize,
+    /// Whether the header is compared at the end.
+    pub looks_again: bool,
+    /// Whether older frames that end with the file are of no use.
+    pub needs_end: bool,
+}
+
+/// As they are needed.
+pub(super) const RULES: Rules = Rules { unpublished_commits: 1, looks_again: true, needs_end: true };
+
+/// The WAL of a database at one moment.
+pub(super) struct Wal {
+    file: File,
+    /// Device and inode of the database file.
+    of: (u64, u64),
+    header: [u8; HEADER_BYTES],
+    page_size: u32,
+    salts: [u32; 2],
+    rules: Rules,
+}
+
+/// The head of a frame.
+struct Frame {
+    page: u32,
+    /// Pages of the database after the commit; 0 in a frame that is none.
+    commit: u32,
+    salts: [u32; 2],
+    checksum: [u32; 2],
+}
+
+impl Wal {
+    /// Opens the WAL beside a database whose links are resolved; `None` if there is none that can be used.
+    pub(super) fn open(db: &Path, rules: Rules) -> Option<Self> {
+        let meta = std::fs::metadata(db).ok()?;
+        let file = File::open(side_file(db, "-wal")).ok()?;
+        let mut header = [0; HEADER_BYTES];
+        file.read_exact_at(&mut header, 0).ok()?;
+        let page_size = number(&header, 8);
+        let is_sound = number(&header, 0) | 1 == MAGIC | 1 && (512..=65536).contains(&page_size);
+        let salts = [number(&header, 16), number(&header, 20)];
+        is_sound.then_some(Self { file, of: (meta.dev(), meta.ino()), header, page_size, salts, rules })
+    }
+
+    fn frame(&self, index: u64) -> Option<Frame> {
+        let mut head = [0; FRAME_HEADER_BYTES];
+        let at = HEADER_BYTES as u64 + index * (FRAME_HEADER_BYTES as u64 + u64::from(self.page_size));
+        self.file.read_exact_at(&mut head, at).ok()?;
+        Some(Frame {
+            page: number(&head, 0),
+            commit: number(&head, 4),
+            salts: [number(&head, 8), number(&head, 12)],
+            checksum: [number(&head, 16), number(&head, 20)],
+        })
+    }
+
+    /// Returns whether the frame of a mark is where it was.
+    fn has(&self, mark: &WalMark) -> bool {
+        mark.frame == 0
+            || self.frame(mark.frame - 1).is_some_and(|frame| frame.salts == mark.salts && frame.checksum == mark.checksum)
+    }
+
+    /// Returns the mark for an image whose read transaction begins after this call; `earlier` saves reading what is before it.
+    pub(super) fn mark(&self, earlier: Option<&WalMark>) -> Option<WalMark> {
+        let beginning = WalMark {
+            file: self.of,
+            salts: self.salts,
+            page_size: self.page_size,
+            frame: 0,
+            checksum: [0; 2],
+            pages: 0,
+        };
+        let fits = |mark: &&WalMark| {
+            mark.file == self.of && mark.salts == self.salts && mark.page_size == self.page_size && self.has(mark)
+        };
+        let start = earlier.filter(fits).cloned().unwrap_or(beginning);
+        // The newest commits, the last one first.
+        let mut newest = vec![start.clone()];
+        let mut index = start.frame;
+        while let Some(frame) = self.frame(index).filter(|frame| frame.salts == self.salts) {
+            index += 1;
+            if frame.commit > 0 {
+                newest.insert(0, WalMark { frame: index, checksum: frame.checksum, ..start.clone() });
+                newest.truncate(self.rules.unpublished_commits + 1);
+            }
+        }
+        self.is_same().then(|| newest.pop()).flatten()
+    }
+
+    /// Returns the extents of `extent_bytes` with pages that changed since the image of `mark`, in the image of a read transaction that began
+    /// before this call and sees this many pages. `None` if that is not known.
+    pub(super) fn changed_since(&self, mark: &WalMark, pages: u64, extent_bytes: u32) -> Option<ExtentSet> {
+        if mark.file != self.of || mark.page_size != self.page_size || !self.has(mark) {
+            return None;
+        }
+        let each = u64::from((extent_bytes / self.page_size).max(1));
+        let mut changed = ExtentSet::with_room_for(pages.div_ceil(each));
+        let mut has_length = pages == mark.pages;
+        let mut take = |frame: &Frame| {
+            changed.add(u64::from(frame.page.saturating_sub(1)) / each);
+            has_length |= u64::from(frame.commit) == pages;
+        };
+        let is_new = |frame: &Frame| frame.salts == self.salts;
+        if mark.salts == self.salts {
+            let mut index = mark.frame;
+            while let Some(frame) = self.frame(index).filter(is_new) {
+                take(&frame);
+                index += 1;
+            }
+        } else if self.salts[0] == mark.salts[0].wrapping_add(1) {
+            let mut index = 0;
+            while let Some(frame) = self.frame(index).filter(is_new) {
+                take(&frame);
+                index += 1;
+            }
+            let mut older = mark.frame;
+            loop {
+                match self.frame(older) {
+                    Some(frame) if frame.salts == mark.salts => take(&frame),
+                    Some(_) => break,
+                    None if self.rules.needs_end => return None,
+                    None => break,
+                }
+                older += 1;
+            }
+            // Frames that came meanwhile may have reached the older ones.
+            if mark.frame == 0 || index >= mark.frame || !self.has(mark) {
+                return None;
+            }
+        } else {
+            return None;
+        }
+        (has_length && self.is_same()).then_some(changed)
+    }
+
+    /// Returns whether the WAL has not started again since it was opened.
+    fn is_same(&self) -> bool {
+        let mut header = [0; HEADER_BYTES];
+        !self.rules.looks_again || self.file.read_exact_at(&mut header, 0).is_ok() && header == self.header
+    }
+}
+
+fn number(bytes: &[u8], at: usize) -> u32 {
+    bytes.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes)
+}
