@@ -8,6 +8,7 @@ mod backup_dry_run;
 mod bench;
 mod browse;
 mod bucket;
+mod change;
 mod check;
 mod common;
 mod concurrent_writers;

@@ -84,7 +84,9 @@ pub fn run(context: &Context<'_>, args: &BackupArgs) -> Result {
         ));
     }
     let report = backup::backup(&store, &options, term)?;
-    context.left.read_lock.set(report.databases_read.values().map(|read| read.locked.as_secs_f64()).reduce(f64::max));
+    context.left.read_lock.set(
+        report.databases_read.values().map(|read| read.held.locked.max(read.held.wal).as_secs_f64()).reduce(f64::max),
+    );
     same_store::remember(context, &paths.store, &store.config().store_id);
     unused(context, &options);
     let exit = render(context, &paths, &report);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use lrl_store::format::snapshot::{Database, Shrink, THE_DATABASE};
 use lrl_store::ops::backup::{DatabaseOutput, Distrust, FullScan, Options, Report, SetOutput, Sets};
 use lrl_store::ops::judgement::judge;
-use lrl_store::source::database::Method;
+use lrl_store::source::database::{HeldFor, Method};
 use serde::Serialize;
 
 use super::sets;
@@ -166,6 +166,14 @@ fn output_of<'a>(set: Option<&'a SetOutput>, part: &Database) -> Option<&'a Data
     set?.databases.iter().find(|out| out.of == part.path)
 }
 
+/// Returns what reading a database kept from the application.
+fn held(held: HeldFor) -> String {
+    if held.wal.is_zero() {
+        return format!("the application's writes waited {} ms at most", held.locked.as_millis());
+    }
+    format!("the application's writes did not wait, its WAL was held for {} ms", held.wal.as_millis())
+}
+
 /// Says what was read, what was proved unchanged, and how long the application had to wait.
 pub(super) fn cost(context: &Context<'_>, report: &Report) {
     let term = context.term;
@@ -174,10 +182,7 @@ pub(super) fn cost(context: &Context<'_>, report: &Report) {
         match report.databases_read.get(&part.path) {
             None => term.say(format!("{name}: unchanged, not read ({})", units::size(part.size_bytes))),
             Some(read) => {
-                term.say(format!(
-                    "{name}: read; the application's writes waited {} ms at most",
-                    read.locked.as_millis()
-                ));
+                term.say(format!("{name}: read; {}", held(read.held)));
                 term.detail(match read.method {
                     Method::Pages => "the database was read page by page, under SQLite's own lock",
                     Method::ChangedPages => "only the pages were read that the WAL names, under SQLite's own lock",
@@ -185,8 +190,9 @@ pub(super) fn cost(context: &Context<'_>, report: &Report) {
                     Method::PlainFile => "the database was read as a plain file",
                     Method::RecoveredCopy => "a crash left a journal: the database was recovered in a copy of both",
                 });
-                if read.locked > LONG_LOCK {
-                    term.warn(format!("{name}: the database was locked for {:.1} s", read.locked.as_secs_f64()));
+                if read.held.locked > LONG_LOCK {
+                    let seconds = read.held.locked.as_secs_f64();
+                    term.warn(format!("{name}: the database was locked for {seconds:.1} s"));
                 }
             }
         }
@@ -230,7 +236,7 @@ pub(super) fn document<'a>(paths: &Paths, report: &'a Report, exit: Exit) -> Doc
             "type": "database", "source": part.source_path, "backup": path(out.map(|out| &out.path)),
             "size_bytes": part.size_bytes, "sha256": part.sha256, "unchanged": read.is_none(),
             "read": read.map(|read| serde_json::json!({
-                "method": read.method, "locked_ms": read.locked.as_millis() as u64, "schema_error": read.schema_error,
+                "method": read.method, "locked_ms": read.held.locked.as_millis() as u64, "wal_held_ms": read.held.wal.as_millis() as u64, "schema_error": read.schema_error,
                 "changed_unseen": read.changed_unseen,
             })),
         });

@@ -181,8 +181,8 @@ impl<'a> Changed<'a> {
             gid: meta.gid(),
             mtime: Time { secs: meta.mtime(), nanos: meta.mtime_nsec() as u32 },
         };
-        let Image { locked, method, schema_error, .. } = image;
-        let read = Some(DatabaseRead { locked, method, schema_error, changed_unseen });
+        let Image { held, method, schema_error, .. } = image;
+        let read = Some(DatabaseRead { held, method, schema_error, changed_unseen });
         Ok(DatabasePart { record, staged, read })
     }
 

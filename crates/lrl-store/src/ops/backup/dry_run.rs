@@ -144,7 +144,7 @@ fn database(
         path: path.display().to_string(),
         size_bytes: image.size_bytes,
         changed_bytes: compared.finish()?,
-        locked_ms: image.locked.as_millis() as u64,
+        locked_ms: image.held.locked.as_millis() as u64,
     }))
 }
 

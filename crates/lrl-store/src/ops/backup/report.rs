@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use super::full_scan::FullScan;
 use crate::error::Error;
@@ -10,7 +9,7 @@ use crate::format::snapshot::Snapshot;
 use crate::id::SnapshotId;
 use crate::ops::sets::report::Sets;
 use crate::progress::Problem;
-use crate::source::database::Method;
+use crate::source::database::{HeldFor, Method};
 use crate::store::SnapshotName;
 use crate::time::Time;
 
@@ -57,8 +56,8 @@ pub enum Distrust {
 /// How a database was read.
 #[derive(Debug, Clone)]
 pub struct DatabaseRead {
-    /// For how long the application could not write.
-    pub locked: Duration,
+    /// For how long reading kept something from the application.
+    pub held: HeldFor,
     /// By which means.
     pub method: Method,
     /// Why its schema could not be read; the copy is kept, unverified.

@@ -319,12 +319,12 @@ impl<'a> Storer<'a> {
             if may_move {
                 let pairs = batch.extents.iter().filter_map(|one| Some((one.old?, batch.bytes_of(one)?)));
                 // Where nothing is reused, what did not change is among them.
-                let is_changed = |(old, new): &(ChunkId, &[u8])| reuses_parent || session.store().ids().chunk(new) != *old;
+                let is_changed =
+                    |(old, new): &(ChunkId, &[u8])| reuses_parent || session.store().ids().chunk(new) != *old;
                 let changed: Vec<_> = pairs.filter(is_changed).collect();
                 // Without a map the deltas are larger, no more than that.
-                self.moves = PageMoves::if_moved(session.store(), parent, &changed, observer).or_else(|error| {
-                    if error.is_final() { Err(error) } else { Ok(None) }
-                })?;
+                self.moves = PageMoves::if_moved(session.store(), parent, &changed, observer)
+                    .or_else(|error| if error.is_final() { Err(error) } else { Ok(None) })?;
             }
         }
         let moves = self.moves.as_ref();

@@ -79,8 +79,7 @@ fn keep(store: &Store, image: &[u8], parent: Option<&Database>) -> (Database, u6
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(image).unwrap();
     let session = WriteSession::new(store);
-    let (root, sha256) =
-        store_file(&session, &mut file, parent, dir.path(), &Silent).unwrap();
+    let (root, sha256) = store_file(&session, &mut file, parent, dir.path(), &Silent).unwrap();
     session.seal().unwrap();
     assert_eq!(sha256, crate::units::hex(&Sha256::digest(image)));
     let mut back = Vec::new();

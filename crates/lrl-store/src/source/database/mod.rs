@@ -27,7 +27,7 @@ pub use image::{prepare, read_image};
 pub use inspect::{
     AssetRow, AssetRows, Inspector, Integrity, Orphans, Stop, TableRows, Tables, Value, begins_query, check_query,
 };
-pub use model::{Image, ImageSink, Method, ReadOptions};
+pub use model::{HeldFor, Image, ImageSink, Method, ReadOptions};
 pub(crate) use pages::page_size;
 pub use plain_file::COPIES;
 pub use read::Reading;

@@ -54,6 +54,15 @@ pub enum Method {
     RecoveredCopy,
 }
 
+/// For how long reading kept something from the application.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HeldFor {
+    /// It could not write: in rollback mode.
+    pub locked: Duration,
+    /// Its writes made the WAL longer, as they could not begin it anew: in WAL mode.
+    pub wal: Duration,
+}
+
 /// What was streamed.
 #[derive(Debug, Clone)]
 pub struct Image {
@@ -69,8 +78,8 @@ pub struct Image {
     pub tables: Option<Vec<String>>,
     /// Why the schema cannot be read: the image is kept, but nothing vouches for it.
     pub schema_error: Option<String>,
-    /// For how long the application could not write (in WAL mode: could not reset the WAL).
-    pub locked: Duration,
+    /// For how long something was kept from the application.
+    pub held: HeldFor,
     /// Which way it was read.
     pub method: Method,
 }

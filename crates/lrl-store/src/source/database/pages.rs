@@ -10,7 +10,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 
 use super::connect::{Refusal, describe, tables};
-use super::model::{ImageSink, Method, PIECE_BYTES};
+use super::model::{HeldFor, ImageSink, Method, PIECE_BYTES};
 use super::plain_file;
 use super::source::MAGIC;
 use super::state::{Stamp, header_u32};
@@ -33,11 +33,11 @@ pub(crate) struct Transaction {
     pub(crate) is_wal: bool,
 }
 
-/// What was streamed, and for how long the lock was held.
+/// What was streamed, and how.
 pub(crate) struct Copied {
     pub(crate) header: Vec<u8>,
     pub(crate) method: Method,
-    pub(crate) locked: Duration,
+    pub(crate) held: HeldFor,
 }
 
 impl Transaction {
@@ -63,8 +63,7 @@ impl Transaction {
         observer: &dyn Observer,
     ) -> Result<Option<Copied>> {
         if let Some(header) = self.stream_pages(sink, observer)? {
-            let locked = self.end();
-            return Ok(Some(Copied { header, method: Method::Pages, locked }));
+            return Ok(Some(Copied { header, method: Method::Pages, held: self.end() }));
         }
         sink.restart()?;
         if self.damaged {
@@ -188,19 +187,23 @@ impl Transaction {
             }
         }
         let expected = self.size_bytes();
-        let locked = self.end();
+        let held = self.end();
         target.close().map_err(|(_, error)| failed(error))?;
         let changed = || Error::corrupt(copy.display(), "is not what SQLite's backup wrote");
         let stamp = Stamp::of(&copy)?.filter(|stamp| stamp.size == expected).ok_or_else(changed)?;
         let header = plain_file::stream(&copy, &stamp, sink, observer)?.ok_or_else(changed)?;
-        Ok(Copied { header, method: Method::BackupApi, locked })
+        Ok(Copied { header, method: Method::BackupApi, held })
     }
 
     /// Ends the transaction and returns for how long it was open.
-    pub(crate) fn end(self) -> Duration {
+    pub(crate) fn end(self) -> HeldFor {
         // Nothing was written: a failing COMMIT loses nothing, and closing the connection releases the lock as well.
         let _ = self.conn.execute_batch("COMMIT");
-        self.since.elapsed()
+        let open = self.since.elapsed();
+        match self.is_wal {
+            true => HeldFor { locked: Duration::ZERO, wal: open },
+            false => HeldFor { locked: open, wal: Duration::ZERO },
+        }
     }
 }
 

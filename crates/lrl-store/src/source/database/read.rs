@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::connect::{Refusal, describe, open_copy, open_immutable, open_live, tables};
-use super::model::{Image, ImageSink, Method, ReadOptions};
+use super::model::{HeldFor, Image, ImageSink, Method, ReadOptions};
 use super::pages::{Copied, Transaction, page_size};
 use super::plain_file;
 use super::state::{Stamp, header_u32, side_file, unfinished_journal, used_pages};
@@ -146,7 +146,7 @@ impl<'a> Reading<'a> {
         let header = self.transaction.as_ref()?.header()?;
         let held = self.transaction.take()?;
         let (size, tables) = (held.size_bytes(), held.tables.clone());
-        Some(describe_image(Copied { header, method, locked: held.end() }, size, tables))
+        Some(describe_image(Copied { header, method, held: held.end() }, size, tables))
     }
 
     /// Returns whether writers wait for as long as the version is held.
@@ -286,7 +286,7 @@ impl<'a> Reading<'a> {
             .and_then(|conn| tables(&conn).map(|tables| tables.names))
             .map_err(|error| describe(&error));
         let Some(header) = plain_file::stream(&self.db, stamp, sink, self.observer)? else { return Ok(None) };
-        let copied = Copied { header, method: Method::PlainFile, locked: Duration::ZERO };
+        let copied = Copied { header, method: Method::PlainFile, held: HeldFor::default() };
         Ok(Some(describe_image(copied, stamp.size, tables)))
     }
 
@@ -319,7 +319,7 @@ impl<'a> Reading<'a> {
             return self.read_as_bytes(tables.err().unwrap_or_default(), sink);
         };
         copied.method = Method::RecoveredCopy;
-        copied.locked = Duration::ZERO;
+        copied.held = HeldFor::default();
         if size == 0 {
             return Ok(Some(unreadable(&[], 0, "the file is empty (0 bytes)".into())));
         }
@@ -417,12 +417,12 @@ fn describe_image(copied: Copied, size_bytes: u64, tables: Result<Vec<String>, S
         used_pages: used_pages(&copied.header, page_size(&copied.header), size_bytes),
         tables,
         schema_error,
-        locked: copied.locked,
+        held: copied.held,
         method: copied.method,
     }
 }
 
 fn unreadable(header: &[u8], size_bytes: u64, reason: String) -> Image {
-    let copied = Copied { header: header.to_vec(), method: Method::PlainFile, locked: Duration::ZERO };
+    let copied = Copied { header: header.to_vec(), method: Method::PlainFile, held: HeldFor::default() };
     describe_image(copied, size_bytes, Err(reason))
 }

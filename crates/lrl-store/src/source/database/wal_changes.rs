@@ -146,7 +146,9 @@ impl Wal {
     /// Returns whether the frame of a mark is where it was.
     fn has(&self, mark: &WalMark) -> bool {
         mark.frame == 0
-            || self.frame(mark.frame - 1).is_some_and(|frame| frame.salts == mark.salts && frame.checksum == mark.checksum)
+            || self
+                .frame(mark.frame - 1)
+                .is_some_and(|frame| frame.salts == mark.salts && frame.checksum == mark.checksum)
     }
 
     /// Returns the mark for an image whose read transaction begins after this call; `earlier` saves reading what is before it.

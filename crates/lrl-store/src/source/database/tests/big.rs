@@ -52,7 +52,7 @@ fn speed() {
             let image = timed(&format!("read_image, {cache}"), size, || {
                 read_image(&lab.db(), &options, &mut sink, &Silent).unwrap()
             });
-            println!("    {:?}, under the lock {:.1?}", image.method, image.locked);
+            println!("    {:?}, under the lock {:.1?}", image.method, image.held);
         }
         drop_cache(&lab);
         let cached = || {
@@ -72,14 +72,14 @@ fn speed() {
             let copied = timed("backup API", size, || {
                 transaction.copy_by_backup(&lab.db(), &lab.scratch(), &mut sink, &Silent).unwrap()
             });
-            println!("    under the lock {:.1?}", copied.locked);
+            println!("    under the lock {:.1?}", copied.held);
         }
         std::thread::sleep(Duration::from_millis(2100));
         if mode == "wal" {
             lab.python("[os.path.exists(db + s) and os.remove(db + s) for s in ('-wal', '-shm')]");
         }
         let image = timed("settled", size, || read_image(&lab.db(), &options, &mut sink, &Silent).unwrap());
-        println!("    {:?}, under the lock {:.1?}", image.method, image.locked);
+        println!("    {:?}, under the lock {:.1?}", image.method, image.held);
     }
 }
 

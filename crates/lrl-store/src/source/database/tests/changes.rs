@@ -57,7 +57,8 @@ fn watch(db: &Path, rules: Rules, rounds: usize, gap: Duration) -> Tally {
         let mark = Wal::open(db, rules).and_then(|wal| wal.mark(earlier));
         let Ok(transaction) = Transaction::begin(open_live(db).unwrap()) else { continue };
         let pages = transaction.page_count;
-        let changed = Wal::open(db, rules).zip(earlier).and_then(|(wal, mark)| wal.changed_since(mark, pages, EXTENT as u32));
+        let changed =
+            Wal::open(db, rules).zip(earlier).and_then(|(wal, mark)| wal.changed_since(mark, pages, EXTENT as u32));
         let now = image(&transaction);
         drop(transaction);
         match (&before, changed) {
@@ -253,10 +254,13 @@ fn frames_that_a_limit_of_the_wals_length_cut_off_are_missed() {
 fn what_is_odd_reads_everything() {
     type Act = fn(&Path, &Connection);
     let acts: BTreeMap<&str, Act> = BTreeMap::from([
-        ("truncated", (|_, conn| {
-            conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
-            change(conn, 7);
-        }) as Act),
+        (
+            "truncated",
+            (|_, conn| {
+                conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+                change(conn, 7);
+            }) as Act,
+        ),
         ("another file", |db, _| {
             let copy = db.with_extension("copy");
             fs::copy(db, &copy).unwrap();
@@ -278,7 +282,8 @@ fn what_is_odd_reads_everything() {
         let mark = Wal::open(&db, RULES).unwrap().mark(None).unwrap();
         let pages = begin(&db).page_count;
         act(&db, &conn);
-        let changed = Wal::open(&db, RULES).and_then(|wal| wal.changed_since(&mark.of_image(pages), pages, EXTENT as u32));
+        let changed =
+            Wal::open(&db, RULES).and_then(|wal| wal.changed_since(&mark.of_image(pages), pages, EXTENT as u32));
         assert_eq!(changed, None, "{name}");
     }
 }
