@@ -60,6 +60,7 @@ mod site;
 mod sites;
 mod status;
 mod status_all_stores;
+mod terminal;
 mod told;
 mod tools;
 mod trust;

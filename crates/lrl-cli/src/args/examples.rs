@@ -128,6 +128,7 @@ snapshot or of its set passed.
 EXAMPLES
   lrl snapshots
   lrl snapshots --last 10
+  lrl snapshots --tag before-upgrade --since 2026-11-01
   lrl snapshots --json | jq -r '.snapshots[] | select(.proven | not).id'";
 
 /// After `lrl ls --help`.
