@@ -17,6 +17,7 @@ pub mod render;
 pub mod replace;
 pub mod resolve;
 pub mod signal;
+pub mod s3_credentials;
 pub mod site;
 pub mod term;
 pub mod trust;

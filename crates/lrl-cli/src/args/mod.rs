@@ -88,6 +88,11 @@ pub struct Global {
     #[arg(long, global = true, value_name = "FILE", env = "LRL_KEY_FILE", hide_env_values = true, hide_short_help = true, help_heading = SHARED)]
     pub key_file: Option<PathBuf>,
     /// Source: whose history in the store is meant; check and stats cover all sources.
+    /// File with the access key of a bucket, in the form of ~/.aws/credentials.
+    ///
+    /// Its profile is `default`, unless AWS_PROFILE or `profile=` in the bucket's URL names another one.
+    #[arg(long, global = true, value_name = "FILE", env = "LRL_S3_CREDENTIALS_FILE", hide_env_values = true, hide_short_help = true, help_heading = SHARED)]
+    pub s3_credentials_file: Option<PathBuf>,
     ///
     /// Of a site the name of its preset or root, unless the settings name it.
     #[arg(long, global = true, value_name = "NAME", default_value = "lab", value_parser = values::source, hide_short_help = true, help_heading = SHARED)]
@@ -658,6 +663,9 @@ pub struct CheckArgs {
     #[command(flatten)]
     pub told: ToldArgs,
 }
+    /// Who else repairs.
+    #[command(flatten)]
+    pub only: OnlyPrunerArgs,
 
 /// `lrl forget`.
 #[derive(Debug, Args)]
@@ -742,7 +750,15 @@ pub struct BucketArgs {
     /// In a bucket: do not wait for a backup of this source, which no longer makes any; may be repeated
     #[arg(long, value_name = "SOURCE", value_parser = values::source, help_heading = SETTINGS)]
     pub retired: Vec<String>,
-    /// In a bucket whose server has no conditional writes: declare that no other machine prunes it
+    /// Who else prunes.
+    #[command(flatten)]
+    pub only: OnlyPrunerArgs,
+}
+
+/// Whether another machine may prune or repair a bucket.
+#[derive(Debug, Args)]
+pub struct OnlyPrunerArgs {
+    /// In a bucket whose server has no conditional writes: declare that no other machine prunes or repairs it
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     #[arg(default_value = "false", hide_default_value = true, hide_possible_values = true, help_heading = SETTINGS)]
     #[arg(action = clap::ArgAction::Set)]

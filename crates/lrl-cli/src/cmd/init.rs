@@ -113,7 +113,10 @@ fn recovery_sheet(context: &Context<'_>, paths: &Paths, credential: &Credential)
         format!("       export {variable}=/root/{file}"),
     ];
     if paths.store.directory().is_none() {
-        lines.push("  3. Set the bucket's own key: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.".into());
+        lines.push(
+            "  3. Set the bucket's own key: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or --s3-credentials-file."
+                .into(),
+        );
     } else {
         lines.push("  3. Bring back a copy of the store's directory; any copy is the store.".into());
     }
