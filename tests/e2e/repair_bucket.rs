@@ -19,7 +19,7 @@ fn lab(bucket: &Bucket) -> Lab {
 
 /// Flips a bit in the middle of one object whose name has this word.
 fn flip(bucket: &Bucket, word: &str) -> String {
-    let name = bucket.names().into_iter().filter(|name| name.contains(word)).next_back().unwrap();
+    let name = bucket.names().into_iter().rfind(|name| name.contains(word)).unwrap();
     let changed = name.clone();
     bucket.change(move |objects| {
         let bytes = objects.get_mut(&changed).unwrap();

@@ -4,6 +4,7 @@
 //! The first paragraph of a flag's docstring is its help in `-h`, all paragraphs are its help in `--help`.
 
 pub mod examples;
+pub mod man;
 pub mod step;
 pub mod values;
 
@@ -87,12 +88,12 @@ pub struct Global {
     /// Key file of an encrypted store, as written by `lrl key make-file`
     #[arg(long, global = true, value_name = "FILE", env = "LRL_KEY_FILE", hide_env_values = true, hide_short_help = true, help_heading = SHARED)]
     pub key_file: Option<PathBuf>,
-    /// Source: whose history in the store is meant; check and stats cover all sources.
     /// File with the access key of a bucket, in the form of ~/.aws/credentials.
     ///
     /// Its profile is `default`, unless AWS_PROFILE or `profile=` in the bucket's URL names another one.
     #[arg(long, global = true, value_name = "FILE", env = "LRL_S3_CREDENTIALS_FILE", hide_env_values = true, hide_short_help = true, help_heading = SHARED)]
     pub s3_credentials_file: Option<PathBuf>,
+    /// Source: whose history in the store is meant; check and stats cover all sources.
     ///
     /// Of a site the name of its preset or root, unless the settings name it.
     #[arg(long, global = true, value_name = "NAME", default_value = "lab", value_parser = values::source, hide_short_help = true, help_heading = SHARED)]
@@ -195,6 +196,9 @@ pub enum Verb {
         #[arg(value_name = "SHELL")]
         shell: clap_complete::Shell,
     },
+    /// Write the manual pages
+    #[command(after_long_help = examples::MAN)]
+    Man(man::ManArgs),
 }
 
 /// Where the application keeps its data.
@@ -659,13 +663,13 @@ pub struct CheckArgs {
     /// With --repair: also look for lost data in this backup directory, data directory or store; may be repeated
     #[arg(long, value_name = "DIR|STORE", requires = "repair")]
     pub from: Vec<PathBuf>,
+    /// Who else repairs.
+    #[command(flatten)]
+    pub only: OnlyPrunerArgs,
     /// Who is told.
     #[command(flatten)]
     pub told: ToldArgs,
 }
-    /// Who else repairs.
-    #[command(flatten)]
-    pub only: OnlyPrunerArgs,
 
 /// `lrl forget`.
 #[derive(Debug, Args)]

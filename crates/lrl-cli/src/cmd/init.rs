@@ -108,7 +108,8 @@ fn recovery_sheet(context: &Context<'_>, paths: &Paths, credential: &Credential)
         String::new(),
         "To restore on an empty machine:".into(),
         String::new(),
-        "  1. Install lrl.".into(),
+        "  1. Install lrl: the package (apt install ./lrl_*.deb), or the one file `lrl` of its archive.".into(),
+        "     No compiler is needed; keep a copy with this page.".into(),
         format!("  2. Put {what} where only you can read it, and name that file:"),
         format!("       export {variable}=/root/{file}"),
     ];

@@ -553,7 +553,7 @@ fn a_backup_beside_the_repair_of_a_bucket_is_whole_and_loses_nothing() {
         // Whatever the backup's index said of damaged packs, a second repair is done with it.
         repair_bucket(&storage, 1).unwrap_or_else(|e| panic!("{what}: {e}"));
         let last = repair_bucket(&storage, 2).unwrap();
-        assert!(last.moved.is_empty() && last.left.wrong == !last.left.lost.is_empty(), "{what}: {last:#?}");
+        assert!(last.moved.is_empty() && last.left.wrong != last.left.lost.is_empty(), "{what}: {last:#?}");
         assert_eq!(contents(&storage)[&newest.id].len(), 6, "{what}: in the end");
         states += 1;
     }
