@@ -5,11 +5,19 @@ use crate::bucket::{Bucket, KEY};
 use crate::common::{Lab, noise};
 
 fn lab(bucket: &Bucket) -> Lab {
+    lab_of(bucket, "init --no-encryption")
+}
+
+fn lab_of(bucket: &Bucket, init: &str) -> Lab {
     let mut lab = Lab::small();
+    if init.contains("--encrypt") {
+        lab.lrl("key make-file key").expect(0);
+        lab.set("LRL_KEY_FILE", "key");
+    }
     lab.set("LRL_STORE", &bucket.url("history/one"));
     lab.set("AWS_ACCESS_KEY_ID", KEY);
     lab.set("AWS_SECRET_ACCESS_KEY", "secret");
-    lab.lrl("init --no-encryption").expect(0);
+    lab.lrl(init).expect(0);
     for n in 0..2 {
         lab.upload(&format!("new-{n}.bin"), &noise(90_000, n));
         lab.lrl("backup --snapshot-only").expect(0);
@@ -31,8 +39,14 @@ fn flip(bucket: &Bucket, word: &str) -> String {
 
 #[test]
 fn a_damaged_pack_in_a_bucket_is_set_aside_and_the_next_backup_heals() {
+    for init in ["init --no-encryption", "init --encrypt"] {
+        heals(init);
+    }
+}
+
+fn heals(init: &str) {
     let bucket = Bucket::start();
-    let lab = lab(&bucket);
+    let lab = lab_of(&bucket, init);
     let pack = flip(&bucket, "/packs/");
     let found = lab.lrl("check --read-data").expect(4);
     assert!(found.stderr.contains("`lrl check --read-data --repair`"), "{}", found.stderr);
