@@ -70,3 +70,9 @@ demo:
 # Rebuilds the sample lab.
 sample:
     python3 examples/make_lab.py
+
+# A static program; needs `rustup target add` for it, and musl-gcc (Debian's musl-tools). `just dist x86_64-unknown-linux-gnu` makes a dynamic one.
+# A release: target/dist gets the .deb, the .tar.gz and SHA256SUMS.
+dist TARGET=(arch() + "-unknown-linux-musl"):
+    cargo build --release --locked -p lrl-cli --target {{TARGET}}
+    contrib/dist/package target/{{TARGET}}/release/lrl target/dist

@@ -1,5 +1,6 @@
 //! The command line: help, usage errors, exit codes, pipes.
 
+use std::fs;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ fn help_and_version_end_well_and_show_examples() {
     let help = lab.lrl("--help").expect(0);
     assert!(help.stdout.contains("EXAMPLES") && help.stderr.is_empty());
     for verb in
-        "backup restore drill export import snapshots ls diff find dump check forget prune stats status init setup config completions"
+        "backup restore drill export import snapshots ls diff find dump check forget prune stats status init setup config completions man"
             .split(' ')
     {
         let help = lab.lrl(&format!("{verb} --help")).expect(0);
@@ -58,13 +59,54 @@ fn a_mistyped_word_is_met_with_the_nearest_one() {
 }
 
 #[test]
-fn completions_name_every_verb_and_need_no_configuration() {
+fn completion_scripts_and_manual_pages_need_no_configuration() {
     let lab = Lab::empty();
     lab.write("lrl.toml", "no such key = 1");
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = lab.lrl(&format!("completions {shell}")).expect(0).stdout;
-        assert!(script.contains("snapshots") && script.contains("data-dir"), "{shell}");
+        assert!(script.contains("COMPLETE") && script.contains("lrl"), "{shell}: {script}");
     }
+    lab.lrl("man pages").expect(0);
+    let names = crate::tools::names(lab.path("pages"));
+    for name in ["lrl.1", "lrl-backup.1", "lrl-key-make-file.1", "lrl-man.1"] {
+        assert!(names.iter().any(|known| known == name), "{name}: {names:?}");
+    }
+    let page = fs::read_to_string(lab.path("pages/lrl-restore.1")).unwrap();
+    assert!(page.contains(".TH LRL-RESTORE 1") && page.contains("EXIT STATUS") && page.contains("EXAMPLES"), "{page}");
+    assert!(lab.lrl("man lrl.toml").expect(1).stderr.contains("lrl.toml"));
+}
+
+/// Asks what fits the last word, as a shell does.
+fn completed(lab: &Lab, line: &[&str]) -> Vec<String> {
+    let mut command = lab.command(["--", "lrl"]);
+    let index = line.len().to_string();
+    command.args(line).env("COMPLETE", "bash").env("_CLAP_COMPLETE_INDEX", index).env("_CLAP_IFS", "\n");
+    let run: crate::common::Run = command.output().unwrap().into();
+    run.expect(0).stdout.lines().map(|line| line.trim().to_string()).collect()
+}
+
+#[test]
+fn a_shell_completes_snapshots_sources_and_paths_from_the_store() {
+    let lab = Lab::small();
+    lab.lrl("backup --snapshot-only").expect(0);
+    lab.lrl("backup --snapshot-only --db-only --source other").expect(0);
+    let listed = lab.lrl("snapshots --json").expect(0).json();
+    let id = listed["snapshots"][0]["short_id"].as_str().unwrap();
+    assert_eq!(completed(&lab, &["snap"]), ["snapshots"]);
+    assert!(completed(&lab, &["restore", "--skip"]).contains(&"--skip-damaged".to_string()));
+    assert_eq!(completed(&lab, &["restore", &id[..5]]), [id]);
+    let all = completed(&lab, &["ls", ""]);
+    assert!(all.iter().any(|one| one == "good") && all.iter().any(|one| one == id), "{all:?}");
+    assert_eq!(completed(&lab, &["drill", "--snapshot", "la"]), ["latest"]);
+    assert_eq!(completed(&lab, &["status", "--source", "o"]), ["other"]);
+    assert_eq!(completed(&lab, &["dump", id, "assets/a"]), ["assets/ab12/"]);
+    assert_eq!(completed(&lab, &["ls", id, "assets/ab12/"]), ["assets/ab12/v1.txt", "assets/ab12/v2.txt"]);
+    assert_eq!(completed(&lab, &["restore", "--only", "lrl"]), ["lrl.db"]);
+    // The store of the line, not that of this directory; and nothing where there is none.
+    let elsewhere = Lab::empty();
+    let store = format!("--store={}", lab.path("backups/store").display());
+    assert_eq!(completed(&elsewhere, &["restore", &store, &id[..6]]), [id]);
+    assert_eq!(completed(&elsewhere, &["restore", &id[..6]]), Vec::<String>::new());
 }
 
 #[test]

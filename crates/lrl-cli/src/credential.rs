@@ -132,7 +132,7 @@ fn passphrase(text: &[u8], place: &str) -> Result<Credential, Error> {
 }
 
 /// Keys are in memory from here on: no core dump, and no other process of this user looks into it.
-fn hide_from_dumps() {
+pub fn hide_from_dumps() {
     use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
     // Where the system refuses, the keys are as safe as the rest of the process.
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });

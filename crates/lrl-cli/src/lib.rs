@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod cmd;
+pub mod complete;
 pub mod config;
 pub mod context;
 pub mod credential;
@@ -16,6 +17,7 @@ pub mod notify;
 pub mod render;
 pub mod replace;
 pub mod resolve;
+pub mod s3_credentials;
 pub mod signal;
 pub mod site;
 pub mod term;
@@ -55,7 +57,7 @@ pub fn run(arguments: &[OsString]) -> Exit {
     };
     // A completion script must not depend on the directory in which it is made, nor a proposal on another one's settings.
     let file = match early.command {
-        Verb::Completions { .. } | Verb::Setup(_) => Ok(File::default()),
+        Verb::Completions { .. } | Verb::Man(_) | Verb::Setup(_) => Ok(File::default()),
         _ => config::load(early.global.config.as_deref(), config::user_directory().as_deref()),
     };
     let file = match file {

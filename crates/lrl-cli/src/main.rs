@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     lrl_cli::guard(|| {
+        lrl_cli::complete::answer();
         lrl_cli::umask::own();
         lrl_cli::memory_limit::limit();
         lrl_cli::signal::install();

@@ -6,14 +6,13 @@ use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use indicatif::ProgressBar;
 use lrl_store::progress::{Observer, Phase, Problem};
 use serde::Serialize;
 
 use crate::args::Global;
 use crate::exit::{Failure, Result};
 use crate::log::Tail;
-use crate::render::{progress, table::Table, units::safe};
+use crate::render::{progress::Bar, table::Table, units::safe};
 use crate::signal;
 
 /// The terminal, or what stands in its place.
@@ -23,7 +22,7 @@ pub struct Term {
     verbose: bool,
     colour_out: bool,
     colour_err: bool,
-    bar: ProgressBar,
+    bar: Bar,
     out: Mutex<Out>,
     alike: Mutex<BTreeMap<String, Alike>>,
     log: Mutex<Tail>,
@@ -112,7 +111,7 @@ impl Term {
             verbose: global.verbose,
             colour_out: !plain && io::stdout().is_terminal(),
             colour_err: !plain && io::stderr().is_terminal(),
-            bar: progress::bar(!global.quiet && io::stderr().is_terminal()),
+            bar: Bar::new(!global.quiet && io::stderr().is_terminal()),
             out: Mutex::new(Out { writer: Sink::Stdout(BufWriter::new(io::stdout())), failed: None, document: false }),
             alike: Mutex::new(BTreeMap::new()),
             log: Mutex::new(Tail::default()),
@@ -129,7 +128,7 @@ impl Term {
 
     /// Ends the step of a run; returns the document that its verb wrote, if it wrote one that is not too long.
     pub fn into_document(self) -> Option<serde_json::Value> {
-        self.bar.finish_and_clear();
+        self.bar.finish();
         self.tell_counted();
         match &self.lock().writer {
             Sink::Memory(Some(text)) => serde_json::from_slice(text).ok(),
@@ -250,7 +249,7 @@ impl Term {
 
     /// Reports a failure on standard error, and as the JSON document if that is still owed.
     pub fn failure(&self, failure: &Failure, exit: u8) {
-        self.bar.finish_and_clear();
+        self.bar.finish();
         self.tell_counted();
         if let Failure::Output(error) = failure
             && error.kind() == io::ErrorKind::BrokenPipe
@@ -278,7 +277,7 @@ impl Term {
 
     /// Takes the bar away and writes out what is still buffered. Fails if not all of standard output could be written.
     pub fn finish(&self) -> Result<()> {
-        self.bar.finish_and_clear();
+        self.bar.finish();
         self.tell_counted();
         self.write(Write::flush);
         self.written()
@@ -337,12 +336,12 @@ fn kind_of(text: &str) -> String {
 }
 
 impl Observer for Term {
-    fn phase(&self, phase: Phase, total_bytes: Option<u64>) {
-        progress::start(&self.bar, phase, total_bytes);
+    fn phase(&self, phase: Phase, total: Option<u64>) {
+        self.bar.start(phase, total);
     }
 
-    fn advance(&self, bytes: u64, _files: u64) {
-        self.bar.inc(bytes);
+    fn advance(&self, bytes: u64, files: u64) {
+        self.bar.advance(bytes, files);
     }
 
     fn problem(&self, problem: &Problem) {

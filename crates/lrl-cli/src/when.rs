@@ -37,6 +37,24 @@ pub fn moment(text: &str, now: &Zoned) -> Option<Timestamp> {
     Some(zoned.timestamp())
 }
 
+/// As [`moment`], but a day means its beginning, and an hour and a minute theirs: for what is not older than that.
+pub fn since(text: &str, now: &Zoned) -> Option<Timestamp> {
+    let day = match text {
+        "today" => Some(now.date()),
+        "yesterday" => now.date().yesterday().ok(),
+        _ => text.parse::<Date>().ok().filter(|_| text.len() == "YYYY-MM-DD".len()),
+    };
+    if let Some(day) = day {
+        return day.to_zoned(now.time_zone().clone()).ok().map(|start| start.timestamp());
+    }
+    // Of a minute or a second its last moment was meant, which is less than a minute later.
+    let end = moment(text, now)?;
+    match text.bytes().filter(|byte| *byte == b':').count() {
+        1 if text.contains(':') => end.checked_sub(Span::new().nanoseconds(59_999_999_999_i64)).ok(),
+        _ => Some(end),
+    }
+}
+
 /// Returns a date with a time of day.
 fn at(text: &str, now: &Zoned) -> Option<Zoned> {
     let (date, time) = text.split_once(['T', ' '])?;

@@ -19,8 +19,17 @@ pub enum Phase {
     Verify,
     /// Moving what is alive into new packs.
     Repack,
-    /// Reading from one store and storing in another.
+    /// Reading from one store and storing in another. Its total is a number of snapshots.
     Copy,
+    /// Walking the lists of snapshots. Its total is a number of snapshots.
+    Snapshots,
+}
+
+impl Phase {
+    /// Returns whether the stage is measured in snapshots, which [`Observer::advance`] counts as files, and not in bytes.
+    pub fn counts_snapshots(self) -> bool {
+        matches!(self, Self::Copy | Self::Snapshots)
+    }
 }
 
 /// Something that was left out or looks wrong, but did not stop the run.
@@ -36,11 +45,11 @@ pub struct Problem {
 
 /// Receives what happens during one engine call; called from several threads.
 pub trait Observer: Sync {
-    /// A stage begins; `total_bytes` is known for some.
-    fn phase(&self, phase: Phase, total_bytes: Option<u64>) {
-        let _ = (phase, total_bytes);
+    /// A stage begins; its total, in bytes or as [`Phase::counts_snapshots`] has it, is known or estimated for most.
+    fn phase(&self, phase: Phase, total: Option<u64>) {
+        let _ = (phase, total);
     }
-    /// Adds to the bytes and files that are done in the current stage.
+    /// Adds to the bytes and files (snapshots, where these are counted) that are done in the current stage.
     fn advance(&self, bytes: u64, files: u64) {
         let _ = (bytes, files);
     }

@@ -128,6 +128,7 @@ snapshot or of its set passed.
 EXAMPLES
   lrl snapshots
   lrl snapshots --last 10
+  lrl snapshots --tag before-upgrade --since 2026-11-01
   lrl snapshots --json | jq -r '.snapshots[] | select(.proven | not).id'";
 
 /// After `lrl ls --help`.
@@ -294,9 +295,21 @@ EXAMPLES
 
 /// After `lrl completions --help`.
 pub const COMPLETIONS: &str = "\
+The script asks lrl for what fits: commands, flags, and from the store of the line or of lrl.toml the
+snapshots, sources and paths. A store that does not answer within 2 seconds completes nothing.
+
 EXAMPLES
   lrl completions bash > ~/.local/share/bash-completion/completions/lrl
+  lrl completions zsh > ~/.zfunc/_lrl
   lrl completions fish > ~/.config/fish/completions/lrl.fish";
+
+/// After `lrl man --help`.
+pub const MAN: &str = "\
+Packages have these pages already.
+
+EXAMPLES
+  lrl man ~/.local/share/man/man1
+  lrl man /tmp/pages && man -l /tmp/pages/lrl-restore.1";
 
 /// After `lrl run --help`.
 pub const RUN: &str = "\

@@ -4,6 +4,7 @@
 //! The first paragraph of a flag's docstring is its help in `-h`, all paragraphs are its help in `--help`.
 
 pub mod examples;
+pub mod man;
 pub mod step;
 pub mod values;
 
@@ -87,6 +88,11 @@ pub struct Global {
     /// Key file of an encrypted store, as written by `lrl key make-file`
     #[arg(long, global = true, value_name = "FILE", env = "LRL_KEY_FILE", hide_env_values = true, hide_short_help = true, help_heading = SHARED)]
     pub key_file: Option<PathBuf>,
+    /// File with the access key of a bucket, in the form of ~/.aws/credentials.
+    ///
+    /// Its profile is `default`, unless AWS_PROFILE or `profile=` in the bucket's URL names another one.
+    #[arg(long, global = true, value_name = "FILE", env = "LRL_S3_CREDENTIALS_FILE", hide_env_values = true, hide_short_help = true, help_heading = SHARED)]
+    pub s3_credentials_file: Option<PathBuf>,
     /// Source: whose history in the store is meant; check and stats cover all sources.
     ///
     /// Of a site the name of its preset or root, unless the settings name it.
@@ -190,6 +196,9 @@ pub enum Verb {
         #[arg(value_name = "SHELL")]
         shell: clap_complete::Shell,
     },
+    /// Write the manual pages
+    #[command(after_long_help = examples::MAN)]
+    Man(man::ManArgs),
 }
 
 /// Where the application keeps its data.
@@ -580,15 +589,15 @@ pub struct ImportArgs {
 /// `lrl snapshots`.
 #[derive(Debug, Args)]
 pub struct SnapshotsArgs {
-    /// Show only the last N of each source
+    /// Show only the last N of each source, of those that the other options leave
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub last: Option<u32>,
     /// Show only those with this tag; may be repeated, and any of the tags matches
     #[arg(long, value_name = "TAG", value_parser = values::word)]
     pub tag: Vec<String>,
-    /// Show only those not older than this (as in 36h, 30d, 8w, 1y)
-    #[arg(long, value_name = "TIME", value_parser = values::age)]
-    pub since: Option<Duration>,
+    /// Show only those not older than this: 36h, 30d, 8w, 1y, yesterday, 2026-11-28, 2026-11-28T14:03
+    #[arg(long, value_name = "TIME", value_parser = values::word)]
+    pub since: Option<String>,
     /// Show only those in this state; may be repeated.
     ///
     /// States: good, suspect, incomplete, unreadable, failed, damaged.
@@ -654,6 +663,9 @@ pub struct CheckArgs {
     /// With --repair: also look for lost data in this backup directory, data directory or store; may be repeated
     #[arg(long, value_name = "DIR|STORE", requires = "repair")]
     pub from: Vec<PathBuf>,
+    /// Who else repairs.
+    #[command(flatten)]
+    pub only: OnlyPrunerArgs,
     /// Who is told.
     #[command(flatten)]
     pub told: ToldArgs,
@@ -742,7 +754,15 @@ pub struct BucketArgs {
     /// In a bucket: do not wait for a backup of this source, which no longer makes any; may be repeated
     #[arg(long, value_name = "SOURCE", value_parser = values::source, help_heading = SETTINGS)]
     pub retired: Vec<String>,
-    /// In a bucket whose server has no conditional writes: declare that no other machine prunes it
+    /// Who else prunes.
+    #[command(flatten)]
+    pub only: OnlyPrunerArgs,
+}
+
+/// Whether another machine may prune or repair a bucket.
+#[derive(Debug, Args)]
+pub struct OnlyPrunerArgs {
+    /// In a bucket whose server has no conditional writes: declare that no other machine prunes or repairs it
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     #[arg(default_value = "false", hide_default_value = true, hide_possible_values = true, help_heading = SETTINGS)]
     #[arg(action = clap::ArgAction::Set)]

@@ -9,7 +9,7 @@ use lrl_store::error::Error;
 use lrl_store::format::repair::Loss;
 use lrl_store::ops::check::{self, Checked, Finding, Options, ReadData, Report};
 use lrl_store::ops::recover_chunks::{HealSources, Origin};
-use lrl_store::ops::repair::{self, Moved, Repaired};
+use lrl_store::ops::repair::{self, Claimant, Moved, Repaired};
 use lrl_store::set::directory::manifests;
 use lrl_store::source::files::walk::Root;
 use lrl_store::store::key_slots;
@@ -49,7 +49,20 @@ pub fn run(context: &Context<'_>, args: &CheckArgs) -> Result {
     same_store::compare_storage(context, &paths.store, &*storage)?;
     if args.repair {
         let healing = healing(context, &paths, &args.from)?;
-        let repaired = repair::repair_from(Arc::clone(&storage), &options, Some(&healing), context.term)?;
+        let repaired = match paths.store.directory() {
+            Some(_) => repair::repair_from(Arc::clone(&storage), &options, Some(&healing), context.term)?,
+            None => {
+                let claimant = Claimant {
+                    backend: open::backend(context, &paths.store)?,
+                    owner: open::owner(),
+                    token: open::token()?,
+                    only_pruner: args.only.only_pruner,
+                    now: time_of(SystemTime::now()),
+                };
+                let storage = Arc::clone(&storage);
+                repair::repair_in_bucket(storage, &options, Some(&healing), &claimant, context.term)?
+            }
+        };
         if repaired.config {
             // The id went with the old config.
             same_store::remember(context, &paths.store, &key_slots::store_id(&*storage)?);
@@ -68,7 +81,7 @@ pub fn run(context: &Context<'_>, args: &CheckArgs) -> Result {
     findings(context, &report)?;
     losses(context, &report)?;
     verdict(context, &place, read_data, &report)?;
-    if report.is_store_wrong && paths.store.directory().is_some() {
+    if report.is_store_wrong {
         // What only the packs' bytes show, a repair that does not read them does not see.
         let read = if read_data == ReadData::No { "" } else { "--read-data " };
         context.term.note(format!("`lrl check {read}--repair` repairs what can be, and deletes nothing"));

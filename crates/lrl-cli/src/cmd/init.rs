@@ -108,12 +108,16 @@ fn recovery_sheet(context: &Context<'_>, paths: &Paths, credential: &Credential)
         String::new(),
         "To restore on an empty machine:".into(),
         String::new(),
-        "  1. Install lrl.".into(),
+        "  1. Install lrl: the package (apt install ./lrl_*.deb), or the one file `lrl` of its archive.".into(),
+        "     No compiler is needed; keep a copy with this page.".into(),
         format!("  2. Put {what} where only you can read it, and name that file:"),
         format!("       export {variable}=/root/{file}"),
     ];
     if paths.store.directory().is_none() {
-        lines.push("  3. Set the bucket's own key: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.".into());
+        lines.push(
+            "  3. Set the bucket's own key: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or --s3-credentials-file."
+                .into(),
+        );
     } else {
         lines.push("  3. Bring back a copy of the store's directory; any copy is the store.".into());
     }

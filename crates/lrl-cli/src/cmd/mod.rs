@@ -15,6 +15,7 @@ mod import;
 mod init;
 mod key;
 mod ls;
+mod man;
 mod prune;
 mod restore;
 mod run;
@@ -45,7 +46,7 @@ fn reclaim(context: &Context<'_>) {
 
 /// Runs the verb.
 pub fn run(context: &Context<'_>) -> Result {
-    if !matches!(context.cli.command, Verb::Completions { .. }) {
+    if !matches!(context.cli.command, Verb::Completions { .. } | Verb::Man(_)) {
         reclaim(context);
     }
     match &context.cli.command {
@@ -71,6 +72,7 @@ pub fn run(context: &Context<'_>) -> Result {
         Verb::Key(args) => key::run(context, args),
         Verb::Setup(args) => setup::run(context, args),
         Verb::Config(args) => config::run(context, args),
+        Verb::Man(args) => man::run(context, args),
         Verb::Completions { shell } => completions::run(context, *shell),
     }
 }

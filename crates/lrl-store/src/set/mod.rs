@@ -3,6 +3,7 @@
 pub mod archive;
 pub mod directory;
 pub(crate) mod flush;
+pub mod growth;
 pub mod layout;
 pub mod manifest;
 pub mod retention;

@@ -90,6 +90,9 @@ pub fn run(context: &Context<'_>, args: &BackupArgs) -> Result {
     same_store::remember(context, &paths.store, &store.config().store_id);
     unused(context, &options);
     let exit = render(context, &paths, &report);
+    if report.sets.is_some() {
+        sets::growth(context, args, &paths.backup_dir, &store);
+    }
     let secrets = site::secrets(context.site()?);
     if report.set.is_some() && !secrets.is_empty() {
         term.note(format!("the set is not encrypted, and holds what is secret: {}", secrets.join(", ")));

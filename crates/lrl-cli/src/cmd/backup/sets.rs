@@ -1,9 +1,13 @@
 //! What a backup says of the sets in its directory: how much they take, which old ones went, and which stay for what reason.
 
-use lrl_store::ops::backup::Sets;
+use std::path::Path;
 
-use crate::args::Verb;
+use lrl_store::ops::backup::Sets;
+use lrl_store::store::Store;
+
+use crate::args::BackupArgs;
 use crate::args::values::KeepSets;
+use crate::cmd::shared::sets_growth;
 use crate::context::Context;
 use crate::exit::Result;
 use crate::render::units;
@@ -19,11 +23,14 @@ pub fn render(context: &Context<'_>, sets: &Sets) {
         term.say(format!("  removed {}; `lrl export {}` makes it again", set.timestamp, set.snapshot.short()));
     }
     kept(sets).into_iter().for_each(|line| term.say(line));
-    let keeps_all = matches!(&context.cli.command, Verb::Backup(args) if args.keep_sets == KeepSets::All);
-    if keeps_all && sets.count > 1 && sets.disk_bytes > sets.free_bytes / 2 {
-        let (taken, free) = (units::size(sets.disk_bytes), units::size(sets.free_bytes));
-        let text = "--keep-sets N keeps the newest N, and `lrl export` makes any other again";
-        term.note(format!("the sets take {taken}, and only {free} are free: {text}"));
+}
+
+/// Says that the sets outgrow the store, where all of them are kept.
+pub fn growth(context: &Context<'_>, args: &BackupArgs, dir: &Path, store: &Store) {
+    if args.keep_sets == KeepSets::All
+        && let Some(text) = sets_growth::look(dir, store).and_then(|growth| growth.note())
+    {
+        context.term.note(text);
     }
 }
 

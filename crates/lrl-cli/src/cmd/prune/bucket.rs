@@ -33,13 +33,12 @@ pub fn prune(
         let grace = units::duration(args.grace);
         term.warn(format!("a grace period of {grace} is safe only while no source makes its very first backup"));
     }
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let options = Options {
         max_unused: how.unused.max_unused,
         grace: args.grace,
         retired: args.retired.clone(),
-        only_pruner: args.only_pruner,
-        owner: format!("{} (process {})", host.trim(), std::process::id()),
+        only_pruner: args.only.only_pruner,
+        owner: open::owner(),
         token: open::token()?,
         program: concat!("lrl ", env!("CARGO_PKG_VERSION")).into(),
         now: time_of(SystemTime::now()),

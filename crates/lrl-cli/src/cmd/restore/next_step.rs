@@ -6,8 +6,17 @@ use clap::parser::ValueSource;
 use crate::context::Context;
 
 /// Flags of every command that say where things are, and how they are opened.
-const GLOBAL: [&str; 8] =
-    ["config", "backup", "store", "source", "cache_dir", "password_file", "password_command", "key_file"];
+const GLOBAL: [&str; 9] = [
+    "config",
+    "backup",
+    "store",
+    "source",
+    "cache_dir",
+    "password_file",
+    "password_command",
+    "key_file",
+    "s3_credentials_file",
+];
 /// Those of `lrl restore`.
 const RESTORE: [&str; 3] = ["target", "data_dir", "root"];
 

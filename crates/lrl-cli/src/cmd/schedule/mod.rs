@@ -135,7 +135,7 @@ fn notes(context: &Context<'_>, site: &Needs) {
     for name in keys.into_iter().filter(|name| site.bucket && std::env::var_os(name).is_some()) {
         context.term.note(format!(
             "{name} is set here, and is not written into a unit or crontab that others can read: put it into the service's \
-             EnvironmentFile, or make it known to cron"
+             EnvironmentFile, or make it known to cron; or name a file with it as s3-credentials-file in lrl.toml"
         ));
     }
 }

@@ -12,7 +12,7 @@ use crate::cmd::shared::{line, open};
 use crate::context::Context;
 use crate::exit::{Failure, Result};
 use crate::trust::{self, Refusal};
-use crate::{args, config, credential, known_stores};
+use crate::{args, config, credential, known_stores, s3_credentials};
 
 /// What a scheduled run needs. All paths are absolute.
 #[derive(Debug)]
@@ -177,6 +177,7 @@ fn secrets(context: &Context<'_>, backup: &BackupArgs) -> Result<Vec<Secret>> {
     let named = [
         (credential::PASSWORD_FILE, &global.password_file),
         (credential::KEY_FILE, &global.key_file),
+        (s3_credentials::CREDENTIAL, &global.s3_credentials_file),
         (credential::COPY_TO_PASSWORD_FILE, &backup.copy_to_password_file),
         (credential::COPY_TO_KEY_FILE, &backup.copy_to_key_file),
     ];

@@ -1,7 +1,8 @@
-//! What several verbs share: opening the store, choosing the snapshot, another verb's command line, the record of a run.
+//! What several verbs share: opening the store, choosing the snapshot, another verb's command line, the record of a run, how the sets grow.
 
 pub(crate) mod choose;
 pub(crate) mod line;
 pub(crate) mod open;
 pub mod run_record;
 pub(crate) mod same_store;
+pub(crate) mod sets_growth;

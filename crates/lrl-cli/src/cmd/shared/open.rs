@@ -24,6 +24,7 @@ use crate::args::Verb;
 use crate::context::Context;
 use crate::exit::Result;
 use crate::resolve::Paths;
+use crate::s3_credentials;
 use crate::trust;
 
 /// Returns how stores are opened by the flags and the environment, with the key in force.
@@ -58,8 +59,8 @@ fn keyless_with(context: &Context<'_>, location: &Location, cache_dir: Option<Pa
     options.local_slot =
         if matches!(context.cli.command, Verb::Backup(_)) { LocalSlot::Trusted } else { LocalSlot::IfThere };
     options.cache_dir = cache_dir;
-    if location.directory().is_none() {
-        options.variables = bucket_variables()?;
+    if let Location::Bucket(url) = location {
+        options.variables = s3_credentials::complete(&context.cli.global, url, bucket_variables()?)?;
     }
     Ok(options)
 }
@@ -280,6 +281,12 @@ pub fn create(context: &Context<'_>, location: &Location, credential: Option<&Cr
 pub fn probes_put_if_absent(context: &Context<'_>, location: &Location) -> Result<bool, Error> {
     let backend = backend(context, location)?;
     lrl_store::backend::probe_put_if_absent(&*backend, &format!("claims/probe-{}", token()?))
+}
+
+/// Names this process, for people who find its lease.
+pub fn owner() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{} (process {})", host.trim(), std::process::id())
 }
 
 /// Returns random hexadecimal digits.

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use self::source::{SourceStatus, notes, sources};
 use super::shared::open;
+use super::shared::sets_growth::{self, SetsGrowth};
 use crate::args::StatusArgs;
 use crate::args::values::MinFree;
 use crate::context::Context;
@@ -43,16 +44,20 @@ pub fn run(context: &Context<'_>, args: &StatusArgs) -> Result {
         stands.push(SourceStatus::of(context, args, &store, source, true, now)?);
     }
     let room = not_enough_room(args, &paths)?;
+    let sets = sets_growth::look(&paths.backup_dir, &store);
     let exit = match stands.iter().all(|stand| stand.wrong.is_empty()) && room.is_none() {
         true => Exit::Done,
         false => Exit::Wrong,
     };
     if context.term.is_json() {
         let usual = &context.cli.global.source;
-        context.term.json(&document(&stands, usual, room.as_deref(), args, exit, now))?;
+        context.term.json(&document(&stands, usual, room.as_deref(), sets.as_ref(), args, exit, now))?;
     } else if !context.cli.global.quiet {
         stands.iter().try_for_each(|stand| stand.render(context, now.secs))?;
+        sets.iter().try_for_each(|sets| context.term.line(sets.line()))?;
     }
+    let keeps_all = !context.file.sets("keep-sets") && context.file.policy.keep_sets().is_none();
+    sets.filter(|_| keeps_all).and_then(|sets| sets.note()).iter().for_each(|note| context.term.note(note));
     for stand in &stands {
         let of = if stands.len() > 1 { format!("{}: ", stand.source) } else { String::new() };
         notes(context, &stand.status);
@@ -66,6 +71,7 @@ fn document(
     stands: &[SourceStatus],
     usual: &str,
     room: Option<&str>,
+    sets: Option<&SetsGrowth>,
     args: &StatusArgs,
     exit: Exit,
     now: Time,
@@ -75,6 +81,7 @@ fn document(
     let mut whole = at_top.map_or_else(|| json!({}), |stand| stand.document(now.secs));
     whole["sources"] = stands.iter().map(|stand| stand.document(now.secs)).collect();
     let wrong: Vec<&str> = stands.iter().flat_map(|stand| &stand.wrong).map(String::as_str).chain(room).collect();
+    whole["sets"] = json!(sets.map(SetsGrowth::document));
     whole["success"] = json!(exit == Exit::Done);
     whole["wrong"] = json!(wrong);
     whole["error"] = json!(wrong.first());

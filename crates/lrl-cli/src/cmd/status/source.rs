@@ -188,6 +188,12 @@ pub fn describe(condition: &Condition, now: Time) -> String {
         Condition::NewestNotGood(Newest { name, judgement, .. }) => {
             format!("the newest snapshot {} is {}: {}", name.id.short(), judgement.state, judgement.reason)
         }
+        Condition::NewestFromFuture(Newest { name, .. }, ahead) => format!(
+            "the newest snapshot {} is {} ahead of the clock, which went back or was wrong then: set it right, and back up; until then a missed \
+             run does not show",
+            name.id.short(),
+            time(*ahead)
+        ),
         Condition::TooOld(age, limit) => {
             format!("the last good backup is {} old, more than {}", time(*age), units::duration(*limit))
         }

@@ -19,7 +19,12 @@ pub(super) fn reach(address: &Address, variables: &[(String, String)]) -> Result
             ("region", value) => builder = builder.with_region(value),
             ("style", "path") => virtual_hosts = Some(false),
             ("style", "virtual") => virtual_hosts = Some(true),
-            _ => return Err(address.unknown(parameter, "endpoint=URL, region=NAME, style=path|virtual")),
+            // Whoever reads the file of profiles has chosen the key by it.
+            ("profile", _) => {}
+            _ => {
+                let known = "endpoint=URL, region=NAME, style=path|virtual, profile=NAME";
+                return Err(address.unknown(parameter, known));
+            }
         }
     }
     let named = |key| builder.get_config_value(&key).filter(|value| !value.is_empty());
@@ -29,7 +34,7 @@ pub(super) fn reach(address: &Address, variables: &[(String, String)]) -> Result
         .chain([Key::ContainerCredentialsRelativeUri, Key::ContainerCredentialsFullUri]);
     if !has_keys && elsewhere.into_iter().all(|key| named(key).is_none()) {
         return Err(address.wrong(
-            "the key to the bucket is not set: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (docs/REMOTE.md)",
+            "the key to the bucket is not set: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a file with --s3-credentials-file (docs/REMOTE.md)",
         ));
     }
     let region = named(Key::Region).or_else(|| named(Key::DefaultRegion)).unwrap_or_else(|| "us-east-1".into());

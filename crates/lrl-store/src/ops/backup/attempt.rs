@@ -118,7 +118,8 @@ fn make(
         true => databases::store(context, history, sources, &mut problems)?,
         false => DatabaseParts::default(),
     };
-    observer.phase(Phase::Uploads, None);
+    // As many as last time, or nearly so.
+    observer.phase(Phase::Uploads, history.uploads.as_ref().map(|(_, files)| files.bytes));
     let root = roots::root_dir(options);
     let FilesOutcome { part: uploads, found } = files::store(context, history, sources, &mut problems)?;
     if !found.is_empty() {

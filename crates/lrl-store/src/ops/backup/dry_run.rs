@@ -94,14 +94,16 @@ pub struct UploadsPlan {
 pub fn plan(store: Option<&Store>, options: &Options, observer: &dyn Observer) -> Result<Plan> {
     let history = store.map(|store| History::read(store, &options.source)).transpose()?;
     let mut problems = Vec::new();
-    observer.phase(Phase::Database, None);
     let nothing = History::none();
     let sources = super::databases::sources(history.as_ref().unwrap_or(&nothing), options, observer)?;
+    let sizes = sources.iter().map(|source| source.file.metadata().ok().map(|meta| meta.len()));
+    observer.phase(Phase::Database, sizes.sum());
     let mut databases = Vec::new();
     for source in sources.iter().filter(|_| options.asks_databases()) {
         databases.extend(database(store, history.as_ref(), source, options, &mut problems, observer)?);
     }
-    observer.phase(Phase::Uploads, None);
+    let before = history.as_ref().and_then(|history| history.uploads.as_ref());
+    observer.phase(Phase::Uploads, before.map(|(_, files)| files.bytes));
     let uploads = uploads(store, history.as_ref(), &sources, options, &mut problems, observer)?;
     if databases.is_empty() && uploads.is_none() {
         return Err(options.nothing_there());

@@ -78,7 +78,13 @@ impl History {
         let backend = context.store().storage();
         // Beside the store, as in a plain directory, the cache would be set back with it.
         let cache = context.cache.filter(|_| backend.capabilities().cost_per_request || backend.keys().is_some())?;
-        cache.newest(&context.options.source).filter(|known| !self.has(*known))
+        let gone = cache.newest(&context.options.source).filter(|known| !self.has(*known));
+        // Where numbers do not show it, a repair may have moved it.
+        let is_aside = |known: &(u64, SnapshotId)| {
+            !backend.capabilities().rename
+                && context.store().is_in_quarantine(&context.options.source, *known).unwrap_or(false)
+        };
+        gone.filter(|known| !is_aside(known))
     }
 
     /// Returns whether a snapshot that was once the newest is still there, or in quarantine. A listing that begins after it begins with one

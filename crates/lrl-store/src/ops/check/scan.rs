@@ -57,8 +57,10 @@ pub(crate) fn scan(
     walk.collect(wanted, false);
     let whole = options.read_data != ReadData::No;
     let mut read_database_of = Vec::new();
+    observer.phase(Phase::Snapshots, Some(names.len() as u64));
     for name in names.iter().rev() {
         checkpoint(observer)?;
+        observer.advance(0, 1);
         let snapshot = match store.snapshot(name) {
             Ok(snapshot) => snapshot,
             Err(e) if e.is_final() => return Err(e),

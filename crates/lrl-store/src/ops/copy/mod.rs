@@ -122,7 +122,7 @@ pub fn copy(from: &Store, to: &Store, options: &Options, observer: &dyn Observer
     if !options.dry_run {
         to.storage().reclaim()?;
     }
-    observer.phase(Phase::Copy, None);
+    observer.phase(Phase::Copy, Some(sources.iter().map(|(_, names)| names.len() as u64).sum()));
     let mut run = Run { from, to, options, observer, names: Names::default(), lost: None, report: Report::default() };
     run.report.stopped = sources.iter().try_for_each(|(source, names)| run.source(source, names)).err();
     Ok(run.report)
@@ -145,8 +145,11 @@ impl<'a> Run<'a> {
         let mut there = Destination::read(self.from, self.to, source, names, newer, self.observer)?;
         let had = there.had(names);
         self.report.known += had as u64;
+        // Each counts when the next one begins: so time left is told from those that are done.
+        let mut done = had as u64;
         for name in &names[had..] {
             checkpoint(self.observer)?;
+            self.observer.advance(0, std::mem::replace(&mut done, 1));
             if let Some(known) = there.find(&name.id).cloned() {
                 self.known(name, known, &mut there)?;
                 continue;
@@ -165,6 +168,7 @@ impl<'a> Run<'a> {
             }
             self.snapshot(name, snapshot, &mut there)?;
         }
+        self.observer.advance(0, done);
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::format::entry::{Entry, Piece};
 use crate::format::references::Roots;
 use crate::id::{ChunkId, PackId, PendingId};
-use crate::progress::{Observer, checkpoint};
+use crate::progress::{Observer, Phase, checkpoint};
 use crate::store::chunk_set::ChunkSet;
 use crate::store::deletion::pending::PendingDeletions;
 use crate::store::index::{ChunkCopy, IndexSlot};
@@ -65,8 +65,10 @@ pub(super) fn mark(
     let (seen, walked) = (ChunkSet::default(), ChunkSet::default());
     let marked = Reachable::default();
     let mut walk = Walk { store, observer, candidates, marked, several, seen, walked, path: Vec::new() };
+    observer.phase(Phase::Snapshots, Some(snapshots.len() as u64));
     for name in snapshots {
         walk.snapshot(name)?;
+        observer.advance(0, 1);
     }
     Ok(walk.marked)
 }

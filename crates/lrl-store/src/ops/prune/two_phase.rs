@@ -9,14 +9,13 @@ use super::apply::end_chains;
 use super::model::{MaxUnused, Numbers, Packs, Plan, ROUND_BYTES};
 use super::plan::plan;
 use super::repack::{self, Alive};
-use crate::backend::probe_put_if_absent;
 use crate::error::{Error, Result};
 use crate::format::pending::{Pending, VERSION};
 use crate::fs::space::SpaceGuard;
 use crate::id::{PackId, PendingId, SnapshotId};
 use crate::progress::{Observer, Phase, checkpoint};
 use crate::store::deletion::pending::{PendingDeletions, pending_name};
-use crate::store::deletion::prune_lease::{Now, PruneLease, probe_name};
+use crate::store::deletion::prune_lease::{Now, PruneLease};
 use crate::store::{Store, pack_name};
 use crate::time::Time;
 
@@ -110,7 +109,7 @@ pub fn prune(
     let mut claim = None;
     let mut report = Report::default();
     if !options.dry_run {
-        let (keeps_first, there) = probe(store, &options.token)?;
+        let (keeps_first, there) = store.probe_lease(&options.token)?;
         now.there = there;
         report.conditional_writes = Some(keeps_first);
         if !keeps_first && !options.only_pruner {
@@ -139,17 +138,6 @@ pub fn prune(
     run.sweep(&plan, &mut report)?;
     run.record_deletions(plan, &alive, &mut report, observer)?;
     Ok(report)
-}
-
-/// Probes whether the backend's `put_if_absent` is conditional; also returns its time.
-fn probe(store: &Store, token: &str) -> Result<(bool, Option<std::time::SystemTime>)> {
-    let backend = store.storage();
-    let name = probe_name(token);
-    let keeps_first = probe_put_if_absent(&**backend, &name)?;
-    backend.put(&name, crate::backend::Payload::Bytes(b"time"))?;
-    let there = backend.modified(&name);
-    backend.remove(&name)?;
-    Ok((keeps_first, there?))
 }
 
 /// Returns the offsets of what is alive in the packs that are to be moved, as far as one run moves them.

@@ -1,14 +1,17 @@
-//! The verb `check --repair`: a check is the plan, this applies it. Salvages what is good in damaged packs, rebuilds the index from the packs,
+//! The verb `check --repair`: a check is the plan, this applies it, under a lock or a lease. Salvages what is good in damaged packs, rebuilds the index from the packs,
 //! and moves what is damaged into quarantine. Deletes nothing but its own records. If it is killed, all that could be read before can still
 //! be read, and the next repair continues.
 
 mod config;
 mod documents;
+mod exclusion;
 mod packs;
 pub(super) mod report;
 
 use std::sync::Arc;
 
+pub use exclusion::Claimant;
+use exclusion::Exclusion;
 pub use report::{Moved, Repaired, Saved};
 
 use super::check::findings::Findings;
@@ -48,7 +51,7 @@ impl Plan {
 ///
 /// # Errors
 ///
-/// [`Error::Refused`] for a store in a bucket, [`Error::Locked`] while anybody else uses the store, [`Error::Interrupted`]. A full disk is in
+/// [`Error::Refused`] for a store without locks, [`Error::Locked`] while anybody else uses the store, [`Error::Interrupted`]. A full disk is in
 /// the report, as [`Repaired::failed`].
 pub fn repair(backend: Arc<dyn Backend>, options: &Options, observer: &dyn Observer) -> Result<Repaired> {
     repair_from(backend, options, None, observer)
@@ -65,12 +68,38 @@ pub fn repair_from(
     heal: Option<&HealSources>,
     observer: &dyn Observer,
 ) -> Result<Repaired> {
-    let can = backend.capabilities();
-    if !can.exclusive_lock || !can.rename {
-        let text = "this lrl cannot repair a store in a bucket yet: copy it into a directory (`aws s3 sync`, `rclone sync`), \
-                    repair it there, and copy it back; nothing was changed";
-        return Err(Error::Refused(format!("{}: {text}", backend.location())));
+    if !backend.capabilities().exclusive_lock {
+        let text =
+            "has no lock that keeps others out: it is repaired under the lease of a prune only; nothing was changed";
+        return Err(Error::Refused(format!("{} {text}", backend.location())));
     }
+    repair_under(&Exclusion(None), backend, options, heal, observer)
+}
+
+/// As [`repair_from`], for a store without locks: under the lease that keeps prunes apart. Backups may run meanwhile.
+///
+/// # Errors
+///
+/// As [`repair`]; [`Error::Locked`] while a prune or another repair runs, [`Error::Refused`] where nothing keeps these apart.
+pub fn repair_in_bucket(
+    backend: Arc<dyn Backend>,
+    options: &Options,
+    heal: Option<&HealSources>,
+    claimant: &Claimant,
+    observer: &dyn Observer,
+) -> Result<Repaired> {
+    let leased = claimant.open(observer)?;
+    let lease = claimant.claim(&leased, options.lock_wait, observer)?;
+    repair_under(&Exclusion(lease), backend, options, heal, observer)
+}
+
+fn repair_under(
+    exclusion: &Exclusion<'_>,
+    backend: Arc<dyn Backend>,
+    options: &Options,
+    heal: Option<&HealSources>,
+    observer: &dyn Observer,
+) -> Result<Repaired> {
     let (store, config_error) = Store::examine(backend, LockMode::Exclusive, options.lock_wait, observer)?;
     store.check_writable()?;
     store.storage().reclaim()?;
@@ -88,7 +117,7 @@ pub fn repair_from(
         config: false,
         failed: None,
     };
-    let done = apply(&store, &mut found, config_error.is_some(), options, &mut repaired, observer);
+    let done = apply(&store, exclusion, &mut found, config_error.is_some(), options, &mut repaired, observer);
     match done {
         Err(error) if error.is_full() => repaired.failed = Some(error),
         other => other?,
@@ -123,6 +152,7 @@ pub fn repair_from(
         }
     }
     if repaired.failed.is_none() {
+        exclusion.check()?;
         match with_room(&store, || record(&store, &repaired.left)) {
             Err(error) if error.is_full() => repaired.failed = Some(error),
             other => other?,
@@ -134,12 +164,14 @@ pub fn repair_from(
 
 fn apply(
     store: &Store,
+    exclusion: &Exclusion<'_>,
     found: &mut Scan,
     make_config: bool,
     options: &Options,
     repaired: &mut Repaired,
     observer: &dyn Observer,
 ) -> Result<()> {
+    exclusion.check()?;
     if make_config {
         let aside = with_room(store, || config::make_again(store, &found.report))?;
         repaired.moved.extend(aside);
@@ -159,23 +191,31 @@ fn apply(
             // A backup must not reuse what is lost, even if this run is killed when the index no longer lists it.
             add_record(store, &found.report)?;
         }
-        save_chunks(store, &plan, repaired, observer)
+        save_chunks(store, exclusion, &plan, repaired, observer)
     });
+    exclusion.check()?;
     // What is left is only renamed, which needs no free space.
     for name in &plan.aside {
-        repaired.moved.push(move_to_quarantine(store, name)?);
+        repaired.moved.extend(move_to_quarantine(store, name)?);
     }
     chunks
 }
 
 /// Saves what is good in damaged packs, writes the index, and moves the damaged packs away; in this order, so that all that can be read
 /// stays readable.
-fn save_chunks(store: &Store, plan: &Plan, repaired: &mut Repaired, observer: &dyn Observer) -> Result<()> {
+fn save_chunks(
+    store: &Store,
+    exclusion: &Exclusion<'_>,
+    plan: &Plan,
+    repaired: &mut Repaired,
+    observer: &dyn Observer,
+) -> Result<()> {
     observer.phase(Phase::Repack, None);
     if !plan.damaged.is_empty() {
         repaired.saved.add(&packs::pack_scan(store, &plan.damaged, &sound_packs(store, plan)?, observer)?);
     }
     let mut list = plan.list.clone();
+    exclusion.check()?;
     if plan.rebuild {
         list = sound_packs(store, plan)?;
         let moved = store.rebuild_indexes(&list, &plan.indexes, observer)?;
@@ -184,8 +224,9 @@ fn save_chunks(store: &Store, plan: &Plan, repaired: &mut Repaired, observer: &d
         store.index_packs(&list, observer)?;
     }
     repaired.listed = list.len() as u64;
+    exclusion.check()?;
     for id in &plan.damaged {
-        repaired.moved.push(move_to_quarantine(store, &pack_name(id))?);
+        repaired.moved.extend(move_to_quarantine(store, &pack_name(id))?);
     }
     store.storage().sync("packs")
 }
@@ -222,8 +263,13 @@ fn plan(store: &Store, found: &Scan, observer: &dyn Observer) -> Result<Plan> {
     Ok(Plan { rebuild, list, damaged, indexes: store.index_names()?, aside })
 }
 
-fn move_to_quarantine(store: &Store, name: &str) -> Result<Moved> {
-    Ok(Moved { object: name.to_string(), to: store.move_to_quarantine(name)? })
+/// Moves an object out of the way; `None` where another run has removed it.
+fn move_to_quarantine(store: &Store, name: &str) -> Result<Option<Moved>> {
+    match store.move_to_quarantine(name) {
+        Ok(to) => Ok(Some(Moved { object: name.to_string(), to })),
+        Err(Error::Missing { .. }) if !store.storage().capabilities().exclusive_lock => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Runs something that writes; on a full disk once more without the cache, which only costs time to lose.

@@ -254,7 +254,11 @@ impl Source for SetSource<'_> {
     }
 
     fn prove(&self, run: &Run<'_>, notes: &mut Vec<String>) -> Result<()> {
-        run.observer.phase(Phase::Verify, None);
+        let len = |path: &Path| path.metadata().map_or(0, |meta| meta.len());
+        let archive = self.archive.as_ref().map_or(0, |(_, archive)| len(archive));
+        let alone = self.databases.iter().map(|(_, copy, _)| copy);
+        let databases = alone.chain(self.in_trees.iter().map(|one| &one.copy)).map(|copy| len(copy)).sum::<u64>();
+        run.observer.phase(Phase::Verify, Some(archive + if run.options.dry_run { databases } else { 0 }));
         if let Some((assets, archive)) = &self.archive {
             prove(archive, assets.sha256.as_deref(), assets.archive_size_bytes, run.observer, notes)?;
         }

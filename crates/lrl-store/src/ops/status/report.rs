@@ -7,7 +7,7 @@ use crate::format::drill::Drill;
 use crate::ops::judgement::{Judgement, State};
 use crate::ops::parts::Need;
 use crate::store::SnapshotName;
-use crate::time::Time;
+use crate::time::{Time, is_future};
 
 /// A snapshot that holds all that it was asked to hold.
 #[derive(Debug, Clone, PartialEq)]
@@ -95,6 +95,8 @@ pub enum Condition {
     NoGood(Need),
     /// The newest snapshot is not good.
     NewestNotGood(Newest),
+    /// The newest snapshot is of a time to come, by this many seconds: the clock went back, and hides runs that are missed.
+    NewestFromFuture(Newest, u64),
     /// The last good backup is older than the limit: its age in seconds, and the limit.
     TooOld(u64, Duration),
     /// The newest drill failed.
@@ -127,6 +129,12 @@ impl Status {
             found.push(Condition::NoGood(Need { database: lacks(&self.database), uploads: lacks(&self.uploads) }));
         }
         found.extend(self.newest.clone().filter(|newest| !newest.judgement.is_good()).map(Condition::NewestNotGood));
+        if let Some((newest, (_, created))) = self.newest.as_ref().and_then(|it| Some((it, it.time.as_ref()?)))
+            && is_future(*created, now)
+        {
+            let ahead = created.secs.saturating_sub(now.secs).unsigned_abs();
+            found.push(Condition::NewestFromFuture(newest.clone(), ahead));
+        }
         if let (Some(age), Some(limit)) = (backup, limits.age)
             && older(age, limit)
         {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Limits, newest_if_good, status, survey};
+use super::{Condition, Limits, newest_if_good, status, survey};
 use crate::backend::{Backend, Payload};
 use crate::format::drill::Drill;
 use crate::format::snapshot::Snapshot;
@@ -116,4 +116,18 @@ fn each_record_is_read_once() {
     counted.arm(Fault::Dies, 13);
     let found = status(&store, "lab", at(1000)).unwrap();
     assert_eq!((found.drill.unwrap().finished, found.passed_drill.unwrap().finished), (at(109), at(107)));
+}
+
+#[test]
+fn a_newest_snapshot_from_the_future_is_said_until_the_next_one() {
+    let (_, store) = store();
+    publish(&store, 1, 100, BOTH, |_| {});
+    publish(&store, 2, 5000, BOTH, |_| {});
+    let found = |now| status(&store, "lab", at(now)).unwrap().conditions(&Limits::default(), at(now));
+    // The clock went back: what it says is today's is an older one.
+    let said = found(1000);
+    assert!(matches!(&said[..], [Condition::NewestFromFuture(newest, 4000)] if newest.name.sequence == 2), "{said:?}");
+    assert_eq!(found(4950), [], "a correction of the clock by less than a minute");
+    publish(&store, 3, 1100, BOTH, |_| {});
+    assert_eq!(found(1200), [], "what came after it is of today");
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::collect;
+use crate::backend::{Payload, collect, probe_put_if_absent};
 use crate::error::{Error, Result};
 use crate::fs::lock::{Guard, LockMode};
 use crate::store::handle::Store;
@@ -79,6 +79,16 @@ pub(crate) fn probe_name(token: &str) -> String {
 }
 
 impl Store {
+    /// Probes whether the backend's `put_if_absent` is conditional; also returns its time.
+    pub(crate) fn probe_lease(&self, token: &str) -> Result<(bool, Option<SystemTime>)> {
+        let name = probe_name(token);
+        let keeps_first = probe_put_if_absent(&*self.backend, &name)?;
+        self.backend.put(&name, Payload::Bytes(b"time"))?;
+        let there = self.backend.modified(&name);
+        self.backend.remove(&name)?;
+        Ok((keeps_first, there?))
+    }
+
     /// Takes the lease; the backend's `put_if_absent` must be conditional.
     pub(crate) fn claim(
         &self,
@@ -169,7 +179,7 @@ impl PruneLease<'_> {
             Ok(bytes) if bytes == self.bytes => Ok(()),
             Err(e) if e.is_final() => Err(e),
             _ => Err(Error::Refused(format!(
-                "{}: another prune has taken this one for dead and goes on in its place; nothing more was removed",
+                "{}: another run has taken this one for dead and goes on in its place; nothing more was removed",
                 backend.location()
             ))),
         }

@@ -121,14 +121,16 @@ impl Store {
         Ok(damaged)
     }
 
-    /// Writes the index anew, from the directories of `packs`. The files in `before` go into quarantine, whatever they say, others go for
-    /// good; returns the names of the former, old and new. A failure before that changes nothing.
+    /// Writes the index anew, from the directories of `packs`. The files in `before` go into quarantine, whatever they say; under a lock
+    /// others, which this run has written, go for good, and without one they may be a backup's, and stay. Returns the names of the former, old
+    /// and new. A failure before that changes nothing.
     pub(crate) fn rebuild_indexes(
         &self,
         packs: &[PackId],
         before: &[String],
         observer: &dyn Observer,
     ) -> Result<Vec<(String, String)>> {
+        let is_alone = self.backend.capabilities().exclusive_lock;
         let mut old = self.index_names()?;
         self.indexes.write().unwrap_or_else(PoisonError::into_inner).clear();
         let written = self.index_packs(packs, observer).and_then(|unread| match unread.first() {
@@ -143,7 +145,7 @@ impl Store {
             let new = self.indexes();
             let _ = new
                 .iter()
-                .filter(|file| old.iter().all(|old| old != file.name()))
+                .filter(|file| is_alone && old.iter().all(|old| old != file.name()))
                 .try_for_each(|file| self.backend.remove(file.name()));
             self.reload_indexes()?;
             return Err(error);
@@ -151,9 +153,18 @@ impl Store {
         let new = self.indexes();
         old.retain(|old| new.iter().all(|file| file.name() != old));
         let (known, ours): (Vec<_>, Vec<_>) = old.into_iter().partition(|name| before.contains(name));
-        ours.iter().try_for_each(|name| self.backend.remove(name))?;
-        let moved =
-            known.into_iter().map(|name| self.move_to_quarantine(&name).map(|to| (name, to))).collect::<Result<_>>()?;
+        if is_alone {
+            ours.iter().try_for_each(|name| self.backend.remove(name))?;
+        }
+        let mut moved = Vec::new();
+        for name in known {
+            match self.move_to_quarantine(&name) {
+                Ok(to) => moved.push((name, to)),
+                // A backup has merged it meanwhile.
+                Err(Error::Missing { .. }) if !is_alone => {}
+                Err(error) => return Err(error),
+            }
+        }
         self.backend.sync("index")?;
         self.damaged.write().unwrap_or_else(PoisonError::into_inner).clear();
         Ok(moved)

@@ -5,7 +5,7 @@ use crate::backend::{Payload, collect, hash_start};
 use crate::error::{Error, Result};
 use crate::format::repair;
 use crate::format::repair::Repair;
-use crate::id::RepairId;
+use crate::id::{RepairId, SnapshotId};
 use crate::store::handle::Store;
 use crate::store::names::{SnapshotName, highest_of};
 
@@ -91,7 +91,7 @@ impl Store {
     /// Returns the highest number that a snapshot of the source has, or had before it was damaged; 0 where there was none.
     pub(crate) fn highest_sequence(&self, source: &str, listed: &[SnapshotName]) -> Result<u64> {
         let mut numbers: Vec<u64> = listed.iter().map(|name| name.sequence).collect();
-        // Where objects cannot be renamed nothing is ever moved into quarantine, and a look would be a request of every backup.
+        // In a bucket a look would be a request of every backup: there the number of a document in quarantine may be used again.
         if self.backend.capabilities().rename {
             self.backend.list(&format!("{QUARANTINE}/snapshots/{source}"), &mut |name, _| {
                 numbers.extend(SnapshotName::parse_quarantined(name).map(|name| name.sequence));
@@ -100,6 +100,16 @@ impl Store {
         }
         numbers.sort_unstable();
         Ok(highest_of(numbers.into_iter()))
+    }
+
+    /// Returns whether the document of a snapshot lies in quarantine.
+    pub(crate) fn is_in_quarantine(&self, source: &str, known: (u64, SnapshotId)) -> Result<bool> {
+        let mut is_there = false;
+        self.backend.list(&format!("{QUARANTINE}/snapshots/{source}"), &mut |name, _| {
+            is_there |= SnapshotName::parse_quarantined(name).is_some_and(|name| (name.sequence, name.id) == known);
+            Ok(())
+        })?;
+        Ok(is_there)
     }
 
     /// Writes the record of a repair that found something lost.

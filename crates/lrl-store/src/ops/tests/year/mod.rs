@@ -6,7 +6,7 @@
 //!   newer ones are bad;
 //! - `status` is red in the very night of the harm, and on no other. What no backup can see (a flipped byte in a pack, a rotten set, noise in
 //!   the pages of a database) it shows from the first drill or check on that reads it: nobody can know before. A wrong clock harms no data;
-//!   status is red where drills or checks seem to be too old by it.
+//!   status is red where drills or checks seem to be too old by it, or the newest snapshot is of a time to come.
 //! - A run that is killed loses nothing, and the next one is as good as any.
 //!
 //! `LRL_TEST_ROUNDS` is how many years (`all`: 300), `LRL_TEST_STATE` the seed of the one to try again, or a range

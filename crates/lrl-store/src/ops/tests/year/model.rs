@@ -129,6 +129,8 @@ impl Model {
         let mut found = |is_wrong: bool, what| wrong.extend(is_wrong.then_some(what));
         let newest = self.snaps.keys().next_back();
         found(newest.is_none_or(|name| self.good(name, now) != BOTH), "the newest snapshot");
+        let is_future = newest.is_some_and(|name| self.snaps[name].created > now + SKEW);
+        found(is_future, "the newest is of a time to come");
         let older = |time: i64, limit: u64| now - time > limit as i64;
         let past = || self.snaps.iter().rev().filter(|(_, snap)| snap.created <= now + SKEW);
         let last = |holds: fn(Need) -> bool| past().find(|(name, _)| holds(self.good(name, now)));
