@@ -67,4 +67,5 @@ mod undo;
 mod upload_paths;
 mod uploads;
 mod usage;
+mod watch;
 mod xattrs;

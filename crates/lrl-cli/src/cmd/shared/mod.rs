@@ -5,3 +5,4 @@ pub(crate) mod line;
 pub(crate) mod open;
 pub mod run_record;
 pub(crate) mod same_store;
+pub mod watch_state;
