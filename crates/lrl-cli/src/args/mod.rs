@@ -25,7 +25,7 @@ use lrl_store::ops::judgement::State;
 use lrl_store::ops::prune::MaxUnused;
 use step::Step;
 use values::{At, Every, Form, KeepSets, MinFree, Owner, PingKind, Secret, Subset};
-use watch::WatchArgs;
+use watch::WhenArgs;
 
 fn place() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().try_map(values::place)
@@ -37,8 +37,6 @@ fn directory() -> impl TypedValueParser<Value = PathBuf> {
 
 /// The heading of a command's own flags that `lrl.toml` can set under the same name.
 pub const SETTINGS: &str = "Settings (each is also a key of lrl.toml)";
-/// The heading of the flags of `lrl watch` that the table [watch] of `lrl.toml` can set under the same name.
-pub const WATCH: &str = "When it acts (each is also a key of [watch] in lrl.toml)";
 /// The heading of flags of every command that `lrl.toml` can set under the same name.
 pub const SHARED: &str = "Settings of every command (each is also a key of lrl.toml)";
 /// The heading of flags of every command that only count for one run.
@@ -339,6 +337,17 @@ pub struct BackupArgs {
     /// Who is told.
     #[command(flatten)]
     pub told: ToldArgs,
+}
+
+/// `lrl watch`.
+#[derive(Debug, Args)]
+pub struct WatchArgs {
+    /// What each snapshot is made of, and where it goes.
+    #[command(flatten)]
+    pub backup: BackupArgs,
+    /// When it acts.
+    #[command(flatten)]
+    pub when: WhenArgs,
 }
 
 /// How fast bytes go out.
@@ -1064,7 +1073,7 @@ pub fn key(arg: &clap::Arg) -> Option<String> {
 
 /// Returns whether the table [watch] of `lrl.toml` can set this flag.
 pub fn is_of_watch(arg: &clap::Arg) -> bool {
-    arg.get_help_heading() == Some(WATCH)
+    arg.get_help_heading() == Some(watch::HEADING)
 }
 
 /// Changes every flag of every command.

@@ -1,4 +1,4 @@
-//! The table `[watch]` of `lrl.toml`: when `lrl watch` acts. Its keys are the flags under the heading [`args::WATCH`]; there is no second list.
+//! The table `[watch]` of `lrl.toml`: when `lrl watch` acts. Its keys are the flags under the heading [`args::watch::HEADING`]; there is no second list.
 
 use std::collections::BTreeMap;
 

@@ -155,9 +155,9 @@ impl Samples {
         let Some(seen) = watch_state::look(context, source) else { return };
         let labels = [("source", source)];
         self.add(WATCH_RUNNING, &labels, f64::from(u8::from(seen.is_running)));
-        if let Some(lag) = seen.lag(time_of(SystemTime::now()).secs) {
-            self.add(WATCH_LAG, &labels, lag as f64);
-        }
+        // Of one that ended when all was saved, no lag is known; an older sample must not stay.
+        let lag = seen.lag(time_of(SystemTime::now()).secs).unwrap_or_default();
+        self.add(WATCH_LAG, &labels, lag as f64);
         self.add(WATCH_LOOKED, &labels, seen.state.looked.unwrap_or_default() as f64);
     }
 

@@ -17,6 +17,7 @@ use crate::render::units;
 
 /// What fails, in messages.
 const SNAPSHOT: &str = "snapshot";
+const SET: &str = "set";
 const FORGET: &str = "forget";
 const PRUNE: &str = "prune";
 
@@ -49,7 +50,8 @@ impl Turns<'_> {
             self.note_set(&outcome, now);
         }
         self.hear(Some(began.moment));
-        self.judge(&outcome, is_first);
+        let what = if set && outcome.is_saved() && !outcome.wrote_set { SET } else { SNAPSHOT };
+        self.judge(&outcome, what, is_first);
         if self.lock.is_none() && outcome.is_saved() {
             // The store is there now, and with it a place for the lock.
             match watch_state::lock(self.context, &self.source) {
@@ -74,7 +76,7 @@ impl Turns<'_> {
         self.state.owes_set = !outcome.wrote_set;
         let (added, took) = (units::size(outcome.added), outcome.took.as_secs_f64());
         self.context.term.detail(format!("snapshot {id}: {added} added, in {took:.2} s"));
-        if self.args.once {
+        if self.args.when.once {
             self.verdict = Some(Ok(outcome.exit));
         }
     }
@@ -89,8 +91,9 @@ impl Turns<'_> {
     }
 
     /// Tells how a round ended: what is new of it.
-    fn judge(&mut self, outcome: &Outcome, is_first: bool) {
+    fn judge(&mut self, outcome: &Outcome, what: &'static str, is_first: bool) {
         let term = self.context.term;
+        let has_set_again = outcome.wrote_set && self.troubles.done(term, SET);
         let is_news = match &outcome.fault {
             Some(fault) => {
                 let next = match (outcome.is_saved(), self.timing.is_stopping()) {
@@ -98,16 +101,23 @@ impl Turns<'_> {
                     (false, true) => "what has changed since is not saved",
                     (false, false) => "it is tried again, later each time",
                 };
-                self.troubles.failed(term, SNAPSHOT, fault, next)
+                self.troubles.failed(term, what, fault, next)
             }
-            None => self.troubles.done(term, SNAPSHOT),
+            None => self.troubles.done(term, SNAPSHOT) || has_set_again,
         };
-        self.state.failing = outcome.fault.as_ref().map(|fault| Failing {
-            since: self.state.failing.as_ref().map_or_else(|| self.clock.wall(), |failing| failing.since),
-            tries: self.troubles.tries(SNAPSHOT),
-            exit: outcome.exit.code(),
-            error: fault.message.clone(),
-        });
+        match &outcome.fault {
+            Some(fault) => {
+                self.state.failing = Some(Failing {
+                    since: self.state.failing.as_ref().map_or_else(|| self.clock.wall(), |failing| failing.since),
+                    tries: self.troubles.tries(what),
+                    exit: outcome.exit.code(),
+                    error: fault.message.clone(),
+                });
+            }
+            // A set that cannot be written fails until the next one is.
+            None if self.troubles.tries(SET) > 0 => {}
+            None => self.state.failing = None,
+        }
         if let Some(fault) = outcome.fault.as_ref().filter(|_| !outcome.is_saved()) {
             self.service.status(&format!("the snapshot failed: {}", fault.message));
             let is_setting = matches!(outcome.exit, Exit::Usage | Exit::NoStore | Exit::WrongKey);
@@ -217,7 +227,7 @@ impl Turns<'_> {
             (Ok(_), age) if self.chores.prunes(age) => Some(thin.prune(self.context)),
             _ => None,
         };
-        self.chores.thinned(self.clock.now(), began.elapsed());
+        self.chores.thinned(self.clock.now(), began.elapsed(), forgot.is_ok());
         if let Ok(number) = forgot
             && number > 0
         {

@@ -6,8 +6,8 @@ use lrl_store::ops::watch::timing::Moment;
 
 use super::clock::Clock;
 use super::thin::Thin;
+use crate::args::WatchArgs;
 use crate::args::values::Every;
-use crate::args::watch::WatchArgs;
 
 /// History is thinned at most this often.
 const THIN_EVERY: Duration = Duration::from_secs(60);
@@ -61,10 +61,10 @@ impl Chores {
             has_grown: thin.is_some(),
             thin,
             since_summary: 0,
-            set_every: args.set_every,
-            prune_every: args.prune_every,
-            ping_every: args.ping_every,
-            next_thin: now + THIN_EVERY.min(args.at_most_every),
+            set_every: args.when.set_every,
+            prune_every: args.when.prune_every,
+            ping_every: args.when.ping_every,
+            next_thin: now + THIN_EVERY.min(args.when.at_most_every),
             next_tell: now,
             next_metrics: now,
             next_set: now,
@@ -105,9 +105,9 @@ impl Chores {
         self.next_set = now + SET_AGAIN;
     }
 
-    /// The history was thinned, which took this long.
-    pub fn thinned(&mut self, now: Moment, took: Duration) {
-        self.has_grown = false;
+    /// The history was thinned, or was in use, which took this long.
+    pub fn thinned(&mut self, now: Moment, took: Duration, is_done: bool) {
+        self.has_grown = !is_done;
         self.next_thin = now + THIN_EVERY.max(took * SHARE);
     }
 
@@ -131,7 +131,7 @@ impl Chores {
     }
 }
 
-/// Returns in how long something is due that is done this often and was last done so many seconds ago; at once if it never was, or in the future.
+/// Returns in how long something is due that is done this often and was last done this many seconds ago; at once if it never was, or in the future.
 fn due_in(every: Every, age: Option<i64>) -> Option<Duration> {
     let Every::Time(every) = every else { return None };
     let age = age.and_then(|age| u64::try_from(age).ok()).map(Duration::from_secs);

@@ -30,7 +30,7 @@ use self::turns::Turns;
 use super::backup;
 use super::shared::open;
 use super::shared::watch_state::{self, WatchState};
-use crate::args::watch::WatchArgs;
+use crate::args::WatchArgs;
 use crate::context::Context;
 use crate::exit::{self, Exit, Failure, Result};
 use crate::resolve::Paths;
@@ -68,7 +68,7 @@ pub fn run(context: &Context<'_>, args: &WatchArgs) -> Result {
     if let Some(telling) = notify::prepare(context, "watch") {
         telling.run_on_start(context);
     }
-    let application = Application::start(&args.command, attendant)?;
+    let application = Application::start(&args.when.command, attendant)?;
     let turns = Turns {
         context,
         args,
@@ -93,6 +93,7 @@ pub fn run(context: &Context<'_>, args: &WatchArgs) -> Result {
         troubles: Troubles::default(),
         lock,
         saved: None,
+        woken: None,
         asked_store: Moment::ZERO,
         looked_last: false,
         verdict: None,
@@ -110,10 +111,10 @@ pub fn run(context: &Context<'_>, args: &WatchArgs) -> Result {
 
 fn times(args: &WatchArgs) -> Times {
     Times {
-        quiet_for: args.quiet_for,
-        at_most_every: args.at_most_every,
-        at_least_every: args.at_least_every,
-        idle_end: args.exit_when_idle,
+        quiet_for: args.when.quiet_for,
+        at_most_every: args.when.at_most_every,
+        at_least_every: args.when.at_least_every,
+        idle_end: args.when.exit_when_idle,
     }
 }
 

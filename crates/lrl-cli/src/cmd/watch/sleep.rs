@@ -7,8 +7,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::signal::Attendant;
 
-/// Sleeps for up to this long; `events` wakes it too, if it is given.
-pub fn sleep(attendant: &Attendant, events: Option<BorrowedFd<'_>>, time: Duration) {
+/// Sleeps for up to this long; `events` wakes it too, if it is given. Returns whether it did.
+pub fn sleep(attendant: &Attendant, events: Option<BorrowedFd<'_>>, time: Duration) -> bool {
     let mut wanted = vec![PollFd::from_borrowed_fd(attendant.as_fd(), PollFlags::IN)];
     wanted.extend(events.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
     let timeout =
@@ -18,4 +18,5 @@ pub fn sleep(attendant: &Attendant, events: Option<BorrowedFd<'_>>, time: Durati
     if wanted[0].revents().contains(PollFlags::IN) {
         attendant.rest();
     }
+    wanted.get(1).is_some_and(|events| !events.revents().is_empty())
 }

@@ -6,7 +6,7 @@ use lrl_store::ops::forget::{self, Options, Policy};
 use lrl_store::time::time_of;
 
 use crate::args::Verb;
-use crate::args::watch::WatchArgs;
+use crate::args::WatchArgs;
 use crate::cmd::shared::line::{Line, line};
 use crate::cmd::shared::open;
 use crate::cmd::{forget as forget_verb, prune};
@@ -26,7 +26,7 @@ const WAIT: &str = "--lock-wait=2s";
 impl Thin {
     /// Takes the flags of the watch; `None` where nothing is to be forgotten.
     pub fn new(context: &Context<'_>, args: &WatchArgs) -> Result<Option<Self>> {
-        if args.keep.is_none() {
+        if args.when.keep.is_none() {
             return Ok(None);
         }
         let extra = [format!("--source={}", context.cli.global.source), WAIT.to_string()];

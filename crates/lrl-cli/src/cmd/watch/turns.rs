@@ -16,7 +16,7 @@ use super::round::Rounds;
 use super::service::Service;
 use super::sleep::sleep;
 use super::troubles::Troubles;
-use crate::args::watch::WatchArgs;
+use crate::args::WatchArgs;
 use crate::cmd::shared::watch_state::{self, WatchState};
 use crate::context::Context;
 use crate::exit::{self, Exit, Result};
@@ -73,6 +73,8 @@ pub struct Turns<'a> {
     pub lock: Option<Box<dyn Guard>>,
     /// When the last round that saved everything began.
     pub saved: Option<Both>,
+    /// When it was last woken by an event.
+    pub woken: Option<Moment>,
     /// When a round last went to the store.
     pub asked_store: Moment,
     /// The end is near: the data was looked at once more.
@@ -105,10 +107,10 @@ impl Turns<'_> {
             "Watching {} ({}): a snapshot {} after a change, at most one in {}",
             units::safe(&self.source),
             units::count(self.watcher.len() as u64, "directory|directories"),
-            span(args.quiet_for),
-            span(args.at_most_every)
+            span(args.when.quiet_for),
+            span(args.when.at_most_every)
         ));
-        if self.chores.thin.is_none() && !args.once {
+        if self.chores.thin.is_none() && !args.when.once {
             term.note(
                 "every snapshot stays: --keep thins the history, as --keep all:1h,minutely:24h,hourly:7d,daily:30d",
             );
@@ -155,11 +157,12 @@ impl Turns<'_> {
     /// Reads events. Those that came while a snapshot was made count from its beginning: it may lack what they tell of.
     pub fn hear(&mut self, since: Option<Moment>) {
         let now = self.clock.now();
+        let woken = self.woken.take();
         if !self.watcher.read().changed {
             return;
         }
         let was_saved = self.timing.unsaved_since().is_none();
-        self.timing.changed(since.unwrap_or(now), now);
+        self.timing.changed(since.or(woken).unwrap_or(now), now);
         if was_saved {
             self.write_state();
         }
@@ -207,12 +210,15 @@ impl Turns<'_> {
     }
 
     /// Sleeps. After an event, others that follow at once are left to gather.
-    fn rest(&self, time: Duration) {
-        let grain = GRAIN.min(self.args.quiet_for / 4).min(self.args.at_most_every / 4);
-        if self.timing.unsaved_since().is_some() {
+    fn rest(&mut self, time: Duration) {
+        let grain = GRAIN.min(self.args.when.quiet_for / 4).min(self.args.when.at_most_every / 4);
+        if self.timing.is_failing() {
+            sleep(self.attendant, None, time);
+        } else if self.timing.unsaved_since().is_some() {
             sleep(self.attendant, None, time.min(grain));
-        } else {
-            sleep(self.attendant, self.watcher.fd(), time);
+        } else if sleep(self.attendant, self.watcher.fd(), time) {
+            self.woken = Some(self.clock.now());
+            sleep(self.attendant, None, grain);
         }
     }
 

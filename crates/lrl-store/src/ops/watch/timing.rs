@@ -129,6 +129,11 @@ impl Timing {
         self.stopping
     }
 
+    /// Returns whether the last snapshot failed, so that the next one waits for its time, whatever changes.
+    pub fn is_failing(&self) -> bool {
+        self.failures > 0
+    }
+
     /// Returns since when something is unsaved.
     pub fn unsaved_since(&self) -> Option<Moment> {
         let waiting = self.unsaved.map(|unsaved| unsaved.first);
