@@ -49,7 +49,7 @@ pub struct WhenArgs {
     /// Wait for the first change that no snapshot has, make one, and end
     #[arg(long, conflicts_with = "command")]
     pub once: bool,
-    /// Run this program, and end with it, after a last snapshot and with its exit code.
+    /// Run this program, and end with it, after a last snapshot and with its exit code (with that of the snapshot, if the program's is 0).
     ///
     /// Signals are passed on to it. There is no shell.
     #[arg(last = true, value_name = "COMMAND")]

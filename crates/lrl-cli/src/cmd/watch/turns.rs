@@ -135,7 +135,10 @@ impl Turns<'_> {
         }
         let code = self.application.as_ref().map(Application::ended);
         if let Some(Some(code)) = code {
-            exit::set_application(code);
+            // After 0 it counts how the last snapshot ended.
+            if code != 0 {
+                exit::set_application(code);
+            }
             self.context.term.detail(format!("the application ended with exit code {code}"));
         }
         let is_asked = match code {
