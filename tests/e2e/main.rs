@@ -72,4 +72,5 @@ mod undo;
 mod upload_paths;
 mod uploads;
 mod usage;
+mod watch;
 mod xattrs;

@@ -277,6 +277,7 @@ fn rules_and_dashboard_name_metrics_that_there_are() {
     lab.lrl("init --store second/store").expect(0);
     lab.lrl("backup --copy-to second/store").expect(0);
     lab.lrl("drill").expect(0);
+    lab.lrl("watch --snapshot-only --exit-when-idle 100ms").expect(0);
     let printed = lab.lrl("status --metrics").expect(0).stdout;
     let there: BTreeSet<String> = printed
         .lines()

@@ -65,6 +65,29 @@ fn units_are_written_and_systemd_accepts_them() {
 }
 
 #[test]
+fn a_watch_is_a_service_that_tells_how_it_goes() {
+    let lab = site();
+    let run = lab.lrl("schedule systemd --out units --watch").expect(0);
+    assert!(run.stdout.contains("systemctl enable --now lrl-watch.service"), "{}", run.stdout);
+    let service = read(&lab, "units/lrl-watch.service");
+    for part in ["Type=notify\n", "WatchdogSec=10min\n", "WantedBy=multi-user.target\n", "Restart=on-failure\n"] {
+        assert!(service.contains(part), "no {part} in\n{service}");
+    }
+    assert!(line(&service, "ExecStart=").contains("lrl.toml\" watch"), "{service}");
+    let path = lab.path("units/lrl-watch.service").display().to_string();
+    if let Some((success, text)) = analyze(&["verify", "--man=no", &path]) {
+        assert!(success && !text.contains("lrl-watch"), "{text}\n{service}");
+    }
+    verify(&lab);
+    lab.lrl("schedule cron --watch --out cron").expect(2);
+    lab.lrl("schedule systemd --out units --watch --name b").expect(0);
+    assert!(lab.path("units/b-watch.service").exists());
+    let removed = lab.lrl("schedule systemd --out units --remove").expect(0);
+    assert!(removed.stdout.contains("systemctl stop lrl-watch.service"), "{}", removed.stdout);
+    assert!(!lab.path("units/lrl-watch.service").exists() && lab.path("units/b-watch.service").exists());
+}
+
+#[test]
 fn paths_with_blanks_quotes_and_specifiers_stay_what_they_are() {
     let lab = Lab::empty();
     let name = "a site's 100% \"$HOME\" %n\\x";

@@ -1,6 +1,7 @@
 //! The one table of exit codes, and what a failure says: what happened, and what to do next.
 
 use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use lrl_store::error::Error;
 use lrl_store::store::CONFIG;
@@ -75,6 +76,19 @@ impl Exit {
     pub const fn code(self) -> u8 {
         self as u8
     }
+}
+
+/// The exit code of the application that a watch ran; above 255: none.
+static APPLICATION: AtomicU32 = AtomicU32::new(u32::MAX);
+
+/// Ends the process with this code in place of lrl's own.
+pub fn set_application(code: u8) {
+    APPLICATION.store(code.into(), Ordering::Relaxed);
+}
+
+/// Returns the code that is to take the place of lrl's own, if there is one.
+pub fn application() -> Option<u8> {
+    u8::try_from(APPLICATION.load(Ordering::Relaxed)).ok()
 }
 
 impl From<Exit> for std::process::ExitCode {

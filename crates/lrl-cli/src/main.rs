@@ -2,13 +2,15 @@
 
 use std::process::ExitCode;
 
+use lrl_cli::exit;
+
 fn main() -> ExitCode {
-    lrl_cli::guard(|| {
+    let exit = lrl_cli::guard(|| {
         lrl_cli::complete::answer();
         lrl_cli::umask::own();
         lrl_cli::memory_limit::limit();
         lrl_cli::signal::install();
         lrl_cli::run(&std::env::args_os().collect::<Vec<_>>())
-    })
-    .into()
+    });
+    exit::application().map_or_else(|| exit.into(), ExitCode::from)
 }

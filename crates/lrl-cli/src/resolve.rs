@@ -83,6 +83,7 @@ impl Paths {
     pub fn resolve(cli: &Cli) -> Result<Self, Error> {
         let data_dir = match &cli.command {
             Verb::Backup(args) => &args.data.data_dir,
+            Verb::Watch(args) => &args.backup.data.data_dir,
             Verb::Restore(args) => &args.data.data_dir,
             Verb::Run(args) => &args.data.data_dir,
             Verb::Schedule(args) => &args.data.data_dir,
@@ -90,6 +91,7 @@ impl Paths {
         };
         let backup_dir = match &cli.command {
             Verb::Backup(args) => args.out.as_ref().unwrap_or(&cli.global.backup),
+            Verb::Watch(args) => args.backup.out.as_ref().unwrap_or(&cli.global.backup),
             _ => &cli.global.backup,
         };
         let store = Location::parse(cli.global.store.clone().unwrap_or_else(|| default_store(backup_dir)))?;

@@ -20,6 +20,8 @@ pub struct Term {
     json: bool,
     quiet: bool,
     verbose: bool,
+    /// Messages are kept in the log and not written.
+    muted: bool,
     colour_out: bool,
     colour_err: bool,
     bar: Bar,
@@ -109,6 +111,7 @@ impl Term {
             json: global.json,
             quiet: global.quiet,
             verbose: global.verbose,
+            muted: false,
             colour_out: !plain && io::stdout().is_terminal(),
             colour_err: !plain && io::stderr().is_terminal(),
             bar: Bar::new(!global.quiet && io::stderr().is_terminal()),
@@ -126,8 +129,18 @@ impl Term {
         term
     }
 
+    /// Returns a terminal for one round of a watch: as of a step, but messages are only kept in its log, unless `--verbose` asks for them.
+    pub fn of_round(global: &Global) -> Self {
+        Self { bar: Bar::new(false), muted: !global.verbose, ..Self::of_step(global) }
+    }
+
     /// Ends the step of a run; returns the document that its verb wrote, if it wrote one that is not too long.
     pub fn into_document(self) -> Option<serde_json::Value> {
+        self.document()
+    }
+
+    /// As [`Term::into_document`], of a round that is still to be told of.
+    pub fn document(&self) -> Option<serde_json::Value> {
         self.bar.finish();
         self.tell_counted();
         match &self.lock().writer {
@@ -270,9 +283,12 @@ impl Term {
 
     /// Tells on standard error what to do about a failure, where that is known.
     pub fn hint(&self, failure: &Failure) {
-        if let Some(hint) = failure.hint() {
-            self.raw_message(&format!("  hint: {hint}"));
-        }
+        failure.hint().iter().for_each(|hint| self.hint_text(hint));
+    }
+
+    /// Tells on standard error what to do next.
+    pub fn hint_text(&self, hint: &str) {
+        self.raw_message(&format!("  hint: {hint}"));
     }
 
     /// Takes the bar away and writes out what is still buffered. Fails if not all of standard output could be written.
@@ -300,6 +316,9 @@ impl Term {
 
     fn raw_message(&self, line: &str) {
         self.keep(line);
+        if self.muted {
+            return;
+        }
         self.write(Write::flush);
         self.bar.suspend(|| {
             let _ = writeln!(io::stderr(), "{line}");
@@ -330,7 +349,7 @@ impl Term {
 }
 
 /// Returns what a message has in common with others of its kind: all but names and numbers.
-fn kind_of(text: &str) -> String {
+pub fn kind_of(text: &str) -> String {
     let is_name = |word: &str| word.contains(|c: char| c.is_ascii_digit() || matches!(c, '/' | '`' | '"' | '\''));
     text.split_whitespace().map(|word| if is_name(word) { "#" } else { word }).collect::<Vec<_>>().join(" ")
 }

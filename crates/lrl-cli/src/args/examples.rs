@@ -40,7 +40,7 @@ shows each setting in force, and where it comes from.
 lrl.toml is read from the current directory, else from lrl/ in the user's configuration directory. It and
 the directories above it must not be writable by other users; --config FILE reads a file in any case.
 A key is the flag's name without the dashes; a flag that may be repeated takes a list. The table [policy],
-which `lrl run` and `lrl forget` use, is in `lrl run --help`.
+which `lrl run` and `lrl forget` use, is in `lrl run --help`, the table [watch] in `lrl watch --help`.
 
 EXAMPLE OF lrl.toml
   exclude = [\"*.tmp\", \"*.part\"]
@@ -201,6 +201,7 @@ EXAMPLES
   lrl forget --keep-daily 7 --keep-weekly 5 --keep-monthly 12 --dry-run
   lrl forget --keep-daily 7 --keep-weekly 5 --keep-monthly 12 --prune
   lrl forget --keep-within 30d --keep-tag before-upgrade
+  lrl forget --keep all:1h,minutely:24h,hourly:7d,daily:30d      what `lrl watch` made, thinned by age
   lrl forget 3f9a 20260114_120000        these two";
 
 /// After `lrl prune --help`.
@@ -334,6 +335,7 @@ How often, and what is kept, is in the table [policy] of lrl.toml; these are the
 Without any of these rules nothing is forgotten. `lrl forget` uses them too, if its flags do not:
   keep-last = 3 · keep-hourly = 24 · keep-daily = 7 · keep-weekly = 5 · keep-monthly = 12
   keep-yearly = 3 · keep-within = \"30d\" · keep-tag = [\"before-upgrade\"]
+  keep = \"all:1h,minutely:24h,hourly:7d,daily:30d\"
   keep-sets = 3            # for the backups of runs, in place of the setting of that name
 
 Steps are due a sixth of their interval early, at most 4 hours, so that a run which begins a little
@@ -345,6 +347,32 @@ EXAMPLES
   lrl run --only drill --only check      these now, due or not
   lrl run --quiet                        silent if all is well, as cron likes it
   lrl forget --dry-run                   what the rules of [policy] keep";
+
+/// After `lrl watch --help`.
+pub const WATCH: &str = "\
+Stays in the foreground and sleeps until the system tells of a change in the databases or files. Each
+snapshot is what `lrl backup` with the same flags makes; --quiet-for 2s, --at-most-every 10s and so on
+say when. If nothing changes, nothing is asked of the store.
+
+A snapshot that fails (the store cannot be reached, the disk is full) is told once and tried again,
+later each time. `lrl status` shows that a watch runs, and its lag: the age of the oldest change that
+no snapshot has. SIGTERM and Ctrl-C make a last snapshot and end it; a second one ends it at once.
+
+One watch of a source can run; a second one waits, and exits with 11 (--lock-wait). Backups, restores,
+drills and prunes can run beside it.
+
+In lrl.toml:
+  [watch]
+  at-most-every = \"1m\"
+  keep = \"all:1h,minutely:24h,hourly:7d,daily:30d\"
+
+EXAMPLES
+  lrl watch                                              sets every 24 h, snapshots between
+  lrl watch --snapshot-only --keep all:1h,minutely:24h,hourly:7d,daily:30d
+  lrl watch --store 's3://bucket/lab?endpoint=URL' --snapshot-only --at-most-every 1m
+  lrl watch --snapshot-only -- ./server --port 8080      with the application as its child
+  lrl watch --once --snapshot-only                       one snapshot, after the first change
+  lrl schedule systemd --watch                           as a service";
 
 /// After `lrl schedule --help`.
 pub const SCHEDULE: &str = "\
@@ -364,6 +392,7 @@ EXAMPLES
   lrl schedule systemd                               every night at 3
   lrl schedule systemd --at hourly --on-failure-unit alarm@%n.service
   lrl schedule systemd --user                        without root
+  lrl schedule systemd --watch                       and lrl-watch.service, for `lrl watch`
   lrl schedule cron --at 02:30 --at 14:30            /etc/cron.d/lrl
   lrl schedule cron --user                           a line for crontab -e
   lrl --config /srv/b/lrl.toml schedule systemd --name lrl-b    a second site

@@ -4,9 +4,11 @@
 //! The first paragraph of a flag's docstring is its help in `-h`, all paragraphs are its help in `--help`.
 
 pub mod examples;
+pub mod keep;
 pub mod man;
 pub mod step;
 pub mod values;
+pub mod watch;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -18,11 +20,13 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use crate::site::checked;
 use crate::site::preset::{self, Preset};
 use crate::site::rules::Place;
+use keep::Keep;
 use lrl_store::fs::space::Reserve;
 use lrl_store::ops::judgement::State;
 use lrl_store::ops::prune::MaxUnused;
 use step::Step;
 use values::{At, Every, Form, KeepSets, MinFree, Owner, PingKind, Secret, Subset};
+use watch::WhenArgs;
 
 fn place() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().try_map(values::place)
@@ -171,6 +175,9 @@ pub enum Verb {
     /// Run `lrl run` every night, by systemd or cron
     #[command(after_long_help = examples::SCHEDULE)]
     Schedule(ScheduleArgs),
+    /// Make a snapshot whenever the data changes, until it is told to end
+    #[command(after_long_help = examples::WATCH)]
+    Watch(Box<WatchArgs>),
     /// Show how much space the store takes, and how much it saves
     #[command(after_long_help = examples::STATS)]
     Stats,
@@ -341,6 +348,17 @@ pub struct BackupArgs {
     pub told: ToldArgs,
 }
 
+/// `lrl watch`.
+#[derive(Debug, Args)]
+pub struct WatchArgs {
+    /// What each snapshot is made of, and where it goes.
+    #[command(flatten)]
+    pub backup: BackupArgs,
+    /// When it acts.
+    #[command(flatten)]
+    pub when: WhenArgs,
+}
+
 /// How fast bytes go out.
 #[derive(Debug, Args)]
 pub struct LimitArgs {
@@ -437,6 +455,7 @@ impl Verb {
             Self::Forget(args) => (&args.told, args.dry_run),
             Self::Prune(args) => (&args.told, args.dry_run),
             Self::Run(args) => (&args.told, args.list),
+            Self::Watch(args) => (&args.backup.told, false),
             _ => return None,
         };
         Some(told).filter(|_| !dry_run)
@@ -698,6 +717,9 @@ pub struct ForgetArgs {
     /// Keep all that are at most this much older than the newest (as in 36h, 30d, 8w, 1y)
     #[arg(long, value_name = "TIME", value_parser = values::age)]
     pub keep_within: Option<Duration>,
+    /// Thin by age, as in all:1h,minutely:24h,hourly:7d,daily:30d: keep all of an hour, the newest of each minute of a day, and so on
+    #[arg(long, value_name = "RULES", value_parser = keep::keep)]
+    pub keep: Option<Keep>,
     /// Keep all with this tag; may be repeated
     #[arg(long, value_name = "TAG", value_parser = values::word)]
     pub keep_tag: Vec<String>,
@@ -781,8 +803,17 @@ pub struct UnusedArgs {
 }
 
 /// The flags that make a policy.
-const KEEP: [&str; 8] =
-    ["keep_last", "keep_hourly", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly", "keep_within", "keep_tag"];
+const KEEP: [&str; 9] = [
+    "keep",
+    "keep_last",
+    "keep_hourly",
+    "keep_daily",
+    "keep_weekly",
+    "keep_monthly",
+    "keep_yearly",
+    "keep_within",
+    "keep_tag",
+];
 
 /// `lrl init`.
 #[derive(Debug, Args)]
@@ -941,6 +972,9 @@ pub struct ScheduleArgs {
     /// systemd unit to start when a run does not end with 0, as in OnFailure=
     #[arg(long, value_name = "UNIT", value_parser = values::unit)]
     pub on_failure_unit: Option<String>,
+    /// Also write a service that runs `lrl watch`; not for cron
+    #[arg(long)]
+    pub watch: bool,
     /// Remove what `lrl schedule` wrote
     #[arg(long, conflicts_with_all = ["at", "on_failure_unit"])]
     pub remove: bool,
@@ -1055,6 +1089,11 @@ pub fn suggest_nothing_that_destroys(mut error: clap::Error) -> clap::Error {
 pub fn key(arg: &clap::Arg) -> Option<String> {
     let settable = matches!(arg.get_help_heading(), Some(SETTINGS | SHARED));
     arg.get_long().filter(|_| settable).map(str::to_string)
+}
+
+/// Returns whether the table [watch] of `lrl.toml` can set this flag.
+pub fn is_of_watch(arg: &clap::Arg) -> bool {
+    arg.get_help_heading() == Some(watch::HEADING)
 }
 
 /// Changes every flag of every command.

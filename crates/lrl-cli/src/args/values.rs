@@ -145,31 +145,31 @@ pub fn store_id(text: &str) -> Result<String, String> {
     }
 }
 
-/// Parses `20h`, `7d`, `30m`, `90s`, `2w` or several in a row (`1h30m`); `0` is no time at all.
+/// Parses `20h`, `7d`, `30m`, `90s`, `2w`, `200ms` or several in a row (`1h30m`); `0` is no time at all.
 pub fn duration(text: &str) -> Result<Duration, String> {
     const HELP: &str = "expected a number and a unit: 90s, 30m, 20h, 7d, 2w";
     if text == "0" {
         return Ok(Duration::ZERO);
     }
+    const UNITS: [(&str, u64); 6] =
+        [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000), ("w", 604_800_000)];
     let mut total = 0u64;
     let mut rest = text;
     while !rest.is_empty() {
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
         let (number, tail) = rest.split_at(digits);
-        let unit = tail.chars().next().ok_or(HELP)?;
-        let scale = match unit {
-            's' => 1,
-            'm' => 60,
-            'h' => 3600,
-            'd' => 86_400,
-            'w' => 604_800,
-            _ => return Err(HELP.into()),
-        };
-        let seconds = number.parse::<u64>().ok().and_then(|n| n.checked_mul(scale));
-        total = seconds.and_then(|s| s.checked_add(total)).ok_or(HELP)?;
-        rest = tail.get(unit.len_utf8()..).unwrap_or_default();
+        let (unit, scale) = UNITS.into_iter().find(|(unit, _)| tail.starts_with(unit)).ok_or(HELP)?;
+        let millis = number.parse::<u64>().ok().and_then(|n| n.checked_mul(scale));
+        total = millis.and_then(|millis| millis.checked_add(total)).ok_or(HELP)?;
+        rest = &tail[unit.len()..];
     }
-    if text.is_empty() { Err(HELP.into()) } else { Ok(Duration::from_secs(total)) }
+    if text.is_empty() { Err(HELP.into()) } else { Ok(Duration::from_millis(total)) }
+}
+
+/// Parses how soon something happens again: at least 100 ms.
+pub fn pace(text: &str) -> Result<Duration, String> {
+    const HELP: &str = "expected a number and a unit, at least 100ms: 200ms, 2s, 10m, 1h";
+    duration(text).ok().filter(|time| *time >= Duration::from_millis(100)).ok_or_else(|| HELP.into())
 }
 
 /// Parses a number of sets, or `all`.

@@ -48,7 +48,9 @@ pub fn run(context: &Context<'_>, args: &ForgetArgs) -> Result {
     })
 }
 
-fn policy(args: &ForgetArgs) -> Policy {
+/// Returns the rules of the flags, and of `lrl.toml` below them.
+pub fn policy(args: &ForgetArgs) -> Policy {
+    let keep = args.keep.clone().unwrap_or_default();
     Policy {
         last: args.keep_last,
         hourly: args.keep_hourly,
@@ -56,7 +58,8 @@ fn policy(args: &ForgetArgs) -> Policy {
         weekly: args.keep_weekly,
         monthly: args.keep_monthly,
         yearly: args.keep_yearly,
-        within_secs: args.keep_within.map_or(0, |within| within.as_secs()),
+        within_secs: args.keep_within.unwrap_or_default().max(keep.all).as_secs(),
+        thinned: keep.thinned.iter().map(|(period, age)| (*period, age.as_secs())).collect(),
         tags: args.keep_tag.clone(),
         bad_within_secs: 0,
     }

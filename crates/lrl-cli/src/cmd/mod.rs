@@ -25,6 +25,7 @@ pub mod shared;
 mod snapshots;
 mod stats;
 pub mod status;
+mod watch;
 
 use lrl_store::fs::temp_dir;
 use lrl_store::ops::{drill as drill_engine, import as import_engine};
@@ -67,6 +68,7 @@ pub fn run(context: &Context<'_>) -> Result {
         Verb::Prune(args) => prune::run(context, args),
         Verb::Run(args) => run::run(context, args),
         Verb::Schedule(args) => schedule::run(context, args),
+        Verb::Watch(args) => watch::run(context, args),
         Verb::Stats => stats::run(context),
         Verb::Init(args) => init::run(context, args),
         Verb::Key(args) => key::run(context, args),

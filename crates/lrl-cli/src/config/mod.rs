@@ -2,6 +2,7 @@
 //! type it is, comes from the flag of the same name in `args`; there is no second list.
 
 pub mod policy;
+mod watch;
 
 use std::any::TypeId;
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use serde::Serialize;
 use toml::de::{DeTable, DeValue};
 
 use self::policy::Policy;
+use self::watch::Watch;
 use crate::args;
 use crate::site::tables::{self, Tables};
 use crate::trust::{self, Refusal};
@@ -39,6 +41,8 @@ pub struct File {
     tables: Tables,
     /// The table `[policy]`.
     pub policy: Policy,
+    /// The table `[watch]`.
+    watch: Watch,
 }
 
 impl File {
@@ -153,6 +157,7 @@ pub fn read(path: &Path, text: &str) -> Result<File, String> {
     })?;
     let command = args::command();
     let (mut values, mut tables, mut policy) = (BTreeMap::new(), Tables::default(), Policy::default());
+    let mut watch = Watch::default();
     for (key, value) in table.get_ref() {
         let name = key.get_ref().as_ref();
         if tables::NAMES.contains(&name) {
@@ -161,6 +166,10 @@ pub fn read(path: &Path, text: &str) -> Result<File, String> {
         }
         if let (policy::TABLE, Some(table)) = (name, value.get_ref().as_table()) {
             policy = Policy::read(table, &place)?;
+            continue;
+        }
+        if let (watch::TABLE, Some(table)) = (name, value.get_ref().as_table()) {
+            watch = Watch::read(&command, table, &place)?;
             continue;
         }
         let place = place(key.span().start);
@@ -182,7 +191,7 @@ pub fn read(path: &Path, text: &str) -> Result<File, String> {
         };
         values.insert(name.to_string(), set);
     }
-    Ok(File { path: Some(path.to_path_buf()), values, tables, policy })
+    Ok(File { path: Some(path.to_path_buf()), values, tables, policy, watch })
 }
 
 /// Returns a root as the file means it: a relative one is below the file's directory.
@@ -205,6 +214,12 @@ fn unknown(command: &Command, name: &str, place: &str) -> String {
     }
     if policy::is_key(name) {
         return format!("{place}: {name:?} belongs into the table [policy]");
+    }
+    if name == watch::TABLE {
+        return format!("{place}: watch is a table: write [watch] above its keys");
+    }
+    if watch::is_key(command, name) {
+        return format!("{place}: {name:?} belongs into the table [watch]");
     }
     let known = settable(command).filter_map(Arg::get_long).chain(tables::NAMES);
     let nearest = known.min_by_key(|key| strsim::damerau_levenshtein(key, name));
@@ -275,12 +290,24 @@ pub fn parse_over(file: &File, arguments: &[OsString], first: &ArgMatches) -> Re
     let values = one_place(file.values.clone(), first);
     let command = args::map_args(args::command(), &|arg| {
         let set = args::key(&arg).and_then(|key| values.get(&key)).map(Vec::as_slice);
-        match set.or_else(|| file.policy.retention(arg.get_long()?)) {
+        match set.or_else(|| of_tables_for(file, &arg)) {
             Some(set) => arg.default_values(set.iter().map(|value| OsStr::from(value.clone()))),
             None => arg,
         }
     });
     command.try_get_matches_from(arguments)
+}
+
+/// Returns the values of the tables `[policy]` and `[watch]` for a flag. The rules of `keep` count for both verbs that take them: a forget that
+/// did not know those of the watch would undo them.
+fn of_tables_for<'a>(file: &'a File, arg: &Arg) -> Option<&'a [String]> {
+    let long = arg.get_long()?;
+    let (of_policy, of_watch) = (file.policy.retention(long), file.watch.values(long));
+    match (args::is_of_watch(arg), long) {
+        (true, _) => of_watch.or(of_policy),
+        (false, "keep") => of_policy.or(of_watch),
+        (false, _) => of_policy,
+    }
 }
 
 /// `out` and `backup` name the same place, the former for `lrl backup`, the latter for all others: each stands in for the
@@ -328,6 +355,8 @@ pub fn in_force(file: &File, matches: &ArgMatches) -> Vec<Setting> {
     settings.extend(of_tables(file));
     if let Some(path) = &file.path {
         let of_policy = file.policy.all().map(|(key, values)| (format!("{}.{key}", policy::TABLE), values.to_vec()));
+        let of_watch = file.watch.all().map(|(key, values)| (format!("{}.{key}", watch::TABLE), values.to_vec()));
+        let of_policy = of_policy.chain(of_watch);
         settings.extend(of_policy.map(|(key, values)| Setting { key, values, origin: Origin::File(path.clone()) }));
     }
     settings.sort_by(|a, b| a.key.cmp(&b.key));

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
 
+use crate::args::keep::keep;
 use crate::args::values;
 
 /// The name of the table.
@@ -44,14 +45,16 @@ pub enum CheckData<'a> {
 enum Kind {
     Count,
     Age,
+    Rules,
     Tags,
     Sets,
     Interval,
     Data,
 }
 
-/// Every key. Those that begin with `keep-`, but for `keep-sets`, are flags of `lrl forget`.
-const KEYS: [(&str, Kind); 16] = [
+/// Every key. `keep`, and those that begin with `keep-`, but for `keep-sets`, are flags of `lrl forget`.
+const KEYS: [(&str, Kind); 17] = [
+    ("keep", Kind::Rules),
     ("keep-last", Kind::Count),
     ("keep-hourly", Kind::Count),
     ("keep-daily", Kind::Count),
@@ -140,7 +143,7 @@ pub fn is_key(name: &str) -> bool {
 }
 
 fn is_retention(key: &str) -> bool {
-    key.starts_with("keep-") && key != "keep-sets" && is_key(key)
+    (key == "keep" || key.starts_with("keep-")) && key != "keep-sets" && is_key(key)
 }
 
 fn nearest(name: &str) -> &'static str {
@@ -176,6 +179,10 @@ impl Kind {
             Self::Age => {
                 let text = value.as_str().ok_or("a time in quotes: \"36h\", \"30d\", \"8w\", \"1y\"")?;
                 values::age(text).map(|_| one(text)).map_err(|reason| format!("a time in quotes, {reason}"))
+            }
+            Self::Rules => {
+                let text = value.as_str().ok_or("rules in quotes: \"all:1h,minutely:24h,hourly:7d,daily:30d\"")?;
+                keep(text).map(|_| one(text))
             }
             Self::Tags => {
                 let tag = |value: &DeValue<'_>| value.as_str().and_then(|tag| values::word(tag).ok());

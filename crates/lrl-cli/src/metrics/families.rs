@@ -29,7 +29,7 @@ const fn family(name: &'static str, about: About, help: &'static str) -> Family 
 }
 
 /// All metrics, in the order in which they are printed.
-pub const FAMILIES: [Family; 17] = [
+pub const FAMILIES: [Family; 20] = [
     family(BUILD, About::Program, "The version of lrl that wrote this; always 1."),
     family(LAST_RUN, About::Run, "When the last run of a command ended, good or bad."),
     family(EXIT_CODE, About::Run, "Exit code of the last run of a command; 0 is success."),
@@ -44,6 +44,17 @@ pub const FAMILIES: [Family; 17] = [
     family(ADDED, About::Source, "Bytes that the newest snapshot added to the store."),
     family(READ_LOCK, About::Source, "How long the application could not write while its database was last read."),
     family(COPY_LAG, About::Source, "Age of the oldest snapshot that a second store lacks; 0 if it has all."),
+    family(WATCH_RUNNING, About::Source, "1 while a watch of the source runs, else 0."),
+    family(
+        WATCH_LAG,
+        About::Source,
+        "Age of the oldest change that no snapshot has, as the watch knows; 0 if all is saved.",
+    ),
+    family(
+        WATCH_LOOKED,
+        About::Source,
+        "When the watch last knew that all is saved, or what is not; 0 if it never did.",
+    ),
     family(STORE_SIZE, About::Store, "Bytes of the store's objects."),
     family(SETS_SIZE, About::Store, "Bytes that the sets in the backup directory take on disk."),
     family(FREE, About::Store, "Bytes free on the disk of the store, or of the backup directory beside a bucket."),
@@ -77,6 +88,12 @@ pub const ADDED: &str = "lrl_added_bytes";
 pub const READ_LOCK: &str = "lrl_read_lock_seconds";
 /// Name of the metric.
 pub const COPY_LAG: &str = "lrl_copy_lag_seconds";
+/// Name of the metric.
+pub const WATCH_RUNNING: &str = "lrl_watch_running";
+/// Name of the metric.
+pub const WATCH_LAG: &str = "lrl_watch_lag_seconds";
+/// Name of the metric.
+pub const WATCH_LOOKED: &str = "lrl_watch_look_timestamp_seconds";
 /// Name of the metric.
 pub const STORE_SIZE: &str = "lrl_store_size_bytes";
 /// Name of the metric.

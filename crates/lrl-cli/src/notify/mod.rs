@@ -47,7 +47,23 @@ pub struct Telling<'a> {
 
 /// Tells that a run begins, if anybody is to be told: `--on-start` is waited for, a request is not.
 pub fn begin<'a>(context: &Context<'a>) -> Option<Telling<'a>> {
-    let (told, verb) = (context.cli.command.told()?, context.cli.command.timed_name()?);
+    let mut telling = prepare(context, context.cli.command.timed_name()?)?;
+    let request = telling.url.as_ref().and_then(|url| ping::request(telling.told.ping_kind, url, &telling.event));
+    let limit = telling.told.tell_limit;
+    telling.start = request.map(|request| in_background(move || http::send(&request, limit)));
+    telling.run_on_start(context);
+    Some(telling)
+}
+
+/// Returns whether somebody is told of a success.
+pub fn tells_success(context: &Context<'_>) -> bool {
+    let told = context.cli.command.told();
+    told.is_some_and(|told| told.ping_url.is_some() || told.ping_url_file.is_some() || !told.on_success.is_empty())
+}
+
+/// Prepares to tell of what has no start that a service waits for the end of: only [`Telling::end`] makes a request.
+pub fn prepare<'a>(context: &Context<'a>, verb: &'static str) -> Option<Telling<'a>> {
+    let told = context.cli.command.told()?;
     let hooks = [&told.on_start, &told.on_success, &told.on_failure];
     let url = match url_of(context, told) {
         Ok(url) => url,
@@ -73,14 +89,16 @@ pub fn begin<'a>(context: &Context<'a>) -> Option<Telling<'a>> {
         started: now(),
         end: None,
     };
-    let request = url.as_ref().and_then(|url| ping::request(told.ping_kind, url, &event));
-    let limit = told.tell_limit;
-    let start = request.map(|request| in_background(move || http::send(&request, limit)));
-    warn(context, &redactor, "on-start", hook::run(&told.on_start, event.document().to_string(), limit));
-    Some(Telling { told, url, event, redactor, start })
+    Some(Telling { told, url, event, redactor, start: None })
 }
 
 impl Telling<'_> {
+    /// Runs `--on-start` and waits for it.
+    pub fn run_on_start(&self, context: &Context<'_>) {
+        let document = self.event.document().to_string();
+        warn(context, &self.redactor, "on-start", hook::run(&self.told.on_start, document, self.told.tell_limit));
+    }
+
     /// Tells how the run ended: by a request and by a program at the same time, each up to its limit. A failure is a warning.
     pub fn end(mut self, context: &Context<'_>, ended: &Ended) {
         let (told, limit) = (self.told, self.told.tell_limit);

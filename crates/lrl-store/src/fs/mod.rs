@@ -2,6 +2,7 @@
 
 pub(crate) mod dir;
 pub mod durable;
+pub mod inotify;
 pub mod lock;
 pub(crate) mod lock_holder;
 pub(crate) mod metadata;

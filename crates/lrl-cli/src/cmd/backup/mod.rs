@@ -12,10 +12,11 @@ use std::time::{Duration, SystemTime};
 
 use lrl_store::error::Error;
 use lrl_store::fs::durable;
-use lrl_store::ops::backup::{self, Options};
+use lrl_store::ops::backup::{self, Options, Report};
 use lrl_store::ops::select::Need;
 use lrl_store::ops::{ls, restore};
 use lrl_store::source::files::walk::Root;
+use lrl_store::store::Store;
 
 use self::copy_to::Second;
 use self::render::{document, heading, render, unused, with_second};
@@ -33,12 +34,14 @@ const BUSY: Duration = Duration::from_secs(30);
 
 /// Backs up, unless a young enough snapshot is there.
 pub fn run(context: &Context<'_>, args: &BackupArgs) -> Result {
+    run_as(context, args, false)
+}
+
+/// As [`run`]; `only_if_changed` adds no snapshot that has the contents of the newest one.
+pub fn run_as(context: &Context<'_>, args: &BackupArgs, only_if_changed: bool) -> Result {
     let paths = context.paths()?;
     let term = context.term;
-    if !paths.data_dir.is_dir() {
-        let what = if context.site()?.is_manual() { "data directory" } else { "root" };
-        return Err(Error::NoStore { what, path: paths.data_dir }.into());
-    }
+    require_data(context, &paths)?;
     if let Some(age) = args.if_older_than {
         let need = Need { database: !args.half.assets_only, uploads: !args.half.db_only };
         if let Some(young) = status::younger_than(context, &paths, age, need)? {
@@ -53,7 +56,8 @@ pub fn run(context: &Context<'_>, args: &BackupArgs) -> Result {
         );
         return Err(Error::Refused(text).into());
     }
-    let options = options(context, args, &paths)?;
+    let mut options = options(context, args, &paths)?;
+    options.only_if_changed = only_if_changed;
     if args.dry_run {
         return dry_run::run(context, &paths, options);
     }
@@ -88,6 +92,9 @@ pub fn run(context: &Context<'_>, args: &BackupArgs) -> Result {
         report.databases_read.values().map(|read| read.held.locked.max(read.held.wal).as_secs_f64()).reduce(f64::max),
     );
     same_store::remember(context, &paths.store, &store.config().store_id);
+    if report.unchanged {
+        return unchanged(context, args, &store, &report);
+    }
     unused(context, &options);
     let exit = render(context, &paths, &report);
     if report.sets.is_some() {
@@ -107,6 +114,15 @@ pub fn run(context: &Context<'_>, args: &BackupArgs) -> Result {
     Ok(exit)
 }
 
+/// Fails where the directory with the data is not there.
+pub fn require_data(context: &Context<'_>, paths: &Paths) -> Result<()> {
+    if paths.data_dir.is_dir() {
+        return Ok(());
+    }
+    let what = if context.site()?.is_manual() { "data directory" } else { "root" };
+    Err(Error::NoStore { what, path: paths.data_dir.clone() }.into())
+}
+
 /// Copies to the second store only, as a backup does after its snapshot.
 pub fn copy_alone(context: &Context<'_>, args: &BackupArgs) -> Result {
     let paths = context.paths()?;
@@ -115,6 +131,21 @@ pub fn copy_alone(context: &Context<'_>, args: &BackupArgs) -> Result {
         context.term.json(&second.document())?;
     }
     Ok(with_second(Exit::Done, second.as_ref()))
+}
+
+/// The newest snapshot has everything; the second store may still lack it.
+fn unchanged(context: &Context<'_>, args: &BackupArgs, store: &Store, report: &Report) -> Result {
+    let lost = report.problems.iter().any(|problem| problem.lost);
+    let exit = if lost { Exit::Incomplete } else { Exit::Done };
+    let second = copy_to::copy(context, args, store);
+    let exit = with_second(exit, second.as_ref());
+    if context.term.is_json() {
+        context.term.json(&serde_json::json!({
+            "success": exit == Exit::Done, "unchanged": true, "snapshot": report.name.id, "sequence": report.name.sequence,
+            "added_bytes": report.added_bytes, "problems": report.problems, "second_store": second.as_ref().map(Second::document),
+        }))?;
+    }
+    Ok(exit)
 }
 
 /// The newest snapshot is young enough; the second store may still lack it.
@@ -157,7 +188,8 @@ fn lab(paths: &Paths, now: SystemTime) -> Options {
     options
 }
 
-fn options(context: &Context<'_>, args: &BackupArgs, paths: &Paths) -> Result<Options> {
+/// Returns what is backed up, and how.
+pub fn options(context: &Context<'_>, args: &BackupArgs, paths: &Paths) -> Result<Options> {
     let (site, now) = (context.site()?, SystemTime::now());
     let mut options = match &site.root {
         Some(root) => site::options(site, root, paths, now)?,
@@ -166,6 +198,9 @@ fn options(context: &Context<'_>, args: &BackupArgs, paths: &Paths) -> Result<Op
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     options.skip.push(paths.backup_dir.clone());
     options.skip.extend(paths.store.directory().map(Path::to_path_buf));
+    // What a run writes is no reason for the next one.
+    options.skip.extend(args.told.metrics_file.clone());
+    options.skip.extend(open::cache_dir(context).ok());
     options.stores_databases = !args.half.assets_only;
     options.uploads = options.uploads.filter(|_| !args.half.db_only);
     options.excludes = site::excludes(site, args)?

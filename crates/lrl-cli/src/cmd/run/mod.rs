@@ -5,7 +5,7 @@ mod due;
 mod history;
 mod plan;
 mod summary;
-mod told;
+pub mod told;
 
 use std::time::{Instant, SystemTime};
 

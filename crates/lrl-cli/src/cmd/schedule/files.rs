@@ -104,10 +104,10 @@ pub fn remove(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(own)
 }
 
-/// Removes the link by which `systemctl enable` starts a timer, if it leads to nothing any more.
-pub fn unlink(timer: &Path) -> Result<Option<PathBuf>> {
-    let (Some(dir), Some(name)) = (timer.parent(), timer.file_name()) else { return Ok(None) };
-    let link = dir.join("timers.target.wants").join(name);
+/// Removes the link in the directory `wants` by which `systemctl enable` starts a unit, if it leads to nothing any more.
+pub fn unlink(unit: &Path, wants: &str) -> Result<Option<PathBuf>> {
+    let (Some(dir), Some(name)) = (unit.parent(), unit.file_name()) else { return Ok(None) };
+    let link = dir.join(wants).join(name);
     let is_dangling = link.is_symlink() && !link.exists();
     if is_dangling {
         fs::remove_file(&link).map_err(Error::io("remove", &link))?;

@@ -1,4 +1,5 @@
-//! `lrl schedule`: units for systemd or a file for cron that do `lrl run` every night, with the settings that are in force here.
+//! `lrl schedule`: units for systemd or a file for cron that do `lrl run` every night, and a service for `lrl watch`, with the settings that are
+//! in force here.
 
 mod cron;
 mod files;
@@ -23,12 +24,16 @@ const SYSTEM_UNITS: &str = "/etc/systemd/system";
 const CRON_FILES: &str = "/etc/cron.d";
 /// The name of the units, and of the file for cron.
 const UNIT_NAME: &str = "lrl-run";
+const WATCH_NAME: &str = "lrl-watch";
 const CRON_NAME: &str = "lrl";
 
 /// Writes, shows or removes what runs lrl.
 pub fn run(context: &Context<'_>, args: &ScheduleArgs) -> Result {
     if args.on_failure_unit.is_some() && args.form == Form::Cron {
         return Err(Failure::Usage("--on-failure-unit names a unit of systemd; cron mails what a run prints".into()));
+    }
+    if args.watch && args.form == Form::Cron {
+        return Err(Failure::Usage("--watch is for systemd: cron does not keep a program running".into()));
     }
     if args.remove {
         return remove(context, args);
@@ -42,9 +47,12 @@ pub fn run(context: &Context<'_>, args: &ScheduleArgs) -> Result {
     let mut files = Vec::new();
     if args.form != Form::Cron {
         let choices = Choices { at: &args.at, user: args.user, on_failure: args.on_failure_unit.as_deref() };
-        let [service, timer] = units(args)?;
+        let [service, timer, watch] = units(args)?;
         files.push(Written { path: service, text: systemd::service(&site, &choices, &marker)? });
         files.push(Written { path: timer, text: systemd::timer(&site, &choices, &marker)? });
+        if args.watch {
+            files.push(Written { path: watch, text: systemd::watch(&site, &choices, &marker)? });
+        }
     }
     if args.form != Form::Systemd {
         let user = (!args.user).then_some("root");
@@ -69,8 +77,8 @@ pub fn run(context: &Context<'_>, args: &ScheduleArgs) -> Result {
     Ok(Exit::Done)
 }
 
-/// Returns where the service and the timer are.
-fn units(args: &ScheduleArgs) -> Result<[PathBuf; 2]> {
+/// Returns where the service, the timer and the service that watches are.
+fn units(args: &ScheduleArgs) -> Result<[PathBuf; 3]> {
     let dir = match (&args.out, args.user) {
         (Some(out), _) => out.clone(),
         (None, false) => SYSTEM_UNITS.into(),
@@ -79,7 +87,13 @@ fn units(args: &ScheduleArgs) -> Result<[PathBuf; 2]> {
             .ok_or_else(|| Failure::Usage("HOME is not set: name the directory for the units with --out".into()))?,
     };
     let name = args.name.as_deref().unwrap_or(UNIT_NAME);
-    Ok([dir.join(format!("{name}.service")), dir.join(format!("{name}.timer"))])
+    let watch = watch_name(args);
+    Ok([format!("{name}.service"), format!("{name}.timer"), format!("{watch}.service")].map(|name| dir.join(name)))
+}
+
+/// Returns the name of the service that watches.
+fn watch_name(args: &ScheduleArgs) -> String {
+    args.name.as_ref().map_or_else(|| WATCH_NAME.to_string(), |name| format!("{name}-watch"))
 }
 
 fn cron_file(args: &ScheduleArgs) -> PathBuf {
@@ -103,6 +117,9 @@ fn next(args: &ScheduleArgs) -> Vec<String> {
         format!("systemctl{user} enable --now {name}.timer"),
         format!("systemctl{user} start {name}.service"),
     ];
+    if args.watch {
+        next.push(format!("systemctl{user} enable --now {}.service", watch_name(args)));
+    }
     if args.user {
         next.push("loginctl enable-linger".into());
     }
@@ -175,10 +192,17 @@ fn remove(context: &Context<'_>, args: &ScheduleArgs) -> Result {
     let mut removed = files::remove(&paths)?;
     let mut next = Vec::new();
     if args.form == Form::Systemd && !removed.is_empty() {
-        removed.extend(files::unlink(&units(args)?[1])?);
+        let [_, timer, watch] = units(args)?;
         let user = if args.user { " --user" } else { "" };
         let name = args.name.as_deref().unwrap_or(UNIT_NAME);
-        next = vec![format!("systemctl{user} stop {name}.timer"), format!("systemctl{user} daemon-reload")];
+        next.push(format!("systemctl{user} stop {name}.timer"));
+        if removed.contains(&watch) {
+            next.push(format!("systemctl{user} stop {}.service", watch_name(args)));
+        }
+        next.push(format!("systemctl{user} daemon-reload"));
+        removed.extend(files::unlink(&timer, "timers.target.wants")?);
+        let wants = if args.user { "default.target.wants" } else { "multi-user.target.wants" };
+        removed.extend(files::unlink(&watch, wants)?);
     }
     if context.term.is_json() {
         let removed: Vec<String> = removed.iter().map(|path| path.display().to_string()).collect();

@@ -1,4 +1,4 @@
-//! The service and the timer: locked down as far as a backup can be.
+//! The services and the timer: locked down as far as a backup can be.
 
 use std::path::Path;
 
@@ -50,11 +50,46 @@ ProtectProc=invisible
 KeyringMode=private
 ";
 
-/// Writes the service.
+/// Writes the service that does what is due.
 pub fn service(site: &Needs, choices: &Choices<'_>, marker: &str) -> Result<String> {
+    let mut unit = beginning(site, choices, marker, "lrl run")?;
+    unit.push_str("\n[Service]\nType=oneshot\n");
+    place(site, choices, "run", &mut unit)?;
+    unit.push_str(
+        "# A first backup, a drill of a large set or a slow line may take hours.\nTimeoutStartSec=infinity\n\
+         # Not idle: a process that is starved while it reads the database would hold the application up.\n\
+         Nice=5\nIOSchedulingClass=best-effort\nIOSchedulingPriority=7\n\
+         # lrl itself takes up to 64 MiB; the rest is for the system's own buffers.\nMemoryMax=1G\nTasksMax=64\n\n",
+    );
+    sandbox(site, choices, &mut unit)?;
+    Ok(unit)
+}
+
+/// Writes the service that watches.
+pub fn watch(site: &Needs, choices: &Choices<'_>, marker: &str) -> Result<String> {
+    let mut unit = beginning(site, choices, marker, "lrl watch")?;
+    unit.push_str("# However often it fails to start, it is started again.\nStartLimitIntervalSec=0\n");
+    unit.push_str("\n[Service]\nType=notify\nNotifyAccess=main\n");
+    place(site, choices, "watch", &mut unit)?;
+    unit.push_str(
+        "Restart=on-failure\nRestartSec=30\n\
+         # Wrong settings, no store or a wrong key do not go away by themselves.\nRestartPreventExitStatus=2 10 12\n\
+         # It is alive as long as it tells, also while it works; one that hangs is started again.\nWatchdogSec=10min\n\
+         # A last snapshot is made at the end.\nTimeoutStopSec=5min\nKillMode=mixed\n\
+         Nice=5\nIOSchedulingClass=best-effort\nIOSchedulingPriority=7\n\
+         # lrl itself takes up to 64 MiB; the rest is for the system's own buffers.\nMemoryMax=1G\nTasksMax=64\n\n",
+    );
+    sandbox(site, choices, &mut unit)?;
+    let target = if choices.user { "default.target" } else { "multi-user.target" };
+    unit.push_str(&format!("\n[Install]\nWantedBy={target}\n"));
+    Ok(unit)
+}
+
+/// Describes the unit, and what it waits for.
+fn beginning(site: &Needs, choices: &Choices<'_>, marker: &str, what: &str) -> Result<String> {
     let mut unit = marker.to_string();
     let directory = quote::text(&site.directory)?;
-    unit.push_str(&format!("[Unit]\nDescription=lrl run in {}\n", quote::whole(directory)?));
+    unit.push_str(&format!("[Unit]\nDescription={what} in {}\n", quote::whole(directory)?));
     if site.network {
         unit.push_str("Wants=network-online.target\nAfter=network-online.target\n");
     }
@@ -64,16 +99,18 @@ pub fn service(site: &Needs, choices: &Choices<'_>, marker: &str) -> Result<Stri
     if let Some(other) = choices.on_failure {
         unit.push_str(&format!("OnFailure={other}\n"));
     }
-    unit.push_str("\n[Service]\nType=oneshot\n");
-    unit.push_str(&format!("ExecStart={}\n", command(site)?));
-    unit.push_str(&format!("WorkingDirectory={}\n", quote::whole(directory)?));
-    environment(site, choices, &mut unit)?;
-    unit.push_str(
-        "# A first backup, a drill of a large set or a slow line may take hours.\nTimeoutStartSec=infinity\n\
-         # Not idle: a process that is starved while it reads the database would hold the application up.\n\
-         Nice=5\nIOSchedulingClass=best-effort\nIOSchedulingPriority=7\n\
-         # lrl itself takes up to 64 MiB; the rest is for the system's own buffers.\nMemoryMax=1G\nTasksMax=64\n\n",
-    );
+    Ok(unit)
+}
+
+/// Writes what is run, where, and with which variables and secrets.
+fn place(site: &Needs, choices: &Choices<'_>, verb: &str, unit: &mut String) -> Result<()> {
+    unit.push_str(&format!("ExecStart={}\n", command(site, verb)?));
+    unit.push_str(&format!("WorkingDirectory={}\n", quote::whole(quote::text(&site.directory)?)?));
+    environment(site, choices, unit)
+}
+
+/// Writes what the service may not do.
+fn sandbox(site: &Needs, choices: &Choices<'_>, unit: &mut String) -> Result<()> {
     unit.push_str(EVERYWHERE);
     // Whatever is to speak to the network from a run (a bucket, a program that fetches a passphrase) belongs into `Needs::network`.
     let families = if site.network { "AF_UNIX AF_INET AF_INET6 AF_NETLINK" } else { "AF_UNIX" };
@@ -93,14 +130,14 @@ pub fn service(site: &Needs, choices: &Choices<'_>, marker: &str) -> Result<Stri
             unit.push_str(&format!("ReadWritePaths={}\n", quote::item(&format!("-{}", quote::text(path)?))));
         }
     }
-    Ok(unit)
+    Ok(())
 }
 
-fn command(site: &Needs) -> Result<String> {
+fn command(site: &Needs, verb: &str) -> Result<String> {
     // The program itself is no argument: variables are not looked for in it.
     let mut words = vec![quote::item(quote::text(&site.program)?)];
     words.push(quote::argument(&format!("--config={}", quote::text(&site.config)?)));
-    words.push("run".into());
+    words.push(verb.into());
     for flag in &site.flags {
         words.push(quote::argument(quote::text(Path::new(flag))?));
     }

@@ -6,3 +6,4 @@ pub(crate) mod open;
 pub mod run_record;
 pub(crate) mod same_store;
 pub(crate) mod sets_growth;
+pub mod watch_state;

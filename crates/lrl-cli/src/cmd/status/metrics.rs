@@ -21,11 +21,12 @@ use super::source::{copies, sources};
 use crate::args::Verb;
 use crate::cmd::shared::open;
 use crate::cmd::shared::run_record::{self, COMMANDS, RunRecord};
+use crate::cmd::shared::watch_state;
 use crate::context::Context;
 use crate::exit::{Exit, Result};
 use crate::metrics::families::{
     ADDED, BUILD, COPY_LAG, DRILL_MISSING, DRILL_RESTORE, DURATION, EXIT_CODE, FREE, LAST_DRILL, LAST_GOOD, LAST_RUN,
-    LAST_SUCCESS, PROVEN, READ_LOCK, SETS_SIZE, SNAPSHOTS, STORE_SIZE,
+    LAST_SUCCESS, PROVEN, READ_LOCK, SETS_SIZE, SNAPSHOTS, STORE_SIZE, WATCH_LAG, WATCH_LOOKED, WATCH_RUNNING,
 };
 use crate::metrics::text::Sample;
 use crate::metrics::{file, text};
@@ -49,6 +50,7 @@ pub fn write(context: &Context<'_>, exit: Exit, record: Option<&RunRecord>) {
     if let (Ok(place), Ok(paths)) = (context.store_in_use(), context.paths()) {
         samples.disk(&place, &paths.backup_dir);
     }
+    samples.watch(context, &context.cli.global.source);
     if let Some(backend) = backend(context, exit) {
         let now = time_of(SystemTime::now());
         let found = Store::open(backend, LockMode::ReadOnly, Duration::ZERO, &Silent)
@@ -86,6 +88,7 @@ pub fn print(context: &Context<'_>, store: &Store, now: Time) -> Result {
                 samples.run(&source, &record, None);
             }
         }
+        samples.watch(context, &source);
         samples.source(store, &source, now)?;
     }
     samples.size(store)?;
@@ -147,6 +150,17 @@ impl Samples {
         }
     }
 
+    /// The watch of a source, if there ever was one.
+    fn watch(&mut self, context: &Context<'_>, source: &str) {
+        let Some(seen) = watch_state::look(context, source) else { return };
+        let labels = [("source", source)];
+        self.add(WATCH_RUNNING, &labels, f64::from(u8::from(seen.is_running)));
+        // Of one that ended when all was saved, no lag is known; an older sample must not stay.
+        let lag = seen.lag(time_of(SystemTime::now()).secs).unwrap_or_default();
+        self.add(WATCH_LAG, &labels, lag as f64);
+        self.add(WATCH_LOOKED, &labels, seen.state.looked.unwrap_or_default() as f64);
+    }
+
     /// A backup measures its own source; what concerns the whole store measures all that it is about.
     fn after_run(
         &mut self,
@@ -156,7 +170,7 @@ impl Samples {
         now: Time,
     ) -> Result<(), Error> {
         let measured = match context.cli.command {
-            Verb::Backup(_) => vec![context.cli.global.source.clone()],
+            Verb::Backup(_) | Verb::Watch(_) => vec![context.cli.global.source.clone()],
             _ => sources(context, store)?,
         };
         measured.iter().try_for_each(|source| self.source(store, source, now))?;

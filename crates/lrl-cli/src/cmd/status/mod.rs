@@ -3,6 +3,7 @@
 mod all_stores;
 pub mod metrics;
 mod source;
+mod watch;
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};

@@ -10,9 +10,11 @@ use lrl_store::store::Store;
 use lrl_store::time::Time;
 use serde_json::{Value, json};
 
+use super::watch;
 use crate::args::StatusArgs;
 use crate::cmd::shared::choose;
 use crate::cmd::shared::run_record::{self, RunRecord};
+use crate::cmd::shared::watch_state;
 use crate::context::Context;
 use crate::exit::Result;
 use crate::render::{entry, units};
@@ -27,6 +29,8 @@ pub struct SourceStatus {
     copies: Vec<(LastCopied, u64, Option<u64>)>,
     /// How the last backup ended.
     last_run: Option<RunRecord>,
+    /// The watch of the source, if there ever was one.
+    watch: Option<watch_state::Seen>,
     /// Everything that is wrong, a line each.
     pub wrong: Vec<String>,
 }
@@ -76,7 +80,9 @@ impl SourceStatus {
             }
         }
         let last_run = if is_in_force { run_record::read(context, &source) } else { None };
-        Ok(Self { source, status, copies, last_run, wrong })
+        let watch = if is_in_force { watch_state::look(context, &source) } else { None };
+        wrong.extend(watch.as_ref().and_then(|seen| watch::wrong(seen, now.secs)));
+        Ok(Self { source, status, copies, last_run, watch, wrong })
     }
 
     pub(super) fn render(&self, context: &Context<'_>, now: i64) -> Result<()> {
@@ -107,6 +113,9 @@ impl SourceStatus {
             };
             let error = run.error.as_ref().map(|error| format!(": {}", units::safe(error))).unwrap_or_default();
             term.line(format!("Last run: {} {}, {how}{error}", run.command, units::age(run.finished, now)))?;
+        }
+        if let Some(seen) = &self.watch {
+            term.line(watch::line(seen, now))?;
         }
         let drilled = |drill: &lrl_store::format::drill::Drill| {
             format!(
@@ -164,6 +173,7 @@ impl SourceStatus {
                 "age_seconds": (now - run.finished).max(0), "exit_code": run.exit, "error": run.error,
             })
         });
+        whole["watch"] = self.watch.as_ref().map_or(Value::Null, |seen| watch::document(seen, now));
         whole["copies"] = self
             .copies
             .iter()

@@ -7,6 +7,7 @@ use super::options::Options;
 use super::shrink::Baseline;
 use crate::error::{Error, Result};
 use crate::format::snapshot;
+use crate::format::snapshot::Snapshot;
 use crate::id::SnapshotId;
 use crate::set::layout::Names;
 use crate::store::write::WriteSession;
@@ -132,6 +133,21 @@ impl History {
         let databases: Vec<_> = self.databases.iter().flat_map(|(_, all)| all).map(|part| &part.root).collect();
         Ok(self.is_unsure
             && session.depends_on_pending_deletion(&databases, self.uploads.as_ref().map(|(_, part)| &part.list))?)
+    }
+
+    /// Returns the newest snapshot, if it has the contents of this one. The times of databases and of a site's root are no contents.
+    pub fn with_contents_of(&self, new: &Snapshot) -> Option<SnapshotName> {
+        let (sequence, id) = *self.listed.last()?;
+        if new.parents != [id] {
+            return None;
+        }
+        let before = self.databases.as_ref().filter(|(of, _)| *of == id).map_or(&[][..], |(_, all)| all);
+        let content =
+            |one: &snapshot::Database| (one.path.clone(), one.root, one.page_size, one.mode, one.uid, one.gid);
+        let same_databases = before.iter().map(content).eq(new.databases.iter().map(content));
+        let files = self.uploads.as_ref().filter(|(of, _)| *of == id).map(|(_, part)| part.list);
+        let is_same = same_databases && files == new.files.as_ref().map(|part| part.list);
+        is_same.then(|| SnapshotName { source: new.source.clone(), sequence, id })
     }
 
     /// Returns the database at a path, as the newest snapshot with databases has it.

@@ -90,6 +90,27 @@ fn run(context: Context<'_>) -> Result<Report> {
     problems.append(&mut notes);
     decision.report_losses(store, &mut problems, observer);
     let staged = attempt::listable(staged)?;
+    let all_read = databases_read.len() == snapshot.databases.len();
+    let newest = options.only_if_changed.then(|| history.with_contents_of(&snapshot)).flatten();
+    if let Some(name) = newest.filter(|_| vanished.is_none() && decision.answered().next().is_none()) {
+        records::record(context, &decision, &name, &snapshot, all_read, uploads_read.files_proved);
+        return Ok(Report {
+            name,
+            snapshot,
+            unchanged: true,
+            added_bytes: session.added_bytes(),
+            databases_read,
+            uploads_read,
+            full_scan: decision.full_scan,
+            distrust: None,
+            set: None,
+            set_error: None,
+            sets: None,
+            vanished,
+            interrupted: false,
+            problems,
+        });
+    }
 
     // Publish: the snapshot first, then the set.
     let duration_ms = u64::try_from(started.elapsed().as_millis()).ok();
@@ -110,12 +131,12 @@ fn run(context: Context<'_>) -> Result<Report> {
     });
     let interrupted = matches!(looked, Some(Err(Error::Interrupted)));
     let sets = looked.and_then(Result::ok).flatten();
-    let all_read = databases_read.len() == snapshot.databases.len();
     records::record(context, &decision, &name, &snapshot, all_read, uploads_read.files_proved);
 
     Ok(Report {
         name,
         snapshot,
+        unchanged: false,
         added_bytes: session.added_bytes(),
         databases_read,
         uploads_read,

@@ -49,6 +49,8 @@ pub struct Options {
     pub max_shrink_percent: u8,
     /// Takes the snapshot as it is, however much smaller it is: what follows is measured against it.
     pub accept_shrink: bool,
+    /// Adds no snapshot that has the contents of the newest one: see [`super::Report::unchanged`].
+    pub only_if_changed: bool,
     /// Uploads whose times are younger than this are read again by the next run; at least two seconds. See [`SETTLE`].
     pub settle: Duration,
     /// How many sets with each part stay in `out` once this one is written; `None`: all.
@@ -98,6 +100,7 @@ impl Options {
             rescan_every: Some(Duration::from_secs(7 * 86_400)),
             max_shrink_percent: 50,
             accept_shrink: false,
+            only_if_changed: false,
             settle: SETTLE,
             keep_sets: None,
             reserve: Reserve::LEAST,

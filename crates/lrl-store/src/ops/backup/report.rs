@@ -20,6 +20,8 @@ pub struct Report {
     pub name: SnapshotName,
     /// The new snapshot.
     pub snapshot: Snapshot,
+    /// No snapshot was added, as asked for: the newest one, whose name this is, has the same contents.
+    pub unchanged: bool,
     /// Bytes of objects that the run added to the store, the snapshot included.
     pub added_bytes: u64,
     /// How the databases were read, by path: those that were provably unchanged are not among them.

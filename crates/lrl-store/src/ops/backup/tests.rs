@@ -45,6 +45,7 @@ pub fn options(dir: &Path, second: u64) -> Options {
         rescan_every: None,
         max_shrink_percent: 50,
         accept_shrink: false,
+        only_if_changed: false,
         settle: Duration::ZERO,
         keep_sets: None,
         reserve: Reserve::NONE,

@@ -12,7 +12,7 @@ use crate::progress::{Observer, checkpoint};
 use crate::store::run_cache::RunCache;
 use crate::store::{SnapshotName, Store};
 use crate::time::Time;
-pub use policy::{Candidate, Policy, Reason};
+pub use policy::{Candidate, Period, Policy, Reason};
 
 /// What to forget.
 #[derive(Debug, Clone)]

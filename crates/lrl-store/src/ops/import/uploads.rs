@@ -44,6 +44,7 @@ pub(in crate::ops) fn store_roots(
         tags: Vec::new(),
         max_shrink_percent: 0,
         accept_shrink: false,
+        only_if_changed: false,
         settle: backup::SETTLE,
         host: String::new(),
         program: uploads.program.into(),

@@ -9,6 +9,7 @@ use crate::time::SKEW_SECS;
 
 /// One snapshot a year leaves gaps of almost two years; a time further ahead of all before it is taken for a clock that leapt.
 const LEAP_SECS: i64 = 731 * DAY_SECS;
+const MINUTE_SECS: i64 = 60;
 const HOUR_SECS: i64 = 3600;
 const DAY_SECS: i64 = 24 * HOUR_SECS;
 
@@ -29,6 +30,8 @@ pub struct Policy {
     pub yearly: u32,
     /// All that are up to this many seconds older than the newest one.
     pub within_secs: u64,
+    /// The newest of each period among those that are up to this many seconds older than the newest one.
+    pub thinned: Vec<(Period, u64)>,
     /// All that have one of these tags.
     pub tags: Vec<String>,
     /// Those that are not good stay for this long, in seconds, whatever the rules say.
@@ -70,6 +73,8 @@ pub struct Candidate {
 /// A stretch of the calendar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Period {
+    /// A minute.
+    Minute,
     /// An hour.
     Hour,
     /// A day.
@@ -89,6 +94,7 @@ impl Period {
         // Moments that no calendar has are told apart all the same.
         let date = jiff::Timestamp::from_second(secs).ok().map(|moment| moment.to_zoned(jiff::tz::TimeZone::UTC));
         match self {
+            Self::Minute => secs.div_euclid(MINUTE_SECS),
             Self::Hour => secs.div_euclid(HOUR_SECS),
             Self::Day => days,
             // 1970 began on a Thursday.
@@ -106,6 +112,8 @@ pub enum Reason {
     Last,
     /// The newest of its hour, day, …
     Newest(Period),
+    /// The newest of its minute, hour, day, …, and young enough for that.
+    Thinned(Period),
     /// The oldest: a rule for the calendar was not used up.
     Oldest(Period),
     /// Young enough.
@@ -140,6 +148,7 @@ impl Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = |period: &Period| match period {
+            Period::Minute => "minutely",
             Period::Hour => "hourly",
             Period::Day => "daily",
             Period::Week => "weekly",
@@ -149,6 +158,7 @@ impl fmt::Display for Reason {
         match self {
             Self::Last => f.write_str("last"),
             Self::Newest(period) => f.write_str(name(period)),
+            Self::Thinned(period) => write!(f, "{}, within", name(period)),
             Self::Oldest(period) => write!(f, "oldest, for {}", name(period)),
             Self::Within => f.write_str("within"),
             Self::Tag(tag) => write!(f, "tag {tag}"),
@@ -184,11 +194,13 @@ pub fn apply(policy: &Policy, candidates: &[Candidate], now: i64) -> Vec<Vec<Rea
     // Only what would have to be given up for it pushes anything out: a good one is not given up for a bad one.
     let (good, bad): (Vec<usize>, Vec<usize>) =
         by_sequence.iter().partition(|at| candidates[**at].state == State::Good);
+    let newest = good.iter().map(|at| candidates[*at].created).max().unwrap_or_default();
     let mut left = good;
     let mut witnesses = Vec::new();
     while !left.is_empty() {
         let (agreeing, back) = agreeing(candidates, &left);
         rank(policy, candidates, &agreeing, &mut reasons);
+        thin(policy, candidates, &agreeing, newest, &mut reasons);
         left = back.iter().map(|(at, _)| *at).collect();
         witnesses.push(back);
     }
@@ -255,6 +267,22 @@ fn rank(policy: &Policy, candidates: &[Candidate], newest_first: &[usize], reaso
             left -= 1;
             reasons[*at].push(if last == Some(number) { Reason::Oldest(period) } else { Reason::Newest(period) });
             last = Some(number);
+        }
+    }
+}
+
+/// Applies the rules that count time to snapshots whose times agree with their sequence, the newest first; `newest` is the time of the newest of
+/// all.
+fn thin(policy: &Policy, candidates: &[Candidate], newest_first: &[usize], newest: i64, reasons: &mut [Vec<Reason>]) {
+    for (period, secs) in &policy.thinned {
+        let limit = newest.saturating_sub(i64::try_from(*secs).unwrap_or(i64::MAX));
+        let mut last = None;
+        for at in newest_first.iter().filter(|at| candidates[**at].created >= limit) {
+            let number = Some(period.number(candidates[*at].created));
+            if number != last {
+                reasons[*at].push(Reason::Thinned(*period));
+            }
+            last = number;
         }
     }
 }

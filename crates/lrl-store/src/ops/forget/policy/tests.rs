@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{Candidate, DAY_SECS, HOUR_SECS, Policy, Reason, SKEW_SECS, apply};
+use super::{Candidate, DAY_SECS, HOUR_SECS, Period, Policy, Reason, SKEW_SECS, apply};
 use crate::id::SnapshotId;
 use crate::ops::judgement::State;
 use crate::ops::parts::Need;
@@ -45,6 +45,32 @@ fn each_rule_keeps_what_restics_keeps() {
     tagged[4].tags = vec!["x".into(), "keep".into()];
     assert_eq!(sequences(Policy { tags: vec!["keep".into()], ..policy() }, &tagged), [5, 80]);
     assert_eq!(apply(&Policy { tags: vec!["keep".into()], ..policy() }, &tagged, NOW)[4], [Reason::Tag("keep".into())]);
+}
+
+#[test]
+fn a_history_is_thinned_by_its_age() {
+    // One every ten seconds for two hours, then one an hour for two days before that.
+    let hourly = (0..48).map(|n| candidate(n + 1, NOW - (50 - n as i64) * HOUR_SECS));
+    let fine = (0..720).map(|n| candidate(n + 100, NOW - (719 - n as i64) * 10));
+    let candidates: Vec<_> = hourly.chain(fine).collect();
+    let hour = 3600;
+    let policy = Policy {
+        within_secs: 600,
+        thinned: vec![(Period::Minute, hour), (Period::Hour, 24 * hour), (Period::Day, 30 * 24 * hour)],
+        ..Policy::default()
+    };
+    let left = kept(&policy, &candidates);
+    let ages: Vec<i64> = left.iter().rev().map(|c| NOW - c.created).collect();
+    // All of ten minutes, then the last of each minute up to an hour, of each hour up to a day, of each day.
+    assert_eq!(ages.iter().filter(|age| **age <= 600).count(), 61);
+    let minutes: Vec<i64> = ages.iter().filter(|age| (601..=3600).contains(*age)).copied().collect();
+    assert_eq!((minutes.len(), minutes[0]), (50, 610));
+    assert!(minutes.windows(2).all(|pair| pair[1] - pair[0] == 60));
+    let hours: Vec<i64> = ages.iter().filter(|age| (3601..=86_400).contains(*age)).copied().collect();
+    assert_eq!(hours.len(), 23, "{hours:?}");
+    assert_eq!(ages.iter().filter(|age| **age > 86_400).count(), 1, "{ages:?}");
+    // Thinning again takes nothing more.
+    assert_eq!(kept(&policy, &left), left);
 }
 
 #[test]
@@ -151,10 +177,13 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
 }
 
 fn policies() -> impl Strategy<Value = Policy> {
-    ([0u32..4, 0..4, 0..4, 0..4, 0..4, 0..4], 0u64..40 * DAY_SECS as u64, any::<bool>()).prop_map(
-        |([last, hourly, daily, weekly, monthly, yearly], within_secs, tagged)| {
+    let periods = [Period::Minute, Period::Hour, Period::Day, Period::Month];
+    let thinned =
+        proptest::collection::vec((proptest::sample::select(periods.to_vec()), 0..90 * DAY_SECS as u64), 0..3);
+    ([0u32..4, 0..4, 0..4, 0..4, 0..4, 0..4], 0u64..40 * DAY_SECS as u64, thinned, any::<bool>()).prop_map(
+        |([last, hourly, daily, weekly, monthly, yearly], within_secs, thinned, tagged)| {
             let tags = if tagged { vec!["keep".into()] } else { Vec::new() };
-            Policy { last, hourly, daily, weekly, monthly, yearly, within_secs, tags, bad_within_secs: 0 }
+            Policy { last, hourly, daily, weekly, monthly, yearly, within_secs, thinned, tags, bad_within_secs: 0 }
         },
     )
 }
@@ -205,6 +234,7 @@ proptest! {
         larger.monthly += more.monthly;
         larger.yearly += more.yearly;
         larger.within_secs += more.within_secs;
+        larger.thinned.extend(more.thinned);
         larger.tags.extend(more.tags);
         let all = kept(&larger, &candidates);
         for candidate in kept(&policy, &candidates) {
