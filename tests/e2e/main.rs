@@ -36,6 +36,7 @@ mod justfile;
 mod keep_sets;
 mod language;
 mod layers;
+mod look;
 mod metrics;
 mod missing_store;
 mod old_scripts;

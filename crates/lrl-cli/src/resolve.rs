@@ -86,6 +86,7 @@ impl Paths {
             Verb::Restore(args) => &args.data.data_dir,
             Verb::Run(args) => &args.data.data_dir,
             Verb::Schedule(args) => &args.data.data_dir,
+            Verb::Diff(args) => &args.data.data_dir,
             _ => Path::new("./data"),
         };
         let backup_dir = match &cli.command {

@@ -8,12 +8,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use indicatif::ProgressBar;
 use lrl_store::progress::{Observer, Phase, Problem};
+use lrl_store::source::database::cell::Cell;
 use serde::Serialize;
 
 use crate::args::Global;
 use crate::exit::{Failure, Result};
 use crate::log::Tail;
-use crate::render::{progress, table::Table, units::safe};
+use crate::render::{cells, progress, table::Table, units::safe};
 use crate::signal;
 
 /// The terminal, or what stands in its place.
@@ -21,6 +22,7 @@ pub struct Term {
     json: bool,
     quiet: bool,
     verbose: bool,
+    terminal_out: bool,
     colour_out: bool,
     colour_err: bool,
     bar: ProgressBar,
@@ -110,6 +112,7 @@ impl Term {
             json: global.json,
             quiet: global.quiet,
             verbose: global.verbose,
+            terminal_out: io::stdout().is_terminal(),
             colour_out: !plain && io::stdout().is_terminal(),
             colour_err: !plain && io::stderr().is_terminal(),
             bar: progress::bar(!global.quiet && io::stderr().is_terminal()),
@@ -192,6 +195,22 @@ impl Term {
     pub fn bytes(&self, bytes: &[u8]) -> Result<()> {
         self.write(|out| out.write_all(bytes));
         self.written()
+    }
+
+    /// Writes a row of CSV to standard output; what a terminal would obey is escaped where it is one.
+    pub fn csv(&self, cells: &[Cell<'_>]) -> Result<()> {
+        let mut row = Vec::new();
+        cells::csv_row(cells, self.terminal_out, &mut row);
+        self.bytes(&row)
+    }
+
+    /// Writes SQL to standard output; what a terminal would obey is escaped where it is one, and is not SQL any more.
+    pub fn script(&self, text: &str) -> Result<()> {
+        if !self.terminal_out {
+            return self.bytes(text.as_bytes());
+        }
+        let lines: Vec<_> = text.split('\n').map(|line| safe(line).into_owned()).collect();
+        self.bytes(lines.join("\n").as_bytes())
     }
 
     /// Colours text for standard output, where that is a terminal.

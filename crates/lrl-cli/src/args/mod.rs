@@ -3,7 +3,10 @@
 //!
 //! The first paragraph of a flag's docstring is its help in `-h`, all paragraphs are its help in `--help`.
 
+pub mod dump;
 pub mod examples;
+pub mod rows;
+pub mod sql;
 pub mod step;
 pub mod values;
 
@@ -144,9 +147,15 @@ pub enum Verb {
     /// Find the snapshots that contain an upload
     #[command(after_long_help = examples::FIND)]
     Find(FindArgs),
-    /// Write one file of a snapshot to standard output
+    /// Write one file or table of a snapshot to standard output
     #[command(after_long_help = examples::DUMP)]
-    Dump(DumpArgs),
+    Dump(dump::DumpArgs),
+    /// Run a query in a database of a snapshot; changes nothing
+    #[command(after_long_help = examples::SQL)]
+    Sql(sql::SqlArgs),
+    /// Count the rows of tables in each snapshot: when did they vanish?
+    #[command(after_long_help = examples::ROWS)]
+    Rows(rows::RowsArgs),
     /// Verify the store, and repair it with --repair
     #[command(after_long_help = examples::CHECK)]
     Check(CheckArgs),
@@ -613,8 +622,20 @@ pub struct LsArgs {
 pub struct DiffArgs {
     /// Older snapshot
     pub from: String,
-    /// Newer snapshot
+    /// Newer snapshot; with --rows also live, the live database
     pub to: String,
+    /// Compare the rows of tables: how many differ, and of tables that are named each of them
+    #[arg(long, value_name = "TABLE", num_args = 0.., default_missing_values = [""; 0])]
+    pub rows: Option<Vec<String>>,
+    /// With --rows: write the statements that turn the older rows into the newer ones
+    #[arg(long, requires = "rows", conflicts_with = "json")]
+    pub sql: bool,
+    /// With --rows: database to look into, as `lrl ls` shows it, where the snapshots hold several
+    #[arg(long, value_name = "PATH", requires = "rows")]
+    pub database: Option<PathBuf>,
+    /// Where the live data is.
+    #[command(flatten)]
+    pub data: DataArgs,
 }
 
 /// `lrl find`.
@@ -623,18 +644,6 @@ pub struct FindArgs {
     /// Name, or pattern in gitignore syntax
     #[arg(value_parser = values::word)]
     pub pattern: String,
-}
-
-/// `lrl dump`.
-#[derive(Debug, Args)]
-pub struct DumpArgs {
-    /// Snapshot: a prefix of its id, its timestamp, good, latest, or either with ~N.
-    ///
-    /// `good` is the newest good one, `latest` the newest; `good~1` is the good one before it. A time is the newest at or before it: 2026-11-28T14:03,
-    /// 2026-11-28, 14:03, yesterday, 2h, 3d, 6mo.
-    pub snapshot: String,
-    /// File, as `lrl ls` shows it; lrl.db is the database
-    pub path: PathBuf,
 }
 
 /// `lrl check`.

@@ -17,11 +17,13 @@ mod key;
 mod ls;
 mod prune;
 mod restore;
+mod rows;
 mod run;
 mod schedule;
 mod setup;
 pub mod shared;
 mod snapshots;
+mod sql;
 mod stats;
 pub mod status;
 
@@ -59,6 +61,8 @@ pub fn run(context: &Context<'_>) -> Result {
         Verb::Diff(args) => diff::run(context, args),
         Verb::Find(args) => find::run(context, args),
         Verb::Dump(args) => dump::run(context, args),
+        Verb::Sql(args) => sql::run(context, args),
+        Verb::Rows(args) => rows::run(context, args),
         Verb::Check(args) => check::run(context, args),
         Verb::Copy(args) => copy::run(context, args),
         Verb::Export(args) => export::run(context, args),

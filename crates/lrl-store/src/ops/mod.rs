@@ -14,6 +14,7 @@ pub mod judgement;
 pub mod ls;
 pub mod parts;
 pub mod prune;
+pub mod query;
 pub mod recover_chunks;
 pub mod repair;
 mod report_problem;

@@ -4,19 +4,27 @@
 //! One rule binds the whole module: within this process, no file descriptor on the live database is opened or closed while a SQLite
 //! connection to it is open, because closing any descriptor drops all of the process's POSIX locks on the file.
 
+mod authorizer;
+pub mod cell;
 mod connect;
+pub mod definition;
+pub mod each_row;
 mod file_rows;
 mod glance;
 pub mod header;
 pub mod image;
 pub mod inspect;
+pub mod merge;
 pub mod model;
 mod pages;
 mod plain_file;
 mod read;
+pub mod select;
 mod shm;
+pub mod small_file;
 pub mod source;
 pub mod state;
+pub mod table_shape;
 
 pub use file_rows::{FileFacts, FileRow, RowPath, may_give_md5};
 pub use glance::glance;
