@@ -124,6 +124,18 @@ impl Inspector<'_> {
         self.watched(shapes)
     }
 
+    /// Compiles statements that would write to a table, and runs none.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] with what SQLite lacks: a collation or function of the application.
+    pub fn check_writable(&self, table: &str) -> Result<()> {
+        let table = quoted(table);
+        self.watched(|conn| {
+            conn.prepare(&format!("DELETE FROM main.{table}"))?;
+            conn.prepare(&format!("INSERT INTO main.{table} DEFAULT VALUES")).map(drop)
+        })
+    }
+
     /// Describes one table, whatever the case of its name's letters.
     ///
     /// # Errors
