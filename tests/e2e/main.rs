@@ -51,6 +51,7 @@ mod repair;
 mod replay;
 mod restore;
 mod restore_parts;
+mod restore_rows;
 mod restore_untrusted;
 mod run;
 mod sample_lab;

@@ -75,6 +75,9 @@ what is there and not in the snapshot stays. Several databases are replaced toge
 Uploads of the second adapter go to $STORAGE_PATH, else to ./storage. With --data-dir and without
 STORAGE_PATH they go to DIR/storage, and with --target always there.
 
+--table writes rows into the live database, while the application runs: tried on a copy, then a snapshot of
+now, then one transaction. Rows that are not in the snapshot stay. Files that the rows name come with them.
+
 EXAMPLES
   lrl restore --dry-run                          what would happen
   lrl restore                                    the newest good snapshot, database and uploads
@@ -86,7 +89,9 @@ EXAMPLES
   lrl restore --skip-damaged                     from a damaged store: everything else, and a list
   lrl restore --undo --dry-run                   what --undo would do
   lrl restore --undo                             as it was before the last restore
-  lrl restore --clean --older-than 7d            remove what older restores kept";
+  lrl restore --clean --older-than 7d            remove what older restores kept
+  lrl restore yesterday --table posts --where 'author = 7'        the plan
+  lrl restore yesterday --table posts --missing-only --yes        rows that are gone come back";
 
 /// After `lrl drill --help`.
 pub const DRILL: &str = "\

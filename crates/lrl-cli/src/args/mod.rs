@@ -5,6 +5,7 @@
 
 pub mod dump;
 pub mod examples;
+pub mod restore_rows;
 pub mod rows;
 pub mod sql;
 pub mod step;
@@ -509,6 +510,9 @@ pub struct RestoreArgs {
     /// Restore a snapshot that is not good, or while a process has the data open
     #[arg(long)]
     pub force: bool,
+    /// Rows of a table.
+    #[command(flatten)]
+    pub rows: restore_rows::RestoreRowsArgs,
 }
 
 /// `lrl drill`.

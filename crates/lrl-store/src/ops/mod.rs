@@ -19,6 +19,7 @@ pub mod recover_chunks;
 pub mod repair;
 mod report_problem;
 pub mod restore;
+pub mod restore_rows;
 pub mod select;
 pub(crate) mod sets;
 pub mod snapshots;

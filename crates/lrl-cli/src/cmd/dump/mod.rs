@@ -20,7 +20,9 @@ pub fn run(context: &Context<'_>, args: &DumpArgs) -> Result {
         return table::run(context, args, table);
     }
     if args.csv || args.into.is_some() || args.condition.is_some() || args.database.is_some() {
-        return Err(Failure::Usage("--where, --csv, --into and --database are about a table: name it with --table".into()));
+        return Err(Failure::Usage(
+            "--where, --csv, --into and --database are about a table: name it with --table".into(),
+        ));
     }
     let Some(path) = &args.path else {
         return Err(Failure::Usage("name a file, or a table with --table".into()));

@@ -13,7 +13,7 @@ pub mod past_drills;
 mod report;
 mod require;
 mod row_list;
-mod row_path;
+pub(crate) mod row_path;
 mod rows_check;
 mod set;
 mod snapshot;

@@ -49,6 +49,10 @@ struct Source<'o, 'w> {
 impl<'o, 'w> Source<'o, 'w> {
     fn open(store: &Store, part: &Database, wanted: &'w Wanted<'w>, observer: &'o dyn Observer) -> Result<Self> {
         let inspector = image::open(store, part, wanted.temp, observer)?;
+        if wanted.condition.is_none() {
+            // Nothing is compared: the rows come as they are stored.
+            inspector.accept_collations()?;
+        }
         let shape = inspector.shape(wanted.table)?;
         match &shape.kind {
             TableKind::Shadow => Err(Error::Refused(format!(

@@ -25,7 +25,7 @@ pub fn open<'o>(path: &Path, busy: Duration, temp: &Path, observer: &'o dyn Obse
 ///
 /// # Errors
 /// As [`open`].
-pub(super) fn copy(path: &Path, busy: Duration, temp: &Path, observer: &dyn Observer) -> Result<PrivateFile> {
+pub(crate) fn copy(path: &Path, busy: Duration, temp: &Path, observer: &dyn Observer) -> Result<PrivateFile> {
     let size = fs::metadata(path).map_or(0, |meta| meta.len());
     let file = PrivateFile::new(temp, size)?;
     let mut sink = Writer { file };

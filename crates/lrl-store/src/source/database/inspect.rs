@@ -190,10 +190,21 @@ impl<'a> Inspector<'a> {
 
     /// Opens the copy once more; collations that SQLite does not know compare bytes there, so nothing may depend on their order.
     fn without_collations(&self) -> Result<Self> {
-        let bare = Self::open(&self.path, self.observer)?;
-        let failed = |error| Error::corrupt(&self.shown, describe(&error));
-        bare.conn.collation_needed(|conn, name| conn.create_collation(name, |a, b| a.cmp(b))).map_err(failed)?;
+        let bare = Self::open_as(&self.path, &self.shown, self.observer)?;
+        bare.accept_collations()?;
         Ok(bare)
+    }
+
+    /// Lets collations that SQLite does not know compare bytes from here on: nothing may depend on their order.
+    pub(crate) fn accept_collations(&self) -> Result<()> {
+        let accepted = self.conn.collation_needed(|conn, name| conn.create_collation(name, |a, b| a.cmp(b)));
+        accepted.map_err(|error| Error::corrupt(&self.shown, describe(&error)))
+    }
+
+    /// Makes one over a connection that somebody else opened; statements may take up to `patience`.
+    pub(super) fn over(conn: Connection, path: &Path, observer: &'a dyn Observer, patience: Duration) -> Self {
+        let shown = path.display().to_string();
+        Self { conn, path: path.to_path_buf(), shown, observer, patience, strict: Strict::default() }
     }
 
     /// Looks for rows whose foreign key leads nowhere; describes up to `limit` and counts all.
@@ -380,7 +391,7 @@ impl<'a> Inspector<'a> {
 
     /// Runs `work` while a second thread asks the observer, and interrupts SQLite as soon as it says so, or when patience ends.
     /// (SQLite's own progress handler would have to own the observer.)
-    pub(super) fn watched<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+    pub(crate) fn watched<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
         self.watched_until(&|| false, work)
     }
 

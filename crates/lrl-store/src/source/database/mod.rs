@@ -1,5 +1,5 @@
 //! Everything that touches SQLite files: the consistent image of the live database, the proof that it has not changed, and the
-//! careful look into a copy. Owns rusqlite for application data; never writes to the application's files.
+//! careful look into a copy. Owns rusqlite for application data; never writes to the application's files, but for `writer`.
 //!
 //! One rule binds the whole module: within this process, no file descriptor on the live database is opened or closed while a SQLite
 //! connection to it is open, because closing any descriptor drops all of the process's POSIX locks on the file.
@@ -25,6 +25,7 @@ pub mod small_file;
 pub mod source;
 pub mod state;
 pub mod table_shape;
+pub(crate) mod writer;
 
 pub use file_rows::{FileFacts, FileRow, RowPath, may_give_md5};
 pub use glance::glance;

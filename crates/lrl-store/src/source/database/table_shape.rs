@@ -124,6 +124,12 @@ impl Inspector<'_> {
         self.watched(shapes)
     }
 
+    /// Returns the tables that a table's foreign keys name.
+    pub fn refers_to(&self, table: &str) -> Result<Vec<String>> {
+        let sql = "SELECT DISTINCT \"table\" FROM pragma_foreign_key_list(?1, 'main') ORDER BY 1";
+        self.watched(|conn| column(conn, sql, [table]))
+    }
+
     /// Compiles statements that would write to a table, and runs none.
     ///
     /// # Errors

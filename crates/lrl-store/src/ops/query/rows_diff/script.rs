@@ -77,9 +77,9 @@ pub fn write_sql(
             Ok(selection) if selection.key == 0 && from.rowid_name().is_none() => {
                 left_out.push((name.to_string(), "it has no key, and columns with all names of the rowid".into()));
             }
-            Ok(selection) => match differs(session, &selection, shapes.encoding).and_then(|differs| {
-                if differs { session.to.check_writable(name).map(|()| true) } else { Ok(false) }
-            }) {
+            Ok(selection) => match differs(session, &selection, shapes.encoding)
+                .and_then(|differs| if differs { session.to.check_writable(name).map(|()| true) } else { Ok(false) })
+            {
                 Ok(false) => {}
                 Ok(true) => {
                     touched.push(Touched { selection, from, replaces: to.unique_constraints > 1 || to.keys.is_empty() })
