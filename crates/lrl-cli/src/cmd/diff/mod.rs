@@ -1,5 +1,6 @@
 //! `lrl diff`: what changed from one snapshot to another.
 
+mod row_lines;
 mod rows;
 
 use lrl_store::format::entry::Entry;

@@ -4,23 +4,20 @@ use std::path::PathBuf;
 
 use lrl_store::error::{Error, Result as EngineResult};
 use lrl_store::format::snapshot::{Database, Snapshot};
-use lrl_store::ops::query::rows_diff::{self, Compared, Counts, DiffSink, SchemaChange, Session, Unchanged};
+use lrl_store::ops::query::rows_diff::{self, Compared, DiffSink, SchemaChange, Session, Unchanged};
 use lrl_store::ops::query::{image, live};
 use lrl_store::source::database::Inspector;
-use lrl_store::source::database::cell::OwnedCell;
 use lrl_store::source::database::merge::RowChange;
 use lrl_store::store::Store;
 use serde_json::{Map, Value, json};
 
 use super::super::shared::{choose, database};
+use super::row_lines::{Table, describe, row_json, row_text};
 use crate::args::DiffArgs;
 use crate::context::Context;
 use crate::exit::{Exit, Failure, Result};
-use crate::render::{cells, units};
+use crate::render::units;
 use crate::term::{Colour, Term};
-
-/// Values of rows are cut after this many characters.
-const CELL: usize = 60;
 
 /// The newer side.
 pub enum Newer {
@@ -152,14 +149,6 @@ impl Document {
     }
 }
 
-/// The table whose rows are given.
-struct Table {
-    columns: Vec<String>,
-    key: usize,
-    rows: Vec<Value>,
-    bytes: usize,
-}
-
 struct Shown<'t> {
     term: &'t Term,
     document: Document,
@@ -176,6 +165,11 @@ impl Shown<'_> {
     }
 
     fn finish(self, same: bool) -> Result {
+        let Document { schema, tables, .. } = &self.document;
+        let is_zero = |table: &Value| ["added", "removed", "changed"].iter().all(|key| table[key] == 0);
+        if !same && schema.is_empty() && tables.iter().all(is_zero) {
+            self.term.line("   no row differs")?;
+        }
         let refused = self.document.tables.iter().any(|table| table["refused"].is_string());
         let exit = if refused { Exit::Incomplete } else { Exit::Done };
         if self.term.is_json() {
@@ -255,67 +249,6 @@ impl DiffSink for Shown<'_> {
 
 /// The rows of one document take no more, in bytes.
 const MOST_JSON: usize = 8 << 20;
-
-/// Says what was found of a table; nothing for people where nothing differs.
-fn describe(compared: &Compared) -> (Option<String>, Value) {
-    let counts = |counts: &Counts, how: String| {
-        let text = format!("+{} -{} ~{}{how}", counts.added, counts.removed, counts.changed);
-        ((!counts.is_zero()).then_some(text), json!(counts))
-    };
-    match compared {
-        Compared::Unread => (None, json!({ "added": 0, "removed": 0, "changed": 0, "read": false })),
-        Compared::ByKey(key, found) => {
-            let (text, mut document) = counts(found, format!("  (by {})", units::safe(&key.join(", "))));
-            document["key"] = json!(key);
-            (text, document)
-        }
-        Compared::WholeRows(found) => counts(found, "  (no key: whole rows)".into()),
-        Compared::OneSided(found) => counts(found, String::new()),
-        Compared::Refused(why) => (Some(format!("not compared: {why}")), json!({ "refused": why })),
-    }
-}
-
-fn row_text(table: &Table, change: &RowChange<'_>) -> String {
-    let one = |name: &String, cell: &OwnedCell| format!("{}={}", units::safe(name), quoted(cell));
-    let all = |row: &[OwnedCell]| {
-        let parts: Vec<String> = table.columns.iter().zip(row).map(|(name, cell)| one(name, cell)).collect();
-        parts.join(" ")
-    };
-    match change {
-        RowChange::Removed(row) => format!("   - {}", all(row)),
-        RowChange::Added(row) => format!("   + {}", all(row)),
-        RowChange::Changed(old, new) => {
-            let key: Vec<String> =
-                table.columns.iter().zip(*new).take(table.key).map(|(name, cell)| one(name, cell)).collect();
-            let differs = table.columns.iter().zip(old.iter().zip(*new)).filter(|(_, (old, new))| old != new);
-            let parts: Vec<String> = differs
-                .map(|(name, (old, new))| format!("{}: {} -> {}", units::safe(name), quoted(old), quoted(new)))
-                .collect();
-            format!("   ~ {}: {}", key.join(" "), parts.join(", "))
-        }
-    }
-}
-
-/// Writes a value for people; texts in quotes, because several stand in a line.
-fn quoted(cell: &OwnedCell) -> String {
-    let text = cells::shown(&cell.as_cell(), CELL);
-    match cell {
-        OwnedCell::Text(bytes) if bytes != b"NULL" => format!("'{text}'"),
-        _ => text,
-    }
-}
-
-fn row_json(table: &Table, change: &RowChange<'_>) -> Value {
-    let object = |row: &[OwnedCell]| -> Value {
-        let members = table.columns.iter().zip(row).map(|(name, cell)| (name.clone(), cells::to_json(&cell.as_cell())));
-        Value::Object(members.collect())
-    };
-    match change {
-        RowChange::Removed(row) => json!({ "change": "removed", "from": object(row) }),
-        RowChange::Added(row) => json!({ "change": "added", "to": object(row) }),
-        RowChange::Changed(old, new) => json!({ "change": "changed", "from": object(old), "to": object(new) }),
-    }
-}
 
 /// Finds the two sides and compares them.
 pub fn sides(context: &Context<'_>, args: &DiffArgs, store: &Store) -> Result {

@@ -222,12 +222,11 @@ pub(super) fn turn(data_dir: &Path, about: &About) -> Result<()> {
     write().map_err(failed(&path))
 }
 
+/// Takes a row as it was, if it was there, and as it was restored.
+type Visit<'v> = dyn FnMut(Option<&[OwnedCell]>, &[OwnedCell]) -> Result<()> + 'v;
+
 /// Gives each recorded row to `visit`: as it was, if it was there, and as it was restored.
-pub(super) fn each(
-    record: &Inspector<'_>,
-    columns: usize,
-    visit: &mut dyn FnMut(Option<&[OwnedCell]>, &[OwnedCell]) -> Result<()>,
-) -> Result<()> {
+pub(super) fn each(record: &Inspector<'_>, columns: usize, visit: &mut Visit<'_>) -> Result<()> {
     let names = |letter: char| (0..columns).map(move |at| format!("{letter}{at}"));
     let all: Vec<String> = std::iter::once("was".to_string()).chain(names('b')).chain(names('a')).collect();
     record.each_row("changed", &all, None, &mut |row| {

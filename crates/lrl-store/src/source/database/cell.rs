@@ -249,7 +249,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #![proptest_config(ProptestConfig::with_cases(500))]
         #[test]
         fn sql_gives_back_what_it_was_made_of(cell in any_cell()) {
             let conn = Connection::open_in_memory().unwrap();

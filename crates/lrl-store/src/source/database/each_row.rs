@@ -1,10 +1,9 @@
 //! The rows of one table, or those of them that a user's condition holds for.
 
 use rusqlite::Batch;
-use rusqlite::fallible_iterator::FallibleIterator;
 
 use super::cell::OwnedCell;
-use super::inspect::{Inspector, Stop, quoted};
+use super::inspect::{Inspector, Stop, only, quoted};
 use super::merge::cells;
 use super::table_shape::name_list;
 use crate::error::{Error, Result};
@@ -41,7 +40,7 @@ impl Inspector<'_> {
         };
         let work = |conn: &rusqlite::Connection| {
             let mut statements = Batch::new(conn, &sql);
-            let (Some(mut statement), None) = (statements.next()?, statements.next()?) else {
+            let Some(mut statement) = only(&mut statements)? else {
                 refused = Some(Error::Refused("the condition must be one expression".into()));
                 return Ok(());
             };

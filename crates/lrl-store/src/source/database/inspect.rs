@@ -13,7 +13,7 @@ use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
-use rusqlite::{Batch, Connection, ErrorCode, Row};
+use rusqlite::{Batch, Connection, ErrorCode, Row, Statement};
 
 use super::authorizer::Strict;
 pub use super::connect::Tables;
@@ -319,7 +319,7 @@ impl<'a> Inspector<'a> {
         let mut wrong = None;
         let value = self.limited(stop, |conn| {
             let mut statements = Batch::new(conn, sql);
-            let (Some(mut statement), None) = (statements.next()?, statements.next()?) else {
+            let Some(mut statement) = only(&mut statements)? else {
                 wrong = Some("it must be one query");
                 return Ok(Value::Null);
             };
@@ -424,6 +424,13 @@ impl<'a> Inspector<'a> {
             _ => Error::corrupt(&self.shown, describe(&error)),
         })
     }
+}
+
+/// Returns the statement of a text that holds just one.
+pub(super) fn only<'c>(statements: &mut Batch<'c, '_>) -> rusqlite::Result<Option<Statement<'c>>> {
+    let Some(first) = statements.next()? else { return Ok(None) };
+    // A second one may well be such that it is not even compiled.
+    Ok(matches!(statements.next(), Ok(None)).then_some(first))
 }
 
 /// Returns whether a text begins as a query does that reads.

@@ -1,10 +1,9 @@
 //! A user's query with any number of rows and columns, streamed. Runs under the limits of every user's query.
 
 use rusqlite::Batch;
-use rusqlite::fallible_iterator::FallibleIterator;
 
 use super::cell::Cell;
-use super::inspect::{Inspector, Stop, begins_query, check_query};
+use super::inspect::{Inspector, Stop, begins_query, check_query, only};
 use crate::error::{Error, Result};
 
 /// Receives the result of a query.
@@ -31,7 +30,7 @@ impl Inspector<'_> {
         let (mut refused, mut count) = (None, 0);
         let run = self.limited(stop, |conn| {
             let mut statements = Batch::new(conn, sql);
-            let (Some(mut statement), None) = (statements.next()?, statements.next()?) else {
+            let Some(mut statement) = only(&mut statements)? else {
                 refused = Some(Error::Refused("it must be one query".into()));
                 return Ok(());
             };

@@ -5,6 +5,7 @@ mod pages;
 mod pair;
 mod plan;
 mod script;
+mod statement;
 
 pub use model::{Compared, Counts, DiffSink, SchemaChange, Session};
 pub use pages::Unchanged;

@@ -54,17 +54,32 @@ pub enum Compared {
     Refused(String),
 }
 
-/// Receives what a comparison finds.
+/// Receives what a comparison finds. An error of any method ends it.
 pub trait DiffSink {
     /// Takes a change of the schema; all of them come first.
+    ///
+    /// # Errors
+    /// Whatever ends the comparison.
     fn schema(&mut self, change: &SchemaChange) -> Result<()>;
     /// Takes a table that is left out, and why.
+    ///
+    /// # Errors
+    /// Whatever ends the comparison.
     fn left_out(&mut self, table: &str, why: &str) -> Result<()>;
     /// Takes the columns of a table whose rows follow.
+    ///
+    /// # Errors
+    /// Whatever ends the comparison.
     fn begin(&mut self, table: &str, columns: &[String], key: usize) -> Result<()>;
     /// Takes a row; the columns of the key come first.
+    ///
+    /// # Errors
+    /// Whatever ends the comparison.
     fn row(&mut self, change: &RowChange<'_>) -> Result<()>;
     /// Takes what was found of a table.
+    ///
+    /// # Errors
+    /// Whatever ends the comparison.
     fn end(&mut self, table: &str, compared: &Compared) -> Result<()>;
 }
 

@@ -4,14 +4,15 @@
 use super::model::{SchemaChange, Session};
 use super::pair;
 use super::plan::{Shapes, schema_changes};
+use super::statement::{delete, insert, update};
 use crate::error::{Error, Result};
 use crate::progress::{Observer, checkpoint};
 use crate::source::database::Inspector;
-use crate::source::database::cell::{Encoding, OwnedCell};
+use crate::source::database::cell::Encoding;
 use crate::source::database::definition::is_single;
 use crate::source::database::inspect::quoted;
 use crate::source::database::merge::{RowChange, Selection, merge};
-use crate::source::database::table_shape::{SchemaItem, TableKind, TableShape, indexed_table, name_list};
+use crate::source::database::table_shape::{SchemaItem, TableKind, TableShape, indexed_table};
 
 /// Receives the statements, as text.
 type Out<'o> = dyn FnMut(&str) -> Result<()> + 'o;
@@ -218,8 +219,8 @@ impl Script<'_, '_> {
         let (out, encoding) = (&mut *self.out, self.encoding);
         let selection = &one.selection;
         merge(self.session.from, self.session.to, selection, encoding, &mut |change| match change {
-            RowChange::Removed(row) => out(&delete(one, row, encoding)),
-            RowChange::Changed(row, _) if one.replaces => out(&delete(one, row, encoding)),
+            RowChange::Removed(row) => out(&delete(selection, one.from.rowid_name(), row, encoding)),
+            RowChange::Changed(row, _) if one.replaces => out(&delete(selection, one.from.rowid_name(), row, encoding)),
             _ => Ok(()),
         })
     }
@@ -260,61 +261,5 @@ impl Script<'_, '_> {
         }
         self.line("DELETE FROM sqlite_sequence;")?;
         now.iter().try_for_each(|statement| (self.out)(statement))
-    }
-}
-
-fn insert(table: &str, columns: &[String], row: &[OwnedCell], encoding: Encoding) -> String {
-    let mut sql = format!("INSERT INTO {}({}) VALUES(", quoted(table), name_list(columns.iter().map(String::as_str)));
-    for (at, cell) in row.iter().enumerate() {
-        sql.push_str(if at > 0 { "," } else { "" });
-        cell.as_cell().write_sql(encoding, &mut sql);
-    }
-    sql.push_str(");\n");
-    sql
-}
-
-fn update(selection: &Selection, old: &[OwnedCell], new: &[OwnedCell], encoding: Encoding) -> String {
-    let mut sql = format!("UPDATE {} SET ", quoted(&selection.table));
-    for (n, (at, _, now)) in super::model::differences(old, new).enumerate() {
-        sql.push_str(if n > 0 { ", " } else { "" });
-        sql.push_str(&format!("{}=", quoted(&selection.columns[at])));
-        now.as_cell().write_sql(encoding, &mut sql);
-    }
-    sql.push_str(" WHERE ");
-    condition(&selection.columns[..selection.key], old, false, encoding, &mut sql);
-    sql.push_str(";\n");
-    sql
-}
-
-fn delete(one: &Touched<'_>, row: &[OwnedCell], encoding: Encoding) -> String {
-    let selection = &one.selection;
-    let table = quoted(&selection.table);
-    let mut sql = format!("DELETE FROM {table} WHERE ");
-    match (selection.key, one.from.rowid_name()) {
-        // One of those that are alike.
-        (0, Some(rowid)) => {
-            sql.push_str(&format!("{rowid}=(SELECT {rowid} FROM {table} WHERE "));
-            condition(&selection.columns, row, true, encoding, &mut sql);
-            sql.push_str(" LIMIT 1)");
-        }
-        (key, _) => condition(&selection.columns[..key], row, false, encoding, &mut sql),
-    }
-    sql.push_str(";\n");
-    sql
-}
-
-/// Adds the condition that columns have just these values; `typed` where 1 and 1.0 are different rows.
-fn condition(columns: &[String], row: &[OwnedCell], typed: bool, encoding: Encoding, sql: &mut String) {
-    for (at, (name, cell)) in columns.iter().zip(row).enumerate() {
-        sql.push_str(if at > 0 { " AND " } else { "" });
-        let name = quoted(name);
-        sql.push_str(&format!("{name} IS "));
-        cell.as_cell().write_sql(encoding, sql);
-        if matches!(cell, OwnedCell::Text(_)) {
-            sql.push_str(" COLLATE BINARY");
-        }
-        if typed {
-            sql.push_str(&format!(" AND typeof({name})='{}'", cell.as_cell().type_name()));
-        }
     }
 }

@@ -89,15 +89,19 @@ fn dump(path: &Path) -> Vec<String> {
         };
         statement.query_map([], row).unwrap().map(Result::unwrap).collect()
     };
-    let mut all = list("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name");
+    let mut all =
+        list("SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE name <> 'sqlite_sequence' ORDER BY type, name");
     for table in ["t", "u", "only", "sqlite_sequence"] {
         let there: i64 =
             conn.query_row("SELECT count(*) FROM sqlite_schema WHERE name = ?1", [table], |row| row.get(0)).unwrap();
         if there > 0 {
             let mut rows = list(&format!("SELECT * FROM {table}"));
             rows.sort();
-            all.push(table.into());
-            all.extend(rows);
+            // SQLite keeps its table of counters once it has made it.
+            if table != "sqlite_sequence" || !rows.is_empty() {
+                all.push(table.into());
+                all.extend(rows);
+            }
         }
     }
     all.extend(list("PRAGMA user_version"));
@@ -164,7 +168,7 @@ fn apply(path: &Path, script: &str) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(80))]
     #[test]
     fn the_script_turns_one_state_into_the_other(
         tables in (0..TABLES.len(), prop_oneof![4 => Just(None), 1 => (0..TABLES.len()).prop_map(Some)]),
