@@ -271,3 +271,17 @@ fn rows_of_a_sites_database_bring_the_files_that_a_check_names() {
     lab.lrl("backup --snapshot-only --source site").expect(0);
     assert!(!lab.lrl("ls latest --source site").expect(0).stdout.contains("undo-rows"));
 }
+
+#[test]
+fn undo_is_about_the_last_restore_whatever_it_restored() {
+    let lab = Lab::small();
+    lab.lrl("backup --snapshot-only").expect(0);
+    lab.database().execute_batch("DELETE FROM users; DELETE FROM content_items WHERE id > 9").unwrap();
+    restore(&lab, "users --yes").expect(0);
+    assert_eq!((count(&lab, "users"), count(&lab, "content_items")), (1, 10));
+    lab.lrl("restore good~1 --db-only").expect(0);
+    assert_eq!((count(&lab, "users"), count(&lab, "content_items")), (1, 20));
+    let run = lab.lrl("restore --undo").expect(0);
+    assert!(run.stdout.contains("Undone: the restore from"), "{}", run.stdout);
+    assert_eq!((count(&lab, "users"), count(&lab, "content_items")), (1, 10));
+}

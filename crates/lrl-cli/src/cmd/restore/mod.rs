@@ -44,7 +44,9 @@ fn advised(context: &Context<'_>, args: &RestoreArgs, failure: Failure) -> Failu
     let skips = "everything else can be restored: `lrl restore --skip-damaged`; `lrl check --read-data --repair --from DIR` looks \
                  for what is lost in sets, live data or another store";
     let hint = match &error {
-        Error::Corrupt { .. } | Error::Missing { .. } if args.manifest.is_none() && !args.undo && !args.clean => {
+        Error::Corrupt { .. } | Error::Missing { .. }
+            if args.manifest.is_none() && args.rows.table.is_none() && !args.undo && !args.clean =>
+        {
             Some(format!("{skips}; {}", hint.unwrap_or_default()))
         }
         _ => hint,
