@@ -375,6 +375,23 @@ EXAMPLES
   lrl run --quiet                        silent if all is well, as cron likes it
   lrl forget --dry-run                   what the rules of [policy] keep";
 
+/// After `lrl report --help`.
+pub const REPORT: &str = "\
+Writes one page that needs nothing else: no script, no request. It can be mailed, put into a bucket, or
+opened from the copy of a machine that is gone. What counts as wrong is what `lrl status` counts, with
+the same limits. However bad things are, the exit code is 0 once the page is written; `lrl status` has
+the code. A store that cannot be opened makes a page that says so, and that failure's exit code.
+
+With `report = \"FILE\"` in the table [policy], `lrl run` writes it as its last step; `report-redact = true`
+leaves names out there.
+
+EXAMPLES
+  lrl report --out backups.html                     this store, all of its sources
+  lrl report --out /var/www/backups.html --redact   for others: no names, and no messages of errors
+  lrl report --out - | mail -a 'Content-Type: text/html' -s backups ops@example.org
+  lrl report --store '/srv/backups/*' --out all.html    every store one level below
+  lrl report --out backups.html --max-age 26h --max-drill-age 8d";
+
 /// After `lrl schedule --help`.
 pub const SCHEDULE: &str = "\
 Writes lrl-run.service and lrl-run.timer, or a file for cron, which do `lrl run` with the settings that

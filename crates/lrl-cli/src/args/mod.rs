@@ -5,6 +5,8 @@
 
 pub mod dump;
 pub mod examples;
+pub mod max_age;
+pub mod report;
 pub mod restore_rows;
 pub mod rows;
 pub mod sql;
@@ -24,8 +26,10 @@ use crate::site::rules::Place;
 use lrl_store::fs::space::Reserve;
 use lrl_store::ops::judgement::State;
 use lrl_store::ops::prune::MaxUnused;
+use max_age::MaxAgeArgs;
+use report::ReportArgs;
 use step::Step;
-use values::{At, Every, Form, KeepSets, MinFree, Owner, PingKind, Secret, Subset};
+use values::{At, Every, Form, KeepSets, Owner, PingKind, Secret, Subset};
 
 fn place() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().try_map(values::place)
@@ -181,6 +185,9 @@ pub enum Verb {
     /// Show the age of the last good backup, drill and check
     #[command(after_long_help = examples::STATUS)]
     Status(StatusArgs),
+    /// Write a page that shows whether all is well, and what to do if not
+    #[command(after_long_help = examples::REPORT)]
+    Report(ReportArgs),
     /// Create an empty store
     #[command(after_long_help = examples::INIT)]
     Init(InitArgs),
@@ -848,21 +855,9 @@ pub struct NewCredentialArgs {
 /// `lrl status`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
-    /// Exit 4 if the newest good backup is older than this (as in 30m, 26h, 7d)
-    #[arg(long, value_name = "TIME", value_parser = values::duration, help_heading = SETTINGS)]
-    pub max_age: Option<Duration>,
-    /// Exit 4 if the last drill that passed is older than this
-    #[arg(long, value_name = "TIME", value_parser = values::duration, help_heading = SETTINGS)]
-    pub max_drill_age: Option<Duration>,
-    /// Exit 4 if a second store lacks a snapshot that is older than this
-    #[arg(long, value_name = "TIME", value_parser = values::duration, help_heading = SETTINGS)]
-    pub max_copy_age: Option<Duration>,
-    /// Exit 4 if the last check that found nothing wrong is older than this
-    #[arg(long, value_name = "TIME", value_parser = values::duration, help_heading = SETTINGS)]
-    pub max_check_age: Option<Duration>,
-    /// Exit 4 if less than this is free on the store's disk: 10%, or 2G
-    #[arg(long, value_name = "AMOUNT", value_parser = values::min_free, help_heading = SETTINGS)]
-    pub min_free: Option<MinFree>,
+    /// From which age on something is too old.
+    #[command(flatten)]
+    pub limits: MaxAgeArgs,
     /// Print metrics for Prometheus, as --metrics-file writes them
     #[arg(long, conflicts_with = "json")]
     pub metrics: bool,

@@ -16,6 +16,7 @@ mod init;
 mod key;
 mod ls;
 mod prune;
+mod report;
 mod restore;
 mod rows;
 mod run;
@@ -68,6 +69,7 @@ pub fn run(context: &Context<'_>) -> Result {
         Verb::Export(args) => export::run(context, args),
         Verb::Forget(args) => forget::run(context, args),
         Verb::Prune(args) => prune::run(context, args),
+        Verb::Report(args) => report::run(context, args),
         Verb::Run(args) => run::run(context, args),
         Verb::Schedule(args) => schedule::run(context, args),
         Verb::Stats => stats::run(context),

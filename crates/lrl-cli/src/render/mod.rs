@@ -2,7 +2,9 @@
 
 pub mod cells;
 pub mod entry;
+pub mod html;
 pub mod json;
+pub mod names;
 pub mod progress;
 pub mod row_table;
 pub mod table;

@@ -17,6 +17,7 @@ pub mod prune;
 pub mod query;
 pub mod recover_chunks;
 pub mod repair;
+pub mod report;
 mod report_problem;
 pub mod restore;
 pub mod restore_rows;
