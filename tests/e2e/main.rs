@@ -67,6 +67,7 @@ mod status_all_stores;
 mod told;
 mod tools;
 mod trust;
+mod ui;
 mod undo;
 mod upload_paths;
 mod uploads;

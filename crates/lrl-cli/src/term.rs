@@ -213,6 +213,12 @@ impl Term {
         self.bytes(lines.join("\n").as_bytes())
     }
 
+    /// Writes out what is buffered, where somebody waits for it.
+    pub fn flush(&self) -> Result<()> {
+        self.write(|out| out.flush());
+        self.written()
+    }
+
     /// Colours text for standard output, where that is a terminal.
     pub fn paint(&self, colour: Colour, text: &str) -> String {
         colour.paint(self.colour_out, text)

@@ -392,6 +392,21 @@ EXAMPLES
   lrl report --store '/srv/backups/*' --out all.html    every store one level below
   lrl report --out backups.html --max-age 26h --max-drill-age 8d";
 
+/// After `lrl ui --help`.
+pub const UI: &str = "\
+Prints an address that opens one browser, once, and serves pages to it until nothing is asked for any
+more, or Ctrl-C: the page of `lrl report`, snapshots at any time, their files and databases to look at
+and to download, a search, and what differs between two. Nothing can be changed there: where something
+is to be done, the page shows the command to copy. It listens on 127.0.0.1 only.
+
+From another machine: ssh -L 8000:127.0.0.1:8000 HOST, start `lrl ui --port 8000` there, and open the
+address here.
+
+EXAMPLES
+  lrl ui                                 any free port; ends after 15 minutes without a request
+  lrl ui --port 8000 --idle 1h           a fixed port, for ssh -L
+  lrl ui --store 's3://bucket/lab?region=eu-central-1'";
+
 /// After `lrl schedule --help`.
 pub const SCHEDULE: &str = "\
 Writes lrl-run.service and lrl-run.timer, or a file for cron, which do `lrl run` with the settings that

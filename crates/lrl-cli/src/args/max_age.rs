@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use lrl_store::ops::status::Limits;
 
-use super::SETTINGS;
+use super::headings::SETTINGS;
 use super::values::{self, MinFree};
 
 /// Limits; without one only what is wrong in itself counts.

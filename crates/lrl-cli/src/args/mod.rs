@@ -5,12 +5,14 @@
 
 pub mod dump;
 pub mod examples;
+pub mod headings;
 pub mod max_age;
 pub mod report;
 pub mod restore_rows;
 pub mod rows;
 pub mod sql;
 pub mod step;
+pub mod ui;
 pub mod values;
 
 use std::ffi::OsString;
@@ -19,6 +21,8 @@ use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, Resettable, TypedValueParser};
 use clap::{Args, CommandFactory, Parser, Subcommand};
+
+pub use headings::{COMMON, SETTINGS, SHARED};
 
 use crate::site::checked;
 use crate::site::preset::{self, Preset};
@@ -29,6 +33,7 @@ use lrl_store::ops::prune::MaxUnused;
 use max_age::MaxAgeArgs;
 use report::ReportArgs;
 use step::Step;
+use ui::UiArgs;
 use values::{At, Every, Form, KeepSets, Owner, PingKind, Secret, Subset};
 
 fn place() -> impl TypedValueParser<Value = PathBuf> {
@@ -38,13 +43,6 @@ fn place() -> impl TypedValueParser<Value = PathBuf> {
 fn directory() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().try_map(values::directory)
 }
-
-/// The heading of a command's own flags that `lrl.toml` can set under the same name.
-pub const SETTINGS: &str = "Settings (each is also a key of lrl.toml)";
-/// The heading of flags of every command that `lrl.toml` can set under the same name.
-pub const SHARED: &str = "Settings of every command (each is also a key of lrl.toml)";
-/// The heading of flags of every command that only count for one run.
-pub const COMMON: &str = "Common options";
 
 /// Help is at most this wide, however wide the terminal is.
 const WIDTH: usize = 100;
@@ -188,6 +186,9 @@ pub enum Verb {
     /// Write a page that shows whether all is well, and what to do if not
     #[command(after_long_help = examples::REPORT)]
     Report(ReportArgs),
+    /// Look around in a browser: state, snapshots, files; read-only, on this machine only
+    #[command(after_long_help = examples::UI)]
+    Ui(UiArgs),
     /// Create an empty store
     #[command(after_long_help = examples::INIT)]
     Init(InitArgs),

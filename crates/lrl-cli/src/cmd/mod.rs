@@ -27,6 +27,8 @@ mod snapshots;
 mod sql;
 mod stats;
 pub mod status;
+#[cfg(feature = "ui")]
+mod ui;
 
 use lrl_store::fs::temp_dir;
 use lrl_store::ops::{drill as drill_engine, import as import_engine};
@@ -70,6 +72,12 @@ pub fn run(context: &Context<'_>) -> Result {
         Verb::Forget(args) => forget::run(context, args),
         Verb::Prune(args) => prune::run(context, args),
         Verb::Report(args) => report::run(context, args),
+        #[cfg(feature = "ui")]
+        Verb::Ui(args) => ui::run(context, args),
+        #[cfg(not(feature = "ui"))]
+        Verb::Ui(_) => Err(crate::exit::Failure::Usage(
+            "this lrl was built without pages: install it with the feature `ui`".into(),
+        )),
         Verb::Run(args) => run::run(context, args),
         Verb::Schedule(args) => schedule::run(context, args),
         Verb::Stats => stats::run(context),

@@ -1,6 +1,7 @@
 //! The verbs: one file each. A verb takes plain options and an observer and returns a report; it prints nothing.
 
 pub mod backup;
+pub mod browse;
 pub mod check;
 pub mod copy;
 pub mod diff;

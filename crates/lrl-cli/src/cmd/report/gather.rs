@@ -30,6 +30,8 @@ pub struct Asked<'a> {
     pub limits: &'a MaxAgeArgs,
     /// Whether names are shown.
     pub names: Names,
+    /// The store in force where it is open already: then this leaves no trace.
+    pub opened: Option<&'a Store>,
 }
 
 /// Gathers a page. A store that cannot be opened is on it as what is wrong, and returned as the failure that it is.
@@ -50,8 +52,12 @@ pub fn page(context: &Context<'_>, asked: Asked<'_>) -> Result<(Page, Option<Fai
     }
     let keep = keep::keep(context, asked.names)?;
     let name = asked.names.or(without_user(&paths.store.to_string()), "the store");
-    let opened = open::open(context, &paths);
-    let failure = match opened.and_then(|store| in_force(context, asked, &paths, &store, &keep, name.clone(), now)) {
+    let of = |store: &Store| in_force(context, asked, &paths, store, &keep, name.clone(), now);
+    let gathered = match asked.opened {
+        Some(store) => of(store),
+        None => open::open(context, &paths).and_then(|store| of(&store)),
+    };
+    let failure = match gathered {
         Ok(store) => {
             page.stores.push(store);
             None
@@ -86,7 +92,7 @@ fn in_force(
     page.wrong.extend(room::not_enough(asked.limits, paths, asked.names)?);
     page.notes = notes(store, &page.sources);
     let histories: Vec<_> = page.sources.iter().map(|source| &source.history).collect();
-    page.space = Some(space::measure(context, store, paths, &histories, keep.sets, now)?);
+    page.space = Some(space::measure(context, store, paths, &histories, (keep.sets, asked.opened.is_none()), now)?);
     Ok(page)
 }
 

@@ -1,10 +1,10 @@
 //! `lrl report`: one page that shows whether all is well and why, and what to type if not. The judgement is that of `lrl status`.
 
-mod gather;
+pub mod gather;
 mod keep;
-mod model;
+pub mod model;
 mod out;
-mod page;
+pub mod page;
 mod restore;
 mod space;
 
@@ -35,7 +35,7 @@ pub fn run(context: &Context<'_>, args: &ReportArgs) -> Result {
     };
     // Before anything is read: a mistyped name is told at once.
     let target = out.as_deref().map(out::target).transpose()?;
-    let (page, failure) = gather::page(context, Asked { limits: &args.limits, names })?;
+    let (page, failure) = gather::page(context, Asked { limits: &args.limits, names, opened: None })?;
     let html = page::html(&page);
     let wrong = page.all_wrong();
     match &target {

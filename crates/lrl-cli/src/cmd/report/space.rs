@@ -86,13 +86,14 @@ pub fn measure(
     store: &Store,
     paths: &Paths,
     histories: &[&History],
-    keep_sets: KeepSets,
+    (keep_sets, notes): (KeepSets, bool),
     now: Time,
 ) -> Result<Space> {
     let now = now.secs;
     let bytes = stats::store_bytes(store, context.term)?;
     let dir = directory::look(&paths.backup_dir).ok();
-    let measured = note(context, Measured { at: now, store: bytes, sets: dir.as_ref().map(|dir| dir.disk_bytes) });
+    let sets_bytes = dir.as_ref().map(|dir| dir.disk_bytes);
+    let measured = measured(context, Measured { at: now, store: bytes, sets: sets_bytes }, notes);
     let added = added(histories);
     let begin = added.first().map_or(now, |(at, _)| *at).max(now - WINDOW);
     let of_store: Vec<(i64, u64)> = measured.iter().map(|at| (at.at, at.store)).collect();
@@ -126,12 +127,12 @@ pub fn measure(
     Ok(space)
 }
 
-/// Notes a measurement, and returns all that are known. Where nothing can be noted, it is the only one.
-fn note(context: &Context<'_>, now: Measured) -> Vec<Measured> {
+/// Returns all measurements that are known and this one, which is noted if it is to be. Where nothing can be, it is the only one.
+fn measured(context: &Context<'_>, now: Measured, notes: bool) -> Vec<Measured> {
     let Some(path) = run_record::place(context, RECORD) else { return vec![now] };
     let known = std::fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Vec<Measured>>(&text).ok());
     let all = with(known.unwrap_or_default(), now);
-    if run_record::put(&path, &all).is_none() {
+    if notes && run_record::put(&path, &all).is_none() {
         context.term.detail("what the store takes could not be noted");
     }
     all

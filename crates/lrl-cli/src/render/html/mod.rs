@@ -4,5 +4,5 @@
 mod frame;
 mod writer;
 
-pub use frame::{GENERATOR, page, policy};
+pub use frame::{Forms, page, policy};
 pub use writer::Html;

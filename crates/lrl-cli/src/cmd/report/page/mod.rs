@@ -7,36 +7,49 @@ mod growth;
 mod keep;
 mod runs;
 mod strip;
-mod table;
-mod text;
+pub mod table;
+pub mod text;
 mod verdict;
 
 use lrl_store::ops::report::{DAYS, days};
 
 use self::table::{head, table};
 use super::model::{Page, SourcePage, StorePage};
-use crate::render::html::{self, Html};
+use crate::render::html::{self, Forms, Html};
 
 /// More sources than these are folded, except those with something wrong.
 const MOST_OPEN: usize = 3;
 
 /// Writes the page.
 pub fn html(page: &Page) -> String {
-    html::page(&verdict::title(page), |h| {
+    html::page(&verdict::title(page), Forms::Nowhere, |h| {
         h.el("header", &[], |h| verdict::write(h, page));
-        h.el("main", &[], |h| {
-            if page.sources() + page.stores.len() > 2 {
-                overview(h, page);
-            }
-            for (n, store) in page.stores.iter().enumerate() {
-                of_store(h, page, store, n);
-            }
-            keep::write(h, page);
-        });
+        h.el("main", &[], |h| parts(h, page));
         h.el("footer", &[], |h| {
             h.leaf("p", "", "Written by lrl report. The judgement is that of `lrl status`. All times are in UTC.");
         });
     })
+}
+
+/// Returns the title of the page.
+pub fn title(page: &Page) -> String {
+    verdict::title(page)
+}
+
+/// Writes the verdict, and all that is below it, into a page with a frame of its own.
+pub fn inside(h: &mut Html, page: &Page) {
+    verdict::write(h, page);
+    parts(h, page);
+}
+
+fn parts(h: &mut Html, page: &Page) {
+    if page.sources() + page.stores.len() > 2 {
+        overview(h, page);
+    }
+    for (n, store) in page.stores.iter().enumerate() {
+        of_store(h, page, store, n);
+    }
+    keep::write(h, page);
 }
 
 /// A line for each source, with a link to it.

@@ -34,7 +34,7 @@ pub fn write(h: &mut Html, days: &[Day]) {
             ("warn", "a snapshot that is suspect or incomplete"),
             ("ill", "a bad snapshot"),
             ("thin", "not kept any more"),
-            ("none", "no snapshot"),
+            ("none", "none there now"),
             ("dot", "a drill passed"),
             ("cut", "a drill failed"),
         ] {
@@ -57,7 +57,11 @@ fn row(h: &mut Html, day: &Day) {
     h.el("tr", &[], |h| {
         h.el("td", &[], |h| text::day(h, day.start));
         h.leaf("td", "num", &day.snapshots.to_string());
-        h.leaf("td", "", day.worst.map_or(if day.thinned { "not kept any more" } else { "none" }, State::name));
+        h.leaf(
+            "td",
+            "",
+            day.worst.map_or(if day.thinned { "not kept any more" } else { "none there now" }, State::name),
+        );
         h.leaf("td", "num", &day.passed.to_string());
         h.leaf("td", "num", &day.failed.to_string());
     });
@@ -76,7 +80,7 @@ fn class(day: &Day) -> &'static str {
 fn told(day: &Day) -> String {
     let mut parts = vec![match day.worst {
         None if day.thinned => "not kept any more".to_string(),
-        None => "no snapshot".to_string(),
+        None => "no snapshot there now".to_string(),
         Some(State::Good) => units::count(day.snapshots, "good snapshot"),
         Some(state) => format!("{}, one {state}", units::count(day.snapshots, "snapshot")),
     }];
@@ -99,7 +103,7 @@ fn summary(days: &[Day]) -> String {
     if thinned > 0 {
         text.push_str(&format!(", {thinned} whose snapshots are not kept any more"));
     }
-    format!("{text}, {none} without any. {} passed, {failed} failed. In UTC.", units::count(passed, "drill"))
+    format!("{text}, {none} without any now. {} passed, {failed} failed. In UTC.", units::count(passed, "drill"))
 }
 
 #[cfg(test)]
@@ -110,11 +114,11 @@ mod tests {
     fn a_day_is_told_in_words() {
         let day = Day { start: 0, snapshots: 2, worst: Some(State::Suspect), passed: 1, ..Day::default() };
         assert_eq!(told(&day), "1 Jan 1970: 2 snapshots, one suspect, 1 drill passed");
-        assert_eq!(told(&Day::default()), "1 Jan 1970: no snapshot");
+        assert_eq!(told(&Day::default()), "1 Jan 1970: no snapshot there now");
         let text = summary(&[day, Day::default()]);
         assert_eq!(
             text,
-            "0 days with good snapshots only, 1 with one that is not good, 1 without any. 1 drill passed, 0 failed. In UTC."
+            "0 days with good snapshots only, 1 with one that is not good, 1 without any now. 1 drill passed, 0 failed. In UTC."
         );
     }
 }

@@ -17,5 +17,6 @@ pub fn head(h: &mut Html, names: &[&str]) {
 
 fn column(h: &mut Html, name: &str) {
     let (class, name) = name.strip_prefix('>').map_or(("", name), |name| ("num", name));
-    h.el("th", &[("scope", "col"), ("class", class)], |h| h.text(name));
+    let attributes = [("scope", "col"), ("class", class)];
+    h.el("th", if class.is_empty() { &attributes[..1] } else { &attributes }, |h| h.text(name));
 }
