@@ -99,7 +99,7 @@ pub fn chromium() -> Option<PathBuf> {
     let found =
         ["/usr/bin/chromium", "/usr/bin/chromium-browser"].map(PathBuf::from).into_iter().find(|it| it.exists());
     if found.is_none() {
-        eprintln!("note: there is no chromium here: pages are not shown in a browser");
+        println!("skipped: there is no chromium (Debian's package chromium) to show the page");
     }
     found
 }

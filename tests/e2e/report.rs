@@ -37,6 +37,18 @@ fn a_page_says_what_status_says() {
     assert!(html.contains(lab.path("backups/store").to_str().unwrap()), "the commands name the store");
     assert!(html.contains(&format!("--data-dir {}", lab.path("data").canonicalize().unwrap().display())), "{html}");
 
+    // What the page says to type works, in another directory too.
+    let words = html.split("<pre tabindex=\"0\">").skip(1).flat_map(|part| part.split("</pre>").next().unwrap().lines());
+    let commands: Vec<&str> = words.filter(|line| line.starts_with("lrl ") && !line.contains("PATH")).collect();
+    assert!(commands.len() >= 8, "{commands:?}");
+    fs::create_dir(lab.path("elsewhere")).unwrap();
+    for command in commands {
+        let run = lab.command(command.split(' ').skip(1)).current_dir(lab.path("elsewhere")).output().unwrap();
+        assert!(run.status.success(), "{command}: {}", String::from_utf8_lossy(&run.stderr));
+        // Each shows a way of its own to the same place.
+        let _ = fs::remove_dir_all(lab.path("elsewhere/restored"));
+    }
+
     // The same limit makes both red; the exit code is the report's own.
     std::thread::sleep(std::time::Duration::from_millis(2100));
     let status = lab.lrl("status --max-age 1s --json").expect(4).json();

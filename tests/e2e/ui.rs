@@ -153,6 +153,7 @@ fn a_browser_finds_a_file_and_downloads_it() {
     assert!(ui.follow(&big, "/download?").body == noise(9_000_000, 7));
     // The database, as SQLite reads it.
     let database = ui.follow(&root, "path=lrl.db").text();
+    expect_inert(&database);
     fs::write(lab.path("downloaded.db"), ui.follow(&database, "/download?").body).unwrap();
     let rows = rusqlite::Connection::open(lab.path("downloaded.db")).unwrap();
     assert_eq!(rows.query_row("SELECT count(*) FROM content_items", [], |row| row.get::<_, i64>(0)).unwrap(), 20);
@@ -174,6 +175,45 @@ fn a_browser_searches_compares_and_goes_back_in_time() {
     let before = ui.ask("GET", &format!("{}/at?at=2001-01-01", ui.base), "");
     assert_eq!(before.status, 404, "{}", before.text());
     assert_eq!(ui.ask("GET", &format!("{}/at?at=whenever", ui.base), "").status, 400);
+}
+
+#[test]
+fn a_browser_looks_into_tables_and_asks_queries() {
+    let lab = lab();
+    let odd = EVIL.replace('"', "");
+    let sql = format!(
+        "CREATE TABLE \"{odd}\" (\"{odd}\"); INSERT INTO \"{odd}\" VALUES ('{}'), (NULL)",
+        EVIL.replace('\'', "''")
+    );
+    lab.database().execute_batch(&sql).unwrap();
+    lab.database().execute_batch("CREATE TABLE many(n); WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 250) INSERT INTO many SELECT n FROM c").unwrap();
+    lab.lrl("backup --snapshot-only").expect(0);
+    let ui = Ui::start(&lab);
+    let root = ui.follow(&ui.page("snapshots"), "/browse?").text();
+    let database = ui.follow(&root, "path=lrl.db").text();
+    expect_inert(&database);
+    let rows = ui.follow(&database, "FROM%20%22%3Cimg").text();
+    expect_inert(&rows);
+    assert!(
+        rows.contains("<td class=\"cell\">&lt;img src=x onerror=alert(1)&gt;&quot;&#39;&amp;</td>")
+            && rows.contains("NULL"),
+        "{rows}"
+    );
+    let many = ui.follow(&database, "FROM%20%22many").text();
+    assert!(many.contains("Rows 1 to 100") && many.contains("lrl sql "), "{many}");
+    let last = ui.follow(&ui.follow(&many, "page=1").text(), "page=2").text();
+    assert!(last.contains("Rows 201 to 250") && !last.contains(">More<"), "{last}");
+    let part = database.find("name=\"snapshot\" value=\"").unwrap() + "name=\"snapshot\" value=\"".len();
+    let id = &database[part..part + 64];
+    let ask = |query: &str| ui.ask("GET", &format!("{}/sql?snapshot={id}&path=lrl.db&q={query}", ui.base), "");
+    assert!(ask("SELECT+count(*)+AS+number+FROM+many").text().contains("<td class=\"cell\">250</td>"));
+    for query in
+        ["DELETE+FROM+many", "SELECT", "PRAGMA+user_version%3D1", "ATTACH+'/etc/passwd'+AS+p", "SELECT+1;SELECT+2"]
+    {
+        let answer = ask(query);
+        assert_eq!(answer.status, 400, "{query}: {}", answer.text());
+        assert!(answer.text().contains("class=\"note\""), "{query}");
+    }
 }
 
 #[test]

@@ -16,6 +16,8 @@ mod init;
 mod key;
 mod ls;
 mod prune;
+// Some of it is for `ui` only.
+#[cfg_attr(not(feature = "ui"), allow(dead_code))]
 mod report;
 mod restore;
 mod rows;

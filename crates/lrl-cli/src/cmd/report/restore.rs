@@ -41,7 +41,7 @@ pub fn advice(facts: &Facts<'_>, names: Names) -> Vec<Advice> {
     let earlier = good.and_then(|point| point.timestamp.as_deref()).unwrap_or("20260114_120000");
     let is_site = facts.history.newest.as_ref().is_some_and(|newest| newest.is_site);
     let mut all = vec![
-        advise("See what there is", [format!("lrl snapshots {on}")]),
+        advise(&format!("See what there is{}", needs(facts)), [format!("lrl snapshots {on}")]),
         advise(
             "Restore the newest good snapshot beside the live data, on any machine",
             [format!("lrl restore --target ./restored {on}")],
@@ -76,6 +76,18 @@ pub fn advice(facts: &Facts<'_>, names: Names) -> Vec<Advice> {
         ));
     }
     all
+}
+
+/// Tells what else the commands need, once.
+fn needs(facts: &Facts<'_>) -> String {
+    let mut needs = String::new();
+    if facts.is_encrypted {
+        needs.push_str(". The store is encrypted: KEY stands for its key file; with a passphrase it is --password-file FILE");
+    }
+    if facts.store.directory().is_none() {
+        needs.push_str(". The keys of the bucket come from variables, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY");
+    }
+    needs
 }
 
 fn advise<const N: usize>(what: &str, commands: [String; N]) -> Advice {

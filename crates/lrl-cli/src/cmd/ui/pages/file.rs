@@ -7,7 +7,7 @@ use lrl_store::ops::ls;
 
 use super::super::answer::Answer;
 use super::site::{Asked, word};
-use super::{browse, frame};
+use super::{browse, frame, sql};
 use crate::cmd::report::page::text;
 use crate::exit::Result;
 use crate::render::html::Html;
@@ -54,7 +54,7 @@ pub fn page(asked: &Asked<'_>) -> Result<Answer> {
     }
     let shown = units::path(&path);
     let beginning = match &found {
-        Found::Bytes(content, size, _) => {
+        Found::Bytes(content, size, _) if snapshot.database(&path).is_none() => {
             let mut bytes = Vec::new();
             asked.store.read_content(content, 0, (*size).min(MOST_TEXT), &mut |piece| {
                 bytes.extend_from_slice(piece);
@@ -83,7 +83,10 @@ pub fn page(asked: &Asked<'_>) -> Result<Answer> {
                     let query = [("source", name.source.as_bytes()), ("q", &path[..])];
                     h.el("a", &[("href", &asked.site.base.link("search", &query))], |h| h.text("All versions of it"));
                 });
-                beginning_of(h, &beginning, *size);
+                match snapshot.database(&path) {
+                    Some(part) => sql::tables(h, asked, &name, part),
+                    None => beginning_of(h, &beginning, *size),
+                }
             }
             Found::Link(target) => {
                 h.leaf("p", "", &format!("A symbolic link to {}", units::path(target)));

@@ -8,6 +8,7 @@ mod home;
 mod search;
 mod site;
 mod snapshots;
+mod sql;
 
 pub use site::Site;
 
@@ -32,6 +33,7 @@ pub fn answer(site: &Site<'_>, address: &Address) -> Answer {
             "download" => file::download(&asked),
             "search" => search::page(&asked),
             "diff" => diff::page(&asked),
+            "sql" => sql::page(&asked),
             _ => Err(Error::NotFound("there is no such page".into()).into()),
         }
     });
