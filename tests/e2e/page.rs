@@ -1,5 +1,8 @@
 //! Reads pages for tests: whether they are well-formed, and what they ask a browser to do.
 
+// What is skipped is told.
+#![allow(clippy::print_stdout)]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

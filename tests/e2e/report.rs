@@ -38,7 +38,8 @@ fn a_page_says_what_status_says() {
     assert!(html.contains(&format!("--data-dir {}", lab.path("data").canonicalize().unwrap().display())), "{html}");
 
     // What the page says to type works, in another directory too.
-    let words = html.split("<pre tabindex=\"0\">").skip(1).flat_map(|part| part.split("</pre>").next().unwrap().lines());
+    let words =
+        html.split("<pre tabindex=\"0\">").skip(1).flat_map(|part| part.split("</pre>").next().unwrap().lines());
     let commands: Vec<&str> = words.filter(|line| line.starts_with("lrl ") && !line.contains("PATH")).collect();
     assert!(commands.len() >= 8, "{commands:?}");
     fs::create_dir(lab.path("elsewhere")).unwrap();

@@ -82,10 +82,14 @@ pub fn advice(facts: &Facts<'_>, names: Names) -> Vec<Advice> {
 fn needs(facts: &Facts<'_>) -> String {
     let mut needs = String::new();
     if facts.is_encrypted {
-        needs.push_str(". The store is encrypted: KEY stands for its key file; with a passphrase it is --password-file FILE");
+        needs.push_str(
+            ". The store is encrypted: KEY stands for its key file; with a passphrase it is --password-file FILE",
+        );
     }
     if facts.store.directory().is_none() {
-        needs.push_str(". The keys of the bucket come from variables, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY");
+        needs.push_str(
+            ". The keys of the bucket come from variables, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        );
     }
     needs
 }
