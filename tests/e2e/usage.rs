@@ -12,7 +12,7 @@ fn help_and_version_end_well_and_show_examples() {
     let help = lab.lrl("--help").expect(0);
     assert!(help.stdout.contains("EXAMPLES") && help.stderr.is_empty());
     for verb in
-        "backup restore drill export import snapshots ls diff find dump check forget prune stats status init setup config completions man"
+        "backup restore drill export import snapshots ls diff find dump sql rows check forget prune stats status init setup config completions man report ui watch"
             .split(' ')
     {
         let help = lab.lrl(&format!("{verb} --help")).expect(0);

@@ -69,10 +69,11 @@ impl Context<'_> {
     /// Resolves where everything is.
     pub fn paths(&self) -> Result<Paths> {
         let mut paths = Paths::resolve(self.cli)?;
-        let is_of_data = matches!(
-            self.cli.command,
-            Verb::Backup(_) | Verb::Restore(_) | Verb::Run(_) | Verb::Schedule(_) | Verb::Watch(_)
-        );
+        let is_of_data = match &self.cli.command {
+            Verb::Backup(_) | Verb::Restore(_) | Verb::Run(_) | Verb::Schedule(_) | Verb::Watch(_) => true,
+            Verb::Diff(args) => args.to == "live",
+            _ => false,
+        };
         if let (true, Some(root)) = (is_of_data, &self.site()?.root) {
             paths.data_dir.clone_from(root);
         }

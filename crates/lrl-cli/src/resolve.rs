@@ -87,6 +87,7 @@ impl Paths {
             Verb::Restore(args) => &args.data.data_dir,
             Verb::Run(args) => &args.data.data_dir,
             Verb::Schedule(args) => &args.data.data_dir,
+            Verb::Diff(args) => &args.data.data_dir,
             _ => Path::new("./data"),
         };
         let backup_dir = match &cli.command {
@@ -95,9 +96,9 @@ impl Paths {
             _ => &cli.global.backup,
         };
         let store = Location::parse(cli.global.store.clone().unwrap_or_else(|| default_store(backup_dir)))?;
-        if store.all_below().is_some() && !matches!(cli.command, Verb::Status(_) | Verb::Config(_)) {
+        if store.all_below().is_some() && !matches!(cli.command, Verb::Status(_) | Verb::Report(_) | Verb::Config(_)) {
             return Err(Error::Refused(format!(
-                "{store} means many stores, which only `lrl status` looks at: name one"
+                "{store} means many stores, which only `lrl status` and `lrl report` look at: name one"
             )));
         }
         let (data_dir, backup_dir) = (data_dir.to_path_buf(), backup_dir.clone());

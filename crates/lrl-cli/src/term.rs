@@ -7,12 +7,13 @@ use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lrl_store::progress::{Observer, Phase, Problem};
+use lrl_store::source::database::cell::Cell;
 use serde::Serialize;
 
 use crate::args::Global;
 use crate::exit::{Failure, Result};
 use crate::log::Tail;
-use crate::render::{progress::Bar, table::Table, units::safe};
+use crate::render::{cells, progress::Bar, table::Table, units::safe};
 use crate::signal;
 
 /// The terminal, or what stands in its place.
@@ -22,6 +23,7 @@ pub struct Term {
     verbose: bool,
     /// Messages are kept in the log and not written.
     muted: bool,
+    terminal_out: bool,
     colour_out: bool,
     colour_err: bool,
     bar: Bar,
@@ -112,6 +114,7 @@ impl Term {
             quiet: global.quiet,
             verbose: global.verbose,
             muted: false,
+            terminal_out: io::stdout().is_terminal(),
             colour_out: !plain && io::stdout().is_terminal(),
             colour_err: !plain && io::stderr().is_terminal(),
             bar: Bar::new(!global.quiet && io::stderr().is_terminal()),
@@ -203,6 +206,28 @@ impl Term {
     /// Writes bytes to standard output as they are. Fails once nobody reads any more.
     pub fn bytes(&self, bytes: &[u8]) -> Result<()> {
         self.write(|out| out.write_all(bytes));
+        self.written()
+    }
+
+    /// Writes a row of CSV to standard output; what a terminal would obey is escaped where it is one.
+    pub fn csv(&self, cells: &[Cell<'_>]) -> Result<()> {
+        let mut row = Vec::new();
+        cells::csv_row(cells, self.terminal_out, &mut row);
+        self.bytes(&row)
+    }
+
+    /// Writes SQL to standard output; what a terminal would obey is escaped where it is one, and is not SQL any more.
+    pub fn script(&self, text: &str) -> Result<()> {
+        if !self.terminal_out {
+            return self.bytes(text.as_bytes());
+        }
+        let lines: Vec<_> = text.split('\n').map(|line| safe(line).into_owned()).collect();
+        self.bytes(lines.join("\n").as_bytes())
+    }
+
+    /// Writes out what is buffered, where somebody waits for it.
+    pub fn flush(&self) -> Result<()> {
+        self.write(|out| out.flush());
         self.written()
     }
 

@@ -75,6 +75,9 @@ what is there and not in the snapshot stays. Several databases are replaced toge
 Uploads of the second adapter go to $STORAGE_PATH, else to ./storage. With --data-dir and without
 STORAGE_PATH they go to DIR/storage, and with --target always there.
 
+--table writes rows into the live database, while the application runs: tried on a copy, then a snapshot of
+now, then one transaction. Rows that are not in the snapshot stay. Files that the rows name come with them.
+
 EXAMPLES
   lrl restore --dry-run                          what would happen
   lrl restore                                    the newest good snapshot, database and uploads
@@ -86,7 +89,9 @@ EXAMPLES
   lrl restore --skip-damaged                     from a damaged store: everything else, and a list
   lrl restore --undo --dry-run                   what --undo would do
   lrl restore --undo                             as it was before the last restore
-  lrl restore --clean --older-than 7d            remove what older restores kept";
+  lrl restore --clean --older-than 7d            remove what older restores kept
+  lrl restore yesterday --table posts --where 'author = 7'        the plan
+  lrl restore yesterday --table posts --missing-only --yes        rows that are gone come back";
 
 /// After `lrl drill --help`.
 pub const DRILL: &str = "\
@@ -139,8 +144,16 @@ EXAMPLES
 
 /// After `lrl diff --help`.
 pub const DIFF: &str = "\
+With --rows a table's rows are paired by its primary key, else by a unique key without NULL, else they
+are compared as a whole. Values are the same if their type and bytes are. Virtual tables are left out.
+--sql needs SQLite 3.37 or newer to be run; of a table without a key it may change the order of rows.
+
 EXAMPLES
-  lrl diff latest~1 latest";
+  lrl diff latest~1 latest
+  lrl diff yesterday latest --rows               how many rows of each table differ
+  lrl diff yesterday latest --rows posts         and each of them
+  lrl diff good live --rows                      against the live database
+  lrl diff latest latest~1 --rows --sql          the statements that lead back";
 
 /// After `lrl find --help`.
 pub const FIND: &str = "\
@@ -150,11 +163,40 @@ EXAMPLES
 
 /// After `lrl dump --help`.
 pub const DUMP: &str = "\
-Only the bytes of the file are written: there is no --json.
+Only the bytes of the file are written: there is no --json. Of a table SQL is written: its definition,
+rows, indexes and triggers. --into leaves indexes and triggers out; where the table's own definition
+refuses a row or needs the application, the new table has only its columns and types.
 
 EXAMPLES
   lrl dump latest assets/ab12/photo.jpg > photo.jpg
-  lrl dump latest lrl.db > copy.db";
+  lrl dump latest lrl.db > copy.db
+  lrl dump yesterday --table posts > posts.sql
+  lrl dump 3d --table posts --where 'author = 7' --csv > posts.csv
+  lrl dump good --table posts --into posts.sqlite";
+
+/// After `lrl sql --help`.
+pub const SQL: &str = "\
+The query runs in a private copy of the database, which is gone when lrl ends. It can read, and nothing
+else: no ATTACH, no PRAGMA that changes anything, no extension. A value is at most 8 MiB long.
+
+For people NULL is written as NULL and a blob as x'00ff'. In CSV NULL is nothing and an empty text is
+\"\". In JSON a row is a list, a blob is {\"blob\": \"00ff\"}, a text that is not UTF-8 {\"text\": \"ff\"}.
+
+EXAMPLES
+  lrl sql latest 'SELECT count(*) FROM users'
+  lrl sql yesterday 'SELECT id, title FROM posts WHERE author = 7' --csv > posts.csv
+  lrl sql good --database data/app.db --json 'SELECT * FROM settings'
+  lrl sql 20260114_120000 - < query.sql";
+
+/// After `lrl rows --help`.
+pub const ROWS: &str = "\
+Counts come from the records of drills where there are any, else from the snapshot's database. Beside a
+count is how much more or less it is than in the line above.
+
+EXAMPLES
+  lrl rows                                       the tables that changed, in the last 30 snapshots
+  lrl rows posts comments --last 200
+  lrl rows --database data/app.db --json";
 
 /// After `lrl check --help`.
 pub const CHECK: &str = "\
@@ -373,6 +415,38 @@ EXAMPLES
   lrl watch --snapshot-only -- ./server --port 8080      with the application as its child
   lrl watch --once --snapshot-only                       one snapshot, after the first change
   lrl schedule systemd --watch                           as a service";
+
+/// After `lrl report --help`.
+pub const REPORT: &str = "\
+Writes one page that needs nothing else: no script, no request. It can be mailed, put into a bucket, or
+opened from the copy of a machine that is gone. What counts as wrong is what `lrl status` counts, with
+the same limits. However bad things are, the exit code is 0 once the page is written; `lrl status` has
+the code. A store that cannot be opened makes a page that says so, and that failure's exit code.
+
+With `report = \"FILE\"` in the table [policy], `lrl run` writes it as its last step; `report-redact = true`
+leaves names out there.
+
+EXAMPLES
+  lrl report --out backups.html                     this store, all of its sources
+  lrl report --out /var/www/backups.html --redact   for others: no names, and no messages of errors
+  lrl report --out - | mail -a 'Content-Type: text/html' -s backups ops@example.org
+  lrl report --store '/srv/backups/*' --out all.html    every store one level below
+  lrl report --out backups.html --max-age 26h --max-drill-age 8d";
+
+/// After `lrl ui --help`.
+pub const UI: &str = "\
+Prints an address that opens one browser, once, and serves pages to it until nothing is asked for any
+more, or Ctrl-C: the page of `lrl report`, snapshots at any time, their files and databases to look at
+and to download, a search, and what differs between two. Nothing can be changed there: where something
+is to be done, the page shows the command to copy. It listens on 127.0.0.1 only.
+
+From another machine: ssh -L 8000:127.0.0.1:8000 HOST, start `lrl ui --port 8000` there, and open the
+address here.
+
+EXAMPLES
+  lrl ui                                 any free port; ends after 15 minutes without a request
+  lrl ui --port 8000 --idle 1h           a fixed port, for ssh -L
+  lrl ui --store 's3://bucket/lab?region=eu-central-1'";
 
 /// After `lrl schedule --help`.
 pub const SCHEDULE: &str = "\

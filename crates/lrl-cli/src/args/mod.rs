@@ -3,10 +3,18 @@
 //!
 //! The first paragraph of a flag's docstring is its help in `-h`, all paragraphs are its help in `--help`.
 
+pub mod dump;
 pub mod examples;
+pub mod headings;
 pub mod keep;
 pub mod man;
+pub mod max_age;
+pub mod report;
+pub mod restore_rows;
+pub mod rows;
+pub mod sql;
 pub mod step;
+pub mod ui;
 pub mod values;
 pub mod watch;
 
@@ -17,6 +25,8 @@ use std::time::Duration;
 use clap::builder::{OsStringValueParser, Resettable, TypedValueParser};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+pub use headings::{COMMON, SETTINGS, SHARED};
+
 use crate::site::checked;
 use crate::site::preset::{self, Preset};
 use crate::site::rules::Place;
@@ -24,8 +34,11 @@ use keep::Keep;
 use lrl_store::fs::space::Reserve;
 use lrl_store::ops::judgement::State;
 use lrl_store::ops::prune::MaxUnused;
+use max_age::MaxAgeArgs;
+use report::ReportArgs;
 use step::Step;
-use values::{At, Every, Form, KeepSets, MinFree, Owner, PingKind, Secret, Subset};
+use ui::UiArgs;
+use values::{At, Every, Form, KeepSets, Owner, PingKind, Secret, Subset};
 use watch::WhenArgs;
 
 fn place() -> impl TypedValueParser<Value = PathBuf> {
@@ -35,13 +48,6 @@ fn place() -> impl TypedValueParser<Value = PathBuf> {
 fn directory() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().try_map(values::directory)
 }
-
-/// The heading of a command's own flags that `lrl.toml` can set under the same name.
-pub const SETTINGS: &str = "Settings (each is also a key of lrl.toml)";
-/// The heading of flags of every command that `lrl.toml` can set under the same name.
-pub const SHARED: &str = "Settings of every command (each is also a key of lrl.toml)";
-/// The heading of flags of every command that only count for one run.
-pub const COMMON: &str = "Common options";
 
 /// Help is at most this wide, however wide the terminal is.
 const WIDTH: usize = 100;
@@ -154,9 +160,15 @@ pub enum Verb {
     /// Find the snapshots that contain an upload
     #[command(after_long_help = examples::FIND)]
     Find(FindArgs),
-    /// Write one file of a snapshot to standard output
+    /// Write one file or table of a snapshot to standard output
     #[command(after_long_help = examples::DUMP)]
-    Dump(DumpArgs),
+    Dump(dump::DumpArgs),
+    /// Run a query in a database of a snapshot; changes nothing
+    #[command(after_long_help = examples::SQL)]
+    Sql(sql::SqlArgs),
+    /// Count the rows of tables in each snapshot: when did they vanish?
+    #[command(after_long_help = examples::ROWS)]
+    Rows(rows::RowsArgs),
     /// Verify the store, and repair it with --repair
     #[command(after_long_help = examples::CHECK)]
     Check(CheckArgs),
@@ -184,6 +196,12 @@ pub enum Verb {
     /// Show the age of the last good backup, drill and check
     #[command(after_long_help = examples::STATUS)]
     Status(StatusArgs),
+    /// Write a page that shows whether all is well, and what to do if not
+    #[command(after_long_help = examples::REPORT)]
+    Report(ReportArgs),
+    /// Look around in a browser: state, snapshots, files; read-only, on this machine only
+    #[command(after_long_help = examples::UI)]
+    Ui(UiArgs),
     /// Create an empty store
     #[command(after_long_help = examples::INIT)]
     Init(InitArgs),
@@ -528,6 +546,9 @@ pub struct RestoreArgs {
     /// Restore a snapshot that is not good, or while a process has the data open
     #[arg(long)]
     pub force: bool,
+    /// Rows of a table.
+    #[command(flatten)]
+    pub rows: restore_rows::RestoreRowsArgs,
 }
 
 /// `lrl drill`.
@@ -641,8 +662,20 @@ pub struct LsArgs {
 pub struct DiffArgs {
     /// Older snapshot
     pub from: String,
-    /// Newer snapshot
+    /// Newer snapshot; with --rows also live, the live database
     pub to: String,
+    /// Compare the rows of tables: how many differ, and of tables that are named each of them
+    #[arg(long, value_name = "TABLE", num_args = 0.., default_missing_values = [""; 0])]
+    pub rows: Option<Vec<String>>,
+    /// With --rows: write the statements that turn the older rows into the newer ones
+    #[arg(long, requires = "rows", conflicts_with = "json")]
+    pub sql: bool,
+    /// With --rows: database to look into, as `lrl ls` shows it, where the snapshots hold several
+    #[arg(long, value_name = "PATH", requires = "rows")]
+    pub database: Option<PathBuf>,
+    /// Where the live data is.
+    #[command(flatten)]
+    pub data: DataArgs,
 }
 
 /// `lrl find`.
@@ -651,18 +684,6 @@ pub struct FindArgs {
     /// Name, or pattern in gitignore syntax
     #[arg(value_parser = values::word)]
     pub pattern: String,
-}
-
-/// `lrl dump`.
-#[derive(Debug, Args)]
-pub struct DumpArgs {
-    /// Snapshot: a prefix of its id, its timestamp, good, latest, or either with ~N.
-    ///
-    /// `good` is the newest good one, `latest` the newest; `good~1` is the good one before it. A time is the newest at or before it: 2026-11-28T14:03,
-    /// 2026-11-28, 14:03, yesterday, 2h, 3d, 6mo.
-    pub snapshot: String,
-    /// File, as `lrl ls` shows it; lrl.db is the database
-    pub path: PathBuf,
 }
 
 /// `lrl check`.
@@ -886,21 +907,9 @@ pub struct NewCredentialArgs {
 /// `lrl status`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
-    /// Exit 4 if the newest good backup is older than this (as in 30m, 26h, 7d)
-    #[arg(long, value_name = "TIME", value_parser = values::duration, help_heading = SETTINGS)]
-    pub max_age: Option<Duration>,
-    /// Exit 4 if the last drill that passed is older than this
-    #[arg(long, value_name = "TIME", value_parser = values::duration, help_heading = SETTINGS)]
-    pub max_drill_age: Option<Duration>,
-    /// Exit 4 if a second store lacks a snapshot that is older than this
-    #[arg(long, value_name = "TIME", value_parser = values::duration, help_heading = SETTINGS)]
-    pub max_copy_age: Option<Duration>,
-    /// Exit 4 if the last check that found nothing wrong is older than this
-    #[arg(long, value_name = "TIME", value_parser = values::duration, help_heading = SETTINGS)]
-    pub max_check_age: Option<Duration>,
-    /// Exit 4 if less than this is free on the store's disk: 10%, or 2G
-    #[arg(long, value_name = "AMOUNT", value_parser = values::min_free, help_heading = SETTINGS)]
-    pub min_free: Option<MinFree>,
+    /// From which age on something is too old.
+    #[command(flatten)]
+    pub limits: MaxAgeArgs,
     /// Print metrics for Prometheus, as --metrics-file writes them
     #[arg(long, conflicts_with = "json")]
     pub metrics: bool,

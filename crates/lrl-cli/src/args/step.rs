@@ -18,13 +18,16 @@ pub enum Step {
     Prune,
     /// `lrl check`.
     Check,
+    /// `lrl report`.
+    Report,
 }
 
 impl Step {
     /// Every step, in the order in which a run does them.
-    pub const ALL: [Self; 6] = [Self::Backup, Self::Copy, Self::Drill, Self::Forget, Self::Prune, Self::Check];
+    pub const ALL: [Self; 7] =
+        [Self::Backup, Self::Copy, Self::Drill, Self::Forget, Self::Prune, Self::Check, Self::Report];
 
-    /// Returns its name, also the key of its interval in `[policy]`.
+    /// Returns its name, also its key in `[policy]`: the interval, or of a report the file.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Backup => "backup",
@@ -33,6 +36,7 @@ impl Step {
             Self::Forget => "forget",
             Self::Prune => "prune",
             Self::Check => "check",
+            Self::Report => "report",
         }
     }
 
@@ -44,7 +48,7 @@ impl Step {
             Self::Forget => &[Self::Backup, Self::Drill],
             // Not the backup: a full disk may be why it failed, and pruning makes room.
             Self::Prune => &[Self::Drill, Self::Forget],
-            Self::Backup | Self::Drill | Self::Check => &[],
+            Self::Backup | Self::Drill | Self::Check | Self::Report => &[],
         }
     }
 }

@@ -111,7 +111,7 @@ fn the_help_topic_of_settings_has_each_of_them_once() {
             help.lines().filter(|line| line.trim_start().split([' ', '[', '=']).next() == Some(&format!("--{key}")));
         assert_eq!(flags.count(), 1, "{key}: {help}");
     }
-    assert!(help.contains("lrl backup, lrl restore, lrl run, lrl schedule, lrl watch:"), "{help}");
+    assert!(help.contains("lrl backup, lrl restore, lrl diff, lrl run, lrl schedule, lrl watch:"), "{help}");
 }
 
 #[test]

@@ -17,14 +17,21 @@ mod key;
 mod ls;
 mod man;
 mod prune;
+// Some of it is for `ui` only.
+#[cfg_attr(not(feature = "ui"), allow(dead_code))]
+mod report;
 mod restore;
+mod rows;
 mod run;
 mod schedule;
 mod setup;
 pub mod shared;
 mod snapshots;
+mod sql;
 mod stats;
 pub mod status;
+#[cfg(feature = "ui")]
+mod ui;
 mod watch;
 
 use lrl_store::fs::temp_dir;
@@ -61,11 +68,20 @@ pub fn run(context: &Context<'_>) -> Result {
         Verb::Diff(args) => diff::run(context, args),
         Verb::Find(args) => find::run(context, args),
         Verb::Dump(args) => dump::run(context, args),
+        Verb::Sql(args) => sql::run(context, args),
+        Verb::Rows(args) => rows::run(context, args),
         Verb::Check(args) => check::run(context, args),
         Verb::Copy(args) => copy::run(context, args),
         Verb::Export(args) => export::run(context, args),
         Verb::Forget(args) => forget::run(context, args),
         Verb::Prune(args) => prune::run(context, args),
+        Verb::Report(args) => report::run(context, args),
+        #[cfg(feature = "ui")]
+        Verb::Ui(args) => ui::run(context, args),
+        #[cfg(not(feature = "ui"))]
+        Verb::Ui(_) => Err(crate::exit::Failure::Usage(
+            "this lrl was built without pages: install it with the feature `ui`".into(),
+        )),
         Verb::Run(args) => run::run(context, args),
         Verb::Schedule(args) => schedule::run(context, args),
         Verb::Watch(args) => watch::run(context, args),

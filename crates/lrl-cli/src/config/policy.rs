@@ -50,10 +50,12 @@ enum Kind {
     Sets,
     Interval,
     Data,
+    Path,
+    Flag,
 }
 
 /// Every key. `keep`, and those that begin with `keep-`, but for `keep-sets`, are flags of `lrl forget`.
-const KEYS: [(&str, Kind); 17] = [
+const KEYS: [(&str, Kind); 19] = [
     ("keep", Kind::Rules),
     ("keep-last", Kind::Count),
     ("keep-hourly", Kind::Count),
@@ -71,6 +73,8 @@ const KEYS: [(&str, Kind); 17] = [
     ("check", Kind::Interval),
     ("check-data", Kind::Data),
     ("prune", Kind::Interval),
+    ("report", Kind::Path),
+    ("report-redact", Kind::Flag),
 ];
 
 /// Words for an interval, in seconds.
@@ -94,7 +98,8 @@ impl Policy {
 
     /// Returns how often a step is done, where the table sets it.
     pub fn interval(&self, step: &str) -> Option<Interval> {
-        interval(self.value(step)?).ok()
+        let is_interval = KEYS.contains(&(KEYS.iter().find(|(key, _)| *key == step)?.0, Kind::Interval));
+        interval(self.value(step)?).ok().filter(|_| is_interval)
     }
 
     /// Returns the values for a flag of `lrl forget`, where the table sets it.
@@ -125,6 +130,16 @@ impl Policy {
             Some("true") => CheckData::All,
             Some(part) => CheckData::Part(part),
         }
+    }
+
+    /// Returns the page that a run writes, if it writes one.
+    pub fn report(&self) -> Option<&str> {
+        self.value("report")
+    }
+
+    /// Returns whether names are left out of that page.
+    pub fn redacts_report(&self) -> bool {
+        self.value("report-redact") == Some("true")
     }
 
     /// Returns every key that the table sets, with its values.
@@ -200,6 +215,11 @@ impl Kind {
                 let text = value.as_str().ok_or(HELP)?;
                 interval(text).map(|_| one(text)).map_err(|_| HELP.into())
             }
+            Self::Path => {
+                let text = value.as_str().filter(|text| !text.is_empty() && *text != "-");
+                text.map(one).ok_or_else(|| "the path of a file in quotes".into())
+            }
+            Self::Flag => value.as_bool().map(|on| one(&on.to_string())).ok_or_else(|| "true or false".into()),
             Self::Data => {
                 const HELP: &str =
                     "true, false, or a part in quotes: a slice (2/7), a percentage (5%) or a size (500M)";
@@ -259,6 +279,9 @@ mod tests {
             ("drill = 7", "weekly"),
             ("drill = \"fortnightly\"", "weekly"),
             ("check-data = \"much\"", "slice"),
+            ("report = true", "path"),
+            ("report = \"-\"", "path"),
+            ("report-redact = \"yes\"", "true or false"),
         ] {
             assert!(read(text).unwrap_err().contains(expected), "{text}: {:?}", read(text));
         }

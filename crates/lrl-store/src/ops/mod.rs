@@ -1,6 +1,7 @@
 //! The verbs: one file each. A verb takes plain options and an observer and returns a report; it prints nothing.
 
 pub mod backup;
+pub mod browse;
 pub mod check;
 pub mod copy;
 pub mod diff;
@@ -14,10 +15,13 @@ pub mod judgement;
 pub mod ls;
 pub mod parts;
 pub mod prune;
+pub mod query;
 pub mod recover_chunks;
 pub mod repair;
+pub mod report;
 mod report_problem;
 pub mod restore;
+pub mod restore_rows;
 pub mod select;
 pub(crate) mod sets;
 pub mod snapshots;

@@ -20,6 +20,8 @@ pub struct SetFiles {
     pub retired: bool,
     /// A database or an archive is there.
     pub files: bool,
+    /// Bytes on disk of its files, as far as no set before it in the listing has them by hard link.
+    pub disk_bytes: u64,
     /// Names of other files that hold the timestamp, as `lrl_db_….sqlite-wal` does.
     pub beside: Vec<String>,
 }
@@ -58,17 +60,27 @@ pub fn look(dir: &Path) -> Result<BackupDir> {
         let entry = entry.map_err(Error::io("list", dir))?;
         let name = entry.file_name().to_string_lossy().into_owned();
         let manifest = name.strip_prefix(RETIRED_PREFIX).unwrap_or(&name);
-        if let Some(stamp) = database_stamp(&name).or_else(|| ASSETS.stamp(&name)) {
-            found.by_timestamp.entry(stamp.into()).or_default().files = true;
+        let set = if let Some(stamp) = database_stamp(&name).or_else(|| ASSETS.stamp(&name)) {
+            let set = found.by_timestamp.entry(stamp.into()).or_default();
+            set.files = true;
+            set
         } else if let Some(stamp) = MANIFEST.stamp(manifest) {
             let set = found.by_timestamp.entry(stamp.into()).or_default();
-            if manifest.len() == name.len() { set.manifest = true } else { set.retired = true }
+            if manifest.len() == name.len() {
+                set.manifest = true
+            } else {
+                set.retired = true
+            }
+            set
         } else {
             others.push(name);
             continue;
-        }
+        };
         match entry.metadata() {
-            Ok(meta) if seen.insert((meta.dev(), meta.ino())) => found.disk_bytes += meta.blocks() * 512,
+            Ok(meta) if seen.insert((meta.dev(), meta.ino())) => {
+                set.disk_bytes += meta.blocks() * 512;
+                found.disk_bytes += meta.blocks() * 512;
+            }
             // Removed since it was listed.
             _ => {}
         }

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use lrl_store::ops::restore::{self, CleanOptions};
+use lrl_store::ops::restore_rows;
 use serde_json::json;
 
 use super::places::Places;
@@ -14,6 +15,10 @@ use crate::render::units::{self, safe};
 /// Removes kept copies, or says which would be removed.
 pub fn run(context: &Context<'_>, args: &RestoreArgs) -> Result {
     let places = Places::of(context, args)?;
+    let is_of_rows = restore_rows::is_recorded(&places.data_dir) && args.older_than.is_none();
+    if is_of_rows && !args.dry_run {
+        restore_rows::forget(&places.data_dir)?;
+    }
     let options = CleanOptions {
         data_dir: places.data_dir,
         storage_dir: places.storage,
@@ -35,7 +40,7 @@ pub fn run(context: &Context<'_>, args: &RestoreArgs) -> Result {
     if cleaned.younger > 0 {
         term.note(format!("{} younger: kept", units::count(cleaned.younger, "copy is|copies are")));
     }
-    if cleaned.undo_gone {
+    if cleaned.undo_gone || is_of_rows {
         let text = if args.dry_run { "would not be" } else { "is not" };
         term.note(format!("undoing the last restore {text} possible any more"));
     }

@@ -4,6 +4,7 @@ mod clean;
 mod next_step;
 mod places;
 mod render;
+mod table;
 mod undo;
 
 use std::os::unix::ffi::OsStrExt;
@@ -12,6 +13,7 @@ use std::path::Path;
 use lrl_store::backend::location::Location;
 use lrl_store::error::Error;
 use lrl_store::ops::restore::{self, Options, What};
+use lrl_store::ops::restore_rows;
 use lrl_store::ops::select::Need;
 use lrl_store::ops::verify_snapshot;
 
@@ -27,6 +29,7 @@ use crate::resolve::{self, Paths, STORAGE_DEFAULT};
 /// Restores, or says what a restore would do.
 pub fn run(context: &Context<'_>, args: &RestoreArgs) -> Result {
     let done = match (args.undo, args.clean) {
+        _ if args.rows.table.is_some() => table::run(context, args, args.rows.table.as_deref().unwrap_or_default()),
         (true, _) => undo::run(context, args),
         (_, true) => clean::run(context, args),
         (false, false) => restore(context, args),
@@ -41,7 +44,9 @@ fn advised(context: &Context<'_>, args: &RestoreArgs, failure: Failure) -> Failu
     let skips = "everything else can be restored: `lrl restore --skip-damaged`; `lrl check --read-data --repair --from DIR` looks \
                  for what is lost in sets, live data or another store";
     let hint = match &error {
-        Error::Corrupt { .. } | Error::Missing { .. } if args.manifest.is_none() && !args.undo && !args.clean => {
+        Error::Corrupt { .. } | Error::Missing { .. }
+            if args.manifest.is_none() && args.rows.table.is_none() && !args.undo && !args.clean =>
+        {
             Some(format!("{skips}; {}", hint.unwrap_or_default()))
         }
         _ => hint,
@@ -108,6 +113,10 @@ fn restore(context: &Context<'_>, args: &RestoreArgs) -> Result {
         let report = restore::restore(&store, &name, &snapshot, &options, context.term)?;
         (report, format!("snapshot {} of {}", name.id.short(), snapshot.timestamp))
     };
+    if !args.dry_run {
+        // The last restore is this one now.
+        restore_rows::forget(&places.data_dir)?;
+    }
     let restores_storage = report.restored.iter().any(|one| one.path.starts_with(&places.storage));
     if places.passes_storage && restores_storage && !is_site {
         context.term.note(format!(

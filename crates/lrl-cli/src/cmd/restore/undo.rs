@@ -1,11 +1,12 @@
 //! `lrl restore --undo`: back to what was there before the last restore; says what stands where now.
 
 use lrl_store::ops::restore::{self, UndoOptions, Undone};
+use lrl_store::ops::restore_rows;
 use serde_json::json;
 
-use super::next_step;
 use super::places::Places;
 use super::render::kept_document;
+use super::{next_step, table};
 use crate::args::RestoreArgs;
 use crate::context::Context;
 use crate::exit::{Exit, Result};
@@ -15,6 +16,9 @@ use crate::render::units::safe;
 /// Undoes the last restore, or says what that would do.
 pub fn run(context: &Context<'_>, args: &RestoreArgs) -> Result {
     let places = Places::of(context, args)?;
+    if restore_rows::is_recorded(&places.data_dir) {
+        return table::undo(context, args, &places);
+    }
     let options = UndoOptions {
         data_dir: places.data_dir,
         storage_dir: places.storage,

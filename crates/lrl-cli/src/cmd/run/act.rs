@@ -10,7 +10,7 @@ use crate::args::Verb;
 use crate::args::step::Step;
 use crate::cmd::shared::line::{Line, line};
 use crate::cmd::shared::run_record;
-use crate::cmd::{backup, check, drill, forget, prune};
+use crate::cmd::{backup, check, drill, forget, prune, report};
 use crate::config::policy::CheckData;
 use crate::context::{Context, Left};
 use crate::exit::{Exit, Failure, Result};
@@ -76,6 +76,7 @@ fn call(context: &Context<'_>, step: Step) -> Result {
         Verb::Forget(args) => forget::run(context, args),
         Verb::Prune(args) => prune::run(context, args),
         Verb::Check(args) => check::run(context, args),
+        Verb::Report(args) => report::run(context, args),
         _ => Err(Failure::Usage(format!("{} is no step of a run", step.name()))),
     };
     let exit = result.as_ref().map_or_else(|failure| failure.exit(is_proving(step)), |exit| *exit);
@@ -153,6 +154,8 @@ fn calls(context: &Context<'_>, step: Step) -> Result<Vec<Line>> {
             };
             Ok(vec![of("check", &Vec::from_iter(data))?])
         }
+        // The file is the one that `[policy]` names.
+        Step::Report => Ok(vec![of("report", &[])?]),
     }
 }
 

@@ -42,6 +42,7 @@ pub fn plan(context: &Context<'_>, args: &RunArgs, history: &History, now: i64) 
         let last_success = past.as_ref().and_then(|past| past.last_success);
         let due = match step {
             Step::Copy if !has_copy_to => Due::Lacks("no second store is set (copy-to)"),
+            Step::Report if context.file.policy.report().is_none() => Due::Lacks("[policy] names no report"),
             Step::Forget if !context.file.policy.has_retention() => Due::Lacks("[policy] has no keep- rule"),
             _ if is_named => Due::Now,
             _ => due(interval, last_success, past.as_ref().is_some_and(Past::failed), now),
@@ -57,7 +58,7 @@ pub fn plan(context: &Context<'_>, args: &RunArgs, history: &History, now: i64) 
 fn default_interval(context: &Context<'_>, step: Step) -> Interval {
     let days = |days| Interval::Every(Duration::from_secs(days * DAY));
     match step {
-        Step::Backup | Step::Copy | Step::Forget => Interval::Always,
+        Step::Backup | Step::Copy | Step::Forget | Step::Report => Interval::Always,
         Step::Drill => days(7),
         // Where nothing is forgotten there is next to nothing to delete.
         Step::Prune if context.file.policy.has_retention() => days(7),

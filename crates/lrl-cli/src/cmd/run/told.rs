@@ -32,6 +32,12 @@ pub fn done(step: Step, documents: &[Value]) -> String {
             .zip(number("kept"))
             .map(|(removed, kept)| format!("{} removed, {kept} kept", count(removed, "snapshot"))),
         Step::Prune => number("freed_bytes").map(|freed| format!("{} given back", size(freed))),
+        Step::Report => first["report"].as_str().map(|path| {
+            let wrong = first["wrong"].as_array().map_or(0, Vec::len);
+            let well =
+                if wrong == 0 { "all is well".into() } else { format!("{} wrong", count(wrong as u64, "thing")) };
+            format!("{}: {well}", safe(path))
+        }),
         Step::Check => first["checked"]["snapshots"].as_u64().map(|checked| count(checked, "snapshot")),
     };
     text.unwrap_or_default()

@@ -84,7 +84,9 @@ impl Needs {
             writes.extend(open::cache_dir(context).ok());
         }
         let told = &backup.told;
-        writes.extend(told.metrics_file.as_deref().and_then(Path::parent).map(
+        // They are replaced by rename.
+        let replaced = [told.metrics_file.as_deref(), context.file.policy.report().map(Path::new)];
+        writes.extend(replaced.into_iter().flatten().filter_map(Path::parent).map(
             |dir| match dir.as_os_str().is_empty() {
                 true => directory.clone(),
                 false => dir.to_path_buf(),

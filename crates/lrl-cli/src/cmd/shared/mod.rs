@@ -1,6 +1,7 @@
 //! What several verbs share: opening the store, choosing the snapshot, another verb's command line, the record of a run, how the sets grow.
 
 pub(crate) mod choose;
+pub(crate) mod database;
 pub(crate) mod line;
 pub(crate) mod open;
 pub mod run_record;

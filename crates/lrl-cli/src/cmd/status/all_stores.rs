@@ -4,17 +4,19 @@ use std::time::SystemTime;
 
 use lrl_store::backend::location::Location;
 use lrl_store::error::Error;
-use lrl_store::fs::lock::LockMode;
 use lrl_store::ops::status::Status;
-use lrl_store::store::{self as engine, Store};
+use lrl_store::store::Store;
 use lrl_store::time::time_of;
 use serde_json::{Value, json};
 
+use super::look;
 use super::source::{SourceStatus, sources, status_document};
 use crate::args::StatusArgs;
+use crate::args::max_age::MaxAgeArgs;
 use crate::cmd::shared::open;
 use crate::context::Context;
 use crate::exit::{Exit, Result};
+use crate::render::names::Names;
 use crate::render::table::{Side, Table};
 use crate::render::units;
 use crate::term::Colour;
@@ -35,7 +37,7 @@ pub fn run(context: &Context<'_>, args: &StatusArgs, above: &Location) -> Result
     let now = time_of(SystemTime::now()).secs;
     let mut lines = Vec::new();
     for place in open::locations_below(context, above)? {
-        match look(context, &place) {
+        match look::store(context, &place) {
             Ok(None) => {}
             Ok(Some(store)) => match sources(context, &store) {
                 Ok(_) if store.snapshot_names(None).is_ok_and(|names| names.is_empty()) => {
@@ -43,14 +45,14 @@ pub fn run(context: &Context<'_>, args: &StatusArgs, above: &Location) -> Result
                 }
                 Ok(sources) => {
                     for source in sources {
-                        lines.push(Line::of(context, args, &place, &store, source)?);
+                        lines.push(Line::of(context, &args.limits, &place, &store, source)?);
                     }
                 }
                 Err(Error::Interrupted) => return Err(Error::Interrupted.into()),
-                Err(error) => lines.push(Line::without(&place, &reason(&error))),
+                Err(error) => lines.push(Line::without(&place, &look::reason(&error))),
             },
             Err(Error::Interrupted) => return Err(Error::Interrupted.into()),
-            Err(error) => lines.push(Line::without(&place, &reason(&error))),
+            Err(error) => lines.push(Line::without(&place, &look::reason(&error))),
         }
     }
     if lines.is_empty() {
@@ -70,38 +72,17 @@ pub fn run(context: &Context<'_>, args: &StatusArgs, above: &Location) -> Result
     Ok(exit)
 }
 
-/// Opens a store without leaving a trace in it; `None` where there is none.
-fn look(context: &Context<'_>, place: &Location) -> Result<Option<Store>, Error> {
-    match engine::exists(&*open::locked_backend(context, place)?) {
-        // A file beside the stores.
-        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotADirectory => return Ok(None),
-        Ok(false) => return Ok(None),
-        Ok(true) => {}
-        Err(error) => return Err(error),
-    }
-    let storage = open::readable_backend(context, place, None)?;
-    Store::open(storage, LockMode::ReadOnly, context.cli.global.lock_wait, context.term).map(Some)
-}
-
-/// Says why a store tells nothing, in a few words where that is all there is to say.
-fn reason(error: &Error) -> String {
-    match error {
-        Error::WrongKey { reason, .. } => format!("encrypted, and {reason}"),
-        error => error.to_string(),
-    }
-}
-
 impl Line {
     fn without(place: &Location, reason: &str) -> Self {
         Self { place: place.to_string(), source: None, stand: None, wrong: vec![reason.into()], notes: Vec::new() }
     }
 
-    fn of(context: &Context<'_>, args: &StatusArgs, place: &Location, store: &Store, source: String) -> Result<Self> {
+    fn of(context: &Context<'_>, limits: &MaxAgeArgs, place: &Location, store: &Store, source: String) -> Result<Self> {
         let now = time_of(SystemTime::now());
-        let stand = match SourceStatus::of(context, args, store, source.clone(), false, now) {
+        let stand = match SourceStatus::of(context, limits, store, source.clone(), false, (now, Names::Shown)) {
             Ok(stand) => stand,
             Err(Error::Interrupted) => return Err(Error::Interrupted.into()),
-            Err(error) => return Ok(Self { source: Some(source), ..Self::without(place, &reason(&error)) }),
+            Err(error) => return Ok(Self { source: Some(source), ..Self::without(place, &look::reason(&error)) }),
         };
         let mut notes = Vec::new();
         let mut note = |count: usize, what: &str| {

@@ -1,16 +1,16 @@
 //! `lrl status`: whether all is well with each source of a store, and what is not; also what `--if-older-than` asks.
 
 mod all_stores;
+mod describe;
+pub mod look;
 pub mod metrics;
-mod source;
+pub mod room;
+pub mod source;
 mod watch;
 
-use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use lrl_store::backend::location::Location;
 use lrl_store::error::Error;
-use lrl_store::fs::space::{Reserve, free_at};
 use lrl_store::ops::select::Need;
 use lrl_store::ops::status;
 use lrl_store::time::{Time, time_of};
@@ -20,9 +20,9 @@ use self::source::{SourceStatus, notes, sources};
 use super::shared::open;
 use super::shared::sets_growth::{self, SetsGrowth};
 use crate::args::StatusArgs;
-use crate::args::values::MinFree;
 use crate::context::Context;
 use crate::exit::{Exit, Failure, Result};
+use crate::render::names::Names;
 use crate::render::units;
 use crate::resolve::Paths;
 
@@ -42,9 +42,9 @@ pub fn run(context: &Context<'_>, args: &StatusArgs) -> Result {
     }
     let mut stands = Vec::new();
     for source in sources(context, &store)? {
-        stands.push(SourceStatus::of(context, args, &store, source, true, now)?);
+        stands.push(SourceStatus::of(context, &args.limits, &store, source, true, (now, Names::Shown))?);
     }
-    let room = not_enough_room(args, &paths)?;
+    let room = room::not_enough(&args.limits, &paths, Names::Shown)?;
     let sets = sets_growth::look(&paths.backup_dir, &store);
     let exit = match stands.iter().all(|stand| stand.wrong.is_empty()) && room.is_none() {
         true => Exit::Done,
@@ -86,37 +86,8 @@ fn document(
     whole["success"] = json!(exit == Exit::Done);
     whole["wrong"] = json!(wrong);
     whole["error"] = json!(wrong.first());
-    whole["max_age_seconds"] = json!(args.max_age.map(|limit| limit.as_secs()));
+    whole["max_age_seconds"] = json!(args.limits.max_age.map(|limit| limit.as_secs()));
     whole
-}
-
-/// Says that the store's disk has too little room, where a limit was given and it has.
-fn not_enough_room(args: &StatusArgs, paths: &Paths) -> Result<Option<String>> {
-    let Some(limit) = args.min_free else { return Ok(None) };
-    let dir = match &paths.store {
-        Location::Directory(path) => path.as_path(),
-        Location::Bucket(_) if paths.backup_dir.is_dir() => &paths.backup_dir,
-        Location::Bucket(_) => return Ok(None),
-    };
-    room_below(dir, limit)
-}
-
-fn room_below(dir: &Path, limit: MinFree) -> Result<Option<String>> {
-    let free = free_at(dir, Reserve::NONE)?;
-    let Some(total) = free.total() else { return Ok(None) };
-    let wanted = match limit {
-        MinFree::Percent(percent) => (total as f64 * percent / 100.0) as u64,
-        MinFree::Bytes(bytes) => bytes,
-    };
-    let percent = free.bytes as f64 * 100.0 / total.max(1) as f64;
-    Ok((free.bytes < wanted).then(|| {
-        format!(
-            "the disk of {} has {} free ({percent:.1} %), less than {}",
-            dir.display(),
-            units::size(free.bytes),
-            units::size(wanted)
-        )
-    }))
 }
 
 /// Returns which good snapshot with the halves that are needed is the newest and younger than `age`, if it is. No store is no snapshot.

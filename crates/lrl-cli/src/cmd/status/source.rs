@@ -1,22 +1,21 @@
 //! One source of a store: how it is, in words and as a document.
 
-use std::time::Duration;
-
 use lrl_store::error::Error;
 use lrl_store::ops::copy::last_copied::{self, LastCopied};
 use lrl_store::ops::select::Need;
-use lrl_store::ops::status::{self, Condition, Good, Limits, Newest, PartAge, Status};
+use lrl_store::ops::status::{self, Condition, Good, Newest, PartAge, Status};
 use lrl_store::store::Store;
 use lrl_store::time::Time;
 use serde_json::{Value, json};
 
-use super::watch;
-use crate::args::StatusArgs;
+use super::{describe, watch};
+use crate::args::max_age::MaxAgeArgs;
 use crate::cmd::shared::choose;
 use crate::cmd::shared::run_record::{self, RunRecord};
 use crate::cmd::shared::watch_state;
 use crate::context::Context;
 use crate::exit::Result;
+use crate::render::names::Names;
 use crate::render::{entry, units};
 
 /// One source of a store, with all that is known of it on this machine.
@@ -26,11 +25,13 @@ pub struct SourceStatus {
     /// What the store says.
     pub status: Status,
     /// The stores that it was copied to, each with how many snapshots it lacks by now, and the age of the oldest of those in seconds.
-    copies: Vec<(LastCopied, u64, Option<u64>)>,
+    pub copies: Vec<(LastCopied, u64, Option<u64>)>,
     /// How the last backup ended.
-    last_run: Option<RunRecord>,
+    pub last_run: Option<RunRecord>,
     /// The watch of the source, if there ever was one.
     watch: Option<watch_state::Seen>,
+    /// What is wrong in the store itself, in the order of the first lines of `wrong`.
+    pub conditions: Vec<Condition>,
     /// Everything that is wrong, a line each.
     pub wrong: Vec<String>,
 }
@@ -52,27 +53,21 @@ impl SourceStatus {
     /// Looks at one source. What this machine alone knows (copies, the last run) counts for the store that is in force only.
     pub fn of(
         context: &Context<'_>,
-        args: &StatusArgs,
+        limits: &MaxAgeArgs,
         store: &Store,
         source: String,
         is_in_force: bool,
-        now: Time,
+        (now, names): (Time, Names),
     ) -> Result<Self, Error> {
         let status = status::status(store, &source, now)?;
-        let limits = Limits { age: args.max_age, drill: args.max_drill_age, check: args.max_check_age };
+        let conditions = status.conditions(&limits.limits(), now);
         let mut wrong: Vec<String> =
-            status.conditions(&limits, now).iter().map(|condition| describe(condition, now)).collect();
+            conditions.iter().map(|condition| describe::condition(condition, now, names)).collect();
         let copies = if is_in_force { copies(store, &source, now)? } else { Vec::new() };
-        if let Some(limit) = args.max_copy_age {
+        if let Some(limit) = limits.max_copy_age {
             for (copy, behind, age) in &copies {
                 if let Some(age) = age.filter(|age| *age > limit.as_secs()) {
-                    wrong.push(format!(
-                        "the second store {} lacks {}, the oldest of them {} old, more than {}",
-                        units::safe(&copy.place),
-                        units::count(*behind, "snapshot"),
-                        units::duration(Duration::from_secs(age)),
-                        units::duration(limit)
-                    ));
+                    wrong.push(describe::copy(copy, *behind, age, limit, names));
                 }
             }
             if copies.is_empty() && is_in_force && context.file.sets("copy-to") {
@@ -82,7 +77,7 @@ impl SourceStatus {
         let last_run = if is_in_force { run_record::read(context, &source) } else { None };
         let watch = if is_in_force { watch_state::look(context, &source) } else { None };
         wrong.extend(watch.as_ref().and_then(|seen| watch::wrong(seen, now.secs)));
-        Ok(Self { source, status, copies, last_run, watch, wrong })
+        Ok(Self { source, status, copies, last_run, watch, conditions, wrong })
     }
 
     pub(super) fn render(&self, context: &Context<'_>, now: i64) -> Result<()> {
@@ -185,48 +180,6 @@ impl SourceStatus {
             })
             .collect();
         whole
-    }
-}
-
-/// Says what is wrong, in a line.
-pub fn describe(condition: &Condition, now: Time) -> String {
-    let time = |secs: u64| units::duration(Duration::from_secs(secs));
-    match condition {
-        Condition::NoGood(Need { database: true, uploads: false }) => "there is no good backup of the database".into(),
-        Condition::NoGood(Need { database: false, uploads: true }) => "there is no good backup of the uploads".into(),
-        Condition::NoGood(_) => "there is no good backup".into(),
-        Condition::NewestNotGood(Newest { name, judgement, .. }) => {
-            format!("the newest snapshot {} is {}: {}", name.id.short(), judgement.state, judgement.reason)
-        }
-        Condition::NewestFromFuture(Newest { name, .. }, ahead) => format!(
-            "the newest snapshot {} is {} ahead of the clock, which went back or was wrong then: set it right, and back up; until then a missed \
-             run does not show",
-            name.id.short(),
-            time(*ahead)
-        ),
-        Condition::TooOld(age, limit) => {
-            format!("the last good backup is {} old, more than {}", time(*age), units::duration(*limit))
-        }
-        Condition::DrillFailed(drill) => format!(
-            "the last drill FAILED, {}: {}",
-            units::age(drill.finished.secs, now.secs),
-            drill.failed_checks.join(", ")
-        ),
-        Condition::DrillTooOld(Some(age), limit) => {
-            format!("the last passed drill is {} old, more than {}", time(*age), units::duration(*limit))
-        }
-        Condition::DrillTooOld(None, limit) => {
-            format!("no drill has passed yet, and one every {} is asked for", units::duration(*limit))
-        }
-        Condition::CheckFailed(at) => {
-            format!("the last check found damage, {}; `lrl check` tells more", units::age(at.secs, now.secs))
-        }
-        Condition::CheckTooOld(Some(age), limit) => {
-            format!("the last check without a finding is {} old, more than {}", time(*age), units::duration(*limit))
-        }
-        Condition::CheckTooOld(None, limit) => {
-            format!("no check has passed yet, and one every {} is asked for", units::duration(*limit))
-        }
     }
 }
 

@@ -10,10 +10,10 @@ use super::row_path::{below_root, common_directory};
 use super::rows_check::RowsCheck;
 use super::subject::Subject;
 use super::uploads::Uploads;
-use super::user_query;
 use super::verification::{Check, ROWS};
 use crate::error::Result;
 use crate::format::path_text;
+use crate::ops::query::limit;
 use crate::progress::{Observer, checkpoint};
 use crate::source::database::{FileFacts, FileRow, Inspector, RowPath};
 use crate::units::{base64, hex};
@@ -62,7 +62,7 @@ pub(super) fn check(
     wanted: &RowsCheck,
     subject: &Subject<'_>,
     uploads: &Uploads,
-    (temp, limit): (&Path, Duration),
+    (temp, time_limit): (&Path, Duration),
     observer: &dyn Observer,
 ) -> Result<Check> {
     let shown = wanted.shown();
@@ -76,7 +76,7 @@ pub(super) fn check(
         Uploads::Unreadable => return failed("the files could not be read, so no row could be followed".into()),
     };
     let (list, mut tally) = (RowList::new()?, Tally::default());
-    let stop = user_query::limit(temp, limit);
+    let stop = limit::limit(temp, time_limit);
     let count = inspector.file_rows(&wanted.query, &stop, &mut |row| tally.gather(row, subject, &list));
     let count = match finding(count)? {
         Ok(count) => count,

@@ -13,7 +13,7 @@ pub mod past_drills;
 mod report;
 mod require;
 mod row_list;
-mod row_path;
+pub(crate) mod row_path;
 mod rows_check;
 mod set;
 mod snapshot;
@@ -22,13 +22,13 @@ mod uploads;
 mod user_query;
 mod verification;
 
-pub use options::{Options, SCRATCH};
+pub use options::{Options, SCRATCH, TIME_LIMIT};
 pub use report::Report;
 pub use require::RequiredTables;
 pub use rows_check::RowsCheck;
 pub use set::drill_set;
 pub use snapshot::drill_snapshot;
-pub use user_query::{Assertion, TIME_LIMIT};
+pub use user_query::Assertion;
 pub use verification::{Check, SKIPPABLE, Verification};
 
 #[cfg(test)]

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use super::require::RequiredTables;
 use super::rows_check::RowsCheck;
-use super::user_query::{Assertion, TIME_LIMIT};
+use super::user_query::Assertion;
+pub use crate::ops::query::limit::TIME_LIMIT;
+pub use crate::ops::query::private_file::SCRATCH;
 use crate::store::Store;
-
-/// How the names of temporary directories begin.
-pub const SCRATCH: &str = "lrl-drill-";
 
 /// How to drill.
 pub struct Options<'a> {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 /// Why a path is none below the root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outside {
+pub(crate) enum Outside {
     /// It is absolute, and begins with none of the roots.
     Absolute,
     /// It leads out by `..`, or is the root itself.
@@ -22,7 +22,7 @@ impl std::fmt::Display for Outside {
 }
 
 /// Returns the clean path below the root that a row's path means. An absolute one may begin with one of `roots`.
-pub(super) fn below_root(path: &[u8], roots: &[Option<&Path>]) -> Result<Vec<u8>, Outside> {
+pub(crate) fn below_root(path: &[u8], roots: &[Option<&Path>]) -> Result<Vec<u8>, Outside> {
     let path = match path {
         [b'/', ..] => roots.iter().flatten().find_map(|root| cut(path, root)).ok_or(Outside::Absolute)?,
         relative => relative,

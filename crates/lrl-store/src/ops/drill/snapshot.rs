@@ -1,12 +1,11 @@
 //! Drills a snapshot straight from the store: no set is needed, and every byte is read back.
 
-use std::path::Path;
 use std::time::Instant;
 
 use super::database;
 use super::files::{Facts, Files};
 use super::finding::finding_in_store;
-use super::options::{Options, SCRATCH};
+use super::options::Options;
 use super::report::{Report, holds};
 use super::subject::{Subject, root_of, unplaced};
 use super::uploads::Uploads;
@@ -14,10 +13,7 @@ use super::verification::{Check, Verification};
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Entry, Kind, Piece};
 use crate::format::snapshot::{self, Snapshot, THE_DATABASE};
-use crate::fs::space::SpaceGuard;
-use crate::fs::temp_dir;
-use crate::fs::temp_dir::TempDir;
-use crate::fs::temp_file::temporary_file;
+use crate::ops::query::private_file::PrivateFile;
 use crate::progress::{Observer, Phase, checkpoint};
 use crate::set::archive::digests::{Digests, Hasher};
 use crate::store::prefetch::Prefetched;
@@ -95,19 +91,11 @@ fn read_database(
     found: &mut Verification,
     observer: &dyn Observer,
 ) -> Result<bool> {
-    let guard = SpaceGuard::open(&options.temp, temp_dir::RESERVE)?;
-    if guard.require(part.size_bytes).is_err() {
-        return Err(no_space(&options.temp, part.size_bytes));
-    }
-    let scratch = TempDir::new(&options.temp, SCRATCH)?;
+    let mut file = PrivateFile::new(&options.temp, part.size_bytes)?;
     let since = Instant::now();
-    let mut file = temporary_file(scratch.path())?;
-    let path = file.path().to_path_buf();
-    let written = crate::set::sqlite_file::write(store, part, None, file.as_file_mut(), &path, &guard, observer);
-    if let Err(error) = &written
-        && error.is_full()
-    {
-        return Err(no_space(&options.temp, part.size_bytes));
+    let written = file.fill(store, part, observer);
+    if let Err(Error::Refused(why)) = written {
+        return Err(Error::Refused(why));
     }
     observer.advance(part.size_bytes, 0);
     let mut damaged = false;
@@ -124,13 +112,6 @@ fn read_database(
         database::check(file.path(), subject, options, uploads, found, observer)?;
     }
     Ok(damaged)
-}
-
-fn no_space(temp: &Path, bytes: u64) -> Error {
-    Error::Refused(format!(
-        "{} has no room for a copy of the database ({bytes} bytes): set TMPDIR to a directory that has",
-        temp.display()
-    ))
 }
 
 /// Reads every file of the list, each chunk against its id.

@@ -2,17 +2,14 @@
 
 use std::cmp::Ordering;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::verification::{ASSERTION, Check};
 use crate::error::{Error, Result};
 use crate::format::entry::is_clean_path;
 use crate::format::path_text;
-use crate::fs::temp_dir;
+use crate::ops::query::limit;
 use crate::source::database::{Inspector, Value, begins_query, check_query};
-
-/// No query runs for longer: an attacker who wrote the database may have replaced a table with a view that never ends.
-pub const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// A query and a comparison, as in `SELECT count(*) FROM users` and `>= 1`.
 #[derive(Debug, Clone, PartialEq)]
@@ -139,21 +136,14 @@ fn describe(value: &Value) -> String {
     }
 }
 
-/// Says when a user's query has run for too long, or filled the disk of `temp`.
-pub(super) fn limit(temp: &Path, limit: Duration) -> impl Fn() -> Option<String> + Sync {
-    let since = Instant::now();
-    move || {
-        // What the query sorts goes to a temporary file.
-        if temp_dir::free_bytes(temp).is_ok_and(|room| room == 0) {
-            return Some(format!("it left no space in {}", temp.display()));
-        }
-        (since.elapsed() > limit).then(|| format!("it was stopped: it ran for more than {} s", limit.as_secs()))
-    }
-}
-
 /// Runs one assertion in the restored database.
-pub(super) fn check(inspector: &Inspector<'_>, assertion: &Assertion, temp: &Path, limit: Duration) -> Result<Check> {
-    let answer = match inspector.scalar(&assertion.query, &self::limit(temp, limit)) {
+pub(super) fn check(
+    inspector: &Inspector<'_>,
+    assertion: &Assertion,
+    temp: &Path,
+    time_limit: Duration,
+) -> Result<Check> {
+    let answer = match inspector.scalar(&assertion.query, &limit::limit(temp, time_limit)) {
         Err(Error::Interrupted) => return Err(Error::Interrupted),
         other => other,
     };

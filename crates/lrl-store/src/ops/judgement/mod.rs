@@ -40,6 +40,11 @@ impl State {
     pub const ALL: [Self; 6] =
         [Self::Good, Self::Suspect, Self::Incomplete, Self::Unreadable, Self::Failed, Self::Damaged];
 
+    /// Returns whether it is [`State::Good`].
+    pub const fn is_good(self) -> bool {
+        matches!(self, Self::Good)
+    }
+
     /// Returns its name, as `--json` and `lrl snapshots` show it.
     pub const fn name(self) -> &'static str {
         match self {
@@ -78,7 +83,7 @@ impl Judgement {
 
     /// Returns whether the snapshot is good.
     pub fn is_good(&self) -> bool {
-        self.state == State::Good
+        self.state.is_good()
     }
 
     /// Returns whether each part that is needed is there and good; where both are needed, the snapshot as a whole must be.

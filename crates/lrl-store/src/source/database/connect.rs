@@ -91,7 +91,7 @@ const VALUE_BYTES: i32 = 8 << 20;
 /// SQLite takes no more memory in this process, in bytes: a hostile schema has no other bound.
 const HEAP_BYTES: i64 = 30 << 20;
 
-fn configure(conn: Connection) -> Result<Connection, rusqlite::Error> {
+pub(super) fn configure(conn: Connection) -> Result<Connection, rusqlite::Error> {
     conn.pragma_update(None, "hard_heap_limit", HEAP_BYTES)?;
     for (limit, value) in [(Limit::SQLITE_LIMIT_LENGTH, VALUE_BYTES), (Limit::SQLITE_LIMIT_SQL_LENGTH, 1 << 20)] {
         conn.set_limit(limit, value)?;

@@ -1,11 +1,10 @@
 //! A user's query whose rows name files: `path`, and what the row knows of the file. Runs under the limits of every user's query.
 
-use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::types::ValueRef;
 use rusqlite::{Batch, Row, Statement};
 
 use super::connect::text_of;
-use super::inspect::{Inspector, PATH_BYTES, SHORT_BYTES, Stop, check_query};
+use super::inspect::{Inspector, PATH_BYTES, SHORT_BYTES, Stop, check_query, only};
 use crate::error::{Error, Result};
 use crate::units::hex;
 
@@ -64,7 +63,7 @@ impl Inspector<'_> {
         let (mut refused, mut count) = (None, 0);
         self.limited(stop, |conn| {
             let mut statements = Batch::new(conn, sql);
-            let (Some(mut statement), None) = (statements.next()?, statements.next()?) else {
+            let Some(mut statement) = only(&mut statements)? else {
                 refused = Some(Error::Refused("it must be one query".into()));
                 return Ok(());
             };

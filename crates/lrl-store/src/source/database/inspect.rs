@@ -13,8 +13,9 @@ use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
-use rusqlite::{Batch, Connection, ErrorCode, Row};
+use rusqlite::{Batch, Connection, ErrorCode, Row, Statement};
 
+use super::authorizer::Strict;
 pub use super::connect::Tables;
 use super::connect::{describe, names_where, open_immutable, tables, text_of};
 use crate::error::{Error, Result};
@@ -24,9 +25,13 @@ use crate::progress::Observer;
 pub struct Inspector<'a> {
     conn: Connection,
     path: PathBuf,
+    /// What it is called in messages.
+    shown: String,
     observer: &'a dyn Observer,
     /// No statement takes longer.
     patience: Duration,
+    /// Holds users' queries to reading.
+    strict: Strict,
 }
 
 /// Asked often while a user's query runs; a reason ends it.
@@ -105,16 +110,22 @@ pub enum Value {
 impl<'a> Inspector<'a> {
     /// Opens the copy at `path`. Errors: [`Error::Io`] if it is not there, [`Error::Corrupt`] if SQLite cannot read its schema.
     pub fn open(path: &Path, observer: &'a dyn Observer) -> Result<Self> {
+        Self::open_as(path, &path.display().to_string(), observer)
+    }
+
+    /// As [`Inspector::open`]; `shown` is what the copy is called in messages. Once it is open, the file needs no name.
+    pub fn open_as(path: &Path, shown: &str, observer: &'a dyn Observer) -> Result<Self> {
         let real = fs::canonicalize(path).map_err(Error::io("open", path))?;
         let meta = fs::metadata(&real).map_err(Error::io("open", path))?;
         if !meta.is_file() {
-            return Err(Error::corrupt(path.display(), "is not a regular file"));
+            return Err(Error::corrupt(shown, "is not a regular file"));
         }
-        let conn = open_immutable(&real).and_then(harden);
-        let conn = conn.map_err(|error| Error::corrupt(path.display(), describe(&error)))?;
+        let strict = Strict::default();
+        let conn = open_immutable(&real).and_then(|conn| harden(conn, &strict));
+        let conn = conn.map_err(|error| Error::corrupt(shown, describe(&error)))?;
         // A slow disk reads a mebibyte in a second; a hostile schema can take any time.
         let patience = Duration::from_secs(600 + (meta.len() >> 20));
-        let inspector = Self { conn, path: path.to_path_buf(), observer, patience };
+        let inspector = Self { conn, path: path.to_path_buf(), shown: shown.into(), observer, patience, strict };
         inspector.watched(|conn| conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())))?;
         Ok(inspector)
     }
@@ -179,10 +190,21 @@ impl<'a> Inspector<'a> {
 
     /// Opens the copy once more; collations that SQLite does not know compare bytes there, so nothing may depend on their order.
     fn without_collations(&self) -> Result<Self> {
-        let bare = Self::open(&self.path, self.observer)?;
-        let failed = |error| Error::corrupt(self.path.display(), describe(&error));
-        bare.conn.collation_needed(|conn, name| conn.create_collation(name, |a, b| a.cmp(b))).map_err(failed)?;
+        let bare = Self::open_as(&self.path, &self.shown, self.observer)?;
+        bare.accept_collations()?;
         Ok(bare)
+    }
+
+    /// Lets collations that SQLite does not know compare bytes from here on: nothing may depend on their order.
+    pub(crate) fn accept_collations(&self) -> Result<()> {
+        let accepted = self.conn.collation_needed(|conn, name| conn.create_collation(name, |a, b| a.cmp(b)));
+        accepted.map_err(|error| Error::corrupt(&self.shown, describe(&error)))
+    }
+
+    /// Makes one over a connection that somebody else opened; statements may take up to `patience`.
+    pub(super) fn over(conn: Connection, path: &Path, observer: &'a dyn Observer, patience: Duration) -> Self {
+        let shown = path.display().to_string();
+        Self { conn, path: path.to_path_buf(), shown, observer, patience, strict: Strict::default() }
     }
 
     /// Looks for rows whose foreign key leads nowhere; describes up to `limit` and counts all.
@@ -297,7 +319,7 @@ impl<'a> Inspector<'a> {
         let mut wrong = None;
         let value = self.limited(stop, |conn| {
             let mut statements = Batch::new(conn, sql);
-            let (Some(mut statement), None) = (statements.next()?, statements.next()?) else {
+            let Some(mut statement) = only(&mut statements)? else {
                 wrong = Some("it must be one query");
                 return Ok(Value::Null);
             };
@@ -333,7 +355,10 @@ impl<'a> Inspector<'a> {
             Some(reason) => stopped.set(reason).is_ok() || stopped.get().is_some(),
             None => false,
         };
-        match (self.watched_until(&ask, work), stopped.into_inner()) {
+        let held = self.strict.hold();
+        let run = self.watched_until(&ask, work);
+        drop(held);
+        match (run, stopped.into_inner()) {
             (Err(Error::Interrupted), Some(reason)) => Err(Error::Refused(reason)),
             (Err(Error::Corrupt { detail, .. }), _) => Err(Error::Refused(detail)),
             (other, _) => other,
@@ -366,7 +391,7 @@ impl<'a> Inspector<'a> {
 
     /// Runs `work` while a second thread asks the observer, and interrupts SQLite as soon as it says so, or when patience ends.
     /// (SQLite's own progress handler would have to own the observer.)
-    fn watched<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+    pub(crate) fn watched<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
         self.watched_until(&|| false, work)
     }
 
@@ -394,11 +419,18 @@ impl<'a> Inspector<'a> {
         result.map_err(|error| match error.sqlite_error_code() {
             Some(ErrorCode::OperationInterrupted) if !is_over() || observer.interrupted() => Error::Interrupted,
             Some(ErrorCode::OperationInterrupted) => {
-                Error::corrupt(self.path.display(), "takes longer to look at than any honest database of its size")
+                Error::corrupt(&self.shown, "takes longer to look at than any honest database of its size")
             }
-            _ => Error::corrupt(self.path.display(), describe(&error)),
+            _ => Error::corrupt(&self.shown, describe(&error)),
         })
     }
+}
+
+/// Returns the statement of a text that holds just one.
+pub(super) fn only<'c>(statements: &mut Batch<'c, '_>) -> rusqlite::Result<Option<Statement<'c>>> {
+    let Some(first) = statements.next()? else { return Ok(None) };
+    // A second one may well be such that it is not even compiled.
+    Ok(matches!(statements.next(), Ok(None)).then_some(first))
 }
 
 /// Returns whether a text begins as a query does that reads.
@@ -444,7 +476,7 @@ fn bounded(column: &str) -> String {
 }
 
 /// Quotes a name for SQL.
-fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
@@ -470,7 +502,7 @@ fn short(value: ValueRef<'_>) -> String {
 const VIRTUAL_FAILED: &str = "SQL logic error";
 
 /// Returns whether SQLite lacks something that applications register themselves.
-fn needs_the_application(why: &str) -> bool {
+pub(crate) fn needs_the_application(why: &str) -> bool {
     const LACKS: [&str; 6] = [
         "unknown tokenizer",
         "no such collation sequence",
@@ -492,7 +524,7 @@ fn reason(run: Result<()>) -> Result<Option<String>> {
 }
 
 /// Takes from the connection what a hostile schema could use against us, and bounds its memory.
-fn harden(conn: Connection) -> rusqlite::Result<Connection> {
+fn harden(mut conn: Connection, strict: &Strict) -> rusqlite::Result<Connection> {
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
     for (limit, value) in [
@@ -511,8 +543,10 @@ fn harden(conn: Connection) -> rusqlite::Result<Connection> {
         Ok(key)
     })?;
     conn.pragma_update(None, "cell_size_check", true)?;
+    conn.pragma_update(None, "query_only", true)?;
     conn.pragma_update(None, "temp_store", 1)?;
     conn.pragma_update(None, "cache_size", -4096)?;
+    strict.watch(&mut conn)?;
     Ok(conn)
 }
 

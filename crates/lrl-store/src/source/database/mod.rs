@@ -1,24 +1,33 @@
 //! Everything that touches SQLite files: the consistent image of the live database, the proof that it has not changed, and the
-//! careful look into a copy. Owns rusqlite for application data; never writes to the application's files.
+//! careful look into a copy. Owns rusqlite for application data; never writes to the application's files, but for `writer`.
 //!
 //! One rule binds the whole module: within this process, no file descriptor on the live database is opened or closed while a SQLite
 //! connection to it is open, because closing any descriptor drops all of the process's POSIX locks on the file.
 
+mod authorizer;
+pub mod cell;
 mod connect;
+pub mod definition;
+pub mod each_row;
 mod file_rows;
 mod glance;
 pub mod header;
 pub mod image;
 pub mod inspect;
+pub mod merge;
 pub mod model;
 mod pages;
 mod plain_file;
 mod read;
+pub mod select;
 mod shm;
+pub mod small_file;
 pub mod source;
 pub mod state;
+pub mod table_shape;
 mod unlocked;
 mod wal_changes;
+pub(crate) mod writer;
 
 pub use file_rows::{FileFacts, FileRow, RowPath, may_give_md5};
 pub use glance::glance;

@@ -11,6 +11,9 @@ pub const RECORD: &str = ".lrl-undo.json";
 /// The record of a restore that is not finished.
 pub const PENDING: &str = ".lrl-restore.json";
 
+/// The record of the last restore of rows, a small database.
+pub const ROWS_RECORD: &str = ".lrl-undo-rows";
+
 /// A name that a restore gives to what it keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeptName<'n> {
@@ -24,7 +27,7 @@ pub struct KeptName<'n> {
 
 /// Returns whether a name is that of a restore's record.
 pub fn is_record(name: &[u8]) -> bool {
-    name == RECORD.as_bytes() || name == PENDING.as_bytes()
+    [RECORD, PENDING, ROWS_RECORD].iter().any(|record| name == record.as_bytes())
 }
 
 /// Takes apart a name that a restore gives: `lrl.db.pre-restore`, `data.undone.2`, `lrl.db.pre-restore-wal`.

@@ -2,6 +2,7 @@
 //! what changed from one to the other.
 
 use std::cmp::Ordering;
+use std::ops::Range;
 
 use super::items::TreeItems;
 use crate::error::Result;
@@ -51,15 +52,22 @@ pub fn entries<E: From<crate::error::Error>>(
 
 /// Sums up the bytes of `new` that are not the same chunk at the same place in `old`.
 pub fn changed_bytes(store: &Store, old: &ChunkId, new: &ChunkId) -> Result<u64> {
+    let mut changed = 0u64;
+    changed_ranges(store, old, new, &mut |range| changed = changed.saturating_add(range.end - range.start))?;
+    Ok(changed)
+}
+
+/// Calls `visit` with the places of the bytes of `new` that are not the same chunk at the same place in `old`, piece by piece, ascending.
+pub fn changed_ranges(store: &Store, old: &ChunkId, new: &ChunkId, visit: &mut dyn FnMut(Range<u64>)) -> Result<()> {
     let mut old = TreeItems::<Piece>::above(store, Some(old))?;
     let mut new = TreeItems::<Piece>::above(store, Some(new))?;
-    let (mut old_at, mut new_at, mut changed) = (0u64, 0u64, 0u64);
+    let (mut old_at, mut new_at) = (0u64, 0u64);
     loop {
         if old_at == new_at {
-            skip_common(&mut old, &mut new)?;
+            let skipped = skip_common(&mut old, &mut new)?;
+            (old_at, new_at) = (old_at.saturating_add(skipped), new_at.saturating_add(skipped));
         }
-        let Some(piece) = new.peek()?.copied() else { return Ok(changed) };
-        // Weights of skipped nodes do not move the places: both sides skip the same bytes.
+        let Some(piece) = new.peek()?.copied() else { return Ok(()) };
         match old.peek()?.copied() {
             Some(before) if old_at < new_at => {
                 old_at = old_at.saturating_add(before.len());
@@ -70,18 +78,25 @@ pub fn changed_bytes(store: &Store, old: &ChunkId, new: &ChunkId) -> Result<u64>
                 old_at = old_at.saturating_add(before.len());
                 old.leaf.next();
             }
-            _ => changed = changed.saturating_add(piece.len()),
+            _ => visit(new_at..new_at.saturating_add(piece.len())),
         }
         new_at = new_at.saturating_add(piece.len());
         new.leaf.next();
     }
 }
 
-/// Moves both lists past nodes that they share, as long as both are before one.
-fn skip_common<T: Item>(a: &mut TreeItems<'_, T>, b: &mut TreeItems<'_, T>) -> Result<()> {
+/// Moves both lists past nodes that they share, as long as both are before one; returns the weight of these nodes.
+fn skip_common<T: Item>(a: &mut TreeItems<'_, T>, b: &mut TreeItems<'_, T>) -> Result<u64> {
+    let mut skipped = 0u64;
     while a.leaf.as_slice().is_empty() && b.leaf.as_slice().is_empty() {
         match (a.next_node(), b.next_node()) {
             (Some(x), Some(y)) if x == y => {
+                let weight = a
+                    .stack
+                    .last()
+                    .and_then(|(_, children)| children.as_slice().first())
+                    .map_or(0, |child| child.weight);
+                skipped = skipped.saturating_add(weight);
                 a.skip_node();
                 b.skip_node();
             }
@@ -96,7 +111,7 @@ fn skip_common<T: Item>(a: &mut TreeItems<'_, T>, b: &mut TreeItems<'_, T>) -> R
             }
         }
     }
-    Ok(())
+    Ok(skipped)
 }
 
 impl<'s, T: Item> TreeItems<'s, T> {
@@ -119,7 +134,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use super::{Change, changed_bytes, entries};
+    use super::{Change, changed_bytes, changed_ranges, entries};
     use crate::error::Error;
     use crate::format::entry::{Entry, Kind, Piece};
     use crate::fs::lock::LockMode;
@@ -189,7 +204,12 @@ mod tests {
             let piece = |n: u64| Piece::Data { id: ChunkId::of(&n.to_le_bytes()), len: 100 };
             let old: Vec<Piece> = (0..len).map(piece).collect();
             let new: Vec<Piece> = (0..len + more).map(|n| piece(if changed.contains(&n) { n + 9999 } else { n })).collect();
-            let bytes = changed_bytes(&store, &build(&store, &old), &build(&store, &new)).unwrap();
+            let (a, b) = (build(&store, &old), build(&store, &new));
+            let bytes = changed_bytes(&store, &a, &b).unwrap();
+            let mut places = Vec::new();
+            changed_ranges(&store, &a, &b, &mut |range| places.push(range)).unwrap();
+            let expected: Vec<_> = (0..len + more).filter(|n| *n >= len || changed.contains(n)).map(|n| n * 100..n * 100 + 100).collect();
+            prop_assert_eq!(places, expected);
             let count = changed.iter().filter(|n| **n < len).count() as u64 + more;
             prop_assert_eq!(bytes, count * 100);
         }

@@ -1,5 +1,8 @@
 //! `lrl diff`: what changed from one snapshot to another.
 
+mod row_lines;
+mod rows;
+
 use lrl_store::format::entry::Entry;
 use lrl_store::ops::diff::{self, Change, DatabaseChange, DatabaseDiff};
 use lrl_store::ops::select::Need;
@@ -8,12 +11,18 @@ use serde_json::{Map, Value, json};
 use super::shared::{choose, open};
 use crate::args::DiffArgs;
 use crate::context::Context;
-use crate::exit::{Exit, Result};
+use crate::exit::{Exit, Failure, Result};
 use crate::render::{entry, json, units};
 
 /// Compares two snapshots: `+` added, `-` removed, `M` other contents, `m` other metadata.
 pub fn run(context: &Context<'_>, args: &DiffArgs) -> Result {
     let store = open::open_default(context)?;
+    if args.rows.is_some() {
+        return rows::sides(context, args, &store);
+    }
+    if args.to == "live" {
+        return Err(Failure::Usage("only rows are compared with the live data: add --rows".into()));
+    }
     let (from_name, from) = choose::select(context, &store, &args.from, Need::default())?;
     let (to_name, to) = choose::select(context, &store, &args.to, Need::default())?;
     let term = context.term;

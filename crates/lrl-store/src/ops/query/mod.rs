@@ -1,0 +1,10 @@
+//! Looks into the databases of snapshots: queries, and the rows of tables. Read-only; works on private images that are gone with the process.
+
+pub mod dump_table;
+pub mod image;
+pub mod limit;
+pub mod live;
+pub mod private_file;
+pub mod rows;
+pub mod rows_diff;
+pub mod sql;
