@@ -22,7 +22,6 @@ use crate::fs::space::{GuardedDir, require};
 use crate::id::ChunkId;
 use crate::ops::report_problem::report;
 use crate::progress::{Observer, Problem};
-use crate::set::sha256::Sha256Thread;
 use crate::source::database;
 use crate::source::database::source::DatabaseSource;
 use crate::source::database::{ExtentSet, Image, ImageSink, Method, State, Unlocked, Version, WalMark};
@@ -160,11 +159,10 @@ impl<'a> Changed<'a> {
             let reason = format!("its schema cannot be read ({error}); the copy is kept, unverified");
             report(problems, observer, path, &reason, true);
         }
-        let (staged, sha256) = match stored.set_image {
-            Some(image) => image.finish().map(|(file, sha256)| (Some(file), Some(sha256)))?,
-            // The parent's digest, if it is the parent's image. Else the set's file gives it, where one is written.
-            None => (None, self.parent.filter(|parent| parent.root == root).and_then(|parent| parent.sha256.clone())),
-        };
+        let staged = stored.set_image.map(SetImage::into_file);
+        // Where not all was read, the parent's if it is the parent's image; else the set's file gives it, if one is written.
+        let same = self.parent.filter(|parent| parent.root == root);
+        let sha256 = stored.sha256.or_else(|| same.and_then(|parent| parent.sha256.clone()));
         let meta = path.metadata().map_err(Error::io("look at", path))?;
         let record = snapshot::Database {
             path: self.source.path.clone(),
@@ -286,10 +284,11 @@ impl<'a> Changed<'a> {
         let GuardedDir { dir, room } = session.store().target(out, options.reserve)?;
         // With a WAL beside it the file's length is not the image's: then only the guard notices.
         let path = self.source.file.as_path();
-        if !database::has_wal(path) {
-            room.require(path.metadata().map_err(Error::io("look at", path))?.len())?;
+        let len = path.metadata().map_err(Error::io("look at", path))?.len();
+        if !database::has_wal(path) && room.require(len).is_err() {
+            return Ok(None);
         }
-        SetImage::create(dir, room).map(Some)
+        Ok(SetImage::create(dir, room).ok())
     }
 }
 
@@ -333,18 +332,15 @@ pub(in crate::ops) fn store_file(
     file.rewind().map_err(failed)?;
     let reuses_parent = session.trust().reuses_parent();
     let plan = Plan { session, parent, reuses_parent, expected: Expected::Nothing, scratch, observer };
-    let (sha256, stored) = store_image(plan, None, |feed| {
-        let sha256 = Sha256Thread::start();
+    let ((), stored) = store_image(plan, None, |feed| {
+        let mut piece = vec![0; 256 << 10];
         loop {
-            let mut piece = vec![0; 256 << 10];
-            let len = file.read(&mut piece).map_err(failed)?;
-            if len == 0 {
-                return sha256.finish();
+            match file.read(&mut piece).map_err(failed)? {
+                0 => return Ok(()),
+                len => feed.bytes(&piece[..len])?,
             }
-            piece.truncate(len);
-            feed.bytes(&piece)?;
-            sha256.add(piece)?;
         }
     })?;
-    Ok((build_tree(session, &stored.ids, stored.len, parent)?, sha256))
+    let root = build_tree(session, &stored.ids, stored.len, parent)?;
+    Ok((root, stored.sha256.unwrap_or_default()))
 }

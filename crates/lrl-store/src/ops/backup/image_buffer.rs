@@ -73,7 +73,7 @@ pub(super) fn store_changed(plan: Plan<'_>, changed: ChangedExtents, draft: &Ext
             .collect::<Result<_>>()?;
         stored.into_iter().try_for_each(|id| ids.push(id))?;
     }
-    Ok(StoredImage { ids, len: changed.len, changed_unseen: false, set_image: None })
+    Ok(StoredImage { ids, len: changed.len, changed_unseen: false, sha256: None, set_image: None })
 }
 
 /// Receives an image from its first byte to its last.

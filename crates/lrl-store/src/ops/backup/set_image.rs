@@ -2,46 +2,40 @@
 //! back from the store.
 
 use std::io::{Seek, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use tempfile::NamedTempFile;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::fs::space::SpaceGuard;
 use crate::fs::temp_file::temporary_file;
-use crate::set::sha256::Sha256Thread;
 
-/// A whole image under a temporary name.
+/// A whole image under a temporary name. It saves time, no more: one that cannot be written is given up.
 pub(super) struct SetImage {
     file: NamedTempFile,
-    sha256: Sha256Thread,
-    dir: PathBuf,
     space: Arc<SpaceGuard>,
 }
 
 impl SetImage {
     pub fn create(dir: &Path, space: Arc<SpaceGuard>) -> Result<Self> {
-        Ok(Self { file: temporary_file(dir)?, sha256: Sha256Thread::start(), dir: dir.to_path_buf(), space })
+        Ok(Self { file: temporary_file(dir)?, space })
     }
 
     /// Adds the next bytes.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.space.charge(bytes.len() as u64)?;
-        self.file.write_all(bytes).map_err(Error::io("write a copy of the database in", &self.dir))?;
-        self.sha256.add(bytes.to_vec())
+    pub fn write(mut self, bytes: &[u8]) -> Option<Self> {
+        self.space.charge(bytes.len() as u64).ok()?;
+        self.file.write_all(bytes).is_ok().then_some(self)
     }
 
     /// Forgets all bytes.
-    pub fn restart(&mut self) -> Result<()> {
-        self.sha256 = Sha256Thread::start();
+    pub fn restart(mut self) -> Option<Self> {
         let file = self.file.as_file_mut();
-        let emptied = file.set_len(0).and_then(|()| file.rewind());
-        emptied.map_err(Error::io("write a copy of the database in", &self.dir))
+        file.set_len(0).and_then(|()| file.rewind()).is_ok().then_some(self)
     }
 
-    /// Returns the file, and the SHA-256 of its bytes.
-    pub fn finish(self) -> Result<(NamedTempFile, String)> {
-        Ok((self.file, self.sha256.finish()?))
+    /// Returns the file.
+    pub fn into_file(self) -> NamedTempFile {
+        self.file
     }
 }

@@ -20,6 +20,7 @@ use crate::format::entry::Piece;
 use crate::format::snapshot;
 use crate::id::ChunkId;
 use crate::progress::{Observer, checkpoint};
+use crate::set::sha256::Sha256Thread;
 use crate::source::database::{ExtentSet, ImageSink, page_size};
 use crate::store::tree::TreeBuilder;
 use crate::store::write::WriteSession;
@@ -76,6 +77,8 @@ pub(super) struct StoredImage {
     pub len: u64,
     /// An extent that must be the parent's has other contents.
     pub changed_unseen: bool,
+    /// SHA-256 of the image, lower-case hex; unknown where not all of it was read.
+    pub sha256: Option<String>,
     /// All of it, for the set.
     pub set_image: Option<SetImage>,
 }
@@ -92,12 +95,13 @@ pub(super) fn store_image<R>(
         let storing = scope.spawn(move || Storer::new(plan).run(&batches, &give_back));
         let mut feed = Feed::new(plan, set_image, queue, spare);
         let done = read(&mut feed).and_then(|done| feed.finish().map(|()| done));
-        let Feed { intake: Intake { queue, len, .. }, set_image, .. } = feed;
+        let Feed { intake: Intake { queue, len, .. }, sha256, set_image, .. } = feed;
         drop(queue);
         let stored = storing.join().unwrap_or_else(|_| Err(died()));
         // Why the other thread ended says more than that it did.
         let (ids, changed_unseen) = stored?;
-        Ok((done?, StoredImage { ids, len, changed_unseen, set_image }))
+        let (done, sha256) = (done?, sha256.map(Sha256Thread::finish).transpose()?);
+        Ok((done, StoredImage { ids, len, changed_unseen, sha256, set_image }))
     })
 }
 
@@ -173,24 +177,28 @@ enum Message {
 pub(super) struct Feed<'a> {
     cutter: ExtentCutter,
     intake: Intake<'a>,
+    /// Of the bytes so far; none where extents come without those between them.
+    sha256: Option<Sha256Thread>,
     set_image: Option<SetImage>,
 }
 
 impl<'a> Feed<'a> {
     fn new(plan: Plan<'a>, set_image: Option<SetImage>, queue: SyncSender<Message>, spare: Receiver<Batch>) -> Self {
         let cutter = ExtentCutter::new(plan.session.store().config().chunking.extent_bytes);
-        Self { cutter, intake: Intake::new(plan, queue, spare), set_image }
+        let intake = Intake::new(plan, queue, spare);
+        Self { cutter, intake, sha256: Some(Sha256Thread::start()), set_image }
     }
 
     /// Takes the next extent, which is whole.
     pub fn extent(&mut self, bytes: &[u8]) -> Result<()> {
+        self.sha256 = None;
         self.intake.extent(bytes)
     }
 
     /// Takes the next extent as the parent has it; returns whether that is known.
     pub fn parents_extent(&mut self, len: u64) -> Result<bool> {
-        let Intake { old, .. } = &mut self.intake;
-        let Some(old) = old.next() else { return Ok(false) };
+        self.sha256 = None;
+        let Some(old) = self.intake.old.next() else { return Ok(false) };
         self.intake.add(Some(old), len, None)?;
         Ok(true)
     }
@@ -205,17 +213,18 @@ impl<'a> Feed<'a> {
 
 impl ImageSink for Feed<'_> {
     fn bytes(&mut self, piece: &[u8]) -> Result<()> {
-        let Self { cutter, intake, set_image } = self;
-        if let Some(image) = set_image {
-            image.write(piece)?;
+        let Self { cutter, intake, sha256, set_image } = self;
+        // A full disk ends no snapshot: the set is tried again from the store, and says so there.
+        *set_image = set_image.take().and_then(|image| image.write(piece));
+        if let Some(sha256) = sha256 {
+            sha256.add(piece.to_vec())?;
         }
         cutter.add(piece, &mut |extent| intake.extent(extent))
     }
 
     fn restart(&mut self) -> Result<()> {
-        if let Some(image) = &mut self.set_image {
-            image.restart()?;
-        }
+        self.set_image = self.set_image.take().and_then(SetImage::restart);
+        self.sha256 = Some(Sha256Thread::start());
         self.cutter = ExtentCutter::new(self.intake.plan.session.store().config().chunking.extent_bytes);
         self.intake.restart()
     }

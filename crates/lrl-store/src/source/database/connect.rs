@@ -51,6 +51,11 @@ pub(crate) fn describe(error: &rusqlite::Error) -> String {
         rusqlite::Error::SqliteFailure(code, _) if code.code == ErrorCode::OutOfMemory => {
             format!("it needs more than the {} MiB of memory that SQLite may take (SQLite code 7)", HEAP_BYTES >> 20)
         }
+        // Only statements of users are held to what they may do.
+        rusqlite::Error::SqliteFailure(code, message) if code.code == ErrorCode::AuthorizationForStatementDenied => {
+            let what = message.as_deref().unwrap_or("not authorized");
+            format!("it must read, and nothing else: {what} (SQLite code {})", code.extended_code)
+        }
         rusqlite::Error::SqliteFailure(code, Some(message)) => {
             format!("{message} (SQLite code {})", code.extended_code)
         }

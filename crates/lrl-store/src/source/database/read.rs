@@ -86,7 +86,7 @@ impl<'a> Reading<'a> {
     /// # Errors
     /// [`Error::Interrupted`], and whatever `sink` returns.
     pub fn read_unlocked(&self, sink: &mut dyn ImageSink) -> Result<Unlocked> {
-        unlocked::read(&self.db, self.options.busy, sink, self.observer)
+        unlocked::read(&self.db, &|since| self.wait_for_lock(since), sink, self.observer)
     }
 
     /// Holds the version of this moment until the image is read, unless only plain reads or a recovered copy can give one.
@@ -225,7 +225,7 @@ impl<'a> Reading<'a> {
             Refusal::NoSideFiles(_) if plain_file::exists(&side_file(&self.db, "-wal"))? => self.read_recovered(sink),
             Refusal::NoSideFiles(_) => self.settle()?.map_or(Ok(None), |stamp| self.read_closed_wal(&stamp, sink)),
             Refusal::NotDatabase(reason) => self.read_as_bytes(reason, sink),
-            Refusal::Busy => self.wait_for_lock().map(|()| None),
+            Refusal::Busy => self.wait_for_lock(self.started).map(|()| None),
             Refusal::Other(reason) => Err(self.fail(format!("cannot be read: {reason}"))),
         }
     }
@@ -244,7 +244,7 @@ impl<'a> Reading<'a> {
             };
             match refused {
                 (Refusal::Busy, again) => {
-                    self.wait_for_lock()?;
+                    self.wait_for_lock(self.started)?;
                     conn = again;
                 }
                 // SQLite looks at the writer's lock first and at the journal second. A writer that begins in between makes a
@@ -362,11 +362,11 @@ impl<'a> Reading<'a> {
         Ok(header)
     }
 
-    /// Sleeps a moment for another process's lock, or fails once the caller's patience is over.
-    fn wait_for_lock(&self) -> Result<()> {
+    /// Sleeps a moment for another process's lock, or fails once the caller's patience, counted from `since`, is over.
+    fn wait_for_lock(&self, since: Instant) -> Result<()> {
         let advice =
             "look for a long transaction or a program that holds it open (fuser, lsof), then run the command again";
-        self.wait("is locked by another process", advice, self.options.busy)
+        self.wait("is locked by another process", advice, since, self.options.busy)
     }
 
     /// Sleeps a moment while file times are too recent to prove anything, which takes two seconds whatever the caller's patience.
@@ -375,13 +375,14 @@ impl<'a> Reading<'a> {
         self.wait(
             "keeps changing and has no lock to hold",
             "stop the program that writes it, then run the command again",
+            self.started,
             patience,
         )
     }
 
-    fn wait(&self, what: &str, advice: &str, patience: Duration) -> Result<()> {
+    fn wait(&self, what: &str, advice: &str, since: Instant, patience: Duration) -> Result<()> {
         checkpoint(self.observer)?;
-        let waited = self.started.elapsed();
+        let waited = since.elapsed();
         if waited >= patience {
             return Err(self.fail(format!("{what} (waited {:.0} s): {advice}", waited.as_secs_f64())));
         }

@@ -6,8 +6,7 @@
 //! by the number of pages, and by the file's inode, size and times; all of them are read inside the first and every later transaction.
 
 use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
@@ -48,8 +47,13 @@ pub enum Unlocked {
     Refused,
 }
 
-/// Reads a database in rollback mode. `busy`: how long to wait for a writer.
-pub(super) fn read(db: &Path, busy: Duration, sink: &mut dyn ImageSink, observer: &dyn Observer) -> Result<Unlocked> {
+/// Reads a database in rollback mode. `wait` sleeps a moment for a writer that has been in the way since then, or fails.
+pub(super) fn read(
+    db: &Path,
+    wait: &dyn Fn(Instant) -> Result<()>,
+    sink: &mut dyn ImageSink,
+    observer: &dyn Observer,
+) -> Result<Unlocked> {
     let Ok(conn) = open_live(db) else { return Ok(Unlocked::Refused) };
     let mut bytes = Vec::with_capacity(TURN_BYTES);
     let mut first: Option<Version> = None;
@@ -63,8 +67,8 @@ pub(super) fn read(db: &Path, busy: Duration, sink: &mut dyn ImageSink, observer
         let _ = conn.execute_batch("ROLLBACK");
         let version = match version {
             Ok(version) => version?,
-            Err(Refusal::Busy) if since.elapsed() < busy => {
-                thread::sleep(Duration::from_millis(1));
+            Err(Refusal::Busy) => {
+                wait(since)?;
                 continue;
             }
             Err(_) => return sink.restart().map(|()| Unlocked::Refused),
