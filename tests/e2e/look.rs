@@ -40,6 +40,20 @@ fn temp_files(lab: &Lab) -> usize {
     fs::read_dir(lab.path("tmp")).unwrap().count()
 }
 
+/// The statements make one of the two newest states of the other, and the way back.
+fn assert_script_leads_there_and_back(lab: &Lab) {
+    for (from, to) in [("latest~1", "latest"), ("latest", "latest~1")] {
+        let script = lab.lrl(&format!("diff {from} {to} --rows --sql")).expect(0).stdout;
+        let copies = [from, to].map(|name| {
+            let path = lab.path(format!("copy-{}", name.len()));
+            fs::write(&path, lab.lrl(&format!("dump {name} lrl.db")).expect(0).stdout_bytes).unwrap();
+            path
+        });
+        Connection::open(&copies[0]).unwrap().execute_batch(&script).unwrap_or_else(|e| panic!("{e}\n{script}"));
+        assert_eq!(dump(&copies[0]), dump(&copies[1]), "{script}");
+    }
+}
+
 #[test]
 fn a_query_runs_in_a_snapshot_and_null_is_told_from_nothing() {
     let lab = lab();
@@ -193,17 +207,7 @@ fn a_diff_of_rows_counts_names_and_leads_back() {
     lab.lrl("diff latest~1 latest --sql").expect(2);
     lab.lrl("diff latest live").expect(2);
 
-    // The statements make one state of the other, and the way back.
-    for (from, to) in [("latest~1", "latest"), ("latest", "latest~1")] {
-        let script = lab.lrl(&format!("diff {from} {to} --rows --sql")).expect(0).stdout;
-        let copies = [from, to].map(|name| {
-            let path = lab.path(format!("copy-{}", name.len()));
-            fs::write(&path, lab.lrl(&format!("dump {name} lrl.db")).expect(0).stdout_bytes).unwrap();
-            path
-        });
-        Connection::open(&copies[0]).unwrap().execute_batch(&script).unwrap_or_else(|e| panic!("{e}\n{script}"));
-        assert_eq!(dump(&copies[0]), dump(&copies[1]), "{script}");
-    }
+    assert_script_leads_there_and_back(&lab);
 }
 
 #[test]
@@ -353,16 +357,7 @@ fn a_shops_database_is_led_from_state_to_state() {
     ] {
         assert!(run.stdout.contains(line), "{line}\n{}", run.stdout);
     }
-    for (from, to) in [("latest~1", "latest"), ("latest", "latest~1")] {
-        let script = lab.lrl(&format!("diff {from} {to} --rows --sql")).expect(0).stdout;
-        let copies = [from, to].map(|name| {
-            let path = lab.path(format!("copy-{}", name.len()));
-            fs::write(&path, lab.lrl(&format!("dump {name} lrl.db")).expect(0).stdout_bytes).unwrap();
-            path
-        });
-        Connection::open(&copies[0]).unwrap().execute_batch(&script).unwrap_or_else(|e| panic!("{e}\n{script}"));
-        assert_eq!(dump(&copies[0]), dump(&copies[1]));
-    }
+    assert_script_leads_there_and_back(&lab);
 }
 
 /// Everything in a database, as lines in an order that does not depend on rowids that nobody declared.

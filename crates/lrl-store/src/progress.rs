@@ -72,6 +72,15 @@ pub struct Silent;
 
 impl Observer for Silent {}
 
+/// Tells nothing, and can be interrupted.
+pub(crate) struct Quiet<'a>(pub(crate) &'a dyn Observer);
+
+impl Observer for Quiet<'_> {
+    fn interrupted(&self) -> bool {
+        self.0.interrupted()
+    }
+}
+
 /// Returns [`Error::Interrupted`] once the observer asks to stop.
 ///
 /// # Errors

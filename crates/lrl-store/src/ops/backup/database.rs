@@ -58,6 +58,8 @@ pub(super) struct Changed<'a> {
     parent: Option<&'a snapshot::Database>,
     /// It should be the parent's: its state says so.
     proved: Option<&'a snapshot::Database>,
+    /// The mark of the parent's image in the WAL.
+    pub mark: Option<WalMark>,
 }
 
 /// A database that was read without a lasting lock.
@@ -100,7 +102,9 @@ pub(super) fn prepare<'a>(
         session.store().set_local_bases(bases);
     }
     let [parent, proved] = [parent, proved].map(|part| part.filter(|_| has_bases));
-    Ok(Prepared::Changed(Changed { source, before, parent, proved }))
+    let mark = cache.and_then(|cache| cache.wal_mark(&options.source, &source.path));
+    let mark = mark.filter(|(_, root)| parent.is_some_and(|parent| parent.root == *root)).map(|(mark, _)| mark);
+    Ok(Prepared::Changed(Changed { source, before, parent, proved, mark }))
 }
 
 impl<'a> Changed<'a> {
@@ -118,12 +122,6 @@ impl<'a> Changed<'a> {
             Unlocked::Mixed => Some(Draft { image, version: None }),
             Unlocked::Refused => None,
         })
-    }
-
-    /// Returns the mark of the parent's image in the WAL.
-    pub fn mark(&self, context: Context<'_>) -> Option<WalMark> {
-        let (mark, root) = context.cache?.wal_mark(&context.options.source, &self.source.path)?;
-        self.parent.filter(|parent| parent.root == root).map(|_| mark)
     }
 
     /// Stores one consistent image, each changed extent as a delta against the one in its place.
@@ -194,23 +192,21 @@ impl<'a> Changed<'a> {
         let Context { session, options, observer, .. } = context;
         let GuardedDir { dir: scratch, room: space } = session.store().target(&options.scratch, options.reserve)?;
         if let Some(Draft { image: drafted, version }) = draft {
-            let is_held = match &version {
-                Some(version) => reading.holds(version)?,
-                None => false,
-            };
-            if let Some(image) = is_held.then(|| reading.release(Method::Pages)).flatten() {
+            if let Some(version) = &version
+                && reading.holds(version)?
+                && let Some(image) = reading.release(Method::Pages)
+            {
                 return Ok((image, drafted));
             }
             // Somebody wrote meanwhile: under the lock it is only read and compared; what differs is stored when the lock is gone.
             let mut buffer = ImageBuffer::new(session.store(), &drafted.ids, scratch, &space, observer);
             let image = reading.read(&mut buffer)?;
             let changed = buffer.finish()?;
-            let stored = store_changed(self.plan(context, scratch, Expected::Nothing), changed, &drafted.ids)?;
+            let stored = store_changed(self.plan(context, scratch, Expected::Nothing), &changed, &drafted.ids)?;
             return Ok((image, stored));
         }
         let extent_bytes = session.store().config().chunking.extent_bytes;
-        let mark = self.mark(context);
-        let changed = mark.and_then(|mark| reading.changed_since(&mark, extent_bytes));
+        let changed = self.mark.as_ref().and_then(|mark| reading.changed_since(mark, extent_bytes));
         let has_held_pages = |parent: &&snapshot::Database| {
             reading.held_size().is_some_and(|(_, page_size)| page_size == parent.page_size)
         };
@@ -246,19 +242,18 @@ impl<'a> Changed<'a> {
             for ordinal in 0..len.div_ceil(extent_bytes) {
                 let from = ordinal * extent_bytes;
                 let to = len.min(from + extent_bytes);
-                let has_same_len = to == parent.size_bytes.min(from + extent_bytes);
-                if has_same_len && !changed.has(ordinal) && feed.parents_extent(to - from)? {
-                    continue;
-                }
-                if !has_same_len || changed.has(ordinal) {
-                    if !reading.read_held(from, to, &mut bytes) {
+                let is_parents = to == parent.size_bytes.min(from + extent_bytes) && !changed.has(ordinal);
+                if is_parents {
+                    // A parent's list that cannot be read ends too early.
+                    if !feed.parents_extent(to - from)? {
                         return Ok(false);
                     }
-                    feed.extent(&bytes)?;
-                } else {
-                    // The parent's list ends too early.
+                    continue;
+                }
+                if !reading.read_held(from, to, &mut bytes) {
                     return Ok(false);
                 }
+                feed.extent(&bytes)?;
             }
             Ok(true)
         })?;

@@ -14,7 +14,7 @@ use crate::format::entry::compare_paths;
 use crate::format::snapshot::DATABASE_NOT_FOUND;
 use crate::fs::dir::to_path;
 use crate::ops::report_problem::report;
-use crate::progress::{Observer, Problem, checkpoint};
+use crate::progress::{Observer, Problem, Quiet, checkpoint};
 use crate::source::database::ReadOptions;
 use crate::source::database::source::{DatabaseSource, Discover, database_of, has_header};
 use crate::source::files::walk::{Found, FoundKind, Root, walk};
@@ -98,15 +98,6 @@ fn find(discover: &Discover, options: &Options, observer: &dyn Observer) -> Resu
     Ok(found)
 }
 
-/// Tells nothing, and can be interrupted.
-struct Quiet<'a>(&'a dyn Observer);
-
-impl Observer for Quiet<'_> {
-    fn interrupted(&self) -> bool {
-        self.0.interrupted()
-    }
-}
-
 /// Up to this many databases are held at once, each by a connection with its memory and files: more are read in several groups.
 const HELD: usize = 16;
 
@@ -150,7 +141,7 @@ pub(super) fn store(
             held.push((reading, draft, one));
         }
         for (reading, _, one) in &mut held {
-            reading.hold(one.mark(context).as_ref())?;
+            reading.hold(one.mark.as_ref())?;
             instants.push(Instant::now());
         }
         // Whose writers wait is read first.

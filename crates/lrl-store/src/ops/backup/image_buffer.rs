@@ -5,75 +5,53 @@ use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use rayon::prelude::*;
 use tempfile::NamedTempFile;
 
 use super::extent_ids::ExtentIds;
-use super::extents::{ExtentCutter, ParentExtents};
-use super::store_image::{Plan, StoredImage};
+use super::extents::ExtentCutter;
+use super::store_image::{Plan, StoredImage, store_image};
 use crate::error::{Error, Result};
 use crate::fs::space::SpaceGuard;
 use crate::fs::temp_file::temporary_file;
-use crate::id::ChunkId;
-use crate::progress::{Observer, checkpoint};
-use crate::source::database::ImageSink;
+use crate::progress::Observer;
+use crate::source::database::{ExtentSet, ImageSink};
 use crate::store::Store;
 
 /// Extents up to this many bytes stay in memory.
 const IN_MEMORY: usize = 8 << 20;
-/// Extents that are encoded at once.
-const BATCH_EXTENTS: usize = 64;
 
-/// The extents of an image that differ from its draft, and which ones they are.
+/// The extents of an image that differ from its draft.
+#[derive(Default)]
 pub(super) struct ChangedExtents {
     /// Bytes of the whole image.
     len: u64,
-    /// One bit for each extent.
-    marks: Vec<u64>,
-    /// Those that differ, end to end.
+    /// Which ones they are.
+    which: ExtentSet,
+    /// Those, end to end.
     spool: SpillBuffer,
 }
 
-impl ChangedExtents {
-    fn is_kept(&self, ordinal: u64) -> bool {
-        self.marks.get((ordinal / 64) as usize).is_some_and(|word| word >> (ordinal % 64) & 1 == 1)
-    }
-}
-
 /// Stores the extents that differ; all others are those of the draft.
-pub(super) fn store_changed(plan: Plan<'_>, changed: ChangedExtents, draft: &ExtentIds) -> Result<StoredImage> {
-    let Plan { session, observer, .. } = plan;
-    let store = session.store();
-    let extent_bytes = u64::from(store.config().chunking.extent_bytes);
-    let mut ids = ExtentIds::new(plan.scratch);
-    let mut old = ParentExtents::new(plan.parent.map(|parent| (store, parent.root)));
-    let (mut offset, mut next) = (0, 0);
-    let extents = changed.len.div_ceil(extent_bytes);
-    while next < extents {
-        checkpoint(observer)?;
-        let mut batch = Vec::new();
-        while next < extents && batch.len() < BATCH_EXTENTS {
-            let len = extent_bytes.min(changed.len - next * extent_bytes);
-            let at = changed.is_kept(next).then_some(offset);
-            offset += if at.is_some() { len } else { 0 };
-            batch.push((draft.get(next)?, old.next(), len, at));
-            next += 1;
+pub(super) fn store_changed(plan: Plan<'_>, changed: &ChangedExtents, draft: &ExtentIds) -> Result<StoredImage> {
+    let extent_bytes = u64::from(plan.session.store().config().chunking.extent_bytes);
+    let (mut extent, mut offset) = (Vec::new(), 0);
+    let ((), stored) = store_image(plan, None, |feed| {
+        for ordinal in 0..changed.len.div_ceil(extent_bytes) {
+            let len = extent_bytes.min(changed.len - ordinal * extent_bytes);
+            if changed.which.has(ordinal) {
+                extent.resize(len as usize, 0);
+                changed.spool.read_at(offset, &mut extent)?;
+                offset += len;
+                feed.extent(&extent)?;
+            } else {
+                let id = draft.get(ordinal)?;
+                let again = || Error::corrupt("a list of extents", "reads differently a second time");
+                feed.known_extent(id.ok_or_else(again)?, len)?;
+            }
         }
-        let stored: Vec<ChunkId> = batch
-            .par_iter()
-            .map_init(Vec::new, |extent, (draft, old, len, at)| match (at, draft) {
-                (Some(at), _) => {
-                    extent.resize(*len as usize, 0);
-                    changed.spool.read_at(*at, extent)?;
-                    session.put(extent, old.as_slice())
-                }
-                (None, Some(id)) => Ok(*id),
-                (None, None) => Err(Error::corrupt("a list of extents", "reads differently a second time")),
-            })
-            .collect::<Result<_>>()?;
-        stored.into_iter().try_for_each(|id| ids.push(id))?;
-    }
-    Ok(StoredImage { ids, len: changed.len, changed_unseen: false, sha256: None, set_image: None })
+        Ok(())
+    })?;
+    Ok(stored)
 }
 
 /// Receives an image from its first byte to its last.
@@ -90,7 +68,7 @@ struct Compared<'a> {
     space: &'a SpaceGuard,
     observer: &'a dyn Observer,
     count: u64,
-    kept: ChangedExtents,
+    changed: ChangedExtents,
 }
 
 impl<'a> ImageBuffer<'a> {
@@ -101,10 +79,9 @@ impl<'a> ImageBuffer<'a> {
         space: &'a SpaceGuard,
         observer: &'a dyn Observer,
     ) -> Self {
-        let kept = ChangedExtents { len: 0, marks: Vec::new(), spool: SpillBuffer::default() };
         Self {
             cutter: ExtentCutter::new(store.config().chunking.extent_bytes),
-            compared: Compared { store, draft, scratch, space, observer, count: 0, kept },
+            compared: Compared { store, draft, scratch, space, observer, count: 0, changed: ChangedExtents::default() },
         }
     }
 
@@ -112,7 +89,7 @@ impl<'a> ImageBuffer<'a> {
     pub fn finish(mut self) -> Result<ChangedExtents> {
         let Self { cutter, compared } = &mut self;
         cutter.finish(&mut |extent| compared.add(extent))?;
-        Ok(self.compared.kept)
+        Ok(self.compared.changed)
     }
 }
 
@@ -132,16 +109,11 @@ impl ImageSink for ImageBuffer<'_> {
 
 impl Compared<'_> {
     fn add(&mut self, extent: &[u8]) -> Result<()> {
-        let Self { store, draft, scratch, space, count, kept, .. } = self;
-        if count.is_multiple_of(64) {
-            kept.marks.push(0);
-        }
-        kept.len += extent.len() as u64;
+        let Self { store, draft, scratch, space, count, changed, .. } = self;
+        changed.len += extent.len() as u64;
         if draft.get(*count)? != Some(store.ids().chunk(extent)) {
-            if let Some(word) = kept.marks.last_mut() {
-                *word |= 1 << (*count % 64);
-            }
-            kept.spool.write(extent, scratch, space)?;
+            changed.which.add(*count);
+            changed.spool.write(extent, scratch, space)?;
         }
         *count += 1;
         Ok(())

@@ -138,9 +138,9 @@ struct Batch {
 }
 
 struct Extent {
-    /// The parent's in its place.
+    /// The parent's in its place, or the one that is stored already.
     old: Option<ChunkId>,
-    /// Where its bytes are in the batch; `None` if it is the parent's.
+    /// Where its bytes are in the batch; `None` if it is that one.
     bytes: Option<Range<usize>>,
     /// Where it begins in the image.
     offset: u64,
@@ -201,6 +201,13 @@ impl<'a> Feed<'a> {
         let Some(old) = self.intake.old.next() else { return Ok(false) };
         self.intake.add(Some(old), len, None)?;
         Ok(true)
+    }
+
+    /// Takes the next extent, which is stored already.
+    pub fn known_extent(&mut self, id: ChunkId, len: u64) -> Result<()> {
+        self.sha256 = None;
+        self.intake.old.next();
+        self.intake.add(Some(id), len, None)
     }
 
     /// Ends the image.

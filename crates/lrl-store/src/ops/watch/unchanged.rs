@@ -11,8 +11,9 @@ use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, Result};
 use crate::ops::backup::Options;
-use crate::progress::{Observer, checkpoint};
+use crate::progress::{Observer, Quiet, checkpoint};
 use crate::source::database::source::SIDE_FILES;
+use crate::source::database::state::side_file;
 use crate::source::files::walk::{Stat, walk};
 use crate::time::{Time, time_of};
 
@@ -27,9 +28,7 @@ pub fn unchanged_since(options: &Options, since: SystemTime, observer: &dyn Obse
     let before = |age: Duration| since.checked_sub(age).map(time_of).unwrap_or_default();
     for database in options.databases.iter().filter(|_| options.stores_databases) {
         for suffix in ["", "-wal", "-journal"] {
-            let mut path = database.file.as_os_str().to_os_string();
-            path.push(suffix);
-            if !is_older(Path::new(&path), before(GRAIN), suffix.is_empty()) {
+            if !is_older(&side_file(&database.file, suffix), before(GRAIN), suffix.is_empty()) {
                 return Ok(false);
             }
         }
@@ -39,7 +38,7 @@ pub fn unchanged_since(options: &Options, since: SystemTime, observer: &dyn Obse
     if !roots.iter().all(|root| is_older(&root.path, limit, true)) {
         return Ok(false);
     }
-    // The walk has no other way to end early.
+    // The walk has no other way to end early. The snapshot tells what cannot be read.
     let mut is_proved = true;
     let walked = walk(roots, &options.excludes, &options.skip, &Quiet(observer), &mut |found| {
         checkpoint(observer)?;
@@ -67,15 +66,6 @@ fn is_older(path: &Path, limit: Time, is_needed: bool) -> bool {
 
 fn stat_is_older(stat: &Stat, limit: Time) -> bool {
     stat.mtime < limit && stat.ctime < limit
-}
-
-/// Tells nothing, and can be interrupted: the snapshot tells what cannot be read.
-struct Quiet<'a>(&'a dyn Observer);
-
-impl Observer for Quiet<'_> {
-    fn interrupted(&self) -> bool {
-        self.0.interrupted()
-    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ pub mod each_row;
 mod file_rows;
 mod glance;
 pub mod header;
+mod held;
 pub mod image;
 pub mod inspect;
 pub mod merge;

@@ -17,9 +17,20 @@ use super::state::{Stamp, header_u32};
 use crate::error::{Error, Result};
 use crate::progress::{Observer, checkpoint};
 
-/// Reads the pages from one number to another, in order; `sqlite_dbpage` looks for one page at a time without reading those before it.
-pub(super) const PAGES: &str = "WITH RECURSIVE number(n) AS (VALUES(?1) UNION ALL SELECT n + 1 FROM number WHERE n < ?2) \
-    SELECT data FROM number JOIN sqlite_dbpage ON pgno = n";
+/// Adds the pages from one number to another, both included, to `bytes`; `sqlite_dbpage` looks for one page at a time without reading those
+/// before it. It ends early at a page that is not there.
+pub(super) fn read_pages(conn: &Connection, from: u64, to: u64, bytes: &mut Vec<u8>) -> rusqlite::Result<()> {
+    let mut statement = conn.prepare_cached(
+        "WITH RECURSIVE number(n) AS (VALUES(?1) UNION ALL SELECT n + 1 FROM number WHERE n < ?2)
+         SELECT data FROM number JOIN sqlite_dbpage ON pgno = n",
+    )?;
+    let mut rows = statement.query([from as i64, to as i64])?;
+    while let Some(row) = rows.next()? {
+        let ValueRef::Blob(page) = row.get_ref(0)? else { break };
+        bytes.extend_from_slice(page);
+    }
+    Ok(())
+}
 
 /// An open read transaction: from here to its end, what the connection sees is one version.
 pub(crate) struct Transaction {
@@ -119,16 +130,7 @@ impl Transaction {
     /// Reads pages, `from` and `to` included, into `bytes`; returns whether all are there.
     pub(crate) fn read_pages(&self, from: u64, to: u64, bytes: &mut Vec<u8>) -> bool {
         bytes.clear();
-        let mut read = || -> rusqlite::Result<()> {
-            let mut statement = self.conn.prepare_cached(PAGES)?;
-            let mut rows = statement.query([from as i64, to as i64])?;
-            while let Some(row) = rows.next()? {
-                let ValueRef::Blob(page) = row.get_ref(0)? else { break };
-                bytes.extend_from_slice(page);
-            }
-            Ok(())
-        };
-        let is_read = !self.damaged && to <= self.page_count && read().is_ok();
+        let is_read = !self.damaged && to <= self.page_count && read_pages(&self.conn, from, to, bytes).is_ok();
         is_read && bytes.len() as u64 == (to + 1).saturating_sub(from) * u64::from(self.page_size)
     }
 

@@ -13,9 +13,7 @@ use super::model::{HeldFor, Image, ImageSink, Method, ReadOptions};
 use super::pages::{Copied, Transaction, page_size};
 use super::plain_file;
 use super::state::{Stamp, header_u32, side_file, unfinished_journal, used_pages};
-use super::unlocked;
-use super::unlocked::{Unlocked, Version};
-use super::wal_changes::{ExtentSet, RULES, Wal, WalMark};
+use super::wal_changes::WalMark;
 use crate::error::{Error, Result};
 use crate::progress::{Observer, checkpoint};
 
@@ -23,9 +21,8 @@ use crate::progress::{Observer, checkpoint};
 const HOT_TRIES: u64 = 10;
 /// How long to wait until the times of a database that was closed a moment ago prove that nobody writes to it.
 const CLOSED_PATIENCE: Duration = Duration::from_secs(3);
-
 /// Databases in rollback mode up to this length are read under the lock at once: their writers wait for some hundredths of a second.
-const LOCKED_UP_TO: u64 = 32 << 20;
+pub(super) const LOCKED_UP_TO: u64 = 32 << 20;
 
 /// Keeps `restart` away from a sink that has got nothing yet.
 struct Counting<'a> {
@@ -46,15 +43,15 @@ impl ImageSink for Counting<'_> {
 
 /// A database of which one image is read, in two steps: its version is held first, where SQLite's locks can do that.
 pub struct Reading<'a> {
-    db: PathBuf,
-    shown: &'a Path,
-    options: &'a ReadOptions<'a>,
-    observer: &'a dyn Observer,
-    started: Instant,
+    pub(super) db: PathBuf,
+    pub(super) shown: &'a Path,
+    pub(super) options: &'a ReadOptions<'a>,
+    pub(super) observer: &'a dyn Observer,
+    pub(super) started: Instant,
     /// Holds the version that is read.
-    transaction: Option<Transaction>,
+    pub(super) transaction: Option<Transaction>,
     /// Where the WAL was before that.
-    mark: Option<WalMark>,
+    pub(super) mark: Option<WalMark>,
 }
 
 impl<'a> Reading<'a> {
@@ -69,89 +66,6 @@ impl<'a> Reading<'a> {
             plain_file::warm(&reading.db, observer)?;
         }
         Ok(reading)
-    }
-
-    /// Returns whether writers would wait long for an image that is read under the lock.
-    ///
-    /// # Errors
-    /// [`Error::Source`] or [`Error::Io`] if the file cannot be read.
-    pub fn would_block_writers(&self) -> Result<bool> {
-        let header = self.header()?;
-        let len = fs::metadata(&self.db).map_err(Error::io("stat", self.shown))?.len();
-        Ok(page_size(&header) > 0 && !is_wal(&header) && len > LOCKED_UP_TO)
-    }
-
-    /// Reads the image without a lasting lock, before the version is held.
-    ///
-    /// # Errors
-    /// [`Error::Interrupted`], and whatever `sink` returns.
-    pub fn read_unlocked(&self, sink: &mut dyn ImageSink) -> Result<Unlocked> {
-        unlocked::read(&self.db, &|since| self.wait_for_lock(since), sink, self.observer)
-    }
-
-    /// Holds the version of this moment until the image is read, unless only plain reads or a recovered copy can give one.
-    ///
-    /// # Errors
-    /// [`Error::Source`] if another process does not let go of its lock, [`Error::Interrupted`].
-    /// `earlier`: the mark of an earlier image, which saves reading all of the WAL.
-    pub fn hold(&mut self, earlier: Option<&WalMark>) -> Result<()> {
-        // The caller's patience with locks counts from here.
-        self.started = Instant::now();
-        let is_empty = Stamp::of(&self.db)?.is_none_or(|stamp| stamp.size == 0);
-        if !is_empty && !self.is_closed_wal()? {
-            let mark = Wal::open(&self.db, RULES).and_then(|wal| wal.mark(earlier));
-            // A refusal comes again when the image is read, and is dealt with there.
-            self.transaction = self.begin()?.ok();
-            let held = self.transaction.as_ref().filter(|held| held.is_wal);
-            self.mark = mark.zip(held).map(|(mark, held)| mark.of_image(held.page_count));
-        }
-        Ok(())
-    }
-
-    /// Returns the mark of the version that is held, if it is in WAL mode: with it a later image is compared with this one.
-    pub fn mark(&self) -> Option<&WalMark> {
-        self.mark.as_ref()
-    }
-
-    /// Returns which extents of the version that is held may differ from those of an earlier image; `None` if that is not known.
-    pub fn changed_since(&self, mark: &WalMark, extent_bytes: u32) -> Option<ExtentSet> {
-        let held = self.transaction.as_ref().filter(|held| held.is_wal && held.tables.is_ok())?;
-        Wal::open(&self.db, RULES)?.changed_since(mark, held.page_count, extent_bytes)
-    }
-
-    /// Returns whether the version that is held is the one that was read without a lock.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn holds(&self, version: &Version) -> Result<bool> {
-        let Some(held) = &self.transaction else { return Ok(false) };
-        let Some(header) = held.header().filter(|_| held.tables.is_ok()) else { return Ok(false) };
-        Ok(Version::of(&self.db, &header, held.page_count)? == *version)
-    }
-
-    /// Returns the length and the page size of the version that is held, in bytes.
-    pub fn held_size(&self) -> Option<(u64, u32)> {
-        self.transaction.as_ref().map(|held| (held.size_bytes(), held.page_size))
-    }
-
-    /// Reads bytes of the version that is held, whole pages; returns whether they are there.
-    pub fn read_held(&self, from: u64, to: u64, bytes: &mut Vec<u8>) -> bool {
-        let Some(held) = &self.transaction else { return false };
-        let page = u64::from(held.page_size.max(1));
-        to > from && held.read_pages(from / page + 1, to / page, bytes)
-    }
-
-    /// Ends a version that was held and need not be read any more; `None` if it can be described no better than by reading it.
-    pub fn release(&mut self, method: Method) -> Option<Image> {
-        let header = self.transaction.as_ref()?.header()?;
-        let held = self.transaction.take()?;
-        let (size, tables) = (held.size_bytes(), held.tables.clone());
-        Some(describe_image(Copied { header, method, held: held.end() }, size, tables))
-    }
-
-    /// Returns whether writers wait for as long as the version is held.
-    pub fn blocks_writers(&self) -> bool {
-        self.transaction.as_ref().is_some_and(|held| !held.is_wal)
     }
 
     /// Reads until one image is whole.
@@ -231,7 +145,7 @@ impl<'a> Reading<'a> {
     }
 
     /// Begins to read through SQLite and its locks: the usual way.
-    fn begin(&self) -> Result<Result<Transaction, Refusal>> {
+    pub(super) fn begin(&self) -> Result<Result<Transaction, Refusal>> {
         let mut conn = match open_live(&self.db) {
             Ok(conn) => conn,
             Err(error) => return Ok(Err(error.into())),
@@ -275,7 +189,7 @@ impl<'a> Reading<'a> {
     /// No `-wal` means that the file alone is the database: the last connection removes it only after everything is checkpointed and
     /// synced. The check lies between two equal stamps (`before` and the one after reading), so what is read is that database, also
     /// if somebody opens it and writes to a new `-wal` meanwhile.
-    fn is_closed_wal(&self) -> Result<bool> {
+    pub(super) fn is_closed_wal(&self) -> Result<bool> {
         Ok(is_wal(&self.header()?)
             && !plain_file::exists(&side_file(&self.db, "-wal"))?
             && !unfinished_journal(&self.db)?)
@@ -352,7 +266,7 @@ impl<'a> Reading<'a> {
     }
 
     /// Reads the first 100 bytes; fewer if there are fewer. Only while SQLite does not have the file open.
-    fn header(&self) -> Result<Vec<u8>> {
+    pub(super) fn header(&self) -> Result<Vec<u8>> {
         let mut header = Vec::with_capacity(100);
         let file = File::open(&self.db).map_err(|error| self.fail(format!("cannot be opened: {error}")))?;
         file.take(100).read_to_end(&mut header).map_err(Error::io("read", self.shown))?;
@@ -363,7 +277,7 @@ impl<'a> Reading<'a> {
     }
 
     /// Sleeps a moment for another process's lock, or fails once the caller's patience, counted from `since`, is over.
-    fn wait_for_lock(&self, since: Instant) -> Result<()> {
+    pub(super) fn wait_for_lock(&self, since: Instant) -> Result<()> {
         let advice =
             "look for a long transaction or a program that holds it open (fuser, lsof), then run the command again";
         self.wait("is locked by another process", advice, since, self.options.busy)
@@ -406,7 +320,7 @@ fn source_error(path: &Path, detail: impl Into<String>) -> Error {
     Error::Source { path: PathBuf::from(path), detail: detail.into() }
 }
 
-fn describe_image(copied: Copied, size_bytes: u64, tables: Result<Vec<String>, String>) -> Image {
+pub(super) fn describe_image(copied: Copied, size_bytes: u64, tables: Result<Vec<String>, String>) -> Image {
     let (tables, schema_error) = match tables {
         Ok(tables) => (Some(tables), None),
         Err(reason) => (None, Some(reason)),

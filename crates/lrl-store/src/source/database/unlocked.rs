@@ -9,11 +9,10 @@ use std::path::Path;
 use std::time::Instant;
 
 use rusqlite::Connection;
-use rusqlite::types::ValueRef;
 
 use super::connect::{Refusal, open_live};
 use super::model::{ImageSink, PIECE_BYTES};
-use super::pages::{PAGES, page_size};
+use super::pages::{page_size, read_pages};
 use super::state::Stamp;
 use crate::error::Result;
 use crate::progress::{Observer, checkpoint};
@@ -74,7 +73,9 @@ pub(super) fn read(
             Err(_) => return sink.restart().map(|()| Unlocked::Refused),
         };
         let page_bytes = page_size(&version.header) as usize;
-        let is_whole = page_bytes > 0 && bytes.len().is_multiple_of(page_bytes);
+        // Without any page there would be no end.
+        let has_pages = next > version.pages || !bytes.is_empty();
+        let is_whole = has_pages && page_bytes > 0 && bytes.len().is_multiple_of(page_bytes);
         let is_same_size = first.as_ref().is_none_or(|first| page_size(&first.header) as usize == page_bytes);
         if !is_whole || !is_same_size {
             return sink.restart().map(|()| Unlocked::Refused);
@@ -98,20 +99,11 @@ fn turn(conn: &Connection, next: u64, bytes: &mut Vec<u8>) -> rusqlite::Result<(
     let page: u32 = conn.pragma_query_value(None, "page_size", |row| row.get(0))?;
     let pages = u64::try_from(pages).unwrap_or(0);
     let last = pages.min(next + (TURN_BYTES / page.max(512) as usize) as u64 - 1);
-    let mut statement = conn.prepare_cached(PAGES)?;
     let mut header = Vec::new();
-    let mut add = |from: u64, to: u64, bytes: &mut Vec<u8>| -> rusqlite::Result<()> {
-        let mut rows = statement.query([from as i64, to as i64])?;
-        while let Some(row) = rows.next()? {
-            let ValueRef::Blob(data) = row.get_ref(0)? else { break };
-            bytes.extend_from_slice(data);
-        }
-        Ok(())
-    };
-    add(1, 1, &mut header)?;
+    read_pages(conn, 1, 1, &mut header)?;
     header.truncate(100);
     if next <= last {
-        add(next, last, bytes)?;
+        read_pages(conn, next, last, bytes)?;
     }
     Ok((header, pages))
 }

@@ -57,15 +57,13 @@ pub struct ExtentSet {
 }
 
 impl ExtentSet {
-    fn with_room_for(extents: u64) -> Self {
-        Self { words: vec![0; extents.div_ceil(64) as usize] }
-    }
-
-    /// Adds one; one that there is no room for is not in the image.
-    fn add(&mut self, extent: u64) {
-        if let Some(word) = self.words.get_mut((extent / 64) as usize) {
-            *word |= 1 << (extent % 64);
+    /// Adds one. It takes the memory of all that come before it: an eighth of a byte each.
+    pub fn add(&mut self, extent: u64) {
+        let at = (extent / 64) as usize;
+        if at >= self.words.len() {
+            self.words.resize(at + 1, 0);
         }
+        self.words[at] |= 1 << (extent % 64);
     }
 
     /// Returns whether an extent is in the set.
@@ -185,10 +183,13 @@ impl Wal {
             return None;
         }
         let each = u64::from((extent_bytes / self.page_size).max(1));
-        let mut changed = ExtentSet::with_room_for(pages.div_ceil(each));
+        let mut changed = ExtentSet::default();
         let mut has_length = pages == mark.pages;
         let mut take = |frame: &Frame| {
-            changed.add(u64::from(frame.page.saturating_sub(1)) / each);
+            // What lies behind the image's end is not in it.
+            if u64::from(frame.page) <= pages {
+                changed.add(u64::from(frame.page.saturating_sub(1)) / each);
+            }
             has_length |= u64::from(frame.commit) == pages;
         };
         let is_new = |frame: &Frame| frame.salts == self.salts;

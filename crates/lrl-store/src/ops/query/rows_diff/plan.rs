@@ -105,25 +105,12 @@ fn table(
     if with_rows {
         sink.begin(&to.name, &selection.columns, selection.key)?;
     }
-    let (mut counts, mut failed) = (Counts::default(), None);
-    let merged = merge(session.from, session.to, &selection, encoding, &mut |change| {
-        counts.add(&change);
-        if !with_rows {
-            return Ok(());
-        }
-        sink.row(&change).map_err(|error| {
-            failed = Some(error);
-            Error::Interrupted
-        })
-    });
-    if let Some(error) = failed {
-        return Err(error);
-    }
-    match merged {
-        Ok(()) if selection.key == 0 => Ok(Compared::WholeRows(counts)),
-        Ok(()) => Ok(Compared::ByKey(selection.columns[..selection.key].to_vec(), counts)),
-        Err(error) => pair::refusal(error).map(Compared::Refused),
-    }
+    let mut rows = Rows::new(with_rows, sink);
+    let merged = merge(session.from, session.to, &selection, encoding, &mut |change| rows.take(&change));
+    rows.end(merged, |counts| match selection.key {
+        0 => Compared::WholeRows(counts),
+        key => Compared::ByKey(selection.columns[..key].to_vec(), counts),
+    })
 }
 
 /// Gives all rows of a table that only one state has.
@@ -139,22 +126,45 @@ fn one_sided(
     if with_rows {
         sink.begin(&shape.name, &columns, 0)?;
     }
-    let (mut counts, mut failed) = (Counts::default(), None);
+    let mut rows = Rows::new(with_rows, sink);
     let read = inspector.each_row(&shape.name, &columns, None, &mut |cells| {
-        let change = if is_removed { RowChange::Removed(cells) } else { RowChange::Added(cells) };
-        counts.add(&change);
-        if !with_rows {
+        rows.take(&if is_removed { RowChange::Removed(cells) } else { RowChange::Added(cells) })
+    });
+    rows.end(read, Compared::OneSided)
+}
+
+/// The changed rows of one table: counted, and given to the sink where they are wanted.
+struct Rows<'a> {
+    with_rows: bool,
+    sink: &'a mut dyn DiffSink,
+    counts: Counts,
+    /// The error of the sink, which is no reason of the database's to refuse the table.
+    failed: Option<Error>,
+}
+
+impl<'a> Rows<'a> {
+    fn new(with_rows: bool, sink: &'a mut dyn DiffSink) -> Self {
+        Self { with_rows, sink, counts: Counts::default(), failed: None }
+    }
+
+    fn take(&mut self, change: &RowChange<'_>) -> Result<()> {
+        self.counts.add(change);
+        if !self.with_rows {
             return Ok(());
         }
-        sink.row(&change).map_err(|error| {
-            failed = Some(error);
+        self.sink.row(change).map_err(|error| {
+            self.failed = Some(error);
             Error::Interrupted
         })
-    });
-    match (failed, read) {
-        (Some(error), _) => Err(error),
-        (None, Ok(())) => Ok(Compared::OneSided(counts)),
-        (None, Err(error)) => pair::refusal(error).map(Compared::Refused),
+    }
+
+    /// Ends the table, which was read with this result.
+    fn end(self, read: Result<()>, compared: impl FnOnce(Counts) -> Compared) -> Result<Compared> {
+        match (self.failed, read) {
+            (Some(error), _) => Err(error),
+            (None, Ok(())) => Ok(compared(self.counts)),
+            (None, Err(error)) => pair::refusal(error).map(Compared::Refused),
+        }
     }
 }
 
