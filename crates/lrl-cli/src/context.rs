@@ -13,6 +13,7 @@ use crate::args::{Cli, CopyArgs, Verb};
 use crate::config::File;
 use crate::credential;
 use crate::exit::{Failure, Result};
+use crate::render::units;
 use crate::resolve::Paths;
 use crate::site::model::Site;
 use crate::term::Term;
@@ -86,6 +87,16 @@ pub fn without_user(place: &str) -> String {
     let Some((scheme, rest)) = place.split_once("://") else { return place.into() };
     let (host, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
     format!("{scheme}://{}{path}", host.rsplit('@').next().unwrap_or(host))
+}
+
+/// Returns a store as a word of a command, for any directory to run it in; without credentials.
+pub fn store_word(store: &Location) -> String {
+    match store {
+        Location::Directory(path) => {
+            units::shell_word(&std::path::absolute(path).unwrap_or_else(|_| path.clone()).to_string_lossy())
+        }
+        Location::Bucket(url) => units::shell_word(&without_user(url)),
+    }
 }
 
 #[cfg(test)]

@@ -137,12 +137,7 @@ impl Term {
         Self { bar: Bar::new(false), muted: !global.verbose, ..Self::of_step(global) }
     }
 
-    /// Ends the step of a run; returns the document that its verb wrote, if it wrote one that is not too long.
-    pub fn into_document(self) -> Option<serde_json::Value> {
-        self.document()
-    }
-
-    /// As [`Term::into_document`], of a round that is still to be told of.
+    /// Ends a step or a round; returns the document that its verb wrote, if it wrote one that is not too long.
     pub fn document(&self) -> Option<serde_json::Value> {
         self.bar.finish();
         self.tell_counted();

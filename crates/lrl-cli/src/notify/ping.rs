@@ -3,6 +3,7 @@
 use super::event::{End, Event};
 use crate::args::values::PingKind;
 use crate::log::MOST_BYTES;
+use crate::render::units::percent_encoded;
 
 /// One request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,8 +91,7 @@ fn with_query(url: &str, query: &str) -> String {
 
 /// Encodes a text for a part of a URL.
 fn encoded(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
-    text.bytes().map(|byte| if plain(byte) { (byte as char).to_string() } else { format!("%{byte:02X}") }).collect()
+    percent_encoded(text.as_bytes(), b"-_.~")
 }
 
 #[cfg(test)]

@@ -38,15 +38,19 @@ pub fn line(entry: &Entry) -> String {
     format!("{} {}{target}", facts(entry), units::path(&entry.path))
 }
 
-/// Writes kind, mode, owner, size and time of an entry.
-pub fn facts(entry: &Entry) -> String {
-    let kind = match &entry.kind {
+/// Returns the letter of a kind, as `ls -l` has it; `h` is a hard link.
+pub fn letter(kind: &Kind) -> u8 {
+    match kind {
         Kind::Dir => b'd',
         Kind::File { .. } => b'-',
         Kind::Symlink { .. } => b'l',
         Kind::Hardlink { .. } => b'h',
-    };
-    row(&mode(kind, entry.mode), (entry.uid, entry.gid), entry.size(), entry.mtime)
+    }
+}
+
+/// Writes kind, mode, owner, size and time of an entry.
+pub fn facts(entry: &Entry) -> String {
+    row(&mode(letter(&entry.kind), entry.mode), (entry.uid, entry.gid), entry.size(), entry.mtime)
 }
 
 /// Writes the database as one line of the same form.

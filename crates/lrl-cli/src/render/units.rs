@@ -137,6 +137,18 @@ fn number(digits: &[u8]) -> Option<u32> {
     u32::from_str_radix(std::str::from_utf8(digits).ok().filter(|_| is_number)?, 16).ok()
 }
 
+/// Quotes a word for a shell; one that no terminal can hold is shown escaped, and is no command any more.
+pub fn shell_word(text: &str) -> String {
+    shlex::try_quote(text).map_or_else(|_| safe(text).into_owned(), Cow::into_owned)
+}
+
+/// Encodes bytes for a URL or a header: letters, digits and those in `plain` stay as they are.
+pub fn percent_encoded(bytes: &[u8], plain: &[u8]) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || plain.contains(&byte);
+    let encode = |byte: &u8| if is_plain(*byte) { char::from(*byte).to_string() } else { format!("%{byte:02X}") };
+    bytes.iter().map(encode).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::{age, count, duration, moment, path, safe, size, typed_path};

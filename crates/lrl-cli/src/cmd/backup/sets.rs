@@ -28,7 +28,7 @@ pub fn render(context: &Context<'_>, sets: &Sets) {
 /// Says that the sets outgrow the store, where all of them are kept.
 pub fn growth(context: &Context<'_>, args: &BackupArgs, dir: &Path, store: &Store) {
     if args.keep_sets == KeepSets::All
-        && let Some(text) = sets_growth::look(dir, store).and_then(|growth| growth.note())
+        && let Some(text) = sets_growth::look(dir, Some(store)).and_then(|growth| growth.note())
     {
         context.term.note(text);
     }

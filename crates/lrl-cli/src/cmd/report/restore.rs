@@ -6,9 +6,9 @@ use lrl_store::backend::location::Location;
 use lrl_store::ops::report::History;
 
 use super::model::Advice;
-use crate::context::without_user;
+use crate::context::store_word;
 use crate::render::names::Names;
-use crate::render::units::safe;
+use crate::render::units::shell_word;
 
 /// What the commands need to know.
 pub struct Facts<'a> {
@@ -28,15 +28,9 @@ pub struct Facts<'a> {
 
 /// Returns what to type, the first thing first.
 pub fn advice(facts: &Facts<'_>, names: Names) -> Vec<Advice> {
-    let store = match facts.store {
-        Location::Directory(path) => {
-            word(&std::path::absolute(path).unwrap_or_else(|_| path.clone()).to_string_lossy())
-        }
-        Location::Bucket(url) => word(&without_user(url)),
-    };
-    let store = names.or(store, "STORE");
+    let store = names.or(store_word(facts.store), "STORE");
     let key = if facts.is_encrypted { " --key-file KEY" } else { "" };
-    let on = format!("--store {store} --source {}{key}", names.or(word(facts.source), "SOURCE"));
+    let on = format!("--store {store} --source {}{key}", names.or(shell_word(facts.source), "SOURCE"));
     let good = facts.history.points.iter().rev().find(|point| point.state.is_good());
     let earlier = good.and_then(|point| point.timestamp.as_deref()).unwrap_or("20260114_120000");
     let is_site = facts.history.newest.as_ref().is_some_and(|newest| newest.is_site);
@@ -49,7 +43,7 @@ pub fn advice(facts: &Facts<'_>, names: Names) -> Vec<Advice> {
     ];
     if let Some(data) = facts.data {
         let flag = if is_site { "--root" } else { "--data-dir" };
-        let data = names.or(word(&data.to_string_lossy()), "DIR");
+        let data = names.or(shell_word(&data.to_string_lossy()), "DIR");
         all.push(advise(
             "Or in place: stop the application first. What is replaced is kept, and --undo brings it back",
             [
@@ -69,7 +63,7 @@ pub fn advice(facts: &Facts<'_>, names: Names) -> Vec<Advice> {
     ));
     all.push(advise("Prove that it can be restored", [format!("lrl drill --snapshot good {on}")]));
     if let Some(sets) = facts.sets {
-        let sets = names.or(word(&sets.to_string_lossy()), "BACKUPS");
+        let sets = names.or(shell_word(&sets.to_string_lossy()), "BACKUPS");
         all.push(advise(
             "Without lrl: the sets need cp and tar only. Their directory, and how to write any other snapshot as one, with a guide beside it",
             [format!("ls {sets}"), format!("lrl export {earlier} --out ./set {on}")],
@@ -96,11 +90,6 @@ fn needs(facts: &Facts<'_>) -> String {
 
 fn advise<const N: usize>(what: &str, commands: [String; N]) -> Advice {
     Advice { what: what.into(), commands: commands.into() }
-}
-
-/// Quotes a word for a shell; one that no terminal can hold is shown escaped, and is no command any more.
-fn word(text: &str) -> String {
-    shlex::try_quote(text).map_or_else(|_| safe(text).into_owned(), std::borrow::Cow::into_owned)
 }
 
 #[cfg(test)]

@@ -16,11 +16,10 @@ use super::places::{Places, is_same};
 use crate::args::{RestoreArgs, Verb};
 use crate::cmd::backup;
 use crate::cmd::shared::{choose, database, line, open};
-use crate::context::{Context, Left};
+use crate::context::Context;
 use crate::exit::{Exit, Failure, Result};
 use crate::locks;
 use crate::render::units::{self, safe};
-use crate::site::merge;
 use crate::term::Term;
 
 /// Shows the plan, and does it where that is asked for.
@@ -179,14 +178,12 @@ fn snapshot_of_now(context: &Context<'_>, name: &SnapshotName) -> Result<()> {
         args.copy_to = None;
     }
     let term = Term::of_step(&context.cli.global);
-    let site = merge::of_verb(&line.matches, context.file);
-    let left = Left::default();
-    let of_backup = Context { cli: &line.cli, matches: &line.matches, file: context.file, site, term: &term, left };
+    let of_backup = line.context(context, &term);
     let Verb::Backup(args) = &line.cli.command else {
         return Err(Failure::Usage("lrl backup cannot be run".into()));
     };
     let done = backup::run(&of_backup, args);
-    let document = term.into_document();
+    let document = term.document();
     let exit = done?;
     if !matches!(exit, Exit::Done | Exit::Incomplete | Exit::SetFailed) {
         return Err(Error::Refused("the snapshot of now could not be made: nothing was changed".into()).into());

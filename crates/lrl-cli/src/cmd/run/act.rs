@@ -12,10 +12,9 @@ use crate::cmd::shared::line::{Line, line};
 use crate::cmd::shared::run_record;
 use crate::cmd::{backup, check, drill, forget, prune, report};
 use crate::config::policy::CheckData;
-use crate::context::{Context, Left};
+use crate::context::Context;
 use crate::exit::{Exit, Failure, Result};
 use crate::notify;
-use crate::site::merge;
 use crate::term::Term;
 
 /// How many snapshots a drill takes from the store, where `[policy]` does not say.
@@ -52,12 +51,8 @@ pub fn act(context: &Context<'_>, step: Step) -> Ended {
     for line in &calls {
         if ended.exit != Exit::Interrupted {
             let term = Term::of_step(&context.cli.global);
-            let left = Left::default();
-            let site = merge::of_verb(&line.matches, context.file);
-            let of_step =
-                Context { cli: &line.cli, matches: &line.matches, file: context.file, site, term: &term, left };
-            let result = call(&of_step, step);
-            add(context, step, &mut ended, result, term.into_document());
+            let result = call(&line.context(context, &term), step);
+            add(context, step, &mut ended, result, term.document());
         }
     }
     if ended.exit == Exit::Wrong {

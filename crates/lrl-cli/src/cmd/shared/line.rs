@@ -7,8 +7,10 @@ use clap::{ArgMatches, FromArgMatches};
 
 use crate::args::{self, Cli};
 use crate::config;
-use crate::context::Context;
+use crate::context::{Context, Left};
 use crate::exit::{Failure, Result};
+use crate::site::merge;
+use crate::term::Term;
 
 /// A parsed command line.
 pub struct Line {
@@ -16,6 +18,14 @@ pub struct Line {
     pub cli: Cli,
     /// The same with the source of each value.
     pub matches: ArgMatches,
+}
+
+impl Line {
+    /// Returns what the verb works with: over the same file, with a terminal of its own.
+    pub fn context<'a>(&'a self, outer: &Context<'a>, term: &'a Term) -> Context<'a> {
+        let site = merge::of_verb(&self.matches, outer.file);
+        Context { cli: &self.cli, matches: &self.matches, file: outer.file, site, term, left: Left::default() }
+    }
 }
 
 /// Flags that do not concern what is done, but how this run is told of, and the file, which has been read.

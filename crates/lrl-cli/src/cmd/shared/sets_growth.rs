@@ -21,8 +21,8 @@ pub struct SetsGrowth {
     now: Time,
 }
 
-/// Looks at the sets of a directory; `None` if there are none, or they cannot be listed.
-pub fn look(dir: &Path, store: &Store) -> Option<SetsGrowth> {
+/// Looks at the sets of a directory; `None` if there are none, or they cannot be listed. Without a store they are not compared with one.
+pub fn look(dir: &Path, store: Option<&Store>) -> Option<SetsGrowth> {
     let found = directory::look(dir).ok().filter(|found| found.sets() > 0)?;
     let free = free_at(dir, Reserve::NONE).ok().filter(|free| free.total().is_some())?;
     let sets = Sets {
@@ -30,7 +30,7 @@ pub fn look(dir: &Path, store: &Store) -> Option<SetsGrowth> {
         disk_bytes: found.disk_bytes,
         span_secs: span_secs(&found),
         free_bytes: free.bytes,
-        store_bytes: store_bytes(store).ok().flatten(),
+        store_bytes: store.and_then(|store| store_bytes(store).ok().flatten()),
     };
     Some(SetsGrowth { sets, now: time_of(SystemTime::now()) })
 }

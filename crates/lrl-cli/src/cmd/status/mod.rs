@@ -45,7 +45,10 @@ pub fn run(context: &Context<'_>, args: &StatusArgs) -> Result {
         stands.push(SourceStatus::of(context, &args.limits, &store, source, true, (now, Names::Shown))?);
     }
     let room = room::not_enough(&args.limits, &paths, Names::Shown)?;
-    let sets = sets_growth::look(&paths.backup_dir, &store);
+    let keeps_all = !context.file.sets("keep-sets") && context.file.policy.keep_sets().is_none();
+    // To list the store takes time.
+    let compared = (context.term.is_json() || keeps_all).then_some(&store);
+    let sets = sets_growth::look(&paths.backup_dir, compared);
     let exit = match stands.iter().all(|stand| stand.wrong.is_empty()) && room.is_none() {
         true => Exit::Done,
         false => Exit::Wrong,
@@ -57,7 +60,6 @@ pub fn run(context: &Context<'_>, args: &StatusArgs) -> Result {
         stands.iter().try_for_each(|stand| stand.render(context, now.secs))?;
         sets.iter().try_for_each(|sets| context.term.line(sets.line()))?;
     }
-    let keeps_all = !context.file.sets("keep-sets") && context.file.policy.keep_sets().is_none();
     sets.filter(|_| keeps_all).and_then(|sets| sets.note()).iter().for_each(|note| context.term.note(note));
     for stand in &stands {
         let of = if stands.len() > 1 { format!("{}: ", stand.source) } else { String::new() };

@@ -1,5 +1,7 @@
 //! Addresses of pages: taken apart, and put together. Values are raw bytes, as paths are.
 
+use crate::render::units::percent_encoded;
+
 /// A page that is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
@@ -48,17 +50,9 @@ impl Base {
         for (n, (key, value)) in values.iter().enumerate() {
             out.push(if n == 0 { '?' } else { '&' });
             out.extend([key, "="]);
-            value.iter().for_each(|byte| encode(*byte, &mut out));
+            out.push_str(&percent_encoded(value, b"-_.~/"));
         }
         out
-    }
-}
-
-fn encode(byte: u8, out: &mut String) {
-    if byte.is_ascii_alphanumeric() || b"-_.~/".contains(&byte) {
-        out.push(char::from(byte));
-    } else {
-        out.push_str(&format!("%{byte:02X}"));
     }
 }
 

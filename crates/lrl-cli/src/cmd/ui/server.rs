@@ -20,6 +20,7 @@ use tokio::sync::{Semaphore, oneshot};
 use super::answer::{Answer, Job, Jobs, Pieces};
 use super::guard::{Asked, Guard, Verdict};
 use crate::render::html;
+use crate::render::units::percent_encoded;
 
 /// Connections at a time; others wait.
 const MOST_CONNECTIONS: usize = 32;
@@ -136,14 +137,7 @@ fn download(name: &str, len: u64, pieces: Pieces) -> Response<Sent> {
     let mut response = with_headers(200, "application/octet-stream", Sent::Pieces(pieces));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(len));
-    let mut encoded = String::new();
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
+    let encoded = percent_encoded(name.as_bytes(), b"-_.");
     if let Ok(value) = HeaderValue::try_from(format!("attachment; filename*=UTF-8''{encoded}")) {
         headers.insert(header::CONTENT_DISPOSITION, value);
     }

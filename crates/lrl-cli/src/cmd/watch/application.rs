@@ -37,8 +37,7 @@ impl Application {
         let ended = Arc::new(Mutex::new(None));
         let slot = Arc::clone(&ended);
         let wait = move || {
-            let code = wait_for(child, pid, &slot);
-            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(code);
+            wait_for(child, pid, &slot);
             attendant.wake();
         };
         thread::Builder::new().name("application".into()).spawn(wait).map_err(failed)?;
@@ -62,8 +61,8 @@ impl Application {
     }
 }
 
-/// Waits for the end. Only while `slot` is locked is the process reaped: until then nobody else has its number.
-fn wait_for(mut child: Child, pid: Option<Pid>, slot: &Mutex<Option<u8>>) -> u8 {
+/// Waits for the end, and keeps the exit code in `slot`. Only while `slot` is locked is the process reaped: until then nobody else has its number.
+fn wait_for(mut child: Child, pid: Option<Pid>, slot: &Mutex<Option<u8>>) {
     if let Some(pid) = pid {
         while matches!(
             waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT),
@@ -71,9 +70,7 @@ fn wait_for(mut child: Child, pid: Option<Pid>, slot: &Mutex<Option<u8>>) -> u8 
         ) {}
     }
     let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-    let code = child.wait().map_or(1, code_of);
-    *slot = Some(code);
-    code
+    *slot = Some(child.wait().map_or(1, code_of));
 }
 
 fn code_of(status: ExitStatus) -> u8 {

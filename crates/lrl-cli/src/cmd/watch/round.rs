@@ -11,10 +11,9 @@ use crate::cmd::backup;
 use crate::cmd::run::told;
 use crate::cmd::shared::line::{Line, line};
 use crate::cmd::shared::run_record::{self, RunRecord};
-use crate::context::{Context, Left};
+use crate::context::Context;
 use crate::exit::{Exit, Failure, Result};
 use crate::notify;
-use crate::site::merge;
 use crate::term::{Term, kind_of};
 
 /// The command lines of the rounds.
@@ -103,9 +102,7 @@ impl Rounds {
     pub fn run(&mut self, context: &Context<'_>, set: bool) -> Outcome {
         let line = self.with_set.as_ref().filter(|_| set).unwrap_or(&self.plain);
         let term = Term::of_round(&context.cli.global);
-        let site = merge::of_verb(&line.matches, context.file);
-        let left = Left::default();
-        let of_round = Context { cli: &line.cli, matches: &line.matches, file: context.file, site, term: &term, left };
+        let of_round = line.context(context, &term);
         let began = Instant::now();
         let result = match &line.cli.command {
             Verb::Backup(args) => backup::run_as(&of_round, args, !set),

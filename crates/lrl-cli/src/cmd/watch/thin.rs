@@ -10,9 +10,8 @@ use crate::args::WatchArgs;
 use crate::cmd::shared::line::{Line, line};
 use crate::cmd::shared::open;
 use crate::cmd::{forget as forget_verb, prune};
-use crate::context::{Context, Left};
+use crate::context::Context;
 use crate::exit::{Failure, Result};
-use crate::site::merge;
 use crate::term::Term;
 
 /// The command lines of both verbs. Neither keeps the watch waiting for long: it comes back.
@@ -65,7 +64,5 @@ impl Thin {
 
 fn within<T>(context: &Context<'_>, line: &Line, act: impl FnOnce(&Context<'_>) -> Result<T>) -> Result<T> {
     let term = Term::of_round(&context.cli.global);
-    let site = merge::of_verb(&line.matches, context.file);
-    let left = Left::default();
-    act(&Context { cli: &line.cli, matches: &line.matches, file: context.file, site, term: &term, left })
+    act(&line.context(context, &term))
 }

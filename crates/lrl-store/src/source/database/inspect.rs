@@ -476,7 +476,7 @@ fn bounded(column: &str) -> String {
 }
 
 /// Quotes a name for SQL.
-pub(crate) fn quoted(name: &str) -> String {
+pub fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 

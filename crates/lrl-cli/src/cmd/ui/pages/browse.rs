@@ -4,8 +4,8 @@ use lrl_store::format::entry::Kind;
 use lrl_store::ops::{browse, ls};
 
 use super::super::answer::Answer;
-use super::site::{Asked, word};
-use super::{frame, site};
+use super::frame;
+use super::site::Asked;
 use crate::cmd::report::page::{table, text};
 use crate::exit::Result;
 use crate::render::{entry, units};
@@ -72,7 +72,7 @@ pub fn page(asked: &Asked<'_>) -> Result<Answer> {
                             let size = matches!(found.kind, Kind::File { .. }).then(|| units::size(found.size()));
                             h.leaf("td", "num", &size.unwrap_or_default());
                             h.el("td", &[], |h| text::minute(h, found.mtime.secs));
-                            h.leaf("td", "mono", &entry::mode(kind(&found.kind), found.mode));
+                            h.leaf("td", "mono", &entry::mode(entry::letter(&found.kind), found.mode));
                         });
                     }
                 });
@@ -97,13 +97,13 @@ pub(super) fn restore(
 ) {
     let only = match path {
         [] => String::new(),
-        path => format!(" --only {}", site::word(&units::path(path))),
+        path => format!(" --only {}", units::shell_word(&units::path(path))),
     };
     let what =
         if path.is_empty() { "Restore all of it, beside the live data" } else { "Restore this, beside the live data" };
     let command = format!(
         "lrl restore {}{only} --target ./restored {}",
-        word(&name.id.short().to_string()),
+        units::shell_word(&name.id.short().to_string()),
         asked.site.flags(&name.source)
     );
     frame::command(h, what, &command);
@@ -111,13 +111,4 @@ pub(super) fn restore(
 
 fn last(path: &[u8]) -> String {
     units::path(path.rsplit(|byte| *byte == b'/').next().unwrap_or(path))
-}
-
-fn kind(kind: &Kind) -> u8 {
-    match kind {
-        Kind::Dir => b'd',
-        Kind::File { .. } => b'-',
-        Kind::Symlink { .. } => b'l',
-        Kind::Hardlink { .. } => b'h',
-    }
 }

@@ -6,7 +6,7 @@ use lrl_store::format::snapshot::Snapshot;
 use lrl_store::ops::ls;
 
 use super::super::answer::Answer;
-use super::site::{Asked, word};
+use super::site::Asked;
 use super::{browse, frame, sql};
 use crate::cmd::report::page::text;
 use crate::exit::Result;
@@ -94,8 +94,12 @@ pub fn page(asked: &Asked<'_>) -> Result<Answer> {
             Found::Dir => {}
         }
         browse::restore(h, asked, &name, &path);
-        let command =
-            format!("lrl dump {} {} {} > FILE", name.id.short(), word(&shown), asked.site.flags(&name.source));
+        let command = format!(
+            "lrl dump {} {} {} > FILE",
+            name.id.short(),
+            units::shell_word(&shown),
+            asked.site.flags(&name.source)
+        );
         frame::command(h, "Write it to a file", &command);
     });
     Ok(Answer::Page(200, html))

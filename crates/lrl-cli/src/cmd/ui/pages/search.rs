@@ -5,7 +5,7 @@ use lrl_store::ops::find::{self, Pattern, Version, What};
 
 use super::super::answer::Answer;
 use super::frame;
-use super::site::{Asked, word};
+use super::site::Asked;
 use crate::cmd::report::page::{table, text};
 use crate::exit::{Failure, Result};
 use crate::render::units;
@@ -73,7 +73,11 @@ pub fn page(asked: &Asked<'_>) -> Result<Answer> {
         if more {
             h.leaf("p", "note", &format!("Only the first {MOST} are shown."));
         }
-        frame::command(h, "The same in a terminal", &format!("lrl find {} {}", word(&shown), site.flags(&source)));
+        frame::command(
+            h,
+            "The same in a terminal",
+            &format!("lrl find {} {}", units::shell_word(&shown), site.flags(&source)),
+        );
     });
     Ok(Answer::Page(200, html))
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lrl_store::backend::Backend;
-use lrl_store::backend::location::Location;
 use lrl_store::error::Error;
 use lrl_store::format::snapshot::Snapshot;
 use lrl_store::fs::lock::LockMode;
@@ -14,8 +13,9 @@ use lrl_store::store::{SnapshotName, Store};
 use super::super::address::{Address, Base};
 use super::super::download::Downloads;
 use crate::args::max_age::MaxAgeArgs;
-use crate::context::{Context, without_user};
+use crate::context::{Context, store_word};
 use crate::exit::{Failure, Result};
+use crate::render::units::shell_word;
 use crate::resolve::Paths;
 use crate::signal;
 
@@ -75,19 +75,8 @@ impl Site<'_> {
 
     /// Returns the flags that name the store in a command to copy.
     pub fn flags(&self, source: &str) -> String {
-        let store = match &self.paths.store {
-            Location::Directory(path) => {
-                std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string()
-            }
-            Location::Bucket(url) => without_user(url),
-        };
-        format!("--store {} --source {}", word(&store), word(source))
+        format!("--store {} --source {}", store_word(&self.paths.store), shell_word(source))
     }
-}
-
-/// Quotes a word for a shell.
-pub fn word(text: &str) -> String {
-    shlex::try_quote(text).map_or_else(|_| crate::render::units::safe(text).into_owned(), std::borrow::Cow::into_owned)
 }
 
 impl Asked<'_> {

@@ -7,12 +7,13 @@ use lrl_store::format::snapshot::Database;
 use lrl_store::ops::ls;
 use lrl_store::ops::query::sql::{self, Options};
 use lrl_store::source::database::cell::Cell;
+use lrl_store::source::database::inspect::quoted;
 use lrl_store::source::database::select::RowSink;
 use lrl_store::store::SnapshotName;
 
 use super::super::answer::Answer;
 use super::frame;
-use super::site::{Asked, word};
+use super::site::Asked;
 use crate::cmd::report::page::table;
 use crate::exit::Result;
 use crate::render::html::Html;
@@ -73,7 +74,7 @@ pub fn tables(h: &mut Html, asked: &Asked<'_>, name: &SnapshotName, part: &Datab
     };
     h.el("ul", &[], |h| {
         for table in tables {
-            let query = format!("SELECT * FROM \"{}\"", table.replace('"', "\"\""));
+            let query = format!("SELECT * FROM {}", quoted(table));
             h.el("li", &[], |h| h.el("a", &[("href", &link(asked, name, &part.path, &query, 0))], |h| h.text(table)));
         }
     });
@@ -132,7 +133,7 @@ pub fn page(asked: &Asked<'_>) -> Result<Answer> {
             None => result(h, asked, (&name, &path), query, &rows, number),
         }
         let database = if snapshot.databases.len() > 1 {
-            format!(" --database {}", word(&units::path(&path)))
+            format!(" --database {}", units::shell_word(&units::path(&path)))
         } else {
             String::new()
         };
@@ -141,7 +142,7 @@ pub fn page(asked: &Asked<'_>) -> Result<Answer> {
             frame::command(
                 h,
                 "The same in a terminal; --csv and --json give all of it",
-                &format!("lrl sql {} {}{database} {flags}", name.id.short(), word(query)),
+                &format!("lrl sql {} {}{database} {flags}", name.id.short(), units::shell_word(query)),
             );
         }
     });
