@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::source::database::Inspector;
 use crate::source::database::definition::is_single;
 use crate::source::database::inspect::quoted;
-use crate::source::database::table_shape::{TableKind, TableShape, indexed_table, name_list};
+use crate::source::database::table_shape::{TableKind, TableShape, name_list};
 
 /// The table.
 #[derive(Debug, Clone)]
@@ -62,15 +62,11 @@ impl Target {
                 break;
             }
         }
-        let indexes = |shape: &&TableShape| {
-            matches!(&shape.kind, TableKind::Virtual(module) if module.to_ascii_lowercase().starts_with("fts"))
-                && indexed_table(&shape.sql).is_some_and(|of| of.eq_ignore_ascii_case(&from.name))
-        };
         Ok(Self {
             table: shape.name.clone(),
             key: found.map(|key| key.columns.clone()).unwrap_or_default(),
             definitions,
-            rebuild: shapes.iter().filter(indexes).map(|shape| shape.name.clone()).collect(),
+            rebuild: shapes.iter().filter(|shape| shape.indexes(&from.name)).map(|shape| shape.name.clone()).collect(),
             rowid: shape.rowid_name().map(String::from),
             columns,
         })

@@ -77,6 +77,12 @@ pub struct SchemaItem {
 }
 
 impl TableShape {
+    /// Returns whether it is a full text index of a table's rows. SQLite compares names without case.
+    pub fn indexes(&self, table: &str) -> bool {
+        matches!(&self.kind, TableKind::Virtual(module) if module.to_ascii_lowercase().starts_with("fts"))
+            && indexed_table(&self.sql).is_some_and(|of| of.eq_ignore_ascii_case(table))
+    }
+
     /// Returns the columns whose values are stored as they were given.
     pub fn stored(&self) -> impl Iterator<Item = &Column> {
         self.columns.iter().filter(|column| !column.generated)
@@ -305,7 +311,7 @@ fn column<T: rusqlite::types::FromSql>(
 }
 
 /// Returns the table whose rows a full text index reads, as its definition names it: `content=posts`.
-pub fn indexed_table(sql: &str) -> Option<String> {
+fn indexed_table(sql: &str) -> Option<String> {
     let lower = sql.to_ascii_lowercase();
     let mut from = 0;
     while let Some(at) = lower[from..].find("content").map(|at| at + from) {

@@ -12,7 +12,7 @@ use crate::source::database::cell::Encoding;
 use crate::source::database::definition::is_single;
 use crate::source::database::inspect::quoted;
 use crate::source::database::merge::{RowChange, Selection, merge};
-use crate::source::database::table_shape::{SchemaItem, TableKind, TableShape, indexed_table};
+use crate::source::database::table_shape::{SchemaItem, TableKind, TableShape};
 
 /// Receives the statements, as text.
 type Out<'o> = dyn FnMut(&str) -> Result<()> + 'o;
@@ -113,10 +113,9 @@ pub fn write_sql(
         script.write(one)?;
     }
     script.make_new(&changes, &items, &is_touched, &made)?;
-    for shape in
-        shapes.to.iter().filter(|shape| matches!(&shape.kind, TableKind::Virtual(module) if module.starts_with("fts")))
-    {
-        if indexed_table(&shape.sql).is_some_and(|table| is_touched(&table) || made.contains(&table.as_str())) {
+    for shape in &shapes.to {
+        let mut changed = touched.iter().map(|one| one.selection.table.as_str()).chain(made.iter().copied());
+        if changed.any(|table| shape.indexes(table)) {
             let name = quoted(&shape.name);
             script.line(&format!("INSERT INTO {name}({name}) VALUES('rebuild');"))?;
         }

@@ -253,3 +253,20 @@ fn what_only_the_application_can_read_is_refused_and_virtual_tables_are_left_out
     assert_eq!(left_out[0].0, "p");
     assert!(text.contains("'rebuild'") && text.contains("UPDATE \"posts\" SET \"body\"='others'"), "{text}");
 }
+
+#[test]
+fn full_text_indexes_are_rebuilt_however_their_definition_spells_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let [a, b] = ["a", "b"].map(|name| dir.path().join(name));
+    let conn = Connection::open(&a).unwrap();
+    conn.execute_batch(
+        "CREATE TABLE posts(id INTEGER PRIMARY KEY, body); INSERT INTO posts VALUES(1, 'words');
+         CREATE VIRTUAL TABLE found USING FTS5(body, content=Posts, content_rowid=id);",
+    )
+    .unwrap();
+    drop(conn);
+    std::fs::copy(&a, &b).unwrap();
+    Connection::open(&b).unwrap().execute_batch("UPDATE posts SET body = 'others'").unwrap();
+    let (text, _) = script(&a, &b);
+    assert!(text.contains("INSERT INTO \"found\"(\"found\") VALUES('rebuild');"), "{text}");
+}
