@@ -13,11 +13,13 @@ use super::shared::{choose, database, open};
 use crate::args::rows::RowsArgs;
 use crate::context::Context;
 use crate::exit::{Exit, Failure, Result};
-use crate::render::{json, units};
+use crate::render::{cells, json, units};
 use crate::term::Colour;
 
 /// As many tables have a column, unless they are named.
 const COLUMNS: usize = 6;
+/// Characters of a table's name in the heading.
+const NAME_CHARS: usize = 24;
 
 /// One line: the snapshot's id and time, and its counts, or why there are none.
 struct Line {
@@ -179,7 +181,7 @@ fn write(context: &Context<'_>, lines: &[Line], columns: &[String]) -> Result<()
         };
         table.push(cells);
     }
-    let heading: Vec<String> = columns.iter().map(|name| clipped(&units::safe(name))).collect();
+    let heading: Vec<String> = columns.iter().map(|name| cells::cut(&units::safe(name), NAME_CHARS)).collect();
     let widths: Vec<usize> = heading
         .iter()
         .enumerate()
@@ -217,14 +219,6 @@ fn cell(before: Option<Option<u64>>, now: Option<u64>) -> String {
         (Some(Some(before)), Some(now)) if now > before => format!("{now} (+{})", now - before),
         (Some(Some(before)), Some(now)) if now < before => format!("{now} (-{})", before - now),
         (_, Some(now)) => now.to_string(),
-    }
-}
-
-fn clipped(name: &str) -> String {
-    const MOST: usize = 24;
-    match name.char_indices().nth(MOST) {
-        Some((end, _)) => format!("{}…", &name[..end]),
-        None => name.to_string(),
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::io::Read;
 
-use lrl_store::error::{Error, Result as EngineResult};
+use lrl_store::error::Result as EngineResult;
 use lrl_store::ops::query::sql::{self, Options};
 use lrl_store::ops::select::Need;
 use lrl_store::source::database::cell::Cell;
 use lrl_store::source::database::select::RowSink;
 use serde_json::{Value, json};
 
+use super::shared::stopped::Stopped;
 use super::shared::{choose, database, open};
 use crate::args::sql::SqlArgs;
 use crate::context::Context;
@@ -36,12 +37,9 @@ pub fn run(context: &Context<'_>, args: &SqlArgs) -> Result {
             (_, true) => Form::Csv,
             (false, false) => Form::Table(RowTable::new(term)),
         };
-        let mut rows = Rows { term, out, columns: Vec::new(), failed: None };
+        let mut rows = Rows { term, out, columns: Vec::new(), stopped: Stopped::default() };
         let count = sql::sql(&store, part, &query, &options, &mut rows, term);
-        if let Some(failure) = rows.failed {
-            return Err(failure);
-        }
-        let count = count?;
+        let count = rows.stopped.or(count)?;
         if let Form::Table(table) = rows.out {
             if table.finish()? {
                 term.note("long values are cut; --csv and --json give them whole");
@@ -78,18 +76,7 @@ struct Rows<'a, 'l, 't> {
     term: &'t Term,
     out: Form<'a, 'l, 't>,
     columns: Vec<String>,
-    /// Why writing ended.
-    failed: Option<Failure>,
-}
-
-impl Rows<'_, '_, '_> {
-    fn done(&mut self, written: Result<()>) -> EngineResult<()> {
-        written.map_err(|failure| {
-            self.failed = Some(failure);
-            // The engine only has to stop.
-            Error::Interrupted
-        })
-    }
+    stopped: Stopped,
 }
 
 impl RowSink for Rows<'_, '_, '_> {
@@ -108,7 +95,7 @@ impl RowSink for Rows<'_, '_, '_> {
                 Ok(())
             }
         };
-        self.done(written)
+        self.stopped.keep(written)
     }
 
     fn row(&mut self, cells: &[Cell<'_>]) -> EngineResult<()> {
@@ -117,6 +104,6 @@ impl RowSink for Rows<'_, '_, '_> {
             Form::Csv => self.term.csv(cells),
             Form::Json(list) => list.item(|| Value::Array(cells.iter().map(cells::to_json).collect())),
         };
-        self.done(written)
+        self.stopped.keep(written)
     }
 }

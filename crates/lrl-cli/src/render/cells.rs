@@ -36,7 +36,8 @@ pub fn is_cut(cell: &Cell<'_>, most: usize) -> bool {
     }
 }
 
-fn cut(text: &str, most: usize) -> String {
+/// Cuts a text to a number of characters.
+pub fn cut(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_string(),

@@ -11,11 +11,12 @@ use lrl_store::source::database::merge::RowChange;
 use lrl_store::store::Store;
 use serde_json::{Map, Value, json};
 
+use super::super::shared::stopped::Stopped;
 use super::super::shared::{choose, database};
 use super::row_lines::{Table, describe, row_json, row_text};
 use crate::args::DiffArgs;
 use crate::context::Context;
-use crate::exit::{Exit, Failure, Result};
+use crate::exit::{Exit, Result};
 use crate::render::units;
 use crate::term::{Colour, Term};
 
@@ -37,7 +38,8 @@ pub fn run(context: &Context<'_>, args: &DiffArgs, store: &Store, from: &Snapsho
         Newer::Snapshot(to) => to.timestamp.clone(),
         Newer::Live(_) => "live".into(),
     };
-    let mut sink = Shown { term, document: Document::new(from, &to_name, &path), table: None, failed: None };
+    let mut sink =
+        Shown { term, document: Document::new(from, &to_name, &path), table: None, stopped: Stopped::default() };
     let after: Option<&Database> = match to {
         Newer::Snapshot(to) => Some(
             to.database(&before.path)
@@ -63,10 +65,7 @@ pub fn run(context: &Context<'_>, args: &DiffArgs, store: &Store, from: &Snapsho
     }
     term.line(format!("M  {path}"))?;
     let compared = rows_diff::compare(&session, &tables, &mut sink, term);
-    if let Some(failure) = sink.failed {
-        return Err(failure);
-    }
-    compared?;
+    std::mem::take(&mut sink.stopped).or(compared)?;
     sink.finish(false)
 }
 
@@ -98,22 +97,9 @@ fn script(
          -- Triggers of the tables concerned are dropped and made again, so they do not run.\n",
         from.timestamp
     ))?;
-    let mut failed = None;
-    let written = rows_diff::write_sql(
-        session,
-        tables,
-        &mut |text| {
-            term.script(text).map_err(|failure| {
-                failed = Some(failure);
-                Error::Interrupted
-            })
-        },
-        term,
-    );
-    if let Some(failure) = failed {
-        return Err(failure);
-    }
-    let left_out = written?;
+    let mut stopped = Stopped::default();
+    let written = rows_diff::write_sql(session, tables, &mut |text| stopped.keep(term.script(text)), term);
+    let left_out = stopped.or(written)?;
     for (table, why) in &left_out {
         term.warn(format!("{table} is not among the statements: {why}"));
     }
@@ -153,15 +139,12 @@ struct Shown<'t> {
     term: &'t Term,
     document: Document,
     table: Option<Table>,
-    failed: Option<Failure>,
+    stopped: Stopped,
 }
 
 impl Shown<'_> {
     fn write(&mut self, text: String) -> EngineResult<()> {
-        self.term.line(text).map_err(|failure| {
-            self.failed = Some(failure);
-            Error::Interrupted
-        })
+        self.stopped.keep(self.term.line(text))
     }
 
     fn finish(self, same: bool) -> Result {

@@ -4,10 +4,10 @@ mod table;
 
 use std::os::unix::ffi::OsStrExt;
 
-use lrl_store::error::Error;
 use lrl_store::ops::select::Need;
 use lrl_store::ops::{dump, ls};
 
+use super::shared::stopped::Stopped;
 use super::shared::{choose, open};
 use crate::args::dump::DumpArgs;
 use crate::context::Context;
@@ -36,16 +36,7 @@ pub fn run(context: &Context<'_>, args: &DumpArgs) -> Result {
     let need = Need { database: is_database, uploads: !is_database };
     let (_, snapshot) = choose::select(context, &store, &args.snapshot, need)?;
     let path = &choose::typed_path(&store, &snapshot, path);
-    let mut closed = None;
-    let dumped = dump::dump(&store, &snapshot, path, term, &mut |bytes| {
-        term.bytes(bytes).map_err(|failure| {
-            closed = Some(failure);
-            // The engine only has to stop.
-            Error::Interrupted
-        })
-    });
-    match (closed, dumped) {
-        (Some(failure), _) => Err(failure),
-        (None, dumped) => dumped.map(|_| Exit::Done).map_err(Failure::from),
-    }
+    let mut stopped = Stopped::default();
+    let dumped = dump::dump(&store, &snapshot, path, term, &mut |bytes| stopped.keep(term.bytes(bytes)));
+    stopped.or(dumped).map(|_| Exit::Done)
 }

@@ -1,6 +1,6 @@
 //! `lrl dump --table`: a table of a snapshot as SQL, as CSV, or as a database of its own.
 
-use lrl_store::error::{Error, Result as EngineResult};
+use lrl_store::error::Result as EngineResult;
 use lrl_store::ops::query::dump_table::{self, Wanted};
 use lrl_store::ops::select::Need;
 use lrl_store::source::database::cell::Cell;
@@ -8,6 +8,7 @@ use lrl_store::source::database::select::RowSink;
 use serde_json::json;
 
 use crate::args::dump::DumpArgs;
+use crate::cmd::shared::stopped::Stopped;
 use crate::cmd::shared::{choose, database, open};
 use crate::context::Context;
 use crate::exit::{Exit, Failure, Result};
@@ -45,7 +46,7 @@ pub fn run(context: &Context<'_>, args: &DumpArgs, table: &str) -> Result {
         }
         return Ok(Exit::Done);
     }
-    let mut out = Out { term, failed: None };
+    let mut out = Out { term, stopped: Stopped::default() };
     let dumped = match args.csv {
         true => dump_table::rows(&store, part, &wanted, &mut out, term),
         false => dump_table::sql(
@@ -54,42 +55,28 @@ pub fn run(context: &Context<'_>, args: &DumpArgs, table: &str) -> Result {
             &wanted,
             &mut |text| {
                 let written = term.script(text);
-                out.done(written)
+                out.stopped.keep(written)
             },
             term,
         ),
     };
-    match (out.failed, dumped) {
-        (Some(failure), _) => Err(failure),
-        (None, dumped) => Ok(dumped.map(|_| Exit::Done)?),
-    }
+    out.stopped.or(dumped).map(|_| Exit::Done)
 }
 
 struct Out<'t> {
     term: &'t Term,
-    /// Why writing ended.
-    failed: Option<Failure>,
-}
-
-impl Out<'_> {
-    fn done(&mut self, written: Result<()>) -> EngineResult<()> {
-        written.map_err(|failure| {
-            self.failed = Some(failure);
-            // The engine only has to stop.
-            Error::Interrupted
-        })
-    }
+    stopped: Stopped,
 }
 
 impl RowSink for Out<'_> {
     fn columns(&mut self, names: &[String]) -> EngineResult<()> {
         let names: Vec<Cell<'_>> = names.iter().map(|name| Cell::Text(name.as_bytes())).collect();
         let written = self.term.csv(&names);
-        self.done(written)
+        self.stopped.keep(written)
     }
 
     fn row(&mut self, cells: &[Cell<'_>]) -> EngineResult<()> {
         let written = self.term.csv(cells);
-        self.done(written)
+        self.stopped.keep(written)
     }
 }

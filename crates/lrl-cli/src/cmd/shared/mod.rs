@@ -7,4 +7,5 @@ pub(crate) mod open;
 pub mod run_record;
 pub(crate) mod same_store;
 pub(crate) mod sets_growth;
+pub(crate) mod stopped;
 pub mod watch_state;

@@ -64,7 +64,7 @@ impl PrivateFile {
     /// [`Error::Corrupt`] or [`Error::Missing`] if the store is damaged, [`Error::Refused`] if the disk is full.
     pub fn fill(&mut self, store: &Store, part: &Database, observer: &dyn Observer) -> Result<String> {
         let path = self.file.path().to_path_buf();
-        let mut sparse = Sparse { file: self.file.as_file_mut(), len: 0 };
+        let mut sparse = Sparse(self.file.as_file_mut());
         let written = sqlite_file::write(store, part, None, &mut sparse, &path, &self.guard, observer);
         match written {
             Err(error) if error.is_full() => {
@@ -86,10 +86,7 @@ fn no_space(temp: &Path, bytes: u64) -> Error {
 }
 
 /// Writes a file, but not its blocks of zeros.
-struct Sparse<'f> {
-    file: &'f mut File,
-    len: u64,
-}
+struct Sparse<'f>(&'f mut File);
 
 impl Write for Sparse<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -97,16 +94,15 @@ impl Write for Sparse<'_> {
         const BLOCK: usize = 4096;
         for block in bytes.chunks(BLOCK) {
             if block.iter().any(|byte| *byte != 0) {
-                self.file.write_all(block)?;
+                self.0.write_all(block)?;
             } else {
-                self.file.seek(SeekFrom::Current(block.len() as i64))?;
+                self.0.seek(SeekFrom::Current(block.len() as i64))?;
             }
-            self.len += block.len() as u64;
         }
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        self.0.flush()
     }
 }
