@@ -234,8 +234,8 @@ A snapshot that no rule keeps is removed. Rules apply to each source separately;
 name one. These are always kept: the newest with a good database, the newest with good uploads, the
 newest that passed a drill, and those with a time in the future.
 
-Snapshots that are not good do not count towards a rule. They are kept while nothing newer is good,
-and for --keep-bad-within.
+Snapshots that are not good do not count towards a rule. They are kept until newer good ones
+hold each of their parts, and for --keep-bad-within.
 
 Sets and records of drills are not removed. `lrl prune` frees the disk space.
 

@@ -169,8 +169,8 @@ fn by_name(store: &Store, options: &Options, observer: &dyn Observer) -> Result<
             candidates.push(match &read {
                 Some(snapshot) => candidate(&name, snapshot, &judge.of(&name, snapshot, observer)?),
                 None => {
-                    let (state, good) = (State::Damaged, Need::default());
-                    Candidate { name: name.clone(), created: 0, tags: Vec::new(), state, good }
+                    let (state, none) = (State::Damaged, Need::default());
+                    Candidate { name: name.clone(), created: 0, tags: Vec::new(), state, holds: none, good: none }
                 }
             });
             stamps.push(read.map(|snapshot| (snapshot.timestamp, snapshot.created.secs)));
@@ -232,6 +232,7 @@ fn candidate(name: &SnapshotName, snapshot: &Snapshot, judgement: &Judgement) ->
         created: snapshot.created.secs,
         tags: snapshot.tags.clone(),
         state: judgement.state,
+        holds: Need::default().of(snapshot),
         good: judgement.good,
     }
 }

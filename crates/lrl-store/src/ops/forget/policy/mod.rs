@@ -66,7 +66,9 @@ pub struct Candidate {
     pub tags: Vec<String>,
     /// Its state.
     pub state: State,
-    /// Which of its parts are there and good.
+    /// Which parts it holds.
+    pub holds: Need,
+    /// Which of them are good.
     pub good: Need,
 }
 
@@ -209,12 +211,18 @@ pub fn apply(policy: &Policy, candidates: &[Candidate], now: i64) -> Vec<Vec<Rea
         let young = by_sequence.iter().filter(|at| candidates[**at].created >= limit);
         young.for_each(|at| reasons[*at].push(Reason::Within));
     }
-    let newest_good =
-        by_sequence.iter().find(|at| candidates[**at].state == State::Good).map(|at| &candidates[*at].name);
+    let newest_good = |serves: fn(&Candidate) -> bool| {
+        let good = |at: &&usize| candidates[**at].state == State::Good && serves(&candidates[**at]);
+        by_sequence.iter().find(good).map(|at| &candidates[*at].name)
+    };
+    let (any, database, uploads) =
+        (newest_good(|_| true), newest_good(|good| good.holds.database), newest_good(|good| good.holds.uploads));
     let oldest_bad = now.saturating_sub(i64::try_from(policy.bad_within_secs).unwrap_or(i64::MAX));
     for at in bad {
-        let Candidate { name, state, created, .. } = &candidates[at];
-        if newest_good.is_none_or(|good| name > good) {
+        let Candidate { name, state, holds, created, .. } = &candidates[at];
+        // A newer one takes its place only for the parts that it holds.
+        let replaced = |newest: Option<&SnapshotName>| newest.is_some_and(|newest| newest > name);
+        if !replaced(any) || holds.database && !replaced(database) || holds.uploads && !replaced(uploads) {
             reasons[at].push(Reason::NothingBetter(*state));
         } else if *created > oldest_bad {
             reasons[at].push(Reason::Bad(*state));

@@ -13,7 +13,8 @@ const NOW: i64 = 1_768_392_000;
 fn candidate(sequence: u64, created: i64) -> Candidate {
     let id = SnapshotId::of(&[sequence.to_le_bytes(), created.to_le_bytes()].concat());
     let name = SnapshotName { source: "lab".into(), sequence, id };
-    Candidate { name, created, tags: Vec::new(), state: State::Good, good: Need { database: true, uploads: true } }
+    let both = Need { database: true, uploads: true };
+    Candidate { name, created, tags: Vec::new(), state: State::Good, holds: both, good: both }
 }
 
 fn kept(policy: &Policy, candidates: &[Candidate]) -> Vec<Candidate> {
@@ -131,6 +132,22 @@ fn bad_snapshots_fill_no_place_and_good_ones_stay() {
     candidates[33].good.uploads = false;
     let reasons = apply(&Policy { last: 1, ..Policy::default() }, &candidates, NOW);
     assert!(reasons[33].contains(&Reason::Database) && reasons[32].contains(&Reason::Uploads));
+}
+
+#[test]
+fn a_bad_one_stays_until_good_ones_hold_each_of_its_parts() {
+    let days = |n: u64| candidate(n, NOW - (40 - n as i64) * DAY_SECS);
+    let (database, uploads) = (Need { database: true, uploads: false }, Need { database: false, uploads: true });
+    let mut candidates = vec![days(1), days(2), days(3)];
+    (candidates[1].state, candidates[1].good) = (State::Suspect, database);
+    (candidates[2].holds, candidates[2].good) = (database, database);
+    let policy = Policy { last: 1, ..Policy::default() };
+    let reasons = apply(&policy, &candidates, NOW);
+    assert_eq!(reasons[1], [Reason::NothingBetter(State::Suspect)], "nothing newer has uploads");
+    assert_eq!(reasons[0], [Reason::Uploads]);
+    candidates.push(days(4));
+    (candidates[3].holds, candidates[3].good) = (uploads, uploads);
+    assert_eq!(sequences(policy, &candidates), [3, 4]);
 }
 
 #[test]
