@@ -103,6 +103,20 @@ fn what_lrl_writes_passes_both_drills_and_is_compared_with_its_snapshot() {
 }
 
 #[test]
+fn a_set_from_a_clock_that_was_ahead_hides_no_newer_one() {
+    let lab = Lab::small();
+    lab.lrl("backup").expect(0);
+    let first = manifests(&lab, "backups").remove(0);
+    fs::rename(lab.path(&first), lab.path("backups/backup_manifest_20990101_000000.json")).unwrap();
+    let live = Connection::open(lab.path("data/lrl.db")).unwrap();
+    live.execute("DELETE FROM content_items WHERE id = 3", []).unwrap();
+    lab.lrl("backup").expect(0);
+    let second = manifests(&lab, "backups").remove(0);
+    let run = lab.lrl("drill").expect(0);
+    assert!(run.stdout.contains(&format!("Using manifest: ./{}", second.display())), "{}", run.stdout);
+}
+
+#[test]
 fn a_set_is_drilled_wherever_it_was_moved_to_and_nothing_is_touched() {
     let lab = Lab::small();
     lab.lrl("backup").expect(0);

@@ -17,10 +17,10 @@ use lrl_store::ops::drill::{self, Assertion};
 use lrl_store::ops::select::Need;
 use lrl_store::set::directory::manifests;
 use lrl_store::set::manifest::read::FoundSet;
-use lrl_store::store::Store;
+use lrl_store::store::{SnapshotName, Store};
 use serde_json::json;
 
-use self::session::Run;
+use self::session::{Run, now};
 use self::site::SiteChecks;
 use super::shared::{choose, open};
 use crate::args::DrillArgs;
@@ -89,17 +89,16 @@ fn found(context: &Context<'_>, paths: &Paths) -> Result<Vec<PathBuf>> {
 
 /// Finds the newest set in the backup directory; where it holds those of several sources, of the one that is named.
 fn newest(context: &Context<'_>, paths: &Paths) -> Result<Option<PathBuf>> {
-    let mut manifests: Vec<PathBuf> = found(context, paths)?.into_iter().filter(|path| path.is_file()).collect();
-    let sources = sources(context, paths, &manifests)?;
-    let several: BTreeSet<&str> = sources.iter().flatten().map(String::as_str).collect();
+    let manifests: Vec<PathBuf> = found(context, paths)?.into_iter().filter(|path| path.is_file()).collect();
+    let mut sets = with_snapshots(context, paths, manifests)?;
+    let several: BTreeSet<String> = sets.iter().filter_map(|(_, of)| Some(of.as_ref()?.source.clone())).collect();
     match choose::named_source(context) {
         // Without the store nothing tells whose they are.
         Some(named) if !several.is_empty() => {
-            let mut sources = sources.iter();
-            manifests.retain(|_| sources.next().is_some_and(|source| source.as_deref() == Some(named)));
+            sets.retain(|(_, of)| of.as_ref().is_some_and(|name| name.source == named));
         }
         None if several.len() > 1 => {
-            let several: Vec<&str> = several.into_iter().collect();
+            let several: Vec<String> = several.into_iter().collect();
             return Err(Failure::Usage(format!(
                 "{} holds sets of several sources ({}): name one with --source, or a set with --manifest",
                 paths.backup_dir.display(),
@@ -108,27 +107,33 @@ fn newest(context: &Context<'_>, paths: &Paths) -> Result<Option<PathBuf>> {
         }
         _ => {}
     }
-    Ok(manifests.pop())
+    Ok(drill::newest_set(sets, now()))
 }
 
-/// Returns the source of each set, as far as the store knows it.
-fn sources(context: &Context<'_>, paths: &Paths, manifests: &[PathBuf]) -> Result<Vec<Option<String>>> {
-    let unknown = vec![None; manifests.len()];
-    if manifests.len() < 2 && choose::named_source(context).is_none() {
-        return Ok(unknown);
+/// Returns with each set the snapshot that it is of, as far as the store knows it.
+fn with_snapshots(
+    context: &Context<'_>,
+    paths: &Paths,
+    manifests: Vec<PathBuf>,
+) -> Result<Vec<(PathBuf, Option<SnapshotName>)>> {
+    let mut known = HashMap::new();
+    let is_clear = manifests.len() < 2 && choose::named_source(context).is_none();
+    if let (Some(last), false) = (manifests.last(), is_clear)
+        && let (Ok(store), _) = (Stores { context, paths, open: None }).of(last)?
+    {
+        match store.snapshot_names(None) {
+            Err(Error::Interrupted) => return Err(Error::Interrupted.into()),
+            // The drill itself tells what is wrong with the store.
+            Err(_) => {}
+            Ok(names) => known.extend(names.into_iter().map(|name| (name.id, name))),
+        }
     }
-    let mut stores = Stores { context, paths, open: None };
-    let Some(last) = manifests.last() else { return Ok(unknown) };
-    let (Ok(store), _) = stores.of(last)? else { return Ok(unknown) };
-    let names = match store.snapshot_names(None) {
-        Err(Error::Interrupted) => return Err(Error::Interrupted.into()),
-        // The drill itself tells what is wrong with the store.
-        Err(_) => return Ok(unknown),
-        Ok(names) => names,
+    let with_snapshot = |manifest: PathBuf| {
+        let id = FoundSet::load(&manifest).ok().and_then(|set| set.snapshot);
+        let name = id.and_then(|id: SnapshotId| known.get(&id).cloned());
+        (manifest, name)
     };
-    let sources: HashMap<SnapshotId, String> = names.into_iter().map(|name| (name.id, name.source)).collect();
-    let source = |manifest: &PathBuf| sources.get(&FoundSet::load(manifest).ok()?.snapshot?).cloned();
-    Ok(manifests.iter().map(source).collect())
+    Ok(manifests.into_iter().map(with_snapshot).collect())
 }
 
 fn nothing(context: &Context<'_>, error: &str) -> Result<()> {

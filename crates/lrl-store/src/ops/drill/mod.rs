@@ -8,6 +8,7 @@ mod file_rows;
 mod files;
 mod finding;
 mod matches;
+mod newest_set;
 mod options;
 pub mod past_drills;
 mod report;
@@ -22,6 +23,7 @@ mod uploads;
 mod user_query;
 mod verification;
 
+pub use newest_set::newest_set;
 pub use options::{Options, SCRATCH, TIME_LIMIT};
 pub use report::Report;
 pub use require::RequiredTables;

@@ -10,7 +10,6 @@ use super::world::{Kill, World};
 use crate::ops::select::Need;
 use crate::ops::status::{self, Limits};
 use crate::ops::tests::faulty::Fault;
-use crate::set::directory::manifests;
 use crate::set::manifest::read::FoundSet;
 use crate::time::Time;
 
@@ -133,6 +132,7 @@ impl Year {
 
     /// Something goes wrong, or not.
     fn harm(&mut self, night: u64) -> bool {
+        let newest_set = self.world.newest_set();
         let dice = &mut self.world.dice;
         if !dice.one_in(10) {
             return false;
@@ -164,10 +164,10 @@ impl Year {
                 self.world.flipped.insert(pack, bytes);
             }
             Harm::Set => {
-                let Some(newest) = manifests(&self.world.dir.path().join("backups")).unwrap().pop() else {
+                let Some(newest) = &newest_set else {
                     return false;
                 };
-                let set = FoundSet::load(&newest).unwrap();
+                let set = FoundSet::load(newest).unwrap();
                 let file = &set.files[dice.below(set.files.len() as u64) as usize];
                 flip(file.there().unwrap(), dice);
             }

@@ -220,15 +220,25 @@ impl World {
         report.snapshot.unwrap()
     }
 
+    pub fn newest_set(&self) -> Option<PathBuf> {
+        let names = self.open().snapshot_names(None).unwrap();
+        let of = |manifest: PathBuf| {
+            let id = FoundSet::load(&manifest).unwrap().snapshot;
+            (manifest, names.iter().find(|name| Some(name.id) == id).cloned())
+        };
+        let sets = manifests(&self.out()).unwrap().into_iter().map(of).collect();
+        drill::newest_set(sets, Time { secs: self.time + self.skew, nanos: 0 })
+    }
+
     /// Whether the newest set is that of the newest snapshot.
     pub fn has_set(&self) -> bool {
-        let newest = manifests(&self.out()).unwrap().pop().and_then(|path| FoundSet::load(&path).unwrap().snapshot);
+        let newest = self.newest_set().and_then(|path| FoundSet::load(&path).unwrap().snapshot);
         newest.is_some() && newest == self.model.snaps.keys().next_back().map(|name| name.id)
     }
 
     /// `lrl drill`: the newest set. `None` where there is none of a snapshot that is still there.
     pub fn drill_set(&mut self) -> Option<bool> {
-        let manifest = manifests(&self.out()).unwrap().pop()?;
+        let manifest = self.newest_set()?;
         let store = self.open();
         let set = FoundSet::load(&manifest).unwrap();
         let name = store.snapshot_names(None).unwrap().into_iter().find(|name| Some(name.id) == set.snapshot)?;
