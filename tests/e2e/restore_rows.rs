@@ -1,6 +1,8 @@
 //! `lrl restore --table`: rows back into the database of a running application, with their files, and taken back by --undo.
 
 use std::fs;
+use std::io::Write;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rusqlite::Connection;
@@ -25,6 +27,21 @@ fn count(lab: &Lab, table: &str) -> i64 {
 
 fn restore(lab: &Lab, more: &str) -> Run {
     lab.lrl(&format!("restore latest --table {more}"))
+}
+
+/// Restores a table at a terminal, where somebody answers.
+fn answered(lab: &Lab, answer: &str, code: i32) -> Run {
+    let command = lab.command([""; 0]);
+    let program = command.get_program().to_string_lossy().into_owned();
+    let mut script = Command::new("script");
+    script.args(["-qec", &format!("{program} restore latest --table assets"), "/dev/null"]);
+    script.current_dir(command.get_current_dir().unwrap()).stdin(Stdio::piped()).stdout(Stdio::piped());
+    script.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut running = script.spawn().unwrap();
+    running.stdin.take().unwrap().write_all(format!("{answer}\n").as_bytes()).unwrap();
+    let run = Run::from(running.wait_with_output().unwrap());
+    assert!(run.stdout.contains("Go on? [y/N]"), "{}", run.stdout);
+    run.expect(code)
 }
 
 /// Writes rows as an application does, in another process than lrl's, while `work` runs; returns how many.
@@ -59,15 +76,15 @@ fn rows_come_back_with_their_files_and_undo_takes_them_away_again() {
     fs::remove_dir_all(lab.path("data/assets/ab12")).unwrap();
     let less = all(&lab, "SELECT * FROM assets ORDER BY id");
     let written = while_the_application_writes(&lab, || {
-        // The plan changes nothing, and neither does a restore that nobody has agreed to.
-        for (more, code) in [("assets --dry-run", 0), ("assets", 2)] {
-            let run = restore(&lab, more).expect(code);
+        // The plan changes nothing, and neither does a restore to which somebody at a terminal says no.
+        for at_terminal in [false, true] {
+            let run = if at_terminal { answered(&lab, "n", 1) } else { restore(&lab, "assets --dry-run").expect(0) };
             assert!(run.stdout.contains("       2  come") && run.stdout.contains("       1  stay"), "{}", run.stdout);
             assert!(run.stdout.contains("assets/ab12/v1.txt"), "{}", run.stdout);
             assert_eq!(all(&lab, "SELECT * FROM assets ORDER BY id"), less);
             assert!(!lab.path("data/assets/ab12").exists());
         }
-        let run = restore(&lab, "assets --yes").expect(0);
+        let run = answered(&lab, "y", 0);
         assert!(run.stdout.contains("Snapshot of now") && run.stdout.contains("2 rows came"), "{}", run.stdout);
         assert_eq!(all(&lab, "SELECT * FROM assets ORDER BY id"), whole);
         assert_eq!(fs::read(lab.path("data/assets/ab12/v1.txt")).unwrap(), b"a few words\n");
@@ -102,7 +119,7 @@ fn a_table_that_was_dropped_is_made_again_while_the_application_runs() {
     let before = (all(&lab, schema), all(&lab, "SELECT * FROM posts"));
     lab.database().execute_batch("DROP TABLE posts").unwrap();
     while_the_application_writes(&lab, || {
-        let run = restore(&lab, "posts --yes").expect(0);
+        let run = restore(&lab, "posts").expect(0);
         assert!(run.stdout.contains("it is made, with its indexes and triggers"), "{}", run.stdout);
         assert_eq!((all(&lab, schema), all(&lab, "SELECT * FROM posts")), before);
         lab.lrl("restore --undo").expect(0);
@@ -126,17 +143,17 @@ fn rows_that_are_there_with_other_values_are_asked_about() {
     lab.database().execute_batch(now).unwrap();
     let notes = || all(&lab, "SELECT id, body FROM notes ORDER BY id");
     let changed = notes();
-    let run = restore(&lab, "notes --yes").expect(1);
+    let run = restore(&lab, "notes").expect(1);
     assert!(run.stderr.contains("--missing-only") && run.stderr.contains("--replace"), "{}", run.stderr);
     assert_eq!(notes(), changed);
-    restore(&lab, "notes --missing-only --yes").expect(0);
+    restore(&lab, "notes --missing-only").expect(0);
     assert_eq!(
         notes(),
         "Integer(1) Text(\"a\")\nInteger(2) Text(\"B\")\nInteger(3) Text(\"c\")\nInteger(9) Text(\"new\")"
     );
     lab.lrl("restore --undo").expect(0);
     assert_eq!(notes(), changed);
-    let run = lab.run(["restore", "latest~1", "--table", "NOTES", "--where", "id < 3", "--replace", "--yes"]).expect(0);
+    let run = lab.run(["restore", "latest~1", "--table", "NOTES", "--where", "id < 3", "--replace"]).expect(0);
     assert!(run.stdout.contains("1 changed"), "{}", run.stdout);
     assert_eq!(notes(), "Integer(1) Text(\"a\")\nInteger(2) Text(\"b\")\nInteger(9) Text(\"new\")");
     // A row that has changed since keeps all from being undone.
@@ -146,7 +163,7 @@ fn rows_that_are_there_with_other_values_are_asked_about() {
     lab.database().execute("UPDATE notes SET body = 'b' WHERE id = 2", []).unwrap();
     lab.lrl("restore --undo").expect(0);
     assert_eq!(notes(), changed);
-    let run = restore(&lab, "notes --where id=1 --yes").expect(0);
+    let run = restore(&lab, "notes --where id=1").expect(0);
     assert!(run.stdout.contains("There is nothing to restore"), "{}", run.stdout);
     lab.lrl("restore --clean").expect(0);
     lab.lrl("restore --undo").expect(1);
@@ -169,16 +186,16 @@ fn triggers_full_text_indexes_and_foreign_keys_are_seen_to() {
     lab.database()
         .execute_batch("PRAGMA foreign_keys=OFF; DELETE FROM posts; DELETE FROM log; DELETE FROM authors WHERE id = 2; INSERT INTO fts(fts) VALUES('rebuild')")
         .unwrap();
-    let run = restore(&lab, "posts --yes").expect(1);
+    let run = restore(&lab, "posts").expect(1);
     assert!(run.stderr.contains("rows of authors that are not there: restore those first"), "{}", run.stderr);
-    let run = restore(&lab, "posts --where author=1 --yes").expect(0);
+    let run = restore(&lab, "posts --where author=1").expect(0);
     assert!(run.stdout.contains("run: what else they change is not undone: logged"), "{}", run.stdout);
     assert_eq!((count(&lab, "posts"), count(&lab, "log")), (1, 1));
     assert_eq!(count(&lab, "fts WHERE fts MATCH 'first'"), 1);
     lab.lrl("restore --undo").expect(0);
     assert_eq!((count(&lab, "posts"), count(&lab, "fts WHERE fts MATCH 'first'")), (0, 0));
-    lab.lrl("restore latest~1 --table authors --yes").expect(0);
-    lab.lrl("restore latest~2 --table posts --no-triggers --yes").expect(0);
+    lab.lrl("restore latest~1 --table authors").expect(0);
+    lab.lrl("restore latest~2 --table posts --no-triggers").expect(0);
     assert_eq!((count(&lab, "posts"), count(&lab, "log")), (2, 1));
     assert_eq!(count(&lab, "fts WHERE fts MATCH 'words'"), 2);
 }
@@ -207,13 +224,13 @@ fn what_cannot_be_done_safely_is_refused_and_nothing_changes() {
     drop(conn);
     let before = fs::read(lab.path("data/lrl.db")).unwrap();
     for (more, why) in [
-        ("odd --yes", "no such collation sequence"),
-        ("bare --replace --yes", "it has no key"),
-        ("wide --yes", "its columns are not what they were"),
-        ("fts --yes", "it is a virtual table"),
-        ("fts_data --yes", "keeps its own data"),
-        ("nothing --yes", "there is no table nothing"),
-        ("bare --where nope=1 --yes", "no such column"),
+        ("odd", "no such collation sequence"),
+        ("bare --replace", "it has no key"),
+        ("wide", "its columns are not what they were"),
+        ("fts", "it is a virtual table"),
+        ("fts_data", "keeps its own data"),
+        ("nothing", "there is no table nothing"),
+        ("bare --where nope=1", "no such column"),
     ] {
         let run = restore(&lab, more).expect(1);
         assert!(run.stderr.contains(why), "{more}: {}", run.stderr);
@@ -230,7 +247,7 @@ fn what_cannot_be_done_safely_is_refused_and_nothing_changes() {
         lab.lrl(line).expect(2);
     }
     // Rows without a key come back as often as they were there.
-    let run = restore(&lab, "bare --yes").expect(0);
+    let run = restore(&lab, "bare").expect(0);
     assert!(run.stdout.contains("3 rows came") && run.stdout.contains("as whole rows"), "{}", run.stdout);
     assert_eq!(all(&lab, "SELECT * FROM bare ORDER BY x, typeof(x)").lines().count(), 4);
     lab.lrl("restore --undo").expect(0);
@@ -238,7 +255,7 @@ fn what_cannot_be_done_safely_is_refused_and_nothing_changes() {
     // A link could lead lrl to write elsewhere.
     fs::rename(lab.path("data/lrl.db"), lab.path("elsewhere.db")).unwrap();
     std::os::unix::fs::symlink(lab.path("elsewhere.db"), lab.path("data/lrl.db")).unwrap();
-    let run = restore(&lab, "bare --yes").expect(1);
+    let run = restore(&lab, "bare").expect(1);
     assert!(run.stderr.contains("not through a link"), "{}", run.stderr);
 }
 
@@ -260,7 +277,7 @@ fn rows_of_a_sites_database_bring_the_files_that_a_check_names() {
     lab.lrl("backup --snapshot-only").expect(0);
     db().execute_batch("DELETE FROM media").unwrap();
     fs::remove_file(lab.path("site/media/a.jpg")).unwrap();
-    let run = lab.lrl("restore latest --table media --source site --yes").expect(0);
+    let run = lab.lrl("restore latest --table media --source site").expect(0);
     assert!(run.stdout.contains("media/a.jpg"), "{}", run.stdout);
     assert_eq!(fs::read(lab.path("site/media/a.jpg")).unwrap(), b"a picture");
     let rows = || db().query_row("SELECT count(*) FROM media", [], |row| row.get::<_, i64>(0)).unwrap();
@@ -277,7 +294,7 @@ fn undo_is_about_the_last_restore_whatever_it_restored() {
     let lab = Lab::small();
     lab.lrl("backup --snapshot-only").expect(0);
     lab.database().execute_batch("DELETE FROM users; DELETE FROM content_items WHERE id > 9").unwrap();
-    restore(&lab, "users --yes").expect(0);
+    restore(&lab, "users").expect(0);
     assert_eq!((count(&lab, "users"), count(&lab, "content_items")), (1, 10));
     lab.lrl("restore good~1 --db-only").expect(0);
     assert_eq!((count(&lab, "users"), count(&lab, "content_items")), (1, 20));

@@ -6,8 +6,11 @@ use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use lrl_store::error::Error;
 use lrl_store::progress::{Observer, Phase, Problem};
 use lrl_store::source::database::cell::Cell;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use serde::Serialize;
 
 use crate::args::Global;
@@ -224,6 +227,28 @@ impl Term {
     pub fn flush(&self) -> Result<()> {
         self.write(|out| out.flush());
         self.written()
+    }
+
+    /// Asks whether to go on. Where nobody can be asked (no terminal, `--json`), the answer is yes.
+    pub fn confirm(&self, question: &str) -> Result<bool> {
+        let is_asked = io::stdin().is_terminal() && io::stderr().is_terminal() && !self.is_json();
+        if !is_asked {
+            return Ok(true);
+        }
+        self.flush()?;
+        let _ = write!(io::stderr(), "{question} [y/N] ");
+        let stdin = io::stdin();
+        let tick = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+        // Ctrl-C does not end a read.
+        while matches!(poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&tick)), Ok(0) | Err(Errno::INTR)) {
+            if signal::interrupted() {
+                return Err(Error::Interrupted.into());
+            }
+        }
+        let mut answer = String::new();
+        // An answer that cannot be read is none.
+        let _ = stdin.read_line(&mut answer);
+        Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
     }
 
     /// Colours text for standard output, where that is a terminal.

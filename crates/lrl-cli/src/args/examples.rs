@@ -91,7 +91,7 @@ EXAMPLES
   lrl restore --undo                             as it was before the last restore
   lrl restore --clean --older-than 7d            remove what older restores kept
   lrl restore yesterday --table posts --where 'author = 7'        the plan
-  lrl restore yesterday --table posts --missing-only --yes        rows that are gone come back";
+  lrl restore yesterday --table posts --missing-only              rows that are gone come back";
 
 /// After `lrl drill --help`.
 pub const DRILL: &str = "\

@@ -25,7 +25,7 @@ pub struct RestoreRowsArgs {
     /// With --table: do not run the application's triggers
     #[arg(long, requires = "table")]
     pub no_triggers: bool,
-    /// With --table: do it; without this the plan is shown, and nothing is changed
+    /// With --table: do not ask whether the plan is right; only at a terminal is that asked
     #[arg(long, requires = "table", conflicts_with = "dry_run")]
     pub yes: bool,
     /// With --table: database to restore into, as `lrl ls` shows it, where the snapshot holds several

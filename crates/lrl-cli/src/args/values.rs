@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
 use lrl_store::fs::space::Reserve;
 use lrl_store::ops::judgement::State;
 use lrl_store::ops::prune::MaxUnused;
@@ -379,6 +379,16 @@ fn elsewhere(text: &str) -> Option<&str> {
     let is_scheme = word.starts_with(|c: char| c.is_ascii_alphabetic())
         && word.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
     (is_scheme || (word.contains('@') && !word.contains('/'))).then_some(word)
+}
+
+/// Parses the place of a store, as [`place`] does.
+pub fn place_parser() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().try_map(place)
+}
+
+/// Parses the path of a directory, as [`directory`] does.
+pub fn directory_parser() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().try_map(directory)
 }
 
 /// Parses where a store is: a directory, or the URL of a bucket. What is meant as neither would become a directory of a strange name.

@@ -5,11 +5,23 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::backup::BackupArgs;
 use super::keep::{Keep, keep};
 use super::values::{self, Every};
 
 /// The heading of the flags that the table [watch] of `lrl.toml` can set under the same name.
 pub const HEADING: &str = "When it acts (each is also a key of [watch] in lrl.toml)";
+
+/// `lrl watch`.
+#[derive(Debug, Args)]
+pub struct WatchArgs {
+    /// What each snapshot is made of, and where it goes.
+    #[command(flatten)]
+    pub backup: BackupArgs,
+    /// When it acts.
+    #[command(flatten)]
+    pub when: WhenArgs,
+}
 
 /// When a watch acts, and until when.
 #[derive(Debug, Args)]

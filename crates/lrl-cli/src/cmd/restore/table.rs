@@ -1,4 +1,5 @@
-//! `lrl restore --table`: rows of a snapshot back into the live database. The plan first; with `--yes` a snapshot of now, then the rows.
+//! `lrl restore --table`: rows of a snapshot back into the live database. The plan first; then, if whoever is asked agrees, a snapshot of now
+//! and the rows.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -22,7 +23,7 @@ use crate::locks;
 use crate::render::units::{self, safe};
 use crate::term::Term;
 
-/// Shows the plan, and does it where that is asked for.
+/// Shows the plan, and does it.
 pub fn run(context: &Context<'_>, args: &RestoreArgs, table: &str) -> Result {
     let term = context.term;
     let rows = &args.rows;
@@ -82,11 +83,8 @@ pub fn run(context: &Context<'_>, args: &RestoreArgs, table: &str) -> Result {
         term.say(if is_nothing { "\nThere is nothing to restore." } else { "\nNothing was changed." });
         return finish(false);
     }
-    if !rows.yes {
-        return Err(Failure::Usage(
-            "nothing was changed: this writes into the application's database; look at the plan above, then add --yes"
-                .into(),
-        ));
+    if !rows.yes && !term.confirm("This writes into the application's database. Go on?")? {
+        return Err(Error::Refused("nothing was changed: the answer was not yes".into()).into());
     }
     let is_usual =
         places.is_live || snapshot.root.as_ref().is_some_and(|root| is_same(&places.data_dir, Path::new(&root.path)));

@@ -1,0 +1,24 @@
+//! The arguments of `lrl run`.
+
+use clap::Args;
+
+use super::shared::DataArgs;
+use super::step::Step;
+use super::told::ToldArgs;
+
+/// `lrl run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Where the data is.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Show what is due when; do nothing
+    #[arg(long, conflicts_with = "only")]
+    pub list: bool,
+    /// Do this step now, due or not, and no other; may be repeated
+    #[arg(long, value_name = "STEP", value_enum)]
+    pub only: Vec<Step>,
+    /// Who is told.
+    #[command(flatten)]
+    pub told: ToldArgs,
+}
