@@ -12,9 +12,9 @@ use crate::source::database::Inspector;
 use crate::source::database::cell::OwnedCell;
 use crate::source::database::definition::is_single;
 use crate::source::database::each_row::Filter;
-use crate::source::database::inspect::quoted;
 use crate::source::database::select::RowSink;
 use crate::source::database::small_file::{plain_definition, write_table};
+use crate::source::database::sql_text::quoted;
 use crate::source::database::table_shape::{TableKind, TableShape, name_list};
 use crate::store::Store;
 

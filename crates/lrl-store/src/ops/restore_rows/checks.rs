@@ -7,7 +7,7 @@ use rusqlite::types::ValueRef;
 
 use super::stopped::Stopped;
 use super::target::refused;
-use crate::source::database::inspect::{needs_the_application, quoted};
+use crate::source::database::sql_text::{needs_the_application, quoted};
 
 /// Rows whose foreign key leads nowhere, by table and by the table that it names.
 pub(super) type Orphans = BTreeMap<(String, String), u64>;

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use crate::error::{Error, Result};
 use crate::source::database::Inspector;
 use crate::source::database::definition::is_single;
-use crate::source::database::inspect::quoted;
+use crate::source::database::sql_text::quoted;
 use crate::source::database::table_shape::{TableKind, TableShape, name_list};
 
 /// The table.

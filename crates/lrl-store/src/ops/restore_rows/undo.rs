@@ -15,8 +15,8 @@ use crate::error::{Error, Result};
 use crate::format::path_text;
 use crate::progress::{Observer, checkpoint};
 use crate::source::database::cell::OwnedCell;
-use crate::source::database::inspect::quoted;
 use crate::source::database::merge::cells;
+use crate::source::database::sql_text::quoted;
 use crate::source::database::{Inspector, writer};
 
 /// What was taken back, or done again.

@@ -3,9 +3,11 @@
 use rusqlite::Batch;
 
 use super::cell::OwnedCell;
-use super::inspect::{Inspector, Stop, only, quoted};
+use super::inspect::{Inspector, Stop};
 use super::merge::cells;
+use super::sql_text::quoted;
 use super::table_shape::name_list;
+use super::user_query::only;
 use crate::error::{Error, Result};
 
 /// A user's condition on rows, as after WHERE, and what ends its query.

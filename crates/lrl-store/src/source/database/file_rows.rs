@@ -4,7 +4,9 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Batch, Row, Statement};
 
 use super::connect::text_of;
-use super::inspect::{Inspector, PATH_BYTES, SHORT_BYTES, Stop, check_query, only};
+use super::inspect::{Inspector, Stop};
+use super::sql_text::{PATH_BYTES, SHORT_BYTES};
+use super::user_query::{check_query, only};
 use crate::error::{Error, Result};
 use crate::units::hex;
 

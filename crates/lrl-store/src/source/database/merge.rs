@@ -5,7 +5,8 @@ use std::cmp::Ordering;
 use rusqlite::{Row, Rows};
 
 use super::cell::{Cell, Encoding, OwnedCell};
-use super::inspect::{Inspector, quoted};
+use super::inspect::Inspector;
+use super::sql_text::quoted;
 use super::table_shape::name_list;
 use crate::error::{Error, Result};
 

@@ -4,6 +4,7 @@
 //! One rule binds the whole module: within this process, no file descriptor on the live database is opened or closed while a SQLite
 //! connection to it is open, because closing any descriptor drops all of the process's POSIX locks on the file.
 
+mod asset_rows;
 mod authorizer;
 pub mod cell;
 mod connect;
@@ -15,6 +16,7 @@ pub mod header;
 mod held;
 pub mod image;
 pub mod inspect;
+mod integrity;
 pub mod merge;
 pub mod model;
 mod pages;
@@ -24,19 +26,21 @@ pub mod select;
 mod shm;
 pub mod small_file;
 pub mod source;
+pub mod sql_text;
 pub mod state;
 pub mod table_shape;
 mod unlocked;
+mod user_query;
 mod wal_changes;
 pub(crate) mod writer;
 
+pub use asset_rows::{AssetRow, AssetRows};
 pub use file_rows::{FileFacts, FileRow, RowPath, may_give_md5};
 pub use glance::glance;
 pub use header::{Header, read_header};
 pub use image::{prepare, read_image};
-pub use inspect::{
-    AssetRow, AssetRows, Inspector, Integrity, Orphans, Stop, TableRows, Tables, Value, begins_query, check_query,
-};
+pub use inspect::{Inspector, Stop, TableRows, Tables};
+pub use integrity::{Integrity, Orphans};
 pub use model::{HeldFor, Image, ImageSink, Method, ReadOptions};
 pub(crate) use pages::page_size;
 pub use plain_file::COPIES;
@@ -45,6 +49,7 @@ pub use shm::{has_wal, index_growth};
 pub(crate) use state::used_pages;
 pub use state::{State, observe};
 pub use unlocked::{Unlocked, Version};
+pub use user_query::{Value, begins_query, check_query};
 pub use wal_changes::{ExtentSet, WalMark};
 
 #[cfg(test)]

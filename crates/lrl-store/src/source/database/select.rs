@@ -3,7 +3,8 @@
 use rusqlite::Batch;
 
 use super::cell::Cell;
-use super::inspect::{Inspector, Stop, begins_query, check_query, only};
+use super::inspect::{Inspector, Stop};
+use super::user_query::{begins_query, check_query, only};
 use crate::error::{Error, Result};
 
 /// Receives the result of a query.

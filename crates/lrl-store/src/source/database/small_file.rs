@@ -7,7 +7,7 @@ use rusqlite::{Connection, params_from_iter};
 use super::cell::{Encoding, OwnedCell};
 use super::connect::describe;
 use super::definition::{is_single, plain_type};
-use super::inspect::quoted;
+use super::sql_text::quoted;
 use super::table_shape::{TableKind, TableShape, name_list};
 use crate::error::{Error, Result};
 

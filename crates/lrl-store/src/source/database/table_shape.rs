@@ -4,7 +4,8 @@ use rusqlite::Connection;
 
 use super::cell::Encoding;
 use super::connect::text_of;
-use super::inspect::{Inspector, quoted};
+use super::inspect::Inspector;
+use super::sql_text::quoted;
 use crate::error::{Error, Result};
 
 /// What kind of table it is.

@@ -7,8 +7,8 @@ use lrl_store::format::snapshot::Database;
 use lrl_store::ops::ls;
 use lrl_store::ops::query::sql::{self, Options};
 use lrl_store::source::database::cell::Cell;
-use lrl_store::source::database::inspect::quoted;
 use lrl_store::source::database::select::RowSink;
+use lrl_store::source::database::sql_text::quoted;
 use lrl_store::store::SnapshotName;
 
 use super::super::answer::Answer;

@@ -2,8 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::source::database::Inspector;
-use crate::source::database::inspect::needs_the_application;
 use crate::source::database::merge::Selection;
+use crate::source::database::sql_text::needs_the_application;
 use crate::source::database::table_shape::{TableKind, TableShape};
 
 /// More columns than this are not ordered by SQLite, each with its type.

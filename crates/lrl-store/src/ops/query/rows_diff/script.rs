@@ -10,8 +10,8 @@ use crate::progress::{Observer, checkpoint};
 use crate::source::database::Inspector;
 use crate::source::database::cell::Encoding;
 use crate::source::database::definition::is_single;
-use crate::source::database::inspect::quoted;
 use crate::source::database::merge::{RowChange, Selection, merge};
+use crate::source::database::sql_text::quoted;
 use crate::source::database::table_shape::{SchemaItem, TableKind, TableShape};
 
 /// Receives the statements, as text.

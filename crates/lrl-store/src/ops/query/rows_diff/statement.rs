@@ -2,8 +2,8 @@
 
 use super::model::differences;
 use crate::source::database::cell::{Encoding, OwnedCell};
-use crate::source::database::inspect::quoted;
 use crate::source::database::merge::Selection;
+use crate::source::database::sql_text::quoted;
 use crate::source::database::table_shape::name_list;
 
 /// Returns the statement that adds a row.

@@ -9,7 +9,10 @@ use super::Lab;
 use crate::error::Error;
 use crate::format::entry::compare_paths;
 use crate::progress::{Observer, Silent};
-use crate::source::database::inspect::{AssetRow, AssetRows, Inspector, Integrity, Value};
+use crate::source::database::asset_rows::{AssetRow, AssetRows};
+use crate::source::database::inspect::Inspector;
+use crate::source::database::integrity::Integrity;
+use crate::source::database::user_query::Value;
 
 const SCHEMA: &str = "CREATE TABLE users(id TEXT PRIMARY KEY); CREATE TABLE assets(id TEXT PRIMARY KEY, filename_original TEXT, \
                       mime_type TEXT, size_bytes INTEGER, sha256 TEXT, storage_path TEXT, visibility TEXT, \

@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
-use super::inspect::{Inspector, Value};
+use super::inspect::Inspector;
+use super::user_query::Value;
 use super::{Image, ImageSink, ReadOptions, read_image};
 use crate::error::Result;
 use crate::progress::Silent;
