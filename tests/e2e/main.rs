@@ -22,6 +22,7 @@ mod drill;
 mod drill_history;
 mod encrypted;
 mod export;
+mod export_damaged;
 mod faults;
 mod filesystems;
 mod forget;

@@ -113,7 +113,9 @@ EXAMPLES
 pub const EXPORT: &str = "\
 EXAMPLES
   lrl export --out /media/usb/lab                the newest good snapshot, with a RESTORE.md beside it
-  lrl export 20260114_120000 --out ./january";
+  lrl export 20260114_120000 --out ./january
+  lrl export SNAPSHOT --force --skip-damaged --out ./rest
+                                                 from a damaged store: everything else, and a list";
 
 /// After `lrl import --help`.
 pub const IMPORT: &str = "\

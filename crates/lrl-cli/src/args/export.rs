@@ -22,6 +22,11 @@ pub struct ExportArgs {
     /// Export a snapshot even if it is not good
     #[arg(long)]
     pub force: bool,
+    /// Export everything but what the store has lost.
+    ///
+    /// What is left out is listed, also beside the set, and the exit code is 3. A drill of such a set fails.
+    #[arg(long)]
+    pub skip_damaged: bool,
     /// What it leaves free.
     #[command(flatten)]
     pub free: FreeArgs,

@@ -45,10 +45,10 @@ pub struct RestoreArgs {
     /// Undo the last restore; a second --undo redoes it
     #[arg(long, conflicts_with_all = ["snapshot", "db_only", "assets_only", "path", "manifest", "owner"])]
     pub undo: bool,
-    /// Restore everything but what the store has lost.
+    /// Restore everything but what the store, or the set of --manifest, has lost.
     ///
     /// What is left out is listed, and the exit code is 3.
-    #[arg(long, conflicts_with_all = ["manifest", "undo"])]
+    #[arg(long, conflicts_with = "undo")]
     pub skip_damaged: bool,
     /// Remove what is replaced once everything is in place; nothing is left to undo
     #[arg(long, conflicts_with = "undo")]

@@ -1,30 +1,38 @@
 //! `lrl export`: a snapshot as a set that needs no lrl.
 
-use lrl_store::ops::export::{self, GUIDE, Report, Sameness};
+use lrl_store::error::Error;
+use lrl_store::ops::export::{self, GUIDE, Options, Report, Sameness};
 use lrl_store::ops::select::Need;
 use serde_json::json;
 
 use super::shared::{choose, open};
 use crate::args::ExportArgs;
 use crate::context::Context;
-use crate::exit::{Exit, Result};
+use crate::exit::{Exit, Failure, Result};
 use crate::render::units;
 
 /// Writes the set.
 pub fn run(context: &Context<'_>, args: &ExportArgs) -> Result {
     let store = open::open_default(context)?;
     let (name, snapshot) = choose::choose(context, &store, &args.snapshot, Need::default(), args.force)?;
-    let program = concat!("lrl ", env!("CARGO_PKG_VERSION"));
-    let report = export::export(&store, &name, snapshot, &args.out, args.free.reserve, program, context.term)?;
+    let options = Options {
+        out: &args.out,
+        reserve: args.free.reserve,
+        program: concat!("lrl ", env!("CARGO_PKG_VERSION")),
+        skip_damaged: args.skip_damaged,
+    };
+    let report =
+        export::export(&store, &name, snapshot, &options, context.term).map_err(|error| advised(error, args))?;
     let term = context.term;
-    let exit = if report.sameness == Some(Sameness::Differs) { Exit::Incomplete } else { Exit::Done };
+    let is_whole = report.skipped.is_empty();
+    let exit = if is_whole && report.sameness != Some(Sameness::Differs) { Exit::Done } else { Exit::Incomplete };
     term.say(format!(
         "Exported snapshot {} ({}) to {}",
         name.id.short(),
         report.snapshot.timestamp,
         args.out.display()
     ));
-    let paths = report.names.databases(&report.snapshot.databases);
+    let paths = &report.copies;
     for (path, part) in paths.iter().zip(&report.snapshot.databases) {
         term.say(format!("  -> {} ({} bytes)", path.display(), part.size_bytes));
     }
@@ -36,6 +44,7 @@ pub fn run(context: &Context<'_>, args: &ExportArgs) -> Result {
     term.say(format!("Manifest: {}", report.names.manifest.display()));
     term.say(format!("{} tells how to restore it with cp and tar alone", args.out.join(GUIDE).display()));
     explain(context, &report);
+    missing(context, &report);
     if term.is_json() {
         term.json(&json!({
             "success": exit == Exit::Done,
@@ -52,18 +61,52 @@ pub fn run(context: &Context<'_>, args: &ExportArgs) -> Result {
                 "compared": report.sameness,
             })),
             "problems": report.problems,
+            "missing": (!is_whole).then(|| report.names.missing.display().to_string()),
+            "skipped": report.skipped, "more_skipped": report.more_skipped,
         }))?;
     }
     Ok(exit)
 }
 
+/// Says of damage what works all the same.
+fn advised(error: Error, args: &ExportArgs) -> Failure {
+    let is_damage = matches!(error, Error::Corrupt { .. } | Error::Missing { .. });
+    if !is_damage || args.skip_damaged {
+        return error.into();
+    }
+    let message = error.to_string();
+    let hint = "everything else can be exported: `lrl export --skip-damaged`; `lrl check --read-data --repair --from DIR` looks for what \
+                is lost in sets, live data or another store";
+    Failure::Advised { message, hint: Some(hint.into()), error }
+}
+
+/// Lists what is not in the set.
+fn missing(context: &Context<'_>, report: &Report) {
+    /// Damaged paths that are printed; `--json` and the list beside the set have more.
+    const SHOWN: usize = 1000;
+    let term = context.term;
+    for skip in report.skipped.iter().take(SHOWN) {
+        let more =
+            if skip.entries > 1 { format!(" and what follows it, {} in all", skip.entries) } else { String::new() };
+        term.warn(format!("not exported: {}{more}: {}", skip.path, skip.reason));
+    }
+    let count = report.skipped.iter().map(|skip| skip.entries).sum::<u64>() + report.more_skipped;
+    if count > 0 {
+        term.warn(format!(
+            "the set is not whole: {} could not be exported, because the store has lost them; {} lists them, and a drill of the set fails",
+            units::count(count, "path"),
+            report.names.missing.display()
+        ));
+    }
+}
+
 fn explain(context: &Context<'_>, report: &Report) {
     let term = context.term;
     if report.snapshot.databases.is_empty() {
-        term.note("the snapshot holds no database: the set is its uploads alone");
+        term.note("the set holds no database: it is the uploads alone");
     }
     if report.snapshot.files.is_none() {
-        term.note("the snapshot holds no uploads: the set is its database alone");
+        term.note("the set holds no uploads: it is the database alone");
     }
     match &report.sameness {
         Some(Sameness::OtherCoder { coder }) => term.note(format!(

@@ -24,6 +24,7 @@ pub mod restore;
 pub mod restore_rows;
 pub mod select;
 pub(crate) mod sets;
+pub(crate) mod skipped;
 pub mod snapshots;
 pub mod stats;
 pub mod status;

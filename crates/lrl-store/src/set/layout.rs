@@ -19,6 +19,8 @@ pub(crate) const DATABASE: Pattern = Pattern("lrl_db_", ".sqlite");
 /// The databases after the first: a name of their own and `_` come before the timestamp.
 const OTHER_DATABASE: Pattern = Pattern("lrl_db-", ".sqlite");
 pub(crate) const ASSETS: Pattern = Pattern("lrl_assets_", ".tar.gz");
+/// The list of what a set lacks.
+const MISSING: Pattern = Pattern("lrl_missing_", ".txt");
 pub(crate) const MANIFEST: Pattern = Pattern("backup_manifest_", ".json");
 
 impl Pattern {
@@ -69,6 +71,8 @@ pub struct Names {
     pub database: PathBuf,
     /// The files' archive.
     pub assets: PathBuf,
+    /// The list of what it lacks, if it lacks anything.
+    pub missing: PathBuf,
     /// The manifest.
     pub manifest: PathBuf,
 }
@@ -79,6 +83,7 @@ impl Names {
         Self {
             database: DATABASE.join(out, timestamp),
             assets: ASSETS.join(out, timestamp),
+            missing: MISSING.join(out, timestamp),
             manifest: MANIFEST.join(out, timestamp),
         }
     }
@@ -125,8 +130,19 @@ impl Names {
 
 /// Describes the set of a snapshot, whose archive's digest is in the snapshot. `program` is the one that writes the set.
 pub fn manifest(names: &Names, name: &SnapshotName, snapshot: &Snapshot, program: &str) -> Result<Manifest> {
+    manifest_of(names, &names.databases(&snapshot.databases), name, snapshot, program)
+}
+
+/// As [`manifest`], with the names of the databases' copies in their order.
+pub fn manifest_of(
+    names: &Names,
+    copies: &[PathBuf],
+    name: &SnapshotName,
+    snapshot: &Snapshot,
+    program: &str,
+) -> Result<Manifest> {
     let mut backups = Vec::new();
-    for (path, database) in names.databases(&snapshot.databases).into_iter().zip(&snapshot.databases) {
+    for (path, database) in copies.iter().zip(&snapshot.databases) {
         let sha256 = database.sha256.clone();
         backups.push(ManifestEntry::Database(manifest::Database {
             path: (database.path != THE_DATABASE).then(|| path_text::encode(&database.path)),

@@ -6,6 +6,7 @@ pub(crate) mod flush;
 pub mod growth;
 pub mod layout;
 pub mod manifest;
+pub mod missing;
 pub mod retention;
 pub mod sha256;
 pub mod sqlite_file;

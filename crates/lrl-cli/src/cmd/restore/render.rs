@@ -49,11 +49,12 @@ pub(super) fn render(context: &Context<'_>, report: &Report, from: &str, is_live
     if skipped > 0 {
         let rest = if report.skipped.len() > SHOWN { "; --json lists more of them" } else { "" };
         let verb = if report.dry_run { "cannot be restored" } else { "could not be restored" };
-        term.warn(format!("{} {verb}: the store has lost them{rest}", units::count(skipped, "path")));
+        let why = if is_of_set(context) { "the set does not have them" } else { "the store has lost them" };
+        term.warn(format!("{} {verb}: {why}{rest}", units::count(skipped, "path")));
     }
     if report.dry_run {
         term.say("\nNothing was written.");
-        if skipped == 0 && is_skipping(context) {
+        if skipped == 0 && is_skipping(context) && !is_of_set(context) {
             term.note("damaged contents are found only when they are read: `lrl check --read-data` reads all");
         }
     } else {
@@ -87,6 +88,10 @@ pub(super) fn render(context: &Context<'_>, report: &Report, from: &str, is_live
 
 pub(super) fn is_skipping(context: &Context<'_>) -> bool {
     matches!(&context.cli.command, Verb::Restore(args) if args.skip_damaged)
+}
+
+fn is_of_set(context: &Context<'_>) -> bool {
+    matches!(&context.cli.command, Verb::Restore(args) if args.manifest.is_some())
 }
 
 pub(super) fn document(report: &Report, from: &str, exit: Exit) -> serde_json::Value {

@@ -36,7 +36,17 @@ pub(super) fn sets(dir: &Path, read: bool, report: &mut Report, observer: &dyn O
         report.checked.sets += 1;
         let databases = manifest.databases().map(|d| (&d.backup, d.size_bytes, &d.sha256));
         let assets = manifest.assets().map(|a| (&a.backup, a.archive_size_bytes, &a.sha256));
-        for (name, len, sha256) in databases.chain(assets) {
+        let missing = manifest.missing().map(|m| (&m.backup, m.size_bytes, &m.sha256));
+        if let Some(missing) = manifest.missing() {
+            report.add(
+                &path,
+                format!(
+                    "is of a set that is not whole: {} of its snapshot were damaged when it was exported",
+                    missing.entries.unwrap_or_default()
+                ),
+            );
+        }
+        for (name, len, sha256) in databases.chain(assets).chain(missing) {
             let file = match find_beside(&path, name) {
                 Ok(file) => file,
                 Err(error) => {

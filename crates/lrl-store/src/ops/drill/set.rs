@@ -17,12 +17,16 @@ use crate::format::path_text;
 use crate::format::snapshot::THE_DATABASE;
 use crate::fs::lock;
 use crate::progress::{Observer, Phase};
+use crate::set::manifest::MISSING;
 use crate::set::manifest::read::{FoundFile, FoundSet};
+use crate::set::missing;
 use crate::set::sha256::sha256_of;
 use crate::store::SnapshotName;
 
 const DATABASE: &str = "database";
 const ASSETS: &str = "assets";
+/// Paths of a list of what is missing that a failure names.
+const SHOWN: usize = 5;
 
 /// Drills one set. Damage is in the report.
 ///
@@ -54,12 +58,12 @@ pub fn drill_set(manifest: &Path, options: &Options<'_>, observer: &dyn Observer
         report.snapshot = Some(SnapshotName { source: snapshot.source.clone(), sequence: snapshot.sequence, id: *id });
         report.holds = holds(snapshot);
         root = root_of(snapshot);
-        let mut missing: Vec<_> = without_entry(snapshot, &paths).into_iter().map(|what| (what, DATABASE)).collect();
-        report.lacks_database = !missing.is_empty();
+        let mut without: Vec<_> = without_entry(snapshot, &paths).into_iter().map(|what| (what, DATABASE)).collect();
+        report.lacks_database = !without.is_empty();
         if snapshot.files.is_some() && !places.contains(&Place::Assets) {
-            missing.push(("the files".into(), ASSETS));
+            without.push(("the files".into(), ASSETS));
         }
-        report.errors.extend(missing.into_iter().map(|(what, kind)| {
+        report.errors.extend(without.into_iter().map(|(what, kind)| {
             format!(
                 "Manifest {}: its snapshot {} holds {what}, and it has no entry of type {kind}{}: the set is not whole",
                 manifest.display(),
@@ -123,6 +127,8 @@ enum Place {
     Database(Vec<u8>),
     /// A database whose path leads elsewhere.
     Elsewhere,
+    /// The list of what the set lacks.
+    Missing,
     Unknown,
 }
 
@@ -131,6 +137,7 @@ impl Place {
         match file.kind.as_str() {
             ASSETS => Self::Assets,
             DATABASE => file.database_path().map_or(Self::Elsewhere, Self::Database),
+            MISSING => Self::Missing,
             _ => Self::Unknown,
         }
     }
@@ -144,9 +151,23 @@ impl Place {
             }
             Self::Database(path) => empty(file, Some(path)).fail("A set has only one database of each path"),
             Self::Elsewhere => empty(file, None).fail("Its path leads out of the root"),
+            Self::Missing => empty(file, None).fail(not_whole(file)),
             Self::Unknown => empty(file, None).fail(format!("Unknown backup type: {}", file.kind)),
         }
     }
+}
+
+/// Says of a set what it lacks, by its list, as far as that can be read.
+fn not_whole(file: &FoundFile) -> String {
+    let listed = file.there().and_then(|path| missing::read(path).ok()).unwrap_or_default();
+    let names: Vec<&str> = listed.iter().take(SHOWN).map(|skip| skip.path.as_str()).collect();
+    let count = file.missing.unwrap_or_else(|| listed.iter().map(|skip| skip.entries).fold(0, u64::saturating_add));
+    let more = if count > names.len() as u64 { ", and more" } else { "" };
+    format!(
+        "The set is not whole: {count} of what its snapshot holds was damaged in the store when it was exported, and is not in it: \
+         {}{more}",
+        names.join(", ")
+    )
 }
 
 /// Lists the paths of the databases, each once, in their order.

@@ -1,14 +1,22 @@
 //! The text beside an exported set: how to restore it with `cp` and `tar` alone, on a machine that has never heard of lrl.
 
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use super::lacks;
 use crate::format::snapshot::Snapshot;
 use crate::set::layout::Names;
+use crate::set::manifest::Missing;
 use crate::store::SnapshotName;
 
 /// Writes the text.
-pub(super) fn text(names: &Names, name: &SnapshotName, snapshot: &Snapshot) -> String {
+pub(super) fn text(
+    names: &Names,
+    copies: &[PathBuf],
+    name: &SnapshotName,
+    snapshot: &Snapshot,
+    missing: Option<&Missing>,
+) -> String {
     let file = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let assets = file(&names.assets);
     let mut out = format!(
@@ -18,6 +26,7 @@ pub(super) fn text(names: &Names, name: &SnapshotName, snapshot: &Snapshot) -> S
         snapshot.timestamp,
         name.id.short()
     );
+    out.push_str(&lacks::text(names, missing));
     for (part, what) in [(snapshot.has_databases(), "database"), (snapshot.files.is_some(), "uploads")] {
         if !part {
             let _ = writeln!(out, "**This set holds no {what}.** Those of the application stay as they are.\n");
@@ -27,7 +36,7 @@ pub(super) fn text(names: &Names, name: &SnapshotName, snapshot: &Snapshot) -> S
     out.push_str("2. In the application's directory, with the path of this directory in `SET`, run:\n\n```sh\n");
     out.push_str("set=${SET:?say where the set is, as in SET=/media/usb/lab}\n");
     out.push_str("data=${LAB_DATA_DIR:-./data}\nmkdir -p \"$data\"\n");
-    for (copy, part) in names.databases(&snapshot.databases).iter().zip(&snapshot.databases) {
+    for (copy, part) in copies.iter().zip(&snapshot.databases) {
         let (copy, path) = (file(copy), String::from_utf8_lossy(&part.path));
         let _ = write!(
             out,
@@ -68,6 +77,6 @@ pub(super) fn text(names: &Names, name: &SnapshotName, snapshot: &Snapshot) -> S
          5. When all is well, remove what ends in `.pre-restore`.\n\n\
          With lrl all of this is one command: ",
     );
-    let _ = writeln!(out, "`lrl restore --manifest {}`.", file(&names.manifest));
+    let _ = writeln!(out, "`lrl restore --manifest {}{}`.", file(&names.manifest), lacks::flag(missing));
     out
 }

@@ -1,17 +1,25 @@
 //! The text beside an exported set of a site: how to restore it with `cp` and `tar` alone.
 
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use super::lacks;
 use crate::format::path_text;
 use crate::format::snapshot::{Database, Snapshot};
 use crate::set::layout::Names;
+use crate::set::manifest::Missing;
 use crate::store::SnapshotName;
 
 /// Writes the text.
-pub(super) fn text(names: &Names, name: &SnapshotName, snapshot: &Snapshot) -> String {
+pub(super) fn text(
+    names: &Names,
+    copies: &[PathBuf],
+    name: &SnapshotName,
+    snapshot: &Snapshot,
+    missing: Option<&Missing>,
+) -> String {
     let manifest = file_name(&names.manifest);
-    let copies: Vec<String> = names.databases(&snapshot.databases).iter().map(|path| file_name(path)).collect();
+    let copies: Vec<String> = copies.iter().map(|path| file_name(path)).collect();
     let databases: Vec<(&Database, String)> = snapshot.databases.iter().zip(copies).collect();
     let commands = commands(names, snapshot, &databases);
     let fence = fence(&commands);
@@ -22,6 +30,7 @@ pub(super) fn text(names: &Names, name: &SnapshotName, snapshot: &Snapshot) -> S
         snapshot.timestamp,
         name.id.short()
     );
+    out.push_str(&lacks::text(names, missing));
     for (part, what) in [(snapshot.has_databases(), "databases"), (snapshot.files.is_some(), "files")] {
         if !part {
             let _ = writeln!(out, "**This set holds no {what}.** Those of the application stay as they are.\n");
@@ -40,6 +49,7 @@ pub(super) fn text(names: &Names, name: &SnapshotName, snapshot: &Snapshot) -> S
         }
         out.push('\n');
     }
+    let flag = lacks::flag(missing);
     let _ = write!(
         out,
         "1. Stop the application. Nothing may have a database open.\n\
@@ -51,7 +61,7 @@ pub(super) fn text(names: &Names, name: &SnapshotName, snapshot: &Snapshot) -> S
          recorded; on another machine the numbers may mean somebody else: `chown -R appuser: \"$ROOT\"`\n\
          5. If the application is newer than this set, run its migrations. Then start it.\n\
          6. When all is well, remove what ends in `.pre-restore`.\n\n\
-         With lrl all of this is one command: `lrl restore --manifest {manifest}`.\n"
+         With lrl all of this is one command: `lrl restore --manifest {manifest}{flag}`.\n"
     );
     out
 }

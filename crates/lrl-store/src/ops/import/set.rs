@@ -13,12 +13,17 @@ use crate::format::entry::compare_paths;
 use crate::format::snapshot::{self, Snapshot};
 use crate::fs::temp_dir::TempDir;
 use crate::ops::backup::{History, database};
-use crate::progress::{Observer, Phase};
+use crate::progress::{Observer, Phase, Problem};
+use crate::set::manifest::MISSING;
 use crate::set::manifest::read::{FoundFile, FoundSet};
+use crate::set::missing;
 use crate::source::database::{Inspector, page_size, used_pages};
 use crate::store::Store;
 use crate::store::write::{Trust, WriteSession};
 use crate::time::Time;
+
+/// Problems that a snapshot records of what its set lacks.
+const MOST_PROBLEMS: usize = 100;
 
 /// Checks a manifest by itself; returns the set's time.
 pub(super) fn checked(set: &FoundSet) -> Result<Time, String> {
@@ -26,7 +31,7 @@ pub(super) fn checked(set: &FoundSet) -> Result<Time, String> {
         return Err(error.clone());
     }
     for (at, file) in set.files.iter().enumerate() {
-        if !matches!(file.kind.as_str(), "database" | "assets") {
+        if !matches!(file.kind.as_str(), "database" | "assets" | MISSING) {
             return Err(format!("Unknown backup type: {}", file.kind));
         }
         let is_same = |other: &FoundFile| other.kind == file.kind && other.list_path == file.list_path;
@@ -36,7 +41,7 @@ pub(super) fn checked(set: &FoundSet) -> Result<Time, String> {
         if file.database_path().is_none() {
             return Err(format!("the path of a database leads elsewhere: {:?}", file.list_path));
         }
-        if file.there().is_none() {
+        if file.there().is_none() && file.kind != MISSING {
             return Err(format!("File not found: {}", file.name()));
         }
     }
@@ -114,13 +119,27 @@ pub(super) fn import_one(
         databases,
         window_us: 0,
         files: uploads,
-        problems: Vec::new(),
+        problems: set.files.iter().filter(|file| file.kind == MISSING).flat_map(lacked).collect(),
         shrunk: Vec::new(),
     };
     let (name, bytes) = store.publish(&snapshot)?;
     session.count_bytes(bytes);
     let manifest = set.manifest.clone();
     Ok(Ok(Imported { manifest, name, snapshot, added_bytes: session.added_bytes() }))
+}
+
+/// Returns what the set says that it lacks, as a backup says what it could not read.
+fn lacked(file: &FoundFile) -> Vec<Problem> {
+    let listed = file.there().and_then(|path| missing::read(path).ok()).unwrap_or_default();
+    let problem = |path: String, reason: String| Problem { path, reason, lost: true };
+    let count = file.missing.unwrap_or(0);
+    let mut named = listed.into_iter().take(MOST_PROBLEMS).peekable();
+    if named.peek().is_none() {
+        return vec![problem(file.name(), format!("{count} of the snapshot that was exported are not in the set"))];
+    }
+    named
+        .map(|skip| problem(skip.path, format!("is not in the set, because it was damaged: {}", skip.reason)))
+        .collect()
 }
 
 /// Damage of the set is the inner error; an interruption is the outer one.

@@ -12,7 +12,7 @@ use super::find_target::Finder;
 use super::links::Links;
 use super::model::{ASSETS, DATABASE, Options, Part, Report, Reuse, STORAGE};
 use super::safety::{refuse_overlap, storage_home};
-use super::set_parts::{Root, RootsSeen, select};
+use super::set_parts::{Root, RootsSeen, select, skipped};
 use super::set_site::{InTree, require_absent, top_level, unpack_site};
 use super::source::{Run, Source};
 use super::stage_set::{count, give_away, note_count, prove, stage_copy, unpack};
@@ -25,6 +25,7 @@ use crate::fs::space::{Reserve, free_at};
 use crate::progress::Phase;
 use crate::set::archive::extract::{self, verify};
 use crate::set::manifest::{Assets, Database, Layout, Manifest, find_beside};
+use crate::set::missing::Skip;
 use crate::units::size;
 
 /// The files of a set.
@@ -41,6 +42,8 @@ pub(super) struct SetSource<'a> {
     in_trees: Vec<InTree<'a>>,
     /// The archive's roots that are known so far; of a site each member directly in its root, and directories that databases need.
     roots: Vec<Root>,
+    /// What the set lacks of what is restored.
+    skipped: (Vec<Skip>, u64),
 }
 
 impl<'a> SetSource<'a> {
@@ -60,6 +63,7 @@ impl<'a> SetSource<'a> {
             names: Vec::new(),
             in_trees,
             roots,
+            skipped: skipped(manifest, path, &options.what),
         };
         if let Some(assets) = assets {
             let archive = find_beside(path, &assets.backup)?;
@@ -335,5 +339,9 @@ impl Source for SetSource<'_> {
             staged.push(Staged { target, part: Part::Database, from, name, databases: Vec::new() });
         }
         Ok(staged)
+    }
+
+    fn take_skipped(&self) -> (Vec<Skip>, u64) {
+        self.skipped.clone()
     }
 }

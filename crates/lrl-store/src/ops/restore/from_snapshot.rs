@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::commit::Staged;
 use super::model::{Part, Report, Reuse, ReuseCounts};
 use super::plan::Plan;
-use super::skipped_files::{Skip, Skips};
 use super::source::{Run, Source};
 use super::stage_database;
 use super::stage_inside::StageInside;
@@ -20,7 +19,9 @@ use crate::error::{Error, Result};
 use crate::format::snapshot::{Database, RootDir, Snapshot};
 use crate::fs::dir::to_path;
 use crate::fs::metadata::Owners;
+use crate::ops::skipped::Skips;
 use crate::progress::{Observer, Phase, Problem};
+use crate::set::missing::Skip;
 use crate::store::{SnapshotName, Store};
 
 /// A snapshot in a store.

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::{Deserialize, Serialize};
 
 use super::open_files::Process;
-use super::skipped_files::Skip;
 use super::sqlite_locks::AskLocks;
 use crate::format::snapshot::THE_DATABASE;
 use crate::fs::metadata::Owners;
 use crate::fs::xattrs::{MissedXattrs, SetXattrs};
+use crate::set::missing::Skip;
 
 /// The database's file name in the data directory.
 pub(super) const DATABASE: &[u8] = THE_DATABASE;
@@ -56,7 +56,7 @@ pub struct Options {
     pub dry_run: bool,
     /// Restore even while processes have the files open.
     pub force: bool,
-    /// Restore everything else where the store has lost something, and list what that is. Snapshots only.
+    /// Restore everything else where the store has lost something, or where a set is not whole, and list what that is.
     pub skip_damaged: bool,
     /// Remove what is replaced, once everything is in place and durable: then there is no undo.
     pub no_keep: bool,

@@ -11,7 +11,6 @@ use super::plan_site::plan_site;
 use super::plan_space::require_space;
 use super::safety::{refuse_overlap, storage_home};
 use super::selection::{Selection, outermost};
-use super::skipped_files::Skips;
 use super::source::Run;
 use super::target::Target;
 use super::tree_plan::TreePlan;
@@ -21,6 +20,7 @@ use crate::format::snapshot::{Database, Files, Snapshot};
 use crate::fs::dir::components;
 use crate::fs::space::{Reserve, free_at};
 use crate::id::ChunkId;
+use crate::ops::skipped::Skips;
 use crate::progress::Observer;
 use crate::store::Store;
 

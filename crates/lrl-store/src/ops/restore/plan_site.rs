@@ -8,7 +8,6 @@ use super::find_target::Finder;
 use super::model::What;
 use super::selection::{is_below, outermost};
 use super::site::SitePlan;
-use super::skipped_files::Skips;
 use super::source::Run;
 use super::target::Target;
 use super::tree_plan::TreePlan;
@@ -16,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::format::entry::is_clean_path;
 use crate::format::path_text;
 use crate::format::snapshot::{Database, Snapshot};
+use crate::ops::skipped::Skips;
 use crate::store::Store;
 
 /// What is restored of a site.

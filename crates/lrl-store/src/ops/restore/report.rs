@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use super::commit::Committed;
 use super::model::{Moved, Part, Report, Restored, Reuse, ReuseCounts, Version};
-use super::skipped_files::Skip;
 use super::target::Target;
 use super::tree_size::measure;
 use crate::error::Result;
 use crate::fs::dir::to_path;
 use crate::fs::metadata::Owners;
+use crate::set::missing::Skip;
 use crate::units::size;
 
 impl Report {

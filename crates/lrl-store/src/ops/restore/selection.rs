@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FileType, Stat, statat};
 
-use super::skipped_files::Skips;
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Entry, Kind, Piece, compare_paths, is_clean_path};
 use crate::format::node::Child;
 use crate::fs::dir::{DirCursor, split};
 use crate::fs::metadata::{Owners, masked_mode, mtime_of};
 use crate::id::ChunkId;
+use crate::ops::skipped::Skips;
 use crate::progress::{Observer, checkpoint};
 use crate::store::Store;
 use crate::store::tree::TreeItems;

@@ -8,7 +8,8 @@ use super::model::{Options, What};
 use super::target::Target;
 use crate::error::{Error, Result};
 use crate::set::archive::extract::FileVisitor;
-use crate::set::manifest::{Assets, Database, Manifest};
+use crate::set::manifest::{Assets, Database, Manifest, Missing, find_beside};
+use crate::set::missing::{self, Skip};
 
 /// A root of the archive.
 pub(super) struct Root {
@@ -37,6 +38,15 @@ pub(super) fn select<'a>(
 ) -> Result<(Vec<&'a Database>, Option<&'a Assets>)> {
     let lacks = |what: &str| Error::NotFound(format!("the set of {} holds no {what}", path.display()));
     let (databases, assets): (Vec<&Database>, _) = (manifest.databases().collect(), manifest.assets());
+    if let (Some(missing), false) = (missing_of(manifest, &options.what), options.skip_damaged) {
+        return Err(Error::Refused(format!(
+            "the set of {} is not whole: {} of its snapshot were damaged when it was exported, and are listed in {}. --skip-damaged \
+             restores what it has; another set, or a snapshot, may have all; nothing was changed",
+            path.display(),
+            missing.entries.unwrap_or_default(),
+            missing.backup.rsplit('/').next().unwrap_or_default()
+        )));
+    }
     match options.what {
         What::Whole => {
             match (databases.as_slice(), assets) {
@@ -54,6 +64,25 @@ pub(super) fn select<'a>(
             "--only works on snapshots; out of a set, `tar -xzf` with the path takes a single file".into(),
         )),
     }
+}
+
+/// Returns what the set lacks of what is restored.
+pub(super) fn missing_of<'a>(manifest: &'a Manifest, what: &What) -> Option<&'a Missing> {
+    manifest.missing().filter(|missing| match what {
+        What::DbOnly => !missing.databases.is_empty(),
+        What::AssetsOnly => missing.entries != Some(missing.databases.len() as u64),
+        What::Whole | What::Paths(_) => true,
+    })
+}
+
+/// Lists what the set lacks of what is restored, and returns the number of further entries.
+pub(super) fn skipped(manifest: &Manifest, path: &Path, what: &What) -> (Vec<Skip>, u64) {
+    let Some(lacked) = missing_of(manifest, what) else { return Default::default() };
+    // The list may be gone; what it stands for is in the manifest.
+    let list = find_beside(path, &lacked.backup).and_then(|list| missing::read(&list)).unwrap_or_default();
+    let listed = list.iter().map(|skip| skip.entries).fold(0, u64::saturating_add);
+    let more = lacked.entries.unwrap_or(1).saturating_sub(listed);
+    (list, more)
 }
 
 /// Notices files of the second root.

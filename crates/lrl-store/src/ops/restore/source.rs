@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use super::commit::Staged;
 use super::model::{Options, Part, Report, Reuse, ReuseCounts};
-use super::skipped_files::Skip;
 use super::target::Target;
 use super::target_dirs::StagingDirs;
 use crate::error::Result;
@@ -12,6 +11,7 @@ use crate::format::snapshot::RootDir;
 use crate::fs::metadata::Owners;
 use crate::fs::resolve::OpenDirs;
 use crate::progress::Observer;
+use crate::set::missing::Skip;
 use crate::store::Store;
 
 /// What all steps of one restore share.

@@ -141,6 +141,7 @@ fn by_name(mut manifest: Manifest) -> Manifest {
         let path = match backup {
             ManifestEntry::Database(entry) => &mut entry.backup,
             ManifestEntry::Assets(entry) => &mut entry.backup,
+            ManifestEntry::Missing(entry) => &mut entry.backup,
             ManifestEntry::Unknown { .. } => continue,
         };
         *path = file_name(Path::new(path.as_str()));

@@ -117,7 +117,8 @@ impl Site {
     fn export(&self, report: &Report) -> PathBuf {
         let out = self.at("exported");
         let snapshot = report.snapshot.clone();
-        export::export(&self.store("store"), &report.name, snapshot, &out, Reserve::NONE, "test", &Silent).unwrap();
+        let options = export::Options { out: &out, reserve: Reserve::NONE, program: "test", skip_damaged: false };
+        export::export(&self.store("store"), &report.name, snapshot, &options, &Silent).unwrap();
         out
     }
 }

@@ -14,7 +14,7 @@ use crate::format::snapshot::Files;
 use crate::fs::durable::SyncedFile;
 use crate::fs::space::SpaceGuard;
 use crate::progress::Observer;
-use crate::set::archive::model::{Contents, Segments};
+use crate::set::archive::model::{Contents, NoSegments, Segments};
 use crate::set::flush::BackgroundSync;
 use crate::store::Store;
 use crate::store::prefetch::Prefetched;
@@ -29,12 +29,36 @@ pub fn write_archive(
     space: &SpaceGuard,
     observer: &dyn Observer,
 ) -> Result<(SyncedFile, write::Written)> {
-    let file = BackgroundSync::create(name.parent().unwrap_or(Path::new(".")))?;
     let entries = Prefetched::new(store, segments.is_none(), TreeItems::<Entry>::new(store, &uploads.list)?);
-    let contents = StoredContents { store, list: uploads, leaf: Mutex::default() };
+    let contents = StoredContents { store, list: uploads, with_gaps: false, leaf: Mutex::default() };
+    write_to(entries, &contents, segments, name, space, observer)
+}
+
+/// As [`write_archive`], with these entries of the list alone; the list may have gaps.
+pub fn write_entries(
+    store: &Store,
+    uploads: &Files,
+    entries: impl Iterator<Item = Result<Entry>>,
+    name: &Path,
+    space: &SpaceGuard,
+    observer: &dyn Observer,
+) -> Result<(SyncedFile, write::Written)> {
+    let contents = StoredContents { store, list: uploads, with_gaps: true, leaf: Mutex::default() };
+    write_to(entries, &contents, &mut NoSegments, name, space, observer)
+}
+
+fn write_to(
+    entries: impl Iterator<Item = Result<Entry>>,
+    contents: &dyn Contents,
+    segments: &mut dyn Segments,
+    name: &Path,
+    space: &SpaceGuard,
+    observer: &dyn Observer,
+) -> Result<(SyncedFile, write::Written)> {
+    let file = BackgroundSync::create(name.parent().unwrap_or(Path::new(".")))?;
     let options = write::Options { path: name, workers: rayon::current_num_threads(), space, observer };
     let mut writer = std::io::BufWriter::with_capacity(256 << 10, file);
-    let written = write::write(entries, &contents, segments, &mut writer, &options)?;
+    let written = write::write(entries, contents, segments, &mut writer, &options)?;
     let file = writer.into_inner().map_err(|e| Error::io("write", name)(e.into_error()))?;
     Ok((file.finish()?, written))
 }
@@ -45,6 +69,8 @@ pub struct StoredContents<'a> {
     pub store: &'a Store,
     /// The uploads whose list it is.
     pub list: &'a Files,
+    /// Parts of the list may be damaged: what cannot be looked up there is not there.
+    with_gaps: bool,
     /// The leaf of the list that the last look-up read: targets of hard links are mostly in the same one.
     leaf: Mutex<Vec<Entry>>,
 }
@@ -110,7 +136,10 @@ impl Contents for StoredContents<'_> {
             compare_paths(&first.path, path).is_le() && compare_paths(path, &last.path).is_le()
         });
         if !reaches {
-            *leaf = TreeItems::from_path(self.store, &self.list.list, path)?.into_leaf();
+            *leaf = match TreeItems::from_path(self.store, &self.list.list, path) {
+                Err(error) if self.with_gaps && error.is_damage() => return Ok(None),
+                found => found?.into_leaf(),
+            };
         }
         let at = leaf.binary_search_by(|entry| compare_paths(&entry.path, path));
         Ok(at.ok().and_then(|at| leaf.get(at).cloned()))

@@ -35,6 +35,8 @@ pub(super) struct DocumentEntry {
     pub file_count: Option<Field<u64>>,
     pub total_source_size_bytes: Option<Field<u64>>,
     pub archive_size_bytes: Option<Field<u64>>,
+    pub entries: Option<Field<u64>>,
+    pub databases: Option<Field<Vec<String>>>,
     pub sha256: Option<Field<String>>,
 }
 

@@ -7,4 +7,4 @@ pub mod read;
 pub mod write;
 
 pub use files::find_beside;
-pub use model::{Assets, Database, Layout, Manifest, ManifestEntry, Origin, VERSION};
+pub use model::{Assets, Database, Layout, MISSING, Manifest, ManifestEntry, Missing, Origin, VERSION};

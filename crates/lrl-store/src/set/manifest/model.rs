@@ -9,6 +9,9 @@ use crate::format::snapshot::THE_DATABASE;
 /// The layout's version that the manual documents.
 pub const VERSION: &str = "1.0";
 
+/// The type of the entry of what a set lacks: programs that do not know it fail at it, as they should.
+pub const MISSING: &str = "missing";
+
 /// One set's manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Manifest {
@@ -43,6 +46,8 @@ pub enum ManifestEntry {
     Database(Database),
     /// The archive of the uploads.
     Assets(Assets),
+    /// The list of what the set lacks of its snapshot.
+    Missing(Missing),
     /// A file of a type that this version does not know.
     Unknown {
         /// Its `type`.
@@ -83,6 +88,23 @@ pub struct Assets {
     /// The archive's length in bytes; always written.
     pub archive_size_bytes: Option<u64>,
     /// Lower-case hex; without it nothing can be proved.
+    pub sha256: Option<String>,
+}
+
+/// The list of what a set lacks: its snapshot holds it, and the store had lost it when the set was written.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Missing {
+    /// The path of the data as the user gave it.
+    pub source: String,
+    /// The list's path as the user gave it; only its file name counts.
+    pub backup: String,
+    /// How many entries and databases are missing; always written.
+    pub entries: Option<u64>,
+    /// The databases among them, by their paths below the root, as text.
+    pub databases: Vec<String>,
+    /// The list's length in bytes; always written.
+    pub size_bytes: Option<u64>,
+    /// Lower-case hex; always written.
     pub sha256: Option<String>,
 }
 
@@ -131,6 +153,13 @@ impl Database {
     }
 }
 
+impl Missing {
+    /// Returns the paths of the databases that the set lacks; a manifest with one that leads elsewhere was refused.
+    pub fn database_paths(&self) -> impl Iterator<Item = Vec<u8>> {
+        self.databases.iter().filter_map(|path| database_path(Some(path)))
+    }
+}
+
 impl Manifest {
     /// Returns the entries of the databases.
     pub fn databases(&self) -> impl Iterator<Item = &Database> {
@@ -144,5 +173,12 @@ impl Manifest {
         self.backups
             .iter()
             .find_map(|backup| if let ManifestEntry::Assets(found) = backup { Some(found) } else { None })
+    }
+
+    /// Returns the entry of what the set lacks; a set that is whole has none.
+    pub fn missing(&self) -> Option<&Missing> {
+        self.backups
+            .iter()
+            .find_map(|backup| if let ManifestEntry::Missing(found) = backup { Some(found) } else { None })
     }
 }

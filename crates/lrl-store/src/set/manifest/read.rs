@@ -10,7 +10,9 @@ use serde_json::Value;
 
 use super::document::{Document, DocumentEntry, DocumentOrigin, Field};
 use super::files::file_name;
-use super::model::{Assets, Database, Layout, Manifest, ManifestEntry, Origin, VERSION, database_path};
+use super::model::{
+    Assets, Database, Layout, MISSING, Manifest, ManifestEntry, Missing, Origin, VERSION, database_path,
+};
 use crate::error::{Error, Result};
 use crate::id::SnapshotId;
 
@@ -72,6 +74,11 @@ impl DocumentEntry {
         let file_count = Field::strict(self.file_count, "file_count")?;
         let total_source_size_bytes = Field::strict(self.total_source_size_bytes, "total_source_size_bytes")?;
         let archive_size_bytes = Field::strict(self.archive_size_bytes, "archive_size_bytes")?;
+        let entries = Field::strict(self.entries, "entries")?;
+        let databases: Vec<String> = Field::strict(self.databases, "databases")?.unwrap_or_default();
+        if databases.iter().any(|path| database_path(Some(path)).is_none()) {
+            return Err("a database's path leads elsewhere".into());
+        }
         let sha256 = Field::strict(self.sha256, "sha256")?;
         let none = "an entry has no backup";
         Ok(match kind.as_str() {
@@ -85,6 +92,14 @@ impl DocumentEntry {
                 file_count,
                 total_source_size_bytes,
                 archive_size_bytes,
+                sha256,
+            }),
+            MISSING => ManifestEntry::Missing(Missing {
+                source,
+                backup: backup.ok_or(none)?,
+                entries,
+                databases,
+                size_bytes,
                 sha256,
             }),
             _ => ManifestEntry::Unknown { kind, backup },
@@ -109,6 +124,7 @@ impl DocumentEntry {
             }),
             size_bytes: Field::typed(self.size_bytes).or(Field::typed(self.archive_size_bytes)),
             file_count: Field::typed(self.file_count),
+            missing: Field::typed(self.entries),
             source_bytes: Field::typed(self.total_source_size_bytes),
             stated,
         }
@@ -155,6 +171,8 @@ pub struct FoundFile {
     pub file_count: Option<u64>,
     /// Their bytes, if stated.
     pub source_bytes: Option<u64>,
+    /// How many entries a list of what is missing stands for, if stated.
+    pub missing: Option<u64>,
 }
 
 impl FoundFile {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use serde::ser::{SerializeStruct, Serializer};
 
-use super::model::{Manifest, ManifestEntry};
+use super::model::{MISSING, Manifest, ManifestEntry};
 
 impl Serialize for ManifestEntry {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -28,6 +28,15 @@ impl Serialize for ManifestEntry {
                 optional::<S>(&mut out, "total_source_size_bytes", assets.total_source_size_bytes.as_ref())?;
                 optional::<S>(&mut out, "archive_size_bytes", assets.archive_size_bytes.as_ref())?;
                 optional::<S>(&mut out, "sha256", assets.sha256.as_ref())?;
+            }
+            Self::Missing(missing) => {
+                out.serialize_field("type", MISSING)?;
+                out.serialize_field("source", &missing.source)?;
+                out.serialize_field("backup", &missing.backup)?;
+                optional::<S>(&mut out, "entries", missing.entries.as_ref())?;
+                out.serialize_field("databases", &missing.databases)?;
+                optional::<S>(&mut out, "size_bytes", missing.size_bytes.as_ref())?;
+                optional::<S>(&mut out, "sha256", missing.sha256.as_ref())?;
             }
             Self::Unknown { kind, backup } => {
                 out.serialize_field("type", kind)?;

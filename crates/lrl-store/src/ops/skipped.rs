@@ -1,27 +1,14 @@
-//! Collects what a restore with `skip_damaged` could not restore: paths and reasons, in bounded memory. Shared by the workers.
+//! Collects what a restore or export with `skip_damaged` leaves out: paths and reasons, in bounded memory. Shared by the workers.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use crate::error::Error;
-
-/// The largest number of paths that are kept; more are only counted.
-const MOST: usize = 100_000;
-
-/// Something that was not restored because the store has lost it.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Skip {
-    /// Its path in the snapshot; of a damaged part of the list of uploads the first path in it. Non-UTF-8 bytes are replaced.
-    pub path: String,
-    /// 1, or the number of entries in the damaged part of the list.
-    pub entries: u64,
-    /// What is damaged.
-    pub reason: String,
-}
+use crate::set::missing::{MOST, Skip};
 
 /// What was skipped. A list is walked several times: the same damage counts once.
 #[derive(Debug, Default)]
-pub(super) struct Skips(Mutex<(BTreeMap<Vec<u8>, Skip>, u64)>);
+pub(crate) struct Skips(Mutex<(BTreeMap<Vec<u8>, Skip>, u64)>);
 
 impl Skips {
     /// Adds a path, or a part of the list that begins with it.
@@ -33,6 +20,12 @@ impl Skips {
         }
         let shown = String::from_utf8_lossy(path).into_owned();
         skips.entry(path.to_vec()).or_insert_with(|| Skip { path: shown, entries, reason: error.to_string() });
+    }
+
+    /// Returns the number of entries that were added.
+    pub fn count(&self) -> u64 {
+        let (skips, more) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        skips.values().map(|skip| skip.entries).sum::<u64>() + more
     }
 
     /// Takes what was collected, in order of the paths, and the number of further entries.
