@@ -169,8 +169,18 @@ pub fn manifest_of(
         created_at: created_at(&snapshot.timestamp),
         version: manifest::VERSION.into(),
         backups,
-        lrl: Some(Origin { snapshot: name.id.to_string(), source: name.source.clone(), program: program.into() }),
+        lrl: Some(Origin {
+            snapshot: name.id.to_string(),
+            source: name.source.clone(),
+            program: program.into(),
+            modes: snapshot.databases.iter().map(mode).collect(),
+        }),
     })
+}
+
+/// Returns a database's path and permission bits, as the manifest has them.
+fn mode(database: &Database) -> (String, String) {
+    (path_text::encode(&database.path), format!("{:04o}", database.mode & 0o777))
 }
 
 /// Writes the manifest: from here on the set is whole, so its other files must be in place.

@@ -123,7 +123,11 @@ fn read(
     let id = SnapshotId::from_hex(&origin.snapshot).map_err(|e| e.to_string())?;
     let name = known.iter().find(|name| name.id == id).ok_or("its snapshot is not in the store")?;
     let snapshot = store.snapshot(name).map_err(|e| e.to_string())?;
-    let expected = layout::manifest(names, name, &snapshot, &origin.program).map_err(|e| e.to_string())?;
+    let mut expected = layout::manifest(names, name, &snapshot, &origin.program).map_err(|e| e.to_string())?;
+    // Older sets do not have them.
+    if let (true, Some(expected)) = (origin.modes.is_empty(), &mut expected.lrl) {
+        expected.modes.clear();
+    }
     // Nobody's own words may get lost either: they would not be in an exported manifest.
     let bytes = fs::read(path).map_err(|e| Error::io("read", path)(e).to_string())?;
     if snapshot.timestamp != manifest.timestamp_utc

@@ -1,5 +1,6 @@
 //! A manifest as it is in the file, with fields of any type.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
@@ -49,6 +50,7 @@ pub(super) struct DocumentOrigin {
     pub source: String,
     #[serde(default)]
     pub program: String,
+    pub modes: Option<Field<BTreeMap<String, String>>>,
 }
 
 /// The value of a key: of its type, or anything else.

@@ -1,5 +1,7 @@
 //! The manifest of a set: the manual's fields, values and order.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::format::entry::is_clean_path;
@@ -37,6 +39,9 @@ pub struct Origin {
     pub source: String,
     /// The program that wrote the set, e.g. `lrl 0.1.0`.
     pub program: String,
+    /// Permission bits of the databases, in octal, by their paths below the root, as text; not in older sets.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub modes: BTreeMap<String, String>,
 }
 
 /// One file of a set.
@@ -166,6 +171,13 @@ impl Manifest {
         self.backups
             .iter()
             .filter_map(|backup| if let ManifestEntry::Database(found) = backup { Some(found) } else { None })
+    }
+
+    /// Returns the permission bits of a database, where they are known.
+    pub fn mode_of(&self, database: &Database) -> Option<u32> {
+        let modes = &self.lrl.as_ref()?.modes;
+        let path = database.path.clone().unwrap_or_else(|| path_text::encode(THE_DATABASE));
+        u32::from_str_radix(modes.get(&path)?, 8).ok().map(|mode| mode & 0o777)
     }
 
     /// Returns the entry of the uploads.

@@ -42,7 +42,10 @@ impl Manifest {
             created_at: Field::strict(document.created_at, "created_at").map_err(malformed)?.unwrap_or_default(),
             version: Field::strict(document.version, "version").map_err(malformed)?.unwrap_or_default(),
             backups: backups.map_err(malformed)?,
-            lrl: origin.map(|DocumentOrigin { snapshot, source, program }| Origin { snapshot, source, program }),
+            lrl: origin.map(|DocumentOrigin { snapshot, source, program, modes }| {
+                let modes = Field::typed(modes).unwrap_or_default();
+                Origin { snapshot, source, program, modes }
+            }),
         };
         if !manifest.version.is_empty() && manifest.version.split('.').next() != VERSION.split('.').next() {
             let version = manifest.version.chars().take(40).collect::<String>();

@@ -74,9 +74,14 @@ impl Manifest {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::path::Path;
 
     use crate::set::manifest::{Assets, Database, Layout, Manifest, ManifestEntry, Origin};
+
+    fn modes() -> BTreeMap<String, String> {
+        [("lrl.db".to_string(), "0640".to_string())].into()
+    }
 
     fn sample() -> Manifest {
         Manifest {
@@ -101,7 +106,12 @@ mod tests {
                     sha256: Some("def456".into()),
                 }),
             ],
-            lrl: Some(Origin { snapshot: "00".into(), source: "lab".into(), program: "lrl 0.1.0".into() }),
+            lrl: Some(Origin {
+                snapshot: "00".into(),
+                source: "lab".into(),
+                program: "lrl 0.1.0".into(),
+                modes: modes(),
+            }),
         }
     }
 
@@ -133,7 +143,10 @@ mod tests {
   "lrl": {
     "snapshot": "00",
     "source": "lab",
-    "program": "lrl 0.1.0"
+    "program": "lrl 0.1.0",
+    "modes": {
+      "lrl.db": "0640"
+    }
   }
 }"#;
         assert_eq!(text, expected);
