@@ -223,7 +223,8 @@ pub fn archive(bytes: &[u8]) {
         let mut file = sure_io(tempfile::NamedTempFile::new());
         sure_io(file.write_all(gzip));
         let enough = |total| if total > 16 << 20 { Err(lrl_store::error::Error::Interrupted) } else { Ok(()) };
-        let mut options = Options { owners: false, xattrs: None, limit: Some(&enough), watch: None, observer: &Silent };
+        let mut options =
+            Options { owners: false, xattrs: None, limit: Some(&enough), watch: None, only: None, observer: &Silent };
         let _ = verify(file.path(), &mut options);
     };
     read(bytes);

@@ -86,6 +86,8 @@ EXAMPLES
   lrl restore --only data/a.sqlite --only media  a database and a directory of a site
   lrl restore --manifest ./backups/backup_manifest_20260114_120000.json
   lrl restore --target ./restored                beside the live data, to look at it
+  lrl restore --manifest SET.json --root /srv/site --only data/users
+                                                 a directory of a site's set, with the databases in it
   lrl restore --skip-damaged                     from a damaged store: everything else, and a list
   lrl restore --undo --dry-run                   what --undo would do
   lrl restore --undo                             as it was before the last restore

@@ -34,7 +34,7 @@ pub struct RestoreArgs {
     #[arg(long = "only", visible_alias = "path", value_name = "PATH", conflicts_with_all = ["db_only", "assets_only"])]
     pub path: Vec<PathBuf>,
     /// Restore the set of this manifest instead of a snapshot
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["snapshot", "path"])]
+    #[arg(long, value_name = "FILE", conflicts_with = "snapshot")]
     pub manifest: Option<PathBuf>,
     /// Owner of what is restored [default: as before, else as in the snapshot]
     #[arg(long, value_name = "USER:GROUP", value_parser = values::owner, help_heading = SETTINGS)]

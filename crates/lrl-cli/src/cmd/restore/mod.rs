@@ -76,9 +76,13 @@ fn restore(context: &Context<'_>, args: &RestoreArgs) -> Result {
     options.skip_damaged = args.skip_damaged;
     options.no_keep = args.no_keep;
     options.locks = Some(locks::ask);
-    let mut is_site = false;
+    let is_site;
     let (report, from) = if let Some(manifest) = &args.manifest {
         refuse_contradiction(context, &paths, manifest, args.force)?;
+        is_site = restore::is_set_of_site(manifest)?;
+        if is_site {
+            places.require_named(context, manifest)?;
+        }
         (restore::restore_set(manifest, &options, context.term)?, format!("set {}", manifest.display()))
     } else {
         let store = open::open(context, &paths)?;

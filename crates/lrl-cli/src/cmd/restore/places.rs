@@ -57,6 +57,24 @@ impl Places {
         Ok(Self { data_dir: paths.data_dir, storage, is_live, passes_storage, only_below: false, is_named })
     }
 
+    /// Refuses to restore the set of a site to where it would only go because nobody says where.
+    pub(super) fn require_named(&self, context: &Context<'_>, manifest: &Path) -> Result<()> {
+        let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        if self.is_named
+            || context.site()?.root.is_some()
+            || context.file.value("data-dir").is_some()
+            || is_set("LAB_DATA_DIR")
+        {
+            return Ok(());
+        }
+        let manifest = manifest.display().to_string();
+        let quoted = shlex::try_quote(&manifest).map_or_else(|_| manifest.clone(), |path| path.into_owned());
+        Err(Failure::Usage(format!(
+            "{manifest} is of a site, and neither the command line nor lrl.toml names its root: `lrl restore --manifest {quoted} --root DIR` \
+             restores it in place, `lrl restore --manifest {quoted} --target DIR` elsewhere"
+        )))
+    }
+
     /// Refuses to restore a site to where nobody but the store says that it was.
     pub(super) fn require_root(&self, snapshot: &Snapshot, wanted: &str) -> Result<()> {
         let Some(root) = &snapshot.root else { return Ok(()) };

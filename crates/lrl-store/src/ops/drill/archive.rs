@@ -85,7 +85,8 @@ fn unpack(path: &Path, file: &FoundFile, options: &Options<'_>, observer: &dyn O
         Err(error) => no_space(error.to_string()),
     };
     let mut files = Files::new(with_md5)?;
-    let mut options = extract::Options { owners: false, xattrs: None, limit: None, watch: Some(&mut files), observer };
+    let mut options =
+        extract::Options { owners: false, xattrs: None, limit: None, watch: Some(&mut files), only: None, observer };
     let counts = extract::verify(path, &mut options)?;
     Ok(Unpacked { counts, files, on_disk: None, note: Some(note) })
 }
@@ -98,8 +99,14 @@ fn extract(path: &Path, temp: &Path, space: u64, with_md5: bool, observer: &dyn 
         let full = || Error::io("unpack into", temp)(std::io::ErrorKind::StorageFull.into());
         if bytes <= space { Ok(()) } else { Err(full()) }
     };
-    let mut options =
-        extract::Options { owners: false, xattrs: None, limit: Some(&limit), watch: Some(&mut files), observer };
+    let mut options = extract::Options {
+        owners: false,
+        xattrs: None,
+        limit: Some(&limit),
+        watch: Some(&mut files),
+        only: None,
+        observer,
+    };
     let counts = extract::extract(path, scratch.path(), &mut options)?;
     let on_disk = count(scratch.path(), observer)?;
     Ok(Unpacked { counts, files, on_disk: Some(on_disk), note: None })

@@ -54,7 +54,7 @@ pub(in crate::ops) fn unpack(
     // Nobody else comes into the scratch directory, and everything is only read again there.
     let missed = MissedXattrs::default();
     let xattrs = Some(SetXattrs { acls: true, privileged: owners, missed: &missed });
-    let mut unpacking = extract::Options { owners, xattrs, limit: Some(&limit), watch: None, observer };
+    let mut unpacking = extract::Options { owners, xattrs, limit: Some(&limit), watch: None, only: None, observer };
     extract::extract(path, scratch.path(), &mut unpacking)?;
     for reason in missed.notes() {
         observer.problem(&Problem { path: path.display().to_string(), reason, lost: false });

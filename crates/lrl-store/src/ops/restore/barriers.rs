@@ -7,12 +7,10 @@ use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FileType, statat};
 
-use super::selection::{Lookup, OldTree, Selection, is_below};
-use crate::error::Result;
-use crate::format::entry::Kind;
+use super::selection::is_below;
+use super::target::Target;
 use crate::format::path_text;
-use crate::fs::dir::{split, to_path};
-use crate::fs::metadata::Owners;
+use crate::fs::dir::{DirCursor, split, to_path};
 use crate::fs::resolve::look;
 
 /// What must not move along with a directory.
@@ -68,29 +66,40 @@ fn unescape(field: &[u8]) -> Vec<u8> {
     plain
 }
 
-/// Finds where links lead to directories that the selection has as directories, and to its databases.
-pub(super) fn links_in_place(
-    old: &Arc<OwnedFd>,
-    tree: &Selection<'_>,
-    databases: &mut dyn Iterator<Item = &[u8]>,
-) -> Result<Vec<Vec<u8>>> {
-    let mut lookup = Lookup::new(&OldTree { dir: old, owners: Owners { all: None, recorded: false } }, tree);
-    let mut links: Vec<Vec<u8>> = Vec::new();
-    for entry in tree.entries()? {
-        let entry = entry?;
-        if entry.kind == Kind::Dir
-            && !links.last().is_some_and(|link| is_below(&entry.path, link))
-            && lookup.dir_of(&entry.path).is_some_and(|dir| is_link_to(dir, &entry.path, FileType::Directory))
-        {
-            links.push(entry.path);
+/// Links in place that lead to what a restore has as directories and databases.
+pub(super) struct LinksInPlace {
+    cursor: DirCursor,
+    base: Vec<u8>,
+    name: Vec<u8>,
+    /// Paths of those that were found.
+    pub found: Vec<Vec<u8>>,
+}
+
+impl LinksInPlace {
+    /// Looks below a path whose target is this one; `None` if nothing is there.
+    pub fn new(target: &Target, base: &[u8]) -> Option<Self> {
+        let cursor = DirCursor::new(Arc::clone(target.old_tree()?), Path::new(""));
+        Some(Self { cursor, base: base.to_vec(), name: target.name.clone(), found: Vec::new() })
+    }
+
+    /// Looks at the place of a directory.
+    pub fn add_dir(&mut self, path: &[u8]) {
+        if !self.found.iter().any(|link| is_below(path, link)) && self.is_link_to(path, FileType::Directory) {
+            self.found.push(path.to_vec());
         }
     }
-    for path in databases {
-        if lookup.dir_of(path).is_some_and(|dir| is_link_to(dir, path, FileType::RegularFile)) {
-            links.push(path.to_vec());
+
+    /// Looks at the place of a database.
+    pub fn add_database(&mut self, path: &[u8]) {
+        if self.is_link_to(path, FileType::RegularFile) {
+            self.found.push(path.to_vec());
         }
     }
-    Ok(links)
+
+    fn is_link_to(&mut self, path: &[u8], kind: FileType) -> bool {
+        let there = [&self.name, path.get(self.base.len()..).unwrap_or_default()].concat();
+        self.cursor.enter(split(&there).0).is_ok() && is_link_to(self.cursor.here(), path, kind)
+    }
 }
 
 fn is_link_to(dir: &Arc<OwnedFd>, path: &[u8], kind: FileType) -> bool {

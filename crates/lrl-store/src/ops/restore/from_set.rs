@@ -1,4 +1,4 @@
-//! How the parts of a set are staged from its files, also those of a set that another program wrote.
+//! How the parts of a set of the manual's layout are staged from its files, also those of a set that another program wrote.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -12,35 +12,29 @@ use super::find_target::Finder;
 use super::links::Links;
 use super::model::{ASSETS, DATABASE, Options, Part, Report, Reuse, STORAGE};
 use super::safety::{refuse_overlap, storage_home};
-use super::set_parts::{Root, RootsSeen, select, skipped};
-use super::set_site::{InTree, require_absent, top_level, unpack_site};
+use super::set_parts::{Root, RootsSeen, SetDatabase, SetParts, skipped};
 use super::source::{Run, Source};
-use super::stage_set::{count, give_away, note_count, prove, stage_copy, unpack};
+use super::stage_set::{count, give_away, note_count, prove, require_space, stage_copy, unpack};
 use super::target::Target;
 use super::target_dirs::StagingDirs;
 use crate::error::{Error, Result};
-use crate::fs::dir::components;
 use crate::fs::resolve::is_other_mount;
-use crate::fs::space::{Reserve, free_at};
 use crate::progress::Phase;
 use crate::set::archive::extract::{self, verify};
-use crate::set::manifest::{Assets, Database, Layout, Manifest, find_beside};
+use crate::set::manifest::{Assets, Manifest};
 use crate::set::missing::Skip;
-use crate::units::size;
 
-/// The files of a set.
+/// The files of a set of the manual's layout.
 pub(super) struct SetSource<'a> {
     finder: Finder<'a>,
     manifest: &'a Path,
     /// Another program wrote the set.
     is_foreign: bool,
-    databases: Vec<(&'a Database, PathBuf, Target)>,
+    databases: Vec<(SetDatabase<'a>, Target)>,
     archive: Option<(&'a Assets, PathBuf)>,
-    /// The names under which the databases are staged: two in different directories may have the same.
+    /// The names under which the databases are staged.
     names: Vec<Vec<u8>>,
-    /// Databases in trees.
-    in_trees: Vec<InTree<'a>>,
-    /// The archive's roots that are known so far; of a site each member directly in its root, and directories that databases need.
+    /// The archive's roots that are known so far.
     roots: Vec<Root>,
     /// What the set lacks of what is restored.
     skipped: (Vec<Skip>, u64),
@@ -51,88 +45,18 @@ impl<'a> SetSource<'a> {
     pub fn plan(run: &'a Run<'_>, manifest: &'a Manifest, path: &'a Path, notes: &mut Vec<String>) -> Result<Self> {
         let options = run.options;
         let finder = Finder::new(&run.dirs);
-        let (databases, assets) = select(manifest, path, options, notes)?;
-        let is_foreign = manifest.lrl.is_none();
-        let (in_trees, roots) = (Vec::new(), Vec::new());
-        let mut set = Self {
-            finder,
-            manifest: path,
-            is_foreign,
-            databases: Vec::new(),
-            archive: None,
-            names: Vec::new(),
-            in_trees,
-            roots,
-            skipped: skipped(manifest, path, &options.what),
-        };
-        if let Some(assets) = assets {
-            let archive = find_beside(path, &assets.backup)?;
-            match assets.layout {
-                Layout::Manual => {
-                    let target = set.finder.find(&options.data_dir, &[ASSETS], Links::First)?;
-                    set.roots.push(Root::new(ASSETS, target));
-                }
-                Layout::Root => set.add_members(&archive, options, notes)?,
-            }
-            set.archive = Some((assets, archive));
+        let SetParts { databases, archive } = SetParts::select(manifest, path, false, options, notes)?;
+        let mut roots = Vec::new();
+        if archive.is_some() {
+            roots.push(Root::new(ASSETS, finder.find(&options.data_dir, &[ASSETS], Links::First)?));
         }
-        databases.into_iter().try_for_each(|database| set.add_database(database, options))?;
+        let found = |database| Ok((database, finder.find(&options.data_dir, &[DATABASE], Links::First)?));
+        let databases = databases.into_iter().map(found).collect::<Result<Vec<_>>>()?;
+        let names = (0..databases.len()).map(|n| format!("database-{n}").into_bytes()).collect();
+        let (is_foreign, skipped) = (manifest.lrl.is_none(), skipped(manifest, path, &options.what));
+        let set = Self { finder, manifest: path, is_foreign, databases, archive, names, roots, skipped };
         set.refuse_overlap()?;
         Ok(set)
-    }
-
-    /// Returns whether it is the set of a site with files.
-    fn is_site(&self) -> bool {
-        self.archive.as_ref().is_some_and(|(assets, _)| assets.layout == Layout::Root)
-    }
-
-    /// Adds a target for each member directly in the root of a site's archive.
-    fn add_members(&mut self, archive: &Path, options: &Options, notes: &mut Vec<String>) -> Result<()> {
-        for (name, _) in top_level(archive, notes)? {
-            let target = self.finder.find(&options.data_dir, &[&name], Links::Never)?;
-            require_absent(&target, self.manifest)?;
-            self.roots.push(Root::new(&name, target));
-        }
-        Ok(())
-    }
-
-    /// Adds a database: in the tree that holds it, else by itself.
-    fn add_database(&mut self, database: &'a Database, options: &Options) -> Result<()> {
-        let path = database.list_path();
-        let components: Vec<&[u8]> = components(&path).collect();
-        let copy = find_beside(self.manifest, &database.backup)?;
-        let first = components.first().copied().unwrap_or_default();
-        if self.is_site()
-            && let Some(root) = self.roots.iter().position(|root| !root.is_made && root.name == first)
-        {
-            self.in_trees.push(InTree { database, copy, root, below: path });
-            return Ok(());
-        }
-        let links = if path == DATABASE && !self.is_site() { Links::First } else { Links::Never };
-        let target = self.finder.find(&options.data_dir, &components, links)?;
-        if self.is_site() {
-            require_absent(&target, self.manifest)?;
-        }
-        if target.depth == components.len() {
-            self.names.push(format!("database-{}", self.names.len()).into_bytes());
-            self.databases.push((database, copy, target));
-            return Ok(());
-        }
-        // Its directory is missing, and is made with the database in it.
-        if self.archive.is_some() && !self.is_site() {
-            return Err(Error::NotFound(format!("there is no {}: make that directory first", target.path().display())));
-        }
-        let below = components[target.depth - 1..].join(&b'/');
-        let is_same = |root: &Root| {
-            root.is_made && (&root.target.dir_path, &root.target.name) == (&target.dir_path, &target.name)
-        };
-        let root = self.roots.iter().position(is_same).unwrap_or(self.roots.len());
-        if root == self.roots.len() {
-            let name = target.name.clone();
-            self.roots.push(Root { is_made: true, ..Root::new(&name, target) });
-        }
-        self.in_trees.push(InTree { database, copy, root, below });
-        Ok(())
     }
 
     fn refuse_overlap(&self) -> Result<()> {
@@ -142,33 +66,18 @@ impl<'a> SetSource<'a> {
 
     fn require_space(&self) -> Result<()> {
         let root = self.roots.first().map(|root| &root.target);
-        let Some(target) = root.or(self.databases.first().map(|(_, _, target)| target)) else { return Ok(()) };
-        let free = free_at(&target.base.0, Reserve::LEAST)?;
+        let Some(target) = root.or(self.databases.first().map(|(_, target)| target)) else { return Ok(()) };
         let files = self.archive.as_ref().and_then(|(assets, _)| assets.file_count).unwrap_or(0);
-        let needed = self.bytes().unwrap_or(0).saturating_add(files.saturating_mul(free.block / 2));
-        if needed <= free.bytes && files <= free.inodes {
-            return Ok(());
-        }
-        Err(Error::Refused(format!(
-            "the restored data need about {} beside what is there, {} more than the disk of {} has free. Make room (`lrl restore \
-             --clean` removes what earlier restores kept; older sets), or restore to another disk with --target; nothing was changed",
-            size(needed),
-            size(needed.saturating_sub(free.bytes)),
-            target.base.0.display()
-        )))
+        require_space(target, self.bytes().unwrap_or(0), files)
     }
 
     /// Unpacks the archive beside its targets, which are known then.
     fn unpack(&mut self, run: &Run<'_>, dirs: &mut StagingDirs<'_>, report: &mut Report) -> Result<()> {
-        if self.is_site() || self.archive.is_none() {
-            let archive = self.archive.as_ref().map(|(assets, archive)| (*assets, archive.as_path()));
-            return unpack_site(archive, &mut self.roots, &self.in_trees, run, dirs, report);
-        }
         let Some((assets, archive)) = self.archive.clone() else { return Ok(()) };
         let none = || Error::Missing { object: run.options.data_dir.display().to_string() };
         // Where most of it goes.
         let data = self.roots.first().map(|root| dirs.of(&root.target)).ok_or_else(none)??;
-        let (dir, counts) = unpack(&archive, data, run)?;
+        let (dir, counts) = unpack(&archive, None, data, run)?;
         note_count(assets, &counts, &mut report.notes);
         self.find_roots(&archive, &dir, run.options, &mut report.notes)?;
         let storage = count(&dir, STORAGE);
@@ -177,7 +86,7 @@ impl<'a> SetSource<'a> {
             let home = dirs.of(&root.target)?;
             let unpacked = if is_other_mount(&home.staging.dir, &dir) {
                 // On another disk, nothing can be renamed to there: the archive is unpacked there as well.
-                unpack(&archive, home, run)?.0
+                unpack(&archive, None, home, run)?.0
             } else {
                 Arc::clone(&dir)
             };
@@ -239,20 +148,18 @@ impl Source for SetSource<'_> {
     }
 
     fn targets(&self) -> Vec<(&Target, Part)> {
-        let databases = self.databases.iter().map(|(_, _, target)| (target, Part::Database));
+        let databases = self.databases.iter().map(|(_, target)| (target, Part::Database));
         databases.chain(self.roots.iter().map(|root| (&root.target, Part::Uploads))).collect()
     }
 
     fn targets_mut(&mut self) -> Vec<&mut Target> {
         let roots = self.roots.iter_mut().map(|root| &mut root.target);
-        self.databases.iter_mut().map(|(_, _, target)| target).chain(roots).collect()
+        self.databases.iter_mut().map(|(_, target)| target).chain(roots).collect()
     }
 
     /// As the manifest states.
     fn bytes(&self) -> Option<u64> {
-        let alone = self.databases.iter().map(|(database, _, _)| database.size_bytes);
-        let sizes = alone.chain(self.in_trees.iter().map(|one| one.database.size_bytes));
-        let database = sizes.sum::<Option<u64>>();
+        let database = self.databases.iter().map(|(database, _)| database.entry.size_bytes).sum::<Option<u64>>();
         let assets = self.archive.as_ref().map_or(Some(0), |(assets, _)| assets.total_source_size_bytes);
         database?.checked_add(assets?)
     }
@@ -260,8 +167,7 @@ impl Source for SetSource<'_> {
     fn prove(&self, run: &Run<'_>, notes: &mut Vec<String>) -> Result<()> {
         let len = |path: &Path| path.metadata().map_or(0, |meta| meta.len());
         let archive = self.archive.as_ref().map_or(0, |(_, archive)| len(archive));
-        let alone = self.databases.iter().map(|(_, copy, _)| copy);
-        let databases = alone.chain(self.in_trees.iter().map(|one| &one.copy)).map(|copy| len(copy)).sum::<u64>();
+        let databases = self.databases.iter().map(|(database, _)| len(&database.copy)).sum::<u64>();
         run.observer.phase(Phase::Verify, Some(archive + if run.options.dry_run { databases } else { 0 }));
         if let Some((assets, archive)) = &self.archive {
             prove(archive, assets.sha256.as_deref(), assets.archive_size_bytes, run.observer, notes)?;
@@ -270,21 +176,9 @@ impl Source for SetSource<'_> {
     }
 
     fn dry_run(&self, run: &Run<'_>, report: &mut Report) -> Result<()> {
-        for (database, copy, target) in &self.databases {
-            let len = prove(copy, database.sha256.as_deref(), database.size_bytes, run.observer, &mut report.notes)?;
+        for (SetDatabase { entry, copy, .. }, target) in &self.databases {
+            let len = prove(copy, entry.sha256.as_deref(), entry.size_bytes, run.observer, &mut report.notes)?;
             report.add(Part::Database, target, 1, len)?;
-        }
-        let mut in_trees = vec![(0, 0); self.roots.len()];
-        for one in &self.in_trees {
-            let (database, notes) = (one.database, &mut report.notes);
-            let len = prove(&one.copy, database.sha256.as_deref(), database.size_bytes, run.observer, notes)?;
-            in_trees[one.root].0 += 1;
-            in_trees[one.root].1 += len;
-        }
-        for (root, (files, bytes)) in
-            self.roots.iter().zip(in_trees).filter(|_| self.is_site() || self.archive.is_none())
-        {
-            report.add(Part::Uploads, &root.target, files, bytes)?;
         }
         let Some((assets, archive)) = &self.archive else { return Ok(()) };
         let mut roots = RootsSeen::default();
@@ -293,15 +187,11 @@ impl Source for SetSource<'_> {
             xattrs: None,
             limit: None,
             watch: Some(&mut roots),
+            only: None,
             observer: run.observer,
         };
         let counts = verify(archive, &mut how)?;
         note_count(assets, &counts, &mut report.notes);
-        if self.is_site() {
-            report.files += counts.files;
-            report.bytes = report.bytes.saturating_add(counts.bytes);
-            return Ok(());
-        }
         if let Some(root) = self.roots.first() {
             report.add(Part::Uploads, &root.target, counts.files, counts.bytes)?;
         }
@@ -313,8 +203,8 @@ impl Source for SetSource<'_> {
     }
 
     fn stage(&mut self, run: &Run<'_>, dirs: &mut StagingDirs<'_>, report: &mut Report) -> Result<Reuse> {
-        for ((database, copy, target), name) in self.databases.iter().zip(&self.names) {
-            let len = stage_copy(database, copy, (target, name), dirs.of(target)?, run, &mut report.notes)?;
+        for ((database, target), name) in self.databases.iter().zip(&self.names) {
+            let len = stage_copy(database, (target, name), dirs.of(target)?, run, &mut report.notes)?;
             report.add(Part::Database, target, 1, len)?;
         }
         self.unpack(run, dirs, report)?;
@@ -334,7 +224,7 @@ impl Source for SetSource<'_> {
                 });
             }
         }
-        for ((_, _, target), name) in self.databases.iter().zip(&self.names) {
+        for ((_, target), name) in self.databases.iter().zip(&self.names) {
             let from = &dirs.of(target)?.staging.dir;
             staged.push(Staged { target, part: Part::Database, from, name, databases: Vec::new() });
         }

@@ -1,160 +1,280 @@
-//! Where the parts of a site's set go: the archive's members and the databases, in trees that are put in place as a whole.
+//! How the parts of a site's set are staged: the archive is unpacked once for each disk, the databases are put into it, and what lies in one
+//! entry of the root is put in place as one, as from a snapshot.
 
-use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::fstat;
-
-use super::model::{Part, Report};
-use super::set_parts::Root;
-use super::source::Run;
-use super::stage_set::{copy_proved, count, give_away, note_count, unpack};
+use super::barriers::Barriers;
+use super::commit::Staged;
+use super::find_target::Finder;
+use super::model::{Part, Report, Reuse, What};
+use super::plan_site::moved_along;
+use super::safety::refuse_overlap;
+use super::set_list::SetList;
+use super::set_parts::{SetDatabase, SetParts, skipped};
+use super::set_tree::SetTree;
+use super::site::{SitePlan, SiteTree};
+use super::source::{Run, Source};
+use super::stage_set::{give_away, note_count, prove, require_space, stage_copy, unpack};
 use super::target::Target;
-use super::target_dirs::{StagingDirs, StagingHome};
+use super::target_dirs::StagingDirs;
 use crate::error::{Error, Result};
+use crate::format::entry::compare_paths;
 use crate::format::path_text;
-use crate::fs::dir::{components, split};
-use crate::fs::metadata::{Metadata, mtime_of, set_metadata, set_mtime};
-use crate::fs::tree_writer::{Obstacle, TreeWriter};
-use crate::set::archive::extract::Counts;
-use crate::set::archive::paths::check;
-use crate::set::archive::read::{MemberKind, walk};
-use crate::set::manifest::{Assets, Database};
+use crate::fs::dir::split;
+use crate::progress::Phase;
+use crate::set::archive::extract::{self, verify};
+use crate::set::manifest::{Assets, Database, Layout, Manifest};
+use crate::set::missing::Skip;
 
-/// Names directly in a root that restores of lrl use themselves.
-const OWN: [&[u8]; 2] = [b".lrl-", b".lrl."];
-
-/// A database that is put in place with the tree that it lies in.
-pub(super) struct InTree<'a> {
-    /// Its entry in the manifest.
-    pub database: &'a Database,
-    /// The file of the set.
-    pub copy: PathBuf,
-    /// The number of the tree.
-    pub root: usize,
-    /// Its path below the directory that holds the staged tree.
-    pub below: Vec<u8>,
+/// The files of a site's set.
+pub(super) struct SiteSetSource<'a> {
+    manifest: &'a Path,
+    archive: Option<(&'a Assets, PathBuf)>,
+    /// Everything in the archive is restored.
+    is_whole: bool,
+    /// The databases of which all or some are restored.
+    databases: Vec<SetDatabase<'a>>,
+    /// Those that are exchanged by themselves: number, target, name in the staging directory.
+    alone: Vec<(usize, Target, Vec<u8>)>,
+    trees: Vec<SetTree>,
+    /// What the set lacks of what is restored.
+    skipped: (Vec<Skip>, u64),
 }
 
-/// Returns the names directly in the root of an archive, and whether each is a directory; notes those that stay out.
-pub(super) fn top_level(archive: &Path, notes: &mut Vec<String>) -> Result<BTreeMap<Vec<u8>, bool>> {
-    let mut found = BTreeMap::new();
-    walk(archive, &|_| Ok(()), &mut |member, data| {
-        let why = |why| {
-            let name = String::from_utf8_lossy(&member.path);
-            Error::corrupt(archive.display(), format!("its member {name} {why}"))
-        };
-        let checked = check(member).map_err(why)?;
-        if let Some(first) = components(&checked.path).next() {
-            let is_dir = member.kind == MemberKind::Dir || first.len() < checked.path.len();
-            *found.entry(first.to_vec()).or_default() |= is_dir;
+/// Returns whether a manifest is of a site, not of the manual's layout.
+pub(super) fn is_of_site(manifest: &Manifest) -> bool {
+    manifest.assets().is_some_and(|assets| assets.layout == Layout::Root)
+        || manifest.databases().any(|database| database.path.is_some())
+}
+
+impl<'a> SiteSetSource<'a> {
+    /// Finds the set's files and where they go; adds to the notes.
+    pub fn plan(run: &Run<'_>, manifest: &'a Manifest, path: &'a Path, notes: &mut Vec<String>) -> Result<Self> {
+        let options = run.options;
+        let SetParts { mut databases, archive } = SetParts::select(manifest, path, true, options, notes)?;
+        databases.sort_by(|a, b| compare_paths(&a.entry.list_path(), &b.entry.list_path()));
+        let paths: Vec<Vec<u8>> = databases.iter().map(|database| database.entry.list_path()).collect();
+        let file = archive.as_ref().map(|(_, archive)| archive.as_path());
+        let list = SetList::read(file, paths.clone(), notes)?;
+        // A database that is not restored stays where it is.
+        let mut stay: Vec<Vec<u8>> = manifest.missing().iter().flat_map(|missing| missing.database_paths()).collect();
+        if options.what == What::AssetsOnly {
+            stay.extend(manifest.databases().map(Database::list_path));
         }
-        while data.run()?.is_some() {}
+        let beside = path.parent().map(Path::to_path_buf);
+        let own: Vec<PathBuf> = options.own.iter().cloned().chain(beside).collect();
+        let (finder, barriers) = (Finder::new(&run.dirs), Barriers::new(&own, stay));
+        let mut site = SitePlan::new(&finder, (&options.data_dir, !options.only_below), &list, paths, barriers);
+        match &options.what {
+            What::Paths(named) => {
+                let named = named.iter().map(|path| site.typed_path(path)).collect::<Result<Vec<_>>>()?;
+                site.add_paths(&named, &|named| {
+                    Error::NotFound(format!("the set of {} holds no `{}`", path.display(), path_text::encode(named)))
+                })?;
+            }
+            _ => site.add_whole(archive.is_some())?,
+        }
+        if let (What::Whole, Some(dir)) = (&options.what, run.dirs.open(&options.data_dir)?) {
+            site.note_rest(&dir)?;
+        }
+        let SitePlan { trees, alone, notes: of_plan, .. } = site;
+        notes.extend(of_plan);
+        notes.extend(moved_along(trees.iter().map(|tree| &tree.target), options.no_keep));
+        let named = |(at, target)| (at, target, format!("database-{at}").into_bytes());
+        let alone = alone.into_iter().map(named).collect();
+        let trees = trees.into_iter().map(|tree| SetTree::new(tree, &list)).collect::<Result<_>>()?;
+        let is_whole = !matches!(options.what, What::Paths(_));
+        let skipped = skipped(manifest, path, &options.what);
+        let set = Self { manifest: path, archive, is_whole, databases, alone, trees, skipped };
+        let targets: Vec<&Target> = set.targets().into_iter().map(|(target, _)| target).collect();
+        refuse_overlap(&targets, &set.sources())?;
+        Ok(set)
+    }
+
+    /// Returns the files of the set.
+    fn sources(&self) -> Vec<PathBuf> {
+        let archive = self.archive.iter().map(|(_, archive)| archive.clone());
+        let copies = self.databases.iter().map(|database| database.copy.clone());
+        [self.manifest.to_path_buf()].into_iter().chain(archive).chain(copies).collect()
+    }
+
+    /// Returns the databases that go with a tree.
+    fn inside(&self, tree: &SetTree) -> impl Iterator<Item = &SetDatabase<'a>> {
+        tree.tree.inside.iter().filter_map(|at| self.databases.get(*at))
+    }
+
+    fn add(&self, tree: &SetTree, databases: u64, bytes: u64, report: &mut Report) -> Result<()> {
+        let SiteTree { target, part, .. } = &tree.tree;
+        report.add(*part, target, tree.files + databases, tree.bytes.saturating_add(bytes))?;
+        let paths = self.inside(tree).map(|one| target.dir_path.join(tree.below(&one.entry.list_path())));
+        if let Some(last) = report.restored.last_mut() {
+            last.databases = paths.collect();
+        }
         Ok(())
-    })?;
-    found.retain(|name, _| {
-        let is_own = OWN.iter().any(|start| name.starts_with(start));
-        if is_own {
-            let name = path_text::encode(name);
-            notes.push(format!("the archive holds `{name}`, a name that restores use themselves: it was not restored"));
+    }
+
+    /// Unpacks the archive once for each disk, and puts the databases into the trees.
+    fn stage_trees(&mut self, run: &Run<'_>, dirs: &StagingDirs<'_>, report: &mut Report) -> Result<()> {
+        let mut homes: BTreeMap<PathBuf, Vec<usize>> = BTreeMap::new();
+        for (at, tree) in self.trees.iter().enumerate() {
+            homes.entry(tree.tree.target.base.0.clone()).or_default().push(at);
         }
-        !is_own
-    });
-    Ok(found)
+        let is_one = homes.len() == 1;
+        for trees in homes.values() {
+            let Some(first) = trees.first().and_then(|at| self.trees.get(*at)) else { continue };
+            let home = dirs.of(&first.tree.target)?;
+            let selected: HashSet<&[u8]> =
+                trees.iter().flat_map(|at| &self.trees[*at].tree.selected).map(Vec::as_slice).collect();
+            let mut above: HashSet<&[u8]> = HashSet::new();
+            for path in &selected {
+                let mut parent = split(path).0;
+                while !parent.is_empty() && above.insert(parent) {
+                    parent = split(parent).0;
+                }
+            }
+            let is_wanted = |path: &[u8]| {
+                let mut part = path;
+                while !part.is_empty() && !selected.contains(part) {
+                    part = split(part).0;
+                }
+                !part.is_empty() || above.contains(path)
+            };
+            let only: Option<&dyn Fn(&[u8]) -> bool> = if self.is_whole && is_one { None } else { Some(&is_wanted) };
+            let unpacked = match &self.archive {
+                Some((assets, archive)) if !selected.is_empty() => {
+                    let (dir, counts) = unpack(archive, only, home, run)?;
+                    if only.is_none() {
+                        note_count(assets, &counts, &mut report.notes);
+                    }
+                    dir
+                }
+                _ => home.staging.subdir("databases")?.0,
+            };
+            for at in trees {
+                let tree = &self.trees[*at];
+                for database in self.inside(tree) {
+                    tree.stage_database(database, &unpacked, home, run, &mut report.notes)?;
+                }
+                let from = tree.open(&unpacked)?;
+                give_away(&from, split(&tree.tree.base).1, &tree.tree.target, false, run)?;
+                self.trees[*at].from = Some(from);
+            }
+        }
+        Ok(())
+    }
 }
 
-/// Refuses a target where something is. What lies around it, and links and mounts in it, would have to be told from the data.
-pub(super) fn require_absent(target: &Target, manifest: &Path) -> Result<()> {
-    if target.existing.is_none() && target.via.is_none() && target.sidecars()?.is_empty() {
-        return Ok(());
+impl Source for SiteSetSource<'_> {
+    fn description(&self) -> String {
+        format!("set {}", self.manifest.display())
     }
-    Err(Error::Refused(format!(
-        "{} is there already: the set of a site is restored into a directory that has nothing of it. Name a new one, and exchange the \
-         two; or make a snapshot of {} with `lrl import`, and restore that; nothing was changed",
-        target.path().display(),
-        manifest.display()
-    )))
-}
 
-/// Copies a database into a staged tree, and proves the copy; directories that are missing on the way get the owner of the target's. Returns
-/// its length.
-fn stage_in_tree(
-    one: &InTree<'_>,
-    tree: &mut TreeWriter,
-    target: &Target,
-    home: &StagingHome,
-    run: &Run<'_>,
-    notes: &mut Vec<String>,
-) -> Result<u64> {
-    let refused = |obstacle: Obstacle, what: &str| match obstacle {
-        Obstacle::Io(error) => error,
-        _ => Error::corrupt(one.copy.display(), format!("{what} for {}", path_text::encode(&one.below))),
-    };
-    let owner = |of: Option<(u32, u32)>| run.owners.all.or(of.filter(|_| run.owners.recorded));
-    let is_required = run.owners.all.is_some();
-    let (parent, name) = split(&one.below);
-    while tree.depth() > 0 {
-        tree.ascend()?;
+    fn targets(&self) -> Vec<(&Target, Part)> {
+        let databases = self.alone.iter().map(|(_, target, _)| (target, Part::Database));
+        databases.chain(self.trees.iter().map(|tree| (&tree.tree.target, tree.tree.part))).collect()
     }
-    for part in components(parent) {
-        let is_new = match tree.create_dir(part) {
-            Ok(()) => true,
-            Err(Obstacle::Exists) => false,
-            Err(obstacle) => return Err(refused(obstacle, "there is no place")),
+
+    fn targets_mut(&mut self) -> Vec<&mut Target> {
+        let trees = self.trees.iter_mut().map(|tree| &mut tree.tree.target);
+        self.alone.iter_mut().map(|(_, target, _)| target).chain(trees).collect()
+    }
+
+    fn databases_in_trees(&self) -> Vec<PathBuf> {
+        let inside = |tree| self.inside(tree).map(move |one| tree.in_place(&one.entry.list_path()));
+        self.trees.iter().flat_map(inside).collect()
+    }
+
+    /// As the manifest states.
+    fn bytes(&self) -> Option<u64> {
+        let databases = self.databases.iter().enumerate().filter(|(at, _)| self.is_restored(*at));
+        let databases = databases.map(|(_, database)| database.entry.size_bytes).sum::<Option<u64>>()?;
+        Some(self.trees.iter().fold(databases, |sum, tree| sum.saturating_add(tree.bytes)))
+    }
+
+    fn prove(&self, run: &Run<'_>, notes: &mut Vec<String>) -> Result<()> {
+        let len = |path: &Path| path.metadata().map_or(0, |meta| meta.len());
+        let archive = self.archive.as_ref().map_or(0, |(_, archive)| len(archive));
+        let databases = self.databases.iter().map(|database| len(&database.copy)).sum::<u64>();
+        run.observer.phase(Phase::Verify, Some(archive + if run.options.dry_run { databases } else { 0 }));
+        if let Some((assets, archive)) = &self.archive {
+            prove(archive, assets.sha256.as_deref(), assets.archive_size_bytes, run.observer, notes)?;
+        }
+        let files = self.trees.iter().map(|tree| tree.files).sum();
+        match self.targets().first() {
+            Some((target, _)) => require_space(target, self.bytes().unwrap_or(0), files),
+            None => Ok(()),
+        }
+    }
+
+    fn dry_run(&self, run: &Run<'_>, report: &mut Report) -> Result<()> {
+        let prove = |database: &SetDatabase<'_>, report: &mut Report| {
+            let SetDatabase { entry, copy, .. } = database;
+            prove(copy, entry.sha256.as_deref(), entry.size_bytes, run.observer, &mut report.notes)
         };
-        tree.descend(part).map_err(|obstacle| refused(obstacle, "the archive has no directory"))?;
-        if is_new {
-            let owner = owner(target.owner());
-            let metadata = Metadata { mode: 0o755, owner, owner_is_required: is_required, mtime: None };
-            run.counts.owner(set_metadata(tree.here(), &metadata, true, &tree.path_of(b""))?);
+        for (at, target, _) in &self.alone {
+            let len = prove(&self.databases[*at], report)?;
+            report.add(Part::Database, target, 1, len)?;
         }
+        for tree in &self.trees {
+            let (mut databases, mut bytes) = (0, 0);
+            for one in self.inside(tree) {
+                bytes += prove(one, report)?;
+                databases += 1;
+            }
+            self.add(tree, databases, bytes, report)?;
+        }
+        let Some((assets, archive)) = &self.archive else { return Ok(()) };
+        let mut how = extract::Options {
+            owners: false,
+            xattrs: None,
+            limit: None,
+            watch: None,
+            only: None,
+            observer: run.observer,
+        };
+        note_count(assets, &verify(archive, &mut how)?, &mut report.notes);
+        Ok(())
     }
-    let path = tree.path_of(name);
-    let above = fstat(tree.here()).map_err(tree.io("look at", b""))?;
-    let file = tree.create_file(name).map_err(|obstacle| refused(obstacle, "the archive holds another file"))?;
-    let len = copy_proved(one.database, &one.copy, &file, &path, home, run, notes)?;
-    let of_parent = if parent.is_empty() { target.owner() } else { Some((above.st_uid, above.st_gid)) };
-    let owner = owner(of_parent);
-    let metadata = Metadata { mode: 0o600, owner, owner_is_required: is_required, mtime: None };
-    run.counts.owner(set_metadata(&file, &metadata, false, &path)?);
-    set_mtime(tree.here(), mtime_of(&above)).map_err(tree.io("set the time of", b""))?;
-    Ok(len)
+
+    fn stage(&mut self, run: &Run<'_>, dirs: &mut StagingDirs<'_>, report: &mut Report) -> Result<Reuse> {
+        for (at, target, name) in &self.alone {
+            let len = stage_copy(&self.databases[*at], (target, name), dirs.of(target)?, run, &mut report.notes)?;
+            report.add(Part::Database, target, 1, len)?;
+        }
+        self.stage_trees(run, dirs, report)?;
+        for tree in &self.trees {
+            let inside = || self.inside(tree);
+            let len = |one: &SetDatabase<'_>| one.entry.size_bytes.or(Some(one.copy.metadata().ok()?.len()));
+            self.add(tree, inside().count() as u64, inside().filter_map(len).sum(), report)?;
+        }
+        Ok(Reuse::No)
+    }
+
+    fn staged<'s>(&'s self, dirs: &'s StagingDirs<'_>) -> Result<Vec<Staged<'s>>> {
+        let mut staged = Vec::new();
+        for tree in &self.trees {
+            let SiteTree { target, base, part, .. } = &tree.tree;
+            let missing = || Error::Refused(format!("{} was not prepared", target.path().display()));
+            let from: &Arc<_> = tree.from.as_ref().ok_or_else(missing)?;
+            let databases = self.inside(tree).map(|one| tree.staged(&one.entry.list_path())).collect();
+            staged.push(Staged { target, part: *part, from, name: split(base).1, databases });
+        }
+        for (_, target, name) in &self.alone {
+            let from = &dirs.of(target)?.staging.dir;
+            staged.push(Staged { target, part: Part::Database, from, name, databases: Vec::new() });
+        }
+        Ok(staged)
+    }
+
+    fn take_skipped(&self) -> (Vec<Skip>, u64) {
+        self.skipped.clone()
+    }
 }
 
-/// Unpacks the archive of a site beside its targets, and puts the databases into the trees.
-pub(super) fn unpack_site(
-    archive: Option<(&Assets, &Path)>,
-    roots: &mut [Root],
-    in_trees: &[InTree<'_>],
-    run: &Run<'_>,
-    dirs: &StagingDirs<'_>,
-    report: &mut Report,
-) -> Result<()> {
-    let mut unpacked: Option<Arc<OwnedFd>> = None;
-    let first = roots.iter().find(|root| !root.is_made);
-    if let (Some((assets, archive)), Some(first)) = (archive, first) {
-        let (dir, counts) = unpack(archive, dirs.of(&first.target)?, run)?;
-        note_count(assets, &counts, &mut report.notes);
-        unpacked = Some(dir);
+impl SiteSetSource<'_> {
+    fn is_restored(&self, at: usize) -> bool {
+        self.alone.iter().any(|(one, _, _)| *one == at) || self.trees.iter().any(|tree| tree.tree.inside.contains(&at))
     }
-    for (at, root) in roots.iter_mut().enumerate() {
-        let home = dirs.of(&root.target)?;
-        let dir = match unpacked.as_ref().filter(|_| !root.is_made) {
-            Some(dir) => Arc::clone(dir),
-            None => home.staging.subdir(&format!("made-{at}"))?.0,
-        };
-        let counts = if root.is_made { Counts::default() } else { count(&dir, &root.name) };
-        let (mut files, mut bytes) = (counts.files, counts.bytes);
-        let mut tree = TreeWriter::new(&dir, &home.staging.path);
-        for one in in_trees.iter().filter(|one| one.root == at) {
-            bytes += stage_in_tree(one, &mut tree, &root.target, home, run, &mut report.notes)?;
-            files += 1;
-        }
-        give_away(&dir, &root.name, &root.target, false, run)?;
-        root.unpacked = Some(dir);
-        report.add(Part::Uploads, &root.target, files, bytes)?;
-    }
-    Ok(())
 }

@@ -7,10 +7,12 @@ mod commit;
 mod file_identity;
 mod find_target;
 mod from_set;
+mod from_site_set;
 mod from_snapshot;
 mod journal;
 mod journal_record;
 mod links;
+mod listing;
 mod model;
 mod move_contents;
 mod open_files;
@@ -22,9 +24,11 @@ mod rename;
 mod report;
 mod safety;
 mod selection;
+mod set_list;
 mod set_parts;
-mod set_site;
+mod set_tree;
 mod site;
+mod snapshot_listing;
 mod source;
 mod sqlite_locks;
 mod stage_database;
@@ -62,6 +66,7 @@ pub use crate::set::missing::Skip;
 use crate::store::{SnapshotName, Store};
 use crate::time::Time;
 use from_set::SetSource;
+use from_site_set::{SiteSetSource, is_of_site};
 use from_snapshot::SnapshotSource;
 use open_files::refuse_open;
 use safety::find_open_files;
@@ -95,7 +100,19 @@ pub fn restore_set(manifest_path: &Path, options: &Options, observer: &dyn Obser
     let _held = lock::hold(manifest_path);
     let manifest = Manifest::read(manifest_path)?;
     let run = Run::new(options, observer);
-    restore_from(&run, &manifest.timestamp_utc, |notes| SetSource::plan(&run, &manifest, manifest_path, notes))
+    let stamp = &manifest.timestamp_utc;
+    if is_of_site(&manifest) {
+        return restore_from(&run, stamp, |notes| SiteSetSource::plan(&run, &manifest, manifest_path, notes));
+    }
+    restore_from(&run, stamp, |notes| SetSource::plan(&run, &manifest, manifest_path, notes))
+}
+
+/// Returns whether the set of a manifest is of a site, which is restored below a root of its own.
+///
+/// # Errors
+/// As [`restore_set`], about the manifest.
+pub fn is_set_of_site(manifest_path: &Path) -> Result<bool> {
+    Ok(is_of_site(&Manifest::read(manifest_path)?))
 }
 
 /// The road of every restore.

@@ -6,13 +6,12 @@ use std::sync::Arc;
 use super::barriers::Barriers;
 use super::find_target::Finder;
 use super::model::What;
-use super::selection::{is_below, outermost};
-use super::site::SitePlan;
+use super::site::{SitePlan, SiteTree};
+use super::snapshot_listing::SnapshotListing;
 use super::source::Run;
 use super::target::Target;
 use super::tree_plan::TreePlan;
 use crate::error::{Error, Result};
-use crate::format::entry::is_clean_path;
 use crate::format::path_text;
 use crate::format::snapshot::{Database, Snapshot};
 use crate::ops::skipped::Skips;
@@ -55,31 +54,23 @@ pub(super) fn plan_site<'a>(
     // A database that is not restored, or perhaps not, stays where it is.
     let stay = if options.what == What::AssetsOnly || options.skip_damaged { all.as_slice() } else { &[] };
     let stay = stay.iter().map(|database| database.path.clone()).collect();
-    let mut site = SitePlan {
-        finder,
-        root: &options.data_dir,
-        follow: !options.only_below,
-        store,
-        list: files.map(|files| files.list),
-        databases: &databases,
-        barriers: Barriers::new(&run.own(store), stay),
-        skips: skips.cloned(),
-        owner: options.owner,
-        trees: Vec::new(),
-        alone: Vec::new(),
-        stay: Vec::new(),
-        notes: Vec::new(),
-    };
+    let paths: Vec<Vec<u8>> = databases.iter().map(|database| database.path.clone()).collect();
+    let (list, skips) = (files.map(|files| files.list), skips.cloned());
+    let listing = SnapshotListing { store, list, skips, databases: paths.clone() };
+    let barriers = Barriers::new(&run.own(store), stay);
+    let mut site = SitePlan::new(finder, (&options.data_dir, !options.only_below), &listing, paths, barriers);
     let mut entries = None;
     if let What::Paths(paths) = &options.what {
-        let wanted = find_paths(&mut site, snapshot, paths)?;
-        site.add_databases(&wanted)?;
+        let lacks = |path: &[u8]| {
+            let shown = path_text::encode(path);
+            Error::NotFound(format!("snapshot {stamp} holds no `{shown}`; `lrl ls {stamp}` lists what it holds"))
+        };
+        site.add_paths(paths, &lacks)?;
     } else {
+        site.add_whole(with_files)?;
         if with_files {
-            site.add_all()?;
             entries = files.map(|files| files.entries.saturating_sub(site.stay.len() as u64));
         }
-        site.add_databases(&databases)?;
     }
     if let (What::Whole, Some(dir)) = (&options.what, run.dirs.open(&options.data_dir)?) {
         site.note_rest(&dir)?;
@@ -88,35 +79,21 @@ pub(super) fn plan_site<'a>(
     if options.what == What::Whole && files.is_none() {
         notes.push(format!("snapshot {stamp} holds no files: those here were left alone"));
     }
-    notes.extend(moved_along(&trees, options.no_keep));
-    Ok(PlannedSite { trees, alone, entries, notes })
-}
-
-/// Adds the files and directories that are named; returns the databases at or below the names.
-fn find_paths<'a>(site: &mut SitePlan<'a, '_>, snapshot: &'a Snapshot, paths: &[Vec<u8>]) -> Result<Vec<&'a Database>> {
-    let paths = outermost(paths);
-    if paths.is_empty() {
-        return Err(Error::NotFound("no path was given to restore".into()));
-    }
-    let mut databases = Vec::new();
-    for path in paths {
-        let before = databases.len();
-        databases.extend(snapshot.databases.iter().filter(|database| is_below(&database.path, path)));
-        let is_held =
-            is_clean_path(path) && (snapshot.database(path).is_some() || site.add(path)? || databases.len() > before);
-        if !is_held {
-            let (shown, stamp) = (path_text::encode(path), &snapshot.timestamp);
-            return Err(Error::NotFound(format!(
-                "snapshot {stamp} holds no `{shown}`; `lrl ls {stamp}` lists what it holds"
-            )));
-        }
-    }
-    Ok(databases)
+    notes.extend(moved_along(trees.iter().map(|tree| &tree.target), options.no_keep));
+    let trees = trees.into_iter().map(|tree| {
+        let SiteTree { target, base, selected, part, inside } = tree;
+        let owner = options.owner.or_else(|| target.owner()).unwrap_or_default();
+        let selection = listing.selection(base, selected, target.name.clone(), owner);
+        let inside = inside.into_iter().map(|at| databases[at]).collect();
+        TreePlan { inside, ..TreePlan::new(selection, target, part) }
+    });
+    let alone = alone.into_iter().map(|(at, target)| (databases[at], target)).collect();
+    Ok(PlannedSite { trees: trees.collect(), alone, entries, notes })
 }
 
 /// Notes that what a snapshot lacks, such as caches that are not backed up, moves away with its directory.
-fn moved_along(trees: &[TreePlan<'_>], no_keep: bool) -> Option<String> {
-    let mut moved = trees.iter().filter(|tree| tree.target.is_dir()).map(|tree| tree.target.path());
+pub(super) fn moved_along<'t>(targets: impl Iterator<Item = &'t Target>, no_keep: bool) -> Option<String> {
+    let mut moved = targets.filter(|target| target.is_dir()).map(Target::path);
     let first: PathBuf = moved.next()?;
     let more = match moved.count() {
         0 => String::new(),

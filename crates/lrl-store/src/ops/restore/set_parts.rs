@@ -1,7 +1,7 @@
 //! The parts of a set: which of them are restored, and the roots of its archive.
 
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::model::{Options, What};
@@ -11,58 +11,88 @@ use crate::set::archive::extract::FileVisitor;
 use crate::set::manifest::{Assets, Database, Manifest, Missing, find_beside};
 use crate::set::missing::{self, Skip};
 
-/// A root of the archive.
+/// A root of the archive of the manual's layout.
 pub(super) struct Root {
     /// Its name in the archive.
     pub name: Vec<u8>,
-    /// The archive does not hold it.
-    pub is_made: bool,
     pub target: Target,
     /// The directory into which it was unpacked.
     pub unpacked: Option<Arc<OwnedFd>>,
 }
 
 impl Root {
-    /// Makes one that is in the archive.
+    /// Makes one that is not unpacked yet.
     pub fn new(name: &[u8], target: Target) -> Self {
-        Self { name: name.to_vec(), is_made: false, target, unpacked: None }
+        Self { name: name.to_vec(), target, unpacked: None }
     }
 }
 
-/// Returns what of a set is restored.
-pub(super) fn select<'a>(
-    manifest: &'a Manifest,
-    path: &Path,
-    options: &Options,
-    notes: &mut Vec<String>,
-) -> Result<(Vec<&'a Database>, Option<&'a Assets>)> {
-    let lacks = |what: &str| Error::NotFound(format!("the set of {} holds no {what}", path.display()));
-    let (databases, assets): (Vec<&Database>, _) = (manifest.databases().collect(), manifest.assets());
-    if let (Some(missing), false) = (missing_of(manifest, &options.what), options.skip_damaged) {
-        return Err(Error::Refused(format!(
-            "the set of {} is not whole: {} of its snapshot were damaged when it was exported, and are listed in {}. --skip-damaged \
-             restores what it has; another set, or a snapshot, may have all; nothing was changed",
-            path.display(),
-            missing.entries.unwrap_or_default(),
-            missing.backup.rsplit('/').next().unwrap_or_default()
-        )));
-    }
-    match options.what {
-        What::Whole => {
-            match (databases.as_slice(), assets) {
+/// A database of a set.
+pub(super) struct SetDatabase<'a> {
+    /// Its entry in the manifest.
+    pub entry: &'a Database,
+    /// The file of the set.
+    pub copy: PathBuf,
+    /// Its permission bits, where the manifest has them.
+    pub mode: Option<u32>,
+}
+
+/// What of a set is restored.
+pub(super) struct SetParts<'a> {
+    /// The databases.
+    pub databases: Vec<SetDatabase<'a>>,
+    /// The archive, with its file.
+    pub archive: Option<(&'a Assets, PathBuf)>,
+}
+
+impl<'a> SetParts<'a> {
+    /// Finds what of a set is restored; `is_site` sets have paths to choose from.
+    pub fn select(
+        manifest: &'a Manifest,
+        path: &Path,
+        is_site: bool,
+        options: &Options,
+        notes: &mut Vec<String>,
+    ) -> Result<Self> {
+        let lacks = |what: &str| Error::NotFound(format!("the set of {} holds no {what}", path.display()));
+        let (mut databases, mut assets): (Vec<&Database>, _) = (manifest.databases().collect(), manifest.assets());
+        if let (Some(missing), false) = (missing_of(manifest, &options.what), options.skip_damaged) {
+            return Err(Error::Refused(format!(
+                "the set of {} is not whole: {} of its snapshot were damaged when it was exported, and are listed in {}. --skip-damaged \
+                 restores what it has; another set, or a snapshot, may have all; nothing was changed",
+                path.display(),
+                missing.entries.unwrap_or_default(),
+                missing.backup.rsplit('/').next().unwrap_or_default()
+            )));
+        }
+        match &options.what {
+            What::Whole => match (databases.as_slice(), assets) {
                 ([], None) => return Err(lacks("database and no uploads")),
                 ([_, ..], None) => notes.push("the set holds no uploads: those here were left alone".into()),
                 ([], Some(_)) => notes.push("the set holds no database: the one here was left alone".into()),
                 ([_, ..], Some(_)) => {}
+            },
+            What::DbOnly if databases.is_empty() => return Err(lacks("database")),
+            What::DbOnly => assets = None,
+            What::AssetsOnly if assets.is_none() => return Err(lacks("uploads")),
+            What::AssetsOnly => databases.clear(),
+            What::Paths(_) if is_site => {}
+            What::Paths(_) => {
+                return Err(Error::Refused(
+                    "--only works on snapshots and on the sets of a site; out of this set, `tar -xzf` with the path takes a single file"
+                        .into(),
+                ));
             }
-            Ok((databases, assets))
         }
-        What::DbOnly if databases.is_empty() => Err(lacks("database")),
-        What::DbOnly => Ok((databases, None)),
-        What::AssetsOnly => Ok((Vec::new(), Some(assets.ok_or_else(|| lacks("uploads"))?))),
-        What::Paths(_) => Err(Error::Refused(
-            "--only works on snapshots; out of a set, `tar -xzf` with the path takes a single file".into(),
-        )),
+        let found = |entry: &'a Database| {
+            Ok(SetDatabase { entry, copy: find_beside(path, &entry.backup)?, mode: manifest.mode_of(entry) })
+        };
+        let databases = databases.into_iter().map(found).collect::<Result<_>>()?;
+        let archive = match assets {
+            Some(assets) => Some((assets, find_beside(path, &assets.backup)?)),
+            None => None,
+        };
+        Ok(Self { databases, archive })
     }
 }
 

@@ -9,96 +9,147 @@ use std::sync::Arc;
 use rustix::fs::Dir;
 use rustix::io::Errno;
 
-use super::barriers::{Barriers, links_in_place};
+use super::barriers::Barriers;
 use super::find_target::Finder;
 use super::links::Links;
+use super::listing::Listing;
 use super::model::Part;
-use super::selection::{Selection, is_below};
+use super::selection::{is_below, outermost};
 use super::target::Target;
-use super::tree_plan::TreePlan;
 use crate::error::{Error, Result};
-use crate::format::entry::{Entry, Kind, is_clean_path};
-use crate::format::node::Child;
+use crate::format::entry::is_clean_path;
 use crate::format::path_text;
-use crate::format::snapshot::Database;
 use crate::fs::dir::{components, split, to_path};
 use crate::fs::resolve::real_path;
-use crate::id::ChunkId;
-use crate::ops::skipped::Skips;
 use crate::source::database::source::database_of;
 use crate::source::files::kept::{is_record, kept_of};
 use crate::source::files::walk::is_of_restore;
-use crate::store::Store;
-use crate::store::tree::TreeItems;
 
 /// A record of a restore has a few hundred bytes for each target.
 const MOST: usize = 8192;
 /// Names that a note lists.
 const SHOWN: usize = 5;
 
+/// Files and directories that go to one target, each with all that it contains.
+pub(super) struct SiteTree {
+    /// Where they go.
+    pub target: Target,
+    /// The path that takes the target's name: the one selected path, or the first of its parents that the target lacks.
+    pub base: Vec<u8>,
+    /// The paths that were asked for; none is below another.
+    pub selected: Vec<Vec<u8>>,
+    /// Its part in the report.
+    pub part: Part,
+    /// The numbers of the databases that are put in place with it.
+    pub inside: Vec<usize>,
+}
+
 /// What of a site is restored where.
-pub(super) struct SitePlan<'a, 'p> {
+pub(super) struct SitePlan<'p> {
     pub finder: &'p Finder<'p>,
     pub root: &'p Path,
     /// Links are followed to where the data is.
     pub follow: bool,
-    pub store: &'a Store,
-    /// The files; none if the snapshot holds none.
-    pub list: Option<ChunkId>,
-    /// The databases that are restored.
-    pub databases: &'p [&'a Database],
+    pub listing: &'p dyn Listing,
+    /// The paths of the databases, of which all or some are restored.
+    pub databases: Vec<Vec<u8>>,
     pub barriers: Barriers,
-    /// Collects what is damaged; `None`: damage is an error.
-    pub skips: Option<Arc<Skips>>,
-    /// Owner of what is made anew and has no recorded one.
-    pub owner: Option<(u32, u32)>,
     /// Trees that are exchanged.
-    pub trees: Vec<TreePlan<'a>>,
-    /// Databases that are exchanged by themselves.
-    pub alone: Vec<(&'a Database, Target)>,
+    pub trees: Vec<SiteTree>,
+    /// Databases that are exchanged by themselves, by their numbers.
+    pub alone: Vec<(usize, Target)>,
     /// Directories that stay, whose entries are exchanged.
     pub stay: Vec<Vec<u8>>,
     pub notes: Vec<String>,
 }
 
-impl<'a> SitePlan<'a, '_> {
+impl<'p> SitePlan<'p> {
+    /// Starts with nothing; `databases` are those that are restored.
+    pub fn new(
+        finder: &'p Finder<'p>,
+        (root, follow): (&'p Path, bool),
+        listing: &'p dyn Listing,
+        databases: Vec<Vec<u8>>,
+        barriers: Barriers,
+    ) -> Self {
+        let (trees, alone, stay, notes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { finder, root, follow, listing, databases, barriers, trees, alone, stay, notes }
+    }
+
+    /// Adds all databases, and all files if they are wanted.
+    pub fn add_whole(&mut self, with_files: bool) -> Result<()> {
+        if with_files {
+            self.add_all()?;
+        }
+        let all: Vec<usize> = (0..self.databases.len()).collect();
+        self.add_databases(&all)
+    }
+
+    /// Returns the path that is meant: as lrl prints it, with escapes, where only that is there.
+    pub fn typed_path(&self, given: &[u8]) -> Result<Vec<u8>> {
+        let is_there = |path: &[u8]| {
+            let is_database = self.databases.iter().any(|database| is_below(database, path));
+            Ok(is_clean_path(path) && (is_database || self.listing.find(path)?.is_some()))
+        };
+        let meant = std::str::from_utf8(given).ok().and_then(path_text::decode);
+        match meant {
+            Some(meant) if meant != given && !is_there(given)? && is_there(&meant)? => Ok(meant),
+            _ => Ok(given.to_vec()),
+        }
+    }
+
+    /// Adds the files, directories and databases at and below paths; `lacks` makes the error about one that is not there.
+    pub fn add_paths(&mut self, paths: &[Vec<u8>], lacks: &dyn Fn(&[u8]) -> Error) -> Result<()> {
+        let paths = outermost(paths);
+        if paths.is_empty() {
+            return Err(Error::NotFound("no path was given to restore".into()));
+        }
+        let mut wanted = Vec::new();
+        for path in paths {
+            let before = wanted.len();
+            wanted.extend((0..self.databases.len()).filter(|at| is_below(&self.databases[*at], path)));
+            let is_database = self.databases.iter().any(|database| database == path);
+            if !is_clean_path(path) || !(is_database || self.add(path)? || wanted.len() > before) {
+                return Err(lacks(path));
+            }
+        }
+        self.add_databases(&wanted)
+    }
+
     /// Adds every entry directly in the root.
-    pub fn add_all(&mut self) -> Result<()> {
-        for (path, is_dir) in self.children(b"")? {
+    fn add_all(&mut self) -> Result<()> {
+        for (path, is_dir) in self.listing.children(b"")? {
             self.place(&path, is_dir, None)?;
         }
         Ok(())
     }
 
-    /// Adds a file or directory of the list; returns false if it is not there.
-    pub fn add(&mut self, path: &[u8]) -> Result<bool> {
-        let found = self.selection(path.to_vec(), Vec::new(), Vec::new()).find(path)?;
-        // In a damaged list nothing tells that it is not there.
-        if found.is_none() && self.skips.is_none() {
-            return Ok(false);
-        }
-        self.place(path, found.is_some_and(|entry| entry.kind == Kind::Dir), None)?;
+    /// Adds a file or directory; returns false if it is not there.
+    fn add(&mut self, path: &[u8]) -> Result<bool> {
+        let Some(is_dir) = self.listing.find(path)? else { return Ok(false) };
+        self.place(path, is_dir, None)?;
         Ok(true)
     }
 
-    /// Adds the databases: in the trees that hold them, else by themselves.
-    pub fn add_databases(&mut self, databases: &[&'a Database]) -> Result<()> {
-        for database in databases {
-            let holds = |tree: &&mut TreePlan<'_>| tree.tree.selected.iter().any(|path| is_below(&database.path, path));
+    /// Adds databases: in the trees that hold them, else by themselves.
+    fn add_databases(&mut self, wanted: &[usize]) -> Result<()> {
+        for at in wanted {
+            let path = self.databases[*at].clone();
+            let holds = |tree: &&mut SiteTree| tree.selected.iter().any(|selected| is_below(&path, selected));
             if let Some(tree) = self.trees.iter_mut().find(holds) {
-                tree.inside.push(database);
+                tree.inside.push(*at);
                 continue;
             }
-            let components: Vec<&[u8]> = components(&database.path).collect();
+            let components: Vec<&[u8]> = components(&path).collect();
             let links = if self.follow { Links::All } else { Links::Never };
             let target = self.finder.find(self.root, &components, links)?;
             if target.depth == components.len() {
-                self.alone.push((database, target));
+                self.alone.push((*at, target));
             } else {
                 // Its directory is missing and comes with it.
                 let base = components[..target.depth].join(&b'/');
                 let tree = self.tree(target, base, None);
-                self.trees[tree].inside.push(database);
+                self.trees[tree].inside.push(*at);
             }
         }
         if self.trees.len() + self.alone.len() > MOST {
@@ -161,10 +212,8 @@ impl<'a> SitePlan<'a, '_> {
         if is_dir && target.depth == components.len() && target.is_dir() {
             let found;
             let links = match (links, target.old_tree()) {
-                (None, Some(old)) if self.follow => {
-                    let tree = self.selection(path.to_vec(), vec![path.to_vec()], target.name.clone());
-                    let mut databases = self.databases.iter().map(|database| database.path.as_slice());
-                    found = links_in_place(old, &tree, &mut databases.by_ref().filter(|it| is_below(it, path)))?;
+                (None, Some(_)) if self.follow => {
+                    found = self.listing.links_in_place(path, &target)?;
                     found.as_slice()
                 }
                 (links, _) => links.unwrap_or_default(),
@@ -179,7 +228,7 @@ impl<'a> SitePlan<'a, '_> {
                 ));
                 self.stay.push(path.to_vec());
                 let links = links.to_vec();
-                for (child, is_dir) in self.children(path)? {
+                for (child, is_dir) in self.listing.children(path)? {
                     self.place(&child, is_dir, Some(&links))?;
                 }
                 return Ok(());
@@ -196,64 +245,20 @@ impl<'a> SitePlan<'a, '_> {
     /// The contents of a mount are moved one by one: a database and what SQLite keeps beside it would part on the way.
     fn in_mount(&self, path: &[u8], target: &Target) -> Option<String> {
         target.inner.as_ref()?;
-        let database = self.databases.iter().find(|database| split(&database.path).0 == path)?;
-        Some(format!("the database {} directly in a mount", database.shown()))
+        let database = self.databases.iter().find(|database| split(database).0 == path)?;
+        Some(format!("the database {} directly in a mount", path_text::encode(database)))
     }
 
     /// Returns the tree of a target, which two paths share if their parent is missing.
     fn tree(&mut self, target: Target, base: Vec<u8>, selected: Option<Vec<u8>>) -> usize {
         let is_shared = selected.as_ref().is_none_or(|path| *path != base);
-        let same = |plan: &TreePlan<'_>| (&plan.target.dir_path, &plan.target.name) == (&target.dir_path, &target.name);
-        if let Some(at) = self.trees.iter().position(|plan| is_shared && same(plan)) {
-            self.trees[at].tree.selected.extend(selected);
+        let same = |tree: &SiteTree| (&tree.target.dir_path, &tree.target.name) == (&target.dir_path, &target.name);
+        if let Some(at) = self.trees.iter().position(|tree| is_shared && same(tree)) {
+            self.trees[at].selected.extend(selected);
             return at;
         }
-        let owner = self.owner.or_else(|| target.owner()).unwrap_or_default();
-        let selection = self.selection(base, selected.into_iter().collect(), target.name.clone());
-        self.trees.push(TreePlan::new(Selection { owner, ..selection }, target, Part::Path));
+        let (selected, inside) = (selected.into_iter().collect(), Vec::new());
+        self.trees.push(SiteTree { target, base, selected, part: Part::Path, inside });
         self.trees.len() - 1
-    }
-
-    fn selection(&self, base: Vec<u8>, selected: Vec<Vec<u8>>, name: Vec<u8>) -> Selection<'a> {
-        let (store, list, skips) = (self.store, self.list, self.skips.clone());
-        Selection { store, list, base, selected, name, skips, owner: (0, 0) }
-    }
-
-    /// Returns what is directly in a directory of the list, and whether each is a directory.
-    fn children(&self, dir: &[u8]) -> Result<Vec<(Vec<u8>, bool)>> {
-        let Some(list) = self.list else { return Ok(Vec::new()) };
-        let mut children: Vec<(Vec<u8>, bool)> = Vec::new();
-        let mut gap = |child: &Child, error: &Error| {
-            self.skips.iter().for_each(|skips| skips.add(&child.first_key, child.weight.max(1), error));
-        };
-        let start = if dir.is_empty() { 0 } else { dir.len() + 1 };
-        let mut from = dir.to_vec();
-        loop {
-            let next = match &self.skips {
-                Some(_) => TreeItems::from_path_around(self.store, &list, &from, &mut gap)?.next_around(&mut gap)?,
-                None => TreeItems::<Entry>::from_path(self.store, &list, &from)?.next().transpose()?,
-            };
-            let Some(entry) = next.filter(|entry| dir.is_empty() || is_below(&entry.path, dir)) else {
-                return Ok(children);
-            };
-            if !is_clean_path(&entry.path) {
-                return Err(Error::corrupt("the snapshot's list of files", "has a path that leads elsewhere"));
-            }
-            if entry.path == dir {
-                from = [dir, b"/"].concat();
-                continue;
-            }
-            let rest = entry.path.get(start..).unwrap_or_default();
-            let name = rest.split(|b| *b == b'/').next().unwrap_or_default();
-            let child = [&entry.path[..start.min(entry.path.len())], name].concat();
-            // The own entry of a directory may be what is damaged.
-            let is_dir = entry.kind == Kind::Dir || child.len() < entry.path.len();
-            // Behind everything below it: no name has a byte that sorts between.
-            from = [child.as_slice(), b"\x01"].concat();
-            if children.last().is_some_and(|(last, _)| *last == child) {
-                return Err(Error::corrupt("the snapshot's list of files", "is not in order"));
-            }
-            children.push((child, is_dir));
-        }
     }
 }

@@ -12,6 +12,7 @@ use rustix::fs::ioctl_ficlone;
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
+use super::set_parts::SetDatabase;
 use super::source::Run;
 use super::stage_database::adopt;
 use super::target::Target;
@@ -20,12 +21,13 @@ use crate::error::{Error, Result};
 use crate::fs::dir::{create_file, to_path};
 use crate::fs::metadata::set_owner_at;
 use crate::fs::remove::{Step, walk};
+use crate::fs::space::{Reserve, free_at};
 use crate::progress::{Observer, checkpoint};
 use crate::set::archive::extract;
 use crate::set::archive::extract::{Counts, extract_into};
-use crate::set::manifest::{Assets, Database};
+use crate::set::manifest::Assets;
 use crate::set::sha256::read_hashed;
-use crate::units::hex;
+use crate::units::{hex, size};
 
 /// Notes if the archive and its manifest disagree. Links may count as files or not.
 pub(super) fn note_count(assets: &Assets, counts: &Counts, notes: &mut Vec<String>) {
@@ -75,8 +77,7 @@ fn compare(
 
 /// Copies the database of a set into the staging directory, under a name, and proves the copy; returns its length.
 pub(super) fn stage_copy(
-    database: &Database,
-    copy: &Path,
+    database: &SetDatabase<'_>,
     (target, name): (&Target, &[u8]),
     home: &StagingHome,
     run: &Run<'_>,
@@ -84,21 +85,22 @@ pub(super) fn stage_copy(
 ) -> Result<u64> {
     let path = home.staging.path.join(to_path(name));
     let file = create_file(&home.staging.dir, name).map_err(|e| Error::io("create", &path)(e.into()))?;
-    let len = copy_proved(database, copy, &file, &path, home, run, notes)?;
-    run.counts.owner(adopt(&file, (target.existing_file(), target.owner()), None, None, run.owners, &path)?);
+    let len = copy_proved(database, &file, &path, home, run, notes)?;
+    let place = (target.existing_file(), target.owner());
+    run.counts.owner(adopt(&file, place, database.mode.zip(target.owner()), None, run.owners, &path)?);
     Ok(len)
 }
 
 /// Copies the database of a set into a new file, called `path` in messages, and proves the copy; returns its length.
 pub(super) fn copy_proved(
-    database: &Database,
-    copy: &Path,
+    database: &SetDatabase<'_>,
     file: &File,
     path: &Path,
     home: &StagingHome,
     run: &Run<'_>,
     notes: &mut Vec<String>,
 ) -> Result<u64> {
+    let SetDatabase { entry, copy, .. } = database;
     let mut source = File::open(copy).map_err(Error::io("open", copy))?;
     let cloned = ioctl_ficlone(file, &source).is_ok();
     if cloned {
@@ -120,19 +122,24 @@ pub(super) fn copy_proved(
         at += read as u64;
         run.observer.advance(read as u64, 0);
     }
-    compare(copy, (&hex(&sha256.finalize()), at), database.sha256.as_deref(), database.size_bytes, notes)?;
+    compare(copy, (&hex(&sha256.finalize()), at), entry.sha256.as_deref(), entry.size_bytes, notes)?;
     run.observer.advance(0, 1);
     Ok(at)
 }
 
-/// Unpacks an archive into a staging directory; returns where, and what it holds.
-pub(super) fn unpack(archive: &Path, home: &StagingHome, run: &Run<'_>) -> Result<(Arc<OwnedFd>, Counts)> {
+/// Unpacks an archive, or only the members that are wanted, into a staging directory; returns where, and what that is.
+pub(super) fn unpack(
+    archive: &Path,
+    only: Option<&dyn Fn(&[u8]) -> bool>,
+    home: &StagingHome,
+    run: &Run<'_>,
+) -> Result<(Arc<OwnedFd>, Counts)> {
     let (dir, path) = home.staging.subdir("archive")?;
     let before = AtomicU64::new(0);
     let limit = |total: u64| home.space.charge(total.saturating_sub(before.swap(total, Ordering::Relaxed)));
     let owners = run.owners.recorded && run.owners.all.is_none();
     let xattrs = Some(run.counts.xattrs(run.owners));
-    let mut how = extract::Options { owners, xattrs, limit: Some(&limit), watch: None, observer: run.observer };
+    let mut how = extract::Options { owners, xattrs, limit: Some(&limit), watch: None, only, observer: run.observer };
     let counts = extract_into(archive, &dir, &path, &mut how)?;
     run.counts.not_given(counts.not_given);
     Ok((dir, counts))
@@ -164,6 +171,22 @@ pub(super) fn give_away(
         Ok(true)
     });
     given.map_err(|e: Errno| Error::io("give away", target.path())(e.into()))
+}
+
+/// Refuses a restore for which the disk of a target has no space, by what its set says.
+pub(super) fn require_space(target: &Target, bytes: u64, files: u64) -> Result<()> {
+    let free = free_at(&target.base.0, Reserve::LEAST)?;
+    let needed = bytes.saturating_add(files.saturating_mul(free.block / 2));
+    if needed <= free.bytes && files <= free.inodes {
+        return Ok(());
+    }
+    Err(Error::Refused(format!(
+        "the restored data need about {} beside what is there, {} more than the disk of {} has free. Make room (`lrl restore \
+         --clean` removes what earlier restores kept; older sets), or restore to another disk with --target; nothing was changed",
+        size(needed),
+        size(needed.saturating_sub(free.bytes)),
+        target.base.0.display()
+    )))
 }
 
 /// Counts the regular files below a name in a directory, and their bytes.

@@ -311,7 +311,7 @@ fn an_imported_site_is_the_snapshot_that_was_exported() {
 }
 
 #[test]
-fn the_set_of_a_site_is_restored_into_a_new_directory_or_refused() {
+fn the_set_of_a_site_is_restored_into_a_new_directory_and_in_place() {
     let site = Site::new();
     let report = site.back_up(0, None);
     let manifest = &report.set.as_ref().unwrap().manifest;
@@ -325,13 +325,33 @@ fn the_set_of_a_site_is_restored_into_a_new_directory_or_refused() {
     let mut found = look(&site.at("new"));
     found.retain(|path, _| !path.starts_with(b".lrl"));
     assert_eq!(found, look(&site.root()));
-    // Where something of it is, nothing is changed.
+    // In place as well, and an undo takes that back.
     let before = look(&site.root());
-    for what in [whole.clone(), restore::What::AssetsOnly] {
-        let refused = restore::restore_set(manifest, &options("site", what), &Silent);
-        assert!(matches!(&refused, Err(Error::Refused(why)) if why.contains("is there already")), "{refused:?}");
-    }
-    assert_eq!(look(&site.root()), before);
+    site.write("uploads/ab/note.txt", b"changed");
+    site.rows(b"data/users/A.sqlite", 3);
+    let changed = look(&site.root());
+    let done = restore::restore_set(manifest, &options("site", whole.clone()), &Silent).unwrap();
+    assert!(done.restored.iter().any(|one| one.databases.len() > 2), "{:?}", done.restored);
+    let live = |dir: &Path| {
+        let mut found = look(dir);
+        found.retain(|path, _| {
+            !path.starts_with(b".lrl")
+                && !path.windows(12).any(|part| part == b".pre-restore")
+                && !path.windows(7).any(|part| part == b".undone")
+        });
+        found
+    };
+    assert_eq!(live(&site.root()), before);
+    restore::undo(&restore::UndoOptions {
+        data_dir: site.root(),
+        storage_dir: site.root().join("storage"),
+        dry_run: false,
+        force: false,
+        locks: None,
+    })
+    .unwrap();
+    assert_eq!(live(&site.root()), changed);
+    restore::restore_set(manifest, &options("site", whole.clone()), &Silent).unwrap();
     // Databases alone: in place, and where their directories are missing.
     for name in ["site", "databases"] {
         restore::restore_set(manifest, &options(name, restore::What::DbOnly), &Silent).unwrap();

@@ -13,7 +13,7 @@ use super::read::{Limit, Member, MemberKind, walk};
 use super::write_tree::{Contents, MemberWriter, Stop};
 use crate::error::{Error, Result};
 use crate::fs::xattrs::SetXattrs;
-use crate::progress::Observer;
+use crate::progress::{Observer, checkpoint};
 
 /// Told of every file while an archive is read.
 pub trait FileVisitor {
@@ -50,6 +50,8 @@ pub struct Options<'a> {
     pub limit: Option<&'a Limit<'a>>,
     /// Told of every file; without it no SHA-256 is computed.
     pub watch: Option<&'a mut dyn FileVisitor>,
+    /// Which members are read, by their clean paths; `None`: all.
+    pub only: Option<&'a dyn Fn(&[u8]) -> bool>,
     /// Watches; its phase is the caller's to announce.
     pub observer: &'a dyn Observer,
 }
@@ -138,11 +140,17 @@ type Write<'w> = dyn FnMut(&Member, &Checked, &mut Contents<'_, '_, '_>) -> Resu
 /// The walk that both verbs share.
 fn read(archive: &Path, options: &mut Options<'_>, write: &mut Write<'_>) -> Result<Counts> {
     let mut counts = Counts::default();
-    let observer = options.observer;
+    let (observer, only) = (options.observer, options.only);
     let watch = &mut options.watch;
     let limit = |total| options.limit.map_or(Ok(()), |limit| limit(total));
     walk(archive, &limit, &mut |member, data| {
         let checked = check(member).map_err(|why| refuse(archive, member, &why))?;
+        if only.is_some_and(|is_wanted| !is_wanted(&checked.path)) {
+            while data.run()?.is_some() {
+                checkpoint(observer)?;
+            }
+            return Ok(());
+        }
         let is_file = member.kind == MemberKind::File;
         let hasher = watch.as_ref().filter(|_| is_file).map(|watch| Hasher::new(watch.wants_md5()));
         let mut contents = Contents { data, hasher, observer };

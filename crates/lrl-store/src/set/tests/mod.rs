@@ -212,7 +212,7 @@ pub fn text(seed: u64, len: usize) -> Vec<u8> {
 
 /// Options of a reader that watches nothing.
 pub fn plain<'a>() -> extract::Options<'a> {
-    extract::Options { owners: false, xattrs: None, limit: None, watch: None, observer: &Silent }
+    extract::Options { owners: false, xattrs: None, limit: None, watch: None, only: None, observer: &Silent }
 }
 
 /// Counts plain bytes that a reader asked about.

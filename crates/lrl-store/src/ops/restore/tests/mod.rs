@@ -33,6 +33,7 @@ mod faults;
 mod random;
 mod sets;
 mod site;
+mod site_sets;
 mod trees;
 mod undo;
 

@@ -13,17 +13,17 @@ use crate::ops::restore::{CleanOptions, UndoOptions, Undone, clean, is_unfinishe
 use crate::source::files::exclude::Excludes;
 use crate::source::files::kept::{is_record, kept_of};
 
-const DATABASES: [&str; 3] = ["app.db", "data/users/a.sqlite", "storage/main.sqlite"];
+pub(super) const DATABASES: [&str; 3] = ["app.db", "data/users/a.sqlite", "storage/main.sqlite"];
 
-struct Site {
-    lab: Lab,
+pub(super) struct Site {
+    pub(super) lab: Lab,
     backups: std::cell::Cell<u64>,
 }
 
-type Taken = (SnapshotName, Snapshot);
+pub(super) type Taken = (SnapshotName, Snapshot);
 
 impl Site {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let site = Self { lab: Lab::new(), backups: 0.into() };
         for path in DATABASES {
             site.write(path, b"");
@@ -44,21 +44,21 @@ impl Site {
         site
     }
 
-    fn root(&self) -> PathBuf {
+    pub(super) fn root(&self) -> PathBuf {
         self.lab.dir.path().join("site")
     }
 
-    fn write(&self, path: &str, bytes: &[u8]) {
+    pub(super) fn write(&self, path: &str, bytes: &[u8]) {
         let path = self.root().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, bytes).unwrap();
     }
 
-    fn open(&self, path: &str) -> Connection {
+    pub(super) fn open(&self, path: &str) -> Connection {
         Connection::open(self.root().join(path)).unwrap()
     }
 
-    fn options_of_backup(&self) -> backup::Options {
+    pub(super) fn options_of_backup(&self) -> backup::Options {
         let second = self.backups.replace(self.backups.get() + 1);
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + second);
         let excludes = Excludes::new(&["cache/".into(), "icon_cache/".into()], &[]).unwrap();
@@ -67,30 +67,30 @@ impl Site {
         backup::Options { excludes, settle, reserve, max_shrink_percent: 0, ..site }
     }
 
-    fn backup(&self) -> Taken {
+    pub(super) fn backup(&self) -> Taken {
         let report = backup(&self.lab.store, &self.options_of_backup(), &Silent).unwrap();
         (report.name, report.snapshot)
     }
 
-    fn options(&self, what: What) -> Options {
+    pub(super) fn options(&self, what: What) -> Options {
         Options { what, ..Options::new(self.root()) }
     }
 
-    fn restore(&self, taken: &Taken, what: What) -> Report {
+    pub(super) fn restore(&self, taken: &Taken, what: What) -> Report {
         self.restore_with(taken, &self.options(what)).unwrap()
     }
 
-    fn restore_with(&self, (name, snapshot): &Taken, options: &Options) -> Result<Report> {
+    pub(super) fn restore_with(&self, (name, snapshot): &Taken, options: &Options) -> Result<Report> {
         restore(&self.lab.store, name, snapshot, options, &Silent)
     }
 
-    fn undo(&self) -> Result<Undone> {
+    pub(super) fn undo(&self) -> Result<Undone> {
         let (data_dir, storage_dir) = (self.root(), self.root().join("storage"));
         undo(&UndoOptions { data_dir, storage_dir, dry_run: false, force: false, locks: None })
     }
 
     /// Changes each database and each file, and what is beside the databases.
-    fn change(&self) {
+    pub(super) fn change(&self) {
         for path in DATABASES {
             self.open(path).execute("UPDATE t SET x = 'second'", []).unwrap();
             self.write(&format!("{path}-wal"), b"");
@@ -107,27 +107,27 @@ impl Site {
     }
 
     /// Copies the root away, with all metadata.
-    fn save(&self) {
+    pub(super) fn save(&self) {
         self.copy(&self.root(), &self.lab.dir.path().join("saved"));
     }
 
     /// Puts the root there again that was copied away.
-    fn reset(&self) {
+    pub(super) fn reset(&self) {
         fs::remove_dir_all(self.root()).unwrap();
         self.copy(&self.lab.dir.path().join("saved"), &self.root());
     }
 
-    fn copy(&self, from: &Path, to: &Path) {
+    pub(super) fn copy(&self, from: &Path, to: &Path) {
         assert!(Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
     }
 
     /// What is in place.
-    fn live(&self) -> Seen {
+    pub(super) fn live(&self) -> Seen {
         live(&self.root())
     }
 
     /// What a snapshot has of it.
-    fn stored(&self) -> Seen {
+    pub(super) fn stored(&self) -> Seen {
         let mut seen = self.live();
         let is_cache = |path: &[u8]| path.starts_with(b"icon_cache") || path.starts_with(b"data/cache");
         seen.retain(|path, _| !is_cache(path) && !path.ends_with(b"-wal"));
@@ -136,7 +136,7 @@ impl Site {
 }
 
 /// Without records, what is kept, and the root's own times.
-fn live(root: &Path) -> Seen {
+pub(super) fn live(root: &Path) -> Seen {
     let mut seen = look_inside(root);
     let is_own = |part: &[u8]| is_record(part) || part.starts_with(b".lrl") || kept_of(part).is_some();
     seen.retain(|path, _| !path.split(|b| *b == b'/').any(is_own));
@@ -144,7 +144,7 @@ fn live(root: &Path) -> Seen {
 }
 
 /// Every version that a restored thing can have in place, told by a byte of it.
-fn versions(site: &Site) -> Vec<Option<bool>> {
+pub(super) fn versions(site: &Site) -> Vec<Option<bool>> {
     let first = |path: &str| {
         let bytes = fs::read(site.root().join(path)).ok()?;
         Some(bytes.windows(5).any(|part| part == b"first"))
