@@ -304,6 +304,7 @@ fn sample_snapshot(pack: PackId, list: ChunkId, root: ChunkId) -> Snapshot {
         uid: 1000,
         gid: 1000,
         mtime: Time { secs: 1_768_391_940, nanos: 5 },
+        xattrs: Vec::new(),
     };
     let second = snapshot::Database {
         path: b"users/caf\xe9.db".to_vec(),
@@ -333,6 +334,7 @@ fn sample_snapshot(pack: PackId, list: ChunkId, root: ChunkId) -> Snapshot {
             uid: 1000,
             gid: 1000,
             mtime: Time { secs: 1_768_391_000, nanos: 0 },
+            xattrs: Vec::new(),
         }),
         databases: vec![first, second],
         window_us: 380,

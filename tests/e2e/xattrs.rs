@@ -352,3 +352,52 @@ fn attributes_without_room_are_named_once() {
     }
     drop(disk);
 }
+
+#[test]
+fn attributes_of_databases_and_of_the_root_come_back() {
+    let lab = Lab::empty();
+    if !can_have_xattrs(&lab.path("")) {
+        return;
+    }
+    for path in ["site/a.db", "site/d/b.db"] {
+        fs::create_dir_all(lab.path(path).parent().unwrap()).unwrap();
+        rusqlite::Connection::open(lab.path(path)).unwrap().execute_batch("CREATE TABLE t(x)").unwrap();
+        assert!(set(&lab.path(path), "user.note", b"\xff\0one=\\") && set(&lab.path(path), ACCESS, &acl()));
+    }
+    lab.write("site/d/file", b"file");
+    assert!(set(&lab.path("site"), "user.root", b"of the root") && set(&lab.path("site"), DEFAULT, &acl()));
+    // Databases in directories with a default ACL of ours inherit it: what was there before does not.
+    let mode = |path: &str| fs::metadata(lab.path(path)).unwrap().permissions().mode() & 0o777;
+    let wanted = ["site", "site/a.db", "site/d/b.db"].map(|path| xattrs(&lab.path(path)));
+    lab.lrl("backup --root site").expect(0);
+    lab.lrl("restore --source site --target new").expect(0);
+    assert_eq!(["new", "new/a.db", "new/d/b.db"].map(|path| xattrs(&lab.path(path))), wanted);
+    assert_eq!((mode("new/a.db"), mode("new/d/b.db")), (0o660, 0o660), "the mask shows as the group's bits");
+    // A second snapshot that does not read the databases has them, too.
+    lab.lrl("backup --root site --source site --snapshot-only").expect(0);
+    lab.lrl("restore latest --source site --target again").expect(0);
+    assert_eq!(["again", "again/a.db", "again/d/b.db"].map(|path| xattrs(&lab.path(path))), wanted);
+    // In place the new one has the ACL of the one that it replaces, as it has its owner and mode: without it the mask would be the group's.
+    let other = Acl::from_text(b"user::rw-,user:77:rw-,group::---,mask::rw-,other::---").unwrap().to_binary();
+    for path in ["site/a.db", "site/d/b.db"] {
+        assert!(set(&lab.path(path), ACCESS, &other));
+    }
+    let manifest = outputs(&lab, "backups", ".json").remove(0);
+    for line in [
+        "restore --source site --root site".to_string(),
+        format!("restore --manifest {} --root site", manifest.display()),
+    ] {
+        lab.lrl(&line).expect(0);
+        for path in ["site/a.db", "site/d/b.db"] {
+            let found = xattrs(&lab.path(path));
+            assert_eq!(found.get(ACCESS), Some(&other), "{line}: {path}");
+            assert_eq!(mode(path), 0o660);
+        }
+    }
+    // Who owns it is another one: an ACL would name the wrong users, and the group must not get what only the mask had.
+    if is_root() {
+        let run = lab.lrl("restore --source site --target given --owner 1234:1234").expect(0);
+        assert!(run.stderr.contains("ACL"), "{}", run.stderr);
+        assert_eq!(mode("given/a.db"), 0o640);
+    }
+}

@@ -360,6 +360,7 @@ fn keep(
         uid: 0,
         gid: 0,
         mtime: Time::default(),
+        xattrs: Vec::new(),
     };
     session.seal()?;
     let (name, _) = store.publish(&Snapshot {

@@ -19,3 +19,4 @@ pub mod snapshot;
 #[cfg(test)]
 mod snapshot_tests;
 pub mod xattr;
+mod xattr_list;

@@ -124,6 +124,7 @@ impl Database {
             uid: _,
             gid: _,
             mtime: _,
+            xattrs: _,
         } = self;
         root
     }

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::entry::{compare_paths, is_clean_path};
 use super::path_text;
+use super::xattr::Xattrs;
+use super::xattr_list;
 use crate::error::{Error, Result};
 use crate::id::{ChunkId, Ids, PackId, PendingId, SnapshotId};
 use crate::progress::Problem;
@@ -153,6 +155,9 @@ pub struct RootDir {
     pub gid: u32,
     /// Time of its last change.
     pub mtime: Time,
+    /// Extended attributes and ACLs that are stored.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "xattr_list")]
+    pub xattrs: Xattrs,
 }
 
 /// The path of the database in the manual's layout.
@@ -190,6 +195,9 @@ pub struct Database {
     pub gid: u32,
     /// Modification time of the source file.
     pub mtime: Time,
+    /// Extended attributes and ACLs that are stored.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "xattr_list")]
+    pub xattrs: Xattrs,
 }
 
 /// The files.

@@ -24,6 +24,7 @@ fn database(path: &[u8]) -> Database {
         uid: 1,
         gid: 2,
         mtime: Time::default(),
+        xattrs: Vec::new(),
     }
 }
 
@@ -50,6 +51,7 @@ fn site(paths: &[&[u8]]) -> Snapshot {
             uid: 33,
             gid: 34,
             mtime: Time { secs: -1, nanos: 999_999_999 },
+            xattrs: Vec::new(),
         }),
         databases: paths.iter().map(|path| database(path)).collect(),
         window_us: 1500,

@@ -223,6 +223,7 @@ mod tests {
             uid: 0,
             gid: 0,
             mtime: Time::default(),
+            xattrs: Vec::new(),
         }
     }
 

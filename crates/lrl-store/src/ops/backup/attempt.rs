@@ -120,7 +120,7 @@ fn make(
     };
     // As many as last time, or nearly so.
     observer.phase(Phase::Uploads, history.uploads.as_ref().map(|(_, files)| files.bytes));
-    let root = roots::root_dir(options);
+    let root = roots::root_dir(options, &mut problems, observer);
     let FilesOutcome { part: uploads, found } = files::store(context, history, sources, &mut problems)?;
     if !found.is_empty() {
         return Ok(Made::Found(found));

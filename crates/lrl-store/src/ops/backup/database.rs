@@ -11,6 +11,7 @@ use super::full_scan;
 use super::history::History;
 use super::image_buffer::{ImageBuffer, store_changed};
 use super::options::Options;
+use super::own_xattrs::own_xattrs;
 use super::report::DatabaseRead;
 use super::set_image::SetImage;
 use super::store_image::{Expected, Plan, StoredImage, build_tree, store_image};
@@ -18,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::format::entry::Piece;
 use crate::format::snapshot;
 use crate::format::snapshot::DATABASE_NOT_FOUND;
+use crate::format::xattr::Xattrs;
 use crate::fs::space::{GuardedDir, require};
 use crate::id::ChunkId;
 use crate::ops::report_problem::report;
@@ -60,6 +62,8 @@ pub(super) struct Changed<'a> {
     proved: Option<&'a snapshot::Database>,
     /// The mark of the parent's image in the WAL.
     pub mark: Option<WalMark>,
+    /// Extended attributes at the first look.
+    xattrs: Xattrs,
 }
 
 /// A database that was read without a lasting lock.
@@ -104,7 +108,8 @@ pub(super) fn prepare<'a>(
     let [parent, proved] = [parent, proved].map(|part| part.filter(|_| has_bases));
     let mark = cache.and_then(|cache| cache.wal_mark(&options.source, &source.path));
     let mark = mark.filter(|(_, root)| parent.is_some_and(|parent| parent.root == *root)).map(|(mark, _)| mark);
-    Ok(Prepared::Changed(Changed { source, before, parent, proved, mark }))
+    let xattrs = own_xattrs(path, problems, observer);
+    Ok(Prepared::Changed(Changed { source, before, parent, proved, mark, xattrs }))
 }
 
 impl<'a> Changed<'a> {
@@ -176,6 +181,7 @@ impl<'a> Changed<'a> {
             uid: meta.uid(),
             gid: meta.gid(),
             mtime: Time { secs: meta.mtime(), nanos: meta.mtime_nsec() as u32 },
+            xattrs: self.xattrs,
         };
         let Image { held, method, schema_error, .. } = image;
         let read = Some(DatabaseRead { held, method, schema_error, changed_unseen });

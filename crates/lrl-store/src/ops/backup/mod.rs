@@ -14,6 +14,7 @@ mod history;
 mod image_buffer;
 mod losses;
 mod options;
+mod own_xattrs;
 mod page_moves;
 mod parent_list;
 mod prepare;

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::options::Options;
+use super::own_xattrs::own_xattrs;
 use crate::format::snapshot::RootDir;
 use crate::ops::report_problem::report;
 use crate::progress::{Observer, Problem};
@@ -19,12 +20,13 @@ pub(super) fn roots_there(roots: &[Root], problems: &mut Vec<Problem>, observer:
 
 /// Returns what restores the directory of a site; `None` in the manual's layout, and for a directory that cannot be looked at, which the walk
 /// reports.
-pub(super) fn root_dir(options: &Options) -> Option<RootDir> {
+pub(super) fn root_dir(options: &Options, problems: &mut Vec<Problem>, observer: &dyn Observer) -> Option<RootDir> {
     let path = site(options)?;
     let Stat { mode, uid, gid, mtime, .. } = Stat::of(&rustix::fs::stat(path).ok()?);
     // What is relative means another directory elsewhere.
     let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-    Some(RootDir { path: real.display().to_string(), mode, uid, gid, mtime })
+    let xattrs = own_xattrs(&real, problems, observer);
+    Some(RootDir { path: real.display().to_string(), mode, uid, gid, mtime, xattrs })
 }
 
 /// Returns the directory that all paths of a site are below.

@@ -105,6 +105,7 @@ fn keep(store: &Store, image: &[u8], parent: Option<&Database>) -> (Database, u6
         uid: 0,
         gid: 0,
         mtime: Time::default(),
+        xattrs: Vec::new(),
     };
     (record, session.added_bytes())
 }

@@ -195,6 +195,7 @@ fn keep_database(
         uid: meta.uid(),
         gid: meta.gid(),
         mtime: created,
+        xattrs: Vec::new(),
     }))
 }
 

@@ -24,7 +24,7 @@ use crate::format::entry::compare_paths;
 use crate::format::path_text;
 use crate::fs::dir::split;
 use crate::progress::Phase;
-use crate::set::archive::extract::{self, verify};
+use crate::set::archive::extract::{self, Wanted, verify};
 use crate::set::manifest::{Assets, Database, Layout, Manifest};
 use crate::set::missing::Skip;
 
@@ -141,7 +141,7 @@ impl<'a> SiteSetSource<'a> {
                 }
                 !part.is_empty() || above.contains(path)
             };
-            let only: Option<&dyn Fn(&[u8]) -> bool> = if self.is_whole && is_one { None } else { Some(&is_wanted) };
+            let only: Option<&Wanted<'_>> = if self.is_whole && is_one { None } else { Some(&is_wanted) };
             let unpacked = match &self.archive {
                 Some((assets, archive)) if !selected.is_empty() => {
                     let (dir, counts) = unpack(archive, only, home, run)?;

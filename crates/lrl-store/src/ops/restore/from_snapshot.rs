@@ -89,7 +89,14 @@ impl<'a> SnapshotSource<'a> {
         let writer = run.dirs.writer(target, self.store, run.observer)?;
         let home = run.dirs.of(target)?;
         match (
-            stage_database::stage(&writer, home, (database, target), name.as_bytes(), run.owners, &self.name.object()),
+            stage_database::stage(
+                &writer,
+                home,
+                (database, target),
+                name.as_bytes(),
+                (run.owners, run.counts.xattrs(run.owners)),
+                &self.name.object(),
+            ),
             &self.plan.skips,
         ) {
             (Err(error), Some(skips)) if error.is_damage() => {

@@ -59,7 +59,7 @@ pub use undo::{Returned, UndoOptions, Undone, is_unfinished, undo};
 use crate::error::Result;
 use crate::format::snapshot::{RootDir, Snapshot};
 use crate::fs::lock;
-use crate::fs::metadata::{Metadata, set_metadata};
+use crate::fs::metadata::{Metadata, set_all};
 use crate::progress::{Observer, Phase, checkpoint};
 use crate::set::manifest::Manifest;
 pub use crate::set::missing::Skip;
@@ -152,7 +152,8 @@ fn restore_from<S: Source>(
         let owner = run.owners.of((root.uid, root.gid));
         let metadata = Metadata { mode: root.mode, owner, owner_is_required: run.owners.all.is_some(), mtime };
         let dir = run.dirs.open(&options.data_dir)?;
-        dir.map_or(Ok(true), |dir| set_metadata(dir, &metadata, true, &options.data_dir))
+        let xattrs = (root.xattrs.as_slice(), run.counts.xattrs(run.owners));
+        dir.map_or(Ok(true), |dir| set_all(dir, &metadata, Some(xattrs), true, &options.data_dir))
     };
     if let Some(root) = root {
         run.counts.owner(root_metadata(None, root)?);

@@ -10,7 +10,7 @@ use super::set_list::SetList;
 use super::set_parts::SetDatabase;
 use super::site::SiteTree;
 use super::source::Run;
-use super::stage_database::adopt;
+use super::stage_database::{Existing, Recorded, adopt};
 use super::stage_set::copy_proved;
 use super::target_dirs::StagingHome;
 use crate::error::{Error, Result};
@@ -68,14 +68,20 @@ impl SetTree {
         Ok(Arc::clone(cursor.here()))
     }
 
-    /// Looks at what is in place at a path of the set.
-    fn existing(&self, path: &[u8], kind: FileType) -> Option<Stat> {
+    /// Returns the directory in place for a path of the set, and the name there.
+    fn place(&self, path: &[u8]) -> Option<(Arc<OwnedFd>, Vec<u8>)> {
         let mut cursor = DirCursor::new(Arc::clone(self.tree.target.old_tree()?), Path::new(""));
         let there = self.staged(path);
         let (parent, name) = split(&there);
         cursor.enter(parent).ok()?;
-        let stat = statat(cursor.here(), name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
-        (FileType::from_raw_mode(stat.st_mode) == kind).then_some(stat)
+        Some((Arc::clone(cursor.here()), name.to_vec()))
+    }
+
+    /// Looks at the directory in place at a path of the set.
+    fn existing_dir(&self, path: &[u8]) -> Option<Stat> {
+        let (dir, name) = self.place(path)?;
+        let stat = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        (FileType::from_raw_mode(stat.st_mode) == FileType::Directory).then_some(stat)
     }
 
     /// Copies a database into the unpacked archive, at its path, and proves the copy. Directories that are missing on the way get mode and owner of
@@ -106,7 +112,7 @@ impl SetTree {
             };
             tree.descend(part).map_err(|obstacle| refused(obstacle, "the archive has no directory"))?;
             if is_new {
-                let there = self.existing(&list_path[..done], FileType::Directory);
+                let there = self.existing_dir(&list_path[..done]);
                 let mode = there.map_or(0o755, |stat| stat.st_mode);
                 let of = there.map(|stat| (stat.st_uid, stat.st_gid)).or(self.tree.target.owner());
                 let owner_is_required = run.owners.all.is_some();
@@ -119,10 +125,11 @@ impl SetTree {
         let above = fstat(tree.here()).map_err(tree.io("look at", b""))?;
         let file = tree.create_file(name).map_err(|obstacle| refused(obstacle, "the archive holds another file"))?;
         copy_proved(database, &file, &path, home, run, notes)?;
-        let existing = self.existing(&list_path, FileType::RegularFile);
+        let existing = self.place(&list_path).and_then(|(dir, name)| Existing::look(dir, &name));
         let of_parent = if parent.is_empty() { self.tree.target.owner() } else { Some((above.st_uid, above.st_gid)) };
-        let place = (existing.as_ref(), of_parent);
-        run.counts.owner(adopt(&file, place, database.mode.zip(of_parent), None, run.owners, &path)?);
+        let recorded = Recorded { mode_and_owner: database.mode.zip(of_parent), ..Recorded::default() };
+        let how = (run.owners, run.counts.xattrs(run.owners));
+        run.counts.owner(adopt(&file, (existing.as_ref(), of_parent), &recorded, how, &path)?);
         set_mtime(tree.here(), mtime_of(&above)).map_err(tree.io("set the time of", b""))
     }
 }

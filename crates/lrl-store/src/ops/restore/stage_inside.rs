@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, FileType, Stat, statat};
 
 use super::model::ReuseCounts;
 use super::selection::{Lookup, OldTree};
-use super::stage_database::{adopt, write_image};
+use super::stage_database::{Existing, Recorded, adopt, write_image};
 use super::stage_file::Writer;
 use super::tree_plan::TreePlan;
 use crate::error::{Error, Result};
@@ -77,11 +77,10 @@ impl StageInside<'_> {
             gone.map_err(tree.io("remove", name))?;
         }
         written?;
-        let is_file = |stat: &Stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-        let existing = old.and_then(|old| old.stat_of(&database.path)).filter(is_file);
-        let recorded = Some((database.mode, (database.uid, database.gid)));
+        let existing = old.and_then(|old| Existing::look(old.dir_of(&database.path)?, split(&database.path).1));
         let place = (existing.as_ref(), Some((database.uid, database.gid)));
-        self.counts.owner(adopt(&file, place, recorded, Some(database.mtime), self.owners, &path)?);
+        let how = (self.owners, self.counts.xattrs(self.owners));
+        self.counts.owner(adopt(&file, place, &Recorded::of(database), how, &path)?);
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::set_parts::SetDatabase;
 use super::source::Run;
-use super::stage_database::adopt;
+use super::stage_database::{Recorded, adopt, existing};
 use super::target::Target;
 use super::target_dirs::StagingHome;
 use crate::error::{Error, Result};
@@ -24,7 +24,7 @@ use crate::fs::remove::{Step, walk};
 use crate::fs::space::{Reserve, free_at};
 use crate::progress::{Observer, checkpoint};
 use crate::set::archive::extract;
-use crate::set::archive::extract::{Counts, extract_into};
+use crate::set::archive::extract::{Counts, Wanted, extract_into};
 use crate::set::manifest::Assets;
 use crate::set::sha256::read_hashed;
 use crate::units::{hex, size};
@@ -86,8 +86,10 @@ pub(super) fn stage_copy(
     let path = home.staging.path.join(to_path(name));
     let file = create_file(&home.staging.dir, name).map_err(|e| Error::io("create", &path)(e.into()))?;
     let len = copy_proved(database, &file, &path, home, run, notes)?;
-    let place = (target.existing_file(), target.owner());
-    run.counts.owner(adopt(&file, place, database.mode.zip(target.owner()), None, run.owners, &path)?);
+    let existing = existing(target);
+    let recorded = Recorded { mode_and_owner: database.mode.zip(target.owner()), ..Recorded::default() };
+    let how = (run.owners, run.counts.xattrs(run.owners));
+    run.counts.owner(adopt(&file, (existing.as_ref(), target.owner()), &recorded, how, &path)?);
     Ok(len)
 }
 
@@ -130,7 +132,7 @@ pub(super) fn copy_proved(
 /// Unpacks an archive, or only the members that are wanted, into a staging directory; returns where, and what that is.
 pub(super) fn unpack(
     archive: &Path,
-    only: Option<&dyn Fn(&[u8]) -> bool>,
+    only: Option<&Wanted<'_>>,
     home: &StagingHome,
     run: &Run<'_>,
 ) -> Result<(Arc<OwnedFd>, Counts)> {

@@ -46,6 +46,7 @@ pub fn database() -> Database {
         uid: 0,
         gid: 0,
         mtime: Time::default(),
+        xattrs: Vec::new(),
     }
 }
 

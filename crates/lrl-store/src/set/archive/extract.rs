@@ -40,6 +40,9 @@ pub trait FileVisitor {
     }
 }
 
+/// Tells by its clean path whether a member is read.
+pub type Wanted<'a> = dyn Fn(&[u8]) -> bool + 'a;
+
 /// How an archive is unpacked.
 pub struct Options<'a> {
     /// Sets the owners that the archive names (needs root).
@@ -51,7 +54,7 @@ pub struct Options<'a> {
     /// Told of every file; without it no SHA-256 is computed.
     pub watch: Option<&'a mut dyn FileVisitor>,
     /// Which members are read, by their clean paths; `None`: all.
-    pub only: Option<&'a dyn Fn(&[u8]) -> bool>,
+    pub only: Option<&'a Wanted<'a>>,
     /// Watches; its phase is the caller's to announce.
     pub observer: &'a dyn Observer,
 }

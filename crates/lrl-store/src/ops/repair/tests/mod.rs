@@ -571,6 +571,7 @@ fn what_does_not_use_the_damaged_part_of_its_base_is_not_lost_with_it() {
         uid: 0,
         gid: 0,
         mtime: time,
+        xattrs: Vec::new(),
     };
     let snapshot = sample::snapshot(Some(database), None);
     store.publish(&snapshot).unwrap();

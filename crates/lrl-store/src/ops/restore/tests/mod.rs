@@ -126,6 +126,7 @@ impl Lab {
                 uid: meta.uid(),
                 gid: meta.gid(),
                 mtime: mtime(&meta),
+                xattrs: Vec::new(),
             }
         });
         let roots = roots.iter().map(|root| (root.to_string(), format!("./data/{root}"))).collect();
