@@ -79,4 +79,5 @@ mod upload_paths;
 mod uploads;
 mod usage;
 mod watch;
+mod wrong_places;
 mod xattrs;

@@ -257,7 +257,10 @@ impl Failure {
             error if error.is_full() => Some(NO_ROOM),
             Error::Io { source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied => Some("run lrl as the owner of that path, or as root"),
-                io::ErrorKind::ReadOnlyFilesystem => Some("name a place that can be written with --backup or --store"),
+                io::ErrorKind::ReadOnlyFilesystem => Some(
+                    "name a place that can be written: with --target for a restore, --out for a set, else with --backup or --store",
+                ),
+                io::ErrorKind::NotADirectory => Some("name a directory: that path, or a part of it, is a file"),
                 io::ErrorKind::NotFound => Some("check the path; relative paths start in the current directory"),
                 _ => None,
             },

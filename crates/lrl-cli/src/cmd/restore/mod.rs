@@ -43,7 +43,10 @@ fn advised(context: &Context<'_>, args: &RestoreArgs, failure: Failure) -> Failu
     let Failure::Engine(error) = failure else { return failure };
     let skips = "everything else can be restored: `lrl restore --skip-damaged`; `lrl check --read-data --repair --from DIR` looks \
                  for what is lost in sets, live data or another store";
+    let of_set = "nothing was changed; --manifest takes a backup_manifest_….json; `lrl drill --manifest FILE` tells what is wrong with a set, and \
+                  another one, or a snapshot (`lrl snapshots`), may be whole";
     let hint = match &error {
+        Error::Corrupt { .. } | Error::Missing { .. } if args.manifest.is_some() => Some(of_set.into()),
         Error::Corrupt { .. } | Error::Missing { .. }
             if args.manifest.is_none() && args.rows.table.is_none() && !args.undo && !args.clean =>
         {
