@@ -104,6 +104,7 @@ fn document() -> Snapshot {
             uid: 0,
             gid: 0,
             mtime: Time::default(),
+            xattrs: Vec::new(),
         }],
         files: Some(Files {
             roots: BTreeMap::from([("assets".into(), "./data/assets".into())]),
@@ -132,7 +133,7 @@ fn site() -> Snapshot {
         against: SnapshotId::of(b"earlier"),
     };
     Snapshot {
-        root: Some(RootDir { path: root.clone(), mode: 0o750, uid: 33, gid: 33, mtime }),
+        root: Some(RootDir { path: root.clone(), mode: 0o750, uid: 33, gid: 33, mtime, xattrs: Vec::new() }),
         databases: vec![at(b"app.db"), at(b"users/a\\b.db"), at(b"users/caf\xe9.db")],
         files: lab.files.clone().map(|files| Files { roots: BTreeMap::from([(String::new(), root)]), ..files }),
         shrunk: vec![shrink],
