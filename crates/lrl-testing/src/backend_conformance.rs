@@ -181,7 +181,7 @@ fn listings_are_whole_and_in_order(storage: &dyn Backend) {
     }
     let mut newest = None;
     storage
-        .list_newest("snapshots/lab", &mut |name, _| {
+        .list_newest("snapshots/lab", &mut |name| {
             newest = newest.take().max(Some(name.to_string()));
             Ok(())
         })

@@ -96,10 +96,10 @@ fn table(context: &Context<'_>, args: &ForgetArgs, plan: &Plan) -> Result<()> {
     let mut table = Table::new(&columns.map(|name| (name, if name == "number" { Side::Right } else { Side::Left })));
     // Of those that were not named only the fate of the named is news.
     let shown = plan.decisions.iter().filter(|decision| decision.remove || args.snapshots.is_empty());
-    for Decision { name, time, tags, state, kept, remove } in shown {
+    let cells = |Decision { name, time, tags, state, kept, remove }: &Decision| {
         let time = time.as_ref().map_or("cannot be read".into(), |(_, secs)| units::moment(*secs));
         let reasons: Vec<String> = kept.iter().map(ToString::to_string).collect();
-        table.row([
+        [
             if *remove { "remove" } else { "keep" }.into(),
             name.id.short(),
             time,
@@ -108,9 +108,12 @@ fn table(context: &Context<'_>, args: &ForgetArgs, plan: &Plan) -> Result<()> {
             state.name().into(),
             reasons.join(", "),
             tags.join(" "),
-        ]);
-    }
-    context.term.table(&table)
+        ]
+    };
+    // A history may be long: its rows are made twice, and none is held.
+    shown.clone().for_each(|decision| table.measure(&cells(decision)));
+    context.term.table(&table)?;
+    shown.into_iter().try_for_each(|decision| context.term.line(table.shown(&cells(decision))))
 }
 
 fn to_json(decision: &Decision) -> Value {

@@ -52,7 +52,7 @@ impl Wanted<'_> {
         let mut first = HashMap::new();
         let Some(last) = self.args.last else { return Ok(first) };
         let mut left: HashMap<&str, u32> = HashMap::new();
-        for name in names.iter().rev() {
+        for name in store.reading(names.iter().rev()) {
             let left = left.entry(&name.source).or_insert(last);
             let counts = *left > 0
                 && (self.is_all()
@@ -108,13 +108,11 @@ pub fn run(context: &Context<'_>, args: &SnapshotsArgs) -> Result {
     let several = names.first().map(|name| &name.source) != names.last().map(|name| &name.source);
     let mut shown_source: Option<String> = None;
     json::list(term, json!({}), "snapshots", |list| {
-        for (name, read) in snapshots::snapshots(&store, choose::named_source(context))? {
-            if first.get(&name.source).is_some_and(|first| name < *first) {
-                continue;
-            }
+        let shows = |name: &&SnapshotName| first.get(&name.source).is_none_or(|first| *name >= first);
+        for (name, read) in snapshots::snapshots(&store, names.iter().filter(shows)) {
             match read {
                 Ok(snapshot) => {
-                    let judgement = judge.of(&name, &snapshot, term)?;
+                    let judgement = judge.of(name, &snapshot, term)?;
                     if !wanted.matches(&snapshot, judgement.state) {
                         continue;
                     }
@@ -130,8 +128,8 @@ pub fn run(context: &Context<'_>, args: &SnapshotsArgs) -> Result {
                     shown.newest = shown.newest.max(Some(snapshot.created.secs));
                     let proof = judge.evidence(&name.source, term)?.of(&name.id);
                     shown.proven += u64::from(proof.is_some_and(|proof| proof.passed));
-                    list.item(|| to_json(&name, &snapshot, proof, &judgement))?;
-                    term.line(row(&name, &snapshot, proof, judgement.state, now.secs))?;
+                    list.item(|| to_json(name, &snapshot, proof, &judgement))?;
+                    term.line(row(name, &snapshot, proof, judgement.state, now.secs))?;
                     tags(&snapshot.tags).iter().try_for_each(|line| term.line(line))?;
                 }
                 Err(error) => {

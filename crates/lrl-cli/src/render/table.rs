@@ -1,4 +1,4 @@
-//! A table for people: columns as wide as their widest cell. The caller keeps the number of rows within reason.
+//! A table for people: columns as wide as their widest cell. Of many rows only the widths are kept: they are shown once all were measured.
 
 use unicode_width::UnicodeWidthStr;
 
@@ -17,6 +17,7 @@ pub enum Side {
 #[derive(Debug)]
 pub struct Table {
     sides: Vec<Side>,
+    widths: Vec<usize>,
     rows: Vec<Vec<String>>,
 }
 
@@ -25,20 +26,35 @@ impl Table {
     pub fn new(heading: &[(&str, Side)]) -> Self {
         Self {
             sides: heading.iter().map(|(_, side)| *side).collect(),
+            widths: heading.iter().map(|(name, _)| name.width()).collect(),
             rows: vec![heading.iter().map(|(name, _)| (*name).to_string()).collect()],
         }
     }
 
     /// Adds a row; control characters in its cells are escaped.
     pub fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.iter().map(|cell| safe(cell).into_owned()).collect());
+        let cells = escaped(&cells);
+        self.measure_escaped(&cells);
+        self.rows.push(cells);
+    }
+
+    /// Makes room for a row that [`Table::shown`] will show.
+    pub fn measure<const N: usize>(&mut self, cells: &[String; N]) {
+        self.measure_escaped(&escaped(cells));
+    }
+
+    fn measure_escaped(&mut self, cells: &[String]) {
+        self.widths.iter_mut().zip(cells).for_each(|(width, cell)| *width = cell.width().max(*width));
+    }
+
+    /// Returns the line of a row that was measured.
+    pub fn shown<const N: usize>(&self, cells: &[String; N]) -> String {
+        self.line(&escaped(cells), &self.widths)
     }
 
     /// Returns the lines, the heading first, without spaces at their ends.
     pub fn lines(&self) -> Vec<String> {
-        let width = |column: usize| self.rows.iter().filter_map(|row| row.get(column)).map(|c| c.width()).max();
-        let widths: Vec<usize> = (0..self.sides.len()).map(|column| width(column).unwrap_or(0)).collect();
-        self.rows.iter().map(|row| self.line(row, &widths)).collect()
+        self.rows.iter().map(|row| self.line(row, &self.widths)).collect()
     }
 
     fn line(&self, row: &[String], widths: &[usize]) -> String {
@@ -55,6 +71,10 @@ impl Table {
     }
 }
 
+fn escaped(cells: &[String]) -> Vec<String> {
+    cells.iter().map(|cell| safe(cell).into_owned()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Side, Table};
@@ -64,6 +84,12 @@ mod tests {
         let mut table = Table::new(&[("name", Side::Left), ("size", Side::Right), ("when", Side::Left)]);
         table.row(["a".into(), "1.4 MiB".into(), "now".into()]);
         table.row(["写真".into(), "9 B".into(), String::new()]);
-        assert_eq!(table.lines(), ["name     size  when", "a     1.4 MiB  now", "写真      9 B"].map(str::to_string));
+        let measured = ["b".into(), "10.4 MiB".into(), "then".into()];
+        table.measure(&measured);
+        assert_eq!(table.shown(&measured), "b     10.4 MiB  then");
+        assert_eq!(
+            table.lines(),
+            ["name      size  when", "a      1.4 MiB  now", "写真       9 B"].map(str::to_string)
+        );
     }
 }

@@ -143,6 +143,15 @@ impl<D: Vfs> Backend for LocalBackend<D> {
     }
 
     fn list(&self, prefix: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+        self.list_names(prefix, &mut |name| match self.disk.len(&self.path(name)) {
+            Ok(len) => visit(name, len),
+            // Another process removed it after the listing began.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(Error::io("look at", self.path(name))(e)),
+        })
+    }
+
+    fn list_names(&self, prefix: &str, visit: &mut dyn FnMut(&str) -> Result<()>) -> Result<()> {
         let dir = self.path(prefix);
         let listing = match self.disk.read_dir(&dir) {
             Ok(listing) => listing,
@@ -150,25 +159,20 @@ impl<D: Vfs> Backend for LocalBackend<D> {
             Err(e) if e.kind() == io::ErrorKind::NotFound && self.disk.is_dir(&self.root) => return Ok(()),
             Err(e) => return Err(Error::io("list", &dir)(e)),
         };
-        let mut names = Vec::new();
+        let mut names: Vec<(Box<str>, bool)> = Vec::new();
         for entry in listing {
             let (name, is_dir) = entry.map_err(Error::io("list", &dir))?;
             // Names that lrl never writes are not objects.
             let Some(name) = name.to_str().filter(|n| !n.starts_with('.')) else { continue };
-            names.push((name.to_string(), is_dir));
+            names.push((name.into(), is_dir));
         }
         names.sort_unstable();
         for (name, is_dir) in names {
-            let full = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
+            let full = if prefix.is_empty() { name.into_string() } else { format!("{prefix}/{name}") };
             if is_dir {
-                self.list(&full, visit)?;
+                self.list_names(&full, visit)?;
             } else {
-                match self.disk.len(&self.path(&full)) {
-                    Ok(len) => visit(&full, len)?,
-                    // Another process removed it after the listing began.
-                    Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                    Err(e) => return Err(Error::io("look at", self.path(&full))(e)),
-                }
+                visit(&full)?;
             }
         }
         Ok(())

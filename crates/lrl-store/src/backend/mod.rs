@@ -150,9 +150,28 @@ pub trait Backend: Send + Sync {
         self.list(prefix, &mut |name, len| if name > after { visit(name, len) } else { Ok(()) })
     }
 
-    /// As [`Backend::list`], for a directory in which new names come last: may leave out names before one that an earlier run saw.
-    fn list_newest(&self, dir: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
-        self.list(dir, visit)
+    /// As [`Backend::list`], but names alone: no object is looked at.
+    fn list_names(&self, prefix: &str, visit: &mut dyn FnMut(&str) -> Result<()>) -> Result<()> {
+        self.list(prefix, &mut |name, _| visit(name))
+    }
+
+    /// As [`Backend::list_names`], for a directory in which new names come last: may leave out names before one that an earlier run saw.
+    fn list_newest(&self, dir: &str, visit: &mut dyn FnMut(&str) -> Result<()>) -> Result<()> {
+        self.list_names(dir, visit)
+    }
+
+    /// As [`Backend::list_names`], each with what [`Backend::modified`] says of it; one that goes meanwhile may be left out.
+    fn list_modified(&self, prefix: &str, visit: &mut dyn FnMut(&str, Option<SystemTime>) -> Result<()>) -> Result<()> {
+        let names = collect(self, prefix, |name| Some(name.to_string()))?;
+        names.iter().try_for_each(|name| match self.modified(name) {
+            Err(Error::Missing { .. }) => Ok(()),
+            modified => visit(name, modified?),
+        })
+    }
+
+    /// Announces that these small objects will be read whole soon, so that a backend behind requests can fetch several at a time.
+    fn fetch_whole(&self, names: &[String]) {
+        let _ = names;
     }
 
     /// Gives an object another name, durably: for what is moved out of the way. Where a backend cannot, a copy is made first, so a run
@@ -168,6 +187,11 @@ pub trait Backend: Send + Sync {
 
     /// Removes an object; one that is not there is no error.
     fn remove(&self, name: &str) -> Result<()>;
+
+    /// Removes objects, in any order; after an error some of them are still there.
+    fn remove_all(&self, names: &[String]) -> Result<()> {
+        names.iter().try_for_each(|name| self.remove(name))
+    }
 
     /// Makes removals below a directory durable; what was written is so already.
     fn sync(&self, dir: &str) -> Result<()> {
@@ -236,9 +260,9 @@ pub fn probe_put_if_absent(backend: &dyn Backend, name: &str) -> Result<bool> {
 }
 
 /// Lists what `parse` makes of the objects' names below `prefix`, in the order of [`Backend::list`].
-pub fn collect<T>(backend: &dyn Backend, prefix: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Vec<T>> {
+pub fn collect<T, S: Backend + ?Sized>(backend: &S, prefix: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Vec<T>> {
     let mut found = Vec::new();
-    backend.list(prefix, &mut |name, _| {
+    backend.list_names(prefix, &mut |name| {
         found.extend(parse(name));
         Ok(())
     })?;

@@ -110,7 +110,7 @@ pub fn at(
         return Err(none_at_all(store, source)?);
     }
     let mut oldest = None;
-    for name in names.iter().rev() {
+    for name in store.reading(names.iter().rev()) {
         checkpoint(observer)?;
         let snapshot = store.snapshot(name).map_err(|error| newest_readable(store, &names, wanted, need, error))?;
         if snapshot.created <= time && need.is_met(&snapshot) {
@@ -140,7 +140,7 @@ fn none_at_all(store: &Store, source: Option<&str>) -> Result<Error> {
 
 fn latest(store: &Store, names: &[SnapshotName], wanted: &str, need: Need, back: usize) -> Result<Selected> {
     let mut seen = 0;
-    for name in names.iter().rev() {
+    for name in store.reading(names.iter().rev()) {
         let snapshot = store.snapshot(name).map_err(|error| newest_readable(store, names, wanted, need, error))?;
         if need.is_met(&snapshot) {
             if seen == back {
@@ -166,7 +166,7 @@ fn good(
 ) -> Result<Selected> {
     let mut seen = 0;
     let mut passed_over = Vec::new();
-    for name in names.iter().rev() {
+    for name in store.reading(names.iter().rev()) {
         checkpoint(observer)?;
         let mut pass = |timestamp: Option<String>, judgement: Judgement| {
             let Judgement { state, reason, good } = judgement;
@@ -207,7 +207,7 @@ fn good(
 fn by_stamp(store: &Store, names: &[SnapshotName], wanted: &str, place: &str) -> Result<(SnapshotName, Snapshot)> {
     let mut found = Vec::new();
     let mut damaged = None;
-    for name in names {
+    for name in store.reading(names.iter()) {
         match store.snapshot(name) {
             Ok(snapshot) if snapshot.timestamp == wanted => found.push((name, snapshot)),
             Ok(_) => {}

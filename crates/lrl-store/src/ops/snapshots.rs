@@ -4,18 +4,10 @@ use crate::error::Result;
 use crate::format::snapshot::Snapshot;
 use crate::store::{SnapshotName, Store};
 
-/// Reads the snapshots of one source, or (`None`) of all, by source and then oldest first.
-///
-/// # Errors
-///
-/// If the names cannot be listed; a damaged document is an item of the iterator.
+/// Reads snapshots, in the order of their names; a damaged document is an item of the iterator.
 pub fn snapshots<'s>(
     store: &'s Store,
-    source: Option<&str>,
-) -> Result<impl DoubleEndedIterator<Item = (SnapshotName, Result<Snapshot>)> + 's> {
-    let names = store.snapshot_names(source)?;
-    Ok(names.into_iter().map(|name| {
-        let read = store.snapshot(&name);
-        (name, read)
-    }))
+    names: impl Iterator<Item = &'s SnapshotName> + 's,
+) -> impl Iterator<Item = (&'s SnapshotName, Result<Snapshot>)> + 's {
+    store.reading(names).map(|name| (name, store.snapshot(name)))
 }

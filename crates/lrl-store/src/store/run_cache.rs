@@ -10,7 +10,7 @@ use rusqlite::{Connection, ErrorCode, params};
 
 use crate::error::{Error, Result};
 use crate::format::entry::Entry;
-use crate::id::{ChunkId, SnapshotId};
+use crate::id::{ChunkId, PackId, SnapshotId};
 use crate::source::database::{State, WalMark};
 use crate::time::Time;
 
@@ -302,6 +302,33 @@ impl RunCache {
         self.db.execute_batch("DELETE FROM indexes")?;
         let mut insert = self.db.prepare_cached("INSERT OR IGNORE INTO indexes VALUES(?)")?;
         names.iter().try_for_each(|name| insert.execute([name]).map(|_| ()))
+    }
+
+    /// Returns the packs that were seen whole, with their lengths then, in order.
+    pub fn whole_packs(&self) -> Vec<(PackId, u64)> {
+        let rows = || -> rusqlite::Result<Vec<_>> {
+            let mut found = self.db.prepare("SELECT id, len FROM whole_packs ORDER BY id")?;
+            let row = |row: &rusqlite::Row<'_>| Ok((PackId::from_bytes(row.get(0)?), row.get::<_, i64>(1)? as u64));
+            found.query_map([], row)?.collect()
+        };
+        // A cache without the table knows of none.
+        rows().unwrap_or_default()
+    }
+
+    /// Notes packs that were seen whole, and that others are gone.
+    pub fn put_whole_packs(&self, new: &[(PackId, u64)], gone: &[PackId]) -> rusqlite::Result<()> {
+        if !new.is_empty() {
+            self.db.execute_batch(
+                "CREATE TABLE IF NOT EXISTS whole_packs(id BLOB PRIMARY KEY, len INTEGER) WITHOUT ROWID",
+            )?;
+            let mut insert = self.db.prepare_cached("INSERT OR REPLACE INTO whole_packs VALUES(?,?)")?;
+            new.iter().try_for_each(|(id, len)| insert.execute(params![id.as_bytes(), *len as i64]).map(drop))?;
+        }
+        if !gone.is_empty() {
+            let mut remove = self.db.prepare_cached("DELETE FROM whole_packs WHERE id=?")?;
+            gone.iter().try_for_each(|id| remove.execute([id.as_bytes()]).map(drop))?;
+        }
+        Ok(())
     }
 
     /// Notes how far a place has a source's snapshots, as number and time.

@@ -1,10 +1,15 @@
 //! The snapshots of an open store: listing, reading, publishing and forgetting them.
 
+use std::collections::VecDeque;
+
 use super::handle::Store;
 use super::names::{FARTHEST, SnapshotName};
 use crate::backend::{MOST_WHOLE_BYTES, Payload, collect};
 use crate::error::{Error, Result};
 use crate::format::snapshot::{self, Snapshot};
+
+/// Documents that are fetched before the first of them is asked for, at most.
+const MOST_AHEAD: usize = 256;
 
 impl Store {
     /// Lists the names of snapshots, by source and sequence.
@@ -18,7 +23,7 @@ impl Store {
     /// Lists the newest snapshots of a source: all of them, or from one that an earlier run saw.
     pub(crate) fn newest_snapshot_names(&self, source: &str) -> Result<Vec<SnapshotName>> {
         let mut names = Vec::new();
-        self.backend.list_newest(&format!("snapshots/{source}"), &mut |name, _| {
+        self.backend.list_newest(&format!("snapshots/{source}"), &mut |name| {
             names.extend(SnapshotName::parse(name));
             Ok(())
         })?;
@@ -28,6 +33,26 @@ impl Store {
             Some(first) if first.sequence > FARTHEST => self.snapshot_names(Some(source)),
             _ => Ok(names),
         }
+    }
+
+    /// Passes the names of snapshots on that the caller reads one after the other, and announces those to come to the backend: more of them the
+    /// further the caller gets.
+    pub fn reading<'n>(
+        &'n self,
+        mut names: impl Iterator<Item = &'n SnapshotName> + 'n,
+    ) -> impl Iterator<Item = &'n SnapshotName> + 'n {
+        let (mut ahead, mut waiting) = (1, VecDeque::new());
+        std::iter::from_fn(move || {
+            if waiting.is_empty() {
+                waiting.extend(names.by_ref().take(ahead));
+                ahead = (ahead * 4).min(MOST_AHEAD);
+                if waiting.len() > 1 && self.backend.capabilities().cost_per_request {
+                    let objects: Vec<String> = waiting.iter().map(|name| name.object()).collect();
+                    self.backend.fetch_whole(&objects);
+                }
+            }
+            waiting.pop_front()
+        })
     }
 
     /// Reads one snapshot, verified against its name.
@@ -53,9 +78,15 @@ impl Store {
 
     /// Removes a snapshot's document; what it alone reaches is garbage from here on.
     pub fn forget(&self, name: &SnapshotName) -> Result<()> {
+        self.forget_all(&[name])
+    }
+
+    /// Removes the documents of snapshots, in any order.
+    pub fn forget_all(&self, names: &[&SnapshotName]) -> Result<()> {
         self.check_writable()?;
         self.check_readable()?;
-        self.backend.remove(&name.object())
+        let objects: Vec<String> = names.iter().map(|name| name.object()).collect();
+        self.backend.remove_all(&objects)
     }
 
     /// Writes a snapshot: from here on it is listed, and all that it names must be durable already. It records which pending deletions it does not depend on.

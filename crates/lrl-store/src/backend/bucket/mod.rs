@@ -22,7 +22,7 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path as Object;
-use object_store::{ObjectStoreExt, PutMode, PutPayload};
+use object_store::{ObjectMeta, ObjectStoreExt, PutMode, PutPayload};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 
@@ -37,6 +37,8 @@ use crate::progress::Interrupted;
 const PART_BYTES: u64 = 5 << 20;
 /// Parts that are in memory at once, whichever objects they are of.
 const PARTS_IN_FLIGHT: usize = 4;
+/// Requests at once that remove objects: not every server removes several with one request.
+const REMOVALS_IN_FLIGHT: usize = 16;
 /// How soon an interruption is noticed.
 const TICK: Duration = Duration::from_millis(100);
 /// Nobody waits longer for the end of an upload that failed.
@@ -222,6 +224,39 @@ impl Bucket {
         done
     }
 
+    /// Visits what is below a prefix and comes after a name, in order.
+    fn each_after(
+        &self,
+        prefix: &str,
+        after: &str,
+        visit: &mut dyn FnMut(&str, &ObjectMeta) -> Result<()>,
+    ) -> Result<()> {
+        let below = self.object(prefix);
+        let mut last = (!after.is_empty()).then(|| self.object(after));
+        let mut tries = 0;
+        loop {
+            let mut found = match &last {
+                None => self.reached.client.list(Some(&below)),
+                Some(last) => self.reached.client.list_with_offset(Some(&below), last),
+            };
+            // Names come in order, so a listing that broke off goes on after the last of them.
+            let error = loop {
+                match self.wait(found.next())? {
+                    None => return Ok(()),
+                    Some(Err(error)) => break error,
+                    Some(Ok(meta)) => {
+                        tries = 0;
+                        if let Some(name) = self.name(&meta.location) {
+                            visit(name, &meta)?;
+                        }
+                        last = Some(meta.location);
+                    }
+                }
+            };
+            self.list_again(prefix, error, &mut tries)?;
+        }
+    }
+
     fn explain(&self, op: &'static str, name: &str, error: &object_store::Error) -> Error {
         errors::explain(&self.address, &self.reached, op, name, error)
     }
@@ -308,30 +343,11 @@ impl Backend for Bucket {
     }
 
     fn list_after(&self, prefix: &str, after: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
-        let below = self.object(prefix);
-        let mut last = (!after.is_empty()).then(|| self.object(after));
-        let mut tries = 0;
-        loop {
-            let mut found = match &last {
-                None => self.reached.client.list(Some(&below)),
-                Some(last) => self.reached.client.list_with_offset(Some(&below), last),
-            };
-            // Names come in order, so a listing that broke off goes on after the last of them.
-            let error = loop {
-                match self.wait(found.next())? {
-                    None => return Ok(()),
-                    Some(Err(error)) => break error,
-                    Some(Ok(meta)) => {
-                        tries = 0;
-                        if let Some(name) = self.name(&meta.location) {
-                            visit(name, meta.size)?;
-                        }
-                        last = Some(meta.location);
-                    }
-                }
-            };
-            self.list_again(prefix, error, &mut tries)?;
-        }
+        self.each_after(prefix, after, &mut |name, meta| visit(name, meta.size))
+    }
+
+    fn list_modified(&self, prefix: &str, visit: &mut dyn FnMut(&str, Option<SystemTime>) -> Result<()>) -> Result<()> {
+        self.each_after(prefix, "", &mut |name, meta| visit(name, Some(meta.last_modified.into())))
     }
 
     fn remove(&self, name: &str) -> Result<()> {
@@ -339,6 +355,21 @@ impl Backend for Bucket {
             Err(Error::Missing { .. }) => Ok(()),
             other => other,
         }
+    }
+
+    fn remove_all(&self, names: &[String]) -> Result<()> {
+        let remove = |name: String| {
+            let object = self.object(&name);
+            async move {
+                match self.reached.client.delete(&object).await {
+                    Err(error) if !matches!(error, object_store::Error::NotFound { .. }) => Err((name, error)),
+                    _ => Ok(()),
+                }
+            }
+        };
+        let removed =
+            stream::iter(names.iter().cloned().map(remove)).buffer_unordered(REMOVALS_IN_FLIGHT).try_collect::<()>();
+        self.wait(removed)?.map_err(|(name, error)| self.explain("remove", &name, &error))
     }
 
     fn lock(&self, _: &str, _: LockMode, _: Duration, _: &dyn Fn() -> bool) -> Result<Option<Box<dyn Guard>>> {

@@ -7,8 +7,8 @@ pub(crate) mod prefetch;
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use super::cache::disk_lru::{DiskLru, has_space, is_spool, put_file, read_at};
@@ -24,6 +24,8 @@ use crate::id::ChunkId;
 
 /// An index is fetched in pieces of this size.
 const PIECE: u64 = 4 << 20;
+/// Small objects that are fetched at the same time.
+const REQUESTS: usize = 8;
 /// Kept whole, as they are read whole or found by many small reads.
 const WHOLE: [&str; 5] = ["index/", "snapshots/", "drills/", "checks/", "pending/"];
 const PACKS: &str = "packs/";
@@ -249,28 +251,53 @@ impl Backend for CachedBackend {
         self.below.list_after(prefix, after, visit)
     }
 
-    fn list_newest(&self, dir: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+    fn list_modified(&self, prefix: &str, visit: &mut dyn FnMut(&str, Option<SystemTime>) -> Result<()>) -> Result<()> {
+        self.below.list_modified(prefix, visit)
+    }
+
+    fn fetch_whole(&self, names: &[String]) {
+        let missing: Vec<&String> = names.iter().filter(|name| is_whole(name) && !self.path(name).is_file()).collect();
+        let threads = missing.len().min(REQUESTS);
+        let missing = Mutex::new(missing.into_iter());
+        let next = || missing.lock().unwrap_or_else(PoisonError::into_inner).next();
+        // One that cannot be read is an error when it is asked for.
+        let fetch = || while next().is_some_and(|name| self.read(name).is_ok()) {};
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                // Without a thread they are fetched one by one.
+                let _ = std::thread::Builder::new().name("fetch".into()).spawn_scoped(scope, fetch);
+            }
+        });
+    }
+
+    fn list_newest(&self, dir: &str, visit: &mut dyn FnMut(&str) -> Result<()>) -> Result<()> {
         let copies = fs::read_dir(self.path(dir)).into_iter().flatten().flatten();
         let newest =
             copies.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| !name.starts_with('.')).max();
-        let Some(known) = newest.map(|name| format!("{dir}/{name}")) else { return self.list(dir, visit) };
+        let Some(known) = newest.map(|name| format!("{dir}/{name}")) else { return self.list_names(dir, visit) };
         // The number alone comes before every name that begins with it, so the known one is seen again if it is still there.
         let after = known.rsplit_once('-').map_or(known.as_str(), |(before, _)| before);
         let mut found = Vec::new();
-        self.below.list_after(dir, after, &mut |name, len| {
-            found.push((name.to_string(), len));
+        self.below.list_after(dir, after, &mut |name, _| {
+            found.push(name.to_string());
             Ok(())
         })?;
-        if found.iter().all(|(name, _)| *name != known) {
-            return self.list(dir, visit);
+        if !found.contains(&known) {
+            return self.list_names(dir, visit);
         }
-        found.iter().try_for_each(|(name, len)| visit(name, *len))
+        found.iter().try_for_each(|name| visit(name))
     }
 
     fn remove(&self, name: &str) -> Result<()> {
         self.below.remove(name)?;
         self.forget(name);
         Ok(())
+    }
+
+    fn remove_all(&self, names: &[String]) -> Result<()> {
+        // Of what could not be removed a copy is fetched again.
+        names.iter().for_each(|name| self.forget(name));
+        self.below.remove_all(names)
     }
 
     fn sync(&self, dir: &str) -> Result<()> {

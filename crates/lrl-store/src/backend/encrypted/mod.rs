@@ -123,6 +123,16 @@ impl EncryptedBackend {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
     }
 
+    fn check_may_remove(&self, name: &str) -> Result<()> {
+        match self.keys.can_read() {
+            true => Ok(()),
+            false => {
+                let object = self.object_location(name);
+                Err(Error::Refused(format!("{object} stays: the key only writes, and removes nothing")))
+            }
+        }
+    }
+
     fn list_with(
         &self,
         visit: &mut dyn FnMut(&str, u64) -> Result<()>,
@@ -251,9 +261,25 @@ impl Backend for EncryptedBackend {
         self.list_with(visit, |visit| self.below.list_after(&prefix, &after, visit))
     }
 
-    fn list_newest(&self, dir: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+    fn list_names(&self, prefix: &str, visit: &mut dyn FnMut(&str) -> Result<()>) -> Result<()> {
+        let prefix = self.veiled(prefix)?;
+        self.below.list_names(&prefix, &mut |name| visit(&self.unveiled(name)))
+    }
+
+    fn list_newest(&self, dir: &str, visit: &mut dyn FnMut(&str) -> Result<()>) -> Result<()> {
         let dir = self.veiled(dir)?;
-        self.list_with(visit, |visit| self.below.list_newest(&dir, visit))
+        self.below.list_newest(&dir, &mut |name| visit(&self.unveiled(name)))
+    }
+
+    fn list_modified(&self, prefix: &str, visit: &mut dyn FnMut(&str, Option<SystemTime>) -> Result<()>) -> Result<()> {
+        let prefix = self.veiled(prefix)?;
+        self.below.list_modified(&prefix, &mut |name, modified| visit(&self.unveiled(name), modified))
+    }
+
+    fn fetch_whole(&self, names: &[String]) {
+        let veiled = names.iter().map(|name| self.veiled(name)).collect::<Result<Vec<_>>>();
+        // What has no name below cannot be read either.
+        veiled.iter().for_each(|names| self.below.fetch_whole(names));
     }
 
     fn rename(&self, from: &str, to: &str) -> Result<()> {
@@ -262,12 +288,15 @@ impl Backend for EncryptedBackend {
     }
 
     fn remove(&self, name: &str) -> Result<()> {
-        if !self.keys.can_read() {
-            let object = self.object_location(name);
-            return Err(Error::Refused(format!("{object} stays: the key only writes, and removes nothing")));
-        }
+        self.check_may_remove(name)?;
         self.forget(name);
         self.below.remove(&self.veiled(name)?)
+    }
+
+    fn remove_all(&self, names: &[String]) -> Result<()> {
+        names.first().map_or(Ok(()), |name| self.check_may_remove(name))?;
+        names.iter().for_each(|name| self.forget(name));
+        self.below.remove_all(&names.iter().map(|name| self.veiled(name)).collect::<Result<Vec<_>>>()?)
     }
 
     fn sync(&self, dir: &str) -> Result<()> {

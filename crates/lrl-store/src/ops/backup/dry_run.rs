@@ -111,7 +111,7 @@ pub fn plan(store: Option<&Store>, options: &Options, observer: &dyn Observer) -
     let parts = Parts { database: !databases.is_empty(), uploads: uploads.is_some() };
     let there = options.out.as_deref().filter(|out| out.is_dir());
     let sets = store.zip(there).map(|(store, out)| {
-        let lost = store.find_missing()?.lost;
+        let lost = store.find_missing(None, false)?.lost;
         RemovePolicy::new(store, &options.source, out, options.keep_sets, None, &lost, observer)
             .plan(&Newest::Supposed(parts))
     });

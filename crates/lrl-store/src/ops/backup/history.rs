@@ -104,7 +104,7 @@ impl History {
 
     /// Looks at snapshots, the newest first, until both parts are found, and of each one that is good.
     fn look(&mut self, store: &Store, names: &[SnapshotName]) -> Result<()> {
-        for name in names.iter().rev() {
+        for name in store.reading(names.iter().rev()) {
             // A damaged snapshot is no parent; the new one is complete without it.
             let snapshot = match store.snapshot(name) {
                 Err(Error::Corrupt { .. } | Error::Missing { .. } | Error::WriteOnly { .. }) => continue,
@@ -195,5 +195,9 @@ impl History {
 /// Returns the timestamps of all of a source's snapshots.
 pub(in crate::ops) fn all_timestamps(store: &Store, source: &str) -> Result<HashSet<String>> {
     let names = store.snapshot_names(Some(source))?;
-    Ok(names.iter().filter_map(|name| store.snapshot(name).ok()).map(|snapshot| snapshot.timestamp).collect())
+    Ok(store
+        .reading(names.iter())
+        .filter_map(|name| store.snapshot(name).ok())
+        .map(|snapshot| snapshot.timestamp)
+        .collect())
 }

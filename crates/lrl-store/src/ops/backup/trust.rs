@@ -61,7 +61,8 @@ pub(super) fn decide(context: Context<'_>, history: &History, problems: &mut Vec
     let costs_requests = store.storage().capabilities().cost_per_request;
     let full_scan = full_scan::due(cache, history, options);
     let losses = match compares_packs(context, full_scan) {
-        true => losses::survey(store, problems, observer)?,
+        // A full scan believes no earlier look.
+        true => losses::survey(store, (cache, full_scan.is_none()), problems, observer)?,
         false => KnownLosses::default(),
     };
     let distrust = distrust(context)?;

@@ -58,7 +58,7 @@ fn store() -> Arc<dyn Backend> {
 /// Reads every file of every snapshot; true if all could be.
 fn all_can_be_read(storage: &Arc<dyn Backend>) -> bool {
     let read = |store: &Store| -> crate::error::Result<()> {
-        for (_, snapshot) in snapshots::snapshots(store, None)? {
+        for (_, snapshot) in snapshots::snapshots(store, store.snapshot_names(None)?.iter()) {
             let snapshot = snapshot?;
             dump::dump(store, &snapshot, b"lrl.db", &Silent, &mut |_| Ok(()))?;
             for entry in ls::ls(store, &snapshot, b"")?.entries {
@@ -151,7 +151,7 @@ fn a_lost_pack_names_the_snapshots_and_files_that_it_takes_along() {
     let storage = store();
     let packs: Vec<String> = faulty::names(&storage, "packs");
     let store = open(&storage);
-    for (_, snapshot) in snapshots::snapshots(&store, None).unwrap().skip(2) {
+    for (_, snapshot) in snapshots::snapshots(&store, store.snapshot_names(None).unwrap().iter()).skip(2) {
         let snapshot = snapshot.unwrap();
         let name = crate::store::pack_name(&snapshot.packs[0]);
         assert!(packs.contains(&name));

@@ -294,7 +294,8 @@ impl<'a> Run<'a> {
         {
             Lost::default()
         } else {
-            let KnownLosses { lost, repairs } = backup::survey(self.to, &mut self.report.problems, self.observer)?;
+            let KnownLosses { lost, repairs } =
+                backup::survey(self.to, (None, false), &mut self.report.problems, self.observer)?;
             Lost { any: !lost.is_empty() || !repairs.is_empty(), packs: !lost.is_empty() }
         };
         Ok(*self.lost.insert(lost))

@@ -14,6 +14,9 @@ use crate::store::{SnapshotName, Store};
 use crate::time::Time;
 pub use policy::{Candidate, Period, Policy, Reason};
 
+/// Snapshots that are removed at once, at most: a run is killed or interrupted before or after them.
+const AT_ONCE: usize = 128;
+
 /// What to forget.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -77,13 +80,11 @@ pub fn plan(store: &Store, options: &Options, observer: &dyn Observer) -> Result
 ///
 /// [`Error::Interrupted`](crate::error::Error::Interrupted) between two snapshots, and those of the backend.
 pub fn apply(store: &Store, plan: &Plan, observer: &dyn Observer) -> Result<()> {
-    let mut done = Ok(());
-    for name in plan.removed() {
-        done = checkpoint(observer).and_then(|()| store.forget(name));
-        if done.is_err() {
-            break;
-        }
-    }
+    let removed: Vec<&SnapshotName> = plan.removed().collect();
+    let done = removed.chunks(AT_ONCE).try_for_each(|some| {
+        checkpoint(observer)?;
+        store.forget_all(some)
+    });
     // What is removed on purpose is not missed by the next backup.
     let cache = store.storage().cache_dir().and_then(|dir| RunCache::open(&dir));
     for name in plan.removed() {
@@ -109,17 +110,20 @@ fn by_policy(store: &Store, options: &Options, observer: &dyn Observer) -> Resul
             )));
         }
     }
-    names.reverse();
     let mut judge = Judge::new(store, Time { secs: options.now, nanos: 0 });
-    while let Some(source) = names.last().map(|name| name.source.clone()) {
-        let mut group = Vec::new();
-        while let Some(name) = names.pop_if(|name| name.source == source) {
+    while let Some(source) = names.first().map(|name| name.source.clone()) {
+        let of_source = names.partition_point(|name| name.source == source);
+        let later = names.split_off(of_source);
+        let group = std::mem::replace(&mut names, later);
+        let (mut found, mut stamps) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));
+        for name in store.reading(group.iter()) {
             checkpoint(observer)?;
-            let snapshot = store.snapshot(&name).map_err(|error| unreadable(store, &name, &error))?;
-            let judgement = judge.of(&name, &snapshot, observer)?;
-            group.push((candidate(&name, &snapshot, &judgement), snapshot.timestamp));
+            let snapshot = store.snapshot(name).map_err(|error| unreadable(store, name, &error))?;
+            let judgement = judge.of(name, &snapshot, observer)?;
+            found.push(Details::of(&snapshot, &judgement));
+            stamps.push(snapshot.timestamp.into_boxed_str());
         }
-        let (candidates, stamps): (Vec<_>, Vec<_>) = group.into_iter().unzip();
+        let candidates: Vec<_> = group.into_iter().zip(found).map(|(name, found)| found.candidate(name)).collect();
         let mut reasons = policy::apply(&options.policy, &candidates, options.now);
         if !reasons.iter().flatten().any(Reason::is_policy) {
             return Err(Error::Refused(format!(
@@ -134,7 +138,7 @@ fn by_policy(store: &Store, options: &Options, observer: &dyn Observer) -> Resul
             reasons[proven].push(Reason::Proven);
         }
         decisions.extend(candidates.into_iter().zip(stamps).zip(reasons).map(|((candidate, stamp), kept)| Decision {
-            time: Some((stamp, candidate.created)),
+            time: Some((stamp.into_string(), candidate.created)),
             name: candidate.name,
             tags: candidate.tags,
             state: candidate.state,
@@ -167,7 +171,7 @@ fn by_name(store: &Store, options: &Options, observer: &dyn Observer) -> Result<
                 Err(error) => return Err(error),
             };
             candidates.push(match &read {
-                Some(snapshot) => candidate(&name, snapshot, &judge.of(&name, snapshot, observer)?),
+                Some(snapshot) => Details::of(snapshot, &judge.of(&name, snapshot, observer)?).candidate(name.clone()),
                 None => {
                     let (state, none) = (State::Damaged, Need::default());
                     Candidate { name: name.clone(), created: 0, tags: Vec::new(), state, holds: none, good: none }
@@ -226,14 +230,29 @@ fn unreadable(store: &Store, name: &SnapshotName, error: &Error) -> Error {
     }
 }
 
-fn candidate(name: &SnapshotName, snapshot: &Snapshot, judgement: &Judgement) -> Candidate {
-    Candidate {
-        name: name.clone(),
-        created: snapshot.created.secs,
-        tags: snapshot.tags.clone(),
-        state: judgement.state,
-        holds: Need::default().of(snapshot),
-        good: judgement.good,
+/// What a policy looks at, without the name.
+struct Details {
+    created: i64,
+    tags: Vec<String>,
+    state: State,
+    holds: Need,
+    good: Need,
+}
+
+impl Details {
+    fn of(snapshot: &Snapshot, judgement: &Judgement) -> Self {
+        Self {
+            created: snapshot.created.secs,
+            tags: snapshot.tags.clone(),
+            state: judgement.state,
+            holds: Need::default().of(snapshot),
+            good: judgement.good,
+        }
+    }
+
+    fn candidate(self, name: SnapshotName) -> Candidate {
+        let Self { created, tags, state, holds, good } = self;
+        Candidate { name, created, tags, state, holds, good }
     }
 }
 

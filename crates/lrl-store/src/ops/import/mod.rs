@@ -42,7 +42,7 @@ pub fn import(store: &Store, options: &Options, observer: &dyn Observer) -> Resu
     )?;
     store.storage().reclaim()?;
     let mut notes = Vec::new();
-    let KnownLosses { lost, repairs } = backup::survey(store, &mut notes, observer)?;
+    let KnownLosses { lost, repairs } = backup::survey(store, (None, false), &mut notes, observer)?;
     let is_whole = lost.is_empty() && repairs.is_empty();
     let found = manifests(&options.dir)?;
     if found.is_empty() {

@@ -1,6 +1,6 @@
 //! Does what a plan says, in a store that nobody else uses meanwhile.
 
-use super::model::{Full, Plan, ROUND_BYTES, Report};
+use super::model::{Full, Plan, ROUND_BYTES, ROUND_PACKS, Report};
 use super::plan::plan;
 use super::{deltas, repack};
 use crate::backend::collect;
@@ -67,7 +67,7 @@ pub fn apply(store: &Store, plan: Plan, space: &SpaceGuard, observer: &dyn Obser
             bytes += alive;
             fits
         });
-        let count = count.count();
+        let count = count.count().min(ROUND_PACKS);
         let round = &left[..count];
         let packs: Vec<_> = round.iter().map(|(id, _)| (*id, lengths.get(id).copied().unwrap_or_default())).collect();
         match repack::repack(store, &packs, observer) {

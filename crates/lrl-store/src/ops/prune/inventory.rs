@@ -14,22 +14,27 @@ use crate::store::{SnapshotName, Store, index, pack_id};
 /// Blocks of all index files that are kept decoded, 12 MiB: every chunk is looked up, in no order.
 const CACHED_BLOCKS: usize = 2048;
 
-/// One pack.
+/// Chunks in the index up to which filters are worth their memory: 5 MB.
+const MOST_FILTERED: u64 = 4_000_000;
+
+/// One pack. There may be a hundred thousand.
 #[derive(Default)]
 pub(super) struct Pack {
     pub len: Option<u64>,
-    /// Bytes before its first chunk, if it is there.
-    pub head: u64,
-    pub is_listed: bool,
-    pub chunks: u64,
     /// Bytes of what is alive, with its records.
     pub alive: u64,
+    pub chunks: u32,
+    /// When a snapshot added it, counted from the first; 0 if none says so.
+    pub age: u32,
+    /// Bytes before its first chunk, if it is there.
+    pub head: u16,
+    pub is_listed: bool,
 }
 
 impl Pack {
     /// Its length if nothing in it were dead.
     pub fn needed(&self) -> u64 {
-        self.alive + self.head + FOOTER_LEN as u64
+        self.alive + u64::from(self.head) + FOOTER_LEN as u64
     }
 
     pub fn unused(&self) -> u64 {
@@ -88,7 +93,7 @@ fn take_inventory(store: &Store, names: &[SnapshotName], observer: &dyn Observer
         )));
     }
     let mut packs: HashMap<PackId, Pack> = HashMap::new();
-    let head = head_len(store.storage().keys()) as u64;
+    let head = head_len(store.storage().keys()) as u16;
     store.storage().list("packs", &mut |name, len| {
         if let Some(id) = pack_id(name) {
             let pack = packs.entry(id).or_default();
@@ -97,11 +102,20 @@ fn take_inventory(store: &Store, names: &[SnapshotName], observer: &dyn Observer
         Ok(())
     })?;
     let files = store.indexes();
+    let records: u64 = files.iter().map(|file| file.records()).sum();
+    // The chunk that is looked up is in one of them.
+    if files.len() > 1 && records <= MOST_FILTERED {
+        files.iter().try_for_each(|file| file.filter(&**store.storage()))?;
+    }
     for file in &files {
-        file.keep_blocks(CACHED_BLOCKS / files.len());
+        // By its length: of a small one nothing is left out.
+        file.keep_blocks((CACHED_BLOCKS as u64 * file.records() / records.max(1)) as usize);
         file.packs().iter().for_each(|id| packs.entry(*id).or_default().is_listed = true);
     }
-    let marked = mark::mark(store, names, &*store.pending_deletions()?, observer)?;
+    let mut marked = mark::mark(store, names, &*store.pending_deletions()?, observer)?;
+    for (id, age) in std::mem::take(&mut marked.ages) {
+        packs.entry(id).and_modify(|pack| pack.age = age);
+    }
     let (chains, full) = deltas::find(store, &marked, observer)?;
     files.iter().for_each(|file| file.keep_blocks(0));
     let (mut rewrite, mut chunks) = (false, 0);

@@ -14,6 +14,9 @@ use crate::store::index::{ChunkCopy, IndexSlot};
 use crate::store::tree::visit::{NodeAt, Visitor, visit};
 use crate::store::{SnapshotName, Store};
 
+/// Chunks that are remembered without a look into the index: 1 MiB.
+const MOST_RECENT: usize = 16 << 10;
+
 /// What the marking found.
 #[derive(Default)]
 pub(super) struct Reachable {
@@ -45,6 +48,8 @@ struct Walk<'a> {
     walked: ChunkSet,
     /// Chunks whose bases are being marked.
     path: Vec<ChunkId>,
+    /// Some of the chunks that snapshots reach and that are marked: what one has the next one mostly has as well.
+    recent: HashSet<ChunkId>,
 }
 
 /// Marks all that these snapshots reach; of several copies none in a candidate for deletion, if another can be read.
@@ -64,9 +69,10 @@ pub(super) fn mark(
     })?;
     let (seen, walked) = (ChunkSet::default(), ChunkSet::default());
     let marked = Reachable::default();
-    let mut walk = Walk { store, observer, candidates, marked, several, seen, walked, path: Vec::new() };
+    let mut walk =
+        Walk { store, observer, candidates, marked, several, seen, walked, path: Vec::new(), recent: HashSet::new() };
     observer.phase(Phase::Snapshots, Some(snapshots.len() as u64));
-    for name in snapshots {
+    for name in store.reading(snapshots.iter()) {
         walk.snapshot(name)?;
         observer.advance(0, 1);
     }
@@ -157,12 +163,16 @@ impl Walk<'_> {
 
     /// Marks a chunk and its bases. False if it is not listed, or is marked already on the way to this very chunk.
     fn chunk(&mut self, id: &ChunkId) -> Result<bool> {
+        if self.path.is_empty() && self.recent.contains(id) {
+            return Ok(true);
+        }
         let Some(first) = self.store.listed_copy(id)? else {
             self.marked.missing += 1;
             return Ok(false);
         };
         if self.path.is_empty() {
             self.marked.reached.set(first.slot);
+            self.remember(id);
         }
         if self.seen.has(first.slot) {
             return Ok(true);
@@ -175,6 +185,13 @@ impl Walk<'_> {
         self.path.pop();
         self.seen.set(first.slot);
         Ok(all)
+    }
+
+    fn remember(&mut self, id: &ChunkId) {
+        if self.recent.len() >= MOST_RECENT {
+            self.recent.clear();
+        }
+        self.recent.insert(*id);
     }
 
     fn keep(&mut self, copy: &ChunkCopy) -> Result<bool> {

@@ -121,6 +121,8 @@ pub struct Report {
 
 /// Bytes that are moved before the index is written and the old packs are deleted: the additional space that is needed, at most.
 pub(super) const ROUND_BYTES: u64 = 1 << 30;
+/// Packs that are moved at once, at most: what is known of each takes memory, and each round writes the index again.
+pub(super) const ROUND_PACKS: usize = 16 << 10;
 /// Packs below this are small.
 pub(super) const SMALL_BYTES: u64 = TARGET_BYTES / 4;
 /// This few small packs are left alone.

@@ -91,7 +91,7 @@ pub fn plan(
         }
     }
     // What was stored together stays together; what no snapshot says it added is older.
-    plan.repack.sort_by_key(|(id, _)| (marked.ages.get(id).copied().unwrap_or_default(), *id));
+    plan.repack.sort_unstable_by_key(|(id, _)| (packs.get(id).map(|pack| pack.age), *id));
     Ok(plan)
 }
 

@@ -37,23 +37,23 @@ pub(super) fn copy(
 ) -> Result<(Moved, Vec<PackId>)> {
     let session = WriteSession::new(store);
     let mut moved = Moved::default();
-    let mut copied = Vec::new();
+    let mut copied = HashSet::new();
     for (pack, len) in packs {
         let here = alive.get(pack);
         let is_alive = |_: &Record, offset: u64| Ok(here.is_some_and(|here| here.contains(&offset)));
         match move_pack(store, &session, pack, &is_alive, observer)? {
-            None => copied.push(*pack),
+            None => drop(copied.insert(*pack)),
             Some(why) => moved.stayed.push((*pack, why)),
         }
         observer.advance(*len, 0);
     }
     session.seal()?;
     for pack in session.packs() {
-        copied.retain(|old| *old != pack);
+        copied.remove(&pack);
         moved.written.add(store.storage().len(&pack_name(&pack))?);
     }
     packs.iter().filter(|(pack, _)| copied.contains(pack)).for_each(|(_, len)| moved.gone.add(*len));
-    Ok((moved, copied))
+    Ok((moved, copied.into_iter().collect()))
 }
 
 /// Moves what the index lists in `packs`, in this order.

@@ -276,7 +276,7 @@ fn chosen(packs: &[Pack], max_unused: MaxUnused) -> Vec<usize> {
 fn the_most_wasteful_packs_are_moved_and_no_more_than_it_takes() {
     const MIB: u64 = 1 << 20;
     let frame = Pack { head: 8, ..Pack::default() }.needed();
-    let pack = |len: u64, alive: u64| Pack { len: Some(len), head: 8, is_listed: true, chunks: 1, alive };
+    let pack = |len: u64, alive: u64| Pack { len: Some(len), head: 8, is_listed: true, chunks: 1, alive, age: 0 };
     // They waste a tenth, a half, a fifth, nothing.
     let packs =
         [pack(10 * MIB, 9 * MIB), pack(10 * MIB, 5 * MIB), pack(20 * MIB, 16 * MIB), pack(8 * MIB + frame, 8 * MIB)];
@@ -293,7 +293,8 @@ fn the_most_wasteful_packs_are_moved_and_no_more_than_it_takes() {
 #[test]
 fn small_packs_are_moved_where_there_are_many_and_large_ones_are_not() {
     let frame = Pack { head: 8, ..Pack::default() }.needed();
-    let pack = |needed: u64| Pack { len: Some(needed), head: 8, is_listed: true, chunks: 1, alive: needed - frame };
+    let pack =
+        |needed: u64| Pack { len: Some(needed), head: 8, is_listed: true, chunks: 1, alive: needed - frame, age: 0 };
     let packs = |small: usize, needed: u64, more: &[u64]| {
         std::iter::repeat_n(needed, small).chain(more.iter().copied()).map(pack).collect::<Vec<_>>()
     };

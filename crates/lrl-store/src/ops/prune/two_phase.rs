@@ -2,8 +2,8 @@
 //! it: after a grace period, when every source has made a snapshot whose run had read that list, and only what is still dead. `docs/FORMAT.md`
 //! has the rule, `docs/ARCHITECTURE.md` the argument.
 
-use std::collections::{BTreeMap, HashSet};
-use std::time::Duration;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::{Duration, SystemTime};
 
 use super::apply::end_chains;
 use super::model::{MaxUnused, Numbers, Packs, Plan, ROUND_BYTES};
@@ -16,7 +16,7 @@ use crate::id::{PackId, PendingId, SnapshotId};
 use crate::progress::{Observer, Phase, checkpoint};
 use crate::store::deletion::pending::{PendingDeletions, pending_name};
 use crate::store::deletion::prune_lease::{Now, PruneLease};
-use crate::store::{Store, pack_name};
+use crate::store::{Store, pack_id, pack_name};
 use crate::time::Time;
 
 /// How to prune a store without locks.
@@ -87,6 +87,12 @@ pub struct Report {
 
 /// Packs that are scheduled for deletion at once, at most.
 const MOST_PACKS: usize = 100_000;
+/// Packs whose contents one run moves, at most: the offsets of what is alive in them are in memory.
+const MOST_MOVED: usize = 50_000;
+/// Packs that are deleted at once, at most: a run is interrupted before or after them.
+const AT_ONCE: usize = 256;
+/// Names that one request lists.
+const LISTED_AT_ONCE: usize = 1000;
 /// How often the index is written anew where others merge it meanwhile.
 const TRIES: u32 = 5;
 
@@ -135,7 +141,7 @@ pub fn prune(
     // The marks are of these index files: all that they say is asked before any is replaced.
     let alive = alive_in(store, &plan, observer)?;
     let run = Run { store, options, now, claim, candidates: &candidates };
-    run.sweep(&plan, &mut report)?;
+    run.sweep(&plan, &mut report, observer)?;
     run.record_deletions(plan, &alive, &mut report, observer)?;
     Ok(report)
 }
@@ -164,7 +170,7 @@ fn round(plan: &Plan) -> &[(PackId, u64)] {
         bytes += alive;
         fits
     });
-    &plan.repack[..count.count().min(MOST_PACKS)]
+    &plan.repack[..count.count().min(MOST_MOVED)]
 }
 
 struct Run<'a> {
@@ -194,7 +200,7 @@ impl Run<'_> {
     }
 
     /// Deletes what lists name whose time has come, and that is dead still.
-    fn sweep(&self, plan: &Plan, report: &mut Report) -> Result<()> {
+    fn sweep(&self, plan: &Plan, report: &mut Report, observer: &dyn Observer) -> Result<()> {
         let alive: HashSet<&PackId> = plan.alive.iter().collect();
         let packs_of = |packs: &mut dyn Iterator<Item = &PackId>| {
             let mut sum = Packs::default();
@@ -251,9 +257,11 @@ impl Run<'_> {
             self.record(anew, true, plan)?;
         }
         self.check_claim()?;
-        for pack in all.iter().filter(|pack| plan.lengths.contains_key(pack)) {
-            self.store.storage().remove(&pack_name(pack))?;
-        }
+        let names: Vec<_> = all.iter().filter(|pack| plan.lengths.contains_key(pack)).map(pack_name).collect();
+        names.chunks(AT_ONCE).try_for_each(|some| {
+            checkpoint(observer)?;
+            self.store.storage().remove_all(some)
+        })?;
         due.into_iter().try_for_each(|id| self.store.remove_pending(id))?;
         let done = deleted.iter().filter(|(_, document, is_due)| *is_due || come_back(document));
         done.map(|(id, ..)| id).try_for_each(|id| self.store.remove_pending(id))
@@ -288,10 +296,12 @@ impl Run<'_> {
         let round = round(&plan);
         report.numbers = plan.numbers.clone();
         let mut packs = Vec::new();
-        for pack in plan.dead.iter().chain(&plan.unlisted).take(MOST_PACKS - round.len()) {
+        let dead: Vec<&PackId> = plan.dead.iter().chain(&plan.unlisted).take(MOST_PACKS - round.len()).collect();
+        let old = self.old_ones(&dead, plan.lengths.len())?;
+        for (pack, is_old) in dead.into_iter().zip(old) {
             checkpoint(observer)?;
             let Some(len) = plan.lengths.get(pack) else { continue };
-            if self.is_young(pack)? {
+            if !is_old {
                 report.young.add(*len);
                 continue;
             }
@@ -328,13 +338,29 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Returns whether a pack is so new that the run that wrote it may not have listed its snapshot yet.
-    fn is_young(&self, pack: &PackId) -> Result<bool> {
-        let Some(now) = self.now.there else { return Ok(false) };
-        match self.store.storage().modified(&pack_name(pack)) {
-            Ok(at) => Ok(at.is_some_and(|at| now.duration_since(at).unwrap_or_default() < self.options.grace)),
-            Err(Error::Missing { .. }) => Ok(true),
-            Err(e) => Err(e),
+    /// Returns of each pack whether it is so old that the run that wrote it has listed its snapshot, or has ended without.
+    fn old_ones(&self, packs: &[&PackId], there: usize) -> Result<Vec<bool>> {
+        let Some(now) = self.now.there else { return Ok(vec![true; packs.len()]) };
+        let is_old = |at: Option<SystemTime>| {
+            at.is_none_or(|at| now.duration_since(at).unwrap_or_default() >= self.options.grace)
+        };
+        let backend = self.store.storage();
+        // One request tells of a pack, or of a thousand.
+        if packs.len() <= there / LISTED_AT_ONCE {
+            let look = |pack: &&PackId| match backend.modified(&pack_name(pack)) {
+                Err(Error::Missing { .. }) => Ok(false),
+                at => Ok(is_old(at?)),
+            };
+            return packs.iter().map(look).collect();
         }
+        let places: HashMap<PackId, usize> = packs.iter().enumerate().map(|(at, pack)| (**pack, at)).collect();
+        let mut old = vec![false; packs.len()];
+        backend.list_modified("packs", &mut |name, at| {
+            if let Some(place) = pack_id(name).and_then(|id| places.get(&id)) {
+                old[*place] = is_old(at);
+            }
+            Ok(())
+        })?;
+        Ok(old)
     }
 }

@@ -39,7 +39,7 @@ fn readable<T>(result: Result<T>) -> Result<Option<T>> {
 /// If the store cannot be listed.
 pub fn newest_if_good(store: &Store, source: &str, need: Need, now: Time) -> Result<Option<Good>> {
     let mut judge = Judge::new(store, now);
-    for name in store.snapshot_names(Some(source))?.iter().rev() {
+    for name in store.reading(store.snapshot_names(Some(source))?.iter().rev()) {
         let Some(snapshot) = readable(store.snapshot(name))? else { return Ok(None) };
         let judgement = judge.of(name, &snapshot, &Silent)?;
         if !judgement.is_good() {
@@ -90,7 +90,7 @@ pub fn survey(store: &Store, source: &str, now: Time, judged: usize) -> Result<S
     let checks = judge.checks()?;
     status.check = checks.last.map(|check| (check.time, check.passed));
     status.passed_check = checks.last_passed;
-    for (n, name) in names.iter().rev().enumerate() {
+    for (n, name) in store.reading(names.iter().rev()).enumerate() {
         let read = match store.snapshot(name) {
             Err(error) if is_unreadable(&error) => Err(error),
             read => Ok(read?),

@@ -81,7 +81,7 @@ impl Store {
     pub(crate) fn recheck(&self) -> Result<()> {
         let known = self.reload_pending_deletions()?;
         self.reload_indexes()?;
-        let lost = self.find_missing()?.lost;
+        let lost = self.find_missing(None, false)?.lost;
         if !lost.is_empty() {
             let packs = known.packs.iter().copied().chain(lost).collect();
             self.know(PendingDeletions { documents: known.documents.clone(), packs, looked: known.looked });

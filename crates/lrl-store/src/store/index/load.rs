@@ -72,39 +72,6 @@ impl Store {
         Ok(())
     }
 
-    /// Adds an index that was just written; merges the small ones when there are too many.
-    pub(crate) fn add_index(&self, file: IndexFile) -> Result<()> {
-        let mut files = self.indexes.write().unwrap_or_else(PoisonError::into_inner);
-        files.push(Arc::new(file));
-        // Merging removes what was merged, and a write-only key removes nothing.
-        if files.len() <= index::MAX_FILES || !self.can_read() {
-            return Ok(());
-        }
-        // Merging a file costs its length: take small ones, and a larger one only with as much of others. Total cost stays logarithmic.
-        files.sort_by_key(|file| file.records());
-        let mut sum = 0;
-        let count = files.iter().enumerate().take_while(|(i, file)| {
-            let take = *i < index::MAX_FILES / 2 || file.records() <= sum;
-            sum += file.records();
-            take
-        });
-        let count = count.count();
-        let merged = match index::merge(&*self.backend, &files[..count]) {
-            Ok((merged, _)) => Arc::new(merged),
-            // A rewrite of a damaged index would lose what it still says.
-            Err(Error::Corrupt { .. }) => return Ok(()),
-            // Another process has merged some of them meanwhile. What this run added is durable already.
-            Err(Error::Missing { .. }) => {
-                drop(files);
-                return self.reload_indexes();
-            }
-            Err(e) => return Err(e),
-        };
-        let old: Vec<_> = files.drain(..count).filter(|file| file.name() != merged.name()).collect();
-        files.push(merged);
-        old.iter().try_for_each(|file| self.backend.remove(file.name()))
-    }
-
     /// Writes one index of what `keep` leaves of each chunk's copies, in `packs`; then removes all other index files, durably. A failure
     /// before that changes nothing. Where it is known how many records there must be, another number is a failure.
     pub(crate) fn replace_indexes(
@@ -156,12 +123,39 @@ impl Store {
         collect(&*self.backend, "index", |name| index::is_object_name(name).then(|| name.to_string()))
     }
 
-    /// Writes an index of these records, in any order; returns its length in bytes.
+    /// Writes an index of these records, in any order; returns its length in bytes. Where there are too many index files, the small ones are
+    /// merged into it.
     pub(crate) fn write_index(&self, packs: Vec<PackId>, mut records: Vec<Located>) -> Result<u64> {
         self.check_writable()?;
         records.sort_unstable_by_key(|located| located.record.id);
+        let mut files = self.indexes.write().unwrap_or_else(PoisonError::into_inner);
+        // Merging removes what was merged, and a write-only key removes nothing.
+        if files.len() >= index::MAX_FILES && self.can_read() {
+            // Merging a file costs its length: take small ones, and a larger one only with as much of others. Total cost stays logarithmic.
+            files.sort_by_key(|file| file.records());
+            let mut sum = records.len() as u64;
+            let count = files.iter().enumerate().take_while(|(i, file)| {
+                let take = i + 1 < index::MAX_FILES / 2 || file.records() <= sum;
+                sum += file.records();
+                take
+            });
+            let count = count.count();
+            match index::merge(&*self.backend, &files[..count], &packs, &records) {
+                Ok((merged, len)) => {
+                    let merged = Arc::new(merged);
+                    let old: Vec<_> = files.drain(..count).filter(|file| file.name() != merged.name()).collect();
+                    files.push(merged);
+                    let old: Vec<String> = old.iter().map(|file| file.name().to_string()).collect();
+                    self.backend.remove_all(&old)?;
+                    return Ok(len);
+                }
+                // A rewrite of a damaged index would lose what it still says, and what another process has merged meanwhile is not here.
+                Err(Error::Corrupt { .. } | Error::Missing { .. }) => {}
+                Err(e) => return Err(e),
+            }
+        }
         let (file, len) = index::write(&*self.backend, packs, records.into_iter().map(Ok))?;
-        self.add_index(file)?;
+        files.push(Arc::new(file));
         Ok(len)
     }
 }

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use self::filter::Filter;
 use crate::backend::{Backend, Payload, hash_start};
 use crate::error::{Error, Result};
 use crate::format::index::{self, Encoder, Layout, Located};
@@ -65,6 +66,7 @@ pub struct IndexFile {
     packs: Vec<PackId>,
     cache: Mutex<HashMap<u32, Arc<Vec<Located>>>>,
     cached_blocks: AtomicUsize,
+    filter: OnceLock<Filter>,
 }
 
 /// Returns the object's name of an index.
@@ -104,7 +106,15 @@ impl IndexFile {
         let packs = index::decode_packs(&backend.read_range(name, at, table_len)?);
         let tag = u64::from_be_bytes(*id.as_bytes().first_chunk().unwrap_or(&[0; 8]));
         let cached_blocks = AtomicUsize::new(CACHED_BLOCKS);
-        Ok(Self { name: name.into(), tag, layout, packs, cache: Mutex::default(), cached_blocks })
+        Ok(Self {
+            name: name.into(),
+            tag,
+            layout,
+            packs,
+            cache: Mutex::default(),
+            cached_blocks,
+            filter: OnceLock::new(),
+        })
     }
 
     /// Returns the object's name.
@@ -115,6 +125,19 @@ impl IndexFile {
     /// Keeps more decoded blocks, of about 6 KiB each: for a caller that looks most chunks up.
     pub fn keep_blocks(&self, blocks: usize) {
         self.cached_blocks.store(blocks.max(CACHED_BLOCKS), Ordering::Relaxed);
+    }
+
+    /// Reads it once, so that look-ups of what it does not list read nothing: for a caller that looks most chunks up. Takes 10 bits for each chunk.
+    ///
+    /// # Errors
+    /// If a block cannot be read; then look-ups are as they were.
+    pub fn filter(&self, backend: &dyn Backend) -> Result<()> {
+        let mut filter = Filter::new(self.layout.records);
+        for copy in self.stream(backend) {
+            filter.add(&copy?.place.record.id);
+        }
+        let _ = self.filter.set(filter);
+        Ok(())
     }
 
     /// Returns how many chunks it lists.
@@ -165,6 +188,9 @@ impl IndexFile {
 
     /// Finds a block that holds the chunk.
     fn find_block(&self, backend: &dyn Backend, id: &ChunkId) -> Result<Option<(u32, Arc<Vec<Located>>)>> {
+        if self.filter.get().is_some_and(|filter| !filter.may_have(id)) {
+            return Ok(None);
+        }
         // Ids are uniform, so their value tells where they are: interpolation needs two or three blocks where bisection needs twenty.
         let value = |id: &ChunkId| u64::from_be_bytes(*id.as_bytes().first_chunk().unwrap_or(&[0; 8]));
         let target = value(id);
@@ -282,7 +308,14 @@ pub fn groups<'a>(
     backend: &'a dyn Backend,
     files: &'a [Arc<IndexFile>],
 ) -> impl Iterator<Item = Result<Vec<ChunkCopy>>> + 'a {
-    let mut streams: Vec<_> = files.iter().map(|file| file.stream(backend).peekable()).collect();
+    grouped(files.iter().map(|file| -> Copies<'a> { Box::new(file.stream(backend)) }).collect())
+}
+
+/// Copies of chunks in order of their ids.
+type Copies<'a> = Box<dyn Iterator<Item = Result<ChunkCopy>> + 'a>;
+
+fn grouped<'a>(streams: Vec<Copies<'a>>) -> impl Iterator<Item = Result<Vec<ChunkCopy>>> + 'a {
+    let mut streams: Vec<_> = streams.into_iter().map(Iterator::peekable).collect();
     std::iter::from_fn(move || {
         let mut least: Option<ChunkId> = None;
         for stream in &mut streams {
@@ -306,29 +339,53 @@ pub fn groups<'a>(
     })
 }
 
-/// Writes one index that says what `files` say; a chunk that several list is kept once for each different place.
-pub fn merge(backend: &dyn Backend, files: &[Arc<IndexFile>]) -> Result<(IndexFile, u64)> {
-    let packs = files.iter().flat_map(|file| file.packs.iter().copied()).collect();
-    select(backend, files, packs, &mut |_| Ok(()))
+/// Writes one index that says what `files` say and what is new: `records` in order of their chunks' ids, in `packs`. A chunk that several list is
+/// kept once for each different place.
+pub fn merge(
+    backend: &dyn Backend,
+    files: &[Arc<IndexFile>],
+    packs: &[PackId],
+    records: &[Located],
+) -> Result<(IndexFile, u64)> {
+    let new = records.iter().map(|located| {
+        let pack = packs.get(located.pack as usize);
+        let pack = pack.ok_or_else(|| Error::corrupt("a new index", "names a pack that it does not list"))?;
+        let place = Location { pack: *pack, offset: u64::from(located.offset), record: located.record.clone() };
+        Ok(ChunkCopy { slot: IndexSlot { file: 0, at: 0 }, place })
+    });
+    let mut streams: Vec<Copies<'_>> = vec![Box::new(new)];
+    streams.extend(files.iter().map(|file| -> Copies<'_> { Box::new(file.stream(backend)) }));
+    let packs = files.iter().flat_map(|file| &file.packs).chain(packs).copied().collect();
+    write_groups(backend, packs, grouped(streams), &mut |_| Ok(()))
 }
 
 /// Writes one index of what `keep` leaves of each chunk's copies; they must be in `packs`.
 pub fn select(
     backend: &dyn Backend,
     files: &[Arc<IndexFile>],
+    packs: Vec<PackId>,
+    keep: &mut dyn FnMut(&mut Vec<ChunkCopy>) -> Result<()>,
+) -> Result<(IndexFile, u64)> {
+    write_groups(backend, packs, groups(backend, files), keep)
+}
+
+fn write_groups(
+    backend: &dyn Backend,
     mut packs: Vec<PackId>,
+    groups: impl Iterator<Item = Result<Vec<ChunkCopy>>>,
     keep: &mut dyn FnMut(&mut Vec<ChunkCopy>) -> Result<()>,
 ) -> Result<(IndexFile, u64)> {
     packs.sort_unstable();
     packs.dedup();
-    let number: HashMap<PackId, u32> = packs.iter().enumerate().map(|(i, id)| (*id, i as u32)).collect();
+    let sorted = packs.clone();
     let located = |copy: ChunkCopy| {
         let Location { pack, offset, record } = copy.place;
-        let numbers = number.get(&pack).copied().zip(u32::try_from(offset).ok());
+        let number = sorted.binary_search(&pack).ok().and_then(|at| u32::try_from(at).ok());
+        let numbers = number.zip(u32::try_from(offset).ok());
         let (pack, offset) = numbers.ok_or_else(|| Error::corrupt(pack, "cannot be named by an index"))?;
         Ok(Located { pack, offset, record })
     };
-    let selected = groups(backend, files).flat_map(|group| {
+    let selected = groups.flat_map(|group| {
         let left = group.and_then(|mut copies| {
             keep(&mut copies)?;
             copies.dedup_by_key(|copy| (copy.place.pack, copy.place.offset));
@@ -342,6 +399,7 @@ pub fn select(
     write(backend, packs, selected)
 }
 
+mod filter;
 pub(crate) mod load;
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,7 @@ use crate::id::{PackId, RepairId};
 use crate::progress::{Observer, checkpoint};
 use crate::store::handle::Store;
 use crate::store::names::{pack_id, pack_name};
+use crate::store::run_cache::RunCache;
 use crate::store::write::MAX_PENDING;
 
 /// Where index and packs differ.
@@ -25,19 +26,37 @@ pub(crate) struct MissingPacks {
 }
 
 impl Store {
-    /// Compares the index's packs with those that are there.
-    pub(crate) fn find_missing(&self) -> Result<MissingPacks> {
+    /// Compares the index's packs with those that are there. Of a pack that a cache has seen whole the length alone is compared, if
+    /// the cache is believed; what is seen now is noted there.
+    pub(crate) fn find_missing(&self, cache: Option<&RunCache>, is_believed: bool) -> Result<MissingPacks> {
         let listed = self.listed_packs();
         let mut whole = vec![false; listed.len()];
         let mut unlisted = HashSet::new();
+        // Of a remote pack nothing is read.
+        let cache = cache.filter(|_| !self.backend.capabilities().cost_per_request);
+        let seen = cache.map(RunCache::whole_packs).unwrap_or_default();
+        let was_whole = |id: &PackId, len: u64| {
+            seen.binary_search_by_key(id, |(id, _)| *id).is_ok_and(|at| seen.get(at).is_some_and(|seen| seen.1 == len))
+        };
+        let mut new = Vec::new();
         self.backend.list("packs", &mut |name, len| {
             match pack_id(name).map(|id| listed.binary_search(&id).map_err(|_| id)) {
-                Some(Ok(at)) => whole[at] = self.has_footer(name, len)?,
+                Some(Ok(at)) if is_believed && was_whole(&listed[at], len) => whole[at] = true,
+                Some(Ok(at)) => {
+                    whole[at] = self.has_footer(name, len)?;
+                    new.extend(whole[at].then_some((listed[at], len)));
+                }
                 Some(Err(id)) => _ = unlisted.insert(id),
                 None => {}
             }
             Ok(())
         })?;
+        let is_gone = |id: &PackId| !listed.binary_search(id).is_ok_and(|at| whole[at]);
+        let gone: Vec<PackId> = seen.iter().map(|(id, _)| *id).filter(is_gone).collect();
+        if let Some(cache) = cache {
+            // Without the note they are looked at again.
+            let _ = cache.put_whole_packs(&new, &gone);
+        }
         // What a prune has deleted, or is about to, an index may still name: nothing needs it.
         let candidates = self.pending_deletions()?;
         unlisted.retain(|id| !candidates.has(id));
@@ -71,7 +90,7 @@ impl Store {
             return Ok(0);
         }
         let names_one = |unlisted: &HashSet<PackId>| -> Result<bool> {
-            for name in self.snapshot_names(None)?.iter().rev().take_while(|_| !unlisted.is_empty()) {
+            for name in self.reading(self.snapshot_names(None)?.iter().rev()).take_while(|_| !unlisted.is_empty()) {
                 checkpoint(observer)?;
                 match self.snapshot(name) {
                     Ok(snapshot) if snapshot.packs.iter().any(|pack| unlisted.contains(pack)) => return Ok(true),
