@@ -1,6 +1,7 @@
 //! What every backend must do, whatever it is made of.
 
 use std::io::Write;
+use std::time::SystemTime;
 
 use lrl_store::backend::{Backend, Payload};
 use lrl_store::error::Error;
@@ -187,6 +188,29 @@ fn listings_are_whole_and_in_order(storage: &dyn Backend) {
         })
         .unwrap();
     assert_eq!(newest.as_ref(), many.last());
+    let mut only_names = Vec::new();
+    storage
+        .list_names("snapshots/lab", &mut |name| {
+            only_names.push(name.to_string());
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(only_names, many);
+    let mut dated = 0;
+    storage
+        .list_modified("snapshots/lab", &mut |name, modified| {
+            let alone = storage.modified(name)?;
+            // One of the two may leave out parts of a second.
+            let secs = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+            assert_eq!(modified.map(secs), alone.map(secs), "{name}");
+            dated += 1;
+            match dated {
+                5 => Err(Error::NotFound("enough".into())),
+                _ => Ok(()),
+            }
+        })
+        .unwrap_err();
+    assert_eq!(dated, 5);
     // A visitor that fails ends the listing, which fails as it did.
     let stopped = storage.list("snapshots", &mut |_, _| Err(Error::NotFound("enough".into())));
     assert!(matches!(stopped, Err(Error::NotFound(_))));
@@ -203,11 +227,15 @@ fn names_are_taken_as_they_are(storage: &dyn Backend) {
         assert_eq!(storage.read(&name(source)).unwrap(), source.as_bytes());
         assert_eq!(names(storage, &format!("snapshots/{source}")), [(name(source), source.len() as u64)]);
     }
+    let all = sources.map(name);
+    storage.fetch_whole(&all);
+    assert!(sources.iter().zip(&all).all(|(source, name)| storage.read(name).unwrap() == source.as_bytes()));
     // What begins like another's name is not in its directory.
     assert_eq!(names(storage, "snapshots/lab").len(), 1100);
-    for source in sources {
-        storage.remove(&name(source)).unwrap();
-    }
+    // What is not there is no error.
+    storage.remove_all(&all[..3]).unwrap();
+    storage.remove_all(&all).unwrap();
+    assert!(all.iter().all(|name| matches!(storage.read(name), Err(Error::Missing { .. }))));
 }
 
 fn removing_while_listing_misses_nothing(storage: &dyn Backend) {

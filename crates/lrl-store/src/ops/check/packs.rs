@@ -243,10 +243,9 @@ pub(crate) fn hash_file(store: &Store, name: &str, observer: &dyn Observer) -> R
     Ok(PackId::from_bytes(hasher.finish()))
 }
 
-/// Keeps blocks of the index files decoded.
-pub(super) fn keep_blocks(store: &Store) {
-    let files = store.indexes();
-    files.iter().for_each(|file| file.keep_blocks(CACHED_BLOCKS / files.len()));
+/// Prepares the index for a look-up of every chunk.
+pub(super) fn expect_look_ups(store: &Store) -> Result<()> {
+    store.expect_look_ups(CACHED_BLOCKS)
 }
 
 /// Lists the packs that are there.

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::findings::Findings;
 use super::options::{Options, ReadData};
-use super::packs::{Packs, keep_blocks};
+use super::packs::{Packs, expect_look_ups};
 use super::report::{Checked, Report};
 use super::walk::Walk;
 use super::{documents, read_packs};
@@ -111,7 +111,7 @@ fn check_indexes(
         let text = format!("{}; what it lists is found in the packs themselves", damaged.reason);
         findings.wrong(&backend.object_location(&damaged.name), text);
     }
-    keep_blocks(store);
+    expect_look_ups(store)?;
     for file in store.indexes() {
         checked.index_files += 1;
         checked.index_records += file.records();

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::findings::Findings;
-use super::packs::{Packs, keep_blocks};
+use super::packs::{Packs, expect_look_ups};
 use super::walk::Walk;
 use crate::error::Result;
 use crate::format::snapshot::Snapshot;
@@ -23,7 +23,7 @@ pub(crate) fn damage_of(
     if snapshots.is_empty() {
         return Ok(Vec::new());
     }
-    keep_blocks(store);
+    expect_look_ups(store)?;
     let mut findings = Findings::default();
     let mut packs = Packs::list(store, &mut Findings::default())?;
     packs.lose(lost);
@@ -42,7 +42,7 @@ pub(crate) fn lost_chunks(
     wanted: &LostChunks,
     observer: &dyn Observer,
 ) -> Result<()> {
-    keep_blocks(store);
+    expect_look_ups(store)?;
     let mut findings = Findings::default();
     let packs = Packs::list(store, &mut Findings::default())?;
     let mut walk = Walk::new(store, packs, HashSet::new(), &mut findings, observer);

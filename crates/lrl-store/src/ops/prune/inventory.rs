@@ -14,9 +14,6 @@ use crate::store::{SnapshotName, Store, index, pack_id};
 /// Blocks of all index files that are kept decoded, 12 MiB: every chunk is looked up, in no order.
 const CACHED_BLOCKS: usize = 2048;
 
-/// Chunks in the index up to which filters are worth their memory: 5 MB.
-const MOST_FILTERED: u64 = 4_000_000;
-
 /// One pack. There may be a hundred thousand.
 #[derive(Default)]
 pub(super) struct Pack {
@@ -102,14 +99,8 @@ fn take_inventory(store: &Store, names: &[SnapshotName], observer: &dyn Observer
         Ok(())
     })?;
     let files = store.indexes();
-    let records: u64 = files.iter().map(|file| file.records()).sum();
-    // The chunk that is looked up is in one of them.
-    if files.len() > 1 && records <= MOST_FILTERED {
-        files.iter().try_for_each(|file| file.filter(&**store.storage()))?;
-    }
+    store.expect_look_ups(CACHED_BLOCKS)?;
     for file in &files {
-        // By its length: of a small one nothing is left out.
-        file.keep_blocks((CACHED_BLOCKS as u64 * file.records() / records.max(1)) as usize);
         file.packs().iter().for_each(|id| packs.entry(*id).or_default().is_listed = true);
     }
     let mut marked = mark::mark(store, names, &*store.pending_deletions()?, observer)?;

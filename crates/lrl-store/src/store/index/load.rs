@@ -11,6 +11,9 @@ use crate::progress::{Observer, checkpoint};
 use crate::store::handle::{DamagedIndex, Store};
 use crate::store::index;
 
+/// Chunks up to which filters are worth their memory: 5 MB.
+const MOST_FILTERED: u64 = 4_000_000;
+
 impl Store {
     /// Returns the open index files.
     pub fn indexes(&self) -> Vec<Arc<IndexFile>> {
@@ -69,6 +72,24 @@ impl Store {
         }
         *self.indexes.write().unwrap_or_else(PoisonError::into_inner) = good;
         self.damaged.write().unwrap_or_else(PoisonError::into_inner).extend(bad);
+        Ok(())
+    }
+
+    /// Prepares for look-ups of most chunks, in no order: keeps this many decoded blocks, shared out by length, and filters by which a look-up reads
+    /// the one file that has the chunk.
+    pub(crate) fn expect_look_ups(&self, blocks: usize) -> Result<()> {
+        let files = self.indexes();
+        let records: u64 = files.iter().map(|file| file.records()).sum();
+        for file in &files {
+            file.keep_blocks((blocks as u64 * file.records() / records.max(1)) as usize);
+            if files.len() > 1 && records <= MOST_FILTERED {
+                match file.filter(&*self.backend) {
+                    Err(error) if error.is_final() => return Err(error),
+                    // A look-up finds out what is wrong with it.
+                    _ => {}
+                }
+            }
+        }
         Ok(())
     }
 
