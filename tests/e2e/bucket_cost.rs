@@ -51,7 +51,10 @@ fn a_small_backup_writes_three_objects_also_where_it_merges_indexes() {
         let log = bucket.take_log();
         let mut counts = by_kind(&log);
         merged += counts.remove("DELETE").unwrap_or_default();
-        assert_eq!(counts, BTreeMap::from([("PUT", 3), ("LIST", 5), ("GET", 1)]), "{n}: {log:#?}");
+        // Many runs in a few seconds are ahead of the clock, and then all snapshots are listed for a second that is free.
+        let lists = counts.remove("LIST").unwrap_or_default();
+        assert!((5..=6).contains(&lists), "{n}: {log:#?}");
+        assert_eq!(counts, BTreeMap::from([("PUT", 3), ("GET", 1)]), "{n}: {log:#?}");
     }
     assert!(merged > 0, "twenty index files were never merged");
     let indexes = bucket.names().iter().filter(|name| name.contains("/index/")).count();
