@@ -28,6 +28,7 @@ fn lab_with_history(snapshots: u64) -> Lab {
 
 /// Runs lrl; fails if it fails, or takes more memory than it may.
 #[track_caller]
+#[allow(clippy::print_stdout)] // The measurement is what a long run is for.
 fn run(lab: &Lab, line: &str) -> String {
     let began = Instant::now();
     let out = lab.path("out");
