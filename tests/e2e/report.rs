@@ -243,6 +243,42 @@ fn several_sources_and_a_fleet_are_one_page() {
 }
 
 #[test]
+fn a_report_lists_a_bucket_once_and_its_packs_once_a_day() {
+    let bucket = Bucket::start();
+    let url = bucket.url("cost");
+    let mut lab = Lab::small();
+    lab.set("AWS_ACCESS_KEY_ID", KEY);
+    lab.set("AWS_SECRET_ACCESS_KEY", "secret");
+    lab.lrl(&format!("init --no-encryption --store {url}")).expect(0);
+    for source in ["one", "two", "three"] {
+        lab.lrl(&format!("backup --snapshot-only --store {url} --source {source}")).expect(0);
+        lab.lrl(&format!("drill --snapshot latest --store {url} --source {source}")).expect(0);
+    }
+    let report = || {
+        bucket.take_log();
+        let run = lab.lrl(&format!("report --store {url} --out page.html --json")).expect(0).json();
+        assert_eq!(run["sources"], 3);
+        bucket.take_log()
+    };
+    let lists =
+        |log: &[String], of: &str| log.iter().filter(|line| line.contains("prefix=") && line.contains(of)).count();
+    let first = report();
+    assert_eq!(lists(&first, "packs"), 1, "{first:#?}");
+    for log in [report(), report()] {
+        for (of, most) in [("packs", 0), ("snapshots", 1), ("drills", 3), ("checks", 3)] {
+            assert!(lists(&log, of) <= most, "{of}: {log:#?}");
+        }
+        assert!(log.len() <= 20, "{log:#?}");
+    }
+    let before = read(&lab, "page.html");
+    lab.database().execute("INSERT INTO users VALUES ('u2', '', '', hex(randomblob(400000)), '')", []).unwrap();
+    lab.lrl(&format!("backup --snapshot-only --store {url} --source one")).expect(0);
+    let log = report();
+    assert_eq!(lists(&log, "packs"), 0, "{log:#?}");
+    assert_ne!(before, read(&lab, "page.html"), "what was added since counts");
+}
+
+#[test]
 fn an_encrypted_store_says_that_a_key_is_needed() {
     let mut lab = Lab::small();
     lab.secret("pass", "a long passphrase\n");

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use lrl_store::backend::location::Location;
 use lrl_store::error::Error;
 use lrl_store::ops::report;
+use lrl_store::set::directory;
 use lrl_store::store::Store;
 use lrl_store::time::{Time, time_of};
 
@@ -16,7 +17,8 @@ use crate::args::max_age::MaxAgeArgs;
 use crate::args::values::MinFree;
 use crate::cmd::shared::open;
 use crate::cmd::shared::run_record::{self, COMMANDS};
-use crate::cmd::status::{look, room, source};
+use crate::cmd::status::source::{self, Listed, SourceStatus};
+use crate::cmd::status::{look, room};
 use crate::context::{Context, without_user};
 use crate::exit::{Failure, Result};
 use crate::render::names::Names;
@@ -86,49 +88,57 @@ fn in_force(
 ) -> Result<StorePage> {
     let mut page = StorePage::empty(name, String::new());
     page.wrong.clear();
-    for (n, source) in source::sources(context, store)?.into_iter().enumerate() {
-        page.sources.push(of_source(context, asked, (&paths.store, store), (n, &source), true, now)?);
+    let backup_dir = directory::look(&paths.backup_dir).ok();
+    let has_sets = backup_dir.as_ref().is_some_and(|dir| dir.sets() > 0);
+    let sets = std::path::absolute(&paths.backup_dir).ok().filter(|_| has_sets);
+    for (n, source) in source::sources(context, store)?.iter().enumerate() {
+        let known = Known { place: &paths.store, store, is_in_force: true, sets: sets.as_deref() };
+        page.sources.push(of_source(context, asked, &known, (n, source), now)?);
     }
     page.wrong.extend(room::not_enough(asked.limits, paths, asked.names)?);
     page.notes = notes(store, &page.sources);
     let histories: Vec<_> = page.sources.iter().map(|source| &source.history).collect();
-    page.space = Some(space::measure(context, store, paths, &histories, (keep.sets, asked.opened.is_none()), now)?);
+    let place = space::Place { paths, store, backup_dir: backup_dir.as_ref() };
+    page.space = Some(space::measure(context, &place, &histories, (keep.sets, asked.opened.is_none()), now)?);
     Ok(page)
+}
+
+/// A store, with what is the same for each of its sources.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    place: &'a Location,
+    store: &'a Store,
+    is_in_force: bool,
+    sets: Option<&'a Path>,
 }
 
 fn of_source(
     context: &Context<'_>,
     asked: Asked<'_>,
-    (place, store): (&Location, &Store),
-    (n, source): (usize, &str),
-    is_in_force: bool,
+    known: &Known<'_>,
+    (n, listed): (usize, &Listed),
     now: Time,
 ) -> Result<SourcePage, Error> {
+    let (Known { place, store, is_in_force, sets }, source) = (*known, listed.name.as_str());
+    let (status, history) = report::history(store, source, &listed.snapshots, now, context.term)?;
     let with = (now, asked.names);
-    let stand = source::SourceStatus::of(context, asked.limits, store, source.into(), is_in_force, with)?;
-    let history = report::history(store, source, now, context.term)?;
+    let stand = SourceStatus::with(context, asked.limits, (store, listed), status, is_in_force, with)?;
     let run = |command: &&str| run_record::read_of(context, command, source).filter(|_| is_in_force);
     // How a run as a whole ended is told by its steps: this page may be one of them.
     let runs: Vec<_> = COMMANDS.iter().filter(|command| **command != "run").filter_map(run).collect();
     let data = runs.iter().find_map(|run| run.data_dir.clone());
-    let sets = context.paths().ok().map(|paths| paths.backup_dir).filter(|_| is_in_force);
-    let sets = sets.and_then(|dir| std::path::absolute(dir).ok()).filter(|dir| has_sets(dir));
     let facts = Facts {
         store: place,
         is_encrypted: store.config().is_encrypted(),
         source,
         history: &history,
         data: data.as_deref(),
-        sets: sets.as_deref(),
+        sets,
     };
     let restore = restore::advice(&facts, asked.names);
     let lacks_copy = is_in_force && context.file.sets("copy-to") && stand.copies.is_empty();
     let name = asked.names.or(source, format!("source {}", n + 1));
     Ok(SourcePage { name, stand, history, runs, lacks_copy, restore })
-}
-
-fn has_sets(dir: &Path) -> bool {
-    lrl_store::set::directory::manifests(dir).is_ok_and(|manifests| !manifests.is_empty())
 }
 
 /// Gathers what each store one level below says; one that cannot be read says why.
@@ -161,12 +171,14 @@ fn below(
     now: Time,
 ) -> Result<StorePage, Error> {
     let mut page = StorePage::empty(name, "no snapshot".into());
-    if store.snapshot_names(None)?.is_empty() {
+    let sources = source::sources(context, store)?;
+    if source::is_empty(store, &sources) {
         return Ok(page);
     }
     page.wrong.clear();
-    for (n, source) in source::sources(context, store)?.into_iter().enumerate() {
-        page.sources.push(of_source(context, asked, (place, store), (n, &source), false, now)?);
+    for (n, source) in sources.iter().enumerate() {
+        let known = Known { place, store, is_in_force: false, sets: None };
+        page.sources.push(of_source(context, asked, &known, (n, source), now)?);
     }
     page.notes = notes(store, &page.sources);
     Ok(page)

@@ -8,7 +8,7 @@ use lrl_store::backend::location::Location;
 use lrl_store::fs::space::{Reserve, free_at};
 use lrl_store::ops::report::{History, forecast};
 use lrl_store::ops::stats;
-use lrl_store::set::directory::{self, BackupDir};
+use lrl_store::set::directory::BackupDir;
 use lrl_store::store::Store;
 use lrl_store::time::Time;
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,8 @@ const LEAST_MEASURED: usize = 5;
 const LEAST_SPAN: i64 = 7 * DAY;
 /// One measurement a day is kept, up to this many.
 const MOST_MEASURED: usize = 400;
+/// Seconds for which a bucket is not measured again: less than from one night to the next.
+const RECENT: i64 = 20 * 3600;
 const RECORD: &str = "sizes.json";
 
 /// What store and sets took at one moment.
@@ -80,28 +82,50 @@ pub struct Disk {
     pub has_rate: bool,
 }
 
-/// Measures the store in force and the sets beside it.
+/// What is measured.
+pub struct Place<'a> {
+    /// Where everything is.
+    pub paths: &'a Paths,
+    /// The store in force.
+    pub store: &'a Store,
+    /// The backup directory, if it can be listed.
+    pub backup_dir: Option<&'a BackupDir>,
+}
+
+/// Measures the store in force and the sets beside it. To list a bucket takes a request for each thousand packs: a measurement
+/// there counts for [`RECENT`], with what was added since.
 pub fn measure(
     context: &Context<'_>,
-    store: &Store,
-    paths: &Paths,
+    place: &Place<'_>,
     histories: &[&History],
     (keep_sets, notes): (KeepSets, bool),
     now: Time,
 ) -> Result<Space> {
-    let now = now.secs;
-    let bytes = stats::store_bytes(store, context.term)?;
-    let dir = directory::look(&paths.backup_dir).ok();
-    let sets_bytes = dir.as_ref().map(|dir| dir.disk_bytes);
-    let measured = measured(context, Measured { at: now, store: bytes, sets: sets_bytes }, notes);
+    let (now, dir) = (now.secs, place.backup_dir);
     let added = added(histories);
+    let sets_bytes = dir.map(|dir| dir.disk_bytes);
+    let record = run_record::place(context, RECORD);
+    let known = record.as_deref().map(known).unwrap_or_default();
+    let is_dear = place.store.storage().capabilities().cost_per_request;
+    let recent = known.last().filter(|last| is_dear && (0..RECENT).contains(&(now - last.at)));
+    let (bytes, measured) = match recent {
+        Some(last) => (last.store.saturating_add(since(&added, last.at)), known),
+        None => {
+            let bytes = stats::store_bytes(place.store, context.term)?;
+            let all = with(known, Measured { at: now, store: bytes, sets: sets_bytes });
+            if notes && record.is_some_and(|path| run_record::put(&path, &all).is_none()) {
+                context.term.detail("what the store takes could not be noted");
+            }
+            (bytes, all)
+        }
+    };
     let begin = added.first().map_or(now, |(at, _)| *at).max(now - WINDOW);
     let of_store: Vec<(i64, u64)> = measured.iter().map(|at| (at.at, at.store)).collect();
     let store_rate =
         measured_rate(&of_store, now).or_else(|| forecast::rate_of_additions(added.iter().copied(), begin, now));
     let is_measured = span(&of_store) >= LEAST_SPAN;
-    let by_time = sets(dir.as_ref());
-    let set_count = dir.as_ref().map_or(0, BackupDir::sets);
+    let by_time = sets(dir);
+    let set_count = dir.map_or(0, BackupDir::sets);
     let keeps_all_sets = keep_sets == KeepSets::All;
     let sets_rate = match keep_sets {
         _ if set_count == 0 => Some(0.0),
@@ -123,25 +147,26 @@ pub fn measure(
         keeps_all_sets,
         disks: Vec::new(),
     };
-    space.disks = disks(paths, &space, bytes, dir.map_or(0, |dir| dir.disk_bytes), now);
+    space.disks = disks(place.paths, &space, bytes, sets_bytes.unwrap_or(0), now);
     Ok(space)
 }
 
-/// Returns all measurements that are known and this one, which is noted if it is to be. Where nothing can be, it is the only one.
-fn measured(context: &Context<'_>, now: Measured, notes: bool) -> Vec<Measured> {
-    let Some(path) = run_record::place(context, RECORD) else { return vec![now] };
-    let known = std::fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Vec<Measured>>(&text).ok());
-    let all = with(known.unwrap_or_default(), now);
-    if notes && run_record::put(&path, &all).is_none() {
-        context.term.detail("what the store takes could not be noted");
-    }
-    all
+/// Returns the measurements that are noted, oldest first.
+fn known(record: &Path) -> Vec<Measured> {
+    let text = std::fs::read(record).ok();
+    let mut known: Vec<Measured> = text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+    known.sort_by_key(|old| old.at);
+    known
+}
+
+/// Returns the bytes that were added after a moment.
+fn since(added: &[(i64, u64)], at: i64) -> u64 {
+    added.iter().filter(|(when, _)| *when > at).map(|(_, bytes)| bytes).sum()
 }
 
 /// Adds a measurement in place of those of the same day and of the future.
 fn with(mut known: Vec<Measured>, now: Measured) -> Vec<Measured> {
     known.retain(|old| old.at.div_euclid(DAY) < now.at.div_euclid(DAY));
-    known.sort_by_key(|old| old.at);
     known.push(now);
     known.drain(..known.len().saturating_sub(MOST_MEASURED));
     known

@@ -10,7 +10,7 @@ use lrl_store::time::time_of;
 use serde_json::{Value, json};
 
 use super::look;
-use super::source::{SourceStatus, sources, status_document};
+use super::source::{Listed, SourceStatus, is_empty, sources, status_document};
 use crate::args::StatusArgs;
 use crate::args::max_age::MaxAgeArgs;
 use crate::cmd::shared::open;
@@ -40,12 +40,12 @@ pub fn run(context: &Context<'_>, args: &StatusArgs, above: &Location) -> Result
         match look::store(context, &place) {
             Ok(None) => {}
             Ok(Some(store)) => match sources(context, &store) {
-                Ok(_) if store.snapshot_names(None).is_ok_and(|names| names.is_empty()) => {
+                Ok(sources) if is_empty(&store, &sources) => {
                     lines.push(Line::without(&place, "no snapshot"));
                 }
                 Ok(sources) => {
                     for source in sources {
-                        lines.push(Line::of(context, &args.limits, &place, &store, source)?);
+                        lines.push(Line::of(context, &args.limits, &place, &store, &source)?);
                     }
                 }
                 Err(Error::Interrupted) => return Err(Error::Interrupted.into()),
@@ -77,12 +77,20 @@ impl Line {
         Self { place: place.to_string(), source: None, stand: None, wrong: vec![reason.into()], notes: Vec::new() }
     }
 
-    fn of(context: &Context<'_>, limits: &MaxAgeArgs, place: &Location, store: &Store, source: String) -> Result<Self> {
+    fn of(
+        context: &Context<'_>,
+        limits: &MaxAgeArgs,
+        place: &Location,
+        store: &Store,
+        source: &Listed,
+    ) -> Result<Self> {
         let now = time_of(SystemTime::now());
-        let stand = match SourceStatus::of(context, limits, store, source.clone(), false, (now, Names::Shown)) {
+        let stand = match SourceStatus::of(context, limits, store, source, false, (now, Names::Shown)) {
             Ok(stand) => stand,
             Err(Error::Interrupted) => return Err(Error::Interrupted.into()),
-            Err(error) => return Ok(Self { source: Some(source), ..Self::without(place, &look::reason(&error)) }),
+            Err(error) => {
+                return Ok(Self { source: Some(source.name.clone()), ..Self::without(place, &look::reason(&error)) });
+            }
         };
         let mut notes = Vec::new();
         let mut note = |count: usize, what: &str| {
@@ -94,7 +102,7 @@ impl Line {
         note(stand.status.future.len(), "time in the future|times in the future");
         note(store.damaged_indexes().len(), "damaged index file");
         let wrong = stand.wrong.clone();
-        Ok(Self { place: place.to_string(), source: Some(source), stand: Some(stand), wrong, notes })
+        Ok(Self { place: place.to_string(), source: Some(source.name.clone()), stand: Some(stand), wrong, notes })
     }
 
     fn status(&self) -> Option<&Status> {

@@ -17,7 +17,7 @@ use lrl_store::set::directory;
 use lrl_store::store::Store;
 use lrl_store::time::{Time, time_of};
 
-use super::source::{copies, sources};
+use super::source::{Listed, copies, sources};
 use crate::args::Verb;
 use crate::cmd::shared::open;
 use crate::cmd::shared::run_record::{self, COMMANDS, RunRecord};
@@ -84,11 +84,11 @@ pub fn print(context: &Context<'_>, store: &Store, now: Time) -> Result {
     samples.disk(&paths.store, &paths.backup_dir);
     for source in sources(context, store)? {
         for command in COMMANDS {
-            if let Some(record) = run_record::read_of(context, command, &source) {
-                samples.run(&source, &record, None);
+            if let Some(record) = run_record::read_of(context, command, &source.name) {
+                samples.run(&source.name, &record, None);
             }
         }
-        samples.watch(context, &source);
+        samples.watch(context, &source.name);
         samples.source(store, &source, now)?;
     }
     samples.size(store)?;
@@ -170,7 +170,10 @@ impl Samples {
         now: Time,
     ) -> Result<(), Error> {
         let measured = match context.cli.command {
-            Verb::Backup(_) | Verb::Watch(_) => vec![context.cli.global.source.clone()],
+            Verb::Backup(_) | Verb::Watch(_) => {
+                let name = context.cli.global.source.clone();
+                vec![Listed { snapshots: store.snapshot_names(Some(&name))?, name }]
+            }
             _ => sources(context, store)?,
         };
         measured.iter().try_for_each(|source| self.source(store, source, now))?;
@@ -186,11 +189,11 @@ impl Samples {
         Ok(())
     }
 
-    fn source(&mut self, store: &Store, source: &str, now: Time) -> Result<(), Error> {
-        let status = survey(store, source, now, JUDGED)?;
-        self.status(source, &status, store.check_readable().is_ok());
-        for (copy, _, lag) in copies(store, source, now)? {
-            self.add(COPY_LAG, &[("source", source), ("to", &copy.place)], lag.unwrap_or(0) as f64);
+    fn source(&mut self, store: &Store, source: &Listed, now: Time) -> Result<(), Error> {
+        let status = survey(store, &source.name, &source.snapshots, now, JUDGED)?;
+        self.status(&source.name, &status, store.check_readable().is_ok());
+        for (copy, _, lag) in copies(store, source, now) {
+            self.add(COPY_LAG, &[("source", &source.name), ("to", &copy.place)], lag.unwrap_or(0) as f64);
         }
         Ok(())
     }

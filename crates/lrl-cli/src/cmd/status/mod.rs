@@ -42,7 +42,7 @@ pub fn run(context: &Context<'_>, args: &StatusArgs) -> Result {
     }
     let mut stands = Vec::new();
     for source in sources(context, &store)? {
-        stands.push(SourceStatus::of(context, &args.limits, &store, source, true, (now, Names::Shown))?);
+        stands.push(SourceStatus::of(context, &args.limits, &store, &source, true, (now, Names::Shown))?);
     }
     let room = room::not_enough(&args.limits, &paths, Names::Shown)?;
     let keeps_all = !context.file.sets("keep-sets") && context.file.policy.keep_sets().is_none();

@@ -4,7 +4,7 @@ use lrl_store::error::Error;
 use lrl_store::ops::copy::last_copied::{self, LastCopied};
 use lrl_store::ops::select::Need;
 use lrl_store::ops::status::{self, Condition, Good, Newest, PartAge, Status};
-use lrl_store::store::Store;
+use lrl_store::store::{SnapshotName, Store};
 use lrl_store::time::Time;
 use serde_json::{Value, json};
 
@@ -50,20 +50,33 @@ pub(super) fn notes(context: &Context<'_>, status: &Status) {
 }
 
 impl SourceStatus {
-    /// Looks at one source. What this machine alone knows (copies, the last run) counts for the store that is in force only.
+    /// Looks at one source.
     pub fn of(
         context: &Context<'_>,
         limits: &MaxAgeArgs,
         store: &Store,
-        source: String,
+        source: &Listed,
+        is_in_force: bool,
+        with: (Time, Names),
+    ) -> Result<Self, Error> {
+        let status = status::survey(store, &source.name, &source.snapshots, with.0, 0)?;
+        Self::with(context, limits, (store, source), status, is_in_force, with)
+    }
+
+    /// As [`SourceStatus::of`], where it is known what the store says. What this machine alone knows (copies, the last run) counts for the store
+    /// that is in force only.
+    pub fn with(
+        context: &Context<'_>,
+        limits: &MaxAgeArgs,
+        (store, source): (&Store, &Listed),
+        status: Status,
         is_in_force: bool,
         (now, names): (Time, Names),
     ) -> Result<Self, Error> {
-        let status = status::status(store, &source, now)?;
         let conditions = status.conditions(&limits.limits(), now);
         let mut wrong: Vec<String> =
             conditions.iter().map(|condition| describe::condition(condition, now, names)).collect();
-        let copies = if is_in_force { copies(store, &source, now)? } else { Vec::new() };
+        let copies = if is_in_force { copies(store, source, now) } else { Vec::new() };
         if let Some(limit) = limits.max_copy_age {
             for (copy, behind, age) in &copies {
                 if let Some(age) = age.filter(|age| *age > limit.as_secs()) {
@@ -74,10 +87,10 @@ impl SourceStatus {
                 wrong.push("lrl.toml names a second store (copy-to), and nothing was ever copied there".into());
             }
         }
-        let last_run = if is_in_force { run_record::read(context, &source) } else { None };
-        let watch = if is_in_force { watch_state::look(context, &source) } else { None };
+        let last_run = if is_in_force { run_record::read(context, &source.name) } else { None };
+        let watch = if is_in_force { watch_state::look(context, &source.name) } else { None };
         wrong.extend(watch.as_ref().and_then(|seen| watch::wrong(seen, now.secs)));
-        Ok(Self { source, status, copies, last_run, watch, conditions, wrong })
+        Ok(Self { source: source.name.clone(), status, copies, last_run, watch, conditions, wrong })
     }
 
     pub(super) fn render(&self, context: &Context<'_>, now: i64) -> Result<()> {
@@ -184,16 +197,14 @@ impl SourceStatus {
 }
 
 /// Returns the stores that the source was copied to, as the cache has them, with what each lacks by now.
-pub fn copies(store: &Store, source: &str, now: Time) -> Result<Vec<(LastCopied, u64, Option<u64>)>, Error> {
-    let noted = last_copied::noted(store, source);
-    let names = if noted.is_empty() { Vec::new() } else { store.snapshot_names(Some(source))? };
+pub fn copies(store: &Store, source: &Listed, now: Time) -> Vec<(LastCopied, u64, Option<u64>)> {
     let lacks = |copy: LastCopied| {
-        let missing = names.iter().filter(|name| name.sequence > copy.sequence);
+        let missing = source.snapshots.iter().filter(|name| name.sequence > copy.sequence);
         let oldest = missing.clone().next().and_then(|name| store.snapshot(name).ok());
         let age = oldest.map(|snapshot| now.secs.saturating_sub(snapshot.created.secs).max(0).unsigned_abs());
         (copy.clone(), missing.count() as u64, age)
     };
-    Ok(noted.into_iter().map(lacks).collect())
+    last_copied::noted(store, &source.name).into_iter().map(lacks).collect()
 }
 
 /// Returns how a source stands as a document.
@@ -261,12 +272,33 @@ pub(super) fn record(drill: &lrl_store::format::drill::Drill, now: i64) -> Value
     })
 }
 
-/// Returns the source that was named, else all that the store has, else the one by default.
-pub fn sources(context: &Context<'_>, store: &Store) -> Result<Vec<String>, Error> {
-    if let Some(named) = choose::named_source(context) {
-        return Ok(vec![named.to_string()]);
+/// Returns whether a store has no snapshot at all, whichever source is asked for.
+pub fn is_empty(store: &Store, sources: &[Listed]) -> bool {
+    let none = sources.iter().all(|source| source.snapshots.is_empty());
+    none && store.snapshot_names(None).is_ok_and(|names| names.is_empty())
+}
+
+/// A source, and the names of its snapshots, oldest first.
+pub struct Listed {
+    /// The source.
+    pub name: String,
+    /// Its snapshots.
+    pub snapshots: Vec<SnapshotName>,
+}
+
+/// Lists the source that was named, else all that the store has, else the one by default.
+pub fn sources(context: &Context<'_>, store: &Store) -> Result<Vec<Listed>, Error> {
+    let named = choose::named_source(context);
+    let mut sources: Vec<Listed> = Vec::new();
+    for name in store.snapshot_names(named)? {
+        match sources.last_mut().filter(|last| last.name == name.source) {
+            Some(last) => last.snapshots.push(name),
+            None => sources.push(Listed { name: name.source.clone(), snapshots: vec![name] }),
+        }
     }
-    let mut sources: Vec<String> = store.snapshot_names(None)?.into_iter().map(|name| name.source).collect();
-    sources.dedup();
-    Ok(if sources.is_empty() { vec![context.cli.global.source.clone()] } else { sources })
+    if sources.is_empty() {
+        let name = named.unwrap_or(&context.cli.global.source).to_string();
+        sources.push(Listed { name, snapshots: Vec::new() });
+    }
+    Ok(sources)
 }

@@ -14,8 +14,8 @@ use crate::error::Result;
 use crate::format::drill::Drill;
 use crate::format::path_text;
 use crate::format::snapshot::{Snapshot, THE_DATABASE};
-use crate::ops::drill::past_drills::{DrillOutcome, Evidence};
-use crate::ops::judgement::{Judge, Judgement, is_unreadable};
+use crate::ops::judgement::{Judgement, is_unreadable};
+use crate::ops::status::{self, Status};
 use crate::progress::{Observer, checkpoint};
 use crate::store::{SnapshotName, Store};
 use crate::time::{Time, is_future};
@@ -32,25 +32,29 @@ const MOST_REASONS: usize = 20;
 /// Tables that are listed by name.
 const MOST_TABLES: usize = 100;
 
-/// Reads the history of a source: its snapshots with the judgement on each, its drills, and the rows that these counted.
+/// Reads the status and the history of a source whose snapshots, `names`, have been listed oldest first: its snapshots with the judgement on
+/// each, its drills, and the rows that these counted. Records are listed and read once for both.
 ///
 /// # Errors
 ///
 /// If the store cannot be listed, [`Error::Interrupted`](crate::error::Error::Interrupted); damaged documents are part of the history.
-pub fn history(store: &Store, source: &str, now: Time, observer: &dyn Observer) -> Result<History> {
-    let names = store.snapshot_names(Some(source))?;
+pub fn history(
+    store: &Store,
+    source: &str,
+    names: &[SnapshotName],
+    now: Time,
+    observer: &dyn Observer,
+) -> Result<(Status, History)> {
     let mut history = History::default();
     let mut counted = Counted::new(now);
-    let evidence = Evidence::read_each(store, source, &names, now, observer, |_, outcome| {
-        if let DrillOutcome::Said(drill) = outcome {
-            counted.add(drill);
-            history.drills.push(DrillPoint { finished: drill.finished, passed: drill.passed });
-        }
+    let (status, mut judge) = status::survey_each(store, source, names, (now, 0), observer, |drill| {
+        counted.add(drill);
+        history.drills.push(DrillPoint { finished: drill.finished, passed: drill.passed });
     })?;
     history.drills.sort_by_key(|drill| drill.finished);
     (history.rows, history.tables, history.more_tables) = counted.finish();
+    let evidence = judge.evidence(source, observer)?;
     let proven: Vec<bool> = names.iter().map(|name| evidence.of(&name.id).is_some_and(|last| last.passed)).collect();
-    let mut judge = Judge::new(store, now).with_evidence(source, evidence);
     let begin = now.secs - i64::from(DAYS) * DAY;
     let mut older = None;
     for (n, name) in names.iter().enumerate().rev() {
@@ -80,7 +84,7 @@ pub fn history(store: &Store, source: &str, now: Time, observer: &dyn Observer) 
         history.points.push(point);
     }
     history.points.reverse();
-    Ok(history)
+    Ok((status, history))
 }
 
 /// Every how many of the `left` older snapshots one is read.

@@ -13,7 +13,7 @@ use crate::format::snapshot::Snapshot;
 use crate::ops::drill::past_drills::{DrillOutcome, Evidence};
 use crate::ops::judgement::{Judge, Judgement, State, is_unreadable};
 use crate::ops::parts::Need;
-use crate::progress::Silent;
+use crate::progress::{Observer, Silent, checkpoint};
 use crate::store::{SnapshotName, Store};
 use crate::time::{Time, is_future};
 
@@ -58,28 +58,46 @@ pub fn newest_if_good(store: &Store, source: &str, need: Need, now: Time) -> Res
 ///
 /// If the store cannot be listed; damaged documents are part of the status.
 pub fn status(store: &Store, source: &str, now: Time) -> Result<Status> {
-    survey(store, source, now, 0)
+    survey(store, source, &store.snapshot_names(Some(source))?, now, 0)
 }
 
-/// As [`status`], and judges up to `judged` of the newest snapshots, also where fewer would do: [`Status::states`] counts them.
+/// As [`status`], of a source whose snapshots have been listed, oldest first. Judges up to `judged` of the newest, also where fewer would do:
+/// [`Status::states`] counts them.
 ///
 /// # Errors
 ///
 /// Those of [`status`].
-pub fn survey(store: &Store, source: &str, now: Time, judged: usize) -> Result<Status> {
-    let names = store.snapshot_names(Some(source))?;
+pub fn survey(store: &Store, source: &str, names: &[SnapshotName], now: Time, judged: usize) -> Result<Status> {
+    survey_each(store, source, names, (now, judged), &Silent, |_| {}).map(|(status, _)| status)
+}
+
+/// As [`survey`], telling of each drill, the newest first. Returns with the status what it was judged by, so that nothing has to be read
+/// again.
+pub(in crate::ops) fn survey_each<'s>(
+    store: &'s Store,
+    source: &str,
+    names: &[SnapshotName],
+    (now, judged): (Time, usize),
+    observer: &dyn Observer,
+    mut each: impl FnMut(&Drill),
+) -> Result<(Status, Judge<'s>)> {
     let mut status = Status { snapshots: names.len() as u64, ..Status::default() };
     let mut proven: Option<Drill> = None;
     let mut future = Vec::new();
     let mut unreadable = Vec::new();
-    let evidence = Evidence::read_each(store, source, &names, now, &Silent, |name, word| match word {
-        // What is older than the newest proof is no news.
-        _ if proven.is_some() => {}
-        DrillOutcome::Future => future.push(name.object()),
-        DrillOutcome::Unreadable => unreadable.push(name.object()),
-        DrillOutcome::Said(drill) => {
-            status.drill.get_or_insert_with(|| drill.clone());
-            proven = drill.passed.then(|| drill.clone());
+    let evidence = Evidence::read_each(store, source, names, now, observer, |name, word| {
+        if let DrillOutcome::Said(drill) = word {
+            each(drill);
+        }
+        match word {
+            // What is older than the newest proof is no news.
+            _ if proven.is_some() => {}
+            DrillOutcome::Future => future.push(name.object()),
+            DrillOutcome::Unreadable => unreadable.push(name.object()),
+            DrillOutcome::Said(drill) => {
+                status.drill.get_or_insert_with(|| drill.clone());
+                proven = drill.passed.then(|| drill.clone());
+            }
         }
     })?;
     status.passed_drill = proven;
@@ -91,6 +109,7 @@ pub fn survey(store: &Store, source: &str, now: Time, judged: usize) -> Result<S
     status.check = checks.last.map(|check| (check.time, check.passed));
     status.passed_check = checks.last_passed;
     for (n, name) in store.reading(names.iter().rev()).enumerate() {
+        checkpoint(observer)?;
         let read = match store.snapshot(name) {
             Err(error) if is_unreadable(&error) => Err(error),
             read => Ok(read?),
@@ -108,7 +127,7 @@ pub fn survey(store: &Store, source: &str, now: Time, judged: usize) -> Result<S
                 continue;
             }
         };
-        let judgement = judge.of(name, &snapshot, &Silent)?;
+        let judgement = judge.of(name, &snapshot, observer)?;
         *status.states.entry(judgement.state).or_default() += 1;
         if n == 0 {
             status.added_bytes = snapshot.added_bytes;
@@ -140,5 +159,5 @@ pub fn survey(store: &Store, source: &str, now: Time, judged: usize) -> Result<S
     }
     status.future.append(&mut future);
     status.unreadable.append(&mut unreadable);
-    Ok(status)
+    Ok((status, judge))
 }

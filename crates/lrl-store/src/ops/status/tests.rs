@@ -58,7 +58,7 @@ fn only_good_snapshots_that_are_not_from_the_future_count() {
     assert_eq!(found.newest.as_ref().unwrap().judgement.state, State::Damaged);
     assert_eq!(found.conditions(&Limits::default(), at(1000)).len(), 1, "the newest is not good");
     assert_eq!(found.states.values().sum::<u64>(), 5, "no further than is needed");
-    let all = survey(&store, "lab", at(1000), 100).unwrap();
+    let all = survey(&store, "lab", &store.snapshot_names(Some("lab")).unwrap(), at(1000), 100).unwrap();
     let states = [(State::Good, 3), (State::Incomplete, 1), (State::Unreadable, 1), (State::Damaged, 1)];
     assert_eq!(all.states, states.into());
     let limits =

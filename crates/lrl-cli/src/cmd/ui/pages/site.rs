@@ -13,6 +13,7 @@ use lrl_store::store::{SnapshotName, Store};
 use super::super::address::{Address, Base};
 use super::super::download::Downloads;
 use crate::args::max_age::MaxAgeArgs;
+use crate::cmd::status::source::{self, Listed};
 use crate::context::{Context, store_word};
 use crate::exit::{Failure, Result};
 use crate::render::units::shell_word;
@@ -82,15 +83,19 @@ impl Site<'_> {
 impl Asked<'_> {
     /// Returns the source that is meant: the one that is named, if it is a source of this store, else the usual one.
     pub fn source(&self) -> Result<String> {
-        let sources = crate::cmd::status::source::sources(self.site.context, self.store)?;
-        match self.address.text("source") {
-            Some(named) if sources.iter().any(|source| source == named) => Ok(named.into()),
-            Some(_) => Err(Error::NotFound("there is no such source in this store".into()).into()),
-            None => {
-                let usual = &self.site.context.cli.global.source;
-                Ok(sources.iter().find(|source| *source == usual).or(sources.first()).cloned().unwrap_or_default())
-            }
-        }
+        self.sources().map(|(source, _)| source.name)
+    }
+
+    /// Returns the source that is meant, and the names of the others.
+    pub fn sources(&self) -> Result<(Listed, Vec<String>)> {
+        let mut sources = source::sources(self.site.context, self.store)?;
+        let named = self.address.text("source");
+        let wanted = named.unwrap_or(&self.site.context.cli.global.source);
+        let at = sources.iter().position(|source| source.name == wanted).or(named.is_none().then_some(0));
+        let none = || Error::NotFound("there is no such source in this store".into());
+        let at = at.filter(|at| *at < sources.len()).ok_or_else(none)?;
+        let meant = sources.remove(at);
+        Ok((meant, sources.into_iter().map(|source| source.name).collect()))
     }
 
     /// Finds the snapshot that a value names by its whole id.

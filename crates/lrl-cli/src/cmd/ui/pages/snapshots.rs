@@ -10,7 +10,7 @@ use super::super::answer::Answer;
 use super::frame;
 use super::site::Asked;
 use crate::cmd::report::page::{table, text};
-use crate::cmd::status::source::sources;
+use crate::cmd::status::source::Listed;
 use crate::exit::{Failure, Result};
 use crate::render::html::Html;
 use crate::render::units;
@@ -20,9 +20,8 @@ const PER_PAGE: usize = 100;
 
 /// Lists snapshots.
 pub fn page(asked: &Asked<'_>) -> Result<Answer> {
-    let (site, source) = (asked.site, asked.source()?);
-    let all = sources(site.context, asked.store)?;
-    let names = asked.store.snapshot_names(Some(&source))?;
+    let site = asked.site;
+    let (Listed { name: source, snapshots: names }, others) = asked.sources()?;
     let number = asked.address.number("page");
     let mut judge = Judge::new(asked.store, time_of(SystemTime::now()));
     let mut rows = Vec::new();
@@ -38,10 +37,10 @@ pub fn page(asked: &Asked<'_>) -> Result<Answer> {
     let source_bytes = source.as_bytes();
     let html = frame::page(site, "Snapshots", |h| {
         h.leaf("h1", "", &format!("Snapshots of {source}"));
-        if all.len() > 1 {
+        if !others.is_empty() {
             h.el("p", &[], |h| {
                 h.text("Other sources: ");
-                for other in all.iter().filter(|other| **other != source) {
+                for other in &others {
                     let link = site.base.link("snapshots", &[("source", other.as_bytes())]);
                     h.el("a", &[("href", &link)], |h| h.text(other));
                     h.text(" ");
