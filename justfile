@@ -9,6 +9,10 @@ fmt:
 lint:
     cargo clippy --workspace --all-targets --locked -- -D warnings
 
+# The program without buckets and pages: no warnings, and its tests compile.
+bare:
+    RUSTFLAGS="-D warnings" cargo check -p lrl-cli --locked --no-default-features --all-targets --target-dir target/bare
+
 # All tests.
 test:
     cargo test --workspace --locked

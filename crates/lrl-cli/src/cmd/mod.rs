@@ -17,8 +17,6 @@ mod key;
 mod ls;
 mod man;
 mod prune;
-// Some of it is for `ui` only.
-#[cfg_attr(not(feature = "ui"), allow(dead_code))]
 mod report;
 mod restore;
 mod rows;

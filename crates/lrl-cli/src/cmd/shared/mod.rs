@@ -1,5 +1,6 @@
 //! What several verbs share: opening the store, choosing the snapshot, another verb's command line, the record of a run, how the sets grow.
 
+mod bucket_variables;
 pub(crate) mod choose;
 pub(crate) mod database;
 pub(crate) mod line;

@@ -1,7 +1,7 @@
 //! Opens the store for a verb, and creates one at the first backup. The engine builds the stack; this adds flags, environment and what is
 //! known of the store.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -19,13 +19,13 @@ use lrl_store::store::open::{self, OpenOptions, sealed_backend};
 use lrl_store::store::{self, Store};
 use lrl_store::time::time_of;
 
+use super::bucket_variables;
 use super::same_store::{compare, gone_or, refuse_gone, require_backup_dir};
 use crate::args::Verb;
 use crate::context::Context;
 use crate::exit::Result;
 use crate::resolve::Paths;
 use crate::s3_credentials;
-use crate::trust;
 
 /// Returns how stores are opened by the flags and the environment, with the key in force.
 pub fn options(context: &Context<'_>, location: &Location) -> Result<OpenOptions, Error> {
@@ -60,7 +60,7 @@ fn keyless_with(context: &Context<'_>, location: &Location, cache_dir: Option<Pa
         if matches!(context.cli.command, Verb::Backup(_)) { LocalSlot::Trusted } else { LocalSlot::IfThere };
     options.cache_dir = cache_dir;
     if let Location::Bucket(url) = location {
-        options.variables = s3_credentials::complete(&context.cli.global, url, bucket_variables()?)?;
+        options.variables = s3_credentials::complete(&context.cli.global, url, bucket_variables::read()?)?;
     }
     Ok(options)
 }
@@ -205,31 +205,6 @@ pub fn fresh_backend(context: &Context<'_>, location: &Location) -> Result<(Arc<
     let fresh = TempDir::new(&dir, "check-")?;
     options.cache_dir = Some(fresh.path().into());
     Ok((open::backend(location, &options)?, Some(fresh)))
-}
-
-/// Variables that name files with keys to buckets.
-const CREDENTIALS_FILES: [&str; 3] =
-    ["GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_PATH"];
-
-/// Collects the environment's variables for buckets; files that they name must be safe from others.
-#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
-fn bucket_variables() -> Result<Vec<(String, String)>, Error> {
-    use lrl_store::backend::bucket::VARIABLES;
-    let of_bucket = |name: String| VARIABLES.iter().any(|start| name.starts_with(start)).then_some(name);
-    let variables = std::env::vars_os()
-        .filter_map(|(name, value)| Some((of_bucket(name.into_string().ok()?)?, value.into_string().ok()?)));
-    let variables: Vec<(String, String)> = variables.collect();
-    for (_, file) in variables.iter().filter(|(name, _)| CREDENTIALS_FILES.contains(&name.as_str())) {
-        if let Err(trust::Refusal::Untrusted(why)) = trust::check_secret(Path::new(file)) {
-            return Err(Error::Refused(why));
-        }
-    }
-    Ok(variables)
-}
-
-#[cfg(not(any(feature = "s3", feature = "gcs", feature = "azure")))]
-fn bucket_variables() -> Result<Vec<(String, String)>, Error> {
-    Ok(Vec::new())
 }
 
 /// Returns where copies of remote stores are kept.

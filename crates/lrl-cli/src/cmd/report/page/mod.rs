@@ -9,7 +9,7 @@ mod runs;
 mod strip;
 pub mod table;
 pub mod text;
-mod verdict;
+pub mod verdict;
 
 use lrl_store::ops::report::{DAYS, days};
 
@@ -31,18 +31,8 @@ pub fn html(page: &Page) -> String {
     })
 }
 
-/// Returns the title of the page.
-pub fn title(page: &Page) -> String {
-    verdict::title(page)
-}
-
-/// Writes the verdict, and all that is below it, into a page with a frame of its own.
-pub fn inside(h: &mut Html, page: &Page) {
-    verdict::write(h, page);
-    parts(h, page);
-}
-
-fn parts(h: &mut Html, page: &Page) {
+/// Writes all that is below the verdict.
+pub fn parts(h: &mut Html, page: &Page) {
     if page.sources() + page.stores.len() > 2 {
         overview(h, page);
     }

@@ -3,7 +3,8 @@
 use super::super::answer::Answer;
 use super::frame;
 use super::site::Asked;
-use crate::cmd::report::{gather, page as report};
+use crate::cmd::report::gather;
+use crate::cmd::report::page::{self as report, verdict};
 use crate::exit::Result;
 use crate::render::names::Names;
 
@@ -15,5 +16,9 @@ pub fn page(asked: &Asked<'_>) -> Result<Answer> {
     if let Some(failure) = failure {
         return Err(failure);
     }
-    Ok(Answer::Page(200, frame::page(site, &report::title(&page), |h| report::inside(h, &page))))
+    let html = frame::page(site, &verdict::title(&page), |h| {
+        verdict::write(h, &page);
+        report::parts(h, &page);
+    });
+    Ok(Answer::Page(200, html))
 }
