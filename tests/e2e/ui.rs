@@ -217,6 +217,48 @@ fn a_browser_looks_into_tables_and_asks_queries() {
 }
 
 #[test]
+fn a_browser_sees_when_rows_vanished() {
+    let lab = lab();
+    let odd = EVIL.replace('"', "");
+    lab.database()
+        .execute_batch(&format!("CREATE TABLE \"{odd}\" (a); DELETE FROM content_items WHERE id < 5"))
+        .unwrap();
+    lab.lrl("backup --snapshot-only").expect(0);
+    for _ in 0..31 {
+        lab.database().execute("INSERT INTO content_items (title) VALUES ('one more')", []).unwrap();
+        lab.lrl("backup --snapshot-only").expect(0);
+    }
+    lab.write("data/assets/more.txt", "more\n");
+    lab.lrl("backup --snapshot-only --assets-only --source files").expect(0);
+    let ui = Ui::start(&lab);
+    let rows = ui.follow(&ui.page(""), "/rows").text();
+    expect_inert(&rows);
+    assert!(rows.contains("46 (+1)"), "{rows}");
+    assert!(rows.contains("&lt;img src=x onerror=alert(1)&gt;") && rows.contains("lrl rows --store "), "{rows}");
+    assert_eq!(rows.matches("<tr>").count(), 31, "a page and its heading: {rows}");
+    // Of the oldest on the first page the change is known too.
+    let older = ui.follow(&rows, "to=").text();
+    expect_inert(&older);
+    assert!(older.contains("15 (-5)") && older.contains("class=\"bad-text\""), "{older}");
+    assert!(!older.contains(">Older<"), "{older}");
+    let one = ui.page("rows?table=Content_Items");
+    assert!(one.contains("lrl rows Content_Items ") && one.contains("The tables that changed"), "{one}");
+    assert!(ui.follow(&one, "/sql?").text().contains("one more"));
+    assert!(ui.page("rows?table=nothing").contains("None of these snapshots has a table nothing"));
+    for (address, status) in [
+        ("rows?source=files", 404),
+        ("rows?source=nobody", 404),
+        ("rows?path=nothing.db", 200),
+        ("rows?to=0", 404),
+        ("rows?table=%22%3B--", 200),
+    ] {
+        let answer = ui.ask("GET", &format!("{}/{address}", ui.base), "");
+        assert_eq!(answer.status, status, "{address}: {}", answer.text());
+        expect_inert(&answer.text());
+    }
+}
+
+#[test]
 fn every_answer_forbids_what_a_page_does_not_need() {
     let lab = lab();
     let ui = Ui::start(&lab);

@@ -9,7 +9,7 @@ pub fn page(site: &Site<'_>, title: &str, inside: impl FnOnce(&mut Html)) -> Str
     html::page(&format!("{title}: lrl"), Forms::Here, |h| {
         h.el("a", &[("class", "skip"), ("href", "#content")], |h| h.text("Skip to the content"));
         h.el("nav", &[("class", "top"), ("aria-label", "Pages")], |h| {
-            for (name, page) in [("State", ""), ("Snapshots", "snapshots"), ("Search", "search")] {
+            for (name, page) in [("State", ""), ("Snapshots", "snapshots"), ("Rows", "rows"), ("Search", "search")] {
                 let link = site.base.link(page, &[]);
                 h.el("a", &[("href", &link)], |h| h.text(name));
             }

@@ -5,6 +5,7 @@ mod diff;
 mod file;
 mod frame;
 mod home;
+mod rows;
 mod search;
 mod site;
 mod snapshots;
@@ -31,6 +32,7 @@ pub fn answer(site: &Site<'_>, address: &Address) -> Answer {
             "browse" => browse::page(&asked),
             "file" => file::page(&asked),
             "download" => file::download(&asked),
+            "rows" => rows::page(&asked),
             "search" => search::page(&asked),
             "diff" => diff::page(&asked),
             "sql" => sql::page(&asked),

@@ -81,7 +81,8 @@ pub fn tables(h: &mut Html, asked: &Asked<'_>, name: &SnapshotName, part: &Datab
     form(h, asked, name, &part.path, "");
 }
 
-fn link(asked: &Asked<'_>, name: &SnapshotName, path: &[u8], query: &str, page: usize) -> String {
+/// Returns the address of a page of a query's rows.
+pub fn link(asked: &Asked<'_>, name: &SnapshotName, path: &[u8], query: &str, page: usize) -> String {
     let (id, number) = (name.id.to_string(), page.to_string());
     let values = [("snapshot", id.as_bytes()), ("path", path), ("q", query.as_bytes()), ("page", number.as_bytes())];
     asked.site.base.link("sql", &values)
