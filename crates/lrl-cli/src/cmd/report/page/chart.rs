@@ -26,10 +26,12 @@ pub struct Chart<'a> {
 /// Writes a card with the newest value and the line; nothing where there is no value.
 pub fn write(h: &mut Html, chart: &Chart<'_>) {
     let (Some(first), Some(last)) = (chart.values.first(), chart.values.last()) else { return };
+    // Of one moment there is no line.
+    let has_line = first.0 < last.0;
     h.el("figure", &[("class", "card")], |h| {
         h.leaf("figcaption", "", chart.name);
         h.leaf("div", "value", &(chart.show)(last.1));
-        if chart.values.len() > 1 {
+        if has_line {
             h.leaf("div", "soft", &format!("{} on {}", (chart.show)(first.1), text::day_text(first.0)));
             svg(h, chart);
             h.el("div", &[("class", "ends"), ("aria-hidden", "true")], |h| {
@@ -40,7 +42,7 @@ pub fn write(h: &mut Html, chart: &Chart<'_>) {
         if !chart.note.is_empty() {
             h.leaf("div", "soft", chart.note);
         }
-        if chart.values.len() > 1 {
+        if has_line {
             h.el("details", &[], |h| {
                 h.leaf("summary", "", "Values");
                 table(h, chart.name, |h| {

@@ -2,10 +2,10 @@
 
 use crate::render::html::Html;
 
-/// Writes a table that scrolls by itself where it is too wide.
+/// Writes a table that scrolls by itself where it is too wide. It is no landmark: a page with several sources has many of one name.
 pub fn table(h: &mut Html, label: &str, inside: impl FnOnce(&mut Html)) {
-    let region = [("class", "wide"), ("tabindex", "0"), ("role", "region"), ("aria-label", label)];
-    h.el("div", &region, |h| h.el("table", &[], inside));
+    let group = [("class", "wide"), ("tabindex", "0"), ("role", "group"), ("aria-label", label)];
+    h.el("div", &group, |h| h.el("table", &[], inside));
 }
 
 /// Writes the heading of a table; `>` begins the name of a column of numbers.
