@@ -123,6 +123,10 @@ fn the_demo_backs_up_and_drills_the_sample_lab() {
     let run = run.expect(0);
     assert!(run.stdout.contains("Backup completed successfully!"), "{}", run.stdout);
     assert!(run.stdout.contains("RESTORE DRILL PASSED: All backups verified successfully!"), "{}", run.stdout);
+    for shown in ["Run of lab: 3 steps done", "Last good backup: ", "all is well\n"] {
+        assert!(run.stdout.contains(shown), "{shown}: {}", run.stdout);
+    }
+    assert!(lab.path("demo/backups.html").is_file());
 }
 
 #[test]
