@@ -2,6 +2,7 @@
 
 pub(crate) mod dir;
 pub mod durable;
+pub(crate) mod flush;
 pub mod inotify;
 pub mod lock;
 pub(crate) mod lock_holder;

@@ -4,6 +4,7 @@ pub mod archive;
 pub mod directory;
 pub(crate) mod flush;
 pub mod growth;
+pub(crate) mod image_reader;
 pub mod layout;
 pub mod manifest;
 pub mod missing;

@@ -3,22 +3,23 @@
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, openat, statat};
-use sha2::{Digest, Sha256};
 
-use super::stage_file::Writer;
+use super::stage_file::{FLUSH_BYTES, Writer};
 use super::target::Target;
 use super::target_dirs::StagingHome;
 use crate::error::{Error, Result};
-use crate::format::entry::Content;
 use crate::format::snapshot::Database;
 use crate::format::xattr::{self, ACL_ACCESS, Xattr, Xattrs};
 use crate::fs::dir::{create_file, to_path};
+use crate::fs::flush::{Flusher, write_at};
 use crate::fs::metadata::{Metadata, Owners, masked_mode, set_all};
 use crate::fs::xattrs::{SetXattrs, read_xattrs};
+use crate::set::image_reader::read_image;
+use crate::set::sha256::Sha256Thread;
 use crate::time::Time;
-use crate::units::hex;
 
 /// Writes the image of a snapshot's database under a name in its target's staging directory; returns whether it has its owner.
 pub(super) fn stage(
@@ -48,17 +49,31 @@ pub(super) fn write_image(
     path: &Path,
     snapshot: &str,
 ) -> Result<()> {
-    let mut sha256 = Sha256::new();
-    let content = Content::Tree(database.root);
-    let written = writer.write(file, &content, database.size_bytes, path, &mut |bytes| sha256.update(bytes));
+    let Writer { store, observer, space } = *writer;
+    let sha256 = database.sha256.as_ref().map(|_| Sha256Thread::start());
+    let (mut flusher, mut at) = (Flusher::new(FLUSH_BYTES), 0);
+    let written = read_image(store, database, None, observer, &mut |bytes| {
+        if let Some(sha256) = &sha256 {
+            sha256.add(Arc::clone(bytes))?;
+        }
+        let len = bytes.len() as u64;
+        space.charge(len)?;
+        write_at(file, bytes, at).map_err(Error::io("write", path))?;
+        flusher.wrote(file, len).map_err(Error::io("write", path))?;
+        at += len;
+        observer.advance(len, 0);
+        Ok(())
+    });
     written.map_err(|e| e.needed_for(&database.path))?;
-    if !database.has_sha256(&hex(&sha256.finalize())) {
+    flusher.finish().map_err(Error::io("sync", path))?;
+    let sha256 = sha256.map(Sha256Thread::finish).transpose()?;
+    if sha256.is_some_and(|sha256| !database.has_sha256(&sha256)) {
         return Err(Error::corrupt(
             format!("the {} of {snapshot}", database.shown()),
             "does not have the SHA-256 that its snapshot says",
         ));
     }
-    writer.observer.advance(0, 1);
+    observer.advance(0, 1);
     Ok(())
 }
 

@@ -9,9 +9,13 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Piece};
+use crate::fs::flush::{Flusher, write_at};
 use crate::fs::space::SpaceGuard;
 use crate::progress::{Observer, checkpoint};
 use crate::store::Store;
+
+/// Bytes of a large file between two flushes. All is synced before the swap: what is on disk by then is not waited for.
+pub(super) const FLUSH_BYTES: u64 = 32 << 20;
 
 /// Writes contents of files.
 pub(super) struct Writer<'a> {
@@ -24,16 +28,10 @@ pub(super) struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Writes contents into an empty file, verified chunk by chunk; holes stay holes. `also` gets every byte in order.
-    pub fn write(
-        &self,
-        file: &File,
-        content: &Content,
-        size: u64,
-        path: &Path,
-        also: &mut dyn FnMut(&[u8]),
-    ) -> Result<()> {
+    /// Writes contents into an empty file, verified chunk by chunk; holes stay holes.
+    pub fn write(&self, file: &File, content: &Content, size: u64, path: &Path) -> Result<()> {
         let (mut end, mut hole_at_end) = (0, false);
+        let mut flusher = Flusher::new(FLUSH_BYTES);
         self.store.each_piece_read(content, &mut |at, piece| {
             checkpoint(self.observer)?;
             end = at.checked_add(piece.len()).filter(|end| *end <= size).ok_or_else(|| wrong_size(path))?;
@@ -45,10 +43,10 @@ impl Writer<'_> {
                         return Err(Error::corrupt(format!("chunk {id}"), "has another length than its list says"));
                     }
                     self.space.charge(len)?;
-                    also(&plain);
-                    file.write_all_at(&plain, at).map_err(Error::io("write", path))?;
+                    write_at(file, &plain, at).map_err(Error::io("write", path))?;
+                    flusher.wrote(file, len).map_err(Error::io("write", path))?;
                 }
-                Piece::Hole { len } => zeros(len, also),
+                Piece::Hole { .. } => {}
             }
             self.observer.advance(piece.len(), 0);
             Ok(true)
@@ -56,6 +54,7 @@ impl Writer<'_> {
         if end != size {
             return Err(wrong_size(path));
         }
+        flusher.finish().map_err(Error::io("sync", path))?;
         if hole_at_end { file.set_len(size).map_err(Error::io("write", path)) } else { Ok(()) }
     }
 
@@ -92,13 +91,4 @@ impl Writer<'_> {
 
 fn wrong_size(path: &Path) -> Error {
     Error::corrupt(format!("the list of pieces of {}", path.display()), "does not add up to the file's size")
-}
-
-fn zeros(mut len: u64, also: &mut dyn FnMut(&[u8])) {
-    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
-    while len > 0 {
-        let now = len.min(ZEROS.len() as u64);
-        also(&ZEROS[..now as usize]);
-        len -= now;
-    }
 }

@@ -15,10 +15,12 @@ use sha2::{Digest, Sha256};
 use super::set_parts::SetDatabase;
 use super::source::Run;
 use super::stage_database::{Recorded, adopt, existing};
+use super::stage_file::FLUSH_BYTES;
 use super::target::Target;
 use super::target_dirs::StagingHome;
 use crate::error::{Error, Result};
 use crate::fs::dir::{create_file, to_path};
+use crate::fs::flush::Flusher;
 use crate::fs::metadata::set_owner_at;
 use crate::fs::remove::{Step, walk};
 use crate::fs::space::{Reserve, free_at};
@@ -110,6 +112,7 @@ pub(super) fn copy_proved(
     }
     let (mut sha256, mut at) = (Sha256::new(), 0);
     let mut buffer = vec![0; 256 << 10];
+    let mut flusher = Flusher::new(FLUSH_BYTES);
     loop {
         checkpoint(run.observer)?;
         let read = source.read(&mut buffer).map_err(Error::io("read", copy))?;
@@ -120,10 +123,12 @@ pub(super) fn copy_proved(
         if !cloned {
             home.space.charge(read as u64)?;
             file.write_all_at(&buffer[..read], at).map_err(Error::io("write", path))?;
+            flusher.wrote(file, read as u64).map_err(Error::io("write", path))?;
         }
         at += read as u64;
         run.observer.advance(read as u64, 0);
     }
+    flusher.finish().map_err(Error::io("sync", path))?;
     compare(copy, (&hex(&sha256.finalize()), at), entry.sha256.as_deref(), entry.size_bytes, notes)?;
     run.observer.advance(0, 1);
     Ok(at)

@@ -153,7 +153,7 @@ impl Stage<'_> {
                     .map_err(|e| Error::io("remove", &job.path)(e.into()))?;
                 file = self.create(job, staged_name)?;
             }
-            let written = self.writer.write(&file, content, *size, &job.path, &mut |_| {});
+            let written = self.writer.write(&file, content, *size, &job.path);
             match (written, &self.tree.skips) {
                 // The disk that is written to may be the bad one.
                 (Err(error), Some(skips)) if error.is_damage() && !error.is_about(&job.path) => {
