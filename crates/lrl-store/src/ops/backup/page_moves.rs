@@ -1,5 +1,8 @@
-//! Where a database's pages were in the parent's image. After a `VACUUM` nearly all pages have known contents at new offsets: the extents
-//! that held them are better delta bases than the extent at the same offset.
+//! Where the parent's contents are now. After a `VACUUM` nearly all rows and pages have known bytes at new offsets: the extents that held them are
+//! better delta bases than the extent at the same offset.
+//!
+//! They are found by anchors: places that a rolling hash of the 64 bytes before them chooses, so that the same bytes have the same anchors
+//! wherever they are, also where rows have moved from one page to another.
 
 use std::collections::HashMap;
 
@@ -17,22 +20,25 @@ use crate::store::tree::TreeItems;
 const SAMPLES: usize = 16;
 /// With fewer changed extents a map of the parent costs more than it saves.
 const MIN_CHANGED: usize = 32;
-/// The map holds up to this many pages (about 8 MiB); of a larger database it knows every second, fourth … page.
-const MAX_PAGES: u64 = 256 << 10;
+/// The map holds up to this many anchors, in 8 MiB.
+const MAX_ANCHORS: usize = 1 << 20;
+/// There is an anchor in about every 2^10 bytes, in a larger database every 2^11 and so on: as many as the map holds.
+const MIN_BITS: u32 = 10;
+/// An extent with fewer of an extent's anchors than one in so many is no base: it would cost more time than bytes.
+const MIN_SHARE: u32 = 16;
 /// Extents whose bytes are decoded at once.
 const BATCH: usize = 64;
 
-/// Pages of the parent by content, each with the extent that holds it.
+/// Anchors of the parent, each with the extent that holds it.
 pub(super) struct PageMoves {
     extents: Vec<ChunkId>,
-    pages: HashMap<u64, u32>,
-    page_size: usize,
-    /// Only pages whose digest ends in zeros here are in the map.
-    mask: u64,
+    /// In order.
+    anchors: Vec<(u32, u32)>,
+    bits: u32,
 }
 
 impl PageMoves {
-    /// Maps the parent's pages if a sample of these changed extents, each with the parent's in its place, says that they have moved.
+    /// Maps the parent if a sample of these changed extents, each with the parent's in its place, says that pages have moved.
     pub(super) fn if_moved(
         store: &Store,
         parent: &snapshot::Database,
@@ -44,9 +50,11 @@ impl PageMoves {
             return Ok(None);
         }
         let extent_bytes = u64::from(store.config().chunking.extent_bytes);
-        let pages = parent.size_bytes / page_size as u64;
-        let mask = (pages / MAX_PAGES + 1).next_power_of_two() - 1;
-        let mut map = Self { extents: Vec::new(), pages: HashMap::new(), page_size, mask };
+        let mut bits = MIN_BITS;
+        while parent.size_bytes >> bits > MAX_ANCHORS as u64 {
+            bits += 1;
+        }
+        let mut map = Self { extents: Vec::new(), anchors: Vec::new(), bits };
         // A crafted list may name more than the image holds.
         let extents = usize::try_from(parent.size_bytes.div_ceil(extent_bytes)).unwrap_or(usize::MAX);
         let mut pieces = TreeItems::<Piece>::new(store, &parent.root)?.take(extents);
@@ -61,42 +69,69 @@ impl PageMoves {
                 })
                 .collect();
             if batch.is_empty() {
+                map.anchors.par_sort_unstable();
+                map.anchors.dedup_by_key(|(anchor, _)| *anchor);
                 return Ok(Some(map));
             }
             // An extent that cannot be read is no base.
-            let digests: Vec<Vec<u64>> = batch
+            let found: Vec<Vec<u32>> = batch
                 .par_iter()
-                .map(|id| store.read(id).map(|plain| map.digests(&plain)).unwrap_or_default())
+                .map(|id| store.read(id).map(|plain| anchors(&plain, bits)).unwrap_or_default())
                 .collect();
-            for (id, digests) in batch.into_iter().zip(digests) {
+            for (id, found) in batch.into_iter().zip(found) {
                 let at = map.extents.len() as u32;
                 map.extents.push(id);
-                map.pages.extend(digests.into_iter().map(|digest| (digest, at)));
+                let room = MAX_ANCHORS.saturating_sub(map.anchors.len());
+                map.anchors.extend(found.into_iter().take(room).map(|anchor| (anchor, at)));
             }
         }
     }
 
-    fn digests(&self, extent: &[u8]) -> Vec<u64> {
-        let known = |page: &[u8]| {
-            // Free pages are all alike and say nothing about where an extent came from.
-            let digest = u64::from_le_bytes(*ChunkId::of(page).as_bytes().first_chunk()?);
-            (digest & self.mask == 0 && page.iter().any(|b| *b != 0)).then_some(digest)
-        };
-        extent.chunks_exact(self.page_size).filter_map(known).collect()
-    }
-
-    /// Returns the parent's extents that hold most of the pages of this one, best first, at most `limit`.
+    /// Returns the parent's extents that hold most of the contents of this one, best first, at most `limit`.
     pub(super) fn bases(&self, extent: &[u8], limit: usize) -> Vec<ChunkId> {
         let mut votes: HashMap<u32, u32> = HashMap::new();
-        for digest in self.digests(extent) {
-            if let Some(at) = self.pages.get(&digest) {
-                *votes.entry(*at).or_default() += 1;
+        let mut sum = 0;
+        for anchor in anchors(extent, self.bits) {
+            if let Ok(found) = self.anchors.binary_search_by_key(&anchor, |(anchor, _)| *anchor) {
+                *votes.entry(self.anchors[found].1).or_default() += 1;
+                sum += 1;
             }
         }
-        let mut votes: Vec<(u32, u32)> = votes.into_iter().collect();
+        let mut votes: Vec<(u32, u32)> = votes.into_iter().filter(|(_, count)| count * MIN_SHARE >= sum).collect();
         votes.sort_unstable_by_key(|(at, count)| (std::cmp::Reverse(*count), *at));
         votes.iter().take(limit).filter_map(|(at, _)| self.extents.get(*at as usize).copied()).collect()
     }
+}
+
+/// Random numbers for the rolling hash, one for each byte: splitmix64 from 0.
+const GEAR: [u64; 256] = {
+    let mut gear = [0; 256];
+    let mut at = 0;
+    while at < gear.len() {
+        let mut z = (at as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        gear[at] = z ^ (z >> 31);
+        at += 1;
+    }
+    gear
+};
+
+/// Returns the anchors of an extent, in order, each once: about one in 2^`bits` bytes.
+fn anchors(extent: &[u8], bits: u32) -> Vec<u32> {
+    let mut found = Vec::with_capacity((extent.len() >> bits) * 2);
+    let (mut hash, shift) = (0u64, 64 - bits);
+    for byte in extent {
+        // The highest bits depend on the last 64 bytes.
+        hash = (hash << 1).wrapping_add(GEAR[usize::from(*byte)]);
+        if hash >> shift == 0 {
+            found.push((hash.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as u32);
+        }
+    }
+    // Where bytes repeat, so do anchors.
+    found.sort_unstable();
+    found.dedup();
+    found
 }
 
 /// Compares some of the changed extents with the parent's at the same places: where hardly any page is the same, pages have moved.
@@ -111,4 +146,38 @@ fn looks_moved(store: &Store, page_size: usize, changed: &[(ChunkId, &[u8])]) ->
         same * 2 < new.len() / page_size
     };
     samples.par_iter().filter(is_moved).count() * 2 >= samples.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MIN_BITS, anchors};
+    use proptest::prelude::*;
+
+    fn noise(mut seed: u64, len: usize) -> Vec<u8> {
+        let next = || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) as u8
+        };
+        std::iter::repeat_with(next).take(len).collect()
+    }
+
+    #[test]
+    fn what_repeats_has_no_anchors_but_its_own() {
+        for byte in 0..=255 {
+            assert!(anchors(&[byte; 64 << 10], MIN_BITS).len() <= 64, "{byte}");
+        }
+        assert!(anchors(&[0; 64 << 10], MIN_BITS).len() <= 1, "free pages");
+    }
+
+    proptest! {
+        #[test]
+        fn the_same_bytes_have_the_same_anchors_wherever_they_are(seed: u64, before in 0usize..5000) {
+            let text = noise(seed, 64 << 10);
+            let moved = [noise(!seed, before), text.clone()].concat();
+            let (here, there) = (anchors(&text, MIN_BITS), anchors(&moved, MIN_BITS));
+            prop_assert!((30..120).contains(&here.len()), "{}", here.len());
+            let lost = here.iter().filter(|anchor| there.binary_search(anchor).is_err()).count();
+            prop_assert!(lost <= 2, "{lost}: only the first 63 bytes have others before them");
+        }
+    }
 }
