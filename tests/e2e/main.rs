@@ -31,6 +31,7 @@ mod format;
 mod full_scan;
 mod golden;
 mod golden_stores;
+mod hard_links;
 mod heal;
 mod hostile;
 mod import;

@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
+use super::link_targets::LinkTargets;
 use super::write;
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Entry, Kind, Piece, compare_paths};
@@ -30,7 +31,7 @@ pub fn write_archive(
     observer: &dyn Observer,
 ) -> Result<(SyncedFile, write::Written)> {
     let entries = Prefetched::new(store, segments.is_none(), TreeItems::<Entry>::new(store, &uploads.list)?);
-    let contents = StoredContents { store, list: uploads, with_gaps: false, leaf: Mutex::default() };
+    let contents = StoredContents { store, list: uploads, with_gaps: false, lookups: Mutex::default() };
     write_to(entries, &contents, segments, name, space, observer)
 }
 
@@ -43,7 +44,7 @@ pub fn write_entries(
     space: &SpaceGuard,
     observer: &dyn Observer,
 ) -> Result<(SyncedFile, write::Written)> {
-    let contents = StoredContents { store, list: uploads, with_gaps: true, leaf: Mutex::default() };
+    let contents = StoredContents { store, list: uploads, with_gaps: true, lookups: Mutex::default() };
     write_to(entries, &contents, &mut NoSegments, name, space, observer)
 }
 
@@ -71,8 +72,20 @@ pub struct StoredContents<'a> {
     pub list: &'a Files,
     /// Parts of the list may be damaged: what cannot be looked up there is not there.
     with_gaps: bool,
-    /// The leaf of the list that the last look-up read: targets of hard links are mostly in the same one.
-    leaf: Mutex<Vec<Entry>>,
+    lookups: Mutex<Lookups>,
+}
+
+/// After this many look-ups that each read a leaf, all targets of hard links are gathered.
+const MANY_LEAVES: u32 = 64;
+
+/// What look-ups have read.
+#[derive(Default)]
+struct Lookups {
+    /// The leaf of the list that the last one read: targets of hard links are mostly in the same one.
+    leaf: Vec<Entry>,
+    leaves: u32,
+    /// The targets of all hard links, once there were many.
+    targets: Option<LinkTargets>,
 }
 
 impl StoredContents<'_> {
@@ -131,11 +144,26 @@ impl Contents for StoredContents<'_> {
     }
 
     fn find(&self, path: &[u8]) -> Result<Option<Entry>> {
-        let mut leaf = self.leaf.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lookups = self.lookups.lock().unwrap_or_else(PoisonError::into_inner);
+        let Lookups { leaf, leaves, targets } = &mut *lookups;
         let reaches = leaf.first().zip(leaf.last()).is_some_and(|(first, last)| {
             compare_paths(&first.path, path).is_le() && compare_paths(path, &last.path).is_le()
         });
         if !reaches {
+            *leaves = leaves.saturating_add(1);
+            // A list with gaps cannot be read as a whole.
+            if *leaves == MANY_LEAVES && !self.with_gaps {
+                // Without room for them each is looked up as before.
+                *targets = match LinkTargets::of_list(self.store, &self.list.list) {
+                    Err(Error::Refused(_)) => None,
+                    gathered => Some(gathered?),
+                };
+            }
+            if let Some(targets) = targets
+                && let Some(found) = targets.find(path)?
+            {
+                return Ok(Some(found));
+            }
             *leaf = match TreeItems::from_path(self.store, &self.list.list, path) {
                 Err(error) if self.with_gaps && error.is_damage() => return Ok(None),
                 found => found?.into_leaf(),

@@ -6,6 +6,7 @@ pub mod deflate;
 pub mod digests;
 pub mod extract;
 pub mod headers;
+mod link_targets;
 pub mod model;
 pub(crate) mod paths;
 pub mod read;
