@@ -7,7 +7,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::context::Context;
-use super::full_scan;
 use super::history::History;
 use super::image_buffer::{ImageBuffer, store_changed};
 use super::options::Options;
@@ -15,6 +14,7 @@ use super::own_xattrs::own_xattrs;
 use super::report::DatabaseRead;
 use super::set_image::SetImage;
 use super::store_image::{Expected, Plan, StoredImage, build_tree, store_image};
+use super::{few_extents, full_scan};
 use crate::error::{Error, Result};
 use crate::format::entry::Piece;
 use crate::format::snapshot;
@@ -143,7 +143,10 @@ impl<'a> Changed<'a> {
         let (image, stored) = self.read(context, &mut reading, draft)?;
         // No connection may be open when the file is looked at.
         drop(reading);
-        let root = build_tree(session, &stored.ids, stored.len, self.parent)?;
+        let root = match stored.root {
+            Some(root) => root,
+            None => build_tree(session, &stored.ids, stored.len, self.parent)?,
+        };
         // Only if nothing was committed since the first look does that look describe this image.
         let is_settled = self.before.as_ref().is_some_and(|state| state.is_settled(options.now));
         let same = is_settled && database::observe(path)? == self.before;
@@ -218,10 +221,14 @@ impl<'a> Changed<'a> {
         };
         let (parent, changed) = self.parent.filter(has_held_pages).zip(changed).unzip();
         let reuses = session.trust().reuses_parent() && self.proved.is_none();
-        if let (Some(parent), Some(changed), true) = (parent, &changed, reuses)
-            && let Some(done) = self.read_changed(context, reading, parent, changed, scratch)?
-        {
-            return Ok(done);
+        if let (Some(parent), Some(changed), true) = (parent, &changed, reuses) {
+            if let Some((image, root)) = few_extents::store(context, reading, parent, changed)? {
+                let stored = StoredImage::with_root(root, image.size_bytes, scratch);
+                return Ok((image, stored));
+            }
+            if let Some(done) = self.read_changed(context, reading, parent, changed, scratch)? {
+                return Ok(done);
+            }
         }
         let expected = match (&changed, self.proved) {
             (_, Some(_)) => Expected::All,
@@ -271,10 +278,12 @@ impl<'a> Changed<'a> {
     where
         'a: 'p,
     {
-        let Context { session, observer, .. } = context;
+        let Context { session, options, observer, .. } = context;
         // Where nothing is reused every extent is looked up; the parent's are still bases.
         let reuses_parent = session.trust().reuses_parent();
-        Plan { session, parent: self.parent, reuses_parent, expected, scratch, observer }
+        // The root of the list proves the image. A set needs the SHA-256 as well, and first snapshots and full scans have it.
+        let wants_sha256 = options.out.is_some() || self.parent.is_none() || !reuses_parent;
+        Plan { session, parent: self.parent, reuses_parent, wants_sha256, expected, scratch, observer }
     }
 
     /// Returns where the whole image goes at once for a set, if none of it can be had from an earlier one.
@@ -332,7 +341,8 @@ pub(in crate::ops) fn store_file(
     let failed = |error| Error::io("read an image below", scratch)(error);
     file.rewind().map_err(failed)?;
     let reuses_parent = session.trust().reuses_parent();
-    let plan = Plan { session, parent, reuses_parent, expected: Expected::Nothing, scratch, observer };
+    let plan =
+        Plan { session, parent, reuses_parent, wants_sha256: true, expected: Expected::Nothing, scratch, observer };
     let ((), stored) = store_image(plan, None, |feed| {
         let mut piece = vec![0; 256 << 10];
         loop {

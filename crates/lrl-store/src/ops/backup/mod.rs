@@ -8,6 +8,7 @@ mod dry_run;
 mod earlier;
 mod extent_ids;
 mod extents;
+mod few_extents;
 pub(super) mod files;
 mod full_scan;
 mod history;

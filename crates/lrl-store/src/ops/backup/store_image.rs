@@ -38,6 +38,8 @@ pub(super) struct Plan<'a> {
     pub parent: Option<&'a snapshot::Database>,
     /// Whether an extent that the parent has in its place need not be looked up.
     pub reuses_parent: bool,
+    /// Whether the SHA-256 of an image that is read whole is computed.
+    pub wants_sha256: bool,
     /// Which extents must be the parent's.
     pub expected: Expected<'a>,
     /// A directory for what does not fit into memory.
@@ -73,14 +75,24 @@ impl Expected<'_> {
 /// An image whose extents are stored.
 pub(super) struct StoredImage {
     pub ids: ExtentIds,
+    /// The root of their list, if that is built already.
+    pub root: Option<ChunkId>,
     /// Bytes of the image.
     pub len: u64,
     /// An extent that must be the parent's has other contents.
     pub changed_unseen: bool,
-    /// SHA-256 of the image, lower-case hex; unknown where not all of it was read.
+    /// SHA-256 of the image, lower-case hex; unknown where not all of it was read, or it is not wanted.
     pub sha256: Option<String>,
     /// All of it, for the set.
     pub set_image: Option<SetImage>,
+}
+
+impl StoredImage {
+    /// An image of this many bytes whose list is stored.
+    pub fn with_root(root: ChunkId, len: u64, scratch: &Path) -> Self {
+        let ids = ExtentIds::new(scratch);
+        Self { ids, root: Some(root), len, changed_unseen: false, sha256: None, set_image: None }
+    }
 }
 
 /// Stores what `read` gives to the feed; returns that as well. With `set_image` all bytes are written there too.
@@ -101,7 +113,7 @@ pub(super) fn store_image<R>(
         // Why the other thread ended says more than that it did.
         let (ids, changed_unseen) = stored?;
         let (done, sha256) = (done?, sha256.map(Sha256Thread::finish).transpose()?);
-        Ok((done, StoredImage { ids, len, changed_unseen, sha256, set_image }))
+        Ok((done, StoredImage { ids, root: None, len, changed_unseen, sha256, set_image }))
     })
 }
 
@@ -177,7 +189,7 @@ enum Message {
 pub(super) struct Feed<'a> {
     cutter: ExtentCutter,
     intake: Intake<'a>,
-    /// Of the bytes so far; none where extents come without those between them.
+    /// Of the bytes so far; none where it is not wanted, or extents come without those between them.
     sha256: Option<Sha256Thread>,
     set_image: Option<SetImage>,
 }
@@ -186,7 +198,8 @@ impl<'a> Feed<'a> {
     fn new(plan: Plan<'a>, set_image: Option<SetImage>, queue: SyncSender<Message>, spare: Receiver<Batch>) -> Self {
         let cutter = ExtentCutter::new(plan.session.store().config().chunking.extent_bytes);
         let intake = Intake::new(plan, queue, spare);
-        Self { cutter, intake, sha256: Some(Sha256Thread::start()), set_image }
+        let sha256 = plan.wants_sha256.then(Sha256Thread::start);
+        Self { cutter, intake, sha256, set_image }
     }
 
     /// Takes the next extent, which is whole.
@@ -231,7 +244,7 @@ impl ImageSink for Feed<'_> {
 
     fn restart(&mut self) -> Result<()> {
         self.set_image = self.set_image.take().and_then(SetImage::restart);
-        self.sha256 = Some(Sha256Thread::start());
+        self.sha256 = self.intake.plan.wants_sha256.then(Sha256Thread::start);
         self.cutter = ExtentCutter::new(self.intake.plan.session.store().config().chunking.extent_bytes);
         self.intake.restart()
     }

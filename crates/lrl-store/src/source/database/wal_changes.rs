@@ -18,6 +18,7 @@
 //! Anything odd means that nothing is known, and all of the database is read.
 
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
@@ -69,6 +70,21 @@ impl ExtentSet {
     /// Returns whether an extent is in the set.
     pub fn has(&self, extent: u64) -> bool {
         self.words.get((extent / 64) as usize).is_some_and(|word| word >> (extent % 64) & 1 == 1)
+    }
+
+    /// Returns whether any of these is in the set.
+    pub fn has_any(&self, mut extents: Range<u64>) -> bool {
+        extents.end = extents.end.min(self.words.len() as u64 * 64);
+        while extents.start < extents.end {
+            let (at, bit) = ((extents.start / 64) as usize, extents.start % 64);
+            let count = (64 - bit).min(extents.end - extents.start);
+            let mask = u64::MAX >> (64 - count) << bit;
+            if self.words.get(at).is_some_and(|word| word & mask != 0) {
+                return true;
+            }
+            extents.start += count;
+        }
+        false
     }
 
     /// Returns how many are in the set.
@@ -234,4 +250,21 @@ impl Wal {
 
 fn number(bytes: &[u8], at: usize) -> u32 {
     bytes.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::ExtentSet;
+
+    proptest! {
+        #[test]
+        fn a_run_has_any_if_one_of_it_is_in_the_set(members in proptest::collection::btree_set(0u64..400, 0..8), from in 0u64..500, len in 0u64..200) {
+            let mut set = ExtentSet::default();
+            members.iter().for_each(|member| set.add(*member));
+            prop_assert_eq!(set.has_any(from..from + len), (from..from + len).any(|extent| set.has(extent)));
+            prop_assert_eq!(set.len(), members.len() as u64);
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 mod build;
 pub mod diff;
+pub(crate) mod edit;
 mod items;
 pub(crate) mod visit;
 
