@@ -49,15 +49,10 @@ const DELTA_LEVEL: i32 = 3;
 /// Smaller chunks are not probed: compressing them is as cheap.
 const PROBE_FROM: usize = 64 << 10;
 const PROBE_SAMPLE: usize = 4 << 10;
-/// Up to here, bases included, the level's own window reaches from a chunk's last byte to its bases' first.
-const LEVEL_WINDOW: usize = 2 << 20;
-/// How zstd's trained dictionaries begin.
-const DICTIONARY: [u8; 4] = 0xEC30_A437_u32.to_le_bytes();
 
 thread_local! {
     // A context holds about a megabyte of tables; making one for each of a million small files would cost more than the files.
     static PLAIN: RefCell<CCtx<'static>> = RefCell::new(CCtx::create());
-    static DELTA: RefCell<CCtx<'static>> = RefCell::new(CCtx::create());
     static DECODER: RefCell<DCtx<'static>> = RefCell::new(DCtx::create());
 }
 
@@ -91,23 +86,14 @@ fn looks_compressible(plain: &[u8]) -> bool {
 /// Compresses `plain` against `bases`; nothing if that does not make it smaller.
 pub fn compress_delta(plain: &[u8], bases: &[&[u8]]) -> Option<Vec<u8>> {
     let prefix = &*joined(bases);
+    let mut context = CCtx::create();
+    context.set_parameter(CParameter::CompressionLevel(DELTA_LEVEL)).ok()?;
+    context.set_parameter(CParameter::WindowLog(window_log(prefix.len() + plain.len()))).ok()?;
+    context.ref_prefix(prefix).ok()?;
     let mut out = Vec::with_capacity(plain.len().saturating_sub(1));
-    if is_raw(prefix) && prefix.len() + plain.len() <= LEVEL_WINDOW {
-        DELTA.with_borrow_mut(|context| context.compress_using_dict(&mut out, plain, prefix, DELTA_LEVEL)).ok()?;
-    } else {
-        let mut context = CCtx::create();
-        context.set_parameter(CParameter::CompressionLevel(DELTA_LEVEL)).ok()?;
-        context.set_parameter(CParameter::WindowLog(window_log(prefix.len() + plain.len()))).ok()?;
-        context.ref_prefix(prefix).ok()?;
-        context.compress2(&mut out, plain).ok()?;
-    }
+    context.compress2(&mut out, plain).ok()?;
     out.shrink_to_fit();
     Some(out)
-}
-
-/// Returns whether zstd takes bases for nothing but bytes where it is not told so. A context that is told so keeps them, and cannot be used again.
-fn is_raw(prefix: &[u8]) -> bool {
-    prefix.len() >= 8 && !prefix.starts_with(&DICTIONARY)
 }
 
 /// What precedes a delta in its window: the bases one after the other.
@@ -142,14 +128,10 @@ pub fn decode(
         })?,
         Encoding::Delta => {
             let prefix = &*joined(bases);
+            let mut context = DCtx::create();
+            context.ref_prefix(prefix).map_err(|code| broken_frame(object, code))?;
             let mut out = Vec::with_capacity(plain_len);
-            let done = if is_raw(prefix) {
-                DECODER.with_borrow_mut(|context| context.decompress_using_dict(&mut out, &encoded, prefix))
-            } else {
-                let mut context = DCtx::create();
-                context.ref_prefix(prefix).and_then(|_| context.decompress(&mut out, &encoded))
-            };
-            done.map_err(|code| broken_frame(object, code))?;
+            context.decompress(&mut out, &encoded).map_err(|code| broken_frame(object, code))?;
             out
         }
     };
@@ -191,37 +173,6 @@ mod tests {
         .collect();
         assert!(compress(&noise).is_none());
         assert!(compress(&[]).is_none());
-    }
-
-    #[test]
-    fn bases_are_bytes_whatever_they_look_like() {
-        let trained = [&super::DICTIONARY[..], &text(60_000)].concat();
-        for base in [trained, text(60_000), text(7), text(3 << 20)] {
-            let mut plain = base.clone();
-            plain.extend(text(5000));
-            plain[base.len() / 2] ^= 1;
-            let delta = compress_delta(&plain, &[&base]).unwrap();
-            assert!(base.len() < 8 || delta.len() < plain.len() / 20, "{} of {}", delta.len(), plain.len());
-            assert_eq!(decode(Encoding::Delta, delta.clone(), plain.len(), &[&base], "t").unwrap(), plain);
-            // A reader that says what the base is gets the same.
-            let mut context = zstd::zstd_safe::DCtx::create();
-            context.ref_prefix(&base).unwrap();
-            let mut out = Vec::with_capacity(plain.len());
-            context.decompress(&mut out, &delta).unwrap();
-            assert_eq!(out, plain);
-        }
-    }
-
-    #[test]
-    fn a_context_that_failed_serves_the_next_chunk() {
-        let (noise, base) =
-            ((0..70_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect::<Vec<_>>(), text(70_000));
-        assert!(compress_delta(&noise[..9], &[&base]).is_none());
-        assert!(decode(Encoding::Delta, noise.clone(), 9, &[&base], "t").is_err());
-        let delta = compress_delta(&base, &[&base]).unwrap();
-        assert_eq!(decode(Encoding::Delta, delta, base.len(), &[&base], "t").unwrap(), base);
-        let full = compress(&base).unwrap();
-        assert_eq!(decode(Encoding::Zstd, full, base.len(), &[], "t").unwrap(), base);
     }
 
     proptest! {

@@ -26,7 +26,7 @@ pub(crate) struct Flusher {
 }
 
 impl Flusher {
-    /// Flushes after every so many bytes, unless the flush before is still under way: fewer bytes make more journal commits, more leave the
+    /// Flushes each time this number of bytes was written, unless the flush before is still under way: fewer bytes make more journal commits, more leave the
     /// disk idle.
     pub fn new(every: u64) -> Self {
         Self { every, unflushed: 0, thread: None }

@@ -278,12 +278,10 @@ impl<'a> Changed<'a> {
     where
         'a: 'p,
     {
-        let Context { session, options, observer, .. } = context;
+        let Context { session, observer, .. } = context;
         // Where nothing is reused every extent is looked up; the parent's are still bases.
         let reuses_parent = session.trust().reuses_parent();
-        // The root of the list proves the image. A set needs the SHA-256 as well, and first snapshots and full scans have it.
-        let wants_sha256 = options.out.is_some() || self.parent.is_none() || !reuses_parent;
-        Plan { session, parent: self.parent, reuses_parent, wants_sha256, expected, scratch, observer }
+        Plan { session, parent: self.parent, reuses_parent, expected, scratch, observer }
     }
 
     /// Returns where the whole image goes at once for a set, if none of it can be had from an earlier one.
@@ -341,8 +339,7 @@ pub(in crate::ops) fn store_file(
     let failed = |error| Error::io("read an image below", scratch)(error);
     file.rewind().map_err(failed)?;
     let reuses_parent = session.trust().reuses_parent();
-    let plan =
-        Plan { session, parent, reuses_parent, wants_sha256: true, expected: Expected::Nothing, scratch, observer };
+    let plan = Plan { session, parent, reuses_parent, expected: Expected::Nothing, scratch, observer };
     let ((), stored) = store_image(plan, None, |feed| {
         let mut piece = vec![0; 256 << 10];
         loop {

@@ -24,7 +24,7 @@ const MIN_CHANGED: usize = 32;
 const MAX_ANCHORS: usize = 1 << 20;
 /// There is an anchor in about every 2^10 bytes, in a larger database every 2^11 and so on: as many as the map holds.
 const MIN_BITS: u32 = 10;
-/// An extent with fewer of an extent's anchors than one in so many is no base: it would cost more time than bytes.
+/// An extent with less than one in this number of another's anchors is no base for it: it would cost more time than bytes.
 const MIN_SHARE: u32 = 16;
 /// Extents whose bytes are decoded at once.
 const BATCH: usize = 64;

@@ -38,8 +38,6 @@ pub(super) struct Plan<'a> {
     pub parent: Option<&'a snapshot::Database>,
     /// Whether an extent that the parent has in its place need not be looked up.
     pub reuses_parent: bool,
-    /// Whether the SHA-256 of an image that is read whole is computed.
-    pub wants_sha256: bool,
     /// Which extents must be the parent's.
     pub expected: Expected<'a>,
     /// A directory for what does not fit into memory.
@@ -81,7 +79,7 @@ pub(super) struct StoredImage {
     pub len: u64,
     /// An extent that must be the parent's has other contents.
     pub changed_unseen: bool,
-    /// SHA-256 of the image, lower-case hex; unknown where not all of it was read, or it is not wanted.
+    /// SHA-256 of the image, lower-case hex; unknown where not all of it was read.
     pub sha256: Option<String>,
     /// All of it, for the set.
     pub set_image: Option<SetImage>,
@@ -189,7 +187,7 @@ enum Message {
 pub(super) struct Feed<'a> {
     cutter: ExtentCutter,
     intake: Intake<'a>,
-    /// Of the bytes so far; none where it is not wanted, or extents come without those between them.
+    /// Of the bytes so far; none where extents come without those between them.
     sha256: Option<Sha256Thread>,
     set_image: Option<SetImage>,
 }
@@ -198,8 +196,7 @@ impl<'a> Feed<'a> {
     fn new(plan: Plan<'a>, set_image: Option<SetImage>, queue: SyncSender<Message>, spare: Receiver<Batch>) -> Self {
         let cutter = ExtentCutter::new(plan.session.store().config().chunking.extent_bytes);
         let intake = Intake::new(plan, queue, spare);
-        let sha256 = plan.wants_sha256.then(Sha256Thread::start);
-        Self { cutter, intake, sha256, set_image }
+        Self { cutter, intake, sha256: Some(Sha256Thread::start()), set_image }
     }
 
     /// Takes the next extent, which is whole.
@@ -244,7 +241,7 @@ impl ImageSink for Feed<'_> {
 
     fn restart(&mut self) -> Result<()> {
         self.set_image = self.set_image.take().and_then(SetImage::restart);
-        self.sha256 = self.intake.plan.wants_sha256.then(Sha256Thread::start);
+        self.sha256 = Some(Sha256Thread::start());
         self.cutter = ExtentCutter::new(self.intake.plan.session.store().config().chunking.extent_bytes);
         self.intake.restart()
     }

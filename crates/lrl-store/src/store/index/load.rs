@@ -144,12 +144,13 @@ impl Store {
         collect(&*self.backend, "index", |name| index::is_object_name(name).then(|| name.to_string()))
     }
 
-    /// Writes an index of these records, in any order; returns its length in bytes. Where there are too many index files, the small ones are
-    /// merged into it.
+    /// Writes an index of these records, in any order; returns by how many bytes the store grew. Where there are too many index files, the small
+    /// ones are merged into it.
     pub(crate) fn write_index(&self, packs: Vec<PackId>, mut records: Vec<Located>) -> Result<u64> {
         self.check_writable()?;
         records.sort_unstable_by_key(|located| located.record.id);
         let mut files = self.indexes.write().unwrap_or_else(PoisonError::into_inner);
+        let mut is_stale = false;
         // Merging removes what was merged, and a write-only key removes nothing.
         if files.len() >= index::MAX_FILES && self.can_read() {
             // Merging a file costs its length: take small ones, and a larger one only with as much of others. Total cost stays logarithmic.
@@ -166,17 +167,24 @@ impl Store {
                     let merged = Arc::new(merged);
                     let old: Vec<_> = files.drain(..count).filter(|file| file.name() != merged.name()).collect();
                     files.push(merged);
+                    let replaced: u64 = old.iter().map(|file| file.file_len()).sum();
                     let old: Vec<String> = old.iter().map(|file| file.name().to_string()).collect();
                     self.backend.remove_all(&old)?;
-                    return Ok(len);
+                    return Ok(len.saturating_sub(replaced));
                 }
-                // A rewrite of a damaged index would lose what it still says, and what another process has merged meanwhile is not here.
-                Err(Error::Corrupt { .. } | Error::Missing { .. }) => {}
+                // A rewrite of a damaged index would lose what it still says.
+                Err(Error::Corrupt { .. }) => {}
+                // Another process has merged some of them meanwhile.
+                Err(Error::Missing { .. }) => is_stale = true,
                 Err(e) => return Err(e),
             }
         }
         let (file, len) = index::write(&*self.backend, packs, records.into_iter().map(Ok))?;
         files.push(Arc::new(file));
+        drop(files);
+        if is_stale {
+            self.reload_indexes()?;
+        }
         Ok(len)
     }
 }

@@ -80,6 +80,11 @@ pub fn is_object_name(name: &str) -> bool {
 }
 
 impl IndexFile {
+    /// Returns its length in bytes.
+    pub fn file_len(&self) -> u64 {
+        self.layout.file_len
+    }
+
     /// Reads an index's trailer and table of packs.
     pub fn open(backend: &dyn Backend, name: &str) -> Result<Self> {
         let object = backend.object_location(name);
