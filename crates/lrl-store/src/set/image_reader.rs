@@ -102,10 +102,8 @@ impl Batches<'_, '_> {
         let mut buffer = free.and_then(|at| self.spare.remove(at)).and_then(Arc::into_inner).unwrap_or_default();
         buffer.resize(len, 0);
         let before = self.filled.take();
-        let (filled, passed) = rayon::join(
-            || fill_all(store, earlier, &extents, &mut buffer),
-            || before.as_ref().map_or(Ok(()), |before| sink(before)),
-        );
+        let (filled, passed) =
+            rayon::join(|| fill_all(store, earlier, &extents, &mut buffer), || before.as_ref().map_or(Ok(()), sink));
         passed?;
         filled?;
         if let (Some(earlier), Some((at, ..))) = (earlier, extents.first()) {
