@@ -161,7 +161,7 @@ fn prune_and_forget_work_below_the_reserve() {
         lab.lrl("backup --out vol/backups --snapshot-only --reserve 0").expect(0);
     }
     let rest = free(&lab.path("vol"));
-    fs::write(lab.path("vol/fill"), noise(usize::try_from(rest).unwrap() - 32_768, 1)).unwrap();
+    fs::write(lab.path("vol/fill"), noise(usize::try_from(rest).unwrap() - 8192, 1)).unwrap();
     let run = lab.lrl("backup --out vol/backups --rescan").expect(5);
     assert!(run.stderr.contains("are kept for the application"), "{}", run.stderr);
     lab.lrl("forget --keep-last 1 --prune --backup vol/backups").expect(0);

@@ -1,6 +1,7 @@
 //! What makes the next run cheap: states of files, of the database and of outputs, and archive segments. Only a cache: it never says that
 //! a chunk exists, every answer is checked against the snapshot or a digest, and losing it (or any part) costs time only.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fs;
 use std::io::Write;
@@ -40,6 +41,8 @@ const VERIFIED: &str = "CREATE TABLE IF NOT EXISTS verified(file TEXT PRIMARY KE
 /// The cache of one store.
 pub struct RunCache {
     db: Connection,
+    /// Packs that were seen whole, with their lengths, and those that are gone, not written yet.
+    packs: RefCell<(Vec<(PackId, u64)>, Vec<PackId>)>,
 }
 
 /// What was true of a file when its list entry was made.
@@ -167,7 +170,7 @@ impl RunCache {
         }
         db.execute_batch(NEWEST)?;
         db.execute_batch(VERIFIED)?;
-        Ok(Self { db })
+        Ok(Self { db, packs: RefCell::default() })
     }
 
     /// Begins to note what a run learns; it counts from [`RunCache::commit`] on. It grows by no more than `room` bytes, its journal included:
@@ -182,6 +185,8 @@ impl RunCache {
 
     /// Keeps what was noted since [`RunCache::begin`].
     pub fn commit(&self) -> rusqlite::Result<()> {
+        // Without these notes packs are looked at again.
+        let _ = self.write_whole_packs();
         self.db.execute_batch("COMMIT")
     }
 
@@ -315,8 +320,14 @@ impl RunCache {
         rows().unwrap_or_default()
     }
 
-    /// Notes packs that were seen whole, and that others are gone.
-    pub fn put_whole_packs(&self, new: &[(PackId, u64)], gone: &[PackId]) -> rusqlite::Result<()> {
+    /// Notes packs that were seen whole, and that others are gone. It is written by [`RunCache::commit`]: before the snapshot is there, a journal
+    /// could take the last room on a full disk.
+    pub fn put_whole_packs(&self, new: Vec<(PackId, u64)>, gone: Vec<PackId>) {
+        self.packs.replace((new, gone));
+    }
+
+    fn write_whole_packs(&self) -> rusqlite::Result<()> {
+        let (new, gone) = self.packs.take();
         if !new.is_empty() {
             self.db.execute_batch(
                 "CREATE TABLE IF NOT EXISTS whole_packs(id BLOB PRIMARY KEY, len INTEGER) WITHOUT ROWID",

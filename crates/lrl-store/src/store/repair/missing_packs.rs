@@ -41,10 +41,10 @@ impl Store {
         let mut new = Vec::new();
         self.backend.list("packs", &mut |name, len| {
             match pack_id(name).map(|id| listed.binary_search(&id).map_err(|_| id)) {
-                Some(Ok(at)) if is_believed && was_whole(&listed[at], len) => whole[at] = true,
                 Some(Ok(at)) => {
-                    whole[at] = self.has_footer(name, len)?;
-                    new.extend(whole[at].then_some((listed[at], len)));
+                    let is_noted = was_whole(&listed[at], len);
+                    whole[at] = is_believed && is_noted || self.has_footer(name, len)?;
+                    new.extend((whole[at] && !is_noted).then_some((listed[at], len)));
                 }
                 Some(Err(id)) => _ = unlisted.insert(id),
                 None => {}
@@ -54,8 +54,7 @@ impl Store {
         let is_gone = |id: &PackId| !listed.binary_search(id).is_ok_and(|at| whole[at]);
         let gone: Vec<PackId> = seen.iter().map(|(id, _)| *id).filter(is_gone).collect();
         if let Some(cache) = cache {
-            // Without the note they are looked at again.
-            let _ = cache.put_whole_packs(&new, &gone);
+            cache.put_whole_packs(new, gone);
         }
         // What a prune has deleted, or is about to, an index may still name: nothing needs it.
         let candidates = self.pending_deletions()?;
