@@ -77,14 +77,19 @@ impl Year {
         Self { world: World::new(seed), harms: Vec::new(), deck: Vec::new(), mends: None, log: Vec::new() }
     }
 
-    pub fn night(&mut self, night: u64) {
+    /// Lives a day and a night; returns false where the store has lost the last good database, and nobody could mend the site.
+    pub fn night(&mut self, night: u64) -> bool {
         self.world.time = self.world.time.div_euclid(DAY) * DAY + DAY + 3 * 3600;
         let is_new = night > 3 && self.harm(night);
         let mends = self.mends == Some(night);
         if mends {
             self.mends = None;
             self.log.push(format!("{night}: mended"));
-            self.mend_source();
+            if !self.mend_source() {
+                self.log.push(format!("{night}: no good database is left"));
+                self.world.count("years that end without a good database");
+                return false;
+            }
         }
         let has = |harms: &[Harm], of: fn(Harm) -> bool| harms.iter().any(|harm| of(*harm));
         let database = !has(&self.harms, Harm::is_of_database);
@@ -128,6 +133,7 @@ impl Year {
                 assert_eq!(self.world.lost(&store, name), Need::default(), "{name:?} was kept");
             }
         }
+        true
     }
 
     /// Something goes wrong, or not.
@@ -195,7 +201,7 @@ impl Year {
     }
 
     /// What the operator does before the run of that night: mounts the volume, sets the clock, restores the database from what a drill proves.
-    fn mend_source(&mut self) {
+    fn mend_source(&mut self) -> bool {
         let harms = std::mem::take(&mut self.harms);
         if harms.contains(&Harm::Clock) {
             self.world.skew = 0;
@@ -204,9 +210,17 @@ impl Year {
             self.world.lab.remount();
         }
         if harms.iter().any(|harm| harm.is_of_database()) {
-            self.drill_until_passed();
+            // A check tells what a drill that could not read a list blames in vain.
+            let is_found = self.drill_until_passed() || {
+                self.world.check();
+                self.drill_until_passed()
+            };
+            if !is_found {
+                return false;
+            }
             self.world.restore_database();
         }
+        true
     }
 
     /// And after it: looks at the whole store and the sets, and proves the new backup.
@@ -222,14 +236,15 @@ impl Year {
         }
     }
 
-    /// Drills what restore would take until one passes: none that is older is needed.
-    fn drill_until_passed(&mut self) {
-        loop {
-            let found = self.world.choose(Need { database: true, uploads: false });
-            if self.world.drill_snapshot(&found.name) {
-                break;
+    /// Drills what restore would take until the database of one passes: none that is older is needed. Returns false if none is left.
+    fn drill_until_passed(&mut self) -> bool {
+        while let Some(found) = self.world.choose(Need { database: true, uploads: false }) {
+            let passed = self.world.drill_snapshot(&found.name);
+            if passed || self.world.model.drills.last().is_some_and(|drill| !drill.failed.database) {
+                return true;
             }
         }
+        false
     }
 
     fn drill(&mut self) {

@@ -13,7 +13,7 @@ use super::lab::{Lab, is_sound};
 use super::model::{Checked, Drilled, Model, Snap};
 use crate::backend::Backend;
 use crate::backend::local::LocalBackend;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::entry::Content;
 use crate::fs::lock::LockMode;
 use crate::fs::space::SpaceGuard;
@@ -212,12 +212,15 @@ impl World {
         drill::Options { required_tables: vec!["rows".into()], ..drill::Options::new(self.dir.path(), Ok(store)) }
     }
 
-    fn record(&mut self, store: &Store, mut report: drill::Report) -> SnapshotName {
+    /// Records a drill; returns of which snapshot, and what failed of it by the record.
+    fn record(&mut self, store: &Store, mut report: drill::Report) -> (SnapshotName, Need) {
         let finished = self.now();
         let time = Time { secs: finished, nanos: 0 };
         report.compare(store, &Evidence::read(store, "lab", time, &Silent).unwrap()).unwrap();
         store.add_drill(&report.record("lab", time, "test")).unwrap();
-        report.snapshot.unwrap()
+        let name = report.snapshot.unwrap();
+        let said = Evidence::read(store, "lab", time, &Silent).unwrap().of(&name.id).unwrap().failed;
+        (name, said)
     }
 
     pub fn newest_set(&self) -> Option<PathBuf> {
@@ -249,7 +252,7 @@ impl World {
         let report = drill::drill_set(&manifest, &self.drill_options(&store), &Silent).unwrap();
         assert_eq!(report.success, failed == Need::default(), "{report:#?}");
         self.count("sets drilled");
-        let of = self.record(&store, report);
+        let (of, _) = self.record(&store, report);
         self.said(Drilled { finished: 0, of: of.id, of_set: true, damaged: false, database, failed })
     }
 
@@ -265,9 +268,11 @@ impl World {
         assert_eq!(report.success, failed == Need::default(), "{report:#?}");
         assert_eq!(report.damaged, lost != Need::default(), "{report:#?}");
         self.count("snapshots drilled");
-        let of = self.record(&store, report);
+        let (of, said) = self.record(&store, report);
         let damaged = lost != Need::default();
-        self.said(Drilled { finished: 0, of: of.id, of_set: false, damaged, database, failed }).unwrap()
+        // Where a list cannot be read, nobody can tell which part is lost: both are blamed, until a check has read everything.
+        assert!(said.database >= failed.database && said.uploads >= failed.uploads && (damaged || said == failed));
+        self.said(Drilled { finished: 0, of: of.id, of_set: false, damaged, database, failed: said }).unwrap()
     }
 
     fn said(&mut self, drill: Drilled) -> Option<bool> {
@@ -407,20 +412,26 @@ impl World {
         }
     }
 
-    /// Finds what `lrl restore` takes, and compares with the model.
-    pub fn choose(&mut self, need: Need) -> Selected {
+    /// Finds what `lrl restore` takes, and compares with the model; `None` where nothing good is left, which only a flipped byte can do.
+    pub fn choose(&mut self, need: Need) -> Option<Selected> {
         let now = self.now();
         let store = self.open();
         let mut judge = Judge::new(&store, Time { secs: now, nanos: 0 });
-        let found = select::select(&store, Some("lab"), "good", need, &mut judge, &Silent).unwrap();
-        let right = self.model.newest_good(need, now);
-        assert_eq!(Some(&found.name), right, "the newest good one; passed over were {:#?}", found.passed_over);
+        let found = match select::select(&store, Some("lab"), "good", need, &mut judge, &Silent) {
+            Err(Error::NotFound(_)) => None,
+            found => Some(found.unwrap()),
+        };
+        let (name, passed_over) = found.as_ref().map(|found| (&found.name, &found.passed_over)).unzip();
+        assert_eq!(name, self.model.newest_good(need, now), "the newest good one; passed over were {passed_over:#?}");
+        assert!(found.is_some() || self.is_flipped(), "nothing is damaged, and nothing is good");
         found
     }
 
     /// `lrl restore --target`: what comes is what was there, or nothing where a byte was flipped that nobody has read yet.
     pub fn restore(&mut self) {
-        let Selected { name, snapshot, .. } = self.choose(super::model::BOTH);
+        let Some(Selected { name, snapshot, .. }) = self.choose(super::model::BOTH) else {
+            return self.count("restores without anything good");
+        };
         let store = self.open();
         let fresh = tempfile::tempdir_in(self.dir.path()).unwrap();
         let options = restore_options(fresh.path().join("data"), restore::What::Whole);
@@ -438,7 +449,7 @@ impl World {
 
     /// `lrl restore --db-only`, in place.
     pub fn restore_database(&mut self) {
-        let Selected { name, snapshot, .. } = self.choose(Need { database: true, uploads: false });
+        let Selected { name, snapshot, .. } = self.choose(Need { database: true, uploads: false }).unwrap();
         let store = self.open();
         let options = restore_options(self.lab.data(), restore::What::DbOnly);
         restore::restore(&store, &name, &snapshot, &options, &Silent).unwrap();
