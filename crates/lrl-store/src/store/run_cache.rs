@@ -41,8 +41,15 @@ const VERIFIED: &str = "CREATE TABLE IF NOT EXISTS verified(file TEXT PRIMARY KE
 /// The cache of one store.
 pub struct RunCache {
     db: Connection,
-    /// Packs that were seen whole, with their lengths, and those that are gone, not written yet.
-    packs: RefCell<(Vec<(PackId, u64)>, Vec<PackId>)>,
+    /// Not written yet.
+    packs: RefCell<PackNotes>,
+}
+
+#[derive(Default)]
+struct PackNotes {
+    /// Packs that were seen whole, with their lengths.
+    whole: Vec<(PackId, u64)>,
+    gone: Vec<PackId>,
 }
 
 /// What was true of a file when its list entry was made.
@@ -322,18 +329,18 @@ impl RunCache {
 
     /// Notes packs that were seen whole, and that others are gone. It is written by [`RunCache::commit`]: before the snapshot is there, a journal
     /// could take the last room on a full disk.
-    pub fn put_whole_packs(&self, new: Vec<(PackId, u64)>, gone: Vec<PackId>) {
-        self.packs.replace((new, gone));
+    pub fn put_whole_packs(&self, whole: Vec<(PackId, u64)>, gone: Vec<PackId>) {
+        self.packs.replace(PackNotes { whole, gone });
     }
 
     fn write_whole_packs(&self) -> rusqlite::Result<()> {
-        let (new, gone) = self.packs.take();
-        if !new.is_empty() {
+        let PackNotes { whole, gone } = self.packs.take();
+        if !whole.is_empty() {
             self.db.execute_batch(
                 "CREATE TABLE IF NOT EXISTS whole_packs(id BLOB PRIMARY KEY, len INTEGER) WITHOUT ROWID",
             )?;
             let mut insert = self.db.prepare_cached("INSERT OR REPLACE INTO whole_packs VALUES(?,?)")?;
-            new.iter().try_for_each(|(id, len)| insert.execute(params![id.as_bytes(), *len as i64]).map(drop))?;
+            whole.iter().try_for_each(|(id, len)| insert.execute(params![id.as_bytes(), *len as i64]).map(drop))?;
         }
         if !gone.is_empty() {
             let mut remove = self.db.prepare_cached("DELETE FROM whole_packs WHERE id=?")?;
