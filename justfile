@@ -39,6 +39,12 @@ bench *ARGS:
     cargo build --release --locked -p lrl-cli -p lrl-bench
     target/release/lrl-bench compare {{ARGS}}
 
+# What a first snapshot, a change and a restore cost at 128 MiB to 10 GiB, lrl beside restic, borg and rustic, as in docs/SIZES.md. Hours, and
+# 75 GB of free space; `just bench-sizes --mib 128,1024` takes about half an hour. `--cold` measures with the system's caches dropped, too; only root can.
+bench-sizes *ARGS:
+    cargo build --release --locked -p lrl-cli -p lrl-bench
+    target/release/lrl-bench sizes {{ARGS}}
+
 # The engine's stages one by one, as a table.
 bench-micro *ARGS:
     cargo run --release --locked -p lrl-bench -- micro {{ARGS}}

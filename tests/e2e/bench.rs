@@ -73,6 +73,30 @@ fn a_tiny_comparison_measures_every_case_and_renders_again() {
 }
 
 #[test]
+fn a_database_that_grows_is_measured_in_both_modes() {
+    let root = tempfile::tempdir().unwrap();
+    let (docs, work) = (root.path().join("docs"), root.path().join("work"));
+    let places = ["--docs", docs.to_str().unwrap(), "--work", work.to_str().unwrap()];
+    let sizes = ["--lrl", env!("CARGO_BIN_EXE_lrl"), "--only", "lrl", "--mib", "2,4", "--rounds", "1", "--quiet"];
+    bench(&[&["sizes"], &places[..], &sizes[..]].concat()).unwrap();
+    let results: serde_json::Value = serde_json::from_str(&text(docs.join("bench/sizes.json"))).unwrap();
+    let rows = results["rows"].as_array().unwrap();
+    assert!(rows.iter().all(|row| row["failed"].is_null()), "{rows:?}");
+    for case in ["first", "writer", "row", "percent", "vacuum", "restore"] {
+        let measured = rows.iter().filter(|row| row["case"] == case);
+        let mut places: Vec<_> = measured.map(|row| format!("{} {}", row["mode"], row["mib"])).collect();
+        places.sort();
+        assert_eq!(places, ["\"rollback\" 2", "\"rollback\" 4", "\"wal\" 2", "\"wal\" 4"], "{case}");
+    }
+    let page = text(docs.join("SIZES.md"));
+    for part in ["| 4 MiB, rollback | lrl |", "## To reach", "longest wait", "No run failed"] {
+        assert!(page.contains(part), "{part} in\n{page}");
+    }
+    assert!(!page.contains(root.path().to_str().unwrap()), "names this machine's directories:\n{page}");
+    assert_eq!(fs::read_dir(work).unwrap().count(), 0, "leaves something behind");
+}
+
+#[test]
 fn a_wrong_result_counts_for_nothing() {
     use std::os::unix::fs::PermissionsExt;
     let root = tempfile::tempdir().unwrap();
@@ -92,9 +116,13 @@ fn a_wrong_result_counts_for_nothing() {
 #[test]
 fn the_document_is_what_its_results_say() {
     let docs = tempfile::tempdir().unwrap();
-    let results = "bench/results.json";
     fs::create_dir(docs.path().join("bench")).unwrap();
-    fs::copy(repository().join("docs").join(results), docs.path().join(results)).unwrap();
+    for results in ["bench/results.json", "bench/sizes.json"] {
+        let kept = repository().join("docs").join(results);
+        if kept.exists() {
+            fs::copy(kept, docs.path().join(results)).unwrap();
+        }
+    }
     bench(&["render", "--docs", docs.path().to_str().unwrap()]).unwrap();
     let mut names: Vec<_> = fs::read_dir(docs.path().join("bench")).unwrap().map(|e| e.unwrap().file_name()).collect();
     let mut committed: Vec<_> =
@@ -102,7 +130,9 @@ fn the_document_is_what_its_results_say() {
     names.sort();
     committed.sort();
     assert_eq!(names, committed);
-    let names = names.iter().map(|name| Path::new("bench").join(name)).chain(["BENCHMARKS.md".into()]);
+    let pages = ["BENCHMARKS.md", "SIZES.md"].map(std::path::PathBuf::from);
+    let pages = pages.into_iter().filter(|page| repository().join("docs").join(page).exists());
+    let names = names.iter().map(|name| Path::new("bench").join(name)).chain(pages);
     for name in names {
         let (made, kept) = (text(docs.path().join(&name)), text(repository().join("docs").join(&name)));
         assert!(made == kept, "{} is not what the results say: run `lrl-bench render`", name.display());

@@ -3,7 +3,6 @@
 use std::fmt::Write;
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 
 use clap::Args;
 
@@ -102,7 +101,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         steps: plan.steps,
         large_steps: plan.large_steps,
         machine,
-        tools: found.iter().map(|tool| Fact { name: tool.name.into(), value: described(tool) }).collect(),
+        tools: found.iter().map(|tool| Fact { name: tool.name.into(), value: tools::described(tool) }).collect(),
         left_out,
         lab: outcome.lab,
         tiny_files: outcome.tiny_files,
@@ -120,16 +119,6 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         )
         .into()),
     }
-}
-
-/// Returns a tool's version; for lrl with the commit of the source beside it.
-fn described(tool: &tools::Tool) -> String {
-    let commit = || {
-        let output = Command::new("git").args(["describe", "--always", "--dirty"]).output().ok()?;
-        let commit = String::from_utf8(output.stdout).ok().filter(|_| output.status.success())?;
-        Some(format!("{} ({})", tool.version, commit.trim()))
-    };
-    if tool.name == "lrl" { commit().unwrap_or_else(|| tool.version.clone()) } else { tool.version.clone() }
 }
 
 /// Returns the command line that repeats this run, without this machine's paths.

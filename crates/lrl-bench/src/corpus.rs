@@ -82,6 +82,11 @@ impl Lab {
         Ok(lab)
     }
 
+    /// Makes a lab of one database of this many bytes, without uploads.
+    pub fn sized(root: &Path, seed: u64, bytes: f64) -> Result<Self> {
+        Self::with_database(root, seed, 0.001, bytes)
+    }
+
     /// Returns the data directory.
     pub fn root(&self) -> &Path {
         &self.root
@@ -106,6 +111,22 @@ impl Lab {
             }
         }
         Ok(size)
+    }
+
+    /// Changes so few content rows that finding them costs nothing, and appends a visit or two.
+    pub fn edit_rows(&mut self, count: usize) -> Result<()> {
+        self.day += 1;
+        let mut connection = self.connect()?;
+        let transaction = connection.transaction()?;
+        let last: i64 = transaction.query_row("SELECT max(rowid) FROM content", [], |row| row.get(0))?;
+        for _ in 0..count {
+            let (row, title) = (self.rng.below(last as u64) as i64 + 1, self.words.string(&mut self.rng, 40));
+            // Rows may have been deleted: the next one that is there.
+            let sql = "UPDATE content SET title = ?2 WHERE rowid = (SELECT min(rowid) FROM content WHERE rowid >= ?1)";
+            transaction.execute(sql, params![row, title])?;
+        }
+        self.visits(&transaction, (EVENTS_A_STEP * self.scale).max(1.0) as usize)?;
+        Ok(transaction.commit()?)
     }
 
     /// Changes a part of the content rows (1.0 is all of them) in place and appends visits, as a day of use does.

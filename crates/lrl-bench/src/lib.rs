@@ -18,6 +18,7 @@ mod results;
 mod rng;
 mod same_result;
 mod scale;
+mod sizes;
 mod svg;
 mod targets;
 mod tools;
@@ -41,7 +42,9 @@ struct Cli {
 enum Verb {
     /// Measure lrl beside its peers, and write docs/BENCHMARKS.md with its plots
     Compare(compare::Arguments),
-    /// Write docs/BENCHMARKS.md and its plots again from docs/bench/results.json
+    /// Measure what snapshots and restores cost as the database grows, and write docs/SIZES.md with its plots
+    Sizes(sizes::Arguments),
+    /// Write docs/BENCHMARKS.md and docs/SIZES.md with their plots again from the results in docs/bench
     Render {
         /// The directory of documents
         #[arg(long, value_name = "DIR", default_value = "docs")]
@@ -63,7 +66,11 @@ enum Verb {
 pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<()> {
     match Cli::try_parse_from(arguments)?.verb {
         Verb::Compare(arguments) => compare::run(&arguments),
-        Verb::Render { docs } => report::write(&results::Results::read(&docs.join(report::RESULTS))?, &docs),
+        Verb::Sizes(arguments) => sizes::run(&arguments),
+        Verb::Render { docs } => {
+            report::write(&results::Results::read(&docs.join(report::RESULTS))?, &docs)?;
+            sizes::render(&docs)
+        }
         Verb::Micro(arguments) => micro::run(&arguments),
         Verb::Scale(arguments) => scale::run(&arguments),
         Verb::Remote(arguments) => remote::run(&arguments),

@@ -27,6 +27,11 @@ pub struct Usage {
 /// Runs a program to its end, its output appended to `log`; with `sync` until the file system of that path is on disk. An exit code
 /// other than 0 is an error that ends with the last lines of the log.
 pub fn run(command: &mut Command, log: &Path, sync: Option<&Path>) -> Result<Usage> {
+    run_up_to(0, command, log, sync)
+}
+
+/// The same, where exit codes up to `warning` are no failure.
+pub fn run_up_to(warning: i32, command: &mut Command, log: &Path, sync: Option<&Path>) -> Result<Usage> {
     let mut output = File::options().create(true).append(true).read(true).open(log).at(log)?;
     let before = output.seek(SeekFrom::End(0)).at(log)?;
     let same = || output.try_clone().at(log);
@@ -40,7 +45,7 @@ pub fn run(command: &mut Command, log: &Path, sync: Option<&Path>) -> Result<Usa
         settle(path)?;
     }
     let wall = start.elapsed().as_secs_f64();
-    if !ended.status.success() {
+    if ended.status.code().is_none_or(|code| code > warning) {
         output.seek(SeekFrom::Start(before)).at(log)?;
         let mut said = Vec::new();
         output.read_to_end(&mut said).at(log)?;

@@ -135,6 +135,16 @@ fn says(arguments: &[&str]) -> std::result::Result<String, String> {
     }
 }
 
+/// Returns a tool's version; for lrl with the commit of the source beside it.
+pub fn described(tool: &Tool) -> String {
+    let commit = || {
+        let output = Command::new("git").args(["describe", "--always", "--dirty"]).output().ok()?;
+        let commit = String::from_utf8(output.stdout).ok().filter(|_| output.status.success())?;
+        Some(format!("{} ({})", tool.version, commit.trim()))
+    };
+    if tool.name == "lrl" { commit().unwrap_or_else(|| tool.version.clone()) } else { tool.version.clone() }
+}
+
 impl Tool {
     /// Returns whether every run writes everything again: then it is slow, and leaves older sets unused.
     pub fn rewrites(&self) -> bool {
@@ -199,7 +209,7 @@ impl Tool {
         command.arg("--quiet").arg("--repo").arg(&at.repository);
         command.env("RESTIC_PASSWORD", "benchmark").env("RESTIC_CACHE_DIR", at.home.join("cache"));
         match task {
-            Task::Snapshot => command.arg(at.data.join("lrl.db")).arg(at.data.join("assets")),
+            Task::Snapshot => command.arg(&at.data),
             Task::Restore => command.arg("--target").arg(&at.target),
             Task::RestoreDatabase => {
                 command.arg("--target").arg(&at.target).arg("--include").arg(at.data.join("lrl.db"))
@@ -224,7 +234,7 @@ impl Tool {
         };
         command.env("BORG_PASSPHRASE", "benchmark").env("BORG_BASE_DIR", at.home.join("borg"));
         match task {
-            Task::Snapshot => command.arg(archive(at.runs)).args(["lrl.db", "assets"]).current_dir(&at.data),
+            Task::Snapshot => command.arg(archive(at.runs)).arg(".").current_dir(&at.data),
             Task::Restore => command.arg(archive(at.runs)).current_dir(&at.target),
             Task::RestoreDatabase => command.arg(archive(at.runs)).arg("lrl.db").current_dir(&at.target),
             _ => command.arg(&at.repository),
@@ -243,7 +253,7 @@ impl Tool {
         command.env("RUSTIC_REPOSITORY", &at.repository).env("RUSTIC_PASSWORD", "benchmark");
         command.env("RUSTIC_NO_CACHE", "true").env("RUSTIC_LOG_LEVEL", "warn").env("RUSTIC_NO_PROGRESS", "true");
         match task {
-            Task::Snapshot => command.arg(at.data.join("lrl.db")).arg(at.data.join("assets")),
+            Task::Snapshot => command.arg(&at.data),
             Task::Restore => command.arg("latest").arg(&at.target),
             Task::RestoreDatabase => {
                 let file = format!("latest:{}", at.data.join("lrl.db").display());
