@@ -372,6 +372,7 @@ fn drill_record(snapshot: SnapshotId) -> String {
         format: drill::VERSION,
         source: "lab".into(),
         finished: Time { secs: 1_768_395_600, nanos: 0 },
+        number: Some(7),
         snapshot: Some(snapshot),
         sequence: Some(2),
         drilled: drill::Drilled::Set,

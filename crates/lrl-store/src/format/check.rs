@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::rank::Rank;
 use crate::error::{Error, Result};
 use crate::id::{CheckId, Ids, SnapshotId};
 use crate::time::Time;
@@ -16,6 +17,9 @@ pub struct Check {
     pub format: u32,
     /// When the check began.
     pub time: Time,
+    /// One more than the highest number of the records, of checks and drills, that were there when it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<u64>,
     /// How much of the packs was read.
     pub depth: Depth,
     /// Whether nothing was wrong.
@@ -52,6 +56,13 @@ pub struct Damaged {
     pub database: bool,
     /// Whether files of it are lost.
     pub files: bool,
+}
+
+impl Check {
+    /// Returns when it was made, for comparison with other records.
+    pub fn rank(&self) -> Rank {
+        Rank { number: self.number, time: self.time }
+    }
 }
 
 /// Encodes a record as one line of JSON and names it.
@@ -91,6 +102,7 @@ mod tests {
         let check = Check {
             format: VERSION,
             time: Time { secs: 7, nanos: 1 },
+            number: Some(4),
             depth: Depth::All,
             passed: false,
             damaged: vec![Damaged { snapshot: SnapshotId::of(b"a"), database: true, files: false }],
@@ -100,6 +112,8 @@ mod tests {
         let ids = Ids::default();
         let (id, bytes) = encode(&check, &ids).unwrap();
         assert_eq!(decode(&bytes, &id, &ids, "checks/x").unwrap(), check);
+        let (id, bytes) = encode(&Check { number: None, ..check }, &ids).unwrap();
+        assert_eq!(decode(&bytes, &id, &ids, "checks/x").unwrap().number, None, "as older programs wrote it");
         let other = CheckId::of(b"other");
         assert!(matches!(decode(&bytes, &other, &ids, "checks/x"), Err(Error::Corrupt { .. })));
         let later = br#"{"format":2}"#;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::path_text;
+use super::rank::Rank;
 use crate::error::{Error, Result};
 use crate::id::{ChunkId, DrillId, Ids, SnapshotId};
 use crate::time::Time;
@@ -21,6 +22,9 @@ pub struct Drill {
     pub source: String,
     /// When the drill ended, for people.
     pub finished: Time,
+    /// One more than the highest number of the records, of checks and of the source's drills, that were there when it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<u64>,
     /// The snapshot that was drilled, or that the set shows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<SnapshotId>,
@@ -158,6 +162,11 @@ pub struct RowsBefore {
 }
 
 impl Drill {
+    /// Returns when it was made, for comparison with other records.
+    pub fn rank(&self) -> Rank {
+        Rank { number: self.number, time: self.finished }
+    }
+
     /// Returns what was found of the database at a path.
     pub fn database(&self, path: &[u8]) -> Option<&DrilledDatabase> {
         self.databases.iter().find(|database| database.path == path)
@@ -197,6 +206,7 @@ impl Drill {
             format: VERSION,
             source: source.into(),
             finished,
+            number: None,
             snapshot: None,
             sequence: None,
             drilled: Drilled::Unknown,
@@ -238,6 +248,7 @@ mod tests {
         Drill {
             snapshot: Some(SnapshotId::of(b"x")),
             sequence: Some(7),
+            number: Some(12),
             drilled: Drilled::Snapshot,
             age_seconds: Some(3600),
             passed: false,

@@ -13,6 +13,7 @@ pub mod node;
 pub mod pack;
 pub mod path_text;
 pub mod pending;
+pub mod rank;
 pub mod references;
 pub mod repair;
 pub mod snapshot;

@@ -38,7 +38,11 @@ impl Store {
         self.backend.put(&name.object(), Payload::Bytes(&bytes))?;
         for other in self.check_names()?.into_iter().filter(|other| *other != name) {
             let read_more = |old: &Check| check.depth == Depth::All || old.passed && old.depth <= check.depth;
-            let replaced = |old: &Check| old.time <= check.time && read_more(old);
+            let is_older = |old: &Check| {
+                let is_unnumbered = check.number.is_some() && old.number.is_none();
+                is_unnumbered || !old.rank().is_after(check.rank())
+            };
+            let replaced = |old: &Check| is_older(old) && read_more(old);
             if self.check_record(&other).is_ok_and(|old| replaced(&old)) {
                 self.backend.remove(&other.object())?;
             }
@@ -51,6 +55,20 @@ impl Store {
         let mut names = collect(&*self.backend, "checks", CheckName::parse)?;
         names.sort();
         Ok(names)
+    }
+
+    /// Returns the highest number of a record of a check that can be read.
+    pub(crate) fn last_check_number(&self) -> Result<u64> {
+        let mut last = 0;
+        for name in self.check_names()? {
+            match self.check_record(&name) {
+                Ok(check) => last = last.max(check.number.unwrap_or_default()),
+                Err(error) if error.is_final() => return Err(error),
+                // It proves nothing.
+                Err(_) => {}
+            }
+        }
+        Ok(last)
     }
 
     /// Reads one record, verified against its name.

@@ -4,7 +4,9 @@ use super::handle::Store;
 use crate::backend::{Payload, collect};
 use crate::error::{Error, Result};
 use crate::format::drill::{self, Drill};
+use crate::format::rank::Latest;
 use crate::id::DrillId;
+use crate::time::{Time, is_future};
 
 /// The name of a drill's record, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,16 +66,26 @@ impl Store {
         Ok(names)
     }
 
-    /// Reads the newest record of a source's drills that can be read; `None` where there is none.
-    pub(crate) fn last_drill(&self, source: &str) -> Result<Option<(DrillId, Drill)>> {
+    /// Reads the newest record of a source's drills that can be read; `None` where there is none. Reads no further than to the first, by name,
+    /// that is of no time to come: one that a clock behind its time has put before that is not found.
+    pub(crate) fn last_drill(&self, source: &str, now: Time) -> Result<Option<(DrillId, Drill)>> {
+        let mut newest = Latest::default();
         for name in self.drill_names(source)?.into_iter().rev() {
             match self.drill(&name) {
-                Ok(drill) => return Ok(Some((name.id, drill))),
+                // Nobody knows when that was.
+                Ok(drill) if is_future(drill.finished, now) && drill.number.is_none() => {}
+                Ok(drill) => {
+                    let is_last = !is_future(drill.finished, now);
+                    newest.add(drill.rank(), || (name.id, drill));
+                    if is_last {
+                        break;
+                    }
+                }
                 Err(error) if error.is_final() => return Err(error),
                 Err(_) => {}
             }
         }
-        Ok(None)
+        Ok(newest.take())
     }
 
     /// Reads one record, verified against its name.

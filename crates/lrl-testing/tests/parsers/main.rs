@@ -191,6 +191,7 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
                 format: drill::VERSION,
                 source: "lab".into(),
                 finished: Time { secs: 1_768_392_000, nanos: 5 },
+                number: Some(7),
                 snapshot: Some(SnapshotId::of(b"x")),
                 sequence: Some(3),
                 drilled: drill::Drilled::default(),

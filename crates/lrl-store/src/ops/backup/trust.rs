@@ -15,7 +15,7 @@ use crate::store::repair::quarantine::repair_name;
 use crate::store::run_cache::RunCache;
 use crate::store::write::{Trust, WriteSession};
 use crate::store::{Store, pack_name};
-use crate::time::{is_future, time_of};
+use crate::time::time_of;
 
 /// What may be reused unread, and why no more than that.
 pub(super) struct Decision {
@@ -102,8 +102,7 @@ fn distrust(context: Context<'_>) -> Result<Option<(Distrust, [u8; 32])>> {
         return Ok(None);
     }
     let now = time_of(options.now);
-    let drill = store.last_drill(&options.source)?;
-    let drill = drill.filter(|(_, drill)| !drill.passed && !is_future(drill.finished, now));
+    let drill = store.last_drill(&options.source, now)?.filter(|(_, drill)| !drill.passed);
     let check = Checks::read(store, now)?.last.filter(|check| !check.passed);
     let found = drill
         .map(|(id, drill)| (Distrust::Drill(drill.finished), *id.as_bytes()))

@@ -1,5 +1,7 @@
 //! The small objects: records of drills and repairs, each against its name, and what lies among lrl's objects under other names.
 
+use std::collections::HashSet;
+
 use super::findings::Findings;
 use super::report::Checked;
 use crate::backend::collect;
@@ -37,14 +39,33 @@ pub(crate) fn foreign(store: &Store, findings: &mut Findings) -> Result<Vec<Stri
     Ok(foreign)
 }
 
-/// Reads every record; returns the names of those that are damaged.
-pub(crate) fn records(
+/// Lists the names of the records of drills and checks.
+pub(super) fn record_names(store: &Store) -> Result<HashSet<String>> {
+    let mut names = HashSet::new();
+    for kind in ["drills", "checks"] {
+        store.storage().list(kind, &mut |name, _| {
+            names.insert(name.to_string());
+            Ok(())
+        })?;
+    }
+    Ok(names)
+}
+
+/// Reads every record; returns the names of those that are damaged, and the highest number of those drills and checks that were there before.
+pub(super) fn records(
     store: &Store,
+    before: &HashSet<String>,
     findings: &mut Findings,
     checked: &mut Checked,
     observer: &dyn Observer,
-) -> Result<Vec<String>> {
+) -> Result<(Vec<String>, u64)> {
     let backend = store.storage();
+    let mut last_number = 0;
+    let mut number = |object: &str, number: Option<u64>| {
+        if before.contains(object) {
+            last_number = last_number.max(number.unwrap_or_default());
+        }
+    };
     let mut damaged = Vec::new();
     let mut judge = |object: String, read: Result<()>| match read {
         Ok(()) => Ok(()),
@@ -60,10 +81,12 @@ pub(crate) fn records(
     for name in collect(&**backend, "drills", DrillName::parse)? {
         checkpoint(observer)?;
         checked.drills += 1;
-        judge(name.object(), store.drill(&name).map(drop))?;
+        let read = store.drill(&name).map(|drill| number(&name.object(), drill.number));
+        judge(name.object(), read)?;
     }
     for name in store.check_names()? {
-        judge(name.object(), store.check_record(&name).map(drop))?;
+        let read = store.check_record(&name).map(|check| number(&name.object(), check.number));
+        judge(name.object(), read)?;
     }
     for id in store.pending_ids()? {
         judge(pending_name(&id), store.pending(&id).map(drop))?;
@@ -77,5 +100,5 @@ pub(crate) fn records(
         };
         judge(name.clone(), backend.read(&name).and_then(is_named))?;
     }
-    Ok(damaged)
+    Ok((damaged, last_number))
 }

@@ -187,6 +187,7 @@ impl Findings {
             wrong: self.wrong,
             is_store_wrong: self.wrong,
             unrecorded: None,
+            number: None,
             damaged: (damaged, more_damaged),
         }
     }

@@ -71,6 +71,7 @@ pub(crate) fn add_check_record(store: &Store, options: &Options, report: &mut Re
     let check = Check {
         format: check::VERSION,
         time,
+        number: report.number,
         depth,
         passed: !report.wrong,
         damaged,

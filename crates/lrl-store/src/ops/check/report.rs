@@ -54,6 +54,8 @@ pub struct Report {
     pub is_store_wrong: bool,
     /// Why the check is not on record, if it is not.
     pub unrecorded: Option<String>,
+    /// The number that its record gets; `None` where a key cannot read those that are there.
+    pub(crate) number: Option<u64>,
     /// Which parts of which snapshots are damaged, up to 20,000, the newest first in each source; and how many more there are.
     pub(crate) damaged: (Vec<Damaged>, u64),
 }

@@ -47,11 +47,12 @@ pub(crate) fn scan(
     // First the snapshots, then the indexes, then the packs: a run that adds to the store meanwhile writes them in the opposite order.
     let mut foreign = documents::foreign(store, &mut findings)?;
     let names = store.snapshot_names(None)?;
+    let records_before = documents::record_names(store)?;
     let mut packs = check_indexes(store, &mut findings, &mut checked, observer)?;
     packs.compare(store, &mut findings, &mut checked, observer)?;
     read_packs::read(&mut packs, store, options, &mut findings, &mut checked, observer)?;
     read_packs::read_suspects(&mut packs, store, observer)?;
-    let mut damaged = documents::records(store, &mut findings, &mut checked, observer)?;
+    let (mut damaged, last_number) = documents::records(store, &records_before, &mut findings, &mut checked, observer)?;
     let unlisted = packs.unlisted();
     let mut walk = Walk::new(store, packs, unlisted, &mut findings, observer);
     walk.collect(wanted, false);
@@ -82,7 +83,8 @@ pub(crate) fn scan(
     }
     let (packs, needed) = walk.finish();
     foreign.extend_from_slice(&packs.foreign);
-    let report = findings.finish(checked, store.quarantine()?);
+    let mut report = findings.finish(checked, store.quarantine()?);
+    report.number = store.can_read().then_some(last_number.saturating_add(1));
     Ok(Scan { report, packs, needed, documents: damaged, foreign })
 }
 

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use crate::error::{Error, Result};
 use crate::format::drill::{Drill, Drilled};
 use crate::format::path_text;
+use crate::format::rank::{Latest, Rank};
 use crate::format::snapshot::{Database, Snapshot, THE_DATABASE};
 use crate::id::SnapshotId;
 use crate::ops::parts::Need;
@@ -20,6 +21,8 @@ use crate::time::{Time, is_future};
 pub struct LastDrill {
     /// When the drill ended.
     pub finished: Time,
+    /// The number of its record.
+    pub number: Option<u64>,
     /// What was drilled.
     pub drilled: Drilled,
     /// Whether it passed, and proved every part that the snapshot holds.
@@ -30,6 +33,13 @@ pub struct LastDrill {
     pub failed: Need,
     /// The drill was of another snapshot, which holds the very same database.
     pub is_of_same_database: bool,
+}
+
+impl LastDrill {
+    /// Returns when it was made, for comparison with other records.
+    pub fn rank(&self) -> Rank {
+        Rank { number: self.number, time: self.finished }
+    }
 }
 
 /// A table that has far fewer rows than it had in the snapshot that was drilled before.
@@ -50,20 +60,25 @@ pub struct Shrunk {
 #[derive(Debug, Default)]
 pub struct Evidence {
     /// By snapshot: the newest drill of it, and when it was last drilled straight from the store.
-    last: HashMap<SnapshotId, (LastDrill, Option<Time>)>,
+    last: HashMap<SnapshotId, (Latest<LastDrill>, Option<Turn>)>,
     /// By the SHA-256 of a database, and by the root of its tree: when it was last drilled, and whether SQLite could not read it or found it malformed, which is the same
     /// whatever snapshot holds these bytes.
-    databases: HashMap<String, (Time, bool)>,
+    databases: HashMap<String, Latest<bool>>,
     /// By the snapshot's number: the newest record with rows.
     rows: BTreeMap<u64, (Time, DrillName)>,
+    /// The highest number of a record.
+    last_number: u64,
 }
+
+/// When a snapshot was drilled: by the record's number, 0 where it has none, then by its time.
+pub type Turn = (u64, Time);
 
 /// The result of reading one record.
 #[derive(Debug)]
 pub enum DrillOutcome<'a> {
     /// It counts.
     Said(&'a Drill),
-    /// Its time is in the future: it proves nothing.
+    /// Its time is in the future, and it has no number: it proves nothing.
     Future,
     /// It cannot be read.
     Unreadable,
@@ -98,7 +113,9 @@ impl Evidence {
         for name in store.drill_names(source)?.iter().rev() {
             checkpoint(observer)?;
             match store.drill(name) {
-                Ok(drill) if is_future(drill.finished, now) => each(name, DrillOutcome::Future),
+                Ok(drill) if drill.number.is_none() && is_future(drill.finished, now) => {
+                    each(name, DrillOutcome::Future);
+                }
                 // A record need not have the snapshot's number.
                 Ok(drill) => {
                     let number = drill.snapshot.and_then(|id| numbers.get(&id).copied());
@@ -120,29 +137,26 @@ impl Evidence {
     /// Adds a record, in any order.
     pub fn add(&mut self, name: &DrillName, drill: &Drill) {
         let finished = drill.finished;
+        self.last_number = self.last_number.max(drill.number.unwrap_or_default());
         for database in &drill.databases {
             for bytes in database.sha256.iter().cloned().chain(database.root.map(|root| root.to_string())) {
-                let newest = self.databases.entry(bytes).or_insert((finished, database.malformed));
-                if newest.0 <= finished {
-                    *newest = (finished, database.malformed);
-                }
+                self.databases.entry(bytes).or_default().add(drill.rank(), || database.malformed);
             }
         }
         let Some(id) = drill.snapshot else { return };
-        let from_store = (drill.drilled == Drilled::Snapshot).then_some(finished);
+        let turn = (drill.drilled == Drilled::Snapshot).then_some((drill.number.unwrap_or_default(), finished));
         let proof = LastDrill {
             finished,
+            number: drill.number,
             drilled: drill.drilled,
             passed: drill.passed && drill.unproven_parts.is_empty(),
             damaged: drill.damaged,
             failed: failed_parts(drill),
             is_of_same_database: false,
         };
-        let (newest, last_from_store) = self.last.entry(id).or_insert((proof, from_store));
-        if newest.finished <= finished {
-            *newest = proof;
-        }
-        *last_from_store = from_store.max(*last_from_store);
+        let (newest, last_turn) = self.last.entry(id).or_default();
+        newest.add(drill.rank(), || proof);
+        *last_turn = turn.max(*last_turn);
         let has_rows = drill.databases.iter().any(|database| database.rows.is_some());
         if let (Some(sequence), true) = (drill.sequence, has_rows) {
             let newest = self.rows.entry(sequence).or_insert((finished, name.clone()));
@@ -154,7 +168,7 @@ impl Evidence {
 
     /// Returns the newest drill of a snapshot.
     pub fn of(&self, id: &SnapshotId) -> Option<LastDrill> {
-        self.last.get(id).map(|(proof, _)| *proof)
+        self.last.get(id).and_then(|(newest, _)| newest.get()).map(|(_, proof)| *proof)
     }
 
     /// Returns the newest word on a snapshot: of its own drills, unless a drill has found the same database malformed, in whatever snapshot.
@@ -163,16 +177,17 @@ impl Evidence {
         let word = |part: &Database| {
             let by_tree = self.databases.get(&part.root.to_string());
             let words = part.sha256.as_ref().and_then(|sha256| self.databases.get(sha256)).into_iter().chain(by_tree);
-            words.max().copied()
+            words.filter_map(Latest::get).copied().reduce(newer)
         };
         let words = snapshot.databases.iter().filter_map(word);
-        let Some((finished, _)) = words.filter(|(_, is_malformed)| *is_malformed).max() else { return own };
+        let Some((when, _)) = words.filter(|(_, is_malformed)| *is_malformed).reduce(newer) else { return own };
         if own.is_some_and(|own| own.failed.database) {
             return own;
         }
         let uploads = own.is_some_and(|own| own.failed.uploads);
         Some(LastDrill {
-            finished,
+            finished: when.time,
+            number: when.number,
             drilled: Drilled::Snapshot,
             passed: false,
             damaged: false,
@@ -199,9 +214,25 @@ impl Evidence {
 
     /// Returns a key that orders snapshots by how long they have waited for a drill straight from the store: first those that never had one,
     /// the newest of them first, then by the time of the last one, whichever way it ended. So one that fails each time keeps no other waiting.
-    pub fn urgency(&self, name: &SnapshotName) -> (Option<Time>, Reverse<u64>) {
-        (self.last.get(&name.id).and_then(|(_, from_store)| *from_store), Reverse(name.sequence))
+    pub fn urgency(&self, name: &SnapshotName) -> (Option<Turn>, Reverse<u64>) {
+        (self.last.get(&name.id).and_then(|(_, turn)| *turn), Reverse(name.sequence))
     }
+
+    /// Returns the number of the next record of a drill in this store; `None` where a key cannot read those that are there.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be read.
+    pub(super) fn next_number(&self, store: &Store) -> Result<Option<u64>> {
+        if !store.can_read() {
+            return Ok(None);
+        }
+        Ok(Some(self.last_number.max(store.last_check_number()?).saturating_add(1)))
+    }
+}
+
+fn newer(one: (Rank, bool), other: (Rank, bool)) -> (Rank, bool) {
+    if other.0.is_after(one.0) { other } else { one }
 }
 
 /// Returns which parts a failed drill found wrong; both if that is not recorded.

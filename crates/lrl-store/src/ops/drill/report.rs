@@ -21,6 +21,8 @@ pub struct Report {
     pub snapshot: Option<SnapshotName>,
     /// What the drill before found: see [`Report::compare`].
     pub before: Option<Before>,
+    /// The number that its record gets: see [`Report::compare`].
+    pub number: Option<u64>,
     /// The set's or snapshot's timestamp as it is recorded.
     pub timestamp: Option<String>,
     /// Whether everything passed.
@@ -47,6 +49,7 @@ impl Report {
             manifest,
             snapshot: None,
             before: None,
+            number: None,
             timestamp: None,
             success: false,
             damaged: false,
@@ -71,13 +74,14 @@ impl Report {
         Self { snapshot: Some(name.clone()), damaged, errors: vec![error.to_string()], ..Self::new(None) }
     }
 
-    /// Notes what the nearest snapshot before this one held that was drilled with its rows. More rows without their parent than then are a
-    /// failure.
+    /// Takes the number that follows those of the records that are there, and notes what the nearest snapshot before this one held that was
+    /// drilled with its rows. More rows without their parent than then are a failure.
     ///
     /// # Errors
     ///
     /// If the store cannot be read.
     pub fn compare(&mut self, store: &Store, evidence: &Evidence) -> Result<()> {
+        self.number = evidence.next_number(store)?;
         let Some(name) = &self.snapshot else { return Ok(()) };
         let before = evidence.before(store, name.sequence)?;
         let Some(drill) = before else { return Ok(()) };
@@ -162,6 +166,7 @@ impl Report {
             format: drill::VERSION,
             source: self.snapshot.as_ref().map_or_else(|| source.into(), |name| name.source.clone()),
             finished,
+            number: self.number,
             snapshot: self.snapshot.as_ref().map(|name| name.id),
             sequence: self.snapshot.as_ref().map(|name| name.sequence),
             drilled: if self.manifest.is_some() { Drilled::Set } else { Drilled::Snapshot },

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use crate::error::{Error, Result};
-use crate::format::check::{Damaged, Depth};
+use crate::format::check::{Check, Damaged, Depth};
+use crate::format::rank::{self, Rank};
 use crate::id::{CheckId, SnapshotId};
 use crate::store::Store;
 use crate::time::{Time, is_future};
@@ -14,14 +15,14 @@ pub struct Damage {
     /// What is lost, and the check that found it.
     pub lost: Option<Lost>,
     /// When a check last read every pack; nothing was lost that is not in `lost`.
-    pub read_all: Option<Time>,
+    pub read_all: Option<Rank>,
 }
 
 /// What a check found lost in a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lost {
     /// When.
-    pub time: Time,
+    pub when: Rank,
     /// Whether of the database.
     pub database: bool,
     /// Whether files.
@@ -30,8 +31,8 @@ pub struct Lost {
 
 impl Damage {
     /// Returns whether every pack was read since then, and nothing of the snapshot was found damaged.
-    pub(super) fn is_whole_since(&self, time: Time) -> bool {
-        self.lost.is_none() && self.read_all.is_some_and(|read| read > time)
+    pub(super) fn is_whole_since(&self, when: Rank) -> bool {
+        self.lost.is_none() && self.read_all.is_some_and(|read| read.is_after(when))
     }
 }
 
@@ -40,10 +41,10 @@ impl Damage {
 pub struct Checks {
     lost: HashMap<SnapshotId, (Lost, Depth)>,
     /// When a check last read every pack.
-    pub(super) read_all: Option<Time>,
+    pub(super) read_all: Option<Rank>,
     /// The newest check, and its record.
     pub last: Option<Checked>,
-    /// When a check last found nothing wrong.
+    /// When a check last found nothing wrong; one of a time to come does not count.
     pub last_passed: Option<Time>,
 }
 
@@ -59,7 +60,7 @@ pub struct Checked {
 }
 
 impl Checks {
-    /// Reads the records of checks; those that cannot be read, or whose time is in the future, do not count.
+    /// Reads the records of checks; those that cannot be read do not count, nor those without a number whose time is in the future.
     ///
     /// # Errors
     ///
@@ -69,24 +70,24 @@ impl Checks {
         let mut records = Vec::new();
         for name in store.check_names()? {
             match store.check_record(&name) {
-                Ok(check) if is_future(check.time, now) => {}
-                Ok(check) => records.push((check.time, name.id, check)),
+                Ok(check) if check.number.is_none() && is_future(check.time, now) => {}
+                Ok(check) => records.push((name.id, check)),
                 Err(error) if is_unreadable(&error) => {}
                 Err(error) => return Err(error),
             }
         }
-        // Names have a resolution of seconds only.
-        records.sort_by_key(|(time, id, _)| (*time, *id));
-        for (_, id, check) in records {
+        rank::sort(&mut records, |(_, check): &(CheckId, Check)| check.rank());
+        for (id, check) in records {
             // Every check walks the lists; only one that read every pack shows that what another one read is whole again.
             checks.lost.retain(|_, (_, depth)| *depth != Depth::Structure && check.depth != Depth::All);
             for Damaged { snapshot, database, files } in &check.damaged {
-                let lost = Lost { time: check.time, database: *database, files: *files };
+                let lost = Lost { when: check.rank(), database: *database, files: *files };
                 checks.lost.insert(*snapshot, (lost, check.depth));
             }
-            checks.read_all = checks.read_all.max((check.depth == Depth::All).then_some(check.time));
+            checks.read_all = (check.depth == Depth::All).then_some(check.rank()).or(checks.read_all);
             checks.last = Some(Checked { id, time: check.time, passed: check.passed });
-            checks.last_passed = checks.last_passed.max(check.passed.then_some(check.time));
+            let is_proof = check.passed && !is_future(check.time, now);
+            checks.last_passed = is_proof.then_some(check.time).or(checks.last_passed);
         }
         Ok(checks)
     }

@@ -130,7 +130,7 @@ pub fn judge(snapshot: &Snapshot, proof: Option<&LastDrill>, damage: Option<&Dam
         good.database = false;
         found(State::Unreadable, format!("the schema of its {} cannot be read", part.shown()));
     }
-    let healed = |proof: &LastDrill| proof.damaged && damage.is_none_or(|damage| damage.is_whole_since(proof.finished));
+    let healed = |proof: &LastDrill| proof.damaged && damage.is_none_or(|damage| damage.is_whole_since(proof.rank()));
     if let Some(proof) = proof.filter(|proof| proof.failed != Need::default() && !healed(proof)) {
         good.database &= !proof.failed.database;
         good.uploads &= !proof.failed.uploads;
@@ -142,8 +142,9 @@ pub fn judge(snapshot: &Snapshot, proof: Option<&LastDrill>, damage: Option<&Dam
         };
         found(state, what.into());
     }
-    let restored = proof.filter(|proof| proof.passed && proof.drilled == Drilled::Snapshot).map(|proof| proof.finished);
-    if let Some(lost) = damage.and_then(|damage| damage.lost.as_ref()).filter(|lost| restored <= Some(lost.time)) {
+    let restored = proof.filter(|proof| proof.passed && proof.drilled == Drilled::Snapshot);
+    let since = |lost: &&Lost| !restored.is_some_and(|proof| proof.rank().is_after(lost.when));
+    if let Some(lost) = damage.and_then(|damage| damage.lost.as_ref()).filter(since) {
         good.database &= !lost.database;
         good.uploads &= !lost.files;
         found(State::Damaged, "a check found chunks of it missing or wrong".into());

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{Checks, Damage, Judge, Judgement, Lost, State, judge};
 use crate::format::check::{self, Check, Damaged, Depth};
 use crate::format::drill::{Drill, Drilled, DrilledDatabase};
+use crate::format::rank::Rank;
 use crate::format::snapshot::{DATABASE_NOT_FOUND, Measure, Shrink, Snapshot};
 use crate::fs::lock::LockMode;
 use crate::id::SnapshotId;
@@ -78,11 +79,16 @@ fn what_a_snapshot_says_of_itself() {
 }
 
 fn proof(secs: i64, passed: bool, damaged: bool, failed: Need) -> LastDrill {
-    LastDrill { finished: at(secs), drilled: Drilled::Snapshot, passed, damaged, failed, is_of_same_database: false }
+    let drilled = Drilled::Snapshot;
+    LastDrill { finished: at(secs), number: None, drilled, passed, damaged, failed, is_of_same_database: false }
+}
+
+fn when(secs: i64) -> Rank {
+    Rank { number: None, time: at(secs) }
 }
 
 fn found_by_check(secs: i64, database: bool, files: bool) -> Damage {
-    Damage { lost: Some(Lost { time: at(secs), database, files }), read_all: None }
+    Damage { lost: Some(Lost { when: when(secs), database, files }), read_all: None }
 }
 
 fn with(proof: Option<LastDrill>, damage: &Damage) -> (State, Need) {
@@ -98,7 +104,7 @@ fn what_drills_and_checks_say_and_what_takes_it_back() {
     assert_eq!(with(Some(proof(10, false, false, BOTH)), &whole), (State::Failed, NONE));
     assert_eq!(with(Some(proof(10, false, true, UPLOADS)), &whole), (State::Damaged, DATABASE));
     // Damage is over once a later check read everything and found none; a failed check of the contents is not.
-    let read = |secs| Damage { lost: None, read_all: Some(at(secs)) };
+    let read = |secs| Damage { lost: None, read_all: Some(when(secs)) };
     assert_eq!(with(Some(proof(10, false, true, UPLOADS)), &read(11)), (State::Good, BOTH));
     assert_eq!(with(Some(proof(10, false, true, UPLOADS)), &read(10)), (State::Damaged, DATABASE));
     assert_eq!(with(Some(proof(10, false, false, UPLOADS)), &read(11)), (State::Failed, DATABASE));
@@ -172,6 +178,7 @@ fn of_checks_within_one_second_the_later_one_counts() {
         let record = |nanos, depth, damaged: bool| Check {
             format: check::VERSION,
             time: Time { secs: 100 + i64::from(n), nanos },
+            number: None,
             depth,
             passed: !damaged,
             damaged: damaged.then_some(Damaged { snapshot: id, database: true, files: false }).into_iter().collect(),
@@ -201,6 +208,65 @@ fn of_checks_within_one_second_the_later_one_counts() {
 }
 
 #[test]
+fn records_rank_by_their_numbers_whatever_the_clock_said() {
+    let storage = memory();
+    create(&storage, [1; 32]).unwrap();
+    let store = Store::open(Arc::new(storage), LockMode::Shared, Duration::ZERO, &Silent).unwrap();
+    let of_store = snapshot(|_| {});
+    let (name, _) = store.publish(&of_store).unwrap();
+    let check = |number, secs, passed: bool| Check {
+        format: check::VERSION,
+        time: at(secs),
+        number: Some(number),
+        depth: Depth::All,
+        passed,
+        damaged: (!passed).then_some(Damaged { snapshot: name.id, database: true, files: false }).into_iter().collect(),
+        more_damaged: 0,
+        program: "test".into(),
+    };
+    let drill = |number, secs, passed: bool| {
+        let failed_checks = if passed { Vec::new() } else { vec!["database: store".into()] };
+        let (snapshot, drilled) = (Some(name.id), Drilled::Snapshot);
+        let number = Some(number);
+        let all = Drill::sample("lab", at(secs));
+        store.add_drill(&Drill { number, snapshot, drilled, passed, damaged: !passed, failed_checks, ..all }).unwrap();
+    };
+    let state = |now| Judge::new(&store, at(now)).of(&name, &of_store, &Silent).unwrap().state;
+    // By a clock three days ahead a check finds damage; by the right one the next finds that it is mended.
+    let day = 86_400;
+    store.add_check(&check(1, 5 * day, false)).unwrap();
+    assert_eq!(state(2 * day), State::Damaged, "what is known to be bad stays so, whatever the clock says");
+    store.add_check(&check(2, 2 * day, true)).unwrap();
+    assert_eq!(store.check_names().unwrap().len(), 1, "what it replaces is gone, also of a time to come");
+    for now in [2 * day, 4 * day, 9 * day] {
+        let checks = Checks::read(&store, at(now)).unwrap();
+        assert!(checks.last.unwrap().passed && state(now).is_good());
+    }
+    // A drill by a clock ahead, a check by the right one after it, and so on in turn.
+    drill(3, 5 * day, false);
+    assert_eq!((state(3 * day), state(6 * day)), (State::Damaged, State::Damaged));
+    store.add_check(&check(4, 3 * day, true)).unwrap();
+    assert_eq!((state(3 * day), state(6 * day)), (State::Good, State::Good));
+    store.add_check(&check(5, 9 * day, false)).unwrap();
+    assert_eq!((state(4 * day), state(9 * day)), (State::Damaged, State::Damaged));
+    drill(6, 4 * day, true);
+    assert_eq!((state(4 * day), state(9 * day)), (State::Good, State::Good));
+    // By a clock that stands at zero.
+    drill(7, 0, false);
+    assert_eq!(state(9 * day), State::Damaged);
+    drill(8, 1, true);
+    assert_eq!(state(9 * day), State::Good);
+    store.add_check(&check(9, 2, false)).unwrap();
+    let checks = Checks::read(&store, at(9 * day)).unwrap();
+    assert_eq!((checks.last.unwrap().passed, checks.last_passed, state(9 * day)), (false, None, State::Damaged));
+    // When one of a time to come passed nobody knows.
+    store.add_check(&check(10, 20 * day, true)).unwrap();
+    let checks = Checks::read(&store, at(9 * day)).unwrap();
+    assert_eq!((checks.last.unwrap().passed, checks.last_passed, state(9 * day)), (true, None, State::Good));
+    assert_eq!(Checks::read(&store, at(20 * day)).unwrap().last_passed, Some(at(20 * day)));
+}
+
+#[test]
 fn what_one_check_found_another_takes_back_that_looked_there() {
     let storage = memory();
     create(&storage, [1; 32]).unwrap();
@@ -221,6 +287,7 @@ fn what_one_check_found_another_takes_back_that_looked_there() {
         let record = Check {
             format: check::VERSION,
             time: at(100 + n as i64),
+            number: None,
             depth,
             passed: !damaged,
             damaged: damaged.then_some(Damaged { snapshot: id, database: true, files: false }).into_iter().collect(),
@@ -231,7 +298,7 @@ fn what_one_check_found_another_takes_back_that_looked_there() {
         let checks = Checks::read(&store, at(1000)).unwrap();
         assert_eq!(checks.of(&id).lost.is_some(), known, "step {n}");
         assert_eq!((checks.last.unwrap().time, checks.last.unwrap().passed), (record.time, !damaged));
-        assert_eq!(checks.read_all, (depth == Depth::All).then_some(record.time));
+        assert_eq!(checks.read_all, (depth == Depth::All).then_some(record.rank()));
     }
 }
 

@@ -49,7 +49,9 @@ pub fn history(
     let mut counted = Counted::new(now);
     let (status, mut judge) = status::survey_each(store, source, names, (now, 0), observer, |drill| {
         counted.add(drill);
-        history.drills.push(DrillPoint { finished: drill.finished, passed: drill.passed });
+        if !is_future(drill.finished, now) {
+            history.drills.push(DrillPoint { finished: drill.finished, passed: drill.passed });
+        }
     })?;
     history.drills.sort_by_key(|drill| drill.finished);
     (history.rows, history.tables, history.more_tables) = counted.finish();

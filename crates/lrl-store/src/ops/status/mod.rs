@@ -9,6 +9,7 @@ pub use report::{Condition, Good, Limits, Newest, PartAge, Status};
 
 use crate::error::{Error, Result};
 use crate::format::drill::Drill;
+use crate::format::rank::Latest;
 use crate::format::snapshot::Snapshot;
 use crate::ops::drill::past_drills::{DrillOutcome, Evidence};
 use crate::ops::judgement::{Judge, Judgement, State, is_unreadable};
@@ -82,7 +83,8 @@ pub(in crate::ops) fn survey_each<'s>(
     mut each: impl FnMut(&Drill),
 ) -> Result<(Status, Judge<'s>)> {
     let mut status = Status { snapshots: names.len() as u64, ..Status::default() };
-    let mut proven: Option<Drill> = None;
+    let mut newest = Latest::<Drill>::default();
+    let mut proven = Latest::<Drill>::default();
     let mut future = Vec::new();
     let mut unreadable = Vec::new();
     let evidence = Evidence::read_each(store, source, names, now, observer, |name, word| {
@@ -90,17 +92,25 @@ pub(in crate::ops) fn survey_each<'s>(
             each(drill);
         }
         match word {
-            // What is older than the newest proof is no news.
-            _ if proven.is_some() => {}
-            DrillOutcome::Future => future.push(name.object()),
-            DrillOutcome::Unreadable => unreadable.push(name.object()),
+            DrillOutcome::Future => future.push((None, name.object())),
+            DrillOutcome::Unreadable => unreadable.push((name.finished, name.object())),
             DrillOutcome::Said(drill) => {
-                status.drill.get_or_insert_with(|| drill.clone());
-                proven = drill.passed.then(|| drill.clone());
+                newest.add(drill.rank(), || drill.clone());
+                match is_future(drill.finished, now) {
+                    // Nobody knows how long ago that was.
+                    true => future.push((Some(drill.rank()), name.object())),
+                    false if drill.passed => proven.add(drill.rank(), || drill.clone()),
+                    false => {}
+                }
             }
         }
     })?;
-    status.passed_drill = proven;
+    (status.drill, status.passed_drill) = (newest.take(), proven.take());
+    if let Some(proven) = &status.passed_drill {
+        // What is older than the newest proof is no news.
+        future.retain(|(rank, _)| rank.is_none_or(|rank| rank.is_after(proven.rank())));
+        unreadable.retain(|(finished, _)| i128::from(*finished) > i128::from(proven.finished.secs));
+    }
     let is_proven = |name: &&SnapshotName| evidence.of(&name.id).is_some_and(|proof| proof.passed);
     status.proven = names.iter().filter(is_proven).count() as u64;
     status.oldest_unproven = names.iter().find(|name| !is_proven(name)).cloned();
@@ -157,7 +167,7 @@ pub(in crate::ops) fn survey_each<'s>(
             break;
         }
     }
-    status.future.append(&mut future);
-    status.unreadable.append(&mut unreadable);
+    status.future.extend(future.into_iter().map(|(_, object)| object));
+    status.unreadable.extend(unreadable.into_iter().map(|(_, object)| object));
     Ok((status, judge))
 }

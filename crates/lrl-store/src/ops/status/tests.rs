@@ -104,6 +104,30 @@ fn the_last_passed_drill_is_found_behind_failed_and_future_ones() {
 }
 
 #[test]
+fn the_last_drill_is_that_with_the_highest_number() {
+    let (_, store) = store();
+    let add = |number, secs, passed| {
+        let drill = Drill { number: Some(number), passed, ..Drill::sample("lab", at(secs)) };
+        store.add_drill(&drill).unwrap();
+        let found = status(&store, "lab", at(1000)).unwrap();
+        let numbers = (found.drill.and_then(|drill| drill.number), found.passed_drill.and_then(|drill| drill.number));
+        (numbers, found.future.len())
+    };
+    assert_eq!(add(1, 900, true), ((Some(1), Some(1)), 0));
+    assert_eq!(add(2, 300, false), ((Some(2), Some(1)), 0), "by a clock behind");
+    assert_eq!(add(3, 99_999, false), ((Some(3), Some(1)), 1), "by a clock ahead");
+    assert_eq!(add(4, 99_998, true), ((Some(4), Some(1)), 2), "nobody knows how long ago it passed");
+    assert_eq!(add(5, 400, true), ((Some(5), Some(5)), 0), "the newest, though not by time");
+    // What a backup answers by reading everything.
+    let last = |now| store.last_drill("lab", at(now)).unwrap().unwrap().1.number;
+    assert_eq!(last(1000), Some(4), "no further than to the first that is of no time to come");
+    add(6, 950, false);
+    assert_eq!(last(1000), Some(6));
+    store.add_drill(&Drill::sample("lab", at(88_888))).unwrap();
+    assert_eq!(last(1000), Some(6), "one without a number tells nothing until then");
+}
+
+#[test]
 fn each_record_is_read_once() {
     let (storage, store) = store();
     for secs in 0..10 {

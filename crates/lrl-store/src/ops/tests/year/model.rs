@@ -33,6 +33,8 @@ pub struct Snap {
 
 /// What a drill said.
 pub struct Drilled {
+    /// The number of the drills and checks before it.
+    pub turn: usize,
     pub finished: i64,
     pub of: SnapshotId,
     pub of_set: bool,
@@ -52,6 +54,7 @@ impl Drilled {
 
 /// What a check that read everything said.
 pub struct Checked {
+    pub turn: usize,
     pub time: i64,
     pub passed: bool,
     pub lost: BTreeMap<SnapshotId, Need>,
@@ -60,44 +63,47 @@ pub struct Checked {
 #[derive(Default)]
 pub struct Model {
     pub snaps: BTreeMap<SnapshotName, Snap>,
+    /// In the order in which they were, whatever the clock said.
     pub drills: Vec<Drilled>,
-    pub checks: Vec<Checked>,
+    /// The last one: a check of everything replaces all earlier ones.
+    pub check: Option<Checked>,
+    turns: usize,
 }
 
 impl Model {
-    /// A later check of everything replaces all earlier ones.
     pub fn add_check(&mut self, check: Checked) {
-        self.checks.retain(|old| old.time > check.time);
-        self.checks.push(check);
+        self.check = Some(Checked { turn: self.turn(), ..check });
     }
 
-    fn check(&self, now: i64) -> Option<&Checked> {
-        self.checks.iter().filter(|check| check.time <= now + SKEW).max_by_key(|check| check.time)
+    pub fn add_drill(&mut self, drill: Drilled) {
+        let turn = self.turn();
+        self.drills.push(Drilled { turn, ..drill });
     }
 
-    fn drills(&self, now: i64) -> impl Iterator<Item = &Drilled> {
-        self.drills.iter().filter(move |drill| drill.finished <= now + SKEW)
+    fn turn(&mut self) -> usize {
+        self.turns += 1;
+        self.turns
     }
 
     /// Returns which parts of a snapshot are known to be good; of one that is good as a whole both.
-    pub fn good(&self, name: &SnapshotName, now: i64) -> Need {
+    pub fn good(&self, name: &SnapshotName) -> Need {
         let snap = &self.snaps[name];
         let mut good = snap.born_good;
-        let drill = self.drills(now).filter(|drill| drill.of == name.id).max_by_key(|drill| drill.finished);
-        let check = self.check(now);
+        let drill = self.drills.iter().rfind(|drill| drill.of == name.id);
+        let check = self.check.as_ref();
         let lost = check.and_then(|check| check.lost.get(&name.id));
         if let Some(drill) = drill {
-            let healed = drill.damaged && lost.is_none() && check.is_some_and(|check| check.time > drill.finished);
+            let healed = drill.damaged && lost.is_none() && check.is_some_and(|check| check.turn > drill.turn);
             if !healed {
                 good.database &= !drill.failed.database;
                 good.uploads &= !drill.failed.uploads;
             }
         }
         let same = |drill: &&Drilled| drill.database.is_some_and(|(bytes, _)| Some(bytes) == snap.database);
-        let of_same = self.drills(now).filter(same).max_by_key(|drill| drill.finished);
+        let of_same = self.drills.iter().rfind(same);
         good.database &= of_same.is_none_or(|drill| drill.database.is_none_or(|(_, is_sound)| is_sound));
-        let restored = drill.filter(|drill| drill.passed() && !drill.of_set).map(|drill| drill.finished);
-        if let Some(lost) = lost.filter(|_| restored <= check.map(|check| check.time)) {
+        let restored = drill.filter(|drill| drill.passed() && !drill.of_set).map(|drill| drill.turn);
+        if let Some(lost) = lost.filter(|_| restored <= check.map(|check| check.turn)) {
             good.database &= !lost.database;
             good.uploads &= !lost.uploads;
         }
@@ -105,9 +111,9 @@ impl Model {
     }
 
     /// Returns the newest snapshot that is known to be good, as far as it is needed.
-    pub fn newest_good(&self, need: Need, now: i64) -> Option<&SnapshotName> {
+    pub fn newest_good(&self, need: Need) -> Option<&SnapshotName> {
         self.snaps.keys().rev().find(|name| {
-            let good = self.good(name, now);
+            let good = self.good(name);
             (!need.database || good.database) && (!need.uploads || good.uploads)
         })
     }
@@ -128,27 +134,26 @@ impl Model {
         let mut wrong = Vec::new();
         let mut found = |is_wrong: bool, what| wrong.extend(is_wrong.then_some(what));
         let newest = self.snaps.keys().next_back();
-        found(newest.is_none_or(|name| self.good(name, now) != BOTH), "the newest snapshot");
+        found(newest.is_none_or(|name| self.good(name) != BOTH), "the newest snapshot");
         let is_future = newest.is_some_and(|name| self.snaps[name].created > now + SKEW);
         found(is_future, "the newest is of a time to come");
         let older = |time: i64, limit: u64| now - time > limit as i64;
         let past = || self.snaps.iter().rev().filter(|(_, snap)| snap.created <= now + SKEW);
-        let last = |holds: fn(Need) -> bool| past().find(|(name, _)| holds(self.good(name, now)));
+        let last = |holds: fn(Need) -> bool| past().find(|(name, _)| holds(self.good(name)));
         for part in [|good: Need| good.database, |good: Need| good.uploads, |good: Need| good == BOTH] {
             found(last(part).is_none(), "no good one");
         }
         for part in [|good: Need| good.database, |good: Need| good.uploads] {
             found(last(part).is_some_and(|(_, snap)| older(snap.created, MAX_AGE)), "its age");
         }
-        let drills = || self.drills(now);
-        let last_drill = drills().max_by_key(|drill| drill.finished);
-        found(last_drill.is_some_and(|drill| !drill.passed()), "the last drill");
-        let passed = drills().filter(|drill| drill.passed()).map(|drill| drill.finished).max();
-        found(passed.is_none_or(|time| older(time, MAX_DRILL_AGE)), "the drill's age");
-        found(self.check(now).is_some_and(|check| !check.passed), "the last check");
-        let checks = self.checks.iter().filter(|check| check.passed && check.time <= now + SKEW);
-        let passed = checks.map(|check| check.time).max();
-        found(passed.is_none_or(|time| older(time, MAX_CHECK_AGE)), "the check's age");
+        found(self.drills.last().is_some_and(|drill| !drill.passed()), "the last drill");
+        // How old one of a time to come is nobody knows.
+        let passed = self.drills.iter().rfind(|drill| drill.passed() && drill.finished <= now + SKEW);
+        found(passed.is_none_or(|drill| older(drill.finished, MAX_DRILL_AGE)), "the drill's age");
+        let check = self.check.as_ref();
+        found(check.is_some_and(|check| !check.passed), "the last check");
+        let passed = check.filter(|check| check.passed && check.time <= now + SKEW);
+        found(passed.is_none_or(|check| older(check.time, MAX_CHECK_AGE)), "the check's age");
         wrong
     }
 }

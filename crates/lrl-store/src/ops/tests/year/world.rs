@@ -253,7 +253,7 @@ impl World {
         assert_eq!(report.success, failed == Need::default(), "{report:#?}");
         self.count("sets drilled");
         let (of, _) = self.record(&store, report);
-        self.said(Drilled { finished: 0, of: of.id, of_set: true, damaged: false, database, failed })
+        self.said(Drilled { turn: 0, finished: 0, of: of.id, of_set: true, damaged: false, database, failed })
     }
 
     /// `lrl drill --snapshot`.
@@ -272,12 +272,12 @@ impl World {
         let damaged = lost != Need::default();
         // Where a list cannot be read, nobody can tell which part is lost: both are blamed, until a check has read everything.
         assert!(said.database >= failed.database && said.uploads >= failed.uploads && (damaged || said == failed));
-        self.said(Drilled { finished: 0, of: of.id, of_set: false, damaged, database, failed: said }).unwrap()
+        self.said(Drilled { turn: 0, finished: 0, of: of.id, of_set: false, damaged, database, failed: said }).unwrap()
     }
 
     fn said(&mut self, drill: Drilled) -> Option<bool> {
         let passed = drill.passed();
-        self.model.drills.push(Drilled { finished: self.time + self.skew, ..drill });
+        self.model.add_drill(Drilled { finished: self.time + self.skew, ..drill });
         Some(passed)
     }
 
@@ -329,7 +329,7 @@ impl World {
         assert!(report.is_store_wrong || !is_any_lost, "clean, and cannot be restored");
         let is_set_wrong = report.checked.sets > 0 && !self.rotten_sets().is_empty();
         assert_eq!(report.wrong, report.is_store_wrong || is_set_wrong, "{:#?}", report.findings);
-        self.model.add_check(Checked { time, passed: !report.wrong, lost: said });
+        self.model.add_check(Checked { turn: 0, time, passed: !report.wrong, lost: said });
         !report.wrong
     }
 
@@ -382,7 +382,7 @@ impl World {
         let protected = [
             right(|snap| snap.is_sound && snap.born_good.database),
             right(|snap| snap.born_good.uploads),
-            self.model.newest_good(super::model::BOTH, options.now).cloned(),
+            self.model.newest_good(super::model::BOTH).cloned(),
             self.model.newest_proven().cloned(),
         ];
         let (store, observer) = self.open_killed(kill);
@@ -422,7 +422,7 @@ impl World {
             found => Some(found.unwrap()),
         };
         let (name, passed_over) = found.as_ref().map(|found| (&found.name, &found.passed_over)).unzip();
-        assert_eq!(name, self.model.newest_good(need, now), "the newest good one; passed over were {passed_over:#?}");
+        assert_eq!(name, self.model.newest_good(need), "the newest good one; passed over were {passed_over:#?}");
         assert!(found.is_some() || self.is_flipped(), "nothing is damaged, and nothing is good");
         found
     }
