@@ -65,6 +65,22 @@ garage:
     cargo build --release --locked -p lrl-cli
     tests/garage/run
 
+# Real applications write while they are backed up; every snapshot is restored and compared. Needs packages from PyPI (see the script's head).
+try-applications *ARGS:
+    cargo build --release --locked -p lrl-cli
+    python3 tests/real/applications.py --lrl target/release/lrl {{ARGS}}
+
+# Real databases through every verb that looks inside, and back. Needs the Chinook database, chromium and anki (see the script's head).
+try-look *ARGS:
+    cargo build --release --locked -p lrl-cli
+    python3 tests/real/look_inside.py --lrl target/release/lrl {{ARGS}}
+
+# Every kind of page in Chromium at three sizes, light, dark and without scripts, with axe-core. Needs chromium, puppeteer-core and axe-core (see the
+# script's head).
+try-pages *ARGS:
+    cargo build --release --locked -p lrl-cli
+    node tests/real/pages.mjs --lrl target/release/lrl {{ARGS}}
+
 # Checks licences, advisories and sources of all packages. Needs cargo-deny.
 deny:
     cargo deny check

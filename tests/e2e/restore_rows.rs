@@ -207,6 +207,7 @@ fn what_cannot_be_done_safely_is_refused_and_nothing_changes() {
     conn.create_collation("theirs", |a, b| a.cmp(b)).unwrap();
     conn.execute_batch(
         "CREATE TABLE odd(k TEXT COLLATE theirs PRIMARY KEY); INSERT INTO odd VALUES('a');
+         CREATE TABLE sorted(k TEXT COLLATE theirs PRIMARY KEY, v) WITHOUT ROWID; INSERT INTO sorted VALUES('a', 1);
          CREATE TABLE bare(x, y); INSERT INTO bare VALUES(1, 1), (1, 1), (1.0, 1), (NULL, 'a');
          CREATE TABLE wide(a); INSERT INTO wide VALUES(1);
          CREATE VIRTUAL TABLE fts USING fts5(body); INSERT INTO fts VALUES('words');
@@ -225,6 +226,7 @@ fn what_cannot_be_done_safely_is_refused_and_nothing_changes() {
     let before = fs::read(lab.path("data/lrl.db")).unwrap();
     for (more, why) in [
         ("odd", "no such collation sequence"),
+        ("sorted", "only the application registers"),
         ("bare --replace", "it has no key"),
         ("wide", "its columns are not what they were"),
         ("fts", "it is a virtual table"),
@@ -301,4 +303,62 @@ fn undo_is_about_the_last_restore_whatever_it_restored() {
     let run = lab.lrl("restore --undo").expect(0);
     assert!(run.stdout.contains("Undone: the restore from"), "{}", run.stdout);
     assert_eq!((count(&lab, "users"), count(&lab, "content_items")), (1, 10));
+}
+
+#[test]
+fn undo_leaves_foreign_keys_broken_that_were_so_before_and_breaks_no_others() {
+    let lab = Lab::small();
+    lab.database()
+        .execute_batch(
+            "CREATE TABLE authors(id INTEGER PRIMARY KEY, name); INSERT INTO authors VALUES(1, 'Ada'), (2, 'Bob');
+             CREATE TABLE posts(id INTEGER PRIMARY KEY, author REFERENCES authors(id)); INSERT INTO posts VALUES(1, 1), (2, 2);",
+        )
+        .unwrap();
+    lab.lrl("backup --db-only --snapshot-only").expect(0);
+    lab.database().execute_batch("PRAGMA foreign_keys=OFF; DELETE FROM authors").unwrap();
+    restore(&lab, "authors").expect(0);
+    for authors in [0, 2, 0, 2] {
+        lab.lrl("restore --undo").expect(0);
+        assert_eq!(count(&lab, "authors"), authors);
+    }
+    // As many as before, but not the same: what the application wrote since would lose what it refers to.
+    lab.database().execute_batch("DELETE FROM posts WHERE id = 1; INSERT INTO posts VALUES(3, 1)").unwrap();
+    let run = lab.lrl("restore --undo").expect(1);
+    assert!(run.stderr.contains("1 of posts would refer to rows of authors that are not there"), "{}", run.stderr);
+    assert_eq!(count(&lab, "authors"), 2);
+    lab.database().execute_batch("DELETE FROM posts WHERE id = 3").unwrap();
+    lab.lrl("restore --undo").expect(0);
+    assert_eq!(count(&lab, "authors"), 0);
+}
+
+#[test]
+fn undo_after_a_restore_that_had_nothing_to_do_is_not_about_an_earlier_one() {
+    let lab = Lab::small();
+    lab.lrl("backup --snapshot-only").expect(0);
+    let first = lab.lrl("snapshots --json").expect(0).json()["snapshots"][0]["id"].as_str().unwrap().to_string();
+    let restore = |lab: &Lab, table: &str| lab.lrl(&format!("restore {first} --table {table}"));
+    restore(&lab, "users").expect(0);
+    let run = lab.lrl("restore --undo").expect(1);
+    assert!(run.stderr.contains("nothing to undo"), "there was never anything to undo: {}", run.stderr);
+    lab.database().execute_batch("DELETE FROM users").unwrap();
+    restore(&lab, "users").expect(0);
+    restore(&lab, "content_items").expect(0);
+    for (line, told) in [("restore --undo --dry-run", "`lrl restore --undo` is about"), ("restore --undo", "once more")] {
+        let run = lab.lrl(line).expect(1);
+        assert!(run.stderr.contains("rows of content_items") && run.stderr.contains(told), "{}", run.stderr);
+        assert_eq!(count(&lab, "users"), 1);
+    }
+    // Nothing of the earlier one is lost.
+    lab.lrl("restore --undo").expect(0);
+    assert_eq!(count(&lab, "users"), 0);
+    // The same after a restore of files, and a restore that does something is the last one again.
+    lab.lrl(&format!("restore {first} --assets-only")).expect(0);
+    restore(&lab, "content_items").expect(0);
+    lab.lrl("restore --undo").expect(1);
+    let run = lab.lrl("restore --undo").expect(0);
+    assert!(run.stdout.contains("Undone: the restore from"), "{}", run.stdout);
+    restore(&lab, "content_items").expect(0);
+    restore(&lab, "users").expect(0);
+    lab.lrl("restore --undo").expect(0);
+    assert_eq!(count(&lab, "users"), 0);
 }

@@ -79,6 +79,9 @@ pub fn run(context: &Context<'_>, args: &RestoreArgs, table: &str) -> Result {
         .into());
     }
     let is_nothing = plan.counts.come + plan.counts.change == 0 && plan.files.is_empty() && !plan.creates;
+    if is_nothing && !args.dry_run {
+        restore_rows::note_idle(&places.data_dir, &format!("rows of {} from {from}", safe(&plan.table)))?;
+    }
     if args.dry_run || is_nothing {
         term.say(if is_nothing { "\nThere is nothing to restore." } else { "\nNothing was changed." });
         return finish(false);

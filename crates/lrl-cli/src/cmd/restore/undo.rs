@@ -1,5 +1,6 @@
 //! `lrl restore --undo`: back to what was there before the last restore; says what stands where now.
 
+use lrl_store::error::Error;
 use lrl_store::ops::restore::{self, UndoOptions, Undone};
 use lrl_store::ops::restore_rows;
 use serde_json::json;
@@ -16,6 +17,17 @@ use crate::render::units::safe;
 /// Undoes the last restore, or says what that would do.
 pub fn run(context: &Context<'_>, args: &RestoreArgs) -> Result {
     let places = Places::of(context, args)?;
+    if let Some(from) = restore_rows::idle(&places.data_dir)? {
+        if !args.dry_run {
+            restore_rows::forget_idle(&places.data_dir)?;
+        }
+        let once_more = if args.dry_run { "" } else { " once more" };
+        return Err(Error::Refused(format!(
+            "the last restore, of {from}, had nothing to do, so there is nothing of it to undo. Nothing was changed; \
+             `lrl restore --undo`{once_more} is about the one before it"
+        ))
+        .into());
+    }
     if restore_rows::is_recorded(&places.data_dir) {
         return table::undo(context, args, &places);
     }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::apply::apply;
 use super::checks::{orphans, refuse_orphans, refuse_unsound};
+use super::idle;
 use super::model::{Counts, Mode, Options, Prepared};
 use super::record::{About, Recorder, forget};
 use super::stopped::{Stopped, in_transaction};
@@ -28,8 +29,7 @@ pub fn commit(
     let target = &prepared.target;
     let rows = Inspector::open_as(prepared.wanted.path(), "the rows of the snapshot", observer)?;
     let live = writer::open_live(&options.live, options.busy, options.triggers, observer)?;
-    let about = About::new(database.into(), from.into(), target, options.triggers, files);
-    let mut recorder = Recorder::create(data_dir, &about)?;
+    let mut recorder = Recorder::create(data_dir, target.columns.len())?;
     let mut is_recorded = false;
     let done = in_transaction(&live, &target.table, |conn| {
         let before = orphans(conn)?;
@@ -41,12 +41,16 @@ pub fn commit(
         refuse_orphans(&target.table, &before, &orphans(conn)?)?;
         refuse_unsound(conn, &target.table)?;
         // Before the commit: what is in place can always be taken back.
-        recorder.persist(data_dir)?;
+        recorder.persist(data_dir, &About::new(database.into(), from.into(), target, options.triggers, files, before))?;
         is_recorded = true;
         Ok(counts)
     });
     if done.is_err() && is_recorded {
         forget(data_dir)?;
+    }
+    if done.is_ok() {
+        // The last restore is this one now.
+        idle::forget(data_dir)?;
     }
     done
 }

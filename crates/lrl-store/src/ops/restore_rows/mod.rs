@@ -5,6 +5,7 @@ mod apply;
 mod checks;
 mod commit;
 mod files;
+mod idle;
 mod model;
 mod prepare;
 mod record;
@@ -14,6 +15,7 @@ mod undo;
 
 pub use commit::commit;
 pub use files::{Named, Places};
+pub use idle::{forget as forget_idle, idle, note_idle};
 pub use model::{Counts, Mode, Options, Plan, Prepared};
 pub use prepare::prepare;
 pub use record::{forget, is_recorded};

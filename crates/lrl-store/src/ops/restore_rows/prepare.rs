@@ -4,10 +4,10 @@ use super::apply::apply;
 use super::checks::{orphans, refuse_orphans, refuse_unsound};
 use super::files::{self, Places};
 use super::model::{Mode, Options, Plan, Prepared};
-use super::record::{About, Recorder};
+use super::record::Recorder;
 use super::stopped::in_transaction;
 use super::target::{Target, refused};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::snapshot::{Database, Snapshot};
 use crate::ops::query::private_file::PrivateFile;
 use crate::ops::query::{image, limit, live};
@@ -15,6 +15,7 @@ use crate::progress::Observer;
 use crate::source::database::Inspector;
 use crate::source::database::each_row::Filter;
 use crate::source::database::small_file::write_table;
+use crate::source::database::sql_text::needs_the_application;
 use crate::source::database::table_shape::TableKind;
 use crate::source::database::writer;
 use crate::store::Store;
@@ -25,6 +26,23 @@ use crate::store::Store;
 /// [`Error::Refused`](crate::error::Error::Refused) with why rows cannot go back, [`Error::NotFound`](crate::error::Error::NotFound) for a table
 /// that the snapshot does not have, and those of reading both databases.
 pub fn prepare(
+    store: &Store,
+    snapshot: &Snapshot,
+    part: &Database,
+    options: &Options<'_>,
+    places: &Places<'_>,
+    observer: &dyn Observer,
+) -> Result<Prepared> {
+    plan(store, snapshot, part, options, places, observer).map_err(|error| match error {
+        // Nothing is damaged.
+        Error::Corrupt { detail, .. } if needs_the_application(&detail) => {
+            refused(options.table, &format!("it needs what only the application registers with SQLite ({detail})"))
+        }
+        error => error,
+    })
+}
+
+fn plan(
     store: &Store,
     snapshot: &Snapshot,
     part: &Database,
@@ -61,8 +79,7 @@ pub fn prepare(
     plan.counts = {
         let trial = writer::open_trial(copy.path(), options.triggers, observer)?;
         let rows = Inspector::open_as(wanted.path(), "the rows of the snapshot", observer)?;
-        let about = About::new(String::new(), String::new(), &target, options.triggers, false);
-        let mut recorder = Recorder::create(options.temp, &about)?;
+        let mut recorder = Recorder::create(options.temp, target.columns.len())?;
         in_transaction(&trial, &target.table, |conn| {
             let before = orphans(conn)?;
             let counts = apply(conn, &rows, &target, options.mode, &mut recorder, observer)?;

@@ -8,6 +8,8 @@ use rusqlite::{Connection, OpenFlags, params_from_iter};
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
+use super::checks::Orphans;
+use super::idle;
 use super::stopped::Stopped;
 use super::target::{Target, refused};
 use crate::error::{Error, Result};
@@ -38,6 +40,8 @@ pub(super) struct About {
     pub files: bool,
     /// The rows are in place; false once that is undone.
     pub restored: bool,
+    /// Rows that had nothing to refer to before the restore: an undo may leave them so again.
+    pub orphans: Orphans,
 }
 
 /// The table, as it is recorded.
@@ -67,8 +71,20 @@ impl From<TargetRecord> for Target {
 
 impl About {
     /// Describes a restore that is about to be done.
-    pub fn new(database: String, from: String, target: &Target, triggers: bool, files: bool) -> Self {
-        Self { format: FORMAT, database, from, target: target.into(), triggers, files, restored: true }
+    pub fn new(
+        database: String,
+        from: String,
+        target: &Target,
+        triggers: bool,
+        files: bool,
+        orphans: Orphans,
+    ) -> Self {
+        let target = target.into();
+        Self { format: FORMAT, database, from, target, triggers, files, restored: true, orphans }
+    }
+
+    fn text(&self, path: &Path) -> Result<String> {
+        serde_json::to_string(self).map_err(|error| Error::corrupt(path.display(), error.to_string()))
     }
 }
 
@@ -86,17 +102,14 @@ fn failed(path: &Path) -> impl Fn(rusqlite::Error) -> Error {
 
 impl Recorder {
     /// Begins a record in a directory, under a temporary name.
-    pub fn create(dir: &Path, about: &About) -> Result<Self> {
+    pub fn create(dir: &Path, columns: usize) -> Result<Self> {
         let file = tempfile::Builder::new()
             .prefix(".lrl-restore-rows-")
             .permissions(fs::Permissions::from_mode(0o600))
             .tempfile_in(dir)
             .map_err(Error::io("create a file in", dir))?;
-        let columns = about.target.columns.len();
         let names = |letter: char| (0..columns).map(move |at| format!("{letter}{at}"));
         let all: Vec<String> = names('b').chain(names('a')).collect();
-        let text = serde_json::to_string(about)
-            .map_err(|error| Error::Refused(format!("the record for --undo cannot be made: {error}")))?;
         let make = || -> rusqlite::Result<Connection> {
             let conn = Connection::open(file.path())?;
             conn.execute_batch(&format!(
@@ -104,7 +117,6 @@ impl Recorder {
                  BEGIN; CREATE TABLE about(text); CREATE TABLE changed(n INTEGER PRIMARY KEY, was, {})",
                 all.join(", ")
             ))?;
-            conn.execute("INSERT INTO about VALUES(?1)", [text])?;
             Ok(conn)
         };
         let conn = make().map_err(failed(dir))?;
@@ -152,10 +164,12 @@ impl Recorder {
     }
 
     /// Gives the record its name, durably: from here on `--undo` goes by it.
-    pub fn persist(self, data_dir: &Path) -> Result<()> {
+    pub fn persist(self, data_dir: &Path, about: &About) -> Result<()> {
         let path = path(data_dir);
         let Self { file, conn, .. } = self;
-        let done = conn.execute_batch("COMMIT").and_then(|()| conn.close().map_err(|(_, error)| error));
+        let text = about.text(&path)?;
+        let insert = conn.execute("INSERT INTO about VALUES(?1)", [text]);
+        let done = insert.and_then(|_| conn.execute_batch("COMMIT")).and_then(|()| conn.close().map_err(|(_, error)| error));
         done.map_err(failed(&path))?;
         file.as_file().sync_all().map_err(Error::io("sync", &path))?;
         file.persist(&path).map_err(|error| Error::io("rename to", &path)(error.error))?;
@@ -178,6 +192,7 @@ pub fn is_recorded(data_dir: &Path) -> bool {
 /// # Errors
 /// [`Error::Io`] if it is there and cannot be removed.
 pub fn forget(data_dir: &Path) -> Result<()> {
+    idle::forget(data_dir)?;
     let path = path(data_dir);
     match fs::remove_file(&path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", &path)(error)),
@@ -212,7 +227,7 @@ pub(super) fn open<'o>(data_dir: &Path, observer: &'o dyn Observer) -> Result<(I
 /// Records that the rows are in place, or are not any more.
 pub(super) fn turn(data_dir: &Path, about: &About) -> Result<()> {
     let path = path(data_dir);
-    let text = serde_json::to_string(about).map_err(|error| Error::corrupt(path.display(), error.to_string()))?;
+    let text = about.text(&path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let write = || -> rusqlite::Result<()> {
         let conn = Connection::open_with_flags(&path, flags)?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, params_from_iter};
 
-use super::checks::{orphans, refuse_orphans, refuse_unsound};
+use super::checks::{Orphans, newly_lost, orphans, refuse_unsound};
 use super::record::{self, each, turn};
 use super::stopped::{Stopped, in_transaction};
 use super::target::Target;
@@ -64,7 +64,7 @@ pub fn undo(data_dir: &Path, busy: Duration, dry_run: bool, observer: &dyn Obser
     if dry_run {
         return Ok(undone(true));
     }
-    in_transaction(&live, &target.table, |conn| turn_rows(conn, &record, &target, back, observer))?;
+    in_transaction(&live, &target.table, |conn| turn_rows(conn, &record, &target, (back, &about.orphans), observer))?;
     let undone = undone(false);
     about.restored = !back;
     turn(data_dir, &about)?;
@@ -75,7 +75,7 @@ fn turn_rows(
     conn: &Connection,
     record: &Inspector<'_>,
     target: &Target,
-    back: bool,
+    (back, of_old): (bool, &Orphans),
     observer: &dyn Observer,
 ) -> Result<(), Stopped> {
     let creates = !target.definitions.is_empty();
@@ -123,7 +123,10 @@ fn turn_rows(
         }
         refuse_unsound(conn, &target.table)?;
     }
-    refuse_orphans(&target.table, &before, &orphans(conn)?)
+    // Rows that had nothing to refer to before the restore may be so again.
+    newly_lost(&[&before, of_old], &orphans(conn)?).map_or(Ok(()), |(rows, child, parent)| {
+        Err(refused(format!("{rows} of {child} would refer to rows of {parent} that are not there any more")))
+    })
 }
 
 /// Turns one row from what is `here` to what is to be `there`; counts it as changed where it is neither.

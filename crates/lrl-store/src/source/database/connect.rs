@@ -105,6 +105,8 @@ pub(super) fn configure(conn: Connection) -> Result<Connection, rusqlite::Error>
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
+    // A statement about a table would need those that its foreign keys name.
+    conn.pragma_update(None, "foreign_keys", false)?;
     // A mapped page of a file that shrinks or has a bad sector is a SIGBUS; a read is an error code.
     conn.pragma_update(None, "mmap_size", 0)?;
     Ok(conn)

@@ -53,13 +53,15 @@ pub(super) fn path_bytes(value: ValueRef<'_>) -> Vec<u8> {
 
 /// Returns whether SQLite lacks something that applications register themselves.
 pub(crate) fn needs_the_application(why: &str) -> bool {
-    const LACKS: [&str; 6] = [
+    const LACKS: [&str; 7] = [
         "unknown tokenizer",
         "no such collation sequence",
         "unknown function:",
         "no such function:",
         "no such tokenizer",
         "no such module",
+        // Of a table whose own order needs a collation.
+        "no query solution",
     ];
     LACKS.iter().any(|lack| why.contains(lack))
 }

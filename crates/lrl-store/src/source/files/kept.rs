@@ -13,6 +13,8 @@ pub const PENDING: &str = ".lrl-restore.json";
 
 /// The record of the last restore of rows, a small database.
 pub const ROWS_RECORD: &str = ".lrl-undo-rows";
+/// The note that the last restore had nothing to do.
+pub const IDLE: &str = ".lrl-undo-idle";
 
 /// A name that a restore gives to what it keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +29,7 @@ pub struct KeptName<'n> {
 
 /// Returns whether a name is that of a restore's record.
 pub fn is_record(name: &[u8]) -> bool {
-    [RECORD, PENDING, ROWS_RECORD].iter().any(|record| name == record.as_bytes())
+    [RECORD, PENDING, ROWS_RECORD, IDLE].iter().any(|record| name == record.as_bytes())
 }
 
 /// Takes apart a name that a restore gives: `lrl.db.pre-restore`, `data.undone.2`, `lrl.db.pre-restore-wal`.

@@ -69,8 +69,7 @@ pub(super) fn left_out(shape: &TableShape) -> Option<String> {
 /// Says why SQLite could not read a table's rows, where that is not damage.
 pub(super) fn refusal(error: Error) -> Result<String> {
     match error {
-        // What SQLite says of a table whose b-tree has an order that it does not know.
-        Error::Corrupt { detail, .. } if needs_the_application(&detail) || detail.contains("no query solution") => {
+        Error::Corrupt { detail, .. } if needs_the_application(&detail) => {
             Ok(format!(
                 "it needs what only the application registers with SQLite ({detail}): `lrl dump SNAPSHOT --table` gives its rows"
             ))
