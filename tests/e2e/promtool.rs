@@ -35,7 +35,7 @@ fn promtool_accepts_what_is_written_and_printed() {
     promtool(&["check", "metrics"], Some(&lab.path("lrl.prom")));
     lab.lrl("init --store second").expect(0);
     lab.lrl("run").expect(0);
-    lab.lrl("backup --source a\"b\\c --new-source").expect(0);
+    lab.lrl("backup --source other --new-source").expect(0);
     lab.lrl("watch --snapshot-only --exit-when-idle 100ms").expect(0);
     promtool(&["check", "metrics"], Some(&lab.path("lrl.prom")));
     lab.write("printed", lab.lrl("status --metrics").expect(0).stdout);
