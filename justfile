@@ -46,7 +46,7 @@ bench *ARGS:
 # 75 GB of free space; `just bench-sizes --mib 128,1024` takes about half an hour. `--cold` measures with the system's caches dropped, too; only root can.
 bench-sizes *ARGS:
     cargo build --release --locked -p lrl-cli -p lrl-bench
-    target/release/lrl-bench sizes {{ARGS}}
+    {{target}}/release/lrl-bench sizes {{ARGS}}
 
 # The engine's stages one by one, as a table.
 bench-micro *ARGS:
