@@ -1,3 +1,6 @@
+# Where cargo builds.
+target := env("CARGO_TARGET_DIR", "target")
+
 # All checks that a change must pass.
 gate: fmt lint test
 
@@ -11,7 +14,7 @@ lint:
 
 # The program without buckets and pages: no warnings, and its tests compile.
 bare:
-    RUSTFLAGS="-D warnings" cargo check -p lrl-cli --locked --no-default-features --all-targets --target-dir target/bare
+    RUSTFLAGS="-D warnings" cargo check -p lrl-cli --locked --no-default-features --all-targets --target-dir {{target}}/bare
 
 # All tests.
 test:
@@ -37,13 +40,13 @@ fuzz TARGET SECONDS="300":
 # Compares lrl with its peers, as in docs/BENCHMARKS.md: on a quiet machine, with restic and borg installed. Takes about 25 minutes.
 bench *ARGS:
     cargo build --release --locked -p lrl-cli -p lrl-bench
-    target/release/lrl-bench compare {{ARGS}}
+    {{target}}/release/lrl-bench compare {{ARGS}}
 
 # What a first snapshot, a change and a restore cost at 128 MiB to 10 GiB, lrl beside restic, borg and rustic, as in docs/SIZES.md. Hours, and
 # 75 GB of free space; `just bench-sizes --mib 128,1024` takes about half an hour. `--cold` measures with the system's caches dropped, too; only root can.
 bench-sizes *ARGS:
     cargo build --release --locked -p lrl-cli -p lrl-bench
-    target/release/lrl-bench sizes {{ARGS}}
+    {{target}}/release/lrl-bench sizes {{ARGS}}
 
 # The engine's stages one by one, as a table.
 bench-micro *ARGS:
@@ -52,13 +55,13 @@ bench-micro *ARGS:
 # Time and memory of every command beside a million files, a file of 10 GB and 10,000,000 chunks. Needs 60 GB of free space.
 bench-scale *ARGS:
     cargo build --release --locked -p lrl-cli -p lrl-bench
-    target/release/lrl-bench scale {{ARGS}}
+    {{target}}/release/lrl-bench scale {{ARGS}}
 
 # A first backup into a bucket and a restore on a new machine, beside `aws s3 cp`, with 0 and 30 ms of delay in each direction, as a table. Needs
 # moto_server (pip install 'moto[server]') and the aws CLI.
 bench-remote *ARGS:
     cargo build --release --locked -p lrl-cli -p lrl-bench
-    target/release/lrl-bench remote {{ARGS}}
+    {{target}}/release/lrl-bench remote {{ARGS}}
 
 # Three nodes of Garage on loopback, killed and started again during backups. Needs garage (see the script).
 garage:
@@ -101,4 +104,13 @@ sample:
 # A release: target/dist gets the .deb, the .tar.gz and SHA256SUMS.
 dist TARGET=(arch() + "-unknown-linux-musl"):
     cargo build --release --locked -p lrl-cli --target {{TARGET}}
-    contrib/dist/package target/{{TARGET}}/release/lrl target/dist
+    contrib/dist/package {{target}}/{{TARGET}}/release/lrl {{target}}/dist
+
+# Installs the package of `just dist` on a bare Debian, uses it as the README says, upgrades, removes and purges it. Needs root and debootstrap (see the script).
+try-install *ARGS:
+    tests/real/install.py "$(ls -t {{target}}/dist/lrl_*.deb | head -n 1)" {{ARGS}}
+
+# A month of nights with one failure of each kind: each is told within one run. Needs root, libfaketime and prometheus-node-exporter (see the script).
+try-month *ARGS:
+    cargo build --release --locked -p lrl-cli
+    tests/real/month.py --lrl {{target}}/release/lrl {{ARGS}}

@@ -287,7 +287,11 @@ fn what_cannot_be_done_safely_is_refused_with_the_way_that_works() {
     // Where the table itself is in the collation's order they are counted.
     let run = lab.lrl("diff latest~1 latest --rows").expect(3);
     assert!(run.stdout.contains("odd: +0 -1 ~0  (by k)"), "{}", run.stdout);
-    assert!(run.stdout.contains("sorted: not compared: it needs what only the application registers"), "{}", run.stdout);
+    assert!(
+        run.stdout.contains("sorted: not compared: it needs what only the application registers"),
+        "{}",
+        run.stdout
+    );
     assert!(run.stdout.contains("content_items: +0 -0 ~1") && run.stdout.contains("fts: left out"), "{}", run.stdout);
     let rows = lab.lrl("rows --json").expect(0).json();
     assert_eq!((&rows["snapshots"][0]["rows"]["odd"], &rows["snapshots"][0]["rows"]["sorted"]), (&json!(2), &json!(2)));

@@ -49,6 +49,7 @@ mod operations;
 mod package;
 mod page;
 mod power_cut;
+mod promtool;
 mod prune;
 mod prune_bucket;
 mod python_sets;

@@ -71,7 +71,7 @@ fn check_with_promtool(text: &str) {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), text).unwrap();
     let input = fs::File::open(file.path()).unwrap();
-    // That it is skipped, the test of the rules says.
+    // That it is skipped, `promtool.rs` says.
     if let Ok(output) = Command::new("promtool").args(["check", "metrics"]).stdin(input).output() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
@@ -153,6 +153,35 @@ fn every_run_writes_the_file_and_a_failure_keeps_the_last_success() {
         assert_eq!(value(&failed, name, ""), value(&drilled, name, ""), "{name}");
     }
     assert_eq!(fs::read_dir(lab.path("textfile")).unwrap().count(), 1, "nothing else is left there");
+}
+
+#[test]
+fn a_run_writes_what_each_of_its_steps_would() {
+    let lab = lab();
+    lab.write("lrl.toml", "metrics-file = \"textfile/lrl.prom\"\n[policy]\nkeep-daily = 7\n");
+    lab.lrl("run").expect(0);
+    let series = read(&lab);
+    for verb in ["run", "backup", "drill", "forget", "prune", "check"] {
+        assert_eq!(value(&series, "lrl_last_run_exit_code", &format!("verb=\"{verb}\"")), 0.0);
+        assert!(value(&series, "lrl_last_success_timestamp_seconds", &format!("verb=\"{verb}\"")) > 1.7e9);
+    }
+    assert!(value(&series, "lrl_last_good_snapshot_timestamp_seconds", "") > 1.7e9);
+    assert!(value(&series, "lrl_last_drill_success_timestamp_seconds", "") > 1.7e9);
+    assert_eq!(value(&series, "lrl_snapshots", "state=\"good\""), 1.0);
+    let printed = parse(&lab.lrl("status --metrics").expect(0).stdout);
+    assert_eq!(printed.keys().collect::<Vec<_>>(), series.keys().collect::<Vec<_>>());
+
+    // A step that fails is one of them, and what it found is measured; a check alone measures as well.
+    fs::remove_file(lab.path("data/assets/ab12/v1.txt")).unwrap();
+    lab.lrl("run --only backup").expect(0);
+    lab.lrl("run --only drill").expect(4);
+    let series = read(&lab);
+    assert_eq!(value(&series, "lrl_last_run_exit_code", "verb=\"drill\""), 4.0);
+    assert_eq!(value(&series, "lrl_last_run_exit_code", "verb=\"backup\""), 0.0);
+    assert!(value(&series, "lrl_snapshots", "state=\"failed\"") > 0.0);
+    fs::remove_file(lab.path("textfile/lrl.prom")).unwrap();
+    lab.lrl("run --only check").expect(0);
+    assert!(value(&read(&lab), "lrl_snapshots", "state=\"failed\"") > 0.0);
 }
 
 #[test]
@@ -298,15 +327,4 @@ fn rules_and_dashboard_name_metrics_that_there_are() {
     assert_eq!(there.difference(&used).collect::<Vec<_>>(), Vec::<&String>::new(), "metrics that nothing shows");
     let dashboard: serde_json::Value = serde_json::from_str(&read("grafana.json")).unwrap();
     assert!(dashboard["panels"].as_array().unwrap().len() >= 8);
-    for arguments in [["check", "rules", "lrl.rules.yml"], ["test", "rules", "lrl.rules.test.yml"]] {
-        match Command::new("promtool").args(arguments).current_dir(&dir).output() {
-            Ok(output) => assert!(
-                output.status.success(),
-                "{}{}",
-                String::from_utf8_lossy(&output.stdout),
-                String::from_utf8_lossy(&output.stderr)
-            ),
-            Err(_) => println!("skipped: there is no promtool (Debian's package prometheus)"),
-        }
-    }
 }

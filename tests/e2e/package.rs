@@ -77,9 +77,10 @@ fn the_package_is_installed_used_upgraded_and_removed() {
         "usr/share/zsh/vendor-completions/_lrl",
         "usr/share/fish/vendor_completions.d/lrl.fish",
         "usr/share/doc/lrl/copyright",
+        "usr/share/doc/lrl/changelog.gz",
         "usr/share/doc/lrl/OPERATIONS.md",
-        "lib/systemd/system/lrl-run.service",
-        "lib/systemd/system/lrl-run.timer",
+        "usr/lib/systemd/system/lrl-run.service",
+        "usr/lib/systemd/system/lrl-run.timer",
         "etc/lrl/lrl.toml",
     ] {
         assert!(machine.path(file).metadata().is_ok_and(|meta| meta.len() > 0), "{file}");

@@ -102,7 +102,10 @@ pub fn chromium() -> Option<PathBuf> {
     let found =
         ["/usr/bin/chromium", "/usr/bin/chromium-browser"].map(PathBuf::from).into_iter().find(|it| it.exists());
     if found.is_none() {
-        assert!(std::env::var_os("LRL_REQUIRE_CHROMIUM").is_none(), "there is no chromium, and LRL_REQUIRE_CHROMIUM is set");
+        assert!(
+            std::env::var_os("LRL_REQUIRE_CHROMIUM").is_none(),
+            "there is no chromium, and LRL_REQUIRE_CHROMIUM is set"
+        );
         println!("skipped: there is no chromium (Debian's package chromium) to show the page");
     }
     found

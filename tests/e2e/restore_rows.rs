@@ -343,7 +343,8 @@ fn undo_after_a_restore_that_had_nothing_to_do_is_not_about_an_earlier_one() {
     lab.database().execute_batch("DELETE FROM users").unwrap();
     restore(&lab, "users").expect(0);
     restore(&lab, "content_items").expect(0);
-    for (line, told) in [("restore --undo --dry-run", "`lrl restore --undo` is about"), ("restore --undo", "once more")] {
+    for (line, told) in [("restore --undo --dry-run", "`lrl restore --undo` is about"), ("restore --undo", "once more")]
+    {
         let run = lab.lrl(line).expect(1);
         assert!(run.stderr.contains("rows of content_items") && run.stderr.contains(told), "{}", run.stderr);
         assert_eq!(count(&lab, "users"), 1);

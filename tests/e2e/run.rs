@@ -154,6 +154,24 @@ fn after_a_failed_drill_nothing_is_forgotten_or_pruned() {
 }
 
 #[test]
+fn a_snapshot_that_is_known_to_fail_its_drill_is_no_alarm_in_later_runs() {
+    let lab = lab("", "drill = \"always\"\ncheck = \"never\"");
+    (0..3).for_each(|_| drop(lab.lrl("backup --quiet").expect(0)));
+    fs::rename(lab.path("data/assets"), lab.path("unmounted")).unwrap();
+    fs::create_dir(lab.path("data/assets")).unwrap();
+    let failed = lab.lrl("run --json").expect(4);
+    expect(&failed, ["incomplete", "off", "failed", "off", "off", "off"]);
+    fs::remove_dir(lab.path("data/assets")).unwrap();
+    fs::rename(lab.path("unmounted"), lab.path("data/assets")).unwrap();
+    for _ in 0..3 {
+        expect(&lab.lrl("run --json").expect(0), ["done", "off", "done", "off", "off", "off"]);
+        lab.lrl("status").expect(0);
+    }
+    // Asked for by name, or with all, it still fails.
+    lab.lrl("drill --all").expect(4);
+}
+
+#[test]
 fn a_second_store_that_is_missing_stops_nothing_else() {
     let lab = lab("copy-to = \"./second\"", "keep-last = 1");
     let failed = lab.lrl("run --json").expect(5);

@@ -51,7 +51,12 @@ pub fn act(context: &Context<'_>, step: Step) -> Ended {
     for line in &calls {
         if ended.exit != Exit::Interrupted {
             let term = Term::of_step(&context.cli.global);
-            let result = call(&line.context(context, &term), step);
+            let of_step = line.context(context, &term);
+            let result = call(&of_step, step);
+            // The metrics of the run are measured in the store that its steps have unlocked.
+            if let Some(backend) = of_step.left.backend.take() {
+                context.left.backend.replace(Some(backend));
+            }
             add(context, step, &mut ended, result, term.document());
         }
     }

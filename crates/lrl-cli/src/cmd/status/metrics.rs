@@ -47,6 +47,9 @@ pub fn write(context: &Context<'_>, exit: Exit, record: Option<&RunRecord>) {
     if let Some(record) = record {
         samples.run(&context.cli.global.source, record, Some(path));
     }
+    if let Verb::Run(_) = context.cli.command {
+        samples.steps(context, path);
+    }
     if let (Ok(place), Ok(paths)) = (context.store_in_use(), context.paths()) {
         samples.disk(&place, &paths.backup_dir);
     }
@@ -70,8 +73,9 @@ fn backend(context: &Context<'_>, exit: Exit) -> Option<Arc<dyn Backend>> {
     match (&context.cli.command, exit) {
         // Somebody waits for the end of an interrupted run.
         (_, Exit::Interrupted) => None,
-        (Verb::Check(_), Exit::Done | Exit::Wrong) => {
-            context.store_in_use().ok().and_then(|place| open::backend(context, &place).ok())
+        // A run may have been a check alone.
+        (Verb::Check(_) | Verb::Run(_), Exit::Done | Exit::Wrong) => {
+            left.or_else(|| context.store_in_use().ok().and_then(|place| open::backend(context, &place).ok()))
         }
         _ => left,
     }
@@ -125,6 +129,16 @@ impl Samples {
         }
         if let Some(seconds) = record.read_lock {
             self.add(READ_LOCK, &[("source", source)], seconds);
+        }
+    }
+
+    /// The steps of a run, each as if it had been run by itself.
+    fn steps(&mut self, context: &Context<'_>, file: &Path) {
+        let source = &context.cli.global.source;
+        for command in COMMANDS.into_iter().filter(|command| *command != "run") {
+            if let Some(record) = run_record::read_of(context, command, source) {
+                self.run(source, &record, Some(file));
+            }
         }
     }
 

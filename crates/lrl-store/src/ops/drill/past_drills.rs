@@ -213,9 +213,13 @@ impl Evidence {
     }
 
     /// Returns a key that orders snapshots by how long they have waited for a drill straight from the store: first those that never had one,
-    /// the newest of them first, then by the time of the last one, whichever way it ended. So one that fails each time keeps no other waiting.
-    pub fn urgency(&self, name: &SnapshotName) -> (Option<Turn>, Reverse<u64>) {
-        (self.last.get(&name.id).and_then(|(_, turn)| *turn), Reverse(name.sequence))
+    /// the newest of them first, then by the turn of the last one. Those whose contents have failed come last: no repair changes what was backed
+    /// up, so another drill only tells what is known. One that failed because the store was damaged may be whole again.
+    pub fn urgency(&self, name: &SnapshotName) -> (bool, Option<Turn>, Reverse<u64>) {
+        let has_failed = self
+            .of(&name.id)
+            .is_some_and(|last| last.drilled == Drilled::Snapshot && !last.damaged && last.failed != Need::default());
+        (has_failed, self.last.get(&name.id).and_then(|(_, turn)| *turn), Reverse(name.sequence))
     }
 
     /// Returns the number of the next record of a drill in this store; `None` where a key cannot read those that are there.
@@ -305,6 +309,17 @@ mod tests {
         let mut names = [1, 2, 3, 4, 5].map(snapshot);
         names.sort_by_key(|name| evidence.urgency(name));
         assert_eq!(names.map(|name| name.sequence), [5, 4, 2, 3, 1], "sets prove no snapshot");
+        // What was backed up stays wrong; a store that was damaged can be repaired.
+        for (sequence, damaged) in [(6, false), (7, true)] {
+            let id = Some(snapshot(sequence).id);
+            let failed =
+                Drill { snapshot: id, damaged, passed: false, ..Drill::sample("lab", Time { secs: 50, nanos: 0 }) };
+            store.add_drill(&Drill { drilled: Drilled::Snapshot, ..failed }).unwrap();
+        }
+        let later = Evidence::read(&store, "lab", now, &Silent).unwrap();
+        let mut names = [1, 2, 3, 6, 7].map(snapshot);
+        names.sort_by_key(|name| later.urgency(name));
+        assert_eq!(names.map(|name| name.sequence), [2, 7, 3, 6, 1], "wrong contents come last");
         let before = |number| evidence.before(&store, number).unwrap().and_then(|drill| drill.sequence);
         assert_eq!([1, 2, 3, 4, 9].map(before), [None, Some(1), Some(2), Some(3), Some(3)]);
         assert_eq!(evidence.before(&store, 4).unwrap().unwrap().finished.secs, 300);

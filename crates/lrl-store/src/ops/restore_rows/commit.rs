@@ -41,7 +41,8 @@ pub fn commit(
         refuse_orphans(&target.table, &before, &orphans(conn)?)?;
         refuse_unsound(conn, &target.table)?;
         // Before the commit: what is in place can always be taken back.
-        recorder.persist(data_dir, &About::new(database.into(), from.into(), target, options.triggers, files, before))?;
+        recorder
+            .persist(data_dir, &About::new(database.into(), from.into(), target, options.triggers, files, before))?;
         is_recorded = true;
         Ok(counts)
     });

@@ -71,14 +71,7 @@ impl From<TargetRecord> for Target {
 
 impl About {
     /// Describes a restore that is about to be done.
-    pub fn new(
-        database: String,
-        from: String,
-        target: &Target,
-        triggers: bool,
-        files: bool,
-        orphans: Orphans,
-    ) -> Self {
+    pub fn new(database: String, from: String, target: &Target, triggers: bool, files: bool, orphans: Orphans) -> Self {
         let target = target.into();
         Self { format: FORMAT, database, from, target, triggers, files, restored: true, orphans }
     }
@@ -169,7 +162,8 @@ impl Recorder {
         let Self { file, conn, .. } = self;
         let text = about.text(&path)?;
         let insert = conn.execute("INSERT INTO about VALUES(?1)", [text]);
-        let done = insert.and_then(|_| conn.execute_batch("COMMIT")).and_then(|()| conn.close().map_err(|(_, error)| error));
+        let done =
+            insert.and_then(|_| conn.execute_batch("COMMIT")).and_then(|()| conn.close().map_err(|(_, error)| error));
         done.map_err(failed(&path))?;
         file.as_file().sync_all().map_err(Error::io("sync", &path))?;
         file.persist(&path).map_err(|error| Error::io("rename to", &path)(error.error))?;
