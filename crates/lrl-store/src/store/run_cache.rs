@@ -656,8 +656,12 @@ mod tests {
     #[test]
     fn a_damaged_cache_starts_anew() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("cache.db"), vec![b'x'; 9000]).unwrap();
+        let names = ["cache.db", "cache.db-journal", "cache.db-wal", "cache.db-shm"].map(|name| dir.path().join(name));
+        names.iter().for_each(|path| std::fs::write(path, vec![b'x'; 9000]).unwrap());
         let cache = RunCache::open(dir.path()).unwrap();
         assert!(cache.database("lab", b"lrl.db").is_none());
+        for path in names {
+            assert!(!std::fs::read(&path).is_ok_and(|bytes| bytes.starts_with(b"xxxx")), "{}", path.display());
+        }
     }
 }

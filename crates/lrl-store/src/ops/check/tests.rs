@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::{Options, ReadData, Report, check};
 use crate::backend::{Backend, Payload};
+use crate::error::Error;
 use crate::fs::lock::LockMode;
+use crate::ops::drill::past_drills::Evidence;
 use crate::ops::judgement::Judge;
 use crate::ops::tests::faulty;
 use crate::ops::{backup, drill, dump, ls, select, snapshots};
@@ -75,6 +77,28 @@ fn all_can_be_read(storage: &Arc<dyn Backend>) -> bool {
 
 fn names(report: &Report, object: &str) -> bool {
     report.findings.iter().any(|finding| finding.wrong && finding.object.contains(object))
+}
+
+#[test]
+fn each_record_gets_the_number_after_all_that_were_there() {
+    let storage = store();
+    let check_at = |secs| {
+        let options = Options { record: Some((Time { secs, nanos: 0 }, "test")), ..EVERYTHING };
+        assert_eq!(check(Arc::clone(&storage), &options, &Silent).unwrap().unrecorded, None);
+        let names = open(&storage).check_names().unwrap();
+        assert_eq!(names.len(), 1, "each replaces the one before, whatever their clocks said");
+        open(&storage).check_record(&names[0]).unwrap().number
+    };
+    let drill_at = |secs| {
+        let (store, now) = (open(&storage), Time { secs, nanos: 0 });
+        let mut report = drill::Report::unreadable(&store.snapshot_names(None).unwrap()[0], &Error::Interrupted);
+        report.compare(&store, &Evidence::read(&store, "lab", now, &Silent).unwrap()).unwrap();
+        let name = store.add_drill(&report.record("lab", now, "test")).unwrap();
+        store.drill(&name).unwrap().number
+    };
+    // The store has a record of a drill without one.
+    assert_eq!((check_at(900), check_at(10), drill_at(5000)), (Some(1), Some(2), Some(3)));
+    assert_eq!((drill_at(20), check_at(30), check_at(700), drill_at(1)), (Some(4), Some(5), Some(6), Some(7)));
 }
 
 #[test]

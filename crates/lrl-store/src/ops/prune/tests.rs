@@ -18,6 +18,7 @@ use crate::compression;
 use crate::compression::Encoding;
 use crate::crypt::Class;
 use crate::error::{Error, Result};
+use crate::format::config::{self, Config};
 use crate::format::entry::Entry;
 use crate::format::key::Credential;
 use crate::format::node::{self, Node};
@@ -183,22 +184,46 @@ fn worn() -> Lab {
     lab
 }
 
+fn in_bucket(dry_run: bool) -> two_phase::Options {
+    two_phase::Options {
+        max_unused: MaxUnused::Bytes(0),
+        grace: Duration::ZERO,
+        retired: Vec::new(),
+        only_pruner: true,
+        owner: "test".into(),
+        token: "1".into(),
+        program: "test".into(),
+        now: Time { secs: 1_768_392_000, nanos: 0 },
+        lock_wait: Duration::ZERO,
+        dry_run,
+    }
+}
+
+#[test]
+fn a_store_with_a_feature_unknown_to_writers_is_not_pruned() {
+    let lab = worn();
+    let mut config = Config::new([1; 32]);
+    config.must_know_to_write.push("later".into());
+    lab.backend.remove("config").unwrap();
+    lab.backend.put("config", Payload::Bytes(&config::encode(&config).unwrap())).unwrap();
+    let before = names(&lab.backend, "");
+    let store = Store::open(Arc::clone(&lab.backend), LockMode::Shared, Duration::ZERO, &Silent).unwrap();
+    for dry_run in [true, false] {
+        let unlimited = SpaceGuard::unlimited();
+        let done = two_phase::prune(&store, &in_bucket(dry_run), &HashSet::new(), &unlimited, &Silent);
+        assert!(matches!(done, Err(Error::Unsupported { .. })), "{done:?}");
+    }
+    drop(store);
+    let planned = plan(&open(&lab.backend), MaxUnused::Bytes(0), &HashSet::new(), false, &Silent).map(drop);
+    assert!(matches!(planned, Err(Error::Unsupported { .. })), "{planned:?}");
+    assert_eq!(names(&lab.backend, ""), before);
+}
+
 #[test]
 fn what_a_prune_of_a_bucket_would_list_is_what_it_lists() {
     let lab = worn();
     let run = |dry_run: bool| {
-        let options = two_phase::Options {
-            max_unused: MaxUnused::Bytes(0),
-            grace: Duration::ZERO,
-            retired: Vec::new(),
-            only_pruner: true,
-            owner: "test".into(),
-            token: "1".into(),
-            program: "test".into(),
-            now: Time { secs: 1_768_392_000, nanos: 0 },
-            lock_wait: Duration::ZERO,
-            dry_run,
-        };
+        let options = in_bucket(dry_run);
         let store = Store::open(Arc::clone(&lab.backend), LockMode::Shared, Duration::ZERO, &Silent).unwrap();
         let report = two_phase::prune(&store, &options, &HashSet::new(), &SpaceGuard::unlimited(), &Silent).unwrap();
         let (numbers, listed) = (&report.numbers, report.candidates);

@@ -9,6 +9,7 @@ use crate::backend::tests::names;
 use crate::backend::{Backend, Payload};
 use crate::error::Error;
 use crate::format::config::{Config, encode};
+use crate::format::pack::Record;
 use crate::fs::lock::LockMode;
 use crate::id::ChunkId;
 use crate::progress::Silent;
@@ -41,18 +42,28 @@ fn chains_are_rerooted_at_the_bound_and_damage_of_a_base_is_healed() {
     .take(64 << 10)
     .collect();
     let mut last = None;
-    let mut depths = Vec::new();
+    let mut records = Vec::new();
     for step in 0..20usize {
         plain[step * 100] ^= 0xff;
         let session = WriteSession::new(&store);
         let id = session.put(&plain, last.as_slice()).unwrap();
         session.seal().unwrap();
         assert_eq!(store.read(&id).unwrap(), plain);
-        depths.push(store.locate(&id).unwrap().unwrap().record.depth);
+        assert_eq!(store.read_with_bases(&id).unwrap(), plain, "the longest chain too");
+        records.push(store.locate(&id).unwrap().unwrap().record);
         last = Some(id);
     }
+    let depths: Vec<u8> = records.iter().map(|record| record.depth).collect();
     assert_eq!(depths[..10], [0, 1, 2, 3, 4, 5, 6, 7, 8, 1]);
     assert!(depths.iter().all(|depth| *depth <= 8));
+    // Nor does a delta of another store get one that is longer, or depend on itself.
+    let deepest = &records[8];
+    let session = WriteSession::new(&store);
+    for (id, base) in [(ChunkId::of(b"another"), deepest.id), (last.unwrap(), last.unwrap())] {
+        let record = Record { id, bases: vec![base], ..deepest.clone() };
+        assert!(!session.append_encoded(b"delta", record).unwrap());
+    }
+    drop(session);
     // Every pack is emptied: no base can be read any more, so the next chunk is kept whole.
     names(&*backend, "packs").iter().for_each(|name| backend.remove(name).unwrap());
     plain[5] ^= 1;

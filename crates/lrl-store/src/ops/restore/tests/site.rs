@@ -161,6 +161,7 @@ fn all_of_a_site_comes_back_in_place_and_an_undo_takes_it_back() {
     site.change();
     let changed = site.live();
     let report = site.restore(&taken, What::Whole);
+    assert!(report.kept_bytes > 3 * 8192, "{report:?}");
     assert_eq!(site.stored(), wanted);
     // Databases in a tree are restored with it, and nothing of the old ones is left beside them.
     assert!(!site.root().join("data/users/a.sqlite-wal").exists() && !site.root().join("app.db-wal").exists());
@@ -289,14 +290,17 @@ fn in_place_links_to_the_data_stay_and_what_they_lead_to_is_restored() {
     site.change();
     let disk = site.lab.dir.path().join("disk");
     fs::create_dir(&disk).unwrap();
-    for (path, name) in [("data", "data"), ("storage/ab", "ab"), ("app.db", "real.db")] {
+    for (path, name) in
+        [("data", "data"), ("storage/ab", "ab"), ("app.db", "real.db"), ("storage/main.sqlite", "main.db")]
+    {
         fs::rename(site.root().join(path), disk.join(name)).unwrap();
         symlink(disk.join(name), site.root().join(path)).unwrap();
     }
     fs::rename(site.root().join("app.db-wal"), disk.join("real.db-wal")).unwrap();
+    fs::rename(site.root().join("storage/main.sqlite-wal"), disk.join("main.db-wal")).unwrap();
     site.write("storage/unlisted", b"stays");
     let report = site.restore(&taken, What::Whole);
-    for path in ["data", "storage/ab", "app.db"] {
+    for path in ["data", "storage/ab", "app.db", "storage/main.sqlite"] {
         assert!(fs::symlink_metadata(site.root().join(path)).unwrap().is_symlink(), "{path}");
     }
     assert!(report.notes.iter().any(|note| note.contains("the link storage/ab")), "{:?}", report.notes);
@@ -309,6 +313,32 @@ fn in_place_links_to_the_data_stay_and_what_they_lead_to_is_restored() {
     site.undo().unwrap();
     assert_eq!(fs::read(site.root().join("storage/ab/blob")).unwrap(), b"short");
     assert_eq!(versions(&site), [Some(false); 3]);
+}
+
+#[test]
+fn what_is_beside_the_snapshot_is_named_and_what_lrl_keeps_there_is_not() {
+    let site = Site::new();
+    let taken = site.backup();
+    let note = || {
+        let mut notes = site.restore(&taken, What::Whole).notes;
+        notes.retain(|note| note.starts_with("left alone in"));
+        let note = notes.pop().unwrap();
+        assert_eq!(notes, Vec::<String>::new());
+        note.strip_prefix(&format!("left alone in {}, not in the snapshot: ", site.root().display()))
+            .unwrap()
+            .to_string()
+    };
+    assert_eq!(note(), "icon_cache");
+    // Kept copies, records, and what is beside the databases.
+    site.change();
+    fs::create_dir(site.root().join(".lrl-restore-1-1")).unwrap();
+    assert_eq!(note(), "icon_cache");
+    assert!(site.root().join("data.pre-restore").exists());
+    ["1", "2", "3", "4"].iter().for_each(|name| site.write(name, b""));
+    assert_eq!(note(), "1, 2, 3, 4, icon_cache");
+    site.write("5", b"");
+    site.write("6", b"");
+    assert!(note().ends_with(" and 2 more"));
 }
 
 #[test]

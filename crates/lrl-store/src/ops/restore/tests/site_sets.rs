@@ -42,6 +42,10 @@ fn a_set_comes_back_in_place_and_an_undo_takes_it_back() {
     assert_eq!(site.live(), changed);
     let report = restored(&site, &manifest, What::Whole);
     assert_eq!((dry.files, dry.bytes, dry.restored.len()), (report.files, report.bytes, report.restored.len()));
+    let kept = |report: &Report| -> Vec<_> { report.restored.iter().map(|one| one.kept.clone()).collect() };
+    assert_eq!(kept(&dry), kept(&report), "with what is beside a database");
+    let storage = report.restored.iter().find(|one| one.path == site.root().join("storage")).unwrap();
+    assert!(storage.files >= 1 && storage.bytes >= 5000 && report.bytes > storage.bytes, "{report:?}");
     assert_eq!(contents(&site.stored()), wanted);
     assert!(!site.root().join("data/users/a.sqlite-wal").exists() && !site.root().join("app.db-wal").exists());
     assert_eq!(fs::read(site.root().join("icon_cache/i")).unwrap(), b"another icon");
@@ -60,6 +64,22 @@ fn a_set_comes_back_in_place_and_an_undo_takes_it_back() {
     assert_eq!(site.live(), changed);
     assert!(site.undo().unwrap().restored_again);
     assert_eq!(contents(&site.stored()), wanted);
+}
+
+#[test]
+fn a_name_that_looks_like_an_escape_means_itself_where_that_is_there() {
+    let site = Site::new();
+    let names = ["storage/w\\x41", "storage/wA"];
+    names.iter().for_each(|name| site.write(name, b"stored"));
+    let manifest = set_of(&site, &site.backup());
+    let restored = |typed: &str| {
+        names.iter().for_each(|name| site.write(name, b"changed"));
+        restored(&site, &manifest, What::Paths(vec![typed.as_bytes().to_vec()]));
+        names.map(|name| fs::read(site.root().join(name)).unwrap() == b"stored")
+    };
+    assert_eq!(restored("storage/w\\x41"), [true, false]);
+    assert_eq!(restored("storage/wA"), [false, true]);
+    assert_eq!(restored("storage/\\x77A"), [false, true], "as lrl prints it");
 }
 
 #[test]
