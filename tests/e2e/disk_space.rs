@@ -201,3 +201,20 @@ fn what_is_no_amount_is_a_usage_error_and_the_file_can_set_it() {
     lab.write("lrl.toml", "reserve = \"lots\"\n");
     lab.lrl("backup").expect(2);
 }
+
+#[test]
+fn a_set_that_does_not_fit_beside_the_live_data_is_refused_before_anything_is_written() {
+    let Some((lab, _disk)) = lab_on("30m") else { return };
+    lab.write("vol/data/assets/large", noise(15 << 20, 77));
+    lab.lrl("backup --out backups").expect(0);
+    let manifest = names(lab.path("backups")).into_iter().find(|name| name.ends_with(".json")).unwrap();
+    let before = names(lab.path("vol/data"));
+    for more in ["", "--assets-only", "--only assets/large"] {
+        let run = lab.lrl(&format!("restore --backup backups --manifest backups/{manifest} {more}")).expect(1);
+        let told =
+            ["need about 15 MiB beside what is there", "more than the disk of", "vol/data", "nothing was changed"];
+        assert!(told.iter().all(|words| run.stderr.contains(words)), "{}", run.stderr);
+        assert_eq!(names(lab.path("vol/data")), before);
+    }
+    lab.lrl(&format!("restore --backup backups --manifest backups/{manifest} --db-only")).expect(0);
+}

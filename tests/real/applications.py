@@ -1,34 +1,56 @@
 #!/usr/bin/env python3
 """Backs up what real applications write, while they write it, and restores every snapshot.
 
-    python3 -m venv v && v/bin/pip install anki buku django ipython datasette sqlite-utils nbformat diskcache beets coverage huey
+    python3 -m venv v && v/bin/pip install anki buku django ipython datasette sqlite-utils nbformat diskcache beets coverage huey radicale
     v/bin/python tests/real/applications.py --lrl target/release/lrl [--rounds 20] [--only NAME …]
 
 Each application's own code makes a site in a directory, then a process of its own changes it without a pause while `lrl backup --root` runs
 --rounds times. Every snapshot is restored elsewhere: each of its databases passes SQLite's integrity check where Python's SQLite knows its
 collations, and holds as many rows of the application as it had committed when the backup began, up to as many as when it ended; every file
 that was complete before the backup is there with its bytes. At the end, with the writer stopped, the last snapshot is drilled, and equals the
-site by `.dump` and by file. Prints one line for each application; ends with 1 if one failed.
+site by `.dump` and by file; where rows name files, each of them is looked for with its size and digest. An application that is not there is skipped
+with a note: `rails` needs Debian's ruby-rails and ruby-sqlite3; `paperless` its sources (--paperless DIR, which has src/; --paperless-python names a Python
+with the packages of its pyproject.toml, those for language models left out, and pikepdf and img2pdf) and a Redis on this machine. Prints one line for each application; ends with 1 if one failed.
 """
 import argparse, hashlib, json, os, shutil, sqlite3, subprocess, sys, tempfile, time
 
 APPS = {}
 
+# What `lrl.toml` says of an application beside its root: rows that name files.
+SETTINGS = {
+    "django": """[[check]]\nrows = "SELECT 'media/' || last_name AS path FROM auth_user"\n""",
+    "rails": 'app = "rails"\n',
+    "paperless": 'app = "paperless"\n',
+}
+
+# What the presets leave out.
+LEFT_OUT = ("data/log/", "media/media.lock")
+
 def app(rows, name=None):
-    """Registers a writer: a generator that makes the site in a directory and then one change at each step. `rows` is the query that counts them."""
+    """Registers a writer: a generator that makes the site in a directory and then one change at each step. `rows` is the query that counts them, or the
+    ending of the files that do."""
     def register(function):
         APPS[name or function.__name__] = (rows, function)
         return function
     return register
 
+class Skipped(Exception):
+    """What an application needs is not there."""
+
 @app(("collection.anki2", "SELECT count(*) FROM notes"))
 def anki(root):
     from anki.collection import Collection
+    from anki.errors import DBError
     Collection(os.path.join(root, "collection.anki2")).close()
     yield
     while True:
-        # An open collection is locked for everybody else, readers too: a backup waits until it is closed.
-        col = Collection(os.path.join(root, "collection.anki2"))
+        # An open collection is locked for everybody else, readers too: a backup waits until it is closed. While it is read Anki does not wait, but says
+        # that it is open already.
+        try:
+            col = Collection(os.path.join(root, "collection.anki2"))
+        except DBError:
+            time.sleep(0.01)
+            continue
         note = col.new_note(col.models.by_name("Basic"))
         note["Front"] = f"question {time.time_ns()}"
         note["Back"] = col.media.write_data(f"picture-{time.time_ns()}.txt", os.urandom(500))
@@ -60,7 +82,7 @@ def django(root):
     yield
     while True:
         name = default_storage.save(f"uploads/{time.time_ns()}.bin", ContentFile(os.urandom(3000)))
-        User.objects.create(username=str(time.time_ns()), last_name=name[-30:])
+        User.objects.create(username=str(time.time_ns()), last_name=name)
         yield
 
 @app(("history.sqlite", "SELECT count(*) FROM history"))
@@ -148,6 +170,109 @@ def huey(root):
         task(1)
         yield
 
+@app((None, ".ics"))
+def radicale(root):
+    import radicale.item
+    from radicale import config, storage
+    configuration = config.load()
+    configuration.update({"storage": {"filesystem_folder": root}}, "here")
+    collections = storage.load(configuration)
+    with collections.acquire_lock("w", "somebody"):
+        calendar = collections.create_collection("/somebody/calendar/", props={"tag": "VCALENDAR"})
+        calendar = calendar[0] if isinstance(calendar, tuple) else calendar
+    yield
+    while True:
+        uid = str(time.time_ns())
+        text = f"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:x\r\nBEGIN:VEVENT\r\nUID:{uid}\r\nDTSTAMP:20261128T000000Z\r\nDTSTART:20261128T000000Z\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
+        with collections.acquire_lock("w", "somebody"):
+            calendar.upload(f"{uid}.ics", radicale.item.Item(collection=calendar, text=text))
+        yield
+
+RAILS = """
+require 'rails'
+require 'active_record/railtie'
+require 'active_storage/engine'
+require 'stringio'
+ROOT = ARGV[0]
+class Site < Rails::Application
+  config.load_defaults 6.1
+  config.root = ROOT
+  config.eager_load = false
+  config.secret_key_base = 'x' * 64
+  config.logger = Logger.new(File::NULL)
+  config.active_storage.service = :local
+  config.active_storage.service_configurations = { local: { service: 'Disk', root: File.join(ROOT, 'storage') } }
+end
+ENV['DATABASE_URL'] = "sqlite3:#{ROOT}/storage/production.sqlite3"
+Site.initialize!
+ActiveRecord::Base.establish_connection
+ActiveRecord::Base.connection.execute('PRAGMA journal_mode=WAL')
+ActiveRecord::Migration.verbose = false
+ActiveRecord::MigrationContext.new(ActiveStorage::Engine.root.join('db/migrate').to_s, ActiveRecord::SchemaMigration).migrate
+STDOUT.sync = true
+puts 'ready'
+while STDIN.gets
+  ActiveStorage::Blob.create_and_upload!(io: StringIO.new(Random.bytes(3000)), filename: 'a.bin', identify: false)
+  puts 'done'
+end
+"""
+
+@app(("storage/production.sqlite3", "SELECT count(*) FROM active_storage_blobs"))
+def rails(root):
+    os.makedirs(os.path.join(root, "storage"))
+    os.makedirs(os.path.join(root, "config"))
+    with open(os.path.join(root, "config/master.key"), "w") as file:
+        file.write("0123456789abcdef" * 2)
+    # It ends with this process, after the step in which it is.
+    ruby = subprocess.Popen(["ruby", "-e", RAILS, root], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert ruby.stdout.readline() == "ready\n", "Rails does not start"
+    yield
+    while True:
+        ruby.stdin.write("\n")
+        ruby.stdin.flush()
+        assert ruby.stdout.readline() == "done\n", "Rails ended"
+        yield
+
+@app(("data/db.sqlite3", "SELECT count(*) FROM documents_document"))
+def paperless(root):
+    for name, directory in (("DATA_DIR", "data"), ("MEDIA_ROOT", "media"), ("CONSUMPTION_DIR", "consume")):
+        os.environ[f"PAPERLESS_{name}"] = os.path.join(root, directory)
+        os.makedirs(os.path.join(root, directory))
+    os.environ.update(PAPERLESS_SECRET_KEY="x" * 50, DJANGO_SETTINGS_MODULE="paperless.settings")
+    source = os.path.join(os.environ["LRL_PAPERLESS"], "src")
+    sys.path[0] = source
+    os.chdir(source)
+    import django
+    django.setup()
+    from django.core.management import call_command
+    from django.db import transaction
+    call_command("migrate", verbosity=0)
+    from documents.models import Document
+    for kind in ("originals", "thumbnails"):
+        os.makedirs(os.path.join(root, "media/documents", kind), exist_ok=True)
+    yield
+    while True:
+        # As its consumer: the files are in place before the row is committed.
+        original = os.urandom(5000)
+        document = Document(title="a letter", content="words", mime_type="application/pdf", filename=f"{time.time_ns()}.pdf",
+                            checksum=hashlib.sha256(original).hexdigest())
+        document.source_path.write_bytes(original)
+        with transaction.atomic():
+            document.save()
+            document.thumbnail_path.write_bytes(original[:900])
+        yield
+
+def find(name, arguments):
+    """Returns the Python that runs an application's writer."""
+    if name == "rails" and subprocess.run(["ruby", "-e", "require 'rails'; require 'sqlite3'"], capture_output=True).returncode != 0:
+        raise Skipped("there is no Ruby with Rails and sqlite3")
+    if name != "paperless":
+        return sys.executable
+    if not arguments.paperless:
+        raise Skipped("--paperless is not given")
+    os.environ["LRL_PAPERLESS"] = os.path.abspath(arguments.paperless)
+    return arguments.paperless_python
+
 def write(name, root, ready):
     """The writer's process: one line on standard output, the number of its changes so far, after each."""
     for number, _ in enumerate(APPS[name][1](root)):
@@ -158,6 +283,9 @@ def write(name, root, ready):
 
 def count(path, query):
     # The rows that the application counts as its own; a coverage file has none before the first.
+    if query.startswith("."):
+        # Not its caches of them.
+        return sum(name.endswith(query) for directory, _, names in os.walk(path) if "/." not in directory for name in names)
     if not os.path.exists(path):
         return 0
     db = sqlite3.connect(f"file:{path}?immutable=1", uri=True)
@@ -183,7 +311,7 @@ def files(root):
         for name in names:
             path = os.path.join(directory, name)
             shown = os.path.relpath(path, root)
-            if shown.startswith(".lrl") or name.endswith(("-wal", "-shm", "-journal")):
+            if shown.startswith((".lrl", *LEFT_OUT)) or name.endswith(("-wal", "-shm", "-journal")):
                 continue
             if is_database(path):
                 db = sqlite3.connect(path)
@@ -195,11 +323,14 @@ def files(root):
                     found[shown] = hashlib.sha256(file.read()).hexdigest()
     return found
 
-def run(lrl, name, rounds):
+def run(lrl, name, arguments):
     (database, query), _ = APPS[name]
+    database, rounds, python = database or "", arguments.rounds, find(name, arguments)
     place = tempfile.mkdtemp(prefix="lrl-real-")
     root, ready = os.path.join(place, "site"), os.path.join(place, "ready")
     os.mkdir(root)
+    with open(os.path.join(place, "lrl.toml"), "w") as file:
+        file.write(f'root = "site"\nsource = "site"\n{SETTINGS.get(name, "")}')
     environment = {**os.environ, "LRL_STATE_DIR": os.path.join(place, "state")}
     def call(*words):
         done = subprocess.run([lrl, *words], cwd=place, env=environment, capture_output=True, text=True)
@@ -207,7 +338,7 @@ def run(lrl, name, rounds):
             raise AssertionError(f"{' '.join(words)}: {done.returncode}: {done.stdout}{done.stderr}")
         return done
     done = lambda: int(open(ready).read())
-    writer = subprocess.Popen([sys.executable, __file__, "--write", name, root, ready])
+    writer = subprocess.Popen([python, os.path.abspath(__file__), "--write", name, root, ready])
     try:
         while not os.path.exists(ready):
             assert writer.poll() is None, "the writer ended"
@@ -216,14 +347,16 @@ def run(lrl, name, rounds):
         bounds, slowest = [], 0
         for _ in range(rounds):
             before, began = done(), time.time()
-            call("backup", "--root", "site", "--snapshot-only")
+            call("backup", "--snapshot-only")
             slowest = max(slowest, time.time() - began)
             bounds.append((before, done() + 1))
             assert writer.poll() is None, "the writer ended"
     finally:
         writer.kill()
         writer.wait()
-    call("backup", "--root", "site", "--snapshot-only")
+    # What it started ends by itself.
+    time.sleep(0.5)
+    call("backup", "--snapshot-only")
     snapshots = json.loads(call("snapshots", "--json", "--source", "site").stdout)["snapshots"]
     assert len(snapshots) == rounds + 1
     for snapshot, (low, high) in zip(snapshots, bounds):
@@ -232,21 +365,23 @@ def run(lrl, name, rounds):
         rows = count(os.path.join(place, "back", database), query) - first
         # One more may have been committed and not yet been counted by the writer.
         assert low - 1 <= rows <= high + 1, f"{rows} rows, committed were {low} to {high}"
-        for part in snapshot["databases"]:
+        for part in snapshot.get("databases", []):
             integrity(os.path.join(place, "back", part["path"]))
-    call("drill", "--snapshot", "latest", "--source", "site")
+    drilled = json.loads(call("drill", "--snapshot", "latest", "--source", "site", "--json").stdout)
+    checked = "rows" in json.dumps(drilled)
+    assert name not in SETTINGS or checked, f"the drill checked no rows: {drilled}"
     shutil.rmtree(os.path.join(place, "back"))
     call("restore", "latest", "--source", "site", "--target", "back")
     live, back = files(root), files(os.path.join(place, "back"))
     assert live == back, f"differ: {[path for path in live.keys() | back.keys() if live.get(path) != back.get(path)][:5]}"
-    databases = len(snapshots[-1]["databases"])
+    databases = len(snapshots[-1].get("databases", []))
     print(f"{name}: {rounds} snapshots while {bounds[-1][1]} changes were made, {databases} databases, {len(live) - databases} files; "
-          f"the slowest backup took {slowest * 1000:.0f} ms", flush=True)
+          f"{'rows checked with their files, ' if name in SETTINGS else ''}the slowest backup took {slowest * 1000:.0f} ms", flush=True)
     shutil.rmtree(place)
 
 def count_live(path, query):
-    if not os.path.exists(path):
-        return 0
+    if query.startswith(".") or not os.path.exists(path):
+        return count(path, query)
     db = sqlite3.connect(path, timeout=30)
     try:
         return db.execute(query).fetchone()[0]
@@ -261,12 +396,16 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--lrl", required=True)
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--paperless")
+    parser.add_argument("--paperless-python", default=sys.executable)
     parser.add_argument("--only", nargs="*", default=list(APPS))
     arguments = parser.parse_args()
     failed = 0
     for name in arguments.only:
         try:
-            run(os.path.abspath(arguments.lrl), name, arguments.rounds)
+            run(os.path.abspath(arguments.lrl), name, arguments)
+        except Skipped as why:
+            print(f"{name}: skipped: {why}", flush=True)
         except Exception as error:
             failed += 1
             print(f"{name}: FAILED: {error}", flush=True)

@@ -45,7 +45,7 @@ impl<'a> SetSource<'a> {
     pub fn plan(run: &'a Run<'_>, manifest: &'a Manifest, path: &'a Path, notes: &mut Vec<String>) -> Result<Self> {
         let options = run.options;
         let finder = Finder::new(&run.dirs);
-        let SetParts { databases, archive } = SetParts::select(manifest, path, false, options, notes)?;
+        let SetParts { databases, archive } = SetParts::select(manifest, path, options, notes)?;
         let mut roots = Vec::new();
         if archive.is_some() {
             roots.push(Root::new(ASSETS, finder.find(&options.data_dir, &[ASSETS], Links::First)?));

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use super::barriers::Barriers;
 use super::commit::Staged;
 use super::find_target::Finder;
-use super::model::{Part, Report, Reuse, What};
+use super::model::{ASSETS, DATABASE, Part, Report, Reuse, What};
 use super::plan_site::moved_along;
 use super::safety::refuse_overlap;
+use super::selection::is_below;
 use super::set_list::SetList;
 use super::set_parts::{SetDatabase, SetParts, skipped};
 use super::set_tree::SetTree;
@@ -34,6 +35,8 @@ pub(super) struct SiteSetSource<'a> {
     archive: Option<(&'a Assets, PathBuf)>,
     /// Everything in the archive is restored.
     is_whole: bool,
+    /// Another program wrote the set.
+    is_foreign: bool,
     /// The databases of which all or some are restored.
     databases: Vec<SetDatabase<'a>>,
     /// Those that are exchanged by themselves: number, target, name in the staging directory.
@@ -49,11 +52,23 @@ pub(super) fn is_of_site(manifest: &Manifest) -> bool {
         || manifest.databases().any(|database| database.path.is_some())
 }
 
+/// Refuses a path of the manual's layout that is not in the data directory: `storage/` has a place of its own.
+fn require_in_data_dir(path: &[u8]) -> Result<()> {
+    if path == DATABASE || is_below(path, ASSETS) {
+        return Ok(());
+    }
+    Err(Error::Refused(format!(
+        "--only takes lrl.db, assets and what is below it out of this set, not `{}`; out of its archive, `tar -xzf` with the path takes a \
+         single file",
+        path_text::encode(path)
+    )))
+}
+
 impl<'a> SiteSetSource<'a> {
     /// Finds the set's files and where they go; adds to the notes.
     pub fn plan(run: &Run<'_>, manifest: &'a Manifest, path: &'a Path, notes: &mut Vec<String>) -> Result<Self> {
         let options = run.options;
-        let SetParts { mut databases, archive } = SetParts::select(manifest, path, true, options, notes)?;
+        let SetParts { mut databases, archive } = SetParts::select(manifest, path, options, notes)?;
         databases.sort_by(|a, b| compare_paths(&a.entry.list_path(), &b.entry.list_path()));
         let paths: Vec<Vec<u8>> = databases.iter().map(|database| database.entry.list_path()).collect();
         let file = archive.as_ref().map(|(_, archive)| archive.as_path());
@@ -70,6 +85,9 @@ impl<'a> SiteSetSource<'a> {
         match &options.what {
             What::Paths(named) => {
                 let named = named.iter().map(|path| site.typed_path(path)).collect::<Result<Vec<_>>>()?;
+                if !is_of_site(manifest) {
+                    named.iter().try_for_each(|named| require_in_data_dir(named))?;
+                }
                 site.add_paths(&named, &|named| {
                     Error::NotFound(format!("the set of {} holds no `{}`", path.display(), path_text::encode(named)))
                 })?;
@@ -87,7 +105,8 @@ impl<'a> SiteSetSource<'a> {
         let trees = trees.into_iter().map(|tree| SetTree::new(tree, &list)).collect::<Result<_>>()?;
         let is_whole = !matches!(options.what, What::Paths(_));
         let skipped = skipped(manifest, path, &options.what);
-        let set = Self { manifest: path, archive, is_whole, databases, alone, trees, skipped };
+        let is_foreign = manifest.lrl.is_none();
+        let set = Self { manifest: path, archive, is_whole, is_foreign, databases, alone, trees, skipped };
         let targets: Vec<&Target> = set.targets().into_iter().map(|(target, _)| target).collect();
         refuse_overlap(&targets, &set.sources())?;
         Ok(set)
@@ -158,7 +177,7 @@ impl<'a> SiteSetSource<'a> {
                     tree.stage_database(database, &unpacked, home, run, &mut report.notes)?;
                 }
                 let from = tree.open(&unpacked)?;
-                give_away(&from, split(&tree.tree.base).1, &tree.tree.target, false, run)?;
+                give_away(&from, split(&tree.tree.base).1, &tree.tree.target, self.is_foreign, run)?;
                 self.trees[*at].from = Some(from);
             }
         }

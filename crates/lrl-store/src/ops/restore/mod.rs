@@ -101,7 +101,8 @@ pub fn restore_set(manifest_path: &Path, options: &Options, observer: &dyn Obser
     let manifest = Manifest::read(manifest_path)?;
     let run = Run::new(options, observer);
     let stamp = &manifest.timestamp_utc;
-    if is_of_site(&manifest) {
+    // Of the manual's layout, too, single paths are put in place as those of a site are.
+    if is_of_site(&manifest) || matches!(options.what, What::Paths(_)) {
         return restore_from(&run, stamp, |notes| SiteSetSource::plan(&run, &manifest, manifest_path, notes));
     }
     restore_from(&run, stamp, |notes| SetSource::plan(&run, &manifest, manifest_path, notes))

@@ -46,14 +46,8 @@ pub(super) struct SetParts<'a> {
 }
 
 impl<'a> SetParts<'a> {
-    /// Finds what of a set is restored; `is_site` sets have paths to choose from.
-    pub fn select(
-        manifest: &'a Manifest,
-        path: &Path,
-        is_site: bool,
-        options: &Options,
-        notes: &mut Vec<String>,
-    ) -> Result<Self> {
+    /// Finds what of a set is restored; paths are chosen later.
+    pub fn select(manifest: &'a Manifest, path: &Path, options: &Options, notes: &mut Vec<String>) -> Result<Self> {
         let lacks = |what: &str| Error::NotFound(format!("the set of {} holds no {what}", path.display()));
         let (mut databases, mut assets): (Vec<&Database>, _) = (manifest.databases().collect(), manifest.assets());
         if let (Some(missing), false) = (missing_of(manifest, &options.what), options.skip_damaged) {
@@ -76,13 +70,7 @@ impl<'a> SetParts<'a> {
             What::DbOnly => assets = None,
             What::AssetsOnly if assets.is_none() => return Err(lacks("uploads")),
             What::AssetsOnly => databases.clear(),
-            What::Paths(_) if is_site => {}
-            What::Paths(_) => {
-                return Err(Error::Refused(
-                    "--only works on snapshots and on the sets of a site; out of this set, `tar -xzf` with the path takes a single file"
-                        .into(),
-                ));
-            }
+            What::Paths(_) => {}
         }
         let found = |entry: &'a Database| {
             Ok(SetDatabase { entry, copy: find_beside(path, &entry.backup)?, mode: manifest.mode_of(entry) })

@@ -187,6 +187,14 @@ pub(super) fn require_space(target: &Target, bytes: u64, files: u64) -> Result<(
     if needed <= free.bytes && files <= free.inodes {
         return Ok(());
     }
+    if needed <= free.bytes {
+        return Err(Error::Refused(format!(
+            "the restored data are {files} files, more than the {} for which the disk of {} has room. Remove some, or restore to another \
+             disk with --target; nothing was changed",
+            free.inodes,
+            target.base.0.display()
+        )));
+    }
     Err(Error::Refused(format!(
         "the restored data need about {} beside what is there, {} more than the disk of {} has free. Make room (`lrl restore \
          --clean` removes what earlier restores kept; older sets), or restore to another disk with --target; nothing was changed",
