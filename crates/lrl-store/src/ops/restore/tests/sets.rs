@@ -124,7 +124,9 @@ fn halves_of_a_set_and_sets_without_one() {
     run(&lab, &manifest, What::DbOnly).unwrap();
     assert_eq!(names_in(&lab.data()), ["assets", "lrl.db"]);
     assert_eq!(fs::metadata(lab.data().join("lrl.db")).unwrap().mode() & 0o777, 0o600);
-    assert!(matches!(run(&lab, &manifest, What::Paths(vec![b"assets/x".to_vec()])), Err(Error::Refused(_))));
+    let only = |path: &str| run(&lab, &manifest, What::Paths(vec![path.as_bytes().to_vec()]));
+    assert!(matches!(only("assets/nothing"), Err(Error::NotFound(_))));
+    assert!(matches!(only("storage/x"), Err(Error::Refused(_))), "it has a place of its own");
     let mut text: serde_json::Value = serde_json::from_slice(&fs::read(&manifest).unwrap()).unwrap();
     text["backups"].as_array_mut().unwrap().remove(0);
     fs::write(&manifest, text.to_string()).unwrap();
