@@ -63,6 +63,8 @@ pub fn run(plan: &Plan, tools: &[Tool], work: &Path) -> Result<Vec<Row>> {
     let application = Connection::open(lab.root().join("lrl.db"))?;
     let journal = if plan.mode == Mode::Wal { "WAL" } else { "DELETE" };
     application.pragma_update_and_check(None, "journal_mode", journal, |_| Ok(()))?;
+    // Only one that has read in WAL mode keeps others from removing the log when they close.
+    application.query_row("SELECT count(*) FROM users", [], |_| Ok(()))?;
     let contenders = tools.iter().map(|tool| {
         let own = |what: &str| work.join(tool.name).join(what);
         let (repository, target, home) = (own("repository"), own("target"), own("home"));
