@@ -53,9 +53,13 @@ pub fn idle(data_dir: &Path) -> Result<Option<String>> {
 /// # Errors
 /// [`Error::Io`] if it is there and cannot be removed.
 pub fn forget(data_dir: &Path) -> Result<()> {
-    let path = path(data_dir);
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", &path)(error)),
+    remove(&path(data_dir))
+}
+
+/// Removes a file, if it is there.
+pub(super) fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
         _ => Ok(()),
     }
 }

@@ -187,11 +187,7 @@ pub fn is_recorded(data_dir: &Path) -> bool {
 /// [`Error::Io`] if it is there and cannot be removed.
 pub fn forget(data_dir: &Path) -> Result<()> {
     idle::forget(data_dir)?;
-    let path = path(data_dir);
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", &path)(error)),
-        _ => Ok(()),
-    }
+    idle::remove(&path(data_dir))
 }
 
 /// Opens the record, which somebody else may have put there.
