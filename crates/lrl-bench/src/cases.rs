@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use crate::contender::{Contender, make_empty, order, outcome, remove};
 use crate::corpus::{Lab, Size};
-use crate::error::{At, Result};
+use crate::error::Result;
 use crate::measure::{self, bytes_below, settle};
 use crate::plan::{Plan, restore_database};
 use crate::results::Row;
@@ -25,12 +26,6 @@ pub struct Outcome {
     pub tiny_files: Size,
     /// Peak memory of a child that does nothing, in MiB.
     pub floor: f64,
-}
-
-/// One tool with its own directories.
-struct Contender {
-    tool: Tool,
-    place: Place,
 }
 
 struct Bench<'a> {
@@ -81,20 +76,7 @@ impl Bench<'_> {
     /// Gives every tool empty directories of its own.
     fn enter(&mut self, tools: &[Tool], lab: &Lab, name: &str) {
         let root = self.work.join(name);
-        self.contenders = tools
-            .iter()
-            .map(|tool| {
-                let own = |what: &str| root.join(tool.name).join(what);
-                let place = Place {
-                    data: lab.root().into(),
-                    repository: own("repository"),
-                    target: own("target"),
-                    home: own("home"),
-                    runs: 0,
-                };
-                Contender { tool: tool.clone(), place }
-            })
-            .collect();
+        self.contenders = tools.iter().map(|tool| Contender::new(tool, lab.root(), &root)).collect();
     }
 
     /// Removes what the tools stored, so that a run needs less room.
@@ -104,8 +86,7 @@ impl Bench<'_> {
 
     /// Calls `act` for each tool that has the task, another one first in each round; those that rewrite everything have fewer rounds.
     fn turns(&mut self, task: Task, n: u32, mut act: impl FnMut(&mut Self, usize) -> Result<()>) -> Result<()> {
-        for turn in 0..self.contenders.len() {
-            let index = (turn + n as usize) % self.contenders.len();
+        for index in order(self.contenders.len(), n) {
             let Contender { tool, place } = &self.contenders[index];
             // Whether a set can be restored shows only when it is tried: who makes sets has to.
             let has = tool.command(if task == Task::RestoreSet { Task::Set } else { task }, place).is_some();
@@ -119,20 +100,9 @@ impl Bench<'_> {
     /// Measures into empty repositories, round by round.
     fn first(&mut self, case: &str, task: Task, rounds: u32) -> Result<()> {
         (1..=rounds).try_for_each(|n| {
-            self.turns(task, n, |bench, index| {
-                let Contender { tool, place } = &mut bench.contenders[index];
-                for directory in [&place.repository, &place.home] {
-                    remove(directory)?;
-                    fs::create_dir_all(directory).at(directory)?;
-                }
-                place.runs = 0;
-                let init = tool
-                    .command(Task::Init, place)
-                    .map(|mut init| measure::run(&mut init, &bench.work.join("log"), None));
-                match init {
-                    Some(Err(error)) => bench.push(index, case, n, 0, Err(error)),
-                    _ => bench.measure(index, case, task, n),
-                }
+            self.turns(task, n, |bench, index| match bench.contenders[index].begin(&bench.work.join("log"))? {
+                Err(error) => bench.push(index, case, n, 0, Err(error)),
+                Ok(()) => bench.measure(index, case, task, n),
             })
         })
     }
@@ -175,12 +145,10 @@ impl Bench<'_> {
         let Contender { tool, place } = &mut self.contenders[index];
         let restores = matches!(task, Task::Restore | Task::RestoreDatabase | Task::RestoreSet);
         if restores {
-            remove(&place.target)?;
-            fs::create_dir_all(&place.target).at(&place.target)?;
+            make_empty(&place.target)?;
         }
         if task == Task::Set && tool.rewrites() {
-            remove(&place.repository)?;
-            fs::create_dir_all(&place.repository).at(&place.repository)?;
+            make_empty(&place.repository)?;
         }
         if task == Task::Set && tool.name == "python" {
             // Two of its runs in one second overwrite each other.
@@ -212,20 +180,14 @@ impl Bench<'_> {
         let stored = bytes_below(&place.repository)?;
         let archive =
             newest(&place.repository, ".tar.gz").and_then(|path| fs::metadata(path).ok()).map(|meta| meta.len());
-        let (usage, failed) = match ran {
-            Ok(usage) => (usage, None),
-            Err(error) => {
-                (measure::Usage { wall: 0.0, cpu: 0.0, peak: 0.0 }, Some(without(&error.to_string(), self.work)))
-            }
-        };
-        let rounded = |figure: f64, unit: f64| (figure * unit).round() / unit;
+        let (usage, failed) = outcome(ran, self.work);
         let row = Row {
             case: case.into(),
             tool: tool.name.into(),
             n,
-            wall: rounded(usage.wall, 1e4),
-            cpu: rounded(usage.cpu, 1e4),
-            peak: rounded(usage.peak, 10.0),
+            wall: usage.wall,
+            cpu: usage.cpu,
+            peak: usage.peak,
             added: stored as i64 - before as i64,
             stored,
             archive,
@@ -255,16 +217,4 @@ fn compare(task: Task, place: &Place) -> Result<()> {
         Task::RestoreDatabase => same_result::database(&place.data.join("lrl.db"), &found.join("lrl.db")),
         _ => same_result::lab(&place.data, &found),
     }
-}
-
-fn remove(directory: &Path) -> Result<()> {
-    match fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).at(directory),
-        _ => Ok(()),
-    }
-}
-
-/// Leaves the names of this machine's directories out of what is published.
-fn without(text: &str, work: &Path) -> String {
-    text.replace(&work.to_string_lossy().into_owned(), "WORK")
 }

@@ -3,6 +3,7 @@
 
 mod cases;
 mod compare;
+mod contender;
 mod corpus;
 mod delay;
 mod error;

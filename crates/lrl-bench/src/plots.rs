@@ -72,7 +72,8 @@ pub fn depths(results: &Results) -> Vec<u32> {
     depths
 }
 
-fn series(tool: &str) -> usize {
+/// Returns the number of a tool, which decides its colour.
+pub fn series(tool: &str) -> usize {
     NAMES.iter().position(|name| *name == tool).unwrap_or_default()
 }
 

@@ -6,7 +6,9 @@ use std::path::Path;
 
 use crate::error::{At, Result};
 use crate::plan::{CASES, restore_database};
-use crate::results::{Measure, Results};
+use crate::results::{Fact, Measure, Results};
+use crate::targets::Target;
+use crate::tools::LeftOut;
 use crate::units::{bytes, mebibytes, number, seconds};
 use crate::{plots, targets};
 
@@ -51,7 +53,7 @@ fn document(results: &Results, plots: &[plots::Plot], out: &mut String) -> std::
          ```bash\n{command}\n```\n"
     )?;
     conditions(results, out)?;
-    demands(results, out)?;
+    demands(&targets::all(results), out)?;
     writeln!(out, "## Plots\n")?;
     for plot in plots {
         writeln!(out, "![{}](bench/{}.svg)\n", plot.title, plot.name)?;
@@ -62,13 +64,8 @@ fn document(results: &Results, plots: &[plots::Plot], out: &mut String) -> std::
 }
 
 fn conditions(results: &Results, out: &mut String) -> std::fmt::Result {
-    writeln!(out, "## What was measured, and on what\n\n| | |\n| --- | --- |\n| begun | {} |", results.date)?;
-    for fact in results.machine.iter().chain(&results.tools) {
-        writeln!(out, "| {} | {} |", fact.name, cell(&fact.value))?;
-    }
-    for left in &results.left_out {
-        writeln!(out, "| {} | **left out**: {} |", left.tool, cell(&left.reason))?;
-    }
+    writeln!(out, "## What was measured, and on what\n")?;
+    facts(&results.date, results.machine.iter().chain(&results.tools), &results.left_out, out)?;
     let (lab, tiny) = (&results.lab, &results.tiny_files);
     writeln!(
         out,
@@ -104,9 +101,24 @@ fn conditions(results: &Results, out: &mut String) -> std::fmt::Result {
     )
 }
 
-fn demands(results: &Results, out: &mut String) -> std::fmt::Result {
+/// Writes a table of when and on what was measured, and of what was not.
+pub fn facts<'a>(
+    date: &str,
+    facts: impl Iterator<Item = &'a Fact>,
+    left_out: &[LeftOut],
+    out: &mut String,
+) -> std::fmt::Result {
+    writeln!(out, "| | |\n| --- | --- |\n| begun | {date} |")?;
+    for fact in facts {
+        writeln!(out, "| {} | {} |", fact.name, cell(&fact.value))?;
+    }
+    left_out.iter().try_for_each(|left| writeln!(out, "| {} | **left out**: {} |", left.tool, cell(&left.reason)))
+}
+
+/// Writes a table of what is to be reached.
+pub fn demands(targets: &[Target], out: &mut String) -> std::fmt::Result {
     writeln!(out, "## To reach\n\n| case | required | measured | |\n| --- | --- | --- | --- |")?;
-    for target in targets::all(results) {
+    for target in targets {
         let verdict = match target.reached {
             Some(true) => "reached",
             Some(false) => "**NOT reached**",
@@ -245,6 +257,6 @@ fn failures(results: &Results, out: &mut String) -> std::fmt::Result {
 }
 
 /// Keeps text inside its cell of a table.
-fn cell(text: &str) -> String {
+pub fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace(['\n', '\r'], " ")
 }

@@ -17,7 +17,8 @@ pub struct Target {
     pub reached: Option<bool>,
 }
 
-const REPOSITORIES: [&str; 3] = ["restic", "borg", "rustic"];
+/// The peers that store snapshots.
+pub const REPOSITORIES: [&str; 3] = ["restic", "borg", "rustic"];
 /// What a command may take at most, in MiB.
 pub const MIB_ALLOWED: f64 = 64.0;
 
@@ -131,7 +132,8 @@ fn memory(results: &Results) -> Target {
     }
 }
 
-fn over(a: Option<f64>, b: Option<f64>) -> Option<f64> {
+/// Divides two figures, if both were measured.
+pub fn over(a: Option<f64>, b: Option<f64>) -> Option<f64> {
     Some(a? / b.filter(|b| *b > 0.0)?)
 }
 
@@ -139,7 +141,8 @@ fn not_measured() -> String {
     "not measured".into()
 }
 
-fn at_least(case: &str, want: f64, got: Option<f64>) -> Target {
+/// A figure that is to be no smaller.
+pub fn at_least(case: &str, want: f64, got: Option<f64>) -> Target {
     Target {
         case: case.into(),
         required: format!("at least {want} ×"),
@@ -148,7 +151,8 @@ fn at_least(case: &str, want: f64, got: Option<f64>) -> Target {
     }
 }
 
-fn at_most(case: &str, want: f64, got: Option<f64>) -> Target {
+/// A ratio that is to be no larger.
+pub fn at_most(case: &str, want: f64, got: Option<f64>) -> Target {
     Target {
         case: case.into(),
         required: format!("at most {want} ×"),
@@ -157,7 +161,8 @@ fn at_most(case: &str, want: f64, got: Option<f64>) -> Target {
     }
 }
 
-fn limit(case: &str, want: f64, got: Option<f64>, unit: fn(f64) -> String) -> Target {
+/// A figure that is to be no larger, in its unit.
+pub fn limit(case: &str, want: f64, got: Option<f64>, unit: fn(f64) -> String) -> Target {
     Target {
         case: case.into(),
         required: format!("at most {}", unit(want)),

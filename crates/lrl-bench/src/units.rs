@@ -15,6 +15,11 @@ pub fn seconds(figure: f64) -> String {
     format!("{} s", number(figure))
 }
 
+/// Writes milliseconds.
+pub fn milliseconds(figure: f64) -> String {
+    format!("{} ms", number(figure))
+}
+
 /// Writes MiB.
 pub fn mebibytes(figure: f64) -> String {
     format!("{} MiB", number(figure))

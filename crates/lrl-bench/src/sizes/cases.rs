@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use super::results::{Mode, Row, Waits};
+use crate::contender::{Contender, make_empty, order, outcome, remove};
 use crate::corpus::Lab;
 use crate::error::{At, Result};
 use crate::measure::{self, Usage, bytes_below, settle};
@@ -52,7 +53,7 @@ pub struct Plan {
 struct Bench<'a> {
     plan: &'a Plan,
     work: &'a Path,
-    contenders: Vec<(Tool, Place)>,
+    contenders: Vec<Contender>,
     rows: Vec<Row>,
 }
 
@@ -65,12 +66,8 @@ pub fn run(plan: &Plan, tools: &[Tool], work: &Path) -> Result<Vec<Row>> {
     application.pragma_update_and_check(None, "journal_mode", journal, |_| Ok(()))?;
     // Only one that has read in WAL mode keeps others from removing the log when they close.
     application.query_row("SELECT count(*) FROM users", [], |_| Ok(()))?;
-    let contenders = tools.iter().map(|tool| {
-        let own = |what: &str| work.join(tool.name).join(what);
-        let (repository, target, home) = (own("repository"), own("target"), own("home"));
-        (tool.clone(), Place { data: lab.root().into(), repository, target, home, runs: 0 })
-    });
-    let mut bench = Bench { plan, work, contenders: contenders.collect(), rows: Vec::new() };
+    let contenders = tools.iter().map(|tool| Contender::new(tool, lab.root(), work)).collect();
+    let mut bench = Bench { plan, work, contenders, rows: Vec::new() };
     for n in 1..=plan.rounds {
         if plan.mode == Mode::Wal {
             lab.edit_rows(1)?;
@@ -109,35 +106,23 @@ type Act<'a> = &'a dyn Fn(&mut Bench<'_>, usize) -> Result<()>;
 impl Bench<'_> {
     /// Calls `act` for each tool, another one first in each round.
     fn turns(&mut self, n: u32, act: Act<'_>) -> Result<()> {
-        let count = self.contenders.len();
-        (0..count).try_for_each(|turn| act(self, (turn + n as usize) % count))
+        order(self.contenders.len(), n).try_for_each(|index| act(self, index))
     }
 
     /// The same with an empty repository for each.
     fn firsts(&mut self, n: u32, case: &str, act: Act<'_>) -> Result<()> {
-        self.turns(n, &|bench, index| {
-            let (tool, place) = &mut bench.contenders[index];
-            for directory in [&place.repository, &place.home] {
-                remove(directory)?;
-                fs::create_dir_all(directory).at(directory)?;
-            }
-            place.runs = 0;
-            let made =
-                tool.command(Task::Init, place).map(|mut init| measure::run(&mut init, &bench.work.join("log"), None));
-            match made {
-                Some(Err(error)) => bench.push(index, case, n, 0, Err(error)),
-                _ => act(bench, index),
-            }
+        self.turns(n, &|bench, index| match bench.contenders[index].begin(&bench.work.join("log"))? {
+            Err(error) => bench.push(index, case, n, 0, Err(error)),
+            Ok(()) => act(bench, index),
         })
     }
 
     /// Runs one task of one tool, compares what it restores with the database, and keeps the row.
     fn measure(&mut self, index: usize, case: &str, task: Task, n: u32) -> Result<()> {
         let (work, first) = (self.work, n == 1);
-        let (tool, place) = &mut self.contenders[index];
+        let Contender { tool, place } = &mut self.contenders[index];
         if task == Task::Restore {
-            remove(&place.target)?;
-            fs::create_dir_all(&place.target).at(&place.target)?;
+            make_empty(&place.target)?;
         } else {
             place.runs += 1;
         }
@@ -161,7 +146,7 @@ impl Bench<'_> {
     /// A first snapshot while somebody writes.
     fn beside_a_writer(&mut self, index: usize, n: u32) -> Result<()> {
         let work = self.work;
-        let (tool, place) = &mut self.contenders[index];
+        let Contender { tool, place } = &mut self.contenders[index];
         place.runs += 1;
         settle(work)?;
         let ended = AtomicBool::new(false);
@@ -191,23 +176,22 @@ impl Bench<'_> {
         before: u64,
         ran: Result<(Usage, u64, Option<Waits>)>,
     ) -> Result<()> {
-        let (tool, place) = &self.contenders[index];
+        let Contender { tool, place } = &self.contenders[index];
         let added = bytes_below(&place.repository)? as i64 - before as i64;
-        let nothing = Usage { wall: 0.0, cpu: 0.0, peak: 0.0 };
-        let ((usage, room, waits), failed) = match ran {
-            Ok(ran) => (ran, None),
-            Err(error) => ((nothing, 0, None), Some(error.to_string().replace(&*self.work.to_string_lossy(), "WORK"))),
+        let (ran, room, waits) = match ran {
+            Ok((usage, room, waits)) => (Ok(usage), room, waits),
+            Err(error) => (Err(error), 0, None),
         };
-        let rounded = |figure: f64, unit: f64| (figure * unit).round() / unit;
+        let (usage, failed) = outcome(ran, self.work);
         let row = Row {
             mib: self.plan.mib,
             mode: self.plan.mode,
             case: case.into(),
             tool: tool.name.into(),
             n,
-            wall: rounded(usage.wall, 1e4),
-            cpu: rounded(usage.cpu, 1e4),
-            peak: rounded(usage.peak, 10.0),
+            wall: usage.wall,
+            cpu: usage.cpu,
+            peak: usage.peak,
             added,
             room,
             waits,
@@ -270,11 +254,4 @@ fn drop_caches() -> Result<()> {
 fn compare(place: &Place) -> Result<()> {
     let found = restored(&place.target).ok_or("restored no database")?;
     same_result::database(&place.data.join("lrl.db"), &found.join("lrl.db"))
-}
-
-fn remove(directory: &Path) -> Result<()> {
-    match fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).at(directory),
-        _ => Ok(()),
-    }
 }

@@ -7,17 +7,16 @@ use std::path::Path;
 use super::cases::CASES;
 use super::results::{FILE, Mode, Results, Row};
 use crate::error::{At, Result};
+use crate::plots::series;
+use crate::report::{cell, demands, facts};
 use crate::svg::{Axes, Line, lines};
-use crate::tools::NAMES;
-use crate::units::{bytes, mebibytes, number, seconds};
+use crate::targets::{MIB_ALLOWED, REPOSITORIES, Target, at_least, at_most, limit, over};
+use crate::units::{bytes, mebibytes, milliseconds, number, seconds};
 
 /// The page's name below the directory of documents.
 pub const PAGE: &str = "SIZES.md";
 
 const MODES: [Mode; 2] = [Mode::Wal, Mode::Rollback];
-const PEERS: [&str; 3] = ["restic", "borg", "rustic"];
-/// What may be used for a while: bytes of memory or of free disk.
-const ALLOWED: f64 = (64 << 20) as f64;
 
 /// Case, mode and name of each plot.
 const PLOTS: [(&str, Mode, &str); 5] = [
@@ -50,8 +49,11 @@ fn title(case: &str) -> &'static str {
 fn plot(results: &Results, case: &str, mode: Mode) -> String {
     let line = |tool: &str| {
         let point = |mib: u32| Some((f64::from(mib), results.median(mib, mode, case, tool, |row| row.wall)?));
-        let series = NAMES.iter().position(|name| *name == tool).unwrap_or_default();
-        Line { series, name: tool.into(), points: results.sizes().into_iter().filter_map(point).collect() }
+        Line {
+            series: series(tool),
+            name: tool.into(),
+            points: results.sizes().into_iter().filter_map(point).collect(),
+        }
     };
     let drawn: Vec<_> =
         results.tools.iter().map(|tool| line(&tool.name)).filter(|line| !line.points.is_empty()).collect();
@@ -61,30 +63,27 @@ fn plot(results: &Results, case: &str, mode: Mode) -> String {
 }
 
 fn document(results: &Results, out: &mut String) -> std::fmt::Result {
+    let sizes: Vec<_> = results.sizes().iter().map(u32::to_string).collect();
+    let (seed, rounds) = (results.seed, results.rounds);
     writeln!(
         out,
         "# Benchmarks by size\n\n<!-- Made from {FILE} by `lrl-bench render`; do not edit. -->\n\n\
          What a first snapshot, a change and a restore cost as the database grows, lrl beside its peers in one run on one machine. Repeat it with\n\n\
-         ```bash\njust bench-sizes\n```\n\n| | |\n| --- | --- |\n| begun | {} |",
-        results.date
+         ```bash\njust bench-sizes --mib {} --rounds {rounds} --rustic PATH\n```\n",
+        sizes.join(",")
     )?;
-    for fact in results.machine.iter().chain(&results.tools) {
-        writeln!(out, "| {} | {} |", fact.name, fact.value.replace('|', "\\|"))?;
-    }
-    for left in &results.left_out {
-        writeln!(out, "| {} | **left out**: {} |", left.tool, left.reason.replace('|', "\\|"))?;
-    }
+    facts(&results.date, results.machine.iter().chain(&results.tools), &results.left_out, out)?;
     writeln!(
         out,
-        "\n- One database from seed {}: sentences of random words, and a log of visits; no uploads. The application keeps it open. In WAL mode the \
+        "\n- One database from seed {seed}: sentences of random words, and a log of visits; no uploads. The application keeps it open. In WAL mode the \
          peers copy the `-wal` file with it.\n\
-         - Figures are medians of {} rounds, above 2 GiB of one. The tools take turns and see the same states.\n\
+         - Figures are medians over the rounds: {rounds} up to 2 GiB, one above. The tools take turns and see the same states.\n\
          - What was written before is on disk when a run begins. A restore counts until its file system is synced; in the first round every row \
          of what was restored is compared.\n\
-         - Room is what of the free disk a run used for a while and gave back.\n",
-        results.seed, results.rounds
+         - Room is what of the free disk a run used for a while and gave back.\n"
     )?;
-    targets(results, out)?;
+    let measured: Vec<_> = targets(results).into_iter().filter(|target| target.reached.is_some()).collect();
+    demands(&measured, out)?;
     writeln!(out, "## Plots\n")?;
     for (case, mode, name) in PLOTS {
         writeln!(out, "![{}, {mode} mode](bench/{name}.svg)\n", title(case))?;
@@ -102,6 +101,7 @@ fn document(results: &Results, out: &mut String) -> std::fmt::Result {
     writeln!(out, "## What failed\n")?;
     failed.iter().try_for_each(|row| {
         let reason = row.failed.as_deref().unwrap_or_default();
+        let reason = cell(reason);
         writeln!(out, "- {} MiB, {}, {}, round {}, {}: {reason}", row.mib, row.mode, row.case, row.n, row.tool)
     })
 }
@@ -135,7 +135,7 @@ fn table(results: &Results, case: &str, out: &mut String) -> std::fmt::Result {
                 }
                 let rows = || results.rows(mib, mode, case, tool).filter_map(|row| row.waits);
                 let worst = |of: fn(&super::results::Waits) -> f64| {
-                    format!("{} ms", number(rows().map(|waits| of(&waits)).fold(0.0, f64::max)))
+                    milliseconds(rows().map(|waits| of(&waits)).fold(0.0, f64::max))
                 };
                 match waits {
                     true => cells.extend([worst(|w| w.p50), worst(|w| w.p99), worst(|w| w.longest)]),
@@ -153,91 +153,54 @@ fn largest(results: &Results, mib: u32, mode: Mode, case: &str, tool: &str, figu
 }
 
 /// What lrl is to reach, as ratios within this run.
-fn targets(results: &Results, out: &mut String) -> std::fmt::Result {
-    writeln!(out, "## To reach\n\n| case | required | measured | |\n| --- | --- | --- | --- |")?;
-    let mut line = |case: String, required: &str, measured: Option<(String, bool)>| match measured {
-        None => Ok(()),
-        Some((measured, reached)) => {
-            let verdict = if reached { "reached" } else { "**NOT reached**" };
-            writeln!(out, "| {case} | {required} | {measured} | {verdict} |")
-        }
-    };
+fn targets(results: &Results) -> Vec<Target> {
     let sizes = results.sizes();
     let wall = |mib, mode, case, tool| results.median(mib, mode, case, tool, |row| row.wall);
     let added = |mib, mode, case, tool| results.median(mib, mode, case, tool, |row| row.added as f64);
-    let over = |a: Option<f64>, b: Option<f64>| Some(a? / b.filter(|b| *b > 0.0)?);
-    let at_least = |want: f64, got: Option<f64>| got.map(|got| (format!("{} ×", number(got)), got >= want));
-    for mib in &sizes {
-        for mode in MODES {
-            let here = format!("{mib} MiB, {mode}");
-            let fastest = PEERS.iter().filter_map(|peer| wall(*mib, mode, "first", peer)).reduce(f64::min);
-            line(
-                format!("first snapshot, {here}: faster than the fastest of restic, borg and rustic"),
-                "at least 2 ×",
-                at_least(2.0, over(fastest, wall(*mib, mode, "first", "lrl"))),
-            )?;
-            let room = results.rows(*mib, mode, "first", "lrl").map(|row| row.room as f64).reduce(f64::max);
-            line(
-                format!("first snapshot, {here}: free room needed beyond what is stored"),
-                "at most 64 MiB",
-                room.map(|room| (bytes(room), room <= ALLOWED)),
-            )?;
+    let mut targets = Vec::new();
+    for (mib, mode) in sizes.iter().flat_map(|mib| MODES.map(|mode| (*mib, mode))) {
+        let first = format!("first snapshot, {mib} MiB, {mode}");
+        let fastest = REPOSITORIES.iter().filter_map(|peer| wall(mib, mode, "first", peer)).reduce(f64::min);
+        let room = results.rows(mib, mode, "first", "lrl").map(|row| in_mib(row.room)).reduce(f64::max);
+        targets.extend([
+            at_least(
+                &format!("{first}: faster than the fastest of restic, borg and rustic"),
+                2.0,
+                over(fastest, wall(mib, mode, "first", "lrl")),
+            ),
+            limit(&format!("{first}: free room needed beyond what is stored"), MIB_ALLOWED, room, mebibytes),
+        ]);
+    }
+    let (Some(least), Some(most)) = (sizes.first().copied(), sizes.last().copied()) else { return targets };
+    let row = |mib| wall(mib, Mode::Wal, "row", "lrl");
+    let one = format!("one changed row in WAL mode, {most} MiB");
+    if most > least {
+        targets.push(at_most(&format!("{one}: of the time at {least} MiB"), 1.5, over(row(most), row(least))));
+    }
+    targets.push(limit(&format!("{one}: time"), 0.1, row(most), seconds));
+    targets.push(limit(&format!("{one}: bytes added"), 4000.0, added(most, Mode::Wal, "row", "lrl"), bytes));
+    for mode in MODES {
+        let faster = |case| over(wall(most, mode, case, "restic"), wall(most, mode, case, "lrl"));
+        let fewer = |case| over(added(most, mode, case, "restic"), added(most, mode, case, "lrl"));
+        for (case, name, want, want_fewer) in [
+            ("percent", "1 % of the rows", 10.0, Some(80.0)),
+            ("vacuum", "`VACUUM`", 1.0, Some(4.0)),
+            ("restore", "restore", 2.0, None),
+        ] {
+            let here = format!("{name}, {most} MiB, {mode}");
+            targets.push(at_least(&format!("{here}: faster than restic"), want, faster(case)));
+            targets
+                .extend(want_fewer.map(|want| at_least(&format!("{here}: restic's bytes added"), want, fewer(case))));
         }
     }
-    let (Some(least), Some(most)) = (sizes.first().copied(), sizes.last().copied()) else { return writeln!(out) };
-    let row = wall(most, Mode::Wal, "row", "lrl");
-    if most > least {
-        let ratio = over(row, wall(least, Mode::Wal, "row", "lrl"));
-        line(
-            format!("one changed row in WAL mode: {most} MiB of {least} MiB"),
-            "at most 1.5 ×",
-            ratio.map(|ratio| (format!("{} ×", number(ratio)), ratio <= 1.5)),
-        )?;
-    }
-    line(
-        format!("one changed row in WAL mode, {most} MiB: time"),
-        "at most 0.1 s",
-        row.map(|row| (seconds(row), row <= 0.1)),
-    )?;
-    line(
-        format!("one changed row in WAL mode, {most} MiB: bytes added"),
-        "at most 4 KB",
-        added(most, Mode::Wal, "row", "lrl").map(|added| (bytes(added), added <= 4000.0)),
-    )?;
-    for mode in MODES {
-        let here = format!("{most} MiB, {mode}");
-        let ratio = |case, figure: &dyn Fn(u32, Mode, &'static str, &'static str) -> Option<f64>| {
-            over(figure(most, mode, case, "restic"), figure(most, mode, case, "lrl"))
-        };
-        line(
-            format!("1 % of the rows, {here}: faster than restic"),
-            "at least 10 ×",
-            at_least(10.0, ratio("percent", &wall)),
-        )?;
-        line(
-            format!("1 % of the rows, {here}: restic's bytes added"),
-            "at least 80 ×",
-            at_least(80.0, ratio("percent", &added)),
-        )?;
-        line(format!("`VACUUM`, {here}: as fast as restic"), "at least 1 ×", at_least(1.0, ratio("vacuum", &wall)))?;
-        line(
-            format!("`VACUUM`, {here}: restic's bytes added"),
-            "at least 4 ×",
-            at_least(4.0, ratio("vacuum", &added)),
-        )?;
-        line(format!("restore, {here}: faster than restic"), "at least 2 ×", at_least(2.0, ratio("restore", &wall)))?;
-    }
-    let waits = results.rows(most, Mode::Wal, "writer", "lrl").filter_map(|row| row.waits).map(|waits| waits.longest);
-    line(
-        format!("longest wait of a writer, {most} MiB, WAL"),
-        "at most 20 ms",
-        waits.reduce(f64::max).map(|wait| (format!("{} ms", number(wait)), wait <= 20.0)),
-    )?;
+    let waits = results.rows(most, Mode::Wal, "writer", "lrl").filter_map(|row| row.waits);
+    let longest = waits.map(|waits| waits.longest).reduce(f64::max);
+    targets.push(limit(&format!("longest wait of a writer, {most} MiB, WAL"), 20.0, longest, milliseconds));
     let peak = results.rows.iter().filter(|row| row.tool == "lrl").map(|row| row.peak).reduce(f64::max);
-    line(
-        "peak memory, everywhere".into(),
-        "at most 64 MiB",
-        peak.map(|peak| (mebibytes(peak), peak * f64::from(1 << 20) <= ALLOWED)),
-    )?;
-    writeln!(out)
+    targets.push(limit("peak memory, everywhere", MIB_ALLOWED, peak, mebibytes));
+    targets
+}
+
+fn in_mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
 }
