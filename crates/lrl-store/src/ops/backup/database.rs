@@ -166,7 +166,7 @@ impl<'a> Changed<'a> {
             report(problems, observer, path, &reason, true);
         }
         let staged = stored.set_image.map(SetImage::into_file);
-        // Where it was not computed, the parent's if it is the parent's image; else the set's file gives it, if one is written.
+        // Where not all was read, the parent's if it is the parent's image; else the set's file gives it, if one is written.
         let same = self.parent.filter(|parent| parent.root == root);
         let sha256 = stored.sha256.or_else(|| same.and_then(|parent| parent.sha256.clone()));
         let meta = path.metadata().map_err(Error::io("look at", path))?;
@@ -281,9 +281,7 @@ impl<'a> Changed<'a> {
         let Context { session, observer, .. } = context;
         // Where nothing is reused every extent is looked up; the parent's are still bases.
         let reuses_parent = session.trust().reuses_parent();
-        // Beside a parent the tree's own digest is enough: a set's is of the file that is written, and a full scan computes it again.
-        let hashes = self.parent.is_none() || !reuses_parent || self.proved.is_some();
-        Plan { session, parent: self.parent, reuses_parent, expected, hashes, scratch, observer }
+        Plan { session, parent: self.parent, reuses_parent, expected, scratch, observer }
     }
 
     /// Returns where the whole image goes at once for a set, if none of it can be had from an earlier one.
@@ -341,7 +339,7 @@ pub(in crate::ops) fn store_file(
     let failed = |error| Error::io("read an image below", scratch)(error);
     file.rewind().map_err(failed)?;
     let reuses_parent = session.trust().reuses_parent();
-    let plan = Plan { session, parent, reuses_parent, expected: Expected::Nothing, hashes: true, scratch, observer };
+    let plan = Plan { session, parent, reuses_parent, expected: Expected::Nothing, scratch, observer };
     let ((), stored) = store_image(plan, None, |feed| {
         let mut piece = vec![0; 256 << 10];
         loop {

@@ -1,6 +1,5 @@
 //! Adding chunks: known ones cost nothing, new ones are encoded (in the caller's thread) and packed; then packs and index are made durable.
 
-mod encode;
 mod trust;
 
 use std::collections::{HashMap, HashSet};
@@ -14,6 +13,7 @@ use super::names::pack_name;
 use super::pack_upload::PackUploader;
 use super::repair::lost_chunks::LostChunks;
 use crate::backend::{Backend, TempObject};
+use crate::compression;
 use crate::compression::Encoding;
 use crate::crypt::Key;
 use crate::error::{Error, Result};
@@ -21,14 +21,17 @@ use crate::format::index::Located;
 use crate::format::pack::{self, MAX_DEPTH, Record};
 use crate::fs::space::SpaceGuard;
 use crate::id::{ChunkId, Hasher, PackId};
-pub use encode::NewChunk;
-use encode::whole;
 pub use trust::Trust;
 
 /// New chunks after which packs and index are written, so that memory does not grow with the first backup of a million files.
 pub(super) const MAX_PENDING: usize = 64 << 10;
+/// Chunks that are decoded for one, at most; its neighbours need most of them as well. Without a bound, chains of chunks with several
+/// bases each would double their cost with every link.
+const MAX_WORK: usize = 128;
 /// The number of packs whose lengths are remembered.
 const KNOWN_PACKS: usize = 16 << 10;
+/// Below this a delta saves less than its base's id costs.
+const MIN_DELTA_LEN: usize = 256;
 
 /// One run's additions to a store. What was not sealed is garbage that nothing refers to.
 pub struct WriteSession<'s> {
@@ -99,10 +102,6 @@ impl<'s> WriteSession<'s> {
     /// Returns how many lost chunks it has stored.
     pub(crate) fn healed(&self) -> u64 {
         self.healed.load(Ordering::Relaxed)
-    }
-
-    fn count_healed(&self) {
-        self.healed.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Returns what may be reused unread from here on.
@@ -212,6 +211,112 @@ impl<'s> WriteSession<'s> {
         Ok(len)
     }
 
+    /// Keeps a chunk, as a delta against `bases` (chunks of sealed packs, best first) where that is smaller. Returns its id.
+    pub fn put(&self, plain: &[u8], bases: &[ChunkId]) -> Result<ChunkId> {
+        let id = self.store.ids().chunk(plain);
+        if let Some(wanted) = self.only {
+            if wanted.take(&id)? {
+                self.put_again(plain)?;
+                self.healed.fetch_add(1, Ordering::Relaxed);
+            }
+            return Ok(id);
+        }
+        if !self.knows(&id)? {
+            let (encoded, record) = self.encode(id, plain, bases)?;
+            self.append(encoded.as_deref().unwrap_or(plain), record)?;
+        }
+        Ok(id)
+    }
+
+    /// Keeps a chunk in full, though it may be known: as what it is known cannot be relied on.
+    pub(crate) fn put_again(&self, plain: &[u8]) -> Result<()> {
+        let (encoded, record) = self.encode(self.store.ids().chunk(plain), plain, &[])?;
+        self.append(encoded.as_deref().unwrap_or(plain), record)
+    }
+
+    fn encode(&self, id: ChunkId, plain: &[u8], bases: &[ChunkId]) -> Result<(Option<Vec<u8>>, Record)> {
+        let plain_len = u32::try_from(plain.len()).ok().filter(|len| *len as usize <= compression::MAX_CHUNK);
+        let plain_len =
+            plain_len.ok_or_else(|| Error::Refused(format!("a chunk of {} bytes is too long", plain.len())))?;
+        let delta = if plain.len() >= MIN_DELTA_LEN { self.delta(plain, bases)? } else { None };
+        // A delta this good needs no comparison with the full encoding, which would cost as much again.
+        let full = match &delta {
+            Some(delta) if !delta.rerooted && delta.encoded.len() < plain.len() / 8 => None,
+            _ => Some(compression::compress(plain)),
+        };
+        let full_len = full.as_ref().map(|full| full.as_ref().map_or(plain.len(), Vec::len));
+        Ok(match (delta, full) {
+            (Some(delta), _) if full_len.is_none_or(|full| delta.is_worth(full)) => {
+                let record = whole(id, plain_len, delta.encoded.len(), Encoding::Delta);
+                (Some(delta.encoded), Record { depth: delta.depth, bases: delta.bases, ..record })
+            }
+            (_, Some(Some(full))) => {
+                let record = whole(id, plain_len, full.len(), Encoding::Zstd);
+                (Some(full), record)
+            }
+            _ => (None, whole(id, plain_len, plain.len(), Encoding::Stored)),
+        })
+    }
+
+    fn delta(&self, plain: &[u8], bases: &[ChunkId]) -> Result<Option<Delta>> {
+        let mut rerooted = false;
+        let mut used = Vec::new();
+        let mut contents = Vec::new();
+        let mut depth = 0;
+        let mut left = MAX_WORK;
+        for base in bases.iter().take(compression::MAX_BASES) {
+            let Some(ChunkCopy { mut place, .. }) = self.store.listed_copy(base)? else { continue };
+            let mut cost = self.work(&place.record, left)?;
+            if place.record.depth >= MAX_DEPTH || cost.is_none() && used.is_empty() {
+                // At the bound the delta is taken against the chain's root: a full copy would cost three times as much (design, "Encoding").
+                rerooted = true;
+                for _ in 0..=MAX_DEPTH {
+                    let Some(below) = place.record.bases.first() else { break };
+                    let Some(found) = self.store.listed_copy(below)? else { break };
+                    place = found.place;
+                }
+                cost = self.work(&place.record, left)?;
+            }
+            let Some(cost) = cost.filter(|_| !used.contains(&place.record.id)) else { continue };
+            if self.is_condemned(&place.record.id)? {
+                continue;
+            }
+            match self.read(&place.record.id) {
+                Ok(content) => {
+                    left -= cost;
+                    depth = depth.max(place.record.depth + 1);
+                    used.push(place.record.id);
+                    contents.push(content);
+                }
+                Err(e) if e.is_final() => return Err(e),
+                // A base that is damaged is no base; the chunk is then kept whole, which also heals it.
+                Err(_) => {}
+            }
+        }
+        if used.is_empty() {
+            return Ok(None);
+        }
+        let contents: Vec<&[u8]> = contents.iter().map(|content| content.as_slice()).collect();
+        let Some(encoded) = compression::compress_delta(plain, &contents) else { return Ok(None) };
+        let decoded = compression::decode(Encoding::Delta, encoded.clone(), plain.len(), &contents, "a new delta");
+        // What does not decode to what went in is not stored.
+        Ok(decoded.is_ok_and(|back| back == plain).then_some(Delta { encoded, depth, bases: used, rerooted }))
+    }
+
+    /// Counts the chunks that are decoded for this one, itself included; `None` if they are more than `limit`.
+    fn work(&self, record: &Record, limit: usize) -> Result<Option<usize>> {
+        let mut count = 1;
+        let mut below = record.bases.clone();
+        while let Some(id) = below.pop() {
+            count += 1;
+            if count > limit {
+                return Ok(None);
+            }
+            below.extend(self.store.locate(&id)?.map(|place| place.record.bases).unwrap_or_default());
+        }
+        Ok((count <= limit).then_some(count))
+    }
+
     /// Keeps a chunk as it is encoded already, from wherever its record is.
     pub(crate) fn append(&self, bytes: &[u8], mut record: Record) -> Result<()> {
         self.store.check_writable()?;
@@ -251,7 +356,7 @@ impl<'s> WriteSession<'s> {
     /// Keeps a chunk as another store has it encoded, if its bases are in sealed packs here and decoding it takes no more than it may;
     /// returns whether it did. The caller has decoded it.
     pub(crate) fn append_encoded(&self, bytes: &[u8], record: Record) -> Result<bool> {
-        let (mut depth, mut left) = (0, encode::MAX_WORK);
+        let (mut depth, mut left) = (0, MAX_WORK);
         for base in &record.bases {
             let Some(ChunkCopy { place, .. }) = self.store.listed_copy(base)? else { return Ok(false) };
             let cost = self.work(&place.record, left)?.filter(|_| place.record.depth < MAX_DEPTH && base != &record.id);
@@ -357,6 +462,25 @@ impl<'s> WriteSession<'s> {
 
     pub(crate) fn count_bytes(&self, bytes: u64) {
         self.added_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Describes a chunk without bases.
+fn whole(id: ChunkId, plain_len: u32, encoded_len: usize, encoding: Encoding) -> Record {
+    Record { id, encoded_len: encoded_len as u32, plain_len, encoding, depth: 0, bases: Vec::new() }
+}
+
+struct Delta {
+    encoded: Vec<u8>,
+    depth: u8,
+    bases: Vec<ChunkId>,
+    rerooted: bool,
+}
+
+impl Delta {
+    fn is_worth(&self, full_len: usize) -> bool {
+        let cost = self.encoded.len() + 64 * self.bases.len();
+        if self.rerooted { cost <= full_len / 2 } else { cost < full_len }
     }
 }
 

@@ -277,7 +277,7 @@ fn chains_of_several_bases_stay_cheap_to_read() {
         session.seal().unwrap();
         for (id, plain) in &next {
             let work = decoded_for(&store, id);
-            assert!(work <= super::encode::MAX_WORK + 1, "step {step}: {work} chunks are decoded");
+            assert!(work <= super::MAX_WORK + 1, "step {step}: {work} chunks are decoded");
             assert_eq!(store.read(id).unwrap(), *plain);
         }
         last = next;
