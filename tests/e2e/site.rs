@@ -173,8 +173,9 @@ fn what_is_named_decides_what_is_stored() {
     assert!(lab.lrl("ls latest data/users --source plain").expect(0).stdout.contains("ann.db"));
     lab.lrl("backup --root site --snapshot-only --files data --source some").expect(0);
     let listed = lab.lrl("ls latest --source some").expect(0).stdout;
+    // Files are those that are named; databases are copied wherever they lie.
     assert!(
-        listed.contains("data/note.txt") && !listed.contains("config.json") && !listed.contains("main.sqlite"),
+        listed.contains("data/note.txt") && !listed.contains("config.json") && listed.contains("main.sqlite"),
         "{listed}"
     );
     // One that is named must be there.
@@ -185,6 +186,53 @@ fn what_is_named_decides_what_is_stored() {
     lab.run(["backup", "--root", "nowhere"]).expect(10);
     lab.run(["backup", "--root", "site", "--database", "/etc/passwd"]).expect(2);
     lab.run(["backup", "--root", "site", "--data-dir", "data"]).expect(2);
+}
+
+#[test]
+fn databases_are_copied_wherever_they_lie() {
+    let lab = Lab::empty();
+    small(&lab);
+    let database = |name: &str, rows: i64| {
+        fs::create_dir_all(lab.path(name).parent().unwrap()).unwrap();
+        let db = Connection::open(lab.path(name)).unwrap();
+        db.execute_batch("CREATE TABLE IF NOT EXISTS t(a)").unwrap();
+        for row in 0..rows {
+            db.execute("INSERT INTO t VALUES (?1)", [row]).unwrap();
+        }
+    };
+    let stored = |line: &str| -> Vec<String> {
+        let run = lab.lrl(&format!("backup --root site --files data/note.txt --snapshot-only --json {line}"));
+        let run = run.expect(0).json();
+        let parts = run["backups"].as_array().unwrap().iter().filter(|part| part["type"] == "database");
+        parts.map(|part| part["path"].as_str().unwrap().to_string()).collect()
+    };
+    assert_eq!(stored(""), DATABASES);
+    // One that comes later, deep below what is no file of the backup, and is known from then on.
+    database("site/var/deep/queue", 3);
+    lab.write("site/var/deep/pages", [7; 4096]);
+    let all = ["data/users/ann.db", "main.sqlite", "var/deep/queue"];
+    assert_eq!(stored(""), all);
+    database("site/var/deep/queue", 5);
+    assert_eq!(stored(""), all);
+    assert_eq!(
+        lab.lrl("backup --root site --files data/note.txt --dry-run").expect(0).stdout.matches("queue").count(),
+        1
+    );
+    lab.lrl("restore latest --source site --target back").expect(0);
+    let rows = |path: &str| -> i64 {
+        Connection::open(lab.path(path)).unwrap().query_row("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!(rows("back/var/deep/queue"), 8);
+    assert!(!lab.path("back/var/deep/pages").exists() && !lab.path("back/config.json").exists());
+    // What is excluded, or plain, is left out there as well; so is what lrl writes.
+    assert_eq!(stored("--accept-shrink --exclude /var/"), DATABASES);
+    assert_eq!(stored("--accept-shrink --plain queue"), DATABASES);
+    let files_only = "backup --root site --files data/note.txt --snapshot-only --assets-only --source files";
+    lab.lrl(files_only).expect(0);
+    assert!(!lab.lrl("ls latest --source files").expect(0).stdout.contains("sqlite"));
+    lab.lrl("backup --root site --files data/note.txt --backup site/backups --source inside").expect(0);
+    let run = lab.lrl("backup --root site --files data/note.txt --backup site/backups --source inside").expect(0);
+    assert!(!run.stdout.contains("database: site/backups"), "{}", run.stdout);
 }
 
 #[test]

@@ -238,6 +238,42 @@ fn what_lrl_writes_below_a_root_does_not_wake_it() {
 }
 
 #[test]
+fn databases_are_watched_wherever_they_lie() {
+    let lab = Lab::empty();
+    lab.write("site/lrl.toml", "root = \".\"\n[[files]]\npath = \"uploads\"\n");
+    let write = |name: &str| {
+        fs::create_dir_all(lab.path(name).parent().unwrap()).unwrap();
+        let connection = Connection::open(lab.path(name)).unwrap();
+        connection.execute_batch("CREATE TABLE IF NOT EXISTS t(a); INSERT INTO t VALUES (1)").unwrap();
+    };
+    lab.write("site/uploads/a", "a");
+    write("site/state/queue");
+    let store = || names_in(&lab.path("site/backups/store/snapshots")).len();
+    let line = format!("--config site/lrl.toml --backup site/backups {QUICK}");
+    let mut watch = Watch::start(&lab, &format!("{line} --at-least-every 1h"));
+    watch.until("the first snapshot", |_| store() == 1);
+    write("site/state/queue");
+    watch.until("a snapshot of what no file is stored of", |_| store() == 2);
+    // A new one beside it is found by the next round, and is watched from then on.
+    write("site/other/cache");
+    write("site/state/queue");
+    watch.until("a snapshot with the new one", |_| store() >= 3);
+    std::thread::sleep(Duration::from_secs(1));
+    let before = store();
+    write("site/other/cache");
+    watch.until("a snapshot of the new one", |_| store() > before);
+    watch.stop().expect(0);
+    // A look tells them as well, where no event does.
+    let mut watch = Watch::start(&lab, &format!("{line} --at-least-every 1s"));
+    watch.until("the first look", |_| fs::read_to_string(lab.path("watch.out")).unwrap().contains("Watching"));
+    std::thread::sleep(Duration::from_secs(4));
+    let before = store();
+    write("site/third/late");
+    watch.until("a snapshot of one that came", |_| store() > before);
+    watch.stop().expect(0);
+}
+
+#[test]
 fn a_watch_that_was_killed_is_seen_to_be_dead_and_another_one_goes_on() {
     let lab = Lab::small();
     let watch = Watch::begun(&lab, QUICK);

@@ -40,6 +40,12 @@ impl Turns<'_> {
             self.timing.saved(now);
             self.state.looked = Some(self.clock.wall());
             self.count_snapshot(&outcome);
+            // One that was found where no files are stored is watched from now on.
+            let before = self.databases.replace(outcome.databases.clone());
+            if before.is_some_and(|before| before != outcome.databases) {
+                self.renew_watches();
+                self.timing.changed(began.moment, now);
+            }
         } else {
             self.timing.failed(now);
         }

@@ -94,6 +94,7 @@ pub fn run(context: &Context<'_>, args: &WatchArgs) -> Result {
         lock,
         saved: None,
         woken: None,
+        databases: None,
         asked_store: Moment::ZERO,
         looked_last: false,
         verdict: None,

@@ -35,6 +35,8 @@ pub struct Outcome {
     pub unchanged: bool,
     /// Bytes that it added to the store.
     pub added: u64,
+    /// The databases that it holds, as they are documented.
+    pub databases: Vec<Value>,
     /// A set was written.
     pub wrote_set: bool,
     /// How long it took.
@@ -142,9 +144,11 @@ fn outcome(exit: Exit, result: &Result, document: &Value, took: Duration) -> Out
             Some(Fault { kind: format!("{} {}", exit.code(), kind_of(&message)), message, hint: None })
         }
     };
+    let parts = document["backups"].as_array().into_iter().flatten();
     Outcome {
         exit,
         fault,
+        databases: parts.filter(|part| part["type"] == "database").map(|part| part["source"].clone()).collect(),
         snapshot: document["snapshot"].as_str().map(str::to_string),
         unchanged: document["unchanged"] == true,
         added: document["added_bytes"].as_u64().unwrap_or_default(),

@@ -7,6 +7,7 @@ use lrl_store::fs::lock::Guard;
 use lrl_store::ops::backup::Options;
 use lrl_store::ops::watch::timing::{Moment, Step, Timing};
 use lrl_store::ops::watch::{Blind, Watcher};
+use serde_json::Value;
 use signal_hook::consts::SIGTERM;
 
 use super::application::Application;
@@ -75,6 +76,8 @@ pub struct Turns<'a> {
     pub saved: Option<Both>,
     /// When it was last woken by an event.
     pub woken: Option<Moment>,
+    /// The databases of the last snapshot.
+    pub databases: Option<Vec<Value>>,
     /// When a round last went to the store.
     pub asked_store: Moment,
     /// The end is near: the data was looked at once more.

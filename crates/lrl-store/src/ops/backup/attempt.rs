@@ -42,7 +42,8 @@ pub(super) struct Attempt {
 pub(super) fn attempt(context: Context<'_>, history: &History, timestamp: &str, lost: &[PackId]) -> Result<Attempt> {
     let Context { session, .. } = context;
     let store = session.store();
-    let mut sources = databases::sources(history, context.options, context.observer)?;
+    let mut notes = Vec::new();
+    let mut sources = databases::sources(history, context.options, &mut notes, context.observer)?;
     let again = |before: Attempt, trust: Trust, sources: &mut Vec<DatabaseSource>| -> Result<Attempt> {
         session.lower_trust(trust);
         let mut made = make_found(context, history, sources, timestamp, lost)?;
@@ -65,6 +66,7 @@ pub(super) fn attempt(context: Context<'_>, history: &History, timestamp: &str, 
             made = again(made, Trust::CheckEachChunk, &mut sources)?;
         }
     }
+    made.problems.append(&mut notes);
     Ok(made)
 }
 

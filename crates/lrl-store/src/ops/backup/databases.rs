@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::context::Context;
@@ -16,7 +17,8 @@ use crate::fs::dir::to_path;
 use crate::ops::report_problem::report;
 use crate::progress::{Observer, Problem, Quiet, checkpoint};
 use crate::source::database::ReadOptions;
-use crate::source::database::source::{DatabaseSource, Discover, database_of, has_header};
+use crate::source::database::source::{DatabaseSource, Discover, can_be_database, database_of, has_header};
+use crate::source::files::exclude::Excludes;
 use crate::source::files::walk::{Found, FoundKind, Root, walk};
 
 /// The databases of one attempt.
@@ -31,27 +33,56 @@ pub(super) struct DatabaseParts {
 /// Snapshots hold up to this many databases: each takes about a kilobyte of the document.
 const MOST: usize = 4096;
 
-/// Returns the databases to back up, in order of their paths.
-pub(super) fn sources(history: &History, options: &Options, observer: &dyn Observer) -> Result<Vec<DatabaseSource>> {
+/// Returns the databases to back up, in order of their paths. Directories that cannot be searched are notes.
+pub(super) fn sources(
+    history: &History,
+    options: &Options,
+    problems: &mut Vec<Problem>,
+    observer: &dyn Observer,
+) -> Result<Vec<DatabaseSource>> {
     let mut sources = options.databases.clone();
-    if let Some(discover) = &options.discover {
-        match &history.databases {
-            // What was one before is one, if it is still there; others are found among the files.
-            Some((_, before)) if options.uploads.is_some() => {
-                for path in before.iter().map(|part| part.path.clone()) {
-                    let file = discover.root.join(to_path(&path));
-                    let is_left =
-                        options.excludes.leave_out_with_parents(&path) || discover.plain.matches(&path, false);
-                    if !is_left && has_header(&file)? {
-                        sources.push(DatabaseSource { path, file });
-                    }
-                }
-            }
-            // Nothing is known, or the files are not walked: so that the databases come first all the same, they are looked at before.
-            _ => sources.extend(find(discover, options, observer)?),
+    let Some(discover) = &options.discover else { return in_order(sources) };
+    // What was one before is one, if it is still there, also where no files are stored.
+    let excludes = options.excludes.everywhere();
+    for path in history.databases.iter().flat_map(|(_, before)| before).map(|part| part.path.clone()) {
+        let file = discover.root.join(to_path(&path));
+        let is_left = excludes.leave_out_with_parents(&path) || discover.plain.matches(&path, false);
+        if !is_left && has_header(&file)? {
+            sources.push(DatabaseSource { path, file });
         }
     }
+    // Others are found among the files. Where nothing is known, or the files are not walked, they are looked at before, so that the databases
+    // come first all the same.
+    if history.databases.is_none() || options.uploads.is_none() {
+        let mut unsearched = Vec::new();
+        sources.extend(find(discover, options, &options.excludes, &mut unsearched, observer)?);
+        // Else they are told of when the files are stored.
+        if options.uploads.is_none() {
+            report_unsearched(unsearched, problems, observer);
+        }
+    }
+    let mut unsearched = Vec::new();
+    sources.extend(find_elsewhere(options, &mut unsearched, observer)?);
+    report_unsearched(unsearched, problems, observer);
     in_order(sources)
+}
+
+fn report_unsearched(unsearched: Vec<Problem>, problems: &mut Vec<Problem>, observer: &dyn Observer) {
+    for Problem { path, reason, .. } in unsearched {
+        let reason = format!("{reason}; it was not searched for databases");
+        report(problems, observer, Path::new(&path), &reason, false);
+    }
+}
+
+/// Finds the databases that lie where no files are stored.
+pub(in crate::ops) fn find_elsewhere(
+    options: &Options,
+    unsearched: &mut Vec<Problem>,
+    observer: &dyn Observer,
+) -> Result<Vec<DatabaseSource>> {
+    let places = options.discover.as_ref().filter(|_| options.stores_databases).zip(options.excludes.elsewhere());
+    places
+        .map_or_else(|| Ok(Vec::new()), |(discover, excludes)| find(discover, options, &excludes, unsearched, observer))
 }
 
 /// Sorts databases by their paths; the first of two with one path stays.
@@ -82,19 +113,27 @@ impl<'a> DatabasePaths<'a> {
     }
 }
 
-/// Looks for databases among the files.
-fn find(discover: &Discover, options: &Options, observer: &dyn Observer) -> Result<Vec<DatabaseSource>> {
+/// Looks for databases among the files that `excludes` leaves, and adds what cannot be looked at to `unsearched`.
+fn find(
+    discover: &Discover,
+    options: &Options,
+    excludes: &Excludes,
+    unsearched: &mut Vec<Problem>,
+    observer: &dyn Observer,
+) -> Result<Vec<DatabaseSource>> {
     let mut found = Vec::new();
     let roots = [Root { name: String::new(), path: discover.root.clone() }];
-    // What cannot be looked at is told when the files are stored.
-    walk(&roots, &options.excludes, &options.skip, &Quiet(observer), &mut |file| {
+    let problems = walk(&roots, excludes, &options.skip, &Quiet(observer), &mut |file| {
         checkpoint(observer)?;
-        let is_candidate = file.kind == FoundKind::File && !discover.plain.matches(&file.path, false);
+        let is_candidate = file.kind == FoundKind::File
+            && can_be_database(&file.path, file.stat.size)
+            && !discover.plain.matches(&file.path, false);
         if is_candidate && crate::source::files::read::is_database(&file) {
             found.push(DatabaseSource { path: file.path, file: file.source });
         }
         Ok(())
     })?;
+    unsearched.extend(problems.into_iter().filter(|problem| problem.lost));
     Ok(found)
 }
 

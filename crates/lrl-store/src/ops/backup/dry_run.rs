@@ -95,7 +95,7 @@ pub fn plan(store: Option<&Store>, options: &Options, observer: &dyn Observer) -
     let history = store.map(|store| History::read(store, &options.source)).transpose()?;
     let mut problems = Vec::new();
     let nothing = History::none();
-    let sources = super::databases::sources(history.as_ref().unwrap_or(&nothing), options, observer)?;
+    let sources = super::databases::sources(history.as_ref().unwrap_or(&nothing), options, &mut problems, observer)?;
     let sizes = sources.iter().map(|source| source.file.metadata().ok().map(|meta| meta.len()));
     observer.phase(Phase::Database, sizes.sum());
     let mut databases = Vec::new();

@@ -33,6 +33,7 @@ pub(super) mod tests;
 mod trust;
 
 pub(super) use context::Context;
+pub(super) use databases::find_elsewhere;
 pub use dry_run::{Amount, DatabasePlan, Plan, UploadsPlan, plan};
 pub use full_scan::FullScan;
 pub(super) use history::{History, all_timestamps};

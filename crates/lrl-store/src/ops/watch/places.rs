@@ -7,7 +7,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::fs::dir::to_path;
-use crate::ops::backup::Options;
+use crate::ops::backup::{Options, find_elsewhere};
+use crate::progress::Silent;
 use crate::source::files::walk::Root;
 
 /// A tree of directories in which everything counts.
@@ -60,7 +61,8 @@ fn below<'a>(root: &Root, path: &'a [u8]) -> Option<&'a [u8]> {
     }
 }
 
-/// Finds the directories in which only some names count: databases with their journals, and roots that are not there yet.
+/// Finds the directories in which only some names count: databases with their journals, also those that lie where no files are stored, and
+/// roots that are not there yet.
 pub(super) fn names(options: &Options) -> BTreeMap<PathBuf, Vec<Box<[u8]>>> {
     let mut names: BTreeMap<PathBuf, Vec<Box<[u8]>>> = BTreeMap::new();
     let mut add = |path: &Path, suffixes: &[&str]| {
@@ -70,7 +72,9 @@ pub(super) fn names(options: &Options) -> BTreeMap<PathBuf, Vec<Box<[u8]>>> {
         let of_dir = names.entry(dir).or_default();
         of_dir.extend(suffixes.iter().map(|suffix| [name.as_bytes(), suffix.as_bytes()].concat().into_boxed_slice()));
     };
-    for database in options.databases.iter().filter(|_| options.stores_databases) {
+    // What cannot be searched is for the backup to tell.
+    let elsewhere = find_elsewhere(options, &mut Vec::new(), &Silent).unwrap_or_default();
+    for database in options.databases.iter().chain(&elsewhere).filter(|_| options.stores_databases) {
         // SQLite keeps the journals beside the file that a link leads to.
         let real = fs::canonicalize(&database.file).unwrap_or_else(|_| database.file.clone());
         add(&real, &["", "-wal", "-journal"]);

@@ -11,10 +11,11 @@ use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, Result};
 use crate::ops::backup::Options;
-use crate::progress::{Observer, Quiet, checkpoint};
-use crate::source::database::source::SIDE_FILES;
+use crate::progress::{Observer, Problem, Quiet, checkpoint};
+use crate::source::database::source::{SIDE_FILES, can_be_database, database_of};
 use crate::source::database::state::side_file;
-use crate::source::files::walk::{Stat, walk};
+use crate::source::files::exclude::Excludes;
+use crate::source::files::walk::{Found, FoundKind, Root, Stat, walk};
 use crate::time::{Time, time_of};
 
 /// A database is never written through a mapping: only the granularity of the file system's clock counts.
@@ -38,19 +39,51 @@ pub fn unchanged_since(options: &Options, since: SystemTime, observer: &dyn Obse
     if !roots.iter().all(|root| is_older(&root.path, limit, true)) {
         return Ok(false);
     }
-    // The walk has no other way to end early. The snapshot tells what cannot be read.
-    let mut is_proved = true;
-    let walked = walk(roots, &options.excludes, &options.skip, &Quiet(observer), &mut |found| {
-        checkpoint(observer)?;
+    let is_older = |found: &Found| {
         let is_index = found.path.ends_with(SIDE_FILES[2].as_bytes());
-        is_proved = is_index || stat_is_older(&found.stat, limit);
+        is_index || stat_is_older(&found.stat, limit)
+    };
+    match walk_until(roots, &options.excludes, options, observer, &is_older)? {
+        // What cannot be read may have changed.
+        Some(problems) if !problems.iter().any(|problem| problem.lost) => {
+            no_database_changed(options, before(GRAIN), observer)
+        }
+        _ => Ok(false),
+    }
+}
+
+/// Returns whether no database where no files are stored has changed or come since `limit`.
+fn no_database_changed(options: &Options, limit: Time, observer: &dyn Observer) -> Result<bool> {
+    let places = options.discover.as_ref().filter(|_| options.stores_databases).zip(options.excludes.elsewhere());
+    let Some((discover, excludes)) = places else { return Ok(true) };
+    let roots = [Root { name: String::new(), path: discover.root.clone() }];
+    let is_older = |found: &Found| {
+        let is_beside = database_of(&found.path).is_some() && !found.path.ends_with(SIDE_FILES[2].as_bytes());
+        let counts = found.kind == FoundKind::Dir || is_beside || can_be_database(&found.path, found.stat.size);
+        !counts || stat_is_older(&found.stat, limit)
+    };
+    // What cannot be searched is in no snapshot.
+    Ok(walk_until(&roots, &excludes, options, observer, &is_older)?.is_some())
+}
+
+/// Walks as long as everything found is older, and returns the problems; `None` if something is not. The snapshot tells what cannot be read.
+fn walk_until(
+    roots: &[Root],
+    excludes: &Excludes,
+    options: &Options,
+    observer: &dyn Observer,
+    is_older: &dyn Fn(&Found) -> bool,
+) -> Result<Option<Vec<Problem>>> {
+    // The walk has no other way to end early.
+    let mut is_proved = true;
+    let walked = walk(roots, excludes, &options.skip, &Quiet(observer), &mut |found| {
+        checkpoint(observer)?;
+        is_proved = is_older(&found);
         if is_proved { Ok(()) } else { Err(Error::Interrupted) }
     });
     match walked {
-        Err(Error::Interrupted) if !is_proved => Ok(false),
-        Err(error) => Err(error),
-        // What cannot be read may have changed.
-        Ok(problems) => Ok(!problems.iter().any(|problem| problem.lost)),
+        Err(Error::Interrupted) if !is_proved => Ok(None),
+        walked => walked.map(Some),
     }
 }
 
@@ -76,6 +109,8 @@ mod tests {
     use super::unchanged_since;
     use crate::ops::backup::Options;
     use crate::progress::Silent;
+    use crate::source::files::exclude::Excludes;
+    use crate::source::files::include::Includes;
 
     #[test]
     fn only_what_is_older_than_the_moment_is_proved() {
@@ -97,5 +132,36 @@ mod tests {
         // A database that is missing is for the backup to tell.
         fs::remove_file(path("lrl.db")).unwrap();
         assert!(!proved(&options, later));
+    }
+
+    #[test]
+    fn databases_count_also_where_no_files_are_stored() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        ["data", "state/deep"].iter().for_each(|name| fs::create_dir_all(path(name)).unwrap());
+        fs::write(path("state/log"), "a line").unwrap();
+        let mut options = Options::site(dir.path(), path("backups"), SystemTime::UNIX_EPOCH);
+        options.excludes = Excludes::none().and_only(Includes::new(&["data".into()]).unwrap());
+        options.settle = Duration::from_secs(2);
+        let made = SystemTime::now();
+        let proved = |options: &Options| unchanged_since(options, made, &Silent).unwrap();
+        // No program can set a ctime: what is old enough is what was there before this moment.
+        assert!(!proved(&options));
+        let made = made + Duration::from_secs(60);
+        let proved = |options: &Options| unchanged_since(options, made, &Silent).unwrap();
+        assert!(proved(&options));
+        let ahead = |name: &str, bytes: &[u8]| {
+            fs::write(path(name), bytes).unwrap();
+            fs::File::options().write(true).open(path(name)).unwrap().set_modified(made).unwrap();
+        };
+        ahead("state/log", b"another line");
+        assert!(proved(&options), "a log is no database");
+        ahead("state/log", &[0; 1024]);
+        assert!(!proved(&options), "it may be one");
+        ahead("state/log", b"a line");
+        ahead("state/deep/queue-wal", b"commits");
+        assert!(!proved(&options));
+        options.stores_databases = false;
+        assert!(proved(&options));
     }
 }

@@ -36,6 +36,9 @@ const LEAST: u64 = 512;
 /// Endings of the files that SQLite keeps beside a database; their contents are part of its image.
 pub const SIDE_FILES: [&str; 3] = ["-wal", "-journal", "-shm"];
 
+/// Usual endings of a database's name.
+const NAMES: [&str; 5] = [".db", ".db3", ".sqlite", ".sqlite3", ".sqlitedb"];
+
 /// Returns whether a file of this length that begins with these bytes is a SQLite database: an encrypted or foreign one is not.
 pub fn is_database(first: &[u8], len: u64) -> bool {
     let page = first.get(16..18).map(|size| u16::from_be_bytes([size[0], size[1]]));
@@ -65,6 +68,13 @@ pub fn has_header(path: &Path) -> Result<bool> {
     Ok(is_database(&first, len))
 }
 
+/// Returns whether a file with this path and length is worth a look at its header: a database has whole pages, and one that is cut off or
+/// being extended has at least the name of one.
+pub(crate) fn can_be_database(path: &[u8], len: u64) -> bool {
+    let has_name = || NAMES.iter().any(|name| path.to_ascii_lowercase().ends_with(name.as_bytes()));
+    len >= LEAST && (len.is_multiple_of(LEAST) || has_name())
+}
+
 /// Returns the path of the database that a side file belongs to, if it has the name of one.
 pub fn database_of(side_file: &[u8]) -> Option<&[u8]> {
     let suffix = SIDE_FILES.iter().find_map(|suffix| side_file.strip_suffix(suffix.as_bytes()));
@@ -78,7 +88,7 @@ pub fn database_of(side_file: &[u8]) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
-    use super::{database_of, is_database};
+    use super::{can_be_database, database_of, is_database};
 
     #[test]
     fn only_a_whole_header_makes_a_database() {
@@ -88,6 +98,16 @@ mod tests {
             !is_database(&header(4096), 100) && !is_database(&header(1000), 4096) && !is_database(&header(0), 4096)
         );
         assert!(!is_database(b"SQLite format 3\0", 4096) && !is_database(b"", 0));
+    }
+
+    #[test]
+    fn whole_pages_or_a_name_are_worth_a_look() {
+        assert!(
+            can_be_database(b"state", 4096) && can_be_database(b"a/b.DB", 4097) && can_be_database(b"x.sqlite3", 513)
+        );
+        assert!(
+            !can_be_database(b"state", 4097) && !can_be_database(b"a.db", 511) && !can_be_database(b"a.db-wal", 1000)
+        );
     }
 
     #[test]

@@ -21,7 +21,26 @@ pub struct Excludes {
     /// Some pattern holds a path: what it matches depends on where the path begins.
     has_paths: bool,
     follow: Arc<[Vec<u8>]>,
-    only: Includes,
+    scope: Scope,
+}
+
+/// Where the patterns apply; nothing else is taken.
+#[derive(Debug, Clone)]
+enum Scope {
+    /// What these name.
+    Only(Includes),
+    /// Everything but what these name.
+    AllBut(Includes),
+}
+
+impl Scope {
+    fn takes(&self, path: &[u8], is_dir: bool) -> bool {
+        match self {
+            Self::Only(only) => only.wants(path, is_dir),
+            // A directory that only leads to something named holds other things as well.
+            Self::AllBut(named) => !named.wants(path, false),
+        }
+    }
 }
 
 /// One pattern, and whether it was the last that matched something.
@@ -49,7 +68,7 @@ impl Excludes {
             rules: Arc::new([]),
             has_paths: false,
             follow: Arc::new([]),
-            only: Includes::all(),
+            scope: Scope::Only(Includes::all()),
         }
     }
 
@@ -78,7 +97,7 @@ impl Excludes {
         let matcher =
             builder.build().map_err(|e| Error::Refused(format!("the exclude patterns cannot be used: {e}")))?;
         let has_paths = rules.iter().any(|rule| rule.text.trim().trim_end_matches('/').contains('/'));
-        Ok(Self { matcher, rules: rules.into(), has_paths, follow: Arc::new([]), only: Includes::all() })
+        Ok(Self { matcher, rules: rules.into(), has_paths, follow: Arc::new([]), scope: Scope::Only(Includes::all()) })
     }
 
     /// Follows the links at these paths, as they are listed: the directories behind them are stored in their places.
@@ -90,7 +109,22 @@ impl Excludes {
     /// Leaves out everything that is not among `only`, which are paths as they are listed.
     #[must_use]
     pub fn and_only(self, only: Includes) -> Self {
-        Self { only, ..self }
+        Self { scope: Scope::Only(only), ..self }
+    }
+
+    /// Returns the same patterns for all paths, whatever [`Excludes::and_only`] named.
+    pub(crate) fn everywhere(&self) -> Self {
+        Self { scope: Scope::Only(Includes::all()), ..self.clone() }
+    }
+
+    /// Returns the same patterns for what [`Excludes::and_only`] did not name, without links to follow; `None` where it named everything.
+    pub(crate) fn elsewhere(&self) -> Option<Self> {
+        match &self.scope {
+            Scope::Only(only) if !only.is_all() => {
+                Some(Self { scope: Scope::AllBut(only.clone()), follow: Arc::new([]), ..self.clone() })
+            }
+            _ => None,
+        }
     }
 
     /// Returns which of the links to follow is at `path`.
@@ -115,7 +149,7 @@ impl Excludes {
 
     /// Returns whether `path`, whose root's name ends before `inside`, is left out; a directory takes all of its contents with it.
     pub fn leave_out(&self, path: &[u8], inside: usize, is_dir: bool) -> bool {
-        if !self.only.wants(path, is_dir) {
+        if !self.scope.takes(path, is_dir) {
             return true;
         }
         if self.is_empty() {
@@ -157,7 +191,7 @@ fn unusable(what: &str, error: &ignore::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::Excludes;
+    use super::{Excludes, Includes};
     use std::path::PathBuf;
 
     fn patterns(list: &[&str]) -> Excludes {
@@ -201,6 +235,29 @@ mod tests {
         assert!(!left_out(&["cache", "!assets/cache"], "assets/cache", true));
         assert!(left_out(&["!assets/cache", "cache"], "assets/cache", true));
         assert!(left_out(&["!/cache", "assets/cache"], "assets/cache", true));
+    }
+
+    #[test]
+    fn what_is_not_named_lies_elsewhere() {
+        assert!(patterns(&["*.tmp"]).elsewhere().is_none());
+        let named = Includes::new(&["data".into(), "log/*.txt".into()]).unwrap();
+        let only = patterns(&["*.tmp"]).and_only(named);
+        let elsewhere = only.elsewhere().unwrap();
+        for (path, is_dir, is_named, is_elsewhere) in [
+            ("data", true, true, false),
+            ("data/a", false, true, false),
+            // It leads to what is named, and holds other things.
+            ("log", true, true, true),
+            ("log/a.txt", false, true, false),
+            ("log/a.db", false, false, true),
+            ("other", true, false, true),
+            ("other/b.tmp", false, false, false),
+        ] {
+            let taken = [&only, &elsewhere].map(|excludes| !excludes.leave_out(path.as_bytes(), 0, is_dir));
+            assert_eq!(taken, [is_named, is_elsewhere], "{path}");
+            let is_tmp = path.ends_with(".tmp");
+            assert_eq!(only.everywhere().leave_out(path.as_bytes(), 0, is_dir), is_tmp, "{path}");
+        }
     }
 
     #[test]

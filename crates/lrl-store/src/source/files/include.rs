@@ -48,6 +48,11 @@ impl Includes {
         Ok(Self(patterns.iter().map(|pattern| rule(pattern)).collect::<Result<_>>()?))
     }
 
+    /// Returns whether everything is stored.
+    pub(crate) fn is_all(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Returns whether a path is stored, or is a directory that may lead to one.
     pub fn wants(&self, path: &[u8], is_dir: bool) -> bool {
         // Every file of every backup is asked about.
