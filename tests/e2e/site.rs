@@ -189,6 +189,37 @@ fn what_is_named_decides_what_is_stored() {
 }
 
 #[test]
+fn kept_copies_of_every_restore_are_found() {
+    let lab = Lab::empty();
+    small(&lab);
+    lab.lrl("backup --root site --snapshot-only").expect(0);
+    let grow = |name: &str| {
+        let db = Connection::open(lab.path(name)).unwrap();
+        db.execute_batch("INSERT INTO t VALUES (3, 'three')").unwrap();
+    };
+    grow("site/data/users/ann.db");
+    lab.write("site/data/note.txt", "changed");
+    lab.lrl("restore --root site --only data/users/ann.db").expect(0);
+    lab.lrl("restore --root site --only data/note.txt").expect(0);
+    // What the application calls so is its own.
+    lab.write("site/data/users/x.undone", "the application's");
+    grow("site/main.sqlite");
+    // This one keeps nothing, and has no record of the others.
+    lab.lrl("restore --root site --only main.sqlite --no-keep").expect(0);
+    let run = lab.lrl("backup --root site --snapshot-only").expect(0);
+    assert!(run.stderr.contains("`lrl restore --clean` removes them"), "{}", run.stderr);
+    assert!(lab.path("site/data/users/ann.db.pre-restore").exists());
+    let cleaned = lab.lrl("restore --clean --root site --dry-run").expect(0);
+    assert!(cleaned.stdout.contains("Would remove 2 kept copies"), "{}", cleaned.stdout);
+    let cleaned = lab.lrl("restore --clean --root site").expect(0);
+    assert!(cleaned.stdout.contains("Removed 2 kept copies"), "{}", cleaned.stdout);
+    assert!(!lab.path("site/data/users/ann.db.pre-restore").exists());
+    assert!(!lab.path("site/data/note.txt.pre-restore").exists());
+    assert!(lab.path("site/data/users/x.undone").exists() && lab.path("site/data/users/ann.db").exists());
+    assert!(!lab.lrl("backup --root site --snapshot-only").expect(0).stderr.contains("kept by a restore"));
+}
+
+#[test]
 fn databases_are_copied_wherever_they_lie() {
     let lab = Lab::empty();
     small(&lab);

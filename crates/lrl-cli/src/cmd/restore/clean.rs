@@ -22,6 +22,7 @@ pub fn run(context: &Context<'_>, args: &RestoreArgs) -> Result {
     let options = CleanOptions {
         data_dir: places.data_dir,
         storage_dir: places.storage,
+        is_site: args.target.is_none() && context.site()?.root.is_some(),
         older_than: args.older_than.unwrap_or(Duration::ZERO),
         now: SystemTime::now(),
         dry_run: args.dry_run,

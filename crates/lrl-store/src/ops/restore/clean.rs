@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{Dir, Stat, fsync};
+use rustix::fs::{Dir, FileType, Stat, fsync};
 use rustix::io::Errno;
 
 use super::commit::Staged;
@@ -23,7 +23,7 @@ use super::staging_dir::reclaim;
 use super::target::Target;
 use super::tree_size::measure;
 use crate::error::{Error, Result};
-use crate::fs::dir::to_path;
+use crate::fs::dir::{DirCursor, to_path};
 use crate::fs::resolve::{OpenDirs, look};
 use crate::source::database::source::SIDE_FILES;
 use crate::source::files::kept::kept_of;
@@ -35,6 +35,8 @@ pub struct CleanOptions {
     pub data_dir: PathBuf,
     /// Where `storage/…` is.
     pub storage_dir: PathBuf,
+    /// It is the root of a site, in any of whose directories a restore may have kept something; the record of a restore of one tells so too.
+    pub is_site: bool,
     /// What is younger than this at `now` stays.
     pub older_than: Duration,
     /// The time of the run.
@@ -90,7 +92,7 @@ pub fn clean(options: &CleanOptions) -> Result<Cleaned> {
     }
     let mut copies = BTreeMap::new();
     let last = journal.last()?;
-    if last.as_ref().is_some_and(Record::is_of_site) {
+    if options.is_site || last.as_ref().is_some_and(Record::is_of_site) {
         find_in_site(journal.dir(), &options.data_dir, &mut copies)?;
     } else {
         find_all(dirs, &options.data_dir, DATABASE, true, &mut copies)?;
@@ -147,19 +149,53 @@ pub(super) fn drop_kept(dirs: &OpenDirs, data_dir: &Path, staged: &[Staged<'_>],
     Ok(bytes)
 }
 
-/// Finds what restores kept directly in the root of a site, of whatever. Only `.pre-restore` is a name that applications never use.
+/// Finds what restores kept anywhere in a site. Only `.pre-restore` is a name that applications never use.
 fn find_in_site(dir: &Arc<OwnedFd>, root: &Path, copies: &mut BTreeMap<PathBuf, Copy>) -> Result<()> {
-    let failed = |e: Errno| Error::io("list", root)(e.into());
-    for entry in Dir::read_from(dir).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let name = entry.file_name().to_bytes();
-        if let Some(kept) = kept_of(name).filter(|kept| !kept.is_undone)
-            && let Some(stat) = look(dir, name).map_err(failed)?
-        {
-            add(dir, root, kept.main, name, &stat, copies);
+    let mut cursor = DirCursor::new(Arc::clone(dir), root);
+    let mut waiting = vec![find_in_dir(&cursor, copies)?];
+    while let Some(level) = waiting.last_mut() {
+        let failed = |e: Errno| Error::io("list", root)(e.into());
+        let Some(next) = level.pop() else {
+            waiting.pop();
+            cursor.ascend().map_err(failed)?;
+            continue;
+        };
+        match cursor.descend(&next) {
+            Ok(()) => waiting.push(find_in_dir(&cursor, copies)?),
+            // Who may not read a directory has kept nothing there.
+            Err(Errno::ACCESS | Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+            Err(e) => return Err(failed(e)),
         }
     }
     Ok(())
+}
+
+/// Adds what is kept in one directory, and returns the directories in it.
+fn find_in_dir(cursor: &DirCursor, copies: &mut BTreeMap<PathBuf, Copy>) -> Result<Vec<Vec<u8>>> {
+    let (dir, dir_path) = (cursor.here(), cursor.path_here(b""));
+    let failed = |e: Errno| Error::io("list", &dir_path)(e.into());
+    let mut below = Vec::new();
+    for entry in Dir::read_from(dir).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name().to_bytes();
+        let kept = kept_of(name).filter(|kept| !kept.is_undone).map(|kept| kept.main);
+        match kept.or_else(|| kept_name(name, INSIDE, false)) {
+            Some(kept) => {
+                if let Some(stat) = look(dir, name).map_err(failed)? {
+                    add(dir, &dir_path, kept, name, &stat, copies);
+                }
+            }
+            None if matches!(entry.file_type(), FileType::Directory | FileType::Unknown) && !is_dots(name) => {
+                below.push(name.to_vec());
+            }
+            None => {}
+        }
+    }
+    Ok(below)
+}
+
+fn is_dots(name: &[u8]) -> bool {
+    matches!(name, b"." | b"..")
 }
 
 /// Finds what earlier restores kept beside a target of the last one.

@@ -444,7 +444,8 @@ fn what_a_restore_keeps_is_no_part_of_the_site() {
 
     let (data_dir, storage_dir) = (site.root(), site.root().join("storage"));
     let (older_than, now) = (Duration::ZERO, SystemTime::now());
-    let cleaned = clean(&CleanOptions { data_dir, storage_dir, older_than, now, dry_run: false }).unwrap();
+    let cleaned =
+        clean(&CleanOptions { data_dir, storage_dir, is_site: false, older_than, now, dry_run: false }).unwrap();
     assert!(cleaned.undo_gone && cleaned.removed.len() >= 5, "{:?}", cleaned.removed);
     assert!(!site.root().join("data.pre-restore").exists());
     assert!(!site.root().join("data/users/a.sqlite.pre-restore").exists());

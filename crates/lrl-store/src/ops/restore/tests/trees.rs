@@ -521,7 +521,9 @@ fn what_is_kept_inside_the_uploads_or_behind_a_link_can_be_removed() {
     let cleaning = |dry_run| {
         let (data_dir, storage_dir) = (options.data_dir.clone(), options.storage_dir.clone());
         let now = std::time::SystemTime::now();
-        let cleaned = clean(&CleanOptions { data_dir, storage_dir, older_than: Duration::ZERO, now, dry_run }).unwrap();
+        let cleaned =
+            clean(&CleanOptions { data_dir, storage_dir, is_site: false, older_than: Duration::ZERO, now, dry_run })
+                .unwrap();
         (cleaned.removed.into_iter().map(|one| one.path).collect::<Vec<_>>(), cleaned.undo_gone)
     };
     for inside in [false, true] {
