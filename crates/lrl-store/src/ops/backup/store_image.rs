@@ -25,8 +25,8 @@ use crate::source::database::{ExtentSet, ImageSink, page_size};
 use crate::store::tree::TreeBuilder;
 use crate::store::write::{NewChunk, WriteSession};
 
-/// Changed extents that are encoded at once. Two batches are in memory, one that is read and one that is stored: 8 MiB.
-const BATCH_EXTENTS: usize = 64;
+/// Changed extents that are encoded at once. Two batches are in memory, one that is read and one that is stored: 4 MiB.
+const BATCH_EXTENTS: usize = 32;
 /// Changed extents that are put at once: with their bases 1 MiB for each thread.
 const GROUP: usize = 4;
 /// Extents of a batch in which little has changed.
