@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 
-use zstd::zstd_safe::{CCtx, CParameter, DCtx};
+use zstd::zstd_safe::{CCtx, CParameter, DCtx, ResetDirective, Strategy};
 
 use crate::error::{Error, Result};
 
@@ -46,6 +46,9 @@ pub const MAX_BASES: usize = 4;
 
 const LEVEL: i32 = 3;
 const DELTA_LEVEL: i32 = 3;
+/// Where contents have moved: entries of the hash table, as a power of two, and the shortest match in bytes.
+const MOVED_HASH_LOG: u32 = 17;
+const MOVED_MIN_MATCH: u32 = 7;
 /// Smaller chunks are not probed: compressing them is as cheap.
 const PROBE_FROM: usize = 64 << 10;
 const PROBE_SAMPLE: usize = 4 << 10;
@@ -83,17 +86,43 @@ fn looks_compressible(plain: &[u8]) -> bool {
     })
 }
 
+/// Encodes deltas. Its tables are made once: that takes longer than to encode a delta.
+#[derive(Default)]
+pub struct DeltaEncoder<'p> {
+    encoder: Option<CCtx<'p>>,
+    decoder: Option<DCtx<'p>>,
+}
+
+impl<'p> DeltaEncoder<'p> {
+    /// Compresses `plain` against `prefix`, its bases one after another; nothing if that does not make it smaller, or decodes to something
+    /// else.
+    pub fn encode(&mut self, plain: &[u8], prefix: &'p [u8]) -> Option<Vec<u8>> {
+        let encoder = self.encoder.get_or_insert_with(CCtx::create);
+        encoder.reset(ResetDirective::SessionAndParameters).ok()?;
+        encoder.set_parameter(CParameter::CompressionLevel(DELTA_LEVEL)).ok()?;
+        encoder.set_parameter(CParameter::WindowLog(window_log(prefix.len() + plain.len()))).ok()?;
+        if prefix.len() > plain.len() {
+            // Several bases are there for contents that have moved, in long runs, which one hash table finds as well as the usual two.
+            encoder.set_parameter(CParameter::Strategy(Strategy::ZSTD_fast)).ok()?;
+            encoder.set_parameter(CParameter::HashLog(MOVED_HASH_LOG)).ok()?;
+            encoder.set_parameter(CParameter::MinMatch(MOVED_MIN_MATCH)).ok()?;
+        }
+        encoder.ref_prefix(prefix).ok()?;
+        let mut out = Vec::with_capacity(plain.len().saturating_sub(1));
+        encoder.compress2(&mut out, plain).ok()?;
+        out.shrink_to_fit();
+        let decoder = self.decoder.get_or_insert_with(DCtx::create);
+        decoder.ref_prefix(prefix).ok()?;
+        let mut back = Vec::with_capacity(plain.len());
+        decoder.decompress(&mut back, &out).ok()?;
+        (back == plain).then_some(out)
+    }
+}
+
 /// Compresses `plain` against `bases`; nothing if that does not make it smaller.
 pub fn compress_delta(plain: &[u8], bases: &[&[u8]]) -> Option<Vec<u8>> {
-    let prefix = &*joined(bases);
-    let mut context = CCtx::create();
-    context.set_parameter(CParameter::CompressionLevel(DELTA_LEVEL)).ok()?;
-    context.set_parameter(CParameter::WindowLog(window_log(prefix.len() + plain.len()))).ok()?;
-    context.ref_prefix(prefix).ok()?;
-    let mut out = Vec::with_capacity(plain.len().saturating_sub(1));
-    context.compress2(&mut out, plain).ok()?;
-    out.shrink_to_fit();
-    Some(out)
+    let prefix = joined(bases);
+    DeltaEncoder::default().encode(plain, &prefix)
 }
 
 /// What precedes a delta in its window: the bases one after the other.
@@ -144,7 +173,7 @@ fn broken_frame(object: &str, code: usize) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::{Encoding, compress, compress_delta, decode};
+    use super::{DeltaEncoder, Encoding, compress, compress_delta, decode};
     use proptest::prelude::*;
 
     fn text(len: usize) -> Vec<u8> {
@@ -184,6 +213,19 @@ mod tests {
             let (head, tail) = base.split_at(base.len() / 2);
             if let Some(out) = compress_delta(&plain, &[head, tail]) {
                 prop_assert_eq!(&decode(Encoding::Delta, out, plain.len(), &[head, tail], "t").unwrap(), &plain);
+            }
+        }
+
+        #[test]
+        fn one_encoder_encodes_many(bases in proptest::collection::vec(proptest::collection::vec(0u8..4, 1..3000), 1..6)) {
+            let plain = bases.concat();
+            let mut encoder = DeltaEncoder::default();
+            for base in &bases {
+                for plain in [&plain[..], &plain[plain.len() / 2..], &base[base.len() / 2..]] {
+                    if let Some(out) = encoder.encode(plain, base) {
+                        prop_assert_eq!(&decode(Encoding::Delta, out, plain.len(), &[base], "t").unwrap(), plain);
+                    }
+                }
             }
         }
 

@@ -14,6 +14,9 @@ pub const TRAILER_LEN: usize = 8 + 4 + 4 + 32;
 pub const BLOCK_LEN: usize = 4096;
 const BLOCK_BODY: usize = BLOCK_LEN - 32;
 const PACK_LEN: usize = 32;
+const ID_LEN: usize = 32;
+/// A record without bases.
+const MIN_RECORD_LEN: usize = ID_LEN + 8 + 11;
 
 /// One record of an index: a chunk and the pack (by its number in this index) and offset where it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,27 +80,83 @@ pub fn decode_packs(bytes: &[u8]) -> Vec<PackId> {
     bytes.as_chunks::<PACK_LEN>().0.iter().map(|id| PackId::from_bytes(*id)).collect()
 }
 
-/// Decodes one block after checking its digest.
-pub fn decode_block(block: &[u8], layout: &Layout, object: &str) -> Result<Vec<Located>> {
-    let Some((body, digest)) = block.split_last_chunk::<32>() else {
-        return Err(Error::corrupt(object, "ends too early"));
-    };
-    if Hasher::new().update(body).finish() != *digest {
-        return Err(Error::corrupt(object, "a block does not match its digest"));
+/// One block whose digest fits. Records are decoded when they are asked for: a look-up needs one of up to 80.
+pub struct Block {
+    bytes: Vec<u8>,
+    /// Where each record begins.
+    starts: Vec<u16>,
+}
+
+impl Block {
+    /// Checks a block's digest and finds its records.
+    pub fn open(bytes: Vec<u8>, object: &str) -> Result<Self> {
+        let Some((body, digest)) = bytes.split_last_chunk::<32>().filter(|_| bytes.len() <= BLOCK_LEN) else {
+            return Err(Error::corrupt(object, "has a block of an impossible length"));
+        };
+        if Hasher::new().update(body).finish() != *digest {
+            return Err(Error::corrupt(object, "a block does not match its digest"));
+        }
+        let mut reader = Reader::new(body, object);
+        let count = reader.u16()?;
+        let mut starts = Vec::with_capacity(usize::from(count).min(body.len() / MIN_RECORD_LEN));
+        for _ in 0..count {
+            starts.push((body.len() - reader.remaining()) as u16);
+            reader.take(ID_LEN + 8)?;
+            Record::skip_tail(&mut reader)?;
+        }
+        Ok(Self { bytes, starts })
     }
-    let mut reader = Reader::new(body, object);
-    let count = reader.u16()?;
-    let mut records = Vec::with_capacity(usize::from(count).min(body.len() / 51));
-    for _ in 0..count {
+
+    /// Returns how many records it has.
+    pub fn len(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// Returns whether it has no record.
+    pub fn is_empty(&self) -> bool {
+        self.starts.is_empty()
+    }
+
+    /// Returns the chunk of a record.
+    pub fn id(&self, at: usize) -> Option<ChunkId> {
+        self.bytes.get(usize::from(*self.starts.get(at)?)..)?.first_chunk().copied().map(ChunkId::from_bytes)
+    }
+
+    /// Returns the chunk of the first record.
+    pub fn first_id(&self) -> Option<ChunkId> {
+        self.id(0)
+    }
+
+    /// Returns the chunk of the last record.
+    pub fn last_id(&self) -> Option<ChunkId> {
+        self.id(self.starts.len().checked_sub(1)?)
+    }
+
+    /// Returns which record is the first of a chunk.
+    pub fn find(&self, id: &ChunkId) -> Option<usize> {
+        let is_before = |start: &u16| self.bytes[usize::from(*start)..][..ID_LEN] < id.as_bytes()[..];
+        let at = self.starts.partition_point(is_before);
+        (self.id(at)? == *id).then_some(at)
+    }
+
+    /// Decodes a record that is there.
+    pub fn record(&self, at: usize, layout: &Layout, object: &str) -> Result<Located> {
+        let start = self.starts.get(at).map_or(self.bytes.len(), |start| usize::from(*start));
+        let mut reader = Reader::new(&self.bytes[start..], object);
         let id = ChunkId::from_bytes(reader.array()?);
         let (pack, offset) = (reader.u32()?, reader.u32()?);
         let record = Record::decode_tail(id, &mut reader)?;
         if pack >= layout.packs {
             return Err(Error::corrupt(object, "names a pack that it does not list"));
         }
-        records.push(Located { pack, offset, record });
+        Ok(Located { pack, offset, record })
     }
-    Ok(records)
+}
+
+/// Decodes one block after checking its digest.
+pub fn decode_block(block: &[u8], layout: &Layout, object: &str) -> Result<Vec<Located>> {
+    let block = Block::open(block.to_vec(), object)?;
+    (0..block.len()).map(|at| block.record(at, layout, object)).collect()
 }
 
 /// Encodes an index piece by piece: header and packs at once, then records in order of their ids, then the trailer.
@@ -165,9 +224,9 @@ impl Encoder {
 
 #[cfg(test)]
 mod tests {
-    use super::{Encoder, HEADER, Layout, Located, TRAILER_LEN, decode_block, decode_packs};
+    use super::{Block, Encoder, HEADER, Layout, Located, TRAILER_LEN, decode_block, decode_packs};
     use crate::format::pack::tests::records;
-    use crate::id::{IndexId, PackId};
+    use crate::id::{ChunkId, IndexId, PackId};
     use proptest::prelude::*;
 
     proptest! {
@@ -192,7 +251,18 @@ mod tests {
             let mut back = Vec::new();
             for block in 0..layout.blocks {
                 let at = layout.block_offset(block) as usize;
-                back.extend(decode_block(&file[at..at + layout.block_len(block)], &layout, "t").unwrap());
+                let bytes = &file[at..at + layout.block_len(block)];
+                let records = decode_block(bytes, &layout, "t").unwrap();
+                let block = Block::open(bytes.to_vec(), "t").unwrap();
+                prop_assert_eq!(block.first_id(), records.first().map(|located| located.record.id));
+                prop_assert_eq!(block.last_id(), records.last().map(|located| located.record.id));
+                for located in &records {
+                    let first = records.iter().position(|other| other.record.id == located.record.id);
+                    prop_assert_eq!(block.find(&located.record.id), first);
+                    prop_assert_eq!(&block.record(first.unwrap(), &layout, "t").unwrap(), &records[first.unwrap()]);
+                }
+                prop_assert_eq!(block.find(&ChunkId::of(b"of none")), None);
+                back.extend(records);
             }
             prop_assert_eq!(back, list);
         }

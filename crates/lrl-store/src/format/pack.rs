@@ -69,6 +69,13 @@ impl Record {
         }
         Ok(Self { id, encoded_len, plain_len, encoding, depth, bases })
     }
+
+    /// Passes what [`Record::encode_tail`] wrote.
+    pub(crate) fn skip_tail(reader: &mut Reader<'_>) -> Result<()> {
+        reader.take(4 + 4 + 1 + 1)?;
+        let count = usize::from(reader.u8()?);
+        reader.take(count * 32).map(|_| ())
+    }
 }
 
 /// Where the first chunk of a pack begins.

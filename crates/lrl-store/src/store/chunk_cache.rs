@@ -1,13 +1,13 @@
-//! A cache of decoded delta bases, for neighbouring chunks with the same bases: after a `VACUUM` most have. Bounded in bytes;
-//! not trusted: a reader verifies what it gets.
+//! A cache of decoded delta bases, for neighbouring chunks with the same bases: after a `VACUUM` most have. Bounded in bytes.
+//! Those that were decoded on the way to another chunk are not verified.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::id::ChunkId;
+use crate::id::{ChunkId, Ids};
 
 /// Bytes of all chunks together, at most.
-const MAX_BYTES: usize = 8 << 20;
+const MAX_BYTES: usize = 4 << 20;
 
 /// Decoded chunks; the first to come is the first to go.
 #[derive(Default)]
@@ -15,29 +15,102 @@ pub(crate) struct ChunkCache(Mutex<Held>);
 
 #[derive(Default)]
 struct Held {
-    chunks: HashMap<ChunkId, Arc<Vec<u8>>>,
+    chunks: HashMap<ChunkId, Chunk>,
     order: VecDeque<ChunkId>,
     bytes: usize,
 }
 
+struct Chunk {
+    plain: Arc<Vec<u8>>,
+    is_verified: bool,
+}
+
 impl ChunkCache {
+    /// Returns a chunk, which may have other bytes than its id says.
     pub fn get(&self, id: &ChunkId) -> Option<Arc<Vec<u8>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).chunks.get(id).cloned()
+        self.held().chunks.get(id).map(|chunk| Arc::clone(&chunk.plain))
     }
 
+    /// Returns a chunk whose bytes are those that its id says.
+    pub fn get_verified(&self, id: &ChunkId, ids: &Ids) -> Option<Arc<Vec<u8>>> {
+        let (plain, is_verified) =
+            self.held().chunks.get(id).map(|chunk| (Arc::clone(&chunk.plain), chunk.is_verified))?;
+        if is_verified {
+            return Some(plain);
+        }
+        if ids.chunk(&plain) != *id {
+            return None;
+        }
+        self.keep_verified(id, &plain);
+        Some(plain)
+    }
+
+    /// Keeps a chunk.
     pub fn keep(&self, id: &ChunkId, plain: &Arc<Vec<u8>>) {
-        if plain.len() > MAX_BYTES / 16 {
+        self.insert(id, Chunk { plain: Arc::clone(plain), is_verified: false });
+    }
+
+    /// Keeps a chunk whose bytes are those that its id says.
+    pub fn keep_verified(&self, id: &ChunkId, plain: &Arc<Vec<u8>>) {
+        self.insert(id, Chunk { plain: Arc::clone(plain), is_verified: true });
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn insert(&self, id: &ChunkId, chunk: Chunk) {
+        let len = chunk.plain.len();
+        if len > MAX_BYTES / 16 {
             return;
         }
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.chunks.insert(*id, Arc::clone(plain)).is_none() {
+        let mut held = self.held();
+        if held.chunks.insert(*id, chunk).is_none() {
             held.order.push_back(*id);
-            held.bytes += plain.len();
+            held.bytes += len;
         }
         while held.bytes > MAX_BYTES
             && let Some(first) = held.order.pop_front()
         {
-            held.bytes -= held.chunks.remove(&first).map_or(0, |chunk| chunk.len());
+            held.bytes -= held.chunks.remove(&first).map_or(0, |chunk| chunk.plain.len());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{ChunkCache, MAX_BYTES};
+    use crate::id::{ChunkId, Ids};
+
+    #[test]
+    fn what_is_not_what_its_id_says_is_never_returned_as_verified() {
+        let (cache, ids) = (ChunkCache::default(), Ids::default());
+        let (id, right, wrong) = (ChunkId::of(b"right"), Arc::new(b"right".to_vec()), Arc::new(b"wrong".to_vec()));
+        cache.keep(&id, &wrong);
+        assert_eq!((cache.get(&id), cache.get_verified(&id, &ids)), (Some(Arc::clone(&wrong)), None));
+        cache.keep(&id, &right);
+        for _ in 0..2 {
+            assert_eq!(cache.get_verified(&id, &ids).as_ref(), Some(&right));
+        }
+        // Somebody else may have decoded a damaged copy meanwhile.
+        cache.keep(&id, &wrong);
+        assert_eq!(cache.get_verified(&id, &ids), None);
+    }
+
+    #[test]
+    fn it_holds_no_more_than_it_may() {
+        let cache = ChunkCache::default();
+        let id = |n: usize| ChunkId::of(&n.to_le_bytes());
+        let most = MAX_BYTES / (64 << 10);
+        for n in 0..2 * most {
+            cache.keep(&id(n), &Arc::new(vec![0; 64 << 10]));
+            cache.keep_verified(&id(n), &Arc::new(vec![0; 64 << 10]));
+        }
+        let kept: Vec<usize> = (0..2 * most).filter(|n| cache.get(&id(*n)).is_some()).collect();
+        assert_eq!(kept, (most..2 * most).collect::<Vec<_>>());
+        cache.keep(&id(0), &Arc::new(vec![0; MAX_BYTES / 16 + 1]));
+        assert_eq!(cache.get(&id(0)), None, "one of them would push out too much");
     }
 }

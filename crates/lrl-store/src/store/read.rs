@@ -164,14 +164,14 @@ impl Store {
     /// Reads a chunk as [`Store::read`] does, but it and its bases only from where an index lists them. What is new may depend on such chunks
     /// alone: in a pack that no index lists a dead run may have left its bytes, and nothing says that they are durable.
     pub(crate) fn read_listed(&self, id: &ChunkId) -> Result<Arc<Vec<u8>>> {
-        let kept =
-            self.bases.get(id).filter(|plain| self.loaded_pack_scan().is_none() && self.ids().chunk(plain) == *id);
+        let may_be_cached = self.loaded_pack_scan().is_none();
+        let kept = may_be_cached.then(|| self.bases.get_verified(id, self.ids())).flatten();
         if let Some(plain) = kept {
             return Ok(plain);
         }
         let local_bases = if self.listed_copy(id)?.is_some() { self.cached_node(id) } else { None };
         let plain = Arc::new(local_bases.map_or_else(|| self.read_from(id, From::Listed), Ok)?);
-        self.bases.keep(id, &plain);
+        self.bases.keep_verified(id, &plain);
         Ok(plain)
     }
 

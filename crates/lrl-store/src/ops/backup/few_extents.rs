@@ -13,11 +13,14 @@ use crate::id::ChunkId;
 use crate::progress::checkpoint;
 use crate::source::database::{ExtentSet, Image, Method, Reading};
 use crate::store::tree::edit::{replace_pieces, visit_pieces};
+use crate::store::write::NewChunk;
 
 /// More extents than this are stored while they are read, as a whole image is.
 const MOST: u64 = 4096;
 /// Extents that are in memory at once: 4 MiB.
 const BATCH: usize = 64;
+/// Extents that are put at once.
+const GROUP: usize = 4;
 
 /// Stores the extents, and returns the image with the root of its list; `None` where the image is not as long as the parent's, or the parent's
 /// list or one of the extents cannot be read so.
@@ -57,19 +60,19 @@ pub(super) fn store(
     for batch in old.chunks(BATCH) {
         checkpoint(observer)?;
         let mut extents = Vec::with_capacity(batch.len());
-        for (at, of_piece, id) in batch {
+        for &(at, of_piece, id) in batch {
             let mut bytes = Vec::with_capacity(extent_bytes as usize);
-            if !reading.read_held(*at, at + of_piece, &mut bytes) {
+            if !reading.read_held(at, at + of_piece, &mut bytes) {
                 return Ok(None);
             }
-            observer.advance(*of_piece, 0);
+            observer.advance(of_piece, 0);
             extents.push((id, bytes));
         }
-        let put = |(old, bytes): &(&ChunkId, Vec<u8>)| match store.ids().chunk(bytes) == **old {
-            true => Ok(**old),
-            false => session.put(bytes, &[**old]),
+        let put = |group: &[(ChunkId, Vec<u8>)]| {
+            let new: Vec<_> = group.iter().map(|(old, plain)| NewChunk { plain, bases: vec![*old] }).collect();
+            session.put_all(&new)
         };
-        ids.extend(extents.par_iter().map(put).collect::<Result<Vec<_>>>()?);
+        ids.extend(extents.par_chunks(GROUP).map(put).collect::<Result<Vec<_>>>()?.concat());
     }
     let Some(image) = reading.release(Method::ChangedPages) else { return Ok(None) };
     observer.advance(len.saturating_sub(old.iter().map(|(_, of_piece, _)| of_piece).sum()), 0);

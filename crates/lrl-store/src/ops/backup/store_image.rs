@@ -23,10 +23,12 @@ use crate::progress::{Observer, checkpoint};
 use crate::set::sha256::Sha256Thread;
 use crate::source::database::{ExtentSet, ImageSink, page_size};
 use crate::store::tree::TreeBuilder;
-use crate::store::write::WriteSession;
+use crate::store::write::{NewChunk, WriteSession};
 
-/// Changed extents that are encoded at once. Up to three batches are in memory: 12 MiB.
-const BATCH_EXTENTS: usize = 64;
+/// Changed extents that are encoded at once. Two batches are in memory, one that is read and one that is stored: 4 MiB.
+const BATCH_EXTENTS: usize = 32;
+/// Changed extents that are put at once: with their bases 1 MiB for each thread.
+const GROUP: usize = 4;
 /// Extents of a batch in which little has changed.
 const BATCH_ITEMS: usize = 8 << 10;
 
@@ -99,8 +101,8 @@ pub(super) fn store_image<R>(
     set_image: Option<SetImage>,
     read: impl FnOnce(&mut Feed<'_>) -> Result<R>,
 ) -> Result<(R, StoredImage)> {
-    let (queue, batches) = sync_channel(1);
-    let (give_back, spare) = sync_channel(3);
+    let (queue, batches) = sync_channel(0);
+    let (give_back, spare) = sync_channel(2);
     thread::scope(|scope| {
         let storing = scope.spawn(move || Storer::new(plan).run(&batches, &give_back));
         let mut feed = Feed::new(plan, set_image, queue, spare);
@@ -288,10 +290,11 @@ impl<'a> Intake<'a> {
 
     fn pass_on(&mut self) -> Result<()> {
         checkpoint(self.plan.observer)?;
-        let mut next = self.spare.try_recv().unwrap_or_default();
-        next.clear();
-        let full = std::mem::replace(&mut self.batch, next);
-        self.queue.send(Message::Batch(full)).map_err(|_| died())
+        // Once it is taken the one before is back.
+        self.queue.send(Message::Batch(std::mem::take(&mut self.batch))).map_err(|_| died())?;
+        self.batch = self.spare.try_recv().unwrap_or_default();
+        self.batch.clear();
+        Ok(())
     }
 
     fn restart(&mut self) -> Result<()> {
@@ -353,23 +356,24 @@ impl<'a> Storer<'a> {
                     .or_else(|error| if error.is_final() { Err(error) } else { Ok(None) })?;
             }
         }
-        let moves = self.moves.as_ref();
-        let ids: Vec<ChunkId> = batch
-            .extents
-            .par_iter()
-            .map(|extent| match (batch.bytes_of(extent), extent.old) {
-                (None, Some(old)) => Ok(old),
-                (None, None) => Err(Error::corrupt("the list of the parent's extents", "ends too early")),
-                (Some(bytes), old) => {
-                    let found = moves.map(|map| map.bases(bytes, MAX_BASES)).unwrap_or_default();
-                    let bases = if found.is_empty() { old.into_iter().collect() } else { found };
-                    let id = session.put(bytes, &bases)?;
-                    self.expect_old(extent, bytes, id);
-                    Ok(id)
-                }
-            })
-            .collect::<Result<_>>()?;
-        ids.into_iter().try_for_each(|id| self.ids.push(id))
+        let groups: Vec<Vec<ChunkId>> =
+            batch.extents.par_chunks(GROUP).map(|group| self.store_group(batch, group)).collect::<Result<_>>()?;
+        groups.into_iter().flatten().try_for_each(|id| self.ids.push(id))
+    }
+
+    fn store_group(&self, batch: &Batch, group: &[Extent]) -> Result<Vec<ChunkId>> {
+        let bases = |bytes: &[u8], old: Option<ChunkId>| {
+            let found = self.moves.as_ref().map(|map| map.bases(bytes, MAX_BASES)).unwrap_or_default();
+            if found.is_empty() { old.into_iter().collect() } else { found }
+        };
+        let changed = group.iter().filter_map(|extent| Some((batch.bytes_of(extent)?, extent.old)));
+        let new: Vec<_> = changed.map(|(plain, old)| NewChunk { plain, bases: bases(plain, old) }).collect();
+        let mut put = self.plan.session.put_all(&new)?.into_iter();
+        let id = |extent: &Extent| match batch.bytes_of(extent) {
+            None => extent.old.ok_or_else(|| Error::corrupt("the list of the parent's extents", "ends too early")),
+            Some(bytes) => put.next().ok_or_else(died).inspect(|id| self.expect_old(extent, bytes, *id)),
+        };
+        group.iter().map(id).collect()
     }
 
     /// Notes an extent that must be the parent's, and is not.

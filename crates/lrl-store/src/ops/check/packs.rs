@@ -13,7 +13,7 @@ use crate::store::chunk_set::ChunkSet;
 use crate::store::index::{ChunkCopy, Location};
 use crate::store::{Store, pack_directory, pack_id, pack_name};
 
-/// Blocks of all index files that are kept decoded, 12 MiB: every chunk is looked up, in no order.
+/// Blocks of all index files that are kept, 9 MiB: every chunk is looked up, in no order.
 const CACHED_BLOCKS: usize = 2048;
 
 /// The ends of this many packs are prefetched.

@@ -11,7 +11,7 @@ use crate::id::{ChunkId, PackId, SnapshotId};
 use crate::progress::{Observer, checkpoint};
 use crate::store::{SnapshotName, Store, index, pack_id};
 
-/// Blocks of all index files that are kept decoded, 12 MiB: every chunk is looked up, in no order.
+/// Blocks of all index files that are kept, 9 MiB: every chunk is looked up, in no order.
 const CACHED_BLOCKS: usize = 2048;
 
 /// One pack. There may be a hundred thousand.

@@ -75,7 +75,7 @@ impl Store {
         Ok(())
     }
 
-    /// Prepares for look-ups of most chunks, in no order: keeps this many decoded blocks, shared out by length, and filters by which a look-up reads
+    /// Prepares for look-ups of most chunks, in no order: keeps this many blocks, shared out by length, and filters by which a look-up reads
     /// the one file that has the chunk.
     pub(crate) fn expect_look_ups(&self, blocks: usize) -> Result<()> {
         let files = self.indexes();

@@ -8,16 +8,16 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use self::filter::Filter;
 use crate::backend::{Backend, Payload, hash_start};
 use crate::error::{Error, Result};
-use crate::format::index::{self, Encoder, Layout, Located};
+use crate::format::index::{self, Block, Encoder, Layout, Located};
 use crate::format::pack::Record;
 use crate::id::{ChunkId, IndexId, PackId};
 
 /// Index files that a store keeps, at most; one more and the small ones are merged.
 pub const MAX_FILES: usize = 16;
-/// Decoded blocks kept per index file at least: about 1 MiB in all with [`MAX_FILES`] of them.
+/// Blocks kept per index file at least: about 1 MiB in all with [`MAX_FILES`] of them.
 const CACHED_BLOCKS: usize = 12;
-/// Decoded blocks kept of all index files together, about 4 MiB: deltas over deltas look many chunks up.
-pub(super) const SHARED_BLOCKS: usize = 512;
+/// Blocks kept of all index files together, about 4 MiB: deltas over deltas look many chunks up.
+pub(super) const SHARED_BLOCKS: usize = 1024;
 
 /// Where one copy of a chunk is.
 #[derive(Debug, Clone)]
@@ -64,7 +64,7 @@ pub struct IndexFile {
     tag: u64,
     layout: Layout,
     packs: Vec<PackId>,
-    cache: Mutex<HashMap<u32, Arc<Vec<Located>>>>,
+    cache: Mutex<HashMap<u32, Arc<Block>>>,
     cached_blocks: AtomicUsize,
     filter: OnceLock<Filter>,
 }
@@ -127,7 +127,7 @@ impl IndexFile {
         &self.name
     }
 
-    /// Keeps more decoded blocks, of about 6 KiB each: for a caller that looks most chunks up.
+    /// Keeps more blocks, of about 4 KiB each: for a caller that looks most chunks up.
     pub fn keep_blocks(&self, blocks: usize) {
         self.cached_blocks.store(blocks.max(CACHED_BLOCKS), Ordering::Relaxed);
     }
@@ -158,26 +158,27 @@ impl IndexFile {
     /// Finds one copy of a chunk.
     pub fn find(&self, backend: &dyn Backend, id: &ChunkId) -> Result<Option<ChunkCopy>> {
         let Some((number, block)) = self.find_block(backend, id)? else { return Ok(None) };
-        let at = block.partition_point(|located| located.record.id < *id);
-        block.get(at).map(|located| self.copy(number, at, located)).transpose()
+        block.find(id).map(|at| self.copy(backend, number, &block, at)).transpose()
     }
 
     /// Finds every copy of a chunk.
     pub fn find_all(&self, backend: &dyn Backend, id: &ChunkId) -> Result<Vec<ChunkCopy>> {
         let mut copies = Vec::new();
         let Some((mut number, mut block)) = self.find_block(backend, id)? else { return Ok(copies) };
-        while number > 0 && block.first().is_some_and(|first| first.record.id == *id) {
+        while number > 0 && block.first_id() == Some(*id) {
             let before = self.block(backend, number - 1)?;
-            if before.last().is_none_or(|last| last.record.id != *id) {
+            if before.last_id() != Some(*id) {
                 break;
             }
             (number, block) = (number - 1, before);
         }
         loop {
-            for (at, located) in block.iter().enumerate().filter(|(_, located)| located.record.id == *id) {
-                copies.push(self.copy(number, at, located)?);
+            let mut at = block.find(id).unwrap_or(block.len());
+            while block.id(at) == Some(*id) {
+                copies.push(self.copy(backend, number, &block, at)?);
+                at += 1;
             }
-            let goes_on = block.last().is_some_and(|last| last.record.id == *id) && number + 1 < self.layout.blocks;
+            let goes_on = block.last_id() == Some(*id) && number + 1 < self.layout.blocks;
             if !goes_on {
                 return Ok(copies);
             }
@@ -186,13 +187,18 @@ impl IndexFile {
         }
     }
 
-    fn copy(&self, block: u32, at: usize, located: &Located) -> Result<ChunkCopy> {
+    fn copy(&self, backend: &dyn Backend, number: u32, block: &Block, at: usize) -> Result<ChunkCopy> {
+        let located = block.record(at, &self.layout, &backend.object_location(&self.name))?;
+        self.copy_of(number, at, located)
+    }
+
+    fn copy_of(&self, block: u32, at: usize, located: Located) -> Result<ChunkCopy> {
         let slot = IndexSlot { file: self.tag, at: u64::from(block) * BLOCK_SLOTS + at as u64 };
         Ok(ChunkCopy { slot, place: self.place(located)? })
     }
 
     /// Finds a block that holds the chunk.
-    fn find_block(&self, backend: &dyn Backend, id: &ChunkId) -> Result<Option<(u32, Arc<Vec<Located>>)>> {
+    fn find_block(&self, backend: &dyn Backend, id: &ChunkId) -> Result<Option<(u32, Arc<Block>)>> {
         if self.filter.get().is_some_and(|filter| !filter.may_have(id)) {
             return Ok(None);
         }
@@ -210,40 +216,39 @@ impl IndexFile {
                 / (u128::from(high_value.saturating_sub(low_value)) + 1);
             let guess = if step < 8 { low + share.min(span - 1) as i64 } else { (low + high) / 2 };
             let block = self.block(backend, guess as u32)?;
-            let (Some(first), Some(last)) = (block.first(), block.last()) else { return Ok(None) };
-            if *id < first.record.id {
-                (high, high_value) = (guess - 1, value(&first.record.id));
-            } else if *id > last.record.id {
-                (low, low_value) = (guess + 1, value(&last.record.id));
+            let (Some(first), Some(last)) = (block.first_id(), block.last_id()) else { return Ok(None) };
+            if *id < first {
+                (high, high_value) = (guess - 1, value(&first));
+            } else if *id > last {
+                (low, low_value) = (guess + 1, value(&last));
             } else {
-                let holds = block.binary_search_by(|located| located.record.id.cmp(id)).is_ok();
-                return Ok(holds.then_some((guess as u32, block)));
+                return Ok(block.find(id).map(|_| (guess as u32, block)));
             }
         }
         Ok(None)
     }
 
-    fn place(&self, located: &Located) -> Result<Location> {
+    fn place(&self, located: Located) -> Result<Location> {
         let pack = self
             .packs
             .get(located.pack as usize)
             .ok_or_else(|| Error::corrupt(&self.name, "names a pack that it does not list"))?;
-        Ok(Location { pack: *pack, offset: u64::from(located.offset), record: located.record.clone() })
+        Ok(Location { pack: *pack, offset: u64::from(located.offset), record: located.record })
     }
 
-    fn block(&self, backend: &dyn Backend, block: u32) -> Result<Arc<Vec<Located>>> {
-        let cached = |cache: &HashMap<u32, Arc<Vec<Located>>>| cache.get(&block).map(Arc::clone);
+    fn block(&self, backend: &dyn Backend, block: u32) -> Result<Arc<Block>> {
+        let cached = |cache: &HashMap<u32, Arc<Block>>| cache.get(&block).map(Arc::clone);
         if let Some(found) = cached(&self.cache.lock().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(found);
         }
         let bytes = backend.read_range(&self.name, self.layout.block_offset(block), self.layout.block_len(block))?;
-        let decoded = Arc::new(index::decode_block(&bytes, &self.layout, &backend.object_location(&self.name))?);
+        let opened = Arc::new(Block::open(bytes, &backend.object_location(&self.name))?);
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         if cache.len() >= self.cached_blocks.load(Ordering::Relaxed) {
             cache.clear();
         }
-        cache.insert(block, Arc::clone(&decoded));
-        Ok(decoded)
+        cache.insert(block, Arc::clone(&opened));
+        Ok(opened)
     }
 
     /// Walks all records in order of their chunks' ids; a block that cannot be read is one error among them.
@@ -253,9 +258,11 @@ impl IndexFile {
             let decoded =
                 bytes.and_then(|bytes| index::decode_block(&bytes, &self.layout, &backend.object_location(&self.name)));
             match decoded {
-                Ok(records) => {
-                    records.iter().enumerate().map(|(at, located)| self.copy(block, at, located)).collect::<Vec<_>>()
-                }
+                Ok(records) => records
+                    .into_iter()
+                    .enumerate()
+                    .map(|(at, located)| self.copy_of(block, at, located))
+                    .collect::<Vec<_>>(),
                 Err(e) => vec![Err(e)],
             }
         })

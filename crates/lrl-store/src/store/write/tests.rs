@@ -144,7 +144,7 @@ fn what_a_lost_or_shortened_pack_held_is_stored_again() {
     };
     let (base_id, packs) = put(&base, &[]);
     let (id, _) = put(&plain, &[base_id]);
-    let pack = super::pack_name(&packs[0]);
+    let pack = crate::store::names::pack_name(&packs[0]);
     let place = store.locate(&base_id).unwrap().unwrap();
     let end = place.offset as usize + place.record.encoded_len as usize;
     for left in [None, Some(end / 2), Some(end - 1)] {
@@ -166,7 +166,7 @@ fn a_pack_that_ends_with_the_chunk_still_has_it() {
     let (backend, store, id) = with_one_chunk();
     let place = store.locate(&id).unwrap().unwrap();
     let end = place.offset as usize + place.record.encoded_len as usize;
-    let pack = super::pack_name(&place.pack);
+    let pack = crate::store::names::pack_name(&place.pack);
     let bytes = backend.read(&pack).unwrap();
     for (left, is_known) in [(end, true), (end - 1, false)] {
         backend.put(&pack, Payload::Bytes(&bytes[..left])).unwrap();
@@ -277,7 +277,7 @@ fn chains_of_several_bases_stay_cheap_to_read() {
         session.seal().unwrap();
         for (id, plain) in &next {
             let work = decoded_for(&store, id);
-            assert!(work <= super::MAX_WORK + 1, "step {step}: {work} chunks are decoded");
+            assert!(work <= super::put::MAX_WORK + 1, "step {step}: {work} chunks are decoded");
             assert_eq!(store.read(id).unwrap(), *plain);
         }
         last = next;
