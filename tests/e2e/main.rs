@@ -71,6 +71,7 @@ mod second_reader;
 mod setup;
 mod site;
 mod sites;
+mod sources;
 mod status;
 mod status_all_stores;
 mod terminal;

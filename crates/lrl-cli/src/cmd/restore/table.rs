@@ -33,6 +33,7 @@ pub fn run(context: &Context<'_>, args: &RestoreArgs, table: &str) -> Result {
     let need = Need { database: true, uploads: false };
     let (name, snapshot) = choose::choose(context, &store, &args.snapshot, need, args.force)?;
     places.require_root(&snapshot, &args.snapshot)?;
+    places.require_source(context, &store, (&name, &snapshot))?;
     let part = database::pick(&snapshot, rows.database.as_deref())?;
     let temp = std::env::temp_dir();
     let mode = match (rows.missing_only, rows.replace) {

@@ -18,9 +18,21 @@ use crate::when;
 
 /// Returns the source that the user named, by flag or file; `None` where only the default stands: then all are meant.
 pub fn named_source<'a>(context: &'a Context<'_>) -> Option<&'a str> {
-    let matches = context.matches.subcommand().map_or(context.matches, |(_, sub)| sub);
-    let named = matches.value_source("source") == Some(ValueSource::CommandLine) || context.file.sets("source");
+    let named = is_source_given(context) || context.file.sets("source");
     named.then_some(context.cli.global.source.as_str())
+}
+
+/// Returns whether the command line names the source.
+pub fn is_source_given(context: &Context<'_>) -> bool {
+    let matches = context.matches.subcommand().map_or(context.matches, |(_, sub)| sub);
+    matches.value_source("source") == Some(ValueSource::CommandLine)
+}
+
+/// Returns the names of a store's sources.
+pub fn sources(store: &Store) -> Result<Vec<String>> {
+    let mut sources: Vec<String> = store.snapshot_names(None)?.into_iter().map(|name| name.source).collect();
+    sources.dedup();
+    Ok(sources)
 }
 
 /// Finds the snapshot that the user means: `latest` and `good` in the source, anything else in all of them unless one was named.
