@@ -42,6 +42,7 @@ mod language;
 mod layers;
 mod long_history;
 mod look;
+mod manifests;
 mod metrics;
 mod missing_store;
 mod old_scripts;
