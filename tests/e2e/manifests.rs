@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::common::{Lab, sha256};
+use crate::common::{Lab, Run, sha256};
 
 /// A lab with one set; returns the path of its manifest below the lab.
 fn with_set() -> (Lab, String) {
@@ -107,4 +107,58 @@ fn a_file_of_a_site_that_is_no_database_does_not_replace_one() {
         2,
         "nothing was put in place"
     );
+}
+
+#[test]
+fn what_restore_refuses_in_a_manifest_drill_and_import_refuse_as_well() {
+    let (lab, manifest) = with_set();
+    let good = read(&lab, &manifest);
+    let verbs = |lab: &Lab| -> [Run; 3] {
+        [
+            format!("restore --manifest {manifest} --dry-run"),
+            format!("drill --manifest {manifest}"),
+            "import backups --store other --source other".into(),
+        ]
+        .map(|line| lab.lrl(&line))
+    };
+    for (kind, key, value) in [
+        ("database", "size_bytes", json!(1e30)),
+        ("database", "size_bytes", json!(7)),
+        ("database", "size_bytes", json!("many")),
+        ("assets", "archive_size_bytes", json!(7)),
+        ("assets", "file_count", json!(-1)),
+        ("assets", "total_source_size_bytes", json!(-1)),
+        ("assets", "layout", json!("odd")),
+        ("database", "path", json!("../x")),
+        ("database", "sha256", json!(5)),
+        ("", "timestamp_utc", json!("../../x")),
+        ("", "timestamp_utc", json!("20269999_999999")),
+        ("", "timestamp_utc", json!(5)),
+        ("", "version", json!("2.0")),
+        ("", "version", json!(2)),
+        ("", "created_at", json!(["x"])),
+    ] {
+        let mut document = good.clone();
+        document.as_object_mut().unwrap().remove("lrl");
+        let place = if kind.is_empty() { &mut document } else { entry(&mut document, kind) };
+        place[key] = value.clone();
+        write(&lab, &manifest, &document);
+        let [restored, drilled, imported] = verbs(&lab);
+        assert_eq!(
+            (restored.code, drilled.code),
+            (1, 4),
+            "{kind} {key} {value}: {}{}",
+            restored.stderr,
+            drilled.stdout
+        );
+        assert_ne!(imported.code, 0, "{kind} {key} {value}: {}", imported.stdout);
+        assert!(
+            !lab.path("other").exists() || lab.lrl("snapshots --store other --json").json()["snapshots"] == json!([]),
+            "{kind} {key} {value}"
+        );
+    }
+    write(&lab, &manifest, &good);
+    for run in verbs(&lab) {
+        run.expect(0);
+    }
 }
