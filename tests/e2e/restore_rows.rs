@@ -153,7 +153,7 @@ fn rows_that_are_there_with_other_values_are_asked_about() {
     );
     lab.lrl("restore --undo").expect(0);
     assert_eq!(notes(), changed);
-    let run = lab.run(["restore", "latest~1", "--table", "NOTES", "--where", "id < 3", "--replace"]).expect(0);
+    let run = lab.run(["restore", "latest", "--table", "NOTES", "--where", "id < 3", "--replace"]).expect(0);
     assert!(run.stdout.contains("1 changed"), "{}", run.stdout);
     assert_eq!(notes(), "Integer(1) Text(\"a\")\nInteger(2) Text(\"b\")\nInteger(9) Text(\"new\")");
     // A row that has changed since keeps all from being undone.
@@ -194,8 +194,8 @@ fn triggers_full_text_indexes_and_foreign_keys_are_seen_to() {
     assert_eq!(count(&lab, "fts WHERE fts MATCH 'first'"), 1);
     lab.lrl("restore --undo").expect(0);
     assert_eq!((count(&lab, "posts"), count(&lab, "fts WHERE fts MATCH 'first'")), (0, 0));
-    lab.lrl("restore latest~1 --table authors").expect(0);
-    lab.lrl("restore latest~2 --table posts --no-triggers").expect(0);
+    lab.lrl("restore latest --table authors").expect(0);
+    lab.lrl("restore latest --table posts --no-triggers").expect(0);
     assert_eq!((count(&lab, "posts"), count(&lab, "log")), (2, 1));
     assert_eq!(count(&lab, "fts WHERE fts MATCH 'words'"), 2);
 }
@@ -298,7 +298,7 @@ fn undo_is_about_the_last_restore_whatever_it_restored() {
     lab.database().execute_batch("DELETE FROM users; DELETE FROM content_items WHERE id > 9").unwrap();
     restore(&lab, "users").expect(0);
     assert_eq!((count(&lab, "users"), count(&lab, "content_items")), (1, 10));
-    lab.lrl("restore good~1 --db-only").expect(0);
+    lab.lrl("restore good --db-only").expect(0);
     assert_eq!((count(&lab, "users"), count(&lab, "content_items")), (1, 20));
     let run = lab.lrl("restore --undo").expect(0);
     assert!(run.stdout.contains("Undone: the restore from"), "{}", run.stdout);
@@ -362,4 +362,66 @@ fn undo_after_a_restore_that_had_nothing_to_do_is_not_about_an_earlier_one() {
     restore(&lab, "users").expect(0);
     lab.lrl("restore --undo").expect(0);
     assert_eq!(count(&lab, "users"), 0);
+}
+
+#[test]
+fn the_snapshot_before_a_restore_of_rows_is_taken_by_its_id_only() {
+    let lab = Lab::small();
+    let ids = || -> Vec<String> {
+        let listed = lab.lrl("snapshots --json").expect(0).json();
+        let short = |snapshot: &serde_json::Value| snapshot["short_id"].as_str().unwrap().to_string();
+        listed["snapshots"].as_array().unwrap().iter().map(short).collect()
+    };
+    let kept = |flags: &str| -> Vec<(String, String)> {
+        let plan = lab.lrl(&format!("forget {flags} --dry-run --json")).expect(0).json();
+        let all = plan["snapshots"].as_array().unwrap().iter().filter(|one| one["action"] == "keep");
+        all.map(|one| (one["short_id"].as_str().unwrap().into(), one["reasons"].to_string())).collect()
+    };
+    lab.lrl("backup --db-only --snapshot-only").expect(0);
+    lab.database().execute_batch("DELETE FROM content_items WHERE id > 3").unwrap();
+    restore(&lab, "content_items").expect(0);
+    let [backup, before] = &ids()[..] else { panic!("{:?}", ids()) };
+    for line in [
+        "restore --db-only --dry-run",
+        "restore --dry-run",
+        "restore good --dry-run",
+        "restore latest --dry-run",
+        "restore 0s --dry-run",
+        "restore latest --table content_items --dry-run",
+        "drill --snapshot good",
+        "export --out as-a-set",
+        "export latest --out as-another-set",
+    ] {
+        let run = lab.lrl(line).expect(0);
+        let named = ["restore", "drill --snapshot", "export"].map(|verb| format!("`lrl {verb} {before}"));
+        assert!(run.stdout.contains(backup) && !run.stdout.contains(before), "{line}: {}", run.stdout);
+        let is_told = run.stderr.contains("before-restore") && named.iter().any(|named| run.stderr.contains(named));
+        assert!(is_told, "{line}: {}", run.stderr);
+    }
+    lab.lrl("restore --db-only").expect(0);
+    assert_eq!(count(&lab, "content_items"), 20);
+    let run = lab.lrl(&format!("restore {before} --db-only --dry-run")).expect(0);
+    assert!(run.stdout.contains(before) && !run.stderr.contains("passed over"), "{}{}", run.stdout, run.stderr);
+    let status = lab.lrl("status --json").expect(0).json();
+    for part in ["newest", "last_good_backup", "database"] {
+        assert!(status[part]["snapshot"].as_str().unwrap().starts_with(backup), "{part}: {status:#}");
+    }
+    // It fills no rule's place, and goes when something newer is there and it is old.
+    let plan = kept("--keep-last 1");
+    assert_eq!(plan.iter().map(|(id, _)| id).collect::<Vec<_>>(), [backup, before]);
+    assert!(plan[0].1.contains("last") && plan[1].1.contains("before a restore, but"), "{plan:?}");
+    let run = lab.lrl(&format!("forget {backup}")).expect(1);
+    assert!(run.stderr.contains("newest database"), "{}", run.stderr);
+    lab.lrl("backup --db-only --snapshot-only").expect(0);
+    let newer = &ids()[2];
+    let plan = kept("--keep-last 1 --force");
+    assert_eq!(plan.iter().map(|(id, _)| id).collect::<Vec<_>>(), [before, newer]);
+    assert!(plan[0].1.contains("before a restore, and young"), "{plan:?}");
+    let plan = kept("--keep-last 1 --force --keep-bad-within 0d");
+    assert_eq!(plan.iter().map(|(id, _)| id).collect::<Vec<_>>(), [newer]);
+    // Where nothing else is left it counts.
+    lab.lrl(&format!("forget {backup} {newer} --force")).expect(0);
+    let run = lab.lrl("restore --db-only --dry-run").expect(0);
+    assert!(run.stdout.contains(before), "{}", run.stdout);
+    assert!(kept("--keep-last 1")[0].1.contains("last"));
 }

@@ -43,7 +43,7 @@ pub const TABLE: [(Exit, &str); 10] = [
     ),
     (
         Exit::Wrong,
-        "a drill or check found something wrong; `lrl status` has something to report; a snapshot that is not good was named without --force",
+        "a drill or check found something wrong; `lrl status` has something to report; a snapshot or set that is not good was named without --force",
     ),
     (Exit::SetFailed, "the snapshot is stored, but its set or its second store could not be written"),
     (Exit::NoStore, "no such directory or store"),
@@ -152,6 +152,7 @@ impl Failure {
                 Error::Locked { .. } => Exit::Locked,
                 Error::Interrupted => Exit::Interrupted,
                 Error::WrongKey { .. } | Error::WriteOnly { .. } => Exit::WrongKey,
+                Error::NotGood(_) => Exit::Wrong,
                 Error::Corrupt { .. } | Error::Missing { .. } if proving => Exit::Wrong,
                 _ => Exit::Failed,
             },
@@ -175,6 +176,7 @@ impl Failure {
                 Error::Source { .. } => "source",
                 Error::NotFound(_) => "not_found",
                 Error::Refused(_) => "refused",
+                Error::NotGood(_) => "not_good",
                 Error::Io { .. } => "io",
                 Error::Remote { .. } => "remote",
                 Error::NoRoom { .. } => "no_room",
@@ -270,6 +272,9 @@ impl Failure {
             Error::WriteOnly { .. } => Some(
                 "restore, drill and look with the store's own key, on a machine that may read; this one only backs up",
             ),
+            Error::NotGood(_) => {
+                Some("another set, or a snapshot (`lrl snapshots`), may be good; --force restores this one as it is")
+            }
             Error::Interrupted => Some("what had been published before is untouched; run the same command again"),
             Error::Source { .. }
             | Error::NotFound(_)
@@ -315,6 +320,7 @@ mod tests {
         assert_eq!(damaged().exit(false), Exit::Failed);
         assert_eq!(damaged().exit(true), Exit::Wrong);
         assert_eq!(Failure::from(Error::Refused("no".into())).exit(true), Exit::Failed);
+        assert_eq!(Failure::from(Error::NotGood("no".into())).exit(false), Exit::Wrong);
         assert_eq!(Failure::Usage("no".into()).exit(true), Exit::Usage);
         assert_eq!(Failure::Output(io::ErrorKind::BrokenPipe.into()).exit(true), Exit::Done);
         assert_eq!(Failure::Output(io::ErrorKind::StorageFull.into()).exit(true), Exit::Failed);

@@ -73,6 +73,9 @@ pub enum Error {
     /// Refused because going on could lose or leak data; the text says what to do instead.
     #[error("{0}")]
     Refused(String),
+    /// What was named is no good backup: only who insists on it gets it.
+    #[error("{0}")]
+    NotGood(String),
     /// The operating system refused an operation.
     #[error("cannot {op} {}: {source}", path.display())]
     Io {
@@ -157,6 +160,7 @@ impl Error {
             Self::Source { path, detail } => Self::Source { path: path.clone(), detail: detail.clone() },
             Self::NotFound(text) => Self::NotFound(text.clone()),
             Self::Refused(text) => Self::Refused(text.clone()),
+            Self::NotGood(text) => Self::NotGood(text.clone()),
             Self::Io { op, path, source } => {
                 let again = || io::Error::new(source.kind(), source.to_string());
                 let source = source.raw_os_error().map_or_else(again, io::Error::from_raw_os_error);
@@ -222,6 +226,7 @@ mod tests {
             Error::Source { path: "/x".into(), detail: text() },
             Error::NotFound(text()),
             Error::Refused(text()),
+            Error::NotGood(text()),
             io(io::Error::from_raw_os_error(28)),
             io(io::Error::new(io::ErrorKind::InvalidData, "garbled")),
             Error::Remote { op: "read", object: text(), detail: text() },

@@ -239,7 +239,8 @@ name one. These are always kept: the newest with a good database, the newest wit
 newest that passed a drill, and those with a time in the future.
 
 Snapshots that are not good do not count towards a rule. They are kept until newer good ones
-hold each of their parts, and for --keep-bad-within.
+hold each of their parts, and for --keep-bad-within. The same is true of those that a restore of rows
+made of what was there before (tag before-restore).
 
 Sets and records of drills are not removed. `lrl prune` frees the disk space.
 

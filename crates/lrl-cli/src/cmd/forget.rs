@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use lrl_store::ops::forget::{self, Decision, Options, Plan, Policy};
+use lrl_store::store::Store;
 use lrl_store::time::{Time, time_of};
 use serde_json::{Value, json};
 
@@ -12,6 +13,7 @@ use crate::args::ForgetArgs;
 use crate::context::Context;
 use crate::exit::{Exit, Failure, Result};
 use crate::render::table::{Side, Table};
+use crate::render::units::safe;
 use crate::render::{entry, json, units};
 
 /// Plans, shows the plan, and follows it.
@@ -35,6 +37,7 @@ pub fn run(context: &Context<'_>, args: &ForgetArgs) -> Result {
         now: time_of(SystemTime::now()).secs,
     };
     let plan = forget::plan(&store, &options, context.term)?;
+    refuse_other_source(context, args, &store, &plan)?;
     show(context, args, &plan, || {
         if !args.dry_run {
             forget::apply(&store, &plan, context.term)?;
@@ -46,6 +49,25 @@ pub fn run(context: &Context<'_>, args: &ForgetArgs) -> Result {
         let how = prune::Settings { unused: &args.unused, bucket: &args.bucket, dry_run: args.dry_run };
         Ok(json!({ "prune": prune::prune(context, &store, &how, &forgotten)? }))
     })
+}
+
+/// Refuses to remove snapshots of another source by name, unless the command line names that source: a timestamp or a short id is soon that of
+/// another one.
+fn refuse_other_source(context: &Context<'_>, args: &ForgetArgs, store: &Store, plan: &Plan) -> Result<()> {
+    let usual = &context.cli.global.source;
+    let other = plan.removed().find(|name| name.source != *usual);
+    let (false, false, Some(name)) = (args.snapshots.is_empty(), choose::is_source_given(context), other) else {
+        return Ok(());
+    };
+    if choose::sources(store)?.len() < 2 {
+        return Ok(());
+    }
+    Err(Failure::Usage(format!(
+        "snapshot {} is of source `{source}`, but this command is about source `{}`: nothing was forgotten; `--source {source}` says that it is meant",
+        name.id.short(),
+        safe(usual),
+        source = safe(&name.source)
+    )))
 }
 
 /// Returns the rules of the flags, and of `lrl.toml` below them.

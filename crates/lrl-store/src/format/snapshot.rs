@@ -19,6 +19,9 @@ pub const VERSION: u32 = 2;
 /// The reason of the problem that a snapshot records where the database was asked for and is not there.
 pub const DATABASE_NOT_FOUND: &str = "Database not found";
 
+/// The tag of a snapshot of what was there before rows were restored: the state that its user wanted to get away from.
+pub const BEFORE_RESTORE: &str = "before-restore";
+
 /// One snapshot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
@@ -274,10 +277,20 @@ impl Snapshot {
         self.root.is_some() || self.files.as_ref().is_some_and(Files::is_site) || self.databases.iter().any(has_path)
     }
 
+    /// Returns whether it is of what was there before rows were restored, by its tag: no backup that anybody wants without naming it.
+    pub fn is_before_restore(&self) -> bool {
+        is_before_restore(&self.tags)
+    }
+
     /// Returns whether it holds a database.
     pub fn has_databases(&self) -> bool {
         !self.databases.is_empty()
     }
+}
+
+/// Returns whether a snapshot with these tags is of what was there before rows were restored.
+pub fn is_before_restore(tags: &[String]) -> bool {
+    tags.iter().any(|tag| tag == BEFORE_RESTORE)
 }
 
 /// Encodes a snapshot as one line of JSON and names it.

@@ -17,6 +17,42 @@ pub struct Selected {
     pub snapshot: Snapshot,
     /// The newer ones that `good` passed over because they are not good, the newest first.
     pub passed_over: Vec<PassedOver>,
+    /// The newest newer one that was passed over because it is of what was there before rows were restored, and its timestamp.
+    pub before_restore: Option<(SnapshotName, String)>,
+}
+
+impl Selected {
+    fn new(name: &SnapshotName, snapshot: Snapshot) -> Self {
+        Self { name: name.clone(), snapshot, passed_over: Vec::new(), before_restore: None }
+    }
+}
+
+/// Snapshots of what was there before rows were restored, newest first. They are used only where there is nothing else.
+struct Aside {
+    /// Which of them would be used, counted from the newest.
+    back: usize,
+    seen: usize,
+    newest: Option<(SnapshotName, String)>,
+    last_resort: Option<Selected>,
+}
+
+impl Aside {
+    fn new(back: usize) -> Self {
+        Self { back, seen: 0, newest: None, last_resort: None }
+    }
+
+    fn add(&mut self, name: &SnapshotName, snapshot: Snapshot) {
+        self.newest.get_or_insert_with(|| (name.clone(), snapshot.timestamp.clone()));
+        if self.seen == self.back {
+            self.last_resort = Some(Selected::new(name, snapshot));
+        }
+        self.seen += 1;
+    }
+
+    /// Returns what was found in their place.
+    fn passed_for(self, found: Selected) -> Selected {
+        Selected { before_restore: self.newest, ..found }
+    }
 }
 
 /// A snapshot that is newer than the one that was found, but not good.
@@ -58,7 +94,8 @@ pub fn newest_good(store: &Store, source: Option<&str>, now: Time, observer: &dy
 ///
 /// `latest` is the newest that meets `need`, `latest~N` the N-th such before it; `good` and `good~N` are the same among those that are good.
 /// Other names are looked up as they are: the caller checks whether the snapshot holds what is needed. `good` counts parts: where only the
-/// database is needed, a snapshot whose files were missing serves.
+/// database is needed, a snapshot whose files were missing serves. Snapshots of what was there before rows were restored are found by their
+/// id or timestamp only, unless there are no others.
 ///
 /// # Errors
 ///
@@ -89,7 +126,7 @@ pub fn select(
             (name, snapshot)
         }
     };
-    Ok(Selected { name, snapshot, passed_over: Vec::new() })
+    Ok(Selected::new(&name, snapshot))
 }
 
 /// Finds the newest snapshot that was made at or before a time and holds what is needed, in one source or (`None`) in all of them. `wanted` is
@@ -110,13 +147,19 @@ pub fn at(
         return Err(none_at_all(store, source)?);
     }
     let mut oldest = None;
+    let mut aside = Aside::new(0);
     for name in store.reading(names.iter().rev()) {
         checkpoint(observer)?;
         let snapshot = store.snapshot(name).map_err(|error| newest_readable(store, &names, wanted, need, error))?;
-        if snapshot.created <= time && need.is_met(&snapshot) {
-            return Ok(Selected { name: name.clone(), snapshot, passed_over: Vec::new() });
+        oldest = Some(snapshot.timestamp.clone());
+        match snapshot.created <= time && need.is_met(&snapshot) {
+            true if snapshot.is_before_restore() => aside.add(name, snapshot),
+            true => return Ok(aside.passed_for(Selected::new(name, snapshot))),
+            false => {}
         }
-        oldest = Some(snapshot.timestamp);
+    }
+    if let Some(found) = aside.last_resort {
+        return Ok(found);
     }
     let place = store.storage().location();
     Err(Error::NotFound(format!(
@@ -140,15 +183,20 @@ fn none_at_all(store: &Store, source: Option<&str>) -> Result<Error> {
 
 fn latest(store: &Store, names: &[SnapshotName], wanted: &str, need: Need, back: usize) -> Result<Selected> {
     let mut seen = 0;
+    let mut aside = Aside::new(back);
     for name in store.reading(names.iter().rev()) {
         let snapshot = store.snapshot(name).map_err(|error| newest_readable(store, names, wanted, need, error))?;
-        if need.is_met(&snapshot) {
-            if seen == back {
-                return Ok(Selected { name: name.clone(), snapshot, passed_over: Vec::new() });
-            }
-            seen += 1;
+        match need.is_met(&snapshot) {
+            true if snapshot.is_before_restore() => aside.add(name, snapshot),
+            true if seen == back => return Ok(aside.passed_for(Selected::new(name, snapshot))),
+            true => seen += 1,
+            false => {}
         }
     }
+    if let (0, Some(found)) = (seen, aside.last_resort) {
+        return Ok(found);
+    }
+    let seen = if seen == 0 { aside.seen } else { seen };
     let place = store.storage().location();
     Err(Error::NotFound(format!(
         "`{wanted}` is not there: {place} holds {seen} snapshots{}; `lrl snapshots` lists them",
@@ -166,6 +214,7 @@ fn good(
 ) -> Result<Selected> {
     let mut seen = 0;
     let mut passed_over = Vec::new();
+    let mut aside = Aside::new(back);
     for name in store.reading(names.iter().rev()) {
         checkpoint(observer)?;
         let mut pass = |timestamp: Option<String>, judgement: Judgement| {
@@ -187,11 +236,20 @@ fn good(
             }
             continue;
         }
+        if snapshot.is_before_restore() {
+            aside.add(name, snapshot);
+            continue;
+        }
         if seen == back {
-            return Ok(Selected { name: name.clone(), snapshot, passed_over });
+            return Ok(aside.passed_for(Selected { passed_over, ..Selected::new(name, snapshot) }));
         }
         seen += 1;
     }
+    if let (0, Some(found)) = (seen, aside.last_resort) {
+        passed_over.retain(|newer| newer.name > found.name);
+        return Ok(Selected { passed_over, ..found });
+    }
+    let seen = if seen == 0 { aside.seen } else { seen };
     let (place, with) = (store.storage().location(), need.with());
     Err(Error::NotFound(match passed_over.first() {
         Some(PassedOver { name, state, reason, .. }) if seen == 0 => format!(

@@ -31,7 +31,8 @@ pub fn advice(facts: &Facts<'_>, names: Names) -> Vec<Advice> {
     let store = names.or(store_word(facts.store), "STORE");
     let key = if facts.is_encrypted { " --key-file KEY" } else { "" };
     let on = format!("--store {store} --source {}{key}", names.or(shell_word(facts.source), "SOURCE"));
-    let good = facts.history.points.iter().rev().find(|point| point.state.is_good());
+    let backups = facts.history.points.iter().filter(|point| !point.before_restore);
+    let good = backups.rev().find(|point| point.state.is_good());
     let earlier = good.and_then(|point| point.timestamp.as_deref()).unwrap_or("20260114_120000");
     let is_site = facts.history.newest.as_ref().is_some_and(|newest| newest.is_site);
     let mut all = vec![

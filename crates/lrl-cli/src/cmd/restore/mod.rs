@@ -107,6 +107,7 @@ fn restore(context: &Context<'_>, args: &RestoreArgs) -> Result {
         };
         is_site = snapshot.root.is_some();
         places.require_root(&snapshot, &args.snapshot)?;
+        places.require_source(context, &store, (&name, &snapshot))?;
         let newest = store.snapshot_names(Some(&name.source))?.pop();
         if let (true, Some(newest)) = (args.snapshot == "latest" || args.snapshot == "good", newest)
             && newest != name

@@ -3,11 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
-use lrl_store::format::snapshot::Snapshot;
+use lrl_store::format::snapshot::{RootDir, Snapshot};
+use lrl_store::store::{SnapshotName, Store};
 
 use crate::args::RestoreArgs;
+use crate::cmd::shared::choose;
 use crate::context::Context;
 use crate::exit::{Failure, Result};
+use crate::render::units::safe;
 use crate::resolve::Storage;
 
 /// Where a restore writes to.
@@ -87,6 +90,58 @@ impl Places {
              it there, `lrl restore {wanted} --target DIR` elsewhere",
             snapshot.timestamp, root.path
         )))
+    }
+
+    /// Refuses to put another source's data in place, unless the command line names that source. A store that holds one source only has no
+    /// other to be taken for it.
+    pub(super) fn require_source(
+        &self,
+        context: &Context<'_>,
+        store: &Store,
+        (name, snapshot): (&SnapshotName, &Snapshot),
+    ) -> Result<()> {
+        let in_place = self.is_live || snapshot.root.is_some() && !self.only_below;
+        if !in_place || choose::is_source_given(context) {
+            return Ok(());
+        }
+        let (usual, sources) = (&context.cli.global.source, choose::sources(store)?);
+        if sources.len() < 2 {
+            return Ok(());
+        }
+        let but = if name.source != *usual {
+            format!("this command is about source `{}`", safe(usual))
+        } else if let Some(other) = self.backed_up_as(store, (name, snapshot), &sources)? {
+            format!("{} is backed up as source `{}`", safe(&self.data_dir.to_string_lossy()), safe(&other))
+        } else {
+            return Ok(());
+        };
+        Err(Failure::Usage(format!(
+            "snapshot {} of {} is of source `{source}`, but {but}: nothing was changed. With `--source {source}` it is restored here all the same, \
+             with `--target DIR` elsewhere",
+            name.id.short(),
+            snapshot.timestamp,
+            source = safe(&name.source)
+        )))
+    }
+
+    /// Finds another source whose newest snapshot is of the directory that is restored to, where this snapshot is not.
+    fn backed_up_as(
+        &self,
+        store: &Store,
+        (name, snapshot): (&SnapshotName, &Snapshot),
+        sources: &[String],
+    ) -> Result<Option<String>> {
+        let is_of_here = |root: &RootDir| is_same(&self.data_dir, Path::new(&root.path));
+        if snapshot.root.as_ref().is_none_or(is_of_here) {
+            return Ok(None);
+        }
+        for other in sources.iter().filter(|other| **other != name.source) {
+            let newest = store.snapshot_names(Some(other))?.pop().and_then(|newest| store.snapshot(&newest).ok());
+            if newest.and_then(|newest| newest.root).as_ref().is_some_and(is_of_here) {
+                return Ok(Some(other.clone()));
+            }
+        }
+        Ok(None)
     }
 }
 

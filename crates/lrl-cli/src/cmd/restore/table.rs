@@ -6,7 +6,7 @@ use std::path::Path;
 
 use lrl_store::error::Error;
 use lrl_store::format::path_text;
-use lrl_store::format::snapshot::{Database, Snapshot};
+use lrl_store::format::snapshot::{BEFORE_RESTORE, Database, Snapshot};
 use lrl_store::ops::restore::{self, Options as FileOptions, UndoOptions, What};
 use lrl_store::ops::restore_rows::{self, Mode, Named, Options, Plan, Undone};
 use lrl_store::ops::select::Need;
@@ -33,6 +33,7 @@ pub fn run(context: &Context<'_>, args: &RestoreArgs, table: &str) -> Result {
     let need = Need { database: true, uploads: false };
     let (name, snapshot) = choose::choose(context, &store, &args.snapshot, need, args.force)?;
     places.require_root(&snapshot, &args.snapshot)?;
+    places.require_source(context, &store, (&name, &snapshot))?;
     let part = database::pick(&snapshot, rows.database.as_deref())?;
     let temp = std::env::temp_dir();
     let mode = match (rows.missing_only, rows.replace) {
@@ -172,8 +173,8 @@ fn show(context: &Context<'_>, plan: &Plan, from: &str, no_triggers: bool) {
 
 /// Makes a snapshot of the databases as they are, so that nothing that the application wrote is lost whatever happens.
 fn snapshot_of_now(context: &Context<'_>, name: &SnapshotName) -> Result<()> {
-    let extra = ["--db-only", "--snapshot-only=true", "--tag=before-restore", &format!("--source={}", name.source)]
-        .map(String::from);
+    let (tag, source) = (format!("--tag={BEFORE_RESTORE}"), format!("--source={}", name.source));
+    let extra = ["--db-only".into(), "--snapshot-only=true".into(), tag, source];
     let mut line = line::line(context, "backup", &extra)?;
     if let Verb::Backup(args) = &mut line.cli.command {
         args.copy_to = None;

@@ -3,13 +3,14 @@
 use std::time::SystemTime;
 
 use clap::parser::ValueSource;
-use lrl_store::format::snapshot::Snapshot;
+use lrl_store::format::snapshot::{BEFORE_RESTORE, Snapshot};
 use lrl_store::ops::judgement::Judge;
 use lrl_store::ops::ls;
 use lrl_store::ops::select::{self, Need, PassedOver, Selected};
 use lrl_store::store::{SnapshotName, Store};
 use lrl_store::time::{Time, time_of};
 
+use crate::args::Verb;
 use crate::context::Context;
 use crate::exit::{Failure, Result};
 use crate::render::units;
@@ -17,14 +18,26 @@ use crate::when;
 
 /// Returns the source that the user named, by flag or file; `None` where only the default stands: then all are meant.
 pub fn named_source<'a>(context: &'a Context<'_>) -> Option<&'a str> {
-    let matches = context.matches.subcommand().map_or(context.matches, |(_, sub)| sub);
-    let named = matches.value_source("source") == Some(ValueSource::CommandLine) || context.file.sets("source");
+    let named = is_source_given(context) || context.file.sets("source");
     named.then_some(context.cli.global.source.as_str())
+}
+
+/// Returns whether the command line names the source.
+pub fn is_source_given(context: &Context<'_>) -> bool {
+    let matches = context.matches.subcommand().map_or(context.matches, |(_, sub)| sub);
+    matches.value_source("source") == Some(ValueSource::CommandLine)
+}
+
+/// Returns the names of a store's sources.
+pub fn sources(store: &Store) -> Result<Vec<String>> {
+    let mut sources: Vec<String> = store.snapshot_names(None)?.into_iter().map(|name| name.source).collect();
+    sources.dedup();
+    Ok(sources)
 }
 
 /// Finds the snapshot that the user means: `latest` and `good` in the source, anything else in all of them unless one was named.
 pub fn select(context: &Context<'_>, store: &Store, wanted: &str, need: Need) -> Result<(SnapshotName, Snapshot)> {
-    let Selected { name, snapshot, passed_over } = find(context, store, &mut judge(store), wanted, need)?;
+    let Selected { name, snapshot, passed_over, .. } = find(context, store, &mut judge(store), wanted, need)?;
     warn_passed_over(context, &passed_over);
     Ok((name, snapshot))
 }
@@ -39,7 +52,7 @@ pub fn choose(
 ) -> Result<(SnapshotName, Snapshot)> {
     let mut judge = judge(store);
     let found = find(context, store, &mut judge, wanted, need)?;
-    let Selected { name, snapshot, passed_over } = found;
+    let Selected { name, snapshot, passed_over, .. } = found;
     warn_passed_over(context, &passed_over);
     let judgement = judge.of(&name, &snapshot, context.term)?;
     if !judgement.serves(need.of(&snapshot)) {
@@ -71,8 +84,25 @@ fn find(context: &Context<'_>, store: &Store, judge: &mut Judge<'_>, wanted: &st
         select::select(store, source, wanted, need, judge, context.term)?
     };
     let (id, number, time) = (found.name.id.short(), found.name.sequence, &found.snapshot.timestamp);
+    if let Some((passed, timestamp)) = &found.before_restore {
+        note_before_restore(context, passed, timestamp);
+    }
     context.term.detail(format!("`{wanted}` is snapshot {id}, number {number} of {}, of {time}", found.name.source));
     Ok(found)
+}
+
+/// Names the snapshot that was passed over because it is of what was there before rows were restored.
+fn note_before_restore(context: &Context<'_>, passed: &SnapshotName, timestamp: &str) {
+    let id = passed.id.short();
+    let named = match &context.cli.command {
+        Verb::Restore(_) => format!("`lrl restore {id}` takes it"),
+        Verb::Export(_) => format!("`lrl export {id}` takes it"),
+        Verb::Drill(_) => format!("`lrl drill --snapshot {id}` takes it"),
+        _ => format!("its id, {id}, names it"),
+    };
+    context.term.note(format!(
+        "passed over snapshot {id} of {timestamp}, which is of what was there before rows were restored ({BEFORE_RESTORE}); {named}"
+    ));
 }
 
 /// Names the newest few snapshots that were passed over because they are not good.

@@ -17,6 +17,8 @@ const FEW_BYTES: u64 = 1 << 20;
 pub(in crate::ops) struct Baseline {
     databases: Option<(SnapshotId, Vec<Database>)>,
     uploads: Option<(SnapshotId, Files)>,
+    /// The databases as they were before rows were restored; used where no others are known.
+    before_restore: Option<(SnapshotId, Vec<Database>)>,
 }
 
 impl Baseline {
@@ -28,8 +30,9 @@ impl Baseline {
     /// Takes the parts that are good and not known yet; snapshots come newest first.
     pub fn look(&mut self, name: &SnapshotName, snapshot: &Snapshot) {
         let good = judge(snapshot, None, None).good;
-        if self.databases.is_none() && good.database {
-            self.databases = Some((name.id, snapshot.databases.clone()));
+        let databases = if snapshot.is_before_restore() { &mut self.before_restore } else { &mut self.databases };
+        if databases.is_none() && good.database {
+            *databases = Some((name.id, snapshot.databases.clone()));
         }
         if self.uploads.is_none() && good.uploads {
             self.uploads = snapshot.files.clone().map(|part| (name.id, part));
@@ -64,7 +67,8 @@ impl Baseline {
             }
         }
         // Where no database is stored, none was asked for or there: that is another matter.
-        let before = self.databases.iter().filter(|_| !databases.is_empty());
+        let before =
+            self.databases.as_ref().or(self.before_restore.as_ref()).into_iter().filter(|_| !databases.is_empty());
         for (against, before) in before.flat_map(|(id, all)| all.iter().map(move |one| (id, one))) {
             let now = databases.iter().find(|now| now.path == before.path);
             // Nothing else matters if the database is empty.
@@ -100,13 +104,14 @@ mod tests {
     }
 
     fn files(before: (u64, u64), now: (u64, u64), limit: u8) -> Vec<Measure> {
-        let baseline = Baseline { databases: None, uploads: Some((SnapshotId::of(b""), uploads(before.0, before.1))) };
+        let baseline =
+            Baseline { uploads: Some((SnapshotId::of(b""), uploads(before.0, before.1))), ..Baseline::default() };
         baseline.compare(&[], Some(&uploads(now.0, now.1)), limit).into_iter().map(|found| found.measure).collect()
     }
 
     fn pages(before: (u64, Option<usize>), now: (u64, Option<usize>)) -> Vec<Measure> {
         let before = database(before.0, before.1);
-        let baseline = Baseline { databases: Some((SnapshotId::of(b""), vec![before])), uploads: None };
+        let baseline = Baseline { databases: Some((SnapshotId::of(b""), vec![before])), ..Baseline::default() };
         let found = baseline.compare(&[database(now.0, now.1)], None, 50);
         found.into_iter().map(|found| found.measure).collect()
     }

@@ -223,7 +223,8 @@ fn hash_verification(path: &Path, file: &FoundFile, found: &mut Verification, ob
         found.push(
             Check::new("hash_verification", error).with("expected", expected.as_str()).with("actual", actual.as_str()),
         );
-    } else if let Some(stated) = file.size_bytes.filter(|stated| *stated != size) {
+    }
+    if let Some(stated) = file.size_bytes.filter(|stated| *stated != size) {
         found.push(Check::new("size", Some(format!("it has {size} bytes, the manifest says {stated}"))));
     }
     found.sha256 = Some(actual);

@@ -4,7 +4,7 @@
 mod policy;
 
 use crate::error::{Error, Result};
-use crate::format::snapshot::Snapshot;
+use crate::format::snapshot::{Snapshot, is_before_restore};
 use crate::id::SnapshotId;
 use crate::ops::judgement::{Judge, Judgement, State};
 use crate::ops::select::{self, Need};
@@ -256,7 +256,8 @@ impl Details {
     }
 }
 
-/// Finds the newest snapshot, by sequence, of which a record says that its drill passed.
+/// Finds the newest snapshot, by sequence, of which a record says that its drill passed; one of what was there before rows were restored only
+/// where there is no other.
 fn newest_proven(store: &Store, source: &str, candidates: &[Candidate]) -> Result<Option<usize>> {
     let mut newest: Option<usize> = None;
     let positions: std::collections::HashMap<SnapshotId, usize> =
@@ -269,7 +270,8 @@ fn newest_proven(store: &Store, source: &str, candidates: &[Candidate]) -> Resul
             )),
         })?;
         let proven = drill.snapshot.filter(|_| drill.passed).and_then(|id| positions.get(&id).copied());
-        newest = newest.into_iter().chain(proven).max_by_key(|at| &candidates[*at].name);
+        let rank = |at: &usize| (!is_before_restore(&candidates[*at].tags), &candidates[*at].name);
+        newest = newest.into_iter().chain(proven).max_by_key(rank);
     }
     Ok(newest)
 }

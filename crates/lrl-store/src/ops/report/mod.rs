@@ -107,6 +107,7 @@ fn point(name: &SnapshotName, snapshot: Option<&Snapshot>, judgement: Judgement,
         file_bytes: files.map(|files| files.bytes),
         added_bytes: snapshot.and_then(|snapshot| snapshot.added_bytes),
         proven,
+        before_restore: snapshot.is_some_and(Snapshot::is_before_restore),
     }
 }
 

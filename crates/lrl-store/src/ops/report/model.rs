@@ -46,6 +46,8 @@ pub struct Point {
     pub added_bytes: Option<u64>,
     /// Whether its newest drill passed.
     pub proven: bool,
+    /// Whether it is of what was there before rows were restored.
+    pub before_restore: bool,
 }
 
 /// One drill.

@@ -1,6 +1,6 @@
 //! Since when a source is fine, or something is wrong with it, as far as its records tell. Pure.
 
-use super::model::History;
+use super::model::{History, Point};
 use crate::ops::status::{Condition, Limits};
 use crate::time::Time;
 
@@ -13,7 +13,8 @@ pub fn wrong_since(condition: &Condition, history: &History, now: Time) -> Optio
         | Condition::DrillTooOld(None, _)
         | Condition::CheckTooOld(None, _) => None,
         Condition::NewestNotGood(_) => {
-            let bad = history.points.iter().rev().take_while(|point| !point.state.is_good());
+            let backups = history.points.iter().rev().filter(|point| !point.before_restore);
+            let bad = backups.take_while(|point| !point.state.is_good());
             bad.filter_map(|point| point.created).last()
         }
         Condition::DrillFailed(_) => {
@@ -31,7 +32,8 @@ pub fn wrong_since(condition: &Condition, history: &History, now: Time) -> Optio
 /// its limit. To be asked where nothing is wrong now.
 pub fn fine_since(history: &History, limits: &Limits) -> Option<Time> {
     let good = |at: usize| history.points[at..].iter().find(|point| point.state.is_good())?.created;
-    let mut since = match history.points.iter().rposition(|point| !point.state.is_good()) {
+    let is_bad = |point: &Point| !point.before_restore && !point.state.is_good();
+    let mut since = match history.points.iter().rposition(is_bad) {
         Some(bad) => good(bad)?,
         None => good(0)?,
     };
@@ -74,6 +76,7 @@ pub(super) mod testing {
             file_bytes: None,
             added_bytes: None,
             proven: false,
+            before_restore: false,
         }
     }
 }

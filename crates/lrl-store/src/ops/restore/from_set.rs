@@ -176,8 +176,10 @@ impl Source for SetSource<'_> {
     }
 
     fn dry_run(&self, run: &Run<'_>, report: &mut Report) -> Result<()> {
-        for (SetDatabase { entry, copy, .. }, target) in &self.databases {
+        for (database, target) in &self.databases {
+            let SetDatabase { entry, copy, .. } = database;
             let len = prove(copy, entry.sha256.as_deref(), entry.size_bytes, run.observer, &mut report.notes)?;
+            database.require_readable(run)?;
             report.add(Part::Database, target, 1, len)?;
         }
         let Some((assets, archive)) = &self.archive else { return Ok(()) };

@@ -230,7 +230,8 @@ impl Source for SiteSetSource<'_> {
     fn dry_run(&self, run: &Run<'_>, report: &mut Report) -> Result<()> {
         let prove = |database: &SetDatabase<'_>, report: &mut Report| {
             let SetDatabase { entry, copy, .. } = database;
-            prove(copy, entry.sha256.as_deref(), entry.size_bytes, run.observer, &mut report.notes)
+            let len = prove(copy, entry.sha256.as_deref(), entry.size_bytes, run.observer, &mut report.notes)?;
+            database.require_readable(run).map(|()| len)
         };
         for (at, target, _) in &self.alone {
             let len = prove(&self.databases[*at], report)?;

@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::model::{Options, What};
+use super::source::Run;
 use super::target::Target;
 use crate::error::{Error, Result};
 use crate::set::archive::extract::FileVisitor;
 use crate::set::manifest::{Assets, Database, Manifest, Missing, find_beside};
 use crate::set::missing::{self, Skip};
+use crate::source::database::Inspector;
 
 /// A root of the archive of the manual's layout.
 pub(super) struct Root {
@@ -35,6 +37,23 @@ pub(super) struct SetDatabase<'a> {
     pub copy: PathBuf,
     /// Its permission bits, where the manifest has them.
     pub mode: Option<u32>,
+}
+
+impl SetDatabase<'_> {
+    /// Refuses a copy of which SQLite cannot read the header and schema: it would replace a database that works.
+    ///
+    /// # Errors
+    /// [`Error::NotGood`], unless it is forced.
+    pub fn require_readable(&self, run: &Run<'_>) -> Result<()> {
+        match Inspector::open(&self.copy, run.observer) {
+            Err(Error::Corrupt { detail, .. }) if !run.options.force => Err(Error::NotGood(format!(
+                "{} is no database that can be read: {detail}. Nothing was changed",
+                self.copy.display()
+            ))),
+            Err(Error::Interrupted) => Err(Error::Interrupted),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What of a set is restored.

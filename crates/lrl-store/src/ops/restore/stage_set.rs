@@ -130,6 +130,7 @@ pub(super) fn copy_proved(
     }
     flusher.finish().map_err(Error::io("sync", path))?;
     compare(copy, (&hex(&sha256.finalize()), at), entry.sha256.as_deref(), entry.size_bytes, notes)?;
+    database.require_readable(run)?;
     run.observer.advance(0, 1);
     Ok(at)
 }

@@ -33,7 +33,7 @@ fn readable<T>(result: Result<T>) -> Result<Option<T>> {
 }
 
 /// Returns the newest snapshot that holds what is needed, if it is good and not from the future. An older good one does not count: what
-/// came after it may be worse.
+/// came after it may be worse. One of what was there before rows were restored is no backup.
 ///
 /// # Errors
 ///
@@ -42,6 +42,9 @@ pub fn newest_if_good(store: &Store, source: &str, need: Need, now: Time) -> Res
     let mut judge = Judge::new(store, now);
     for name in store.reading(store.snapshot_names(Some(source))?.iter().rev()) {
         let Some(snapshot) = readable(store.snapshot(name))? else { return Ok(None) };
+        if snapshot.is_before_restore() {
+            continue;
+        }
         let judgement = judge.of(name, &snapshot, &Silent)?;
         if !judgement.is_good() {
             return Ok(None);
@@ -118,6 +121,8 @@ pub(in crate::ops) fn survey_each<'s>(
     let checks = judge.checks()?;
     status.check = checks.last.map(|check| (check.time, check.passed));
     status.passed_check = checks.last_passed;
+    // What was there before rows were restored counts only where nothing else does.
+    let mut before_restore = Status::default();
     for (n, name) in store.reading(names.iter().rev()).enumerate() {
         checkpoint(observer)?;
         let read = match store.snapshot(name) {
@@ -145,18 +150,19 @@ pub(in crate::ops) fn survey_each<'s>(
         let time = Some((snapshot.timestamp.clone(), snapshot.created));
         let is_good = judgement.is_good();
         let parts = judgement.good;
-        status.newest.get_or_insert(Newest { name: name.clone(), time, judgement });
+        let counted = if snapshot.is_before_restore() { &mut before_restore } else { &mut status };
+        counted.newest.get_or_insert(Newest { name: name.clone(), time, judgement });
         if is_future(snapshot.created, now) {
             status.future.push(name.object());
             continue;
         }
         let found = good(name, &snapshot);
-        if is_good && status.good.is_none() {
-            status.good = Some(found.clone());
+        if is_good && counted.good.is_none() {
+            counted.good = Some(found.clone());
         }
         for (part, there, is_good) in [
-            (&mut status.database, snapshot.has_databases(), parts.database),
-            (&mut status.uploads, snapshot.files.is_some(), parts.uploads),
+            (&mut counted.database, snapshot.has_databases(), parts.database),
+            (&mut counted.uploads, snapshot.files.is_some(), parts.uploads),
         ] {
             part.known |= there;
             if is_good && part.good.is_none() {
@@ -167,6 +173,10 @@ pub(in crate::ops) fn survey_each<'s>(
             break;
         }
     }
+    status.newest = status.newest.or(before_restore.newest);
+    status.good = status.good.or(before_restore.good);
+    status.database = status.database.or(before_restore.database);
+    status.uploads = status.uploads.or(before_restore.uploads);
     status.future.extend(future.into_iter().map(|(_, object)| object));
     status.unreadable.extend(unreadable.into_iter().map(|(_, object)| object));
     Ok((status, judge))

@@ -31,6 +31,13 @@ pub struct PartAge {
     pub good: Option<Good>,
 }
 
+impl PartAge {
+    /// Returns what is known of it from other snapshots as well; the newest good one of `others` only where there is none here.
+    pub(super) fn or(self, others: Self) -> Self {
+        Self { known: self.known || others.known, good: self.good.or(others.good) }
+    }
+}
+
 /// The newest snapshot of a source, good or not.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Newest {

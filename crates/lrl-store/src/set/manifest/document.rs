@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 const MANIFEST_MAX: u64 = 1 << 20;
 
 /// A manifest as it is in the file. A key that is there twice is an error.
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 pub(super) struct Document {
     pub timestamp_utc: Option<String>,
     pub created_at: Option<Field<String>>,
@@ -24,7 +24,7 @@ pub(super) struct Document {
 }
 
 /// One file of a set.
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 pub(super) struct DocumentEntry {
     #[serde(rename = "type")]
     pub kind: Option<Field<String>>,
@@ -42,7 +42,7 @@ pub(super) struct DocumentEntry {
 }
 
 /// What lrl adds.
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 pub(super) struct DocumentOrigin {
     #[serde(default)]
     pub snapshot: String,
@@ -54,7 +54,7 @@ pub(super) struct DocumentOrigin {
 }
 
 /// The value of a key: of its type, or anything else.
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(untagged)]
 pub(super) enum Field<T> {
     /// A value of the type that it should have.

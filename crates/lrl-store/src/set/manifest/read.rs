@@ -1,6 +1,6 @@
 //! The one reader of manifests that anybody wrote: lrl, the old script, or an attacker. A field that is not what it should be does not
-//! keep the others from being read; [`Manifest::read`] refuses it, [`FoundSet::load`] goes on without it. Opens no file that a
-//! manifest names.
+//! keep the others from being read; [`Manifest::read`] refuses it, [`FoundSet::load`] goes on without it, and has the reason of
+//! [`Manifest::read`] as its error. Opens no file that a manifest names.
 
 use std::collections::HashSet;
 use std::fs;
@@ -15,6 +15,7 @@ use super::model::{
 };
 use crate::error::{Error, Result};
 use crate::id::SnapshotId;
+use crate::time::Time;
 
 impl Manifest {
     /// Reads a manifest from a file.
@@ -35,6 +36,9 @@ impl Manifest {
 
     fn of(document: Document, path: &Path) -> Result<Self> {
         let malformed = |why: String| Error::corrupt(path.display(), format!("is not a manifest: {why}"));
+        if let Some(stamp) = document.timestamp_utc.as_ref().filter(|stamp| Time::of_stamp(stamp).is_none()) {
+            return Err(malformed(format!("its timestamp_utc {stamp:.80?} is no time")));
+        }
         let origin = Field::strict(document.lrl, "lrl").map_err(malformed)?;
         let backups = document.backups.into_iter().map(DocumentEntry::strict).collect::<Result<Vec<_>, String>>();
         let manifest = Self {
@@ -111,8 +115,11 @@ impl DocumentEntry {
 
     fn found(self, dir: &Path) -> FoundFile {
         let stated = Field::typed(self.backup).unwrap_or_default();
+        let kind = Field::typed(self.kind).unwrap_or_default();
+        let (size_bytes, archive_size_bytes) = (Field::typed(self.size_bytes), Field::typed(self.archive_size_bytes));
+        let of_archive = archive_size_bytes.filter(|_| kind == "assets");
         FoundFile {
-            kind: Field::typed(self.kind).unwrap_or_default(),
+            kind,
             path: file_name(&stated, dir).map(|name| dir.join(name)),
             list_path: Field::typed(self.path),
             layout: self.layout.map(|field| match field {
@@ -125,7 +132,7 @@ impl DocumentEntry {
                 Field::Typed(text) => text,
                 Field::Other(value) => value.to_string(),
             }),
-            size_bytes: Field::typed(self.size_bytes).or(Field::typed(self.archive_size_bytes)),
+            size_bytes: of_archive.or(size_bytes).or(archive_size_bytes),
             file_count: Field::typed(self.file_count),
             missing: Field::typed(self.entries),
             source_bytes: Field::typed(self.total_source_size_bytes),
@@ -210,6 +217,10 @@ impl FoundSet {
     /// [`Error::Io`] if the file cannot be read, [`Error::Corrupt`] if it is no manifest.
     pub fn load(manifest: &Path) -> Result<Self> {
         let document = Document::read(manifest)?;
+        let refused = Manifest::of(document.clone(), manifest).err().map(|error| match error {
+            Error::Corrupt { detail, .. } => detail,
+            other => other.to_string(),
+        });
         let no_timestamp = || Error::corrupt(manifest.display(), "has no timestamp_utc");
         let timestamp = document.timestamp_utc.ok_or_else(no_timestamp)?;
         let dir = manifest.parent().unwrap_or(Path::new(""));
@@ -221,7 +232,7 @@ impl FoundSet {
             Some(Field::Typed(version)) => Some(unknown(Value::String(version).to_string())),
             Some(Field::Other(version)) => Some(unknown(version.to_string())),
         };
-        let error = error.or_else(|| files.is_empty().then(|| "it lists no files".to_string()));
+        let error = error.or_else(|| files.is_empty().then(|| "it lists no files".to_string())).or(refused);
         let snapshot = Field::typed(document.lrl).map(|origin| origin.snapshot);
         Ok(Self {
             manifest: manifest.to_path_buf(),
@@ -332,10 +343,33 @@ mod tests {
 
     #[test]
     fn a_later_version_and_an_empty_list_are_no_trust() {
-        let entry = r#""timestamp_utc":"t","backups":[{"type":"database","backup":"a"}]"#;
+        let entry = r#""timestamp_utc":"20260114_120000","backups":[{"type":"database","backup":"a"}]"#;
         assert_eq!(load(format!(r#"{{{entry},"version":"1.0"}}"#)).unwrap().error, None);
         assert!(load(format!(r#"{{{entry},"version":"2.0"}}"#)).unwrap().error.is_some());
         assert!(load(r#"{"timestamp_utc":"t","backups":[]}"#).unwrap().error.is_some());
+    }
+
+    #[test]
+    fn what_a_restore_refuses_is_no_trust() {
+        let database = |more: &str| format!(r#"{{"type":"database","backup":"a"{more}}}"#);
+        let set = |stamp: &str, more: &str, entries: &str| {
+            format!(r#"{{"timestamp_utc":"{stamp}","backups":[{entries}]{more}}}"#)
+        };
+        let good = "20260114_120000";
+        assert_eq!(load(set(good, "", &database(""))).unwrap().error, None);
+        for bad in [
+            set("../../x", "", &database("")),
+            set("20261314_120000", "", &database("")),
+            set(good, r#","created_at":5"#, &database("")),
+            set(good, r#","lrl":5"#, &database("")),
+            set(good, "", &database(r#","size_bytes":1e30"#)),
+            set(good, "", &database(r#","file_count":-1"#)),
+            set(good, "", &database(r#","path":"/x""#)),
+            set(good, "", &[database(""), database("")].join(",")),
+        ] {
+            assert!(load(&bad).unwrap().error.is_some(), "{bad}");
+            assert!(Manifest::decode(bad.as_bytes(), Path::new("m")).is_err(), "{bad}");
+        }
     }
 
     proptest! {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::format::snapshot::is_before_restore;
 use crate::ops::judgement::State;
 use crate::ops::parts::Need;
 use crate::store::SnapshotName;
@@ -72,6 +73,13 @@ pub struct Candidate {
     pub good: Need,
 }
 
+impl Candidate {
+    /// Returns whether it is good, and not of what was there before rows were restored.
+    fn is_backup(&self) -> bool {
+        self.state == State::Good && !is_before_restore(&self.tags)
+    }
+}
+
 /// A stretch of the calendar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Period {
@@ -136,6 +144,10 @@ pub enum Reason {
     NothingBetter(State),
     /// It is not good, and young.
     Bad(State),
+    /// It is of what was there before rows were restored, and nothing newer is good.
+    LastBeforeRestore,
+    /// It is of what was there before rows were restored, and young.
+    BeforeRestore,
     /// The newest whose drill passed.
     Proven,
 }
@@ -143,7 +155,7 @@ pub enum Reason {
 impl Reason {
     /// Returns whether a rule of the policy, or a doubt about clocks or about newer snapshots, keeps it; the others only protect it.
     pub fn is_policy(&self) -> bool {
-        !matches!(self, Self::Database | Self::Uploads | Self::Proven | Self::Bad(_))
+        !matches!(self, Self::Database | Self::Uploads | Self::Proven | Self::Bad(_) | Self::BeforeRestore)
     }
 }
 
@@ -171,6 +183,8 @@ impl fmt::Display for Reason {
             Self::Uploads => f.write_str("newest uploads"),
             Self::NothingBetter(state) => write!(f, "{state}, but nothing newer is good"),
             Self::Bad(state) => write!(f, "{state}, and young"),
+            Self::LastBeforeRestore => f.write_str("from before a restore, but nothing newer is good"),
+            Self::BeforeRestore => f.write_str("from before a restore, and young"),
             Self::Proven => f.write_str("newest that passed a drill"),
         }
     }
@@ -178,7 +192,8 @@ impl fmt::Display for Reason {
 
 /// Returns for each candidate of one source why it is kept; without a reason it is removed. `now` is in seconds since 1970.
 ///
-/// A snapshot with a time in the future is kept and counts for no rule, so it pushes no other out. Neither does one that is not good. Rules
+/// A snapshot with a time in the future is kept and counts for no rule, so it pushes no other out. Neither does one that is not good, or one of
+/// what was there before rows were restored, unless no other is good. Rules
 /// rank by sequence: those whose time goes back against it are ranked among themselves, so that nobody who sets a clock back, or forges a
 /// time, pushes out what was there before.
 pub fn apply(policy: &Policy, candidates: &[Candidate], now: i64) -> Vec<Vec<Reason>> {
@@ -194,8 +209,9 @@ pub fn apply(policy: &Policy, candidates: &[Candidate], now: i64) -> Vec<Vec<Rea
         reasons.extend(tags.map(|tag| Reason::Tag(tag.clone())));
     }
     // Only what would have to be given up for it pushes anything out: a good one is not given up for a bad one.
-    let (good, bad): (Vec<usize>, Vec<usize>) =
-        by_sequence.iter().partition(|at| candidates[**at].state == State::Good);
+    let has_backup = by_sequence.iter().any(|at| candidates[*at].is_backup());
+    let counts = |candidate: &Candidate| candidate.is_backup() || !has_backup && candidate.state == State::Good;
+    let (good, bad): (Vec<usize>, Vec<usize>) = by_sequence.iter().partition(|at| counts(&candidates[**at]));
     let newest = good.iter().map(|at| candidates[*at].created).max().unwrap_or_default();
     let mut left = good;
     let mut witnesses = Vec::new();
@@ -212,7 +228,7 @@ pub fn apply(policy: &Policy, candidates: &[Candidate], now: i64) -> Vec<Vec<Rea
         young.for_each(|at| reasons[*at].push(Reason::Within));
     }
     let newest_good = |serves: fn(&Candidate) -> bool| {
-        let good = |at: &&usize| candidates[**at].state == State::Good && serves(&candidates[**at]);
+        let good = |at: &&usize| counts(&candidates[**at]) && serves(&candidates[**at]);
         by_sequence.iter().find(good).map(|at| &candidates[*at].name)
     };
     let (any, database, uploads) =
@@ -222,11 +238,14 @@ pub fn apply(policy: &Policy, candidates: &[Candidate], now: i64) -> Vec<Vec<Rea
         let Candidate { name, state, holds, created, .. } = &candidates[at];
         // A newer one takes its place only for the parts that it holds.
         let replaced = |newest: Option<&SnapshotName>| newest.is_some_and(|newest| newest > name);
-        if !replaced(any) || holds.database && !replaced(database) || holds.uploads && !replaced(uploads) {
-            reasons[at].push(Reason::NothingBetter(*state));
-        } else if *created > oldest_bad {
-            reasons[at].push(Reason::Bad(*state));
-        }
+        let is_needed = !replaced(any) || holds.database && !replaced(database) || holds.uploads && !replaced(uploads);
+        let is_young = *created > oldest_bad;
+        reasons[at].extend(match (is_needed, state) {
+            (true, State::Good) => Some(Reason::LastBeforeRestore),
+            (true, _) => Some(Reason::NothingBetter(*state)),
+            (false, State::Good) => is_young.then_some(Reason::BeforeRestore),
+            (false, _) => is_young.then_some(Reason::Bad(*state)),
+        });
     }
     for (at, reason) in newest_parts(candidates) {
         reasons[at].push(reason);
@@ -311,10 +330,11 @@ fn before_leap<'a>(candidates: &[Candidate], by_sequence: &'a [usize]) -> &'a [u
 }
 
 /// Returns the positions of the newest snapshots, by sequence, with each part good; a part
-/// that no snapshot has good has none.
+/// that no snapshot has good has none. One of what was there before rows were restored is taken where there is no other.
 pub fn newest_parts(candidates: &[Candidate]) -> Vec<(usize, Reason)> {
     let newest = |holds: fn(&Candidate) -> bool| {
-        (0..candidates.len()).filter(|at| holds(&candidates[*at])).max_by_key(|at| &candidates[*at].name)
+        let rank = |at: &usize| (!is_before_restore(&candidates[*at].tags), &candidates[*at].name);
+        (0..candidates.len()).filter(|at| holds(&candidates[*at])).max_by_key(rank)
     };
     let database = newest(|candidate| candidate.good.database).map(|at| (at, Reason::Database));
     database.into_iter().chain(newest(|candidate| candidate.good.uploads).map(|at| (at, Reason::Uploads))).collect()

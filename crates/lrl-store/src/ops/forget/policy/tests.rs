@@ -288,3 +288,27 @@ proptest! {
         prop_assert!(mixed[present.len()..].iter().all(|c| kept_mixed.contains(c)));
     }
 }
+
+#[test]
+fn what_was_there_before_a_restore_of_rows_fills_no_place_while_there_are_backups() {
+    let aside = |sequence, created| Candidate {
+        tags: vec![crate::format::snapshot::BEFORE_RESTORE.into()],
+        ..candidate(sequence, created)
+    };
+    let days = |n: i64| NOW - n * DAY_SECS;
+    let policy = Policy { last: 2, bad_within_secs: 3 * DAY_SECS.unsigned_abs(), ..Policy::default() };
+    let mut all =
+        vec![candidate(1, days(9)), aside(2, days(8)), candidate(3, days(7)), candidate(4, days(2)), aside(5, days(1))];
+    assert_eq!(sequences(policy.clone(), &all), [3, 4, 5]);
+    assert_eq!(apply(&policy, &all, NOW)[4], [Reason::LastBeforeRestore]);
+    all.push(candidate(6, NOW));
+    assert_eq!(sequences(policy.clone(), &all), [4, 5, 6]);
+    assert_eq!(apply(&policy, &all, NOW)[4], [Reason::BeforeRestore]);
+    // The newest database among backups is protected, not that one.
+    all[5].holds.database = false;
+    all[5].good.database = false;
+    assert_eq!(apply(&policy, &all, NOW)[3], [Reason::Last, Reason::Database]);
+    assert_eq!(apply(&policy, &all, NOW)[4], [Reason::LastBeforeRestore]);
+    // Alone it counts as any other.
+    assert_eq!(sequences(policy, &[aside(1, days(9)), aside(2, days(8)), aside(3, days(7))]), [2, 3]);
+}
