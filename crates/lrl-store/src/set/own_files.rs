@@ -1,12 +1,43 @@
 //! Files and directories that are lrl's own, by their names: no data of the site in which they are.
 
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::Path;
 
 use super::layout::{ASSETS, MANIFEST, MISSING, database_stamp, is_stamp};
+use crate::error::{Error, Result};
+use crate::format::config;
 
-/// Returns whether a directory is a store.
+/// The config of a store has some hundred bytes.
+const MOST_BYTES: u64 = 64 << 10;
+
+/// Returns whether a directory is a store, by its config. One whose config is damaged is none.
 pub fn is_store(dir: &Path) -> bool {
-    dir.join("config").is_file() && ["packs", "index", "snapshots"].iter().any(|name| dir.join(name).is_dir())
+    let path = dir.join("config");
+    let mut bytes = Vec::new();
+    let read = match fs::symlink_metadata(&path) {
+        Ok(meta) if meta.is_file() => File::open(&path).and_then(|file| file.take(MOST_BYTES).read_to_end(&mut bytes)),
+        _ => return false,
+    };
+    read.is_ok() && matches!(config::decode(&bytes, "config"), Ok(_) | Err(Error::Unsupported { .. }))
+}
+
+/// Refuses a path that is a store or in one: what is written there could take the place of the store's own.
+///
+/// # Errors
+/// [`Error::Refused`].
+pub fn refuse_in_store(path: &Path) -> Result<()> {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    // What does not exist yet is no store.
+    let real = absolute.ancestors().find_map(|dir| fs::canonicalize(dir).ok()).unwrap_or(absolute);
+    match real.ancestors().find(|dir| is_store(dir)) {
+        Some(store) => Err(Error::Refused(format!(
+            "{} is in the store {}: nothing else is written there; name another directory",
+            path.display(),
+            store.display()
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// Returns the pattern, in gitignore syntax, of the files of sets to which a name belongs; `None` if it is no set's.
