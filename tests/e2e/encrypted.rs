@@ -675,3 +675,19 @@ fn what_was_encrypted_becomes_plain_only_where_that_is_meant_and_a_store_is_no_s
     let run = lab.lrl("snapshots --password-file pass").expect(12);
     assert!(run.stderr.contains("`keys` is empty"), "{}", run.stderr);
 }
+
+#[test]
+fn a_drill_of_a_set_with_a_wrong_key_does_not_pass() {
+    let lab = encrypted();
+    lab.lrl("backup").expect(0);
+    lab.lrl("drill").expect(0);
+    lab.secret("wrong", "another passphrase\n");
+    let names =
+        fs::read_dir(lab.path("backups")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let manifest = names.into_iter().find(|name| name.starts_with("backup_manifest_")).unwrap();
+    for line in ["drill".to_string(), format!("drill --manifest backups/{manifest}"), "drill --json".into()] {
+        let run = lab.lrl(&format!("{line} --password-file wrong")).expect(12);
+        assert!(!run.stdout.contains("PASSED"), "{}", run.stdout);
+        lab.lrl(&format!("{line} --password-file none")).expect(1);
+    }
+}

@@ -202,3 +202,39 @@ fn every_source_is_shown_and_one_that_is_bad_is_enough() {
         1
     );
 }
+
+#[test]
+fn what_a_drill_of_a_rotten_set_suggests_ends_with_a_restore() {
+    let lab = Lab::small();
+    lab.lrl("backup").expect(0);
+    let before = users(&lab);
+    let names =
+        fs::read_dir(lab.path("backups")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let archive = lab.path("backups").join(names.into_iter().find(|name| name.ends_with(".tar.gz")).unwrap());
+    let bytes = fs::read(&archive).unwrap();
+    fs::remove_file(&archive).unwrap();
+    fs::write(&archive, &bytes[..bytes.len() / 2]).unwrap();
+    lab.database().execute_batch("DELETE FROM users").unwrap();
+    let suggested = |run: &crate::common::Run, verb: &str| -> String {
+        let commands: Vec<&str> = run.stderr.split('`').skip(1).step_by(2).collect();
+        let found = commands.iter().find(|command| command.starts_with(verb));
+        found.unwrap_or_else(|| panic!("{verb}: {}", run.stderr)).trim_start_matches("lrl ").replace("DIR", "again")
+    };
+    let drill = lab.lrl("drill").expect(4);
+    for run in [
+        &drill,
+        &lab.lrl("restore").expect(1),
+        &lab.lrl("restore latest").expect(4),
+        &lab.lrl("export --out x").expect(1),
+    ] {
+        assert!(suggested(run, "lrl drill --snapshot").contains("drill --snapshot "), "{}", run.stderr);
+    }
+    lab.lrl(&suggested(&drill, "lrl drill --snapshot")).expect(0);
+    assert_eq!(states(&lab), ["good"]);
+    lab.lrl(&suggested(&drill, "lrl export")).expect(0);
+    lab.lrl(&suggested(&drill, "lrl restore")).expect(0);
+    assert_eq!(users(&lab), before);
+    lab.lrl(&suggested(&drill, "lrl backup")).expect(0);
+    lab.lrl("drill").expect(0);
+    lab.lrl("status -q").expect(0);
+}

@@ -328,3 +328,13 @@ fn rules_and_dashboard_name_metrics_that_there_are() {
     let dashboard: serde_json::Value = serde_json::from_str(&read("grafana.json")).unwrap();
     assert!(dashboard["panels"].as_array().unwrap().len() >= 8);
 }
+
+#[test]
+fn a_metrics_file_that_is_no_file_is_left_alone() {
+    use std::os::unix::fs::FileTypeExt;
+    let lab = Lab::small();
+    assert!(std::process::Command::new("mkfifo").arg(lab.path("pipe")).status().unwrap().success());
+    let run = lab.lrl("backup --metrics-file pipe").expect(0);
+    assert!(run.stderr.contains("no regular file"), "{}", run.stderr);
+    assert!(fs::symlink_metadata(lab.path("pipe")).unwrap().file_type().is_fifo());
+}

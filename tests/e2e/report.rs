@@ -129,6 +129,18 @@ fn redacted_pages_leave_reasons_and_errors_out() {
 }
 
 #[test]
+fn out_is_the_page_whatever_backup_directory_is_named() {
+    let lab = Lab::small();
+    lab.lrl("backup --out elsewhere").expect(0);
+    lab.lrl("report --backup elsewhere --out page.html").expect(0);
+    assert!(read(&lab, "page.html").contains("lrl"));
+    lab.lrl("report --backup elsewhere --out page.html --max-age 26h").expect(0);
+    lab.write("lrl.toml", "max-age = \"26h\"\n");
+    lab.lrl("schedule systemd --backup elsewhere --out units --name site").expect(0);
+    assert!(lab.path("units/site.service").exists());
+}
+
+#[test]
 fn a_page_is_replaced_as_a_whole_and_nothing_else_is_overwritten() {
     let lab = Lab::small();
     lab.lrl("backup --snapshot-only").expect(0);

@@ -272,3 +272,35 @@ fn what_cannot_be_read_is_named_and_exits_3() {
     assert!(run.stdout.contains("#   closed cannot be read: "), "{}", run.stdout);
     assert!(run.stderr.contains("site/closed cannot be read"), "{}", run.stderr);
 }
+
+#[test]
+fn what_is_lrls_own_is_proposed_neither_as_database_nor_as_files() {
+    let lab = Lab::small();
+    fs::create_dir_all(lab.path("site/old")).unwrap();
+    for name in ["app.db", "app.db.pre-restore", ".lrl-undo-rows"] {
+        fs::copy(lab.path("data/lrl.db"), lab.path("site").join(name)).unwrap();
+    }
+    lab.write("site/old/keep.txt", "this is data");
+    lab.lrl("backup --root site --out site/old --source old").expect(0);
+    let found = lab.lrl("setup site --json").expect(0).json();
+    let databases: Vec<&str> =
+        found["databases"]["found"].as_array().unwrap().iter().map(|one| one["path"].as_str().unwrap()).collect();
+    assert_eq!(databases, ["app.db"], "{found:#}");
+    let text = lab.lrl("setup site").expect(0).stdout;
+    assert!(text.contains("\"/old/store/\"") && text.contains("\"/old/lrl_db_*.sqlite\""), "{text}");
+    lab.lrl("setup site --write").expect(0);
+    let run = lab.lrl("backup --config site/lrl.toml --backup backups").expect(0);
+    assert!(!run.stderr.contains("excludes nothing"), "{}", run.stderr);
+    let listed = lab.lrl("ls latest --source site").expect(0).stdout;
+    assert!(listed.contains("app.db") && listed.contains("old/keep.txt"), "{listed}");
+    for own in ["lrl_db_", "lrl_assets_", "backup_manifest_", "store", "pre-restore", ".lrl-undo-rows"] {
+        assert!(!listed.contains(own), "{own}: {listed}");
+    }
+    let set = names(&lab.path("site/old")).into_iter().find(|name| name.starts_with("lrl_db_")).unwrap();
+    for own in ["old/store/cache/cache.db", &format!("old/{set}"), "app.db.pre-restore", ".lrl-undo-rows"] {
+        lab.write("own.toml", format!("root = \"site\"\n[[database]]\npath = \"{own}\"\n"));
+        let run = lab.lrl("backup --config own.toml").expect(2);
+        assert!(run.stderr.contains(own) && run.stderr.contains("no database of the site"), "{}", run.stderr);
+        lab.run(["backup", "--root", "site", "--database", own]).expect(2);
+    }
+}

@@ -206,3 +206,24 @@ fn a_snapshot_with_the_last_number_stops_no_backup() {
     assert_eq!(lab.lrl("backup --json --snapshot-only").expect(0).json()["sequence"], 3);
     lab.lrl("check").expect(0);
 }
+
+#[test]
+fn an_exclude_file_without_end_is_an_error() {
+    let lab = Lab::small();
+    let run = lab.lrl("backup --snapshot-only --exclude-file /dev/zero").expect(1);
+    assert!(run.stderr.contains("/dev/zero") && run.stderr.contains("longer than 1 MiB"), "{}", run.stderr);
+    assert!(std::process::Command::new("mkfifo").arg(lab.path("pipe")).status().unwrap().success());
+    let run = lab.lrl("backup --snapshot-only --exclude-file pipe").expect(1);
+    assert!(run.stderr.contains("nobody writes to the pipe"), "{}", run.stderr);
+    // What a shell makes of <(…) is read.
+    let mut command = std::process::Command::new("bash");
+    let own = lab.command([""; 0]);
+    command.current_dir(own.get_current_dir().unwrap());
+    command.envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let script =
+        format!("exec {} backup --snapshot-only --exclude-file <(echo '*.bin')", own.get_program().to_str().unwrap());
+    let run = crate::common::Run::from(command.args(["-c", &script]).output().unwrap()).expect(0);
+    assert!(!run.stderr.contains("excludes nothing"), "{}", run.stderr);
+    let listed = lab.lrl("ls latest").expect(0).stdout;
+    assert!(!listed.contains("v1.bin") && listed.contains("v1.txt"), "{listed}");
+}

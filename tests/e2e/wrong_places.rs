@@ -36,3 +36,30 @@ fn on_a_disk_that_is_read_only_the_flag_for_another_place_is_named() {
         assert!(run.stderr.contains("can be written") && run.stderr.contains(flag), "{}", run.stderr);
     }
 }
+
+#[test]
+fn nothing_is_restored_exported_or_made_in_a_store() {
+    let lab = Lab::empty();
+    // A site with the names of a store.
+    lab.write("site/config", "of the application");
+    lab.write("site/packs/a", "of the application");
+    lab.lrl("backup --root site --snapshot-only").expect(0);
+    let config = std::fs::read(lab.path("backups/store/config")).unwrap();
+    for line in [
+        "restore --target backups/store",
+        "restore --target backups/store/packs",
+        "restore --target backups/store/new/deep --dry-run",
+        "restore --root backups/store",
+        "export --out backups/store/set",
+        "copy --from backups/store --to backups/store/second",
+        "init --store backups/store/second --no-encryption",
+    ] {
+        let run = lab.lrl(&format!("{line} --source site")).expect(1);
+        assert!(run.stderr.contains("is in the store"), "{line}: {}", run.stderr);
+    }
+    assert_eq!(std::fs::read(lab.path("backups/store/config")).unwrap(), config);
+    lab.lrl("check --read-data").expect(0);
+    // The directory of the application is none, whatever its names.
+    lab.lrl("restore --root site --source site").expect(0);
+    lab.lrl("restore --target backups/looked-at --source site").expect(0);
+}

@@ -12,7 +12,7 @@ pub fn limit() {
 }
 
 /// By default glibc keeps what each thread has freed, and raises the length from which buffers go back to the system to the
-/// longest one it has seen: with chunks of up to 4 MiB that doubles the peak. Of what is free at the end of the heap it keeps a few megabytes:
+/// longest one it has seen: with chunks of up to 4 MiB that doubles the peak. Of what is free at the end of the heap it keeps two megabytes:
 /// to give each buffer of 64 KiB back and to have its pages cleared again took a fifth of the time of a large restore.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[allow(unsafe_code)]
@@ -21,7 +21,7 @@ fn set_allocator() {
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 2);
         libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 20);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, 4 << 20);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 2 << 20);
     }
 }
 

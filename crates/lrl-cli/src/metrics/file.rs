@@ -26,7 +26,12 @@ pub fn update(path: &Path, new: Vec<Sample>) -> io::Result<()> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // Another run would read what this one is about to replace. A lock of the directory leaves no file there.
     let _lock = locked(dir)?;
-    let old = fs::File::open(path).and_then(text).map(|text| read(&text)).unwrap_or_default();
+    let old = match current(path) {
+        Ok(text) => read(&text),
+        // A device or a pipe was named by mistake, and a directory cannot be replaced.
+        Err(e) if e.kind() == io::ErrorKind::InvalidInput => return Err(e),
+        Err(_) => Vec::new(),
+    };
     replace(path, write(&merged(old, new)).as_bytes(), 0o644)
 }
 
@@ -42,9 +47,16 @@ fn locked(dir: &Path) -> io::Result<File> {
     Ok(dir)
 }
 
-fn text(file: File) -> io::Result<String> {
+/// Returns what the file has now.
+///
+/// # Errors
+/// If it is no regular file: a pipe or a device may never end.
+pub fn current(path: &Path) -> io::Result<String> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+    }
     let mut bytes = Vec::new();
-    file.take(MOST_BYTES).read_to_end(&mut bytes)?;
+    File::open(path)?.take(MOST_BYTES).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

@@ -1,5 +1,7 @@
 //! What a look at a directory found: values only, in bounded lists.
 
+use std::collections::BTreeSet;
+
 /// Of each kind up to this number is listed; the rest is counted.
 const MOST: usize = 1000;
 
@@ -91,6 +93,8 @@ pub struct Scan {
     pub excluded: Vec<Heap>,
     /// Directories that look like caches, and that no pattern leaves out.
     pub caches: Listed<Heap>,
+    /// What is lrl's own, as patterns: stores, and the files of sets by their directory. Nothing of it is counted elsewhere.
+    pub own: BTreeSet<String>,
     /// Files that each pattern of secrets covers, in the order of the patterns; one file counts for the first.
     pub secrets: Vec<Listed<Vec<u8>>>,
     /// Links that lead out of the directory.

@@ -9,7 +9,7 @@ use super::expand::{self, quoted};
 use super::fitting::Fitted;
 use super::found::{FoundDatabase, Heap, Scan};
 use super::preset::Preset;
-use super::rules::{DatabaseRule, FilesRule, Place};
+use super::rules::{DatabaseRule, FilesRule, Place, literal};
 use crate::render::units;
 
 /// Patterns of secrets that any application may have.
@@ -186,10 +186,14 @@ impl Proposal<'_> {
 
     fn excludes(&self, out: &mut String) {
         let (excluded, caches) = (&self.scan.excluded, &self.scan.caches);
-        if excluded.is_empty() && caches.items.is_empty() {
+        if excluded.is_empty() && caches.items.is_empty() && self.scan.own.is_empty() {
             return;
         }
         out.push_str("exclude = [\n");
+        if !self.scan.own.is_empty() {
+            out.push_str("    # Backups and stores of lrl itself:\n");
+            self.scan.own.iter().for_each(|pattern| _ = writeln!(out, "    {},", quoted(pattern)));
+        }
         for heap in excluded {
             let found = if heap.files == 0 { "not found now".into() } else { amount(heap) };
             let _ = writeln!(out, "    {},  # {found}", quoted(&heap.pattern));
@@ -240,19 +244,6 @@ pub fn covers(place: &Place, path: &[u8]) -> bool {
             Includes::new(std::slice::from_ref(text)).is_ok_and(|pattern| pattern.wants(path, false))
         }
     }
-}
-
-/// Returns the pattern that matches this directory and nothing else.
-pub fn literal(path: &str) -> String {
-    let mut pattern = String::from("/");
-    for c in path.chars() {
-        if matches!(c, '*' | '?' | '[' | ']' | '{' | '}' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(c);
-    }
-    pattern.push('/');
-    pattern
 }
 
 /// Describes a database in one line.

@@ -54,3 +54,16 @@ pub struct RowsCheck {
     /// What the check is called.
     pub name: Option<String>,
 }
+
+/// Returns the pattern that matches this directory and nothing else.
+pub fn literal(path: &str) -> String {
+    let mut pattern = String::from("/");
+    for c in path.chars() {
+        if matches!(c, '*' | '?' | '[' | ']' | '{' | '}' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern.push('/');
+    pattern
+}

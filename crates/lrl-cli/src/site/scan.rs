@@ -8,11 +8,14 @@ use std::path::{Path, PathBuf};
 
 use lrl_store::error::{Error, Result};
 use lrl_store::progress::{Observer, checkpoint};
+use lrl_store::set::own_files;
 use lrl_store::source::database::source::database_of;
 use lrl_store::source::database::{Header, read_header};
 use lrl_store::source::files::exclude::Excludes;
+use lrl_store::source::files::kept;
 
 use super::found::{FoundDatabase, Heap, LinkOut, Listed, Oddity, Scan};
+use super::rules::literal;
 
 /// What a look watches for.
 pub struct Watch<'a> {
@@ -37,6 +40,8 @@ const CACHES: [&str; 12] = [
     "node_modules",
     "transcodes",
 ];
+/// Patterns of what is lrl's own, at most.
+const MOST_OWN: usize = 200;
 /// The signature of a tag file by which a directory says itself that it is a cache.
 const CACHE_TAG: &str = "CACHEDIR.TAG";
 
@@ -117,15 +122,23 @@ impl Scanner {
             }
             below.extend_from_slice(entry.file_name().as_bytes());
             match kind.is_dir() {
-                true => waiting.push(self.enter(&entry, below, dir.heap)),
+                true => waiting.extend(self.enter(&entry, below, dir.heap)),
                 false => self.leaf(&entry, kind, &below, dir.heap),
             }
         }
         Ok(())
     }
 
-    fn enter(&mut self, entry: &DirEntry, below: Vec<u8>, heap: Option<Counted>) -> Dir {
+    /// Prepares a look into a directory; `None` for one that is lrl's own.
+    fn enter(&mut self, entry: &DirEntry, below: Vec<u8>, heap: Option<Counted>) -> Option<Dir> {
         let path = entry.path();
+        if is_kept(&below) {
+            return None;
+        }
+        if let (true, Ok(text)) = (own_files::is_store(&path), str::from_utf8(&below)) {
+            self.own(literal(text));
+            return None;
+        }
         let heap = match heap {
             Some(Counted::Excluded(n)) => Some(Counted::Excluded(n)),
             heap => match first_match(&self.excludes, &below, true) {
@@ -133,7 +146,14 @@ impl Scanner {
                 None => heap.or_else(|| self.cache(&path, &below)),
             },
         };
-        Dir { path, below, heap }
+        Some(Dir { path, below, heap })
+    }
+
+    /// Notes a pattern of what is lrl's own.
+    fn own(&mut self, pattern: String) {
+        if self.scan.own.len() < MOST_OWN {
+            self.scan.own.insert(pattern);
+        }
     }
 
     /// Begins to count a directory that looks like a cache.
@@ -165,6 +185,17 @@ impl Scanner {
                 () => "a device",
             };
             return self.odd(below, format!("is {what}, which holds no data"), false);
+        }
+        if is_kept(below) {
+            return;
+        }
+        let set = str::from_utf8(below).ok().and_then(|text| {
+            let (dir, name) = text.rsplit_once('/').unwrap_or(("", text));
+            let start = if dir.is_empty() { "/".into() } else { literal(dir) };
+            own_files::set_pattern(name).map(|pattern| format!("{start}{pattern}"))
+        });
+        if let Some(pattern) = set {
+            return self.own(pattern);
         }
         let excluded = match heap {
             Some(Counted::Excluded(n)) => Some(n),
@@ -251,6 +282,12 @@ fn count(heap: Option<&mut Heap>, meta: &Metadata) {
 
 fn first_match(patterns: &[Excludes], below: &[u8], is_dir: bool) -> Option<usize> {
     patterns.iter().position(|pattern| pattern.matches(below, is_dir))
+}
+
+/// Returns whether a restore keeps something under this name: backups leave it out.
+fn is_kept(below: &[u8]) -> bool {
+    let name = entry_name(below);
+    kept::is_record(name) || kept::kept_of(name).is_some_and(|kept| !kept.is_undone)
 }
 
 fn entry_name(below: &[u8]) -> &[u8] {

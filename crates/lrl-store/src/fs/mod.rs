@@ -10,6 +10,7 @@ pub(crate) mod metadata;
 pub mod missing_features;
 pub(crate) mod remove;
 pub(crate) mod resolve;
+pub(crate) mod small_text;
 pub mod space;
 pub(crate) mod temp_db;
 pub mod temp_dir;

@@ -252,12 +252,20 @@ fn good(
     let seen = if seen == 0 { aside.seen } else { seen };
     let (place, with) = (store.storage().location(), need.with());
     Err(Error::NotFound(match passed_over.first() {
-        Some(PassedOver { name, state, reason, .. }) if seen == 0 => format!(
-            "there is no good snapshot{with} in {place}: the newest of {} is {} ({state}: {reason}); `lrl snapshots` lists them, and one \
-             that is named is used with --force",
-            names.len(),
-            name.id.short()
-        ),
+        Some(PassedOver { name, state, reason, .. }) if seen == 0 => {
+            let id = name.id.short();
+            let proof = match state {
+                State::Failed => {
+                    format!("`lrl drill --snapshot {id}` tells whether it can be restored, and makes it good if so; ")
+                }
+                _ => String::new(),
+            };
+            format!(
+                "there is no good snapshot{with} in {place}: the newest of {} is {id} ({state}: {reason}); {proof}`lrl snapshots` lists them, \
+                 and one that is named is used with --force",
+                names.len()
+            )
+        }
         _ => format!("{place} holds {seen} good snapshots{with}, no more; `lrl snapshots` lists them"),
     }))
 }

@@ -20,7 +20,7 @@ pub(crate) const DATABASE: Pattern = Pattern("lrl_db_", ".sqlite");
 const OTHER_DATABASE: Pattern = Pattern("lrl_db-", ".sqlite");
 pub(crate) const ASSETS: Pattern = Pattern("lrl_assets_", ".tar.gz");
 /// The list of what a set lacks.
-const MISSING: Pattern = Pattern("lrl_missing_", ".txt");
+pub(crate) const MISSING: Pattern = Pattern("lrl_missing_", ".txt");
 pub(crate) const MANIFEST: Pattern = Pattern("backup_manifest_", ".json");
 
 impl Pattern {

@@ -8,6 +8,7 @@ pub(crate) mod image_reader;
 pub mod layout;
 pub mod manifest;
 pub mod missing;
+pub mod own_files;
 pub mod retention;
 pub mod sha256;
 pub mod sqlite_file;

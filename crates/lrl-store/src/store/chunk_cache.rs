@@ -2,16 +2,20 @@
 //! Those that were decoded on the way to another chunk are not verified.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::id::{ChunkId, Ids};
 
-/// Bytes of all chunks together, at most.
+/// Bytes of all chunks together, at most, unless more are expected.
 const MAX_BYTES: usize = 4 << 20;
 
 /// Decoded chunks; the first to come is the first to go.
 #[derive(Default)]
-pub(crate) struct ChunkCache(Mutex<Held>);
+pub(crate) struct ChunkCache {
+    held: Mutex<Held>,
+    more_bytes: AtomicUsize,
+}
 
 #[derive(Default)]
 struct Held {
@@ -55,8 +59,13 @@ impl ChunkCache {
         self.insert(id, Chunk { plain: Arc::clone(plain), is_verified: true });
     }
 
+    /// Holds so many bytes more, from here on.
+    pub fn hold_more(&self, bytes: usize) {
+        self.more_bytes.store(bytes, Ordering::Relaxed);
+    }
+
     fn held(&self) -> MutexGuard<'_, Held> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn insert(&self, id: &ChunkId, chunk: Chunk) {
@@ -69,7 +78,8 @@ impl ChunkCache {
             held.order.push_back(*id);
             held.bytes += len;
         }
-        while held.bytes > MAX_BYTES
+        let max_bytes = MAX_BYTES + self.more_bytes.load(Ordering::Relaxed);
+        while held.bytes > max_bytes
             && let Some(first) = held.order.pop_front()
         {
             held.bytes -= held.chunks.remove(&first).map_or(0, |chunk| chunk.plain.len());

@@ -4,12 +4,15 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use lrl_store::ops::backup::Options;
+use lrl_store::set::own_files;
 use lrl_store::source::database::source::{DatabaseSource, Discover};
 use lrl_store::source::files::exclude::Excludes;
 use lrl_store::source::files::include::Includes;
+use lrl_store::source::files::kept;
 
 use crate::args::BackupArgs;
-use crate::exit::Result;
+use crate::exit::{Failure, Result};
+use crate::render::units;
 use crate::resolve::Paths;
 use crate::site::model::Site;
 use crate::site::rules::Place;
@@ -21,6 +24,7 @@ pub fn options(site: &Site, root: &Path, paths: &Paths, now: SystemTime) -> Resu
     for rule in &site.databases {
         match &rule.place {
             Place::Path(path) => {
+                refuse_own(root, path)?;
                 options.databases.push(DatabaseSource { path: path.clone().into_bytes(), file: root.join(path) });
             }
             Place::Pattern(pattern) => {
@@ -32,6 +36,26 @@ pub fn options(site: &Site, root: &Path, paths: &Paths, now: SystemTime) -> Resu
     let plain = Excludes::new(&site.plain, &[])?;
     options.discover = Some(Discover { root: root.to_path_buf(), plain, expected });
     Ok(options)
+}
+
+/// Refuses lrl's own files as databases of the site: a backup of them would grow with each backup.
+fn refuse_own(root: &Path, path: &str) -> Result<()> {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let mut above = Path::new(path).ancestors().skip(1).filter(|dir| !dir.as_os_str().is_empty());
+    let is_kept = kept::kept_of(name.as_bytes()).is_some_and(|kept| !kept.is_undone);
+    let what = if above.any(|dir| own_files::is_store(&root.join(dir))) {
+        "is in a store of lrl"
+    } else if own_files::set_pattern(name).is_some() {
+        "is a file of a set that lrl wrote"
+    } else if is_kept || kept::is_record(name.as_bytes()) {
+        "is what a restore of lrl keeps"
+    } else {
+        return Ok(());
+    };
+    Err(Failure::Usage(format!(
+        "{} {what}, and no database of the site: it must not be named as one",
+        units::safe(path)
+    )))
 }
 
 /// Returns the patterns of a site's secrets.

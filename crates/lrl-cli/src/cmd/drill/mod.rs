@@ -177,7 +177,12 @@ impl Stores<'_> {
             let store = match open::open_at(self.context, &place) {
                 Err(Error::Interrupted) => return Err(Error::Interrupted.into()),
                 Err(Error::NoStore { .. }) => Err("there is no store beside it".into()),
-                other => other.map_err(|error| error.to_string()),
+                // Who gives a key means the store, too: a wrong one must not look like a store that is not asked about.
+                Err(error) => match self.context.credential()? {
+                    Some(_) if matches!(error, Error::WrongKey { .. }) => return Err(error.into()),
+                    _ => Err(error.to_string()),
+                },
+                Ok(store) => Ok(store),
             };
             self.open = Some((place, store));
         }

@@ -78,6 +78,14 @@ pub fn warnings(context: &Context<'_>, report: &Report, asserts: bool) {
         complaints(report).for_each(|text| term.warn(text));
     }
     let of = report.timestamp.as_deref().unwrap_or_default();
+    if let (false, Some(_), Some(name)) = (report.success, &report.manifest, &report.snapshot) {
+        let id = name.id.short();
+        term.note(format!(
+            "the set of {} fails; its snapshot {id} may be whole: `lrl drill --snapshot {id}` proves it, and makes it good if so. Then `lrl restore {id}` restores it, \
+             `lrl export {id} --out DIR` writes this set again, and `lrl backup` writes a new one",
+            units::safe(of)
+        ));
+    }
     if asserts && report.verifications.iter().all(|found| found.kind != "database") {
         term.note(format!("{}: there is no database, so nothing was asserted", units::safe(of)));
     }

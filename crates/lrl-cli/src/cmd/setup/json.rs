@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 
 use crate::render::entry;
 use crate::site::found::{FoundDatabase, Heap, LinkOut, Listed, Oddity};
-use crate::site::proposal::{self, Proposal};
+use crate::site::proposal::Proposal;
+use crate::site::rules;
 
 /// Returns the whole document.
 pub fn document(dir: &Path, proposal: &Proposal<'_>, written: Option<&Path>) -> Value {
@@ -34,7 +35,7 @@ pub fn document(dir: &Path, proposal: &Proposal<'_>, written: Option<&Path>) -> 
         Value::Object(object)
     };
     let heap = |heap: &Heap| json!({ "pattern": heap.pattern, "files": heap.files, "bytes": heap.bytes });
-    let cache = |one: &Heap| heap(&Heap { pattern: proposal::literal(&one.pattern), ..one.clone() });
+    let cache = |one: &Heap| heap(&Heap { pattern: rules::literal(&one.pattern), ..one.clone() });
     let secrets: Vec<Value> =
         scan.secrets.iter().flat_map(|list| &list.items).map(|path| Value::Object(named(path))).collect();
     let checks: Vec<Value> =
@@ -47,6 +48,7 @@ pub fn document(dir: &Path, proposal: &Proposal<'_>, written: Option<&Path>) -> 
         "databases": list(&scan.databases, database),
         "files": { "count": scan.files, "bytes": scan.bytes, "directories": scan.directories },
         "excluded": scan.excluded.iter().map(heap).collect::<Vec<_>>(),
+        "own": scan.own,
         "caches": list(&scan.caches, cache),
         "secrets": { "patterns": proposal.secrets(), "found": secrets, "more": scan.secrets.iter().map(|list| list.more).sum::<u64>() },
         "links_out": list(&scan.links_out, link),

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use clap::parser::ValueSource;
 use lrl_store::format::snapshot::{BEFORE_RESTORE, Snapshot};
-use lrl_store::ops::judgement::Judge;
+use lrl_store::ops::judgement::{Judge, State};
 use lrl_store::ops::ls;
 use lrl_store::ops::select::{self, Need, PassedOver, Selected};
 use lrl_store::store::{SnapshotName, Store};
@@ -56,8 +56,14 @@ pub fn choose(
     warn_passed_over(context, &passed_over);
     let judgement = judge.of(&name, &snapshot, context.term)?;
     if !judgement.serves(need.of(&snapshot)) {
-        let text = format!("snapshot {} is {}: {}", name.id.short(), judgement.state, judgement.reason);
+        let id = name.id.short();
+        let mut text = format!("snapshot {id} is {}: {}", judgement.state, judgement.reason);
         if !force {
+            if judgement.state == State::Failed {
+                text.push_str(&format!(
+                    "; `lrl drill --snapshot {id}` tells whether it can be restored, and makes it good if so"
+                ));
+            }
             return Err(Failure::NotGood(text));
         }
         context.term.warn(text);

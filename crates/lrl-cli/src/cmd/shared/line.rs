@@ -47,15 +47,19 @@ pub fn line(context: &Context<'_>, verb: &str, extra: &[String]) -> Result<Line>
     })
 }
 
+/// What `--out` of the verbs that back up is: the directory of the sets. For every other verb it is where it writes itself.
+const BACKS_UP: [&str; 2] = ["backup", "watch"];
+
 /// Returns the flags that were given on this command line and that a verb takes as well.
 pub fn given(context: &Context<'_>, verb: &str) -> Vec<OsString> {
-    let own = context.matches.subcommand().map_or(context.matches, |(_, sub)| sub);
+    let (of, own) = context.matches.subcommand().unwrap_or(("", context.matches));
+    let is_same = |id: &str| id != "out" || of == verb || BACKS_UP.contains(&of) && BACKS_UP.contains(&verb);
     let command = args::command();
     let of_verb = command.find_subcommand(verb).into_iter().flat_map(clap::Command::get_arguments);
     let mut words = Vec::new();
     for arg in command.get_arguments().chain(of_verb) {
         let (id, Some(long)) = (arg.get_id().as_str(), arg.get_long()) else { continue };
-        let raw = own.try_get_raw(id).ok().flatten().filter(|_| !OWN.contains(&id));
+        let raw = own.try_get_raw(id).ok().flatten().filter(|_| !OWN.contains(&id) && is_same(id));
         let raw = raw.filter(|_| own.value_source(id) == Some(ValueSource::CommandLine));
         for value in raw.into_iter().flatten() {
             let mut word = OsString::from(format!("--{long}="));

@@ -14,6 +14,7 @@ use lrl_store::fs::lock::LockMode;
 use lrl_store::fs::space::Reserve;
 use lrl_store::fs::temp_dir::TempDir;
 use lrl_store::fs::{durable, missing_features};
+use lrl_store::set::own_files;
 use lrl_store::store::key_slots::{self, LocalSlot};
 use lrl_store::store::open::{self, OpenOptions, sealed_backend};
 use lrl_store::store::{self, Store};
@@ -246,6 +247,11 @@ pub fn create_if_missing(context: &Context<'_>, location: &Location) -> Result<b
 
 /// Creates a store where there is none; returns whether it did.
 pub fn create(context: &Context<'_>, location: &Location, credential: Option<&Credential>) -> Result<bool> {
+    if let Some(path) = location.directory()
+        && !store::exists(&LocalBackend::new(path))?
+    {
+        own_files::refuse_in_store(path)?;
+    }
     // Nothing is cached of a store that is not there yet.
     let mut options = keyless_with(context, location, Some(std::env::temp_dir()))?;
     options.credential = credential.cloned();

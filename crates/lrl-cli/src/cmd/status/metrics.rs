@@ -143,7 +143,7 @@ impl Samples {
     }
 
     fn is_in(&self, path: &Path, labels: &[(&str, &str)]) -> bool {
-        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let text = file::current(path).unwrap_or_default();
         let of_store = |sample: &Sample| sample.label("store") == self.store;
         let same = |sample: &Sample| labels.iter().all(|(name, value)| sample.label(name) == *value);
         text::read(&text).iter().any(|sample| sample.family.name == LAST_SUCCESS && of_store(sample) && same(sample))

@@ -20,23 +20,25 @@ use crate::store::tree::TreeItems;
 const SAMPLES: usize = 16;
 /// With fewer changed extents a map of the parent costs more than it saves.
 const MIN_CHANGED: usize = 32;
-/// The map holds up to this many anchors, in 8 MiB.
+/// The map holds up to this many anchors, in 4 MiB; while it is made, in 8 MiB.
 const MAX_ANCHORS: usize = 1 << 20;
-/// There is an anchor in about every 2^10 bytes, in a larger database every 2^11 and so on: as many as the map holds.
-const MIN_BITS: u32 = 10;
+/// There is an anchor in about so many bytes; in more in a larger database: as many as the map holds.
+const MIN_DISTANCE: u64 = 1 << 10;
+/// An anchor that more extents have tells nothing: those are bytes that repeat.
+const MAX_HOLDERS: usize = 2;
 /// An extent with less than one in this number of another's anchors is no base for it: it would cost more time than bytes.
-const MIN_SHARE: u32 = 16;
+const MIN_SHARE: u32 = 8;
+/// Nor is one with a single anchor of so many: that may be chance.
+const MANY: u32 = 8;
 /// Extents whose bytes are decoded at once.
 const BATCH: usize = 64;
 
 /// Anchors of the parent, each with the extent that holds it.
 pub(super) struct PageMoves {
     extents: Vec<ChunkId>,
-    /// In order.
-    anchors: Vec<(u32, u32)>,
-    /// Where those begin whose highest 16 bits are the same, and a last one for the end.
-    starts: Vec<u32>,
-    bits: u32,
+    anchors: AnchorMap,
+    /// Bytes from one anchor to the next, on average.
+    distance: u64,
 }
 
 impl PageMoves {
@@ -52,11 +54,11 @@ impl PageMoves {
             return Ok(None);
         }
         let extent_bytes = u64::from(store.config().chunking.extent_bytes);
-        let mut bits = MIN_BITS;
-        while parent.size_bytes >> bits > MAX_ANCHORS as u64 {
-            bits += 1;
-        }
-        let mut map = Self { extents: Vec::new(), anchors: Vec::new(), starts: Vec::new(), bits };
+        // A sixteenth more than there should be fit.
+        let distance = MIN_DISTANCE.max(parent.size_bytes / (MAX_ANCHORS as u64 / 16 * 15));
+        let mut map = Self { extents: Vec::new(), anchors: AnchorMap::default(), distance };
+        let mut all = Vec::new();
+        store.expect_image(parent.size_bytes.div_ceil(extent_bytes), false)?;
         // A crafted list may name more than the image holds.
         let extents = usize::try_from(parent.size_bytes.div_ceil(extent_bytes)).unwrap_or(usize::MAX);
         let mut pieces = TreeItems::<Piece>::new(store, &parent.root)?.take(extents);
@@ -71,58 +73,90 @@ impl PageMoves {
                 })
                 .collect();
             if batch.is_empty() {
-                map.anchors.par_sort_unstable();
-                map.anchors.dedup_by_key(|(anchor, _)| *anchor);
-                map.starts = starts(&map.anchors);
+                map.anchors = AnchorMap::new(all, map.extents.len());
                 return Ok(Some(map));
             }
             // An extent that cannot be read is no base.
             let found: Vec<Vec<u32>> = batch
                 .par_iter()
-                .map(|id| store.read(id).map(|plain| anchors(&plain, bits)).unwrap_or_default())
+                .map(|id| store.read(id).map(|plain| anchors(&plain, distance)).unwrap_or_default())
                 .collect();
             for (id, found) in batch.into_iter().zip(found) {
                 let at = map.extents.len() as u32;
                 map.extents.push(id);
-                let room = MAX_ANCHORS.saturating_sub(map.anchors.len());
-                map.anchors.extend(found.into_iter().take(room).map(|anchor| (anchor, at)));
+                let room = MAX_ANCHORS.saturating_sub(all.len());
+                all.extend(found.into_iter().take(room).map(|anchor| (anchor, at)));
             }
         }
-    }
-
-    /// Returns the extent that has an anchor.
-    fn find(&self, anchor: u32) -> Option<u32> {
-        let high = (anchor >> 16) as usize;
-        let near = self.anchors.get(*self.starts.get(high)? as usize..*self.starts.get(high + 1)? as usize)?;
-        let found = near.binary_search_by_key(&anchor, |(anchor, _)| *anchor).ok()?;
-        near.get(found).map(|(_, at)| *at)
     }
 
     /// Returns the parent's extents that hold most of the contents of this one, best first, at most `limit`.
     pub(super) fn bases(&self, extent: &[u8], limit: usize) -> Vec<ChunkId> {
         let mut votes: HashMap<u32, u32> = HashMap::new();
         let mut sum = 0;
-        for anchor in anchors(extent, self.bits) {
-            if let Some(at) = self.find(anchor) {
+        for anchor in anchors(extent, self.distance) {
+            let mut is_known = false;
+            for at in self.anchors.holders(anchor) {
                 *votes.entry(at).or_default() += 1;
-                sum += 1;
+                is_known = true;
             }
+            sum += u32::from(is_known);
         }
-        let mut votes: Vec<(u32, u32)> = votes.into_iter().filter(|(_, count)| count * MIN_SHARE >= sum).collect();
+        let is_base = |(_, count): &(u32, u32)| count * MIN_SHARE >= sum && (*count > 1 || sum < MANY);
+        let mut votes: Vec<(u32, u32)> = votes.into_iter().filter(is_base).collect();
         votes.sort_unstable_by_key(|(at, count)| (std::cmp::Reverse(*count), *at));
         votes.iter().take(limit).filter_map(|(at, _)| self.extents.get(*at as usize).copied()).collect()
     }
 }
 
-/// Returns where the anchors begin whose highest 16 bits are 0, 1 and so on, and where they end.
-fn starts(anchors: &[(u32, u32)]) -> Vec<u32> {
-    let mut starts = Vec::with_capacity((1 << 16) + 1);
-    let mut at = 0;
-    for high in 0..=1 << 16 {
-        at += anchors[at..].iter().take_while(|(anchor, _)| anchor >> 16 < high).count();
-        starts.push(at as u32);
+/// Which extents have an anchor: four bytes for each of them.
+#[derive(Default)]
+struct AnchorMap {
+    /// In order: of an anchor's lowest 16 bits as many as fit, then the extent.
+    entries: Vec<u32>,
+    /// Where those begin whose highest 16 bits are the same, and a last one for the end.
+    starts: Vec<u32>,
+    /// Bits of an extent's number.
+    extent_bits: u32,
+}
+
+impl AnchorMap {
+    /// Takes anchors with the number of the extent that has each, one below `extents`.
+    fn new(mut anchors: Vec<(u32, u32)>, extents: usize) -> Self {
+        let extent_bits = extents.next_power_of_two().trailing_zeros().min(31);
+        anchors.par_sort_unstable();
+        anchors.dedup();
+        let mut map = Self { entries: Vec::with_capacity(anchors.len()), starts: Vec::new(), extent_bits };
+        for same in anchors.chunk_by(|a, b| a.0 == b.0) {
+            let (anchor, _) = same[0];
+            map.start_up_to(anchor >> 16);
+            if same.len() <= MAX_HOLDERS {
+                let lowest = map.lowest(anchor) << extent_bits;
+                map.entries.extend(same.iter().map(|(_, at)| lowest | at));
+            }
+        }
+        map.start_up_to(1 << 16);
+        map
     }
-    starts
+
+    /// Notes where the anchors begin whose highest bits are `high`, and the same for lower ones.
+    fn start_up_to(&mut self, high: u32) {
+        self.starts.resize(high as usize + 1, self.entries.len() as u32);
+    }
+
+    fn lowest(&self, anchor: u32) -> u32 {
+        (anchor & 0xFFFF) >> 16u32.saturating_sub(32 - self.extent_bits)
+    }
+
+    /// Returns the extents that have an anchor; another one by chance, where extents are many.
+    fn holders(&self, anchor: u32) -> impl Iterator<Item = u32> {
+        let start = |high: u32| self.starts.get(high as usize).map_or(0, |at| *at as usize);
+        let same_high = self.entries.get(start(anchor >> 16)..start((anchor >> 16) + 1)).unwrap_or_default();
+        let lowest = self.lowest(anchor);
+        let from = same_high.partition_point(|entry| entry >> self.extent_bits < lowest);
+        let same = same_high[from..].iter().take_while(move |entry| *entry >> self.extent_bits == lowest);
+        same.map(|entry| entry & ((1 << self.extent_bits) - 1))
+    }
 }
 
 /// Random numbers for the rolling hash, one for each byte: splitmix64 from 0.
@@ -144,12 +178,12 @@ const LANES: usize = 4;
 /// The hash depends on this many last bytes.
 const WINDOW: usize = 64;
 
-/// Returns the anchors of an extent, in order, each once: about one in 2^`bits` bytes.
-fn anchors(extent: &[u8], bits: u32) -> Vec<u32> {
-    let mut found = Vec::with_capacity((extent.len() >> bits) * 2);
-    let shift = 64 - bits;
+/// Returns the anchors of an extent, in order, each once: about one in `distance` bytes.
+fn anchors(extent: &[u8], distance: u64) -> Vec<u32> {
+    let mut found = Vec::with_capacity(extent.len() / distance as usize * 2);
+    let limit = u64::MAX / distance;
     let mut note = |hash: u64| {
-        if hash >> shift == 0 {
+        if hash < limit {
             found.push((hash.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as u32);
         }
     };
@@ -197,8 +231,9 @@ fn looks_moved(store: &Store, page_size: usize, changed: &[(ChunkId, &[u8])]) ->
 
 #[cfg(test)]
 mod tests {
-    use super::{GEAR, LANES, MIN_BITS, PageMoves, WINDOW, anchors, starts};
+    use super::{AnchorMap, GEAR, LANES, MAX_HOLDERS, MIN_DISTANCE, WINDOW, anchors};
     use proptest::prelude::*;
+    use std::collections::BTreeSet;
 
     fn noise(mut seed: u64, len: usize) -> Vec<u8> {
         let next = || {
@@ -211,19 +246,19 @@ mod tests {
     #[test]
     fn what_repeats_has_no_anchors_but_its_own() {
         for byte in 0..=255 {
-            assert!(anchors(&[byte; 64 << 10], MIN_BITS).len() <= 64, "{byte}");
+            assert!(anchors(&[byte; 64 << 10], MIN_DISTANCE).len() <= 64, "{byte}");
         }
-        assert!(anchors(&[0; 64 << 10], MIN_BITS).len() <= 1, "free pages");
+        assert!(anchors(&[0; 64 << 10], MIN_DISTANCE).len() <= 1, "free pages");
     }
 
     /// The same, byte after byte; without those of the first `skipped` bytes.
-    fn anchors_in_order(extent: &[u8], bits: u32, skipped: usize) -> Vec<u32> {
+    fn anchors_in_order(extent: &[u8], distance: u64, skipped: usize) -> Vec<u32> {
         let mut hash = 0u64;
         let hashes = extent.iter().map(|byte| {
             hash = (hash << 1).wrapping_add(GEAR[usize::from(*byte)]);
             hash
         });
-        let found = hashes.skip(skipped).filter(|hash| hash >> (64 - bits) == 0);
+        let found = hashes.skip(skipped).filter(|hash| *hash < u64::MAX / distance);
         let mut found: Vec<u32> = found.map(|hash| (hash.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as u32).collect();
         found.sort_unstable();
         found.dedup();
@@ -232,32 +267,39 @@ mod tests {
 
     proptest! {
         #[test]
-        fn lanes_find_what_one_pass_finds(seed: u64, len in 0usize..3000, bits in 1u32..12) {
+        fn lanes_find_what_one_pass_finds(seed: u64, len in 0usize..3000, distance in 2u64..4096) {
             for len in [len, LANES * WINDOW - 1, LANES * WINDOW, LANES * WINDOW + 3] {
                 let text = noise(seed, len);
-                prop_assert_eq!(anchors(&text, bits), anchors_in_order(&text, bits, 0));
+                prop_assert_eq!(anchors(&text, distance), anchors_in_order(&text, distance, 0));
             }
         }
 
         #[test]
-        fn each_anchor_is_found(keys in proptest::collection::btree_set(proptest::prelude::any::<u32>(), 0..300), other: u32) {
-            let keys: std::collections::BTreeSet<u32> = keys.into_iter().chain([u32::MAX, 0, 0xFFFF, 0x1_0000]).collect();
+        fn each_anchor_is_found(keys in proptest::collection::btree_set(any::<u32>(), 0..300), other: u32) {
+            let keys: BTreeSet<u32> = keys.into_iter().chain([u32::MAX, 0, 0xFFFF, 0x1_0000]).collect();
             let anchors: Vec<(u32, u32)> = keys.iter().enumerate().map(|(n, key)| (*key, n as u32)).collect();
-            let map = PageMoves { extents: Vec::new(), starts: starts(&anchors), anchors, bits: MIN_BITS };
+            let map = AnchorMap::new(anchors, keys.len());
             for (n, key) in keys.iter().enumerate() {
-                prop_assert_eq!(map.find(*key), Some(n as u32));
+                prop_assert_eq!(map.holders(*key).collect::<Vec<_>>(), [n as u32]);
             }
-            prop_assert_eq!(map.find(other).is_some(), keys.contains(&other));
+            prop_assert_eq!(map.holders(other).next().is_some(), keys.contains(&other));
+        }
+
+        #[test]
+        fn what_many_extents_have_is_no_anchor(key: u32, holders in 1usize..6, extents in 6usize..1 << 26) {
+            let anchors = (0..holders as u32).chain(0..1).map(|at| (key, at)).collect();
+            let found: Vec<u32> = AnchorMap::new(anchors, extents).holders(key).collect();
+            prop_assert_eq!(found.len(), if holders <= MAX_HOLDERS { holders } else { 0 });
         }
 
         #[test]
         fn the_same_bytes_have_the_same_anchors_wherever_they_are(seed: u64, before in 0usize..5000) {
             let text = noise(seed, 64 << 10);
             let moved = [noise(!seed, before), text.clone()].concat();
-            let (here, there) = (anchors(&text, MIN_BITS), anchors(&moved, MIN_BITS));
+            let (here, there) = (anchors(&text, MIN_DISTANCE), anchors(&moved, MIN_DISTANCE));
             prop_assert!((30..120).contains(&here.len()), "{}", here.len());
             // The first 63 bytes have others before them.
-            let kept = anchors_in_order(&text, MIN_BITS, WINDOW - 1);
+            let kept = anchors_in_order(&text, MIN_DISTANCE, WINDOW - 1);
             prop_assert!(kept.iter().all(|anchor| there.binary_search(anchor).is_ok()));
         }
     }

@@ -29,6 +29,7 @@ use crate::set::layout::{self, Names};
 use crate::set::manifest::{ManifestEntry, Missing};
 use crate::set::missing;
 pub use crate::set::missing::Skip;
+use crate::set::own_files;
 use crate::set::sqlite_file;
 use crate::store::{SnapshotName, Store};
 use crate::units::hex;
@@ -280,6 +281,7 @@ fn compare(run: Option<&snapshot::Archive>, made: &snapshot::Archive) -> Samenes
 
 /// Creates the directory, or checks that it is empty; returns whether it was created.
 fn make_fresh(out: &Path) -> Result<bool> {
+    own_files::refuse_in_store(out)?;
     match fs::read_dir(out).map(|mut entries| entries.next()) {
         Ok(None) => Ok(false),
         Ok(Some(_)) => Err(Error::Refused(format!(

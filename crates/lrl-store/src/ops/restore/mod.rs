@@ -63,6 +63,7 @@ use crate::fs::metadata::{Metadata, set_all};
 use crate::progress::{Observer, Phase, checkpoint};
 use crate::set::manifest::Manifest;
 pub use crate::set::missing::Skip;
+use crate::set::own_files;
 use crate::store::{SnapshotName, Store};
 use crate::time::Time;
 use from_set::SetSource;
@@ -124,6 +125,7 @@ fn restore_from<S: Source>(
 ) -> Result<Report> {
     let (options, observer) = (run.options, run.observer);
     let mut report = Report { timestamp: timestamp.into(), dry_run: options.dry_run, ..Report::default() };
+    own_files::refuse_in_store(&options.data_dir)?;
     report.notes = resume_interrupted(run)?;
     let mut source = plan(&mut report.notes)?;
     report.holders = find_open_files(&source.targets(), source.databases_in_trees(), options.locks)?;

@@ -12,6 +12,7 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder, Glob};
 
 use super::include::Includes;
 use crate::error::{Error, Result};
+use crate::fs::small_text;
 
 /// Patterns of uploads to leave out; the last one that matches decides, `!` takes back.
 #[derive(Debug, Clone)]
@@ -89,7 +90,7 @@ impl Excludes {
             Ok(())
         };
         for file in files {
-            let text = std::fs::read_to_string(file).map_err(Error::io("read exclude file", file))?;
+            let text = small_text::read(file).map_err(Error::io("read exclude file", file))?;
             let lines = text.strip_prefix('\u{feff}').unwrap_or(&text).lines();
             lines.enumerate().try_for_each(|(line, text)| add(text, Some((file, line + 1))))?;
         }

@@ -13,6 +13,11 @@ use crate::store::index;
 
 /// Chunks up to which filters are worth their memory: 5 MB.
 const MOST_FILTERED: u64 = 4_000_000;
+/// For fewer chunks of an image nothing is prepared.
+const MIN_EXPECTED: u64 = 1024;
+/// Where nothing but an image is read: blocks that are kept, and bytes of decoded delta bases beside the usual ones.
+const MORE_BLOCKS: usize = 2048;
+const MORE_BASE_BYTES: usize = 4 << 20;
 
 impl Store {
     /// Returns the open index files.
@@ -91,6 +96,19 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// Prepares for reading or looking up this many chunks of an image: where those are a good part of all chunks, look-ups read the one file
+    /// that has each. With `alone`, nothing else is done meanwhile, and more is kept in memory.
+    pub(crate) fn expect_image(&self, chunks: u64, alone: bool) -> Result<()> {
+        let records: u64 = self.indexes().iter().map(|file| file.records()).sum();
+        if chunks < MIN_EXPECTED || chunks < records / 8 {
+            return Ok(());
+        }
+        if alone {
+            self.bases.hold_more(MORE_BASE_BYTES);
+        }
+        self.expect_look_ups(if alone { MORE_BLOCKS } else { index::SHARED_BLOCKS })
     }
 
     /// Writes one index of what `keep` leaves of each chunk's copies, in `packs`; then removes all other index files, durably. A failure

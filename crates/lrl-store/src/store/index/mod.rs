@@ -16,8 +16,8 @@ use crate::id::{ChunkId, IndexId, PackId};
 pub const MAX_FILES: usize = 16;
 /// Blocks kept per index file at least: about 1 MiB in all with [`MAX_FILES`] of them.
 const CACHED_BLOCKS: usize = 12;
-/// Blocks kept of all index files together, about 4 MiB: deltas over deltas look many chunks up.
-pub(super) const SHARED_BLOCKS: usize = 1024;
+/// Blocks kept of all index files together, about 2 MiB: deltas over deltas look many chunks up.
+pub(super) const SHARED_BLOCKS: usize = 512;
 
 /// Where one copy of a chunk is.
 #[derive(Debug, Clone)]

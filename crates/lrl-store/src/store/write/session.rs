@@ -22,8 +22,8 @@ use crate::store::pack_upload::PackUploader;
 use crate::store::repair::lost_chunks::LostChunks;
 
 /// New chunks after which packs and index are written, so that memory does not grow with the first backup of a million files: as many as
-/// a table of 2^15 slots holds, with four bases each about 8 MiB.
-pub(crate) const MAX_PENDING: usize = 28 << 10;
+/// a table of 2^14 slots holds, with four bases each about 4 MiB.
+pub(crate) const MAX_PENDING: usize = 14 << 10;
 /// The number of packs whose lengths are remembered.
 const KNOWN_PACKS: usize = 16 << 10;
 
