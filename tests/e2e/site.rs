@@ -189,6 +189,36 @@ fn what_is_named_decides_what_is_stored() {
 }
 
 #[test]
+fn what_is_named_and_not_there_is_missing() {
+    let lab = Lab::empty();
+    small(&lab);
+    for (extra, code, told) in [
+        ("--files dataa", 3, "site/dataa"),
+        ("--files data --files config.jsn", 3, "site/config.jsn"),
+        // A pattern may name nothing yet.
+        ("--files data --files '*.key'", 0, "site/*.key"),
+        ("--files data --files data/note.txt --files config.json", 0, ""),
+        ("--files main.sqlite", 0, ""),
+    ] {
+        for verb in ["backup --dry-run", "backup --snapshot-only"] {
+            let run = lab.run(shlex::split(&format!("{verb} --root site --accept-shrink {extra}")).unwrap());
+            let run = run.expect(code);
+            assert!(run.stderr.contains(told), "{extra}: {}", run.stderr);
+            assert_eq!(run.stderr.contains("names no file") || run.stderr.contains("is not there"), !told.is_empty());
+        }
+    }
+    lab.lrl("backup --root site --snapshot-only --files dataa").expect(3);
+    lab.lrl("status --source site").expect(4);
+    // A directory over which no disk is mounted is no site.
+    fs::create_dir(lab.path("volume")).unwrap();
+    let run = lab.lrl("backup --root volume --snapshot-only").expect(3);
+    assert!(run.stderr.contains("is its disk mounted?"), "{}", run.stderr);
+    lab.lrl("restore --source volume --target back").expect(1);
+    let run = lab.lrl("backup --root site --snapshot-only --source none --exclude *").expect(3);
+    assert!(run.stderr.contains("neither a database nor a file"), "{}", run.stderr);
+}
+
+#[test]
 fn kept_copies_of_every_restore_are_found() {
     let lab = Lab::empty();
     small(&lab);

@@ -242,6 +242,7 @@ impl Failure {
             Error::NoStore { what: "directory of sets", .. } => {
                 Some("check the path; relative paths start in the current directory")
             }
+            Error::NoStore { what: "root", .. } => Some("--root DIR names the directory that holds the site"),
             Error::NoStore { what: "data directory", .. } => Some("--data-dir DIR or LAB_DATA_DIR names another place"),
             Error::NoStore { .. } => Some("--backup DIR names another place"),
             Error::Locked { .. } => Some("wait until the other lrl is done, or give it longer with --lock-wait 10m"),

@@ -2,6 +2,7 @@
 //! meanwhile, or where a prune has overtaken the run.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::context::Context;
 use super::databases::{self, DatabaseParts};
@@ -14,6 +15,7 @@ use super::{roots, stage_set};
 use crate::error::{Error, Result};
 use crate::format::snapshot::{self, Snapshot};
 use crate::id::PackId;
+use crate::ops::report_problem::report;
 use crate::ops::sets::RemovePolicy;
 use crate::ops::sets::report::Removed;
 use crate::progress::{Phase, Problem};
@@ -129,6 +131,12 @@ fn make(
     }
     if parts.is_empty() && uploads.is_none() {
         return Err(options.nothing_there());
+    }
+    if let (true, Some(files), Some(root)) = (parts.is_empty() && options.asks_databases(), &uploads, &root)
+        && files.record.files == 0
+    {
+        let reason = "holds neither a database nor a file to store: is its disk mounted?";
+        report(&mut problems, observer, Path::new(&root.path), reason, true);
     }
     session.seal()?;
 

@@ -8,7 +8,7 @@ use super::extents::{ExtentCutter, ParentExtents};
 use super::history::History;
 use super::options::Options;
 use super::parent_list::{ParentList, looks_unchanged};
-use super::roots::roots_there;
+use super::roots::{report_unmet, roots_there};
 use crate::error::{Error, Result};
 use crate::format::config::Chunking;
 use crate::format::entry::{Content, Entry, Kind, Piece};
@@ -222,6 +222,7 @@ fn uploads(
     // What could be read of the list counts.
     let _ = old.finish(&mut |entry| gone(&mut plan, &entry));
     problems.extend(walked);
+    report_unmet(options, problems, observer);
     problems.append(&mut found);
     Ok(Some(plan))
 }

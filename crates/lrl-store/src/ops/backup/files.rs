@@ -12,7 +12,7 @@ use super::history::History;
 use super::options::GRAIN;
 use super::parent_list::{ParentList, is_unchanged};
 use super::report::UploadsRead;
-use super::roots::roots_there;
+use super::roots::{report_unmet, roots_there};
 use super::store_file::{StoredFile, store_file};
 use super::trust::parent_is_unreadable;
 use crate::error::Result;
@@ -97,6 +97,7 @@ pub(in crate::ops) fn store(
         return Ok(FilesOutcome { part: None, found: writer.found });
     }
     problems.extend(walked);
+    report_unmet(options, problems, observer);
     problems.extend(writer.problems.into_report());
     if let (Some(states), Some(cache)) = (writer.states.take(), cache) {
         let _ = states.finish(cache);

@@ -7,6 +7,7 @@ use super::own_xattrs::own_xattrs;
 use crate::format::snapshot::RootDir;
 use crate::ops::report_problem::report;
 use crate::progress::{Observer, Problem};
+use crate::source::files::include::Unmet;
 use crate::source::files::walk::{Root, Stat};
 
 /// Returns the uploads' directories that are there; those that are not are problems.
@@ -16,6 +17,18 @@ pub(super) fn roots_there(roots: &[Root], problems: &mut Vec<Problem>, observer:
         report(problems, observer, &root.path, "Assets directory not found", true);
     }
     there
+}
+
+/// Reports, after the walk, what was named to be stored and is not there: a path is missing from the snapshot, a pattern may name nothing yet.
+pub(super) fn report_unmet(options: &Options, problems: &mut Vec<Problem>, observer: &dyn Observer) {
+    let Some(root) = site(options) else { return };
+    for Unmet { text, is_pattern } in options.excludes.unmet() {
+        let reason = match is_pattern {
+            true => "names no file that is there",
+            false => "is to be stored, but is not there",
+        };
+        report(problems, observer, &root.join(text), reason, !is_pattern);
+    }
 }
 
 /// Returns what restores the directory of a site; `None` in the manual's layout, and for a directory that cannot be looked at, which the walk

@@ -36,7 +36,9 @@ impl Manifest {
 
     fn of(document: Document, path: &Path) -> Result<Self> {
         let malformed = |why: String| Error::corrupt(path.display(), format!("is not a manifest: {why}"));
-        if let Some(stamp) = document.timestamp_utc.as_ref().filter(|stamp| Time::of_stamp(stamp).is_none()) {
+        // Without one a restore has all that it needs.
+        let is_no_time = |stamp: &&String| !stamp.is_empty() && Time::of_stamp(stamp).is_none();
+        if let Some(stamp) = document.timestamp_utc.as_ref().filter(is_no_time) {
             return Err(malformed(format!("its timestamp_utc {stamp:.80?} is no time")));
         }
         let origin = Field::strict(document.lrl, "lrl").map_err(malformed)?;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder, Glob};
 
-use super::include::Includes;
+use super::include::{Includes, Unmet};
 use crate::error::{Error, Result};
 use crate::fs::small_text;
 
@@ -126,6 +126,12 @@ impl Excludes {
             }
             _ => None,
         }
+    }
+
+    /// Lists what [`Excludes::and_only`] named and no walk has met.
+    pub(crate) fn unmet(&self) -> impl Iterator<Item = Unmet<'_>> {
+        let (Scope::Only(only) | Scope::AllBut(only)) = &self.scope;
+        only.unmet()
     }
 
     /// Returns which of the links to follow is at `path`.

@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
@@ -16,8 +17,23 @@ use crate::fs::dir::components;
 #[derive(Debug, Clone, Default)]
 pub struct Includes(Arc<[Rule]>);
 
-/// The components of one path or pattern.
-type Rule = Vec<Component>;
+/// One path or pattern.
+#[derive(Debug)]
+struct Rule {
+    text: String,
+    components: Vec<Component>,
+    /// Something that it names was asked about.
+    is_met: AtomicBool,
+}
+
+/// A path or pattern that names nothing that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unmet<'a> {
+    /// As it was given.
+    pub text: &'a str,
+    /// It may well name nothing yet.
+    pub is_pattern: bool,
+}
 
 #[derive(Debug)]
 enum Component {
@@ -60,7 +76,22 @@ impl Includes {
             return true;
         }
         let names: Vec<&[u8]> = components(path).collect();
-        self.0.iter().any(|rule| matches(rule, &names, is_dir))
+        // Each rule learns what it names, also where an earlier one names the same.
+        self.0.iter().fold(false, |is_wanted, rule| {
+            let is_met = rule.is_met.load(Ordering::Relaxed);
+            if !is_met && matches(&rule.components, &names, false) {
+                rule.is_met.store(true, Ordering::Relaxed);
+            }
+            is_wanted || matches(&rule.components, &names, is_dir)
+        })
+    }
+
+    /// Lists what named nothing that was asked about.
+    pub(crate) fn unmet(&self) -> impl Iterator<Item = Unmet<'_>> {
+        self.0.iter().filter(|rule| !rule.is_met.load(Ordering::Relaxed)).map(|rule| Unmet {
+            text: &rule.text,
+            is_pattern: rule.components.iter().any(|component| !matches!(component, Component::Name(_))),
+        })
     }
 }
 
@@ -80,7 +111,8 @@ fn rule(pattern: &str) -> Result<Rule> {
             Ok(Component::Glob(Box::new(glob)))
         }
     };
-    pattern.split('/').map(component).collect()
+    let components = pattern.split('/').map(component).collect::<Result<_>>()?;
+    Ok(Rule { text: pattern.into(), components, is_met: AtomicBool::new(false) })
 }
 
 /// Returns whether the rule names this path, something above it, or, of a directory, something below it.
@@ -134,5 +166,16 @@ mod tests {
         for bad in ["/etc", "../x", "a/../b", "a//b", "a[", "a/[z-"] {
             assert!(Includes::new(&[bad.into()]).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_names_nothing_is_known() {
+        let patterns = ["media", "media/a", "x/*.key", "gone", "gone/*"].map(String::from);
+        let includes = Includes::new(&patterns).unwrap();
+        for (path, is_dir) in [("media", true), ("media/a", false), ("x", true), ("x/a.txt", false)] {
+            includes.wants(path.as_bytes(), is_dir);
+        }
+        let unmet: Vec<_> = includes.unmet().map(|unmet| (unmet.text, unmet.is_pattern)).collect();
+        assert_eq!(unmet, [("x/*.key", true), ("gone", false), ("gone/*", true)]);
     }
 }
