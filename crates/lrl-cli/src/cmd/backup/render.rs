@@ -24,11 +24,14 @@ pub(super) fn with_second(exit: Exit, second: Option<&Second>) -> Exit {
     second.map_or(exit, |second| exit.worse(second.exit()))
 }
 
-/// Tells which patterns left nothing out: most likely they were meant to.
+/// Tells which patterns left nothing out: most likely they were meant to. Those of a preset are for what may come.
 pub fn unused(context: &Context<'_>, options: &Options) {
+    let preset = context.site().ok().and_then(|site| site.app);
+    let rules: Vec<_> = preset.iter().filter_map(|preset| preset.tables.files.as_ref()).flatten().collect();
+    let is_of_preset = |pattern: &str| rules.iter().any(|rule| rule.exclude.iter().any(|known| known == pattern));
     for unused in options.excludes.unused().iter().filter(|_| options.uploads.is_some()) {
         let text = format!("the exclude pattern {:?} leaves nothing out", unused.pattern);
-        match unused.in_file {
+        match unused.in_file || is_of_preset(unused.pattern) {
             true => context.term.detail(text),
             false => context.term.note(text),
         }

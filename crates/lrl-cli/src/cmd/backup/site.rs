@@ -1,5 +1,6 @@
 //! What of a site is backed up: its databases and files, as the engine wants them.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -58,9 +59,10 @@ fn refuse_own(root: &Path, path: &str) -> Result<()> {
     )))
 }
 
-/// Returns the patterns of a site's secrets.
+/// Returns the patterns of a site's secrets, each once.
 pub fn secrets(site: &Site) -> Vec<String> {
-    site.files.iter().flat_map(|rule| rule.secret.iter().cloned()).collect()
+    let mut known = BTreeSet::new();
+    site.files.iter().flat_map(|rule| &rule.secret).filter(|pattern| known.insert(*pattern)).cloned().collect()
 }
 
 /// Returns what is left out of a site's files: by its rules, then by flags, of which the last that matches decides.
