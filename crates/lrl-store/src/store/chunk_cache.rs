@@ -59,7 +59,7 @@ impl ChunkCache {
         self.insert(id, Chunk { plain: Arc::clone(plain), is_verified: true });
     }
 
-    /// Holds up to this many further bytes, from here on.
+    /// Holds this many bytes more, from here on.
     pub fn hold_more(&self, bytes: usize) {
         self.more_bytes.store(bytes, Ordering::Relaxed);
     }

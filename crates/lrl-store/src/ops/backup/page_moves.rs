@@ -22,13 +22,13 @@ const SAMPLES: usize = 16;
 const MIN_CHANGED: usize = 32;
 /// The map holds up to this many anchors, in 4 MiB; while it is made, in 8 MiB.
 const MAX_ANCHORS: usize = 1 << 20;
-/// There is about one anchor in this number of bytes; in more bytes of a larger database: the map holds a limited number.
+/// There is an anchor in about this many bytes; a larger database has as many as the map holds.
 const MIN_DISTANCE: u64 = 1 << 10;
 /// An anchor that more extents have tells nothing: those are bytes that repeat.
 const MAX_HOLDERS: usize = 2;
 /// An extent with less than one in this number of another's anchors is no base for it: it would cost more time than bytes.
 const MIN_SHARE: u32 = 8;
-/// Nor is one with a single anchor in common, where the extent has at least this many: that may be chance.
+/// Nor is one with a single anchor of this many: that may be chance.
 const MANY: u32 = 8;
 /// Extents whose bytes are decoded at once.
 const BATCH: usize = 64;
