@@ -192,6 +192,34 @@ fn what_is_named_decides_what_is_stored() {
 }
 
 #[test]
+fn a_database_that_cannot_be_read_stops_none_of_the_others() {
+    let lab = Lab::empty();
+    small(&lab);
+    lab.lrl("backup --root site --snapshot-only").expect(0);
+    lab.write("site/data/note.txt", "changed");
+    Connection::open(lab.path("site/data/users/ann.db")).unwrap().execute("INSERT INTO t VALUES (3, 'x')", []).unwrap();
+    let writer = Connection::open(lab.path("site/main.sqlite")).unwrap();
+    writer.execute_batch("BEGIN EXCLUSIVE; INSERT INTO t VALUES (9, 'nine')").unwrap();
+    let run = lab.lrl("backup --root site --snapshot-only --lock-wait 1s").expect(3);
+    assert!(run.stderr.contains("site/main.sqlite: is not in this snapshot: is locked"), "{}", run.stderr);
+    assert_eq!(lab.run(["dump", "latest", "data/note.txt", "--source", "site"]).expect(0).stdout, "changed");
+    let listed = lab.lrl("ls latest --source site").expect(0).stdout;
+    assert!(listed.contains("data/users/ann.db") && !listed.contains("main.sqlite"), "{listed}");
+    lab.lrl("status --source site").expect(4);
+    writer.execute_batch("COMMIT").unwrap();
+    drop(writer);
+    lab.lrl("backup --root site --snapshot-only").expect(0);
+    assert!(lab.lrl("ls latest --source site").expect(0).stdout.contains("main.sqlite"));
+    lab.lrl("status --source site").expect(0);
+    // Alone it is all that there is to back up.
+    fs::create_dir(lab.path("one")).unwrap();
+    fs::copy(lab.path("site/main.sqlite"), lab.path("one/main.sqlite")).unwrap();
+    let writer = Connection::open(lab.path("one/main.sqlite")).unwrap();
+    writer.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    lab.lrl("backup --root one --snapshot-only --lock-wait 1s").expect(1);
+}
+
+#[test]
 fn what_is_named_and_not_there_is_missing() {
     let lab = Lab::empty();
     small(&lab);

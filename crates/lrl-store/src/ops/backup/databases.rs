@@ -47,7 +47,8 @@ pub(super) fn sources(
     for path in history.databases.iter().flat_map(|(_, before)| before).map(|part| part.path.clone()) {
         let file = discover.root.join(to_path(&path));
         let is_left = excludes.leave_out_with_parents(&path) || discover.plain.matches(&path, false);
-        if !is_left && has_header(&file)? {
+        // One that cannot be read is told of when it is to be stored.
+        if !is_left && has_header(&file).unwrap_or(true) {
             sources.push(DatabaseSource { path, file });
         }
     }
@@ -158,11 +159,14 @@ pub(super) fn store(
             report(problems, observer, &path, DATABASE_NOT_FOUND, true);
         }
     }
-    for group in one_name_each(sources, problems, observer).chunks(HELD) {
+    let sources = one_name_each(sources, problems, observer);
+    let is_alone = sources.len() == 1;
+    for group in sources.chunks(HELD) {
         let mut changed = Vec::new();
         for source in group {
             checkpoint(observer)?;
-            let prepared = database::prepare(context, history, source, problems)?;
+            let prepared = database::prepare(context, history, source, problems);
+            let Some(prepared) = unless_unreadable(prepared, source, is_alone, problems, observer)? else { continue };
             if !matches!(prepared, Prepared::Absent) {
                 instants.push(Instant::now());
             }
@@ -174,19 +178,30 @@ pub(super) fn store(
         }
         let mut held = Vec::new();
         for one in changed {
-            database::expect_index(&one.source.file)?;
-            let reading = crate::source::database::prepare(&one.source.file, &read_options, observer)?;
-            let draft = one.draft(context, &reading)?;
-            held.push((reading, draft, one));
+            let source = one.source;
+            let open = || {
+                database::expect_index(&source.file)?;
+                let reading = crate::source::database::prepare(&source.file, &read_options, observer)?;
+                let draft = one.draft(context, &reading)?;
+                Ok((reading, draft))
+            };
+            let opened = unless_unreadable(open(), source, is_alone, problems, observer)?;
+            held.extend(opened.map(|(reading, draft)| (reading, draft, one)));
         }
-        for (reading, _, one) in &mut held {
-            reading.hold(one.mark.as_ref())?;
-            instants.push(Instant::now());
+        let mut ready = Vec::new();
+        for (mut reading, draft, one) in held {
+            let done = reading.hold(one.mark.as_ref());
+            if unless_unreadable(done, one.source, is_alone, problems, observer)?.is_some() {
+                instants.push(Instant::now());
+                ready.push((reading, draft, one));
+            }
         }
         // Whose writers wait is read first.
-        held.sort_by_key(|(reading, ..)| !reading.blocks_writers());
-        for (reading, draft, one) in held {
-            parts.push(one.store(context, reading, draft, problems)?);
+        ready.sort_by_key(|(reading, ..)| !reading.blocks_writers());
+        for (reading, draft, one) in ready {
+            let source = one.source;
+            let part = one.store(context, reading, draft, problems);
+            parts.extend(unless_unreadable(part, source, is_alone, problems, observer)?);
         }
     }
     parts.sort_by(|a, b| compare_paths(&a.record.path, &b.record.path));
@@ -195,6 +210,29 @@ pub(super) fn store(
         _ => Duration::ZERO,
     };
     Ok(DatabaseParts { parts, window })
+}
+
+/// Reports a database that cannot be read, so that the others are stored all the same. Where it is the only one, that is an error: nothing is left of
+/// what is backed up.
+fn unless_unreadable<T>(
+    result: Result<T>,
+    source: &DatabaseSource,
+    is_alone: bool,
+    problems: &mut Vec<Problem>,
+    observer: &dyn Observer,
+) -> Result<Option<T>> {
+    let reason = match &result {
+        Err(Error::Source { path, detail }) if *path == source.file => detail.clone(),
+        Err(error @ Error::Io { op, source: reason, .. }) if error.is_about(&source.file) => {
+            format!("cannot {op} it: {reason}")
+        }
+        _ => return result.map(Some),
+    };
+    if is_alone {
+        return result.map(Some);
+    }
+    report(problems, observer, &source.file, &format!("is not in this snapshot: {reason}"), true);
+    Ok(None)
 }
 
 /// Returns the databases without hard links and symbolic links to one that is among them already: SQLite keeps the side files beside one of them only.
