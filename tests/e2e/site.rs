@@ -328,6 +328,29 @@ fn databases_are_copied_wherever_they_lie() {
 }
 
 #[test]
+fn what_cannot_be_searched_for_databases_is_named() {
+    use std::os::unix::fs::PermissionsExt;
+    let lab = Lab::empty();
+    small(&lab);
+    lab.write("site/closed/state", "x");
+    let chown = |path: &str| std::os::unix::fs::chown(lab.path(path), Some(1234), Some(1234)).unwrap();
+    ["", "site", "site/data", "site/data/note.txt"].into_iter().for_each(chown);
+    for (path, mode) in [("", 0o755), ("site/closed", 0o700), ("site/main.sqlite", 0o600), ("site/data/users", 0o777)] {
+        fs::set_permissions(lab.path(path), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    chown("site/data/users/ann.db");
+    let mut command = lab.command("backup --root site --snapshot-only --files data".split(' '));
+    std::os::unix::process::CommandExt::uid(&mut command, 1234);
+    let run: crate::common::Run = command.output().unwrap().into();
+    let run = run.expect(0);
+    for path in ["site/closed", "site/main.sqlite"] {
+        let told = |line: &str| line.contains(path) && line.contains("was not searched for databases");
+        assert!(run.stderr.lines().any(told), "{path}: {}", run.stderr);
+    }
+    assert!(run.stdout.contains("ann.db"), "{}", run.stdout);
+}
+
+#[test]
 fn a_database_that_was_stored_before_can_be_left_out() {
     let lab = Lab::empty();
     small(&lab);

@@ -74,10 +74,12 @@ impl ChunkCache {
             return;
         }
         let mut held = self.held();
-        if held.chunks.insert(*id, chunk).is_none() {
-            held.order.push_back(*id);
-            held.bytes += len;
+        match held.chunks.insert(*id, chunk) {
+            // Of a damaged copy another length may have been decoded.
+            Some(before) => held.bytes -= before.plain.len(),
+            None => held.order.push_back(*id),
         }
+        held.bytes += len;
         let max_bytes = MAX_BYTES + self.more_bytes.load(Ordering::Relaxed);
         while held.bytes > max_bytes
             && let Some(first) = held.order.pop_front()
@@ -104,9 +106,11 @@ mod tests {
         for _ in 0..2 {
             assert_eq!(cache.get_verified(&id, &ids).as_ref(), Some(&right));
         }
-        // Somebody else may have decoded a damaged copy meanwhile.
+        // Somebody else may have decoded a damaged copy meanwhile, also to another length.
         cache.keep(&id, &wrong);
         assert_eq!(cache.get_verified(&id, &ids), None);
+        cache.keep(&id, &Arc::new(b"too long".to_vec()));
+        assert_eq!((cache.get_verified(&id, &ids), cache.held().bytes), (None, 8));
     }
 
     #[test]

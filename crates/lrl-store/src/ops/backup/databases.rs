@@ -19,6 +19,7 @@ use crate::progress::{Observer, Problem, Quiet, checkpoint};
 use crate::source::database::ReadOptions;
 use crate::source::database::source::{DatabaseSource, Discover, can_be_database, database_of, has_header};
 use crate::source::files::exclude::Excludes;
+use crate::source::files::read::look_for_header;
 use crate::source::files::walk::{Found, FoundKind, Root, walk};
 
 /// The databases of one attempt.
@@ -122,18 +123,23 @@ fn find(
     unsearched: &mut Vec<Problem>,
     observer: &dyn Observer,
 ) -> Result<Vec<DatabaseSource>> {
-    let mut found = Vec::new();
+    let (mut found, mut closed) = (Vec::new(), Vec::new());
     let roots = [Root { name: String::new(), path: discover.root.clone() }];
     let problems = walk(&roots, excludes, &options.skip, &Quiet(observer), &mut |file| {
         checkpoint(observer)?;
         let is_candidate = file.kind == FoundKind::File
             && can_be_database(&file.path, file.stat.size)
             && !discover.plain.matches(&file.path, false);
-        if is_candidate && crate::source::files::read::is_database(&file) {
-            found.push(DatabaseSource { path: file.path, file: file.source });
+        if is_candidate {
+            match look_for_header(&file) {
+                Ok(true) => found.push(DatabaseSource { path: file.path, file: file.source }),
+                Ok(false) => {}
+                Err(reason) => closed.push(Problem { path: file.source.display().to_string(), reason, lost: false }),
+            }
         }
         Ok(())
     })?;
+    unsearched.append(&mut closed);
     unsearched.extend(problems.into_iter().filter(|problem| problem.lost));
     Ok(found)
 }

@@ -126,12 +126,15 @@ pub fn read_file(
 
 /// Returns whether a file that the walk found is a SQLite database. One that cannot be opened is none: reading it tells why.
 pub fn is_database(found: &Found) -> bool {
+    look_for_header(found).unwrap_or_default()
+}
+
+/// Returns whether a file that the walk found is a SQLite database; the reason in words if it cannot be opened.
+pub fn look_for_header(found: &Found) -> Result<bool, String> {
+    let (fd, _) = open_found(found)?;
     let mut first = [0; 18];
-    let opened = open_any_length(&found.source, OFlags::NOFOLLOW | OFlags::NONBLOCK);
-    let Ok(fd) = opened else { return false };
-    let is_same = fstat(&fd).is_ok_and(|raw| Stat::of(&raw).id() == found.stat.id());
-    let read = if is_same { pread(&fd, &mut first, 0).unwrap_or(0) } else { 0 };
-    source::is_database(&first[..read], found.stat.size)
+    let read = pread(&fd, &mut first, 0).map_err(unreadable)?;
+    Ok(source::is_database(&first[..read], found.stat.size))
 }
 
 const REPLACED: &str = "was replaced while the backup ran";
