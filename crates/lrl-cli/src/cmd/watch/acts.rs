@@ -41,8 +41,9 @@ impl Turns<'_> {
             self.state.looked = Some(self.clock.wall());
             self.count_snapshot(&outcome);
             // One that was found where no files are stored is watched from now on.
-            let before = self.databases.replace(outcome.databases.clone());
-            if before.is_some_and(|before| before != outcome.databases) {
+            if let Some(now_there) = &outcome.databases
+                && self.databases.replace(now_there.clone()).is_some_and(|before| before != *now_there)
+            {
                 self.renew_watches();
                 self.timing.changed(began.moment, now);
             }

@@ -35,8 +35,8 @@ pub struct Outcome {
     pub unchanged: bool,
     /// Bytes that it added to the store.
     pub added: u64,
-    /// The databases that it holds, as they are documented.
-    pub databases: Vec<Value>,
+    /// The databases that it holds, as they are documented; unknown where no snapshot was added.
+    pub databases: Option<Vec<Value>>,
     /// A set was written.
     pub wrote_set: bool,
     /// How long it took.
@@ -144,11 +144,14 @@ fn outcome(exit: Exit, result: &Result, document: &Value, took: Duration) -> Out
             Some(Fault { kind: format!("{} {}", exit.code(), kind_of(&message)), message, hint: None })
         }
     };
-    let parts = document["backups"].as_array().into_iter().flatten();
+    let databases = document["backups"].as_array().map(|parts| {
+        let databases = parts.iter().filter(|part| part["type"] == "database");
+        databases.map(|part| part["source"].clone()).collect()
+    });
     Outcome {
         exit,
         fault,
-        databases: parts.filter(|part| part["type"] == "database").map(|part| part["source"].clone()).collect(),
+        databases,
         snapshot: document["snapshot"].as_str().map(str::to_string),
         unchanged: document["unchanged"] == true,
         added: document["added_bytes"].as_u64().unwrap_or_default(),
@@ -156,5 +159,24 @@ fn outcome(exit: Exit, result: &Result, document: &Value, took: Duration) -> Out
         took,
         record: None,
         backend: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::outcome;
+    use crate::exit::Exit;
+
+    #[test]
+    fn a_round_without_a_snapshot_tells_nothing_of_databases() {
+        let of = |document| outcome(Exit::Done, &Ok(Exit::Done), &document, Duration::ZERO);
+        assert_eq!(of(json!({ "success": true, "unchanged": true, "snapshot": "ab" })).databases, None);
+        let parts = json!([{ "type": "database", "source": "site/a.db" }, { "type": "assets", "source": "site" }]);
+        assert_eq!(of(json!({ "snapshot": "ab", "backups": parts })).databases, Some(vec![json!("site/a.db")]));
+        assert_eq!(of(json!({ "snapshot": "ab", "backups": [] })).databases, Some(Vec::new()));
     }
 }
