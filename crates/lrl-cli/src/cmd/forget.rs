@@ -59,7 +59,7 @@ fn refuse_other_source(context: &Context<'_>, args: &ForgetArgs, store: &Store, 
     let (false, false, Some(name)) = (args.snapshots.is_empty(), choose::is_source_given(context), other) else {
         return Ok(());
     };
-    if choose::sources(store)?.len() < 2 {
+    if store.sources()?.len() < 2 {
         return Ok(());
     }
     Err(Failure::Usage(format!(

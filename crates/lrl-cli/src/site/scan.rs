@@ -132,7 +132,7 @@ impl Scanner {
     /// Prepares a look into a directory; `None` for one that is lrl's own.
     fn enter(&mut self, entry: &DirEntry, below: Vec<u8>, heap: Option<Counted>) -> Option<Dir> {
         let path = entry.path();
-        if is_kept(&below) {
+        if kept::is_kept(entry_name(&below)) {
             return None;
         }
         if let (true, Ok(text)) = (own_files::is_store(&path), str::from_utf8(&below)) {
@@ -186,7 +186,7 @@ impl Scanner {
             };
             return self.odd(below, format!("is {what}, which holds no data"), false);
         }
-        if is_kept(below) {
+        if kept::is_kept(entry_name(below)) {
             return;
         }
         let set = str::from_utf8(below).ok().and_then(|text| {
@@ -282,12 +282,6 @@ fn count(heap: Option<&mut Heap>, meta: &Metadata) {
 
 fn first_match(patterns: &[Excludes], below: &[u8], is_dir: bool) -> Option<usize> {
     patterns.iter().position(|pattern| pattern.matches(below, is_dir))
-}
-
-/// Returns whether a restore keeps something under this name: backups leave it out.
-fn is_kept(below: &[u8]) -> bool {
-    let name = entry_name(below);
-    kept::is_record(name) || kept::kept_of(name).is_some_and(|kept| !kept.is_undone)
 }
 
 fn entry_name(below: &[u8]) -> &[u8] {

@@ -172,8 +172,7 @@ pub fn at(
 fn none_at_all(store: &Store, source: Option<&str>) -> Result<Error> {
     let place = store.storage().location();
     let whose = source.map(|s| format!(" of source `{s}`")).unwrap_or_default();
-    let mut others: Vec<String> = store.snapshot_names(None)?.into_iter().map(|name| name.source).collect();
-    others.dedup();
+    let others = store.sources()?;
     let hint = match others.is_empty() {
         true => "`lrl backup` makes one".to_string(),
         false => format!("there are some of {}: name one with --source", others.join(", ")),

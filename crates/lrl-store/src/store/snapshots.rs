@@ -20,6 +20,13 @@ impl Store {
         Ok(names)
     }
 
+    /// Lists the sources that have snapshots, in order.
+    pub fn sources(&self) -> Result<Vec<String>> {
+        let mut sources: Vec<String> = self.snapshot_names(None)?.into_iter().map(|name| name.source).collect();
+        sources.dedup();
+        Ok(sources)
+    }
+
     /// Lists the newest snapshots of a source: all of them, or from one that an earlier run saw.
     pub(crate) fn newest_snapshot_names(&self, source: &str) -> Result<Vec<SnapshotName>> {
         let mut names = Vec::new();

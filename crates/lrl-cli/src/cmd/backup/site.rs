@@ -43,12 +43,11 @@ pub fn options(site: &Site, root: &Path, paths: &Paths, now: SystemTime) -> Resu
 fn refuse_own(root: &Path, path: &str) -> Result<()> {
     let name = path.rsplit('/').next().unwrap_or(path);
     let mut above = Path::new(path).ancestors().skip(1).filter(|dir| !dir.as_os_str().is_empty());
-    let is_kept = kept::kept_of(name.as_bytes()).is_some_and(|kept| !kept.is_undone);
     let what = if above.any(|dir| own_files::is_store(&root.join(dir))) {
         "is in a store of lrl"
     } else if own_files::set_pattern(name).is_some() {
         "is a file of a set that lrl wrote"
-    } else if is_kept || kept::is_record(name.as_bytes()) {
+    } else if kept::is_kept(name.as_bytes()) {
         "is what a restore of lrl keeps"
     } else {
         return Ok(());

@@ -1,7 +1,5 @@
 //! A source that has no snapshot yet: a new history is announced, and a name that looks mistyped stops the run.
 
-use std::collections::BTreeSet;
-
 use lrl_store::store::Store;
 
 use crate::args::BackupArgs;
@@ -21,7 +19,7 @@ pub fn check(context: &Context<'_>, args: &BackupArgs, store: &Store) -> Result<
     if !(is_free || choose::named_source(context).is_some()) || !store.snapshot_names(Some(name))?.is_empty() {
         return Ok(());
     }
-    let others: BTreeSet<String> = store.snapshot_names(None)?.into_iter().map(|name| name.source).collect();
+    let others = store.sources()?;
     if others.is_empty() {
         return Ok(());
     }

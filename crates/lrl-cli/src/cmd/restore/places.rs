@@ -104,7 +104,7 @@ impl Places {
         if !in_place || choose::is_source_given(context) {
             return Ok(());
         }
-        let (usual, sources) = (&context.cli.global.source, choose::sources(store)?);
+        let (usual, sources) = (&context.cli.global.source, store.sources()?);
         if sources.len() < 2 {
             return Ok(());
         }

@@ -28,13 +28,6 @@ pub fn is_source_given(context: &Context<'_>) -> bool {
     matches.value_source("source") == Some(ValueSource::CommandLine)
 }
 
-/// Returns the names of a store's sources.
-pub fn sources(store: &Store) -> Result<Vec<String>> {
-    let mut sources: Vec<String> = store.snapshot_names(None)?.into_iter().map(|name| name.source).collect();
-    sources.dedup();
-    Ok(sources)
-}
-
 /// Finds the snapshot that the user means: `latest` and `good` in the source, anything else in all of them unless one was named.
 pub fn select(context: &Context<'_>, store: &Store, wanted: &str, need: Need) -> Result<(SnapshotName, Snapshot)> {
     let Selected { name, snapshot, passed_over, .. } = find(context, store, &mut judge(store), wanted, need)?;

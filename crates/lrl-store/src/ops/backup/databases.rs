@@ -55,25 +55,20 @@ pub(super) fn sources(
     }
     // Others are found among the files. Where nothing is known, or the files are not walked, they are looked at before, so that the databases
     // come first all the same.
+    let mut unsearched = Vec::new();
     if history.databases.is_none() || options.uploads.is_none() {
-        let mut unsearched = Vec::new();
         sources.extend(find(discover, options, &options.excludes, &mut unsearched, observer)?);
-        // Else they are told of when the files are stored.
-        if options.uploads.is_none() {
-            report_unsearched(unsearched, problems, observer);
+        if options.uploads.is_some() {
+            // They are told of when the files are stored.
+            unsearched.clear();
         }
     }
-    let mut unsearched = Vec::new();
     sources.extend(find_elsewhere(options, &mut unsearched, observer)?);
-    report_unsearched(unsearched, problems, observer);
-    in_order(sources)
-}
-
-fn report_unsearched(unsearched: Vec<Problem>, problems: &mut Vec<Problem>, observer: &dyn Observer) {
     for Problem { path, reason, .. } in unsearched {
         let reason = format!("{reason}; it was not searched for databases");
         report(problems, observer, Path::new(&path), &reason, false);
     }
+    in_order(sources)
 }
 
 /// Finds the databases that lie where no files are stored.
@@ -82,9 +77,8 @@ pub(in crate::ops) fn find_elsewhere(
     unsearched: &mut Vec<Problem>,
     observer: &dyn Observer,
 ) -> Result<Vec<DatabaseSource>> {
-    let places = options.discover.as_ref().filter(|_| options.stores_databases).zip(options.excludes.elsewhere());
-    places
-        .map_or_else(|| Ok(Vec::new()), |(discover, excludes)| find(discover, options, &excludes, unsearched, observer))
+    let Some((discover, excludes)) = options.elsewhere() else { return Ok(Vec::new()) };
+    find(discover, options, &excludes, unsearched, observer)
 }
 
 /// Sorts databases by their paths; the first of two with one path stays.
@@ -123,7 +117,7 @@ fn find(
     unsearched: &mut Vec<Problem>,
     observer: &dyn Observer,
 ) -> Result<Vec<DatabaseSource>> {
-    let (mut found, mut closed) = (Vec::new(), Vec::new());
+    let mut found = Vec::new();
     let roots = [Root { name: String::new(), path: discover.root.clone() }];
     let problems = walk(&roots, excludes, &options.skip, &Quiet(observer), &mut |file| {
         checkpoint(observer)?;
@@ -134,12 +128,13 @@ fn find(
             match look_for_header(&file) {
                 Ok(true) => found.push(DatabaseSource { path: file.path, file: file.source }),
                 Ok(false) => {}
-                Err(reason) => closed.push(Problem { path: file.source.display().to_string(), reason, lost: false }),
+                Err(reason) => {
+                    unsearched.push(Problem { path: file.source.display().to_string(), reason, lost: false })
+                }
             }
         }
         Ok(())
     })?;
-    unsearched.append(&mut closed);
     unsearched.extend(problems.into_iter().filter(|problem| problem.lost));
     Ok(found)
 }

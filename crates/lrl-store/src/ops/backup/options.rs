@@ -124,6 +124,11 @@ impl Options {
         }
     }
 
+    /// Returns what finds the databases that lie where no files are stored, and the patterns of those places; `None` where there are none.
+    pub(in crate::ops) fn elsewhere(&self) -> Option<(&Discover, Excludes)> {
+        self.discover.as_ref().filter(|_| self.stores_databases).zip(self.excludes.elsewhere())
+    }
+
     /// Returns whether databases are asked for.
     pub(super) fn asks_databases(&self) -> bool {
         self.stores_databases && (!self.databases.is_empty() || self.discover.is_some())

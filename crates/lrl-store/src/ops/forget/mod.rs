@@ -100,8 +100,7 @@ fn by_policy(store: &Store, options: &Options, observer: &dyn Observer) -> Resul
     let mut decisions = Vec::new();
     let mut names = store.snapshot_names(options.source.as_deref())?;
     if let (true, Some(source)) = (names.is_empty(), &options.source) {
-        let mut others: Vec<String> = store.snapshot_names(None)?.into_iter().map(|name| name.source).collect();
-        others.dedup();
+        let others = store.sources()?;
         // A name that was mistyped must not look like one that has nothing to forget.
         if !others.is_empty() {
             return Err(Error::NotFound(format!(

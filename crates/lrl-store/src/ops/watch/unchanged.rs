@@ -54,8 +54,7 @@ pub fn unchanged_since(options: &Options, since: SystemTime, observer: &dyn Obse
 
 /// Returns whether no database where no files are stored has changed or come since `limit`.
 fn no_database_changed(options: &Options, limit: Time, observer: &dyn Observer) -> Result<bool> {
-    let places = options.discover.as_ref().filter(|_| options.stores_databases).zip(options.excludes.elsewhere());
-    let Some((discover, excludes)) = places else { return Ok(true) };
+    let Some((discover, excludes)) = options.elsewhere() else { return Ok(true) };
     let roots = [Root { name: String::new(), path: discover.root.clone() }];
     let is_older = |found: &Found| {
         let is_beside = database_of(&found.path).is_some() && !found.path.ends_with(SIDE_FILES[2].as_bytes());

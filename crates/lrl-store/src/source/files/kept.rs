@@ -32,6 +32,11 @@ pub fn is_record(name: &[u8]) -> bool {
     [RECORD, PENDING, ROWS_RECORD, IDLE].iter().any(|record| name == record.as_bytes())
 }
 
+/// Returns whether only a restore gives this name: applications may name something as an undoing does.
+pub fn is_kept(name: &[u8]) -> bool {
+    is_record(name) || kept_of(name).is_some_and(|kept| !kept.is_undone)
+}
+
 /// Takes apart a name that a restore gives: `lrl.db.pre-restore`, `data.undone.2`, `lrl.db.pre-restore-wal`.
 pub fn kept_of(name: &[u8]) -> Option<KeptName<'_>> {
     let main = SIDE_FILES.iter().find_map(|end| name.strip_suffix(end.as_bytes())).unwrap_or(name);
@@ -46,7 +51,7 @@ pub fn kept_of(name: &[u8]) -> Option<KeptName<'_>> {
 
 #[cfg(test)]
 mod tests {
-    use super::kept_of;
+    use super::{is_kept, kept_of};
 
     #[test]
     fn only_names_that_a_restore_gives_are_taken_apart() {
@@ -65,5 +70,6 @@ mod tests {
             assert_eq!(of(other), None, "{other}");
         }
         assert!(kept_of(b"a.undone").is_some_and(|kept| kept.is_undone));
+        assert!(is_kept(b"a.pre-restore") && is_kept(b".lrl-undo.json") && !is_kept(b"a.undone") && !is_kept(b"a"));
     }
 }
