@@ -106,6 +106,7 @@ fn the_package_is_installed_used_upgraded_and_removed() {
     machine.dpkg(&["--install", deb(&second).to_str().unwrap()]);
     let status = fs::read_to_string(machine.path("var/lib/dpkg/status")).unwrap();
     assert!(status.contains("Version: 0.1.1") && status.contains("Status: install ok installed"), "{status}");
+    assert_eq!(status.contains("Depends: libc6 (>= 2."), cfg!(target_env = "gnu"), "{status}");
     assert_eq!(fs::read_to_string(&config).unwrap(), edited);
     lrl("status").expect(0);
 
