@@ -367,6 +367,21 @@ fn runs_of_a_store_in_a_bucket_remember_their_steps_on_this_machine() {
 }
 
 #[test]
+fn stores_whose_places_end_alike_do_not_share_what_is_known_of_runs() {
+    let mut lab = lab("password-file = \"./pass\"", "drill = \"weekly\"");
+    lab.secret("pass", "four words of it\n");
+    lab.set("LRL_PASSWORD_FILE", &lab.path("pass").display().to_string());
+    let end = "a-directory-with-a-very-long-name-as-those-of-some-providers-and-of-object-stores";
+    for name in ["one", "two"] {
+        fs::create_dir_all(lab.path(name)).unwrap();
+        let store = format!("{name}/{end}");
+        lab.run(["init", "--encrypt", "--store", &store]).expect(0);
+        let run = lab.run(["run", "--json", "--store", &store]).expect(0);
+        expect(&run, ["done", "off", "done", "off", "off", "done"]);
+    }
+}
+
+#[test]
 fn a_policy_may_say_when_each_step_is_due() {
     let lab = lab("", "backup = \"36h\"\ncheck = \"never\"\ndrill = \"always\"\ndrill-oldest = 0\ncheck-data = true");
     let first = lab.lrl("run --json").expect(0);

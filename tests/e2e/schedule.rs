@@ -88,6 +88,20 @@ fn a_watch_is_a_service_that_tells_how_it_goes() {
 }
 
 #[test]
+fn what_lrl_itself_writes_is_there_before_the_unit_makes_all_else_read_only() {
+    let mut lab = site();
+    lab.secret("pass", "four words of it\n");
+    lab.set("LRL_PASSWORD_FILE", &lab.path("pass").display().to_string());
+    lab.lrl("init --encrypt").expect(0);
+    let mode = |path: &str| fs::metadata(lab.path(path)).map(|dir| dir.permissions().mode() & 0o777).ok();
+    lab.lrl("schedule print").expect(0);
+    assert_eq!(mode("home/.cache/lrl"), None, "nothing is made for what is only shown");
+    let run = lab.lrl("schedule systemd --out units").expect(0);
+    assert_eq!((mode("home/.cache/lrl"), mode("state")), (Some(0o700), Some(0o700)));
+    assert!(!run.stderr.contains("not there yet"), "{}", run.stderr);
+}
+
+#[test]
 fn paths_with_blanks_quotes_and_specifiers_stay_what_they_are() {
     let lab = Lab::empty();
     let name = "a site's 100% \"$HOME\" %n\\x";

@@ -55,7 +55,7 @@ impl Known {
             if read(&path, &location).is_some_and(|record| record.store_id == store_id) {
                 continue;
             }
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+            create_private(dir)?;
             let record = Record { location, store_id: store_id.into(), recorded: now.into() };
             let mut text = serde_json::to_vec_pretty(&record)?;
             text.push(b'\n');
@@ -63,6 +63,14 @@ impl Known {
         }
         Ok(())
     }
+}
+
+/// Makes a directory that only its owner enters, and those above it; one that is there stays as it is.
+///
+/// # Errors
+/// If it cannot be made.
+pub fn create_private(dir: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
 /// Returns the state directory, if there is one.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use lrl_store::error::Error;
 use lrl_store::fs::lock::{Guard, LockMode, lock_file};
@@ -78,10 +79,13 @@ impl History {
         self.write(context);
     }
 
-    /// Notes how a run ended; returns whether that could be written.
-    pub fn end(&mut self, context: &Context<'_>, run: LastRun) -> bool {
+    /// Notes how a run ended; where that cannot be written, returns the directory.
+    pub fn end(&mut self, context: &Context<'_>, run: LastRun) -> Result<(), PathBuf> {
         self.last_run = Some(run);
-        self.write(context)
+        if self.write(context) {
+            return Ok(());
+        }
+        Err(run_record::place(context, "").and_then(|path| path.parent().map(Path::to_path_buf)).unwrap_or_default())
     }
 
     fn write(&self, context: &Context<'_>) -> bool {

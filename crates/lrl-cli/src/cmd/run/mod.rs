@@ -49,10 +49,12 @@ pub fn run(context: &Context<'_>, args: &RunArgs) -> Result {
         fates.push((planned, fate));
     }
     let finished = now();
-    if !history.end(context, LastRun { started, finished, exit: exit.code() }) {
-        context
-            .term
-            .warn("what this run did could not be recorded beside the store: the next one does all of it again");
+    if let Err(dir) = history.end(context, LastRun { started, finished, exit: exit.code() }) {
+        let dir = dir.display();
+        context.term.warn(format!(
+            "what this run did could not be recorded in {dir}: the next one does all of it again. Make that directory writable; \
+             in a unit, `lrl schedule` does so"
+        ));
     }
     let source = &context.cli.global.source;
     context.term.say(summary::last_line(source, &fates, exit, clock.elapsed()));

@@ -57,10 +57,12 @@ pub fn findings(document: &Value) -> Vec<String> {
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let mut all: Vec<String> = list(&document["errors"]).iter().filter_map(finding).collect();
     all.extend(list(&document["verifications"]).iter().flat_map(|file| {
-        let name = safe(file["file"].as_str().or(file["snapshot"].as_str()).unwrap_or_default()).into_owned();
-        let error = file["error"].as_str().map(|error| format!("{name}: {}", safe(error)));
+        // The directory is that of the backups.
+        let name = file["file"].as_str().map(|path| path.rsplit('/').next().unwrap_or(path));
+        let name = name.or(file["snapshot"].as_str()).map(|name| format!("{}: ", safe(name))).unwrap_or_default();
+        let error = file["error"].as_str().map(|error| format!("{name}{}", safe(error)));
         let checks = list(&file["checks"]).into_iter().filter(|check| check["passed"] == false);
-        error.into_iter().chain(checks.map(|check| failed_check(&check))).collect::<Vec<_>>()
+        error.into_iter().chain(checks.map(|check| format!("{name}{}", failed_check(&check)))).collect::<Vec<_>>()
     }));
     let more = all.len().saturating_sub(MOST_FINDINGS);
     all.truncate(MOST_FINDINGS);
@@ -132,6 +134,10 @@ mod tests {
                     { "name": "a", "passed": true }, { "name": "b", "note": "x > 1", "passed": false, "error": "it gives 0" },
                 ] }] }),
                 Some("b (x > 1) failed: it gives 0"),
+            ),
+            (
+                json!({ "verifications": [{ "file": "/b/lrl_db_1.sqlite", "checks": [{ "name": "a", "passed": false }] }] }),
+                Some("lrl_db_1.sqlite: a failed"),
             ),
             (json!({ "success": false }), None),
         ] {

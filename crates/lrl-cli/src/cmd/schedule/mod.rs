@@ -9,6 +9,7 @@ mod systemd;
 
 use std::path::{Path, PathBuf};
 
+use lrl_store::error::Error;
 use serde_json::{Value, json};
 
 use self::files::Written;
@@ -19,6 +20,7 @@ use crate::args::values::Form;
 use crate::config;
 use crate::context::Context;
 use crate::exit::{Exit, Failure, Result};
+use crate::known_stores;
 
 const SYSTEM_UNITS: &str = "/etc/systemd/system";
 const CRON_FILES: &str = "/etc/cron.d";
@@ -66,6 +68,10 @@ pub fn run(context: &Context<'_>, args: &ScheduleArgs) -> Result {
         }
     } else {
         files::check(&files, &of)?;
+        // In a unit everything else is read-only: a run there could not make them.
+        for dir in &site.own {
+            known_stores::create_private(dir).map_err(Error::io("create", dir))?;
+        }
         files::write(&files)?;
         files.iter().for_each(|file| context.term.say(format!("Wrote {}", file.path.display())));
     }

@@ -31,6 +31,8 @@ pub struct Needs {
     pub secrets: Vec<Secret>,
     /// Directories that it writes to.
     pub writes: Vec<PathBuf>,
+    /// lrl's own directories for state and cache.
+    pub own: Vec<PathBuf>,
     /// Other paths that it reads.
     pub reads: Vec<PathBuf>,
     /// It speaks to a bucket or to who is told of it, or runs a program that may speak to anything.
@@ -77,12 +79,13 @@ impl Needs {
         writes.push(paths.data_dir.clone());
         let database = std::fs::canonicalize(paths.database()).ok();
         writes.extend(database.as_deref().and_then(Path::parent).map(Path::to_path_buf));
-        writes.extend(known_stores::state_dir(global));
+        let mut own = Vec::from_iter(known_stores::state_dir(global));
         let secrets = secrets(context, backup)?;
         let command = global.password_command.as_deref().and_then(shlex::split);
         if bucket || command.is_some() || !secrets.is_empty() {
-            writes.extend(open::cache_dir(context).ok());
+            own.extend(open::cache_dir(context).ok());
         }
+        writes.extend(own.iter().cloned());
         let told = &backup.told;
         // They are replaced by rename.
         let replaced = [told.metrics_file.as_deref(), context.file.policy.report().map(Path::new)];
@@ -121,6 +124,7 @@ impl Needs {
             variables,
             secrets,
             writes: outermost(writes.iter().map(|path| absolute(path)).collect::<Result<_, _>>()?),
+            own: own.iter().map(|path| absolute(path)).collect::<Result<_, _>>()?,
             reads: reads.iter().map(|path| absolute(path)).collect::<Result<_, _>>()?,
             network: bucket || command.is_some() || is_told,
             bucket,

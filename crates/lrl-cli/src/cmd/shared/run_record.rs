@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use lrl_store::backend::local::LocalBackend;
 use lrl_store::backend::location::Location;
+use lrl_store::id::Hasher;
 use lrl_store::store::key_slots;
 use lrl_store::time::time_of;
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,9 @@ use serde::{Deserialize, Serialize};
 use super::open;
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::known_stores;
 use crate::notify::Ended;
+use crate::render::units;
 use crate::replace::replace;
 
 /// How a run ended.
@@ -142,12 +145,12 @@ pub fn place(context: &Context<'_>, name: &str) -> Option<PathBuf> {
         },
         Location::Bucket(url) => url.into_bytes(),
     };
-    let digits: String = place.iter().map(|b| format!("{b:02x}")).collect();
-    let start = digits.len().saturating_sub(120);
-    Some(open::cache_dir(context).ok()?.join(format!("{}-{name}", &digits[start..])))
+    let digest = units::hex(&Hasher::new().update(&place).finish()[..16]);
+    Some(open::cache_dir(context).ok()?.join(format!("{digest}-{name}")))
 }
 
-/// Writes a record by rename; `None` where it cannot be written.
+/// Writes a record by rename, and makes the user's cache for it; `None` where it cannot be written.
 pub fn put(path: &Path, record: &impl Serialize) -> Option<()> {
+    known_stores::create_private(path.parent()?).ok()?;
     replace(path, &serde_json::to_vec(record).ok()?, 0o600).ok()
 }
