@@ -110,6 +110,11 @@ dist TARGET=(arch() + "-unknown-linux-musl"):
 try-install *ARGS:
     tests/real/install.py "$(ls -t {{target}}/dist/lrl_*.deb | head -n 1)" {{ARGS}}
 
+# The units of `lrl schedule` and of the package under a real systemd, in namespaces of its own. Needs root and Debian's systemd.
+try-systemd *ARGS:
+    cargo build --release --locked -p lrl-cli
+    tests/real/systemd.py --lrl {{target}}/release/lrl {{ARGS}}
+
 # A month of nights with one failure of each kind: each is told within one run. Needs root, libfaketime and prometheus-node-exporter (see the script).
 try-month *ARGS:
     cargo build --release --locked -p lrl-cli
