@@ -14,6 +14,10 @@ use crate::source::database::merge::{RowChange, Selection, merge};
 use crate::source::database::sql_text::quoted;
 use crate::source::database::table_shape::{SchemaItem, TableKind, TableShape};
 
+/// What `ANALYZE` finds. Not every SQLite makes the second of these tables.
+const STATISTICS: [(&str, &[&str]); 2] =
+    [("sqlite_stat1", &["tbl", "idx", "stat"]), ("sqlite_stat4", &["tbl", "idx", "neq", "nlt", "ndlt", "sample"])];
+
 /// Receives the statements, as text.
 type Out<'o> = dyn FnMut(&str) -> Result<()> + 'o;
 
@@ -122,6 +126,11 @@ pub fn write_sql(
     }
     if tables.is_empty() {
         script.sequences(&shapes)?;
+        for (name, columns) in STATISTICS {
+            if let Err(error) = script.statistics(name, columns, !changes.is_empty()) {
+                left_out.push((name.into(), pair::refusal(error)?));
+            }
+        }
     }
     for change in changes.iter().filter(|change| change.kind == "pragma") {
         script.line(&format!("PRAGMA {}={};", change.name, change.to.as_deref().unwrap_or("0")))?;
@@ -244,15 +253,7 @@ impl Script<'_, '_> {
         if !counts(&shapes.to) {
             return Ok(());
         }
-        let columns = ["name".to_string(), "seq".to_string()];
-        let read = |inspector: &Inspector<'_>| -> Result<Vec<String>> {
-            let mut inserts = Vec::new();
-            inspector.each_row("sqlite_sequence", &columns, None, &mut |cells| {
-                inserts.push(insert("sqlite_sequence", &columns, cells, self.encoding));
-                Ok(())
-            })?;
-            Ok(inserts)
-        };
+        let read = |inspector: &Inspector<'_>| self.inserts(inspector, "sqlite_sequence", &["name", "seq"]);
         let now = read(self.session.to)?;
         // A table that was made again has lost its counter.
         if counts(&shapes.from) && read(self.session.from)? == now && shapes.from == shapes.to {
@@ -260,5 +261,39 @@ impl Script<'_, '_> {
         }
         self.line("DELETE FROM sqlite_sequence;")?;
         now.iter().try_for_each(|statement| (self.out)(statement))
+    }
+
+    /// Brings one table of statistics to what it is. A table or index that is dropped takes its rows with it.
+    fn statistics(&mut self, table: &str, columns: &[&str], schema_changes: bool) -> Result<()> {
+        let (from, to) = (self.session.from, self.session.to);
+        let read = |inspector: &Inspector<'_>| match inspector.has_table(table)? {
+            true => self.inserts(inspector, table, columns).map(Some),
+            false => Ok(None),
+        };
+        match (read(from)?, read(to)?) {
+            (before, now) if before == now && !schema_changes => Ok(()),
+            (Some(_), None) => self.line(&format!("DROP TABLE {table};")),
+            (None, Some(_)) if table != "sqlite_stat1" => Ok(()),
+            (before, Some(now)) => {
+                if before.is_none() {
+                    // This makes the tables, and looks at no other.
+                    self.line("ANALYZE sqlite_schema;")?;
+                }
+                self.line(&format!("DELETE FROM {table};"))?;
+                now.iter().try_for_each(|statement| (self.out)(statement))
+            }
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// Returns the statements that add a table's rows.
+    fn inserts(&self, inspector: &Inspector<'_>, table: &str, columns: &[&str]) -> Result<Vec<String>> {
+        let columns: Vec<String> = columns.iter().map(ToString::to_string).collect();
+        let mut inserts = Vec::new();
+        inspector.each_row(table, &columns, None, &mut |cells| {
+            inserts.push(insert(table, &columns, cells, self.encoding));
+            Ok(())
+        })?;
+        Ok(inserts)
     }
 }

@@ -26,12 +26,13 @@ const TABLES: [&str; 9] = [
 ];
 
 /// What each state has besides.
-const EXTRAS: [&str; 5] = [
+const EXTRAS: [&str; 6] = [
     "",
     "CREATE INDEX i ON t(b); CREATE VIEW v AS SELECT * FROM t;",
     "CREATE INDEX i ON t(b DESC); CREATE TRIGGER g AFTER INSERT ON t BEGIN DELETE FROM u; END; CREATE TRIGGER h AFTER DELETE ON t BEGIN INSERT INTO u VALUES(1); END;",
     "CREATE TABLE only(x); INSERT INTO only VALUES(1), ('two'); PRAGMA user_version=7;",
     "CREATE UNIQUE INDEX one ON u(x);",
+    "CREATE INDEX i ON t(b); CREATE INDEX j ON u(x DESC); INSERT INTO u VALUES(3), (4);",
 ];
 
 fn value() -> impl Strategy<Value = OwnedCell> {
@@ -89,9 +90,10 @@ fn dump(path: &Path) -> Vec<String> {
         };
         statement.query_map([], row).unwrap().map(Result::unwrap).collect()
     };
-    let mut all =
-        list("SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE name <> 'sqlite_sequence' ORDER BY type, name");
-    for table in ["t", "u", "only", "sqlite_sequence"] {
+    let mut all = list(
+        "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE name NOT IN ('sqlite_sequence', 'sqlite_stat4') ORDER BY type, name",
+    );
+    for table in ["t", "u", "only", "sqlite_sequence", "sqlite_stat1"] {
         let there: i64 =
             conn.query_row("SELECT count(*) FROM sqlite_schema WHERE name = ?1", [table], |row| row.get(0)).unwrap();
         if there > 0 {
@@ -176,12 +178,16 @@ proptest! {
         first in rows(),
         second in rows(),
         kept in 0usize..14,
+        analyzed: (bool, bool),
     ) {
         let dir = tempfile::tempdir().unwrap();
         let (a, b) = (dir.path().join("a"), dir.path().join("b"));
         let second: Rows = first.iter().take(kept).chain(&second).cloned().collect();
         make(&a, TABLES[tables.0], EXTRAS[extras.0], &first);
         make(&b, TABLES[tables.1.unwrap_or(tables.0)], EXTRAS[extras.1], &second);
+        for (path, _) in [(&a, analyzed.0), (&b, analyzed.1)].into_iter().filter(|(_, is_analyzed)| *is_analyzed) {
+            Connection::open(path).unwrap().execute_batch("ANALYZE").unwrap();
+        }
         let before = found(&a, &b, &[]);
         let (text, left_out) = script(&a, &b);
         prop_assert!(left_out.is_empty(), "{left_out:?}");
