@@ -4,11 +4,12 @@
     python3 -m venv v && v/bin/pip install anki buku django ipython datasette sqlite-utils nbformat diskcache beets coverage huey radicale
     v/bin/python tests/real/applications.py --lrl target/release/lrl [--rounds 20] [--only NAME …]
 
-Each application's own code makes a site in a directory, then a process of its own changes it without a pause while `lrl backup --root` runs
---rounds times. Every snapshot is restored elsewhere: each of its databases passes SQLite's integrity check where Python's SQLite knows its
-collations, and holds as many rows of the application as it had committed when the backup began, up to as many as when it ended; every file
-that was complete before the backup is there with its bytes. At the end, with the writer stopped, the last snapshot is drilled, and equals the
-site by `.dump` and by file; where rows name files, each of them is looked for with its size and digest. An application that is not there is skipped
+Each application's own code makes a site in a directory, then a process of its own changes it. In each of --rounds rounds two backups are made: one
+while it changes the site without a pause, one while it holds still between two changes. At the end every snapshot is restored elsewhere. Those of
+the first kind: each database passes SQLite's integrity check where Python's SQLite knows its collations, and holds as many rows of the application
+as it had committed when the backup began, up to as many as when it ended. Those of the second kind equal the site of that moment by `.dump` and by
+file. With the writer stopped the last snapshot is drilled: where rows name files, each of them is looked for with its size and digest. An application
+that is not there is skipped
 with a note: `rails` needs Debian's ruby-rails and ruby-sqlite3; `paperless` its sources (--paperless DIR, which has src/; --paperless-python names a Python
 with the packages of its pyproject.toml, those for language models left out, and pikepdf and img2pdf) and a Redis on this machine. Prints one line for each application; ends with 1 if one failed.
 """
@@ -264,7 +265,7 @@ def paperless(root):
 
 def find(name, arguments):
     """Returns the Python that runs an application's writer."""
-    if name == "rails" and subprocess.run(["ruby", "-e", "require 'rails'; require 'sqlite3'"], capture_output=True).returncode != 0:
+    if name == "rails" and (not shutil.which("ruby") or subprocess.run(["ruby", "-e", "require 'rails'; require 'sqlite3'"], capture_output=True).returncode != 0):
         raise Skipped("there is no Ruby with Rails and sqlite3")
     if name != "paperless":
         return sys.executable
@@ -280,6 +281,9 @@ def write(name, root, ready):
             file.write(str(number))
         os.rename(ready + ".new", ready)
         time.sleep(0.002)
+        while os.path.exists(ready + ".pause"):
+            open(ready + ".paused", "w").close()
+            time.sleep(0.005)
 
 def count(path, query):
     # The rows that the application counts as its own; a coverage file has none before the first.
@@ -323,6 +327,29 @@ def files(root):
                     found[shown] = hashlib.sha256(file.read()).hexdigest()
     return found
 
+def at_rest(ready, writer, root, backup):
+    """Makes a backup between two changes, and returns what the site was. Threads of the application may still write for a moment."""
+    open(ready + ".pause", "w").close()
+    try:
+        while not os.path.exists(ready + ".paused"):
+            assert writer.poll() is None, "the writer ended"
+            time.sleep(0.005)
+        for _ in range(50):
+            before = files(root)
+            made = backup()
+            if files(root) == before:
+                return made, before
+        raise AssertionError("the site does not hold still")
+    finally:
+        os.remove(ready + ".pause")
+        # Only a writer that goes on takes no notice of the next pause.
+        while os.path.exists(ready + ".paused"):
+            time.sleep(0.005)
+            try:
+                os.remove(ready + ".paused")
+            except FileNotFoundError:
+                pass
+
 def run(lrl, name, arguments):
     (database, query), _ = APPS[name]
     database, rounds, python = database or "", arguments.rounds, find(name, arguments)
@@ -344,38 +371,45 @@ def run(lrl, name, arguments):
             assert writer.poll() is None, "the writer ended"
             time.sleep(0.01)
         first = count_live(os.path.join(root, database), query) - done()
-        bounds, slowest = [], 0
+        bounds, states, slowest = {}, {}, 0
+        backup = lambda: json.loads(call("backup", "--snapshot-only", "--json").stdout)["snapshot"]
         for _ in range(rounds):
             before, began = done(), time.time()
-            call("backup", "--snapshot-only")
+            made = backup()
             slowest = max(slowest, time.time() - began)
-            bounds.append((before, done() + 1))
+            bounds[made] = (before, done() + 1)
             assert writer.poll() is None, "the writer ended"
+            made, state = at_rest(ready, writer, root, backup)
+            states[made] = state
     finally:
         writer.kill()
         writer.wait()
     # What it started ends by itself.
     time.sleep(0.5)
-    call("backup", "--snapshot-only")
+    states[backup()] = files(root)
     snapshots = json.loads(call("snapshots", "--json", "--source", "site").stdout)["snapshots"]
-    assert len(snapshots) == rounds + 1
-    for snapshot, (low, high) in zip(snapshots, bounds):
+    known = {snapshot["id"] for snapshot in snapshots}
+    assert known >= bounds.keys() | states.keys() and len(known) > 2 * rounds, "snapshots are missing"
+    compared = 0
+    for snapshot in snapshots:
         shutil.rmtree(os.path.join(place, "back"), ignore_errors=True)
         call("restore", snapshot["id"], "--source", "site", "--target", "back", "--force")
-        rows = count(os.path.join(place, "back", database), query) - first
-        # One more may have been committed and not yet been counted by the writer.
-        assert low - 1 <= rows <= high + 1, f"{rows} rows, committed were {low} to {high}"
+        if snapshot["id"] in bounds:
+            low, high = bounds[snapshot["id"]]
+            rows = count(os.path.join(place, "back", database), query) - first
+            # One more may have been committed and not yet been counted by the writer.
+            assert low - 1 <= rows <= high + 1, f"{rows} rows, committed were {low} to {high}"
         for part in snapshot.get("databases", []):
             integrity(os.path.join(place, "back", part["path"]))
+        if (state := states.get(snapshot["id"])) is not None:
+            back, compared = files(os.path.join(place, "back")), compared + 1
+            assert state == back, f"{snapshot['id']} differs: {[path for path in state.keys() | back.keys() if state.get(path) != back.get(path)][:5]}"
     drilled = json.loads(call("drill", "--snapshot", "latest", "--source", "site", "--json").stdout)
     checked = "rows" in json.dumps(drilled)
     assert name not in SETTINGS or checked, f"the drill checked no rows: {drilled}"
-    shutil.rmtree(os.path.join(place, "back"))
-    call("restore", "latest", "--source", "site", "--target", "back")
-    live, back = files(root), files(os.path.join(place, "back"))
-    assert live == back, f"differ: {[path for path in live.keys() | back.keys() if live.get(path) != back.get(path)][:5]}"
-    databases = len(snapshots[-1].get("databases", []))
-    print(f"{name}: {rounds} snapshots while {bounds[-1][1]} changes were made, {databases} databases, {len(live) - databases} files; "
+    databases, live = len(snapshots[-1].get("databases", [])), files(root)
+    print(f"{name}: {rounds} snapshots while {max(high for _, high in bounds.values())} changes were made, {compared} between changes equal by .dump and "
+          f"file, {databases} databases, {len(live) - databases} files; "
           f"{'rows checked with their files, ' if name in SETTINGS else ''}the slowest backup took {slowest * 1000:.0f} ms", flush=True)
     shutil.rmtree(place)
 
