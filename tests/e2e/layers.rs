@@ -73,7 +73,7 @@ fn parts(text: &str) -> Vec<&str> {
 }
 
 /// Returns each path of a `use` line, taken apart.
-fn paths(tree: &str) -> Vec<Vec<String>> {
+pub fn paths(tree: &str) -> Vec<Vec<String>> {
     let segments = |path: &str| -> Vec<String> {
         path.split("::").map(|segment| segment.trim().to_string()).filter(|segment| !segment.is_empty()).collect()
     };
@@ -87,7 +87,7 @@ fn paths(tree: &str) -> Vec<Vec<String>> {
         .collect()
 }
 
-type Module = Vec<String>;
+pub type Module = Vec<String>;
 
 /// Returns for each module the modules that its code names.
 fn uses(files: &BTreeMap<Module, String>) -> BTreeMap<Module, BTreeSet<Module>> {
@@ -160,7 +160,7 @@ fn sources(directory: &Path) -> Vec<PathBuf> {
 }
 
 /// Returns the code of each file of a crate by its module; not that of files of tests alone.
-fn modules(root: &str) -> BTreeMap<Module, String> {
+pub fn modules(root: &str) -> BTreeMap<Module, String> {
     let root = repository().join(root);
     let named = sources(&root).into_iter().map(|path| {
         let name = path.strip_prefix(&root).unwrap().with_extension("");

@@ -3,6 +3,7 @@
 // A test that cannot go on should fail, in its helpers as well.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod api;
 mod backup;
 mod backup_dry_run;
 mod bench;

@@ -27,6 +27,10 @@ macro_rules! id_type {
             }
 
             /// Parses 64 lower-case hexadecimal digits.
+            ///
+            /// # Errors
+            ///
+            /// [`Error::Corrupt`] for any other text.
             pub fn from_hex(text: &str) -> Result<Self> {
                 parse_hex(text).map(Self).ok_or_else(|| Error::Corrupt {
                     object: text.chars().take(80).collect(),

@@ -2,6 +2,9 @@
 
 use std::fmt::Write;
 
+/// What wrote a document, where the caller does not say: this engine and its version.
+pub(crate) const PROGRAM: &str = concat!("lrl-store ", env!("CARGO_PKG_VERSION"));
+
 /// Formats a number of bytes in binary units, with two or three digits.
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];

@@ -42,7 +42,10 @@ pub fn run(context: &Context<'_>, args: &CheckArgs) -> Result {
     };
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let record = Some((time_of(SystemTime::now()), concat!("lrl ", env!("CARGO_PKG_VERSION"))));
-    let options = Options { read_data, seed: since.as_nanos() as u64, lock_wait: context.cli.global.lock_wait, record };
+    let mut options = Options::new(read_data);
+    options.seed = since.as_nanos() as u64;
+    options.lock_wait = context.cli.global.lock_wait;
+    options.record = record;
     let place = paths.store.to_string();
     // Local copies prove nothing about a bucket.
     let (storage, _copies) = open::fresh_backend(context, &paths.store)?;

@@ -42,12 +42,9 @@ pub fn run(context: &Context<'_>, args: &CopyArgs) -> Result {
         let named = args.snapshots.iter().map(|wanted| choose::select(context, &from, wanted, Need::default()));
         Which::Named(named.map(|found| found.map(|(name, _)| name)).collect::<Result<_>>()?)
     };
-    let options = Options {
-        which,
-        dry_run: args.dry_run,
-        lock_wait: context.cli.global.lock_wait,
-        now: time_of(SystemTime::now()),
-    };
+    let mut options = Options::new(which, time_of(SystemTime::now()));
+    options.dry_run = args.dry_run;
+    options.lock_wait = context.cli.global.lock_wait;
     let mut report = copy::copy(&from, &to, &options, context.term)?;
     let stopped = report.stopped.take().map(Failure::from);
     if stopped.is_none() && !args.dry_run {

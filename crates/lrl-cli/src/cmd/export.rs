@@ -15,12 +15,9 @@ use crate::render::units;
 pub fn run(context: &Context<'_>, args: &ExportArgs) -> Result {
     let store = open::open_default(context)?;
     let (name, snapshot) = choose::choose(context, &store, &args.snapshot, Need::default(), args.force)?;
-    let options = Options {
-        out: &args.out,
-        reserve: args.free.reserve,
-        program: concat!("lrl ", env!("CARGO_PKG_VERSION")),
-        skip_damaged: args.skip_damaged,
-    };
+    let mut options = Options::new(&args.out, concat!("lrl ", env!("CARGO_PKG_VERSION")));
+    options.reserve = args.free.reserve;
+    options.skip_damaged = args.skip_damaged;
     let report =
         export::export(&store, &name, snapshot, &options, context.term).map_err(|error| advised(error, args))?;
     let term = context.term;

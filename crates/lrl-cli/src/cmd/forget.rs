@@ -29,13 +29,10 @@ pub fn run(context: &Context<'_>, args: &ForgetArgs) -> Result {
     let store = open::open_to_delete(context, &context.paths()?, args.dry_run)?;
     let latest_of = args.snapshots.iter().any(|name| name.starts_with("latest") || name.starts_with("good"));
     let source = if latest_of { Some(context.cli.global.source.as_str()) } else { choose::named_source(context) };
-    let options = Options {
-        source: source.map(str::to_string),
-        names: args.snapshots.clone(),
-        policy,
-        force: args.force,
-        now: time_of(SystemTime::now()).secs,
-    };
+    let mut options = Options::new(policy, time_of(SystemTime::now()));
+    options.source = source.map(str::to_string);
+    options.names = args.snapshots.clone();
+    options.force = args.force;
     let plan = forget::plan(&store, &options, context.term)?;
     refuse_other_source(context, args, &store, &plan)?;
     show(context, args, &plan, || {

@@ -29,14 +29,9 @@ pub fn run(context: &Context<'_>, args: &ImportArgs) -> Result {
     durable::create_dir(&paths.backup_dir)?;
     open::create_if_missing(context, &paths.store)?;
     let store = open::open_to_fill(context, &paths, args.free.reserve)?;
-    let options = Options {
-        dir: args.dir.clone(),
-        scratch: paths.backup_dir.clone(),
-        source: global.source.clone(),
-        program: concat!("lrl ", env!("CARGO_PKG_VERSION")).into(),
-        lock_wait: global.lock_wait,
-        now: SystemTime::now(),
-    };
+    let mut options = Options::new(&args.dir, &paths.backup_dir, &global.source, SystemTime::now());
+    options.program = concat!("lrl ", env!("CARGO_PKG_VERSION")).into();
+    options.lock_wait = global.lock_wait;
     let report = import::import(&store, &options, context.term)?;
     same_store::remember(context, &paths.store, &store.config().store_id);
     let exit = match (report.failed.is_empty(), report.imported.is_empty() && report.known.is_empty()) {

@@ -33,6 +33,7 @@ pub struct Drill {
     pub sequence: Option<u64>,
     /// Whether its set was drilled, or it itself.
     #[serde(default)]
+    #[doc(hidden)]
     pub drilled: Drilled,
     /// The set's or snapshot's timestamp.
     pub timestamp: String,
@@ -46,6 +47,7 @@ pub struct Drill {
     pub damaged: bool,
     /// Every check that was made, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[doc(hidden)]
     pub checks: Vec<Checked>,
     /// The checks that failed, as `database: integrity_check` or `database data/a.db: integrity_check`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -57,6 +59,7 @@ pub struct Drill {
     pub restore_seconds: Option<f64>,
     /// What was found of each database, in the order of the snapshot or set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[doc(hidden)]
     pub databases: Vec<DrilledDatabase>,
     /// The parts that passed, `database` and `files`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -66,6 +69,7 @@ pub struct Drill {
     pub unproven_parts: Vec<String>,
     /// What the nearest snapshot before it held that was drilled with its rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[doc(hidden)]
     pub before: Option<Before>,
     /// Rows that lead to no stored file of their size and digest, where they were followed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -163,11 +167,13 @@ pub struct RowsBefore {
 
 impl Drill {
     /// Returns when it was made, for comparison with other records.
+    #[doc(hidden)]
     pub fn rank(&self) -> Rank {
         Rank { number: self.number, time: self.finished }
     }
 
     /// Returns what was found of the database at a path.
+    #[doc(hidden)]
     pub fn database(&self, path: &[u8]) -> Option<&DrilledDatabase> {
         self.databases.iter().find(|database| database.path == path)
     }

@@ -80,6 +80,7 @@ pub enum Kind {
         /// Length in bytes.
         size: u64,
         /// Its bytes.
+        #[doc(hidden)]
         content: Content,
     },
     /// A symbolic link with its target's raw bytes.
@@ -110,6 +111,7 @@ pub struct Entry {
     /// Time of the last change of contents.
     pub mtime: Time,
     /// Extended attributes of a directory or file, POSIX ACLs among them; a link has none.
+    #[doc(hidden)]
     pub xattrs: Xattrs,
 }
 

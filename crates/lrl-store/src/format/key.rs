@@ -96,6 +96,7 @@ pub enum Credential {
     /// A passphrase, as its bytes.
     Passphrase(Zeroizing<Vec<u8>>),
     /// The secret of a key file.
+    #[doc(hidden)]
     File(Secret),
 }
 
@@ -108,6 +109,10 @@ impl Credential {
     }
 
     /// Makes the text of a new key file.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] where the system has no random numbers.
     pub fn new_key_file() -> Result<Zeroizing<String>> {
         let secret = crypt::new_secret()?;
         Ok(Zeroizing::new(to_hex(secret.as_slice()) + "\n"))

@@ -81,6 +81,7 @@ pub struct Roots<'a> {
 
 impl Snapshot {
     /// Returns the roots of its lists: all that it needs to be read.
+    #[doc(hidden)]
     pub fn roots(&self) -> Roots<'_> {
         let Self {
             databases,

@@ -48,6 +48,7 @@ pub struct Snapshot {
     pub program: String,
     /// The packs that this run added, for people: a prune may have replaced them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[doc(hidden)]
     pub packs: Vec<PackId>,
     /// Bytes of the objects that this run added before the document, for people: a prune may have replaced them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -57,12 +58,15 @@ pub struct Snapshot {
     pub duration_ms: Option<u64>,
     /// Where it was made, if it was copied here from another store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[doc(hidden)]
     pub original: Option<Origin>,
     /// Lists of pending deletions that this run had read: nothing in the snapshot is in their packs alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[doc(hidden)]
     pub avoids: Vec<PendingId>,
     /// The directory that all paths are below, where one was backed up as a whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[doc(hidden)]
     pub root: Option<RootDir>,
     /// The databases, by path; none if they were not asked for or not there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -180,6 +184,7 @@ pub struct Database {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
     /// Root of the tree of extents.
+    #[doc(hidden)]
     pub root: ChunkId,
     /// Bytes per page.
     pub page_size: u32,
@@ -200,6 +205,7 @@ pub struct Database {
     pub mtime: Time,
     /// Extended attributes and ACLs that are stored.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "xattr_list")]
+    #[doc(hidden)]
     pub xattrs: Xattrs,
 }
 
@@ -209,6 +215,7 @@ pub struct Files {
     /// First component of the paths in the list (`assets`, `storage`; empty for the root of a site) → path as the user gave it.
     pub roots: BTreeMap<String, String>,
     /// Root of the tree of entries.
+    #[doc(hidden)]
     pub list: ChunkId,
     /// Entries of every kind.
     pub entries: u64,
@@ -218,6 +225,7 @@ pub struct Files {
     pub bytes: u64,
     /// The archive of this list, if a set was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[doc(hidden)]
     pub archive: Option<Archive>,
 }
 

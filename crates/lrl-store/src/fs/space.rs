@@ -114,34 +114,43 @@ impl Disk {
 
 impl SpaceGuard {
     /// Guards nothing.
+    #[must_use]
     pub const fn unlimited() -> Self {
         Self { disk: None, left: Mutex::new(0) }
     }
 
     /// Guards the disk of the open directory `dir`.
+    #[doc(hidden)]
     pub fn new(dir: Arc<OwnedFd>, path: &Path, reserve: Reserve) -> Self {
         Self { disk: Some(Disk { dir, path: path.to_path_buf(), reserve }), left: Mutex::new(0) }
     }
 
     /// Guards the disk of the directory at `path`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] where the directory cannot be opened.
     pub fn open(path: &Path, reserve: Reserve) -> Result<Self> {
         let dir = File::open(path).map_err(Error::io("open", path))?;
         Ok(Self::new(Arc::new(dir.into()), path, reserve))
     }
 
     /// Returns whether it guards the disk of `path`.
+    #[doc(hidden)]
     pub fn guards(&self, path: &Path) -> bool {
         let device = self.disk.as_ref().and_then(|disk| fstat(&disk.dir).ok()).map(|stat| stat.st_dev);
         device.is_some() && device == stat(path).ok().map(|stat| stat.st_dev)
     }
 
     /// Returns how many bytes may still be written; the most there can be where nothing is guarded or the file system does not say.
+    #[doc(hidden)]
     pub fn bytes(&self) -> u64 {
         let free = self.disk.as_ref().and_then(|disk| disk.free().ok());
         free.map_or(u64::MAX, |free| free.bytes)
     }
 
     /// Charges for `bytes` that are about to be written. [`Error::NoRoom`] if that would touch the reserve; where there is none, the system tells.
+    #[doc(hidden)]
     pub fn charge(&self, bytes: u64) -> Result<()> {
         let Some(disk) = self.disk.as_ref().filter(|disk| disk.reserve != Reserve::NONE) else { return Ok(()) };
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
@@ -159,6 +168,7 @@ impl SpaceGuard {
     }
 
     /// Requires space for at least `bytes`; [`Error::NoRoom`] at once if they do not fit.
+    #[doc(hidden)]
     pub fn require(&self, bytes: u64) -> Result<()> {
         let Some(disk) = &self.disk else { return Ok(()) };
         match disk.free() {

@@ -133,7 +133,7 @@ mod tests {
         let (now, place) = (SystemTime::now(), Location::parse(out.join("store")).unwrap());
         create(&place, &OpenOptions::default(), time_of(now)).unwrap();
         let store = open(&place, &OpenOptions::default(), &Silent).unwrap();
-        backup(&store, &Options::new(&data, &out, now), &Silent).unwrap();
+        let _ = backup(&store, &Options::new(&data, &out, now), &Silent).unwrap();
         let name = store.snapshot_names(None).unwrap().pop().unwrap();
         let snapshot = store.snapshot(&name).unwrap();
         let names = |from: Option<&[u8]>, most| {

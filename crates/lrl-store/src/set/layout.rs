@@ -79,6 +79,7 @@ pub struct Names {
 
 impl Names {
     /// Names the files of a set in `out`, whose path is kept as the user gave it.
+    #[doc(hidden)]
     pub fn new(out: &Path, timestamp: &str) -> Self {
         Self {
             database: DATABASE.join(out, timestamp),
@@ -89,6 +90,7 @@ impl Names {
     }
 
     /// Names the databases of a set, in their order.
+    #[doc(hidden)]
     pub fn databases(&self, databases: &[Database]) -> Vec<PathBuf> {
         let mut taken = HashSet::new();
         let mut names = Vec::new();
@@ -112,6 +114,7 @@ impl Names {
     }
 
     /// Returns whether a set, or a part of one, has these names.
+    #[doc(hidden)]
     pub fn is_taken(&self) -> bool {
         [&self.database, &self.assets, &self.manifest].iter().any(|path| path.symlink_metadata().is_ok())
             || self.has_other_database()

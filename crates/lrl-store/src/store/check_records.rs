@@ -51,6 +51,7 @@ impl Store {
     }
 
     /// Lists the names of the records of checks, oldest first.
+    #[doc(hidden)]
     pub fn check_names(&self) -> Result<Vec<CheckName>> {
         let mut names = collect(&*self.backend, "checks", CheckName::parse)?;
         names.sort();
@@ -72,6 +73,7 @@ impl Store {
     }
 
     /// Reads one record, verified against its name.
+    #[doc(hidden)]
     pub fn check_record(&self, name: &CheckName) -> Result<Check> {
         let object = name.object();
         let shown = self.backend.object_location(&object);

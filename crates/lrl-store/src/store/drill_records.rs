@@ -37,6 +37,10 @@ impl DrillName {
 
 impl Store {
     /// Writes a drill's record.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`], [`Error::NoRoom`] or [`Error::Remote`] where it cannot be written.
     pub fn add_drill(&self, drill: &Drill) -> Result<DrillName> {
         let (id, bytes) = drill::encode(drill, self.ids())?;
         let finished = u64::try_from(drill.finished.secs).unwrap_or_default();
@@ -46,6 +50,7 @@ impl Store {
     }
 
     /// Lists the names of a source's drills, oldest first. Names tell the second: those of one second are ordered by what the records say.
+    #[doc(hidden)]
     pub fn drill_names(&self, source: &str) -> Result<Vec<DrillName>> {
         let mut names = collect(&*self.backend, &format!("drills/{source}"), DrillName::parse)?;
         names.sort();
@@ -89,6 +94,7 @@ impl Store {
     }
 
     /// Reads one record, verified against its name.
+    #[doc(hidden)]
     pub fn drill(&self, name: &DrillName) -> Result<Drill> {
         let object = name.object();
         let found =

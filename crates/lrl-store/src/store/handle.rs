@@ -53,6 +53,7 @@ pub struct DamagedIndex {
 
 impl Store {
     /// Opens a store and takes its lock, waiting up to `wait`. Damaged index files are no obstacle: see [`Store::damaged_indexes`].
+    #[doc(hidden)]
     pub fn open(backend: Arc<dyn Backend>, mode: LockMode, wait: Duration, observer: &dyn Observer) -> Result<Self> {
         let config = read_config(&*backend).map_err(|error| match error {
             // Where snapshots are, there is a store: what it lacks can be made again.
@@ -69,6 +70,7 @@ impl Store {
     }
 
     /// Opens a store for examining it, even where its config is damaged or gone; also returns why.
+    #[doc(hidden)]
     pub fn examine(
         backend: Arc<dyn Backend>,
         mode: LockMode,
@@ -126,21 +128,25 @@ impl Store {
     }
 
     /// Returns the store's config.
+    #[doc(hidden)]
     pub fn config(&self) -> &Config {
         &self.config
     }
 
     /// Returns how its chunks and documents are named.
+    #[doc(hidden)]
     pub fn ids(&self) -> &Ids {
         &self.ids
     }
 
     /// Returns how contents are cut.
+    #[doc(hidden)]
     pub fn gear(&self) -> &Gear {
         &self.gear
     }
 
     /// Returns the backend below.
+    #[doc(hidden)]
     pub fn storage(&self) -> &Arc<dyn Backend> {
         &self.backend
     }
@@ -184,6 +190,7 @@ impl Store {
     }
 
     /// Fails for a write-only key: it knows too little to remove or to judge anything.
+    #[doc(hidden)]
     pub fn check_readable(&self) -> Result<()> {
         if self.can_read() { Ok(()) } else { Err(Error::WriteOnly { object: self.backend.location() }) }
     }

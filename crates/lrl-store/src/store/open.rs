@@ -40,6 +40,7 @@ pub struct OpenOptions {
     /// Upper bound of uploads to a bucket, in bytes a second.
     pub limit_upload: Option<u64>,
     /// Whether a locally cached key slot may open the store.
+    #[doc(hidden)]
     pub local_slot: LocalSlot,
     /// Asked during requests to a bucket; true ends them with [`Error::Interrupted`].
     pub interrupted: Interrupted,

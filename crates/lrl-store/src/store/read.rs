@@ -37,11 +37,13 @@ enum From {
 
 impl Store {
     /// Returns whether a chunk is in the index.
+    #[doc(hidden)]
     pub fn contains(&self, id: &ChunkId) -> Result<bool> {
         Ok(self.locate(id)?.is_some())
     }
 
     /// Finds one copy of a chunk. A damaged part of an index counts as one that does not list it.
+    #[doc(hidden)]
     pub fn locate(&self, id: &ChunkId) -> Result<Option<Location>> {
         Ok(self.first_copy(id)?.map(|copy| copy.place))
     }
@@ -131,6 +133,7 @@ impl Store {
     }
 
     /// Reads a chunk, verified against its id. Every copy is tried before giving up.
+    #[doc(hidden)]
     pub fn read(&self, id: &ChunkId) -> Result<Vec<u8>> {
         self.read_from(id, From::AnyPack)
     }
@@ -323,6 +326,7 @@ impl Store {
     }
 
     /// Feeds `len` bytes of a content from `offset` on to `sink`, verified, in order; holes as zeros.
+    #[doc(hidden)]
     pub fn read_content(
         &self,
         content: &Content,
@@ -377,6 +381,7 @@ impl Store {
     }
 
     /// Calls `visit` with each piece that ends after `from`, and its offset, until it returns false.
+    #[doc(hidden)]
     pub fn each_piece(
         &self,
         content: &Content,

@@ -13,6 +13,10 @@ const MOST_AHEAD: usize = 256;
 
 impl Store {
     /// Lists the names of snapshots, by source and sequence.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Remote`] or [`Error::Io`] where they cannot be listed.
     pub fn snapshot_names(&self, source: Option<&str>) -> Result<Vec<SnapshotName>> {
         let prefix = source.map_or_else(|| "snapshots".into(), |source| format!("snapshots/{source}"));
         let mut names = collect(&*self.backend, &prefix, SnapshotName::parse)?;
@@ -21,6 +25,10 @@ impl Store {
     }
 
     /// Lists the sources that have snapshots, in order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Remote`] or [`Error::Io`] where they cannot be listed.
     pub fn sources(&self) -> Result<Vec<String>> {
         let mut sources: Vec<String> = self.snapshot_names(None)?.into_iter().map(|name| name.source).collect();
         sources.dedup();
@@ -44,6 +52,7 @@ impl Store {
 
     /// Passes the names of snapshots on that the caller reads one after the other, and announces those to come to the backend: more of them the
     /// further the caller gets.
+    #[doc(hidden)]
     pub fn reading<'n>(
         &'n self,
         mut names: impl Iterator<Item = &'n SnapshotName> + 'n,
@@ -63,6 +72,10 @@ impl Store {
     }
 
     /// Reads one snapshot, verified against its name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`] where it is gone, [`Error::Corrupt`] where it is damaged, [`Error::WriteOnly`] for a key that cannot read it.
     pub fn snapshot(&self, name: &SnapshotName) -> Result<Snapshot> {
         let object = name.object();
         let read = || {
@@ -84,11 +97,13 @@ impl Store {
     }
 
     /// Removes a snapshot's document; what it alone reaches is garbage from here on.
+    #[doc(hidden)]
     pub fn forget(&self, name: &SnapshotName) -> Result<()> {
         self.forget_all(&[name])
     }
 
     /// Removes the documents of snapshots, in any order.
+    #[doc(hidden)]
     pub fn forget_all(&self, names: &[&SnapshotName]) -> Result<()> {
         self.check_writable()?;
         self.check_readable()?;
@@ -97,6 +112,7 @@ impl Store {
     }
 
     /// Writes a snapshot: from here on it is listed, and all that it names must be durable already. It records which pending deletions it does not depend on.
+    #[doc(hidden)]
     pub fn publish(&self, snapshot: &Snapshot) -> Result<(SnapshotName, u64)> {
         self.check_writable()?;
         self.refuse_late(snapshot)?;

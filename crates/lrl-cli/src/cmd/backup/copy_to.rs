@@ -55,12 +55,9 @@ fn copy_to(context: &Context<'_>, args: &BackupArgs, from: &Store, place: &Locat
     // It is not made here: a disk that is not mounted is no new store.
     let own = credential::of_second(&args.copy_to_password_file, &args.copy_to_key_file)?;
     let to = open::open_to_copy(context, place, args.free.reserve, args.limit.limit_upload, false, own.as_ref())?;
-    let options = Options {
-        which: Which::Newer(context.cli.global.source.clone()),
-        dry_run: false,
-        lock_wait: context.cli.global.lock_wait,
-        now: time_of(SystemTime::now()),
-    };
+    let which = Which::Newer(context.cli.global.source.clone());
+    let mut options = Options::new(which, time_of(SystemTime::now()));
+    options.lock_wait = context.cli.global.lock_wait;
     let report = copy::copy(from, &to, &options, context.term)?;
     if report.stopped.is_none() {
         same_store::remember(context, place, &to.config().store_id);

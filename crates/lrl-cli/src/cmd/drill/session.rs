@@ -27,15 +27,14 @@ pub(super) struct Run<'a> {
 
 impl Run<'_> {
     pub(super) fn options<'o>(&'o self, store: Result<&'o Store, String>) -> Options<'o> {
-        Options {
-            required_tables: self.args.require_table.clone(),
-            required: &self.site.required,
-            assertions: &self.assertions,
-            checks: &self.site.checks,
-            root: self.site.root.clone(),
-            skip: self.args.skip_check.clone(),
-            ..Options::new(std::env::temp_dir(), store)
-        }
+        let mut options = Options::new(std::env::temp_dir(), store);
+        options.required_tables = self.args.require_table.clone();
+        options.required = &self.site.required;
+        options.assertions = &self.assertions;
+        options.checks = &self.site.checks;
+        options.root = self.site.root.clone();
+        options.skip = self.args.skip_check.clone();
+        options
     }
 
     /// Prints the heading, lets `act` drill, which returns what else belongs into the document, and tells how it ended.

@@ -33,18 +33,13 @@ pub fn prune(
         let grace = units::duration(args.grace);
         term.warn(format!("a grace period of {grace} is safe only while no source makes its very first backup"));
     }
-    let options = Options {
-        max_unused: how.unused.max_unused,
-        grace: args.grace,
-        retired: args.retired.clone(),
-        only_pruner: args.only.only_pruner,
-        owner: open::owner(),
-        token: open::token()?,
-        program: concat!("lrl ", env!("CARGO_PKG_VERSION")).into(),
-        now: time_of(SystemTime::now()),
-        lock_wait: context.cli.global.lock_wait,
-        dry_run: how.dry_run,
-    };
+    let now = time_of(SystemTime::now());
+    let mut options = Options::new(how.unused.max_unused, args.grace, &open::owner(), &open::token()?, now);
+    options.retired = args.retired.clone();
+    options.only_pruner = args.only.only_pruner;
+    options.program = concat!("lrl ", env!("CARGO_PKG_VERSION")).into();
+    options.lock_wait = context.cli.global.lock_wait;
+    options.dry_run = how.dry_run;
     let report = two_phase::prune(store, &options, forgotten, &SpaceGuard::unlimited(), term)?;
     report.notes.iter().for_each(|note| term.warn(note));
     for line in lines(&report, &options) {

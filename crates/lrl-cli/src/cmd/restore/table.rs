@@ -215,13 +215,10 @@ fn bring_files(
 }
 
 fn undo_options(places: &Places) -> UndoOptions {
-    UndoOptions {
-        data_dir: places.data_dir.clone(),
-        storage_dir: places.storage.clone(),
-        dry_run: false,
-        force: false,
-        locks: Some(locks::ask),
-    }
+    let mut options = UndoOptions::new(&places.data_dir);
+    options.storage_dir = places.storage.clone();
+    options.locks = Some(locks::ask);
+    options
 }
 
 /// Takes the last restore of rows back, or does it again.

@@ -31,13 +31,11 @@ pub fn run(context: &Context<'_>, args: &RestoreArgs) -> Result {
     if restore_rows::is_recorded(&places.data_dir) {
         return table::undo(context, args, &places);
     }
-    let options = UndoOptions {
-        data_dir: places.data_dir,
-        storage_dir: places.storage,
-        dry_run: args.dry_run,
-        force: args.force,
-        locks: Some(locks::ask),
-    };
+    let mut options = UndoOptions::new(places.data_dir);
+    options.storage_dir = places.storage;
+    options.dry_run = args.dry_run;
+    options.force = args.force;
+    options.locks = Some(locks::ask);
     render(context, &restore::undo(&options)?)
 }
 

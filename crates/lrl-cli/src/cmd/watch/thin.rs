@@ -40,13 +40,8 @@ impl Thin {
             };
             let store = open::open_to_delete(context, &context.paths()?, false)?;
             let policy = Policy { bad_within_secs: args.keep_bad_within.as_secs(), ..forget_verb::policy(args) };
-            let options = Options {
-                source: Some(context.cli.global.source.clone()),
-                names: Vec::new(),
-                policy,
-                force: false,
-                now: time_of(SystemTime::now()).secs,
-            };
+            let mut options = Options::new(policy, time_of(SystemTime::now()));
+            options.source = Some(context.cli.global.source.clone());
             let plan = forget::plan(&store, &options, context.term)?;
             forget::apply(&store, &plan, context.term)?;
             Ok(plan.removed().count() as u64)

@@ -10,6 +10,7 @@ use crate::fs::space::Reserve;
 use crate::source::database::source::{DatabaseSource, Discover, SIDE_FILES};
 use crate::source::files::exclude::Excludes;
 use crate::source::files::walk::Root;
+use crate::units::PROGRAM;
 
 /// What to back up and how.
 #[non_exhaustive]
@@ -17,6 +18,7 @@ pub struct Options {
     /// The databases; none leaves them out, unless others are found.
     pub databases: Vec<DatabaseSource>,
     /// Finds further databases among the files of a site.
+    #[doc(hidden)]
     pub discover: Option<Discover>,
     /// Whether databases are stored; where they are not, they are still no files.
     pub stores_databases: bool,
@@ -95,7 +97,7 @@ impl Options {
             source: "lab".into(),
             tags: Vec::new(),
             host: String::new(),
-            program: concat!("lrl-store ", env!("CARGO_PKG_VERSION")).into(),
+            program: PROGRAM.into(),
             rescan: false,
             rescan_every: Some(Duration::from_secs(7 * 86_400)),
             max_shrink_percent: 50,

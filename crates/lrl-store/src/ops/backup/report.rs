@@ -15,6 +15,8 @@ use crate::time::Time;
 
 /// What a run did.
 #[derive(Debug)]
+#[must_use = "what is missing from the snapshot is in the report"]
+#[non_exhaustive]
 pub struct Report {
     /// The new snapshot's name.
     pub name: SnapshotName,
@@ -25,18 +27,23 @@ pub struct Report {
     /// Bytes of objects that the run added to the store, the snapshot included.
     pub added_bytes: u64,
     /// How the databases were read, by path: those that were provably unchanged are not among them.
+    #[doc(hidden)]
     pub databases_read: BTreeMap<Vec<u8>, DatabaseRead>,
     /// How much of the uploads was read.
+    #[doc(hidden)]
     pub uploads_read: UploadsRead,
     /// Why everything was read, if it was.
+    #[doc(hidden)]
     pub full_scan: Option<FullScan>,
     /// The failed drill or check because of which everything was read, and stored again where the store has lost it.
+    #[doc(hidden)]
     pub distrust: Option<Distrust>,
     /// The set, if one was asked for and written.
     pub set: Option<SetOutput>,
     /// Why the set that was asked for is not there.
     pub set_error: Option<Error>,
     /// The backup directory's sets, if this one's was written.
+    #[doc(hidden)]
     pub sets: Option<Sets>,
     /// A snapshot that was there when this machine looked last, and the newest of its source, and is there no more.
     pub vanished: Option<(u64, SnapshotId)>,
@@ -89,8 +96,10 @@ pub struct SetOutput {
     /// The manifest's path.
     pub manifest: PathBuf,
     /// The databases' copies, in their order.
+    #[doc(hidden)]
     pub databases: Vec<DatabaseOutput>,
     /// The uploads' archive.
+    #[doc(hidden)]
     pub assets: Option<AssetsOutput>,
 }
 

@@ -23,11 +23,22 @@ use sets::sets;
 pub(crate) use snapshots::{damage_of, lost_chunks};
 
 use crate::backend::Backend;
+use crate::backend::location::Location;
 use crate::error::{Error, Result};
 use crate::format::check::{self, Check, Depth};
 use crate::fs::lock::LockMode;
 use crate::progress::Observer;
 use crate::store::Store;
+use crate::store::open::{self, OpenOptions};
+
+/// Checks the store at a location.
+///
+/// # Errors
+///
+/// As [`open`](crate::open), and [`Error::Interrupted`]; damage is in the report.
+pub fn check_at(location: &Location, open: &OpenOptions, options: &Options, observer: &dyn Observer) -> Result<Report> {
+    check(open::backend(location, open)?, options, observer)
+}
 
 /// Checks the store behind `backend`.
 ///

@@ -27,6 +27,7 @@ pub enum ReadData {
 
 /// How to check.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct Options {
     /// How much data to read.
     pub read_data: ReadData,
@@ -36,6 +37,14 @@ pub struct Options {
     pub lock_wait: Duration,
     /// What the check's record says of when it began and of the program; `None` leaves no record.
     pub record: Option<(Time, &'static str)>,
+}
+
+impl Options {
+    /// Reads this much data, waits for no lock, and leaves no record.
+    #[must_use]
+    pub fn new(read_data: ReadData) -> Self {
+        Self { read_data, seed: 0, lock_wait: Duration::ZERO, record: None }
+    }
 }
 
 impl ReadData {

@@ -35,6 +35,8 @@ pub struct Checked {
 
 /// What a check found.
 #[derive(Debug, Clone)]
+#[must_use = "what is damaged is in the report"]
+#[non_exhaustive]
 pub struct Report {
     /// How much was checked.
     pub checked: Checked,
@@ -43,10 +45,13 @@ pub struct Report {
     /// Findings beyond those that fit in here.
     pub more: u64,
     /// What each snapshot has lost; snapshots that are whole are not in it.
+    #[doc(hidden)]
     pub lost: Vec<Loss>,
     /// Snapshots beyond those.
+    #[doc(hidden)]
     pub more_lost: u64,
     /// What repairs have moved out of the way.
+    #[doc(hidden)]
     pub quarantine: Quarantine,
     /// True if anything is wrong; notes do not count.
     pub wrong: bool,

@@ -26,7 +26,7 @@ fn open(storage: &Arc<dyn Backend>) -> Store {
 
 fn back_up(storage: &Arc<dyn Backend>, dir: &Path, second: u64) {
     let options = backup::tests::options(dir, second);
-    backup::backup(&open(storage), &options, &Silent).unwrap();
+    let _ = backup::backup(&open(storage), &options, &Silent).unwrap();
 }
 
 /// Three snapshots: a file of its own in each, a database that grows, a list of several nodes; and the record of a drill.

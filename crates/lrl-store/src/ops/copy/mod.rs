@@ -37,6 +37,7 @@ pub enum Which {
 }
 
 /// What to copy and how.
+#[non_exhaustive]
 pub struct Options {
     /// Which snapshots.
     pub which: Which,
@@ -46,6 +47,14 @@ pub struct Options {
     pub lock_wait: Duration,
     /// The moment of the run.
     pub now: Time,
+}
+
+impl Options {
+    /// Copies these; waits for no other run.
+    #[must_use]
+    pub fn new(which: Which, now: Time) -> Self {
+        Self { which, dry_run: false, lock_wait: Duration::ZERO, now }
+    }
 }
 
 /// A snapshot that was copied.
@@ -72,6 +81,8 @@ pub struct Failed {
 
 /// What a run did.
 #[derive(Debug, Default)]
+#[must_use = "what was not copied is in the report"]
+#[non_exhaustive]
 pub struct Report {
     /// Snapshots that were copied, each source's oldest first.
     pub copied: Vec<Copied>,

@@ -178,7 +178,7 @@ impl Lab {
         let mut options =
             backup::Options { source: source.into(), ..backup::tests::options(self.dir.path(), self.runs) };
         change(&mut options);
-        backup::backup(&open(&self.backend, None), &options, &Silent).unwrap();
+        let _ = backup::backup(&open(&self.backend, None), &options, &Silent).unwrap();
     }
 
     /// Changes some rows and one upload, replaces another, and backs up.
@@ -219,7 +219,7 @@ fn many_small_steps_cost_in_the_copy_what_they_cost_in_the_store() {
         assert_eq!(names(&copied, ""), objects);
     }
     let to = empty(3);
-    whole(run(&from, &open(&to, None), Which::Missing(None)));
+    let _ = whole(run(&from, &open(&to, None), Which::Missing(None)));
     assert_clean(&to, "the copy");
     lab.step();
     let report = whole(run(&open(&lab.backend, None), &open(&to, None), Which::Newer("lab".into())));
@@ -239,7 +239,7 @@ fn numbers_parents_and_latest_are_those_of_the_history() {
     let listed = from.snapshot_names(None).unwrap();
     // The newest first, then one from the middle, then the rest.
     for which in [Which::Named(vec![listed[4].clone()]), Which::Named(vec![listed[2].clone()]), Which::Missing(None)] {
-        whole(run(&from, &to, which));
+        let _ = whole(run(&from, &to, which));
     }
     assert_same(&from, &to);
     let numbers: Vec<u64> = to.snapshot_names(None).unwrap().iter().map(|name| name.sequence).collect();
@@ -249,7 +249,7 @@ fn numbers_parents_and_latest_are_those_of_the_history() {
     assert_eq!(last.original.unwrap().store, from.config().store_id);
     // A copy of the copy knows where its snapshots were made, and copying back finds all there.
     let third = empty(3);
-    whole(run(&to, &open(&third, None), Which::Missing(Some("lab".into()))));
+    let _ = whole(run(&to, &open(&third, None), Which::Missing(Some("lab".into()))));
     assert_same(&from, &open(&third, None));
     for which in [Which::Missing(None), Which::Newer("lab".into())] {
         let report = whole(run(&open(&third, None), &from, which));
@@ -266,7 +266,7 @@ fn what_was_forgotten_in_the_copy_stays_so_after_each_backup() {
     let mut lab = Lab::new();
     (0..5).for_each(|_| lab.step());
     let to = open(&empty(2), None);
-    whole(run(&open(&lab.backend, None), &to, Which::Newer("lab".into())));
+    let _ = whole(run(&open(&lab.backend, None), &to, Which::Newer("lab".into())));
     for name in &to.snapshot_names(None).unwrap()[..4] {
         to.forget(name).unwrap();
     }
@@ -380,12 +380,12 @@ fn what_the_destination_has_lost_is_sent_again() {
     for key in KEYS {
         let copied = empty(2);
         let first = open(&copied, key);
-        whole(run(&from, &first, Which::Named(vec![from.snapshot_names(None).unwrap()[0].clone()])));
+        let _ = whole(run(&from, &first, Which::Named(vec![from.snapshot_names(None).unwrap()[0].clone()])));
         let largest = names(&copied, "packs").into_iter().max_by_key(|name| copied.len(name).unwrap()).unwrap();
         copied.remove(&largest).unwrap();
         // What is new is whole; what was there before is looked through by a run that is asked for.
         let last = from.snapshot_names(None).unwrap()[2].clone();
-        whole(run(&from, &open(&copied, key), Which::Named(vec![last.clone()])));
+        let _ = whole(run(&from, &open(&copied, key), Which::Named(vec![last.clone()])));
         let to = open(&copied, key);
         let there = to.snapshot_names(None).unwrap()[1].clone();
         assert_eq!(held(&to, &to.snapshot(&there).unwrap()), held(&from, &from.snapshot(&last).unwrap()));
@@ -496,12 +496,12 @@ fn life(acts: &[Act], key: Option<[u8; 32]>) {
         let mut steps = Vec::new();
         act(&mut lab, what, &mut steps);
         for which in steps {
-            whole(run(&open(&lab.backend, None), &open(&copied, key), which));
+            let _ = whole(run(&open(&lab.backend, None), &open(&copied, key), which));
         }
     }
     let from = open(&lab.backend, None);
     let to = open(&copied, key);
-    whole(run(&from, &to, Which::Missing(None)));
+    let _ = whole(run(&from, &to, Which::Missing(None)));
     let (right, order) = contents(&from);
     let (there, there_order) = contents(&to);
     // What the lab has forgotten since may still be in the copy.
@@ -510,7 +510,7 @@ fn life(acts: &[Act], key: Option<[u8; 32]>) {
     right.iter().for_each(|(id, held)| assert_eq!(&there[id], held));
     // And back, into another store that names chunks as the first one does.
     let back = empty(3);
-    whole(run(&to, &open(&back, None), Which::Missing(None)));
+    let _ = whole(run(&to, &open(&back, None), Which::Missing(None)));
     assert_same(&to, &open(&back, None));
     assert_clean(&back, "there and back");
     if key.is_none() {

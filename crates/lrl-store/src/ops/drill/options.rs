@@ -11,6 +11,7 @@ pub use crate::ops::query::private_file::SCRATCH;
 use crate::store::Store;
 
 /// How to drill.
+#[non_exhaustive]
 pub struct Options<'a> {
     /// Where an archive is unpacked, and removed again.
     pub temp: PathBuf,

@@ -14,12 +14,15 @@ use crate::time::{SKEW_SECS, Time};
 
 /// What a drill found.
 #[derive(Debug)]
+#[must_use = "whether the drill passed is in the report"]
+#[non_exhaustive]
 pub struct Report {
     /// The manifest that was drilled; `None` for a snapshot.
     pub manifest: Option<PathBuf>,
     /// The snapshot that was drilled, or that the set shows and the store holds.
     pub snapshot: Option<SnapshotName>,
     /// What the drill before found: see [`Report::compare`].
+    #[doc(hidden)]
     pub before: Option<Before>,
     /// The number that its record gets: see [`Report::compare`].
     pub number: Option<u64>,
@@ -69,6 +72,7 @@ impl Report {
     }
 
     /// Reports a snapshot that cannot even be read.
+    #[doc(hidden)]
     pub fn unreadable(name: &SnapshotName, error: &Error) -> Self {
         let damaged = error.is_damage();
         Self { snapshot: Some(name.clone()), damaged, errors: vec![error.to_string()], ..Self::new(None) }
@@ -80,6 +84,7 @@ impl Report {
     /// # Errors
     ///
     /// If the store cannot be read.
+    #[doc(hidden)]
     pub fn compare(&mut self, store: &Store, evidence: &Evidence) -> Result<()> {
         self.number = evidence.next_number(store)?;
         let Some(name) = &self.snapshot else { return Ok(()) };
@@ -115,6 +120,7 @@ impl Report {
     }
 
     /// Names the tables that have far fewer rows than before. No failure: rows may be deleted on purpose.
+    #[doc(hidden)]
     pub fn shrunk(&self) -> Vec<Shrunk> {
         let Some(before) = &self.before else { return Vec::new() };
         let mut all = Vec::new();

@@ -56,6 +56,7 @@ pub struct Verification {
     pub sha256: Option<String>,
     /// Root of the tree of a database that was read from the store.
     #[serde(skip)]
+    #[doc(hidden)]
     pub root: Option<ChunkId>,
 }
 

@@ -57,6 +57,7 @@ pub enum Sameness {
 
 /// What to export, and where to.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct Options<'a> {
     /// The directory, which must not exist or be empty.
     pub out: &'a Path,
@@ -68,8 +69,18 @@ pub struct Options<'a> {
     pub skip_damaged: bool,
 }
 
+impl<'a> Options<'a> {
+    /// Exports all of the snapshot, or nothing.
+    #[must_use]
+    pub fn new(out: &'a Path, program: &'a str) -> Self {
+        Self { out, reserve: Reserve::LEAST, program, skip_damaged: false }
+    }
+}
+
 /// What was exported.
 #[derive(Debug)]
+#[must_use = "what is not in the set is in the report"]
+#[non_exhaustive]
 pub struct Report {
     /// The files' names.
     pub names: Names,
@@ -78,6 +89,7 @@ pub struct Report {
     /// The snapshot, with the exported archive's digest, as far as it was exported.
     pub snapshot: Snapshot,
     /// How the archive relates to the run's own, if there are uploads and all of them were exported.
+    #[doc(hidden)]
     pub sameness: Option<Sameness>,
     /// What is not in the set, and notes.
     pub problems: Vec<Problem>,

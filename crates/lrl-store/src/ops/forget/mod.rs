@@ -19,6 +19,7 @@ const AT_ONCE: usize = 128;
 
 /// What to forget.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Options {
     /// One source's; `None` means each source for itself.
     pub source: Option<String>,
@@ -30,6 +31,14 @@ pub struct Options {
     pub force: bool,
     /// Now, in seconds since 1970.
     pub now: i64,
+}
+
+impl Options {
+    /// Forgets in every source what the policy does not keep.
+    #[must_use]
+    pub fn new(policy: Policy, now: Time) -> Self {
+        Self { source: None, names: Vec::new(), policy, force: false, now: now.secs }
+    }
 }
 
 /// What becomes of one snapshot.

@@ -6,8 +6,10 @@ use std::time::{Duration, SystemTime};
 use crate::format::snapshot::Snapshot;
 use crate::ops::repair::report::Saved;
 use crate::store::SnapshotName;
+use crate::units::PROGRAM;
 
 /// What to import.
+#[non_exhaustive]
 pub struct Options {
     /// The directory with the sets.
     pub dir: PathBuf,
@@ -21,6 +23,15 @@ pub struct Options {
     pub lock_wait: Duration,
     /// The moment of the run.
     pub now: SystemTime,
+}
+
+impl Options {
+    /// Imports the sets of a directory into a source; waits for no other run.
+    #[must_use]
+    pub fn new(dir: impl Into<PathBuf>, scratch: impl Into<PathBuf>, source: &str, now: SystemTime) -> Self {
+        let (dir, scratch) = (dir.into(), scratch.into());
+        Self { dir, scratch, source: source.into(), program: PROGRAM.into(), lock_wait: Duration::ZERO, now }
+    }
 }
 
 /// A set that became a snapshot.
@@ -47,6 +58,8 @@ pub struct Skipped {
 
 /// What a run did.
 #[derive(Debug, Default)]
+#[must_use = "what was not imported is in the report"]
+#[non_exhaustive]
 pub struct Report {
     /// Sets that became snapshots, oldest first.
     pub imported: Vec<Imported>,
@@ -55,6 +68,7 @@ pub struct Report {
     /// Sets that are damaged or cannot be put in order.
     pub failed: Vec<Skipped>,
     /// Chunks of snapshots that are there already, which the store had lost and the sets gave back.
+    #[doc(hidden)]
     pub healed: Saved,
     /// True if chunks of these snapshots are lost that the sets did not give back.
     pub still_lost: bool,

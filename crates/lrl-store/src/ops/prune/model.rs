@@ -69,6 +69,7 @@ pub struct Numbers {
     /// Packs that are written for them; in a plan, their bytes only.
     pub written: Packs,
     /// Deltas that are stored in full.
+    #[doc(hidden)]
     pub full: Full,
     /// Bytes in the packs that stay that nothing reaches.
     pub unused_bytes: u64,
@@ -110,6 +111,8 @@ pub struct Plan {
 
 /// What was done.
 #[derive(Debug)]
+#[must_use = "what was left is in the report"]
+#[non_exhaustive]
 pub struct Report {
     /// What it came to.
     pub numbers: Numbers,

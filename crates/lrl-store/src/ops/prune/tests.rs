@@ -113,7 +113,7 @@ impl Lab {
 
 fn back_up(backend: &Arc<dyn Backend>, dir: &Path, source: &str, second: u64) {
     let options = backup::Options { source: source.into(), ..backup::tests::options(dir, second) };
-    backup::backup(&open(backend), &options, &Silent).unwrap();
+    let _ = backup::backup(&open(backend), &options, &Silent).unwrap();
 }
 
 /// Returns a digest of all that each snapshot holds.
@@ -713,7 +713,7 @@ fn a_copy_that_leans_on_itself_is_not_the_one_that_stays() {
     drop(store);
     back_up(&lab.backend, lab.dir.path(), "lab", 1);
     let right = contents(&lab.backend);
-    try_prune(&lab.backend, MaxUnused::Bytes(0)).unwrap();
+    let _ = try_prune(&lab.backend, MaxUnused::Bytes(0)).unwrap();
     assert_eq!(contents(&lab.backend), right);
     assert_clean(&lab.backend, "after");
 }

@@ -18,9 +18,11 @@ use crate::store::deletion::pending::{PendingDeletions, pending_name};
 use crate::store::deletion::prune_lease::{Now, PruneLease};
 use crate::store::{Store, pack_id, pack_name};
 use crate::time::Time;
+use crate::units::PROGRAM;
 
 /// How to prune a store without locks.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Options {
     /// How much waste stays.
     pub max_unused: MaxUnused,
@@ -44,6 +46,25 @@ pub struct Options {
     pub dry_run: bool,
 }
 
+impl Options {
+    /// Prunes as `owner`, who is named to other prunes; `token`, random hexadecimal digits, tells its lease from others.
+    #[must_use]
+    pub fn new(max_unused: MaxUnused, grace: Duration, owner: &str, token: &str, now: Time) -> Self {
+        Self {
+            max_unused,
+            grace,
+            retired: Vec::new(),
+            only_pruner: false,
+            owner: owner.into(),
+            token: token.into(),
+            program: PROGRAM.into(),
+            now,
+            lock_wait: Duration::ZERO,
+            dry_run: false,
+        }
+    }
+}
+
 /// A list of pending deletions that waits, and why.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct WaitingDeletion {
@@ -64,10 +85,13 @@ pub struct WaitingDeletion {
 
 /// What a run did, or would do.
 #[derive(Debug, Default)]
+#[must_use = "what waits, and why, is in the report"]
+#[non_exhaustive]
 pub struct Report {
     /// What is needed, and what is newly dead or wasteful: that is what was scheduled.
     pub numbers: Numbers,
     /// The list that was written.
+    #[doc(hidden)]
     pub written: Option<PendingId>,
     /// What it lists.
     pub candidates: Packs,
@@ -76,6 +100,7 @@ pub struct Report {
     /// Packs of lists whose time had come, that are needed again: they stay.
     pub needed_again: Packs,
     /// Lists that wait.
+    #[doc(hidden)]
     pub waiting: Vec<WaitingDeletion>,
     /// Packs that nothing needs, but that are so new that a run may be about to.
     pub young: Packs,

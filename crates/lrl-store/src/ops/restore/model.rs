@@ -61,6 +61,7 @@ pub struct Options {
     /// Remove what is replaced, once everything is in place and durable: then there is no undo.
     pub no_keep: bool,
     /// Finds who holds SQLite's locks; without it only `/proc` is asked.
+    #[doc(hidden)]
     pub locks: Option<AskLocks>,
 }
 
@@ -155,6 +156,8 @@ pub struct Older {
 
 /// What a restore did, or would do.
 #[derive(Debug, Clone, Default)]
+#[must_use = "what was not restored is in the report"]
+#[non_exhaustive]
 pub struct Report {
     /// True if nothing was written.
     pub dry_run: bool,
@@ -179,12 +182,14 @@ pub struct Report {
     /// Bytes that removing what had been kept gave back (with `no_keep`).
     pub dropped: Option<u64>,
     /// What earlier restores left beside the targets.
+    #[doc(hidden)]
     pub older: Older,
     /// What could not be restored because the store has lost it (with `skip_damaged`), in order.
     pub skipped: Vec<Skip>,
     /// The number of further entries that are not listed.
     pub more_skipped: u64,
     /// Processes that have the files open (with `force` or `dry_run`; otherwise they are a reason to refuse).
+    #[doc(hidden)]
     pub holders: Vec<Process>,
     /// What an operator should know.
     pub notes: Vec<String>,

@@ -19,6 +19,7 @@ use crate::fs::resolve::OpenDirs;
 
 /// How to undo.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct UndoOptions {
     /// Where `lrl.db` and `assets` are.
     pub data_dir: PathBuf,
@@ -29,7 +30,17 @@ pub struct UndoOptions {
     /// Undo even while processes have the files open.
     pub force: bool,
     /// Finds who holds SQLite's locks; without it only `/proc` is asked.
+    #[doc(hidden)]
     pub locks: Option<AskLocks>,
+}
+
+impl UndoOptions {
+    /// Undoes the last restore below `target`: `storage/…` is in `target/storage`.
+    #[must_use]
+    pub fn new(target: impl Into<PathBuf>) -> Self {
+        let data_dir = target.into();
+        Self { storage_dir: data_dir.join("storage"), data_dir, dry_run: false, force: false, locks: None }
+    }
 }
 
 /// One target that changed.
@@ -57,6 +68,7 @@ pub struct Undone {
     /// Every target.
     pub returned: Vec<Returned>,
     /// Processes that have the files open (with `force` or `dry_run`; otherwise they are a reason to refuse).
+    #[doc(hidden)]
     pub holders: Vec<Process>,
     /// What an operator should know.
     pub notes: Vec<String>,

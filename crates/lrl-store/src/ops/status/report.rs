@@ -59,8 +59,10 @@ pub struct Status {
     /// The newest good snapshot.
     pub good: Option<Good>,
     /// The database.
+    #[doc(hidden)]
     pub database: PartAge,
     /// The uploads.
+    #[doc(hidden)]
     pub uploads: PartAge,
     /// The newest drill that passed.
     pub passed_drill: Option<Drill>,

@@ -118,7 +118,7 @@ impl Site {
         let out = self.at("exported");
         let snapshot = report.snapshot.clone();
         let options = export::Options { out: &out, reserve: Reserve::NONE, program: "test", skip_damaged: false };
-        export::export(&self.store("store"), &report.name, snapshot, &options, &Silent).unwrap();
+        let _ = export::export(&self.store("store"), &report.name, snapshot, &options, &Silent).unwrap();
         out
     }
 }
@@ -351,10 +351,10 @@ fn the_set_of_a_site_is_restored_into_a_new_directory_and_in_place() {
     })
     .unwrap();
     assert_eq!(live(&site.root()), changed);
-    restore::restore_set(manifest, &options("site", whole.clone()), &Silent).unwrap();
+    let _ = restore::restore_set(manifest, &options("site", whole.clone()), &Silent).unwrap();
     // Databases alone: in place, and where their directories are missing.
     for name in ["site", "databases"] {
-        restore::restore_set(manifest, &options(name, restore::What::DbOnly), &Silent).unwrap();
+        let _ = restore::restore_set(manifest, &options(name, restore::What::DbOnly), &Silent).unwrap();
         let found = look(&site.at(name));
         DATABASES.iter().for_each(|path| assert_eq!(found[*path], before[*path]));
     }
@@ -379,7 +379,7 @@ fn all_files_of_a_sites_set_are_removed_together() {
     site.rows(b"data/users/a.sqlite", 3);
     let leftover = site.at("out/lrl_db-x_20200101_000000.sqlite");
     fs::write(&leftover, b"left").unwrap();
-    site.back_up(1, Some(2));
+    let _ = site.back_up(1, Some(2));
     let third = site.back_up(2, Some(2));
     let sets = third.sets.unwrap();
     assert_eq!(sets.removed.iter().map(|set| &set.timestamp).collect::<Vec<_>>(), [&first.snapshot.timestamp]);
@@ -394,7 +394,7 @@ fn all_files_of_a_sites_set_are_removed_together() {
     let mut bytes = fs::read(edited).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(edited, bytes).unwrap();
-    site.back_up(3, Some(1));
+    let _ = site.back_up(3, Some(1));
     let last = site.back_up(4, Some(1)).sets.unwrap();
     let kept = last.kept.iter().find(|kept| kept.name.contains(&third.snapshot.timestamp)).unwrap();
     assert!(kept.reason.contains("was changed"), "{kept:?}");

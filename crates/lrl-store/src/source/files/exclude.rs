@@ -73,7 +73,11 @@ impl Excludes {
         }
     }
 
-    /// Reads `files` in order, then `patterns`; the first that cannot be read or does not parse is the error.
+    /// Reads `files` in order, then `patterns`.
+    ///
+    /// # Errors
+    ///
+    /// The first file that cannot be read, or pattern that does not parse.
     pub fn new(patterns: &[String], files: &[PathBuf]) -> Result<Self> {
         let mut builder = GitignoreBuilder::new("");
         // A stray "[" is more often a typing error than a name.
@@ -103,12 +107,14 @@ impl Excludes {
 
     /// Follows the links at these paths, as they are listed: the directories behind them are stored in their places.
     #[must_use]
+    #[doc(hidden)]
     pub fn and_follow(self, paths: Vec<Vec<u8>>) -> Self {
         Self { follow: paths.into(), ..self }
     }
 
     /// Leaves out everything that is not among `only`, which are paths as they are listed.
     #[must_use]
+    #[doc(hidden)]
     pub fn and_only(self, only: Includes) -> Self {
         Self { scope: Scope::Only(only), ..self }
     }
@@ -150,11 +156,13 @@ impl Excludes {
     }
 
     /// Returns whether a pattern matches `path`.
+    #[doc(hidden)]
     pub fn matches(&self, path: &[u8], is_dir: bool) -> bool {
         !self.is_empty() && self.matched(path, is_dir).is_ignore()
     }
 
     /// Returns whether `path`, whose root's name ends before `inside`, is left out; a directory takes all of its contents with it.
+    #[doc(hidden)]
     pub fn leave_out(&self, path: &[u8], inside: usize, is_dir: bool) -> bool {
         if !self.scope.takes(path, is_dir) {
             return true;
@@ -175,12 +183,14 @@ impl Excludes {
     }
 
     /// Returns whether a path of a site, or a directory above it, is left out.
+    #[doc(hidden)]
     pub fn leave_out_with_parents(&self, path: &[u8]) -> bool {
         let mut parents = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| &path[..at]);
         parents.any(|dir| self.leave_out(dir, 0, true)) || self.leave_out(path, 0, false)
     }
 
     /// Lists the patterns that decided about nothing since they were read: they match nothing, or only what later ones match too.
+    #[doc(hidden)]
     pub fn unused(&self) -> Vec<Unused<'_>> {
         let is_pattern = |text: &str| !text.trim().is_empty() && !text.starts_with('#');
         let unused = |rule: &&Rule| !rule.decided.load(Ordering::Relaxed) && is_pattern(&rule.text);

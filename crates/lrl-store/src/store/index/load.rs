@@ -21,11 +21,13 @@ const MORE_BASE_BYTES: usize = 4 << 20;
 
 impl Store {
     /// Returns the open index files.
+    #[doc(hidden)]
     pub fn indexes(&self) -> Vec<Arc<IndexFile>> {
         self.indexes.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Returns the index files that are not trusted.
+    #[doc(hidden)]
     pub fn damaged_indexes(&self) -> Vec<DamagedIndex> {
         self.damaged.read().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -39,7 +39,7 @@ fn each_step_fails() {
         faults::arm(at, false);
         let result = lab.restore(&snapshot, What::Whole);
         if !faults::disarm() {
-            result.unwrap();
+            let _ = result.unwrap();
             break;
         }
         assert!(matches!(result, Err(Error::Io { .. })), "{at}: {result:?}");
@@ -57,7 +57,7 @@ fn a_kill_at_any_step_leaves_old_or_new_and_loses_nothing() {
         faults::arm(at, true);
         let result = catch_unwind(AssertUnwindSafe(|| lab.restore(&snapshot, What::Whole)));
         if !faults::disarm() {
-            result.unwrap().unwrap();
+            let _ = result.unwrap().unwrap();
             break;
         }
         assert!(result.is_err());
@@ -78,7 +78,7 @@ fn a_kill_at_any_step_leaves_old_or_new_and_loses_nothing() {
             assert!(live == b"old" || live == b"new" && kept.unwrap() == b"old", "step {at}: {}", root.display());
         }
         // The next run goes through, whatever the dead one left.
-        lab.restore(&snapshot, What::Whole).unwrap();
+        let _ = lab.restore(&snapshot, What::Whole).unwrap();
         assert_eq!(read("lrl.db").unwrap(), b"new");
         assert!(read("lrl.db-wal").is_none() && read("lrl.db-journal").is_none());
         at += 1;

@@ -318,7 +318,7 @@ fn both_halves_come_back_and_what_was_there_is_kept() {
     assert_eq!(names_in(&lab.dir.path().join("kept")), ["storage", "storage.pre-restore"]);
 
     // A second time: nothing that was kept is overwritten.
-    lab.restore(&snapshot, What::Whole).unwrap();
+    let _ = lab.restore(&snapshot, What::Whole).unwrap();
     assert_eq!(fs::read(lab.data().join("lrl.db.pre-restore")).unwrap(), b"old database");
     assert_eq!(fs::read(lab.data().join("lrl.db.pre-restore.1")).unwrap(), b"new database".repeat(20_000));
     assert!(lab.data().join("assets.pre-restore.1/a/one.txt").exists());
@@ -386,7 +386,7 @@ fn a_dry_run_writes_nothing_and_says_all() {
     let report = lab.restore_with(&snapshot, &dry).unwrap();
     assert!(report.dry_run && !lab.data().exists());
     assert_eq!((report.files, report.dirs, report.bytes), (2, 2, 13));
-    lab.restore(&snapshot, What::Whole).unwrap();
+    let _ = lab.restore(&snapshot, What::Whole).unwrap();
     let before = look(lab.dir.path());
     let report = lab.restore_with(&snapshot, &dry).unwrap();
     assert_eq!(look(lab.dir.path()), before);
@@ -408,14 +408,14 @@ fn the_replaced_database_gives_owner_and_mode() {
     if is_root {
         std::os::unix::fs::chown(&target, Some(1234), Some(2345)).unwrap();
     }
-    lab.restore(&snapshot, What::Whole).unwrap();
+    let _ = lab.restore(&snapshot, What::Whole).unwrap();
     let meta = fs::metadata(&target).unwrap();
     assert_eq!((meta.mode() & 0o7777, mtime(&meta)), (0o660, Time { secs: 1_700_000_000, nanos: 5 }));
     if is_root {
         assert_eq!((meta.uid(), meta.gid()), (1234, 2345));
         let all = Options { owner: Some((77, 88)), ..lab.options(What::Whole) };
         lab.write("assets/x", b"x");
-        lab.restore_with(&lab.snapshot(), &all).unwrap();
+        let _ = lab.restore_with(&lab.snapshot(), &all).unwrap();
         for path in ["lrl.db", "assets", "assets/x"] {
             let meta = fs::metadata(lab.data().join(path)).unwrap();
             assert_eq!((meta.uid(), meta.gid()), (77, 88), "{path}");
@@ -429,7 +429,7 @@ fn a_database_without_a_recorded_mode_is_ours_alone() {
     lab.write("lrl.db", b"database");
     let mut snapshot = lab.snapshot();
     snapshot.databases[0].mode = 0;
-    lab.restore(&snapshot, What::Whole).unwrap();
+    let _ = lab.restore(&snapshot, What::Whole).unwrap();
     assert_eq!(fs::metadata(lab.data().join("lrl.db")).unwrap().mode() & 0o7777, 0o600);
 }
 
@@ -564,7 +564,7 @@ fn what_is_lost_as_a_whole_is_skipped_and_replaces_nothing() {
     fs::create_dir_all(lab.data().join("assets")).unwrap();
     fs::write(lab.data().join("assets/mine"), b"mine").unwrap();
     let options = Options { skip_damaged: true, ..lab.options(What::AssetsOnly) };
-    lab.restore_with(&snapshot, &options).unwrap();
+    let _ = lab.restore_with(&snapshot, &options).unwrap();
     assert_eq!(names_in(&lab.data()), ["assets"]);
     assert_eq!(fs::read(lab.data().join("assets/mine")).unwrap(), b"mine");
     assert_eq!(fs::read(lab.dir.path().join("kept/storage/key")).unwrap(), b"key");

@@ -74,7 +74,7 @@ proptest! {
         let root = Node::Dir(children, 0o755, secs, 1);
         make(&lab.source().join("assets"), &root, &mut None);
         let snapshot = lab.snapshot();
-        lab.restore(&snapshot, What::Whole).unwrap();
+        let _ = lab.restore(&snapshot, What::Whole).unwrap();
         prop_assert_eq!(look(&lab.data().join("assets")), look(&lab.source().join("assets")));
     }
 }

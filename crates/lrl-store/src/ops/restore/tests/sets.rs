@@ -119,9 +119,9 @@ fn links_that_a_script_counts_as_files_are_no_discrepancy() {
 fn halves_of_a_set_and_sets_without_one() {
     let lab = Lab::new();
     let manifest = set(&lab);
-    run(&lab, &manifest, What::AssetsOnly).unwrap();
+    let _ = run(&lab, &manifest, What::AssetsOnly).unwrap();
     assert_eq!(names_in(&lab.data()), ["assets"]);
-    run(&lab, &manifest, What::DbOnly).unwrap();
+    let _ = run(&lab, &manifest, What::DbOnly).unwrap();
     assert_eq!(names_in(&lab.data()), ["assets", "lrl.db"]);
     assert_eq!(fs::metadata(lab.data().join("lrl.db")).unwrap().mode() & 0o777, 0o600);
     let only = |path: &str| run(&lab, &manifest, What::Paths(vec![path.as_bytes().to_vec()]));
@@ -143,7 +143,7 @@ fn a_set_of_uploads_that_all_lie_elsewhere_comes_back_where_there_is_no_data_dir
     let out = lab.dir.path().join("backups");
     fs::create_dir(&out).unwrap();
     python(SCRIPT, &[&lab.source(), &out]);
-    run(&lab, &out.join("backup_manifest_20260114_120000.json"), What::AssetsOnly).unwrap();
+    let _ = run(&lab, &out.join("backup_manifest_20260114_120000.json"), What::AssetsOnly).unwrap();
     assert_eq!(fs::read(lab.dir.path().join("kept/storage/x")).unwrap(), b"x");
     // The way back is noted there.
     assert!(lab.data().is_dir());
@@ -251,7 +251,7 @@ fn who_has_open_what_a_set_would_replace_is_named() {
         assert!(text.contains("sleep") && text.contains(path), "{text}");
         assert_eq!(fs::read(&file).unwrap(), b"old");
     }
-    run(&lab, &manifest, What::Whole).unwrap();
+    let _ = run(&lab, &manifest, What::Whole).unwrap();
 }
 
 #[test]

@@ -203,7 +203,7 @@ fn a_step_that_fails_or_a_kill_leaves_all_databases_old_or_new() {
             faults::arm(at, kill);
             let result = catch_unwind(AssertUnwindSafe(|| site.restore_with(&taken, &site.options(What::Whole))));
             if !faults::disarm() {
-                result.unwrap().unwrap();
+                let _ = result.unwrap().unwrap();
                 assert_eq!(versions(&site), [Some(true); 3]);
                 break;
             }
@@ -217,7 +217,7 @@ fn a_step_that_fails_or_a_kill_leaves_all_databases_old_or_new() {
                 }
                 let now = versions(&site);
                 assert!(now == [Some(false); 3] || now == [Some(true); 3], "step {at}: {now:?}");
-                site.restore(&taken, What::Whole);
+                let _ = site.restore(&taken, What::Whole);
                 assert_eq!(versions(&site), [Some(true); 3]);
             } else {
                 assert!(matches!(result.unwrap(), Err(Error::Io { .. })), "step {at}");
@@ -227,7 +227,7 @@ fn a_step_that_fails_or_a_kill_leaves_all_databases_old_or_new() {
         // The way back as well.
         for at in 0.. {
             site.reset();
-            site.restore(&taken, What::Whole);
+            let _ = site.restore(&taken, What::Whole);
             let restored = site.live();
             faults::arm(at, kill);
             let result = catch_unwind(AssertUnwindSafe(|| site.undo()));
@@ -259,7 +259,7 @@ fn elsewhere_everything_is_below_the_target_and_no_link_leads_out() {
     let wanted = site.stored();
     let target = site.lab.dir.path().join("deep/target");
     let elsewhere = Options { only_below: true, ..Options::new(&target) };
-    site.restore_with(&taken, &elsewhere).unwrap();
+    let _ = site.restore_with(&taken, &elsewhere).unwrap();
     let mut seen = live(&target);
     assert_eq!(seen.get(b"".as_slice()).unwrap().0 & 0o7777, 0o751);
     assert_eq!(seen, wanted);
@@ -275,7 +275,7 @@ fn elsewhere_everything_is_below_the_target_and_no_link_leads_out() {
         let refused = site.restore_with(&taken, &through(path));
         assert!(matches!(refused, Err(Error::Refused(_))), "{path}: {refused:?}");
     }
-    site.restore_with(&taken, &elsewhere).unwrap();
+    let _ = site.restore_with(&taken, &elsewhere).unwrap();
     assert_eq!(look(&outside), nothing);
     seen = live(&target);
     assert_eq!(seen, wanted);
@@ -368,23 +368,23 @@ fn a_part_leaves_the_rest_alone() {
     let row = |path: &str| site.open(path).query_row("SELECT x FROM t", [], |row| row.get::<_, String>(0)).unwrap();
     let unused = |path: &str| fs::remove_file(site.root().join(format!("{path}-wal"))).unwrap();
     site.change();
-    site.restore(&taken, What::AssetsOnly);
+    let _ = site.restore(&taken, What::AssetsOnly);
     DATABASES.into_iter().for_each(unused);
     assert_eq!(DATABASES.map(row), ["second"; 3]);
     assert_eq!(fs::read(site.root().join("data/files/y.txt")).unwrap(), b"x");
     assert_eq!(fs::read(site.root().join("storage/ab/blob")).unwrap(), [7; 5000]);
     site.write("data/files/x.txt", b"changed");
-    site.restore(&taken, What::DbOnly);
+    let _ = site.restore(&taken, What::DbOnly);
     assert_eq!(DATABASES.map(row), ["first"; 3]);
     assert_eq!(fs::read(site.root().join("data/files/x.txt")).unwrap(), b"changed");
 
     site.change();
     DATABASES.into_iter().for_each(unused);
     let paths = ["storage", "rsa_key.pem"].map(|path| path.as_bytes().to_vec()).to_vec();
-    site.restore(&taken, What::Paths(paths));
+    let _ = site.restore(&taken, What::Paths(paths));
     assert_eq!(DATABASES.map(row), ["second", "second", "first"]);
     assert!(site.root().join("rsa_key.pem").exists() && site.root().join("data/files/later.txt").exists());
-    site.restore(&taken, What::Paths(vec![b"data/users/a.sqlite".to_vec()]));
+    let _ = site.restore(&taken, What::Paths(vec![b"data/users/a.sqlite".to_vec()]));
     assert_eq!(row("data/users/a.sqlite"), "first");
     for missing in ["data/none", "../etc", "", "/etc/passwd", "data/users/a.sqlite/x"] {
         let result = site.restore_with(&taken, &site.options(What::Paths(vec![missing.into()])));
@@ -398,7 +398,7 @@ fn databases_alone_come_with_their_directories_into_nothing() {
     let taken = site.backup();
     let target = site.lab.dir.path().join("target");
     let options = Options { what: What::DbOnly, only_below: true, ..Options::new(&target) };
-    site.restore_with(&taken, &options).unwrap();
+    let _ = site.restore_with(&taken, &options).unwrap();
     for path in DATABASES {
         assert_eq!(fs::read(target.join(path)).unwrap(), fs::read(site.root().join(path)).unwrap(), "{path}");
     }
@@ -434,8 +434,8 @@ fn what_a_restore_keeps_is_no_part_of_the_site() {
     site.write("data/files/notes.undone", b"the user's own");
     let own = site.backup();
     assert_eq!(own.1.databases.len(), 3);
-    site.restore(&taken, What::Whole);
-    site.restore(&taken, What::Paths(vec![b"data/users/a.sqlite".to_vec()]));
+    let _ = site.restore(&taken, What::Whole);
+    let _ = site.restore(&taken, What::Paths(vec![b"data/users/a.sqlite".to_vec()]));
     let report = backup(&site.lab.store, &site.options_of_backup(), &Silent).unwrap();
     assert_eq!(report.snapshot.databases.len(), 3);
     assert_eq!(report.snapshot.files.as_ref().unwrap().entries, taken.1.files.as_ref().unwrap().entries);
@@ -476,7 +476,7 @@ fn a_record_that_leads_out_of_the_site_is_refused() {
     let site = Site::new();
     let taken = site.backup();
     site.change();
-    site.restore(&taken, What::Whole);
+    let _ = site.restore(&taken, What::Whole);
     let record = site.root().join(".lrl-undo.json");
     let text = fs::read_to_string(&record).unwrap();
     let changed = live(&site.root());

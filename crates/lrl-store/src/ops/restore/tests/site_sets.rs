@@ -74,7 +74,7 @@ fn a_name_that_looks_like_an_escape_means_itself_where_that_is_there() {
     let manifest = set_of(&site, &site.backup());
     let restored = |typed: &str| {
         names.iter().for_each(|name| site.write(name, b"changed"));
-        restored(&site, &manifest, What::Paths(vec![typed.as_bytes().to_vec()]));
+        let _ = restored(&site, &manifest, What::Paths(vec![typed.as_bytes().to_vec()]));
         names.map(|name| fs::read(site.root().join(name)).unwrap() == b"stored")
     };
     assert_eq!(restored("storage/w\\x41"), [true, false]);
@@ -101,7 +101,7 @@ fn a_step_that_fails_or_a_kill_leaves_all_databases_of_a_set_old_or_new() {
             let run = || restore_set(&manifest, &site.options(What::Whole), &Silent);
             let result = catch_unwind(AssertUnwindSafe(run));
             if !faults::disarm() {
-                result.unwrap().unwrap();
+                let _ = result.unwrap().unwrap();
                 assert_eq!(versions(&site), [Some(true); 3]);
                 break;
             }
@@ -114,7 +114,7 @@ fn a_step_that_fails_or_a_kill_leaves_all_databases_of_a_set_old_or_new() {
                 }
                 let now = versions(&site);
                 assert!(now == [Some(false); 3] || now == [Some(true); 3], "step {at}: {now:?}");
-                restored(&site, &manifest, What::Whole);
+                let _ = restored(&site, &manifest, What::Whole);
                 assert_eq!(versions(&site), [Some(true); 3]);
             } else {
                 assert!(matches!(result.unwrap(), Err(Error::Io { .. })), "step {at}");
@@ -133,22 +133,22 @@ fn a_part_of_a_set_leaves_the_rest_alone() {
     let row = |path: &str| site.open(path).query_row("SELECT x FROM t", [], |row| row.get::<_, String>(0)).unwrap();
     let unused = || DATABASES.iter().for_each(|path| _ = fs::remove_file(site.root().join(format!("{path}-wal"))));
     site.change();
-    restored(&site, &manifest, What::AssetsOnly);
+    let _ = restored(&site, &manifest, What::AssetsOnly);
     unused();
     assert_eq!(DATABASES.map(row), ["second"; 3]);
     assert_eq!(fs::read(site.root().join("data/files/y.txt")).unwrap(), b"x");
     site.write("data/files/x.txt", b"changed");
-    restored(&site, &manifest, What::DbOnly);
+    let _ = restored(&site, &manifest, What::DbOnly);
     assert_eq!(DATABASES.map(row), ["first"; 3]);
     assert_eq!(fs::read(site.root().join("data/files/x.txt")).unwrap(), b"changed");
 
     site.change();
     unused();
     let paths = ["storage", "rsa_key.pem"].map(|path| path.as_bytes().to_vec()).to_vec();
-    restored(&site, &manifest, What::Paths(paths));
+    let _ = restored(&site, &manifest, What::Paths(paths));
     assert_eq!(DATABASES.map(row), ["second", "second", "first"]);
     assert!(site.root().join("rsa_key.pem").exists() && site.root().join("data/files/later.txt").exists());
-    restored(&site, &manifest, What::Paths(vec![b"data/users/a.sqlite".to_vec()]));
+    let _ = restored(&site, &manifest, What::Paths(vec![b"data/users/a.sqlite".to_vec()]));
     assert_eq!(row("data/users/a.sqlite"), "first");
     for missing in ["data/none", "../etc", "", "/etc/passwd", "data/users/a.sqlite/x"] {
         let result = restore_set(&manifest, &site.options(What::Paths(vec![missing.into()])), &Silent);
@@ -158,7 +158,7 @@ fn a_part_of_a_set_leaves_the_rest_alone() {
     let target = site.lab.dir.path().join("target");
     let paths = ["data/files/x.txt", "data/users/a.sqlite"].map(|path| path.as_bytes().to_vec()).to_vec();
     let options = Options { what: What::Paths(paths), only_below: true, ..Options::new(&target) };
-    restore_set(&manifest, &options, &Silent).unwrap();
+    let _ = restore_set(&manifest, &options, &Silent).unwrap();
     let found: Vec<_> =
         live(&target).into_keys().filter(|path| target.join(OsStr::from_bytes(path)).is_file()).collect();
     assert_eq!(found, [b"data/files/x.txt".to_vec(), b"data/users/a.sqlite".to_vec()]);
@@ -172,7 +172,7 @@ fn elsewhere_no_link_leads_out_and_in_place_links_stay() {
     let wanted = contents(&site.stored());
     let target = site.lab.dir.path().join("deep/target");
     let elsewhere = Options { only_below: true, ..Options::new(&target) };
-    restore_set(&manifest, &elsewhere, &Silent).unwrap();
+    let _ = restore_set(&manifest, &elsewhere, &Silent).unwrap();
     let mut found = contents(&live(&target));
     let mode = |of: &BTreeMap<Vec<u8>, (u32, Vec<u8>)>| of.get(b"app.db".as_slice()).unwrap().0;
     assert_eq!(mode(&found), mode(&wanted), "a set has the modes of its databases");
@@ -187,7 +187,7 @@ fn elsewhere_no_link_leads_out_and_in_place_links_stay() {
     symlink(&outside, target.join("data")).unwrap();
     let through = Options { what: What::Paths(vec![b"data/users/a.sqlite".to_vec()]), ..elsewhere.clone() };
     assert!(matches!(restore_set(&manifest, &through, &Silent), Err(Error::Refused(_))));
-    restore_set(&manifest, &elsewhere, &Silent).unwrap();
+    let _ = restore_set(&manifest, &elsewhere, &Silent).unwrap();
     assert_eq!(look(&outside), nothing);
 
     site.change();
@@ -272,7 +272,7 @@ fn a_mount_in_a_directory_is_restored_into_from_a_set() {
     fs::write(mounts[0].join("on the disk"), b"disk").unwrap();
     fs::write(mounts[1].join("hot"), b"hot").unwrap();
     let done = catch_unwind(AssertUnwindSafe(|| {
-        restored(&site, &manifest, What::Whole);
+        let _ = restored(&site, &manifest, What::Whole);
         assert_eq!(versions(&site), [Some(true); 3]);
         for path in ["data/files/x.txt", "data/users/a.sqlite", "storage/ab/blob"] {
             assert_eq!(fs::read(site.root().join(path)).unwrap(), wanted[path.as_bytes()].1, "{path}");

@@ -61,22 +61,22 @@ fn one_file_or_directory_takes_its_place() {
 
     fs::write(lab.data().join("assets/ab/x.txt"), b"changed").unwrap();
     fs::write(lab.data().join("assets/ab/new.txt"), b"new").unwrap();
-    lab.restore(&snapshot, path("assets/ab/x.txt")).unwrap();
+    let _ = lab.restore(&snapshot, path("assets/ab/x.txt")).unwrap();
     assert_eq!(names_in(&lab.data().join("assets/ab")), ["new.txt", "x.txt", "x.txt.pre-restore"]);
     assert_eq!(fs::read(lab.data().join("assets/ab/x.txt")).unwrap(), b"snapshot x");
     assert_eq!(fs::read(lab.data().join("assets/ab/x.txt.pre-restore")).unwrap(), b"changed");
 
-    lab.restore(&snapshot, path("assets/ab/")).unwrap();
+    let _ = lab.restore(&snapshot, path("assets/ab/")).unwrap();
     assert_eq!(names_in(&lab.data().join("assets")), ["ab", "ab.pre-restore"]);
     assert_eq!(names_in(&lab.data().join("assets/ab")), ["x.txt", "y.txt"]);
 
     // A hard link to a file that is not asked for is that file.
-    lab.restore(&snapshot, path("assets/deep/er/y-again")).unwrap();
+    let _ = lab.restore(&snapshot, path("assets/deep/er/y-again")).unwrap();
     assert_eq!(fs::read(lab.data().join("assets/deep/er/y-again")).unwrap(), b"snapshot y");
     let deep = fs::metadata(lab.data().join("assets/deep")).unwrap();
     assert_eq!((deep.mode() & 0o7777, mtime(&deep)), (0o750, Time { secs: 1000, nanos: 1 }));
 
-    lab.restore(&snapshot, path("lrl.db")).unwrap();
+    let _ = lab.restore(&snapshot, path("lrl.db")).unwrap();
     assert_eq!(fs::read(lab.data().join("lrl.db")).unwrap(), b"database");
     for missing in ["assets/ab/none", "assets/none/none", "elsewhere", "assets/../lrl.db", "/etc/passwd", ""] {
         let result = lab.restore(&snapshot, path(missing));
@@ -168,7 +168,7 @@ fn a_link_that_another_user_could_have_planted_is_not_followed() {
     own(&volume, 4321);
     symlink(&volume, lab.data().join("assets")).unwrap();
     own(&lab.data().join("assets"), 4321);
-    lab.restore(&snapshot, What::Whole).unwrap();
+    let _ = lab.restore(&snapshot, What::Whole).unwrap();
     assert_eq!(look(&volume), look(&lab.source().join("assets")));
 }
 
@@ -285,7 +285,7 @@ fn staging_directories_of_dead_runs_go_and_those_of_others_stay() {
     let home = crate::fs::resolve::OpenDirs::default().open(&lab.data()).unwrap().unwrap();
     let alive = crate::ops::restore::staging_dir::StagingDir::create(&home, &lab.data()).unwrap();
     fs::write(alive.path.join("file"), b"in use").unwrap();
-    lab.restore(&lab.snapshot(), What::Whole).unwrap();
+    let _ = lab.restore(&lab.snapshot(), What::Whole).unwrap();
     assert!(!dead.exists() && open.exists() && renamed.join("private").exists() && alive.path.join("file").exists());
     assert!(lab.source().join("assets/x").exists());
 }
@@ -305,7 +305,7 @@ fn without_space_right_files_are_shared_and_the_report_says_so() {
     let hole = Kind::File { size: 1 << 30, content: Content::Inline(vec![Piece::Hole { len: 1 << 30 }]) };
     fs::remove_file(lab.source().join("assets/sparse")).unwrap();
     let snapshot = lab.snapshot();
-    lab.restore(&snapshot, What::Whole).unwrap();
+    let _ = lab.restore(&snapshot, What::Whole).unwrap();
     set_mtime(&lab.data().join("assets/touched"), 5, 5);
     let dir = crate::fs::resolve::OpenDirs::default().open(&lab.data()).unwrap().unwrap();
     let owners = Owners { all: None, recorded: true };
@@ -376,8 +376,8 @@ fn directories_that_nobody_may_enter_are_made_by_others_than_root_too() {
     list.push(entry("assets/d/e/f", file()));
     list.push(entry("assets/d/g", Kind::Hardlink { target: b"assets/d/e/f".to_vec() }));
     let snapshot = lab.snapshot_of(list);
-    lab.restore(&snapshot, What::Whole).unwrap();
-    lab.restore(&snapshot, What::Whole).unwrap();
+    let _ = lab.restore(&snapshot, What::Whole).unwrap();
+    let _ = lab.restore(&snapshot, What::Whole).unwrap();
     for kept in ["assets", "assets.pre-restore"] {
         for path in ["", "d", "d/e"] {
             let path = lab.data().join(kept).join(path);
@@ -458,7 +458,7 @@ fn a_disk_without_space_for_two_reuses_what_is_right_or_refuses() {
     assert!(text.contains("more than the disk"), "{text}");
     assert_eq!(look_inside(&options.data_dir), before);
     // A part of it still fits.
-    lab.restore_with(&snapshot, &Options { what: What::Paths(vec![b"assets/7".to_vec()]), ..options }).unwrap();
+    let _ = lab.restore_with(&snapshot, &Options { what: What::Paths(vec![b"assets/7".to_vec()]), ..options }).unwrap();
 }
 
 #[test]
@@ -499,7 +499,7 @@ fn the_contents_of_a_mount_change_places_and_come_back() {
     // One file below a mount is staged on its disk.
     let path = What::Paths(vec![b"storage/x/y".to_vec()]);
     fs::write(mount.join("x/y"), b"changed").unwrap();
-    lab.restore_with(&snapshot, &Options { what: path, ..options }).unwrap();
+    let _ = lab.restore_with(&snapshot, &Options { what: path, ..options }).unwrap();
     assert_eq!(fs::read(mount.join("x/y")).unwrap(), b"new");
 }
 
@@ -533,7 +533,7 @@ fn what_is_kept_inside_the_uploads_or_behind_a_link_can_be_removed() {
             force(inside);
             let report = lab.restore_with(&snapshot, &options);
             force(false);
-            report.unwrap();
+            let _ = report.unwrap();
         }
         let uploads = if inside { "files/.lrl.pre-restore" } else { "files.pre-restore" };
         let storage = if inside { "storage/.lrl.pre-restore" } else { "storage.pre-restore" };

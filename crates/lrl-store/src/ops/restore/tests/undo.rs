@@ -47,7 +47,7 @@ fn contents(lab: &Lab) -> Vec<Seen> {
 /// Restores over the old lab; the application then goes on with what was restored.
 fn restored_lab() -> (Lab, Snapshot) {
     let (lab, snapshot) = old_lab();
-    lab.restore(&snapshot, What::Whole).unwrap();
+    let _ = lab.restore(&snapshot, What::Whole).unwrap();
     fs::write(lab.data().join("lrl.db-wal"), b"new wal").unwrap();
     fs::write(lab.data().join("lrl.db"), b"newer").unwrap();
     (lab, snapshot)
@@ -61,7 +61,7 @@ fn what_was_there_comes_back_and_an_undo_can_be_undone() {
 fn there_and_back() {
     let (lab, snapshot) = old_lab();
     let old = live(&lab);
-    lab.restore(&snapshot, What::Whole).unwrap();
+    let _ = lab.restore(&snapshot, What::Whole).unwrap();
     fs::write(lab.data().join("lrl.db-shm"), b"new shm").unwrap();
     let new = live(&lab);
     let inside = look_inside(&lab.data());
@@ -87,7 +87,7 @@ fn what_was_not_there_goes_again() {
     let snapshot = lab.snapshot();
     let nothing = lab.undo();
     assert!(matches!(nothing, Err(Error::NotFound(_))), "{nothing:?}");
-    lab.restore(&snapshot, What::Whole).unwrap();
+    let _ = lab.restore(&snapshot, What::Whole).unwrap();
     let undone = lab.undo().unwrap();
     assert!(undone.returned.iter().all(|one| !one.is_there));
     assert_eq!(names_in(&lab.data()), ["assets.undone", "lrl.db.undone"]);
@@ -105,7 +105,7 @@ fn halves_and_paths_are_undone_alone() {
     ] {
         let (lab, snapshot) = old_lab();
         let old = live(&lab);
-        lab.restore(&snapshot, what.clone()).unwrap();
+        let _ = lab.restore(&snapshot, what.clone()).unwrap();
         assert_ne!(live(&lab), old);
         lab.undo().unwrap();
         let paths_change_times = |seen: Vec<Seen>| {
@@ -252,7 +252,7 @@ fn a_restore_that_was_killed_is_taken_back_or_done_again() {
 fn restores_that_are_killed() {
     let (lab, snapshot) = old_lab();
     let old = contents(&lab);
-    lab.restore(&snapshot, What::Whole).unwrap();
+    let _ = lab.restore(&snapshot, What::Whole).unwrap();
     let new = contents(&lab);
     let run = |lab: &Lab, snapshot: &Snapshot| drop(lab.restore(snapshot, What::Whole).unwrap());
     let half = std::cell::Cell::new(0);
@@ -274,7 +274,7 @@ fn restores_that_are_killed() {
     });
     each_kill(old_lab, run, |at, lab, snapshot| {
         let was_done = contents(lab) == new;
-        lab.restore(snapshot, What::Whole).unwrap();
+        let _ = lab.restore(snapshot, What::Whole).unwrap();
         assert_eq!(contents(lab), new, "step {at}");
         lab.undo().unwrap();
         assert_eq!(contents(lab), if was_done { new.clone() } else { old.clone() }, "step {at}");
@@ -314,7 +314,7 @@ fn undos_that_are_killed() {
             lab.undo().unwrap();
             assert!(contents(lab) == new || at < 2, "step {at}");
         }
-        lab.restore(snapshot, What::Whole).unwrap();
+        let _ = lab.restore(snapshot, What::Whole).unwrap();
         assert_eq!(fs::read(lab.data().join("lrl.db")).unwrap(), b"new", "step {at}");
         assert!(!lab.intent().exists() && !lab.data().join("lrl.db-wal").exists());
     });

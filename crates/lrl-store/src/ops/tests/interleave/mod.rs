@@ -104,7 +104,7 @@ impl World {
             let lab = world.dir.path().join(format!("history-{source}"));
             for (n, seeds) in history.iter().enumerate() {
                 fill(&lab, seeds);
-                backup::backup(&open(&world.storage), &options(&lab, source, n as u64), &Silent).unwrap();
+                let _ = backup::backup(&open(&world.storage), &options(&lab, source, n as u64), &Silent).unwrap();
             }
         }
         world

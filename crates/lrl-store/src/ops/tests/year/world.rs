@@ -452,7 +452,7 @@ impl World {
         let Selected { name, snapshot, .. } = self.choose(Need { database: true, uploads: false }).unwrap();
         let store = self.open();
         let options = restore_options(self.lab.data(), restore::What::DbOnly);
-        restore::restore(&store, &name, &snapshot, &options, &Silent).unwrap();
+        let _ = restore::restore(&store, &name, &snapshot, &options, &Silent).unwrap();
         assert!(Some(self.lab.image()) == self.model.snaps[&name].database, "another database");
         assert!(is_sound(&self.lab.database()), "it was drilled");
         self.count("databases restored in place");
