@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use crate::common::{Lab, database, noise};
+use crate::helpers::{assert_same, assert_whole, files_with, look, names, outputs, python};
 use crate::python_sets::{change, drill_with_python, manifests};
-use crate::tools::{assert_same, assert_whole, files_with, look, names, outputs, python};
 
 fn snapshots(lab: &Lab, backups: &str) -> usize {
     let run = lab.run(["snapshots", "--json", "--backup", backups]);

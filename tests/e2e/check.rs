@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::common::{Lab, noise};
-use crate::tools::{flip, objects};
+use crate::helpers::{flip, objects};
 
 /// A lab with two snapshots in a store of several packs.
 fn lab() -> Lab {

@@ -12,7 +12,7 @@ use lrl_testing::disk_image::Rng;
 use serde_json::Value;
 
 use crate::common::{Lab, Run, noise};
-use crate::tools::{assert_same, look, rounds};
+use crate::helpers::{assert_same, look, rounds};
 
 const SOURCES: [&str; 4] = ["a", "b", "c", "d"];
 

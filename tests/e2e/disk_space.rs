@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use lrl_store::fs::space::{Reserve, free_at};
 
 use crate::common::{Lab, noise};
-use crate::tools::{Disk, assert_whole, files_with, names, outputs};
+use crate::helpers::{Disk, assert_whole, files_with, names, outputs};
 
 /// A lab whose data and backups are on one small disk, `vol`.
 fn lab_on(size: &str) -> Option<(Lab, Disk)> {

@@ -3,7 +3,7 @@
 use lrl_cli::docs::cli_reference;
 
 use crate::common::repository;
-use crate::document::Document;
+use crate::generated_docs::Document;
 
 #[test]
 fn docs_cli_md_is_what_the_help_says() {

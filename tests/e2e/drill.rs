@@ -478,7 +478,7 @@ c.create_collation('unicase', lambda a, b: (a.lower() > b.lower()) - (a.lower() 
 c.executescript('CREATE TABLE decks(id INTEGER PRIMARY KEY, n TEXT COLLATE unicase UNIQUE)')
 c.executemany('INSERT INTO decks(n) VALUES (?)', [('b',), ('A',)])
 c.commit()";
-    crate::tools::python(&lab, script, &[]);
+    crate::helpers::python(&lab, script, &[]);
     lab.lrl("backup").expect(0);
     for line in ["drill", "drill --snapshot latest"] {
         let run = lab.lrl(line).expect(0);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::common::{Lab, noise};
-use crate::tools::{files_with, names};
+use crate::helpers::{files_with, names};
 
 /// A lab with this many snapshots, each with one more user and upload.
 fn history(snapshots: u64) -> Lab {

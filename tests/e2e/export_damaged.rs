@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::common::{Lab, noise, sha256};
+use crate::helpers::{assert_same, look};
 use crate::python_sets::drill_with_python;
-use crate::tools::{assert_same, look};
 
 /// Damages the stored bytes of a content that does not compress.
 fn damage(lab: &Lab, content: &[u8]) {

@@ -11,8 +11,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::common::{Lab, Run, noise};
+use crate::helpers::{Disk, assert_same, assert_whole, files_with, look, names, outputs, strace, there_is};
 use crate::python_sets::change;
-use crate::tools::{Disk, assert_same, assert_whole, files_with, look, names, outputs, strace, there_is};
 
 /// The calls that change something on a disk; a kill point is the n-th of one of them in any one thread.
 const MUTATING: [&str; 16] = [

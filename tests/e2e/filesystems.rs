@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::common::{Lab, Run, noise};
-use crate::tools::{assert_whole, strace, there_is};
+use crate::helpers::{assert_whole, strace, there_is};
 
 /// A small ext4 in a file, until it is dropped.
 struct Image {

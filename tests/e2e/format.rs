@@ -20,7 +20,7 @@ use lrl_store::store::Store;
 use lrl_store::store::write::WriteSession;
 use lrl_store::time::Time;
 
-use crate::document::Document;
+use crate::generated_docs::Document;
 
 /// Bytes with a label for each field.
 struct Dump<'a> {

@@ -177,7 +177,7 @@ subprocess.run([sys.argv[1], 'backup', '-q'], check=True)
 memory[0:4] = b'then'
 subprocess.run([sys.argv[1], 'backup', '-q'], check=True)
 ";
-    crate::tools::python(&lab, script, &[std::path::Path::new(env!("CARGO_BIN_EXE_lrl"))]);
+    crate::helpers::python(&lab, script, &[std::path::Path::new(env!("CARGO_BIN_EXE_lrl"))]);
     let run = lab.lrl("dump latest assets/map/v1.bin").expect(0);
     assert_eq!(&run.stdout_bytes[..5], b"then-");
 }

@@ -11,8 +11,8 @@ use lrl_store::format::path_text;
 use rustix::fs::{XattrFlags, setxattr};
 
 use crate::common::{Lab, repository, sha256};
+use crate::helpers::look;
 use crate::second_reader;
-use crate::tools::look;
 
 /// What opens the encrypted store. `tests/testdata/README.md` names both.
 pub const PASSWORD: &str = "golden";
@@ -26,7 +26,7 @@ type Facts = Vec<String>;
 
 /// Returns the lines for everything below a directory. Owners are left out: they depend on who reads a store.
 pub fn facts(top: &Path) -> Facts {
-    let line = |(path, seen): (Vec<u8>, crate::tools::Seen)| {
+    let line = |(path, seen): (Vec<u8>, crate::helpers::Seen)| {
         let (secs, nanos) = seen.time;
         let is_link = seen.mode & 0o170_000 == 0o120_000;
         let contents = String::from_utf8(seen.contents).unwrap();

@@ -25,7 +25,7 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, XattrFlags, setxattr, utime
 use crate::bucket::{Bucket, KEY};
 use crate::common::{Lab, noise, repository};
 use crate::golden::{KEY_FILE, PASSWORD, STORES, copy_tree, facts};
-use crate::tools::look;
+use crate::helpers::look;
 
 /// 2026-01-14 12:00 UTC.
 const BEGIN: i64 = 1_768_392_000;

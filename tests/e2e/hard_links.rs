@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::common::Lab;
-use crate::tools::{look, outputs};
+use crate::helpers::{look, outputs};
 
 /// More look-ups, each in another node of the list, than are made one by one.
 const LINKS: usize = 300;

@@ -9,8 +9,8 @@ use std::process::Command;
 use lrl_store::id::SnapshotId;
 
 use crate::common::{Lab, Run};
+use crate::helpers::{as_nobody, assert_same, assert_whole, files_with, look, outputs, python};
 use crate::python_sets::write_with_python;
-use crate::tools::{as_nobody, assert_same, assert_whole, files_with, look, outputs, python};
 
 const STAMP: &str = "20260114_120000";
 /// What every command stays below, in MiB.
@@ -473,7 +473,7 @@ fn what_a_killed_drill_unpacked_is_removed_by_the_next_verb_and_traps_are_not() 
     for line in ["status", "snapshots", "backup", "check", "drill"] {
         lab.write("tmp/lrl-drill-dead/assets/private.txt", "private");
         lab.lrl(line).expect(0);
-        assert_eq!(crate::tools::names(lab.path("tmp")), ["lrl-drill-trap"], "{line}");
+        assert_eq!(crate::helpers::names(lab.path("tmp")), ["lrl-drill-trap"], "{line}");
         assert!(lab.path("precious/file").exists());
     }
     // A drill that lives keeps what is its own.

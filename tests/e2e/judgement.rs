@@ -117,11 +117,11 @@ fn a_check_that_finds_damage_is_on_record_and_the_next_backup_heals() {
     lab.lrl("backup --snapshot-only").expect(0);
     lab.lrl("check --read-data").expect(0);
     lab.lrl("status -q --max-check-age 1h").expect(0);
-    let packs: Vec<_> = crate::tools::names(lab.path("backups/store/packs"))
+    let packs: Vec<_> = crate::helpers::names(lab.path("backups/store/packs"))
         .into_iter()
         .flat_map(|dir| {
             let dir = lab.path("backups/store/packs").join(dir);
-            crate::tools::names(&dir).into_iter().map(move |name| dir.join(name)).collect::<Vec<_>>()
+            crate::helpers::names(&dir).into_iter().map(move |name| dir.join(name)).collect::<Vec<_>>()
         })
         .collect();
     let pack = packs.iter().max_by_key(|pack| pack.metadata().unwrap().len()).unwrap();
@@ -148,7 +148,7 @@ fn a_check_that_finds_a_rotten_set_is_on_record_as_failed() {
     lab.lrl("backup").expect(0);
     lab.lrl("check --read-data").expect(0);
     lab.lrl("status -q").expect(0);
-    let copy = crate::tools::outputs(&lab, "backups", ".sqlite").remove(0);
+    let copy = crate::helpers::outputs(&lab, "backups", ".sqlite").remove(0);
     let mut bytes = fs::read(&copy).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;

@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::common::{Lab, noise, sha256};
+use crate::helpers::{as_nobody, assert_whole, names, outputs, there_is};
 use crate::python_sets::{change, manifests, state, write_with_python};
-use crate::tools::{as_nobody, assert_whole, names, outputs, there_is};
 
 /// A set as it was written: its snapshot, and its files' digests.
 struct Written {
@@ -163,7 +163,7 @@ fn what_cannot_be_made_again_stays_and_is_named() {
 #[test]
 fn a_set_that_the_store_has_lost_a_part_of_stays() {
     let lab = Lab::small();
-    let packs = |lab: &Lab| crate::tools::files_with(&lab.path("backups/store/packs"), "");
+    let packs = |lab: &Lab| crate::helpers::files_with(&lab.path("backups/store/packs"), "");
     back_up(&lab, "");
     let before = packs(&lab);
     lab.upload("only/v1.bin", &noise(90_000, 9));

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::common::{Lab, Run};
-use crate::tools::look;
+use crate::helpers::look;
 
 #[track_caller]
 fn is_gone(run: Run) -> Run {
@@ -79,7 +79,7 @@ fn another_store_in_a_known_place_is_refused_with_both_ids() {
         let run = is_gone(lab.lrl(line));
         assert!(run.stderr.contains(&known) && run.stderr.contains(&found), "{line}: {}", run.stderr);
     }
-    crate::tools::assert_same(&before, &look(&lab.path("backups")), "the other store");
+    crate::helpers::assert_same(&before, &look(&lab.path("backups")), "the other store");
     // Meant: either is said once.
     lab.lrl(&format!("snapshots --store-id {found}")).expect(0);
     let run = lab.lrl("init").expect(1);
@@ -132,7 +132,7 @@ fn what_is_known_stands_in_private_files_that_an_unchanged_backup_leaves_alone()
     assert_eq!(fs::metadata(lab.path("state/stores")).unwrap().mode() & 0o7777, 0o700);
     lab.lrl("backup").expect(0);
     lab.lrl("snapshots").expect(0);
-    crate::tools::assert_same(&before, &seen(&lab.path("state")), "the state directory");
+    crate::helpers::assert_same(&before, &seen(&lab.path("state")), "the state directory");
     // Where nothing can be remembered, a backup is as good as ever.
     lab.set("LRL_STATE_DIR", "/dev/null/state");
     let run = lab.lrl("backup").expect(0);

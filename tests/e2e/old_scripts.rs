@@ -6,8 +6,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use rusqlite::Connection;
 
 use crate::common::{Lab, noise};
+use crate::helpers::{look, names, outputs, python};
 use crate::python_sets::{drill_with_python, manifests};
-use crate::tools::{look, names, outputs, python};
 
 #[test]
 fn a_run_that_changes_little_costs_little() {

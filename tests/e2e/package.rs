@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::common::{Lab, Run, repository};
-use crate::tools::{names, there_is};
+use crate::helpers::{names, there_is};
 
 /// Builds the package with this version; `None`, with a note, where there is no dpkg.
 fn build(lab: &Lab, version: &str) -> Option<PathBuf> {

@@ -11,8 +11,8 @@ use std::fs;
 use lrl_testing::disk_image::Rng;
 
 use crate::common::{Lab, noise};
+use crate::helpers::{Seen, assert_same, assert_whole, look, names, outputs, there_is};
 use crate::replay::record;
-use crate::tools::{Seen, assert_same, assert_whole, look, names, outputs, there_is};
 
 type Tree = BTreeMap<Vec<u8>, Seen>;
 

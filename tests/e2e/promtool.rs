@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::common::{Lab, repository};
-use crate::tools::there_is;
+use crate::helpers::there_is;
 
 fn rules() -> PathBuf {
     repository().join("contrib/prometheus")

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use crate::common::{Lab, noise, sha256};
 use crate::faults::{each_kill_point, killed};
-use crate::tools::{Disk, Seen, assert_same, files_with, look, there_is};
+use crate::helpers::{Disk, Seen, assert_same, files_with, look, there_is};
 
 type Contents = BTreeMap<String, (String, BTreeMap<Vec<u8>, Seen>)>;
 

@@ -13,8 +13,8 @@ use serde_json::Value;
 use crate::bucket::{Bucket, KEY};
 use crate::common::{Lab, Run, noise};
 use crate::concurrent_writers::change;
+use crate::helpers::{assert_same, look, rounds};
 use crate::remote::Moto;
-use crate::tools::{assert_same, look, rounds};
 
 fn reach(lab: &mut Lab, url: &str) {
     lab.set("LRL_STORE", url);

@@ -110,12 +110,12 @@ fn a_set_whose_manifest_was_mended_is_compared_with_its_snapshot() {
     let lab = Lab::small();
     lab.lrl("backup").expect(0);
     let manifest = lab.path(manifests(&lab, "backups").remove(0));
-    let archive = crate::tools::outputs(&lab, "backups", ".tar.gz").remove(0);
+    let archive = crate::helpers::outputs(&lab, "backups", ".tar.gz").remove(0);
     let good = [fs::read(&manifest).unwrap(), fs::read(&archive).unwrap()];
     // Another archive, and a manifest that fits it.
     lab.upload("evil/v1.txt", b"evil");
     lab.lrl("backup --source other --out other").expect(0);
-    let other = fs::read(crate::tools::outputs(&lab, "other", ".tar.gz").remove(0)).unwrap();
+    let other = fs::read(crate::helpers::outputs(&lab, "other", ".tar.gz").remove(0)).unwrap();
     fs::write(&archive, &other).unwrap();
     let mut document: serde_json::Value = serde_json::from_slice(&good[0]).unwrap();
     document["backups"][1]["sha256"] = crate::common::sha256(&other).into();

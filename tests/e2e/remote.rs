@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::bucket::{BUCKET, Bucket, Fault, KEY};
 use crate::common::{Lab, Run, database, noise};
-use crate::tools::Disk;
+use crate::helpers::Disk;
 
 /// A lab whose store is in the bucket.
 fn lab_in(bucket: &Bucket) -> Lab {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::common::{Lab, Run, noise};
 use crate::faults::each_kill_point;
-use crate::tools::{Disk, assert_same, assert_whole, files_with, flip, look, names, objects, there_is};
+use crate::helpers::{Disk, assert_same, assert_whole, files_with, flip, look, names, objects, there_is};
 
 /// A lab with two snapshots that a cache proves unchanged.
 fn lab() -> Lab {

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use lrl_testing::disk_image::{DiskImage, Id, Meta, Seen};
 
 use crate::common::Lab;
-use crate::tools::strace;
+use crate::helpers::strace;
 
 /// What changes names or bytes, and what moves the place where a file is written.
 const TRACED: &str = "trace=openat,?openat2,?creat,?open,write,pwrite64,writev,pwritev,?pwritev2,ftruncate,?truncate,fallocate,copy_file_range,\

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 
 use crate::bucket::{Bucket, Fault, KEY};
 use crate::common::Lab;
-use crate::page::{chromium, expect_inert, show};
+use crate::html::{chromium, expect_inert, show};
 
 /// A name that would run a script.
 const EVIL: &str = "<img src=x onerror=alert(1)>\"'&";

@@ -8,8 +8,8 @@ use std::process::Command;
 use rusqlite::Connection;
 
 use crate::common::Lab;
+use crate::helpers::{Disk, as_nobody, assert_same, files_with, look, names, outputs, there_is};
 use crate::python_sets::{change, write_with_python};
-use crate::tools::{Disk, as_nobody, assert_same, files_with, look, names, outputs, there_is};
 
 fn backed_up() -> Lab {
     let lab = Lab::small();

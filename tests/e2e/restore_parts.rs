@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::common::{Lab, noise};
-use crate::tools::{assert_same, files_with, look, names};
+use crate::helpers::{assert_same, files_with, look, names};
 
 fn backed_up() -> Lab {
     let lab = Lab::small();
@@ -194,7 +194,7 @@ fn kept_copies_are_removed_when_asked_to() {
     std::os::unix::fs::symlink(lab.path("elsewhere"), lab.path("data/assets.pre-restore/link")).unwrap();
     run_suggested(&lab, &run.stdout, "restore --clean");
     assert_eq!(names(lab.path("data")), ["assets", "lrl.db", "lrl.db.pre-restore.old"]);
-    let without_time = |mut tree: std::collections::BTreeMap<Vec<u8>, crate::tools::Seen>| {
+    let without_time = |mut tree: std::collections::BTreeMap<Vec<u8>, crate::helpers::Seen>| {
         tree.values_mut().for_each(|seen| seen.time = (0, 0));
         tree
     };

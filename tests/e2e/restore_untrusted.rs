@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::common::Lab;
-use crate::tools::{Disk, assert_same, is_root, look, names, outputs, rounds, there_is};
+use crate::helpers::{Disk, assert_same, is_root, look, names, outputs, rounds, there_is};
 
 /// Who owns the data, and attacks.
 const NOBODY: u32 = 65534;
@@ -184,7 +184,8 @@ fn nor_where_every_call_takes_its_time() {
         ];
         for line in lines {
             let (trace, inject) = (format!("trace={call}"), format!("inject={name}:delay_enter=3000:when=1..60"));
-            let run = crate::tools::strace(&lab, &["-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject], &line);
+            let run =
+                crate::helpers::strace(&lab, &["-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject], &line);
             assert_same(&look(&lab.path("victim")), &victim, &format!("{call}: {line}"));
             assert!(run.status.code().is_some_and(|code| code <= 11), "{}", String::from_utf8_lossy(&run.stderr));
         }
@@ -254,7 +255,7 @@ impl Drop for Mount {
     }
 }
 
-fn uploads(lab: &Lab) -> std::collections::BTreeMap<Vec<u8>, crate::tools::Seen> {
+fn uploads(lab: &Lab) -> std::collections::BTreeMap<Vec<u8>, crate::helpers::Seen> {
     let mut seen = look(&lab.path("data/assets"));
     seen.retain(|path, _| !path.starts_with(b".lrl"));
     seen
@@ -344,7 +345,7 @@ fn a_restore_of_a_mount_that_is_killed_anywhere_is_taken_back() {
             let inject = format!("inject={call}:signal=KILL:when={n}");
             let trace = format!("trace={call}");
             let run =
-                crate::tools::strace(&lab, &["-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject], "restore");
+                crate::helpers::strace(&lab, &["-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject], "restore");
             let was_killed = run.status.code() != Some(0);
             points += u32::from(was_killed);
             if lab.path("data/.lrl-restore.json").exists() || !was_killed {
@@ -355,7 +356,7 @@ fn a_restore_of_a_mount_that_is_killed_anywhere_is_taken_back() {
                 lab.lrl("restore --undo").expect(0);
             }
             // Times of directories change where a run was cut short.
-            let plain = |mut seen: std::collections::BTreeMap<Vec<u8>, crate::tools::Seen>| {
+            let plain = |mut seen: std::collections::BTreeMap<Vec<u8>, crate::helpers::Seen>| {
                 seen.values_mut().filter(|seen| seen.mode & 0o170_000 == 0o040_000).for_each(|seen| seen.time = (0, 0));
                 // A staged file that is the old one, linked: what a dead run leaves goes with the next restore.
                 let is_staged = |first: &Vec<u8>| first.starts_with(b".lrl-restore-");

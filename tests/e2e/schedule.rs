@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Command;
 
 use crate::common::Lab;
-use crate::tools::{is_root, there_is};
+use crate::helpers::{is_root, there_is};
 
 fn site() -> Lab {
     let lab = Lab::small();

@@ -19,7 +19,7 @@ use lrl_store::store::{Store, create};
 use rusqlite::Connection;
 
 use crate::common::{Lab, noise, repository};
-use crate::tools::{flip, objects, xattrs};
+use crate::helpers::{flip, objects, xattrs};
 
 /// Mode, modification time, extended attributes, contents or target.
 type Facts = (u32, i64, i64, BTreeMap<String, Vec<u8>>, Vec<u8>);

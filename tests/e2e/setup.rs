@@ -12,7 +12,7 @@ use rusqlite::Connection;
 use serde_json::Value;
 
 use crate::common::Lab;
-use crate::sites::{self, BODY, MD5, MD5_BASE64, SHA256};
+use crate::site_fixtures::{self, BODY, MD5, MD5_BASE64, SHA256};
 
 /// Returns the names of everything in a directory, sorted.
 fn names(dir: &Path) -> Vec<String> {
@@ -53,16 +53,16 @@ fn run_rows(database: &Path, rows: &str) -> BTreeSet<String> {
 #[test]
 fn every_preset_has_a_site() {
     let presets: Vec<&str> = preset::all().iter().map(|preset| preset.name.as_str()).collect();
-    assert_eq!(sites::SITES.iter().map(|site| site.app).collect::<Vec<_>>(), presets);
+    assert_eq!(site_fixtures::SITES.iter().map(|site| site.app).collect::<Vec<_>>(), presets);
 }
 
 #[test]
 fn every_application_is_recognised_and_its_checks_find_the_files() {
-    for site in sites::SITES {
+    for site in site_fixtures::SITES {
         let app = site.app;
         let lab = Lab::empty();
         let dir = lab.path("site");
-        sites::site(app, &dir);
+        site_fixtures::site(app, &dir);
         let run = if app == "lab" { lab.lrl("setup site --app lab --json") } else { lab.lrl("setup site --json") };
         let document = run.expect(0).json();
         assert_eq!(document["app"]["name"], app, "{document:#}");
@@ -102,9 +102,9 @@ fn every_application_is_recognised_and_its_checks_find_the_files() {
 
 #[test]
 fn an_expanded_proposal_is_the_site_that_the_preset_describes() {
-    for site in sites::SITES {
+    for site in site_fixtures::SITES {
         let lab = Lab::empty();
-        sites::site(site.app, &lab.path("site"));
+        site_fixtures::site(site.app, &lab.path("site"));
         let by_preset = lab.lrl(&format!("config --root site --app {} --expand", site.app)).expect(0).stdout;
         lab.write("again.toml", &by_preset);
         assert_eq!(lab.lrl("config --config again.toml --expand").expect(0).stdout, by_preset, "{}", site.app);
@@ -158,7 +158,7 @@ fn an_unknown_directory_gets_a_proposal_with_everything_that_was_found() {
 #[test]
 fn write_makes_the_file_once_and_replaces_nothing() {
     let lab = Lab::empty();
-    sites::site("linkding", &lab.path("site"));
+    site_fixtures::site("linkding", &lab.path("site"));
     let printed = lab.lrl("setup site").expect(0).stdout;
     let run = lab.lrl("setup site --write").expect(0);
     assert!(run.stdout.contains("Wrote site/lrl.toml: linkding with 1 database"), "{}", run.stdout);
@@ -222,7 +222,7 @@ fn a_preset_can_be_chosen_whatever_is_found() {
 #[test]
 fn an_application_one_level_below_is_pointed_to() {
     let lab = Lab::empty();
-    sites::site("vaultwarden", &lab.path("srv/data"));
+    site_fixtures::site("vaultwarden", &lab.path("srv/data"));
     let text = lab.lrl("setup srv").expect(0).stdout;
     assert!(text.contains("srv/data looks like Vaultwarden: `lrl setup srv/data`"), "{text}");
 }
@@ -230,7 +230,7 @@ fn an_application_one_level_below_is_pointed_to() {
 #[test]
 fn a_check_that_does_not_fit_the_database_is_commented_out() {
     let lab = Lab::empty();
-    sites::site("rails", &lab.path("site"));
+    site_fixtures::site("rails", &lab.path("site"));
     let conn = Connection::open(lab.path("site/storage/production.sqlite3")).unwrap();
     conn.execute_batch("DROP TABLE active_storage_blobs").unwrap();
     let text = lab.lrl("setup site").expect(0).stdout;

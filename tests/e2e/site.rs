@@ -9,7 +9,7 @@ use std::process::Command;
 use rusqlite::Connection;
 
 use crate::common::Lab;
-use crate::sites::{self, SITES};
+use crate::site_fixtures::{self, SITES};
 
 /// Returns what is below a directory: of a database its dump, of a file its bytes.
 fn contents(root: &Path, databases: &[&str]) -> BTreeMap<String, Vec<u8>> {
@@ -48,7 +48,7 @@ fn the_whole_road_of_every_preset() {
     for site in SITES.iter().filter(|site| site.app != "lab") {
         let lab = Lab::empty();
         let root = lab.path("site");
-        sites::site(site.app, &root);
+        site_fixtures::site(site.app, &root);
         lab.lrl("setup site --write").expect(0);
         let with = |line: &str| lab.lrl(&format!("{line} --config site/lrl.toml"));
         let run = with("backup --json").expect(0).json();

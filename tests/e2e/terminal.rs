@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use lrl_store::time::{Time, time_of};
 
 use crate::common::{Lab, Run};
-use crate::tools::Disk;
+use crate::helpers::Disk;
 
 /// Three snapshots: tagged, tagged twice, incomplete.
 fn lab() -> Lab {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::common::{Lab, noise};
-use crate::page::{chromium, elements, expect_inert, show};
+use crate::html::{chromium, elements, expect_inert, show};
 
 /// A name that would run a script, if a name could.
 const EVIL: &str = "<img src=x onerror=alert(1)>\"'&";

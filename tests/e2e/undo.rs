@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use crate::common::{Lab, Run};
 use crate::faults::{each_kill_point, killed};
-use crate::tools::{Seen, assert_same, look, names, there_is};
+use crate::helpers::{Seen, assert_same, look, names, there_is};
 
 /// A lab whose state differs from its snapshot, with what a dead application leaves beside its database.
 fn changed() -> Lab {
@@ -72,7 +72,7 @@ fn sets_and_second_roots_and_copies_of_a_lab_are_undone_too() {
     lab.lrl("backup").expect(0);
     lab.write("keys/k.bin", b"after");
     let old = live(&lab);
-    let manifest = crate::tools::outputs(&lab, "backups", ".json").pop().unwrap();
+    let manifest = crate::helpers::outputs(&lab, "backups", ".json").pop().unwrap();
     lab.run(["restore".as_ref(), "--manifest".as_ref(), manifest.as_os_str()]).expect(0);
     assert_eq!(fs::read(lab.path("keys/k.bin")).unwrap(), b"before");
     lab.set("STORAGE_PATH", "elsewhere");

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, lchown, symlink};
 
 use crate::common::Lab;
-use crate::tools::look;
+use crate::helpers::look;
 
 /// Returns the paths that `ls` prints.
 fn listed(lab: &Lab, snapshot: &str) -> Vec<String> {

@@ -67,7 +67,7 @@ fn completion_scripts_and_manual_pages_need_no_configuration() {
         assert!(script.contains("COMPLETE") && script.contains("lrl"), "{shell}: {script}");
     }
     lab.lrl("man pages").expect(0);
-    let names = crate::tools::names(lab.path("pages"));
+    let names = crate::helpers::names(lab.path("pages"));
     for name in ["lrl.1", "lrl-backup.1", "lrl-key-make-file.1", "lrl-man.1"] {
         assert!(names.iter().any(|known| known == name), "{name}: {names:?}");
     }

@@ -11,8 +11,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::common::{Lab, Run, noise};
+use crate::helpers::{look, strace, there_is};
 use crate::receiver::Receiver;
-use crate::tools::{look, strace, there_is};
 
 /// Nothing that a watch is waited for takes nearly as long, on any machine.
 const PATIENCE: Duration = Duration::from_secs(60);

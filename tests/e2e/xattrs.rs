@@ -14,7 +14,7 @@ use lrl_store::format::acl::Acl;
 use rustix::fs::{XattrFlags, getxattr, setxattr};
 
 use crate::common::{Lab, noise};
-use crate::tools::{
+use crate::helpers::{
     Disk, Seen, as_nobody, assert_same, is_root, look, names, outputs, python, strace, there_is, xattrs,
 };
 

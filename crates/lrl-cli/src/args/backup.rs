@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::Args;
 
 use super::headings::SETTINGS;
+use super::notify::NotifyArgs;
 use super::shared::{DataArgs, FreeArgs, HalfArgs, LimitArgs};
-use super::told::ToldArgs;
 use super::values::{self, Every, KeepSets};
 use crate::site::checked;
 use crate::site::rules::Place;
@@ -114,5 +114,5 @@ pub struct BackupArgs {
     pub dry_run: bool,
     /// Who is told.
     #[command(flatten)]
-    pub told: ToldArgs,
+    pub notify: NotifyArgs,
 }

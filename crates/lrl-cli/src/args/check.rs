@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::notify::NotifyArgs;
 use super::shared::OnlyPrunerArgs;
-use super::told::ToldArgs;
 use super::values::{self, Subset};
 
 /// `lrl check`.
@@ -30,5 +30,5 @@ pub struct CheckArgs {
     pub only: OnlyPrunerArgs,
     /// Who is told.
     #[command(flatten)]
-    pub told: ToldArgs,
+    pub notify: NotifyArgs,
 }

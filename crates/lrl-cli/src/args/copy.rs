@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::notify::NotifyArgs;
 use super::shared::{FreeArgs, LimitArgs};
-use super::told::ToldArgs;
 use super::values;
 
 /// `lrl copy`.
@@ -39,5 +39,5 @@ pub struct CopyArgs {
     pub dry_run: bool,
     /// Who is told.
     #[command(flatten)]
-    pub told: ToldArgs,
+    pub notify: NotifyArgs,
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::Args;
 
 use super::headings::SETTINGS;
+use super::notify::NotifyArgs;
 use super::shared::AppArgs;
-use super::told::ToldArgs;
 use super::values;
 
 /// `lrl drill`.
@@ -52,5 +52,5 @@ pub struct DrillArgs {
     pub skip_check: Vec<String>,
     /// Who is told.
     #[command(flatten)]
-    pub told: ToldArgs,
+    pub notify: NotifyArgs,
 }

@@ -6,8 +6,8 @@ use clap::Args;
 
 use super::headings::SETTINGS;
 use super::keep::{self, Keep};
+use super::notify::NotifyArgs;
 use super::shared::{BucketArgs, UnusedArgs};
-use super::told::ToldArgs;
 use super::values;
 
 /// `lrl forget`.
@@ -62,7 +62,7 @@ pub struct ForgetArgs {
     pub dry_run: bool,
     /// Who is told.
     #[command(flatten)]
-    pub told: ToldArgs,
+    pub notify: NotifyArgs,
     /// Also remove protected snapshots.
     ///
     /// These are the newest that passed a drill and, if named, the newest with a good database or good uploads.

@@ -23,6 +23,7 @@ pub mod key;
 pub mod ls;
 pub mod man;
 pub mod max_age;
+pub mod notify;
 pub mod prune;
 pub mod report;
 pub mod restore;
@@ -36,7 +37,6 @@ pub mod snapshots;
 pub mod sql;
 pub mod status;
 pub mod step;
-pub mod told;
 pub mod ui;
 pub mod values;
 pub mod watch;
@@ -62,6 +62,7 @@ pub use import::ImportArgs;
 pub use init::InitArgs;
 pub use key::{KeyArgs, KeyVerb, NewCredentialArgs, NewKeyArgs};
 pub use ls::LsArgs;
+pub use notify::NotifyArgs;
 pub use prune::PruneArgs;
 pub use restore::RestoreArgs;
 pub use run::RunArgs;
@@ -70,7 +71,6 @@ pub use setup::SetupArgs;
 pub use shared::{AppArgs, BucketArgs, DataArgs, FreeArgs, HalfArgs, LimitArgs, OnlyPrunerArgs, UnusedArgs};
 pub use snapshots::SnapshotsArgs;
 pub use status::StatusArgs;
-pub use told::ToldArgs;
 pub use watch::WatchArgs;
 
 use help::{paragraphs, point_to_long_help, unwrap_help};
@@ -256,19 +256,19 @@ pub enum Verb {
 
 impl Verb {
     /// Returns who is told of a run; nobody of one that only plans, or that a person starts.
-    pub fn told(&self) -> Option<&ToldArgs> {
-        let (told, dry_run) = match self {
-            Self::Backup(args) => (&args.told, args.dry_run),
-            Self::Copy(args) => (&args.told, args.dry_run),
-            Self::Drill(args) => (&args.told, false),
-            Self::Check(args) => (&args.told, false),
-            Self::Forget(args) => (&args.told, args.dry_run),
-            Self::Prune(args) => (&args.told, args.dry_run),
-            Self::Run(args) => (&args.told, args.list),
-            Self::Watch(args) => (&args.backup.told, false),
+    pub fn notify(&self) -> Option<&NotifyArgs> {
+        let (notify, dry_run) = match self {
+            Self::Backup(args) => (&args.notify, args.dry_run),
+            Self::Copy(args) => (&args.notify, args.dry_run),
+            Self::Drill(args) => (&args.notify, false),
+            Self::Check(args) => (&args.notify, false),
+            Self::Forget(args) => (&args.notify, args.dry_run),
+            Self::Prune(args) => (&args.notify, args.dry_run),
+            Self::Run(args) => (&args.notify, args.list),
+            Self::Watch(args) => (&args.backup.notify, false),
             _ => return None,
         };
-        Some(told).filter(|_| !dry_run)
+        Some(notify).filter(|_| !dry_run)
     }
 
     /// Returns the name of a command that a timer starts.

@@ -2,8 +2,8 @@
 
 use clap::Args;
 
+use super::notify::NotifyArgs;
 use super::shared::{BucketArgs, UnusedArgs};
-use super::told::ToldArgs;
 
 /// `lrl prune`.
 #[derive(Debug, Args)]
@@ -13,7 +13,7 @@ pub struct PruneArgs {
     pub dry_run: bool,
     /// Who is told.
     #[command(flatten)]
-    pub told: ToldArgs,
+    pub notify: NotifyArgs,
     /// How it repacks.
     #[command(flatten)]
     pub unused: UnusedArgs,

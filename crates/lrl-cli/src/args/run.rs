@@ -2,9 +2,9 @@
 
 use clap::Args;
 
+use super::notify::NotifyArgs;
 use super::shared::DataArgs;
 use super::step::Step;
-use super::told::ToldArgs;
 
 /// `lrl run`.
 #[derive(Debug, Args)]
@@ -20,5 +20,5 @@ pub struct RunArgs {
     pub only: Vec<Step>,
     /// Who is told.
     #[command(flatten)]
-    pub told: ToldArgs,
+    pub notify: NotifyArgs,
 }

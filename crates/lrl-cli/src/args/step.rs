@@ -1,5 +1,5 @@
 //! The steps of `lrl run`, in their order. A new step is a variant here, with its place in [`Step::ALL`], what it needs, and its default
-//! interval; `cmd/run/act.rs` does it, and `cmd/run/told.rs` tells what came of it.
+//! interval; `cmd/run/act.rs` does it, and `cmd/run/outcome.rs` tells what came of it.
 
 use clap::ValueEnum;
 

@@ -16,7 +16,7 @@ use lrl_store::units::hex;
 
 use self::event::{End, Event};
 use self::redact::Redactor;
-use crate::args::ToldArgs;
+use crate::args::NotifyArgs;
 use crate::config::File;
 use crate::context::Context;
 use crate::trust::{self, Refusal};
@@ -37,7 +37,7 @@ pub struct Ended {
 
 /// A run that has begun, with those who wait for its end.
 pub struct Telling<'a> {
-    told: &'a ToldArgs,
+    notify: &'a NotifyArgs,
     url: Option<String>,
     event: Event,
     redactor: Redactor,
@@ -48,8 +48,8 @@ pub struct Telling<'a> {
 /// Tells that a run begins, if anybody is to be told: `--on-start` is waited for, a request is not.
 pub fn begin<'a>(context: &Context<'a>) -> Option<Telling<'a>> {
     let mut telling = prepare(context, context.cli.command.timed_name()?)?;
-    let request = telling.url.as_ref().and_then(|url| ping::request(telling.told.ping_kind, url, &telling.event));
-    let limit = telling.told.tell_limit;
+    let request = telling.url.as_ref().and_then(|url| ping::request(telling.notify.ping_kind, url, &telling.event));
+    let limit = telling.notify.tell_limit;
     telling.start = request.map(|request| in_background(move || http::send(&request, limit)));
     telling.run_on_start(context);
     Some(telling)
@@ -57,15 +57,17 @@ pub fn begin<'a>(context: &Context<'a>) -> Option<Telling<'a>> {
 
 /// Returns whether somebody is told of a success.
 pub fn tells_success(context: &Context<'_>) -> bool {
-    let told = context.cli.command.told();
-    told.is_some_and(|told| told.ping_url.is_some() || told.ping_url_file.is_some() || !told.on_success.is_empty())
+    let arguments = context.cli.command.notify();
+    arguments.is_some_and(|notify| {
+        notify.ping_url.is_some() || notify.ping_url_file.is_some() || !notify.on_success.is_empty()
+    })
 }
 
 /// Prepares to tell of what has no start that a service waits for the end of: only [`Telling::end`] makes a request.
 pub fn prepare<'a>(context: &Context<'a>, verb: &'static str) -> Option<Telling<'a>> {
-    let told = context.cli.command.told()?;
-    let hooks = [&told.on_start, &told.on_success, &told.on_failure];
-    let url = match url_of(context, told) {
+    let notify = context.cli.command.notify()?;
+    let hooks = [&notify.on_start, &notify.on_success, &notify.on_failure];
+    let url = match url_of(context, notify) {
         Ok(url) => url,
         Err(why) => {
             context.term.warn(format!("ping-url-file: not told: {why}"));
@@ -89,19 +91,19 @@ pub fn prepare<'a>(context: &Context<'a>, verb: &'static str) -> Option<Telling<
         started: now(),
         end: None,
     };
-    Some(Telling { told, url, event, redactor, start: None })
+    Some(Telling { notify, url, event, redactor, start: None })
 }
 
 impl Telling<'_> {
     /// Runs `--on-start` and waits for it.
     pub fn run_on_start(&self, context: &Context<'_>) {
         let document = self.event.document().to_string();
-        warn(context, &self.redactor, "on-start", hook::run(&self.told.on_start, document, self.told.tell_limit));
+        warn(context, &self.redactor, "on-start", hook::run(&self.notify.on_start, document, self.notify.tell_limit));
     }
 
     /// Tells how the run ended: by a request and by a program at the same time, each up to its limit. A failure is a warning.
     pub fn end(mut self, context: &Context<'_>, ended: &Ended) {
-        let (told, limit) = (self.told, self.told.tell_limit);
+        let (notify, limit) = (self.notify, self.notify.tell_limit);
         self.event.end = Some(End {
             finished: now(),
             seconds: ended.took.as_secs_f64(),
@@ -109,7 +111,7 @@ impl Telling<'_> {
             error: ended.error.as_ref().map(|error| self.redactor.clean(error)),
             log: self.redactor.clean(&context.term.log()),
         });
-        let request = self.url.as_ref().and_then(|url| ping::request(told.ping_kind, url, &self.event));
+        let request = self.url.as_ref().and_then(|url| ping::request(notify.ping_kind, url, &self.event));
         // The end must not arrive before the start.
         let start = self.start.take();
         let began = Instant::now();
@@ -118,12 +120,12 @@ impl Telling<'_> {
             (start, request.map_or(Ok(()), |request| http::send(&request, limit)))
         });
         let (name, words) = match ended.code {
-            0 => ("on-success", &told.on_success),
-            _ => ("on-failure", &told.on_failure),
+            0 => ("on-success", &notify.on_success),
+            _ => ("on-failure", &notify.on_failure),
         };
         warn(context, &self.redactor, name, hook::run(words, self.event.document().to_string(), limit));
         let (start, end) = wait_for(sending).unwrap_or_else(|why| (Ok(()), Err(why)));
-        let kind = told.ping_kind.name();
+        let kind = notify.ping_kind.name();
         warn(context, &self.redactor, &format!("ping-url ({kind}), about the start"), start);
         warn(context, &self.redactor, &format!("ping-url ({kind}), about the end"), end);
         if self.url.is_some() || !words.is_empty() {
@@ -133,15 +135,15 @@ impl Telling<'_> {
 }
 
 /// Returns the URL, from where it is; an empty one turns it off, as for other settings.
-fn url_of(context: &Context<'_>, told: &ToldArgs) -> Result<Option<String>, String> {
-    if let Some(url) = &told.ping_url {
+fn url_of(context: &Context<'_>, notify: &NotifyArgs) -> Result<Option<String>, String> {
+    if let Some(url) = &notify.ping_url {
         if is_read_by_others(context.file) {
             context.term.note("lrl.toml has ping-url in it, and others can read it: `chmod 600`, or ping-url-file");
         }
         return Ok(Some(url.reveal().to_string()).filter(|url| !url.is_empty()));
     }
-    let Some(path) = told.ping_url_file.as_ref().filter(|path| !path.as_os_str().is_empty()) else { return Ok(None) };
-    let (mut text, until) = (Vec::new(), Instant::now() + told.tell_limit);
+    let Some(path) = notify.ping_url_file.as_ref().filter(|path| !path.as_os_str().is_empty()) else { return Ok(None) };
+    let (mut text, until) = (Vec::new(), Instant::now() + notify.tell_limit);
     trust::read_secret(path, MOST_BYTES, &mut text, &|| Instant::now() > until).map_err(|refusal| match refusal {
         Refusal::Io(error) => format!("{}: {error}", path.display()),
         Refusal::Untrusted(why) => why,

@@ -199,7 +199,7 @@ pub fn options(context: &Context<'_>, args: &BackupArgs, paths: &Paths) -> Resul
     options.skip.push(paths.backup_dir.clone());
     options.skip.extend(paths.store.directory().map(Path::to_path_buf));
     // What a run writes is no reason for the next one.
-    options.skip.extend(args.told.metrics_file.clone());
+    options.skip.extend(args.notify.metrics_file.clone());
     options.skip.extend(open::cache_dir(context).ok());
     options.stores_databases = !args.half.assets_only;
     options.uploads = options.uploads.filter(|_| !args.half.db_only);

@@ -18,7 +18,7 @@ use crate::args::values::MinFree;
 use crate::cmd::shared::open;
 use crate::cmd::shared::run_record::{self, COMMANDS};
 use crate::cmd::status::source::{self, Listed, SourceStatus};
-use crate::cmd::status::{look, room};
+use crate::cmd::status::{probe, room};
 use crate::context::{Context, without_user};
 use crate::exit::{Failure, Result};
 use crate::render::names::Names;
@@ -146,7 +146,7 @@ fn stores_below(context: &Context<'_>, asked: Asked<'_>, above: &Location, now: 
     let mut pages = Vec::new();
     for place in open::locations_below(context, above)? {
         let name = asked.names.or(without_user(&place.to_string()), format!("store {}", pages.len() + 1));
-        let found = look::store(context, &place).and_then(|store| match store {
+        let found = probe::store(context, &place).and_then(|store| match store {
             None => Ok(None),
             Some(store) => below(context, asked, (&place, &store), name.clone(), now).map(Some),
         });
@@ -154,7 +154,7 @@ fn stores_below(context: &Context<'_>, asked: Asked<'_>, above: &Location, now: 
             Ok(None) => {}
             Ok(Some(page)) => pages.push(page),
             Err(Error::Interrupted) => return Err(Error::Interrupted.into()),
-            Err(error) => pages.push(StorePage::empty(name, asked.names.or(look::reason(&error), UNREADABLE))),
+            Err(error) => pages.push(StorePage::empty(name, asked.names.or(probe::reason(&error), UNREADABLE))),
         }
     }
     if pages.is_empty() {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use lrl_store::set::directory::manifests;
 use serde_json::Value;
 
-use super::told;
+use super::outcome;
 use crate::args::Verb;
 use crate::args::step::Step;
 use crate::cmd::shared::line::{Line, line};
@@ -102,13 +102,13 @@ fn add(context: &Context<'_>, step: Step, ended: &mut Ended, result: Result, doc
     };
     if exit == Exit::Wrong && result.is_ok() {
         // The verb has its findings in its document only.
-        let findings = document.as_ref().map(told::findings).unwrap_or_default();
+        let findings = document.as_ref().map(outcome::findings).unwrap_or_default();
         findings.iter().for_each(|finding| term.error(format!("{name}: {finding}")));
     }
     let why = match &result {
         Err(failure) => Some(failure.message()),
         Ok(Exit::Done) => None,
-        Ok(_) => document.as_ref().and_then(told::why),
+        Ok(_) => document.as_ref().and_then(outcome::why),
     };
     if ended.exit.worse(exit) != ended.exit || ended.error.is_none() {
         ended.error = why.or(ended.error.take());

@@ -3,9 +3,9 @@
 mod act;
 mod due;
 mod history;
+pub mod outcome;
 mod plan;
 mod summary;
-pub mod told;
 
 use std::time::{Instant, SystemTime};
 

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::act::Ended;
 use super::due::Due;
+use super::outcome;
 use super::plan::Planned;
-use super::told;
 use crate::args::step::Step;
 use crate::config::policy::{self, Interval};
 use crate::context::Context;
@@ -33,11 +33,11 @@ pub fn line(planned: &Planned, fate: &Fate) -> String {
         Fate::NotAfter(step) => format!("not run because {} failed", step.name()),
         Fate::Interrupted => "not run: the run was interrupted".into(),
         Fate::Ended(ended) => {
-            let why = ended.error.as_deref().map(|why| format!(": {}", told::short(why))).unwrap_or_default();
+            let why = ended.error.as_deref().map(|why| format!(": {}", outcome::short(why))).unwrap_or_default();
             let code = ended.exit.code();
             match ended.exit {
                 Exit::Done => {
-                    let told = told::done(planned.step, &ended.documents);
+                    let told = outcome::done(planned.step, &ended.documents);
                     let colon = if told.is_empty() { "" } else { ": " };
                     format!("done in {}{colon}{told}", units::duration(ended.took))
                 }

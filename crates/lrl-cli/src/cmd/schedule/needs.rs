@@ -86,17 +86,18 @@ impl Needs {
             own.extend(open::cache_dir(context).ok());
         }
         writes.extend(own.iter().cloned());
-        let told = &backup.told;
+        let notify = &backup.notify;
         // They are replaced by rename.
-        let replaced = [told.metrics_file.as_deref(), context.file.policy.report().map(Path::new)];
+        let replaced = [notify.metrics_file.as_deref(), context.file.policy.report().map(Path::new)];
         writes.extend(replaced.into_iter().flatten().filter_map(Path::parent).map(
             |dir| match dir.as_os_str().is_empty() {
                 true => directory.clone(),
                 false => dir.to_path_buf(),
             },
         ));
-        let hooks = [&told.on_start, &told.on_success, &told.on_failure];
-        let is_told = told.ping_url.is_some() || told.ping_url_file.is_some() || hooks.iter().any(|it| !it.is_empty());
+        let hooks = [&notify.on_start, &notify.on_success, &notify.on_failure];
+        let is_told =
+            notify.ping_url.is_some() || notify.ping_url_file.is_some() || hooks.iter().any(|it| !it.is_empty());
         let variables = variables(&line.matches);
         if variables.iter().any(|(name, _)| name == "LRL_PING_URL") {
             return Err(Failure::Usage(
@@ -115,7 +116,7 @@ impl Needs {
         reads.extend(backup.exclude_file.iter().cloned());
         let words = command.iter().chain(hooks).flatten();
         reads.extend(words.filter(|word| word.starts_with('/')).map(PathBuf::from));
-        reads.extend(told.ping_url_file.clone());
+        reads.extend(notify.ping_url_file.clone());
         Ok(Self {
             program: reads[0].clone(),
             directory,

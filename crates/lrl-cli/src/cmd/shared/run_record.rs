@@ -66,7 +66,7 @@ impl RunRecord {
 /// Records how a run ended, and returns the record; other commands, and what only plans, leave none. A record that cannot be written changes
 /// nothing.
 pub fn write(context: &Context<'_>, ended: &Ended) -> Option<RunRecord> {
-    let command = context.cli.command.timed_name().filter(|_| context.cli.command.told().is_some())?;
+    let command = context.cli.command.timed_name().filter(|_| context.cli.command.notify().is_some())?;
     let source = &context.cli.global.source;
     let before = read_of(context, command, source);
     let finished = time_of(SystemTime::now()).secs;
@@ -90,8 +90,8 @@ pub fn write(context: &Context<'_>, ended: &Ended) -> Option<RunRecord> {
             before => context
                 .cli
                 .command
-                .told()
-                .and_then(|told| told.metrics_file.as_ref())
+                .notify()
+                .and_then(|notify| notify.metrics_file.as_ref())
                 .map_or(before, |_| Some(finished)),
         },
         read_lock: context.left.read_lock.get().or(before.and_then(|run| run.read_lock)),

@@ -9,7 +9,7 @@ use lrl_store::store::Store;
 use lrl_store::time::time_of;
 use serde_json::{Value, json};
 
-use super::look;
+use super::probe;
 use super::source::{Listed, SourceStatus, is_empty, sources, status_document};
 use crate::args::StatusArgs;
 use crate::args::max_age::MaxAgeArgs;
@@ -37,7 +37,7 @@ pub fn run(context: &Context<'_>, args: &StatusArgs, above: &Location) -> Result
     let now = time_of(SystemTime::now()).secs;
     let mut lines = Vec::new();
     for place in open::locations_below(context, above)? {
-        match look::store(context, &place) {
+        match probe::store(context, &place) {
             Ok(None) => {}
             Ok(Some(store)) => match sources(context, &store) {
                 Ok(sources) if is_empty(&store, &sources) => {
@@ -49,10 +49,10 @@ pub fn run(context: &Context<'_>, args: &StatusArgs, above: &Location) -> Result
                     }
                 }
                 Err(Error::Interrupted) => return Err(Error::Interrupted.into()),
-                Err(error) => lines.push(Line::without(&place, &look::reason(&error))),
+                Err(error) => lines.push(Line::without(&place, &probe::reason(&error))),
             },
             Err(Error::Interrupted) => return Err(Error::Interrupted.into()),
-            Err(error) => lines.push(Line::without(&place, &look::reason(&error))),
+            Err(error) => lines.push(Line::without(&place, &probe::reason(&error))),
         }
     }
     if lines.is_empty() {
@@ -89,7 +89,7 @@ impl Line {
             Ok(stand) => stand,
             Err(Error::Interrupted) => return Err(Error::Interrupted.into()),
             Err(error) => {
-                return Ok(Self { source: Some(source.name.clone()), ..Self::without(place, &look::reason(&error)) });
+                return Ok(Self { source: Some(source.name.clone()), ..Self::without(place, &probe::reason(&error)) });
             }
         };
         let mut notes = Vec::new();

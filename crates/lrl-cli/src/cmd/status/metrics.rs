@@ -42,7 +42,7 @@ struct Samples {
 
 /// Writes the file after a run, if there is to be one. What cannot be measured stays as it was there.
 pub fn write(context: &Context<'_>, exit: Exit, record: Option<&RunRecord>) {
-    let Some(path) = context.cli.command.told().and_then(|told| told.metrics_file.as_deref()) else { return };
+    let Some(path) = context.cli.command.notify().and_then(|told| told.metrics_file.as_deref()) else { return };
     let mut samples = Samples::new(context);
     if let Some(record) = record {
         samples.run(&context.cli.global.source, record, Some(path));

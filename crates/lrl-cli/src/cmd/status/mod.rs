@@ -2,8 +2,8 @@
 
 mod all_stores;
 mod describe;
-pub mod look;
 pub mod metrics;
+pub mod probe;
 pub mod room;
 pub mod source;
 mod watch;

@@ -1,12 +1,12 @@
 //! `lrl ui`: pages for one browser, on this machine, for as long as somebody looks. Requests are let in by `guard`, taken apart by `address`, and
 //! answered one after the other by `pages`; only downloads run beside them. Nothing here changes anything.
 
-mod address;
 mod answer;
 mod download;
 mod guard;
 mod pages;
 mod server;
+mod url;
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
@@ -19,11 +19,11 @@ use lrl_store::crypt;
 use lrl_store::error::Error;
 use serde_json::json;
 
-use self::address::{Address, Base};
 use self::answer::Answer;
 use self::download::Downloads;
 use self::guard::{Guard, OPEN};
 use self::pages::Site;
+use self::url::{Address, Base};
 use crate::args::ui::UiArgs;
 use crate::cmd::shared::open;
 use crate::context::Context;

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::args::Verb;
 use crate::cmd::backup;
-use crate::cmd::run::told;
+use crate::cmd::run::outcome;
 use crate::cmd::shared::line::{Line, line};
 use crate::cmd::shared::run_record::{self, RunRecord};
 use crate::context::Context;
@@ -140,7 +140,7 @@ fn outcome(exit: Exit, result: &Result, document: &Value, took: Duration) -> Out
         Err(failure) => Some(Fault::of(failure)),
         Ok(Exit::Done) => None,
         Ok(exit) => {
-            let message = told::why(document).unwrap_or_else(|| format!("exit code {}", exit.code()));
+            let message = outcome::why(document).unwrap_or_else(|| format!("exit code {}", exit.code()));
             Some(Fault { kind: format!("{} {}", exit.code(), kind_of(&message)), message, hint: None })
         }
     };

@@ -16,8 +16,8 @@ pub use site::Site;
 use lrl_store::error::Error;
 
 use self::site::Limited;
-use super::address::Address;
 use super::answer::Answer;
+use super::url::Address;
 use crate::exit::Failure;
 
 /// Answers a request.

@@ -10,8 +10,8 @@ use lrl_store::fs::lock::LockMode;
 use lrl_store::progress::Observer;
 use lrl_store::store::{SnapshotName, Store};
 
-use super::super::address::{Address, Base};
 use super::super::download::Downloads;
+use super::super::url::{Address, Base};
 use crate::args::max_age::MaxAgeArgs;
 use crate::cmd::status::source::{self, Listed};
 use crate::context::{Context, store_word};

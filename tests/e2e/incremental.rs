@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use crate::common::{Lab, Run, database};
-use crate::tools::{Disk, python, rounds};
+use crate::helpers::{Disk, python, rounds};
 
 /// Adds a table of this many MiB of rows that compress well.
 fn grow(conn: &Connection, mib: u64) {

@@ -10,7 +10,7 @@ use super::values::{self, PingKind, Secret};
 
 /// Who is told how a run went; of the commands that a timer starts.
 #[derive(Debug, Args)]
-pub struct ToldArgs {
+pub struct NotifyArgs {
     /// Write metrics for Prometheus to this file after every run, also one that failed
     #[arg(long, value_name = "FILE", hide_short_help = true, help_heading = SETTINGS)]
     pub metrics_file: Option<PathBuf>,

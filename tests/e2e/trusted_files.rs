@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::common::{Lab, Run};
-use crate::tools::as_nobody;
+use crate::helpers::as_nobody;
 
 /// Settings whose use can be seen.
 const MEANT: &str = "source = 'meant'\n";

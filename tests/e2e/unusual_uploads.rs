@@ -10,7 +10,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::common::{Lab, Run, noise};
-use crate::tools::{as_nobody, assert_same, assert_whole, look, names, outputs, python};
+use crate::helpers::{as_nobody, assert_same, assert_whole, look, names, outputs, python};
 
 /// A lab with one of everything.
 fn zoo() -> Lab {
