@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use lrl_store::error::Error;
 use lrl_store::progress::Observer;
-use lrl_store::source::database::{glance, read_header};
+use lrl_store::source::database::{inspect_in_use, read_header};
 
 use super::preset::{self, Preset, Signature};
 
@@ -103,7 +103,7 @@ impl<'a> Detector<'a> {
 
     fn tables(&mut self, path: &Path) -> Result<&Result<Vec<String>, String>, Error> {
         if !self.tables.contains_key(path) {
-            let tables = match glance(path, self.scratch, self.observer, |inspector| inspector.tables()) {
+            let tables = match inspect_in_use(path, self.scratch, self.observer, |inspector| inspector.tables()) {
                 Ok(tables) => Ok(tables.names),
                 Err(Error::Interrupted) => return Err(Error::Interrupted),
                 Err(error) => Err(error.to_string()),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use lrl_store::error::{Error, Result};
 use lrl_store::progress::Observer;
-use lrl_store::source::database::{Inspector, Value, glance};
+use lrl_store::source::database::{Inspector, Value, inspect_in_use};
 use serde::Deserialize;
 
 use super::checked;
@@ -30,7 +30,7 @@ struct Written {
     rows: String,
 }
 
-/// Returns the checks of a preset for the site in `dir`, and what to tell of them. Reads a database at a glance, and none of its rows but
+/// Returns the checks of a preset for the site in `dir`, and what to tell of them. Reads a database at a inspect_in_use, and none of its rows but
 /// for the checks that a query writes.
 pub fn checks(
     preset: &Preset,
@@ -66,7 +66,7 @@ pub fn checks(
 /// Lets SQLite prepare a query; no row of it is read.
 fn prepare(db: &Path, rows: &str, scratch: &Path, observer: &dyn Observer) -> Result<Option<String>> {
     let sql = format!("SELECT path FROM ({rows}) LIMIT 0");
-    let prepared = glance(db, scratch, observer, |inspector| match inspector.scalar(&sql, &|| None) {
+    let prepared = inspect_in_use(db, scratch, observer, |inspector| match inspector.scalar(&sql, &|| None) {
         Ok(_) => Ok(None),
         Err(Error::Refused(reason)) => Ok(Some(reason)),
         Err(error) => Err(error),
@@ -80,7 +80,7 @@ fn prepare(db: &Path, rows: &str, scratch: &Path, observer: &dyn Observer) -> Re
 }
 
 fn written(from: &ChecksFrom, dir: &Path, scratch: &Path, observer: &dyn Observer) -> Result<Vec<RowsCheck>> {
-    let value = glance(&dir.join(&from.database), scratch, observer, |inspector: &Inspector<'_>| {
+    let value = inspect_in_use(&dir.join(&from.database), scratch, observer, |inspector: &Inspector<'_>| {
         inspector.scalar(&from.query, &|| None)
     })?;
     let Value::Text(text) = value else { return Ok(Vec::new()) };

@@ -12,7 +12,7 @@ use lrl_store::set::own_files;
 use lrl_store::source::database::source::database_of;
 use lrl_store::source::database::{Header, read_header};
 use lrl_store::source::files::exclude::Excludes;
-use lrl_store::source::files::kept;
+use lrl_store::source::files::kept_copies;
 
 use super::found::{FoundDatabase, Heap, LinkOut, Listed, Oddity, Scan};
 use super::rules::literal;
@@ -132,7 +132,7 @@ impl Scanner {
     /// Prepares a look into a directory; `None` for one that is lrl's own.
     fn enter(&mut self, entry: &DirEntry, below: Vec<u8>, heap: Option<Counted>) -> Option<Dir> {
         let path = entry.path();
-        if kept::is_kept(entry_name(&below)) {
+        if kept_copies::is_kept(entry_name(&below)) {
             return None;
         }
         if let (true, Ok(text)) = (own_files::is_store(&path), str::from_utf8(&below)) {
@@ -186,7 +186,7 @@ impl Scanner {
             };
             return self.odd(below, format!("is {what}, which holds no data"), false);
         }
-        if kept::is_kept(entry_name(below)) {
+        if kept_copies::is_kept(entry_name(below)) {
             return;
         }
         let set = str::from_utf8(below).ok().and_then(|text| {

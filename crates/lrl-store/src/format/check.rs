@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::rank::Rank;
+use super::record_order::Rank;
 use crate::error::{Error, Result};
 use crate::id::{CheckId, Ids, SnapshotId};
 use crate::time::Time;

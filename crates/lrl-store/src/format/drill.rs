@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::path_text;
-use super::rank::Rank;
+use super::record_order::Rank;
 use crate::error::{Error, Result};
 use crate::id::{ChunkId, DrillId, Ids, SnapshotId};
 use crate::time::Time;

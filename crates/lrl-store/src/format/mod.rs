@@ -13,11 +13,11 @@ pub mod node;
 pub mod pack;
 pub mod path_text;
 pub mod pending;
-pub mod rank;
+pub mod record_order;
 pub mod references;
 pub mod repair;
 pub mod snapshot;
 #[cfg(test)]
 mod snapshot_tests;
 pub mod xattr;
-mod xattr_list;
+mod xattr_json;

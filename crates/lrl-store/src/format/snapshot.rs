@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::entry::{compare_paths, is_clean_path};
 use super::path_text;
 use super::xattr::Xattrs;
-use super::xattr_list;
+use super::xattr_json;
 use crate::error::{Error, Result};
 use crate::id::{ChunkId, Ids, PackId, PendingId, SnapshotId};
 use crate::progress::Problem;
@@ -163,7 +163,7 @@ pub struct RootDir {
     /// Time of its last change.
     pub mtime: Time,
     /// Extended attributes and ACLs that are stored.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "xattr_list")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "xattr_json")]
     pub xattrs: Xattrs,
 }
 
@@ -204,7 +204,7 @@ pub struct Database {
     /// Modification time of the source file.
     pub mtime: Time,
     /// Extended attributes and ACLs that are stored.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "xattr_list")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "xattr_json")]
     #[doc(hidden)]
     pub xattrs: Xattrs,
 }

@@ -4,7 +4,7 @@ use super::handle::Store;
 use crate::backend::{Payload, collect};
 use crate::error::{Error, Result};
 use crate::format::drill::{self, Drill};
-use crate::format::rank::Latest;
+use crate::format::record_order::Latest;
 use crate::id::DrillId;
 use crate::time::{Time, is_future};
 

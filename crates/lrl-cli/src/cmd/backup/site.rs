@@ -9,7 +9,7 @@ use lrl_store::set::own_files;
 use lrl_store::source::database::source::{DatabaseSource, Discover};
 use lrl_store::source::files::exclude::Excludes;
 use lrl_store::source::files::include::Includes;
-use lrl_store::source::files::kept;
+use lrl_store::source::files::kept_copies;
 
 use crate::args::BackupArgs;
 use crate::exit::{Failure, Result};
@@ -47,7 +47,7 @@ fn refuse_own(root: &Path, path: &str) -> Result<()> {
         "is in a store of lrl"
     } else if own_files::set_pattern(name).is_some() {
         "is a file of a set that lrl wrote"
-    } else if kept::is_kept(name.as_bytes()) {
+    } else if kept_copies::is_kept(name.as_bytes()) {
         "is what a restore of lrl keeps"
     } else {
         return Ok(());

@@ -7,9 +7,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::context::Context;
-use super::database::{self, DatabasePart, Prepared};
 use super::history::History;
 use super::options::Options;
+use super::store_database::{self, DatabasePart, Prepared};
 use crate::error::{Error, Result};
 use crate::format::entry::compare_paths;
 use crate::format::snapshot::DATABASE_NOT_FOUND;
@@ -166,7 +166,7 @@ pub(super) fn store(
         let mut changed = Vec::new();
         for source in group {
             checkpoint(observer)?;
-            let prepared = database::prepare(context, history, source, problems);
+            let prepared = store_database::prepare(context, history, source, problems);
             let Some(prepared) = unless_unreadable(prepared, source, is_alone, problems, observer)? else { continue };
             if !matches!(prepared, Prepared::Absent) {
                 instants.push(Instant::now());
@@ -181,7 +181,7 @@ pub(super) fn store(
         for one in changed {
             let source = one.source;
             let open = || {
-                database::expect_index(&source.file)?;
+                store_database::expect_index(&source.file)?;
                 let reading = crate::source::database::prepare(&source.file, &read_options, observer)?;
                 let draft = one.draft(context, &reading)?;
                 Ok((reading, draft))

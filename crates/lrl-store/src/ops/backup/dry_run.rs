@@ -135,7 +135,7 @@ fn database(
     let parent = history.and_then(|history| history.database(&source.path)).map(|part| part.root);
     let chunking = store.map_or_else(Chunking::default, |store| store.config().chunking);
     let mut compared = Compared::new(store.zip(parent), chunking.extent_bytes, observer);
-    super::database::expect_index(path)?;
+    super::store_database::expect_index(path)?;
     let read = ReadOptions { busy: options.busy, scratch: &options.scratch };
     let image = database::read_image(path, &read, &mut compared, observer)?;
     if let Some(error) = &image.schema_error {

@@ -1,21 +1,20 @@
 //! The verb `backup`: one snapshot of the source, and the set that the manual documents. The whole run is on this one screen.
 
 mod attempt;
+mod changed_extents;
 mod context;
-pub(super) mod database;
+mod database_xattrs;
 mod databases;
 mod dry_run;
 mod earlier;
 mod extent_ids;
 mod extents;
-mod few_extents;
 pub(super) mod files;
 mod full_scan;
 mod history;
 mod image_buffer;
-mod losses;
+mod known_damage;
 mod options;
-mod own_xattrs;
 mod page_moves;
 mod parent_list;
 mod prepare;
@@ -26,6 +25,7 @@ mod roots;
 mod set_image;
 mod shrink;
 mod stage_set;
+pub(super) mod store_database;
 mod store_file;
 mod store_image;
 #[cfg(test)]
@@ -37,7 +37,7 @@ pub(super) use databases::find_elsewhere;
 pub use dry_run::{Amount, DatabasePlan, Plan, UploadsPlan, plan};
 pub use full_scan::FullScan;
 pub(super) use history::{History, all_timestamps};
-pub(super) use losses::{KnownLosses, survey};
+pub(super) use known_damage::{KnownLosses, survey};
 pub use options::{Options, SETTLE};
 pub use report::{AssetsOutput, DatabaseOutput, DatabaseRead, Distrust, Report, SetOutput, UploadsRead};
 

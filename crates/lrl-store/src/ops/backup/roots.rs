@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use super::database_xattrs::xattrs_of;
 use super::options::Options;
-use super::own_xattrs::own_xattrs;
 use crate::format::snapshot::RootDir;
 use crate::ops::report_problem::report;
 use crate::progress::{Observer, Problem};
@@ -38,7 +38,7 @@ pub(super) fn root_dir(options: &Options, problems: &mut Vec<Problem>, observer:
     let Stat { mode, uid, gid, mtime, .. } = Stat::of(&rustix::fs::stat(path).ok()?);
     // What is relative means another directory elsewhere.
     let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-    let xattrs = own_xattrs(&real, problems, observer);
+    let xattrs = xattrs_of(&real, problems, observer);
     Some(RootDir { path: real.display().to_string(), mode, uid, gid, mtime, xattrs })
 }
 

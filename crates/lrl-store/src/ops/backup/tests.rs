@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use sha2::{Digest, Sha256};
 
 use super::Options;
-use super::database::store_file;
+use super::store_database::store_file;
 use crate::format::entry::Content;
 use crate::format::snapshot::Database;
 use crate::fs::lock::LockMode;

@@ -3,7 +3,7 @@
 use super::context::Context;
 use super::full_scan::{self, FullScan};
 use super::history::History;
-use super::losses::{self, KnownLosses};
+use super::known_damage::{self, KnownLosses};
 use super::options::Options;
 use super::report::Distrust;
 use crate::error::{Error, Result};
@@ -62,7 +62,7 @@ pub(super) fn decide(context: Context<'_>, history: &History, problems: &mut Vec
     let full_scan = full_scan::due(cache, history, options);
     let losses = match compares_packs(context, full_scan) {
         // A full scan believes no earlier look.
-        true => losses::survey(store, (cache, full_scan.is_none()), problems, observer)?,
+        true => known_damage::survey(store, (cache, full_scan.is_none()), problems, observer)?,
         false => KnownLosses::default(),
     };
     let distrust = distrust(context)?;

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::require::RequiredTables;
-use super::rows_check::RowsCheck;
-use super::user_query::Assertion;
+use super::checks::required_tables::RequiredTables;
+use super::checks::rows_query::RowsCheck;
+use super::checks::user_query::Assertion;
 pub use crate::ops::query::limit::TIME_LIMIT;
 pub use crate::ops::query::private_file::SCRATCH;
 use crate::store::Store;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use crate::error::{Error, Result};
 use crate::format::drill::{Drill, Drilled};
 use crate::format::path_text;
-use crate::format::rank::{Latest, Rank};
+use crate::format::record_order::{Latest, Rank};
 use crate::format::snapshot::{Database, Snapshot, THE_DATABASE};
 use crate::id::SnapshotId;
 use crate::ops::parts::Need;

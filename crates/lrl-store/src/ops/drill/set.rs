@@ -3,15 +3,15 @@
 use std::path::Path;
 use std::time::Instant;
 
+use super::checks::matches_snapshot::{matches_database, matches_uploads, shown_snapshot, without_entry};
+use super::checks::{archive, database};
 use super::files::Facts;
 use super::finding::finding;
-use super::matches::{matches_database, matches_uploads, shown_snapshot, without_entry};
 use super::options::Options;
 use super::report::{Report, holds};
 use super::subject::{Subject, root_of, unplaced};
 use super::uploads::Uploads;
 use super::verification::{Check, MATCHES, Verification};
-use super::{archive, database};
 use crate::error::{Error, Result};
 use crate::format::path_text;
 use crate::format::snapshot::THE_DATABASE;

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::database;
+use super::checks::database;
 use super::files::{Facts, Files};
 use super::finding::finding_in_store;
 use super::options::Options;

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use super::lacks;
+use super::incomplete_notice;
 use crate::format::snapshot::Snapshot;
 use crate::set::layout::Names;
 use crate::set::manifest::Missing;
@@ -26,7 +26,7 @@ pub(super) fn text(
         snapshot.timestamp,
         name.id.short()
     );
-    out.push_str(&lacks::text(names, missing));
+    out.push_str(&incomplete_notice::text(names, missing));
     for (part, what) in [(snapshot.has_databases(), "database"), (snapshot.files.is_some(), "uploads")] {
         if !part {
             let _ = writeln!(out, "**This set holds no {what}.** Those of the application stay as they are.\n");
@@ -77,6 +77,6 @@ pub(super) fn text(
          5. When all is well, remove what ends in `.pre-restore`.\n\n\
          With lrl all of this is one command: ",
     );
-    let _ = writeln!(out, "`lrl restore --manifest {}{}`.", file(&names.manifest), lacks::flag(missing));
+    let _ = writeln!(out, "`lrl restore --manifest {}{}`.", file(&names.manifest), incomplete_notice::flag(missing));
     out
 }

@@ -2,7 +2,7 @@
 //! same archive, byte for byte, as the backup run; the manifest is written last.
 
 mod guide;
-mod lacks;
+mod incomplete_notice;
 mod salvage;
 mod site_guide;
 

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use super::lacks;
+use super::incomplete_notice;
 use crate::format::path_text;
 use crate::format::snapshot::{Database, Snapshot};
 use crate::set::layout::Names;
@@ -30,7 +30,7 @@ pub(super) fn text(
         snapshot.timestamp,
         name.id.short()
     );
-    out.push_str(&lacks::text(names, missing));
+    out.push_str(&incomplete_notice::text(names, missing));
     for (part, what) in [(snapshot.has_databases(), "databases"), (snapshot.files.is_some(), "files")] {
         if !part {
             let _ = writeln!(out, "**This set holds no {what}.** Those of the application stay as they are.\n");
@@ -49,7 +49,7 @@ pub(super) fn text(
         }
         out.push('\n');
     }
-    let flag = lacks::flag(missing);
+    let flag = incomplete_notice::flag(missing);
     let _ = write!(
         out,
         "1. Stop the application. Nothing may have a database open.\n\

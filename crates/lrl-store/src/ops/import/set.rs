@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::format::entry::compare_paths;
 use crate::format::snapshot::{self, Snapshot};
 use crate::fs::temp_dir::TempDir;
-use crate::ops::backup::{History, database};
+use crate::ops::backup::{History, store_database};
 use crate::progress::{Observer, Phase, Problem};
 use crate::set::manifest::MISSING;
 use crate::set::manifest::read::{FoundFile, FoundSet};
@@ -176,7 +176,7 @@ fn keep_database(
     // A path that leads elsewhere was refused.
     let list_path = file.database_path().unwrap_or_default();
     let parent = history.database(&list_path);
-    let (root, sha256) = database::store_file(session, &mut image, parent, &options.scratch, observer)?;
+    let (root, sha256) = store_database::store_file(session, &mut image, parent, &options.scratch, observer)?;
     if file.sha256.as_ref().is_some_and(|stated| !stated.eq_ignore_ascii_case(&sha256)) {
         return Ok(Err(format!("{} changed while it was imported", path.display())));
     }

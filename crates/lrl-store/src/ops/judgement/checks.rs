@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::error::{Error, Result};
 use crate::format::check::{Check, Damaged, Depth};
-use crate::format::rank::{self, Rank};
+use crate::format::record_order::{self, Rank};
 use crate::id::{CheckId, SnapshotId};
 use crate::store::Store;
 use crate::time::{Time, is_future};
@@ -76,7 +76,7 @@ impl Checks {
                 Err(error) => return Err(error),
             }
         }
-        rank::sort(&mut records, |(_, check): &(CheckId, Check)| check.rank());
+        record_order::sort(&mut records, |(_, check): &(CheckId, Check)| check.rank());
         for (id, check) in records {
             // Every check walks the lists; only one that read every pack shows that what another one read is whole again.
             checks.lost.retain(|_, (_, depth)| *depth != Depth::Structure && check.depth != Depth::All);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Checks, Damage, Judge, Judgement, Lost, State, judge};
 use crate::format::check::{self, Check, Damaged, Depth};
 use crate::format::drill::{Drill, Drilled, DrilledDatabase};
-use crate::format::rank::Rank;
+use crate::format::record_order::Rank;
 use crate::format::snapshot::{DATABASE_NOT_FOUND, Measure, Shrink, Snapshot};
 use crate::fs::lock::LockMode;
 use crate::id::SnapshotId;

@@ -26,7 +26,7 @@ use crate::error::{Error, Result};
 use crate::fs::dir::{DirCursor, to_path};
 use crate::fs::resolve::{OpenDirs, look};
 use crate::source::database::source::SIDE_FILES;
-use crate::source::files::kept::kept_of;
+use crate::source::files::kept_copies::kept_of;
 
 /// What to remove.
 #[derive(Debug, Clone)]

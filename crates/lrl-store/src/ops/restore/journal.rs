@@ -19,12 +19,12 @@ use crate::error::{Error, Result};
 use crate::fs::dir::{create_file, to_path};
 use crate::fs::missing_features::sync_dir;
 use crate::fs::resolve::OpenDirs;
-use crate::source::files::kept;
+use crate::source::files::kept_copies;
 
 /// The name of the record of an unfinished change.
-const PENDING: &[u8] = kept::PENDING.as_bytes();
+const PENDING: &[u8] = kept_copies::PENDING.as_bytes();
 /// The name of the record of the last finished change.
-const LAST: &[u8] = kept::RECORD.as_bytes();
+const LAST: &[u8] = kept_copies::RECORD.as_bytes();
 /// A record takes a kilobyte for each target; somebody else may have put anything there.
 const MAX_BYTES: u64 = 32 << 20;
 

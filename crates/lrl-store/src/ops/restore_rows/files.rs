@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::format::entry::is_clean_path;
 use crate::format::snapshot::Snapshot;
 use crate::fs::dir::to_path;
-use crate::ops::drill::row_path::below_root;
+use crate::ops::drill::checks::row_path::below_root;
 use crate::ops::ls;
 use crate::ops::query::limit;
 use crate::source::database::{Inspector, RowPath};

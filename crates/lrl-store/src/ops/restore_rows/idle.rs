@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};
-use crate::source::files::kept;
+use crate::source::files::kept_copies;
 
 /// More of a note is not read: anybody may have put anything there.
 const MAX_BYTES: u64 = 4096;
 
 fn path(data_dir: &Path) -> PathBuf {
-    data_dir.join(kept::IDLE)
+    data_dir.join(kept_copies::IDLE)
 }
 
 /// Notes that a restore had nothing to do, if there is an earlier one that could be undone. `from` says what it was about.
@@ -23,7 +23,7 @@ fn path(data_dir: &Path) -> PathBuf {
 /// [`Error::Io`] if the note cannot be written.
 pub fn note_idle(data_dir: &Path, from: &str) -> Result<()> {
     let is_there = |name: &str| data_dir.join(name).symlink_metadata().is_ok();
-    if !is_there(kept::RECORD) && !is_there(kept::ROWS_RECORD) {
+    if !is_there(kept_copies::RECORD) && !is_there(kept_copies::ROWS_RECORD) {
         return Ok(());
     }
     let path = path(data_dir);

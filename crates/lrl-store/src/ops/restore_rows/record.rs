@@ -18,7 +18,7 @@ use crate::progress::Observer;
 use crate::source::database::Inspector;
 use crate::source::database::cell::{Cell, OwnedCell};
 use crate::source::database::merge::cells;
-use crate::source::files::kept::ROWS_RECORD;
+use crate::source::files::kept_copies::ROWS_RECORD;
 
 /// The format of the record.
 const FORMAT: u32 = 1;

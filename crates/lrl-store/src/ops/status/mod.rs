@@ -9,7 +9,7 @@ pub use report::{Condition, Good, Limits, Newest, PartAge, Status};
 
 use crate::error::{Error, Result};
 use crate::format::drill::Drill;
-use crate::format::rank::Latest;
+use crate::format::record_order::Latest;
 use crate::format::snapshot::Snapshot;
 use crate::ops::drill::past_drills::{DrillOutcome, Evidence};
 use crate::ops::judgement::{Judge, Judgement, State, is_unreadable};

@@ -1,6 +1,5 @@
 //! The `.tar.gz` of a set: written by splicing compressed segments, read in bounded memory.
 
-pub(crate) mod compress;
 pub mod content;
 pub mod deflate;
 pub mod digests;
@@ -10,6 +9,7 @@ mod link_targets;
 pub mod model;
 pub(crate) mod paths;
 pub mod read;
+pub(crate) mod segment_builder;
 pub(crate) mod segments;
 pub mod tar;
 pub mod write;

@@ -7,9 +7,9 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, sync_channel};
 
-use super::compress::{CompressedSegment, SegmentBuilder};
 use super::deflate::{FINAL_BLOCK, GZIP_HEADER, JoinedCrc, gzip_trailer};
 use super::model::{Contents, Record, Segments};
+use super::segment_builder::{CompressedSegment, SegmentBuilder};
 use super::segments::{Planner, Segment};
 use crate::error::{Error, Result};
 use crate::format::entry::Entry;

@@ -5,7 +5,7 @@ pub mod exclude;
 mod found;
 pub mod hard_links;
 pub mod include;
-pub mod kept;
+pub mod kept_copies;
 mod link_target;
 mod listing;
 mod open;

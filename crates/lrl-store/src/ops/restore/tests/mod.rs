@@ -250,7 +250,7 @@ fn look(top: &Path) -> Seen {
 }
 
 /// Sees everything below a directory, but not the directory's own times.
-fn look_inside(top: &Path) -> Seen {
+fn inspect_in_use(top: &Path) -> Seen {
     let mut seen = look(top);
     seen.entry(Vec::new()).and_modify(|own| own.3 = None);
     seen
@@ -439,14 +439,14 @@ fn an_image_that_is_not_the_one_promised_is_refused() {
     lab.write("lrl.db", b"database");
     fs::create_dir(lab.data()).unwrap();
     fs::write(lab.data().join("lrl.db"), b"old").unwrap();
-    let before = look_inside(&lab.data());
+    let before = inspect_in_use(&lab.data());
     let mut snapshot = lab.snapshot();
     snapshot.databases[0].sha256 = Some(hex(&[0; 32]));
     assert!(matches!(lab.restore(&snapshot, What::Whole), Err(Error::Corrupt { .. })));
     let mut snapshot = lab.snapshot();
     snapshot.databases[0].size_bytes += 1;
     assert!(matches!(lab.restore(&snapshot, What::Whole), Err(Error::Corrupt { .. })));
-    assert_eq!(look_inside(&lab.data()), before);
+    assert_eq!(inspect_in_use(&lab.data()), before);
 }
 
 #[test]
@@ -511,12 +511,12 @@ fn an_interrupted_restore_changes_nothing() {
     let snapshot = lab.snapshot();
     fs::create_dir_all(lab.data().join("assets")).unwrap();
     fs::write(lab.data().join("lrl.db"), b"old").unwrap();
-    let before = look_inside(&lab.data());
+    let before = inspect_in_use(&lab.data());
     let mut after = 0;
     loop {
         let observer = Impatient(after.into());
         match restore(&lab.store, &name(), &snapshot, &lab.options(What::Whole), &observer) {
-            Err(Error::Interrupted) => assert_eq!(look_inside(&lab.data()), before, "after {after}"),
+            Err(Error::Interrupted) => assert_eq!(inspect_in_use(&lab.data()), before, "after {after}"),
             other => break other.map(drop).unwrap(),
         }
         after += 1;

@@ -159,12 +159,12 @@ fn a_damaged_or_hostile_set_changes_nothing() {
         (out.join("lrl_db_20260114_120000.sqlite"), out.join("lrl_assets_20260114_120000.tar.gz"));
     fs::create_dir_all(lab.data().join("assets")).unwrap();
     fs::write(lab.data().join("lrl.db"), b"old").unwrap();
-    let before = look_inside(&lab.data());
+    let before = inspect_in_use(&lab.data());
     let refused = |what: &str| {
         let result = run(&lab, &manifest, What::Whole);
         let expected = matches!(result, Err(Error::Corrupt { .. } | Error::Missing { .. } | Error::Refused(_)));
         assert!(expected, "{what}: {result:?}");
-        assert_eq!(look_inside(&lab.data()), before, "{what}");
+        assert_eq!(inspect_in_use(&lab.data()), before, "{what}");
     };
     for path in [&database, &archive] {
         let bytes = fs::read(path).unwrap();
@@ -214,12 +214,12 @@ fn an_interrupted_restore_of_a_set_changes_nothing() {
     let manifest = set(&lab);
     fs::create_dir_all(lab.data().join("assets")).unwrap();
     fs::write(lab.data().join("lrl.db"), b"old").unwrap();
-    let before = look_inside(&lab.data());
+    let before = inspect_in_use(&lab.data());
     let restore = |after: i32| restore_set(&manifest, &lab.options(What::Whole), &Impatient(after.into())).map(drop);
     let mut after = 0;
     while let Err(error) = restore(after) {
         assert!(matches!(error, Error::Interrupted), "{error}");
-        assert_eq!(look_inside(&lab.data()), before, "after {after}");
+        assert_eq!(inspect_in_use(&lab.data()), before, "after {after}");
         after += 1;
     }
 }

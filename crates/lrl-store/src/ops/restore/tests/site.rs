@@ -11,7 +11,7 @@ use crate::ops::backup::{self, backup};
 use crate::ops::restore::rename::faults;
 use crate::ops::restore::{CleanOptions, UndoOptions, Undone, clean, is_unfinished, undo};
 use crate::source::files::exclude::Excludes;
-use crate::source::files::kept::{is_record, kept_of};
+use crate::source::files::kept_copies::{is_record, kept_of};
 
 pub(super) const DATABASES: [&str; 3] = ["app.db", "data/users/a.sqlite", "storage/main.sqlite"];
 
@@ -137,7 +137,7 @@ impl Site {
 
 /// Without records, what is kept, and the root's own times.
 pub(super) fn live(root: &Path) -> Seen {
-    let mut seen = look_inside(root);
+    let mut seen = inspect_in_use(root);
     let is_own = |part: &[u8]| is_record(part) || part.starts_with(b".lrl") || kept_of(part).is_some();
     seen.retain(|path, _| !path.split(|b| *b == b'/').any(is_own));
     seen

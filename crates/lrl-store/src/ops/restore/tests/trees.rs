@@ -102,7 +102,7 @@ fn a_link_to_the_data_is_followed_and_stays_and_one_below_is_not() {
     let result = lab.restore(&snapshot, What::Paths(vec![b"assets/ab/x.txt".to_vec()]));
     assert!(matches!(result, Err(Error::Refused(_))), "{result:?}");
     fs::remove_file(elsewhere.join("ab")).unwrap();
-    let before = look_inside(&elsewhere);
+    let before = inspect_in_use(&elsewhere);
     let db = lab.dir.path().join("db");
     fs::create_dir(&db).unwrap();
     fs::rename(elsewhere.join("lrl.db"), db.join("real.db")).unwrap();
@@ -123,7 +123,7 @@ fn a_link_to_the_data_is_followed_and_stays_and_one_below_is_not() {
     assert!(is_link("assets") && is_link("lrl.db"));
     assert_eq!(fs::read(db.join("real.db")).unwrap(), b"elsewhere");
     assert_eq!(fs::read(db.join("real.db-wal")).unwrap(), b"old wal");
-    let mut back = look_inside(&elsewhere);
+    let mut back = inspect_in_use(&elsewhere);
     back.insert(b"lrl.db".to_vec(), before[b"lrl.db".as_slice()].clone());
     assert_eq!(back, before);
 }
@@ -233,10 +233,10 @@ fn a_hostile_list_is_refused_and_leaves_nothing() {
     ];
     fs::write(outside.join("f"), b"outside").unwrap();
     for (what, list) in lists {
-        let before = look_inside(lab.dir.path());
+        let before = inspect_in_use(lab.dir.path());
         let result = lab.restore(&lab.snapshot_of(list), What::Whole);
         assert!(matches!(result, Err(Error::Corrupt { .. } | Error::Missing { .. })), "{what}: {result:?}");
-        assert_eq!(look_inside(lab.dir.path()), before, "{what}");
+        assert_eq!(inspect_in_use(lab.dir.path()), before, "{what}");
     }
 }
 
@@ -453,10 +453,10 @@ fn a_disk_without_space_for_two_reuses_what_is_right_or_refuses() {
     for n in 0..20 {
         set_mtime(&options.data_dir.join(format!("assets/{n}/file")), 1, 1);
     }
-    let before = look_inside(&options.data_dir);
+    let before = inspect_in_use(&options.data_dir);
     let Err(Error::Refused(text)) = lab.restore_with(&snapshot, &options) else { panic!() };
     assert!(text.contains("more than the disk"), "{text}");
-    assert_eq!(look_inside(&options.data_dir), before);
+    assert_eq!(inspect_in_use(&options.data_dir), before);
     // A part of it still fits.
     let _ = lab.restore_with(&snapshot, &Options { what: What::Paths(vec![b"assets/7".to_vec()]), ..options }).unwrap();
 }

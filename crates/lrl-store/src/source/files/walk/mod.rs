@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use super::exclude::Excludes;
 pub use super::found::{Found, FoundKind, Root, Stat};
 use super::found::{Looked, What, look};
-use super::kept::{RECORD, is_record, kept_of};
+use super::kept_copies::{RECORD, is_record, kept_of};
 use super::link_target;
 use super::listing::Listing;
 use super::open::{open_quietly, unreadable};

@@ -3,16 +3,16 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::files::{Facts, Files};
-use super::finding::finding;
 use super::row_list::RowList;
 use super::row_path::{below_root, common_directory};
-use super::rows_check::RowsCheck;
-use super::subject::Subject;
-use super::uploads::Uploads;
-use super::verification::{Check, ROWS};
+use super::rows_query::RowsCheck;
 use crate::error::Result;
 use crate::format::path_text;
+use crate::ops::drill::files::{Facts, Files};
+use crate::ops::drill::finding::finding;
+use crate::ops::drill::subject::Subject;
+use crate::ops::drill::uploads::Uploads;
+use crate::ops::drill::verification::{Check, ROWS};
 use crate::ops::query::limit;
 use crate::progress::{Observer, checkpoint};
 use crate::source::database::{FileFacts, FileRow, Inspector, RowPath};
@@ -57,7 +57,7 @@ struct Tally {
 }
 
 /// Runs one check in the restored database.
-pub(super) fn check(
+pub(in crate::ops::drill) fn check(
     inspector: &Inspector<'_>,
     wanted: &RowsCheck,
     subject: &Subject<'_>,

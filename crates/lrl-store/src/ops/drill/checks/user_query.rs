@@ -4,10 +4,10 @@ use std::cmp::Ordering;
 use std::path::Path;
 use std::time::Duration;
 
-use super::verification::{ASSERTION, Check};
 use crate::error::{Error, Result};
 use crate::format::entry::is_clean_path;
 use crate::format::path_text;
+use crate::ops::drill::verification::{ASSERTION, Check};
 use crate::ops::query::limit;
 use crate::source::database::{Inspector, Value, begins_query, check_query};
 
@@ -137,7 +137,7 @@ fn describe(value: &Value) -> String {
 }
 
 /// Runs one assertion in the restored database.
-pub(super) fn check(
+pub(in crate::ops::drill) fn check(
     inspector: &Inspector<'_>,
     assertion: &Assertion,
     temp: &Path,

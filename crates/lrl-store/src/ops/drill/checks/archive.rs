@@ -4,14 +4,14 @@
 use std::path::Path;
 use std::time::Instant;
 
-use super::files::Files;
-use super::finding::finding;
-use super::options::{Options, SCRATCH};
-use super::uploads::Uploads;
-use super::verification::{Check, Verification};
 use crate::error::{Error, Result};
 use crate::fs::temp_dir;
 use crate::fs::temp_dir::TempDir;
+use crate::ops::drill::files::Files;
+use crate::ops::drill::finding::finding;
+use crate::ops::drill::options::{Options, SCRATCH};
+use crate::ops::drill::uploads::Uploads;
+use crate::ops::drill::verification::{Check, Verification};
 use crate::progress::{Observer, Silent};
 use crate::set::archive::extract;
 use crate::set::archive::extract::Counts;
@@ -32,7 +32,7 @@ struct Unpacked {
 }
 
 /// Unpacks the archive and adds the checks after its hash; returns its files.
-pub(super) fn check(
+pub(in crate::ops::drill) fn check(
     path: &Path,
     file: &FoundFile,
     options: &Options<'_>,

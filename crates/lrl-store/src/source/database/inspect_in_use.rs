@@ -1,4 +1,4 @@
-//! A glance at a database that may be in use: without a lock, and without leaving anything beside it. What is seen may be a moment old.
+//! Inspects a database that may be in use: without a lock, and without leaving anything beside it. What is seen may be a moment old.
 
 use std::fs;
 use std::path::Path;
@@ -22,7 +22,7 @@ const TRIES: usize = 3;
 ///
 /// # Errors
 /// [`Error::Io`]: it cannot be read. [`Error::Corrupt`]: SQLite does not understand it, or it changed at this moment. Those of `look`.
-pub fn glance<T>(
+pub fn inspect_in_use<T>(
     db: &Path,
     scratch: &Path,
     observer: &dyn Observer,
@@ -60,7 +60,7 @@ fn absent(error: std::io::Error) -> std::io::Result<()> {
 mod tests {
     use rusqlite::Connection;
 
-    use super::glance;
+    use super::inspect_in_use;
     use crate::progress::Silent;
 
     #[test]
@@ -70,7 +70,7 @@ mod tests {
             let mut left: Vec<_> =
                 std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
             left.sort();
-            (glance(path, dir.path(), &Silent, |inspector| inspector.tables()).unwrap().names, left)
+            (inspect_in_use(path, dir.path(), &Silent, |inspector| inspector.tables()).unwrap().names, left)
         };
         let plain = dir.path().join("plain.db");
         Connection::open(&plain).unwrap().execute_batch("CREATE TABLE a(x); CREATE TABLE b(x);").unwrap();
@@ -90,7 +90,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.db");
         std::fs::write(&path, vec![7; 4096]).unwrap();
-        let error = glance(&path, dir.path(), &Silent, |inspector| inspector.tables()).unwrap_err().to_string();
+        let error = inspect_in_use(&path, dir.path(), &Silent, |inspector| inspector.tables()).unwrap_err().to_string();
         assert!(error.contains("x.db"), "{error}");
     }
 }

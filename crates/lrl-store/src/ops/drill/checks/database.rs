@@ -4,15 +4,15 @@ use std::path::Path;
 
 use serde_json::Map;
 
-use super::finding::finding;
-use super::options::Options;
-use super::subject::Subject;
-use super::uploads::Uploads;
-use super::verification::{
-    ASSET_ROWS, Check, FOREIGN_KEYS, INTEGRITY, ROWS, SCHEMA_VALID, SQLITE_OPEN, Verification, orphan_rows, shortened,
-};
 use super::{asset_rows, file_rows, user_query};
 use crate::error::Result;
+use crate::ops::drill::finding::finding;
+use crate::ops::drill::options::Options;
+use crate::ops::drill::subject::Subject;
+use crate::ops::drill::uploads::Uploads;
+use crate::ops::drill::verification::{
+    ASSET_ROWS, Check, FOREIGN_KEYS, INTEGRITY, ROWS, SCHEMA_VALID, SQLITE_OPEN, Verification, orphan_rows, shortened,
+};
 use crate::progress::Observer;
 use crate::source::database::{Inspector, Integrity, Orphans};
 
@@ -20,7 +20,7 @@ use crate::source::database::{Inspector, Integrity, Orphans};
 const FINDINGS: u32 = 20;
 
 /// Opens the file and adds the checks after its hash.
-pub(super) fn check(
+pub(in crate::ops::drill) fn check(
     path: &Path,
     subject: &Subject<'_>,
     options: &Options<'_>,

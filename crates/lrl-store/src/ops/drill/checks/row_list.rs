@@ -3,12 +3,12 @@
 
 use rusqlite::Connection;
 
-use super::files::key;
 use crate::error::{Error, Result};
 use crate::fs::temp_db::{self, Rollback};
+use crate::ops::drill::files::key;
 use crate::source::database::FileFacts;
 
-pub(super) struct RowList {
+pub(in crate::ops::drill) struct RowList {
     conn: Connection,
 }
 

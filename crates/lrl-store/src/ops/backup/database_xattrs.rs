@@ -9,7 +9,7 @@ use crate::ops::report_problem::report;
 use crate::progress::{Observer, Problem};
 
 /// Reads them, while SQLite does not have the database open: closing it here would drop SQLite's locks. What cannot be stored is a problem.
-pub(super) fn own_xattrs(path: &Path, problems: &mut Vec<Problem>, observer: &dyn Observer) -> Xattrs {
+pub(super) fn xattrs_of(path: &Path, problems: &mut Vec<Problem>, observer: &dyn Observer) -> Xattrs {
     // A FIFO would block the open. What cannot be opened is told by whoever reads it.
     let is_plain = path.metadata().is_ok_and(|meta| meta.is_file() || meta.is_dir());
     let file = if is_plain { File::open(path).ok() } else { None };

@@ -1,11 +1,11 @@
 //! Checks that every row of `assets` leads to a stored file of its size and SHA-256.
 
-use super::files::{Facts, Files};
-use super::finding::finding;
-use super::uploads::Uploads;
-use super::verification::{ASSET_ROWS, Check};
 use crate::error::Result;
 use crate::format::entry::is_clean_path;
+use crate::ops::drill::files::{Facts, Files};
+use crate::ops::drill::finding::finding;
+use crate::ops::drill::uploads::Uploads;
+use crate::ops::drill::verification::{ASSET_ROWS, Check};
 use crate::source::database::{AssetRow, AssetRows, Inspector};
 
 /// Up to this many bad rows are described; all are counted.
@@ -18,7 +18,7 @@ struct Tally {
     described: Vec<String>,
 }
 
-pub(super) fn check(inspector: &Inspector<'_>, uploads: &Uploads) -> Result<Check> {
+pub(in crate::ops::drill) fn check(inspector: &Inspector<'_>, uploads: &Uploads) -> Result<Check> {
     let files = match uploads {
         Uploads::Known(files) => files,
         Uploads::Absent(why) => return Ok(Check::not_applicable(ASSET_ROWS, why)),

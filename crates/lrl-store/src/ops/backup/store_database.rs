@@ -7,14 +7,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::context::Context;
+use super::database_xattrs::xattrs_of;
 use super::history::History;
 use super::image_buffer::{ImageBuffer, store_changed};
 use super::options::Options;
-use super::own_xattrs::own_xattrs;
 use super::report::DatabaseRead;
 use super::set_image::SetImage;
 use super::store_image::{Expected, Plan, StoredImage, build_tree, store_image};
-use super::{few_extents, full_scan};
+use super::{changed_extents, full_scan};
 use crate::error::{Error, Result};
 use crate::format::entry::Piece;
 use crate::format::snapshot;
@@ -108,7 +108,7 @@ pub(super) fn prepare<'a>(
     let [parent, proved] = [parent, proved].map(|part| part.filter(|_| has_bases));
     let mark = cache.and_then(|cache| cache.wal_mark(&options.source, &source.path));
     let mark = mark.filter(|(_, root)| parent.is_some_and(|parent| parent.root == *root)).map(|(mark, _)| mark);
-    let xattrs = own_xattrs(path, problems, observer);
+    let xattrs = xattrs_of(path, problems, observer);
     Ok(Prepared::Changed(Changed { source, before, parent, proved, mark, xattrs }))
 }
 
@@ -222,7 +222,7 @@ impl<'a> Changed<'a> {
         let (parent, changed) = self.parent.filter(has_held_pages).zip(changed).unzip();
         let reuses = session.trust().reuses_parent() && self.proved.is_none();
         if let (Some(parent), Some(changed), true) = (parent, &changed, reuses) {
-            if let Some((image, root)) = few_extents::store(context, reading, parent, changed)? {
+            if let Some((image, root)) = changed_extents::store(context, reading, parent, changed)? {
                 let stored = StoredImage::with_root(root, image.size_bytes, scratch);
                 return Ok((image, stored));
             }
