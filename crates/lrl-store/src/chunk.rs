@@ -1,10 +1,8 @@
-//! Where data is cut into chunks: by content for uploads (FastCDC v2020), by position for a database image.
+//! Where uploads are cut into chunks: by content (FastCDC v2020).
 //! Decides boundaries only; never reads, hashes or copies.
 //!
 //! Xia et al., "The Design of Fast Content-Defined Chunking for Data Deduplication Based Storage Systems" (2020).
 //! The boundaries are part of the store's format: other ones would find nothing of what is already stored.
-
-use std::ops::Range;
 
 use fastcdc::v2020::{Normalization, get_gear_with_seed, select_masks};
 
@@ -23,7 +21,7 @@ pub struct CdcParams {
 pub const UPLOADS: CdcParams = CdcParams { min: 256 << 10, avg: 1 << 20, max: 4 << 20 };
 
 /// A run of data up to this length is one chunk, uncut.
-pub const WHOLE_FILE_BYTES: u64 = 1 << 20;
+pub(crate) const WHOLE_FILE_BYTES: u64 = 1 << 20;
 
 /// The numbers by which contents are cut: public ones, or in an encrypted store its own, so that lengths do not tell contents.
 #[derive(Clone)]
@@ -44,7 +42,7 @@ impl Default for Gear {
 
 impl Gear {
     /// Cuts by a secret table.
-    pub fn keyed(table: [u64; 256]) -> Self {
+    pub(crate) fn keyed(table: [u64; 256]) -> Self {
         Self { shifted: table.map(|word| word << 1), table }
     }
 }
@@ -89,7 +87,7 @@ impl Cutter {
     }
 
     /// Forgets the current chunk: the next byte begins a new stream.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         (self.scanned, self.hash) = (0, 0);
     }
 
@@ -112,21 +110,9 @@ impl Cutter {
     }
 }
 
-/// Splits `len` bytes into runs of whole pages: `extent_bytes` rounded down to pages (at least one page), the last run
-/// being what is left.
-pub fn extents(len: u64, page_bytes: u32, extent_bytes: u32) -> impl ExactSizeIterator<Item = Range<u64>> + Clone {
-    let page = u64::from(page_bytes.max(1));
-    let step = (u64::from(extent_bytes) / page).max(1) * page;
-    let count = usize::try_from(len.div_ceil(step)).unwrap_or(usize::MAX);
-    (0..count).map(move |i| {
-        let start = i as u64 * step;
-        start..len.min(start + step)
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{CdcParams, Cutter, Gear, UPLOADS, extents};
+    use super::{CdcParams, Cutter, Gear, UPLOADS};
     use proptest::prelude::*;
 
     const SMALL: CdcParams = CdcParams { min: 64, avg: 256, max: 1024 };
@@ -222,15 +208,6 @@ mod tests {
         let before: std::collections::HashSet<_> = split(&old).into_iter().collect();
         let changed = split(&new).into_iter().filter(|chunk| !before.contains(chunk)).count();
         assert!((1..=8).contains(&changed), "{changed} chunks changed");
-    }
-
-    #[test]
-    fn extents_cover_every_byte_once_and_start_on_pages() {
-        let all: Vec<_> = extents(200_000, 4096, 65536).collect();
-        assert_eq!(all, [0..65536, 65536..131_072, 131_072..196_608, 196_608..200_000]);
-        assert_eq!(extents(0, 4096, 65536).count(), 0);
-        assert_eq!(extents(10, 4096, 100).next(), Some(0..10));
-        assert_eq!(extents(3 * 512, 512, 1100).collect::<Vec<_>>(), [0..1024, 1024..1536]);
     }
 
     /// Prints GB/s: `cargo test --release -p lrl-store cut_speed -- --ignored --nocapture`.

@@ -20,7 +20,7 @@ pub enum Encoding {
 
 impl Encoding {
     /// Returns the code on disk.
-    pub const fn code(self) -> u8 {
+    pub(crate) const fn code(self) -> u8 {
         match self {
             Self::Stored => 0,
             Self::Zstd => 1,
@@ -29,7 +29,7 @@ impl Encoding {
     }
 
     /// Reads the code on disk.
-    pub const fn from_code(code: u8) -> Option<Self> {
+    pub(crate) const fn from_code(code: u8) -> Option<Self> {
         Some(match code {
             0 => Self::Stored,
             1 => Self::Zstd,
@@ -40,9 +40,9 @@ impl Encoding {
 }
 
 /// A chunk is at most this long, in bytes: the content-defined cutter's upper bound.
-pub const MAX_CHUNK: usize = 4 << 20;
+pub(crate) const MAX_CHUNK: usize = 4 << 20;
 /// Bases of a delta, at most.
-pub const MAX_BASES: usize = 4;
+pub(crate) const MAX_BASES: usize = 4;
 
 const LEVEL: i32 = 3;
 const DELTA_LEVEL: i32 = 3;
@@ -88,7 +88,7 @@ fn looks_compressible(plain: &[u8]) -> bool {
 
 /// Encodes deltas. Its tables are made once: that takes longer than to encode a delta.
 #[derive(Default)]
-pub struct DeltaEncoder<'p> {
+pub(crate) struct DeltaEncoder<'p> {
     encoder: Option<CCtx<'p>>,
     decoder: Option<DCtx<'p>>,
 }
@@ -96,7 +96,7 @@ pub struct DeltaEncoder<'p> {
 impl<'p> DeltaEncoder<'p> {
     /// Compresses `plain` against `prefix`, its bases one after another; nothing if that does not make it smaller, or decodes to something
     /// else.
-    pub fn encode(&mut self, plain: &[u8], prefix: &'p [u8]) -> Option<Vec<u8>> {
+    pub(crate) fn encode(&mut self, plain: &[u8], prefix: &'p [u8]) -> Option<Vec<u8>> {
         let encoder = self.encoder.get_or_insert_with(CCtx::create);
         encoder.reset(ResetDirective::SessionAndParameters).ok()?;
         encoder.set_parameter(CParameter::CompressionLevel(DELTA_LEVEL)).ok()?;

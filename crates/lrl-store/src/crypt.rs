@@ -18,14 +18,14 @@ use crate::error::{Error, Result};
 use crate::id::{Ids, derive_key, expand, keyed};
 
 /// What `config` calls this encryption.
-pub const NAME: &str = "xchacha20poly1305-x25519-blake3";
+pub(crate) const NAME: &str = "xchacha20poly1305-x25519-blake3";
 /// Bytes that sealing adds to what is sealed.
-pub const TAG_LEN: usize = 16;
+pub(crate) const TAG_LEN: usize = 16;
 /// A key for one object, sealed for the content key pair.
-pub const SEALED_KEY_LEN: usize = 32 + crypto_box::SEALBYTES;
+pub(crate) const SEALED_KEY_LEN: usize = 32 + crypto_box::SEALBYTES;
 
 /// 32 secret bytes, wiped when they are dropped.
-pub type Secret = Zeroizing<[u8; 32]>;
+pub(crate) type Secret = Zeroizing<[u8; 32]>;
 
 /// Random numbers of the operating system, mixed with what a virtual machine that was set back does not repeat: its clocks.
 #[derive(Default)]
@@ -106,7 +106,7 @@ impl Bundle {
     }
 
     /// Returns what a slot seals.
-    pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
+    pub(crate) fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
         Zeroizing::new(match self {
             Self::Full(master) => master.to_vec(),
             Self::Writer(writer, public) => [writer.as_slice(), public].concat(),
@@ -114,7 +114,7 @@ impl Bundle {
     }
 
     /// Reads what [`Bundle::to_bytes`] wrote.
-    pub fn from_bytes(class: Class, bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn from_bytes(class: Class, bytes: &[u8]) -> Option<Self> {
         let array = |bytes: &[u8]| <[u8; 32]>::try_from(bytes).ok();
         match class {
             Class::Full => Some(Self::Full(Zeroizing::new(array(bytes)?))),
@@ -126,7 +126,7 @@ impl Bundle {
     }
 
     /// Returns the keys of the writer class that belong to it.
-    pub fn to_writer(&self) -> Self {
+    pub(crate) fn to_writer(&self) -> Self {
         match self {
             Self::Full(master) => {
                 let secret = content_secret(master);
@@ -156,31 +156,31 @@ impl Key {
     }
 
     /// Takes 32 bytes for a key.
-    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(Zeroizing::new(bytes))
     }
 
     /// Derives a key for one object from random `salt`.
-    pub fn for_object(&self, salt: &[u8; 32]) -> Self {
+    pub(crate) fn for_object(&self, salt: &[u8; 32]) -> Self {
         Self(Zeroizing::new(keyed(&self.0, salt)))
     }
 
     /// Seals `bytes` in place and adds a tag. A key must never seal two texts with one nonce.
-    pub fn seal(&self, nonce: &[u8; 24], context: &[u8], bytes: &mut Vec<u8>) -> Result<()> {
+    pub(crate) fn seal(&self, nonce: &[u8; 24], context: &[u8], bytes: &mut Vec<u8>) -> Result<()> {
         let tag = self.seal_in_place(nonce, context, bytes)?;
         bytes.extend_from_slice(&tag);
         Ok(())
     }
 
     /// As [`Key::seal`], but returns the tag.
-    pub fn seal_in_place(&self, nonce: &[u8; 24], context: &[u8], bytes: &mut [u8]) -> Result<[u8; TAG_LEN]> {
+    pub(crate) fn seal_in_place(&self, nonce: &[u8; 24], context: &[u8], bytes: &mut [u8]) -> Result<[u8; TAG_LEN]> {
         let cipher = XChaCha20Poly1305::new(self.0.as_slice().into());
         let tag = cipher.encrypt_in_place_detached(XNonce::from_slice(nonce), context, bytes);
         tag.map(Into::into).map_err(|_| Error::Refused("a piece is too long to be encrypted".into()))
     }
 
     /// Opens what [`Key::seal`] made; `None` if one bit of it, of the nonce, the context or the key is another.
-    pub fn open(&self, nonce: &[u8; 24], context: &[u8], mut bytes: Vec<u8>) -> Option<Vec<u8>> {
+    pub(crate) fn open(&self, nonce: &[u8; 24], context: &[u8], mut bytes: Vec<u8>) -> Option<Vec<u8>> {
         let at = bytes.len().checked_sub(TAG_LEN)?;
         let tag: [u8; TAG_LEN] = bytes[at..].try_into().ok()?;
         bytes.truncate(at);
@@ -188,14 +188,20 @@ impl Key {
     }
 
     /// As [`Key::open`], in place; false leaves the bytes as they were.
-    pub fn open_in_place(&self, nonce: &[u8; 24], context: &[u8], bytes: &mut [u8], tag: &[u8; TAG_LEN]) -> bool {
+    pub(crate) fn open_in_place(
+        &self,
+        nonce: &[u8; 24],
+        context: &[u8],
+        bytes: &mut [u8],
+        tag: &[u8; TAG_LEN],
+    ) -> bool {
         let cipher = XChaCha20Poly1305::new(self.0.as_slice().into());
         cipher.decrypt_in_place_detached(XNonce::from_slice(nonce), context, bytes, Tag::from_slice(tag)).is_ok()
     }
 }
 
 /// Makes a nonce of a number that a key sees once.
-pub fn numbered(number: u64) -> [u8; 24] {
+pub(crate) fn numbered(number: u64) -> [u8; 24] {
     let mut nonce = [0; 24];
     nonce[..8].copy_from_slice(&number.to_le_bytes());
     nonce
@@ -243,22 +249,22 @@ impl Keys {
     }
 
     /// Returns the id of the store that they are of.
-    pub fn store_id(&self) -> [u8; 32] {
+    pub(crate) fn store_id(&self) -> [u8; 32] {
         self.store_id
     }
 
     /// Returns whether contents and documents can be read, not only written.
-    pub fn can_read(&self) -> bool {
+    pub(crate) fn can_read(&self) -> bool {
         self.secret.is_some()
     }
 
     /// Returns how chunks and documents are named.
-    pub fn ids(&self) -> Ids {
+    pub(crate) fn ids(&self) -> Ids {
         Ids::keyed(*self.ids)
     }
 
     /// Returns the table by which contents are cut.
-    pub fn gear(&self) -> [u64; 256] {
+    pub(crate) fn gear(&self) -> [u64; 256] {
         let mut bytes = Zeroizing::new([0; 256 * 8]);
         expand(&self.cuts, bytes.as_mut_slice());
         let mut gear = [0; 256];
@@ -269,17 +275,17 @@ impl Keys {
     }
 
     /// Returns the key of what writers read: it is never used itself, only [`Key::for_object`].
-    pub fn structure(&self) -> &Key {
+    pub(crate) fn structure(&self) -> &Key {
         &self.structure
     }
 
     /// Returns a piece's context: the store, and what the piece is.
-    pub fn context(&self, kind: &str, what: &[u8]) -> Vec<u8> {
+    pub(crate) fn context(&self, kind: &str, what: &[u8]) -> Vec<u8> {
         [&self.store_id[..], &[kind.len() as u8], kind.as_bytes(), what].concat()
     }
 
     /// Seals an object's key for those who read contents.
-    pub fn seal_key(&self, key: &Key) -> Result<[u8; SEALED_KEY_LEN]> {
+    pub(crate) fn seal_key(&self, key: &Key) -> Result<[u8; SEALED_KEY_LEN]> {
         let mut mixed = Mixed::default();
         let sealed = self.public.seal(&mut mixed, key.0.as_slice()).ok().filter(|_| !mixed.failed);
         let sealed = sealed.and_then(|bytes| bytes.try_into().ok());
@@ -287,7 +293,7 @@ impl Keys {
     }
 
     /// Opens an object's key. [`Error::WriteOnly`] without the private key.
-    pub fn open_key(&self, sealed: &[u8], object: &str) -> Result<Key> {
+    pub(crate) fn open_key(&self, sealed: &[u8], object: &str) -> Result<Key> {
         let secret = self.secret.as_ref().ok_or_else(|| Error::WriteOnly { object: object.into() })?;
         let mut key = secret.unseal(sealed).map_err(|_| Error::corrupt(object, "its key does not open"))?;
         let array = <[u8; 32]>::try_from(key.as_slice());

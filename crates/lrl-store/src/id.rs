@@ -31,7 +31,7 @@ macro_rules! id_type {
             /// # Errors
             ///
             /// [`Error::Corrupt`] for any other text.
-            pub fn from_hex(text: &str) -> Result<Self> {
+            pub(crate) fn from_hex(text: &str) -> Result<Self> {
                 parse_hex(text).map(Self).ok_or_else(|| Error::Corrupt {
                     object: text.chars().take(80).collect(),
                     detail: "is not an id of 64 hexadecimal digits".into(),
@@ -110,12 +110,12 @@ pub struct Ids(Option<[u8; 32]>);
 
 impl Ids {
     /// Names by keyed BLAKE3.
-    pub const fn keyed(key: [u8; 32]) -> Self {
+    pub(crate) const fn keyed(key: [u8; 32]) -> Self {
         Self(Some(key))
     }
 
     /// Returns whether both give the same bytes the same id.
-    pub fn same_as(&self, other: &Self) -> bool {
+    pub(crate) fn same_as(&self, other: &Self) -> bool {
         self.0 == other.0
     }
 
@@ -129,27 +129,27 @@ impl Ids {
     }
 
     /// Names a snapshot by its document's plain bytes.
-    pub fn snapshot(&self, document: &[u8]) -> SnapshotId {
+    pub(crate) fn snapshot(&self, document: &[u8]) -> SnapshotId {
         SnapshotId(self.digest(document))
     }
 
     /// Names a drill's record by its plain bytes.
-    pub fn drill(&self, document: &[u8]) -> DrillId {
+    pub(crate) fn drill(&self, document: &[u8]) -> DrillId {
         DrillId(self.digest(document))
     }
 
     /// Names a check's record by its plain bytes.
-    pub fn check(&self, document: &[u8]) -> CheckId {
+    pub(crate) fn check(&self, document: &[u8]) -> CheckId {
         CheckId(self.digest(document))
     }
 
     /// Names a repair's record by its plain bytes.
-    pub fn repair(&self, document: &[u8]) -> RepairId {
+    pub(crate) fn repair(&self, document: &[u8]) -> RepairId {
         RepairId(self.digest(document))
     }
 
     /// Names a list of candidates by its plain bytes.
-    pub fn pending(&self, document: &[u8]) -> PendingId {
+    pub(crate) fn pending(&self, document: &[u8]) -> PendingId {
         PendingId(self.digest(document))
     }
 }

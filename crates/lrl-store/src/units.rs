@@ -23,7 +23,7 @@ pub fn size(bytes: u64) -> String {
 }
 
 /// Reads a SHA-256 in hexadecimal digits.
-pub fn digest(text: &str) -> Option<[u8; 32]> {
+pub(crate) fn digest(text: &str) -> Option<[u8; 32]> {
     if !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }

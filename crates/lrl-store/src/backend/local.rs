@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ impl LocalBackend {
 
     /// Keeps space free on its disk from here on. The directory must be there. Documents of a few KiB may use it all the same: they
     /// make what was written before them worth something.
-    pub fn keep_free(mut self, reserve: Reserve) -> Result<Self> {
+    pub(crate) fn keep_free(mut self, reserve: Reserve) -> Result<Self> {
         self.space = Arc::new(SpaceGuard::open(&self.root, reserve)?);
         Ok(self)
     }
@@ -47,11 +47,6 @@ impl<D: Vfs> LocalBackend<D> {
     /// Names a directory of a file system.
     pub fn on(disk: D, root: impl Into<PathBuf>) -> Self {
         Self { disk, root: root.into(), open: Mutex::new(VecDeque::new()), space: Arc::new(SpaceGuard::unlimited()) }
-    }
-
-    /// Returns the directory.
-    pub fn root(&self) -> &Path {
-        &self.root
     }
 
     fn path(&self, name: &str) -> PathBuf {

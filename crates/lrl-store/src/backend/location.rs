@@ -50,7 +50,7 @@ impl Location {
     }
 
     /// Returns the place of that name one level below.
-    pub fn below(&self, name: &OsStr) -> Self {
+    pub(crate) fn below(&self, name: &OsStr) -> Self {
         match self {
             Self::Directory(path) => Self::Directory(path.join(name)),
             Self::Bucket(url) => {

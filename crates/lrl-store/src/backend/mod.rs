@@ -23,7 +23,7 @@ use crate::fs::vfs::{OsFs, TempFile, Vfs};
 use crate::id::Hasher;
 
 /// The length of an object that is read whole, at most: the document of a snapshot that added 8 TiB at once is shorter.
-pub const MOST_WHOLE_BYTES: u64 = 32 << 20;
+pub(crate) const MOST_WHOLE_BYTES: u64 = 32 << 20;
 
 /// The bytes of a new object.
 pub enum Payload<'a> {
@@ -67,9 +67,10 @@ pub struct Capabilities {
 
 impl Capabilities {
     /// Those of a directory.
-    pub const DIRECTORY: Self = Self { exclusive_lock: true, cost_per_request: false, rename: true };
+    pub(crate) const DIRECTORY: Self = Self { exclusive_lock: true, cost_per_request: false, rename: true };
     /// Those of a bucket.
-    pub const BUCKET: Self = Self { exclusive_lock: false, cost_per_request: true, rename: false };
+    #[cfg(any(feature = "bucket", test))]
+    pub(crate) const BUCKET: Self = Self { exclusive_lock: false, cost_per_request: true, rename: false };
 }
 
 /// Named, immutable objects. Names are relative, `/`-separated, lower-case; directories exist only as part of names.
@@ -260,7 +261,11 @@ pub fn probe_put_if_absent(backend: &dyn Backend, name: &str) -> Result<bool> {
 }
 
 /// Lists what `parse` makes of the objects' names below `prefix`, in the order of [`Backend::list`].
-pub fn collect<T, S: Backend + ?Sized>(backend: &S, prefix: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Vec<T>> {
+pub(crate) fn collect<T, S: Backend + ?Sized>(
+    backend: &S,
+    prefix: &str,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<Vec<T>> {
     let mut found = Vec::new();
     backend.list_names(prefix, &mut |name| {
         found.extend(parse(name));
@@ -270,7 +275,7 @@ pub fn collect<T, S: Backend + ?Sized>(backend: &S, prefix: &str, parse: impl Fn
 }
 
 /// Reads the first `len` bytes of an object, a mebibyte at a time.
-pub fn each_run<S: Backend + ?Sized>(
+pub(crate) fn each_run<S: Backend + ?Sized>(
     backend: &S,
     name: &str,
     len: u64,
@@ -297,7 +302,7 @@ fn each_piece<S: Backend + ?Sized>(
 }
 
 /// Returns the BLAKE3 of the first `len` bytes of an object.
-pub fn hash_start(backend: &dyn Backend, name: &str, len: u64) -> Result<[u8; 32]> {
+pub(crate) fn hash_start(backend: &dyn Backend, name: &str, len: u64) -> Result<[u8; 32]> {
     let mut hasher = Hasher::new();
     each_run(backend, name, len, &mut |bytes| {
         hasher.update(bytes);

@@ -123,13 +123,13 @@ impl Acl {
     }
 
     /// Returns the permission bits that a file with this ACL shows: its mask in place of the group's.
-    pub fn mode(&self) -> u32 {
+    pub(crate) fn mode(&self) -> u32 {
         self.bits(Who::Owner) << 6 | self.mask() << 3 | self.bits(Who::Other)
     }
 
     /// Returns the permission bits of a file that should have this ACL and cannot: the group gets what the ACL gives it, not what the mask
     /// lets others have.
-    pub fn mode_without(&self) -> u32 {
+    pub(crate) fn mode_without(&self) -> u32 {
         self.mode() & (0o707 | self.bits(Who::OwningGroup) << 3)
     }
 

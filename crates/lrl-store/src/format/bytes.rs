@@ -10,56 +10,56 @@ pub struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// Starts at the front of `bytes`; `object` names them in errors.
-    pub fn new(bytes: &'a [u8], object: &'a str) -> Self {
+    pub(crate) fn new(bytes: &'a [u8], object: &'a str) -> Self {
         Self { rest: bytes, object }
     }
 
     /// Returns what names the bytes in errors.
-    pub fn object(&self) -> &str {
+    pub(crate) fn object(&self) -> &str {
         self.object
     }
 
     /// Makes the error for malformed input.
-    pub fn malformed(&self, detail: &str) -> Error {
+    pub(crate) fn malformed(&self, detail: &str) -> Error {
         Error::corrupt(self.object, detail)
     }
 
     /// Takes the next `len` bytes.
-    pub fn take(&mut self, len: usize) -> Result<&'a [u8]> {
+    pub(crate) fn take(&mut self, len: usize) -> Result<&'a [u8]> {
         let (head, rest) = self.rest.split_at_checked(len).ok_or_else(|| self.malformed("ends too early"))?;
         self.rest = rest;
         Ok(head)
     }
 
     /// Takes a fixed number of bytes as an array.
-    pub fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
         let (head, rest) = self.rest.split_first_chunk::<N>().ok_or_else(|| self.malformed("ends too early"))?;
         self.rest = rest;
         Ok(*head)
     }
 
     /// Reads one byte.
-    pub fn u8(&mut self) -> Result<u8> {
+    pub(crate) fn u8(&mut self) -> Result<u8> {
         Ok(self.array::<1>()?[0])
     }
 
     /// Reads a 16-bit number.
-    pub fn u16(&mut self) -> Result<u16> {
+    pub(crate) fn u16(&mut self) -> Result<u16> {
         Ok(u16::from_le_bytes(self.array()?))
     }
 
     /// Reads a 32-bit number.
-    pub fn u32(&mut self) -> Result<u32> {
+    pub(crate) fn u32(&mut self) -> Result<u32> {
         Ok(u32::from_le_bytes(self.array()?))
     }
 
     /// Reads a 64-bit number.
-    pub fn u64(&mut self) -> Result<u64> {
+    pub(crate) fn u64(&mut self) -> Result<u64> {
         Ok(u64::from_le_bytes(self.array()?))
     }
 
     /// Reads a LEB128 number of at most 64 bits.
-    pub fn varint(&mut self) -> Result<u64> {
+    pub(crate) fn varint(&mut self) -> Result<u64> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.u8()?;
@@ -75,24 +75,24 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a length (LEB128) and that many bytes.
-    pub fn blob(&mut self) -> Result<&'a [u8]> {
+    pub(crate) fn blob(&mut self) -> Result<&'a [u8]> {
         let len = self.varint()?;
         self.take(usize::try_from(len).map_err(|_| self.malformed("ends too early"))?)
     }
 
     /// Returns how many bytes are left.
-    pub fn remaining(&self) -> usize {
+    pub(crate) fn remaining(&self) -> usize {
         self.rest.len()
     }
 
     /// Succeeds only if everything was read.
-    pub fn finish(self) -> Result<()> {
+    pub(crate) fn finish(self) -> Result<()> {
         if self.rest.is_empty() { Ok(()) } else { Err(self.malformed("holds bytes after its end")) }
     }
 }
 
 /// Appends a LEB128 number.
-pub fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -101,7 +101,7 @@ pub fn put_varint(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Appends a length (LEB128) and the bytes.
-pub fn put_blob(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(crate) fn put_blob(out: &mut Vec<u8>, bytes: &[u8]) {
     put_varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }

@@ -8,11 +8,11 @@ use crate::id::{CheckId, Ids, SnapshotId};
 use crate::time::Time;
 
 /// The document's format version that this build writes.
-pub const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 
 /// One check of a whole store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Check {
+pub(crate) struct Check {
     /// Format version, 1.
     pub format: u32,
     /// When the check began.
@@ -37,7 +37,7 @@ pub struct Check {
 /// How much of the packs a check read.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Depth {
+pub(crate) enum Depth {
     /// Nothing but what leads to data.
     #[default]
     Structure,
@@ -49,7 +49,7 @@ pub enum Depth {
 
 /// A snapshot that a check found damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Damaged {
+pub(crate) struct Damaged {
     /// The snapshot.
     pub snapshot: SnapshotId,
     /// Whether its database, or a part of it, is lost.
@@ -60,13 +60,13 @@ pub struct Damaged {
 
 impl Check {
     /// Returns when it was made, for comparison with other records.
-    pub fn rank(&self) -> Rank {
+    pub(crate) fn rank(&self) -> Rank {
         Rank { number: self.number, time: self.time }
     }
 }
 
 /// Encodes a record as one line of JSON and names it.
-pub fn encode(check: &Check, ids: &Ids) -> Result<(CheckId, Vec<u8>)> {
+pub(crate) fn encode(check: &Check, ids: &Ids) -> Result<(CheckId, Vec<u8>)> {
     let mut bytes = serde_json::to_vec(check)
         .map_err(|e| Error::corrupt("a new record of a check", format!("cannot be encoded: {e}")))?;
     bytes.push(b'\n');
@@ -74,7 +74,7 @@ pub fn encode(check: &Check, ids: &Ids) -> Result<(CheckId, Vec<u8>)> {
 }
 
 /// Decodes a record and checks it against its name.
-pub fn decode(bytes: &[u8], id: &CheckId, ids: &Ids, object: &str) -> Result<Check> {
+pub(crate) fn decode(bytes: &[u8], id: &CheckId, ids: &Ids, object: &str) -> Result<Check> {
     if ids.check(bytes) != *id {
         return Err(Error::corrupt(object, "its bytes do not match its name"));
     }

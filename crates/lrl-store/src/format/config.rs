@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::id::Hasher;
 
 /// The store format that this build reads and writes.
-pub const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 
 /// What one store is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,7 +61,7 @@ impl Config {
     }
 
     /// Describes a new encrypted store.
-    pub fn encrypted(store_id: [u8; 32]) -> Self {
+    pub(crate) fn encrypted(store_id: [u8; 32]) -> Self {
         Self { crypto: crypt::NAME.into(), ..Self::new(store_id) }
     }
 
@@ -71,7 +71,7 @@ impl Config {
     }
 
     /// Returns the store's id as bytes.
-    pub fn id(&self) -> Result<[u8; 32]> {
+    pub(crate) fn id(&self) -> Result<[u8; 32]> {
         crate::id::ChunkId::from_hex(&self.store_id).map(|id| *id.as_bytes())
     }
 }
@@ -125,7 +125,7 @@ pub fn decode(bytes: &[u8], object: &str) -> Result<Config> {
 
 /// What a damaged config still says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Damaged {
+pub(crate) struct Damaged {
     /// It names features that one must know.
     pub has_features: bool,
     store_id: Option<[u8; 32]>,
@@ -133,13 +133,13 @@ pub struct Damaged {
 
 impl Damaged {
     /// Describes the plain store again; `store_id` is for one whose own cannot be read.
-    pub fn config(&self, store_id: [u8; 32]) -> Config {
+    pub(crate) fn config(&self, store_id: [u8; 32]) -> Config {
         Config::new(self.store_id.unwrap_or(store_id))
     }
 }
 
 /// Reads what can be told of a damaged config. An id with a wrong digit in it is an id as well.
-pub fn read_damaged(bytes: &[u8]) -> Damaged {
+pub(crate) fn read_damaged(bytes: &[u8]) -> Damaged {
     let text = String::from_utf8_lossy(bytes);
     let after = |mark: &str| text.split_once(mark).map(|(_, rest)| rest);
     let id =

@@ -167,14 +167,12 @@ pub struct RowsBefore {
 
 impl Drill {
     /// Returns when it was made, for comparison with other records.
-    #[doc(hidden)]
-    pub fn rank(&self) -> Rank {
+    pub(crate) fn rank(&self) -> Rank {
         Rank { number: self.number, time: self.finished }
     }
 
     /// Returns what was found of the database at a path.
-    #[doc(hidden)]
-    pub fn database(&self, path: &[u8]) -> Option<&DrilledDatabase> {
+    pub(crate) fn database(&self, path: &[u8]) -> Option<&DrilledDatabase> {
         self.databases.iter().find(|database| database.path == path)
     }
 }
@@ -207,7 +205,7 @@ pub fn decode(bytes: &[u8], id: &DrillId, ids: &Ids, object: &str) -> Result<Dri
 #[cfg(test)]
 impl Drill {
     /// A record of a drill of nothing that passed, for tests.
-    pub fn sample(source: &str, finished: Time) -> Self {
+    pub(crate) fn sample(source: &str, finished: Time) -> Self {
         Self {
             format: VERSION,
             source: source.into(),

@@ -27,15 +27,10 @@ pub enum Piece {
 
 impl Piece {
     /// Returns the piece's length in the file, in bytes.
-    pub fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         match self {
             Self::Data { len, .. } | Self::Hole { len } => *len,
         }
-    }
-
-    /// Returns whether the piece has no bytes.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
@@ -68,7 +63,7 @@ pub enum Content {
 }
 
 /// How many pieces a [`Content::Inline`] holds at most.
-pub const INLINE_PIECES: usize = 32;
+pub(crate) const INLINE_PIECES: usize = 32;
 
 /// What an upload is.
 #[derive(Debug, Clone, PartialEq, Eq)]

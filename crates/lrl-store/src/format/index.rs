@@ -11,7 +11,7 @@ pub const HEADER: [u8; 8] = *b"LRLI\x01\0\0\0";
 /// Record count (u64), block count (u32), pack count (u32), BLAKE3 of everything before it in the file.
 pub const TRAILER_LEN: usize = 8 + 4 + 4 + 32;
 /// Every block but the last is this long, in bytes.
-pub const BLOCK_LEN: usize = 4096;
+pub(crate) const BLOCK_LEN: usize = 4096;
 const BLOCK_BODY: usize = BLOCK_LEN - 32;
 const PACK_LEN: usize = 32;
 const ID_LEN: usize = 32;
@@ -59,7 +59,7 @@ impl Layout {
     }
 
     /// Returns where the table of packs begins and how many bytes it has.
-    pub fn pack_table(&self) -> (u64, usize) {
+    pub(crate) fn pack_table(&self) -> (u64, usize) {
         (HEADER.len() as u64, self.packs as usize * PACK_LEN)
     }
 
@@ -76,12 +76,12 @@ impl Layout {
 }
 
 /// Decodes the table of packs.
-pub fn decode_packs(bytes: &[u8]) -> Vec<PackId> {
+pub(crate) fn decode_packs(bytes: &[u8]) -> Vec<PackId> {
     bytes.as_chunks::<PACK_LEN>().0.iter().map(|id| PackId::from_bytes(*id)).collect()
 }
 
 /// One block whose digest fits. Records are decoded when they are asked for: a look-up needs one of up to 80.
-pub struct Block {
+pub(crate) struct Block {
     bytes: Vec<u8>,
     /// Where each record begins.
     starts: Vec<u16>,
@@ -89,7 +89,7 @@ pub struct Block {
 
 impl Block {
     /// Checks a block's digest and finds its records.
-    pub fn open(bytes: Vec<u8>, object: &str) -> Result<Self> {
+    pub(crate) fn open(bytes: Vec<u8>, object: &str) -> Result<Self> {
         let Some((body, digest)) = bytes.split_last_chunk::<32>().filter(|_| bytes.len() <= BLOCK_LEN) else {
             return Err(Error::corrupt(object, "has a block of an impossible length"));
         };
@@ -108,39 +108,34 @@ impl Block {
     }
 
     /// Returns how many records it has.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.starts.len()
     }
 
-    /// Returns whether it has no record.
-    pub fn is_empty(&self) -> bool {
-        self.starts.is_empty()
-    }
-
     /// Returns the chunk of a record.
-    pub fn id(&self, at: usize) -> Option<ChunkId> {
+    pub(crate) fn id(&self, at: usize) -> Option<ChunkId> {
         self.bytes.get(usize::from(*self.starts.get(at)?)..)?.first_chunk().copied().map(ChunkId::from_bytes)
     }
 
     /// Returns the chunk of the first record.
-    pub fn first_id(&self) -> Option<ChunkId> {
+    pub(crate) fn first_id(&self) -> Option<ChunkId> {
         self.id(0)
     }
 
     /// Returns the chunk of the last record.
-    pub fn last_id(&self) -> Option<ChunkId> {
+    pub(crate) fn last_id(&self) -> Option<ChunkId> {
         self.id(self.starts.len().checked_sub(1)?)
     }
 
     /// Returns which record is the first of a chunk.
-    pub fn find(&self, id: &ChunkId) -> Option<usize> {
+    pub(crate) fn find(&self, id: &ChunkId) -> Option<usize> {
         let is_before = |start: &u16| self.bytes[usize::from(*start)..][..ID_LEN] < id.as_bytes()[..];
         let at = self.starts.partition_point(is_before);
         (self.id(at)? == *id).then_some(at)
     }
 
     /// Decodes a record that is there.
-    pub fn record(&self, at: usize, layout: &Layout, object: &str) -> Result<Located> {
+    pub(crate) fn record(&self, at: usize, layout: &Layout, object: &str) -> Result<Located> {
         let start = self.starts.get(at).map_or(self.bytes.len(), |start| usize::from(*start));
         let mut reader = Reader::new(&self.bytes[start..], object);
         let id = ChunkId::from_bytes(reader.array()?);

@@ -10,9 +10,9 @@ use crate::id::{ChunkId, derive_key};
 use crate::time::Time;
 
 /// The document's format version that this build writes.
-pub const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 /// No slot is longer.
-pub const MAX_BYTES: usize = 16 << 10;
+pub(crate) const MAX_BYTES: usize = 16 << 10;
 /// A passphrase's derivation takes so much memory: it is done before anything else needs any.
 const ARGON2: Kdf = Kdf { m_kib: 19 << 10, t: 3, p: 1, salt: [0; 16] };
 /// What a slot may ask for at most: it could be an attacker's.
@@ -61,11 +61,11 @@ pub struct Kdf {
 mod hex_salt {
     use serde::{Deserialize, Deserializer, Serializer};
 
-    pub fn serialize<S: Serializer>(salt: &[u8; 16], serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(salt: &[u8; 16], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&super::to_hex(salt))
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 16], D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 16], D::Error> {
         let text = String::deserialize(deserializer)?;
         let bytes = super::from_hex(&text).and_then(|bytes| bytes.try_into().ok());
         bytes.ok_or_else(|| serde::de::Error::custom("expected 32 hexadecimal digits"))

@@ -2,8 +2,8 @@
 //! never allocates more than a small multiple of what it was given. `docs/FORMAT.md` is the normative text.
 
 pub mod acl;
-pub mod bytes;
-pub mod check;
+pub(crate) mod bytes;
+pub(crate) mod check;
 pub mod config;
 pub mod drill;
 pub mod entry;
@@ -13,8 +13,8 @@ pub mod node;
 pub mod pack;
 pub mod path_text;
 pub mod pending;
-pub mod record_order;
-pub mod references;
+pub(crate) mod record_order;
+pub(crate) mod references;
 pub mod repair;
 pub mod snapshot;
 #[cfg(test)]

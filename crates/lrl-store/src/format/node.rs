@@ -72,10 +72,10 @@ pub enum Node<T> {
 }
 
 /// Trees are never higher than this: 256 to the power of 8 items are more than any disk holds.
-pub const MAX_LEVEL: u8 = 8;
+pub(crate) const MAX_LEVEL: u8 = 8;
 
 /// A node of more items would take more memory than its bytes do.
-pub const MAX_ITEMS: u64 = 4096;
+pub(crate) const MAX_ITEMS: u64 = 4096;
 
 /// Encodes a leaf.
 pub fn encode_leaf<T: Item>(items: &[T]) -> Vec<u8> {

@@ -9,11 +9,11 @@ use crate::id::{ChunkId, Hasher};
 /// The first bytes of a pack: magic, kind, version, zeros.
 pub const HEADER: [u8; 8] = *b"LRLP\x01\0\0\0";
 /// The first bytes of a pack in an encrypted store; the sealed key of its chunks follows.
-pub const SEALED_HEADER: [u8; 8] = *b"LRLP\x01\x01\0\0";
+pub(crate) const SEALED_HEADER: [u8; 8] = *b"LRLP\x01\x01\0\0";
 /// Directory offset (u32), record count (u32), BLAKE3 of header, directory and these two numbers.
-pub const FOOTER_LEN: usize = 4 + 4 + 32;
+pub(crate) const FOOTER_LEN: usize = 4 + 4 + 32;
 /// A pack is closed once it holds this many bytes.
-pub const TARGET_BYTES: u64 = 16 << 20;
+pub(crate) const TARGET_BYTES: u64 = 16 << 20;
 
 /// The record of one chunk in a pack or an index.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub struct Record {
 }
 
 /// Deltas form chains of at most this length.
-pub const MAX_DEPTH: u8 = 8;
+pub(crate) const MAX_DEPTH: u8 = 8;
 
 impl Record {
     /// Appends everything but the id.
@@ -79,7 +79,7 @@ impl Record {
 }
 
 /// Where the first chunk of a pack begins.
-pub fn head_len(keys: Option<&Keys>) -> usize {
+pub(crate) fn head_len(keys: Option<&Keys>) -> usize {
     HEADER.len() + keys.map_or(0, |_| SEALED_KEY_LEN)
 }
 
@@ -89,7 +89,7 @@ pub fn sealed_head(keys: &Keys, chunks: &Key) -> Result<Vec<u8>> {
 }
 
 /// Opens the key of a pack's chunks.
-pub fn open_head(keys: &Keys, head: &[u8], object: &str) -> Result<Key> {
+pub(crate) fn open_head(keys: &Keys, head: &[u8], object: &str) -> Result<Key> {
     match head.strip_prefix(&SEALED_HEADER) {
         Some(sealed) => keys.open_key(sealed, object),
         None => Err(Error::corrupt(object, "does not begin like a pack of an encrypted store")),
@@ -111,13 +111,13 @@ fn chunk_context(keys: &Keys, record: &Record) -> Vec<u8> {
 }
 
 /// Seals a chunk's encoded bytes for `offset` in a pack; the record's length grows by what that adds.
-pub fn seal_chunk(keys: &Keys, key: &Key, offset: u64, record: &mut Record, bytes: &mut Vec<u8>) -> Result<()> {
+pub(crate) fn seal_chunk(keys: &Keys, key: &Key, offset: u64, record: &mut Record, bytes: &mut Vec<u8>) -> Result<()> {
     record.encoded_len += TAG_LEN as u32;
     key.seal(&chunk_nonce(offset, &record.id), &chunk_context(keys, record), bytes)
 }
 
 /// Opens a chunk's encoded bytes.
-pub fn open_chunk(
+pub(crate) fn open_chunk(
     keys: &Keys,
     key: &Key,
     offset: u64,
@@ -164,7 +164,7 @@ fn directory_key(keys: &Keys, head: &[u8]) -> Key {
 }
 
 /// As [`encode_tail`], sealed: with a tag and zeros in the digest's place.
-pub fn seal_tail(keys: &Keys, head: &[u8], records: &[Record], directory_offset: u32) -> Result<Vec<u8>> {
+pub(crate) fn seal_tail(keys: &Keys, head: &[u8], records: &[Record], directory_offset: u32) -> Result<Vec<u8>> {
     let numbers = numbers(records.len(), directory_offset);
     let mut out = directory(records);
     let context = keys.context("directory", &[head, &numbers].concat());
@@ -254,7 +254,7 @@ fn records(
 }
 
 /// Decodes as many records of a damaged `tail` as there are in a row, with their offsets; the chunk alone can prove one.
-pub fn decode_damaged(tail: &[u8], directory_offset: u64) -> Vec<(u64, Record)> {
+pub(crate) fn decode_damaged(tail: &[u8], directory_offset: u64) -> Vec<(u64, Record)> {
     let directory = &tail[..tail.len().saturating_sub(FOOTER_LEN)];
     let mut reader = Reader::new(directory, "a damaged directory");
     let mut at = HEADER.len() as u64;
@@ -278,7 +278,7 @@ pub(crate) mod tests {
     use crate::id::ChunkId;
     use proptest::prelude::*;
 
-    pub fn records() -> impl Strategy<Value = Vec<Record>> {
+    pub(crate) fn records() -> impl Strategy<Value = Vec<Record>> {
         let record = (
             any::<[u8; 32]>(),
             0u32..5000,

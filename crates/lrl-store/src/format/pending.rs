@@ -39,7 +39,7 @@ pub fn encode(pending: &Pending, ids: &Ids) -> Result<(PendingId, Vec<u8>)> {
 }
 
 /// Decodes a record and checks it against its name.
-pub fn decode(bytes: &[u8], id: &PendingId, ids: &Ids, object: &str) -> Result<Pending> {
+pub(crate) fn decode(bytes: &[u8], id: &PendingId, ids: &Ids, object: &str) -> Result<Pending> {
     if ids.pending(bytes) != *id {
         return Err(Error::corrupt(object, "its bytes do not match its name"));
     }

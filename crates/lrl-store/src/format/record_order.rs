@@ -13,7 +13,7 @@ pub struct Rank {
 
 impl Rank {
     /// Returns whether it is newer than another. Records with the same number were made at the same time, by clocks that agree.
-    pub fn is_after(self, other: Self) -> bool {
+    pub(crate) fn is_after(self, other: Self) -> bool {
         match (self.number, other.number) {
             (Some(own), Some(other)) if own != other => own > other,
             _ => self.time > other.time,
@@ -23,7 +23,7 @@ impl Rank {
 
 /// The newest of what several records say. One without a number is newer than all others only if its time is.
 #[derive(Debug, Clone)]
-pub struct Latest<T> {
+pub(crate) struct Latest<T> {
     numbered: Option<(Rank, T)>,
     unnumbered: Option<(Rank, T)>,
 }
@@ -36,7 +36,7 @@ impl<T> Default for Latest<T> {
 
 impl<T> Latest<T> {
     /// Adds what a record says, in any order. `value` is called if nothing newer is known.
-    pub fn add(&mut self, rank: Rank, value: impl FnOnce() -> T) {
+    pub(crate) fn add(&mut self, rank: Rank, value: impl FnOnce() -> T) {
         let place = if rank.number.is_some() { &mut self.numbered } else { &mut self.unnumbered };
         if place.as_ref().is_none_or(|(there, _)| !there.is_after(rank)) {
             *place = Some((rank, value()));
@@ -44,7 +44,7 @@ impl<T> Latest<T> {
     }
 
     /// Returns the newest, and its rank.
-    pub fn get(&self) -> Option<&(Rank, T)> {
+    pub(crate) fn get(&self) -> Option<&(Rank, T)> {
         match (&self.numbered, &self.unnumbered) {
             (Some(numbered), Some(unnumbered)) if unnumbered.0.is_after(numbered.0) => Some(unnumbered),
             (numbered, unnumbered) => numbered.as_ref().or(unnumbered.as_ref()),
@@ -52,7 +52,7 @@ impl<T> Latest<T> {
     }
 
     /// Takes the newest.
-    pub fn take(self) -> Option<T> {
+    pub(crate) fn take(self) -> Option<T> {
         let is_unnumbered = self.get()?.0.number.is_none();
         let newest = if is_unnumbered { self.unnumbered } else { self.numbered };
         newest.map(|(_, value)| value)
@@ -60,7 +60,7 @@ impl<T> Latest<T> {
 }
 
 /// Sorts records, the oldest first: by number; one without a number stands behind all that are older by time.
-pub fn sort<T>(records: &mut [T], rank: impl Fn(&T) -> Rank) {
+pub(crate) fn sort<T>(records: &mut [T], rank: impl Fn(&T) -> Rank) {
     let numbered: Vec<(u64, Time)> =
         records.iter().map(&rank).filter_map(|rank| Some((rank.number?, rank.time))).collect();
     let behind = |time: Time| numbered.iter().filter(|(_, other)| *other < time).map(|(number, _)| *number).max();

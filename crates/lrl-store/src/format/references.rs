@@ -8,7 +8,7 @@ use crate::id::ChunkId;
 
 /// A reference from an item of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reference<'a> {
+pub(crate) enum Reference<'a> {
     /// To a chunk of contents.
     Chunk {
         /// The chunk.
@@ -27,7 +27,7 @@ pub enum Reference<'a> {
 
 impl<'a> Reference<'a> {
     /// Returns the chunk that it names: one of contents, or a root node.
-    pub fn id(&self) -> &'a ChunkId {
+    pub(crate) fn id(&self) -> &'a ChunkId {
         match self {
             Self::Chunk { id, .. } => id,
             Self::Pieces { root, .. } => root,
@@ -36,7 +36,7 @@ impl<'a> Reference<'a> {
 }
 
 /// What refers to chunks.
-pub trait References {
+pub(crate) trait References {
     /// Calls `visit` with each reference, in order, until one fails.
     fn each_reference<E>(&self, visit: &mut dyn FnMut(Reference<'_>) -> Result<(), E>) -> Result<(), E>;
     /// Returns how many bytes it holds beside references and names, for queues that are bounded in bytes.
@@ -72,7 +72,7 @@ impl References for Entry {
 
 /// The roots of a snapshot's lists.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Roots<'a> {
+pub(crate) struct Roots<'a> {
     /// The list of each database's pieces.
     pub databases: Vec<&'a ChunkId>,
     /// The list of the files' entries.
@@ -81,8 +81,7 @@ pub struct Roots<'a> {
 
 impl Snapshot {
     /// Returns the roots of its lists: all that it needs to be read.
-    #[doc(hidden)]
-    pub fn roots(&self) -> Roots<'_> {
+    pub(crate) fn roots(&self) -> Roots<'_> {
         let Self {
             databases,
             files,

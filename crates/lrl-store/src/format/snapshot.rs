@@ -17,7 +17,7 @@ use crate::time::Time;
 pub const VERSION: u32 = 2;
 
 /// The reason of the problem that a snapshot records where the database was asked for and is not there.
-pub const DATABASE_NOT_FOUND: &str = "Database not found";
+pub(crate) const DATABASE_NOT_FOUND: &str = "Database not found";
 
 /// The tag of a snapshot of what was there before rows were restored: the state that its user wanted to get away from.
 pub const BEFORE_RESTORE: &str = "before-restore";
@@ -117,7 +117,7 @@ pub enum Measure {
 
 impl Measure {
     /// Returns whether it is one of the database.
-    pub const fn is_of_database(self) -> bool {
+    pub(crate) const fn is_of_database(self) -> bool {
         matches!(self, Self::DatabaseBytes | Self::Tables)
     }
 }
@@ -231,7 +231,7 @@ pub struct Files {
 
 impl Files {
     /// Returns whether these are the files of a site: paths in the list are simply below its root.
-    pub fn is_site(&self) -> bool {
+    pub(crate) fn is_site(&self) -> bool {
         self.roots.contains_key("")
     }
 
@@ -258,12 +258,12 @@ fn is_zero(number: &u64) -> bool {
 
 impl Database {
     /// Returns whether an image with this SHA-256 may be this one: any, where that of its image is not known.
-    pub fn has_sha256(&self, sha256: &str) -> bool {
+    pub(crate) fn has_sha256(&self, sha256: &str) -> bool {
         self.sha256.as_ref().is_none_or(|expected| expected == sha256)
     }
 
     /// Returns its name for people: "database" in the manual's layout, else its path.
-    pub fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         if self.path == THE_DATABASE { "database".into() } else { path_text::encode(&self.path) }
     }
 }
@@ -280,13 +280,13 @@ impl Snapshot {
     }
 
     /// Returns whether it is of a site, not of the manual's layout: by its root, its files, or the path of a database.
-    pub fn is_site(&self) -> bool {
+    pub(crate) fn is_site(&self) -> bool {
         let has_path = |database: &Database| database.path != THE_DATABASE;
         self.root.is_some() || self.files.as_ref().is_some_and(Files::is_site) || self.databases.iter().any(has_path)
     }
 
     /// Returns whether it is of what was there before rows were restored, by its tag: no backup that anybody wants without naming it.
-    pub fn is_before_restore(&self) -> bool {
+    pub(crate) fn is_before_restore(&self) -> bool {
         is_before_restore(&self.tags)
     }
 
@@ -297,7 +297,7 @@ impl Snapshot {
 }
 
 /// Returns whether a snapshot with these tags is of what was there before rows were restored.
-pub fn is_before_restore(tags: &[String]) -> bool {
+pub(crate) fn is_before_restore(tags: &[String]) -> bool {
     tags.iter().any(|tag| tag == BEFORE_RESTORE)
 }
 

@@ -4,21 +4,21 @@ use super::bytes::{Reader, put_blob, put_varint};
 use crate::error::Result;
 
 /// Name and value of an attribute, raw bytes.
-pub type Xattr = (Vec<u8>, Vec<u8>);
+pub(crate) type Xattr = (Vec<u8>, Vec<u8>);
 /// Attributes of an entry; names ascend, each once.
-pub type Xattrs = Vec<Xattr>;
+pub(crate) type Xattrs = Vec<Xattr>;
 
 /// How many attributes an entry has at most.
-pub const MAX_XATTRS: usize = 64;
+pub(crate) const MAX_XATTRS: usize = 64;
 /// The longest name in bytes (Linux's `XATTR_NAME_MAX`).
-pub const MAX_NAME: usize = 255;
+pub(crate) const MAX_NAME: usize = 255;
 /// How many bytes the values of an entry's attributes have together at most (Linux allows one value that much).
-pub const MAX_VALUES: usize = 64 << 10;
+pub(crate) const MAX_VALUES: usize = 64 << 10;
 
 /// The attribute in which Linux shows a file's or directory's POSIX ACL.
-pub const ACL_ACCESS: &[u8] = b"system.posix_acl_access";
+pub(crate) const ACL_ACCESS: &[u8] = b"system.posix_acl_access";
 /// The attribute with the POSIX ACL that new files in a directory get.
-pub const ACL_DEFAULT: &[u8] = b"system.posix_acl_default";
+pub(crate) const ACL_DEFAULT: &[u8] = b"system.posix_acl_default";
 
 /// What an attribute is, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,24 +49,24 @@ impl Class {
     }
 
     /// Returns whether a restore sets attributes of this class.
-    pub fn is_restored(self) -> bool {
+    pub(crate) fn is_restored(self) -> bool {
         matches!(self, Self::User | Self::Acl)
     }
 }
 
 /// Returns the value of one attribute.
-pub fn find<'x>(xattrs: &'x [Xattr], name: &[u8]) -> Option<&'x [u8]> {
+pub(crate) fn find<'x>(xattrs: &'x [Xattr], name: &[u8]) -> Option<&'x [u8]> {
     let at = xattrs.binary_search_by(|(one, _)| one.as_slice().cmp(name)).ok()?;
     xattrs.get(at).map(|(_, value)| value.as_slice())
 }
 
 /// Returns how many bytes names and values have.
-pub fn bytes_of(xattrs: &[Xattr]) -> usize {
+pub(crate) fn bytes_of(xattrs: &[Xattr]) -> usize {
     xattrs.iter().map(|(name, value)| name.len() + value.len()).sum()
 }
 
 /// Adds an attribute if the bounds allow one more; returns whether it was added. One of the same name is replaced.
-pub fn add(xattrs: &mut Xattrs, name: &[u8], value: &[u8]) -> bool {
+pub(crate) fn add(xattrs: &mut Xattrs, name: &[u8], value: &[u8]) -> bool {
     let at = xattrs.binary_search_by(|(one, _)| one.as_slice().cmp(name));
     let replaced = at.ok().and_then(|at| xattrs.get(at)).map_or(0, |(_, value)| value.len());
     let values = xattrs.iter().map(|(_, value)| value.len()).sum::<usize>() - replaced + value.len();

@@ -55,34 +55,34 @@ pub(crate) fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 impl DirCursor {
     /// Starts at `root`, which messages call `root_path`.
-    pub fn new(root: Arc<OwnedFd>, root_path: &Path) -> Self {
+    pub(crate) fn new(root: Arc<OwnedFd>, root_path: &Path) -> Self {
         let here = Arc::clone(&root);
         Self { root, root_path: root_path.to_path_buf(), names: Vec::new(), kept: Vec::new(), above: Vec::new(), here }
     }
 
     /// Returns the directory that it is in.
-    pub fn here(&self) -> &Arc<OwnedFd> {
+    pub(crate) fn here(&self) -> &Arc<OwnedFd> {
         &self.here
     }
 
     /// Returns how many levels below the root that is.
-    pub fn depth(&self) -> usize {
+    pub(crate) fn depth(&self) -> usize {
         self.names.len()
     }
 
     /// Returns how many leading components of `path` it is below.
-    pub fn common(&self, path: &[u8]) -> usize {
+    pub(crate) fn common(&self, path: &[u8]) -> usize {
         self.names.iter().zip(components(path)).take_while(|(name, part)| name.as_slice() == *part).count()
     }
 
     /// Returns the path of a name in this directory, for messages; of the directory itself where the name is empty.
-    pub fn path_here(&self, name: &[u8]) -> PathBuf {
+    pub(crate) fn path_here(&self, name: &[u8]) -> PathBuf {
         let names = self.names.iter().map(Vec::as_slice).chain(Some(name).filter(|name| !name.is_empty()));
         names.fold(self.root_path.clone(), |path, name| path.join(to_path(name)))
     }
 
     /// Goes to the directory `path` (empty: the root). After an error it is on the way there.
-    pub fn enter(&mut self, path: &[u8]) -> Result<(), Errno> {
+    pub(crate) fn enter(&mut self, path: &[u8]) -> Result<(), Errno> {
         let common = self.common(path);
         if common < self.names.len() {
             self.truncate(common)?;
@@ -91,7 +91,7 @@ impl DirCursor {
     }
 
     /// Goes one level down.
-    pub fn descend(&mut self, name: &[u8]) -> Result<(), Errno> {
+    pub(crate) fn descend(&mut self, name: &[u8]) -> Result<(), Errno> {
         let below = Arc::new(openat(&self.here, name, DIRECTORY, Mode::empty())?);
         if self.names.len() < KEPT {
             self.kept.push(Arc::clone(&below));
@@ -104,7 +104,7 @@ impl DirCursor {
     }
 
     /// Goes one level up; at the root it stays.
-    pub fn ascend(&mut self) -> Result<(), Errno> {
+    pub(crate) fn ascend(&mut self) -> Result<(), Errno> {
         self.truncate(self.names.len().saturating_sub(1))
     }
 

@@ -27,7 +27,7 @@ pub(crate) fn create_dir_on<D: Vfs>(disk: &D, path: &Path) -> Result<()> {
 }
 
 /// Makes the names in a directory durable.
-pub fn sync_dir(path: &Path) -> Result<()> {
+pub(crate) fn sync_dir(path: &Path) -> Result<()> {
     sync_dir_on(&OsFs, path)
 }
 
@@ -37,17 +37,17 @@ pub(crate) fn sync_dir_on<D: Vfs>(disk: &D, path: &Path) -> Result<()> {
 }
 
 /// A temporary file whose bytes the disk has: a name never becomes durable before them.
-pub struct SyncedFile(tempfile::NamedTempFile);
+pub(crate) struct SyncedFile(tempfile::NamedTempFile);
 
 impl SyncedFile {
     /// Waits until the disk has the file's bytes.
-    pub fn new(file: tempfile::NamedTempFile) -> Result<Self> {
+    pub(crate) fn new(file: tempfile::NamedTempFile) -> Result<Self> {
         file.as_file().sync_all().map_err(Error::io("sync", file.path()))?;
         Ok(Self(file))
     }
 
     /// Moves it to a name that nothing has yet, which is durable when this returns; after an error this file has it not.
-    pub fn persist_new(self, path: &Path) -> Result<()> {
+    pub(crate) fn persist_new(self, path: &Path) -> Result<()> {
         self.0.persist_noclobber(path).map_err(|e| Error::io("rename into place", path)(e.error))?;
         // A manifest that could not be made sure of must not outlive the files that are taken away because of it.
         sync_dir(path.parent().unwrap_or(path)).inspect_err(|_| _ = fs::remove_file(path))

@@ -28,7 +28,7 @@ pub(crate) struct Flusher {
 impl Flusher {
     /// Flushes each time this number of bytes was written, unless the flush before is still under way: fewer bytes make more journal commits, more leave the
     /// disk idle.
-    pub fn new(every: u64) -> Self {
+    pub(crate) fn new(every: u64) -> Self {
         Self { every, unflushed: 0, thread: None }
     }
 
@@ -36,7 +36,7 @@ impl Flusher {
     ///
     /// # Errors
     /// If the thread cannot be given the file.
-    pub fn wrote(&mut self, file: &File, bytes: u64) -> io::Result<()> {
+    pub(crate) fn wrote(&mut self, file: &File, bytes: u64) -> io::Result<()> {
         self.unflushed += bytes;
         if self.unflushed < self.every {
             return Ok(());
@@ -55,7 +55,7 @@ impl Flusher {
     ///
     /// # Errors
     /// If any flush failed: the system reports that only once.
-    pub fn finish(self) -> io::Result<()> {
+    pub(crate) fn finish(self) -> io::Result<()> {
         let Some((flush, thread)) = self.thread else { return Ok(()) };
         drop(flush);
         thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread that flushes it died")))

@@ -14,13 +14,13 @@ const BUFFER_BYTES: usize = 16 << 10;
 
 /// The directories that one queue of events is about.
 #[derive(Debug)]
-pub struct Inotify {
+pub(crate) struct Inotify {
     fd: OwnedFd,
 }
 
 /// What happened in a watched directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum What {
+pub(crate) enum What {
     /// Bytes were written to a file, or it was cut or extended.
     Written,
     /// A name is new, or was moved here.
@@ -42,7 +42,7 @@ pub enum What {
 
 /// One event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Event<'a> {
+pub(crate) struct Event<'a> {
     /// The watch that [`Inotify::add`] returned.
     pub watch: i32,
     /// What happened.
@@ -55,7 +55,7 @@ pub struct Event<'a> {
 
 /// Why a directory is not watched.
 #[derive(Debug)]
-pub enum Refused {
+pub(crate) enum Refused {
     /// The user's limit of watches is reached.
     Limit,
     /// There is no such directory any more, or it cannot be read: whoever walks it tells.
@@ -67,12 +67,12 @@ impl Inotify {
     ///
     /// # Errors
     /// If the system has no inotify, or the user's limit of queues is reached.
-    pub fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         Ok(Self { fd: init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)? })
     }
 
     /// Watches a directory; the last component of its path must not be a link. A directory that is watched already keeps its watch.
-    pub fn add(&self, dir: &Path) -> Result<i32, Refused> {
+    pub(crate) fn add(&self, dir: &Path) -> Result<i32, Refused> {
         // No CLOSE_WRITE: who only reads a database through SQLite causes it as well.
         let flags = WatchFlags::MODIFY
             | WatchFlags::ATTRIB
@@ -94,7 +94,7 @@ impl Inotify {
     ///
     /// # Errors
     /// If the queue cannot be read.
-    pub fn read(&self, visit: &mut dyn FnMut(Event<'_>)) -> io::Result<()> {
+    pub(crate) fn read(&self, visit: &mut dyn FnMut(Event<'_>)) -> io::Result<()> {
         let mut buffer = [MaybeUninit::uninit(); BUFFER_BYTES];
         let mut reader = Reader::new(&self.fd, &mut buffer);
         loop {

@@ -41,13 +41,13 @@ impl Guard for FileLock {
 }
 
 /// Waits for the right to write into a directory; no file is left in it.
-pub fn lock_dir(path: &Path, wait: Duration, interrupted: &dyn Fn() -> bool) -> Result<Option<Box<dyn Guard>>> {
+pub(crate) fn lock_dir(path: &Path, wait: Duration, interrupted: &dyn Fn() -> bool) -> Result<Option<Box<dyn Guard>>> {
     let dir = File::open(path).map_err(Error::io("open", path))?;
     wait_for(dir, path, LockMode::Exclusive, wait, interrupted)
 }
 
 /// Keeps the set of a manifest from being removed while it is read, as far as the file system can lock and the file is there.
-pub fn hold(manifest: &Path) -> Option<Box<dyn Guard>> {
+pub(crate) fn hold(manifest: &Path) -> Option<Box<dyn Guard>> {
     // A pipe would hold up the open.
     let is_file = fs::metadata(manifest).is_ok_and(|meta| meta.is_file());
     is_file.then(|| lock_file(manifest, LockMode::ReadOnly, Duration::ZERO, &|| false).ok().flatten()).flatten()

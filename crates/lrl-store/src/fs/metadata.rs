@@ -31,7 +31,7 @@ pub(crate) struct Owners {
 
 impl Owners {
     /// Returns who gets a file whose recorded owner is `recorded`.
-    pub fn of(&self, recorded: (u32, u32)) -> Option<(u32, u32)> {
+    pub(crate) fn of(&self, recorded: (u32, u32)) -> Option<(u32, u32)> {
         self.all.or(self.recorded.then_some(recorded))
     }
 }

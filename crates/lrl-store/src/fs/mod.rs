@@ -3,7 +3,7 @@
 pub(crate) mod dir;
 pub mod durable;
 pub(crate) mod flush;
-pub mod inotify;
+pub(crate) mod inotify;
 pub mod lock;
 pub(crate) mod lock_holder;
 pub(crate) mod metadata;
@@ -17,4 +17,4 @@ pub mod temp_dir;
 pub mod temp_file;
 pub(crate) mod tree_writer;
 pub mod vfs;
-pub mod xattrs;
+pub(crate) mod xattrs;

@@ -24,12 +24,12 @@ pub(crate) struct Step<'a> {
 
 impl Step<'_> {
     /// Checks whether it is a directory.
-    pub fn is_dir(&self) -> bool {
+    pub(crate) fn is_dir(&self) -> bool {
         is_dir(self.stat)
     }
 
     /// Checks whether it is a regular file.
-    pub fn is_file(&self) -> bool {
+    pub(crate) fn is_file(&self) -> bool {
         FileType::from_raw_mode(self.stat.st_mode) == FileType::RegularFile
     }
 }

@@ -40,7 +40,7 @@ pub(crate) struct Resolved {
 
 impl OpenDirs {
     /// Opens a directory that the caller names; none if it is not there.
-    pub fn open(&self, path: &Path) -> Result<Option<Arc<OwnedFd>>> {
+    pub(crate) fn open(&self, path: &Path) -> Result<Option<Arc<OwnedFd>>> {
         if let Some(known) = self.known(path) {
             return Ok(Some(known));
         }
@@ -56,7 +56,7 @@ impl OpenDirs {
     }
 
     /// Remembers a directory that was made, so that its path is not resolved again.
-    pub fn know(&self, path: &Path, dir: Arc<OwnedFd>) -> Arc<OwnedFd> {
+    pub(crate) fn know(&self, path: &Path, dir: Arc<OwnedFd>) -> Arc<OwnedFd> {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).push((path.to_path_buf(), Arc::clone(&dir)));
         dir
     }

@@ -26,7 +26,7 @@ impl Reserve {
     /// Nothing is kept free.
     pub const NONE: Self = Self { percent: 0.0, most: 0 };
     /// What even a restore leaves, which may use what others keep free: the application has to start on what it restored.
-    pub const LEAST: Self = Self { percent: 2.0, most: 16 << 20 };
+    pub(crate) const LEAST: Self = Self { percent: 2.0, most: 16 << 20 };
 
     fn of(self, total: u64) -> u64 {
         ((total as f64 * self.percent / 100.0) as u64).min(self.most)
@@ -79,7 +79,7 @@ pub fn free_at(path: &Path, reserve: Reserve) -> Result<FreeSpace> {
 }
 
 /// Fails unless `bytes` more fit on the disk of `path`. What ext4 keeps for root does not count: a part of it not even root gets.
-pub fn require(path: &Path, bytes: u64) -> Result<()> {
+pub(crate) fn require(path: &Path, bytes: u64) -> Result<()> {
     match free_at(path, Reserve::NONE) {
         Ok(free) if free.bytes < bytes => {
             Err(Error::NoRoom { path: path.to_path_buf(), free: free.bytes, reserve: 0, needed: bytes })
@@ -120,8 +120,7 @@ impl SpaceGuard {
     }
 
     /// Guards the disk of the open directory `dir`.
-    #[doc(hidden)]
-    pub fn new(dir: Arc<OwnedFd>, path: &Path, reserve: Reserve) -> Self {
+    pub(crate) fn new(dir: Arc<OwnedFd>, path: &Path, reserve: Reserve) -> Self {
         Self { disk: Some(Disk { dir, path: path.to_path_buf(), reserve }), left: Mutex::new(0) }
     }
 
@@ -136,8 +135,7 @@ impl SpaceGuard {
     }
 
     /// Returns whether it guards the disk of `path`.
-    #[doc(hidden)]
-    pub fn guards(&self, path: &Path) -> bool {
+    pub(crate) fn guards(&self, path: &Path) -> bool {
         let device = self.disk.as_ref().and_then(|disk| fstat(&disk.dir).ok()).map(|stat| stat.st_dev);
         device.is_some() && device == stat(path).ok().map(|stat| stat.st_dev)
     }
@@ -150,8 +148,7 @@ impl SpaceGuard {
     }
 
     /// Charges for `bytes` that are about to be written. [`Error::NoRoom`] if that would touch the reserve; where there is none, the system tells.
-    #[doc(hidden)]
-    pub fn charge(&self, bytes: u64) -> Result<()> {
+    pub(crate) fn charge(&self, bytes: u64) -> Result<()> {
         let Some(disk) = self.disk.as_ref().filter(|disk| disk.reserve != Reserve::NONE) else { return Ok(()) };
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(rest) = left.checked_sub(bytes) {
@@ -168,8 +165,7 @@ impl SpaceGuard {
     }
 
     /// Requires space for at least `bytes`; [`Error::NoRoom`] at once if they do not fit.
-    #[doc(hidden)]
-    pub fn require(&self, bytes: u64) -> Result<()> {
+    pub(crate) fn require(&self, bytes: u64) -> Result<()> {
         let Some(disk) = &self.disk else { return Ok(()) };
         match disk.free() {
             Ok(free) if free.bytes < bytes => Err(disk.full(&free, bytes)),
@@ -180,7 +176,7 @@ impl SpaceGuard {
 
 /// A directory that is written to, and the guard of its disk.
 #[derive(Clone)]
-pub struct GuardedDir<'a> {
+pub(crate) struct GuardedDir<'a> {
     /// Its path as the user gave it.
     pub dir: &'a Path,
     /// The guard.

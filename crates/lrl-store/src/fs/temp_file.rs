@@ -16,7 +16,7 @@ pub const TEMP_PREFIX: &str = ".tmp-";
 pub(crate) const RECLAIM_AGE: Duration = Duration::from_secs(10);
 
 /// Makes a temporary file in `dir` (0600), locked for as long as its owner lives, so that what dead runs leave can be told apart.
-pub fn temporary_file(dir: &Path) -> Result<tempfile::NamedTempFile> {
+pub(crate) fn temporary_file(dir: &Path) -> Result<tempfile::NamedTempFile> {
     let file = tempfile::Builder::new()
         .prefix(TEMP_PREFIX)
         .permissions(fs::Permissions::from_mode(0o600))
@@ -50,7 +50,7 @@ pub(crate) fn is_settled(meta: &fs::Metadata) -> bool {
 }
 
 /// Removes the temporary files that dead runs left in `dir`; returns their bytes. Those of living ones are locked, or too young to tell.
-pub fn reclaim(dir: &Path) -> Result<u64> {
+pub(crate) fn reclaim(dir: &Path) -> Result<u64> {
     let mut freed = 0;
     for path in temporary_files(dir)? {
         let path = path?;

@@ -40,33 +40,33 @@ pub(crate) struct TreeWriter {
 
 impl TreeWriter {
     /// Starts at the directory `root`, which messages call `path`.
-    pub fn new(root: &Arc<OwnedFd>, path: &Path) -> Self {
+    pub(crate) fn new(root: &Arc<OwnedFd>, path: &Path) -> Self {
         let cursor = || DirCursor::new(Arc::clone(root), path);
         Self { cursor: cursor(), targets: cursor(), root: Arc::clone(root), path: path.to_path_buf() }
     }
 
     /// Returns the directory that it is in.
-    pub fn here(&self) -> &Arc<OwnedFd> {
+    pub(crate) fn here(&self) -> &Arc<OwnedFd> {
         self.cursor.here()
     }
 
     /// Returns how many levels below the root that is.
-    pub fn depth(&self) -> usize {
+    pub(crate) fn depth(&self) -> usize {
         self.cursor.depth()
     }
 
     /// Returns how many leading components of `path` it is below.
-    pub fn common(&self, path: &[u8]) -> usize {
+    pub(crate) fn common(&self, path: &[u8]) -> usize {
         self.cursor.common(path)
     }
 
     /// Returns the path of a name in this directory, for messages.
-    pub fn path_of(&self, name: &[u8]) -> PathBuf {
+    pub(crate) fn path_of(&self, name: &[u8]) -> PathBuf {
         self.cursor.path_here(name)
     }
 
     /// Makes an error about a name in this directory.
-    pub fn io(&self, op: &'static str, name: &[u8]) -> impl FnOnce(Errno) -> Error + use<> {
+    pub(crate) fn io(&self, op: &'static str, name: &[u8]) -> impl FnOnce(Errno) -> Error + use<> {
         let path = self.path_of(name);
         move |errno| Error::io(op, path)(errno.into())
     }
@@ -87,39 +87,39 @@ impl TreeWriter {
     }
 
     /// Goes to the directory `path` below the root.
-    pub fn enter(&mut self, path: &[u8]) -> Result<(), Obstacle> {
+    pub(crate) fn enter(&mut self, path: &[u8]) -> Result<(), Obstacle> {
         self.cursor.enter(path).map_err(|e| self.blocked(b"", e))
     }
 
     /// Goes one level down.
-    pub fn descend(&mut self, name: &[u8]) -> Result<(), Obstacle> {
+    pub(crate) fn descend(&mut self, name: &[u8]) -> Result<(), Obstacle> {
         self.cursor.descend(name).map_err(|e| self.blocked(name, e))
     }
 
     /// Goes one level up; at the root it stays.
-    pub fn ascend(&mut self) -> Result<(), Error> {
+    pub(crate) fn ascend(&mut self) -> Result<(), Error> {
         let path = self.path_of(b"");
         self.cursor.ascend().map_err(|e| Error::io("open", path)(e.into()))
     }
 
     /// Creates a directory (0700): its metadata are set when all that is in it is there.
-    pub fn create_dir(&self, name: &[u8]) -> Result<(), Obstacle> {
+    pub(crate) fn create_dir(&self, name: &[u8]) -> Result<(), Obstacle> {
         self.created(mkdirat(self.here(), name, Mode::from_raw_mode(0o700)), name)
     }
 
     /// Creates a file (0600).
-    pub fn create_file(&self, name: &[u8]) -> Result<File, Obstacle> {
+    pub(crate) fn create_file(&self, name: &[u8]) -> Result<File, Obstacle> {
         self.created(create_file(self.here(), name), name)
     }
 
     /// Creates a symbolic link; returns whether it has its owner.
-    pub fn create_symlink(&self, name: &[u8], target: &[u8], metadata: &Metadata) -> Result<bool, Obstacle> {
+    pub(crate) fn create_symlink(&self, name: &[u8], target: &[u8], metadata: &Metadata) -> Result<bool, Obstacle> {
         self.created(symlinkat(target, self.here(), name), name)?;
         set_link_metadata(self.here(), name, metadata, &self.path_of(name)).map_err(Obstacle::Io)
     }
 
     /// Creates a hard link to the regular file `target` below the root.
-    pub fn create_hardlink(&mut self, name: &[u8], target: &[u8]) -> Result<(), Obstacle> {
+    pub(crate) fn create_hardlink(&mut self, name: &[u8], target: &[u8]) -> Result<(), Obstacle> {
         let (dir, target_name) = split(target);
         if self.targets.enter(dir).is_err() {
             self.targets = DirCursor::new(Arc::clone(&self.root), &self.path);

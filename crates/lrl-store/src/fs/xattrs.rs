@@ -17,7 +17,7 @@ const MOST: usize = 64 << 10;
 
 /// The attributes of an open file or directory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct FoundXattrs {
+pub(crate) struct FoundXattrs {
     /// Those that are stored.
     pub xattrs: Xattrs,
     /// Why some that should be are not, in words that follow the path.
@@ -26,7 +26,7 @@ pub struct FoundXattrs {
 
 impl FoundXattrs {
     /// Returns whether there is nothing to store and nothing to say.
-    pub fn is_none(&self) -> bool {
+    pub(crate) fn is_none(&self) -> bool {
         self.xattrs.is_empty() && self.lost.is_none()
     }
 }
@@ -188,7 +188,7 @@ impl MissedXattrs {
     }
 
     /// Returns a note for each kind.
-    pub fn notes(&self) -> Vec<String> {
+    pub(crate) fn notes(&self) -> Vec<String> {
         let kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let note = |((class, why), missed): (&(Class, Why), &Missed)| {
             let what = if *class == Class::Acl { "the POSIX ACL" } else { "the extended attribute" };

@@ -14,7 +14,7 @@ use crate::store::Store;
 /// # Errors
 ///
 /// [`Error::Corrupt`] for damage; where it does not match its SHA-256, that comes after the bytes.
-pub fn database(
+pub(crate) fn database(
     store: &Store,
     part: &Database,
     observer: &dyn Observer,

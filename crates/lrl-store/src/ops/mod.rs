@@ -13,7 +13,7 @@ pub mod forget;
 pub mod import;
 pub mod judgement;
 pub mod ls;
-pub mod parts;
+pub(crate) mod parts;
 pub mod prune;
 pub mod query;
 pub mod recover_chunks;

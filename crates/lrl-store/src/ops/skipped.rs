@@ -12,7 +12,7 @@ pub(crate) struct Skips(Mutex<(BTreeMap<Vec<u8>, Skip>, u64)>);
 
 impl Skips {
     /// Adds a path, or a part of the list that begins with it.
-    pub fn add(&self, path: &[u8], entries: u64, error: &Error) {
+    pub(crate) fn add(&self, path: &[u8], entries: u64, error: &Error) {
         let (skips, more) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if skips.len() >= MOST && !skips.contains_key(path) {
             *more += entries;
@@ -23,13 +23,13 @@ impl Skips {
     }
 
     /// Returns the number of entries that were added.
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         let (skips, more) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner);
         skips.values().map(|skip| skip.entries).sum::<u64>() + more
     }
 
     /// Takes what was collected, in order of the paths, and the number of further entries.
-    pub fn take(&self) -> (Vec<Skip>, u64) {
+    pub(crate) fn take(&self) -> (Vec<Skip>, u64) {
         let (skips, more) = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         (skips.into_values().collect(), more)
     }

@@ -43,7 +43,7 @@ impl BackupDir {
 }
 
 /// Returns the path of a set's manifest while the set is being removed.
-pub fn retired(manifest: &Path) -> PathBuf {
+pub(crate) fn retired(manifest: &Path) -> PathBuf {
     let name = manifest.file_name().unwrap_or_default().to_string_lossy();
     manifest.with_file_name(format!("{RETIRED_PREFIX}{name}"))
 }

@@ -20,12 +20,12 @@ pub(crate) struct BackgroundSync {
 
 impl BackgroundSync {
     /// Creates a temporary file in `dir`.
-    pub fn create(dir: &Path) -> Result<Self> {
+    pub(crate) fn create(dir: &Path) -> Result<Self> {
         Ok(Self { file: temporary_file(dir)?, flusher: Flusher::new(FLUSH_BYTES) })
     }
 
     /// Waits until the disk has every byte. Fails if any flush failed: the system reports that only once.
-    pub fn finish(self) -> Result<SyncedFile> {
+    pub(crate) fn finish(self) -> Result<SyncedFile> {
         let Self { file, flusher } = self;
         flusher.finish().map_err(Error::io("sync", file.path()))?;
         SyncedFile::new(file)

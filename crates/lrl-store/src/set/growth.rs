@@ -27,7 +27,7 @@ pub struct Outgrown {
 }
 
 /// So few sets take what they must.
-pub const FEW: u64 = 3;
+pub(crate) const FEW: u64 = 3;
 /// A disk that is not full before that is nobody's worry.
 const SOON: Duration = Duration::from_secs(2 * 365 * 86_400);
 /// Sets of less than a day show no rate.

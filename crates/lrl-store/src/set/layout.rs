@@ -29,7 +29,7 @@ impl Pattern {
     }
 
     /// Returns what a name of this kind has in place of the timestamp.
-    pub fn stamp<'n>(&self, name: &'n str) -> Option<&'n str> {
+    pub(crate) fn stamp<'n>(&self, name: &'n str) -> Option<&'n str> {
         name.strip_prefix(self.0)?.strip_suffix(self.1)
     }
 }
@@ -79,8 +79,7 @@ pub struct Names {
 
 impl Names {
     /// Names the files of a set in `out`, whose path is kept as the user gave it.
-    #[doc(hidden)]
-    pub fn new(out: &Path, timestamp: &str) -> Self {
+    pub(crate) fn new(out: &Path, timestamp: &str) -> Self {
         Self {
             database: DATABASE.join(out, timestamp),
             assets: ASSETS.join(out, timestamp),
@@ -90,8 +89,7 @@ impl Names {
     }
 
     /// Names the databases of a set, in their order.
-    #[doc(hidden)]
-    pub fn databases(&self, databases: &[Database]) -> Vec<PathBuf> {
+    pub(crate) fn databases(&self, databases: &[Database]) -> Vec<PathBuf> {
         let mut taken = HashSet::new();
         let mut names = Vec::new();
         for (at, database) in databases.iter().enumerate() {
@@ -114,8 +112,7 @@ impl Names {
     }
 
     /// Returns whether a set, or a part of one, has these names.
-    #[doc(hidden)]
-    pub fn is_taken(&self) -> bool {
+    pub(crate) fn is_taken(&self) -> bool {
         [&self.database, &self.assets, &self.manifest].iter().any(|path| path.symlink_metadata().is_ok())
             || self.has_other_database()
     }
@@ -132,12 +129,12 @@ impl Names {
 }
 
 /// Describes the set of a snapshot, whose archive's digest is in the snapshot. `program` is the one that writes the set.
-pub fn manifest(names: &Names, name: &SnapshotName, snapshot: &Snapshot, program: &str) -> Result<Manifest> {
+pub(crate) fn manifest(names: &Names, name: &SnapshotName, snapshot: &Snapshot, program: &str) -> Result<Manifest> {
     manifest_of(names, &names.databases(&snapshot.databases), name, snapshot, program)
 }
 
 /// As [`manifest`], with the names of the databases' copies in their order.
-pub fn manifest_of(
+pub(crate) fn manifest_of(
     names: &Names,
     copies: &[PathBuf],
     name: &SnapshotName,
@@ -187,7 +184,7 @@ fn mode(database: &Database) -> (String, String) {
 }
 
 /// Writes the manifest: from here on the set is whole, so its other files must be in place.
-pub fn write_manifest(names: &Names, manifest: &Manifest) -> Result<()> {
+pub(crate) fn write_manifest(names: &Names, manifest: &Manifest) -> Result<()> {
     let mut file = temporary_file(names.manifest.parent().unwrap_or(Path::new(".")))?;
     file.write_all(&manifest.encode()).map_err(Error::io("write", &names.manifest))?;
     SyncedFile::new(file)?.persist_new(&names.manifest)

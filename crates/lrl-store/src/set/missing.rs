@@ -43,7 +43,7 @@ pub(crate) fn write(out: &mut dyn Write, of: &str, skipped: &[Skip], more: u64) 
 ///
 /// # Errors
 /// [`Error::Io`] if the file cannot be read.
-pub fn read(path: &Path) -> Result<Vec<Skip>> {
+pub(crate) fn read(path: &Path) -> Result<Vec<Skip>> {
     let file = File::open(path).map_err(Error::io("read", path))?;
     let mut found = Vec::new();
     for line in BufReader::new(file.take(MOST_BYTES)).split(b'\n').take(MOST) {

@@ -5,12 +5,12 @@ pub mod directory;
 pub(crate) mod flush;
 pub mod growth;
 pub(crate) mod image_reader;
-pub mod layout;
+pub(crate) mod layout;
 pub mod manifest;
-pub mod missing;
+pub(crate) mod missing;
 pub mod own_files;
-pub mod retention;
-pub mod sha256;
-pub mod sqlite_file;
+pub(crate) mod retention;
+pub(crate) mod sha256;
+pub(crate) mod sqlite_file;
 #[cfg(test)]
 pub(crate) mod tests;

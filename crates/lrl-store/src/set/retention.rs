@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 /// The parts that a set holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Parts {
+pub(crate) struct Parts {
     /// It has a database.
     pub database: bool,
     /// It has the uploads' archive.
@@ -13,7 +13,7 @@ pub struct Parts {
 
 /// Returns for each set, the newest first, whether it stays, given what it holds and what of that is good. Good and bad parts are counted
 /// separately: a bad night never pushes out a good set, and bad sets do not fill the disk.
-pub fn sets_to_keep(newest_first: &[(Parts, Parts)], newest: NonZeroUsize) -> Vec<bool> {
+pub(crate) fn sets_to_keep(newest_first: &[(Parts, Parts)], newest: NonZeroUsize) -> Vec<bool> {
     let good: Vec<Parts> = newest_first.iter().map(|(_, good)| *good).collect();
     let bad = newest_first.iter().map(|(holds, good)| Parts {
         database: holds.database && !good.database,
@@ -30,7 +30,7 @@ pub fn sets_to_keep(newest_first: &[(Parts, Parts)], newest: NonZeroUsize) -> Ve
 
 /// Returns for each set, the newest first, whether it stays: of each part, the first `newest` sets that hold it. So a set with one part
 /// never pushes out the last set that holds the other.
-pub fn stays(newest_first: &[Parts], newest: NonZeroUsize) -> Vec<bool> {
+pub(crate) fn stays(newest_first: &[Parts], newest: NonZeroUsize) -> Vec<bool> {
     let mut left = [newest.get(); 2];
     let mut stays = |set: &Parts| {
         let mut stay = !set.database && !set.uploads;

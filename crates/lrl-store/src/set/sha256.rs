@@ -14,7 +14,7 @@ use crate::progress::{Observer, checkpoint};
 use crate::units::hex;
 
 /// Reads a file whole, passing each run of bytes on; returns its SHA-256 (lower-case hex) and length in bytes.
-pub fn read_hashed(
+pub(crate) fn read_hashed(
     path: &Path,
     observer: &dyn Observer,
     visit: &mut dyn FnMut(&[u8]) -> Result<()>,
@@ -35,7 +35,7 @@ pub fn read_hashed(
 }
 
 /// Computes a file's SHA-256 (lower-case hex) and length in bytes; its bytes do not count as progress.
-pub fn sha256_of(path: &Path, observer: &dyn Observer) -> Result<(String, u64)> {
+pub(crate) fn sha256_of(path: &Path, observer: &dyn Observer) -> Result<(String, u64)> {
     read_hashed(path, observer, &mut |_| Ok(()))
 }
 
@@ -47,7 +47,7 @@ pub(crate) struct Sha256Thread {
 
 impl Sha256Thread {
     /// Starts the thread.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let (queue, pieces) = sync_channel::<Arc<Vec<u8>>>(4);
         let thread = std::thread::spawn(move || {
             let mut sha256 = Sha256::new();
@@ -58,12 +58,12 @@ impl Sha256Thread {
     }
 
     /// Adds the next bytes; waits while the thread is far behind.
-    pub fn add(&self, piece: impl Into<Arc<Vec<u8>>>) -> Result<()> {
+    pub(crate) fn add(&self, piece: impl Into<Arc<Vec<u8>>>) -> Result<()> {
         self.queue.send(piece.into()).map_err(|_| died())
     }
 
     /// Returns the digest, lower-case hex.
-    pub fn finish(self) -> Result<String> {
+    pub(crate) fn finish(self) -> Result<String> {
         drop(self.queue);
         self.thread.join().map_err(|_| died())
     }

@@ -18,7 +18,7 @@ use crate::store::Store;
 ///
 /// # Errors
 /// [`Error::Corrupt`] or [`Error::Missing`] if the store is damaged, [`Error::NoRoom`] if the disk is full.
-pub fn write(
+pub(crate) fn write(
     store: &Store,
     database: &Database,
     earlier: Option<&File>,

@@ -8,7 +8,7 @@ use crate::id::CheckId;
 
 /// The name of a check's record, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct CheckName {
+pub(crate) struct CheckName {
     /// When the check began, in seconds since 1970.
     pub time: u64,
     /// The record's id.
@@ -17,7 +17,7 @@ pub struct CheckName {
 
 impl CheckName {
     /// Returns the object's name.
-    pub fn object(&self) -> String {
+    pub(crate) fn object(&self) -> String {
         format!("checks/{:016x}-{}", self.time, self.id)
     }
 
@@ -51,8 +51,7 @@ impl Store {
     }
 
     /// Lists the names of the records of checks, oldest first.
-    #[doc(hidden)]
-    pub fn check_names(&self) -> Result<Vec<CheckName>> {
+    pub(crate) fn check_names(&self) -> Result<Vec<CheckName>> {
         let mut names = collect(&*self.backend, "checks", CheckName::parse)?;
         names.sort();
         Ok(names)
@@ -73,8 +72,7 @@ impl Store {
     }
 
     /// Reads one record, verified against its name.
-    #[doc(hidden)]
-    pub fn check_record(&self, name: &CheckName) -> Result<Check> {
+    pub(crate) fn check_record(&self, name: &CheckName) -> Result<Check> {
         let object = name.object();
         let shown = self.backend.object_location(&object);
         let found = check::decode(&self.backend.read(&object)?, &name.id, self.ids(), &shown)?;

@@ -31,12 +31,12 @@ struct Chunk {
 
 impl ChunkCache {
     /// Returns a chunk, which may have other bytes than its id says.
-    pub fn get(&self, id: &ChunkId) -> Option<Arc<Vec<u8>>> {
+    pub(crate) fn get(&self, id: &ChunkId) -> Option<Arc<Vec<u8>>> {
         self.held().chunks.get(id).map(|chunk| Arc::clone(&chunk.plain))
     }
 
     /// Returns a chunk whose bytes are those that its id says.
-    pub fn get_verified(&self, id: &ChunkId, ids: &Ids) -> Option<Arc<Vec<u8>>> {
+    pub(crate) fn get_verified(&self, id: &ChunkId, ids: &Ids) -> Option<Arc<Vec<u8>>> {
         let (plain, is_verified) =
             self.held().chunks.get(id).map(|chunk| (Arc::clone(&chunk.plain), chunk.is_verified))?;
         if is_verified {
@@ -50,17 +50,17 @@ impl ChunkCache {
     }
 
     /// Keeps a chunk.
-    pub fn keep(&self, id: &ChunkId, plain: &Arc<Vec<u8>>) {
+    pub(crate) fn keep(&self, id: &ChunkId, plain: &Arc<Vec<u8>>) {
         self.insert(id, Chunk { plain: Arc::clone(plain), is_verified: false });
     }
 
     /// Keeps a chunk whose bytes are those that its id says.
-    pub fn keep_verified(&self, id: &ChunkId, plain: &Arc<Vec<u8>>) {
+    pub(crate) fn keep_verified(&self, id: &ChunkId, plain: &Arc<Vec<u8>>) {
         self.insert(id, Chunk { plain: Arc::clone(plain), is_verified: true });
     }
 
     /// Holds this many bytes more, from here on.
-    pub fn hold_more(&self, bytes: usize) {
+    pub(crate) fn hold_more(&self, bytes: usize) {
         self.more_bytes.store(bytes, Ordering::Relaxed);
     }
 

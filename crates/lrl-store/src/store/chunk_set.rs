@@ -10,7 +10,7 @@ pub(crate) struct ChunkSet(HashMap<u64, Vec<u64>>);
 
 impl ChunkSet {
     /// Adds a copy.
-    pub fn set(&mut self, slot: IndexSlot) {
+    pub(crate) fn set(&mut self, slot: IndexSlot) {
         let bits = self.0.entry(slot.file).or_default();
         let word = (slot.at / 64) as usize;
         if bits.len() <= word {
@@ -20,7 +20,7 @@ impl ChunkSet {
     }
 
     /// Returns whether a copy is in it.
-    pub fn has(&self, slot: IndexSlot) -> bool {
+    pub(crate) fn has(&self, slot: IndexSlot) -> bool {
         let word = self.0.get(&slot.file).and_then(|bits| bits.get((slot.at / 64) as usize));
         word.is_some_and(|word| word & 1 << (slot.at % 64) != 0)
     }

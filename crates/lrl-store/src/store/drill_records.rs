@@ -21,7 +21,7 @@ pub struct DrillName {
 
 impl DrillName {
     /// Returns the object's name.
-    pub fn object(&self) -> String {
+    pub(crate) fn object(&self) -> String {
         format!("drills/{}/{:016x}-{}", self.source, self.finished, self.id)
     }
 
@@ -50,8 +50,7 @@ impl Store {
     }
 
     /// Lists the names of a source's drills, oldest first. Names tell the second: those of one second are ordered by what the records say.
-    #[doc(hidden)]
-    pub fn drill_names(&self, source: &str) -> Result<Vec<DrillName>> {
+    pub(crate) fn drill_names(&self, source: &str) -> Result<Vec<DrillName>> {
         let mut names = collect(&*self.backend, &format!("drills/{source}"), DrillName::parse)?;
         names.sort();
         for same in names.chunk_by_mut(|a, b| a.finished == b.finished).filter(|same| same.len() > 1) {
@@ -94,8 +93,7 @@ impl Store {
     }
 
     /// Reads one record, verified against its name.
-    #[doc(hidden)]
-    pub fn drill(&self, name: &DrillName) -> Result<Drill> {
+    pub(crate) fn drill(&self, name: &DrillName) -> Result<Drill> {
         let object = name.object();
         let found =
             drill::decode(&self.backend.read(&object)?, &name.id, self.ids(), &self.backend.object_location(&object))?;

@@ -70,8 +70,7 @@ impl Store {
     }
 
     /// Opens a store for examining it, even where its config is damaged or gone; also returns why.
-    #[doc(hidden)]
-    pub fn examine(
+    pub(crate) fn examine(
         backend: Arc<dyn Backend>,
         mode: LockMode,
         wait: Duration,
@@ -140,8 +139,7 @@ impl Store {
     }
 
     /// Returns how contents are cut.
-    #[doc(hidden)]
-    pub fn gear(&self) -> &Gear {
+    pub(crate) fn gear(&self) -> &Gear {
         &self.gear
     }
 
@@ -165,7 +163,7 @@ impl Store {
     }
 
     /// Returns whether a lock is held; a store that cannot be written is read without one.
-    pub fn is_locked(&self) -> bool {
+    pub(crate) fn is_locked(&self) -> bool {
         self.lock.is_some()
     }
 
@@ -175,7 +173,7 @@ impl Store {
     }
 
     /// Returns whether contents can be read, not only added.
-    pub fn can_read(&self) -> bool {
+    pub(crate) fn can_read(&self) -> bool {
         self.backend.keys().is_none_or(crate::crypt::Keys::can_read)
     }
 

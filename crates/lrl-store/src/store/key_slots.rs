@@ -184,7 +184,7 @@ fn open_store(
 
 /// Opens the store that a backend holds: an encrypted one with its keys, a plain one as it is. Caches of a local one go to `cache`, since they hold
 /// names in the clear.
-pub fn unlock(
+pub(crate) fn unlock(
     backend: Arc<dyn Backend>,
     credential: Option<&Credential>,
     cached: LocalSlot,

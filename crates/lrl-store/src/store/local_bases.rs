@@ -19,7 +19,7 @@ pub(crate) struct LocalBases {
 
 impl LocalBases {
     /// Expects in `file` these chunks, one after the other, each with its length.
-    pub fn new(file: File, chunks: impl Iterator<Item = (ChunkId, u64)>) -> Self {
+    pub(crate) fn new(file: File, chunks: impl Iterator<Item = (ChunkId, u64)>) -> Self {
         let mut at = 0;
         let mut places = HashMap::new();
         for (id, len) in chunks.take(MOST).take_while(|(_, len)| *len <= MAX_CHUNK as u64) {
@@ -29,7 +29,7 @@ impl LocalBases {
         Self { file, places }
     }
 
-    pub fn read(&self, id: &ChunkId) -> Option<Vec<u8>> {
+    pub(crate) fn read(&self, id: &ChunkId) -> Option<Vec<u8>> {
         let (at, len) = *self.places.get(id)?;
         let mut bytes = vec![0; len as usize];
         self.file.read_exact_at(&mut bytes, at).ok()?;

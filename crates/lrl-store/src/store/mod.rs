@@ -1,11 +1,11 @@
 //! The store: verified chunks by id, snapshots by name, over any backend.
 
-pub mod check_records;
+pub(crate) mod check_records;
 mod chunk_cache;
 pub(crate) mod chunk_set;
 mod config;
-pub mod deletion;
-pub mod drill_records;
+pub(crate) mod deletion;
+pub(crate) mod drill_records;
 mod handle;
 pub mod index;
 pub mod key_slots;
@@ -15,8 +15,8 @@ pub mod open;
 mod pack_upload;
 pub(crate) mod prefetch;
 mod read;
-pub mod repair;
-pub mod run_cache;
+pub(crate) mod repair;
+pub(crate) mod run_cache;
 mod snapshots;
 pub mod tree;
 pub mod write;

@@ -41,7 +41,7 @@ pub(crate) fn highest_of(sequences: impl Iterator<Item = u64>) -> u64 {
 
 impl SnapshotName {
     /// Returns the object's name.
-    pub fn object(&self) -> String {
+    pub(crate) fn object(&self) -> String {
         format!("snapshots/{}/{:016x}-{}", self.source, self.sequence, self.id)
     }
 

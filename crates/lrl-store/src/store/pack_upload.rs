@@ -24,7 +24,7 @@ pub(crate) struct PackUploader {
 }
 
 impl PackUploader {
-    pub fn start(backend: &Arc<dyn Backend>) -> Self {
+    pub(crate) fn start(backend: &Arc<dyn Backend>) -> Self {
         let (queue, packs) = sync_channel(1);
         let (packs, failed) = (Arc::new(Mutex::new(packs)), Arc::new(AtomicBool::new(false)));
         let threads = if backend.capabilities().cost_per_request { REMOTE_THREADS } else { 1 };
@@ -36,12 +36,12 @@ impl PackUploader {
     }
 
     /// Hands a pack over, waiting for a free thread; returns whether it will be written if nothing fails.
-    pub fn send(&self, id: PackId, temp: TempObject) -> bool {
+    pub(crate) fn send(&self, id: PackId, temp: TempObject) -> bool {
         !self.failed.load(Ordering::Relaxed) && self.queue.send((id, temp)).is_ok()
     }
 
     /// Waits for all packs; the first error of any thread ends them all.
-    pub fn finish(self) -> Result<()> {
+    pub(crate) fn finish(self) -> Result<()> {
         drop(self.queue);
         let died = || Err(Error::Refused("the thread that writes packs died".into()));
         let ended: Vec<_> = self.threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| died())).collect();

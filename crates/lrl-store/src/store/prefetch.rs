@@ -35,7 +35,7 @@ pub(crate) struct Prefetched<'s, I, T> {
 
 impl<'s, I, T> Prefetched<'s, I, T> {
     /// Looks ahead if `wanted` and each read is a request.
-    pub fn new(store: &'s Store, wanted: bool, items: I) -> Self {
+    pub(crate) fn new(store: &'s Store, wanted: bool, items: I) -> Self {
         let max_bytes = if wanted && store.storage().capabilities().cost_per_request { BYTES } else { 0 };
         Self { store, items, waiting: VecDeque::new(), bytes: 0, max_bytes }
     }

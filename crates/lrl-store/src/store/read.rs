@@ -36,12 +36,6 @@ enum From {
 }
 
 impl Store {
-    /// Returns whether a chunk is in the index.
-    #[doc(hidden)]
-    pub fn contains(&self, id: &ChunkId) -> Result<bool> {
-        Ok(self.locate(id)?.is_some())
-    }
-
     /// Finds one copy of a chunk. A damaged part of an index counts as one that does not list it.
     #[doc(hidden)]
     pub fn locate(&self, id: &ChunkId) -> Result<Option<Location>> {
@@ -381,8 +375,7 @@ impl Store {
     }
 
     /// Calls `visit` with each piece that ends after `from`, and its offset, until it returns false.
-    #[doc(hidden)]
-    pub fn each_piece(
+    pub(crate) fn each_piece(
         &self,
         content: &Content,
         from: u64,

@@ -39,7 +39,7 @@ const NEWEST: &str =
 const VERIFIED: &str = "CREATE TABLE IF NOT EXISTS verified(file TEXT PRIMARY KEY, at INTEGER) WITHOUT ROWID;";
 
 /// The cache of one store.
-pub struct RunCache {
+pub(crate) struct RunCache {
     db: Connection,
     /// Not written yet.
     packs: RefCell<PackNotes>,
@@ -54,7 +54,7 @@ struct PackNotes {
 
 /// What was true of a file when its list entry was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FileState {
+pub(crate) struct FileState {
     /// Inode number.
     pub ino: u64,
     /// Time of the last change of its inode.
@@ -65,7 +65,7 @@ pub struct FileState {
 
 /// Where a segment of the newest archive is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SegmentState {
+pub(crate) struct SegmentState {
     /// Offset in the archive.
     pub offset: u64,
     /// Compressed length.
@@ -80,11 +80,11 @@ pub struct SegmentState {
 
 /// Identifies the version of an output file: size, inode and times.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stamp(String);
+pub(crate) struct Stamp(String);
 
 impl Stamp {
     /// Takes the stamp of a file that lies still.
-    pub fn of(path: &Path) -> Result<Self> {
+    pub(crate) fn of(path: &Path) -> Result<Self> {
         use std::os::unix::fs::MetadataExt;
         let m = fs::symlink_metadata(path).map_err(Error::io("look at", path))?;
         Ok(Self(format!(
@@ -110,7 +110,7 @@ impl Stamp {
 }
 
 /// Returns a short digest of an entry: a file state counts only together with the very entry that it was recorded for.
-pub fn tag(entry: &Entry) -> i64 {
+pub(crate) fn tag(entry: &Entry) -> i64 {
     let mut bytes = Vec::with_capacity(128);
     entry.encode(&mut bytes);
     i64::from_le_bytes(*ChunkId::of(&bytes).as_bytes().first_chunk().unwrap_or(&[0; 8]))
@@ -129,7 +129,7 @@ fn private(path: &Path) -> Option<fs::File> {
 
 impl RunCache {
     /// Opens the cache in `dir`, starting anew where it is damaged or of another version; `None` where that cannot be done.
-    pub fn open(dir: &Path) -> Option<Self> {
+    pub(crate) fn open(dir: &Path) -> Option<Self> {
         let tag = dir.join("CACHEDIR.TAG");
         if !tag.exists() {
             let text = "Signature: 8a477f597d28d172789f06886806bc55\n# This directory can be deleted at any time: the next backup takes longer, nothing is lost.\n";
@@ -182,7 +182,7 @@ impl RunCache {
 
     /// Begins to note what a run learns; it counts from [`RunCache::commit`] on. It grows by no more than `room` bytes, its journal included:
     /// beyond that nothing more is noted.
-    pub fn begin(&self, room: u64) -> rusqlite::Result<()> {
+    pub(crate) fn begin(&self, room: u64) -> rusqlite::Result<()> {
         let number = |pragma| self.db.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get::<_, i64>(0));
         let grown =
             number("page_count")?.unsigned_abs().saturating_add(room / 2 / number("page_size")?.max(1).unsigned_abs());
@@ -191,19 +191,19 @@ impl RunCache {
     }
 
     /// Keeps what was noted since [`RunCache::begin`].
-    pub fn commit(&self) -> rusqlite::Result<()> {
+    pub(crate) fn commit(&self) -> rusqlite::Result<()> {
         // Without these notes packs are looked at again.
         let _ = self.write_whole_packs();
         self.db.execute_batch("COMMIT")
     }
 
     /// Starts reading the file states of a source in list order.
-    pub fn files(&self, source: &str) -> FileStates {
+    pub(crate) fn files(&self, source: &str) -> FileStates {
         FileStates { source: source.into(), rows: VecDeque::new(), after: Vec::new(), done: false }
     }
 
     /// Notes the state of a file.
-    pub fn put_file(&self, source: &str, path: &[u8], state: &FileState) -> rusqlite::Result<()> {
+    pub(crate) fn put_file(&self, source: &str, path: &[u8], state: &FileState) -> rusqlite::Result<()> {
         self.db
             .prepare_cached("INSERT OR REPLACE INTO files VALUES(?,?,?,?,?,?)")?
             .execute(params![source, key(path), state.ino as i64, state.ctime.secs, state.ctime.nanos, state.tag])
@@ -215,23 +215,23 @@ impl RunCache {
     }
 
     /// Returns when a part of a source was last read whole, in seconds since 1970.
-    pub fn scanned(&self, source: &str, part: &str) -> Option<i64> {
+    pub(crate) fn scanned(&self, source: &str, part: &str) -> Option<i64> {
         self.db.query_row("SELECT at FROM scans WHERE source=? AND half=?", [source, part], |row| row.get(0)).ok()
     }
 
     /// Records that a part of a source was read whole.
-    pub fn put_scanned(&self, source: &str, part: &str, at: i64) -> rusqlite::Result<()> {
+    pub(crate) fn put_scanned(&self, source: &str, part: &str, at: i64) -> rusqlite::Result<()> {
         self.db.execute("INSERT OR REPLACE INTO scans VALUES(?,?,?)", params![source, part, at]).map(|_| ())
     }
 
     /// Returns number and id of the newest snapshot that this machine has added or seen.
-    pub fn newest(&self, source: &str) -> Option<(u64, SnapshotId)> {
+    pub(crate) fn newest(&self, source: &str) -> Option<(u64, SnapshotId)> {
         let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)? as u64, SnapshotId::from_bytes(row.get(1)?)));
         self.db.query_row("SELECT sequence, id FROM newest WHERE source=?", [source], row).ok()
     }
 
     /// Notes the newest snapshot, or that none is known.
-    pub fn put_newest(&self, source: &str, newest: Option<(u64, SnapshotId)>) -> rusqlite::Result<()> {
+    pub(crate) fn put_newest(&self, source: &str, newest: Option<(u64, SnapshotId)>) -> rusqlite::Result<()> {
         match newest {
             Some((sequence, id)) => {
                 let row = params![source, sequence as i64, id.as_bytes()];
@@ -242,7 +242,7 @@ impl RunCache {
     }
 
     /// Returns the state in which the database was when the tree at the returned root was made of it.
-    pub fn database(&self, source: &str, path: &[u8]) -> Option<(State, ChunkId)> {
+    pub(crate) fn database(&self, source: &str, path: &[u8]) -> Option<(State, ChunkId)> {
         let sql = "SELECT state, root FROM databases WHERE source=? AND path=?";
         let row = self
             .db
@@ -252,7 +252,7 @@ impl RunCache {
     }
 
     /// Returns the mark in the WAL of the image of which the tree at the returned root was made.
-    pub fn wal_mark(&self, source: &str, path: &[u8]) -> Option<(WalMark, ChunkId)> {
+    pub(crate) fn wal_mark(&self, source: &str, path: &[u8]) -> Option<(WalMark, ChunkId)> {
         let sql = "SELECT mark, root FROM wal_marks WHERE source=? AND path=?";
         let row = self.db.query_row(sql, params![source, path], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)));
         let (mark, root) = row.ok()?;
@@ -260,7 +260,12 @@ impl RunCache {
     }
 
     /// Notes the mark in the WAL of the database's image, or that there is none.
-    pub fn put_wal_mark(&self, source: &str, path: &[u8], mark: Option<(&WalMark, &ChunkId)>) -> rusqlite::Result<()> {
+    pub(crate) fn put_wal_mark(
+        &self,
+        source: &str,
+        path: &[u8],
+        mark: Option<(&WalMark, &ChunkId)>,
+    ) -> rusqlite::Result<()> {
         let Some((mark, root)) = mark else {
             // A cache without the table knows of none.
             let _ = self.db.execute("DELETE FROM wal_marks WHERE source=? AND path=?", params![source, path]);
@@ -275,7 +280,12 @@ impl RunCache {
     }
 
     /// Notes the database's state, or that nothing is known of it.
-    pub fn put_database(&self, source: &str, path: &[u8], state: Option<(&State, &ChunkId)>) -> rusqlite::Result<()> {
+    pub(crate) fn put_database(
+        &self,
+        source: &str,
+        path: &[u8],
+        state: Option<(&State, &ChunkId)>,
+    ) -> rusqlite::Result<()> {
         match state.and_then(|(state, root)| Some((serde_json::to_string(state).ok()?, root))) {
             Some((state, root)) => self.db.execute(
                 "INSERT OR REPLACE INTO databases VALUES(?,?,?,?)",
@@ -288,7 +298,7 @@ impl RunCache {
 
     /// Returns whether a run has already stored a part of this source again where the store had lost it; the lost pack, or the record of a
     /// repair, is known by its id.
-    pub fn is_healed(&self, source: &str, part: &str, lost: &[u8; 32]) -> bool {
+    pub(crate) fn is_healed(&self, source: &str, part: &str, lost: &[u8; 32]) -> bool {
         let found = self.db.query_row(
             "SELECT 1 FROM healed WHERE source=? AND half=? AND lost=?",
             params![source, part, lost],
@@ -298,26 +308,26 @@ impl RunCache {
     }
 
     /// Notes that a run has done so.
-    pub fn put_healed(&self, source: &str, part: &str, lost: &[u8; 32]) -> rusqlite::Result<()> {
+    pub(crate) fn put_healed(&self, source: &str, part: &str, lost: &[u8; 32]) -> rusqlite::Result<()> {
         self.db.execute("INSERT OR IGNORE INTO healed VALUES(?,?,?)", params![source, part, lost]).map(|_| ())
     }
 
     /// Returns the index files that the last run saw; `None` if that is not known.
-    pub fn indexes(&self) -> Option<Vec<String>> {
+    pub(crate) fn indexes(&self) -> Option<Vec<String>> {
         let mut statement = self.db.prepare_cached("SELECT name FROM indexes").ok()?;
         let names = statement.query_map([], |row| row.get(0)).ok()?.collect::<rusqlite::Result<Vec<_>>>();
         names.ok().filter(|names| !names.is_empty())
     }
 
     /// Notes the index files that there are.
-    pub fn put_indexes(&self, names: &[String]) -> rusqlite::Result<()> {
+    pub(crate) fn put_indexes(&self, names: &[String]) -> rusqlite::Result<()> {
         self.db.execute_batch("DELETE FROM indexes")?;
         let mut insert = self.db.prepare_cached("INSERT OR IGNORE INTO indexes VALUES(?)")?;
         names.iter().try_for_each(|name| insert.execute([name]).map(|_| ()))
     }
 
     /// Returns the packs that were seen whole, with their lengths then, in order.
-    pub fn whole_packs(&self) -> Vec<(PackId, u64)> {
+    pub(crate) fn whole_packs(&self) -> Vec<(PackId, u64)> {
         let rows = || -> rusqlite::Result<Vec<_>> {
             let mut found = self.db.prepare("SELECT id, len FROM whole_packs ORDER BY id")?;
             let row = |row: &rusqlite::Row<'_>| Ok((PackId::from_bytes(row.get(0)?), row.get::<_, i64>(1)? as u64));
@@ -329,7 +339,7 @@ impl RunCache {
 
     /// Notes packs that were seen whole, and that others are gone. It is written by [`RunCache::commit`]: before the snapshot is there, a journal
     /// could take the last room on a full disk.
-    pub fn put_whole_packs(&self, whole: Vec<(PackId, u64)>, gone: Vec<PackId>) {
+    pub(crate) fn put_whole_packs(&self, whole: Vec<(PackId, u64)>, gone: Vec<PackId>) {
         self.packs.replace(PackNotes { whole, gone });
     }
 
@@ -350,7 +360,7 @@ impl RunCache {
     }
 
     /// Notes how far a place has a source's snapshots, as number and time.
-    pub fn put_copied(&self, source: &str, place: &str, sequence: u64, at: i64) -> rusqlite::Result<()> {
+    pub(crate) fn put_copied(&self, source: &str, place: &str, sequence: u64, at: i64) -> rusqlite::Result<()> {
         // Most stores have no copy, and a cache without this table is none of an older version.
         self.db.execute_batch(
             "CREATE TABLE IF NOT EXISTS copied(source TEXT, place TEXT, sequence INTEGER, at INTEGER, PRIMARY KEY(source, place)) WITHOUT ROWID",
@@ -362,7 +372,7 @@ impl RunCache {
     }
 
     /// Returns the places that have a source's snapshots, each with the number and time of the newest.
-    pub fn copied(&self, source: &str) -> Vec<(String, u64, i64)> {
+    pub(crate) fn copied(&self, source: &str) -> Vec<(String, u64, i64)> {
         let rows = || -> rusqlite::Result<Vec<_>> {
             let mut found = self.db.prepare("SELECT place, sequence, at FROM copied WHERE source=? ORDER BY at")?;
             found.query_map([source], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64, row.get(2)?)))?.collect()
@@ -371,7 +381,7 @@ impl RunCache {
     }
 
     /// Returns the newest archive's path and coder.
-    pub fn archive(&self) -> Option<(std::path::PathBuf, String)> {
+    pub(crate) fn archive(&self) -> Option<(std::path::PathBuf, String)> {
         use std::os::unix::ffi::OsStringExt;
         let row = self
             .db
@@ -380,14 +390,14 @@ impl RunCache {
     }
 
     /// Begins to note the segments of a new archive, on disk and beside those of the one before.
-    pub fn start_archive(&self) -> rusqlite::Result<()> {
+    pub(crate) fn start_archive(&self) -> rusqlite::Result<()> {
         self.db.execute_batch(
             "DROP TABLE IF EXISTS temp.fresh; CREATE TEMP TABLE fresh AS SELECT * FROM segments LIMIT 0;",
         )
     }
 
     /// Forgets the segments of the archive before: the new one, whose segments were noted, is whole.
-    pub fn finish_archive(&self, path: &Path, coder: &str) -> rusqlite::Result<()> {
+    pub(crate) fn finish_archive(&self, path: &Path, coder: &str) -> rusqlite::Result<()> {
         use std::os::unix::ffi::OsStrExt;
         self.db.execute_batch(
             "DELETE FROM archive; DELETE FROM segments;
@@ -397,7 +407,7 @@ impl RunCache {
     }
 
     /// Finds a segment of the newest archive.
-    pub fn segment(&self, key: &[u8; 32]) -> Option<SegmentState> {
+    pub(crate) fn segment(&self, key: &[u8; 32]) -> Option<SegmentState> {
         let mut statement =
             self.db.prepare_cached("SELECT offset, len, digest, crc, plain_len FROM segments WHERE key=?").ok()?;
         let row = statement.query_row([key], |row| {
@@ -413,7 +423,7 @@ impl RunCache {
     }
 
     /// Notes a segment of the new archive.
-    pub fn put_segment(&self, key: &[u8; 32], s: &SegmentState) -> rusqlite::Result<()> {
+    pub(crate) fn put_segment(&self, key: &[u8; 32], s: &SegmentState) -> rusqlite::Result<()> {
         self.db
             .prepare_cached("INSERT INTO temp.fresh VALUES(?,?,?,?,?,?)")?
             .execute(params![key, s.offset as i64, s.len as i64, s.digest, s.crc32, s.plain_len as i64])
@@ -421,7 +431,7 @@ impl RunCache {
     }
 
     /// Finds an output file in `dir` that has this SHA-256 and is still the version that was written.
-    pub fn find_output(&self, sha256: &str, dir: &Path) -> Option<std::path::PathBuf> {
+    pub(crate) fn find_output(&self, sha256: &str, dir: &Path) -> Option<std::path::PathBuf> {
         self.names_of(sha256)
             .unwrap_or_default()
             .into_iter()
@@ -430,19 +440,19 @@ impl RunCache {
     }
 
     /// Returns when an output file's bytes were last compared with its digest, in seconds since 1970.
-    pub fn verified_at(&self, path: &Path) -> Option<i64> {
+    pub(crate) fn verified_at(&self, path: &Path) -> Option<i64> {
         let stamp = Stamp::of(path).ok()?;
         self.db.query_row("SELECT at FROM verified WHERE file=?", [stamp.file()], |row| row.get(0)).ok()
     }
 
     /// Notes that an output file's bytes were compared with its digest, or written with it.
-    pub fn put_verified(&self, path: &Path, at: i64) -> rusqlite::Result<()> {
+    pub(crate) fn put_verified(&self, path: &Path, at: i64) -> rusqlite::Result<()> {
         let Ok(stamp) = Stamp::of(path) else { return Ok(()) };
         self.db.execute("INSERT OR REPLACE INTO verified VALUES(?,?)", params![stamp.file(), at]).map(|_| ())
     }
 
     /// Finds the newest output file in `dir` whose name ends so; only its place is known, not that it is still what was written.
-    pub fn newest_output(&self, dir: &Path, extension: &str) -> Option<std::path::PathBuf> {
+    pub(crate) fn newest_output(&self, dir: &Path, extension: &str) -> Option<std::path::PathBuf> {
         use std::os::unix::ffi::OsStringExt;
         let mut statement = self.db.prepare_cached("SELECT path FROM outputs ORDER BY path DESC").ok()?;
         let rows = statement.query_map([], |row| row.get::<_, Vec<u8>>(0)).ok()?;
@@ -452,14 +462,14 @@ impl RunCache {
     }
 
     /// Returns the SHA-256 of an output file that is still the version whose bytes were known, under this name or another one of the same file.
-    pub fn output_sha256(&self, path: &Path) -> Option<String> {
+    pub(crate) fn output_sha256(&self, path: &Path) -> Option<String> {
         let stamp = Stamp::of(path).ok()?;
         self.db.query_row("SELECT sha256 FROM outputs WHERE stamp=?", [stamp.0], |row| row.get(0)).ok()
     }
 
     /// Removes an output file. Losing a name moves the ctime of the file's other names: what is known of those stays known, and the segments of
     /// the newest archive are looked for under one of them.
-    pub fn remove_output(
+    pub(crate) fn remove_output(
         &self,
         path: &Path,
         sha256: &str,
@@ -499,7 +509,7 @@ impl RunCache {
     }
 
     /// Notes an output file that was just written.
-    pub fn put_output(&self, path: &Path, sha256: &str) -> rusqlite::Result<()> {
+    pub(crate) fn put_output(&self, path: &Path, sha256: &str) -> rusqlite::Result<()> {
         use std::os::unix::ffi::OsStrExt;
         let Ok(stamp) = Stamp::of(path) else { return Ok(()) };
         self.db
@@ -512,7 +522,7 @@ impl RunCache {
 }
 
 /// File states in list order, beside a walk in the same order.
-pub struct FileStates {
+pub(crate) struct FileStates {
     source: String,
     rows: VecDeque<(Vec<u8>, FileState)>,
     after: Vec<u8>,
@@ -521,7 +531,7 @@ pub struct FileStates {
 
 impl FileStates {
     /// Returns the state recorded for `path`, forgetting those of paths before it: they are gone from the source.
-    pub fn find(&mut self, cache: &RunCache, path: &[u8]) -> rusqlite::Result<Option<FileState>> {
+    pub(crate) fn find(&mut self, cache: &RunCache, path: &[u8]) -> rusqlite::Result<Option<FileState>> {
         let wanted = key(path);
         loop {
             if self.rows.is_empty() && !self.fill(cache)? {
@@ -543,7 +553,7 @@ impl FileStates {
     }
 
     /// Forgets the states of all paths that are left: the walk is over.
-    pub fn finish(mut self, cache: &RunCache) -> rusqlite::Result<()> {
+    pub(crate) fn finish(mut self, cache: &RunCache) -> rusqlite::Result<()> {
         loop {
             while let Some((gone, _)) = self.rows.pop_front() {
                 cache.remove_file(&self.source, &gone)?;

@@ -103,8 +103,7 @@ impl Store {
     }
 
     /// Removes the documents of snapshots, in any order.
-    #[doc(hidden)]
-    pub fn forget_all(&self, names: &[&SnapshotName]) -> Result<()> {
+    pub(crate) fn forget_all(&self, names: &[&SnapshotName]) -> Result<()> {
         self.check_writable()?;
         self.check_readable()?;
         let objects: Vec<String> = names.iter().map(|name| name.object()).collect();

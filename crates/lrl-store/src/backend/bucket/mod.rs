@@ -97,12 +97,12 @@ impl Bucket {
     }
 
     /// Limits uploads to `bytes_per_second`, counted by objects and parts.
-    pub fn limit_upload(self, bytes_per_second: u64) -> Self {
+    pub(crate) fn limit_upload(self, bytes_per_second: u64) -> Self {
         Self { pace: Some(RateLimit::new(bytes_per_second)), ..self }
     }
 
     /// Lists the names one level below that have something below them.
-    pub fn directories(&self) -> Result<Vec<String>> {
+    pub(crate) fn directories(&self) -> Result<Vec<String>> {
         let mut tries = 0;
         let found = loop {
             match self.wait(self.reached.client.list_with_delimiter(Some(&self.address.prefix)))? {

@@ -4,19 +4,19 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A limit shared by all senders. Unused bandwidth is not saved up.
-pub struct RateLimit {
+pub(crate) struct RateLimit {
     bytes_per_second: u64,
     free_at: Mutex<Instant>,
 }
 
 impl RateLimit {
     /// Creates a limit; the first turn is free at once.
-    pub fn new(bytes_per_second: u64) -> Self {
+    pub(crate) fn new(bytes_per_second: u64) -> Self {
         Self { bytes_per_second: bytes_per_second.max(1), free_at: Mutex::new(Instant::now()) }
     }
 
     /// Takes a turn for `bytes`; returns how long to wait for it.
-    pub fn turn(&self, bytes: u64) -> Duration {
+    pub(crate) fn turn(&self, bytes: u64) -> Duration {
         self.turn_at(Instant::now(), bytes)
     }
 

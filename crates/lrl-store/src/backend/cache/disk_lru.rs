@@ -25,24 +25,24 @@ pub(crate) struct DiskLru {
 }
 
 impl DiskLru {
-    pub fn new(dir: PathBuf, space: &Arc<SpaceGuard>) -> Result<Self> {
+    pub(crate) fn new(dir: PathBuf, space: &Arc<SpaceGuard>) -> Result<Self> {
         create_dir(&dir)?;
         let pool = Self { dir, space: Arc::clone(space), used: AtomicU64::new(0) };
         pool.trim();
         Ok(pool)
     }
 
-    pub fn path(&self, key: &str) -> PathBuf {
+    pub(crate) fn path(&self, key: &str) -> PathBuf {
         self.dir.join(key)
     }
 
-    pub fn put(&self, key: &str, bytes: &[u8]) {
+    pub(crate) fn put(&self, key: &str, bytes: &[u8]) {
         if has_space(&self.space, bytes.len() as u64) && put_file(&self.path(key), |sink| sink(bytes)).is_ok() {
             self.grow(bytes.len() as u64);
         }
     }
 
-    pub fn grow(&self, bytes: u64) {
+    pub(crate) fn grow(&self, bytes: u64) {
         if self.used.fetch_add(bytes, Ordering::Relaxed) + bytes > POOL_BYTES {
             self.trim();
         }
@@ -66,7 +66,7 @@ impl DiskLru {
         self.used.store(used, Ordering::Relaxed);
     }
 
-    pub fn clear(&self) {
+    pub(crate) fn clear(&self) {
         files(&self.dir).for_each(|(path, _)| _ = fs::remove_file(path));
     }
 }

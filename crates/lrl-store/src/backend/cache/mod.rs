@@ -45,7 +45,7 @@ pub struct CachedBackend {
 
 /// Lays a cache over a remote backend, in a directory of `root` named by the store's id; `reserve` stays free on its disk. Where there is no
 /// store there is no cache.
-pub fn over(below: Arc<dyn Backend>, root: &Path, reserve: Reserve) -> Result<Arc<dyn Backend>> {
+pub(crate) fn over(below: Arc<dyn Backend>, root: &Path, reserve: Reserve) -> Result<Arc<dyn Backend>> {
     let config = match below.read("config") {
         Err(Error::Missing { .. }) => return Ok(below),
         other => other?,

@@ -58,17 +58,17 @@ fn numbers(offset: u64, len: u64) -> std::ops::Range<u64> {
 }
 
 impl BlockCache {
-    pub fn new(below: Arc<dyn Backend>, pool: DiskLru) -> Self {
+    pub(crate) fn new(below: Arc<dyn Backend>, pool: DiskLru) -> Self {
         let (traffic, changed, closed) = (Mutex::default(), Condvar::new(), RwLock::new(false));
         Self(Arc::new(Shared { below, pool, traffic, changed, closed }))
     }
 
-    pub fn pool(&self) -> &DiskLru {
+    pub(crate) fn pool(&self) -> &DiskLru {
         &self.0.pool
     }
 
     /// Reads a range of a pack, fetching the blocks that are not there.
-    pub fn read(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>> {
+    pub(crate) fn read(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>> {
         let end = offset + len as u64;
         let mut bytes = Vec::with_capacity(len);
         for number in numbers(offset, len as u64) {
@@ -80,7 +80,7 @@ impl BlockCache {
     }
 
     /// Begins to fetch the blocks of a range that will be read.
-    pub fn prefetch(&self, name: &str, offset: u64, len: u64) {
+    pub(crate) fn prefetch(&self, name: &str, offset: u64, len: u64) {
         for number in numbers(offset, len) {
             let block = Block { name: name.into(), number };
             let mut traffic = self.0.traffic();
@@ -105,7 +105,7 @@ impl BlockCache {
     }
 
     /// Removes the cached blocks of a pack.
-    pub fn forget(&self, name: &str) {
+    pub(crate) fn forget(&self, name: &str) {
         let key = key(name).as_bytes();
         for (path, _) in files(&self.0.pool.dir) {
             if path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(key)) {

@@ -107,7 +107,7 @@ pub(crate) struct Sealer {
 
 impl Sealer {
     /// Returns the head too.
-    pub fn new(keys: &Keys, to: Recipient, kind: &str) -> Result<(Self, Vec<u8>)> {
+    pub(crate) fn new(keys: &Keys, to: Recipient, kind: &str) -> Result<(Self, Vec<u8>)> {
         let (key, head) = match to {
             Recipient::Writers => {
                 let salt = crypt::random()?;

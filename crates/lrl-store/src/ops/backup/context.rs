@@ -18,7 +18,7 @@ pub(in crate::ops) struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    pub fn store(&self) -> &'a Store {
+    pub(crate) fn store(&self) -> &'a Store {
         self.session.store()
     }
 }

@@ -98,12 +98,12 @@ pub(super) fn in_order(mut sources: Vec<DatabaseSource>) -> Result<Vec<DatabaseS
 pub(super) struct DatabasePaths<'a>(HashSet<&'a [u8]>);
 
 impl<'a> DatabasePaths<'a> {
-    pub fn new(databases: &'a [DatabaseSource]) -> Self {
+    pub(crate) fn new(databases: &'a [DatabaseSource]) -> Self {
         Self(databases.iter().map(|database| database.path.as_slice()).collect())
     }
 
     /// Returns whether it is a database, or what SQLite keeps beside one: that is part of the image.
-    pub fn hold(&self, found: &Found) -> bool {
+    pub(crate) fn hold(&self, found: &Found) -> bool {
         let is_known = |path: &[u8]| self.0.contains(path);
         found.kind != FoundKind::Dir && (is_known(&found.path) || database_of(&found.path).is_some_and(is_known))
     }

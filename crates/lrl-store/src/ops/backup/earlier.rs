@@ -28,7 +28,7 @@ pub(super) struct Earlier<'a> {
 
 impl<'a> Earlier<'a> {
     /// Where nothing has changed, what a full scan reads is read as often; else an older file is no evidence, whatever its times say.
-    pub fn new(context: Context<'a>, is_unchanged: bool) -> Self {
+    pub(crate) fn new(context: Context<'a>, is_unchanged: bool) -> Self {
         let Context { session, cache, options, .. } = context;
         let now = time_of(options.now).secs;
         let every = options.rescan_every.map_or(i64::MAX, |every| i64::try_from(every.as_secs()).unwrap_or(i64::MAX));
@@ -37,7 +37,7 @@ impl<'a> Earlier<'a> {
     }
 
     /// A time that is ahead of the clock proves nothing.
-    pub fn trusts(self, verified_at: Option<i64>) -> bool {
+    pub(crate) fn trusts(self, verified_at: Option<i64>) -> bool {
         self.since.zip(verified_at).is_some_and(|(since, at)| (since..=self.now).contains(&at))
     }
 }

@@ -23,11 +23,11 @@ pub(super) struct ExtentIds {
 
 impl ExtentIds {
     /// An empty list; what does not fit into memory goes into a temporary file without a name in `dir`.
-    pub fn new(dir: &Path) -> Self {
+    pub(crate) fn new(dir: &Path) -> Self {
         Self { dir: dir.to_path_buf(), file: None, in_file: 0, memory: Vec::new() }
     }
 
-    pub fn push(&mut self, id: ChunkId) -> Result<()> {
+    pub(crate) fn push(&mut self, id: ChunkId) -> Result<()> {
         if self.memory.len() == IN_MEMORY {
             let failed = Error::io("write a list of extents in", &self.dir);
             let mut bytes = Vec::with_capacity(IN_MEMORY * 32);
@@ -47,12 +47,12 @@ impl ExtentIds {
     }
 
     /// Returns how many they are.
-    pub fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.in_file + self.memory.len() as u64
     }
 
     /// Returns the id at a place, counted from 0; `None` if there are fewer.
-    pub fn get(&self, at: u64) -> Result<Option<ChunkId>> {
+    pub(crate) fn get(&self, at: u64) -> Result<Option<ChunkId>> {
         if at >= self.in_file {
             return Ok(self.memory.get((at - self.in_file) as usize).copied());
         }

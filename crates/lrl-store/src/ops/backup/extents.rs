@@ -18,13 +18,13 @@ pub(super) struct ExtentCutter {
 }
 
 impl ExtentCutter {
-    pub fn new(extent_bytes: u32) -> Self {
+    pub(crate) fn new(extent_bytes: u32) -> Self {
         let extent_bytes = extent_bytes as usize;
         Self { extent_bytes, extent: Vec::with_capacity(extent_bytes) }
     }
 
     /// Takes the next bytes in; `each` gets every extent that is full.
-    pub fn add(&mut self, mut bytes: &[u8], each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    pub(crate) fn add(&mut self, mut bytes: &[u8], each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
         while !bytes.is_empty() {
             let missing = self.extent_bytes - self.extent.len();
             let (head, rest) = bytes.split_at(missing.min(bytes.len()));
@@ -43,7 +43,7 @@ impl ExtentCutter {
     }
 
     /// Ends the image.
-    pub fn finish(&mut self, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    pub(crate) fn finish(&mut self, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let last = std::mem::take(&mut self.extent);
         if last.is_empty() { Ok(()) } else { each(&last) }
     }
@@ -57,7 +57,7 @@ pub(super) struct ParentExtents<'a> {
 }
 
 impl<'a> ParentExtents<'a> {
-    pub fn new(parent: Option<(&'a Store, ChunkId)>) -> Self {
+    pub(crate) fn new(parent: Option<(&'a Store, ChunkId)>) -> Self {
         let mut old = Self {
             store: parent.map(|(store, _)| store),
             ahead: VecDeque::new(),
@@ -82,13 +82,13 @@ impl<'a> ParentExtents<'a> {
     }
 
     /// Returns whether the next one has these bytes.
-    pub fn has_next(&mut self, extent: &[u8]) -> bool {
+    pub(crate) fn has_next(&mut self, extent: &[u8]) -> bool {
         let old = self.next();
         old.is_some_and(|old| self.store.is_some_and(|store| store.ids().chunk(extent) == old))
     }
 
     /// Returns the next one; `None` after the last, or where the list cannot be read.
-    pub fn next(&mut self) -> Option<ChunkId> {
+    pub(crate) fn next(&mut self) -> Option<ChunkId> {
         self.ahead.pop_front().or_else(|| self.read())
     }
 }

@@ -35,7 +35,7 @@ pub(in crate::ops) struct History {
 
 impl History {
     /// That of a source without a snapshot.
-    pub fn none() -> Self {
+    pub(crate) fn none() -> Self {
         Self {
             next_sequence: 1,
             listed: Vec::new(),
@@ -47,7 +47,7 @@ impl History {
         }
     }
 
-    pub fn read(store: &Store, source: &str) -> Result<Self> {
+    pub(crate) fn read(store: &Store, source: &str) -> Result<Self> {
         let mut names = store.newest_snapshot_names(source)?;
         let next_sequence = store.highest_sequence(source, &names)?.checked_add(1);
         let next_sequence = next_sequence
@@ -75,7 +75,7 @@ impl History {
     }
 
     /// Returns a snapshot that was the newest when this machine looked last, and is there no more.
-    pub fn vanished(&self, context: Context<'_>) -> Option<(u64, SnapshotId)> {
+    pub(crate) fn vanished(&self, context: Context<'_>) -> Option<(u64, SnapshotId)> {
         let backend = context.store().storage();
         // Beside the store, as in a plain directory, the cache would be set back with it.
         let cache = context.cache.filter(|_| backend.capabilities().cost_per_request || backend.keys().is_some())?;
@@ -129,14 +129,14 @@ impl History {
     }
 
     /// Returns whether what could be reused of the parents depends on packs scheduled for deletion.
-    pub fn depends_on_pending_deletion(&self, session: &WriteSession<'_>) -> Result<bool> {
+    pub(crate) fn depends_on_pending_deletion(&self, session: &WriteSession<'_>) -> Result<bool> {
         let databases: Vec<_> = self.databases.iter().flat_map(|(_, all)| all).map(|part| &part.root).collect();
         Ok(self.is_unsure
             && session.depends_on_pending_deletion(&databases, self.uploads.as_ref().map(|(_, part)| &part.list))?)
     }
 
     /// Returns the newest snapshot, if it has the contents of this one. The times of databases and of a site's root are no contents.
-    pub fn with_contents_of(&self, new: &Snapshot) -> Option<SnapshotName> {
+    pub(crate) fn with_contents_of(&self, new: &Snapshot) -> Option<SnapshotName> {
         let (sequence, id) = *self.listed.last()?;
         if new.parents != [id] {
             return None;
@@ -151,11 +151,11 @@ impl History {
     }
 
     /// Returns the database at a path, as the newest snapshot with databases has it.
-    pub fn database(&self, path: &[u8]) -> Option<&snapshot::Database> {
+    pub(crate) fn database(&self, path: &[u8]) -> Option<&snapshot::Database> {
         self.databases.iter().flat_map(|(_, all)| all).find(|part| part.path == path)
     }
 
-    pub fn parents(&self, database: bool, uploads: bool) -> Vec<SnapshotId> {
+    pub(crate) fn parents(&self, database: bool, uploads: bool) -> Vec<SnapshotId> {
         let database = self.databases.as_ref().filter(|_| database).map(|(id, _)| *id);
         let uploads = self.uploads.as_ref().filter(|_| uploads).map(|(id, _)| *id);
         let mut parents: Vec<_> = database.into_iter().chain(uploads).collect();
@@ -164,7 +164,7 @@ impl History {
     }
 
     /// Finds the first second from now on that no snapshot of the source and no set in the directory has.
-    pub fn free_timestamp(&self, store: &Store, options: &Options) -> Result<String> {
+    pub(crate) fn free_timestamp(&self, store: &Store, options: &Options) -> Result<String> {
         // All snapshots are read only if the clock went back.
         let mut taken = None;
         let mut second = time_of(options.now).secs;

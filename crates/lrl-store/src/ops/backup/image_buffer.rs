@@ -72,7 +72,7 @@ struct Compared<'a> {
 }
 
 impl<'a> ImageBuffer<'a> {
-    pub fn new(
+    pub(crate) fn new(
         store: &'a Store,
         draft: &'a ExtentIds,
         scratch: &'a Path,
@@ -86,7 +86,7 @@ impl<'a> ImageBuffer<'a> {
     }
 
     /// Ends the image.
-    pub fn finish(mut self) -> Result<ChangedExtents> {
+    pub(crate) fn finish(mut self) -> Result<ChangedExtents> {
         let Self { cutter, compared } = &mut self;
         cutter.finish(&mut |extent| compared.add(extent))?;
         Ok(self.compared.changed)

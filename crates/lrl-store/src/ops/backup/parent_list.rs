@@ -17,18 +17,18 @@ pub(super) struct ParentList<'a> {
 
 impl<'a> ParentList<'a> {
     /// That of a source without a parent.
-    pub fn none() -> Self {
+    pub(crate) fn none() -> Self {
         Self { entries: None }
     }
 
     /// Opens the list at a root, of a store.
-    pub fn open(list: Option<(&'a Store, ChunkId)>) -> Result<Self> {
+    pub(crate) fn open(list: Option<(&'a Store, ChunkId)>) -> Result<Self> {
         let entries = list.map(|(store, root)| TreeItems::new(store, &root)).transpose()?;
         Ok(Self { entries: entries.map(Iterator::peekable) })
     }
 
     /// Returns the entry of a path; `passed` gets those before it. Paths come in the list's order.
-    pub fn find(&mut self, path: &[u8], passed: &mut dyn FnMut(Entry)) -> Result<Option<Entry>> {
+    pub(crate) fn find(&mut self, path: &[u8], passed: &mut dyn FnMut(Entry)) -> Result<Option<Entry>> {
         while let Some(entry) = self.next_if(&|entry| compare_paths(&entry.path, path).is_lt())? {
             passed(entry);
         }
@@ -36,7 +36,7 @@ impl<'a> ParentList<'a> {
     }
 
     /// Gives `passed` all that is left.
-    pub fn finish(mut self, passed: &mut dyn FnMut(Entry)) -> Result<()> {
+    pub(crate) fn finish(mut self, passed: &mut dyn FnMut(Entry)) -> Result<()> {
         while let Some(entry) = self.next_if(&|_| true)? {
             passed(entry);
         }

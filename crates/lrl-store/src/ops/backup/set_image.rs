@@ -18,24 +18,24 @@ pub(super) struct SetImage {
 }
 
 impl SetImage {
-    pub fn create(dir: &Path, space: Arc<SpaceGuard>) -> Result<Self> {
+    pub(crate) fn create(dir: &Path, space: Arc<SpaceGuard>) -> Result<Self> {
         Ok(Self { file: temporary_file(dir)?, space })
     }
 
     /// Adds the next bytes.
-    pub fn write(mut self, bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn write(mut self, bytes: &[u8]) -> Option<Self> {
         self.space.charge(bytes.len() as u64).ok()?;
         self.file.write_all(bytes).is_ok().then_some(self)
     }
 
     /// Forgets all bytes.
-    pub fn restart(mut self) -> Option<Self> {
+    pub(crate) fn restart(mut self) -> Option<Self> {
         let file = self.file.as_file_mut();
         file.set_len(0).and_then(|()| file.rewind()).is_ok().then_some(self)
     }
 
     /// Returns the file.
-    pub fn into_file(self) -> NamedTempFile {
+    pub(crate) fn into_file(self) -> NamedTempFile {
         self.file
     }
 }

@@ -23,12 +23,12 @@ pub(in crate::ops) struct Baseline {
 
 impl Baseline {
     /// Returns whether both parts are known.
-    pub fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         self.databases.is_some() && self.uploads.is_some()
     }
 
     /// Takes the parts that are good and not known yet; snapshots come newest first.
-    pub fn look(&mut self, name: &SnapshotName, snapshot: &Snapshot) {
+    pub(crate) fn look(&mut self, name: &SnapshotName, snapshot: &Snapshot) {
         let good = judge(snapshot, None, None).good;
         let databases = if snapshot.is_before_restore() { &mut self.before_restore } else { &mut self.databases };
         if databases.is_none() && good.database {
@@ -40,7 +40,7 @@ impl Baseline {
     }
 
     /// Returns the measures by which a new snapshot is suspiciously smaller; none where that is accepted.
-    pub fn shrunk(&self, snapshot: &Snapshot, options: &Options) -> Vec<Shrink> {
+    pub(crate) fn shrunk(&self, snapshot: &Snapshot, options: &Options) -> Vec<Shrink> {
         let limit = if options.accept_shrink { 0 } else { options.max_shrink_percent };
         self.compare(&snapshot.databases, snapshot.files.as_ref(), limit)
     }

@@ -114,7 +114,7 @@ pub(super) fn prepare<'a>(
 
 impl<'a> Changed<'a> {
     /// Reads the database without keeping its writers waiting, where they would wait long for an image that is read under the lock.
-    pub fn draft(&self, context: Context<'_>, reading: &database::Reading<'_>) -> Result<Option<Draft>> {
+    pub(crate) fn draft(&self, context: Context<'_>, reading: &database::Reading<'_>) -> Result<Option<Draft>> {
         if !reading.would_block_writers()? {
             return Ok(None);
         }
@@ -130,7 +130,7 @@ impl<'a> Changed<'a> {
     }
 
     /// Stores one consistent image, each changed extent as a delta against the one in its place.
-    pub fn store(
+    pub(crate) fn store(
         self,
         context: Context<'_>,
         mut reading: database::Reading<'_>,

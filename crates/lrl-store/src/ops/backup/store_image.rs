@@ -89,7 +89,7 @@ pub(super) struct StoredImage {
 
 impl StoredImage {
     /// An image of this many bytes whose list is stored.
-    pub fn with_root(root: ChunkId, len: u64, scratch: &Path) -> Self {
+    pub(crate) fn with_root(root: ChunkId, len: u64, scratch: &Path) -> Self {
         let ids = ExtentIds::new(scratch);
         Self { ids, root: Some(root), len, changed_unseen: false, sha256: None, set_image: None }
     }
@@ -202,13 +202,13 @@ impl<'a> Feed<'a> {
     }
 
     /// Takes the next extent, which is whole.
-    pub fn extent(&mut self, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn extent(&mut self, bytes: &[u8]) -> Result<()> {
         self.sha256 = None;
         self.intake.extent(bytes)
     }
 
     /// Takes the next extent as the parent has it; returns whether that is known.
-    pub fn parents_extent(&mut self, len: u64) -> Result<bool> {
+    pub(crate) fn parents_extent(&mut self, len: u64) -> Result<bool> {
         self.sha256 = None;
         let Some(old) = self.intake.old.next() else { return Ok(false) };
         self.intake.add(Some(old), len, None)?;
@@ -216,7 +216,7 @@ impl<'a> Feed<'a> {
     }
 
     /// Takes the next extent, which is stored already.
-    pub fn known_extent(&mut self, id: ChunkId, len: u64) -> Result<()> {
+    pub(crate) fn known_extent(&mut self, id: ChunkId, len: u64) -> Result<()> {
         self.sha256 = None;
         self.intake.old.next();
         self.intake.add(Some(id), len, None)

@@ -32,14 +32,14 @@ pub(super) struct Decision {
 
 impl Decision {
     /// Returns what is answered once this run's snapshot is listed: packs that are lost, records of repairs, drills and checks.
-    pub fn answered(&self) -> impl Iterator<Item = [u8; 32]> {
+    pub(crate) fn answered(&self) -> impl Iterator<Item = [u8; 32]> {
         let lost = self.losses.lost.iter().map(|id| *id.as_bytes());
         let repairs = self.losses.repairs.iter().map(|id| *id.as_bytes());
         lost.chain(repairs).chain(self.distrust.map(|(_, id)| id))
     }
 
     /// Adds to the report what of the store is known to be lost.
-    pub fn report_losses(&self, store: &Store, problems: &mut Vec<Problem>, observer: &dyn Observer) {
+    pub(crate) fn report_losses(&self, store: &Store, problems: &mut Vec<Problem>, observer: &dyn Observer) {
         for id in &self.healing {
             let path = store.storage().object_location(&repair_name(id));
             let reason =

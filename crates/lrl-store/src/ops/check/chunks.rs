@@ -35,18 +35,18 @@ pub(super) struct Chunks<'a> {
 
 impl<'a> Chunks<'a> {
     /// `unlisted` are the packs that are there but in no index.
-    pub fn new(store: &'a Store, packs: Packs, unlisted: HashSet<PackId>) -> Self {
+    pub(crate) fn new(store: &'a Store, packs: Packs, unlisted: HashSet<PackId>) -> Self {
         let (needed, sound) = (HashSet::new(), ChunkSet::default());
         Self { store, packs, unlisted, needed, sound, last_resort: false, read: None }
     }
 
     /// From here on every chunk is read, each once.
-    pub fn read_each(&mut self) {
+    pub(crate) fn read_each(&mut self) {
         self.read = Some(ChunkSet::default());
     }
 
     /// Names the packs that no snapshot needs; returns all packs, and those that are in no index though a snapshot needs them.
-    pub fn finish(self, findings: &mut Findings) -> (Packs, HashSet<PackId>) {
+    pub(crate) fn finish(self, findings: &mut Findings) -> (Packs, HashSet<PackId>) {
         for pack in &self.unlisted {
             let object = self.store.storage().object_location(&pack_name(pack));
             let text = "is in no index, and no snapshot needs it: left by a run that did not finish, or of one that still runs";
@@ -56,7 +56,7 @@ impl<'a> Chunks<'a> {
     }
 
     /// Reads a chunk that seems to be there, if all are to be read.
-    pub fn read_once(&mut self, id: &ChunkId) -> Result<Result<(), Cause>> {
+    pub(crate) fn read_once(&mut self, id: &ChunkId) -> Result<Result<(), Cause>> {
         let Some(read) = &mut self.read else { return Ok(Ok(())) };
         let slot = self.store.first_copy(id)?.map(|copy| copy.slot);
         if slot.is_some_and(|slot| read.has(slot)) {
@@ -74,7 +74,12 @@ impl<'a> Chunks<'a> {
 
     /// Returns whether a chunk can be read, as far as is known without reading it: some copy is in a pack that is there, was not found
     /// damaged, and has bases of which the same is true. Returns its plain length. Packs that no index lists count where nothing else does.
-    pub fn alive(&mut self, id: &ChunkId, name: &SnapshotName, findings: &mut Findings) -> Result<Result<u32, Cause>> {
+    pub(crate) fn alive(
+        &mut self,
+        id: &ChunkId,
+        name: &SnapshotName,
+        findings: &mut Findings,
+    ) -> Result<Result<u32, Cause>> {
         self.last_resort = false;
         if let Ok(len) = self.any_copy(id, 0, name, findings)? {
             return Ok(Ok(len));
@@ -157,7 +162,7 @@ impl<'a> Chunks<'a> {
     }
 
     /// Tells that what a snapshot needs is in a pack, but in no index.
-    pub fn lost_index(&mut self, copy: &ChunkCopy, name: &SnapshotName, findings: &mut Findings) {
+    pub(crate) fn lost_index(&mut self, copy: &ChunkCopy, name: &SnapshotName, findings: &mut Findings) {
         if copy.slot.is_pack_scan() {
             let object = self.store.storage().object_location("index");
             let detail = "no sound index file lists all packs that snapshots need: an index is missing or damaged; \
@@ -170,7 +175,7 @@ impl<'a> Chunks<'a> {
     }
 
     /// Names the object to blame for a node that could not be read.
-    pub fn cause_of(
+    pub(crate) fn cause_of(
         &mut self,
         id: &ChunkId,
         error: &Error,

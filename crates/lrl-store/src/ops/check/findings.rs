@@ -47,7 +47,7 @@ struct Losses {
 
 /// What of a snapshot is damaged.
 #[derive(Clone, Copy)]
-pub struct Affected<'a> {
+pub(crate) struct Affected<'a> {
     /// Its path.
     pub path: &'a [u8],
     /// It is a database, no file.
@@ -97,13 +97,13 @@ impl Losses {
 
 impl Findings {
     /// Adds what is wrong with an object; the first detail on an object is kept.
-    pub fn wrong(&mut self, object: &str, detail: impl Into<String>) {
+    pub(crate) fn wrong(&mut self, object: &str, detail: impl Into<String>) {
         self.wrong = true;
         self.add(object, detail.into(), true);
     }
 
     /// Adds a note.
-    pub fn note(&mut self, object: &str, detail: impl Into<String>) {
+    pub(crate) fn note(&mut self, object: &str, detail: impl Into<String>) {
         self.add(object, detail.into(), false);
     }
 
@@ -134,7 +134,7 @@ impl Findings {
     }
 
     /// Adds that an object's damage affects a snapshot, and in it a file. Snapshots come one after another.
-    pub fn affects(
+    pub(crate) fn affects(
         &mut self,
         object: &str,
         detail: &str,
@@ -172,7 +172,7 @@ impl Findings {
     }
 
     /// Returns the report.
-    pub fn finish(self, checked: Checked, quarantine: Quarantine) -> Report {
+    pub(crate) fn finish(self, checked: Checked, quarantine: Quarantine) -> Report {
         let Losses { list: lost, more: more_lost, damaged, more_damaged, .. } = self.losses;
         let mut findings: Vec<Finding> = self.by_object.into_values().map(|entry| entry.finding).collect();
         // What is wrong comes first.

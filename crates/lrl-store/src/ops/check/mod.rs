@@ -45,7 +45,7 @@ pub fn check_at(location: &Location, open: &OpenOptions, options: &Options, obse
 /// # Errors
 ///
 /// [`Error::NoStore`] and [`Error::Locked`] if the store cannot be opened, [`Error::Interrupted`]; damage is in the report.
-pub fn check(backend: Arc<dyn Backend>, options: &Options, observer: &dyn Observer) -> Result<Report> {
+pub(crate) fn check(backend: Arc<dyn Backend>, options: &Options, observer: &dyn Observer) -> Result<Report> {
     check_with_sets(backend, options, None, observer)
 }
 

@@ -61,7 +61,7 @@ impl Sum {
 
 impl Packs {
     /// Lists the packs that are there.
-    pub fn list(store: &Store, findings: &mut Findings) -> Result<Self> {
+    pub(crate) fn list(store: &Store, findings: &mut Findings) -> Result<Self> {
         let backend = store.storage();
         let mut packs = Self { known: HashMap::new(), foreign: Vec::new(), bad: ChunkSet::default() };
         backend.list("packs", &mut |name, len| {
@@ -79,47 +79,47 @@ impl Packs {
     }
 
     /// Counts packs as missing that are known not to be whole.
-    pub fn lose(&mut self, lost: &[PackId]) {
+    pub(crate) fn lose(&mut self, lost: &[PackId]) {
         lost.iter().filter_map(|id| self.known.remove(id)).for_each(drop);
     }
 
     /// Returns a pack's length, if it is there.
-    pub fn len(&self, id: &PackId) -> Option<u64> {
+    pub(crate) fn len(&self, id: &PackId) -> Option<u64> {
         self.known.get(id)?.len
     }
 
     /// Returns the packs that are there, but that no sound index lists.
-    pub fn unlisted(&self) -> HashSet<PackId> {
+    pub(crate) fn unlisted(&self) -> HashSet<PackId> {
         self.known.iter().filter(|(_, pack)| pack.len.is_some() && pack.index.count == 0).map(|(id, _)| *id).collect()
     }
 
     /// Returns the packs that are there and damaged, in order.
-    pub fn damaged(&self) -> Vec<PackId> {
+    pub(crate) fn damaged(&self) -> Vec<PackId> {
         self.with(|pack| pack.damaged && pack.len.is_some())
     }
 
     /// Returns those that are there and that the index contradicts, though their directories are sound.
-    pub fn contradicted(&self) -> Vec<PackId> {
+    pub(crate) fn contradicted(&self) -> Vec<PackId> {
         self.with(|pack| pack.suspect && !pack.damaged && pack.len.is_some() && pack.index.count > 0)
     }
 
     /// Returns those that are there.
-    pub fn there(&self) -> Vec<PackId> {
+    pub(crate) fn there(&self) -> Vec<PackId> {
         self.with(|pack| pack.len.is_some())
     }
 
     /// Returns those that an index lists, but that are gone.
-    pub fn gone(&self) -> Vec<PackId> {
+    pub(crate) fn gone(&self) -> Vec<PackId> {
         self.with(|pack| pack.len.is_none())
     }
 
     /// Returns whether a pack is there, or an index lists it.
-    pub fn is_known(&self, id: &PackId) -> bool {
+    pub(crate) fn is_known(&self, id: &PackId) -> bool {
         self.known.contains_key(id)
     }
 
     /// Returns whether an index lists a pack.
-    pub fn is_listed(&self, id: &PackId) -> bool {
+    pub(crate) fn is_listed(&self, id: &PackId) -> bool {
         self.known.get(id).is_some_and(|pack| pack.index.count > 0)
     }
 
@@ -130,7 +130,7 @@ impl Packs {
     }
 
     /// Sums up what the index says of each pack.
-    pub fn read_index(&mut self, store: &Store, observer: &dyn Observer) -> Result<()> {
+    pub(crate) fn read_index(&mut self, store: &Store, observer: &dyn Observer) -> Result<()> {
         store.each_chunk(&mut |copies| {
             let mut last = None;
             for ChunkCopy { place, .. } in copies {
@@ -144,7 +144,7 @@ impl Packs {
     }
 
     /// Compares every pack's directory with what the index says of it.
-    pub fn compare(
+    pub(crate) fn compare(
         &mut self,
         store: &Store,
         findings: &mut Findings,
@@ -208,17 +208,17 @@ impl Packs {
     }
 
     /// Returns the packs that are there, with their lengths.
-    pub fn lengths(&self) -> Vec<(PackId, u64)> {
+    pub(crate) fn lengths(&self) -> Vec<(PackId, u64)> {
         self.known.iter().filter_map(|(id, pack)| Some((*id, pack.len?))).collect()
     }
 
     /// Returns those that are there and whose directories are damaged, or contradict the index.
-    pub fn suspects(&self) -> HashSet<PackId> {
+    pub(crate) fn suspects(&self) -> HashSet<PackId> {
         self.with(|pack| pack.suspect && pack.len.is_some()).into_iter().collect()
     }
 
     /// Marks a pack whose bytes are not what its name says.
-    pub fn mark_damaged(&mut self, id: &PackId, is_damaged: bool) {
+    pub(crate) fn mark_damaged(&mut self, id: &PackId, is_damaged: bool) {
         if let Some(pack) = self.known.get_mut(id) {
             pack.damaged |= is_damaged;
         }

@@ -67,7 +67,7 @@ struct OpenNode {
 
 impl<'a> Walk<'a> {
     /// Starts; `unlisted` are the packs that are there but in no index.
-    pub fn new(
+    pub(crate) fn new(
         store: &'a Store,
         packs: Packs,
         unlisted: HashSet<PackId>,
@@ -80,7 +80,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Collects the chunks that cannot be read; with `read` by reading every one.
-    pub fn collect(&mut self, wanted: Option<&'a LostChunks>, read: bool) {
+    pub(crate) fn collect(&mut self, wanted: Option<&'a LostChunks>, read: bool) {
         self.wanted = wanted;
         if read {
             self.chunks.read_each();
@@ -92,7 +92,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Takes what was found so far: what is wrong first, in words.
-    pub fn take_damage(&mut self) -> Option<String> {
+    pub(crate) fn take_damage(&mut self) -> Option<String> {
         let Report { findings, wrong, .. } =
             std::mem::take(self.findings).finish(Checked::default(), Quarantine::default());
         let first = findings.into_iter().next().filter(|_| wrong)?;
@@ -100,13 +100,13 @@ impl<'a> Walk<'a> {
     }
 
     /// Notes a document that cannot be read.
-    pub fn damaged_snapshot(&mut self, name: &SnapshotName, error: &Error) {
+    pub(crate) fn damaged_snapshot(&mut self, name: &SnapshotName, error: &Error) {
         let object = self.store.storage().object_location(&name.object());
         self.findings.affects(&object, &error.to_string(), name, None, 0);
     }
 
     /// Walks everything that a snapshot names.
-    pub fn snapshot(&mut self, name: &SnapshotName, snapshot: &Snapshot) -> Result<()> {
+    pub(crate) fn snapshot(&mut self, name: &SnapshotName, snapshot: &Snapshot) -> Result<()> {
         for database in &snapshot.databases {
             let mut walk = ListWalk::new(self, name, None, &database.path);
             visit::<Piece, _>(&database.root, database.size_bytes, &mut walk)?;
@@ -130,7 +130,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Compares the databases' images with their SHA-256; returns whether all could be read.
-    pub fn databases(&mut self, name: &SnapshotName, snapshot: &Snapshot) -> Result<bool> {
+    pub(crate) fn databases(&mut self, name: &SnapshotName, snapshot: &Snapshot) -> Result<bool> {
         let mut whole = true;
         for database in &snapshot.databases {
             match crate::ops::dump::database(self.store, database, self.observer, &mut |_| Ok(())) {
@@ -154,7 +154,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Names what no snapshot needs; returns the packs, and those that are in no index though a snapshot needs them.
-    pub fn finish(self) -> (Packs, HashSet<PackId>) {
+    pub(crate) fn finish(self) -> (Packs, HashSet<PackId>) {
         self.chunks.finish(self.findings)
     }
 }

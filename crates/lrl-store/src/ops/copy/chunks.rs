@@ -72,13 +72,18 @@ pub(super) struct ChunkCopier<'a> {
 }
 
 impl<'a> ChunkCopier<'a> {
-    pub fn new(from: &'a Store, session: &'a WriteSession<'a>, names: &'a Names, observer: &'a dyn Observer) -> Self {
+    pub(crate) fn new(
+        from: &'a Store,
+        session: &'a WriteSession<'a>,
+        names: &'a Names,
+        observer: &'a dyn Observer,
+    ) -> Self {
         let alike = from.ids().same_as(session.store().ids());
         Self { from, session, observer, names, alike, sealed_at: AtomicU64::new(0) }
     }
 
     /// Makes sure that a chunk is in the destination, and returns its name there. `beside` is one there that it may resemble.
-    pub fn chunk(&self, id: &ChunkId, len: u64, beside: Option<ChunkId>) -> Copying<ChunkId> {
+    pub(crate) fn chunk(&self, id: &ChunkId, len: u64, beside: Option<ChunkId>) -> Copying<ChunkId> {
         checkpoint(self.observer)?;
         let known = if self.alike { Some(*id) } else { self.names.get(id) };
         if let Some(known) = known
@@ -149,7 +154,7 @@ impl<'a> ChunkCopier<'a> {
     }
 
     /// Writes packs and index if enough has come together.
-    pub fn seal_often(&self) -> Result<()> {
+    pub(crate) fn seal_often(&self) -> Result<()> {
         let added = self.session.added_bytes();
         if added - self.sealed_at.load(Ordering::Relaxed) < SEAL_BYTES {
             return Ok(());

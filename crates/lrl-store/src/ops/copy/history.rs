@@ -48,7 +48,7 @@ pub(super) struct Destination {
 
 impl Destination {
     /// Reads what the destination has of a source; for `newer` only as far back as the newest that came from `names`.
-    pub fn read(
+    pub(crate) fn read(
         from: &Store,
         to: &Store,
         source: &str,
@@ -124,46 +124,46 @@ impl Destination {
     }
 
     /// Returns how many of `names` come before the newest that the destination has had.
-    pub fn had(&self, names: &[SnapshotName]) -> usize {
+    pub(crate) fn had(&self, names: &[SnapshotName]) -> usize {
         self.newest.map_or(0, |newest| names.partition_point(|name| name.sequence < newest))
     }
 
     /// Finds a snapshot by the id that it has where it was made.
-    pub fn find(&self, id: &SnapshotId) -> Option<&SnapshotName> {
+    pub(crate) fn find(&self, id: &SnapshotId) -> Option<&SnapshotName> {
         self.names.get(id)
     }
 
     /// Notes that both have a snapshot, going from old to new.
-    pub fn pass(&mut self, name: &SnapshotName, there: SnapshotName) {
+    pub(crate) fn pass(&mut self, name: &SnapshotName, there: SnapshotName) {
         self.passed.push((name.clone(), there));
     }
 
     /// Returns the number that a snapshot gets, and where it was made; `None` if there is no place for it.
-    pub fn place(&self, name: &SnapshotName, snapshot: &Snapshot, now: Time) -> Option<(u64, Origin)> {
+    pub(crate) fn place(&self, name: &SnapshotName, snapshot: &Snapshot, now: Time) -> Option<(u64, Origin)> {
         let new = SnapshotKey::of(snapshot, name.id, &self.from_id);
         numbering::number(&new, &self.stands, self.used, now).map(|number| (number, new.origin))
     }
 
     /// Notes a copy.
-    pub fn add(&mut self, old: &Snapshot, name: &SnapshotName, new: &Snapshot) {
+    pub(crate) fn add(&mut self, old: &Snapshot, name: &SnapshotName, new: &Snapshot) {
         self.note(SnapshotKey::of(new, name.id, ""), name);
         self.check(old, new);
     }
 
     /// Notes that the destination has all of a snapshot.
-    pub fn check(&mut self, old: &Snapshot, new: &Snapshot) {
+    pub(crate) fn check(&mut self, old: &Snapshot, new: &Snapshot) {
         self.passed.clear();
         let beside = both(old, new);
         self.beside = beside.or(&self.beside);
     }
 
     /// Returns the newest lists of which this run knows that the destination has all.
-    pub fn checked(&self) -> CommonLists {
+    pub(crate) fn checked(&self) -> CommonLists {
         self.beside.clone()
     }
 
     /// Returns the newest lists that both have of what came before.
-    pub fn beside(&mut self, from: &Store, to: &Store) -> CommonLists {
+    pub(crate) fn beside(&mut self, from: &Store, to: &Store) -> CommonLists {
         let mut found = CommonLists::default();
         for (name, there) in self.passed.drain(..).rev().take(LOOKED_THROUGH) {
             let (Ok(old), Ok(new)) = (from.snapshot(&name), to.snapshot(&there)) else { continue };

@@ -18,7 +18,7 @@ pub(super) struct SnapshotKey {
 
 impl SnapshotKey {
     /// Looks at a snapshot of a store.
-    pub fn of(snapshot: &Snapshot, id: SnapshotId, store: &str) -> Self {
+    pub(crate) fn of(snapshot: &Snapshot, id: SnapshotId, store: &str) -> Self {
         let here = || Origin { store: store.into(), snapshot: id, sequence: snapshot.sequence };
         let origin = snapshot.original.clone().unwrap_or_else(here);
         Self { number: snapshot.sequence, origin, created: snapshot.created }

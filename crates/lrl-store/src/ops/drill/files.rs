@@ -48,7 +48,7 @@ fn failed(error: rusqlite::Error) -> Error {
 
 impl Files {
     /// Makes an empty list; `with_md5` asks for the files' MD5.
-    pub fn new(with_md5: bool) -> Result<Self> {
+    pub(crate) fn new(with_md5: bool) -> Result<Self> {
         let schema =
             "CREATE TABLE files (path BLOB PRIMARY KEY, size INTEGER, sha256 BLOB, md5 BLOB, target BLOB, mark INTEGER)
                       WITHOUT ROWID";
@@ -56,12 +56,12 @@ impl Files {
         Ok(Self { conn, with_md5, marks: Cell::new(0), hardlinks: 0, hardlink_bytes: 0 })
     }
 
-    pub fn add(&self, path: &[u8], facts: &Facts) -> Result<()> {
+    pub(crate) fn add(&self, path: &[u8], facts: &Facts) -> Result<()> {
         self.insert(path, facts, Some(0))
     }
 
     /// Adds a database, for rows that name one; it is never one of the files without a row.
-    pub fn add_database(&self, path: &[u8], facts: &Facts) -> Result<()> {
+    pub(crate) fn add_database(&self, path: &[u8], facts: &Facts) -> Result<()> {
         self.insert(path, facts, None)
     }
 
@@ -81,20 +81,25 @@ impl Files {
     }
 
     /// Returns a mark that no file has.
-    pub fn new_mark(&self) -> u32 {
+    pub(crate) fn new_mark(&self) -> u32 {
         self.marks.set(self.marks.get() + 1);
         self.marks.get()
     }
 
     /// Marks the file at a path as one that a row names.
-    pub fn mark(&self, path: &[u8], mark: u32) -> Result<()> {
+    pub(crate) fn mark(&self, path: &[u8], mark: u32) -> Result<()> {
         let update = "UPDATE files SET mark = ?2 WHERE path = ?1 AND mark <> ?2";
         let done = self.conn.prepare_cached(update).and_then(|mut update| update.execute((key(path), mark)));
         done.map(drop).map_err(failed)
     }
 
     /// Gives the files below a directory, or all for an empty one, that do not have this mark.
-    pub fn each_unmarked(&self, directory: &[u8], mark: u32, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    pub(crate) fn each_unmarked(
+        &self,
+        directory: &[u8],
+        mark: u32,
+        sink: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
         // Keys of a directory's files have its name and a zero, for the separator, before the rest.
         let end = |last: u8| [&key(directory)[..], &[last]].concat();
         let from = if directory.is_empty() { Vec::new() } else { end(0) };
@@ -110,7 +115,7 @@ impl Files {
     }
 
     /// Adds a hard link to a file.
-    pub fn add_name(&mut self, path: &[u8], target: &[u8]) -> Result<()> {
+    pub(crate) fn add_name(&mut self, path: &[u8], target: &[u8]) -> Result<()> {
         self.hardlinks += 1;
         if let Some(facts) = self.find(target)? {
             self.hardlink_bytes += facts.size;
@@ -120,24 +125,24 @@ impl Files {
     }
 
     /// Takes a symbolic link, for rows whose path leads through it.
-    pub fn add_link(&self, path: &[u8], target: &[u8]) -> Result<()> {
+    pub(crate) fn add_link(&self, path: &[u8], target: &[u8]) -> Result<()> {
         let insert = "INSERT OR REPLACE INTO files (path, target) VALUES (?1, ?2)";
         let done = self.conn.prepare_cached(insert).and_then(|mut insert| insert.execute((key(path), target)));
         done.map(drop).map_err(failed)
     }
 
     /// Returns the number of hard links, and the bytes of what they link to.
-    pub fn hardlinks(&self) -> (u64, u64) {
+    pub(crate) fn hardlinks(&self) -> (u64, u64) {
         (self.hardlinks, self.hardlink_bytes)
     }
 
     /// Finds the file at a clean path; follows symbolic links that stay inside.
-    pub fn find(&self, path: &[u8]) -> Result<Option<Facts>> {
+    pub(crate) fn find(&self, path: &[u8]) -> Result<Option<Facts>> {
         Ok(self.find_at(path)?.map(|(_, facts)| facts))
     }
 
     /// As [`Files::find`], with the path that the links lead to.
-    pub fn find_at(&self, path: &[u8]) -> Result<Option<(Vec<u8>, Facts)>> {
+    pub(crate) fn find_at(&self, path: &[u8]) -> Result<Option<(Vec<u8>, Facts)>> {
         let mut path = path.to_vec();
         for _ in 0..8 {
             if let Some(Row { facts: Some(facts), .. }) = self.row(&path)? {

@@ -37,7 +37,7 @@ pub struct LastDrill {
 
 impl LastDrill {
     /// Returns when it was made, for comparison with other records.
-    pub fn rank(&self) -> Rank {
+    pub(crate) fn rank(&self) -> Rank {
         Rank { number: self.number, time: self.finished }
     }
 }
@@ -71,11 +71,11 @@ pub struct Evidence {
 }
 
 /// When a snapshot was drilled: by the record's number, 0 where it has none, then by its time.
-pub type Turn = (u64, Time);
+pub(crate) type Turn = (u64, Time);
 
 /// The result of reading one record.
 #[derive(Debug)]
-pub enum DrillOutcome<'a> {
+pub(crate) enum DrillOutcome<'a> {
     /// It counts.
     Said(&'a Drill),
     /// Its time is in the future, and it has no number: it proves nothing.
@@ -100,7 +100,7 @@ impl Evidence {
     /// # Errors
     ///
     /// As [`Evidence::read`].
-    pub fn read_each(
+    pub(crate) fn read_each(
         store: &Store,
         source: &str,
         snapshots: &[SnapshotName],
@@ -172,7 +172,7 @@ impl Evidence {
     }
 
     /// Returns the newest word on a snapshot: of its own drills, unless a drill has found the same database malformed, in whatever snapshot.
-    pub fn on(&self, id: &SnapshotId, snapshot: &Snapshot) -> Option<LastDrill> {
+    pub(crate) fn on(&self, id: &SnapshotId, snapshot: &Snapshot) -> Option<LastDrill> {
         let own = self.of(id);
         let word = |part: &Database| {
             let by_tree = self.databases.get(&part.root.to_string());
@@ -201,7 +201,7 @@ impl Evidence {
     /// # Errors
     ///
     /// If the store cannot be read; a damaged record counts as none.
-    pub fn before(&self, store: &Store, sequence: u64) -> Result<Option<Drill>> {
+    pub(crate) fn before(&self, store: &Store, sequence: u64) -> Result<Option<Drill>> {
         let Some((_, (_, name))) = self.rows.range(..sequence).next_back() else { return Ok(None) };
         match store.drill(name) {
             Ok(drill) => Ok(Some(drill)),

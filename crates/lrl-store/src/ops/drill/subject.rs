@@ -21,7 +21,7 @@ pub(super) struct Subject<'a> {
 
 impl<'a> Subject<'a> {
     /// Returns the one at `at` among those at `paths`; `root` is the directory that the snapshot records.
-    pub fn of(paths: &[&'a [u8]], at: usize, root: Option<&'a str>, options: &'a Options<'_>) -> Self {
+    pub(crate) fn of(paths: &[&'a [u8]], at: usize, root: Option<&'a str>, options: &'a Options<'_>) -> Self {
         let path = paths.get(at).copied().unwrap_or(THE_DATABASE);
         let recorded = root.map(Path::new).filter(|root| root.is_absolute());
         let given = options.root.as_deref().filter(|root| root.is_absolute());
@@ -29,7 +29,7 @@ impl<'a> Subject<'a> {
     }
 
     /// Returns whether what names this database, or none, is about this one.
-    pub fn is_meant_by(&self, named: Option<&[u8]>) -> bool {
+    pub(crate) fn is_meant_by(&self, named: Option<&[u8]>) -> bool {
         named.map_or(self.is_first, |named| named == self.path)
     }
 }

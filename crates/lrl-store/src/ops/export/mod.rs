@@ -28,7 +28,7 @@ use crate::set::flush::BackgroundSync;
 use crate::set::layout::{self, Names};
 use crate::set::manifest::{ManifestEntry, Missing};
 use crate::set::missing;
-pub use crate::set::missing::Skip;
+pub(crate) use crate::set::missing::Skip;
 use crate::set::own_files;
 use crate::set::sqlite_file;
 use crate::store::{SnapshotName, Store};

@@ -30,7 +30,7 @@ pub(super) struct Readable<'a> {
 
 impl<'a> Readable<'a> {
     /// Starts at the beginning of a list.
-    pub fn new(store: &'a Store, part: &'a Files, skips: &'a Skips, observer: &'a dyn Observer) -> Result<Self> {
+    pub(crate) fn new(store: &'a Store, part: &'a Files, skips: &'a Skips, observer: &'a dyn Observer) -> Result<Self> {
         let mut gap = |child: &Child, error: &Error| skip(skips, part, child, error);
         let items = TreeItems::from_path_around(store, &part.list, b"", &mut gap)?;
         Ok(Self { store, part, skips, observer, items: Some(items), ready: VecDeque::new(), last: None })

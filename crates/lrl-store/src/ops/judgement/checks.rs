@@ -38,7 +38,7 @@ impl Damage {
 
 /// The records of checks, read once.
 #[derive(Debug, Default)]
-pub struct Checks {
+pub(crate) struct Checks {
     lost: HashMap<SnapshotId, (Lost, Depth)>,
     /// When a check last read every pack.
     pub(super) read_all: Option<Rank>,
@@ -50,7 +50,7 @@ pub struct Checks {
 
 /// The newest check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Checked {
+pub(crate) struct Checked {
     /// Its record.
     pub id: CheckId,
     /// When.
@@ -65,7 +65,7 @@ impl Checks {
     /// # Errors
     ///
     /// If the records cannot be listed.
-    pub fn read(store: &Store, now: Time) -> Result<Self> {
+    pub(crate) fn read(store: &Store, now: Time) -> Result<Self> {
         let mut checks = Self::default();
         let mut records = Vec::new();
         for name in store.check_names()? {
@@ -93,7 +93,7 @@ impl Checks {
     }
 
     /// Returns what they say of a snapshot.
-    pub fn of(&self, id: &SnapshotId) -> Damage {
+    pub(crate) fn of(&self, id: &SnapshotId) -> Damage {
         Damage { lost: self.lost.get(id).map(|(lost, _)| *lost), read_all: self.read_all }
     }
 }

@@ -6,7 +6,7 @@ mod checks;
 use std::fmt;
 
 pub(super) use checks::is_unreadable;
-pub use checks::{Checked, Checks, Damage, Lost};
+pub(crate) use checks::{Checks, Damage, Lost};
 
 use crate::error::{Error, Result};
 use crate::format::drill::Drilled;
@@ -172,7 +172,7 @@ impl<'s> Judge<'s> {
     /// # Errors
     ///
     /// If the records cannot be listed.
-    pub fn checks(&mut self) -> Result<&Checks> {
+    pub(crate) fn checks(&mut self) -> Result<&Checks> {
         if self.checks.is_none() {
             self.checks = Some(Checks::read(self.store, self.now)?);
         }

@@ -30,11 +30,11 @@ pub(super) struct Pack {
 
 impl Pack {
     /// Its length if nothing in it were dead.
-    pub fn needed(&self) -> u64 {
+    pub(crate) fn needed(&self) -> u64 {
         self.alive + u64::from(self.head) + FOOTER_LEN as u64
     }
 
-    pub fn unused(&self) -> u64 {
+    pub(crate) fn unused(&self) -> u64 {
         self.len.unwrap_or_default().saturating_sub(self.needed())
     }
 }

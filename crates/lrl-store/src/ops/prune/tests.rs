@@ -736,7 +736,7 @@ fn a_lost_chunk_of_contents_does_not_keep_the_room_of_what_is_dead() {
     let before = pack_bytes(&lab.backend);
     let report = try_prune(&lab.backend, MaxUnused::Bytes(0)).unwrap();
     assert!(pack_bytes(&lab.backend) < before);
-    assert!(open(&lab.backend).contains(&id).unwrap(), "still listed, for whoever can bring it back");
+    assert!(open(&lab.backend).locate(&id).unwrap().is_some(), "still listed, for whoever can bring it back");
     assert!(report.notes.iter().all(|note| note.contains("stays as it is")), "{report:?}");
     // All but that file reads.
     let options = check::Options { read_data: ReadData::All, seed: 1, lock_wait: Duration::ZERO, record: None };
@@ -746,7 +746,7 @@ fn a_lost_chunk_of_contents_does_not_keep_the_room_of_what_is_dead() {
     // Once a repair has taken it off the index, plan and run say that it is missing, and lose no more.
     assert!(try_prune(&lab.backend, MaxUnused::Bytes(0)).unwrap().numbers.missing == 0, "it was listed");
     repair::repair(Arc::clone(&lab.backend), &options, &Silent).unwrap();
-    assert!(!open(&lab.backend).contains(&id).unwrap());
+    assert!(open(&lab.backend).locate(&id).unwrap().is_none());
     let planned = plan(&open(&lab.backend), MaxUnused::Bytes(0), &HashSet::new(), true, &Silent).unwrap().numbers;
     let numbers = prune(&lab.backend, MaxUnused::Bytes(0));
     assert!(numbers.missing > 0 && planned.missing == numbers.missing, "{planned:?}, then {numbers:?}");

@@ -9,7 +9,7 @@ use crate::fs::temp_dir;
 pub const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// Says when a user's query has run for too long, or filled the disk of `temp`.
-pub fn limit(temp: &Path, limit: Duration) -> impl Fn() -> Option<String> + Sync {
+pub(crate) fn limit(temp: &Path, limit: Duration) -> impl Fn() -> Option<String> + Sync {
     let since = Instant::now();
     move || {
         // What the query sorts goes to a temporary file.

@@ -2,9 +2,9 @@
 
 pub mod dump_table;
 pub mod image;
-pub mod limit;
+pub(crate) mod limit;
 pub mod live;
-pub mod private_file;
+pub(crate) mod private_file;
 pub mod rows;
 pub mod rows_diff;
 pub mod sql;

@@ -19,7 +19,7 @@ use crate::store::Store;
 pub const SCRATCH: &str = "lrl-drill-";
 
 /// A private file (0600) in a private directory; both are removed when this is dropped.
-pub struct PrivateFile {
+pub(crate) struct PrivateFile {
     file: NamedTempFile,
     guard: SpaceGuard,
     // After the file, so that it is removed after it.
@@ -31,7 +31,7 @@ impl PrivateFile {
     ///
     /// # Errors
     /// [`Error::Refused`] where there is no room for them.
-    pub fn new(temp: &Path, bytes: u64) -> Result<Self> {
+    pub(crate) fn new(temp: &Path, bytes: u64) -> Result<Self> {
         let guard = SpaceGuard::open(temp, temp_dir::RESERVE)?;
         if guard.require(bytes).is_err() {
             return Err(no_space(temp, bytes));
@@ -41,12 +41,12 @@ impl PrivateFile {
     }
 
     /// Returns its path.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.file.path()
     }
 
     /// Returns the file, to be written to.
-    pub fn file(&mut self) -> &mut File {
+    pub(crate) fn file(&mut self) -> &mut File {
         self.file.as_file_mut()
     }
 
@@ -54,7 +54,7 @@ impl PrivateFile {
     ///
     /// # Errors
     /// [`Error::NoRoom`] where the disk is full but for what stays free.
-    pub fn charge(&self, bytes: u64) -> Result<()> {
+    pub(crate) fn charge(&self, bytes: u64) -> Result<()> {
         self.guard.charge(bytes)
     }
 
@@ -62,7 +62,7 @@ impl PrivateFile {
     ///
     /// # Errors
     /// [`Error::Corrupt`] or [`Error::Missing`] if the store is damaged, [`Error::Refused`] if the disk is full.
-    pub fn fill(&mut self, store: &Store, part: &Database, observer: &dyn Observer) -> Result<String> {
+    pub(crate) fn fill(&mut self, store: &Store, part: &Database, observer: &dyn Observer) -> Result<String> {
         let path = self.file.path().to_path_buf();
         let mut sparse = Sparse(self.file.as_file_mut());
         let written = sqlite_file::write(store, part, None, &mut sparse, &path, &self.guard, observer);

@@ -47,21 +47,13 @@ impl Plan {
     }
 }
 
-/// Checks the store behind `backend` and repairs what can be repaired, under an exclusive lock.
+/// Checks the store behind `backend` and repairs what can be repaired, under an exclusive lock;
+/// then searches sets, live data and other stores for what is lost.
 ///
 /// # Errors
 ///
 /// [`Error::Refused`] for a store without locks, [`Error::Locked`] while anybody else uses the store, [`Error::Interrupted`]. A full disk is in
 /// the report, as [`Repaired::failed`].
-pub fn repair(backend: Arc<dyn Backend>, options: &Options, observer: &dyn Observer) -> Result<Repaired> {
-    repair_from(backend, options, None, observer)
-}
-
-/// As [`repair`]; then searches sets, live data and other stores for what is lost.
-///
-/// # Errors
-///
-/// As [`repair`].
 pub fn repair_from(
     backend: Arc<dyn Backend>,
     options: &Options,
@@ -293,6 +285,12 @@ fn record(store: &Store, left: &Report) -> Result<()> {
 
 fn add_record(store: &Store, report: &Report) -> Result<crate::id::RepairId> {
     store.add_repair(&Repair { format: VERSION, lost: report.lost.clone(), more: report.more_lost })
+}
+
+/// As [`repair_from`], without anything to search.
+#[cfg(test)]
+pub(crate) fn repair(backend: Arc<dyn Backend>, options: &Options, observer: &dyn Observer) -> Result<Repaired> {
+    repair_from(backend, options, None, observer)
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ pub(super) mod testing {
     use crate::time::Time;
 
     /// Returns a snapshot of that second.
-    pub fn point(secs: i64, state: State) -> Point {
+    pub(crate) fn point(secs: i64, state: State) -> Point {
         let id = SnapshotId::from_hex(&"ab".repeat(32)).unwrap();
         Point {
             name: SnapshotName { source: "lab".into(), sequence: 1, id },

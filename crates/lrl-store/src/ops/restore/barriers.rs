@@ -25,7 +25,7 @@ pub(super) struct Barriers {
 
 impl Barriers {
     /// Looks for mounts, and finds where the directories of lrl really are.
-    pub fn new(own: &[PathBuf], databases: Vec<Vec<u8>>) -> Self {
+    pub(crate) fn new(own: &[PathBuf], databases: Vec<Vec<u8>>) -> Self {
         let own = own.iter().filter_map(|path| path.canonicalize().ok()).collect();
         // Without it nothing can be mounted by anybody who could run a restore.
         let mounts = std::fs::read("/proc/self/mountinfo").map(|text| mount_points(&text)).unwrap_or_default();
@@ -34,7 +34,7 @@ impl Barriers {
 
     /// Returns what is below a directory and must not move along with it, in words. `real` is its path on the disk, `path` that in the
     /// snapshot, `links` where links to directories and databases are.
-    pub fn below(&self, path: &[u8], real: &Path, links: &[Vec<u8>]) -> Option<String> {
+    pub(crate) fn below(&self, path: &[u8], real: &Path, links: &[Vec<u8>]) -> Option<String> {
         let is_inside = |other: &&PathBuf| other.as_path() != real && other.starts_with(real);
         let is_in_list = |other: &&Vec<u8>| other.as_slice() != path && is_below(other, path);
         let own = self.own.iter().find(is_inside).map(|own| format!("{}, which is lrl's own", own.display()));
@@ -77,20 +77,20 @@ pub(super) struct LinksInPlace {
 
 impl LinksInPlace {
     /// Looks below a path whose target is this one; `None` if nothing is there.
-    pub fn new(target: &Target, base: &[u8]) -> Option<Self> {
+    pub(crate) fn new(target: &Target, base: &[u8]) -> Option<Self> {
         let cursor = DirCursor::new(Arc::clone(target.old_tree()?), Path::new(""));
         Some(Self { cursor, base: base.to_vec(), name: target.name.clone(), found: Vec::new() })
     }
 
     /// Looks at the place of a directory.
-    pub fn add_dir(&mut self, path: &[u8]) {
+    pub(crate) fn add_dir(&mut self, path: &[u8]) {
         if !self.found.iter().any(|link| is_below(path, link)) && self.is_link_to(path, FileType::Directory) {
             self.found.push(path.to_vec());
         }
     }
 
     /// Looks at the place of a database.
-    pub fn add_database(&mut self, path: &[u8]) {
+    pub(crate) fn add_database(&mut self, path: &[u8]) {
         if self.is_link_to(path, FileType::RegularFile) {
             self.found.push(path.to_vec());
         }

@@ -24,7 +24,7 @@ pub(super) struct FileIdentity {
 
 impl FileIdentity {
     /// Describes a file or directory; with `spot`, also the size of its contents.
-    pub fn new(suffix: &str, stat: &Stat, spot: Option<(&Arc<OwnedFd>, &[u8])>) -> Self {
+    pub(crate) fn new(suffix: &str, stat: &Stat, spot: Option<(&Arc<OwnedFd>, &[u8])>) -> Self {
         Self {
             suffix: suffix.into(),
             inode: stat.st_ino,
@@ -41,27 +41,27 @@ impl FileIdentity {
     }
 
     /// Returns whether this is a directory.
-    pub fn is_dir(&self) -> bool {
+    pub(crate) fn is_dir(&self) -> bool {
         self.kind() == FileType::Directory
     }
 
     /// Returns whether this is a regular file.
-    pub fn is_file(&self) -> bool {
+    pub(crate) fn is_file(&self) -> bool {
         self.kind() == FileType::RegularFile
     }
 
     /// Returns whether that is the same file, whatever was written to it since. The device's number may change with each boot.
-    pub fn is(&self, stat: &Stat) -> bool {
+    pub(crate) fn is(&self, stat: &Stat) -> bool {
         (self.inode, self.kind()) == (stat.st_ino, FileType::from_raw_mode(stat.st_mode))
     }
 
     /// Returns whether both versions are one and the same file.
-    pub fn is_twin(&self, other: &Self) -> bool {
+    pub(crate) fn is_twin(&self, other: &Self) -> bool {
         self.is_file() && (self.inode, self.mode) == (other.inode, other.mode)
     }
 
     /// Returns whether that is as it was, or a copy of it on another disk.
-    pub fn is_unchanged(&self, stat: &Stat, dir: &Arc<OwnedFd>, name: &[u8]) -> bool {
+    pub(crate) fn is_unchanged(&self, stat: &Stat, dir: &Arc<OwnedFd>, name: &[u8]) -> bool {
         let kind = FileType::from_raw_mode(stat.st_mode);
         let time = (stat.st_mtime, stat.st_mtime_nsec as i64);
         kind == self.kind()
@@ -72,17 +72,17 @@ impl FileIdentity {
     }
 
     /// Returns the time of its last change.
-    pub fn time(&self) -> (i64, i64) {
+    pub(crate) fn time(&self) -> (i64, i64) {
         (self.mtime, self.mtime_ns)
     }
 
     /// Returns the bytes that removing it would give back, as far as no clone shares them.
-    pub fn space(&self) -> u64 {
+    pub(crate) fn space(&self) -> u64 {
         self.held.as_ref().map_or(self.size, |held| held.space)
     }
 
     /// Returns the same with the time of another.
-    pub fn with_time_of(self, other: &Self) -> Self {
+    pub(crate) fn with_time_of(self, other: &Self) -> Self {
         Self { mtime: other.mtime, mtime_ns: other.mtime_ns, ..self }
     }
 }

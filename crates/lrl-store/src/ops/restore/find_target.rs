@@ -31,7 +31,7 @@ pub(super) struct Finder<'a> {
 
 impl<'a> Finder<'a> {
     /// Starts at the directories that the caller names.
-    pub fn new(dirs: &'a OpenDirs) -> Self {
+    pub(crate) fn new(dirs: &'a OpenDirs) -> Self {
         Self { dirs, opened: Mutex::default() }
     }
 
@@ -39,7 +39,7 @@ impl<'a> Finder<'a> {
     ///
     /// # Errors
     /// [`Error::Refused`] where a file, or a link that is not followed, is in the way.
-    pub fn find(&self, home: &Path, components: &[&[u8]], links: Links) -> Result<Target> {
+    pub(crate) fn find(&self, home: &Path, components: &[&[u8]], links: Links) -> Result<Target> {
         let (known, mut place) = self.start(home, components)?;
         let (mut depth, mut existing, mut via) = (0, None, None);
         let mut name: &[u8] = components.first().copied().unwrap_or_default();

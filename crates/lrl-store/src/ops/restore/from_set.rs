@@ -42,7 +42,12 @@ pub(super) struct SetSource<'a> {
 
 impl<'a> SetSource<'a> {
     /// Finds the set's files and where they go; adds to the notes.
-    pub fn plan(run: &'a Run<'_>, manifest: &'a Manifest, path: &'a Path, notes: &mut Vec<String>) -> Result<Self> {
+    pub(crate) fn plan(
+        run: &'a Run<'_>,
+        manifest: &'a Manifest,
+        path: &'a Path,
+        notes: &mut Vec<String>,
+    ) -> Result<Self> {
         let options = run.options;
         let finder = Finder::new(&run.dirs);
         let SetParts { databases, archive } = SetParts::select(manifest, path, options, notes)?;

@@ -66,7 +66,7 @@ fn require_in_data_dir(path: &[u8]) -> Result<()> {
 
 impl<'a> SiteSetSource<'a> {
     /// Finds the set's files and where they go; adds to the notes.
-    pub fn plan(run: &Run<'_>, manifest: &'a Manifest, path: &'a Path, notes: &mut Vec<String>) -> Result<Self> {
+    pub(crate) fn plan(run: &Run<'_>, manifest: &'a Manifest, path: &'a Path, notes: &mut Vec<String>) -> Result<Self> {
         let options = run.options;
         let SetParts { mut databases, archive } = SetParts::select(manifest, path, options, notes)?;
         databases.sort_by(|a, b| compare_paths(&a.entry.list_path(), &b.entry.list_path()));

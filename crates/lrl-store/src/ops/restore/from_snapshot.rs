@@ -37,7 +37,7 @@ pub(super) struct SnapshotSource<'a> {
 
 impl<'a> SnapshotSource<'a> {
     /// Plans what is restored and where to; adds to the notes.
-    pub fn plan(
+    pub(crate) fn plan(
         run: &'a Run<'_>,
         store: &'a Store,
         name: &'a SnapshotName,

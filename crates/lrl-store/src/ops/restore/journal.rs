@@ -42,17 +42,17 @@ pub(super) struct PendingSwap<'a> {
 
 impl Journal {
     /// Opens the data directory, if it exists.
-    pub fn open(dirs: &OpenDirs, data_dir: &Path) -> Result<Option<Self>> {
+    pub(crate) fn open(dirs: &OpenDirs, data_dir: &Path) -> Result<Option<Self>> {
         Ok(dirs.open(data_dir)?.map(|dir| Self { dir, path: data_dir.to_path_buf() }))
     }
 
     /// Opens the data directory, which exists.
-    pub fn of(dirs: &OpenDirs, data_dir: &Path) -> Result<Self> {
+    pub(crate) fn of(dirs: &OpenDirs, data_dir: &Path) -> Result<Self> {
         Self::open(dirs, data_dir)?.ok_or_else(|| Error::io("open", data_dir)(Errno::NOENT.into()))
     }
 
     /// Returns the directory.
-    pub fn dir(&self) -> &Arc<OwnedFd> {
+    pub(crate) fn dir(&self) -> &Arc<OwnedFd> {
         &self.dir
     }
 
@@ -65,7 +65,7 @@ impl Journal {
     }
 
     /// Takes the change that a dead run left unfinished; none also where it had not begun with anything.
-    pub fn pending(&self) -> Result<Option<(PendingSwap<'_>, Record)>> {
+    pub(crate) fn pending(&self) -> Result<Option<(PendingSwap<'_>, Record)>> {
         let Some((file, record)) = self.read(PENDING, true)? else { return Ok(None) };
         let pending = PendingSwap { journal: self, _lock: file };
         match record {
@@ -75,17 +75,17 @@ impl Journal {
     }
 
     /// Returns the record of an unfinished change, and changes nothing.
-    pub fn peek(&self) -> Result<Option<Record>> {
+    pub(crate) fn peek(&self) -> Result<Option<Record>> {
         Ok(self.read(PENDING, true)?.and_then(|(_, record)| record))
     }
 
     /// Returns the record of the last finished change.
-    pub fn last(&self) -> Result<Option<Record>> {
+    pub(crate) fn last(&self) -> Result<Option<Record>> {
         Ok(self.read(LAST, false)?.and_then(|(_, record)| record))
     }
 
     /// Removes the record of the last finished change: what it kept is about to be removed.
-    pub fn drop_last(&self) -> Result<()> {
+    pub(crate) fn drop_last(&self) -> Result<()> {
         match unlinkat(&self.dir, LAST, AtFlags::empty()) {
             Ok(()) => {}
             Err(Errno::NOENT) => return Ok(()),
@@ -124,7 +124,7 @@ impl Journal {
     }
 
     /// Records a change, durably.
-    pub fn begin(&self, record: &Record) -> Result<PendingSwap<'_>> {
+    pub(crate) fn begin(&self, record: &Record) -> Result<PendingSwap<'_>> {
         let path = self.path_of(PENDING);
         let mut file = step(|| create_file(&self.dir, PENDING)).map_err(|e| match e {
             Errno::EXIST => self.locked(),
@@ -170,7 +170,7 @@ fn is_free(file: &File) -> bool {
 
 impl PendingSwap<'_> {
     /// Everything is in place and durable: from now on this is what `--undo` goes by.
-    pub fn finish(&self) -> Result<()> {
+    pub(crate) fn finish(&self) -> Result<()> {
         let journal = self.journal;
         let renamed = step(|| renameat(&journal.dir, PENDING, &journal.dir, LAST));
         renamed.map_err(|e| Error::io("rename", journal.path_of(PENDING))(e.into()))?;
@@ -180,7 +180,7 @@ impl PendingSwap<'_> {
     }
 
     /// Everything is as it was.
-    pub fn withdraw(&self) -> Result<()> {
+    pub(crate) fn withdraw(&self) -> Result<()> {
         let journal = self.journal;
         let removed = unlinkat(&journal.dir, PENDING, AtFlags::empty());
         removed.map_err(|e| Error::io("remove", journal.path_of(PENDING))(e.into()))?;

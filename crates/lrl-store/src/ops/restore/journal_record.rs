@@ -93,7 +93,7 @@ impl Name {
 
 impl VersionRecord {
     /// Describes what is under `name` now.
-    pub fn find(target: &Target, name: &[u8], kept: &[u8], part: Part) -> Result<Self> {
+    pub(crate) fn find(target: &Target, name: &[u8], kept: &[u8], part: Part) -> Result<Self> {
         let mut members = Vec::new();
         for suffix in suffixes(part) {
             let name = [name, suffix.as_bytes()].concat();
@@ -109,7 +109,7 @@ impl VersionRecord {
     }
 
     /// Describes the members of a kept version as they are now: on another disk they have other inodes.
-    pub fn find_again(target: &Target, kept: &Self) -> Result<Self> {
+    pub(crate) fn find_again(target: &Target, kept: &Self) -> Result<Self> {
         let mut members = Vec::new();
         for member in &kept.members {
             let name = kept.kept(&member.suffix);
@@ -123,22 +123,22 @@ impl VersionRecord {
     }
 
     /// Describes one thing alone.
-    pub fn of(member: FileIdentity, kept: &[u8]) -> Self {
+    pub(crate) fn of(member: FileIdentity, kept: &[u8]) -> Self {
         Self { kept: Name::new(kept), members: vec![member] }
     }
 
     /// Returns the name under which a member is kept.
-    pub fn kept(&self, suffix: &str) -> Vec<u8> {
+    pub(crate) fn kept(&self, suffix: &str) -> Vec<u8> {
         [self.kept.as_bytes(), suffix.as_bytes()].concat()
     }
 
     /// Returns the thing itself.
-    pub fn main(&self) -> Option<&FileIdentity> {
+    pub(crate) fn main(&self) -> Option<&FileIdentity> {
         self.members.iter().find(|member| member.suffix.is_empty())
     }
 
     /// Returns what is beside it.
-    pub fn sidecars(&self) -> impl Iterator<Item = &FileIdentity> {
+    pub(crate) fn sidecars(&self) -> impl Iterator<Item = &FileIdentity> {
         self.members.iter().filter(|member| !member.suffix.is_empty())
     }
 }
@@ -150,7 +150,7 @@ pub(super) fn suffixes(part: Part) -> impl Iterator<Item = &'static str> {
 
 impl TargetRecord {
     /// Describes a change of a target.
-    pub fn new(
+    pub(crate) fn new(
         part: Part,
         target: &Target,
         data_dir: &Path,
@@ -167,7 +167,7 @@ impl TargetRecord {
     }
 
     /// Returns what is moved away when `version` goes, and where to.
-    pub fn moved(&self, target: &Target, version: Version) -> Vec<Moved> {
+    pub(crate) fn moved(&self, target: &Target, version: Version) -> Vec<Moved> {
         let kept = self.version(version);
         let path = |name: &[u8]| target.dir_path.join(to_path(name));
         let moved = |member: &FileIdentity| {
@@ -178,12 +178,12 @@ impl TargetRecord {
     }
 
     /// Returns the bytes that removing what is kept of `version` gives back.
-    pub fn space(&self, version: Version) -> u64 {
+    pub(crate) fn space(&self, version: Version) -> u64 {
         self.version(version).members.iter().map(FileIdentity::space).sum()
     }
 
     /// Returns one version.
-    pub fn version(&self, version: Version) -> &VersionRecord {
+    pub(crate) fn version(&self, version: Version) -> &VersionRecord {
         match version {
             Version::Before => &self.before,
             Version::Restored => &self.restored,
@@ -191,17 +191,17 @@ impl TargetRecord {
     }
 
     /// Returns the same change of the same name with other versions.
-    pub fn with(&self, before: VersionRecord, restored: VersionRecord) -> Self {
+    pub(crate) fn with(&self, before: VersionRecord, restored: VersionRecord) -> Self {
         Self { path: self.path.clone(), databases: self.databases.clone(), before, restored, ..*self }
     }
 
     /// Returns whether it is a part of a site.
-    pub fn is_of_site(&self) -> bool {
+    pub(crate) fn is_of_site(&self) -> bool {
         self.links.is_of_site()
     }
 
     /// Returns where the databases in it are.
-    pub fn databases_in_place(&self, target: &Target) -> impl Iterator<Item = PathBuf> {
+    pub(crate) fn databases_in_place(&self, target: &Target) -> impl Iterator<Item = PathBuf> {
         let dir = real_path(target.dir.as_ref(), &target.dir_path);
         self.databases.iter().map(move |path| dir.join(to_path(path.as_bytes())))
     }
@@ -243,18 +243,24 @@ fn is_clean(name: &[u8]) -> bool {
 
 impl Record {
     /// Describes a change that has not begun.
-    pub fn new(from: String, storage_dir: &Path, live: Version, settle: Version, targets: Vec<TargetRecord>) -> Self {
+    pub(crate) fn new(
+        from: String,
+        storage_dir: &Path,
+        live: Version,
+        settle: Version,
+        targets: Vec<TargetRecord>,
+    ) -> Self {
         let storage_dir = std::path::absolute(storage_dir).unwrap_or_else(|_| storage_dir.to_path_buf());
         Self { format: FORMAT, from, storage_dir: storage_dir.display().to_string(), live, settle, targets }
     }
 
     /// Returns whether it is of a site.
-    pub fn is_of_site(&self) -> bool {
+    pub(crate) fn is_of_site(&self) -> bool {
         self.targets.iter().any(TargetRecord::is_of_site)
     }
 
     /// Finds where its targets are now.
-    pub fn find_targets(&self, dirs: &OpenDirs, data_dir: &Path, storage_dir: &Path) -> Result<Vec<Target>> {
+    pub(crate) fn find_targets(&self, dirs: &OpenDirs, data_dir: &Path, storage_dir: &Path) -> Result<Vec<Target>> {
         let (storage, storage_name) = storage_home(storage_dir)?;
         let finder = Finder::new(dirs);
         let find = |record: &TargetRecord| {

@@ -19,12 +19,12 @@ pub(super) enum Links {
 
 impl Links {
     /// Returns whether these are the rules of a site, where any path below the root may be a target.
-    pub fn is_of_site(&self) -> bool {
+    pub(crate) fn is_of_site(&self) -> bool {
         *self != Self::First
     }
 
     /// Returns whether a link is followed at this component, counted from 0.
-    pub fn follows(self, at: usize, is_last: bool) -> bool {
+    pub(crate) fn follows(self, at: usize, is_last: bool) -> bool {
         match self {
             Self::First => at == 0,
             Self::Never => false,

@@ -52,7 +52,6 @@ use std::path::Path;
 
 pub use clean::{CleanOptions, Cleaned, Removed, clean};
 pub use model::{Moved, Older, Options, Part, Report, Restored, What};
-pub use open_files::Process;
 pub use sqlite_locks::{AskLocks, LockHolder, lock_holder};
 pub use undo::{Returned, UndoOptions, Undone, is_unfinished, undo};
 
@@ -62,7 +61,6 @@ use crate::fs::lock;
 use crate::fs::metadata::{Metadata, set_all};
 use crate::progress::{Observer, Phase, checkpoint};
 use crate::set::manifest::Manifest;
-pub use crate::set::missing::Skip;
 use crate::set::own_files;
 use crate::store::{SnapshotName, Store};
 use crate::time::Time;

@@ -112,7 +112,7 @@ pub(super) enum Version {
 
 impl Version {
     /// Returns the other one.
-    pub fn other(self) -> Self {
+    pub(crate) fn other(self) -> Self {
         match self {
             Self::Before => Self::Restored,
             Self::Restored => Self::Before,
@@ -120,7 +120,7 @@ impl Version {
     }
 
     /// Returns the ending of names under which it is kept.
-    pub fn ending(self) -> &'static str {
+    pub(crate) fn ending(self) -> &'static str {
         match self {
             Self::Before => ".pre-restore",
             Self::Restored => ".undone",
@@ -219,33 +219,33 @@ pub(super) struct ReuseCounts {
 
 impl ReuseCounts {
     /// Counts one file.
-    pub fn count(&self, bytes: u64) {
+    pub(crate) fn count(&self, bytes: u64) {
         self.files.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Returns how extended attributes are set: an ACL only where owners are those that were recorded, or the caller's.
-    pub fn xattrs(&self, owners: Owners) -> SetXattrs<'_> {
+    pub(crate) fn xattrs(&self, owners: Owners) -> SetXattrs<'_> {
         SetXattrs { acls: owners.all.is_none(), privileged: false, missed: &self.missed }
     }
 
     /// Counts what did not get its owner.
-    pub fn owner(&self, was_given: bool) {
+    pub(crate) fn owner(&self, was_given: bool) {
         self.not_given.fetch_add(u64::from(!was_given), Ordering::Relaxed);
     }
 
     /// Counts several of those.
-    pub fn not_given(&self, count: u64) {
+    pub(crate) fn not_given(&self, count: u64) {
         self.not_given.fetch_add(count, Ordering::Relaxed);
     }
 
     /// Returns how many did not get their owner.
-    pub fn without_owner(&self) -> u64 {
+    pub(crate) fn without_owner(&self) -> u64 {
         self.not_given.load(Ordering::Relaxed)
     }
 
     /// Returns files and bytes.
-    pub fn get(&self) -> (u64, u64) {
+    pub(crate) fn get(&self) -> (u64, u64) {
         (self.files.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
     }
 }

@@ -27,7 +27,7 @@ pub(super) struct ContentsMover<'a> {
 
 impl ContentsMover<'_> {
     /// Moves every entry; `skip_own` leaves what belongs to restores. After an interruption it goes on with what is left.
-    pub fn move_all(&self, from: &Arc<OwnedFd>, to: &Arc<OwnedFd>, path: &Path, skip_own: bool) -> Result<()> {
+    pub(crate) fn move_all(&self, from: &Arc<OwnedFd>, to: &Arc<OwnedFd>, path: &Path, skip_own: bool) -> Result<()> {
         loop {
             // A listing may miss names while others come and go: it ends with one that finds nothing.
             let mut names = Vec::new();

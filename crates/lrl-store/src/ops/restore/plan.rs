@@ -43,7 +43,12 @@ pub(super) struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     /// Makes the plan and refuses what cannot be done; adds to the notes.
-    pub fn make(run: &'a Run<'_>, store: &'a Store, snapshot: &'a Snapshot, notes: &mut Vec<String>) -> Result<Self> {
+    pub(crate) fn make(
+        run: &'a Run<'_>,
+        store: &'a Store,
+        snapshot: &'a Snapshot,
+        notes: &mut Vec<String>,
+    ) -> Result<Self> {
         let options = run.options;
         let skips = options.skip_damaged.then(Arc::default);
         let finder = Finder::new(&run.dirs);
@@ -132,18 +137,18 @@ impl<'a> Plan<'a> {
     }
 
     /// Returns every target with its part.
-    pub fn targets(&self) -> impl Iterator<Item = (&Target, Part)> {
+    pub(crate) fn targets(&self) -> impl Iterator<Item = (&Target, Part)> {
         let trees = self.trees.iter().map(|tree| (&tree.target, tree.part));
         self.databases.iter().map(|(_, target)| (target, Part::Database)).chain(trees)
     }
 
     /// Returns the number of bytes of everything.
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.trees.iter().fold(self.database_bytes(), |sum, tree| sum.saturating_add(tree.size.bytes))
     }
 
     /// Returns whether nothing is restored.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.databases.is_empty() && self.trees.is_empty()
     }
 
@@ -271,7 +276,7 @@ impl<'a> Plan<'a> {
     }
 
     /// Leaves out what turned out to be damaged: files, and a path of which nothing is left.
-    pub fn remove_lost(&mut self) {
+    pub(crate) fn remove_lost(&mut self) {
         self.trees.retain_mut(|plan| {
             let (files, bytes) = plan.lost.get();
             let is_gone = plan.part == Part::Path && plan.inside.is_empty() && files > 0 && files >= plan.size.files;

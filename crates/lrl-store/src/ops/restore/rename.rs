@@ -45,16 +45,16 @@ pub(super) mod faults {
     }
 
     /// Arms the n-th step (from 0) to fail, or with `kill` to panic.
-    pub fn arm(at: u32, kill: bool) {
+    pub(crate) fn arm(at: u32, kill: bool) {
         AT.set(Some((at, kill)));
     }
 
     /// Disarms; returns whether the step was reached.
-    pub fn disarm() -> bool {
+    pub(crate) fn disarm() -> bool {
         AT.take().is_none()
     }
 
-    pub fn hit() -> Result<(), Errno> {
+    pub(crate) fn hit() -> Result<(), Errno> {
         match AT.get() {
             Some((0, kill)) => {
                 AT.set(None);

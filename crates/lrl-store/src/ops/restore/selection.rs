@@ -66,7 +66,7 @@ pub(super) struct OldTree<'a> {
 
 impl<'a> Selection<'a> {
     /// Returns the path in the staging directory.
-    pub fn staged(&self, path: &[u8]) -> Vec<u8> {
+    pub(crate) fn staged(&self, path: &[u8]) -> Vec<u8> {
         [&self.name, path.get(self.base.len()..).unwrap_or_default()].concat()
     }
 
@@ -75,12 +75,12 @@ impl<'a> Selection<'a> {
     }
 
     /// Returns the first selected path, for messages.
-    pub fn selected(&self) -> &[u8] {
+    pub(crate) fn selected(&self) -> &[u8] {
         self.selected.first().map_or(&self.base, |first| first)
     }
 
     /// Finds one entry; where damage is passed over, none is found in what cannot be read.
-    pub fn find(&self, path: &[u8]) -> Result<Option<Entry>> {
+    pub(crate) fn find(&self, path: &[u8]) -> Result<Option<Entry>> {
         let Some(list) = &self.list else { return Ok(None) };
         let first = TreeItems::from_path(self.store, list, path).and_then(|mut items| items.next().transpose());
         match first {
@@ -91,7 +91,7 @@ impl<'a> Selection<'a> {
 
     /// Streams the entries in order, the parents that the target lacks first. A hard link to a file outside of the selection
     /// comes as that file. Where damage is passed over, directories whose own entries are lost come with usual metadata.
-    pub fn entries(&self) -> Result<impl Iterator<Item = Result<Entry>> + Send + use<'_, 'a>> {
+    pub(crate) fn entries(&self) -> Result<impl Iterator<Item = Result<Entry>> + Send + use<'_, 'a>> {
         let walk = Walk { tree: self, at: 0, items: None, ready: VecDeque::new(), last: None, dir: Vec::new() };
         Ok(Fused { walk: Some(walk) })
     }
@@ -125,12 +125,12 @@ impl<'a> Selection<'a> {
     }
 
     /// Makes an error about an entry.
-    pub fn corrupt(&self, path: &[u8], detail: &str) -> Error {
+    pub(crate) fn corrupt(&self, path: &[u8], detail: &str) -> Error {
         Error::corrupt(format!("the snapshot's entry {}", String::from_utf8_lossy(path)), detail)
     }
 
     /// Adds up what is selected. With `exact`, neither holes count nor files that can be reused from the old tree as they are.
-    pub fn measure(
+    pub(crate) fn measure(
         &self,
         block: u64,
         exact: Option<Option<OldTree<'_>>>,
@@ -299,12 +299,12 @@ pub(super) struct Lookup<'a> {
 
 impl<'a> Lookup<'a> {
     /// Starts at the directory that holds the old tree.
-    pub fn new(old: &OldTree<'_>, tree: &'a Selection<'a>) -> Self {
+    pub(crate) fn new(old: &OldTree<'_>, tree: &'a Selection<'a>) -> Self {
         Self { cursor: DirCursor::new(Arc::clone(old.dir), std::path::Path::new("")), tree, owners: old.owners }
     }
 
     /// Returns the directory where an entry of the list would be, if it exists.
-    pub fn dir_of(&mut self, path: &[u8]) -> Option<&Arc<OwnedFd>> {
+    pub(crate) fn dir_of(&mut self, path: &[u8]) -> Option<&Arc<OwnedFd>> {
         let staged = self.tree.staged(path);
         self.cursor.enter(split(&staged).0).ok()?;
         Some(self.cursor.here())

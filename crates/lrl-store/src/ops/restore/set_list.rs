@@ -38,7 +38,7 @@ pub(super) struct SetList {
 
 impl SetList {
     /// Reads an archive, if there is one; notes names directly in its root that stay out.
-    pub fn read(archive: Option<&Path>, databases: Vec<Vec<u8>>, notes: &mut Vec<String>) -> Result<Self> {
+    pub(crate) fn read(archive: Option<&Path>, databases: Vec<Vec<u8>>, notes: &mut Vec<String>) -> Result<Self> {
         let db = temp_db::create(PURPOSE, SCHEMA, CACHE, Rollback::Never)?;
         let list = Self { db, databases };
         let Some(archive) = archive else { return Ok(list) };
@@ -98,7 +98,7 @@ impl SetList {
     }
 
     /// Returns the number of files at and below a path, and their bytes.
-    pub fn measure(&self, path: &[u8]) -> Result<(u64, u64)> {
+    pub(crate) fn measure(&self, path: &[u8]) -> Result<(u64, u64)> {
         const SUM: &str = "SELECT count(*), coalesce(sum(size), 0) FROM members
                            WHERE kind = 1 AND (parent = ?1 OR parent > ?2 AND parent < ?3 OR parent = ?4 AND name = ?5)";
         let (parent, name) = split(path);

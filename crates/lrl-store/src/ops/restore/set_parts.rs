@@ -24,7 +24,7 @@ pub(super) struct Root {
 
 impl Root {
     /// Makes one that is not unpacked yet.
-    pub fn new(name: &[u8], target: Target) -> Self {
+    pub(crate) fn new(name: &[u8], target: Target) -> Self {
         Self { name: name.to_vec(), target, unpacked: None }
     }
 }
@@ -44,7 +44,7 @@ impl SetDatabase<'_> {
     ///
     /// # Errors
     /// [`Error::NotGood`], unless it is forced.
-    pub fn require_readable(&self, run: &Run<'_>) -> Result<()> {
+    pub(crate) fn require_readable(&self, run: &Run<'_>) -> Result<()> {
         match Inspector::open(&self.copy, run.observer) {
             Err(Error::Corrupt { detail, .. }) if !run.options.force => Err(Error::NotGood(format!(
                 "{} is no database that can be read: {detail}. Nothing was changed",
@@ -66,7 +66,12 @@ pub(super) struct SetParts<'a> {
 
 impl<'a> SetParts<'a> {
     /// Finds what of a set is restored; paths are chosen later.
-    pub fn select(manifest: &'a Manifest, path: &Path, options: &Options, notes: &mut Vec<String>) -> Result<Self> {
+    pub(crate) fn select(
+        manifest: &'a Manifest,
+        path: &Path,
+        options: &Options,
+        notes: &mut Vec<String>,
+    ) -> Result<Self> {
         let lacks = |what: &str| Error::NotFound(format!("the set of {} holds no {what}", path.display()));
         let (mut databases, mut assets): (Vec<&Database>, _) = (manifest.databases().collect(), manifest.assets());
         if let (Some(missing), false) = (missing_of(manifest, &options.what), options.skip_damaged) {

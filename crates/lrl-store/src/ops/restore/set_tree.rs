@@ -34,7 +34,7 @@ pub(super) struct SetTree {
 
 impl SetTree {
     /// Looks up what the archive has of a tree.
-    pub fn new(tree: SiteTree, list: &SetList) -> Result<Self> {
+    pub(crate) fn new(tree: SiteTree, list: &SetList) -> Result<Self> {
         let (mut files, mut bytes) = (0, 0u64);
         for path in &tree.selected {
             let (more, their) = list.measure(path)?;
@@ -45,23 +45,23 @@ impl SetTree {
     }
 
     /// Returns the path below the target's directory of a path in the set.
-    pub fn staged(&self, path: &[u8]) -> Vec<u8> {
+    pub(crate) fn staged(&self, path: &[u8]) -> Vec<u8> {
         [&self.tree.target.name, path.get(self.tree.base.len()..).unwrap_or_default()].concat()
     }
 
     /// The same as a path.
-    pub fn below(&self, path: &[u8]) -> PathBuf {
+    pub(crate) fn below(&self, path: &[u8]) -> PathBuf {
         to_path(&self.staged(path)).to_path_buf()
     }
 
     /// Returns where something in it is now, without links.
-    pub fn in_place(&self, path: &[u8]) -> PathBuf {
+    pub(crate) fn in_place(&self, path: &[u8]) -> PathBuf {
         let target = &self.tree.target;
         real_path(target.dir.as_ref(), &target.dir_path).join(self.below(path))
     }
 
     /// Opens the directory that holds it, below the one into which the archive was unpacked.
-    pub fn open(&self, unpacked: &Arc<OwnedFd>) -> Result<Arc<OwnedFd>> {
+    pub(crate) fn open(&self, unpacked: &Arc<OwnedFd>) -> Result<Arc<OwnedFd>> {
         let mut cursor = DirCursor::new(Arc::clone(unpacked), Path::new(""));
         let entered = cursor.enter(split(&self.tree.base).0);
         entered.map_err(|e| Error::io("open", self.tree.target.path())(e.into()))?;
@@ -86,7 +86,7 @@ impl SetTree {
 
     /// Copies a database into the unpacked archive, at its path, and proves the copy. Directories that are missing on the way get mode and owner of
     /// those in place, else the owner of the target's.
-    pub fn stage_database(
+    pub(crate) fn stage_database(
         &self,
         database: &SetDatabase<'_>,
         unpacked: &Arc<OwnedFd>,

@@ -65,7 +65,7 @@ pub(super) struct SitePlan<'p> {
 
 impl<'p> SitePlan<'p> {
     /// Starts with nothing; `databases` are those that are restored.
-    pub fn new(
+    pub(crate) fn new(
         finder: &'p Finder<'p>,
         (root, follow): (&'p Path, bool),
         listing: &'p dyn Listing,
@@ -77,7 +77,7 @@ impl<'p> SitePlan<'p> {
     }
 
     /// Adds all databases, and all files if they are wanted.
-    pub fn add_whole(&mut self, with_files: bool) -> Result<()> {
+    pub(crate) fn add_whole(&mut self, with_files: bool) -> Result<()> {
         if with_files {
             self.add_all()?;
         }
@@ -86,7 +86,7 @@ impl<'p> SitePlan<'p> {
     }
 
     /// Returns the path that is meant: as lrl prints it, with escapes, where only that is there.
-    pub fn typed_path(&self, given: &[u8]) -> Result<Vec<u8>> {
+    pub(crate) fn typed_path(&self, given: &[u8]) -> Result<Vec<u8>> {
         let is_there = |path: &[u8]| {
             let is_database = self.databases.iter().any(|database| is_below(database, path));
             Ok(is_clean_path(path) && (is_database || self.listing.find(path)?.is_some()))
@@ -99,7 +99,7 @@ impl<'p> SitePlan<'p> {
     }
 
     /// Adds the files, directories and databases at and below paths; `lacks` makes the error about one that is not there.
-    pub fn add_paths(&mut self, paths: &[Vec<u8>], lacks: &dyn Fn(&[u8]) -> Error) -> Result<()> {
+    pub(crate) fn add_paths(&mut self, paths: &[Vec<u8>], lacks: &dyn Fn(&[u8]) -> Error) -> Result<()> {
         let paths = outermost(paths);
         if paths.is_empty() {
             return Err(Error::NotFound("no path was given to restore".into()));
@@ -163,7 +163,7 @@ impl<'p> SitePlan<'p> {
     }
 
     /// Notes what is in the root and not in the snapshot: it stays.
-    pub fn note_rest(&mut self, dir: &Arc<OwnedFd>) -> Result<()> {
+    pub(crate) fn note_rest(&mut self, dir: &Arc<OwnedFd>) -> Result<()> {
         let failed = |e: Errno| Error::io("list", self.root)(e.into());
         let planned: HashSet<&[u8]> = self
             .trees

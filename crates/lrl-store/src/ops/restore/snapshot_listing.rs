@@ -27,7 +27,13 @@ pub(super) struct SnapshotListing<'a> {
 
 impl<'a> SnapshotListing<'a> {
     /// Selects paths of the list for a target of this name.
-    pub fn selection(&self, base: Vec<u8>, selected: Vec<Vec<u8>>, name: Vec<u8>, owner: (u32, u32)) -> Selection<'a> {
+    pub(crate) fn selection(
+        &self,
+        base: Vec<u8>,
+        selected: Vec<Vec<u8>>,
+        name: Vec<u8>,
+        owner: (u32, u32),
+    ) -> Selection<'a> {
         let (store, list, skips) = (self.store, self.list, self.skips.clone());
         Selection { store, list, base, selected, name, skips, owner }
     }

@@ -30,7 +30,7 @@ pub(super) struct Run<'a> {
 
 impl<'a> Run<'a> {
     /// Begins a restore.
-    pub fn new(options: &'a Options, observer: &'a dyn Observer) -> Self {
+    pub(crate) fn new(options: &'a Options, observer: &'a dyn Observer) -> Self {
         let owners = Owners { all: options.owner, recorded: rustix::process::geteuid().is_root() };
         Self { options, observer, owners, dirs: OpenDirs::default(), counts: ReuseCounts::default() }
     }
@@ -38,7 +38,7 @@ impl<'a> Run<'a> {
 
 impl Run<'_> {
     /// Returns the directories of lrl itself, which nothing carries away.
-    pub fn own(&self, store: &Store) -> Vec<PathBuf> {
+    pub(crate) fn own(&self, store: &Store) -> Vec<PathBuf> {
         let store = PathBuf::from(store.storage().location());
         [store].into_iter().chain(self.options.own.iter().cloned()).collect()
     }

@@ -86,7 +86,7 @@ pub(super) struct Existing {
 
 impl Existing {
     /// Looks at a regular file in a directory; `None` if there is none.
-    pub fn look(dir: impl AsFd, name: &[u8]) -> Option<Self> {
+    pub(crate) fn look(dir: impl AsFd, name: &[u8]) -> Option<Self> {
         let is_file = |stat: &Stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
         let stat = statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW).ok().filter(is_file)?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -110,7 +110,7 @@ pub(super) struct Recorded<'a> {
 
 impl<'a> Recorded<'a> {
     /// Takes all from a snapshot.
-    pub fn of(database: &'a Database) -> Self {
+    pub(crate) fn of(database: &'a Database) -> Self {
         let mode_and_owner = Some((database.mode, (database.uid, database.gid)));
         Self { mode_and_owner, mtime: Some(database.mtime), xattrs: &database.xattrs }
     }

@@ -29,7 +29,7 @@ pub(super) struct Writer<'a> {
 
 impl Writer<'_> {
     /// Writes contents into an empty file, verified chunk by chunk; holes stay holes.
-    pub fn write(&self, file: &File, content: &Content, size: u64, path: &Path) -> Result<()> {
+    pub(crate) fn write(&self, file: &File, content: &Content, size: u64, path: &Path) -> Result<()> {
         let (mut end, mut hole_at_end) = (0, false);
         let mut flusher = Flusher::new(FLUSH_BYTES);
         self.store.each_piece_read(content, &mut |at, piece| {
@@ -59,7 +59,7 @@ impl Writer<'_> {
     }
 
     /// Returns whether a file has exactly these contents, by reading all of it.
-    pub fn is_right(&self, file: &File, content: &Content, size: u64, path: &Path) -> Result<bool> {
+    pub(crate) fn is_right(&self, file: &File, content: &Content, size: u64, path: &Path) -> Result<bool> {
         if file.metadata().map_err(Error::io("look at", path))?.len() != size {
             return Ok(false);
         }

@@ -38,7 +38,7 @@ type Made = (Arc<OwnedFd>, (Metadata, Xattrs), PathBuf);
 
 impl StageInside<'_> {
     /// Writes all of them. The directories of the tree must not have their modes yet.
-    pub fn write(&self) -> Result<()> {
+    pub(crate) fn write(&self) -> Result<()> {
         let (dir, path) = self.plan.staged()?;
         let (mut tree, mut made) = (TreeWriter::new(dir, path), Vec::new());
         let old = self.plan.target.old_tree().map(|dir| OldTree { dir, owners: self.owners });

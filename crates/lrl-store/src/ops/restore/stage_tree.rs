@@ -54,7 +54,7 @@ struct Job {
 
 impl Stage<'_> {
     /// Writes the whole tree, with up to the current pool's threads. The directories get their metadata by [`Stage::finish`].
-    pub fn write(&self, size: &SelectionSize) -> Result<()> {
+    pub(crate) fn write(&self, size: &SelectionSize) -> Result<()> {
         remove_default_acl(self.dir);
         let mut tree = TreeWriter::new(self.dir, self.path);
         let mut lookup = match self.old {
@@ -234,7 +234,7 @@ impl Stage<'_> {
 
     /// Sets the metadata of directories once nothing more is created in them, leaves first: one without the right to enter it
     /// would lock us out.
-    pub fn finish(&self) -> Result<()> {
+    pub(crate) fn finish(&self) -> Result<()> {
         let mut tree = TreeWriter::new(self.dir, self.path);
         let mut open: Vec<Entry> = Vec::new();
         for entry in self.tree.entries()? {

@@ -86,7 +86,7 @@ fn fresh_name() -> Vec<u8> {
 
 impl StagingDir {
     /// Creates one in `home`, and removes those of dead runs there.
-    pub fn create(home: &Arc<OwnedFd>, home_path: &Path) -> Result<Self> {
+    pub(crate) fn create(home: &Arc<OwnedFd>, home_path: &Path) -> Result<Self> {
         quietly(home, || {
             reclaim(home);
             let name = fresh_name();
@@ -103,7 +103,7 @@ impl StagingDir {
     }
 
     /// Returns whether files on this disk can share blocks.
-    pub fn can_clone(&self) -> bool {
+    pub(crate) fn can_clone(&self) -> bool {
         let (a, b) = (&b".probe-a"[..], &b".probe-b"[..]);
         let cloned = create_file(&self.dir, a).ok().is_some_and(|from| {
             use std::os::unix::fs::FileExt as _;
@@ -118,7 +118,7 @@ impl StagingDir {
 
     /// Returns whether the directory `name` in `dir` can be renamed at all: neither the root of a mount nor a directory of a lower
     /// layer of an overlay can. The target of the attempt is not empty, so it always fails, for one reason or the other.
-    pub fn can_rename(&self, dir: impl AsFd, name: &[u8]) -> Result<bool> {
+    pub(crate) fn can_rename(&self, dir: impl AsFd, name: &[u8]) -> Result<bool> {
         let probe = &b".probe-dir"[..];
         let path = self.path.join(to_path(probe));
         let failed = |e: Errno| Error::io("create", &path)(e.into());
@@ -130,7 +130,7 @@ impl StagingDir {
     }
 
     /// Creates a directory inside; returns it with its path.
-    pub fn subdir(&self, name: &str) -> Result<(Arc<OwnedFd>, PathBuf)> {
+    pub(crate) fn subdir(&self, name: &str) -> Result<(Arc<OwnedFd>, PathBuf)> {
         let path = self.path.join(name);
         Ok((Arc::new(make_private(&self.dir, name.as_bytes(), &path)?), path))
     }
@@ -215,7 +215,7 @@ pub(super) struct CreatedDirs {
 
 impl CreatedDirs {
     /// Creates a directory and its parents (0700), given to `owner`, and opens it.
-    pub fn create(&mut self, dirs: &OpenDirs, path: &Path, owner: Option<(u32, u32)>) -> Result<Arc<OwnedFd>> {
+    pub(crate) fn create(&mut self, dirs: &OpenDirs, path: &Path, owner: Option<(u32, u32)>) -> Result<Arc<OwnedFd>> {
         let mut missing = Vec::new();
         let mut at = path;
         let mut dir = loop {
@@ -242,7 +242,7 @@ impl CreatedDirs {
     }
 
     /// Keeps them: the restore is done.
-    pub fn keep(&self) {
+    pub(crate) fn keep(&self) {
         self.kept.store(true, Ordering::Relaxed);
     }
 }

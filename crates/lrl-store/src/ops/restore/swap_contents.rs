@@ -46,7 +46,7 @@ struct State {
 
 impl<'a> ContentsSwap<'a> {
     /// Returns the directory if its contents are exchanged.
-    pub fn of(target: &'a Target, record: &'a TargetRecord) -> Option<Self> {
+    pub(crate) fn of(target: &'a Target, record: &'a TargetRecord) -> Option<Self> {
         let dir = target.inner.as_ref().filter(|_| record.contents)?;
         Some(Self { target, record, dir, path: target.path() })
     }
@@ -83,7 +83,7 @@ impl<'a> ContentsSwap<'a> {
     }
 
     /// Returns whether one version is in place, whole.
-    pub fn is_settled(&self, version: Version) -> Result<bool> {
+    pub(crate) fn is_settled(&self, version: Version) -> Result<bool> {
         let state = self.state(version)?;
         // Before anything has begun, what is restored is still where it was staged.
         let other = state.other_full || version == Version::Before;
@@ -91,7 +91,7 @@ impl<'a> ContentsSwap<'a> {
     }
 
     /// Puts one version in place, from any state.
-    pub fn put(&self, version: Version, staged: Option<&Spot>) -> Result<()> {
+    pub(crate) fn put(&self, version: Version, staged: Option<&Spot>) -> Result<()> {
         let (full, part) = (self.full(version), self.part(version));
         let (other_full, other_part) = (self.full(version.other()), self.part(version.other()));
         let mut state = self.state(version)?;
@@ -266,11 +266,11 @@ pub(super) mod tests {
     }
 
     /// Sets whether restores of this thread exchange contents.
-    pub fn force(always: bool) {
+    pub(crate) fn force(always: bool) {
         ALWAYS.set(always);
     }
 
-    pub fn is_forced() -> bool {
+    pub(crate) fn is_forced() -> bool {
         ALWAYS.get()
     }
 

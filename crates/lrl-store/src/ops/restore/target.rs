@@ -47,14 +47,14 @@ pub(super) struct Target {
 
 impl Target {
     /// Opens the directory that is there.
-    pub fn open_inside(&self) -> Result<Arc<OwnedFd>> {
+    pub(crate) fn open_inside(&self) -> Result<Arc<OwnedFd>> {
         let failed = |e: Errno| Error::io("open", self.path())(e.into());
         let dir = self.dir.as_ref().ok_or(Errno::NOENT).map_err(failed)?;
         openat(dir, self.name.as_slice(), DIRECTORY, Mode::empty()).map(Arc::new).map_err(failed)
     }
 
     /// Makes the contents of the directory be exchanged, not the directory itself.
-    pub fn exchange_contents(&mut self) -> Result<()> {
+    pub(crate) fn exchange_contents(&mut self) -> Result<()> {
         if self.inner.is_none() && self.is(FileType::Directory) {
             self.inner = Some(self.open_inside()?);
         }
@@ -62,17 +62,17 @@ impl Target {
     }
 
     /// Returns whether there is a directory that is exchanged by renaming it.
-    pub fn is_renamed_dir(&self) -> bool {
+    pub(crate) fn is_renamed_dir(&self) -> bool {
         self.is(FileType::Directory) && self.inner.is_none()
     }
 
     /// Returns the target's path.
-    pub fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.dir_path.join(to_path(&self.name))
     }
 
     /// Returns whether a directory is there.
-    pub fn is_dir(&self) -> bool {
+    pub(crate) fn is_dir(&self) -> bool {
         self.is(FileType::Directory)
     }
 
@@ -81,24 +81,24 @@ impl Target {
     }
 
     /// Returns the regular file that is there now.
-    pub fn existing_file(&self) -> Option<&Stat> {
+    pub(crate) fn existing_file(&self) -> Option<&Stat> {
         self.existing.as_ref().filter(|_| self.is(FileType::RegularFile))
     }
 
     /// Returns the directory that holds an old tree, if there is one.
-    pub fn old_tree(&self) -> Option<&Arc<OwnedFd>> {
+    pub(crate) fn old_tree(&self) -> Option<&Arc<OwnedFd>> {
         self.dir.as_ref().filter(|_| self.existing.is_some() && !self.is(FileType::Symlink))
     }
 
     /// Returns where the link leads that is there, for a note.
-    pub fn link_target(&self) -> Option<PathBuf> {
+    pub(crate) fn link_target(&self) -> Option<PathBuf> {
         let dir = self.dir.as_ref().filter(|_| self.is(FileType::Symlink))?;
         let target = readlinkat(dir, self.name.as_slice(), Vec::new()).ok()?;
         Some(to_path(target.as_bytes()).to_path_buf())
     }
 
     /// Refuses what can neither be renamed nor have its contents exchanged: a file that is mounted.
-    pub fn refuse_mount(&self) -> Result<()> {
+    pub(crate) fn refuse_mount(&self) -> Result<()> {
         let Some(dir) = self.dir.as_ref().filter(|_| self.existing.is_some() && self.inner.is_none()) else {
             return Ok(());
         };
@@ -106,7 +106,7 @@ impl Target {
     }
 
     /// Makes the error about a target that is a mount.
-    pub fn mount_error(&self) -> Error {
+    pub(crate) fn mount_error(&self) -> Error {
         Error::Refused(format!(
             "{} is a file that is mounted there, which cannot be exchanged for another one; nothing was changed. Mount the directory \
              that holds it, or restore into another --data-dir",
@@ -115,7 +115,7 @@ impl Target {
     }
 
     /// Returns owner and group of what is there, else of the directory that holds it.
-    pub fn owner(&self) -> Option<(u32, u32)> {
+    pub(crate) fn owner(&self) -> Option<(u32, u32)> {
         let dir = || self.dir.as_ref().and_then(|dir| statat(dir, ".", AtFlags::empty()).ok());
         self.existing.filter(|_| !self.is(FileType::Symlink)).or_else(dir).map(|stat| (stat.st_uid, stat.st_gid))
     }
@@ -129,23 +129,23 @@ impl Target {
     }
 
     /// Returns the directory where things are kept.
-    pub fn kept_dir(&self) -> Option<&Arc<OwnedFd>> {
+    pub(crate) fn kept_dir(&self) -> Option<&Arc<OwnedFd>> {
         self.kept_dir_path().0
     }
 
     /// Returns the path of something that is kept.
-    pub fn kept_path(&self, name: &[u8]) -> PathBuf {
+    pub(crate) fn kept_path(&self, name: &[u8]) -> PathBuf {
         self.kept_dir_path().1.join(to_path(name))
     }
 
     /// Looks at something that is kept.
-    pub fn kept_stat(&self, name: &[u8]) -> Result<Option<Stat>> {
+    pub(crate) fn kept_stat(&self, name: &[u8]) -> Result<Option<Stat>> {
         let Some(dir) = self.kept_dir() else { return Ok(None) };
         resolve::look(dir, name).map_err(|e| Error::io("look at", self.kept_path(name))(e.into()))
     }
 
     /// Returns a name under which a version can be kept: neither it nor the names of sidecars exist yet.
-    pub fn free_name(&self, version: Version) -> Result<Vec<u8>> {
+    pub(crate) fn free_name(&self, version: Version) -> Result<Vec<u8>> {
         let ending = version.ending();
         for n in 0u32.. {
             let mut kept = [self.kept_dir_path().2, ending.as_bytes()].concat();
@@ -164,7 +164,7 @@ impl Target {
     }
 
     /// Returns what earlier restores left beside it: everything called `name.pre-restore…` or `name.undone…`.
-    pub fn kept_before(&self) -> Result<Vec<Vec<u8>>> {
+    pub(crate) fn kept_before(&self) -> Result<Vec<Vec<u8>>> {
         let (Some(dir), path, base) = self.kept_dir_path() else { return Ok(Vec::new()) };
         let failed = |e: Errno| Error::io("list", &path)(e.into());
         let starts = [Version::Before, Version::Restored].map(|side| [base, side.ending().as_bytes()].concat());
@@ -180,13 +180,13 @@ impl Target {
     }
 
     /// Looks at another name in the same directory.
-    pub fn stat_of(&self, name: &[u8]) -> Result<Option<Stat>> {
+    pub(crate) fn stat_of(&self, name: &[u8]) -> Result<Option<Stat>> {
         let Some(dir) = &self.dir else { return Ok(None) };
         resolve::look(dir, name).map_err(|e| Error::io("look at", self.dir_path.join(to_path(name)))(e.into()))
     }
 
     /// Returns the names of the sidecars that are there, as suffixes.
-    pub fn sidecars(&self) -> Result<Vec<&'static str>> {
+    pub(crate) fn sidecars(&self) -> Result<Vec<&'static str>> {
         let mut found = Vec::new();
         for suffix in SIDE_FILES {
             if self.stat_of(&[self.name.as_slice(), suffix.as_bytes()].concat())?.is_some() {

@@ -36,18 +36,18 @@ pub(super) struct StagingDirs<'a> {
 
 impl<'a> StagingDirs<'a> {
     /// Starts with none. Directories that have to be created go to `owner`.
-    pub fn new(dirs: &'a OpenDirs, owner: Option<(u32, u32)>) -> Self {
+    pub(crate) fn new(dirs: &'a OpenDirs, owner: Option<(u32, u32)>) -> Self {
         Self { all: Vec::new(), created: CreatedDirs::default(), owner, dirs }
     }
 
     /// Creates a directory unless it exists; returns whether it did.
-    pub fn create_dir(&mut self, path: &std::path::Path) -> Result<bool> {
+    pub(crate) fn create_dir(&mut self, path: &std::path::Path) -> Result<bool> {
         let is_new = self.dirs.open(path)?.is_none();
         self.created.create(self.dirs, path, self.owner).map(|_| is_new)
     }
 
     /// Returns the one that a target is in.
-    pub fn of(&self, target: &Target) -> Result<&StagingHome> {
+    pub(crate) fn of(&self, target: &Target) -> Result<&StagingHome> {
         self.all
             .iter()
             .find(|home| home.path == target.base.0)
@@ -55,12 +55,17 @@ impl<'a> StagingDirs<'a> {
     }
 
     /// Returns what writes contents for a target.
-    pub fn writer<'w>(&'w self, target: &Target, store: &'w Store, observer: &'w dyn Observer) -> Result<Writer<'w>> {
+    pub(crate) fn writer<'w>(
+        &'w self,
+        target: &Target,
+        store: &'w Store,
+        observer: &'w dyn Observer,
+    ) -> Result<Writer<'w>> {
         Ok(Writer { store, observer, space: &self.of(target)?.space })
     }
 
     /// Opens the one of a target, creating it if need be, with its staging directory; finds out how the target can change.
-    pub fn open(&mut self, target: &mut Target) -> Result<()> {
+    pub(crate) fn open(&mut self, target: &mut Target) -> Result<()> {
         let dir = match &target.base.1 {
             Some(dir) => Arc::clone(dir),
             None => self.created.create(self.dirs, &target.base.0, self.owner)?,
@@ -87,12 +92,12 @@ impl<'a> StagingDirs<'a> {
     }
 
     /// Returns whether files can share blocks on all of their disks.
-    pub fn can_clone(&self) -> bool {
+    pub(crate) fn can_clone(&self) -> bool {
         self.all.iter().all(|home| home.staging.can_clone())
     }
 
     /// Makes everything that was staged durable: one sync for each disk, before the first rename.
-    pub fn sync(&self) -> Result<()> {
+    pub(crate) fn sync(&self) -> Result<()> {
         let mut done = Vec::new();
         for home in &self.all {
             let failed = |e: rustix::io::Errno| Error::io("sync", &home.path)(e.into());
@@ -106,7 +111,7 @@ impl<'a> StagingDirs<'a> {
     }
 
     /// Keeps the directories that were created: the restore is done.
-    pub fn keep_created(&self) {
+    pub(crate) fn keep_created(&self) {
         self.created.keep();
     }
 }

@@ -32,29 +32,29 @@ pub(super) struct TreePlan<'a> {
 
 impl<'a> TreePlan<'a> {
     /// Plans a tree whose size is not known yet.
-    pub fn new(tree: Selection<'a>, target: Target, part: Part) -> Self {
+    pub(crate) fn new(tree: Selection<'a>, target: Target, part: Part) -> Self {
         let (size, lost) = (SelectionSize::default(), ReuseCounts::default());
         Self { tree, target, size, part, inside: Vec::new(), staged: None, lost }
     }
 
     /// Returns the directory in which it is staged, with its path.
-    pub fn staged(&self) -> Result<(&Arc<OwnedFd>, &Path)> {
+    pub(crate) fn staged(&self) -> Result<(&Arc<OwnedFd>, &Path)> {
         let staged = self.staged.as_ref().map(|(dir, path)| (dir, path.as_path()));
         staged.ok_or_else(|| Error::Refused(format!("{} was not prepared", self.target.path().display())))
     }
 
     /// Returns the number of bytes of the databases in it.
-    pub fn database_bytes(&self) -> u64 {
+    pub(crate) fn database_bytes(&self) -> u64 {
         self.inside.iter().map(|database| database.size_bytes).sum()
     }
 
     /// Returns the paths of the databases in it, below the target's directory.
-    pub fn databases_below(&self) -> impl Iterator<Item = Vec<u8>> {
+    pub(crate) fn databases_below(&self) -> impl Iterator<Item = Vec<u8>> {
         self.inside.iter().map(|database| self.tree.staged(&database.path))
     }
 
     /// Returns where the databases in it are now, without links.
-    pub fn databases_in_place(&self) -> impl Iterator<Item = PathBuf> {
+    pub(crate) fn databases_in_place(&self) -> impl Iterator<Item = PathBuf> {
         let dir = real_path(self.target.dir.as_ref(), &self.target.dir_path);
         self.databases_below().map(move |path| dir.join(to_path(&path)))
     }

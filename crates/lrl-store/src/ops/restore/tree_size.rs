@@ -18,7 +18,7 @@ pub(super) struct TreeSize {
 
 impl TreeSize {
     /// Returns whether both have the same contents, as far as counts tell.
-    pub fn holds_the_same(&self, other: &Self) -> bool {
+    pub(crate) fn holds_the_same(&self, other: &Self) -> bool {
         (self.entries, self.bytes) == (other.entries, other.bytes)
     }
 }

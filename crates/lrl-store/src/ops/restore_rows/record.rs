@@ -71,7 +71,14 @@ impl From<TargetRecord> for Target {
 
 impl About {
     /// Describes a restore that is about to be done.
-    pub fn new(database: String, from: String, target: &Target, triggers: bool, files: bool, orphans: Orphans) -> Self {
+    pub(crate) fn new(
+        database: String,
+        from: String,
+        target: &Target,
+        triggers: bool,
+        files: bool,
+        orphans: Orphans,
+    ) -> Self {
         let target = target.into();
         Self { format: FORMAT, database, from, target, triggers, files, restored: true, orphans }
     }
@@ -95,7 +102,7 @@ fn failed(path: &Path) -> impl Fn(rusqlite::Error) -> Error {
 
 impl Recorder {
     /// Begins a record in a directory, under a temporary name.
-    pub fn create(dir: &Path, columns: usize) -> Result<Self> {
+    pub(crate) fn create(dir: &Path, columns: usize) -> Result<Self> {
         let file = tempfile::Builder::new()
             .prefix(".lrl-restore-rows-")
             .permissions(fs::Permissions::from_mode(0o600))
@@ -117,7 +124,7 @@ impl Recorder {
     }
 
     /// Adds a row: as it was, if it was there, and as it was written.
-    pub fn add(&mut self, before: Option<&[OwnedCell]>, after: &[OwnedCell]) -> Result<()> {
+    pub(crate) fn add(&mut self, before: Option<&[OwnedCell]>, after: &[OwnedCell]) -> Result<()> {
         self.rows += 1;
         let nulls = vec![OwnedCell::Null; self.columns];
         let head = [OwnedCell::Integer(self.rows), OwnedCell::Integer(before.is_some().into())];
@@ -131,7 +138,7 @@ impl Recorder {
     }
 
     /// Looks at each row once more: a trigger may have changed it since.
-    pub fn finish(&mut self, live: &Connection, target: &Target) -> Result<(), Stopped> {
+    pub(crate) fn finish(&mut self, live: &Connection, target: &Target) -> Result<(), Stopped> {
         let own = failed(self.file.path());
         let names: Vec<String> = (0..self.columns).map(|at| format!("a{at}")).collect();
         let sets: Vec<String> = names.iter().map(|name| format!("{name}=?")).collect();
@@ -157,7 +164,7 @@ impl Recorder {
     }
 
     /// Gives the record its name, durably: from here on `--undo` goes by it.
-    pub fn persist(self, data_dir: &Path, about: &About) -> Result<()> {
+    pub(crate) fn persist(self, data_dir: &Path, about: &About) -> Result<()> {
         let path = path(data_dir);
         let Self { file, conn, .. } = self;
         let text = about.text(&path)?;

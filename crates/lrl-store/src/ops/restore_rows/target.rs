@@ -29,7 +29,7 @@ const MOST_COLUMNS: usize = 500;
 
 impl Target {
     /// Looks for the table in the live database; where it is not, the snapshot's definitions make it.
-    pub fn find(old: &Inspector<'_>, live: &Inspector<'_>, table: &str) -> Result<Self> {
+    pub(crate) fn find(old: &Inspector<'_>, live: &Inspector<'_>, table: &str) -> Result<Self> {
         let from = old.shape(table)?;
         let shapes = live.shapes()?;
         let there = shapes.iter().find(|shape| shape.name.eq_ignore_ascii_case(&from.name));
@@ -73,7 +73,7 @@ impl Target {
     }
 
     /// Returns the places of the columns by which a row is found.
-    pub fn found_by(&self) -> Vec<usize> {
+    pub(crate) fn found_by(&self) -> Vec<usize> {
         let place = |name: &String| self.columns.iter().position(|column| column == name);
         match self.key.as_slice() {
             [] => (0..self.columns.len()).collect(),
@@ -87,20 +87,20 @@ impl Target {
     }
 
     /// Returns the query for a row.
-    pub fn select(&self) -> String {
+    pub(crate) fn select(&self) -> String {
         let columns = name_list(self.columns.iter().map(String::as_str));
         format!("SELECT {columns} FROM main.{} WHERE {}", quoted(&self.table), self.is_row())
     }
 
     /// Returns the statement that adds a row.
-    pub fn insert(&self) -> String {
+    pub(crate) fn insert(&self) -> String {
         let columns = name_list(self.columns.iter().map(String::as_str));
         let places = vec!["?"; self.columns.len()].join(", ");
         format!("INSERT INTO main.{}({columns}) VALUES({places})", quoted(&self.table))
     }
 
     /// Returns the statement that gives a row all of its values: first those, then what it is found by. `None` where all of it is the key.
-    pub fn update(&self) -> Option<String> {
+    pub(crate) fn update(&self) -> Option<String> {
         let sets: Vec<String> =
             self.values().into_iter().map(|at| format!("{}=?", quoted(&self.columns[at]))).collect();
         let sql = format!("UPDATE main.{} SET {} WHERE {}", quoted(&self.table), sets.join(", "), self.is_row());
@@ -108,13 +108,13 @@ impl Target {
     }
 
     /// Returns the places of the columns that are not the key.
-    pub fn values(&self) -> Vec<usize> {
+    pub(crate) fn values(&self) -> Vec<usize> {
         let key = self.found_by();
         (0..self.columns.len()).filter(|at| !key.contains(at)).collect()
     }
 
     /// Returns the statement that removes a row, one of those that are alike.
-    pub fn delete(&self) -> String {
+    pub(crate) fn delete(&self) -> String {
         let table = quoted(&self.table);
         match (&self.rowid, self.key.as_slice()) {
             (Some(rowid), []) => format!(
@@ -126,17 +126,17 @@ impl Target {
     }
 
     /// Makes the table itself where it is not there; its indexes and triggers come after the rows.
-    pub fn create(&self, conn: &Connection) -> rusqlite::Result<()> {
+    pub(crate) fn create(&self, conn: &Connection) -> rusqlite::Result<()> {
         self.definitions.first().map_or(Ok(()), |sql| conn.execute(sql, []).map(drop))
     }
 
     /// Makes the indexes and triggers of a table that was made.
-    pub fn create_rest(&self, conn: &Connection) -> rusqlite::Result<()> {
+    pub(crate) fn create_rest(&self, conn: &Connection) -> rusqlite::Result<()> {
         self.definitions.iter().skip(1).try_for_each(|sql| conn.execute(sql, []).map(drop))
     }
 
     /// Makes the full text indexes again.
-    pub fn rebuild(&self, conn: &Connection) -> rusqlite::Result<()> {
+    pub(crate) fn rebuild(&self, conn: &Connection) -> rusqlite::Result<()> {
         self.rebuild.iter().try_for_each(|name| {
             let name = quoted(name);
             conn.execute(&format!("INSERT INTO main.{name}({name}) VALUES('rebuild')"), []).map(drop)

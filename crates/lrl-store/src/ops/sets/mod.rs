@@ -50,7 +50,7 @@ pub(crate) enum Newest<'s> {
 
 impl<'a> RemovePolicy<'a> {
     /// Keeps the `newest` sets of each part in `out`; `None` keeps all.
-    pub fn new(
+    pub(crate) fn new(
         store: &'a Store,
         source: &'a str,
         out: &'a Path,
@@ -68,7 +68,7 @@ impl<'a> RemovePolicy<'a> {
     /// # Errors
     ///
     /// [`Error::Interrupted`] only.
-    pub fn after(
+    pub(crate) fn after(
         &self,
         name: &SnapshotName,
         snapshot: &Snapshot,
@@ -98,7 +98,7 @@ impl<'a> RemovePolicy<'a> {
     /// # Errors
     ///
     /// [`Error::Interrupted`] only.
-    pub fn make_space(&self, parts: Parts, problems: &mut Vec<Problem>) -> Result<Vec<Removed>> {
+    pub(crate) fn make_space(&self, parts: Parts, problems: &mut Vec<Problem>) -> Result<Vec<Removed>> {
         let removed = match self.run(&Newest::Awaited(parts)) {
             Ok(sets) => sets.removed,
             Err(Error::Interrupted) => return Err(Error::Interrupted),
@@ -129,7 +129,7 @@ impl<'a> RemovePolicy<'a> {
     }
 
     /// Returns what [`RemovePolicy::run`] would do. Nothing is written.
-    pub fn plan(&self, newest: &Newest<'_>) -> Result<Sets> {
+    pub(crate) fn plan(&self, newest: &Newest<'_>) -> Result<Sets> {
         let mut sets = Sets::default();
         if let Some(count) = self.newest {
             let found = self.find(count, newest, &mut sets.kept)?;

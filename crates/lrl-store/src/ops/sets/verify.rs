@@ -27,18 +27,18 @@ pub(crate) struct Set {
 }
 
 impl Set {
-    pub fn parts(&self) -> Parts {
+    pub(crate) fn parts(&self) -> Parts {
         Parts { database: self.snapshot.has_databases(), uploads: self.snapshot.files.is_some() }
     }
 
     /// Returns which of them are good, judged by the snapshot alone.
-    pub fn good_parts(&self) -> Parts {
+    pub(crate) fn good_parts(&self) -> Parts {
         let good = judge(&self.snapshot, None, None).good;
         Parts { database: good.database, uploads: good.uploads }
     }
 
     /// Returns the set's files with the length and SHA-256 that the snapshot records.
-    pub fn files(&self) -> Vec<(PathBuf, u64, String)> {
+    pub(crate) fn files(&self) -> Vec<(PathBuf, u64, String)> {
         let archive = self.snapshot.files.as_ref().and_then(|part| part.archive.as_ref());
         let databases = self.names.databases(&self.snapshot.databases).into_iter().zip(&self.snapshot.databases);
         let databases = databases.map(|(path, part)| (path, part.size_bytes, part.sha256.clone().unwrap_or_default()));
@@ -46,16 +46,16 @@ impl Set {
         databases.chain(archive).collect()
     }
 
-    pub fn removed(&self) -> Removed {
+    pub(crate) fn removed(&self) -> Removed {
         Removed { timestamp: self.snapshot.timestamp.clone(), snapshot: self.name.id }
     }
 
-    pub fn kept(&self, reason: impl Into<String>) -> Kept {
+    pub(crate) fn kept(&self, reason: impl Into<String>) -> Kept {
         Kept { name: file_name(&self.names.manifest), reason: reason.into() }
     }
 
     /// Recognises a set of this source; otherwise returns its name and why it is none.
-    pub fn recognise(
+    pub(crate) fn recognise(
         store: &Store,
         source: &str,
         known: &[SnapshotName],

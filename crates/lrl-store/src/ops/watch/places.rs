@@ -24,13 +24,13 @@ pub(super) struct Tree {
 
 impl Tree {
     /// Returns the path in the list of what is at `below` in the tree.
-    pub fn list_path(&self, below: &[u8]) -> Vec<u8> {
+    pub(crate) fn list_path(&self, below: &[u8]) -> Vec<u8> {
         let slash: &[u8] = if self.list.is_empty() || below.is_empty() { b"" } else { b"/" };
         [&self.list, slash, below].concat()
     }
 
     /// Returns where that is on disk.
-    pub fn place(&self, below: &[u8]) -> PathBuf {
+    pub(crate) fn place(&self, below: &[u8]) -> PathBuf {
         if below.is_empty() { self.dir.clone() } else { self.dir.join(to_path(below)) }
     }
 }

@@ -22,7 +22,7 @@ use crate::store::prefetch::Prefetched;
 use crate::store::tree::TreeItems;
 
 /// Writes the archive beside `name`, under a temporary name.
-pub fn write_archive(
+pub(crate) fn write_archive(
     store: &Store,
     uploads: &Files,
     segments: &mut dyn Segments,
@@ -36,7 +36,7 @@ pub fn write_archive(
 }
 
 /// As [`write_archive`], with these entries of the list alone; the list may have gaps.
-pub fn write_entries(
+pub(crate) fn write_entries(
     store: &Store,
     uploads: &Files,
     entries: impl Iterator<Item = Result<Entry>>,
@@ -65,7 +65,7 @@ fn write_to(
 }
 
 /// The contents of a snapshot's list, from the store.
-pub struct StoredContents<'a> {
+pub(crate) struct StoredContents<'a> {
     /// The store.
     pub store: &'a Store,
     /// The uploads whose list it is.

@@ -7,20 +7,20 @@ use flate2::{Compress, Compression, FlushCompress, Status};
 
 /// Names the compressor, its version and level, and the rules by which segments are cut and probed. Archives have equal
 /// bytes only under an equal coder; a change in any rule of `deflate`, `plan` or `tar` needs a new name here.
-pub const CODER: &str = "zlib-rs/0.6.8/4/segments-1";
+pub(crate) const CODER: &str = "zlib-rs/0.6.8/4/segments-1";
 
 /// Measured against `gzip -6`: level 3 is 0.8 % (made-up lab) to 2.7 % (source code, documents) larger, 4 is 0.0 to 1.6 %,
 /// 5 is -0.2 to 0.5 %, 6 is -0.6 to 0.3 % at 1.7 times the work of 4.
 const LEVEL: u32 = 4;
 
 /// The fixed header of the one gzip member: no name, no time, unknown system.
-pub const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
+pub(crate) const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 
 /// The empty final block that closes the chain of segments.
 pub const FINAL_BLOCK: [u8; 2] = [3, 0];
 
 /// Contents shorter than this are deflated unseen: probing them would cost as much as it saves.
-pub const PROBE_MIN: usize = 16 << 10;
+pub(crate) const PROBE_MIN: usize = 16 << 10;
 
 const SAMPLES: usize = 4;
 const SAMPLE: usize = 4 << 10;
@@ -55,7 +55,7 @@ impl Coder {
     }
 
     /// Returns whether deflating is worth its time: samples must shrink by at least 2 %. Depends on the bytes alone.
-    pub fn is_compressible(&mut self, data: &[u8]) -> io::Result<bool> {
+    pub(crate) fn is_compressible(&mut self, data: &[u8]) -> io::Result<bool> {
         if data.len() < PROBE_MIN {
             return Ok(true);
         }
@@ -85,7 +85,7 @@ pub fn store(plain: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Returns the gzip trailer: CRC-32 and length modulo 2^32 of all plain bytes.
-pub fn gzip_trailer(crc32: u32, plain_len: u64) -> [u8; 8] {
+pub(crate) fn gzip_trailer(crc32: u32, plain_len: u64) -> [u8; 8] {
     let mut trailer = [0; 8];
     trailer[..4].copy_from_slice(&crc32.to_le_bytes());
     trailer[4..].copy_from_slice(&(plain_len as u32).to_le_bytes());
@@ -99,16 +99,16 @@ pub fn crc32(plain: &[u8]) -> u32 {
 
 /// Joins the CRC-32s of segments in their order.
 #[derive(Default)]
-pub struct JoinedCrc(crc32fast::Hasher);
+pub(crate) struct JoinedCrc(crc32fast::Hasher);
 
 impl JoinedCrc {
     /// Adds the next segment's CRC-32 and plain length.
-    pub fn add(&mut self, crc32: u32, plain_len: u64) {
+    pub(crate) fn add(&mut self, crc32: u32, plain_len: u64) {
         self.0.combine(&crc32fast::Hasher::new_with_initial_len(crc32, plain_len));
     }
 
     /// Returns the CRC-32 of all bytes so far.
-    pub fn value(&self) -> u32 {
+    pub(crate) fn value(&self) -> u32 {
         self.0.clone().finalize()
     }
 }

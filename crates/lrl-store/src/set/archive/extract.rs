@@ -41,7 +41,7 @@ pub trait FileVisitor {
 }
 
 /// Tells by its clean path whether a member is read.
-pub type Wanted<'a> = dyn Fn(&[u8]) -> bool + 'a;
+pub(crate) type Wanted<'a> = dyn Fn(&[u8]) -> bool + 'a;
 
 /// How an archive is unpacked.
 pub struct Options<'a> {
@@ -76,7 +76,7 @@ pub struct Counts {
 ///
 /// # Errors
 /// [`Error::Corrupt`] if the archive is damaged or holds what must not be unpacked, [`Error::Refused`] if `dest` is not empty.
-pub fn extract(archive: &Path, dest: &Path, options: &mut Options<'_>) -> Result<Counts> {
+pub(crate) fn extract(archive: &Path, dest: &Path, options: &mut Options<'_>) -> Result<Counts> {
     let mut entries = std::fs::read_dir(dest).map_err(Error::io("read", dest))?;
     if entries.next().is_some() {
         return Err(Error::Refused(format!(
@@ -90,7 +90,12 @@ pub fn extract(archive: &Path, dest: &Path, options: &mut Options<'_>) -> Result
 }
 
 /// Unpacks `archive` into an open, empty directory, which messages call `dest`.
-pub fn extract_into(archive: &Path, dir: &Arc<OwnedFd>, dest: &Path, options: &mut Options<'_>) -> Result<Counts> {
+pub(crate) fn extract_into(
+    archive: &Path,
+    dir: &Arc<OwnedFd>,
+    dest: &Path,
+    options: &mut Options<'_>,
+) -> Result<Counts> {
     let mut writer = MemberWriter::new(dir, dest, options.owners, options.xattrs);
     let counts = read(archive, options, &mut |member, checked, data| writer.write(member, checked, data))?;
     let not_given = writer.finish()?;

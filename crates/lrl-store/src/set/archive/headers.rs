@@ -7,11 +7,11 @@ use crate::format::xattr::{self, ACL_ACCESS, ACL_DEFAULT, MAX_NAME, MAX_XATTRS, 
 use crate::time::Time;
 
 /// Why a header cannot be used, as words that follow "holds a header".
-pub type Malformed = &'static str;
+pub(crate) type Malformed = &'static str;
 
 /// One header block's fields, before any extension header changes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Block {
+pub(crate) struct Block {
     /// The type flag as it is in the block.
     pub flag: u8,
     /// Raw name, the ustar prefix joined to it.
@@ -32,7 +32,7 @@ pub struct Block {
 
 /// What PAX records say about the member that follows; `None` where they say nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Pax {
+pub(crate) struct Pax {
     /// Raw name.
     pub path: Option<Vec<u8>>,
     /// Raw link target.
@@ -55,7 +55,7 @@ pub struct Pax {
 
 /// Why an attribute of an archive is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MissedBecause {
+pub(crate) enum MissedBecause {
     /// There are more than an entry may have.
     TooMany,
     /// It is an ACL that names owners by names only, or none that can be read.
@@ -84,7 +84,7 @@ impl Pax {
 }
 
 /// Decodes one header block whose checksum fits.
-pub fn decode(block: &[u8; BLOCK]) -> Result<Block, Malformed> {
+pub(crate) fn decode(block: &[u8; BLOCK]) -> Result<Block, Malformed> {
     let stated = number(&block[148..156])?;
     let outside = || block[..148].iter().chain(&block[156..]);
     let unsigned = outside().map(|b| i64::from(*b)).sum::<i64>() + 8 * 32;
@@ -111,7 +111,7 @@ pub fn decode(block: &[u8; BLOCK]) -> Result<Block, Malformed> {
 }
 
 /// Applies the PAX records in `data` to `pax`; later records win, an empty value takes an earlier one back.
-pub fn decode_pax(mut data: &[u8], pax: &mut Pax) -> Result<(), Malformed> {
+pub(crate) fn decode_pax(mut data: &[u8], pax: &mut Pax) -> Result<(), Malformed> {
     const BAD: Malformed = "with a malformed PAX record";
     while !data.is_empty() {
         let space = data.iter().take(20).position(|b| *b == b' ').ok_or(BAD)?;
@@ -160,7 +160,7 @@ fn unescaped(mut name: &[u8]) -> Vec<u8> {
 }
 
 /// Returns the bytes before the first NUL.
-pub fn until_nul(field: &[u8]) -> &[u8] {
+pub(crate) fn until_nul(field: &[u8]) -> &[u8] {
     field.split(|b| *b == 0).next().unwrap_or_default()
 }
 

@@ -23,7 +23,7 @@ impl LinkTargets {
     ///
     /// # Errors
     /// [`Error::Refused`] where there is no space for it, others if the list cannot be read.
-    pub fn of_list(store: &Store, list: &ChunkId) -> Result<Self> {
+    pub(crate) fn of_list(store: &Store, list: &ChunkId) -> Result<Self> {
         let db = temp_db::create(PURPOSE, SCHEMA, CACHE_KIB, Rollback::Never)?;
         {
             let mut note = db.prepare("INSERT OR IGNORE INTO targets(path) VALUES(?)").map_err(failed)?;
@@ -47,7 +47,7 @@ impl LinkTargets {
     }
 
     /// Returns the entry at a path, if it is one of the targets.
-    pub fn find(&self, path: &[u8]) -> Result<Option<Entry>> {
+    pub(crate) fn find(&self, path: &[u8]) -> Result<Option<Entry>> {
         let mut found = self.0.prepare_cached("SELECT entry FROM targets WHERE path = ?").map_err(failed)?;
         let bytes: Option<Option<Vec<u8>>> = found.query_row([path], |row| row.get(0)).optional().map_err(failed)?;
         let entry = bytes.flatten().map(|bytes| Entry::decode(&mut Reader::new(&bytes, PURPOSE)));

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::format::entry::{Entry, Piece};
 
 /// Where the bytes of entries come from; called from several threads.
-pub trait Contents: Sync {
+pub(crate) trait Contents: Sync {
     /// Passes `len` bytes from `offset` of a regular file to `sink`, verified, in runs of any length; holes are zeros.
     /// What to read is in `entry.kind`: its path may be that of a hard link.
     fn read(&self, entry: &Entry, offset: u64, len: u64, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()>;
@@ -24,7 +24,7 @@ pub trait Contents: Sync {
 
 /// Where a segment is in an archive, and what proves it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Record {
+pub(crate) struct Record {
     /// Names coder, headers and contents of the segment.
     pub key: [u8; 32],
     /// Where its compressed bytes start in the archive file.
@@ -40,7 +40,7 @@ pub struct Record {
 }
 
 /// What is known of segments in earlier archives. A wrong or stale answer costs time only.
-pub trait Segments {
+pub(crate) trait Segments {
     /// Returns an earlier archive that has this segment, and where.
     fn find(&mut self, key: &[u8; 32]) -> Option<(Arc<File>, Record)>;
     /// Records a segment of the archive that is being written, in order.
@@ -53,7 +53,7 @@ pub trait Segments {
 
 /// Knows no earlier archive and keeps nothing.
 #[derive(Debug, Default, Clone, Copy)]
-pub struct NoSegments;
+pub(crate) struct NoSegments;
 
 impl Segments for NoSegments {
     fn find(&mut self, _: &[u8; 32]) -> Option<(Arc<File>, Record)> {

@@ -9,7 +9,7 @@ use super::read::{Member, MemberKind};
 use crate::format::entry::compare_paths;
 
 /// Why a member is refused, as words that follow "its member <name>".
-pub type Refusal = String;
+pub(crate) type Refusal = String;
 
 pub(crate) const TWICE: &str = "stands there twice";
 pub(crate) const THROUGH: &str = "leads through a link or a file";
@@ -91,22 +91,22 @@ pub(crate) struct Names {
 pub(crate) struct OutOfOrder;
 
 impl Names {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { last: Vec::new(), last_held: Entry::Dir, count: 0, all: None }
     }
 
     /// Returns the number of members that were taken.
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.count
     }
 
     /// Starts to keep every name; the caller then passes all earlier members again.
-    pub fn remember() -> Self {
+    pub(crate) fn remember() -> Self {
         Self { all: Some(All::default()), ..Self::new() }
     }
 
     /// Takes the next member's name, or refuses it.
-    pub fn take(&mut self, member: &Member, checked: &Checked) -> Result<Result<(), Refusal>, OutOfOrder> {
+    pub(crate) fn take(&mut self, member: &Member, checked: &Checked) -> Result<Result<(), Refusal>, OutOfOrder> {
         let held = match member.kind {
             MemberKind::Dir => Entry::Dir,
             MemberKind::Symlink => Entry::Link,

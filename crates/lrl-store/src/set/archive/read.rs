@@ -23,7 +23,7 @@ const EXTENSION_MAX: u64 = 1 << 20;
 
 /// What a member is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MemberKind {
+pub(crate) enum MemberKind {
     /// A regular file.
     File,
     /// A directory.
@@ -38,7 +38,7 @@ pub enum MemberKind {
 
 /// One member of an archive, as its headers have it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Member {
+pub(crate) struct Member {
     /// Raw bytes, unchecked: may be absolute, climb, or hold anything.
     pub path: Vec<u8>,
     /// What it is.
@@ -62,13 +62,13 @@ pub struct Member {
 }
 
 /// Asked with the count of plain bytes so far; an error stops the reading (a compression bomb, a full disk).
-pub type Limit<'a> = dyn Fn(u64) -> Result<()> + 'a;
+pub(crate) type Limit<'a> = dyn Fn(u64) -> Result<()> + 'a;
 
 /// Receives members in order; what it leaves of a member's data is skipped.
-pub type Visit<'a> = dyn FnMut(&Member, &mut Data<'_, '_>) -> Result<()> + 'a;
+pub(crate) type Visit<'a> = dyn FnMut(&Member, &mut Data<'_, '_>) -> Result<()> + 'a;
 
 /// Reads a whole archive. Succeeds only if its checksums fit and its end is there.
-pub fn walk(archive: &Path, limit: &Limit<'_>, visit: &mut Visit<'_>) -> Result<()> {
+pub(crate) fn walk(archive: &Path, limit: &Limit<'_>, visit: &mut Visit<'_>) -> Result<()> {
     let file = File::open(archive).map_err(Error::io("open", archive))?;
     std::thread::scope(|scope| {
         let (sender, runs) = sync_channel(RUNS);
@@ -301,7 +301,7 @@ impl Stream<'_> {
 }
 
 /// The contents of one member.
-pub struct Data<'s, 'a> {
+pub(crate) struct Data<'s, 'a> {
     stream: &'s mut Stream<'a>,
     left: u64,
     given: usize,
@@ -309,7 +309,7 @@ pub struct Data<'s, 'a> {
 
 impl Data<'_, '_> {
     /// Returns the next run of bytes; `None` at the member's end.
-    pub fn run(&mut self) -> Result<Option<&[u8]>> {
+    pub(crate) fn run(&mut self) -> Result<Option<&[u8]>> {
         let given = std::mem::take(&mut self.given);
         self.consume(given);
         if self.left == 0 {

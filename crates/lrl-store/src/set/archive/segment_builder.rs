@@ -49,17 +49,17 @@ struct Scratch {
 }
 
 impl<'a> SegmentBuilder<'a> {
-    pub fn new(contents: &'a dyn Contents) -> Self {
+    pub(crate) fn new(contents: &'a dyn Contents) -> Self {
         Self { contents, stop: AtomicBool::new(false), scratches: Mutex::default() }
     }
 
     /// Makes every segment fail that is not yet begun.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
     }
 
     /// Makes or reuses one segment.
-    pub fn produce(
+    pub(crate) fn produce(
         &self,
         key: &[u8; 32],
         plan: &Plan,

@@ -68,12 +68,12 @@ pub(crate) struct Planner<'a> {
 pub(crate) type Emit<'e> = dyn FnMut(Segment) -> Result<()> + 'e;
 
 impl<'a> Planner<'a> {
-    pub fn new(contents: &'a dyn Contents) -> Self {
+    pub(crate) fn new(contents: &'a dyn Contents) -> Self {
         Self { contents, items: Vec::new(), weight: 0, scratch: Vec::new() }
     }
 
     /// Takes the next entry; returns a note if it does not belong into an archive.
-    pub fn add(&mut self, mut entry: Entry, emit: &mut Emit<'_>) -> Result<Option<Problem>> {
+    pub(crate) fn add(&mut self, mut entry: Entry, emit: &mut Emit<'_>) -> Result<Option<Problem>> {
         match &entry.kind {
             Kind::Symlink { target } if leads_outside(&entry.path, target, self.contents)? => {
                 return Ok(Some(Problem {
@@ -114,7 +114,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Emits what is left and the archive's end.
-    pub fn finish(mut self, emit: &mut Emit<'_>) -> Result<()> {
+    pub(crate) fn finish(mut self, emit: &mut Emit<'_>) -> Result<()> {
         self.end_bundle(emit)?;
         let key = key_of("end").finish();
         emit(Segment { key, plan: Plan::End, weight: tar::END.len() as u64, files: 0, bytes: 0 })

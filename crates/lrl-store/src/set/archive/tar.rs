@@ -6,13 +6,13 @@ use crate::format::xattr::{ACL_ACCESS, ACL_DEFAULT, Xattr};
 use crate::time::Time;
 
 /// Bytes per tar block; headers and padded contents are whole blocks.
-pub const BLOCK: usize = 512;
+pub(crate) const BLOCK: usize = 512;
 
 /// The two zero blocks that end an archive.
-pub const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
+pub(crate) const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
 
 /// How the keys of PAX records of extended attributes begin.
-pub const XATTR: &[u8] = b"SCHILY.xattr.";
+pub(crate) const XATTR: &[u8] = b"SCHILY.xattr.";
 
 /// Longest name or link target that fits its ustar field.
 const NAME_MAX: usize = 100;
@@ -56,7 +56,7 @@ pub struct Header<'a> {
 }
 
 /// Returns how many zero bytes follow contents of `size` bytes.
-pub fn padding(size: u64) -> usize {
+pub(crate) fn padding(size: u64) -> usize {
     (size.wrapping_neg() % BLOCK as u64) as usize
 }
 

@@ -26,7 +26,7 @@ const WORKERS_MAX: usize = 4;
 
 /// How an archive is written.
 #[derive(Clone, Copy)]
-pub struct Options<'a> {
+pub(crate) struct Options<'a> {
     /// Names the output in errors.
     pub path: &'a Path,
     /// Threads that compress, 1 to 4.
@@ -39,7 +39,7 @@ pub struct Options<'a> {
 
 /// What was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Written {
+pub(crate) struct Written {
     /// Length of the archive in bytes.
     pub size_bytes: u64,
     /// SHA-256 of the archive, lower-case hex.
@@ -55,7 +55,7 @@ pub struct Written {
 }
 
 /// Writes the archive of `entries`, which come in list order, to `out`.
-pub fn write(
+pub(crate) fn write(
     entries: impl Iterator<Item = Result<Entry>>,
     contents: &dyn Contents,
     segments: &mut dyn Segments,

@@ -60,7 +60,7 @@ pub(crate) struct Contents<'c, 's, 'a> {
 }
 
 impl Contents<'_, '_, '_> {
-    pub fn run(&mut self) -> Result<Option<&[u8]>> {
+    pub(crate) fn run(&mut self) -> Result<Option<&[u8]>> {
         checkpoint(self.observer)?;
         let run = self.data.run()?;
         if let Some(run) = run {
@@ -95,12 +95,12 @@ pub(crate) struct MemberWriter<'x> {
 
 impl<'x> MemberWriter<'x> {
     /// Starts at an open directory, which messages call `dest`.
-    pub fn new(dir: &Arc<OwnedFd>, dest: &Path, owners: bool, xattrs: Option<SetXattrs<'x>>) -> Self {
+    pub(crate) fn new(dir: &Arc<OwnedFd>, dest: &Path, owners: bool, xattrs: Option<SetXattrs<'x>>) -> Self {
         Self { tree: TreeWriter::new(dir, dest), on_leave: Vec::new(), owners, xattrs, not_given: 0 }
     }
 
     /// Writes one member.
-    pub fn write(
+    pub(crate) fn write(
         &mut self,
         member: &Member,
         checked: &Checked,
@@ -219,7 +219,7 @@ impl<'x> MemberWriter<'x> {
     }
 
     /// Leaves all directories; returns how many members did not get their owner.
-    pub fn finish(&mut self) -> Result<u64> {
+    pub(crate) fn finish(&mut self) -> Result<u64> {
         while self.tree.depth() > 0 {
             self.leave()?;
         }

@@ -65,7 +65,7 @@ pub(super) enum Field<T> {
 
 impl<T> Field<T> {
     /// Returns the value if it has its type.
-    pub fn typed(field: Option<Self>) -> Option<T> {
+    pub(crate) fn typed(field: Option<Self>) -> Option<T> {
         match field {
             Some(Self::Typed(value)) => Some(value),
             _ => None,
@@ -73,7 +73,7 @@ impl<T> Field<T> {
     }
 
     /// Returns the value, and refuses one of another type.
-    pub fn strict(field: Option<Self>, key: &str) -> Result<Option<T>, String> {
+    pub(crate) fn strict(field: Option<Self>, key: &str) -> Result<Option<T>, String> {
         match field {
             Some(Self::Typed(value)) => Ok(Some(value)),
             Some(Self::Other(value)) => Err(format!("its {key} is {:.80}", value.to_string())),
@@ -84,7 +84,7 @@ impl<T> Field<T> {
 
 impl Document {
     /// Reads a file; [`Error::Corrupt`] if it is no manifest.
-    pub fn read(path: &Path) -> Result<Self> {
+    pub(crate) fn read(path: &Path) -> Result<Self> {
         let meta = fs::metadata(path).map_err(Error::io("read", path))?;
         if !meta.is_file() || meta.len() > MANIFEST_MAX {
             return Err(Error::corrupt(path.display(), "is no manifest: those are regular files of a kilobyte or so"));
@@ -96,7 +96,7 @@ impl Document {
     }
 
     /// Decodes a manifest; `path` is for messages.
-    pub fn decode(bytes: &[u8], path: &Path) -> Result<Self> {
+    pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<Self> {
         let malformed = |e: serde_json::Error| Error::corrupt(path.display(), format!("is not a manifest: {e}"));
         serde_json::from_slice(bytes).map_err(malformed)
     }

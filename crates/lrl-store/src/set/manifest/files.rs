@@ -16,7 +16,7 @@ fn is_name(name: &str) -> bool {
 ///
 /// # Errors
 /// [`Error::Corrupt`] if that is no name, [`Error::Missing`] if there is no such file, [`Error::Refused`] if it is no regular file.
-pub fn find_beside(manifest: &Path, backup: &str) -> Result<PathBuf> {
+pub(crate) fn find_beside(manifest: &Path, backup: &str) -> Result<PathBuf> {
     let name = backup.rsplit('/').next().unwrap_or_default();
     if !is_name(name) || backup.contains('\0') {
         let shown: String = backup.chars().take(80).collect();

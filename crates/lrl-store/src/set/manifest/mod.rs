@@ -1,10 +1,10 @@
 //! The manifest of a set: its fields, its writer, its reader, and where the files are that it names.
 
 mod document;
-pub mod files;
-pub mod model;
+pub(crate) mod files;
+pub(crate) mod model;
 pub mod read;
-pub mod write;
+pub(crate) mod write;
 
-pub use files::find_beside;
+pub(crate) use files::find_beside;
 pub use model::{Assets, Database, Layout, MISSING, Manifest, ManifestEntry, Missing, Origin, VERSION};

@@ -125,7 +125,7 @@ pub enum Layout {
 
 impl Layout {
     /// Returns the value of the manifest's key, where it has one.
-    pub fn key(self) -> Option<&'static str> {
+    pub(crate) fn key(self) -> Option<&'static str> {
         match self {
             Self::Manual => None,
             Self::Root => Some("root"),
@@ -133,7 +133,7 @@ impl Layout {
     }
 
     /// Returns the layout of a manifest's key; `None` if this version does not know it.
-    pub fn of(key: Option<&str>) -> Option<Self> {
+    pub(crate) fn of(key: Option<&str>) -> Option<Self> {
         match key {
             None => Some(Self::Manual),
             Some("root") => Some(Self::Root),
@@ -153,42 +153,42 @@ pub(super) fn database_path(path: Option<&str>) -> Option<Vec<u8>> {
 
 impl Database {
     /// Returns its path below the root; a manifest with one that leads elsewhere was refused.
-    pub fn list_path(&self) -> Vec<u8> {
+    pub(crate) fn list_path(&self) -> Vec<u8> {
         database_path(self.path.as_deref()).unwrap_or_default()
     }
 }
 
 impl Missing {
     /// Returns the paths of the databases that the set lacks; a manifest with one that leads elsewhere was refused.
-    pub fn database_paths(&self) -> impl Iterator<Item = Vec<u8>> {
+    pub(crate) fn database_paths(&self) -> impl Iterator<Item = Vec<u8>> {
         self.databases.iter().filter_map(|path| database_path(Some(path)))
     }
 }
 
 impl Manifest {
     /// Returns the entries of the databases.
-    pub fn databases(&self) -> impl Iterator<Item = &Database> {
+    pub(crate) fn databases(&self) -> impl Iterator<Item = &Database> {
         self.backups
             .iter()
             .filter_map(|backup| if let ManifestEntry::Database(found) = backup { Some(found) } else { None })
     }
 
     /// Returns the permission bits of a database, where they are known.
-    pub fn mode_of(&self, database: &Database) -> Option<u32> {
+    pub(crate) fn mode_of(&self, database: &Database) -> Option<u32> {
         let modes = &self.lrl.as_ref()?.modes;
         let path = database.path.clone().unwrap_or_else(|| path_text::encode(THE_DATABASE));
         u32::from_str_radix(modes.get(&path)?, 8).ok().map(|mode| mode & 0o777)
     }
 
     /// Returns the entry of the uploads.
-    pub fn assets(&self) -> Option<&Assets> {
+    pub(crate) fn assets(&self) -> Option<&Assets> {
         self.backups
             .iter()
             .find_map(|backup| if let ManifestEntry::Assets(found) = backup { Some(found) } else { None })
     }
 
     /// Returns the entry of what the set lacks; a set that is whole has none.
-    pub fn missing(&self) -> Option<&Missing> {
+    pub(crate) fn missing(&self) -> Option<&Missing> {
         self.backups
             .iter()
             .find_map(|backup| if let ManifestEntry::Missing(found) = backup { Some(found) } else { None })

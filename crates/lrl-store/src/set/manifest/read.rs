@@ -22,7 +22,7 @@ impl Manifest {
     ///
     /// # Errors
     /// [`Error::Corrupt`] if it is not a manifest with at most one archive and one database of each path, [`Error::Unsupported`] if its version is unknown.
-    pub fn read(path: &Path) -> Result<Self> {
+    pub(crate) fn read(path: &Path) -> Result<Self> {
         Self::of(Document::read(path)?, path)
     }
 
@@ -189,17 +189,17 @@ pub struct FoundFile {
 
 impl FoundFile {
     /// Returns the path of a database in the snapshot; `None` if it leads elsewhere.
-    pub fn database_path(&self) -> Option<Vec<u8>> {
+    pub(crate) fn database_path(&self) -> Option<Vec<u8>> {
         database_path(self.list_path.as_deref())
     }
 
     /// Returns how the members of an archive are named; `None` if this version does not know it.
-    pub fn layout(&self) -> Option<Layout> {
+    pub(crate) fn layout(&self) -> Option<Layout> {
         Layout::of(self.layout.as_deref())
     }
 
     /// Returns the file's own name for people.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         match self.path.as_deref().and_then(Path::file_name) {
             Some(name) => name.to_string_lossy().into_owned(),
             None => self.stated.clone(),
@@ -207,7 +207,7 @@ impl FoundFile {
     }
 
     /// Returns the file's path if a regular file is there.
-    pub fn there(&self) -> Option<&Path> {
+    pub(crate) fn there(&self) -> Option<&Path> {
         self.path.as_deref().filter(|path| fs::metadata(path).is_ok_and(|meta| meta.is_file()))
     }
 }

@@ -10,7 +10,7 @@ use crate::error::Result;
 
 /// A row of the application's `assets` table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AssetRow {
+pub(crate) struct AssetRow {
     /// The primary key, for messages.
     pub id: String,
     /// Where the upload is, relative to the uploads directory; empty before the application has stored it. Not trustworthy.
@@ -25,7 +25,7 @@ pub struct AssetRow {
 
 /// What [`Inspector::asset_rows`] found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AssetRows {
+pub(crate) enum AssetRows {
     /// There is no such table, or it lacks the columns; the text says which.
     NotApplicable(String),
     /// Rows that were given to the sink.
@@ -35,7 +35,7 @@ pub enum AssetRows {
 impl Inspector<'_> {
     /// Gives the rows of `assets` to `sink`, ordered by `storage_path` component by component (as bytes; `/` sorts first), so that
     /// they can be merged with a sorted list of files. Memory is bounded: SQLite sorts in a temporary file.
-    pub fn asset_rows(&self, sink: &mut dyn FnMut(AssetRow) -> Result<()>) -> Result<AssetRows> {
+    pub(crate) fn asset_rows(&self, sink: &mut dyn FnMut(AssetRow) -> Result<()>) -> Result<AssetRows> {
         if let Some(reason) = self.watched(why_no_assets)? {
             return Ok(AssetRows::NotApplicable(reason));
         }

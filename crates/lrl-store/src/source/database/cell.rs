@@ -37,7 +37,7 @@ pub enum OwnedCell {
 
 /// How a database encodes its texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Encoding {
+pub(crate) enum Encoding {
     /// UTF-8.
     Utf8,
     /// UTF-16, the low byte first.
@@ -81,11 +81,6 @@ impl OwnedCell {
             Self::Blob(bytes) => Cell::Blob(bytes),
         }
     }
-
-    /// Returns whether it is NULL.
-    pub const fn is_null(&self) -> bool {
-        matches!(self, Self::Null)
-    }
 }
 
 /// Identity: the same type and the same bytes; -0.0 is not 0.0.
@@ -117,7 +112,7 @@ impl ToSql for OwnedCell {
 
 impl Cell<'_> {
     /// Returns the name that `typeof()` gives.
-    pub const fn type_name(&self) -> &'static str {
+    pub(crate) const fn type_name(&self) -> &'static str {
         match self {
             Self::Null => "null",
             Self::Integer(_) => "integer",
@@ -128,7 +123,7 @@ impl Cell<'_> {
     }
 
     /// Orders values as `ORDER BY … COLLATE BINARY` does in a database of this encoding: NULL, numbers, texts, blobs.
-    pub fn order(&self, other: &Cell<'_>, encoding: Encoding) -> Ordering {
+    pub(crate) fn order(&self, other: &Cell<'_>, encoding: Encoding) -> Ordering {
         let class = |cell: &Cell<'_>| match cell {
             Cell::Null => 0,
             Cell::Integer(_) | Cell::Real(_) => 1,
@@ -149,7 +144,7 @@ impl Cell<'_> {
 
     /// Writes the value as SQL that gives it back exactly in a database of this encoding. Nothing in it is a command to a terminal: a text with
     /// control characters, or that is not UTF-8, is written by its bytes.
-    pub fn write_sql(&self, encoding: Encoding, out: &mut String) {
+    pub(crate) fn write_sql(&self, encoding: Encoding, out: &mut String) {
         match self {
             Self::Null => out.push_str("NULL"),
             Self::Integer(number) => {

@@ -1,7 +1,7 @@
 //! Definitions of a schema as parts of a script. SQLite reads the first statement of a definition and ignores what follows; a script runs that too.
 
 /// Returns whether a definition is one statement that ends where it ends: a hostile one may hold others, or hide the end in a comment.
-pub fn is_single(sql: &str) -> bool {
+pub(crate) fn is_single(sql: &str) -> bool {
     let mut rest = sql;
     let mut depth = 0u32;
     while let Some(c) = rest.chars().next() {
@@ -30,7 +30,7 @@ pub fn is_single(sql: &str) -> bool {
 }
 
 /// Returns a type as it was declared if it is one that any table can have; nothing otherwise.
-pub fn plain_type(declared: &str) -> &str {
+pub(crate) fn plain_type(declared: &str) -> &str {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, ' ' | '_' | '(' | ')' | ',');
     let is_closed = declared.matches('(').count() == declared.matches(')').count();
     let words = declared.to_ascii_uppercase();

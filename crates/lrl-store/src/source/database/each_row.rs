@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 
 /// A user's condition on rows, as after WHERE, and what ends its query.
 #[derive(Clone, Copy)]
-pub struct Filter<'f> {
+pub(crate) struct Filter<'f> {
     /// The condition.
     pub condition: &'f str,
     /// Asked often.
@@ -24,7 +24,7 @@ impl Inspector<'_> {
     ///
     /// # Errors
     /// [`Error::Corrupt`] with what SQLite says, [`Error::Refused`] with what is wrong with the condition, the error of `visit`.
-    pub fn each_row(
+    pub(crate) fn each_row(
         &self,
         table: &str,
         columns: &[String],

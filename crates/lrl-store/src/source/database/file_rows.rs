@@ -12,7 +12,7 @@ use crate::units::hex;
 
 /// A row that names a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileRow {
+pub(crate) struct FileRow {
     /// The file's path as the row has it. Not trustworthy.
     pub path: RowPath,
     /// What else the row knows.
@@ -21,7 +21,7 @@ pub struct FileRow {
 
 /// What a row knows of its file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileFacts {
+pub(crate) struct FileFacts {
     /// The file's length, or what stands there in its place; `None` where the row has none.
     pub size: Option<Result<u64, String>>,
     /// SHA-256 in hexadecimal digits, where the row has one. Not necessarily digits.
@@ -34,7 +34,7 @@ pub struct FileFacts {
 
 /// What a row has for a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RowPath {
+pub(crate) enum RowPath {
     /// Nothing: NULL or an empty text.
     Empty,
     /// These bytes.
@@ -50,7 +50,7 @@ const COLUMNS: [&str; 5] = ["path", "size", "sha256", "md5", "md5_base64"];
 type Places = [Option<usize>; COLUMNS.len()];
 
 /// Returns whether a query may give MD5 digests: a column gets its name from the query's own text, or from a table by `*`.
-pub fn may_give_md5(sql: &str) -> bool {
+pub(crate) fn may_give_md5(sql: &str) -> bool {
     sql.contains('*') || sql.to_ascii_lowercase().contains("md5")
 }
 
@@ -60,7 +60,12 @@ impl Inspector<'_> {
     ///
     /// # Errors
     /// [`Error::Refused`] with what is wrong with the query, the error of `sink`, [`Error::Interrupted`].
-    pub fn file_rows(&self, sql: &str, stop: &Stop<'_>, sink: &mut dyn FnMut(FileRow) -> Result<()>) -> Result<u64> {
+    pub(crate) fn file_rows(
+        &self,
+        sql: &str,
+        stop: &Stop<'_>,
+        sink: &mut dyn FnMut(FileRow) -> Result<()>,
+    ) -> Result<u64> {
         check_query(sql).map_err(|why| Error::Refused(format!("the query {why}")))?;
         let (mut refused, mut count) = (None, 0);
         self.limited(stop, |conn| {

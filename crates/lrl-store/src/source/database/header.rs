@@ -14,7 +14,7 @@ use super::state::header_u32;
 use crate::error::{Error, Result};
 
 /// The length of the header.
-pub const HEADER_BYTES: usize = 100;
+pub(crate) const HEADER_BYTES: usize = 100;
 
 /// The header of a database, as far as it is read without SQLite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub struct Header {
 
 impl Header {
     /// Reads the header in the first bytes of a file of this length; `None` if it is no database's.
-    pub fn parse(bytes: &[u8], len: u64) -> Option<Self> {
+    pub(crate) fn parse(bytes: &[u8], len: u64) -> Option<Self> {
         let bytes = bytes.get(..HEADER_BYTES).filter(|bytes| is_database(bytes, len))?;
         Some(Self {
             page_size: page_size(bytes),

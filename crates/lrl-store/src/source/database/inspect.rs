@@ -46,12 +46,12 @@ pub struct TableRows {
 
 impl<'a> Inspector<'a> {
     /// Opens the copy at `path`. Errors: [`Error::Io`] if it is not there, [`Error::Corrupt`] if SQLite cannot read its schema.
-    pub fn open(path: &Path, observer: &'a dyn Observer) -> Result<Self> {
+    pub(crate) fn open(path: &Path, observer: &'a dyn Observer) -> Result<Self> {
         Self::open_as(path, &path.display().to_string(), observer)
     }
 
     /// As [`Inspector::open`]; `shown` is what the copy is called in messages. Once it is open, the file needs no name.
-    pub fn open_as(path: &Path, shown: &str, observer: &'a dyn Observer) -> Result<Self> {
+    pub(crate) fn open_as(path: &Path, shown: &str, observer: &'a dyn Observer) -> Result<Self> {
         let real = fs::canonicalize(path).map_err(Error::io("open", path))?;
         let meta = fs::metadata(&real).map_err(Error::io("open", path))?;
         if !meta.is_file() {
@@ -78,7 +78,7 @@ impl<'a> Inspector<'a> {
     }
 
     /// Returns whether there is a table of this name, in any case of its letters.
-    pub fn has_table(&self, name: &str) -> Result<bool> {
+    pub(crate) fn has_table(&self, name: &str) -> Result<bool> {
         let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND octet_length(name) = ?1 AND name = ?2 COLLATE NOCASE";
         self.watched(|conn| conn.query_row(sql, (name.len() as i64, name), |row| row.get::<_, i64>(0)))
             .map(|count| count > 0)
@@ -104,7 +104,7 @@ impl<'a> Inspector<'a> {
     }
 
     /// Counts the rows of every table that holds its own data (no virtual tables, none of SQLite's).
-    pub fn rows_per_table(&self) -> Result<Vec<TableRows>> {
+    pub(crate) fn rows_per_table(&self) -> Result<Vec<TableRows>> {
         let own = "rootpage > 0 AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'";
         let tables = self.watched(|conn| names_where(conn, own))?;
         let mut counts = Vec::with_capacity(tables.len());

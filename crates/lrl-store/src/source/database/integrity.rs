@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 
 /// What SQLite's check of the structure found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Integrity {
+pub(crate) struct Integrity {
     /// What is wrong, up to a limit.
     pub findings: Vec<String>,
     /// What could not be checked here, because it needs what the application registers with SQLite itself: by table, and why.
@@ -20,7 +20,7 @@ pub struct Integrity {
 
 /// Rows whose foreign key leads nowhere.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Orphans {
+pub(crate) struct Orphans {
     /// How many there are, by table; tables without any are left out.
     pub rows: BTreeMap<String, u64>,
     /// Some of them, for people.
@@ -37,7 +37,7 @@ impl Inspector<'_> {
     ///
     /// One collation or function that only the application has keeps SQLite from checking anything. Then the structure is checked without
     /// the order of indexes, and each table by itself.
-    pub fn integrity_check(&self, limit: u32) -> Result<Integrity> {
+    pub(crate) fn integrity_check(&self, limit: u32) -> Result<Integrity> {
         let limit = limit.max(1);
         let (mut findings, failed) = self.lines(&format!("PRAGMA main.integrity_check({limit})"), limit)?;
         let mut not_checkable = Vec::new();
@@ -74,7 +74,7 @@ impl Inspector<'_> {
     }
 
     /// Looks for rows whose foreign key leads nowhere; describes up to `limit` and counts all.
-    pub fn foreign_key_check(&self, limit: u32) -> Result<Orphans> {
+    pub(crate) fn foreign_key_check(&self, limit: u32) -> Result<Orphans> {
         let mut orphans = Orphans::default();
         let Some(why) = self.orphans("PRAGMA main.foreign_key_check", limit, &mut orphans)? else { return Ok(orphans) };
         if !needs_the_application(&why) && !why.contains("foreign key mismatch") {

@@ -23,7 +23,7 @@ pub enum RowChange<'r> {
 
 /// Which columns are read, in which order.
 #[derive(Debug, Clone)]
-pub struct Selection {
+pub(crate) struct Selection {
     /// The table.
     pub table: String,
     /// The columns, those of the key first.
@@ -67,14 +67,14 @@ impl Selection {
 
 impl Inspector<'_> {
     /// Returns whether a row has NULL in one of these columns.
-    pub fn has_null(&self, table: &str, columns: &[String]) -> Result<bool> {
+    pub(crate) fn has_null(&self, table: &str, columns: &[String]) -> Result<bool> {
         let condition: Vec<String> = columns.iter().map(|name| format!("{} IS NULL", quoted(name))).collect();
         let sql = format!("SELECT EXISTS(SELECT 1 FROM main.{} WHERE {})", quoted(table), condition.join(" OR "));
         self.watched(|conn| conn.query_row(&sql, [], |row| row.get::<_, bool>(0)))
     }
 
     /// Returns the numbers of a table's pages to `visit` until that returns false; returns false if it did, or if SQLite cannot tell.
-    pub fn each_page(&self, table: &str, visit: &mut dyn FnMut(u32) -> bool) -> Result<bool> {
+    pub(crate) fn each_page(&self, table: &str, visit: &mut dyn FnMut(u32) -> bool) -> Result<bool> {
         let walked = self.watched(|conn| {
             let mut statement = conn.prepare("SELECT pageno FROM dbstat('main') WHERE name = ?1")?;
             let mut rows = statement.query([table])?;
@@ -96,7 +96,7 @@ impl Inspector<'_> {
 ///
 /// # Errors
 /// [`Error::Corrupt`] with what SQLite says of either, the error of `visit`, [`Error::Interrupted`].
-pub fn merge(
+pub(crate) fn merge(
     a: &Inspector<'_>,
     b: &Inspector<'_>,
     selection: &Selection,

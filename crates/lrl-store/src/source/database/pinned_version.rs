@@ -18,7 +18,7 @@ impl Reading<'_> {
     ///
     /// # Errors
     /// [`Error::Source`] or [`Error::Io`] if the file cannot be read.
-    pub fn would_block_writers(&self) -> Result<bool> {
+    pub(crate) fn would_block_writers(&self) -> Result<bool> {
         let header = self.header()?;
         let len = fs::metadata(&self.db).map_err(Error::io("stat", self.shown))?.len();
         Ok(page_size(&header) > 0 && !is_wal(&header) && len > LOCKED_UP_TO)
@@ -28,7 +28,7 @@ impl Reading<'_> {
     ///
     /// # Errors
     /// [`Error::Interrupted`], and whatever `sink` returns.
-    pub fn read_unlocked(&self, sink: &mut dyn ImageSink) -> Result<Unlocked> {
+    pub(crate) fn read_unlocked(&self, sink: &mut dyn ImageSink) -> Result<Unlocked> {
         unlocked::read(&self.db, &|since| self.wait_for_lock(since), sink, self.observer)
     }
 
@@ -37,7 +37,7 @@ impl Reading<'_> {
     ///
     /// # Errors
     /// [`Error::Source`] if another process does not let go of its lock, [`Error::Interrupted`].
-    pub fn hold(&mut self, earlier: Option<&WalMark>) -> Result<()> {
+    pub(crate) fn hold(&mut self, earlier: Option<&WalMark>) -> Result<()> {
         // The caller's patience with locks counts from here.
         self.started = Instant::now();
         let is_empty = Stamp::of(&self.db)?.is_none_or(|stamp| stamp.size == 0);
@@ -52,12 +52,12 @@ impl Reading<'_> {
     }
 
     /// Returns the mark of the version that is held, if it is in WAL mode: with it a later image is compared with this one.
-    pub fn mark(&self) -> Option<&WalMark> {
+    pub(crate) fn mark(&self) -> Option<&WalMark> {
         self.mark.as_ref()
     }
 
     /// Returns which extents of the version that is held may differ from those of an earlier image; `None` if that is not known.
-    pub fn changed_since(&self, mark: &WalMark, extent_bytes: u32) -> Option<ExtentSet> {
+    pub(crate) fn changed_since(&self, mark: &WalMark, extent_bytes: u32) -> Option<ExtentSet> {
         let held = self.transaction.as_ref().filter(|held| held.is_wal && held.tables.is_ok())?;
         Wal::open(&self.db, RULES)?.changed_since(mark, held.page_count, extent_bytes)
     }
@@ -66,26 +66,26 @@ impl Reading<'_> {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn holds(&self, version: &Version) -> Result<bool> {
+    pub(crate) fn holds(&self, version: &Version) -> Result<bool> {
         let Some(held) = &self.transaction else { return Ok(false) };
         let Some(header) = held.header().filter(|_| held.tables.is_ok()) else { return Ok(false) };
         Ok(Version::of(&self.db, &header, held.page_count)? == *version)
     }
 
     /// Returns the length and the page size of the version that is held, in bytes.
-    pub fn held_size(&self) -> Option<(u64, u32)> {
+    pub(crate) fn held_size(&self) -> Option<(u64, u32)> {
         self.transaction.as_ref().map(|held| (held.size_bytes(), held.page_size))
     }
 
     /// Reads bytes of the version that is held, whole pages; returns whether they are there.
-    pub fn read_held(&self, from: u64, to: u64, bytes: &mut Vec<u8>) -> bool {
+    pub(crate) fn read_held(&self, from: u64, to: u64, bytes: &mut Vec<u8>) -> bool {
         let Some(held) = &self.transaction else { return false };
         let page = u64::from(held.page_size.max(1));
         to > from && held.read_pages(from / page + 1, to / page, bytes)
     }
 
     /// Ends a version that was held and need not be read any more; `None` if it can be described no better than by reading it.
-    pub fn release(&mut self, method: Method) -> Option<Image> {
+    pub(crate) fn release(&mut self, method: Method) -> Option<Image> {
         let header = self.transaction.as_ref()?.header()?;
         let held = self.transaction.take()?;
         let (size, tables) = (held.size_bytes(), held.tables.clone());
@@ -93,7 +93,7 @@ impl Reading<'_> {
     }
 
     /// Returns whether writers wait for as long as the version is held.
-    pub fn blocks_writers(&self) -> bool {
+    pub(crate) fn blocks_writers(&self) -> bool {
         self.transaction.as_ref().is_some_and(|held| !held.is_wal)
     }
 }

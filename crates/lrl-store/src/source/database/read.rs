@@ -72,7 +72,7 @@ impl<'a> Reading<'a> {
     ///
     /// # Errors
     /// As [`super::read_image`].
-    pub fn read(&mut self, sink: &mut dyn ImageSink) -> Result<Image> {
+    pub(crate) fn read(&mut self, sink: &mut dyn ImageSink) -> Result<Image> {
         let mut sink = Counting { inner: sink, bytes: 0 };
         self.started = Instant::now();
         loop {

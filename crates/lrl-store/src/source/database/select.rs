@@ -21,7 +21,7 @@ impl Inspector<'_> {
     ///
     /// # Errors
     /// [`Error::Refused`] with what is wrong with the query, the error of `sink`, [`Error::Interrupted`].
-    pub fn select(&self, sql: &str, stop: &Stop<'_>, sink: &mut dyn RowSink) -> Result<u64> {
+    pub(crate) fn select(&self, sql: &str, stop: &Stop<'_>, sink: &mut dyn RowSink) -> Result<u64> {
         let sql = without_comments(sql);
         if !begins_query(sql) {
             let text = "only queries are run, which begin with SELECT, WITH or VALUES: a snapshot is never changed";
@@ -63,7 +63,7 @@ impl Inspector<'_> {
 }
 
 /// Strips blanks and comments before a query: a file of SQL often begins with them.
-pub fn without_comments(sql: &str) -> &str {
+pub(crate) fn without_comments(sql: &str) -> &str {
     let mut rest = sql.trim_start_matches(['\u{feff}']).trim_start();
     loop {
         let after = match (rest.strip_prefix("--"), rest.strip_prefix("/*")) {

@@ -21,7 +21,7 @@ const FRAME_HEADER_BYTES: u64 = 24;
 
 /// Returns the bytes by which reading the live database through SQLite may have to grow files beside it: 0 where none is in WAL mode and
 /// open. As with [`super::observe`], no connection to it may be open in this process. Errors: [`Error::Io`].
-pub fn index_growth(db: &Path) -> Result<u64> {
+pub(crate) fn index_growth(db: &Path) -> Result<u64> {
     let db = match fs::canonicalize(db) {
         Ok(real) => real,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
@@ -43,7 +43,7 @@ pub fn index_growth(db: &Path) -> Result<u64> {
 }
 
 /// Returns whether a WAL that is not empty lies beside a database.
-pub fn has_wal(db: &Path) -> bool {
+pub(crate) fn has_wal(db: &Path) -> bool {
     let real = fs::canonicalize(db).unwrap_or_else(|_| db.to_path_buf());
     side_file(&real, "-wal").metadata().is_ok_and(|meta| meta.len() > 0)
 }

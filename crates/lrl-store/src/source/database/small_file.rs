@@ -12,10 +12,10 @@ use super::table_shape::{TableKind, TableShape, name_list};
 use crate::error::{Error, Result};
 
 /// Gives rows to a sink; may be asked twice.
-pub type Rows<'r> = dyn FnMut(&mut dyn FnMut(&[OwnedCell]) -> Result<()>) -> Result<()> + 'r;
+pub(crate) type Rows<'r> = dyn FnMut(&mut dyn FnMut(&[OwnedCell]) -> Result<()>) -> Result<()> + 'r;
 
 /// Returns a definition of a table with these columns, and nothing that could refuse a row or needs the application.
-pub fn plain_definition(shape: &TableShape) -> String {
+pub(crate) fn plain_definition(shape: &TableShape) -> String {
     let column =
         |column: &super::table_shape::Column| format!("{} {}", quoted(&column.name), plain_type(&column.declared));
     let columns: Vec<String> = shape.stored().map(|one| column(one).trim_end().to_string()).collect();
@@ -27,7 +27,12 @@ pub fn plain_definition(shape: &TableShape) -> String {
 ///
 /// # Errors
 /// [`Error::Io`] or [`Error::Refused`] where the file cannot be written, the error of `rows`.
-pub fn write_table(path: &Path, encoding: Encoding, shape: &TableShape, rows: &mut Rows<'_>) -> Result<Option<String>> {
+pub(crate) fn write_table(
+    path: &Path,
+    encoding: Encoding,
+    shape: &TableShape,
+    rows: &mut Rows<'_>,
+) -> Result<Option<String>> {
     let refused =
         |error: rusqlite::Error| Error::Refused(format!("cannot write {}: {}", path.display(), describe(&error)));
     let why = if shape.kind == TableKind::Ordinary && is_single(&shape.sql) {

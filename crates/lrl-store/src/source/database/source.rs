@@ -29,18 +29,18 @@ pub struct Discover {
 }
 
 /// The first bytes of every SQLite database (file format, section 1.3).
-pub const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+pub(crate) const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// Bytes of the smallest page: no database is shorter.
 const LEAST: u64 = 512;
 
 /// Endings of the files that SQLite keeps beside a database; their contents are part of its image.
-pub const SIDE_FILES: [&str; 3] = ["-wal", "-journal", "-shm"];
+pub(crate) const SIDE_FILES: [&str; 3] = ["-wal", "-journal", "-shm"];
 
 /// Usual endings of a database's name.
 const NAMES: [&str; 5] = [".db", ".db3", ".sqlite", ".sqlite3", ".sqlitedb"];
 
 /// Returns whether a file of this length that begins with these bytes is a SQLite database: an encrypted or foreign one is not.
-pub fn is_database(first: &[u8], len: u64) -> bool {
+pub(crate) fn is_database(first: &[u8], len: u64) -> bool {
     let page = first.get(16..18).map(|size| u16::from_be_bytes([size[0], size[1]]));
     first.starts_with(MAGIC)
         && len >= LEAST
@@ -51,7 +51,7 @@ pub fn is_database(first: &[u8], len: u64) -> bool {
 ///
 /// # Errors
 /// [`Error::Io`] if it is there and cannot be read.
-pub fn has_header(path: &Path) -> Result<bool> {
+pub(crate) fn has_header(path: &Path) -> Result<bool> {
     let failed = |error: io::Error| Error::io("read", path)(error);
     match path.metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),

@@ -90,7 +90,7 @@ fn nanos(time: SystemTime) -> i128 {
 
 /// A version of a database, comparable with one taken earlier.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct State {
+pub(crate) struct State {
     file: Stamp,
     /// Header: change counter, size in pages, version-valid-for.
     counters: [u32; 3],
@@ -107,19 +107,14 @@ struct Wal {
 impl State {
     /// Returns whether equality with this state will prove anything: the file's mtime and ctime must be more than 2 s older than
     /// `taken`, the moment just before [`observe`] made it.
-    pub fn is_settled(&self, taken: SystemTime) -> bool {
+    pub(crate) fn is_settled(&self, taken: SystemTime) -> bool {
         self.file.is_older_than_racy(taken)
-    }
-
-    /// Returns the size of the database file in bytes (the WAL is not counted).
-    pub fn size_bytes(&self) -> u64 {
-        self.file.size
     }
 }
 
 /// Takes the fingerprint of the database at `db`; `None` if there is no database, it is changing right now, or a rollback journal
 /// is there that is not finished. Errors: [`Error::Io`].
-pub fn observe(db: &Path) -> Result<Option<State>> {
+pub(crate) fn observe(db: &Path) -> Result<Option<State>> {
     let db = match fs::canonicalize(db) {
         Ok(real) => real,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 
 /// What kind of table it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TableKind {
+pub(crate) enum TableKind {
     /// It holds rows of its own.
     Ordinary,
     /// Its rows are what a module makes of other tables; the module's name.
@@ -21,7 +21,7 @@ pub enum TableKind {
 
 /// A column.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Column {
+pub(crate) struct Column {
     /// Its name.
     pub name: String,
     /// Its type as it was declared.
@@ -34,7 +34,7 @@ pub struct Column {
 
 /// Columns that tell rows apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UniqueKey {
+pub(crate) struct UniqueKey {
     /// Their names.
     pub columns: Vec<String>,
     /// SQLite allows NULL in it, any number of times.
@@ -43,7 +43,7 @@ pub struct UniqueKey {
 
 /// A table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TableShape {
+pub(crate) struct TableShape {
     /// Its name.
     pub name: String,
     /// Its definition.
@@ -66,7 +66,7 @@ pub struct TableShape {
 
 /// An index, trigger, view or table of the schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SchemaItem {
+pub(crate) struct SchemaItem {
     /// `table`, `index`, `trigger` or `view`.
     pub kind: String,
     /// Its name.
@@ -79,18 +79,18 @@ pub struct SchemaItem {
 
 impl TableShape {
     /// Returns whether it is a full text index of a table's rows. SQLite compares names without case.
-    pub fn indexes(&self, table: &str) -> bool {
+    pub(crate) fn indexes(&self, table: &str) -> bool {
         matches!(&self.kind, TableKind::Virtual(module) if module.to_ascii_lowercase().starts_with("fts"))
             && indexed_table(&self.sql).is_some_and(|of| of.eq_ignore_ascii_case(table))
     }
 
     /// Returns the columns whose values are stored as they were given.
-    pub fn stored(&self) -> impl Iterator<Item = &Column> {
+    pub(crate) fn stored(&self) -> impl Iterator<Item = &Column> {
         self.columns.iter().filter(|column| !column.generated)
     }
 
     /// Returns a name under which the rowid can be asked for; `None` where columns have all of its names.
-    pub fn rowid_name(&self) -> Option<&'static str> {
+    pub(crate) fn rowid_name(&self) -> Option<&'static str> {
         let is_taken = |name: &str| self.columns.iter().any(|column| column.name.eq_ignore_ascii_case(name));
         ["rowid", "_rowid_", "oid"].into_iter().find(|name| !self.without_rowid && !is_taken(name))
     }
@@ -98,7 +98,7 @@ impl TableShape {
 
 impl Inspector<'_> {
     /// Returns how the database encodes texts.
-    pub fn encoding(&self) -> Result<Encoding> {
+    pub(crate) fn encoding(&self) -> Result<Encoding> {
         let name = self.watched(|conn| conn.query_row("PRAGMA encoding", [], |row| row.get::<_, String>(0)))?;
         Ok(match name.as_str() {
             "UTF-16le" => Encoding::Utf16Le,
@@ -108,7 +108,7 @@ impl Inspector<'_> {
     }
 
     /// Returns `user_version` and `application_id`, which applications number their schemas with.
-    pub fn versions(&self) -> Result<(i64, i64)> {
+    pub(crate) fn versions(&self) -> Result<(i64, i64)> {
         self.watched(|conn| {
             let pragma = |name: &str| conn.query_row(&format!("PRAGMA main.{name}"), [], |row| row.get::<_, i64>(0));
             Ok((pragma("user_version")?, pragma("application_id")?))
@@ -119,7 +119,7 @@ impl Inspector<'_> {
     ///
     /// # Errors
     /// [`Error::Corrupt`] if it cannot be read, or holds what is absurdly long.
-    pub fn schema(&self) -> Result<Vec<SchemaItem>> {
+    pub(crate) fn schema(&self) -> Result<Vec<SchemaItem>> {
         self.watched(schema)
     }
 
@@ -127,12 +127,12 @@ impl Inspector<'_> {
     ///
     /// # Errors
     /// [`Error::Corrupt`] if the schema cannot be read.
-    pub fn shapes(&self) -> Result<Vec<TableShape>> {
+    pub(crate) fn shapes(&self) -> Result<Vec<TableShape>> {
         self.watched(shapes)
     }
 
     /// Returns the tables that a table's foreign keys name.
-    pub fn refers_to(&self, table: &str) -> Result<Vec<String>> {
+    pub(crate) fn refers_to(&self, table: &str) -> Result<Vec<String>> {
         let sql = "SELECT DISTINCT \"table\" FROM pragma_foreign_key_list(?1, 'main') ORDER BY 1";
         self.watched(|conn| column(conn, sql, [table]))
     }
@@ -141,7 +141,7 @@ impl Inspector<'_> {
     ///
     /// # Errors
     /// [`Error::Corrupt`] with what SQLite lacks: a collation or function of the application.
-    pub fn check_writable(&self, table: &str) -> Result<()> {
+    pub(crate) fn check_writable(&self, table: &str) -> Result<()> {
         let table = quoted(table);
         self.watched(|conn| {
             conn.prepare(&format!("DELETE FROM main.{table}"))?;
@@ -153,7 +153,7 @@ impl Inspector<'_> {
     ///
     /// # Errors
     /// [`Error::NotFound`] if there is no such table.
-    pub fn shape(&self, name: &str) -> Result<TableShape> {
+    pub(crate) fn shape(&self, name: &str) -> Result<TableShape> {
         let shapes = self.shapes()?;
         let known: Vec<&str> =
             shapes.iter().filter(|shape| shape.kind != TableKind::Shadow).map(|s| s.name.as_str()).take(30).collect();

@@ -22,7 +22,7 @@ const TURN_BYTES: usize = 2 << 20;
 
 /// A version of a database in rollback mode.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Version {
+pub(crate) struct Version {
     pub(super) header: Vec<u8>,
     pub(super) pages: u64,
     stamp: Option<Stamp>,
@@ -37,7 +37,7 @@ impl Version {
 
 /// What reading without a lasting lock gave.
 #[derive(Debug)]
-pub enum Unlocked {
+pub(crate) enum Unlocked {
     /// All of it is this version.
     One(Version),
     /// Others committed meanwhile.

@@ -31,7 +31,7 @@ const MAGIC: u32 = 0x377f_0682;
 
 /// A frame of a database's WAL: what an image lacks is behind it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct WalMark {
+pub(crate) struct WalMark {
     /// Device and inode of the database file.
     file: (u64, u64),
     salts: [u32; 2],
@@ -53,13 +53,13 @@ impl WalMark {
 
 /// Extents of an image, by number.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ExtentSet {
+pub(crate) struct ExtentSet {
     words: Vec<u64>,
 }
 
 impl ExtentSet {
     /// Adds one. It takes the memory of all that come before it: an eighth of a byte each.
-    pub fn add(&mut self, extent: u64) {
+    pub(crate) fn add(&mut self, extent: u64) {
         let at = (extent / 64) as usize;
         if at >= self.words.len() {
             self.words.resize(at + 1, 0);
@@ -68,12 +68,12 @@ impl ExtentSet {
     }
 
     /// Returns whether an extent is in the set.
-    pub fn has(&self, extent: u64) -> bool {
+    pub(crate) fn has(&self, extent: u64) -> bool {
         self.words.get((extent / 64) as usize).is_some_and(|word| word >> (extent % 64) & 1 == 1)
     }
 
     /// Returns whether any of these is in the set.
-    pub fn has_any(&self, mut extents: Range<u64>) -> bool {
+    pub(crate) fn has_any(&self, mut extents: Range<u64>) -> bool {
         extents.end = extents.end.min(self.words.len() as u64 * 64);
         while extents.start < extents.end {
             let (at, bit) = ((extents.start / 64) as usize, extents.start % 64);
@@ -88,13 +88,8 @@ impl ExtentSet {
     }
 
     /// Returns how many are in the set.
-    pub fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.words.iter().map(|word| u64::from(word.count_ones())).sum()
-    }
-
-    /// Returns whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.words.iter().all(|word| *word == 0)
     }
 }
 

@@ -151,7 +151,7 @@ impl Excludes {
     }
 
     /// Returns whether nothing is left out.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.matcher.is_empty()
     }
 
@@ -162,8 +162,7 @@ impl Excludes {
     }
 
     /// Returns whether `path`, whose root's name ends before `inside`, is left out; a directory takes all of its contents with it.
-    #[doc(hidden)]
-    pub fn leave_out(&self, path: &[u8], inside: usize, is_dir: bool) -> bool {
+    pub(crate) fn leave_out(&self, path: &[u8], inside: usize, is_dir: bool) -> bool {
         if !self.scope.takes(path, is_dir) {
             return true;
         }
@@ -183,8 +182,7 @@ impl Excludes {
     }
 
     /// Returns whether a path of a site, or a directory above it, is left out.
-    #[doc(hidden)]
-    pub fn leave_out_with_parents(&self, path: &[u8]) -> bool {
+    pub(crate) fn leave_out_with_parents(&self, path: &[u8]) -> bool {
         let mut parents = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| &path[..at]);
         parents.any(|dir| self.leave_out(dir, 0, true)) || self.leave_out(path, 0, false)
     }

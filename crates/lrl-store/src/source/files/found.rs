@@ -63,7 +63,7 @@ impl Stat {
     }
 
     /// Returns what tells this file from every other one: file system and inode.
-    pub fn id(&self) -> (u64, u64) {
+    pub(crate) fn id(&self) -> (u64, u64) {
         (self.dev, self.ino)
     }
 }
@@ -99,7 +99,7 @@ pub struct Found {
 
 impl Found {
     /// Returns how many bytes of names and attributes it holds.
-    pub fn held_bytes(&self) -> usize {
+    pub(crate) fn held_bytes(&self) -> usize {
         self.path.len() + self.source.as_os_str().len() + xattr::bytes_of(&self.xattrs)
     }
 }

@@ -12,14 +12,14 @@ const CACHE_KIB: u32 = 2048;
 
 /// First names by device and inode.
 #[derive(Default)]
-pub struct HardLinks {
+pub(crate) struct HardLinks {
     // Made when the first file with several names is met: most uploads have none.
     db: Option<Connection>,
 }
 
 impl HardLinks {
     /// Returns the recorded name of a file.
-    pub fn get(&self, (dev, ino): (u64, u64)) -> Result<Option<Vec<u8>>> {
+    pub(crate) fn get(&self, (dev, ino): (u64, u64)) -> Result<Option<Vec<u8>>> {
         let Some(db) = &self.db else { return Ok(None) };
         db.prepare_cached("SELECT path FROM links WHERE dev=? AND ino=?")
             .and_then(|mut found| found.query_row(params![dev as i64, ino as i64], |row| row.get(0)).optional())
@@ -27,7 +27,7 @@ impl HardLinks {
     }
 
     /// Records a file's name, in place of an earlier one.
-    pub fn put(&mut self, (dev, ino): (u64, u64), path: &[u8]) -> Result<()> {
+    pub(crate) fn put(&mut self, (dev, ino): (u64, u64), path: &[u8]) -> Result<()> {
         let db = match &self.db {
             Some(db) => db,
             None => self.db.insert(temp_db::create(PURPOSE, SCHEMA, CACHE_KIB, Rollback::Never)?),
@@ -39,7 +39,7 @@ impl HardLinks {
     }
 
     /// Forgets a file.
-    pub fn remove(&mut self, (dev, ino): (u64, u64)) -> Result<()> {
+    pub(crate) fn remove(&mut self, (dev, ino): (u64, u64)) -> Result<()> {
         let Some(db) = &self.db else { return Ok(()) };
         db.prepare_cached("DELETE FROM links WHERE dev=? AND ino=?")
             .and_then(|mut gone| gone.execute(params![dev as i64, ino as i64]))

@@ -47,7 +47,7 @@ enum Component {
 
 impl Includes {
     /// Stores everything.
-    pub fn all() -> Self {
+    pub(crate) fn all() -> Self {
         Self::default()
     }
 

@@ -7,18 +7,18 @@ const ENDINGS: [&[u8]; 2] = [b".pre-restore", b".undone"];
 /// The ending that only an undoing gives; applications may use it as well.
 const UNDONE: &[u8] = b".undone";
 /// The record of the last restore, which is in the root of what was restored.
-pub const RECORD: &str = ".lrl-undo.json";
+pub(crate) const RECORD: &str = ".lrl-undo.json";
 /// The record of a restore that is not finished.
-pub const PENDING: &str = ".lrl-restore.json";
+pub(crate) const PENDING: &str = ".lrl-restore.json";
 
 /// The record of the last restore of rows, a small database.
-pub const ROWS_RECORD: &str = ".lrl-undo-rows";
+pub(crate) const ROWS_RECORD: &str = ".lrl-undo-rows";
 /// The note that the last restore had nothing to do.
-pub const IDLE: &str = ".lrl-undo-idle";
+pub(crate) const IDLE: &str = ".lrl-undo-idle";
 
 /// A name that a restore gives to what it keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KeptName<'n> {
+pub(crate) struct KeptName<'n> {
     /// The name of what was replaced.
     pub of: &'n [u8],
     /// The name under which that is kept; the side files of a database have one with an ending.
@@ -28,7 +28,7 @@ pub struct KeptName<'n> {
 }
 
 /// Returns whether a name is that of a restore's record.
-pub fn is_record(name: &[u8]) -> bool {
+pub(crate) fn is_record(name: &[u8]) -> bool {
     [RECORD, PENDING, ROWS_RECORD, IDLE].iter().any(|record| name == record.as_bytes())
 }
 
@@ -38,7 +38,7 @@ pub fn is_kept(name: &[u8]) -> bool {
 }
 
 /// Takes apart a name that a restore gives: `lrl.db.pre-restore`, `data.undone.2`, `lrl.db.pre-restore-wal`.
-pub fn kept_of(name: &[u8]) -> Option<KeptName<'_>> {
+pub(crate) fn kept_of(name: &[u8]) -> Option<KeptName<'_>> {
     let main = SIDE_FILES.iter().find_map(|end| name.strip_suffix(end.as_bytes())).unwrap_or(name);
     let digits = main.iter().rev().take_while(|b| b.is_ascii_digit()).count();
     let (start, number) = main.split_at(main.len() - digits);

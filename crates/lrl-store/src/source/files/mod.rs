@@ -3,13 +3,13 @@
 
 pub mod exclude;
 mod found;
-pub mod hard_links;
+pub(crate) mod hard_links;
 pub mod include;
 pub mod kept_copies;
 mod link_target;
 mod listing;
 mod open;
-pub mod read;
+pub(crate) mod read;
 mod read_ahead;
 mod roots;
 pub mod walk;

@@ -13,7 +13,7 @@ const ENTRIES: usize = 256;
 const NAMES: usize = 1 << 20;
 
 /// Does what [`walk`] does; `visit` is called in the caller's thread.
-pub fn walk_ahead(
+pub(crate) fn walk_ahead(
     roots: &[Root],
     excludes: &Excludes,
     skip: &[PathBuf],

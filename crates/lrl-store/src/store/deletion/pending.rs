@@ -27,7 +27,7 @@ pub(crate) fn stopwatch() -> [Duration; 2] {
 
 /// What is scheduled for deletion, or deleted already.
 #[derive(Debug, Default)]
-pub struct PendingDeletions {
+pub(crate) struct PendingDeletions {
     /// The documents, in order of their ids.
     pub documents: Vec<(PendingId, Pending)>,
     /// The packs of all of them, and those that an index lists and that a late look found gone.
@@ -37,17 +37,17 @@ pub struct PendingDeletions {
 
 impl PendingDeletions {
     /// Returns whether nothing is to be deleted.
-    pub fn are_none(&self) -> bool {
+    pub(crate) fn are_none(&self) -> bool {
         self.packs.is_empty()
     }
 
     /// Returns whether a pack is to go, or is gone.
-    pub fn has(&self, pack: &PackId) -> bool {
+    pub(crate) fn has(&self, pack: &PackId) -> bool {
         self.packs.contains(pack)
     }
 
     /// Returns whether the run that made a snapshot had read all of these.
-    pub fn are_avoided_by(&self, snapshot: &Snapshot) -> bool {
+    pub(crate) fn are_avoided_by(&self, snapshot: &Snapshot) -> bool {
         self.documents.iter().all(|(id, _)| snapshot.avoids.contains(id))
     }
 }

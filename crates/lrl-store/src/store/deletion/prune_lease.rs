@@ -51,7 +51,7 @@ pub(crate) struct Now {
 impl Now {
     /// Returns how old an object is that says itself when it was written: the less of what both clocks say, so that no wrong one makes
     /// anything older than it is.
-    pub fn age(&self, store: &Store, object: &str, written: Time) -> Result<Duration> {
+    pub(crate) fn age(&self, store: &Store, object: &str, written: Time) -> Result<Duration> {
         let here = Duration::from_secs(u64::try_from(self.here.secs.saturating_sub(written.secs)).unwrap_or_default());
         let Some(now) = self.there else { return Ok(here) };
         let there = store.backend.modified(object)?.map(|at| now.duration_since(at).unwrap_or_default());
@@ -172,7 +172,7 @@ impl Store {
 
 impl PruneLease<'_> {
     /// Fails where another run has taken the store over, because this one took so long.
-    pub fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         let backend = &self.store.backend;
         let is_last = self.store.lease_names()?.last() == Some(&self.number);
         match if is_last { backend.read(&name(self.number)) } else { Ok(Vec::new()) } {

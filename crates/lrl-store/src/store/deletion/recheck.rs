@@ -26,8 +26,7 @@ impl Store {
     }
 
     /// Returns the pending deletions, read at the first call. A store with locks has none: its prune deletes at once.
-    #[doc(hidden)]
-    pub fn pending_deletions(&self) -> Result<Arc<PendingDeletions>> {
+    pub(crate) fn pending_deletions(&self) -> Result<Arc<PendingDeletions>> {
         if self.backend.capabilities().exclusive_lock {
             return Ok(Arc::default());
         }

@@ -12,12 +12,12 @@ pub(super) struct Filter {
 
 impl Filter {
     /// Makes room for a number of chunks.
-    pub fn new(chunks: u64) -> Self {
+    pub(crate) fn new(chunks: u64) -> Self {
         Self { bits: vec![0; (chunks * BITS / 64 + 1) as usize] }
     }
 
     /// Adds a chunk.
-    pub fn add(&mut self, id: &ChunkId) {
+    pub(crate) fn add(&mut self, id: &ChunkId) {
         for place in self.places(id) {
             if let Some(word) = self.bits.get_mut((place / 64) as usize) {
                 *word |= 1 << (place % 64);
@@ -26,7 +26,7 @@ impl Filter {
     }
 
     /// Returns false if the chunk was not added.
-    pub fn may_have(&self, id: &ChunkId) -> bool {
+    pub(crate) fn may_have(&self, id: &ChunkId) -> bool {
         let is_set =
             |place: u64| self.bits.get((place / 64) as usize).is_some_and(|word| word & 1 << (place % 64) != 0);
         self.places(id).into_iter().all(is_set)

@@ -41,7 +41,7 @@ pub struct IndexSlot {
 
 impl IndexSlot {
     /// Returns whether no index lists it: it was read from the packs themselves.
-    pub fn is_pack_scan(self) -> bool {
+    pub(crate) fn is_pack_scan(self) -> bool {
         self.file == 0
     }
 }
@@ -70,18 +70,18 @@ pub struct IndexFile {
 }
 
 /// Returns the object's name of an index.
-pub fn object_name(id: &IndexId) -> String {
+pub(crate) fn object_name(id: &IndexId) -> String {
     format!("index/{id}")
 }
 
 /// Returns whether an object's name is one that an index can have.
-pub fn is_object_name(name: &str) -> bool {
+pub(crate) fn is_object_name(name: &str) -> bool {
     name.strip_prefix("index/").is_some_and(|id| IndexId::from_hex(id).is_ok())
 }
 
 impl IndexFile {
     /// Returns its length in bytes.
-    pub fn file_len(&self) -> u64 {
+    pub(crate) fn file_len(&self) -> u64 {
         self.layout.file_len
     }
 
@@ -123,12 +123,12 @@ impl IndexFile {
     }
 
     /// Returns the object's name.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     /// Keeps more blocks, of about 4 KiB each: for a caller that looks most chunks up.
-    pub fn keep_blocks(&self, blocks: usize) {
+    pub(crate) fn keep_blocks(&self, blocks: usize) {
         self.cached_blocks.store(blocks.max(CACHED_BLOCKS), Ordering::Relaxed);
     }
 
@@ -136,7 +136,7 @@ impl IndexFile {
     ///
     /// # Errors
     /// If a block cannot be read; then look-ups are as they were.
-    pub fn filter(&self, backend: &dyn Backend) -> Result<()> {
+    pub(crate) fn filter(&self, backend: &dyn Backend) -> Result<()> {
         let mut filter = Filter::new(self.layout.records);
         for copy in self.stream(backend) {
             filter.add(&copy?.place.record.id);
@@ -151,7 +151,7 @@ impl IndexFile {
     }
 
     /// Returns the packs that it lists.
-    pub fn packs(&self) -> &[PackId] {
+    pub(crate) fn packs(&self) -> &[PackId] {
         &self.packs
     }
 
@@ -252,7 +252,7 @@ impl IndexFile {
     }
 
     /// Walks all records in order of their chunks' ids; a block that cannot be read is one error among them.
-    pub fn stream<'a>(&'a self, backend: &'a dyn Backend) -> impl Iterator<Item = Result<ChunkCopy>> + 'a {
+    pub(crate) fn stream<'a>(&'a self, backend: &'a dyn Backend) -> impl Iterator<Item = Result<ChunkCopy>> + 'a {
         (0..self.layout.blocks).flat_map(move |block| {
             let bytes = backend.read_range(&self.name, self.layout.block_offset(block), self.layout.block_len(block));
             let decoded =
@@ -316,7 +316,7 @@ pub fn write(
 
 /// Walks all chunks in order of their ids, each with all its copies by pack and offset; a copy that several files list comes once for
 /// each of them.
-pub fn groups<'a>(
+pub(crate) fn groups<'a>(
     backend: &'a dyn Backend,
     files: &'a [Arc<IndexFile>],
 ) -> impl Iterator<Item = Result<Vec<ChunkCopy>>> + 'a {
@@ -353,7 +353,7 @@ fn grouped<'a>(streams: Vec<Copies<'a>>) -> impl Iterator<Item = Result<Vec<Chun
 
 /// Writes one index that says what `files` say and what is new: `records` in order of their chunks' ids, in `packs`. A chunk that several list is
 /// kept once for each different place.
-pub fn merge(
+pub(crate) fn merge(
     backend: &dyn Backend,
     files: &[Arc<IndexFile>],
     packs: &[PackId],
@@ -372,7 +372,7 @@ pub fn merge(
 }
 
 /// Writes one index of what `keep` leaves of each chunk's copies; they must be in `packs`.
-pub fn select(
+pub(crate) fn select(
     backend: &dyn Backend,
     files: &[Arc<IndexFile>],
     packs: Vec<PackId>,

@@ -18,7 +18,7 @@ pub(crate) struct LostChunks {
 
 impl LostChunks {
     /// Makes an empty one.
-    pub fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let schema = "CREATE TABLE wanted(id BLOB PRIMARY KEY) WITHOUT ROWID";
         let db = temp_db::create(PURPOSE, schema, CACHE_KIB, Rollback::Never)?;
         Ok(Self { db: Mutex::new(db) })
@@ -29,26 +29,26 @@ impl LostChunks {
     }
 
     /// Adds an id.
-    pub fn add(&self, id: &ChunkId) -> Result<()> {
+    pub(crate) fn add(&self, id: &ChunkId) -> Result<()> {
         let db = self.db();
         let mut insert = db.prepare_cached("INSERT OR IGNORE INTO wanted VALUES(?)").map_err(failed)?;
         insert.execute(params![id.as_bytes()]).map(drop).map_err(failed)
     }
 
     /// Removes an id; returns whether it was there.
-    pub fn take(&self, id: &ChunkId) -> Result<bool> {
+    pub(crate) fn take(&self, id: &ChunkId) -> Result<bool> {
         let db = self.db();
         let mut delete = db.prepare_cached("DELETE FROM wanted WHERE id=?").map_err(failed)?;
         Ok(delete.execute(params![id.as_bytes()]).map_err(failed)? > 0)
     }
 
     /// Checks whether it is empty.
-    pub fn is_empty(&self) -> Result<bool> {
+    pub(crate) fn is_empty(&self) -> Result<bool> {
         Ok(self.after(None, 1)?.is_empty())
     }
 
     /// Returns up to `most` ids that follow `last`, in order.
-    pub fn after(&self, last: Option<&ChunkId>, most: u32) -> Result<Vec<ChunkId>> {
+    pub(crate) fn after(&self, last: Option<&ChunkId>, most: u32) -> Result<Vec<ChunkId>> {
         let db = self.db();
         let mut select = db.prepare_cached("SELECT id FROM wanted WHERE id>? ORDER BY id LIMIT ?").map_err(failed)?;
         let last: &[u8] = last.map_or(&[], |last| last.as_bytes());

@@ -3,4 +3,4 @@
 pub(crate) mod lost_chunks;
 pub(crate) mod missing_packs;
 pub(crate) mod pack_scan;
-pub mod quarantine;
+pub(crate) mod quarantine;

@@ -65,7 +65,7 @@ fn read_tail(backend: &dyn Backend, name: &str, object: &str) -> Result<(u64, Ve
 
 impl PackScan {
     /// Reads the directories of all packs but those in `listed`; a pack whose own directory is damaged stays out.
-    pub fn build(backend: &dyn Backend, listed: &HashSet<PackId>) -> Result<Self> {
+    pub(crate) fn build(backend: &dyn Backend, listed: &HashSet<PackId>) -> Result<Self> {
         let schema = "CREATE TABLE chunks(id BLOB, pack BLOB, offset INTEGER, record BLOB)";
         let db = temp_db::create(PURPOSE, schema, CACHE_KIB, Rollback::Never)?;
         backend.list("packs", &mut |name, _| {
@@ -87,7 +87,7 @@ impl PackScan {
     }
 
     /// Finds every copy of a chunk.
-    pub fn find(&self, id: &ChunkId) -> Result<Vec<ChunkCopy>> {
+    pub(crate) fn find(&self, id: &ChunkId) -> Result<Vec<ChunkCopy>> {
         let db = self.db.lock().unwrap_or_else(PoisonError::into_inner);
         let mut statement =
             db.prepare_cached("SELECT rowid, pack, offset, record FROM chunks WHERE id=?").map_err(failed)?;

@@ -77,8 +77,7 @@ impl Store {
     }
 
     /// Counts what lies in quarantine.
-    #[doc(hidden)]
-    pub fn quarantine(&self) -> Result<Quarantine> {
+    pub(crate) fn quarantine(&self) -> Result<Quarantine> {
         let mut found = Quarantine::default();
         self.backend.list(QUARANTINE, &mut |name, bytes| {
             found.count += 1;

@@ -51,14 +51,19 @@ pub fn entries<E: From<crate::error::Error>>(
 }
 
 /// Sums up the bytes of `new` that are not the same chunk at the same place in `old`.
-pub fn changed_bytes(store: &Store, old: &ChunkId, new: &ChunkId) -> Result<u64> {
+pub(crate) fn changed_bytes(store: &Store, old: &ChunkId, new: &ChunkId) -> Result<u64> {
     let mut changed = 0u64;
     changed_ranges(store, old, new, &mut |range| changed = changed.saturating_add(range.end - range.start))?;
     Ok(changed)
 }
 
 /// Calls `visit` with the places of the bytes of `new` that are not the same chunk at the same place in `old`, piece by piece, ascending.
-pub fn changed_ranges(store: &Store, old: &ChunkId, new: &ChunkId, visit: &mut dyn FnMut(Range<u64>)) -> Result<()> {
+pub(crate) fn changed_ranges(
+    store: &Store,
+    old: &ChunkId,
+    new: &ChunkId,
+    visit: &mut dyn FnMut(Range<u64>),
+) -> Result<()> {
     let mut old = TreeItems::<Piece>::above(store, Some(old))?;
     let mut new = TreeItems::<Piece>::above(store, Some(new))?;
     let (mut old_at, mut new_at) = (0u64, 0u64);

@@ -24,7 +24,7 @@ impl<'s, T: Item> TreeItems<'s, T> {
     }
 
     /// Starts near the item at which the weights sum up to `weight`; returns the sum of those passed over.
-    pub fn from_weight(store: &'s Store, root: &ChunkId, weight: u64) -> Result<(Self, u64)> {
+    pub(crate) fn from_weight(store: &'s Store, root: &ChunkId, weight: u64) -> Result<(Self, u64)> {
         let mut left = weight;
         Self::descend(store, root, &mut |children| {
             let mut skip = 0;
@@ -144,7 +144,7 @@ impl<'s, T: Item> TreeItems<'s, T> {
 
 impl<'s> TreeItems<'s, Entry> {
     /// Starts at `path` if it is in the list, else at the first entry after it.
-    pub fn from_path(store: &'s Store, root: &ChunkId, path: &[u8]) -> Result<Self> {
+    pub(crate) fn from_path(store: &'s Store, root: &ChunkId, path: &[u8]) -> Result<Self> {
         let (mut items, _) = Self::descend(store, root, &mut |children| {
             let after = children.iter().take_while(|child| compare_paths(&child.first_key, path).is_le()).count();
             after.saturating_sub(1)
@@ -155,7 +155,7 @@ impl<'s> TreeItems<'s, Entry> {
     }
 
     /// Returns what is left of the leaf that is open.
-    pub fn into_leaf(self) -> Vec<Entry> {
+    pub(crate) fn into_leaf(self) -> Vec<Entry> {
         self.leaf.collect()
     }
 

@@ -46,12 +46,12 @@ impl Prefix {
 
 impl Bases {
     /// Joins the contents of these chunks; `None` without any. `depth` is that of a delta against them.
-    pub fn new(contents: &[Arc<Vec<u8>>], ids: Vec<ChunkId>, depth: u8, rerooted: bool) -> Option<Self> {
+    pub(crate) fn new(contents: &[Arc<Vec<u8>>], ids: Vec<ChunkId>, depth: u8, rerooted: bool) -> Option<Self> {
         Some(Self { prefix: Prefix::new(contents)?, ids, depth, rerooted })
     }
 
     /// Encodes a chunk against them, if that is smaller than the chunk.
-    pub fn delta<'p>(&'p self, plain: &[u8], encoder: &mut DeltaEncoder<'p>) -> Option<Delta<'p>> {
+    pub(crate) fn delta<'p>(&'p self, plain: &[u8], encoder: &mut DeltaEncoder<'p>) -> Option<Delta<'p>> {
         Some(Delta { encoded: encoder.encode(plain, self.prefix.bytes())?, bases: self })
     }
 }

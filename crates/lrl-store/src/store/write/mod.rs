@@ -5,10 +5,10 @@ mod put;
 mod session;
 mod trust;
 
-pub use put::NewChunk;
+pub(crate) use put::NewChunk;
 pub(super) use session::MAX_PENDING;
 pub use session::WriteSession;
-pub use trust::Trust;
+pub(crate) use trust::Trust;
 
 #[cfg(test)]
 mod tests;

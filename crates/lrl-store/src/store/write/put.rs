@@ -15,7 +15,7 @@ pub(super) const MAX_WORK: usize = 128;
 const MIN_DELTA_LEN: usize = 256;
 
 /// A chunk to put.
-pub struct NewChunk<'p> {
+pub(crate) struct NewChunk<'p> {
     /// Its bytes.
     pub plain: &'p [u8],
     /// Chunks of sealed packs that it is like, best first.
@@ -32,7 +32,7 @@ impl WriteSession<'_> {
 
     /// Keeps a few chunks at once, which costs less than one after another where they become deltas: all are in memory with their bases
     /// meanwhile. Returns their ids.
-    pub fn put_all(&self, chunks: &[NewChunk<'_>]) -> Result<Vec<ChunkId>> {
+    pub(crate) fn put_all(&self, chunks: &[NewChunk<'_>]) -> Result<Vec<ChunkId>> {
         let chunk = |new: &NewChunk<'_>| self.store().ids().chunk(new.plain);
         let ids: Vec<ChunkId> = chunks.iter().map(chunk).collect();
         let new: Vec<_> = ids.iter().zip(chunks).map(|(id, new)| (*id, new.plain, &*new.bases)).collect();

@@ -103,12 +103,12 @@ impl<'s> WriteSession<'s> {
     }
 
     /// Returns what may be reused unread from here on.
-    pub fn trust(&self) -> Trust {
+    pub(crate) fn trust(&self) -> Trust {
         Trust::from_u8(self.trust.load(Ordering::Relaxed))
     }
 
     /// Lowers the trust; a higher one than before changes nothing.
-    pub fn lower_trust(&self, trust: Trust) {
+    pub(crate) fn lower_trust(&self, trust: Trust) {
         if trust == Trust::ReadEverything {
             // A chunk that is cached locally must not hide that the backend has lost it.
             self.store.storage().cache_clear();
@@ -121,7 +121,7 @@ impl<'s> WriteSession<'s> {
     }
 
     /// Returns the store that it adds to.
-    pub fn store(&self) -> &'s Store {
+    pub(crate) fn store(&self) -> &'s Store {
         self.store
     }
 
@@ -135,7 +135,7 @@ impl<'s> WriteSession<'s> {
     }
 
     /// Returns whether a chunk was added by this session or is in the store: listed there, in a pack that reaches so far, and its bases too.
-    pub fn knows(&self, id: &ChunkId) -> Result<bool> {
+    pub(crate) fn knows(&self, id: &ChunkId) -> Result<bool> {
         if self.state().pending.contains_key(id) {
             return Ok(true);
         }

@@ -3,7 +3,7 @@
 /// What may be reused without reading it, from the most to the least.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
-pub enum Trust {
+pub(crate) enum Trust {
     /// What is proved to be unchanged is reused with all that the parent snapshot says of it; a chunk that the index lists is known.
     Proved,
     /// Nothing is reused from a parent: the whole source is read, and each chunk looked up. A chunk that the index lists is known.
@@ -15,7 +15,7 @@ pub enum Trust {
 impl Trust {
     /// Returns whether what a parent holds may be reused without looking at each chunk.
     #[must_use]
-    pub fn reuses_parent(self) -> bool {
+    pub(crate) fn reuses_parent(self) -> bool {
         self == Self::Proved
     }
 

@@ -21,14 +21,14 @@ fn failed(error: rusqlite::Error) -> Error {
 }
 
 impl RowList {
-    pub fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let schema =
             "CREATE TABLE named (path BLOB, size INTEGER, no_size TEXT, sha256 TEXT, md5 TEXT, md5_base64 TEXT)";
         Ok(Self { conn: temp_db::create(PURPOSE, schema, CACHE_KIB, Rollback::Never)? })
     }
 
     /// Adds what a row knows of the file at a clean path.
-    pub fn add(&self, path: &[u8], facts: &FileFacts) -> Result<()> {
+    pub(crate) fn add(&self, path: &[u8], facts: &FileFacts) -> Result<()> {
         let (size, no_size) = match &facts.size {
             None => (None, None),
             Some(Ok(size)) => (Some(size.cast_signed()), None),
@@ -42,7 +42,7 @@ impl RowList {
     }
 
     /// Gives the rows to `sink`, in the order of their paths.
-    pub fn each(&self, sink: &mut dyn FnMut(&[u8], FileFacts) -> Result<()>) -> Result<()> {
+    pub(crate) fn each(&self, sink: &mut dyn FnMut(&[u8], FileFacts) -> Result<()>) -> Result<()> {
         let select = "SELECT path, size, no_size, sha256, md5, md5_base64 FROM named ORDER BY path";
         let mut statement = self.conn.prepare(select).map_err(failed)?;
         let mut rows = statement.query([]).map_err(failed)?;

@@ -16,7 +16,7 @@ pub struct RowsCheck {
 
 impl RowsCheck {
     /// Returns its name for people: the beginning of the query where it has no other.
-    pub fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         const MOST: usize = 60;
         let text = self.name.as_ref().unwrap_or(&self.query);
         let line = text.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -70,7 +70,7 @@ impl Assertion {
     }
 
     /// Returns the path of the database that it is about; `None` is the first.
-    pub fn database(&self) -> Option<&[u8]> {
+    pub(crate) fn database(&self) -> Option<&[u8]> {
         self.database.as_deref()
     }
 

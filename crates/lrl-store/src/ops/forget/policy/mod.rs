@@ -154,7 +154,7 @@ pub enum Reason {
 
 impl Reason {
     /// Returns whether a rule of the policy, or a doubt about clocks or about newer snapshots, keeps it; the others only protect it.
-    pub fn is_policy(&self) -> bool {
+    pub(crate) fn is_policy(&self) -> bool {
         !matches!(self, Self::Database | Self::Uploads | Self::Proven | Self::Bad(_) | Self::BeforeRestore)
     }
 }
@@ -196,7 +196,7 @@ impl fmt::Display for Reason {
 /// what was there before rows were restored, unless no other is good. Rules
 /// rank by sequence: those whose time goes back against it are ranked among themselves, so that nobody who sets a clock back, or forges a
 /// time, pushes out what was there before.
-pub fn apply(policy: &Policy, candidates: &[Candidate], now: i64) -> Vec<Vec<Reason>> {
+pub(crate) fn apply(policy: &Policy, candidates: &[Candidate], now: i64) -> Vec<Vec<Reason>> {
     let mut reasons = vec![Vec::new(); candidates.len()];
     let is_future = |at: usize| candidates[at].created > now.saturating_add(SKEW_SECS);
     let mut by_sequence: Vec<usize> = (0..candidates.len()).collect();
@@ -331,7 +331,7 @@ fn before_leap<'a>(candidates: &[Candidate], by_sequence: &'a [usize]) -> &'a [u
 
 /// Returns the positions of the newest snapshots, by sequence, with each part good; a part
 /// that no snapshot has good has none. One of what was there before rows were restored is taken where there is no other.
-pub fn newest_parts(candidates: &[Candidate]) -> Vec<(usize, Reason)> {
+pub(crate) fn newest_parts(candidates: &[Candidate]) -> Vec<(usize, Reason)> {
     let newest = |holds: fn(&Candidate) -> bool| {
         let rank = |at: &usize| (!is_before_restore(&candidates[*at].tags), &candidates[*at].name);
         (0..candidates.len()).filter(|at| holds(&candidates[*at])).max_by_key(rank)

@@ -100,7 +100,7 @@ impl Counts {
 }
 
 /// Returns the values of a row that differ, by the place of their column.
-pub fn differences<'r>(
+pub(crate) fn differences<'r>(
     from: &'r [OwnedCell],
     to: &'r [OwnedCell],
 ) -> impl Iterator<Item = (usize, &'r OwnedCell, &'r OwnedCell)> {

@@ -21,7 +21,7 @@ const READ_BYTES: usize = 256 << 10;
 
 /// What [`read_file`] delivers, in the order of the file.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Part<'a> {
+pub(crate) enum Part<'a> {
     /// The bytes of one chunk.
     Data(&'a [u8]),
     /// Zero bytes that take no space on disk.
@@ -34,7 +34,7 @@ pub enum Part<'a> {
 
 /// How reading ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ReadOutcome {
+pub(crate) enum ReadOutcome {
     /// The parts are the file as it was at one moment; its metadata from that moment.
     Whole(Stat),
     /// It changed during every attempt: the parts are the last one, `stat.size` the number of bytes delivered.
@@ -45,7 +45,7 @@ pub enum ReadOutcome {
 
 impl ReadOutcome {
     /// Returns what the report has to say about the file.
-    pub fn problem(&self, found: &Found) -> Option<Problem> {
+    pub(crate) fn problem(&self, found: &Found) -> Option<Problem> {
         let reason = match self {
             Self::Whole(_) => return None,
             Self::Changing(_) => "changed while it was read; the stored copy may be a mixture".to_owned(),
@@ -72,7 +72,7 @@ fn open_found(found: &Found) -> Result<(OwnedFd, rustix::fs::Stat), String> {
 }
 
 /// Reads the extended attributes of a regular file that the walk found, for a caller that did not keep those of [`read_file`].
-pub fn read_xattrs_of(found: &Found) -> FoundXattrs {
+pub(crate) fn read_xattrs_of(found: &Found) -> FoundXattrs {
     match open_found(found) {
         Ok((fd, _)) => read_xattrs(fd),
         Err(reason) => FoundXattrs { lost: Some(reason), ..FoundXattrs::default() },
@@ -83,7 +83,7 @@ pub fn read_xattrs_of(found: &Found) -> FoundXattrs {
 ///
 /// Fails only where `sink` does. Files up to 1 MiB, and data between holes up to that length, are one piece; longer data
 /// is cut by content, as `gear` says.
-pub fn read_file(
+pub(crate) fn read_file(
     found: &Found,
     gear: &Gear,
     scratch: &mut Vec<u8>,
@@ -125,12 +125,12 @@ pub fn read_file(
 }
 
 /// Returns whether a file that the walk found is a SQLite database. One that cannot be opened is none: reading it tells why.
-pub fn is_database(found: &Found) -> bool {
+pub(crate) fn is_database(found: &Found) -> bool {
     look_for_header(found).unwrap_or_default()
 }
 
 /// Returns whether a file that the walk found is a SQLite database; the reason in words if it cannot be opened.
-pub fn look_for_header(found: &Found) -> Result<bool, String> {
+pub(crate) fn look_for_header(found: &Found) -> Result<bool, String> {
     let (fd, _) = open_found(found)?;
     let mut first = [0; 18];
     let read = pread(&fd, &mut first, 0).map_err(unreadable)?;

@@ -26,10 +26,10 @@ use crate::progress::{Observer, Problem, Problems, checkpoint};
 
 /// How names begin that a restore keeps directly in a root whose contents it had to exchange, or makes ready there: they are no
 /// uploads. In a site they may be in any directory.
-pub const RESTORES: [&str; 3] = [".lrl.pre-restore", ".lrl.undone", ".lrl-restore-"];
+pub(crate) const RESTORES: [&str; 3] = [".lrl.pre-restore", ".lrl.undone", ".lrl-restore-"];
 
 /// Checks whether a name directly in a root belongs to a restore.
-pub fn is_of_restore(name: &[u8]) -> bool {
+pub(crate) fn is_of_restore(name: &[u8]) -> bool {
     RESTORES.iter().any(|start| name.starts_with(start.as_bytes()))
 }
 
