@@ -32,7 +32,7 @@ struct Unpacked {
 }
 
 /// Unpacks the archive and adds the checks after its hash; returns its files.
-pub(in crate::ops::drill) fn check(
+pub(crate) fn check(
     path: &Path,
     file: &FoundFile,
     options: &Options<'_>,

@@ -18,7 +18,7 @@ struct Tally {
     described: Vec<String>,
 }
 
-pub(in crate::ops::drill) fn check(inspector: &Inspector<'_>, uploads: &Uploads) -> Result<Check> {
+pub(crate) fn check(inspector: &Inspector<'_>, uploads: &Uploads) -> Result<Check> {
     let files = match uploads {
         Uploads::Known(files) => files,
         Uploads::Absent(why) => return Ok(Check::not_applicable(ASSET_ROWS, why)),

@@ -20,7 +20,7 @@ use crate::source::database::{Inspector, Integrity, Orphans};
 const FINDINGS: u32 = 20;
 
 /// Opens the file and adds the checks after its hash.
-pub(in crate::ops::drill) fn check(
+pub(crate) fn check(
     path: &Path,
     subject: &Subject<'_>,
     options: &Options<'_>,

@@ -57,7 +57,7 @@ struct Tally {
 }
 
 /// Runs one check in the restored database.
-pub(in crate::ops::drill) fn check(
+pub(crate) fn check(
     inspector: &Inspector<'_>,
     wanted: &RowsCheck,
     subject: &Subject<'_>,

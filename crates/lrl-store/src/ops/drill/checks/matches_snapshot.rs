@@ -9,10 +9,10 @@ use crate::ops::drill::verification::{Check, MATCHES, Verification};
 use crate::set::manifest::read::FoundSet;
 
 /// The snapshot that a set shows, or why there is none to compare with.
-pub(in crate::ops::drill) type Shown = Result<(SnapshotId, Snapshot), String>;
+pub(crate) type Shown = Result<(SnapshotId, Snapshot), String>;
 
 /// Finds the snapshot that the set shows; the text says why there is none to compare with.
-pub(in crate::ops::drill) fn shown_snapshot(set: &FoundSet, options: &Options<'_>) -> Result<Shown> {
+pub(crate) fn shown_snapshot(set: &FoundSet, options: &Options<'_>) -> Result<Shown> {
     let Some(id) = set.snapshot else { return Ok(Err("the set names no snapshot".into())) };
     let store = match &options.store {
         Ok(store) => store,
@@ -25,7 +25,7 @@ pub(in crate::ops::drill) fn shown_snapshot(set: &FoundSet, options: &Options<'_
 }
 
 /// Compares a database by its path in the snapshot.
-pub(in crate::ops::drill) fn matches_database(shown: &Shown, path: &[u8], found: &Verification) -> Check {
+pub(crate) fn matches_database(shown: &Shown, path: &[u8], found: &Verification) -> Check {
     let (id, snapshot) = match shown {
         Ok(shown) => shown,
         Err(why) => return Check::not_applicable(MATCHES, why),
@@ -51,7 +51,7 @@ pub(in crate::ops::drill) fn matches_database(shown: &Shown, path: &[u8], found:
 }
 
 /// Says which databases of the snapshot have no entry in the manifest, whose entries are of those at `paths`.
-pub(in crate::ops::drill) fn without_entry(snapshot: &Snapshot, paths: &[&[u8]]) -> Vec<String> {
+pub(crate) fn without_entry(snapshot: &Snapshot, paths: &[&[u8]]) -> Vec<String> {
     let missing = snapshot.databases.iter().filter(|part| !paths.contains(&part.path.as_slice()));
     let is_manual = |path: &[u8]| path == THE_DATABASE;
     let of = |path: &[u8], shown: String| {
@@ -61,7 +61,7 @@ pub(in crate::ops::drill) fn without_entry(snapshot: &Snapshot, paths: &[&[u8]])
 }
 
 /// Compares the archive.
-pub(in crate::ops::drill) fn matches_uploads(shown: &Shown, found: &Verification) -> Check {
+pub(crate) fn matches_uploads(shown: &Shown, found: &Verification) -> Check {
     let (id, snapshot) = match shown {
         Ok(shown) => shown,
         Err(why) => return Check::not_applicable(MATCHES, why),

@@ -21,7 +21,7 @@ impl RequiredTables {
     }
 
     /// Returns the tables if they are required of the database at `path`.
-    pub(in crate::ops::drill) fn of(&self, path: &[u8]) -> &[String] {
+    pub(crate) fn of(&self, path: &[u8]) -> &[String] {
         if self.databases.wants(path, false) { &self.tables } else { &[] }
     }
 }

@@ -8,7 +8,7 @@ use crate::fs::temp_db::{self, Rollback};
 use crate::ops::drill::files::key;
 use crate::source::database::FileFacts;
 
-pub(in crate::ops::drill) struct RowList {
+pub(crate) struct RowList {
     conn: Connection,
 }
 

@@ -49,7 +49,7 @@ fn cut<'p>(path: &'p [u8], root: &Path) -> Option<&'p [u8]> {
 }
 
 /// Shortens a directory to what it has in common with the directory of a path, component by component.
-pub(in crate::ops::drill) fn common_directory(directory: Option<Vec<u8>>, path: &[u8]) -> Vec<u8> {
+pub(crate) fn common_directory(directory: Option<Vec<u8>>, path: &[u8]) -> Vec<u8> {
     let own = path.iter().rposition(|byte| *byte == b'/').map_or(&b""[..], |slash| &path[..slash]);
     let Some(mut directory) = directory else { return own.to_vec() };
     let components = |path: &[u8]| -> Vec<Vec<u8>> {

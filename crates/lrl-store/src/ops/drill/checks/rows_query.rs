@@ -27,7 +27,7 @@ impl RowsCheck {
     }
 
     /// Returns whether files have to be hashed with MD5 for it.
-    pub(in crate::ops::drill) fn wants_md5(&self) -> bool {
+    pub(crate) fn wants_md5(&self) -> bool {
         may_give_md5(&self.query)
     }
 }

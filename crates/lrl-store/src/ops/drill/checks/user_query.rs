@@ -137,7 +137,7 @@ fn describe(value: &Value) -> String {
 }
 
 /// Runs one assertion in the restored database.
-pub(in crate::ops::drill) fn check(
+pub(crate) fn check(
     inspector: &Inspector<'_>,
     assertion: &Assertion,
     temp: &Path,
