@@ -8,7 +8,7 @@ use crate::format::snapshot::{Snapshot, THE_DATABASE};
 
 /// One database of a set or snapshot.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Subject<'a> {
+pub(crate) struct Subject<'a> {
     /// Its path in the snapshot.
     pub path: &'a [u8],
     /// It is the database of the manual's layout: `lrl.db`, and no other is there.
@@ -35,13 +35,13 @@ impl<'a> Subject<'a> {
 }
 
 /// Returns the directory that a site's files were below, as the user gave it.
-pub(super) fn root_of(snapshot: &Snapshot) -> Option<&str> {
+pub(crate) fn root_of(snapshot: &Snapshot) -> Option<&str> {
     let of_files = || snapshot.files.as_ref()?.roots.get("").map(String::as_str);
     snapshot.root.as_ref().map(|root| root.path.as_str()).or_else(of_files)
 }
 
 /// Says which assertions and checks are about a database that is not among `paths`.
-pub(super) fn unplaced(paths: &[&[u8]], options: &Options<'_>) -> Vec<String> {
+pub(crate) fn unplaced(paths: &[&[u8]], options: &Options<'_>) -> Vec<String> {
     if paths.is_empty() {
         return Vec::new();
     }

@@ -3,7 +3,7 @@
 use super::files::Files;
 
 /// What is known of the uploads when the database's rows are looked up.
-pub(super) enum Uploads {
+pub(crate) enum Uploads {
     Known(Files),
     /// They could not be read to their end.
     Unreadable,
