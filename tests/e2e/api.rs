@@ -185,7 +185,7 @@ fn public_functions_say_how_they_fail_and_reports_must_be_looked_at() {
         for (declaration, before) in texts.iter().flat_map(|text| methods(text, name)) {
             check(&format!("{public}: {}", declaration.trim()), &declaration, &before);
         }
-        if name.ends_with("Options") && !has("#[non_exhaustive]") {
+        if (name.ends_with("Options") || name == "Policy" || name == "Limits") && !has("#[non_exhaustive]") {
             wrong.push(format!("{public} is not #[non_exhaustive]: no option could be added"));
         }
         if name == "Report" && !(has("#[must_use") && has("#[non_exhaustive]")) {

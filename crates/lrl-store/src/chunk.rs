@@ -17,7 +17,7 @@ pub struct CdcParams {
     pub max: usize,
 }
 
-/// How uploads larger than [`WHOLE_FILE_BYTES`] are cut in format 1.
+/// How uploads larger than `WHOLE_FILE_BYTES` are cut in format 1.
 pub const UPLOADS: CdcParams = CdcParams { min: 256 << 10, avg: 1 << 20, max: 4 << 20 };
 
 /// A run of data up to this length is one chunk, uncut.

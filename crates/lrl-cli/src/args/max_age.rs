@@ -31,6 +31,10 @@ pub struct MaxAgeArgs {
 impl MaxAgeArgs {
     /// Returns the limits that concern the store by itself.
     pub fn limits(&self) -> Limits {
-        Limits { age: self.max_age, drill: self.max_drill_age, check: self.max_check_age }
+        let mut limits = Limits::default();
+        limits.age = self.max_age;
+        limits.drill = self.max_drill_age;
+        limits.check = self.max_check_age;
+        limits
     }
 }

@@ -19,8 +19,8 @@ use crate::render::{entry, json, units};
 /// Plans, shows the plan, and follows it.
 pub fn run(context: &Context<'_>, args: &ForgetArgs) -> Result {
     // Who names snapshots means these; a policy from lrl.toml is another matter.
-    let policy = if args.snapshots.is_empty() { policy(args) } else { Policy::default() };
-    let policy = Policy { bad_within_secs: args.keep_bad_within.as_secs(), ..policy };
+    let mut policy = if args.snapshots.is_empty() { policy(args) } else { Policy::default() };
+    policy.bad_within_secs = args.keep_bad_within.as_secs();
     if policy.is_empty() && args.snapshots.is_empty() {
         let text = "lrl forget needs a policy that keeps something, as --keep-daily 7 or keep-daily in [policy] of lrl.toml, or the names \
                     of snapshots to remove";
@@ -70,18 +70,17 @@ fn refuse_other_source(context: &Context<'_>, args: &ForgetArgs, store: &Store, 
 /// Returns the rules of the flags, and of `lrl.toml` below them.
 pub fn policy(args: &ForgetArgs) -> Policy {
     let keep = args.keep.clone().unwrap_or_default();
-    Policy {
-        last: args.keep_last,
-        hourly: args.keep_hourly,
-        daily: args.keep_daily,
-        weekly: args.keep_weekly,
-        monthly: args.keep_monthly,
-        yearly: args.keep_yearly,
-        within_secs: args.keep_within.unwrap_or_default().max(keep.all).as_secs(),
-        thinned: keep.thinned.iter().map(|(period, age)| (*period, age.as_secs())).collect(),
-        tags: args.keep_tag.clone(),
-        bad_within_secs: 0,
-    }
+    let mut policy = Policy::default();
+    policy.last = args.keep_last;
+    policy.hourly = args.keep_hourly;
+    policy.daily = args.keep_daily;
+    policy.weekly = args.keep_weekly;
+    policy.monthly = args.keep_monthly;
+    policy.yearly = args.keep_yearly;
+    policy.within_secs = args.keep_within.unwrap_or_default().max(keep.all).as_secs();
+    policy.thinned = keep.thinned.iter().map(|(period, age)| (*period, age.as_secs())).collect();
+    policy.tags = args.keep_tag.clone();
+    policy
 }
 
 /// Shows the plan, runs `act`, which returns what else belongs into the document, and says how it ended.

@@ -83,7 +83,7 @@ pub trait Backend: Send + Sync {
         format!("{}/{name}", self.location())
     }
 
-    /// Reads a whole small object, at most [`MOST_WHOLE_BYTES`]. [`crate::error::Error::Missing`] if it is not there.
+    /// Reads a whole small object, at most `MOST_WHOLE_BYTES`. [`crate::error::Error::Missing`] if it is not there.
     fn read(&self, name: &str) -> Result<Vec<u8>>;
 
     /// Reads exactly `len` bytes at `offset`; an object that is shorter is [`crate::error::Error::Corrupt`].

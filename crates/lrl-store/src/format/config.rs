@@ -23,7 +23,7 @@ pub struct Config {
     pub must_know_to_write: Vec<String>,
     /// How contents are cut.
     pub chunking: Chunking,
-    /// `none`: nothing is encrypted; else [`crypt::NAME`].
+    /// `none`: nothing is encrypted; else `crypt::NAME`.
     pub crypto: String,
 }
 

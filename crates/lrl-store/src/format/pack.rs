@@ -175,7 +175,7 @@ pub(crate) fn seal_tail(keys: &Keys, head: &[u8], records: &[Record], directory_
     Ok(out)
 }
 
-/// Reads where the directory begins from a pack's last [`FOOTER_LEN`] bytes; `pack_len` is the file's length.
+/// Reads where the directory begins from a pack's last `FOOTER_LEN` bytes; `pack_len` is the file's length.
 pub fn directory_offset(footer: &[u8], pack_len: u64, object: &str) -> Result<u64> {
     let offset = u64::from(Reader::new(footer, object).u32()?);
     if footer.len() != FOOTER_LEN || offset < HEADER.len() as u64 || offset + FOOTER_LEN as u64 > pack_len {

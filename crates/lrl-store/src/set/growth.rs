@@ -22,7 +22,7 @@ pub struct Sets {
 pub struct Outgrown {
     /// How long until their disk is full at this rate; `None` if they are not old enough to tell.
     pub full_in: Option<Duration>,
-    /// How many to keep: as many as take no more than the store, but at least [`FEW`] where there are more.
+    /// How many to keep: as many as take no more than the store, but at least `FEW` where there are more.
     pub keep: u64,
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use lrl_store::ops::forget::{self, Options, Policy};
+use lrl_store::ops::forget::{self, Options};
 use lrl_store::time::time_of;
 
 use crate::args::Verb;
@@ -39,7 +39,8 @@ impl Thin {
                 return Err(Failure::Usage("a watch forgets as `lrl forget` does".into()));
             };
             let store = open::open_to_delete(context, &context.paths()?, false)?;
-            let policy = Policy { bad_within_secs: args.keep_bad_within.as_secs(), ..forget_verb::policy(args) };
+            let mut policy = forget_verb::policy(args);
+            policy.bad_within_secs = args.keep_bad_within.as_secs();
             let mut options = Options::new(policy, time_of(SystemTime::now()));
             options.source = Some(context.cli.global.source.clone());
             let plan = forget::plan(&store, &options, context.term)?;

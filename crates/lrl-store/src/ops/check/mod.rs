@@ -54,7 +54,7 @@ pub(crate) fn check(backend: Arc<dyn Backend>, options: &Options, observer: &dyn
 ///
 /// # Errors
 ///
-/// As [`check`].
+/// As [`check_at`], but for opening the backend.
 pub fn check_with_sets(
     backend: Arc<dyn Backend>,
     options: &Options,

@@ -47,8 +47,8 @@ impl Plan {
     }
 }
 
-/// Checks the store behind `backend` and repairs what can be repaired, under an exclusive lock;
-/// then searches sets, live data and other stores for what is lost.
+/// Checks the store behind `backend` and repairs what can be repaired, under an exclusive lock; then searches sets, live
+/// data and other stores for what is lost.
 ///
 /// # Errors
 ///
@@ -72,7 +72,7 @@ pub fn repair_from(
 ///
 /// # Errors
 ///
-/// As [`repair`]; [`Error::Locked`] while a prune or another repair runs, [`Error::Refused`] where nothing keeps these apart.
+/// As [`repair_from`]; [`Error::Locked`] while a prune or another repair runs, [`Error::Refused`] where nothing keeps these apart.
 pub fn repair_in_bucket(
     backend: Arc<dyn Backend>,
     options: &Options,

@@ -51,6 +51,7 @@ pub struct Newest {
 
 /// The state of a source.
 #[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
 pub struct Status {
     /// Snapshots of the source.
     pub snapshots: u64,
@@ -88,6 +89,7 @@ pub struct Status {
 
 /// From which age on something is too old; `None`: never.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Limits {
     /// The newest good backup.
     pub age: Option<Duration>,

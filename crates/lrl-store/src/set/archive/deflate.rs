@@ -1,5 +1,5 @@
 //! The compressed form of a segment: deflate runs that end on a byte boundary, stored blocks for what does not compress, and the gzip
-//! frame around all segments (RFC 1951, RFC 1952). The output is a function of the plain bytes and of [`CODER`] alone.
+//! frame around all segments (RFC 1951, RFC 1952). The output is a function of the plain bytes and of `CODER` alone.
 
 use std::io;
 

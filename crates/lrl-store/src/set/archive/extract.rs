@@ -102,7 +102,7 @@ pub(crate) fn extract_into(
     Ok(Counts { not_given, ..counts })
 }
 
-/// Checks everything that [`extract`] checks, and writes nothing.
+/// Checks everything that `extract` checks, and writes nothing.
 ///
 /// # Errors
 /// [`Error::Corrupt`] if the archive is damaged or holds what must not be unpacked.

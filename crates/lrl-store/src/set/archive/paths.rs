@@ -8,7 +8,7 @@ use std::hash::BuildHasher;
 use super::read::{Member, MemberKind};
 use crate::format::entry::compare_paths;
 
-/// Why a member is refused, as words that follow "its member <name>".
+/// Why a member is refused, as words that follow "its member NAME".
 pub(crate) type Refusal = String;
 
 pub(crate) const TWICE: &str = "stands there twice";

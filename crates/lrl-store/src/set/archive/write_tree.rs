@@ -27,7 +27,7 @@ const HOLE: usize = 64 << 10;
 
 /// Why a member could not be written.
 pub(crate) enum Stop {
-    /// The archive's fault, in words that follow "its member <name>".
+    /// The archive's fault, in words that follow "its member NAME".
     Member(Refusal),
     /// Anything else.
     Engine(Error),

@@ -1,6 +1,6 @@
 //! The one reader of manifests that anybody wrote: lrl, the old script, or an attacker. A field that is not what it should be does not
-//! keep the others from being read; [`Manifest::read`] refuses it, [`FoundSet::load`] goes on without it, and has the reason of
-//! [`Manifest::read`] as its error. Opens no file that a manifest names.
+//! keep the others from being read; `Manifest::read` refuses it, [`FoundSet::load`] goes on without it, and has the reason of
+//! `Manifest::read` as its error. Opens no file that a manifest names.
 
 use std::collections::HashSet;
 use std::fs;

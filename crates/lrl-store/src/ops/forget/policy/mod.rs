@@ -16,6 +16,7 @@ const DAY_SECS: i64 = 24 * HOUR_SECS;
 
 /// What to keep. Zero or empty: the rule was not given.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Policy {
     /// This many of the newest, by sequence.
     pub last: u32,
