@@ -11,7 +11,7 @@ use crate::set::archive::extract::FileVisitor;
 
 /// What is known of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Facts {
+pub(crate) struct Facts {
     /// Its length in bytes.
     pub size: u64,
     /// Its SHA-256, unless it has very large holes.
@@ -20,7 +20,7 @@ pub(super) struct Facts {
     pub md5: Option<[u8; 16]>,
 }
 
-pub(super) struct Files {
+pub(crate) struct Files {
     conn: Connection,
     with_md5: bool,
     marks: Cell<u32>,
@@ -35,7 +35,7 @@ struct Row {
 }
 
 /// Paths in the order of the list that rows and archives come in, so that both insert and look up go forward.
-pub(super) fn key(path: &[u8]) -> Vec<u8> {
+pub(crate) fn key(path: &[u8]) -> Vec<u8> {
     path.iter().map(|byte| if *byte == b'/' { 0 } else { *byte }).collect()
 }
 
