@@ -13,15 +13,13 @@ use super::names::pack_name;
 use super::prefetch::Prefetched;
 use super::repair::pack_scan::PackScan;
 use super::tree;
+use crate::budget::PACK_KEYS;
 use crate::compression;
 use crate::crypt::{Key, Keys};
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Piece};
 use crate::format::pack::{self, MAX_DEPTH};
 use crate::id::{ChunkId, PackId};
-
-/// The number of packs whose keys are remembered.
-const PACK_KEYS: usize = 8 << 10;
 
 /// Finds a piece by its offset in the content, its chunk and length.
 type ReadPiece<'r> = dyn FnMut(u64, &ChunkId, usize) -> Result<Vec<u8>> + 'r;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use self::filter::Filter;
 use crate::backend::{Backend, Payload, hash_start};
+use crate::budget::{FILE_BLOCKS, INDEX_BUFFER_BYTES};
 use crate::error::{Error, Result};
 use crate::format::index::{self, Block, Encoder, Layout, Located};
 use crate::format::pack::Record;
@@ -14,10 +15,6 @@ use crate::id::{ChunkId, IndexId, PackId};
 
 /// Index files that a store keeps, at most; one more and the small ones are merged.
 pub const MAX_FILES: usize = 16;
-/// Blocks kept per index file at least: about 1 MiB in all with [`MAX_FILES`] of them.
-const CACHED_BLOCKS: usize = 12;
-/// Blocks kept of all index files together, about 2 MiB: deltas over deltas look many chunks up.
-pub(super) const SHARED_BLOCKS: usize = 512;
 
 /// Where one copy of a chunk is.
 #[derive(Debug, Clone)]
@@ -110,7 +107,7 @@ impl IndexFile {
         let (at, table_len) = layout.pack_table();
         let packs = index::decode_packs(&backend.read_range(name, at, table_len)?);
         let tag = u64::from_be_bytes(*id.as_bytes().first_chunk().unwrap_or(&[0; 8]));
-        let cached_blocks = AtomicUsize::new(CACHED_BLOCKS);
+        let cached_blocks = AtomicUsize::new(FILE_BLOCKS);
         Ok(Self {
             name: name.into(),
             tag,
@@ -129,7 +126,7 @@ impl IndexFile {
 
     /// Keeps more blocks, of about 4 KiB each: for a caller that looks most chunks up.
     pub(crate) fn keep_blocks(&self, blocks: usize) {
-        self.cached_blocks.store(blocks.max(CACHED_BLOCKS), Ordering::Relaxed);
+        self.cached_blocks.store(blocks.max(FILE_BLOCKS), Ordering::Relaxed);
     }
 
     /// Reads it once, so that look-ups of what it does not list read nothing: for a caller that looks most chunks up. Takes 10 bits for each chunk.
@@ -293,7 +290,7 @@ pub fn write(
     let room = backend.space();
     let mut len = 0u64;
     let (mut encoder, head) = Encoder::new(&packs);
-    let mut out = std::io::BufWriter::with_capacity(64 << 10, &mut temp);
+    let mut out = std::io::BufWriter::with_capacity(INDEX_BUFFER_BYTES, &mut temp);
     let mut write = |bytes: &[u8]| {
         len += bytes.len() as u64;
         room.charge(bytes.len() as u64)?;

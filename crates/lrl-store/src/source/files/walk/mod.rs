@@ -19,6 +19,7 @@ use super::link_target;
 use super::listing::Listing;
 use super::open::{open_quietly, unreadable};
 use super::roots::{self, OpenRoot, Skip};
+use crate::budget::WALK_NAMES_BYTES;
 use crate::error::Result;
 use crate::format::xattr::Xattrs;
 use crate::fs::xattrs::{FoundXattrs, read_xattrs};
@@ -33,8 +34,6 @@ pub(crate) fn is_of_restore(name: &[u8]) -> bool {
     RESTORES.iter().any(|start| name.starts_with(start.as_bytes()))
 }
 
-/// Bytes of names that one walk holds; larger directories are read in several passes.
-const NAMES_BYTES: usize = 16 << 20;
 /// Bytes that a directory gets at least, even deep below large ones.
 const MIN_NAMES_BYTES: usize = 16 << 10;
 /// How many directories are open at once.
@@ -399,7 +398,7 @@ fn inside(path_len: usize) -> usize {
 
 /// Returns how many bytes of names the next directory may take.
 fn limit(in_use: usize) -> usize {
-    (NAMES_BYTES.saturating_sub(in_use) / 4 * 3).max(MIN_NAMES_BYTES)
+    (WALK_NAMES_BYTES.saturating_sub(in_use) / 4 * 3).max(MIN_NAMES_BYTES)
 }
 
 #[cfg(test)]
