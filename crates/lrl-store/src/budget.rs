@@ -312,7 +312,9 @@ mod tests {
         session(load) + blocks(INDEX_BLOCKS) + DECODED_BYTES + UPLOAD + FETCH + COPY_BYTES as usize + ids
     }
 
-    const PHASES: [(&str, fn(&Load) -> usize); 5] =
+    type Sum = fn(&Load) -> usize;
+
+    const PHASES: [(&str, Sum); 5] =
         [("database", database), ("uploads", uploads), ("set", set), ("restore", restore), ("copy", copy)];
 
     #[test]
