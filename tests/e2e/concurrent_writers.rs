@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Output, Stdio};
 use std::time::Duration;
 
-use lrl_testing::disk_image::Rng;
+use lrl_testing::rng::Rng;
 use serde_json::Value;
 
 use crate::common::{Lab, Run, noise};

@@ -8,7 +8,7 @@ use crate::common::repository;
 
 /// Lowest first. A module may use its own layer and those before it.
 const LAYERS: [(&str, &[&str]); 8] = [
-    ("words", &["id", "units", "error", "progress", "time"]),
+    ("words", &["id", "units", "error", "progress", "time", "budget"]),
     ("bytes", &["format", "chunk", "compression", "crypt"]),
     ("system", &["fs"]),
     ("source", &["source"]),

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use lrl_testing::disk_image::Rng;
+use lrl_testing::rng::Rng;
 
 use crate::common::{Lab, noise};
 use crate::helpers::{Seen, assert_same, assert_whole, look, names, outputs, there_is};

@@ -7,7 +7,7 @@
 use std::process::{Child, Output, Stdio};
 use std::time::Duration;
 
-use lrl_testing::disk_image::Rng;
+use lrl_testing::rng::Rng;
 use serde_json::Value;
 
 use crate::bucket::{Bucket, KEY};

@@ -1,12 +1,12 @@
 //! How much memory the process may keep: few threads, and an allocator that gives large buffers back. The one place with `unsafe`.
 
-/// More threads would take more memory than the budget of 64 MiB has.
-const MAX_THREADS: usize = 4;
+use lrl_store::budget::WORKERS;
 
 /// Sets the process up; called once, before any thread is started.
 pub fn limit() {
     set_allocator();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
+    // More would take more memory than the budget of 64 MiB has.
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS);
     // Fails only if a pool is there already; then that one is used.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
 }

@@ -81,7 +81,7 @@
 //! modules of the engine itself are public, but hidden, for lrl's own programs; they change without notice.
 //!
 //! # Layers
-//! Lowest first; `tests/e2e/layers.rs` holds them: words (`id`, `units`, `error`, `progress`, `time`), bytes (`format`, `chunk`, `compression`, `crypt`), the
+//! Lowest first; `tests/e2e/layers.rs` holds them: words (`id`, `units`, `error`, `progress`, `time`, `budget`), bytes (`format`, `chunk`, `compression`, `crypt`), the
 //! system (`fs`), what is backed up (`source`), where objects are kept (`backend`), the store, sets (`set`), verbs (`ops`).
 
 #![warn(clippy::missing_errors_doc)]
@@ -89,6 +89,8 @@
 // The engine. Hidden: what a program that embeds it needs is listed below.
 #[doc(hidden)]
 pub mod backend;
+#[doc(hidden)]
+pub mod budget;
 #[doc(hidden)]
 pub mod chunk;
 #[doc(hidden)]

@@ -8,33 +8,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Chooses at random, the same for a seed.
-#[derive(Clone)]
-pub struct Rng(u64);
-
-impl Rng {
-    /// Begins.
-    pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16
-    }
-
-    /// Chooses one of `count` numbers from 0 on.
-    pub fn below(&mut self, count: usize) -> usize {
-        self.next() as usize % count.max(1)
-    }
-
-    /// Fills with bytes that mean nothing.
-    fn fill(&mut self, bytes: &mut [u8]) {
-        bytes.iter_mut().for_each(|byte| *byte = self.next() as u8);
-    }
-}
+use super::rng::Rng;
 
 /// A file, directory or link, whatever its names are.
 pub type Id = usize;

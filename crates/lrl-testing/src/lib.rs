@@ -11,3 +11,4 @@ pub mod fuzz_bodies;
 #[cfg(not(test))]
 pub mod long_history;
 pub mod memory_backend;
+pub mod rng;

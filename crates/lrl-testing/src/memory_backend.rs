@@ -14,7 +14,8 @@ use lrl_store::fs::lock::{Guard, LockMode};
 use lrl_store::fs::temp_file::TEMP_PREFIX;
 use lrl_store::fs::vfs::{TempFile, Vfs};
 
-use super::disk_image::{DiskImage, Id, Rng};
+use super::disk_image::{DiskImage, Id};
+use super::rng::Rng;
 
 /// A storage that is gone when it is dropped.
 pub type Memory = LocalBackend<MemoryFs>;

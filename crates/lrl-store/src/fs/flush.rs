@@ -1,13 +1,11 @@
 //! Syncs a large file in the background while it is written, so that the last sync waits for little.
 
+use crate::budget::WRITE_BYTES;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
-
-/// Bytes that are written at once. Of more the kernel makes folios so large that it takes three times as long (Linux 6.18, ext4, 1 MiB).
-pub(crate) const WRITE_BYTES: usize = 256 << 10;
 
 /// Writes bytes at an offset.
 pub(crate) fn write_at(file: &File, bytes: &[u8], mut at: u64) -> io::Result<()> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, params};
 
+use crate::budget::FIND_CACHE_KIB;
 use crate::error::{Error, Result};
 use crate::format::bytes::Reader;
 use crate::format::entry::{Entry, Kind};
@@ -140,7 +141,6 @@ pub fn find<E: From<Error>>(
 }
 
 const PURPOSE: &str = "matches cannot be gathered";
-const CACHE_KIB: u32 = 4096;
 
 struct Matches {
     db: Connection,
@@ -151,7 +151,7 @@ impl Matches {
     fn new() -> Result<Self> {
         let schema = "CREATE TABLE versions(path BLOB, newest INTEGER, oldest INTEGER, what BLOB, open INTEGER);
                       CREATE INDEX by_path ON versions(path, newest)";
-        let db = temp_db::create(PURPOSE, schema, CACHE_KIB, Rollback::Savepoints)?;
+        let db = temp_db::create(PURPOSE, schema, FIND_CACHE_KIB, Rollback::Savepoints)?;
         Ok(Self { db, seen: Vec::new() })
     }
 

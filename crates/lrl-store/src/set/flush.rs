@@ -4,9 +4,10 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
+use crate::budget::WRITE_BYTES;
 use crate::error::{Error, Result};
 use crate::fs::durable::SyncedFile;
-use crate::fs::flush::{Flusher, WRITE_BYTES};
+use crate::fs::flush::Flusher;
 use crate::fs::temp_file::temporary_file;
 
 /// Bytes between two flushes.

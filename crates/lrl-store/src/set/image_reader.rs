@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::flush::replaced;
+use crate::budget::{IMAGE_BATCH_BYTES, IMAGE_BATCHES};
 use crate::compression::MAX_CHUNK;
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Piece};
@@ -15,11 +16,6 @@ use crate::format::snapshot::Database;
 use crate::id::ChunkId;
 use crate::progress::{Observer, checkpoint};
 use crate::store::Store;
-
-/// Bytes of the extents that are read at once; only a single extent may be longer.
-const BATCH_BYTES: usize = 1 << 20;
-/// Batches that are kept to be filled again: more than a sink holds.
-const MAX_SPARE: usize = 6;
 
 /// Receives the image, a run of bytes after the other.
 pub(crate) type Sink<'s> = dyn FnMut(&Arc<Vec<u8>>) -> Result<()> + Send + 's;
@@ -48,7 +44,7 @@ pub(crate) fn read_image(
         let Piece::Data { id, len } = piece else { return Err(corrupt("has no extent at one place")) };
         let len = usize::try_from(len).ok().filter(|len| *len <= MAX_CHUNK);
         batch.push(at, id, len.ok_or_else(|| corrupt("has an extent that is impossibly long"))?);
-        if batch.len >= BATCH_BYTES {
+        if batch.len >= IMAGE_BATCH_BYTES {
             checkpoint(observer)?;
             batches.pass(&mut batch)?;
         }
@@ -110,7 +106,7 @@ impl Batches<'_, '_> {
             replaced(earlier, *at, len as u64);
         }
         self.spare.extend(before);
-        self.spare.truncate(MAX_SPARE);
+        self.spare.truncate(IMAGE_BATCHES);
         self.filled = Some(Arc::new(buffer));
         Ok(())
     }

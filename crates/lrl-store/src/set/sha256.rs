@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 
 use sha2::{Digest, Sha256};
 
+use crate::budget::DIGESTED_PIECES;
 use crate::error::{Error, Result};
 use crate::progress::{Observer, checkpoint};
 use crate::units::hex;
@@ -48,7 +49,7 @@ pub(crate) struct Sha256Thread {
 impl Sha256Thread {
     /// Starts the thread.
     pub(crate) fn start() -> Self {
-        let (queue, pieces) = sync_channel::<Arc<Vec<u8>>>(4);
+        let (queue, pieces) = sync_channel::<Arc<Vec<u8>>>(DIGESTED_PIECES);
         let thread = std::thread::spawn(move || {
             let mut sha256 = Sha256::new();
             pieces.into_iter().for_each(|piece| sha256.update(piece.as_slice()));

@@ -5,10 +5,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::budget::DECODED_BYTES;
 use crate::id::{ChunkId, Ids};
-
-/// Bytes of all chunks together, at most, unless more are expected.
-const MAX_BYTES: usize = 4 << 20;
 
 /// Decoded chunks; the first to come is the first to go.
 #[derive(Default)]
@@ -70,7 +68,7 @@ impl ChunkCache {
 
     fn insert(&self, id: &ChunkId, chunk: Chunk) {
         let len = chunk.plain.len();
-        if len > MAX_BYTES / 16 {
+        if len > DECODED_BYTES / 16 {
             return;
         }
         let mut held = self.held();
@@ -80,7 +78,7 @@ impl ChunkCache {
             None => held.order.push_back(*id),
         }
         held.bytes += len;
-        let max_bytes = MAX_BYTES + self.more_bytes.load(Ordering::Relaxed);
+        let max_bytes = DECODED_BYTES + self.more_bytes.load(Ordering::Relaxed);
         while held.bytes > max_bytes
             && let Some(first) = held.order.pop_front()
         {
@@ -93,7 +91,7 @@ impl ChunkCache {
 mod tests {
     use std::sync::Arc;
 
-    use super::{ChunkCache, MAX_BYTES};
+    use super::{ChunkCache, DECODED_BYTES};
     use crate::id::{ChunkId, Ids};
 
     #[test]
@@ -117,14 +115,14 @@ mod tests {
     fn it_holds_no_more_than_it_may() {
         let cache = ChunkCache::default();
         let id = |n: usize| ChunkId::of(&n.to_le_bytes());
-        let most = MAX_BYTES / (64 << 10);
+        let most = DECODED_BYTES / (64 << 10);
         for n in 0..2 * most {
             cache.keep(&id(n), &Arc::new(vec![0; 64 << 10]));
             cache.keep_verified(&id(n), &Arc::new(vec![0; 64 << 10]));
         }
         let kept: Vec<usize> = (0..2 * most).filter(|n| cache.get(&id(*n)).is_some()).collect();
         assert_eq!(kept, (most..2 * most).collect::<Vec<_>>());
-        cache.keep(&id(0), &Arc::new(vec![0; MAX_BYTES / 16 + 1]));
+        cache.keep(&id(0), &Arc::new(vec![0; DECODED_BYTES / 16 + 1]));
         assert_eq!(cache.get(&id(0)), None, "one of them would push out too much");
     }
 }

@@ -5,11 +5,9 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
+use crate::budget::LOCAL_BASES;
 use crate::compression::MAX_CHUNK;
 use crate::id::ChunkId;
-
-/// The number of chunks whose places are remembered: 8 GiB of database.
-const MOST: usize = 128 << 10;
 
 /// Chunks in a local file.
 pub(crate) struct LocalBases {
@@ -22,7 +20,7 @@ impl LocalBases {
     pub(crate) fn new(file: File, chunks: impl Iterator<Item = (ChunkId, u64)>) -> Self {
         let mut at = 0;
         let mut places = HashMap::new();
-        for (id, len) in chunks.take(MOST).take_while(|(_, len)| *len <= MAX_CHUNK as u64) {
+        for (id, len) in chunks.take(LOCAL_BASES).take_while(|(_, len)| *len <= MAX_CHUNK as u64) {
             places.insert(id, (at, len as u32));
             at += len;
         }

@@ -15,6 +15,7 @@ pub mod open;
 mod pack_upload;
 pub(crate) mod prefetch;
 mod read;
+mod read_content;
 pub(crate) mod repair;
 pub(crate) mod run_cache;
 mod snapshots;

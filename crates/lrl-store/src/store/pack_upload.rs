@@ -8,11 +8,9 @@ use std::thread::JoinHandle;
 
 use super::names::pack_name;
 use crate::backend::{Backend, Payload, TempObject};
+use crate::budget::{PACK_QUEUE, UPLOADERS};
 use crate::error::{Error, Result};
 use crate::id::PackId;
-
-/// Packs that are uploaded at once; the backend bounds what of them is in memory.
-const REMOTE_THREADS: usize = 4;
 
 type Pack = (PackId, TempObject);
 
@@ -25,9 +23,9 @@ pub(crate) struct PackUploader {
 
 impl PackUploader {
     pub(crate) fn start(backend: &Arc<dyn Backend>) -> Self {
-        let (queue, packs) = sync_channel(1);
+        let (queue, packs) = sync_channel(PACK_QUEUE);
         let (packs, failed) = (Arc::new(Mutex::new(packs)), Arc::new(AtomicBool::new(false)));
-        let threads = if backend.capabilities().cost_per_request { REMOTE_THREADS } else { 1 };
+        let threads = if backend.capabilities().cost_per_request { UPLOADERS } else { 1 };
         let thread = |_| {
             let (backend, packs, failed) = (Arc::clone(backend), Arc::clone(&packs), Arc::clone(&failed));
             std::thread::spawn(move || write(&*backend, &packs, &failed))

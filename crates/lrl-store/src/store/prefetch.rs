@@ -5,15 +5,11 @@ use std::convert::Infallible;
 
 use super::handle::Store;
 use super::names::pack_name;
+use crate::budget::{AHEAD_BYTES, AHEAD_ITEMS};
 use crate::error::Result;
 use crate::format::pack::MAX_DEPTH;
 use crate::format::references::{Reference, References};
 use crate::id::ChunkId;
-
-/// Encoded bytes that are asked for before they are used: about twice what is fetched at once.
-const BYTES: u64 = 24 << 20;
-/// Items of a list that are looked at before they are used.
-const ITEMS: usize = 2048;
 
 impl<T: References> References for (u64, T) {
     fn each_reference<E>(&self, visit: &mut dyn FnMut(Reference<'_>) -> Result<(), E>) -> Result<(), E> {
@@ -36,7 +32,7 @@ pub(crate) struct Prefetched<'s, I, T> {
 impl<'s, I, T> Prefetched<'s, I, T> {
     /// Looks ahead if `wanted` and each read is a request.
     pub(crate) fn new(store: &'s Store, wanted: bool, items: I) -> Self {
-        let max_bytes = if wanted && store.storage().capabilities().cost_per_request { BYTES } else { 0 };
+        let max_bytes = if wanted && store.storage().capabilities().cost_per_request { AHEAD_BYTES } else { 0 };
         Self { store, items, waiting: VecDeque::new(), bytes: 0, max_bytes }
     }
 }
@@ -45,7 +41,7 @@ impl<I: Iterator<Item = Result<T>>, T: References> Iterator for Prefetched<'_, I
     type Item = Result<T>;
 
     fn next(&mut self) -> Option<Result<T>> {
-        while self.bytes < self.max_bytes && self.waiting.len() < ITEMS {
+        while self.bytes < self.max_bytes && self.waiting.len() < AHEAD_ITEMS {
             let Some(item) = self.items.next() else { break };
             let mut bytes = 0;
             if let Ok(item) = &item {

@@ -5,11 +5,9 @@ use std::collections::VecDeque;
 use super::handle::Store;
 use super::names::{FARTHEST, SnapshotName};
 use crate::backend::{MOST_WHOLE_BYTES, Payload, collect};
+use crate::budget::AHEAD_SNAPSHOTS;
 use crate::error::{Error, Result};
 use crate::format::snapshot::{self, Snapshot};
-
-/// Documents that are fetched before the first of them is asked for, at most.
-const MOST_AHEAD: usize = 256;
 
 impl Store {
     /// Lists the names of snapshots, by source and sequence.
@@ -61,7 +59,7 @@ impl Store {
         std::iter::from_fn(move || {
             if waiting.is_empty() {
                 waiting.extend(names.by_ref().take(ahead));
-                ahead = (ahead * 4).min(MOST_AHEAD);
+                ahead = (ahead * 4).min(AHEAD_SNAPSHOTS);
                 if waiting.len() > 1 && self.backend.capabilities().cost_per_request {
                     let objects: Vec<String> = waiting.iter().map(|name| name.object()).collect();
                     self.backend.fetch_whole(&objects);

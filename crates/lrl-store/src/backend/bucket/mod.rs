@@ -29,16 +29,11 @@ use tokio::sync::Semaphore;
 use self::address::{Address, Connection, FIRST_PAUSE, LONGEST_PAUSE};
 use self::rate_limit::RateLimit;
 use super::{Backend, Capabilities, MOST_WHOLE_BYTES, Payload, TempObject};
+use crate::budget::{PART_BYTES, PARTS_IN_FLIGHT, REMOVALS_IN_FLIGHT};
 use crate::error::{Error, Result};
 use crate::fs::lock::{Guard, LockMode};
 use crate::progress::Interrupted;
 
-/// Longer objects go up in parts of this size: the least that every server takes, and some want all but the last to be the same.
-const PART_BYTES: u64 = 5 << 20;
-/// Parts that are in memory at once, whichever objects they are of.
-const PARTS_IN_FLIGHT: usize = 4;
-/// Requests at once that remove objects: not every server removes several with one request.
-const REMOVALS_IN_FLIGHT: usize = 16;
 /// How soon an interruption is noticed.
 const TICK: Duration = Duration::from_millis(100);
 /// Nobody waits longer for the end of an upload that failed.

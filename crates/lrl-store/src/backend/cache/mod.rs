@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 use super::cache::disk_lru::{DiskLru, has_space, is_spool, put_file, read_at};
 use super::cache::prefetch::BlockCache;
 use super::{Backend, Capabilities, Payload, TempObject, each_piece};
+use crate::budget::{DOCUMENT_REQUESTS, INDEX_PIECE_BYTES};
 use crate::error::{Error, Result};
 use crate::format::config;
 use crate::fs::durable::create_dir;
@@ -22,10 +23,6 @@ use crate::fs::space::{Reserve, SpaceGuard};
 use crate::fs::temp_file::reclaim;
 use crate::id::ChunkId;
 
-/// An index is fetched in pieces of this size.
-const PIECE: u64 = 4 << 20;
-/// Small objects that are fetched at the same time.
-const REQUESTS: usize = 8;
 /// Kept whole, as they are read whole or found by many small reads.
 const WHOLE: [&str; 5] = ["index/", "snapshots/", "drills/", "checks/", "pending/"];
 const PACKS: &str = "packs/";
@@ -109,7 +106,7 @@ impl CachedBackend {
             if !has_space(&self.space, len) {
                 return Ok(None);
             }
-            put_file(&path, |sink| each_piece(&*self.below, name, len, PIECE, sink))?;
+            put_file(&path, |sink| each_piece(&*self.below, name, len, INDEX_PIECE_BYTES, sink))?;
         }
         Ok(Some(path))
     }
@@ -257,7 +254,7 @@ impl Backend for CachedBackend {
 
     fn fetch_whole(&self, names: &[String]) {
         let missing: Vec<&String> = names.iter().filter(|name| is_whole(name) && !self.path(name).is_file()).collect();
-        let threads = missing.len().min(REQUESTS);
+        let threads = missing.len().min(DOCUMENT_REQUESTS);
         let missing = Mutex::new(missing.into_iter());
         let next = || missing.lock().unwrap_or_else(PoisonError::into_inner).next();
         // One that cannot be read is an error when it is asked for.

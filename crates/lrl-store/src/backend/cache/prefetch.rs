@@ -6,14 +6,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::disk_lru::{DiskLru, files, has_space, read_at};
 use crate::backend::Backend;
+use crate::budget::{FETCHED_BYTES, FETCHERS, WANTED_BLOCKS};
 use crate::error::{Error, Result};
-
-/// Packs are read in blocks of this size: what was stored together is read together.
-const BLOCK: u64 = 2 << 20;
-/// Blocks that are fetched ahead at once; each is in memory meanwhile.
-const THREADS: usize = 6;
-/// Blocks that wait to be fetched, at most; the reader of one that is dropped fetches it itself.
-const WANTED: usize = 64;
 
 /// The blocks that are cached and those that are being fetched.
 pub(crate) struct BlockCache(Arc<Shared>);
@@ -54,7 +48,7 @@ fn key(name: &str) -> &str {
 }
 
 fn numbers(offset: u64, len: u64) -> std::ops::Range<u64> {
-    offset / BLOCK..(offset + len).div_ceil(BLOCK).max(offset / BLOCK + 1)
+    offset / FETCHED_BYTES..(offset + len).div_ceil(FETCHED_BYTES).max(offset / FETCHED_BYTES + 1)
 }
 
 impl BlockCache {
@@ -72,8 +66,8 @@ impl BlockCache {
         let end = offset + len as u64;
         let mut bytes = Vec::with_capacity(len);
         for number in numbers(offset, len as u64) {
-            let start = number * BLOCK;
-            let (from, to) = (offset.max(start) - start, end.min(start + BLOCK) - start);
+            let start = number * FETCHED_BYTES;
+            let (from, to) = (offset.max(start) - start, end.min(start + FETCHED_BYTES) - start);
             bytes.extend(self.0.read(Block { name: name.into(), number }, from, (to - from) as usize)?);
         }
         Ok(bytes)
@@ -84,7 +78,7 @@ impl BlockCache {
         for number in numbers(offset, len) {
             let block = Block { name: name.into(), number };
             let mut traffic = self.0.traffic();
-            if traffic.wanted.len() >= WANTED {
+            if traffic.wanted.len() >= WANTED_BLOCKS {
                 return;
             }
             if traffic.wanted.contains(&block) || traffic.fetching.contains(&block) {
@@ -96,7 +90,7 @@ impl BlockCache {
             traffic.wanted.push_back(block);
             if traffic.idle > 0 {
                 self.0.changed.notify_all();
-            } else if traffic.threads < THREADS {
+            } else if traffic.threads < FETCHERS {
                 traffic.threads += 1;
                 let shared = Arc::clone(&self.0);
                 std::thread::spawn(move || shared.fetch_ahead());
@@ -161,7 +155,7 @@ impl Shared {
 
     fn fetch(&self, fetching: Fetching<'_>) -> Result<Vec<u8>> {
         let block = &fetching.block;
-        let bytes = self.below.read_up_to(&block.name, block.number * BLOCK, BLOCK as usize)?;
+        let bytes = self.below.read_up_to(&block.name, block.number * FETCHED_BYTES, FETCHED_BYTES as usize)?;
         let closed = self.closed.read().unwrap_or_else(PoisonError::into_inner);
         if !*closed {
             self.pool.put(&block.file(), &bytes);
@@ -179,7 +173,7 @@ impl Shared {
                 continue;
             };
             // Where it cannot be kept it would be fetched again.
-            if traffic.fetching.contains(&block) || !has_space(&self.pool.space, BLOCK) {
+            if traffic.fetching.contains(&block) || !has_space(&self.pool.space, FETCHED_BYTES) {
                 continue;
             }
             let fetching = Fetching::begin(self, &mut traffic, &block);

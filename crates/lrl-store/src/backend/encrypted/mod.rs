@@ -13,13 +13,12 @@ use sealed_object::{BLOCK, Recipient, SEALED_BLOCK, SealedFile, Sealer, head_len
 
 use super::cache::disk_lru::DiskLru;
 use super::{Backend, Capabilities, MOST_WHOLE_BYTES, Payload, TempObject};
+use crate::budget::OPEN_OBJECTS;
 use crate::crypt::{Key, Keys};
 use crate::error::{Error, Result};
 use crate::fs::lock::{Guard, LockMode};
 use crate::fs::space::SpaceGuard;
 
-/// Objects whose keys and lengths are remembered: every look-up in an index needs them.
-const OPEN_OBJECTS: usize = 64;
 /// Marks the name of a source that is not encrypted.
 const BARE: &str = "/?/";
 const QUARANTINE: &str = "quarantine/";

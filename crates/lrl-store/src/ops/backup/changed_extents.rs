@@ -6,6 +6,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::context::Context;
+use crate::budget::{EXTENT_GROUP, FEW_EXTENTS};
 use crate::error::{Error, Result};
 use crate::format::entry::Piece;
 use crate::format::snapshot;
@@ -17,10 +18,6 @@ use crate::store::write::NewChunk;
 
 /// More extents than this are stored while they are read, as a whole image is.
 const MOST: u64 = 4096;
-/// Extents that are in memory at once: 4 MiB.
-const BATCH: usize = 64;
-/// Extents that are put at once.
-const GROUP: usize = 4;
 
 /// Stores the extents, and returns the image with the root of its list; `None` where the image is not as long as the parent's, or the parent's
 /// list or one of the extents cannot be read so.
@@ -57,7 +54,7 @@ pub(super) fn store(
         return Ok(None);
     }
     let mut ids = Vec::with_capacity(old.len());
-    for batch in old.chunks(BATCH) {
+    for batch in old.chunks(FEW_EXTENTS) {
         checkpoint(observer)?;
         let mut extents = Vec::with_capacity(batch.len());
         for &(at, of_piece, id) in batch {
@@ -72,7 +69,7 @@ pub(super) fn store(
             let new: Vec<_> = group.iter().map(|(old, plain)| NewChunk { plain, bases: vec![*old] }).collect();
             session.put_all(&new)
         };
-        ids.extend(extents.par_chunks(GROUP).map(put).collect::<Result<Vec<_>>>()?.concat());
+        ids.extend(extents.par_chunks(EXTENT_GROUP).map(put).collect::<Result<Vec<_>>>()?.concat());
     }
     let Some(image) = reading.release(Method::ChangedPages) else { return Ok(None) };
     observer.advance(len.saturating_sub(old.iter().map(|(_, of_piece, _)| of_piece).sum()), 0);

@@ -5,11 +5,9 @@ use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use crate::budget::EXTENT_IDS;
 use crate::error::{Error, Result};
 use crate::id::ChunkId;
-
-/// Ids in memory: 2 MiB of them, for 4 GiB of database.
-const IN_MEMORY: usize = 64 << 10;
 
 /// Ids of extents, in order.
 pub(super) struct ExtentIds {
@@ -28,9 +26,9 @@ impl ExtentIds {
     }
 
     pub(crate) fn push(&mut self, id: ChunkId) -> Result<()> {
-        if self.memory.len() == IN_MEMORY {
+        if self.memory.len() == EXTENT_IDS {
             let failed = Error::io("write a list of extents in", &self.dir);
-            let mut bytes = Vec::with_capacity(IN_MEMORY * 32);
+            let mut bytes = Vec::with_capacity(EXTENT_IDS * 32);
             self.memory.drain(..).for_each(|id| bytes.extend_from_slice(id.as_bytes()));
             let mut write = || {
                 let file = match &mut self.file {
@@ -40,7 +38,7 @@ impl ExtentIds {
                 file.write_all(&bytes)
             };
             write().map_err(failed)?;
-            self.in_file += IN_MEMORY as u64;
+            self.in_file += EXTENT_IDS as u64;
         }
         self.memory.push(id);
         Ok(())
@@ -65,14 +63,14 @@ impl ExtentIds {
 
 #[cfg(test)]
 mod tests {
-    use super::{ExtentIds, IN_MEMORY};
+    use super::{EXTENT_IDS, ExtentIds};
     use crate::id::ChunkId;
 
     #[test]
     fn ids_come_back_in_order_also_those_that_did_not_fit_into_memory() {
         let dir = tempfile::tempdir().unwrap();
         let mut ids = ExtentIds::new(dir.path());
-        let count = 2 * IN_MEMORY as u64 + 7;
+        let count = 2 * EXTENT_IDS as u64 + 7;
         let nth = |n: u64| ChunkId::of(&n.to_le_bytes());
         (0..count).for_each(|n| ids.push(nth(n)).unwrap());
         assert_eq!(ids.len(), count);

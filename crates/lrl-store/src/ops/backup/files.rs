@@ -15,6 +15,7 @@ use super::report::UploadsRead;
 use super::roots::{report_unmet, roots_there};
 use super::store_file::{StoredFile, store_file};
 use super::trust::parent_is_unreadable;
+use crate::budget::{BATCH_ENTRIES, BATCH_NAMES_BYTES};
 use crate::error::Result;
 use crate::format::entry::{Content, Entry, Kind};
 use crate::format::snapshot;
@@ -34,10 +35,7 @@ use crate::store::tree::TreeBuilder;
 use crate::store::write::WriteSession;
 use crate::time::time_of;
 
-/// A batch holds up to this many entries, bytes to read, and bytes of names and attributes.
-const BATCH_ENTRIES: usize = 512;
 const BATCH_BYTES: u64 = 64 << 20;
-const BATCH_NAMES: usize = 4 << 20;
 /// Lists of longer paths would need nodes that are longer than chunks, or more levels than trees have. The system opens 4096 bytes at once.
 const LONGEST_PATH: usize = 64 << 10;
 
@@ -178,8 +176,9 @@ impl<'a> FilesWriter<'a> {
         }
         self.batch_names += found.held_bytes();
         self.batch.push((found, plan));
-        let full =
-            self.batch.len() >= BATCH_ENTRIES || self.batch_bytes >= BATCH_BYTES || self.batch_names >= BATCH_NAMES;
+        let full = self.batch.len() >= BATCH_ENTRIES
+            || self.batch_bytes >= BATCH_BYTES
+            || self.batch_names >= BATCH_NAMES_BYTES;
         if full { self.work() } else { Ok(()) }
     }
 

@@ -10,15 +10,13 @@ use tempfile::NamedTempFile;
 use super::extent_ids::ExtentIds;
 use super::extents::ExtentCutter;
 use super::store_image::{Plan, StoredImage, store_image};
+use crate::budget::CHANGED_BYTES;
 use crate::error::{Error, Result};
 use crate::fs::space::SpaceGuard;
 use crate::fs::temp_file::temporary_file;
 use crate::progress::Observer;
 use crate::source::database::{ExtentSet, ImageSink};
 use crate::store::Store;
-
-/// Extents up to this many bytes stay in memory.
-const IN_MEMORY: usize = 8 << 20;
 
 /// The extents of an image that differ from its draft.
 #[derive(Default)]
@@ -131,7 +129,7 @@ struct SpillBuffer {
 impl SpillBuffer {
     fn write(&mut self, bytes: &[u8], scratch: &Path, space: &SpaceGuard) -> Result<()> {
         self.len += bytes.len() as u64;
-        if self.file.is_none() && self.memory.len() + bytes.len() <= IN_MEMORY {
+        if self.file.is_none() && self.memory.len() + bytes.len() <= CHANGED_BYTES {
             self.memory.extend_from_slice(bytes);
             return Ok(());
         }

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use rayon::prelude::*;
 
+use crate::budget::{ANCHORED_EXTENTS, ANCHORS};
 use crate::error::Result;
 use crate::format::entry::Piece;
 use crate::format::snapshot;
@@ -20,8 +21,6 @@ use crate::store::tree::TreeItems;
 const SAMPLES: usize = 16;
 /// With fewer changed extents a map of the parent costs more than it saves.
 const MIN_CHANGED: usize = 32;
-/// The map holds up to this many anchors, in 4 MiB; while it is made, in 8 MiB.
-const MAX_ANCHORS: usize = 1 << 20;
 /// There is an anchor in about this many bytes; a larger database has as many as the map holds.
 const MIN_DISTANCE: u64 = 1 << 10;
 /// An anchor that more extents have tells nothing: those are bytes that repeat.
@@ -30,8 +29,6 @@ const MAX_HOLDERS: usize = 2;
 const MIN_SHARE: u32 = 8;
 /// Nor is one with a single anchor of this many: that may be chance.
 const MANY: u32 = 8;
-/// Extents whose bytes are decoded at once.
-const BATCH: usize = 64;
 
 /// Anchors of the parent, each with the extent that holds it.
 pub(super) struct PageMoves {
@@ -55,7 +52,7 @@ impl PageMoves {
         }
         let extent_bytes = u64::from(store.config().chunking.extent_bytes);
         // A sixteenth more than there should be fit.
-        let distance = MIN_DISTANCE.max(parent.size_bytes / (MAX_ANCHORS as u64 / 16 * 15));
+        let distance = MIN_DISTANCE.max(parent.size_bytes / (ANCHORS as u64 / 16 * 15));
         let mut map = Self { extents: Vec::new(), anchors: AnchorMap::default(), distance };
         let mut all = Vec::new();
         store.expect_image(parent.size_bytes.div_ceil(extent_bytes), false)?;
@@ -66,7 +63,7 @@ impl PageMoves {
             checkpoint(observer)?;
             let batch: Vec<ChunkId> = pieces
                 .by_ref()
-                .take(BATCH)
+                .take(ANCHORED_EXTENTS)
                 .filter_map(|piece| match piece {
                     Ok(Piece::Data { id, .. }) => Some(id),
                     _ => None,
@@ -84,7 +81,7 @@ impl PageMoves {
             for (id, found) in batch.into_iter().zip(found) {
                 let at = map.extents.len() as u32;
                 map.extents.push(id);
-                let room = MAX_ANCHORS.saturating_sub(all.len());
+                let room = ANCHORS.saturating_sub(all.len());
                 all.extend(found.into_iter().take(room).map(|anchor| (anchor, at)));
             }
         }

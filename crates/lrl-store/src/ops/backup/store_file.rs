@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 use rayon::prelude::*;
 
+use crate::budget::SHARED_BYTES;
 use crate::error::Result;
 use crate::format::entry::{Content, INLINE_PIECES, Piece};
 use crate::format::xattr::bytes_of;
@@ -16,7 +17,6 @@ use crate::store::write::WriteSession;
 
 /// The chunks of longer files are stored by several threads, this many bytes at a time. Few files of a batch are that long, so what waits is little.
 const SHARED_FROM: u64 = 16 << 20;
-const SHARED_BYTES: usize = 4 << 20;
 
 /// Bytes of extended attributes that a file keeps until its batch is done; longer ones are read once more then.
 const KEPT_XATTRS: usize = 4 << 10;

@@ -14,6 +14,7 @@ use super::extents::{ExtentCutter, ParentExtents};
 use super::full_scan;
 use super::page_moves::PageMoves;
 use super::set_image::SetImage;
+use crate::budget::{BATCH_EXTENTS, BATCH_ITEMS, EXTENT_BATCHES, EXTENT_GROUP};
 use crate::compression::MAX_BASES;
 use crate::error::{Error, Result};
 use crate::format::entry::Piece;
@@ -24,13 +25,6 @@ use crate::set::sha256::Sha256Thread;
 use crate::source::database::{ExtentSet, ImageSink, page_size};
 use crate::store::tree::TreeBuilder;
 use crate::store::write::{NewChunk, WriteSession};
-
-/// Changed extents that are encoded at once. Two batches are in memory, one that is read and one that is stored: 4 MiB.
-const BATCH_EXTENTS: usize = 32;
-/// Changed extents that are put at once: with their bases 1 MiB for each thread.
-const GROUP: usize = 4;
-/// Extents of a batch in which little has changed.
-const BATCH_ITEMS: usize = 8 << 10;
 
 /// How an image is stored.
 #[derive(Clone, Copy)]
@@ -102,7 +96,7 @@ pub(super) fn store_image<R>(
     read: impl FnOnce(&mut Feed<'_>) -> Result<R>,
 ) -> Result<(R, StoredImage)> {
     let (queue, batches) = sync_channel(0);
-    let (give_back, spare) = sync_channel(2);
+    let (give_back, spare) = sync_channel(EXTENT_BATCHES);
     thread::scope(|scope| {
         let storing = scope.spawn(move || Storer::new(plan).run(&batches, &give_back));
         let mut feed = Feed::new(plan, set_image, queue, spare);
@@ -356,8 +350,11 @@ impl<'a> Storer<'a> {
                     .or_else(|error| if error.is_final() { Err(error) } else { Ok(None) })?;
             }
         }
-        let groups: Vec<Vec<ChunkId>> =
-            batch.extents.par_chunks(GROUP).map(|group| self.store_group(batch, group)).collect::<Result<_>>()?;
+        let groups: Vec<Vec<ChunkId>> = batch
+            .extents
+            .par_chunks(EXTENT_GROUP)
+            .map(|group| self.store_group(batch, group))
+            .collect::<Result<_>>()?;
         groups.into_iter().flatten().try_for_each(|id| self.ids.push(id))
     }
 

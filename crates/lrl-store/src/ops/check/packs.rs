@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::findings::Findings;
 use super::report::Checked;
 use crate::backend::each_run;
+use crate::budget::MORE_INDEX_BLOCKS;
 use crate::error::Result;
 use crate::format::pack::Record;
 use crate::id::{Hasher, PackId};
@@ -12,9 +13,6 @@ use crate::progress::{Observer, checkpoint};
 use crate::store::chunk_set::ChunkSet;
 use crate::store::index::{ChunkCopy, Location};
 use crate::store::{Store, pack_directory, pack_id, pack_name};
-
-/// Blocks of all index files that are kept, 9 MiB: every chunk is looked up, in no order.
-const CACHED_BLOCKS: usize = 2048;
 
 /// The ends of this many packs are prefetched.
 const PACKS_AHEAD: usize = 4;
@@ -245,7 +243,7 @@ pub(crate) fn hash_file(store: &Store, name: &str, observer: &dyn Observer) -> R
 
 /// Prepares the index for a look-up of every chunk.
 pub(super) fn expect_look_ups(store: &Store) -> Result<()> {
-    store.expect_look_ups(CACHED_BLOCKS)
+    store.expect_look_ups(MORE_INDEX_BLOCKS)
 }
 
 /// Lists the packs that are there.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use crate::budget::COPIED_IDS;
 use crate::compression::MAX_BASES;
 use crate::error::{Error, Result};
 use crate::format::pack::Record;
@@ -16,8 +17,6 @@ use crate::store::write::WriteSession;
 
 /// New bytes after which packs and index are written: what is sealed need not be sent again by the next run if this one is killed.
 const SEAL_BYTES: u64 = 64 << 20;
-/// Names of chunks that are remembered, in two generations: about 10 MiB. What is forgotten is read once more.
-const REMEMBERED: usize = 32 << 10;
 
 /// Why a snapshot was not copied.
 pub(super) enum Stop {
@@ -53,7 +52,7 @@ impl Names {
 
     fn put(&self, id: &ChunkId, there: ChunkId) {
         let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if names[0].len() >= REMEMBERED {
+        if names[0].len() >= COPIED_IDS {
             names.swap(0, 1);
             names[0].clear();
         }
@@ -167,7 +166,7 @@ impl<'a> ChunkCopier<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Names, REMEMBERED};
+    use super::{COPIED_IDS, Names};
     use crate::id::ChunkId;
 
     #[test]
@@ -175,10 +174,10 @@ mod tests {
         let names = Names::default();
         let id = |n: usize| ChunkId::of(&n.to_le_bytes());
         let there = |n: usize| ChunkId::of(&(!n).to_le_bytes());
-        (0..3 * REMEMBERED).for_each(|n| names.put(&id(n), there(n)));
-        assert_eq!(names.get(&id(3 * REMEMBERED - 1)), Some(there(3 * REMEMBERED - 1)));
-        assert_eq!(names.get(&id(2 * REMEMBERED)), Some(there(2 * REMEMBERED)));
+        (0..3 * COPIED_IDS).for_each(|n| names.put(&id(n), there(n)));
+        assert_eq!(names.get(&id(3 * COPIED_IDS - 1)), Some(there(3 * COPIED_IDS - 1)));
+        assert_eq!(names.get(&id(2 * COPIED_IDS)), Some(there(2 * COPIED_IDS)));
         assert_eq!(names.get(&id(0)), None);
-        assert!(names.0.lock().unwrap().iter().map(std::collections::HashMap::len).sum::<usize>() <= 2 * REMEMBERED);
+        assert!(names.0.lock().unwrap().iter().map(std::collections::HashMap::len).sum::<usize>() <= 2 * COPIED_IDS);
     }
 }

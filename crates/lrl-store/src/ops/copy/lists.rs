@@ -4,19 +4,13 @@
 use rayon::prelude::*;
 
 use super::chunks::{ChunkCopier, Copying, Stop, reading};
+use crate::budget::{BATCH_ENTRIES, BATCH_NAMES_BYTES, COPY_BYTES, COPY_PIECES};
 use crate::error::Error;
 use crate::format::entry::{Content, Entry, Kind, Piece, compare_paths};
 use crate::format::node::Item;
 use crate::id::ChunkId;
 use crate::store::tree::{TreeBuilder, TreeItems};
 use crate::store::write::Trust;
-
-/// Pieces, and bytes of them, that are worked on at once: packs are sealed between two batches.
-const BATCH: usize = 64;
-const BATCH_BYTES: u64 = 8 << 20;
-/// Entries, and bytes of their names.
-const BATCH_ENTRIES: usize = 512;
-const BATCH_NAMES: usize = 4 << 20;
 
 /// A list of the same contents, as the source and as the destination name it.
 #[derive(Clone, Copy)]
@@ -60,9 +54,9 @@ pub(super) fn pieces(mover: &ChunkCopier<'_>, root: &ChunkId, pair: Option<Pair>
     let mut list = TreeItems::<Piece>::new(mover.from, root).map_err(reading)?;
     let mut total = 0u64;
     loop {
-        let (mut batch, mut bytes) = (Vec::with_capacity(BATCH), 0u64);
-        while batch.len() < BATCH
-            && bytes < BATCH_BYTES
+        let (mut batch, mut bytes) = (Vec::with_capacity(COPY_PIECES), 0u64);
+        while batch.len() < COPY_PIECES
+            && bytes < COPY_BYTES
             && let Some(piece) = list.next()
         {
             let piece = piece.map_err(reading)?;
@@ -116,7 +110,7 @@ pub(super) fn entries(mover: &ChunkCopier<'_>, root: &ChunkId, pair: Option<Pair
         let mut batch: Vec<(Entry, Option<(Kind, Kind)>)> = Vec::new();
         let mut names = 0;
         while batch.len() < BATCH_ENTRIES
-            && names < BATCH_NAMES
+            && names < BATCH_NAMES_BYTES
             && let Some(entry) = list.next()
         {
             let entry = entry.map_err(reading)?;
@@ -170,11 +164,11 @@ fn contents(mover: &ChunkCopier<'_>, batch: Vec<(Entry, Option<(Kind, Kind)>)>) 
     while !waiting.is_empty() {
         let mut bytes = 0u64;
         let fits = |(_, _, piece): &&(usize, usize, Piece)| {
-            let fits = bytes < BATCH_BYTES;
+            let fits = bytes < COPY_BYTES;
             bytes = bytes.saturating_add(piece.len());
             fits
         };
-        let count = waiting.iter().take(BATCH).take_while(fits).count();
+        let count = waiting.iter().take(COPY_PIECES).take_while(fits).count();
         let (part, later) = waiting.split_at(count);
         waiting = later;
         let copied: Vec<Piece> = part.par_iter().map(|(_, _, new)| piece(mover, *new, None)).collect::<Copying<_>>()?;

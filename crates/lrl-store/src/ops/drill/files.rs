@@ -5,6 +5,7 @@ use std::cell::Cell;
 
 use rusqlite::{Connection, OptionalExtension};
 
+use crate::budget::DRILLED_CACHE_KIB;
 use crate::error::{Error, Result};
 use crate::fs::temp_db::{self, Rollback};
 use crate::set::archive::extract::FileVisitor;
@@ -40,7 +41,6 @@ pub(crate) fn key(path: &[u8]) -> Vec<u8> {
 }
 
 const PURPOSE: &str = "the list of files cannot be kept";
-const CACHE_KIB: u32 = 8192;
 
 fn failed(error: rusqlite::Error) -> Error {
     temp_db::failed(PURPOSE, &error)
@@ -52,7 +52,7 @@ impl Files {
         let schema =
             "CREATE TABLE files (path BLOB PRIMARY KEY, size INTEGER, sha256 BLOB, md5 BLOB, target BLOB, mark INTEGER)
                       WITHOUT ROWID";
-        let conn = temp_db::create(PURPOSE, schema, CACHE_KIB, Rollback::Never)?;
+        let conn = temp_db::create(PURPOSE, schema, DRILLED_CACHE_KIB, Rollback::Never)?;
         Ok(Self { conn, with_md5, marks: Cell::new(0), hardlinks: 0, hardlink_bytes: 0 })
     }
 

@@ -5,14 +5,12 @@ use std::collections::{HashMap, HashSet};
 
 use super::model::{Full, bytes_of};
 use super::{deltas, mark};
+use crate::budget::MORE_INDEX_BLOCKS;
 use crate::error::{Error, Result};
 use crate::format::pack::{FOOTER_LEN, head_len};
 use crate::id::{ChunkId, PackId, SnapshotId};
 use crate::progress::{Observer, checkpoint};
 use crate::store::{SnapshotName, Store, index, pack_id};
-
-/// Blocks of all index files that are kept, 9 MiB: every chunk is looked up, in no order.
-const CACHED_BLOCKS: usize = 2048;
 
 /// One pack. There may be a hundred thousand.
 #[derive(Default)]
@@ -99,7 +97,7 @@ fn take_inventory(store: &Store, names: &[SnapshotName], observer: &dyn Observer
         Ok(())
     })?;
     let files = store.indexes();
-    store.expect_look_ups(CACHED_BLOCKS)?;
+    store.expect_look_ups(MORE_INDEX_BLOCKS)?;
     for file in &files {
         file.packs().iter().for_each(|id| packs.entry(*id).or_default().is_listed = true);
     }

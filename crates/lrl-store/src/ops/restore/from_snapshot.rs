@@ -15,6 +15,7 @@ use super::stage_tree::Stage;
 use super::target::Target;
 use super::target_dirs::StagingDirs;
 use super::tree_plan::TreePlan;
+use crate::budget::WORKERS;
 use crate::error::{Error, Result};
 use crate::format::snapshot::{Database, RootDir, Snapshot};
 use crate::fs::dir::to_path;
@@ -192,7 +193,7 @@ impl Source for SnapshotSource<'_> {
             };
             tree.staged = Some(dir.clone());
         }
-        let workers = std::thread::available_parallelism().map_or(1, usize::from).clamp(1, 4);
+        let workers = std::thread::available_parallelism().map_or(1, usize::from).clamp(1, WORKERS);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(workers).build();
         let pool = pool.map_err(|e| Error::Refused(format!("the threads of a restore cannot be started: {e}")))?;
         // Clones take no space either, and share nothing that could change on both sides.

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::fs::dir::{DIRECTORY, to_path};
 use crate::fs::metadata::{mtime_of, set_mtime, set_owner};
 use crate::fs::resolve::{hold, is_other_mount, look, set_mode};
-use crate::source::files::walk::is_of_restore;
+use crate::source::files::kept_copies::is_of_restore;
 
 /// Names of a directory that are listed at a time.
 const BATCH: usize = 4096;

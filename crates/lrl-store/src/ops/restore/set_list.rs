@@ -8,6 +8,7 @@ use super::barriers::LinksInPlace;
 use super::listing::Listing;
 use super::selection::is_below;
 use super::target::Target;
+use crate::budget::SET_LIST_CACHE_KIB;
 use crate::error::{Error, Result};
 use crate::format::path_text;
 use crate::fs::dir::{components, split};
@@ -17,8 +18,6 @@ use crate::set::archive::read::{MemberKind, walk};
 
 /// Names directly in a root that restores of lrl use themselves.
 const OWN: [&[u8]; 2] = [b".lrl-", b".lrl."];
-/// KiB of memory for the database.
-const CACHE: u32 = 4096;
 const PURPOSE: &str = "the members of the archive cannot be listed";
 const SCHEMA: &str =
     "CREATE TABLE members(parent BLOB, name BLOB, kind INTEGER, size INTEGER, PRIMARY KEY(parent, name)) WITHOUT ROWID";
@@ -39,7 +38,7 @@ pub(super) struct SetList {
 impl SetList {
     /// Reads an archive, if there is one; notes names directly in its root that stay out.
     pub(crate) fn read(archive: Option<&Path>, databases: Vec<Vec<u8>>, notes: &mut Vec<String>) -> Result<Self> {
-        let db = temp_db::create(PURPOSE, SCHEMA, CACHE, Rollback::Never)?;
+        let db = temp_db::create(PURPOSE, SCHEMA, SET_LIST_CACHE_KIB, Rollback::Never)?;
         let list = Self { db, databases };
         let Some(archive) = archive else { return Ok(list) };
         let mut own: Vec<Vec<u8>> = Vec::new();

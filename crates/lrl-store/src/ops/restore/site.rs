@@ -22,8 +22,7 @@ use crate::format::path_text;
 use crate::fs::dir::{components, split, to_path};
 use crate::fs::resolve::real_path;
 use crate::source::database::source::database_of;
-use crate::source::files::kept_copies::{is_record, kept_of};
-use crate::source::files::walk::is_of_restore;
+use crate::source::files::kept_copies::{is_of_restore, is_record, kept_of};
 
 /// A record of a restore has a few hundred bytes for each target.
 const MOST: usize = 8192;

@@ -24,7 +24,7 @@ use crate::fs::dir::{DIRECTORY, to_path};
 use crate::fs::metadata::{set_mtime, set_owner};
 use crate::fs::resolve::{look, set_mode};
 use crate::fs::xattrs::copy_xattrs;
-use crate::source::files::walk::is_of_restore;
+use crate::source::files::kept_copies::is_of_restore;
 use crate::time::Time;
 
 /// The directory whose contents are exchanged.
@@ -277,7 +277,7 @@ pub(super) mod tests {
     #[test]
     fn a_backup_leaves_out_all_names_that_a_restore_uses() {
         use crate::ops::restore::model::{INSIDE, Version};
-        use crate::source::files::walk::is_of_restore;
+        use crate::source::files::kept_copies::is_of_restore;
         for version in [Version::Before, Version::Restored] {
             assert!(is_of_restore(&[INSIDE, version.ending().as_bytes()].concat()));
         }

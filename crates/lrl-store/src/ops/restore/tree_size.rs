@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::fs::remove::{Step, walk};
-use crate::source::files::walk::is_of_restore;
+use crate::source::files::kept_copies::is_of_restore;
 
 /// What a file or directory contains, and the space that it takes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

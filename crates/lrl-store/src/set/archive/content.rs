@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::link_targets::LinkTargets;
 use super::write;
+use crate::budget::ARCHIVE_BUFFER_BYTES;
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Entry, Kind, Piece, compare_paths};
 use crate::format::snapshot::Files;
@@ -58,7 +59,7 @@ fn write_to(
 ) -> Result<(SyncedFile, write::Written)> {
     let file = BackgroundSync::create(name.parent().unwrap_or(Path::new(".")))?;
     let options = write::Options { path: name, workers: rayon::current_num_threads(), space, observer };
-    let mut writer = std::io::BufWriter::with_capacity(256 << 10, file);
+    let mut writer = std::io::BufWriter::with_capacity(ARCHIVE_BUFFER_BYTES, file);
     let written = write::write(entries, contents, segments, &mut writer, &options)?;
     let file = writer.into_inner().map_err(|e| Error::io("write", name)(e.into_error()))?;
     Ok((file.finish()?, written))

@@ -3,6 +3,7 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
+use crate::budget::TARGETS_CACHE_KIB;
 use crate::error::{Error, Result};
 use crate::format::bytes::Reader;
 use crate::format::entry::{Entry, Kind};
@@ -13,7 +14,6 @@ use crate::store::tree::TreeItems;
 
 const PURPOSE: &str = "targets of hard links cannot be noted";
 const SCHEMA: &str = "CREATE TABLE targets(path BLOB PRIMARY KEY, entry BLOB) WITHOUT ROWID";
-const CACHE_KIB: u32 = 2048;
 
 /// The targets of the hard links of one list.
 pub(super) struct LinkTargets(Connection);
@@ -24,7 +24,7 @@ impl LinkTargets {
     /// # Errors
     /// [`Error::Refused`] where there is no space for it, others if the list cannot be read.
     pub(crate) fn of_list(store: &Store, list: &ChunkId) -> Result<Self> {
-        let db = temp_db::create(PURPOSE, SCHEMA, CACHE_KIB, Rollback::Never)?;
+        let db = temp_db::create(PURPOSE, SCHEMA, TARGETS_CACHE_KIB, Rollback::Never)?;
         {
             let mut note = db.prepare("INSERT OR IGNORE INTO targets(path) VALUES(?)").map_err(failed)?;
             for entry in TreeItems::<Entry>::new(store, list)? {

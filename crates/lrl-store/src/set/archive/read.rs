@@ -11,13 +11,11 @@ use flate2::read::MultiGzDecoder;
 use super::headers;
 use super::headers::{MissedBecause, Pax};
 use super::tar::{BLOCK, padding};
+use crate::budget::{RUN_BYTES, RUNS};
 use crate::error::{Error, Result};
 use crate::format::xattr::Xattrs;
 use crate::time::Time;
 
-/// Plain bytes that are decompressed in one go; five such runs are in flight.
-const RUN: usize = 256 << 10;
-const RUNS: usize = 4;
 /// Longest extension header (names, PAX records) that is read; real ones have hundreds of bytes.
 const EXTENSION_MAX: u64 = 1 << 20;
 
@@ -85,7 +83,7 @@ fn inflate(file: File, sender: &SyncSender<io::Result<Vec<u8>>>, spare: &Receive
     let mut plain = MultiGzDecoder::new(file);
     loop {
         let mut run = spare.try_recv().unwrap_or_default();
-        run.resize(RUN, 0);
+        run.resize(RUN_BYTES, 0);
         let mut len = 0;
         let end = loop {
             match plain.read(&mut run[len..]) {
@@ -94,7 +92,7 @@ fn inflate(file: File, sender: &SyncSender<io::Result<Vec<u8>>>, spare: &Receive
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => break Some(Err(e)),
             }
-            if len == RUN {
+            if len == RUN_BYTES {
                 break None;
             }
         };

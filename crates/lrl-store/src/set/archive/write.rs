@@ -11,18 +11,12 @@ use super::deflate::{FINAL_BLOCK, GZIP_HEADER, JoinedCrc, gzip_trailer};
 use super::model::{Contents, Record, Segments};
 use super::segment_builder::{CompressedSegment, SegmentBuilder};
 use super::segments::{Planner, Segment};
+use crate::budget::{SEGMENTS_BYTES, WAITING_SEGMENTS, WORKERS};
 use crate::error::{Error, Result};
 use crate::format::entry::Entry;
 use crate::fs::space::SpaceGuard;
 use crate::progress::{Observer, Problem, Problems, checkpoint};
 use crate::set::sha256::Sha256Thread;
-
-/// Plain bytes of segments that are being made or wait for their turn.
-const IN_FLIGHT: u64 = 16 << 20;
-/// The largest number of segments that wait, however small they are.
-const WAITING: usize = 64;
-/// More workers than this would take more memory than the budget has.
-const WORKERS_MAX: usize = 4;
 
 /// How an archive is written.
 #[derive(Clone, Copy)]
@@ -62,7 +56,7 @@ pub(crate) fn write(
     out: &mut dyn Write,
     options: &Options<'_>,
 ) -> Result<Written> {
-    let workers = options.workers.clamp(1, WORKERS_MAX);
+    let workers = options.workers.clamp(1, WORKERS);
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(workers)
         .thread_name(|i| format!("archive-{i}"))
@@ -92,7 +86,7 @@ fn join_all<'s>(
     let mut in_flight = 0;
     let mut notes = Problems::new(joiner.options.observer);
     let mut submit = |segment: Segment| {
-        while waiting.len() >= WAITING || in_flight > 0 && in_flight + segment.weight > IN_FLIGHT {
+        while waiting.len() >= WAITING_SEGMENTS || in_flight > 0 && in_flight + segment.weight > SEGMENTS_BYTES {
             in_flight -= join_next(&mut waiting, joiner)?;
         }
         let found = joiner.segments.find(&segment.key);

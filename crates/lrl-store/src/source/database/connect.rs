@@ -1,5 +1,6 @@
 //! How connections are opened and what SQLite's refusals mean. Owns the settings and the result codes; never reads a page itself.
 
+use crate::budget::SQLITE_HEAP_BYTES;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
@@ -49,7 +50,10 @@ pub(crate) fn describe(error: &rusqlite::Error) -> String {
     const MOST: usize = 500;
     let text = match error {
         rusqlite::Error::SqliteFailure(code, _) if code.code == ErrorCode::OutOfMemory => {
-            format!("it needs more than the {} MiB of memory that SQLite may take (SQLite code 7)", HEAP_BYTES >> 20)
+            format!(
+                "it needs more than the {} MiB of memory that SQLite may take (SQLite code 7)",
+                SQLITE_HEAP_BYTES >> 20
+            )
         }
         // Only statements of users are held to what they may do.
         rusqlite::Error::SqliteFailure(code, message) if code.code == ErrorCode::AuthorizationForStatementDenied => {
@@ -93,11 +97,8 @@ pub(crate) fn open_immutable(path: &Path) -> Result<Connection, rusqlite::Error>
 /// No value that SQLite reads or computes is longer, in bytes.
 const VALUE_BYTES: i32 = 8 << 20;
 
-/// SQLite takes no more memory in this process, in bytes: a hostile schema has no other bound.
-const HEAP_BYTES: i64 = 30 << 20;
-
 pub(super) fn configure(conn: Connection) -> Result<Connection, rusqlite::Error> {
-    conn.pragma_update(None, "hard_heap_limit", HEAP_BYTES)?;
+    conn.pragma_update(None, "hard_heap_limit", SQLITE_HEAP_BYTES)?;
     for (limit, value) in [(Limit::SQLITE_LIMIT_LENGTH, VALUE_BYTES), (Limit::SQLITE_LIMIT_SQL_LENGTH, 1 << 20)] {
         conn.set_limit(limit, value)?;
     }

@@ -5,9 +5,6 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 
-/// Bytes that the sink gets at once, at most: whole pages of every page size.
-pub(crate) const PIECE_BYTES: usize = 256 << 10;
-
 /// How [`super::read_image`] works.
 #[derive(Debug, Clone, Copy)]
 pub struct ReadOptions<'a> {

@@ -10,10 +10,11 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 
 use super::connect::{Refusal, describe, tables};
-use super::model::{HeldFor, ImageSink, Method, PIECE_BYTES};
+use super::model::{HeldFor, ImageSink, Method};
 use super::plain_file;
 use super::source::MAGIC;
 use super::state::{Stamp, header_u32};
+use crate::budget::PIECE_BYTES;
 use crate::error::{Error, Result};
 use crate::progress::{Observer, checkpoint};
 

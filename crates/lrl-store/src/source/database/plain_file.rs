@@ -10,8 +10,9 @@ use std::time::SystemTime;
 use rustix::fs::FlockOperation;
 use rustix::io::ReadWriteFlags;
 
-use super::model::{ImageSink, PIECE_BYTES};
+use super::model::ImageSink;
 use super::state::{Stamp, side_file};
+use crate::budget::PIECE_BYTES;
 use crate::error::{Error, Result};
 use crate::progress::{Observer, checkpoint};
 

@@ -11,14 +11,12 @@ use std::time::Instant;
 use rusqlite::Connection;
 
 use super::connect::{Refusal, open_live};
-use super::model::{ImageSink, PIECE_BYTES};
+use super::model::ImageSink;
 use super::pages::{page_size, read_pages};
 use super::state::Stamp;
+use crate::budget::{PIECE_BYTES, TURN_BYTES};
 use crate::error::Result;
 use crate::progress::{Observer, checkpoint};
-
-/// Bytes that are read in one transaction: a writer that meets it waits for about a millisecond.
-const TURN_BYTES: usize = 2 << 20;
 
 /// A version of a database in rollback mode.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,12 +3,12 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use crate::budget::LINKS_CACHE_KIB;
 use crate::error::{Error, Result};
 use crate::fs::temp_db::{self, Rollback};
 
 const PURPOSE: &str = "names of hard links cannot be noted";
 const SCHEMA: &str = "CREATE TABLE links(dev INTEGER, ino INTEGER, path BLOB, PRIMARY KEY(dev, ino)) WITHOUT ROWID";
-const CACHE_KIB: u32 = 2048;
 
 /// First names by device and inode.
 #[derive(Default)]
@@ -30,7 +30,7 @@ impl HardLinks {
     pub(crate) fn put(&mut self, (dev, ino): (u64, u64), path: &[u8]) -> Result<()> {
         let db = match &self.db {
             Some(db) => db,
-            None => self.db.insert(temp_db::create(PURPOSE, SCHEMA, CACHE_KIB, Rollback::Never)?),
+            None => self.db.insert(temp_db::create(PURPOSE, SCHEMA, LINKS_CACHE_KIB, Rollback::Never)?),
         };
         db.prepare_cached("INSERT OR REPLACE INTO links VALUES(?,?,?)")
             .and_then(|mut put| put.execute(params![dev as i64, ino as i64, path]))

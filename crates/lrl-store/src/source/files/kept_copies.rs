@@ -16,6 +16,15 @@ pub(crate) const ROWS_RECORD: &str = ".lrl-undo-rows";
 /// The note that the last restore had nothing to do.
 pub(crate) const IDLE: &str = ".lrl-undo-idle";
 
+/// How names begin that a restore keeps directly in a root whose contents it had to exchange, or makes ready there: they are no
+/// uploads. In a site they may be in any directory.
+pub(crate) const RESTORES: [&str; 3] = [".lrl.pre-restore", ".lrl.undone", ".lrl-restore-"];
+
+/// Checks whether a name directly in a root belongs to a restore.
+pub(crate) fn is_of_restore(name: &[u8]) -> bool {
+    RESTORES.iter().any(|start| name.starts_with(start.as_bytes()))
+}
+
 /// A name that a restore gives to what it keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct KeptName<'n> {

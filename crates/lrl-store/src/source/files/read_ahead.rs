@@ -5,12 +5,9 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 
 use super::exclude::Excludes;
 use super::walk::{Found, Root, walk};
+use crate::budget::{DELIVERIES, DELIVERY_ENTRIES, DELIVERY_NAMES_BYTES};
 use crate::error::{Error, Result};
 use crate::progress::{Observer, Problem};
-
-/// Entries and bytes of names after which a batch is sent; at most four batches exist at once.
-const ENTRIES: usize = 256;
-const NAMES: usize = 1 << 20;
 
 /// Does what [`walk`] does; `visit` is called in the caller's thread.
 pub(crate) fn walk_ahead(
@@ -21,7 +18,7 @@ pub(crate) fn walk_ahead(
     visit: &mut dyn FnMut(Found) -> Result<()>,
 ) -> Result<Vec<Problem>> {
     std::thread::scope(|scope| {
-        let (queue, deliveries) = sync_channel(2);
+        let (queue, deliveries) = sync_channel(DELIVERIES);
         let walker = scope.spawn(move || {
             let mut delivery = Delivery { queue, found: Vec::new(), names: 0 };
             let problems = walk(roots, excludes, skip, observer, &mut |found| delivery.add(found))?;
@@ -45,7 +42,7 @@ impl Delivery {
     fn add(&mut self, found: Found) -> Result<()> {
         self.names += found.held_bytes();
         self.found.push(found);
-        if self.found.len() < ENTRIES && self.names < NAMES { Ok(()) } else { self.send() }
+        if self.found.len() < DELIVERY_ENTRIES && self.names < DELIVERY_NAMES_BYTES { Ok(()) } else { self.send() }
     }
 
     fn send(&mut self) -> Result<()> {

@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::{ChunkCopy, IndexFile};
 use crate::backend::collect;
+use crate::budget::{FILTERED_CHUNKS, INDEX_BLOCKS, MORE_DECODED_BYTES, MORE_INDEX_BLOCKS};
 use crate::error::{Error, Result};
 use crate::format::index::Located;
 use crate::id::PackId;
@@ -11,13 +12,8 @@ use crate::progress::{Observer, checkpoint};
 use crate::store::handle::{DamagedIndex, Store};
 use crate::store::index;
 
-/// Chunks up to which filters are worth their memory: 5 MB.
-const MOST_FILTERED: u64 = 4_000_000;
 /// For fewer chunks of an image nothing is prepared.
 const MIN_EXPECTED: u64 = 1024;
-/// Where nothing but an image is read: blocks that are kept, and bytes of decoded delta bases beside the usual ones.
-const MORE_BLOCKS: usize = 2048;
-const MORE_BASE_BYTES: usize = 4 << 20;
 
 impl Store {
     /// Returns the open index files.
@@ -56,7 +52,7 @@ impl Store {
                 Some(e) => return Err(e),
                 None => {}
             }
-            files.iter().for_each(|file| file.keep_blocks(index::SHARED_BLOCKS / files.len()));
+            files.iter().for_each(|file| file.keep_blocks(INDEX_BLOCKS / files.len()));
             *self.indexes.write().unwrap_or_else(PoisonError::into_inner) = files;
             *self.damaged.write().unwrap_or_else(PoisonError::into_inner) = damaged;
             break;
@@ -89,7 +85,7 @@ impl Store {
         let records: u64 = files.iter().map(|file| file.records()).sum();
         for file in &files {
             file.keep_blocks((blocks as u64 * file.records() / records.max(1)) as usize);
-            if files.len() > 1 && records <= MOST_FILTERED {
+            if files.len() > 1 && records <= FILTERED_CHUNKS {
                 match file.filter(&*self.backend) {
                     Err(error) if error.is_final() => return Err(error),
                     // A look-up finds out what is wrong with it.
@@ -108,9 +104,9 @@ impl Store {
             return Ok(());
         }
         if alone {
-            self.bases.hold_more(MORE_BASE_BYTES);
+            self.bases.hold_more(MORE_DECODED_BYTES);
         }
-        self.expect_look_ups(if alone { MORE_BLOCKS } else { index::SHARED_BLOCKS })
+        self.expect_look_ups(if alone { MORE_INDEX_BLOCKS } else { INDEX_BLOCKS })
     }
 
     /// Writes one index of what `keep` leaves of each chunk's copies, in `packs`; then removes all other index files, durably. A failure

@@ -7,53 +7,15 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use self::filter::Filter;
 use crate::backend::{Backend, Payload, hash_start};
+use crate::budget::{FILE_BLOCKS, INDEX_BUFFER_BYTES};
 use crate::error::{Error, Result};
 use crate::format::index::{self, Block, Encoder, Layout, Located};
-use crate::format::pack::Record;
 use crate::id::{ChunkId, IndexId, PackId};
+
+pub use self::location::{ChunkCopy, IndexSlot, Location};
 
 /// Index files that a store keeps, at most; one more and the small ones are merged.
 pub const MAX_FILES: usize = 16;
-/// Blocks kept per index file at least: about 1 MiB in all with [`MAX_FILES`] of them.
-const CACHED_BLOCKS: usize = 12;
-/// Blocks kept of all index files together, about 2 MiB: deltas over deltas look many chunks up.
-pub(super) const SHARED_BLOCKS: usize = 512;
-
-/// Where one copy of a chunk is.
-#[derive(Debug, Clone)]
-pub struct Location {
-    /// The pack.
-    pub pack: PackId,
-    /// Byte offset in it.
-    pub offset: u64,
-    /// How it is encoded.
-    pub record: Record,
-}
-
-/// The place of a record in the index: tells one copy of a chunk from every other without its id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct IndexSlot {
-    /// The first bytes of the index's id; 0 for what was read from the packs themselves.
-    pub file: u64,
-    /// The record's number there; numbers have gaps, but are at most 128 times the index's blocks.
-    pub at: u64,
-}
-
-impl IndexSlot {
-    /// Returns whether no index lists it: it was read from the packs themselves.
-    pub(crate) fn is_pack_scan(self) -> bool {
-        self.file == 0
-    }
-}
-
-/// One copy of a chunk.
-#[derive(Debug, Clone)]
-pub struct ChunkCopy {
-    /// Its record.
-    pub slot: IndexSlot,
-    /// Where its bytes are.
-    pub place: Location,
-}
 
 /// A block of 4096 bytes holds 79 records at most.
 const BLOCK_SLOTS: u64 = 128;
@@ -110,7 +72,7 @@ impl IndexFile {
         let (at, table_len) = layout.pack_table();
         let packs = index::decode_packs(&backend.read_range(name, at, table_len)?);
         let tag = u64::from_be_bytes(*id.as_bytes().first_chunk().unwrap_or(&[0; 8]));
-        let cached_blocks = AtomicUsize::new(CACHED_BLOCKS);
+        let cached_blocks = AtomicUsize::new(FILE_BLOCKS);
         Ok(Self {
             name: name.into(),
             tag,
@@ -129,7 +91,7 @@ impl IndexFile {
 
     /// Keeps more blocks, of about 4 KiB each: for a caller that looks most chunks up.
     pub(crate) fn keep_blocks(&self, blocks: usize) {
-        self.cached_blocks.store(blocks.max(CACHED_BLOCKS), Ordering::Relaxed);
+        self.cached_blocks.store(blocks.max(FILE_BLOCKS), Ordering::Relaxed);
     }
 
     /// Reads it once, so that look-ups of what it does not list read nothing: for a caller that looks most chunks up. Takes 10 bits for each chunk.
@@ -293,7 +255,7 @@ pub fn write(
     let room = backend.space();
     let mut len = 0u64;
     let (mut encoder, head) = Encoder::new(&packs);
-    let mut out = std::io::BufWriter::with_capacity(64 << 10, &mut temp);
+    let mut out = std::io::BufWriter::with_capacity(INDEX_BUFFER_BYTES, &mut temp);
     let mut write = |bytes: &[u8]| {
         len += bytes.len() as u64;
         room.charge(bytes.len() as u64)?;
@@ -413,5 +375,6 @@ fn write_groups(
 
 mod filter;
 pub(crate) mod load;
+mod location;
 #[cfg(test)]
 mod tests;

@@ -4,12 +4,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, params};
 
+use crate::budget::LOST_CACHE_KIB;
 use crate::error::{Error, Result};
 use crate::fs::temp_db::{self, Rollback};
 use crate::id::ChunkId;
 
 const PURPOSE: &str = "what is lost cannot be listed";
-const CACHE_KIB: u32 = 4096;
 
 /// A set of chunks' ids.
 pub(crate) struct LostChunks {
@@ -20,7 +20,7 @@ impl LostChunks {
     /// Makes an empty one.
     pub(crate) fn new() -> Result<Self> {
         let schema = "CREATE TABLE wanted(id BLOB PRIMARY KEY) WITHOUT ROWID";
-        let db = temp_db::create(PURPOSE, schema, CACHE_KIB, Rollback::Never)?;
+        let db = temp_db::create(PURPOSE, schema, LOST_CACHE_KIB, Rollback::Never)?;
         Ok(Self { db: Mutex::new(db) })
     }
 

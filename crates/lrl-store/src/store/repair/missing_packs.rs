@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::sync::PoisonError;
 
 use super::pack_scan::directory;
+use crate::budget::MAX_PENDING;
 use crate::error::{Error, Result};
 use crate::format::index::Located;
 use crate::format::pack::{FOOTER_LEN, directory_offset};
@@ -13,7 +14,6 @@ use crate::progress::{Observer, checkpoint};
 use crate::store::handle::Store;
 use crate::store::names::{pack_id, pack_name};
 use crate::store::run_cache::RunCache;
-use crate::store::write::MAX_PENDING;
 
 /// Where index and packs differ.
 pub(crate) struct MissingPacks {

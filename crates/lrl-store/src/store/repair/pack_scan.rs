@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use rusqlite::{Connection, params};
 
 use crate::backend::Backend;
+use crate::budget::SCAN_CACHE_KIB;
 use crate::error::{Error, Result};
 use crate::format::bytes::Reader;
 use crate::format::pack::{self, FOOTER_LEN, HEADER, Record};
@@ -16,7 +17,6 @@ use crate::store::index::{ChunkCopy, IndexSlot, Location};
 use crate::store::names::{pack_id, pack_name};
 
 const PURPOSE: &str = "the packs' directories cannot be gathered";
-const CACHE_KIB: u32 = 4096;
 
 /// The chunks of packs that no index lists.
 pub(crate) struct PackScan {
@@ -67,7 +67,7 @@ impl PackScan {
     /// Reads the directories of all packs but those in `listed`; a pack whose own directory is damaged stays out.
     pub(crate) fn build(backend: &dyn Backend, listed: &HashSet<PackId>) -> Result<Self> {
         let schema = "CREATE TABLE chunks(id BLOB, pack BLOB, offset INTEGER, record BLOB)";
-        let db = temp_db::create(PURPOSE, schema, CACHE_KIB, Rollback::Never)?;
+        let db = temp_db::create(PURPOSE, schema, SCAN_CACHE_KIB, Rollback::Never)?;
         backend.list("packs", &mut |name, _| {
             let Some(id) = pack_id(name).filter(|id| !listed.contains(id)) else { return Ok(()) };
             let records = match directory(backend, &id) {

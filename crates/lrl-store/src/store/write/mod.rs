@@ -6,7 +6,6 @@ mod session;
 mod trust;
 
 pub(crate) use put::NewChunk;
-pub(super) use session::MAX_PENDING;
 pub use session::WriteSession;
 pub(crate) use trust::Trust;
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::encode::whole;
 use super::trust::Trust;
 use crate::backend::{Backend, TempObject};
+use crate::budget::{KNOWN_PACKS, MAX_PENDING, PACK_BUFFER_BYTES};
 use crate::compression::Encoding;
 use crate::crypt::Key;
 use crate::error::{Error, Result};
@@ -20,12 +21,6 @@ use crate::store::index::Location;
 use crate::store::names::pack_name;
 use crate::store::pack_upload::PackUploader;
 use crate::store::repair::lost_chunks::LostChunks;
-
-/// New chunks after which packs and index are written, so that memory does not grow with the first backup of a million files: as many as
-/// a table of 2^14 slots holds, with four bases each about 4 MiB.
-pub(crate) const MAX_PENDING: usize = 14 << 10;
-/// The number of packs whose lengths are remembered.
-const KNOWN_PACKS: usize = 16 << 10;
 
 /// One run's additions to a store. What was not sealed is garbage that nothing refers to.
 pub struct WriteSession<'s> {
@@ -344,7 +339,7 @@ impl<'s> WriteSession<'s> {
 
 impl OpenPack {
     fn start(backend: &dyn Backend) -> Result<Self> {
-        let out = std::io::BufWriter::with_capacity(256 << 10, backend.temp_object()?);
+        let out = std::io::BufWriter::with_capacity(PACK_BUFFER_BYTES, backend.temp_object()?);
         let sealed = match backend.keys() {
             Some(keys) => {
                 let key = Key::new()?;

@@ -3,6 +3,7 @@
 
 use rusqlite::Connection;
 
+use crate::budget::ROWS_CACHE_KIB;
 use crate::error::{Error, Result};
 use crate::fs::temp_db::{self, Rollback};
 use crate::ops::drill::files::key;
@@ -13,8 +14,6 @@ pub(crate) struct RowList {
 }
 
 const PURPOSE: &str = "the rows that name files cannot be kept";
-/// SQLite sorts in as much memory as its cache may take.
-const CACHE_KIB: u32 = 2048;
 
 fn failed(error: rusqlite::Error) -> Error {
     temp_db::failed(PURPOSE, &error)
@@ -24,7 +23,7 @@ impl RowList {
     pub(crate) fn new() -> Result<Self> {
         let schema =
             "CREATE TABLE named (path BLOB, size INTEGER, no_size TEXT, sha256 TEXT, md5 TEXT, md5_base64 TEXT)";
-        Ok(Self { conn: temp_db::create(PURPOSE, schema, CACHE_KIB, Rollback::Never)? })
+        Ok(Self { conn: temp_db::create(PURPOSE, schema, ROWS_CACHE_KIB, Rollback::Never)? })
     }
 
     /// Adds what a row knows of the file at a clean path.

@@ -27,8 +27,8 @@ use crate::ops::{backup, dump, ls};
 use crate::progress::Silent;
 use crate::set::tests::noise;
 use crate::store::{Store, create};
-use crate::testing::disk_image::Rng;
 use crate::testing::memory_backend::memory;
+use crate::testing::rng::Rng;
 use crate::time::Time;
 
 const DAY: u64 = 86_400;

@@ -109,7 +109,7 @@ struct Collect(Vec<u8>);
 
 impl ImageSink for Collect {
     fn bytes(&mut self, piece: &[u8]) -> Result<()> {
-        assert!(!piece.is_empty() && piece.len() <= super::model::PIECE_BYTES);
+        assert!(!piece.is_empty() && piece.len() <= crate::budget::PIECE_BYTES);
         self.0.extend_from_slice(piece);
         Ok(())
     }

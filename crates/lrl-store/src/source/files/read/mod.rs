@@ -8,6 +8,7 @@ use rustix::io::{Errno, pread};
 
 use super::found::{Found, Stat};
 use super::open::{open_any_length, unreadable};
+use crate::budget::READ_BYTES;
 use crate::chunk::{Cutter, Gear, UPLOADS, WHOLE_FILE_BYTES};
 use crate::error::Result;
 use crate::fs::xattrs::{FoundXattrs, read_xattrs};
@@ -16,8 +17,6 @@ use crate::source::database::source;
 
 /// How often a file that changes under the reader is read again.
 const RETRIES: u32 = 2;
-/// Bytes read at once where the length of a chunk is not known yet.
-const READ_BYTES: usize = 256 << 10;
 
 /// What [`read_file`] delivers, in the order of the file.
 #[derive(Debug, PartialEq, Eq)]

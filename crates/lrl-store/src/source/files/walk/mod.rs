@@ -14,27 +14,17 @@ use rustix::io::Errno;
 use super::exclude::Excludes;
 pub use super::found::{Found, FoundKind, Root, Stat};
 use super::found::{Looked, What, look};
-use super::kept_copies::{RECORD, is_record, kept_of};
+use super::kept_copies::{RECORD, is_of_restore, is_record, kept_of};
 use super::link_target;
 use super::listing::Listing;
 use super::open::{open_quietly, unreadable};
 use super::roots::{self, OpenRoot, Skip};
+use crate::budget::WALK_NAMES_BYTES;
 use crate::error::Result;
 use crate::format::xattr::Xattrs;
 use crate::fs::xattrs::{FoundXattrs, read_xattrs};
 use crate::progress::{Observer, Problem, Problems, checkpoint};
 
-/// How names begin that a restore keeps directly in a root whose contents it had to exchange, or makes ready there: they are no
-/// uploads. In a site they may be in any directory.
-pub(crate) const RESTORES: [&str; 3] = [".lrl.pre-restore", ".lrl.undone", ".lrl-restore-"];
-
-/// Checks whether a name directly in a root belongs to a restore.
-pub(crate) fn is_of_restore(name: &[u8]) -> bool {
-    RESTORES.iter().any(|start| name.starts_with(start.as_bytes()))
-}
-
-/// Bytes of names that one walk holds; larger directories are read in several passes.
-const NAMES_BYTES: usize = 16 << 20;
 /// Bytes that a directory gets at least, even deep below large ones.
 const MIN_NAMES_BYTES: usize = 16 << 10;
 /// How many directories are open at once.
@@ -399,7 +389,7 @@ fn inside(path_len: usize) -> usize {
 
 /// Returns how many bytes of names the next directory may take.
 fn limit(in_use: usize) -> usize {
-    (NAMES_BYTES.saturating_sub(in_use) / 4 * 3).max(MIN_NAMES_BYTES)
+    (WALK_NAMES_BYTES.saturating_sub(in_use) / 4 * 3).max(MIN_NAMES_BYTES)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lrl_store::error::Error;
@@ -18,6 +18,12 @@ use crate::exit::{Failure, Result};
 use crate::log::Tail;
 use crate::render::{cells, progress::Bar, table::Table, units::safe};
 use crate::signal;
+
+mod colour;
+mod sink;
+
+pub use colour::Colour;
+use sink::Sink;
 
 /// The terminal, or what stands in its place.
 pub struct Term {
@@ -52,59 +58,6 @@ struct Out {
     /// The first failure; nothing is written after it.
     failed: Option<io::Error>,
     document: bool,
-}
-
-/// Where results go.
-enum Sink {
-    Stdout(BufWriter<Stdout>),
-    /// The document of one step of a run, kept for the run's own; none once it is too long.
-    Memory(Option<Vec<u8>>),
-}
-
-/// A longer document of a step is left out of that of the run.
-const MOST_CAPTURED: usize = 1 << 20;
-
-impl Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Stdout(writer) => return writer.write(bytes),
-            Self::Memory(Some(kept)) if kept.len() + bytes.len() <= MOST_CAPTURED => kept.extend_from_slice(bytes),
-            Self::Memory(kept) => *kept = None,
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Stdout(writer) => writer.flush(),
-            Self::Memory(_) => Ok(()),
-        }
-    }
-}
-
-/// A colour with one meaning.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Colour {
-    /// Good.
-    Green,
-    /// Worth a look.
-    Yellow,
-    /// Bad.
-    Red,
-    /// Beside the point.
-    Dim,
-}
-
-impl Colour {
-    fn paint(self, on: bool, text: &str) -> String {
-        let code = match self {
-            Self::Green => 32,
-            Self::Yellow => 33,
-            Self::Red => 31,
-            Self::Dim => 2,
-        };
-        if on { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
-    }
 }
 
 impl Term {
