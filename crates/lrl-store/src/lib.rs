@@ -63,7 +63,7 @@
 //! ```
 //!
 //! # Layers
-//! Lowest first; `tests/e2e/layers.rs` holds them: words (`id`, `units`, `error`, `progress`, `time`), bytes (`format`, `chunk`, `compression`, `crypt`), the
+//! Lowest first; `tests/e2e/layers.rs` holds them: words (`id`, `units`, `hint`, `error`, `progress`, `time`), bytes (`format`, `chunk`, `compression`, `crypt`), the
 //! system (`fs`), what is backed up (`source`), where objects are kept (`backend`), the store, sets (`set`), verbs ([`ops`]). Modules that
 //! these pages do not list are public for lrl's own binary and tests only, and change without notice.
 
@@ -82,6 +82,7 @@ pub mod error;
 pub mod format;
 #[doc(hidden)]
 pub mod fs;
+pub mod hint;
 #[doc(hidden)]
 pub mod id;
 pub mod ops;
@@ -102,6 +103,7 @@ pub use format::key::Credential;
 pub use format::snapshot::Snapshot;
 pub use fs::lock::LockMode;
 pub use fs::space::Reserve;
+pub use hint::{Hint, Message};
 pub use id::SnapshotId;
 pub use ops::select::newest_good;
 pub use ops::{backup, drill, restore};

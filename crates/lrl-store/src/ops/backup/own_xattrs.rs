@@ -15,7 +15,7 @@ pub(super) fn own_xattrs(path: &Path, problems: &mut Vec<Problem>, observer: &dy
     let file = if is_plain { File::open(path).ok() } else { None };
     let FoundXattrs { xattrs, lost } = file.map(read_xattrs).unwrap_or_default();
     if let Some(lost) = lost {
-        report(problems, observer, path, &lost, true);
+        report(problems, observer, path, lost, true);
     }
     xattrs
 }

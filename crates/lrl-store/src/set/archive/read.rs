@@ -13,6 +13,7 @@ use super::headers::{MissedBecause, Pax};
 use super::tar::{BLOCK, padding};
 use crate::error::{Error, Result};
 use crate::format::xattr::Xattrs;
+use crate::hint::Message;
 use crate::time::Time;
 
 /// Plain bytes that are decompressed in one go; five such runs are in flight.
@@ -131,7 +132,7 @@ struct Extensions {
 }
 
 impl Stream<'_> {
-    fn corrupt(&self, detail: impl Into<String>) -> Error {
+    fn corrupt(&self, detail: impl Into<Message>) -> Error {
         Error::corrupt(self.archive.display(), detail)
     }
 
@@ -248,7 +249,7 @@ impl Stream<'_> {
         let shown = String::from_utf8_lossy(&path).into_owned();
         if pax.sparse || global.sparse || header.flag == b'S' {
             let what = format!("a sparse member ({shown}) of the archive {}", self.archive.display());
-            return Err(Error::Unsupported { what });
+            return Err(Error::Unsupported { what: what.into() });
         }
         let kind = match header.flag {
             // Before ustar, a closing slash was what made a directory.

@@ -61,7 +61,7 @@ impl Inspector<'_> {
     /// # Errors
     /// [`Error::Refused`] with what is wrong with the query, the error of `sink`, [`Error::Interrupted`].
     pub fn file_rows(&self, sql: &str, stop: &Stop<'_>, sink: &mut dyn FnMut(FileRow) -> Result<()>) -> Result<u64> {
-        check_query(sql).map_err(|why| Error::Refused(format!("the query {why}")))?;
+        check_query(sql).map_err(|why| Error::refused(format!("the query {why}")))?;
         let (mut refused, mut count) = (None, 0);
         self.limited(stop, |conn| {
             let mut statements = Batch::new(conn, sql);
@@ -72,7 +72,7 @@ impl Inspector<'_> {
             let places = match places(&statement) {
                 Ok(places) => places,
                 Err(why) => {
-                    refused = Some(Error::Refused(why));
+                    refused = Some(Error::refused(why));
                     return Ok(());
                 }
             };

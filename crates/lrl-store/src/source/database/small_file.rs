@@ -29,7 +29,7 @@ pub fn plain_definition(shape: &TableShape) -> String {
 /// [`Error::Io`] or [`Error::Refused`] where the file cannot be written, the error of `rows`.
 pub fn write_table(path: &Path, encoding: Encoding, shape: &TableShape, rows: &mut Rows<'_>) -> Result<Option<String>> {
     let refused =
-        |error: rusqlite::Error| Error::Refused(format!("cannot write {}: {}", path.display(), describe(&error)));
+        |error: rusqlite::Error| Error::refused(format!("cannot write {}: {}", path.display(), describe(&error)));
     let why = if shape.kind == TableKind::Ordinary && is_single(&shape.sql) {
         match attempt(path, encoding, &shape.sql, shape, rows)? {
             Ok(()) => return Ok(None),

@@ -356,7 +356,7 @@ fn a_missing_part_is_said_and_left_alone() {
     let snapshot = lab.snapshot();
     fs::create_dir_all(lab.data().join("assets")).unwrap();
     let report = lab.restore(&snapshot, What::Whole).unwrap();
-    assert!(report.notes.iter().any(|note| note.contains("no uploads")), "{:?}", report.notes);
+    assert!(report.notes.iter().any(|note| note.text().contains("no uploads")), "{:?}", report.notes);
     assert_eq!(names_in(&lab.data()), ["assets", "lrl.db"]);
     assert!(matches!(lab.restore(&snapshot, What::AssetsOnly), Err(Error::NotFound(_))));
     assert!(matches!(lab.restore(&snapshot, What::Paths(vec![b"assets/x".to_vec()])), Err(Error::NotFound(_))));
@@ -373,7 +373,7 @@ fn uploads_that_were_unreadable_are_named() {
     let mut snapshot = lab.snapshot();
     snapshot.problems.push(Problem { path: "assets/secret".into(), reason: "denied".into(), lost: true });
     let report = lab.restore(&snapshot, What::Whole).unwrap();
-    assert!(report.notes.iter().any(|note| note.contains("assets/secret")), "{:?}", report.notes);
+    assert!(report.notes.iter().any(|note| note.text().contains("assets/secret")), "{:?}", report.notes);
 }
 
 #[test]
@@ -472,7 +472,10 @@ fn who_has_it_open_is_named_and_force_goes_on() {
         holder.kill().unwrap();
         holder.wait().unwrap();
         let Err(Error::Refused(text)) = refused else { panic!("{refused:?}") };
-        assert!(text.contains("sleep") && text.contains(&pid.to_string()) && text.contains(path), "{text}");
+        assert!(
+            text.text().contains("sleep") && text.text().contains(&pid.to_string()) && text.text().contains(path),
+            "{text}"
+        );
         assert_eq!(dry.holders[0].pid, Some(pid));
         assert_eq!(forced.unwrap().holders.len(), 1);
         assert_ne!(fs::read(&file).unwrap(), b"old");
