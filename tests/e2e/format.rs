@@ -352,7 +352,7 @@ fn sample_snapshot(pack: PackId, list: ChunkId, root: ChunkId) -> Snapshot {
         }),
         problems: vec![lrl_store::progress::Problem {
             path: text("/srv/lab/assets/c.txt"),
-            reason: text("cannot be read: permission denied"),
+            reason: "cannot be read: permission denied".into(),
             lost: true,
         }],
         shrunk: Vec::new(),

@@ -8,7 +8,7 @@ use crate::common::repository;
 
 /// Lowest first. A module may use its own layer and those before it.
 const LAYERS: [(&str, &[&str]); 8] = [
-    ("words", &["id", "units", "error", "progress", "time", "budget"]),
+    ("words", &["id", "units", "hint", "error", "progress", "time", "budget"]),
     ("bytes", &["format", "chunk", "compression", "crypt"]),
     ("system", &["fs"]),
     ("source", &["source"]),
@@ -30,6 +30,16 @@ const FORBIDDEN: [&str; 10] = [
     "env::var",
     "env::args",
     "SystemTime::now",
+];
+
+/// Words of the command line. The engine gives a `Hint` in its own terms, and whoever shows an error chooses the words.
+const COMMAND_LINE: [&str; 5] = ["`lrl ", "lrl.toml", "LRL_", "LAB_", "STORAGE_PATH"];
+
+/// Files that have such words all the same, and why.
+const DOCUMENTS: [(&str, &str); 3] = [
+    ("ops::export::guide", "writes RESTORE.md, a document about lrl"),
+    ("ops::export::site_guide", "the same for a site"),
+    ("ops::export::incomplete_notice", "a line of that document"),
 ];
 
 fn layer(module: &str) -> Option<usize> {
@@ -224,6 +234,30 @@ fn the_engine_is_silent_and_looks_at_nothing_by_itself() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Returns a word of the command line that is in the code, or the rest of a line that begins with an option.
+fn command_line(code: &str) -> Option<&str> {
+    let is_option = |at: usize| {
+        let (before, after) = (&code[..at], &code[at + 2..]);
+        after.starts_with(|c: char| c.is_ascii_lowercase())
+            && !before.ends_with(|c: char| c == '-' || c.is_alphanumeric())
+    };
+    let option =
+        || code.match_indices("--").find(|(at, _)| is_option(*at)).and_then(|(at, _)| code[at..].lines().next());
+    COMMAND_LINE.iter().copied().find(|word| code.contains(word)).or_else(option)
+}
+
+#[test]
+fn the_engine_does_not_know_the_command_line() {
+    let code = engine();
+    let found: BTreeMap<String, &str> =
+        code.iter().filter_map(|(module, code)| Some((module.join("::"), command_line(code)?))).collect();
+    let is_document = |file: &str| DOCUMENTS.iter().any(|(document, _)| file == *document);
+    let wrong: Vec<_> = found.iter().filter(|(file, _)| !is_document(file)).collect();
+    assert!(wrong.is_empty(), "a text names the command line: {wrong:?}");
+    let idle: Vec<_> = DOCUMENTS.iter().filter(|(file, _)| !found.contains_key(*file)).collect();
+    assert!(idle.is_empty(), "nothing there needs to be left out: {idle:?}");
+}
+
 #[test]
 fn every_file_begins_with_a_module_comment() {
     let mut silent = Vec::new();
@@ -251,4 +285,15 @@ fn the_reader_of_paths_sees_every_form() {
     assert_eq!(used, ["a::b::child", "a::up", "chunk", "error", "id", "ops", "set", "store", "store::deep"]);
     files.extend([file("store::deep", "use crate::a::b;")]);
     assert!(reaches(&uses(&files), &file("a::b", "").0).contains(&file("a::b", "").0));
+}
+
+#[test]
+fn words_of_the_command_line_are_found_in_every_form() {
+    for text in ["use --force", "(--force)", "`--keep-sets 3`", "`lrl restore --undo`", "see lrl.toml", "LRL_KEY_FILE"]
+    {
+        assert!(command_line(&format!("let text = \"{text}\";")).is_some(), "{text}");
+    }
+    for text in ["a--b", "---", "-- a comment in SQL", "what another lrl does", "lrl store format 1: head"] {
+        assert_eq!(command_line(&format!("let text = \"{text}\";")), None);
+    }
 }

@@ -82,7 +82,7 @@ pub fn from_key_file(path: &Path) -> Result<Credential, Error> {
     let text = read(path)?;
     let key = std::str::from_utf8(&text).ok().and_then(Credential::from_key_file);
     key.ok_or_else(|| {
-        Error::Refused(format!(
+        Error::refused(format!(
             "{} is no key file, which holds 64 hexadecimal digits; `lrl key make-file` makes one",
             path.display()
         ))
@@ -91,7 +91,7 @@ pub fn from_key_file(path: &Path) -> Result<Credential, Error> {
 
 fn from_command(command: &str) -> Result<Credential, Error> {
     let failed = |why: String| {
-        Error::Refused(format!("the command for the passphrase failed: {why}; look at LRL_PASSWORD_COMMAND"))
+        Error::refused(format!("the command for the passphrase failed: {why}; look at LRL_PASSWORD_COMMAND"))
     };
     let words = shlex::split(command).filter(|words| !words.is_empty());
     let words = words.ok_or_else(|| failed("its quotes do not match".into()))?;
@@ -116,7 +116,7 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
     let mut text = Zeroizing::new(Vec::with_capacity(MOST_BYTES as usize));
     trust::read_secret(path, MOST_BYTES, &mut text, &signal::interrupted).map_err(|refusal| match refusal {
         Refusal::Io(error) => Error::io("read the key from", path)(error),
-        Refusal::Untrusted(why) => Error::Refused(why),
+        Refusal::Untrusted(why) => Error::refused(why),
         Refusal::Interrupted => Error::Interrupted,
     })?;
     Ok(text)
@@ -126,7 +126,7 @@ fn passphrase(text: &[u8], place: &str) -> Result<Credential, Error> {
     let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     if line.is_empty() {
-        return Err(Error::Refused(format!("{place} has no passphrase in its first line")));
+        return Err(Error::refused(format!("{place} has no passphrase in its first line")));
     }
     Ok(Credential::Passphrase(Zeroizing::new(line.to_vec())))
 }

@@ -1,10 +1,13 @@
 //! The one table of exit codes, and what a failure says: what happened, and what to do next.
 
+use std::borrow::Cow;
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use lrl_store::error::Error;
-use lrl_store::store::CONFIG;
+use lrl_store::backend::location::Location;
+use lrl_store::error::{Error, Place};
+
+use crate::hint;
 
 /// Every way in which lrl ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -192,7 +195,9 @@ impl Failure {
         match self {
             Self::Usage(text) | Self::NotGood(text) | Self::Gone(text) | Self::Contradicted(text) => text.clone(),
             Self::Advised { message, .. } => message.clone(),
-            Self::Engine(error) => error.to_string(),
+            // Its hint stands in place of the general one.
+            Self::Engine(error @ Error::Unsupported { .. }) => error.to_string(),
+            Self::Engine(error) => hint::error(error),
             Self::Output(error) => format!("cannot write to standard output: {error}"),
         }
     }
@@ -205,7 +210,17 @@ impl Failure {
     }
 
     /// Returns what to do next, where there is something better than reading the message again.
-    pub fn hint(&self) -> Option<&str> {
+    pub fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Engine(Error::Unsupported { what }) if !what.hints().is_empty() => {
+                what.hints().first().map(hint::words)
+            }
+            other => other.advice().map(Cow::Borrowed),
+        }
+    }
+
+    /// Returns what helps with failures of a kind.
+    fn advice(&self) -> Option<&str> {
         let error = match self {
             Self::Engine(error) => error,
             Self::Advised { hint, .. } => return hint.as_deref(),
@@ -227,35 +242,31 @@ impl Failure {
             Self::Usage(_) | Self::Output(_) => return None,
         };
         match error {
-            Error::NoStore { what: "bucket", .. } => {
+            Error::NoStore { what: Place::Bucket, .. } => {
                 Some("make the bucket where its host lets you, or look at its name, ?endpoint= and ?region=")
             }
-            Error::NoStore { what: "store", path } if path.to_string_lossy().contains("://") => {
+            Error::NoStore { what: Place::Store, path }
+                if Location::parse(path).is_ok_and(|at| at.directory().is_none()) =>
+            {
                 Some("`lrl init --store URL` makes a store in a bucket; look at the bucket and the prefix")
             }
-            Error::NoStore { what: CONFIG, .. } => {
+            Error::NoStore { what: Place::Config, .. } => {
                 Some("all else of a store is there: `lrl check --repair` makes the config again")
             }
-            Error::NoStore { what: "store", .. } => {
+            Error::NoStore { what: Place::Store, .. } => {
                 Some("`lrl backup` makes a store at its first run; --backup DIR or --store PATH names another place")
             }
-            Error::NoStore { what: "directory of sets", .. } => {
+            Error::NoStore { what: Place::SetsDir, .. } => {
                 Some("check the path; relative paths start in the current directory")
             }
-            Error::NoStore { what: "root", .. } => Some("--root DIR names the directory that holds the site"),
-            Error::NoStore { what: "data directory", .. } => Some("--data-dir DIR or LAB_DATA_DIR names another place"),
+            Error::NoStore { what: Place::Root, .. } => Some("--root DIR names the directory that holds the site"),
+            Error::NoStore { what: Place::DataDir, .. } => Some("--data-dir DIR or LAB_DATA_DIR names another place"),
             Error::NoStore { .. } => Some("--backup DIR names another place"),
             Error::Locked { .. } => Some("wait until the other lrl is done, or give it longer with --lock-wait 10m"),
             Error::Corrupt { .. } | Error::Missing { .. } => Some(
                 "nothing was changed; `lrl check --read-data` tells what is damaged, `lrl check --read-data --repair` repairs \
                  what can be, `lrl snapshots` tells what else there is, `lrl restore --manifest FILE` restores a set without the store",
             ),
-            Error::Unsupported { what } if what.starts_with("a store at gs://") => {
-                Some("it needs the feature `gcs`: cargo install --path crates/lrl-cli --features gcs")
-            }
-            Error::Unsupported { what } if what.starts_with("a store at az://") => {
-                Some("it needs the feature `azure`: cargo install --path crates/lrl-cli --features azure")
-            }
             Error::Unsupported { .. } => Some("a newer lrl may know it"),
             error if error.is_full() => Some(NO_ROOM),
             Error::Io { source, .. } => match source.kind() {
@@ -289,7 +300,7 @@ impl Failure {
 #[cfg(test)]
 mod tests {
     use super::{Exit, Failure, TABLE};
-    use lrl_store::error::Error;
+    use lrl_store::error::{Error, Place};
     use std::io;
 
     #[test]
@@ -313,7 +324,7 @@ mod tests {
 
     #[test]
     fn each_failure_has_its_code() {
-        let no_store = Error::NoStore { what: "store", path: "/x".into() };
+        let no_store = Error::NoStore { what: Place::Store, path: "/x".into() };
         let damaged = || Failure::from(Error::corrupt("packs/ab", "too short"));
         assert_eq!(Failure::from(no_store).exit(false), Exit::NoStore);
         assert_eq!(Failure::from(Error::Locked { what: "store".into() }).exit(false), Exit::Locked);

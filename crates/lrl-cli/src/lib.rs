@@ -8,6 +8,7 @@ pub mod context;
 pub mod credential;
 pub mod docs;
 pub mod exit;
+pub mod hint;
 pub mod known_stores;
 pub mod locks;
 pub mod log;

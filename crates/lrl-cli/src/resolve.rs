@@ -97,7 +97,7 @@ impl Paths {
         };
         let store = Location::parse(cli.global.store.clone().unwrap_or_else(|| default_store(backup_dir)))?;
         if store.all_below().is_some() && !matches!(cli.command, Verb::Status(_) | Verb::Report(_) | Verb::Config(_)) {
-            return Err(Error::Refused(format!(
+            return Err(Error::refused(format!(
                 "{store} means many stores, which only `lrl status` and `lrl report` look at: name one"
             )));
         }
@@ -132,7 +132,7 @@ fn id_of(name: &str, what: &str, database: &str) -> Result<u32, Error> {
     }
     let text = std::fs::read_to_string(database).map_err(Error::io("read", database))?;
     find_id(&text, name).ok_or_else(|| {
-        Error::NotFound(format!("there is no {what} {name:?} in {database}; a number works without a name"))
+        Error::not_found(format!("there is no {what} {name:?} in {database}; a number works without a name"))
     })
 }
 

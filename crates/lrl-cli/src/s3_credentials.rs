@@ -88,7 +88,7 @@ fn in_home(name: &str) -> Option<PathBuf> {
 }
 
 fn no_profile(file: &Path, profile: &str) -> Error {
-    Error::Refused(format!(
+    Error::refused(format!(
         "{} has no profile [{profile}]; AWS_PROFILE, or `profile=` in the URL of the bucket, names another one",
         file.display()
     ))
@@ -98,7 +98,7 @@ fn read_secret(file: &Path) -> Result<Zeroizing<String>, Error> {
     let mut text = Zeroizing::new(Vec::with_capacity(MOST_BYTES as usize));
     trust::read_secret(file, MOST_BYTES, &mut text, &signal::interrupted).map_err(|refusal| match refusal {
         Refusal::Io(error) => Error::io("read the key of the bucket from", file)(error),
-        Refusal::Untrusted(why) => Error::Refused(why),
+        Refusal::Untrusted(why) => Error::refused(why),
         Refusal::Interrupted => Error::Interrupted,
     })?;
     credential::hide_from_dumps();
@@ -111,7 +111,7 @@ fn read_config(file: &Path) -> Result<Option<String>, Error> {
     let mut text = Vec::new();
     match trust::open_unnamed(file) {
         Ok(open) => open.take(MOST_BYTES).read_to_end(&mut text).map_err(Error::io("read", file))?,
-        Err(Refusal::Untrusted(why)) => return Err(Error::Refused(why)),
+        Err(Refusal::Untrusted(why)) => return Err(Error::refused(why)),
         Err(Refusal::Interrupted) => return Err(Error::Interrupted),
         Err(Refusal::Io(_)) => return Ok(None),
     };
@@ -150,7 +150,7 @@ fn with_key(
     let value = |name: &str| found.iter().find(|(known, value)| known == name && !value.is_empty());
     let (Some((_, key)), Some((_, secret))) = (value("aws_access_key_id"), value("aws_secret_access_key")) else {
         let place = format!("profile [{profile}] of {}", file.display());
-        return Err(Error::Refused(match FETCHED.into_iter().find(|name| value(name).is_some()) {
+        return Err(Error::refused(match FETCHED.into_iter().find(|name| value(name).is_some()) {
             Some(how) => format!(
                 "{place} has no key but `{how}`, which lrl does not follow; `aws configure export-credentials --profile {profile} --format env` \
                  prints a key for the environment"

@@ -68,7 +68,7 @@ impl CryptoRng for Mixed {}
 pub fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
     let mixed = Mixed::default().try_fill_bytes(&mut bytes);
-    mixed.map_err(|e| Error::Refused(format!("the system has no random numbers: {e}")))?;
+    mixed.map_err(|e| Error::refused(format!("the system has no random numbers: {e}")))?;
     Ok(bytes)
 }
 

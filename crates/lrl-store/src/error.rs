@@ -1,8 +1,10 @@
-//! Errors, by what a caller can do about them. Every one names the object or path that it is about.
+//! Errors, by what a caller can do about them. Every one names the object or path that it is about; [`Error::hints`] tells what helps.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::hint::{Hint, Message};
 use crate::units::size;
 
 /// The engine's result.
@@ -17,7 +19,7 @@ pub enum Error {
         /// The object's name in its store, or the file's path.
         object: String,
         /// What exactly does not fit.
-        detail: String,
+        detail: Message,
     },
     /// An object that something refers to is not there.
     #[error("{object} is missing")]
@@ -29,7 +31,7 @@ pub enum Error {
     #[error("{what} is not supported by this version of lrl")]
     Unsupported {
         /// The format version or feature.
-        what: String,
+        what: Message,
     },
     /// Another process holds it, also after waiting.
     #[error("{what} is locked by another process")]
@@ -54,8 +56,8 @@ pub enum Error {
     /// No such directory, or no store in it.
     #[error("there is no {what} at {}", path.display())]
     NoStore {
-        /// "store", "bucket" or "backup directory".
-        what: &'static str,
+        /// What was looked for.
+        what: Place,
         /// Where it was looked for.
         path: PathBuf,
     },
@@ -64,18 +66,18 @@ pub enum Error {
     Source {
         /// The database or upload.
         path: PathBuf,
-        /// Why, and what to do next.
-        detail: String,
+        /// Why.
+        detail: Message,
     },
     /// A name that the caller gave (snapshot, path inside one) matches nothing, or too much.
     #[error("{0}")]
-    NotFound(String),
-    /// Refused because going on could lose or leak data; the text says what to do instead.
+    NotFound(Message),
+    /// Refused because going on could lose or leak data.
     #[error("{0}")]
-    Refused(String),
+    Refused(Message),
     /// What was named is no good backup: only who insists on it gets it.
     #[error("{0}")]
-    NotGood(String),
+    NotGood(Message),
     /// The operating system refused an operation.
     #[error("cannot {op} {}: {source}", path.display())]
     Io {
@@ -86,15 +88,15 @@ pub enum Error {
         /// The system's own reason.
         source: io::Error,
     },
-    /// A server refused an operation or could not be reached; the text says what to do next.
+    /// A server refused an operation or could not be reached.
     #[error("cannot {op} {object}: {detail}")]
     Remote {
         /// A verb: "read", "write", "list" …
         op: &'static str,
         /// The object's name, with its bucket.
         object: String,
-        /// Why, and what to do next.
-        detail: String,
+        /// Why.
+        detail: Message,
     },
     /// The disk has no more free space beside what is kept free for the application.
     #[error("the disk of {} is nearly full: {} are free{}", path.display(), size(*free), claims(*reserve, *needed))]
@@ -111,6 +113,48 @@ pub enum Error {
     /// The caller asked to stop.
     #[error("interrupted")]
     Interrupted,
+}
+
+/// What was looked for and is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// A store.
+    Store,
+    /// The config of a store of which all else is there.
+    Config,
+    /// A bucket.
+    Bucket,
+    /// The directory with the sets, and often the store.
+    BackupDir,
+    /// A directory with sets to import.
+    SetsDir,
+    /// A directory or prefix with stores in it.
+    StoresDir,
+    /// A store in such a directory.
+    StoreBelow,
+    /// The data directory of a lab.
+    DataDir,
+    /// The root of a site.
+    Root,
+    /// Any other directory.
+    Directory,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Store => "store",
+            Self::Config => "config in the store",
+            Self::Bucket => "bucket",
+            Self::BackupDir => "backup directory",
+            Self::SetsDir => "directory of sets",
+            Self::StoresDir => "directory of stores",
+            Self::StoreBelow => "store one level below",
+            Self::DataDir => "data directory",
+            Self::Root => "root",
+            Self::Directory => "directory",
+        })
+    }
 }
 
 fn claims(reserve: u64, needed: u64) -> String {
@@ -132,8 +176,35 @@ impl Error {
         move |source| Self::Io { op, path, source: plain(source) }
     }
 
+    /// Makes a [`Error::Refused`].
+    pub fn refused(text: impl Into<Message>) -> Self {
+        Self::Refused(text.into())
+    }
+
+    /// Makes a [`Error::NotFound`].
+    pub fn not_found(text: impl Into<Message>) -> Self {
+        Self::NotFound(text.into())
+    }
+
+    /// Returns what helps, the best first.
+    pub fn hints(&self) -> &[Hint] {
+        match self {
+            Self::NotFound(text) | Self::Refused(text) | Self::NotGood(text) => text.hints(),
+            Self::Corrupt { detail, .. } | Self::Source { detail, .. } | Self::Remote { detail, .. } => detail.hints(),
+            Self::Unsupported { what } => what.hints(),
+            Self::Missing { .. }
+            | Self::Locked { .. }
+            | Self::WrongKey { .. }
+            | Self::WriteOnly { .. }
+            | Self::NoStore { .. }
+            | Self::Io { .. }
+            | Self::NoRoom { .. }
+            | Self::Interrupted => &[],
+        }
+    }
+
     /// Makes a [`Error::Corrupt`].
-    pub fn corrupt(object: impl ToString, detail: impl Into<String>) -> Self {
+    pub fn corrupt(object: impl ToString, detail: impl Into<Message>) -> Self {
         Self::Corrupt { object: object.to_string(), detail: detail.into() }
     }
 
@@ -141,7 +212,10 @@ impl Error {
     pub(crate) fn needed_for(self, path: &[u8]) -> Self {
         let path = String::from_utf8_lossy(path);
         match self {
-            Self::Corrupt { object, detail } => Self::Corrupt { object, detail: format!("{detail}; {path} needs it") },
+            Self::Corrupt { object, detail } => {
+                let text = Message::from(format!("{detail}; {path} needs it"));
+                Self::Corrupt { object, detail: text.with_hints(detail.hints()) }
+            }
             Self::Missing { object } => Self::Missing { object: format!("{object}, which {path} needs,") },
             other => other,
         }
@@ -156,7 +230,7 @@ impl Error {
             Self::Locked { what } => Self::Locked { what: what.clone() },
             Self::WrongKey { store, reason } => Self::WrongKey { store: store.clone(), reason: reason.clone() },
             Self::WriteOnly { object } => Self::WriteOnly { object: object.clone() },
-            Self::NoStore { what, path } => Self::NoStore { what, path: path.clone() },
+            Self::NoStore { what, path } => Self::NoStore { what: *what, path: path.clone() },
             Self::Source { path, detail } => Self::Source { path: path.clone(), detail: detail.clone() },
             Self::NotFound(text) => Self::NotFound(text.clone()),
             Self::Refused(text) => Self::Refused(text.clone()),
@@ -209,34 +283,36 @@ impl Error {
 mod tests {
     use std::io;
 
-    use super::Error;
+    use super::{Error, Place};
+    use crate::hint::{Hint, Message};
 
     #[test]
     fn a_copy_of_an_error_has_its_kind_and_text() {
         let text = || "x".to_string();
+        let message = || Message::from(text()).with_hints(&[Hint::Force]);
         let io = |source| Error::Io { op: "read", path: "/x".into(), source };
         let errors = [
-            Error::Corrupt { object: text(), detail: text() },
+            Error::Corrupt { object: text(), detail: message() },
             Error::Missing { object: text() },
-            Error::Unsupported { what: text() },
+            Error::Unsupported { what: message() },
             Error::Locked { what: text() },
             Error::WrongKey { store: text(), reason: text() },
             Error::WriteOnly { object: text() },
-            Error::NoStore { what: "store", path: "/x".into() },
-            Error::Source { path: "/x".into(), detail: text() },
-            Error::NotFound(text()),
-            Error::Refused(text()),
-            Error::NotGood(text()),
+            Error::NoStore { what: Place::Store, path: "/x".into() },
+            Error::Source { path: "/x".into(), detail: message() },
+            Error::NotFound(message()),
+            Error::Refused(message()),
+            Error::NotGood(message()),
             io(io::Error::from_raw_os_error(28)),
             io(io::Error::new(io::ErrorKind::InvalidData, "garbled")),
-            Error::Remote { op: "read", object: text(), detail: text() },
+            Error::Remote { op: "read", object: text(), detail: message() },
             Error::NoRoom { path: "/x".into(), free: 1, reserve: 2, needed: 3 },
             Error::Interrupted,
         ];
         for error in &errors {
             let again = error.again();
             assert_eq!(std::mem::discriminant(error), std::mem::discriminant(&again));
-            assert_eq!(error.to_string(), again.to_string());
+            assert_eq!((error.to_string(), error.hints()), (again.to_string(), again.hints()));
             let ends = |e: &Error| (e.is_final(), e.is_damage(), e.is_full());
             assert_eq!(ends(error), ends(&again));
         }

@@ -81,7 +81,7 @@
 //! modules of the engine itself are public, but hidden, for lrl's own programs; they change without notice.
 //!
 //! # Layers
-//! Lowest first; `tests/e2e/layers.rs` holds them: words (`id`, `units`, `error`, `progress`, `time`, `budget`), bytes (`format`, `chunk`, `compression`, `crypt`), the
+//! Lowest first; `tests/e2e/layers.rs` holds them: words (`id`, `units`, `hint`, `error`, `progress`, `time`, `budget`), bytes (`format`, `chunk`, `compression`, `crypt`), the
 //! system (`fs`), what is backed up (`source`), where objects are kept (`backend`), the store, sets (`set`), verbs (`ops`).
 
 #![warn(clippy::missing_errors_doc)]
@@ -103,6 +103,8 @@ pub mod error;
 pub mod format;
 #[doc(hidden)]
 pub mod fs;
+#[doc(hidden)]
+pub mod hint;
 #[doc(hidden)]
 pub mod id;
 #[doc(hidden)]
@@ -126,6 +128,7 @@ pub use format::key::Credential;
 pub use format::snapshot::Snapshot;
 pub use fs::lock::LockMode;
 pub use fs::space::Reserve;
+pub use hint::{Hint, Message};
 pub use id::SnapshotId;
 pub use progress::{Interrupted, Observer, Phase, Problem, Silent};
 pub use store::open::{OpenOptions, create, open};

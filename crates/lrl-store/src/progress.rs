@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::hint::Message;
 
 /// A stage of work that a person would name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +39,7 @@ pub struct Problem {
     /// The file concerned, as text for people (not UTF-8: with replacement characters).
     pub path: String,
     /// Why, in words for an operator.
-    pub reason: String,
+    pub reason: Message,
     /// True if data is missing from the result because of it (exit code 3); false for a note.
     pub lost: bool,
 }
@@ -106,15 +107,15 @@ impl<'a> Problems<'a> {
         Self { observer, kept: Vec::new(), more: 0, more_lost: false }
     }
 
-    pub(crate) fn lost(&mut self, path: &[u8], reason: impl Into<String>) {
+    pub(crate) fn lost(&mut self, path: &[u8], reason: impl Into<Message>) {
         self.add(path, reason.into(), true);
     }
 
-    pub(crate) fn note(&mut self, path: &[u8], reason: impl Into<String>) {
+    pub(crate) fn note(&mut self, path: &[u8], reason: impl Into<Message>) {
         self.add(path, reason.into(), false);
     }
 
-    fn add(&mut self, path: &[u8], reason: String, lost: bool) {
+    fn add(&mut self, path: &[u8], reason: Message, lost: bool) {
         self.push(Problem { path: String::from_utf8_lossy(path).into_owned(), reason, lost });
     }
 
@@ -132,7 +133,7 @@ impl<'a> Problems<'a> {
     pub(crate) fn into_report(mut self) -> Vec<Problem> {
         if self.more > 0 {
             let reason = format!("{} more problems, not listed here", self.more);
-            self.kept.push(Problem { path: String::new(), reason, lost: self.more_lost });
+            self.kept.push(Problem { path: String::new(), reason: reason.into(), lost: self.more_lost });
         }
         self.kept
     }

@@ -132,7 +132,7 @@ fn healing(context: &Context<'_>, paths: &Paths, from: &[PathBuf]) -> Result<Hea
             }
         }
         if origins.len() == before {
-            return Err(Error::NotFound(format!(
+            return Err(Error::not_found(format!(
                 "{} is no backup directory with sets, no data directory and no other store: nothing was changed",
                 named.display()
             ))

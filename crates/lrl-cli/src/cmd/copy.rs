@@ -18,6 +18,7 @@ use crate::args::CopyArgs;
 use crate::context::Context;
 use crate::credential;
 use crate::exit::{Exit, Failure, Result};
+use crate::hint;
 use crate::render::{entry, units};
 use crate::resolve::Paths;
 
@@ -27,7 +28,7 @@ pub fn run(context: &Context<'_>, args: &CopyArgs) -> Result {
     let from_place = Location::parse(args.from.clone())?;
     let to_place = args.to.clone().map(Location::parse).transpose()?.unwrap_or_else(|| paths.store.clone());
     if is_same(&from_place, &to_place) {
-        return Err(Error::Refused(format!("{to_place} is the store to copy from: name another one with --to")).into());
+        return Err(Error::refused(format!("{to_place} is the store to copy from: name another one with --to")).into());
     }
     let own = credential::of_other(&args.from_password_file, &args.from_key_file)?;
     let from = open::open_place(context, &from_place, own.as_ref())?;
@@ -155,6 +156,6 @@ pub fn document(report: &Report) -> Value {
         })).collect::<Vec<_>>(),
         "added_bytes": report.added_bytes,
         "healed_bytes": report.healed_bytes,
-        "problems": report.problems,
+        "problems": hint::problems(&report.problems),
     })
 }

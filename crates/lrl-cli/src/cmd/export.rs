@@ -9,6 +9,7 @@ use super::shared::{choose, open};
 use crate::args::ExportArgs;
 use crate::context::Context;
 use crate::exit::{Exit, Failure, Result};
+use crate::hint;
 use crate::render::units;
 
 /// Writes the set.
@@ -57,7 +58,7 @@ pub fn run(context: &Context<'_>, args: &ExportArgs) -> Result {
                 "sha256": half.archive.as_ref().map(|archive| &archive.sha256),
                 "compared": report.sameness,
             })),
-            "problems": report.problems,
+            "problems": hint::problems(&report.problems),
             "missing": (!is_whole).then(|| report.names.missing.display().to_string()),
             "skipped": report.skipped, "more_skipped": report.more_skipped,
         }))?;
@@ -71,7 +72,7 @@ fn advised(error: Error, args: &ExportArgs) -> Failure {
     if !is_damage || args.skip_damaged {
         return error.into();
     }
-    let message = error.to_string();
+    let message = hint::error(&error);
     let hint = "everything else can be exported: `lrl export --skip-damaged`; `lrl check --read-data --repair --from DIR` looks for what \
                 is lost in sets, live data or another store";
     Failure::Advised { message, hint: Some(hint.into()), error }

@@ -7,6 +7,7 @@ use super::shared::open;
 use crate::args::FindArgs;
 use crate::context::Context;
 use crate::exit::{Exit, Result};
+use crate::hint;
 use crate::render::{entry, json, units};
 
 /// Searches the snapshots of the source.
@@ -32,7 +33,7 @@ pub fn run(context: &Context<'_>, args: &FindArgs) -> Result {
             term.note(format!("nothing matches in {among} of source {source}"));
         }
         let exit = if searched.problems.is_empty() { Exit::Done } else { Exit::Incomplete };
-        Ok((json!({ "searched_snapshots": searched.snapshots, "problems": searched.problems }), exit))
+        Ok((json!({ "searched_snapshots": searched.snapshots, "problems": hint::problems(&searched.problems) }), exit))
     })
 }
 

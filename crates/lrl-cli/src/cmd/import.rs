@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use lrl_store::error::Error;
+use lrl_store::error::{Error, Place};
 use lrl_store::fs::durable;
 use lrl_store::ops::import::{self, Options, Report, Skipped};
 use lrl_store::set::directory::manifests;
@@ -12,6 +12,7 @@ use super::shared::{open, same_store};
 use crate::args::ImportArgs;
 use crate::context::Context;
 use crate::exit::{Exit, Result};
+use crate::hint;
 use crate::render::{entry, units};
 
 /// Imports every set of a directory.
@@ -19,11 +20,11 @@ pub fn run(context: &Context<'_>, args: &ImportArgs) -> Result {
     let paths = context.paths()?;
     let global = &context.cli.global;
     if !args.dir.is_dir() {
-        return Err(Error::NoStore { what: "directory of sets", path: args.dir.clone() }.into());
+        return Err(Error::NoStore { what: Place::SetsDir, path: args.dir.clone() }.into());
     }
     // No store comes into being for nothing.
     if manifests(&args.dir)?.is_empty() {
-        return Err(Error::NotFound(format!("No manifest found in {}", args.dir.display())).into());
+        return Err(Error::not_found(format!("No manifest found in {}", args.dir.display())).into());
     }
     same_store::refuse_gone(context, &paths.store)?;
     durable::create_dir(&paths.backup_dir)?;
@@ -70,7 +71,11 @@ fn render(context: &Context<'_>, report: &Report) {
         ));
     }
     for set in &report.known {
-        term.say(format!("Already there: {} ({})", units::safe(&set.manifest.display().to_string()), set.reason));
+        term.say(format!(
+            "Already there: {} ({})",
+            units::safe(&set.manifest.display().to_string()),
+            hint::message(&set.reason)
+        ));
     }
     if report.healed.chunks > 0 {
         let chunks = units::count(report.healed.chunks, "chunk");
@@ -83,7 +88,7 @@ fn render(context: &Context<'_>, report: &Report) {
         term.warn("snapshots that are already there have lost chunks that these sets do not give back: `lrl check --read-data` names them");
     }
     for set in &report.failed {
-        term.warn(format!("{} was not imported: {}", set.manifest.display(), set.reason));
+        term.warn(format!("{} was not imported: {}", set.manifest.display(), hint::message(&set.reason)));
     }
     term.say(format!(
         "\n{} imported, {} already there, {} left out",
@@ -95,7 +100,7 @@ fn render(context: &Context<'_>, report: &Report) {
 
 fn document(report: &Report, exit: Exit) -> Value {
     let skipped = |sets: &[Skipped]| {
-        let set = |set: &Skipped| json!({ "manifest": set.manifest.display().to_string(), "reason": set.reason });
+        let set = |set: &Skipped| json!({ "manifest": set.manifest.display().to_string(), "reason": hint::message(&set.reason) });
         sets.iter().map(set).collect::<Vec<_>>()
     };
     json!({

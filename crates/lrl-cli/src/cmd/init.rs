@@ -21,7 +21,7 @@ pub fn run(context: &Context<'_>, args: &InitArgs) -> Result {
     let store_id = key_slots::store_id(&*open::locked_backend(context, &paths.store)?)?;
     same_store::remember(context, &paths.store, &store_id);
     if !created {
-        return Err(Error::Refused(format!("there is a store at {} already", paths.store)).into());
+        return Err(Error::refused(format!("there is a store at {} already", paths.store)).into());
     }
     let shown = paths.store.to_string();
     let sheet = credential.map(|credential| recovery_sheet(context, &paths, &credential)).transpose()?;
@@ -56,7 +56,7 @@ pub fn run(context: &Context<'_>, args: &InitArgs) -> Result {
 /// Returns what the store is encrypted with; none for a plain one, which must be meant.
 fn credential(context: &Context<'_>, args: &InitArgs, paths: &Paths) -> Result<Option<Credential>> {
     let given = context.credential()?;
-    let refused = |text: String| Err(Error::Refused(text).into());
+    let refused = |text: String| Err(Error::refused(text).into());
     match (args.encrypt, args.no_encryption, given) {
         (true, _, Some(given)) => Ok(Some(given)),
         (true, _, None) => refused(

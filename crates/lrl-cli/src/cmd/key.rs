@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use lrl_store::crypt::Class;
-use lrl_store::error::Error;
+use lrl_store::error::{Error, Place};
 use lrl_store::format::key::Credential;
 use lrl_store::store::key_slots;
 use lrl_store::store::key_slots::Named;
@@ -32,10 +32,10 @@ pub fn run(context: &Context<'_>, args: &KeyArgs) -> Result {
     let storage = open::locked_backend(context, &paths.store)?;
     same_store::compare_storage(context, &paths.store, &*storage)?;
     if !lrl_store::store::exists(&*storage)? {
-        return Err(Error::NoStore { what: "store", path: paths.store.to_string().into() }.into());
+        return Err(Error::NoStore { what: Place::Store, path: paths.store.to_string().into() }.into());
     }
     if !key_slots::is_encrypted(&*storage)? {
-        return Err(Error::Refused(format!("{} is not encrypted: it has no keys", paths.store)).into());
+        return Err(Error::refused(format!("{} is not encrypted: it has no keys", paths.store)).into());
     }
     let now = time_of(SystemTime::now());
     // Also for the list: who may see it has a key.

@@ -34,7 +34,7 @@ pub fn run(context: &Context<'_>, args: &LsArgs) -> Result {
             }
         }
         for problem in snapshot.problems.iter().filter(|problem| problem.lost && path.is_empty()) {
-            term.note(format!("missing from this snapshot: {}: {}", problem.path, units::safe(&problem.reason)));
+            term.note(format!("missing from this snapshot: {}: {}", problem.path, units::safe(problem.reason.text())));
         }
         Ok((json!({}), Exit::Done))
     })

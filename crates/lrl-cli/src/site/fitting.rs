@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::checked;
 use super::preset::{ChecksFrom, Preset};
 use super::rules::{Place, RowsCheck};
+use crate::hint;
 
 /// A proposal has up to this number of checks that a query wrote.
 const MOST_WRITTEN: usize = 64;
@@ -44,7 +45,9 @@ pub fn checks(
         match written(from, dir, scratch, observer) {
             Ok(written) => checks.extend(written),
             Err(Error::Interrupted) => return Err(Error::Interrupted),
-            Err(error) => notes.push(format!("no checks could be made from {}: {error}", from.database)),
+            Err(error) => {
+                notes.push(format!("no checks could be made from {}: {}", from.database, hint::error(&error)))
+            }
         }
     }
     let first = preset.tables.databases.iter().flatten().find_map(|rule| match &rule.place {
@@ -68,7 +71,7 @@ fn prepare(db: &Path, rows: &str, scratch: &Path, observer: &dyn Observer) -> Re
     let sql = format!("SELECT path FROM ({rows}) LIMIT 0");
     let prepared = inspect_in_use(db, scratch, observer, |inspector| match inspector.scalar(&sql, &|| None) {
         Ok(_) => Ok(None),
-        Err(Error::Refused(reason)) => Ok(Some(reason)),
+        Err(Error::Refused(reason)) => Ok(Some(reason.to_string())),
         Err(error) => Err(error),
     });
     match prepared {
@@ -84,7 +87,7 @@ fn written(from: &ChecksFrom, dir: &Path, scratch: &Path, observer: &dyn Observe
         inspector.scalar(&from.query, &|| None)
     })?;
     let Value::Text(text) = value else { return Ok(Vec::new()) };
-    let refuse = |reason: String| Error::Refused(reason);
+    let refuse = |reason: String| Error::refused(reason);
     let written: Vec<Written> = serde_json::from_str(&text).map_err(|error| refuse(error.to_string()))?;
     if written.len() > MOST_WRITTEN {
         return Err(refuse(format!(

@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::args::Global;
 use crate::exit::{Failure, Result};
+use crate::hint;
 use crate::log::Tail;
 use crate::render::{cells, progress::Bar, table::Table, units::safe};
 use crate::signal;
@@ -362,10 +363,11 @@ impl Observer for Term {
     }
 
     fn problem(&self, problem: &Problem) {
-        let text = format!("{}: {}", problem.path, problem.reason);
+        let reason = hint::message(&problem.reason);
+        let text = format!("{}: {reason}", problem.path);
         match problem.lost {
-            true => self.grouped(Some(Colour::Yellow), "warning", &text, &problem.reason),
-            false if !self.quiet => self.grouped(None, "note", &text, &problem.reason),
+            true => self.grouped(Some(Colour::Yellow), "warning", &text, &reason),
+            false if !self.quiet => self.grouped(None, "note", &text, &reason),
             false => {}
         }
     }

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::hint::{AddHint, Hint};
 
 /// Where a store is: a directory, or a prefix of a bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,9 +15,12 @@ pub enum Location {
     Bucket(String),
 }
 
-/// Schemes of buckets' URLs, and whether they are built in.
-const BUCKETS: [(&str, bool); 3] =
-    [("s3", cfg!(feature = "s3")), ("gs", cfg!(feature = "gcs")), ("az", cfg!(feature = "azure"))];
+/// Schemes of buckets' URLs, the features that have them, and whether they are built in.
+const BUCKETS: [(&str, &str, bool); 3] = [
+    ("s3", "s3", cfg!(feature = "s3")),
+    ("gs", "gcs", cfg!(feature = "gcs")),
+    ("az", "azure", cfg!(feature = "azure")),
+];
 
 impl Location {
     /// Parses a path, or a URL such as `s3://bucket/prefix?region=eu-central-1`.
@@ -27,9 +31,16 @@ impl Location {
         let named = named.into();
         match named.to_str().and_then(|text| Some((text, text.split_once("://")?.0))) {
             None => Ok(Self::Directory(named)),
-            Some((url, scheme)) if BUCKETS.contains(&(scheme, true)) => Ok(Self::Bucket(url.into())),
-            Some((_, scheme)) => {
-                Err(Error::Unsupported { what: format!("a store at {scheme}:// ({})", named.display()) })
+            Some((url, scheme)) => {
+                let known = BUCKETS.into_iter().find(|(known, ..)| *known == scheme);
+                let text = || format!("a store at {scheme}:// ({})", named.display());
+                match known {
+                    Some((_, _, true)) => Ok(Self::Bucket(url.into())),
+                    Some((_, feature, false)) => {
+                        Err(Error::Unsupported { what: text().hint(Hint::BuildWith(feature)) })
+                    }
+                    None => Err(Error::Unsupported { what: text().into() }),
+                }
             }
         }
     }
@@ -103,7 +114,7 @@ mod tests {
             assert_eq!((bucket.directory(), bucket.to_string().as_str()), (None, "s3://lab/history"));
         }
         assert_eq!(Location::parse("/s").unwrap().directory(), Some(Path::new("/s")));
-        for (scheme, is_built_in) in BUCKETS {
+        for (scheme, _, is_built_in) in BUCKETS {
             let location = Location::parse(format!("{scheme}://lab/history"));
             assert_eq!(location.is_ok_and(|location| location.directory().is_none()), is_built_in, "{scheme}");
         }

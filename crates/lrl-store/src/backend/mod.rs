@@ -111,7 +111,7 @@ pub trait Backend: Send + Sync {
     fn put_if_absent(&self, name: &str, bytes: &[u8]) -> Result<bool> {
         if !self.capabilities().exclusive_lock {
             return Err(Error::Unsupported {
-                what: format!("an object at {} that only one can make", self.location()),
+                what: format!("an object at {} that only one can make", self.location()).into(),
             });
         }
         // Whoever writes here holds a lock.

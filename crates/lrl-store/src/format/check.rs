@@ -85,7 +85,7 @@ pub(crate) fn decode(bytes: &[u8], id: &CheckId, ids: &Ids, object: &str) -> Res
     let malformed = |e: serde_json::Error| Error::corrupt(object, format!("is not a record of a check: {e}"));
     let Version { format } = serde_json::from_slice(bytes).map_err(malformed)?;
     if format != VERSION {
-        return Err(Error::Unsupported { what: format!("check format {format} ({object})") });
+        return Err(Error::Unsupported { what: format!("check format {format} ({object})").into() });
     }
     serde_json::from_slice(bytes).map_err(malformed)
 }

@@ -108,19 +108,19 @@ pub fn decode(bytes: &[u8], object: &str) -> Result<Config> {
     }
     let Version { format } = serde_json::from_slice(bytes).map_err(malformed)?;
     if format != FORMAT {
-        return Err(Error::Unsupported { what: format!("store format {format} ({object})") });
+        return Err(Error::Unsupported { what: format!("store format {format} ({object})").into() });
     }
     let config: Config = serde_json::from_slice(bytes).map_err(malformed)?;
     if let Some(feature) = config.must_know_to_read.first() {
-        return Err(Error::Unsupported { what: format!("the store's feature `{feature}`") });
+        return Err(Error::Unsupported { what: format!("the store's feature `{feature}`").into() });
     }
     if config.is_encrypted() && config.crypto != crypt::NAME {
-        return Err(Error::Unsupported { what: format!("the store's encryption `{}`", config.crypto) });
+        return Err(Error::Unsupported { what: format!("the store's encryption `{}`", config.crypto).into() });
     }
     let c = config.chunking;
     let cutter = Chunking { extent_bytes: c.extent_bytes, ..Chunking::default() };
     let fits = c == cutter && c.extent_bytes.is_power_of_two() && (64 << 10..=1 << 20).contains(&c.extent_bytes);
-    if fits { Ok(config) } else { Err(Error::Unsupported { what: format!("the chunking of {object}") }) }
+    if fits { Ok(config) } else { Err(Error::Unsupported { what: format!("the chunking of {object}").into() }) }
 }
 
 /// What a damaged config still says.

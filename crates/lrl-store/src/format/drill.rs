@@ -197,7 +197,7 @@ pub fn decode(bytes: &[u8], id: &DrillId, ids: &Ids, object: &str) -> Result<Dri
     let malformed = |e: serde_json::Error| Error::corrupt(object, format!("is not a record of a drill: {e}"));
     let Version { format } = serde_json::from_slice(bytes).map_err(malformed)?;
     if format != VERSION {
-        return Err(Error::Unsupported { what: format!("drill format {format} ({object})") });
+        return Err(Error::Unsupported { what: format!("drill format {format} ({object})").into() });
     }
     serde_json::from_slice(bytes).map_err(malformed)
 }

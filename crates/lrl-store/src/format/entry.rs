@@ -219,7 +219,9 @@ fn extras(reader: &mut Reader<'_>) -> Result<Xattrs> {
     }
     let tag = reader.u8()?;
     if count > 1 || tag != XATTRS {
-        return Err(Error::Unsupported { what: format!("extra {tag} of {count} of an entry in {}", reader.object()) });
+        return Err(Error::Unsupported {
+            what: format!("extra {tag} of {count} of an entry in {}", reader.object()).into(),
+        });
     }
     xattr::decode(reader.blob()?, reader.object())
 }

@@ -126,7 +126,9 @@ impl Credential {
             }
             (Self::Passphrase(passphrase), Some(kdf)) => {
                 if kdf.m_kib > MOST.m_kib || kdf.t > MOST.t || kdf.p > MOST.p {
-                    return Err(Error::Unsupported { what: format!("a slot that asks for so much work ({object})") });
+                    return Err(Error::Unsupported {
+                        what: format!("a slot that asks for so much work ({object})").into(),
+                    });
                 }
                 let params = Params::new(kdf.m_kib, kdf.t, kdf.p, Some(32));
                 let params = params.map_err(|e| Error::corrupt(object, format!("has impossible parameters: {e}")))?;
@@ -216,7 +218,7 @@ impl Slot {
         let mut slot: Self =
             serde_json::from_slice(bytes).map_err(|e| Error::corrupt(object, format!("is not a slot: {e}")))?;
         if slot.format != VERSION {
-            return Err(Error::Unsupported { what: format!("slot format {} ({object})", slot.format) });
+            return Err(Error::Unsupported { what: format!("slot format {} ({object})", slot.format).into() });
         }
         slot.said = said(bytes)
             .ok_or_else(|| Error::corrupt(object, "is not a slot: its sealed part is not the last"))?

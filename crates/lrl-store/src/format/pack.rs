@@ -196,7 +196,7 @@ pub fn decode_tail(header: &[u8], tail: &[u8], directory_offset: u64, object: &s
         return Err(Error::corrupt(object, "its directory does not match its digest"));
     }
     if header != HEADER {
-        return Err(Error::Unsupported { what: format!("the format of {object}") });
+        return Err(Error::Unsupported { what: format!("the format of {object}").into() });
     }
     let (directory, numbers) =
         signed.split_last_chunk::<8>().ok_or_else(|| Error::corrupt(object, "ends too early"))?;

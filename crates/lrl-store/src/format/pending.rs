@@ -50,7 +50,7 @@ pub(crate) fn decode(bytes: &[u8], id: &PendingId, ids: &Ids, object: &str) -> R
     let malformed = |e: serde_json::Error| Error::corrupt(object, format!("is no list of candidates: {e}"));
     let Version { format } = serde_json::from_slice(bytes).map_err(malformed)?;
     if format != VERSION {
-        return Err(Error::Unsupported { what: format!("format {format} of a list of candidates ({object})") });
+        return Err(Error::Unsupported { what: format!("format {format} of a list of candidates ({object})").into() });
     }
     serde_json::from_slice(bytes).map_err(malformed)
 }

@@ -321,7 +321,7 @@ pub fn decode(bytes: &[u8], id: &SnapshotId, ids: &Ids, object: &str) -> Result<
     let malformed = |e: serde_json::Error| Error::corrupt(object, format!("is not a snapshot document: {e}"));
     let Version { format } = serde_json::from_slice(bytes).map_err(malformed)?;
     if format != VERSION {
-        return Err(Error::Unsupported { what: format!("snapshot format {format} ({object})") });
+        return Err(Error::Unsupported { what: format!("snapshot format {format} ({object})").into() });
     }
     let snapshot: Snapshot = serde_json::from_slice(bytes).map_err(malformed)?;
     let is_sorted = snapshot.databases.windows(2).all(|pair| compare_paths(&pair[0].path, &pair[1].path).is_lt());

@@ -10,6 +10,7 @@ use fs2::FileExt as _;
 
 use super::{lock_holder, missing_features};
 use crate::error::{Error, Result};
+use crate::hint::{AddHint, Hint};
 
 /// Whether a lock can be held by several at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,12 +106,12 @@ fn wait_for(
 
 /// Two writers that nothing keeps apart could each delete what the other has just found.
 fn no_locks(path: &Path) -> Error {
-    Error::Refused(format!(
+    let text = format!(
         "cannot lock {}: its file system has no locks (NFS without a lock service). Reading works, writing needs a lock: \
-         mount it with the option `nolock` if no other machine writes there, start the lock service (rpc.statd), or name another place \
-         with --store, --backup or --cache-dir",
+         mount it with the option `nolock` if no other machine writes there, start the lock service (rpc.statd), or use another place",
         path.display()
-    ))
+    );
+    Error::refused(text.hint(Hint::OtherPlace))
 }
 
 fn is_read_only(e: &io::Error) -> bool {

@@ -14,6 +14,7 @@ use rustix::io::Errno;
 
 use super::dir::{DIRECTORY, to_path};
 use crate::error::{Error, Result};
+use crate::hint::{AddHint, Hint};
 
 /// As many links as the kernel follows.
 const MAX_LINKS: usize = 40;
@@ -71,7 +72,7 @@ impl OpenDirs {
 pub(crate) fn follow(dir: &Arc<OwnedFd>, dir_path: &Path, name: &[u8]) -> Result<Resolved> {
     let path = dir_path.join(to_path(name));
     resolve(Arc::clone(dir), dir_path.to_path_buf(), name, &path)?.ok_or_else(|| {
-        Error::Refused(format!(
+        Error::refused(format!(
             "{} is a symbolic link, and the directory of what it leads to is not there: make it (is a disk not mounted?), or remove \
              the link",
             path.display()
@@ -152,13 +153,13 @@ fn trust(owner: u32, link: &Path, target: &Path, found: &Resolved) -> Result<()>
     if is_theirs {
         return Ok(());
     }
-    Err(Error::Refused(format!(
+    let text = format!(
         "{} is a symbolic link of user {owner} to {}, which belongs to somebody else: it was not followed, because its owner could \
-         have had anything replaced that way. If it is meant, name the real directory with --data-dir or STORAGE_PATH, or give the \
-         link to root",
+         have had anything replaced that way. If it is meant, give the link to root, or name the real directory",
         link.display(),
         target.display()
-    )))
+    );
+    Err(Error::refused(text.hint(Hint::NameDataDir)))
 }
 
 /// Returns the path of an open directory without links, else the one by which it was found.

@@ -38,7 +38,7 @@ pub(crate) fn create(purpose: &str, schema: &str, cache_kib: u32, rollback: Roll
 
 /// Returns the error for the user: such a database fails only for want of space.
 pub(crate) fn failed(purpose: &str, error: &rusqlite::Error) -> Error {
-    Error::Refused(format!(
+    Error::refused(format!(
         "{purpose} in a temporary database ({error}); make room in the directory for temporary files"
     ))
 }

@@ -57,7 +57,7 @@ impl TempDir {
             let failed = |e: Errno| Error::io("look at", &path)(e.into());
             let meta = dir.metadata().map_err(Error::io("look at", &path))?;
             if meta.uid() != rustix::process::geteuid().as_raw() {
-                return Err(Error::Refused(format!("{} was exchanged by somebody else", path.display())));
+                return Err(Error::refused(format!("{} was exchanged by somebody else", path.display())));
             }
             // The umask takes bits away and, with a default ACL on the parent, the directory has more of them.
             fchmod(&dir, Mode::from_raw_mode(0o700)).map_err(failed)?;
@@ -91,7 +91,7 @@ fn open_parent(parent: &Path) -> Result<OwnedFd> {
     let stat = rustix::fs::fstat(&home).map_err(|e| Error::io("look at", parent)(e.into()))?;
     let mode = Mode::from_raw_mode(stat.st_mode);
     if mode.contains(Mode::WOTH) && !mode.contains(Mode::SVTX) {
-        return Err(Error::Refused(format!(
+        return Err(Error::refused(format!(
             "{} can be written by every user and has no sticky bit, so they could exchange what is unpacked there: \
              set TMPDIR to another directory, or run `chmod +t` on this one",
             parent.display()

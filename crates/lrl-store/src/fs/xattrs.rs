@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use crate::format::acl::Acl;
 use crate::format::xattr::{self, ACL_ACCESS, ACL_DEFAULT, Class, MAX_VALUES, MAX_XATTRS, Xattr, Xattrs};
+use crate::hint::{AddHint, Hint, Message};
 
 /// Longest list of names, and longest value, that Linux gives.
 const MOST: usize = 64 << 10;
@@ -144,12 +145,17 @@ impl Why {
         }
     }
 
+    fn message(self) -> Message {
+        let text = self.text();
+        if self == Self::OtherOwner { text.hint(Hint::OwnerIsSet) } else { text.into() }
+    }
+
     fn text(self) -> String {
         match self {
             Self::Privileged => "attributes that give rights, such as a file's capabilities, are not restored, as setuid is not; where they \
                                  are needed, set them by hand (`setcap`, `setfattr`)"
                 .into(),
-            Self::OtherOwner => "--owner gives everything to others than were recorded, and the ACL names those".into(),
+            Self::OtherOwner => "everything goes to others than were recorded, and the ACL names those".into(),
             Self::TooMany => format!("up to {MAX_XATTRS} of {} KiB are", MAX_VALUES >> 10),
             Self::Names => "the archive has it with names of users or groups instead of their numbers, or it is malformed".into(),
             Self::NotSupported => "the file system there does not support them".into(),
@@ -188,12 +194,14 @@ impl MissedXattrs {
     }
 
     /// Returns a note for each kind.
-    pub(crate) fn notes(&self) -> Vec<String> {
+    pub(crate) fn notes(&self) -> Vec<Message> {
         let kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let note = |((class, why), missed): (&(Class, Why), &Missed)| {
             let what = if *class == Class::Acl { "the POSIX ACL" } else { "the extended attribute" };
             let more = if missed.count > 1 { format!(" (and {} more)", missed.count - 1) } else { String::new() };
-            format!("{what} {}{more} was not restored: {}", missed.example, why.text())
+            let why = why.message();
+            let text = format!("{what} {}{more} was not restored: {why}", missed.example);
+            Message::from(text).with_hints(why.hints())
         };
         kinds.iter().map(note).collect()
     }
@@ -304,8 +312,9 @@ mod tests {
         assert!(read_xattrs(&file).is_none());
         let notes = missed.notes();
         assert_eq!(notes.len(), 2, "{notes:?}");
-        assert!(notes[0].contains("of y (and 999 more)") && notes[0].contains("--owner"), "{notes:?}");
-        assert!(notes[1].contains("security.capability of y (and 1999 more)"), "{notes:?}");
+        assert!(notes[0].text().contains("of y (and 999 more)"), "{notes:?}");
+        assert_eq!(notes[0].hints(), [crate::hint::Hint::OwnerIsSet]);
+        assert!(notes[1].text().contains("security.capability of y (and 1999 more)"), "{notes:?}");
         assert_eq!(restorable(&some, true), [some[1].clone()]);
         assert!(restorable(&some, false).is_empty());
     }

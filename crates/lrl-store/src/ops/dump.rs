@@ -6,6 +6,7 @@ use super::ls;
 use crate::error::{Error, Result};
 use crate::format::entry::{Content, Kind};
 use crate::format::snapshot::{Database, Snapshot};
+use crate::hint::{AddHint, Hint};
 use crate::progress::{Observer, checkpoint};
 use crate::store::Store;
 
@@ -60,12 +61,12 @@ pub fn dump(
     let shown = String::from_utf8_lossy(&entry.path).into_owned();
     match &entry.kind {
         Kind::File { size, content } => store.read_content(content, 0, *size, &mut feed).map(|()| *size),
-        Kind::Dir => Err(Error::Refused(format!(
-            "{shown} is a directory; `lrl restore {} --path {shown}` brings it back",
-            snapshot.timestamp
-        ))),
+        Kind::Dir => {
+            let hint = Hint::RestorePath { snapshot: snapshot.timestamp.clone(), path: shown.clone() };
+            Err(Error::refused(format!("{shown} is a directory").hint(hint)))
+        }
         Kind::Symlink { target } => {
-            Err(Error::Refused(format!("{shown} is a symbolic link to {}", String::from_utf8_lossy(target))))
+            Err(Error::refused(format!("{shown} is a symbolic link to {}", String::from_utf8_lossy(target))))
         }
         Kind::Hardlink { .. } => Err(Error::corrupt(shown, "is a hard link to a hard link")),
     }

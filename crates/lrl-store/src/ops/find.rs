@@ -39,7 +39,7 @@ impl Pattern {
             Ok(glob) => glob,
             // A whole path that is no pattern, because of a bracket in a name.
             Err(_) if path.contains(&b'/') => Excludes::none(),
-            Err(e) => return Err(Error::Refused(e.to_string().replacen("exclude pattern", "pattern", 1))),
+            Err(e) => return Err(Error::Refused(e.to_string().replacen("exclude pattern", "pattern", 1).into())),
         };
         Ok(Self { glob, path })
     }
@@ -126,7 +126,7 @@ pub fn find<E: From<Error>>(
             }
             Err(e @ (Error::Corrupt { .. } | Error::Missing { .. })) => {
                 let reason = format!("cannot be searched: {e}");
-                let problem = Problem { path: name.object(), reason, lost: true };
+                let problem = Problem { path: name.object(), reason: reason.into(), lost: true };
                 observer.problem(&problem);
                 searched.problems.push(problem);
             }

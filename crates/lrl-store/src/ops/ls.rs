@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::format::entry::Entry;
 use crate::format::snapshot::{Database, Snapshot};
+use crate::hint::{AddHint, Hint};
 use crate::store::Store;
 use crate::store::tree::TreeItems;
 
@@ -77,10 +78,12 @@ fn not_there(snapshot: &Snapshot, path: &[u8]) -> Error {
     let shown = String::from_utf8_lossy(path);
     let stamp = &snapshot.timestamp;
     Error::NotFound(match &snapshot.files {
-        None if path == DATABASE.as_bytes() => format!("the snapshot {stamp} holds no database"),
-        Some(_) if path == DATABASE.as_bytes() => format!("the snapshot {stamp} holds no database, only uploads"),
-        None => format!("the snapshot {stamp} holds no uploads, so no `{shown}`"),
-        Some(_) => format!("there is no `{shown}` in the snapshot {stamp}; `lrl ls {stamp}` lists what there is"),
+        None if path == DATABASE.as_bytes() => format!("the snapshot {stamp} holds no database").into(),
+        Some(_) if path == DATABASE.as_bytes() => {
+            format!("the snapshot {stamp} holds no database, only uploads").into()
+        }
+        None => format!("the snapshot {stamp} holds no uploads, so no `{shown}`").into(),
+        Some(_) => format!("there is no `{shown}` in the snapshot {stamp}").hint(Hint::ListFiles(stamp.clone())),
     })
 }
 

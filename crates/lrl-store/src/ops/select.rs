@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::format::snapshot::Snapshot;
+use crate::hint::{AddHint, Hint};
 use crate::ops::judgement::{Judge, Judgement, State};
 pub use crate::ops::parts::Need;
 use crate::progress::{Observer, checkpoint};
@@ -162,22 +163,21 @@ pub fn at(
         return Ok(found);
     }
     let place = store.storage().location();
-    Err(Error::NotFound(format!(
-        "no snapshot{} in {place} was made at or before `{wanted}`: the oldest is of {} (UTC); `lrl snapshots` lists them",
-        need.with(),
-        oldest.unwrap_or_default()
-    )))
+    let (with, oldest) = (need.with(), oldest.unwrap_or_default());
+    let text =
+        format!("no snapshot{with} in {place} was made at or before `{wanted}`: the oldest is of {oldest} (UTC)");
+    Err(Error::not_found(text.hint(Hint::ListSnapshots)))
 }
 
 fn none_at_all(store: &Store, source: Option<&str>) -> Result<Error> {
     let place = store.storage().location();
     let whose = source.map(|s| format!(" of source `{s}`")).unwrap_or_default();
     let others = store.sources()?;
-    let hint = match others.is_empty() {
-        true => "`lrl backup` makes one".to_string(),
-        false => format!("there are some of {}: name one with --source", others.join(", ")),
-    };
-    Ok(Error::NotFound(format!("there is no snapshot{whose} in {place}; {hint}")))
+    let text = format!("there is no snapshot{whose} in {place}");
+    Ok(Error::not_found(match others.is_empty() {
+        true => text.hint(Hint::Backup),
+        false => format!("{text}, but there are some of {}", others.join(", ")).hint(Hint::NameSource),
+    }))
 }
 
 fn latest(store: &Store, names: &[SnapshotName], wanted: &str, need: Need, back: usize) -> Result<Selected> {
@@ -197,10 +197,8 @@ fn latest(store: &Store, names: &[SnapshotName], wanted: &str, need: Need, back:
     }
     let seen = if seen == 0 { aside.seen } else { seen };
     let place = store.storage().location();
-    Err(Error::NotFound(format!(
-        "`{wanted}` is not there: {place} holds {seen} snapshots{}; `lrl snapshots` lists them",
-        need.with()
-    )))
+    let text = format!("`{wanted}` is not there: {place} holds {seen} snapshots{}", need.with());
+    Err(Error::not_found(text.hint(Hint::ListSnapshots)))
 }
 
 fn good(
@@ -252,20 +250,17 @@ fn good(
     let (place, with) = (store.storage().location(), need.with());
     Err(Error::NotFound(match passed_over.first() {
         Some(PassedOver { name, state, reason, .. }) if seen == 0 => {
-            let id = name.id.short();
-            let proof = match state {
-                State::Failed => {
-                    format!("`lrl drill --snapshot {id}` tells whether it can be restored, and makes it good if so; ")
-                }
-                _ => String::new(),
+            let (id, count) = (name.id.short(), names.len());
+            let text = format!(
+                "there is no good snapshot{with} in {place}: the newest of {count} is {id} ({state}: {reason})"
+            );
+            let text = match state {
+                State::Failed => text.hint(Hint::Drill(id)),
+                _ => text.into(),
             };
-            format!(
-                "there is no good snapshot{with} in {place}: the newest of {} is {id} ({state}: {reason}); {proof}`lrl snapshots` lists them, \
-                 and one that is named is used with --force",
-                names.len()
-            )
+            text.hint(Hint::ListSnapshots).hint(Hint::ForceNamed)
         }
-        _ => format!("{place} holds {seen} good snapshots{with}, no more; `lrl snapshots` lists them"),
+        _ => format!("{place} holds {seen} good snapshots{with}, no more").hint(Hint::ListSnapshots),
     }))
 }
 
@@ -293,15 +288,21 @@ fn by_stamp(store: &Store, names: &[SnapshotName], wanted: &str, place: &str) ->
 
 fn only<'n>(found: &[&'n SnapshotName], wanted: &str, place: &str) -> Result<&'n SnapshotName> {
     match found {
-        [] => Err(Error::NotFound(format!(
-            "no snapshot in {place} is called `{wanted}` (`good`, `latest`, `latest~2`, `20260114_120000`, a time as in `2026-01-14T12:00` or `2h`, or at least four digits of an id); \
-             `lrl snapshots` lists them"
-        ))),
+        [] => {
+            let text = format!(
+                "no snapshot in {place} is called `{wanted}` (`good`, `latest`, `latest~2`, `20260114_120000`, a time as in `2026-01-14T12:00` or `2h`, \
+                 or at least four digits of an id)"
+            );
+            Err(Error::not_found(text.hint(Hint::ListSnapshots)))
+        }
         [name] => Ok(name),
-        several => Err(Error::NotFound(format!(
-            "`{wanted}` means {} snapshots of {place}; give more digits of the id, or --source",
-            several.len()
-        ))),
+        several => {
+            let text = format!(
+                "`{wanted}` means {} snapshots of {place}; give more digits of the id, or the source",
+                several.len()
+            );
+            Err(Error::not_found(text.hint(Hint::NameSource)))
+        }
     }
 }
 
@@ -311,16 +312,14 @@ fn newest_readable(store: &Store, names: &[SnapshotName], wanted: &str, need: Ne
     let Error::Corrupt { object, detail } = error else { return error };
     let readable =
         |name: &SnapshotName| store.snapshot(name).ok().filter(|found| need.is_met(found)).map(|s| (name.id, s));
-    let next = match names.iter().rev().find_map(readable) {
-        Some((id, found)) => format!(
-            "the newest that can be read is `{}` (of {}): name that one to use it, or let `lrl check --repair` move the damaged \
-             document out of the way",
-            id.short(),
-            found.timestamp
-        ),
-        None => "no other can be used in its place; `lrl check` tells more".into(),
+    let (next, hint) = match names.iter().rev().find_map(readable) {
+        Some((id, found)) => {
+            let (id, of) = (id.short(), found.timestamp);
+            (format!("the newest that can be read is `{id}` (of {of}): name that one to use it"), Hint::Repair)
+        }
+        None => ("no other can be used in its place".into(), Hint::Check),
     };
-    Error::Corrupt { object, detail: format!("{detail}; so `{wanted}` is not certain: {next}") }
+    Error::corrupt(object, format!("{detail}; so `{wanted}` is not certain: {next}").hint(hint))
 }
 
 fn parse(wanted: &str) -> Result<Wanted> {
@@ -331,7 +330,7 @@ fn parse(wanted: &str) -> Result<Wanted> {
                 let number = number.parse();
                 return number
                     .map(kind)
-                    .map_err(|_| Error::NotFound(format!("`{wanted}`: `~` wants a number after it")));
+                    .map_err(|_| Error::not_found(format!("`{wanted}`: `~` wants a number after it")));
             }
             _ => {}
         }

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::layout::{ASSETS, MANIFEST, STAMP_BYTES, database_stamp, is_stamp};
-use crate::error::{Error, Result};
+use crate::error::{Error, Place, Result};
 
 /// Prefix of the manifest of a set whose removal has begun: it is no longer a set, and its other files may still be there.
 const RETIRED_PREFIX: &str = ".retired-";
@@ -101,7 +101,7 @@ pub fn look(dir: &Path) -> Result<BackupDir> {
 pub fn manifests(dir: &Path) -> Result<Vec<PathBuf>> {
     let listing = fs::read_dir(dir).map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
-            Error::NoStore { what: "backup directory", path: dir.to_path_buf() }
+            Error::NoStore { what: Place::BackupDir, path: dir.to_path_buf() }
         }
         _ => Error::io("list", dir)(e),
     })?;

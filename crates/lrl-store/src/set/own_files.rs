@@ -31,7 +31,7 @@ pub fn refuse_in_store(path: &Path) -> Result<()> {
     // What does not exist yet is no store.
     let real = absolute.ancestors().find_map(|dir| fs::canonicalize(dir).ok()).unwrap_or(absolute);
     match real.ancestors().find(|dir| is_store(dir)) {
-        Some(store) => Err(Error::Refused(format!(
+        Some(store) => Err(Error::refused(format!(
             "{} is in the store {}: nothing else is written there; name another directory",
             path.display(),
             store.display()

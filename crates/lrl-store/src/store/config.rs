@@ -1,8 +1,9 @@
 //! The config of a store: creating a store, and finding out whether there is one.
 
 use crate::backend::{Backend, Payload};
-use crate::error::{Error, Result};
+use crate::error::{Error, Place, Result};
 use crate::format::config::{self, Config};
+use crate::hint::{AddHint, Hint};
 
 /// Creates a store where there is none: a plain one, unless the backend has keys. `store_id` should be random.
 pub fn create(backend: &dyn Backend, store_id: [u8; 32]) -> Result<()> {
@@ -19,9 +20,6 @@ pub fn exists(backend: &dyn Backend) -> Result<bool> {
     }
 }
 
-/// What [`Error::NoStore`] says is missing where all else of a store is there.
-pub const CONFIG: &str = "config in the store";
-
 pub(super) fn has_snapshots(backend: &dyn Backend) -> bool {
     let mut objects = 0;
     let listed = backend.list("snapshots", &mut |_, _| {
@@ -33,7 +31,7 @@ pub(super) fn has_snapshots(backend: &dyn Backend) -> bool {
 
 pub(super) fn read_config(backend: &dyn Backend) -> Result<Config> {
     let bytes = backend.read("config").map_err(|e| match e {
-        Error::Missing { .. } => Error::NoStore { what: "store", path: backend.location().into() },
+        Error::Missing { .. } => Error::NoStore { what: Place::Store, path: backend.location().into() },
         other => other,
     })?;
     config::decode(&bytes, &backend.object_location("config"))
@@ -41,8 +39,9 @@ pub(super) fn read_config(backend: &dyn Backend) -> Result<Config> {
 
 /// A key was given, so what follows is expected to be encrypted.
 pub(super) fn not_encrypted(store: &str) -> Error {
-    Error::Refused(format!(
+    let text = format!(
         "{store} is not encrypted, though a key was given: nothing was done. If it should be, somebody has put another store in its place, or it \
-         was made without `lrl init --encrypt`; if it should not, take the key away (LRL_PASSWORD_FILE, LRL_PASSWORD_COMMAND, LRL_KEY_FILE, lrl.toml)"
-    ))
+         was made without encryption"
+    );
+    Error::refused(text.hint(Hint::TakeKeyAway))
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use super::chunk_cache::ChunkCache;
-use super::config::{CONFIG, has_snapshots, not_encrypted, read_config};
+use super::config::{has_snapshots, not_encrypted, read_config};
 use super::deletion::pending::{self, PendingDeletions, Stopwatch};
 use super::index::IndexFile;
 use super::local_bases::LocalBases;
@@ -15,7 +15,7 @@ use super::repair::pack_scan::PackScan;
 use crate::backend::Backend;
 use crate::chunk::Gear;
 use crate::crypt::{Key, Keys};
-use crate::error::{Error, Result};
+use crate::error::{Error, Place, Result};
 use crate::format::config::Config;
 use crate::fs::lock::{Guard, LockMode};
 use crate::fs::space::{GuardedDir, Reserve, SpaceGuard};
@@ -57,7 +57,7 @@ impl Store {
     pub fn open(backend: Arc<dyn Backend>, mode: LockMode, wait: Duration, observer: &dyn Observer) -> Result<Self> {
         let config = read_config(&*backend).map_err(|error| match error {
             // Where snapshots are, there is a store: what it lacks can be made again.
-            Error::NoStore { path, .. } if has_snapshots(&*backend) => Error::NoStore { what: CONFIG, path },
+            Error::NoStore { path, .. } if has_snapshots(&*backend) => Error::NoStore { what: Place::Config, path },
             error => error,
         })?;
         if config.is_encrypted() != backend.keys().is_some() {
@@ -182,7 +182,7 @@ impl Store {
         match self.config.must_know_to_write.first() {
             None => Ok(()),
             Some(feature) => {
-                Err(Error::Unsupported { what: format!("writing to a store with the feature `{feature}`") })
+                Err(Error::Unsupported { what: format!("writing to a store with the feature `{feature}`").into() })
             }
         }
     }

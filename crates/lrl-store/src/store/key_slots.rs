@@ -11,6 +11,7 @@ use crate::crypt::{Bundle, Class, Keys, new_secret};
 use crate::error::{Error, Result};
 use crate::format::config::{self, Config};
 use crate::format::key::{Credential, MAX_BYTES, Slot};
+use crate::hint::{AddHint, Hint};
 use crate::id::Hasher;
 use crate::time::Time;
 
@@ -238,7 +239,7 @@ pub fn add(
     for slot in slots(backend)? {
         // Which of two slots one credential opens would be left to chance, and removing one would keep nobody out.
         if slot.slot.open(&store_id, credential, &backend.object_location(&slot.name))?.is_some() {
-            return Err(Error::Refused(format!(
+            return Err(Error::refused(format!(
                 "this passphrase or key file opens the store already, as key {}",
                 slot.short()
             )));
@@ -254,14 +255,15 @@ pub fn remove(backend: &dyn Backend, opened: &Opened, wanted: &str) -> Result<Na
     let found: Vec<&Named> = slots.iter().filter(|slot| digits(slot)).collect();
     let [slot] = found.as_slice() else {
         let text = if found.is_empty() { "no key begins with" } else { "several keys begin with" };
-        return Err(Error::NotFound(format!("{text} `{wanted}`; `lrl key list` shows them")));
+        return Err(Error::not_found(format!("{text} `{wanted}`").hint(Hint::ListKeys)));
     };
     if opened.bundle.class() == Class::Writer && slot.name != opened.slot.name {
         return Err(Error::WriteOnly { object: backend.object_location(&slot.name) });
     }
     let others = slots.iter().filter(|other| other.name != slot.name && other.slot.class == Class::Full);
     if slot.slot.class == Class::Full && others.count() == 0 {
-        return Err(Error::Refused("this is the last key that reads the store: without it nobody ever could; add another one first (`lrl key add`)".into()));
+        let text = "this is the last key that reads the store: without it nobody ever could; add another one first";
+        return Err(Error::refused(text.hint(Hint::AddKey)));
     }
     backend.remove(&slot.name)?;
     // A locally cached copy would go on opening the store here.

@@ -22,7 +22,7 @@ mod snapshots;
 pub mod tree;
 pub mod write;
 
-pub use config::{CONFIG, create, exists};
+pub use config::{create, exists};
 pub use handle::{DamagedIndex, Store};
 pub(crate) use names::pack_id;
 pub use names::{LAST_SEQUENCE, SnapshotName, is_source_name, pack_name};

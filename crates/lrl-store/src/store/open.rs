@@ -12,11 +12,12 @@ use crate::backend::local::LocalBackend;
 use crate::backend::location::Location;
 use crate::backend::{Backend, cache};
 use crate::crypt;
-use crate::error::{Error, Result};
+use crate::error::{Error, Place, Result};
 use crate::format::key::Credential;
 use crate::fs::lock::{self, LockMode};
 use crate::fs::space::Reserve;
 use crate::fs::temp_file;
+use crate::hint::{AddHint, Hint, Message};
 use crate::progress::{Interrupted, Observer};
 use crate::time::Time;
 
@@ -102,9 +103,8 @@ pub fn sealed_backend(location: &Location, options: &OpenOptions) -> Result<Arc<
 
 fn cache_dir<'a>(location: &Location, options: &'a OpenOptions) -> Result<&'a Path> {
     options.cache_dir.as_deref().ok_or_else(|| {
-        Error::Refused(format!(
-            "a store in a bucket ({location}) needs a directory for local copies: name one with --cache-dir"
-        ))
+        let text = format!("a store in a bucket ({location}) needs a directory for local copies");
+        Error::refused(text.hint(Hint::NameCacheDir))
     })
 }
 
@@ -148,8 +148,8 @@ fn create_local(path: &Path, options: &OpenOptions, now: Time) -> Result<bool> {
         entries.find_map(|entry| entry.ok().filter(|e| !is_ours(&e.file_name().to_string_lossy())))
     });
     if let Some(entry) = foreign {
-        let repair = ", or let `lrl check --repair` make the config again if this was a store";
-        return Err(not_empty(&path.display().to_string(), &entry.file_name().to_string_lossy(), repair));
+        let text = not_empty(&path.display().to_string(), &entry.file_name().to_string_lossy());
+        return Err(Error::refused(text.hint(Hint::RepairConfig)));
     }
     backend.create()?;
     let interrupted = &*options.interrupted;
@@ -168,7 +168,7 @@ fn require_empty(backend: &dyn Backend) -> Result<()> {
         found = Some(name.to_string());
         Err(Error::Interrupted)
     });
-    found.map_or(listed, |name| Err(not_empty(&backend.location(), &name, "")))
+    found.map_or(listed, |name| Err(Error::refused(not_empty(&backend.location(), &name))))
 }
 
 fn create_in(backend: &dyn Backend, credential: Option<&Credential>, now: Time) -> Result<()> {
@@ -179,10 +179,8 @@ fn create_in(backend: &dyn Backend, credential: Option<&Credential>, now: Time) 
     }
 }
 
-fn not_empty(place: &str, found: &str, repair: &str) -> Error {
-    Error::Refused(format!(
-        "{place} is not a store (it has no config), but not empty either: it holds {found}; name another place with --store{repair}"
-    ))
+fn not_empty(place: &str, found: &str) -> Message {
+    format!("{place} is not a store (it has no config), but not empty either: it holds {found}").hint(Hint::OtherStore)
 }
 
 #[cfg(feature = "bucket")]
@@ -207,7 +205,7 @@ fn connect(url: &str, scratch: &Path, options: &OpenOptions) -> Result<crate::ba
 
 #[cfg(not(feature = "bucket"))]
 fn bucket(url: &str, _: &Path, _: &OpenOptions) -> Result<Arc<dyn Backend>> {
-    Err(Error::Unsupported { what: format!("a store at {url}") })
+    Err(Error::Unsupported { what: format!("a store at {url}").into() })
 }
 
 /// Lists the names one level below a location: directories, or common prefixes of a bucket. Each may be a store.
@@ -219,7 +217,7 @@ pub fn locations_below(location: &Location, options: &OpenOptions) -> Result<Vec
     use std::io::{ErrorKind, Result as IoResult};
     let mut names: Vec<OsString> = match location {
         Location::Directory(path) => {
-            let missing = || Error::NoStore { what: "directory of stores", path: path.clone() };
+            let missing = || Error::NoStore { what: Place::StoresDir, path: path.clone() };
             let entries = std::fs::read_dir(path).map_err(|e| match e.kind() {
                 ErrorKind::NotFound | ErrorKind::NotADirectory => missing(),
                 _ => Error::io("list", path)(e),
@@ -236,7 +234,7 @@ pub fn locations_below(location: &Location, options: &OpenOptions) -> Result<Vec
         #[cfg(not(feature = "bucket"))]
         Location::Bucket(url) => {
             let _ = options;
-            return Err(Error::Unsupported { what: format!("stores at {url}") });
+            return Err(Error::Unsupported { what: format!("stores at {url}").into() });
         }
     };
     names.sort();

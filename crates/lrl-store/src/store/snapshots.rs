@@ -117,7 +117,7 @@ impl Store {
         let snapshot = &Snapshot { avoids, ..snapshot.clone() };
         let (id, bytes) = snapshot::encode(snapshot, &self.ids)?;
         if bytes.len() as u64 > MOST_WHOLE_BYTES {
-            return Err(Error::Refused(format!(
+            return Err(Error::refused(format!(
                 "the snapshot's document would have {} bytes: too many to be read again",
                 bytes.len()
             )));

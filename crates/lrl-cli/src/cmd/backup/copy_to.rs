@@ -47,7 +47,7 @@ pub fn copy(context: &Context<'_>, args: &BackupArgs, from: &Store) -> Option<Se
 
 fn copy_to(context: &Context<'_>, args: &BackupArgs, from: &Store, place: &Location) -> Result<Report> {
     if verb::is_same(place, &context.paths()?.store) {
-        return Err(Error::Refused(format!(
+        return Err(Error::refused(format!(
             "{place} is the store itself, and no second one: name another with --copy-to"
         ))
         .into());

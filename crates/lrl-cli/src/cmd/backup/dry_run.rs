@@ -10,6 +10,7 @@ use super::sets;
 use crate::cmd::shared::open;
 use crate::context::Context;
 use crate::exit::{Exit, Result};
+use crate::hint;
 use crate::render::units;
 use crate::resolve::Paths;
 
@@ -26,7 +27,7 @@ pub fn run(context: &Context<'_>, paths: &Paths, mut options: Options) -> Result
     if term.is_json() {
         term.json(&json!({
             "success": exit == Exit::Done, "dry_run": true, "store_exists": store.is_some(), "databases": plan.databases,
-            "uploads": plan.uploads, "room": room, "sets": plan.sets, "problems": plan.problems,
+            "uploads": plan.uploads, "room": room, "sets": plan.sets, "problems": hint::problems(&plan.problems),
         }))?;
         return Ok(exit);
     }

@@ -10,7 +10,7 @@ mod source_name;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use lrl_store::error::Error;
+use lrl_store::error::{Error, Place};
 use lrl_store::fs::durable;
 use lrl_store::ops::backup::{self, Options, Report};
 use lrl_store::ops::select::Need;
@@ -26,6 +26,7 @@ use crate::args::BackupArgs;
 use crate::args::values::{Every, KeepSets};
 use crate::context::Context;
 use crate::exit::{Exit, Result};
+use crate::hint;
 use crate::render::units;
 use crate::resolve::Paths;
 
@@ -54,7 +55,7 @@ pub fn run_as(context: &Context<'_>, args: &BackupArgs, only_if_changed: bool) -
             "a restore into {dir} was killed half way, so that its database and uploads are no pair; nothing was backed up. \
              `lrl restore --undo --data-dir {dir}` takes it back, or restore again"
         );
-        return Err(Error::Refused(text).into());
+        return Err(Error::refused(text).into());
     }
     let mut options = options(context, args, &paths)?;
     options.only_if_changed = only_if_changed;
@@ -119,7 +120,7 @@ pub fn require_data(context: &Context<'_>, paths: &Paths) -> Result<()> {
     if paths.data_dir.is_dir() {
         return Ok(());
     }
-    let what = if context.site()?.is_manual() { "data directory" } else { "root" };
+    let what = if context.site()?.is_manual() { Place::DataDir } else { Place::Root };
     Err(Error::NoStore { what, path: paths.data_dir.clone() }.into())
 }
 
@@ -142,7 +143,7 @@ fn unchanged(context: &Context<'_>, args: &BackupArgs, store: &Store, report: &R
     if context.term.is_json() {
         context.term.json(&serde_json::json!({
             "success": exit == Exit::Done, "unchanged": true, "snapshot": report.name.id, "sequence": report.name.sequence,
-            "added_bytes": report.added_bytes, "problems": report.problems, "second_store": second.as_ref().map(Second::document),
+            "added_bytes": report.added_bytes, "problems": hint::problems(&report.problems), "second_store": second.as_ref().map(Second::document),
         }))?;
     }
     Ok(exit)
@@ -173,7 +174,7 @@ fn refuse_uploads_as_target(options: &Options, paths: &Paths) -> Result<()> {
         if let Some(place) = places.into_iter().find(|place| real(place) == real(&root.path)) {
             let text =
                 format!("{} is the uploads directory itself; keep backups in another directory", place.display());
-            return Err(Error::Refused(text).into());
+            return Err(Error::refused(text).into());
         }
     }
     Ok(())

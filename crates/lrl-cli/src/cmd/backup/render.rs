@@ -13,6 +13,7 @@ use super::sets;
 use crate::cmd::backup::copy_to::Second;
 use crate::context::Context;
 use crate::exit::{self, Exit};
+use crate::hint;
 use crate::render::{entry, units};
 use crate::resolve::Paths;
 
@@ -66,7 +67,7 @@ pub(super) struct Document<'a> {
     shrunk: &'a [Shrink],
     because_of_failed: Option<&'static str>,
     sets: Option<&'a Sets>,
-    problems: &'a [lrl_store::progress::Problem],
+    problems: serde_json::Value,
     vanished: Option<serde_json::Value>,
     set_error: Option<String>,
     pub(super) second_store: Option<serde_json::Value>,
@@ -155,7 +156,7 @@ pub(super) fn render(context: &Context<'_>, paths: &Paths, report: &Report) -> E
         ));
     }
     if let Some(error) = &report.set_error {
-        term.warn(format!("the set was not written: {error}"));
+        term.warn(format!("the set was not written: {}", hint::error(error)));
         if error.is_full() {
             term.note(exit::NO_ROOM);
         }
@@ -286,11 +287,11 @@ pub(super) fn document<'a>(paths: &Paths, report: &'a Report, exit: Exit) -> Doc
             Distrust::Check(_) => "check",
         }),
         sets: report.sets.as_ref(),
-        problems: &report.problems,
+        problems: hint::problems(&report.problems),
         vanished: report
             .vanished
             .map(|(sequence, id)| serde_json::json!({ "sequence": sequence, "snapshot": id.to_string() })),
-        set_error: report.set_error.as_ref().map(ToString::to_string),
+        set_error: report.set_error.as_ref().map(hint::error),
         second_store: None,
     }
 }

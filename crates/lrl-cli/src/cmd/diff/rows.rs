@@ -43,7 +43,7 @@ pub fn run(context: &Context<'_>, args: &DiffArgs, store: &Store, from: &Snapsho
     let after: Option<&Database> = match to {
         Newer::Snapshot(to) => Some(
             to.database(&before.path)
-                .ok_or_else(|| Error::NotFound(format!("the snapshot {} holds no database `{path}`", to.timestamp)))?,
+                .ok_or_else(|| Error::not_found(format!("the snapshot {} holds no database `{path}`", to.timestamp)))?,
         ),
         Newer::Live(_) => None,
     };
@@ -201,7 +201,7 @@ impl DiffSink for Shown<'_> {
             if table.bytes > MOST_JSON {
                 let text =
                     format!("the rows take more than {} of JSON: use --sql, or lrl sql", units::size(MOST_JSON as u64));
-                return Err(Error::Refused(text));
+                return Err(Error::refused(text));
             }
             table.rows.push(row);
             return Ok(());

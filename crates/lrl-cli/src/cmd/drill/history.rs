@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::session::{Drills, Run, now};
 use crate::cmd::shared::choose;
 use crate::exit::{Failure, Result};
+use crate::hint;
 use crate::render::json::List;
 
 /// Drills the history; returns what it came to.
@@ -16,7 +17,7 @@ pub fn drill(run: &Run<'_>, store: &Store, drills: &mut Drills, list: &mut List<
     let mut names = store.snapshot_names(choose::named_source(context))?;
     if names.is_empty() {
         let text = format!("there is no snapshot in {}; `lrl backup` makes one", store.storage().location());
-        return Err(Error::NotFound(text).into());
+        return Err(Error::not_found(text).into());
     }
     let all = names.len();
     if args.oldest_first {
@@ -34,7 +35,11 @@ pub fn drill(run: &Run<'_>, store: &Store, drills: &mut Drills, list: &mut List<
             Err(error) => {
                 // No fault of the snapshot: no record says that it failed.
                 drills.undrilled += 1;
-                context.term.warn(format!("snapshot {} could not be drilled: {error}", name.id.short()));
+                context.term.warn(format!(
+                    "snapshot {} could not be drilled: {}",
+                    name.id.short(),
+                    hint::error(&error)
+                ));
             }
         }
     }

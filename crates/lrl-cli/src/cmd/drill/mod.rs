@@ -26,6 +26,7 @@ use super::shared::{choose, open};
 use crate::args::DrillArgs;
 use crate::context::Context;
 use crate::exit::{Exit, Failure, Result};
+use crate::hint;
 use crate::render::units;
 use crate::resolve::{self, Paths};
 
@@ -82,7 +83,7 @@ fn assertions(args: &DrillArgs) -> Result<Vec<Assertion>> {
 fn found(context: &Context<'_>, paths: &Paths) -> Result<Vec<PathBuf>> {
     let found = manifests(&paths.backup_dir);
     if let (Err(error @ Error::NoStore { .. }), true) = (&found, context.term.is_json()) {
-        nothing(context, &error.to_string())?;
+        nothing(context, &hint::error(error))?;
     }
     Ok(found?)
 }
@@ -180,7 +181,7 @@ impl Stores<'_> {
                 // Who gives a key means the store, too: a wrong one must not look like a store that is not asked about.
                 Err(error) => match self.context.credential()? {
                     Some(_) if matches!(error, Error::WrongKey { .. }) => return Err(error.into()),
-                    _ => Err(error.to_string()),
+                    _ => Err(hint::error(&error)),
                 },
                 Ok(store) => Ok(store),
             };

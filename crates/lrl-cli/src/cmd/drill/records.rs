@@ -7,6 +7,7 @@ use lrl_store::store::Store;
 use lrl_store::time::Time;
 
 use crate::context::Context;
+use crate::hint;
 
 const PROGRAM: &str = concat!("lrl ", env!("CARGO_PKG_VERSION"));
 
@@ -32,7 +33,7 @@ impl Books {
     /// without.
     pub fn enter(&mut self, context: &Context<'_>, report: &mut Report, store: Result<&Store, String>, now: Time) {
         let entered =
-            store.and_then(|store| self.write(context, report, store, now).map_err(|error| error.to_string()));
+            store.and_then(|store| self.write(context, report, store, now).map_err(|error| hint::error(&error)));
         if let Err(why) = entered {
             context.term.note(format!("the drill is not recorded: {why}"));
         }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use lrl_store::backend::location::Location;
-use lrl_store::error::Error;
+use lrl_store::error::{Error, Place};
 use lrl_store::ops::report;
 use lrl_store::set::directory;
 use lrl_store::store::Store;
@@ -158,7 +158,7 @@ fn stores_below(context: &Context<'_>, asked: Asked<'_>, above: &Location, now: 
         }
     }
     if pages.is_empty() {
-        return Err(Error::NoStore { what: "store one level below", path: above.to_string().into() }.into());
+        return Err(Error::NoStore { what: Place::StoreBelow, path: above.to_string().into() }.into());
     }
     Ok(pages)
 }

@@ -23,6 +23,7 @@ use super::shared::{choose, open};
 use crate::args::RestoreArgs;
 use crate::context::Context;
 use crate::exit::{Failure, Result};
+use crate::hint;
 use crate::locks;
 use crate::resolve::{self, Paths, STORAGE_DEFAULT};
 
@@ -39,7 +40,7 @@ pub fn run(context: &Context<'_>, args: &RestoreArgs) -> Result {
 
 /// Says of a failure what works from here.
 fn advised(context: &Context<'_>, args: &RestoreArgs, failure: Failure) -> Failure {
-    let hint = failure.hint().map(str::to_string);
+    let hint: Option<String> = failure.hint().map(Into::into);
     let Failure::Engine(error) = failure else { return failure };
     let skips = "everything else can be restored: `lrl restore --skip-damaged`; `lrl check --read-data --repair --from DIR` looks \
                  for what is lost in sets, live data or another store";
@@ -54,7 +55,7 @@ fn advised(context: &Context<'_>, args: &RestoreArgs, failure: Failure) -> Failu
         }
         _ => hint,
     };
-    let message = next_step::complete(context, &error.to_string());
+    let message = hint::completed(&error, &|hint| next_step::complete(context, hint));
     Failure::Advised { message, hint: hint.map(|hint| next_step::complete(context, &hint)), error }
 }
 

@@ -7,6 +7,7 @@ use super::next_step;
 use crate::args::Verb;
 use crate::context::Context;
 use crate::exit::{Exit, Result};
+use crate::hint;
 use crate::render::units::{self, safe};
 
 /// Damaged paths that are printed; `--json` has more.
@@ -37,7 +38,7 @@ pub(super) fn render(context: &Context<'_>, report: &Report, from: &str, is_live
         term.warn(holder);
     }
     for note in &report.notes {
-        term.note(next_step::complete(context, note));
+        term.note(next_step::complete(context, &hint::message(note)));
     }
     for skip in report.skipped.iter().take(SHOWN) {
         let more =
@@ -113,7 +114,7 @@ pub(super) fn document(report: &Report, from: &str, exit: Exit) -> serde_json::V
         "files": report.files, "directories": report.dirs, "links": report.links, "bytes": report.bytes,
         "skipped": report.skipped, "more_skipped": report.more_skipped, "removed_bytes": report.dropped,
         "kept_bytes": report.kept_bytes, "older_copies": report.older.copies, "older_bytes": report.older.bytes,
-        "holders": report.holders.iter().map(ToString::to_string).collect::<Vec<_>>(), "notes": report.notes,
+        "holders": report.holders.iter().map(ToString::to_string).collect::<Vec<_>>(), "notes": hint::messages(&report.notes),
     })
 }
 

@@ -13,6 +13,7 @@ use lrl_store::ops::select::Need;
 use lrl_store::store::{SnapshotName, Store};
 use serde_json::json;
 
+use super::next_step;
 use super::places::{Places, is_same};
 use crate::args::{RestoreArgs, Verb};
 use crate::cmd::backup;
@@ -70,12 +71,12 @@ pub fn run(context: &Context<'_>, args: &RestoreArgs, table: &str) -> Result {
         Ok(Exit::Done)
     };
     if mode == Mode::Careful && plan.counts.differ > 0 && !args.dry_run {
-        return Err(Error::Refused(format!(
+        return Err(Error::refused(format!(
             "{} of {} with other values: --missing-only leaves them as they are, --replace gives them the snapshot's values. \
-             Nothing was changed; `lrl diff {} live --rows {table}` shows them",
+             Nothing was changed; {} shows them",
             units::count(plan.counts.differ, "row"),
             if plan.counts.differ == 1 { "the snapshot is there" } else { "the snapshot are there" },
-            args.snapshot,
+            next_step::complete(context, &format!("`lrl diff {} live --rows {table}`", args.snapshot)),
         ))
         .into());
     }

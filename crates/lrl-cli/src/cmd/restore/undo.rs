@@ -22,11 +22,12 @@ pub fn run(context: &Context<'_>, args: &RestoreArgs) -> Result {
             restore_rows::forget_idle(&places.data_dir)?;
         }
         let once_more = if args.dry_run { "" } else { " once more" };
-        return Err(Error::Refused(format!(
+        let text = format!(
             "the last restore, of {from}, had nothing to do, so there is nothing of it to undo. Nothing was changed; \
-             `lrl restore --undo`{once_more} is about the one before it"
-        ))
-        .into());
+             {}{once_more} is about the one before it",
+            next_step::complete(context, "`lrl restore --undo`")
+        );
+        return Err(Error::refused(text).into());
     }
     if restore_rows::is_recorded(&places.data_dir) {
         return table::undo(context, args, &places);

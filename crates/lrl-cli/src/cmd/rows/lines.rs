@@ -8,6 +8,8 @@ use lrl_store::ops::query::rows::{self, Counted, Counts};
 use lrl_store::progress::{Observer, checkpoint};
 use lrl_store::store::{SnapshotName, Store};
 
+use crate::hint;
+
 /// As many tables have a column, unless they are named.
 const COLUMNS: usize = 6;
 
@@ -32,7 +34,7 @@ impl Line {
                 .map(|(table, rows)| (table.clone(), rows))
                 .collect()
         };
-        let rows = rows.map(|rows| rows.map(|(counts, _)| own(&counts)).map_err(|error| error.to_string()));
+        let rows = rows.map(|rows| rows.map(|(counts, _)| own(&counts)).map_err(|error| hint::error(&error)));
         Self { created: snapshot.created.secs, name, rows }
     }
 }

@@ -14,6 +14,7 @@ use super::shared::{choose, database, open};
 use crate::args::rows::RowsArgs;
 use crate::context::Context;
 use crate::exit::{Exit, Failure, Result};
+use crate::hint;
 use crate::render::{cells, json, units};
 use crate::term::Colour;
 
@@ -31,7 +32,7 @@ pub fn run(context: &Context<'_>, args: &RowsArgs) -> Result {
         damaged += 1;
     })?;
     let Some((_, newest)) = snapshots.last() else {
-        return Err(Error::NotFound(format!(
+        return Err(Error::not_found(format!(
             "no snapshot of source `{source}` holds a database; `lrl snapshots` lists what there is"
         ))
         .into());
@@ -69,7 +70,7 @@ fn to_json(counted: &Counted, path: &[u8], named: &[String]) -> Value {
     let is_wanted = |table: &str| named.is_empty() || named.iter().any(|name| name.eq_ignore_ascii_case(table));
     let (rows, from, error) = match rows {
         None => (Value::Null, Value::Null, None),
-        Some(Err(error)) => (Value::Null, Value::Null, Some(error.to_string())),
+        Some(Err(error)) => (Value::Null, Value::Null, Some(hint::error(error))),
         Some(Ok((counts, origin))) => {
             let part = snapshot.database(path);
             let own = part.into_iter().flat_map(|part| rows::own_tables(part, counts));
@@ -86,7 +87,7 @@ fn to_json(counted: &Counted, path: &[u8], named: &[String]) -> Value {
 fn missing(lines: &[Line], named: &[String]) -> Error {
     let known: BTreeSet<&String> = lines::counts(lines).flat_map(Counts::keys).collect();
     let known: Vec<_> = known.into_iter().take(20).map(|table| units::safe(table)).collect();
-    Error::NotFound(format!(
+    Error::not_found(format!(
         "no snapshot that is shown has a table {}; there are {}",
         named.join(", "),
         known.join(", ")

@@ -58,7 +58,7 @@ impl Needs {
         // A timer names the file, and one that is named is not judged any more: root would obey whoever can write it.
         match trust::open_unnamed(config) {
             Err(Refusal::Untrusted(why)) => {
-                return Err(Error::Refused(format!("{} is not trusted: {why}", config.display())).into());
+                return Err(Error::refused(format!("{} is not trusted: {why}", config.display())).into());
             }
             Err(Refusal::Io(error)) => return Err(Error::io("read", config)(error).into()),
             Err(Refusal::Interrupted) => return Err(Error::Interrupted.into()),

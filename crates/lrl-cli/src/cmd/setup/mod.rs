@@ -5,7 +5,7 @@ mod json;
 
 use std::path::Path;
 
-use lrl_store::error::Error;
+use lrl_store::error::{Error, Place};
 use lrl_store::progress::Observer;
 
 use crate::args::SetupArgs;
@@ -28,7 +28,7 @@ pub fn run(context: &Context<'_>, args: &SetupArgs) -> Result {
     }
     let dir = &args.dir;
     if !dir.is_dir() {
-        return Err(Error::NoStore { what: "directory", path: dir.clone() }.into());
+        return Err(Error::NoStore { what: Place::Directory, path: dir.clone() }.into());
     }
     let target = dir.join(config::FILE);
     if args.write && target.symlink_metadata().is_ok() {

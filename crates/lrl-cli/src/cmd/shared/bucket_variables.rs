@@ -20,7 +20,7 @@ pub fn read() -> Result<Vec<(String, String)>, Error> {
     let variables: Vec<(String, String)> = variables.collect();
     for (_, file) in variables.iter().filter(|(name, _)| CREDENTIALS_FILES.contains(&name.as_str())) {
         if let Err(trust::Refusal::Untrusted(why)) = trust::check_secret(std::path::Path::new(file)) {
-            return Err(Error::Refused(why));
+            return Err(Error::refused(why));
         }
     }
     Ok(variables)

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use clap::parser::ValueSource;
 use lrl_store::format::snapshot::{BEFORE_RESTORE, Snapshot};
+use lrl_store::hint::Hint;
 use lrl_store::ops::judgement::{Judge, State};
 use lrl_store::ops::ls;
 use lrl_store::ops::select::{self, Need, PassedOver, Selected};
@@ -13,6 +14,7 @@ use lrl_store::time::{Time, time_of};
 use crate::args::Verb;
 use crate::context::Context;
 use crate::exit::{Failure, Result};
+use crate::hint;
 use crate::render::units;
 use crate::when;
 
@@ -53,9 +55,7 @@ pub fn choose(
         let mut text = format!("snapshot {id} is {}: {}", judgement.state, judgement.reason);
         if !force {
             if judgement.state == State::Failed {
-                text.push_str(&format!(
-                    "; `lrl drill --snapshot {id}` tells whether it can be restored, and makes it good if so"
-                ));
+                text.push_str(&format!("; {}", hint::words(&Hint::Drill(id))));
             }
             return Err(Failure::NotGood(text));
         }

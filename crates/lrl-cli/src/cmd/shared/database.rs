@@ -18,7 +18,7 @@ pub fn pick<'s>(snapshot: &'s Snapshot, named: Option<&Path>) -> Result<&'s Data
         paths.join(", ")
     };
     match (named, snapshot.databases.as_slice()) {
-        (_, []) => Err(Error::NotFound(format!("the snapshot {stamp} holds no database")).into()),
+        (_, []) => Err(Error::not_found(format!("the snapshot {stamp} holds no database")).into()),
         (None, [only]) => Ok(only),
         (None, _) => Err(Failure::Usage(format!(
             "the snapshot {stamp} holds several databases: name one with --database: {}",
@@ -29,7 +29,7 @@ pub fn pick<'s>(snapshot: &'s Snapshot, named: Option<&Path>) -> Result<&'s Data
             let found = snapshot.database(&given).or_else(|| snapshot.database(&units::typed_path(&given)));
             found.ok_or_else(|| {
                 let shown = units::path(&given);
-                Error::NotFound(format!(
+                Error::not_found(format!(
                     "there is no database `{shown}` in the snapshot {stamp}; it holds {}",
                     listed()
                 ))

@@ -226,7 +226,7 @@ pub fn open_at(context: &Context<'_>, location: &Location) -> Result<Store, Erro
     let backend = open::backend(location, &options)?;
     leave(context, location, &backend);
     let store = Store::open(backend, options.mode, options.lock_wait, context.term)?;
-    compare(context, location, &store.config().store_id).map_err(|failure| Error::Refused(failure.message()))?;
+    compare(context, location, &store.config().store_id).map_err(|failure| Error::refused(failure.message()))?;
     Ok(store)
 }
 
@@ -235,7 +235,7 @@ pub fn create_if_missing(context: &Context<'_>, location: &Location) -> Result<b
     refuse_gone(context, location)?;
     match location.directory() {
         // A key says that it should be encrypted, which only `lrl init --encrypt` does.
-        Some(path) if context.credential()?.is_some() && !store::exists(&LocalBackend::new(path))? => Err(Error::Refused(format!(
+        Some(path) if context.credential()?.is_some() && !store::exists(&LocalBackend::new(path))? => Err(Error::refused(format!(
             "there is no store at {location} yet, and a key was given: make an encrypted one with `lrl init --encrypt`, or take the key away \
              (LRL_PASSWORD_FILE, LRL_PASSWORD_COMMAND, LRL_KEY_FILE, lrl.toml) for a plain one"
         ))

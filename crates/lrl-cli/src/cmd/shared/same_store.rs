@@ -4,8 +4,8 @@ use std::time::SystemTime;
 
 use lrl_store::backend::Backend;
 use lrl_store::backend::location::Location;
-use lrl_store::error::Error;
-use lrl_store::store::{self, key_slots};
+use lrl_store::error::{Error, Place};
+use lrl_store::store::key_slots;
 use lrl_store::time::time_of;
 
 use crate::context::Context;
@@ -33,7 +33,7 @@ fn gone(place: &Location, known: &str) -> Failure {
 /// Turns "there is no store" into "it is gone" where one is known.
 pub fn gone_or(context: &Context<'_>, place: &Location, error: Error) -> Failure {
     match (&error, expected_id(context, place)) {
-        (Error::NoStore { what, .. }, Some(known)) if *what != store::CONFIG => gone(place, &known),
+        (Error::NoStore { what, .. }, Some(known)) if *what != Place::Config => gone(place, &known),
         _ => error.into(),
     }
 }
@@ -82,7 +82,7 @@ pub fn remember(context: &Context<'_>, place: &Location, store_id: &str) {
 /// Fails where the backup directory that holds the store is not there.
 pub fn require_backup_dir(context: &Context<'_>, paths: &Paths) -> Result<()> {
     if context.cli.global.store.is_none() && !paths.backup_dir.is_dir() {
-        let error = Error::NoStore { what: "backup directory", path: paths.backup_dir.clone() };
+        let error = Error::NoStore { what: Place::BackupDir, path: paths.backup_dir.clone() };
         return Err(gone_or(context, &paths.store, error));
     }
     Ok(())

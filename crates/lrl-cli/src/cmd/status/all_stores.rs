@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use lrl_store::backend::location::Location;
-use lrl_store::error::Error;
+use lrl_store::error::{Error, Place};
 use lrl_store::ops::status::Status;
 use lrl_store::store::Store;
 use lrl_store::time::time_of;
@@ -56,7 +56,7 @@ pub fn run(context: &Context<'_>, args: &StatusArgs, above: &Location) -> Result
         }
     }
     if lines.is_empty() {
-        return Err(Error::NoStore { what: "store one level below", path: above.to_string().into() }.into());
+        return Err(Error::NoStore { what: Place::StoreBelow, path: above.to_string().into() }.into());
     }
     let exit = if lines.iter().any(|line| !line.wrong.is_empty()) { Exit::Wrong } else { Exit::Done };
     if context.term.is_json() {

@@ -7,6 +7,7 @@ use lrl_store::store::{self as engine, Store};
 
 use crate::cmd::shared::open;
 use crate::context::Context;
+use crate::hint;
 
 /// Opens a store without leaving a trace in it; `None` where there is none.
 pub fn store(context: &Context<'_>, place: &Location) -> Result<Option<Store>, Error> {
@@ -25,6 +26,6 @@ pub fn store(context: &Context<'_>, place: &Location) -> Result<Option<Store>, E
 pub fn reason(error: &Error) -> String {
     match error {
         Error::WrongKey { reason, .. } => format!("encrypted, and {reason}"),
-        error => error.to_string(),
+        error => hint::error(error),
     }
 }

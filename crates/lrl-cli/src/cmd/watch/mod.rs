@@ -14,7 +14,7 @@ mod turns;
 use std::sync::Arc;
 
 use clap::parser::ValueSource;
-use lrl_store::error::Error;
+use lrl_store::error::{Error, Place};
 use lrl_store::ops::watch::Watcher;
 use lrl_store::ops::watch::timing::{Moment, Times, Timing};
 use serde_json::json;
@@ -123,7 +123,7 @@ fn times(args: &WatchArgs) -> Times {
 fn require_store(context: &Context<'_>, paths: &Paths) -> Result<()> {
     match open::look(context, paths) {
         Ok(None) if paths.store.directory().is_none() => {
-            Err(Error::NoStore { what: "store", path: paths.store.to_string().into() }.into())
+            Err(Error::NoStore { what: Place::Store, path: paths.store.to_string().into() }.into())
         }
         Ok(_) => Ok(()),
         Err(failure) => match failure.exit(false) {

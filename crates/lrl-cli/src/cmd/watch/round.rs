@@ -62,7 +62,7 @@ impl Fault {
     pub fn of(failure: &Failure) -> Self {
         let message = failure.message();
         let kind = format!("{} {}", failure.kind(), kind_of(&message));
-        Self { kind, message, hint: failure.hint().map(str::to_string) }
+        Self { kind, message, hint: failure.hint().map(Into::into) }
     }
 }
 

@@ -10,6 +10,7 @@ use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use url::Url;
 
 use crate::error::{Error, Result};
+use crate::hint::Message;
 
 /// A part must get through a slow line in this time.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(300);
@@ -49,7 +50,7 @@ impl Address {
     pub(super) fn parse(text: &str) -> Result<Self> {
         // Without its parameters, for messages.
         let shown = text.split('?').next().unwrap_or(text).trim_end_matches('/').to_string();
-        let wrong = |what: String| Error::Refused(format!("{shown}: {what}"));
+        let wrong = |what: String| Error::refused(format!("{shown}: {what}"));
         if text.contains('#') {
             return Err(wrong("what follows `#` would be lost: write %23 for it".into()));
         }
@@ -76,8 +77,9 @@ impl Address {
         Ok(Self { shown, scheme, bucket, prefix, parameters, retries })
     }
 
-    pub(super) fn wrong(&self, what: impl std::fmt::Display) -> Error {
-        Error::Refused(format!("{}: {what}", self.shown))
+    pub(super) fn wrong(&self, what: impl Into<Message>) -> Error {
+        let what = what.into();
+        Error::refused(Message::from(format!("{}: {what}", self.shown)).with_hints(what.hints()))
     }
 
     pub(super) fn unknown(&self, (key, value): &(String, String), known: &str) -> Error {

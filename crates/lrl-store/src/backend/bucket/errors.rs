@@ -5,7 +5,7 @@ use std::io;
 use object_store::client::{HttpError, HttpErrorKind};
 
 use super::address::{Address, Connection};
-use crate::error::Error;
+use crate::error::{Error, Place};
 
 /// Explains why a listing failed.
 pub(super) fn unlisted(address: &Address, reached: &Connection, prefix: &str, error: &object_store::Error) -> Error {
@@ -14,7 +14,8 @@ pub(super) fn unlisted(address: &Address, reached: &Connection, prefix: &str, er
         Error::Missing { object } => Error::Remote {
             op: "list",
             object,
-            detail: format!("{} says that it is not there; look at ?endpoint= and the bucket's name", reached.endpoint),
+            detail: format!("{} says that it is not there; look at ?endpoint= and the bucket's name", reached.endpoint)
+                .into(),
         },
         other => other,
     }
@@ -35,7 +36,7 @@ pub(super) fn explain(
     let detail = match (code, error) {
         ("NoSuchBucket" | "ContainerNotFound", _) => {
             let path = format!("{}://{bucket} on {endpoint}", address.scheme);
-            return Error::NoStore { what: "bucket", path: path.into() };
+            return Error::NoStore { what: Place::Bucket, path: path.into() };
         }
         ("RequestTimeTooSkewed" | "RequestExpired", _) => {
             "the server's clock and this machine's differ too much; set this one right (timedatectl shows it)".into()
@@ -82,7 +83,7 @@ pub(super) fn explain(
             ),
         },
     };
-    Error::Remote { op, object: object(), detail }
+    Error::Remote { op, object: object(), detail: detail.into() }
 }
 
 fn between<'a>(text: &'a str, from: &str, to: &str) -> Option<&'a str> {

@@ -73,7 +73,7 @@ fn reach(address: &Address, variables: &[(String, String)]) -> Result<Connection
         "gs" => gcs::reach(address, variables),
         #[cfg(feature = "azure")]
         "az" => azure::reach(address, variables),
-        _ => Err(Error::Unsupported { what: format!("a store at {}", address.shown) }),
+        _ => Err(Error::Unsupported { what: format!("a store at {}", address.shown).into() }),
     }
 }
 
@@ -298,7 +298,7 @@ impl Backend for Bucket {
             Payload::Bytes(bytes) => return self.put_bytes(name, bytes.to_vec()),
             Payload::TempObject(temp) => temp,
         };
-        let elsewhere = || Error::Refused(format!("{name} was spooled by another storage"));
+        let elsewhere = || Error::refused(format!("{name} was spooled by another storage"));
         let temporary = temp.0.on_disk().ok_or_else(elsewhere)?;
         let file = temporary.as_file();
         let failed = |error| Error::io("read", temporary.path())(error);
@@ -318,7 +318,7 @@ impl Backend for Bucket {
                 Err(e) => Err(e),
             },
             Err(error) if error.to_string().contains("NotImplemented") => {
-                Err(Error::Unsupported { what: format!("a conditional write to {}", self.reached.endpoint) })
+                Err(Error::Unsupported { what: format!("a conditional write to {}", self.reached.endpoint).into() })
             }
             Err(error) => Err(self.explain("write", name, &error)),
         }

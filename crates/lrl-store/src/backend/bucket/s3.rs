@@ -6,6 +6,7 @@ use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey as Key};
 
 use super::address::{Address, Connection, client_options, known};
 use crate::error::Result;
+use crate::hint::{AddHint, Hint};
 
 pub(super) fn reach(address: &Address, variables: &[(String, String)]) -> Result<Connection> {
     let mut builder = AmazonS3Builder::new().with_bucket_name(&address.bucket);
@@ -33,9 +34,7 @@ pub(super) fn reach(address: &Address, variables: &[(String, String)]) -> Result
         .into_iter()
         .chain([Key::ContainerCredentialsRelativeUri, Key::ContainerCredentialsFullUri]);
     if !has_keys && elsewhere.into_iter().all(|key| named(key).is_none()) {
-        return Err(address.wrong(
-            "the key to the bucket is not set: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a file with --s3-credentials-file (docs/REMOTE.md)",
-        ));
+        return Err(address.wrong("the key to the bucket is not set".hint(Hint::BucketKey)));
     }
     let region = named(Key::Region).or_else(|| named(Key::DefaultRegion)).unwrap_or_else(|| "us-east-1".into());
     let mut endpoint = format!("https://s3.{region}.amazonaws.com");
@@ -58,7 +57,7 @@ pub(super) fn reach(address: &Address, variables: &[(String, String)]) -> Result
         // Not every server deletes many at once, and lrl never does.
         .with_disable_bulk_delete(true)
         .build();
-    let client = Arc::new(client.map_err(|e| address.wrong(e))?);
+    let client = Arc::new(client.map_err(|e| address.wrong(e.to_string()))?);
     let keys = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, with temporary keys at AWS_SESSION_TOKEN too";
     Ok(Connection { client, endpoint, keys })
 }

@@ -127,7 +127,7 @@ impl EncryptedBackend {
             true => Ok(()),
             false => {
                 let object = self.object_location(name);
-                Err(Error::Refused(format!("{object} stays: the key only writes, and removes nothing")))
+                Err(Error::refused(format!("{object} stays: the key only writes, and removes nothing")))
             }
         }
     }
@@ -201,13 +201,13 @@ impl Backend for EncryptedBackend {
         match source {
             Payload::Bytes(bytes) => {
                 if sealed_len(head_len(to), bytes.len() as u64) > MOST_WHOLE_BYTES {
-                    return Err(Error::Refused(format!("{name} would be too long to be read again")));
+                    return Err(Error::refused(format!("{name} would be too long to be read again")));
                 }
                 self.below.put(&veiled, Payload::Bytes(&sealed_object::seal(&self.keys, to, kind(name), bytes)?))
             }
             // What came by another way is not sealed.
             Payload::TempObject(temp) if !temp.0.is_sealed() => {
-                Err(Error::Refused(format!("{name} would be stored unsealed: nothing was written")))
+                Err(Error::refused(format!("{name} would be stored unsealed: nothing was written")))
             }
             Payload::TempObject(temp) => self.below.put(&veiled, Payload::TempObject(TempObject(temp.0.finish()?))),
         }

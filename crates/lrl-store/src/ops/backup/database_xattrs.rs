@@ -15,7 +15,7 @@ pub(super) fn xattrs_of(path: &Path, problems: &mut Vec<Problem>, observer: &dyn
     let file = if is_plain { File::open(path).ok() } else { None };
     let FoundXattrs { xattrs, lost } = file.map(read_xattrs).unwrap_or_default();
     if let Some(lost) = lost {
-        report(problems, observer, path, &lost, true);
+        report(problems, observer, path, lost, true);
     }
     xattrs
 }

@@ -66,7 +66,7 @@ pub(super) fn sources(
     sources.extend(find_elsewhere(options, &mut unsearched, observer)?);
     for Problem { path, reason, .. } in unsearched {
         let reason = format!("{reason}; it was not searched for databases");
-        report(problems, observer, Path::new(&path), &reason, false);
+        report(problems, observer, Path::new(&path), reason, false);
     }
     in_order(sources)
 }
@@ -86,7 +86,7 @@ pub(super) fn in_order(mut sources: Vec<DatabaseSource>) -> Result<Vec<DatabaseS
     sources.sort_by(|a, b| compare_paths(&a.path, &b.path));
     sources.dedup_by(|a, b| a.path == b.path);
     if sources.len() > MOST {
-        return Err(Error::Refused(format!(
+        return Err(Error::refused(format!(
             "there are {} databases, and a snapshot holds up to {MOST}: leave some out, or name those that are uploads under `plain`",
             sources.len()
         )));
@@ -128,9 +128,11 @@ fn find(
             match look_for_header(&file) {
                 Ok(true) => found.push(DatabaseSource { path: file.path, file: file.source }),
                 Ok(false) => {}
-                Err(reason) => {
-                    unsearched.push(Problem { path: file.source.display().to_string(), reason, lost: false })
-                }
+                Err(reason) => unsearched.push(Problem {
+                    path: file.source.display().to_string(),
+                    reason: reason.into(),
+                    lost: false,
+                }),
             }
         }
         Ok(())
@@ -223,7 +225,7 @@ fn unless_unreadable<T>(
     observer: &dyn Observer,
 ) -> Result<Option<T>> {
     let reason = match &result {
-        Err(Error::Source { path, detail }) if *path == source.file => detail.clone(),
+        Err(Error::Source { path, detail }) if *path == source.file => detail.text().to_string(),
         Err(error @ Error::Io { op, source: reason, .. }) if error.is_about(&source.file) => {
             format!("cannot {op} it: {reason}")
         }
@@ -232,7 +234,7 @@ fn unless_unreadable<T>(
     if is_alone {
         return result.map(Some);
     }
-    report(problems, observer, &source.file, &format!("is not in this snapshot: {reason}"), true);
+    report(problems, observer, &source.file, format!("is not in this snapshot: {reason}"), true);
     Ok(None)
 }
 
@@ -251,7 +253,7 @@ fn one_name_each<'a>(
             Some((id, first)) => {
                 known.insert(id, first);
                 let reason = format!("is another name of {}, and is stored as that alone", first.file.display());
-                report(problems, observer, &source.file, &reason, true);
+                report(problems, observer, &source.file, reason, true);
             }
         }
     }

@@ -140,7 +140,7 @@ fn database(
     let image = database::read_image(path, &read, &mut compared, observer)?;
     if let Some(error) = &image.schema_error {
         let reason = format!("its schema cannot be read ({error}); the copy would be kept, unverified");
-        report(problems, observer, path, &reason, true);
+        report(problems, observer, path, reason, true);
     }
     Ok(Some(DatabasePlan {
         path: path.display().to_string(),

@@ -8,6 +8,7 @@ use tempfile::NamedTempFile;
 use super::context::Context;
 use crate::error::{Error, Result};
 use crate::fs::temp_file::temporary_file;
+use crate::hint::{AddHint, Hint};
 use crate::ops::report_problem::report;
 use crate::progress::{Observer, Problem};
 use crate::set::sha256::sha256_of;
@@ -68,10 +69,8 @@ pub(super) fn sound_output(
         let what = found
             .as_ref()
             .map_or_else(String::as_str, |_| "its bytes have changed, though its size and times have not");
-        let reason = format!(
-            "is damaged: {what}. The new set gets a fresh archive; `lrl check --read-data` names all sets that share the damage"
-        );
-        report(rotten, observer, &path, &reason, true);
+        let reason = format!("is damaged: {what}. The new set gets a fresh archive; other sets may share the damage");
+        report(rotten, observer, &path, reason.hint(Hint::CheckData), true);
         // Without this note it would be found again.
         if cache.put_output(&path, found.as_deref().unwrap_or_default()).is_err() {
             return Ok(None);

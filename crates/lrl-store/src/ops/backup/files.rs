@@ -104,7 +104,7 @@ pub(in crate::ops) fn store(
     let had = history.uploads.as_ref().map_or(0, |(_, part)| part.files);
     if files == 0 && had > 0 {
         let reason = format!("holds no file, though the snapshot before had {had}: is its disk mounted?");
-        report(problems, observer, &there[0].path, &reason, false);
+        report(problems, observer, &there[0].path, reason, false);
     }
     let list = writer.builder.finish()?;
     let roots = there.iter().map(|root| (root.name.clone(), root.path.display().to_string())).collect();
@@ -164,7 +164,7 @@ impl<'a> FilesWriter<'a> {
         if found.path.len() > LONGEST_PATH {
             let path: String = found.source.to_string_lossy().chars().take(200).chain(['…']).collect();
             let reason = format!("lies so deep that its path has {} bytes; it is not stored", found.path.len());
-            self.problems.push(Problem { path, reason, lost: true });
+            self.problems.push(Problem { path, reason: reason.into(), lost: true });
             return Ok(());
         }
         let plan = self.plan(&found)?;
@@ -320,7 +320,11 @@ impl<'a> FilesWriter<'a> {
         // What is not stored is said each time, so the file is read each time.
         let is_whole = steady && lost.is_none();
         if let Some(reason) = lost {
-            self.problems.push(Problem { path: found.source.to_string_lossy().into_owned(), reason, lost: true });
+            self.problems.push(Problem {
+                path: found.source.to_string_lossy().into_owned(),
+                reason: reason.into(),
+                lost: true,
+            });
         }
         let entry = entry(found, &stat, Kind::File { size: stat.size, content: kept.content }, xattrs);
         if let Some(cache) = self.cache.filter(|_| is_whole && is_settled(&stat, self.settled_before)) {

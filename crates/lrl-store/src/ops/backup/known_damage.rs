@@ -30,7 +30,7 @@ pub(in crate::ops) fn survey(
         let path = store.storage().object_location("index");
         let reason =
             format!("did not list {listed_again} packs that snapshots name: an index was lost, and is written again");
-        report(problems, observer, path.as_ref(), &reason, false);
+        report(problems, observer, path.as_ref(), reason, false);
     }
     Ok(KnownLosses { lost, repairs })
 }

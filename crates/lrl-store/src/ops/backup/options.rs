@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use crate::error::Error;
 use crate::format::snapshot::THE_DATABASE;
 use crate::fs::space::Reserve;
+use crate::hint::{AddHint, Hint};
 use crate::source::database::source::{DatabaseSource, Discover, SIDE_FILES};
 use crate::source::files::exclude::Excludes;
 use crate::source::files::walk::Root;
@@ -147,7 +148,7 @@ impl Options {
         let first_root = || self.uploads.as_ref().and_then(|roots| Some(roots.first()?.path.clone()));
         Error::Source {
             path: self.databases.first().map(|one| one.file.clone()).or_else(first_root).unwrap_or_default(),
-            detail: "nothing to back up is there; look at --data-dir".into(),
+            detail: "nothing to back up is there".hint(Hint::NameDataDir),
         }
     }
 }

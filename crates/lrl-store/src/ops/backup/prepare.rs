@@ -11,7 +11,7 @@ use crate::store::{Store, is_source_name};
 /// Locks the source and the backup directory until the result is dropped, and removes what dead runs have left.
 pub(super) fn lock(store: &Store, options: &Options, observer: &dyn Observer) -> Result<Vec<Box<dyn Guard>>> {
     if !is_source_name(&options.source) {
-        return Err(Error::Refused(format!(
+        return Err(Error::refused(format!(
             "`{}` cannot be a source's name: use letters, digits, `-`, `_`, `.`",
             options.source
         )));

@@ -163,7 +163,7 @@ impl<'a> Changed<'a> {
         }
         if let Some(error) = &image.schema_error {
             let reason = format!("its schema cannot be read ({error}); the copy is kept, unverified");
-            report(problems, observer, path, &reason, true);
+            report(problems, observer, path, reason, true);
         }
         let staged = stored.set_image.map(SetImage::into_file);
         // Where not all was read, the parent's if it is the parent's image; else the set's file gives it, if one is written.

@@ -7,6 +7,7 @@ use super::known_damage::{self, KnownLosses};
 use super::options::Options;
 use super::report::Distrust;
 use crate::error::{Error, Result};
+use crate::hint::{AddHint, Hint};
 use crate::id::RepairId;
 use crate::ops::judgement::Checks;
 use crate::ops::report_problem::report;
@@ -48,8 +49,8 @@ impl Decision {
         }
         for pack in &self.losses.lost {
             let path = store.storage().object_location(&pack_name(pack));
-            let reason = "is missing or cut short: this snapshot does without it, earlier ones may have lost files; `lrl check` tells";
-            report(problems, observer, path.as_ref(), reason, false);
+            let reason = "is missing or cut short: this snapshot does without it, earlier ones may have lost files";
+            report(problems, observer, path.as_ref(), reason.hint(Hint::Check), false);
         }
     }
 }

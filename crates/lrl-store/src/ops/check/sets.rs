@@ -60,7 +60,7 @@ pub(super) fn sets(dir: &Path, read: bool, report: &mut Report, observer: &dyn O
                     report.checked.set_bytes_read += bytes;
                     report.add(
                         &file,
-                        format!("{how}; the next backup writes a fresh one, `lrl export` makes the set again"),
+                        format!("{how}; the next backup writes a fresh one, an export makes the set again"),
                     );
                 }
                 Err(error) if error.is_final() => return Err(error),

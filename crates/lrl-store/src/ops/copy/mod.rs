@@ -231,7 +231,7 @@ impl<'a> Run<'a> {
 
     fn fail(&mut self, name: &SnapshotName, reason: &str) {
         let path = self.from.storage().object_location(&name.object());
-        self.observer.problem(&Problem { path, reason: format!("was not copied: {reason}"), lost: true });
+        self.observer.problem(&Problem { path, reason: format!("was not copied: {reason}").into(), lost: true });
         self.report.failed.push(Failed { name: name.clone(), reason: reason.into() });
     }
 

@@ -163,7 +163,7 @@ impl Export<'_> {
         let (sameness, problems) = self.files(&mut snapshot, &names, unsound, &mut ready)?;
         let (skipped, more_skipped) = self.skips.take();
         if let (Some(first), true) = (skipped.first(), !snapshot.has_databases() && snapshot.files.is_none()) {
-            return Err(Error::Refused(format!(
+            return Err(Error::refused(format!(
                 "everything in this snapshot is damaged ({}: {}): nothing was exported",
                 first.path, first.reason
             )));
@@ -296,7 +296,7 @@ fn make_fresh(out: &Path) -> Result<bool> {
     own_files::refuse_in_store(out)?;
     match fs::read_dir(out).map(|mut entries| entries.next()) {
         Ok(None) => Ok(false),
-        Ok(Some(_)) => Err(Error::Refused(format!(
+        Ok(Some(_)) => Err(Error::refused(format!(
             "{} is not empty; an export wants a directory of its own: name one that does not exist",
             out.display()
         ))),

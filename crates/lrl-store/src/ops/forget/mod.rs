@@ -5,6 +5,7 @@ mod policy;
 
 use crate::error::{Error, Result};
 use crate::format::snapshot::{Snapshot, is_before_restore};
+use crate::hint::{AddHint, Hint};
 use crate::id::SnapshotId;
 use crate::ops::judgement::{Judge, Judgement, State};
 use crate::ops::select::{self, Need};
@@ -112,7 +113,7 @@ fn by_policy(store: &Store, options: &Options, observer: &dyn Observer) -> Resul
         let others = store.sources()?;
         // A name that was mistyped must not look like one that has nothing to forget.
         if !others.is_empty() {
-            return Err(Error::NotFound(format!(
+            return Err(Error::not_found(format!(
                 "there is no snapshot of `{source}`; there are some of {}",
                 others.join(", ")
             )));
@@ -134,11 +135,12 @@ fn by_policy(store: &Store, options: &Options, observer: &dyn Observer) -> Resul
         let candidates: Vec<_> = group.into_iter().zip(found).map(|(name, found)| found.candidate(name)).collect();
         let mut reasons = policy::apply(&options.policy, &candidates, options.now);
         if !reasons.iter().flatten().any(Reason::is_policy) {
-            return Err(Error::Refused(format!(
-                "the policy keeps none of the {} snapshots of source `{source}`: nothing was forgotten; is a tag mistyped, \
-                 or should --source name another?",
+            let text = format!(
+                "the policy keeps none of the {} snapshots of source `{source}`: nothing was forgotten; perhaps a tag is mistyped, \
+                 or another source is meant",
                 candidates.len()
-            )));
+            );
+            return Err(Error::refused(text.hint(Hint::NameSource)));
         }
         if !options.force
             && let Some(proven) = newest_proven(store, &source, &candidates)?
@@ -196,9 +198,8 @@ fn by_name(store: &Store, options: &Options, observer: &dyn Observer) -> Result<
             let kept: Vec<Reason> = protected.iter().filter(|(n, _)| *n == at).map(|(_, why)| why.clone()).collect();
             if let (true, false, Some(why)) = (remove, options.force, kept.first()) {
                 let which = candidate.name.id.short();
-                return Err(Error::Refused(format!(
-                    "snapshot {which} is the {why} of source `{source}`: nothing was forgotten; --force removes it all the same"
-                )));
+                let text = format!("snapshot {which} is the {why} of source `{source}`: nothing was forgotten");
+                return Err(Error::refused(text.hint(Hint::Force)));
             }
             let kept = if remove { Vec::new() } else { kept };
             let Candidate { name, tags, state, .. } = candidate;
@@ -229,12 +230,14 @@ fn find(store: &Store, options: &Options, word: &str, observer: &dyn Observer) -
 fn unreadable(store: &Store, name: &SnapshotName, error: &Error) -> Error {
     match error {
         error if error.is_final() => error.again(),
-        error => Error::Refused(format!(
-            "{error}: nothing was forgotten, because nobody can tell what {} holds; bring it back from a copy of the store, \
-             or give it up with `lrl forget {} --force`",
-            store.storage().object_location(&name.object()),
-            name.id.short()
-        )),
+        error => {
+            let text = format!(
+                "{error}: nothing was forgotten, because nobody can tell what {} holds; bring it back from a copy of the store, or \
+                 give it up",
+                store.storage().object_location(&name.object())
+            );
+            Error::refused(text.hint(Hint::GiveUp(name.id.short())))
+        }
     }
 }
 
@@ -273,9 +276,10 @@ fn newest_proven(store: &Store, source: &str, candidates: &[Candidate]) -> Resul
     for record in store.drill_names(source)? {
         let drill = store.drill(&record).map_err(|error| match error {
             error if error.is_final() => error,
-            error => Error::Refused(format!(
-                "{error}: nothing was forgotten, because that record may say which snapshot is proven; move it away, or use --force"
-            )),
+            error => {
+                let why = "nothing was forgotten, because that record may say which snapshot is proven; move it away, or force it";
+                Error::refused(format!("{error}: {why}").hint(Hint::Force))
+            }
         })?;
         let proven = drill.snapshot.filter(|_| drill.passed).and_then(|id| positions.get(&id).copied());
         let rank = |at: &usize| (!is_before_restore(&candidates[*at].tags), &candidates[*at].name);

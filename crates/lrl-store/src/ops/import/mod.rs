@@ -46,14 +46,14 @@ pub fn import(store: &Store, options: &Options, observer: &dyn Observer) -> Resu
     let is_whole = lost.is_empty() && repairs.is_empty();
     let found = manifests(&options.dir)?;
     if found.is_empty() {
-        return Err(Error::NotFound(format!("No manifest found in {}", options.dir.display())));
+        return Err(Error::not_found(format!("No manifest found in {}", options.dir.display())));
     }
     let mut report = Report::default();
     let mut sets = Vec::new();
     for manifest in found {
         match FoundSet::load(&manifest).map_err(|e| e.to_string()).and_then(|set| Ok((checked(&set)?, set))) {
             Ok(set) => sets.push(set),
-            Err(reason) => report.failed.push(Skipped { manifest, reason }),
+            Err(reason) => report.failed.push(Skipped { manifest, reason: reason.into() }),
         }
     }
     sets.sort_by(|a, b| (a.0, &a.1.manifest).cmp(&(b.0, &b.1.manifest)));
@@ -64,7 +64,7 @@ pub fn import(store: &Store, options: &Options, observer: &dyn Observer) -> Resu
         if taken.contains(&set.timestamp) {
             let reason = format!("source {} has a snapshot of {}", options.source, set.timestamp);
             known.push((set.timestamp.clone(), manifest.clone()));
-            report.known.push(Skipped { manifest, reason });
+            report.known.push(Skipped { manifest, reason: reason.into() });
             continue;
         }
         match import_one(store, &set, created, is_whole, options, &taken, observer)? {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use crate::format::snapshot::Snapshot;
+use crate::hint::Message;
 use crate::ops::repair::report::Saved;
 use crate::store::SnapshotName;
 use crate::units::PROGRAM;
@@ -53,7 +54,7 @@ pub struct Skipped {
     /// Its manifest.
     pub manifest: PathBuf,
     /// Why.
-    pub reason: String,
+    pub reason: Message,
 }
 
 /// What a run did.

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::format::entry::compare_paths;
 use crate::format::snapshot::{self, Snapshot};
 use crate::fs::temp_dir::TempDir;
+use crate::hint::{AddHint, Hint, Message};
 use crate::ops::backup::{History, store_database};
 use crate::progress::{Observer, Phase, Problem};
 use crate::set::manifest::MISSING;
@@ -65,13 +66,12 @@ pub(super) fn import_one(
     options: &Options,
     taken: &HashSet<String>,
     observer: &dyn Observer,
-) -> Result<Result<Imported, String>> {
+) -> Result<Result<Imported, Message>> {
     // A later place in the sequence means newer: what is older than what is there already would become `latest`.
     if let Some(newer) = taken.iter().filter(|stamp| **stamp > set.timestamp).max() {
-        return Ok(Err(format!(
-            "source {} already holds newer snapshots ({newer}): import it into a source of its own with --source NAME",
-            options.source
-        )));
+        let text =
+            format!("source {} already holds newer snapshots ({newer}): import it into one of its own", options.source);
+        return Ok(Err(text.hint(Hint::NameSource)));
     }
     let file = |kind: &str| set.files.iter().find(|file| file.kind == kind);
     let history = History::read(store, &options.source)?;
@@ -87,7 +87,7 @@ pub(super) fn import_one(
     for file in set.files.iter().filter(|file| file.kind == "database") {
         match keep_database(&session, file, created, &history, options, observer)? {
             Ok(part) => databases.push(part),
-            Err(reason) => return Ok(Err(reason)),
+            Err(reason) => return Ok(Err(reason.into())),
         }
     }
     databases.sort_by(|a, b| compare_paths(&a.path, &b.path));
@@ -96,7 +96,7 @@ pub(super) fn import_one(
         None => None,
         Some(file) => match keep_uploads(&session, set, file, &history, options, observer)? {
             Ok(part) => Some(part),
-            Err(reason) => return Ok(Err(reason)),
+            Err(reason) => return Ok(Err(reason.into())),
         },
     };
     session.seal()?;
@@ -131,7 +131,7 @@ pub(super) fn import_one(
 /// Returns what the set says that it lacks, as a backup says what it could not read.
 fn lacked(file: &FoundFile) -> Vec<Problem> {
     let listed = file.there().and_then(|path| missing::read(path).ok()).unwrap_or_default();
-    let problem = |path: String, reason: String| Problem { path, reason, lost: true };
+    let problem = |path: String, reason: String| Problem { path, reason: reason.into(), lost: true };
     let count = file.missing.unwrap_or(0);
     let mut named = listed.into_iter().take(MOST_PROBLEMS).peekable();
     if named.peek().is_none() {

@@ -115,7 +115,7 @@ pub fn judge(snapshot: &Snapshot, proof: Option<&LastDrill>, damage: Option<&Dam
     let mut missing = 0;
     for problem in snapshot.problems.iter().filter(|problem| problem.lost) {
         missing += 1;
-        let is_of_database = problem.reason == DATABASE_NOT_FOUND
+        let is_of_database = problem.reason.text() == DATABASE_NOT_FOUND
             || snapshot.databases.iter().any(|part| part.source_path == problem.path);
         if !is_of_database {
             good.uploads = false;

@@ -20,7 +20,7 @@ use crate::store::{Store, pack_name};
 pub fn apply(store: &Store, plan: Plan, space: &SpaceGuard, observer: &dyn Observer) -> Result<Report> {
     let backend = store.storage();
     if !backend.capabilities().exclusive_lock {
-        return Err(Error::Refused(format!(
+        return Err(Error::refused(format!(
             "{}: what is dead in a store without locks is scheduled for deletion first",
             backend.location()
         )));

@@ -8,6 +8,7 @@ use super::{deltas, mark};
 use crate::budget::MORE_INDEX_BLOCKS;
 use crate::error::{Error, Result};
 use crate::format::pack::{FOOTER_LEN, head_len};
+use crate::hint::{AddHint, Hint};
 use crate::id::{ChunkId, PackId, SnapshotId};
 use crate::progress::{Observer, checkpoint};
 use crate::store::{SnapshotName, Store, index, pack_id};
@@ -75,17 +76,15 @@ pub(super) fn look(store: &Store, forgotten: &HashSet<SnapshotId>, observer: &dy
         }
     }
     let text = "others write so much to this store that nothing was pruned; try again when they are done";
-    Err(Error::Refused(format!("{}: {text}", store.storage().location())))
+    Err(Error::refused(format!("{}: {text}", store.storage().location())))
 }
 
 /// Lists the packs, verifies the indexes, and marks what is alive.
 fn take_inventory(store: &Store, names: &[SnapshotName], observer: &dyn Observer) -> Result<Inventory> {
     store.verify_indexes(observer)?;
     if let Some(damaged) = store.damaged_indexes().first() {
-        return Err(Error::Refused(format!(
-            "{}: nothing was pruned; `lrl check --repair` moves that file out of the way, and lists again what it listed",
-            damaged.reason
-        )));
+        let text = format!("{}: nothing was pruned; a repair lists again what that file listed", damaged.reason);
+        return Err(Error::refused(text.hint(Hint::Repair)));
     }
     let mut packs: HashMap<PackId, Pack> = HashMap::new();
     let head = head_len(store.storage().keys()) as u16;
@@ -137,11 +136,13 @@ pub(super) fn refuse_foreign_names(store: &Store) -> Result<()> {
     let check = |prefix: &str, is_ours: &dyn Fn(&str) -> bool| {
         store.storage().list(prefix, &mut |name, _| match is_ours(name) {
             true => Ok(()),
-            false => Err(Error::Refused(format!(
-                "{} is not a name that lrl gives: nothing was pruned; give it its name back if you know it, or let \
-                 `lrl check --repair` move it out of the way",
-                store.storage().object_location(name)
-            ))),
+            false => {
+                let place = store.storage().object_location(name);
+                let text = format!(
+                    "{place} is not a name that lrl gives: nothing was pruned; give it its name back if you know it"
+                );
+                Err(Error::refused(text.hint(Hint::Repair)))
+            }
         })
     };
     check("packs", &|name| pack_id(name).is_some())?;

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use crate::error::{Error, Result};
 use crate::format::entry::{Entry, Piece};
 use crate::format::references::Roots;
+use crate::hint::{AddHint, Hint, Message};
 use crate::id::{ChunkId, PackId, PendingId};
 use crate::progress::{Observer, Phase, checkpoint};
 use crate::store::chunk_set::ChunkSet;
@@ -90,7 +91,7 @@ struct Marker<'w, 'a> {
 impl Marker<'_, '_> {
     fn doubt(&self, error: Error) -> Error {
         let SnapshotName { source, id, .. } = self.name;
-        doubt(error, &format!("snapshot {} of {source} needs it; `lrl check --read-data` tells more", id.short()))
+        doubt(error, format!("snapshot {} of {source} needs it", id.short()).hint(Hint::CheckData))
     }
 }
 
@@ -139,11 +140,7 @@ impl Visitor for Marker<'_, '_> {
 impl Walk<'_> {
     fn snapshot(&mut self, name: &SnapshotName) -> Result<()> {
         let snapshot = self.store.snapshot(name).map_err(|error| {
-            let give_up = format!(
-                "`lrl check --repair` moves it out of the way, `lrl forget {} --force` gives it up",
-                name.id.short()
-            );
-            doubt(error, &format!("what it holds cannot be told; {give_up}"))
+            doubt(error, "what it holds cannot be told".hint(Hint::Repair).hint(Hint::GiveUp(name.id.short())))
         })?;
         let (highest, avoided) = self.marked.sources.entry(name.source.clone()).or_default();
         *highest = (*highest).max(name.sequence);
@@ -231,9 +228,13 @@ impl Walk<'_> {
 }
 
 /// Turns an error into the refusal to delete anything.
-fn doubt(error: Error, why: &str) -> Error {
+fn doubt(error: Error, why: impl Into<Message>) -> Error {
+    let why = why.into();
     match error {
         Error::Interrupted => Error::Interrupted,
-        error => Error::Refused(format!("{error}: nothing was pruned, because {why}")),
+        error => {
+            let text = Message::from(format!("{error}: nothing was pruned, because {why}"));
+            Error::refused(text.with_hints(why.hints()))
+        }
     }
 }

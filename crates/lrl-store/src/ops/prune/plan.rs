@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::inventory::{Inventory, Pack, look, refuse_foreign_names};
 use super::model::{FEW_SMALL, MaxUnused, Numbers, Plan, SMALL_BYTES};
 use crate::error::{Error, Result};
+use crate::hint::{AddHint, Hint};
 use crate::id::{PackId, SnapshotId};
 use crate::progress::{Observer, Phase};
 use crate::store::Store;
@@ -34,7 +35,8 @@ pub fn plan(
     let mut kept_unlisted = Vec::new();
     if found.marked.missing > 0 && !unlisted.is_empty() {
         if dry_run {
-            let text = "an index is lost, but its packs are there: `lrl prune` without --dry-run lists them again, then decides";
+            let text =
+                "an index is lost, but its packs are there: a prune that is no dry run lists them again, then decides";
             return Err(Error::Refused(text.into()));
         }
         kept_unlisted = store.index_packs(&unlisted, observer)?;
@@ -42,9 +44,8 @@ pub fn plan(
     }
     let Inventory { mut packs, marked, mut chains, mut full, rewrite, chunks } = found;
     if let Some(text) = &marked.missing_node {
-        return Err(Error::Refused(format!(
-            "{text}: nothing was pruned, because what lies below it cannot be told; `lrl check` tells more"
-        )));
+        let text = format!("{text}: nothing was pruned, because what lies below it cannot be told");
+        return Err(Error::refused(text.hint(Hint::Check)));
     }
     // What only deltas need is waste like any other.
     if full.replaced_bytes.saturating_sub(full.bytes) <= max_unused.of(packs.values().map(|pack| pack.alive).sum()) {

@@ -25,6 +25,7 @@ use crate::format::node::{self, Node};
 use crate::format::pack::Record;
 use crate::fs::lock::{Guard, LockMode};
 use crate::fs::space::{Reserve, SpaceGuard};
+use crate::hint::Hint;
 use crate::id::{ChunkId, Hasher, PackId, SnapshotId};
 use crate::ops::check::{self, ReadData, check};
 use crate::ops::tests::faulty::{Fault, Faulty, names, twin};
@@ -32,7 +33,7 @@ use crate::ops::{backup, dump, forget, ls};
 use crate::progress::{Observer, Silent};
 use crate::store::deletion::pending::PendingDeletions;
 use crate::store::write::WriteSession;
-use crate::store::{Store, create, key_slots, pack_name};
+use crate::store::{SnapshotName, Store, create, key_slots, pack_name};
 use crate::testing::memory_backend::memory;
 use crate::time::Time;
 
@@ -543,30 +544,35 @@ fn any_doubt_deletes_nothing() {
     let (snapshot, index) = (names(&lab.backend, "snapshots").remove(1), names(&lab.backend, "index").remove(0));
     let pack = pack_name(&node.pack);
     type Damage = Box<dyn Fn(&Arc<dyn Backend>)>;
-    let damages: [(&str, Damage); 7] = [
-        ("is not a name that lrl gives", Box::new(rename(&pack, &format!("{pack}.bak")))),
+    let id = SnapshotName::parse(&snapshot).unwrap().id.short();
+    let damages: [(&str, Vec<Hint>, Damage); 7] = [
+        ("is not a name that lrl gives", vec![Hint::Repair], Box::new(rename(&pack, &format!("{pack}.bak")))),
         (
             "is not a name that lrl gives",
+            vec![Hint::Repair],
             Box::new(rename(&snapshot, &snapshot.to_uppercase().replace("SNAPSHOTS", "snapshots"))),
         ),
-        ("is not a name that lrl gives", Box::new(rename(&index, "index/old"))),
-        ("gives it up", Box::new(flip(&snapshot, 40))),
-        ("moves that file out of the way", Box::new(flip(&index, 300))),
-        ("needs it", Box::new(flip(&pack, node.offset + 1))),
+        ("is not a name that lrl gives", vec![Hint::Repair], Box::new(rename(&index, "index/old"))),
+        ("cannot be told", vec![Hint::Repair, Hint::GiveUp(id)], Box::new(flip(&snapshot, 40))),
+        ("what that file listed", vec![Hint::Repair], Box::new(flip(&index, 300))),
+        ("needs it", vec![Hint::CheckData], Box::new(flip(&pack, node.offset + 1))),
         (
             "needs it",
+            vec![Hint::CheckData],
             Box::new({
                 let pack = pack.clone();
                 move |backend: &Arc<dyn Backend>| backend.remove(&pack).unwrap()
             }),
         ),
     ];
-    for (words, damage) in damages {
+    for (words, hints, damage) in damages {
         let backend = twin(&lab.backend);
         damage(&backend);
         let before = names(&backend, "");
-        let error = try_prune(&backend, MaxUnused::Percent(5.0)).unwrap_err().to_string();
-        assert!(error.contains(words) && error.contains("nothing was pruned"), "{words}: {error}");
+        let error = try_prune(&backend, MaxUnused::Percent(5.0)).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains(words) && text.contains("nothing was pruned"), "{words}: {text}");
+        assert_eq!(error.hints(), hints, "{words}");
         assert_eq!(names(&backend, ""), before, "{words}");
     }
     // A listing that fails is no empty one.

@@ -12,6 +12,7 @@ use super::repack::{self, Alive};
 use crate::error::{Error, Result};
 use crate::format::pending::{Pending, VERSION};
 use crate::fs::space::SpaceGuard;
+use crate::hint::{AddHint, Hint};
 use crate::id::{PackId, PendingId, SnapshotId};
 use crate::progress::{Observer, Phase, checkpoint};
 use crate::store::deletion::pending::{PendingDeletions, pending_name};
@@ -144,11 +145,11 @@ pub fn prune(
         now.there = there;
         report.conditional_writes = Some(keeps_first);
         if !keeps_first && !options.only_pruner {
-            return Err(Error::Refused(format!(
-                "{}: this server does not keep two prunes apart (it ignores If-None-Match); nothing was removed. Prune from one machine only, \
-                 and say so there with --only-pruner",
+            let text = format!(
+                "{}: this server does not keep two prunes apart (it ignores If-None-Match); nothing was removed. Prune from one machine only",
                 store.storage().location()
-            )));
+            );
+            return Err(Error::refused(text.hint(Hint::OnlyPruner)));
         }
         if keeps_first {
             let wait = options.lock_wait;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{image, limit};
 use crate::error::{Error, Result};
 use crate::format::snapshot::Database;
+use crate::hint::{AddHint, Hint};
 use crate::progress::Observer;
 use crate::source::database::Inspector;
 use crate::source::database::cell::OwnedCell;
@@ -55,11 +56,11 @@ impl<'o, 'w> Source<'o, 'w> {
         }
         let shape = inspector.shape(wanted.table)?;
         match &shape.kind {
-            TableKind::Shadow => Err(Error::Refused(format!(
+            TableKind::Shadow => Err(Error::refused(format!(
                 "a virtual table keeps its own data in {}: name the virtual table",
                 shape.name
             ))),
-            TableKind::Virtual(module) if shape.columns.is_empty() => Err(Error::Refused(format!(
+            TableKind::Virtual(module) if shape.columns.is_empty() => Err(Error::refused(format!(
                 "{} is a virtual table, and only the application has its module ({module})",
                 shape.name
             ))),
@@ -98,7 +99,10 @@ pub fn sql(
     };
     let checked = |sql: &str| match is_single(sql) {
         true => Ok(format!("{sql};\n")),
-        false => Err(Error::Refused(format!("a definition of {name} is not one statement: --into FILE leaves it out"))),
+        false => {
+            let text = format!("a definition of {name} is not one statement: only a database can do without it");
+            Err(Error::refused(text.hint(Hint::DumpTable(name.clone()))))
+        }
     };
     out("PRAGMA foreign_keys=OFF;\nBEGIN TRANSACTION;\n")?;
     out(&checked(&definition)?)?;
@@ -160,7 +164,7 @@ pub fn into_file(
     path: &Path,
     observer: &dyn Observer,
 ) -> Result<Written> {
-    let exists = || Error::Refused(format!("{} is there already: name a new file", path.display()));
+    let exists = || Error::refused(format!("{} is there already: name a new file", path.display()));
     if path.symlink_metadata().is_ok() {
         return Err(exists());
     }

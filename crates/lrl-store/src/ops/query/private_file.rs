@@ -79,7 +79,7 @@ impl PrivateFile {
 }
 
 fn no_space(temp: &Path, bytes: u64) -> Error {
-    Error::Refused(format!(
+    Error::refused(format!(
         "{} has no room for a copy of the database ({bytes} bytes): set TMPDIR to a directory that has",
         temp.display()
     ))

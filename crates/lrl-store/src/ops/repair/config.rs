@@ -19,7 +19,7 @@ pub(crate) fn make_again(store: &Store, found: &Report) -> Result<Option<Moved>>
     };
     // Documents of snapshots are plain JSON of format 1 only in a plain store of format 1.
     if found.checked.snapshots == 0 {
-        return Err(Error::Refused(format!(
+        return Err(Error::refused(format!(
             "{object} is damaged, and no snapshot can be read that shows what it said: nothing was changed; bring it back from a copy of \
              the store"
         )));
@@ -30,7 +30,7 @@ pub(crate) fn make_again(store: &Store, found: &Report) -> Result<Option<Moved>>
     let sealed = backend.keys().map(|keys| Config::encrypted(keys.store_id()));
     let config = match (sealed, old.as_deref().map(config::read_damaged)) {
         (_, Some(damaged)) if damaged.has_features => {
-            return Err(Error::Refused(format!(
+            return Err(Error::refused(format!(
                 "{object} is damaged, and speaks of a feature that this lrl does not know: nothing was changed; bring it back from a copy \
                  of the store, or use a newer lrl"
             )));

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::fs::lock::LockMode;
+use crate::hint::{AddHint, Hint};
 use crate::progress::Observer;
 use crate::store::Store;
 use crate::store::deletion::prune_lease::{Now, PruneLease};
@@ -41,11 +42,11 @@ impl Claimant {
     ) -> Result<Option<PruneLease<'s>>> {
         let (keeps_first, there) = store.probe_lease(&self.token)?;
         if !keeps_first && !self.only_pruner {
-            return Err(Error::Refused(format!(
-                "{}: this server does not keep a repair and a prune apart (it ignores If-None-Match); nothing was changed. If no other machine \
-                 prunes or repairs it, say so with --only-pruner",
+            let text = format!(
+                "{}: this server does not keep a repair and a prune apart (it ignores If-None-Match); nothing was changed",
                 store.storage().location()
-            )));
+            );
+            return Err(Error::refused(text.hint(Hint::OnlyPruner)));
         }
         let now = Now { here: self.now, there };
         let claim = || store.claim(&self.owner, &self.token, &now, wait, &|| observer.interrupted());

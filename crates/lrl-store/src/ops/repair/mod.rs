@@ -63,7 +63,7 @@ pub fn repair_from(
     if !backend.capabilities().exclusive_lock {
         let text =
             "has no lock that keeps others out: it is repaired under the lease of a prune only; nothing was changed";
-        return Err(Error::Refused(format!("{} {text}", backend.location())));
+        return Err(Error::refused(format!("{} {text}", backend.location())));
     }
     repair_under(&Exclusion(None), backend, options, heal, observer)
 }

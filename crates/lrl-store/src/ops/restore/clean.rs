@@ -22,9 +22,10 @@ use super::safety::storage_home;
 use super::staging_dir::reclaim;
 use super::target::Target;
 use super::tree_size::measure;
-use crate::error::{Error, Result};
+use crate::error::{Error, Place, Result};
 use crate::fs::dir::{DirCursor, to_path};
 use crate::fs::resolve::{OpenDirs, look};
+use crate::hint::{AddHint, Hint};
 use crate::source::database::source::SIDE_FILES;
 use crate::source::files::kept_copies::kept_of;
 
@@ -81,14 +82,12 @@ struct Copy {
 /// [`Error::Refused`](crate::error::Error::Refused) while a restore is unfinished, or where a mount lies inside a kept copy.
 pub fn clean(options: &CleanOptions) -> Result<Cleaned> {
     let mut cleaned = Cleaned::default();
-    let no_dir = || Error::NoStore { what: "data directory", path: options.data_dir.clone() };
+    let no_dir = || Error::NoStore { what: Place::DataDir, path: options.data_dir.clone() };
     let dirs = &OpenDirs::default();
     let journal = Journal::open(dirs, &options.data_dir)?.ok_or_else(no_dir)?;
     if journal.peek()?.is_some() {
-        return Err(Error::Refused(format!(
-            "a restore of {} was killed half way: `lrl restore --undo` takes it back first; nothing was removed",
-            options.data_dir.display()
-        )));
+        let text = format!("a restore of {} was killed half way: nothing was removed", options.data_dir.display());
+        return Err(Error::refused(text.hint(Hint::UndoRestore)));
     }
     let mut copies = BTreeMap::new();
     let last = journal.last()?;

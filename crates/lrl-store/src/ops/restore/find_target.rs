@@ -66,7 +66,7 @@ impl<'a> Finder<'a> {
                 break;
             }
             let below = openat(&here, name, DIRECTORY, Mode::empty()).map_err(|e| match e {
-                Errno::LOOP | Errno::NOTDIR => Error::Refused(format!(
+                Errno::LOOP | Errno::NOTDIR => Error::refused(format!(
                     "{} is a link or a file, not a directory: nothing is restored through it",
                     path.display()
                 )),

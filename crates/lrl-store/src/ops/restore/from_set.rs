@@ -19,6 +19,7 @@ use super::target::Target;
 use super::target_dirs::StagingDirs;
 use crate::error::{Error, Result};
 use crate::fs::resolve::is_other_mount;
+use crate::hint::Message;
 use crate::progress::Phase;
 use crate::set::archive::extract::{self, verify};
 use crate::set::manifest::{Assets, Manifest};
@@ -46,7 +47,7 @@ impl<'a> SetSource<'a> {
         run: &'a Run<'_>,
         manifest: &'a Manifest,
         path: &'a Path,
-        notes: &mut Vec<String>,
+        notes: &mut Vec<Message>,
     ) -> Result<Self> {
         let options = run.options;
         let finder = Finder::new(&run.dirs);
@@ -112,7 +113,7 @@ impl<'a> SetSource<'a> {
         archive: &Path,
         dir: &Arc<OwnedFd>,
         options: &Options,
-        notes: &mut Vec<String>,
+        notes: &mut Vec<Message>,
     ) -> Result<()> {
         let failed = |e: Errno| Error::io("list", archive)(e.into());
         match mkdirat(dir, ASSETS, Mode::from_raw_mode(0o755)) {
@@ -131,9 +132,10 @@ impl<'a> SetSource<'a> {
                 }
                 other => {
                     let other = String::from_utf8_lossy(other).into_owned();
-                    notes.push(format!(
-                        "the archive also holds `{other}`, which is no part of a lab: it was not restored"
-                    ));
+                    notes.push(
+                        format!("the archive also holds `{other}`, which is no part of a lab: it was not restored")
+                            .into(),
+                    );
                     continue;
                 }
             }
@@ -169,7 +171,7 @@ impl Source for SetSource<'_> {
         database?.checked_add(assets?)
     }
 
-    fn prove(&self, run: &Run<'_>, notes: &mut Vec<String>) -> Result<()> {
+    fn prove(&self, run: &Run<'_>, notes: &mut Vec<Message>) -> Result<()> {
         let len = |path: &Path| path.metadata().map_or(0, |meta| meta.len());
         let archive = self.archive.as_ref().map_or(0, |(_, archive)| len(archive));
         let databases = self.databases.iter().map(|(database, _)| len(&database.copy)).sum::<u64>();

@@ -24,6 +24,7 @@ use crate::error::{Error, Result};
 use crate::format::entry::compare_paths;
 use crate::format::path_text;
 use crate::fs::dir::split;
+use crate::hint::{AddHint, Hint, Message};
 use crate::progress::Phase;
 use crate::set::archive::extract::{self, Wanted, verify};
 use crate::set::manifest::{Assets, Database, Layout, Manifest};
@@ -57,16 +58,21 @@ fn require_in_data_dir(path: &[u8]) -> Result<()> {
     if path == DATABASE || is_below(path, ASSETS) {
         return Ok(());
     }
-    Err(Error::Refused(format!(
-        "--only takes lrl.db, assets and what is below it out of this set, not `{}`; out of its archive, `tar -xzf` with the path takes a \
-         single file",
+    let text = format!(
+        "`{}` is nothing that can be taken out of this set by itself; out of its archive, `tar -xzf` with the path takes a single file",
         path_text::encode(path)
-    )))
+    );
+    Err(Error::refused(text.hint(Hint::PathsOfLab)))
 }
 
 impl<'a> SiteSetSource<'a> {
     /// Finds the set's files and where they go; adds to the notes.
-    pub(crate) fn plan(run: &Run<'_>, manifest: &'a Manifest, path: &'a Path, notes: &mut Vec<String>) -> Result<Self> {
+    pub(crate) fn plan(
+        run: &Run<'_>,
+        manifest: &'a Manifest,
+        path: &'a Path,
+        notes: &mut Vec<Message>,
+    ) -> Result<Self> {
         let options = run.options;
         let SetParts { mut databases, archive } = SetParts::select(manifest, path, options, notes)?;
         databases.sort_by(|a, b| compare_paths(&a.entry.list_path(), &b.entry.list_path()));
@@ -89,7 +95,7 @@ impl<'a> SiteSetSource<'a> {
                     named.iter().try_for_each(|named| require_in_data_dir(named))?;
                 }
                 site.add_paths(&named, &|named| {
-                    Error::NotFound(format!("the set of {} holds no `{}`", path.display(), path_text::encode(named)))
+                    Error::not_found(format!("the set of {} holds no `{}`", path.display(), path_text::encode(named)))
                 })?;
             }
             _ => site.add_whole(archive.is_some())?,
@@ -212,7 +218,7 @@ impl Source for SiteSetSource<'_> {
         Some(self.trees.iter().fold(databases, |sum, tree| sum.saturating_add(tree.bytes)))
     }
 
-    fn prove(&self, run: &Run<'_>, notes: &mut Vec<String>) -> Result<()> {
+    fn prove(&self, run: &Run<'_>, notes: &mut Vec<Message>) -> Result<()> {
         let len = |path: &Path| path.metadata().map_or(0, |meta| meta.len());
         let archive = self.archive.as_ref().map_or(0, |(_, archive)| len(archive));
         let databases = self.databases.iter().map(|database| len(&database.copy)).sum::<u64>();
@@ -276,7 +282,7 @@ impl Source for SiteSetSource<'_> {
         let mut staged = Vec::new();
         for tree in &self.trees {
             let SiteTree { target, base, part, .. } = &tree.tree;
-            let missing = || Error::Refused(format!("{} was not prepared", target.path().display()));
+            let missing = || Error::refused(format!("{} was not prepared", target.path().display()));
             let from: &Arc<_> = tree.from.as_ref().ok_or_else(missing)?;
             let databases = self.inside(tree).map(|one| tree.staged(&one.entry.list_path())).collect();
             staged.push(Staged { target, part: *part, from, name: split(base).1, databases });

@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::format::snapshot::{Database, RootDir, Snapshot};
 use crate::fs::dir::to_path;
 use crate::fs::metadata::Owners;
+use crate::hint::Message;
 use crate::ops::skipped::Skips;
 use crate::progress::{Observer, Phase, Problem};
 use crate::set::missing::Skip;
@@ -43,7 +44,7 @@ impl<'a> SnapshotSource<'a> {
         store: &'a Store,
         name: &'a SnapshotName,
         snapshot: &'a Snapshot,
-        notes: &mut Vec<String>,
+        notes: &mut Vec<Message>,
     ) -> Result<Self> {
         let plan = Plan::make(run, store, snapshot, notes)?;
         let names = (0..plan.databases.len()).map(|n| format!("database-{n}")).collect();
@@ -58,7 +59,7 @@ impl<'a> SnapshotSource<'a> {
         let (skipped, _) = self.take_skipped();
         let first = skipped.into_iter().next();
         let reason = first.map_or_else(String::new, |first| format!(" ({}: {})", first.path, first.reason));
-        Err(Error::Refused(format!(
+        Err(Error::refused(format!(
             "everything that was asked for is damaged in this snapshot{reason}: nothing was changed"
         )))
     }
@@ -174,7 +175,7 @@ impl Source for SnapshotSource<'_> {
         run.options.owner.or_else(|| database.map(|(database, _)| (database.uid, database.gid)))
     }
 
-    fn prove(&self, run: &Run<'_>, _: &mut Vec<String>) -> Result<()> {
+    fn prove(&self, run: &Run<'_>, _: &mut Vec<Message>) -> Result<()> {
         if run.options.dry_run { Ok(()) } else { self.refuse_empty() }
     }
 
@@ -195,7 +196,7 @@ impl Source for SnapshotSource<'_> {
         }
         let workers = std::thread::available_parallelism().map_or(1, usize::from).clamp(1, WORKERS);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(workers).build();
-        let pool = pool.map_err(|e| Error::Refused(format!("the threads of a restore cannot be started: {e}")))?;
+        let pool = pool.map_err(|e| Error::refused(format!("the threads of a restore cannot be started: {e}")))?;
         // Clones take no space either, and share nothing that could change on both sides.
         let reuse = if self.plan.reuse == Reuse::Link && dirs.can_clone() { Reuse::Clone } else { self.plan.reuse };
         let observer = &EitherFails { observer: run.observer, failed: AtomicBool::new(false) };
@@ -221,7 +222,7 @@ impl Source for SnapshotSource<'_> {
                 if !stays {
                     // A database is whole or useless: the one that is there stays.
                     let shown = database.shown();
-                    report.notes.push(format!("the snapshot's {shown} is damaged: the one here was left alone"));
+                    report.notes.push(format!("the snapshot's {shown} is damaged: the one here was left alone").into());
                 }
                 stays
             });

@@ -118,7 +118,7 @@ impl Journal {
         }
         let record: Record = serde_json::from_slice(&text).map_err(|e| damaged(format!("it cannot be read ({e})")))?;
         if record.format != FORMAT {
-            return Err(Error::Unsupported { what: format!("{} of format {}", path.display(), record.format) });
+            return Err(Error::Unsupported { what: format!("{} of format {}", path.display(), record.format).into() });
         }
         Ok(Some((file, Some(record))))
     }

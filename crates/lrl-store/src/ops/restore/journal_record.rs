@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::format::entry::is_clean_path;
 use crate::fs::dir::to_path;
 use crate::fs::resolve::{OpenDirs, real_path};
+use crate::hint::{AddHint, Hint};
 use crate::source::database::source::SIDE_FILES;
 
 /// The format of the document.
@@ -289,17 +290,15 @@ impl Record {
             } else if record.in_storage && path.len() == 1 {
                 Err(self.other_storage(storage_dir))
             } else {
-                Err(Error::Refused(format!("the directory of {} is not there any more", target.path().display())))
+                Err(Error::refused(format!("the directory of {} is not there any more", target.path().display())))
             }
         };
         self.targets.iter().map(find).collect()
     }
 
     fn other_storage(&self, now: &Path) -> Error {
-        Error::Refused(format!(
-            "the second uploads directory was {}, and now it would be {}: set STORAGE_PATH as it was",
-            self.storage_dir,
-            now.display()
-        ))
+        let (was, now) = (&self.storage_dir, now.display());
+        let text = format!("the second uploads directory was {was}, and now it would be {now}");
+        Error::refused(text.hint(Hint::StorageAsBefore))
     }
 }

@@ -59,6 +59,7 @@ use crate::error::Result;
 use crate::format::snapshot::{RootDir, Snapshot};
 use crate::fs::lock;
 use crate::fs::metadata::{Metadata, set_all};
+use crate::hint::Message;
 use crate::progress::{Observer, Phase, checkpoint};
 use crate::set::manifest::Manifest;
 use crate::set::own_files;
@@ -119,12 +120,12 @@ pub fn is_set_of_site(manifest_path: &Path) -> Result<bool> {
 fn restore_from<S: Source>(
     run: &Run<'_>,
     timestamp: &str,
-    plan: impl FnOnce(&mut Vec<String>) -> Result<S>,
+    plan: impl FnOnce(&mut Vec<Message>) -> Result<S>,
 ) -> Result<Report> {
     let (options, observer) = (run.options, run.observer);
     let mut report = Report { timestamp: timestamp.into(), dry_run: options.dry_run, ..Report::default() };
     own_files::refuse_in_store(&options.data_dir)?;
-    report.notes = resume_interrupted(run)?;
+    report.notes = resume_interrupted(run)?.into_iter().map(Into::into).collect();
     let mut source = plan(&mut report.notes)?;
     report.holders = find_open_files(&source.targets(), source.databases_in_trees(), options.locks)?;
     if !options.dry_run && !options.force {

@@ -10,6 +10,7 @@ use super::sqlite_locks::AskLocks;
 use crate::format::snapshot::THE_DATABASE;
 use crate::fs::metadata::Owners;
 use crate::fs::xattrs::{MissedXattrs, SetXattrs};
+use crate::hint::Message;
 use crate::set::missing::Skip;
 
 /// The database's file name in the data directory.
@@ -192,7 +193,7 @@ pub struct Report {
     #[doc(hidden)]
     pub holders: Vec<Process>,
     /// What an operator should know.
-    pub notes: Vec<String>,
+    pub notes: Vec<Message>,
 }
 
 /// How files that are right already get into the staged tree.

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::fs::dir::{DIRECTORY, to_path};
 use crate::fs::metadata::{mtime_of, set_mtime, set_owner};
 use crate::fs::resolve::{hold, is_other_mount, look, set_mode};
+use crate::hint::{AddHint, Hint};
 use crate::source::files::kept_copies::is_of_restore;
 
 /// Names of a directory that are listed at a time.
@@ -51,11 +52,14 @@ impl ContentsMover<'_> {
 
     fn move_one(&self, from: &Arc<OwnedFd>, to: &Arc<OwnedFd>, name: &[u8], path: &Path) -> Result<()> {
         let failed = |e: Errno| match e {
-            Errno::BUSY | Errno::XDEV => Error::Refused(format!(
-                "{} cannot be moved within {}: something is mounted there. Unmount it, or restore to another --data-dir",
-                path.display(),
-                self.target.path().display()
-            )),
+            Errno::BUSY | Errno::XDEV => {
+                let (path, target) = (path.display(), self.target.path());
+                let text = format!(
+                    "{path} cannot be moved within {}: something is mounted there; unmount it",
+                    target.display()
+                );
+                Error::refused(text.hint(Hint::OtherTarget))
+            }
             e => Error::io("move", path)(e.into()),
         };
         let is_dir = |dir: &Arc<OwnedFd>| {

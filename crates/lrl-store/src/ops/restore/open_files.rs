@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::sqlite_locks::{AskLocks, LockHolder};
 use crate::error::{Error, Result};
+use crate::hint::{AddHint, Hint};
 
 /// Something that nobody else should have open.
 pub(super) enum Watched {
@@ -65,7 +66,7 @@ pub(super) fn refuse_open(holders: &[Process]) -> Result<()> {
             holders[1..].iter().map(Process::to_string).collect::<Vec<_>>().join("; ")
         ),
     };
-    Err(Error::Refused(format!("{first}{more}: stop it before restoring, or say --force; nothing was changed")))
+    Err(Error::refused(format!("{first}{more}: stop it before restoring; nothing was changed").hint(Hint::Force)))
 }
 
 fn look(watched: &[Watched], locks: Option<AskLocks>) -> Vec<Process> {

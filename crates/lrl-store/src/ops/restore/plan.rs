@@ -19,6 +19,7 @@ use crate::format::entry::is_clean_path;
 use crate::format::snapshot::{Database, Files, Snapshot};
 use crate::fs::dir::components;
 use crate::fs::space::{Reserve, free_at};
+use crate::hint::{AddHint, Hint, Message};
 use crate::id::ChunkId;
 use crate::ops::skipped::Skips;
 use crate::progress::Observer;
@@ -38,7 +39,7 @@ pub(super) struct Plan<'a> {
     pub skips: Option<Arc<Skips>>,
     /// How many entries the trees have by the snapshot, where all are restored.
     entries: Option<u64>,
-    notes: Vec<String>,
+    notes: Vec<Message>,
 }
 
 impl<'a> Plan<'a> {
@@ -47,7 +48,7 @@ impl<'a> Plan<'a> {
         run: &'a Run<'_>,
         store: &'a Store,
         snapshot: &'a Snapshot,
-        notes: &mut Vec<String>,
+        notes: &mut Vec<Message>,
     ) -> Result<Self> {
         let options = run.options;
         let skips = options.skip_damaged.then(Arc::default);
@@ -88,9 +89,8 @@ impl<'a> Plan<'a> {
     fn add_lab(&mut self, options: &Options, store: &'a Store, snapshot: &'a Snapshot) -> Result<()> {
         let plan = self;
         let stamp = &snapshot.timestamp;
-        let lacks = |what: &str| {
-            Error::NotFound(format!("snapshot {stamp} holds no {what}; `lrl snapshots` lists what each holds"))
-        };
+        let lacks =
+            |what: &str| Error::not_found(format!("snapshot {stamp} holds no {what}").hint(Hint::ListSnapshots));
         let (databases, uploads) = (snapshot.databases.as_slice(), snapshot.files.as_ref());
         match &options.what {
             What::Whole => {
@@ -133,7 +133,7 @@ impl<'a> Plan<'a> {
     }
 
     fn note(&mut self, text: String) {
-        self.notes.push(text);
+        self.notes.push(text.into());
     }
 
     /// Returns every target with its part.
@@ -185,7 +185,7 @@ impl<'a> Plan<'a> {
     ) -> Result<()> {
         let shown = String::from_utf8_lossy(path);
         if !is_clean_path(path) {
-            return Err(Error::NotFound(format!(
+            return Err(Error::not_found(format!(
                 "`{shown}` is no path of a snapshot: those look like `assets/ab12/photo.jpg` or `lrl.db`"
             )));
         }
@@ -196,7 +196,8 @@ impl<'a> Plan<'a> {
         if is_there || self.skips.is_some() {
             Ok(())
         } else {
-            Err(Error::NotFound(format!("snapshot {stamp} holds no `{shown}`; `lrl ls {stamp}` lists what it holds")))
+            let text = format!("snapshot {stamp} holds no `{shown}`");
+            Err(Error::not_found(text.hint(Hint::ListFiles(stamp.to_string()))))
         }
     }
 
@@ -219,7 +220,7 @@ impl<'a> Plan<'a> {
             Some(ASSETS) => options.data_dir.clone(),
             _ => {
                 let root = String::from_utf8_lossy(components.first().copied().unwrap_or_default()).into_owned();
-                return Err(Error::NotFound(format!(
+                return Err(Error::not_found(format!(
                     "`{root}` is no part of a lab: there are `assets`, `storage` and `lrl.db`"
                 )));
             }

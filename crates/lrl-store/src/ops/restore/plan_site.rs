@@ -14,6 +14,7 @@ use super::tree_plan::TreePlan;
 use crate::error::{Error, Result};
 use crate::format::path_text;
 use crate::format::snapshot::{Database, Snapshot};
+use crate::hint::{AddHint, Hint, Message};
 use crate::ops::skipped::Skips;
 use crate::store::Store;
 
@@ -26,7 +27,7 @@ pub(super) struct PlannedSite<'a> {
     /// How many entries the trees have by the snapshot, where all are restored.
     pub entries: Option<u64>,
     /// What an operator should know.
-    pub notes: Vec<String>,
+    pub notes: Vec<Message>,
 }
 
 /// Plans what is restored of a site.
@@ -39,9 +40,7 @@ pub(super) fn plan_site<'a>(
 ) -> Result<PlannedSite<'a>> {
     let (options, stamp) = (run.options, &snapshot.timestamp);
     let files = snapshot.files.as_ref();
-    let lacks = |what: &str| {
-        Error::NotFound(format!("snapshot {stamp} holds no {what}; `lrl snapshots` lists what each holds"))
-    };
+    let lacks = |what: &str| Error::not_found(format!("snapshot {stamp} holds no {what}").hint(Hint::ListSnapshots));
     let all: Vec<&Database> = snapshot.databases.iter().collect();
     let (databases, with_files) = match &options.what {
         What::DbOnly if all.is_empty() => return Err(lacks("database")),
@@ -63,7 +62,7 @@ pub(super) fn plan_site<'a>(
     if let What::Paths(paths) = &options.what {
         let lacks = |path: &[u8]| {
             let shown = path_text::encode(path);
-            Error::NotFound(format!("snapshot {stamp} holds no `{shown}`; `lrl ls {stamp}` lists what it holds"))
+            Error::not_found(format!("snapshot {stamp} holds no `{shown}`").hint(Hint::ListFiles(stamp.clone())))
         };
         site.add_paths(paths, &lacks)?;
     } else {
@@ -77,7 +76,7 @@ pub(super) fn plan_site<'a>(
     }
     let SitePlan { trees, alone, mut notes, .. } = site;
     if options.what == What::Whole && files.is_none() {
-        notes.push(format!("snapshot {stamp} holds no files: those here were left alone"));
+        notes.push(format!("snapshot {stamp} holds no files: those here were left alone").into());
     }
     notes.extend(moved_along(trees.iter().map(|tree| &tree.target), options.no_keep));
     let trees = trees.into_iter().map(|tree| {
@@ -92,7 +91,7 @@ pub(super) fn plan_site<'a>(
 }
 
 /// Notes that what a snapshot lacks, such as caches that are not backed up, moves away with its directory.
-pub(super) fn moved_along<'t>(targets: impl Iterator<Item = &'t Target>, no_keep: bool) -> Option<String> {
+pub(super) fn moved_along<'t>(targets: impl Iterator<Item = &'t Target>, no_keep: bool) -> Option<Message> {
     let mut moved = targets.filter(|target| target.is_dir()).map(Target::path);
     let first: PathBuf = moved.next()?;
     let more = match moved.count() {
@@ -100,8 +99,6 @@ pub(super) fn moved_along<'t>(targets: impl Iterator<Item = &'t Target>, no_keep
         count => format!(" and {count} more"),
     };
     let what = if no_keep { "is removed with it" } else { "is in what is kept of it" };
-    Some(format!(
-        "{}{more}: what is in an exchanged directory and not in the snapshot, also what backups exclude, {what}",
-        first.display()
-    ))
+    let text = "what is in an exchanged directory and not in the snapshot, also what backups exclude,";
+    Some(format!("{}{more}: {text} {what}", first.display()).into())
 }

@@ -7,6 +7,7 @@ use super::tree_plan::TreePlan;
 use crate::error::{Error, Result};
 use crate::fs::metadata::Owners;
 use crate::fs::space::{FreeSpace, Reserve, free_at};
+use crate::hint::{AddHint, Hint};
 use crate::progress::Observer;
 use crate::units::size;
 
@@ -37,14 +38,13 @@ pub(super) fn require_space(
     }
     let needed = sum(&exact);
     if needed > least.bytes {
-        return Err(Error::Refused(format!(
-            "the restored data need {} beside what is there, {} more than the disk of {} has free. Make room (`lrl restore \
-             --clean` removes what earlier restores kept; older sets), or restore to another disk with --target; nothing was \
-             changed",
+        let text = format!(
+            "the restored data need {} beside what is there, {} more than the disk of {} has free; nothing was changed",
             size(needed),
             size(needed - least.bytes),
             base.display()
-        )));
+        );
+        return Err(Error::refused(text.hint(Hint::MakeSpace)));
     }
     Ok(())
 }

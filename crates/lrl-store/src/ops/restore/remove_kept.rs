@@ -57,7 +57,7 @@ pub(super) fn refuse_inner_mount(dir: &Arc<OwnedFd>, name: &[u8], dir_path: &Pat
         };
         let device = fstat(&inside).map_err(failed)?.st_dev;
         if found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) || device != stat.st_dev {
-            return Err(Error::Refused(format!(
+            return Err(Error::refused(format!(
                 "{} holds a mount ({}), which is not removed with it: unmount it first",
                 top.display(),
                 to_path(&next).display()

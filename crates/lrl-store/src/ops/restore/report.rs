@@ -10,6 +10,7 @@ use super::tree_size::measure;
 use crate::error::Result;
 use crate::fs::dir::to_path;
 use crate::fs::metadata::Owners;
+use crate::hint::{AddHint, Hint, Message};
 use crate::set::missing::Skip;
 use crate::units::size;
 
@@ -31,19 +32,23 @@ impl Report {
             }
         }
         if let Some(link) = &target.via {
-            self.notes.push(format!(
-                "{} is a symbolic link: what it leads to, {}, is what is replaced; the link stays",
-                link.display(),
-                target.path().display()
-            ));
+            self.notes.push(
+                format!(
+                    "{} is a symbolic link: what it leads to, {}, is what is replaced; the link stays",
+                    link.display(),
+                    target.path().display()
+                )
+                .into(),
+            );
         }
         if target.inner.is_some() {
             self.note_contents(target)?;
         } else if let Some((_, kept)) = kept.first().filter(|_| target.wanted.len() > 1 && !target.links.is_of_site()) {
-            self.notes.push(format!(
+            let text = format!(
                 "what is kept as {} {KEPT_AMONG}: the application may show it, and a backup stores it, until it is removed",
                 kept.display()
-            ));
+            );
+            self.notes.push(text.into());
         }
         self.kept_bytes += kept_space(target, &kept);
         let own: Vec<&PathBuf> = kept.iter().map(|(_, now)| now).collect();
@@ -60,12 +65,13 @@ impl Report {
     /// Notes that the contents of a directory are exchanged, not the directory itself.
     fn note_contents(&mut self, target: &Target) -> Result<()> {
         let kept = target.kept_path(&target.free_name(Version::Before)?);
-        self.notes.push(format!(
+        let text = format!(
             "{} cannot be renamed (something is mounted there, or it is of a lower layer of an overlay): its contents are \
              exchanged, and what was in it {KEPT_INSIDE}, in {}, which backups leave out",
             target.path().display(),
             kept.display()
-        ));
+        );
+        self.notes.push(text.into());
         Ok(())
     }
 
@@ -74,14 +80,14 @@ impl Report {
         committed.moved.rotate_right(databases);
         self.restored.iter_mut().zip(committed.moved).for_each(|(restored, moved)| restored.kept = moved);
         self.kept_bytes = committed.kept_bytes;
-        self.notes.append(&mut committed.notes);
+        self.notes.extend(committed.notes.into_iter().map(Message::from));
     }
 
     /// Notes that nothing is kept, and the bytes that this gave back.
     pub(super) fn drop_kept(&mut self, dropped: Option<u64>) {
         if dropped.is_some() {
             self.restored.iter_mut().for_each(|one| one.kept.clear());
-            self.notes.retain(|note| !note.contains(KEPT_AMONG) && !note.contains(KEPT_INSIDE));
+            self.notes.retain(|note| !note.text().contains(KEPT_AMONG) && !note.text().contains(KEPT_INSIDE));
             self.kept_bytes = 0;
             self.dropped = dropped;
         }
@@ -101,21 +107,23 @@ impl Report {
             Reuse::Link => {
                 self.linked = counts.get();
                 if self.linked.0 > 0 && self.dropped.is_none() {
-                    self.notes.push(format!(
+                    let text = format!(
                         "{} files ({}) that were right already were not written again: they are hard links shared with what is \
                          kept as *.pre-restore",
                         self.linked.0,
                         size(self.linked.1)
-                    ));
+                    );
+                    self.notes.push(text.into());
                 }
             }
         }
         if counts.without_owner() > 0 {
-            self.notes.push(format!(
+            let text = format!(
                 "{} files and directories could not be given to their recorded owners and belong to who restores: in a user namespace, \
-                 or on a network file system that trusts no root, only some owners can be set. --owner USER:GROUP names one that can",
+                 or on a network file system that trusts no root, only some owners can be set",
                 counts.without_owner()
-            ));
+            );
+            self.notes.push(text.hint(Hint::SetOwner));
         }
         self.notes.extend(counts.missed.notes());
         if !owners.recorded && owners.all.is_none() {

@@ -11,6 +11,7 @@ use super::target::Target;
 use crate::error::{Error, Result};
 use crate::fs::dir::to_path;
 use crate::fs::resolve::real_path;
+use crate::hint::{AddHint, Hint};
 use crate::source::database::source::SIDE_FILES;
 
 /// Finds the processes that have open what would be replaced; `databases` are those inside a target.
@@ -57,10 +58,10 @@ fn watch_tree(target: &Target, watched: &mut Vec<Watched>) {
 pub(super) fn storage_home(storage_dir: &Path) -> Result<(PathBuf, Vec<u8>)> {
     match (storage_dir.parent(), storage_dir.file_name()) {
         (Some(parent), Some(name)) => Ok((parent.to_path_buf(), name.as_bytes().to_vec())),
-        _ => Err(Error::Refused(format!(
-            "{} cannot be swapped for a restored directory: give STORAGE_PATH as a directory with a name",
-            storage_dir.display()
-        ))),
+        _ => {
+            let text = "cannot be swapped for a restored directory: give it as a directory with a name";
+            Err(Error::refused(format!("{} {text}", storage_dir.display()).hint(Hint::NameDataDir)))
+        }
     }
 }
 
@@ -70,20 +71,14 @@ pub(super) fn refuse_overlap(targets: &[&Target], sources: &[PathBuf]) -> Result
     let real: Vec<PathBuf> = targets.iter().map(of).collect();
     for (at, outer) in real.iter().enumerate() {
         if let Some(other) = real.iter().enumerate().find(|(other, path)| *other != at && path.starts_with(outer)) {
-            return Err(Error::Refused(format!(
-                "{} lies inside {}: both cannot be restored in one go. Restore them one by one with --path, or set \
-                 STORAGE_PATH elsewhere",
-                other.1.display(),
-                outer.display()
-            )));
+            let (inner, outer) = (other.1.display(), outer.display());
+            let text = format!("{inner} lies inside {outer}: both cannot be restored in one go");
+            return Err(Error::refused(text.hint(Hint::RestoreInParts).hint(Hint::NameDataDir)));
         }
         if let Some(source) = sources.iter().find(|source| fs::canonicalize(source).is_ok_and(|s| s.starts_with(outer)))
         {
-            return Err(Error::Refused(format!(
-                "{} lies inside {}, which would be moved away: restore to another --data-dir",
-                source.display(),
-                outer.display()
-            )));
+            let text = format!("{} lies inside {}, which would be moved away", source.display(), outer.display());
+            return Err(Error::refused(text.hint(Hint::OtherTarget)));
         }
     }
     targets.iter().try_for_each(|target| target.refuse_mount())

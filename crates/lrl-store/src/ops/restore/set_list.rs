@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::format::path_text;
 use crate::fs::dir::{components, split};
 use crate::fs::temp_db::{self, Rollback};
+use crate::hint::Message;
 use crate::set::archive::paths::check;
 use crate::set::archive::read::{MemberKind, walk};
 
@@ -37,7 +38,7 @@ pub(super) struct SetList {
 
 impl SetList {
     /// Reads an archive, if there is one; notes names directly in its root that stay out.
-    pub(crate) fn read(archive: Option<&Path>, databases: Vec<Vec<u8>>, notes: &mut Vec<String>) -> Result<Self> {
+    pub(crate) fn read(archive: Option<&Path>, databases: Vec<Vec<u8>>, notes: &mut Vec<Message>) -> Result<Self> {
         let db = temp_db::create(PURPOSE, SCHEMA, SET_LIST_CACHE_KIB, Rollback::Never)?;
         let list = Self { db, databases };
         let Some(archive) = archive else { return Ok(list) };
@@ -67,7 +68,9 @@ impl SetList {
         })?;
         for name in own {
             let name = path_text::encode(&name);
-            notes.push(format!("the archive holds `{name}`, a name that restores use themselves: it was not restored"));
+            notes.push(
+                format!("the archive holds `{name}`, a name that restores use themselves: it was not restored").into(),
+            );
         }
         Ok(list)
     }

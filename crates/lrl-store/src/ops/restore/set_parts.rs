@@ -8,6 +8,7 @@ use super::model::{Options, What};
 use super::source::Run;
 use super::target::Target;
 use crate::error::{Error, Result};
+use crate::hint::{AddHint, Hint, Message};
 use crate::set::archive::extract::FileVisitor;
 use crate::set::manifest::{Assets, Database, Manifest, Missing, find_beside};
 use crate::set::missing::{self, Skip};
@@ -46,10 +47,11 @@ impl SetDatabase<'_> {
     /// [`Error::NotGood`], unless it is forced.
     pub(crate) fn require_readable(&self, run: &Run<'_>) -> Result<()> {
         match Inspector::open(&self.copy, run.observer) {
-            Err(Error::Corrupt { detail, .. }) if !run.options.force => Err(Error::NotGood(format!(
-                "{} is no database that can be read: {detail}. Nothing was changed",
-                self.copy.display()
-            ))),
+            Err(Error::Corrupt { detail, .. }) if !run.options.force => {
+                let text =
+                    format!("{} is no database that can be read: {detail}. Nothing was changed", self.copy.display());
+                Err(Error::NotGood(text.into()))
+            }
             Err(Error::Interrupted) => Err(Error::Interrupted),
             _ => Ok(()),
         }
@@ -70,18 +72,19 @@ impl<'a> SetParts<'a> {
         manifest: &'a Manifest,
         path: &Path,
         options: &Options,
-        notes: &mut Vec<String>,
+        notes: &mut Vec<Message>,
     ) -> Result<Self> {
-        let lacks = |what: &str| Error::NotFound(format!("the set of {} holds no {what}", path.display()));
+        let lacks = |what: &str| Error::not_found(format!("the set of {} holds no {what}", path.display()));
         let (mut databases, mut assets): (Vec<&Database>, _) = (manifest.databases().collect(), manifest.assets());
         if let (Some(missing), false) = (missing_of(manifest, &options.what), options.skip_damaged) {
-            return Err(Error::Refused(format!(
-                "the set of {} is not whole: {} of its snapshot were damaged when it was exported, and are listed in {}. --skip-damaged \
-                 restores what it has; another set, or a snapshot, may have all; nothing was changed",
+            let text = format!(
+                "the set of {} is not whole: {} of its snapshot were damaged when it was exported, and are listed in {}; another set, or a \
+                 snapshot, may have all; nothing was changed",
                 path.display(),
                 missing.entries.unwrap_or_default(),
                 missing.backup.rsplit('/').next().unwrap_or_default()
-            )));
+            );
+            return Err(Error::refused(text.hint(Hint::SkipDamaged)));
         }
         match &options.what {
             What::Whole => match (databases.as_slice(), assets) {

@@ -19,6 +19,7 @@ use crate::fs::dir::{DirCursor, components, split, to_path};
 use crate::fs::metadata::{Metadata, mtime_of, set_metadata, set_mtime};
 use crate::fs::resolve::real_path;
 use crate::fs::tree_writer::{Obstacle, TreeWriter};
+use crate::hint::Message;
 
 /// One tree.
 pub(super) struct SetTree {
@@ -92,7 +93,7 @@ impl SetTree {
         unpacked: &Arc<OwnedFd>,
         home: &StagingHome,
         run: &Run<'_>,
-        notes: &mut Vec<String>,
+        notes: &mut Vec<Message>,
     ) -> Result<()> {
         let list_path = database.entry.list_path();
         let refused = |obstacle: Obstacle, what: &str| match obstacle {

@@ -21,6 +21,7 @@ use crate::format::entry::is_clean_path;
 use crate::format::path_text;
 use crate::fs::dir::{components, split, to_path};
 use crate::fs::resolve::real_path;
+use crate::hint::{AddHint, Hint, Message};
 use crate::source::database::source::database_of;
 use crate::source::files::kept_copies::{is_of_restore, is_record, kept_of};
 
@@ -59,7 +60,7 @@ pub(super) struct SitePlan<'p> {
     pub alone: Vec<(usize, Target)>,
     /// Directories that stay, whose entries are exchanged.
     pub stay: Vec<Vec<u8>>,
-    pub notes: Vec<String>,
+    pub notes: Vec<Message>,
 }
 
 impl<'p> SitePlan<'p> {
@@ -152,11 +153,9 @@ impl<'p> SitePlan<'p> {
             }
         }
         if self.trees.len() + self.alone.len() > MOST {
-            return Err(Error::Refused(format!(
-                "{} is not restored in place: that takes more than {MOST} renames at once. Restore into another directory with \
-                 --target, or parts of it with --only",
-                self.root.display()
-            )));
+            let root = self.root.display();
+            let text = format!("{root} is not restored in place: that takes more than {MOST} renames at once");
+            return Err(Error::refused(text.hint(Hint::RestoreInParts).hint(Hint::OtherTarget)));
         }
         Ok(())
     }
@@ -190,11 +189,9 @@ impl<'p> SitePlan<'p> {
         rest.sort();
         if count > 0 {
             let more = if count > rest.len() { format!(" and {} more", count - rest.len()) } else { String::new() };
-            self.notes.push(format!(
-                "left alone in {}, not in the snapshot: {}{more}",
-                self.root.display(),
-                rest.join(", ")
-            ));
+            self.notes.push(
+                format!("left alone in {}, not in the snapshot: {}{more}", self.root.display(), rest.join(", ")).into(),
+            );
         }
         Ok(())
     }
@@ -220,11 +217,12 @@ impl<'p> SitePlan<'p> {
             let real = real_path(target.dir.as_ref(), &target.dir_path).join(to_path(&target.name));
             let holds = self.barriers.below(path, &real, links).or_else(|| self.in_mount(path, &target));
             if let Some(holds) = holds {
-                self.notes.push(format!(
+                let text = format!(
                     "{} holds {holds}: it stays, its entries are exchanged one by one, and what is in it and not in the snapshot is \
                      left alone",
                     target.path().display()
-                ));
+                );
+                self.notes.push(text.into());
                 self.stay.push(path.to_vec());
                 let links = links.to_vec();
                 for (child, is_dir) in self.listing.children(path)? {

@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::format::snapshot::RootDir;
 use crate::fs::metadata::Owners;
 use crate::fs::resolve::OpenDirs;
+use crate::hint::Message;
 use crate::progress::Observer;
 use crate::set::missing::Skip;
 use crate::store::Store;
@@ -74,7 +75,7 @@ pub(super) trait Source {
     }
 
     /// Refuses what is damaged as a whole, or does not fit on the disk, before anything is written.
-    fn prove(&self, run: &Run<'_>, notes: &mut Vec<String>) -> Result<()>;
+    fn prove(&self, run: &Run<'_>, notes: &mut Vec<Message>) -> Result<()>;
 
     /// Adds to the report what a restore would do.
     fn dry_run(&self, run: &Run<'_>, report: &mut Report) -> Result<()>;

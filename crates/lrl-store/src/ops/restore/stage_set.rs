@@ -24,6 +24,7 @@ use crate::fs::flush::Flusher;
 use crate::fs::metadata::set_owner_at;
 use crate::fs::remove::{Step, walk};
 use crate::fs::space::{Reserve, free_at};
+use crate::hint::{AddHint, Hint, Message};
 use crate::progress::{Observer, checkpoint};
 use crate::set::archive::extract;
 use crate::set::archive::extract::{Counts, Wanted, extract_into};
@@ -32,11 +33,11 @@ use crate::set::sha256::read_hashed;
 use crate::units::{hex, size};
 
 /// Notes if the archive and its manifest disagree. Links may count as files or not.
-pub(super) fn note_count(assets: &Assets, counts: &Counts, notes: &mut Vec<String>) {
+pub(super) fn note_count(assets: &Assets, counts: &Counts, notes: &mut Vec<Message>) {
     if let Some(stated) =
         assets.file_count.filter(|stated| !(counts.files..=counts.files + counts.links).contains(stated))
     {
-        notes.push(format!("the archive holds {} regular files, its manifest says {stated}", counts.files));
+        notes.push(format!("the archive holds {} regular files, its manifest says {stated}", counts.files).into());
     }
 }
 
@@ -46,7 +47,7 @@ pub(super) fn prove(
     sha256: Option<&str>,
     len: Option<u64>,
     observer: &dyn Observer,
-    notes: &mut Vec<String>,
+    notes: &mut Vec<Message>,
 ) -> Result<u64> {
     let (found, found_len) = read_hashed(path, observer, &mut |bytes| {
         observer.advance(bytes.len() as u64, 0);
@@ -60,14 +61,14 @@ fn compare(
     found: (&str, u64),
     sha256: Option<&str>,
     len: Option<u64>,
-    notes: &mut Vec<String>,
+    notes: &mut Vec<Message>,
 ) -> Result<u64> {
     match sha256 {
         Some(stated) if !stated.eq_ignore_ascii_case(found.0) => {
             return Err(Error::corrupt(path.display(), "does not have the SHA-256 that its manifest says"));
         }
         Some(_) => {}
-        None => notes.push(format!("the manifest has no SHA-256 of {}: it could not be proved", path.display())),
+        None => notes.push(format!("the manifest has no SHA-256 of {}: it could not be proved", path.display()).into()),
     }
     match len {
         Some(stated) if stated != found.1 => {
@@ -83,7 +84,7 @@ pub(super) fn stage_copy(
     (target, name): (&Target, &[u8]),
     home: &StagingHome,
     run: &Run<'_>,
-    notes: &mut Vec<String>,
+    notes: &mut Vec<Message>,
 ) -> Result<u64> {
     let path = home.staging.path.join(to_path(name));
     let file = create_file(&home.staging.dir, name).map_err(|e| Error::io("create", &path)(e.into()))?;
@@ -102,7 +103,7 @@ pub(super) fn copy_proved(
     path: &Path,
     home: &StagingHome,
     run: &Run<'_>,
-    notes: &mut Vec<String>,
+    notes: &mut Vec<Message>,
 ) -> Result<u64> {
     let SetDatabase { entry, copy, .. } = database;
     let mut source = File::open(copy).map_err(Error::io("open", copy))?;
@@ -189,20 +190,19 @@ pub(super) fn require_space(target: &Target, bytes: u64, files: u64) -> Result<(
         return Ok(());
     }
     if needed <= free.bytes {
-        return Err(Error::Refused(format!(
-            "the restored data are {files} files, more than the {} for which the disk of {} has room. Remove some, or restore to another \
-             disk with --target; nothing was changed",
-            free.inodes,
-            target.base.0.display()
-        )));
+        let (most, disk) = (free.inodes, target.base.0.display());
+        let text = format!(
+            "the restored data are {files} files, more than the {most} for which the disk of {disk} has room; nothing was changed"
+        );
+        return Err(Error::refused(text.hint(Hint::MakeSpace)));
     }
-    Err(Error::Refused(format!(
-        "the restored data need about {} beside what is there, {} more than the disk of {} has free. Make room (`lrl restore \
-         --clean` removes what earlier restores kept; older sets), or restore to another disk with --target; nothing was changed",
+    let text = format!(
+        "the restored data need about {} beside what is there, {} more than the disk of {} has free; nothing was changed",
         size(needed),
         size(needed.saturating_sub(free.bytes)),
         target.base.0.display()
-    )))
+    );
+    Err(Error::refused(text.hint(Hint::MakeSpace)))
 }
 
 /// Counts the regular files below a name in a directory, and their bytes.

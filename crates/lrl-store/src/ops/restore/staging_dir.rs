@@ -49,7 +49,7 @@ pub(super) fn make_private(home: impl AsFd, name: &[u8], path: &Path) -> Result<
         }
         opened => opened.map_err(failed)?,
     };
-    let exchanged = || Error::Refused(format!("{} was exchanged by somebody else", path.display()));
+    let exchanged = || Error::refused(format!("{} was exchanged by somebody else", path.display()));
     let stat = fstat(&dir).map_err(failed)?;
     if stat.st_mode & 0o077 != 0 || !is_ours(&dir, stat.st_uid) || !is_empty(&dir).map_err(failed)? {
         return Err(exchanged());

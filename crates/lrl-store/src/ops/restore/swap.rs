@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::fs::dir::to_path;
 use crate::fs::missing_features::sync_dir;
 use crate::fs::resolve::{hold, look, set_mode};
+use crate::hint::{AddHint, Hint};
 use crate::source::database::source::SIDE_FILES;
 
 /// A target where it is now.
@@ -36,9 +37,10 @@ pub(super) fn swap(journal: &Journal, record: &Record, targets: &[SwapTarget<'_>
     let done = settle(targets, record.live).and_then(|notes| pending.finish().map(|()| notes));
     done.map_err(|error| match settle(targets, record.live.other()).and_then(|_| pending.withdraw()) {
         Ok(()) => error,
-        Err(undo) => Error::Refused(format!(
-            "{error}; and it could not be taken back ({undo}). Nothing is lost: `lrl restore --undo` puts back what was there"
-        )),
+        Err(undo) => {
+            let text = format!("{error}; and it could not be taken back ({undo}). Nothing is lost");
+            Error::refused(text.hint(Hint::UndoRestore))
+        }
     })
 }
 
@@ -73,18 +75,20 @@ impl SwapTarget<'_> {
     fn failed(&self, e: Errno) -> Error {
         match e {
             Errno::BUSY => self.target.mount_error(),
-            Errno::XDEV => Error::Refused(format!(
-                "{} is on another file system or mount than the directory beside it: it cannot be renamed to there. Nothing was \
-                 changed; restore to another --data-dir",
-                self.target.path().display()
-            )),
+            Errno::XDEV => {
+                let text = format!(
+                    "{} is on another file system or mount than the directory beside it: it cannot be renamed to there. Nothing was changed",
+                    self.target.path().display()
+                );
+                Error::refused(text.hint(Hint::OtherTarget))
+            }
             Errno::EXIST => self.changed(),
             e => Error::io("rename", self.target.path())(e.into()),
         }
     }
 
     fn changed(&self) -> Error {
-        Error::Refused(format!(
+        Error::refused(format!(
             "{} changed while it was restored: something else writes there. Nothing was changed; stop it and try again",
             self.target.path().display()
         ))

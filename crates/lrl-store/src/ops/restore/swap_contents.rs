@@ -24,6 +24,7 @@ use crate::fs::dir::{DIRECTORY, to_path};
 use crate::fs::metadata::{set_mtime, set_owner};
 use crate::fs::resolve::{look, set_mode};
 use crate::fs::xattrs::copy_xattrs;
+use crate::hint::{AddHint, Hint};
 use crate::source::files::kept_copies::is_of_restore;
 use crate::time::Time;
 
@@ -144,10 +145,9 @@ impl<'a> ContentsSwap<'a> {
             let name = entry.file_name().to_bytes();
             if is_of_restore(name) {
                 let shown = to_path(name).display();
-                return Err(Error::Refused(format!(
-                    "what is to be restored holds `{shown}`, a name that lrl itself uses in {}: restore to another --data-dir",
-                    self.path.display()
-                )));
+                let dir = self.path.display();
+                let text = format!("what is to be restored holds `{shown}`, a name that lrl itself uses in {dir}");
+                return Err(Error::refused(text.hint(Hint::OtherTarget)));
             }
         }
         Ok(())

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::fs::dir::{DIRECTORY, to_path};
 use crate::fs::resolve;
 use crate::fs::resolve::is_mount_root;
+use crate::hint::{AddHint, Hint};
 use crate::source::database::source::SIDE_FILES;
 
 fn is_kind(stat: &Stat, kind: FileType) -> bool {
@@ -107,11 +108,12 @@ impl Target {
 
     /// Makes the error about a target that is a mount.
     pub(crate) fn mount_error(&self) -> Error {
-        Error::Refused(format!(
+        let text = format!(
             "{} is a file that is mounted there, which cannot be exchanged for another one; nothing was changed. Mount the directory \
-             that holds it, or restore into another --data-dir",
+             that holds it",
             self.path().display()
-        ))
+        );
+        Error::refused(text.hint(Hint::OtherTarget))
     }
 
     /// Returns owner and group of what is there, else of the directory that holds it.
@@ -160,7 +162,7 @@ impl Target {
                 return Ok(kept);
             }
         }
-        Err(Error::Refused(format!("every name like {}{ending} is taken", self.path().display())))
+        Err(Error::refused(format!("every name like {}{ending} is taken", self.path().display())))
     }
 
     /// Returns what earlier restores left beside it: everything called `name.pre-restore…` or `name.undone…`.

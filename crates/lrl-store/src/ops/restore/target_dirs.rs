@@ -51,7 +51,7 @@ impl<'a> StagingDirs<'a> {
         self.all
             .iter()
             .find(|home| home.path == target.base.0)
-            .ok_or_else(|| Error::Refused(format!("{} was not prepared", target.base.0.display())))
+            .ok_or_else(|| Error::refused(format!("{} was not prepared", target.base.0.display())))
     }
 
     /// Returns what writes contents for a target.

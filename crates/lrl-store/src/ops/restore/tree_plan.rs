@@ -40,7 +40,7 @@ impl<'a> TreePlan<'a> {
     /// Returns the directory in which it is staged, with its path.
     pub(crate) fn staged(&self) -> Result<(&Arc<OwnedFd>, &Path)> {
         let staged = self.staged.as_ref().map(|(dir, path)| (dir, path.as_path()));
-        staged.ok_or_else(|| Error::Refused(format!("{} was not prepared", self.target.path().display())))
+        staged.ok_or_else(|| Error::refused(format!("{} was not prepared", self.target.path().display())))
     }
 
     /// Returns the number of bytes of the databases in it.

@@ -179,7 +179,7 @@ pub(super) fn resume(
 pub fn undo(options: &UndoOptions) -> Result<Undone> {
     let (data_dir, storage_dir) = (&options.data_dir, &options.storage_dir);
     let nothing = || {
-        Error::NotFound(format!(
+        Error::not_found(format!(
             "there is nothing to undo in {}: no restore of lrl is on record there. What is called *.pre-restore can be \
              renamed by hand",
             data_dir.display()
@@ -257,7 +257,7 @@ fn turned(
     if missing.is_empty() {
         return Ok(Record::new(last.from.clone(), storage, version, version, records));
     }
-    Err(Error::Refused(format!(
+    Err(Error::refused(format!(
         "the restore from {} cannot be undone: {}. Nothing was changed; what is left of it can be renamed by hand",
         last.from,
         missing.join("; ")

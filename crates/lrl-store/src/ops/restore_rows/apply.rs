@@ -10,6 +10,7 @@ use super::record::Recorder;
 use super::stopped::Stopped;
 use super::target::Target;
 use crate::error::{Error, Result};
+use crate::hint::{AddHint, Hint};
 use crate::progress::{Observer, checkpoint};
 use crate::source::database::Inspector;
 use crate::source::database::cell::{Encoding, OwnedCell};
@@ -116,11 +117,10 @@ impl<'c> Writer<'c> {
     fn take_whole(&mut self, row: &[OwnedCell], counts: &mut Counts, recorder: &mut Recorder) -> Result<(), Stopped> {
         self.taken += 1;
         if self.taken > MOST_WITHOUT_KEY {
-            return Err(Error::Refused(format!(
-                "the table has no key, so that each of its rows is looked for in all of it: more than {MOST_WITHOUT_KEY} are too many; \
-                 name fewer with --where"
-            ))
-            .into());
+            let text = format!(
+                "the table has no key, so that each of its rows is looked for in all of it: more than {MOST_WITHOUT_KEY} are too many"
+            );
+            return Err(Error::refused(text.hint(Hint::WhereRows)).into());
         }
         let mut text = String::new();
         row.iter().for_each(|cell| {

@@ -97,7 +97,7 @@ pub(super) fn newly_lost(before: &[&Orphans], after: &Orphans) -> Option<(u64, S
 pub(super) fn refuse_orphans(table: &str, before: &Orphans, after: &Orphans) -> Result<(), Stopped> {
     newly_lost(&[before], after).map_or(Ok(()), |(rows, child, parent)| {
         let why = format!("{rows} of {child} would refer to rows of {parent} that are not there: restore those first");
-        Err(refused(table, &why).into())
+        Err(refused(table, why).into())
     })
 }
 
@@ -105,5 +105,5 @@ pub(super) fn refuse_orphans(table: &str, before: &Orphans, after: &Orphans) -> 
 pub(super) fn refuse_unsound(conn: &Connection, table: &str) -> Result<(), Stopped> {
     let line: String =
         conn.query_row(&format!("PRAGMA main.integrity_check({})", quoted(table)), [], |row| row.get(0))?;
-    if line == "ok" { Ok(()) } else { Err(refused(table, &format!("SQLite finds it unsound: {line}")).into()) }
+    if line == "ok" { Ok(()) } else { Err(refused(table, format!("SQLite finds it unsound: {line}")).into()) }
 }

@@ -36,7 +36,7 @@ pub fn commit(
         let counts = apply(conn, &rows, target, options.mode, &mut recorder, observer)?;
         if options.mode == Mode::Careful && counts.differ > 0 {
             let why = format!("{} of its rows have changed since the plan was made", counts.differ);
-            return Err(Stopped::Other(refused(&target.table, &why)));
+            return Err(Stopped::Other(refused(&target.table, why)));
         }
         refuse_orphans(&target.table, &before, &orphans(conn)?)?;
         refuse_unsound(conn, &target.table)?;

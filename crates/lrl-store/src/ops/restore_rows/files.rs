@@ -57,7 +57,7 @@ pub(super) fn missing(
             found.insert(candidates);
         }
         if found.len() > MOST {
-            return Err(Error::Refused(format!("the rows name more than {MOST} files that are not there")));
+            return Err(Error::refused(format!("the rows name more than {MOST} files that are not there")));
         }
         Ok(())
     };
@@ -89,7 +89,7 @@ pub(super) fn missing(
                 });
                 match rows {
                     // The query may be about a table that is not there.
-                    Err(Error::Refused(why)) if !why.contains("files that are not there") => {}
+                    Err(Error::Refused(why)) if !why.text().contains("files that are not there") => {}
                     rows => drop(rows?),
                 }
             }

@@ -9,6 +9,7 @@ use super::stopped::in_transaction;
 use super::target::{Target, refused};
 use crate::error::{Error, Result};
 use crate::format::snapshot::{Database, Snapshot};
+use crate::hint::{AddHint, Hint};
 use crate::ops::query::private_file::PrivateFile;
 use crate::ops::query::{image, limit, live};
 use crate::progress::Observer;
@@ -35,8 +36,8 @@ pub fn prepare(
 ) -> Result<Prepared> {
     plan(store, snapshot, part, options, places, observer).map_err(|error| match error {
         // Nothing is damaged.
-        Error::Corrupt { detail, .. } if needs_the_application(&detail) => {
-            refused(options.table, &format!("it needs what only the application registers with SQLite ({detail})"))
+        Error::Corrupt { detail, .. } if needs_the_application(detail.text()) => {
+            refused(options.table, format!("it needs what only the application registers with SQLite ({detail})"))
         }
         error => error,
     })
@@ -59,7 +60,8 @@ fn plan(
     }
     let target = Target::find(&old, &now, options.table)?;
     if options.mode == Mode::Replace && target.key.is_empty() {
-        return Err(refused(&target.table, "it has no key, so no row is there with other values: leave --replace out"));
+        let why = "it has no key, so no row is there with other values".hint(Hint::WithoutReplace);
+        return Err(refused(&target.table, why));
     }
     let mut plan = Plan {
         table: target.table.clone(),
@@ -90,7 +92,7 @@ fn plan(
     };
     let after = Inspector::open_as(copy.path(), &shown, observer)?;
     if let Some(finding) = after.integrity_check(1)?.findings.first() {
-        return Err(refused(&target.table, &format!("SQLite finds the live database unsound: {finding}")));
+        return Err(refused(&target.table, format!("SQLite finds the live database unsound: {finding}")));
     }
     let missing = files::missing(&after, places, options.temp, options.time_limit)?;
     let named: std::collections::BTreeSet<_> = missing.difference(&missing_before).cloned().collect();

@@ -14,6 +14,7 @@ use super::stopped::Stopped;
 use super::target::{Target, refused};
 use crate::error::{Error, Result};
 use crate::fs::durable;
+use crate::hint::{AddHint, Hint};
 use crate::progress::Observer;
 use crate::source::database::Inspector;
 use crate::source::database::cell::{Cell, OwnedCell};
@@ -97,7 +98,7 @@ pub(super) struct Recorder {
 }
 
 fn failed(path: &Path) -> impl Fn(rusqlite::Error) -> Error {
-    move |error| Error::Refused(format!("the record for --undo cannot be written to {}: {error}", path.display()))
+    move |error| Error::refused(format!("the record for an undo cannot be written to {}: {error}", path.display()))
 }
 
 impl Recorder {
@@ -152,7 +153,7 @@ impl Recorder {
             let key: Vec<&OwnedCell> = target.found_by().into_iter().map(|at| &row[at]).collect();
             let mut found = find.query(params_from_iter(&key))?;
             let Some(now) = found.next()?.map(cells).transpose()? else {
-                let why = "a trigger changes or removes rows as they come: --no-triggers writes them without";
+                let why = "a trigger changes or removes rows as they come".hint(Hint::NoTriggers);
                 return Err(refused(&target.table, why).into());
             };
             if now != row {
@@ -203,7 +204,7 @@ pub(super) fn open<'o>(data_dir: &Path, observer: &'o dyn Observer) -> Result<(I
     let meta = path.symlink_metadata().map_err(Error::io("open", &path))?;
     let me = rustix::process::geteuid().as_raw();
     if !meta.is_file() || meta.uid() != me {
-        return Err(Error::Refused(format!("{} is not a file that this user's lrl wrote", path.display())));
+        return Err(Error::refused(format!("{} is not a file that this user's lrl wrote", path.display())));
     }
     let inspector = Inspector::open(&path, observer)?;
     let mut text = None;
@@ -216,7 +217,7 @@ pub(super) fn open<'o>(data_dir: &Path, observer: &'o dyn Observer) -> Result<(I
     let damaged = |detail: String| Error::corrupt(path.display(), detail);
     let about: About = serde_json::from_slice(&text.unwrap_or_default()).map_err(|error| damaged(error.to_string()))?;
     if about.format != FORMAT {
-        return Err(Error::Unsupported { what: format!("{} of format {}", path.display(), about.format) });
+        return Err(Error::Unsupported { what: format!("{} of format {}", path.display(), about.format).into() });
     }
     Ok((inspector, about))
 }

@@ -52,7 +52,7 @@ pub(super) fn in_transaction<T>(
         (Some(error), _) => Err(error),
         (None, Ok(Some(value))) => Ok(value),
         (None, Ok(None)) => Err(Error::Interrupted),
-        (None, Err(Error::Corrupt { detail, .. })) => Err(refused(table, &detail)),
+        (None, Err(Error::Corrupt { detail, .. })) => Err(refused(table, detail)),
         (None, Err(error)) => Err(error),
     }
 }

@@ -3,6 +3,7 @@
 use rusqlite::Connection;
 
 use crate::error::{Error, Result};
+use crate::hint::{AddHint, Hint, Message};
 use crate::source::database::Inspector;
 use crate::source::database::definition::is_single;
 use crate::source::database::sql_text::quoted;
@@ -38,7 +39,7 @@ impl Target {
         }
         let columns: Vec<String> = from.stored().map(|column| column.name.clone()).collect();
         if columns.len() > MOST_COLUMNS {
-            return Err(refused(&from.name, &format!("it has more than {MOST_COLUMNS} columns")));
+            return Err(refused(&from.name, format!("it has more than {MOST_COLUMNS} columns")));
         }
         let definitions = match there {
             Some(shape) => {
@@ -149,7 +150,7 @@ fn refuse_other_kinds(shape: &TableShape) -> Result<()> {
         TableKind::Ordinary => Ok(()),
         TableKind::Virtual(module) => Err(refused(
             &shape.name,
-            &format!("it is a virtual table ({module}): restore the table that it is made from"),
+            format!("it is a virtual table ({module}): restore the table that it is made from"),
         )),
         TableKind::Shadow => Err(refused(&shape.name, "a virtual table keeps its own data in it")),
     }
@@ -168,9 +169,8 @@ fn definitions(old: &Inspector<'_>, from: &TableShape) -> Result<Vec<String>> {
 }
 
 /// Says why rows do not go back, and the way that works.
-pub(super) fn refused(table: &str, why: &str) -> Error {
-    Error::Refused(format!(
-        "rows of {table} are not restored: {why}. Nothing was changed; `lrl dump SNAPSHOT --table {table} --into FILE.sqlite` \
-         gives them as a database"
-    ))
+pub(super) fn refused(table: &str, why: impl Into<Message>) -> Error {
+    let why = why.into();
+    let text = Message::from(format!("rows of {table} are not restored: {why}. Nothing was changed"));
+    Error::refused(text.with_hints(why.hints()).hint(Hint::DumpTable(table.into())))
 }

@@ -13,6 +13,7 @@ use super::stopped::{Stopped, in_transaction};
 use super::target::Target;
 use crate::error::{Error, Result};
 use crate::format::path_text;
+use crate::hint::{AddHint, Hint};
 use crate::progress::{Observer, checkpoint};
 use crate::source::database::cell::OwnedCell;
 use crate::source::database::merge::cells;
@@ -100,11 +101,8 @@ fn turn_rows(
     }
     read?;
     let refused = |why: String| -> Stopped {
-        Error::Refused(format!(
-            "the restore of rows of {} is not undone: {why}. Nothing was changed; `lrl diff SNAPSHOT live --rows {}` shows what differs",
-            target.table, target.table
-        ))
-        .into()
+        let text = format!("the restore of rows of {} is not undone: {why}. Nothing was changed", target.table);
+        Error::refused(text.hint(Hint::CompareRows(target.table.clone()))).into()
     };
     if changed > 0 {
         return Err(refused(format!("{changed} of the rows have changed since")));

@@ -15,6 +15,7 @@ use self::report::{Kept, Removed, Sets};
 use self::verify::{Set, file_name};
 use crate::error::{Error, Result};
 use crate::format::snapshot::Snapshot;
+use crate::hint::{AddHint, Hint};
 use crate::id::PackId;
 use crate::ops::check;
 use crate::ops::report_problem::report;
@@ -80,14 +81,14 @@ impl<'a> RemovePolicy<'a> {
                 sets.removed.extend(removed);
                 for Kept { name, reason } in &sets.failed {
                     let reason = format!("is an old set that could not be removed: {reason}");
-                    report(problems, self.observer, &self.out.join(name), &reason, true);
+                    report(problems, self.observer, &self.out.join(name), reason, true);
                 }
                 Some(sets)
             }
             Err(Error::Interrupted) => return Err(Error::Interrupted),
             Err(error) => {
                 let reason = format!("its old sets were not looked at, or not removed: {error}");
-                report(problems, self.observer, self.out, &reason, self.newest.is_some());
+                report(problems, self.observer, self.out, reason, self.newest.is_some());
                 None
             }
         })
@@ -107,11 +108,9 @@ impl<'a> RemovePolicy<'a> {
         };
         for Removed { timestamp, snapshot } in &removed {
             let path = Names::new(self.out, timestamp).manifest;
-            let reason = format!(
-                "was the oldest set, and is removed to make room for the new one; `lrl export {}` makes it again",
-                snapshot.short()
-            );
-            report(problems, self.observer, &path, &reason, false);
+            let reason = "was the oldest set, and is removed to make room for the new one";
+            let reason = reason.hint(Hint::Export(snapshot.short()));
+            report(problems, self.observer, &path, reason, false);
         }
         Ok(removed)
     }

@@ -122,7 +122,7 @@ impl StoredContents<'_> {
                 false => self.store.read(id).map_err(|error| match error {
                     Error::WriteOnly { .. } => Error::Source {
                         path: path.clone(),
-                        detail: "has changed since it was stored, and the key only writes: its archive can be made where the store can be read (`lrl export`)".into(),
+                        detail: "has changed since it was stored, and the key only writes: where the store can be read, an export makes its archive".into(),
                     },
                     other => other,
                 }),

@@ -79,7 +79,7 @@ pub struct Counts {
 pub(crate) fn extract(archive: &Path, dest: &Path, options: &mut Options<'_>) -> Result<Counts> {
     let mut entries = std::fs::read_dir(dest).map_err(Error::io("read", dest))?;
     if entries.next().is_some() {
-        return Err(Error::Refused(format!(
+        return Err(Error::refused(format!(
             "{} is not empty: an archive is unpacked into an empty directory",
             dest.display()
         )));

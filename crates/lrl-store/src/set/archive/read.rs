@@ -14,6 +14,7 @@ use super::tar::{BLOCK, padding};
 use crate::budget::{RUN_BYTES, RUNS};
 use crate::error::{Error, Result};
 use crate::format::xattr::Xattrs;
+use crate::hint::Message;
 use crate::time::Time;
 
 /// Longest extension header (names, PAX records) that is read; real ones have hundreds of bytes.
@@ -129,7 +130,7 @@ struct Extensions {
 }
 
 impl Stream<'_> {
-    fn corrupt(&self, detail: impl Into<String>) -> Error {
+    fn corrupt(&self, detail: impl Into<Message>) -> Error {
         Error::corrupt(self.archive.display(), detail)
     }
 
@@ -246,7 +247,7 @@ impl Stream<'_> {
         let shown = String::from_utf8_lossy(&path).into_owned();
         if pax.sparse || global.sparse || header.flag == b'S' {
             let what = format!("a sparse member ({shown}) of the archive {}", self.archive.display());
-            return Err(Error::Unsupported { what });
+            return Err(Error::Unsupported { what: what.into() });
         }
         let kind = match header.flag {
             // Before ustar, a closing slash was what made a directory.

@@ -61,7 +61,7 @@ pub(crate) fn write(
         .num_threads(workers)
         .thread_name(|i| format!("archive-{i}"))
         .build()
-        .map_err(|e| Error::Refused(format!("cannot start {workers} threads to write the archive: {e}")))?;
+        .map_err(|e| Error::refused(format!("cannot start {workers} threads to write the archive: {e}")))?;
     let builder = SegmentBuilder::new(contents);
     pool.in_place_scope(|scope| {
         let mut joiner = Joiner::new(segments, out, options);

@@ -26,7 +26,7 @@ pub(crate) fn find_beside(manifest: &Path, backup: &str) -> Result<PathBuf> {
     match fs::symlink_metadata(&path) {
         Ok(meta) if meta.is_file() => Ok(path),
         // A link could lead to any file of this machine.
-        Ok(_) => Err(Error::Refused(format!("{} is not a regular file; sets hold nothing else", path.display()))),
+        Ok(_) => Err(Error::refused(format!("{} is not a regular file; sets hold nothing else", path.display()))),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
             Err(Error::Missing { object: path.display().to_string() })
         }

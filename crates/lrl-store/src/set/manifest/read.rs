@@ -55,7 +55,7 @@ impl Manifest {
         };
         if !manifest.version.is_empty() && manifest.version.split('.').next() != VERSION.split('.').next() {
             let version = manifest.version.chars().take(40).collect::<String>();
-            return Err(Error::Unsupported { what: format!("manifest version {version} ({})", path.display()) });
+            return Err(Error::Unsupported { what: format!("manifest version {version} ({})", path.display()).into() });
         }
         let assets = manifest.backups.iter().filter(|backup| matches!(backup, ManifestEntry::Assets(_)));
         let mut paths = HashSet::new();
@@ -220,7 +220,7 @@ impl FoundSet {
     pub fn load(manifest: &Path) -> Result<Self> {
         let document = Document::read(manifest)?;
         let refused = Manifest::of(document.clone(), manifest).err().map(|error| match error {
-            Error::Corrupt { detail, .. } => detail,
+            Error::Corrupt { detail, .. } => detail.to_string(),
             other => other.to_string(),
         });
         let no_timestamp = || Error::corrupt(manifest.display(), "has no timestamp_utc");

@@ -61,7 +61,7 @@ fn unpack(members: &[Vec<u8>]) -> (tempfile::TempDir, Result<()>) {
 
 fn refused(members: &[Vec<u8>], why: &str) {
     match unpack(members).1 {
-        Err(Error::Corrupt { detail, .. }) => assert!(detail.contains(why), "{detail}"),
+        Err(Error::Corrupt { detail, .. }) => assert!(detail.text().contains(why), "{detail}"),
         other => panic!("{why}: {other:?}"),
     }
 }

@@ -223,7 +223,7 @@ impl Seen {
     pub fn refuse_above(&self, max: u64) -> impl Fn(u64) -> Result<()> {
         move |total| {
             self.0.store(total, Ordering::Relaxed);
-            if total > max { Err(Error::Refused(format!("more than {max} bytes"))) } else { Ok(()) }
+            if total > max { Err(Error::refused(format!("more than {max} bytes"))) } else { Ok(()) }
         }
     }
 }

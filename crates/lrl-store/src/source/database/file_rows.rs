@@ -66,7 +66,7 @@ impl Inspector<'_> {
         stop: &Stop<'_>,
         sink: &mut dyn FnMut(FileRow) -> Result<()>,
     ) -> Result<u64> {
-        check_query(sql).map_err(|why| Error::Refused(format!("the query {why}")))?;
+        check_query(sql).map_err(|why| Error::refused(format!("the query {why}")))?;
         let (mut refused, mut count) = (None, 0);
         self.limited(stop, |conn| {
             let mut statements = Batch::new(conn, sql);
@@ -77,7 +77,7 @@ impl Inspector<'_> {
             let places = match places(&statement) {
                 Ok(places) => places,
                 Err(why) => {
-                    refused = Some(Error::Refused(why));
+                    refused = Some(Error::refused(why));
                     return Ok(());
                 }
             };

@@ -115,13 +115,13 @@ impl<'a> Inspector<'a> {
             };
             // SQLite counts by the smallest index, which may need the application's own collation.
             let counted = match count("") {
-                Err(Error::Corrupt { detail, .. }) if needs_the_application(&detail) => count(" NOT INDEXED"),
+                Err(Error::Corrupt { detail, .. }) if needs_the_application(detail.text()) => count(" NOT INDEXED"),
                 counted => counted,
             };
             let rows = match counted {
                 Ok(rows) => Ok(rows.unsigned_abs()),
                 Err(Error::Interrupted) => return Err(Error::Interrupted),
-                Err(Error::Corrupt { detail, .. }) => Err(detail),
+                Err(Error::Corrupt { detail, .. }) => Err(detail.to_string()),
                 Err(other) => Err(other.to_string()),
             };
             counts.push(TableRows { table, rows });
@@ -144,7 +144,7 @@ impl<'a> Inspector<'a> {
         let run = self.watched_until(&ask, work);
         drop(held);
         match (run, stopped.into_inner()) {
-            (Err(Error::Interrupted), Some(reason)) => Err(Error::Refused(reason)),
+            (Err(Error::Interrupted), Some(reason)) => Err(Error::refused(reason)),
             (Err(Error::Corrupt { detail, .. }), _) => Err(Error::Refused(detail)),
             (other, _) => other,
         }

@@ -150,7 +150,7 @@ impl Inspector<'_> {
 fn reason(run: Result<()>) -> Result<Option<String>> {
     match run {
         Ok(()) => Ok(None),
-        Err(Error::Corrupt { detail, .. }) => Ok(Some(detail)),
+        Err(Error::Corrupt { detail, .. }) => Ok(Some(detail.to_string())),
         Err(other) => Err(other),
     }
 }

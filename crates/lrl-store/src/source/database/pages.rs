@@ -168,7 +168,7 @@ impl Transaction {
         drop(plain_file::create_private(&copy)?);
         let failed = |error: rusqlite::Error| Error::Source {
             path: path.to_path_buf(),
-            detail: format!("cannot be copied to {}: {}", copy.display(), describe(&error)),
+            detail: format!("cannot be copied to {}: {}", copy.display(), describe(&error)).into(),
         };
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut target = Connection::open_with_flags(&copy, flags).map_err(failed)?;

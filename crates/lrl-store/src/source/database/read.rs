@@ -15,6 +15,7 @@ use super::plain_file;
 use super::state::{Stamp, header_u32, side_file, unfinished_journal, used_pages};
 use super::wal_changes::WalMark;
 use crate::error::{Error, Result};
+use crate::hint::Message;
 use crate::progress::{Observer, checkpoint};
 
 /// How often a hot journal must be seen before it is believed.
@@ -306,7 +307,7 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
-    fn fail(&self, detail: impl Into<String>) -> Error {
+    fn fail(&self, detail: impl Into<Message>) -> Error {
         source_error(self.shown, detail)
     }
 }
@@ -316,7 +317,7 @@ pub(crate) fn is_wal(header: &[u8]) -> bool {
     page_size(header) > 0 && header[18..20] == [2, 2]
 }
 
-fn source_error(path: &Path, detail: impl Into<String>) -> Error {
+fn source_error(path: &Path, detail: impl Into<Message>) -> Error {
     Error::Source { path: PathBuf::from(path), detail: detail.into() }
 }
 

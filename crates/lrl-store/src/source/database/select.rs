@@ -27,7 +27,7 @@ impl Inspector<'_> {
             let text = "only queries are run, which begin with SELECT, WITH or VALUES: a snapshot is never changed";
             return Err(Error::Refused(text.into()));
         }
-        check_query(sql).map_err(|why| Error::Refused(format!("the query {why}")))?;
+        check_query(sql).map_err(|why| Error::refused(format!("the query {why}")))?;
         let (mut refused, mut count) = (None, 0);
         let run = self.limited(stop, |conn| {
             let mut statements = Batch::new(conn, sql);

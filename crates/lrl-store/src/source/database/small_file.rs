@@ -34,7 +34,7 @@ pub(crate) fn write_table(
     rows: &mut Rows<'_>,
 ) -> Result<Option<String>> {
     let refused =
-        |error: rusqlite::Error| Error::Refused(format!("cannot write {}: {}", path.display(), describe(&error)));
+        |error: rusqlite::Error| Error::refused(format!("cannot write {}: {}", path.display(), describe(&error)));
     let why = if shape.kind == TableKind::Ordinary && is_single(&shape.sql) {
         match attempt(path, encoding, &shape.sql, shape, rows)? {
             Ok(()) => return Ok(None),

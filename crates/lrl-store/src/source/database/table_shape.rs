@@ -161,7 +161,7 @@ impl Inspector<'_> {
         shapes
             .into_iter()
             .find(|shape| shape.name.eq_ignore_ascii_case(name))
-            .ok_or_else(|| Error::NotFound(format!("there is no table {name}; there are {known}")))
+            .ok_or_else(|| Error::not_found(format!("there is no table {name}; there are {known}")))
     }
 }
 

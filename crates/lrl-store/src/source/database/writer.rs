@@ -26,7 +26,7 @@ pub(crate) fn open_live<'o>(
     triggers: bool,
     observer: &'o dyn Observer,
 ) -> Result<Inspector<'o>> {
-    let failed = |detail: String| Error::Source { path: path.to_path_buf(), detail };
+    let failed = |detail: String| Error::Source { path: path.to_path_buf(), detail: detail.into() };
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let open = |real: &Path| {
         let conn = configure(Connection::open_with_flags(real, flags)?)?;
@@ -59,7 +59,7 @@ pub(crate) fn open_trial<'o>(path: &Path, triggers: bool, observer: &'o dyn Obse
 fn real_path(path: &Path) -> Result<PathBuf> {
     let meta = fs::symlink_metadata(path).map_err(Error::io("open", path))?;
     if !meta.is_file() {
-        return Err(Error::Refused(format!(
+        return Err(Error::refused(format!(
             "{} is not a regular file: rows are written only into the database itself, not through a link",
             path.display()
         )));

@@ -100,7 +100,7 @@ impl Excludes {
         }
         patterns.iter().try_for_each(|pattern| add(pattern, None))?;
         let matcher =
-            builder.build().map_err(|e| Error::Refused(format!("the exclude patterns cannot be used: {e}")))?;
+            builder.build().map_err(|e| Error::refused(format!("the exclude patterns cannot be used: {e}")))?;
         let has_paths = rules.iter().any(|rule| rule.text.trim().trim_end_matches('/').contains('/'));
         Ok(Self { matcher, rules: rules.into(), has_paths, follow: Arc::new([]), scope: Scope::Only(Includes::all()) })
     }
@@ -201,7 +201,7 @@ impl Excludes {
 }
 
 fn unusable(what: &str, error: &ignore::Error) -> Error {
-    Error::Refused(format!("exclude pattern {what}: {error}"))
+    Error::refused(format!("exclude pattern {what}: {error}"))
 }
 
 #[cfg(test)]

@@ -96,7 +96,7 @@ impl Includes {
 }
 
 fn rule(pattern: &str) -> Result<Rule> {
-    let refuse = |why: &str| Error::Refused(format!("{pattern:?} cannot be a path of files: {why}"));
+    let refuse = |why: &str| Error::refused(format!("{pattern:?} cannot be a path of files: {why}"));
     if !is_clean_path(pattern.as_bytes()) {
         return Err(refuse("it must be a path below the root, without `..`"));
     }

@@ -43,10 +43,10 @@ pub(crate) fn open(roots: &[Root], skips: &[Skip], problems: &mut Problems<'_>) 
     for root in roots {
         let is_only = root.name.is_empty() && is_one;
         if !is_only && (root.name.contains('/') || !crate::format::entry::is_clean_path(root.name.as_bytes())) {
-            return Err(Error::Refused(format!("{:?} cannot be the name of an uploads directory", root.name)));
+            return Err(Error::refused(format!("{:?} cannot be the name of an uploads directory", root.name)));
         }
         if previous.replace(root.name.as_str()) == Some(root.name.as_str()) {
-            return Err(Error::Refused(format!("two uploads directories are called {:?}", root.name)));
+            return Err(Error::refused(format!("two uploads directories are called {:?}", root.name)));
         }
         let path = without_trailing_slash(&root.path);
         // The root itself may be a link: the operator named it, nobody planted it.
@@ -63,7 +63,7 @@ pub(crate) fn open(roots: &[Root], skips: &[Skip], problems: &mut Problems<'_>) 
             }
         };
         if let Some(skip) = skips.iter().find(|skip| skip.id == stat.id() && skip.file_name.is_none()) {
-            return Err(Error::Refused(format!(
+            return Err(Error::refused(format!(
                 "{} is the uploads directory itself; keep backups in another directory",
                 skip.path.display()
             )));

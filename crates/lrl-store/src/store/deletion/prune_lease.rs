@@ -178,7 +178,7 @@ impl PruneLease<'_> {
         match if is_last { backend.read(&name(self.number)) } else { Ok(Vec::new()) } {
             Ok(bytes) if bytes == self.bytes => Ok(()),
             Err(e) if e.is_final() => Err(e),
-            _ => Err(Error::Refused(format!(
+            _ => Err(Error::refused(format!(
                 "{}: another run has taken this one for dead and goes on in its place; nothing more was removed",
                 backend.location()
             ))),

@@ -94,7 +94,7 @@ impl Store {
         if self.is_late()? {
             self.recheck()?;
             if WriteSession::new(self).snapshot_depends_on_pending_deletion(snapshot)? {
-                return Err(Error::Refused(format!(
+                return Err(Error::refused(format!(
                     "{}: while this run took its time a prune has scheduled for deletion, or deleted, what it relies on; nothing was listed, run it again",
                     self.backend.location()
                 )));

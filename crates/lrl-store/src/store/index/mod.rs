@@ -58,7 +58,7 @@ impl IndexFile {
         if header != index::HEADER {
             // A later version has a digest that fits; a damaged one has not.
             return Err(if header.starts_with(b"LRLI") && digest(backend, name, len - 32)? == *name {
-                Error::Unsupported { what: format!("the format of {object}") }
+                Error::Unsupported { what: format!("the format of {object}").into() }
             } else {
                 Error::corrupt(&object, "does not begin like an index")
             });

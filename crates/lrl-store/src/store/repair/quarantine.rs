@@ -66,7 +66,7 @@ impl Store {
                 Ok(_) => {}
             }
         }
-        Err(Error::Refused(format!("there are too many copies of {name} in quarantine")))
+        Err(Error::refused(format!("there are too many copies of {name} in quarantine")))
     }
 
     /// Returns whether two objects are known to have the same bytes.

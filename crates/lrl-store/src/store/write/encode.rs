@@ -72,7 +72,7 @@ impl Delta<'_> {
 /// Takes the delta or the chunk in full, whichever is smaller. Without bytes it is stored as it is.
 pub(super) fn encode(id: ChunkId, plain: &[u8], delta: Option<Delta<'_>>) -> Result<(Option<Vec<u8>>, Record)> {
     let plain_len = u32::try_from(plain.len()).ok().filter(|len| *len as usize <= compression::MAX_CHUNK);
-    let plain_len = plain_len.ok_or_else(|| Error::Refused(format!("a chunk of {} bytes is too long", plain.len())))?;
+    let plain_len = plain_len.ok_or_else(|| Error::refused(format!("a chunk of {} bytes is too long", plain.len())))?;
     // A delta this good needs no comparison with the full encoding, which would cost as much again.
     let full = match &delta {
         Some(delta) if !delta.bases.rerooted && delta.encoded.len() < plain.len() / 8 => None,

@@ -55,7 +55,7 @@ pub fn page(asked: &Asked<'_>) -> Result<Answer> {
     // The one before the last of the page is what that is compared with.
     let found = lines::last(asked.store, names, PER_PAGE + 1, asked.limited, |_| damaged += 1)?;
     let Some((_, newest)) = found.last() else {
-        return Err(Error::NotFound(format!("no snapshot of source {source} holds a database")).into());
+        return Err(Error::not_found(format!("no snapshot of source {source} holds a database")).into());
     };
     let path = path_of(asked, newest)?;
     let databases: Vec<Vec<u8>> = newest.databases.iter().map(|part| part.path.clone()).collect();

@@ -129,7 +129,7 @@ pub fn page(asked: &Asked<'_>) -> Result<Answer> {
         frame::trail(h, asked, &name, &path);
         form(h, asked, &name, &path, query);
         match &refused {
-            Some(why) => h.leaf("p", "note", why),
+            Some(why) => h.leaf("p", "note", why.text()),
             None if query.is_empty() => {}
             None => result(h, asked, (&name, &path), query, &rows, number),
         }

@@ -20,7 +20,7 @@ pub(crate) fn shown_snapshot(set: &FoundSet, options: &Options<'_>) -> Result<Sh
     };
     finding(store.snapshot_names(None).and_then(|names| match names.iter().find(|name| name.id == id) {
         Some(name) => Ok((id, store.snapshot(name)?)),
-        None => Err(Error::NotFound(format!("{} does not hold snapshot {}", store.storage().location(), id.short()))),
+        None => Err(Error::not_found(format!("{} does not hold snapshot {}", store.storage().location(), id.short()))),
     }))
 }
 

@@ -69,10 +69,10 @@ pub(super) fn left_out(shape: &TableShape) -> Option<String> {
 /// Says why SQLite could not read a table's rows, where that is not damage.
 pub(super) fn refusal(error: Error) -> Result<String> {
     match error {
-        Error::Corrupt { detail, .. } if needs_the_application(&detail) => Ok(format!(
-            "it needs what only the application registers with SQLite ({detail}): `lrl dump SNAPSHOT --table` gives its rows"
+        Error::Corrupt { detail, .. } if needs_the_application(detail.text()) => Ok(format!(
+            "it needs what only the application registers with SQLite ({detail}): a dump of the table gives its rows"
         )),
-        Error::Corrupt { detail, .. } if detail.contains("too big") => {
+        Error::Corrupt { detail, .. } if detail.text().contains("too big") => {
             Ok(format!("a row is longer than the 8 MiB that are read ({detail})"))
         }
         other => Err(other),

@@ -54,7 +54,7 @@ pub fn compare(
     for wanted in tables {
         if !shapes.pairs().any(|(name, ..)| name.eq_ignore_ascii_case(wanted)) {
             let known: Vec<&str> = shapes.pairs().map(|(name, ..)| name).take(30).collect();
-            return Err(Error::NotFound(format!("neither has a table {wanted}; there are {}", known.join(", "))));
+            return Err(Error::not_found(format!("neither has a table {wanted}; there are {}", known.join(", "))));
         }
     }
     for change in schema_changes(session, &shapes)? {

@@ -44,7 +44,7 @@ pub fn write_sql(
     if let Some(wanted) =
         tables.iter().find(|wanted| !shapes.pairs().any(|(name, ..)| name.eq_ignore_ascii_case(wanted)))
     {
-        return Err(Error::NotFound(format!("neither has a table {wanted}")));
+        return Err(Error::not_found(format!("neither has a table {wanted}")));
     }
     let items = session.to.schema()?;
     let is_virtual = |name: &str| {
@@ -106,7 +106,7 @@ pub fn write_sql(
             if let Some(shape) = shapes.to.iter().find(|shape| shape.name == change.name)
                 && let Err(error) = script.insert_all(shape)
             {
-                return Err(Error::Refused(format!("{}: {}", shape.name, pair::refusal(error)?)));
+                return Err(Error::refused(format!("{}: {}", shape.name, pair::refusal(error)?)));
             }
         }
     }
@@ -168,7 +168,7 @@ impl Script<'_, '_> {
     fn define(&mut self, sql: &str) -> Result<()> {
         if !is_single(sql) {
             let start: String = sql.chars().take(60).collect();
-            return Err(Error::Refused(format!("a definition of the schema is not one statement: {start}…")));
+            return Err(Error::refused(format!("a definition of the schema is not one statement: {start}…")));
         }
         self.line(&format!("{sql};"))
     }

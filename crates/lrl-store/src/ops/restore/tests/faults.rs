@@ -35,7 +35,7 @@ fn each_step_fails() {
     let mut at = 0;
     loop {
         let (lab, snapshot) = old_lab();
-        let before = [inspect_in_use(&lab.data()), inspect_in_use(&lab.dir.path().join("kept"))];
+        let before = [look_inside(&lab.data()), look_inside(&lab.dir.path().join("kept"))];
         faults::arm(at, false);
         let result = lab.restore(&snapshot, What::Whole);
         if !faults::disarm() {
@@ -43,7 +43,7 @@ fn each_step_fails() {
             break;
         }
         assert!(matches!(result, Err(Error::Io { .. })), "{at}: {result:?}");
-        assert_eq!([inspect_in_use(&lab.data()), inspect_in_use(&lab.dir.path().join("kept"))], before, "step {at}");
+        assert_eq!([look_inside(&lab.data()), look_inside(&lab.dir.path().join("kept"))], before, "step {at}");
         at += 1;
     }
     assert!(at >= 10, "only {at} steps");

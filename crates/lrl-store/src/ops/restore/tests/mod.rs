@@ -250,7 +250,7 @@ fn look(top: &Path) -> Seen {
 }
 
 /// Sees everything below a directory, but not the directory's own times.
-fn inspect_in_use(top: &Path) -> Seen {
+fn look_inside(top: &Path) -> Seen {
     let mut seen = look(top);
     seen.entry(Vec::new()).and_modify(|own| own.3 = None);
     seen
@@ -356,7 +356,7 @@ fn a_missing_part_is_said_and_left_alone() {
     let snapshot = lab.snapshot();
     fs::create_dir_all(lab.data().join("assets")).unwrap();
     let report = lab.restore(&snapshot, What::Whole).unwrap();
-    assert!(report.notes.iter().any(|note| note.contains("no uploads")), "{:?}", report.notes);
+    assert!(report.notes.iter().any(|note| note.text().contains("no uploads")), "{:?}", report.notes);
     assert_eq!(names_in(&lab.data()), ["assets", "lrl.db"]);
     assert!(matches!(lab.restore(&snapshot, What::AssetsOnly), Err(Error::NotFound(_))));
     assert!(matches!(lab.restore(&snapshot, What::Paths(vec![b"assets/x".to_vec()])), Err(Error::NotFound(_))));
@@ -373,7 +373,7 @@ fn uploads_that_were_unreadable_are_named() {
     let mut snapshot = lab.snapshot();
     snapshot.problems.push(Problem { path: "assets/secret".into(), reason: "denied".into(), lost: true });
     let report = lab.restore(&snapshot, What::Whole).unwrap();
-    assert!(report.notes.iter().any(|note| note.contains("assets/secret")), "{:?}", report.notes);
+    assert!(report.notes.iter().any(|note| note.text().contains("assets/secret")), "{:?}", report.notes);
 }
 
 #[test]
@@ -439,14 +439,14 @@ fn an_image_that_is_not_the_one_promised_is_refused() {
     lab.write("lrl.db", b"database");
     fs::create_dir(lab.data()).unwrap();
     fs::write(lab.data().join("lrl.db"), b"old").unwrap();
-    let before = inspect_in_use(&lab.data());
+    let before = look_inside(&lab.data());
     let mut snapshot = lab.snapshot();
     snapshot.databases[0].sha256 = Some(hex(&[0; 32]));
     assert!(matches!(lab.restore(&snapshot, What::Whole), Err(Error::Corrupt { .. })));
     let mut snapshot = lab.snapshot();
     snapshot.databases[0].size_bytes += 1;
     assert!(matches!(lab.restore(&snapshot, What::Whole), Err(Error::Corrupt { .. })));
-    assert_eq!(inspect_in_use(&lab.data()), before);
+    assert_eq!(look_inside(&lab.data()), before);
 }
 
 #[test]
@@ -472,7 +472,10 @@ fn who_has_it_open_is_named_and_force_goes_on() {
         holder.kill().unwrap();
         holder.wait().unwrap();
         let Err(Error::Refused(text)) = refused else { panic!("{refused:?}") };
-        assert!(text.contains("sleep") && text.contains(&pid.to_string()) && text.contains(path), "{text}");
+        assert!(
+            text.text().contains("sleep") && text.text().contains(&pid.to_string()) && text.text().contains(path),
+            "{text}"
+        );
         assert_eq!(dry.holders[0].pid, Some(pid));
         assert_eq!(forced.unwrap().holders.len(), 1);
         assert_ne!(fs::read(&file).unwrap(), b"old");
@@ -511,12 +514,12 @@ fn an_interrupted_restore_changes_nothing() {
     let snapshot = lab.snapshot();
     fs::create_dir_all(lab.data().join("assets")).unwrap();
     fs::write(lab.data().join("lrl.db"), b"old").unwrap();
-    let before = inspect_in_use(&lab.data());
+    let before = look_inside(&lab.data());
     let mut after = 0;
     loop {
         let observer = Impatient(after.into());
         match restore(&lab.store, &name(), &snapshot, &lab.options(What::Whole), &observer) {
-            Err(Error::Interrupted) => assert_eq!(inspect_in_use(&lab.data()), before, "after {after}"),
+            Err(Error::Interrupted) => assert_eq!(look_inside(&lab.data()), before, "after {after}"),
             other => break other.map(drop).unwrap(),
         }
         after += 1;

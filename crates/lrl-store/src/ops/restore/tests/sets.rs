@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use super::*;
+use crate::hint::Hint;
 use crate::ops::restore::restore_set;
 
 // Written to the manual: sqlite3's backup, tarfile with files only, json.dump.
@@ -106,13 +107,13 @@ fn links_that_a_script_counts_as_files_are_no_discrepancy() {
     for dry_run in [true, false] {
         let options = Options { dry_run, ..lab.options(What::AssetsOnly) };
         let report = restore_set(&manifest, &options, &Silent).unwrap();
-        assert!(report.notes.iter().all(|note| !note.contains("its manifest says")), "{:?}", report.notes);
+        assert!(report.notes.iter().all(|note| !note.text().contains("its manifest says")), "{:?}", report.notes);
     }
     let mut text: serde_json::Value = serde_json::from_slice(&fs::read(&manifest).unwrap()).unwrap();
     text["backups"][1]["file_count"] = 99.into();
     fs::write(&manifest, text.to_string()).unwrap();
     let report = run(&lab, &manifest, What::AssetsOnly).unwrap();
-    assert!(report.notes.iter().any(|note| note.contains("its manifest says 99")), "{:?}", report.notes);
+    assert!(report.notes.iter().any(|note| note.text().contains("its manifest says 99")), "{:?}", report.notes);
 }
 
 #[test]
@@ -131,7 +132,7 @@ fn halves_of_a_set_and_sets_without_one() {
     text["backups"].as_array_mut().unwrap().remove(0);
     fs::write(&manifest, text.to_string()).unwrap();
     let report = run(&lab, &manifest, What::Whole).unwrap();
-    assert!(report.notes.iter().any(|note| note.contains("no database")));
+    assert!(report.notes.iter().any(|note| note.text().contains("no database")));
     assert!(matches!(run(&lab, &manifest, What::DbOnly), Err(Error::NotFound(_))));
 }
 
@@ -159,12 +160,12 @@ fn a_damaged_or_hostile_set_changes_nothing() {
         (out.join("lrl_db_20260114_120000.sqlite"), out.join("lrl_assets_20260114_120000.tar.gz"));
     fs::create_dir_all(lab.data().join("assets")).unwrap();
     fs::write(lab.data().join("lrl.db"), b"old").unwrap();
-    let before = inspect_in_use(&lab.data());
+    let before = look_inside(&lab.data());
     let refused = |what: &str| {
         let result = run(&lab, &manifest, What::Whole);
         let expected = matches!(result, Err(Error::Corrupt { .. } | Error::Missing { .. } | Error::Refused(_)));
         assert!(expected, "{what}: {result:?}");
-        assert_eq!(inspect_in_use(&lab.data()), before, "{what}");
+        assert_eq!(look_inside(&lab.data()), before, "{what}");
     };
     for path in [&database, &archive] {
         let bytes = fs::read(path).unwrap();
@@ -203,7 +204,7 @@ fn a_damaged_or_hostile_set_changes_nothing() {
     let empty = "import tarfile,sys\ntarfile.open(sys.argv[1],'w:gz').close()";
     python(empty, &[&archive]);
     let report = run(&lab, &manifest, What::Whole).unwrap();
-    assert!(report.notes.iter().any(|note| note.contains("no SHA-256")), "{:?}", report.notes);
+    assert!(report.notes.iter().any(|note| note.text().contains("no SHA-256")), "{:?}", report.notes);
     assert!(names_in(&lab.data().join("assets")).is_empty());
     assert_eq!(names_in(lab.dir.path()), ["backups", "data", "source"]);
 }
@@ -214,12 +215,12 @@ fn an_interrupted_restore_of_a_set_changes_nothing() {
     let manifest = set(&lab);
     fs::create_dir_all(lab.data().join("assets")).unwrap();
     fs::write(lab.data().join("lrl.db"), b"old").unwrap();
-    let before = inspect_in_use(&lab.data());
+    let before = look_inside(&lab.data());
     let restore = |after: i32| restore_set(&manifest, &lab.options(What::Whole), &Impatient(after.into())).map(drop);
     let mut after = 0;
     while let Err(error) = restore(after) {
         assert!(matches!(error, Error::Interrupted), "{error}");
-        assert_eq!(inspect_in_use(&lab.data()), before, "after {after}");
+        assert_eq!(look_inside(&lab.data()), before, "after {after}");
         after += 1;
     }
 }
@@ -248,7 +249,7 @@ fn who_has_open_what_a_set_would_replace_is_named() {
         holder.kill().unwrap();
         holder.wait().unwrap();
         let Err(Error::Refused(text)) = refused else { panic!("{path}: {refused:?}") };
-        assert!(text.contains("sleep") && text.contains(path), "{text}");
+        assert!(text.text().contains("sleep") && text.text().contains(path), "{text}");
         assert_eq!(fs::read(&file).unwrap(), b"old");
     }
     let _ = run(&lab, &manifest, What::Whole).unwrap();
@@ -266,7 +267,7 @@ fn a_set_that_does_not_fit_is_not_begun() {
         for dry_run in [true, false] {
             let options = Options { dry_run, ..lab.options(What::Whole) };
             let Err(Error::Refused(text)) = restore_set(&manifest, &options, &Silent) else { panic!("{key}") };
-            assert!(text.contains("nothing was changed") && text.contains("Make room"), "{text}");
+            assert!(text.text().contains("nothing was changed") && text.hints() == [Hint::MakeSpace], "{text:?}");
             assert!(!lab.data().exists());
         }
     }

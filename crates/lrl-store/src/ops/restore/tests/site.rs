@@ -137,7 +137,7 @@ impl Site {
 
 /// Without records, what is kept, and the root's own times.
 pub(super) fn live(root: &Path) -> Seen {
-    let mut seen = inspect_in_use(root);
+    let mut seen = look_inside(root);
     let is_own = |part: &[u8]| is_record(part) || part.starts_with(b".lrl") || kept_of(part).is_some();
     seen.retain(|path, _| !path.split(|b| *b == b'/').any(is_own));
     seen
@@ -167,7 +167,7 @@ fn all_of_a_site_comes_back_in_place_and_an_undo_takes_it_back() {
     assert!(!site.root().join("data/users/a.sqlite-wal").exists() && !site.root().join("app.db-wal").exists());
     assert_eq!(fs::read(site.root().join("icon_cache/i")).unwrap(), b"another icon");
     assert_eq!(fs::read(site.root().join("data.pre-restore/cache/c")).unwrap(), b"cached again");
-    let said = |text: &str| report.notes.iter().any(|note| note.contains(text));
+    let said = |text: &str| report.notes.iter().any(|note| note.text().contains(text));
     assert!(said("also what backups exclude") && said("left alone in") && said("icon_cache"), "{:?}", report.notes);
     let inside: Vec<_> = report.restored.iter().flat_map(|one| one.databases.clone()).collect();
     assert_eq!(inside, ["data/users/a.sqlite", "storage/main.sqlite"].map(|path| site.root().join(path)));
@@ -303,7 +303,7 @@ fn in_place_links_to_the_data_stay_and_what_they_lead_to_is_restored() {
     for path in ["data", "storage/ab", "app.db", "storage/main.sqlite"] {
         assert!(fs::symlink_metadata(site.root().join(path)).unwrap().is_symlink(), "{path}");
     }
-    assert!(report.notes.iter().any(|note| note.contains("the link storage/ab")), "{:?}", report.notes);
+    assert!(report.notes.iter().any(|note| note.text().contains("the link storage/ab")), "{:?}", report.notes);
     for (path, (_, _, _, _, bytes, _)) in wanted.iter().filter(|(path, _)| path.as_slice() != b"current") {
         let path = site.root().join(OsStr::from_bytes(path));
         assert!(path.is_dir() || fs::read(&path).unwrap() == *bytes, "{}", path.display());
@@ -321,10 +321,11 @@ fn what_is_beside_the_snapshot_is_named_and_what_lrl_keeps_there_is_not() {
     let taken = site.backup();
     let note = || {
         let mut notes = site.restore(&taken, What::Whole).notes;
-        notes.retain(|note| note.starts_with("left alone in"));
+        notes.retain(|note| note.text().starts_with("left alone in"));
         let note = notes.pop().unwrap();
-        assert_eq!(notes, Vec::<String>::new());
-        note.strip_prefix(&format!("left alone in {}, not in the snapshot: ", site.root().display()))
+        assert!(notes.is_empty(), "{notes:?}");
+        note.text()
+            .strip_prefix(&format!("left alone in {}, not in the snapshot: ", site.root().display()))
             .unwrap()
             .to_string()
     };
@@ -350,7 +351,7 @@ fn directories_of_lrl_are_never_moved_along() {
     let own = vec![site.root().join("data/files/backups")];
     let options = Options { own, ..site.options(What::Whole) };
     let report = site.restore_with(&taken, &options).unwrap();
-    assert!(report.notes.iter().any(|note| note.contains("lrl's own")), "{:?}", report.notes);
+    assert!(report.notes.iter().any(|note| note.text().contains("lrl's own")), "{:?}", report.notes);
     assert_eq!(fs::read(site.root().join("data/files/backups/store/config")).unwrap(), b"own");
     assert_eq!(fs::read(site.root().join("data/files/x.txt")).unwrap(), b"x");
     assert_eq!(fs::read(site.root().join("data/cache/c")).unwrap(), b"cached again");
@@ -421,7 +422,7 @@ fn a_database_in_use_is_named_wherever_it_lies() {
         holder.kill().unwrap();
         holder.wait().unwrap();
         let Err(Error::Refused(text)) = refused else { panic!("{refused:?}") };
-        assert!(text.contains("sleep") && text.contains(path), "{text}");
+        assert!(text.text().contains("sleep") && text.text().contains(path), "{text}");
         assert_eq!(site.live(), before);
     }
 }
@@ -439,7 +440,8 @@ fn what_a_restore_keeps_is_no_part_of_the_site() {
     let report = backup(&site.lab.store, &site.options_of_backup(), &Silent).unwrap();
     assert_eq!(report.snapshot.databases.len(), 3);
     assert_eq!(report.snapshot.files.as_ref().unwrap().entries, taken.1.files.as_ref().unwrap().entries);
-    let told: Vec<_> = report.problems.iter().filter(|problem| problem.reason.contains("kept by a restore")).collect();
+    let told: Vec<_> =
+        report.problems.iter().filter(|problem| problem.reason.text().contains("kept by a restore")).collect();
     assert!(told.len() == 1 && !told[0].lost, "{:?}", report.problems);
 
     let (data_dir, storage_dir) = (site.root(), site.root().join("storage"));
@@ -507,7 +509,7 @@ fn a_mount_in_a_directory_is_restored_into_and_one_that_is_left_out_stays() {
     fs::write(mounts[1].join("hot"), b"hot").unwrap();
     let done = catch_unwind(AssertUnwindSafe(|| {
         let report = site.restore(&taken, What::Whole);
-        assert!(report.notes.iter().any(|note| note.contains("a mount (")), "{:?}", report.notes);
+        assert!(report.notes.iter().any(|note| note.text().contains("a mount (")), "{:?}", report.notes);
         assert_eq!(versions(&site), [Some(true); 3]);
         for path in ["data/files/x.txt", "data/users/a.sqlite", "storage/ab/blob"] {
             let bytes = &wanted.get(path.as_bytes()).unwrap().4;

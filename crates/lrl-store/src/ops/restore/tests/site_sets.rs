@@ -50,7 +50,7 @@ fn a_set_comes_back_in_place_and_an_undo_takes_it_back() {
     assert!(!site.root().join("data/users/a.sqlite-wal").exists() && !site.root().join("app.db-wal").exists());
     assert_eq!(fs::read(site.root().join("icon_cache/i")).unwrap(), b"another icon");
     assert_eq!(fs::read(site.root().join("data.pre-restore/cache/c")).unwrap(), b"cached again");
-    let said = |text: &str| report.notes.iter().any(|note| note.contains(text));
+    let said = |text: &str| report.notes.iter().any(|note| note.text().contains(text));
     assert!(said("also what backups exclude") && said("left alone in") && said("icon_cache"), "{:?}", report.notes);
     let inside: Vec<_> = report.restored.iter().flat_map(|one| one.databases.clone()).collect();
     assert_eq!(inside, ["data/users/a.sqlite", "storage/main.sqlite"].map(|path| site.root().join(path)));
@@ -203,7 +203,7 @@ fn elsewhere_no_link_leads_out_and_in_place_links_stay() {
     for path in ["data", "storage/ab", "app.db"] {
         assert!(fs::symlink_metadata(site.root().join(path)).unwrap().is_symlink(), "{path}");
     }
-    assert!(report.notes.iter().any(|note| note.contains("the link storage/ab")), "{:?}", report.notes);
+    assert!(report.notes.iter().any(|note| note.text().contains("the link storage/ab")), "{:?}", report.notes);
     for (path, (_, bytes)) in wanted.iter().filter(|(path, _)| path.as_slice() != b"current") {
         let path = site.root().join(OsStr::from_bytes(path));
         assert!(path.is_dir() || fs::read(&path).unwrap() == *bytes, "{}", path.display());
@@ -222,7 +222,7 @@ fn the_set_itself_is_never_moved_along_and_one_in_use_is_refused() {
     site.change();
     let manifest = export_to(&site, &taken, &site.root().join("data/files/backups"));
     let report = restored(&site, &manifest, What::Whole);
-    assert!(report.notes.iter().any(|note| note.contains("lrl's own")), "{:?}", report.notes);
+    assert!(report.notes.iter().any(|note| note.text().contains("lrl's own")), "{:?}", report.notes);
     assert!(manifest.exists() && versions(&site) == [Some(true); 3]);
     assert_eq!(fs::read(site.root().join("data/files/x.txt")).unwrap(), b"x");
     for path in DATABASES {
@@ -233,7 +233,7 @@ fn the_set_itself_is_never_moved_along_and_one_in_use_is_refused() {
         holder.kill().unwrap();
         holder.wait().unwrap();
         let Err(Error::Refused(text)) = refused else { panic!("{refused:?}") };
-        assert!(text.contains("sleep") && text.contains(path), "{text}");
+        assert!(text.text().contains("sleep") && text.text().contains(path), "{text}");
         assert_eq!(site.live(), before);
     }
 }

@@ -1,6 +1,7 @@
 //! Trees of uploads: every kind of entry, hostile lists, single paths, reused files.
 
 use super::*;
+use crate::hint::Hint;
 use crate::ops::restore::swap_contents::tests::force;
 use crate::ops::restore::{CleanOptions, UndoOptions, clean, undo};
 
@@ -102,7 +103,7 @@ fn a_link_to_the_data_is_followed_and_stays_and_one_below_is_not() {
     let result = lab.restore(&snapshot, What::Paths(vec![b"assets/ab/x.txt".to_vec()]));
     assert!(matches!(result, Err(Error::Refused(_))), "{result:?}");
     fs::remove_file(elsewhere.join("ab")).unwrap();
-    let before = inspect_in_use(&elsewhere);
+    let before = look_inside(&elsewhere);
     let db = lab.dir.path().join("db");
     fs::create_dir(&db).unwrap();
     fs::rename(elsewhere.join("lrl.db"), db.join("real.db")).unwrap();
@@ -116,14 +117,14 @@ fn a_link_to_the_data_is_followed_and_stays_and_one_below_is_not() {
     assert_eq!(fs::read(db.join("real.db")).unwrap(), b"database");
     assert_eq!(names_in(&db), ["real.db", "real.db.pre-restore", "real.db.pre-restore-wal"]);
     assert_eq!(names_in(&lab.data()), ["assets", "lrl.db"]);
-    assert_eq!(report.notes.iter().filter(|note| note.contains("symbolic link")).count(), 2);
+    assert_eq!(report.notes.iter().filter(|note| note.text().contains("symbolic link")).count(), 2);
     let options = lab.options(What::Whole);
     let (data_dir, storage_dir) = (options.data_dir, options.storage_dir);
     undo(&UndoOptions { data_dir, storage_dir, dry_run: false, force: false, locks: None }).unwrap();
     assert!(is_link("assets") && is_link("lrl.db"));
     assert_eq!(fs::read(db.join("real.db")).unwrap(), b"elsewhere");
     assert_eq!(fs::read(db.join("real.db-wal")).unwrap(), b"old wal");
-    let mut back = inspect_in_use(&elsewhere);
+    let mut back = look_inside(&elsewhere);
     back.insert(b"lrl.db".to_vec(), before[b"lrl.db".as_slice()].clone());
     assert_eq!(back, before);
 }
@@ -151,7 +152,8 @@ fn a_link_that_another_user_could_have_planted_is_not_followed() {
         symlink(&target, &link).unwrap();
         own(&link, 4321);
         let Err(Error::Refused(text)) = lab.restore(&snapshot, What::Whole) else { panic!("{name} was followed") };
-        assert!(text.contains("symbolic link of user 4321") && text.contains("--data-dir"), "{text}");
+        assert!(text.text().contains("symbolic link of user 4321"), "{text}");
+        assert_eq!(text.hints(), [Hint::NameDataDir]);
         assert_eq!(look(&victim), before);
         fs::remove_file(&link).unwrap();
     }
@@ -233,10 +235,10 @@ fn a_hostile_list_is_refused_and_leaves_nothing() {
     ];
     fs::write(outside.join("f"), b"outside").unwrap();
     for (what, list) in lists {
-        let before = inspect_in_use(lab.dir.path());
+        let before = look_inside(lab.dir.path());
         let result = lab.restore(&lab.snapshot_of(list), What::Whole);
         assert!(matches!(result, Err(Error::Corrupt { .. } | Error::Missing { .. })), "{what}: {result:?}");
-        assert_eq!(inspect_in_use(lab.dir.path()), before, "{what}");
+        assert_eq!(look_inside(lab.dir.path()), before, "{what}");
     }
 }
 
@@ -444,7 +446,7 @@ fn a_disk_without_space_for_two_reuses_what_is_right_or_refuses() {
     fs::remove_file(options.data_dir.join("assets/gone")).unwrap();
     let report = lab.restore_with(&snapshot, &options).unwrap();
     assert_eq!(report.linked, (19, 19 * 200_000));
-    assert!(report.notes.iter().any(|note| note.contains("hard links")), "{:?}", report.notes);
+    assert!(report.notes.iter().any(|note| note.text().contains("hard links")), "{:?}", report.notes);
     assert_eq!(look(&options.data_dir.join("assets")), look(&lab.source().join("assets")));
     assert_eq!(fs::read(options.data_dir.join("assets.pre-restore/3/file")).unwrap(), [99; 200_000]);
 
@@ -453,10 +455,10 @@ fn a_disk_without_space_for_two_reuses_what_is_right_or_refuses() {
     for n in 0..20 {
         set_mtime(&options.data_dir.join(format!("assets/{n}/file")), 1, 1);
     }
-    let before = inspect_in_use(&options.data_dir);
+    let before = look_inside(&options.data_dir);
     let Err(Error::Refused(text)) = lab.restore_with(&snapshot, &options) else { panic!() };
-    assert!(text.contains("more than the disk"), "{text}");
-    assert_eq!(inspect_in_use(&options.data_dir), before);
+    assert!(text.text().contains("more than the disk"), "{text}");
+    assert_eq!(look_inside(&options.data_dir), before);
     // A part of it still fits.
     let _ = lab.restore_with(&snapshot, &Options { what: What::Paths(vec![b"assets/7".to_vec()]), ..options }).unwrap();
 }
@@ -559,7 +561,7 @@ fn what_is_kept_inside_the_uploads_or_behind_a_link_can_be_removed() {
     let report = lab.restore_with(&snapshot, &Options { no_keep: true, ..options.clone() });
     force(false);
     let report = report.unwrap();
-    assert!(!report.notes.iter().any(|note| note.contains("kept")), "{:?}", report.notes);
+    assert!(!report.notes.iter().any(|note| note.text().contains("kept")), "{:?}", report.notes);
     assert_eq!(look(&elsewhere.join("files")), look(&lab.source().join("assets")));
     assert_eq!(names_in(&elsewhere), ["app.sqlite", "files"]);
 }

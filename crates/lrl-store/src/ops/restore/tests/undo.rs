@@ -64,9 +64,9 @@ fn there_and_back() {
     let _ = lab.restore(&snapshot, What::Whole).unwrap();
     fs::write(lab.data().join("lrl.db-shm"), b"new shm").unwrap();
     let new = live(&lab);
-    let inside = inspect_in_use(&lab.data());
+    let inside = look_inside(&lab.data());
     let undone = lab.undo_with(true).unwrap();
-    assert!(undone.dry_run && undone.returned.len() == 3 && inspect_in_use(&lab.data()) == inside);
+    assert!(undone.dry_run && undone.returned.len() == 3 && look_inside(&lab.data()) == inside);
     let undone = lab.undo().unwrap();
     assert_eq!(live(&lab), old);
     assert!(!undone.restored_again);
@@ -201,7 +201,7 @@ fn undos_that_fail() {
     let mut at = 0;
     loop {
         let (lab, _) = restored_lab();
-        let before = [inspect_in_use(&lab.data()), inspect_in_use(&lab.dir.path().join("kept"))];
+        let before = [look_inside(&lab.data()), look_inside(&lab.dir.path().join("kept"))];
         faults::arm(at, false);
         let result = lab.undo();
         if !faults::disarm() {
@@ -209,7 +209,7 @@ fn undos_that_fail() {
             break;
         }
         assert!(result.is_err(), "{at}");
-        assert_eq!([inspect_in_use(&lab.data()), inspect_in_use(&lab.dir.path().join("kept"))], before, "step {at}");
+        assert_eq!([look_inside(&lab.data()), look_inside(&lab.dir.path().join("kept"))], before, "step {at}");
         at += 1;
     }
     assert!(at >= 12, "only {at} steps");

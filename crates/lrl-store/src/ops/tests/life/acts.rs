@@ -253,7 +253,7 @@ impl World {
             planned.extend(plan.removed().cloned());
             forget::apply(&store, &plan, &*observer)
         });
-        if matches!(&done, Err(Error::Refused(text)) if text.contains("keeps none")) {
+        if matches!(&done, Err(Error::Refused(text)) if text.text().contains("keeps none")) {
             assert!(planned.is_empty() && policy.last == 0);
             self.storage.disarm();
             return self.count("refused");

@@ -50,7 +50,7 @@ impl ReadOutcome {
             Self::Changing(_) => "changed while it was read; the stored copy may be a mixture".to_owned(),
             Self::Unreadable(reason) => reason.clone(),
         };
-        Some(Problem { path: found.source.to_string_lossy().into_owned(), reason, lost: true })
+        Some(Problem { path: found.source.to_string_lossy().into_owned(), reason: reason.into(), lost: true })
     }
 }
 

@@ -180,7 +180,7 @@ fn a_file_that_keeps_changing_is_kept_as_read_last_and_named() {
         let ReadOutcome::Changing(stat) = outcome else { panic!("{outcome:?}") };
         assert_eq!(stat.size, bytes(&got).len() as u64);
         let problem = outcome.problem(&found).unwrap();
-        assert!(problem.lost && problem.reason.contains("changed while it was read"), "{problem:?}");
+        assert!(problem.lost && problem.reason.text().contains("changed while it was read"), "{problem:?}");
     }
 }
 
@@ -220,7 +220,7 @@ fn what_was_replaced_since_the_walk_is_not_read() {
         let problem = outcome.problem(&found).unwrap();
         assert!(problem.lost && problem.path.ends_with("uploads/sub/f"), "{name}: {problem:?}");
         let expected = if name == "gone" { "vanished" } else { "replaced" };
-        assert!(problem.reason.contains(expected), "{name}: {problem:?}");
+        assert!(problem.reason.text().contains(expected), "{name}: {problem:?}");
     }
 }
 

@@ -23,6 +23,7 @@ use crate::budget::WALK_NAMES_BYTES;
 use crate::error::Result;
 use crate::format::xattr::Xattrs;
 use crate::fs::xattrs::{FoundXattrs, read_xattrs};
+use crate::hint::{AddHint, Hint};
 use crate::progress::{Observer, Problem, Problems, checkpoint};
 
 /// Bytes that a directory gets at least, even deep below large ones.
@@ -72,11 +73,10 @@ pub fn walk(
         walker.problems.lost(path, "was to be followed, but there is no such link");
     }
     if walker.kept.0 > 0 {
-        let reason = format!(
-            "is kept by a restore and no part of the site, {} such names in all: they are left out, and `lrl restore --clean` removes them",
-            walker.kept.0
-        );
-        walker.problems.note(&walker.kept.1, reason);
+        let count = walker.kept.0;
+        let reason =
+            format!("is kept by a restore and no part of the site, {count} such names in all: they are left out");
+        walker.problems.note(&walker.kept.1, reason.hint(Hint::RemoveKept));
     }
     Ok(walker.problems.into_report())
 }
@@ -212,11 +212,9 @@ impl Walker<'_> {
             What::Symlink(target, None) => {
                 if link_target::lead_outside(&self.source, &self.root_ids) {
                     let path = String::from_utf8_lossy(&self.path);
-                    let reason = format!(
-                        "leads out of the uploads: only the link is stored; the files behind it are NOT backed up \
-                         (--follow-link '{path}' stores a directory in its place)"
-                    );
-                    self.problems.note(&self.source, reason);
+                    let reason =
+                        "leads out of the uploads: only the link is stored; the files behind it are NOT backed up";
+                    self.problems.note(&self.source, reason.hint(Hint::FollowLink(path.into_owned())));
                 }
                 self.found(FoundKind::Symlink { target }, stat)
             }

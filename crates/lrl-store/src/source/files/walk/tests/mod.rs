@@ -116,7 +116,7 @@ fn links_are_recorded_and_never_followed() {
     let (found, problems) = simple(&real);
     assert_eq!(problems.len(), 1);
     assert!(problems[0].path.ends_with("/to-dir") && !problems[0].lost, "{problems:?}");
-    assert!(problems[0].reason.contains("the files behind it are NOT backed up"), "{problems:?}");
+    assert!(problems[0].reason.text().contains("the files behind it are NOT backed up"), "{problems:?}");
     assert_eq!(paths(&found), ["assets", "assets/dangling", "assets/loop", "assets/odd", "assets/to-dir"]);
     assert_eq!(found[0].kind, FoundKind::Dir);
     assert_eq!(found[1].kind, FoundKind::Symlink { target: b"no/such/thing".to_vec() });
@@ -149,8 +149,8 @@ fn special_files_are_notes() {
     let (found, problems) = simple(&assets);
     assert_eq!(paths(&found), ["assets", "assets/z"]);
     assert!(problems.iter().all(|p| !p.lost));
-    assert!(problems[0].path.ends_with("/pipe") && problems[0].reason.contains("named pipe"), "{problems:?}");
-    assert!(problems[1].path.ends_with("/socket") && problems[1].reason.contains("socket"), "{problems:?}");
+    assert!(problems[0].path.ends_with("/pipe") && problems[0].reason.text().contains("named pipe"), "{problems:?}");
+    assert!(problems[1].path.ends_with("/socket") && problems[1].reason.text().contains("socket"), "{problems:?}");
 }
 
 #[test]
@@ -169,7 +169,10 @@ fn what_vanishes_after_it_was_listed_is_lost_and_named() {
     assert_eq!(paths(&found), ["assets", "assets/a", "assets/e"]);
     assert_eq!(problems.len(), 2);
     for (problem, name) in problems.iter().zip(["/b", "/c"]) {
-        assert!(problem.lost && problem.path.ends_with(name) && problem.reason.contains("vanished"), "{problem:?}");
+        assert!(
+            problem.lost && problem.path.ends_with(name) && problem.reason.text().contains("vanished"),
+            "{problem:?}"
+        );
     }
 }
 
@@ -227,7 +230,7 @@ fn overlapping_roots_are_stored_once() {
     let (found, problems) =
         run(&[root("assets", &assets), root("storage", dir.path().join("link"))], &[], &[], &mut |_| {});
     assert_eq!(paths(&found), ["assets", "assets/a", "assets/nested", "assets/nested/b"]);
-    assert!(problems.len() == 1 && !problems[0].lost && problems[0].reason.contains("inside"), "{problems:?}");
+    assert!(problems.len() == 1 && !problems[0].lost && problems[0].reason.text().contains("inside"), "{problems:?}");
     // The same directory twice.
     let (found, problems) = run(&[root("assets", &assets), root("storage", &assets)], &[], &[], &mut |_| {});
     assert_eq!((found.len(), problems.len()), (4, 1));
@@ -236,7 +239,10 @@ fn overlapping_roots_are_stored_once() {
     let expected =
         ["assets", "assets/a", "assets/nested", "assets/nested/b", "storage", "storage/link", "storage/other"];
     assert_eq!(paths(&found), expected);
-    assert!(problems.len() == 1 && !problems[0].lost && problems[0].reason.contains("only once"), "{problems:?}");
+    assert!(
+        problems.len() == 1 && !problems[0].lost && problems[0].reason.text().contains("only once"),
+        "{problems:?}"
+    );
 }
 
 #[test]
@@ -307,7 +313,7 @@ fn a_report_of_many_problems_stays_small() {
     let problems = walk(&[root("assets", &assets)], &Excludes::none(), &[], &count, &mut |_| Ok(())).unwrap();
     assert_eq!(count.0.into_inner(), 1100);
     assert_eq!(problems.len(), 1001);
-    assert!(problems[1000].reason.starts_with("100 more") && !problems[1000].lost);
+    assert!(problems[1000].reason.text().starts_with("100 more") && !problems[1000].lost);
 }
 
 /// Runs one ignored test of this binary as an ordinary user, on `dir`.
@@ -362,5 +368,5 @@ fn child_walks_without_rights() {
     }
     let ends: Vec<_> = problems.iter().map(|p| (p.path.rsplit("assets/").next().unwrap(), p.lost)).collect();
     assert_eq!(ends, [("closed", true), ("names-only/x", true), ("secret", true)]);
-    assert!(problems.iter().all(|p| p.reason.contains("Permission denied")), "{problems:?}");
+    assert!(problems.iter().all(|p| p.reason.text().contains("Permission denied")), "{problems:?}");
 }
