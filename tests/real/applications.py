@@ -9,9 +9,9 @@ while it changes the site without a pause, one while it holds still between two 
 the first kind: each database passes SQLite's integrity check where Python's SQLite knows its collations, and holds as many rows of the application
 as it had committed when the backup began, up to as many as when it ended. Those of the second kind equal the site of that moment by `.dump` and by
 file. With the writer stopped the last snapshot is drilled: where rows name files, each of them is looked for with its size and digest. An application
-that is not there is skipped
-with a note: `rails` needs Debian's ruby-rails and ruby-sqlite3; `paperless` its sources (--paperless DIR, which has src/; --paperless-python names a Python
-with the packages of its pyproject.toml, those for language models left out, and pikepdf and img2pdf) and a Redis on this machine. Prints one line for each application; ends with 1 if one failed.
+that is not there is skipped with a note: `fossil` and `chromium` are Debian's; `rails` needs its ruby-rails and ruby-sqlite3; `paperless` its sources
+(--paperless DIR, which has src/; --paperless-python names a Python with the packages of its pyproject.toml, those for language models left out, and
+pikepdf and img2pdf) and a Redis on this machine. Prints one line for each application; ends with 1 if one failed.
 """
 import argparse, hashlib, json, os, shutil, sqlite3, subprocess, sys, tempfile, time
 
@@ -20,6 +20,7 @@ APPS = {}
 # What `lrl.toml` says of an application beside its root: rows that name files.
 SETTINGS = {
     "django": """[[check]]\nrows = "SELECT 'media/' || last_name AS path FROM auth_user"\n""",
+    "diskcache": """[[check]]\nrows = "SELECT filename AS path, size FROM Cache WHERE filename IS NOT NULL"\n""",
     "rails": 'app = "rails"\n',
     "paperless": 'app = "paperless"\n',
 }
@@ -189,6 +190,39 @@ def radicale(root):
             calendar.upload(f"{uid}.ics", radicale.item.Item(collection=calendar, text=text))
         yield
 
+@app(("site.fossil", "SELECT count(*) FROM event WHERE type = 'ci'"))
+def fossil(root):
+    checkout = tempfile.mkdtemp(prefix="lrl-fossil-")
+    def call(*words):
+        subprocess.run(["fossil", *words], cwd=checkout, env={**os.environ, "FOSSIL_HOME": checkout, "USER": "me"}, check=True, capture_output=True)
+    repository = os.path.join(root, "site.fossil")
+    call("init", "--admin-user", "me", repository)
+    call("open", repository)
+    yield
+    while True:
+        name = f"{time.time_ns()}.txt"
+        with open(os.path.join(checkout, name), "wb") as file:
+            file.write(os.urandom(3000))
+        call("add", name)
+        call("commit", "-m", "one more", "--no-warnings")
+        yield
+
+@app(("profile/Default/History", "SELECT count(*) FROM urls"))
+def chromium(root):
+    pages = tempfile.mkdtemp(prefix="lrl-pages-")
+    def visit():
+        page = os.path.join(pages, f"{time.time_ns()}.html")
+        with open(page, "w") as file:
+            file.write("<title>a page</title>")
+        # It writes while it runs and, what it still holds, as it ends.
+        subprocess.run(["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", f"--user-data-dir={root}/profile", "--dump-dom",
+                        f"file://{page}"], check=True, capture_output=True, timeout=120)
+    visit()
+    yield
+    while True:
+        visit()
+        yield
+
 RAILS = """
 require 'rails'
 require 'active_record/railtie'
@@ -265,6 +299,8 @@ def paperless(root):
 
 def find(name, arguments):
     """Returns the Python that runs an application's writer."""
+    if name in ("fossil", "chromium") and not shutil.which(name):
+        raise Skipped(f"there is no {name}")
     if name == "rails" and (not shutil.which("ruby") or subprocess.run(["ruby", "-e", "require 'rails'; require 'sqlite3'"], capture_output=True).returncode != 0):
         raise Skipped("there is no Ruby with Rails and sqlite3")
     if name != "paperless":
