@@ -259,6 +259,12 @@ fn the_engine_does_not_know_the_command_line() {
 }
 
 #[test]
+fn the_road_of_a_backup_is_on_one_screen() {
+    let road = fs::read_to_string(repository().join("crates/lrl-store/src/ops/backup/mod.rs")).unwrap();
+    assert!(road.lines().count() <= 150, "{} lines", road.lines().count());
+}
+
+#[test]
 fn every_file_begins_with_a_module_comment() {
     let mut silent = Vec::new();
     for directory in ["crates/lrl-store/src", "crates/lrl-cli/src", "crates/lrl-bench/src", "tests"] {

@@ -98,20 +98,13 @@ fn run(context: Context<'_>) -> Result<Report> {
     if let Some(name) = newest.filter(|_| vanished.is_none() && decision.answered().next().is_none()) {
         records::record(context, &decision, &name, &snapshot, all_read, uploads_read.files_proved);
         return Ok(Report {
-            name,
-            snapshot,
             unchanged: true,
-            added_bytes: session.added_bytes(),
             databases_read,
             uploads_read,
             full_scan: decision.full_scan,
-            distrust: None,
-            set: None,
-            set_error: None,
-            sets: None,
             vanished,
-            interrupted: false,
             problems,
+            ..Report::new(name, snapshot, session.added_bytes())
         });
     }
 
@@ -137,10 +130,6 @@ fn run(context: Context<'_>) -> Result<Report> {
     records::record(context, &decision, &name, &snapshot, all_read, uploads_read.files_proved);
 
     Ok(Report {
-        name,
-        snapshot,
-        unchanged: false,
-        added_bytes: session.added_bytes(),
         databases_read,
         uploads_read,
         full_scan: decision.full_scan,
@@ -151,5 +140,6 @@ fn run(context: Context<'_>) -> Result<Report> {
         vanished,
         interrupted,
         problems,
+        ..Report::new(name, snapshot, session.added_bytes())
     })
 }

@@ -53,6 +53,28 @@ pub struct Report {
     pub problems: Vec<Problem>,
 }
 
+impl Report {
+    /// Makes one of a run that read nothing and wrote no set.
+    pub(super) fn new(name: SnapshotName, snapshot: Snapshot, added_bytes: u64) -> Self {
+        Self {
+            name,
+            snapshot,
+            unchanged: false,
+            added_bytes,
+            databases_read: BTreeMap::new(),
+            uploads_read: UploadsRead::default(),
+            full_scan: None,
+            distrust: None,
+            set: None,
+            set_error: None,
+            sets: None,
+            vanished: None,
+            interrupted: false,
+            problems: Vec::new(),
+        }
+    }
+}
+
 /// A record that shows that the store may be damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Distrust {
