@@ -631,7 +631,8 @@ fn a_call_that_fails_stays_an_input_error_and_is_no_doubt_about_a_snapshot() {
     let forgets = forget::Options { source: None, names: Vec::new(), policy, force: false, now: 1_800_000_000 };
     let prunes = |store: &Store| plan(store, MaxUnused::Bytes(0), &HashSet::new(), true, &Silent).map(drop);
     let forgets = |store: &Store| forget::plan(store, &forgets, &Silent).map(drop);
-    let runs: [(&str, &dyn Fn(&Store) -> Result<()>); 2] = [("prune", &prunes), ("forget", &forgets)];
+    type Run<'a> = &'a dyn Fn(&Store) -> Result<()>;
+    let runs: [(&str, Run<'_>); 2] = [("prune", &prunes), ("forget", &forgets)];
     for (verb, run) in runs {
         for left in 0.. {
             let store = open(&backend);
