@@ -262,6 +262,12 @@ impl Error {
         }
     }
 
+    /// Returns whether an object cannot be read for a reason of its own: damaged, gone, or written by a newer version. Other errors may pass, and
+    /// keep their kind.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        self.is_damage() || matches!(self, Self::Unsupported { .. })
+    }
+
     /// Checks whether it is the system's error on this very path.
     pub(crate) fn is_about(&self, path: &Path) -> bool {
         matches!(self, Self::Io { path: about, .. } if about == path)

@@ -127,7 +127,7 @@ fn by_policy(store: &Store, options: &Options, observer: &dyn Observer) -> Resul
         let (mut found, mut stamps) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));
         for name in store.reading(group.iter()) {
             checkpoint(observer)?;
-            let snapshot = store.snapshot(name).map_err(|error| unreadable(store, name, &error))?;
+            let snapshot = store.snapshot(name).map_err(|error| unreadable(store, name, error))?;
             let judgement = judge.of(name, &snapshot, observer)?;
             found.push(Details::of(&snapshot, &judgement));
             stamps.push(snapshot.timestamp.into_boxed_str());
@@ -222,23 +222,20 @@ fn find(store: &Store, options: &Options, word: &str, observer: &dyn Observer) -
     names.retain(|name| name.id.to_string().starts_with(word));
     match (names.pop(), names.is_empty()) {
         (Some(name), true) if options.force => Ok(name),
-        (Some(name), true) => Err(unreadable(store, &name, &error)),
+        (Some(name), true) => Err(unreadable(store, &name, error)),
         _ => Err(error),
     }
 }
 
-fn unreadable(store: &Store, name: &SnapshotName, error: &Error) -> Error {
-    match error {
-        error if error.is_final() => error.again(),
-        error => {
-            let text = format!(
-                "{error}: nothing was forgotten, because nobody can tell what {} holds; bring it back from a copy of the store, or \
-                 give it up",
-                store.storage().object_location(&name.object())
-            );
-            Error::refused(text.hint(Hint::GiveUp(name.id.short())))
-        }
+fn unreadable(store: &Store, name: &SnapshotName, error: Error) -> Error {
+    if !error.is_unreadable() {
+        return error;
     }
+    let text = format!(
+        "{error}: nothing was forgotten, because nobody can tell what {} holds; bring it back from a copy of the store, or give it up",
+        store.storage().object_location(&name.object())
+    );
+    Error::refused(text.hint(Hint::GiveUp(name.id.short())))
 }
 
 /// What a policy looks at, without the name.
@@ -275,7 +272,7 @@ fn newest_proven(store: &Store, source: &str, candidates: &[Candidate]) -> Resul
         candidates.iter().enumerate().map(|(at, candidate)| (candidate.name.id, at)).collect();
     for record in store.drill_names(source)? {
         let drill = store.drill(&record).map_err(|error| match error {
-            error if error.is_final() => error,
+            error if !error.is_unreadable() => error,
             error => {
                 let why = "nothing was forgotten, because that record may say which snapshot is proven; move it away, or force it";
                 Error::refused(format!("{error}: {why}").hint(Hint::Force))

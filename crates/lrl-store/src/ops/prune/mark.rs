@@ -227,11 +227,11 @@ impl Walk<'_> {
     }
 }
 
-/// Turns an error into the refusal to delete anything.
+/// Turns the error of an object that cannot be read into the refusal to delete anything.
 fn doubt(error: Error, why: impl Into<Message>) -> Error {
     let why = why.into();
     match error {
-        Error::Interrupted => Error::Interrupted,
+        error if !error.is_unreadable() => error,
         error => {
             let text = Message::from(format!("{error}: nothing was pruned, because {why}"));
             Error::refused(text.with_hints(why.hints()))

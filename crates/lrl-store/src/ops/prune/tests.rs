@@ -28,7 +28,7 @@ use crate::fs::space::{Reserve, SpaceGuard};
 use crate::hint::Hint;
 use crate::id::{ChunkId, Hasher, PackId, SnapshotId};
 use crate::ops::check::{self, ReadData, check};
-use crate::ops::tests::faulty::{Fault, Faulty, names, twin};
+use crate::ops::tests::faulty::{Counted, Fault, Faulty, names, twin};
 use crate::ops::{backup, dump, forget, ls};
 use crate::progress::{Observer, Silent};
 use crate::store::deletion::pending::PendingDeletions;
@@ -619,6 +619,32 @@ fn any_doubt_deletes_nothing() {
         let unlisted: Arc<dyn Backend> = Arc::new(Unlisted(Arc::clone(&backend), prefix));
         assert!(matches!(try_prune(&unlisted, MaxUnused::Bytes(0)), Err(Error::Io { .. })), "{prefix}");
         assert_eq!(names(&backend, ""), before, "{prefix}");
+    }
+}
+
+#[test]
+fn a_call_that_fails_stays_an_input_error_and_is_no_doubt_about_a_snapshot() {
+    let lab = worn();
+    let faulty = Arc::new(Faulty::before(twin(&lab.backend), Counted::All));
+    let backend: Arc<dyn Backend> = Arc::clone(&faulty) as _;
+    let policy = forget::Policy { last: 1, ..forget::Policy::default() };
+    let forgets = forget::Options { source: None, names: Vec::new(), policy, force: false, now: 1_800_000_000 };
+    let prunes = |store: &Store| plan(store, MaxUnused::Bytes(0), &HashSet::new(), true, &Silent).map(drop);
+    let forgets = |store: &Store| forget::plan(store, &forgets, &Silent).map(drop);
+    type Run<'a> = &'a dyn Fn(&Store) -> Result<()>;
+    let runs: [(&str, Run<'_>); 2] = [("prune", &prunes), ("forget", &forgets)];
+    for (verb, run) in runs {
+        for left in 0.. {
+            let store = open(&backend);
+            faulty.arm(Fault::Fails, left);
+            let done = run(&store);
+            let has_failed = faulty.disarm();
+            assert!(matches!(done, Ok(()) | Err(Error::Io { .. })), "{verb}, call {left}: {done:?}");
+            if !has_failed {
+                assert!(left > 5 && done.is_ok(), "{verb}, call {left}: {done:?}");
+                break;
+            }
+        }
     }
 }
 

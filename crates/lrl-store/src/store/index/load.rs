@@ -67,7 +67,7 @@ impl Store {
             checkpoint(observer)?;
             match file.verify(&*self.backend) {
                 Ok(()) => good.push(file),
-                Err(e @ (Error::Corrupt { .. } | Error::Io { .. })) => {
+                Err(e) if e.is_damage() && !matches!(e, Error::Missing { .. }) => {
                     bad.push(DamagedIndex { name: file.name().into(), reason: e.to_string() });
                 }
                 Err(e) => return Err(e),
