@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::model::{Image, ImageSink, Method};
 use super::pages::{Copied, page_size};
 use super::read::{LOCKED_UP_TO, Reading, describe_image, is_wal};
+use super::shm;
 use super::state::Stamp;
 use super::unlocked;
 use super::unlocked::{Unlocked, Version};
@@ -42,7 +43,8 @@ impl Reading<'_> {
         self.started = Instant::now();
         let is_empty = Stamp::of(&self.db)?.is_none_or(|stamp| stamp.size == 0);
         if !is_empty && !self.is_closed_wal()? {
-            let mark = Wal::open(&self.db, RULES).and_then(|wal| wal.mark(earlier));
+            self.published = shm::published(&self.db);
+            let mark = Wal::open(&self.db, RULES).and_then(|wal| wal.mark(earlier, self.published.as_ref()));
             // A refusal comes again when the image is read, and is dealt with there.
             self.transaction = self.begin()?.ok();
             let held = self.transaction.as_ref().filter(|held| held.is_wal);
@@ -59,7 +61,7 @@ impl Reading<'_> {
     /// Returns which extents of the version that is held may differ from those of an earlier image; `None` if that is not known.
     pub(crate) fn changed_since(&self, mark: &WalMark, extent_bytes: u32) -> Option<ExtentSet> {
         let held = self.transaction.as_ref().filter(|held| held.is_wal && held.tables.is_ok())?;
-        Wal::open(&self.db, RULES)?.changed_since(mark, held.page_count, extent_bytes)
+        Wal::open(&self.db, RULES)?.changed_since(mark, held.page_count, extent_bytes, self.published.as_ref())
     }
 
     /// Returns whether the version that is held is the one that was read without a lock.

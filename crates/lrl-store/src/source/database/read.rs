@@ -12,6 +12,7 @@ use super::connect::{Refusal, describe, open_copy, open_immutable, open_live, ta
 use super::model::{HeldFor, Image, ImageSink, Method, ReadOptions};
 use super::pages::{Copied, Transaction, page_size};
 use super::plain_file;
+use super::shm::Published;
 use super::state::{Stamp, header_u32, side_file, unfinished_journal, used_pages};
 use super::wal_changes::WalMark;
 use crate::error::{Error, Result};
@@ -53,6 +54,8 @@ pub struct Reading<'a> {
     pub(super) transaction: Option<Transaction>,
     /// Where the WAL was before that.
     pub(super) mark: Option<WalMark>,
+    /// What its index published before that.
+    pub(super) published: Option<Published>,
 }
 
 impl<'a> Reading<'a> {
@@ -60,7 +63,8 @@ impl<'a> Reading<'a> {
     pub(super) fn new(db: &'a Path, options: &'a ReadOptions<'a>, observer: &'a dyn Observer) -> Result<Self> {
         let real = fs::canonicalize(db).map_err(|error| source_error(db, format!("cannot be opened: {error}")))?;
         let started = Instant::now();
-        let reading = Self { db: real, shown: db, options, observer, started, transaction: None, mark: None };
+        let (transaction, mark, published) = (None, None, None);
+        let reading = Self { db: real, shown: db, options, observer, started, transaction, mark, published };
         reading.check_ours()?;
         // Nobody waits for a reader in WAL mode, and long files are read before without a lasting lock.
         if !is_wal(&reading.header()?) && reading.db.metadata().is_ok_and(|meta| meta.len() <= LOCKED_UP_TO) {

@@ -22,6 +22,7 @@ use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
+use super::shm::Published;
 use super::state::side_file;
 
 const HEADER_BYTES: usize = 32;
@@ -42,6 +43,9 @@ pub(crate) struct WalMark {
     checksum: [u32; 2],
     /// Pages of the image.
     pages: u64,
+    /// The count of commits of the WAL index at the mark, where it is known.
+    #[serde(default)]
+    commits: Option<u32>,
 }
 
 impl WalMark {
@@ -100,7 +104,7 @@ pub(super) struct Rules {
     pub unpublished_commits: usize,
     /// Whether the header is compared at the end.
     pub looks_again: bool,
-    /// Whether older frames that end with the file are of no use.
+    /// Whether older frames that end with the file count only where none can have been cut off.
     pub needs_end: bool,
 }
 
@@ -160,8 +164,9 @@ impl Wal {
                 .is_some_and(|frame| frame.salts == mark.salts && frame.checksum == mark.checksum)
     }
 
-    /// Returns the mark for an image whose read transaction begins after this call; `earlier` saves reading what is before it.
-    pub(super) fn mark(&self, earlier: Option<&WalMark>) -> Option<WalMark> {
+    /// Returns the mark for an image whose read transaction begins after this call; `earlier` saves reading what is before it. `published` was
+    /// read before this WAL was opened.
+    pub(super) fn mark(&self, earlier: Option<&WalMark>, published: Option<&Published>) -> Option<WalMark> {
         let beginning = WalMark {
             file: self.of,
             salts: self.salts,
@@ -169,27 +174,43 @@ impl Wal {
             frame: 0,
             checksum: [0; 2],
             pages: 0,
+            commits: None,
         };
         let fits = |mark: &&WalMark| {
             mark.file == self.of && mark.salts == self.salts && mark.page_size == self.page_size && self.has(mark)
         };
         let start = earlier.filter(fits).cloned().unwrap_or(beginning);
-        // The newest commits, the last one first.
-        let mut newest = vec![start.clone()];
-        let mut index = start.frame;
+        let published = published.filter(|published| published.salts == self.salts);
+        let is_published = |index| published.is_some_and(|published| published.frames == index);
+        // The newest commits, the last one first, each with the number of commits since the start.
+        let mut newest = vec![(0, start.clone())];
+        let (mut index, mut commits) = (start.frame, 0u32);
+        let mut commits_published = is_published(index).then_some(0);
         while let Some(frame) = self.frame(index).filter(|frame| frame.salts == self.salts) {
             index += 1;
             if frame.commit > 0 {
-                newest.insert(0, WalMark { frame: index, checksum: frame.checksum, ..start.clone() });
+                commits = commits.wrapping_add(1);
+                newest.insert(0, (commits, WalMark { frame: index, checksum: frame.checksum, ..start.clone() }));
                 newest.truncate(self.rules.unpublished_commits + 1);
             }
+            commits_published = commits_published.or_else(|| is_published(index).then_some(commits));
         }
-        self.is_same().then(|| newest.pop()).flatten()
+        let (counted, mark) = newest.pop()?;
+        let commits = published
+            .zip(commits_published)
+            .map(|(published, to_there)| published.commits.wrapping_sub(to_there).wrapping_add(counted));
+        self.is_same().then_some(WalMark { commits, ..mark })
     }
 
     /// Returns the extents of `extent_bytes` with pages that changed since the image of `mark`, in the image of a read transaction that began
-    /// before this call and sees this many pages. `None` if that is not known.
-    pub(super) fn changed_since(&self, mark: &WalMark, pages: u64, extent_bytes: u32) -> Option<ExtentSet> {
+    /// before this call and sees this many pages; `published` was read before that. `None` if that is not known.
+    pub(super) fn changed_since(
+        &self,
+        mark: &WalMark,
+        pages: u64,
+        extent_bytes: u32,
+        published: Option<&Published>,
+    ) -> Option<ExtentSet> {
         if mark.file != self.of || mark.page_size != self.page_size || !self.has(mark) {
             return None;
         }
@@ -211,17 +232,29 @@ impl Wal {
                 index += 1;
             }
         } else if self.salts[0] == mark.salts[0].wrapping_add(1) {
-            let mut index = 0;
+            let published = published.filter(|published| published.salts == self.salts);
+            let (mut index, mut commits) = (0, 0u32);
             while let Some(frame) = self.frame(index).filter(is_new) {
                 take(&frame);
                 index += 1;
+                // Later ones are not in the count.
+                commits += u32::from(frame.commit > 0 && published.is_some_and(|published| index <= published.frames));
             }
             let mut older = mark.frame;
             loop {
                 match self.frame(older) {
-                    Some(frame) if frame.salts == mark.salts => take(&frame),
+                    Some(frame) if frame.salts == mark.salts => {
+                        take(&frame);
+                        commits += u32::from(frame.commit > 0);
+                    }
                     Some(_) => break,
-                    None if self.rules.needs_end => return None,
+                    None if self.rules.needs_end => {
+                        let since = published?.commits.wrapping_sub(mark.commits?);
+                        if since == commits && published?.frames <= index {
+                            break;
+                        }
+                        return None;
+                    }
                     None => break,
                 }
                 older += 1;

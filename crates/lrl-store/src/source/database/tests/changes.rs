@@ -13,6 +13,7 @@ use super::{BANK, Collect, Lab, Worker, rounds};
 use crate::progress::Silent;
 use crate::source::database::connect::open_live;
 use crate::source::database::pages::Transaction;
+use crate::source::database::shm::published;
 use crate::source::database::wal_changes::{ExtentSet, RULES, Rules, Wal, WalMark};
 
 const PAGE: usize = 1024;
@@ -54,11 +55,13 @@ fn watch(db: &Path, rules: Rules, rounds: usize, gap: Duration) -> Tally {
     let mut before: Option<(Vec<u8>, Option<WalMark>)> = None;
     for _ in 0..rounds {
         let earlier = before.as_ref().and_then(|(_, mark)| mark.as_ref());
-        let mark = Wal::open(db, rules).and_then(|wal| wal.mark(earlier));
+        let published = published(db);
+        let mark = Wal::open(db, rules).and_then(|wal| wal.mark(earlier, published.as_ref()));
         let Ok(transaction) = Transaction::begin(open_live(db).unwrap()) else { continue };
         let pages = transaction.page_count;
-        let changed =
-            Wal::open(db, rules).zip(earlier).and_then(|(wal, mark)| wal.changed_since(mark, pages, EXTENT as u32));
+        let changed = Wal::open(db, rules)
+            .zip(earlier)
+            .and_then(|(wal, mark)| wal.changed_since(mark, pages, EXTENT as u32, published.as_ref()));
         let now = image(&transaction);
         drop(transaction);
         match (&before, changed) {
@@ -138,13 +141,14 @@ fn begin(db: &Path) -> Transaction {
 
 /// Marks, reads, changes rows as told, and returns what was missed at the next reading; `None` if that reads everything.
 fn round(db: &Path, rules: Rules, act: impl FnOnce()) -> Option<Vec<u64>> {
-    let mark = Wal::open(db, rules).unwrap().mark(None).unwrap();
+    let mark = Wal::open(db, rules).unwrap().mark(None, published(db).as_ref()).unwrap();
     let first = begin(db);
     let (old, mark) = (image(&first), mark.of_image(first.page_count));
     drop(first);
     act();
+    let published = published(db);
     let second = begin(db);
-    let changed = Wal::open(db, rules)?.changed_since(&mark, second.page_count, EXTENT as u32)?;
+    let changed = Wal::open(db, rules)?.changed_since(&mark, second.page_count, EXTENT as u32, published.as_ref())?;
     Some(missed(&old, &image(&second), &changed))
 }
 
@@ -158,11 +162,13 @@ fn a_commit_that_was_written_and_not_yet_published_is_not_behind_the_mark() {
         // The reader begins without a commit whose frames were in the file when it was marked.
         let reader = begin(&db);
         change(&conn, 200);
-        let mark = Wal::open(&db, rules).unwrap().mark(None).unwrap().of_image(reader.page_count);
+        let mark =
+            Wal::open(&db, rules).unwrap().mark(None, published(&db).as_ref()).unwrap().of_image(reader.page_count);
         let old = image(&reader);
         drop(reader);
         let second = begin(&db);
-        let changed = Wal::open(&db, rules).unwrap().changed_since(&mark, second.page_count, EXTENT as u32).unwrap();
+        let changed =
+            Wal::open(&db, rules).unwrap().changed_since(&mark, second.page_count, EXTENT as u32, None).unwrap();
         assert_eq!(!missed(&old, &image(&second), &changed).is_empty(), is_missed, "{commits}");
     }
 }
@@ -174,7 +180,7 @@ fn a_wal_that_starts_again_while_it_is_scanned_is_noticed() {
         let (db, conn) = database(dir.path());
         change(&conn, 1);
         let rules = Rules { looks_again, ..RULES };
-        let mark = Wal::open(&db, rules).unwrap().mark(None).unwrap();
+        let mark = Wal::open(&db, rules).unwrap().mark(None, published(&db).as_ref()).unwrap();
         let first = begin(&db);
         let (old, mark) = (image(&first), mark.of_image(first.page_count));
         drop(first);
@@ -185,7 +191,7 @@ fn a_wal_that_starts_again_while_it_is_scanned_is_noticed() {
         assert_eq!(all_of_it("PRAGMA wal_checkpoint(RESTART)"), 0);
         conn.execute("UPDATE t SET pad = randomblob(700) WHERE id < 290", []).unwrap();
         let second = begin(&db);
-        let changed = scanned.changed_since(&mark, second.page_count, EXTENT as u32);
+        let changed = scanned.changed_since(&mark, second.page_count, EXTENT as u32, None);
         match changed {
             None => assert!(looks_again),
             Some(changed) => {
@@ -251,6 +257,27 @@ fn frames_that_a_limit_of_the_wals_length_cut_off_are_missed() {
 }
 
 #[test]
+fn rounds_of_the_wal_that_end_with_its_file_are_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (db, conn) = database(dir.path());
+    // The file is made anew, so that it ends with the next round.
+    for commits in 10..20 {
+        let found = round(&db, RULES, || {
+            (0..commits).for_each(|row| change(&conn, 1 + row * 7));
+            conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+            (200..205).for_each(|row| change(&conn, row));
+        });
+        assert_eq!(found, None, "{commits}: nothing older is left");
+        let found = round(&db, RULES, || {
+            (0..commits).for_each(|row| change(&conn, 1 + row * 7));
+            conn.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(())).unwrap();
+            (250..253).for_each(|row| change(&conn, row));
+        });
+        assert_eq!(found, Some(Vec::new()), "{commits}");
+    }
+}
+
+#[test]
 fn what_is_odd_reads_everything() {
     type Act = fn(&Path, &Connection);
     let acts: BTreeMap<&str, Act> = BTreeMap::from([
@@ -279,11 +306,11 @@ fn what_is_odd_reads_everything() {
         let dir = tempfile::tempdir().unwrap();
         let (db, conn) = database(dir.path());
         (1..9).for_each(|row| change(&conn, row));
-        let mark = Wal::open(&db, RULES).unwrap().mark(None).unwrap();
+        let mark = Wal::open(&db, RULES).unwrap().mark(None, published(&db).as_ref()).unwrap();
         let pages = begin(&db).page_count;
         act(&db, &conn);
-        let changed =
-            Wal::open(&db, RULES).and_then(|wal| wal.changed_since(&mark.of_image(pages), pages, EXTENT as u32));
+        let changed = Wal::open(&db, RULES)
+            .and_then(|wal| wal.changed_since(&mark.of_image(pages), pages, EXTENT as u32, published(&db).as_ref()));
         assert_eq!(changed, None, "{name}");
     }
 }
