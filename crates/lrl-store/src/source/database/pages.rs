@@ -273,6 +273,11 @@ fn begin_and_count(conn: &Connection) -> Result<(u32, u64), Refusal> {
     }
 }
 
+/// Returns whether a header (of 100 bytes) asks for WAL mode.
+pub(crate) fn is_wal(header: &[u8]) -> bool {
+    page_size(header) > 0 && header[18..20] == [2, 2]
+}
+
 /// Returns the page size in bytes that a database header names; 0 if it is not the header of a database.
 pub(crate) fn page_size(header: &[u8]) -> u32 {
     if header.len() < 100 || !header.starts_with(MAGIC) {

@@ -5,8 +5,8 @@ use std::fs;
 use std::time::Instant;
 
 use super::model::{Image, ImageSink, Method};
-use super::pages::{Copied, page_size};
-use super::read::{LOCKED_UP_TO, Reading, describe_image, is_wal};
+use super::pages::{Copied, is_wal, page_size};
+use super::read::{LOCKED_UP_TO, Reading, describe_image};
 use super::shm;
 use super::state::Stamp;
 use super::unlocked;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::connect::{Refusal, describe, open_copy, open_immutable, open_live, tables};
 use super::model::{HeldFor, Image, ImageSink, Method, ReadOptions};
-use super::pages::{Copied, Transaction, page_size};
+use super::pages::{Copied, Transaction, is_wal, page_size};
 use super::plain_file;
 use super::shm::Published;
 use super::state::{Stamp, header_u32, side_file, unfinished_journal, used_pages};
@@ -314,11 +314,6 @@ impl<'a> Reading<'a> {
     fn fail(&self, detail: impl Into<Message>) -> Error {
         source_error(self.shown, detail)
     }
-}
-
-/// Returns whether a header (of 100 bytes) asks for WAL mode.
-pub(crate) fn is_wal(header: &[u8]) -> bool {
-    page_size(header) > 0 && header[18..20] == [2, 2]
 }
 
 fn source_error(path: &Path, detail: impl Into<Message>) -> Error {

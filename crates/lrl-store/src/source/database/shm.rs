@@ -7,9 +7,8 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
-use super::pages::page_size;
+use super::pages::{is_wal, page_size};
 use super::plain_file;
-use super::read::is_wal;
 use super::state::side_file;
 use crate::error::{Error, Result};
 
