@@ -156,6 +156,18 @@ impl Wal {
         })
     }
 
+    /// Returns whether a frame, counted from 1, is a commit like the one before it, of the same page with the same contents.
+    fn is_repeated(&self, number: u64) -> bool {
+        let Some(before) = number.checked_sub(2) else { return false };
+        let commit = |index| self.frame(index).filter(|frame| frame.commit > 0).map(|frame| frame.page);
+        let page = |index: u64| {
+            let frame = HEADER_BYTES as u64 + index * (FRAME_HEADER_BYTES as u64 + u64::from(self.page_size));
+            let mut bytes = vec![0; self.page_size as usize];
+            self.file.read_exact_at(&mut bytes, frame + FRAME_HEADER_BYTES as u64).ok().map(|()| bytes)
+        };
+        commit(before).is_some() && commit(before) == commit(before + 1) && page(before) == page(before + 1)
+    }
+
     /// Returns whether the frame of a mark is where it was.
     fn has(&self, mark: &WalMark) -> bool {
         mark.frame == 0
@@ -196,8 +208,10 @@ impl Wal {
             commits_published = commits_published.or_else(|| is_published(index).then_some(commits));
         }
         let (counted, mark) = newest.pop()?;
+        let is_repeated = newest.iter().any(|(_, last)| self.is_repeated(last.frame));
         let commits = published
             .zip(commits_published)
+            .filter(|_| !is_repeated)
             .map(|(published, to_there)| published.commits.wrapping_sub(to_there).wrapping_add(counted));
         self.is_same().then_some(WalMark { commits, ..mark })
     }
@@ -233,12 +247,13 @@ impl Wal {
             }
         } else if self.salts[0] == mark.salts[0].wrapping_add(1) {
             let published = published.filter(|published| published.salts == self.salts);
-            let (mut index, mut commits) = (0, 0u32);
+            let (mut index, mut commits, mut is_repeated) = (0, 0u32, false);
             while let Some(frame) = self.frame(index).filter(is_new) {
                 take(&frame);
                 index += 1;
                 // Later ones are not in the count.
                 commits += u32::from(frame.commit > 0 && published.is_some_and(|published| index <= published.frames));
+                is_repeated |= frame.commit > 0 && self.is_repeated(index);
             }
             let mut older = mark.frame;
             loop {
@@ -246,11 +261,12 @@ impl Wal {
                     Some(frame) if frame.salts == mark.salts => {
                         take(&frame);
                         commits += u32::from(frame.commit > 0);
+                        is_repeated |= frame.commit > 0 && self.is_repeated(older + 1);
                     }
                     Some(_) => break,
                     None if self.rules.needs_end => {
                         let since = published?.commits.wrapping_sub(mark.commits?);
-                        if since == commits && published?.frames <= index {
+                        if since == commits && published?.frames <= index && !is_repeated {
                             break;
                         }
                         return None;

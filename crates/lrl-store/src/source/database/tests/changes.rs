@@ -278,6 +278,25 @@ fn rounds_of_the_wal_that_end_with_its_file_are_followed() {
 }
 
 #[test]
+fn a_commit_that_is_repeated_up_to_the_end_of_a_sector_is_not_counted_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let (db, idle) = database(dir.path());
+    let uri = format!("file:{}?psow=0", db.display());
+    let conn = Connection::open(uri).unwrap();
+    conn.execute_batch("PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0").unwrap();
+    idle.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    (1..20).for_each(|row| change(&conn, row));
+    let frames = fs::metadata(dir.path().join("x.db-wal")).unwrap().len() / (24 + PAGE as u64);
+    assert!(frames > 30, "then nothing is repeated: {frames}");
+    let found = round(&db, RULES, || {
+        (20..60).for_each(|row| change(&conn, row));
+        conn.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(())).unwrap();
+        (250..253).for_each(|row| change(&conn, row));
+    });
+    assert_eq!(found, None);
+}
+
+#[test]
 fn what_is_odd_reads_everything() {
     type Act = fn(&Path, &Connection);
     let acts: BTreeMap<&str, Act> = BTreeMap::from([
