@@ -1,5 +1,22 @@
 //! Tests of the whole road: trees on disk become snapshots by a few lines here, then are restored and compared in every respect.
 
+mod database;
+mod disk_space;
+mod faults;
+mod hostile_lists;
+mod in_place;
+mod interrupt;
+mod missing_parts;
+mod mounts;
+mod open_files;
+mod random;
+mod sets;
+mod site;
+mod site_sets;
+mod symlinks;
+mod trees;
+mod undo;
+
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -28,14 +45,6 @@ use crate::store::{SnapshotName, Store, create};
 use crate::testing::memory_backend::memory;
 use crate::time::Time;
 use crate::units::hex;
-
-mod faults;
-mod random;
-mod sets;
-mod site;
-mod site_sets;
-mod trees;
-mod undo;
 
 /// A lab, the store that its snapshots are in, and a directory to restore to.
 struct Lab {
@@ -276,226 +285,6 @@ fn names_in(dir: &Path) -> Vec<String> {
     names
 }
 
-#[test]
-fn both_halves_come_back_and_what_was_there_is_kept() {
-    let lab = Lab::new();
-    lab.write("lrl.db", &b"new database".repeat(20_000));
-    lab.write("assets/a/one.txt", b"one");
-    lab.write("storage/key.bin", b"two");
-    let snapshot = lab.snapshot();
-    fs::create_dir_all(lab.data().join("assets/old")).unwrap();
-    fs::create_dir_all(lab.dir.path().join("kept/storage")).unwrap();
-    fs::write(lab.data().join("assets/old/later.txt"), b"later").unwrap();
-    fs::write(lab.data().join("lrl.db"), b"old database").unwrap();
-    fs::write(lab.data().join("lrl.db-wal"), b"old wal").unwrap();
-    fs::write(lab.data().join("lrl.db-shm"), b"old shm").unwrap();
-    fs::write(lab.data().join("other"), b"untouched").unwrap();
-
-    let report = lab.restore(&snapshot, What::Whole).unwrap();
-
-    assert_eq!(
-        names_in(&lab.data()),
-        [
-            "assets",
-            "assets.pre-restore",
-            "lrl.db",
-            "lrl.db.pre-restore",
-            "lrl.db.pre-restore-shm",
-            "lrl.db.pre-restore-wal",
-            "other"
-        ]
-    );
-    assert_eq!(look(&lab.data().join("assets")), look(&lab.source().join("assets")));
-    assert_eq!(look(&lab.dir.path().join("kept/storage")), look(&lab.source().join("storage")));
-    assert_eq!(fs::read(lab.data().join("lrl.db")).unwrap(), b"new database".repeat(20_000));
-    assert_eq!(fs::read(lab.data().join("lrl.db.pre-restore")).unwrap(), b"old database");
-    assert_eq!(fs::read(lab.data().join("lrl.db.pre-restore-wal")).unwrap(), b"old wal");
-    assert_eq!(fs::read(lab.data().join("assets.pre-restore/old/later.txt")).unwrap(), b"later");
-    assert_eq!((report.files, report.bytes), (3, 240_006));
-    assert_eq!(report.restored[0].kept[0], (lab.data().join("lrl.db"), lab.data().join("lrl.db.pre-restore")));
-    assert_eq!(report.restored[0].kept.len(), 3);
-    assert_eq!(report.restored[1].kept.len(), 1);
-    assert_eq!(names_in(&lab.dir.path().join("kept")), ["storage", "storage.pre-restore"]);
-
-    // A second time: nothing that was kept is overwritten.
-    let _ = lab.restore(&snapshot, What::Whole).unwrap();
-    assert_eq!(fs::read(lab.data().join("lrl.db.pre-restore")).unwrap(), b"old database");
-    assert_eq!(fs::read(lab.data().join("lrl.db.pre-restore.1")).unwrap(), b"new database".repeat(20_000));
-    assert!(lab.data().join("assets.pre-restore.1/a/one.txt").exists());
-}
-
-#[test]
-fn a_fresh_directory_is_made_for_us_alone() {
-    let lab = Lab::new();
-    lab.write("lrl.db", b"database");
-    set_mode(&lab.write("assets/x", b"x"), 0o6755);
-    set_mode(&lab.source().join("lrl.db"), 0o640);
-    let snapshot = lab.snapshot();
-    let report = lab.restore(&snapshot, What::Whole).unwrap();
-    assert_eq!(fs::metadata(lab.data()).unwrap().mode() & 0o7777, 0o700);
-    assert_eq!(fs::metadata(lab.data().join("lrl.db")).unwrap().mode() & 0o7777, 0o640);
-    assert_eq!(fs::metadata(lab.data().join("assets/x")).unwrap().mode() & 0o7777, 0o755, "setuid must go");
-    assert!(report.restored.iter().all(|restored| restored.kept.is_empty()));
-}
-
-#[test]
-fn a_leftover_wal_without_its_database_is_moved_away_too() {
-    let lab = Lab::new();
-    lab.write("lrl.db", b"database");
-    fs::create_dir(lab.data()).unwrap();
-    fs::write(lab.data().join("lrl.db-journal"), b"hot").unwrap();
-    let report = lab.restore(&lab.snapshot(), What::DbOnly).unwrap();
-    assert_eq!(names_in(&lab.data()), ["lrl.db", "lrl.db.pre-restore-journal"]);
-    assert_eq!(report.restored[0].kept.len(), 1);
-}
-
-#[test]
-fn a_missing_part_is_said_and_left_alone() {
-    let lab = Lab::new();
-    lab.write("lrl.db", b"database");
-    let snapshot = lab.snapshot();
-    fs::create_dir_all(lab.data().join("assets")).unwrap();
-    let report = lab.restore(&snapshot, What::Whole).unwrap();
-    assert!(report.notes.iter().any(|note| note.text().contains("no uploads")), "{:?}", report.notes);
-    assert_eq!(names_in(&lab.data()), ["assets", "lrl.db"]);
-    assert!(matches!(lab.restore(&snapshot, What::AssetsOnly), Err(Error::NotFound(_))));
-    assert!(matches!(lab.restore(&snapshot, What::Paths(vec![b"assets/x".to_vec()])), Err(Error::NotFound(_))));
-    let mut neither = snapshot.clone();
-    neither.databases.clear();
-    assert!(matches!(lab.restore(&neither, What::DbOnly), Err(Error::NotFound(_))));
-    assert!(matches!(lab.restore(&neither, What::Whole), Err(Error::NotFound(_))));
-}
-
-#[test]
-fn uploads_that_were_unreadable_are_named() {
-    let lab = Lab::new();
-    lab.write("assets/x", b"x");
-    let mut snapshot = lab.snapshot();
-    snapshot.problems.push(Problem { path: "assets/secret".into(), reason: "denied".into(), lost: true });
-    let report = lab.restore(&snapshot, What::Whole).unwrap();
-    assert!(report.notes.iter().any(|note| note.text().contains("assets/secret")), "{:?}", report.notes);
-}
-
-#[test]
-fn a_dry_run_writes_nothing_and_says_all() {
-    let lab = Lab::new();
-    lab.write("lrl.db", b"database");
-    lab.write("assets/a/b", b"bytes");
-    let snapshot = lab.snapshot();
-    let dry = Options { dry_run: true, ..lab.options(What::Whole) };
-    let report = lab.restore_with(&snapshot, &dry).unwrap();
-    assert!(report.dry_run && !lab.data().exists());
-    assert_eq!((report.files, report.dirs, report.bytes), (2, 2, 13));
-    let _ = lab.restore(&snapshot, What::Whole).unwrap();
-    let before = look(lab.dir.path());
-    let report = lab.restore_with(&snapshot, &dry).unwrap();
-    assert_eq!(look(lab.dir.path()), before);
-    assert_eq!(report.restored[0].kept, [(lab.data().join("lrl.db"), lab.data().join("lrl.db.pre-restore"))]);
-}
-
-#[test]
-fn the_replaced_database_gives_owner_and_mode() {
-    let lab = Lab::new();
-    let source = lab.write("lrl.db", b"database");
-    set_mode(&source, 0o644);
-    set_mtime(&source, 1_700_000_000, 5);
-    let snapshot = lab.snapshot();
-    fs::create_dir(lab.data()).unwrap();
-    let target = lab.data().join("lrl.db");
-    fs::write(&target, b"old").unwrap();
-    set_mode(&target, 0o660);
-    let is_root = rustix::process::geteuid().is_root();
-    if is_root {
-        std::os::unix::fs::chown(&target, Some(1234), Some(2345)).unwrap();
-    }
-    let _ = lab.restore(&snapshot, What::Whole).unwrap();
-    let meta = fs::metadata(&target).unwrap();
-    assert_eq!((meta.mode() & 0o7777, mtime(&meta)), (0o660, Time { secs: 1_700_000_000, nanos: 5 }));
-    if is_root {
-        assert_eq!((meta.uid(), meta.gid()), (1234, 2345));
-        let all = Options { owner: Some((77, 88)), ..lab.options(What::Whole) };
-        lab.write("assets/x", b"x");
-        let _ = lab.restore_with(&lab.snapshot(), &all).unwrap();
-        for path in ["lrl.db", "assets", "assets/x"] {
-            let meta = fs::metadata(lab.data().join(path)).unwrap();
-            assert_eq!((meta.uid(), meta.gid()), (77, 88), "{path}");
-        }
-    }
-}
-
-#[test]
-fn a_database_without_a_recorded_mode_is_ours_alone() {
-    let lab = Lab::new();
-    lab.write("lrl.db", b"database");
-    let mut snapshot = lab.snapshot();
-    snapshot.databases[0].mode = 0;
-    let _ = lab.restore(&snapshot, What::Whole).unwrap();
-    assert_eq!(fs::metadata(lab.data().join("lrl.db")).unwrap().mode() & 0o7777, 0o600);
-}
-
-#[test]
-fn an_image_that_is_not_the_one_promised_is_refused() {
-    let lab = Lab::new();
-    lab.write("lrl.db", b"database");
-    fs::create_dir(lab.data()).unwrap();
-    fs::write(lab.data().join("lrl.db"), b"old").unwrap();
-    let before = look_inside(&lab.data());
-    let mut snapshot = lab.snapshot();
-    snapshot.databases[0].sha256 = Some(hex(&[0; 32]));
-    assert!(matches!(lab.restore(&snapshot, What::Whole), Err(Error::Corrupt { .. })));
-    let mut snapshot = lab.snapshot();
-    snapshot.databases[0].size_bytes += 1;
-    assert!(matches!(lab.restore(&snapshot, What::Whole), Err(Error::Corrupt { .. })));
-    assert_eq!(look_inside(&lab.data()), before);
-}
-
-#[test]
-fn who_has_it_open_is_named_and_force_goes_on() {
-    let lab = Lab::new();
-    lab.write("lrl.db", b"database");
-    lab.write("assets/x", b"new");
-    let snapshot = lab.snapshot();
-    fs::create_dir_all(lab.data().join("assets")).unwrap();
-    for (path, what) in [
-        ("lrl.db", What::DbOnly),
-        ("assets/x", What::AssetsOnly),
-        ("assets/x", What::Paths(vec![b"assets/x".to_vec()])),
-    ] {
-        let file = lab.data().join(path);
-        fs::write(&file, b"old").unwrap();
-        let mut holder =
-            std::process::Command::new("sleep").arg("60").stdin(File::open(&file).unwrap()).spawn().unwrap();
-        let refused = lab.restore(&snapshot, what.clone());
-        let dry = lab.restore_with(&snapshot, &Options { dry_run: true, ..lab.options(what.clone()) }).unwrap();
-        let forced = lab.restore_with(&snapshot, &Options { force: true, ..lab.options(what) });
-        let pid = holder.id();
-        holder.kill().unwrap();
-        holder.wait().unwrap();
-        let Err(Error::Refused(text)) = refused else { panic!("{refused:?}") };
-        assert!(
-            text.text().contains("sleep") && text.text().contains(&pid.to_string()) && text.text().contains(path),
-            "{text}"
-        );
-        assert_eq!(dry.holders[0].pid, Some(pid));
-        assert_eq!(forced.unwrap().holders.len(), 1);
-        assert_ne!(fs::read(&file).unwrap(), b"old");
-    }
-}
-
-#[test]
-fn a_store_inside_the_target_is_not_carried_away() {
-    let lab = Lab::new();
-    let inside = lab.data().join("assets/backups");
-    fs::create_dir_all(&inside).unwrap();
-    let dirs = crate::fs::resolve::OpenDirs::default();
-    let finder = super::find_target::Finder::new(&dirs);
-    let place = finder.find(&lab.data(), &[b"assets"], Links::First).unwrap();
-    assert!(matches!(super::safety::refuse_overlap(&[&place], &[inside]), Err(Error::Refused(_))));
-    let nested = finder.find(&lab.data().join("assets"), &[b"storage"], Links::First).unwrap();
-    assert!(matches!(super::safety::refuse_overlap(&[&place, &nested], &[]), Err(Error::Refused(_))));
-    assert!(super::safety::refuse_overlap(&[&place], &[lab.source()]).is_ok());
-}
-
 /// Interrupts after a number of questions.
 struct Impatient(std::sync::atomic::AtomicI32);
 
@@ -505,103 +294,52 @@ impl Observer for Impatient {
     }
 }
 
-#[test]
-fn an_interrupted_restore_changes_nothing() {
-    let lab = Lab::new();
-    lab.write("lrl.db", &[3; 300_000]);
-    (0..20).for_each(|n| _ = lab.write(&format!("assets/{n}/file"), &[n; 1000]));
-    fs::hard_link(lab.source().join("assets/3/file"), lab.source().join("assets/4/again")).unwrap();
-    let snapshot = lab.snapshot();
-    fs::create_dir_all(lab.data().join("assets")).unwrap();
-    fs::write(lab.data().join("lrl.db"), b"old").unwrap();
-    let before = look_inside(&lab.data());
-    let mut after = 0;
-    loop {
-        let observer = Impatient(after.into());
-        match restore(&lab.store, &name(), &snapshot, &lab.options(What::Whole), &observer) {
-            Err(Error::Interrupted) => assert_eq!(look_inside(&lab.data()), before, "after {after}"),
-            other => break other.map(drop).unwrap(),
-        }
-        after += 1;
-    }
-    assert!(after > 60, "was only asked {after} times");
-}
-
-#[test]
-fn an_interruption_is_no_damage_to_be_skipped() {
-    /// Interrupts once, and later questions as if nothing had been.
-    struct Once(std::sync::atomic::AtomicI32);
-    impl Observer for Once {
-        fn interrupted(&self) -> bool {
-            self.0.fetch_sub(1, std::sync::atomic::Ordering::Relaxed) == 0
-        }
-    }
-    let lab = Lab::new();
-    lab.write("lrl.db", &[3; 300_000]);
-    lab.write("assets/ab/file", b"x");
-    let snapshot = lab.snapshot();
-    let options = Options { skip_damaged: true, ..lab.options(What::Whole) };
-    for after in 0.. {
-        match restore(&lab.store, &name(), &snapshot, &options, &Once(after.into())) {
-            Err(Error::Interrupted) => assert!(!lab.data().join("lrl.db").exists(), "after {after}"),
-            other => {
-                assert!(after > 10 && other.unwrap().skipped.is_empty(), "after {after}");
-                break;
-            }
-        }
+fn entry(path: &str, kind: Kind) -> Entry {
+    Entry {
+        path: path.as_bytes().to_vec(),
+        kind,
+        mode: 0o755,
+        uid: 0,
+        gid: 0,
+        mtime: Time::default(),
+        xattrs: Vec::new(),
     }
 }
 
-#[test]
-fn what_is_lost_as_a_whole_is_skipped_and_replaces_nothing() {
-    let lab = Lab::new();
-    lab.write("storage/key", b"key");
-    let session = WriteSession::new(&lab.store);
-    let mut list = Vec::new();
-    scan(&session, &lab.source(), &lab.source().join("storage"), &mut list);
-    // Of the other root nothing is listed.
-    let roots = ["assets", "storage"].map(|root| (root.to_string(), format!("./data/{root}")));
-    let uploads = lab.uploads(&session, roots.into(), list);
-    session.seal().unwrap();
-    let snapshot = document(None, Some(uploads));
-    fs::create_dir_all(lab.data().join("assets")).unwrap();
-    fs::write(lab.data().join("assets/mine"), b"mine").unwrap();
-    let options = Options { skip_damaged: true, ..lab.options(What::AssetsOnly) };
-    let _ = lab.restore_with(&snapshot, &options).unwrap();
-    assert_eq!(names_in(&lab.data()), ["assets"]);
-    assert_eq!(fs::read(lab.data().join("assets/mine")).unwrap(), b"mine");
-    assert_eq!(fs::read(lab.dir.path().join("kept/storage/key")).unwrap(), b"key");
+fn file() -> Kind {
+    Kind::File { size: 0, content: Content::Inline(Vec::new()) }
 }
 
-#[test]
-fn a_program_that_is_just_being_started_holds_nothing() {
-    // Until it runs, a child shares what any thread of its parent has open.
-    let lab = Lab::new();
-    lab.write("lrl.db", &[3; 3000]);
-    let snapshot = lab.snapshot();
-    fs::create_dir_all(lab.data()).unwrap();
-    fs::write(lab.data().join("lrl.db"), b"old").unwrap();
-    let done = AtomicBool::new(false);
-    // It looks for its program in many places first.
-    let path = "/nowhere:".repeat(20_000);
-    std::thread::scope(|threads| {
-        for _ in 0..3 {
-            threads.spawn(|| {
-                while !done.load(Ordering::Relaxed) {
-                    let _ = Command::new("no-such-program").env("PATH", &path).status();
-                }
-            });
-        }
-        let options = Options { dry_run: true, ..lab.options(What::Whole) };
-        let found: usize = (0..30)
-            .map(|_| {
-                let open = File::open(lab.data().join("lrl.db")).unwrap();
-                std::thread::sleep(Duration::from_millis(5));
-                drop(open);
-                lab.restore_with(&snapshot, &options).unwrap().holders.len()
-            })
-            .sum();
-        done.store(true, Ordering::Relaxed);
-        assert_eq!(found, 0);
-    });
+/// A small disk of its own; only root can have one.
+struct Disk(tempfile::TempDir);
+
+impl Disk {
+    /// One that can share blocks between files.
+    fn cloning() -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let image = dir.path().with_extension("image");
+        File::create(&image).unwrap().set_len(256 << 20).unwrap();
+        let run = |command: &str, args: &[&Path]| {
+            std::process::Command::new(command).args(args).output().is_ok_and(|output| output.status.success())
+        };
+        let mounted = run("mkfs.btrfs", &[Path::new("-q"), &image])
+            && run("mount", &[Path::new("-o"), Path::new("loop"), &image, dir.path()]);
+        fs::remove_file(&image).unwrap();
+        mounted.then(|| Self(dir))
+    }
+
+    fn new(size: &str) -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let mount = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
+            .arg(dir.path())
+            .output();
+        mount.is_ok_and(|output| output.status.success()).then(|| Self(dir))
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(self.0.path()).output();
+    }
 }

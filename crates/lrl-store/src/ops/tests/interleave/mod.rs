@@ -5,6 +5,8 @@
 // A log says how many schedules were tried.
 #![allow(clippy::print_stdout)]
 
+mod killed_prune;
+mod schedules;
 mod stage;
 
 use std::collections::HashSet;
@@ -15,7 +17,7 @@ use std::time::Duration;
 
 use stage::{Schedule, Stage, Stepped};
 
-use super::faulty::{names, twin};
+use super::faulty::twin;
 use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::fs::lock::LockMode;
@@ -28,11 +30,12 @@ use crate::progress::Silent;
 use crate::set::tests::noise;
 use crate::store::{Store, create};
 use crate::testing::memory_backend::memory;
-use crate::testing::rng::Rng;
 use crate::time::Time;
 
 const DAY: u64 = 86_400;
+
 const GRACE: u64 = 7 * DAY;
+
 /// Far from every file's time, so that what looks unchanged is.
 const EPOCH: u64 = 400_000_000;
 
@@ -50,6 +53,7 @@ type Writers = &'static [(&'static str, &'static [&'static [u64]])];
 
 /// Uploads by their seeds: 1 and 2 stood in snapshots that are forgotten, 3 stands in the newest of `a`, 4 in that of `b`, 5 in both.
 const KNOWN: Writers = &[("a", &[&[5, 3, 1], &[5, 1, 2]]), ("b", &[&[5, 4, 1]])];
+
 /// A source that nobody knows yet, and two runs of one at once.
 const STRANGERS: Writers = &[("new", &[&[5, 1, 2]]), ("a", &[&[5, 3, 1]]), ("a", &[&[5, 3, 2], &[5, 2, 6]])];
 
@@ -263,159 +267,4 @@ fn one_prune(store: &Store, clock: &AtomicU64, retired: &[String], run: u64) -> 
         dry_run: false,
     };
     prune(store, &options, &HashSet::new(), &SpaceGuard::unlimited(), &Silent).map(drop)
-}
-
-/// Says which schedules are tried.
-struct Effort {
-    /// All with up to this many switches.
-    switches: usize,
-    /// And this many by chance, with more.
-    by_chance: u64,
-}
-
-fn effort() -> Effort {
-    let few = Effort { switches: 0, by_chance: 120 };
-    match std::env::var("LRL_TEST_ROUNDS").as_deref() {
-        Ok("all") => Effort { switches: 2, by_chance: 20_000 },
-        Ok(number) => number.parse().map_or(few, |n| Effort { switches: usize::from(n >= 1000), by_chance: n }),
-        Err(_) => few,
-    }
-}
-
-fn by_chance(dice: &mut Rng, points: &[usize], actors: usize, may_die: &dyn Fn(usize) -> bool) -> Schedule {
-    let mut order: Vec<usize> = (0..actors).collect();
-    (1..actors).rev().for_each(|n| order.swap(n, dice.below(n + 1)));
-    let at = |dice: &mut Rng| points[dice.below(points.len())];
-    let switches = (0..1 + dice.below(4)).map(|_| (at(dice), dice.below(actors))).collect();
-    let kill = (dice.below(3) == 0).then(|| (dice.below(actors), at(dice)));
-    Schedule { order, switches, kill: kill.filter(|(actor, _)| may_die(*actor)) }
-}
-
-/// Plays schedules until one fails; returns how many were tried, and the failure.
-fn explore(writers: Writers, guards: Guards, effort: &Effort) -> (u64, Option<String>) {
-    let world = World::new(writers);
-    let actors = writers.len() + 1;
-    // Where time is all that guards a run, and it sleeps for days right before it lists its snapshot, and then dies before it looks: that is
-    // the one thing that nothing helps against.
-    let may_die = |actor: usize| !guards.clocks || actor == writers.len();
-    let tried = std::cell::Cell::new(0);
-    let failure = std::cell::RefCell::new(None);
-    let play = |schedule: &Schedule| {
-        tried.set(tried.get() + 1);
-        let what = match world.play(schedule, guards) {
-            Ok(points) => return Some(points),
-            Err(what) => what,
-        };
-        *failure.borrow_mut() = Some(format!("LRL_TEST_SCHEDULE='{schedule}' ({guards:?}): {what}"));
-        None
-    };
-    let all = || -> Option<()> {
-        if let Ok(text) = std::env::var("LRL_TEST_SCHEDULE") {
-            return play(&Schedule::parse(&text)).map(drop);
-        }
-        let alone = Schedule { order: (0..actors).collect(), ..Schedule::default() };
-        let points = play(&alone)?;
-        let switches = |points: &[usize], after: usize, level: usize| -> Vec<(usize, usize)> {
-            let points = points.iter().filter(|at| **at >= after && effort.switches >= level);
-            points.flat_map(|at| (0..actors).map(|to| (*at, to))).collect()
-        };
-        for first in switches(&points, 0, 1) {
-            let points = play(&Schedule { switches: vec![first], ..alone.clone() })?;
-            for second in switches(&points, first.0 + 1, 2) {
-                play(&Schedule { switches: vec![first, second], ..alone.clone() })?;
-            }
-        }
-        let mut dice = Rng::new(7);
-        for _ in 0..effort.by_chance {
-            play(&by_chance(&mut dice, &points, actors, &may_die))?;
-        }
-        Some(())
-    };
-    all();
-    (tried.get(), failure.into_inner())
-}
-
-#[track_caller]
-fn assert_all_whole(what: &str, writers: Writers, guards: Guards) {
-    let (tried, failure) = explore(writers, guards, &effort());
-    assert!(failure.is_none(), "{}", failure.unwrap_or_default());
-    println!("{what}: {tried} interleavings, none bad");
-}
-
-#[test]
-fn runs_whose_machines_slept_are_waited_for_in_every_interleaving() {
-    assert_all_whole("known sources, no clocks", KNOWN, Guards { waits: true, clocks: false });
-}
-
-#[test]
-fn runs_that_nobody_waits_for_look_again_in_every_interleaving() {
-    assert_all_whole("unknown sources and two runs of one", STRANGERS, Guards { waits: true, clocks: true });
-    assert_all_whole("nobody is waited for", KNOWN, Guards { waits: false, clocks: true });
-}
-
-#[test]
-fn the_exploration_finds_what_neither_guard_keeps() {
-    let effort = Effort { switches: 1, by_chance: 0 };
-    let (tried, failure) = explore(KNOWN, Guards { waits: false, clocks: false }, &effort);
-    assert!(failure.is_some(), "{tried} interleavings, none bad: nothing was shown");
-    println!("without guards: number {tried} is bad");
-}
-
-/// Prunes, killed at a step; then backups and prunes go on until there must be nothing left to do. Returns where else it could be killed.
-fn killed_and_finished(world: &World, kill: Option<usize>) -> Vec<usize> {
-    let storage = twin(&world.storage);
-    let stage = Stage::new(2);
-    let clock = AtomicU64::new(100);
-    let view = |actor| -> Arc<dyn Backend> {
-        Arc::new(Stepped { below: Arc::clone(&storage), stage: Arc::clone(&stage), actor, cache: None })
-    };
-    let (first, second) = (view(0), view(1));
-    let (first_part, second_part) = (stage.part(0), stage.part(1));
-    let schedule = Schedule { order: vec![0, 1], kill: kill.map(|at| (0, at)), ..Schedule::default() };
-    let points = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let _part = first_part;
-            let done = forget_and_prune(&first, &clock, &[]);
-            assert!(done.is_ok() || kill.is_some(), "{done:?}");
-        });
-        scope.spawn(|| {
-            let _part = second_part;
-            // When the other is dead its claim ends, too.
-            second.list("claims", &mut |_, _| Ok(())).unwrap();
-            clock.fetch_add(GRACE + DAY, Ordering::SeqCst);
-            world.pools[0].install(|| {
-                for run in 3..9 {
-                    for (n, source) in ["a", "b"].into_iter().enumerate() {
-                        fill(&world.lab(n), &[5, 3 + n as u64]);
-                        let guards = Guards { waits: true, clocks: false };
-                        back_up(&second, &world.lab(n), source, Arc::new(AtomicU64::new(run)), guards).unwrap();
-                    }
-                    let store = Store::open(Arc::clone(&second), LockMode::Exclusive, Duration::ZERO, &Silent).unwrap();
-                    one_prune(&store, &clock, &[], run).unwrap();
-                    clock.fetch_add(GRACE + DAY, Ordering::SeqCst);
-                }
-            });
-        });
-        stage.play(&schedule)
-    });
-    world.verify(&storage, &[]).unwrap_or_else(|what| panic!("killed at step {kill:?}: {what}"));
-    for dir in ["pending", "claims"] {
-        assert!(names(&storage, dir).is_empty(), "killed at step {kill:?}: {:?}", names(&storage, dir));
-    }
-    let listed = open(&storage).listed_packs().len();
-    assert_eq!(names(&storage, "packs").len(), listed, "killed at step {kill:?}");
-    points
-}
-
-#[test]
-fn a_prune_that_is_killed_at_any_step_is_finished_by_later_ones_and_leaves_nothing() {
-    let world = World::new(KNOWN);
-    let points = killed_and_finished(&world, None);
-    let stride = match std::env::var("LRL_TEST_ROUNDS").as_deref() {
-        Ok("all") => 1,
-        _ => points.len().div_ceil(12),
-    };
-    let kills: Vec<usize> = points.iter().step_by(stride).copied().collect();
-    kills.iter().for_each(|at| _ = killed_and_finished(&world, Some(*at)));
-    println!("{} kills of a prune, each finished by later ones", kills.len());
 }

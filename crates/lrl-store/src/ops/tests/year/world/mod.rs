@@ -1,6 +1,9 @@
 //! The machine of the simulated year: the site, its backup directory, a clock that can be wrong, and the verbs as the command line calls
 //! them. Each verb says what it did to the model, and panics where the model says that it should have ended otherwise.
 
+mod checks;
+mod drills;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::path::PathBuf;
@@ -10,24 +13,20 @@ use std::time::{Duration, SystemTime};
 
 use super::dice::Rng;
 use super::lab::{Lab, is_sound};
-use super::model::{Checked, Drilled, Model, Snap};
+use super::model::{Model, Snap};
 use crate::backend::Backend;
 use crate::backend::local::LocalBackend;
 use crate::error::{Error, Result};
 use crate::format::entry::Content;
 use crate::fs::lock::LockMode;
 use crate::fs::space::SpaceGuard;
-use crate::ops::check::{self, ReadData};
-use crate::ops::drill::past_drills::Evidence;
 use crate::ops::judgement::Judge;
-use crate::ops::recover_chunks::{HealSources, Origin};
 use crate::ops::select::{self, Need, Selected};
 use crate::ops::tests::faulty::{Fault, Faulty};
 use crate::ops::tests::life::lab::{digest, look};
 use crate::ops::tests::life::world::assert_same;
-use crate::ops::{backup, drill, forget, prune, restore};
+use crate::ops::{backup, forget, prune, restore};
 use crate::progress::{Observer, Silent};
-use crate::set::directory::manifests;
 use crate::set::manifest::read::FoundSet;
 use crate::set::sha256::sha256_of;
 use crate::store::{SnapshotName, Store, create};
@@ -206,162 +205,6 @@ impl World {
         assert!(self.model.snaps.keys().all(|name| *name < born), "it is the newest");
         self.model.snaps.insert(born.clone(), snap);
         Some(born)
-    }
-
-    fn drill_options<'s>(&self, store: &'s Store) -> drill::Options<'s> {
-        drill::Options { required_tables: vec!["rows".into()], ..drill::Options::new(self.dir.path(), Ok(store)) }
-    }
-
-    /// Records a drill; returns of which snapshot, and what failed of it by the record.
-    fn record(&mut self, store: &Store, mut report: drill::Report) -> (SnapshotName, Need) {
-        let finished = self.now();
-        let time = Time { secs: finished, nanos: 0 };
-        report.compare(store, &Evidence::read(store, "lab", time, &Silent).unwrap()).unwrap();
-        store.add_drill(&report.record("lab", time, "test")).unwrap();
-        let name = report.snapshot.unwrap();
-        let said = Evidence::read(store, "lab", time, &Silent).unwrap().of(&name.id).unwrap().failed;
-        (name, said)
-    }
-
-    pub fn newest_set(&self) -> Option<PathBuf> {
-        let names = self.open().snapshot_names(None).unwrap();
-        let of = |manifest: PathBuf| {
-            let id = FoundSet::load(&manifest).unwrap().snapshot;
-            (manifest, names.iter().find(|name| Some(name.id) == id).cloned())
-        };
-        let sets = manifests(&self.out()).unwrap().into_iter().map(of).collect();
-        drill::newest_set(sets, Time { secs: self.time + self.skew, nanos: 0 })
-    }
-
-    /// Whether the newest set is that of the newest snapshot.
-    pub fn has_set(&self) -> bool {
-        let newest = self.newest_set().and_then(|path| FoundSet::load(&path).unwrap().snapshot);
-        newest.is_some() && newest == self.model.snaps.keys().next_back().map(|name| name.id)
-    }
-
-    /// `lrl drill`: the newest set. `None` where there is none of a snapshot that is still there.
-    pub fn drill_set(&mut self) -> Option<bool> {
-        let manifest = self.newest_set()?;
-        let store = self.open();
-        let set = FoundSet::load(&manifest).unwrap();
-        let name = store.snapshot_names(None).unwrap().into_iter().find(|name| Some(name.id) == set.snapshot)?;
-        let snap = &self.model.snaps[&name];
-        let rotten = rotten_parts(&set);
-        let failed = Need { database: rotten.database || !snap.is_sound, uploads: rotten.uploads };
-        let database = snap.database.filter(|_| !rotten.database).map(|bytes| (bytes, snap.is_sound));
-        let report = drill::drill_set(&manifest, &self.drill_options(&store), &Silent).unwrap();
-        assert_eq!(report.success, failed == Need::default(), "{report:#?}");
-        self.count("sets drilled");
-        let (of, _) = self.record(&store, report);
-        self.said(Drilled { turn: 0, finished: 0, of: of.id, of_set: true, damaged: false, database, failed })
-    }
-
-    /// `lrl drill --snapshot`.
-    pub fn drill_snapshot(&mut self, name: &SnapshotName) -> bool {
-        let store = self.open();
-        let lost = if self.is_flipped() { self.lost(&store, name) } else { Need::default() };
-        let snap = &self.model.snaps[name];
-        let failed = Need { database: !snap.is_sound || lost.database, uploads: lost.uploads };
-        let database = snap.database.filter(|_| !lost.database).map(|bytes| (bytes, snap.is_sound));
-        let snapshot = store.snapshot(name).unwrap();
-        let report = drill::drill_snapshot(&store, name, &snapshot, &self.drill_options(&store), &Silent).unwrap();
-        assert_eq!(report.success, failed == Need::default(), "{report:#?}");
-        assert_eq!(report.damaged, lost != Need::default(), "{report:#?}");
-        self.count("snapshots drilled");
-        let (of, said) = self.record(&store, report);
-        let damaged = lost != Need::default();
-        // Where a list cannot be read, nobody can tell which part is lost: both are blamed, until a check has read everything.
-        assert!(said.database >= failed.database && said.uploads >= failed.uploads && (damaged || said == failed));
-        self.said(Drilled { turn: 0, finished: 0, of: of.id, of_set: false, damaged, database, failed: said }).unwrap()
-    }
-
-    fn said(&mut self, drill: Drilled) -> Option<bool> {
-        let passed = drill.passed();
-        self.model.add_drill(Drilled { finished: self.time + self.skew, ..drill });
-        Some(passed)
-    }
-
-    fn check_options(&mut self) -> check::Options {
-        let record = Some((Time { secs: self.now(), nanos: 0 }, "test"));
-        check::Options { read_data: ReadData::All, seed: 1, lock_wait: LOCK_WAIT, record }
-    }
-
-    /// `lrl check --read-data`; returns whether nothing was wrong.
-    pub fn check(&mut self) -> bool {
-        let options = self.check_options();
-        let out = self.out();
-        let report = check::check_with_sets(Arc::clone(&self.storage), &options, Some(&out), &Silent).unwrap();
-        self.count("checks");
-        self.note_check(options.record.unwrap().0.secs, &report)
-    }
-
-    /// The sets of which a file is not as its manifest says.
-    fn rotten_sets(&self) -> Vec<FoundSet> {
-        let sets = manifests(&self.out()).unwrap().into_iter().map(|path| FoundSet::load(&path).unwrap());
-        sets.filter(|set| rotten_parts(set) != Need::default()).collect()
-    }
-
-    /// The operator throws away what a check named.
-    pub fn remove_rotten_sets(&mut self) {
-        for set in self.rotten_sets() {
-            set.files.iter().for_each(|file| fs::remove_file(file.there().unwrap()).unwrap());
-            fs::remove_file(&set.manifest).unwrap();
-            self.count("rotten sets removed");
-        }
-    }
-
-    fn note_check(&mut self, time: i64, report: &check::Report) -> bool {
-        assert_eq!(report.unrecorded, None);
-        let is_flipped = self.is_flipped();
-        let store = self.open();
-        let said = report.damaged.0.iter();
-        let said: BTreeMap<_, _> =
-            said.map(|it| (it.snapshot, Need { database: it.database, uploads: it.files })).collect();
-        let mut is_any_lost = false;
-        for name in self.model.snaps.keys() {
-            let lost = if is_flipped || !said.is_empty() { self.lost(&store, name) } else { Need::default() };
-            let named = said.get(&name.id).copied().unwrap_or_default();
-            is_any_lost |= lost != Need::default();
-            // A delta over a damaged chunk may be lucky, and is rightly blamed.
-            assert!(named.database >= lost.database && named.uploads >= lost.uploads, "{name:?} is not named");
-        }
-        assert!(!report.is_store_wrong || is_flipped || is_any_lost, "nothing is damaged: {:#?}", report.findings);
-        assert!(report.is_store_wrong || !is_any_lost, "clean, and cannot be restored");
-        let is_set_wrong = report.checked.sets > 0 && !self.rotten_sets().is_empty();
-        assert_eq!(report.wrong, report.is_store_wrong || is_set_wrong, "{:#?}", report.findings);
-        self.model.add_check(Checked { turn: 0, time, passed: !report.wrong, lost: said });
-        !report.wrong
-    }
-
-    /// What the manual says for damage: repair, back up (which the night did), give up what stays lost, look again.
-    pub fn repair(&mut self) {
-        self.remove_rotten_sets();
-        let options = self.check_options();
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs((self.time + self.skew) as u64);
-        let healing = HealSources {
-            origins: manifests(&self.out()).unwrap().into_iter().rev().map(Origin::Set).collect(),
-            scratch: self.out(),
-            program: "test".into(),
-            busy: Duration::from_secs(5),
-            now,
-        };
-        let repaired =
-            crate::ops::repair::repair_from(Arc::clone(&self.storage), &options, Some(&healing), &Silent).unwrap();
-        assert!(repaired.failed.is_none(), "{:?}", repaired.failed);
-        self.count("repairs");
-        if !self.note_check(options.record.unwrap().0.secs, &repaired.left) {
-            let store = self.open();
-            let mut names: Vec<_> = self.model.snaps.keys().cloned().collect();
-            names.retain(|name| self.lost(&store, name) != Need::default());
-            for name in names {
-                let options = self.forget_options(vec![name.id.to_string()], true);
-                let plan = forget::plan(&store, &options, &Silent).unwrap();
-                forget::apply(&store, &plan, &Silent).unwrap();
-                self.model.snaps.remove(&name);
-                self.count("snapshots given up");
-            }
-        }
-        assert!(self.check(), "what was lost is given up");
     }
 
     fn forget_options(&mut self, names: Vec<String>, force: bool) -> forget::Options {
