@@ -144,10 +144,14 @@ impl Wal {
         is_sound.then_some(Self { file, of: (meta.dev(), meta.ino()), header, page_size, salts, rules })
     }
 
+    /// Returns where a frame begins in the file.
+    fn offset(&self, index: u64) -> u64 {
+        HEADER_BYTES as u64 + index * (FRAME_HEADER_BYTES as u64 + u64::from(self.page_size))
+    }
+
     fn frame(&self, index: u64) -> Option<Frame> {
         let mut head = [0; FRAME_HEADER_BYTES];
-        let at = HEADER_BYTES as u64 + index * (FRAME_HEADER_BYTES as u64 + u64::from(self.page_size));
-        self.file.read_exact_at(&mut head, at).ok()?;
+        self.file.read_exact_at(&mut head, self.offset(index)).ok()?;
         Some(Frame {
             page: number(&head, 0),
             commit: number(&head, 4),
@@ -156,16 +160,15 @@ impl Wal {
         })
     }
 
-    /// Returns whether a frame, counted from 1, is a commit like the one before it, of the same page with the same contents.
-    fn is_repeated(&self, number: u64) -> bool {
-        let Some(before) = number.checked_sub(2) else { return false };
+    /// Returns whether a frame is a commit like the one before it, of the same page with the same contents.
+    fn is_repeated(&self, index: u64) -> bool {
+        let Some(before) = index.checked_sub(1) else { return false };
         let commit = |index| self.frame(index).filter(|frame| frame.commit > 0).map(|frame| frame.page);
-        let page = |index: u64| {
-            let frame = HEADER_BYTES as u64 + index * (FRAME_HEADER_BYTES as u64 + u64::from(self.page_size));
+        let page = |index| {
             let mut bytes = vec![0; self.page_size as usize];
-            self.file.read_exact_at(&mut bytes, frame + FRAME_HEADER_BYTES as u64).ok().map(|()| bytes)
+            self.file.read_exact_at(&mut bytes, self.offset(index) + FRAME_HEADER_BYTES as u64).ok().map(|()| bytes)
         };
-        commit(before).is_some() && commit(before) == commit(before + 1) && page(before) == page(before + 1)
+        commit(index).is_some_and(|page| commit(before) == Some(page)) && page(before) == page(index)
     }
 
     /// Returns whether the frame of a mark is where it was.
@@ -208,7 +211,7 @@ impl Wal {
             commits_published = commits_published.or_else(|| is_published(index).then_some(commits));
         }
         let (counted, mark) = newest.pop()?;
-        let is_repeated = newest.iter().any(|(_, last)| self.is_repeated(last.frame));
+        let is_repeated = newest.iter().any(|(_, last)| self.is_repeated(last.frame.saturating_sub(1)));
         let commits = published
             .zip(commits_published)
             .filter(|_| !is_repeated)
@@ -246,29 +249,17 @@ impl Wal {
                 index += 1;
             }
         } else if self.salts[0] == mark.salts[0].wrapping_add(1) {
-            let published = published.filter(|published| published.salts == self.salts);
-            let (mut index, mut commits, mut is_repeated) = (0, 0u32, false);
+            let mut index = 0;
             while let Some(frame) = self.frame(index).filter(is_new) {
                 take(&frame);
                 index += 1;
-                // Later ones are not in the count.
-                commits += u32::from(frame.commit > 0 && published.is_some_and(|published| index <= published.frames));
-                is_repeated |= frame.commit > 0 && self.is_repeated(index);
             }
             let mut older = mark.frame;
             loop {
                 match self.frame(older) {
-                    Some(frame) if frame.salts == mark.salts => {
-                        take(&frame);
-                        commits += u32::from(frame.commit > 0);
-                        is_repeated |= frame.commit > 0 && self.is_repeated(older + 1);
-                    }
+                    Some(frame) if frame.salts == mark.salts => take(&frame),
                     Some(_) => break,
-                    None if self.rules.needs_end => {
-                        let since = published?.commits.wrapping_sub(mark.commits?);
-                        if since == commits && published?.frames <= index && !is_repeated {
-                            break;
-                        }
+                    None if self.rules.needs_end && !self.has_all_commits(mark, index, older, published) => {
                         return None;
                     }
                     None => break,
@@ -283,6 +274,21 @@ impl Wal {
             return None;
         }
         (has_length && self.is_same()).then_some(changed)
+    }
+
+    /// Returns whether the frames of a WAL that has begun anew, and the older ones from the mark to the file's end, hold all commits since the mark.
+    fn has_all_commits(&self, mark: &WalMark, frames: u64, older_end: u64, published: Option<&Published>) -> bool {
+        let published = published.filter(|published| published.salts == self.salts && published.frames <= frames);
+        let Some((published, at_mark)) = published.zip(mark.commits) else { return false };
+        let mut commits = 0u32;
+        // Commits that came after the count are not in it.
+        for index in (0..published.frames).chain(mark.frame..older_end) {
+            if self.is_repeated(index) {
+                return false;
+            }
+            commits += u32::from(self.frame(index).is_some_and(|frame| frame.commit > 0));
+        }
+        published.commits.wrapping_sub(at_mark) == commits
     }
 
     /// Returns whether the WAL has not started again since it was opened.
