@@ -82,8 +82,13 @@ pub fn state_dir(global: &Global) -> Option<PathBuf> {
     global.state_dir.clone().or_else(|| of_user().map(|dir| dir.join("lrl")).or_else(of_root))
 }
 
+/// Returns a file name's start that stands for a place, whatever its length and its characters.
+pub fn place_digest(place: &[u8]) -> String {
+    units::hex(&Hasher::new().update(place).finish()[..16])
+}
+
 fn file(dir: &Path, location: &str) -> PathBuf {
-    dir.join(format!("{}.json", units::hex(&Hasher::new().update(location.as_bytes()).finish()[..16])))
+    dir.join(format!("{}.json", place_digest(location.as_bytes())))
 }
 
 fn read(path: &Path, location: &str) -> Option<Record> {

@@ -8,7 +8,6 @@ use std::time::SystemTime;
 
 use lrl_store::backend::local::LocalBackend;
 use lrl_store::backend::location::Location;
-use lrl_store::id::Hasher;
 use lrl_store::store::key_slots;
 use lrl_store::time::time_of;
 use serde::{Deserialize, Serialize};
@@ -18,7 +17,6 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::known_stores;
 use crate::notify::Ended;
-use crate::render::units;
 use crate::replace::replace;
 
 /// How a run ended.
@@ -145,8 +143,7 @@ pub fn place(context: &Context<'_>, name: &str) -> Option<PathBuf> {
         },
         Location::Bucket(url) => url.into_bytes(),
     };
-    let digest = units::hex(&Hasher::new().update(&place).finish()[..16]);
-    Some(open::cache_dir(context).ok()?.join(format!("{digest}-{name}")))
+    Some(open::cache_dir(context).ok()?.join(format!("{}-{name}", known_stores::place_digest(&place))))
 }
 
 /// Writes a record by rename, and makes the user's cache for it; `None` where it cannot be written.
