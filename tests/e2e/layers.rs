@@ -277,6 +277,38 @@ fn every_file_begins_with_a_module_comment() {
     assert!(silent.is_empty(), "{silent:?}");
 }
 
+/// Returns the paths that stand in a comment, as `set/{layout,growth}.rs` each for itself.
+fn named_files(line: &str) -> Vec<String> {
+    let Some((_, comment)) = line.split_once("//") else { return Vec::new() };
+    let quoted = comment.split('`').skip(1).step_by(2);
+    let paths = quoted.filter(|text| text.contains('/') && text.ends_with(".rs") && !text.contains([' ', '*']));
+    let each = |path: &str| match path.split_once('{').and_then(|(start, rest)| Some((start, rest.split_once('}')?))) {
+        Some((start, (names, end))) => names.split(',').map(|name| format!("{start}{name}{end}")).collect(),
+        None => vec![path.to_string()],
+    };
+    paths.flat_map(each).collect()
+}
+
+#[test]
+fn files_that_comments_name_are_there() {
+    assert_eq!(named_files("x // `a/{b,c}.rs` and `d/e.rs`, `f.rs`"), ["a/b.rs", "a/c.rs", "d/e.rs"]);
+    let roots =
+        ["", "crates", "crates/lrl-store/src", "crates/lrl-cli/src", "tests/e2e"].map(|root| repository().join(root));
+    let mut gone = Vec::new();
+    for directory in ["crates", "tests/e2e"] {
+        for path in sources(&repository().join(directory)) {
+            let text = fs::read_to_string(&path).unwrap();
+            let is_there = |name: &String| roots.iter().any(|root| root.join(name).exists());
+            gone.extend(
+                text.lines().flat_map(named_files).filter(|name| !is_there(name)).map(|name| (path.clone(), name)),
+            );
+        }
+    }
+    // Those of this test itself.
+    gone.retain(|(path, _)| !path.ends_with("layers.rs"));
+    assert!(gone.is_empty(), "{gone:?}");
+}
+
 #[test]
 fn the_reader_of_paths_sees_every_form() {
     let file = |name: &str, text: &str| (name.split("::").map(String::from).collect::<Module>(), code(text));

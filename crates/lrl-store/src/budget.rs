@@ -17,10 +17,10 @@ pub(crate) const EXTENT_BATCHES: usize = 2;
 /// Extents of a batch in which little has changed: most of them are known, and only their ids are held (`ops/backup/store_image.rs`).
 pub(crate) const BATCH_ITEMS: usize = 8 << 10;
 
-/// Changed extents that one thread puts at once: with their bases 1 MiB (`ops/backup/{store_image,few_extents}.rs`).
+/// Changed extents that one thread puts at once: with their bases 1 MiB (`ops/backup/{store_image,changed_extents}.rs`).
 pub(crate) const EXTENT_GROUP: usize = 4;
 
-/// Extents that are in memory at once where few have changed: 4 MiB (`ops/backup/few_extents.rs`).
+/// Extents that are in memory at once where few have changed: 4 MiB (`ops/backup/changed_extents.rs`).
 pub(crate) const FEW_EXTENTS: usize = 64;
 
 /// Ids of extents in memory, for 4 GiB of database: 2 MiB; then a temporary file (`ops/backup/extent_ids.rs`).
@@ -207,7 +207,7 @@ pub(crate) const SET_LIST_CACHE_KIB: u32 = 4096;
 /// The files of a drill (`ops/drill/files.rs`).
 pub(crate) const DRILLED_CACHE_KIB: u32 = 8192;
 
-/// Rows that name files (`ops/drill/row_list.rs`).
+/// Rows that name files (`ops/drill/checks/row_list.rs`).
 pub(crate) const ROWS_CACHE_KIB: u32 = 2048;
 
 /// What `find` gathers (`ops/find.rs`).
