@@ -248,19 +248,7 @@ fn a_restore_from_a_disk_that_fails_leaves_old_or_new() {
 /// Restores the newest snapshot; returns also how many calls could go wrong.
 fn restore_on(ram: &MemoryFs, fault: Fault, n: usize, target: &tempfile::TempDir) -> (Result<()>, usize) {
     ram.arm(fault, n);
-    let options = restore::Options {
-        data_dir: target.path().to_path_buf(),
-        storage_dir: target.path().join("storage"),
-        only_below: false,
-        own: Vec::new(),
-        what: restore::What::Whole,
-        owner: None,
-        dry_run: false,
-        force: true,
-        skip_damaged: false,
-        no_keep: false,
-        locks: None,
-    };
+    let options = restore::Options { force: true, ..restore::Options::new(target.path()) };
     let run = || {
         let store = cases::open(&(Arc::new(ram.storage()) as Arc<dyn Backend>))?;
         let mut judge = Judge::new(&store, Time::default());

@@ -80,21 +80,7 @@ impl Lab {
     }
 
     fn options(&self, what: What) -> Options {
-        let (data_dir, storage_dir) = (self.data(), self.dir.path().join("kept/storage"));
-        let (skip_damaged, no_keep) = (false, false);
-        Options {
-            data_dir,
-            storage_dir,
-            only_below: false,
-            own: Vec::new(),
-            what,
-            owner: None,
-            dry_run: false,
-            force: false,
-            skip_damaged,
-            no_keep,
-            locks: None,
-        }
+        Options { storage_dir: self.dir.path().join("kept/storage"), what, ..Options::new(self.data()) }
     }
 
     fn restore(&self, snapshot: &Snapshot, what: What) -> Result<Report> {
@@ -330,12 +316,14 @@ impl Disk {
 
     fn new(size: &str) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
-        let mount = std::process::Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
-            .arg(dir.path())
-            .output();
-        mount.is_ok_and(|output| output.status.success()).then(|| Self(dir))
+        mount(&format!("size={size}"), dir.path()).then(|| Self(dir))
     }
+}
+
+/// Mounts an empty file system in memory; returns whether that is permitted here.
+pub(super) fn mount(options: &str, at: &Path) -> bool {
+    let run = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(at).output();
+    run.is_ok_and(|run| run.status.success())
 }
 
 impl Drop for Disk {

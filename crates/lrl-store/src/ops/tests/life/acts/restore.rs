@@ -35,17 +35,9 @@ impl World {
         let before = (place != Place::Fresh).then(|| (self.lab(lab).logical(), self.lab(lab).tree()));
         let storage_dir = fresh.path().join("storage");
         let options = restore::Options {
-            data_dir: data_dir.clone(),
             storage_dir: storage_dir.clone(),
-            only_below: false,
-            own: Vec::new(),
             what: what.clone(),
-            owner: None,
-            dry_run: false,
-            force: false,
-            skip_damaged: false,
-            no_keep: false,
-            locks: None,
+            ..restore::Options::new(&data_dir)
         };
         let observer = self.observer(trouble);
         let done = self.open().and_then(|store| {

@@ -316,15 +316,8 @@ fn rotten_parts(set: &FoundSet) -> Need {
 fn restore_options(data_dir: PathBuf, what: restore::What) -> restore::Options {
     restore::Options {
         storage_dir: data_dir.with_file_name("storage"),
-        data_dir,
-        only_below: false,
-        own: Vec::new(),
         what,
-        owner: None,
-        dry_run: false,
-        force: false,
-        skip_damaged: false,
         no_keep: true,
-        locks: None,
+        ..restore::Options::new(data_dir)
     }
 }
