@@ -12,6 +12,7 @@ use rusqlite::Connection;
 use serde_json::Value;
 
 use crate::common::Lab;
+use crate::helpers::as_nobody;
 use crate::site_fixtures::{self, BODY, MD5, MD5_BASE64, SHA256};
 
 /// Returns the names of everything in a directory, sorted.
@@ -260,15 +261,10 @@ fn what_cannot_be_read_is_named_and_exits_3() {
     let lab = Lab::empty();
     lab.write("site/closed/a", "a");
     lab.write("site/open/a", "a");
-    let dir = lab.path("site");
-    std::os::unix::fs::chown(&dir, Some(1234), Some(1234)).unwrap();
-    for (path, mode) in [("", 0o755), ("site", 0o755), ("site/closed", 0o700)] {
-        fs::set_permissions(lab.path(path), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
-    }
-    let mut command = lab.command(["setup", "site"]);
-    std::os::unix::process::CommandExt::uid(&mut command, 1234);
-    let run: crate::common::Run = command.output().unwrap().into();
-    let run = run.expect(3);
+    let Some(nobody) = as_nobody(&lab) else { return };
+    std::os::unix::fs::chown(lab.path("site/closed"), Some(0), Some(0)).unwrap();
+    fs::set_permissions(lab.path("site/closed"), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let run = nobody("setup site").expect(3);
     assert!(run.stdout.contains("#   closed cannot be read: "), "{}", run.stdout);
     assert!(run.stderr.contains("site/closed cannot be read"), "{}", run.stderr);
 }

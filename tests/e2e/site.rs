@@ -9,6 +9,7 @@ use std::process::Command;
 use rusqlite::Connection;
 
 use crate::common::Lab;
+use crate::helpers::as_nobody;
 use crate::site_fixtures::{self, SITES};
 
 /// Returns what is below a directory: of a database its dump, of a file its bytes.
@@ -333,16 +334,12 @@ fn what_cannot_be_searched_for_databases_is_named() {
     let lab = Lab::empty();
     small(&lab);
     lab.write("site/closed/state", "x");
-    let chown = |path: &str| std::os::unix::fs::chown(lab.path(path), Some(1234), Some(1234)).unwrap();
-    ["", "site", "site/data", "site/data/note.txt"].into_iter().for_each(chown);
-    for (path, mode) in [("", 0o755), ("site/closed", 0o700), ("site/main.sqlite", 0o600), ("site/data/users", 0o777)] {
+    let Some(nobody) = as_nobody(&lab) else { return };
+    for (path, mode) in [("site/closed", 0o700), ("site/main.sqlite", 0o600)] {
+        std::os::unix::fs::chown(lab.path(path), Some(0), Some(0)).unwrap();
         fs::set_permissions(lab.path(path), fs::Permissions::from_mode(mode)).unwrap();
     }
-    chown("site/data/users/ann.db");
-    let mut command = lab.command("backup --root site --snapshot-only --files data".split(' '));
-    std::os::unix::process::CommandExt::uid(&mut command, 1234);
-    let run: crate::common::Run = command.output().unwrap().into();
-    let run = run.expect(0);
+    let run = nobody("backup --root site --snapshot-only --files data").expect(0);
     for path in ["site/closed", "site/main.sqlite"] {
         let told = |line: &str| line.contains(path) && line.contains("was not searched for databases");
         assert!(run.stderr.lines().any(told), "{path}: {}", run.stderr);
