@@ -48,7 +48,7 @@ impl<'a> Watch<'a> {
     }
 
     #[track_caller]
-    fn until(&mut self, what: &str, is_so: impl Fn(&Lab) -> bool) {
+    fn until(&mut self, what: &str, mut is_so: impl FnMut(&Lab) -> bool) {
         let until = Instant::now() + PATIENCE;
         while !is_so(self.lab) {
             assert!(Instant::now() < until, "{what} does not come\n{}", self.printed());
@@ -173,6 +173,33 @@ fn what_is_committed_and_uploaded_is_saved_while_the_application_writes() {
 fn io(pid: u32, key: &str) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/io")).unwrap();
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(": ")).unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_wal_that_begins_anew_between_two_snapshots_costs_no_reading_of_the_whole_database() {
+    let lab = Lab::small();
+    let connection = lab.database();
+    connection.busy_timeout(Duration::from_secs(20)).unwrap();
+    connection
+        .execute_batch("PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 40; CREATE TABLE pads (pad BLOB)")
+        .unwrap();
+    (0..64).for_each(|n| _ = connection.execute("INSERT INTO pads VALUES (?1)", [noise(128 << 10, n)]).unwrap());
+    let pages: u32 = connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+    let mut watch = Watch::begun(&lab, "watch --snapshot-only --quiet-for 100ms --at-most-every 1s");
+    let (pid, before) = (watch.child.id(), snapshots(&lab).len());
+    let read_before = io(pid, "rchar");
+    let mut n = 1000;
+    // Never quiet.
+    watch.until("enough snapshots", |lab| {
+        insert(&connection, n);
+        n += 1;
+        snapshots(lab).len() >= before + 6
+    });
+    let (read, made) = (io(pid, "rchar") - read_before, (snapshots(&lab).len() - before) as u64);
+    assert!(read < made * u64::from(pages) * 4096 / 2, "{read} bytes for {made} snapshots of {pages} pages");
+    watch.stop().expect(0);
+    lab.lrl("restore latest --target out").expect(0);
+    assert_eq!(rows(&lab.path("out/lrl.db")), rows(&lab.path("data/lrl.db")));
 }
 
 #[test]

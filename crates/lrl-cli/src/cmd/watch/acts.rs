@@ -28,10 +28,14 @@ impl Turns<'_> {
         if self.watcher.is_stale() {
             self.renew_watches();
         }
+        self.follower.hand_over();
         let began = self.clock.both();
         let set = with_set || self.set_is_due(began.moment);
         self.timing.begin(began.moment);
         let outcome = self.rounds.run(self.context, set);
+        if let Some(backend) = &outcome.backend {
+            self.follower.renew(&**backend);
+        }
         let now = self.clock.now();
         let is_first = self.state.looked.is_none();
         self.asked_store = now;

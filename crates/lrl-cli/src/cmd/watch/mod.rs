@@ -15,8 +15,8 @@ use std::sync::Arc;
 
 use clap::parser::ValueSource;
 use lrl_store::error::{Error, Place};
-use lrl_store::ops::watch::Watcher;
 use lrl_store::ops::watch::timing::{Moment, Times, Timing};
+use lrl_store::ops::watch::{WalFollower, Watcher};
 use serde_json::json;
 
 use self::application::Application;
@@ -77,6 +77,7 @@ pub fn run(context: &Context<'_>, args: &WatchArgs) -> Result {
         rounds,
         chores: Chores::new(args, thin, &clock),
         watcher,
+        follower: WalFollower::new(&options),
         timing: Timing::new(times(args)),
         state: WatchState {
             pid: std::process::id(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use lrl_store::fs::lock::Guard;
 use lrl_store::ops::backup::Options;
 use lrl_store::ops::watch::timing::{Moment, Step, Timing};
-use lrl_store::ops::watch::{Blind, Watcher};
+use lrl_store::ops::watch::{Blind, WalFollower, Watcher};
 use serde_json::Value;
 use signal_hook::consts::SIGTERM;
 
@@ -56,6 +56,8 @@ pub struct Turns<'a> {
     pub chores: Chores,
     /// Tells when something changes.
     pub watcher: Watcher<'a>,
+    /// Keeps what databases in WAL mode forget between two rounds.
+    pub follower: WalFollower<'a>,
     /// Tells what is due.
     pub timing: Timing,
     /// What others see.
@@ -167,6 +169,7 @@ impl Turns<'_> {
         if !self.watcher.read().changed {
             return;
         }
+        self.follower.look();
         let was_saved = self.timing.unsaved_since().is_none();
         self.timing.changed(since.or(woken).unwrap_or(now), now);
         if was_saved {

@@ -4,7 +4,9 @@
 mod places;
 pub mod timing;
 mod unchanged;
+mod wal_follower;
 mod watcher;
 
 pub use unchanged::unchanged_since;
+pub use wal_follower::WalFollower;
 pub use watcher::{Blind, Seen, Watcher};

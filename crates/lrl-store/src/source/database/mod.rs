@@ -50,7 +50,7 @@ pub(crate) use state::used_pages;
 pub(crate) use state::{State, observe};
 pub(crate) use unlocked::{Unlocked, Version};
 pub use user_query::{Value, begins_query, check_query};
-pub(crate) use wal_changes::{ExtentSet, WalMark};
+pub(crate) use wal_changes::{ExtentSet, WalMark, follow_wal};
 
 #[cfg(test)]
 mod tests;

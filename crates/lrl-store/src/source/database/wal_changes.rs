@@ -13,6 +13,8 @@
 //! - *A WAL that starts again gets its new header before its first frame.* Salt 1 grows by one each time, so it is seen how often that happened. Where it
 //!   was once, and the new frames have not reached the mark, the older ones behind the mark are still in the file, up to the first frame of a still
 //!   older round. Where the file ends instead, it may have been cut (`journal_size_limit`): then nothing is known.
+//! - *A mark can be moved on.* To the last but one commit of a later moment, with the pages that are named up to there: so frames may be written over
+//!   between two images (`ops/watch/wal_follower.rs`).
 //! - *A reader does not keep the WAL from starting again while it is scanned*: so the header is read once more at the end.
 //!
 //! Anything odd means that nothing is known, and all of the database is read.
@@ -22,7 +24,7 @@ use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
-use super::shm::Published;
+use super::shm::{self, Published};
 use super::state::side_file;
 
 const HEADER_BYTES: usize = 32;
@@ -46,12 +48,23 @@ pub(crate) struct WalMark {
     /// The count of commits of the WAL index at the mark, where it is known.
     #[serde(default)]
     commits: Option<u32>,
+    /// Pages that may have changed between the image and the mark, where the mark was moved on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    changed: Vec<u32>,
 }
+
+/// A mark that was moved on holds up to this many pages: a thousand or so are usual, which is where SQLite starts a WAL again by default.
+const MOST_PAGES: usize = 1 << 16;
 
 impl WalMark {
     /// Returns the mark of an image with this many pages.
     pub(super) fn of_image(self, pages: u64) -> Self {
         Self { pages, ..self }
+    }
+
+    /// Returns whether the WAL has begun anew between two marks.
+    pub(crate) fn is_of_other_round(&self, other: &Self) -> bool {
+        self.salts != other.salts
     }
 }
 
@@ -190,11 +203,13 @@ impl Wal {
             checksum: [0; 2],
             pages: 0,
             commits: None,
+            changed: Vec::new(),
         };
         let fits = |mark: &&WalMark| {
             mark.file == self.of && mark.salts == self.salts && mark.page_size == self.page_size && self.has(mark)
         };
-        let start = earlier.filter(fits).cloned().unwrap_or(beginning);
+        let start = earlier.filter(fits).map(|mark| WalMark { changed: Vec::new(), ..mark.clone() });
+        let start = start.unwrap_or(beginning);
         let published = published.filter(|published| published.salts == self.salts);
         let is_published = |index| published.is_some_and(|published| published.frames == index);
         // The newest commits, the last one first, each with the number of commits since the start.
@@ -228,19 +243,44 @@ impl Wal {
         extent_bytes: u32,
         published: Option<&Published>,
     ) -> Option<ExtentSet> {
+        let each = u64::from((extent_bytes / self.page_size.max(1)).max(1));
+        let mut changed = ExtentSet::default();
+        // What lies behind the image's end is not in it.
+        let mut add = |page: u32| {
+            if u64::from(page) <= pages {
+                changed.add(u64::from(page.saturating_sub(1)) / each);
+            }
+        };
+        mark.changed.iter().for_each(|page| add(*page));
+        let mut has_length = pages == mark.pages;
+        self.frames_since(mark, published, &mut |frame| {
+            add(frame.page);
+            has_length |= u64::from(frame.commit) == pages;
+        })?;
+        has_length.then_some(changed)
+    }
+
+    /// Moves a mark on to what is in the WAL now; `published` was read before this WAL was opened. `None` if what changed is not known.
+    fn follow(&self, mark: &WalMark, published: Option<&Published>) -> Option<WalMark> {
+        // Everything up to there is committed, and among the frames that are read afterwards.
+        let next = self.mark(Some(mark), published)?;
+        let Some(last) = next.frame.checked_sub(1) else {
+            // There is no commit to move it to.
+            return self.has(mark).then(|| mark.clone());
+        };
+        let pages = self.frame(last)?.commit.into();
+        let mut changed = mark.changed.clone();
+        self.frames_since(mark, published, &mut |frame| changed.push(frame.page))?;
+        changed.sort_unstable();
+        changed.dedup();
+        (changed.len() <= MOST_PAGES).then_some(WalMark { pages, changed, ..next })
+    }
+
+    /// Calls `take` with all frames behind a mark, also those of a WAL that has begun anew since. `None` if others may be missing.
+    fn frames_since(&self, mark: &WalMark, published: Option<&Published>, take: &mut dyn FnMut(&Frame)) -> Option<()> {
         if mark.file != self.of || mark.page_size != self.page_size || !self.has(mark) {
             return None;
         }
-        let each = u64::from((extent_bytes / self.page_size).max(1));
-        let mut changed = ExtentSet::default();
-        let mut has_length = pages == mark.pages;
-        let mut take = |frame: &Frame| {
-            // What lies behind the image's end is not in it.
-            if u64::from(frame.page) <= pages {
-                changed.add(u64::from(frame.page.saturating_sub(1)) / each);
-            }
-            has_length |= u64::from(frame.commit) == pages;
-        };
         let is_new = |frame: &Frame| frame.salts == self.salts;
         if mark.salts == self.salts {
             let mut index = mark.frame;
@@ -273,7 +313,7 @@ impl Wal {
         } else {
             return None;
         }
-        (has_length && self.is_same()).then_some(changed)
+        self.is_same().then_some(())
     }
 
     /// Returns whether the frames of a WAL that has begun anew, and the older ones from the mark to the file's end, hold all commits since the mark.
@@ -296,6 +336,14 @@ impl Wal {
         let mut header = [0; HEADER_BYTES];
         !self.rules.looks_again || self.file.read_exact_at(&mut header, 0).is_ok() && header == self.header
     }
+}
+
+/// Moves a mark on to what is in the WAL now, so that its frames may be written over; `db` is without links. `None` if what changed is not known.
+///
+/// No connection to the database may be open in this process: SQLite's locks are on files that are read here.
+pub(crate) fn follow_wal(db: &Path, mark: &WalMark) -> Option<WalMark> {
+    let published = shm::published(db);
+    Wal::open(db, RULES)?.follow(mark, published.as_ref())
 }
 
 fn number(bytes: &[u8], at: usize) -> u32 {

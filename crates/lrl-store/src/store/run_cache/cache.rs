@@ -167,6 +167,29 @@ impl RunCache {
         Some((serde_json::from_str(&mark).ok()?, ChunkId::from_bytes(root)))
     }
 
+    /// Returns the marks of all databases of a source, with their paths and the roots of the images.
+    pub(crate) fn wal_marks(&self, source: &str) -> Vec<(Vec<u8>, WalMark, ChunkId)> {
+        // A cache without the table knows of none.
+        let Ok(mut select) = self.db.prepare("SELECT path, mark, root FROM wal_marks WHERE source=?") else {
+            return Vec::new();
+        };
+        let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get::<_, String>(1)?, row.get(2)?));
+        let Ok(rows) = select.query_map([source], row) else { return Vec::new() };
+        let parsed = rows.flatten().filter_map(|(path, mark, root)| {
+            Some((path, serde_json::from_str(&mark).ok()?, ChunkId::from_bytes(root)))
+        });
+        parsed.collect()
+    }
+
+    /// Replaces the mark of an image by one further on, unless another run has left its own meanwhile.
+    pub(crate) fn move_wal_mark(&self, source: &str, path: &[u8], root: &ChunkId, from: &WalMark, to: &WalMark) {
+        if let [Ok(from), Ok(to)] = [from, to].map(serde_json::to_string) {
+            let sql = "UPDATE wal_marks SET mark=? WHERE source=? AND path=? AND root=? AND mark=?";
+            // Without it the next run reads all of the database.
+            let _ = self.db.execute(sql, params![to, source, path, root.as_bytes(), from]);
+        }
+    }
+
     /// Notes the mark in the WAL of the database's image, or that there is none.
     pub(crate) fn put_wal_mark(
         &self,

@@ -14,7 +14,7 @@ use crate::progress::Silent;
 use crate::source::database::connect::open_live;
 use crate::source::database::pages::Transaction;
 use crate::source::database::shm::published;
-use crate::source::database::wal_changes::{ExtentSet, RULES, Rules, Wal, WalMark};
+use crate::source::database::wal_changes::{ExtentSet, RULES, Rules, Wal, WalMark, follow_wal};
 
 const PAGE: usize = 1024;
 /// Extents of two pages, so that a neighbour is among the candidates.
@@ -50,10 +50,17 @@ struct Tally {
     missed: u64,
 }
 
-fn watch(db: &Path, rules: Rules, rounds: usize, gap: Duration) -> Tally {
+/// `looks` is how often the WAL is followed between two rounds.
+fn watch(db: &Path, rules: Rules, rounds: usize, gap: Duration, looks: u32) -> Tally {
     let mut tally = Tally::default();
     let mut before: Option<(Vec<u8>, Option<WalMark>)> = None;
     for _ in 0..rounds {
+        for _ in 0..looks {
+            std::thread::sleep(gap / looks);
+            if let Some((_, Some(mark))) = &mut before {
+                *mark = follow_wal(db, mark).unwrap_or_else(|| mark.clone());
+            }
+        }
         let earlier = before.as_ref().and_then(|(_, mark)| mark.as_ref());
         let published = published(db);
         let mark = Wal::open(db, rules).and_then(|wal| wal.mark(earlier, published.as_ref()));
@@ -74,7 +81,9 @@ fn watch(db: &Path, rules: Rules, rounds: usize, gap: Duration) -> Tally {
             _ => tally.full += 1,
         }
         before = Some((now, mark.map(|mark| mark.of_image(pages))));
-        std::thread::sleep(gap);
+        if looks == 0 {
+            std::thread::sleep(gap);
+        }
     }
     tally
 }
@@ -109,9 +118,24 @@ fn no_changed_page_is_missed_beside_writers() {
         let lab = Lab::new();
         lab.make_bank("wal", PAGE as u32);
         let writers = writers(&lab, sync, autocheckpoint);
-        let tally = watch(&lab.db(), RULES, rounds(), Duration::from_millis(10));
+        let tally = watch(&lab.db(), RULES, rounds(), Duration::from_millis(10), 0);
         writers.into_iter().for_each(|writer| drop(writer.stop()));
         println!("synchronous={sync} wal_autocheckpoint={autocheckpoint}: {tally:?}");
+        assert_eq!(tally.missed, 0, "{sync} {autocheckpoint}: {tally:?}");
+        assert!(tally.hinted > 0, "then nothing is shown: {tally:?}");
+    }
+}
+
+#[test]
+fn no_changed_page_is_missed_where_the_wal_is_followed_between_the_images() {
+    for (sync, autocheckpoint) in [("FULL", 100), ("NORMAL", 200)] {
+        let lab = Lab::new();
+        lab.make_bank("wal", PAGE as u32);
+        let writers = writers(&lab, sync, autocheckpoint);
+        // Several rounds of the WAL between two images.
+        let tally = watch(&lab.db(), RULES, rounds() / 4, Duration::from_millis(100), 50);
+        writers.into_iter().for_each(|writer| drop(writer.stop()));
+        println!("followed: synchronous={sync} wal_autocheckpoint={autocheckpoint}: {tally:?}");
         assert_eq!(tally.missed, 0, "{sync} {autocheckpoint}: {tally:?}");
         assert!(tally.hinted > 0, "then nothing is shown: {tally:?}");
     }
@@ -227,6 +251,23 @@ fn older_frames_are_used_only_where_all_of_them_are_there() {
         change(&conn, 62);
     });
     assert_eq!(twice, None, "two are not");
+    let followed = {
+        let mark = Wal::open(&db, RULES).unwrap().mark(None, published(&db).as_ref()).unwrap();
+        let first = begin(&db);
+        let (old, mut mark) = (image(&first), mark.of_image(first.page_count));
+        drop(first);
+        for row in 63..90 {
+            change(&conn, row);
+            mark = follow_wal(&db, &mark).unwrap();
+            if row % 6 == 0 {
+                restart();
+            }
+        }
+        let second = begin(&db);
+        let changed = Wal::open(&db, RULES).unwrap().changed_since(&mark, second.page_count, EXTENT as u32, None);
+        changed.map(|changed| missed(&old, &image(&second), &changed))
+    };
+    assert_eq!(followed, Some(Vec::new()), "unless they are followed in between");
     let over = round(&db, RULES, || {
         restart();
         (1..60).for_each(|row| change(&conn, row));
