@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
@@ -200,6 +201,29 @@ fn a_wal_that_begins_anew_between_two_snapshots_costs_no_reading_of_the_whole_da
     watch.stop().expect(0);
     lab.lrl("restore latest --target out").expect(0);
     assert_eq!(rows(&lab.path("out/lrl.db")), rows(&lab.path("data/lrl.db")));
+}
+
+#[test]
+fn an_application_that_goes_on_writing_does_not_keep_a_watch_from_ending() {
+    let lab = Lab::small();
+    let watch = Watch::begun(&lab, "watch --snapshot-only --quiet-for 2s --at-most-every 3s");
+    // It outlasts the patience with the watch.
+    let (ended, until) = (AtomicBool::new(false), Instant::now() + 2 * PATIENCE);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let connection = lab.database();
+            connection.busy_timeout(Duration::from_secs(20)).unwrap();
+            let goes_on = || !ended.load(Ordering::Relaxed) && Instant::now() < until;
+            (1000..).take_while(|_| goes_on()).for_each(|n| insert(&connection, n));
+        });
+        std::thread::sleep(Duration::from_secs(1));
+        let before = snapshots(&lab).len();
+        watch.signal(Signal::TERM);
+        let run = watch.end();
+        ended.store(true, Ordering::Relaxed);
+        run.expect(0);
+        assert!(snapshots(&lab).len() <= before + 2, "{} snapshots, {before} before", snapshots(&lab).len());
+    });
 }
 
 #[test]

@@ -97,7 +97,6 @@ pub fn run(context: &Context<'_>, args: &WatchArgs) -> Result {
         woken: None,
         databases: None,
         asked_store: Moment::ZERO,
-        looked_last: false,
         verdict: None,
         count: turns::Count::default(),
     };

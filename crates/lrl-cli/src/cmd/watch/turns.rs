@@ -82,8 +82,6 @@ pub struct Turns<'a> {
     pub databases: Option<Vec<Value>>,
     /// When a round last went to the store.
     pub asked_store: Moment,
-    /// The end is near: the data was looked at once more.
-    pub looked_last: bool,
     /// How the watch ends, once that is known.
     pub verdict: Option<Result>,
     /// What it did.
@@ -184,10 +182,6 @@ impl Turns<'_> {
             match step {
                 Step::Snapshot => self.snapshot(false),
                 Step::Look => self.look(),
-                Step::End if self.timing.is_stopping() && !self.looked_last => {
-                    self.looked_last = true;
-                    self.look();
-                }
                 Step::End => self.come_to_an_end(),
             }
             return;

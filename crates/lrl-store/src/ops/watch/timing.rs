@@ -58,7 +58,18 @@ pub struct Timing {
     changed: Moment,
     failures: u32,
     retry: Moment,
-    stopping: bool,
+    stop: Stop,
+}
+
+/// How far the end is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    /// Nobody has asked for it.
+    Not,
+    /// A last look at the data is to come, or a snapshot.
+    Asked,
+    /// That was begun. What changes since then is not waited for: it might never end.
+    LastBegun,
 }
 
 impl Timing {
@@ -74,7 +85,7 @@ impl Timing {
             changed: Moment::ZERO,
             failures: 0,
             retry: Moment::ZERO,
-            stopping: false,
+            stop: Stop::Not,
         }
     }
 
@@ -89,6 +100,13 @@ impl Timing {
     pub fn begin(&mut self, now: Moment) {
         self.in_round = self.unsaved.take().map(|unsaved| unsaved.first);
         self.began = Some(now);
+        self.begin_last();
+    }
+
+    fn begin_last(&mut self) {
+        if self.stop == Stop::Asked {
+            self.stop = Stop::LastBegun;
+        }
     }
 
     /// The snapshot that was begun is durable, or was not needed.
@@ -112,6 +130,7 @@ impl Timing {
     /// A look has shown that nothing changed.
     pub fn looked(&mut self, now: Moment) {
         self.looked = now;
+        self.begin_last();
     }
 
     /// Events tell nothing, or not of everything, and a look takes this long; `None`: they do.
@@ -121,12 +140,12 @@ impl Timing {
 
     /// Whoever runs the watch asked it to end: what is unsaved is saved first.
     pub fn stop(&mut self) {
-        self.stopping = true;
+        self.stop = Stop::Asked;
     }
 
     /// Returns whether the end was asked for.
     pub fn is_stopping(&self) -> bool {
-        self.stopping
+        self.stop != Stop::Not
     }
 
     /// Returns whether the last snapshot failed, so that the next one waits for its time, whatever changes.
@@ -142,8 +161,11 @@ impl Timing {
 
     /// Returns the next step, and when it is due.
     pub fn next(&self) -> (Moment, Step) {
-        if self.stopping {
-            return (Moment::ZERO, if self.unsaved.is_some() { Step::Snapshot } else { Step::End });
+        match self.stop {
+            Stop::Not => {}
+            Stop::Asked if self.unsaved.is_some() => return (Moment::ZERO, Step::Snapshot),
+            Stop::Asked => return (Moment::ZERO, Step::Look),
+            Stop::LastBegun => return (Moment::ZERO, Step::End),
         }
         let look_every = match self.blind {
             Some(look) => self.times.at_least_every.min(self.times.at_most_every.max(look * LOOK_SHARE)),
@@ -261,6 +283,17 @@ mod tests {
         assert_eq!(timing.next(), (secs(0), Step::Snapshot));
         timing.begin(secs(501));
         timing.saved(secs(501));
+        assert_eq!(timing.next().1, Step::End);
+        timing.changed(secs(501), secs(501));
+        assert_eq!(timing.next().1, Step::End, "an application that goes on writing does not keep it");
+    }
+
+    #[test]
+    fn the_last_look_comes_where_nothing_is_unsaved() {
+        let mut timing = begun(TIMES);
+        timing.stop();
+        assert_eq!(timing.next(), (secs(0), Step::Look));
+        timing.looked(secs(1));
         assert_eq!(timing.next().1, Step::End);
     }
 
