@@ -350,11 +350,10 @@ impl<'a> Storer<'a> {
                     .or_else(|error| if error.is_final() { Err(error) } else { Ok(None) })?;
             }
         }
-        let groups: Vec<Vec<ChunkId>> = batch
-            .extents
-            .par_chunks(EXTENT_GROUP)
-            .map(|group| self.store_group(batch, group))
-            .collect::<Result<_>>()?;
+        // Only deltas cost less together; one by one the threads are done at about the same time.
+        let group = if parent.is_some() { EXTENT_GROUP } else { 1 };
+        let groups: Vec<Vec<ChunkId>> =
+            batch.extents.par_chunks(group).map(|group| self.store_group(batch, group)).collect::<Result<_>>()?;
         groups.into_iter().flatten().try_for_each(|id| self.ids.push(id))
     }
 
