@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use rusqlite::Connection;
 use serde_json::Value;
 
-use crate::common::{Lab, database};
+use crate::common::{Lab, database, noise, sha256};
 use crate::python_sets::change;
 
 fn settled() -> Lab {
@@ -151,6 +151,26 @@ fn bytes_that_changed_under_an_unchanged_state_are_reported() {
     let stored = lab.lrl("dump latest assets/cd34/v1.bin").expect(0).stdout_bytes;
     assert!(stored == fs::read(lab.path("data/assets/cd34/v1.bin")).unwrap());
     is_none(&back_up(&lab, ""));
+}
+
+#[test]
+fn the_sha256_of_a_long_database_is_recorded_by_sets_and_full_scans() {
+    let lab = Lab::small();
+    let connection = lab.database();
+    connection.execute_batch("CREATE TABLE pads (pad BLOB)").unwrap();
+    let stated = || lab.lrl("ls latest lrl.db --json").expect(0).json()["entries"][0]["sha256"].clone();
+    let digest = || sha256(&fs::read(lab.path("data/lrl.db")).unwrap());
+    lab.lrl("backup --snapshot-only").expect(0);
+    assert_eq!(stated(), digest(), "a short one");
+    (0..33).for_each(|n| _ = connection.execute("INSERT INTO pads VALUES (?1)", [noise(1 << 20, n)]).unwrap());
+    lab.lrl("backup --snapshot-only").expect(0);
+    assert_eq!(stated(), Value::Null);
+    lab.lrl("backup --snapshot-only --rescan").expect(0);
+    assert_eq!(stated(), digest(), "a full scan");
+    connection.execute("DELETE FROM pads WHERE rowid = 3", []).unwrap();
+    lab.lrl("backup").expect(0);
+    assert_eq!(stated(), digest(), "a set");
+    lab.lrl("drill --snapshot latest").expect(0);
 }
 
 #[test]

@@ -170,7 +170,7 @@ pub(crate) const OPEN_OBJECTS: usize = 64;
 // The sets.
 
 /// Bytes of the extents that are read at once; only a single extent may be longer (`set/image_reader.rs`).
-pub(crate) const IMAGE_BATCH_BYTES: usize = 1 << 20;
+pub(crate) const IMAGE_BATCH_BYTES: usize = 2 << 20;
 
 /// Batches of an image that are kept to be filled again: more than a sink holds (`set/image_reader.rs`).
 pub(crate) const IMAGE_BATCHES: usize = 6;

@@ -34,6 +34,10 @@ use crate::store::tree::TreeItems;
 use crate::store::write::WriteSession;
 use crate::time::Time;
 
+/// The SHA-256 of a longer image is left to sets and full scans: it takes a seventh of the time of a first snapshot, and the digest of the list of
+/// extents proves as much.
+const DIGESTED_UP_TO: u64 = 32 << 20;
+
 pub(super) struct DatabasePart {
     pub record: snapshot::Database,
     /// The image as a file, if all of it was written for the set.
@@ -166,7 +170,7 @@ impl<'a> Changed<'a> {
             report(problems, observer, path, reason, true);
         }
         let staged = stored.set_image.map(SetImage::into_file);
-        // Where not all was read, the parent's if it is the parent's image; else the set's file gives it, if one is written.
+        // Where it was not computed, the parent's if it is the parent's image; else the set's file gives it, if one is written.
         let same = self.parent.filter(|parent| parent.root == root);
         let sha256 = stored.sha256.or_else(|| same.and_then(|parent| parent.sha256.clone()));
         let meta = path.metadata().map_err(Error::io("look at", path))?;
@@ -281,7 +285,10 @@ impl<'a> Changed<'a> {
         let Context { session, observer, .. } = context;
         // Where nothing is reused every extent is looked up; the parent's are still bases.
         let reuses_parent = session.trust().reuses_parent();
-        Plan { session, parent: self.parent, reuses_parent, expected, scratch, observer }
+        let is_full_scan = self.parent.is_some() && !reuses_parent;
+        let is_small = self.source.file.metadata().is_ok_and(|meta| meta.len() <= DIGESTED_UP_TO);
+        let wants_sha256 = is_full_scan || is_small;
+        Plan { session, parent: self.parent, reuses_parent, expected, wants_sha256, scratch, observer }
     }
 
     /// Returns where the whole image goes at once for a set, if none of it can be had from an earlier one.
@@ -339,7 +346,8 @@ pub(in crate::ops) fn store_file(
     let failed = |error| Error::io("read an image below", scratch)(error);
     file.rewind().map_err(failed)?;
     let reuses_parent = session.trust().reuses_parent();
-    let plan = Plan { session, parent, reuses_parent, expected: Expected::Nothing, scratch, observer };
+    let plan =
+        Plan { session, parent, reuses_parent, expected: Expected::Nothing, wants_sha256: true, scratch, observer };
     let ((), stored) = store_image(plan, None, |feed| {
         let mut piece = vec![0; 256 << 10];
         loop {

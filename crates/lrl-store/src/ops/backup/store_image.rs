@@ -36,6 +36,8 @@ pub(super) struct Plan<'a> {
     pub reuses_parent: bool,
     /// Which extents must be the parent's.
     pub expected: Expected<'a>,
+    /// Whether the image's SHA-256 is wanted, as by a full scan; a set wants it in any case.
+    pub wants_sha256: bool,
     /// A directory for what does not fit into memory.
     pub scratch: &'a Path,
     pub observer: &'a dyn Observer,
@@ -75,7 +77,7 @@ pub(super) struct StoredImage {
     pub len: u64,
     /// An extent that must be the parent's has other contents.
     pub changed_unseen: bool,
-    /// SHA-256 of the image, lower-case hex; unknown where not all of it was read.
+    /// SHA-256 of the image, lower-case hex; unknown where it was not wanted, or not all was read.
     pub sha256: Option<String>,
     /// All of it, for the set.
     pub set_image: Option<SetImage>,
@@ -183,8 +185,9 @@ enum Message {
 pub(super) struct Feed<'a> {
     cutter: ExtentCutter,
     intake: Intake<'a>,
-    /// Of the bytes so far; none where extents come without those between them.
+    /// Of the bytes so far; none where it is not wanted, or extents come without those between them.
     sha256: Option<Sha256Thread>,
+    wants_sha256: bool,
     set_image: Option<SetImage>,
 }
 
@@ -192,7 +195,8 @@ impl<'a> Feed<'a> {
     fn new(plan: Plan<'a>, set_image: Option<SetImage>, queue: SyncSender<Message>, spare: Receiver<Batch>) -> Self {
         let cutter = ExtentCutter::new(plan.session.store().config().chunking.extent_bytes);
         let intake = Intake::new(plan, queue, spare);
-        Self { cutter, intake, sha256: Some(Sha256Thread::start()), set_image }
+        let wants_sha256 = plan.wants_sha256 || set_image.is_some();
+        Self { cutter, intake, sha256: wants_sha256.then(Sha256Thread::start), wants_sha256, set_image }
     }
 
     /// Takes the next extent, which is whole.
@@ -226,7 +230,7 @@ impl<'a> Feed<'a> {
 
 impl ImageSink for Feed<'_> {
     fn bytes(&mut self, piece: &[u8]) -> Result<()> {
-        let Self { cutter, intake, sha256, set_image } = self;
+        let Self { cutter, intake, sha256, set_image, .. } = self;
         // A full disk ends no snapshot: the set is tried again from the store, and says so there.
         *set_image = set_image.take().and_then(|image| image.write(piece));
         if let Some(sha256) = sha256 {
@@ -237,7 +241,7 @@ impl ImageSink for Feed<'_> {
 
     fn restart(&mut self) -> Result<()> {
         self.set_image = self.set_image.take().and_then(SetImage::restart);
-        self.sha256 = Some(Sha256Thread::start());
+        self.sha256 = self.wants_sha256.then(Sha256Thread::start);
         self.cutter = ExtentCutter::new(self.intake.plan.session.store().config().chunking.extent_bytes);
         self.intake.restart()
     }
