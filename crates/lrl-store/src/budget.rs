@@ -9,7 +9,7 @@ pub const WORKERS: usize = 4;
 // The database.
 
 /// Changed extents that are encoded at once; one batch is filled while another is stored (`ops/backup/store_image.rs`).
-pub(crate) const BATCH_EXTENTS: usize = 64;
+pub(crate) const BATCH_EXTENTS: usize = 32;
 
 /// Batches of extents that exist (`ops/backup/store_image.rs`).
 pub(crate) const EXTENT_BATCHES: usize = 2;
