@@ -7,8 +7,10 @@ use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
 
-use super::Options;
 use super::store_database::store_file;
+use super::{Options, backup};
+use crate::backend::MOST_WHOLE_BYTES;
+use crate::error::Error;
 use crate::format::entry::Content;
 use crate::format::snapshot::Database;
 use crate::fs::lock::LockMode;
@@ -153,4 +155,18 @@ fn a_damaged_parent_costs_space_only() {
     parent.root = ChunkId::of(b"not there");
     let (_, added) = keep(&store, &pages.concat(), Some(&parent));
     assert!(added < full / 100, "known chunks are known without a parent: {added}");
+}
+
+#[test]
+fn a_snapshot_too_long_to_be_read_again_is_not_published() {
+    let (dir, store) = (tempfile::tempdir().unwrap(), store());
+    std::fs::create_dir(dir.path().join("assets")).unwrap();
+    let of_host = |host: String| {
+        let options = Options { host, databases: Vec::new(), stores_databases: false, ..options(dir.path(), 0) };
+        backup(&store, &options, &Silent)
+    };
+    let refused = of_host("h".repeat(MOST_WHOLE_BYTES as usize));
+    assert!(matches!(refused, Err(Error::Refused(_))), "{:?}", refused.err());
+    assert!(store.snapshot_names(None).unwrap().is_empty());
+    let _ = of_host("h".into()).unwrap();
 }

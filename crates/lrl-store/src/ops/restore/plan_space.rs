@@ -25,10 +25,11 @@ pub(super) fn require_space(
         return Ok(());
     };
     let sum = |sizes: &[SelectionSize]| sizes.iter().fold(database, |sum, size| sum.saturating_add(size.needed));
+    // Two: the database and a staging directory.
+    let inodes = |sizes: &[SelectionSize]| 2 + sizes.iter().map(|size| size.inodes).sum::<u64>();
     let sizes: Vec<SelectionSize> = trees.iter().map(|plan| plan.size).collect();
-    let inodes: u64 = 2 + sizes.iter().map(|size| size.entries - size.hardlinks).sum::<u64>();
     // One sum for both directories: they are nearly always on one disk, and being too careful costs only speed.
-    if sum(&sizes) <= least.bytes && inodes <= least.inodes {
+    if sum(&sizes) <= least.bytes && inodes(&sizes) <= least.inodes {
         return Ok(());
     }
     let mut exact = Vec::new();
@@ -42,6 +43,15 @@ pub(super) fn require_space(
             "the restored data need {} beside what is there, {} more than the disk of {} has free; nothing was changed",
             size(needed),
             size(needed - least.bytes),
+            base.display()
+        );
+        return Err(Error::refused(text.hint(Hint::MakeSpace)));
+    }
+    let (inodes, most) = (inodes(&exact), least.inodes);
+    if inodes > most {
+        let text = format!(
+            "the restored data are {inodes} files and directories, more than the {most} for which the disk of {} has room; nothing was \
+             changed",
             base.display()
         );
         return Err(Error::refused(text.hint(Hint::MakeSpace)));

@@ -54,6 +54,8 @@ pub(super) struct SelectionSize {
     pub bytes: u64,
     /// Bytes that everything needs on the disk, in whole blocks.
     pub needed: u64,
+    /// Files, directories and symbolic links that have to be made.
+    pub inodes: u64,
 }
 
 /// The old tree where a new one goes: what is right in it need not be written again.
@@ -142,9 +144,8 @@ impl<'a> Selection<'a> {
         for entry in self.entries()? {
             checkpoint(observer)?;
             let entry = entry?;
-            if self.is_inside(&entry.path) {
-                size.entries += 1;
-            }
+            let mut inodes = u64::from(self.is_inside(&entry.path));
+            size.entries += inodes;
             match &entry.kind {
                 Kind::Dir => {
                     size.dirs += 1;
@@ -156,6 +157,7 @@ impl<'a> Selection<'a> {
                     let needed = if exact.is_none() {
                         *len
                     } else if old.as_mut().is_some_and(|old| old.looks_right(&entry)) {
+                        inodes = 0;
                         0
                     } else {
                         match self.data_bytes(content) {
@@ -169,8 +171,10 @@ impl<'a> Selection<'a> {
                 Kind::Hardlink { .. } => {
                     size.links += 1;
                     size.hardlinks += 1;
+                    inodes = 0;
                 }
             }
+            size.inodes += inodes;
         }
         Ok(size)
     }

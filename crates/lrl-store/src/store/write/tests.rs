@@ -286,7 +286,8 @@ fn chains_of_several_bases_stay_cheap_to_read() {
 
 #[test]
 fn small_indexes_are_merged_into_one_and_a_large_one_is_not_written_again_for_them() {
-    for (large, left) in [(1, vec![17]), (40, vec![16, 40])] {
+    // However little the new one holds: else there would be more of them with each run.
+    for (large, small, left) in [(1, 1, vec![17]), (40, 1, vec![16, 40]), (3, 3, vec![49])] {
         let backend = Arc::new(memory());
         create(&*backend, [1; 32]).unwrap();
         let store = open(&backend);
@@ -298,7 +299,7 @@ fn small_indexes_are_merged_into_one_and_a_large_one_is_not_written_again_for_th
             session.seal().unwrap();
         };
         store_some(1, large);
-        (0..MAX_FILES as u64 - 1).for_each(|n| store_some(2 + n, 1));
+        (0..MAX_FILES as u64 - 1).for_each(|n| store_some(2 + n, small));
         assert_eq!(names(&*backend, "index").len(), MAX_FILES);
         store_some(100, 1);
         let mut records: Vec<u64> = store.indexes().iter().map(|file| file.records()).collect();

@@ -34,6 +34,7 @@ fn without_space_right_files_are_shared_and_the_report_says_so() {
     let exact = tree(&snapshot).measure(4096, Some(Some(OldTree { dir: &dir, owners })), &Silent).unwrap();
     assert_eq!((full.bytes, full.needed), (300_000, 4096 + 3 * 102_400));
     assert_eq!(exact.needed, 4096 + 102_400, "only what was touched has to be written");
+    assert_eq!((full.inodes, exact.inodes), (1 + 3, 1 + 1));
     let holes = lab.snapshot_of(vec![entry("assets", Kind::Dir), entry("assets/hole", hole)]);
     assert_eq!(tree(&holes).measure(4096, None, &Silent).unwrap().needed, 4096 + (1 << 30));
     assert_eq!(tree(&holes).measure(4096, Some(None), &Silent).unwrap().needed, 4096);
@@ -75,6 +76,35 @@ fn a_disk_without_space_for_two_reuses_what_is_right_or_refuses() {
     assert_eq!(look_inside(&options.data_dir), before);
     // A part of it still fits.
     let _ = lab.restore_with(&snapshot, &Options { what: What::Paths(vec![b"assets/7".to_vec()]), ..options }).unwrap();
+}
+
+#[test]
+fn a_disk_without_inodes_for_all_refuses_before_it_writes() {
+    let Some(disk) = Disk::new("8m,nr_inodes=80") else { return };
+    let lab = Lab::new();
+    (0..50).for_each(|n| drop(lab.write(&format!("assets/{n}"), b"small")));
+    let snapshot = lab.snapshot();
+    let options = Options { data_dir: disk.0.path().join("data"), ..lab.options(What::Whole) };
+    let _ = lab.restore_with(&snapshot, &options).unwrap();
+    (0..50).for_each(|n| set_mtime(&options.data_dir.join(format!("assets/{n}")), 1, 1));
+    let before = look_inside(&options.data_dir);
+    let Err(Error::Refused(text)) = lab.restore_with(&snapshot, &options) else { panic!() };
+    assert!(text.text().contains("files and directories, more than the "), "{text}");
+    assert_eq!(look_inside(&options.data_dir), before);
+    // A part of it still fits.
+    let _ = lab.restore_with(&snapshot, &Options { what: What::Paths(vec![b"assets/7".to_vec()]), ..options }).unwrap();
+}
+
+#[test]
+fn where_nothing_is_right_no_note_counts_what_was_shared() {
+    let lab = Lab::new();
+    lab.write("assets/x", b"x");
+    let snapshot = lab.snapshot();
+    let _ = lab.restore(&snapshot, What::Whole).unwrap();
+    set_mtime(&lab.data().join("assets/x"), 1, 1);
+    let report = lab.restore(&snapshot, What::Whole).unwrap();
+    assert_eq!(report.linked, (0, 0));
+    assert!(!report.notes.iter().any(|note| note.text().contains("hard links")), "{:?}", report.notes);
 }
 
 #[test]

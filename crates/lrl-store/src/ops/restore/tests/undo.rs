@@ -193,6 +193,22 @@ fn a_record_that_names_anything_else_is_refused() {
 }
 
 #[test]
+fn what_lrl_cannot_have_written_is_not_taken_for_a_torn_record() {
+    let makes: [fn(&Path); 2] =
+        [|path| fs::create_dir(path).unwrap(), |path| File::create(path).unwrap().set_len((32 << 20) + 1).unwrap()];
+    for (make, name) in makes.iter().flat_map(|make| [".lrl-restore.json", ".lrl-undo.json"].map(|name| (make, name))) {
+        let (lab, _) = restored_lab();
+        let record = lab.data().join(name);
+        let _ = fs::remove_file(&record);
+        make(&record);
+        let before = live(&lab);
+        let error = lab.undo().unwrap_err();
+        assert!(matches!(error, Error::Corrupt { .. }), "{name}: {error}");
+        assert!(record.exists() && live(&lab) == before, "{name}");
+    }
+}
+
+#[test]
 fn an_undo_that_fails_puts_everything_back() {
     both_ways(undos_that_fail);
 }
@@ -370,4 +386,18 @@ fn a_living_run_is_not_disturbed_and_a_torn_intent_means_nothing() {
     drop(intent);
     lab.undo().unwrap();
     assert_eq!(fs::read(lab.data().join("lrl.db")).unwrap(), b"old");
+}
+
+#[test]
+fn a_run_that_is_about_to_end_is_waited_for() {
+    let (lab, _) = restored_lab();
+    let intent = File::create(lab.intent()).unwrap();
+    fs2::FileExt::lock_exclusive(&intent).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            std::thread::sleep(Duration::from_millis(50));
+            drop(intent);
+        });
+        lab.undo().unwrap();
+    });
 }

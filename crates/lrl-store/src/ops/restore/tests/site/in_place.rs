@@ -94,6 +94,10 @@ fn what_is_beside_the_snapshot_is_named_and_what_lrl_keeps_there_is_not() {
     site.write("5", b"");
     site.write("6", b"");
     assert!(note().ends_with(" and 2 more"));
+    ["1", "2", "3", "4", "5", "6"].iter().for_each(|name| fs::remove_file(site.root().join(name)).unwrap());
+    fs::remove_dir_all(site.root().join("icon_cache")).unwrap();
+    let notes = site.restore(&taken, What::Whole).notes;
+    assert!(!notes.iter().any(|note| note.text().starts_with("left alone in")), "{notes:?}");
 }
 
 #[test]
