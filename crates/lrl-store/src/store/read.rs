@@ -125,7 +125,7 @@ impl Store {
 
     /// Reads a chunk from its first copy without comparing it with its id: for what may be wrong.
     pub(crate) fn read_unverified(&self, id: &ChunkId) -> Result<Vec<u8>> {
-        if let Some(plain) = if self.can_read() { None } else { self.read_local_base(id) } {
+        if let Some(plain) = self.read_local_base(id) {
             return Ok(plain);
         }
         let missing = || Error::Missing { object: format!("chunk {id} in {}", self.storage().location()) };
@@ -177,14 +177,17 @@ impl Store {
         *self.local_bases.write().unwrap_or_else(PoisonError::into_inner) = Some(local_bases);
     }
 
-    /// Reads a chunk from the local delta bases, verified.
-    pub(crate) fn read_local_base(&self, id: &ChunkId) -> Option<Vec<u8>> {
+    /// Reads a chunk from the local delta bases, verified; only where the store itself cannot be read.
+    fn read_local_base(&self, id: &ChunkId) -> Option<Vec<u8>> {
+        if self.can_read() {
+            return None;
+        }
         let local_bases = self.local_bases.read().unwrap_or_else(PoisonError::into_inner);
         local_bases.as_ref()?.read(id).filter(|plain| self.ids.chunk(plain) == *id)
     }
 
     fn read_from(&self, id: &ChunkId, from: From) -> Result<Vec<u8>> {
-        if let Some(plain) = if self.can_read() { None } else { self.read_local_base(id) } {
+        if let Some(plain) = self.read_local_base(id) {
             return Ok(plain);
         }
         let first = self.locate(id).and_then(|place| place.map(|place| self.decode(&place, 0)).transpose());

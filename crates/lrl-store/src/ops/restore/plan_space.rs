@@ -39,22 +39,29 @@ pub(super) fn require_space(
     }
     let needed = sum(&exact);
     if needed > least.bytes {
-        let text = format!(
-            "the restored data need {} beside what is there, {} more than the disk of {} has free; nothing was changed",
-            size(needed),
-            size(needed - least.bytes),
-            base.display()
-        );
-        return Err(Error::refused(text.hint(Hint::MakeSpace)));
+        return Err(too_few_bytes(&size(needed), needed - least.bytes, base));
     }
-    let (inodes, most) = (inodes(&exact), least.inodes);
-    if inodes > most {
-        let text = format!(
-            "the restored data are {inodes} files and directories, more than the {most} for which the disk of {} has room; nothing was \
-             changed",
-            base.display()
-        );
-        return Err(Error::refused(text.hint(Hint::MakeSpace)));
+    let inodes = inodes(&exact);
+    if inodes > least.inodes {
+        return Err(too_few_inodes(&format!("{inodes} files and directories"), least.inodes, base));
     }
     Ok(())
+}
+
+/// Returns the error of a restore that needs more bytes than the disk of `base` has free, `missing` more.
+pub(super) fn too_few_bytes(needed: &str, missing: u64, base: &Path) -> Error {
+    let (missing, disk) = (size(missing), base.display());
+    let text = format!(
+        "the restored data need {needed} beside what is there, {missing} more than the disk of {disk} has free; nothing was changed"
+    );
+    Error::refused(text.hint(Hint::MakeSpace))
+}
+
+/// Returns the error of a restore of more files than the disk of `base` has inodes for, which is `most`.
+pub(super) fn too_few_inodes(files: &str, most: u64, base: &Path) -> Error {
+    let disk = base.display();
+    let text = format!(
+        "the restored data are {files}, more than the {most} for which the disk of {disk} has room; nothing was changed"
+    );
+    Error::refused(text.hint(Hint::MakeSpace))
 }

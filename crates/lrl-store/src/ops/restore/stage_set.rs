@@ -12,6 +12,7 @@ use rustix::fs::ioctl_ficlone;
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
+use super::plan_space::{too_few_bytes, too_few_inodes};
 use super::set_parts::SetDatabase;
 use super::source::Run;
 use super::stage_database::{Recorded, adopt, existing};
@@ -24,7 +25,7 @@ use crate::fs::flush::Flusher;
 use crate::fs::metadata::set_owner_at;
 use crate::fs::remove::{Step, walk};
 use crate::fs::space::{Reserve, free_at};
-use crate::hint::{AddHint, Hint, Message};
+use crate::hint::Message;
 use crate::progress::{Observer, checkpoint};
 use crate::set::archive::extract;
 use crate::set::archive::extract::{Counts, Wanted, extract_into};
@@ -189,20 +190,12 @@ pub(super) fn require_space(target: &Target, bytes: u64, files: u64) -> Result<(
     if needed <= free.bytes && files <= free.inodes {
         return Ok(());
     }
-    if needed <= free.bytes {
-        let (most, disk) = (free.inodes, target.base.0.display());
-        let text = format!(
-            "the restored data are {files} files, more than the {most} for which the disk of {disk} has room; nothing was changed"
-        );
-        return Err(Error::refused(text.hint(Hint::MakeSpace)));
-    }
-    let text = format!(
-        "the restored data need about {} beside what is there, {} more than the disk of {} has free; nothing was changed",
-        size(needed),
-        size(needed.saturating_sub(free.bytes)),
-        target.base.0.display()
-    );
-    Err(Error::refused(text.hint(Hint::MakeSpace)))
+    let base = &target.base.0;
+    Err(if needed > free.bytes {
+        too_few_bytes(&format!("about {}", size(needed)), needed - free.bytes, base)
+    } else {
+        too_few_inodes(&format!("{files} files"), free.inodes, base)
+    })
 }
 
 /// Counts the regular files below a name in a directory, and their bytes.

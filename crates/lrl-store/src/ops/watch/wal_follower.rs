@@ -94,7 +94,7 @@ mod tests {
     use crate::source::database::Method;
     use crate::store::{Store, create};
 
-    /// A lab with a database in WAL mode whose log begins anew after a few commits, and its store.
+    /// A lab with a database whose WAL begins anew after a few commits, and its store.
     struct Watched {
         dir: tempfile::TempDir,
         app: Connection,
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_begins_anew_many_times_between_two_rounds_is_followed() {
+    fn a_wal_that_begins_anew_many_times_between_two_rounds_is_followed() {
         for follows in [true, false] {
             let mut lab = Watched::new();
             let options = options(lab.dir.path(), 0);

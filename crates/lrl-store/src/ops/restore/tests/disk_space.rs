@@ -40,6 +40,15 @@ fn without_space_right_files_are_shared_and_the_report_says_so() {
     assert_eq!(tree(&holes).measure(4096, Some(None), &Silent).unwrap().needed, 4096);
 }
 
+/// All of it is refused with these words, and nothing is changed; a part of it is restored.
+fn only_a_part_fits(lab: &Lab, snapshot: &Snapshot, options: Options, words: &str) {
+    let before = look_inside(&options.data_dir);
+    let Err(Error::Refused(text)) = lab.restore_with(snapshot, &options) else { panic!() };
+    assert!(text.text().contains(words), "{text}");
+    assert_eq!(look_inside(&options.data_dir), before);
+    let _ = lab.restore_with(snapshot, &Options { what: What::Paths(vec![b"assets/7".to_vec()]), ..options }).unwrap();
+}
+
 #[test]
 fn a_disk_without_space_for_two_reuses_what_is_right_or_refuses() {
     let Some(disk) = Disk::new("8m") else { return };
@@ -70,12 +79,7 @@ fn a_disk_without_space_for_two_reuses_what_is_right_or_refuses() {
     for n in 0..20 {
         set_mtime(&options.data_dir.join(format!("assets/{n}/file")), 1, 1);
     }
-    let before = look_inside(&options.data_dir);
-    let Err(Error::Refused(text)) = lab.restore_with(&snapshot, &options) else { panic!() };
-    assert!(text.text().contains("more than the disk"), "{text}");
-    assert_eq!(look_inside(&options.data_dir), before);
-    // A part of it still fits.
-    let _ = lab.restore_with(&snapshot, &Options { what: What::Paths(vec![b"assets/7".to_vec()]), ..options }).unwrap();
+    only_a_part_fits(&lab, &snapshot, options, "more than the disk");
 }
 
 #[test]
@@ -87,12 +91,7 @@ fn a_disk_without_inodes_for_all_refuses_before_it_writes() {
     let options = Options { data_dir: disk.0.path().join("data"), ..lab.options(What::Whole) };
     let _ = lab.restore_with(&snapshot, &options).unwrap();
     (0..50).for_each(|n| set_mtime(&options.data_dir.join(format!("assets/{n}")), 1, 1));
-    let before = look_inside(&options.data_dir);
-    let Err(Error::Refused(text)) = lab.restore_with(&snapshot, &options) else { panic!() };
-    assert!(text.text().contains("files and directories, more than the "), "{text}");
-    assert_eq!(look_inside(&options.data_dir), before);
-    // A part of it still fits.
-    let _ = lab.restore_with(&snapshot, &Options { what: What::Paths(vec![b"assets/7".to_vec()]), ..options }).unwrap();
+    only_a_part_fits(&lab, &snapshot, options, "files and directories, more than the ");
 }
 
 #[test]
