@@ -203,6 +203,7 @@ pub(crate) fn apply(policy: &Policy, candidates: &[Candidate], now: i64) -> Vec<
     let mut by_sequence: Vec<usize> = (0..candidates.len()).collect();
     by_sequence.sort_unstable_by(|a, b| candidates[*b].name.cmp(&candidates[*a].name));
     by_sequence.iter().copied().filter(|at| is_future(*at)).for_each(|at| reasons[at].push(Reason::Future));
+    let all = by_sequence.clone();
     by_sequence.retain(|at| !is_future(*at));
     before_leap(candidates, &by_sequence).iter().for_each(|at| reasons[*at].push(Reason::Leap));
     for (candidate, reasons) in candidates.iter().zip(&mut reasons) {
@@ -214,10 +215,12 @@ pub(crate) fn apply(policy: &Policy, candidates: &[Candidate], now: i64) -> Vec<
     let counts = |candidate: &Candidate| candidate.is_backup() || !has_backup && candidate.state == State::Good;
     let (good, bad): (Vec<usize>, Vec<usize>) = by_sequence.iter().partition(|at| counts(&candidates[**at]));
     let newest = good.iter().map(|at| candidates[*at].created).max().unwrap_or_default();
-    let mut left = good;
+    // One of the future fills no place, but shows as well as any other that what came after it has a time that goes back.
+    let mut left: Vec<usize> = all.into_iter().filter(|at| counts(&candidates[*at])).collect();
     let mut witnesses = Vec::new();
     while !left.is_empty() {
-        let (agreeing, back) = agreeing(candidates, &left);
+        let (mut agreeing, back) = agreeing(candidates, &left);
+        agreeing.retain(|at| !is_future(*at));
         rank(policy, candidates, &agreeing, &mut reasons);
         thin(policy, candidates, &agreeing, newest, &mut reasons);
         left = back.iter().map(|(at, _)| *at).collect();
