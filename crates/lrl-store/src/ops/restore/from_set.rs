@@ -11,10 +11,11 @@ use super::commit::Staged;
 use super::find_target::Finder;
 use super::links::Links;
 use super::model::{ASSETS, DATABASE, Options, Part, Report, Reuse, STORAGE};
+use super::plan_space::require_space_of_set;
 use super::safety::{refuse_overlap, storage_home};
 use super::set_parts::{Root, RootsSeen, SetDatabase, SetParts, skipped};
 use super::source::{Run, Source};
-use super::stage_set::{count, give_away, note_count, prove, require_space, stage_copy, unpack};
+use super::stage_set::{count, give_away, note_count, prove, stage_copy, unpack};
 use super::target::Target;
 use super::target_dirs::StagingDirs;
 use crate::error::{Error, Result};
@@ -71,10 +72,13 @@ impl<'a> SetSource<'a> {
     }
 
     fn require_space(&self) -> Result<()> {
-        let root = self.roots.first().map(|root| &root.target);
-        let Some(target) = root.or(self.databases.first().map(|(_, target)| target)) else { return Ok(()) };
-        let files = self.archive.as_ref().and_then(|(assets, _)| assets.file_count).unwrap_or(0);
-        require_space(target, self.bytes().unwrap_or(0), files)
+        let databases =
+            self.databases.iter().map(|(database, target)| (target, database.entry.size_bytes.unwrap_or(0), 1));
+        // All of it is unpacked there first.
+        let archive = self.archive.as_ref().zip(self.roots.first()).map(|((assets, _), root)| {
+            (&root.target, assets.total_source_size_bytes.unwrap_or(0), assets.file_count.unwrap_or(0))
+        });
+        require_space_of_set(databases.chain(archive))
     }
 
     /// Unpacks the archive beside its targets, which are known then.

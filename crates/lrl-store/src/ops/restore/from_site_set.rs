@@ -10,6 +10,7 @@ use super::commit::Staged;
 use super::find_target::Finder;
 use super::model::{ASSETS, DATABASE, Part, Report, Reuse, What};
 use super::plan_site::moved_along;
+use super::plan_space::require_space_of_set;
 use super::safety::refuse_overlap;
 use super::selection::is_below;
 use super::set_list::SetList;
@@ -17,7 +18,7 @@ use super::set_parts::{SetDatabase, SetParts, skipped};
 use super::set_tree::SetTree;
 use super::site::{SitePlan, SiteTree};
 use super::source::{Run, Source};
-use super::stage_set::{give_away, note_count, prove, require_space, stage_copy, unpack};
+use super::stage_set::{give_away, note_count, prove, stage_copy, unpack};
 use super::target::Target;
 use super::target_dirs::StagingDirs;
 use crate::error::{Error, Result};
@@ -226,11 +227,14 @@ impl Source for SiteSetSource<'_> {
         if let Some((assets, archive)) = &self.archive {
             prove(archive, assets.sha256.as_deref(), assets.archive_size_bytes, run.observer, notes)?;
         }
-        let files = self.trees.iter().map(|tree| tree.files).sum();
-        match self.targets().first() {
-            Some((target, _)) => require_space(target, self.bytes().unwrap_or(0), files),
-            None => Ok(()),
-        }
+        let of = |database: &SetDatabase<'_>| database.entry.size_bytes.unwrap_or(0);
+        let alone = self.alone.iter().map(|(at, target, _)| (target, of(&self.databases[*at]), 1));
+        let trees = self.trees.iter().map(|tree| {
+            let (inside, count) =
+                self.inside(tree).fold((0_u64, 0), |(sum, n), one| (sum.saturating_add(of(one)), n + 1));
+            (&tree.tree.target, tree.bytes.saturating_add(inside), tree.files + count)
+        });
+        require_space_of_set(alone.chain(trees))
     }
 
     fn dry_run(&self, run: &Run<'_>, report: &mut Report) -> Result<()> {

@@ -1,7 +1,7 @@
 //! What a restore from a snapshot will do, before anything is written: which parts go where, whether that is sound, and whether there
 //! is space.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::find_target::Finder;
@@ -79,8 +79,7 @@ impl<'a> Plan<'a> {
         if plan.trees.iter().any(|tree| tree.target.old_tree().is_some()) {
             plan.reuse = Reuse::Link;
         }
-        let bases: Vec<&Path> = plan.targets().map(|(target, _)| target.base.0.as_path()).collect();
-        require_space(&plan.trees, bases, plan.database_bytes(), run.owners, run.observer)?;
+        require_space(&plan.trees, &plan.databases, run.owners, run.observer)?;
         notes.append(&mut plan.notes);
         Ok(plan)
     }

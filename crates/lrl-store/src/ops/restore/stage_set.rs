@@ -12,7 +12,6 @@ use rustix::fs::ioctl_ficlone;
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
-use super::plan_space::{too_few_bytes, too_few_inodes};
 use super::set_parts::SetDatabase;
 use super::source::Run;
 use super::stage_database::{Recorded, adopt, existing};
@@ -24,14 +23,13 @@ use crate::fs::dir::{create_file, to_path};
 use crate::fs::flush::Flusher;
 use crate::fs::metadata::set_owner_at;
 use crate::fs::remove::{Step, walk};
-use crate::fs::space::{Reserve, free_at};
 use crate::hint::Message;
 use crate::progress::{Observer, checkpoint};
 use crate::set::archive::extract;
 use crate::set::archive::extract::{Counts, Wanted, extract_into};
 use crate::set::manifest::Assets;
 use crate::set::sha256::read_hashed;
-use crate::units::{hex, size};
+use crate::units::hex;
 
 /// Notes if the archive and its manifest disagree. Links may count as files or not.
 pub(super) fn note_count(assets: &Assets, counts: &Counts, notes: &mut Vec<Message>) {
@@ -181,21 +179,6 @@ pub(super) fn give_away(
         Ok(true)
     });
     given.map_err(|e: Errno| Error::io("give away", target.path())(e.into()))
-}
-
-/// Refuses a restore for which the disk of a target has no space, by what its set says.
-pub(super) fn require_space(target: &Target, bytes: u64, files: u64) -> Result<()> {
-    let free = free_at(&target.base.0, Reserve::LEAST)?;
-    let needed = bytes.saturating_add(files.saturating_mul(free.block / 2));
-    if needed <= free.bytes && files <= free.inodes {
-        return Ok(());
-    }
-    let base = &target.base.0;
-    Err(if needed > free.bytes {
-        too_few_bytes(&format!("about {}", size(needed)), needed - free.bytes, base)
-    } else {
-        too_few_inodes(&format!("{files} files"), free.inodes, base)
-    })
 }
 
 /// Counts the regular files below a name in a directory, and their bytes.

@@ -157,3 +157,24 @@ fn right_files_are_cloned_where_the_disk_can() {
     assert_eq!(look(&assets), look(&lab.source().join("assets")));
     assert_eq!(fs::read(options.data_dir.join("assets.pre-restore/3/file")).unwrap(), vec![99; 300_000]);
 }
+
+#[test]
+fn each_disk_takes_what_is_restored_to_it() {
+    let Some(disk) = Disk::new("8m") else { return };
+    let lab = Lab::new();
+    lab.write("lrl.db", &vec![1; 6 << 20]);
+    lab.write("storage/4", &vec![4; 4 << 20]);
+    let options = Options { storage_dir: disk.0.path().join("storage"), ..lab.options(What::Whole) };
+    // Together they are longer than the smaller disk.
+    let _ = lab.restore_with(&lab.snapshot(), &options).unwrap();
+    assert_eq!(look(&options.storage_dir), look(&lab.source().join("storage")));
+
+    fs::remove_dir_all(&options.storage_dir).unwrap();
+    lab.write("storage/6", &vec![6; 6 << 20]);
+    let before = look_inside(&lab.data());
+    let Err(Error::Refused(text)) = lab.restore_with(&lab.snapshot(), &options) else { panic!() };
+    let text = text.text();
+    let disk = disk.0.path().display().to_string();
+    assert!(text.contains("need 10 MiB ") && text.contains(&format!("the disk of {disk} ")), "{text}");
+    assert_eq!(look_inside(&lab.data()), before);
+}
