@@ -74,6 +74,8 @@ fn the_whole_road_of_every_preset() {
             let drill = with(line).expect(0);
             assert!(drill.stdout.contains("\"integrity_check\""), "{}: {}", site.app, drill.stdout);
         }
+        let drilled = with("drill").expect(0).stdout;
+        assert!(drilled.contains(": Restore Drill\n") && !drilled.contains("Little Research Lab"), "{drilled}");
         with("check --read-data").expect(0);
 
         let mut before = contents(&root, site.databases);

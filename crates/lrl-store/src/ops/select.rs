@@ -260,7 +260,10 @@ fn good(
             };
             text.hint(Hint::ListSnapshots).hint(Hint::ForceNamed)
         }
-        _ => format!("{place} holds {seen} good snapshots{with}, no more").hint(Hint::ListSnapshots),
+        _ => {
+            let snapshots = if seen == 1 { "snapshot" } else { "snapshots" };
+            format!("{place} holds {seen} good {snapshots}{with}, no more").hint(Hint::ListSnapshots)
+        }
     }))
 }
 

@@ -19,7 +19,8 @@ use lrl_store::source::files::walk::Root;
 use lrl_store::store::Store;
 
 use self::copy_to::Second;
-use self::render::{document, heading, render, unused, with_second};
+use self::render::{document, render, unused, with_second};
+use super::shared::heading::heading;
 use super::shared::{open, run_record, same_store};
 use super::status;
 use crate::args::BackupArgs;
@@ -71,7 +72,7 @@ pub fn run_as(context: &Context<'_>, args: &BackupArgs, only_if_changed: bool) -
     if last_run.is_none() {
         source_name::check(context, args, &store)?;
     }
-    heading(context);
+    heading(context, "Backup");
     if created {
         term.detail(format!("made a new store at {}", paths.store));
     }

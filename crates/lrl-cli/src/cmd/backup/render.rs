@@ -39,17 +39,6 @@ pub fn unused(context: &Context<'_>, options: &Options) {
     }
 }
 
-/// Prints the manual's heading, with the site's name where it is another one.
-pub fn heading(context: &Context<'_>) {
-    let rule = "=".repeat(60);
-    let name = if context.site().is_ok_and(|site| site.is_manual()) {
-        "Little Research Lab"
-    } else {
-        &context.cli.global.source
-    };
-    context.term.say(format!("{rule}\n{name}: Backup\n{rule}\n"));
-}
-
 #[derive(Serialize)]
 pub(super) struct Document<'a> {
     success: bool,

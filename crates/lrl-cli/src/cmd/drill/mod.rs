@@ -22,6 +22,7 @@ use serde_json::json;
 
 use self::session::{Run, now};
 use self::site::SiteChecks;
+use super::shared::heading::heading;
 use super::shared::{choose, open};
 use crate::args::DrillArgs;
 use crate::context::Context;
@@ -144,7 +145,7 @@ fn nothing(context: &Context<'_>, error: &str) -> Result<()> {
 fn none(context: &Context<'_>, paths: &Paths) -> Result {
     let of = choose::named_source(context).map(|source| format!(" of the source {source}"));
     let error = format!("No manifest found in {}{}", paths.backup_dir.display(), of.unwrap_or_default());
-    render::heading(context.term);
+    heading(context, "Restore Drill");
     if context.term.is_json() {
         nothing(context, &error)?;
     } else {

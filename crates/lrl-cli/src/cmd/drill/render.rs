@@ -11,12 +11,6 @@ use crate::context::Context;
 use crate::render::units;
 use crate::term::{Colour, Term};
 
-/// Prints the manual's first lines.
-pub fn heading(term: &Term) {
-    let rule = "=".repeat(60);
-    term.say(format!("{rule}\nLittle Research Lab: Restore Drill\n{rule}\n"));
-}
-
 /// Prints the checks of one set or snapshot.
 pub fn report(context: &Context<'_>, report: &Report) {
     let term = context.term;

@@ -11,6 +11,7 @@ use super::render::{self, DrillOutcome};
 use super::site::SiteChecks;
 use crate::args::DrillArgs;
 use crate::cmd::drill::records::Books;
+use crate::cmd::shared::heading::heading;
 use crate::context::Context;
 use crate::exit::{Exit, Result};
 use crate::render::json::{self, List};
@@ -40,7 +41,7 @@ impl Run<'_> {
     /// Prints the heading, lets `act` drill, which returns what else belongs into the document, and tells how it ended.
     pub(super) fn each(&self, act: impl FnOnce(&mut Drills, &mut List<'_>) -> Result<Value>) -> Result {
         let term = self.context.term;
-        render::heading(term);
+        heading(self.context, "Restore Drill");
         json::list(term, json!({}), "verifications", |list| {
             let mut drills = Drills { ended: Vec::new(), undrilled: 0, books: Books::default() };
             let more = act(&mut drills, list)?;
