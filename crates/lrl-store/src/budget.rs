@@ -17,9 +17,6 @@ pub(crate) const EXTENT_BATCHES: usize = 2;
 /// Extents of a batch in which little has changed: most of them are known, and only their ids are held (`ops/backup/store_image.rs`).
 pub(crate) const BATCH_ITEMS: usize = 8 << 10;
 
-/// Changed extents that one thread puts at once: with their bases 1 MiB (`ops/backup/{store_image,changed_extents}.rs`).
-pub(crate) const EXTENT_GROUP: usize = 4;
-
 /// Extents that are in memory at once where few have changed: 4 MiB (`ops/backup/changed_extents.rs`).
 pub(crate) const FEW_EXTENTS: usize = 64;
 
@@ -223,6 +220,7 @@ pub(crate) const SCAN_CACHE_KIB: u32 = 4096;
 mod tests {
     use super::*;
     use crate::chunk::UPLOADS;
+    use crate::compression::MAX_BASES;
     use crate::format::config::Chunking;
     use crate::format::index::{BLOCK_LEN, Located};
     use crate::id::ChunkId;
@@ -276,8 +274,8 @@ mod tests {
         let vacuum = 2 * ANCHORS * size_of::<u32>() + ANCHORED_EXTENTS * extent();
         let locked = CHANGED_BYTES;
         let set = (DIGESTED_PIECES + 2) * PIECE_BYTES;
-        // Four bases for each extent.
-        let workers = WORKERS * EXTENT_GROUP * extent();
+        // Its bases one by one and end to end, and what the delta decodes to.
+        let workers = WORKERS * (2 * MAX_BASES + 1) * extent();
         let queue = EXTENT_BATCHES * BATCH_EXTENTS * extent() + EXTENT_IDS * size_of::<ChunkId>();
         session(load) + UPLOAD + queue + workers + vacuum.max(locked).max(set)
     }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 
-use zstd::zstd_safe::{CCtx, CParameter, DCtx, ResetDirective, Strategy};
+use zstd::zstd_safe::{CCtx, CParameter, DCtx};
 
 use crate::error::{Error, Result};
 
@@ -45,17 +45,17 @@ pub(crate) const MAX_CHUNK: usize = 4 << 20;
 pub(crate) const MAX_BASES: usize = 4;
 
 const LEVEL: i32 = 3;
-const DELTA_LEVEL: i32 = 3;
-/// Where contents have moved: entries of the hash table, as a power of two, and the shortest match in bytes.
-const MOVED_HASH_LOG: u32 = 17;
-const MOVED_MIN_MATCH: u32 = 7;
-/// Smaller chunks are not probed: compressing them is as cheap.
-const PROBE_FROM: usize = 64 << 10;
+/// The longest window of that level. Up to this length of a chunk and its bases a shared context will do; to make one takes longer than a delta.
+const LEVEL_WINDOW: usize = 2 << 20;
+/// Smaller chunks are not probed: compressing them is as cheap. A database's extents are smaller.
+const PROBE_FROM: usize = 128 << 10;
 const PROBE_SAMPLE: usize = 4 << 10;
+/// What begins so zstd takes for a dictionary in its own format, where it is not told otherwise.
+const DICTIONARY_MAGIC: [u8; 4] = 0xEC30_A437_u32.to_le_bytes();
 
 thread_local! {
     // A context holds about a megabyte of tables; making one for each of a million small files would cost more than the files.
-    static PLAIN: RefCell<CCtx<'static>> = RefCell::new(CCtx::create());
+    static ENCODER: RefCell<CCtx<'static>> = RefCell::new(CCtx::create());
     static DECODER: RefCell<DCtx<'static>> = RefCell::new(DCtx::create());
 }
 
@@ -68,7 +68,7 @@ pub fn compress(plain: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn compress_at(plain: &[u8], level: i32) -> Option<Vec<u8>> {
-    PLAIN.with_borrow_mut(|context| {
+    ENCODER.with_borrow_mut(|context| {
         context.set_parameter(CParameter::CompressionLevel(level)).ok()?;
         // One byte less than the input: what does not shrink does not fit, and is stored as it is.
         let mut out = Vec::with_capacity(plain.len().saturating_sub(1));
@@ -86,43 +86,37 @@ fn looks_compressible(plain: &[u8]) -> bool {
     })
 }
 
-/// Encodes deltas. Its tables are made once: that takes longer than to encode a delta.
-#[derive(Default)]
-pub(crate) struct DeltaEncoder<'p> {
-    encoder: Option<CCtx<'p>>,
-    decoder: Option<DCtx<'p>>,
-}
-
-impl<'p> DeltaEncoder<'p> {
-    /// Compresses `plain` against `prefix`, its bases one after another; nothing if that does not make it smaller, or decodes to something
-    /// else.
-    pub(crate) fn encode(&mut self, plain: &[u8], prefix: &'p [u8]) -> Option<Vec<u8>> {
-        let encoder = self.encoder.get_or_insert_with(CCtx::create);
-        encoder.reset(ResetDirective::SessionAndParameters).ok()?;
-        encoder.set_parameter(CParameter::CompressionLevel(DELTA_LEVEL)).ok()?;
-        encoder.set_parameter(CParameter::WindowLog(window_log(prefix.len() + plain.len()))).ok()?;
-        if prefix.len() > plain.len() {
-            // Several bases are there for contents that have moved, in long runs, which one hash table finds as well as the usual two.
-            encoder.set_parameter(CParameter::Strategy(Strategy::ZSTD_fast)).ok()?;
-            encoder.set_parameter(CParameter::HashLog(MOVED_HASH_LOG)).ok()?;
-            encoder.set_parameter(CParameter::MinMatch(MOVED_MIN_MATCH)).ok()?;
-        }
-        encoder.ref_prefix(prefix).ok()?;
-        let mut out = Vec::with_capacity(plain.len().saturating_sub(1));
-        encoder.compress2(&mut out, plain).ok()?;
-        out.shrink_to_fit();
-        let decoder = self.decoder.get_or_insert_with(DCtx::create);
-        decoder.ref_prefix(prefix).ok()?;
-        let mut back = Vec::with_capacity(plain.len());
-        decoder.decompress(&mut back, &out).ok()?;
-        (back == plain).then_some(out)
-    }
-}
-
-/// Compresses `plain` against `bases`; nothing if that does not make it smaller.
+/// Compresses `plain` against `bases`; nothing if that does not make it smaller, or decodes to something else.
 pub fn compress_delta(plain: &[u8], bases: &[&[u8]]) -> Option<Vec<u8>> {
-    let prefix = joined(bases);
-    DeltaEncoder::default().encode(plain, &prefix)
+    let prefix = &*joined(bases);
+    let mut out = Vec::with_capacity(plain.len().saturating_sub(1));
+    let encoded = if prefix.len() + plain.len() <= LEVEL_WINDOW && !prefix.starts_with(&DICTIONARY_MAGIC) {
+        ENCODER.with_borrow_mut(|context| context.compress_using_dict(&mut out, plain, prefix, LEVEL))
+    } else {
+        let mut context = CCtx::create();
+        let window = CParameter::WindowLog(window_log(prefix.len() + plain.len()));
+        // The usual tables forget most of so long a base.
+        for one in [CParameter::CompressionLevel(LEVEL), window, CParameter::EnableLongDistanceMatching(true)] {
+            context.set_parameter(one).ok()?;
+        }
+        context.ref_prefix(prefix).and_then(|_| context.compress2(&mut out, plain))
+    };
+    encoded.ok()?;
+    out.shrink_to_fit();
+    let back = decompress_delta(&out, prefix, plain.len()).ok()?;
+    (back == plain).then_some(out)
+}
+
+/// Decodes a delta of `plain_len` bytes, or returns zstd's code of the error.
+fn decompress_delta(encoded: &[u8], prefix: &[u8], plain_len: usize) -> Result<Vec<u8>, usize> {
+    let mut out = Vec::with_capacity(plain_len);
+    if prefix.starts_with(&DICTIONARY_MAGIC) {
+        let mut context = DCtx::create();
+        context.ref_prefix(prefix).and_then(|_| context.decompress(&mut out, encoded))?;
+    } else {
+        DECODER.with_borrow_mut(|context| context.decompress_using_dict(&mut out, encoded, prefix))?;
+    }
+    Ok(out)
 }
 
 /// What precedes a delta in its window: the bases one after the other.
@@ -156,12 +150,7 @@ pub fn decode(
             context.decompress(&mut out, &encoded).map(|_| out).map_err(|code| broken_frame(object, code))
         })?,
         Encoding::Delta => {
-            let prefix = &*joined(bases);
-            let mut context = DCtx::create();
-            context.ref_prefix(prefix).map_err(|code| broken_frame(object, code))?;
-            let mut out = Vec::with_capacity(plain_len);
-            context.decompress(&mut out, &encoded).map_err(|code| broken_frame(object, code))?;
-            out
+            decompress_delta(&encoded, &joined(bases), plain_len).map_err(|code| broken_frame(object, code))?
         }
     };
     if plain.len() == plain_len { Ok(plain) } else { Err(Error::corrupt(object, "decodes to another length")) }
@@ -173,7 +162,7 @@ fn broken_frame(object: &str, code: usize) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::{DeltaEncoder, Encoding, compress, compress_delta, decode};
+    use super::{DICTIONARY_MAGIC, Encoding, LEVEL_WINDOW, compress, compress_delta, decode};
     use proptest::prelude::*;
 
     fn text(len: usize) -> Vec<u8> {
@@ -192,15 +181,39 @@ mod tests {
     }
 
     #[test]
-    fn random_bytes_are_left_as_they_are() {
+    fn a_base_that_begins_like_a_dictionary_is_a_base_like_any_other() {
+        for len in [200, 64 << 10] {
+            let base = [&DICTIONARY_MAGIC[..], &text(len - 4)].concat();
+            let plain = [&base[..], b"and a little more", &base].concat();
+            let delta = compress_delta(&plain, &[&base]).unwrap();
+            assert_eq!(decode(Encoding::Delta, delta, plain.len(), &[&base], "t").unwrap(), plain, "{len}");
+        }
+    }
+
+    #[test]
+    fn a_base_is_found_however_far_before_it_begins() {
+        for len in [64 << 10, LEVEL_WINDOW / 2 - 1, LEVEL_WINDOW / 2, LEVEL_WINDOW, super::MAX_CHUNK] {
+            let base = noise(len);
+            let mut plain = base.clone();
+            plain[len / 2] ^= 1;
+            let delta = compress_delta(&plain, &[&base]).unwrap();
+            assert!(delta.len() < len / 50, "{len}: {}", delta.len());
+            assert_eq!(decode(Encoding::Delta, delta, len, &[&base], "t").unwrap(), plain);
+        }
+    }
+
+    fn noise(len: usize) -> Vec<u8> {
         let mut x = 1u64;
-        let noise: Vec<u8> = std::iter::repeat_with(|| {
+        let next = || {
             x = x.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             (x >> 33) as u8
-        })
-        .take(200_000)
-        .collect();
-        assert!(compress(&noise).is_none());
+        };
+        std::iter::repeat_with(next).take(len).collect()
+    }
+
+    #[test]
+    fn random_bytes_are_left_as_they_are() {
+        assert!(compress(&noise(200_000)).is_none());
         assert!(compress(&[]).is_none());
     }
 
@@ -217,14 +230,14 @@ mod tests {
         }
 
         #[test]
-        fn one_encoder_encodes_many(bases in proptest::collection::vec(proptest::collection::vec(0u8..4, 1..3000), 1..6)) {
+        fn one_context_encodes_many(bases in proptest::collection::vec(proptest::collection::vec(0u8..4, 1..3000), 1..6)) {
             let plain = bases.concat();
-            let mut encoder = DeltaEncoder::default();
             for base in &bases {
                 for plain in [&plain[..], &plain[plain.len() / 2..], &base[base.len() / 2..]] {
-                    if let Some(out) = encoder.encode(plain, base) {
+                    if let Some(out) = compress_delta(plain, &[base]) {
                         prop_assert_eq!(&decode(Encoding::Delta, out, plain.len(), &[base], "t").unwrap(), plain);
                     }
+                    let _ = compress(plain);
                 }
             }
         }

@@ -164,6 +164,11 @@ pub(crate) fn expand(key: &[u8; 32], out: &mut [u8]) {
     blake3::Hasher::new_keyed(key).finalize_xof().fill(out);
 }
 
+/// Returns the BLAKE3 of `bytes`. What is in memory is hashed so: a [`Hasher`] takes twice as long for a few KiB.
+pub(crate) fn digest(bytes: &[u8]) -> [u8; 32] {
+    *blake3::hash(bytes).as_bytes()
+}
+
 /// Returns the keyed BLAKE3 of `bytes`.
 pub(crate) fn keyed(key: &[u8; 32], bytes: &[u8]) -> [u8; 32] {
     *blake3::keyed_hash(key, bytes).as_bytes()

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,15 +14,39 @@ use crate::fs::lock::{Guard, LockMode};
 use crate::fs::space::{Reserve, SpaceGuard};
 use crate::fs::vfs::{OsFs, Vfs};
 
-const OPEN_FILES: usize = 16;
+/// Packs of a store of 1 GiB.
+const OPEN_FILES: usize = 64;
+/// What of a file is read ahead at once.
+const AHEAD_BYTES: u64 = 512 << 10;
 
 /// A store's directory.
 pub struct LocalBackend<D: Vfs = OsFs> {
     disk: D,
     root: PathBuf,
     // Restores read thousands of chunks from few packs: reopening each time would cost more than the read.
-    open: Mutex<VecDeque<(String, Arc<D::File>)>>,
+    open: Mutex<OpenFiles<D::File>>,
     space: Arc<SpaceGuard>,
+}
+
+/// Files by their names, those used last at the end.
+type OpenFiles<F> = VecDeque<(String, Arc<Opened<F>>)>;
+
+/// A file that is open, and which parts of it are wanted: a bit for each [`AHEAD_BYTES`] of the first 32 MiB.
+struct Opened<F> {
+    file: F,
+    read_once: AtomicU64,
+    read_ahead: AtomicU64,
+}
+
+impl<F> Opened<F> {
+    /// Returns where to read ahead from now that `offset` is read: what is near two places that were read is mostly read as well, and one
+    /// large read takes no longer than three small ones.
+    fn ahead_of(&self, offset: u64) -> Option<u64> {
+        let part = u32::try_from(offset / AHEAD_BYTES).ok()?;
+        let bit = 1_u64.checked_shl(part)?;
+        let is_new = |parts: &AtomicU64| parts.fetch_or(bit, Ordering::Relaxed) & bit == 0;
+        (!is_new(&self.read_once) && is_new(&self.read_ahead)).then_some(u64::from(part) * AHEAD_BYTES)
+    }
 }
 
 impl LocalBackend {
@@ -53,7 +78,7 @@ impl<D: Vfs> LocalBackend<D> {
         self.root.join(name)
     }
 
-    fn opened(&self, name: &str) -> Result<Arc<D::File>> {
+    fn opened(&self, name: &str) -> Result<Arc<Opened<D::File>>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = open.iter().position(|(n, _)| n == name) {
             let found = open.remove(at);
@@ -63,6 +88,7 @@ impl<D: Vfs> LocalBackend<D> {
             if open.len() == OPEN_FILES {
                 open.pop_front();
             }
+            let file = Opened { file, read_once: AtomicU64::new(0), read_ahead: AtomicU64::new(0) };
             open.push_back((name.to_string(), Arc::new(file)));
         }
         open.back().map(|(_, file)| Arc::clone(file)).ok_or_else(|| Error::Missing { object: name.into() })
@@ -97,7 +123,11 @@ impl<D: Vfs> Backend for LocalBackend<D> {
 
     fn read_range(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>> {
         let mut bytes = vec![0; len];
-        self.disk.read_exact_at(&*self.opened(name)?, &mut bytes, offset).map_err(|e| {
+        let opened = self.opened(name)?;
+        if let Some(ahead) = opened.ahead_of(offset) {
+            self.disk.read_ahead(&opened.file, ahead, AHEAD_BYTES);
+        }
+        self.disk.read_exact_at(&opened.file, &mut bytes, offset).map_err(|e| {
             if e.kind() == io::ErrorKind::UnexpectedEof {
                 Error::corrupt(self.object_location(name), "ends too early")
             } else {

@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 use crate::chunk::{CdcParams, UPLOADS};
 use crate::crypt;
 use crate::error::{Error, Result};
-use crate::id::Hasher;
 
 /// The store format that this build reads and writes.
 pub(crate) const FORMAT: u32 = 1;
@@ -84,7 +83,7 @@ const END: &[u8] = b"\"}\n";
 pub fn encode(config: &Config) -> Result<Vec<u8>> {
     let mut out = serde_json::to_vec(config).map_err(|e| Error::corrupt("config", e.to_string()))?;
     out.pop();
-    let checksum = crate::id::ChunkId::from_bytes(Hasher::new().update(&out).finish());
+    let checksum = crate::id::ChunkId::of(&out);
     out.extend_from_slice(MARK);
     out.extend_from_slice(checksum.to_string().as_bytes());
     out.extend_from_slice(END);
@@ -97,7 +96,7 @@ pub fn decode(bytes: &[u8], object: &str) -> Result<Config> {
     let (body, tail) = body_len
         .and_then(|len| bytes.split_at_checked(len))
         .ok_or_else(|| Error::corrupt(object, "is not a store's config"))?;
-    let checksum = crate::id::ChunkId::from_bytes(Hasher::new().update(body).finish()).to_string();
+    let checksum = crate::id::ChunkId::of(body).to_string();
     if tail != [MARK, checksum.as_bytes(), END].concat() {
         return Err(Error::corrupt(object, "does not match its checksum"));
     }

@@ -4,7 +4,7 @@
 use super::bytes::Reader;
 use super::pack::Record;
 use crate::error::{Error, Result};
-use crate::id::{ChunkId, Hasher, PackId};
+use crate::id::{self, ChunkId, Hasher, PackId};
 
 /// The first bytes of an index: magic, kind, version, zeros.
 pub const HEADER: [u8; 8] = *b"LRLI\x01\0\0\0";
@@ -93,7 +93,7 @@ impl Block {
         let Some((body, digest)) = bytes.split_last_chunk::<32>().filter(|_| bytes.len() <= BLOCK_LEN) else {
             return Err(Error::corrupt(object, "has a block of an impossible length"));
         };
-        if Hasher::new().update(body).finish() != *digest {
+        if id::digest(body) != *digest {
             return Err(Error::corrupt(object, "a block does not match its digest"));
         }
         let mut reader = Reader::new(body, object);
@@ -196,7 +196,7 @@ impl Encoder {
 
     fn close_block(&mut self) -> Vec<u8> {
         self.block[..2].copy_from_slice(&self.in_block.to_le_bytes());
-        let digest = Hasher::new().update(&self.block).finish();
+        let digest = id::digest(&self.block);
         self.block.extend_from_slice(&digest);
         self.hasher.update(&self.block);
         self.blocks += 1;

@@ -3,9 +3,12 @@
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read as _, Write};
+use std::num::NonZeroU64;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::Path;
 use std::time::Duration;
+
+use rustix::fs::{Advice, fadvise};
 
 use crate::error::Result;
 use crate::fs::lock::{self, Guard, LockMode};
@@ -22,7 +25,12 @@ pub trait Vfs: Send + Sync {
     /// Fills `bytes` from `offset` on.
     fn read_exact_at(&self, file: &Self::File, bytes: &mut [u8], offset: u64) -> io::Result<()>;
 
-    /// Reads a file's first bytes, at most `limit` of them.
+    /// Announces that a range of a file will be read soon.
+    fn read_ahead(&self, file: &Self::File, offset: u64, len: u64) {
+        let _ = (file, offset, len);
+    }
+
+    /// Reads a file's first bytes, at most `most` of them.
     fn read(&self, path: &Path, most: u64) -> io::Result<Vec<u8>>;
 
     /// Returns a file's length in bytes.
@@ -107,6 +115,11 @@ impl Vfs for OsFs {
 
     fn read_exact_at(&self, file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
         file.read_exact_at(bytes, offset)
+    }
+
+    fn read_ahead(&self, file: &File, offset: u64, len: u64) {
+        // Whoever cannot reads without.
+        let _ = fadvise(file, offset, NonZeroU64::new(len), Advice::WillNeed);
     }
 
     fn read(&self, path: &Path, most: u64) -> io::Result<Vec<u8>> {

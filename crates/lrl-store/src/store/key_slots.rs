@@ -12,7 +12,6 @@ use crate::error::{Error, Result};
 use crate::format::config::{self, Config};
 use crate::format::key::{Credential, MAX_BYTES, Slot};
 use crate::hint::{AddHint, Hint};
-use crate::id::Hasher;
 use crate::time::Time;
 
 /// The number of slots that are tried: each may take a key derivation.
@@ -50,7 +49,7 @@ pub struct Opened {
 }
 
 fn slot_name(bytes: &[u8]) -> String {
-    let id = crate::id::ChunkId::from_bytes(Hasher::new().update(bytes).finish());
+    let id = crate::id::ChunkId::of(bytes);
     format!("keys/{id}")
 }
 

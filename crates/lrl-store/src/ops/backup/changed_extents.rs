@@ -6,7 +6,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::context::Context;
-use crate::budget::{EXTENT_GROUP, FEW_EXTENTS};
+use crate::budget::FEW_EXTENTS;
 use crate::error::{Error, Result};
 use crate::format::entry::Piece;
 use crate::format::snapshot;
@@ -14,7 +14,6 @@ use crate::id::ChunkId;
 use crate::progress::checkpoint;
 use crate::source::database::{ExtentSet, Image, Method, Reading};
 use crate::store::tree::edit::{replace_pieces, visit_pieces};
-use crate::store::write::NewChunk;
 
 /// More extents than this are stored while they are read, as a whole image is.
 const MOST: u64 = 4096;
@@ -65,11 +64,8 @@ pub(super) fn store(
             observer.advance(of_piece, 0);
             extents.push((id, bytes));
         }
-        let put = |group: &[(ChunkId, Vec<u8>)]| {
-            let new: Vec<_> = group.iter().map(|(old, plain)| NewChunk { plain, bases: vec![*old] }).collect();
-            session.put_all(&new)
-        };
-        ids.extend(extents.par_chunks(EXTENT_GROUP).map(put).collect::<Result<Vec<_>>>()?.concat());
+        let put = |(old, plain): &(ChunkId, Vec<u8>)| session.put(plain, &[*old]);
+        ids.extend(extents.par_iter().map(put).collect::<Result<Vec<_>>>()?);
     }
     let Some(image) = reading.release(Method::ChangedPages) else { return Ok(None) };
     observer.advance(len.saturating_sub(old.iter().map(|(_, of_piece, _)| of_piece).sum()), 0);

@@ -26,7 +26,7 @@ const MIN_DISTANCE: u64 = 1 << 10;
 /// An anchor that more extents have tells nothing: those are bytes that repeat.
 const MAX_HOLDERS: usize = 2;
 /// An extent with less than one in this number of another's anchors is no base for it: it would cost more time than bytes.
-const MIN_SHARE: u32 = 8;
+const MIN_SHARE: u32 = 6;
 /// Nor is one with a single anchor of this many: that may be chance.
 const MANY: u32 = 8;
 

@@ -14,7 +14,7 @@ use super::extents::{ExtentCutter, ParentExtents};
 use super::full_scan;
 use super::page_moves::PageMoves;
 use super::set_image::SetImage;
-use crate::budget::{BATCH_EXTENTS, BATCH_ITEMS, EXTENT_BATCHES, EXTENT_GROUP};
+use crate::budget::{BATCH_EXTENTS, BATCH_ITEMS, EXTENT_BATCHES};
 use crate::compression::MAX_BASES;
 use crate::error::{Error, Result};
 use crate::format::entry::Piece;
@@ -24,7 +24,7 @@ use crate::progress::{Observer, checkpoint};
 use crate::set::sha256::Sha256Thread;
 use crate::source::database::{ExtentSet, ImageSink, page_size};
 use crate::store::tree::TreeBuilder;
-use crate::store::write::{NewChunk, WriteSession};
+use crate::store::write::WriteSession;
 
 /// How an image is stored.
 #[derive(Clone, Copy)]
@@ -311,13 +311,17 @@ struct Storer<'a> {
     moves: Option<PageMoves>,
     /// Whether pages can move at all: the parent has pages of the same size.
     may_move: Option<bool>,
+    /// Extents that were read, until the index expects that many look-ups.
+    changed: u64,
+    expects_look_ups: bool,
     changed_unseen: AtomicBool,
 }
 
 impl<'a> Storer<'a> {
     fn new(plan: Plan<'a>) -> Self {
         let ids = ExtentIds::new(plan.scratch);
-        Self { plan, ids, moves: None, may_move: None, changed_unseen: AtomicBool::new(false) }
+        let changed_unseen = AtomicBool::new(false);
+        Self { plan, ids, moves: None, may_move: None, changed: 0, expects_look_ups: false, changed_unseen }
     }
 
     fn run(mut self, batches: &Receiver<Message>, give_back: &SyncSender<Batch>) -> Result<(ExtentIds, bool)> {
@@ -354,26 +358,23 @@ impl<'a> Storer<'a> {
                     .or_else(|error| if error.is_final() { Err(error) } else { Ok(None) })?;
             }
         }
-        // Only deltas cost less together; one by one the threads are done at about the same time.
-        let group = if parent.is_some() { EXTENT_GROUP } else { 1 };
-        let groups: Vec<Vec<ChunkId>> =
-            batch.extents.par_chunks(group).map(|group| self.store_group(batch, group)).collect::<Result<_>>()?;
-        groups.into_iter().flatten().try_for_each(|id| self.ids.push(id))
+        if !self.expects_look_ups {
+            self.changed += batch.changed as u64;
+            self.expects_look_ups = session.store().expect_image(self.changed, false)?;
+        }
+        let ids: Vec<ChunkId> =
+            batch.extents.par_iter().map(|extent| self.store_extent(batch, extent)).collect::<Result<_>>()?;
+        ids.into_iter().try_for_each(|id| self.ids.push(id))
     }
 
-    fn store_group(&self, batch: &Batch, group: &[Extent]) -> Result<Vec<ChunkId>> {
-        let bases = |bytes: &[u8], old: Option<ChunkId>| {
-            let found = self.moves.as_ref().map(|map| map.bases(bytes, MAX_BASES)).unwrap_or_default();
-            if found.is_empty() { old.into_iter().collect() } else { found }
+    fn store_extent(&self, batch: &Batch, extent: &Extent) -> Result<ChunkId> {
+        let Some(plain) = batch.bytes_of(extent) else {
+            return extent.old.ok_or_else(|| Error::corrupt("the list of the parent's extents", "ends too early"));
         };
-        let changed = group.iter().filter_map(|extent| Some((batch.bytes_of(extent)?, extent.old)));
-        let new: Vec<_> = changed.map(|(plain, old)| NewChunk { plain, bases: bases(plain, old) }).collect();
-        let mut put = self.plan.session.put_all(&new)?.into_iter();
-        let id = |extent: &Extent| match batch.bytes_of(extent) {
-            None => extent.old.ok_or_else(|| Error::corrupt("the list of the parent's extents", "ends too early")),
-            Some(bytes) => put.next().ok_or_else(died).inspect(|id| self.expect_old(extent, bytes, *id)),
-        };
-        group.iter().map(id).collect()
+        let found = self.moves.as_ref().map(|map| map.bases(plain, MAX_BASES)).unwrap_or_default();
+        let id = self.plan.session.put(plain, if found.is_empty() { extent.old.as_slice() } else { &found })?;
+        self.expect_old(extent, plain, id);
+        Ok(id)
     }
 
     /// Notes an extent that must be the parent's, and is not.

@@ -8,7 +8,7 @@ use crate::backend::each_run;
 use crate::budget::MORE_INDEX_BLOCKS;
 use crate::error::Result;
 use crate::format::pack::Record;
-use crate::id::{Hasher, PackId};
+use crate::id::{self, Hasher, PackId};
 use crate::progress::{Observer, checkpoint};
 use crate::store::chunk_set::ChunkSet;
 use crate::store::index::{ChunkCopy, Location};
@@ -51,7 +51,7 @@ impl Sum {
         bytes.extend_from_slice(record.id.as_bytes());
         bytes.extend_from_slice(&offset.to_le_bytes());
         record.encode_tail(&mut bytes);
-        let digest = Hasher::new().update(&bytes).finish();
+        let digest = id::digest(&bytes);
         self.count += 1;
         self.digests = self.digests.wrapping_add(u128::from_le_bytes(*digest.first_chunk().unwrap_or(&[0; 16])));
     }

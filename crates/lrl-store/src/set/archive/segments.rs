@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::format::bytes::put_varint;
 use crate::format::entry::{Content, Entry, Kind, Piece};
 use crate::format::xattr::bytes_of;
-use crate::id::Hasher;
+use crate::id::{Hasher, digest};
 use crate::progress::Problem;
 use crate::set::archive::model::Contents;
 
@@ -224,8 +224,7 @@ fn key_of(kind: &str) -> Hasher {
 
 /// Returns whether a bundle ends before this entry: the heavier the entry, the likelier, so that cuts are even in bytes.
 fn is_cut(path: &[u8], weight: u64) -> bool {
-    let digest = Hasher::new().update(path).finish();
-    let [a, b, c, d, ..] = digest;
+    let [a, b, c, d, ..] = digest(path);
     u64::from(u32::from_le_bytes([a, b, c, d])) * SEGMENT_SPREAD < weight << 32
 }
 

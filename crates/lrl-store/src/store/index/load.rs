@@ -15,6 +15,13 @@ use crate::store::index;
 /// For fewer chunks of an image nothing is prepared.
 const MIN_EXPECTED: u64 = 1024;
 
+/// Shares out how many blocks are kept, by the files' lengths; returns how many chunks they list.
+fn share_blocks(files: &[Arc<IndexFile>], blocks: usize) -> u64 {
+    let records: u64 = files.iter().map(|file| file.records()).sum();
+    files.iter().for_each(|file| file.keep_blocks((blocks as u64 * file.records() / records.max(1)) as usize));
+    records
+}
+
 impl Store {
     /// Returns the open index files.
     #[doc(hidden)]
@@ -52,7 +59,7 @@ impl Store {
                 Some(e) => return Err(e),
                 None => {}
             }
-            files.iter().for_each(|file| file.keep_blocks(INDEX_BLOCKS / files.len()));
+            share_blocks(&files, INDEX_BLOCKS);
             *self.indexes.write().unwrap_or_else(PoisonError::into_inner) = files;
             *self.damaged.write().unwrap_or_else(PoisonError::into_inner) = damaged;
             break;
@@ -82,9 +89,8 @@ impl Store {
     /// the one file that has the chunk.
     pub(crate) fn expect_look_ups(&self, blocks: usize) -> Result<()> {
         let files = self.indexes();
-        let records: u64 = files.iter().map(|file| file.records()).sum();
-        for file in &files {
-            file.keep_blocks((blocks as u64 * file.records() / records.max(1)) as usize);
+        let records = share_blocks(&files, blocks);
+        for file in files.iter().filter(|file| !file.has_filter()) {
             if files.len() > 1 && records <= FILTERED_CHUNKS {
                 match file.filter(&*self.backend) {
                     Err(error) if error.is_final() => return Err(error),
@@ -97,16 +103,17 @@ impl Store {
     }
 
     /// Prepares for reading or looking up this many chunks of an image: where those are a good part of all chunks, look-ups read the one file
-    /// that has each. With `alone`, nothing else is done meanwhile, and more is kept in memory.
-    pub(crate) fn expect_image(&self, chunks: u64, alone: bool) -> Result<()> {
+    /// that has each. With `alone`, nothing else is done meanwhile, and more is kept in memory. Returns whether it did.
+    pub(crate) fn expect_image(&self, chunks: u64, alone: bool) -> Result<bool> {
         let records: u64 = self.indexes().iter().map(|file| file.records()).sum();
-        if chunks < MIN_EXPECTED || chunks < records / 8 {
-            return Ok(());
+        if chunks < MIN_EXPECTED || chunks < records / 32 {
+            return Ok(false);
         }
         if alone {
             self.bases.hold_more(MORE_DECODED_BYTES);
         }
-        self.expect_look_ups(if alone { MORE_INDEX_BLOCKS } else { INDEX_BLOCKS })
+        self.expect_look_ups(if alone { MORE_INDEX_BLOCKS } else { INDEX_BLOCKS })?;
+        Ok(true)
     }
 
     /// Writes one index of what `keep` leaves of each chunk's copies, in `packs`; then removes all other index files, durably. A failure

@@ -1,6 +1,6 @@
 //! Looking chunks up in index files, and merging those files by streaming. Never holds a whole index.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -26,9 +26,29 @@ pub struct IndexFile {
     tag: u64,
     layout: Layout,
     packs: Vec<PackId>,
-    cache: Mutex<HashMap<u32, Arc<Block>>>,
+    cache: Mutex<BlockCache>,
     cached_blocks: AtomicUsize,
     filter: OnceLock<Filter>,
+}
+
+/// Blocks that were read; the first to come is the first to go.
+#[derive(Default)]
+struct BlockCache {
+    blocks: HashMap<u32, Arc<Block>>,
+    order: VecDeque<u32>,
+}
+
+impl BlockCache {
+    fn insert(&mut self, number: u32, block: &Arc<Block>, max_blocks: usize) {
+        while self.order.len() >= max_blocks.max(1)
+            && let Some(first) = self.order.pop_front()
+        {
+            self.blocks.remove(&first);
+        }
+        if self.blocks.insert(number, Arc::clone(block)).is_none() {
+            self.order.push_back(number);
+        }
+    }
 }
 
 /// Returns the object's name of an index.
@@ -105,6 +125,11 @@ impl IndexFile {
         }
         let _ = self.filter.set(filter);
         Ok(())
+    }
+
+    /// Returns whether it has a filter.
+    pub(crate) fn has_filter(&self) -> bool {
+        self.filter.get().is_some()
     }
 
     /// Returns how many chunks it lists.
@@ -199,17 +224,13 @@ impl IndexFile {
     }
 
     fn block(&self, backend: &dyn Backend, block: u32) -> Result<Arc<Block>> {
-        let cached = |cache: &HashMap<u32, Arc<Block>>| cache.get(&block).map(Arc::clone);
-        if let Some(found) = cached(&self.cache.lock().unwrap_or_else(PoisonError::into_inner)) {
-            return Ok(found);
+        let cache = || self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = cache().blocks.get(&block) {
+            return Ok(Arc::clone(found));
         }
         let bytes = backend.read_range(&self.name, self.layout.block_offset(block), self.layout.block_len(block))?;
         let opened = Arc::new(Block::open(bytes, &backend.object_location(&self.name))?);
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        if cache.len() >= self.cached_blocks.load(Ordering::Relaxed) {
-            cache.clear();
-        }
-        cache.insert(block, Arc::clone(&opened));
+        cache().insert(block, &opened, self.cached_blocks.load(Ordering::Relaxed));
         Ok(opened)
     }
 

@@ -2,87 +2,62 @@
 
 use std::sync::Arc;
 
-use crate::compression::{self, DeltaEncoder, Encoding};
+use crate::compression::{self, Encoding};
 use crate::error::{Error, Result};
 use crate::format::pack::Record;
 use crate::id::ChunkId;
 
 /// What a delta is taken against.
 pub(super) struct Bases {
-    prefix: Prefix,
-    ids: Vec<ChunkId>,
+    /// What they hold; at least one.
+    pub contents: Vec<Arc<Vec<u8>>>,
+    /// Their ids.
+    pub ids: Vec<ChunkId>,
     /// Of the delta.
-    depth: u8,
+    pub depth: u8,
     /// They are the root of a chain that is too long: a delta must be worth more.
-    rerooted: bool,
-}
-
-/// The contents of bases, one after another.
-enum Prefix {
-    One(Arc<Vec<u8>>),
-    Several(Vec<u8>),
-}
-
-impl Prefix {
-    fn new(contents: &[Arc<Vec<u8>>]) -> Option<Self> {
-        match contents {
-            [] => None,
-            [one] => Some(Self::One(Arc::clone(one))),
-            several => {
-                let mut all = Vec::with_capacity(several.iter().map(|content| content.len()).sum());
-                several.iter().for_each(|content| all.extend_from_slice(content));
-                Some(Self::Several(all))
-            }
-        }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::One(bytes) => bytes,
-            Self::Several(bytes) => bytes,
-        }
-    }
+    pub rerooted: bool,
 }
 
 impl Bases {
-    /// Joins the contents of these chunks; `None` without any. `depth` is that of a delta against them.
-    pub(crate) fn new(contents: &[Arc<Vec<u8>>], ids: Vec<ChunkId>, depth: u8, rerooted: bool) -> Option<Self> {
-        Some(Self { prefix: Prefix::new(contents)?, ids, depth, rerooted })
-    }
-
     /// Encodes a chunk against them, if that is smaller than the chunk.
-    pub(crate) fn delta<'p>(&'p self, plain: &[u8], encoder: &mut DeltaEncoder<'p>) -> Option<Delta<'p>> {
-        Some(Delta { encoded: encoder.encode(plain, self.prefix.bytes())?, bases: self })
+    pub(crate) fn delta(self, plain: &[u8]) -> Option<Delta> {
+        let contents: Vec<&[u8]> = self.contents.iter().map(|content| content.as_slice()).collect();
+        let encoded = compression::compress_delta(plain, &contents)?;
+        let Self { ids, depth, rerooted, .. } = self;
+        Some(Delta { encoded, ids, depth, rerooted })
     }
 }
 
 /// A chunk that is encoded as a delta.
-pub(super) struct Delta<'p> {
+pub(super) struct Delta {
     encoded: Vec<u8>,
-    bases: &'p Bases,
+    ids: Vec<ChunkId>,
+    depth: u8,
+    rerooted: bool,
 }
 
-impl Delta<'_> {
+impl Delta {
     fn is_worth(&self, full_len: usize) -> bool {
-        let cost = self.encoded.len() + 64 * self.bases.ids.len();
-        if self.bases.rerooted { cost <= full_len / 2 } else { cost < full_len }
+        let cost = self.encoded.len() + 64 * self.ids.len();
+        if self.rerooted { cost <= full_len / 2 } else { cost < full_len }
     }
 }
 
 /// Takes the delta or the chunk in full, whichever is smaller. Without bytes it is stored as it is.
-pub(super) fn encode(id: ChunkId, plain: &[u8], delta: Option<Delta<'_>>) -> Result<(Option<Vec<u8>>, Record)> {
+pub(super) fn encode(id: ChunkId, plain: &[u8], delta: Option<Delta>) -> Result<(Option<Vec<u8>>, Record)> {
     let plain_len = u32::try_from(plain.len()).ok().filter(|len| *len as usize <= compression::MAX_CHUNK);
     let plain_len = plain_len.ok_or_else(|| Error::refused(format!("a chunk of {} bytes is too long", plain.len())))?;
     // A delta this good needs no comparison with the full encoding, which would cost as much again.
     let full = match &delta {
-        Some(delta) if !delta.bases.rerooted && delta.encoded.len() < plain.len() / 8 => None,
+        Some(delta) if !delta.rerooted && delta.encoded.len() < plain.len() / 8 => None,
         _ => Some(compression::compress(plain)),
     };
     let full_len = full.as_ref().map(|full| full.as_ref().map_or(plain.len(), Vec::len));
     Ok(match (delta, full) {
         (Some(delta), _) if full_len.is_none_or(|full| delta.is_worth(full)) => {
             let record = whole(id, plain_len, delta.encoded.len(), Encoding::Delta);
-            (Some(delta.encoded), Record { depth: delta.bases.depth, bases: delta.bases.ids.clone(), ..record })
+            (Some(delta.encoded), Record { depth: delta.depth, bases: delta.ids, ..record })
         }
         (_, Some(Some(full))) => {
             let record = whole(id, plain_len, full.len(), Encoding::Zstd);

@@ -5,7 +5,6 @@ mod put;
 mod session;
 mod trust;
 
-pub(crate) use put::NewChunk;
 pub use session::WriteSession;
 pub(crate) use trust::Trust;
 

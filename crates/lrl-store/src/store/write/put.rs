@@ -2,7 +2,7 @@
 
 use super::encode::{Bases, encode};
 use super::session::WriteSession;
-use crate::compression::{DeltaEncoder, MAX_BASES};
+use crate::compression::MAX_BASES;
 use crate::error::Result;
 use crate::format::pack::{MAX_DEPTH, Record};
 use crate::id::ChunkId;
@@ -14,57 +14,21 @@ pub(super) const MAX_WORK: usize = 128;
 /// Below this a delta saves less than its base's id costs.
 const MIN_DELTA_LEN: usize = 256;
 
-/// A chunk to put.
-pub(crate) struct NewChunk<'p> {
-    /// Its bytes.
-    pub plain: &'p [u8],
-    /// Chunks of sealed packs that it is like, best first.
-    pub bases: Vec<ChunkId>,
-}
-
 impl WriteSession<'_> {
     /// Keeps a chunk, as a delta against `bases` (chunks of sealed packs, best first) where that is smaller. Returns its id.
     pub fn put(&self, plain: &[u8], bases: &[ChunkId]) -> Result<ChunkId> {
         let id = self.store().ids().chunk(plain);
-        self.put_new(&[(id, plain, bases)])?;
-        Ok(id)
-    }
-
-    /// Keeps a few chunks at once, which costs less than one after another where they become deltas: all are in memory with their bases
-    /// meanwhile. Returns their ids.
-    pub(crate) fn put_all(&self, chunks: &[NewChunk<'_>]) -> Result<Vec<ChunkId>> {
-        let chunk = |new: &NewChunk<'_>| self.store().ids().chunk(new.plain);
-        let ids: Vec<ChunkId> = chunks.iter().map(chunk).collect();
-        let new: Vec<_> = ids.iter().zip(chunks).map(|(id, new)| (*id, new.plain, &*new.bases)).collect();
-        self.put_new(&new)?;
-        Ok(ids)
-    }
-
-    fn put_new(&self, chunks: &[(ChunkId, &[u8], &[ChunkId])]) -> Result<()> {
         if let Some(wanted) = self.only {
-            for (id, plain, _) in chunks {
-                if wanted.take(id)? {
-                    self.put_again(plain)?;
-                    self.count_healed();
-                }
+            if wanted.take(&id)? {
+                self.put_again(plain)?;
+                self.count_healed();
             }
-            return Ok(());
-        }
-        let mut found = Vec::with_capacity(chunks.len());
-        for (id, plain, bases) in chunks {
-            if !self.knows(id)? {
-                let bases = if plain.len() >= MIN_DELTA_LEN { self.read_bases(bases)? } else { None };
-                found.push((*id, *plain, bases));
-            }
-        }
-        // Its bases must outlive it.
-        let mut encoder = DeltaEncoder::default();
-        for (id, plain, bases) in &found {
-            let delta = bases.as_ref().and_then(|bases| bases.delta(plain, &mut encoder));
-            let (encoded, record) = encode(*id, plain, delta)?;
+        } else if !self.knows(&id)? {
+            let bases = if plain.len() >= MIN_DELTA_LEN { self.read_bases(bases)? } else { None };
+            let (encoded, record) = encode(id, plain, bases.and_then(|bases| bases.delta(plain)))?;
             self.append(encoded.as_deref().unwrap_or(plain), record)?;
         }
-        Ok(())
+        Ok(id)
     }
 
     /// Keeps a chunk in full, though it may be known: as what it is known cannot be relied on.
@@ -76,14 +40,14 @@ impl WriteSession<'_> {
     /// Reads those of a chunk's bases that it may be a delta against.
     fn read_bases(&self, bases: &[ChunkId]) -> Result<Option<Bases>> {
         let mut rerooted = false;
-        let mut used = Vec::new();
+        let mut ids = Vec::new();
         let mut contents = Vec::new();
         let mut depth = 0;
         let mut left = MAX_WORK;
         for base in bases.iter().take(MAX_BASES) {
             let Some(ChunkCopy { mut place, .. }) = self.store().listed_copy(base)? else { continue };
             let mut cost = self.work(&place.record, left)?;
-            if place.record.depth >= MAX_DEPTH || cost.is_none() && used.is_empty() {
+            if place.record.depth >= MAX_DEPTH || cost.is_none() && ids.is_empty() {
                 // At the bound the delta is taken against the chain's root: a full copy would cost three times as much (design, "Encoding").
                 rerooted = true;
                 for _ in 0..=MAX_DEPTH {
@@ -93,7 +57,7 @@ impl WriteSession<'_> {
                 }
                 cost = self.work(&place.record, left)?;
             }
-            let Some(cost) = cost.filter(|_| !used.contains(&place.record.id)) else { continue };
+            let Some(cost) = cost.filter(|_| !ids.contains(&place.record.id)) else { continue };
             if self.is_condemned(&place.record.id)? {
                 continue;
             }
@@ -101,7 +65,7 @@ impl WriteSession<'_> {
                 Ok(content) => {
                     left -= cost;
                     depth = depth.max(place.record.depth + 1);
-                    used.push(place.record.id);
+                    ids.push(place.record.id);
                     contents.push(content);
                 }
                 Err(e) if e.is_final() => return Err(e),
@@ -109,7 +73,7 @@ impl WriteSession<'_> {
                 Err(_) => {}
             }
         }
-        Ok(Bases::new(&contents, used, depth, rerooted))
+        Ok((!ids.is_empty()).then_some(Bases { contents, ids, depth, rerooted }))
     }
 
     /// Counts the chunks that are decoded for this one, itself included; `None` if they are more than `limit`.
@@ -139,63 +103,5 @@ impl WriteSession<'_> {
         }
         self.append(bytes, Record { depth, ..record })?;
         Ok(true)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-    use std::time::Duration;
-
-    use super::{NewChunk, WriteSession};
-    use crate::backend::Backend;
-    use crate::fs::lock::LockMode;
-    use crate::id::ChunkId;
-    use crate::progress::Silent;
-    use crate::store::{Store, create};
-    use crate::testing::memory_backend::memory;
-
-    #[test]
-    fn chunks_put_at_once_are_stored_as_one_after_another() {
-        let texts: Vec<Vec<u8>> =
-            (0..6).map(|n| format!("{n} and some text that compresses ").repeat(900).into_bytes()).collect();
-        let mut edited: Vec<Vec<u8>> = texts.clone();
-        edited.iter_mut().for_each(|text| text[7000..7010].copy_from_slice(b"0123456789"));
-        edited.push(edited[0].clone());
-        edited.push(texts[1].clone());
-        edited.push(b"short".to_vec());
-        edited.push(Vec::new());
-        let stored = |at_once: bool| {
-            let backend: Arc<dyn Backend> = Arc::new(memory());
-            create(&*backend, [1; 32]).unwrap();
-            let store = Store::open(Arc::clone(&backend), LockMode::Shared, Duration::ZERO, &Silent).unwrap();
-            let session = WriteSession::new(&store);
-            let old: Vec<ChunkId> = texts.iter().map(|text| session.put(text, &[]).unwrap()).collect();
-            session.seal().unwrap();
-            let bases = |n: usize| match n {
-                0 => vec![],
-                1 => vec![old[1], old[2], old[3]],
-                2 => vec![ChunkId::of(b"nowhere"), old[2]],
-                _ => old.get(n).copied().into_iter().collect(),
-            };
-            let session = WriteSession::new(&store);
-            let ids = if at_once {
-                let new = edited.iter().enumerate().map(|(n, plain)| NewChunk { plain, bases: bases(n) });
-                session.put_all(&new.collect::<Vec<_>>()).unwrap()
-            } else {
-                edited.iter().enumerate().map(|(n, plain)| session.put(plain, &bases(n)).unwrap()).collect()
-            };
-            session.seal().unwrap();
-            let records = ids.iter().zip(&edited).map(|(id, plain)| {
-                assert_eq!(&store.read(id).unwrap(), plain);
-                let record = store.locate(id).unwrap().unwrap().record;
-                (record.id, record.encoding, record.depth, record.bases)
-            });
-            (records.collect::<Vec<_>>(), session.packs().len())
-        };
-        let at_once = stored(true);
-        assert_eq!(at_once, stored(false));
-        assert_eq!(at_once.0[1].3.len(), 3, "all bases are of use");
-        assert_eq!(at_once.0.iter().filter(|record| record.2 == 1).count(), 5);
     }
 }

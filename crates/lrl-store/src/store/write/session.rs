@@ -1,7 +1,7 @@
 //! One run's additions to a store: what it knows, its packs, and their index, which are made durable in this order.
 
 use std::collections::{HashMap, HashSet};
-use std::io::Write;
+use std::io::{self, BufWriter, Write};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -52,13 +52,30 @@ pub(super) struct State {
 }
 
 struct OpenPack {
-    out: std::io::BufWriter<TempObject>,
-    hasher: Hasher,
+    out: BufWriter<HashedFile>,
     space: Arc<SpaceGuard>,
     len: u64,
     records: Vec<ChunkId>,
     // In an encrypted store: the head as it was written, and the key of the chunks.
     sealed: Option<(Vec<u8>, Key)>,
+}
+
+/// The file of a pack, which is hashed as it is written: in runs as long as the buffer before it, which is several times as fast as chunk by chunk.
+struct HashedFile {
+    file: TempObject,
+    hasher: Hasher,
+}
+
+impl Write for HashedFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 impl<'s> WriteSession<'s> {
@@ -264,9 +281,9 @@ impl<'s> WriteSession<'s> {
         let mut end = tail(&open, &records)?;
         let candidates = self.store.pending_deletions()?;
         let is_taken = |id: PackId| self.taken.contains(&id) || candidates.has(&id);
-        while is_taken(PackId::from_bytes(open.hasher.clone().update(&end).finish())) {
+        while is_taken(PackId::from_bytes(open.hasher(&**backend)?.update(&end).finish())) {
             // The very same chunks once more: one that nobody needs makes it another pack.
-            let plain = open.hasher.finish();
+            let plain = open.hasher(&**backend)?.finish();
             let record = whole(self.store.ids().chunk(&plain), plain.len() as u32, plain.len(), Encoding::Stored);
             open.write(&plain, &**backend)?;
             records.push(record);
@@ -274,9 +291,8 @@ impl<'s> WriteSession<'s> {
         }
         open.write(&end, &**backend)?;
         self.added_bytes.fetch_add(open.len, Ordering::Relaxed);
-        let id = PackId::from_bytes(open.hasher.finish());
-        let temp =
-            open.out.into_inner().map_err(|e| Error::io("write a pack in", backend.location())(e.into_error()))?;
+        let id = PackId::from_bytes(open.hasher(&**backend)?.finish());
+        let temp = open.out.into_parts().0.file;
         if let Some((_, key)) = &open.sealed {
             self.store.keep_pack_key(&id, key);
         }
@@ -339,7 +355,8 @@ impl<'s> WriteSession<'s> {
 
 impl OpenPack {
     fn start(backend: &dyn Backend) -> Result<Self> {
-        let out = std::io::BufWriter::with_capacity(PACK_BUFFER_BYTES, backend.temp_object()?);
+        let file = HashedFile { file: backend.temp_object()?, hasher: Hasher::new() };
+        let out = BufWriter::with_capacity(PACK_BUFFER_BYTES, file);
         let sealed = match backend.keys() {
             Some(keys) => {
                 let key = Key::new()?;
@@ -349,15 +366,20 @@ impl OpenPack {
         };
         let head = sealed.as_ref().map_or(pack::HEADER.to_vec(), |(head, _)| head.clone());
         let space = backend.space();
-        let mut pack = Self { out, hasher: Hasher::new(), space, len: 0, records: Vec::new(), sealed };
+        let mut pack = Self { out, space, len: 0, records: Vec::new(), sealed };
         pack.write(&head, backend)?;
         Ok(pack)
     }
 
     fn write(&mut self, bytes: &[u8], backend: &dyn Backend) -> Result<()> {
         self.space.charge(bytes.len() as u64)?;
-        self.hasher.update(bytes);
         self.len += bytes.len() as u64;
         self.out.write_all(bytes).map_err(Error::io("write a pack in", backend.location()))
+    }
+
+    /// Returns the hasher of all that was written so far.
+    fn hasher(&mut self, backend: &dyn Backend) -> Result<Hasher> {
+        self.out.flush().map_err(Error::io("write a pack in", backend.location()))?;
+        Ok(self.out.get_ref().hasher.clone())
     }
 }

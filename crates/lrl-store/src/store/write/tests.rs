@@ -29,6 +29,38 @@ fn a_store_with_a_feature_unknown_to_writers_is_read_but_not_written() {
 }
 
 #[test]
+fn a_delta_is_taken_against_all_bases_that_are_there() {
+    let backend = Arc::new(memory());
+    create(&*backend, [1; 32]).unwrap();
+    let store =
+        Store::open(Arc::clone(&backend) as Arc<dyn Backend>, LockMode::Shared, Duration::ZERO, &Silent).unwrap();
+    let texts: Vec<Vec<u8>> =
+        (0..4).map(|n| format!("{n} and some text that compresses ").repeat(900).into_bytes()).collect();
+    let session = WriteSession::new(&store);
+    let old: Vec<ChunkId> = texts.iter().map(|text| session.put(text, &[]).unwrap()).collect();
+    session.seal().unwrap();
+    let session = WriteSession::new(&store);
+    let put = |plain: &[u8], bases: &[ChunkId]| (session.put(plain, bases).unwrap(), plain.to_vec());
+    let mut edited = texts[0].clone();
+    edited[7000..7010].copy_from_slice(b"0123456789");
+    let nowhere = ChunkId::of(b"nowhere");
+    let new = [
+        put(&edited, &[old[1], old[0], old[3], old[2], nowhere]),
+        put(&edited[1..], &[nowhere, old[0]]),
+        put(&edited[2..], &[]),
+        put(b"short", &[old[0]]),
+        put(b"", &[old[0]]),
+        put(&texts[1], &[old[0]]),
+    ];
+    session.seal().unwrap();
+    let bases = new.each_ref().map(|(id, plain)| {
+        assert_eq!(&store.read(id).unwrap(), plain);
+        store.locate(id).unwrap().unwrap().record.bases
+    });
+    assert_eq!(bases, [vec![old[1], old[0], old[3], old[2]], vec![old[0]], vec![], vec![], vec![], vec![]]);
+}
+
+#[test]
 fn chains_are_rerooted_at_the_bound_and_damage_of_a_base_is_healed() {
     let backend = Arc::new(memory());
     create(&*backend, [1; 32]).unwrap();
