@@ -267,3 +267,21 @@ impl<D: Vfs> Backend for LocalBackend<D> {
         self.disk.keeps_caches().then(|| self.root.join("cache")).filter(|dir| create_dir(dir).is_ok())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU64;
+
+    use super::{AHEAD_BYTES, Opened};
+
+    #[test]
+    fn a_part_is_read_ahead_once_two_places_in_it_were_read() {
+        let opened = Opened { file: (), read_once: AtomicU64::new(0), read_ahead: AtomicU64::new(0) };
+        let read = |offsets: &[u64]| offsets.iter().map(|offset| opened.ahead_of(*offset)).collect::<Vec<_>>();
+        assert_eq!(read(&[7, AHEAD_BYTES - 1, 7, 8]), [None, Some(0), None, None]);
+        assert_eq!(read(&[AHEAD_BYTES, 9, 63 * AHEAD_BYTES, AHEAD_BYTES]), [None, None, None, Some(AHEAD_BYTES)]);
+        assert_eq!(read(&[63 * AHEAD_BYTES + 5]), [Some(63 * AHEAD_BYTES)]);
+        // Further on nothing is known.
+        assert_eq!(read(&[64 * AHEAD_BYTES, 64 * AHEAD_BYTES + 1, u64::MAX, u64::MAX]), [None; 4]);
+    }
+}
