@@ -47,8 +47,8 @@ pub(crate) const MAX_BASES: usize = 4;
 const LEVEL: i32 = 3;
 /// The longest window of that level. Up to this length of a chunk and its bases a shared context will do; to make one takes longer than a delta.
 const LEVEL_WINDOW: usize = 2 << 20;
-/// Smaller chunks are not probed: compressing them is as cheap. A database's extents are smaller.
-const PROBE_FROM: usize = 128 << 10;
+/// Longer chunks are probed. To compress shorter ones is as cheap, and a database's extents, which are no longer, mostly shrink.
+const PROBE_ABOVE: usize = 64 << 10;
 const PROBE_SAMPLE: usize = 4 << 10;
 /// What begins so zstd takes for a dictionary in its own format, where it is not told otherwise.
 const DICTIONARY_MAGIC: [u8; 4] = 0xEC30_A437_u32.to_le_bytes();
@@ -61,7 +61,7 @@ thread_local! {
 
 /// Compresses `plain`, or returns nothing if that does not make it smaller.
 pub fn compress(plain: &[u8]) -> Option<Vec<u8>> {
-    if plain.len() >= PROBE_FROM && !looks_compressible(plain) {
+    if plain.len() > PROBE_ABOVE && !looks_compressible(plain) {
         return None;
     }
     compress_at(plain, LEVEL)
