@@ -92,6 +92,27 @@ fn directories_that_cannot_be_synced_are_a_note_and_no_failure() {
 }
 
 #[test]
+fn without_hard_links_a_restore_is_done_and_can_be_undone() {
+    let lab = Lab::small();
+    if !there_is("strace") {
+        return;
+    }
+    lab.lrl("backup").expect(0);
+    let wanted = fs::read(lab.path("data/lrl.db")).unwrap();
+    for error in ["EPERM", "EOPNOTSUPP", "EACCES"] {
+        lab.upload("ab12/v1.txt", error.as_bytes());
+        let changed = fs::read(lab.path("data/lrl.db")).unwrap();
+        for (line, now) in [("restore", &wanted), ("restore --undo", &changed), ("restore --undo", &wanted)] {
+            failing(&lab, "linkat", error, &["data"], line).expect(0);
+            assert!(fs::read(lab.path("data/lrl.db")).unwrap() == *now, "{error}: {line}");
+        }
+    }
+    // Any other error is what it was, and nothing is changed.
+    assert_ne!(failing(&lab, "linkat", "EIO", &["data"], "restore --undo").code, 0);
+    assert!(fs::read(lab.path("data/lrl.db")).unwrap() == wanted);
+}
+
+#[test]
 fn without_locks_reading_goes_on_and_writing_says_what_helps() {
     let mut lab = Lab::small();
     // A directory that another test's lrl, which has locks, does not take for one of a dead run.

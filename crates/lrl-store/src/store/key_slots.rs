@@ -312,6 +312,18 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_opens_the_store_already_is_named_by_its_first_digits() {
+        let backend: Arc<dyn Backend> = Arc::new(memory());
+        create(&*backend, [1; 32], &passphrase("first"), "", NOW).unwrap();
+        let opened = open(&*backend, Some(&passphrase("first"))).unwrap();
+        let Err(Error::Refused(text)) = add(&*backend, &opened, Class::Full, &passphrase("first"), "", NOW) else {
+            panic!()
+        };
+        let digits = &opened.slot.name["keys/".len()..][..8];
+        assert!(text.text().ends_with(&format!("as key {digits}")), "{text}");
+    }
+
+    #[test]
     fn a_store_that_is_not_what_was_expected_is_refused() {
         let plain: Arc<dyn Backend> = Arc::new(memory());
         crate::store::create(&*plain, [1; 32]).unwrap();

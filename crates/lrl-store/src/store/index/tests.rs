@@ -1,11 +1,12 @@
 //! How much is read: on opening a store, whatever its index holds, and for one look-up, however many files there are.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::{MAX_FILES, write};
+use crate::backend::tests::names;
 use crate::backend::{Backend, Payload, TempObject};
 use crate::compression::Encoding;
 use crate::error::Result;
@@ -17,10 +18,11 @@ use crate::progress::Silent;
 use crate::store::{Store, create};
 use crate::testing::memory_backend::{Memory, memory};
 
-/// Counts the bytes that are read from index files.
+/// Counts the bytes that are read from index files, and lets something happen once after they were listed.
 struct Counting {
     below: Memory,
     read: AtomicU64,
+    after_listing: Mutex<Option<fn(&Memory)>>,
 }
 
 impl Backend for Counting {
@@ -44,7 +46,10 @@ impl Backend for Counting {
         self.below.temp_object()
     }
     fn list(&self, prefix: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
-        self.below.list(prefix, visit)
+        self.below.list(prefix, visit)?;
+        let after = self.after_listing.lock().unwrap().take_if(|_| prefix == "index");
+        after.into_iter().for_each(|act| act(&self.below));
+        Ok(())
     }
     fn remove(&self, name: &str) -> Result<()> {
         self.below.remove(name)
@@ -67,21 +72,17 @@ fn id(file: usize, number: u32) -> ChunkId {
     ChunkId::of(format!("{file} {number}").as_bytes())
 }
 
+fn located(id: ChunkId, offset: u32) -> Located {
+    let record = Record { id, encoded_len: 9, plain_len: 9, encoding: Encoding::Stored, depth: 0, bases: Vec::new() };
+    Located { pack: 0, offset, record }
+}
+
 /// Opens a store with full index files with a number of chunks in each; also returns what counts.
 fn store(chunks: u32) -> (Store, Arc<Counting>) {
-    let backend = Arc::new(Counting { below: memory(), read: AtomicU64::new(0) });
+    let backend = Arc::new(Counting { below: memory(), read: AtomicU64::new(0), after_listing: Mutex::default() });
     create(&*backend, [1; 32]).unwrap();
     for file in 0..MAX_FILES {
-        let record = |number| Record {
-            id: id(file, number),
-            encoded_len: 9,
-            plain_len: 9,
-            encoding: Encoding::Stored,
-            depth: 0,
-            bases: Vec::new(),
-        };
-        let mut all: Vec<_> =
-            (0..chunks).map(|number| Located { pack: 0, offset: 8, record: record(number) }).collect();
+        let mut all: Vec<_> = (0..chunks).map(|number| located(id(file, number), 8)).collect();
         all.sort_unstable_by_key(|located| located.record.id);
         write(&*backend, vec![PackId::of(&[file as u8])], all.into_iter().map(Ok)).unwrap();
     }
@@ -112,4 +113,45 @@ fn looking_up_what_was_stored_together_asks_one_file() {
     }
     // What is in no file is looked for in all of them.
     assert!(store.locate(&id(99, 0)).unwrap().is_none());
+}
+
+#[test]
+fn where_many_look_ups_are_expected_files_without_the_chunk_are_not_read() {
+    const LOOKS: u32 = 500;
+    let (store, backend) = store(2000);
+    store.expect_look_ups(1).unwrap();
+    backend.read.store(0, Ordering::Relaxed);
+    assert!((0..LOOKS).all(|number| store.locate(&id(99, number)).unwrap().is_none()));
+    let blocks = backend.read.load(Ordering::Relaxed) / BLOCK_LEN as u64;
+    assert!(blocks < u64::from(LOOKS), "{blocks} blocks for {LOOKS} chunks in none of {MAX_FILES} files");
+}
+
+#[test]
+fn every_copy_of_a_chunk_is_found_in_whichever_blocks_of_an_index_they_are() {
+    const COPIES: u32 = 300;
+    let backend = memory();
+    for number in 0..20 {
+        let copied = id(0, number);
+        let mut all: Vec<_> = (0..200).map(|number| located(id(0, number), 8)).collect();
+        all.extend((1..COPIES).map(|copy| located(copied, 8 + copy)));
+        all.sort_by_key(|located| (located.record.id, located.offset));
+        let (file, _) = write(&backend, vec![PackId::of(b"pack")], all.into_iter().map(Ok)).unwrap();
+        let offsets =
+            |id| -> Vec<u64> { file.find_all(&backend, &id).unwrap().iter().map(|copy| copy.place.offset).collect() };
+        assert_eq!(offsets(copied), (8..8 + u64::from(COPIES)).collect::<Vec<_>>());
+        assert_eq!(offsets(id(0, 100)), [8]);
+    }
+}
+
+#[test]
+fn indexes_that_are_merged_between_their_listing_and_opening_are_listed_again() {
+    let (store, backend) = store(3);
+    *backend.after_listing.lock().unwrap() = Some(|below| {
+        let merged = names(below, "index");
+        write(below, vec![PackId::of(b"merged")], [Ok(located(id(0, 0), 8))].into_iter()).unwrap();
+        merged.iter().for_each(|name| below.remove(name).unwrap());
+    });
+    store.reload_indexes().unwrap();
+    assert_eq!(store.indexes().len(), 1);
+    assert_eq!(store.locate(&id(0, 0)).unwrap().unwrap().pack, PackId::of(b"merged"));
 }

@@ -35,6 +35,20 @@ fn names_of_one_file_stay_known_when_another_one_goes() {
 }
 
 #[test]
+fn an_output_counts_as_verified_from_the_comparison_until_it_changes() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = RunCache::open(dir.path()).unwrap();
+    let path = dir.path().join("set.tar.gz");
+    std::fs::write(&path, b"bytes").unwrap();
+    cache.put_output(&path, "ab").unwrap();
+    assert_eq!(cache.verified_at(&path), None);
+    cache.put_verified(&path, 900).unwrap();
+    assert_eq!(cache.verified_at(&path), Some(900));
+    std::fs::write(&path, b"other bytes").unwrap();
+    assert_eq!(cache.verified_at(&path), None);
+}
+
+#[test]
 fn states_come_in_list_order_and_vanished_ones_are_forgotten() {
     let dir = tempfile::tempdir().unwrap();
     let cache = RunCache::open(dir.path()).unwrap();

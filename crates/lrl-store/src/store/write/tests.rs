@@ -7,6 +7,7 @@ use super::{Trust, WriteSession};
 use crate::backend::local::LocalBackend;
 use crate::backend::tests::names;
 use crate::backend::{Backend, Payload};
+use crate::compression::Encoding;
 use crate::error::Error;
 use crate::format::config::{Config, encode};
 use crate::format::pack::Record;
@@ -314,6 +315,65 @@ fn chains_of_several_bases_stay_cheap_to_read() {
         }
         last = next;
     }
+}
+
+#[test]
+fn a_delta_of_another_store_is_kept_as_it_is_encoded_there() {
+    let (old, mut new) = (noise(3, 64 << 10), noise(3, 64 << 10));
+    new[7] ^= 1;
+    let stores = [7, 8].map(|id| {
+        let backend = Arc::new(memory());
+        create(&*backend, [id; 32]).unwrap();
+        open(&backend)
+    });
+    let [from, to] = &stores;
+    let put = |store: &Store, plain: &[u8], bases: &[ChunkId]| {
+        let session = WriteSession::new(store);
+        let id = session.put(plain, bases).unwrap();
+        session.seal().unwrap();
+        id
+    };
+    let base = put(from, &old, &[]);
+    let id = put(from, &new, &[base]);
+    let place = from.locate(&id).unwrap().unwrap();
+    let encoded = from.read_encoded(&place).unwrap();
+    // Without its base it is of no use.
+    assert!(!WriteSession::new(to).append_encoded(&encoded, place.record.clone()).unwrap());
+    assert_eq!(put(to, &old, &[]), base);
+    let session = WriteSession::new(to);
+    assert!(session.append_encoded(&encoded, place.record.clone()).unwrap());
+    session.seal().unwrap();
+    let kept = to.locate(&id).unwrap().unwrap();
+    assert_eq!((&kept.record, to.read_encoded(&kept).unwrap()), (&place.record, encoded));
+    assert_eq!(to.read(&id).unwrap(), new);
+}
+
+#[test]
+fn a_delta_of_another_store_is_kept_while_all_its_bases_together_are_cheap_to_read() {
+    let backend = Arc::new(memory());
+    create(&*backend, [1; 32]).unwrap();
+    let store = open(&backend);
+    let delta = |session: &WriteSession<'_>, id: ChunkId, bases: &[ChunkId]| {
+        let bases = bases.to_vec();
+        let record = Record { id, encoded_len: 5, plain_len: 9, encoding: Encoding::Delta, depth: 0, bases };
+        session.append_encoded(b"delta", record).unwrap()
+    };
+    let session = WriteSession::new(&store);
+    let whole: Vec<ChunkId> = (0..4).map(|n| session.put(&noise(n, 100), &[]).unwrap()).collect();
+    session.seal().unwrap();
+    // Each is a delta against four of those below it: 1, 5, 21 and 85 chunks are decoded for one.
+    let mut levels = vec![whole];
+    for level in 0..3 {
+        let session = WriteSession::new(&store);
+        let ids: Vec<ChunkId> = (0..4).map(|n| ChunkId::of(format!("{level} {n}").as_bytes())).collect();
+        assert!(ids.iter().all(|id| delta(&session, *id, &levels[level])));
+        session.seal().unwrap();
+        levels.push(ids);
+    }
+    let session = WriteSession::new(&store);
+    let kept = |last: ChunkId| delta(&session, ChunkId::of(b"new"), &[levels[3][0], levels[2][0], levels[2][1], last]);
+    assert!(!kept(levels[1][0]));
+    assert!(kept(levels[0][0]), "{} chunks", super::put::MAX_WORK);
 }
 
 #[test]

@@ -57,3 +57,23 @@ fn an_image_that_is_not_the_one_promised_is_refused() {
     assert!(matches!(lab.restore(&snapshot, What::Whole), Err(Error::Corrupt { .. })));
     assert_eq!(look_inside(&lab.data()), before);
 }
+
+#[test]
+fn directories_that_are_created_above_it_go_to_its_owner() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let source = lab.write("lrl.db", b"database");
+    std::os::unix::fs::chown(&source, Some(1234), Some(2345)).unwrap();
+    let snapshot = lab.snapshot();
+    for (new, owner) in [("recorded", None), ("given", Some((77, 88)))] {
+        let new = lab.dir.path().join(new);
+        let options = Options { data_dir: new.join("data"), owner, ..lab.options(What::Whole) };
+        let _ = lab.restore_with(&snapshot, &options).unwrap();
+        for path in [&new, &options.data_dir, &options.data_dir.join("lrl.db")] {
+            let meta = fs::metadata(path).unwrap();
+            assert_eq!((meta.uid(), meta.gid()), owner.unwrap_or((1234, 2345)), "{}", path.display());
+        }
+    }
+}

@@ -83,6 +83,28 @@ fn a_disk_without_space_for_two_reuses_what_is_right_or_refuses() {
 }
 
 #[test]
+fn without_space_for_two_a_sparse_file_is_reused_unless_there_is_data_in_its_hole() {
+    let Some(disk) = Disk::new("8m") else { return };
+    let lab = Lab::new();
+    lab.write("assets/full", &[1; 5_000_000]);
+    for name in ["right", "wrong"] {
+        let sparse = File::create(lab.source().join("assets").join(name)).unwrap();
+        sparse.write_all_at(b"begin", 0).unwrap();
+        sparse.write_all_at(b"end", 4 << 20).unwrap();
+        sparse.set_len(5 << 20).unwrap();
+    }
+    let snapshot = lab.snapshot();
+    let options = Options { data_dir: disk.0.path().join("data"), ..lab.options(What::Whole) };
+    assert_eq!(lab.restore_with(&snapshot, &options).unwrap().linked, (0, 0));
+    let wrong = options.data_dir.join("assets/wrong");
+    let kept_mtime = mtime(&fs::metadata(&wrong).unwrap());
+    File::options().write(true).open(&wrong).unwrap().write_all_at(b"x", 2 << 20).unwrap();
+    set_mtime(&wrong, kept_mtime.secs, kept_mtime.nanos);
+    assert_eq!(lab.restore_with(&snapshot, &options).unwrap().linked, (2, 5_000_000 + (5 << 20)));
+    assert_eq!(look(&options.data_dir.join("assets")), look(&lab.source().join("assets")));
+}
+
+#[test]
 fn a_disk_without_inodes_for_all_refuses_before_it_writes() {
     let Some(disk) = Disk::new("8m,nr_inodes=80") else { return };
     let lab = Lab::new();

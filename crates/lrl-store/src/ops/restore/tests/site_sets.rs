@@ -283,3 +283,20 @@ fn a_mount_in_a_directory_is_restored_into_from_a_set() {
     mounts.iter().for_each(|mount| _ = Command::new("umount").arg("--lazy").arg(mount).status());
     done.unwrap();
 }
+
+#[test]
+fn a_file_of_a_set_comes_back_with_the_directories_that_are_gone() {
+    let site = Site::new();
+    set_mode(&site.root().join("data/files"), 0o710);
+    set_mtime(&site.root().join("data/files"), 1_000, 5);
+    let seen = || {
+        ["data", "data/files"]
+            .map(|path| fs::metadata(site.root().join(path)).map(|meta| (meta.mode(), mtime(&meta).secs)))
+    };
+    let manifest = set_of(&site, &site.backup());
+    let wanted = seen().map(Result::unwrap);
+    fs::remove_dir_all(site.root().join("data")).unwrap();
+    let _ = restored(&site, &manifest, What::Paths(vec![b"data/files/x.txt".to_vec()]));
+    assert_eq!(seen().map(Result::unwrap), wanted);
+    assert_eq!(names_in(&site.root().join("data/files")), ["x.txt"]);
+}

@@ -300,6 +300,27 @@ fn restores_that_are_killed() {
 }
 
 #[test]
+fn a_restore_of_the_database_alone_is_unfinished_while_its_wal_is_away() {
+    let (lab, snapshot) = old_lab();
+    let old = contents(&lab);
+    let _ = lab.restore(&snapshot, What::DbOnly).unwrap();
+    let new = contents(&lab);
+    let run = |lab: &Lab, snapshot: &Snapshot| drop(lab.restore(snapshot, What::DbOnly).unwrap());
+    let away = std::cell::Cell::new(0);
+    each_kill(old_lab, run, |at, lab, _| {
+        let now = contents(lab);
+        let is_away = !lab.data().join("lrl.db-wal").exists() && now != new;
+        away.set(away.get() + u32::from(is_away));
+        assert_eq!(lab.is_unfinished(), now != old && now != new, "step {at}");
+        if is_away {
+            lab.undo().unwrap();
+            assert_eq!(contents(lab), old, "step {at}");
+        }
+    });
+    assert!(away.get() >= 2, "{}", away.get());
+}
+
+#[test]
 fn an_undo_that_was_killed_is_finished() {
     both_ways(undos_that_are_killed);
 }

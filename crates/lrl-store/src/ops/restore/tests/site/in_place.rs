@@ -1,7 +1,7 @@
 //! A site in place: links, what is beside the snapshot, what lrl keeps there, databases in use.
 
 use super::*;
-use crate::ops::restore::{CleanOptions, clean};
+use crate::ops::restore::{AskLocks, CleanOptions, LockHolder, clean};
 
 #[test]
 fn all_of_a_site_comes_back_in_place_and_an_undo_takes_it_back() {
@@ -133,6 +133,24 @@ fn a_database_in_use_is_named_wherever_it_lies() {
         holder.wait().unwrap();
         let Err(Error::Refused(text)) = refused else { panic!("{refused:?}") };
         assert!(text.text().contains("sleep") && text.text().contains(path), "{text}");
+        assert_eq!(site.live(), before);
+    }
+}
+
+#[test]
+fn a_database_that_is_locked_out_of_sight_is_named_wherever_it_lies() {
+    // As by a program in another container.
+    fn is_locked<const AT: usize>(path: &Path) -> std::io::Result<Option<LockHolder>> {
+        Ok(path.ends_with(DATABASES[AT]).then_some(LockHolder::Unseen))
+    }
+    let site = Site::new();
+    let taken = site.backup();
+    let asks: [AskLocks; 3] = [is_locked::<0>, is_locked::<1>, is_locked::<2>];
+    for (path, ask) in DATABASES.iter().zip(asks) {
+        let before = site.live();
+        let refused = site.restore_with(&taken, &Options { locks: Some(ask), ..site.options(What::Whole) });
+        let Err(Error::Refused(text)) = refused else { panic!("{refused:?}") };
+        assert!(text.text().contains("cannot be seen") && text.text().contains(path), "{text}");
         assert_eq!(site.live(), before);
     }
 }
