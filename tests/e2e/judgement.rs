@@ -203,17 +203,37 @@ fn every_source_is_shown_and_one_that_is_bad_is_enough() {
     );
 }
 
+/// Cuts off the second half of the newest archive, as a disk that fails does: no other set shares it.
+fn cut_off_archive(lab: &Lab) {
+    let names = fs::read_dir(lab.path("backups")).unwrap().map(|entry| entry.unwrap().path());
+    let archive = names.filter(|path| path.to_str().unwrap().ends_with(".tar.gz")).max().unwrap();
+    let bytes = fs::read(&archive).unwrap();
+    fs::remove_file(&archive).unwrap();
+    fs::write(&archive, &bytes[..bytes.len() / 2]).unwrap();
+}
+
+#[test]
+fn an_archive_that_cannot_be_read_says_nothing_against_the_database() {
+    let lab = Lab::small();
+    lab.lrl("backup").expect(0);
+    lab.upload("zz99/new.txt", b"new");
+    lab.lrl("backup").expect(0);
+    cut_off_archive(&lab);
+    let drill = lab.lrl("drill").expect(4).stdout;
+    assert!(drill.contains("  [FAIL] asset_rows") && drill.contains("  [FAIL] extract_archive"), "{drill}");
+    // The database is the newest, the uploads are those before.
+    lab.lrl("restore --db-only --target new").expect(0);
+    assert_eq!(fs::read(lab.path("new/lrl.db")).unwrap(), fs::read(lab.path("data/lrl.db")).unwrap());
+    lab.lrl("restore --target old").expect(0);
+    assert!(!lab.path("old/assets/zz99/new.txt").exists());
+}
+
 #[test]
 fn what_a_drill_of_a_rotten_set_suggests_ends_with_a_restore() {
     let lab = Lab::small();
     lab.lrl("backup").expect(0);
     let before = users(&lab);
-    let names =
-        fs::read_dir(lab.path("backups")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let archive = lab.path("backups").join(names.into_iter().find(|name| name.ends_with(".tar.gz")).unwrap());
-    let bytes = fs::read(&archive).unwrap();
-    fs::remove_file(&archive).unwrap();
-    fs::write(&archive, &bytes[..bytes.len() / 2]).unwrap();
+    cut_off_archive(&lab);
     lab.database().execute_batch("DELETE FROM users").unwrap();
     let suggested = |run: &crate::common::Run, verb: &str| -> String {
         let commands: Vec<&str> = run.stderr.split('`').skip(1).step_by(2).collect();

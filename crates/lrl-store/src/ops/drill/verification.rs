@@ -81,6 +81,9 @@ pub struct Check {
     /// Whether there was anything to check.
     #[serde(skip)]
     pub applies: bool,
+    /// Whether it failed for want of the uploads: they are wrong then, by checks of their own, and not the database.
+    #[serde(skip)]
+    pub(super) lacks_uploads: bool,
     /// Whether the user asked for it to be skipped.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub skipped: bool,
@@ -95,11 +98,17 @@ pub struct Check {
 impl Check {
     /// Makes a check that passed if there is no error.
     pub(super) fn new(name: &'static str, error: Option<String>) -> Self {
-        Self { name, passed: error.is_none(), error, applies: true, skipped: false, note: None, facts: Map::new() }
+        let (passed, facts) = (error.is_none(), Map::new());
+        Self { name, passed, error, applies: true, lacks_uploads: false, skipped: false, note: None, facts }
     }
 
     pub(super) fn not_applicable(name: &'static str, why: impl std::fmt::Display) -> Self {
         Self { applies: false, ..Self::new(name, None).noted(format!("not applicable: {why}")) }
+    }
+
+    /// One for which the uploads were needed, which could not be read.
+    pub(super) fn without_uploads(name: &'static str, error: &str) -> Self {
+        Self { lacks_uploads: true, ..Self::new(name, Some(error.into())) }
     }
 
     fn skipped(name: &'static str) -> Self {

@@ -23,9 +23,9 @@ pub(crate) fn check(inspector: &Inspector<'_>, uploads: &Uploads) -> Result<Chec
         Uploads::Known(files) => files,
         Uploads::Absent(why) => return Ok(Check::not_applicable(ASSET_ROWS, why)),
         Uploads::Unreadable => {
-            return Ok(Check::new(
+            return Ok(Check::without_uploads(
                 ASSET_ROWS,
-                Some("the uploads could not be read, so no row could be followed".into()),
+                "the uploads could not be read, so no row could be followed",
             ));
         }
     };

@@ -73,7 +73,10 @@ pub(crate) fn check(
         Uploads::Absent(why) => {
             return Ok(of(Check::not_applicable(ROWS, why)).noted(format!("{shown}: not applicable: {why}")));
         }
-        Uploads::Unreadable => return failed("the files could not be read, so no row could be followed".into()),
+        Uploads::Unreadable => {
+            let check = Check::without_uploads(ROWS, "the files could not be read, so no row could be followed");
+            return Ok(of(check).noted(shown.as_str()));
+        }
     };
     let (list, mut tally) = (RowList::new()?, Tally::default());
     let stop = limit::limit(temp, time_limit);
