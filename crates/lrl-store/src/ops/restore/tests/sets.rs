@@ -272,3 +272,28 @@ fn a_set_that_does_not_fit_is_not_begun() {
         }
     }
 }
+
+#[test]
+fn each_disk_takes_what_of_a_set_is_restored_to_it() {
+    let Some(disk) = Disk::new("8m") else { return };
+    let lab = Lab::new();
+    let big = "import sqlite3,sys\nc=sqlite3.connect(sys.argv[1])\nc.execute('create table big as select zeroblob(6000000)')\nc.commit()";
+    lab.write("assets/four", &[4; 4 << 20]);
+    python(big, &[&lab.source().join("lrl.db")]);
+    let manifest = set(&lab);
+    let uploads = disk.0.path().join("uploads");
+    fs::create_dir(&uploads).unwrap();
+    fs::create_dir(lab.data()).unwrap();
+    std::os::unix::fs::symlink(&uploads, lab.data().join("assets")).unwrap();
+    // Together they are longer than the smaller disk.
+    let _ = run(&lab, &manifest, What::Whole).unwrap();
+    assert_eq!(fs::read(uploads.join("four")).unwrap(), [4; 4 << 20]);
+    assert!(fs::metadata(lab.data().join("lrl.db")).unwrap().len() > 6_000_000);
+
+    lab.write("assets/five", &[5; 5 << 20]);
+    fs::remove_dir_all(lab.dir.path().join("backups")).unwrap();
+    fs::remove_file(lab.source().join("lrl.db")).unwrap();
+    let Err(Error::Refused(text)) = run(&lab, &set(&lab), What::Whole) else { panic!() };
+    assert!(text.text().contains(&format!("the disk of {} ", disk.0.path().display())), "{text}");
+    assert!(!uploads.join("five").exists());
+}
