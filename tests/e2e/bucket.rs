@@ -183,7 +183,7 @@ impl Drop for Bucket {
 fn serve(stream: TcpStream, state: &Mutex<State>, stop: &AtomicBool) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut writer = stream;
-    while let Some((request, _part)) = read_request(&mut reader, state)? {
+    while let Some((request, part)) = read_request(&mut reader, state)? {
         if stop.load(Ordering::Relaxed) {
             break;
         }
@@ -218,6 +218,8 @@ fn serve(stream: TcpStream, state: &Mutex<State>, stop: &AtomicBool) -> std::io:
         let key = request.key.trim_start_matches('/').split_once('/').map_or("", |(_, key)| key);
         let written = state.lock().unwrap().written(key, "%a, %d %b %Y %H:%M:%S GMT");
         write!(head, "Last-Modified: {written}\r\nETag: \"1\"\r\n\r\n").unwrap();
+        // Whoever has read the answer may send the next one.
+        drop(part);
         writer.write_all(head.as_bytes())?;
         if matches!(fault, Some(Fault::Cut)) {
             writer.write_all(&answer.body[..half])?;
