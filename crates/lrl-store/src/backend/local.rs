@@ -39,6 +39,10 @@ struct Opened<F> {
 }
 
 impl<F> Opened<F> {
+    fn new(file: F) -> Self {
+        Self { file, read_once: AtomicU64::new(0), read_ahead: AtomicU64::new(0) }
+    }
+
     /// Returns where to read ahead from now that `offset` is read: what is near two places that were read is mostly read as well, and one
     /// large read takes no longer than three small ones.
     fn ahead_of(&self, offset: u64) -> Option<u64> {
@@ -88,8 +92,7 @@ impl<D: Vfs> LocalBackend<D> {
             if open.len() == OPEN_FILES {
                 open.pop_front();
             }
-            let file = Opened { file, read_once: AtomicU64::new(0), read_ahead: AtomicU64::new(0) };
-            open.push_back((name.to_string(), Arc::new(file)));
+            open.push_back((name.to_string(), Arc::new(Opened::new(file))));
         }
         open.back().map(|(_, file)| Arc::clone(file)).ok_or_else(|| Error::Missing { object: name.into() })
     }
@@ -270,13 +273,11 @@ impl<D: Vfs> Backend for LocalBackend<D> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicU64;
-
     use super::{AHEAD_BYTES, Opened};
 
     #[test]
     fn a_part_is_read_ahead_once_two_places_in_it_were_read() {
-        let opened = Opened { file: (), read_once: AtomicU64::new(0), read_ahead: AtomicU64::new(0) };
+        let opened = Opened::new(());
         let read = |offsets: &[u64]| offsets.iter().map(|offset| opened.ahead_of(*offset)).collect::<Vec<_>>();
         assert_eq!(read(&[7, AHEAD_BYTES - 1, 7, 8]), [None, Some(0), None, None]);
         assert_eq!(read(&[AHEAD_BYTES, 9, 63 * AHEAD_BYTES, AHEAD_BYTES]), [None, None, None, Some(AHEAD_BYTES)]);

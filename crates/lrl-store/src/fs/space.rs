@@ -42,8 +42,6 @@ pub struct FreeSpace {
     pub inodes: u64,
     /// Bytes that a file's length is rounded up to.
     pub block: u64,
-    /// Which disk it is, as `stat` says it.
-    pub(crate) device: u64,
     /// Bytes that are free, those of the reserve too.
     all: u64,
     reserve: u64,
@@ -57,23 +55,32 @@ impl FreeSpace {
     }
 }
 
-fn free(device: u64, stat: &StatVfs, reserve: Reserve) -> FreeSpace {
+fn free(stat: &StatVfs, reserve: Reserve) -> FreeSpace {
     let block = stat.f_frsize.max(1);
     let total = stat.f_blocks.saturating_mul(block);
     let reserve = reserve.of(total);
     // File systems that make inodes as they need them say that there are none at all; those in user space may not know their size.
     let inodes = if stat.f_files == 0 { u64::MAX } else { stat.f_favail };
     let all = if total == 0 { u64::MAX } else { stat.f_bavail.saturating_mul(block) };
-    FreeSpace { bytes: all.saturating_sub(reserve), inodes, block, device, all, reserve, total }
+    FreeSpace { bytes: all.saturating_sub(reserve), inodes, block, all, reserve, total }
 }
 
 /// Asks the disk that holds `path`, or its nearest parent that exists.
 pub fn free_at(path: &Path, reserve: Reserve) -> Result<FreeSpace> {
+    nearest(path, |place| statvfs(place)).map(|stat| free(&stat, reserve))
+}
+
+/// Returns the device of that disk.
+pub(crate) fn device_at(path: &Path) -> Result<u64> {
+    nearest(path, |place| stat(place)).map(|stat| stat.st_dev)
+}
+
+fn nearest<T>(path: &Path, ask: impl Fn(&Path) -> rustix::io::Result<T>) -> Result<T> {
     let mut at = path;
     loop {
         let place = if at.as_os_str().is_empty() { Path::new(".") } else { at };
-        match (stat(place).and_then(|entry| Ok((entry.st_dev, statvfs(place)?))), at.parent()) {
-            (Ok((device, stat)), _) => return Ok(free(device, &stat, reserve)),
+        match (ask(place), at.parent()) {
+            (Ok(found), _) => return Ok(found),
             (Err(rustix::io::Errno::NOENT), Some(parent)) => at = parent,
             (Err(e), _) => return Err(Error::io("look at the disk of", place)(e.into())),
         }
@@ -105,9 +112,8 @@ struct Disk {
 
 impl Disk {
     fn free(&self) -> Result<FreeSpace> {
-        let asked = fstat(&self.dir).and_then(|entry| Ok((entry.st_dev, fstatvfs(&self.dir)?)));
-        let (device, stat) = asked.map_err(|e| Error::io("look at the disk of", &self.path)(e.into()))?;
-        Ok(free(device, &stat, self.reserve))
+        let stat = fstatvfs(&self.dir).map_err(|e| Error::io("look at the disk of", &self.path)(e.into()))?;
+        Ok(free(&stat, self.reserve))
     }
 
     fn full(&self, free: &FreeSpace, needed: u64) -> Error {

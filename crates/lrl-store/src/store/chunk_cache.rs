@@ -1,10 +1,10 @@
 //! A cache of decoded delta bases, for neighbouring chunks with the same bases: after a `VACUUM` most have. Bounded in bytes.
 //! Those that were decoded on the way to another chunk are not verified.
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::fifo::Fifo;
 use crate::budget::DECODED_BYTES;
 use crate::id::{ChunkId, Ids};
 
@@ -17,8 +17,7 @@ pub(crate) struct ChunkCache {
 
 #[derive(Default)]
 struct Held {
-    chunks: HashMap<ChunkId, Chunk>,
-    order: VecDeque<ChunkId>,
+    chunks: Fifo<ChunkId, Chunk>,
     bytes: usize,
 }
 
@@ -72,17 +71,14 @@ impl ChunkCache {
             return;
         }
         let mut held = self.held();
-        match held.chunks.insert(*id, chunk) {
-            // Of a damaged copy another length may have been decoded.
-            Some(before) => held.bytes -= before.plain.len(),
-            None => held.order.push_back(*id),
-        }
-        held.bytes += len;
+        // Of a damaged copy another length may have been decoded.
+        let before = held.chunks.insert(*id, chunk).map_or(0, |chunk| chunk.plain.len());
+        held.bytes = held.bytes + len - before;
         let max_bytes = DECODED_BYTES + self.more_bytes.load(Ordering::Relaxed);
         while held.bytes > max_bytes
-            && let Some(first) = held.order.pop_front()
+            && let Some(first) = held.chunks.pop()
         {
-            held.bytes -= held.chunks.remove(&first).map_or(0, |chunk| chunk.plain.len());
+            held.bytes -= first.plain.len();
         }
     }
 }

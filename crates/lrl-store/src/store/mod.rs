@@ -6,6 +6,7 @@ pub(crate) mod chunk_set;
 mod config;
 pub(crate) mod deletion;
 pub(crate) mod drill_records;
+mod fifo;
 mod handle;
 pub mod index;
 pub mod key_slots;

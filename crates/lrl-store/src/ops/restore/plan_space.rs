@@ -8,7 +8,7 @@ use super::tree_plan::TreePlan;
 use crate::error::{Error, Result};
 use crate::format::snapshot::Database;
 use crate::fs::metadata::Owners;
-use crate::fs::space::{FreeSpace, Reserve, free_at};
+use crate::fs::space::{FreeSpace, Reserve, device_at, free_at};
 use crate::hint::{AddHint, Hint};
 use crate::progress::Observer;
 use crate::units::size;
@@ -23,6 +23,7 @@ struct Need<'p> {
 
 /// A disk, and the sum of what is written to it.
 struct Disk<'p> {
+    device: u64,
     free: FreeSpace,
     need: Need<'p>,
 }
@@ -34,7 +35,7 @@ impl Disk<'_> {
 
     /// Refuses a restore that does not fit; `about` says how exact the bytes are.
     fn require(&self, about: &str) -> Result<()> {
-        let Self { free, need: Need { base, bytes, inodes } } = self;
+        let Self { free, need: Need { base, bytes, inodes }, .. } = self;
         if *bytes > free.bytes {
             let (needed, missing, disk) = (size(*bytes), size(bytes - free.bytes), base.display());
             let text = format!(
@@ -57,14 +58,17 @@ impl Disk<'_> {
 fn by_disk<'p>(needs: impl IntoIterator<Item = Need<'p>>) -> Result<Vec<Disk<'p>>> {
     let mut disks: Vec<Disk<'p>> = Vec::new();
     for need in needs {
-        let free = free_at(need.base, Reserve::LEAST)?;
-        match disks.iter_mut().find(|disk| disk.free.device == free.device) {
+        let device = device_at(need.base)?;
+        match disks.iter_mut().find(|disk| disk.device == device) {
             Some(Disk { need: sum, .. }) => {
                 sum.bytes = sum.bytes.saturating_add(need.bytes);
                 sum.inodes = sum.inodes.saturating_add(need.inodes);
             }
             // One more: the staging directory.
-            None => disks.push(Disk { free, need: Need { inodes: need.inodes.saturating_add(1), ..need } }),
+            None => {
+                let free = free_at(need.base, Reserve::LEAST)?;
+                disks.push(Disk { device, free, need: Need { inodes: need.inodes.saturating_add(1), ..need } });
+            }
         }
     }
     Ok(disks)

@@ -1,11 +1,11 @@
 //! Looking chunks up in index files, and merging those files by streaming. Never holds a whole index.
 
-use std::collections::{HashMap, VecDeque};
 use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use self::filter::Filter;
+use super::fifo::Fifo;
 use crate::backend::{Backend, Payload, hash_start};
 use crate::budget::{FILE_BLOCKS, INDEX_BUFFER_BYTES};
 use crate::error::{Error, Result};
@@ -26,29 +26,9 @@ pub struct IndexFile {
     tag: u64,
     layout: Layout,
     packs: Vec<PackId>,
-    cache: Mutex<BlockCache>,
+    cache: Mutex<Fifo<u32, Arc<Block>>>,
     cached_blocks: AtomicUsize,
     filter: OnceLock<Filter>,
-}
-
-/// Blocks that were read; the first to come is the first to go.
-#[derive(Default)]
-struct BlockCache {
-    blocks: HashMap<u32, Arc<Block>>,
-    order: VecDeque<u32>,
-}
-
-impl BlockCache {
-    fn insert(&mut self, number: u32, block: &Arc<Block>, max_blocks: usize) {
-        while self.order.len() >= max_blocks.max(1)
-            && let Some(first) = self.order.pop_front()
-        {
-            self.blocks.remove(&first);
-        }
-        if self.blocks.insert(number, Arc::clone(block)).is_none() {
-            self.order.push_back(number);
-        }
-    }
 }
 
 /// Returns the object's name of an index.
@@ -225,12 +205,14 @@ impl IndexFile {
 
     fn block(&self, backend: &dyn Backend, block: u32) -> Result<Arc<Block>> {
         let cache = || self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = cache().blocks.get(&block) {
+        if let Some(found) = cache().get(&block) {
             return Ok(Arc::clone(found));
         }
         let bytes = backend.read_range(&self.name, self.layout.block_offset(block), self.layout.block_len(block))?;
         let opened = Arc::new(Block::open(bytes, &backend.object_location(&self.name))?);
-        cache().insert(block, &opened, self.cached_blocks.load(Ordering::Relaxed));
+        let mut cache = cache();
+        while cache.len() >= self.cached_blocks.load(Ordering::Relaxed) && cache.pop().is_some() {}
+        cache.insert(block, Arc::clone(&opened));
         Ok(opened)
     }
 

@@ -24,23 +24,20 @@ impl Bases {
     pub(crate) fn delta(self, plain: &[u8]) -> Option<Delta> {
         let contents: Vec<&[u8]> = self.contents.iter().map(|content| content.as_slice()).collect();
         let encoded = compression::compress_delta(plain, &contents)?;
-        let Self { ids, depth, rerooted, .. } = self;
-        Some(Delta { encoded, ids, depth, rerooted })
+        Some(Delta { encoded, bases: self })
     }
 }
 
 /// A chunk that is encoded as a delta.
 pub(super) struct Delta {
     encoded: Vec<u8>,
-    ids: Vec<ChunkId>,
-    depth: u8,
-    rerooted: bool,
+    bases: Bases,
 }
 
 impl Delta {
     fn is_worth(&self, full_len: usize) -> bool {
-        let cost = self.encoded.len() + 64 * self.ids.len();
-        if self.rerooted { cost <= full_len / 2 } else { cost < full_len }
+        let cost = self.encoded.len() + 64 * self.bases.ids.len();
+        if self.bases.rerooted { cost <= full_len / 2 } else { cost < full_len }
     }
 }
 
@@ -50,14 +47,14 @@ pub(super) fn encode(id: ChunkId, plain: &[u8], delta: Option<Delta>) -> Result<
     let plain_len = plain_len.ok_or_else(|| Error::refused(format!("a chunk of {} bytes is too long", plain.len())))?;
     // A delta this good needs no comparison with the full encoding, which would cost as much again.
     let full = match &delta {
-        Some(delta) if !delta.rerooted && delta.encoded.len() < plain.len() / 8 => None,
+        Some(delta) if !delta.bases.rerooted && delta.encoded.len() < plain.len() / 8 => None,
         _ => Some(compression::compress(plain)),
     };
     let full_len = full.as_ref().map(|full| full.as_ref().map_or(plain.len(), Vec::len));
     Ok(match (delta, full) {
         (Some(delta), _) if full_len.is_none_or(|full| delta.is_worth(full)) => {
             let record = whole(id, plain_len, delta.encoded.len(), Encoding::Delta);
-            (Some(delta.encoded), Record { depth: delta.depth, bases: delta.ids, ..record })
+            (Some(delta.encoded), Record { depth: delta.bases.depth, bases: delta.bases.ids, ..record })
         }
         (_, Some(Some(full))) => {
             let record = whole(id, plain_len, full.len(), Encoding::Zstd);
