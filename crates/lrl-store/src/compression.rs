@@ -163,6 +163,7 @@ fn broken_frame(object: &str, code: usize) -> Error {
 #[cfg(test)]
 mod tests {
     use super::{DICTIONARY_MAGIC, Encoding, LEVEL_WINDOW, compress, compress_delta, decode};
+    use crate::testing::rng::noise;
     use proptest::prelude::*;
 
     fn text(len: usize) -> Vec<u8> {
@@ -193,7 +194,7 @@ mod tests {
     #[test]
     fn a_base_is_found_however_far_before_it_begins() {
         for len in [64 << 10, LEVEL_WINDOW / 2 - 1, LEVEL_WINDOW / 2, LEVEL_WINDOW, super::MAX_CHUNK] {
-            let base = noise(len);
+            let base = noise(1, len);
             let mut plain = base.clone();
             plain[len / 2] ^= 1;
             let delta = compress_delta(&plain, &[&base]).unwrap();
@@ -202,18 +203,9 @@ mod tests {
         }
     }
 
-    fn noise(len: usize) -> Vec<u8> {
-        let mut x = 1u64;
-        let next = || {
-            x = x.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            (x >> 33) as u8
-        };
-        std::iter::repeat_with(next).take(len).collect()
-    }
-
     #[test]
     fn random_bytes_are_left_as_they_are() {
-        assert!(compress(&noise(200_000)).is_none());
+        assert!(compress(&noise(1, 200_000)).is_none());
         assert!(compress(&[]).is_none());
     }
 

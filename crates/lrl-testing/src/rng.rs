@@ -1,5 +1,12 @@
 //! Random choices that a seed repeats.
 
+/// Returns bytes that nothing makes shorter, the same for a seed.
+pub fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    Rng::new(seed).fill(&mut bytes);
+    bytes
+}
+
 /// Chooses at random, the same for a seed.
 #[derive(Clone)]
 pub struct Rng(u64);

@@ -229,16 +229,9 @@ fn looks_moved(store: &Store, page_size: usize, changed: &[(ChunkId, &[u8])]) ->
 #[cfg(test)]
 mod tests {
     use super::{AnchorMap, GEAR, LANES, MAX_HOLDERS, MIN_DISTANCE, WINDOW, anchors};
+    use crate::testing::rng::noise;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
-
-    fn noise(mut seed: u64, len: usize) -> Vec<u8> {
-        let next = || {
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (seed >> 33) as u8
-        };
-        std::iter::repeat_with(next).take(len).collect()
-    }
 
     #[test]
     fn what_repeats_has_no_anchors_but_its_own() {
