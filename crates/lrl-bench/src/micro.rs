@@ -320,7 +320,7 @@ fn indexes(bench: &mut Bench, path: &Path) -> Result<()> {
         bases: Vec::new(),
     };
     let located = (0..count).map(|n| Ok(Located { pack: 0, offset: 8, record: record(n) }));
-    let (file, _) = index::write(&*storage, vec![PackId::from_bytes([7; 32])], located)?;
+    let (file, _) = index::write(&*storage, &[PackId::from_bytes([7; 32])], located)?;
     bench.stage(&format!("open a store of {count} chunks"), Work::Items(1, "store"), || {
         black_box(open(&storage)?);
         Ok(())

@@ -196,7 +196,7 @@ fn grow(root: &Path, chunks: u64, packs: u64) -> Result<()> {
         }
         all.sort_unstable_by_key(|located| located.record.id);
         if !all.is_empty() {
-            index::write(&storage, ids, all.into_iter().map(Ok))?;
+            index::write(&storage, &ids, all.into_iter().map(Ok))?;
         }
     }
     Ok(())

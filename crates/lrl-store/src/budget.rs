@@ -87,8 +87,8 @@ pub(crate) const INDEX_BLOCKS: usize = 512;
 /// Blocks that are kept where every chunk is looked up, in no order: restore, check, prune (`store/index/load.rs`, `ops/{prune,check}/`).
 pub(crate) const MORE_INDEX_BLOCKS: usize = 2048;
 
-/// Chunks up to which filters of 10 bits for each are worth their memory: 5 MB (`store/index/load.rs`).
-pub(crate) const FILTERED_CHUNKS: u64 = 4_000_000;
+/// Chunks up to which summaries of the index files are worth their memory, with 10 bits for each chunk and 8 bytes for each block: 5.4 MB (`store/index/summary.rs`).
+pub(crate) const SUMMARIZED_CHUNKS: u64 = 4_000_000;
 
 /// New chunks after which packs and index are written, so that memory does not grow with the first backup of a million files: as many as a table of 2^14 slots holds, with four bases each about 4 MiB (`store/write/session.rs`).
 pub(crate) const MAX_PENDING: usize = 14 << 10;
@@ -128,6 +128,12 @@ pub(crate) const COPY_PIECES: usize = 64;
 
 /// Bytes of those pieces (`ops/copy/lists.rs`).
 pub(crate) const COPY_BYTES: u64 = 8 << 20;
+
+/// Encoded bytes of chunks that a prune reads at once, before they are written again (`ops/prune/repack.rs`).
+pub(crate) const MOVED_BYTES: usize = 4 << 20;
+
+/// Those chunks, where they are small (`ops/prune/repack.rs`).
+pub(crate) const MOVED_CHUNKS: usize = 4 << 10;
 
 /// Names of chunks that a copy remembers, in two generations: about 10 MiB. What is forgotten is read once more (`ops/copy/chunks.rs`).
 pub(crate) const COPIED_IDS: usize = 32 << 10;
@@ -237,13 +243,13 @@ mod tests {
     struct Load {
         chunk: usize,
         segment: usize,
-        has_filter: bool,
+        has_summary: bool,
     }
 
-    /// Chunks and segments as long as they are on average. Filters come and go with what needs them.
-    const USUAL: Load = Load { chunk: UPLOADS.avg, segment: MIB, has_filter: false };
+    /// Chunks and segments as long as they are on average. Summaries come and go with what needs them.
+    const USUAL: Load = Load { chunk: UPLOADS.avg, segment: MIB, has_summary: false };
     /// In each thread the longest chunk that there can be, and it does not compress.
-    const WORST: Load = Load { chunk: UPLOADS.max, segment: SEGMENT_MAX as usize, has_filter: true };
+    const WORST: Load = Load { chunk: UPLOADS.max, segment: SEGMENT_MAX as usize, has_summary: true };
 
     fn extent() -> usize {
         Chunking::default().extent_bytes as usize
@@ -254,8 +260,11 @@ mod tests {
         count * (BLOCK_LEN + 512)
     }
 
-    fn filter(load: &Load) -> usize {
-        if load.has_filter { FILTERED_CHUNKS as usize * 10 / 8 } else { 0 }
+    /// A block has 79 records, fewer if they are of deltas.
+    const SUMMARIES: usize = SUMMARIZED_CHUNKS as usize * 10 / 8 + SUMMARIZED_CHUNKS as usize / 40 * 8;
+
+    fn summary(load: &Load) -> usize {
+        if load.has_summary { SUMMARIES } else { 0 }
     }
 
     /// What an open store holds as long as a run writes to it, in a bucket.
@@ -263,7 +272,7 @@ mod tests {
         // A hash table of a power of two.
         let pending = MAX_PENDING.next_power_of_two() * (size_of::<ChunkId>() + size_of::<Located>() + 1);
         let known_packs = KNOWN_PACKS.next_power_of_two() * (size_of::<ChunkId>() + 8 + 1);
-        blocks(INDEX_BLOCKS) + filter(load) + DECODED_BYTES + pending + known_packs + PACK_BUFFER_BYTES
+        blocks(INDEX_BLOCKS) + summary(load) + DECODED_BYTES + pending + known_packs + PACK_BUFFER_BYTES
     }
 
     const UPLOAD: usize = PARTS_IN_FLIGHT * PART_BYTES as usize;
@@ -294,12 +303,12 @@ mod tests {
         // The plain bytes of what is made count as in flight; beside them a thread has what it makes and the chunk that it reads.
         let workers = WORKERS * (load.segment + load.chunk);
         let archive = SEGMENTS_BYTES as usize + DIGESTED_PIECES * load.segment + ARCHIVE_BUFFER_BYTES;
-        blocks(INDEX_BLOCKS) + filter(load) + DECODED_BYTES + FETCH + image + archive + workers
+        blocks(INDEX_BLOCKS) + summary(load) + DECODED_BYTES + FETCH + image + archive + workers
     }
 
     /// A restore stages the databases and the uploads at once, in one pool.
     fn restore(load: &Load) -> usize {
-        let store = blocks(MORE_INDEX_BLOCKS) + FILTERED_CHUNKS as usize * 10 / 8 + DECODED_BYTES + MORE_DECODED_BYTES;
+        let store = blocks(MORE_INDEX_BLOCKS) + SUMMARIES + DECODED_BYTES + MORE_DECODED_BYTES;
         let workers = WORKERS * (2 * load.chunk + WRITE_BYTES);
         store + FETCH + IMAGE_BATCHES * IMAGE_BATCH_BYTES + workers
     }

@@ -33,6 +33,11 @@ impl<K: Copy + Eq + Hash, V> Fifo<K, V> {
         before
     }
 
+    /// Gives up what came first until this many are left.
+    pub(super) fn keep(&mut self, most: usize) {
+        while self.len() > most && self.pop().is_some() {}
+    }
+
     /// Gives up the value that came first.
     pub(super) fn pop(&mut self) -> Option<V> {
         self.order.pop_front().and_then(|key| self.held.remove(&key))

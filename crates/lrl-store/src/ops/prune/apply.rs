@@ -54,22 +54,24 @@ pub fn apply(store: &Store, plan: Plan, space: &SpaceGuard, observer: &dyn Obser
             }
         }
     }
-    drop(kept);
+    // What is known of a hundred thousand packs takes memory that the next rounds need.
+    let repack = repack.into_iter().map(|(id, alive)| (id, alive, lengths.get(&id).copied().unwrap_or_default()));
+    let mut left: Vec<(PackId, u64, u64)> = repack.collect();
+    drop((unlisted, dead, alive, kept, lengths));
     let mut report = Report { numbers, notes, failed: None };
     (report.numbers.repacked, report.numbers.written) = Default::default();
-    observer.phase(Phase::Repack, Some(repack.iter().map(|(_, bytes)| bytes).sum()));
-    let (mut left, mut limit) = (repack, ROUND_BYTES);
+    observer.phase(Phase::Repack, Some(left.iter().map(|(_, alive, _)| alive).sum()));
+    let mut limit = ROUND_BYTES;
     while !left.is_empty() && report.failed.is_none() {
         let mut bytes = 0;
         let most = limit.min(space.bytes()).max(1);
-        let count = left.iter().take_while(|(_, alive)| {
+        let count = left.iter().take_while(|(_, alive, _)| {
             let fits = bytes < most;
             bytes += alive;
             fits
         });
         let count = count.count().min(ROUND_PACKS);
-        let round = &left[..count];
-        let packs: Vec<_> = round.iter().map(|(id, _)| (*id, lengths.get(id).copied().unwrap_or_default())).collect();
+        let packs: Vec<_> = left[..count].iter().map(|(id, _, len)| (*id, *len)).collect();
         match repack::repack(store, &packs, observer) {
             Ok(moved) => {
                 for (into, from) in
@@ -91,7 +93,7 @@ pub fn apply(store: &Store, plan: Plan, space: &SpaceGuard, observer: &dyn Obser
             // No space for that much at once: packs with little in them first, one by one, and each makes space for the next.
             Err(error) if error.is_full() && limit > 1 => {
                 store.drop_cache();
-                left.sort_by_key(|(id, alive)| (*alive, *id));
+                left.sort_by_key(|(id, alive, _)| (*alive, *id));
                 limit = 1;
             }
             Err(error) => report.failed = Some(error),

@@ -92,7 +92,7 @@ impl DeltaChains<'_> {
 
 /// Adds a full copy of each chunk; one that cannot be read stays as it is. What it wrote is taken back if it fails.
 pub(super) fn store_in_full(store: &Store, chunks: &[ChunkId], observer: &dyn Observer) -> Result<Full> {
-    let before = store.indexes();
+    let before = store.open_index_names();
     let session = WriteSession::new(store);
     let mut full = Full::default();
     let mut done = chunks.iter().try_for_each(|id| {

@@ -62,16 +62,15 @@ pub(super) fn look(store: &Store, forgotten: &HashSet<SnapshotId>, observer: &dy
         Ok(names)
     };
     if store.storage().capabilities().exclusive_lock {
-        return take_inventory(store, &names()?, observer);
+        return take_inventory(store, names()?, observer);
     }
     for _ in 0..LOOKS {
         let names = names()?;
         store.reload_indexes()?;
-        let files = |store: &Store| store.indexes().iter().map(|file| file.name().to_string()).collect::<Vec<_>>();
-        let before = files(store);
-        match take_inventory(store, &names, observer) {
+        let before = store.open_index_names();
+        match take_inventory(store, names, observer) {
             Err(Error::Missing { .. }) => {}
-            Ok(_) if files(store) != before => {}
+            Ok(_) if store.open_index_names() != before => {}
             found => return found,
         }
     }
@@ -80,7 +79,7 @@ pub(super) fn look(store: &Store, forgotten: &HashSet<SnapshotId>, observer: &dy
 }
 
 /// Lists the packs, verifies the indexes, and marks what is alive.
-fn take_inventory(store: &Store, names: &[SnapshotName], observer: &dyn Observer) -> Result<Inventory> {
+fn take_inventory(store: &Store, names: Vec<SnapshotName>, observer: &dyn Observer) -> Result<Inventory> {
     store.verify_indexes(observer)?;
     if let Some(damaged) = store.damaged_indexes().first() {
         let text = format!("{}: nothing was pruned; a repair lists again what that file listed", damaged.reason);
@@ -100,7 +99,8 @@ fn take_inventory(store: &Store, names: &[SnapshotName], observer: &dyn Observer
     for file in &files {
         file.packs().iter().for_each(|id| packs.entry(*id).or_default().is_listed = true);
     }
-    let mut marked = mark::mark(store, names, &*store.pending_deletions()?, observer)?;
+    let mut marked = mark::mark(store, &names, &*store.pending_deletions()?, observer)?;
+    drop(names);
     for (id, age) in std::mem::take(&mut marked.ages) {
         packs.entry(id).and_modify(|pack| pack.age = age);
     }

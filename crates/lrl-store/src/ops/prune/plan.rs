@@ -64,7 +64,7 @@ pub fn plan(
         kept: marked.kept,
         rewrite,
         repack: Vec::new(),
-        lengths: packs.iter().filter_map(|(id, pack)| Some((*id, pack.len?))).collect(),
+        lengths: HashMap::new(),
         sources: marked.sources,
     };
     for (id, pack) in &packs {
@@ -80,9 +80,10 @@ pub fn plan(
         }
     }
     plan.rewrite |= !plan.dead.is_empty();
-    packs.retain(|id, pack| pack.chunks > 0 && pack.len.is_some() && !candidates.has(id));
-    let chosen = choose(&packs, max_unused);
-    for (id, pack) in &packs {
+    let is_movable = |id: &PackId, pack: &Pack| pack.chunks > 0 && pack.len.is_some() && !candidates.has(id);
+    let movable: Vec<_> = packs.iter().filter(|(id, pack)| is_movable(id, pack)).collect();
+    let chosen = choose(&movable, max_unused);
+    for (id, pack) in movable {
         if chosen.contains(id) {
             plan.numbers.repacked.add(pack.len.unwrap_or_default());
             plan.numbers.written.bytes += pack.needed();
@@ -91,17 +92,20 @@ pub fn plan(
             plan.numbers.unused_bytes += pack.unused();
         }
     }
+    drop(chosen);
     // What was stored together stays together; what no snapshot says it added is older.
     plan.repack.sort_unstable_by_key(|(id, _)| (packs.get(id).map(|pack| pack.age), *id));
+    plan.lengths.reserve(packs.len());
+    plan.lengths.extend(packs.into_iter().filter_map(|(id, pack)| Some((id, pack.len?))));
     Ok(plan)
 }
 
 /// Chooses the packs to move: the most wasteful until little enough is wasted, and small ones where there are many.
-pub(super) fn choose(packs: &HashMap<PackId, Pack>, max_unused: MaxUnused) -> HashSet<PackId> {
-    let alive: u64 = packs.values().map(|pack| pack.alive).sum();
+pub(super) fn choose(packs: &[(&PackId, &Pack)], max_unused: MaxUnused) -> HashSet<PackId> {
+    let alive: u64 = packs.iter().map(|(_, pack)| pack.alive).sum();
     let limit = max_unused.of(alive);
-    let mut unused: u64 = packs.values().map(Pack::unused).sum();
-    let mut by_waste: Vec<(&PackId, &Pack)> = packs.iter().filter(|(_, pack)| pack.unused() > 0).collect();
+    let mut unused: u64 = packs.iter().map(|(_, pack)| pack.unused()).sum();
+    let mut by_waste: Vec<_> = packs.iter().filter(|(_, pack)| pack.unused() > 0).collect();
     let share = |pack: &Pack| pack.unused() as f64 / pack.len.unwrap_or(1).max(1) as f64;
     by_waste.sort_by(|(a_id, a), (b_id, b)| share(b).total_cmp(&share(a)).then_with(|| a_id.cmp(b_id)));
     let mut chosen = HashSet::new();
@@ -110,10 +114,10 @@ pub(super) fn choose(packs: &HashMap<PackId, Pack>, max_unused: MaxUnused) -> Ha
             break;
         }
         unused -= pack.unused();
-        chosen.insert(*id);
+        chosen.insert(**id);
     }
     // A pack is moved only with as much of smaller ones: so a chunk is moved a few times in its life, however often packs are added.
-    let mut small: Vec<(u64, PackId)> = packs.iter().map(|(id, pack)| (pack.needed(), *id)).collect();
+    let mut small: Vec<(u64, PackId)> = packs.iter().map(|(id, pack)| (pack.needed(), **id)).collect();
     small.retain(|(len, id)| *len < SMALL_BYTES && !chosen.contains(id));
     small.sort_unstable();
     let mut sum = 0;

@@ -2,14 +2,15 @@
 //! index are durable.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+
+use rayon::prelude::*;
 
 use super::model::Packs;
+use crate::budget::{MORE_INDEX_BLOCKS, MOVED_BYTES, MOVED_CHUNKS};
 use crate::error::{Error, Result};
-use crate::format::pack::Record;
 use crate::id::PackId;
 use crate::progress::{Observer, checkpoint};
-use crate::store::index::{IndexFile, Location};
+use crate::store::index::Location;
 use crate::store::write::WriteSession;
 use crate::store::{Store, pack_directory, pack_name};
 
@@ -36,17 +37,11 @@ pub(super) fn copy(
     observer: &dyn Observer,
 ) -> Result<(Moved, Vec<PackId>)> {
     let session = WriteSession::new(store);
-    let mut moved = Moved::default();
-    let mut copied = HashSet::new();
-    for (pack, len) in packs {
-        let here = alive.get(pack);
-        let is_alive = |_: &Record, offset: u64| Ok(here.is_some_and(|here| here.contains(&offset)));
-        match move_pack(store, &session, pack, &is_alive, observer)? {
-            None => drop(copied.insert(*pack)),
-            Some(why) => moved.stayed.push((*pack, why)),
-        }
-        observer.advance(*len, 0);
-    }
+    let is_alive = |place: &Location| Ok(alive.get(&place.pack).is_some_and(|here| here.contains(&place.offset)));
+    let mut moved =
+        Moved { stayed: Mover::move_packs(store, &session, packs, &is_alive, observer)?, ..Moved::default() };
+    let mut copied: HashSet<PackId> = packs.iter().map(|(pack, _)| *pack).collect();
+    moved.stayed.iter().for_each(|(pack, _)| copied.retain(|id| id != pack));
     session.seal()?;
     for pack in session.packs() {
         copied.remove(&pack);
@@ -58,7 +53,9 @@ pub(super) fn copy(
 
 /// Moves what the index lists in `packs`, in this order.
 pub(super) fn repack(store: &Store, packs: &[(PackId, u64)], observer: &dyn Observer) -> Result<Moved> {
-    let before = store.indexes();
+    // The index was replaced, by the prune itself or by the round before. What is written takes memory, too.
+    store.expect_look_ups(MORE_INDEX_BLOCKS / 2)?;
+    let before = store.open_index_names();
     let session = WriteSession::new(store);
     let done = move_all(store, &session, packs, observer);
     if done.is_err() {
@@ -69,14 +66,14 @@ pub(super) fn repack(store: &Store, packs: &[(PackId, u64)], observer: &dyn Obse
 
 /// Removes what was written for nothing: on a full disk it must not take space until the next prune. Where that fails too, it is
 /// garbage, or second copies, for the next prune.
-pub(super) fn take_back(store: &Store, session: &WriteSession<'_>, before: &[Arc<IndexFile>]) {
+pub(super) fn take_back(store: &Store, session: &WriteSession<'_>, before: &[String]) {
     let backend = store.storage();
     // Without a lock what is new may be another's.
     if !backend.capabilities().exclusive_lock || store.reload_indexes().is_err() {
         return;
     }
     let now = store.indexes();
-    let (old, new): (Vec<_>, Vec<_>) = now.iter().partition(|file| before.iter().any(|old| old.name() == file.name()));
+    let (old, new): (Vec<_>, Vec<_>) = now.iter().partition(|file| before.iter().any(|old| old == file.name()));
     // If the old ones are gone, the new ones list everything.
     if old.len() == before.len() {
         let removed = new.iter().try_for_each(|file| backend.remove(file.name()));
@@ -96,19 +93,14 @@ fn move_all(
     packs: &[(PackId, u64)],
     observer: &dyn Observer,
 ) -> Result<Moved> {
-    let mut moved = Moved::default();
-    let mut gone = HashSet::new();
-    for (pack, len) in packs {
-        let is_listed = |record: &Record, offset: u64| {
-            let copies = store.copies(&record.id)?;
-            Ok(copies.iter().any(|copy| (copy.place.pack, copy.place.offset) == (*pack, offset)))
-        };
-        match move_pack(store, session, pack, &is_listed, observer)? {
-            None => drop(gone.insert(*pack)),
-            Some(why) => moved.stayed.push((*pack, why)),
-        }
-        observer.advance(*len, 0);
-    }
+    let is_listed = |place: &Location| {
+        let copies = store.copies(&place.record.id)?;
+        Ok(copies.iter().any(|copy| (copy.place.pack, copy.place.offset) == (place.pack, place.offset)))
+    };
+    let mut moved =
+        Moved { stayed: Mover::move_packs(store, session, packs, &is_listed, observer)?, ..Moved::default() };
+    let mut gone: HashSet<PackId> = packs.iter().map(|(pack, _)| *pack).collect();
+    moved.stayed.iter().for_each(|(pack, _)| gone.retain(|id| id != pack));
     session.seal()?;
     let written: HashSet<PackId> = session.packs().into_iter().collect();
     gone.retain(|pack| !written.contains(pack));
@@ -131,30 +123,84 @@ fn move_all(
     Ok(moved)
 }
 
-/// Copies what is needed of a pack, each chunk verified. What cannot be read stays where it is, and its pack with it.
-fn move_pack(
-    store: &Store,
-    session: &WriteSession<'_>,
-    pack: &PackId,
-    is_needed: &dyn Fn(&Record, u64) -> Result<bool>,
-    observer: &dyn Observer,
-) -> Result<Option<Error>> {
-    let records = match pack_directory(&**store.storage(), pack) {
-        Ok(records) => records,
-        Err(error) => return Ok(Some(error)),
-    };
-    let mut stays = None;
-    for (offset, record) in records {
-        checkpoint(observer)?;
-        if !is_needed(&record, offset)? {
-            continue;
+/// Copies what is needed of packs, each chunk verified: several threads read, one writes in order.
+struct Mover<'a> {
+    store: &'a Store,
+    session: &'a WriteSession<'a>,
+    is_needed: &'a IsNeeded<'a>,
+    observer: &'a dyn Observer,
+    /// What is read next, and its bytes.
+    waiting: Vec<Location>,
+    bytes: usize,
+    stayed: Vec<(PackId, Error)>,
+}
+
+type IsNeeded<'a> = dyn Fn(&Location) -> Result<bool> + Sync + 'a;
+
+impl<'a> Mover<'a> {
+    /// Returns the packs of which something cannot be read: it stays where it is, and its pack with it.
+    fn move_packs(
+        store: &'a Store,
+        session: &'a WriteSession<'a>,
+        packs: &[(PackId, u64)],
+        is_needed: &'a IsNeeded<'a>,
+        observer: &'a dyn Observer,
+    ) -> Result<Vec<(PackId, Error)>> {
+        let mut mover = Self { store, session, is_needed, observer, waiting: Vec::new(), bytes: 0, stayed: Vec::new() };
+        for (pack, len) in packs {
+            mover.pack(pack)?;
+            observer.advance(*len, 0);
         }
-        let place = Location { pack: *pack, offset, record };
-        match store.read_copy(&place).and_then(|_| store.read_encoded(&place)) {
-            Ok(encoded) => session.append(&encoded, place.record)?,
-            Err(e) if e.is_final() => return Err(e),
-            Err(error) => stays = stays.or(Some(error)),
+        mover.flush()?;
+        Ok(mover.stayed)
+    }
+
+    fn pack(&mut self, pack: &PackId) -> Result<()> {
+        let records = match pack_directory(&**self.store.storage(), pack) {
+            Ok(records) => records,
+            Err(error) => {
+                self.stays(pack, error);
+                return Ok(());
+            }
+        };
+        for (offset, record) in records {
+            self.bytes += record.encoded_len as usize;
+            self.waiting.push(Location { pack: *pack, offset, record });
+            if self.bytes >= MOVED_BYTES || self.waiting.len() >= MOVED_CHUNKS {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let read = self.waiting.par_iter().map(|place| self.read(place)).collect::<Result<Vec<_>>>()?;
+        self.bytes = 0;
+        for (place, read) in std::mem::take(&mut self.waiting).into_iter().zip(read) {
+            match read {
+                None => {}
+                Some(Ok(encoded)) => self.session.append(&encoded, place.record)?,
+                Some(Err(error)) => self.stays(&place.pack, error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a chunk if it is needed.
+    fn read(&self, place: &Location) -> Result<Option<Result<Vec<u8>>>> {
+        checkpoint(self.observer)?;
+        if !(self.is_needed)(place)? {
+            return Ok(None);
+        }
+        match self.store.read_copy(place).and_then(|_| self.store.read_encoded(place)) {
+            Err(error) if error.is_final() => Err(error),
+            read => Ok(Some(read)),
         }
     }
-    Ok(stays)
+
+    fn stays(&mut self, pack: &PackId, error: Error) {
+        if self.stayed.last().is_none_or(|(last, _)| last != pack) {
+            self.stayed.push((*pack, error));
+        }
+    }
 }

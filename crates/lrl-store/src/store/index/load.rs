@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::{ChunkCopy, IndexFile};
 use crate::backend::collect;
-use crate::budget::{FILTERED_CHUNKS, INDEX_BLOCKS, MORE_DECODED_BYTES, MORE_INDEX_BLOCKS};
+use crate::budget::{INDEX_BLOCKS, MORE_DECODED_BYTES, MORE_INDEX_BLOCKS, SUMMARIZED_CHUNKS};
 use crate::error::{Error, Result};
 use crate::format::index::Located;
 use crate::id::PackId;
@@ -27,6 +27,11 @@ impl Store {
     #[doc(hidden)]
     pub fn indexes(&self) -> Vec<Arc<IndexFile>> {
         self.indexes.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns the names of the open index files.
+    pub(crate) fn open_index_names(&self) -> Vec<String> {
+        self.indexes().iter().map(|file| file.name().to_string()).collect()
     }
 
     /// Returns the index files that are not trusted.
@@ -85,14 +90,14 @@ impl Store {
         Ok(())
     }
 
-    /// Prepares for look-ups of most chunks, in no order: keeps this many blocks, shared out by length, and filters by which a look-up reads
-    /// the one file that has the chunk.
+    /// Prepares for look-ups of most chunks, in no order: keeps this many blocks, shared out by length, and summaries by which a look-up reads
+    /// one block of the one file that has the chunk.
     pub(crate) fn expect_look_ups(&self, blocks: usize) -> Result<()> {
         let files = self.indexes();
         let records = share_blocks(&files, blocks);
-        for file in files.iter().filter(|file| !file.has_filter()) {
-            if files.len() > 1 && records <= FILTERED_CHUNKS {
-                match file.filter(&*self.backend) {
+        for file in files.iter().filter(|file| !file.has_summary()) {
+            if records <= SUMMARIZED_CHUNKS {
+                match file.summarize(&*self.backend, files.len() > 1) {
                     Err(error) if error.is_final() => return Err(error),
                     // A look-up finds out what is wrong with it.
                     _ => {}
@@ -126,6 +131,7 @@ impl Store {
     ) -> Result<()> {
         self.check_writable()?;
         let old = self.indexes();
+        old.iter().for_each(|file| file.keep_blocks(0));
         let mut files = Vec::new();
         if !packs.is_empty() {
             let (new, _) = index::select(&*self.backend, &old, packs, keep)?;
@@ -202,7 +208,7 @@ impl Store {
                 Err(e) => return Err(e),
             }
         }
-        let (file, len) = index::write(&*self.backend, packs, records.into_iter().map(Ok))?;
+        let (file, len) = index::write(&*self.backend, &packs, records.into_iter().map(Ok))?;
         files.push(Arc::new(file));
         drop(files);
         if is_stale {

@@ -2,9 +2,9 @@
 
 use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use self::filter::Filter;
+use self::summary::Summary;
 use super::fifo::Fifo;
 use crate::backend::{Backend, Payload, hash_start};
 use crate::budget::{FILE_BLOCKS, INDEX_BUFFER_BYTES};
@@ -28,7 +28,7 @@ pub struct IndexFile {
     packs: Vec<PackId>,
     cache: Mutex<Fifo<u32, Arc<Block>>>,
     cached_blocks: AtomicUsize,
-    filter: OnceLock<Filter>,
+    summary: OnceLock<Summary>,
 }
 
 /// Returns the object's name of an index.
@@ -80,7 +80,7 @@ impl IndexFile {
             packs,
             cache: Mutex::default(),
             cached_blocks,
-            filter: OnceLock::new(),
+            summary: OnceLock::new(),
         })
     }
 
@@ -89,27 +89,35 @@ impl IndexFile {
         &self.name
     }
 
-    /// Keeps more blocks, of about 4 KiB each: for a caller that looks most chunks up.
+    /// Keeps more blocks, of about 4 KiB each, for a caller that looks most chunks up; or fewer again.
     pub(crate) fn keep_blocks(&self, blocks: usize) {
-        self.cached_blocks.store(blocks.max(FILE_BLOCKS), Ordering::Relaxed);
+        let blocks = blocks.max(FILE_BLOCKS);
+        self.cached_blocks.store(blocks, Ordering::Relaxed);
+        self.cached().keep(blocks);
     }
 
-    /// Reads it once, so that look-ups of what it does not list read nothing: for a caller that looks most chunks up. Takes 10 bits for each chunk.
+    fn cached(&self) -> MutexGuard<'_, Fifo<u32, Arc<Block>>> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads it once, so that a look-up reads one block, or with a filter mostly none of what it does not list: for a caller that looks most
+    /// chunks up. A filter takes 10 bits for each chunk.
     ///
     /// # Errors
     /// If a block cannot be read; then look-ups are as they were.
-    pub(crate) fn filter(&self, backend: &dyn Backend) -> Result<()> {
-        let mut filter = Filter::new(self.layout.records);
-        for copy in self.stream(backend) {
-            filter.add(&copy?.place.record.id);
+    pub(crate) fn summarize(&self, backend: &dyn Backend, with_filter: bool) -> Result<()> {
+        let mut summary = Summary::new(with_filter.then_some(self.layout.records));
+        for number in 0..self.layout.blocks {
+            let block = self.read_block(backend, number)?;
+            summary.add_block((0..block.len()).filter_map(|at| block.id(at)));
         }
-        let _ = self.filter.set(filter);
+        let _ = self.summary.set(summary);
         Ok(())
     }
 
-    /// Returns whether it has a filter.
-    pub(crate) fn has_filter(&self) -> bool {
-        self.filter.get().is_some()
+    /// Returns whether it was summarized.
+    pub(crate) fn has_summary(&self) -> bool {
+        self.summary.get().is_some()
     }
 
     /// Returns how many chunks it lists.
@@ -166,13 +174,13 @@ impl IndexFile {
 
     /// Finds a block that holds the chunk.
     fn find_block(&self, backend: &dyn Backend, id: &ChunkId) -> Result<Option<(u32, Arc<Block>)>> {
-        if self.filter.get().is_some_and(|filter| !filter.may_have(id)) {
-            return Ok(None);
+        let target = id.leading_value();
+        let (mut low, mut high) = (0i64, i64::from(self.layout.blocks) - 1);
+        if let Some(summary) = self.summary.get() {
+            let Some(range) = summary.blocks_of(id) else { return Ok(None) };
+            (low, high) = (i64::from(*range.start()), i64::from(*range.end()));
         }
         // Ids are uniform, so their value tells where they are: interpolation needs two or three blocks where bisection needs twenty.
-        let value = |id: &ChunkId| u64::from_be_bytes(*id.as_bytes().first_chunk().unwrap_or(&[0; 8]));
-        let target = value(id);
-        let (mut low, mut high) = (0i64, i64::from(self.layout.blocks) - 1);
         let (mut low_value, mut high_value) = (0u64, u64::MAX);
         for step in 0.. {
             if low > high {
@@ -185,9 +193,9 @@ impl IndexFile {
             let block = self.block(backend, guess as u32)?;
             let (Some(first), Some(last)) = (block.first_id(), block.last_id()) else { return Ok(None) };
             if *id < first {
-                (high, high_value) = (guess - 1, value(&first));
+                (high, high_value) = (guess - 1, first.leading_value());
             } else if *id > last {
-                (low, low_value) = (guess + 1, value(&last));
+                (low, low_value) = (guess + 1, last.leading_value());
             } else {
                 return Ok(block.find(id).map(|_| (guess as u32, block)));
             }
@@ -204,16 +212,19 @@ impl IndexFile {
     }
 
     fn block(&self, backend: &dyn Backend, block: u32) -> Result<Arc<Block>> {
-        let cache = || self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = cache().get(&block) {
+        if let Some(found) = self.cached().get(&block) {
             return Ok(Arc::clone(found));
         }
-        let bytes = backend.read_range(&self.name, self.layout.block_offset(block), self.layout.block_len(block))?;
-        let opened = Arc::new(Block::open(bytes, &backend.object_location(&self.name))?);
-        let mut cache = cache();
-        while cache.len() >= self.cached_blocks.load(Ordering::Relaxed) && cache.pop().is_some() {}
+        let opened = Arc::new(self.read_block(backend, block)?);
+        let mut cache = self.cached();
+        cache.keep(self.cached_blocks.load(Ordering::Relaxed) - 1);
         cache.insert(block, Arc::clone(&opened));
         Ok(opened)
+    }
+
+    fn read_block(&self, backend: &dyn Backend, block: u32) -> Result<Block> {
+        let bytes = backend.read_range(&self.name, self.layout.block_offset(block), self.layout.block_len(block))?;
+        Block::open(bytes, &backend.object_location(&self.name))
     }
 
     /// Walks all records in order of their chunks' ids; a block that cannot be read is one error among them.
@@ -251,13 +262,13 @@ fn digest(backend: &dyn Backend, name: &str, end: u64) -> Result<String> {
 /// Writes one index of records that come in order of their ids; returns it opened, and its length in bytes.
 pub fn write(
     backend: &dyn Backend,
-    packs: Vec<PackId>,
+    packs: &[PackId],
     records: impl Iterator<Item = Result<Located>>,
 ) -> Result<(IndexFile, u64)> {
     let mut temp = backend.temp_document("index")?;
     let room = backend.space();
     let mut len = 0u64;
-    let (mut encoder, head) = Encoder::new(&packs);
+    let (mut encoder, head) = Encoder::new(packs);
     let mut out = std::io::BufWriter::with_capacity(INDEX_BUFFER_BYTES, &mut temp);
     let mut write = |bytes: &[u8]| {
         len += bytes.len() as u64;
@@ -265,6 +276,7 @@ pub fn write(
         out.write_all(bytes).map_err(Error::io("write a new index in", backend.location()))
     };
     write(&head)?;
+    drop(head);
     for located in records {
         if let Some(block) = encoder.push(&located?) {
             write(&block)?;
@@ -354,10 +366,9 @@ fn write_groups(
 ) -> Result<(IndexFile, u64)> {
     packs.sort_unstable();
     packs.dedup();
-    let sorted = packs.clone();
     let located = |copy: ChunkCopy| {
         let Location { pack, offset, record } = copy.place;
-        let number = sorted.binary_search(&pack).ok().and_then(|at| u32::try_from(at).ok());
+        let number = packs.binary_search(&pack).ok().and_then(|at| u32::try_from(at).ok());
         let numbers = number.zip(u32::try_from(offset).ok());
         let (pack, offset) = numbers.ok_or_else(|| Error::corrupt(pack, "cannot be named by an index"))?;
         Ok(Located { pack, offset, record })
@@ -373,11 +384,11 @@ fn write_groups(
             Err(e) => vec![Err(e)],
         }
     });
-    write(backend, packs, selected)
+    write(backend, &packs, selected)
 }
 
-mod filter;
 pub(crate) mod load;
 mod location;
+mod summary;
 #[cfg(test)]
 mod tests;

@@ -21,8 +21,8 @@ fn what_may_stay_unused_is_a_share_of_what_is_needed() {
 /// Numbered packs, and which of them are moved.
 fn chosen(packs: &[Pack], max_unused: MaxUnused) -> Vec<usize> {
     let id = |n: usize| PackId::of(&n.to_le_bytes());
-    let by_id = packs.iter().enumerate().map(|(n, pack)| (id(n), Pack { ..*pack })).collect();
-    let moved = choose(&by_id, max_unused);
+    let by_id: Vec<(PackId, &Pack)> = packs.iter().enumerate().map(|(n, pack)| (id(n), pack)).collect();
+    let moved = choose(&by_id.iter().map(|(id, pack)| (id, *pack)).collect::<Vec<_>>(), max_unused);
     (0..packs.len()).filter(|n| moved.contains(&id(*n))).collect()
 }
 
