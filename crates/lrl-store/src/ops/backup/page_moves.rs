@@ -175,37 +175,36 @@ const LANES: usize = 4;
 /// The hash depends on this many last bytes.
 const WINDOW: usize = 64;
 
+/// Takes those of these hashes that are anchors. Apart from the loop, which then has all that it needs in registers.
+#[inline(never)]
+fn note(found: &mut Vec<u32>, limit: u64, hashes: &[u64]) {
+    let anchors = hashes.iter().filter(|hash| **hash < limit);
+    found.extend(anchors.map(|hash| (hash.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as u32));
+}
+
 /// Returns the anchors of an extent, in order, each once: about one in `distance` bytes.
 fn anchors(extent: &[u8], distance: u64) -> Vec<u32> {
     let mut found = Vec::with_capacity(extent.len() / distance as usize * 2);
     let limit = u64::MAX / distance;
-    let mut note = |hash: u64| {
-        if hash < limit {
-            found.push((hash.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as u32);
-        }
-    };
     let step = |hash: u64, byte: u8| (hash << 1).wrapping_add(GEAR[usize::from(byte)]);
     let part = extent.len() / LANES;
-    let mut rest = extent;
-    let mut hashes = [0; LANES];
+    let (mut last, mut rest) = (0, extent);
     if part >= WINDOW {
-        let lanes: [&[u8]; LANES] = std::array::from_fn(|lane| &extent[lane * part..][..part]);
-        for lane in 1..LANES {
-            let before = &lanes[lane - 1][part - WINDOW..];
-            hashes[lane] = before.iter().fold(0, |hash, byte| step(hash, *byte));
+        let [in_a, in_b, in_c, in_d]: [&[u8]; LANES] = std::array::from_fn(|lane| &extent[lane * part..][..part]);
+        let after = |lane: &[u8]| lane[part - WINDOW..].iter().fold(0, |hash, byte| step(hash, *byte));
+        let (mut a, mut b, mut c, mut d) = (0, after(in_a), after(in_b), after(in_c));
+        for (((in_a, in_b), in_c), in_d) in in_a.iter().zip(in_b).zip(in_c).zip(in_d) {
+            (a, b, c, d) = (step(a, *in_a), step(b, *in_b), step(c, *in_c), step(d, *in_d));
+            if a < limit || b < limit || c < limit || d < limit {
+                note(&mut found, limit, &[a, b, c, d]);
+            }
         }
-        let [a, b, c, d] = lanes;
-        for (((a, b), c), d) in a.iter().zip(b).zip(c).zip(d) {
-            hashes = [step(hashes[0], *a), step(hashes[1], *b), step(hashes[2], *c), step(hashes[3], *d)];
-            hashes.iter().for_each(|hash| note(*hash));
-        }
-        rest = &extent[LANES * part..];
+        (last, rest) = (d, &extent[LANES * part..]);
     }
-    rest.iter().fold(hashes[LANES - 1], |hash, byte| {
-        let hash = step(hash, *byte);
-        note(hash);
-        hash
-    });
+    for byte in rest {
+        last = step(last, *byte);
+        note(&mut found, limit, &[last]);
+    }
     // Where bytes repeat, so do anchors.
     found.sort_unstable();
     found.dedup();
