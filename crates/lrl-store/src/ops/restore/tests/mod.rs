@@ -1,5 +1,6 @@
 //! Tests of the whole road: trees on disk become snapshots by a few lines here, then are restored and compared in every respect.
 
+mod clean;
 mod database;
 mod disk_space;
 mod faults;
@@ -8,6 +9,7 @@ mod in_place;
 mod interrupt;
 mod missing_parts;
 mod mounts;
+mod move_contents;
 mod open_files;
 mod random;
 mod sets;
