@@ -7,6 +7,7 @@ mod faults;
 mod hostile_lists;
 mod in_place;
 mod interrupt;
+mod lost_leaves;
 mod missing_parts;
 mod mounts;
 mod move_contents;
