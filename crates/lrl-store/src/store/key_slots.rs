@@ -273,6 +273,7 @@ pub fn remove(backend: &dyn Backend, opened: &Opened, wanted: &str) -> Result<Na
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use zeroize::Zeroizing;
 
@@ -281,6 +282,8 @@ mod tests {
     use crate::crypt::Class;
     use crate::error::Error;
     use crate::format::key::Credential;
+    use crate::fs::lock::LockMode;
+    use crate::progress::Silent;
     use crate::testing::memory_backend::memory;
     use crate::time::Time;
 
@@ -324,6 +327,44 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_removed_by_digits_that_only_it_begins_with() {
+        let backend: Arc<dyn Backend> = Arc::new(memory());
+        let file = |n: u8| Credential::from_key_file(&format!("{n:02x}").repeat(32)).unwrap();
+        create(&*backend, [1; 32], &file(0), "", NOW).unwrap();
+        let opened = open(&*backend, Some(&file(0))).unwrap();
+        (1..17).for_each(|n| drop(add(&*backend, &opened, Class::Full, &file(n), "", NOW).unwrap()));
+        let ids: Vec<String> = slots(&*backend).unwrap().iter().map(|slot| slot.id().to_string()).collect();
+        let digit = |id: &String| id[..1].to_string();
+        let shared = ids.iter().map(digit).find(|one| ids.iter().filter(|id| digit(id) == *one).count() > 1).unwrap();
+        for (wanted, text) in
+            [(shared.as_str(), "several keys begin with"), ("", "no key"), ("x", "no key begins with")]
+        {
+            let Err(Error::NotFound(why)) = remove(&*backend, &opened, wanted) else { panic!("{wanted}") };
+            assert!(why.text().starts_with(text), "{why}");
+        }
+        assert_eq!(slots(&*backend).unwrap().len(), 17);
+        assert_eq!(remove(&*backend, &opened, &ids[3]).unwrap().id(), ids[3]);
+        assert_eq!(slots(&*backend).unwrap().len(), 16);
+    }
+
+    #[test]
+    fn a_write_only_key_removes_itself_and_no_other() {
+        let backend: Arc<dyn Backend> = Arc::new(memory());
+        let file = |digits: &str| Credential::from_key_file(&digits.repeat(32)).unwrap();
+        create(&*backend, [1; 32], &file("aa"), "", NOW).unwrap();
+        let opened = open(&*backend, Some(&file("aa"))).unwrap();
+        add(&*backend, &opened, Class::Writer, &file("bb"), "one", NOW).unwrap();
+        add(&*backend, &opened, Class::Writer, &file("cc"), "two", NOW).unwrap();
+        let writer = open(&*backend, Some(&file("bb"))).unwrap();
+        let other = open(&*backend, Some(&file("cc"))).unwrap();
+        for slot in [&opened.slot, &other.slot] {
+            assert!(matches!(remove(&*backend, &writer, slot.id()), Err(Error::WriteOnly { .. })));
+        }
+        assert_eq!(remove(&*backend, &writer, writer.slot.id()).unwrap().name, writer.slot.name);
+        assert_eq!(slots(&*backend).unwrap().len(), 2);
+    }
+
+    #[test]
     fn a_store_that_is_not_what_was_expected_is_refused() {
         let plain: Arc<dyn Backend> = Arc::new(memory());
         crate::store::create(&*plain, [1; 32]).unwrap();
@@ -332,6 +373,9 @@ mod tests {
         let sealed: Arc<dyn Backend> = Arc::new(memory());
         create(&*sealed, [1; 32], &passphrase("x"), "", NOW).unwrap();
         assert!(matches!(unlock(Arc::clone(&sealed), None, LocalSlot::IfThere, |_| None), Err(Error::WrongKey { .. })));
+        let without_keys =
+            crate::store::Store::open(Arc::clone(&sealed), LockMode::Shared, Duration::ZERO, &Silent).map(drop);
+        assert!(matches!(without_keys, Err(Error::WrongKey { .. })), "{without_keys:?}");
         assert!(unlock(sealed, Some(&passphrase("x")), LocalSlot::IfThere, |_| None).unwrap().keys().is_some());
     }
 

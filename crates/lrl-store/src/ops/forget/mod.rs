@@ -284,3 +284,6 @@ fn newest_proven(store: &Store, source: &str, candidates: &[Candidate]) -> Resul
     }
     Ok(newest)
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Checks, Damage, Judge, Judgement, Lost, State, judge};
+use crate::backend::Payload;
+use crate::error::Error;
 use crate::format::check::{self, Check, Damaged, Depth};
 use crate::format::drill::{Drill, Drilled, DrilledDatabase};
 use crate::format::record_order::Rank;
@@ -12,6 +14,7 @@ use crate::fs::lock::LockMode;
 use crate::id::SnapshotId;
 use crate::ops::drill::past_drills::LastDrill;
 use crate::ops::parts::Need;
+use crate::ops::tests::faulty::{Counted, Fault, Faulty};
 use crate::ops::tests::sample;
 use crate::progress::{Problem, Silent};
 use crate::store::{Store, create};
@@ -316,4 +319,63 @@ fn a_part_serves_by_itself_and_both_only_together() {
 fn states_are_ordered_from_good_to_worst() {
     assert!(State::ALL.is_sorted());
     assert_eq!(State::ALL.map(State::name).map(|name| name.len()), [4, 7, 10, 10, 6, 7]);
+}
+
+#[test]
+fn a_record_of_a_check_that_cannot_be_read_proves_nothing_and_a_failing_disk_ends_it() {
+    let faulty = Arc::new(Faulty::before(Arc::new(memory()), Counted::All));
+    create(&*faulty, [1; 32]).unwrap();
+    let store = Store::open(Arc::clone(&faulty) as _, LockMode::Shared, Duration::ZERO, &Silent).unwrap();
+    let id = SnapshotId::of(b"x");
+    let record = |secs, number, depth, damaged: bool| Check {
+        format: check::VERSION,
+        time: at(secs),
+        number: Some(number),
+        depth,
+        passed: !damaged,
+        damaged: damaged.then_some(Damaged { snapshot: id, database: true, files: false }).into_iter().collect(),
+        more_damaged: 0,
+        program: "test".into(),
+    };
+    store.add_check(&record(100, 1, Depth::All, true)).unwrap();
+    let newest = store.add_check(&record(200, 2, Depth::Structure, true)).unwrap();
+    for left in 0.. {
+        faulty.arm(Fault::Fails, left);
+        let read = Checks::read(&store, at(1000));
+        if !faulty.disarm() {
+            assert_eq!((left, read.unwrap().last.unwrap().time), (3, at(200)), "a listing and two records");
+            break;
+        }
+        assert!(matches!(read, Err(Error::Io { .. })), "call {left}");
+    }
+    faulty.below().put(&newest.object(), Payload::Bytes(b"damaged")).unwrap();
+    let checks = Checks::read(&store, at(1000)).unwrap();
+    assert_eq!((checks.last.unwrap().time, checks.of(&id).lost.map(|lost| lost.when.time)), (at(100), Some(at(100))));
+}
+
+#[test]
+fn of_several_losses_the_first_is_named_and_the_others_are_counted() {
+    let reason =
+        |lost_ones: &[Problem]| judge(&snapshot(|s| s.problems.extend_from_slice(lost_ones)), None, None).reason;
+    let note = Problem { lost: false, ..lost("a", "odd") };
+    assert_eq!(reason(&[note.clone(), lost("assets/b", "gone")]), "assets/b: gone");
+    assert_eq!(reason(&[lost("assets/b", "gone"), note, lost("c", "x")]), "assets/b: gone, and 1 more");
+    assert_eq!(reason(&[lost("b", "gone"), lost("c", "x"), lost("d", "x")]), "b: gone, and 2 more");
+    let of_database = |s: &mut Snapshot| s.problems.push(lost("data/lrl.db", "two pages are torn"));
+    assert_eq!(alone(of_database), (State::Incomplete, BOTH), "what is said of a database says nothing of uploads");
+}
+
+#[test]
+fn what_a_drill_found_is_told_by_what_it_drilled() {
+    let reason = |drilled, is_of_same_database| {
+        let proof = LastDrill { drilled, is_of_same_database, ..proof(10, false, false, DATABASE) };
+        judge(&snapshot(|_| {}), Some(&proof), None).reason
+    };
+    assert_eq!(reason(Drilled::Snapshot, false), "its last drill failed");
+    assert_eq!(reason(Drilled::Set, false), "the drill of its set failed");
+    assert_eq!(reason(Drilled::Snapshot, true), "a drill found its database malformed, in another snapshot");
+    assert_eq!(
+        judge(&snapshot(|_| {}), None, Some(&found_by_check(20, true, false))).reason,
+        "a check found chunks of it missing or wrong"
+    );
 }

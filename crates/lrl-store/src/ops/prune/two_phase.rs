@@ -390,3 +390,7 @@ impl Run<'_> {
         Ok(old)
     }
 }
+
+#[cfg(test)]
+#[path = "two_phase_tests.rs"]
+mod tests;

@@ -6,6 +6,7 @@ pub mod faulty;
 mod interleave;
 pub mod life;
 pub mod lockless;
+mod odd_stores;
 mod salvage;
 pub mod sample;
 mod site_sets;

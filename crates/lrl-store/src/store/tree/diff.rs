@@ -139,7 +139,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use super::{Change, changed_bytes, changed_ranges, entries};
+    use super::{Change, TreeItems, changed_bytes, changed_ranges, entries};
     use crate::error::Error;
     use crate::format::entry::{Entry, Kind, Piece};
     use crate::fs::lock::LockMode;
@@ -218,6 +218,26 @@ mod tests {
             let count = changed.iter().filter(|n| **n < len).count() as u64 + more;
             prop_assert_eq!(bytes, count * 100);
         }
+    }
+
+    #[test]
+    fn lists_of_different_heights_share_what_they_have_in_common() {
+        let store = store();
+        let piece = |n: u64| Piece::Data { id: ChunkId::of(&n.to_le_bytes()), len: 100 };
+        let (few, many) = (4_096, 70_000);
+        let pieces: Vec<Piece> = (0..many).map(piece).collect();
+        let (short, long) = (build(&store, &pieces[..few as usize]), build(&store, &pieces));
+        let level = |root| TreeItems::<Piece>::above(&store, Some(root)).unwrap().stack.last().map(|(level, _)| *level);
+        assert!(level(&short).is_some() && level(&short) < level(&long), "{:?}", (level(&short), level(&long)));
+        let ranges = |old, new| {
+            let mut found = Vec::new();
+            changed_ranges(&store, old, new, &mut |range| found.push(range)).unwrap();
+            found
+        };
+        assert_eq!(ranges(&short, &long), (few..many).map(|n| n * 100..n * 100 + 100).collect::<Vec<_>>());
+        assert_eq!(ranges(&long, &short), []);
+        assert_eq!(changed_bytes(&store, &short, &long).unwrap(), (many - few) * 100);
+        assert_eq!(changed_bytes(&store, &long, &short).unwrap(), 0);
     }
 
     #[test]

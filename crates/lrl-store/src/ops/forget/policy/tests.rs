@@ -327,3 +327,30 @@ fn what_was_there_before_a_restore_of_rows_fills_no_place_while_there_are_backup
     // Alone it counts as any other.
     assert_eq!(sequences(policy, &[aside(1, days(9)), aside(2, days(8)), aside(3, days(7))]), [2, 3]);
 }
+
+#[test]
+fn every_reason_says_what_keeps_a_snapshot() {
+    let periods = [Period::Minute, Period::Hour, Period::Day, Period::Week, Period::Month, Period::Year];
+    let names = ["minutely", "hourly", "daily", "weekly", "monthly", "yearly"];
+    for (period, name) in periods.into_iter().zip(names) {
+        let all = [Reason::Newest(period), Reason::Thinned(period), Reason::Oldest(period)].map(|why| why.to_string());
+        assert_eq!(all, [name.to_string(), format!("{name}, within"), format!("oldest, for {name}")]);
+    }
+    for (reason, text, is_policy) in [
+        (Reason::Last, "last", true),
+        (Reason::Within, "within", true),
+        (Reason::Tag("x".into()), "tag x", true),
+        (Reason::Future, "time in the future", true),
+        (Reason::Witness, "shows that a later time goes back", true),
+        (Reason::Leap, "up to a leap of the clock", true),
+        (Reason::Database, "newest database", false),
+        (Reason::Uploads, "newest uploads", false),
+        (Reason::NothingBetter(State::Suspect), "suspect, but nothing newer is good", true),
+        (Reason::Bad(State::Failed), "failed, and young", false),
+        (Reason::LastBeforeRestore, "from before a restore, but nothing newer is good", true),
+        (Reason::BeforeRestore, "from before a restore, and young", false),
+        (Reason::Proven, "newest that passed a drill", false),
+    ] {
+        assert_eq!((reason.to_string().as_str(), reason.is_policy()), (text, is_policy));
+    }
+}

@@ -266,3 +266,25 @@ fn a_lost_chunk_of_contents_does_not_keep_the_room_of_what_is_dead() {
     let files: HashSet<&String> = report.findings.iter().flat_map(|finding| &finding.files).collect();
     assert_eq!(files, HashSet::from([&"assets/lost".to_string()]), "{:?}", report.findings);
 }
+
+#[test]
+fn a_list_that_is_no_list_is_a_doubt_and_nothing_goes() {
+    let mut lab = Lab::new();
+    lab.upload("a", 9, 50_000);
+    lab.back_up();
+    lab.step();
+    lab.forget(|sequence| sequence == 1);
+    let store = open(&lab.backend);
+    let name = store.snapshot_names(None).unwrap().remove(0);
+    let mut snapshot = store.snapshot(&name).unwrap();
+    // Contents where the root of a list should be.
+    let contents = ChunkId::of(&std::fs::read(lab.dir.path().join("assets/a")).unwrap());
+    snapshot.sequence += 1;
+    snapshot.files.as_mut().unwrap().list = contents;
+    store.publish(&snapshot).unwrap();
+    drop(store);
+    let before = names(&lab.backend, "");
+    let refused = try_prune(&lab.backend, MaxUnused::Bytes(0));
+    assert!(matches!(&refused, Err(Error::Refused(why)) if why.text().contains("nothing was pruned")), "{refused:?}");
+    assert_eq!(names(&lab.backend, ""), before);
+}

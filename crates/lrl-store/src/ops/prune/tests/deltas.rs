@@ -3,13 +3,15 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::{assert_clean, assert_exact, back_up, chained, contents, open, pack_bytes, prune, worn_and_chained};
-use crate::backend::Backend;
+use super::{
+    assert_clean, assert_exact, back_up, chained, contents, open, pack_bytes, prune, try_prune, worn_and_chained,
+};
+use crate::backend::{Backend, Payload};
 use crate::fs::space::{Reserve, SpaceGuard};
 use crate::ops::prune::{MaxUnused, apply, plan};
 use crate::ops::tests::faulty::names;
 use crate::progress::Silent;
-use crate::store::create;
+use crate::store::{create, pack_name};
 use crate::testing::memory_backend::memory;
 
 #[test]
@@ -75,4 +77,27 @@ fn without_room_for_full_copies_deltas_stay_and_the_rest_is_pruned() {
     assert!(prune(&lab.backend, MaxUnused::Bytes(0)).full.chunks > 0);
     assert_eq!(contents(&lab.backend), right);
     assert_exact(&lab.backend, "after the next");
+}
+
+#[test]
+fn deltas_that_cannot_be_read_stay_with_all_that_they_need() {
+    let lab = chained(&[8]);
+    let planned = plan(&open(&lab.backend), MaxUnused::Bytes(0), &HashSet::new(), true, &Silent).unwrap();
+    let chains = planned.chains;
+    assert!(!chains.is_empty());
+    let places: Vec<_> = chains.iter().map(|id| open(&lab.backend).locate(id).unwrap().unwrap()).collect();
+    for place in &places {
+        let pack = pack_name(&place.pack);
+        let mut bytes = lab.backend.read(&pack).unwrap();
+        bytes[(place.offset + u64::from(place.record.encoded_len) / 2) as usize] ^= 1;
+        lab.backend.put(&pack, Payload::Bytes(&bytes)).unwrap();
+    }
+    let report = try_prune(&lab.backend, MaxUnused::Bytes(0)).unwrap();
+    assert_eq!(report.numbers.full.chunks, 0, "{report:?}");
+    let store = open(&lab.backend);
+    let mut needed = chains;
+    while let Some(id) = needed.pop() {
+        let place = store.locate(&id).unwrap().unwrap_or_else(|| panic!("{id} is gone"));
+        needed.extend(place.record.bases);
+    }
 }

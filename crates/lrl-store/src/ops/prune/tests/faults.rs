@@ -9,12 +9,14 @@ use super::{
 };
 use crate::backend::Backend;
 use crate::error::{Error, Result};
+use crate::format::drill::Drill;
 use crate::fs::space::SpaceGuard;
 use crate::ops::forget;
 use crate::ops::prune::{MaxUnused, apply, plan};
 use crate::ops::tests::faulty::{Counted, Fault, Faulty, twin};
 use crate::progress::{Observer, Silent};
 use crate::store::Store;
+use crate::time::Time;
 
 #[test]
 fn a_fault_at_any_call_that_changes_something_loses_nothing() {
@@ -95,14 +97,21 @@ fn who_stops_a_prune_is_told_so_and_loses_nothing() {
 #[test]
 fn a_call_that_fails_stays_an_input_error_and_is_no_doubt_about_a_snapshot() {
     let lab = worn();
+    let store = open(&lab.backend);
+    let newest = store.snapshot_names(Some("lab")).unwrap().pop().unwrap();
+    let drill = Drill { snapshot: Some(newest.id), passed: true, ..Drill::sample("lab", Time { secs: 1, nanos: 0 }) };
+    store.add_drill(&drill).unwrap();
+    drop(store);
     let faulty = Arc::new(Faulty::before(twin(&lab.backend), Counted::All));
     let backend: Arc<dyn Backend> = Arc::clone(&faulty) as _;
     let policy = forget::Policy { last: 1, ..forget::Policy::default() };
     let forgets = forget::Options { source: None, names: Vec::new(), policy, force: false, now: 1_800_000_000 };
     let prunes = |store: &Store| plan(store, MaxUnused::Bytes(0), &HashSet::new(), true, &Silent).map(drop);
+    let by_name = forget::Options { names: vec!["latest~1".into()], ..forgets.clone() };
     let forgets = |store: &Store| forget::plan(store, &forgets, &Silent).map(drop);
+    let by_name = |store: &Store| forget::plan(store, &by_name, &Silent).map(drop);
     type Run<'a> = &'a dyn Fn(&Store) -> Result<()>;
-    let runs: [(&str, Run<'_>); 2] = [("prune", &prunes), ("forget", &forgets)];
+    let runs: [(&str, Run<'_>); 3] = [("prune", &prunes), ("forget", &forgets), ("forget by name", &by_name)];
     for (verb, run) in runs {
         for left in 0.. {
             let store = open(&backend);

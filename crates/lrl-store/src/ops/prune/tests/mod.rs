@@ -7,6 +7,7 @@ mod deltas;
 mod faults;
 mod reachability;
 mod repack;
+pub(super) mod server;
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
@@ -177,7 +178,7 @@ fn worn() -> Lab {
     lab
 }
 
-fn in_bucket(dry_run: bool) -> two_phase::Options {
+pub(super) fn in_bucket(dry_run: bool) -> two_phase::Options {
     two_phase::Options {
         max_unused: MaxUnused::Bytes(0),
         grace: Duration::ZERO,

@@ -72,3 +72,47 @@ fn further_names_of_what_is_lost_are_skipped_and_listed() {
     assert_eq!(skipped, [("assets/of-a-lost-directory", 1), ("assets/of-a-lost-file", 1)]);
     assert_eq!(names_in(&lab.data().join("assets")), ["f", "right"]);
 }
+
+#[test]
+fn pieces_that_do_not_make_up_the_file_are_corrupt() {
+    let lab = Lab::new();
+    let pieces = |pieces: &[(&[u8], u64)]| {
+        let session = WriteSession::new(&lab.store);
+        let mut builder = TreeBuilder::new(&session, None);
+        for (bytes, len) in pieces {
+            builder.push(Piece::Data { id: session.put(bytes, &[]).unwrap(), len: *len }).unwrap();
+        }
+        let content = Content::Tree(builder.finish().unwrap());
+        session.seal().unwrap();
+        content
+    };
+    let restored = |size, content| {
+        let list = vec![entry("assets", Kind::Dir), entry("assets/f", Kind::File { size, content })];
+        let result = lab.restore(&lab.snapshot_of(list), What::Whole);
+        assert_eq!(result.is_ok(), lab.data().exists());
+        result.map(drop)
+    };
+    let long = [(b"abc".as_slice(), 3), (b"defg".as_slice(), 4)];
+    for (what, size, parts) in [
+        ("too many", 6, long.as_slice()),
+        ("too few", 8, &long),
+        ("a chunk that is shorter than the list says", 8, &[long[0], (b"defg", 5)]),
+        ("a chunk that is longer than the list says", 6, &[long[0], (b"defg", 3)]),
+    ] {
+        let result = restored(size, pieces(parts));
+        assert!(matches!(result, Err(Error::Corrupt { .. })), "{what}: {result:?}");
+    }
+    restored(7, pieces(&long)).unwrap();
+    assert_eq!(fs::read(lab.data().join("assets/f")).unwrap(), b"abcdefg");
+}
+
+#[test]
+fn a_path_that_leaves_the_selection_is_corrupt() {
+    let lab = Lab::new();
+    for path in ["assets/../x", "assets//x", "assets/./x", "assets/"] {
+        let list = vec![entry("assets", Kind::Dir), entry(path, file())];
+        let result = lab.restore(&lab.snapshot_of(list), What::Whole);
+        assert!(matches!(result, Err(Error::Corrupt { .. })), "{path}: {result:?}");
+        assert!(!lab.data().exists(), "{path}");
+    }
+}

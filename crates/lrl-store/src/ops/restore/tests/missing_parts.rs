@@ -49,3 +49,23 @@ fn what_is_lost_as_a_whole_is_skipped_and_replaces_nothing() {
     assert_eq!(fs::read(lab.data().join("assets/mine")).unwrap(), b"mine");
     assert_eq!(fs::read(lab.dir.path().join("kept/storage/key")).unwrap(), b"key");
 }
+
+#[test]
+fn a_path_that_is_not_there_or_was_not_given_is_not_found() {
+    let lab = Lab::new();
+    lab.write("assets/x", b"x");
+    let snapshot = lab.snapshot();
+    let paths = |paths: &[&str]| What::Paths(paths.iter().map(|path| path.as_bytes().to_vec()).collect());
+    for (what, text) in [
+        (paths(&[]), "no path was given"),
+        (paths(&["lrl.db"]), "holds no database"),
+        (What::DbOnly, "holds no database"),
+        (paths(&["assets/x", "assets/none"]), "assets/none"),
+    ] {
+        let result = lab.restore(&snapshot, what.clone());
+        assert!(matches!(&result, Err(Error::NotFound(why)) if why.text().contains(text)), "{what:?}: {result:?}");
+        assert!(!lab.data().join("assets").exists(), "{what:?}");
+    }
+    let report = lab.restore(&snapshot, What::Whole).unwrap();
+    assert!(report.notes.iter().any(|note| note.text().contains("holds no database")), "{:?}", report.notes);
+}

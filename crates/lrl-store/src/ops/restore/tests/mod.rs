@@ -1,13 +1,16 @@
 //! Tests of the whole road: trees on disk become snapshots by a few lines here, then are restored and compared in every respect.
 
+mod clean;
 mod database;
 mod disk_space;
 mod faults;
 mod hostile_lists;
 mod in_place;
 mod interrupt;
+mod lost_leaves;
 mod missing_parts;
 mod mounts;
+mod move_contents;
 mod open_files;
 mod random;
 mod sets;

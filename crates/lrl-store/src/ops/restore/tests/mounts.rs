@@ -106,3 +106,82 @@ fn what_is_kept_inside_the_uploads_or_behind_a_link_can_be_removed() {
     assert_eq!(look(&elsewhere.join("files")), look(&lab.source().join("assets")));
     assert_eq!(names_in(&elsewhere), ["app.sqlite", "files"]);
 }
+
+#[test]
+fn uploads_that_hold_a_name_of_restores_are_refused_where_it_would_mean_something() {
+    let lab = Lab::new();
+    fs::create_dir_all(lab.data().join("assets")).unwrap();
+    fs::write(lab.data().join("assets/x"), b"old").unwrap();
+    let snapshot = lab.snapshot_of(vec![entry("assets", Kind::Dir), entry("assets/.lrl.pre-restore", file())]);
+    let before = look_inside(&lab.data());
+    force(true);
+    let refused = lab.restore(&snapshot, What::AssetsOnly);
+    force(false);
+    assert!(
+        matches!(&refused, Err(Error::Refused(why)) if why.text().contains("holds `.lrl.pre-restore`")),
+        "{refused:?}"
+    );
+    assert_eq!(look_inside(&lab.data()), before);
+    let _ = lab.restore(&snapshot, What::AssetsOnly).unwrap();
+    assert!(lab.data().join("assets/.lrl.pre-restore").is_file(), "a directory that is renamed may hold it");
+}
+
+#[test]
+fn a_directory_whose_contents_are_exchanged_gets_the_owner_and_mode_of_what_came() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: only root can give a directory away");
+        return;
+    }
+    let lab = Lab::new();
+    lab.write("assets/x", b"new");
+    std::os::unix::fs::chown(lab.source().join("assets"), Some(12_345), Some(12_346)).unwrap();
+    set_mode(&lab.source().join("assets"), 0o750);
+    let snapshot = lab.snapshot();
+    let assets = lab.data().join("assets");
+    fs::create_dir_all(&assets).unwrap();
+    fs::write(assets.join("x"), b"old").unwrap();
+    set_mode(&assets, 0o705);
+    let seen = || {
+        let meta = fs::metadata(&assets).unwrap();
+        (meta.uid(), meta.gid(), meta.mode() & 0o7777, fs::read(assets.join("x")).unwrap())
+    };
+    let (old, new) = (seen(), (12_345, 12_346, 0o750, b"new".to_vec()));
+    force(true);
+    let done = lab.restore(&snapshot, What::AssetsOnly);
+    force(false);
+    let _ = done.unwrap();
+    assert_eq!(seen(), new);
+    let Options { data_dir, storage_dir, .. } = lab.options(What::Whole);
+    let back = UndoOptions { data_dir, storage_dir, dry_run: false, force: false, locks: None };
+    undo(&back).unwrap();
+    assert_eq!(seen(), old);
+    undo(&back).unwrap();
+    assert_eq!(seen(), new);
+}
+
+#[test]
+fn a_file_that_is_mounted_cannot_be_exchanged_and_nothing_changes() {
+    let lab = Lab::new();
+    lab.write("lrl.db", b"new");
+    lab.write("assets/x", b"new");
+    let snapshot = lab.snapshot();
+    fs::create_dir_all(lab.data()).unwrap();
+    let (below, above) = (lab.data().join("lrl.db"), lab.dir.path().join("mounted.db"));
+    [&below, &above].iter().for_each(|path| fs::write(path, b"old").unwrap());
+    let mounted = Command::new("mount").arg("--bind").args([&above, &below]).output();
+    if !mounted.is_ok_and(|run| run.status.success()) {
+        println!("skipped: mounting is not permitted here");
+        return;
+    }
+    let refused = [What::Whole, What::DbOnly].map(|what| lab.restore(&snapshot, what));
+    let names = names_in(&lab.data());
+    Command::new("umount").arg("--lazy").arg(&below).status().unwrap();
+    for refused in refused {
+        assert!(
+            matches!(&refused, Err(Error::Refused(why)) if why.text().contains("is a file that is mounted")),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(names, ["lrl.db"]);
+    assert_eq!(fs::read(&above).unwrap(), b"old");
+}

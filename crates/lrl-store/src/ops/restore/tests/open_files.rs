@@ -1,6 +1,8 @@
 //! Programs that have the database open.
 
 use super::*;
+use crate::ops::restore::LockHolder;
+use crate::ops::restore::open_files::{Process, refuse_open};
 
 #[test]
 fn who_has_it_open_is_named_and_force_goes_on() {
@@ -66,4 +68,67 @@ fn a_program_that_is_just_being_started_holds_nothing() {
         done.store(true, Ordering::Relaxed);
         assert_eq!(found, 0);
     });
+}
+
+#[test]
+fn each_process_that_holds_something_is_named() {
+    let process = |pid, command: &str| Process { pid, command: command.into(), path: "/data/lrl.db".into() };
+    let refused = |holders: &[Process]| match refuse_open(holders) {
+        Err(Error::Refused(text)) => text.text().to_string(),
+        other => panic!("{other:?}"),
+    };
+    refuse_open(&[]).unwrap();
+    let rest = "stop it before restoring; nothing was changed";
+    let app = "app (process 7) has /data/lrl.db open";
+    assert_eq!(refused(&[process(Some(7), "app")]), format!("{app}: {rest}"));
+    let three = [process(Some(7), "app"), process(Some(9), "sh"), process(None, "")];
+    let others = "sh (process 9) has /data/lrl.db open; a process that cannot be seen from here (in another container?) has \
+                  /data/lrl.db open";
+    assert_eq!(refused(&three), format!("{app} (and 2 more: {others}): {rest}"));
+}
+
+#[test]
+fn who_holds_a_lock_on_the_database_is_named_also_where_it_cannot_be_seen() {
+    let lab = Lab::new();
+    lab.write("lrl.db", b"database");
+    let snapshot = lab.snapshot();
+    fs::create_dir_all(lab.data()).unwrap();
+    fs::write(lab.data().join("lrl.db"), b"old").unwrap();
+    let found = |locks| {
+        let options = Options { dry_run: true, locks, ..lab.options(What::Whole) };
+        lab.restore_with(&snapshot, &options).unwrap().holders
+    };
+    assert_eq!(found(None), []);
+    assert_eq!(found(Some(|_| Ok(None))), []);
+    assert_eq!(found(Some(|_| Err(std::io::ErrorKind::PermissionDenied.into()))), []);
+    let path = fs::canonicalize(lab.data().join("lrl.db")).unwrap();
+    let unseen = Process { pid: None, command: String::new(), path: path.clone() };
+    assert_eq!(found(Some(|_| Ok(Some(LockHolder::Unseen)))), [unseen]);
+    let holders = found(Some(|_| Ok(Some(LockHolder::Process(1)))));
+    assert_eq!(holders.iter().map(|one| (one.pid, &one.path)).collect::<Vec<_>>(), [(Some(1), &path)]);
+    let locks: Option<crate::ops::restore::AskLocks> = Some(|_| Ok(Some(LockHolder::Unseen)));
+    let refused = lab.restore_with(&snapshot, &Options { locks, ..lab.options(What::Whole) });
+    assert!(matches!(&refused, Err(Error::Refused(text)) if text.text().contains("another container")), "{refused:?}");
+    assert_eq!(fs::read(lab.data().join("lrl.db")).unwrap(), b"old");
+}
+
+#[test]
+fn a_program_that_has_a_file_mapped_holds_it() {
+    let lab = Lab::new();
+    lab.write("assets/x", b"new");
+    let snapshot = lab.snapshot();
+    fs::create_dir_all(lab.data().join("assets")).unwrap();
+    // A program that runs has itself mapped, and no descriptor of it.
+    let program = lab.data().join("assets/sleep");
+    fs::copy("/bin/sleep", &program).unwrap();
+    set_mode(&program, 0o755);
+    let mut holder = Command::new(&program).arg("60").spawn().unwrap();
+    let dry = Options { dry_run: true, ..lab.options(What::AssetsOnly) };
+    let found = lab.restore_with(&snapshot, &dry).unwrap().holders;
+    let pid = holder.id();
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    let path = fs::canonicalize(&program).unwrap();
+    assert_eq!(found, [Process { pid: Some(pid), command: "sleep".into(), path }]);
+    assert!(lab.restore_with(&snapshot, &dry).unwrap().holders.is_empty());
 }

@@ -2,6 +2,7 @@
 
 mod all_or_nothing;
 mod elsewhere;
+mod hostile;
 mod in_place;
 mod mounts;
 mod parts;

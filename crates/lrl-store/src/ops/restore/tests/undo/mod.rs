@@ -1,6 +1,7 @@
 //! The way back from a restore: byte for byte, from wherever a run was killed, and not at all where something is missing.
 
 mod killed;
+mod told;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
