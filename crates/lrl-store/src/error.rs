@@ -268,6 +268,12 @@ impl Error {
         self.is_damage() || matches!(self, Self::Unsupported { .. })
     }
 
+    /// Returns whether a document of the store is damaged, gone, of a later format, or not for this key: it tells nothing. Other errors may pass, and
+    /// what it says still counts.
+    pub(crate) fn is_unreadable_document(&self) -> bool {
+        matches!(self, Self::Corrupt { .. } | Self::Missing { .. } | Self::Unsupported { .. } | Self::WriteOnly { .. })
+    }
+
     /// Checks whether it is the system's error on this very path.
     pub(crate) fn is_about(&self, path: &Path) -> bool {
         matches!(self, Self::Io { path: about, .. } if about == path)

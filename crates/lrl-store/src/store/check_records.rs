@@ -63,9 +63,8 @@ impl Store {
         for name in self.check_names()? {
             match self.check_record(&name) {
                 Ok(check) => last = last.max(check.number.unwrap_or_default()),
-                Err(error) if error.is_final() => return Err(error),
-                // It proves nothing.
-                Err(_) => {}
+                Err(error) if error.is_unreadable_document() => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(last)

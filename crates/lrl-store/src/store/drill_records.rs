@@ -58,9 +58,8 @@ impl Store {
             for name in &*same {
                 let nanos = match self.drill(name) {
                     Ok(drill) => Some(drill.finished.nanos),
-                    Err(error) if error.is_final() => return Err(error),
-                    // It proves nothing.
-                    Err(_) => None,
+                    Err(error) if error.is_unreadable_document() => None,
+                    Err(error) => return Err(error),
                 };
                 keyed.push((nanos, name.clone()));
             }
@@ -85,8 +84,8 @@ impl Store {
                         break;
                     }
                 }
-                Err(error) if error.is_final() => return Err(error),
-                Err(_) => {}
+                Err(error) if error.is_unreadable_document() => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(newest.take())
@@ -102,5 +101,68 @@ impl Store {
             return Err(Error::corrupt(self.backend.object_location(&object), "stands under another record's name"));
         }
         Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use crate::error::{Error, Result};
+    use crate::format::check::{Check, Depth, VERSION};
+    use crate::format::drill::Drill;
+    use crate::fs::lock::LockMode;
+    use crate::progress::Silent;
+    use crate::store::{Store, create};
+    use crate::testing::memory_backend::{Fault, MemoryFs};
+    use crate::time::Time;
+
+    #[test]
+    fn a_record_that_cannot_be_read_for_once_is_not_passed_over() {
+        let disk = MemoryFs::new();
+        create(&disk.storage(), [1; 32]).unwrap();
+        let open = || Store::open(Arc::new(disk.storage()), LockMode::Shared, Duration::ZERO, &Silent).unwrap();
+        let time = |nanos| Time { secs: 100, nanos };
+        for (nanos, number) in [(1, 4), (3, 6), (2, 5)] {
+            open().add_drill(&Drill { number: Some(number), ..Drill::sample("lab", time(nanos)) }).unwrap();
+        }
+        let check = Check {
+            format: VERSION,
+            time: time(0),
+            number: Some(7),
+            depth: Depth::Structure,
+            passed: true,
+            damaged: Vec::new(),
+            more_damaged: 0,
+            program: "t".into(),
+        };
+        open().add_check(&check).unwrap();
+
+        let now = Time { secs: 200, nanos: 0 };
+        let check_number = |store: &Store| Ok(vec![store.last_check_number()?]);
+        let last_drill =
+            |store: &Store| Ok(store.last_drill("lab", now)?.and_then(|(_, drill)| drill.number).into_iter().collect());
+        let drills_in_order = |store: &Store| {
+            let names = store.drill_names("lab")?;
+            names.iter().map(|name| Ok(store.drill(name)?.number.unwrap_or_default())).collect()
+        };
+        type Asked<'a> = (&'a dyn Fn(&Store) -> Result<Vec<u64>>, &'a [u64]);
+        let asked: [Asked<'_>; 3] = [(&check_number, &[7]), (&last_drill, &[6]), (&drills_in_order, &[4, 5, 6])];
+        for (ask, expected) in asked {
+            for call in 0.. {
+                let store = open();
+                disk.arm(Fault::Fails, call);
+                let answer = ask(&store);
+                if !disk.disarm() {
+                    assert!(call > 1 && answer.unwrap() == expected);
+                    break;
+                }
+                match answer {
+                    Ok(answer) => assert_eq!(answer, expected, "call {call}"),
+                    Err(error) => assert!(matches!(error, Error::Io { .. }), "call {call}: {error}"),
+                }
+            }
+        }
     }
 }

@@ -123,11 +123,7 @@ impl Evidence {
                     evidence.add(name, &drill);
                     each(name, DrillOutcome::Said(&drill));
                 }
-                Err(
-                    Error::Corrupt { .. } | Error::Missing { .. } | Error::Unsupported { .. } | Error::WriteOnly { .. },
-                ) => {
-                    each(name, DrillOutcome::Unreadable);
-                }
+                Err(error) if error.is_unreadable_document() => each(name, DrillOutcome::Unreadable),
                 Err(error) => return Err(error),
             }
         }

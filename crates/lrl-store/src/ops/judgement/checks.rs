@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::check::{Check, Damaged, Depth};
 use crate::format::record_order::{self, Rank};
 use crate::id::{CheckId, SnapshotId};
@@ -72,7 +72,7 @@ impl Checks {
             match store.check_record(&name) {
                 Ok(check) if check.number.is_none() && is_future(check.time, now) => {}
                 Ok(check) => records.push((name.id, check)),
-                Err(error) if is_unreadable(&error) => {}
+                Err(error) if error.is_unreadable_document() => {}
                 Err(error) => return Err(error),
             }
         }
@@ -96,9 +96,4 @@ impl Checks {
     pub(crate) fn of(&self, id: &SnapshotId) -> Damage {
         Damage { lost: self.lost.get(id).map(|(lost, _)| *lost), read_all: self.read_all }
     }
-}
-
-/// Returns whether an object of the store is damaged, of a later format, or not for this key: it proves nothing.
-pub(in crate::ops) fn is_unreadable(error: &Error) -> bool {
-    matches!(error, Error::Corrupt { .. } | Error::Missing { .. } | Error::Unsupported { .. } | Error::WriteOnly { .. })
 }

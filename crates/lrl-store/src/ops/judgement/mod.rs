@@ -5,7 +5,6 @@ mod checks;
 
 use std::fmt;
 
-pub(super) use checks::is_unreadable;
 pub(crate) use checks::{Checks, Damage, Lost};
 
 use crate::error::{Error, Result};

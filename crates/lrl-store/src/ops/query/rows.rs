@@ -95,9 +95,8 @@ fn from_drills(
             checkpoint(observer)?;
             let drill = match store.drill(name) {
                 Ok(drill) => drill,
-                Err(error @ (Error::Interrupted | Error::Remote { .. } | Error::Io { .. })) => return Err(error),
-                // It tells nothing.
-                Err(_) => continue,
+                Err(error) if error.is_unreadable_document() => continue,
+                Err(error) => return Err(error),
             };
             for database in drill.databases {
                 let (Some(root), Some(rows)) = (database.root, database.rows) else { continue };

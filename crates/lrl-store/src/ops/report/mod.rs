@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::format::drill::Drill;
 use crate::format::path_text;
 use crate::format::snapshot::{Snapshot, THE_DATABASE};
-use crate::ops::judgement::{Judgement, is_unreadable};
+use crate::ops::judgement::Judgement;
 use crate::ops::status::{self, Status};
 use crate::progress::{Observer, checkpoint};
 use crate::store::{SnapshotName, Store};
@@ -75,7 +75,7 @@ pub fn history(
                 history.newest.get_or_insert_with(|| contents(&snapshot));
                 point(name, Some(&snapshot), judgement, proven[n], newer < MOST_REASONS)
             }
-            Err(error) if is_unreadable(&error) => {
+            Err(error) if error.is_unreadable_document() => {
                 point(name, None, Judgement::damaged(&error), false, newer < MOST_REASONS)
             }
             Err(error) => return Err(error),

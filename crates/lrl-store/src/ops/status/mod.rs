@@ -12,7 +12,7 @@ use crate::format::drill::Drill;
 use crate::format::record_order::Latest;
 use crate::format::snapshot::Snapshot;
 use crate::ops::drill::past_drills::{DrillOutcome, Evidence};
-use crate::ops::judgement::{Judge, Judgement, State, is_unreadable};
+use crate::ops::judgement::{Judge, Judgement, State};
 use crate::ops::parts::Need;
 use crate::progress::{Observer, Silent, checkpoint};
 use crate::store::{SnapshotName, Store};
@@ -27,7 +27,7 @@ fn good(name: &SnapshotName, snapshot: &Snapshot) -> Good {
 fn readable<T>(result: Result<T>) -> Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
-        Err(error) if is_unreadable(&error) => Ok(None),
+        Err(error) if error.is_unreadable_document() => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -126,7 +126,7 @@ pub(in crate::ops) fn survey_each<'s>(
     for (n, name) in store.reading(names.iter().rev()).enumerate() {
         checkpoint(observer)?;
         let read = match store.snapshot(name) {
-            Err(error) if is_unreadable(&error) => Err(error),
+            Err(error) if error.is_unreadable_document() => Err(error),
             read => Ok(read?),
         };
         let snapshot = match read {
