@@ -72,6 +72,7 @@ fn directories_that_are_gone_or_elsewhere_now_are_named() {
     fs::remove_dir_all(storage_dir.parent().unwrap()).unwrap();
     let gone = undo_in(&storage_dir);
     assert!(is_of_storage(&gone), "{gone:?}");
+    set_mode(&lab.source().join("assets"), 0o755);
     lab.write("assets/d/x", b"new");
     let _ = lab.restore(&lab.snapshot(), What::AssetsOnly);
     let _ = lab.restore(&lab.snapshot(), What::Paths(vec![b"assets/d/x".to_vec()])).unwrap();
