@@ -122,7 +122,14 @@ fn a_program_that_has_a_file_mapped_holds_it() {
     let program = lab.data().join("assets/sleep");
     fs::copy("/bin/sleep", &program).unwrap();
     set_mode(&program, 0o755);
-    let mut holder = Command::new(&program).arg("60").spawn().unwrap();
+    // A child that another test has just forked may still have it open to write.
+    let start = || Command::new(&program).arg("60").spawn();
+    let mut holder = loop {
+        match start() {
+            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => std::thread::yield_now(),
+            started => break started.unwrap(),
+        }
+    };
     let dry = Options { dry_run: true, ..lab.options(What::AssetsOnly) };
     let found = lab.restore_with(&snapshot, &dry).unwrap().holders;
     let pid = holder.id();
