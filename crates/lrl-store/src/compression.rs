@@ -45,9 +45,6 @@ pub(crate) const MAX_CHUNK: usize = 4 << 20;
 pub(crate) const MAX_BASES: usize = 4;
 
 const LEVEL: i32 = 3;
-/// After a `VACUUM` a delta has several bases, and its matches are long: entering the bases into one table instead of two takes a fourteenth less
-/// time of the whole snapshot, for 1.6 % more bytes.
-const SEVERAL_BASES_LEVEL: i32 = 2;
 /// The longest window of that level. Up to this length of a chunk and its bases a shared context will do; to make one takes longer than a delta.
 const LEVEL_WINDOW: usize = 2 << 20;
 /// Longer chunks are probed. To compress shorter ones is as cheap, and a database's extents, which are no longer, mostly shrink.
@@ -92,10 +89,9 @@ fn looks_compressible(plain: &[u8]) -> bool {
 /// Compresses `plain` against `bases`; nothing if that does not make it smaller, or decodes to something else.
 pub fn compress_delta(plain: &[u8], bases: &[&[u8]]) -> Option<Vec<u8>> {
     let prefix = &*joined(bases);
-    let level = if bases.len() > 1 { SEVERAL_BASES_LEVEL } else { LEVEL };
     let mut out = Vec::with_capacity(plain.len().saturating_sub(1));
     let encoded = if prefix.len() + plain.len() <= LEVEL_WINDOW && !prefix.starts_with(&DICTIONARY_MAGIC) {
-        ENCODER.with_borrow_mut(|context| context.compress_using_dict(&mut out, plain, prefix, level))
+        ENCODER.with_borrow_mut(|context| context.compress_using_dict(&mut out, plain, prefix, LEVEL))
     } else {
         let mut context = CCtx::create();
         let window = CParameter::WindowLog(window_log(prefix.len() + plain.len()));

@@ -76,7 +76,8 @@ fn look(watched: &[Watched], locks: Option<AskLocks>) -> Vec<Process> {
         let pid = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
         let Some(pid) = pid.filter(|pid| *pid != std::process::id()) else { continue };
         let dir = process.path();
-        if let Some(path) = by_descriptor(&dir, watched).or_else(|| by_mapping(&dir, watched)) {
+        let held = by_descriptor(&dir, watched).or_else(|| by_mapping(&dir, watched));
+        if let Some(path) = held.filter(|_| !is_starting_child(&dir)) {
             holders.push(Process { pid: Some(pid), command: command(pid), path });
         }
     }
@@ -94,6 +95,17 @@ fn look(watched: &[Watched], locks: Option<AskLocks>) -> Vec<Process> {
     }
     holders.sort_by_key(|holder| holder.pid);
     holders
+}
+
+/// Returns whether this process has just forked it: until it runs another program, it shares what was open here. On a busy machine that takes
+/// longer than anybody waits.
+fn is_starting_child(process: &Path) -> bool {
+    let stat = fs::read_to_string(process.join("stat")).unwrap_or_default();
+    // The name before it may have spaces and parentheses; then come the state and the parent.
+    let parent = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)?.parse::<u32>().ok());
+    let program = |process: &Path| fs::read_link(process.join("exe")).ok();
+    let own = program(Path::new("/proc/self"));
+    parent == Some(std::process::id()) && own.is_some() && program(process) == own
 }
 
 fn command(pid: u32) -> String {
