@@ -231,6 +231,7 @@ mod tests {
     use crate::format::index::{BLOCK_LEN, Located};
     use crate::id::ChunkId;
     use crate::set::archive::segments::SEGMENT_MAX;
+    use crate::store::index::Location;
 
     const MIB: usize = 1 << 20;
     /// What the process must stay below; the tests of the program measure it.
@@ -313,6 +314,12 @@ mod tests {
         store + FETCH + IMAGE_BATCHES * IMAGE_BATCH_BYTES + workers
     }
 
+    /// A prune that moves chunks, after it has looked at everything.
+    fn repack(load: &Load) -> usize {
+        let moving = MOVED_BYTES + MOVED_CHUNKS * size_of::<Location>() + WORKERS * 2 * load.chunk;
+        session(load) - blocks(INDEX_BLOCKS) + blocks(MORE_INDEX_BLOCKS / 2) + UPLOAD + moving
+    }
+
     /// A copy from one bucket to another.
     fn copy(load: &Load) -> usize {
         let ids = COPIED_IDS * 2 * (2 * size_of::<ChunkId>() + 1) * 2;
@@ -321,8 +328,14 @@ mod tests {
 
     type Sum = fn(&Load) -> usize;
 
-    const PHASES: [(&str, Sum); 5] =
-        [("database", database), ("uploads", uploads), ("set", set), ("restore", restore), ("copy", copy)];
+    const PHASES: [(&str, Sum); 6] = [
+        ("database", database),
+        ("uploads", uploads),
+        ("set", set),
+        ("restore", restore),
+        ("repack", repack),
+        ("copy", copy),
+    ];
 
     #[test]
     fn what_is_alive_at_once_fits() {

@@ -16,6 +16,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::error::{Error, Result};
 use crate::id::{Ids, derive_key, expand, keyed};
+use crate::units::{from_hex, hex};
 
 /// What `config` calls this encryption.
 pub(crate) const NAME: &str = "xchacha20poly1305-x25519-blake3";
@@ -308,7 +309,7 @@ impl Keys {
         let mut bytes = name.as_bytes().to_vec();
         bytes.resize(bytes.len().next_multiple_of(32), 0);
         self.names.seal(&nonce, &self.context("source", b""), &mut bytes)?;
-        Ok([nonce.as_slice(), &bytes].concat().iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hex(&[nonce.as_slice(), &bytes].concat()))
     }
 
     /// Decrypts a source's name; `None` for what [`Keys::veil`] did not make.
@@ -317,8 +318,7 @@ impl Keys {
         if digits.len() > 512 || digits.iter().any(|digit| !matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
             return None;
         }
-        let bytes = digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
-        let mut bytes = bytes.collect::<Option<Vec<u8>>>()?;
+        let mut bytes = from_hex(veiled)?;
         let sealed = bytes.split_off(bytes.len().min(24));
         let plain = self.names.open(&bytes.try_into().ok()?, &self.context("source", b""), sealed)?;
         let name = String::from_utf8(plain).ok()?.trim_end_matches('\0').to_string();

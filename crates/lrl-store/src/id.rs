@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::error::{Error, Result};
+use crate::units;
 
 macro_rules! id_type {
     ($(#[$doc:meta])* $name:ident) => {
@@ -46,7 +47,7 @@ macro_rules! id_type {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(str::from_utf8(&hex(&self.0)).unwrap_or_default())
+                f.write_str(&units::hex(&self.0))
             }
         }
 
@@ -181,31 +182,8 @@ pub(crate) fn keyed(key: &[u8; 32], bytes: &[u8]) -> [u8; 32] {
     *blake3::keyed_hash(key, bytes).as_bytes()
 }
 
-// Each read names what it reads: the formatting of 32 single bytes took as long as the decoding of a small chunk.
-fn hex(bytes: &[u8; 32]) -> [u8; 64] {
-    let digit = |value: u8| b"0123456789abcdef"[usize::from(value)];
-    let mut text = [0; 64];
-    for (pair, byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
-        *pair = [digit(byte >> 4), digit(byte & 15)];
-    }
-    text
-}
-
 fn parse_hex(text: &str) -> Option<[u8; 32]> {
-    let value = |digit: u8| match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
-    };
-    let pairs = text.as_bytes().as_chunks::<2>().0;
-    let mut bytes = [0; 32];
-    if text.len() != 2 * bytes.len() {
-        return None;
-    }
-    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-        *byte = value(*high)? << 4 | value(*low)?;
-    }
-    Some(bytes)
+    if text.bytes().any(|digit| digit.is_ascii_uppercase()) { None } else { units::digest(text) }
 }
 
 /// Accumulates a BLAKE3 digest over several writes.

@@ -8,6 +8,7 @@ use crate::crypt::{self, Bundle, Class, Key, Secret};
 use crate::error::{Error, Result};
 use crate::id::{ChunkId, derive_key};
 use crate::time::Time;
+use crate::units::{from_hex, hex};
 
 /// The document's format version that this build writes.
 pub(crate) const VERSION: u32 = 1;
@@ -62,32 +63,14 @@ mod hex_salt {
     use serde::{Deserialize, Deserializer, Serializer};
 
     pub(crate) fn serialize<S: Serializer>(salt: &[u8; 16], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&super::to_hex(salt))
+        serializer.serialize_str(&crate::units::hex(salt))
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 16], D::Error> {
         let text = String::deserialize(deserializer)?;
-        let bytes = super::from_hex(&text).and_then(|bytes| bytes.try_into().ok());
+        let bytes = crate::units::from_hex(&text).and_then(|bytes| bytes.try_into().ok());
         bytes.ok_or_else(|| serde::de::Error::custom("expected 32 hexadecimal digits"))
     }
-}
-
-fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    if !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    let pairs = text.as_bytes().chunks(2);
-    pairs
-        .map(|pair| {
-            Some(pair)
-                .filter(|pair| pair.len() == 2)
-                .and_then(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
-        })
-        .collect()
 }
 
 /// What opens a slot. A copy is wiped from memory as the original is.
@@ -115,7 +98,7 @@ impl Credential {
     /// [`Error::Refused`] where the system has no random numbers.
     pub fn new_key_file() -> Result<Zeroizing<String>> {
         let secret = crypt::new_secret()?;
-        Ok(Zeroizing::new(to_hex(secret.as_slice()) + "\n"))
+        Ok(Zeroizing::new(hex(secret.as_slice()) + "\n"))
     }
 
     /// Derives the key that opens a slot with these parameters; `None` where this is a credential of the other kind.
@@ -184,7 +167,7 @@ impl Slot {
         let key = credential.key(argon2id.as_ref(), "a new slot")?;
         let key = key.ok_or_else(|| Error::Refused("a slot for nobody".into()))?;
         key.seal(&nonce, &context(store_id, &slot.said), &mut sealed)?;
-        slot.sealed = to_hex(&[nonce.as_slice(), &sealed].concat());
+        slot.sealed = hex(&[nonce.as_slice(), &sealed].concat());
         Ok(slot)
     }
 

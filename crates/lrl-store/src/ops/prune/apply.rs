@@ -80,12 +80,7 @@ pub fn apply(store: &Store, plan: Plan, space: &SpaceGuard, observer: &dyn Obser
                     into.count += from.count;
                     into.bytes += from.bytes;
                 }
-                report.notes.extend(
-                    moved
-                        .stayed
-                        .iter()
-                        .map(|(id, why)| format!("{} stays as it is: {why}", backend.object_location(&pack_name(id)))),
-                );
+                report.notes.extend(moved.notes(store));
                 left.drain(..count);
                 limit = limit.saturating_mul(2).min(ROUND_BYTES);
             }

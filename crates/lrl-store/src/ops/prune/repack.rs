@@ -14,6 +14,9 @@ use crate::store::index::Location;
 use crate::store::write::WriteSession;
 use crate::store::{Store, pack_directory, pack_name};
 
+/// Packs that stay where they are, and why.
+type Stayed = Vec<(PackId, Error)>;
+
 /// What one round did.
 #[derive(Default)]
 pub(super) struct Moved {
@@ -21,8 +24,15 @@ pub(super) struct Moved {
     pub gone: Packs,
     /// Packs that were written in their place.
     pub written: Packs,
-    /// Packs that stay where they are, and why.
-    pub stayed: Vec<(PackId, Error)>,
+    stayed: Stayed,
+}
+
+impl Moved {
+    /// Says which packs stay, and why.
+    pub(super) fn notes(&self, store: &Store) -> impl Iterator<Item = String> {
+        let object = |pack| store.storage().object_location(&pack_name(pack));
+        self.stayed.iter().map(move |(pack, why)| format!("{} stays as it is: {why}", object(pack)))
+    }
 }
 
 /// What is alive, by pack: offsets.
@@ -38,10 +48,8 @@ pub(super) fn copy(
 ) -> Result<(Moved, Vec<PackId>)> {
     let session = WriteSession::new(store);
     let is_alive = |place: &Location| Ok(alive.get(&place.pack).is_some_and(|here| here.contains(&place.offset)));
-    let mut moved =
-        Moved { stayed: Mover::move_packs(store, &session, packs, &is_alive, observer)?, ..Moved::default() };
-    let mut copied: HashSet<PackId> = packs.iter().map(|(pack, _)| *pack).collect();
-    moved.stayed.iter().for_each(|(pack, _)| copied.retain(|id| id != pack));
+    let (mut copied, stayed) = Mover::move_packs(store, &session, packs, &is_alive, observer)?;
+    let mut moved = Moved { stayed, ..Moved::default() };
     session.seal()?;
     for pack in session.packs() {
         copied.remove(&pack);
@@ -97,10 +105,8 @@ fn move_all(
         let copies = store.copies(&place.record.id)?;
         Ok(copies.iter().any(|copy| (copy.place.pack, copy.place.offset) == (place.pack, place.offset)))
     };
-    let mut moved =
-        Moved { stayed: Mover::move_packs(store, session, packs, &is_listed, observer)?, ..Moved::default() };
-    let mut gone: HashSet<PackId> = packs.iter().map(|(pack, _)| *pack).collect();
-    moved.stayed.iter().for_each(|(pack, _)| gone.retain(|id| id != pack));
+    let (mut gone, stayed) = Mover::move_packs(store, session, packs, &is_listed, observer)?;
+    let mut moved = Moved { stayed, ..Moved::default() };
     session.seal()?;
     let written: HashSet<PackId> = session.packs().into_iter().collect();
     gone.retain(|pack| !written.contains(pack));
@@ -132,27 +138,31 @@ struct Mover<'a> {
     /// What is read next, and its bytes.
     waiting: Vec<Location>,
     bytes: usize,
-    stayed: Vec<(PackId, Error)>,
+    stayed: Stayed,
 }
 
 type IsNeeded<'a> = dyn Fn(&Location) -> Result<bool> + Sync + 'a;
 
 impl<'a> Mover<'a> {
-    /// Returns the packs of which something cannot be read: it stays where it is, and its pack with it.
+    /// Returns the packs of which all was copied, and those of which something cannot be read: it stays where it is, and its pack with it.
     fn move_packs(
         store: &'a Store,
         session: &'a WriteSession<'a>,
         packs: &[(PackId, u64)],
         is_needed: &'a IsNeeded<'a>,
         observer: &'a dyn Observer,
-    ) -> Result<Vec<(PackId, Error)>> {
+    ) -> Result<(HashSet<PackId>, Stayed)> {
         let mut mover = Self { store, session, is_needed, observer, waiting: Vec::new(), bytes: 0, stayed: Vec::new() };
         for (pack, len) in packs {
             mover.pack(pack)?;
             observer.advance(*len, 0);
         }
         mover.flush()?;
-        Ok(mover.stayed)
+        let mut copied: HashSet<PackId> = packs.iter().map(|(pack, _)| *pack).collect();
+        for (pack, _) in &mover.stayed {
+            copied.remove(pack);
+        }
+        Ok((copied, mover.stayed))
     }
 
     fn pack(&mut self, pack: &PackId) -> Result<()> {

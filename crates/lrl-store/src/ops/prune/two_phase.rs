@@ -351,9 +351,7 @@ impl Run<'_> {
             (report.numbers.repacked, report.numbers.written) = (moved.gone, moved.written);
             report.candidates.count += moved.gone.count;
             report.candidates.bytes += moved.gone.bytes;
-            let backend = self.store.storage();
-            let stays = |(id, why)| format!("{} stays as it is: {why}", backend.object_location(&pack_name(&id)));
-            report.notes.extend(moved.stayed.into_iter().map(stays));
+            report.notes.extend(moved.notes(self.store));
             packs.extend(copied);
         }
         if !packs.is_empty() {

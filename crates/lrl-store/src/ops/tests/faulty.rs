@@ -7,7 +7,18 @@ use std::time::Duration;
 use crate::backend::{Backend, Payload, TempObject};
 use crate::error::{Error, Result};
 use crate::fs::lock::{Guard, LockMode};
+use crate::store::index::Location;
+use crate::store::pack_name;
 use crate::testing::memory_backend::memory;
+
+/// Changes a byte of a stored chunk, counted from where it begins in its pack; returns the pack's name as an object.
+pub fn flip_byte(backend: &dyn Backend, chunk: &Location, at: u64) -> String {
+    let pack = pack_name(&chunk.pack);
+    let mut bytes = backend.read(&pack).unwrap();
+    bytes[(chunk.offset + at) as usize] ^= 1;
+    backend.put(&pack, Payload::Bytes(&bytes)).unwrap();
+    pack
+}
 
 /// What goes wrong from the chosen call on.
 #[derive(Debug, Clone, Copy, PartialEq)]

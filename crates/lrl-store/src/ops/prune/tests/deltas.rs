@@ -6,12 +6,12 @@ use std::sync::Arc;
 use super::{
     assert_clean, assert_exact, back_up, chained, contents, open, pack_bytes, prune, try_prune, worn_and_chained,
 };
-use crate::backend::{Backend, Payload};
+use crate::backend::Backend;
 use crate::fs::space::{Reserve, SpaceGuard};
 use crate::ops::prune::{MaxUnused, apply, plan};
-use crate::ops::tests::faulty::names;
+use crate::ops::tests::faulty::{flip_byte, names};
 use crate::progress::Silent;
-use crate::store::{create, pack_name};
+use crate::store::create;
 use crate::testing::memory_backend::memory;
 
 #[test]
@@ -87,10 +87,7 @@ fn deltas_that_cannot_be_read_stay_with_all_that_they_need() {
     assert!(!chains.is_empty());
     let places: Vec<_> = chains.iter().map(|id| open(&lab.backend).locate(id).unwrap().unwrap()).collect();
     for place in &places {
-        let pack = pack_name(&place.pack);
-        let mut bytes = lab.backend.read(&pack).unwrap();
-        bytes[(place.offset + u64::from(place.record.encoded_len) / 2) as usize] ^= 1;
-        lab.backend.put(&pack, Payload::Bytes(&bytes)).unwrap();
+        flip_byte(&*lab.backend, place, u64::from(place.record.encoded_len) / 2);
     }
     let report = try_prune(&lab.backend, MaxUnused::Bytes(0)).unwrap();
     assert_eq!(report.numbers.full.chunks, 0, "{report:?}");

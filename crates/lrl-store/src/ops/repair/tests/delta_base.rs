@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use sha2::Digest;
 
-use super::{EVERYTHING, contents, put, repaired};
+use super::{EVERYTHING, contents, repaired};
 use crate::backend::Backend;
 use crate::format::entry::Piece;
 use crate::format::snapshot;
 use crate::fs::lock::LockMode;
 use crate::ops::check::check;
 use crate::ops::tests::cases::noise;
+use crate::ops::tests::faulty::flip_byte;
 use crate::ops::tests::sample;
 use crate::progress::Silent;
 use crate::store::tree::TreeBuilder;
@@ -59,10 +60,7 @@ fn what_does_not_use_the_damaged_part_of_its_base_is_not_lost_with_it() {
     let snapshot = sample::snapshot(Some(database), None);
     store.publish(&snapshot).unwrap();
     let place = store.locate(&base_id).unwrap().unwrap();
-    let pack = crate::store::pack_name(&place.pack);
-    let mut bytes = storage.read(&pack).unwrap();
-    bytes[place.offset as usize + 4000] ^= 1;
-    put(&storage, &pack, &bytes);
+    flip_byte(&*storage, &place, 4000);
     drop(store);
     let before = contents(&storage);
     assert_eq!(before.values().map(BTreeMap::len).sum::<usize>(), 1);

@@ -4,11 +4,9 @@ use std::collections::BTreeSet;
 
 use super::site::Site;
 use super::*;
-use crate::backend::Payload;
 use crate::format::node::{Node, decode};
 use crate::id::ChunkId;
-use crate::ops::tests::faulty::twin;
-use crate::store::pack_name;
+use crate::ops::tests::faulty::{flip_byte, twin};
 
 /// Returns the leaves of a list, each with its entries.
 fn leaves(store: &Store, list: &ChunkId) -> Vec<(ChunkId, Vec<Entry>)> {
@@ -22,10 +20,7 @@ fn leaves(store: &Store, list: &ChunkId) -> Vec<(ChunkId, Vec<Entry>)> {
 fn without(store: &Store, chunk: &ChunkId) -> Store {
     let backend = twin(store.storage());
     let place = store.locate(chunk).unwrap().unwrap();
-    let pack = pack_name(&place.pack);
-    let mut bytes = backend.read(&pack).unwrap();
-    bytes[place.offset as usize + 3] ^= 1;
-    backend.put(&pack, Payload::Bytes(&bytes)).unwrap();
+    flip_byte(&*backend, &place, 3);
     Store::open(backend, LockMode::Shared, Duration::ZERO, &Silent).unwrap()
 }
 

@@ -1,15 +1,15 @@
 //! Chunks and lists as no writer makes them.
 
 use super::{new, open, put};
-use crate::backend::Payload;
 use crate::compression::{Encoding, MAX_CHUNK, compress_delta};
 use crate::error::Error;
 use crate::format::entry::{Content, Piece};
 use crate::format::pack::Record;
 use crate::id::ChunkId;
+use crate::ops::tests::faulty::flip_byte;
+use crate::store::Store;
 use crate::store::tree::TreeBuilder;
 use crate::store::write::WriteSession;
-use crate::store::{Store, pack_name};
 
 /// Lists a delta that a writer would not make: nobody looks whether its base is there.
 fn forge(store: &Store, plain: &[u8], base: &[u8]) -> ChunkId {
@@ -137,8 +137,6 @@ fn a_list_that_is_not_there_whole_depends_on_what_may_go() {
         assert!(depends(&store, &root).unwrap(), "{what}");
     }
     let place = open(&backend).locate(&whole).unwrap().unwrap();
-    let mut bytes = backend.read(&pack_name(&place.pack)).unwrap();
-    bytes[place.offset as usize + 1] ^= 1;
-    backend.put(&pack_name(&place.pack), Payload::Bytes(&bytes)).unwrap();
+    flip_byte(&*backend, &place, 1);
     assert!(depends(&open(&backend), &whole).unwrap(), "a node that cannot be read");
 }
