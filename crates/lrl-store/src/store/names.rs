@@ -77,7 +77,7 @@ pub fn is_source_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{LAST_SEQUENCE, SnapshotName, highest_of, is_source_name};
+    use super::{FARTHEST, LAST_SEQUENCE, SnapshotName, highest_of, is_source_name};
 
     #[test]
     fn a_number_that_leaves_none_for_later_ones_is_no_snapshots() {
@@ -102,6 +102,8 @@ mod tests {
         assert_eq!(highest(&[1, u64::MAX]), 1);
         let end = [LAST_SEQUENCE - 1, LAST_SEQUENCE];
         assert!(highest(&end) < LAST_SEQUENCE);
+        let no_gap: Vec<u64> = (0..=LAST_SEQUENCE / FARTHEST).map(|n| n * FARTHEST).collect();
+        assert_eq!(highest(&no_gap), LAST_SEQUENCE - 1);
     }
 
     #[test]

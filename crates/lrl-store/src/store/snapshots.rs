@@ -138,3 +138,41 @@ impl Store {
         Ok((name, bytes.len() as u64))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::{FARTHEST, SnapshotName};
+    use crate::backend::cache::CachedBackend;
+    use crate::backend::{Backend, Payload};
+    use crate::fs::lock::LockMode;
+    use crate::fs::space::Reserve;
+    use crate::id::SnapshotId;
+    use crate::progress::Silent;
+    use crate::store::{Store, create};
+    use crate::testing::memory_backend::memory;
+
+    #[test]
+    fn the_newest_are_listed_from_the_last_that_is_cached_unless_its_number_is_out_of_reach() {
+        let id = SnapshotId::from_hex(&"7".repeat(64)).unwrap();
+        let object = |sequence| SnapshotName { source: "lab".into(), sequence, id }.object();
+        for (cached, later, listed) in
+            [(2, 3, vec![2, 3]), (FARTHEST, 3, vec![FARTHEST]), (FARTHEST + 1, 3, vec![1, 2, 3, FARTHEST + 1])]
+        {
+            let backend = Arc::new(memory());
+            create(&*backend, [1; 32]).unwrap();
+            let put = |sequence| backend.put(&object(sequence), Payload::Bytes(b"document")).unwrap();
+            [1, 2, cached].into_iter().for_each(put);
+            let dir = tempfile::tempdir().unwrap();
+            let below = Arc::clone(&backend) as Arc<dyn Backend>;
+            let near = Arc::new(CachedBackend::new(below, dir.path().into(), Reserve::NONE).unwrap());
+            near.read(&object(cached)).unwrap();
+            put(later);
+            let store = Store::open(near, LockMode::Shared, Duration::ZERO, &Silent).unwrap();
+            let found = store.newest_snapshot_names("lab").unwrap();
+            assert_eq!(found.iter().map(|name| name.sequence).collect::<Vec<_>>(), listed);
+        }
+    }
+}

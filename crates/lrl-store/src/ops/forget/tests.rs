@@ -7,7 +7,7 @@ use super::{Options, Plan, Policy, Reason, apply, plan};
 use crate::backend::{Backend, Payload};
 use crate::error::{Error, Result};
 use crate::format::drill::Drill;
-use crate::format::snapshot::Snapshot;
+use crate::format::snapshot::{BEFORE_RESTORE, Snapshot};
 use crate::fs::lock::LockMode;
 use crate::hint::Hint;
 use crate::ops::judgement::State;
@@ -98,6 +98,25 @@ fn the_newest_that_passed_a_drill_goes_only_by_force() {
         plan(&lab.store, &Options { source: None, names: Vec::new(), policy, force, now: 1000 }, &Silent).unwrap()
     };
     assert_eq!((removed(&policy(false)), removed(&policy(true))), (vec![1, 3], vec![1, 2, 3]));
+}
+
+#[test]
+fn what_was_there_before_a_restore_is_the_proven_one_only_where_no_other_is() {
+    let mut lab = Lab::new();
+    let created = Time { secs: 500, nanos: 0 };
+    let of = sample::snapshot(Some(sample::database()), Some(sample::uploads()));
+    let tagged = Snapshot { sequence: 5, created, tags: vec![BEFORE_RESTORE.into()], ..of };
+    lab.names.push(lab.store.publish(&tagged).unwrap().0);
+    let passed = |sequence: usize, secs| {
+        let snapshot = Some(lab.names[sequence - 1].id);
+        let drill = Drill { snapshot, passed: true, ..Drill::sample("lab", Time { secs, nanos: 0 }) };
+        lab.store.add_drill(&drill).unwrap();
+    };
+    let is_kept = |sequence: usize| lab.by_name(&[&lab.id(sequence)], false).is_err();
+    passed(5, 600);
+    assert!(is_kept(5) && !is_kept(2));
+    passed(2, 700);
+    assert!(!is_kept(5) && is_kept(2));
 }
 
 #[test]

@@ -60,7 +60,7 @@ pub(super) fn make_private(home: impl AsFd, name: &[u8], path: &Path) -> Result<
 }
 
 /// Returns whether this user made a directory. Where a network file system maps root to somebody else, a file tells.
-fn is_ours(dir: &OwnedFd, uid: u32) -> bool {
+pub(super) fn is_ours(dir: &OwnedFd, uid: u32) -> bool {
     if uid == rustix::process::geteuid().as_raw() {
         return true;
     }

@@ -32,6 +32,13 @@ fn names_of_one_file_stay_known_when_another_one_goes() {
     std::fs::write(name("3"), b"other").unwrap();
     remove("4");
     assert_eq!((cache.output_sha256(&name("3")), cache.find_output("ab", dir.path())), (None, None));
+    // Nor what was edited while the other name went.
+    std::fs::write(name("5"), b"bytes").unwrap();
+    cache.put_output(&name("5"), "ab").unwrap();
+    linked("5", "6");
+    let edit = || std::fs::remove_file(name("6")).and_then(|()| std::fs::write(name("5"), b"bytes and more"));
+    cache.remove_output(&name("6"), "ab", edit).unwrap();
+    assert_eq!(cache.output_sha256(&name("5")), None);
 }
 
 #[test]

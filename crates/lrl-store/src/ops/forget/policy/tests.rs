@@ -49,6 +49,19 @@ fn each_rule_keeps_what_restics_keeps() {
 }
 
 #[test]
+fn clocks_that_differ_by_no_more_than_the_skew_agree() {
+    let last = Policy { last: 1, ..Policy::default() };
+    // One that is ahead by that much takes the place, by one second more it is of a time to come.
+    let ahead = |secs| [candidate(1, NOW), candidate(2, NOW + secs)];
+    assert_eq!(sequences(last.clone(), &ahead(SKEW_SECS)), [2]);
+    assert_eq!(apply(&last, &ahead(SKEW_SECS + 1), NOW)[1][0], Reason::Future);
+    // The same of one that is behind: with a time that goes back it does not push out the one before.
+    let behind = |secs| [candidate(1, NOW), candidate(2, NOW - secs)];
+    assert_eq!(sequences(last.clone(), &behind(SKEW_SECS)), [2]);
+    assert_eq!(sequences(last, &behind(SKEW_SECS + 1)), [1, 2]);
+}
+
+#[test]
 fn a_history_is_thinned_by_its_age() {
     // One every ten seconds for two hours, then one an hour for two days before that.
     let hourly = (0..48).map(|n| candidate(n + 1, NOW - (50 - n as i64) * HOUR_SECS));

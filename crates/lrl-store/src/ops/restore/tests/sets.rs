@@ -76,6 +76,10 @@ fn a_set_that_python_wrote_is_restored() {
     let report = run(&lab, &manifest, What::Whole).unwrap();
     assert_eq!((dry.files, dry.restored.len()), (report.files, report.restored.len()));
     assert_eq!((report.files, report.restored.len()), (4, 3));
+    let database = fs::metadata(lab.data().join("lrl.db")).unwrap().len();
+    assert_eq!((dry.bytes, report.bytes), (report.bytes, database + 1 + 100_000 + 3));
+    let parts: Vec<(u64, u64)> = report.restored.iter().map(|one| (one.files, one.bytes)).collect();
+    assert_eq!(parts, [(1, database), (2, 100_001), (1, 3)]);
     assert_eq!((&*report.timestamp, report.restored[0].kept.len()), ("20260114_120000", 2));
     assert_eq!(look(&lab.dir.path().join("backups")), before, "the set was touched");
     let count =

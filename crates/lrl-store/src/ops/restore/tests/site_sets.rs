@@ -7,7 +7,7 @@ use super::*;
 use crate::fs::space::Reserve;
 use crate::ops::export;
 use crate::ops::restore::rename::faults;
-use crate::ops::restore::{is_unfinished, restore_set};
+use crate::ops::restore::{AskLocks, LockHolder, is_unfinished, restore_set};
 
 /// Makes the set of a snapshot in a directory.
 fn export_to(site: &Site, (name, snapshot): &Taken, out: &Path) -> PathBuf {
@@ -252,6 +252,39 @@ fn a_database_that_the_set_lacks_stays_where_it_is() {
     assert_eq!(versions(&site), [Some(true), Some(false), Some(true)]);
     assert_eq!(report.skipped[0].path, "data/users/a.sqlite");
     assert_eq!(fs::read(site.root().join("data/files/x.txt")).unwrap(), b"x");
+}
+
+#[test]
+fn a_database_of_a_set_that_is_locked_out_of_sight_is_named_wherever_it_lies() {
+    fn is_locked<const AT: usize>(path: &Path) -> std::io::Result<Option<LockHolder>> {
+        Ok(path.ends_with(DATABASES[AT]).then_some(LockHolder::Unseen))
+    }
+    let site = Site::new();
+    let manifest = set_of(&site, &site.backup());
+    let asks: [AskLocks; 3] = [is_locked::<0>, is_locked::<1>, is_locked::<2>];
+    for (path, ask) in DATABASES.iter().zip(asks) {
+        let refused = restore_set(&manifest, &Options { locks: Some(ask), ..site.options(What::Whole) }, &Silent);
+        let Err(Error::Refused(text)) = refused else { panic!("{refused:?}") };
+        let place = site.root().join(path);
+        assert!(text.text().contains("cannot be seen") && text.text().contains(place.to_str().unwrap()), "{text}");
+    }
+}
+
+#[test]
+fn a_set_without_databases_or_without_files_is_a_sites_too() {
+    for has_files in [true, false] {
+        let site = Site::new();
+        let (name, snapshot) = site.backup();
+        let half = match has_files {
+            true => Snapshot { databases: Vec::new(), ..snapshot },
+            false => Snapshot { files: None, ..snapshot },
+        };
+        let manifest = set_of(&site, &(name, half));
+        site.change();
+        let _ = restored(&site, &manifest, What::Whole);
+        assert_eq!(versions(&site)[0], Some(!has_files));
+        assert_eq!(fs::read(site.root().join("data/files/x.txt")).unwrap() == b"x", has_files);
+    }
 }
 
 #[test]

@@ -133,6 +133,22 @@ fn staging_directories_of_dead_runs_go_and_those_of_others_stay() {
 }
 
 #[test]
+fn a_directory_that_somebody_else_made_is_not_ours() {
+    use crate::ops::restore::staging_dir::is_ours;
+    let lab = Lab::new();
+    let open = || std::os::fd::OwnedFd::from(fs::File::open(lab.source()).unwrap());
+    let me = rustix::process::geteuid();
+    assert!(is_ours(&open(), me.as_raw()));
+    // Root may write there, but what it makes is its own.
+    if me.is_root() {
+        std::os::unix::fs::chown(lab.source(), Some(65534), Some(65534)).unwrap();
+        set_mode(&lab.source(), 0o700);
+        assert!(!is_ours(&open(), 65534));
+        assert!(names_in(&lab.source()).is_empty());
+    }
+}
+
+#[test]
 fn all_of_this_holds_for_others_than_root() {
     if !rustix::process::geteuid().is_root() {
         return;

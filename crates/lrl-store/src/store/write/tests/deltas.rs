@@ -54,6 +54,9 @@ fn chains_are_rerooted_at_the_bound_and_damage_of_a_base_is_healed() {
         session.seal().unwrap();
         assert_eq!(store.read(&id).unwrap(), plain);
         assert_eq!(store.read_with_bases(&id).unwrap(), plain, "the longest chain too");
+        let another = open(&backend);
+        let place = another.locate(&id).unwrap().unwrap();
+        assert_eq!(another.read_copy(&place).unwrap(), plain, "and where no base is known yet");
         records.push(store.locate(&id).unwrap().unwrap().record);
         last = Some(id);
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Trust, WriteSession};
+use crate::backend::cache::CachedBackend;
 use crate::backend::local::LocalBackend;
 use crate::backend::tests::names;
 use crate::backend::{Backend, Payload};
@@ -14,6 +15,7 @@ use crate::error::Error;
 use crate::format::config::{Config, encode};
 use crate::format::pack::Record;
 use crate::fs::lock::LockMode;
+use crate::fs::space::Reserve;
 use crate::id::ChunkId;
 use crate::progress::Silent;
 use crate::store::index::MAX_FILES;
@@ -277,4 +279,27 @@ fn what_was_stored_for_nothing_goes_only_if_nobody_else_uses_the_store() {
     fill(&store, "first", true, 3);
     assert!(store.read(&ChunkId::of(b"first, listed")).is_ok());
     assert!(store.read(&ChunkId::of(b"second, listed")).is_ok());
+}
+
+#[test]
+fn a_damaged_copy_in_the_cache_is_dropped_and_fetched_anew() {
+    let (backend, _, id) = with_one_chunk();
+    let dir = tempfile::tempdir().unwrap();
+    let near = || {
+        let below = Arc::clone(&backend) as Arc<dyn Backend>;
+        open(&Arc::new(CachedBackend::new(below, dir.path().into(), Reserve::NONE).unwrap()))
+    };
+    assert_eq!(near().read(&id).unwrap(), noise(3, 1000));
+    let mut flipped = 0;
+    for entry in walkdir::WalkDir::new(dir.path()) {
+        let entry = entry.unwrap();
+        let mut bytes = if entry.file_type().is_file() { std::fs::read(entry.path()).unwrap() } else { continue };
+        if let Some(at) = bytes.windows(1000).position(|part| part == noise(3, 1000)) {
+            bytes[at + 50] ^= 1;
+            std::fs::write(entry.path(), bytes).unwrap();
+            flipped += 1;
+        }
+    }
+    assert!(flipped > 0, "nothing was copied");
+    assert_eq!(near().read(&id).unwrap(), noise(3, 1000));
 }
