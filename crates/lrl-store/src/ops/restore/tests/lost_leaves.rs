@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use super::site::Site;
 use super::*;
+use crate::backend::Backend;
 use crate::format::node::{Node, decode};
 use crate::id::ChunkId;
-use crate::ops::tests::faulty::{flip_byte, twin};
+use crate::ops::tests::faulty::{Counted, Fault, Faulty, flip_byte, twin};
 
 /// Returns the leaves of a list, each with its entries.
 fn leaves(store: &Store, list: &ChunkId) -> Vec<(ChunkId, Vec<Entry>)> {
@@ -71,6 +72,31 @@ fn uploads_come_back_without_the_entries_of_a_lost_leaf() {
         }
     }
     assert!(stand_ins > 0);
+}
+
+#[test]
+fn a_store_that_goes_away_meanwhile_is_no_damage() {
+    let lab = Lab::new();
+    let mut list = vec![entry("assets", Kind::Dir)];
+    list.extend((0..1100).map(|n| entry(&format!("assets/{n:04}"), Kind::Dir)));
+    let snapshot = lab.snapshot_of(list);
+    assert!(leaves(&lab.store, &snapshot.files.as_ref().unwrap().list).len() >= 2);
+    let mut calls = 0;
+    loop {
+        let backend = Arc::new(Faulty::before(twin(lab.store.storage()), Counted::All));
+        let store =
+            Store::open(Arc::clone(&backend) as Arc<dyn Backend>, LockMode::Shared, Duration::ZERO, &Silent).unwrap();
+        let options = Options { skip_damaged: true, ..Options::new(lab.dir.path().join(format!("target{calls}"))) };
+        backend.arm(Fault::Dies, calls);
+        let result = restore(&store, &name(), &snapshot, &options, &Silent);
+        if !backend.disarm() {
+            break;
+        }
+        assert!(matches!(result, Err(Error::Io { .. })), "call {calls}: {result:?}");
+        assert!(!options.data_dir.exists(), "call {calls}");
+        calls += 1;
+    }
+    assert!(calls >= 5, "{calls}");
 }
 
 #[test]
