@@ -71,6 +71,44 @@ fn a_program_that_is_just_being_started_holds_nothing() {
 }
 
 #[test]
+#[ignore = "the other run in the test below"]
+fn holds_what_it_was_given_for_a_while() {
+    std::thread::sleep(Duration::from_secs(20));
+}
+
+#[test]
+fn another_run_of_the_same_program_is_named() {
+    let lab = Lab::new();
+    lab.write("lrl.db", &[3; 3000]);
+    let snapshot = lab.snapshot();
+    fs::create_dir_all(lab.data()).unwrap();
+    let database = lab.data().join("lrl.db");
+    fs::write(&database, b"old").unwrap();
+    // No child of this process: the shell's.
+    let script =
+        "\"$0\" --ignored --exact ops::restore::tests::open_files::holds_what_it_was_given_for_a_while <\"$1\" >&2 &
+                  echo $!; wait";
+    let program = std::env::current_exe().unwrap();
+    let mut shell = Command::new("sh")
+        .args(["-c", script])
+        .args([&program, &database])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(shell.stdout.take().unwrap()), &mut line).unwrap();
+    let pid: u32 = line.trim().parse().unwrap();
+    while fs::read_link(format!("/proc/{pid}/exe")).unwrap() != program {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let dry = lab.restore_with(&snapshot, &Options { dry_run: true, ..lab.options(What::Whole) }).unwrap();
+    assert!(Command::new("kill").arg(pid.to_string()).status().unwrap().success());
+    shell.wait().unwrap();
+    assert_eq!(dry.holders.iter().map(|holder| holder.pid).collect::<Vec<_>>(), [Some(pid)]);
+}
+
+#[test]
 fn each_process_that_holds_something_is_named() {
     let process = |pid, command: &str| Process { pid, command: command.into(), path: "/data/lrl.db".into() };
     let refused = |holders: &[Process]| match refuse_open(holders) {

@@ -155,6 +155,21 @@ fn a_set_of_uploads_that_all_lie_elsewhere_comes_back_where_there_is_no_data_dir
 }
 
 #[test]
+fn directories_that_are_made_for_a_set_belong_to_the_owner_that_was_asked_for() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let manifest = set(&lab);
+    let options = Options { owner: Some((1234, 2345)), ..lab.options(What::Whole) };
+    let _ = restore_set(&manifest, &options, &Silent).unwrap();
+    for path in ["", "lrl.db", "assets", "assets/ab/x.txt"] {
+        let meta = fs::metadata(lab.data().join(path)).unwrap();
+        assert_eq!((meta.uid(), meta.gid()), (1234, 2345), "{path}");
+    }
+}
+
+#[test]
 fn a_damaged_or_hostile_set_changes_nothing() {
     let lab = Lab::new();
     let manifest = set(&lab);

@@ -271,6 +271,31 @@ fn a_database_of_a_set_that_is_locked_out_of_sight_is_named_wherever_it_lies() {
 }
 
 #[test]
+fn a_directory_of_a_set_is_restored_through_the_link_in_its_place_and_a_file_replaces_one() {
+    let site = Site::new();
+    let taken = site.backup();
+    let manifest = set_of(&site, &taken);
+    let (dir, file) = (site.root().join("data/files"), site.root().join("rsa_key.pem"));
+    let what = What::Paths(vec![b"data/files".to_vec(), b"rsa_key.pem".to_vec()]);
+    for from_set in [true, false] {
+        site.save();
+        let (other_dir, other_file) = (site.root().join("moved"), site.root().join("moved.pem"));
+        fs::rename(&dir, &other_dir).unwrap();
+        fs::rename(&file, &other_file).unwrap();
+        fs::write(other_dir.join("x.txt"), b"changed").unwrap();
+        fs::write(&other_file, b"changed").unwrap();
+        symlink("../moved", &dir).unwrap();
+        symlink("moved.pem", &file).unwrap();
+        let _ = if from_set { restored(&site, &manifest, what.clone()) } else { site.restore(&taken, what.clone()) };
+        assert_eq!(fs::read_link(&dir).unwrap(), Path::new("../moved"), "{from_set}");
+        assert_eq!(fs::read(other_dir.join("x.txt")).unwrap(), b"x", "{from_set}");
+        assert!(fs::symlink_metadata(&file).unwrap().is_file(), "{from_set}");
+        assert_eq!(fs::read(&other_file).unwrap(), b"changed", "{from_set}");
+        site.reset();
+    }
+}
+
+#[test]
 fn a_set_without_databases_or_without_files_is_a_sites_too() {
     for has_files in [true, false] {
         let site = Site::new();
