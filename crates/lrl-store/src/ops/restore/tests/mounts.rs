@@ -160,6 +160,36 @@ fn a_directory_whose_contents_are_exchanged_gets_the_owner_and_mode_of_what_came
 }
 
 #[test]
+fn a_directory_that_its_owner_may_not_write_is_opened_only_while_its_contents_are_exchanged() {
+    let lab = Lab::new();
+    lab.write("assets/x", b"new");
+    set_mode(&lab.source().join("assets"), 0o554);
+    let snapshot = lab.snapshot();
+    set_mode(&lab.source().join("assets"), 0o755);
+    let assets = lab.data().join("assets");
+    fs::create_dir_all(&assets).unwrap();
+    fs::write(assets.join("x"), b"old").unwrap();
+    set_mode(&assets, 0o515);
+    let seen = |kept: &str| {
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
+        (mode(&assets), fs::read(assets.join("x")).unwrap(), mode(&assets.join(kept)))
+    };
+    let Options { data_dir, storage_dir, .. } = lab.options(What::Whole);
+    let back = UndoOptions { data_dir, storage_dir, dry_run: false, force: false, locks: None };
+    force(true);
+    let done = lab.restore(&snapshot, What::AssetsOnly);
+    force(false);
+    let _ = done.unwrap();
+    assert_eq!(seen(".lrl.pre-restore"), (0o554, b"new".to_vec(), 0o515));
+    undo(&back).unwrap();
+    assert_eq!(seen(".lrl.undone"), (0o515, b"old".to_vec(), 0o554));
+    undo(&back).unwrap();
+    assert_eq!(seen(".lrl.pre-restore"), (0o554, b"new".to_vec(), 0o515));
+    // Else what belongs to nobody cannot be removed by one who is not root.
+    [assets.join(".lrl.pre-restore"), assets].iter().for_each(|dir| set_mode(dir, 0o755));
+}
+
+#[test]
 fn a_file_that_is_mounted_cannot_be_exchanged_and_nothing_changes() {
     let lab = Lab::new();
     lab.write("lrl.db", b"new");
