@@ -77,6 +77,9 @@ fn a_policy_that_would_leave_nothing_is_refused() {
     lab.lrl("backup --snapshot-only").expect(0);
     lab.lrl("backup --snapshot-only --source other").expect(0);
     let before = listed(&lab);
+    for no_rule in ["forget", "forget --keep-bad-within 1d"] {
+        assert!(lab.lrl(no_rule).expect(2).stderr.contains("needs a policy that keeps something"), "{no_rule}");
+    }
     let run = lab.lrl("forget --keep-tag wekly --source lab").expect(1);
     assert!(run.stderr.contains("keeps none of the 2 snapshots of source `lab`"), "{}", run.stderr);
     // Both sources, before anything is removed from one.

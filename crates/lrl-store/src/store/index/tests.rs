@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::{MAX_FILES, write};
+use super::{IndexFile, MAX_FILES, write};
 use crate::backend::tests::names;
 use crate::backend::{Backend, Payload, TempObject};
 use crate::compression::Encoding;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::index::{BLOCK_LEN, Located};
 use crate::format::pack::Record;
 use crate::fs::lock::{Guard, LockMode};
@@ -160,6 +160,23 @@ fn every_copy_of_a_chunk_is_found_in_whichever_blocks_of_an_index_they_are() {
             file.summarize(&backend, true).unwrap();
         }
     }
+}
+
+#[test]
+fn an_index_of_a_later_format_is_told_from_a_damaged_one_by_its_digest() {
+    let backend = memory();
+    let records = (0..3).map(|number| located(id(0, number), 8));
+    let mut records: Vec<_> = records.collect();
+    records.sort_unstable_by_key(|located| located.record.id);
+    write(&backend, &[PackId::of(b"pack")], records.into_iter().map(Ok)).unwrap();
+    let mut bytes = backend.read(&names(&backend, "index")[0]).unwrap();
+    bytes[4] += 1;
+    let later = format!("index/{}", blake3::hash(&bytes[..bytes.len() - 32]).to_hex());
+    backend.put(&later, Payload::Bytes(&bytes)).unwrap();
+    assert!(matches!(IndexFile::open(&backend, &later), Err(Error::Unsupported { .. })));
+    bytes[20] ^= 1;
+    backend.put(&later, Payload::Bytes(&bytes)).unwrap();
+    assert!(matches!(IndexFile::open(&backend, &later), Err(Error::Corrupt { .. })));
 }
 
 #[test]

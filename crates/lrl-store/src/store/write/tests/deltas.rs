@@ -208,3 +208,31 @@ fn a_delta_of_another_store_is_kept_while_all_its_bases_together_are_cheap_to_re
     assert!(!kept(levels[1][0]));
     assert!(kept(levels[0][0]), "{} chunks", super::super::put::MAX_WORK);
 }
+
+#[test]
+fn chunks_that_are_each_others_bases_count_as_not_stored() {
+    use crate::format::index::Located;
+    use crate::store::index;
+    let (backend, store, known) = with_one_chunk();
+    let pack = store.locate(&known).unwrap().unwrap().pack;
+    drop(store);
+    // As only a hostile index says: the pack is there, and long enough.
+    let plain = [noise(8, 500), noise(9, 500)];
+    let ids = plain.each_ref().map(|plain| ChunkId::of(plain));
+    let records = [(ids[0], ids[1]), (ids[1], ids[0])].map(|(id, base)| {
+        let encoding = Encoding::Delta;
+        Record { id, encoded_len: 9, plain_len: 500, encoding, depth: 1, bases: vec![base] }
+    });
+    let mut listed = records.map(|record| Located { pack: 0, offset: 8, record }).to_vec();
+    listed.sort_unstable_by_key(|located| located.record.id);
+    index::write(&*backend, &[pack], listed.into_iter().map(Ok)).unwrap();
+    let store = open(&backend);
+    assert!(store.locate(&ids[0]).unwrap().is_some());
+    let session = WriteSession::new(&store);
+    let stored = plain.each_ref().map(|plain| session.put(plain, &[]).unwrap());
+    assert_eq!(stored, ids);
+    session.seal().unwrap();
+    for (id, plain) in ids.iter().zip(&plain) {
+        assert_eq!(&open(&backend).read(id).unwrap(), plain);
+    }
+}
