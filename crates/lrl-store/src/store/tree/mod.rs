@@ -60,7 +60,8 @@ mod tests {
     #[test]
     fn lists_of_any_length_come_back() {
         let store = store();
-        for len in [0, 1, 255, 256, 257, 70_000] {
+        // Where the last leaf, or the last inner node, is just full too.
+        for len in [0, 1, 255, 256, 257, 256 * 256, 70_000] {
             let pieces: Vec<Piece> = (0..len).map(piece).collect();
             let (root, _) = build(&store, &pieces, None);
             let back: Vec<Piece> = TreeItems::new(&store, &root).unwrap().map(Result::unwrap).collect();
