@@ -156,6 +156,23 @@ fn a_database_that_is_locked_out_of_sight_is_named_wherever_it_lies() {
 }
 
 #[test]
+fn a_directory_where_the_site_has_a_file_is_replaced_unless_lrls_own_lies_in_it() {
+    let site = Site::new();
+    site.write("notes", b"text");
+    let taken = site.backup();
+    fs::remove_file(site.root().join("notes")).unwrap();
+    site.write("notes/backups/x", b"a backup");
+    let own = vec![site.root().join("notes/backups")];
+    let before = site.live();
+    let refused = site.restore_with(&taken, &Options { own, ..site.options(What::Whole) });
+    assert!(matches!(&refused, Err(Error::Refused(why)) if why.text().contains("would be moved away")), "{refused:?}");
+    assert_eq!(site.live(), before);
+    let _ = site.restore(&taken, What::Whole);
+    assert_eq!(fs::read(site.root().join("notes")).unwrap(), b"text");
+    assert_eq!(fs::read(site.root().join("notes.pre-restore/backups/x")).unwrap(), b"a backup");
+}
+
+#[test]
 fn what_a_restore_keeps_is_no_part_of_the_site() {
     let site = Site::new();
     let taken = site.backup();
