@@ -1,4 +1,4 @@
-//! File systems that lack something: `fsync` of directories, locks, space for a mapped file.
+//! File systems that lack something: `fsync` of directories, locks, space for a mapped file. And one that can share blocks.
 
 // A log says what could not be tried here.
 #![allow(clippy::print_stdout)]
@@ -6,28 +6,35 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
-use crate::common::{Lab, Run, noise};
+use rusqlite::Connection;
+
+use crate::common::{Lab, Run, database as json_database, noise};
 use crate::helpers::{assert_whole, strace, there_is};
 
-/// A small ext4 in a file, until it is dropped.
+/// Makes an ext4 with blocks of 1 KiB.
+const SMALL_BLOCKS: [&str; 6] = ["mkfs.ext4", "-q", "-m", "0", "-b", "1024"];
+
+/// A small file system in a file, until it is dropped.
 struct Image {
     file: PathBuf,
     at: PathBuf,
 }
 
 impl Image {
-    /// Makes and mounts one; `None`, with a note, where that is not permitted.
-    fn mount(lab: &Lab, name: &str, size: u64, options: &[&str]) -> Option<Self> {
+    /// Makes and mounts one by a command; `None`, with a note, where that is not permitted or the command is not there.
+    fn mount(lab: &Lab, name: &str, size: u64, make: &[&str]) -> Option<Self> {
         let image = Self { file: lab.path(format!("{name}.img")), at: lab.path(name) };
         fs::create_dir(&image.at).unwrap();
         fs::File::create(&image.file).unwrap().set_len(size).unwrap();
-        let made = Command::new("mkfs.ext4").args(["-q", "-m", "0"]).args(options).arg(&image.file).status();
+        let made = Command::new(make[0]).args(&make[1..]).arg(&image.file).output();
         let mount = || Command::new("mount").args(["-o", "loop"]).arg(&image.file).arg(&image.at).output();
-        if made.is_ok_and(|status| status.success()) && mount().is_ok_and(|run| run.status.success()) {
+        if made.is_ok_and(|run| run.status.success()) && mount().is_ok_and(|run| run.status.success()) {
             return Some(image);
         }
-        println!("skipped: loop mounts are not permitted here");
+        println!("skipped: {} is not there, or loop mounts are not permitted here", make[0]);
         None
     }
 
@@ -144,7 +151,7 @@ fn without_locks_reading_goes_on_and_writing_says_what_helps() {
 #[test]
 fn a_full_disk_with_small_blocks_kills_no_run_by_the_caches_own_files() {
     let lab = Lab::small();
-    let Some(image) = Image::mount(&lab, "bk", 16 << 20, &["-b", "1024"]) else { return };
+    let Some(image) = Image::mount(&lab, "bk", 16 << 20, &SMALL_BLOCKS) else { return };
     lab.lrl("backup -q --out bk/b --reserve 0").expect(0);
     lab.upload("f/v1.txt", b"1");
     lab.lrl("backup -q --out bk/b --reserve 0 --snapshot-only").expect(0);
@@ -160,7 +167,7 @@ fn a_full_disk_with_small_blocks_kills_no_run_by_the_caches_own_files() {
 #[test]
 fn a_database_whose_wal_index_has_no_room_is_an_error_and_no_bus_error() {
     let lab = Lab::small();
-    let Some(image) = Image::mount(&lab, "small", 16 << 20, &["-b", "1024"]) else { return };
+    let Some(image) = Image::mount(&lab, "small", 16 << 20, &SMALL_BLOCKS) else { return };
     let database = lab.database();
     database.pragma_update(None, "journal_mode", "WAL").unwrap();
     database.execute("UPDATE users SET display_name = 'Eve'", []).unwrap();
@@ -180,4 +187,52 @@ fn a_database_whose_wal_index_has_no_room_is_an_error_and_no_bus_error() {
     let restored = rusqlite::Connection::open(lab.path("back/lrl.db")).unwrap();
     let name: String = restored.query_row("SELECT display_name FROM users", [], |row| row.get(0)).unwrap();
     assert_eq!(name, "Eve");
+}
+
+#[test]
+fn where_blocks_can_be_shared_a_long_database_in_rollback_mode_is_cloned() {
+    let lab = Lab::small();
+    let Some(_image) = Image::mount(&lab, "disk", 512 << 20, &["mkfs.btrfs", "-q"]) else { return };
+    assert!(Command::new("cp").args(["-a", "data", "disk"]).current_dir(lab.path("")).status().unwrap().success());
+    let database = Connection::open(lab.path("disk/data/lrl.db")).unwrap();
+    database
+        .execute_batch(
+            "PRAGMA journal_mode=DELETE; CREATE TABLE bulk(id INTEGER PRIMARY KEY, pad TEXT);
+             WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n WHERE i < 40000)
+             INSERT INTO bulk SELECT i, hex(zeroblob(500)) FROM n;",
+        )
+        .unwrap();
+    let back_up = || {
+        let run = lab.lrl("backup --snapshot-only --db-only --json --data-dir disk/data").expect(0);
+        assert_eq!(json_database(&run.json())["read"]["method"], "clone", "{}", run.stdout);
+    };
+    let restored = |to: &str| {
+        lab.lrl(&format!("restore --db-only --data-dir {to}")).expect(0);
+        let restored = Connection::open(lab.path(to).join("lrl.db")).unwrap();
+        let whole: String = restored.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+        assert_eq!(whole, "ok");
+        restored.query_row("SELECT sum(length(pad)), max(id) FROM bulk", [], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
+        })
+    };
+    // Each commit adds two rows: an image between two commits has an even number.
+    let mut commits = 0;
+    thread::scope(|scope| {
+        let backup = scope.spawn(back_up);
+        while !backup.is_finished() {
+            let two = "BEGIN; INSERT INTO bulk(pad) VALUES('x'); INSERT INTO bulk(pad) VALUES('x'); COMMIT";
+            database.execute_batch(two).unwrap();
+            commits += 1;
+            thread::sleep(Duration::from_millis(2));
+        }
+        backup.join().unwrap();
+    });
+    let (_, rows) = restored("first").unwrap();
+    assert!(rows % 2 == 0 && (40_000..=40_000 + 2 * commits).contains(&rows), "{rows} rows, {commits} commits");
+    database.execute("UPDATE bulk SET pad = 'changed' WHERE id = 20000", []).unwrap();
+    back_up();
+    assert_eq!(restored("second").unwrap(), (39_999 * 1000 + 7 + 2 * commits, 40_000 + 2 * commits));
+    // Nothing is left beside it.
+    let left: Vec<_> = fs::read_dir(lab.path("disk/data")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| ["lrl.db", "assets"].contains(&name.to_str().unwrap())), "{left:?}");
 }

@@ -178,6 +178,7 @@ pub(super) fn cost(context: &Context<'_>, report: &Report) {
                 term.say(format!("{name}: read; {}", held(read.held)));
                 term.detail(match read.method {
                     Method::Pages => "the database was read page by page, under SQLite's own lock",
+                    Method::Clone => "the database was cloned under SQLite's own lock, and read from the clone",
                     Method::ChangedPages => "only the pages were read that the WAL names, under SQLite's own lock",
                     Method::BackupApi => "the database was read by SQLite's backup API",
                     Method::PlainFile => "the database was read as a plain file",

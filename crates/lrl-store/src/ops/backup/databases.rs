@@ -184,8 +184,8 @@ pub(super) fn store(
             let source = one.source;
             let open = || {
                 store_database::expect_index(&source.file)?;
-                let reading = crate::source::database::prepare(&source.file, &read_options, observer)?;
-                let draft = one.draft(context, &reading)?;
+                let mut reading = crate::source::database::prepare(&source.file, &read_options, observer)?;
+                let draft = one.draft(context, &mut reading)?;
                 Ok((reading, draft))
             };
             let opened = unless_unreadable(open(), source, is_alone, problems, observer)?;

@@ -118,7 +118,7 @@ pub(super) fn prepare<'a>(
 
 impl<'a> Changed<'a> {
     /// Reads the database without keeping its writers waiting, where they would wait long for an image that is read under the lock.
-    pub(crate) fn draft(&self, context: Context<'_>, reading: &database::Reading<'_>) -> Result<Option<Draft>> {
+    pub(crate) fn draft(&self, context: Context<'_>, reading: &mut database::Reading<'_>) -> Result<Option<Draft>> {
         if !reading.would_block_writers()? {
             return Ok(None);
         }

@@ -7,6 +7,7 @@
 mod asset_rows;
 mod authorizer;
 pub mod cell;
+mod clone;
 mod connect;
 pub(crate) mod definition;
 pub(crate) mod each_row;

@@ -41,6 +41,8 @@ impl<F: FnMut(&[u8]) -> Result<()>> ImageSink for F {
 pub enum Method {
     /// Page by page through SQLite's own locks (`sqlite_dbpage`).
     Pages,
+    /// From a clone that shares the file's blocks, made under SQLite's own locks.
+    Clone,
     /// Through SQLite, only the pages that the WAL names; all others are those of an earlier image.
     ChangedPages,
     /// SQLite's backup API into a scratch copy.

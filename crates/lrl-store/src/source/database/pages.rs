@@ -1,6 +1,7 @@
-//! The image read through SQLite, inside one read transaction. Owns the choice between `sqlite_dbpage` and the backup API; never
-//! waits for a lock and never looks at the file by other means.
+//! The image read through SQLite, inside one read transaction. Owns the choice between `sqlite_dbpage`, the backup API and a clone of the file;
+//! never waits for a lock and never looks at the file by other means.
 
+use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 
+use super::clone::DatabaseClone;
 use super::connect::{Refusal, describe, tables};
 use super::model::{HeldFor, ImageSink, Method};
 use super::plain_file;
@@ -43,6 +45,8 @@ pub(crate) struct Transaction {
     damaged: bool,
     /// Its readers and writers do not wait for each other.
     pub(crate) is_wal: bool,
+    /// The version's pages, and for how long it was locked: the lock is gone.
+    clone: Option<(DatabaseClone, HeldFor)>,
 }
 
 /// What was streamed, and how.
@@ -59,10 +63,29 @@ impl Transaction {
             Ok(Begun { since, page_size, page_count, tables, damaged }) => {
                 let mode = conn.pragma_query_value(None, "journal_mode", |row| row.get::<_, String>(0));
                 let is_wal = mode.is_ok_and(|mode| mode == "wal");
-                Ok(Self { conn, since, page_size, page_count, tables, damaged, is_wal })
+                Ok(Self { conn, since, page_size, page_count, tables, damaged, is_wal, clone: None })
             }
             Err(refusal) => Err(Box::new((refusal, conn))),
         }
+    }
+
+    /// Lets go of the lock of a database in rollback mode if its file can be cloned: the pages come from the clone then. `source` is that file; it
+    /// must have been opened before the connection, and is to be closed after it.
+    pub(crate) fn detach(&mut self, source: &File, db: &Path) {
+        let Some(header) = self.header().filter(|_| !self.is_wal && self.tables.is_ok()) else { return };
+        let Some(clone) = DatabaseClone::new(source, db, self.page_size, self.size_bytes()) else { return };
+        let mut first = Vec::new();
+        if clone.read(1, 1, &mut first).is_ok()
+            && first.starts_with(&header)
+            && self.conn.execute_batch("COMMIT").is_ok()
+        {
+            self.clone = Some((clone, HeldFor { locked: self.since.elapsed(), wal: Duration::ZERO }));
+        }
+    }
+
+    /// Returns whether its writers wait for its end.
+    pub(crate) fn blocks_writers(&self) -> bool {
+        !self.is_wal && self.clone.is_none()
     }
 
     /// Streams the image and ends the transaction. Any doubt about `sqlite_dbpage` leads to the backup API, whose copy is made under
@@ -75,7 +98,8 @@ impl Transaction {
         observer: &dyn Observer,
     ) -> Result<Option<Copied>> {
         if let Some(header) = self.stream_pages(sink, observer)? {
-            return Ok(Some(Copied { header, method: Method::Pages, held: self.end() }));
+            let method = if self.clone.is_some() { Method::Clone } else { Method::Pages };
+            return Ok(Some(Copied { header, method, held: self.end() }));
         }
         sink.restart()?;
         if self.damaged {
@@ -86,6 +110,9 @@ impl Transaction {
 
     /// Streams the image page by page; `None` on any doubt.
     pub(crate) fn stream_pages(&self, sink: &mut dyn ImageSink, observer: &dyn Observer) -> Result<Option<Vec<u8>>> {
+        if let Some((clone, _)) = &self.clone {
+            return self.stream_clone(clone, sink, observer).map(Some);
+        }
         let Ok(mut statement) = self.conn.prepare("SELECT pgno, data FROM sqlite_dbpage ORDER BY pgno") else {
             return Ok(None);
         };
@@ -128,10 +155,35 @@ impl Transaction {
         Ok(Some(header))
     }
 
+    fn stream_clone(
+        &self,
+        clone: &DatabaseClone,
+        sink: &mut dyn ImageSink,
+        observer: &dyn Observer,
+    ) -> Result<Vec<u8>> {
+        let (mut piece, mut header, mut next) = (Vec::new(), Vec::new(), 1);
+        while next <= self.page_count {
+            checkpoint(observer)?;
+            let last = self.page_count.min(next + (PIECE_BYTES / self.page_size as usize) as u64 - 1);
+            clone.read(next, last, &mut piece)?;
+            if next == 1 {
+                header = piece[..100].to_vec();
+            }
+            sink.bytes(&piece)?;
+            next = last + 1;
+        }
+        Ok(header)
+    }
+
     /// Reads pages, `from` and `to` included, into `bytes`; returns whether all are there.
     pub(crate) fn read_pages(&self, from: u64, to: u64, bytes: &mut Vec<u8>) -> bool {
         bytes.clear();
-        let is_read = !self.damaged && to <= self.page_count && read_pages(&self.conn, from, to, bytes).is_ok();
+        let is_read = !self.damaged
+            && to <= self.page_count
+            && match &self.clone {
+                Some((clone, _)) => clone.read(from, to, bytes).is_ok(),
+                None => read_pages(&self.conn, from, to, bytes).is_ok(),
+            };
         is_read && bytes.len() as u64 == (to + 1).saturating_sub(from) * u64::from(self.page_size)
     }
 
@@ -200,6 +252,9 @@ impl Transaction {
 
     /// Ends the transaction and returns for how long it was open.
     pub(crate) fn end(self) -> HeldFor {
+        if let Some((_, held)) = self.clone {
+            return held;
+        }
         // Nothing was written: a failing COMMIT loses nothing, and closing the connection releases the lock as well.
         let _ = self.conn.execute_batch("COMMIT");
         let open = self.since.elapsed();

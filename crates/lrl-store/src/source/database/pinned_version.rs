@@ -1,11 +1,12 @@
 //! The version of a database that is held before it is read: what it is, what of it changed, and its pages. Long databases in rollback mode are
-//! read before that, without a lasting lock.
+//! cloned instead of being held; where that is not possible they are read before, without a lasting lock.
 
-use std::fs;
+use std::fs::{self, File};
 use std::time::Instant;
 
+use super::clone::can_clone;
 use super::model::{Image, ImageSink, Method};
-use super::pages::{Copied, is_wal, page_size};
+use super::pages::{Copied, Transaction, is_wal, page_size};
 use super::read::{LOCKED_UP_TO, Reading, describe_image};
 use super::shm;
 use super::state::Stamp;
@@ -15,14 +16,18 @@ use super::wal_changes::{ExtentSet, RULES, Wal, WalMark};
 use crate::error::{Error, Result};
 
 impl Reading<'_> {
-    /// Returns whether writers would wait long for an image that is read under the lock.
+    /// Returns whether writers would wait long for an image: it would be read under the lock, as it cannot be cloned.
     ///
     /// # Errors
     /// [`Error::Source`] or [`Error::Io`] if the file cannot be read.
-    pub(crate) fn would_block_writers(&self) -> Result<bool> {
+    pub(crate) fn would_block_writers(&mut self) -> Result<bool> {
         let header = self.header()?;
         let len = fs::metadata(&self.db).map_err(Error::io("stat", self.shown))?.len();
-        Ok(page_size(&header) > 0 && !is_wal(&header) && len > LOCKED_UP_TO)
+        if page_size(&header) == 0 || is_wal(&header) || len <= LOCKED_UP_TO {
+            return Ok(false);
+        }
+        self.source = File::open(&self.db).ok().filter(|source| can_clone(source, &self.db));
+        Ok(self.source.is_none())
     }
 
     /// Reads the image without a lasting lock, before the version is held.
@@ -47,6 +52,9 @@ impl Reading<'_> {
             let mark = Wal::open(&self.db, RULES).and_then(|wal| wal.mark(earlier, self.published.as_ref()));
             // A refusal comes again when the image is read, and is dealt with there.
             self.transaction = self.begin()?.ok();
+            if let (Some(held), Some(source)) = (&mut self.transaction, &self.source) {
+                held.detach(source, &self.db);
+            }
             let held = self.transaction.as_ref().filter(|held| held.is_wal);
             self.mark = mark.zip(held).map(|(mark, held)| mark.of_image(held.page_count));
         }
@@ -96,6 +104,6 @@ impl Reading<'_> {
 
     /// Returns whether writers wait for as long as the version is held.
     pub(crate) fn blocks_writers(&self) -> bool {
-        self.transaction.as_ref().is_some_and(|held| !held.is_wal)
+        self.transaction.as_ref().is_some_and(Transaction::blocks_writers)
     }
 }

@@ -52,6 +52,8 @@ pub struct Reading<'a> {
     pub(super) started: Instant,
     /// Holds the version that is read.
     pub(super) transaction: Option<Transaction>,
+    /// The file, where it can be cloned: opened before the transaction's connection, and closed after it.
+    pub(super) source: Option<File>,
     /// Where the WAL was before that.
     pub(super) mark: Option<WalMark>,
     /// What its index published before that.
@@ -63,8 +65,8 @@ impl<'a> Reading<'a> {
     pub(super) fn new(db: &'a Path, options: &'a ReadOptions<'a>, observer: &'a dyn Observer) -> Result<Self> {
         let real = fs::canonicalize(db).map_err(|error| source_error(db, format!("cannot be opened: {error}")))?;
         let started = Instant::now();
-        let (transaction, mark, published) = (None, None, None);
-        let reading = Self { db: real, shown: db, options, observer, started, transaction, mark, published };
+        let (transaction, source, mark, published) = (None, None, None, None);
+        let reading = Self { db: real, shown: db, options, observer, started, transaction, source, mark, published };
         reading.check_ours()?;
         // Nobody waits for a reader in WAL mode, and long files are read before without a lasting lock.
         if !is_wal(&reading.header()?) && reading.db.metadata().is_ok_and(|meta| meta.len() <= LOCKED_UP_TO) {

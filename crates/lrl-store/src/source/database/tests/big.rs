@@ -1,10 +1,14 @@
 //! Large databases: speed, and the lock-byte page. Run by name, with `--ignored --nocapture`.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use super::{Collect, Lab};
 use crate::error::Result;
 use crate::progress::Silent;
+use crate::source::database::clone::DatabaseClone;
+use crate::source::database::clone::tests::pretend;
 use crate::source::database::connect::open_live;
 use crate::source::database::pages::Transaction;
 use crate::source::database::{Method, ReadOptions, observe, plain_file, read_image};
@@ -104,10 +108,22 @@ fn the_lock_byte_page_is_zero_and_nothing_else_differs() {
     for page_size in [65536, 4096] {
         let lab = Lab::new();
         fill(&lab, "delete", page_size, 1_100_000);
+        // The page is never used: whatever is there means nothing.
+        let source = File::options().read(true).write(true).open(lab.db()).unwrap();
+        source.write_all_at(b"not zero", 1 << 30).unwrap();
+        pretend(true);
         let conn = open_live(&lab.db()).unwrap();
         let transaction = Transaction::begin(conn).unwrap();
         let (mut by_pages, mut by_backup) = (Collect::default(), Collect::default());
         transaction.stream_pages(&mut by_pages, &Silent).unwrap().unwrap();
+        let clone = DatabaseClone::new(&source, &lab.db(), page_size, transaction.size_bytes()).unwrap();
+        let mut pages = Vec::new();
+        for first in (1..=transaction.page_count).step_by(1000) {
+            let last = transaction.page_count.min(first + 999);
+            clone.read(first, last, &mut pages).unwrap();
+            let at = (first - 1) as usize * page_size as usize;
+            assert!(pages == by_pages.0[at..at + pages.len()], "pages {first} to {last}");
+        }
         let copied = transaction.copy_by_backup(&lab.db(), &lab.scratch(), &mut by_backup, &Silent).unwrap();
         assert_eq!(copied.method, Method::BackupApi);
         assert!(by_pages.0.len() > 1 << 30);

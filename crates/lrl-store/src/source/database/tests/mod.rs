@@ -2,6 +2,7 @@
 
 mod big;
 mod changes;
+mod clones;
 mod faults;
 mod inspecting;
 mod live;
