@@ -30,10 +30,11 @@ impl DatabaseClone {
     /// than `len` bytes.
     pub(super) fn new(source: &File, db: &Path, page_size: u32, len: u64) -> Option<Self> {
         let (ours, there) = (source.metadata().ok()?, fs::metadata(db).ok()?);
-        let is_same = (ours.dev(), ours.ino()) == (there.dev(), there.ino());
-        let file =
-            clone_file(source, db).filter(|file| is_same && file.metadata().is_ok_and(|meta| meta.len() >= len))?;
-        Some(Self { file, path: db.to_path_buf(), page_size })
+        if (ours.dev(), ours.ino()) != (there.dev(), there.ino()) {
+            return None;
+        }
+        let file = clone_file(source, db)?;
+        (file.metadata().ok()?.len() >= len).then(|| Self { file, path: db.to_path_buf(), page_size })
     }
 
     /// Reads pages, `from` and `to` included, into `bytes`, as SQLite would.

@@ -150,6 +150,19 @@ impl Worker {
         writeln!(self.stdin.as_mut().unwrap(), "{line}").unwrap();
     }
 
+    /// Waits for a line and returns it. No byte behind it is taken.
+    fn hear(&mut self) -> String {
+        let stdout = self.child.stdout.as_mut().unwrap();
+        let (mut line, mut byte) = (String::new(), [0]);
+        loop {
+            stdout.read_exact(&mut byte).unwrap();
+            match byte {
+                [b'\n'] => return line,
+                [other] => line.push(other.into()),
+            }
+        }
+    }
+
     /// Lets it end by itself and returns what else it printed.
     fn stop(mut self) -> String {
         self.stdin = None;
