@@ -170,8 +170,12 @@ impl Backend for CachedBackend {
                 None => self.blocks.read(name, offset, len),
             },
             None => match if is_whole(name) { self.copy(name)? } else { None } {
-                Some(copy) => read_at(&copy, offset, len)
-                    .ok_or_else(|| Error::corrupt(self.object_location(name), "ends too early")),
+                Some(copy) => match read_at(&copy, offset, len) {
+                    Some(bytes) => Ok(bytes),
+                    None if copy.is_file() => Err(Error::corrupt(self.object_location(name), "ends too early")),
+                    // Another process of this machine has removed the copy meanwhile: that is no damage.
+                    None => self.below.read_range(name, offset, len),
+                },
                 None => self.below.read_range(name, offset, len),
             },
         }

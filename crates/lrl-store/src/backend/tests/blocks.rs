@@ -125,6 +125,29 @@ fn copies_of_what_is_far_away_conform() {
 }
 
 #[test]
+fn a_copy_that_another_process_removes_meanwhile_is_no_damage() {
+    let far = Arc::new(Far::new());
+    let name = format!("index/{}", "7".repeat(64));
+    far.memory.put(&name, Payload::Bytes(&[7; 1000])).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let near = near(&far, dir.path());
+    assert_eq!(near.read_range(&name, 10, 5).unwrap(), [7; 5]);
+    let copy = dir.path().join("objects").join(&name);
+    assert!(copy.is_file());
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                let _ = std::fs::remove_file(&copy);
+            }
+        });
+        let read: Result<Vec<_>> = (0..5000).map(|at| near.read_range(&name, at % 900, 100)).collect();
+        done.store(true, Ordering::Relaxed);
+        assert!(read.unwrap().iter().all(|bytes| *bytes == [7; 100]));
+    });
+}
+
+#[test]
 fn what_is_asked_for_ahead_comes_once_and_several_at_a_time() {
     let (far, bytes) = far();
     let dir = tempfile::tempdir().unwrap();
