@@ -169,15 +169,21 @@ impl Backend for CachedBackend {
                 Some(bytes) => Ok(bytes),
                 None => self.blocks.read(name, offset, len),
             },
-            None => match if is_whole(name) { self.copy(name)? } else { None } {
-                Some(copy) => match read_at(&copy, offset, len) {
-                    Some(bytes) => Ok(bytes),
-                    None if copy.is_file() => Err(Error::corrupt(self.object_location(name), "ends too early")),
-                    // Another process of this machine has removed the copy meanwhile: that is no damage.
-                    None => self.below.read_range(name, offset, len),
-                },
-                None => self.below.read_range(name, offset, len),
-            },
+            None => {
+                if is_whole(name)
+                    && let Some(copy) = self.copy(name)?
+                {
+                    match read_at(&copy, offset, len) {
+                        Some(bytes) => return Ok(bytes),
+                        None if copy.is_file() => {
+                            return Err(Error::corrupt(self.object_location(name), "ends too early"));
+                        }
+                        // Another process of this machine has removed the copy meanwhile: that is no damage.
+                        None => {}
+                    }
+                }
+                self.below.read_range(name, offset, len)
+            }
         }
     }
 
