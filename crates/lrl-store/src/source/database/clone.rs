@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, fstatfs, ioctl_ficlone, open};
 
+use super::model::ImageSink;
+use crate::budget::PIECE_BYTES;
 use crate::error::{Error, Result};
+use crate::progress::{Observer, checkpoint};
 
 /// Where SQLite's locks are, in bytes: the page there is never used, and SQLite reads it as zeros (file format, section 1.7).
 const LOCK_BYTES: u64 = 1 << 30;
@@ -24,7 +27,8 @@ pub(super) struct DatabaseClone {
     page_size: u32,
 }
 
-/// Returns whether the file system of a database can share blocks, and an unnamed file can be made beside it.
+/// Returns whether the file system of a database can share blocks, and an unnamed file can be made beside it. What was not written back yet is
+/// written for it, so that the clone that is made under the lock has less to wait for.
 pub(super) fn can_clone(source: &File, db: &Path) -> bool {
     clone_file(source, db).is_some()
 }
@@ -39,6 +43,22 @@ impl DatabaseClone {
         }
         let file = clone_file(source, db)?;
         (file.metadata().ok()?.len() >= len).then(|| Self { file, path: db.to_path_buf(), page_size })
+    }
+
+    /// Streams the pages up to the last and returns the first 100 bytes.
+    pub(super) fn stream(&self, last: u64, sink: &mut dyn ImageSink, observer: &dyn Observer) -> Result<Vec<u8>> {
+        let (mut piece, mut header, mut next) = (Vec::new(), Vec::new(), 1);
+        while next <= last {
+            checkpoint(observer)?;
+            let to = last.min(next + (PIECE_BYTES / self.page_size as usize) as u64 - 1);
+            self.read(next, to, &mut piece)?;
+            if next == 1 {
+                header = piece[..100].to_vec();
+            }
+            sink.bytes(&piece)?;
+            next = to + 1;
+        }
+        Ok(header)
     }
 
     /// Reads pages, `from` and `to` included, into `bytes`, as SQLite would.

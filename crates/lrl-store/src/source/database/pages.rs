@@ -111,7 +111,7 @@ impl Transaction {
     /// Streams the image page by page; `None` on any doubt.
     pub(crate) fn stream_pages(&self, sink: &mut dyn ImageSink, observer: &dyn Observer) -> Result<Option<Vec<u8>>> {
         if let Some((clone, _)) = &self.clone {
-            return self.stream_clone(clone, sink, observer).map(Some);
+            return clone.stream(self.page_count, sink, observer).map(Some);
         }
         let Ok(mut statement) = self.conn.prepare("SELECT pgno, data FROM sqlite_dbpage ORDER BY pgno") else {
             return Ok(None);
@@ -153,26 +153,6 @@ impl Transaction {
             sink.bytes(&piece)?;
         }
         Ok(Some(header))
-    }
-
-    fn stream_clone(
-        &self,
-        clone: &DatabaseClone,
-        sink: &mut dyn ImageSink,
-        observer: &dyn Observer,
-    ) -> Result<Vec<u8>> {
-        let (mut piece, mut header, mut next) = (Vec::new(), Vec::new(), 1);
-        while next <= self.page_count {
-            checkpoint(observer)?;
-            let last = self.page_count.min(next + (PIECE_BYTES / self.page_size as usize) as u64 - 1);
-            clone.read(next, last, &mut piece)?;
-            if next == 1 {
-                header = piece[..100].to_vec();
-            }
-            sink.bytes(&piece)?;
-            next = last + 1;
-        }
-        Ok(header)
     }
 
     /// Reads pages, `from` and `to` included, into `bytes`; returns whether all are there.
