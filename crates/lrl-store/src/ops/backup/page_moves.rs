@@ -55,7 +55,7 @@ impl PageMoves {
         let distance = MIN_DISTANCE.max(parent.size_bytes / (ANCHORS as u64 / 16 * 15));
         let mut map = Self { extents: Vec::new(), anchors: AnchorMap::default(), distance };
         let mut all = Vec::new();
-        store.expect_image(parent.size_bytes.div_ceil(extent_bytes), false)?;
+        store.expect_chunks(parent.size_bytes.div_ceil(extent_bytes), false)?;
         // A crafted list may name more than the image holds.
         let extents = usize::try_from(parent.size_bytes.div_ceil(extent_bytes)).unwrap_or(usize::MAX);
         let mut pieces = TreeItems::<Piece>::new(store, &parent.root)?.take(extents);

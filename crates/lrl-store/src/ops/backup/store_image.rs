@@ -311,9 +311,6 @@ struct Storer<'a> {
     moves: Option<PageMoves>,
     /// Whether pages can move at all: the parent has pages of the same size.
     may_move: Option<bool>,
-    /// Extents that were read, until the index expects that many look-ups.
-    changed: u64,
-    expects_look_ups: bool,
     changed_unseen: AtomicBool,
 }
 
@@ -321,7 +318,7 @@ impl<'a> Storer<'a> {
     fn new(plan: Plan<'a>) -> Self {
         let ids = ExtentIds::new(plan.scratch);
         let changed_unseen = AtomicBool::new(false);
-        Self { plan, ids, moves: None, may_move: None, changed: 0, expects_look_ups: false, changed_unseen }
+        Self { plan, ids, moves: None, may_move: None, changed_unseen }
     }
 
     fn run(mut self, batches: &Receiver<Message>, give_back: &SyncSender<Batch>) -> Result<(ExtentIds, bool)> {
@@ -357,10 +354,6 @@ impl<'a> Storer<'a> {
                 self.moves = PageMoves::if_moved(session.store(), parent, &changed, observer)
                     .or_else(|error| if error.is_final() { Err(error) } else { Ok(None) })?;
             }
-        }
-        if !self.expects_look_ups {
-            self.changed += batch.changed as u64;
-            self.expects_look_ups = session.store().expect_image(self.changed, false)?;
         }
         let ids: Vec<ChunkId> =
             batch.extents.par_iter().map(|extent| self.store_extent(batch, extent)).collect::<Result<_>>()?;

@@ -243,7 +243,7 @@ pub(crate) fn hash_file(store: &Store, name: &str, observer: &dyn Observer) -> R
 
 /// Prepares the index for a look-up of every chunk.
 pub(super) fn expect_look_ups(store: &Store) -> Result<()> {
-    store.expect_look_ups(MORE_INDEX_BLOCKS)
+    store.expect_look_ups(MORE_INDEX_BLOCKS, false)
 }
 
 /// Lists the packs that are there.

@@ -95,7 +95,7 @@ fn take_inventory(store: &Store, names: Vec<SnapshotName>, observer: &dyn Observ
         Ok(())
     })?;
     let files = store.indexes();
-    store.expect_look_ups(MORE_INDEX_BLOCKS)?;
+    store.expect_look_ups(MORE_INDEX_BLOCKS, false)?;
     for file in &files {
         file.packs().iter().for_each(|id| packs.entry(*id).or_default().is_listed = true);
     }

@@ -62,7 +62,7 @@ pub(super) fn copy(
 /// Moves what the index lists in `packs`, in this order.
 pub(super) fn repack(store: &Store, packs: &[(PackId, u64)], observer: &dyn Observer) -> Result<Moved> {
     // The index was replaced, by the prune itself or by the round before. What is written takes memory, too.
-    store.expect_look_ups(MORE_INDEX_BLOCKS / 2)?;
+    store.expect_look_ups(MORE_INDEX_BLOCKS / 2, false)?;
     let before = store.open_index_names();
     let session = WriteSession::new(store);
     let done = move_all(store, &session, packs, observer);

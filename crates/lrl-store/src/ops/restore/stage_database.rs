@@ -50,7 +50,7 @@ pub(super) fn write_image(
     snapshot: &str,
 ) -> Result<()> {
     let Writer { store, observer, space } = *writer;
-    store.expect_image(database.size_bytes / u64::from(store.config().chunking.extent_bytes).max(1), true)?;
+    store.expect_chunks(database.size_bytes / u64::from(store.config().chunking.extent_bytes).max(1), true)?;
     let sha256 = database.sha256.as_ref().map(|_| Sha256Thread::start());
     let (mut flusher, mut at) = (Flusher::new(FLUSH_BYTES), 0);
     let written = read_image(store, database, None, observer, &mut |bytes| {

@@ -12,8 +12,8 @@ use crate::progress::{Observer, checkpoint};
 use crate::store::handle::{DamagedIndex, Store};
 use crate::store::index;
 
-/// For fewer chunks of an image nothing is prepared.
-const MIN_EXPECTED: u64 = 1024;
+/// For fewer chunks nothing is prepared.
+pub(crate) const MIN_EXPECTED: u64 = 1024;
 
 /// Shares out how many blocks are kept, by the files' lengths; returns how many chunks they list.
 fn share_blocks(files: &[Arc<IndexFile>], blocks: usize) -> u64 {
@@ -91,13 +91,13 @@ impl Store {
     }
 
     /// Prepares for look-ups of most chunks, in no order: keeps this many blocks, shared out by length, and summaries by which a look-up reads
-    /// one block of the one file that has the chunk.
-    pub(crate) fn expect_look_ups(&self, blocks: usize) -> Result<()> {
+    /// one block of the one file that has the chunk; with `new`, chunks that no file has are looked up, too.
+    pub(crate) fn expect_look_ups(&self, blocks: usize, new: bool) -> Result<()> {
         let files = self.indexes();
         let records = share_blocks(&files, blocks);
         for file in files.iter().filter(|file| !file.has_summary()) {
             if records <= SUMMARIZED_CHUNKS {
-                match file.summarize(&*self.backend, files.len() > 1) {
+                match file.summarize(&*self.backend, new || files.len() > 1) {
                     Err(error) if error.is_final() => return Err(error),
                     // A look-up finds out what is wrong with it.
                     _ => {}
@@ -107,18 +107,17 @@ impl Store {
         Ok(())
     }
 
-    /// Prepares for reading or looking up this many chunks of an image: where those are a good part of all chunks, look-ups read the one file
-    /// that has each. With `alone`, nothing else is done meanwhile, and more is kept in memory. Returns whether it did.
-    pub(crate) fn expect_image(&self, chunks: u64, alone: bool) -> Result<bool> {
+    /// Prepares for reading or looking up this many chunks: where those are a good part of all chunks, look-ups read the one file that has
+    /// each. With `alone`, nothing else is done meanwhile, and more is kept in memory.
+    pub(crate) fn expect_chunks(&self, chunks: u64, alone: bool) -> Result<()> {
         let records: u64 = self.indexes().iter().map(|file| file.records()).sum();
         if chunks < MIN_EXPECTED || chunks < records / 32 {
-            return Ok(false);
+            return Ok(());
         }
         if alone {
             self.bases.hold_more(MORE_DECODED_BYTES);
         }
-        self.expect_look_ups(if alone { MORE_INDEX_BLOCKS } else { INDEX_BLOCKS })?;
-        Ok(true)
+        self.expect_look_ups(if alone { MORE_INDEX_BLOCKS } else { INDEX_BLOCKS }, !alone)
     }
 
     /// Writes one index of what `keep` leaves of each chunk's copies, in `packs`; then removes all other index files, durably. A failure

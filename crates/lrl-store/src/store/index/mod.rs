@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::format::index::{self, Block, Encoder, Layout, Located};
 use crate::id::{ChunkId, IndexId, PackId};
 
+pub(crate) use self::load::MIN_EXPECTED;
 pub use self::location::{ChunkCopy, IndexSlot, Location};
 
 /// Index files that a store keeps, at most; one more and the small ones are merged.
@@ -387,7 +388,7 @@ fn write_groups(
     write(backend, &packs, selected)
 }
 
-pub(crate) mod load;
+mod load;
 mod location;
 mod summary;
 #[cfg(test)]

@@ -15,6 +15,7 @@ use crate::format::pack::Record;
 use crate::fs::lock::{Guard, LockMode};
 use crate::id::{ChunkId, PackId};
 use crate::progress::Silent;
+use crate::store::write::WriteSession;
 use crate::store::{Store, create};
 use crate::testing::memory_backend::{Memory, memory};
 
@@ -119,7 +120,7 @@ fn looking_up_what_was_stored_together_asks_one_file() {
 fn where_many_look_ups_are_expected_files_without_the_chunk_are_not_read() {
     const LOOKS: u32 = 500;
     let (store, backend) = store(2000);
-    store.expect_look_ups(1).unwrap();
+    store.expect_look_ups(1, false).unwrap();
     backend.read.store(0, Ordering::Relaxed);
     assert!((0..LOOKS).all(|number| store.locate(&id(99, number)).unwrap().is_none()));
     let blocks = backend.read.load(Ordering::Relaxed) / BLOCK_LEN as u64;
@@ -130,7 +131,7 @@ fn where_many_look_ups_are_expected_files_without_the_chunk_are_not_read() {
 fn where_many_look_ups_are_expected_each_reads_one_block() {
     const LOOKS: u32 = 500;
     let (store, backend) = store(20_000);
-    store.expect_look_ups(1).unwrap();
+    store.expect_look_ups(1, false).unwrap();
     backend.read.store(0, Ordering::Relaxed);
     for number in 0..LOOKS {
         let id = id(number as usize % MAX_FILES, 20 * number);
@@ -140,6 +141,29 @@ fn where_many_look_ups_are_expected_each_reads_one_block() {
     // Twice for each, and one of eighty times in each other file.
     let blocks = backend.read.load(Ordering::Relaxed) / BLOCK_LEN as u64;
     assert!(blocks < 2 * u64::from(LOOKS) * 3 / 2, "{blocks} blocks for {LOOKS} chunks");
+}
+
+#[test]
+fn what_a_run_has_written_it_does_not_read_to_know_that_something_is_new() {
+    const LOOKS: u32 = 1000;
+    let (store, backend) = store(100);
+    let session = WriteSession::new(&store);
+    for n in 0..3 * LOOKS {
+        session.put(&n.to_le_bytes(), &[]).unwrap();
+        if n % 500 == 0 {
+            session.seal().unwrap();
+        }
+    }
+    // The next look-ups find the last index.
+    (0..1024u32).for_each(|n| _ = session.knows(&id(99, n)).unwrap());
+    backend.read.store(0, Ordering::Relaxed);
+    assert!((1024..1024 + LOOKS).all(|n| !session.knows(&id(99, n)).unwrap()));
+    let blocks = backend.read.load(Ordering::Relaxed) / BLOCK_LEN as u64;
+    assert!(
+        blocks < u64::from(LOOKS) / 2,
+        "{blocks} blocks for {LOOKS} chunks in none of {} files",
+        store.indexes().len()
+    );
 }
 
 #[test]

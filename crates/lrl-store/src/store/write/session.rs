@@ -17,7 +17,7 @@ use crate::format::pack::{self, MAX_DEPTH, Record};
 use crate::fs::space::SpaceGuard;
 use crate::id::{ChunkId, Hasher, PackId};
 use crate::store::handle::Store;
-use crate::store::index::Location;
+use crate::store::index::{Location, MIN_EXPECTED};
 use crate::store::names::pack_name;
 use crate::store::pack_upload::PackUploader;
 use crate::store::repair::lost_chunks::LostChunks;
@@ -30,6 +30,8 @@ pub struct WriteSession<'s> {
     // A `Trust`; it only ever falls.
     trust: AtomicU8,
     lengths: Mutex<HashMap<PackId, u64>>,
+    // How many chunks were looked up in the index.
+    look_ups: AtomicU64,
     // Names that no new pack may get.
     taken: HashSet<PackId>,
     // If set, nothing but these is stored.
@@ -95,6 +97,7 @@ impl<'s> WriteSession<'s> {
             added_bytes: AtomicU64::new(0),
             trust: AtomicU8::new(Trust::Proved as u8),
             lengths: Mutex::default(),
+            look_ups: AtomicU64::new(0),
         }
     }
 
@@ -150,6 +153,11 @@ impl<'s> WriteSession<'s> {
     pub(crate) fn knows(&self, id: &ChunkId) -> Result<bool> {
         if self.state().pending.contains_key(id) {
             return Ok(true);
+        }
+        // Every so often, as the index files that it writes itself are among those that are asked.
+        let look_ups = self.look_ups.fetch_add(1, Ordering::Relaxed) + 1;
+        if look_ups.is_multiple_of(MIN_EXPECTED) {
+            self.store.expect_chunks(look_ups, false)?;
         }
         if !self.reads_everything() {
             return self.is_present(id, 0);
