@@ -20,7 +20,7 @@ pub(crate) const BATCH_ITEMS: usize = 8 << 10;
 /// Extents that are in memory at once where few have changed: 4 MiB (`ops/backup/changed_extents.rs`).
 pub(crate) const FEW_EXTENTS: usize = 64;
 
-/// Ids of extents in memory, for 4 GiB of database: 2 MiB; then a temporary file (`ops/backup/extent_ids.rs`).
+/// Ids of extents in memory, for 4 GiB of database: 2 MiB; then a temporary file (`ops/backup/extent_ids.rs`). After a `VACUUM` the parent's too.
 pub(crate) const EXTENT_IDS: usize = 64 << 10;
 
 /// Bytes of changed extents that stay in memory while the database is locked (`ops/backup/image_buffer.rs`).
@@ -281,7 +281,7 @@ mod tests {
 
     /// The databases come first. After a `VACUUM`, or while the database is locked, or with its `.sqlite` made meanwhile: these exclude each other.
     fn database(load: &Load) -> usize {
-        let vacuum = 2 * ANCHORS * size_of::<u32>() + ANCHORED_EXTENTS * extent();
+        let vacuum = 2 * ANCHORS * size_of::<u32>() + ANCHORED_EXTENTS * extent() + EXTENT_IDS * size_of::<ChunkId>();
         let locked = CHANGED_BYTES;
         let set = (DIGESTED_PIECES + 2) * PIECE_BYTES;
         // Its bases one by one and end to end, and what the delta decodes to.

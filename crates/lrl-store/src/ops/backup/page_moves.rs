@@ -5,10 +5,13 @@
 //! wherever they are, also where rows have moved from one page to another.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use rayon::prelude::*;
 
+use super::extent_ids::ExtentIds;
 use crate::budget::{ANCHORED_EXTENTS, ANCHORS};
+use crate::compression::MAX_BASES;
 use crate::error::Result;
 use crate::format::entry::Piece;
 use crate::format::snapshot;
@@ -28,14 +31,16 @@ const MAX_HOLDERS: usize = 2;
 /// An extent with less than one in this number of another's anchors is no base for it: it would cost more time than bytes.
 const MIN_SHARE: u32 = 6;
 /// Nor is one with a single anchor of this many: that may be chance.
-const MANY: u32 = 8;
+const MANY: u32 = 4;
 
 /// Anchors of the parent, each with the extent that holds it.
 pub(super) struct PageMoves {
-    extents: Vec<ChunkId>,
+    extents: ExtentIds,
     anchors: AnchorMap,
     /// Bytes from one anchor to the next, on average.
     distance: u64,
+    /// The extent that bases were last looked for.
+    last: Found,
 }
 
 impl PageMoves {
@@ -44,6 +49,7 @@ impl PageMoves {
         store: &Store,
         parent: &snapshot::Database,
         changed: &[(ChunkId, &[u8])],
+        scratch: &Path,
         observer: &dyn Observer,
     ) -> Result<Option<Self>> {
         let page_size = parent.page_size as usize;
@@ -53,12 +59,13 @@ impl PageMoves {
         let extent_bytes = u64::from(store.config().chunking.extent_bytes);
         // A sixteenth more than there should be fit.
         let distance = MIN_DISTANCE.max(parent.size_bytes / (ANCHORS as u64 / 16 * 15));
-        let mut map = Self { extents: Vec::new(), anchors: AnchorMap::default(), distance };
+        let extents = ExtentIds::new(scratch);
+        let mut map = Self { extents, anchors: AnchorMap::default(), distance, last: Found::default() };
         let mut all = Vec::new();
         store.expect_chunks(parent.size_bytes.div_ceil(extent_bytes), false)?;
         // A crafted list may name more than the image holds.
-        let extents = usize::try_from(parent.size_bytes.div_ceil(extent_bytes)).unwrap_or(usize::MAX);
-        let mut pieces = TreeItems::<Piece>::new(store, &parent.root)?.take(extents);
+        let most = usize::try_from(parent.size_bytes.div_ceil(extent_bytes)).unwrap_or(usize::MAX);
+        let mut pieces = TreeItems::<Piece>::new(store, &parent.root)?.take(most);
         loop {
             checkpoint(observer)?;
             let batch: Vec<ChunkId> = pieces
@@ -70,7 +77,7 @@ impl PageMoves {
                 })
                 .collect();
             if batch.is_empty() {
-                map.anchors = AnchorMap::new(all, map.extents.len());
+                map.anchors = AnchorMap::new(all, map.extents.len() as usize);
                 return Ok(Some(map));
             }
             // An extent that cannot be read is no base; one with other bytes than it should have is seen where it is to be one.
@@ -80,15 +87,35 @@ impl PageMoves {
                 .collect();
             for (id, found) in batch.into_iter().zip(found) {
                 let at = map.extents.len() as u32;
-                map.extents.push(id);
+                map.extents.push(id)?;
                 let room = ANCHORS.saturating_sub(all.len());
                 all.extend(found.into_iter().take(room).map(|anchor| (anchor, at)));
             }
         }
     }
 
-    /// Returns the parent's extents that hold most of the contents of this one, best first, at most `limit`.
-    pub(super) fn bases(&self, extent: &[u8], limit: usize) -> Vec<ChunkId> {
+    /// Returns for each of these extents, which follow one another, those of the parent that hold its contents, best first; `None` where
+    /// nothing tells. Of what is gathered from many extents none is a base.
+    pub(super) fn bases(&mut self, extents: &[Option<&[u8]>]) -> Vec<Option<Vec<ChunkId>>> {
+        let voted = extents.par_iter().map(|extent| extent.and_then(|extent| self.voted(extent)));
+        let voted: Vec<Option<Vec<u32>>> = voted.collect();
+        let mut bases = Vec::with_capacity(extents.len());
+        for (at, extent) in extents.iter().enumerate() {
+            let after = voted.get(at + 1).and_then(Option::as_deref).unwrap_or_default();
+            let numbers = match &voted[at] {
+                Some(own) => Some(self.last.with_neighbours(own, after)),
+                None => extent.and_then(|_| self.last.next()),
+            };
+            // One that cannot be read is no base.
+            let id = |number: &u32| self.extents.get(u64::from(*number)).unwrap_or_default();
+            bases.push(numbers.as_ref().map(|numbers| numbers.iter().filter_map(id).collect()));
+            self.last = Found { voted: voted[at].clone().unwrap_or_default(), bases: numbers.unwrap_or_default() };
+        }
+        bases
+    }
+
+    /// Returns the parent's extents that have most anchors of this one, best first; `None` if none of its anchors is known.
+    fn voted(&self, extent: &[u8]) -> Option<Vec<u32>> {
         let mut votes: HashMap<u32, u32> = HashMap::new();
         let mut sum = 0;
         for anchor in anchors(extent, self.distance) {
@@ -102,7 +129,33 @@ impl PageMoves {
         let is_base = |(_, count): &(u32, u32)| count * MIN_SHARE >= sum && (*count > 1 || sum < MANY);
         let mut votes: Vec<(u32, u32)> = votes.into_iter().filter(is_base).collect();
         votes.sort_unstable_by_key(|(at, count)| (std::cmp::Reverse(*count), *at));
-        votes.iter().take(limit).filter_map(|(at, _)| self.extents.get(*at as usize).copied()).collect()
+        (sum > 0).then(|| votes.iter().take(MAX_BASES).map(|(at, _)| *at).collect())
+    }
+}
+
+/// The parent's extents that hold the contents of an extent, by their numbers.
+#[derive(Default)]
+struct Found {
+    /// Those that have its anchors, best first.
+    voted: Vec<u32>,
+    /// Those, and what the order of contents adds.
+    bases: Vec<u32>,
+}
+
+impl Found {
+    /// Adds to the extents that have anchors of the one after this what comes before and after them: the order of contents hardly changes, and
+    /// of an extent of which there is little in it there may be no anchor. `after` are those that have anchors of the one after that.
+    fn with_neighbours(&self, voted: &[u32], after: &[u32]) -> Vec<u32> {
+        let [one] = voted else { return voted.to_vec() };
+        let ends_here = !after.contains(one);
+        let begins_here = !self.voted.contains(one);
+        let (next, previous) = (ends_here.then_some(one + 1), one.checked_sub(1).filter(|_| begins_here));
+        [Some(*one), next, previous].into_iter().flatten().collect()
+    }
+
+    /// Returns those of the one after this if nothing else tells: it goes on where this one ends.
+    fn next(&self) -> Option<Vec<u32>> {
+        self.bases.iter().max().map(|end| vec![*end, end + 1])
     }
 }
 
@@ -227,7 +280,8 @@ fn looks_moved(store: &Store, page_size: usize, changed: &[(ChunkId, &[u8])]) ->
 
 #[cfg(test)]
 mod tests {
-    use super::{AnchorMap, GEAR, LANES, MAX_HOLDERS, MIN_DISTANCE, WINDOW, anchors};
+    use super::{AnchorMap, ExtentIds, Found, GEAR, LANES, MAX_HOLDERS, MIN_DISTANCE, PageMoves, WINDOW, anchors};
+    use crate::id::ChunkId;
     use crate::testing::rng::noise;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
@@ -238,6 +292,50 @@ mod tests {
             assert!(anchors(&[byte; 64 << 10], MIN_DISTANCE).len() <= 64, "{byte}");
         }
         assert!(anchors(&[0; 64 << 10], MIN_DISTANCE).len() <= 1, "free pages");
+    }
+
+    const EXTENT: usize = 64 << 10;
+
+    /// A map of these extents with an anchor in about `distance` bytes.
+    fn map(text: &[u8], distance: u64) -> PageMoves {
+        let (mut extents, mut all) = (ExtentIds::new(&std::env::temp_dir()), Vec::new());
+        for (at, extent) in (0..).zip(text.chunks(EXTENT)) {
+            extents.push(ChunkId::of(extent)).unwrap();
+            all.extend(anchors(extent, distance).into_iter().map(|anchor| (anchor, at)));
+        }
+        let anchors = AnchorMap::new(all, extents.len() as usize);
+        PageMoves { extents, anchors, distance, last: Found::default() }
+    }
+
+    #[test]
+    fn what_follows_is_found_where_anchors_are_few() {
+        let text = noise(7, 80 * EXTENT);
+        let ids: Vec<ChunkId> = text.chunks(EXTENT).map(ChunkId::of).collect();
+        for (gone, distance, least) in [(EXTENT / 3, EXTENT as u64 / 2, 70), (EXTENT * 5 / 6, EXTENT as u64, 50)] {
+            let mut moves = map(&text, distance);
+            let new: Vec<Option<&[u8]>> = text[gone..].chunks(EXTENT).map(Some).collect();
+            // As they come, in batches.
+            let found: Vec<_> = new.chunks(9).flat_map(|batch| moves.bases(batch)).collect();
+            let has_both = |n: &usize| {
+                found[*n].as_ref().is_some_and(|bases| bases.contains(&ids[*n]) && bases.contains(&ids[*n + 1]))
+            };
+            let count = (0..79).filter(has_both).count();
+            assert!(count >= least, "{count} of 79 at one anchor in {distance}");
+            assert!(found.iter().flatten().all(|bases| bases.len() <= 3));
+        }
+    }
+
+    #[test]
+    fn what_is_gathered_from_everywhere_has_no_base_and_what_is_unknown_goes_on() {
+        let text = noise(8, 64 * EXTENT);
+        let mut moves = map(&text, MIN_DISTANCE);
+        let gathered: Vec<u8> = text.chunks(EXTENT).flat_map(|extent| &extent[..EXTENT / 64]).copied().collect();
+        let (id, unknown) = (|n: usize| ChunkId::of(&text[n * EXTENT..][..EXTENT]), noise(9, EXTENT));
+        let known = &text[5 * EXTENT..][..EXTENT];
+        let found = moves.bases(&[Some(&gathered), None, Some(&unknown), Some(known), Some(&unknown)]);
+        assert_eq!(found[..3], [Some(vec![]), None, None]);
+        assert_eq!(found[3], Some(vec![id(5), id(6), id(4)]));
+        assert_eq!(found[4], Some(vec![id(6), id(7)]));
     }
 
     /// The same, byte after byte; without those of the first `skipped` bytes.

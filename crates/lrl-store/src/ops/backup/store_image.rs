@@ -15,7 +15,6 @@ use super::full_scan;
 use super::page_moves::PageMoves;
 use super::set_image::SetImage;
 use crate::budget::{BATCH_EXTENTS, BATCH_ITEMS, EXTENT_BATCHES};
-use crate::compression::MAX_BASES;
 use crate::error::{Error, Result};
 use crate::format::entry::Piece;
 use crate::format::snapshot;
@@ -146,9 +145,11 @@ struct Batch {
 }
 
 struct Extent {
-    /// The parent's in its place, or the one that is stored already.
+    /// The parent's in its place.
     old: Option<ChunkId>,
-    /// Where its bytes are in the batch; `None` if it is that one.
+    /// Its own, where that is known.
+    id: Option<ChunkId>,
+    /// Where its bytes are in the batch; `None` if it is stored already.
     bytes: Option<Range<usize>>,
     /// Where it begins in the image.
     offset: u64,
@@ -209,15 +210,15 @@ impl<'a> Feed<'a> {
     pub(crate) fn parents_extent(&mut self, len: u64) -> Result<bool> {
         self.sha256 = None;
         let Some(old) = self.intake.old.next() else { return Ok(false) };
-        self.intake.add(Some(old), len, None)?;
+        self.intake.add(Some(old), Some(old), len, None)?;
         Ok(true)
     }
 
     /// Takes the next extent, which is stored already.
     pub(crate) fn known_extent(&mut self, id: ChunkId, len: u64) -> Result<()> {
         self.sha256 = None;
-        self.intake.old.next();
-        self.intake.add(Some(id), len, None)
+        let old = self.intake.old.next();
+        self.intake.add(old, Some(id), len, None)
     }
 
     /// Ends the image.
@@ -267,14 +268,16 @@ impl<'a> Intake<'a> {
     fn extent(&mut self, bytes: &[u8]) -> Result<()> {
         let Plan { session, reuses_parent, .. } = self.plan;
         let old = self.old.next();
-        let is_old = reuses_parent && old.is_some_and(|old| session.store().ids().chunk(bytes) == old);
-        self.add(old, bytes.len() as u64, (!is_old).then_some(bytes))
+        let id = old.filter(|_| reuses_parent).map(|_| session.store().ids().chunk(bytes));
+        let is_old = id.is_some() && id == old;
+        self.add(old, id, bytes.len() as u64, (!is_old).then_some(bytes))
     }
 
-    fn add(&mut self, old: Option<ChunkId>, len: u64, changed: Option<&[u8]>) -> Result<()> {
+    fn add(&mut self, old: Option<ChunkId>, id: Option<ChunkId>, len: u64, changed: Option<&[u8]>) -> Result<()> {
         self.plan.observer.advance(len, 0);
         let extent = Extent {
             old,
+            id,
             bytes: changed.map(|bytes| self.batch.push_bytes(bytes)),
             offset: self.len,
             is_expected: self.plan.expected.has(self.ordinal),
@@ -336,7 +339,7 @@ impl<'a> Storer<'a> {
     }
 
     fn store(&mut self, batch: &Batch) -> Result<()> {
-        let Plan { session, parent, reuses_parent, observer, .. } = self.plan;
+        let Plan { session, parent, reuses_parent, scratch, observer, .. } = self.plan;
         checkpoint(observer)?;
         if let Some(parent) = parent.filter(|_| self.moves.is_none()) {
             let may_move = *self.may_move.get_or_insert_with(|| {
@@ -351,21 +354,27 @@ impl<'a> Storer<'a> {
                     |(old, new): &(ChunkId, &[u8])| reuses_parent || session.store().ids().chunk(new) != *old;
                 let changed: Vec<_> = pairs.filter(is_changed).collect();
                 // Without a map the deltas are larger, no more than that.
-                self.moves = PageMoves::if_moved(session.store(), parent, &changed, observer)
+                self.moves = PageMoves::if_moved(session.store(), parent, &changed, scratch, observer)
                     .or_else(|error| if error.is_final() { Err(error) } else { Ok(None) })?;
             }
         }
-        let ids: Vec<ChunkId> =
-            batch.extents.par_iter().map(|extent| self.store_extent(batch, extent)).collect::<Result<_>>()?;
+        let moved = match &mut self.moves {
+            Some(moves) => moves.bases(&batch.extents.iter().map(|extent| batch.bytes_of(extent)).collect::<Vec<_>>()),
+            None => Vec::new(),
+        };
+        let store = |(n, extent)| self.store_extent(batch, extent, moved.get(n).and_then(Option::as_deref));
+        let ids: Vec<ChunkId> = batch.extents.par_iter().enumerate().map(store).collect::<Result<_>>()?;
         ids.into_iter().try_for_each(|id| self.ids.push(id))
     }
 
-    fn store_extent(&self, batch: &Batch, extent: &Extent) -> Result<ChunkId> {
+    /// Stores an extent as a delta against those to which its contents have moved, or the parent's in its place.
+    fn store_extent(&self, batch: &Batch, extent: &Extent, moved: Option<&[ChunkId]>) -> Result<ChunkId> {
         let Some(plain) = batch.bytes_of(extent) else {
-            return extent.old.ok_or_else(|| Error::corrupt("the list of the parent's extents", "ends too early"));
+            return extent.id.ok_or_else(|| Error::corrupt("the list of the parent's extents", "ends too early"));
         };
-        let found = self.moves.as_ref().map(|map| map.bases(plain, MAX_BASES)).unwrap_or_default();
-        let id = self.plan.session.put(plain, if found.is_empty() { extent.old.as_slice() } else { &found })?;
+        let session = self.plan.session;
+        let id = extent.id.unwrap_or_else(|| session.store().ids().chunk(plain));
+        session.put_as(id, plain, moved.unwrap_or(extent.old.as_slice()))?;
         self.expect_old(extent, plain, id);
         Ok(id)
     }

@@ -18,6 +18,12 @@ impl WriteSession<'_> {
     /// Keeps a chunk, as a delta against `bases` (chunks of sealed packs, best first) where that is smaller. Returns its id.
     pub fn put(&self, plain: &[u8], bases: &[ChunkId]) -> Result<ChunkId> {
         let id = self.store().ids().chunk(plain);
+        self.put_as(id, plain, bases)?;
+        Ok(id)
+    }
+
+    /// Keeps a chunk whose id the caller has computed, as [`WriteSession::put`] does.
+    pub(crate) fn put_as(&self, id: ChunkId, plain: &[u8], bases: &[ChunkId]) -> Result<()> {
         if let Some(wanted) = self.only {
             if wanted.take(&id)? {
                 self.put_again(plain)?;
@@ -28,7 +34,7 @@ impl WriteSession<'_> {
             let (encoded, record) = encode(id, plain, bases.and_then(|bases| bases.delta(plain)))?;
             self.append(encoded.as_deref().unwrap_or(plain), record)?;
         }
-        Ok(id)
+        Ok(())
     }
 
     /// Keeps a chunk in full, though it may be known: as what it is known cannot be relied on.
