@@ -20,8 +20,8 @@ pub(crate) const BATCH_ITEMS: usize = 8 << 10;
 /// Extents that are in memory at once where few have changed: 4 MiB (`ops/backup/changed_extents.rs`).
 pub(crate) const FEW_EXTENTS: usize = 64;
 
-/// Ids of extents in memory, for 4 GiB of database: 2 MiB; then a temporary file (`ops/backup/extent_ids.rs`). After a `VACUUM` the parent's too.
-pub(crate) const EXTENT_IDS: usize = 64 << 10;
+/// Ids of extents in memory, for 2 GiB of database: 1 MiB; then a temporary file (`ops/backup/extent_ids.rs`). After a `VACUUM` the parent's too.
+pub(crate) const EXTENT_IDS: usize = 32 << 10;
 
 /// Bytes of changed extents that stay in memory while the database is locked (`ops/backup/image_buffer.rs`).
 pub(crate) const CHANGED_BYTES: usize = 8 << 20;
