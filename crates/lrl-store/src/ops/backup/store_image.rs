@@ -268,8 +268,8 @@ impl<'a> Intake<'a> {
     fn extent(&mut self, bytes: &[u8]) -> Result<()> {
         let Plan { session, reuses_parent, .. } = self.plan;
         let old = self.old.next();
-        let id = old.filter(|_| reuses_parent).map(|_| session.store().ids().chunk(bytes));
-        let is_old = id.is_some() && id == old;
+        let id = old.map(|_| session.store().ids().chunk(bytes));
+        let is_old = reuses_parent && id.is_some() && id == old;
         self.add(old, id, bytes.len() as u64, (!is_old).then_some(bytes))
     }
 
@@ -339,7 +339,7 @@ impl<'a> Storer<'a> {
     }
 
     fn store(&mut self, batch: &Batch) -> Result<()> {
-        let Plan { session, parent, reuses_parent, scratch, observer, .. } = self.plan;
+        let Plan { session, parent, scratch, observer, .. } = self.plan;
         checkpoint(observer)?;
         if let Some(parent) = parent.filter(|_| self.moves.is_none()) {
             let may_move = *self.may_move.get_or_insert_with(|| {
@@ -348,11 +348,9 @@ impl<'a> Storer<'a> {
                 parent.page_size > 0 && first.is_none_or(|first| page_size(first) == parent.page_size)
             });
             if may_move {
-                let pairs = batch.extents.iter().filter_map(|one| Some((one.old?, batch.bytes_of(one)?)));
-                // Where nothing is reused, what did not change is among them.
-                let is_changed =
-                    |(old, new): &(ChunkId, &[u8])| reuses_parent || session.store().ids().chunk(new) != *old;
-                let changed: Vec<_> = pairs.filter(is_changed).collect();
+                // Where nothing is reused, what did not change has its bytes there too.
+                let changed = batch.extents.iter().filter(|one| one.id != one.old);
+                let changed: Vec<_> = changed.filter_map(|one| Some((one.old?, batch.bytes_of(one)?))).collect();
                 // Without a map the deltas are larger, no more than that.
                 self.moves = PageMoves::if_moved(session.store(), parent, &changed, scratch, observer)
                     .or_else(|error| if error.is_final() { Err(error) } else { Ok(None) })?;
