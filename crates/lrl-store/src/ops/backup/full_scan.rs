@@ -7,6 +7,7 @@ use super::history::History;
 use super::options::{DATABASE, Options};
 use crate::format::entry::{Content, Piece};
 use crate::id::ChunkId;
+use crate::source::database::LOCK_BYTE;
 use crate::store::Store;
 use crate::store::run_cache::RunCache;
 use crate::store::tree::TreeItems;
@@ -56,9 +57,6 @@ pub(super) fn content_differs(store: &Store, stored: &Content, read: &Content, r
     };
     stored != read && !read_has_holes && !has_holes()
 }
-
-/// Offset of the lock-byte page, which holds no data (SQLite's file format, section 1.4).
-const LOCK_BYTE: u64 = 1 << 30;
 
 /// Returns whether an extent at an offset differs from the parent's. Bytes that depend on how an image was read do not count.
 pub(super) fn extent_differs(store: &Store, page_size: u32, old: &ChunkId, new: &[u8], at: u64) -> bool {

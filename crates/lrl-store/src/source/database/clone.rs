@@ -7,13 +7,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, fstatfs, ioctl_ficlone, open};
 
-use super::model::ImageSink;
+use super::model::{ImageSink, LOCK_BYTE};
 use crate::budget::PIECE_BYTES;
 use crate::error::{Error, Result};
 use crate::progress::{Observer, checkpoint};
-
-/// Where SQLite's locks are, in bytes: the page there is never used, and SQLite reads it as zeros (file format, section 1.7).
-const LOCK_BYTES: u64 = 1 << 30;
 
 /// Btrfs and XFS, by the numbers of `linux/magic.h`. Nothing proves a clone, so no other file system is trusted with one: OpenZFS 2.2.0 gave zeros
 /// for blocks that were not written back yet.
@@ -66,7 +63,7 @@ impl DatabaseClone {
         let page = u64::from(self.page_size);
         bytes.resize(((to + 1).saturating_sub(from) * page) as usize, 0);
         self.file.read_exact_at(bytes, (from - 1) * page).map_err(Error::io("read the clone of", &self.path))?;
-        let lock_page = LOCK_BYTES / page + 1;
+        let lock_page = LOCK_BYTE / page + 1;
         if (from..=to).contains(&lock_page) {
             let at = ((lock_page - from) * page) as usize;
             bytes[at..at + page as usize].fill(0);

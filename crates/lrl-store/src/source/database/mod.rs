@@ -42,6 +42,7 @@ pub use image::{prepare, read_image};
 pub use inspect::{Inspector, Stop, TableRows, Tables};
 pub use inspect_in_use::inspect_in_use;
 pub(crate) use integrity::{Integrity, Orphans};
+pub(crate) use model::LOCK_BYTE;
 pub use model::{HeldFor, Image, ImageSink, Method, ReadOptions};
 pub(crate) use pages::page_size;
 pub use plain_file::COPIES;

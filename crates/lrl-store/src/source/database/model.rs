@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 
+/// Where SQLite's locks are, in bytes: the page there is never used, and SQLite reads it as zeros (file format, section 1.4).
+pub(crate) const LOCK_BYTE: u64 = 1 << 30;
+
 /// How [`super::read_image`] works.
 #[derive(Debug, Clone, Copy)]
 pub struct ReadOptions<'a> {
