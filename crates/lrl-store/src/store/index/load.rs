@@ -94,17 +94,12 @@ impl Store {
     /// one block of the one file that has the chunk; with `new`, chunks that no file has are looked up, too.
     pub(crate) fn expect_look_ups(&self, blocks: usize, new: bool) -> Result<()> {
         let files = self.indexes();
-        let records = share_blocks(&files, blocks);
-        for file in files.iter().filter(|file| !file.has_summary()) {
-            if records <= SUMMARIZED_CHUNKS {
-                match file.summarize(&*self.backend, new || files.len() > 1) {
-                    Err(error) if error.is_final() => return Err(error),
-                    // A look-up finds out what is wrong with it.
-                    _ => {}
-                }
-            }
+        let with_filter = new || files.len() > 1;
+        if share_blocks(&files, blocks) > SUMMARIZED_CHUNKS {
+            return Ok(());
         }
-        Ok(())
+        let mut files = files.iter().filter(|file| !file.was_summarized());
+        files.try_for_each(|file| file.summarize(&*self.backend, with_filter))
     }
 
     /// Prepares for reading or looking up this many chunks: where those are a good part of all chunks, look-ups read the one file that has

@@ -29,7 +29,8 @@ pub struct IndexFile {
     packs: Vec<PackId>,
     cache: Mutex<Fifo<u32, Arc<Block>>>,
     cached_blocks: AtomicUsize,
-    summary: OnceLock<Summary>,
+    // `None` if a block of it could not be read.
+    summary: OnceLock<Option<Summary>>,
 }
 
 /// Returns the object's name of an index.
@@ -102,22 +103,31 @@ impl IndexFile {
     }
 
     /// Reads it once, so that a look-up reads one block, or with a filter mostly none of what it does not list: for a caller that looks most
-    /// chunks up. A filter takes 10 bits for each chunk.
+    /// chunks up. A filter takes 10 bits for each chunk. If a block cannot be read, look-ups stay as they were, and find out what is wrong.
     ///
     /// # Errors
-    /// If a block cannot be read; then look-ups are as they were.
+    /// Only those that end the run.
     pub(crate) fn summarize(&self, backend: &dyn Backend, with_filter: bool) -> Result<()> {
+        match self.read_summary(backend, with_filter) {
+            Err(error) if error.is_final() => Err(error),
+            summary => {
+                let _ = self.summary.set(summary.ok());
+                Ok(())
+            }
+        }
+    }
+
+    fn read_summary(&self, backend: &dyn Backend, with_filter: bool) -> Result<Summary> {
         let mut summary = Summary::new(with_filter.then_some(self.layout.records));
         for number in 0..self.layout.blocks {
             let block = self.read_block(backend, number)?;
             summary.add_block((0..block.len()).filter_map(|at| block.id(at)));
         }
-        let _ = self.summary.set(summary);
-        Ok(())
+        Ok(summary)
     }
 
-    /// Returns whether it was summarized.
-    pub(crate) fn has_summary(&self) -> bool {
+    /// Returns whether [`IndexFile::summarize`] has read it, or tried to.
+    pub(crate) fn was_summarized(&self) -> bool {
         self.summary.get().is_some()
     }
 
@@ -177,7 +187,7 @@ impl IndexFile {
     fn find_block(&self, backend: &dyn Backend, id: &ChunkId) -> Result<Option<(u32, Arc<Block>)>> {
         let target = id.leading_value();
         let (mut low, mut high) = (0i64, i64::from(self.layout.blocks) - 1);
-        if let Some(summary) = self.summary.get() {
+        if let Some(Some(summary)) = self.summary.get() {
             let Some(range) = summary.blocks_of(id) else { return Ok(None) };
             (low, high) = (i64::from(*range.start()), i64::from(*range.end()));
         }

@@ -167,6 +167,23 @@ fn what_a_run_has_written_it_does_not_read_to_know_that_something_is_new() {
 }
 
 #[test]
+fn an_index_with_a_damaged_block_is_not_read_whole_again_and_again() {
+    let (store, backend) = store(20_000);
+    let name = store.indexes()[0].name().to_string();
+    let mut bytes = backend.below.read(&name).unwrap();
+    // The last block; before it is the rest of the file.
+    let at = bytes.len() - bytes.len() / 20;
+    bytes[at..at + 4].iter_mut().for_each(|byte| *byte ^= 0x55);
+    backend.below.put(&name, Payload::Bytes(&bytes)).unwrap();
+    backend.read.store(0, Ordering::Relaxed);
+    (0..3).for_each(|_| store.expect_look_ups(1, true).unwrap());
+    let read = backend.read.load(Ordering::Relaxed);
+    let all: u64 = store.indexes().iter().map(|file| file.file_len()).sum();
+    assert!(read <= all, "{read} bytes of {all}");
+    assert!(store.indexes()[0].verify(&*backend).is_err());
+}
+
+#[test]
 fn every_copy_of_a_chunk_is_found_in_whichever_blocks_of_an_index_they_are() {
     const COPIES: u32 = 300;
     let backend = memory();
