@@ -42,8 +42,9 @@ struct State {
     faults: Option<Faults>,
     page: usize,
     hanging: usize,
-    parts: usize,
-    most_parts: usize,
+    /// Packs on their way, and their bytes; and the most of both.
+    underway: (usize, usize),
+    most_underway: (usize, usize),
     /// When objects were written, in seconds since 1970 by the server's clock.
     written: HashMap<String, i64>,
     /// How far that clock is ahead.
@@ -162,9 +163,9 @@ impl Bucket {
         change(&mut self.state.lock().unwrap().objects);
     }
 
-    /// Returns how many parts were on their way at once at most.
-    pub fn most_parts(&self) -> usize {
-        self.state.lock().unwrap().most_parts
+    /// Returns how many packs, and bytes of them, were on their way at once at most.
+    pub fn most_underway(&self) -> (usize, usize) {
+        self.state.lock().unwrap().most_underway
     }
 
     /// Counts uploads in parts that were neither completed nor given up.
@@ -233,25 +234,26 @@ fn serve(stream: TcpStream, state: &Mutex<State>, stop: &AtomicBool) -> std::io:
     Ok(())
 }
 
-/// A part that is on its way until it is answered.
-struct Part<'a>(&'a Mutex<State>);
+/// A pack of a length that is on its way until it is answered.
+struct Underway<'a>(&'a Mutex<State>, usize);
 
-impl<'a> Part<'a> {
-    fn begins(state: &'a Mutex<State>) -> Self {
+impl<'a> Underway<'a> {
+    fn begins(state: &'a Mutex<State>, len: usize) -> Self {
         let mut now = state.lock().unwrap();
-        now.parts += 1;
-        now.most_parts = now.most_parts.max(now.parts);
-        Self(state)
+        now.underway = (now.underway.0 + 1, now.underway.1 + len);
+        now.most_underway = (now.most_underway.0.max(now.underway.0), now.most_underway.1.max(now.underway.1));
+        Self(state, len)
     }
 }
 
-impl Drop for Part<'_> {
+impl Drop for Underway<'_> {
     fn drop(&mut self) {
-        self.0.lock().unwrap().parts -= 1;
+        let (packs, bytes) = &mut self.0.lock().unwrap().underway;
+        (*packs, *bytes) = (*packs - 1, *bytes - self.1);
     }
 }
 
-type Read<'a> = (Request, Option<Part<'a>>);
+type Read<'a> = (Request, Option<Underway<'a>>);
 
 fn read_request<'a>(reader: &mut impl BufRead, state: &'a Mutex<State>) -> std::io::Result<Option<Read<'a>>> {
     let mut line = String::new();
@@ -267,14 +269,15 @@ fn read_request<'a>(reader: &mut impl BufRead, state: &'a Mutex<State>) -> std::
         let Some((name, value)) = line.trim_end().split_once(':') else { break };
         headers.insert(name.to_ascii_lowercase(), value.trim().to_string());
     }
-    let part = target.contains("partNumber").then(|| Part::begins(state));
-    let mut body = vec![0; headers.get("content-length").map_or(0, |len| len.parse().unwrap())];
+    let len = headers.get("content-length").map_or(0, |len| len.parse().unwrap());
+    let underway = (method == "PUT" && target.contains("/packs/")).then(|| Underway::begins(state, len));
+    let mut body = vec![0; len];
     reader.read_exact(&mut body)?;
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
     let query = pairs.map(|(key, value)| (decode(key), decode(value))).collect();
-    Ok(Some((Request { key: decode(path), method, query, headers, body, target }, part)))
+    Ok(Some((Request { key: decode(path), method, query, headers, body, target }, underway)))
 }
 
 fn decode(text: &str) -> String {

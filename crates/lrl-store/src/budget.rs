@@ -50,7 +50,7 @@ pub(crate) const WALK_NAMES_BYTES: usize = 16 << 20;
 pub(crate) const DELIVERY_ENTRIES: usize = 256;
 
 /// Bytes of names after which the walk hands entries over (`source/files/read_ahead.rs`).
-pub(crate) const DELIVERY_NAMES_BYTES: usize = 1 << 20;
+pub(crate) const DELIVERY_NAMES_BYTES: usize = 512 << 10;
 
 /// Deliveries that wait; one more is filled, and one is worked on (`source/files/read_ahead.rs`).
 pub(crate) const DELIVERIES: usize = 2;
@@ -59,7 +59,7 @@ pub(crate) const DELIVERIES: usize = 2;
 pub(crate) const BATCH_ENTRIES: usize = 512;
 
 /// Bytes of their names and attributes (`ops/backup/files.rs`, `ops/copy/lists.rs`).
-pub(crate) const BATCH_NAMES_BYTES: usize = 4 << 20;
+pub(crate) const BATCH_NAMES_BYTES: usize = 1 << 20;
 
 /// Bytes of a long file whose chunks several threads store at a time (`ops/backup/store_file.rs`).
 pub(crate) const SHARED_BYTES: usize = 4 << 20;
@@ -127,7 +127,7 @@ pub(crate) const AHEAD_SNAPSHOTS: usize = 256;
 pub(crate) const COPY_PIECES: usize = 64;
 
 /// Bytes of those pieces (`ops/copy/lists.rs`).
-pub(crate) const COPY_BYTES: u64 = 8 << 20;
+pub(crate) const COPY_BYTES: u64 = 6 << 20;
 
 /// Encoded bytes of chunks that a prune reads at once, before they are written again (`ops/prune/repack.rs`).
 pub(crate) const MOVED_BYTES: usize = 4 << 20;
@@ -135,18 +135,15 @@ pub(crate) const MOVED_BYTES: usize = 4 << 20;
 /// Those chunks, where they are small (`ops/prune/repack.rs`).
 pub(crate) const MOVED_CHUNKS: usize = 4 << 10;
 
-/// Names of chunks that a copy remembers, in two generations: about 10 MiB. What is forgotten is read once more (`ops/copy/chunks.rs`).
-pub(crate) const COPIED_IDS: usize = 32 << 10;
+/// Names of chunks that a copy remembers, in each of two generations: as many as a table of 2^15 slots holds, 2 MiB. What is forgotten is read once more
+/// (`ops/copy/chunks.rs`).
+pub(crate) const COPIED_IDS: usize = 28 << 10;
 
 // The backends.
 
-/// Longer objects go up in parts of this size: the least that every server takes, and some want all but the last to be the same (`backend/bucket/`).
+/// Bytes of objects and their parts that are in memory on their way, whichever objects they are of (`backend/bucket/`).
 #[cfg_attr(not(feature = "bucket"), allow(dead_code))]
-pub(crate) const PART_BYTES: u64 = 5 << 20;
-
-/// Parts that are in memory at once, whichever objects they are of (`backend/bucket/`).
-#[cfg_attr(not(feature = "bucket"), allow(dead_code))]
-pub(crate) const PARTS_IN_FLIGHT: usize = 4;
+pub(crate) const UPLOAD_BYTES: u32 = 24 << 20;
 
 /// Requests at once that remove objects: not every server removes several with one request (`backend/bucket/`).
 #[cfg_attr(not(feature = "bucket"), allow(dead_code))]
@@ -237,7 +234,7 @@ mod tests {
     /// What the process must stay below; the tests of the program measure it.
     const LIMIT: usize = 64 * MIB;
     /// What all bounds allow together. That takes a directory with 16 MiB of names, its files being chunks of the greatest length that do not
-    /// compress, in all threads at the same moment, while four parts of a pack are on their way to a bucket.
+    /// compress, in all threads at the same moment, while parts of packs are on their way to a bucket.
     const WORST_LIMIT: usize = 96 * MIB;
 
     /// What is not bounded by a constant alone: how long the chunks and segments are that the threads have in hand, and what a `VACUUM` leaves.
@@ -276,7 +273,7 @@ mod tests {
         blocks(INDEX_BLOCKS) + summary(load) + DECODED_BYTES + pending + known_packs + PACK_BUFFER_BYTES
     }
 
-    const UPLOAD: usize = PARTS_IN_FLIGHT * PART_BYTES as usize;
+    const UPLOAD: usize = UPLOAD_BYTES as usize;
     const FETCH: usize = FETCHERS * FETCHED_BYTES as usize;
 
     /// The databases come first. After a `VACUUM`, or while the database is locked, or with its `.sqlite` made meanwhile: these exclude each other.
@@ -322,7 +319,7 @@ mod tests {
 
     /// A copy from one bucket to another.
     fn copy(load: &Load) -> usize {
-        let ids = COPIED_IDS * 2 * (2 * size_of::<ChunkId>() + 1) * 2;
+        let ids = 2 * COPIED_IDS.next_power_of_two() * (2 * size_of::<ChunkId>() + 1);
         session(load) + blocks(INDEX_BLOCKS) + DECODED_BYTES + UPLOAD + FETCH + COPY_BYTES as usize + ids
     }
 

@@ -71,6 +71,11 @@ impl Capabilities {
     /// Those of a bucket.
     #[cfg(any(feature = "bucket", test))]
     pub(crate) const BUCKET: Self = Self { exclusive_lock: false, cost_per_request: true, rename: false };
+
+    /// Returns how many bytes close a pack. In a bucket one request takes it whole: in parts it would be one for each 5 MiB, and two more.
+    pub(crate) const fn pack_bytes(self) -> u64 {
+        if self.cost_per_request { 5 << 20 } else { 16 << 20 }
+    }
 }
 
 /// Named, immutable objects. Names are relative, `/`-separated, lower-case; directories exist only as part of names.

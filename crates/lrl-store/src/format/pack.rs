@@ -12,8 +12,6 @@ pub const HEADER: [u8; 8] = *b"LRLP\x01\0\0\0";
 pub(crate) const SEALED_HEADER: [u8; 8] = *b"LRLP\x01\x01\0\0";
 /// Directory offset (u32), record count (u32), BLAKE3 of header, directory and these two numbers.
 pub(crate) const FOOTER_LEN: usize = 4 + 4 + 32;
-/// A pack is closed once it holds this many bytes.
-pub(crate) const TARGET_BYTES: u64 = 16 << 20;
 
 /// The record of one chunk in a pack or an index.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -29,13 +29,15 @@ use tokio::sync::Semaphore;
 use self::address::{Address, Connection, FIRST_PAUSE, LONGEST_PAUSE};
 use self::rate_limit::RateLimit;
 use super::{Backend, Capabilities, MOST_WHOLE_BYTES, Payload, TempObject};
-use crate::budget::{PART_BYTES, PARTS_IN_FLIGHT, REMOVALS_IN_FLIGHT};
+use crate::budget::{REMOVALS_IN_FLIGHT, UPLOAD_BYTES};
 use crate::error::{Error, Result};
 use crate::fs::lock::{Guard, LockMode};
 use crate::progress::Interrupted;
 
 /// How soon an interruption is noticed.
 const TICK: Duration = Duration::from_millis(100);
+/// Longer objects go up in parts of the same length, as some servers want them: at least what every server takes, so each is shorter than twice that.
+const LEAST_PART: u64 = 5 << 20;
 /// Nobody waits longer for the end of an upload that failed.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -62,7 +64,8 @@ pub struct Bucket {
     scratch: PathBuf,
     interrupted: Interrupted,
     pace: Option<RateLimit>,
-    parts: Semaphore,
+    // Bytes that may be in memory on their way.
+    window: Semaphore,
 }
 
 fn reach(address: &Address, variables: &[(String, String)]) -> Result<Connection> {
@@ -88,7 +91,15 @@ impl Bucket {
         let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("bucket").enable_all().build();
         let runtime = runtime.map_err(Error::io("start a thread for", &address.shown))?;
         let Options { scratch, interrupted, .. } = options;
-        Ok(Self { runtime, reached, address, scratch, interrupted, parts: Semaphore::new(PARTS_IN_FLIGHT), pace: None })
+        Ok(Self {
+            runtime,
+            reached,
+            address,
+            scratch,
+            interrupted,
+            window: Semaphore::new(UPLOAD_BYTES as usize),
+            pace: None,
+        })
     }
 
     /// Limits uploads to `bytes_per_second`, counted by objects and parts.
@@ -159,7 +170,7 @@ impl Bucket {
         self.wait(work)?.map_err(|error| self.explain(op, name, &error))
     }
 
-    /// Reads a part of a temporary object when its turn comes, and holds its place among the parts in flight until it is sent.
+    /// Reads a part of a temporary object when there is memory for it, and holds that until it is sent.
     async fn send<T>(
         &self,
         file: &File,
@@ -167,9 +178,10 @@ impl Bucket {
         send: impl AsyncFnOnce(PutPayload) -> object_store::Result<T>,
     ) -> object_store::Result<T> {
         let failed = |source| object_store::Error::Generic { store: "spool", source };
-        let _turn = self.parts.acquire().await.map_err(|e| failed(e.into()))?;
-        self.turn(range.end - range.start).await;
-        let mut bytes = vec![0; (range.end - range.start) as usize];
+        let len = range.end - range.start;
+        let _memory = self.window.acquire_many(len as u32).await.map_err(|e| failed(e.into()))?;
+        self.turn(len).await;
+        let mut bytes = vec![0; len as usize];
         file.read_exact_at(&mut bytes, range.start).map_err(|e| failed(e.into()))?;
         send(bytes.into()).await
     }
@@ -190,16 +202,18 @@ impl Bucket {
     }
 
     /// Uploads in parts. Nothing of them is seen before all are there.
-    fn put_parts(&self, name: &str, file: &File, len: u64) -> Result<()> {
+    fn put_parts(&self, name: &str, file: &File, len: u64, count: u64) -> Result<()> {
         let object = self.object(name);
         let id = self.run("write", name, self.reached.client.create_multipart(&object))?;
+        let part_len = len.div_ceil(count);
         let part = |number: u64| {
-            let (object, id, at) = (&object, &id, number * PART_BYTES);
-            self.send(file, at..len.min(at + PART_BYTES), async move |bytes| {
+            let (object, id, at) = (&object, &id, number * part_len);
+            self.send(file, at..len.min(at + part_len), async move |bytes| {
                 self.reached.client.put_part(object, id, number as usize, bytes).await
             })
         };
-        let parts = stream::iter((0..len.div_ceil(PART_BYTES)).map(part)).buffered(PARTS_IN_FLIGHT).try_collect();
+        let at_once = (u64::from(UPLOAD_BYTES) / part_len) as usize;
+        let parts = stream::iter((0..count).map(part)).buffered(at_once).try_collect();
         let uploaded = self.run("write", name, parts);
         let done = uploaded.and_then(|parts| {
             self.run("write", name, self.reached.client.complete_multipart(&object, &id, parts)).map(|_| ()).or_else(
@@ -303,7 +317,10 @@ impl Backend for Bucket {
         let file = temporary.as_file();
         let failed = |error| Error::io("read", temporary.path())(error);
         let len = file.metadata().map_err(failed)?.len();
-        if len > PART_BYTES { self.put_parts(name, file, len) } else { self.put_whole(name, file, len) }
+        match len / LEAST_PART {
+            0 | 1 => self.put_whole(name, file, len),
+            count => self.put_parts(name, file, len, count),
+        }
     }
 
     fn put_if_absent(&self, name: &str, bytes: &[u8]) -> Result<bool> {

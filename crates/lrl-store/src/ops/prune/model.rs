@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::error::Error;
-use crate::format::pack::{Record, TARGET_BYTES};
+use crate::format::pack::Record;
 use crate::id::{ChunkId, PackId, PendingId, SnapshotId};
 use crate::store::chunk_set::ChunkSet;
 
@@ -127,7 +127,7 @@ pub(super) const ROUND_BYTES: u64 = 1 << 30;
 /// Packs that are moved at once, at most: what is known of each takes memory, and each round writes the index again.
 pub(super) const ROUND_PACKS: usize = 16 << 10;
 /// Packs below this are small.
-pub(super) const SMALL_BYTES: u64 = TARGET_BYTES / 4;
+pub(super) const SMALL_BYTES: u64 = 4 << 20;
 /// This few small packs are left alone.
 pub(super) const FEW_SMALL: usize = 8;
 /// What a chunk takes in its pack, its record included.

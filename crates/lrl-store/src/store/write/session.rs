@@ -253,7 +253,7 @@ impl<'s> WriteSession<'s> {
                 _ => open.write(bytes, &**backend)?,
             }
             open.records.push(record.id);
-            let full = open.len >= pack::TARGET_BYTES;
+            let full = open.len >= backend.capabilities().pack_bytes();
             state.pending.insert(record.id, Located { pack, offset, record });
             if state.pending.len() >= MAX_PENDING {
                 self.flush(state)
