@@ -306,6 +306,22 @@ fn each_piece<S: Backend + ?Sized>(
     Ok(())
 }
 
+/// Does two things that wait for the backend: at the same time where it is requests that they wait for, else one after the other.
+pub(crate) fn at_once<A: Send, B>(
+    backend: &dyn Backend,
+    one: impl FnOnce() -> A + Send,
+    other: impl FnOnce() -> B,
+) -> (A, B) {
+    if !backend.capabilities().cost_per_request {
+        return (one(), other());
+    }
+    std::thread::scope(|scope| {
+        let one = scope.spawn(one);
+        let other = other();
+        (one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), other)
+    })
+}
+
 /// Returns the BLAKE3 of the first `len` bytes of an object.
 pub(crate) fn hash_start(backend: &dyn Backend, name: &str, len: u64) -> Result<[u8; 32]> {
     let mut hasher = Hasher::new();

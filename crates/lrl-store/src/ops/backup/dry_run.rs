@@ -92,7 +92,9 @@ pub struct UploadsPlan {
 ///
 /// [`Error::Source`](crate::error::Error::Source) if nothing to back up is there, [`Error::Interrupted`](crate::error::Error::Interrupted).
 pub fn plan(store: Option<&Store>, options: &Options, observer: &dyn Observer) -> Result<Plan> {
-    let history = store.map(|store| History::read(store, &options.source)).transpose()?;
+    let history = store
+        .map(|store| History::read(store, &options.source, store.newest_snapshot_names(&options.source)?))
+        .transpose()?;
     let mut problems = Vec::new();
     let nothing = History::none();
     let sources = super::databases::sources(history.as_ref().unwrap_or(&nothing), options, &mut problems, observer)?;

@@ -47,8 +47,8 @@ impl History {
         }
     }
 
-    pub(crate) fn read(store: &Store, source: &str) -> Result<Self> {
-        let mut names = store.newest_snapshot_names(source)?;
+    /// Reads the newest of these snapshots of a source.
+    pub(crate) fn read(store: &Store, source: &str, mut names: Vec<SnapshotName>) -> Result<Self> {
         let next_sequence = store.highest_sequence(source, &names)?.checked_add(1);
         let next_sequence = next_sequence
             .ok_or_else(|| Error::corrupt(store.storage().location(), "holds a snapshot of the last number"))?;

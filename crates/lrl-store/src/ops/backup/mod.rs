@@ -14,6 +14,7 @@ mod full_scan;
 mod history;
 mod image_buffer;
 mod known_damage;
+mod listings;
 mod options;
 mod page_moves;
 mod parent_list;
@@ -51,6 +52,7 @@ use crate::progress::Observer;
 use crate::store::Store;
 use crate::store::write::WriteSession;
 use attempt::Attempt;
+use listings::Listings;
 
 /// Backs the source up into `store`.
 ///
@@ -77,14 +79,12 @@ fn run(context: Context<'_>) -> Result<Report> {
     let started = Instant::now();
 
     // Prepare: what was there before, and what of it may be reused unread.
-    if !store.storage().capabilities().exclusive_lock {
-        store.reload_pending_deletions()?;
-    }
-    let history = History::read(store, &options.source)?;
+    let Listings { snapshots, drill, check } = Listings::read(store, options)?;
+    let history = History::read(store, &options.source, snapshots)?;
     let timestamp = history.free_timestamp(store, options)?;
     let vanished = history.vanished(context);
     let mut notes = Vec::new();
-    let decision = trust::decide(context, &history, &mut notes)?;
+    let decision = trust::decide(context, &history, (drill, check), &mut notes)?;
     session.lower_trust(decision.trust);
 
     // Attempt: both parts are stored and the set is staged, but nothing is listed.

@@ -7,16 +7,16 @@ use super::known_damage::{self, KnownLosses};
 use super::options::Options;
 use super::report::Distrust;
 use crate::error::{Error, Result};
+use crate::format::drill::Drill;
 use crate::hint::{AddHint, Hint};
-use crate::id::RepairId;
-use crate::ops::judgement::Checks;
+use crate::id::{DrillId, RepairId};
+use crate::ops::judgement::Checked;
 use crate::ops::report_problem::report;
 use crate::progress::{Observer, Problem};
 use crate::store::repair::quarantine::repair_name;
 use crate::store::run_cache::RunCache;
 use crate::store::write::{Trust, WriteSession};
 use crate::store::{Store, pack_name};
-use crate::time::time_of;
 
 /// What may be reused unread, and why no more than that.
 pub(super) struct Decision {
@@ -55,8 +55,13 @@ impl Decision {
     }
 }
 
-/// Decides what this run may reuse unread.
-pub(super) fn decide(context: Context<'_>, history: &History, problems: &mut Vec<Problem>) -> Result<Decision> {
+/// Decides what this run may reuse unread, given the last drill and check.
+pub(super) fn decide(
+    context: Context<'_>,
+    history: &History,
+    (drill, check): (Option<(DrillId, Drill)>, Option<Checked>),
+    problems: &mut Vec<Problem>,
+) -> Result<Decision> {
     let Context { session, cache, options, observer } = context;
     let store = session.store();
     let costs_requests = store.storage().capabilities().cost_per_request;
@@ -66,7 +71,7 @@ pub(super) fn decide(context: Context<'_>, history: &History, problems: &mut Vec
         true => known_damage::survey(store, (cache, full_scan.is_none()), problems, observer)?,
         false => KnownLosses::default(),
     };
-    let distrust = distrust(context)?;
+    let distrust = distrust(context, drill, check);
     let is_unanswered = |id: &[u8; 32]| !is_healed(cache, options, id);
     let healing: Vec<RepairId> = losses.repairs.iter().filter(|id| is_unanswered(id.as_bytes())).copied().collect();
     // To read a remote store is to download all of it: only on request.
@@ -96,20 +101,18 @@ fn compares_packs(context: Context<'_>, full_scan: Option<FullScan>) -> bool {
 }
 
 /// Returns the failed drill or check that no backup of this machine has answered yet by reading everything.
-fn distrust(context: Context<'_>) -> Result<Option<(Distrust, [u8; 32])>> {
-    let Context { cache, options, .. } = context;
-    let store = context.store();
-    if !store.can_read() {
-        return Ok(None);
-    }
-    let now = time_of(options.now);
-    let drill = store.last_drill(&options.source, now)?.filter(|(_, drill)| !drill.passed);
-    let check = Checks::read(store, now)?.last.filter(|check| !check.passed);
+fn distrust(
+    context: Context<'_>,
+    drill: Option<(DrillId, Drill)>,
+    check: Option<Checked>,
+) -> Option<(Distrust, [u8; 32])> {
+    let drill = drill.filter(|(_, drill)| !drill.passed);
+    let check = check.filter(|check| !check.passed);
     let found = drill
         .map(|(id, drill)| (Distrust::Drill(drill.finished), *id.as_bytes()))
         .into_iter()
         .chain(check.map(|check| (Distrust::Check(check.time), *check.id.as_bytes())));
-    Ok(found.into_iter().find(|(_, id)| !is_healed(cache, options, id)))
+    found.into_iter().find(|(_, id)| !is_healed(context.cache, context.options, id))
 }
 
 /// Returns whether earlier runs have stored again what a record says is lost, for each part that this run is asked for.

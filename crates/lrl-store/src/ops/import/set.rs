@@ -74,7 +74,7 @@ pub(super) fn import_one(
         return Ok(Err(text.hint(Hint::NameSource)));
     }
     let file = |kind: &str| set.files.iter().find(|file| file.kind == kind);
-    let history = History::read(store, &options.source)?;
+    let history = History::read(store, &options.source, store.newest_snapshot_names(&options.source)?)?;
     let session = WriteSession::new(store);
     if !is_whole {
         session.lower_trust(Trust::ReadEverything);

@@ -5,7 +5,7 @@ mod checks;
 
 use std::fmt;
 
-pub(crate) use checks::{Checks, Damage, Lost};
+pub(crate) use checks::{Checked, Checks, Damage, Lost};
 
 use crate::error::{Error, Result};
 use crate::format::drill::Drilled;

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::sync::PoisonError;
 
 use super::pack_scan::directory;
+use crate::backend::at_once;
 use crate::budget::MAX_PENDING;
 use crate::error::{Error, Result};
 use crate::format::index::Located;
@@ -39,7 +40,7 @@ impl Store {
             seen.binary_search_by_key(id, |(id, _)| *id).is_ok_and(|at| seen.get(at).is_some_and(|seen| seen.1 == len))
         };
         let mut new = Vec::new();
-        self.backend.list("packs", &mut |name, len| {
+        let visit = &mut |name: &str, len| {
             match pack_id(name).map(|id| listed.binary_search(&id).map_err(|_| id)) {
                 Some(Ok(at)) => {
                     let is_noted = was_whole(&listed[at], len);
@@ -50,7 +51,9 @@ impl Store {
                 None => {}
             }
             Ok(())
-        })?;
+        };
+        let (repairs, compared) = at_once(&*self.backend, || self.repairs(), || self.backend.list("packs", visit));
+        compared?;
         let is_gone = |id: &PackId| !listed.binary_search(id).is_ok_and(|at| whole[at]);
         let gone: Vec<PackId> = seen.iter().map(|(id, _)| *id).filter(is_gone).collect();
         if let Some(cache) = cache {
@@ -65,7 +68,7 @@ impl Store {
             .filter(|(id, whole)| !whole && !candidates.has(id))
             .map(|(id, _)| id)
             .collect();
-        Ok(MissingPacks { lost, unlisted, repairs: self.repairs()? })
+        Ok(MissingPacks { lost, unlisted, repairs: repairs? })
     }
 
     fn has_footer(&self, name: &str, len: u64) -> Result<bool> {
