@@ -94,7 +94,7 @@ fn conditions(results: &Results, out: &mut String) -> std::fmt::Result {
          A run that fails or restores something else counts for nothing and is named at the end.\n\
          - Peak memory is that of the largest process; {} of it may be this program's own. Bytes added are those of all files in the repository \
          without caches, hard links once; for sets, of the backup directory, lrl's store included.\n\
-         - restic, rustic and borg (`repokey-blake2`) encrypt, lrl does not yet. borg compresses with `zstd,3`, the others as they do by default. \
+         - restic, rustic and borg (`repokey-blake2`) encrypt, lrl here does not. borg compresses with `zstd,3`, the others as they do by default. \
          lrl syncs what it writes; `sqlite3`, `tar` and the Python script leave that to the system.\n\
          - python is the operations manual's pair of scripts, tar+gzip is `sqlite3 .backup` and `tar | gzip -6`, tar+pigz the same with `pigz -6`.\n",
         mebibytes(results.floor)
