@@ -12,9 +12,10 @@ fmt:
 lint:
     cargo clippy --workspace --all-targets --locked -- -D warnings
 
-# The program without buckets and pages: no warnings, and its tests compile.
+# The program without buckets and pages, and with every kind of bucket: no warnings, and its tests compile.
 bare:
     RUSTFLAGS="-D warnings" cargo check -p lrl-cli --locked --no-default-features --all-targets --target-dir {{target}}/bare
+    RUSTFLAGS="-D warnings" cargo check -p lrl-cli --locked --features gcs,azure --all-targets --target-dir {{target}}/bare
 
 # All tests.
 test:

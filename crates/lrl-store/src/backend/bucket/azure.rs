@@ -37,6 +37,6 @@ pub(super) fn reach(address: &Address, variables: &[(String, String)]) -> Result
         false => format!("https://{account}.blob.core.windows.net"),
     });
     let client = builder.with_retry(address.retry()).with_client_options(client_options()).build();
-    let client = Arc::new(client.map_err(|e| address.wrong(e))?);
+    let client = Arc::new(client.map_err(|e| address.wrong(e.to_string()))?);
     Ok(Connection { client, endpoint, keys: "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY" })
 }

@@ -31,6 +31,6 @@ pub(super) fn reach(address: &Address, variables: &[(String, String)]) -> Result
         ));
     }
     let client = builder.with_retry(address.retry()).with_client_options(client_options()).build();
-    let client = Arc::new(client.map_err(|e| address.wrong(e))?);
+    let client = Arc::new(client.map_err(|e| address.wrong(e.to_string()))?);
     Ok(Connection { client, endpoint, keys: "the file that GOOGLE_APPLICATION_CREDENTIALS names" })
 }

@@ -10,7 +10,7 @@ use crate::ops::judgement::{Checked, Checks};
 use crate::store::{SnapshotName, Store};
 use crate::time::time_of;
 
-/// What was listed. The pending deletions, of a store without locks, are known to it from here on.
+/// What was listed. From here on the store knows its pending deletions, too.
 pub(super) struct Listings {
     /// The newest snapshots of the source.
     pub snapshots: Vec<SnapshotName>,
