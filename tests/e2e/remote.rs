@@ -307,6 +307,7 @@ fn the_first_upload_that_fails_ends_them_all_and_says_why() {
         let run = lab.lrl("backup --snapshot-only").expect(1);
         words.iter().for_each(|word| assert!(run.stderr.contains(word), "{word}: {}", run.stderr));
         bucket.no_fault();
+        assert_eq!(bucket.open_uploads(), 0, "{code}: what was half up is taken back");
         assert!(bucket.names().iter().all(|name| !name.contains("/snapshots/") && !name.contains("/index/")));
     }
     lab.lrl("backup --snapshot-only").expect(0);

@@ -95,7 +95,7 @@ fn bytes(len: usize, seed: u32) -> Vec<u8> {
 
 fn several_at_once_do_not_mix(storage: &dyn Backend) {
     // Whole objects, up to the longest, beside objects in parts, the last part of any length.
-    let lens = [1, 100, (5 << 20) + 1, (10 << 20) - 1, 10 << 20, (16 << 20) + 7];
+    let lens = [1, 100, (5 << 20) - 1, (5 << 20) + 1, (10 << 20) - 1, 10 << 20, (16 << 20) + 7];
     let name = |n: usize| format!("packs/bb/{n}");
     std::thread::scope(|scope| {
         for (n, len) in lens.into_iter().enumerate() {

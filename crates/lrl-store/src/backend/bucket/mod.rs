@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::time::{Duration, SystemTime};
 
+use futures_util::future::try_join_all;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path as Object;
 use object_store::{ObjectMeta, ObjectStoreExt, PutMode, PutPayload};
@@ -212,9 +213,7 @@ impl Bucket {
                 self.reached.client.put_part(object, id, number as usize, bytes).await
             })
         };
-        let at_once = (u64::from(UPLOAD_BYTES) / part_len) as usize;
-        let parts = stream::iter((0..count).map(part)).buffered(at_once).try_collect();
-        let uploaded = self.run("write", name, parts);
+        let uploaded = self.run("write", name, try_join_all((0..count).map(part)));
         let done = uploaded.and_then(|parts| {
             self.run("write", name, self.reached.client.complete_multipart(&object, &id, parts)).map(|_| ()).or_else(
                 |error| {

@@ -1,4 +1,4 @@
-//! A bucket in memory: no locks, no renames; before a chosen call something else happens.
+//! A bucket in memory: no locks, no renames; before a chosen call, or before each listing, something else happens.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -15,17 +15,31 @@ pub type Beside = Box<dyn FnOnce() + Send>;
 pub struct Lockless {
     below: Arc<dyn Backend>,
     beside: Mutex<Option<(u32, Beside)>>,
+    before_list: Box<dyn Fn(&str) + Send + Sync>,
 }
 
 impl Lockless {
     /// Shows a storage as a bucket.
     pub fn before(below: &Arc<dyn Backend>) -> Arc<Self> {
-        Arc::new(Self { below: Arc::clone(below), beside: Mutex::default() })
+        Self::new(below, None, Box::new(|_| {}))
+    }
+
+    /// As [`Lockless::before`]; `act` is called with each directory before it is listed.
+    pub fn with_lists(below: &Arc<dyn Backend>, act: impl Fn(&str) + Send + Sync + 'static) -> Arc<Self> {
+        Self::new(below, None, Box::new(act))
     }
 
     /// As [`Lockless::before`]; after `left` calls `act` happens.
     pub fn with(below: &Arc<dyn Backend>, left: u32, act: impl FnOnce() + Send + 'static) -> Arc<Self> {
-        Arc::new(Self { below: Arc::clone(below), beside: Mutex::new(Some((left, Box::new(act)))) })
+        Self::new(below, Some((left, Box::new(act))), Box::new(|_| {}))
+    }
+
+    fn new(
+        below: &Arc<dyn Backend>,
+        beside: Option<(u32, Beside)>,
+        before_list: Box<dyn Fn(&str) + Send + Sync>,
+    ) -> Arc<Self> {
+        Arc::new(Self { below: Arc::clone(below), beside: Mutex::new(beside), before_list })
     }
 
     /// Returns whether it has happened.
@@ -76,6 +90,7 @@ impl Backend for Lockless {
         self.below.temp_object()
     }
     fn list(&self, prefix: &str, visit: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+        (self.before_list)(prefix);
         self.below().list(prefix, visit)
     }
     fn remove(&self, name: &str) -> Result<()> {

@@ -108,22 +108,17 @@ impl IndexFile {
     /// # Errors
     /// Only those that end the run.
     pub(crate) fn summarize(&self, backend: &dyn Backend, with_filter: bool) -> Result<()> {
-        match self.read_summary(backend, with_filter) {
-            Err(error) if error.is_final() => Err(error),
-            summary => {
-                let _ = self.summary.set(summary.ok());
-                Ok(())
-            }
-        }
-    }
-
-    fn read_summary(&self, backend: &dyn Backend, with_filter: bool) -> Result<Summary> {
         let mut summary = Summary::new(with_filter.then_some(self.layout.records));
-        for number in 0..self.layout.blocks {
+        let read = (0..self.layout.blocks).try_for_each(|number| {
             let block = self.read_block(backend, number)?;
             summary.add_block((0..block.len()).filter_map(|at| block.id(at)));
+            Ok(())
+        });
+        if !read.as_ref().is_err_and(Error::is_final) {
+            let _ = self.summary.set(read.is_ok().then_some(summary));
+            return Ok(());
         }
-        Ok(summary)
+        read
     }
 
     /// Returns whether [`IndexFile::summarize`] has read it, or tried to.
